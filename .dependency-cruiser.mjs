@@ -1,0 +1,71 @@
+/**
+ * The direction of imports, checked. Layers from the bottom: ipam, the kernel model (backends/state, netlink,
+ * kernel, firewall), the backends, the agent. The CNI plugin is its own program over the two lowest layers.
+ *
+ * The parser is swc, because dependency-cruiser cannot use TypeScript 7; it sees type-only imports too.
+ */
+
+const not = (...patterns) => ({ pathNot: patterns });
+const rule = (name, comment, from, to) => ({ name, comment, severity: "error", from, to });
+
+/** Only `file` may import the npm package. */
+const onlyIn = (file, ...packages) =>
+  rule(`${packages.join("-and-")}-wrapped-once`, "one file or folder wraps each foreign library", not(file), {
+    path: packages.map((name) => `node_modules/${name}/`),
+  });
+
+export default {
+  forbidden: [
+    rule("no-cycles", "a cycle of imports has no bottom to read from", {}, { circular: true }),
+    rule("resolvable", "every import leads somewhere", {}, { couldNotResolve: true }),
+    rule(
+      "ipam-is-the-bottom",
+      "ipam knows neither kernel nor agent",
+      { path: "^ipam/" },
+      { path: "^(agent|backends|cni-plugin|deploy|test)/" },
+    ),
+    rule(
+      "kernel-model-knows-no-backend",
+      "state, netlink, kernel and firewall serve every backend",
+      { path: "^backends/(state|netlink|kernel|firewall)/" },
+      { path: "^(backends/[^/]+\\.ts|agent/|cni-plugin/|deploy/|test/)" },
+    ),
+    rule(
+      "netlink-is-a-library",
+      "netlink is used by the CNI plugin too and stays small",
+      { path: "^backends/netlink/" },
+      { path: "^backends/(state|kernel|firewall)/" },
+    ),
+    rule(
+      "backends-know-no-agent",
+      "backends plan; the agent wires",
+      { path: "^backends/" },
+      { path: "^(agent|cni-plugin|deploy|test)/" },
+    ),
+    rule(
+      "cni-plugin-stays-small",
+      "every container start loads it",
+      { path: "^cni-plugin/" },
+      { path: "^(agent/|backends/(?!netlink/)|ipam/(?!(errors|ip|mac|json|subnet-env)\\.ts))" },
+    ),
+    rule(
+      "agent-is-the-top",
+      "only programs import the agent",
+      { path: "^agent/" },
+      { path: "^(cni-plugin|test)/" },
+    ),
+    onlyIn("^backends/netlink/libc\\.ts$", "koffi"),
+    onlyIn("^agent/log\\.ts$", "winston"),
+    onlyIn("^ipam/stores/", "etcd3", "consul"),
+  ],
+  options: {
+    parser: "swc",
+    doNotFollow: { path: "node_modules" },
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: {
+      extensions: [".ts", ".mjs", ".js"],
+      exportsFields: ["exports"],
+      conditionNames: ["import", "require", "node", "types", "default"],
+    },
+  },
+};

@@ -1,0 +1,22 @@
+import { defineConfig } from "vitest/config";
+
+/** Suites that need root run their files one after another: two cores, one kernel. */
+const suite = (name: string, include: string[], options: object = {}) => ({
+  test: { name, include, environment: "node" as const, pool: "forks" as const, ...options },
+});
+
+const kernelSuite = { testTimeout: 60_000, hookTimeout: 120_000, fileParallelism: false };
+
+export default defineConfig({
+  test: {
+    projects: [
+      suite("unit", ["test/unit/**/*.test.ts"]),
+      suite("codec", ["test/codec/**/*.test.ts"]),
+      suite("property", ["test/property/**/*.test.ts"], { testTimeout: 60_000 }),
+      suite("conformance", ["test/conformance/**/*.test.ts"], kernelSuite),
+      suite("kernel", ["test/kernel/**/*.test.ts"], kernelSuite),
+      suite("e2e", ["test/e2e/**/*.test.ts"], { ...kernelSuite, testTimeout: 180_000 }),
+      suite("fault", ["test/fault/**/*.test.ts"], { ...kernelSuite, testTimeout: 180_000 }),
+    ],
+  },
+});

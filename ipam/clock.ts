@@ -1,0 +1,52 @@
+/**
+ * Time and chance, injected everywhere so that tests can hold both.
+ *
+ * Deadlines are counted on a clock that never jumps: setting the host's date neither expires a lease nor keeps
+ * one. Nobody else in ipam reads a clock.
+ */
+
+import { setTimeout as delay } from "node:timers/promises";
+
+export interface Clock {
+  /** Milliseconds since the machine started: the same for all its processes, deaf to date changes. */
+  monotonicMs(): number;
+  /** Resolves after `ms` milliseconds, at most 24 days; rejects with the signal's reason when it fires first. */
+  sleep(ms: number, signal: AbortSignal): Promise<void>;
+}
+
+/** Node fires timers beyond this at once instead of late. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** CLOCK_MONOTONIC of the kernel (clock_gettime(2)). */
+export const systemClock: Clock = {
+  monotonicMs: () => Number(process.hrtime.bigint() / 1000n) / 1000,
+  async sleep(ms, signal) {
+    signal.throwIfAborted();
+    await delay(Math.min(ms, LONGEST_TIMER_MS), undefined, { signal }).catch(() => signal.throwIfAborted());
+  },
+};
+
+/** Delays between attempts: doubling from `baseMs` to `maxMs`, each spread over its upper half by chance. */
+export class Backoff {
+  readonly #baseMs: number;
+  readonly #maxMs: number;
+  readonly #random: () => number;
+  #attempts = 0;
+
+  constructor(options: { readonly baseMs: number; readonly maxMs: number; readonly random: () => number }) {
+    this.#baseMs = options.baseMs;
+    this.#maxMs = options.maxMs;
+    this.#random = options.random;
+  }
+
+  /** Milliseconds to wait before the next attempt. */
+  nextMs(): number {
+    const ceilingMs = Math.min(this.#maxMs, this.#baseMs * 2 ** this.#attempts);
+    if (ceilingMs < this.#maxMs) this.#attempts += 1;
+    return ceilingMs / 2 + (ceilingMs / 2) * this.#random();
+  }
+
+  reset(): void {
+    this.#attempts = 0;
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * The error catalogue: one base class, one stable code per failure, one remedy per message.
+ *
+ * Callers match `code`, never the text. Every code here has its paragraph in docs/errors.md; a test
+ * compares both ways. This file must not know what any other module does.
+ */
+
+/** Every code tulle can answer with, and what it means in a few words. */
+export const ERROR_CODES = {
+  TULLE_ADDRESS: "text or bytes that are no IP address, prefix or MAC",
+  TULLE_CODEC: "bytes or text from outside that cannot be decoded",
+  TULLE_CONFIG: "a flag, a file or the network configuration has a wrong value",
+  TULLE_UNSUPPORTED: "asked for something that this version does not do",
+  TULLE_STORE: "the lease store refused a call or answered nonsense",
+  TULLE_STORE_UNREACHABLE: "no endpoint of the lease store answers",
+  TULLE_STORE_AUTH: "the lease store refuses our name, password or token",
+  TULLE_STORE_TLS: "the TLS handshake with the lease store fails",
+  TULLE_STORE_API: "what answers there does not speak the store's API",
+  TULLE_SUBNET_TAKEN: "another host created this lease first",
+  TULLE_NO_FREE_SUBNET: "the network has no subnet left",
+  TULLE_LEASE_LOST: "our lease is no longer ours",
+  TULLE_NETLINK: "the kernel refused a netlink request",
+  TULLE_FIREWALL: "the host's firewall cannot be read or changed",
+  TULLE_INTERFACE: "no usable network interface for the tunnel",
+  TULLE_CONFLICT: "something on this host is in the way",
+  TULLE_ALREADY_RUNNING: "another agent already manages this network here",
+  TULLE_CONTROL: "the running daemon could not be asked",
+  TULLE_CNI: "the container runtime asked for something that cannot be done",
+} as const;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+export interface ErrorOptions {
+  /** What a person needs to know beyond the message: keys, values, names. Never secrets. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  readonly cause?: unknown;
+  /** True when the same call may succeed later without anybody changing anything. Default false. */
+  readonly retryable?: boolean;
+}
+
+/** Base of every error that tulle throws on purpose. */
+export class TulleError extends Error {
+  readonly code: ErrorCode;
+  readonly retryable: boolean;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = new.target.name;
+    this.code = code;
+    this.retryable = options.retryable ?? false;
+    this.details = options.details ?? {};
+  }
+}
+
+/** Text or bytes that are no IP address, prefix or MAC. */
+export class AddressError extends TulleError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("TULLE_ADDRESS", message, options);
+  }
+}
+
+/** A wrong value that an administrator gave. The message names the key, the value and the remedy. */
+export class ConfigError extends TulleError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("TULLE_CONFIG", message, options);
+  }
+}
+
+/** A valid request for something that this version does not do. */
+export class UnsupportedError extends TulleError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("TULLE_UNSUPPORTED", message, options);
+  }
+}
+
+/** Bytes or text that cannot be decoded. `details` holds `offset` (bytes) or `path` (JSON) where known. */
+export class CodecError extends TulleError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("TULLE_CODEC", message, options);
+  }
+}
+
+export type StoreErrorCode = Extract<ErrorCode, `TULLE_STORE${string}`>;
+
+/** The store could not do what was asked. Retryable unless somebody must change something first. */
+export class StoreError extends TulleError {
+  constructor(message: string, options: ErrorOptions & { readonly code?: StoreErrorCode } = {}) {
+    super(options.code ?? "TULLE_STORE", message, options);
+  }
+}
+
+/** Compare-and-create met an existing key: choose another subnet. */
+export class SubnetTakenError extends TulleError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("TULLE_SUBNET_TAKEN", message, options);
+  }
+}
+
+/** No free subnet in the configured range. */
+export class NoFreeSubnetError extends TulleError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("TULLE_NO_FREE_SUBNET", message, options);
+  }
+}
+
+/** The key is gone, or somebody else changed it since we last saw it. */
+export class LeaseLostError extends TulleError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("TULLE_LEASE_LOST", message, options);
+  }
+}
+
+/** No interface to build the tunnel on, or the chosen one cannot carry it. */
+export class InterfaceError extends TulleError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("TULLE_INTERFACE", message, options);
+  }
+}
+
+/** Something on this host is in the way: a foreign device, route, lease or address. */
+export class ConflictError extends TulleError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("TULLE_CONFLICT", message, options);
+  }
+}
+
+/** The message of anything thrown, for logs and for `cause` chains. */
+export function errorMessage(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

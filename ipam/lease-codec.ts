@@ -1,0 +1,137 @@
+/**
+ * The text forms of leases: the store key and the JSON value, byte for byte as flannel writes them.
+ *
+ * Pure. Whether a lease that decodes may be used is decided by the lease set and the backend.
+ */
+
+import { CodecError, errorMessage } from "./errors.ts";
+import { lookupField } from "./go-json.ts";
+import { ADDRESS_BITS, Address, entriesOf, type Family, type PerFamily, Prefix } from "./ip.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
+import type { Lease, LeaseAttrs, LeaseKey } from "./lease.ts";
+import type { StoreEntry } from "./store.ts";
+
+const ADDRESS_FIELDS = { 4: "PublicIP", 6: "PublicIPv6" } as const satisfies Record<Family, string>;
+const DATA_FIELDS = { 4: "BackendData", 6: "BackendV6Data" } as const satisfies Record<Family, string>;
+/** Ours; flannel's decoder ignores keys that it does not know. */
+const NODE_ID_FIELD = "NodeID";
+
+/** What flannel looks for in a key; it anchors the end only. */
+const FLANNEL_KEY = /(\d+\.\d+\.\d+\.\d+)-(\d+)(?:&([a-f\d:]+)-(\d+))?$/;
+
+/** `10.2.54.0-24`, or `10.2.54.0-24&fd00:2:54::-64` with both families. */
+export function formatLeaseKey(subnets: PerFamily<Prefix>): LeaseKey {
+  const parts = [...entriesOf(subnets)].map(([, subnet]) => `${subnet.base}-${subnet.length}`);
+  return parts.join("&");
+}
+
+/** Reads a canonical key. Throws CodecError for anything that formatLeaseKey would not write. */
+export function parseLeaseKey(key: LeaseKey): PerFamily<Prefix> {
+  const subnets = readStrayKey(key);
+  if (subnets === null || formatLeaseKey(subnets) !== key) {
+    throw new CodecError(`lease key "${excerpt(key)}" is no subnet; delete it if nothing of yours wrote it`, {
+      details: { key: excerpt(key) },
+    });
+  }
+  return subnets;
+}
+
+/** The subnets that flanneld would read from the end of `key`, host bits cleared; null when it reads none. */
+export function readStrayKey(key: string): PerFamily<Prefix> | null {
+  const match = FLANNEL_KEY.exec(key);
+  if (!match) return null;
+  const [, base4 = "", length4, base6, length6] = match;
+  try {
+    const subnet4 = Prefix.of(Address.parse(base4), Number(length4));
+    return base6 === undefined
+      ? { 4: subnet4 }
+      : { 4: subnet4, 6: Prefix.of(Address.parse(base6), Number(length6)) };
+  } catch {
+    return null; // digits in the right places, but no address or no length
+  }
+}
+
+/** The JSON value in flannel's field order; our node id comes last. */
+export function formatLeaseValue(attrs: LeaseAttrs): string {
+  const value: Record<string, JsonValue> = {
+    PublicIP: attrs.publicAddress[4]?.toString() ?? "0.0.0.0",
+    PublicIPv6: attrs.publicAddress[6]?.toString() ?? null,
+  };
+  if (attrs.backendType !== "") value.BackendType = attrs.backendType;
+  for (const [family, data] of entriesOf(attrs.backendData)) value[DATA_FIELDS[family]] = data;
+  if (attrs.nodeId !== null) value[NODE_ID_FIELD] = attrs.nodeId;
+  return JSON.stringify(value);
+}
+
+/** Reads a lease value. Throws CodecError with `details.path` where a field has the wrong type. */
+export function parseLeaseValue(text: string): LeaseAttrs {
+  const root = parseObject(text);
+  const publicAddress: Partial<Record<Family, Address>> = {};
+  const backendData: Partial<Record<Family, JsonValue>> = {};
+  for (const family of [4, 6] as const) {
+    const address = addressField(root, family);
+    if (address) publicAddress[family] = address;
+    const data = lookupField(root, DATA_FIELDS[family]);
+    if (data !== undefined) backendData[family] = data;
+  }
+  const backendType = stringField(root, "BackendType") ?? "";
+  return { publicAddress, backendType, backendData, nodeId: stringField(root, NODE_ID_FIELD) ?? null };
+}
+
+/** Decodes a store entry. Throws CodecError that names the key, with `details.key`. */
+export function decodeEntry(entry: StoreEntry): Lease {
+  const { key, revision, createRevision, storeLeaseId } = entry;
+  const subnets = parseLeaseKey(key);
+  try {
+    return { key, subnets, attrs: parseLeaseValue(entry.value), revision, createRevision, storeLeaseId };
+  } catch (error) {
+    if (!(error instanceof CodecError)) throw error;
+    throw new CodecError(`lease ${key}: ${error.message}; restart its host's agent or delete the key`, {
+      details: { ...error.details, key },
+      cause: error,
+    });
+  }
+}
+
+function parseObject(text: string): JsonObject {
+  let root: unknown;
+  try {
+    root = JSON.parse(text);
+  } catch (error) {
+    const position = /position (\d+)/.exec(errorMessage(error))?.[1];
+    const offset = position === undefined ? text.length : Number(position);
+    throw new CodecError(`the value of ${text.length} characters is not JSON at ${offset}`, {
+      details: { offset },
+    });
+  }
+  if (isJsonObject(root)) return root as JsonObject;
+  throw new CodecError(`the value is ${excerpt(text)}, no JSON object`, { details: { path: "" } });
+}
+
+function addressField(root: JsonObject, family: Family): Address | undefined {
+  const path = ADDRESS_FIELDS[family];
+  const text = stringField(root, path);
+  if (text === undefined || text === "") return undefined;
+  try {
+    const address = Address.parse(text);
+    if (address.family === family) return address;
+  } catch {
+    // the same answer as for an address of the other family
+  }
+  throw new CodecError(
+    `${path} is "${excerpt(text)}", no IPv${family} address of ${ADDRESS_BITS[family]} bits`,
+    {
+      details: { path },
+    },
+  );
+}
+
+function stringField(root: JsonObject, path: string): string | undefined {
+  const value = lookupField(root, path);
+  if (value === undefined || typeof value === "string") return value;
+  throw new CodecError(`${path} is ${excerpt(JSON.stringify(value))}, no text`, { details: { path } });
+}
+
+function excerpt(text: string): string {
+  return text.length <= 60 ? text : `${text.slice(0, 60)}…`;
+}

@@ -1,0 +1,65 @@
+/**
+ * What a lease is, and what the agent knows of all of them at one moment.
+ *
+ * A lease says: these subnets belong to the host with this public address, and this is how to reach it.
+ * Types only; the text forms are in lease-codec.ts, the folding of store messages in lease-set.ts.
+ */
+
+import type { Address, PerFamily, Prefix } from "./ip.ts";
+import type { JsonValue } from "./json.ts";
+import type { NetworkConfig } from "./network-config.ts";
+
+/** `10.2.54.0-24`, or `10.2.54.0-24&fd00:2:54::-64`: the part of the store key behind `subnets/`. */
+export type LeaseKey = string;
+
+/** What a host publishes about itself. */
+export interface LeaseAttrs {
+  /** Where tunnel packets for this host go. */
+  readonly publicAddress: PerFamily<Address>;
+  /** `vxlan`, `host-gw`, …; empty as flanneld's udp and alloc backends write it. */
+  readonly backendType: string;
+  /** The backend's own data, opaque here; only the backend of that type reads it. */
+  readonly backendData: PerFamily<JsonValue>;
+  /** Identity of the host's tulled (a key that flannel ignores); null for hosts that run flanneld. */
+  readonly nodeId: string | null;
+}
+
+/** One lease as the store holds it. */
+export interface Lease {
+  readonly key: LeaseKey;
+  readonly subnets: PerFamily<Prefix>;
+  readonly attrs: LeaseAttrs;
+  /** Store revision of the last change. */
+  readonly revision: bigint;
+  /** Store revision of the creation: of two overlapping leases the lower one stays. */
+  readonly createRevision: bigint;
+  /** The store's own lease or session that will expire the key; null for a reservation. */
+  readonly storeLeaseId: string | null;
+}
+
+/** Why a peer's lease is not programmed. */
+export interface RefusedLease {
+  readonly key: LeaseKey;
+  /** One sentence with the key, the value and what to do. */
+  readonly reason: string;
+}
+
+/**
+ * Everything known of the network at one store revision. Immutable: an unchanged lease is the same object
+ * in the next snapshot, so that consumers find what changed by comparing references.
+ */
+export interface LeaseSnapshot {
+  /** False until the store has been listed completely once; nothing may be deleted before. */
+  readonly synced: boolean;
+  readonly revision: bigint;
+  /** The newest valid network configuration in the store; null before the first. */
+  readonly config: NetworkConfig | null;
+  /** Our own lease as the store has it, null when it is absent. */
+  readonly own: Lease | null;
+  /** Valid leases of other hosts, by key. */
+  readonly peers: ReadonlyMap<LeaseKey, Lease>;
+  /** Entries that are not programmed, with the reason. */
+  readonly refused: ReadonlyMap<LeaseKey, RefusedLease>;
+  /** Peers that vanished in a mass disappearance and are kept for the hold-down; also contained in `peers`. */
+  readonly held: ReadonlySet<LeaseKey>;
+}

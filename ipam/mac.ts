@@ -1,0 +1,55 @@
+/** Ethernet hardware addresses (EUI-48) as canonical text: lower-case hexadecimal pairs with colons. */
+
+import { AddressError } from "./errors.ts";
+
+declare const macBrand: unique symbol;
+
+/** `aa:bb:cc:dd:ee:ff`, always canonical, so that `===` compares. */
+export type Mac = string & { readonly [macBrand]: true };
+
+/** Parses six hexadecimal pairs separated by `:` or `-`. Throws AddressError. */
+export function parseMac(text: string): Mac {
+  const canonical = text.toLowerCase().replaceAll("-", ":");
+  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(canonical)) {
+    throw new AddressError(`"${text}" is not a MAC address`);
+  }
+  return canonical as Mac;
+}
+
+/** Reads six bytes. Throws AddressError for any other length. */
+export function macFromBytes(bytes: Uint8Array): Mac {
+  if (bytes.length !== 6) throw new AddressError(`a MAC address has 6 bytes, not ${bytes.length}`);
+  let text = "";
+  for (let index = 0; index < 6; index++) {
+    const byte = bytes[index] ?? 0;
+    text += (index === 0 ? "" : ":") + HEX_PAIRS[byte];
+  }
+  return text as Mac;
+}
+
+/** The six bytes. */
+export function macToBytes(mac: Mac): Uint8Array {
+  const bytes = new Uint8Array(6);
+  for (let index = 0; index < 6; index++)
+    bytes[index] = Number.parseInt(mac.slice(index * 3, index * 3 + 2), 16);
+  return bytes;
+}
+
+/** True for group addresses: the lowest bit of the first byte is set (IEEE 802-2014 §8.2.2). */
+export function isMulticastMac(mac: Mac): boolean {
+  return (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1;
+}
+
+/**
+ * A unicast, locally administered address made of the first six bytes of `seed` (a digest).
+ * The same seed gives the same address.
+ */
+export function localMacFromSeed(seed: Uint8Array): Mac {
+  const bytes = seed.slice(0, 6);
+  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
+  return macFromBytes(bytes);
+}
+
+const HEX_PAIRS: readonly string[] = Array.from({ length: 256 }, (_, byte) =>
+  byte.toString(16).padStart(2, "0"),
+);

@@ -1,0 +1,31 @@
+/** The cluster-wide network configuration, in flannel's JSON format: parsed and validated once, then trusted. */
+
+import type { Address, PerFamily, Prefix } from "./ip.ts";
+import type { JsonObject } from "./json.ts";
+
+/** The address plan of one family. */
+export interface FamilyNetwork {
+  /** The cluster's whole range. */
+  readonly network: Prefix;
+  /** Prefix length of each host's subnet. */
+  readonly subnetLength: number;
+  /** Base of the first subnet that may be leased. */
+  readonly subnetMin: Address;
+  /** Base of the last subnet that may be leased. */
+  readonly subnetMax: Address;
+}
+
+export interface NetworkConfig {
+  readonly families: PerFamily<FamilyNetwork>;
+  readonly enableNftables: boolean;
+  readonly backend: {
+    /** Lower case. `vxlan` when the text has no Backend. */
+    readonly type: string;
+    /** False when the text has no Backend: see the rule about hosts that run flanneld's udp. */
+    readonly isExplicit: boolean;
+    /** Everything in Backend but Type, as written; the backend of that type validates it. */
+    readonly options: JsonObject;
+  };
+  /** The text it was parsed from. */
+  readonly text: string;
+}

@@ -1,0 +1,131 @@
+/**
+ * The seam between tulle and the place where leases are kept.
+ *
+ * A store moves text: keys and values cross this seam undecoded, so that one codec and one policy for
+ * malformed values serve every store. All of them keep flannel's layout under a prefix:
+ *
+ *     <prefix>/config             the network configuration
+ *     <prefix>/subnets/<key>      one lease
+ *     <prefix>/tulle/<name>       records of tulle's own, which flannel never reads
+ *
+ * Contract, checked for every store by test/conformance:
+ *  - each write is a compare-and-swap; nothing is ever put blindly;
+ *  - every method takes an AbortSignal and rejects soon after it fires;
+ *  - failures are StoreError (with `retryable`), SubnetTakenError, LeaseLostError or, for the configuration and
+ *    the records, ConflictError; nothing else but the signal's own reason;
+ *  - a write that failed with `details.outcomeUnknown` may have happened: read before doing it again;
+ *  - deleting what is absent is a success.
+ */
+
+import type { LeaseKey } from "./lease.ts";
+
+/** One key and its value at one revision. */
+export interface StoreEntry {
+  /** Relative to the folder it was read from: a lease key, or a record's name. */
+  readonly key: string;
+  readonly value: string;
+  /** Revision of the last modification; what compare-and-swap compares. */
+  readonly revision: bigint;
+  readonly createRevision: bigint;
+  /** Identity of the store's lease (etcd) or session (Consul) attached to the key; null when it never expires. */
+  readonly storeLeaseId: string | null;
+}
+
+/** A change as the store reports it. */
+export type StoreChange =
+  | { readonly type: "put"; readonly entry: StoreEntry }
+  | { readonly type: "delete"; readonly key: LeaseKey; readonly revision: bigint }
+  | { readonly type: "config"; readonly value: string | null; readonly revision: bigint };
+
+/** What a watch yields: one full listing first and after every gap, else what changed, in store order. */
+export type StoreMessage =
+  | ({ readonly type: "list" } & StoreListing)
+  | { readonly type: "changes"; readonly revision: bigint; readonly changes: readonly StoreChange[] };
+
+export interface StoreListing {
+  /** The revision at which the listing is complete. */
+  readonly revision: bigint;
+  readonly entries: readonly StoreEntry[];
+  /** Text of the network configuration, null when there is none. */
+  readonly config: string | null;
+}
+
+/** The leases, the configuration and the records of one network. */
+export interface SubnetStore {
+  /** For logs and errors: the kind, the endpoints and the prefix. No secrets. */
+  readonly description: string;
+
+  /** Lists all leases and the configuration at one revision. */
+  list(signal: AbortSignal): Promise<StoreListing>;
+
+  /** Leases created after `revision`: what to look at for a rival after a create. */
+  listCreatedAfter(revision: bigint, signal: AbortSignal): Promise<readonly StoreEntry[]>;
+
+  /** Yields a listing, then changes, for ever; heals itself and lists again after every gap. Ends on abort. */
+  watch(signal: AbortSignal): AsyncIterable<StoreMessage>;
+
+  /**
+   * Creates a lease that expires `ttlSeconds` after its last keep-alive; Infinity makes a reservation, which
+   * never does. SubnetTakenError when the key exists.
+   */
+  create(key: LeaseKey, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry>;
+
+  /**
+   * Writes a new value if the entry is unchanged since `entry` was read; LeaseLostError otherwise.
+   * `ttlSeconds` null keeps what is attached (a reservation stays one); a number attaches a fresh store
+   * lease of ours in the same transaction, which is how a key written by another agent is adopted; Infinity
+   * detaches, which makes a reservation of a lease.
+   */
+  replace(
+    entry: StoreEntry,
+    value: string,
+    ttlSeconds: number | null,
+    signal: AbortSignal,
+  ): Promise<StoreEntry>;
+
+  /**
+   * Extends the attached store lease and answers how many seconds it now has. LeaseLostError when the
+   * store says that it is gone. A reservation answers Infinity without asking.
+   */
+  keepAlive(entry: StoreEntry, signal: AbortSignal): Promise<number>;
+
+  /** Deletes the entry if it is unchanged since read; LeaseLostError when somebody changed it. */
+  remove(entry: StoreEntry, signal: AbortSignal): Promise<void>;
+
+  /** The configuration text, null when absent. */
+  readConfig(signal: AbortSignal): Promise<ConfigEntry | null>;
+
+  /** Writes the configuration if it is still at `expected` (null: absent). ConflictError otherwise. */
+  writeConfig(text: string, expected: ConfigEntry | null, signal: AbortSignal): Promise<ConfigEntry>;
+
+  /** The records whose name starts with `folder` (`affinity/`, or empty for all); keys are whole names. */
+  listRecords(folder: string, signal: AbortSignal): Promise<readonly StoreEntry[]>;
+
+  /** One record, null when absent. */
+  readRecord(name: string, signal: AbortSignal): Promise<StoreEntry | null>;
+
+  /** Writes a record, which never expires, if it is still at `expected` (null: absent). ConflictError otherwise. */
+  writeRecord(
+    name: string,
+    value: string,
+    expected: StoreEntry | null,
+    signal: AbortSignal,
+  ): Promise<StoreEntry>;
+
+  /** Deletes the record if it is unchanged since read; ConflictError when somebody changed it. */
+  removeRecord(entry: StoreEntry, signal: AbortSignal): Promise<void>;
+}
+
+export interface ConfigEntry {
+  readonly text: string;
+  readonly revision: bigint;
+}
+
+/** A connection to one store, shared by all networks of a daemon. Opening is lazy: the first call dials. */
+export interface StoreConnection {
+  readonly description: string;
+  /** A local or remote address that packets to the store go to, for the choice of interface; null for local files. */
+  readonly remoteHost: string | null;
+  network(prefix: string): SubnetStore;
+  close(): Promise<void>;
+}

@@ -1,0 +1,28 @@
+/**
+ * The refusals that every store answers with, in the same words.
+ */
+
+import { ConflictError, LeaseLostError, SubnetTakenError } from "../errors.ts";
+import type { LeaseKey } from "../lease.ts";
+
+export function subnetTaken(key: LeaseKey): SubnetTakenError {
+  return new SubnetTakenError(`the lease ${key} exists already: choose another subnet`, { details: { key } });
+}
+
+export function leaseGone(key: LeaseKey): LeaseLostError {
+  return new LeaseLostError(`the lease ${key} is gone from the store: acquire it again`, {
+    details: { key },
+  });
+}
+
+export function leaseChanged(key: LeaseKey): LeaseLostError {
+  return new LeaseLostError(`the lease ${key} was changed by another host: read it again`, {
+    details: { key },
+  });
+}
+
+export function changedMeanwhile(key: string): ConflictError {
+  return new ConflictError(`${key} was changed by somebody else meanwhile: read it again`, {
+    details: { key },
+  });
+}

@@ -1,0 +1,52 @@
+/**
+ * Which etcd servers to talk to, and whether in the clear.
+ *
+ * Pure: no connection is made here. TLS is all or nothing, so that no option about it is ever silently ignored.
+ */
+
+import { ConfigError } from "../errors.ts";
+import { cleanList, type EtcdOptions } from "./options.ts";
+
+export interface EtcdEndpoint {
+  /** `host:port`, an IPv6 address in brackets. */
+  readonly authority: string;
+  /** Without brackets. */
+  readonly host: string;
+  readonly isTls: boolean;
+}
+
+/** The endpoints in the order given; ConfigError for none, a malformed one, or a mix of TLS and plaintext. */
+export function parseEtcdEndpoints(options: EtcdOptions): readonly EtcdEndpoint[] {
+  const hasTlsFiles = [options.caFile, options.certFile, options.keyFile].some((file) => file);
+  const endpoints = cleanList(options.endpoints).map((text) => parseEndpoint(text, hasTlsFiles));
+  if (endpoints.length === 0)
+    throw new ConfigError("etcd-endpoints is empty: give at least one, such as http://127.0.0.1:2379");
+  if (new Set(endpoints.map((endpoint) => endpoint.isTls)).size > 1) {
+    throw new ConfigError("etcd-endpoints mixes http and https: write https for all of them");
+  }
+  return endpoints;
+}
+
+function parseEndpoint(text: string, hasTlsFiles: boolean): EtcdEndpoint {
+  const [, scheme, rest = ""] = /^(?:([a-z]+):\/\/)?(.*?)\/*$/i.exec(text) ?? [];
+  const protocol = scheme?.toLowerCase() ?? (hasTlsFiles ? "https" : "http");
+  if (protocol !== "http" && protocol !== "https") {
+    throw new ConfigError(
+      `etcd-endpoints: "${text}" is no endpoint: write https://HOST:PORT or http://HOST:PORT`,
+    );
+  }
+  if (protocol === "http" && hasTlsFiles) {
+    throw new ConfigError(
+      `etcd-endpoints: ${text} is plaintext although certificate files are given: write https`,
+    );
+  }
+  const url = URL.canParse(`http://${rest}`) ? new URL(`http://${rest}`) : null;
+  if (!url?.hostname || url.pathname !== "/" || url.search !== "" || url.username !== "") {
+    throw new ConfigError(
+      `etcd-endpoints: "${text}" is no endpoint: write https://HOST:PORT or http://HOST:PORT`,
+    );
+  }
+  const port = /:(\d+)$/.exec(rest)?.[1] ?? "2379";
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  return { authority: `${url.hostname}:${port}`, host, isTls: protocol === "https" };
+}

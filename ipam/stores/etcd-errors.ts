@@ -1,0 +1,140 @@
+/**
+ * Tells the ways apart in which talking to etcd fails, each with its remedy in one line.
+ *
+ * gRPC folds most of them into UNAVAILABLE and keeps the cause in its text, so the text is looked at, here only.
+ */
+
+import { errorMessage, StoreError, type StoreErrorCode, TulleError } from "../errors.ts";
+
+/** Status codes of gRPC that mean something here (grpc/status.h). */
+export const GrpcStatus = {
+  Cancelled: 1,
+  Unknown: 2,
+  InvalidArgument: 3,
+  DeadlineExceeded: 4,
+  PermissionDenied: 7,
+  FailedPrecondition: 9,
+  Unimplemented: 12,
+  Internal: 13,
+  Unavailable: 14,
+  Unauthenticated: 16,
+} as const;
+
+interface Failure {
+  readonly code: StoreErrorCode;
+  readonly pattern: RegExp;
+  readonly remedy: string;
+  readonly retryable: boolean;
+}
+
+/** The first that matches `<status> <text>` counts. */
+const FAILURES: readonly Failure[] = [
+  {
+    code: "TULLE_STORE_TLS",
+    pattern: /certificate has expired/i,
+    remedy: "the server's certificate, or its authority's, has expired: renew it",
+    retryable: true,
+  },
+  {
+    code: "TULLE_STORE_TLS",
+    pattern: /wrong version number|packet length too long|record layer failure/i,
+    remedy: "the server does not speak TLS: write http:// and no certificate files, or switch TLS on there",
+    retryable: true,
+  },
+  {
+    code: "TULLE_STORE_TLS",
+    pattern: /altname|does not match certificate/i,
+    remedy: "the server's certificate is for another name: use the name that it carries as endpoint",
+    retryable: true,
+  },
+  {
+    code: "TULLE_STORE_TLS",
+    pattern: /alert|certificate required|bad certificate/i,
+    remedy:
+      "the server refuses our certificate: give one that its authority signed (etcd-certfile, etcd-keyfile)",
+    retryable: true,
+  },
+  {
+    code: "TULLE_STORE_TLS",
+    pattern: /self[- ]signed|unable to (get|verify)|certificate|SSL|TLS/i,
+    remedy: "the server's certificate is not signed by an authority that we trust: give etcd-cafile",
+    retryable: true,
+  },
+  {
+    code: "TULLE_STORE_AUTH",
+    pattern:
+      /invalid user ID or password|user name is empty|invalid auth token|authentication is not enabled|auth: /i,
+    remedy: "check etcd-username and etcd-password against the server's users",
+    retryable: false,
+  },
+  {
+    code: "TULLE_STORE_AUTH",
+    pattern: /^7 |permission denied/i,
+    remedy: "grant the user's role readwrite on the prefix",
+    retryable: false,
+  },
+  {
+    code: "TULLE_STORE_API",
+    pattern: /^12 |HTTP status|Protocol error|NGHTTP2|Parse Error|unknown service|socket hang up/i,
+    remedy:
+      "what answers there is no etcd that speaks the v3 API (3.4 or newer): correct etcd-endpoints; if it speaks TLS, write https",
+    retryable: true,
+  },
+  {
+    code: "TULLE_STORE_UNREACHABLE",
+    pattern: /^14 |^4 |^1 |no leader|timed out|leader changed/i,
+    remedy: "check that etcd runs there, has a quorum and that no firewall is between",
+    retryable: true,
+  },
+];
+
+/** The StoreError for what a call to `endpoints` threw. */
+export function etcdError(endpoints: string, operation: string, error: unknown): TulleError {
+  if (error instanceof TulleError) return error;
+  const text = errorMessage(error);
+  const failure = FAILURES.find(({ pattern }) => pattern.test(text));
+  return new StoreError(
+    `etcd ${operation} at ${endpoints} failed: ${text}: ${failure?.remedy ?? "see etcd's log"}`,
+    {
+      code: failure?.code ?? "TULLE_STORE",
+      retryable: failure?.retryable ?? true,
+      details: { endpoints, operation, outcomeUnknown: !wasNeverSent(error) },
+      cause: error,
+    },
+  );
+}
+
+/** gRPC's status of an error, null when it has none. */
+export function grpcStatus(error: unknown): number | null {
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  return typeof code === "number" ? code : null;
+}
+
+/** True when the server cannot have seen the request: it is safe to send it elsewhere, even a write. */
+export function wasNeverSent(error: unknown): boolean {
+  return /No connection established|Name resolution failed|Channel has been shut down/.test(
+    errorMessage(error),
+  );
+}
+
+/** True when another server may do better. */
+export function isEndpointFailure(error: unknown): boolean {
+  const status = grpcStatus(error);
+  return (
+    status === GrpcStatus.Unavailable ||
+    status === GrpcStatus.DeadlineExceeded ||
+    status === GrpcStatus.Unimplemented ||
+    status === GrpcStatus.Internal ||
+    (status === GrpcStatus.Unknown && /HTTP status|Protocol/.test(errorMessage(error)))
+  );
+}
+
+/** True when a new token may help: it expired, the server restarted, or the users changed. */
+export function isStaleToken(error: unknown): boolean {
+  return /invalid auth token|revision of auth store is old/.test(errorMessage(error));
+}
+
+/** True when etcd says that the store lease is gone. */
+export function isLeaseNotFound(error: unknown): boolean {
+  return /requested lease not found/.test(errorMessage(error));
+}

@@ -1,0 +1,273 @@
+/**
+ * Leases in etcd, in flannel's layout, through the v3 API.
+ *
+ * Every write is a transaction that compares the key's revision. How servers are reached is etcd-client.ts's
+ * affair.
+ */
+
+import type * as Rpc from "etcd3/lib/rpc.js";
+import type { LeaseKey } from "../lease.ts";
+import type {
+  ConfigEntry,
+  StoreConnection,
+  StoreEntry,
+  StoreListing,
+  StoreMessage,
+  SubnetStore,
+} from "../store.ts";
+import { changedMeanwhile, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
+import { EtcdClient } from "./etcd-client.ts";
+import { etcdError, isLeaseNotFound } from "./etcd-errors.ts";
+import { HistoryLostError, watchAfter } from "./etcd-watch.ts";
+import { entryOf, rangeOf, unchangedSince } from "./etcd-wire.ts";
+import { healedWatch } from "./healed-watch.ts";
+import { type Layout, layoutOf, recordKey, warnAboutMissingSlash } from "./layout.ts";
+import type { EtcdOptions, StoreEnvironment } from "./options.ts";
+
+const KEEP_ALIVE_DEADLINE_MS = 5_000;
+const NO_LEASE = "0";
+
+/** Opens a connection that dials at the first call. ConfigError for unusable endpoints. */
+export function openEtcdStore(options: EtcdOptions, environment: StoreEnvironment): StoreConnection {
+  const client = new EtcdClient(options, environment);
+  return {
+    description: `etcd ${client.description}`,
+    remoteHost: client.endpoints[0]?.host ?? null,
+    network: (prefix): SubnetStore => {
+      warnAboutMissingSlash(prefix, environment.log);
+      return new EtcdStore(client, prefix, environment);
+    },
+    close: async () => client.close(),
+  };
+}
+
+type PutLease = { readonly lease: string } | { readonly ignore_lease: true };
+
+class EtcdStore implements SubnetStore {
+  readonly description: string;
+  readonly #client: EtcdClient;
+  readonly #environment: StoreEnvironment;
+  readonly #layout: Layout;
+
+  constructor(client: EtcdClient, prefix: string, environment: StoreEnvironment) {
+    this.description = `etcd ${client.description} ${prefix}`;
+    this.#client = client;
+    this.#environment = environment;
+    this.#layout = layoutOf(prefix);
+  }
+
+  async list(signal: AbortSignal): Promise<StoreListing> {
+    const success = [
+      { request_range: rangeOf(this.#layout.subnets) },
+      { request_range: { key: Buffer.from(this.#layout.config) } },
+    ];
+    const answer = await this.#client.call("KV", "txn", { success }, signal);
+    const [subnets, config] = answer.responses.map((response) => response.response_range.kvs);
+    return {
+      revision: BigInt(answer.header.revision),
+      entries: (subnets ?? []).map((kv) => entryOf(kv, this.#layout.subnets)),
+      config: config?.[0]?.value.toString() ?? null,
+    };
+  }
+
+  async listCreatedAfter(revision: bigint, signal: AbortSignal): Promise<readonly StoreEntry[]> {
+    const min_create_revision = String(revision + 1n);
+    const request = { ...rangeOf(this.#layout.subnets), min_create_revision };
+    const answer = await this.#client.call("KV", "range", request, signal);
+    return answer.kvs.map((kv) => entryOf(kv, this.#layout.subnets));
+  }
+
+  watch(signal: AbortSignal): AsyncIterable<StoreMessage> {
+    let revision: bigint | null = null;
+    const store = this;
+    async function* follow(): AsyncGenerator<StoreMessage> {
+      if (revision === null) {
+        const listing = await store.list(signal);
+        revision = listing.revision;
+        yield { type: "list", ...listing };
+      }
+      try {
+        for await (const batch of watchAfter(
+          store.#client,
+          store.#layout,
+          revision,
+          store.#environment,
+          signal,
+        )) {
+          revision = batch.revision;
+          yield { type: "changes", ...batch };
+        }
+      } catch (error) {
+        if (error instanceof HistoryLostError) revision = null;
+        throw error;
+      }
+    }
+    return healedWatch(follow, { ...this.#environment, description: this.description }, signal);
+  }
+
+  async create(key: LeaseKey, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {
+    return await this.#withLease(ttlSeconds, signal, async (lease) => {
+      const entry = await this.#put(this.#layout.subnets, key, value, 0n, { lease }, signal);
+      if (!entry) throw subnetTaken(key);
+      return { ...entry, createRevision: entry.revision };
+    });
+  }
+
+  async replace(
+    entry: StoreEntry,
+    value: string,
+    ttlSeconds: number | null,
+    signal: AbortSignal,
+  ): Promise<StoreEntry> {
+    const put = async (lease: PutLease): Promise<StoreEntry> => {
+      const written = await this.#put(this.#layout.subnets, entry.key, value, entry.revision, lease, signal);
+      if (!written) throw leaseChanged(entry.key);
+      const storeLeaseId = "lease" in lease ? written.storeLeaseId : entry.storeLeaseId;
+      return { ...written, storeLeaseId, createRevision: entry.createRevision };
+    };
+    if (ttlSeconds === null) return await put({ ignore_lease: true });
+    return await this.#withLease(ttlSeconds, signal, async (lease) => await put({ lease }));
+  }
+
+  async keepAlive(entry: StoreEntry, signal: AbortSignal): Promise<number> {
+    if (entry.storeLeaseId === null) return Number.POSITIVE_INFINITY;
+    const ttlSeconds = await this.#keepLease(entry.storeLeaseId, signal);
+    if (ttlSeconds <= 0) throw leaseGone(entry.key);
+    return ttlSeconds;
+  }
+
+  async remove(entry: StoreEntry, signal: AbortSignal): Promise<void> {
+    if (!(await this.#delete(this.#layout.subnets + entry.key, entry.revision, signal))) {
+      throw leaseChanged(entry.key);
+    }
+  }
+
+  async readConfig(signal: AbortSignal): Promise<ConfigEntry | null> {
+    const entry = await this.#get("", this.#layout.config, signal);
+    return entry && { text: entry.value, revision: entry.revision };
+  }
+
+  async writeConfig(text: string, expected: ConfigEntry | null, signal: AbortSignal): Promise<ConfigEntry> {
+    const entry = await this.#swap("", this.#layout.config, text, expected, signal);
+    return { text, revision: entry.revision };
+  }
+
+  async listRecords(folder: string, signal: AbortSignal): Promise<readonly StoreEntry[]> {
+    const answer = await this.#client.call("KV", "range", rangeOf(this.#layout.records + folder), signal);
+    return answer.kvs.map((kv) => entryOf(kv, this.#layout.records));
+  }
+
+  async readRecord(name: string, signal: AbortSignal): Promise<StoreEntry | null> {
+    recordKey(this.#layout, name);
+    return await this.#get(this.#layout.records, name, signal);
+  }
+
+  async writeRecord(
+    name: string,
+    value: string,
+    expected: StoreEntry | null,
+    signal: AbortSignal,
+  ): Promise<StoreEntry> {
+    recordKey(this.#layout, name);
+    const entry = await this.#swap(this.#layout.records, name, value, expected, signal);
+    return { ...entry, createRevision: expected?.createRevision ?? entry.revision };
+  }
+
+  async removeRecord(entry: StoreEntry, signal: AbortSignal): Promise<void> {
+    const key = recordKey(this.#layout, entry.key);
+    if (!(await this.#delete(key, entry.revision, signal))) throw changedMeanwhile(key);
+  }
+
+  async #get(folder: string, name: string, signal: AbortSignal): Promise<StoreEntry | null> {
+    const answer = await this.#client.call("KV", "range", { key: Buffer.from(folder + name) }, signal);
+    const kv = answer.kvs[0];
+    return kv ? entryOf(kv, folder) : null;
+  }
+
+  async #swap(
+    folder: string,
+    name: string,
+    value: string,
+    expected: { readonly revision: bigint } | null,
+    signal: AbortSignal,
+  ): Promise<StoreEntry> {
+    const entry = await this.#put(folder, name, value, expected?.revision ?? 0n, { lease: NO_LEASE }, signal);
+    if (!entry) throw changedMeanwhile(folder + name);
+    return entry;
+  }
+
+  /** Puts if the key is still at `revision` (0: absent); null otherwise. */
+  async #put(
+    folder: string,
+    name: string,
+    value: string,
+    revision: bigint,
+    lease: PutLease,
+    signal: AbortSignal,
+  ): Promise<StoreEntry | null> {
+    const key = folder + name;
+    const request_put = { key: Buffer.from(key), value: Buffer.from(value), ...lease };
+    const request = { compare: [unchangedSince(key, revision)], success: [{ request_put }] };
+    const answer = await this.#client.call("KV", "txn", request, signal);
+    if (!answer.succeeded) return null;
+    const written = BigInt(answer.header.revision);
+    const storeLeaseId = "lease" in lease && lease.lease !== NO_LEASE ? lease.lease : null;
+    return { key: name, value, revision: written, createRevision: written, storeLeaseId };
+  }
+
+  /** Deletes if the key is still at `revision`; true also when it is absent. */
+  async #delete(key: string, revision: bigint, signal: AbortSignal): Promise<boolean> {
+    const bytes = Buffer.from(key);
+    const request = {
+      compare: [unchangedSince(key, revision)],
+      success: [{ request_delete_range: { key: bytes } }],
+      failure: [{ request_range: { key: bytes, keys_only: true } }],
+    };
+    const answer = await this.#client.call("KV", "txn", request, signal);
+    return answer.succeeded || answer.responses[0]?.response_range.kvs.length === 0;
+  }
+
+  /** Grants a store lease for `use` and gives it back when `use` fails, so that none is leaked. */
+  async #withLease<T>(ttlSeconds: number, signal: AbortSignal, use: (id: string) => Promise<T>): Promise<T> {
+    if (ttlSeconds === Number.POSITIVE_INFINITY) return await use(NO_LEASE);
+    const { ID } = await this.#client.call("Lease", "leaseGrant", { TTL: Math.ceil(ttlSeconds) }, signal);
+    try {
+      return await use(ID);
+    } catch (error) {
+      await this.#client.call("Lease", "leaseRevoke", { ID }, signal).catch((failure: unknown) => {
+        this.#environment.log.debug("etcd lease stays until it runs out", {
+          lease: ID,
+          cause: String(failure),
+        });
+      });
+      throw error;
+    }
+  }
+
+  async #keepLease(ID: string, signal: AbortSignal): Promise<number> {
+    type Stream = [Rpc.ILeaseKeepAliveRequest, Rpc.ILeaseKeepAliveResponse];
+    const stream = await this.#client.stream<Stream[0], Stream[1]>(
+      "Lease",
+      "leaseKeepAlive",
+      KEEP_ALIVE_DEADLINE_MS,
+    );
+    const cancel = () => stream.cancel();
+    signal.addEventListener("abort", cancel, { once: true });
+    try {
+      return await new Promise<number>((resolve, reject) => {
+        stream.on("data", (answer) => resolve(Number(answer.TTL)));
+        stream.on("error", reject);
+        stream.on("end", () => resolve(0));
+        stream.write({ ID });
+      });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (isLeaseNotFound(error)) return 0;
+      this.#client.moveOn();
+      throw etcdError(this.#client.description, "Lease.leaseKeepAlive", error);
+    } finally {
+      signal.removeEventListener("abort", cancel);
+      stream.cancel();
+    }
+  }
+}

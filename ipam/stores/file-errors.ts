@@ -1,0 +1,35 @@
+/**
+ * What goes wrong with a directory, as the store's errors.
+ */
+
+import { errorMessage, StoreError } from "../errors.ts";
+
+const REMEDIES: Readonly<Record<string, string>> = {
+  ENOSPC: "free some space; what was stored before is intact",
+  EDQUOT: "raise the quota; what was stored before is intact",
+  EACCES: "run as the user who owns it, or give another --store file:DIR",
+  EPERM: "put the directory on a file system with hard links that this user may write",
+  EROFS: "give a --store file:DIR on a writable file system",
+  ENOTDIR: "give a --store file:DIR that is a directory",
+  EXDEV: "give a --store file:DIR inside one file system",
+};
+
+/** These pass by themselves, or as soon as somebody makes room. */
+const PERMANENT = new Set(["EACCES", "EPERM", "EROFS", "ENOTDIR", "EXDEV"]);
+
+/** The errno name of a failed system call, null for other errors. */
+export function errnoOf(error: unknown): string | null {
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  return typeof code === "string" && code.startsWith("E") ? code : null;
+}
+
+/** The StoreError for a failed `operation` on `path`. */
+export function fileStoreError(operation: "read" | "write", path: string, error: unknown): StoreError {
+  const errno = errnoOf(error);
+  const remedy = REMEDIES[errno ?? ""] ?? "look at the directory; remove the file if it is damaged";
+  return new StoreError(`cannot ${operation} the file store ${path}: ${errorMessage(error)}: ${remedy}`, {
+    retryable: errno !== null && !PERMANENT.has(errno),
+    details: { path, errno },
+    cause: error,
+  });
+}

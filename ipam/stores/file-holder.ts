@@ -1,0 +1,244 @@
+/**
+ * One state in a directory that several processes of a machine share. No server, no lock.
+ *
+ * The whole state is one file, `state.<version>`. A writer makes version n + 1 complete in a temporary file,
+ * syncs it, and gives it its name with link(2), which fails when another writer was first: a compare-and-swap
+ * that a process killed at any point leaves either undone or done, and that nobody ever waits for. A reader
+ * takes the highest version. This file must not know what the state means.
+ */
+
+import { randomUUID } from "node:crypto";
+import { type FSWatcher, watch } from "node:fs";
+import { link, mkdir, open, readdir, readFile, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "../clock.ts";
+import type { KvHolder } from "./embedded-store.ts";
+import { decodeStateFile, encodeStateFile, type StateFile } from "./file-codec.ts";
+import { errnoOf, fileStoreError } from "./file-errors.ts";
+import { emptyState, type KvState, restartLeases } from "./kv-state.ts";
+
+const VERSION_NAME = /^state\.(\d{16})$/;
+const TEMPORARY_NAME = /^new\./;
+
+/** Where inotify fails, changes are noticed this late. */
+const POLL_MS = 1_000;
+
+/** A temporary file this much older than the newest version has lost its writer. */
+const ABANDONED_MS = 60_000;
+
+/** Old versions that stay, for readers that are just about to open one. */
+const KEPT_VERSIONS = 8;
+
+/** Writers remembered in a state: tells a writer that was overtaken whether its version counted. */
+const LINEAGE_LENGTH = 64;
+
+interface LoadedState extends StateFile {
+  /** 0 when there is no file yet. */
+  readonly version: number;
+}
+
+export class FileHolder implements KvHolder {
+  readonly #directory: string;
+  readonly #clock: Clock;
+  readonly #readBootId: () => Promise<string>;
+  #loaded: LoadedState | null = null;
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(options: {
+    readonly directory: string;
+    readonly clock: Clock;
+    readonly readBootId: () => Promise<string>;
+  }) {
+    this.#directory = options.directory;
+    this.#clock = options.clock;
+    this.#readBootId = options.readBootId;
+  }
+
+  async read(signal: AbortSignal): Promise<KvState> {
+    signal.throwIfAborted();
+    return (await this.#load()).state;
+  }
+
+  /** Writers of this process take turns; those of other processes meet at link(2). */
+  async update(change: (state: KvState) => KvState, signal: AbortSignal): Promise<KvState> {
+    const turn = this.#queue.then(() => this.#swap(change, signal));
+    this.#queue = turn.catch(() => undefined);
+    return await turn;
+  }
+
+  async waitForChange(seen: KvState, timeoutMs: number, signal: AbortSignal): Promise<void> {
+    const changed = new AbortController();
+    const watcher = this.#watchDirectory(() => changed.abort());
+    const either = AbortSignal.any([signal, changed.signal]);
+    const endMs = this.#clock.monotonicMs() + timeoutMs;
+    try {
+      while (!changed.signal.aborted && (await this.read(signal)) === seen) {
+        const leftMs = endMs - this.#clock.monotonicMs();
+        if (leftMs <= 0) return;
+        await this.#clock.sleep(Math.min(POLL_MS, leftMs), either).catch(() => signal.throwIfAborted());
+      }
+    } finally {
+      watcher?.close();
+    }
+  }
+
+  async #swap(change: (state: KvState) => KvState, signal: AbortSignal): Promise<KvState> {
+    const bootId = await this.#readBootId();
+    while (true) {
+      signal.throwIfAborted();
+      const before = await this.#load();
+      const state = change(before.state);
+      if (state === before.state && before.bootId === bootId) return state;
+      const writer = randomUUID();
+      const lineage = [...before.lineage, writer].slice(-LINEAGE_LENGTH);
+      const after = { version: before.version + 1, bootId, lineage, state };
+      if (await this.#publish(after, writer)) {
+        this.#loaded = after;
+        return state;
+      }
+    }
+  }
+
+  /** Makes `next` the newest version; false when somebody else was faster. */
+  async #publish(next: LoadedState, writer: string): Promise<boolean> {
+    const temporary = join(this.#directory, `new.${writer}`);
+    try {
+      await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+      await writeSynced(temporary, encodeStateFile(next));
+      await link(temporary, this.#pathOf(next.version));
+      await syncDirectory(this.#directory);
+      if (!(await this.#counts(next.version, writer))) return false;
+      await this.#removeOld(next.version);
+      return true;
+    } catch (error) {
+      // EEXIST: the version is taken. ENOENT: our temporary file was taken for an abandoned one.
+      if (errnoOf(error) === "EEXIST" || errnoOf(error) === "ENOENT") return false;
+      throw fileStoreError("write", this.#directory, error);
+    } finally {
+      await rm(temporary, { force: true });
+    }
+  }
+
+  /**
+   * Tells whether the version just linked is part of the history. A writer that slept between reading and
+   * linking may have reused the name of a version that was current, overtaken and removed meanwhile.
+   */
+  async #counts(version: number, writer: string): Promise<boolean> {
+    const newest = await this.#newestVersion();
+    if (newest <= version) return true;
+    if ((await this.#load()).lineage.includes(writer)) return true;
+    await rm(this.#pathOf(version), { force: true });
+    return false;
+  }
+
+  async #load(): Promise<LoadedState> {
+    while (true) {
+      const version = await this.#newestVersion();
+      if (this.#loaded?.version === version) return this.#loaded;
+      const loaded = await this.#readVersion(version);
+      if (loaded) {
+        this.#loaded = loaded;
+        return loaded;
+      }
+    }
+  }
+
+  /** Null when the version was removed meanwhile: there is a newer one. */
+  async #readVersion(version: number): Promise<LoadedState | null> {
+    const bootId = await this.#readBootId();
+    if (version === 0) return { version, bootId, lineage: [], state: emptyState };
+    try {
+      const file = decodeStateFile(await readFile(this.#pathOf(version), "utf8"));
+      if (file.bootId === bootId) return { version, ...file };
+      // The clock began anew: how much of each lease was left is lost, so each has its whole time again.
+      return { version, ...file, state: restartLeases(file.state, this.#clock.monotonicMs()) };
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT") return null;
+      throw fileStoreError("read", this.#pathOf(version), error);
+    }
+  }
+
+  async #newestVersion(): Promise<number> {
+    const versions = (await this.#names()).map(versionOf);
+    return Math.max(0, ...versions);
+  }
+
+  async #names(): Promise<readonly string[]> {
+    try {
+      return await readdir(this.#directory);
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT") return [];
+      throw fileStoreError("read", this.#directory, error);
+    }
+  }
+
+  /** Removes versions that nobody can want and temporary files whose writer died. */
+  async #removeOld(newest: number): Promise<void> {
+    const names = await this.#names();
+    const old = names.filter((name) => VERSION_NAME.test(name) && versionOf(name) <= newest - KEPT_VERSIONS);
+    const abandoned = await this.#abandoned(
+      names.filter((name) => TEMPORARY_NAME.test(name)),
+      newest,
+    );
+    for (const name of [...old, ...abandoned]) await rm(join(this.#directory, name), { force: true });
+  }
+
+  async #abandoned(temporaries: readonly string[], newest: number): Promise<readonly string[]> {
+    if (temporaries.length === 0) return [];
+    const newestMs = await modifiedMs(this.#pathOf(newest));
+    const ages = await Promise.all(
+      temporaries.map(async (name) => newestMs - (await modifiedMs(join(this.#directory, name)))),
+    );
+    return temporaries.filter((_, index) => (ages[index] ?? 0) > ABANDONED_MS);
+  }
+
+  /** Null where inotify is exhausted or the directory is not there yet: polling serves alone. */
+  #watchDirectory(onChange: () => void): FSWatcher | null {
+    try {
+      const watcher = watch(this.#directory, (_event, name) => {
+        if (name !== null && VERSION_NAME.test(name)) onChange();
+      });
+      watcher.on("error", onChange);
+      return watcher;
+    } catch {
+      return null;
+    }
+  }
+
+  #pathOf(version: number): string {
+    return join(this.#directory, `state.${String(version).padStart(16, "0")}`);
+  }
+}
+
+function versionOf(name: string): number {
+  return Number(VERSION_NAME.exec(name)?.[1] ?? 0);
+}
+
+async function writeSynced(path: string, text: string): Promise<void> {
+  const file = await open(path, "wx", 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+/** Modification time; Infinity for a file that is gone. */
+async function modifiedMs(path: string): Promise<number> {
+  try {
+    return (await stat(path)).mtimeMs;
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return Number.POSITIVE_INFINITY;
+    throw error;
+  }
+}

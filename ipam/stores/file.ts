@@ -1,0 +1,42 @@
+/**
+ * The embedded store: leases in a directory that the agents of one machine share.
+ *
+ * The directory's format is file-holder.ts's affair, what a lease store does is embedded-store.ts's.
+ */
+
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { ConfigError } from "../errors.ts";
+import type { StoreConnection, SubnetStore } from "../store.ts";
+import { EmbeddedStore } from "./embedded-store.ts";
+import { FileHolder } from "./file-holder.ts";
+import type { StoreEnvironment } from "./options.ts";
+
+/** Changes with every boot (random(4)); tells whether deadlines on the monotonic clock still mean something. */
+const BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id";
+
+/** Opens the store in `directory`, which is made at the first write. ConfigError when the name is empty. */
+export function openFileStore(directory: string, environment: StoreEnvironment): StoreConnection {
+  if (directory === "") throw new ConfigError("--store file: names no directory: write file:DIR");
+  const path = resolve(directory);
+  const holder = new FileHolder({
+    directory: path,
+    clock: environment.clock,
+    readBootId: onceRead(BOOT_ID_PATH),
+  });
+  return {
+    description: `file:${path}`,
+    remoteHost: null,
+    network: (prefix): SubnetStore =>
+      new EmbeddedStore({ kind: `file:${path}`, prefix, holder, environment }),
+    close: async () => {},
+  };
+}
+
+function onceRead(path: string): () => Promise<string> {
+  let text: Promise<string> | null = null;
+  return () => {
+    text ??= readFile(path, "utf8").then((content) => content.trim());
+    return text;
+  };
+}

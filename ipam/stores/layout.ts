@@ -1,0 +1,40 @@
+/**
+ * Where things lie under a network's prefix: flannel's layout, and the folder that flannel never reads.
+ *
+ * Pure text. Nothing but lease keys may ever begin with `<prefix>/subnets`: flanneld lists by that string and
+ * drops its peers when one key there does not parse.
+ */
+
+import { ConfigError } from "../errors.ts";
+import type { Logger } from "../log.ts";
+
+export interface Layout {
+  /** Full key of the network configuration. */
+  readonly config: string;
+  /** Folder of the leases, with its closing slash. */
+  readonly subnets: string;
+  /** Folder of tulle's own records, with its closing slash. */
+  readonly records: string;
+}
+
+/** The layout under `prefix`; a closing slash is dropped. ConfigError for an empty prefix. */
+export function layoutOf(prefix: string): Layout {
+  const folder = prefix.replace(/\/+$/, "");
+  if (folder === "")
+    throw new ConfigError(`the store prefix "${prefix}" is empty: give one such as /coreos.com/network`);
+  return { config: `${folder}/config`, subnets: `${folder}/subnets/`, records: `${folder}/tulle/` };
+}
+
+/** etcd keys of flannel begin with a slash; a prefix without one is another key, which is rarely meant. */
+export function warnAboutMissingSlash(prefix: string, log: Logger): void {
+  if (prefix.startsWith("/")) return;
+  log.warn("store prefix has no leading slash: it names other keys than the same text with one", { prefix });
+}
+
+/** Checks a record's name: it must stay inside the folder. ConfigError otherwise. */
+export function recordKey(layout: Layout, name: string): string {
+  if (name === "" || name.startsWith("/") || name.includes("//")) {
+    throw new ConfigError(`"${name}" is no name for a record: use words parted by single slashes`);
+  }
+  return layout.records + name;
+}

@@ -1,0 +1,64 @@
+/**
+ * The store in a variable: the reference implementation, for tests and for one process alone.
+ */
+
+import type { Clock } from "../clock.ts";
+import type { StoreConnection, SubnetStore } from "../store.ts";
+import { EmbeddedStore, type KvHolder } from "./embedded-store.ts";
+import { emptyState, type KvState } from "./kv-state.ts";
+import type { StoreEnvironment } from "./options.ts";
+
+/** State that any number of connections in this process share. */
+export class MemoryHolder implements KvHolder {
+  readonly #clock: Clock;
+  #state: KvState = emptyState;
+  #waiters = new Set<() => void>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  async read(signal: AbortSignal): Promise<KvState> {
+    signal.throwIfAborted();
+    return this.#state;
+  }
+
+  async update(change: (state: KvState) => KvState, signal: AbortSignal): Promise<KvState> {
+    signal.throwIfAborted();
+    const next = change(this.#state);
+    if (next !== this.#state) this.#set(next);
+    return next;
+  }
+
+  async waitForChange(seen: KvState, timeoutMs: number, signal: AbortSignal): Promise<void> {
+    if (this.#state !== seen) return;
+    const timer = new AbortController();
+    const changed = new Promise<void>((resolve) => {
+      this.#waiters.add(resolve);
+      timer.signal.addEventListener("abort", () => this.#waiters.delete(resolve));
+    });
+    try {
+      await Promise.race([changed, this.#clock.sleep(timeoutMs, AbortSignal.any([signal, timer.signal]))]);
+    } finally {
+      timer.abort();
+    }
+  }
+
+  #set(state: KvState): void {
+    this.#state = state;
+    const waiters = this.#waiters;
+    this.#waiters = new Set();
+    for (const wake of waiters) wake();
+  }
+}
+
+/** A connection to the state in `holder`. */
+export function openMemoryStore(holder: MemoryHolder, environment: StoreEnvironment): StoreConnection {
+  return {
+    description: "memory",
+    remoteHost: null,
+    network: (prefix: string): SubnetStore =>
+      new EmbeddedStore({ kind: "memory", prefix, holder, environment }),
+    close: async () => {},
+  };
+}

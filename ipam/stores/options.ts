@@ -1,0 +1,61 @@
+/**
+ * What the administrator says about a store, and what a store is given to work with.
+ *
+ * Types and the checks that concern more than one store; reading flags, files and the environment is the
+ * agent's affair.
+ */
+
+import type { Clock } from "../clock.ts";
+import type { Logger } from "../log.ts";
+
+/** Paths of PEM files; empty strings count as not given. */
+export interface TlsFiles {
+  readonly caFile?: string | undefined;
+  readonly certFile?: string | undefined;
+  readonly keyFile?: string | undefined;
+}
+
+export interface EtcdOptions extends TlsFiles {
+  /** URLs or `host:port`, as flanneld's -etcd-endpoints after splitting at commas; blanks are ignored. */
+  readonly endpoints: readonly string[];
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+}
+
+export interface ConsulOptions extends TlsFiles {
+  /** `host:port`, `http://…`, `https://…` or `unix:///…`. */
+  readonly address: string;
+  readonly token?: string | undefined;
+  /** Read again whenever it changes; wins over `token`. */
+  readonly tokenFile?: string | undefined;
+  readonly datacenter?: string | undefined;
+  /** Name that the server's certificate must carry instead of the address's host. */
+  readonly tlsServerName?: string | undefined;
+  /** False skips verification of the server's certificate (CONSUL_HTTP_SSL_VERIFY=false). Default true. */
+  readonly verifyTls?: boolean | undefined;
+  /** Name of the external node that holds our sessions. Default `tulle`. */
+  readonly nodeName?: string | undefined;
+}
+
+/** Everything that can be said about a store; the parts of other kinds are ignored. */
+export interface StoreOptions {
+  /** `etcd`, `consul`, or `file:DIR`. */
+  readonly store: string;
+  readonly etcd?: EtcdOptions | undefined;
+  readonly consul?: ConsulOptions | undefined;
+}
+
+/** The edges of the process that a store uses. */
+export interface StoreEnvironment {
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  /** Milliseconds of the date, for the validity of certificates only. */
+  readonly dateMs: () => number;
+}
+
+/** Drops blanks around and between the items of a list that was split at commas. */
+export function cleanList(items: readonly string[]): readonly string[] {
+  return items.flatMap((item) => item.split(",")).flatMap((item) => item.trim() || []);
+}

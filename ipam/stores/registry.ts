@@ -1,0 +1,39 @@
+/**
+ * Picks a store by name. A new store is one file and one line here.
+ *
+ * Client libraries are imported only when their store is chosen.
+ */
+
+import { ConfigError, UnsupportedError } from "../errors.ts";
+import type { StoreConnection } from "../store.ts";
+import type { EtcdOptions, StoreEnvironment, StoreOptions } from "./options.ts";
+
+/** flanneld's own default. */
+const DEFAULT_ETCD: EtcdOptions = { endpoints: ["http://127.0.0.1:4001", "http://127.0.0.1:2379"] };
+
+type Opener = (
+  argument: string,
+  options: StoreOptions,
+  environment: StoreEnvironment,
+) => Promise<StoreConnection>;
+
+const STORES: Readonly<Record<string, Opener>> = {
+  etcd: async (_argument, options, environment) =>
+    (await import("./etcd.ts")).openEtcdStore(options.etcd ?? DEFAULT_ETCD, environment),
+  file: async (directory, _options, environment) =>
+    (await import("./file.ts")).openFileStore(directory, environment),
+  consul: async () => {
+    throw new UnsupportedError("--store consul is not in this version: use etcd or file:DIR");
+  },
+};
+
+/** Opens the store that `options.store` names. ConfigError for an unknown name or unusable options. */
+export async function openStore(
+  options: StoreOptions,
+  environment: StoreEnvironment,
+): Promise<StoreConnection> {
+  const [, name = "", argument = ""] = /^([^:]*):?(.*)$/.exec(options.store) ?? [];
+  const open = Object.hasOwn(STORES, name) ? STORES[name] : undefined;
+  if (!open) throw new ConfigError(`--store ${options.store} is unknown: choose etcd, consul or file:DIR`);
+  return await open(argument, options, environment);
+}

@@ -1,0 +1,141 @@
+/**
+ * The few C library calls that Node does not have, and the only file that imports koffi.
+ *
+ * Every function answers as the kernel itself does: a result of 0 or more, or the negated errno. Nothing here
+ * throws, retries or knows what netlink is.
+ */
+
+import koffi, { type KoffiFunc } from "koffi";
+
+const library = koffi.load(null);
+
+const sys = {
+  socket: declare<(domain: number, type: number, protocol: number) => number>(
+    "int socket(int domain, int type, int protocol)",
+  ),
+  bind: declare<(fd: number, address: Uint8Array, length: number) => number>(
+    "int bind(int fd, const void *address, uint length)",
+  ),
+  connect: declare<(fd: number, address: Uint8Array, length: number) => number>(
+    "int connect(int fd, const void *address, uint length)",
+  ),
+  getsockname: declare<(fd: number, address: Uint8Array, length: Uint8Array) => number>(
+    "int getsockname(int fd, void *address, void *length)",
+  ),
+  setsockopt: declare<(fd: number, level: number, name: number, value: Uint8Array, length: number) => number>(
+    "int setsockopt(int fd, int level, int name, const void *value, uint length)",
+  ),
+  getsockopt: declare<
+    (fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array) => number
+  >("int getsockopt(int fd, int level, int name, void *value, void *length)"),
+  // ssize_t is unknown to koffi; on every 64-bit Linux it is int64_t.
+  send: declare<(fd: number, bytes: Uint8Array, length: number, flags: number) => number>(
+    "int64_t send(int fd, const void *bytes, size_t length, int flags)",
+  ),
+  recv: declare<(fd: number, bytes: Uint8Array, length: number, flags: number) => number>(
+    "int64_t recv(int fd, void *bytes, size_t length, int flags)",
+  ),
+  open: declare<(path: string, flags: number) => number>("int open(const char *path, int flags)"),
+  close: declare<(fd: number) => number>("int close(int fd)"),
+  flock: declare<(fd: number, operation: number) => number>("int flock(int fd, int operation)"),
+  setns: declare<(fd: number, type: number) => number>("int setns(int fd, int type)"),
+};
+
+/** socket(2). */
+export function socket(domain: number, type: number, protocol: number): number {
+  return orErrno(sys.socket(domain, type, protocol));
+}
+
+/** bind(2). */
+export function bind(fd: number, address: Uint8Array): number {
+  return orErrno(sys.bind(fd, address, address.length));
+}
+
+/** connect(2). */
+export function connect(fd: number, address: Uint8Array): number {
+  return orErrno(sys.connect(fd, address, address.length));
+}
+
+/** getsockname(2): fills `address`. */
+export function getsockname(fd: number, address: Uint8Array): number {
+  return orErrno(sys.getsockname(fd, address, intBytes(address.length)));
+}
+
+/** setsockopt(2) of an `int`. */
+export function setIntOption(fd: number, level: number, name: number, value: number): number {
+  return orErrno(sys.setsockopt(fd, level, name, intBytes(value), 4));
+}
+
+/** getsockopt(2) of an `int` that is never negative. */
+export function getIntOption(fd: number, level: number, name: number): number {
+  const value = intBytes(0);
+  const result = orErrno(sys.getsockopt(fd, level, name, value, intBytes(4)));
+  return result < 0 ? result : value.readInt32LE();
+}
+
+/** send(2): how many bytes were sent. */
+export function send(fd: number, bytes: Uint8Array): number {
+  return orErrno(sys.send(fd, bytes, bytes.length, 0));
+}
+
+/** send(2) on a worker thread of koffi. The caller keeps `fd` open until the promise settles. */
+export function sendAsync(fd: number, bytes: Uint8Array): Promise<number> {
+  return new Promise((resolve, reject) => {
+    sys.send.async(fd, bytes, bytes.length, 0, (error: unknown, result: number) => {
+      if (error) reject(error);
+      else resolve(orErrno(result));
+    });
+  });
+}
+
+/** recv(2): the length of the datagram, which exceeds `bytes.length` when it was cut and MSG_TRUNC was asked for. */
+export function recv(fd: number, bytes: Uint8Array, flags: number): number {
+  return orErrno(sys.recv(fd, bytes, bytes.length, flags));
+}
+
+/** open(2) without O_CREAT, on the calling thread, hence in its network namespace. */
+export function open(path: string, flags: number): number {
+  return orErrno(sys.open(path, flags));
+}
+
+/** close(2). */
+export function close(fd: number): number {
+  return orErrno(sys.close(fd));
+}
+
+/** flock(2): with LOCK_EX it waits until nobody else holds the file's lock; closing the file lets go of it. */
+export function flock(fd: number, operation: number): number {
+  return orErrno(sys.flock(fd, operation));
+}
+
+/** setns(2): moves the calling thread, and it alone, into the namespace that `fd` refers to. */
+export function setns(fd: number, type: number): number {
+  return orErrno(sys.setns(fd, type));
+}
+
+/** A running watch of a file descriptor. Whoever drops the last reference to it ends the watch silently. */
+export interface ReadWatch {
+  close(): void;
+  /** Lets the process end although the watch runs. */
+  unref(): void;
+}
+
+/** Calls back on the event loop whenever `fd` is readable (level-triggered, uv_poll). */
+export function watchReadable(fd: number, callback: () => void): ReadWatch {
+  return koffi.node.poll(fd, { readable: true }, callback);
+}
+
+function declare<F extends (...args: never[]) => number>(definition: string): KoffiFunc<F> {
+  return library.func(definition) as unknown as KoffiFunc<F>;
+}
+
+/** Must follow the call at once: anything in between may overwrite errno. */
+function orErrno(result: number): number {
+  return result < 0 ? -koffi.errno() : result;
+}
+
+function intBytes(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  return bytes;
+}

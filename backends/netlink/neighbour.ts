@@ -1,0 +1,194 @@
+/**
+ * Neighbours (linux/neighbour.h), which the kernel keeps in two tables: ARP and NDP entries (`ip neighbour`) map an
+ * IP address to a MAC, forwarding entries of a bridge or VXLAN device (`bridge fdb`) map a MAC to a port or remote
+ * host. Messages only, no I/O.
+ */
+
+import type { Address } from "../../ipam/ip.ts";
+import type { Mac } from "../../ipam/mac.ts";
+import { MessageWriter, type NetlinkMessage, NLM_F_DUMP, REPLACE } from "./message.ts";
+import {
+  AF_BRIDGE,
+  AF_OF,
+  AF_UNSPEC,
+  familyOf,
+  RTM_DELNEIGH,
+  RTM_GETNEIGH,
+  RTM_NEWNEIGH,
+} from "./rtnetlink.ts";
+
+/** linux/neighbour.h */
+const NDA_DST = 1;
+const NDA_LLADDR = 2;
+const NDA_VLAN = 5;
+const NDA_IFINDEX = 8;
+const NDA_MASTER = 9;
+const NDMSG_BYTES = 12;
+
+/** linux/neighbour.h: states of an entry. */
+export const NUD_INCOMPLETE = 0x01;
+export const NUD_REACHABLE = 0x02;
+export const NUD_STALE = 0x04;
+export const NUD_FAILED = 0x20;
+export const NUD_NOARP = 0x40;
+export const NUD_PERMANENT = 0x80;
+
+/** linux/neighbour.h: flags of an entry. */
+export const NTF_SELF = 0x02;
+export const NTF_MASTER = 0x04;
+export const NTF_EXT_LEARNED = 0x10;
+
+export interface NeighbourSpec {
+  readonly interfaceIndex: number;
+  readonly address: Address;
+  readonly mac: Mac;
+  /** NUD_*; default NUD_PERMANENT. */
+  readonly state?: number;
+}
+
+/** An ARP or NDP entry as the kernel shows it. */
+export interface Neighbour {
+  readonly interfaceIndex: number;
+  readonly address: Address;
+  /** null while the entry is unresolved. */
+  readonly mac: Mac | null;
+  /** NUD_* */
+  readonly state: number;
+  /** NTF_* */
+  readonly flags: number;
+}
+
+export interface FdbSpec {
+  /** The VXLAN device. */
+  readonly interfaceIndex: number;
+  readonly mac: Mac;
+  /** Where frames for `mac` go. */
+  readonly remote: Address;
+  /** NUD_*; default NUD_PERMANENT. */
+  readonly state?: number;
+}
+
+/** A forwarding entry as the kernel shows it. */
+export interface FdbEntry {
+  readonly interfaceIndex: number;
+  readonly mac: Mac;
+  /** null for entries of a bridge, which lead to a port. */
+  readonly remote: Address | null;
+  readonly state: number;
+  readonly flags: number;
+  /** The bridge whose entry it is; null for a device's own entries. */
+  readonly masterIndex: number | null;
+  readonly vlanId: number | null;
+}
+
+/** `ip neighbour replace ADDRESS lladdr MAC dev DEVICE nud permanent` (with CREATE: `ip neighbour add`). */
+export function encodeNewNeighbour(spec: NeighbourSpec, flags = REPLACE): Buffer {
+  return ndmsg(
+    RTM_NEWNEIGH,
+    flags,
+    AF_OF[spec.address.family],
+    spec.interfaceIndex,
+    spec.state ?? NUD_PERMANENT,
+    0,
+  )
+    .attrAddress(NDA_DST, spec.address)
+    .attrMac(NDA_LLADDR, spec.mac)
+    .finish();
+}
+
+/** `ip neighbour del ADDRESS dev DEVICE`; the kernel answers ENOENT when it is absent. */
+export function encodeDeleteNeighbour(spec: Pick<NeighbourSpec, "interfaceIndex" | "address">): Buffer {
+  return ndmsg(RTM_DELNEIGH, 0, AF_OF[spec.address.family], spec.interfaceIndex, NUD_PERMANENT, 0)
+    .attrAddress(NDA_DST, spec.address)
+    .finish();
+}
+
+/** `ip neighbour show [dev DEVICE]`: both families. */
+export function encodeNeighbourDump(interfaceIndex = 0): Buffer {
+  const message = ndmsg(RTM_GETNEIGH, NLM_F_DUMP, AF_UNSPEC, 0, 0, 0);
+  if (interfaceIndex !== 0) message.attrU32(NDA_IFINDEX, interfaceIndex);
+  return message.finish();
+}
+
+/**
+ * `bridge fdb replace MAC dev DEVICE dst REMOTE self permanent` (with CREATE: `bridge fdb add`). An entry of a
+ * VXLAN device may have several remotes for group addresses only.
+ */
+export function encodeNewFdb(spec: FdbSpec, flags = REPLACE): Buffer {
+  return ndmsg(RTM_NEWNEIGH, flags, AF_BRIDGE, spec.interfaceIndex, spec.state ?? NUD_PERMANENT, NTF_SELF)
+    .attrMac(NDA_LLADDR, spec.mac)
+    .attrAddress(NDA_DST, spec.remote)
+    .finish();
+}
+
+/** `bridge fdb del MAC dev DEVICE [dst REMOTE] self`; the kernel answers ENOENT when it is absent. */
+export function encodeDeleteFdb(spec: Pick<FdbSpec, "interfaceIndex" | "mac"> & Partial<FdbSpec>): Buffer {
+  const message = ndmsg(
+    RTM_DELNEIGH,
+    0,
+    AF_BRIDGE,
+    spec.interfaceIndex,
+    spec.state ?? NUD_PERMANENT,
+    NTF_SELF,
+  );
+  message.attrMac(NDA_LLADDR, spec.mac);
+  if (spec.remote !== undefined) message.attrAddress(NDA_DST, spec.remote);
+  return message.finish();
+}
+
+/** `bridge fdb show dev DEVICE`: here, unlike for neighbours, the device stands in the header. */
+export function encodeFdbDump(interfaceIndex: number): Buffer {
+  return ndmsg(RTM_GETNEIGH, NLM_F_DUMP, AF_BRIDGE, interfaceIndex, 0, 0).finish();
+}
+
+/** Decodes RTM_NEWNEIGH and RTM_DELNEIGH of ARP and NDP; null for all others. Throws CodecError. */
+export function decodeNeighbour(message: NetlinkMessage): Neighbour | null {
+  let address: Address | null = null;
+  let mac: Mac | null = null;
+  const attributes = message.attributes(NDMSG_BYTES);
+  if (familyOf(message.u8(0)) === undefined) return null;
+  while (attributes.next()) {
+    if (attributes.type === NDA_DST) address = attributes.address();
+    else if (attributes.type === NDA_LLADDR) mac = attributes.mac();
+  }
+  if (address === null) return null;
+  return { interfaceIndex: message.i32(4), address, mac, state: message.u16(8), flags: message.u8(10) };
+}
+
+/** Decodes RTM_NEWNEIGH and RTM_DELNEIGH of the family AF_BRIDGE; null for all others. Throws CodecError. */
+export function decodeFdb(message: NetlinkMessage): FdbEntry | null {
+  let mac: Mac | null = null;
+  let remote: Address | null = null;
+  let masterIndex: number | null = null;
+  let vlanId: number | null = null;
+  const attributes = message.attributes(NDMSG_BYTES);
+  if (message.u8(0) !== AF_BRIDGE) return null;
+  while (attributes.next()) {
+    if (attributes.type === NDA_LLADDR) mac = attributes.mac();
+    else if (attributes.type === NDA_DST) remote = attributes.address();
+    else if (attributes.type === NDA_MASTER) masterIndex = attributes.u32();
+    else if (attributes.type === NDA_VLAN) vlanId = attributes.u16();
+  }
+  if (mac === null) return null;
+  const { state, flags } = { state: message.u16(8), flags: message.u8(10) };
+  return { interfaceIndex: message.i32(4), mac, remote, state, flags, masterIndex, vlanId };
+}
+
+/** `struct ndmsg`: family, padding, interface index, state, flags, type. */
+function ndmsg(
+  type: number,
+  messageFlags: number,
+  family: number,
+  interfaceIndex: number,
+  state: number,
+  flags: number,
+): MessageWriter {
+  return new MessageWriter(type, messageFlags)
+    .u8(family)
+    .u8(0)
+    .u16(0)
+    .u32(interfaceIndex)
+    .u16(state)
+    .u8(flags)
+    .u8(0);
+}

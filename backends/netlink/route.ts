@@ -1,0 +1,252 @@
+/** Routes (linux/rtnetlink.h): `ip route`. Messages only, no I/O. */
+
+import { CodecError } from "../../ipam/errors.ts";
+import { Address, type Family, Prefix } from "../../ipam/ip.ts";
+import { CREATE, MessageWriter, type NetlinkMessage, NLM_F_DUMP } from "./message.ts";
+import {
+  AF_OF,
+  familyOf,
+  RT_SCOPE_HOST,
+  RT_SCOPE_LINK,
+  RT_SCOPE_NOWHERE,
+  RT_SCOPE_UNIVERSE,
+  RTM_DELROUTE,
+  RTM_GETROUTE,
+  RTM_NEWROUTE,
+  RTNH_F_ONLINK,
+  RTPROT_BOOT,
+} from "./rtnetlink.ts";
+
+/** linux/rtnetlink.h `enum rtattr_type_t` */
+const RTA_DST = 1;
+const RTA_OIF = 4;
+const RTA_GATEWAY = 5;
+const RTA_PRIORITY = 6;
+const RTA_PREFSRC = 7;
+const RTA_METRICS = 8;
+const RTA_MULTIPATH = 9;
+const RTA_TABLE = 15;
+const RTA_VIA = 18;
+const RTA_NH_ID = 30;
+const RTAX_MTU = 2;
+const RTMSG_BYTES = 12;
+
+/** linux/rtnetlink.h: tables and types of routes. */
+export const RT_TABLE_MAIN = 254;
+export const RT_TABLE_LOCAL = 255;
+export const RTN_UNICAST = 1;
+export const RTN_LOCAL = 2;
+export const RTN_BROADCAST = 3;
+export const RTN_ANYCAST = 4;
+export const RTN_MULTICAST = 5;
+export const RTN_BLACKHOLE = 6;
+export const RTN_UNREACHABLE = 7;
+export const RTM_F_CLONED = 0x200;
+
+export interface RouteSpec {
+  readonly destination: Prefix;
+  /** Default RT_TABLE_MAIN. */
+  readonly table?: number;
+  /** RTPROT_*: who made it. Default RTPROT_BOOT. */
+  readonly protocol?: number;
+  /** RTN_*; default RTN_UNICAST. */
+  readonly type?: number;
+  /** RT_SCOPE_*; default what `ip route` would choose. */
+  readonly scope?: number;
+  /** 0, the default, is the kernel's own: 0 for IPv4, 1024 for IPv6. */
+  readonly metric?: number;
+  readonly outputIndex?: number;
+  readonly gateway?: Address;
+  /** The gateway is reachable on the device although no address there covers it. Default false. */
+  readonly isOnlink?: boolean;
+  /** A nexthop object instead of device and gateway. */
+  readonly nexthopId?: number;
+  /** Preferred source address. */
+  readonly source?: Address;
+  readonly mtuBytes?: number;
+}
+
+/** A route as the kernel shows it. */
+export interface Route {
+  readonly destination: Prefix;
+  readonly table: number;
+  readonly protocol: number;
+  readonly type: number;
+  readonly scope: number;
+  readonly metric: number;
+  readonly outputIndex: number | null;
+  readonly gateway: Address | null;
+  readonly isOnlink: boolean;
+  readonly nexthopId: number | null;
+  readonly source: Address | null;
+  /** It has several paths, which are not decoded: never one of ours. */
+  readonly isMultipath: boolean;
+  /** RTM_F_* and RTNH_F_* */
+  readonly flags: number;
+}
+
+/** What of a dump the kernel shall leave out. */
+export interface RouteFilter {
+  readonly table?: number;
+  readonly protocol?: number;
+  readonly outputIndex?: number;
+}
+
+/**
+ * `ip route add DESTINATION [via GATEWAY] dev DEVICE [onlink] [proto P] [metric M] [src S]`, or `… nhid ID`.
+ * With REPLACE (`ip route replace`) the kernel overwrites whoever's route has the same destination and metric.
+ */
+export function encodeNewRoute(spec: RouteSpec, flags = CREATE): Buffer {
+  const type = spec.type ?? RTN_UNICAST;
+  return write(
+    RTM_NEWROUTE,
+    flags,
+    spec,
+    spec.protocol ?? RTPROT_BOOT,
+    spec.scope ?? scopeOf(spec, type),
+    type,
+  );
+}
+
+/**
+ * `ip route del DESTINATION …`: removes the first route that agrees in all that `spec` gives, so that giving a
+ * protocol spares the routes of others. The kernel answers ESRCH when there is none.
+ */
+export function encodeDeleteRoute(spec: RouteSpec): Buffer {
+  return write(RTM_DELROUTE, 0, spec, spec.protocol ?? 0, spec.scope ?? RT_SCOPE_NOWHERE, spec.type ?? 0);
+}
+
+/**
+ * `ip -4|-6 route show [table T] [proto P] [dev DEVICE]`. The kernel answers ENOENT for a table that does not
+ * exist yet, and leaves unfiltered whatever it cannot filter: check what matters.
+ */
+export function encodeRouteDump(family: Family, filter: RouteFilter = {}): Buffer {
+  const message = rtmsg(RTM_GETROUTE, NLM_F_DUMP, family, 0, 0, filter.protocol ?? 0, 0, 0, 0);
+  if (filter.table !== undefined) message.attrU32(RTA_TABLE, filter.table);
+  if (filter.outputIndex !== undefined) message.attrU32(RTA_OIF, filter.outputIndex);
+  return message.finish();
+}
+
+/** `ip route get ADDRESS`: the answer's gateway, outputIndex and source say how packets to it leave. */
+export function encodeGetRoute(address: Address): Buffer {
+  const bits = address.toBytes().length * 8;
+  return rtmsg(RTM_GETROUTE, 0, address.family, bits, 0, 0, 0, 0, 0).attrAddress(RTA_DST, address).finish();
+}
+
+/** Decodes RTM_NEWROUTE and RTM_DELROUTE; null for families other than IPv4 and IPv6. Throws CodecError. */
+export function decodeRoute(message: NetlinkMessage): Route | null {
+  const attributes = message.attributes(RTMSG_BYTES);
+  const family = familyOf(message.u8(0));
+  if (family === undefined) return null;
+  const length = message.u8(1);
+  let destination: Address | null = null;
+  let table = message.u8(4);
+  let metric = 0;
+  let outputIndex: number | null = null;
+  let gateway: Address | null = null;
+  let nexthopId: number | null = null;
+  let source: Address | null = null;
+  let isMultipath = false;
+  while (attributes.next()) {
+    if (attributes.type === RTA_DST) destination = attributes.address();
+    else if (attributes.type === RTA_TABLE) table = attributes.u32();
+    else if (attributes.type === RTA_PRIORITY) metric = attributes.u32();
+    else if (attributes.type === RTA_OIF) outputIndex = attributes.u32();
+    else if (attributes.type === RTA_GATEWAY) gateway = attributes.address();
+    else if (attributes.type === RTA_VIA) gateway = attributes.address(2);
+    else if (attributes.type === RTA_NH_ID) nexthopId = attributes.u32();
+    else if (attributes.type === RTA_PREFSRC) source = attributes.address();
+    else if (attributes.type === RTA_MULTIPATH) isMultipath = true;
+  }
+  const flags = message.u32(8);
+  return {
+    destination: prefixOf(destination ?? Address.of(family, 0n), length),
+    table,
+    protocol: message.u8(5),
+    type: message.u8(7),
+    scope: message.u8(6),
+    metric,
+    outputIndex,
+    gateway,
+    isOnlink: (flags & RTNH_F_ONLINK) !== 0,
+    nexthopId,
+    source,
+    isMultipath,
+    flags,
+  };
+}
+
+function write(
+  type: number,
+  flags: number,
+  spec: RouteSpec,
+  protocol: number,
+  scope: number,
+  routeType: number,
+): Buffer {
+  const { destination, table = RT_TABLE_MAIN } = spec;
+  const onlink = spec.isOnlink ? RTNH_F_ONLINK : 0;
+  const tableByte = table < 256 ? table : 0;
+  const message = rtmsg(
+    type,
+    flags,
+    destination.family,
+    destination.length,
+    tableByte,
+    protocol,
+    scope,
+    routeType,
+    onlink,
+  );
+  if (destination.length > 0) message.attrAddress(RTA_DST, destination.base);
+  if (spec.nexthopId !== undefined) message.attrU32(RTA_NH_ID, spec.nexthopId);
+  if (spec.gateway !== undefined) message.attrAddress(RTA_GATEWAY, spec.gateway);
+  if (spec.outputIndex !== undefined) message.attrU32(RTA_OIF, spec.outputIndex);
+  if (spec.source !== undefined) message.attrAddress(RTA_PREFSRC, spec.source);
+  if (spec.metric !== undefined && spec.metric !== 0) message.attrU32(RTA_PRIORITY, spec.metric);
+  if (tableByte !== table) message.attrU32(RTA_TABLE, table);
+  const { mtuBytes } = spec;
+  if (mtuBytes !== undefined) message.nested(RTA_METRICS, () => message.attrU32(RTAX_MTU, mtuBytes));
+  return message.finish();
+}
+
+/** iproute2's rule: what needs no gateway is valid on the link, what is ours on the host, the rest everywhere. */
+function scopeOf(spec: RouteSpec, type: number): number {
+  if (spec.destination.family === 6) return RT_SCOPE_UNIVERSE;
+  if (type === RTN_LOCAL) return RT_SCOPE_HOST;
+  if (type === RTN_BROADCAST || type === RTN_MULTICAST || type === RTN_ANYCAST) return RT_SCOPE_LINK;
+  const isDirect = type === RTN_UNICAST && spec.gateway === undefined && spec.nexthopId === undefined;
+  return isDirect ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+}
+
+function prefixOf(address: Address, length: number): Prefix {
+  try {
+    return Prefix.of(address, length);
+  } catch (error) {
+    throw new CodecError(`netlink: a route of length ${length}`, { cause: error, details: { offset: 1 } });
+  }
+}
+
+/** `struct rtmsg`: family, lengths of destination and source, TOS, table, protocol, scope, type, flags. */
+function rtmsg(
+  messageType: number,
+  messageFlags: number,
+  family: Family,
+  length: number,
+  table: number,
+  protocol: number,
+  scope: number,
+  type: number,
+  flags: number,
+): MessageWriter {
+  return new MessageWriter(messageType, messageFlags)
+    .u8(AF_OF[family])
+    .u8(length)
+    .u8(0)
+    .u8(0)
+    .u8(table)
+    .u8(protocol)
+    .u8(scope)
+    .u8(type)
+    .u32(flags);
+}

@@ -1,0 +1,110 @@
+/** Notifications, their loss, our own echoes, and namespaces. */
+
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { NetlinkConnection } from "../../../backends/netlink/connection.ts";
+import { decodeLink, encodeGetLink, encodeNewLink } from "../../../backends/netlink/link.ts";
+import { NetlinkMonitor } from "../../../backends/netlink/monitor.ts";
+import { NetnsHandle, withNetns } from "../../../backends/netlink/netns.ts";
+import { decodeRoute, encodeDeleteRoute, encodeNewRoute } from "../../../backends/netlink/route.ts";
+import {
+  RTM_NEWLINK,
+  RTM_NEWROUTE,
+  RTNLGRP_IPV4_ROUTE,
+  RTNLGRP_LINK,
+} from "../../../backends/netlink/rtnetlink.ts";
+import { Address, Prefix } from "../../../ipam/ip.ts";
+import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
+
+describeAsRoot("netlink monitor and namespaces", () => {
+  let host: TestNetns;
+  let handle: NetnsHandle;
+  let connection: NetlinkConnection;
+
+  beforeAll(() => {
+    host = createNetns("nl-monitor");
+    handle = NetnsHandle.open(host.path);
+    connection = NetlinkConnection.open({ netns: handle });
+    connection.request(encodeNewLink({ name: "br0", isUp: true, info: { kind: "bridge" } }));
+  });
+
+  afterAll(() => {
+    connection?.close();
+    handle?.close();
+    host?.dispose();
+  });
+
+  it("sees changes of others and recognises its own", async () => {
+    const seen: { what: string; isOurs: boolean }[] = [];
+    const onError = vi.fn();
+    const index = connection.get(encodeGetLink({ name: "br0" }), decodeLink).index;
+    const monitor = NetlinkMonitor.open({
+      netns: handle,
+      groups: [RTNLGRP_LINK, RTNLGRP_IPV4_ROUTE],
+      onMessages: (messages) => {
+        for (const message of messages) {
+          const isOurs = connection.ownsPort(message.portId);
+          if (message.type === RTM_NEWLINK)
+            seen.push({ what: `mtu ${decodeLink(message)?.mtuBytes}`, isOurs });
+          if (message.type === RTM_NEWROUTE)
+            seen.push({ what: `${decodeRoute(message)?.destination}`, isOurs });
+        }
+      },
+      onOverflow: vi.fn(),
+      onError,
+    });
+    connection.request(encodeNewRoute({ destination: Prefix.parse("10.8.1.0/24"), outputIndex: index }));
+    host.exec("ip", ["route", "add", "10.8.2.0/24", "dev", "br0"]);
+    host.exec("ip", ["link", "set", "br0", "mtu", "1402"]);
+    await vi.waitFor(() => expect(seen).toContainEqual({ what: "mtu 1402", isOurs: false }));
+    expect(seen).toContainEqual({ what: "10.8.1.0/24", isOurs: true });
+    expect(seen).toContainEqual({ what: "10.8.2.0/24", isOurs: false });
+    monitor.close();
+    monitor.close();
+    expect(onError).not.toHaveBeenCalled();
+  });
+
+  it("says so when notifications were lost", async () => {
+    const onOverflow = vi.fn();
+    const onMessages = vi.fn();
+    const monitor = NetlinkMonitor.open({
+      netns: handle,
+      groups: [RTNLGRP_IPV4_ROUTE],
+      onMessages,
+      onOverflow,
+      onError: vi.fn(),
+    });
+    const index = connection.get(encodeGetLink({ name: "br0" }), decodeLink).index;
+    const specs = Array.from({ length: 5000 }, (_, at) => ({
+      destination: Prefix.of(Address.of(4, (20n << 24n) + (BigInt(at) << 8n)), 24),
+      outputIndex: index,
+    }));
+    // The event loop is not entered in between, so that the monitor cannot read.
+    for (let round = 0; round < 4; round++) {
+      connection.batch(specs.map((spec) => encodeNewRoute(spec)));
+      connection.batch(specs.map((spec) => encodeDeleteRoute(spec)));
+    }
+    await vi.waitFor(() => expect(onOverflow).toHaveBeenCalled());
+    monitor.close();
+  });
+
+  it("returns to its own namespace, also when the body throws", () => {
+    const before = NetnsHandle.own();
+    const inside = withNetns(handle, () => NetnsHandle.own());
+    expect(inside.identity).toBe(handle.identity);
+    expect(() =>
+      withNetns(handle, () => {
+        throw new Error("body");
+      }),
+    ).toThrow("body");
+    const after = NetnsHandle.own();
+    expect(after.identity).toBe(before.identity);
+    expect(after.identity).not.toBe(inside.identity);
+    for (const one of [before, inside, after]) one.close();
+  });
+
+  it("names what it could not open", () => {
+    expect(() => NetnsHandle.open("/run/netns/tulle-nl-absent")).toThrow(
+      expect.objectContaining({ code: "TULLE_NETLINK", errnoName: "ENOENT" }),
+    );
+  });
+});

@@ -1,0 +1,122 @@
+/**
+ * Runs the firewall tools as child processes: asynchronous, with their own deadline, in a known language.
+ *
+ * Knows nothing of rules. A child inherits this process's network namespace; `prefix` puts it into another one.
+ */
+
+import { spawn } from "node:child_process";
+import { FirewallError } from "./errors.ts";
+
+export interface CommandResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface CommandOptions {
+  /** Text for the standard input; nothing by default. */
+  readonly input?: string;
+  /** Kills the child when it fires. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A child that runs longer than this is killed; it must exceed LOCK_WAIT_SECONDS. */
+const TIMEOUT_MS = 40_000;
+
+/** Where the tools are looked for, whatever the environment says. */
+const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+export class CommandRunner {
+  readonly #prefix: readonly string[];
+  readonly #path: string;
+
+  /** `prefix` is put before each command, for example `["nsenter", "--net=/run/netns/host1"]`. */
+  constructor(prefix: readonly string[] = [], path = SYSTEM_PATH) {
+    this.#prefix = prefix;
+    this.#path = path;
+  }
+
+  /**
+   * Runs a program to its end and answers whatever its exit code is.
+   * FirewallError: not installed (details.missing is its name), killed by a signal, or out of time.
+   */
+  run(command: string, args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+    const [program = command, ...rest] = [...this.#prefix, command, ...args];
+    return new Promise((resolve, reject) => {
+      const child = spawn(program, rest, {
+        stdio: "pipe",
+        env: { PATH: this.#path, LC_ALL: "C" },
+        timeout: TIMEOUT_MS,
+        signal: options.signal,
+      });
+      const stdout: Buffer[] = [];
+      const stderr: Buffer[] = [];
+      child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk));
+      child.stderr.on("data", (chunk: Buffer) => stderr.push(chunk));
+      child.on("error", (cause) => reject(startError(command, cause)));
+      child.on("close", (code, signalName) => {
+        const result = { stdout: text(stdout), stderr: text(stderr).trim() };
+        if (code === null) reject(killedError(command, signalName ?? "", result.stderr));
+        else if (isMissing(code, result.stderr, command)) reject(missingError(command));
+        else resolve({ exitCode: code, ...result });
+      });
+      // A child that exits before it has read everything closes the pipe; its exit code tells why.
+      child.stdin.on("error", () => {});
+      child.stdin.end(options.input ?? "");
+    });
+  }
+
+  /** Runs a program that must succeed and answers its standard output. FirewallError with its words otherwise. */
+  async succeed(command: string, args: readonly string[], options: CommandOptions = {}): Promise<string> {
+    const result = await this.run(command, args, options);
+    if (result.exitCode === 0) return result.stdout;
+    throw new FirewallError(
+      `${command} refused (exit code ${result.exitCode}): ${firstLines(result.stderr)}`,
+      {
+        details: { command, args, exitCode: result.exitCode },
+        retryable: true,
+      },
+    );
+  }
+
+  /** True when the program can be started. */
+  async isInstalled(command: string, signal?: AbortSignal): Promise<boolean> {
+    try {
+      return (await this.run(command, ["--version"], { signal })).exitCode === 0;
+    } catch (error) {
+      if (error instanceof FirewallError && error.details.missing !== undefined) return false;
+      throw error;
+    }
+  }
+}
+
+function text(chunks: readonly Buffer[]): string {
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function firstLines(stderr: string): string {
+  return stderr.split("\n").slice(0, 3).join(" ") || "it gave no reason";
+}
+
+/** `nsenter`, `env` and the like report an absent program by exit code 127. */
+function isMissing(code: number, stderr: string, command: string): boolean {
+  return code === 127 && stderr.includes(command);
+}
+
+function missingError(command: string, cause?: unknown): FirewallError {
+  return new FirewallError(
+    `${command} is not installed: install it, or choose another engine with --firewall nft|iptables|none`,
+    { details: { missing: command }, cause },
+  );
+}
+
+function startError(command: string, cause: Error): FirewallError {
+  if ("code" in cause && cause.code === "ENOENT") return missingError(command, cause);
+  return new FirewallError(`${command} cannot be started: ${cause.message}`, { cause, retryable: true });
+}
+
+function killedError(command: string, signalName: string, stderr: string): FirewallError {
+  return new FirewallError(`${command} was killed by ${signalName}: ${firstLines(stderr)}`, {
+    retryable: true,
+  });
+}

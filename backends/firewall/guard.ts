@@ -1,0 +1,202 @@
+/**
+ * Keeps the host's firewall equal to the newest plan: after each update, each change that somebody else makes,
+ * and at regular intervals.
+ *
+ * One pass at a time; what happens during a pass only makes another one follow. Failures are retried at the
+ * next event or audit and never end the guard. On stop the rules stay, but for the check of tunnel sources.
+ */
+
+import { FailureSeries, type Logger } from "../../ipam/log.ts";
+import type { NetlinkMonitor } from "../netlink/monitor.ts";
+import type { NetnsHandle } from "../netlink/netns.ts";
+import { CommandRunner } from "./command.ts";
+import type { Drift, EngineKind, RemoveOptions } from "./engine.ts";
+import { FirewallError } from "./errors.ts";
+import { watchFirewall } from "./events.ts";
+import { IptablesEngine } from "./iptables.ts";
+import { NftEngine } from "./nft.ts";
+import { withoutSourceCheck } from "./plan.ts";
+import type { FirewallPlan } from "./rules.ts";
+import { chooseEngine, type FirewallChoice, installedEngines } from "./select.ts";
+
+export interface FirewallGuardOptions {
+  readonly choice: FirewallChoice;
+  /** EnableNFTables of the network configuration. */
+  readonly prefersNft: boolean;
+  /** Seconds between full audits. */
+  readonly resyncSeconds: number;
+  readonly log: Logger;
+  /** For another network namespace than the process's own: both, or none. */
+  readonly commandPrefix?: readonly string[];
+  readonly netns?: NetnsHandle;
+}
+
+export interface FirewallStatus {
+  readonly choice: FirewallChoice;
+  /** The engine in use; null with `none`, and before the first pass. */
+  readonly engine: EngineKind | null;
+  /** The last pass left the kernel equal to the plan. */
+  readonly isInSync: boolean;
+  /** Passes after the first that found and repaired somebody else's change. */
+  readonly repairs: number;
+  readonly lastError: string | null;
+}
+
+/** Passes follow each other no faster than this, so that a busy host's events cost little. */
+const MIN_PASS_GAP_MS = 20;
+
+export class FirewallGuard {
+  readonly #options: FirewallGuardOptions;
+  readonly #runner: CommandRunner;
+  readonly #nft: NftEngine;
+  readonly #iptables: IptablesEngine;
+  readonly #failures: FailureSeries;
+  readonly #abort = new AbortController();
+  #installed: ReadonlySet<EngineKind> | null = null;
+  #engine: EngineKind | null = null;
+  #plan: FirewallPlan | null = null;
+  #monitor: NetlinkMonitor | null = null;
+  #audit: NodeJS.Timeout | null = null;
+  #running: Promise<void> | null = null;
+  #isDirty = false;
+  #isPlanNew = false;
+  #isInSync = false;
+  #repairs = 0;
+  #lastError: unknown = null;
+
+  constructor(options: FirewallGuardOptions) {
+    this.#options = options;
+    this.#runner = new CommandRunner(options.commandPrefix);
+    this.#nft = new NftEngine(this.#runner);
+    this.#iptables = new IptablesEngine(this.#runner);
+    this.#failures = new FailureSeries(options.log, "firewall is not in order", "firewall is in order again");
+  }
+
+  /** Begins to listen and to audit. Nothing is written before the first update. */
+  start(): void {
+    if (this.#options.choice === "none") return;
+    this.#listen();
+    this.#audit = setInterval(() => this.#request(), this.#options.resyncSeconds * 1000);
+    this.#audit.unref();
+  }
+
+  /** Takes a new plan and resolves when a pass with it has ended; `status` says how. Never rejects. */
+  async update(plan: FirewallPlan): Promise<void> {
+    if (this.#options.choice === "none") return;
+    for (const warning of plan.warnings) this.#options.log.warn("firewall setting", { warning });
+    this.#plan = plan;
+    this.#isPlanNew = true;
+    await this.#request();
+  }
+
+  status(): FirewallStatus {
+    const error = this.#lastError;
+    return {
+      choice: this.#options.choice,
+      engine: this.#engine,
+      isInSync: this.#isInSync,
+      repairs: this.#repairs,
+      lastError: error === null ? null : error instanceof Error ? error.message : String(error),
+    };
+  }
+
+  /** Ends listening and leaves the rules, but for the check of tunnel sources, which nobody would keep current. */
+  async stop(): Promise<void> {
+    if (this.#audit !== null) clearInterval(this.#audit);
+    this.#monitor?.close();
+    this.#monitor = null;
+    await this.#running;
+    if (this.#plan !== null && Object.values(this.#plan.rules).some((rules) => rules.knownSources !== null)) {
+      await this.update({ ...withoutSourceCheck(this.#plan), warnings: [] });
+    }
+    this.#abort.abort();
+  }
+
+  /** Removes all that is ours from both engines and answers what it was; `isDryRun` only answers. */
+  async remove(options: RemoveOptions = {}): Promise<readonly string[]> {
+    const removed: string[] = [];
+    const installed = await installedEngines(this.#runner, options.signal);
+    for (const engine of [this.#nft, this.#iptables]) {
+      if (installed.has(engine.kind)) removed.push(...(await engine.remove(options)));
+    }
+    return removed;
+  }
+
+  #listen(): void {
+    try {
+      this.#monitor = watchFirewall({
+        netns: this.#options.netns,
+        onChange: () => void this.#request(),
+        onError: (error) => this.#failures.failed(error),
+      });
+      this.#monitor.unref();
+    } catch (error) {
+      this.#options.log.warn("firewall events are not available, audits only", { error: String(error) });
+    }
+  }
+
+  #request(): Promise<void> {
+    this.#isDirty = true;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = null;
+    });
+    return this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#isDirty && this.#plan !== null) {
+      this.#isDirty = false;
+      await this.#pass(this.#plan);
+      if (this.#isDirty && !this.#isPlanNew) await pause(MIN_PASS_GAP_MS);
+    }
+  }
+
+  async #pass(plan: FirewallPlan): Promise<void> {
+    const isExpected = this.#isPlanNew;
+    this.#isPlanNew = false;
+    try {
+      const drifts = await this.#reconcile(plan);
+      this.#isInSync = true;
+      this.#lastError = null;
+      this.#failures.succeeded();
+      this.#report(drifts, isExpected);
+    } catch (error) {
+      this.#isInSync = false;
+      this.#lastError = error;
+      if (error instanceof FirewallError && error.details.missing !== undefined) this.#installed = null;
+      if (!this.#abort.signal.aborted) this.#failures.failed(error);
+    }
+  }
+
+  async #reconcile(plan: FirewallPlan): Promise<readonly Drift[]> {
+    const { signal } = this.#abort;
+    const { choice, prefersNft, log } = this.#options;
+    if (choice === "none") return [];
+    this.#installed ??= await installedEngines(this.#runner, signal);
+    const engine = chooseEngine(choice, prefersNft, this.#installed);
+    if (engine !== this.#engine) log.info("firewall engine chosen", { engine, choice });
+    this.#engine = engine;
+    if (engine === "nft") {
+      const drifts = await this.#nft.reconcile(plan, signal);
+      if (!this.#installed.has("iptables")) return drifts;
+      return [...drifts, ...(await this.#iptables.reconcileBeside(plan, signal))];
+    }
+    const drifts = await this.#iptables.reconcile(plan, signal);
+    if (!this.#installed.has("nft")) return drifts;
+    return [...drifts, ...(await this.#nft.remove({ signal }))];
+  }
+
+  #report(drifts: readonly Drift[], isExpected: boolean): void {
+    if (drifts.length === 0) return;
+    if (isExpected) {
+      this.#options.log.debug("firewall rules written", { changes: drifts });
+      return;
+    }
+    this.#repairs += 1;
+    this.#options.log.info("firewall rules repaired", { changes: drifts });
+  }
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

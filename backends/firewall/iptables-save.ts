@@ -1,0 +1,48 @@
+/** Reads the output of iptables-save(8): tables, chains and rules, as text. Pure; knows no rule of ours. */
+
+export interface SavedChain {
+  /** `ACCEPT` or `DROP` for built-in chains, `-` for others. */
+  readonly policy: string;
+  /** What follows `-A CHAIN `, in order. */
+  readonly rules: readonly string[];
+}
+
+export type SavedTable = ReadonlyMap<string, SavedChain>;
+export type SavedTables = ReadonlyMap<string, SavedTable>;
+
+/** Parses a whole dump. Lines that are neither table, chain nor rule are comments and are skipped. */
+export function parseIptablesSave(text: string): SavedTables {
+  const tables = new Map<string, Map<string, { policy: string; rules: string[] }>>();
+  let table = new Map<string, { policy: string; rules: string[] }>();
+  for (const line of text.split("\n")) {
+    const [word = "", ...rest] = line.split(" ");
+    if (word.startsWith("*")) {
+      table = new Map();
+      tables.set(word.slice(1), table);
+    } else if (word.startsWith(":")) {
+      table.set(word.slice(1), { policy: rest[0] ?? "-", rules: [] });
+    } else if (word === "-A") {
+      table.get(rest[0] ?? "")?.rules.push(rest.slice(1).join(" "));
+    }
+  }
+  return tables;
+}
+
+/** The target that a rule jumps or goes to, empty when it has none. */
+export function targetOf(rule: string): string {
+  return /(?:^| )-[jg] (\S+)/.exec(withoutComment(rule))?.[1] ?? "";
+}
+
+/** True when the rule tests nothing: every packet takes it. */
+export function isUnconditional(rule: string): boolean {
+  return /^-[jg] /.test(withoutComment(rule));
+}
+
+/** True for a jump that tests nothing and leads to `chain`. */
+export function isPlainJump(rule: string, chain: string): boolean {
+  return withoutComment(rule) === `-j ${chain}`;
+}
+
+function withoutComment(rule: string): string {
+  return rule.replace(/-m comment --comment (?:"(?:[^"\\]|\\.)*"|\S+) ?/g, "").trim();
+}

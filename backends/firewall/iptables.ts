@@ -1,0 +1,112 @@
+/**
+ * The iptables engine: our own chains in the tables of each family, by iptables-save and iptables-restore.
+ *
+ * Works with whichever variant (legacy or nft) the host's `iptables` is, which is the one that dockerd uses too.
+ * Never runs iptables itself: one restore is one transaction for each table.
+ */
+
+import { FAMILIES, type Family, mapFamilies } from "../../ipam/ip.ts";
+import type { CommandRunner } from "./command.ts";
+import type { Drift, FirewallEngine, RemoveOptions } from "./engine.ts";
+import {
+  type IptablesChange,
+  isFilterInUse,
+  planIptablesChange,
+  type WrittenForms,
+} from "./iptables-diff.ts";
+import { type RenderedChain, renderChains } from "./iptables-render.ts";
+import { parseIptablesSave, type SavedTables } from "./iptables-save.ts";
+import { EMPTY_PLAN, type FamilyRules, type FirewallPlan } from "./rules.ts";
+
+/** How long a restore waits for another holder of the xtables lock. */
+const LOCK_WAIT_SECONDS = 30;
+
+const PROGRAM = { 4: "iptables", 6: "ip6tables" } as const satisfies Record<Family, string>;
+
+export class IptablesEngine implements FirewallEngine {
+  readonly kind = "iptables";
+  readonly #runner: CommandRunner;
+  readonly #written: Readonly<Record<Family, WrittenForms>> = { 4: new Map(), 6: new Map() };
+
+  constructor(runner: CommandRunner) {
+    this.#runner = runner;
+  }
+
+  async reconcile(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
+    const drifts: Drift[] = [];
+    for (const family of FAMILIES) {
+      const wanted = plan.rules[family];
+      const saved = await this.#save(family, wanted !== undefined, signal);
+      if (saved !== null) drifts.push(...(await this.#reconcileFamily(family, wanted, saved, signal)));
+    }
+    return drifts;
+  }
+
+  /**
+   * For a host whose rules live in nft: keeps only the accepts here, and only where somebody else filters with
+   * iptables, because nothing outside that filter can overrule its DROP. Everything else of ours is removed.
+   */
+  async reconcileBeside(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
+    const drifts: Drift[] = [];
+    const accepts = mapFamilies(plan.rules, acceptsOf);
+    for (const family of FAMILIES) {
+      const saved = await this.#save(family, false, signal);
+      if (saved === null) continue;
+      const wanted = isFilterInUse(saved, renderChains(undefined)) ? accepts[family] : undefined;
+      drifts.push(...(await this.#reconcileFamily(family, wanted, saved, signal)));
+    }
+    return drifts;
+  }
+
+  async remove({ isDryRun = false, signal }: RemoveOptions = {}): Promise<readonly string[]> {
+    if (!isDryRun) return this.reconcile(EMPTY_PLAN, signal);
+    const removed: string[] = [];
+    for (const family of FAMILIES) {
+      const saved = await this.#save(family, false, signal);
+      if (saved !== null) removed.push(...this.#change(family, renderChains(undefined), saved).drifts);
+    }
+    return removed;
+  }
+
+  async #reconcileFamily(
+    family: Family,
+    wanted: FamilyRules | undefined,
+    saved: SavedTables,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly Drift[]> {
+    const chains = renderChains(wanted);
+    const change = this.#change(family, chains, saved);
+    if (change.drifts.length === 0) return [];
+    const args = ["--noflush", `--wait=${LOCK_WAIT_SECONDS}`];
+    await this.#runner.succeed(`${PROGRAM[family]}-restore`, args, { input: change.script, signal });
+    const after = await this.#save(family, true, signal);
+    if (after !== null) this.#learn(family, chains, after);
+    return change.drifts;
+  }
+
+  #change(family: Family, chains: readonly RenderedChain[], saved: SavedTables): IptablesChange {
+    const change = planIptablesChange(chains, saved, this.#written[family]);
+    return { ...change, drifts: change.drifts.map((drift) => `${PROGRAM[family]} ${drift}`) };
+  }
+
+  /** Remembers how this version of iptables-save shows what was just written; see hasRules in the diff. */
+  #learn(family: Family, chains: readonly RenderedChain[], saved: SavedTables): void {
+    for (const { table, name, rules } of chains) {
+      const shown = saved.get(table)?.get(name)?.rules ?? [];
+      if (shown.length === rules.length) this.#written[family].set(name, { wanted: rules, saved: shown });
+    }
+  }
+
+  /** The dump of one family; null when the kernel lacks the family and nothing is wanted there. */
+  async #save(family: Family, isNeeded: boolean, signal?: AbortSignal): Promise<SavedTables | null> {
+    const command = `${PROGRAM[family]}-save`;
+    if (isNeeded) return parseIptablesSave(await this.#runner.succeed(command, [], { signal }));
+    const result = await this.#runner.run(command, [], { signal });
+    return result.exitCode === 0 ? parseIptablesSave(result.stdout) : null;
+  }
+}
+
+function acceptsOf(rules: FamilyRules): FamilyRules {
+  const { forward = [], input = [] } = rules.chains;
+  return { chains: { forward, input }, knownSources: null };
+}

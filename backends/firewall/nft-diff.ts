@@ -1,0 +1,218 @@
+/**
+ * Compares what nft lists of one family's table with what a plan wants, and writes the transaction between.
+ *
+ * Pure. Only chains and sets of our own names are ever touched: what else somebody keeps in a table of our name
+ * stays.
+ */
+
+import { isDeepStrictEqual } from "node:util";
+import type { Family } from "../../ipam/ip.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
+import type { Drift } from "./engine.ts";
+import {
+  NFT_CHAINS,
+  NFT_FAMILY,
+  NFT_TABLE,
+  renderChain,
+  renderExpressions,
+  renderRule,
+  SOURCES_SET,
+  tableId,
+} from "./nft-render.ts";
+import { CHAIN_ROLES, type ChainRole, type FamilyRules, type Rule } from "./rules.ts";
+
+/** One chain as nft lists it. */
+interface ListedChain {
+  readonly properties: JsonObject;
+  readonly rules: readonly JsonValue[];
+}
+
+/** Our table of one family as nft lists it. */
+export interface ListedTable {
+  readonly chains: ReadonlyMap<string, ListedChain>;
+  /** Elements of the set of known sources, null when there is no such set. */
+  readonly sources: ReadonlySet<string> | null;
+  /** Names of sets, maps, flowtables and the like that are not ours. */
+  readonly foreign: readonly string[];
+}
+
+/** What to run, and why. Nothing to run when `drifts` is empty. */
+export interface NftChange {
+  readonly drifts: readonly Drift[];
+  readonly commands: readonly JsonObject[];
+}
+
+/** The rules that a chain showed right after we wrote it, by chain name; see `acceptAsWritten`. */
+export type WrittenForms = Map<
+  string,
+  { readonly wanted: JsonValue[]; readonly listed: readonly JsonValue[] }
+>;
+
+const OUR_CHAIN_NAMES: ReadonlySet<string> = new Set(CHAIN_ROLES.map((role) => NFT_CHAINS[role].name));
+
+/** Reads the answer of `nft -j list table`. */
+export function parseTable(listing: readonly JsonValue[]): ListedTable {
+  const chains = new Map<string, { properties: JsonObject; rules: JsonValue[] }>();
+  const foreign: string[] = [];
+  let sources: ReadonlySet<string> | null = null;
+  for (const entry of listing) {
+    if (!isJsonObject(entry)) continue;
+    for (const [type, value] of Object.entries(entry)) {
+      if (!isJsonObject(value)) continue;
+      if (type === "chain") chains.set(String(value.name), { properties: value, rules: [] });
+      else if (type === "rule") chains.get(String(value.chain))?.rules.push(value.expr ?? []);
+      else if (type === "set" && value.name === SOURCES_SET) sources = elementsOf(value);
+      else if (type !== "metainfo" && type !== "table") foreign.push(String(value.name));
+    }
+  }
+  return { chains, sources, foreign };
+}
+
+/** The transaction from `listed` (null: no such table) to `wanted` (undefined: nothing of ours). */
+export function planNftChange(
+  family: Family,
+  wanted: FamilyRules | undefined,
+  listed: ListedTable | null,
+  written: WrittenForms,
+): NftChange {
+  const isWanted = wanted !== undefined && CHAIN_ROLES.some((role) => (wanted.chains[role] ?? []).length > 0);
+  if (!isWanted) return listed === null ? NO_CHANGE : removeTable(family, listed);
+  const parts = [
+    createTable(family, listed),
+    ...CHAIN_ROLES.map((role) => changeChain(family, role, wanted.chains[role] ?? [], listed, written)),
+  ];
+  const sources = changeSources(family, wanted, listed);
+  return {
+    drifts: [...parts.flatMap((part) => part.drifts), ...sources.drifts],
+    // The set comes before the rules that name it, and goes after them.
+    commands: [
+      ...(parts[0]?.commands ?? []),
+      ...sources.before,
+      ...parts.slice(1).flatMap((part) => part.commands),
+      ...sources.after,
+    ],
+  };
+}
+
+/** The transaction that removes what is ours: the whole table, unless somebody else keeps something in it. */
+export function removeTable(family: Family, listed: ListedTable): NftChange {
+  const table = `table ${NFT_FAMILY[family]} ${NFT_TABLE[family]}`;
+  const foreignChains = [...listed.chains.keys()].filter((name) => !OUR_CHAIN_NAMES.has(name));
+  if (foreignChains.length === 0 && listed.foreign.length === 0) {
+    const id = { family: NFT_FAMILY[family], name: NFT_TABLE[family] };
+    return { drifts: [`${table} is not wanted`], commands: [{ delete: { table: id } }] };
+  }
+  const chains = [...listed.chains.keys()].filter((name) => OUR_CHAIN_NAMES.has(name));
+  const sets = listed.sources === null ? [] : [SOURCES_SET];
+  return {
+    drifts: [...chains, ...sets].map((name) => `${table}: ${name} is not wanted`),
+    commands: [
+      ...chains.map((name) => ({ flush: { chain: { ...tableId(family), name } } })),
+      ...chains.map((name) => ({ delete: { chain: { ...tableId(family), name } } })),
+      ...sets.map((name) => ({ delete: { set: { ...tableId(family), name } } })),
+    ],
+  };
+}
+
+/**
+ * Remembers how nft lists what was just written. Versions of nft differ in small ways of spelling; what they
+ * show right after our own transaction, with as many rules as we wrote, is accepted as that transaction's form.
+ */
+export function acceptAsWritten(
+  family: Family,
+  wanted: FamilyRules,
+  listed: ListedTable,
+  written: WrittenForms,
+): void {
+  for (const role of CHAIN_ROLES) {
+    const rules = wanted.chains[role] ?? [];
+    const { name } = NFT_CHAINS[role];
+    const shown = listed.chains.get(name)?.rules ?? [];
+    if (rules.length === shown.length) written.set(name, { wanted: spell(family, rules), listed: shown });
+  }
+}
+
+const NO_CHANGE: NftChange = { drifts: [], commands: [] };
+
+function createTable(family: Family, listed: ListedTable | null): NftChange {
+  if (listed !== null) return NO_CHANGE;
+  const id = { family: NFT_FAMILY[family], name: NFT_TABLE[family] };
+  return { drifts: [`table ${id.family} ${id.name} is missing`], commands: [{ add: { table: id } }] };
+}
+
+function changeChain(
+  family: Family,
+  role: ChainRole,
+  rules: readonly Rule[],
+  listed: ListedTable | null,
+  written: WrittenForms,
+): NftChange {
+  const { name } = NFT_CHAINS[role];
+  const current = listed?.chains.get(name);
+  const id = { chain: { ...tableId(family), name } };
+  const remove = [{ flush: id }, { delete: id }];
+  const fill = [
+    { add: { chain: renderChain(family, role) } },
+    { flush: id },
+    ...rules.map((rule) => ({ add: { rule: renderRule(family, role, rule) } })),
+  ];
+  const label = `chain ${name} (IPv${family})`;
+  if (rules.length === 0) {
+    return current === undefined ? NO_CHANGE : { drifts: [`${label} is not wanted`], commands: remove };
+  }
+  if (current === undefined) return { drifts: [`${label} is missing`], commands: fill };
+  if (!hasProperties(current.properties, renderChain(family, role))) {
+    return { drifts: [`${label} is attached elsewhere`], commands: [...remove, ...fill] };
+  }
+  if (hasRules(current.rules, spell(family, rules), written.get(name))) return NO_CHANGE;
+  return { drifts: [`${label} holds other rules`], commands: fill };
+}
+
+function hasProperties(shown: JsonObject, wanted: JsonObject): boolean {
+  return Object.entries(wanted).every(([key, value]) => shown[key] === value);
+}
+
+function hasRules(
+  shown: readonly JsonValue[],
+  wanted: readonly JsonValue[],
+  written: { readonly wanted: readonly JsonValue[]; readonly listed: readonly JsonValue[] } | undefined,
+): boolean {
+  if (isDeepStrictEqual(shown, wanted)) return true;
+  return (
+    written !== undefined &&
+    isDeepStrictEqual(written.wanted, wanted) &&
+    isDeepStrictEqual(written.listed, shown)
+  );
+}
+
+function changeSources(family: Family, wanted: FamilyRules, listed: ListedTable | null) {
+  const current = listed?.sources ?? null;
+  const set = { ...tableId(family), name: SOURCES_SET };
+  if (wanted.knownSources === null) {
+    const isGone = current === null;
+    return {
+      drifts: isGone ? [] : [`set ${SOURCES_SET} (IPv${family}) is not wanted`],
+      before: [],
+      after: isGone ? [] : [{ delete: { set } }],
+    };
+  }
+  const addresses = new Set(wanted.knownSources.map(String));
+  const missing = [...addresses].filter((address) => !current?.has(address));
+  const stale = [...(current ?? [])].filter((address) => !addresses.has(address));
+  const before: JsonObject[] = [];
+  if (current === null) {
+    before.push({ add: { set: { ...set, type: family === 4 ? "ipv4_addr" : "ipv6_addr" } } });
+  }
+  if (missing.length > 0) before.push({ add: { element: { ...set, elem: missing } } });
+  if (stale.length > 0) before.push({ delete: { element: { ...set, elem: stale } } });
+  const drifts = before.length === 0 ? [] : [`set ${SOURCES_SET} (IPv${family}) holds other addresses`];
+  return { drifts, before, after: [] };
+}
+
+function spell(family: Family, rules: readonly Rule[]): JsonValue[] {
+  return rules.map((rule) => renderExpressions(family, rule));
+}
+
+function elementsOf(set: JsonObject): ReadonlySet<string> {
+  return new Set(Array.isArray(set.elem) ? set.elem.map(String) : []);
+}

@@ -1,0 +1,130 @@
+/**
+ * Spells rules in nft's JSON (libnftables-json(5)), in the very form in which nft lists them again.
+ *
+ * Pure. Because spelling and listing agree, a listing can be compared with a plan by plain equality.
+ */
+
+import { ADDRESS_BITS, type Family, type Prefix } from "../../ipam/ip.ts";
+import type { JsonObject, JsonValue } from "../../ipam/json.ts";
+import { type Action, type ChainRole, commentOf, type Matches, matchesAll, type Rule } from "./rules.ts";
+
+/** nft's name of an address family. */
+export const NFT_FAMILY = { 4: "ip", 6: "ip6" } as const satisfies Record<Family, string>;
+
+/** flannel's table of each family. */
+export const NFT_TABLE = { 4: "flannel-ipv4", 6: "flannel-ipv6" } as const satisfies Record<Family, string>;
+
+/** The set of known tunnel sources, one in each family's table. */
+export const SOURCES_SET = "tunnel-sources";
+
+/** Name, type, hook and priority of a base chain. */
+export interface NftChain {
+  readonly name: string;
+  readonly type: "filter" | "nat";
+  readonly hook: "prerouting" | "input" | "forward" | "output" | "postrouting";
+  readonly prio: number;
+}
+
+/** Priorities as nft names them: raw -300, mangle -150, filter 0, srcnat 100 (linux/netfilter_ipv4.h). */
+export const NFT_CHAINS: Readonly<Record<ChainRole, NftChain>> = {
+  forward: { name: "forward", type: "filter", hook: "forward", prio: 0 },
+  masquerade: { name: "postrtg", type: "nat", hook: "postrouting", prio: 100 },
+  input: { name: "input", type: "filter", hook: "input", prio: 0 },
+  "tunnel-in": { name: "tunnel-in", type: "filter", hook: "prerouting", prio: -300 },
+  "tunnel-out": { name: "tunnel-out", type: "filter", hook: "output", prio: -300 },
+  "tunnel-forward": { name: "tunnel-forward", type: "filter", hook: "forward", prio: -150 },
+};
+
+/** What identifies our table of one family in a command. */
+export function tableId(family: Family): { readonly family: string; readonly table: string } {
+  return { family: NFT_FAMILY[family], table: NFT_TABLE[family] };
+}
+
+/** The properties by which a listing shows a base chain; `policy` is always accept. */
+export function renderChain(family: Family, role: ChainRole): JsonObject {
+  return { ...tableId(family), ...NFT_CHAINS[role], policy: "accept" };
+}
+
+/** A rule as a command; its `expr` equals what a listing shows. */
+export function renderRule(family: Family, role: ChainRole, rule: Rule): JsonObject {
+  return {
+    ...tableId(family),
+    chain: NFT_CHAINS[role].name,
+    expr: renderExpressions(family, rule),
+    comment: commentOf(role),
+  };
+}
+
+/** The expressions of a rule: its tests, then what it does. */
+export function renderExpressions(family: Family, rule: Rule): JsonValue[] {
+  return [...renderMatches(family, rule.matches), renderAction(rule.action)];
+}
+
+function renderMatches(family: Family, matches: Matches): JsonValue[] {
+  const protocol = NFT_FAMILY[family];
+  const expressions: JsonValue[] = [];
+  const { mark, source, destination } = matches;
+  if (mark !== undefined) {
+    expressions.push(match("==", { "&": [{ meta: { key: "mark" } }, mark.mask] }, mark.value));
+  }
+  for (const [field, address] of [
+    ["saddr", source],
+    ["daddr", destination],
+  ] as const) {
+    if (address === undefined || matchesAll(address)) continue;
+    expressions.push(
+      match(address.isNegated ? "!=" : "==", payload(protocol, field), renderPrefix(address.prefix)),
+    );
+  }
+  if (matches.inputInterface !== undefined) {
+    expressions.push(match("==", { meta: { key: "iifname" } }, matches.inputInterface));
+  }
+  if (matches.outputInterface !== undefined) {
+    expressions.push(match("==", { meta: { key: "oifname" } }, matches.outputInterface));
+  }
+  if (matches.isToThisHost) {
+    expressions.push(match("==", { fib: { result: "type", flags: ["daddr"] } }, "local"));
+  }
+  if (matches.udpPort !== undefined) {
+    expressions.push(match("==", payload("udp", "dport"), matches.udpPort));
+  }
+  if (matches.isTcpSyn) {
+    expressions.push(match("==", { "&": [payload("tcp", "flags"), ["syn", "rst"]] }, "syn"));
+  }
+  if (matches.isFromUnknownSource) {
+    expressions.push(match("!=", payload(protocol, "saddr"), `@${SOURCES_SET}`));
+  }
+  return expressions;
+}
+
+function renderAction(action: Action): JsonObject {
+  switch (action.do) {
+    case "masquerade":
+      return { masquerade: action.randomFully ? { flags: "fully-random" } : null };
+    case "clamp-mss":
+      return {
+        mangle: {
+          key: { "tcp option": { name: "maxseg", field: "size" } },
+          value: { rt: { key: "mtu" } },
+        },
+      };
+    case "accept":
+    case "drop":
+    case "return":
+    case "notrack":
+      return { [action.do]: null };
+  }
+}
+
+function renderPrefix(prefix: Prefix): JsonValue {
+  if (prefix.length === ADDRESS_BITS[prefix.family]) return prefix.base.toString();
+  return { prefix: { addr: prefix.base.toString(), len: prefix.length } };
+}
+
+function payload(protocol: string, field: string): JsonObject {
+  return { payload: { protocol, field } };
+}
+
+function match(op: "==" | "!=", left: JsonValue, right: JsonValue): JsonObject {
+  return { match: { op, left, right } };
+}

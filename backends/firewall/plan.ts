@@ -1,0 +1,201 @@
+/**
+ * What the firewall must hold, from the network's configuration and this host's lease alone.
+ *
+ * Pure and total: any input gives a plan, nothing is read and nothing is written. The same for every backend.
+ *
+ * The masquerade chain keeps flannel's documented order: what kube-proxy marked is left to kube-proxy, traffic
+ * inside the network and traffic to our own containers keeps its source, the rest that leaves or enters the
+ * network is masqueraded.
+ */
+
+import { type Address, FAMILIES, type Family, mapFamilies, type PerFamily, Prefix } from "../../ipam/ip.ts";
+import {
+  type Action,
+  type ChainRole,
+  type FamilyRules,
+  type FirewallPlan,
+  type Matches,
+  MULTICAST_PREFIX,
+  type PrefixMatch,
+  type Rule,
+} from "./rules.ts";
+
+export interface MasqueradeInput {
+  readonly isEnabled: boolean;
+  /** Choose source ports at random, which spreads colliding connections (NF_NAT_RANGE_PROTO_RANDOM_FULLY). */
+  readonly randomFully: boolean;
+  /** Destinations outside the network that must see the containers' own addresses; both families mixed. */
+  readonly excluded: readonly Prefix[];
+}
+
+/** The tunnel of one underlay family. */
+export interface TunnelInput {
+  /** UDP port on which tunnel packets arrive, 1 .. 65535. */
+  readonly port: number;
+  /** The interface that carries the tunnel. */
+  readonly parentInterface: string;
+  /** The overlay device, for the MSS clamp: `flannel.1`. */
+  readonly device: string;
+  /** Whose tunnel packets are welcome: everybody's, or those of the peers' public addresses. */
+  readonly sources: "any" | readonly Address[];
+}
+
+export interface FirewallInput {
+  /** The cluster's range. */
+  readonly networks: PerFamily<Prefix>;
+  /** This host's own subnet. */
+  readonly subnets: PerFamily<Prefix>;
+  readonly masquerade: MasqueradeInput;
+  /** Accept what is forwarded from and to the network. */
+  readonly forwardRules: boolean;
+  /** Ask for a blackhole route for the own subnet. */
+  readonly blackhole: boolean;
+  /** By underlay family; empty for backends without a UDP tunnel. */
+  readonly tunnels: PerFamily<TunnelInput>;
+  /** Accept tunnel packets in INPUT. */
+  readonly openPort: boolean;
+  /** Keep tunnel packets out of connection tracking. */
+  readonly notrack: boolean;
+  /** Lower the MSS of TCP connections that leave by the overlay device to its MTU. */
+  readonly mssClamp: boolean;
+  /**
+   * Interfaces behind which containers sit; a trailing `*` stands for any ending. Tunnel packets from there are
+   * forged, whatever source address they carry.
+   */
+  readonly containerInterfaces: readonly string[];
+}
+
+/** Where Docker, CNI's bridge and podman put containers unless told otherwise. */
+export const DEFAULT_CONTAINER_INTERFACES: readonly string[] = [
+  "docker0",
+  "docker_gwbridge",
+  "br-*",
+  "cni*",
+  "podman*",
+];
+
+/** The bit with which kube-proxy marks packets that it will masquerade itself. */
+const KUBE_PROXY_MARK = { value: 0x4000, mask: 0x4000 } as const;
+
+/** Plans the firewall. Never throws. */
+export function planFirewall(input: FirewallInput): FirewallPlan {
+  const rules: Partial<Record<Family, FamilyRules>> = {};
+  for (const family of FAMILIES) {
+    if (input.networks[family] === undefined && input.tunnels[family] === undefined) continue;
+    rules[family] = planFamily(input, family);
+  }
+  return {
+    rules,
+    blackholes: input.blackhole ? input.subnets : {},
+    warnings: warningsFor(input),
+  };
+}
+
+function planFamily(input: FirewallInput, family: Family): FamilyRules {
+  const tunnel = input.tunnels[family];
+  const chains: Record<ChainRole, readonly Rule[]> = {
+    forward: forwardRules(input, family),
+    masquerade: masqueradeRules(input, family),
+    input: tunnel !== undefined && input.openPort ? [rule({ udpPort: tunnel.port }, ACCEPT)] : [],
+    "tunnel-in": tunnel === undefined ? [] : tunnelInRules(input, family, tunnel),
+    "tunnel-out": tunnel !== undefined && input.notrack ? [rule({ udpPort: tunnel.port }, NOTRACK)] : [],
+    "tunnel-forward": tunnel === undefined ? [] : tunnelForwardRules(input, family, tunnel),
+  };
+  const sources = tunnel?.sources ?? "any";
+  return { chains, knownSources: sources === "any" ? null : sources };
+}
+
+function forwardRules(input: FirewallInput, family: Family): Rule[] {
+  const network = input.networks[family];
+  if (network === undefined || !input.forwardRules) return [];
+  return [rule({ source: inside(network) }, ACCEPT), rule({ destination: inside(network) }, ACCEPT)];
+}
+
+function masqueradeRules(input: FirewallInput, family: Family): Rule[] {
+  const network = input.networks[family];
+  const subnet = input.subnets[family];
+  if (network === undefined || subnet === undefined || !input.masquerade.isEnabled) return [];
+  const masquerade: Action = { do: "masquerade", randomFully: input.masquerade.randomFully };
+  const excluded = input.masquerade.excluded.filter((prefix) => prefix.family === family);
+  const multicast = Prefix.parse(MULTICAST_PREFIX[family]);
+  return [
+    rule({ mark: KUBE_PROXY_MARK }, RETURN),
+    rule({ source: inside(subnet), destination: inside(network) }, RETURN),
+    rule({ source: inside(network), destination: inside(subnet) }, RETURN),
+    rule({ source: outside(network), destination: inside(subnet) }, RETURN),
+    ...excluded.map((prefix) => rule({ source: inside(network), destination: inside(prefix) }, RETURN)),
+    rule({ source: inside(network), destination: outside(multicast) }, masquerade),
+    rule({ source: outside(network), destination: inside(network) }, masquerade),
+  ];
+}
+
+/** Tunnel packets for this host: forged ones and strangers' are dropped, the rest is not tracked. */
+function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
+  const toTunnel: Matches = { isToThisHost: true, udpPort: tunnel.port };
+  const rules = containerSources(input, family).map((source) => rule({ ...source, ...toTunnel }, DROP));
+  if (tunnel.sources !== "any") rules.push(rule({ ...toTunnel, isFromUnknownSource: true }, DROP));
+  if (input.notrack) rules.push(rule(toTunnel, NOTRACK));
+  return rules;
+}
+
+/**
+ * Tunnel packets that containers send through this host: masqueraded they would look like this host's own, so
+ * they are dropped where they would leave. Nested hosts that talk among themselves on a bridge are not touched.
+ */
+function tunnelForwardRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
+  const leaving: Matches = { outputInterface: tunnel.parentInterface, udpPort: tunnel.port };
+  const rules = containerSources(input, family).map((source) => rule({ ...source, ...leaving }, DROP));
+  if (input.mssClamp) {
+    rules.push(rule({ outputInterface: tunnel.device, isTcpSyn: true }, { do: "clamp-mss" }));
+  }
+  return rules;
+}
+
+/** How a packet shows that a container sent it: by its address, or by the interface it came in. */
+function containerSources(input: FirewallInput, family: Family): Matches[] {
+  const network = input.networks[family];
+  const byAddress: Matches[] = network === undefined ? [] : [{ source: inside(network) }];
+  return [...byAddress, ...input.containerInterfaces.map((name) => ({ inputInterface: name }))];
+}
+
+function warningsFor(input: FirewallInput): string[] {
+  return input.masquerade.excluded.flatMap((prefix) => {
+    const network = input.networks[prefix.family];
+    if (network === undefined) {
+      return [`masquerade exclusion ${prefix} has no effect: the network has no IPv${prefix.family} range`];
+    }
+    if (!network.overlaps(prefix)) return [];
+    return [
+      `masquerade exclusion ${prefix} overlaps the network ${network}: containers keep their address there anyway`,
+    ];
+  });
+}
+
+const ACCEPT: Action = { do: "accept" };
+const DROP: Action = { do: "drop" };
+const RETURN: Action = { do: "return" };
+const NOTRACK: Action = { do: "notrack" };
+
+function rule(matches: Matches, action: Action): Rule {
+  return { matches, action };
+}
+
+function inside(prefix: Prefix): PrefixMatch {
+  return { prefix, isNegated: false };
+}
+
+function outside(prefix: Prefix): PrefixMatch {
+  return { prefix, isNegated: true };
+}
+
+/** The same plan without the check of tunnel sources: what stays when nobody keeps the list of peers current. */
+export function withoutSourceCheck(plan: FirewallPlan): FirewallPlan {
+  const rules = mapFamilies(plan.rules, ({ chains }) => ({
+    chains: {
+      ...chains,
+      "tunnel-in": (chains["tunnel-in"] ?? []).filter((each) => !each.matches.isFromUnknownSource),
+    },
+    knownSources: null,
+  }));
+  return { ...plan, rules };
+}

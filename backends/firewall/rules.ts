@@ -1,0 +1,117 @@
+/**
+ * Firewall rules in words that belong to no engine: what a plan wants, before nft or iptables spell it.
+ *
+ * Types and the names that both engines share with flannel. No I/O, no syntax of any tool.
+ */
+
+import type { Address, Family, PerFamily, Prefix } from "../../ipam/ip.ts";
+
+/** An address test: inside `prefix`, or outside when negated. */
+export interface PrefixMatch {
+  readonly prefix: Prefix;
+  readonly isNegated: boolean;
+}
+
+/** A test of the packet mark: `mark & mask == value`. */
+export interface MarkMatch {
+  readonly value: number;
+  readonly mask: number;
+}
+
+/** Everything a rule may ask of a packet; what is absent is not asked. */
+export interface Matches {
+  readonly mark?: MarkMatch;
+  readonly source?: PrefixMatch;
+  readonly destination?: PrefixMatch;
+  /** Interface name; a trailing `*` stands for any ending. */
+  readonly inputInterface?: string;
+  readonly outputInterface?: string;
+  /** The destination is an address of this host. */
+  readonly isToThisHost?: true;
+  /** UDP with this destination port, 1 .. 65535. */
+  readonly udpPort?: number;
+  /** A TCP packet that opens a connection (SYN without RST). */
+  readonly isTcpSyn?: true;
+  /** The source is none of the chain's `knownSources`. */
+  readonly isFromUnknownSource?: true;
+}
+
+export type Action =
+  | { readonly do: "accept" | "drop" | "return" | "notrack" }
+  | { readonly do: "masquerade"; readonly randomFully: boolean }
+  /** Lowers the MSS option to what the route's MTU can carry. */
+  | { readonly do: "clamp-mss" };
+
+export interface Rule {
+  readonly matches: Matches;
+  readonly action: Action;
+}
+
+/**
+ * The places where rules are needed, in the order in which a listing shows them:
+ * - forward: accepts what the network forwards;
+ * - masquerade: source NAT on the way out;
+ * - input: accepts tunnel packets for this host;
+ * - tunnel-in: judges tunnel packets on arrival, before connection tracking;
+ * - tunnel-out: our own tunnel packets, before connection tracking;
+ * - tunnel-forward: what passes through this host, where nobody else's accept can skip it.
+ */
+export const CHAIN_ROLES = [
+  "forward",
+  "masquerade",
+  "input",
+  "tunnel-in",
+  "tunnel-out",
+  "tunnel-forward",
+] as const;
+export type ChainRole = (typeof CHAIN_ROLES)[number];
+
+/** The rules of one address family. A role without rules has no chain. */
+export interface FamilyRules {
+  readonly chains: Readonly<Partial<Record<ChainRole, readonly Rule[]>>>;
+  /** Who may send tunnel packets to us; null when everybody may. */
+  readonly knownSources: readonly Address[] | null;
+}
+
+/** What the host's firewall must hold. */
+export interface FirewallPlan {
+  readonly rules: PerFamily<FamilyRules>;
+  /** Own subnets whose unused addresses must not leave by the default route; the routes are the reconciler's. */
+  readonly blackholes: PerFamily<Prefix>;
+  /** Things in the input that work, but not as somebody may think. One sentence each. */
+  readonly warnings: readonly string[];
+}
+
+/** A plan that wants nothing: applying it removes all that is ours. */
+export const EMPTY_PLAN: FirewallPlan = { rules: {}, blackholes: {}, warnings: [] };
+
+/** The comment that flannel gives its rules, by role. Ours are the same, so that either agent knows them. */
+export function commentOf(role: ChainRole): string {
+  switch (role) {
+    case "forward":
+      return "flanneld forward";
+    case "masquerade":
+      return "flanneld masq";
+    case "input":
+    case "tunnel-in":
+    case "tunnel-out":
+    case "tunnel-forward":
+      return "tulle tunnel";
+  }
+}
+
+/** The chains of one family with their rules, in CHAIN_ROLES order. */
+export function* chainsOf(rules: FamilyRules | undefined): Generator<[ChainRole, readonly Rule[]]> {
+  for (const role of CHAIN_ROLES) {
+    const chain = rules?.chains[role];
+    if (chain !== undefined && chain.length > 0) yield [role, chain];
+  }
+}
+
+/** True when the match excludes nothing and need not be spelled. */
+export function matchesAll(match: PrefixMatch): boolean {
+  return match.prefix.length === 0 && !match.isNegated;
+}
+
+/** Address families' multicast ranges: 224.0.0.0/4 and ff00::/8. */
+export const MULTICAST_PREFIX = { 4: "224.0.0.0/4", 6: "ff00::/8" } as const satisfies Record<Family, string>;

@@ -1,0 +1,123 @@
+/** From a change to the rtnetlink request that makes it: the writing half of the port. No I/O. */
+
+import { encodeDeleteAddress, encodeNewAddress } from "../netlink/address.ts";
+import { EADDRNOTAVAIL, ENODEV, ENOENT, ESRCH, NetlinkError } from "../netlink/errors.ts";
+import { encodeNewLink, encodeSetLink } from "../netlink/link.ts";
+import { CREATE, REPLACE } from "../netlink/message.ts";
+import {
+  encodeDeleteFdb,
+  encodeDeleteNeighbour,
+  encodeNewFdb,
+  encodeNewNeighbour,
+} from "../netlink/neighbour.ts";
+import { encodeDeleteNexthop, encodeNewNexthop } from "../netlink/nexthop.ts";
+import { encodeDeleteRoute, encodeNewRoute, type RouteSpec } from "../netlink/route.ts";
+import type { Change } from "../state/diff.ts";
+import type { KernelObject, LinkObject, RouteObject } from "../state/objects.ts";
+import { describe } from "../state/render.ts";
+import type { DeviceTable } from "./device-table.ts";
+import type { NexthopIds } from "./nexthop-ids.ts";
+
+/** Objects that a batch of messages can carry; devices and sysctls are handled one by one. */
+export type BatchObject = Exclude<KernelObject, { kind: "link" | "sysctl" }>;
+
+export function isBatchObject(object: KernelObject): object is BatchObject {
+  return object.kind !== "link" && object.kind !== "sysctl";
+}
+
+/** What a deletion of something absent answers, by the kernel's subsystem. */
+const ABSENT: ReadonlySet<number> = new Set([ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL]);
+
+/** True for the answer to deleting what is not there. */
+export function isAbsent(error: NetlinkError): boolean {
+  return ABSENT.has(error.errno);
+}
+
+/** The request for a change. Throws NetlinkError (ENODEV) when its device is not there. */
+export function encodeChange(
+  op: Change["op"],
+  object: BatchObject,
+  devices: DeviceTable,
+  nexthopIds: NexthopIds,
+): Uint8Array {
+  const interfaceIndex = requireIndex(object.device, describe(object), devices);
+  const isDelete = op === "delete";
+  switch (object.kind) {
+    case "address": {
+      const spec = { interfaceIndex, ...object.address };
+      return isDelete ? encodeDeleteAddress(spec) : encodeNewAddress(spec);
+    }
+    case "neighbour": {
+      // The device is ours alone, so an entry in the way (a stale or failed one) is simply replaced.
+      const { address, mac } = object;
+      if (isDelete || mac === null) return encodeDeleteNeighbour({ interfaceIndex, address });
+      return encodeNewNeighbour({ interfaceIndex, address, mac }, REPLACE);
+    }
+    case "fdb": {
+      const spec = { interfaceIndex, mac: object.mac, remote: object.remote };
+      return isDelete ? encodeDeleteFdb({ interfaceIndex, mac: object.mac }) : encodeNewFdb(spec, REPLACE);
+    }
+    case "nexthop": {
+      const id = nexthopIds.assign(object);
+      if (isDelete) return encodeDeleteNexthop(id);
+      const { gateway, isOnlink, protocol } = object;
+      const spec = { id, outputIndex: interfaceIndex, gateway, isOnlink, protocol };
+      return encodeNewNexthop(spec, op === "create" ? CREATE : REPLACE);
+    }
+    case "route": {
+      const spec = routeSpec(object, interfaceIndex, nexthopIds, isDelete);
+      if (isDelete) return encodeDeleteRoute(spec);
+      // Without EXCL the kernel would overwrite a route that somebody made since the last look.
+      return encodeNewRoute(spec, op === "create" ? CREATE : REPLACE);
+    }
+  }
+}
+
+function routeSpec(route: RouteObject, outputIndex: number, ids: NexthopIds, isDelete: boolean): RouteSpec {
+  const { destination, protocol, metric, gateway, source, isOnlink } = route;
+  const common = { destination, protocol, metric, ...(source === null ? {} : { source }) };
+  if (!route.viaNexthop) {
+    return { ...common, outputIndex, isOnlink, ...(gateway === null ? {} : { gateway }) };
+  }
+  if (isDelete || gateway === null) return { ...common, outputIndex };
+  const nexthopId = ids.find({ device: route.device, gateway });
+  if (nexthopId === undefined) throw new NetlinkError(`nexthop for ${describe(route)}`, ENOENT);
+  return { ...common, nexthopId };
+}
+
+/** Creates a VXLAN device with its hardware address, so that no other program chooses one first. */
+export function encodeCreateLink(link: LinkObject, devices: DeviceTable): Uint8Array {
+  const { vxlan } = link;
+  if (vxlan === undefined) throw new NetlinkError(`create ${describe(link)}: not a VXLAN device`, ENODEV);
+  const { vni, local, port, learning, gbp } = vxlan;
+  const parentIndex = requireIndex(vxlan.parent, `create ${link.name}: parent ${vxlan.parent}`, devices);
+  return encodeNewLink({
+    ...changesOf(link),
+    name: link.name,
+    info: { kind: "vxlan", vni, local, port, learning, gbp, parentIndex },
+  });
+}
+
+/** Gives a device that was renamed its name back; the kernel renames only devices that are down. */
+export function encodeRenameLink(index: number, name: string): Uint8Array {
+  return encodeSetLink(index, { name, isUp: false });
+}
+
+/** Sets hardware address, MTU and state of an existing device. */
+export function encodeUpdateLink(link: LinkObject, devices: DeviceTable): Uint8Array {
+  return encodeSetLink(requireIndex(link.name, `change ${link.name}`, devices), changesOf(link));
+}
+
+function changesOf(link: LinkObject): {
+  mac?: NonNullable<LinkObject["mac"]>;
+  mtuBytes: number;
+  isUp: boolean;
+} {
+  return { mtuBytes: link.mtuBytes, isUp: link.isUp, ...(link.mac === null ? {} : { mac: link.mac }) };
+}
+
+function requireIndex(device: string, operation: string, devices: DeviceTable): number {
+  const index = devices.indexOf(device);
+  if (index === null) throw new NetlinkError(operation, ENODEV, { retryable: true });
+  return index;
+}

@@ -1,0 +1,77 @@
+/**
+ * From what rtnetlink shows to kernel objects: the reading half of the port. No I/O.
+ *
+ * Each function answers null for what tulle has no word for; such a thing is nobody's business here.
+ */
+
+import type { KernelAddress } from "../netlink/address.ts";
+import type { Link } from "../netlink/link.ts";
+import { type FdbEntry, type Neighbour, NUD_PERMANENT } from "../netlink/neighbour.ts";
+import type { Nexthop } from "../netlink/nexthop.ts";
+import { type Route, RT_TABLE_MAIN } from "../netlink/route.ts";
+import type {
+  AddressObject,
+  FdbObject,
+  LinkObject,
+  NeighbourObject,
+  NexthopObject,
+  RouteObject,
+} from "../state/objects.ts";
+import type { DeviceTable } from "./device-table.ts";
+
+export function linkObject(link: Link, devices: DeviceTable): LinkObject {
+  const object: LinkObject = {
+    kind: "link",
+    name: link.name,
+    type: link.type,
+    mac: link.mac,
+    mtuBytes: link.mtuBytes,
+    isUp: link.isUp,
+  };
+  const { vxlan } = link;
+  if (vxlan === undefined || vxlan.local === null) return object;
+  const { vni, local, port, learning, gbp } = vxlan;
+  return { ...object, vxlan: { vni, local, parent: devices.nameOf(vxlan.parentIndex), port, learning, gbp } };
+}
+
+export function addressObject(
+  { interfaceIndex, address, length }: KernelAddress,
+  devices: DeviceTable,
+): AddressObject {
+  return { kind: "address", device: devices.nameOf(interfaceIndex), address: { address, length } };
+}
+
+/** Routes of the main table; those that have no single device (multipath, blackhole) show with an empty one. */
+export function routeObject(route: Route, devices: DeviceTable): RouteObject | null {
+  if (route.table !== RT_TABLE_MAIN) return null;
+  return {
+    kind: "route",
+    destination: route.destination,
+    device: devices.nameOf(route.outputIndex),
+    gateway: route.gateway,
+    isOnlink: route.isOnlink,
+    protocol: route.protocol,
+    metric: route.metric,
+    viaNexthop: route.nexthopId !== null,
+    source: route.source,
+  };
+}
+
+export function nexthopObject(nexthop: Nexthop, devices: DeviceTable): NexthopObject | null {
+  const { gateway, isOnlink, protocol, sort } = nexthop;
+  if (sort !== "single" || gateway === null) return null;
+  return { kind: "nexthop", device: devices.nameOf(nexthop.outputIndex), gateway, isOnlink, protocol };
+}
+
+export function neighbourObject(neighbour: Neighbour, devices: DeviceTable): NeighbourObject {
+  const { address, mac, state } = neighbour;
+  const device = devices.nameOf(neighbour.interfaceIndex);
+  return { kind: "neighbour", device, address, mac, isPermanent: (state & NUD_PERMANENT) !== 0 };
+}
+
+export function fdbObject(entry: FdbEntry, devices: DeviceTable): FdbObject | null {
+  const { mac, remote, state } = entry;
+  if (remote === null) return null;
+  const device = devices.nameOf(entry.interfaceIndex);
+  return { kind: "fdb", device, mac, remote, isPermanent: (state & NUD_PERMANENT) !== 0 };
+}

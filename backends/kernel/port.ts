@@ -1,0 +1,39 @@
+/**
+ * The one door to the kernel: see, change, be told. Implemented over rtnetlink, and by a fake for tests.
+ *
+ * Contract, checked for both by test/conformance/kernel-port:
+ *  - dump reports every object that is visible in the scope (see isVisible), and nothing else;
+ *  - apply runs the changes in the given order and answers one result for each, in the same order; an
+ *    error of one does not stop the others, except that changes on a device that could not be made are not
+ *    tried. Deleting what is absent is a success. Creating what exists is an error with errno EEXIST;
+ *  - events may be late, doubled or echo our own changes, but nothing that happened after subscribe() is
+ *    lost without a `resync` event.
+ */
+
+import type { TulleError } from "../../ipam/errors.ts";
+import type { Change } from "../state/diff.ts";
+import type { KernelObject, ObjectKey } from "../state/objects.ts";
+import type { Scope } from "../state/ownership.ts";
+
+export type KernelEvent =
+  | { readonly type: "present"; readonly object: KernelObject }
+  | { readonly type: "absent"; readonly key: ObjectKey }
+  /** The device is gone, or another one under its name: nothing known about it holds any more. */
+  | { readonly type: "device-gone"; readonly device: string }
+  /** What is known is incomplete; only a dump helps. */
+  | { readonly type: "resync"; readonly reason: string }
+  /** An interface outside the scope changed: facts about the host may have to be read again. */
+  | { readonly type: "host"; readonly device: string };
+
+export type ChangeResult = TulleError | null;
+
+export interface KernelPort {
+  /** Reports everything visible in `scope`. */
+  dump(scope: Scope): Promise<readonly KernelObject[]>;
+  /** Applies in order; one result per change, null for success. Never rejects for a single change. */
+  apply(changes: readonly Change[]): Promise<readonly ChangeResult[]>;
+  /** Tells `listener` what happens in `scope()` from now on, in the kernel's order. */
+  subscribe(scope: () => Scope, listener: (events: readonly KernelEvent[]) => void): void;
+  /** Ends the subscription and frees what is held. Idempotent. */
+  close(): void;
+}

@@ -1,0 +1,320 @@
+/**
+ * The KernelPort over rtnetlink: dumps, batches and notifications of one network namespace.
+ *
+ * Holds the two translations that the kernel needs and the plan does not know: device names to indexes, and
+ * nexthops to ids. What should be is decided elsewhere.
+ */
+
+import { setImmediate } from "node:timers/promises";
+import { ConflictError, errorMessage, TulleError } from "../../ipam/errors.ts";
+import { decodeAddress, encodeAddressDump } from "../netlink/address.ts";
+import { NetlinkConnection } from "../netlink/connection.ts";
+import { EEXIST, ENODEV, ENOENT, EOPNOTSUPP, NetlinkError } from "../netlink/errors.ts";
+import { decodeLink, encodeDeleteLink, encodeGetLink, encodeLinkDump } from "../netlink/link.ts";
+import { NetlinkMonitor } from "../netlink/monitor.ts";
+import { decodeFdb, decodeNeighbour, encodeFdbDump, encodeNeighbourDump } from "../netlink/neighbour.ts";
+import type { NetnsHandle } from "../netlink/netns.ts";
+import { decodeNexthop, encodeNexthopDump, type Nexthop } from "../netlink/nexthop.ts";
+import { decodeRoute, encodeRouteDump, RT_TABLE_MAIN } from "../netlink/route.ts";
+import {
+  RTNLGRP_IPV4_IFADDR,
+  RTNLGRP_IPV4_ROUTE,
+  RTNLGRP_IPV6_IFADDR,
+  RTNLGRP_IPV6_ROUTE,
+  RTNLGRP_LINK,
+  RTNLGRP_NEIGH,
+  RTNLGRP_NEXTHOP,
+} from "../netlink/rtnetlink.ts";
+import type { Change } from "../state/diff.ts";
+import type { KernelObject, LinkObject, SysctlObject } from "../state/objects.ts";
+import { isVisible, type Scope } from "../state/ownership.ts";
+import { describe } from "../state/render.ts";
+import { DeviceTable } from "./device-table.ts";
+import {
+  encodeChange,
+  encodeCreateLink,
+  encodeRenameLink,
+  encodeUpdateLink,
+  isAbsent,
+  isBatchObject,
+} from "./encode.ts";
+import { EventDecoder } from "./event-decoder.ts";
+import { NexthopIds } from "./nexthop-ids.ts";
+import {
+  addressObject,
+  fdbObject,
+  linkObject,
+  neighbourObject,
+  nexthopObject,
+  routeObject,
+} from "./observe.ts";
+import type { ChangeResult, KernelEvent, KernelPort } from "./port.ts";
+import { Sysctls } from "./sysctl.ts";
+
+const GROUPS = [
+  RTNLGRP_LINK,
+  RTNLGRP_NEIGH,
+  RTNLGRP_IPV4_IFADDR,
+  RTNLGRP_IPV6_IFADDR,
+  RTNLGRP_IPV4_ROUTE,
+  RTNLGRP_IPV6_ROUTE,
+];
+
+/** Changes that are sent without letting the event loop do other work: a few milliseconds. */
+const CHANGES_PER_TURN = 1000;
+
+export interface RtnetlinkPortOptions {
+  /** Default: the namespace of the calling thread. */
+  readonly netns?: NetnsHandle;
+}
+
+export class RtnetlinkPort implements KernelPort {
+  /** Whether the kernel has nexthop objects (Linux 5.3). */
+  readonly hasNexthopObjects: boolean;
+  readonly #connection: NetlinkConnection;
+  readonly #sysctls: Sysctls;
+  readonly #netns: NetnsHandle | undefined;
+  readonly #devices = new DeviceTable();
+  readonly #nexthopIds = new NexthopIds();
+  #monitor: NetlinkMonitor | null = null;
+
+  private constructor(options: RtnetlinkPortOptions) {
+    this.#netns = options.netns;
+    this.#connection = NetlinkConnection.open(options);
+    this.#sysctls = new Sysctls(options.netns);
+    this.#readDevices();
+    this.hasNexthopObjects = this.#dumpNexthops() !== null;
+  }
+
+  /** Opens the kernel's side of a network namespace. Throws NetlinkError. */
+  static open(options: RtnetlinkPortOptions = {}): RtnetlinkPort {
+    return new RtnetlinkPort(options);
+  }
+
+  /** The device of this name, null when there is none. Throws NetlinkError. */
+  findLink(name: string): LinkObject | null {
+    this.#readDevices();
+    const index = this.#devices.indexOf(name);
+    return index === null ? null : this.#readLink(index);
+  }
+
+  async dump(scope: Scope): Promise<readonly KernelObject[]> {
+    this.#readDevices();
+    const objects: KernelObject[] = [];
+    const collect = (object: KernelObject | null): null => {
+      if (object !== null && isVisible(object, scope)) objects.push(object);
+      return null;
+    };
+    this.#dumpRoutes(scope, collect);
+    this.#dumpNexthopObjects(collect);
+    for (const name of scope.devices) {
+      const index = this.#devices.indexOf(name);
+      if (index !== null) this.#dumpDevice(index, collect);
+    }
+    for (const path of scope.sysctls) collect(this.#sysctlObject(path));
+    return objects;
+  }
+
+  async apply(changes: readonly Change[]): Promise<readonly ChangeResult[]> {
+    const results: ChangeResult[] = [];
+    for (let start = 0; start < changes.length; ) {
+      const end = batchEnd(changes, start);
+      if (end > start) results.push(...this.#applyBatch(changes.slice(start, end)));
+      else results.push(await this.#applySingle(changes[start]));
+      start = Math.max(end, start + 1);
+      if (start < changes.length) await setImmediate();
+    }
+    return results;
+  }
+
+  subscribe(scope: () => Scope, listener: (events: readonly KernelEvent[]) => void): void {
+    const decoder = new EventDecoder(this.#devices, scope, (portId) => this.#connection.ownsPort(portId));
+    this.#monitor?.close();
+    this.#monitor = NetlinkMonitor.open({
+      ...(this.#netns === undefined ? {} : { netns: this.#netns }),
+      groups: this.hasNexthopObjects ? [...GROUPS, RTNLGRP_NEXTHOP] : GROUPS,
+      onMessages: (messages) => {
+        const events = messages.flatMap((message) => decoder.decode(message));
+        if (events.length > 0) listener(events);
+      },
+      onOverflow: () => {
+        this.#readDevices();
+        listener([{ type: "resync", reason: "notifications were lost (ENOBUFS)" }]);
+      },
+      onError: (error) => {
+        this.subscribe(scope, listener);
+        listener([{ type: "resync", reason: `the monitor was opened anew: ${errorMessage(error)}` }]);
+      },
+    });
+  }
+
+  close(): void {
+    this.#monitor?.close();
+    this.#monitor = null;
+    this.#connection.close();
+  }
+
+  #readDevices(): void {
+    this.#devices.reset(this.#connection.dump(encodeLinkDump(), decodeLink));
+  }
+
+  #readLink(index: number): LinkObject | null {
+    try {
+      return linkObject(this.#connection.get(encodeGetLink({ index }), decodeLink), this.#devices);
+    } catch (error) {
+      if (error instanceof NetlinkError && error.errno === ENODEV) return null;
+      throw error;
+    }
+  }
+
+  #dumpDevice(interfaceIndex: number, collect: (object: KernelObject | null) => null): void {
+    const devices = this.#devices;
+    collect(this.#readLink(interfaceIndex));
+    this.#connection.dump(encodeAddressDump(interfaceIndex), (message) => {
+      const address = decodeAddress(message);
+      return collect(address && addressObject(address, devices));
+    });
+    this.#connection.dump(encodeNeighbourDump(interfaceIndex), (message) => {
+      const neighbour = decodeNeighbour(message);
+      return collect(neighbour && neighbourObject(neighbour, devices));
+    });
+    this.#connection.dump(encodeFdbDump(interfaceIndex), (message) => {
+      const entry = decodeFdb(message);
+      return collect(entry && fdbObject(entry, devices));
+    });
+  }
+
+  #dumpRoutes(scope: Scope, collect: (object: KernelObject | null) => null): void {
+    const families = new Set(scope.networks.map((network) => network.family));
+    for (const family of families) {
+      this.#connection.dump(encodeRouteDump(family, { table: RT_TABLE_MAIN }), (message) => {
+        const route = decodeRoute(message);
+        return collect(route && routeObject(route, this.#devices));
+      });
+    }
+  }
+
+  #dumpNexthopObjects(collect: (object: KernelObject | null) => null): void {
+    for (const nexthop of this.#dumpNexthops() ?? []) collect(nexthopObject(nexthop, this.#devices));
+  }
+
+  /** Null when the kernel does not know them. Ids of all owners are read, because they share one space. */
+  #dumpNexthops(): Nexthop[] | null {
+    try {
+      const nexthops = this.#connection.dump(encodeNexthopDump(), decodeNexthop);
+      this.#nexthopIds.reset(nexthops, (index) => this.#devices.nameOf(index));
+      return nexthops;
+    } catch (error) {
+      if (error instanceof NetlinkError && error.errno === EOPNOTSUPP) return null;
+      throw error;
+    }
+  }
+
+  #sysctlObject(path: string): SysctlObject | null {
+    const value = this.#sysctls.read(path);
+    return value === null ? null : { kind: "sysctl", path, device: null, value };
+  }
+
+  #applyBatch(changes: readonly Change[]): ChangeResult[] {
+    const results: ChangeResult[] = new Array(changes.length).fill(null);
+    const messages: Uint8Array[] = [];
+    const positions: number[] = [];
+    changes.forEach(({ op, object }, position) => {
+      if (!isBatchObject(object)) return;
+      try {
+        messages.push(encodeChange(op, object, this.#devices, this.#nexthopIds));
+        positions.push(position);
+      } catch (error) {
+        if (!(error instanceof NetlinkError)) throw error;
+        results[position] = op === "delete" && isAbsent(error) ? null : error;
+      }
+    });
+    this.#connection.batch(messages).forEach((error, index) => {
+      const position = positions[index];
+      const change = position === undefined ? undefined : changes[position];
+      if (position === undefined || change === undefined) return;
+      results[position] = this.#resultOf(change, error);
+    });
+    return results;
+  }
+
+  #resultOf({ op, object }: Change, error: NetlinkError | null): ChangeResult {
+    const isGone = op === "delete" ? error === null || isAbsent(error) : op === "create" && error !== null;
+    if (object.kind === "nexthop" && isGone) this.#nexthopIds.release(object);
+    if (error === null || (op === "delete" && isAbsent(error))) return null;
+    return new NetlinkError(`${op} ${describe(object)}`, error.errno, { kernelMessage: error.kernelMessage });
+  }
+
+  async #applySingle(change: Change | undefined): Promise<ChangeResult> {
+    if (change === undefined) return null;
+    try {
+      if (change.object.kind === "sysctl") this.#sysctls.write(change.object);
+      else if (change.object.kind === "link") await this.#applyLink(change.op, change.object);
+      return null;
+    } catch (error) {
+      return failureOf(change, error);
+    }
+  }
+
+  async #applyLink(op: Change["op"], link: LinkObject): Promise<void> {
+    if (op === "delete" || op === "recreate") await this.#deleteLink(link.name);
+    if (op === "replace") this.#connection.request(encodeUpdateLink(link, this.#devices));
+    if (op === "create" || op === "recreate") this.#createLink(link);
+    if (op !== "delete") {
+      this.#devices.set(this.#connection.get(encodeGetLink({ name: link.name }), decodeLink));
+    }
+  }
+
+  /** A device of ours that somebody renamed still holds the VNI: it gets its name back. */
+  #createLink(link: LinkObject): void {
+    const renamed = this.#devices.find(
+      ({ mac, vxlan }) =>
+        mac === link.mac && vxlan?.vni === link.vxlan?.vni && vxlan?.port === link.vxlan?.port,
+    );
+    if (renamed === undefined || link.vxlan === undefined) {
+      this.#connection.request(encodeCreateLink(link, this.#devices));
+      return;
+    }
+    this.#connection.request(encodeRenameLink(renamed.index, link.name));
+    this.#devices.set({ ...renamed, name: link.name });
+    this.#connection.request(encodeUpdateLink(link, this.#devices));
+  }
+
+  /** On a worker thread: the kernel waits for all processors (about 18 ms) before a device is gone. */
+  async #deleteLink(name: string): Promise<void> {
+    const index = this.#devices.indexOf(name);
+    if (index === null) return;
+    try {
+      await this.#connection.requestAsync(encodeDeleteLink({ index }));
+    } catch (error) {
+      if (!(error instanceof NetlinkError) || !isAbsent(error)) throw error;
+    }
+    this.#devices.delete(index);
+  }
+}
+
+/** The end of the run of changes from `start` that one batch can carry; `start` itself when none can. */
+function batchEnd(changes: readonly Change[], start: number): number {
+  let end = start;
+  while (end < changes.length && end - start < CHANGES_PER_TURN) {
+    const change = changes[end];
+    if (change === undefined || !isBatchObject(change.object)) break;
+    end++;
+  }
+  return end;
+}
+
+function failureOf(change: Change, error: unknown): TulleError {
+  const operation = `${change.op} ${describe(change.object)}`;
+  if (error instanceof NetlinkError) {
+    if (change.object.kind === "link" && change.op !== "replace" && error.errno === EEXIST) {
+      return new ConflictError(
+        `${operation}: the kernel has a device of this name, VNI and port already (${error.kernelMessage || "EEXIST"}); find it with "ip -d link show type vxlan" and delete it, or give this network another VNI`,
+        { cause: error, retryable: true },
+      );
+    }
+    return error;
+  }
+  if (error instanceof TulleError) return error;
+  return new NetlinkError(operation, ENOENT, { kernelMessage: errorMessage(error), retryable: true });
+}

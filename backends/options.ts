@@ -1,0 +1,43 @@
+/**
+ * Reads a backend's options the way flannel's decoder does: key names in any case, unknown keys ignored, a value
+ * of the wrong type refused. Pure.
+ */
+
+import { ConfigError } from "../ipam/errors.ts";
+import type { JsonObject, JsonValue } from "../ipam/json.ts";
+
+/** Finds `name` in any case; the last one wins, as in Go's encoding/json. */
+function lookup(options: JsonObject, name: string): JsonValue | undefined {
+  const wanted = name.toLowerCase();
+  let found: JsonValue | undefined;
+  for (const [key, value] of Object.entries(options)) if (key.toLowerCase() === wanted) found = value;
+  return found ?? undefined;
+}
+
+/** An integer between `min` and `max`, or `fallback` when absent. Throws ConfigError. */
+export function integerOption(
+  options: JsonObject,
+  name: string,
+  fallback: number,
+  min: number,
+  max: number,
+): number {
+  const value = lookup(options, name);
+  if (value === undefined) return fallback;
+  if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max) {
+    throw optionError(name, value, `a whole number from ${min} to ${max}`);
+  }
+  return value;
+}
+
+/** A boolean, or `fallback` when absent. Throws ConfigError. */
+export function booleanOption(options: JsonObject, name: string, fallback: boolean): boolean {
+  const value = lookup(options, name);
+  if (value === undefined) return fallback;
+  if (typeof value !== "boolean") throw optionError(name, value, "true or false");
+  return value;
+}
+
+function optionError(name: string, value: JsonValue, expected: string): ConfigError {
+  return new ConfigError(`network config: Backend.${name} is ${JSON.stringify(value)}; write ${expected}`);
+}

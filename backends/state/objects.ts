@@ -1,0 +1,140 @@
+/**
+ * The kernel's network objects as tulle sees them: what a plan wants and what a dump shows, in one vocabulary.
+ *
+ * Devices go by name, never by index, so that a plan can be made before its device exists and survives the
+ * device's re-creation. Pure types and keys: no I/O.
+ */
+
+import type { Address, InterfaceAddress, Prefix } from "../../ipam/ip.ts";
+import type { Mac } from "../../ipam/mac.ts";
+
+/** Attributes of a VXLAN device (linux/if_link.h IFLA_VXLAN_*). */
+export interface VxlanAttributes {
+  /** 1 .. 2^24 - 1. */
+  readonly vni: number;
+  /** Source address of tunnel packets. */
+  readonly local: Address;
+  /** Name of the interface that carries the tunnel. */
+  readonly parent: string;
+  /** UDP destination port. */
+  readonly port: number;
+  readonly learning: boolean;
+  /** Group-based policy extension. */
+  readonly gbp: boolean;
+}
+
+export interface LinkObject {
+  readonly kind: "link";
+  readonly name: string;
+  /** rtnetlink's kind: `vxlan`, `bridge`, `veth`, `tun`, …; empty for physical devices. */
+  readonly type: string;
+  readonly mac: Mac | null;
+  readonly mtuBytes: number;
+  readonly isUp: boolean;
+  /** Present for type `vxlan`. */
+  readonly vxlan?: VxlanAttributes;
+}
+
+export interface AddressObject {
+  readonly kind: "address";
+  readonly device: string;
+  readonly address: InterfaceAddress;
+}
+
+export interface RouteObject {
+  readonly kind: "route";
+  readonly destination: Prefix;
+  readonly device: string;
+  readonly gateway: Address | null;
+  /** The gateway is reachable on the device although no address there covers it (RTNH_F_ONLINK). */
+  readonly isOnlink: boolean;
+  /** rtnetlink protocol: who made the route. Ours is ROUTE_PROTOCOL. */
+  readonly protocol: number;
+  /** 0 means the kernel's default: 0 for IPv4, 1024 for IPv6. */
+  readonly metric: number;
+  /** True when the route refers to a nexthop object instead of an inline gateway. */
+  readonly viaNexthop: boolean;
+  /** Preferred source address, null when unset. */
+  readonly source: Address | null;
+}
+
+/** A nexthop object (linux/nexthop.h). Its id is the port's affair: desired state names the gateway. */
+export interface NexthopObject {
+  readonly kind: "nexthop";
+  readonly device: string;
+  readonly gateway: Address;
+  readonly isOnlink: boolean;
+  readonly protocol: number;
+}
+
+export interface NeighbourObject {
+  readonly kind: "neighbour";
+  readonly device: string;
+  readonly address: Address;
+  /** Null while the kernel has an entry that is unresolved; never in a plan. */
+  readonly mac: Mac | null;
+  /** True for NUD_PERMANENT; an entry in any other state is not ours to rely on. */
+  readonly isPermanent: boolean;
+}
+
+/** A unicast forwarding entry of a VXLAN device: frames for `mac` go to `remote`. */
+export interface FdbObject {
+  readonly kind: "fdb";
+  readonly device: string;
+  readonly mac: Mac;
+  readonly remote: Address;
+  readonly isPermanent: boolean;
+}
+
+/** A file under /proc/sys, for example `net/ipv6/conf/flannel.1/accept_ra`. */
+export interface SysctlObject {
+  readonly kind: "sysctl";
+  readonly path: string;
+  /** Device that the setting belongs to: it goes and comes with the device. Null for global ones. */
+  readonly device: string | null;
+  readonly value: string;
+}
+
+export type KernelObject =
+  | LinkObject
+  | AddressObject
+  | RouteObject
+  | NexthopObject
+  | NeighbourObject
+  | FdbObject
+  | SysctlObject;
+
+export type ObjectKind = KernelObject["kind"];
+
+/** The rtnetlink protocol number that marks our routes and nexthops (`t`; unused in iproute2's rt_protos). */
+export const ROUTE_PROTOCOL = 116;
+
+/** rtnetlink's RTPROT_BOOT, which flanneld's routes carry. */
+export const ROUTE_PROTOCOL_BOOT = 3;
+
+/** Names an object the way the kernel does: two objects with one key cannot exist at once. */
+export type ObjectKey = string;
+
+export function keyOf(object: KernelObject): ObjectKey {
+  switch (object.kind) {
+    case "link":
+      return `link ${object.name}`;
+    case "address":
+      return `address ${object.device} ${object.address.address}/${object.address.length}`;
+    case "route":
+      return `route ${object.destination} ${object.metric}`;
+    case "nexthop":
+      return `nexthop ${object.device} ${object.gateway}`;
+    case "neighbour":
+      return `neighbour ${object.device} ${object.address}`;
+    case "fdb":
+      return `fdb ${object.device} ${object.mac}`;
+    case "sysctl":
+      return `sysctl ${object.path}`;
+  }
+}
+
+/** The device an object lives on; null for links themselves and for global sysctls. */
+export function deviceOf(object: KernelObject): string | null {
+  return object.kind === "link" ? null : object.device;
+}

@@ -1,0 +1,272 @@
+/**
+ * The VXLAN backend (RFC 7348): one device per family, and for every peer a way to it, without any flooding.
+ *
+ * A packet for a container on another host takes three look-ups, and each peer contributes one entry to each:
+ *
+ *   route       10.2.54.0/24 via 10.2.54.0 dev flannel.1 onlink     which peer has the destination
+ *   neighbour   10.2.54.0 lladdr 5e:…:01 dev flannel.1 permanent    the peer's tunnel MAC
+ *   FDB         5e:…:01 dev flannel.1 dst 192.168.1.243             the peer's address for tunnel packets
+ *
+ * The gateway is the base address of the peer's subnet, which the peer has as a /32 on its own device: this is
+ * flannel's scheme, so hosts with either agent reach each other. Pure: no I/O.
+ */
+
+import { ConfigError } from "../ipam/errors.ts";
+import {
+  ADDRESS_BITS,
+  type Address,
+  entriesOf,
+  type Family,
+  type PerFamily,
+  type Prefix,
+} from "../ipam/ip.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "../ipam/json.ts";
+import type { Lease } from "../ipam/lease.ts";
+import { isMulticastMac, type Mac, parseMac } from "../ipam/mac.ts";
+import type {
+  Backend,
+  BackendOptions,
+  DeviceIdentity,
+  HostFacts,
+  PeerPath,
+  PreparedBackend,
+} from "./backend.ts";
+import { booleanOption, integerOption } from "./options.ts";
+import type { KernelObject, LinkObject, SysctlObject } from "./state/objects.ts";
+import { ROUTE_PROTOCOL } from "./state/objects.ts";
+
+/** Linux' own default port (drivers/net/vxlan), which flannel uses too; IANA's 4789 came later. */
+const DEFAULT_PORT = 8472;
+
+/** Outer IP header + UDP 8 + VXLAN 8 + inner Ethernet 14, in bytes. */
+const OVERHEAD_BYTES: Readonly<Record<Family, number>> = { 4: 50, 6: 70 };
+
+const DEVICE_PREFIX: Readonly<Record<Family, string>> = { 4: "flannel.", 6: "flannel-v6." };
+
+/** IPv6's minimum link MTU (RFC 8200 §5) is the larger of the two families' floors; IPv4's is 68 (RFC 791). */
+const MIN_MTU_BYTES: Readonly<Record<Family, number>> = { 4: 68, 6: 1280 };
+
+export const vxlanBackend: Backend = {
+  type: "vxlan",
+  parseOptions: (options) => new VxlanOptions(options),
+};
+
+class VxlanOptions implements BackendOptions {
+  readonly vni: number;
+  readonly port: number;
+  /** 0: the interface's MTU. */
+  readonly mtuBytes: number;
+  readonly gbp: boolean;
+  readonly learning: boolean;
+  readonly directRouting: boolean;
+
+  constructor(options: JsonObject) {
+    this.vni = integerOption(options, "VNI", 1, 0, 2 ** 24 - 1);
+    this.port = integerOption(options, "Port", 0, 0, 65_535) || DEFAULT_PORT;
+    this.mtuBytes = integerOption(options, "MTU", 0, 0, 65_535);
+    this.gbp = booleanOption(options, "GBP", false);
+    this.learning = booleanOption(options, "Learning", false);
+    this.directRouting = booleanOption(options, "DirectRouting", false);
+  }
+
+  deviceNames(families: readonly Family[]): PerFamily<string> {
+    return Object.fromEntries(families.map((family) => [family, `${DEVICE_PREFIX[family]}${this.vni}`]));
+  }
+
+  canAdopt(link: LinkObject): boolean {
+    return link.vxlan?.vni === this.vni && link.vxlan.port === this.port && link.vxlan.gbp === this.gbp;
+  }
+
+  prepare(host: HostFacts, families: readonly Family[], identity: DeviceIdentity): PreparedBackend {
+    return new VxlanNetwork(this, host, families, identity);
+  }
+
+  unsafeDifferences(other: BackendOptions): readonly string[] {
+    if (!(other instanceof VxlanOptions)) return ["Type"];
+    const differences: string[] = [];
+    if (other.vni !== this.vni) differences.push("VNI");
+    if (other.port !== this.port) differences.push("Port");
+    if (other.gbp !== this.gbp) differences.push("GBP");
+    if (other.learning !== this.learning) differences.push("Learning");
+    return differences;
+  }
+}
+
+class VxlanNetwork implements PreparedBackend {
+  readonly type = "vxlan";
+  readonly devices: PerFamily<string>;
+  readonly mtuBytes: number;
+  readonly tunnelPort: number;
+  readonly leaseData: PerFamily<JsonValue>;
+  readonly #options: VxlanOptions;
+  readonly #host: HostFacts;
+  readonly #macs: PerFamily<Mac>;
+
+  constructor(options: VxlanOptions, host: HostFacts, families: readonly Family[], identity: DeviceIdentity) {
+    this.#options = options;
+    this.#host = host;
+    this.devices = options.deviceNames(families);
+    this.tunnelPort = options.port;
+    this.mtuBytes = tunnelMtu(options, host, families);
+    const macs: Partial<Record<Family, Mac>> = {};
+    const data: Partial<Record<Family, JsonValue>> = {};
+    for (const [family, device] of entriesOf(this.devices)) {
+      const mac = identity.macFor(device);
+      macs[family] = mac;
+      data[family] = { VNI: options.vni, VtepMAC: mac };
+    }
+    this.#macs = macs;
+    this.leaseData = data;
+  }
+
+  refusePeer(lease: Lease): string | null {
+    if (lease.attrs.backendType !== this.type) {
+      return `its backend is "${lease.attrs.backendType}" where this network uses vxlan; all hosts must use one backend`;
+    }
+    for (const [family] of entriesOf(this.devices)) {
+      if (lease.subnets[family] === undefined) continue;
+      const problem = this.#dataProblem(lease, family);
+      if (problem !== null) return problem;
+    }
+    return null;
+  }
+
+  peerIdentities(lease: Lease): readonly string[] {
+    return [...entriesOf(this.devices)].flatMap(([family]) => vtepMac(lease.attrs.backendData[family]) ?? []);
+  }
+
+  planBase(own: PerFamily<Prefix>): readonly KernelObject[] {
+    const objects: KernelObject[] = [];
+    for (const [family, device] of entriesOf(this.devices)) {
+      const subnet = own[family];
+      const local = this.#host.addresses[family];
+      if (local === undefined || subnet === undefined) continue;
+      objects.push(this.#link(family, device, local), ...this.#sysctls(family, device));
+      const length = ADDRESS_BITS[family];
+      objects.push({ kind: "address", device, address: { address: subnet.base, length } });
+    }
+    return objects;
+  }
+
+  planPeer(lease: Lease, useNexthops: boolean): readonly KernelObject[] {
+    const objects: KernelObject[] = [];
+    for (const [family, device] of entriesOf(this.devices)) {
+      const subnet = lease.subnets[family];
+      const remote = lease.attrs.publicAddress[family];
+      const mac = vtepMac(lease.attrs.backendData[family]);
+      if (subnet === undefined || remote === undefined || mac === null) continue;
+      // The tunnel's entries stay with a direct route too: they cost little, and traffic that a peer still
+      // sends through the tunnel gets its answers.
+      objects.push(
+        { kind: "neighbour", device, address: subnet.base, mac, isPermanent: true },
+        { kind: "fdb", device, mac, remote, isPermanent: true },
+      );
+      if (this.#isDirect(remote)) objects.push(route(subnet, this.#host.interface, remote, false, false));
+      else objects.push(...tunnelRoute(subnet, device, useNexthops));
+    }
+    return objects;
+  }
+
+  pathTo(lease: Lease): PeerPath {
+    const isDirect = [...entriesOf(this.devices)].some(([family]) => {
+      const remote = lease.attrs.publicAddress[family];
+      return remote !== undefined && this.#isDirect(remote);
+    });
+    return isDirect ? "direct" : "tunnel";
+  }
+
+  #isDirect(remote: Address): boolean {
+    return this.#options.directRouting && this.#host.onLinkPrefixes.some((prefix) => prefix.contains(remote));
+  }
+
+  #dataProblem(lease: Lease, family: Family): string | null {
+    const mac = vtepMac(lease.attrs.backendData[family]);
+    if (mac === null)
+      return `its BackendData ${JSON.stringify(lease.attrs.backendData[family] ?? null)} holds no valid VtepMAC`;
+    if (isMulticastMac(mac)) return `its VtepMAC ${mac} is a group address`;
+    if (mac === this.#macs[family])
+      return `its VtepMAC ${mac} is this host's own; one of the two was cloned from the other`;
+    if (lease.attrs.publicAddress[family] === undefined) return `it has no public IPv${family} address`;
+    return null;
+  }
+
+  #link(family: Family, name: string, local: Address): LinkObject {
+    const { vni, port, gbp, learning } = this.#options;
+    return {
+      kind: "link",
+      name,
+      type: "vxlan",
+      mac: this.#macs[family] ?? null,
+      mtuBytes: this.mtuBytes,
+      isUp: true,
+      vxlan: { vni, local, parent: this.#host.interface, port, learning, gbp },
+    };
+  }
+
+  /** Router advertisements from a peer must not configure us; forwarding is needed here only, not globally. */
+  #sysctls(family: Family, device: string): SysctlObject[] {
+    const settings: SysctlObject[] = [];
+    const set = (path: string, value: string): void => {
+      settings.push({ kind: "sysctl", path, device, value });
+    };
+    if (family === 4) set(`net/ipv4/conf/${device}/forwarding`, "1");
+    if (this.#host.hasIpv6) set(`net/ipv6/conf/${device}/accept_ra`, "0");
+    if (family === 6) set(`net/ipv6/conf/${device}/forwarding`, "1");
+    return settings;
+  }
+}
+
+function tunnelMtu(options: VxlanOptions, host: HostFacts, families: readonly Family[]): number {
+  const outerBytes = options.mtuBytes || host.mtuBytes;
+  const overheadBytes = Math.max(...families.map((family) => OVERHEAD_BYTES[family]));
+  const floorBytes = Math.max(...families.map((family) => MIN_MTU_BYTES[family]));
+  const mtuBytes = outerBytes - overheadBytes;
+  if (mtuBytes < floorBytes) {
+    const origin = options.mtuBytes ? "Backend.MTU" : `the MTU of ${host.interface}`;
+    throw new ConfigError(
+      `${origin} is ${outerBytes}: after ${overheadBytes} bytes of VXLAN headers too little is left; set it to at least ${floorBytes + overheadBytes}`,
+    );
+  }
+  return mtuBytes;
+}
+
+function tunnelRoute(subnet: Prefix, device: string, useNexthops: boolean): KernelObject[] {
+  const gateway = subnet.base;
+  const objects: KernelObject[] = [route(subnet, device, gateway, true, useNexthops)];
+  if (useNexthops)
+    objects.push({ kind: "nexthop", device, gateway, isOnlink: true, protocol: ROUTE_PROTOCOL });
+  return objects;
+}
+
+function route(
+  destination: Prefix,
+  device: string,
+  gateway: Address,
+  isOnlink: boolean,
+  viaNexthop: boolean,
+): KernelObject {
+  const metric = destination.family === 6 ? 1024 : 0;
+  return {
+    kind: "route",
+    destination,
+    device,
+    gateway,
+    isOnlink,
+    protocol: ROUTE_PROTOCOL,
+    metric,
+    viaNexthop,
+    source: null,
+  };
+}
+
+/** The tunnel MAC in a lease's backend data, null when there is none or it is no MAC. */
+function vtepMac(data: JsonValue | undefined): Mac | null {
+  if (!isJsonObject(data)) return null;
+  const text = data.VtepMAC;
+  if (typeof text !== "string") return null;
+  try {
+    return parseMac(text);
+  } catch {
+    return null;
+  }
+}

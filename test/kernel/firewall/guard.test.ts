@@ -1,0 +1,166 @@
+/** The guard against the real kernel: packets survive every re-application, and a flush is repaired by events. */
+
+import { spawn } from "node:child_process";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { FirewallGuard } from "../../../backends/firewall/guard.ts";
+import { type FirewallInput, planFirewall } from "../../../backends/firewall/plan.ts";
+import { NetnsHandle } from "../../../backends/netlink/netns.ts";
+import { Prefix } from "../../../ipam/ip.ts";
+import { silentLogger } from "../../../ipam/log.ts";
+import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
+
+const INPUT: FirewallInput = {
+  networks: { 4: Prefix.parse("10.2.0.0/16") },
+  subnets: { 4: Prefix.parse("10.2.54.0/24") },
+  masquerade: { isEnabled: true, randomFully: true, excluded: [] },
+  forwardRules: true,
+  blackhole: false,
+  tunnels: { 4: { port: 8472, parentInterface: "out", device: "flannel.1", sources: "any" } },
+  openPort: false,
+  notrack: true,
+  mssClamp: false,
+  containerInterfaces: [],
+};
+const PLAN = planFirewall(INPUT);
+const OTHER_PLAN = planFirewall({
+  ...INPUT,
+  mssClamp: true,
+  masquerade: { ...INPUT.masquerade, excluded: [Prefix.parse("172.16.0.0/12")] },
+});
+
+/** Rules as flanneld leaves them, its jump behind everything else. */
+const FLANNELD_RULES = [
+  ["-N", "FLANNEL-FWD"],
+  ["-A", "FORWARD", "-m", "comment", "--comment", "flanneld forward", "-j", "FLANNEL-FWD"],
+  [
+    "-A",
+    "FLANNEL-FWD",
+    "-s",
+    "10.2.0.0/16",
+    "-m",
+    "comment",
+    "--comment",
+    "flanneld forward",
+    "-j",
+    "ACCEPT",
+  ],
+  [
+    "-A",
+    "FLANNEL-FWD",
+    "-d",
+    "10.2.0.0/16",
+    "-m",
+    "comment",
+    "--comment",
+    "flanneld forward",
+    "-j",
+    "ACCEPT",
+  ],
+];
+
+for (const choice of ["iptables", "nft"] as const) {
+  describeAsRoot(`the firewall guard with ${choice}`, () => {
+    let host: TestNetns;
+    let left: TestNetns;
+    let right: TestNetns;
+    let handle: NetnsHandle;
+    let guard: FirewallGuard;
+
+    beforeEach(() => {
+      host = createNetns("fwhost");
+      left = createNetns("fwleft");
+      right = createNetns("fwright");
+      connect(host, left, "in", "10.2.54.1/24", "10.2.54.2/24");
+      connect(host, right, "out", "10.2.55.1/24", "10.2.55.2/24");
+      host.exec("sysctl", ["-qw", "net.ipv4.ip_forward=1"]);
+      host.exec("iptables", ["-P", "FORWARD", "DROP"]);
+      handle = NetnsHandle.open(host.path);
+      guard = new FirewallGuard({
+        choice,
+        prefersNft: false,
+        resyncSeconds: 3600,
+        log: silentLogger,
+        commandPrefix: ["nsenter", `--net=${host.path}`],
+        netns: handle,
+      });
+      guard.start();
+    });
+    afterEach(async () => {
+      await guard.stop();
+      handle.close();
+      for (const netns of [host, left, right]) netns.dispose();
+    });
+
+    it("opens no gap while it takes over from flanneld and applies 50 times", async () => {
+      for (const rule of FLANNELD_RULES) host.exec("iptables", rule);
+      const lost = await countLost(left, "10.2.55.2", async () => {
+        for (let round = 0; round < 50; round++) await guard.update(round % 2 === 0 ? PLAN : OTHER_PLAN);
+      });
+      expect(guard.status()).toMatchObject({ isInSync: true, engine: choice, lastError: null });
+      expect(lost).toBe(0);
+    });
+
+    it("accepts what Docker's policy drops, and repairs a flush by itself", async () => {
+      expect(canPing(left, "10.2.55.2")).toBe(false);
+      await guard.update(PLAN);
+      expect(canPing(left, "10.2.55.2")).toBe(true);
+      host.exec("nft", ["flush", "ruleset"]);
+      host.exec("iptables", ["-P", "FORWARD", "DROP"]);
+      await expect.poll(() => guard.status().repairs, { timeout: 3000, interval: 5 }).toBeGreaterThan(0);
+      await expect.poll(() => canPing(left, "10.2.55.2"), { timeout: 3000 }).toBe(true);
+    });
+
+    it("removes the other engine's rules when it is switched", async () => {
+      await guard.update(PLAN);
+      await guard.stop();
+      host.exec("iptables", ["-P", "FORWARD", "ACCEPT"]);
+      const other = new FirewallGuard({
+        choice: choice === "nft" ? "iptables" : "nft",
+        prefersNft: false,
+        resyncSeconds: 3600,
+        log: silentLogger,
+        commandPrefix: ["nsenter", `--net=${host.path}`],
+        netns: handle,
+      });
+      await other.update(PLAN);
+      const chains = host.exec("iptables-save", []).includes("FLANNEL-");
+      const table = host.exec("nft", ["list", "tables"]).includes("flannel-ipv4");
+      expect({ chains, table }).toEqual({ chains: choice === "nft", table: choice === "iptables" });
+      await other.stop();
+    });
+  });
+}
+
+function connect(host: TestNetns, peer: TestNetns, name: string, inner: string, outer: string): void {
+  host.exec("ip", ["link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", peer.name]);
+  host.exec("ip", ["addr", "add", inner, "dev", name]);
+  host.exec("ip", ["link", "set", name, "up"]);
+  peer.exec("ip", ["addr", "add", outer, "dev", "eth0"]);
+  peer.exec("ip", ["link", "set", "eth0", "up"]);
+  peer.exec("ip", ["route", "add", "default", "via", inner.replace(/\/.*/, "")]);
+}
+
+function canPing(from: TestNetns, to: string): boolean {
+  try {
+    from.exec("ping", ["-c", "1", "-W", "0.3", to]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Pings 200 times a second while `body` runs and answers how many pings had no reply. */
+async function countLost(from: TestNetns, to: string, body: () => Promise<void>): Promise<number> {
+  const child = spawn("nsenter", [`--net=${from.path}`, "ping", "-i", "0.005", "-q", to]);
+  let output = "";
+  child.stdout.on("data", (chunk) => {
+    output += String(chunk);
+  });
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await body();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  child.kill("SIGINT");
+  await new Promise((resolve) => child.on("close", resolve));
+  const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(output) ?? [];
+  return Number(sent) - Number(received);
+}

@@ -1,0 +1,123 @@
+/**
+ * A kernel in memory behind the KernelPort seam: keeps objects by key, tells about changes, and fails on demand.
+ *
+ * It knows the dependencies that matter to the reconciler: what lives on a device goes with the device, a route
+ * through a nexthop object goes with the nexthop, both without an event of their own, as in Linux.
+ */
+
+import type { ChangeResult, KernelEvent, KernelPort } from "../../backends/kernel/port.ts";
+import { EEXIST, ENODEV, NetlinkError } from "../../backends/netlink/errors.ts";
+import type { Change } from "../../backends/state/diff.ts";
+import { deviceOf, type KernelObject, keyOf, type ObjectKey } from "../../backends/state/objects.ts";
+import { isVisible, type Scope } from "../../backends/state/ownership.ts";
+import { renderState } from "../../backends/state/render.ts";
+
+export class FakeKernel implements KernelPort {
+  readonly objects = new Map<ObjectKey, KernelObject>();
+  /** Every change that was asked for, in order. */
+  readonly log: Change[] = [];
+  dumps = 0;
+  /** Answers the error that the next matching change shall fail with. */
+  failWith: (change: Change) => NetlinkError | null = () => null;
+  /** Thrown by the next dump. */
+  failNextDump: Error | null = null;
+  #scope: (() => Scope) | null = null;
+  #listener: ((events: readonly KernelEvent[]) => void) | null = null;
+
+  async dump(scope: Scope): Promise<readonly KernelObject[]> {
+    this.dumps++;
+    const failure = this.failNextDump;
+    this.failNextDump = null;
+    if (failure !== null) throw failure;
+    return [...this.objects.values()].filter((object) => isVisible(object, scope));
+  }
+
+  async apply(changes: readonly Change[]): Promise<readonly ChangeResult[]> {
+    return changes.map((change) => {
+      this.log.push(change);
+      return this.failWith(change) ?? this.#apply(change);
+    });
+  }
+
+  subscribe(scope: () => Scope, listener: (events: readonly KernelEvent[]) => void): void {
+    this.#scope = scope;
+    this.#listener = listener;
+  }
+
+  close(): void {
+    this.#listener = null;
+  }
+
+  /** Somebody else makes or changes an object. */
+  interfere(object: KernelObject): void {
+    this.#put(object);
+  }
+
+  /** Somebody else removes an object. */
+  remove(key: ObjectKey): void {
+    this.#drop(key);
+  }
+
+  /** An event of any kind, as the monitor would bring it. */
+  emit(event: KernelEvent): void {
+    this.#listener?.([event]);
+  }
+
+  /** The whole state as sorted iproute2-like lines. */
+  toString(): string {
+    return renderState(this.objects.values());
+  }
+
+  #apply(change: Change): ChangeResult {
+    const key = keyOf(change.object);
+    if (change.op === "delete") {
+      this.#drop(key);
+      return null;
+    }
+    if (change.op === "create" && change.object.kind !== "sysctl" && this.objects.has(key)) {
+      return new NetlinkError(`create ${key}`, EEXIST);
+    }
+    const device = deviceOf(change.object);
+    if (device !== null && !this.objects.has(`link ${device}`)) {
+      return new NetlinkError(`create ${key}`, ENODEV);
+    }
+    if (change.op === "recreate") this.#drop(key);
+    this.#put(change.object);
+    return null;
+  }
+
+  #put(object: KernelObject): void {
+    this.objects.set(keyOf(object), object);
+    const scope = this.#scope?.();
+    if (scope && isVisible(object, scope)) this.emit({ type: "present", object });
+  }
+
+  #drop(key: ObjectKey): void {
+    const object = this.objects.get(key);
+    if (object === undefined) return;
+    this.objects.delete(key);
+    if (object.kind === "link") this.#dropDevice(object.name);
+    else this.emit({ type: "absent", key });
+    if (object.kind === "nexthop") this.#dropRoutesVia(object.device, `${object.gateway}`);
+  }
+
+  #dropDevice(device: string): void {
+    for (const [key, object] of this.objects) if (deviceOf(object) === device) this.objects.delete(key);
+    this.emit({ type: "device-gone", device });
+  }
+
+  /** Silently, as Linux does for IPv4; the port's contract makes it a resync. */
+  #dropRoutesVia(device: string, gateway: string): void {
+    for (const [key, object] of this.objects) {
+      if (
+        object.kind === "route" &&
+        object.viaNexthop &&
+        object.device === device &&
+        `${object.gateway}` === gateway
+      ) {
+        this.objects.delete(key);
+      }
+    }
+    this.emit({ type: "resync", reason: "a nexthop is gone" });
+  }
+}

@@ -1,0 +1,67 @@
+/** A VXLAN network's plan for tests: a host, its peers as flanneld would publish them, and the scope. */
+
+import type { HostFacts, PreparedBackend } from "../../backends/backend.ts";
+import type { Scope } from "../../backends/state/ownership.ts";
+import { vxlanBackend } from "../../backends/vxlan.ts";
+import { Address, Prefix } from "../../ipam/ip.ts";
+import type { JsonObject } from "../../ipam/json.ts";
+import type { Lease, LeaseKey } from "../../ipam/lease.ts";
+import { parseMac } from "../../ipam/mac.ts";
+
+export const OWN = { 4: Prefix.parse("10.2.1.0/24") };
+export const OWN_MAC = parseMac("02:00:00:00:00:01");
+
+export function hostFacts(overrides: Partial<HostFacts> = {}): HostFacts {
+  const address = Address.parse("192.168.50.1");
+  return {
+    interface: "under0",
+    mtuBytes: 1500,
+    addresses: { 4: address },
+    publicAddresses: { 4: address },
+    onLinkPrefixes: [Prefix.parse("192.168.50.0/24")],
+    hasIpv6: true,
+    ...overrides,
+  };
+}
+
+export function prepareVxlan(options: JsonObject = {}, host: HostFacts = hostFacts()): PreparedBackend {
+  return vxlanBackend.parseOptions(options).prepare(host, [4], { macFor: () => OWN_MAC });
+}
+
+export function scopeOf(backend: PreparedBackend, host: HostFacts = hostFacts()): Scope {
+  const sysctls = backend.planBase(OWN).flatMap((object) => (object.kind === "sysctl" ? [object.path] : []));
+  return {
+    devices: new Set(Object.values(backend.devices)),
+    sharedDevices: new Set([host.interface]),
+    networks: [Prefix.parse("10.0.0.0/8")],
+    sysctls: new Set(sysctls),
+  };
+}
+
+/** Peer number `n` (2 .. 65535): subnet 10.<2 + n/256>.<n%256>.0/24, public address 192.168.x.y. */
+export function peer(
+  n: number,
+  overrides: { readonly mac?: string; readonly publicAddress?: string } = {},
+): Lease {
+  const subnet = Prefix.parse(`10.${2 + Math.floor(n / 256)}.${n % 256}.0/24`);
+  const hex = n.toString(16).padStart(4, "0");
+  const mac = overrides.mac ?? `02:00:00:01:${hex.slice(0, 2)}:${hex.slice(2)}`;
+  const publicAddress = overrides.publicAddress ?? `192.168.${100 + Math.floor(n / 256)}.${n % 256}`;
+  return {
+    key: `${subnet.base}-24`,
+    subnets: { 4: subnet },
+    attrs: {
+      publicAddress: { 4: Address.parse(publicAddress) },
+      backendType: "vxlan",
+      backendData: { 4: { VNI: 1, VtepMAC: mac } },
+      nodeId: null,
+    },
+    revision: BigInt(n),
+    createRevision: BigInt(n),
+    storeLeaseId: "1",
+  };
+}
+
+export function peerMap(...leases: readonly Lease[]): Map<LeaseKey, Lease> {
+  return new Map(leases.map((lease) => [lease.key, lease]));
+}

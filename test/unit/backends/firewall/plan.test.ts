@@ -1,0 +1,71 @@
+import { describe, expect, it } from "vitest";
+import { renderChains } from "../../../../backends/firewall/iptables-render.ts";
+import { type FirewallInput, planFirewall } from "../../../../backends/firewall/plan.ts";
+import { Prefix } from "../../../../ipam/ip.ts";
+
+const INPUT: FirewallInput = {
+  networks: { 4: Prefix.parse("10.2.0.0/16") },
+  subnets: { 4: Prefix.parse("10.2.54.0/24") },
+  masquerade: { isEnabled: true, randomFully: true, excluded: [] },
+  forwardRules: true,
+  blackhole: false,
+  tunnels: { 4: { port: 8472, parentInterface: "eth0", device: "flannel.1", sources: "any" } },
+  openPort: false,
+  notrack: false,
+  mssClamp: false,
+  containerInterfaces: [],
+};
+
+/** The rules of one chain as iptables shows them, without comments. */
+function rulesOf(input: FirewallInput, name: string): string[] {
+  const chain = renderChains(planFirewall(input).rules[4]).find((each) => each.name === name);
+  return (chain?.rules ?? []).map((rule) => rule.replace(/-m comment --comment "[^"]*" /, ""));
+}
+
+describe("the firewall plan", () => {
+  it("masquerades in flannel's documented order", () => {
+    expect(rulesOf(INPUT, "FLANNEL-POSTRTG")).toEqual([
+      "-m mark --mark 0x4000/0x4000 -j RETURN",
+      "-s 10.2.54.0/24 -d 10.2.0.0/16 -j RETURN",
+      "-s 10.2.0.0/16 -d 10.2.54.0/24 -j RETURN",
+      "! -s 10.2.0.0/16 -d 10.2.54.0/24 -j RETURN",
+      "-s 10.2.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE --random-fully",
+      "! -s 10.2.0.0/16 -d 10.2.0.0/16 -j MASQUERADE --random-fully",
+    ]);
+  });
+
+  it("puts exclusions in front of the first masquerade", () => {
+    const excluded = [Prefix.parse("172.16.0.0/12"), Prefix.parse("fd00::/8")];
+    const rules = rulesOf({ ...INPUT, masquerade: { ...INPUT.masquerade, excluded } }, "FLANNEL-POSTRTG");
+    expect(rules[4]).toBe("-s 10.2.0.0/16 -d 172.16.0.0/12 -j RETURN");
+    expect(rules).toHaveLength(7);
+  });
+
+  it("warns of an exclusion that overlaps the network, and of one in a family without a network", () => {
+    const excluded = [Prefix.parse("10.0.0.0/8"), Prefix.parse("fd00::/8")];
+    const { warnings } = planFirewall({ ...INPUT, masquerade: { ...INPUT.masquerade, excluded } });
+    expect(warnings).toEqual([
+      expect.stringContaining("10.0.0.0/8 overlaps"),
+      expect.stringContaining("fd00::/8 has no effect"),
+    ]);
+  });
+
+  it("always drops forged tunnel packets", () => {
+    expect(rulesOf(INPUT, "FLANNEL-TUN-IN")).toEqual([
+      "-s 10.2.0.0/16 -p udp -m udp --dport 8472 -m addrtype --dst-type LOCAL -j DROP",
+    ]);
+    expect(rulesOf(INPUT, "FLANNEL-TUN-FWD")).toEqual([
+      "-s 10.2.0.0/16 -o eth0 -p udp -m udp --dport 8472 -j DROP",
+    ]);
+  });
+
+  it("wants no more than it is asked for", () => {
+    const nothing = planFirewall({
+      ...INPUT,
+      forwardRules: false,
+      masquerade: { ...INPUT.masquerade, isEnabled: false },
+      tunnels: {},
+    });
+    expect(renderChains(nothing.rules[4]).flatMap((chain) => chain.rules)).toEqual([]);
+  });
+});

@@ -1,0 +1,70 @@
+/** From the daemon's configuration and its lease to the firewall's plan. Pure; the guard does the rest. */
+
+import type { HostFacts, PreparedBackend } from "../backends/backend.ts";
+import {
+  DEFAULT_CONTAINER_INTERFACES,
+  type FirewallInput,
+  planFirewall,
+  type TunnelInput,
+} from "../backends/firewall/plan.ts";
+import type { FirewallPlan } from "../backends/firewall/rules.ts";
+import {
+  type Address,
+  entriesOf,
+  type Family,
+  mapFamilies,
+  type PerFamily,
+  type Prefix,
+} from "../ipam/ip.ts";
+import type { Lease } from "../ipam/lease.ts";
+import type { NetworkConfig } from "../ipam/network-config.ts";
+import type { FirewallSettings } from "./config.ts";
+
+export interface FirewallSituation {
+  readonly settings: FirewallSettings;
+  readonly network: NetworkConfig;
+  readonly own: PerFamily<Prefix>;
+  readonly backend: PreparedBackend;
+  readonly host: HostFacts;
+  readonly peers: Iterable<Lease>;
+}
+
+/** The rules that this host needs now. */
+export function firewallPlanFor(situation: FirewallSituation): FirewallPlan {
+  const { settings, network, own } = situation;
+  const input: FirewallInput = {
+    networks: mapFamilies(network.families, (family) => family.network),
+    subnets: own,
+    masquerade: {
+      isEnabled: settings.masquerade,
+      randomFully: settings.isFullyRandom,
+      excluded: settings.masqueradeExcluded,
+    },
+    forwardRules: settings.acceptForwarded,
+    blackhole: settings.blackholeRoute,
+    tunnels: tunnelsOf(situation),
+    openPort: settings.openPort,
+    notrack: true,
+    mssClamp: settings.clampMss,
+    containerInterfaces: DEFAULT_CONTAINER_INTERFACES,
+  };
+  return planFirewall(input);
+}
+
+function tunnelsOf({ backend, host, settings, peers }: FirewallSituation): PerFamily<TunnelInput> {
+  const port = backend.tunnelPort;
+  if (port === null) return {};
+  const all = settings.tunnelSources === "peers" ? [...peers] : [];
+  return mapFamilies(backend.devices, (device, family) => ({
+    port,
+    parentInterface: host.interface,
+    device,
+    sources: settings.tunnelSources === "any" ? ("any" as const) : publicAddresses(all, family),
+  }));
+}
+
+function publicAddresses(peers: readonly Lease[], family: Family): Address[] {
+  return peers.flatMap(({ attrs }) =>
+    [...entriesOf(attrs.publicAddress)].flatMap(([own, address]) => (own === family ? [address] : [])),
+  );
+}

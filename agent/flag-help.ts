@@ -1,0 +1,87 @@
+/** What the flag table looks like to a person: `--help`, and the reference in docs/configuration.md. */
+
+import { environmentName, FLAG_NAMES, type FlagName, flagOf, GROUPS, type Group } from "./flags.ts";
+
+const WIDTH = 100;
+const INDENT = "      ";
+
+/** The help text, flags grouped by what they are about. */
+export function helpText(): string {
+  const lines = [
+    "tulled: gives this host a subnet of the cluster's network and keeps the way to all others open.",
+    "",
+    "Usage: tulled [flags]        (-x and --x, -x=value and -x value are all the same)",
+  ];
+  for (const group of GROUPS) {
+    lines.push("", `${group}:`);
+    for (const name of namesIn(group)) lines.push(...helpLines(name));
+  }
+  lines.push(
+    "",
+    "Every flag can also be set by an environment variable (FLANNELD_ and the name for flannel's flags,",
+    "TULLED_ for our own; in capitals, with _ for -) and in the --config file. A flag beats a variable,",
+    "a variable beats the file.",
+  );
+  return `${lines.join("\n")}\n`;
+}
+
+/** The reference table of docs/configuration.md, in Markdown. */
+export function referenceTables(): string {
+  const sections = GROUPS.map((group) => {
+    const rows = namesIn(group).map(referenceRow);
+    return [
+      `### ${group}`,
+      "",
+      "| flag | default | variable | SIGHUP | meaning |",
+      "|---|---|---|---|---|",
+      ...rows,
+    ].join("\n");
+  });
+  return `${sections.join("\n\n")}\n`;
+}
+
+function namesIn(group: Group): readonly FlagName[] {
+  return FLAG_NAMES.filter((name) => flagOf(name).group === group);
+}
+
+function helpLines(name: FlagName): string[] {
+  const flag = flagOf(name);
+  const value = flag.kind.placeholder === "" ? "" : ` ${flag.kind.placeholder}`;
+  const notes: string[] = [];
+  if (flag.kind.isRepeatable) notes.push("may be repeated");
+  if (flag.default !== "" && flag.default !== "false") notes.push(`default ${flag.default}`);
+  const suffix = notes.length === 0 ? "" : ` (${notes.join("; ")})`;
+  return [`  --${name}${value}`, ...wrap(flag.help + suffix)];
+}
+
+function wrap(sentence: string): string[] {
+  const lines: string[] = [];
+  let line = INDENT.trimEnd();
+  for (const word of sentence.split(" ")) {
+    if (line.length + word.length + 1 > WIDTH && line.trim() !== "") {
+      lines.push(line);
+      line = "";
+    }
+    line = line.trim() === "" ? INDENT + word : `${line} ${word}`;
+  }
+  return [...lines, line];
+}
+
+function referenceRow(name: FlagName): string {
+  const flag = flagOf(name);
+  const value = flag.kind.placeholder === "" ? "" : ` ${flag.kind.placeholder}`;
+  const variables = [environmentName(name), ...(flag.alsoEnv === undefined ? [] : [flag.alsoEnv])];
+  const repeat = flag.kind.isRepeatable ? "; may be repeated" : "";
+  const cells = [
+    code(`--${name}${value}`),
+    flag.default === "" ? "" : code(flag.default),
+    (flag.isInFile ?? true) || name === "config" ? variables.map(code).join(", ") : "",
+    flag.isLive ? "yes" : "",
+    flag.help + repeat,
+  ];
+  return `| ${cells.join(" | ")} |`;
+}
+
+function code(text: string): string {
+  return `\`${text.replaceAll("|", "\\|")}\``;
+}

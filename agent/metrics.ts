@@ -1,0 +1,115 @@
+/**
+ * The daemon's counters, in Prometheus' text format 0.0.4.
+ *
+ * One catalogue names every metric; docs/metrics.md is compared with it by a test. No I/O: health.ts serves it.
+ */
+
+interface MetricDescription {
+  readonly type: "counter" | "gauge" | "histogram";
+  readonly help: string;
+  readonly labels: readonly string[];
+}
+
+/** Every metric. */
+export const METRICS = {
+  tulle_build_info: { type: "gauge", help: "Always 1; the version is a label.", labels: ["version"] },
+  tulle_ready: { type: "gauge", help: "1 while the host is a working member of its network.", labels: [] },
+  tulle_peers: { type: "gauge", help: "Hosts whose leases are in force.", labels: [] },
+  tulle_peers_held: { type: "gauge", help: "Vanished hosts that are kept for the hold-down.", labels: [] },
+  tulle_leases_refused: { type: "gauge", help: "Leases in the store that are not programmed.", labels: [] },
+  tulle_problems: { type: "gauge", help: "Problems that tulle status shows.", labels: [] },
+  tulle_passes_total: { type: "counter", help: "Passes of the reconciler.", labels: [] },
+  tulle_pass_seconds: { type: "histogram", help: "Duration of a pass.", labels: [] },
+  tulle_resyncs_total: { type: "counter", help: "Full comparisons with the kernel.", labels: [] },
+  tulle_changes_total: { type: "counter", help: "Changes made in the kernel.", labels: ["kind", "op"] },
+  tulle_change_failures_total: {
+    type: "counter",
+    help: "Changes that the kernel refused.",
+    labels: ["kind"],
+  },
+  tulle_drift_repaired_total: {
+    type: "counter",
+    help: "Objects put right after somebody else changed them.",
+    labels: ["kind"],
+  },
+  tulle_lease_renewals_total: { type: "counter", help: "Successful renewals of our lease.", labels: [] },
+  tulle_lease_renewal_failures_total: { type: "counter", help: "Renewals that failed.", labels: [] },
+  tulle_lease_losses_total: { type: "counter", help: "Times that our lease was no longer ours.", labels: [] },
+  tulle_store_listings_total: { type: "counter", help: "Complete listings of the store.", labels: [] },
+  tulle_store_failures_total: { type: "counter", help: "Calls to the store that failed.", labels: [] },
+} as const satisfies Readonly<Record<string, MetricDescription>>;
+
+export type MetricName = keyof typeof METRICS;
+type NameOf<T extends MetricDescription["type"]> = {
+  [N in MetricName]: (typeof METRICS)[N]["type"] extends T ? N : never;
+}[MetricName];
+type LabelsOf<N extends MetricName> = (typeof METRICS)[N]["labels"] extends readonly []
+  ? Readonly<Record<string, never>>
+  : Readonly<Record<(typeof METRICS)[N]["labels"][number], string>>;
+/** Labels are required exactly where the catalogue names some. */
+type LabelArguments<N extends MetricName> = (typeof METRICS)[N]["labels"] extends readonly []
+  ? []
+  : [labels: LabelsOf<N>];
+
+/** Upper bounds of the histograms' buckets, in seconds. */
+const BUCKETS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3] as const;
+
+/** The metrics of one daemon. */
+export class Metrics {
+  readonly #samples = new Map<MetricName, Map<string, number>>();
+
+  /** Adds to a counter. */
+  add<N extends NameOf<"counter">>(name: N, amount: number, ...[labels]: LabelArguments<N>): void {
+    this.#bump(name, labelText(labels), amount);
+  }
+
+  /** Sets a gauge. */
+  set<N extends NameOf<"gauge">>(name: N, value: number, ...[labels]: LabelArguments<N>): void {
+    this.#series(name).set(labelText(labels), value);
+  }
+
+  /** Counts one observation, in seconds, in a histogram. */
+  observe(name: NameOf<"histogram">, seconds: number): void {
+    for (const bound of BUCKETS) this.#bump(name, `_bucket{le="${bound}"}`, seconds <= bound ? 1 : 0);
+    this.#bump(name, '_bucket{le="+Inf"}', 1);
+    this.#bump(name, "_sum", seconds);
+    this.#bump(name, "_count", 1);
+  }
+
+  /** All metrics that have a value; counters without labels always have one. */
+  render(): string {
+    return (Object.keys(METRICS) as MetricName[]).map((name) => this.#renderOne(name)).join("");
+  }
+
+  #renderOne(name: MetricName): string {
+    const { type, help, labels }: MetricDescription = METRICS[name];
+    const samples = new Map(this.#series(name));
+    if (type !== "histogram" && labels.length === 0 && samples.size === 0) samples.set("", 0);
+    if (samples.size === 0) return "";
+    const lines = [...samples].map(([suffix, value]) => `${name}${suffix} ${value}\n`);
+    return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("")}`;
+  }
+
+  #bump(name: MetricName, suffix: string, amount: number): void {
+    const series = this.#series(name);
+    series.set(suffix, (series.get(suffix) ?? 0) + amount);
+  }
+
+  #series(name: MetricName): Map<string, number> {
+    let series = this.#samples.get(name);
+    if (series === undefined) {
+      series = new Map();
+      this.#samples.set(name, series);
+    }
+    return series;
+  }
+}
+
+function labelText(labels: Readonly<Record<string, string>> = {}): string {
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`);
+  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
+}
+
+function escapeLabel(value: string): string {
+  return value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+}

@@ -1,0 +1,66 @@
+/** The subnet.env file: read with distrust, written so that a reader never sees half of it. */
+
+import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { dirname } from "node:path";
+import { errorMessage } from "../ipam/errors.ts";
+import { mapFamilies, type PerFamily, Prefix } from "../ipam/ip.ts";
+import type { Logger } from "../ipam/log.ts";
+import type { NetworkConfig } from "../ipam/network-config.ts";
+import { formatSubnetEnv, parseSubnetEnv, type SubnetEnv } from "../ipam/subnet-env.ts";
+
+/**
+ * The subnets of the last run, null when there are none to go by: no file, one that is cut short, or one of
+ * another network. Says so in the log.
+ */
+export async function readPreviousSubnets(
+  path: string,
+  config: NetworkConfig,
+  logger: Logger,
+): Promise<PerFamily<Prefix> | null> {
+  try {
+    const env = parseSubnetEnv(await readFile(path, "utf8"));
+    if (isOfNetwork(env, config)) {
+      return mapFamilies(env.subnets, ({ address, length }) => Prefix.of(address, length));
+    }
+    logger.warn("previous subnet is ignored because the file is of another network", { path });
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) {
+      logger.warn("previous subnet is ignored because the file cannot be used", {
+        path,
+        error: errorMessage(error),
+      });
+    }
+  }
+  return null;
+}
+
+/** Writes the file, mode 0644, atomically and durably. Answers false when it holds this text already. */
+export async function writeSubnetFile(path: string, env: SubnetEnv): Promise<boolean> {
+  const text = formatSubnetEnv(env);
+  if ((await readFile(path, "utf8").catch(() => null)) === text) return false;
+  const directory = dirname(path);
+  await mkdir(directory, { recursive: true, mode: 0o755 });
+  const temporary = `${path}.${process.pid}.new`;
+  const file = await open(temporary, "w", 0o644);
+  try {
+    await file.chmod(0o644);
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+  const handle = await open(directory, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  return true;
+}
+
+function isOfNetwork(env: SubnetEnv, config: NetworkConfig): boolean {
+  return Object.values(config.families).every(({ network }) =>
+    env.networks[network.family]?.some((known) => known.equals(network)),
+  );
+}

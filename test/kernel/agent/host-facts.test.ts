@@ -1,0 +1,58 @@
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { chooseInterface } from "../../../agent/choose-interface.ts";
+import { takeHostSnapshot } from "../../../agent/host-facts.ts";
+import { NetlinkConnection } from "../../../backends/netlink/connection.ts";
+import { NetnsHandle } from "../../../backends/netlink/netns.ts";
+import { Address } from "../../../ipam/ip.ts";
+import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
+
+const settings = { interfaces: [], patterns: [], canReach: null, publicAddress: {} };
+
+describeAsRoot("facts of a real host", () => {
+  let netns: TestNetns;
+  let connection: NetlinkConnection;
+  const ip = (...args: string[]) => netns.exec("ip", args);
+
+  beforeAll(() => {
+    netns = createNetns("facts");
+    ip("link", "set", "lo", "up");
+    for (const [name, address] of [
+      ["eth0", "192.0.2.2/24"],
+      ["eth1", "198.51.100.2/24"],
+    ] as const) {
+      ip("link", "add", name, "type", "veth", "peer", "name", `${name}-peer`);
+      ip("link", "set", name, "up");
+      ip("link", "set", `${name}-peer`, "up");
+      ip("address", "add", address, "dev", name);
+    }
+    const handle = NetnsHandle.open(netns.path);
+    connection = NetlinkConnection.open({ netns: handle });
+    handle.close();
+  });
+  afterAll(() => {
+    connection.close();
+    netns.dispose();
+  });
+
+  const choose = (store: string | null) =>
+    chooseInterface(
+      settings,
+      [4],
+      takeHostSnapshot(connection),
+      store === null ? null : Address.parse(store),
+    );
+
+  it("without a default route takes the route to the store", () => {
+    expect(() => choose(null)).toThrow("no usable interface");
+    expect(() => choose("203.0.113.1")).toThrow("no usable interface");
+    expect(choose("198.51.100.9").link.name).toBe("eth1");
+  });
+
+  it("takes the default route's interface, and warns when the store is elsewhere", () => {
+    ip("route", "add", "default", "via", "192.0.2.1");
+    const chosen = choose("198.51.100.9");
+    expect(`${chosen.link.name} ${chosen.addresses[4]}`).toBe("eth0 192.0.2.2");
+    expect(chosen.warnings).toEqual([expect.stringContaining("-iface=eth1")]);
+    expect(chosen.link.mac).toBe(netns.ipJson(["link", "show", "eth0"])[0]?.address);
+  });
+});

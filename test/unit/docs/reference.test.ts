@@ -1,0 +1,38 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { helpText, referenceTables } from "../../../agent/flag-help.ts";
+import { environmentName, FLAG_NAMES } from "../../../agent/flags.ts";
+import { METRICS } from "../../../agent/metrics.ts";
+import { ERROR_CODES } from "../../../ipam/errors.ts";
+
+const read = (name: string) => readFileSync(new URL(`../../../docs/${name}`, import.meta.url), "utf8");
+const headings = (text: string, pattern: RegExp) => [...text.matchAll(pattern)].map(([, name]) => name);
+
+describe("the documents and the code name the same things", () => {
+  it("docs/configuration.md holds the flag table", () => {
+    const [, table] = read("configuration.md").split("<!-- flags: made from agent/flags.ts -->\n\n");
+    expect(table).toBe(referenceTables());
+  });
+
+  it("docs/metrics.md has a row for every metric, with its type and meaning", () => {
+    const rows = Object.entries(METRICS).map(
+      ([name, { type, labels, help }]) => `| \`${name}\` | ${type} | ${labels.join(", ")} | ${help} |`,
+    );
+    expect(read("metrics.md").match(/^\| `.*$/gm)).toEqual(rows);
+  });
+
+  it("docs/errors.md has a section for every code", () => {
+    expect(headings(read("errors.md"), /^### (\S+)$/gm).sort()).toEqual(Object.keys(ERROR_CODES).sort());
+  });
+
+  it("--help names every flag, in lines that fit", () => {
+    const lines = helpText().split("\n");
+    for (const name of FLAG_NAMES)
+      expect(lines.some((line) => line.split(" ")[2] === `--${name}`)).toBe(true);
+    expect(lines.filter((line) => line.length > 110)).toEqual([]);
+  });
+
+  it("no two flags share a variable", () => {
+    expect(new Set(FLAG_NAMES.map(environmentName)).size).toBe(FLAG_NAMES.length);
+  });
+});

@@ -1,0 +1,56 @@
+/** Failures as the CNI specification numbers them (SPEC.md 1.1.0, section 5 and "well-known error codes"). No I/O. */
+
+import { type ErrorOptions, errorMessage, TulleError } from "../ipam/errors.ts";
+
+/** The specification's numbers, and the three that libcni added in practice (8, 50 and 51 since 1.1.0; 999). */
+export const CNI_CODES = {
+  incompatibleVersion: 1,
+  unsupportedField: 2,
+  unknownContainer: 3,
+  badEnvironment: 4,
+  ioFailure: 5,
+  decodingFailure: 6,
+  invalidConfig: 7,
+  invalidNetns: 8,
+  tryAgainLater: 11,
+  notAvailable: 50,
+  notAvailableLimited: 51,
+  /** Our own: the kernel or a helper program refused. */
+  attachFailed: 100,
+  /** Our own: no address left. */
+  noFreeAddress: 101,
+  /** Our own: what CHECK found differs from what ADD made. */
+  checkFailed: 102,
+  internal: 999,
+} as const;
+
+export type CniCode = (typeof CNI_CODES)[keyof typeof CNI_CODES];
+
+/** An error that the container runtime sees. `message` becomes `msg`. */
+export class CniError extends TulleError {
+  readonly cniCode: number;
+  /** Longer text for people; empty when the message says it all. */
+  readonly explanation: string;
+
+  constructor(cniCode: number, message: string, explanation = "", options: ErrorOptions = {}) {
+    super("TULLE_CNI", message, { retryable: cniCode === CNI_CODES.tryAgainLater, ...options });
+    this.cniCode = cniCode;
+    this.explanation = explanation;
+  }
+}
+
+/** Any thrown value as a CniError: typed ones stay as they are, others become code 999. */
+export function toCniError(error: unknown): CniError {
+  if (error instanceof CniError) return error;
+  return new CniError(CNI_CODES.internal, errorMessage(error), "", { cause: error });
+}
+
+/** Runs `body` and turns what it throws into a CniError of `code`, unless it is one already. */
+export function asCniError<T>(code: CniCode, context: string, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (error instanceof CniError) throw error;
+    throw new CniError(code, `${context}: ${errorMessage(error)}`, "", { cause: error });
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * Builds dist/: the three programs, each a small launcher over one bundle, ready to run without node_modules.
+ *
+ *     dist/bin/{tulled,tulle,tulle-cni}   launchers: check the version of Node, then load the bundle
+ *     dist/lib/<program>.cjs              our own code, one file per program
+ *     dist/lib/vendor/<package>.cjs       one file per npm package, loaded only when it is first needed
+ *     dist/lib/node_modules/koffi         the foreign function interface with its native module
+ *     dist/LICENSES.txt                   the licences of everything that was bundled
+ *
+ * CommonJS because it starts several milliseconds faster than ES modules do on Node 20, and a program that a
+ * container runtime executes for every container is mostly start-up. Plain JavaScript, so that it runs before
+ * anything is built. It must not know what the programs do.
+ */
+
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { etcd3Protos } from "./esbuild-etcd3.mjs";
+import { collectLicences } from "./licences.mjs";
+
+const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const DIST = path.join(ROOT, "dist");
+const LIB = path.join(DIST, "lib");
+
+const PROGRAMS = {
+  tulled: "agent/tulled.ts",
+  tulle: "agent/tulle.ts",
+  "tulle-cni": "cni-plugin/main.ts",
+};
+
+/** Packages with a native part stay packages: they are copied, not bundled. */
+const NATIVE = ["koffi"];
+
+const manifest = JSON.parse(readFileSync(path.join(ROOT, "package.json"), "utf8"));
+const packages = Object.keys(manifest.dependencies);
+
+const COMMON = {
+  absWorkingDir: ROOT,
+  bundle: true,
+  platform: "node",
+  target: "node20.19",
+  format: "cjs",
+  sourcemap: true,
+  sourcesContent: false,
+  metafile: true,
+  logLevel: "warning",
+};
+
+await main();
+
+async function main() {
+  const present = Object.entries(PROGRAMS).filter(([, entry]) => existsSync(path.join(ROOT, entry)));
+  rmSync(DIST, { recursive: true, force: true });
+  mkdirSync(path.join(DIST, "bin"), { recursive: true });
+  writeFileSync(path.join(DIST, "package.json"), '{ "type": "commonjs" }\n');
+
+  const used = new Set();
+  const programs = await bundlePrograms(present, used);
+  const vendors = await bundleVendors([...used].filter((name) => !NATIVE.includes(name)));
+  for (const name of NATIVE.filter((native) => used.has(native))) copyNative(name);
+  for (const [name] of present) writeLauncher(name);
+  const inputs = [
+    ...Object.keys(programs.inputs),
+    ...vendors.flatMap((vendor) => Object.keys(vendor.inputs)),
+  ];
+  writeFileSync(path.join(DIST, "LICENSES.txt"), collectLicences(ROOT, inputs, [...used]));
+  for (const [name, entry] of present) {
+    const bytes = programs.outputs[`dist/lib/${name}.cjs`].bytes;
+    console.log(`dist/bin/${name}  from ${entry}, ${Math.ceil(bytes / 1024)} KiB`);
+  }
+  reportMissing();
+}
+
+/** A checkout without one of the programs gives the others, and a failure that names what is missing. */
+function reportMissing() {
+  for (const [name, entry] of Object.entries(PROGRAMS)) {
+    if (existsSync(path.join(ROOT, entry))) continue;
+    console.error(`dist/bin/${name}  is not built: ${entry} is missing from this checkout`);
+    process.exitCode = 1;
+  }
+}
+
+/** Bundles our own code; adds to `used` each npm package that it imports. */
+async function bundlePrograms(present, used) {
+  const result = await build({
+    ...COMMON,
+    entryPoints: present.map(([out, entry]) => ({ in: entry, out })),
+    outdir: LIB,
+    outExtension: { ".js": ".cjs" },
+    define: { "import.meta.url": "importMetaUrl" },
+    banner: { js: 'const importMetaUrl = require("node:url").pathToFileURL(__filename).href;' },
+    plugins: [packagesAsVendors(used)],
+  });
+  return result.metafile;
+}
+
+/** Resolves `import … from "package"` to the package's own bundle beside ours. */
+function packagesAsVendors(used) {
+  return {
+    name: "packages-as-vendors",
+    setup(builder) {
+      builder.onResolve({ filter: /^[^./]/ }, ({ path: specifier, kind }) => {
+        if (kind === "entry-point" || !packages.includes(specifier)) return undefined;
+        used.add(specifier);
+        const target = NATIVE.includes(specifier) ? specifier : `./vendor/${specifier}.cjs`;
+        return { path: target, external: true };
+      });
+    },
+  };
+}
+
+/** Makes one self-contained CommonJS file of each npm package. */
+async function bundleVendors(names) {
+  const results = names.map((name) =>
+    build({
+      ...COMMON,
+      sourcemap: false,
+      stdin: { contents: `module.exports = require("${name}");`, resolveDir: ROOT },
+      outfile: path.join(LIB, "vendor", `${name}.cjs`),
+      plugins: [etcd3Protos(ROOT)],
+    }),
+  );
+  return (await Promise.all(results)).map((result) => result.metafile);
+}
+
+/** Copies a package with a native module, and the package that holds the module for this machine. */
+function copyNative(name) {
+  const target = path.join(LIB, "node_modules");
+  const resolve = createRequire(path.join(ROOT, "package.json")).resolve;
+  const source = path.dirname(resolve(name));
+  for (const file of [
+    "package.json",
+    "index.cjs",
+    "LICENSE.txt",
+    "src/koffi/index.cjs",
+    "src/koffi/src/static.cjs",
+  ]) {
+    cpSync(path.join(source, file), path.join(target, name, file));
+  }
+  const native = `@koromix/koffi-${process.platform}-${process.arch}`;
+  cpSync(path.join(ROOT, "node_modules", native), path.join(target, native), { recursive: true });
+}
+
+/** ES5 on purpose: an old Node must be able to read far enough to say that it is too old. */
+function writeLauncher(name) {
+  const file = path.join(DIST, "bin", name);
+  const [major, minor] = manifest.engines.node.replace(">=", "").split(".");
+  const text = `#!/usr/bin/env node
+var version = process.versions.node.split(".");
+if (+version[0] < ${major} || (+version[0] === ${major} && +version[1] < ${minor})) {
+  process.stderr.write("${name} needs Node ${major}.${minor} or newer; this is Node " + process.versions.node + "\\n");
+  process.exit(1);
+}
+require("../lib/${name}.cjs");
+`;
+  writeFileSync(file, text);
+  chmodSync(file, 0o755);
+}

@@ -1,0 +1,48 @@
+/**
+ * `npm run verify`: everything that must hold before a change lands, from a fresh clone to one line of result.
+ *
+ * Cheap checks come first. Suites that need root run in two lanes side by side: each test works in namespaces
+ * of its own. Without root those suites are skipped, visibly; with CI set a test that cannot run is a failure.
+ */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import process from "node:process";
+import { installMissingPackages } from "./debian-packages.mjs";
+import { runCheck, runSuite, sum } from "./steps.mjs";
+
+const LANES = [
+  [["kernel"], ["fault"]],
+  [["conformance"], ["e2e"]],
+];
+
+installMissingPackages();
+const reports = mkdtempSync(path.join(tmpdir(), "tulle-verify-"));
+try {
+  const total = sum([...(await runChecks()), ...(await runSuites())]);
+  console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+  process.exitCode = total.failed === 0 ? 0 : 1;
+} finally {
+  rmSync(reports, { recursive: true, force: true });
+}
+
+async function runChecks() {
+  const tallies = [];
+  for (const script of ["build", "typecheck", "lint", "deps"]) {
+    tallies.push(await runCheck(script, "npm", ["run", "--silent", script]));
+  }
+  return tallies;
+}
+
+async function runSuites() {
+  const fast = await runSuite(["unit", "codec", "property"], reports);
+  const lanes = await Promise.all(LANES.map(runLane));
+  return [fast, ...lanes.flat()];
+}
+
+async function runLane(suites) {
+  const tallies = [];
+  for (const projects of suites) tallies.push(await runSuite(projects, reports));
+  return tallies;
+}

@@ -1,0 +1,84 @@
+/** Runs one step of the verification as a child process and tells how it went. It decides no order. */
+
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import path from "node:path";
+
+/**
+ * A command that passes or fails as a whole. Its output is shown only when it fails.
+ * Answers the tally of a step: a failed check counts as one failure.
+ */
+export async function runCheck(name, command, args) {
+  const { status, output, seconds } = await run(command, args);
+  report(name, status === 0 ? "ok" : "FAILED", seconds);
+  if (status !== 0) console.log(output);
+  return { passed: 0, failed: status === 0 ? 0 : 1, skipped: 0 };
+}
+
+/** One vitest project, or several that may share the machine. Answers the tally of its tests. */
+export async function runSuite(projects, reportFolder) {
+  const file = path.join(reportFolder, `${projects.join("-")}.json`);
+  const args = ["vitest", "run", "--passWithNoTests", ...projects.flatMap((name) => ["--project", name])];
+  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
+  const { status, output, seconds } = await run("npx", [...args, ...reporters]);
+  const tally = readTally(file);
+  // A suite may fail outside its tests: an unhandled rejection, a worker that died.
+  if (status !== 0 && tally.failed === 0) tally.failed = 1;
+  report(
+    projects.join(", "),
+    `${tally.passed} passed, ${tally.failed} failed, ${tally.skipped} skipped`,
+    seconds,
+  );
+  if (tally.failed > 0) console.log(output);
+  return tally;
+}
+
+/** Adds tallies up. */
+export function sum(tallies) {
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  for (const tally of tallies) {
+    for (const key of Object.keys(total)) total[key] += tally[key];
+  }
+  return total;
+}
+
+/** Counts tests; a file that could not be loaded has none and counts as one failure. */
+function readTally(file) {
+  const tally = { passed: 0, failed: 0, skipped: 0 };
+  const report = readJson(file);
+  for (const { status, assertionResults } of report?.testResults ?? []) {
+    if (status === "failed" && assertionResults.length === 0) tally.failed += 1;
+    for (const { status: outcome } of assertionResults) {
+      tally[outcome === "passed" || outcome === "failed" ? outcome : "skipped"] += 1;
+    }
+  }
+  return tally;
+}
+
+function readJson(file) {
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
+  } catch (error) {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function report(name, result, seconds) {
+  console.log(`${name.padEnd(24)} ${result}  (${seconds.toFixed(1)} s)`);
+}
+
+function run(command, args) {
+  const startedAt = performance.now();
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const chunks = [];
+  child.stdout.on("data", (chunk) => chunks.push(chunk));
+  child.stderr.on("data", (chunk) => chunks.push(chunk));
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (status) => {
+      const output = Buffer.concat(chunks).toString();
+      resolve({ status, output, seconds: (performance.now() - startedAt) / 1000 });
+    });
+  });
+}

@@ -1,23 +1,29 @@
-/** From the daemon's configuration to a connection to its store. The client library is loaded only when it is used. */
+/** From the daemon's configuration to a connection to its store. Knows no store: the registry does. */
 
-import { UnsupportedError } from "../ipam/errors.ts";
 import type { StoreConnection } from "../ipam/store.ts";
-import type { StoreEnvironment } from "../ipam/stores/options.ts";
+import type { StoreEnvironment, StoreOptions } from "../ipam/stores/options.ts";
+import { openStore } from "../ipam/stores/registry.ts";
 import type { StoreSettings } from "./config.ts";
 
-/** Opens the configured store. Throws UnsupportedError for a kind that this version does not have. */
+/** Opens the configured store. ConfigError when it cannot be used as configured. */
 export async function openConfiguredStore(
-  store: StoreSettings,
+  settings: StoreSettings,
   environment: StoreEnvironment,
 ): Promise<StoreConnection> {
-  switch (store.kind) {
-    case "file": {
-      const { openFileStore } = await import("../ipam/stores/file.ts");
-      return openFileStore(store.directory, environment);
+  return await openStore(storeOptionsOf(settings), environment);
+}
+
+function storeOptionsOf(settings: StoreSettings): StoreOptions {
+  switch (settings.kind) {
+    case "file":
+      return { store: `file:${settings.directory}` };
+    case "etcd": {
+      const { endpoints, username, password, tls } = settings;
+      return { store: "etcd", etcd: { endpoints, username, password, ...tls } };
     }
-    default:
-      throw new UnsupportedError(
-        `--store ${store.kind} is not in this version of tulle; use --store file:DIR`,
-      );
+    case "consul": {
+      const { address, token, tokenFile, datacenter, tls } = settings;
+      return { store: "consul", consul: { address, token, tokenFile, datacenter, ...tls } };
+    }
   }
 }

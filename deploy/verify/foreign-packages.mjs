@@ -1,0 +1,81 @@
+/**
+ * Fetches a Debian package of another suite into a folder of the checkout, for tests against programs that this
+ * machine's own suite lacks or has in another version only.
+ *
+ * Installs nothing and leaves the system's package lists alone. What is fetched stays in .lab/ for the next run.
+ */
+
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+const CACHE = fileURLToPath(new URL("../../.lab/packages", import.meta.url));
+const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/** Folder that holds the package's files (`usr/bin/…`). Throws with apt's words when it cannot be had. */
+export function fetchPackage(suite, name) {
+  const folder = path.join(CACHE, suite, name);
+  if (existsSync(folder)) return folder;
+  mkdirSync(path.dirname(folder), { recursive: true });
+  const work = mkdtempSync(path.join(path.dirname(folder), `${name}-`));
+  try {
+    const files = path.join(work, "files");
+    run("dpkg", ["-x", download(suite, name, work), files], work);
+    moveInto(files, folder);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+  return folder;
+}
+
+/** Two runs may fetch at once: whoever comes second uses what the first has put there. */
+function moveInto(files, folder) {
+  try {
+    renameSync(files, folder);
+  } catch (error) {
+    if (!existsSync(folder)) throw error;
+  }
+}
+
+/** apt with lists, cache and sources of its own, see apt.conf(5). */
+function download(suite, name, work) {
+  const sources = path.join(work, "sources.list");
+  const options = {
+    "Dir::Etc::sourcelist": sources,
+    "Dir::Etc::sourceparts": "/dev/null",
+    "Dir::Etc::preferencesparts": "/dev/null",
+    "Dir::State::lists": path.join(work, "lists"),
+    "Dir::Cache": path.join(work, "cache"),
+    "Acquire::Languages": "none",
+    "Acquire::Retries": "2",
+    "Acquire::http::Timeout": "30",
+    "APT::Sandbox::User": "root",
+  };
+  const args = ["-qq", ...Object.entries(options).map(([key, value]) => `-o${key}=${value}`)];
+  for (const folder of ["lists/partial", "cache/archives/partial"]) {
+    mkdirSync(path.join(work, folder), { recursive: true });
+  }
+  const signedBy = existsSync(KEYRING) ? `[signed-by=${KEYRING}] ` : "";
+  writeFileSync(sources, `deb ${signedBy}${mirror()} ${suite} main\n`);
+  run("apt-get", [...args, "update"], work);
+  run("apt-get", [...args, "download", name], work);
+  const archive = readdirSync(work).find((file) => file.endsWith(".deb"));
+  if (!archive) throw new Error(`apt-get downloaded no file for ${name} of ${suite}`);
+  return path.join(work, archive);
+}
+
+/** The mirror that the system's own sources name. */
+function mirror() {
+  const format = ["--format", "$(COMPONENT) $(RELEASE) $(REPO_URI)", "Created-By: Packages"];
+  const targets = run("apt-get", ["indextargets", ...format], "/").split("\n");
+  const target = targets.find((line) => /^main [a-z]+ /.test(line));
+  if (!target) throw new Error("the system's package sources name no Debian mirror");
+  return target.split(" ")[2];
+}
+
+function run(command, args, cwd) {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, encoding: "utf8" });
+  if (status === 0) return stdout;
+  throw new Error(`${command} ${args.at(-2)} ${args.at(-1)}: ${error?.message ?? stdout + stderr}`.trimEnd());
+}

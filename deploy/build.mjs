@@ -3,7 +3,7 @@
  *
  *     dist/bin/{tulled,tulle,tulle-cni}   launchers: check the version of Node, then load the bundle
  *     dist/lib/<program>.cjs              our own code, one file per program
- *     dist/lib/vendor/<package>.cjs       one file per npm package, loaded only when it is first needed
+ *     dist/lib/vendor/<module>.cjs        one file per module of an npm package, loaded only when it is first needed
  *     dist/lib/node_modules/koffi         the foreign function interface with its native module
  *     dist/LICENSES.txt                   the licences of everything that was bundled
  *
@@ -12,7 +12,16 @@
  * anything is built. It must not know what the programs do.
  */
 
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import process from "node:process";
@@ -22,7 +31,8 @@ import { etcd3Protos } from "./esbuild-etcd3.mjs";
 import { collectLicences } from "./licences.mjs";
 
 const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const DIST = path.join(ROOT, "dist");
+/** Built aside and moved into place at the end, so that programs that run from dist/ meanwhile find their files. */
+const DIST = path.join(ROOT, `.dist-${process.pid}`);
 const LIB = path.join(DIST, "lib");
 
 const PROGRAMS = {
@@ -49,29 +59,44 @@ const COMMON = {
   logLevel: "warning",
 };
 
-await main();
+try {
+  await main();
+} finally {
+  rmSync(DIST, { recursive: true, force: true });
+}
 
 async function main() {
   const present = Object.entries(PROGRAMS).filter(([, entry]) => existsSync(path.join(ROOT, entry)));
-  rmSync(DIST, { recursive: true, force: true });
   mkdirSync(path.join(DIST, "bin"), { recursive: true });
   writeFileSync(path.join(DIST, "package.json"), '{ "type": "commonjs" }\n');
 
   const used = new Set();
   const programs = await bundlePrograms(present, used);
-  const vendors = await bundleVendors([...used].filter((name) => !NATIVE.includes(name)));
+  const vendors = await bundleVendors(used);
   for (const name of NATIVE.filter((native) => used.has(native))) copyNative(name);
   for (const [name] of present) writeLauncher(name);
   const inputs = [
     ...Object.keys(programs.inputs),
     ...vendors.flatMap((vendor) => Object.keys(vendor.inputs)),
   ];
-  writeFileSync(path.join(DIST, "LICENSES.txt"), collectLicences(ROOT, inputs, [...used]));
+  writeFileSync(
+    path.join(DIST, "LICENSES.txt"),
+    collectLicences(ROOT, inputs, [...new Set([...used].map(packageOf))]),
+  );
+  moveIntoPlace();
   for (const [name, entry] of present) {
-    const bytes = programs.outputs[`dist/lib/${name}.cjs`].bytes;
+    const bytes = programs.outputs[path.relative(ROOT, path.join(LIB, `${name}.cjs`))].bytes;
     console.log(`dist/bin/${name}  from ${entry}, ${Math.ceil(bytes / 1024)} KiB`);
   }
   reportMissing();
+}
+
+function moveIntoPlace() {
+  const place = path.join(ROOT, "dist");
+  const former = `${DIST}-former`;
+  if (existsSync(place)) renameSync(place, former);
+  renameSync(DIST, place);
+  rmSync(former, { recursive: true, force: true });
 }
 
 /** A checkout without one of the programs gives the others, and a failure that names what is missing. */
@@ -83,7 +108,7 @@ function reportMissing() {
   }
 }
 
-/** Bundles our own code; adds to `used` each npm package that it imports. */
+/** Bundles our own code; adds to `used` each module of an npm package that it imports. */
 async function bundlePrograms(present, used) {
   const result = await build({
     ...COMMON,
@@ -97,33 +122,54 @@ async function bundlePrograms(present, used) {
   return result.metafile;
 }
 
-/** Resolves `import … from "package"` to the package's own bundle beside ours. */
-function packagesAsVendors(used) {
+/**
+ * Resolves an import of a package to a bundle of its own beside ours, for our code and for other packages alike:
+ * what two of them share is one instance. `self` is the module that is being bundled.
+ */
+function packagesAsVendors(used, self) {
   return {
     name: "packages-as-vendors",
     setup(builder) {
-      builder.onResolve({ filter: /^[^./]/ }, ({ path: specifier, kind }) => {
-        if (kind === "entry-point" || !packages.includes(specifier)) return undefined;
+      builder.onResolve({ filter: /^[^./]/ }, ({ path: specifier }) => {
+        if (specifier === self || !packages.includes(packageOf(specifier))) return undefined;
         used.add(specifier);
-        const target = NATIVE.includes(specifier) ? specifier : `./vendor/${specifier}.cjs`;
-        return { path: target, external: true };
+        return { path: NATIVE.includes(specifier) ? specifier : vendorPath(specifier, self), external: true };
       });
     },
   };
 }
 
-/** Makes one self-contained CommonJS file of each npm package. */
-async function bundleVendors(names) {
-  const results = names.map((name) =>
-    build({
+/** `@scope/name` or `name`, of a specifier that may go on with a path inside the package. */
+function packageOf(specifier) {
+  return specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/");
+}
+
+/** From the bundle of `self`, or of our own programs, to that of `specifier`. */
+function vendorPath(specifier, self) {
+  const folder = path.dirname(self === undefined ? "program" : vendorFile(self));
+  return `./${path.relative(folder, vendorFile(specifier))}`;
+}
+
+function vendorFile(specifier) {
+  return `vendor/${specifier.replace(/\.c?js$/, "")}.cjs`;
+}
+
+/** Makes one CommonJS file of each module, and of those that they need in turn. */
+async function bundleVendors(used) {
+  const metafiles = [];
+  // The set grows while it is walked: a package may import another one of ours.
+  for (const specifier of used) {
+    if (NATIVE.includes(specifier)) continue;
+    const { metafile } = await build({
       ...COMMON,
       sourcemap: false,
-      stdin: { contents: `module.exports = require("${name}");`, resolveDir: ROOT },
-      outfile: path.join(LIB, "vendor", `${name}.cjs`),
-      plugins: [etcd3Protos(ROOT)],
-    }),
-  );
-  return (await Promise.all(results)).map((result) => result.metafile);
+      stdin: { contents: `module.exports = require("${specifier}");`, resolveDir: ROOT },
+      outfile: path.join(LIB, vendorFile(specifier)),
+      plugins: [etcd3Protos(ROOT), packagesAsVendors(used, specifier)],
+    });
+    metafiles.push(metafile);
+  }
+  return metafiles;
 }
 
 /** Copies a package with a native module, and the package that holds the module for this machine. */

@@ -1,98 +1,31 @@
 /** The contract of ipam/store.ts, checked against every store. */
 
-import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { systemClock } from "../../../ipam/clock.ts";
-import { silentLogger } from "../../../ipam/log.ts";
 import type { StoreConnection, StoreMessage, SubnetStore } from "../../../ipam/store.ts";
-import { MemoryHolder, openMemoryStore } from "../../../ipam/stores/memory.ts";
-import { openStore } from "../../../ipam/stores/registry.ts";
+import { storeFactories } from "../../support/stores/all.ts";
+import type { RunningStore } from "../../support/stores/store-factory.ts";
 
-const environment = { log: silentLogger, clock: systemClock, random: Math.random, dateMs: Date.now };
-const signal = AbortSignal.timeout(60_000);
-interface Opened {
-  readonly connection: StoreConnection;
-  dispose(): void;
-}
+const signal = AbortSignal.timeout(300_000);
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address ? address.port : 0;
-}
+for (const factory of storeFactories) {
+  const missing = await factory.missing();
+  if (missing !== null && process.env.CI && !factory.isOptional) throw new Error(missing);
 
-async function openEtcd(): Promise<Opened> {
-  const directory = mkdtempSync(join(tmpdir(), "tulle-store-"));
-  const url = `http://127.0.0.1:${await freePort()}`;
-  const peer = `http://127.0.0.1:${await freePort()}`;
-  const args = ["--data-dir", directory, "--listen-client-urls", url, "--advertise-client-urls", url];
-  const peerArgs = [
-    "--listen-peer-urls",
-    peer,
-    "--initial-advertise-peer-urls",
-    peer,
-    "--initial-cluster",
-    `default=${peer}`,
-  ];
-  const child = spawn("etcd", [...args, ...peerArgs], { stdio: "ignore" });
-  const connection = await openStore({ store: "etcd", etcd: { endpoints: [url] } }, environment);
-  for (let tries = 0; tries < 100; tries += 1) {
-    if (
-      await connection
-        .network("/probe")
-        .list(signal)
-        .then(
-          () => true,
-          () => false,
-        )
-    )
-      break;
-    await systemClock.sleep(100, signal);
-  }
-  return {
-    connection,
-    dispose: () => {
-      child.kill("SIGKILL");
-      rmSync(directory, { recursive: true, force: true });
-    },
-  };
-}
-
-const stores: Record<string, () => Promise<Opened>> = {
-  memory: async () => ({
-    connection: openMemoryStore(new MemoryHolder(systemClock), environment),
-    dispose() {},
-  }),
-  file: async () => {
-    const directory = mkdtempSync(join(tmpdir(), "tulle-store-"));
-    const connection = await openStore({ store: `file:${directory}` }, environment);
-    return { connection, dispose: () => rmSync(directory, { recursive: true, force: true }) };
-  },
-  etcd: openEtcd,
-};
-const hasEtcd = spawnSync("etcd", ["--version"]).status === 0;
-
-for (const [name, open] of Object.entries(stores)) {
-  const isMissing = name === "etcd" && !hasEtcd && !process.env.CI;
-  describe.skipIf(isMissing)(`${name} store`, () => {
-    let opened: Opened;
+  describe.skipIf(missing !== null)(`${factory.name} store${missing === null ? "" : ` (${missing})`}`, () => {
+    let running: RunningStore;
+    let connection: StoreConnection;
     let counter = 0;
     const network = (): SubnetStore => {
       counter += 1;
-      return opened.connection.network(`/test/${counter}`);
+      return connection.network(`/test/${counter}`);
     };
     beforeAll(async () => {
-      opened = await open();
+      running = await factory.start();
+      connection = await running.connect();
     });
     afterAll(async () => {
-      await opened.connection.close();
-      opened.dispose();
+      await connection.close();
+      await running.stop();
     });
 
     it("creates a key once", async () => {

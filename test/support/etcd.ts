@@ -1,0 +1,241 @@
+/**
+ * Real etcd for tests: one member or several, on loopback or in a namespace, with or without TLS.
+ *
+ * Members can be killed, started again, hung and restored. Readiness is asked at the metrics address, which is
+ * plaintext whatever the clients use. Nothing here knows tulle.
+ */
+
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Daemon, freePorts, startDaemon, untilReady } from "./daemon.ts";
+import type { TestNetns } from "./netns.ts";
+
+/** Paths of PEM files of a server, and of the client certificate that etcdctl shows. */
+export interface EtcdTls {
+  readonly caFile: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+  /** Demand a client certificate that the authority signed. */
+  readonly isMutual: boolean;
+}
+
+export interface EtcdOptions {
+  /** Number of members. Default 1. */
+  readonly members?: number;
+  readonly tls?: EtcdTls;
+  /** A namespace and an address in it to listen at; loopback when absent. */
+  readonly netns?: { readonly netns: TestNetns; readonly host: string };
+  /** Programs of another version; those on the path when absent. */
+  readonly programs?: EtcdPrograms;
+  /** More flags, such as `--auth-token-ttl=2`. */
+  readonly flags?: readonly string[];
+}
+
+export interface EtcdPrograms {
+  readonly etcd: string;
+  readonly etcdctl: string;
+}
+
+export interface EtcdMember {
+  readonly name: string;
+  /** Client URL. */
+  readonly endpoint: string;
+  readonly port: number;
+  readonly pid: number | null;
+  /** Starts it again where it was, and waits until it answers unless told otherwise. */
+  start(options?: { readonly wait: boolean }): Promise<void>;
+  kill(): Promise<void>;
+  pause(): void;
+  resume(): void;
+}
+
+export interface EtcdCluster {
+  readonly members: readonly EtcdMember[];
+  /** Client URLs of all members. */
+  readonly endpoints: readonly string[];
+  /** Runs etcdctl against all endpoints and returns its output. */
+  ctl(...args: readonly string[]): string;
+  /** The member that leads now. */
+  leader(): EtcdMember;
+  /** The store's revision now. */
+  revision(): number;
+  /** Drops the history up to now. */
+  compact(): void;
+  /** Kills the only member, puts the snapshot in place of its data, and starts it. */
+  restore(snapshotFile: string): Promise<void>;
+  /** Kills all members and removes their files. */
+  stop(): Promise<void>;
+}
+
+const DEFAULT_PROGRAMS: EtcdPrograms = { etcd: "etcd", etcdctl: "etcdctl" };
+
+/** Null when etcd and etcdctl are installed, else what to install. */
+export function missingEtcd(): string | null {
+  const isThere = (program: string, ...args: string[]) => spawnSync(program, args).status === 0;
+  return isThere("etcd", "--version") && isThere("etcdctl", "version")
+    ? null
+    : "etcd is not installed: apt-get install etcd-server etcd-client";
+}
+
+/** Starts a cluster and waits until it serves. */
+export async function startEtcd(options: EtcdOptions = {}): Promise<EtcdCluster> {
+  const directory = mkdtempSync(join(tmpdir(), "tulle-etcd-"));
+  const plans = await planMembers(options, directory);
+  const members = plans.map((plan) => memberOf(plan, plans, options));
+  const cluster = clusterOf(members, plans, options, directory);
+  try {
+    await Promise.all(members.map((member) => member.start()));
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
+  return cluster;
+}
+
+interface MemberPlan {
+  readonly name: string;
+  readonly dataDir: string;
+  readonly port: number;
+  readonly clientUrl: string;
+  readonly peerUrl: string;
+  readonly metricsUrl: string;
+}
+
+async function planMembers(options: EtcdOptions, directory: string): Promise<readonly MemberPlan[]> {
+  const count = options.members ?? 1;
+  const host = options.netns?.host ?? "127.0.0.1";
+  const ports = options.netns
+    ? Array.from({ length: 3 * count }, (_, index) => 2379 + index)
+    : await freePorts(3 * count);
+  const scheme = options.tls ? "https" : "http";
+  return Array.from({ length: count }, (_, index) => {
+    const [port = 0, peerPort = 0, metricsPort = 0] = ports.slice(3 * index);
+    return {
+      name: `m${index}`,
+      dataDir: join(directory, `m${index}`),
+      port,
+      clientUrl: `${scheme}://${host}:${port}`,
+      peerUrl: `http://${host}:${peerPort}`,
+      metricsUrl: `http://${host}:${metricsPort}`,
+    };
+  });
+}
+
+function memberOf(plan: MemberPlan, all: readonly MemberPlan[], options: EtcdOptions): EtcdMember {
+  let daemon: Daemon | null = null;
+  return {
+    name: plan.name,
+    endpoint: plan.clientUrl,
+    port: plan.port,
+    get pid() {
+      return daemon?.pid ?? null;
+    },
+    start: async ({ wait } = { wait: true }) => {
+      const started = startDaemon((options.programs ?? DEFAULT_PROGRAMS).etcd, flagsOf(plan, all, options), {
+        netns: options.netns?.netns,
+        env: { ETCD_UNSUPPORTED_ARCH: process.arch },
+      });
+      daemon = started;
+      if (!wait) return;
+      await untilReady(
+        () => isHealthy(plan.metricsUrl, options.netns?.netns),
+        () => `etcd ${plan.name}: ${started.output}`,
+      );
+    },
+    kill: async () => await daemon?.kill(),
+    pause: () => daemon?.pause(),
+    resume: () => daemon?.resume(),
+  };
+}
+
+function flagsOf(plan: MemberPlan, all: readonly MemberPlan[], options: EtcdOptions): readonly string[] {
+  const { tls } = options;
+  const tlsFlags = tls
+    ? [`--cert-file=${tls.certFile}`, `--key-file=${tls.keyFile}`, `--trusted-ca-file=${tls.caFile}`]
+    : [];
+  return [
+    `--name=${plan.name}`,
+    `--data-dir=${plan.dataDir}`,
+    `--listen-client-urls=${plan.clientUrl}`,
+    `--advertise-client-urls=${plan.clientUrl}`,
+    `--listen-peer-urls=${plan.peerUrl}`,
+    `--initial-advertise-peer-urls=${plan.peerUrl}`,
+    `--initial-cluster=${all.map((member) => `${member.name}=${member.peerUrl}`).join(",")}`,
+    `--listen-metrics-urls=${plan.metricsUrl}`,
+    "--logger=zap",
+    "--log-level=warn",
+    ...tlsFlags,
+    ...(tls?.isMutual ? ["--client-cert-auth"] : []),
+    ...(options.flags ?? []),
+  ];
+}
+
+async function isHealthy(url: string, netns: TestNetns | undefined): Promise<boolean> {
+  if (netns) {
+    const program = "fetch(process.argv[1]).then((answer) => process.exit(answer.ok ? 0 : 1))";
+    netns.exec(process.execPath, ["--eval", program, `${url}/health`]);
+    return true;
+  }
+  return (await fetch(`${url}/health`, { signal: AbortSignal.timeout(1_000) })).ok;
+}
+
+function clusterOf(
+  members: readonly EtcdMember[],
+  plans: readonly MemberPlan[],
+  options: EtcdOptions,
+  directory: string,
+): EtcdCluster {
+  const endpoints = members.map((member) => member.endpoint);
+  const { etcdctl } = options.programs ?? DEFAULT_PROGRAMS;
+  const { tls } = options;
+  const tlsFlags = tls ? [`--cacert=${tls.caFile}`, `--cert=${tls.certFile}`, `--key=${tls.keyFile}`] : [];
+  const run = (args: readonly string[]): string => {
+    const all = [`--endpoints=${endpoints.join(",")}`, ...tlsFlags, ...args];
+    if (options.netns) return options.netns.netns.exec("env", ["ETCDCTL_API=3", etcdctl, ...all]);
+    return execFileSync(etcdctl, all, {
+      encoding: "utf8",
+      env: { ...process.env, ETCDCTL_API: "3" },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+  };
+  const statuses = (): readonly EndpointStatus[] =>
+    JSON.parse(run(["endpoint", "status", "--write-out=json"]));
+  const revision = () => Math.max(...statuses().map((answer) => answer.Status.header.revision));
+  return {
+    members,
+    endpoints,
+    ctl: (...args) => run(args),
+    leader: () => {
+      const answer = statuses().find(({ Status }) => Status.leader === Status.header.member_id);
+      const leader = members.find((member) => member.endpoint === answer?.Endpoint);
+      if (!leader) throw new Error("the etcd cluster has no leader");
+      return leader;
+    },
+    revision,
+    compact: () => void run(["compact", String(revision())]),
+    restore: async (snapshotFile) => {
+      const [member, plan] = [members[0], plans[0]];
+      if (!member || !plan || members.length > 1) throw new Error("restore is for clusters of one member");
+      await member.kill();
+      rmSync(plan.dataDir, { recursive: true });
+      const name = [`--name=${plan.name}`, `--initial-cluster=${plan.name}=${plan.peerUrl}`];
+      const peer = [`--initial-advertise-peer-urls=${plan.peerUrl}`, `--data-dir=${plan.dataDir}`];
+      run(["snapshot", "restore", snapshotFile, ...name, ...peer]);
+      await member.start();
+    },
+    stop: async () => {
+      await Promise.all(members.map((member) => member.kill()));
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+interface EndpointStatus {
+  readonly Endpoint: string;
+  readonly Status: {
+    readonly header: { readonly member_id: number; readonly revision: number };
+    readonly leader: number;
+  };
+}

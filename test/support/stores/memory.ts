@@ -1,0 +1,14 @@
+/** The memory store, whose connections share one variable. */
+
+import { systemClock } from "../../../ipam/clock.ts";
+import { MemoryHolder, openMemoryStore } from "../../../ipam/stores/memory.ts";
+import { type StoreFactory, testEnvironment } from "./store-factory.ts";
+
+export const memoryStore: StoreFactory = {
+  name: "memory",
+  missing: async () => null,
+  start: async () => {
+    const holder = new MemoryHolder(systemClock);
+    return { connect: async () => openMemoryStore(holder, testEnvironment), stop: async () => {} };
+  },
+};

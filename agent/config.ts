@@ -115,12 +115,17 @@ export async function loadConfig(args: readonly string[], environment: Environme
   const early = readValues(resolveSettings(onlyActions(given), {}, null));
   if (early.help) return { action: "help" };
   if (early.version) return { action: "version" };
+  return { action: "run", ...(await loadGiven(given, environment)) };
+}
+
+/** The configuration that these flags, the environment and the config file make. Throws as loadConfig does. */
+export async function loadGiven(given: GivenFlags, environment: Environment): Promise<LoadedConfig> {
   const withoutFile = resolveSettings(given, environment, null);
   const path = withoutFile.config.texts.at(-1) ?? "";
   const settings =
     path === "" ? withoutFile : resolveSettings(given, environment, await readConfigFile(path));
   const config = buildConfig(settings);
-  return { action: "run", settings, config, warnings: warningsAbout(settings, environment) };
+  return { settings, config, warnings: warningsAbout(settings, environment) };
 }
 
 /** `--help` must work whatever else is wrong on the line. */

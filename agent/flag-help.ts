@@ -25,6 +25,11 @@ export function helpText(): string {
   return `${lines.join("\n")}\n`;
 }
 
+/** The help lines of some flags, for programs that take them too. */
+export function flagListing(names: readonly FlagName[]): string {
+  return names.flatMap(helpLines).join("\n");
+}
+
 /** The reference table of docs/configuration.md, in Markdown. */
 export function referenceTables(): string {
   const sections = GROUPS.map((group) => {

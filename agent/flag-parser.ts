@@ -37,7 +37,8 @@ export function parseFlags(args: readonly string[]): GivenFlags {
   return given;
 }
 
-function isSwitch(name: FlagName): boolean {
+/** True for a flag that needs no value. */
+export function isSwitch(name: FlagName): boolean {
   return flagOf(name).kind.placeholder === "";
 }
 

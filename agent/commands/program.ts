@@ -1,0 +1,97 @@
+/**
+ * The command line `tulle`: finds the command, loads it alone, and turns what it throws into one line.
+ *
+ * Exit codes: 0 done, 1 failed or the answer is no, 2 called wrongly; a command may say otherwise in its help.
+ */
+
+import { Command, CommanderError } from "commander";
+import { type LoadedConfig, loadGiven } from "../config.ts";
+import { flagListing } from "../flag-help.ts";
+import { parseFlags } from "../flag-parser.ts";
+import { VERSION } from "../version.ts";
+import type { CommandContext } from "./command.ts";
+import { splitDaemonFlags } from "./daemon-flags.ts";
+import { errorLine, oneLine } from "./error-line.ts";
+import { COMMANDS } from "./registry.ts";
+
+/** What the process gives to every command. */
+export type ProgramEdges = Omit<CommandContext, "config" | "exitWith">;
+
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 2;
+
+/** Runs one command line, without the program's name; answers the exit code. Never rejects. */
+export async function runProgram(args: readonly string[], edges: ProgramEdges): Promise<number> {
+  try {
+    return await runCommand(args, edges);
+  } catch (error) {
+    if (!(error instanceof CommanderError)) {
+      edges.err.write(errorLine(error));
+      return EXIT_FAILED;
+    }
+    if (error.code === "commander.help" || error.exitCode === 0) return error.exitCode && EXIT_USAGE;
+    const message = oneLine(error.message.replace(/^error: /, ""));
+    edges.err.write(`tulle: ${message}; see tulle${isCommand(args[0]) ? ` ${args[0]}` : ""} --help\n`);
+    return EXIT_USAGE;
+  }
+}
+
+async function runCommand(args: readonly string[], edges: ProgramEdges): Promise<number> {
+  let exitCode = 0;
+  const program = newProgram(edges);
+  const called = args[0] === "help" ? args[1] : args[0];
+  let rest = args.slice(1);
+  for (const entry of COMMANDS) {
+    const command = program.command(entry.name).description(entry.summary);
+    if (entry.name !== called) continue;
+    const module = await entry.load();
+    const split = splitDaemonFlags(rest, module.daemonFlags ?? []);
+    rest = [...split.rest];
+    let config: Promise<LoadedConfig> | null = null;
+    module.define(command, {
+      ...edges,
+      exitWith: (code) => {
+        exitCode = code;
+      },
+      config: async () => {
+        config ??= loadAndWarn(split.daemon, edges);
+        return (await config).config;
+      },
+    });
+    if (module.daemonFlags) {
+      command.addHelpText(
+        "after",
+        `\nAs for tulled, also by its variables and config file:\n${flagListing(module.daemonFlags)}`,
+      );
+    }
+  }
+  await program.parseAsync([...args.slice(0, 1), ...rest], { from: "user" });
+  return exitCode;
+}
+
+function newProgram({ out, err }: ProgramEdges): Command {
+  return new Command("tulle")
+    .description("Looks after the network that tulled makes between hosts.")
+    .version(`tulle ${VERSION}`, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this text")
+    .configureHelp({ helpWidth: 100, showGlobalOptions: false })
+    .configureOutput({
+      writeOut: (text) => out.write(text),
+      writeErr: (text) => err.write(text),
+      outputError: () => {}, // runProgram says it, in the form of all other errors
+    })
+    .exitOverride();
+}
+
+async function loadAndWarn(
+  args: readonly string[],
+  { err, environment }: ProgramEdges,
+): Promise<LoadedConfig> {
+  const loaded = await loadGiven(parseFlags(args), environment);
+  for (const warning of loaded.warnings) err.write(`tulle: warning: ${warning}\n`);
+  return loaded;
+}
+
+function isCommand(word: string | undefined): boolean {
+  return COMMANDS.some(({ name }) => name === word);
+}

@@ -1,0 +1,63 @@
+/**
+ * `tulle status`: asks the running daemon over its socket and shows the answer.
+ *
+ * Looks at nothing itself: what the daemon does not say is not shown. `tulle doctor` is for when none answers.
+ */
+
+import { systemClock } from "../../ipam/clock.ts";
+import { CodecError } from "../../ipam/errors.ts";
+import { isJsonObject } from "../../ipam/json.ts";
+import { askControl } from "../control.ts";
+import type { StatusReport } from "../status.ts";
+import { formatStatus } from "../terminal/status-view.ts";
+import type { CommandModule } from "./command.ts";
+import { errorLine } from "./error-line.ts";
+
+const EXIT_NOT_READY = 1;
+const EXIT_NO_ANSWER = 2;
+const ANSWER_WITHIN_MS = 5000;
+
+interface StatusOptions {
+  readonly json?: true;
+  readonly peers?: true;
+}
+
+export const status: CommandModule = {
+  daemonFlags: ["config", "run-dir"],
+  define(command, context) {
+    const { out, err } = context;
+    command
+      .option("--json", "print what the daemon answers, for programs")
+      .option("--peers", "list every peer, however many there are")
+      .addHelpText("after", "\nExit code: 0 ready, 1 not ready, 2 the daemon cannot be asked.")
+      .action(async (options: StatusOptions) => {
+        try {
+          const { files } = await context.config();
+          const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
+          const report = readReport(await askControl(files.runDir, "/status", signal));
+          if (!report?.isReady) context.exitWith(EXIT_NOT_READY);
+          if (options.json) out.write(`${JSON.stringify(report, null, 2)}\n`);
+          else if (report === null) {
+            out.write(
+              "the daemon runs, but has not joined its network yet; its log says what it waits for\n",
+            );
+          } else {
+            const listPeers = options.peers ?? false;
+            out.write(formatStatus(report, { nowMs: systemClock.monotonicMs(), listPeers, terminal: out }));
+          }
+        } catch (error) {
+          err.write(errorLine(error));
+          context.exitWith(EXIT_NO_ANSWER);
+        }
+      });
+  },
+};
+
+/** Checks only that it is a report; a daemon of another version may say more or less in it. */
+function readReport(answer: unknown): StatusReport | null {
+  if (answer === null) return null;
+  if (isJsonObject(answer) && typeof answer.isReady === "boolean" && isJsonObject(answer.kernel)) {
+    return answer as unknown as StatusReport;
+  }
+  throw new CodecError("the daemon answers something that is no status: is it of another version?");
+}

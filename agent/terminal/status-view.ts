@@ -1,0 +1,99 @@
+/** What a daemon's status looks like to a person. Pure text. */
+
+import type { StatusReport } from "../status.ts";
+import { formatDuration } from "./duration.ts";
+import { formatFields, formatTable } from "./table.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface StatusViewOptions {
+  /** On the clock of the report's passes: milliseconds since the machine started. */
+  readonly nowMs: number;
+  /** List every peer, also when they are many. */
+  readonly listPeers: boolean;
+  readonly terminal: Terminal;
+}
+
+/** More peers than this are counted, not listed. */
+const LISTED_PEERS = 16;
+
+/** The report as lines: what a person must act on comes last, next to the prompt. */
+export function formatStatus(report: StatusReport, options: StatusViewOptions): string {
+  const { terminal } = options;
+  const { lease, network } = report;
+  const fields = formatFields(
+    [
+      ["state", report.isReady ? terminal.style("green", "ready") : terminal.style("red", "not ready")],
+      ["lease", `${lease.key}, ${leaseState(report)}`],
+      ["network", `${network.ranges.join(", ")} over ${network.backend}`],
+      ["interface", interfaceText(report)],
+      ...report.devices.map(({ name, mtuBytes }) => ["device", `${name}, MTU ${mtuBytes}`] as const),
+      ["store", report.store],
+      ["peers", peerCounts(report)],
+      ["kernel", kernelState(report)],
+      ["last pass", lastPass(report, options.nowMs)],
+      ["repaired", counts(report.kernel.repaired) || "nothing since the start"],
+      ["version", report.version],
+    ],
+    terminal,
+  );
+  return fields + peerTable(report, options) + problemLines(report, terminal);
+}
+
+function leaseState({ lease }: StatusReport): string {
+  const reason = lease.reason === null ? "" : `: ${lease.reason}`;
+  const left = lease.secondsLeft === null ? "a reservation" : `${formatDuration(lease.secondsLeft)} left`;
+  return lease.state === "held" ? `held, ${left}` : `${lease.state}${reason}`;
+}
+
+function interfaceText({ interface: { name, publicAddress, reason } }: StatusReport): string {
+  return `${name}, ${publicAddress} (${reason})`;
+}
+
+function peerCounts({ peers, refused }: StatusReport): string {
+  const direct = peers.filter(({ path }) => path === "direct").length;
+  const held = peers.filter(({ isHeld }) => isHeld).length;
+  const notes = [
+    ...(direct > 0 ? [`${direct} without a tunnel`] : []),
+    ...(held > 0 ? [`${held} vanished and kept for now`] : []),
+    ...(refused.length > 0 ? [`${refused.length} refused besides`] : []),
+  ];
+  return notes.length === 0 ? `${peers.length}` : `${peers.length} (${notes.join(", ")})`;
+}
+
+function kernelState({ kernel }: StatusReport): string {
+  return `${kernel.desiredObjects} objects, ${kernel.isConverged ? "all as planned" : "not yet as planned"}`;
+}
+
+function lastPass({ kernel: { lastPass: pass, passes } }: StatusReport, nowMs: number): string {
+  if (pass === null) return "none yet";
+  const ago = formatDuration(Math.max(0, nowMs - pass.atMs) / 1000);
+  const did = counts(pass.applied) || "nothing to do";
+  const failed = pass.failed === 0 ? "" : `, ${pass.failed} failed`;
+  return `${ago} ago, ${pass.durationMs.toFixed(1)} ms, ${did}${failed}; ${passes} in all`;
+}
+
+function counts(byKind: Readonly<Partial<Record<string, number>>>): string {
+  return Object.entries(byKind)
+    .flatMap(([kind, count]) => (count ? [`${kind} ${count}`] : []))
+    .join(", ");
+}
+
+function peerTable({ peers }: StatusReport, { listPeers, terminal }: StatusViewOptions): string {
+  if (peers.length === 0) return "";
+  const listed = listPeers ? peers : peers.slice(0, LISTED_PEERS);
+  const rows = listed.map(({ key, publicAddress, path, isHeld }) => [
+    key,
+    publicAddress,
+    path,
+    isHeld ? terminal.style("yellow", "kept for now") : "",
+  ]);
+  const columns = ["PEER", "ADDRESS", "PATH", ""].map((title) => ({ title }));
+  const more = peers.length - listed.length;
+  return `\n${formatTable(columns, rows, terminal)}${more === 0 ? "" : `and ${more} more: --peers lists them\n`}`;
+}
+
+function problemLines({ problems }: StatusReport, terminal: Terminal): string {
+  if (problems.length === 0) return "";
+  const lines = problems.map((problem) => `  ${terminal.style("yellow", problem)}\n`);
+  return `\n${terminal.style("bold", "problems")}\n${lines.join("")}`;
+}

@@ -1,0 +1,24 @@
+/** The command line's entry: hands the process's edges to the program and exits with its answer. */
+
+import { runProgram } from "./commands/program.ts";
+import { openTerminal } from "./terminal/terminal.ts";
+
+const interrupted = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => interrupted.abort(new Error(`stopped by ${signal}`)));
+}
+
+// A reader that closes the pipe early, such as head(1), is no failure of ours.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+
+runProgram(process.argv.slice(2), {
+  environment: process.env,
+  out: openTerminal(process.stdout, process.env),
+  err: openTerminal(process.stderr, process.env),
+  signal: interrupted.signal,
+  random: Math.random,
+  dateMs: Date.now,
+}).then((code) => {
+  // Not process.exit(): what was written to a pipe must get through first.
+  process.exitCode = code;
+});

@@ -1,0 +1,30 @@
+/**
+ * `npm run bench [-- NAME…] [--quick] [--compare "CMD ARG…"]`: runs the named benchmarks, or all.
+ *
+ * deploy/bench.mjs bundles this file and starts it with the list of benchmarks.
+ */
+
+import { parseArgs } from "node:util";
+import { type Bench, Report } from "./support/report.ts";
+
+/** Runs the benchmarks that the command line names. */
+export async function main(
+  benches: Readonly<Record<string, () => Promise<{ bench: Bench }>>>,
+): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { quick: { type: "boolean" }, compare: { type: "string" } },
+  });
+  const unknown = positionals.find((name) => !Object.hasOwn(benches, name));
+  if (unknown !== undefined) {
+    throw new Error(`no benchmark is called ${unknown}: choose from ${Object.keys(benches).join(", ")}`);
+  }
+  const report = new Report();
+  report.machine();
+  for (const [name, load] of Object.entries(benches)) {
+    if (positionals.length > 0 && !positionals.includes(name)) continue;
+    report.note(`\n${name}`);
+    const { bench } = await load();
+    await bench(report, { compare: values.compare?.split(" ") ?? null, isQuick: values.quick ?? false });
+  }
+}

@@ -1,0 +1,61 @@
+/** Prints figures: a line for a person and one of JSON (`npm run bench | grep '^{'`). Judges nothing. */
+
+import { cpus, release } from "node:os";
+
+export interface Figure {
+  /** What was measured, for example `cold start, 5,000 leases: all programmed`. */
+  readonly name: string;
+  readonly unit: "ms" | "s" | "MiB" | "Mbit/s" | "packets/s" | "packets" | "bytes" | "";
+  /** One value per repetition, in the order they were taken. */
+  readonly values: readonly number[];
+}
+
+export interface BenchOptions {
+  /** A flag-compatible agent that is measured in alternation with ours; null for ours alone. */
+  readonly compare: readonly string[] | null;
+  /** Fewer repetitions and smaller sizes: shows that the benchmark runs, not how fast we are. */
+  readonly isQuick: boolean;
+}
+
+/** A benchmark: a file of this folder exports one as `bench`. */
+export type Bench = (report: Report, options: BenchOptions) => Promise<void>;
+
+/** Value below which the fraction `q` of the values lie (nearest rank). NaN without values. */
+export function quantile(values: readonly number[], q: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(q * sorted.length) - 1))] ?? Number.NaN;
+}
+
+export class Report {
+  /** The machine, once per run. */
+  machine(): void {
+    const [cpu] = cpus();
+    const text = `${cpus().length} x ${cpu?.model.trim() ?? "?"}, Linux ${release()}, Node ${process.version}`;
+    this.note(`machine: ${text}`);
+    this.#json({ machine: text });
+  }
+
+  figure({ name, unit, values }: Figure): void {
+    const median = quantile(values, 0.5);
+    const p99 = quantile(values, 0.99);
+    const text =
+      values.length === 1
+        ? `${show(median)} ${unit}`
+        : `median ${show(median)} ${unit}, p99 ${show(p99)} ${unit} (n=${values.length})`;
+    this.note(`${name.padEnd(60)} ${text}`.trimEnd());
+    this.#json({ name, unit, median, p99, n: values.length });
+  }
+
+  note(text: string): void {
+    process.stdout.write(`${text}\n`);
+  }
+
+  #json(value: object): void {
+    this.note(JSON.stringify(value));
+  }
+}
+
+function show(value: number): string {
+  if (!Number.isFinite(value)) return "-";
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}

@@ -79,14 +79,23 @@ export class CommandRunner {
     );
   }
 
-  /** True when the program can be started. */
-  async isInstalled(command: string, signal?: AbortSignal): Promise<boolean> {
+  /** As `run`, but null when there is no such program. */
+  async runIfInstalled(
+    command: string,
+    args: readonly string[],
+    options: CommandOptions = {},
+  ): Promise<CommandResult | null> {
     try {
-      return (await this.run(command, ["--version"], { signal })).exitCode === 0;
+      return await this.run(command, args, options);
     } catch (error) {
-      if (error instanceof FirewallError && error.details.missing !== undefined) return false;
+      if (error instanceof FirewallError && error.details.missing !== undefined) return null;
       throw error;
     }
+  }
+
+  /** True when the program can be started. */
+  async isInstalled(command: string, signal?: AbortSignal): Promise<boolean> {
+    return (await this.runIfInstalled(command, ["--version"], { signal }))?.exitCode === 0;
   }
 }
 

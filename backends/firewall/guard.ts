@@ -15,7 +15,7 @@ import { FirewallError } from "./errors.ts";
 import { watchFirewall } from "./events.ts";
 import { IptablesEngine } from "./iptables.ts";
 import { NftEngine } from "./nft.ts";
-import { withoutSourceCheck } from "./plan.ts";
+import { requiresEngine, withoutSourceCheck } from "./plan.ts";
 import type { FirewallPlan } from "./rules.ts";
 import { chooseEngine, type FirewallChoice, installedEngines } from "./select.ts";
 
@@ -33,7 +33,7 @@ export interface FirewallGuardOptions {
 
 export interface FirewallStatus {
   readonly choice: FirewallChoice;
-  /** The engine in use; null with `none`, and before the first pass. */
+  /** The engine in use; null with `none`, before the first pass, and where there is none and none is needed. */
   readonly engine: EngineKind | null;
   /** The last pass left the kernel equal to the plan. */
   readonly isInSync: boolean;
@@ -42,8 +42,12 @@ export interface FirewallStatus {
   readonly lastError: string | null;
 }
 
-/** Passes follow each other no faster than this, so that a busy host's events cost little. */
-const MIN_PASS_GAP_MS = 20;
+/**
+ * The pause between a pass and the next one: short after a repair, twice as long after each pass that found
+ * nothing, so that a host where others change their rules all the time costs little.
+ */
+const MIN_PAUSE_MS = 20;
+const MAX_PAUSE_MS = 640;
 
 export class FirewallGuard {
   readonly #options: FirewallGuardOptions;
@@ -60,6 +64,10 @@ export class FirewallGuard {
   #running: Promise<void> | null = null;
   #isDirty = false;
   #isPlanNew = false;
+  #waiting: (() => void)[] = [];
+  #endPause: (() => void) | null = null;
+  #pauseMs = MIN_PAUSE_MS;
+  #isWithoutEngine = false;
   #isInSync = false;
   #repairs = 0;
   #lastError: unknown = null;
@@ -82,11 +90,14 @@ export class FirewallGuard {
 
   /** Takes a new plan and resolves when a pass with it has ended; `status` says how. Never rejects. */
   async update(plan: FirewallPlan): Promise<void> {
-    if (this.#options.choice === "none") return;
+    if (this.#options.choice === "none" || this.#abort.signal.aborted) return;
     for (const warning of plan.warnings) this.#options.log.warn("firewall setting", { warning });
     this.#plan = plan;
     this.#isPlanNew = true;
-    await this.#request();
+    const passed = new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#request();
+    this.#endPause?.();
+    await passed;
   }
 
   status(): FirewallStatus {
@@ -105,6 +116,7 @@ export class FirewallGuard {
     if (this.#audit !== null) clearInterval(this.#audit);
     this.#monitor?.close();
     this.#monitor = null;
+    this.#endPause?.();
     await this.#running;
     if (this.#plan !== null && Object.values(this.#plan.rules).some((rules) => rules.knownSources !== null)) {
       await this.update({ ...withoutSourceCheck(this.#plan), warnings: [] });
@@ -126,7 +138,7 @@ export class FirewallGuard {
     try {
       this.#monitor = watchFirewall({
         netns: this.#options.netns,
-        onChange: () => void this.#request(),
+        onChange: () => this.#request(),
         onError: (error) => this.#failures.failed(error),
       });
       this.#monitor.unref();
@@ -135,23 +147,36 @@ export class FirewallGuard {
     }
   }
 
-  #request(): Promise<void> {
+  #request(): void {
     this.#isDirty = true;
     this.#running ??= this.#run().finally(() => {
       this.#running = null;
     });
-    return this.#running;
   }
 
   async #run(): Promise<void> {
-    while (this.#isDirty && this.#plan !== null) {
+    this.#pauseMs = MIN_PAUSE_MS;
+    while (this.#isDirty && this.#plan !== null && !this.#abort.signal.aborted) {
       this.#isDirty = false;
-      await this.#pass(this.#plan);
-      if (this.#isDirty && !this.#isPlanNew) await pause(MIN_PASS_GAP_MS);
+      const waiting = this.#waiting.splice(0);
+      const drifts = await this.#pass(this.#plan);
+      for (const resolve of waiting) resolve();
+      this.#pauseMs = drifts.length > 0 ? MIN_PAUSE_MS : Math.min(this.#pauseMs * 2, MAX_PAUSE_MS);
+      if (!this.#isPlanNew) await this.#pause();
     }
   }
 
-  async #pass(plan: FirewallPlan): Promise<void> {
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, this.#pauseMs);
+      this.#endPause = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  async #pass(plan: FirewallPlan): Promise<readonly Drift[]> {
     const isExpected = this.#isPlanNew;
     this.#isPlanNew = false;
     try {
@@ -160,11 +185,13 @@ export class FirewallGuard {
       this.#lastError = null;
       this.#failures.succeeded();
       this.#report(drifts, isExpected);
+      return drifts;
     } catch (error) {
       this.#isInSync = false;
       this.#lastError = error;
       if (error instanceof FirewallError && error.details.missing !== undefined) this.#installed = null;
       if (!this.#abort.signal.aborted) this.#failures.failed(error);
+      return [];
     }
   }
 
@@ -173,6 +200,8 @@ export class FirewallGuard {
     const { choice, prefersNft, log } = this.#options;
     if (choice === "none") return [];
     this.#installed ??= await installedEngines(this.#runner, signal);
+    if (choice === "auto" && this.#installed.size === 0 && !requiresEngine(plan)) return this.#doWithout();
+    this.#isWithoutEngine = false;
     const engine = chooseEngine(choice, prefersNft, this.#installed);
     if (engine !== this.#engine) log.info("firewall engine chosen", { engine, choice });
     this.#engine = engine;
@@ -186,6 +215,17 @@ export class FirewallGuard {
     return [...drifts, ...(await this.#nft.remove({ signal }))];
   }
 
+  /** No tool, and nothing asked for that needs one: packets of the network are forwarded as they are. */
+  #doWithout(): readonly Drift[] {
+    this.#installed = null;
+    this.#engine = null;
+    if (!this.#isWithoutEngine) {
+      this.#options.log.warn("neither nft nor iptables is installed: forged tunnel packets are not dropped");
+    }
+    this.#isWithoutEngine = true;
+    return [];
+  }
+
   #report(drifts: readonly Drift[], isExpected: boolean): void {
     if (drifts.length === 0) return;
     if (isExpected) {
@@ -195,8 +235,4 @@ export class FirewallGuard {
     this.#repairs += 1;
     this.#options.log.info("firewall rules repaired", { changes: drifts });
   }
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

@@ -50,10 +50,14 @@ export function planIptablesChange(
   return { drifts, script };
 }
 
-/** True when the filter table holds anything that is not ours: rules, chains or a DROP policy. */
-export function isFilterInUse(saved: SavedTables, ours: readonly RenderedChain[]): boolean {
+/** True when a table holds anything that is not ours: rules, chains or a DROP policy. */
+export function isInUse(
+  table: RenderedChain["table"],
+  saved: SavedTables,
+  ours: readonly RenderedChain[],
+): boolean {
   const names = new Set(ours.map((chain) => chain.name));
-  return [...(saved.get("filter") ?? EMPTY_TABLE)].some(
+  return [...(saved.get(table) ?? EMPTY_TABLE)].some(
     ([name, chain]) =>
       !names.has(name) &&
       (chain.policy !== "ACCEPT" || chain.rules.some((rule) => !names.has(targetOf(rule)))),

@@ -33,6 +33,7 @@ export const IPTABLES_CHAINS: Readonly<Record<ChainRole, IptablesChain>> = {
   "tunnel-in": { table: "raw", name: "FLANNEL-TUN-IN", hook: "PREROUTING", position: "first" },
   "tunnel-out": { table: "raw", name: "FLANNEL-TUN-OUT", hook: "OUTPUT", position: "first" },
   "tunnel-forward": { table: "mangle", name: "FLANNEL-TUN-FWD", hook: "FORWARD", position: "first" },
+  "overlay-in": { table: "raw", name: "FLANNEL-DIRECT", hook: "PREROUTING", position: "first" },
 };
 
 /** Returns for each known tunnel source and drops the rest. */

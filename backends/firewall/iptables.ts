@@ -5,15 +5,10 @@
  * Never runs iptables itself: one restore is one transaction for each table.
  */
 
-import { FAMILIES, type Family, mapFamilies } from "../../ipam/ip.ts";
+import { FAMILIES, type Family } from "../../ipam/ip.ts";
 import type { CommandRunner } from "./command.ts";
 import type { Drift, FirewallEngine, RemoveOptions } from "./engine.ts";
-import {
-  type IptablesChange,
-  isFilterInUse,
-  planIptablesChange,
-  type WrittenForms,
-} from "./iptables-diff.ts";
+import { type IptablesChange, isInUse, planIptablesChange, type WrittenForms } from "./iptables-diff.ts";
 import { type RenderedChain, renderChains } from "./iptables-render.ts";
 import { parseIptablesSave, type SavedTables } from "./iptables-save.ts";
 import { EMPTY_PLAN, type FamilyRules, type FirewallPlan } from "./rules.ts";
@@ -43,17 +38,17 @@ export class IptablesEngine implements FirewallEngine {
   }
 
   /**
-   * For a host whose rules live in nft: keeps only the accepts here, and only where somebody else filters with
-   * iptables, because nothing outside that filter can overrule its DROP. Everything else of ours is removed.
+   * For a host whose rules live in nft: keeps only the accepts here, and only in tables where somebody else filters
+   * with iptables, because nothing outside can overrule a DROP there. Everything else of ours is removed.
    */
   async reconcileBeside(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
     const drifts: Drift[] = [];
-    const accepts = mapFamilies(plan.rules, acceptsOf);
     for (const family of FAMILIES) {
       const saved = await this.#save(family, false, signal);
       if (saved === null) continue;
-      const wanted = isFilterInUse(saved, renderChains(undefined)) ? accepts[family] : undefined;
-      drifts.push(...(await this.#reconcileFamily(family, wanted, saved, signal)));
+      drifts.push(
+        ...(await this.#reconcileFamily(family, acceptsBeside(plan.rules[family], saved), saved, signal)),
+      );
     }
     return drifts;
   }
@@ -97,16 +92,23 @@ export class IptablesEngine implements FirewallEngine {
     }
   }
 
-  /** The dump of one family; null when the kernel lacks the family and nothing is wanted there. */
+  /** The dump of one family; null when the kernel or the tools lack the family and nothing is wanted there. */
   async #save(family: Family, isNeeded: boolean, signal?: AbortSignal): Promise<SavedTables | null> {
     const command = `${PROGRAM[family]}-save`;
     if (isNeeded) return parseIptablesSave(await this.#runner.succeed(command, [], { signal }));
-    const result = await this.#runner.run(command, [], { signal });
-    return result.exitCode === 0 ? parseIptablesSave(result.stdout) : null;
+    const result = await this.#runner.runIfInstalled(command, [], { signal });
+    return result?.exitCode === 0 ? parseIptablesSave(result.stdout) : null;
   }
 }
 
-function acceptsOf(rules: FamilyRules): FamilyRules {
-  const { forward = [], input = [] } = rules.chains;
-  return { chains: { forward, input }, knownSources: null };
+function acceptsBeside(rules: FamilyRules | undefined, saved: SavedTables): FamilyRules {
+  const ours = renderChains(undefined);
+  const { forward = [], input = [], "overlay-in": overlayIn = [] } = rules?.chains ?? {};
+  return {
+    chains: {
+      ...(isInUse("filter", saved, ours) ? { forward, input } : {}),
+      ...(isInUse("raw", saved, ours) ? { "overlay-in": overlayIn } : {}),
+    },
+    knownSources: null,
+  };
 }

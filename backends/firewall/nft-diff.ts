@@ -12,14 +12,16 @@ import type { Drift } from "./engine.ts";
 import {
   NFT_CHAINS,
   NFT_FAMILY,
+  NFT_ROLES,
   NFT_TABLE,
+  type NftRole,
   renderChain,
   renderExpressions,
   renderRule,
   SOURCES_SET,
   tableId,
 } from "./nft-render.ts";
-import { CHAIN_ROLES, type ChainRole, type FamilyRules, type Rule } from "./rules.ts";
+import type { FamilyRules, Rule } from "./rules.ts";
 
 /** One chain as nft lists it. */
 interface ListedChain {
@@ -48,7 +50,7 @@ export type WrittenForms = Map<
   { readonly wanted: JsonValue[]; readonly listed: readonly JsonValue[] }
 >;
 
-const OUR_CHAIN_NAMES: ReadonlySet<string> = new Set(CHAIN_ROLES.map((role) => NFT_CHAINS[role].name));
+const OUR_CHAIN_NAMES: ReadonlySet<string> = new Set(NFT_ROLES.map((role) => NFT_CHAINS[role].name));
 
 /** Reads the answer of `nft -j list table`. */
 export function parseTable(listing: readonly JsonValue[]): ListedTable {
@@ -75,11 +77,11 @@ export function planNftChange(
   listed: ListedTable | null,
   written: WrittenForms,
 ): NftChange {
-  const isWanted = wanted !== undefined && CHAIN_ROLES.some((role) => (wanted.chains[role] ?? []).length > 0);
+  const isWanted = wanted !== undefined && NFT_ROLES.some((role) => (wanted.chains[role] ?? []).length > 0);
   if (!isWanted) return listed === null ? NO_CHANGE : removeTable(family, listed);
   const parts = [
     createTable(family, listed),
-    ...CHAIN_ROLES.map((role) => changeChain(family, role, wanted.chains[role] ?? [], listed, written)),
+    ...NFT_ROLES.map((role) => changeChain(family, role, wanted.chains[role] ?? [], listed, written)),
   ];
   const sources = changeSources(family, wanted, listed);
   return {
@@ -124,7 +126,7 @@ export function acceptAsWritten(
   listed: ListedTable,
   written: WrittenForms,
 ): void {
-  for (const role of CHAIN_ROLES) {
+  for (const role of NFT_ROLES) {
     const rules = wanted.chains[role] ?? [];
     const { name } = NFT_CHAINS[role];
     const shown = listed.chains.get(name)?.rules ?? [];
@@ -142,7 +144,7 @@ function createTable(family: Family, listed: ListedTable | null): NftChange {
 
 function changeChain(
   family: Family,
-  role: ChainRole,
+  role: NftRole,
   rules: readonly Rule[],
   listed: ListedTable | null,
   written: WrittenForms,

@@ -6,7 +6,15 @@
 
 import { ADDRESS_BITS, type Family, type Prefix } from "../../ipam/ip.ts";
 import type { JsonObject, JsonValue } from "../../ipam/json.ts";
-import { type Action, type ChainRole, commentOf, type Matches, matchesAll, type Rule } from "./rules.ts";
+import {
+  type Action,
+  CHAIN_ROLES,
+  type ChainRole,
+  commentOf,
+  type Matches,
+  matchesAll,
+  type Rule,
+} from "./rules.ts";
 
 /** nft's name of an address family. */
 export const NFT_FAMILY = { 4: "ip", 6: "ip6" } as const satisfies Record<Family, string>;
@@ -25,8 +33,13 @@ export interface NftChain {
   readonly prio: number;
 }
 
+/** The roles that have a chain in nft. */
+export type NftRole = Exclude<ChainRole, "overlay-in">;
+
+export const NFT_ROLES: readonly NftRole[] = CHAIN_ROLES.filter((role) => role !== "overlay-in");
+
 /** Priorities as nft names them: raw -300, mangle -150, filter 0, srcnat 100 (linux/netfilter_ipv4.h). */
-export const NFT_CHAINS: Readonly<Record<ChainRole, NftChain>> = {
+export const NFT_CHAINS: Readonly<Record<NftRole, NftChain>> = {
   forward: { name: "forward", type: "filter", hook: "forward", prio: 0 },
   masquerade: { name: "postrtg", type: "nat", hook: "postrouting", prio: 100 },
   input: { name: "input", type: "filter", hook: "input", prio: 0 },
@@ -41,12 +54,12 @@ export function tableId(family: Family): { readonly family: string; readonly tab
 }
 
 /** The properties by which a listing shows a base chain; `policy` is always accept. */
-export function renderChain(family: Family, role: ChainRole): JsonObject {
+export function renderChain(family: Family, role: NftRole): JsonObject {
   return { ...tableId(family), ...NFT_CHAINS[role], policy: "accept" };
 }
 
 /** A rule as a command; its `expr` equals what a listing shows. */
-export function renderRule(family: Family, role: ChainRole, rule: Rule): JsonObject {
+export function renderRule(family: Family, role: NftRole, rule: Rule): JsonObject {
   return {
     ...tableId(family),
     chain: NFT_CHAINS[role].name,

@@ -100,6 +100,7 @@ function planFamily(input: FirewallInput, family: Family): FamilyRules {
     "tunnel-in": tunnel === undefined ? [] : tunnelInRules(input, family, tunnel),
     "tunnel-out": tunnel !== undefined && input.notrack ? [rule({ udpPort: tunnel.port }, NOTRACK)] : [],
     "tunnel-forward": tunnel === undefined ? [] : tunnelForwardRules(input, family, tunnel),
+    "overlay-in": overlayInRules(input, family),
   };
   const sources = tunnel?.sources ?? "any";
   return { chains, knownSources: sources === "any" ? null : sources };
@@ -129,13 +130,25 @@ function masqueradeRules(input: FirewallInput, family: Family): Rule[] {
   ];
 }
 
-/** Tunnel packets for this host: forged ones and strangers' are dropped, the rest is not tracked. */
+function overlayInRules(input: FirewallInput, family: Family): Rule[] {
+  const network = input.networks[family];
+  const subnet = input.subnets[family];
+  const tunnel = input.tunnels[family];
+  if (network === undefined || subnet === undefined || tunnel === undefined || !input.forwardRules) return [];
+  const source = inside(network);
+  return [rule({ source, destination: inside(subnet), inputInterface: tunnel.device }, ACCEPT)];
+}
+
+/**
+ * Tunnel packets for this host: forged ones and strangers' are dropped, the rest is not tracked. Nothing that
+ * arrives by the tunnel's own interface is judged by an interface's name: that interface may be a bridge too.
+ */
 function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
   const toTunnel: Matches = { isToThisHost: true, udpPort: tunnel.port };
-  const rules = containerSources(input, family).map((source) => rule({ ...source, ...toTunnel }, DROP));
+  const rules = containerAddresses(input, family).map((source) => rule({ ...source, ...toTunnel }, DROP));
   if (tunnel.sources !== "any") rules.push(rule({ ...toTunnel, isFromUnknownSource: true }, DROP));
   if (input.notrack) rules.push(rule(toTunnel, NOTRACK));
-  return rules;
+  return [...rules, ...containerInterfaceDrops(input, tunnel, toTunnel)];
 }
 
 /**
@@ -144,18 +157,30 @@ function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput
  */
 function tunnelForwardRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
   const leaving: Matches = { outputInterface: tunnel.parentInterface, udpPort: tunnel.port };
-  const rules = containerSources(input, family).map((source) => rule({ ...source, ...leaving }, DROP));
+  const rules = containerAddresses(input, family).map((source) => rule({ ...source, ...leaving }, DROP));
   if (input.mssClamp) {
     rules.push(rule({ outputInterface: tunnel.device, isTcpSyn: true }, { do: "clamp-mss" }));
   }
-  return rules;
+  return [...rules, ...containerInterfaceDrops(input, tunnel, leaving)];
 }
 
-/** How a packet shows that a container sent it: by its address, or by the interface it came in. */
-function containerSources(input: FirewallInput, family: Family): Matches[] {
+/** A packet from one of the network's own addresses is a container's, whatever way it came. */
+function containerAddresses(input: FirewallInput, family: Family): Matches[] {
   const network = input.networks[family];
-  const byAddress: Matches[] = network === undefined ? [] : [{ source: inside(network) }];
-  return [...byAddress, ...input.containerInterfaces.map((name) => ({ inputInterface: name }))];
+  return network === undefined ? [] : [{ source: inside(network) }];
+}
+
+/** Drops `packets` that come in where containers sit, but for the tunnel's own interface. */
+function containerInterfaceDrops(input: FirewallInput, tunnel: TunnelInput, packets: Matches): Rule[] {
+  const { parentInterface } = tunnel;
+  const drops = input.containerInterfaces.map((name) => rule({ inputInterface: name, ...packets }, DROP));
+  if (!input.containerInterfaces.some((name) => isInterfaceNamed(name, parentInterface))) return drops;
+  return [rule({ inputInterface: parentInterface, ...packets }, RETURN), ...drops];
+}
+
+/** True when a pattern, whose trailing `*` stands for any ending, means the interface. */
+function isInterfaceNamed(pattern: string, name: string): boolean {
+  return pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
 }
 
 function warningsFor(input: FirewallInput): string[] {
@@ -186,6 +211,21 @@ function inside(prefix: Prefix): PrefixMatch {
 
 function outside(prefix: Prefix): PrefixMatch {
   return { prefix, isNegated: true };
+}
+
+/**
+ * True when a host without any firewall tool cannot do what was asked for. Accepting what is forwarded needs no
+ * tool where nothing filters, and the rest only makes a working network better.
+ */
+export function requiresEngine({ rules }: FirewallPlan): boolean {
+  return Object.values(rules).some(
+    ({ chains, knownSources }) =>
+      knownSources !== null || chains.masquerade?.length || chains["tunnel-forward"]?.some(isMssClamp),
+  );
+}
+
+function isMssClamp({ action }: Rule): boolean {
+  return action.do === "clamp-mss";
 }
 
 /** The same plan without the check of tunnel sources: what stays when nobody keeps the list of peers current. */

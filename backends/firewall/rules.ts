@@ -54,7 +54,9 @@ export interface Rule {
  * - input: accepts tunnel packets for this host;
  * - tunnel-in: judges tunnel packets on arrival, before connection tracking;
  * - tunnel-out: our own tunnel packets, before connection tracking;
- * - tunnel-forward: what passes through this host, where nobody else's accept can skip it.
+ * - tunnel-forward: what passes through this host, where nobody else's accept can skip it;
+ * - overlay-in: accepts what leaves the tunnel for our own containers, where Docker (28 and later) drops whatever
+ *   does not come from its own bridge. Only iptables can overrule that: nft's accept ends no other base chain.
  */
 export const CHAIN_ROLES = [
   "forward",
@@ -63,6 +65,7 @@ export const CHAIN_ROLES = [
   "tunnel-in",
   "tunnel-out",
   "tunnel-forward",
+  "overlay-in",
 ] as const;
 export type ChainRole = (typeof CHAIN_ROLES)[number];
 
@@ -96,6 +99,7 @@ export function commentOf(role: ChainRole): string {
     case "tunnel-in":
     case "tunnel-out":
     case "tunnel-forward":
+    case "overlay-in":
       return "tulle tunnel";
   }
 }

@@ -1,0 +1,23 @@
+/** Puts a network into an embedded store, as an administrator does once before the first daemon starts. */
+
+import { openFileStore } from "../../ipam/stores/file.ts";
+import type { StoreEnvironment } from "../../ipam/stores/options.ts";
+
+const TIMEOUT_MS = 5_000;
+
+/** Writes the network's configuration; answers the value for --store. */
+export async function createFileStore(
+  directory: string,
+  prefix: string,
+  config: object,
+  environment: StoreEnvironment,
+): Promise<string> {
+  const connection = openFileStore(directory, environment);
+  try {
+    const text = JSON.stringify(config);
+    await connection.network(prefix).writeConfig(text, null, AbortSignal.timeout(TIMEOUT_MS));
+  } finally {
+    await connection.close();
+  }
+  return `file:${directory}`;
+}

@@ -1,0 +1,187 @@
+/**
+ * Several hosts on one machine: each a network namespace with an eth0 on a common LAN, and a /run of its own.
+ *
+ *     lan      192.168.50.0/24, one bridge
+ *       host1  eth0 192.168.50.11 ── flannel.1, docker0 ── its containers
+ *       host2  eth0 192.168.50.12 …
+ *
+ * Programs on a host find the default paths and see nothing of the other hosts. All calls that build something
+ * are synchronous: what they made is known when they return, so that it can be removed whatever happens next.
+ */
+
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseSubnetEnv, type SubnetEnv } from "../../ipam/subnet-env.ts";
+import { Daemon } from "./daemon.ts";
+import { createNamespace, type Namespace } from "./namespace.ts";
+
+export const LAN_PREFIX = "192.168.50";
+const FIRST_HOST = 11;
+
+export interface LabOptions {
+  /** First part of the name of every namespace. */
+  readonly name: string;
+  /** Directory with the programs tulled, tulle and tulle-cni. */
+  readonly programs: string;
+  /** Of the LAN, in bytes. Default 1500. */
+  readonly mtuBytes?: number;
+}
+
+/** The LAN and everything on it. */
+export class Lab {
+  /** Holds the hosts' files. */
+  readonly directory: string;
+  readonly lan: Namespace;
+  readonly #options: Required<LabOptions>;
+  readonly #hosts: Host[] = [];
+
+  constructor(options: LabOptions) {
+    this.#options = { mtuBytes: 1500, ...options };
+    this.lan = createNamespace(`${options.name}-lan`);
+    this.directory = mkdtempSync(join(tmpdir(), `${options.name}-`));
+    this.lan.ip(`link add lan type bridge`, `link set lan up`);
+  }
+
+  get hosts(): readonly Host[] {
+    return this.#hosts;
+  }
+
+  /** Adds host1, host2, … with the next address of the LAN. */
+  addHost(): Host {
+    const name = `host${this.#hosts.length + 1}`;
+    const host = new Host({
+      name,
+      netns: createNamespace(`${this.#options.name}-${name}`),
+      address: `${LAN_PREFIX}.${FIRST_HOST + this.#hosts.length}`,
+      directory: join(this.directory, name),
+      programs: this.#options.programs,
+    });
+    this.#hosts.push(host);
+    const { mtuBytes } = this.#options;
+    host.netns.ip(`link add eth0 mtu ${mtuBytes} type veth peer name ${name} netns ${this.lan.name}`);
+    this.lan.ip(`link set ${name} mtu ${mtuBytes} master lan up`);
+    host.netns.ip(
+      `address add ${host.address}/24 brd + dev eth0`,
+      "link set eth0 up",
+      `route add default via ${LAN_PREFIX}.1`,
+    );
+    return host;
+  }
+
+  /** Ends every program inside and removes everything; a second call does nothing. */
+  dispose(): void {
+    for (const host of this.#hosts.splice(0)) host.dispose();
+    this.lan.dispose();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+interface HostOptions {
+  readonly name: string;
+  readonly netns: Namespace;
+  readonly address: string;
+  readonly directory: string;
+  readonly programs: string;
+}
+
+/** One host of a lab. */
+export class Host {
+  readonly name: string;
+  readonly netns: Namespace;
+  /** On the LAN. */
+  readonly address: string;
+  /** What programs on the host see as /run. */
+  readonly runDirectory: string;
+  /** Where the daemon keeps what must outlive a reboot. */
+  readonly stateDirectory: string;
+  readonly daemon: Daemon;
+  readonly #containers: Container[] = [];
+
+  constructor({ name, netns, address, directory, programs }: HostOptions) {
+    this.name = name;
+    this.netns = netns;
+    this.address = address;
+    this.runDirectory = join(directory, "run");
+    this.stateDirectory = join(directory, "state");
+    mkdirSync(this.runDirectory, { recursive: true });
+    this.daemon = new Daemon({
+      command: this.enter(process.execPath, join(programs, "tulled"), `--state-dir=${this.stateDirectory}`),
+      runDirectory: this.runDirectory,
+      logFile: join(directory, "tulled.log"),
+    });
+  }
+
+  get containers(): readonly Container[] {
+    return this.#containers;
+  }
+
+  /** The whole command that runs `command` on this host; each part replaces itself by the next (execve(2)). */
+  enter(...command: readonly string[]): readonly string[] {
+    const bind = 'mount --bind "$0" /run && exec "$@"';
+    const ownMounts = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", bind, this.runDirectory];
+    return ["nsenter", `--net=${this.netns.path}`, ...ownMounts, ...command];
+  }
+
+  /** Runs a program on this host and returns its standard output; throws with its standard error. */
+  run(...command: readonly string[]): string {
+    const [program = "", ...args] = this.enter(...command);
+    return execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  }
+
+  /** The file that the daemon wrote. Throws CodecError. */
+  subnetEnv(): SubnetEnv {
+    return parseSubnetEnv(this.subnetFileText());
+  }
+
+  subnetFileText(): string {
+    return readFileSync(join(this.runDirectory, "flannel/subnet.env"), "utf8");
+  }
+
+  /** Attaches a container as Docker does: a veth pair to docker0, which is made when it is the first. */
+  addContainer(): Container {
+    const { subnets, mtuBytes } = this.subnetEnv();
+    const gateway = subnets[4];
+    if (gateway === undefined) throw new Error(`${this.name} has no IPv4 subnet`);
+    if (this.#containers.length === 0) this.#makeBridge(`${gateway.address}/${gateway.length}`, mtuBytes);
+    const number = this.#containers.length + 1;
+    const container: Container = {
+      name: `${this.name}-box${number}`,
+      netns: createNamespace(`${this.netns.name}-box${number}`),
+      address: gateway.address.plus(number).toString(),
+    };
+    this.#containers.push(container);
+    const [name, peer] = [container.netns.name, `veth${number}`];
+    this.netns.ip(
+      `link add ${peer} mtu ${mtuBytes} master docker0 up type veth peer name eth0 mtu ${mtuBytes} netns ${name}`,
+    );
+    container.netns.ip(
+      `address add ${container.address}/${gateway.length} dev eth0`,
+      "link set eth0 up",
+      `route add default via ${gateway.address}`,
+    );
+    return container;
+  }
+
+  #makeBridge(address: string, mtuBytes: number): void {
+    this.netns.ip(
+      `link add docker0 mtu ${mtuBytes} type bridge`,
+      `address add ${address} dev docker0`,
+      "link set docker0 up",
+    );
+    this.netns.exec("sh", ["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+  }
+
+  /** Removes it with its containers and every program on it. */
+  dispose(): void {
+    for (const { netns } of [...this.#containers.splice(0), this]) netns.dispose();
+  }
+}
+
+/** A container: a namespace behind its host's docker0. */
+export interface Container {
+  readonly name: string;
+  readonly netns: Namespace;
+  readonly address: string;
+}

@@ -25,6 +25,7 @@ export const ERROR_CODES = {
   TULLE_CONFLICT: "something on this host is in the way",
   TULLE_ALREADY_RUNNING: "another agent already manages this network here",
   TULLE_CONTROL: "the running daemon could not be asked",
+  TULLE_PREREQUISITE: "this host lacks a program or a privilege that is needed",
   TULLE_CNI: "the container runtime asked for something that cannot be done",
 } as const;
 

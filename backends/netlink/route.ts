@@ -29,6 +29,7 @@ const RTA_TABLE = 15;
 const RTA_VIA = 18;
 const RTA_NH_ID = 30;
 const RTAX_MTU = 2;
+const RTAX_ADVMSS = 8;
 const RTMSG_BYTES = 12;
 
 /** linux/rtnetlink.h: tables and types of routes. */
@@ -64,6 +65,8 @@ export interface RouteSpec {
   /** Preferred source address. */
   readonly source?: Address;
   readonly mtuBytes?: number;
+  /** The segment size that TCP announces, in bytes. */
+  readonly advertisedMss?: number;
 }
 
 /** A route as the kernel shows it. */
@@ -205,9 +208,16 @@ function write(
   if (spec.source !== undefined) message.attrAddress(RTA_PREFSRC, spec.source);
   if (spec.metric !== undefined && spec.metric !== 0) message.attrU32(RTA_PRIORITY, spec.metric);
   if (tableByte !== table) message.attrU32(RTA_TABLE, table);
-  const { mtuBytes } = spec;
-  if (mtuBytes !== undefined) message.nested(RTA_METRICS, () => message.attrU32(RTAX_MTU, mtuBytes));
+  writeMetrics(message, spec);
   return message.finish();
+}
+
+function writeMetrics(message: MessageWriter, { mtuBytes, advertisedMss }: RouteSpec): void {
+  if (mtuBytes === undefined && advertisedMss === undefined) return;
+  message.nested(RTA_METRICS, () => {
+    if (mtuBytes !== undefined) message.attrU32(RTAX_MTU, mtuBytes);
+    if (advertisedMss !== undefined) message.attrU32(RTAX_ADVMSS, advertisedMss);
+  });
 }
 
 /** iproute2's rule: what needs no gateway is valid on the link, what is ours on the host, the rest everywhere. */

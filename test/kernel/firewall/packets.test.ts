@@ -1,0 +1,240 @@
+/** What the rules do to real packets: forged tunnels, Docker's drops, strangers, connection tracking. */
+
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { FirewallGuard } from "../../../backends/firewall/guard.ts";
+import {
+  DEFAULT_CONTAINER_INTERFACES,
+  type FirewallInput,
+  planFirewall,
+  type TunnelInput,
+} from "../../../backends/firewall/plan.ts";
+import { NetnsHandle } from "../../../backends/netlink/netns.ts";
+import { Address, Prefix } from "../../../ipam/ip.ts";
+import { silentLogger } from "../../../ipam/log.ts";
+import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
+
+const PORT = 8472;
+const HOST = "192.168.50.1";
+const PEER = "192.168.50.2";
+/** Our container and the peer's. */
+const CONTAINER = "10.2.54.2";
+const REMOTE = "10.2.55.1";
+
+/** No packet but ours, and none dropped for its source address. */
+const QUIET_SYSCTLS = [
+  "-qw",
+  "net.ipv6.conf.default.disable_ipv6=1",
+  "net.ipv4.conf.all.rp_filter=0",
+  "net.ipv4.conf.default.rp_filter=0",
+];
+
+const INPUT: FirewallInput = {
+  networks: { 4: Prefix.parse("10.2.0.0/16") },
+  subnets: { 4: Prefix.parse("10.2.54.0/24") },
+  masquerade: { isEnabled: true, randomFully: true, excluded: [] },
+  forwardRules: true,
+  blackhole: false,
+  tunnels: { 4: { port: PORT, parentInterface: "eth0", device: "flannel.1", sources: "any" } },
+  openPort: false,
+  notrack: true,
+  mssClamp: false,
+  containerInterfaces: DEFAULT_CONTAINER_INTERFACES,
+};
+
+function planWith(tunnel: Partial<TunnelInput>, input: Partial<FirewallInput> = {}) {
+  const usual = INPUT.tunnels[4] as TunnelInput;
+  return planFirewall({ ...INPUT, ...input, tunnels: { 4: { ...usual, ...tunnel } } });
+}
+
+for (const choice of ["iptables", "nft"] as const) {
+  describeAsRoot(`packets and the ${choice} engine`, () => {
+    let host: TestNetns;
+    let peer: TestNetns;
+    let container: TestNetns;
+    let handle: NetnsHandle;
+    let guard: FirewallGuard;
+
+    beforeEach(() => {
+      host = createNetns("fphost");
+      peer = createNetns("fppeer");
+      container = createNetns("fpcont");
+      for (const netns of [host, peer, container]) netns.exec("sysctl", QUIET_SYSCTLS);
+      connect(host, "eth0", `${HOST}/24`, peer, `${PEER}/24`);
+      connect(host, "docker0", "10.2.54.1/24", container, `${CONTAINER}/24`);
+      container.exec("ip", ["route", "add", "default", "via", "10.2.54.1"]);
+      for (const netns of [host, peer]) netns.exec("sysctl", ["-qw", "net.ipv4.ip_forward=1"]);
+      const here = { netns: host, underlay: HOST, base: "10.2.54.0", mac: "02:00:00:00:00:01" };
+      const there = { netns: peer, underlay: PEER, base: "10.2.55.0", mac: "02:00:00:00:00:02" };
+      tunnel(here, there);
+      tunnel(there, here);
+      peer.exec("ip", ["addr", "add", `${REMOTE}/32`, "dev", "lo"]);
+      handle = NetnsHandle.open(host.path);
+      guard = new FirewallGuard({
+        choice,
+        prefersNft: false,
+        resyncSeconds: 3600,
+        log: silentLogger,
+        commandPrefix: ["nsenter", `--net=${host.path}`],
+        netns: handle,
+      });
+      guard.start();
+    });
+    afterEach(async () => {
+      await guard.stop();
+      handle.close();
+      for (const netns of [host, peer, container]) netns.dispose();
+    });
+
+    /** Packets that have come out of the tunnel since the host was made. */
+    const received = (): number => {
+      const [link] = host.ipJson(["-s", "link", "show", "flannel.1"]) as {
+        stats64: { rx: { packets: number } };
+      }[];
+      return link?.stats64.rx.packets ?? 0;
+    };
+    /** Sends a forged tunnel packet and answers whether it came out of the host's tunnel. */
+    const isForgedAccepted = (from: TestNetns, source: string): boolean => {
+      const before = received();
+      from.exec("ip", ["addr", "replace", `${source}/32`, "dev", "lo"]);
+      forge(from, source, HOST);
+      return received() > before;
+    };
+
+    it("drops what a container sends to the tunnel, whatever source it writes", async () => {
+      expect(isForgedAccepted(container, CONTAINER)).toBe(true);
+      expect(isForgedAccepted(container, PEER)).toBe(true);
+      await guard.update(planWith({}));
+      expect(isForgedAccepted(container, CONTAINER)).toBe(false);
+      expect(isForgedAccepted(container, PEER)).toBe(false);
+      expect(canPing(container, REMOTE)).toBe(true);
+    });
+
+    it("drops what a container sends to other hosts' tunnels", async () => {
+      host.exec("ip", ["link", "set", "docker0", "mtu", "1450"]);
+      const tunnelPackets = countIn(peer, `udp dport ${PORT}`);
+      await guard.update(planWith({}));
+      forge(container, CONTAINER, PEER);
+      expect(tunnelPackets()).toBe(0);
+      canPing(container, REMOTE);
+      expect(tunnelPackets()).toBeGreaterThan(0);
+    });
+
+    it("takes the tunnel's own interface for no container's, though it is a bridge", async () => {
+      await guard.update(planWith({}, { containerInterfaces: ["eth*", "docker0"] }));
+      expect(canPing(container, REMOTE)).toBe(true);
+      expect(isForgedAccepted(container, PEER)).toBe(false);
+    });
+
+    it("lets the network pass Docker's DROP policy and its drop of direct access", async () => {
+      host.exec("iptables", ["-P", "FORWARD", "DROP"]);
+      const direct = ["-d", CONTAINER, "!", "-i", "docker0", "-j", "DROP"];
+      host.exec("iptables", ["-t", "raw", "-A", "PREROUTING", ...direct]);
+      expect(canPing(peer, CONTAINER)).toBe(false);
+      await guard.update(planWith({}));
+      expect(canPing(peer, CONTAINER)).toBe(true);
+      // Docker starts, or starts again: its rules may stand in front of ours for a moment, and its chains come.
+      host.exec("iptables", ["-I", "FORWARD", "-j", "DROP"]);
+      await expect.poll(() => canPing(peer, CONTAINER), { timeout: 3000 }).toBe(true);
+    });
+
+    it("accepts tunnel packets from known peers only when asked, and from all again after a clean stop", async () => {
+      await guard.update(planWith({ sources: [Address.parse("192.168.50.9")] }));
+      expect(canPing(container, REMOTE)).toBe(false);
+      await guard.update(planWith({ sources: [Address.parse("192.168.50.9"), Address.parse(PEER)] }));
+      expect(canPing(container, REMOTE)).toBe(true);
+      await guard.update(planWith({ sources: [Address.parse("192.168.50.9")] }));
+      await guard.stop();
+      expect(canPing(container, REMOTE)).toBe(true);
+    });
+
+    it("opens the tunnel's port in the input chain when asked", async () => {
+      host.exec("iptables", ["-P", "INPUT", "DROP"]);
+      await guard.update(planWith({}));
+      expect(canPing(container, REMOTE)).toBe(false);
+      await guard.update(planWith({}, { openPort: true }));
+      expect(canPing(container, REMOTE)).toBe(true);
+    });
+
+    it("keeps the tunnel out of connection tracking, both ways, and masquerades only what leaves", async () => {
+      const tracked = countIn(host, `udp dport ${PORT} ct state != untracked`);
+      const untracked = countIn(host, `udp dport ${PORT} ct state untracked`);
+      const fromContainer = countIn(peer, `ip saddr ${CONTAINER}`);
+      const fromHost = countIn(peer, `ip saddr ${HOST} icmp type echo-request`);
+      await guard.update(planWith({}));
+      expect(canPing(container, REMOTE)).toBe(true);
+      expect(fromContainer()).toBe(1);
+      expect(canPing(container, PEER)).toBe(true);
+      expect(fromHost()).toBe(1);
+      expect(tracked()).toBe(0);
+      expect(untracked()).toBeGreaterThan(1);
+    });
+  });
+}
+
+function connect(
+  host: TestNetns,
+  name: string,
+  address: string,
+  other: TestNetns,
+  otherAddress: string,
+): void {
+  host.exec("ip", ["link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", other.name]);
+  host.exec("ip", ["addr", "add", address, "dev", name]);
+  host.exec("ip", ["link", "set", name, "up"]);
+  other.exec("ip", ["addr", "add", otherAddress, "dev", "eth0"]);
+  other.exec("ip", ["link", "set", "eth0", "up"]);
+}
+
+interface TunnelEnd {
+  readonly netns: TestNetns;
+  readonly underlay: string;
+  /** Base of the subnet: the device's address, as flannel has it. */
+  readonly base: string;
+  readonly mac: string;
+}
+
+/** A VXLAN device as flannel makes it, with all that leads to its one peer. */
+function tunnel({ netns, underlay, base, mac }: TunnelEnd, peer: TunnelEnd): void {
+  const vxlan = ["type", "vxlan", "id", "1", "local", underlay, "dstport", String(PORT), "nolearning"];
+  const device = ["dev", "flannel.1"];
+  netns.exec("ip", ["link", "add", "flannel.1", "address", mac, "mtu", "1450", ...vxlan]);
+  netns.exec("ip", ["addr", "add", `${base}/32`, ...device]);
+  netns.exec("ip", ["link", "set", "flannel.1", "up"]);
+  netns.exec("ip", ["neigh", "add", peer.base, "lladdr", peer.mac, "nud", "permanent", ...device]);
+  netns.exec("bridge", ["fdb", "add", peer.mac, ...device, "dst", peer.underlay, "self", "permanent"]);
+  netns.exec("ip", ["route", "add", `${peer.base}/24`, "via", peer.base, ...device, "onlink"]);
+}
+
+/** Sends one encapsulated broadcast from `netns`, with `source` as the outer address, to a host's tunnel port. */
+function forge(netns: TestNetns, source: string, target: string): void {
+  const vxlan = ["type", "vxlan", "id", "1", "remote", target, "local", source, "dstport", String(PORT)];
+  netns.exec("ip", ["link", "add", "forged", ...vxlan]);
+  netns.exec("ip", ["addr", "add", "10.2.99.1/24", "dev", "forged"]);
+  netns.exec("ip", ["link", "set", "forged", "up"]);
+  canPing(netns, "10.2.99.2");
+  netns.exec("ip", ["link", "del", "forged"]);
+}
+
+/** Counts packets that begin or end in `netns` and match; a table of its own, which the rules under test ignore. */
+function countIn(netns: TestNetns, match: string): () => number {
+  const table = `count${counters++}`;
+  const chains = ["input", "output"].map(
+    (hook) => `chain ${hook} {\n type filter hook ${hook} priority 10\n ${match} counter\n }`,
+  );
+  netns.exec("nft", [`table ip ${table} {\n ${chains.join("\n")}\n }`]);
+  return () => {
+    const listing = netns.exec("nft", ["list", "table", "ip", table]);
+    return [...listing.matchAll(/packets (\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0);
+  };
+}
+
+let counters = 0;
+
+function canPing(from: TestNetns, to: string): boolean {
+  try {
+    from.exec("ping", ["-c", "1", "-W", "0.5", to]);
+    return true;
+  } catch {
+    return false;
+  }
+}

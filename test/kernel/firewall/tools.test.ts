@@ -1,0 +1,177 @@
+/** The firewall with the tools that a host happens to have: another variant, a busy one, some, none. */
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { CommandRunner } from "../../../backends/firewall/command.ts";
+import { FirewallGuard } from "../../../backends/firewall/guard.ts";
+import { IptablesEngine } from "../../../backends/firewall/iptables.ts";
+import {
+  DEFAULT_CONTAINER_INTERFACES,
+  type FirewallInput,
+  planFirewall,
+} from "../../../backends/firewall/plan.ts";
+import { NetnsHandle } from "../../../backends/netlink/netns.ts";
+import { Prefix } from "../../../ipam/ip.ts";
+import { silentLogger } from "../../../ipam/log.ts";
+import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
+import { createToolbox, type Toolbox } from "./toolbox.ts";
+
+/** What flanneld's default flags ask for. */
+const DEFAULTS: FirewallInput = {
+  networks: { 4: Prefix.parse("10.2.0.0/16") },
+  subnets: { 4: Prefix.parse("10.2.54.0/24") },
+  masquerade: { isEnabled: false, randomFully: true, excluded: [] },
+  forwardRules: true,
+  blackhole: false,
+  tunnels: { 4: { port: 8472, parentInterface: "eth0", device: "flannel.1", sources: "any" } },
+  openPort: false,
+  notrack: true,
+  mssClamp: false,
+  containerInterfaces: DEFAULT_CONTAINER_INTERFACES,
+};
+const PLAN = planFirewall(DEFAULTS);
+const MASQUERADE_PLAN = planFirewall({
+  ...DEFAULTS,
+  masquerade: { isEnabled: true, randomFully: true, excluded: [Prefix.parse("192.0.2.0/24")] },
+});
+
+const IPTABLES = ["iptables", "iptables-save", "iptables-restore"];
+const LOCK_HELD_SECONDS = 2;
+
+describeAsRoot("the firewall on a host", () => {
+  let host: TestNetns;
+  let toolbox: Toolbox | null;
+
+  beforeEach(() => {
+    host = createNetns("fwtools");
+    toolbox = null;
+  });
+  afterEach(() => {
+    toolbox?.dispose();
+    host.dispose();
+  });
+
+  const prefixOf = (tools: Toolbox): string[] => ["nsenter", `--net=${host.path}`, ...tools.prefix];
+
+  /** The legacy variant under its plain names, with a lock of its own instead of the machine's. */
+  function legacyTools(lockFile: string): Toolbox {
+    const tools = createToolbox([], [`XTABLES_LOCKFILE=${lockFile}`]);
+    for (const name of IPTABLES) tools.add(name, name.replace("iptables", "iptables-legacy"));
+    return tools;
+  }
+
+  function createGuard(tools: Toolbox, handle: NetnsHandle, warnings: string[] = []): FirewallGuard {
+    return new FirewallGuard({
+      choice: "auto",
+      prefersNft: false,
+      resyncSeconds: 1,
+      log: { ...silentLogger, warn: (message) => warnings.push(message) },
+      commandPrefix: prefixOf(tools),
+      netns: handle,
+    });
+  }
+
+  it("works with legacy iptables and finds its own rules equal again", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "tulle-lock-"));
+    toolbox = legacyTools(join(folder, "lock"));
+    try {
+      const engine = (): IptablesEngine =>
+        new IptablesEngine(new CommandRunner(prefixOf(toolbox as Toolbox)));
+      expect(await engine().reconcile(MASQUERADE_PLAN)).not.toEqual([]);
+      expect(await engine().reconcile(MASQUERADE_PLAN)).toEqual([]);
+      host.exec("iptables-legacy", ["-t", "nat", "-F"]);
+      expect(await engine().reconcile(MASQUERADE_PLAN)).not.toEqual([]);
+      expect(host.exec("iptables-legacy-save", [])).toContain("--random-fully");
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("waits for whoever holds the xtables lock", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "tulle-lock-"));
+    const lockFile = join(folder, "lock");
+    toolbox = legacyTools(lockFile);
+    const script = `exec 9>"${lockFile}"; flock 9; echo held; sleep ${LOCK_HELD_SECONDS}`;
+    const holder = spawn("sh", ["-c", script], { stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      await new Promise((resolve) => holder.stdout.once("data", resolve));
+      const engine = new IptablesEngine(new CommandRunner(prefixOf(toolbox)));
+      expect(await engine.reconcile(PLAN)).not.toEqual([]);
+      expect(holder.exitCode).toBe(0);
+    } finally {
+      holder.kill();
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("needs ip6tables only for a network with an IPv6 range", async () => {
+    toolbox = createToolbox(IPTABLES);
+    const engine = new IptablesEngine(new CommandRunner(prefixOf(toolbox)));
+    expect(await engine.reconcile(PLAN)).not.toEqual([]);
+    const both = planFirewall({
+      ...DEFAULTS,
+      networks: { ...DEFAULTS.networks, 6: Prefix.parse("fd00:2::/48") },
+    });
+    await expect(engine.reconcile(both)).rejects.toThrow(/ip6tables-save is not installed/);
+  });
+
+  it("does without any tool by default, says so once, and uses the tool once there is one", async () => {
+    toolbox = createToolbox([]);
+    const handle = NetnsHandle.open(host.path);
+    const warnings: string[] = [];
+    const guard = createGuard(toolbox, handle, warnings);
+    try {
+      await guard.update(PLAN);
+      await guard.update(PLAN);
+      expect(guard.status()).toMatchObject({ engine: null, isInSync: true, lastError: null });
+      expect(warnings).toEqual([expect.stringContaining("neither nft nor iptables")]);
+      toolbox.add("nft");
+      await guard.update(PLAN);
+      expect(guard.status()).toMatchObject({ engine: "nft", isInSync: true });
+      expect(host.exec("nft", ["list", "ruleset"])).toContain("flanneld forward");
+    } finally {
+      await guard.stop();
+      handle.close();
+    }
+  });
+
+  it("says what to install where the masquerade needs a tool and there is none", async () => {
+    toolbox = createToolbox([]);
+    const handle = NetnsHandle.open(host.path);
+    const guard = createGuard(toolbox, handle);
+    try {
+      await guard.update(MASQUERADE_PLAN);
+      expect(guard.status()).toMatchObject({ engine: null, isInSync: false });
+      expect(guard.status().lastError).toMatch(/install nftables, or run with --firewall none/);
+    } finally {
+      await guard.stop();
+      handle.close();
+    }
+  });
+
+  it("survives a tool that vanishes, and goes on with the other one", async () => {
+    toolbox = createToolbox([...IPTABLES, "nft"]);
+    const handle = NetnsHandle.open(host.path);
+    const guard = createGuard(toolbox, handle);
+    guard.start();
+    try {
+      await guard.update(MASQUERADE_PLAN);
+      expect(guard.status()).toMatchObject({ engine: "iptables", isInSync: true });
+      for (const name of IPTABLES) toolbox.take(name);
+      await guard.update(PLAN);
+      expect(guard.status()).toMatchObject({
+        isInSync: false,
+        lastError: expect.stringContaining("iptables"),
+      });
+      await expect
+        .poll(() => guard.status(), { timeout: 5000 })
+        .toMatchObject({ engine: "nft", isInSync: true });
+    } finally {
+      await guard.stop();
+      handle.close();
+    }
+  });
+});

@@ -4,7 +4,8 @@
  * gRPC folds most of them into UNAVAILABLE and keeps the cause in its text, so the text is looked at, here only.
  */
 
-import { errorMessage, StoreError, type StoreErrorCode, TulleError } from "../errors.ts";
+import { errorMessage, StoreError, TulleError } from "../errors.ts";
+import { type Failure, tlsFailures } from "./failures.ts";
 
 /** Status codes of gRPC that mean something here (grpc/status.h). */
 export const GrpcStatus = {
@@ -20,46 +21,9 @@ export const GrpcStatus = {
   Unauthenticated: 16,
 } as const;
 
-interface Failure {
-  readonly code: StoreErrorCode;
-  readonly pattern: RegExp;
-  readonly remedy: string;
-  readonly retryable: boolean;
-}
-
 /** The first that matches `<status> <text>` counts. */
 const FAILURES: readonly Failure[] = [
-  {
-    code: "TULLE_STORE_TLS",
-    pattern: /certificate has expired/i,
-    remedy: "the server's certificate, or its authority's, has expired: renew it",
-    retryable: true,
-  },
-  {
-    code: "TULLE_STORE_TLS",
-    pattern: /wrong version number|packet length too long|record layer failure/i,
-    remedy: "the server does not speak TLS: write http:// and no certificate files, or switch TLS on there",
-    retryable: true,
-  },
-  {
-    code: "TULLE_STORE_TLS",
-    pattern: /altname|does not match certificate/i,
-    remedy: "the server's certificate is for another name: use the name that it carries as endpoint",
-    retryable: true,
-  },
-  {
-    code: "TULLE_STORE_TLS",
-    pattern: /alert|certificate required|bad certificate/i,
-    remedy:
-      "the server refuses our certificate: give one that its authority signed (etcd-certfile, etcd-keyfile)",
-    retryable: true,
-  },
-  {
-    code: "TULLE_STORE_TLS",
-    pattern: /self[- ]signed|unable to (get|verify)|certificate|SSL|TLS/i,
-    remedy: "the server's certificate is not signed by an authority that we trust: give etcd-cafile",
-    retryable: true,
-  },
+  ...tlsFailures("etcd"),
   {
     code: "TULLE_STORE_AUTH",
     pattern:

@@ -1,0 +1,51 @@
+/**
+ * The form in which a store tells its failures apart, and the ways in which a TLS handshake fails with any store.
+ *
+ * Pure. What each store's own server says is in its own errors file.
+ */
+
+import type { StoreErrorCode } from "../errors.ts";
+
+/** One way to fail: what its text looks like, and what a person can do about it. */
+export interface Failure {
+  readonly code: StoreErrorCode;
+  readonly pattern: RegExp;
+  /** One line, put behind what the server or the library said. */
+  readonly remedy: string;
+  readonly retryable: boolean;
+}
+
+/**
+ * How OpenSSL and Node word failed handshakes; the first that matches counts. `flags` is what the names of the
+ * store's flags begin with.
+ */
+export function tlsFailures(flags: string): readonly Failure[] {
+  const failure = (pattern: RegExp, remedy: string): Failure => ({
+    code: "TULLE_STORE_TLS",
+    pattern,
+    remedy,
+    retryable: true,
+  });
+  return [
+    failure(
+      /certificate has expired/i,
+      "the server's certificate, or its authority's, has expired: renew it",
+    ),
+    failure(
+      /wrong version number|packet length too long|record layer failure/i,
+      "the server does not speak TLS: write http:// and no certificate files, or switch TLS on there",
+    ),
+    failure(
+      /altname|does not match certificate/i,
+      "the server's certificate is for another name: use the name that it carries as endpoint",
+    ),
+    failure(
+      /alert|certificate required|bad certificate/i,
+      `the server refuses our certificate: give one that its authority signed (${flags}-certfile, ${flags}-keyfile)`,
+    ),
+    failure(
+      /self[- ]signed|unable to (get|verify)|certificate|SSL|TLS/i,
+      `the server's certificate is not signed by an authority that we trust: give ${flags}-cafile`,
+    ),
+  ];
+}

@@ -6,13 +6,14 @@
  */
 
 import { createHash } from "node:crypto";
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { mkdir, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { CodecError, ConfigError, errorMessage } from "../ipam/errors.ts";
 import type { Family } from "../ipam/ip.ts";
 import { isJsonObject } from "../ipam/json.ts";
 import { errorFields, type Logger } from "../ipam/log.ts";
 import { localMacFromSeed, type Mac, parseMac } from "../ipam/mac.ts";
+import { replaceFile } from "./durable-file.ts";
 
 /** What the file holds. */
 export interface IdentityRecord {
@@ -103,7 +104,7 @@ export class Identity {
 
   async #save(): Promise<void> {
     const path = identityPath(this.#options.stateDir);
-    await writeDurably(path, `${JSON.stringify(this.#record, null, 2)}\n`);
+    await replaceFile(path, `${JSON.stringify(this.#record, null, 2)}\n`, 0o600);
   }
 }
 
@@ -170,25 +171,6 @@ function derivedMac(nodeId: string, vni: number, family: Family): Mac {
 
 function vtepKey(vni: number, family: Family): string {
   return `${vni}/${family}`;
-}
-
-/** After a power cut the file holds either the old text or the new. */
-async function writeDurably(path: string, text: string): Promise<void> {
-  const temporary = `${path}.new`;
-  const file = await open(temporary, "w", 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-  const directory = await open(join(path, ".."), "r");
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }
 
 function nullIfAbsent(error: NodeJS.ErrnoException): null {

@@ -1,12 +1,13 @@
 /** The subnet.env file: read with distrust, written so that a reader never sees half of it. */
 
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { errorMessage } from "../ipam/errors.ts";
 import { mapFamilies, type PerFamily, Prefix } from "../ipam/ip.ts";
 import type { Logger } from "../ipam/log.ts";
 import type { NetworkConfig } from "../ipam/network-config.ts";
 import { formatSubnetEnv, parseSubnetEnv, type SubnetEnv } from "../ipam/subnet-env.ts";
+import { replaceFile } from "./durable-file.ts";
 
 /**
  * The subnets of the last run, null when there are none to go by: no file, one that is cut short, or one of
@@ -38,24 +39,8 @@ export async function readPreviousSubnets(
 export async function writeSubnetFile(path: string, env: SubnetEnv): Promise<boolean> {
   const text = formatSubnetEnv(env);
   if ((await readFile(path, "utf8").catch(() => null)) === text) return false;
-  const directory = dirname(path);
-  await mkdir(directory, { recursive: true, mode: 0o755 });
-  const temporary = `${path}.${process.pid}.new`;
-  const file = await open(temporary, "w", 0o644);
-  try {
-    await file.chmod(0o644);
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-  const handle = await open(directory, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+  await replaceFile(path, text, 0o644);
   return true;
 }
 

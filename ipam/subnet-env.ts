@@ -67,7 +67,8 @@ export function parseSubnetEnv(text: string): SubnetEnv {
   return { networks, subnets, mtuBytes, ipMasq };
 }
 
-function readAssignments(text: string): Map<string, string> {
+/** The `NAME=value` lines of a file that a shell could read; quotes around a value are dropped, the last of a name wins. */
+export function readAssignments(text: string): Map<string, string> {
   const values = new Map<string, string>();
   for (const line of text.split("\n")) {
     const match = /^\s*(?:export\s+)?([A-Z\d_]+)\s*=\s*(["']?)(.*?)\2\s*$/.exec(line);

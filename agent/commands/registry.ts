@@ -20,6 +20,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./status.ts")).status,
   },
   {
+    name: "docker-opts",
+    summary: "write subnet.env as options for dockerd, like mk-docker-opts.sh",
+    load: async () => (await import("./docker-opts.ts")).dockerOpts,
+  },
+  {
+    name: "demo",
+    summary: "a network of three hosts on this machine, made and removed before your eyes",
+    load: async () => (await import("./demo.ts")).demo,
+  },
+  {
     name: "version",
     summary: "print the version",
     load: async () => (await import("./version.ts")).version,

@@ -1,0 +1,78 @@
+/** Leases of hosts that do not exist, for a network with room for 65,536 of them. */
+
+import { execFileSync } from "node:child_process";
+import { Address, Prefix } from "../../../ipam/ip.ts";
+import { formatLeaseKey, formatLeaseValue } from "../../../ipam/lease-codec.ts";
+import { localMacFromSeed } from "../../../ipam/mac.ts";
+import { layoutOf } from "../../../ipam/stores/layout.ts";
+import type { TestNetns } from "../../support/netns.ts";
+
+/** 10.0.0.0/8 in /24s. */
+export const BENCH_NETWORK = JSON.stringify({
+  Network: "10.0.0.0/8",
+  SubnetLen: 24,
+  Backend: { Type: "vxlan" },
+});
+
+const FIRST_SUBNET = Address.parse("10.64.0.0");
+const FIRST_HOST = Address.parse("172.16.0.1");
+
+export interface BenchLease {
+  readonly key: string;
+  readonly value: string;
+}
+
+/** The lease of peer `index`, which is never the same as another index's. */
+export function benchLease(index: number): BenchLease {
+  const seed = Buffer.alloc(32);
+  seed.writeUInt32BE(index + 1, 1);
+  return {
+    key: formatLeaseKey({ 4: Prefix.of(FIRST_SUBNET.plus(index * 256), 24) }),
+    value: formatLeaseValue({
+      publicAddress: { 4: FIRST_HOST.plus(index) },
+      backendType: "vxlan",
+      backendData: { 4: { VNI: 1, VtepMAC: localMacFromSeed(seed) } },
+      nodeId: null,
+    }),
+  };
+}
+
+/** Most operations in one transaction that etcd takes by default (--max-txn-ops is 128). */
+const OPERATIONS_PER_TRANSACTION = 100;
+
+/** An etcd server and how to get there. */
+export interface BenchEtcd {
+  readonly netns: TestNetns;
+  readonly endpoint: string;
+}
+
+/** Writes the leases `from` ≤ index < `to` below `prefix`, without an expiry. */
+export function putBenchLeases(etcd: BenchEtcd, prefix: string, from: number, to: number): void {
+  const folder = layoutOf(prefix).subnets;
+  inTransactions(etcd, from, to, (index) => {
+    const { key, value } = benchLease(index);
+    return `put ${folder}${key} ${JSON.stringify(value)}`;
+  });
+}
+
+/** Deletes them again. */
+export function deleteBenchLeases(etcd: BenchEtcd, prefix: string, from: number, to: number): void {
+  const folder = layoutOf(prefix).subnets;
+  inTransactions(etcd, from, to, (index) => `del ${folder}${benchLease(index).key}`);
+}
+
+function inTransactions(
+  etcd: BenchEtcd,
+  from: number,
+  to: number,
+  operation: (index: number) => string,
+): void {
+  for (let first = from; first < to; first += OPERATIONS_PER_TRANSACTION) {
+    const count = Math.min(to - first, OPERATIONS_PER_TRANSACTION);
+    const lines = Array.from({ length: count }, (_, offset) => operation(first + offset));
+    const command = ["env", "ETCDCTL_API=3", "etcdctl", `--endpoints=${etcd.endpoint}`, "txn"];
+    // etcdctl reads three blocks: comparisons, what to do on success, what on failure.
+    const input = `\n${lines.join("\n")}\n\n\n`;
+    execFileSync("nsenter", [`--net=${etcd.netns.path}`, ...command], { input });
+  }
+}

@@ -21,6 +21,7 @@ export type LeaseState =
 
 export interface OwnLeaseOptions {
   readonly store: SubnetStore;
+  /** What the entry says now. */
   readonly attrs: LeaseAttrs;
   readonly ttlSeconds: number;
   /** flannel's subnet-lease-renew-margin: renew at the latest this long before the end. */
@@ -38,12 +39,16 @@ export class OwnLease {
   #entry: StoreEntry;
   #deadlineMs: number;
   #state: LeaseState = { state: "held" };
+  #attrs: LeaseAttrs;
+  /** Text of `#attrs` that the store does not have yet. */
+  #unpublished: string | null = null;
   #wake: (() => void) | null = null;
   renewals = 0;
 
   constructor(options: OwnLeaseOptions, entry: StoreEntry) {
     this.#options = options;
     this.#entry = entry;
+    this.#attrs = options.attrs;
     this.#failures = new FailureSeries(
       options.logger,
       "lease could not be renewed",
@@ -65,6 +70,13 @@ export class OwnLease {
     return this.#deadlineMs;
   }
 
+  /** Tells the other hosts other facts about this one, under the same subnet. */
+  publish(attrs: LeaseAttrs): void {
+    this.#attrs = attrs;
+    this.#unpublished = formatLeaseValue(attrs);
+    this.#wake?.();
+  }
+
   /** What the store says now stands under our key; null when the key is gone. */
   observe(entry: StoreEntry | null): void {
     if (entry !== null && (entry.revision <= this.#entry.revision || this.#isOurs(entry))) {
@@ -84,11 +96,13 @@ export class OwnLease {
     const backoff = new Backoff({ baseMs: 100, maxMs: 5000, random });
     while (!signal.aborted) {
       const isHeld = this.#state.state === "held" && this.#failures.count === 0;
-      await this.#nap(isHeld ? this.#renewDelayMs() : backoff.nextMs(), clock, signal);
+      const isUrgent = isHeld && this.#unpublished !== null;
+      if (!isUrgent) await this.#nap(isHeld ? this.#renewDelayMs() : backoff.nextMs(), clock, signal);
       if (signal.aborted) return;
       try {
-        if (this.#state.state === "held") await this.#renew(signal);
-        else await this.#regain(signal);
+        if (this.#state.state !== "held") await this.#regain(signal);
+        else if (this.#unpublished !== null) await this.#republish(this.#unpublished, signal);
+        else await this.#renew(signal);
         backoff.reset();
         this.#failures.succeeded();
       } catch (error) {
@@ -104,11 +118,19 @@ export class OwnLease {
     this.#deadlineMs = this.#deadlineFrom(this.#entry, seconds);
   }
 
+  async #republish(value: string, signal: AbortSignal): Promise<void> {
+    this.#entry = await this.#options.store.replace(this.#entry, value, null, signal);
+    if (this.#unpublished === value) this.#unpublished = null;
+    this.#options.logger.info("lease tells other hosts of the change here", { key: this.#entry.key, value });
+  }
+
   /** The same key again, if nobody else has it. */
   async #regain(signal: AbortSignal): Promise<void> {
-    const { store, attrs, ttlSeconds, logger } = this.#options;
+    const { store, ttlSeconds, logger } = this.#options;
+    const value = formatLeaseValue(this.#attrs);
     try {
-      this.#entry = await store.create(this.#entry.key, formatLeaseValue(attrs), ttlSeconds, signal);
+      this.#entry = await store.create(this.#entry.key, value, ttlSeconds, signal);
+      if (this.#unpublished === value) this.#unpublished = null;
     } catch (error) {
       if (!(error instanceof SubnetTakenError)) throw error;
       const { entries } = await store.list(signal);
@@ -151,7 +173,7 @@ export class OwnLease {
 
   #isOurs(entry: StoreEntry): boolean {
     try {
-      return parseLeaseValue(entry.value).nodeId === this.#options.attrs.nodeId;
+      return parseLeaseValue(entry.value).nodeId === this.#attrs.nodeId;
     } catch {
       return false;
     }

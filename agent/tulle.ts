@@ -4,7 +4,7 @@ import { runProgram } from "./commands/program.ts";
 import { openTerminal } from "./terminal/terminal.ts";
 
 const interrupted = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(signal, () => interrupted.abort(new Error(`stopped by ${signal}`)));
 }
 

@@ -11,7 +11,7 @@ import { setImmediate } from "node:timers/promises";
 import { systemClock } from "../../ipam/clock.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { Lab } from "../demo/lab.ts";
-import { isPrivileged, requireTools, runAgainPrivileged } from "../demo/privilege.ts";
+import { enteringCommand, isPrivileged, requireTools, runAgainPrivileged } from "../demo/privilege.ts";
 import { tellStory } from "../demo/story.ts";
 import { keepHint } from "../demo/view.ts";
 import type { CommandContext, CommandModule } from "./command.ts";
@@ -47,7 +47,7 @@ async function runDemo(options: DemoOptions, { out, signal, random, dateMs, exit
     const environment = { log: silentLogger, clock: systemClock, random, dateMs };
     await tellStory(lab, { out, signal, environment });
     if (options.keep) {
-      out.write(keepHint(lab, programs, out));
+      out.write(keepHint(lab, programs, enteringCommand(), out));
       if (!signal.aborted) await once(signal, "abort");
     }
   } catch (error) {

@@ -20,6 +20,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./status.ts")).status,
   },
   {
+    name: "net",
+    summary: "write, show or check the network configuration in the store",
+    load: async () => (await import("./net.ts")).net,
+  },
+  {
     name: "docker-opts",
     summary: "write subnet.env as options for dockerd, like mk-docker-opts.sh",
     load: async () => (await import("./docker-opts.ts")).dockerOpts,

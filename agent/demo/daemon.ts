@@ -1,7 +1,7 @@
 /**
  * tulled as a process on a host of the lab: started, asked, stopped and killed.
  *
- * Its log goes to a file, so that it may outlive the process that started it.
+ * It never outlives the process that started it.
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
@@ -50,8 +50,7 @@ export class Daemon {
     if (this.pid !== null) throw new Error("this daemon runs already");
     const [program = "", ...args] = [...this.#command, ...flags];
     const log = openSync(this.logFile, "a");
-    // A process group of its own: Ctrl-C reaches whoever started it, and they stop it.
-    this.#child = spawn(program, args, { stdio: ["ignore", log, log], detached: true });
+    this.#child = spawn(program, args, { stdio: ["ignore", log, log] });
     closeSync(log);
   }
 

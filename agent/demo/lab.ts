@@ -107,7 +107,11 @@ export class Host {
     this.stateDirectory = join(directory, "state");
     mkdirSync(this.runDirectory, { recursive: true });
     this.daemon = new Daemon({
-      command: this.enter(process.execPath, join(programs, "tulled"), `--state-dir=${this.stateDirectory}`),
+      command: this.enter(
+        // The kernel ends it when we are gone, whatever ended us (prctl(2), PR_SET_PDEATHSIG).
+        ...["setpriv", "--pdeathsig", "KILL"],
+        ...[process.execPath, join(programs, "tulled"), `--state-dir=${this.stateDirectory}`],
+      ),
       runDirectory: this.runDirectory,
       logFile: join(directory, "tulled.log"),
     });

@@ -1,0 +1,89 @@
+/** What the demo shows: its steps as they happen, who has which subnet, and who reaches whom. Measures nothing. */
+
+import { formatTable } from "../terminal/table.ts";
+import type { Terminal } from "../terminal/terminal.ts";
+import type { Container, Host, Lab } from "./lab.ts";
+import type { PingReport } from "./ping.ts";
+
+/** Wide enough for the longest title. */
+const TITLE_WIDTH = 60;
+
+/** Says what happens, then that it has happened and how long it took. */
+export async function showStep<T>(out: Terminal, title: string, step: () => T | Promise<T>): Promise<T> {
+  const startedMs = performance.now();
+  const end = (mark: string): void => {
+    const seconds = `${((performance.now() - startedMs) / 1000).toFixed(2)} s`;
+    out.write(
+      `${out.isInteractive ? "\r" : ""}  ${mark} ${title.padEnd(TITLE_WIDTH)} ${out.style("dim", seconds)}\n`,
+    );
+  };
+  if (out.isInteractive) out.write(`  ${out.style("dim", "…")} ${title}`);
+  try {
+    const result = await step();
+    end(out.style("green", "✔"));
+    return result;
+  } catch (error) {
+    end(out.style("red", "✘"));
+    throw error;
+  }
+}
+
+/** One line per host. */
+export function subnetTable(hosts: readonly Host[], out: Terminal): string {
+  const rows = hosts.map((host) => {
+    const { subnets, mtuBytes } = host.subnetEnv();
+    const subnet = subnets[4];
+    return [
+      out.style("bold", host.name),
+      host.address,
+      out.style("cyan", subnet === undefined ? "none" : `${subnet.address}/${subnet.length}`),
+      `${mtuBytes}`,
+      host.containers.map(({ address }) => address).join("  "),
+    ];
+  });
+  const columns = ["HOST", "ADDRESS", "SUBNET", "MTU", "CONTAINERS"].map((title) => ({ title }));
+  return formatTable(columns, rows, out);
+}
+
+/** Round trips from every container to every other, in milliseconds. */
+export function pingMatrix(
+  containers: readonly Container[],
+  reportOf: (from: Container, to: Container) => PingReport | null,
+  out: Terminal,
+): string {
+  const rows = containers.map((from) => [
+    out.style("bold", from.name),
+    ...containers.map((to) => cell(reportOf(from, to), out)),
+  ]);
+  const columns = containers.map(({ name }) => ({ title: name, align: "right" as const }));
+  return formatTable([{ title: "PING ms" }, ...columns], rows, out);
+}
+
+function cell(report: PingReport | null, out: Terminal): string {
+  if (report === null) return out.style("dim", "·");
+  if (report.lost.length > 0) return out.style("red", `${report.lost.length} lost`);
+  return out.style("green", median(report.roundTripMs).toFixed(3));
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((left, right) => left - right)[Math.floor(values.length / 2)] ?? 0;
+}
+
+/** How to look around in a lab that stays up, and how to end it. */
+export function keepHint(lab: Lab, programs: string, entering: string | null, out: Terminal): string {
+  const [host] = lab.hosts;
+  const [container] = host?.containers ?? [];
+  const target = lab.hosts.at(-1)?.containers[0];
+  if (host === undefined || container === undefined || target === undefined) return "";
+  const commands = [
+    ...(entering === null ? [] : [entering]),
+    `ip netns exec ${host.netns.name} ip route`,
+    `ip netns exec ${host.netns.name} ip -d link show flannel.1`,
+    `ip netns exec ${container.netns.name} ping -c 3 ${target.address}`,
+    `cat ${host.runDirectory}/flannel/subnet.env`,
+    `${programs}/tulle status --run-dir=${host.runDirectory}/tulle`,
+    `tail -f ${host.daemon.logFile}`,
+  ];
+  const lines = commands.map((command) => `  ${out.style("cyan", command)}\n`).join("");
+  return `\nIt stays up. Look around from another terminal:\n\n${lines}\nCtrl-C takes it down.\n`;
+}

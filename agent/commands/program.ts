@@ -8,6 +8,7 @@ import { Command, CommanderError } from "commander";
 import { type LoadedConfig, loadGiven } from "../config.ts";
 import { flagListing } from "../flag-help.ts";
 import { parseFlags } from "../flag-parser.ts";
+import type { FlagName } from "../flags.ts";
 import { VERSION } from "../version.ts";
 import type { CommandContext } from "./command.ts";
 import { splitDaemonFlags } from "./daemon-flags.ts";
@@ -58,15 +59,23 @@ async function runCommand(args: readonly string[], edges: ProgramEdges): Promise
         return (await config).config;
       },
     });
-    if (module.daemonFlags) {
-      command.addHelpText(
-        "after",
-        `\nAs for tulled, also by its variables and config file:\n${flagListing(module.daemonFlags)}`,
-      );
-    }
+    explainDaemonFlags(command, module.daemonFlags ?? []);
   }
   await program.parseAsync([...args.slice(0, 1), ...rest], { from: "user" });
   return exitCode;
+}
+
+/** The command lists them in its help; its subcommands only say where. */
+function explainDaemonFlags(command: Command, names: readonly FlagName[]): void {
+  if (names.length === 0) return;
+  const listing = flagListing(names);
+  command.addHelpText("after", `\nAs for tulled, also by its variables and config file:\n${listing}`);
+  for (const subcommand of command.commands) {
+    subcommand.addHelpText(
+      "after",
+      `\nIt takes the flags of tulled that "tulle ${command.name()} --help" lists.`,
+    );
+  }
 }
 
 function newProgram({ out, err }: ProgramEdges): Command {

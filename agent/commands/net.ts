@@ -1,0 +1,136 @@
+/**
+ * `tulle net`: the network configuration that all hosts share, in the store.
+ *
+ * What is written was checked first by the parser and the backend that the daemons use.
+ */
+
+import { readFile } from "node:fs/promises";
+import { text as readAll } from "node:stream/consumers";
+import { type Command, Option } from "commander";
+import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
+import type { NetworkConfig } from "../../ipam/network-config.ts";
+import type { ConfigEntry } from "../../ipam/store.ts";
+import { checkNetworkConfig, type NetworkOptions, networkConfigText } from "../network-config-text.ts";
+import { formatNetworkConfig } from "../terminal/network-view.ts";
+import type { CommandContext, CommandModule } from "./command.ts";
+import { STORE_FLAGS, withNetwork } from "./open-network.ts";
+
+interface InitOptions extends NetworkOptions {
+  readonly file?: string;
+  readonly force?: true;
+}
+
+export const net: CommandModule = {
+  daemonFlags: STORE_FLAGS,
+  define(command, context) {
+    defineInit(command.command("init"), context);
+    defineShow(command.command("show"), context);
+    defineValidate(command.command("validate"), context);
+  },
+};
+
+function defineInit(command: Command, context: CommandContext): void {
+  command
+    .description("check a network configuration and write it to the store")
+    .option("--network <cidr>", "range of the whole network, such as 10.2.0.0/16")
+    .option("--subnet-len <bits>", "length of each host's subnet (default: 24 where there is room)")
+    .option("--subnet-min <ip>", "first subnet to lease (default: the second of the range)")
+    .option("--subnet-max <ip>", "last subnet to lease (default: the last of the range)")
+    .option("--ipv6-network <cidr>", "the same for IPv6, which is then enabled")
+    .option("--ipv6-subnet-len <bits>", "length of each host's IPv6 subnet (default: 64 where there is room)")
+    .option("--ipv6-subnet-min <ip>", "first IPv6 subnet to lease")
+    .option("--ipv6-subnet-max <ip>", "last IPv6 subnet to lease")
+    .option("--nftables", "let the hosts use nftables where both firewalls are there")
+    .addOption(new Option("--backend <type>", "how packets travel between hosts").default("vxlan"))
+    .option("--vni <number>", "VXLAN: the network's identifier (default: 1)")
+    .option("--port <port>", "VXLAN: UDP port (default: 8472)")
+    .option("--mtu <bytes>", "MTU of the hosts' interfaces, if it must not be read from them")
+    .option("--direct-routing", "VXLAN: no tunnel between hosts of one link")
+    .option("--gbp", "VXLAN: group-based policy")
+    .option("--learning", "VXLAN: learn from received packets")
+    .option("--file <file>", "take this JSON instead of the options above; - is standard input")
+    .option("--force", "replace another configuration")
+    .addHelpText(
+      "after",
+      "\nRunning daemons go on with the configuration they started with until they are restarted.",
+    )
+    .action((options: InitOptions) => init(options, context));
+}
+
+function defineShow(command: Command, context: CommandContext): void {
+  command
+    .description("show the configuration and what follows from it")
+    .option("--json", "print the text in the store, unchanged")
+    .action(async (options: { readonly json?: true }) => {
+      const entry = await withNetwork(context, ({ store, signal }) => store.readConfig(signal));
+      const { text } = present(entry);
+      if (options.json) context.out.write(`${text.trimEnd()}\n`);
+      else context.out.write(formatNetworkConfig(checkNetworkConfig(text), context.out));
+    });
+}
+
+function defineValidate(command: Command, context: CommandContext): void {
+  command
+    .description("check a configuration as a daemon would")
+    .option("--file <file>", "check this file; - is standard input (default: what is in the store)")
+    .action(async ({ file }: { readonly file?: string }) => {
+      const text =
+        file === undefined
+          ? present(await withNetwork(context, ({ store, signal }) => store.readConfig(signal))).text
+          : await readText(file);
+      context.out.write(`valid: ${summaryOf(checkNetworkConfig(text))}\n`);
+    });
+}
+
+async function init(options: InitOptions, context: CommandContext): Promise<void> {
+  const text = await textToWrite(options);
+  const summary = summaryOf(checkNetworkConfig(text));
+  await withNetwork(context, async ({ store, signal }) => {
+    const before = await store.readConfig(signal);
+    if (before?.text === text) {
+      context.out.write(`unchanged: ${summary}\n`);
+      return;
+    }
+    if (before !== null && !options.force) throw alreadyThere(before, store.description);
+    await store.writeConfig(text, before, signal);
+    context.out.write(`written to ${store.description}: ${summary}\n`);
+  });
+}
+
+/** Options and a file together would leave open which of them is meant. */
+async function textToWrite({ file, force: _, ...options }: InitOptions): Promise<string> {
+  if (file === undefined) return networkConfigText(options);
+  const { backend, ...given } = options;
+  const other = Object.keys(given)[0] ?? (backend === "vxlan" ? undefined : "backend");
+  if (other === undefined) return (await readText(file)).trim();
+  const flag = other.replace(/[A-Z]|6(?=[A-Z])/g, (part) => (part === "6" ? "6" : `-${part.toLowerCase()}`));
+  throw new ConfigError(`--file ${file} and --${flag} exclude each other: write all of it into the file`);
+}
+
+async function readText(file: string): Promise<string> {
+  if (file === "-") return await readAll(process.stdin);
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw new ConfigError(`--file ${file} cannot be read: ${errorMessage(error)}`, { cause: error });
+  }
+}
+
+function summaryOf({ families, backend }: NetworkConfig): string {
+  const ranges = Object.values(families).map(
+    ({ network, subnetLength }) => `${network} in subnets of /${subnetLength}`,
+  );
+  return `${ranges.join(" and ")} over ${backend.type}`;
+}
+
+function present(entry: ConfigEntry | null): ConfigEntry {
+  if (entry !== null) return entry;
+  throw new ConfigError('the store holds no network configuration: write one with "tulle net init"');
+}
+
+function alreadyThere({ text }: ConfigEntry, description: string): ConflictError {
+  const shown = text.length <= 200 ? text : `${text.slice(0, 200)}…`;
+  return new ConflictError(
+    `${description} has another configuration already, ${shown}; --force replaces it, and each daemon follows at its next start`,
+  );
+}

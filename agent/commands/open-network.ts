@@ -1,0 +1,71 @@
+/**
+ * The store for a command: opened by tulled's own flags, asked with a deadline, closed in any case.
+ *
+ * A command must not hang: what does not answer in time is an error that names the store.
+ */
+
+import { systemClock } from "../../ipam/clock.ts";
+import { TulleError } from "../../ipam/errors.ts";
+import type { LogFields, Logger } from "../../ipam/log.ts";
+import type { SubnetStore } from "../../ipam/store.ts";
+import { FLAG_NAMES, type FlagName, flagOf } from "../flags.ts";
+import { openConfiguredStore } from "../open-store.ts";
+import type { Terminal } from "../terminal/terminal.ts";
+import type { CommandContext } from "./command.ts";
+
+/** The flags that say where the leases are. */
+export const STORE_FLAGS: readonly FlagName[] = FLAG_NAMES.filter(
+  (name) => name === "config" || ["Lease store", "etcd", "Consul"].includes(flagOf(name).group),
+);
+
+const ANSWER_WITHIN_MS = 10_000;
+
+export interface OpenNetwork {
+  readonly store: SubnetStore;
+  /** Fires when the store takes too long, or the person interrupts. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Opens the store, does the work and closes the store. Throws what the work throws, and TULLE_STORE_UNREACHABLE
+ * when it takes too long.
+ */
+export async function withNetwork<T>(
+  context: CommandContext,
+  work: (network: OpenNetwork) => Promise<T>,
+): Promise<T> {
+  const { store: settings } = await context.config();
+  const { random, dateMs, err } = context;
+  const connection = await openConfiguredStore(settings, {
+    log: warningsTo(err),
+    clock: systemClock,
+    random,
+    dateMs,
+  });
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(noAnswer(connection.description)), ANSWER_WITHIN_MS);
+  try {
+    const store = connection.network(settings.prefix);
+    return await work({ store, signal: AbortSignal.any([context.signal, late.signal]) });
+  } finally {
+    clearTimeout(timer);
+    await connection.close();
+  }
+}
+
+function noAnswer(description: string): TulleError {
+  return new TulleError(
+    "TULLE_STORE_UNREACHABLE",
+    `${description} did not answer within ${ANSWER_WITHIN_MS / 1000} s; check --store and its flags, the network and the server`,
+    { retryable: true },
+  );
+}
+
+/** What a daemon would log, a command says only when it matters. */
+function warningsTo(err: Terminal): Logger {
+  const say = (message: string, fields: LogFields = {}): void => {
+    const known = Object.entries(fields).map(([name, value]) => `${name}=${String(value)}`);
+    err.write(`tulle: ${[message, ...known].join(" ")}\n`);
+  };
+  return { debug() {}, info() {}, warn: say, error: say };
+}

@@ -1,0 +1,37 @@
+/** What a network configuration looks like to a person. Pure text. */
+
+import { ADDRESS_BITS } from "../../ipam/ip.ts";
+import type { FamilyNetwork, NetworkConfig } from "../../ipam/network-config.ts";
+import { formatFields } from "./table.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** The ranges, how many hosts they have room for, and the backend with its options. */
+export function formatNetworkConfig(config: NetworkConfig, terminal: Terminal): string {
+  const { backend, enableNftables, families } = config;
+  const options = Object.entries(backend.options).map(([key, value]) => `${key} ${JSON.stringify(value)}`);
+  return formatFields(
+    [
+      ...Object.values(families).flatMap(familyFields),
+      [
+        "backend",
+        [backend.isExplicit ? backend.type : `${backend.type} (none is named)`, ...options].join(", "),
+      ],
+      ...(enableNftables ? ([["firewall", "nftables where both are there"]] as const) : []),
+    ],
+    terminal,
+  );
+}
+
+function familyFields({
+  network,
+  subnetLength,
+  subnetMin,
+  subnetMax,
+}: FamilyNetwork): (readonly [string, string])[] {
+  const hostBits = BigInt(ADDRESS_BITS[network.family] - subnetLength);
+  const count = ((subnetMax.value - subnetMin.value) >> hostBits) + 1n;
+  return [
+    ["network", network.toString()],
+    ["subnets", `/${subnetLength}, ${count} from ${subnetMin} to ${subnetMax}`],
+  ];
+}

@@ -12,6 +12,7 @@ export interface EtcdEndpoint {
   readonly authority: string;
   /** Without brackets. */
   readonly host: string;
+  readonly port: number;
   readonly isTls: boolean;
 }
 
@@ -48,5 +49,5 @@ function parseEndpoint(text: string, hasTlsFiles: boolean): EtcdEndpoint {
   }
   const port = /:(\d+)$/.exec(rest)?.[1] ?? "2379";
   const host = url.hostname.replace(/^\[|\]$/g, "");
-  return { authority: `${url.hostname}:${port}`, host, isTls: protocol === "https" };
+  return { authority: `${url.hostname}:${port}`, host, port: Number(port), isTls: protocol === "https" };
 }

@@ -21,6 +21,18 @@ export const GrpcStatus = {
   Unauthenticated: 16,
 } as const;
 
+/** A failure that we find ourselves, in gRPC's form. */
+export class UnavailableError extends Error {
+  readonly code = GrpcStatus.Unavailable;
+
+  constructor(text: string) {
+    super(`14 UNAVAILABLE: ${text}`);
+  }
+}
+
+/** The request has not left this host. */
+export class NeverSentError extends UnavailableError {}
+
 /** The first that matches `<status> <text>` counts. */
 const FAILURES: readonly Failure[] = [
   ...tlsFailures("etcd"),
@@ -55,8 +67,8 @@ const FAILURES: readonly Failure[] = [
 /** The StoreError for what a call to `endpoints` threw. */
 export function etcdError(endpoints: string, operation: string, error: unknown): TulleError {
   if (error instanceof TulleError) return error;
-  const text = errorMessage(error);
-  const failure = FAILURES.find(({ pattern }) => pattern.test(text));
+  const text = oneLine(errorMessage(error));
+  const failure = failureOf(error);
   return new StoreError(
     `etcd ${operation} at ${endpoints} failed: ${text}: ${failure?.remedy ?? "see etcd's log"}`,
     {
@@ -68,6 +80,24 @@ export function etcdError(endpoints: string, operation: string, error: unknown):
   );
 }
 
+/** Of one failure per endpoint the one to report: a server that answers wrongly says more than one that is down. */
+export function mostTelling(failures: readonly unknown[]): unknown {
+  return failures.find((error) => failureOf(error)?.code !== "TULLE_STORE_UNREACHABLE") ?? failures.at(-1);
+}
+
+function failureOf(error: unknown): Failure | undefined {
+  const text = oneLine(errorMessage(error));
+  return FAILURES.find(({ pattern }) => pattern.test(text));
+}
+
+/** gRPC's texts end in a note that is mostly empty, OpenSSL's in a line feed. */
+function oneLine(text: string): string {
+  return text
+    .replace(/\s*Resolution note:\s*$/, "")
+    .replaceAll(/\s+/g, " ")
+    .trim();
+}
+
 /** gRPC's status of an error, null when it has none. */
 export function grpcStatus(error: unknown): number | null {
   const code = error instanceof Error && "code" in error ? error.code : null;
@@ -76,8 +106,11 @@ export function grpcStatus(error: unknown): number | null {
 
 /** True when the server cannot have seen the request: it is safe to send it elsewhere, even a write. */
 export function wasNeverSent(error: unknown): boolean {
-  return /No connection established|Name resolution failed|Channel has been shut down/.test(
-    errorMessage(error),
+  return (
+    error instanceof NeverSentError ||
+    /No connection established|Name resolution failed|Channel has been shut down|Channel closed before call/.test(
+      errorMessage(error),
+    )
   );
 }
 
@@ -95,7 +128,12 @@ export function isEndpointFailure(error: unknown): boolean {
 
 /** True when a new token may help: it expired, the server restarted, or the users changed. */
 export function isStaleToken(error: unknown): boolean {
-  return /invalid auth token|revision of auth store is old/.test(errorMessage(error));
+  return /invalid auth token|revision of auth store is old|user name is empty/.test(errorMessage(error));
+}
+
+/** True when the history that was asked for is compacted, or has never been. */
+export function isHistoryGone(error: unknown): boolean {
+  return /required revision (has been compacted|is a future revision)/.test(errorMessage(error));
 }
 
 /** True when etcd says that the store lease is gone. */

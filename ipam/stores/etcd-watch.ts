@@ -1,63 +1,116 @@
 /**
- * One watch stream of etcd over the leases and the configuration of a network.
+ * A listing of a network in etcd and what changed since, for as long as one watch stream holds.
  *
- * Ends with an error whenever it cannot promise completeness; who calls it resumes or lists again.
+ * Ends with an error whenever it cannot promise completeness. Called again with the same history it goes on after
+ * what it has told, or lists anew when that is not possible.
  */
 
 import type * as Rpc from "etcd3/lib/rpc.js";
 import { StoreError } from "../errors.ts";
-import type { StoreChange } from "../store.ts";
+import type { StoreChange, StoreMessage } from "../store.ts";
 import type { EtcdClient } from "./etcd-client.ts";
-import { etcdError } from "./etcd-errors.ts";
+import { etcdError, UnavailableError } from "./etcd-errors.ts";
+import { EtcdHistory, isDelete } from "./etcd-history.ts";
+import { listNetwork } from "./etcd-listing.ts";
 import { entryOf, rangeEnd } from "./etcd-wire.ts";
 import type { Layout } from "./layout.ts";
-import type { StoreEnvironment } from "./options.ts";
 
-/** A server that says nothing for this long is asked for a sign of life, and left when as long again passes. */
-const SILENCE_MS = 10_000;
+/** A server that says nothing for this long is asked for a sign of life. */
+const SILENCE_MS = 5_000;
 
-export interface WatchBatch {
-  readonly revision: bigint;
-  readonly changes: readonly StoreChange[];
-}
+/** It is left when it has not answered after as long again. */
+const ANSWER_MS = 3_000;
 
-/** History before our revision is gone, or the store went back in time: only a new listing helps. */
-export class HistoryLostError extends StoreError {}
+type WatchStream = Rpc.IDuplexStream<Rpc.IWatchRequest, Rpc.IWatchResponse>;
 
-/** Yields what happened after `revision`, transaction by transaction. */
-export async function* watchAfter(
-  client: EtcdClient,
-  layout: Layout,
-  revision: bigint,
-  environment: StoreEnvironment,
-  signal: AbortSignal,
-): AsyncGenerator<WatchBatch> {
-  const stream = await client.stream<Rpc.IWatchRequest, Rpc.IWatchResponse>("Watch", "watch");
-  const responses = receive(stream, client, signal);
-  const watchdog = startWatchdog(stream, responses, environment, signal);
-  try {
-    const start_revision = String(revision + 1n);
-    const subnets = Buffer.from(layout.subnets);
-    stream.write({ create_request: { key: subnets, range_end: rangeEnd(subnets), start_revision } });
-    stream.write({ create_request: { key: Buffer.from(layout.config), start_revision } });
-    while (true) {
-      const response = await responses.next();
-      watchdog.heard();
-      checkResponse(response, revision);
-      const changes = response.events.map((event) => changeOf(event, layout));
-      const last = response.events.at(-1);
-      if (last) yield { revision: BigInt(last.kv.mod_revision), changes };
+/** The history goes on differently from what we saw of it: only a new listing helps. */
+class HistoryLostError extends StoreError {}
+
+/** Follows one network, try after try. */
+export class EtcdFollower {
+  readonly #client: EtcdClient;
+  readonly #layout: Layout;
+  #history: EtcdHistory | null = null;
+
+  constructor(client: EtcdClient, layout: Layout) {
+    this.#client = client;
+    this.#layout = layout;
+  }
+
+  /** One try. `alive` is called once the stream stands. */
+  async *follow(alive: () => void, signal: AbortSignal): AsyncGenerator<StoreMessage> {
+    if (this.#history !== null && !(await this.#history.isStillTrue(this.#client, signal))) {
+      this.#history = null;
     }
-  } finally {
-    watchdog.stop();
-    stream.cancel();
+    if (this.#history === null) {
+      const listing = await listNetwork(this.#client, this.#layout, signal);
+      this.#history = new EtcdHistory(this.#layout, listing);
+      yield { type: "list", ...listing };
+    }
+    try {
+      yield* this.#changes(this.#history, alive, signal);
+    } catch (error) {
+      if (error instanceof HistoryLostError) this.#history = null;
+      throw error;
+    }
+  }
+
+  /**
+   * One watch over everything from the configuration to the last lease, for a single order of events: of two
+   * watches one may run ahead, and what the other has not yet told would be lost at a resumption.
+   */
+  async *#changes(
+    history: EtcdHistory,
+    alive: () => void,
+    signal: AbortSignal,
+  ): AsyncGenerator<StoreMessage> {
+    const { stream, leave } = await this.#client.watch(signal);
+    const responses = new Responses(stream, signal);
+    try {
+      const key = Buffer.from(this.#layout.config);
+      const range_end = rangeEnd(Buffer.from(this.#layout.subnets));
+      stream.write({
+        create_request: { key, range_end, start_revision: String(history.revision + 1n) },
+      });
+      while (true) {
+        const response = await responses.next();
+        checkResponse(response, history.revision);
+        if (response.created) alive();
+        for (const event of response.events) history.add(event);
+        const changes = response.events.flatMap((event) => this.#changeOf(event));
+        if (changes.length > 0) yield { type: "changes", revision: history.revision, changes };
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof HistoryLostError)) leave();
+      throw etcdError(this.#client.description, "Watch.watch", error);
+    } finally {
+      responses.stop();
+      stream.cancel();
+    }
+  }
+
+  /** Nothing for the keys between configuration and leases, which are not ours. */
+  #changeOf(event: Rpc.IEvent): StoreChange[] {
+    const { kv } = event;
+    const key = kv.key.toString();
+    const revision = BigInt(kv.mod_revision);
+    const isDeletion = isDelete(event);
+    if (key === this.#layout.config) {
+      return [{ type: "config", value: isDeletion ? null : kv.value.toString(), revision }];
+    }
+    const folder = this.#layout.subnets;
+    if (!key.startsWith(folder)) return [];
+    return isDeletion
+      ? [{ type: "delete", key: key.slice(folder.length), revision }]
+      : [{ type: "put", entry: entryOf(kv, folder) }];
   }
 }
 
 function checkResponse(response: Rpc.IWatchResponse, revision: bigint): void {
   if (response.canceled || response.compact_revision !== "0") {
     const reason = response.cancel_reason || `history before ${response.compact_revision} is compacted`;
-    throw new HistoryLostError(`etcd ended the watch: ${reason}`, { retryable: true });
+    throw new HistoryLostError(`etcd ended the watch: ${reason}: listing again`, { retryable: true });
   }
   if (response.created && BigInt(response.header.revision) < revision) {
     throw new HistoryLostError(
@@ -67,87 +120,68 @@ function checkResponse(response: Rpc.IWatchResponse, revision: bigint): void {
   }
 }
 
-function changeOf(event: Rpc.IEvent, layout: Layout): StoreChange {
-  const key = event.kv.key.toString();
-  const revision = BigInt(event.kv.mod_revision);
-  const isPut = event.type === "Put" || String(event.type) === "PUT";
-  if (key === layout.config)
-    return { type: "config", value: isPut ? event.kv.value.toString() : null, revision };
-  const name = key.slice(layout.subnets.length);
-  return isPut
-    ? { type: "put", entry: entryOf(event.kv, layout.subnets) }
-    : { type: "delete", key: name, revision };
-}
+/** The stream's events as a queue to await, with a watchdog: a hung server closes nothing. */
+class Responses {
+  readonly #stream: WatchStream;
+  readonly #signal: AbortSignal;
+  readonly #queue: Rpc.IWatchResponse[] = [];
+  readonly #onAbort = () => this.#fail(this.#signal.reason);
+  #failure: { readonly error: unknown } | null = null;
+  #wake = () => {};
+  #timer: NodeJS.Timeout | null = null;
 
-interface Responses {
-  next(): Promise<Rpc.IWatchResponse>;
-  fail(error: unknown): void;
-}
+  constructor(stream: WatchStream, signal: AbortSignal) {
+    this.#stream = stream;
+    this.#signal = signal;
+    stream.on("data", (response) => {
+      this.#expectWord();
+      this.#queue.push(response);
+      this.#wake();
+    });
+    stream.on("error", (error) => this.#fail(error));
+    stream.on("end", () => this.#fail(new UnavailableError("the server closed the stream")));
+    signal.addEventListener("abort", this.#onAbort, { once: true });
+    this.#expectAnswer();
+  }
 
-/** Turns the stream's events into a queue to await. */
-function receive(
-  stream: Rpc.IResponseStream<Rpc.IWatchResponse>,
-  client: EtcdClient,
-  signal: AbortSignal,
-): Responses {
-  const queue: Rpc.IWatchResponse[] = [];
-  let failure: { readonly error: unknown } | null = null;
-  let wake = () => {};
-  const fail = (error: unknown) => {
-    failure ??= { error };
-    wake();
-  };
-  stream.on("data", (response) => {
-    queue.push(response);
-    wake();
-  });
-  stream.on("error", (error) => {
-    if (!signal.aborted) client.moveOn();
-    fail(etcdError(client.description, "watch", error));
-  });
-  stream.on("end", () => fail(new StoreError("etcd closed the watch stream", { retryable: true })));
-  signal.addEventListener("abort", () => fail(signal.reason), { once: true });
-  const next = async (): Promise<Rpc.IWatchResponse> => {
+  /** The next response. Rejects with what ended the stream, after what came before that. */
+  async next(): Promise<Rpc.IWatchResponse> {
     while (true) {
-      const response = queue.shift();
+      const response = this.#queue.shift();
       if (response) return response;
-      if (failure) throw failure.error;
+      if (this.#failure) throw this.#failure.error;
       await new Promise<void>((resolve) => {
-        wake = resolve;
+        this.#wake = resolve;
       });
     }
-  };
-  return { next, fail };
-}
+  }
 
-/** A hung server closes nothing: silence is answered with a question, and a second silence ends the stream. */
-function startWatchdog(
-  stream: Rpc.IRequestStream<Rpc.IWatchRequest>,
-  responses: Responses,
-  environment: StoreEnvironment,
-  signal: AbortSignal,
-): { heard(): void; stop(): void } {
-  let isAsked = false;
-  const timer = setInterval(() => {
-    if (signal.aborted) return;
-    if (isAsked) {
-      environment.log.debug("etcd watch is silent, dialling again");
-      responses.fail(
-        new StoreError("etcd does not answer on the watch: timed out", {
-          code: "TULLE_STORE_UNREACHABLE",
-          retryable: true,
-        }),
-      );
-      return;
-    }
-    isAsked = true;
-    stream.write({ progress_request: {} });
-  }, SILENCE_MS);
-  return {
-    heard: () => {
-      isAsked = false;
-      timer.refresh();
-    },
-    stop: () => clearInterval(timer),
-  };
+  stop(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#signal.removeEventListener("abort", this.#onAbort);
+    this.#failure ??= { error: new UnavailableError("the stream was left") };
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.stop();
+    this.#wake();
+  }
+
+  #expectWord(): void {
+    this.#within(SILENCE_MS, () => {
+      this.#stream.write({ progress_request: {} });
+      this.#expectAnswer();
+    });
+  }
+
+  #expectAnswer(): void {
+    this.#within(ANSWER_MS, () => this.#fail(new UnavailableError("the watch stream is silent: timed out")));
+  }
+
+  #within(delayMs: number, action: () => void): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = this.#failure ? null : setTimeout(action, delayMs);
+  }
 }

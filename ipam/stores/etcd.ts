@@ -5,8 +5,8 @@
  * affair.
  */
 
-import type * as Rpc from "etcd3/lib/rpc.js";
 import type { LeaseKey } from "../lease.ts";
+import { errorFields } from "../log.ts";
 import type {
   ConfigEntry,
   StoreConnection,
@@ -17,15 +17,18 @@ import type {
 } from "../store.ts";
 import { changedMeanwhile, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
 import { EtcdClient } from "./etcd-client.ts";
-import { etcdError, isLeaseNotFound } from "./etcd-errors.ts";
-import { HistoryLostError, watchAfter } from "./etcd-watch.ts";
+import { listFolder, listNetwork } from "./etcd-listing.ts";
+import { EtcdFollower } from "./etcd-watch.ts";
 import { entryOf, rangeOf, unchangedSince } from "./etcd-wire.ts";
 import { healedWatch } from "./healed-watch.ts";
 import { type Layout, layoutOf, recordKey, warnAboutMissingSlash } from "./layout.ts";
 import type { EtcdOptions, StoreEnvironment } from "./options.ts";
+import { untilAccepting } from "./tcp-probe.ts";
 
-const KEEP_ALIVE_DEADLINE_MS = 5_000;
 const NO_LEASE = "0";
+
+/** Giving a store lease back is a courtesy: it runs out by itself. */
+const REVOKE_DEADLINE_MS = 2_000;
 
 /** Opens a connection that dials at the first call. ConfigError for unusable endpoints. */
 export function openEtcdStore(options: EtcdOptions, environment: StoreEnvironment): StoreConnection {
@@ -57,52 +60,24 @@ class EtcdStore implements SubnetStore {
   }
 
   async list(signal: AbortSignal): Promise<StoreListing> {
-    const success = [
-      { request_range: rangeOf(this.#layout.subnets) },
-      { request_range: { key: Buffer.from(this.#layout.config) } },
-    ];
-    const answer = await this.#client.call("KV", "txn", { success }, signal);
-    const [subnets, config] = answer.responses.map((response) => response.response_range.kvs);
-    return {
-      revision: BigInt(answer.header.revision),
-      entries: (subnets ?? []).map((kv) => entryOf(kv, this.#layout.subnets)),
-      config: config?.[0]?.value.toString() ?? null,
-    };
+    return await listNetwork(this.#client, this.#layout, signal);
   }
 
   async listCreatedAfter(revision: bigint, signal: AbortSignal): Promise<readonly StoreEntry[]> {
     const min_create_revision = String(revision + 1n);
     const request = { ...rangeOf(this.#layout.subnets), min_create_revision };
-    const answer = await this.#client.call("KV", "range", request, signal);
+    const answer = await this.#client.read("KV", "range", request, signal);
     return answer.kvs.map((kv) => entryOf(kv, this.#layout.subnets));
   }
 
   watch(signal: AbortSignal): AsyncIterable<StoreMessage> {
-    let revision: bigint | null = null;
-    const store = this;
-    async function* follow(): AsyncGenerator<StoreMessage> {
-      if (revision === null) {
-        const listing = await store.list(signal);
-        revision = listing.revision;
-        yield { type: "list", ...listing };
-      }
-      try {
-        for await (const batch of watchAfter(
-          store.#client,
-          store.#layout,
-          revision,
-          store.#environment,
-          signal,
-        )) {
-          revision = batch.revision;
-          yield { type: "changes", ...batch };
-        }
-      } catch (error) {
-        if (error instanceof HistoryLostError) revision = null;
-        throw error;
-      }
-    }
-    return healedWatch(follow, { ...this.#environment, description: this.description }, signal);
+    const follower = new EtcdFollower(this.#client, this.#layout);
+    const wake = (over: AbortSignal) => untilAccepting(this.#client.endpoints, this.#environment, over);
+    return healedWatch(
+      (alive) => follower.follow(alive, signal),
+      { ...this.#environment, description: this.description, wake },
+      signal,
+    );
   }
 
   async create(key: LeaseKey, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {
@@ -131,7 +106,7 @@ class EtcdStore implements SubnetStore {
 
   async keepAlive(entry: StoreEntry, signal: AbortSignal): Promise<number> {
     if (entry.storeLeaseId === null) return Number.POSITIVE_INFINITY;
-    const ttlSeconds = await this.#keepLease(entry.storeLeaseId, signal);
+    const ttlSeconds = await this.#client.keepLease(entry.storeLeaseId, signal);
     if (ttlSeconds <= 0) throw leaseGone(entry.key);
     return ttlSeconds;
   }
@@ -153,8 +128,8 @@ class EtcdStore implements SubnetStore {
   }
 
   async listRecords(folder: string, signal: AbortSignal): Promise<readonly StoreEntry[]> {
-    const answer = await this.#client.call("KV", "range", rangeOf(this.#layout.records + folder), signal);
-    return answer.kvs.map((kv) => entryOf(kv, this.#layout.records));
+    const kvs = await listFolder(this.#client, this.#layout.records + folder, signal);
+    return kvs.map((kv) => entryOf(kv, this.#layout.records));
   }
 
   async readRecord(name: string, signal: AbortSignal): Promise<StoreEntry | null> {
@@ -179,7 +154,7 @@ class EtcdStore implements SubnetStore {
   }
 
   async #get(folder: string, name: string, signal: AbortSignal): Promise<StoreEntry | null> {
-    const answer = await this.#client.call("KV", "range", { key: Buffer.from(folder + name) }, signal);
+    const answer = await this.#client.read("KV", "range", { key: Buffer.from(folder + name) }, signal);
     const kv = answer.kvs[0];
     return kv ? entryOf(kv, folder) : null;
   }
@@ -208,7 +183,7 @@ class EtcdStore implements SubnetStore {
     const key = folder + name;
     const request_put = { key: Buffer.from(key), value: Buffer.from(value), ...lease };
     const request = { compare: [unchangedSince(key, revision)], success: [{ request_put }] };
-    const answer = await this.#client.call("KV", "txn", request, signal);
+    const answer = await this.#client.write("KV", "txn", request, signal);
     if (!answer.succeeded) return null;
     const written = BigInt(answer.header.revision);
     const storeLeaseId = "lease" in lease && lease.lease !== NO_LEASE ? lease.lease : null;
@@ -223,51 +198,28 @@ class EtcdStore implements SubnetStore {
       success: [{ request_delete_range: { key: bytes } }],
       failure: [{ request_range: { key: bytes, keys_only: true } }],
     };
-    const answer = await this.#client.call("KV", "txn", request, signal);
+    const answer = await this.#client.write("KV", "txn", request, signal);
     return answer.succeeded || answer.responses[0]?.response_range.kvs.length === 0;
   }
 
   /** Grants a store lease for `use` and gives it back when `use` fails, so that none is leaked. */
   async #withLease<T>(ttlSeconds: number, signal: AbortSignal, use: (id: string) => Promise<T>): Promise<T> {
     if (ttlSeconds === Number.POSITIVE_INFINITY) return await use(NO_LEASE);
-    const { ID } = await this.#client.call("Lease", "leaseGrant", { TTL: Math.ceil(ttlSeconds) }, signal);
+    const { ID } = await this.#client.write("Lease", "leaseGrant", { TTL: Math.ceil(ttlSeconds) }, signal);
     try {
       return await use(ID);
     } catch (error) {
-      await this.#client.call("Lease", "leaseRevoke", { ID }, signal).catch((failure: unknown) => {
-        this.#environment.log.debug("etcd lease stays until it runs out", {
-          lease: ID,
-          cause: String(failure),
-        });
-      });
+      await this.#giveBack(ID);
       throw error;
     }
   }
 
-  async #keepLease(ID: string, signal: AbortSignal): Promise<number> {
-    type Stream = [Rpc.ILeaseKeepAliveRequest, Rpc.ILeaseKeepAliveResponse];
-    const stream = await this.#client.stream<Stream[0], Stream[1]>(
-      "Lease",
-      "leaseKeepAlive",
-      KEEP_ALIVE_DEADLINE_MS,
-    );
-    const cancel = () => stream.cancel();
-    signal.addEventListener("abort", cancel, { once: true });
+  /** Revokes a store lease that holds nothing any more; on failure it runs out by itself. */
+  async #giveBack(ID: string): Promise<void> {
     try {
-      return await new Promise<number>((resolve, reject) => {
-        stream.on("data", (answer) => resolve(Number(answer.TTL)));
-        stream.on("error", reject);
-        stream.on("end", () => resolve(0));
-        stream.write({ ID });
-      });
+      await this.#client.write("Lease", "leaseRevoke", { ID }, AbortSignal.timeout(REVOKE_DEADLINE_MS));
     } catch (error) {
-      signal.throwIfAborted();
-      if (isLeaseNotFound(error)) return 0;
-      this.#client.moveOn();
-      throw etcdError(this.#client.description, "Lease.leaseKeepAlive", error);
-    } finally {
-      signal.removeEventListener("abort", cancel);
-      stream.cancel();
+      this.#environment.log.debug("etcd lease stays until it runs out", { lease: ID, ...errorFields(error) });
     }
   }
 }

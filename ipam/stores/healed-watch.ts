@@ -5,14 +5,20 @@
  * How a try resumes or lists again is the store's affair.
  */
 
-import { Backoff } from "../clock.ts";
+import { Backoff, type Clock } from "../clock.ts";
 import { FailureSeries } from "../log.ts";
 import type { StoreMessage } from "../store.ts";
 import type { StoreEnvironment } from "./options.ts";
 
-/** Delays between tries: short enough for a blip, long enough for a night. */
+/** Time from the beginning of one try to the next: short enough for a blip, long enough for a night. */
 const BACKOFF_BASE_MS = 100;
 const BACKOFF_MAX_MS = 5_000;
+
+/** Between two tries, however long the first one took. */
+const PAUSE_MS = 50;
+
+/** A try that stands this long has succeeded; one that fails earlier goes on with the series of failures. */
+const STEADY_MS = 1_000;
 
 export interface HealedWatchOptions extends StoreEnvironment {
   /** The store, for the log. */
@@ -21,9 +27,12 @@ export interface HealedWatchOptions extends StoreEnvironment {
   readonly wake?: (signal: AbortSignal) => Promise<void>;
 }
 
-/** Yields what `follow` yields and calls it again whenever it fails or ends. Returns when the signal fires. */
+/**
+ * Yields what `follow` yields and calls it again whenever it fails or ends. Returns when the signal fires.
+ * `follow` calls `alive` when it works though it has nothing to yield; a message says so too.
+ */
 export async function* healedWatch(
-  follow: () => AsyncIterable<StoreMessage>,
+  follow: (alive: () => void) => AsyncIterable<StoreMessage>,
   options: HealedWatchOptions,
   signal: AbortSignal,
 ): AsyncGenerator<StoreMessage> {
@@ -34,32 +43,60 @@ export async function* healedWatch(
     "lease store watch failed, trying again",
     "lease store watch works again",
   );
+  const onSteady = () => {
+    backoff.reset();
+    series.succeeded({ store: description });
+  };
   while (!signal.aborted) {
+    const startedMs = clock.monotonicMs();
+    const steadiness = watchSteadiness(clock, onSteady, signal);
     try {
-      for await (const message of follow()) {
-        backoff.reset();
-        series.succeeded({ store: description });
+      for await (const message of follow(steadiness.alive)) {
+        steadiness.alive();
         yield message;
       }
     } catch (error) {
       if (signal.aborted) return;
       series.failed(error, { store: description });
+    } finally {
+      steadiness.stop();
     }
-    await waitForTry(clock.sleep, backoff.nextMs(), wake, signal);
+    const spentMs = clock.monotonicMs() - startedMs;
+    await waitForTry(clock, Math.max(PAUSE_MS, backoff.nextMs() - spentMs), wake, signal);
   }
+}
+
+/** Calls `onSteady` once a try has been alive for long enough. */
+function watchSteadiness(
+  clock: Clock,
+  onSteady: () => void,
+  signal: AbortSignal,
+): { alive(): void; stop(): void } {
+  const over = new AbortController();
+  const either = AbortSignal.any([signal, over.signal]);
+  let isAlive = false;
+  return {
+    alive: () => {
+      if (isAlive) return;
+      isAlive = true;
+      clock.sleep(STEADY_MS, either).then(onSteady, ignoreAbort(either));
+    },
+    stop: () => over.abort(),
+  };
 }
 
 /** Waits for the delay, the wake-up or the end of everything, whichever comes first. */
 async function waitForTry(
-  sleep: StoreEnvironment["clock"]["sleep"],
+  clock: Clock,
   delayMs: number,
   wake: HealedWatchOptions["wake"],
   signal: AbortSignal,
 ): Promise<void> {
   const over = new AbortController();
   const either = AbortSignal.any([signal, over.signal]);
-  const waits = [sleep(delayMs, either), ...(wake ? [wake(either)] : [])];
-  await Promise.race(waits).catch(ignoreAbort(signal));
+  const waits = [clock.sleep(delayMs, either), ...(wake ? [wake(either)] : [])];
+  const settled = waits.map((wait) => wait.catch(ignoreAbort(either)));
+  await Promise.race(settled);
   over.abort();
 }
 

@@ -1,0 +1,212 @@
+/**
+ * One connection to one etcd server: its channel, its certificates and its token.
+ *
+ * The gRPC stubs are etcd3's; its pool, watcher and lease manager are not used (docs/adr/0003). A connection that
+ * fails is thrown away: choosing the next server is etcd-client.ts's affair.
+ */
+
+import {
+  type Channel,
+  ChannelCredentials,
+  type Client,
+  connectivityState,
+  Channel as GrpcChannel,
+  Metadata,
+} from "@grpc/grpc-js";
+import { Host } from "etcd3/lib/connection-pool.js";
+import type * as Rpc from "etcd3/lib/rpc.js";
+import type { EtcdEndpoint } from "./etcd-endpoints.ts";
+import { GrpcStatus, grpcStatus, isStaleToken, NeverSentError } from "./etcd-errors.ts";
+import type { EtcdOptions, StoreEnvironment } from "./options.ts";
+import { readTlsFiles, type TlsMaterial } from "./tls-files.ts";
+
+/** One exchange with one server; a page of a listing takes a hundredth of it. */
+const CALL_DEADLINE_MS = 5_000;
+
+/** A server that has not greeted us by then is down, hung or behind a firewall: the next one may be better. */
+const CONNECT_DEADLINE_MS = 2_000;
+
+/** The window lets a listing of a megabyte arrive without a round trip for every 64 KiB. */
+const CHANNEL_OPTIONS = {
+  "grpc.max_receive_message_length": -1,
+  "grpc.max_send_message_length": -1,
+  "grpc.enable_retries": 0,
+  "grpc.service_config_disable_resolution": 1,
+  "grpc.use_local_subchannel_pool": 1,
+  "grpc.enable_http_proxy": 0,
+  "grpc-node.flow_control_window": 4 << 20,
+};
+
+/** The calls that tulle makes, by service and method. */
+export interface EtcdCalls {
+  KV: {
+    range: (request: Rpc.IRangeRequest) => Rpc.IRangeResponse;
+    txn: (request: Rpc.ITxnRequest) => Rpc.ITxnResponse;
+  };
+  Lease: {
+    leaseGrant: (request: Rpc.ILeaseGrantRequest) => Rpc.ILeaseGrantResponse;
+    leaseRevoke: (request: Rpc.ILeaseRevokeRequest) => Rpc.ILeaseRevokeResponse;
+    leaseTimeToLive: (request: Rpc.ILeaseTimeToLiveRequest) => Rpc.ILeaseTimeToLiveResponse;
+  };
+  Auth: {
+    authenticate: (request: Rpc.IAuthenticateRequest) => Rpc.IAuthenticateResponse;
+  };
+}
+
+/** The streams that tulle opens, by service and method. */
+export interface EtcdStreams {
+  Watch: { watch: Rpc.IDuplexStream<Rpc.IWatchRequest, Rpc.IWatchResponse> };
+  Lease: { leaseKeepAlive: Rpc.IDuplexStream<Rpc.ILeaseKeepAliveRequest, Rpc.ILeaseKeepAliveResponse> };
+}
+
+export type Service = keyof EtcdCalls;
+export type Method<S extends Service> = Extract<keyof EtcdCalls[S], string>;
+type CallOf<S extends Service, M extends Method<S>> = Extract<EtcdCalls[S][M], (request: never) => unknown>;
+export type Request<S extends Service, M extends Method<S>> = Parameters<CallOf<S, M>>[0];
+export type Response<S extends Service, M extends Method<S>> = ReturnType<CallOf<S, M>>;
+
+/** A method of a generated stub; gRPC builds them at run time, so their types are stated here. */
+type UnaryStub = (
+  request: unknown,
+  metadata: Metadata,
+  options: { deadline: number },
+  done: (error: Error | null, response: unknown) => void,
+) => { cancel(): void };
+type StreamStub = (metadata: Metadata, options: { deadline?: number }) => unknown;
+
+export class EtcdConnection {
+  readonly endpoint: EtcdEndpoint;
+  readonly tls: TlsMaterial | null;
+  readonly #channel: Channel;
+  readonly #host: Host;
+  readonly #options: EtcdOptions;
+  readonly #dateMs: () => number;
+  #token: Promise<string> | null = null;
+
+  /** Reads the certificates, if there are any to read; the first call dials. */
+  static async open(
+    endpoint: EtcdEndpoint,
+    options: EtcdOptions,
+    { dateMs }: Pick<StoreEnvironment, "dateMs">,
+  ): Promise<EtcdConnection> {
+    const tls = endpoint.isTls ? await readTlsFiles(options, dateMs()) : null;
+    return new EtcdConnection(endpoint, options, tls, dateMs);
+  }
+
+  private constructor(
+    endpoint: EtcdEndpoint,
+    options: EtcdOptions,
+    tls: TlsMaterial | null,
+    dateMs: () => number,
+  ) {
+    const credentials = tls
+      ? ChannelCredentials.createSsl(tls.ca, tls.key, tls.cert)
+      : ChannelCredentials.createInsecure();
+    this.endpoint = endpoint;
+    this.tls = tls;
+    this.#options = options;
+    this.#dateMs = dateMs;
+    this.#channel = new GrpcChannel(endpoint.authority, credentials, CHANNEL_OPTIONS);
+    this.#host = new Host(endpoint.authority, credentials, { channelOverride: this.#channel });
+  }
+
+  /** Calls one method, a second time when the server no longer knows our token. Rejects with gRPC's error. */
+  async call<S extends Service, M extends Method<S>>(
+    service: S,
+    method: M,
+    request: Request<S, M>,
+    signal: AbortSignal,
+  ): Promise<Response<S, M>> {
+    const send = async () =>
+      await this.#unary(service, method, request, await this.#metadata(signal), signal);
+    try {
+      return (await send()) as Response<S, M>;
+    } catch (error) {
+      if (!this.#options.username || !isStaleToken(error)) throw error;
+      this.#token = null;
+      return (await send()) as Response<S, M>;
+    }
+  }
+
+  /** Opens a stream that the server ends when it is cut off from its leader. `deadlineMs` from now, if at all. */
+  async stream<S extends keyof EtcdStreams, M extends Extract<keyof EtcdStreams[S], string>>(
+    service: S,
+    method: M,
+    signal: AbortSignal,
+    deadlineMs?: number,
+  ): Promise<EtcdStreams[S][M]> {
+    const metadata = (await this.#metadata(signal)).clone();
+    metadata.set("hasleader", "true");
+    const stub = stubOf<StreamStub>(this.#host.getServiceClient(service), method);
+    const options = deadlineMs === undefined ? {} : { deadline: this.#dateMs() + deadlineMs };
+    return stub(metadata, options) as EtcdStreams[S][M];
+  }
+
+  /** Running calls and streams end by themselves; new ones fail. */
+  close(): void {
+    this.#channel.close();
+  }
+
+  async #metadata(signal: AbortSignal): Promise<Metadata> {
+    const metadata = new Metadata();
+    const { username, password } = this.#options;
+    if (!username) return metadata;
+    this.#token ??= this.#authenticate(username, password ?? "");
+    const token = await this.#token.catch((error: unknown) => {
+      this.#token = null;
+      throw error;
+    });
+    signal.throwIfAborted();
+    if (token !== "") metadata.set("token", token);
+    return metadata;
+  }
+
+  async #authenticate(name: string, password: string): Promise<string> {
+    const signal = AbortSignal.timeout(CALL_DEADLINE_MS);
+    try {
+      const answer = await this.#unary("Auth", "authenticate", { name, password }, new Metadata(), signal);
+      return (answer as Rpc.IAuthenticateResponse).token;
+    } catch (error) {
+      // flanneld's behaviour too: credentials given to a cluster that wants none do no harm.
+      if (grpcStatus(error) === GrpcStatus.FailedPrecondition) return "";
+      throw error;
+    }
+  }
+
+  #unary(
+    service: Service,
+    method: string,
+    request: unknown,
+    metadata: Metadata,
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    const stub = stubOf<UnaryStub>(this.#host.getServiceClient(service), method);
+    return new Promise((resolve, reject) => {
+      const deadline = this.#dateMs() + CALL_DEADLINE_MS;
+      const call = stub(request, metadata, { deadline }, (error, response) => {
+        clearTimeout(greeting);
+        signal.removeEventListener("abort", cancel);
+        if (error) reject(error);
+        else resolve(response);
+      });
+      const cancel = () => call.cancel();
+      const greeting = setTimeout(() => {
+        if (this.#isConnected()) return;
+        reject(new NeverSentError(`no connection within ${CONNECT_DEADLINE_MS} ms`));
+        cancel();
+      }, CONNECT_DEADLINE_MS);
+      signal.addEventListener("abort", cancel, { once: true });
+    });
+  }
+
+  /** A call that waits on a channel that is not ready has not left this host. */
+  #isConnected(): boolean {
+    return this.#channel.getConnectivityState(false) === connectivityState.READY;
+  }
+}
+
+function stubOf<T>(client: Client, method: string): T {
+  const stub: unknown = Reflect.get(client, method);
+  if (typeof stub !== "function") throw new TypeError(`etcd has no method ${method}`);
+  return stub.bind(client) as T;
+}

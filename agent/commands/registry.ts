@@ -25,6 +25,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./net.ts")).net,
   },
   {
+    name: "leases",
+    summary: "list all leases of the network",
+    load: async () => (await import("./leases.ts")).leases,
+  },
+  {
+    name: "lease",
+    summary: "show, check, reserve, release or revoke leases",
+    load: async () => (await import("./lease.ts")).lease,
+  },
+  {
     name: "docker-opts",
     summary: "write subnet.env as options for dockerd, like mk-docker-opts.sh",
     load: async () => (await import("./docker-opts.ts")).dockerOpts,
@@ -33,6 +43,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "demo",
     summary: "a network of three hosts on this machine, made and removed before your eyes",
     load: async () => (await import("./demo.ts")).demo,
+  },
+  {
+    name: "docker",
+    summary: "make dockerd use this host's subnet and MTU, or undo that",
+    load: async () => (await import("./docker.ts")).docker,
   },
   {
     name: "version",

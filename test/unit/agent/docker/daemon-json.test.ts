@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { editDaemonJson, parseDaemonJson } from "../../../agent/docker/daemon-json.ts";
-import { ConfigError } from "../../../ipam/errors.ts";
+import { editDaemonJson, parseDaemonJson } from "../../../../agent/docker/daemon-json.ts";
+import { ConfigError } from "../../../../ipam/errors.ts";
 
 const PATH = "/etc/docker/daemon.json";
 const ADMIN = `{

@@ -1,0 +1,83 @@
+/**
+ * What an administrator should know before dockerd takes over a subnet: one sentence for each thing that works,
+ * but not as somebody may think. Pure.
+ */
+
+import { entriesOf, type InterfaceAddress, mapFamilies, Prefix } from "../../ipam/ip.ts";
+import type { JsonObject } from "../../ipam/json.ts";
+import type { SubnetEnv } from "../../ipam/subnet-env.ts";
+import type { BridgeFacts, RouteFact } from "./bridge-facts.ts";
+
+/** Docker's default bridge. */
+export const DOCKER_BRIDGE = "docker0";
+
+/** True when the bridge stands on other addresses than subnet.env says: dockerd must restart to move it. */
+export function isBridgeElsewhere({ subnets }: SubnetEnv, { addresses }: BridgeFacts): boolean {
+  if (addresses === null) return false;
+  return [...entriesOf(subnets)].some(
+    ([family, wanted]) => family === 4 && !addresses.some((each) => isSameAddress(each, wanted)),
+  );
+}
+
+/** Findings about the bridge and the routes around it. */
+export function bridgeFindings(env: SubnetEnv, facts: BridgeFacts): string[] {
+  const findings: string[] = [];
+  if (isBridgeElsewhere(env, facts)) {
+    const now = facts.addresses?.map(({ address, length }) => `${address}/${length}`).join(", ") || "none";
+    findings.push(`${DOCKER_BRIDGE} has the address ${now}; a restart of dockerd moves it`);
+    if (facts.portCount > 0) {
+      findings.push(
+        `${facts.portCount} container(s) run on the old subnet: a restart of dockerd stops them, ` +
+          "those with a restart policy come back with new addresses",
+      );
+    }
+  }
+  const subnets = Object.values(
+    mapFamilies(env.subnets, ({ address, length }) => Prefix.of(address, length)),
+  );
+  return [...findings, ...subnets.flatMap((subnet) => routeFindings(subnet, facts.routes))];
+}
+
+/** Findings about other settings of daemon.json, which stay as they are. */
+export function settingFindings(settings: JsonObject): string[] {
+  const findings: string[] = [];
+  if (settings["live-restore"] === true) {
+    findings.push(
+      `"live-restore" is on: ${DOCKER_BRIDGE} moves only when dockerd starts without running containers`,
+    );
+  }
+  if (settings["firewall-backend"] === "nftables") {
+    findings.push(
+      '"firewall-backend" is nftables: Docker drops what other hosts\' containers send unless ' +
+        '"bridge-accept-fwmark" lets it in; see docs/docker.md',
+    );
+  }
+  return findings;
+}
+
+/**
+ * A route that leads the containers' packets elsewhere, or whose own destinations the bridge takes away. Wider
+ * routes through a gateway do no harm: the bridge's route is the longer match.
+ */
+function routeFindings(subnet: Prefix, routes: readonly RouteFact[]): string[] {
+  return routes
+    .filter(({ device }) => device !== DOCKER_BRIDGE && !device.startsWith("flannel"))
+    .filter(({ destination, gateway }) =>
+      destination.length >= subnet.length
+        ? subnet.contains(destination)
+        : gateway === null && destination.contains(subnet),
+    )
+    .map(({ destination, device, gateway }) => {
+      const way = [
+        ...(gateway === null ? [] : [`via ${gateway}`]),
+        ...(device === "" ? [] : [`dev ${device}`]),
+      ];
+      return destination.length >= subnet.length
+        ? `the route ${destination} ${way.join(" ")} leads containers' packets away from ${subnet}: delete it`
+        : `${destination} ${way.join(" ")} covers ${subnet}: hosts there with an address in ${subnet} cannot be reached`;
+    });
+}
+
+function isSameAddress(left: InterfaceAddress, right: InterfaceAddress): boolean {
+  return left.length === right.length && left.address.equals(right.address);
+}

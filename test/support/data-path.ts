@@ -1,0 +1,28 @@
+/** What the kernel of a host holds for one tunnel device, as the administrator's own tools tell it. */
+
+import type { TestNetns } from "./netns.ts";
+
+/**
+ * Device, addresses, routes, neighbours and forwarding entries as text: two views are equal when nothing that
+ * matters differs. Interface indexes and statistics are left out.
+ */
+export function dataPathOf(netns: TestNetns, device = "flannel.1"): string {
+  const sections = [
+    ["link", netns.exec("ip", ["-d", "link", "show", "dev", device])],
+    ["address", netns.exec("ip", ["-o", "-4", "address", "show", "dev", device])],
+    ["route", netns.exec("ip", ["route", "show", "dev", device])],
+    ["neighbour", netns.exec("ip", ["neighbour", "show", "dev", device])],
+    ["fdb", netns.exec("bridge", ["fdb", "show", "dev", device])],
+  ];
+  return sections.map(([title, text = ""]) => `${title}\n${normalise(text)}`).join("\n");
+}
+
+/** Sorted lines without interface indexes. */
+function normalise(text: string): string {
+  const lines = text.split("\n").map((line) => line.replace(/^\d+: /, "").trim());
+  return lines
+    .filter(Boolean)
+    .sort()
+    .map((line) => `  ${line}`)
+    .join("\n");
+}

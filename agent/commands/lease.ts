@@ -1,0 +1,133 @@
+/**
+ * `tulle lease`: single leases, by hand. A reservation is a lease without a time to live.
+ *
+ * Every write is a compare-and-swap against what was judged: if somebody changes the lease meanwhile, nothing
+ * happens.
+ */
+
+import type { Command } from "commander";
+import { ConfigError } from "../../ipam/errors.ts";
+import { auditLeases } from "../lease-audit.ts";
+import { planRelease, planReservation } from "../lease-reservation.ts";
+import { selectLease } from "../lease-selector.ts";
+import { formatLease, leaseToJson } from "../terminal/lease-view.ts";
+import type { CommandContext, CommandModule } from "./command.ts";
+import { STORE_FLAGS, withNetwork } from "./open-network.ts";
+
+const EXIT_PROBLEMS = 1;
+
+const WHICH =
+  "\nLEASE is a key (10.2.54.0-24), a subnet (10.2.54.0/24), a host's public address or node id, or any address\nin the subnet.";
+
+export const lease: CommandModule = {
+  daemonFlags: [...STORE_FLAGS, "subnet-lease-ttl"],
+  define(command, context) {
+    defineShow(command.command("show <lease>"), context);
+    defineCheck(command.command("check"), context);
+    defineReserve(command.command("reserve <subnet...>"), context);
+    defineRelease(command.command("release <lease>"), context);
+    defineRevoke(command.command("revoke <lease>"), context);
+  },
+};
+
+function defineShow(command: Command, context: CommandContext): void {
+  command
+    .description("show everything about one lease")
+    .option("--json", "print an object, for programs")
+    .addHelpText("after", WHICH)
+    .action(async (which: string, { json }: { readonly json?: true }) => {
+      const listing = await withNetwork(context, ({ store, signal }) => store.list(signal));
+      const found = selectLease(auditLeases(listing).leases, which);
+      const text = json
+        ? `${JSON.stringify(leaseToJson(found), null, 2)}\n`
+        : formatLease(found, context.out);
+      context.out.write(text);
+    });
+}
+
+function defineCheck(command: Command, context: CommandContext): void {
+  command
+    .description("look for overlaps, duplicates, strays and leases that no daemon would use")
+    .addHelpText("after", "\nExit code: 0 nothing is wrong, 1 something is, or the check failed.")
+    .action(async () => {
+      const listing = await withNetwork(context, ({ store, signal }) => store.list(signal));
+      const { leases, configProblem } = auditLeases(listing);
+      const problems = [configProblem, ...leases.map(({ problem }) => problem)].filter(
+        (text) => text !== null,
+      );
+      for (const problem of problems) context.out.write(`${problem}\n`);
+      if (problems.length > 0) context.exitWith(EXIT_PROBLEMS);
+      const counted = `${leases.length} ${leases.length === 1 ? "lease" : "leases"}`;
+      context.out.write(
+        `${counted}, ${problems.length === 0 ? "all in order" : `${problems.length} wrong`}\n`,
+      );
+    });
+}
+
+function defineReserve(command: Command, context: CommandContext): void {
+  command
+    .description("give a subnet to one host for good")
+    .option("--public-ip <ip>", "the host's public IPv4 address; needed for a subnet that nobody has yet")
+    .option("--public-ipv6 <ip>", "the host's public IPv6 address")
+    .addHelpText(
+      "after",
+      "\nA lease in use becomes a reservation without its host noticing. In a dual-stack network give both subnets.",
+    )
+    .action(
+      async (subnets: string[], options: { readonly publicIp?: string; readonly publicIpv6?: string }) => {
+        await withNetwork(context, async ({ store, signal }) => {
+          const audit = auditLeases(await store.list(signal));
+          const plan = planReservation(audit, { subnets, ...options });
+          if (plan.type === "create")
+            await store.create(plan.key, plan.value, Number.POSITIVE_INFINITY, signal);
+          else if (plan.type === "keep")
+            await store.replace(plan.entry, plan.entry.value, Number.POSITIVE_INFINITY, signal);
+          context.out.write(`${plan.type === "none" ? "unchanged" : "reserved"}: ${plan.key}\n`);
+        });
+      },
+    );
+}
+
+function defineRelease(command: Command, context: CommandContext): void {
+  command
+    .description("make a reservation an ordinary lease again")
+    .addHelpText(
+      "after",
+      `${WHICH}\n\nThe host keeps it as long as its daemon runs; without one it ends after --subnet-lease-ttl. A reservation\nwhose host has not come yet is deleted.`,
+    )
+    .action(async (which: string) => {
+      const { lease: settings } = await context.config();
+      await withNetwork(context, async ({ store, signal }) => {
+        const found = selectLease(auditLeases(await store.list(signal)).leases, which);
+        const { key, entry } = found;
+        const action = planRelease(found);
+        if (action === "delete") await store.remove(entry, signal);
+        else if (action === "expire") await store.replace(entry, entry.value, settings.ttlSeconds, signal);
+        const done = { delete: "deleted", expire: "released", none: "unchanged, no reservation" }[action];
+        context.out.write(`${done}: ${key}\n`);
+      });
+    });
+}
+
+function defineRevoke(command: Command, context: CommandContext): void {
+  command
+    .description("delete a lease: its host must take one anew")
+    .option("--yes", "do it; without it the command only says what would happen")
+    .addHelpText(
+      "after",
+      `${WHICH}\n\nAll other hosts cut the way to the subnet at once. A tulled that still runs takes the same subnet again as\nsoon as it notices; flanneld stops. Stop the host's daemon first to take the subnet away from it.`,
+    )
+    .action(async (which: string, { yes }: { readonly yes?: true }) => {
+      await withNetwork(context, async ({ store, signal }) => {
+        const { key, entry, attrs } = selectLease(auditLeases(await store.list(signal)).leases, which);
+        const host = Object.values(attrs?.publicAddress ?? {}).join(", ") || "an unknown host";
+        if (!yes) {
+          throw new ConfigError(
+            `revoke would cut ${host} off from all others, which reach it by ${key}; give --yes to do it`,
+          );
+        }
+        await store.remove(entry, signal);
+        context.out.write(`revoked: ${key} of ${host}\n`);
+      });
+    });
+}

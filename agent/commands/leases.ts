@@ -1,0 +1,21 @@
+/** `tulle leases`: all leases of the network, and which of them the daemons do not use. Reads only. */
+
+import { type AuditedLease, auditLeases } from "../lease-audit.ts";
+import { formatLeases, leaseToJson } from "../terminal/lease-view.ts";
+import type { CommandModule } from "./command.ts";
+import { STORE_FLAGS, withNetwork } from "./open-network.ts";
+
+export const leases: CommandModule = {
+  daemonFlags: STORE_FLAGS,
+  define(command, context) {
+    command
+      .option("--json", "print a list of objects, for programs")
+      .action(async ({ json }: { readonly json?: true }) => {
+        const listing = await withNetwork(context, ({ store, signal }) => store.list(signal));
+        const all: readonly AuditedLease[] = auditLeases(listing).leases;
+        context.out.write(
+          json ? `${JSON.stringify(all.map(leaseToJson), null, 2)}\n` : formatLeases(all, context.out),
+        );
+      });
+  },
+};

@@ -1,0 +1,79 @@
+/** What leases look like, to a person and to a program. Pure. */
+
+import { mapFamilies } from "../../ipam/ip.ts";
+import type { JsonObject } from "../../ipam/json.ts";
+import { type AuditedLease, publicAddresses } from "../lease-audit.ts";
+import { formatFields, formatTable } from "./table.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Enough of a node id to tell hosts apart. */
+const NODE_ID_DIGITS = 8;
+
+const COLUMNS = ["LEASE", "ADDRESS", "BACKEND", "IDENTITY", "NODE", "KIND"].map((title) => ({ title }));
+
+/** A table, and below it a line for every lease that the daemons do not use. */
+export function formatLeases(leases: readonly AuditedLease[], terminal: Terminal): string {
+  if (leases.length === 0) return "no leases\n";
+  const rows = leases.map((lease) => [
+    lease.problem === null ? lease.key : terminal.style("red", lease.key),
+    publicAddresses(lease.attrs) || "-",
+    lease.attrs?.backendType || "-",
+    lease.identities.join(", ") || "-",
+    lease.attrs?.nodeId?.slice(0, NODE_ID_DIGITS) ?? "-",
+    kindOf(lease),
+  ]);
+  const problems = leases.flatMap(({ problem }) => (problem === null ? [] : [`! ${problem}\n`]));
+  const separator = problems.length === 0 ? "" : "\n";
+  return formatTable(COLUMNS, rows, terminal) + separator + problems.join("");
+}
+
+/** Everything about one lease. */
+export function formatLease(lease: AuditedLease, terminal: Terminal): string {
+  const { entry, attrs } = lease;
+  return formatFields(
+    [
+      ["lease", lease.key],
+      ["kind", kindOf(lease)],
+      ...Object.values(lease.subnets ?? {}).map((subnet) => ["subnet", subnet.toString()] as const),
+      ["address", publicAddresses(attrs) || "-"],
+      ["backend", attrs?.backendType || "-"],
+      ...Object.values(attrs?.backendData ?? {}).map((data) => ["data", JSON.stringify(data)] as const),
+      ["node", attrs?.nodeId ?? "unknown: its host does not run tulled"],
+      ["store lease", entry.storeLeaseId ?? "none"],
+      ["revision", `${entry.revision}, created at ${entry.createRevision}`],
+      ["in use", useOf(lease, terminal)],
+      ...(attrs === null ? [["value", entry.value] as const] : []),
+    ],
+    terminal,
+  );
+}
+
+/** The same for programs; revisions are text because they may exceed a double's integers. */
+export function leaseToJson(lease: AuditedLease): JsonObject {
+  const { entry, attrs } = lease;
+  return {
+    key: lease.key,
+    subnets: Object.values(mapFamilies(lease.subnets ?? {}, String)),
+    publicAddresses: Object.values(mapFamilies(attrs?.publicAddress ?? {}, String)),
+    backendType: attrs?.backendType ?? null,
+    backendData: Object.values(attrs?.backendData ?? {}),
+    identities: lease.identities,
+    nodeId: attrs?.nodeId ?? null,
+    isReservation: lease.isReservation,
+    isAwaited: lease.isAwaited,
+    storeLeaseId: entry.storeLeaseId,
+    revision: entry.revision.toString(),
+    createRevision: entry.createRevision.toString(),
+    problem: lease.problem,
+  };
+}
+
+function useOf({ problem, isAwaited }: AuditedLease, terminal: Terminal): string {
+  if (problem !== null) return terminal.style("red", `no: ${problem}`);
+  return isAwaited ? "not yet: its host has not come" : "yes";
+}
+
+function kindOf({ isReservation, isAwaited }: AuditedLease): string {
+  if (isAwaited) return "reserved, host awaited";
+  return isReservation ? "reservation" : "lease";
+}

@@ -53,7 +53,7 @@ const FAILURES: readonly Failure[] = [
     code: "TULLE_STORE_API",
     pattern: /^12 |HTTP status|Protocol error|NGHTTP2|Parse Error|unknown service|socket hang up/i,
     remedy:
-      "what answers there is no etcd that speaks the v3 API (3.4 or newer): correct etcd-endpoints; if it speaks TLS, write https",
+      "what answers there is no etcd that speaks the v3 API (3.4 or newer): correct etcd-endpoints; if it speaks TLS, write https; if it is Consul, give --store consul",
     retryable: true,
   },
   {

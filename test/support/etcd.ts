@@ -11,12 +11,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Daemon, freePorts, startDaemon, untilReady } from "./daemon.ts";
 import type { TestNetns } from "./netns.ts";
+import type { Issued } from "./pki.ts";
 
-/** Paths of PEM files of a server, and of the client certificate that etcdctl shows. */
-export interface EtcdTls {
-  readonly caFile: string;
-  readonly certFile: string;
-  readonly keyFile: string;
+/** The server's certificate, which etcdctl shows as well. */
+export interface EtcdTls extends Issued {
   /** Demand a client certificate that the authority signed. */
   readonly isMutual: boolean;
 }
@@ -57,6 +55,8 @@ export interface EtcdCluster {
   readonly endpoints: readonly string[];
   /** Runs etcdctl against all endpoints and returns its output. */
   ctl(...args: readonly string[]): string;
+  /** Makes a user with a role that may do everything under `prefix`, and root, and demands names from now on. */
+  enableAuth(name: string, password: string, prefix: string): void;
   /** The member that leads now. */
   leader(): EtcdMember;
   /** The store's revision now. */
@@ -152,9 +152,9 @@ function memberOf(plan: MemberPlan, all: readonly MemberPlan[], options: EtcdOpt
 
 function flagsOf(plan: MemberPlan, all: readonly MemberPlan[], options: EtcdOptions): readonly string[] {
   const { tls } = options;
-  const tlsFlags = tls
-    ? [`--cert-file=${tls.certFile}`, `--key-file=${tls.keyFile}`, `--trusted-ca-file=${tls.caFile}`]
-    : [];
+  const tlsFlags = tls ? [`--cert-file=${tls.certFile}`, `--key-file=${tls.keyFile}`] : [];
+  // Naming an authority makes etcd demand certificates, whatever --client-cert-auth says.
+  const mutualFlags = tls?.isMutual ? [`--trusted-ca-file=${tls.caFile}`, "--client-cert-auth"] : [];
   return [
     `--name=${plan.name}`,
     `--data-dir=${plan.dataDir}`,
@@ -167,7 +167,7 @@ function flagsOf(plan: MemberPlan, all: readonly MemberPlan[], options: EtcdOpti
     "--logger=zap",
     "--log-level=warn",
     ...tlsFlags,
-    ...(tls?.isMutual ? ["--client-cert-auth"] : []),
+    ...mutualFlags,
     ...(options.flags ?? []),
   ];
 }
@@ -207,6 +207,15 @@ function clusterOf(
     members,
     endpoints,
     ctl: (...args) => run(args),
+    enableAuth: (name, password, prefix) => {
+      run(["user", "add", "root:root"]);
+      run(["user", "add", `${name}:${password}`]);
+      run(["role", "add", "network"]);
+      run(["role", "grant-permission", "network", "readwrite", prefix, "--prefix=true"]);
+      run(["user", "grant-role", name, "network"]);
+      run(["user", "grant-role", "root", "root"]);
+      run(["auth", "enable"]);
+    },
     leader: () => {
       const answer = statuses().find(({ Status }) => Status.leader === Status.header.member_id);
       const leader = members.find((member) => member.endpoint === answer?.Endpoint);

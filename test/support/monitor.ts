@@ -12,10 +12,10 @@ export interface Monitor {
   stop(): Promise<readonly string[]>;
 }
 
-/** Runs `ip monitor` for links, addresses, routes and neighbours, and `bridge monitor` for forwarding entries. */
+/** Watches links, IPv4 addresses, routes and neighbours, and the device's forwarding entries. */
 export async function watchDevice(netns: TestNetns, device: string): Promise<Monitor> {
   const monitors = [
-    ["ip", "-o", "monitor", "link", "address", "route", "neigh"],
+    ["ip", "-4", "-o", "monitor", "link", "address", "route", "neigh"],
     ["bridge", "-o", "monitor", "fdb"],
   ].map((command) => {
     const child = spawn("nsenter", [`--net=${netns.path}`, ...command], {

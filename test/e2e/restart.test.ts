@@ -1,0 +1,99 @@
+/**
+ * The agent comes and goes; traffic does not notice. Watched with 100 packets each second and with the kernel's
+ * own announcements: nothing that carries traffic may be withdrawn, changed or even written again.
+ */
+
+import { beforeAll, expect, it } from "vitest";
+import { dataPathOf } from "../support/data-path.ts";
+import { describeWithEtcd, type Host, type PingReport, startPing, useEtcdLab } from "../support/hosts.ts";
+import { watchDevice } from "../support/monitor.ts";
+
+const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
+/** Enough packets to prove that the ping ran through the whole of it. */
+const MIN_PACKETS = 30;
+
+describeWithEtcd("a restart of the agent", () => {
+  const net = useEtcdLab("restart", { hosts: 2, config: CONFIG });
+
+  beforeAll(async () => {
+    await net.startAll();
+    for (const host of net.lab.hosts) host.addContainer();
+  });
+
+  async function watchedPing(action: (host: Host) => Promise<void>): Promise<PingReport> {
+    const host = net.host(1);
+    const before = dataPathOf(host.netns);
+    const leases = net.leases();
+    const monitor = await watchDevice(host.netns, "flannel.1");
+    const [from, to] = [host.containers[0], net.host(2).containers[0]];
+    if (from === undefined || to === undefined) throw new Error("no containers");
+    const running = startPing(from.netns, to.address);
+    await action(host);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const report = await running.stop();
+    expect(await monitor.stop()).toEqual([]);
+    expect(dataPathOf(host.netns)).toBe(before);
+    expect(net.leases()).toEqual(leases);
+    return report;
+  }
+
+  it("loses no packet when it is stopped and started", async () => {
+    const report = await watchedPing(async ({ daemon }) => {
+      expect(await daemon.stop()).toBe(0);
+      await daemon.start(...net.flags);
+    });
+    expect(report.lost).toEqual([]);
+    expect(report.sent).toBeGreaterThan(MIN_PACKETS);
+  });
+
+  it("loses no packet when it is killed and started", async () => {
+    const report = await watchedPing(async ({ daemon }) => {
+      await daemon.kill();
+      await daemon.start(...net.flags);
+    });
+    expect(report.lost).toEqual([]);
+    expect(report.sent).toBeGreaterThan(MIN_PACKETS);
+  });
+
+  it("loses no packet when it is killed while it starts, again and again", async () => {
+    const report = await watchedPing(async ({ daemon }) => {
+      for (const delayMs of [40, 80, 120, 160, 200, 240]) {
+        await daemon.kill();
+        daemon.spawn(...net.flags);
+        await new Promise((resolve) => setTimeout(resolve, delayMs));
+      }
+      await daemon.kill();
+      await daemon.start(...net.flags);
+    });
+    expect(report.lost).toEqual([]);
+  });
+
+  it("keeps one store lease per host, however often it restarts", async () => {
+    const { daemon } = net.host(1);
+    for (let count = 0; count < 3; count++) {
+      await daemon.stop();
+      await daemon.start(...net.flags);
+    }
+    const [heading, ...leases] = net.etcd.ctl("lease", "list").trim().split("\n");
+    expect(heading).toBe("found 2 leases");
+    expect(leases).toHaveLength(2);
+  });
+
+  it("removes what a peer left behind that went while the agent was down", async () => {
+    const [host, peer] = [net.host(1), net.host(2)];
+    const peerKey = `${peer.subnetEnv().subnets[4]?.address}`.replace(/\.1$/, ".0-24");
+    await host.daemon.stop();
+    await peer.daemon.stop();
+    net.delete(`subnets/${peerKey}`);
+    expect(host.run("ip", "route", "show", "dev", "flannel.1")).not.toBe("");
+    await host.daemon.start(...net.flags);
+    expect(host.run("ip", "route", "show", "dev", "flannel.1")).toBe("");
+    expect(host.run("bridge", "fdb", "show", "dev", "flannel.1")).toBe("");
+    await peer.daemon.start(...net.flags);
+    await host.daemon.until(
+      ({ peers, kernel }) => peers.length === 1 && kernel.isConverged,
+      "knows its peer",
+    );
+    expect(host.run("ip", "route", "show", "dev", "flannel.1")).toContain(peerKey.replace("-24", "/24"));
+  });
+});

@@ -9,7 +9,7 @@ import type { PerFamily, Prefix } from "../ipam/ip.ts";
 import type { Lease, LeaseKey } from "../ipam/lease.ts";
 import type { PreparedBackend } from "./backend.ts";
 import type { KernelObject } from "./state/objects.ts";
-import type { DesiredState } from "./state/tracker.ts";
+import type { Plan } from "./state/tracker.ts";
 
 /**
  * From this many peers on routes refer to nexthop objects. Each route with a gateway of its own costs the kernel
@@ -24,11 +24,11 @@ const BASE_GROUP = "base";
 export interface PlannerInput {
   readonly own: PerFamily<Prefix>;
   readonly peers: ReadonlyMap<LeaseKey, Lease>;
-}
-
-interface Contribution {
-  readonly lease: Lease;
-  readonly objects: readonly KernelObject[];
+  /**
+   * Keys of all leases in `peers` that came, went or changed since the input before: the others are not looked
+   * at. Absent when nobody knows.
+   */
+  readonly changed?: Iterable<LeaseKey>;
 }
 
 export class Planner {
@@ -37,8 +37,8 @@ export class Planner {
   readonly #hasNexthopObjects: boolean;
   #useNexthops = false;
   #own: PerFamily<Prefix> | null = null;
-  #base: readonly KernelObject[] = [];
-  #contributions = new Map<LeaseKey, Contribution>();
+  readonly #leases = new Map<LeaseKey, Lease>();
+  readonly #groups = new Map<string, readonly KernelObject[]>();
 
   /**
    * @param hasNexthopObjects whether the kernel has them (5.3 and later)
@@ -50,34 +50,45 @@ export class Planner {
     this.#extra = extra;
   }
 
-  /** The complete desired state. Unchanged contributions are the same arrays as in the answer before. */
-  plan(input: PlannerInput): DesiredState {
-    this.#chooseRouteForm(input.peers.size);
-    const contributions = new Map<LeaseKey, Contribution>();
-    const state = new Map<string, readonly KernelObject[]>([[BASE_GROUP, this.#planBase(input.own)]]);
-    for (const [key, lease] of input.peers) {
-      const known = this.#contributions.get(key);
-      const contribution =
-        known?.lease === lease ? known : { lease, objects: this.#backend.planPeer(lease, this.#useNexthops) };
-      contributions.set(key, contribution);
-      state.set(key, contribution.objects);
-    }
-    this.#contributions = contributions;
-    return state;
-  }
-
-  /** Growth switches to nexthop objects once; shrinking does not switch back before the next start. */
-  #chooseRouteForm(peerCount: number): void {
-    if (this.#useNexthops || !this.#hasNexthopObjects || peerCount < NEXTHOP_THRESHOLD) return;
-    this.#useNexthops = true;
-    this.#contributions = new Map();
-  }
-
-  #planBase(own: PerFamily<Prefix>): readonly KernelObject[] {
-    if (own !== this.#own) {
+  /**
+   * The complete desired state. Unchanged contributions are the same arrays as in the answer before, which this one
+   * replaces: hand each on before asking for the next.
+   */
+  plan({ own, peers, changed }: PlannerInput): Plan {
+    const isNewForm = this.#chooseRouteForm(peers.size);
+    const isNewBase = own !== this.#own;
+    if (isNewBase) {
       this.#own = own;
-      this.#base = [...this.#backend.planBase(own), ...this.#extra];
+      this.#groups.set(BASE_GROUP, [...this.#backend.planBase(own), ...this.#extra]);
     }
-    return this.#base;
+    if (changed === undefined || isNewForm) {
+      for (const key of this.#leases.keys()) if (!peers.has(key)) this.#planPeer(key, undefined);
+      for (const [key, lease] of peers) this.#planPeer(key, lease);
+      return { groups: this.#groups };
+    }
+    const keys = [...changed];
+    for (const key of keys) this.#planPeer(key, peers.get(key));
+    return { groups: this.#groups, changed: isNewBase ? [BASE_GROUP, ...keys] : keys };
+  }
+
+  #planPeer(key: LeaseKey, lease: Lease | undefined): void {
+    if (lease === undefined) {
+      this.#leases.delete(key);
+      this.#groups.delete(key);
+    } else if (this.#leases.get(key) !== lease) {
+      this.#leases.set(key, lease);
+      this.#groups.set(key, this.#backend.planPeer(lease, this.#useNexthops));
+    }
+  }
+
+  /**
+   * Growth switches to nexthop objects once; shrinking does not switch back before the next start. Answers whether
+   * every contribution must be made anew.
+   */
+  #chooseRouteForm(peerCount: number): boolean {
+    if (this.#useNexthops || !this.#hasNexthopObjects || peerCount < NEXTHOP_THRESHOLD) return false;
+    this.#useNexthops = true;
+    for (const key of this.#leases.keys()) this.#planPeer(key, undefined);
+    return true;
   }
 }

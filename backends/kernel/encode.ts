@@ -3,6 +3,7 @@
 import { encodeDeleteAddress, encodeNewAddress } from "../netlink/address.ts";
 import { EADDRNOTAVAIL, ENODEV, ENOENT, ESRCH, NetlinkError } from "../netlink/errors.ts";
 import { encodeNewLink, encodeSetLink } from "../netlink/link.ts";
+import type { VxlanChanges } from "../netlink/link-info/vxlan.ts";
 import { CREATE, REPLACE } from "../netlink/message.ts";
 import {
   encodeDeleteFdb,
@@ -12,7 +13,7 @@ import {
 } from "../netlink/neighbour.ts";
 import { encodeDeleteNexthop, encodeNewNexthop } from "../netlink/nexthop.ts";
 import { encodeDeleteRoute, encodeNewRoute, type RouteSpec } from "../netlink/route.ts";
-import type { Change } from "../state/diff.ts";
+import { type Change, isSameTunnel } from "../state/diff.ts";
 import type { KernelObject, LinkObject, RouteObject } from "../state/objects.ts";
 import { describe } from "../state/render.ts";
 import type { DeviceTable } from "./device-table.ts";
@@ -79,7 +80,9 @@ function routeSpec(route: RouteObject, outputIndex: number, ids: NexthopIds, isD
   if (!route.viaNexthop) {
     return { ...common, outputIndex, isOnlink, ...(gateway === null ? {} : { gateway }) };
   }
-  if (isDelete || gateway === null) return { ...common, outputIndex };
+  // A request that names a device never matches a route through a nexthop object (net/ipv4/fib_semantics.c).
+  if (isDelete) return common;
+  if (gateway === null) return { ...common, outputIndex };
   const nexthopId = ids.find({ device: route.device, gateway });
   if (nexthopId === undefined) throw new NetlinkError(`nexthop for ${describe(route)}`, ENOENT);
   return { ...common, nexthopId };
@@ -94,18 +97,34 @@ export function encodeCreateLink(link: LinkObject, devices: DeviceTable): Uint8A
   return encodeNewLink({
     ...changesOf(link),
     name: link.name,
-    info: { kind: "vxlan", vni, local, port, learning, gbp, parentIndex },
+    info: { kind: "vxlan", vni, port, learning, gbp, parentIndex, ...(local === null ? {} : { local }) },
   });
 }
 
-/** Gives a device that was renamed its name back; the kernel renames only devices that are down. */
-export function encodeRenameLink(index: number, name: string): Uint8Array {
-  return encodeSetLink(index, { name, isUp: false });
+export function encodeLinkDown(index: number): Uint8Array {
+  return encodeSetLink(index, { isUp: false });
 }
 
-/** Sets hardware address, MTU and state of an existing device. */
-export function encodeUpdateLink(link: LinkObject, devices: DeviceTable): Uint8Array {
-  return encodeSetLink(requireIndex(link.name, `change ${link.name}`, devices), changesOf(link));
+export function encodeRenameLink(index: number, name: string): Uint8Array {
+  return encodeSetLink(index, { name });
+}
+
+/** Sets everything that an existing device lets change: the tunnel's entries stay, and packets flow on. */
+export function encodeUpdateLink(link: LinkObject, actual: LinkObject, devices: DeviceTable): Uint8Array {
+  const index = requireIndex(link.name, `change ${link.name}`, devices);
+  const { vxlan } = link;
+  // Old kernels refuse some attributes of the tunnel even when they stay the same.
+  if (vxlan === undefined || isSameTunnel(vxlan, actual.vxlan)) return encodeSetLink(index, changesOf(link));
+  const { vni, learning, local } = vxlan;
+  const parentIndex = requireIndex(vxlan.parent, `change ${link.name}: parent ${vxlan.parent}`, devices);
+  const info: VxlanChanges = {
+    kind: "vxlan",
+    vni,
+    learning,
+    parentIndex,
+    ...(local === null ? {} : { local }),
+  };
+  return encodeSetLink(index, { ...changesOf(link), info });
 }
 
 function changesOf(link: LinkObject): {

@@ -4,8 +4,9 @@
 
 import { decodeAddress } from "../netlink/address.ts";
 import { decodeLink, type Link } from "../netlink/link.ts";
-import type { NetlinkMessage } from "../netlink/message.ts";
+import { type NetlinkMessage, NLM_F_APPEND } from "../netlink/message.ts";
 import { decodeFdb, decodeNeighbour } from "../netlink/neighbour.ts";
+import { decodeNetconf, NETCONFA_IFINDEX_ALL } from "../netlink/netconf.ts";
 import { decodeNexthop } from "../netlink/nexthop.ts";
 import { decodeRoute } from "../netlink/route.ts";
 import {
@@ -18,6 +19,7 @@ import {
   RTM_NEWADDR,
   RTM_NEWLINK,
   RTM_NEWNEIGH,
+  RTM_NEWNETCONF,
   RTM_NEWNEXTHOP,
   RTM_NEWROUTE,
 } from "../netlink/rtnetlink.ts";
@@ -34,16 +36,24 @@ import {
 } from "./observe.ts";
 import type { KernelEvent } from "./port.ts";
 
-export class EventDecoder {
-  readonly #devices: DeviceTable;
-  readonly #scope: () => Scope;
+export interface EventContext {
+  /** Kept current. */
+  readonly devices: DeviceTable;
+  readonly scope: () => Scope;
   /** True for a notification that echoes a change of ours. */
-  readonly #isEcho: (portId: number) => boolean;
+  readonly isEcho: (portId: number) => boolean;
+  /** True for the id of a nexthop that was ours when last seen. */
+  readonly isOurNexthop: (id: number) => boolean;
+  readonly readSysctl: (path: string) => KernelObject | null;
+}
 
-  constructor(devices: DeviceTable, scope: () => Scope, isEcho: (portId: number) => boolean) {
-    this.#devices = devices;
-    this.#scope = scope;
-    this.#isEcho = isEcho;
+export class EventDecoder {
+  readonly #context: EventContext;
+  readonly #devices: DeviceTable;
+
+  constructor(context: EventContext) {
+    this.#context = context;
+    this.#devices = context.devices;
   }
 
   /** What a notification means here; nothing for most. Throws CodecError. */
@@ -53,7 +63,9 @@ export class EventDecoder {
       case RTM_DELLINK: {
         const link = decodeLink(message);
         if (link === null) return [];
-        return message.type === RTM_NEWLINK ? this.#newLink(link) : this.#deletedLink(link);
+        return message.type === RTM_NEWLINK
+          ? this.#newLink(link, message)
+          : this.#deletedLink(link, message.portId);
       }
       case RTM_NEWNEXTHOP:
       case RTM_DELNEXTHOP:
@@ -63,24 +75,32 @@ export class EventDecoder {
         return this.#address(message);
       case RTM_NEWROUTE:
       case RTM_DELROUTE: {
-        if (this.#isEcho(message.portId)) return [];
+        if (this.#context.isEcho(message.portId)) return [];
         const route = decodeRoute(message);
-        return this.#object(route && routeObject(route, this.#devices), message.type === RTM_NEWROUTE);
+        return this.#object(
+          route && routeObject(route, this.#devices),
+          message.type === RTM_NEWROUTE,
+          message,
+        );
       }
       case RTM_NEWNEIGH:
       case RTM_DELNEIGH:
-        return this.#isEcho(message.portId) ? [] : this.#neighbour(message);
+        return this.#context.isEcho(message.portId) ? [] : this.#neighbour(message);
+      case RTM_NEWNETCONF:
+        return this.#settings(decodeNetconf(message));
       default:
         return [];
     }
   }
 
-  #newLink(link: Link): KernelEvent[] {
-    const scope = this.#scope();
+  #newLink(link: Link, message: NetlinkMessage): KernelEvent[] {
+    const scope = this.#context.scope();
     const before = this.#devices.set(link);
     const events: KernelEvent[] = [];
-    if (before !== undefined && before.name !== link.name && scope.devices.has(before.name)) {
-      events.push({ type: "device-gone", device: before.name });
+    const by = message.portId;
+    if (before !== undefined && before.name !== link.name) {
+      if (scope.devices.has(before.name)) events.push({ type: "device-gone", device: before.name, by });
+      if (scope.sharedDevices.has(before.name)) events.push({ type: "host", device: before.name });
     }
     if (scope.sharedDevices.has(link.name)) {
       events.push({ type: "host", device: link.name });
@@ -90,17 +110,20 @@ export class EventDecoder {
       }
     }
     if (!scope.devices.has(link.name)) return events;
-    events.push({ type: "present", object: linkObject(link, this.#devices) });
+    events.push({ type: "present", object: linkObject(link, this.#devices), by });
     // Going down takes routes and nexthops along without a word about each (net/ipv4/fib_semantics.c).
     if (!link.isUp || before === undefined)
       events.push({ type: "resync", reason: `device ${link.name} changed` });
     return events;
   }
 
-  #deletedLink(link: Link): KernelEvent[] {
-    const scope = this.#scope();
+  #deletedLink(link: Link, by: number): KernelEvent[] {
+    const scope = this.#context.scope();
+    const current = this.#devices.indexOf(link.name);
     this.#devices.delete(link.index);
-    if (scope.devices.has(link.name)) return [{ type: "device-gone", device: link.name }];
+    // Old news: there is another device of this name already, made by ourselves perhaps.
+    if (current !== null && current !== link.index) return [];
+    if (scope.devices.has(link.name)) return [{ type: "device-gone", device: link.name, by }];
     return scope.sharedDevices.has(link.name) ? [{ type: "host", device: link.name }] : [];
   }
 
@@ -108,37 +131,62 @@ export class EventDecoder {
     const address = decodeAddress(message);
     if (address === null) return [];
     const object = addressObject(address, this.#devices);
-    if (this.#scope().sharedDevices.has(object.device)) return [{ type: "host", device: object.device }];
-    if (message.type === RTM_NEWADDR || !this.#scope().devices.has(object.device)) {
-      return this.#object(object, message.type === RTM_NEWADDR);
+    if (this.#context.scope().sharedDevices.has(object.device))
+      return [{ type: "host", device: object.device }];
+    if (message.type === RTM_NEWADDR || !this.#context.scope().devices.has(object.device)) {
+      return this.#object(object, message.type === RTM_NEWADDR, message);
     }
     // With its last address a device loses its IPv4 routes, silently (net/ipv4/devinet.c, fib_disable_ip).
     return [
-      { type: "absent", key: keyOf(object) },
+      { type: "absent", key: keyOf(object), by: message.portId },
       { type: "resync", reason: `${object.device} lost an address` },
     ];
   }
 
   /** The kernel removes the routes of a deleted or changed nexthop silently: only a dump shows which. */
   #nexthop(message: NetlinkMessage): readonly KernelEvent[] {
-    if (this.#isEcho(message.portId)) return [];
-    const object = nexthopObject(decodeNexthop(message), this.#devices);
-    if (object === null || !this.#scope().devices.has(object.device)) return [];
-    return [{ type: "resync", reason: `nexthop ${object.gateway} was changed or removed` }];
+    if (this.#context.isEcho(message.portId)) return [];
+    const nexthop = decodeNexthop(message);
+    const object = nexthopObject(nexthop, this.#devices);
+    // Whoever takes one of our ids may have turned it into something that is nowhere near our device.
+    const isOurs =
+      this.#context.isOurNexthop(nexthop.id) || this.#context.scope().devices.has(object?.device ?? "");
+    return isOurs ? [{ type: "resync", reason: `nexthop ${nexthop.id} was made, changed or removed` }] : [];
   }
 
   #neighbour(message: NetlinkMessage): readonly KernelEvent[] {
     const isNew = message.type === RTM_NEWNEIGH;
     if (message.u8(0) === AF_BRIDGE) {
       const entry = decodeFdb(message);
-      return this.#object(entry && fdbObject(entry, this.#devices), isNew);
+      return this.#object(entry && fdbObject(entry, this.#devices), isNew, message);
     }
     const neighbour = decodeNeighbour(message);
-    return this.#object(neighbour && neighbourObject(neighbour, this.#devices), isNew);
+    return this.#object(neighbour && neighbourObject(neighbour, this.#devices), isNew, message);
   }
 
-  #object(object: KernelObject | null, isPresent: boolean): readonly KernelEvent[] {
-    if (object === null || !isVisible(object, this.#scope())) return [];
-    return [isPresent ? { type: "present", object } : { type: "absent", key: keyOf(object) }];
+  /** The message does not say which setting it was; few are ours, so all of them are read. */
+  #settings(interfaceIndex: number | null): readonly KernelEvent[] {
+    const { devices, sysctls } = this.#context.scope();
+    const isOurs =
+      interfaceIndex === NETCONFA_IFINDEX_ALL || devices.has(this.#devices.nameOf(interfaceIndex));
+    if (!isOurs) return [];
+    return [...sysctls].flatMap((path): KernelEvent[] => {
+      const object = this.#context.readSysctl(path);
+      return object === null ? [] : [{ type: "present", object }];
+    });
+  }
+
+  #object(
+    object: KernelObject | null,
+    isPresent: boolean,
+    { portId: by, flags }: NetlinkMessage,
+  ): readonly KernelEvent[] {
+    if (object === null || !isVisible(object, this.#context.scope())) return [];
+    if (!isPresent) return [{ type: "absent", key: keyOf(object), by }];
+    // A route behind another one with the same key: only a dump shows which of them the kernel asks first.
+    if (object.kind === "route" && (flags & NLM_F_APPEND) !== 0) {
+      return [{ type: "resync", reason: `there is more than one route to ${object.destination}` }];
+    }
+    return [{ type: "present", object, by }];
   }
 }

@@ -31,6 +31,11 @@ export class NexthopIds {
     }
   }
 
+  /** True for an id that a nexthop of ours had at the last dump, or got since. */
+  isOurs(id: number): boolean {
+    return id >= FIRST_ID && id <= LAST_ID && this.#used.has(id);
+  }
+
   /** The id of an existing nexthop of ours, undefined when there is none. */
   find(place: Place): number | undefined {
     return this.#idByPlace.get(placeKey(place));

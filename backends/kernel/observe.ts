@@ -29,7 +29,7 @@ export function linkObject(link: Link, devices: DeviceTable): LinkObject {
     isUp: link.isUp,
   };
   const { vxlan } = link;
-  if (vxlan === undefined || vxlan.local === null) return object;
+  if (vxlan === undefined) return object;
   const { vni, local, port, learning, gbp } = vxlan;
   return { ...object, vxlan: { vni, local, parent: devices.nameOf(vxlan.parentIndex), port, learning, gbp } };
 }
@@ -41,9 +41,9 @@ export function addressObject(
   return { kind: "address", device: devices.nameOf(interfaceIndex), address: { address, length } };
 }
 
-/** Routes of the main table; those that have no single device (multipath, blackhole) show with an empty one. */
+/** Routes of the main table that every packet can take; those that have no single device (multipath, blackhole) show with an empty one. */
 export function routeObject(route: Route, devices: DeviceTable): RouteObject | null {
-  if (route.table !== RT_TABLE_MAIN) return null;
+  if (route.table !== RT_TABLE_MAIN || route.tos !== 0) return null;
   return {
     kind: "route",
     destination: route.destination,

@@ -4,8 +4,7 @@
  * Contract, checked for both by test/conformance/kernel-port:
  *  - dump reports every object that is visible in the scope (see isVisible), and nothing else;
  *  - apply runs the changes in the given order and answers one result for each, in the same order; an
- *    error of one does not stop the others, except that changes on a device that could not be made are not
- *    tried. Deleting what is absent is a success. Creating what exists is an error with errno EEXIST;
+ *    error of one does not stop the others. Deleting what is absent is a success. Creating what exists is an error with errno EEXIST;
  *  - events may be late, doubled or echo our own changes, but nothing that happened after subscribe() is
  *    lost without a `resync` event.
  */
@@ -15,14 +14,17 @@ import type { Change } from "../state/diff.ts";
 import type { KernelObject, ObjectKey } from "../state/objects.ts";
 import type { Scope } from "../state/ownership.ts";
 
+/** The netlink port id of whoever asked for a change; 0 or absent when the kernel did it or does not tell. */
+type By = { readonly by?: number };
+
 export type KernelEvent =
-  | { readonly type: "present"; readonly object: KernelObject }
-  | { readonly type: "absent"; readonly key: ObjectKey }
+  | ({ readonly type: "present"; readonly object: KernelObject } & By)
+  | ({ readonly type: "absent"; readonly key: ObjectKey } & By)
   /** The device is gone, or another one under its name: nothing known about it holds any more. */
-  | { readonly type: "device-gone"; readonly device: string }
+  | ({ readonly type: "device-gone"; readonly device: string } & By)
   /** What is known is incomplete; only a dump helps. */
   | { readonly type: "resync"; readonly reason: string }
-  /** An interface outside the scope changed: facts about the host may have to be read again. */
+  /** A shared interface changed, came or went: facts about the host may have to be read again. */
   | { readonly type: "host"; readonly device: string };
 
 export type ChangeResult = TulleError | null;
@@ -34,6 +36,10 @@ export interface KernelPort {
   apply(changes: readonly Change[]): Promise<readonly ChangeResult[]>;
   /** Tells `listener` what happens in `scope()` from now on, in the kernel's order. */
   subscribe(scope: () => Scope, listener: (events: readonly KernelEvent[]) => void): void;
+  /** Hands on, before it returns, what the kernel has told and nobody has taken yet. */
+  drain(): void;
+  /** Names the program behind a netlink port id for people; null when it cannot be told. */
+  programOf(by: number): string | null;
   /** Ends the subscription and frees what is held. Idempotent. */
   close(): void;
 }

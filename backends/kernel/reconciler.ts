@@ -6,15 +6,15 @@
  */
 
 import type { Clock } from "../../ipam/clock.ts";
-import { errorMessage } from "../../ipam/errors.ts";
-import type { Logger } from "../../ipam/log.ts";
-import type { ObjectKey, ObjectKind } from "../state/objects.ts";
+import { FailureSeries, type Logger } from "../../ipam/log.ts";
+import { deviceOf, keyOf, type ObjectKey, type ObjectKind } from "../state/objects.ts";
 import { inOrder } from "../state/order.ts";
 import type { Scope } from "../state/ownership.ts";
 import { describe } from "../state/render.ts";
-import { type Conflict, type DesiredState, type PendingChange, StateTracker } from "../state/tracker.ts";
+import { type Conflict, type PendingChange, type Plan, StateTracker } from "../state/tracker.ts";
+import { type Contended, Contention } from "./contention.ts";
+import { type FailedChange, Failures, type Refusal } from "./failures.ts";
 import type { KernelEvent, KernelPort } from "./port.ts";
-import { RepairLimiter } from "./repair-limiter.ts";
 
 export interface ReconcilerOptions {
   readonly port: KernelPort;
@@ -27,26 +27,23 @@ export interface ReconcilerOptions {
   readonly auditSeconds?: number;
   /** Called after each pass that did or found something. */
   readonly onPass?: (report: PassReport) => void;
-  /** An interface outside the scope changed. */
+  /** A shared interface (the tunnel's parent) changed, came or went. */
   readonly onHostChange?: (device: string) => void;
 }
+
+type Counts = Readonly<Partial<Record<ObjectKind, number>>>;
 
 /** What one pass did. */
 export interface PassReport {
   readonly atMs: number;
   readonly durationMs: number;
   /** Changes that the kernel accepted, by kind of object. */
-  readonly applied: Readonly<Partial<Record<ObjectKind, number>>>;
+  readonly applied: Counts;
   /** Of these, objects that somebody had removed or changed. */
-  readonly repaired: Readonly<Partial<Record<ObjectKind, number>>>;
+  readonly repaired: Counts;
+  /** Changes that it refused; those that depend on a device that failed are not even asked for. */
   readonly failed: number;
   readonly wasDump: boolean;
-}
-
-/** A change that the kernel refused in the last pass. */
-export interface FailedChange {
-  readonly key: ObjectKey;
-  readonly message: string;
 }
 
 export interface ReconcilerStatus {
@@ -55,43 +52,59 @@ export interface ReconcilerStatus {
   readonly isConverged: boolean;
   readonly passes: number;
   readonly lastPass: PassReport | null;
-  readonly repaired: Readonly<Partial<Record<ObjectKind, number>>>;
+  readonly repaired: Counts;
   readonly failures: readonly FailedChange[];
   readonly conflicts: readonly Conflict[];
-  /** Objects that something keeps undoing, with the number of repairs. */
-  readonly contended: readonly { readonly key: ObjectKey; readonly repairs: number }[];
+  /** Objects that something keeps undoing, with what is known of who. */
+  readonly contended: readonly Contended[];
 }
 
 const DEFAULT_AUDIT_SECONDS = 300;
 /** Without a plan there is nothing to do until one comes. */
 const IDLE_MS = 3_600_000;
+/** The first retry comes at once, after a look at the kernel; then these. */
 const RETRY_FIRST_MS = 100;
 const RETRY_MAX_MS = 30_000;
+/** Of more repairs than these in one pass only the number is logged. */
+const REPAIRS_LOGGED = 20;
 
 export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #tracker: StateTracker;
-  readonly #limiter = new RepairLimiter();
+  readonly #contention: Contention;
+  readonly #failures: Failures;
+  readonly #troubles: FailureSeries;
   readonly #repaired: Partial<Record<ObjectKind, number>> = {};
-  #failures = new Map<ObjectKey, string>();
   #lastPass: PassReport | null = null;
   #passes = 0;
   #needsDump = true;
   #hasPlan = false;
   #consecutiveFailures = 0;
+  /** Changes that failed are left alone until then. */
+  #retryAtMs = Number.NEGATIVE_INFINITY;
+  /** The kernel is read anew then, at the latest. */
+  #dumpAtMs = Number.NEGATIVE_INFINITY;
   #wake: (() => void) | null = null;
   #isAwake = false;
   #waiters: (() => void)[] = [];
 
   constructor(options: ReconcilerOptions) {
+    const { port, scope, logger } = options;
     this.#options = options;
-    this.#tracker = new StateTracker(options.scope);
+    this.#tracker = new StateTracker(scope);
+    this.#contention = new Contention((by) => port.programOf(by));
+    this.#failures = new Failures(logger);
+    this.#troubles = new FailureSeries(
+      logger,
+      "kernel state cannot be read or changed",
+      "kernel state can be read again",
+    );
   }
 
   /** Takes a complete plan; the loop applies it. Must be made from a synced snapshot. */
-  setDesired(groups: DesiredState): void {
+  setDesired(plan: Plan): void {
     this.#hasPlan = true;
-    this.#tracker.setDesired(groups);
+    this.#tracker.setDesired(plan);
     this.#poke();
   }
 
@@ -105,6 +118,7 @@ export class Reconciler {
   requestDump(reason: string): void {
     if (!this.#needsDump) this.#options.logger.debug("kernel state will be read again", { reason });
     this.#needsDump = true;
+    this.#retryAtMs = Number.NEGATIVE_INFINITY;
     this.#poke();
   }
 
@@ -112,8 +126,12 @@ export class Reconciler {
   settled(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
-      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-      this.#waiters.push(resolve);
+      const onAbort = (): void => reject(signal.reason);
+      signal.addEventListener("abort", onAbort, { once: true });
+      this.#waiters.push(() => {
+        signal.removeEventListener("abort", onAbort);
+        resolve();
+      });
       this.#poke();
     });
   }
@@ -125,12 +143,9 @@ export class Reconciler {
       passes: this.#passes,
       lastPass: this.#lastPass,
       repaired: { ...this.#repaired },
-      failures: [...this.#failures].map(([key, message]) => ({ key, message })),
+      failures: this.#failures.list(),
       conflicts: [...this.#tracker.conflicts.values()],
-      contended: [...this.#limiter.contended(this.#options.clock.monotonicMs())].map(([key, repairs]) => ({
-        key,
-        repairs,
-      })),
+      contended: this.#contention.list(this.#options.clock.monotonicMs()),
     };
   }
 
@@ -144,7 +159,7 @@ export class Reconciler {
     signal.addEventListener("abort", () => this.#poke(), { once: true });
     let nextMs = 0;
     while (!signal.aborted) {
-      await this.#sleep(nextMs, signal);
+      await this.#sleep(nextMs);
       if (signal.aborted) break;
       nextMs = this.#hasPlan ? await this.#pass() : IDLE_MS;
     }
@@ -155,12 +170,15 @@ export class Reconciler {
       switch (event.type) {
         case "present":
           this.#tracker.observe(event.object);
+          if (!this.#contention.isQuiet) this.#noteTouch(keyOf(event.object), event.by);
           break;
         case "absent":
           this.#tracker.forget(event.key);
+          this.#noteTouch(event.key, event.by);
           break;
         case "device-gone":
           this.#tracker.forgetDevice(event.device);
+          this.#noteTouch(`link ${event.device}`, event.by);
           this.requestDump(`device ${event.device} is gone`);
           break;
         case "resync":
@@ -174,111 +192,155 @@ export class Reconciler {
     if (!this.#tracker.isSettled) this.#poke();
   }
 
+  #noteTouch(key: ObjectKey, by: number | undefined): void {
+    if (by !== undefined && by !== 0) this.#contention.noteTouch(key, by);
+  }
+
   /** One pass. Answers in how many milliseconds the next one is due if nothing happens before. */
   async #pass(): Promise<number> {
-    const { clock, logger, onPass } = this.#options;
+    const { clock, port, onPass } = this.#options;
     const startMs = clock.monotonicMs();
-    const wasDump = this.#needsDump;
     try {
+      port.drain();
+      const wasDump = this.#needsDump || startMs >= this.#dumpAtMs;
       if (wasDump) await this.#dump();
       const { due, waitMs } = this.#due(clock.monotonicMs());
       const report = await this.#applyAll(due, startMs, wasDump);
       this.#passes++;
       this.#lastPass = report;
+      this.#troubles.succeeded();
       if (wasDump || due.length > 0) onPass?.(report);
       return this.#afterPass(report.failed, waitMs);
     } catch (error) {
-      logger.warn("reading or changing kernel state failed", { error: errorMessage(error) });
-      this.#needsDump = true;
-      return this.#retryDelayMs();
+      this.#troubles.failed(error);
+      return this.#retry();
     }
   }
 
   async #dump(): Promise<void> {
+    const { port, clock, random, auditSeconds = DEFAULT_AUDIT_SECONDS } = this.#options;
+    // Requests that come in meanwhile count; and when the dump fails, it is still needed.
     this.#needsDump = false;
-    this.#tracker.replaceActual(await this.#options.port.dump(this.#tracker.scope));
+    const objects = await port.dump(this.#tracker.scope).catch((error: unknown) => {
+      this.#needsDump = true;
+      throw error;
+    });
+    this.#tracker.replaceActual(objects);
+    this.#dumpAtMs = clock.monotonicMs() + auditSeconds * 1000 * (0.9 + 0.2 * random());
   }
 
   /** The changes that may be made now, and the time until the first of those that must wait. */
-  #due(nowMs: number): { due: PendingChange[]; waitMs: number } {
+  #due(nowMs: number): { due: readonly PendingChange[]; waitMs: number } {
     let waitMs = IDLE_MS;
-    const due = this.#tracker.pending().filter(({ key, cause }) => {
-      if (cause === "plan") return true;
-      const delayMs = this.#limiter.notBeforeMs(key) - nowMs;
-      if (delayMs <= 0) return true;
-      waitMs = Math.min(waitMs, delayMs);
-      return false;
-    });
+    const isLate = ({ key, cause }: PendingChange): boolean => {
+      const quarrelMs = cause === "kernel" ? this.#contention.notBeforeMs(key) : Number.NEGATIVE_INFINITY;
+      const failedMs = this.#failures.has(key) ? this.#retryAtMs : Number.NEGATIVE_INFINITY;
+      const delayMs = Math.max(quarrelMs, failedMs) - nowMs;
+      if (delayMs > 0) waitMs = Math.min(waitMs, delayMs);
+      return delayMs > 0;
+    };
+    const pending = this.#tracker.pending();
+    this.#failures.retain(pending);
+    const late = new Set(pending.filter(isLate));
+    if (late.size === 0) return { due: pending, waitMs };
+    const lateDevices = new Set([...late].flatMap(linkName));
+    const due = pending.filter(
+      (one) => !late.has(one) && !lateDevices.has(deviceOf(one.change.object) ?? ""),
+    );
     return { due, waitMs };
   }
 
   async #applyAll(due: readonly PendingChange[], startMs: number, wasDump: boolean): Promise<PassReport> {
-    const { port, clock } = this.#options;
-    const byChange = new Map(due.map((pending) => [pending.change, pending]));
-    const ordered = inOrder(due.map(({ change }) => change));
-    const results = ordered.length > 0 ? await port.apply(ordered) : [];
     const applied: Partial<Record<ObjectKind, number>> = {};
-    const repaired: Partial<Record<ObjectKind, number>> = {};
-    const failures = new Map<ObjectKey, string>();
-    ordered.forEach((change, index) => {
-      const pending = byChange.get(change);
-      if (pending === undefined) return;
-      const error = results[index] ?? null;
-      if (error !== null) {
-        failures.set(pending.key, error.message);
-        return;
+    const refusals: Refusal[] = [];
+    const repairs: PendingChange[] = [];
+    const apply = async (pending: readonly PendingChange[]): Promise<void> => {
+      const results =
+        pending.length === 0 ? [] : await this.#options.port.apply(pending.map((one) => one.change));
+      for (const [index, one] of pending.entries()) {
+        const error = results[index] ?? null;
+        if (error !== null) {
+          this.#tracker.fail(one);
+          refusals.push({ pending: one, error });
+          continue;
+        }
+        this.#tracker.confirm(one);
+        count(applied, one.change.object.kind);
+        if (one.cause === "kernel") repairs.push(one);
       }
-      this.#tracker.confirm(pending);
-      count(applied, change.object.kind);
-      if (pending.cause === "kernel" && change.op !== "delete") {
-        count(repaired, change.object.kind);
-        this.#noteRepair(pending);
-      }
-    });
-    this.#noteFailures(failures);
-    return {
-      atMs: startMs,
-      durationMs: clock.monotonicMs() - startMs,
-      applied,
-      repaired,
-      failed: failures.size,
-      wasDump,
     };
+    const ordered = inOrder(due);
+    this.#tracker.begin(ordered);
+    const firstDependent = ordered.findIndex(({ change }) => change.object.kind !== "link");
+    const devices = ordered.slice(0, firstDependent < 0 ? ordered.length : firstDependent);
+    await apply(devices);
+    const failedDevices = new Set(refusals.flatMap(({ pending }) => linkName(pending)));
+    await apply(this.#withoutDevices(ordered.slice(devices.length), failedDevices));
+    if (this.#tracker.hasContest) this.requestDump("something was changed while we changed it");
+    this.#failures.note(due, refusals, this.#consecutiveFailures > 0);
+    const repaired = this.#noteRepairs(repairs, new Set(devices.flatMap(linkName)));
+    const durationMs = this.#options.clock.monotonicMs() - startMs;
+    return { atMs: startMs, durationMs, applied, repaired, failed: refusals.length, wasDump };
   }
 
-  #noteRepair({ key, change }: PendingChange): void {
+  #withoutDevices(pending: readonly PendingChange[], devices: ReadonlySet<string>): readonly PendingChange[] {
+    if (devices.size === 0) return pending;
+    return pending.filter((one) => {
+      const isLost = devices.has(deviceOf(one.change.object) ?? "");
+      if (isLost) this.#tracker.fail(one);
+      return !isLost;
+    });
+  }
+
+  /** What went with its device is repaired with it: the quarrel, if there is one, is about the device. */
+  #noteRepairs(repairs: readonly PendingChange[], madeDevices: ReadonlySet<string>): Counts {
     const { clock, logger } = this.#options;
-    count(this.#repaired, change.object.kind);
-    logger.debug("drift repaired", { op: change.op, object: describe(change.object) });
-    if (this.#limiter.record(key, clock.monotonicMs())) {
-      logger.warn("something keeps undoing our change; repairing it less often now", {
-        object: describe(change.object),
-      });
+    const repaired: Partial<Record<ObjectKind, number>> = {};
+    for (const [index, { key, change }] of repairs.entries()) {
+      if (change.op !== "delete") {
+        count(repaired, change.object.kind);
+        count(this.#repaired, change.object.kind);
+      }
+      if (change.op === "recreate") {
+        logger.warn("device was replaced by another one, which had to go", {
+          object: describe(change.object),
+          found: describe(change.actual),
+        });
+      } else if (index < REPAIRS_LOGGED) {
+        logger.debug("drift repaired", { op: change.op, object: describe(change.object) });
+      }
+      if (madeDevices.has(deviceOf(change.object) ?? "")) continue;
+      const quarrel = this.#contention.record(key, change, clock.monotonicMs());
+      if (quarrel !== null) {
+        const { evidence, repairs: times } = quarrel;
+        logger.warn("something keeps undoing our change; repairing it less often now", {
+          key,
+          evidence,
+          times,
+        });
+      }
     }
-  }
-
-  #noteFailures(failures: Map<ObjectKey, string>): void {
-    for (const [key, message] of failures) {
-      if (this.#failures.get(key) !== message)
-        this.#options.logger.warn("kernel refused a change", { key, error: message });
-    }
-    this.#failures = failures;
-    // The kernel refused because it is not as we believed, or because it cannot: look before trying again.
-    if (failures.size > 0) this.#needsDump = true;
+    if (repairs.length > REPAIRS_LOGGED) logger.info("much drift repaired", repaired);
+    return repaired;
   }
 
   #afterPass(failed: number, waitMs: number): number {
-    if (failed > 0) return Math.min(waitMs, this.#retryDelayMs());
-    this.#consecutiveFailures = 0;
+    if (failed > 0) return this.#retry();
+    if (this.#failures.isEmpty) this.#consecutiveFailures = 0;
     if (this.#tracker.isSettled && !this.#needsDump) for (const resolve of this.#waiters.splice(0)) resolve();
-    const auditMs = (this.#options.auditSeconds ?? DEFAULT_AUDIT_SECONDS) * 1000;
-    return Math.min(waitMs, auditMs * (0.9 + 0.2 * this.#options.random()));
+    return Math.min(waitMs, this.#dumpAtMs - this.#options.clock.monotonicMs());
   }
 
-  #retryDelayMs(): number {
-    const delayMs = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** this.#consecutiveFailures);
+  /** The kernel is not as we believed, or it cannot: look before trying again, and ever less often. */
+  #retry(): number {
+    const { clock, random } = this.#options;
+    const doubledMs = RETRY_FIRST_MS * 2 ** (this.#consecutiveFailures - 1);
+    const delayMs = this.#consecutiveFailures === 0 ? 0 : Math.min(RETRY_MAX_MS, doubledMs);
     this.#consecutiveFailures++;
-    return delayMs * (0.75 + 0.5 * this.#options.random());
+    const spreadMs = delayMs * (0.75 + 0.5 * random());
+    this.#retryAtMs = clock.monotonicMs() + spreadMs;
+    this.#dumpAtMs = this.#retryAtMs;
+    return spreadMs;
   }
 
   #poke(): void {
@@ -286,8 +348,8 @@ export class Reconciler {
     this.#wake?.();
   }
 
-  /** Sleeps until something is dirty, the time is over or `signal` fires. */
-  async #sleep(delayMs: number, signal: AbortSignal): Promise<void> {
+  /** Sleeps until something is dirty or the time is over. */
+  async #sleep(delayMs: number): Promise<void> {
     if (!this.#isAwake && delayMs > 0) {
       const nap = new AbortController();
       const woken = new Promise<void>((resolve) => {
@@ -296,11 +358,13 @@ export class Reconciler {
       await Promise.race([woken, this.#options.clock.sleep(delayMs, nap.signal).catch(() => undefined)]);
       nap.abort();
       this.#wake = null;
-      // A timer that ended the nap is the audit (or a retry): compare with the kernel itself.
-      if (!this.#isAwake && !signal.aborted) this.#needsDump = true;
     }
     this.#isAwake = false;
   }
+}
+
+function linkName({ change: { object } }: PendingChange): string[] {
+  return object.kind === "link" ? [object.name] : [];
 }
 
 function count(counters: Partial<Record<ObjectKind, number>>, kind: ObjectKind): void {

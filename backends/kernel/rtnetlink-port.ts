@@ -5,12 +5,14 @@
  * nexthops to ids. What should be is decided elsewhere.
  */
 
+import { readFileSync } from "node:fs";
+import { constants } from "node:os";
 import { setImmediate } from "node:timers/promises";
 import { ConflictError, errorMessage, TulleError } from "../../ipam/errors.ts";
 import { decodeAddress, encodeAddressDump } from "../netlink/address.ts";
 import { NetlinkConnection } from "../netlink/connection.ts";
-import { EEXIST, ENODEV, ENOENT, EOPNOTSUPP, NetlinkError } from "../netlink/errors.ts";
-import { decodeLink, encodeDeleteLink, encodeGetLink, encodeLinkDump } from "../netlink/link.ts";
+import { EEXIST, EIO, ENODEV, EOPNOTSUPP, NetlinkError } from "../netlink/errors.ts";
+import { decodeLink, encodeGetLink, encodeLinkDump } from "../netlink/link.ts";
 import { NetlinkMonitor } from "../netlink/monitor.ts";
 import { decodeFdb, decodeNeighbour, encodeFdbDump, encodeNeighbourDump } from "../netlink/neighbour.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
@@ -18,8 +20,10 @@ import { decodeNexthop, encodeNexthopDump, type Nexthop } from "../netlink/nexth
 import { decodeRoute, encodeRouteDump, RT_TABLE_MAIN } from "../netlink/route.ts";
 import {
   RTNLGRP_IPV4_IFADDR,
+  RTNLGRP_IPV4_NETCONF,
   RTNLGRP_IPV4_ROUTE,
   RTNLGRP_IPV6_IFADDR,
+  RTNLGRP_IPV6_NETCONF,
   RTNLGRP_IPV6_ROUTE,
   RTNLGRP_LINK,
   RTNLGRP_NEIGH,
@@ -29,15 +33,9 @@ import type { Change } from "../state/diff.ts";
 import type { KernelObject, LinkObject, SysctlObject } from "../state/objects.ts";
 import { isVisible, type Scope } from "../state/ownership.ts";
 import { describe } from "../state/render.ts";
+import { DeviceChanges } from "./device-changes.ts";
 import { DeviceTable } from "./device-table.ts";
-import {
-  encodeChange,
-  encodeCreateLink,
-  encodeRenameLink,
-  encodeUpdateLink,
-  isAbsent,
-  isBatchObject,
-} from "./encode.ts";
+import { encodeChange, isAbsent, isBatchObject } from "./encode.ts";
 import { EventDecoder } from "./event-decoder.ts";
 import { NexthopIds } from "./nexthop-ids.ts";
 import {
@@ -58,6 +56,8 @@ const GROUPS = [
   RTNLGRP_IPV6_IFADDR,
   RTNLGRP_IPV4_ROUTE,
   RTNLGRP_IPV6_ROUTE,
+  RTNLGRP_IPV4_NETCONF,
+  RTNLGRP_IPV6_NETCONF,
 ];
 
 /** Changes that are sent without letting the event loop do other work: a few milliseconds. */
@@ -68,6 +68,11 @@ export interface RtnetlinkPortOptions {
   readonly netns?: NetnsHandle;
 }
 
+interface Subscription {
+  readonly scope: () => Scope;
+  readonly listener: (events: readonly KernelEvent[]) => void;
+}
+
 export class RtnetlinkPort implements KernelPort {
   /** Whether the kernel has nexthop objects (Linux 5.3). */
   readonly hasNexthopObjects: boolean;
@@ -76,12 +81,15 @@ export class RtnetlinkPort implements KernelPort {
   readonly #netns: NetnsHandle | undefined;
   readonly #devices = new DeviceTable();
   readonly #nexthopIds = new NexthopIds();
+  readonly #deviceChanges: DeviceChanges;
   #monitor: NetlinkMonitor | null = null;
+  #subscription: Subscription | null = null;
 
   private constructor(options: RtnetlinkPortOptions) {
     this.#netns = options.netns;
     this.#connection = NetlinkConnection.open(options);
     this.#sysctls = new Sysctls(options.netns);
+    this.#deviceChanges = new DeviceChanges(this.#connection, this.#devices);
     this.#readDevices();
     this.hasNexthopObjects = this.#dumpNexthops() !== null;
   }
@@ -99,6 +107,8 @@ export class RtnetlinkPort implements KernelPort {
   }
 
   async dump(scope: Scope): Promise<readonly KernelObject[]> {
+    // Before anything is read, so that nothing falls between the dump and the notifications.
+    if (this.#monitor === null) this.#openMonitor();
     this.#readDevices();
     const objects: KernelObject[] = [];
     const collect = (object: KernelObject | null): null => {
@@ -128,7 +138,40 @@ export class RtnetlinkPort implements KernelPort {
   }
 
   subscribe(scope: () => Scope, listener: (events: readonly KernelEvent[]) => void): void {
-    const decoder = new EventDecoder(this.#devices, scope, (portId) => this.#connection.ownsPort(portId));
+    this.#subscription = { scope, listener };
+    this.#openMonitor();
+  }
+
+  drain(): void {
+    this.#monitor?.drain();
+  }
+
+  /** A program's first netlink socket has its process id for port id (netlink(7)); all others have any number. */
+  programOf(by: number): string | null {
+    try {
+      return readFileSync(`/proc/${by}/comm`, "utf8").trim();
+    } catch {
+      return null; // it has ended, or the number is no process id
+    }
+  }
+
+  close(): void {
+    this.#subscription = null;
+    this.#monitor?.close();
+    this.#monitor = null;
+    this.#connection.close();
+  }
+
+  #openMonitor(): void {
+    if (this.#subscription === null) return;
+    const { scope, listener } = this.#subscription;
+    const decoder = new EventDecoder({
+      devices: this.#devices,
+      scope,
+      isEcho: (portId) => this.#connection.ownsPort(portId),
+      isOurNexthop: (id) => this.#nexthopIds.isOurs(id),
+      readSysctl: (path) => this.#sysctlObject(path),
+    });
     this.#monitor?.close();
     this.#monitor = NetlinkMonitor.open({
       ...(this.#netns === undefined ? {} : { netns: this.#netns }),
@@ -137,21 +180,13 @@ export class RtnetlinkPort implements KernelPort {
         const events = messages.flatMap((message) => decoder.decode(message));
         if (events.length > 0) listener(events);
       },
-      onOverflow: () => {
-        this.#readDevices();
-        listener([{ type: "resync", reason: "notifications were lost (ENOBUFS)" }]);
-      },
+      onOverflow: () => listener([{ type: "resync", reason: "notifications were lost (ENOBUFS)" }]),
       onError: (error) => {
-        this.subscribe(scope, listener);
-        listener([{ type: "resync", reason: `the monitor was opened anew: ${errorMessage(error)}` }]);
+        // The dump that this asks for opens a new one, as often as it takes.
+        this.#monitor = null;
+        listener([{ type: "resync", reason: `the monitor failed: ${errorMessage(error)}` }]);
       },
     });
-  }
-
-  close(): void {
-    this.#monitor?.close();
-    this.#monitor = null;
-    this.#connection.close();
   }
 
   #readDevices(): void {
@@ -249,47 +284,11 @@ export class RtnetlinkPort implements KernelPort {
     if (change === undefined) return null;
     try {
       if (change.object.kind === "sysctl") this.#sysctls.write(change.object);
-      else if (change.object.kind === "link") await this.#applyLink(change.op, change.object);
+      else if (change.object.kind === "link") await this.#deviceChanges.apply(change, change.object);
       return null;
     } catch (error) {
       return failureOf(change, error);
     }
-  }
-
-  async #applyLink(op: Change["op"], link: LinkObject): Promise<void> {
-    if (op === "delete" || op === "recreate") await this.#deleteLink(link.name);
-    if (op === "replace") this.#connection.request(encodeUpdateLink(link, this.#devices));
-    if (op === "create" || op === "recreate") this.#createLink(link);
-    if (op !== "delete") {
-      this.#devices.set(this.#connection.get(encodeGetLink({ name: link.name }), decodeLink));
-    }
-  }
-
-  /** A device of ours that somebody renamed still holds the VNI: it gets its name back. */
-  #createLink(link: LinkObject): void {
-    const renamed = this.#devices.find(
-      ({ mac, vxlan }) =>
-        mac === link.mac && vxlan?.vni === link.vxlan?.vni && vxlan?.port === link.vxlan?.port,
-    );
-    if (renamed === undefined || link.vxlan === undefined) {
-      this.#connection.request(encodeCreateLink(link, this.#devices));
-      return;
-    }
-    this.#connection.request(encodeRenameLink(renamed.index, link.name));
-    this.#devices.set({ ...renamed, name: link.name });
-    this.#connection.request(encodeUpdateLink(link, this.#devices));
-  }
-
-  /** On a worker thread: the kernel waits for all processors (about 18 ms) before a device is gone. */
-  async #deleteLink(name: string): Promise<void> {
-    const index = this.#devices.indexOf(name);
-    if (index === null) return;
-    try {
-      await this.#connection.requestAsync(encodeDeleteLink({ index }));
-    } catch (error) {
-      if (!(error instanceof NetlinkError) || !isAbsent(error)) throw error;
-    }
-    this.#devices.delete(index);
   }
 }
 
@@ -316,5 +315,11 @@ function failureOf(change: Change, error: unknown): TulleError {
     return error;
   }
   if (error instanceof TulleError) return error;
-  return new NetlinkError(operation, ENOENT, { kernelMessage: errorMessage(error), retryable: true });
+  return new NetlinkError(operation, errnoOf(error), { kernelMessage: errorMessage(error), retryable: true });
+}
+
+/** The number behind a file system's error. */
+function errnoOf(error: unknown): number {
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  return Object.entries(constants.errno).find(([name]) => name === code)?.[1] ?? EIO;
 }

@@ -8,9 +8,11 @@ const ERRNO = constants.errno;
 /** The errno values that this layer and its callers reason about, by their kernel names (asm-generic/errno.h). */
 export const {
   EPERM,
+  EACCES,
   ENOENT,
   ESRCH,
   EINTR,
+  EIO,
   ENODATA,
   EAGAIN,
   ENOMEM,

@@ -31,6 +31,7 @@ const IFLA_IFALIAS = 20;
 const IFLA_NET_NS_FD = 28;
 const IFLA_EXT_MASK = 29;
 const IFLA_LINK_NETNSID = 37;
+const IFLA_TARGET_NETNSID = 46;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
 const IFLA_INFO_SLAVE_KIND = 4;
@@ -76,6 +77,8 @@ export interface LinkChanges {
   readonly netnsFd?: number;
   readonly txQueueLength?: number;
   readonly alias?: string;
+  /** Attributes of its kind; which of them an old device lets change is the kind's own affair. */
+  readonly info?: LinkInfoSpec;
 }
 
 export interface LinkSpec extends LinkChanges {
@@ -83,8 +86,13 @@ export interface LinkSpec extends LinkChanges {
   readonly info: LinkInfoSpec;
 }
 
-/** A device by its index (cheap and safe against renaming) or by its name. */
-export type LinkSelector = { readonly index: number } | { readonly name: string };
+/**
+ * A device by its index (cheap and safe against renaming) or by its name. `netnsId`: in another namespace, by the id
+ * that ours has for it.
+ */
+export type LinkSelector = ({ readonly index: number } | { readonly name: string }) & {
+  readonly netnsId?: number;
+};
 
 /** A device as the kernel shows it. */
 export interface Link {
@@ -115,14 +123,10 @@ export interface Link {
 export function encodeNewLink(spec: LinkSpec, flags = CREATE): Buffer {
   const message = ifinfomsg(RTM_NEWLINK, flags, AF_UNSPEC, 0, spec);
   writeChanges(message, spec);
-  message.nested(IFLA_LINKINFO, () => {
-    message.attrBytes(IFLA_INFO_KIND, Buffer.from(spec.info.kind));
-    writeInfo(message, spec.info);
-  });
   return message.finish();
 }
 
-/** `ip link set DEVICE [up|down] [mtu N] [address MAC] [name NAME] [master BRIDGE|nomaster] [netns FILE] …` */
+/** `ip link set DEVICE [up|down] [mtu N] [address MAC] [name NAME] [master BRIDGE|nomaster] [type KIND …] …` */
 export function encodeSetLink(index: number, changes: LinkChanges): Buffer {
   const message = ifinfomsg(RTM_NEWLINK, 0, AF_UNSPEC, index, changes);
   writeChanges(message, changes);
@@ -145,13 +149,14 @@ export function encodeGetLink(selector: LinkSelector): Buffer {
   return select(RTM_GETLINK, selector).attrU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS).finish();
 }
 
-/** `ip link show [type KIND] [master BRIDGE]`. */
+/** `ip link show [type KIND] [master BRIDGE]`, in another namespace if `netnsId` says so. */
 export function encodeLinkDump(
-  filter: { readonly type?: string; readonly masterIndex?: number } = {},
+  filter: { readonly type?: string; readonly masterIndex?: number; readonly netnsId?: number } = {},
 ): Buffer {
   const message = ifinfomsg(RTM_GETLINK, NLM_F_DUMP, AF_UNSPEC, 0, {});
   message.attrU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-  const { type, masterIndex } = filter;
+  const { type, masterIndex, netnsId } = filter;
+  if (netnsId !== undefined) message.attrI32(IFLA_TARGET_NETNSID, netnsId);
   if (masterIndex !== undefined) message.attrU32(IFLA_MASTER, masterIndex);
   if (type !== undefined) {
     message.nested(IFLA_LINKINFO, () => message.attrBytes(IFLA_INFO_KIND, Buffer.from(type)));
@@ -267,11 +272,20 @@ function writeChanges(message: MessageWriter, changes: LinkChanges): void {
   if (changes.masterIndex !== undefined) message.attrU32(IFLA_MASTER, changes.masterIndex);
   if (changes.alias !== undefined) message.attrString(IFLA_IFALIAS, changes.alias);
   if (changes.netnsFd !== undefined) message.attrU32(IFLA_NET_NS_FD, changes.netnsFd);
+  const { info } = changes;
+  if (info === undefined) return;
+  message.nested(IFLA_LINKINFO, () => {
+    message.attrBytes(IFLA_INFO_KIND, Buffer.from(info.kind));
+    writeInfo(message, info);
+  });
 }
 
 function select(type: number, selector: LinkSelector): MessageWriter {
-  if ("index" in selector) return ifinfomsg(type, 0, AF_UNSPEC, selector.index, {});
-  return ifinfomsg(type, 0, AF_UNSPEC, 0, {}).attrString(IFLA_IFNAME, selector.name);
+  const index = "index" in selector ? selector.index : 0;
+  const message = ifinfomsg(type, 0, AF_UNSPEC, index, {});
+  if ("name" in selector) message.attrString(IFLA_IFNAME, selector.name);
+  if (selector.netnsId !== undefined) message.attrI32(IFLA_TARGET_NETNSID, selector.netnsId);
+  return message;
 }
 
 function ifinfomsg(

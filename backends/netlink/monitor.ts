@@ -35,7 +35,7 @@ export class NetlinkMonitor {
   private constructor(options: MonitorOptions) {
     this.#options = options;
     this.#socket = NetlinkSocket.open(options);
-    this.#watch = watchReadable(this.#socket.fd, () => this.#drain());
+    this.#watch = watchReadable(this.#socket.fd, () => this.drain());
   }
 
   /** Subscribes in `netns` (`ip monitor`); changes made from now on are seen. Throws NetlinkError. */
@@ -56,7 +56,8 @@ export class NetlinkMonitor {
     this.#socket.close();
   }
 
-  #drain(): void {
+  /** Hands on what is waiting now, at most a turn's worth; never throws. */
+  drain(): void {
     try {
       for (let count = 0; this.#isOpen && count < DATAGRAMS_PER_TURN; count++) {
         if (!this.#receive()) return;

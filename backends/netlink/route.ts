@@ -73,6 +73,8 @@ export interface RouteSpec {
 export interface Route {
   readonly destination: Prefix;
   readonly table: number;
+  /** Type of service; a route with another one than 0 is for packets that carry it. */
+  readonly tos: number;
   readonly protocol: number;
   readonly type: number;
   readonly scope: number;
@@ -165,6 +167,7 @@ export function decodeRoute(message: NetlinkMessage): Route | null {
   return {
     destination: prefixOf(destination ?? Address.of(family, 0n), length),
     table,
+    tos: message.u8(3),
     protocol: message.u8(5),
     type: message.u8(7),
     scope: message.u8(6),

@@ -16,6 +16,7 @@ export const RTM_GETROUTE = 26;
 export const RTM_NEWNEIGH = 28;
 export const RTM_DELNEIGH = 29;
 export const RTM_GETNEIGH = 30;
+export const RTM_NEWNETCONF = 80;
 export const RTM_NEWNSID = 88;
 export const RTM_GETNSID = 90;
 export const RTM_NEWNEXTHOP = 104;
@@ -79,6 +80,7 @@ const MESSAGE_NAMES: ReadonlyMap<number, string> = new Map([
   [RTM_DELNEIGH, "RTM_DELNEIGH"],
   [RTM_GETNEIGH, "RTM_GETNEIGH"],
   [RTM_GETNSID, "RTM_GETNSID"],
+  [RTM_NEWNETCONF, "RTM_NEWNETCONF"],
   [RTM_NEWNEXTHOP, "RTM_NEWNEXTHOP"],
   [RTM_DELNEXTHOP, "RTM_DELNEXTHOP"],
   [RTM_GETNEXTHOP, "RTM_GETNEXTHOP"],

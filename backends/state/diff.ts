@@ -2,7 +2,14 @@
  * Compares what the plan wants with what the kernel has, one key at a time. Pure and total.
  */
 
-import type { KernelObject, LinkObject, RouteObject } from "./objects.ts";
+import type { Address } from "../../ipam/ip.ts";
+import {
+  type KernelObject,
+  type LinkObject,
+  ROUTE_PROTOCOL_BOOT,
+  type RouteObject,
+  type VxlanAttributes,
+} from "./objects.ts";
 import { ownerOf, type Scope } from "./ownership.ts";
 
 /** One step towards the desired state. */
@@ -51,6 +58,7 @@ export function compare(
 /** Why `actual`, which was there before us, may not be replaced by `desired`; null when it may. */
 function obstacle(desired: KernelObject, actual: KernelObject, scope: Scope): string | null {
   if (actual.kind === "route" && ownerOf(actual, scope) === "foreign") {
+    if (desired.kind === "route" && isFlanneldDirect(desired, actual)) return null;
     return `a route of somebody else (protocol ${actual.protocol}, dev ${actual.device}) holds this destination; delete it if the overlay should have it`;
   }
   if (actual.kind === "link" && desired.kind === "link") {
@@ -62,6 +70,13 @@ function obstacle(desired: KernelObject, actual: KernelObject, scope: Scope): st
     }
   }
   return null;
+}
+
+/** flanneld's direct route to a peer, exactly where ours must go: taking a host over means taking it over too. */
+function isFlanneldDirect(desired: RouteObject, actual: RouteObject): boolean {
+  return (
+    actual.protocol === ROUTE_PROTOCOL_BOOT && isSameRoute({ ...desired, protocol: actual.protocol }, actual)
+  );
 }
 
 /** True when nothing needs to be done. Both have the same key. */
@@ -102,7 +117,8 @@ function isSameLink(desired: LinkObject, actual: LinkObject): boolean {
     !needsRecreation(desired, actual) &&
     actual.mtuBytes === desired.mtuBytes &&
     actual.isUp === desired.isUp &&
-    (desired.mac === null || actual.mac === desired.mac)
+    (desired.mac === null || actual.mac === desired.mac) &&
+    isSameTunnel(desired.vxlan, actual.vxlan)
   );
 }
 
@@ -117,7 +133,7 @@ function isSameRoute(desired: RouteObject, actual: RouteObject): boolean {
   );
 }
 
-function isSameAddress(a: RouteObject["gateway"], b: RouteObject["gateway"]): boolean {
+function isSameAddress(a: Address | null, b: Address | null): boolean {
   return a === null || b === null ? a === b : a.equals(b);
 }
 
@@ -132,8 +148,14 @@ function needsRecreation(desired: KernelObject, actual: KernelObject): boolean {
     want.vni !== have.vni ||
     want.port !== have.port ||
     want.gbp !== have.gbp ||
-    want.learning !== have.learning ||
-    want.parent !== have.parent ||
-    !want.local.equals(have.local)
+    want.local?.family !== (have.local ?? want.local)?.family
+  );
+}
+
+/** Whether the attributes agree that an existing VXLAN device lets change. */
+export function isSameTunnel(want: VxlanAttributes | undefined, have: VxlanAttributes | undefined): boolean {
+  if (want === undefined || have === undefined) return want === have;
+  return (
+    want.learning === have.learning && want.parent === have.parent && isSameAddress(want.local, have.local)
   );
 }

@@ -12,8 +12,8 @@ import type { Mac } from "../../ipam/mac.ts";
 export interface VxlanAttributes {
   /** 1 .. 2^24 - 1. */
   readonly vni: number;
-  /** Source address of tunnel packets. */
-  readonly local: Address;
+  /** Source address of tunnel packets; null, never in a plan, where somebody left the choice to the kernel. */
+  readonly local: Address | null;
   /** Name of the interface that carries the tunnel. */
   readonly parent: string;
   /** UDP destination port. */

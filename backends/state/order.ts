@@ -22,11 +22,16 @@ const RANK: Record<ObjectKind, number> = {
 
 const KINDS = Object.keys(RANK).length;
 
+/** Something that carries a change. */
+interface Carrier {
+  readonly change: Change;
+}
+
 /** Sorts changes for application; within one rank the given order stays. */
-export function inOrder(changes: readonly Change[]): Change[] {
-  const colliding = collidingDeletes(changes);
-  const buckets: Change[][] = Array.from({ length: 2 * KINDS + 1 }, () => []);
-  for (const change of changes) buckets[slotOf(change, colliding)]?.push(change);
+export function inOrder<T extends Carrier>(pending: readonly T[]): T[] {
+  const colliding = collidingDeletes(pending);
+  const buckets: T[][] = Array.from({ length: 2 * KINDS + 1 }, () => []);
+  for (const one of pending) buckets[slotOf(one.change, colliding)]?.push(one);
   return buckets.flat();
 }
 
@@ -37,14 +42,15 @@ function slotOf(change: Change, colliding: ReadonlySet<string>): number {
 }
 
 /** Keys of devices to delete that use the VNI of a device to create: the kernel allows one per VNI and port. */
-function collidingDeletes(changes: readonly Change[]): Set<string> {
+function collidingDeletes(pending: readonly Carrier[]): Set<string> {
+  const links = pending.flatMap(({ change }) => (change.object.kind === "link" ? [change] : []));
   const created = new Set<number>();
-  for (const { op, object } of changes) {
+  for (const { op, object } of links) {
     if (op !== "delete" && object.kind === "link" && object.vxlan) created.add(object.vxlan.vni);
   }
   const keys = new Set<string>();
   if (created.size === 0) return keys;
-  for (const { op, object } of changes) {
+  for (const { op, object } of links) {
     if (op === "delete" && object.kind === "link" && object.vxlan && created.has(object.vxlan.vni)) {
       keys.add(keyOf(object));
     }

@@ -42,7 +42,7 @@ function describeLink(link: LinkObject): string {
   if (link.vxlan) {
     const { vni, local, parent, port, learning, gbp } = link.vxlan;
     parts.push(
-      `vxlan id ${vni} local ${local} dev ${parent} dstport ${port}`,
+      `vxlan id ${vni} local ${local ?? "any"} dev ${parent} dstport ${port}`,
       learning ? "learning" : "nolearning",
     );
     if (gbp) parts.push("gbp");

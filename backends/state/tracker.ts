@@ -3,7 +3,7 @@
  *
  *          desired                actual
  *      ┌─────────────┐        ┌─────────────┐
- *      │  to create  │  same  │  to delete  │      `dirty` holds every key outside "same" and perhaps some
+ *      │  to create  │  same  │  to delete  │      `dirty` holds every entry outside "same" and perhaps some
  *      └─────────────┴────────┴─────────────┘      inside it: compare() decides when pending() asks.
  *
  * No I/O and no time. The whole-state view stays level-triggered: setDesired takes the complete plan and
@@ -17,6 +17,13 @@ import type { Scope } from "./ownership.ts";
 
 /** The plan: what each contributor (`base`, or one peer's lease key) wants, complete. */
 export type DesiredState = ReadonlyMap<string, readonly KernelObject[]>;
+
+/** A complete plan, and where to look for what is new in it. */
+export interface Plan {
+  readonly groups: DesiredState;
+  /** Names of all groups that may differ from the plan before; absent when any may. */
+  readonly changed?: Iterable<string>;
+}
 
 /** Who made a key dirty: a new plan, or the kernel by itself (then a change repairs drift). */
 export type Cause = "plan" | "kernel";
@@ -32,16 +39,29 @@ export interface Conflict {
   readonly reason: string;
 }
 
+/** All that is known of one key. One object per key instead of a map per question: a network has many keys. */
+interface Entry {
+  readonly key: ObjectKey;
+  desired: KernelObject | undefined;
+  actual: KernelObject | undefined;
+  /** The key was ours and in order at some time since it is desired. */
+  isEstablished: boolean;
+  /** Who made it dirty; null when desired and actual agree. */
+  dirty: Cause | null;
+  /** What of ours is on its way to the kernel under this key; null when nothing is. */
+  inFlight: Change | null;
+}
+
 export class StateTracker {
   #scope: Scope;
-  #groups: DesiredState = new Map();
-  #hasCollision = false;
-  readonly #desired = new Map<ObjectKey, KernelObject>();
-  readonly #actual = new Map<ObjectKey, KernelObject>();
-  readonly #dirty = new Map<ObjectKey, Cause>();
-  /** Keys that were ours and in order at some time since they are desired. */
-  readonly #established = new Set<ObjectKey>();
+  readonly #groups = new Map<string, readonly KernelObject[]>();
+  readonly #entries = new Map<ObjectKey, Entry>();
+  readonly #dirty = new Set<Entry>();
+  /** What else is wanted under keys that several contributors name, oldest first. */
+  readonly #rivals = new Map<ObjectKey, KernelObject[]>();
   readonly #conflicts = new Map<ObjectKey, Conflict>();
+  #desiredCount = 0;
+  #hasContest = false;
 
   constructor(scope: Scope) {
     this.#scope = scope;
@@ -53,7 +73,7 @@ export class StateTracker {
 
   /** How many objects the plan wants. */
   get desiredCount(): number {
-    return this.#desired.size;
+    return this.#desiredCount;
   }
 
   /** Keys that are held by something that is not ours. */
@@ -69,132 +89,225 @@ export class StateTracker {
   /** The scope changed: what was foreign may be ours now, so every key is looked at again. */
   setScope(scope: Scope): void {
     this.#scope = scope;
-    for (const key of this.#actual.keys()) this.#mark(key, "plan");
+    for (const entry of this.#entries.values()) if (entry.actual !== undefined) this.#mark(entry, "plan");
   }
 
-  /** Takes a complete plan. Groups that are the same array as before cost one comparison. */
-  setDesired(groups: DesiredState): void {
-    if (this.#hasCollision) this.#removeGroups(this.#groups, new Map());
-    else this.#removeGroups(this.#groups, groups);
-    const before: DesiredState = this.#hasCollision ? new Map() : this.#groups;
-    this.#hasCollision = false;
-    for (const [name, objects] of groups) {
-      if (before.get(name) !== objects) for (const object of objects) this.#want(object);
+  /** Takes a complete plan. A group that is the same array as before costs one comparison, or nothing. */
+  setDesired({ groups, changed }: Plan): void {
+    if (changed !== undefined) {
+      for (const name of changed) this.#replaceGroup(name, groups.get(name));
+      return;
     }
-    this.#groups = groups;
+    for (const name of this.#groups.keys()) if (!groups.has(name)) this.#replaceGroup(name, undefined);
+    for (const [name, objects] of groups) this.#replaceGroup(name, objects);
   }
 
-  /** Takes a complete dump of the scope. */
+  /** Takes a complete dump of the scope. Of two objects with one key the first counts: the kernel asks it first. */
   replaceActual(objects: Iterable<KernelObject>): void {
-    const seen = new Set<ObjectKey>();
+    const seen = new Set<Entry>();
     for (const object of objects) {
-      const key = keyOf(object);
-      seen.add(key);
-      this.#observeAt(key, object);
+      const entry = this.#entryOf(keyOf(object));
+      if (seen.has(entry)) continue;
+      seen.add(entry);
+      this.#observe(entry, object);
     }
-    for (const key of this.#actual.keys()) if (!seen.has(key)) this.#forgetAt(key);
-    for (const key of this.#desired.keys()) if (!this.#actual.has(key)) this.#mark(key, "kernel");
+    for (const entry of this.#entries.values()) {
+      if (seen.has(entry)) continue;
+      this.#forget(entry);
+      if (entry.desired !== undefined) this.#mark(entry, "kernel");
+    }
   }
 
   /** The kernel has this object now. */
   observe(object: KernelObject): void {
-    this.#observeAt(keyOf(object), object);
+    this.#observe(this.#entryOf(keyOf(object)), object);
   }
 
   /** The kernel no longer has this key. */
   forget(key: ObjectKey): void {
-    this.#forgetAt(key);
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) this.#forget(entry);
   }
 
   /** The device is gone, and with it everything on it. */
   forgetDevice(device: string): void {
-    for (const [key, object] of this.#actual) {
-      if (deviceOf(object) === device) this.#forgetAt(key);
+    for (const entry of this.#entries.values()) {
+      if (entry.actual !== undefined && deviceOf(entry.actual) === device) this.#forget(entry);
     }
-    this.#forgetAt(`link ${device}`);
+    this.forget(`link ${device}`);
   }
 
-  /** What must be done now, unordered. Settled keys are dropped from the dirty set on the way. */
+  /**
+   * What must be done now, unordered. Settled keys are dropped from the dirty set on the way; those on a device
+   * whose name is held by somebody else's stay in it.
+   */
   pending(): PendingChange[] {
+    const isBlocked = this.#deviceCheck();
     const changes: PendingChange[] = [];
-    for (const [key, cause] of this.#dirty) {
-      const desired = this.#desired.get(key);
-      const verdict = compare(desired, this.#actual.get(key), this.#scope, this.#established.has(key));
-      this.#conflicts.delete(key);
+    for (const entry of this.#dirty) {
+      const { key, desired, actual, isEstablished } = entry;
+      const verdict = compare(desired, actual, this.#scope, isEstablished);
+      if (this.#conflicts.size > 0) this.#conflicts.delete(key);
       if (verdict.type === "change") {
-        changes.push({ key, change: verdict.change, cause: this.#established.has(key) ? cause : "plan" });
+        if (isBlocked(verdict.change.object)) continue;
+        // What was never in order cannot have been upset.
+        const cause = desired === undefined || isEstablished ? (entry.dirty ?? "plan") : "plan";
+        changes.push({ key, change: verdict.change, cause });
         continue;
       }
-      this.#dirty.delete(key);
+      this.#clean(entry);
       if (verdict.type === "conflict") this.#conflicts.set(key, { key, reason: verdict.reason });
-      else if (desired !== undefined) this.#established.add(key);
+      else if (desired !== undefined) entry.isEstablished = true;
     }
     return changes;
   }
 
+  /** These are on their way to the kernel: what it says of their keys from now on may be older or newer. */
+  begin(pending: readonly PendingChange[]): void {
+    this.#hasContest = false;
+    for (const { key, change } of pending) this.#entryOf(key).inFlight = change;
+  }
+
+  /** The kernel refused it, or was not asked. */
+  fail({ key }: PendingChange): void {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) entry.inFlight = null;
+  }
+
   /** The kernel did it: believed until an event or a dump says otherwise. */
   confirm({ key, change }: PendingChange): void {
-    this.#dirty.delete(key);
-    if (change.op === "delete") this.#actual.delete(key);
+    const entry = this.#entryOf(key);
+    entry.inFlight = null;
+    if (change.op === "delete") entry.actual = undefined;
     else {
-      this.#actual.set(key, change.object);
-      this.#established.add(key);
+      entry.actual = change.object;
+      entry.isEstablished = true;
     }
+    this.#clean(entry);
     // The plan may have moved on while the change was applied.
-    if (this.#desired.get(key) !== this.#actual.get(key)) this.#mark(key, "plan");
+    if (entry.desired !== entry.actual) this.#mark(entry, "plan");
+  }
+
+  /** True when something happened to a key while a change of ours was on its way: only a dump tells who was last. */
+  get hasContest(): boolean {
+    return this.#hasContest;
   }
 
   /** The last object that the plan wanted under this key, if it still does. */
   desired(key: ObjectKey): KernelObject | undefined {
-    return this.#desired.get(key);
+    return this.#entries.get(key)?.desired;
   }
 
   /** What the kernel is believed to hold. */
   actual(key: ObjectKey): KernelObject | undefined {
-    return this.#actual.get(key);
+    return this.#entries.get(key)?.actual;
   }
 
-  #removeGroups(before: DesiredState, after: DesiredState): void {
-    for (const [name, objects] of before) {
-      if (after.get(name) !== objects) for (const object of objects) this.#unwant(object);
+  #replaceGroup(name: string, objects: readonly KernelObject[] | undefined): void {
+    const before = this.#groups.get(name);
+    if (before === objects) return;
+    // The new ones first, so that a key that stays is never unwanted in between.
+    if (objects === undefined) this.#groups.delete(name);
+    else {
+      this.#groups.set(name, objects);
+      for (const object of objects) this.#want(object);
     }
+    if (before !== undefined) for (const object of before) this.#unwant(object);
   }
 
+  /** Where two contributors want one key, the later one wins and the other one gets it when the winner leaves. */
   #want(object: KernelObject): void {
-    const key = keyOf(object);
-    // Two contributors want one key: the later one wins, and the plan is taken anew next time, so that the
-    // other one gets it when the winner leaves.
-    if (this.#desired.has(key)) this.#hasCollision = true;
-    this.#desired.set(key, object);
-    this.#mark(key, "plan");
+    const entry = this.#entryOf(keyOf(object));
+    if (entry.desired === undefined) this.#desiredCount++;
+    else this.#rivals.set(entry.key, [...(this.#rivals.get(entry.key) ?? []), entry.desired]);
+    entry.desired = object;
+    this.#mark(entry, "plan");
   }
 
   #unwant(object: KernelObject): void {
-    const key = keyOf(object);
-    if (!this.#desired.delete(key)) return;
-    this.#established.delete(key);
-    this.#mark(key, "plan");
+    const entry = this.#entries.get(keyOf(object));
+    if (entry === undefined) return;
+    const rivals = this.#rivals.get(entry.key);
+    if (entry.desired !== object) {
+      const index = rivals?.indexOf(object) ?? -1;
+      if (index >= 0) rivals?.splice(index, 1);
+    } else {
+      entry.desired = rivals?.pop();
+      if (entry.desired === undefined) {
+        entry.isEstablished = false;
+        this.#desiredCount--;
+      }
+      this.#mark(entry, "plan");
+    }
+    if (rivals?.length === 0) this.#rivals.delete(entry.key);
   }
 
-  #observeAt(key: ObjectKey, object: KernelObject): void {
-    const desired = this.#desired.get(key);
+  #observe(entry: Entry, object: KernelObject): void {
+    const { desired, inFlight } = entry;
+    if (inFlight !== null && (inFlight.op === "delete" || !isSame(inFlight.object, object))) {
+      this.#hasContest = true;
+    }
     if (desired !== undefined && isSame(desired, object)) {
       // Sharing the plan's object halves the memory and makes the next comparison one of references.
-      this.#actual.set(key, desired);
-      if (this.#dirty.has(key)) this.#mark(key, "kernel");
-      else this.#established.add(key);
+      entry.actual = desired;
+      if (entry.dirty === null) entry.isEstablished = true;
       return;
     }
-    this.#actual.set(key, object);
-    this.#mark(key, "kernel");
+    entry.actual = object;
+    this.#mark(entry, "kernel");
   }
 
-  #forgetAt(key: ObjectKey): void {
-    if (this.#actual.delete(key)) this.#mark(key, "kernel");
+  #forget(entry: Entry): void {
+    if (entry.inFlight !== null && entry.inFlight.op !== "delete") this.#hasContest = true;
+    if (entry.actual === undefined) return;
+    entry.actual = undefined;
+    this.#mark(entry, "kernel");
+  }
+
+  #entryOf(key: ObjectKey): Entry {
+    let entry = this.#entries.get(key);
+    if (entry === undefined) {
+      entry = {
+        key,
+        desired: undefined,
+        actual: undefined,
+        isEstablished: false,
+        dirty: null,
+        inFlight: null,
+      };
+      this.#entries.set(key, entry);
+    }
+    return entry;
   }
 
   /** A key that the plan made dirty stays the plan's until it is settled. */
-  #mark(key: ObjectKey, cause: Cause): void {
-    if (!this.#dirty.has(key)) this.#dirty.set(key, cause);
+  #mark(entry: Entry, cause: Cause): void {
+    if (entry.dirty !== null) return;
+    entry.dirty = cause;
+    this.#dirty.add(entry);
+  }
+
+  #clean(entry: Entry): void {
+    entry.dirty = null;
+    this.#dirty.delete(entry);
+    if (entry.desired === undefined && entry.actual === undefined) this.#entries.delete(entry.key);
+  }
+
+  /** Whether an object lives on a device that somebody else has under the name of ours: hands off all of it. */
+  #deviceCheck(): (object: KernelObject) => boolean {
+    const known = new Map<string, boolean>();
+    return (object) => {
+      const device = deviceOf(object);
+      if (device === null) return false;
+      let isBlocked = known.get(device);
+      if (isBlocked === undefined) {
+        const link = this.#entries.get(`link ${device}`);
+        isBlocked =
+          link !== undefined &&
+          compare(link.desired, link.actual, this.#scope, link.isEstablished).type === "conflict";
+        known.set(device, isBlocked);
+      }
+      return isBlocked;
+    };
   }
 }

@@ -44,6 +44,14 @@ export class FakeKernel implements KernelPort {
     this.#listener = listener;
   }
 
+  drain(): void {
+    // Events are handed on as they happen.
+  }
+
+  programOf(by: number): string {
+    return `program ${by}`;
+  }
+
   close(): void {
     this.#listener = null;
   }

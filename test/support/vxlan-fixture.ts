@@ -38,7 +38,7 @@ export function scopeOf(backend: PreparedBackend, host: HostFacts = hostFacts())
   };
 }
 
-/** Peer number `n` (2 .. 65535): subnet 10.<2 + n/256>.<n%256>.0/24, public address 192.168.x.y. */
+/** Peer number `n` (2 .. 64767): subnet 10.<2 + n/256>.<n%256>.0/24, public address 192.168.x.y or 192.169.x.y. */
 export function peer(
   n: number,
   overrides: { readonly mac?: string; readonly publicAddress?: string } = {},
@@ -46,7 +46,9 @@ export function peer(
   const subnet = Prefix.parse(`10.${2 + Math.floor(n / 256)}.${n % 256}.0/24`);
   const hex = n.toString(16).padStart(4, "0");
   const mac = overrides.mac ?? `02:00:00:01:${hex.slice(0, 2)}:${hex.slice(2)}`;
-  const publicAddress = overrides.publicAddress ?? `192.168.${100 + Math.floor(n / 256)}.${n % 256}`;
+  const high = Math.floor(n / 256);
+  const publicAddress =
+    overrides.publicAddress ?? `192.${168 + Math.floor(high / 156)}.${100 + (high % 156)}.${n % 256}`;
   return {
     key: `${subnet.base}-24`,
     subnets: { 4: subnet },

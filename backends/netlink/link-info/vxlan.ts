@@ -67,6 +67,9 @@ export interface Vxlan {
   readonly isExternal: boolean;
 }
 
+/** What a device that exists lets change without a break (drivers/net/vxlan, vxlan_nl2conf). */
+export type VxlanChanges = Pick<VxlanSpec, "kind" | "vni" | "local" | "parentIndex" | "learning">;
+
 /** `type vxlan id VNI [local ADDRESS] [dev PARENT] [dstport PORT] [nolearning] [gbp] …` */
 export function encodeVxlan(message: MessageWriter, spec: VxlanSpec): void {
   message.attrU32(IFLA_VXLAN_ID, spec.vni);

@@ -1,0 +1,104 @@
+/**
+ * Makes, changes, renames and deletes tunnel devices: one request at a time, because each may need a look first.
+ *
+ * A device of ours that somebody renamed gets its name back; one that was moved to another namespace is deleted
+ * there, because it still occupies its VNI here. Whether a device should be touched at all is decided elsewhere.
+ */
+
+import type { NetlinkConnection } from "../netlink/connection.ts";
+import { EEXIST, NetlinkError } from "../netlink/errors.ts";
+import { decodeLink, encodeDeleteLink, encodeGetLink, encodeLinkDump, type Link } from "../netlink/link.ts";
+import { decodeNetnsId, encodeNetnsIdDump } from "../netlink/netns-id.ts";
+import type { Change } from "../state/diff.ts";
+import type { KernelObject, LinkObject } from "../state/objects.ts";
+import type { DeviceTable } from "./device-table.ts";
+import { encodeCreateLink, encodeLinkDown, encodeRenameLink, encodeUpdateLink, isAbsent } from "./encode.ts";
+import { linkObject } from "./observe.ts";
+
+export class DeviceChanges {
+  readonly #connection: NetlinkConnection;
+  readonly #devices: DeviceTable;
+
+  constructor(connection: NetlinkConnection, devices: DeviceTable) {
+    this.#connection = connection;
+    this.#devices = devices;
+  }
+
+  /** Carries out a change and keeps the device table current. Throws NetlinkError. */
+  async apply(change: Change, link: LinkObject): Promise<void> {
+    if (change.op === "delete" || change.op === "recreate") await this.#delete(link.name);
+    if (change.op === "replace") this.#update(link, change.actual);
+    if (change.op === "create" || change.op === "recreate") await this.#create(link);
+    if (change.op !== "delete") {
+      this.#devices.set(this.#connection.get(encodeGetLink({ name: link.name }), decodeLink));
+    }
+  }
+
+  async #create(link: LinkObject): Promise<void> {
+    const renamed = this.#devices.find((one) => isTwin(one, link));
+    if (renamed !== undefined) {
+      this.#rename(renamed, link);
+      return;
+    }
+    const request = encodeCreateLink(link, this.#devices);
+    try {
+      this.#connection.request(request);
+    } catch (error) {
+      if (!(error instanceof NetlinkError) || error.errno !== EEXIST) throw error;
+      if (!(await this.#deleteAbroad(link))) throw error;
+      this.#connection.request(request);
+    }
+  }
+
+  #rename(renamed: Link, link: LinkObject): void {
+    // Kernels before 6.2 rename only devices that are down.
+    this.#connection.request(encodeLinkDown(renamed.index));
+    this.#connection.request(encodeRenameLink(renamed.index, link.name));
+    this.#devices.set({ ...renamed, name: link.name });
+    this.#update(link, linkObject(renamed, this.#devices));
+  }
+
+  #update(link: LinkObject, actual: KernelObject): void {
+    if (actual.kind === "link") this.#connection.request(encodeUpdateLink(link, actual, this.#devices));
+  }
+
+  /** On a worker thread: the kernel waits for all processors (about 18 ms) before a device is gone. */
+  async #delete(name: string): Promise<void> {
+    const index = this.#devices.indexOf(name);
+    if (index === null) return;
+    try {
+      await this.#connection.requestAsync(encodeDeleteLink({ index }));
+    } catch (error) {
+      if (!(error instanceof NetlinkError) || !isAbsent(error)) throw error;
+    }
+    this.#devices.delete(index);
+  }
+
+  /** Deletes our device where somebody moved it to; false when it is in no namespace that this one knows. */
+  async #deleteAbroad(link: LinkObject): Promise<boolean> {
+    for (const netnsId of this.#connection.dump(encodeNetnsIdDump(), decodeNetnsId)) {
+      const moved = this.#linksOf(netnsId).find((one) => isTwin(one, link));
+      if (moved === undefined) continue;
+      await this.#connection.requestAsync(encodeDeleteLink({ index: moved.index, netnsId }));
+      return true;
+    }
+    return false;
+  }
+
+  #linksOf(netnsId: number): readonly Link[] {
+    try {
+      return this.#connection.dump(encodeLinkDump({ type: "vxlan", netnsId }), decodeLink);
+    } catch (error) {
+      // The namespace ended meanwhile, or we may not look into it.
+      if (error instanceof NetlinkError && !error.retryable) return [];
+      throw error;
+    }
+  }
+}
+
+/** The hardware address is derived from this host's identity: who has it with our VNI and port is our own device. */
+function isTwin(candidate: Link, link: LinkObject): boolean {
+  const { mac, vxlan } = candidate;
+  if (vxlan === undefined || link.vxlan === undefined || link.mac === null) return false;
+  return mac === link.mac && vxlan.vni === link.vxlan.vni && vxlan.port === link.vxlan.port;
+}

@@ -1,0 +1,106 @@
+/**
+ * Changes that the kernel refused, summed up: a missing right or device fails thousands of changes with one cause,
+ * and a person needs to read it once. No I/O and no time.
+ */
+
+import type { TulleError } from "../../ipam/errors.ts";
+import type { Logger } from "../../ipam/log.ts";
+import { EACCES, EPERM, NetlinkError } from "../netlink/errors.ts";
+import type { ObjectKey } from "../state/objects.ts";
+import type { PendingChange } from "../state/tracker.ts";
+
+/** Changes of one kind that failed for one reason in the last pass. */
+export interface FailedChange {
+  /** The first of them. */
+  readonly key: ObjectKey;
+  readonly message: string;
+  /** How many more failed the same way. */
+  readonly others: number;
+}
+
+export interface Refusal {
+  readonly pending: PendingChange;
+  readonly error: TulleError;
+}
+
+interface Failure {
+  readonly group: string;
+  readonly message: string;
+}
+
+export class Failures {
+  readonly #logger: Logger;
+  readonly #failures = new Map<ObjectKey, Failure>();
+  /** Groups that a person has been told of. */
+  readonly #said = new Set<string>();
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  get isEmpty(): boolean {
+    return this.#failures.size === 0;
+  }
+
+  /** True when the last attempt to change `key` failed. */
+  has(key: ObjectKey): boolean {
+    return this.#failures.has(key);
+  }
+
+  /** One line for each sort of failure. */
+  list(): readonly FailedChange[] {
+    const lines = new Map<string, FailedChange>();
+    for (const [key, { group, message }] of this.#failures) {
+      const line = lines.get(group) ?? { key, message, others: -1 };
+      lines.set(group, { ...line, others: line.others + 1 });
+    }
+    return [...lines.values()];
+  }
+
+  /** Forgets what need not be done any more. */
+  retain(pending: readonly PendingChange[]): void {
+    if (this.isEmpty) return;
+    const keys = new Set(pending.map(({ key }) => key));
+    for (const key of this.#failures.keys()) if (!keys.has(key)) this.#failures.delete(key);
+  }
+
+  /**
+   * Takes the outcome of one pass. A first refusal is worth a look at the kernel and no more: it may just not be as we
+   * believed. When the look did not help, a person hears of it, once.
+   *
+   * @param isRepeated whether the pass before failed too
+   */
+  note(attempted: readonly PendingChange[], refusals: readonly Refusal[], isRepeated: boolean): void {
+    for (const { key } of attempted) this.#failures.delete(key);
+    for (const { pending, error } of refusals) {
+      this.#failures.set(pending.key, { group: groupOf(pending, error), message: messageOf(error) });
+    }
+    const groups = new Set([...this.#failures.values()].map(({ group }) => group));
+    for (const group of this.#said) if (!groups.has(group)) this.#said.delete(group);
+    if (refusals.length > 0) this.#log(isRepeated);
+  }
+
+  #log(isRepeated: boolean): void {
+    for (const { key, message, others } of this.list()) {
+      const group = this.#failures.get(key)?.group ?? "";
+      const isNews = isRepeated && !this.#said.has(group);
+      if (isNews) this.#said.add(group);
+      this.#logger[isNews ? "warn" : "debug"]("kernel refused a change", { key, error: message, others });
+    }
+  }
+}
+
+function groupOf({ change }: PendingChange, error: TulleError): string {
+  if (isForbidden(error)) return "forbidden";
+  const reason = error instanceof NetlinkError ? error.errnoName : error.code;
+  return `${change.op} ${change.object.kind} ${reason}`;
+}
+
+function messageOf(error: TulleError): string {
+  if (!isForbidden(error)) return error.message;
+  return `${error.message}: changing the network needs CAP_NET_ADMIN and a writable /proc/sys; run as root or grant it`;
+}
+
+function isForbidden(error: TulleError): boolean {
+  return error instanceof NetlinkError && (error.errno === EPERM || error.errno === EACCES);
+}

@@ -1,0 +1,119 @@
+/** A host for tests of the real kernel: a namespace with an underlay interface, and a reconciler that runs in it. */
+
+import { execFileSync } from "node:child_process";
+import { type PassReport, Reconciler, type ReconcilerOptions } from "../../backends/kernel/reconciler.ts";
+import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
+import { NetnsHandle } from "../../backends/netlink/netns.ts";
+import { Planner } from "../../backends/planner.ts";
+import type { Scope } from "../../backends/state/ownership.ts";
+import { systemClock } from "../../ipam/clock.ts";
+import type { Lease, LeaseKey } from "../../ipam/lease.ts";
+import { silentLogger } from "../../ipam/log.ts";
+import { createNetns } from "./netns.ts";
+import { OWN, peerMap, prepareVxlan, scopeOf } from "./vxlan-fixture.ts";
+
+export interface VxlanHostOptions {
+  readonly label?: string;
+  readonly scope?: Scope;
+  readonly reconciler?: Partial<ReconcilerOptions>;
+}
+
+/** `under0`, one end of a veth, has 192.168.50.1/16; the tunnel device is `flannel.1`. */
+export class VxlanHost {
+  readonly netns: ReturnType<typeof createNetns>;
+  readonly handle: NetnsHandle;
+  readonly backend = prepareVxlan();
+  readonly scope: Scope;
+  readonly port: RtnetlinkPort;
+  readonly reports: PassReport[] = [];
+  planner: Planner;
+  reconciler: Reconciler;
+  readonly #options: VxlanHostOptions;
+  #abort = new AbortController();
+  #running: Promise<void> | null = null;
+
+  constructor(options: VxlanHostOptions = {}) {
+    this.#options = options;
+    this.netns = createNetns(options.label ?? "host");
+    this.handle = NetnsHandle.open(this.netns.path);
+    this.scope = options.scope ?? scopeOf(this.backend);
+    for (const command of [
+      "ip link add under0 type veth peer name under1",
+      "ip addr add 192.168.50.1/16 dev under0",
+      "ip link set under0 up",
+      "ip link set under1 up",
+    ]) {
+      this.sh(command);
+    }
+    this.port = RtnetlinkPort.open({ netns: this.handle });
+    this.planner = new Planner(this.backend, this.port.hasNexthopObjects);
+    this.reconciler = this.#newReconciler();
+  }
+
+  /** Starts the loop of the reconciler. */
+  start(): this {
+    this.#running = this.reconciler.run(this.#abort.signal);
+    return this;
+  }
+
+  /** Ends the agent's side and begins it anew, as after a restart: nothing is known, the kernel is as it was. */
+  async restart(): Promise<void> {
+    this.#abort.abort();
+    await this.#running;
+    this.#abort = new AbortController();
+    this.planner = new Planner(this.backend, this.port.hasNexthopObjects);
+    this.reconciler = this.#newReconciler();
+    this.start();
+  }
+
+  /** Changes that all passes so far have made. */
+  get applied(): number {
+    return this.reports.flatMap(({ applied }) => Object.values(applied)).reduce((sum, n) => sum + n, 0);
+  }
+
+  plan(...leases: readonly Lease[]): void {
+    this.planMap(peerMap(...leases));
+  }
+
+  planMap(peers: ReadonlyMap<LeaseKey, Lease>): void {
+    this.reconciler.setDesired(this.planner.plan({ own: OWN, peers }));
+  }
+
+  async want(...leases: readonly Lease[]): Promise<void> {
+    this.plan(...leases);
+    await this.settled();
+  }
+
+  settled(timeoutMs = 10_000): Promise<void> {
+    return this.reconciler.settled(AbortSignal.timeout(timeoutMs));
+  }
+
+  /** Runs a shell command in the namespace and returns what it prints. */
+  sh(command: string): string {
+    return execFileSync("nsenter", [`--net=${this.netns.path}`, "sh", "-c", command], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "pipe"],
+      maxBuffer: 1 << 28,
+    });
+  }
+
+  async dispose(): Promise<void> {
+    this.#abort.abort();
+    await this.#running;
+    this.port.close();
+    this.handle.close();
+    this.netns.dispose();
+  }
+
+  #newReconciler(): Reconciler {
+    return new Reconciler({
+      port: this.port,
+      scope: this.scope,
+      clock: systemClock,
+      logger: silentLogger,
+      random: () => 0.5,
+      onPass: (report) => this.reports.push(report),
+      ...this.#options.reconciler,
+    });
+  }
+}

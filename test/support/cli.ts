@@ -1,0 +1,36 @@
+/** The command line `tulle` inside the test's own process: the whole program but for the process around it. */
+
+import { runProgram } from "../../agent/commands/program.ts";
+import type { Environment } from "../../agent/settings.ts";
+import { openTerminal, type TextStream } from "../../agent/terminal/terminal.ts";
+
+export interface CliAnswer {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs one command line; the environment is empty unless given. */
+export async function runCli(
+  args: readonly string[],
+  options: { readonly environment?: Environment; readonly isTty?: boolean } = {},
+): Promise<CliAnswer> {
+  const { environment = {}, isTty = false } = options;
+  const texts = { out: "", err: "" };
+  const streamTo = (name: keyof typeof texts): TextStream => ({
+    isTTY: isTty,
+    columns: 80,
+    write: (text) => {
+      texts[name] += text;
+    },
+  });
+  const code = await runProgram(args, {
+    environment,
+    out: openTerminal(streamTo("out"), environment),
+    err: openTerminal(streamTo("err"), environment),
+    signal: new AbortController().signal,
+    random: () => 0.5,
+    dateMs: () => 1_700_000_000_000,
+  });
+  return { code, ...texts };
+}

@@ -1,0 +1,127 @@
+import { lstat, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Environment } from "../../../../agent/settings.ts";
+import { runCli } from "../../../support/cli.ts";
+
+const SUBNET_ENV = "FLANNEL_NETWORK=203.0.112.0/20\nFLANNEL_SUBNET=203.0.113.1/24\nFLANNEL_MTU=1450\n";
+
+let directory: string;
+let input: string;
+let output: string;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "tulle-docker-opts-"));
+  input = join(directory, "subnet.env");
+  output = join(directory, "docker.env");
+});
+afterEach(() => rm(directory, { recursive: true }));
+
+/** What the file holds after a run. */
+async function written(subnetEnv: string, args: string[], environment: Environment = {}): Promise<string> {
+  await writeFile(input, subnetEnv);
+  const answer = await runCli(["docker-opts", "-f", input, "-d", output, ...args], { environment });
+  expect(answer).toEqual({ code: 0, out: "", err: "" });
+  return await readFile(output, "utf8");
+}
+
+const BIP = 'DOCKER_OPT_BIP="--bip=203.0.113.1/24"\n';
+const MTU = 'DOCKER_OPT_MTU="--mtu=1450"\n';
+const MASQ = 'DOCKER_OPT_IPMASQ="--ip-masq=true"\n';
+const ALL = " --bip=203.0.113.1/24 --ip-masq=true --mtu=1450";
+const WITH_MASQ = `${SUBNET_ENV}FLANNEL_IPMASQ=false\n`;
+
+describe("the file is the script's, byte for byte", () => {
+  it.each<[string, string[], string]>([
+    ["both forms without a choice", [], `${BIP}${MASQ}${MTU}DOCKER_OPTS="${ALL}"\n`],
+    ["-i", ["-i"], BIP + MASQ + MTU],
+    ["-c", ["-c"], `DOCKER_OPTS="${ALL}"\n`],
+    ["-i -c", ["-i", "-c"], `${BIP}${MASQ}${MTU}DOCKER_OPTS="${ALL}"\n`],
+    ["-ic in one word", ["-ic"], `${BIP}${MASQ}${MTU}DOCKER_OPTS="${ALL}"\n`],
+    ["-k", ["-c", "-k", "DOCKER_NETWORK_OPTIONS"], `DOCKER_NETWORK_OPTIONS="${ALL}"\n`],
+    ["-k in one word", ["-ckNET"], `NET="${ALL}"\n`],
+    ["-m", ["-m"], `${BIP}${MTU}DOCKER_OPTS=" --bip=203.0.113.1/24 --mtu=1450"\n`],
+  ])("%s", async (_name, args, expected) => {
+    expect(await written(WITH_MASQ, args)).toBe(expected);
+  });
+
+  it("Docker does not masquerade where the agent does", async () => {
+    expect(await written(`${SUBNET_ENV}FLANNEL_IPMASQ=true\n`, ["-i"])).toContain('"--ip-masq=false"');
+  });
+
+  it("what subnet.env does not say is left out", async () => {
+    expect(await written(SUBNET_ENV, ["-i"])).toBe(BIP + MTU);
+    expect(await written("FLANNEL_MTU=1450\n", [])).toBe(`${MTU}DOCKER_OPTS=" --mtu=1450"\n`);
+    expect(await written("", [])).toBe('DOCKER_OPTS=""\n');
+  });
+
+  it("variables of the environment take part, those of the file win", async () => {
+    const environment = {
+      DOCKER_OPTS: "--debug",
+      DOCKER_OPT_LOG: "--log-level=warn",
+      DOCKER_OPT_MTU: "--mtu=9000",
+      FLANNEL_IPMASQ: "true",
+    };
+    expect(await written(SUBNET_ENV, [], environment)).toBe(
+      `${BIP}DOCKER_OPT_IPMASQ="--ip-masq=false"\nDOCKER_OPT_LOG="--log-level=warn"\n${MTU}` +
+        'DOCKER_OPTS="--debug  --bip=203.0.113.1/24 --ip-masq=false --log-level=warn --mtu=1450"\n',
+    );
+  });
+
+  it("a missing subnet.env is no error", async () => {
+    const answer = await runCli(["docker-opts", "-f", join(directory, "none"), "-d", output]);
+    expect(answer).toEqual({ code: 0, out: "", err: "" });
+    expect(await readFile(output, "utf8")).toBe('DOCKER_OPTS=""\n');
+  });
+
+  it("a wrong FLANNEL_IPMASQ is one, unless it is not asked for", async () => {
+    expect(await written(`${SUBNET_ENV}FLANNEL_IPMASQ=maybe\n`, ["-m"])).toContain("--mtu");
+    const { code, err } = await runCli(["docker-opts", "-f", input, "-d", output]);
+    expect(code).toBe(1);
+    expect(err).toMatch(/^tulle: .*FLANNEL_IPMASQ is "maybe".*\[TULLE_CONFIG\]\n$/);
+  });
+
+  it("the combined key must be a name, where the script would run it as code", async () => {
+    const { code, err } = await runCli(["docker-opts", "-f", input, "-d", output, "-k", "X;reboot"]);
+    expect(code).toBe(1);
+    expect(err).toContain('-k "X;reboot" is no name of a shell variable');
+  });
+});
+
+describe("where it is written", () => {
+  it("a link, as /dev/stdout is one, is written through and stays", async () => {
+    const target = join(directory, "target");
+    await writeFile(target, "before");
+    await symlink(target, output);
+    await written(WITH_MASQ, ["-c"]);
+    expect((await lstat(output)).isSymbolicLink()).toBe(true);
+    expect(await readFile(target, "utf8")).toBe(`DOCKER_OPTS="${ALL}"\n`);
+  });
+
+  it("a directory that is missing is named", async () => {
+    const path = join(directory, "none", "docker.env");
+    const { code, err } = await runCli(["docker-opts", "-f", input, "-d", path]);
+    expect(code).toBe(1);
+    expect(err).toContain(`-d ${path} cannot be written`);
+  });
+});
+
+describe("other forms", () => {
+  beforeEach(() => writeFile(input, WITH_MASQ));
+
+  it("flags for a command line", async () => {
+    const { out } = await runCli(["docker-opts", "-f", input, "--format", "flags"]);
+    expect(out).toBe("--bip=203.0.113.1/24 --ip-masq=true --mtu=1450\n");
+  });
+
+  it("settings of daemon.json", async () => {
+    const { out } = await runCli(["docker-opts", "-f", input, "--format", "daemon-json", "-m"]);
+    expect(JSON.parse(out)).toEqual({ bip: "203.0.113.1/24", mtu: 1450 });
+  });
+
+  it("need the file", async () => {
+    const { code, err } = await runCli(["docker-opts", "-f", join(directory, "none"), "--format", "flags"]);
+    expect(code).toBe(1);
+    expect(err).toContain("start tulled, or name its subnet file");
+  });
+});

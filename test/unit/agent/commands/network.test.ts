@@ -1,0 +1,282 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { systemClock } from "../../../../ipam/clock.ts";
+import { silentLogger } from "../../../../ipam/log.ts";
+import type { SubnetStore } from "../../../../ipam/store.ts";
+import { openFileStore } from "../../../../ipam/stores/file.ts";
+import { type CliAnswer, runCli } from "../../../support/cli.ts";
+
+const { signal } = new AbortController();
+const NODE_ID = "0123456789abcdef0123456789abcdef";
+
+let directory: string;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "tulle-network-"));
+});
+afterEach(() => rm(directory, { recursive: true }));
+
+/** A command on this test's store. */
+const tulle = (...args: string[]): Promise<CliAnswer> => runCli([...args, `--store=file:${directory}/store`]);
+
+function store(): SubnetStore {
+  const environment = { log: silentLogger, clock: systemClock, random: () => 0.5, dateMs: () => 0 };
+  return openFileStore(`${directory}/store`, environment).network("/coreos.com/network");
+}
+
+function leaseValue(host: number, data: object = {}): string {
+  return JSON.stringify({
+    PublicIP: `192.168.1.${host}`,
+    PublicIPv6: null,
+    BackendType: "vxlan",
+    BackendData: { VNI: 1, VtepMAC: `02:00:00:00:00:${host.toString(16).padStart(2, "0")}` },
+    ...data,
+  });
+}
+
+const addLease = (key: string, value: string, ttlSeconds = 3600) =>
+  store().create(key, value, ttlSeconds, signal);
+
+async function initNetwork(): Promise<void> {
+  const { code } = await tulle("net", "init", "--network", "10.2.0.0/16", "--subnet-len", "24");
+  expect(code).toBe(0);
+}
+
+describe("tulle net", () => {
+  it("writes what flannel would read", async () => {
+    const { out } = await tulle("net", "init", "--network", "10.2.0.0/16", "--subnet-len", "24");
+    expect(out).toContain("10.2.0.0/16 in subnets of /24 over vxlan");
+    const { out: json } = await tulle("net", "show", "--json");
+    expect(json).toBe('{"Network":"10.2.0.0/16","SubnetLen":24,"Backend":{"Type":"vxlan"}}\n');
+    expect((await tulle("net", "show")).out).toBe(
+      "network  10.2.0.0/16\nsubnets  /24, 255 from 10.2.1.0 to 10.2.255.0\nbackend  vxlan\n",
+    );
+  });
+
+  it("writes every option under flannel's name", async () => {
+    const flags =
+      "--network 10.2.0.0/16 --subnet-len 25 --subnet-min 10.2.8.0 --subnet-max 10.2.9.128 --ipv6-network fd00::/48 " +
+      "--ipv6-subnet-len 64 --ipv6-subnet-min fd00:0:0:8:: --ipv6-subnet-max fd00:0:0:9:: --nftables " +
+      "--vni 7 --port 4789 --mtu 1400 --direct-routing --gbp --learning";
+    expect((await tulle("net", "init", ...flags.split(" "))).err).toBe("");
+    expect(JSON.parse((await tulle("net", "show", "--json")).out)).toEqual({
+      EnableIPv6: true,
+      EnableNFTables: true,
+      Network: "10.2.0.0/16",
+      SubnetLen: 25,
+      SubnetMin: "10.2.8.0",
+      SubnetMax: "10.2.9.128",
+      IPv6Network: "fd00::/48",
+      IPv6SubnetLen: 64,
+      IPv6SubnetMin: "fd00:0:0:8::",
+      IPv6SubnetMax: "fd00:0:0:9::",
+      Backend: {
+        Type: "vxlan",
+        VNI: 7,
+        Port: 4789,
+        MTU: 1400,
+        DirectRouting: true,
+        GBP: true,
+        Learning: true,
+      },
+    });
+  });
+
+  it("leaves an equal configuration, and another one unless forced", async () => {
+    await initNetwork();
+    expect((await tulle("net", "init", "--network", "10.2.0.0/16", "--subnet-len", "24")).out).toMatch(
+      /^unchanged/,
+    );
+    const other = ["net", "init", "--network", "10.9.0.0/16"];
+    const refused = await tulle(...other);
+    expect(refused.code).toBe(1);
+    expect(refused.err).toMatch(/another configuration already.*10\.2\.0\.0.*--force.*\[TULLE_CONFLICT\]/);
+    expect((await tulle(...other, "--force")).code).toBe(0);
+    expect((await tulle("net", "show")).out).toContain("10.9.0.0/16");
+  });
+
+  it.each([
+    [["--network", "10.2.0.0/33"], "Network is"],
+    [["--network", "10.2.0.0/16", "--subnet-len", "many"], '--subnet-len "many" is no whole number'],
+    [["--network", "10.2.0.0/16", "--vni", "99999999"], "VNI"],
+    [["--network", "10.2.0.0/16", "--backend", "pigeon"], 'Backend.Type "pigeon" is unknown'],
+    [["--file", "/nowhere", "--ipv6-subnet-len", "64"], "--file /nowhere and --ipv6-subnet-len exclude"],
+    [["--file", "/nowhere"], "--file /nowhere cannot be read"],
+    [[], "Network is missing"],
+  ])("writes nothing for %j", async (args, message) => {
+    const { code, err } = await tulle("net", "init", ...args);
+    expect(code).toBe(1);
+    expect(err).toContain(message);
+    expect(await store().readConfig(signal)).toBeNull();
+  });
+
+  it("takes and checks a file", async () => {
+    const file = join(directory, "net.json");
+    await writeFile(file, '{ "Network": "10.4.0.0/16" }\n');
+    expect((await tulle("net", "validate", "--file", file)).out).toBe(
+      "valid: 10.4.0.0/16 in subnets of /24 over vxlan\n",
+    );
+    expect((await tulle("net", "init", "--file", file)).code).toBe(0);
+    expect((await tulle("net", "show", "--json")).out).toBe('{ "Network": "10.4.0.0/16" }\n');
+    await writeFile(file, '{ "Network": 5 }\n');
+    expect((await tulle("net", "validate", "--file", file)).code).toBe(1);
+  });
+
+  it("says how to begin where there is none", async () => {
+    for (const command of ["show", "validate"]) {
+      const { code, err } = await tulle("net", command);
+      expect({ code, err }).toMatchObject({ code: 1, err: expect.stringContaining("tulle net init") });
+    }
+  });
+});
+
+describe("tulle leases and tulle lease check", () => {
+  beforeEach(initNetwork);
+
+  it("shows leases in the order of their subnets, and finds nothing wrong with them", async () => {
+    await addLease("10.2.16.0-24", leaseValue(243));
+    await addLease("10.2.9.0-24", leaseValue(242, { NodeID: NODE_ID }), Number.POSITIVE_INFINITY);
+    const { out } = await tulle("leases");
+    expect(out.split("\n").map((line) => line.split(/ {2,}/))).toEqual([
+      ["LEASE", "ADDRESS", "BACKEND", "IDENTITY", "NODE", "KIND"],
+      ["10.2.9.0-24", "192.168.1.242", "vxlan", "02:00:00:00:00:f2", "01234567", "reservation"],
+      ["10.2.16.0-24", "192.168.1.243", "vxlan", "02:00:00:00:00:f3", "-", "lease"],
+      [""],
+    ]);
+    expect(await tulle("lease", "check")).toEqual({ code: 0, out: "2 leases, all in order\n", err: "" });
+  });
+
+  it("answers programs in JSON", async () => {
+    const { storeLeaseId, revision } = await addLease("10.2.16.0-24", leaseValue(243));
+    expect(JSON.parse((await tulle("leases", "--json")).out)).toEqual([
+      {
+        key: "10.2.16.0-24",
+        subnets: ["10.2.16.0/24"],
+        publicAddresses: ["192.168.1.243"],
+        backendType: "vxlan",
+        backendData: [{ VNI: 1, VtepMAC: "02:00:00:00:00:f3" }],
+        identities: ["02:00:00:00:00:f3"],
+        nodeId: null,
+        isReservation: false,
+        isAwaited: false,
+        storeLeaseId,
+        revision: `${revision}`,
+        createRevision: `${revision}`,
+        problem: null,
+      },
+    ]);
+  });
+
+  it.each<[string, string, string, RegExp]>([
+    ["a stray key", "not-a-subnet", leaseValue(9), /"not-a-subnet" is no subnet/],
+    ["a value that is no JSON", "10.2.9.0-24", "{", /10\.2\.9\.0-24.*not JSON/],
+    ["a subnet outside the network", "10.3.9.0-24", leaseValue(9), /outside the network/],
+    ["an overlap", "10.2.16.128-25", leaseValue(9), /overlaps lease 10\.2\.16\.0-24/],
+    [
+      "a public address that is taken",
+      "10.2.9.0-24",
+      leaseValue(243, { BackendData: { VtepMAC: "02:00:00:00:00:01" } }),
+      /192\.168\.1\.243 is also that of lease 10\.2\.16\.0-24/,
+    ],
+    [
+      "a hardware address that is taken",
+      "10.2.9.0-24",
+      leaseValue(9, { BackendData: { VtepMAC: "02:00:00:00:00:f3" } }),
+      /02:00:00:00:00:f3 is also that of lease/,
+    ],
+    ["another backend", "10.2.9.0-24", leaseValue(9, { BackendType: "host-gw" }), /backend is "host-gw"/],
+  ])("finds %s", async (_name, key, value, reason) => {
+    await addLease("10.2.16.0-24", leaseValue(243));
+    await addLease(key, value);
+    const { code, out } = await tulle("lease", "check");
+    expect(code).toBe(1);
+    expect(out).toMatch(reason);
+    expect(out).toMatch(/^2 leases, 1 wrong$/m);
+    expect((await tulle("leases")).out).toMatch(/^! /m);
+  });
+
+  it("finds a configuration that no daemon could use", async () => {
+    const before = await store().readConfig(signal);
+    await store().writeConfig("{}", before, signal);
+    await addLease("10.2.16.0-24", leaseValue(243));
+    const { code, out } = await tulle("lease", "check");
+    expect(code).toBe(1);
+    expect(out).toContain("Network is missing");
+  });
+});
+
+describe("tulle lease reserve, release, revoke and show", () => {
+  beforeEach(initNetwork);
+
+  it("reserves a subnet for a host that is yet to come, and gives it up again", async () => {
+    const { out } = await tulle("lease", "reserve", "10.2.54.0/24", "--public-ip", "192.168.1.242");
+    expect(out).toBe("reserved: 10.2.54.0-24\n");
+    const [entry] = (await store().list(signal)).entries;
+    expect(entry).toMatchObject({ key: "10.2.54.0-24", storeLeaseId: null });
+    expect(JSON.parse(entry?.value ?? "")).toEqual({
+      PublicIP: "192.168.1.242",
+      PublicIPv6: null,
+      BackendType: "vxlan",
+    });
+    expect((await tulle("lease", "check")).out).toBe("1 lease, all in order\n");
+    expect((await tulle("leases")).out).toContain("reserved, host awaited");
+    expect((await tulle("lease", "release", "10.2.54.0/24")).out).toBe("deleted: 10.2.54.0-24\n");
+    expect((await store().list(signal)).entries).toEqual([]);
+  });
+
+  it("makes a lease in use a reservation and back, its value untouched", async () => {
+    const { value } = await addLease("10.2.54.0-24", leaseValue(242));
+    expect((await tulle("lease", "reserve", "10.2.54.0/24")).out).toBe("reserved: 10.2.54.0-24\n");
+    expect((await store().list(signal)).entries).toMatchObject([{ value, storeLeaseId: null }]);
+    expect((await tulle("lease", "reserve", "10.2.54.0/24")).out).toBe("unchanged: 10.2.54.0-24\n");
+    expect((await tulle("lease", "release", "192.168.1.242")).out).toBe("released: 10.2.54.0-24\n");
+    const [entry] = (await store().list(signal)).entries;
+    expect(entry).toMatchObject({ value, storeLeaseId: expect.any(String) });
+    expect((await tulle("lease", "release", "192.168.1.242")).out).toMatch(/^unchanged/);
+  });
+
+  it.each([
+    [["10.2.54.0/25"], "none of the network's subnets"],
+    [["10.2.0.0/24"], "none of the network's subnets"],
+    [["fd00::/64"], "the network has no IPv6"],
+    [["10.2.1.0/24", "10.2.2.0/24"], "one subnet for each family"],
+    [["10.2.1.0/24"], "name the host"],
+    [["10.2.1.0/24", "--public-ip", "fd00::1"], "no IPv4 address"],
+    [["10.2.1.0/24", "--public-ip", "192.168.1.243"], "has lease 10.2.16.0-24 already"],
+    [["10.2.16.0/24", "--public-ip", "192.168.1.99"], "belongs to 192.168.1.243"],
+  ])("does not reserve %j", async (args, message) => {
+    await addLease("10.2.16.0-24", leaseValue(243));
+    const { code, err } = await tulle("lease", "reserve", ...args);
+    expect(code).toBe(1);
+    expect(err).toContain(message);
+    expect((await store().list(signal)).entries).toHaveLength(1);
+  });
+
+  it("revokes only when told so twice", async () => {
+    await addLease("10.2.16.0-24", leaseValue(243));
+    const refused = await tulle("lease", "revoke", "10.2.16.0-24");
+    expect(refused.code).toBe(1);
+    expect(refused.err).toContain("would cut 192.168.1.243 off");
+    expect((await tulle("lease", "revoke", "10.2.16.0-24", "--yes")).out).toContain("revoked: 10.2.16.0-24");
+    expect((await store().list(signal)).entries).toEqual([]);
+  });
+
+  it.each(["10.2.16.0-24", "10.2.16.0/24", "192.168.1.243", "10.2.16.77", NODE_ID, NODE_ID.slice(0, 8)])(
+    "finds a lease by %s",
+    async (text) => {
+      await addLease("10.2.9.0-24", leaseValue(242));
+      await addLease("10.2.16.0-24", leaseValue(243, { NodeID: NODE_ID }));
+      const { out } = await tulle("lease", "show", text, "--json");
+      expect(JSON.parse(out)).toMatchObject({ key: "10.2.16.0-24" });
+      expect((await tulle("lease", "show", text)).out).toMatch(/^in use +yes$/m);
+    },
+  );
+
+  it("does not guess", async () => {
+    await addLease("10.2.9.0-24", leaseValue(243));
+    await addLease("10.2.16.0-24", leaseValue(243));
+    expect((await tulle("lease", "show", "10.2.77.1")).err).toContain("is no lease");
+    expect((await tulle("lease", "show", "192.168.1.243")).err).toContain("10.2.9.0-24, 10.2.16.0-24");
+  });
+});

@@ -1,0 +1,133 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type ControlServer, serveControl } from "../../../../agent/control.ts";
+import { systemClock } from "../../../../ipam/clock.ts";
+import { runCli } from "../../../support/cli.ts";
+
+let runDir: string;
+let server: ControlServer | null;
+beforeEach(async () => {
+  runDir = await mkdtemp(join(tmpdir(), "tulle-status-"));
+  server = null;
+});
+afterEach(async () => {
+  await server?.close();
+  await rm(runDir, { recursive: true });
+});
+
+async function status(answer: unknown, ...args: string[]) {
+  server = await serveControl(runDir, { "/status": () => answer });
+  return await runCli(["status", "-run-dir", runDir, ...args]);
+}
+
+const peer = (number: number) => ({
+  key: `10.2.${number}.0-24`,
+  publicAddress: `192.168.1.${number}`,
+  path: "tunnel",
+  isHeld: false,
+});
+
+function report(changes: object = {}) {
+  return {
+    version: "1.2.3",
+    isReady: true,
+    store: "etcd 192.168.1.241:2379 /docker-test/network",
+    interface: { name: "eth0", publicAddress: "192.168.1.242", reason: "-iface eth0" },
+    network: { ranges: ["10.2.0.0/16"], backend: "vxlan" },
+    lease: { key: "10.2.74.0-24", state: "held", reason: null, secondsLeft: 86_000 },
+    devices: [{ name: "flannel.1", mtuBytes: 1450 }],
+    peers: [peer(54), { ...peer(16), path: "direct", isHeld: true }],
+    refused: [],
+    kernel: {
+      desiredObjects: 11,
+      isConverged: true,
+      passes: 7,
+      lastPass: {
+        atMs: systemClock.monotonicMs() - 90_000,
+        durationMs: 3.21,
+        applied: { route: 1 },
+        repaired: {},
+        failed: 0,
+        wasDump: true,
+      },
+      repaired: { route: 2, link: 1 },
+      failures: [],
+      conflicts: [],
+      contended: [],
+    },
+    problems: [],
+    ...changes,
+  };
+}
+
+describe("tulle status", () => {
+  it("shows what a ready daemon says", async () => {
+    const { code, out, err } = await status(report());
+    expect({ code, err }).toEqual({ code: 0, err: "" });
+    expect(out.split("\n").map((line) => line.split(/ {2,}/))).toEqual([
+      ["state", "ready"],
+      ["lease", "10.2.74.0-24, held, 23 h 53 min left"],
+      ["network", "10.2.0.0/16 over vxlan"],
+      ["interface", "eth0, 192.168.1.242 (-iface eth0)"],
+      ["device", "flannel.1, MTU 1450"],
+      ["store", "etcd 192.168.1.241:2379 /docker-test/network"],
+      ["peers", "2 (1 without a tunnel, 1 vanished and kept for now)"],
+      ["kernel", "11 objects, all as planned"],
+      ["last pass", "1 min 30 s ago, 3.2 ms, route 1; 7 in all"],
+      ["repaired", "route 2, link 1"],
+      ["version", "1.2.3"],
+      [""],
+      ["PEER", "ADDRESS", "PATH"],
+      ["10.2.54.0-24", "192.168.1.54", "tunnel"],
+      ["10.2.16.0-24", "192.168.1.16", "direct", "kept for now"],
+      [""],
+    ]);
+  });
+
+  it("passes the report on to programs", async () => {
+    const sent = report();
+    const { out } = await status(sent, "--json");
+    expect(JSON.parse(out)).toEqual(sent);
+  });
+
+  it("is 1 while the daemon is not ready, and says why", async () => {
+    const lease = { key: "10.2.74.0-24", state: "conflict", reason: "another host holds it", secondsLeft: 0 };
+    const { code, out } = await status(report({ isReady: false, lease, problems: ["eth0 is gone"] }));
+    expect(code).toBe(1);
+    expect(out).toContain("not ready");
+    expect(out).toContain("conflict: another host holds it");
+    expect(out).toMatch(/problems\n {2}eth0 is gone\n$/);
+  });
+
+  it("is 1 before the network is joined", async () => {
+    const { code, out } = await status(null);
+    expect(code).toBe(1);
+    expect(out).toContain("has not joined its network yet");
+  });
+
+  it("counts many peers and lists them on demand", async () => {
+    const peers = Array.from({ length: 20 }, (_, number) => peer(number));
+    const { out } = await status(report({ peers }));
+    expect(out).toContain("and 4 more: --peers lists them");
+    const all = await runCli(["status", "-run-dir", runDir, "--peers"]);
+    expect(all.out).toContain("10.2.19.0-24");
+    expect(all.out).not.toContain("more");
+  });
+
+  it.each<[string, () => Promise<{ code: number; out: string; err: string }>, RegExp]>([
+    [
+      "no daemon",
+      () => runCli(["status", "--run-dir", runDir]),
+      /no daemon runs there.*\[TULLE_CONTROL\]\n$/,
+    ],
+    ["another program", () => status({ hello: "world" }), /no status.*\[TULLE_CODEC\]\n$/],
+    ["a wrong flag", () => runCli(["status", "--run-dir", "run"]), /absolute path.*\[TULLE_CONFIG\]\n$/],
+  ])("is 2 with one line for %s", async (_name, ask, message) => {
+    const { code, out, err } = await ask();
+    expect({ code, out }).toEqual({ code: 2, out: "" });
+    expect(err).toMatch(message);
+    expect(err.trim().split("\n")).toHaveLength(1);
+  });
+});

@@ -53,6 +53,8 @@ export interface EtcdCluster {
   readonly members: readonly EtcdMember[];
   /** Client URLs of all members. */
   readonly endpoints: readonly string[];
+  /** Goes with the cluster: room for snapshots. */
+  readonly directory: string;
   /** Runs etcdctl against all endpoints and returns its output. */
   ctl(...args: readonly string[]): string;
   /** Makes a user with a role that may do everything under `prefix`, and root, and demands names from now on. */
@@ -206,6 +208,7 @@ function clusterOf(
   return {
     members,
     endpoints,
+    directory,
     ctl: (...args) => run(args),
     enableAuth: (name, password, prefix) => {
       run(["user", "add", "root:root"]);

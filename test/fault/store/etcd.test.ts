@@ -1,0 +1,216 @@
+/**
+ * Faults of etcd, seen through the store: nothing that happened meanwhile is missed, the watch is back soon, and the
+ * log stays short. Real servers; each outage lasts a few seconds.
+ */
+
+import { join } from "node:path";
+import { afterEach, describe, expect, it } from "vitest";
+import type { StoreConnection, SubnetStore } from "../../../ipam/store.ts";
+import { openStore } from "../../../ipam/stores/registry.ts";
+import { type EtcdCluster, type EtcdOptions, missingEtcd, startEtcd } from "../../support/etcd.ts";
+import { testEnvironment } from "../../support/stores/store-factory.ts";
+import { startTcpProxy, type TcpProxy } from "../../support/tcp-proxy.ts";
+import { KeptLog, WatchLog } from "../../support/watch-log.ts";
+
+const PREFIX = "/coreos.com/network";
+const SUBNETS = `${PREFIX}/subnets/`;
+const signal = AbortSignal.timeout(600_000);
+
+/** From the moment at which the store answers again, generous for a busy machine; the bench measures it. */
+const SOON = { timeout: 4_000, interval: 20 };
+const OUTAGE_MS = 4_000;
+
+const missing = missingEtcd();
+if (missing !== null && process.env.CI) throw new Error(missing);
+
+describe.skipIf(missing !== null)("faults of etcd", () => {
+  const cleanups: (() => Promise<void>)[] = [];
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  });
+
+  async function start(options: EtcdOptions = {}): Promise<EtcdCluster> {
+    const cluster = await startEtcd(options);
+    cleanups.push(() => cluster.stop());
+    return cluster;
+  }
+  async function proxyTo(cluster: EtcdCluster, index = 0): Promise<TcpProxy> {
+    const proxy = await startTcpProxy(cluster.members[index]?.port ?? 0);
+    cleanups.push(() => proxy.close());
+    return proxy;
+  }
+  /** A watcher with its own connection, and another host's store beside it. */
+  async function watchThrough(endpoints: readonly string[], cluster: EtcdCluster) {
+    const log = new KeptLog();
+    const environment = { ...testEnvironment, log, random: () => 0 };
+    const watching = await connect(endpoints, environment);
+    const other = await connect(cluster.endpoints, testEnvironment);
+    const watched = new WatchLog(watching.network(PREFIX));
+    cleanups.push(() => watched.stop());
+    await expect.poll(() => watched.listings, SOON).toBe(1);
+    return { log, watched, store: watching.network(PREFIX), other: other.network(PREFIX) };
+  }
+  async function connect(
+    endpoints: readonly string[],
+    environment: typeof testEnvironment,
+  ): Promise<StoreConnection> {
+    const connection = await openStore({ store: "etcd", etcd: { endpoints } }, environment);
+    cleanups.push(() => connection.close());
+    return connection;
+  }
+  const pause = (ms: number) => testEnvironment.clock.sleep(ms, signal);
+  const create = (store: SubnetStore, key: string, value = "x") => store.create(key, value, 60, signal);
+
+  it("server stopped and started: goes on where it was", async () => {
+    const cluster = await start();
+    const [member] = cluster.members;
+    const { watched, other, log } = await watchThrough(cluster.endpoints, cluster);
+    await create(other, "10.1.1.0-24");
+    await member?.kill();
+    await pause(OUTAGE_MS);
+    await member?.start();
+    await create(other, "10.1.2.0-24");
+    await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x", "10.1.2.0-24": "x" });
+    expect(watched.listings).toBe(1);
+    await expect
+      .poll(() => log.lines, SOON)
+      .toEqual(["warn lease store watch failed, trying again", "info lease store watch works again"]);
+  });
+
+  it("leader of three killed: the others serve at once", async () => {
+    const cluster = await start({ members: 3 });
+    const { watched, other, log } = await watchThrough(cluster.endpoints, cluster);
+    await cluster.leader().kill();
+    await expect
+      .poll(() => create(other, "10.1.1.0-24").catch((error: Error) => error.message), { timeout: 15_000 })
+      .not.toBeTypeOf("string");
+    await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x" });
+    expect(watched.listings).toBe(1);
+    expect(log.lines.length).toBeLessThanOrEqual(2);
+  });
+
+  it("member cut off from us only: another one is found", async () => {
+    const cluster = await start({ members: 3 });
+    const proxy = await proxyTo(cluster);
+    const endpoints = [`127.0.0.1:${proxy.port}`, ...cluster.endpoints.slice(1)];
+    const { watched, other, store } = await watchThrough(endpoints, cluster);
+    proxy.pause();
+    await create(other, "10.1.1.0-24");
+    expect((await store.list(signal)).entries).toHaveLength(1);
+    await expect.poll(() => watched.leases, { timeout: 12_000 }).toEqual({ "10.1.1.0-24": "x" });
+    expect(watched.listings).toBe(1);
+  });
+
+  it("majority lost: reports it, and is back with the majority", async () => {
+    const cluster = await start({ members: 3 });
+    const { watched, other, store, log } = await watchThrough(cluster.endpoints, cluster);
+    const [, second, third] = cluster.members;
+    await Promise.all([second?.kill(), third?.kill()]);
+    await expect(store.list(signal)).rejects.toMatchObject({ code: "TULLE_STORE_UNREACHABLE" });
+    await second?.start();
+    await create(other, "10.1.1.0-24");
+    await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x" });
+    expect(log.lines.length).toBeLessThanOrEqual(4);
+  });
+
+  it("server hung: noticed by the watchdog, at once back when it goes on", async () => {
+    const cluster = await start();
+    const [member] = cluster.members;
+    const { watched, other, store, log } = await watchThrough(cluster.endpoints, cluster);
+    await create(other, "10.1.1.0-24");
+    member?.pause();
+    await expect(store.list(signal)).rejects.toMatchObject({ code: "TULLE_STORE_UNREACHABLE" });
+    await expect.poll(() => log.lines.length, { timeout: 15_000 }).toBe(1);
+    await pause(3_000);
+    member?.resume();
+    await create(other, "10.1.2.0-24");
+    await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x", "10.1.2.0-24": "x" });
+    expect(watched.listings).toBe(1);
+  });
+
+  it("history compacted while away: lists again", async () => {
+    const cluster = await start();
+    const proxy = await proxyTo(cluster);
+    const { watched, other } = await watchThrough([`127.0.0.1:${proxy.port}`], cluster);
+    const entry = await create(other, "10.1.1.0-24");
+    await create(other, "10.1.2.0-24");
+    await expect.poll(() => watched.leases, SOON).toHaveProperty(["10.1.2.0-24"]);
+    proxy.pause();
+    proxy.reset();
+    await other.remove(entry, signal);
+    for (let round = 0; round < 5; round += 1) await create(other, `10.1.${round + 3}.0-24`);
+    cluster.compact();
+    await pause(500);
+    proxy.resume();
+    const listed = Object.fromEntries(
+      (await other.list(signal)).entries.map(({ key, value }) => [key, value]),
+    );
+    await expect.poll(() => watched.leases, { timeout: 8_000 }).toEqual(listed);
+    expect(watched.listings).toBe(2);
+  });
+
+  it("stream broken again and again: no change is lost, none told twice", async () => {
+    const cluster = await start();
+    const proxy = await proxyTo(cluster);
+    const { watched, other } = await watchThrough([`127.0.0.1:${proxy.port}`], cluster);
+    let config = await other.writeConfig("0", null, signal);
+    for (let round = 1; round <= 30; round += 1) {
+      if (round % 3 === 0) proxy.reset();
+      const entry = await create(other, `10.1.${round}.0-24`);
+      config = await other.writeConfig(String(round), config, signal);
+      if (round % 2 === 0) await other.remove(entry, signal);
+      await pause(40);
+    }
+    await expect.poll(() => watched.config, SOON).toBe("30");
+    await expect.poll(() => Object.keys(watched.leases).length, SOON).toBe(15);
+    const told = watched.messages.flatMap((message) => (message.type === "changes" ? message.changes : []));
+    expect(told.map(({ type }) => type).sort()).toEqual(
+      [...Array(31).fill("config"), ...Array(15).fill("delete"), ...Array(30).fill("put")].sort(),
+    );
+    expect(watched.listings).toBe(1);
+  });
+
+  it("changes made by hand: a lease revoked, a key deleted, a key overwritten", async () => {
+    const cluster = await start();
+    const { watched, store } = await watchThrough(cluster.endpoints, cluster);
+    const revoked = await create(store, "10.1.1.0-24");
+    const deleted = await create(store, "10.1.2.0-24");
+    const overwritten = await create(store, "10.1.3.0-24");
+    cluster.ctl("lease", "revoke", BigInt(revoked.storeLeaseId ?? 0).toString(16));
+    cluster.ctl("del", `${SUBNETS}10.1.2.0-24`);
+    cluster.ctl("put", `${SUBNETS}10.1.3.0-24`, "theirs");
+    await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.3.0-24": "theirs" });
+    await expect(store.keepAlive(revoked, signal)).rejects.toMatchObject({ code: "TULLE_LEASE_LOST" });
+    await expect(store.replace(deleted, "y", null, signal)).rejects.toMatchObject({
+      code: "TULLE_LEASE_LOST",
+    });
+    await expect(store.replace(overwritten, "y", null, signal)).rejects.toMatchObject({
+      code: "TULLE_LEASE_LOST",
+    });
+    await expect(store.remove(overwritten, signal)).rejects.toMatchObject({ code: "TULLE_LEASE_LOST" });
+  });
+
+  it.each([
+    { title: "and still behind", later: 0 },
+    { title: "and ahead of us again", later: 12 },
+  ])("restored from an older snapshot $title: lists again", async ({ later }) => {
+    const cluster = await start();
+    const snapshot = join(cluster.directory, "snapshot.db");
+    const proxy = await proxyTo(cluster);
+    const { watched, other } = await watchThrough([`127.0.0.1:${proxy.port}`], cluster);
+    await create(other, "10.1.1.0-24");
+    cluster.ctl("snapshot", "save", snapshot);
+    for (let round = 2; round < 6; round += 1) await create(other, `10.1.${round}.0-24`);
+    await expect.poll(() => Object.keys(watched.leases).length, SOON).toBe(5);
+    proxy.pause();
+    proxy.reset();
+    await cluster.restore(snapshot);
+    for (let round = 0; round < later; round += 1) cluster.ctl("put", "/elsewhere", String(round));
+    await create(other, "10.1.9.0-24");
+    await pause(200);
+    proxy.resume();
+    await expect
+      .poll(() => watched.leases, { timeout: 10_000 })
+      .toEqual({ "10.1.1.0-24": "x", "10.1.9.0-24": "x" });
+  });
+});

@@ -11,6 +11,7 @@ import { errorMessage, TulleError } from "../ipam/errors.ts";
 import { type Address, entriesOf, type PerFamily, type Prefix } from "../ipam/ip.ts";
 import type { Lease, LeaseAttrs, LeaseKey } from "../ipam/lease.ts";
 import { decodeEntry, readStrayKey } from "../ipam/lease-codec.ts";
+import { silentLogger } from "../ipam/log.ts";
 import { parseMac } from "../ipam/mac.ts";
 import type { NetworkConfig } from "../ipam/network-config.ts";
 import { parseNetworkConfig } from "../ipam/network-config-parser.ts";
@@ -49,6 +50,7 @@ export function auditLeases(listing: StoreListing): Audit {
     networks: config === null ? [] : Object.values(config.families).map(({ network }) => network),
     ownAddresses: {},
     holdDownMs: 0,
+    logger: silentLogger,
     refusePeer: (lease) => (isAwaited(lease) ? null : (backend?.refusePeer(lease) ?? null)),
     identitiesOf: (lease) => identitiesOf(lease, backend),
   });

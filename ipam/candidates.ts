@@ -1,5 +1,5 @@
 /**
- * Which subnets a host tries to lease, in order: its previous one, then others from a place of its own.
+ * Which subnets a host tries to lease, in order: those it had, then never used ones, then the longest unused.
  *
  * Each host starts at a hash of its node id and strides through the whole range, so that a hundred hosts which
  * start at once on one listing rarely want the same subnet. Pure.
@@ -7,36 +7,38 @@
 
 import { createHash } from "node:crypto";
 import { NoFreeSubnetError } from "./errors.ts";
-import { ADDRESS_BITS, Address, entriesOf, type PerFamily, Prefix } from "./ip.ts";
+import { ADDRESS_BITS, Address, entriesOf, type Family, mapFamilies, type PerFamily, Prefix } from "./ip.ts";
 import type { FamilyNetwork } from "./network-config.ts";
-import type { OverlapIndex } from "./overlap-index.ts";
+import { OverlapIndex } from "./overlap-index.ts";
 
 /** More places than this are not looked at: a range that large is never that full. */
 const MAX_PROBES = 1 << 20;
 
 export interface CandidateInput {
   readonly families: PerFamily<FamilyNetwork>;
-  /** Every subnet that any key in the store names. */
-  readonly taken: OverlapIndex<unknown>;
-  /** The subnets of the last run, null when unknown. */
-  readonly previous: PerFamily<Prefix> | null;
-  readonly nodeId: string;
+  /** Every subnet that any key in the store names. Looked at anew for each candidate: it may grow meanwhile. */
+  readonly taken: OverlapIndex<NonNullable<unknown>>;
+  /** Subnets that this host had, the likeliest first. */
+  readonly wishes: readonly PerFamily<Prefix>[];
+  /** Subnets that any host ever had, the longest unused first. */
+  readonly used: readonly PerFamily<Prefix>[];
+  /** Where in the range the search begins follows from it. */
+  readonly seed: string;
 }
 
 /** Free subnets, best first, for every family at once. Throws NoFreeSubnetError when it runs out of any. */
 export function* candidates(input: CandidateInput): Generator<PerFamily<Prefix>> {
-  const { previous, taken, families } = input;
-  if (previous !== null && fits(previous, families) && taken.findAny(previous) === undefined) yield previous;
-  const streams = [...entriesOf(families)].map(
-    ([family, network]) => [family, freeSubnets(network, taken, `${input.nodeId} ${family}`)] as const,
-  );
+  const { wishes, taken, families } = input;
+  for (const wish of wishes) {
+    if (fits(wish, families) && taken.findAny(wish) === undefined) yield wish;
+  }
+  const streams = mapFamilies(families, (network, family) => freeSubnets(input, family, network));
   for (;;) {
-    const subnets = streams.map(([family, stream]) => {
-      const next = stream.next();
-      if (next.done) throw noFreeSubnet(families[family]);
-      return [family, next.value] as const;
+    yield mapFamilies(families, (network, family) => {
+      const next = streams[family]?.next();
+      if (next === undefined || next.done) throw noFreeSubnet(network);
+      return next.value;
     });
-    yield Object.fromEntries(subnets);
   }
 }
 
@@ -44,17 +46,33 @@ export function* candidates(input: CandidateInput): Generator<PerFamily<Prefix>>
 export function fits(subnets: PerFamily<Prefix>, families: PerFamily<FamilyNetwork>): boolean {
   const wanted = [...entriesOf(families)];
   if (wanted.length !== [...entriesOf(subnets)].length) return false;
-  return wanted.every(([family, { subnetLength, subnetMin, subnetMax }]) => {
+  return wanted.every(([family, network]) => {
     const subnet = subnets[family];
-    return (
-      subnet?.length === subnetLength &&
-      subnet.base.value >= subnetMin.value &&
-      subnet.base.value <= subnetMax.value
-    );
+    return subnet !== undefined && isInRange(subnet, network);
   });
 }
 
-function* freeSubnets(network: FamilyNetwork, taken: OverlapIndex<unknown>, seed: string): Generator<Prefix> {
+function isInRange({ base, length }: Prefix, { subnetLength, subnetMin, subnetMax }: FamilyNetwork): boolean {
+  return length === subnetLength && base.value >= subnetMin.value && base.value <= subnetMax.value;
+}
+
+function* freeSubnets(input: CandidateInput, family: Family, network: FamilyNetwork): Generator<Prefix> {
+  const { taken, seed } = input;
+  const used = input.used
+    .flatMap((subnets) => subnets[family] ?? [])
+    .filter((subnet) => isInRange(subnet, network));
+  const usedIndex = new OverlapIndex<Prefix>();
+  for (const subnet of used) usedIndex.set(subnet, subnet);
+  for (const subnet of spread(network, `${seed} ${family}`)) {
+    if (usedIndex.find(subnet) === undefined && taken.find(subnet) === undefined) yield subnet;
+  }
+  for (const subnet of used) {
+    if (taken.find(subnet) === undefined) yield subnet;
+  }
+}
+
+/** Every subnet of the range once, in an order of the seed's own. */
+function* spread(network: FamilyNetwork, seed: string): Generator<Prefix> {
   const { subnetMin, subnetLength } = network;
   const size = 1n << BigInt(ADDRESS_BITS[subnetMin.family] - subnetLength);
   const count = countOf(network);
@@ -64,8 +82,7 @@ function* freeSubnets(network: FamilyNetwork, taken: OverlapIndex<unknown>, seed
   const probes = count < BigInt(MAX_PROBES) ? count : BigInt(MAX_PROBES);
   for (let probe = 0n; probe < probes; probe++) {
     const place = (start + probe * stride) % count;
-    const subnet = Prefix.of(Address.of(subnetMin.family, subnetMin.value + place * size), subnetLength);
-    if (taken.find(subnet) === undefined) yield subnet;
+    yield Prefix.of(Address.of(subnetMin.family, subnetMin.value + place * size), subnetLength);
   }
 }
 
@@ -85,10 +102,12 @@ function gcd(a: bigint, b: bigint): bigint {
   return b === 0n ? a : gcd(b, a % b);
 }
 
-function noFreeSubnet(network: FamilyNetwork | undefined): NoFreeSubnetError {
-  const range = network === undefined ? "" : ` from ${network.subnetMin} to ${network.subnetMax}`;
-  const count = network === undefined ? 0 : countOf(network);
+/** Another host may leave at any time, so waiting helps. */
+function noFreeSubnet(network: FamilyNetwork): NoFreeSubnetError {
+  const { subnetMin, subnetMax, subnetLength } = network;
+  const count = countOf(network);
   return new NoFreeSubnetError(
-    `no subnet is free: all ${count} of the network's range${range} are leased; enlarge Network, lengthen SubnetLen or remove leases of hosts that are gone`,
+    `no subnet is free: all ${count} subnets /${subnetLength} from ${subnetMin} to ${subnetMax} are leased; enlarge Network, lengthen SubnetLen or remove leases of hosts that are gone`,
+    { retryable: true, details: { subnets: Number(count), subnetMin, subnetMax, subnetLength } },
   );
 }

@@ -5,12 +5,15 @@
  * older lease overlaps it. Owns no kernel state.
  */
 
+import { readAffinities } from "./affinity.ts";
 import { candidates, fits } from "./candidates.ts";
-import { ConfigError, LeaseLostError, NoFreeSubnetError, SubnetTakenError } from "./errors.ts";
+import { claimOn } from "./claim.ts";
+import { Backoff, type Clock } from "./clock.ts";
+import { ConfigError, LeaseLostError, NoFreeSubnetError, SubnetTakenError, TulleError } from "./errors.ts";
 import { entriesOf, type PerFamily, type Prefix } from "./ip.ts";
 import type { LeaseAttrs } from "./lease.ts";
 import { formatLeaseKey, formatLeaseValue, parseLeaseValue, readStrayKey } from "./lease-codec.ts";
-import type { Logger } from "./log.ts";
+import { FailureSeries, type Logger } from "./log.ts";
 import type { NetworkConfig } from "./network-config.ts";
 import { OverlapIndex } from "./overlap-index.ts";
 import type { StoreEntry, StoreListing, SubnetStore } from "./store.ts";
@@ -22,19 +25,26 @@ export interface JoinOptions {
   /** The subnets of the last run, null when unknown or of another network. */
   readonly previous: PerFamily<Prefix> | null;
   readonly ttlSeconds: number;
+  readonly clock: Clock;
   readonly logger: Logger;
+  /** True for a host that must leave its key to another: no lease is taken over, not even one of its own. */
+  readonly isRenumbering?: boolean;
 }
 
 /** Our lease, in the store. */
 export interface Membership {
   readonly entry: StoreEntry;
   readonly subnets: PerFamily<Prefix>;
+  /** When the store lets it expire unless it is renewed: monotonic milliseconds, Infinity for a reservation. */
+  readonly deadlineMs: number;
   /** How we came by it, for the log. */
   readonly origin: "kept" | "adopted" | "previous subnet" | "new subnet";
 }
 
 /** After so many lost races something else is wrong. */
 const MAX_ROUNDS = 20;
+const RETRY_FIRST_MS = 500;
+const RETRY_MAX_MS = 30_000;
 
 /**
  * Joins the network as of `listing`. Throws NoFreeSubnetError, StoreError, or ConfigError when the network's
@@ -46,43 +56,88 @@ export async function join(
   signal: AbortSignal,
 ): Promise<Membership> {
   refuseForeignBackend(options.config, listing);
+  if (options.isRenumbering) return await createNew(options, listing, signal);
   let current = listing;
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const membership =
-      (await takeOwn(options, current, signal)) ?? (await createNew(options, current, signal));
-    if (membership !== null) return membership;
+    try {
+      return (await takeOwn(options, current, signal)) ?? (await createNew(options, current, signal));
+    } catch (error) {
+      if (!(error instanceof LeaseLostError)) throw error;
+      options.logger.debug("a lease of ours changed while it was taken", { error: error.message });
+    }
     current = await options.store.list(signal);
   }
   throw new NoFreeSubnetError(
-    `no subnet could be leased in ${MAX_ROUNDS} rounds because other hosts took each one first; try again`,
+    `no subnet could be leased in ${MAX_ROUNDS} rounds because others changed our lease each time; look for a second host with our node id or public address`,
     { retryable: true },
   );
 }
 
-/** A lease of ours is still there: the node id says so, or, where there is none, the public address. */
+/**
+ * Joins, however long it takes: says once what is in the way (no free subnet, no store), waits, tries again. Throws
+ * what waiting does not mend, and a ConfigError when the configuration changes meanwhile.
+ */
+export async function joinPatiently(
+  options: JoinOptions & { readonly random: () => number },
+  listing: StoreListing,
+  signal: AbortSignal,
+): Promise<Membership> {
+  const { store, config, clock, logger, random } = options;
+  const failures = new FailureSeries(logger, "network cannot be joined yet", "network can be joined now");
+  const backoff = new Backoff({ baseMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS, random });
+  let current: StoreListing | null = listing;
+  for (;;) {
+    try {
+      current ??= await listAgain(store, config, signal);
+      const membership = await join(options, current, signal);
+      failures.succeeded({ key: membership.entry.key });
+      return membership;
+    } catch (error) {
+      if (!(error instanceof TulleError && error.retryable)) throw error;
+      failures.failed(error);
+    }
+    await clock.sleep(backoff.nextMs(), signal);
+    current = null;
+  }
+}
+
+async function listAgain(
+  store: SubnetStore,
+  config: NetworkConfig,
+  signal: AbortSignal,
+): Promise<StoreListing> {
+  const listing = await store.list(signal);
+  if (listing.config === null || listing.config === config.text) return listing;
+  throw new ConfigError(
+    "network config: it changed while this host waited to join; start the agent again, or let its supervisor do so",
+  );
+}
+
+/**
+ * A lease of ours is still there: the node id says so, or, where there is none, the public address. One that no
+ * longer fits the network, or that overlaps an older one, is given up. Throws LeaseLostError when the listing is
+ * out of date.
+ */
 async function takeOwn(
   options: JoinOptions,
   listing: StoreListing,
   signal: AbortSignal,
 ): Promise<Membership | null> {
-  const { store, attrs, config, ttlSeconds, logger } = options;
-  const found = findOwn(listing, attrs);
-  if (found === null) return null;
-  const { entry, subnets, isOurs } = found;
-  try {
-    if (!fits(subnets, config.families)) {
-      logger.info("our lease does not fit the network's configuration and is given up", { key: entry.key });
-      await store.remove(entry, signal);
-      return null;
+  const { store, config, logger } = options;
+  let membership: Membership | null = null;
+  for (const own of findOwn(listing, options.attrs)) {
+    if (
+      membership === null &&
+      fits(own.subnets, config.families) &&
+      olderRival(own, listing.entries) === null
+    ) {
+      membership = await hold(options, own, signal);
+    } else if (membership === null || own.isOurs) {
+      logger.warn("a lease of ours cannot be used and is given up", { key: own.entry.key });
+      await store.remove(own.entry, signal);
     }
-    // A reservation has no store lease and stays one; anything else gets a fresh one of ours.
-    const ttl = entry.storeLeaseId === null ? null : ttlSeconds;
-    const renewed = await store.replace(entry, formatLeaseValue(attrs), ttl, signal);
-    return { entry: renewed, subnets, origin: isOurs ? "kept" : "adopted" };
-  } catch (error) {
-    if (error instanceof LeaseLostError) return null;
-    throw error;
   }
+  return membership;
 }
 
 interface OwnEntry {
@@ -92,71 +147,143 @@ interface OwnEntry {
   readonly isOurs: boolean;
 }
 
-function findOwn({ entries }: StoreListing, attrs: LeaseAttrs): OwnEntry | null {
-  let adoptable: OwnEntry | null = null;
+/** Those with our node id first, then those with our address; the oldest of each first. */
+function findOwn({ entries }: StoreListing, attrs: LeaseAttrs): OwnEntry[] {
+  const found: OwnEntry[] = [];
   for (const entry of entries) {
-    const subnets = readStrayKey(entry.key);
-    if (subnets === null || formatLeaseKey(subnets) !== entry.key) continue;
     const theirs = attrsOf(entry);
     if (theirs === null) continue;
-    if (theirs.nodeId !== null && theirs.nodeId === attrs.nodeId) return { entry, subnets, isOurs: true };
-    if (hasSameAddress(theirs, attrs)) adoptable ??= { entry, subnets, isOurs: false };
+    const claim = claimOn(theirs, attrs);
+    if (claim === "foreign") continue;
+    const subnets = readStrayKey(entry.key);
+    if (subnets === null || formatLeaseKey(subnets) !== entry.key) continue;
+    found.push({ entry, subnets, isOurs: claim === "ours" });
   }
-  return adoptable;
+  return found.sort(
+    (a, b) => Number(b.isOurs) - Number(a.isOurs) || Number(a.entry.createRevision - b.entry.createRevision),
+  );
+}
+
+/** Makes the found lease say what we are, and last its full time from now. */
+async function hold(
+  options: JoinOptions,
+  { entry, subnets, isOurs }: OwnEntry,
+  signal: AbortSignal,
+): Promise<Membership> {
+  const { store, attrs, ttlSeconds, clock, logger } = options;
+  const value = formatLeaseValue(attrs);
+  const origin = isOurs ? "kept" : "adopted";
+  const isReservation = entry.storeLeaseId === null;
+  if (!isOurs) sayAdoption(entry, logger);
+  let current = entry;
+  let sinceMs = clock.monotonicMs();
+  if (isOurs || isReservation) {
+    // A lease of ours keeps its store lease, so that restarts leave none behind; a reservation stays one.
+    if (entry.value !== value) current = await store.replace(entry, value, null, signal);
+    if (isReservation) return { entry: current, subnets, deadlineMs: Number.POSITIVE_INFINITY, origin };
+    sinceMs = clock.monotonicMs();
+    const seconds = await store.keepAlive(current, signal);
+    if (isAboutEqual(seconds, ttlSeconds)) {
+      return { entry: current, subnets, deadlineMs: sinceMs + seconds * 1000, origin };
+    }
+    sinceMs = clock.monotonicMs();
+  }
+  current = await store.replace(current, value, ttlSeconds, signal);
+  return { entry: current, subnets, deadlineMs: sinceMs + ttlSeconds * 1000, origin };
+}
+
+/** Without a node id it is flanneld's, and this host's; with one its host may be alive. */
+function sayAdoption(entry: StoreEntry, logger: Logger): void {
+  const nodeId = attrsOf(entry)?.nodeId ?? null;
+  if (nodeId === null) logger.info("lease with our public address is adopted", { key: entry.key });
+  else {
+    logger.warn(
+      "lease of another node id with our public address is adopted; if that host is alive, give one of the two another -public-ip",
+      { key: entry.key, nodeId },
+    );
+  }
+}
+
+/** Stores round times to live, and raise short ones by a little. */
+function isAboutEqual(seconds: number, wantedSeconds: number): boolean {
+  return Math.abs(seconds - wantedSeconds) <= Math.max(2, wantedSeconds / 10);
 }
 
 async function createNew(
   options: JoinOptions,
   listing: StoreListing,
   signal: AbortSignal,
-): Promise<Membership | null> {
-  const { store, attrs, config, previous, ttlSeconds, logger } = options;
+): Promise<Membership> {
+  const { store, attrs, config, previous, ttlSeconds, clock, logger } = options;
   const taken = new OverlapIndex<string>();
-  for (const { key } of listing.entries) {
-    for (const [, subnet] of entriesOf(readStrayKey(key) ?? {})) taken.set(subnet, key);
-  }
-  const input = { families: config.families, taken, previous, nodeId: attrs.nodeId ?? "" };
+  take(listing.entries, taken);
+  const affinities = await readAffinities(store, attrs.nodeId, signal);
+  const wishes = [...(previous === null ? [] : [previous]), ...affinities.own];
+  const input = { families: config.families, taken, wishes, used: affinities.used, seed: attrs.nodeId ?? "" };
   for (const subnets of candidates(input)) {
     const key = formatLeaseKey(subnets);
-    try {
-      const entry = await store.create(key, formatLeaseValue(attrs), ttlSeconds, signal);
-      if (await isFirst(store, entry, subnets, listing.revision, signal)) {
-        return { entry, subnets, origin: subnets === previous ? "previous subnet" : "new subnet" };
-      }
-      logger.info("another host leased an overlapping subnet first; trying another", { key });
-      await store.remove(entry, signal);
-      return null;
-    } catch (error) {
-      if (!(error instanceof SubnetTakenError)) throw error;
-      logger.debug("subnet was taken in the meantime", { key });
+    const sinceMs = clock.monotonicMs();
+    const entry = await createOrNull(options, key, signal);
+    const others = await store.listCreatedAfter(listing.revision, signal);
+    if (entry !== null && olderRival({ entry, subnets }, others) === null) {
+      const origin = subnets === previous ? "previous subnet" : "new subnet";
+      return { entry, subnets, deadlineMs: sinceMs + ttlSeconds * 1000, origin };
     }
+    logger.info("another host leased the subnet, or one that overlaps it, first; trying another", { key });
+    if (entry !== null) await store.remove(entry, signal);
+    take(
+      others.filter((other) => other.key !== entry?.key),
+      taken,
+    );
   }
-  return null;
+  throw new TypeError("candidates end by throwing");
 }
 
-/** Of two leases that overlap the one with the lower create revision stays. */
-async function isFirst(
-  store: SubnetStore,
-  entry: StoreEntry,
-  subnets: PerFamily<Prefix>,
-  since: bigint,
+async function createOrNull(
+  { store, attrs, ttlSeconds }: JoinOptions,
+  key: string,
   signal: AbortSignal,
-): Promise<boolean> {
-  const rivals = await store.listCreatedAfter(since, signal);
-  return !rivals.some((rival) => {
-    if (rival.key === entry.key || rival.createRevision > entry.createRevision) return false;
-    const theirs = readStrayKey(rival.key) ?? {};
-    return [...entriesOf(theirs)].some(([family, subnet]) => subnets[family]?.overlaps(subnet));
+): Promise<StoreEntry | null> {
+  try {
+    return await store.create(key, formatLeaseValue(attrs), ttlSeconds, signal);
+  } catch (error) {
+    if (error instanceof SubnetTakenError) return null;
+    throw error;
+  }
+}
+
+/** What a key names is taken, whatever its value, for flanneld routes to it. */
+function take(entries: readonly StoreEntry[], taken: OverlapIndex<string>): void {
+  for (const { key } of entries) {
+    for (const [, subnet] of entriesOf(readStrayKey(key) ?? {})) taken.set(subnet, key);
+  }
+}
+
+/**
+ * Of leases that overlap, the one with the lowest create revision stays, and all hosts judge alike. Answers an
+ * entry that is older than `own` and overlaps it, null when there is none.
+ */
+export function olderRival(
+  own: { readonly entry: StoreEntry; readonly subnets: PerFamily<Prefix> },
+  others: readonly StoreEntry[],
+): StoreEntry | null {
+  const rival = others.find((other) => {
+    if (other.key === own.entry.key || other.createRevision > own.entry.createRevision) return false;
+    const theirs = readStrayKey(other.key) ?? {};
+    return [...entriesOf(theirs)].some(([family, subnet]) => own.subnets[family]?.overlaps(subnet));
   });
+  return rival ?? null;
 }
 
 /** flanneld without a Backend runs udp; such hosts and VXLAN hosts would talk past each other. */
 function refuseForeignBackend(config: NetworkConfig, { entries }: StoreListing): void {
   if (config.backend.isExplicit) return;
-  const foreign = entries.find((entry) => attrsOf(entry)?.backendType === "");
+  // A reservation may say no more than an address: only what lives counts.
+  const foreign = entries.find((entry) => entry.storeLeaseId !== null && attrsOf(entry)?.backendType === "");
   if (foreign === undefined) return;
   throw new ConfigError(
     `network config has no Backend, and lease ${foreign.key} has no BackendType, as flanneld's udp backend writes it; write Backend {"Type":"vxlan"} (or the type that the hosts use) into the config`,
+    { details: { key: foreign.key } },
   );
 }
 
@@ -166,10 +293,4 @@ function attrsOf(entry: StoreEntry): LeaseAttrs | null {
   } catch {
     return null; // a damaged value is nobody's; the peer table reports it
   }
-}
-
-function hasSameAddress(a: LeaseAttrs, b: LeaseAttrs): boolean {
-  const address = a.publicAddress[4] ?? a.publicAddress[6];
-  if (address === undefined) return false;
-  return b.publicAddress[address.family]?.equals(address) ?? false;
 }

@@ -16,6 +16,9 @@ const DATA_FIELDS = { 4: "BackendData", 6: "BackendV6Data" } as const satisfies 
 /** Ours; flannel's decoder ignores keys that it does not know. */
 const NODE_ID_FIELD = "NodeID";
 
+/** flannel's IPv4 address has no null. */
+const NO_ADDRESS = "0.0.0.0";
+
 /** What flannel looks for in a key; it anchors the end only. */
 const FLANNEL_KEY = /(\d+\.\d+\.\d+\.\d+)-(\d+)(?:&([a-f\d:]+)-(\d+))?$/;
 
@@ -54,7 +57,7 @@ export function readStrayKey(key: string): PerFamily<Prefix> | null {
 /** The JSON value in flannel's field order; our node id comes last. */
 export function formatLeaseValue(attrs: LeaseAttrs): string {
   const value: Record<string, JsonValue> = {
-    PublicIP: attrs.publicAddress[4]?.toString() ?? "0.0.0.0",
+    PublicIP: attrs.publicAddress[4]?.toString() ?? NO_ADDRESS,
     PublicIPv6: attrs.publicAddress[6]?.toString() ?? null,
   };
   if (attrs.backendType !== "") value.BackendType = attrs.backendType;
@@ -111,7 +114,7 @@ function parseObject(text: string): JsonObject {
 function addressField(root: JsonObject, family: Family): Address | undefined {
   const path = ADDRESS_FIELDS[family];
   const text = stringField(root, path);
-  if (text === undefined || text === "") return undefined;
+  if (text === undefined || text === "" || text === NO_ADDRESS) return undefined;
   try {
     const address = Address.parse(text);
     if (address.family === family) return address;

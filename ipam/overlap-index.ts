@@ -1,53 +1,69 @@
 /**
  * Finds what overlaps a prefix without looking at every prefix.
  *
- * Almost all subnets of a network have one length, so an exact look-up per length in use answers at once; only
- * prefixes longer than the one asked about are searched one by one. Pure.
+ * Almost all subnets of a network have one length, so an exact look-up per length in use answers at once; a prefix
+ * that is shorter than those indexed is asked about piece by piece, or they one by one, whichever is less. Pure.
  */
 
-import { type PerFamily, Prefix } from "./ip.ts";
+import { ADDRESS_BITS, entriesOf, type Family, type PerFamily, Prefix } from "./ip.ts";
 
-export class OverlapIndex<T> {
-  /** By family and length, then by base address. */
-  readonly #byLength = new Map<
-    string,
-    { readonly length: number; readonly values: Map<bigint, [Prefix, T]> }
-  >();
+/** Values by base address, all of one family and length. */
+type Level<T> = Map<bigint, T>;
 
+export class OverlapIndex<T extends NonNullable<unknown>> {
+  readonly #levels: Readonly<Record<Family, Map<number, Level<T>>>> = { 4: new Map(), 6: new Map() };
+
+  /** One value per prefix: a second one replaces the first. */
   set(prefix: Prefix, value: T): void {
-    const slot = `${prefix.family}/${prefix.length}`;
-    let level = this.#byLength.get(slot);
+    const levels = this.#levels[prefix.family];
+    let level = levels.get(prefix.length);
     if (level === undefined) {
-      level = { length: prefix.length, values: new Map() };
-      this.#byLength.set(slot, level);
+      level = new Map();
+      levels.set(prefix.length, level);
     }
-    level.values.set(prefix.base.value, [prefix, value]);
+    level.set(prefix.base.value, value);
   }
 
   delete(prefix: Prefix): void {
-    this.#byLength.get(`${prefix.family}/${prefix.length}`)?.values.delete(prefix.base.value);
+    const levels = this.#levels[prefix.family];
+    const level = levels.get(prefix.length);
+    if (level?.delete(prefix.base.value) && level.size === 0) levels.delete(prefix.length);
   }
 
   /** A value whose prefix shares an address with `prefix`, undefined when there is none. */
   find(prefix: Prefix): T | undefined {
-    for (const [slot, { length, values }] of this.#byLength) {
-      if (!slot.startsWith(`${prefix.family}/`)) continue;
-      if (length <= prefix.length) {
-        const found = values.get(Prefix.of(prefix.base, length).base.value);
-        if (found !== undefined) return found[1];
-        continue;
-      }
-      for (const [inner, value] of values.values()) if (prefix.contains(inner)) return value;
+    for (const [length, level] of this.#levels[prefix.family]) {
+      const found =
+        length <= prefix.length
+          ? level.get(Prefix.of(prefix.base, length).base.value)
+          : findInside(level, length, prefix);
+      if (found !== undefined) return found;
     }
     return undefined;
   }
 
   /** The first overlap of any family's prefix. */
   findAny(prefixes: PerFamily<Prefix>): T | undefined {
-    for (const prefix of Object.values(prefixes)) {
+    for (const [, prefix] of entriesOf(prefixes)) {
       const found = this.find(prefix);
       if (found !== undefined) return found;
     }
     return undefined;
   }
+}
+
+/** The first value of a level of longer prefixes that lies inside `outer`. */
+function findInside<T>(level: Level<T>, length: number, outer: Prefix): T | undefined {
+  const first = outer.base.value;
+  const last = outer.last.value;
+  if (1n << BigInt(length - outer.length) > BigInt(level.size)) {
+    for (const [base, value] of level) if (base >= first && base <= last) return value;
+    return undefined;
+  }
+  const step = 1n << BigInt(ADDRESS_BITS[outer.family] - length);
+  for (let base = first; base <= last; base += step) {
+    const found = level.get(base);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }

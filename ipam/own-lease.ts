@@ -1,27 +1,36 @@
 /**
  * Keeps our lease: extends it in time, notices when it is no longer ours, and gets it back.
  *
+ *      held ──its end passed, the store or the watch says gone──► lost ──same key by CAS──► held
+ *        └────────the watch says that another host has it───► conflict ──key free──► lost
+ *
  * The deadline is our own, on a clock that never jumps, so that an expiry is noticed even while the store is away.
- * Loss never touches the data path: it makes the host unready, says why, and tries to create the same key again.
+ * Loss never touches the data path: it makes the host unready, says why, and asks for the same key again. A key
+ * that another host holds is never taken back.
  */
 
+import { describeTakeover, LEAVE_IT, type Takeover, takeoverBy } from "./claim.ts";
 import { Backoff, type Clock } from "./clock.ts";
-import { errorMessage, LeaseLostError, SubnetTakenError } from "./errors.ts";
+import { LeaseLostError } from "./errors.ts";
+import type { PerFamily, Prefix } from "./ip.ts";
+import type { Membership } from "./join.ts";
 import type { LeaseAttrs } from "./lease.ts";
 import { formatLeaseValue, parseLeaseValue } from "./lease-codec.ts";
+import { isFree, recoverLease } from "./lease-recovery.ts";
 import { FailureSeries, type Logger } from "./log.ts";
-import type { StoreEntry, SubnetStore } from "./store.ts";
+import type { StoreEntry, StoreMessage, SubnetStore } from "./store.ts";
+
+/** Why the key cannot be ours: another host has it, or an older lease overlaps it. */
+export type LeaseConflict = Takeover | "overlap";
 
 export type LeaseState =
   | { readonly state: "held" }
-  /** The store does not answer, or our lease is gone and being created again. */
+  /** Its time is over, or its key is gone; it is being asked for again. */
   | { readonly state: "lost"; readonly reason: string }
-  /** Another host has our key. */
-  | { readonly state: "conflict"; readonly reason: string };
+  | { readonly state: "conflict"; readonly conflict: LeaseConflict; readonly reason: string };
 
 export interface OwnLeaseOptions {
   readonly store: SubnetStore;
-  /** What the entry says now. */
   readonly attrs: LeaseAttrs;
   readonly ttlSeconds: number;
   /** flannel's subnet-lease-renew-margin: renew at the latest this long before the end. */
@@ -31,34 +40,54 @@ export interface OwnLeaseOptions {
   /** 0 ≤ x < 1 */
   readonly random: () => number;
   readonly onState: (state: LeaseState) => void;
+  /**
+   * Leases another subnet when another host owns ours; without it we keep ours and stays unready. Called only where that
+   * helps: not against a host with our own public address or node id. Throws what join throws.
+   */
+  readonly renumber?: ((signal: AbortSignal) => Promise<Membership>) | null;
 }
+
+const RETRY_FIRST_MS = 100;
+const RETRY_MAX_MS = 5_000;
 
 export class OwnLease {
   readonly #options: OwnLeaseOptions;
   readonly #failures: FailureSeries;
-  #entry: StoreEntry;
-  #deadlineMs: number;
-  #state: LeaseState = { state: "held" };
+  readonly #backoff: Backoff;
+  /** What we have written or are about to: the store may say so late, or after an answer that got lost. */
+  readonly #written = new Set<string>();
   #attrs: LeaseAttrs;
-  /** Text of `#attrs` that the store does not have yet. */
-  #unpublished: string | null = null;
+  #isPublished = true;
+  #entry: StoreEntry;
+  #subnets: PerFamily<Prefix>;
+  #deadlineMs: number;
+  /** When to renew, or, in a conflict, when to look whether the key is free. */
+  #nextMs: number;
+  #state: LeaseState = { state: "held" };
+  #isGone = false;
   #wake: (() => void) | null = null;
-  renewals = 0;
 
-  constructor(options: OwnLeaseOptions, entry: StoreEntry) {
+  constructor(options: OwnLeaseOptions, { entry, subnets, deadlineMs }: Membership) {
+    const { logger, random, ttlSeconds } = options;
     this.#options = options;
-    this.#entry = entry;
     this.#attrs = options.attrs;
-    this.#failures = new FailureSeries(
-      options.logger,
-      "lease could not be renewed",
-      "lease is renewed again",
-    );
-    this.#deadlineMs = this.#deadlineFrom(entry, options.ttlSeconds);
+    this.#written.add(this.#value);
+    this.#failures = new FailureSeries(logger, "lease could not be renewed", "lease is renewed again");
+    const maxMs = Math.min(RETRY_MAX_MS, Math.max(RETRY_FIRST_MS, ttlSeconds * 100));
+    this.#backoff = new Backoff({ baseMs: RETRY_FIRST_MS, maxMs, random });
+    this.#entry = entry;
+    this.#subnets = subnets;
+    this.#deadlineMs = deadlineMs;
+    this.#nextMs = this.#renewTime();
   }
 
   get entry(): StoreEntry {
     return this.#entry;
+  }
+
+  /** Others than before after a renumbering. */
+  get subnets(): PerFamily<Prefix> {
+    return this.#subnets;
   }
 
   get state(): LeaseState {
@@ -73,97 +102,194 @@ export class OwnLease {
   /** Tells the other hosts other facts about this one, under the same subnet. */
   publish(attrs: LeaseAttrs): void {
     this.#attrs = attrs;
-    this.#unpublished = formatLeaseValue(attrs);
-    this.#wake?.();
+    this.#written.add(this.#value);
+    this.#isPublished = false;
+    this.#wakeUp();
   }
 
-  /** What the store says now stands under our key; null when the key is gone. */
-  observe(entry: StoreEntry | null): void {
-    if (entry !== null && (entry.revision <= this.#entry.revision || this.#isOurs(entry))) {
-      if (entry.revision > this.#entry.revision) this.#entry = entry;
+  /** Looks for what the store says about our key. To be called with every message of the watch, in order. */
+  observe(message: StoreMessage): void {
+    if (message.revision < this.#entry.revision) return;
+    const { key } = this.#entry;
+    if (message.type === "list") {
+      this.#observeKey(message.entries.find((entry) => entry.key === key) ?? null);
       return;
     }
-    this.#lose(
-      entry === null ? "its key was deleted or expired" : this.#conflictReason(entry),
-      entry !== null,
-    );
-    this.#wake?.();
+    for (const change of message.changes) {
+      if (change.type === "put" && change.entry.key === key) this.#observeKey(change.entry);
+      else if (change.type === "delete" && change.key === key && change.revision > this.#entry.revision) {
+        this.#observeKey(null);
+      }
+    }
   }
 
   /** Runs until `signal` fires; the lease stays in the store. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, random } = this.#options;
-    const backoff = new Backoff({ baseMs: 100, maxMs: 5000, random });
+    await Promise.all([this.#keep(signal), this.#watchDeadline(signal)]);
+  }
+
+  #observeKey(entry: StoreEntry | null): void {
+    if (entry === null) {
+      // A key that we gave up ourselves because of an older lease is missed by nobody.
+      if (this.#state.state === "conflict" && this.#state.conflict === "overlap") return;
+      this.#isGone = true;
+      this.#lose("its key was deleted or expired");
+    } else if (entry.revision > this.#entry.revision) {
+      this.#meet(entry);
+    }
+  }
+
+  /** Something stands under our key: our own value, also from an attempt of which we heard no answer, or not. */
+  #meet(holder: StoreEntry): void {
+    this.#isGone = false;
+    const theirs = this.#written.has(holder.value) ? this.#attrs : attrsOf(holder);
+    const takeover = theirs === null ? "other host" : takeoverBy(theirs, this.#attrs);
+    if (takeover === null) this.#noteOurs(holder);
+    else this.#dispute(takeover, describeTakeover(takeover, theirs, this.#attrs));
+  }
+
+  /** Our own write, or somebody's who made a reservation of our lease, ended one, or edited it by hand. */
+  #noteOurs(entry: StoreEntry): void {
+    const before = this.#entry.storeLeaseId;
+    this.#entry = entry;
+    this.#isPublished = entry.value === this.#value;
+    if (this.#state.state === "conflict") this.#lose("its key is ours again, for how long is not known");
+    if (this.#state.state === "lost") return;
+    if (entry.storeLeaseId === null) this.#deadlineMs = Number.POSITIVE_INFINITY;
+    else if (entry.storeLeaseId !== before) {
+      const ttlMs = this.#options.ttlSeconds * 1000;
+      this.#nextMs = this.#options.clock.monotonicMs();
+      this.#deadlineMs = Math.min(this.#deadlineMs, this.#nextMs + ttlMs);
+    }
+    if (entry.storeLeaseId !== before || !this.#isPublished) this.#wakeUp();
+  }
+
+  async #keep(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const isHeld = this.#state.state === "held" && this.#failures.count === 0;
-      const isUrgent = isHeld && this.#unpublished !== null;
-      if (!isUrgent) await this.#nap(isHeld ? this.#renewDelayMs() : backoff.nextMs(), clock, signal);
+      await this.#nap(this.#delayMs(), signal);
       if (signal.aborted) return;
       try {
-        if (this.#state.state !== "held") await this.#regain(signal);
-        else if (this.#unpublished !== null) await this.#republish(this.#unpublished, signal);
-        else await this.#renew(signal);
-        backoff.reset();
+        await this.#act(signal);
+        this.#backoff.reset();
         this.#failures.succeeded();
       } catch (error) {
         if (signal.aborted) return;
-        this.#failed(error);
+        if (error instanceof LeaseLostError && this.#state.state === "held") this.#lose(error.message);
+        this.#failures.failed(error, { key: this.#entry.key });
       }
+    }
+  }
+
+  async #act(signal: AbortSignal): Promise<void> {
+    if (this.#state.state === "held")
+      await (this.#isPublished ? this.#renew(signal) : this.#republish(signal));
+    else if (this.#state.state === "lost") await this.#recover(signal);
+    else await this.#leaveOrWait(signal);
+  }
+
+  async #watchDeadline(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    while (!signal.aborted) {
+      const leftMs = this.#deadlineMs - clock.monotonicMs();
+      if (leftMs <= 0 && this.#state.state === "held") this.#lose("it could not be renewed before its end");
+      // A lost lease gets its next deadline when it is found again.
+      await clock.sleep(leftMs > 0 ? leftMs : RETRY_FIRST_MS, signal).catch(() => undefined);
     }
   }
 
   async #renew(signal: AbortSignal): Promise<void> {
-    const seconds = await this.#options.store.keepAlive(this.#entry, signal);
-    this.renewals++;
-    this.#deadlineMs = this.#deadlineFrom(this.#entry, seconds);
+    const { store, clock } = this.#options;
+    const sinceMs = clock.monotonicMs();
+    const seconds = await store.keepAlive(this.#entry, signal);
+    // What was lost meanwhile is not regained by this: a store lease can live on without its key.
+    if (this.#state.state === "held") this.#extend(sinceMs + seconds * 1000);
   }
 
-  async #republish(value: string, signal: AbortSignal): Promise<void> {
-    this.#entry = await this.#options.store.replace(this.#entry, value, null, signal);
-    if (this.#unpublished === value) this.#unpublished = null;
-    this.#options.logger.info("lease tells other hosts of the change here", { key: this.#entry.key, value });
+  async #republish(signal: AbortSignal): Promise<void> {
+    const value = this.#value;
+    const entry = await this.#options.store.replace(this.#entry, value, null, signal);
+    if (entry.revision > this.#entry.revision) this.#entry = entry;
+    this.#isPublished = value === this.#value;
+    this.#options.logger.info("lease tells other hosts of the change here", { key: entry.key, value });
   }
 
-  /** The same key again, if nobody else has it. */
-  async #regain(signal: AbortSignal): Promise<void> {
-    const { store, ttlSeconds, logger } = this.#options;
-    const value = formatLeaseValue(this.#attrs);
-    try {
-      this.#entry = await store.create(this.#entry.key, value, ttlSeconds, signal);
-      if (this.#unpublished === value) this.#unpublished = null;
-    } catch (error) {
-      if (!(error instanceof SubnetTakenError)) throw error;
-      const { entries } = await store.list(signal);
-      const holder = entries.find(({ key }) => key === this.#entry.key);
-      if (holder === undefined || !this.#isOurs(holder)) {
-        if (holder !== undefined) this.#lose(this.#conflictReason(holder), true);
-        throw error;
-      }
-      this.#entry = holder;
+  async #recover(signal: AbortSignal): Promise<void> {
+    const lost = {
+      entry: this.#entry,
+      subnets: this.#subnets,
+      isGone: this.#isGone,
+      value: this.#value,
+    };
+    const recovery = await recoverLease(this.#options, lost, signal);
+    // The watch may have said meanwhile that another host was quicker.
+    if (this.#state.state !== "lost") return;
+    switch (recovery.outcome) {
+      case "held":
+        this.#isPublished = lost.value === this.#value;
+        return this.#hold({ ...lost, ...recovery }, "lease is ours again");
+      case "taken":
+        return this.#meet(recovery.holder);
+      case "overlapped":
+        return this.#yieldTo(recovery.rival);
+      case "vanished":
+        this.#isGone = true;
     }
-    this.#deadlineMs = this.#deadlineFrom(this.#entry, ttlSeconds);
+  }
+
+  /** Another host has our subnet: take another one where that helps and is wanted, else see whether it is free. */
+  async #leaveOrWait(signal: AbortSignal): Promise<void> {
+    const { store, renumber } = this.#options;
+    if (renumber && this.#canLeave()) {
+      return this.#hold(await renumber(signal), "host takes another subnet");
+    }
+    this.#nextMs = this.#renewTime();
+    if (!(await isFree(store, { entry: this.#entry, subnets: this.#subnets }, signal))) return;
+    this.#isGone = true;
+    this.#set({ state: "lost", reason: "its key is free again" });
+  }
+
+  #canLeave(): boolean {
+    if (this.#state.state !== "conflict" || !this.#options.renumber) return false;
+    return this.#state.conflict === "other host" || this.#state.conflict === "overlap";
+  }
+
+  #hold({ entry, subnets, deadlineMs }: Omit<Membership, "origin">, message: string): void {
+    this.#options.logger.info(message, { key: entry.key, before: this.#entry.key });
+    this.#entry = entry;
+    this.#subnets = subnets;
+    this.#isGone = false;
+    this.#extend(deadlineMs);
     this.#set({ state: "held" });
-    logger.info("lease is ours again", { key: this.#entry.key });
   }
 
-  #failed(error: unknown): void {
-    if (error instanceof LeaseLostError) this.#lose(errorMessage(error), false);
-    else if (this.#state.state === "held" && this.#options.clock.monotonicMs() >= this.#deadlineMs) {
-      this.#lose("it could not be renewed before its end", false);
-    }
-    this.#failures.failed(error, { key: this.#entry.key });
+  get #value(): string {
+    return formatLeaseValue(this.#attrs);
   }
 
-  #lose(reason: string, isConflict: boolean): void {
+  #yieldTo({ key, value }: StoreEntry): void {
+    this.#dispute("overlap", `the older lease ${key} (${value.slice(0, 200)}) overlaps it; ${LEAVE_IT}`);
+  }
+
+  #dispute(conflict: LeaseConflict, reason: string): void {
     const { logger } = this.#options;
-    const next = { state: isConflict ? "conflict" : "lost", reason } as const;
-    if (this.#state.state !== next.state) {
+    logger.error("our lease is another host's; traffic goes on, this host is not ready", {
+      key: this.#entry.key,
+      reason,
+    });
+    this.#set({ state: "conflict", conflict, reason });
+    this.#wakeUp();
+  }
+
+  #lose(reason: string): void {
+    if (this.#state.state !== "lost") {
+      const { logger } = this.#options;
       logger.error("our lease is lost; traffic goes on, the lease is asked for again", {
         key: this.#entry.key,
         reason,
       });
+      this.#set({ state: "lost", reason });
     }
-    this.#set(next);
+    this.#wakeUp();
   }
 
   #set(state: LeaseState): void {
@@ -171,38 +297,42 @@ export class OwnLease {
     this.#options.onState(state);
   }
 
-  #isOurs(entry: StoreEntry): boolean {
-    try {
-      return parseLeaseValue(entry.value).nodeId === this.#attrs.nodeId;
-    } catch {
-      return false;
-    }
+  #extend(deadlineMs: number): void {
+    this.#deadlineMs = deadlineMs;
+    this.#nextMs = this.#renewTime();
   }
 
-  #conflictReason(entry: StoreEntry): string {
-    return `another host holds key ${entry.key} now (${entry.value.slice(0, 200)}); restart this daemon to take another subnet, or delete the key if that host is wrong`;
-  }
-
-  #deadlineFrom(entry: StoreEntry, seconds: number): number {
-    if (entry.storeLeaseId === null) return Number.POSITIVE_INFINITY;
-    return this.#options.clock.monotonicMs() + seconds * 1000;
-  }
-
-  /** A third of the time to live, or sooner when the margin asks for it. */
-  #renewDelayMs(): number {
-    const { ttlSeconds, renewMarginSeconds } = this.#options;
+  /** A third of the time to live from now, or sooner when the margin asks for it. */
+  #renewTime(): number {
+    const { ttlSeconds, renewMarginSeconds, clock } = this.#options;
     const beforeMargin = ttlSeconds - renewMarginSeconds;
-    return Math.min(ttlSeconds / 3, beforeMargin > 0 ? beforeMargin : ttlSeconds / 3) * 1000;
+    const seconds = Math.min(ttlSeconds / 3, beforeMargin > 0 ? beforeMargin : ttlSeconds / 3);
+    return clock.monotonicMs() + seconds * 1000;
   }
 
-  async #nap(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
+  /** Nothing is asked of the store between two renewals, unless something is wrong that asking can mend. */
+  #delayMs(): number {
+    const isSettled = this.#state.state === "held" ? this.#isPublished : this.#state.state === "conflict";
+    if (this.#failures.count > 0 || !isSettled || this.#canLeave()) return this.#backoff.nextMs();
+    return Math.max(0, this.#nextMs - this.#options.clock.monotonicMs());
+  }
+
+  #wakeUp(): void {
+    this.#wake?.();
+  }
+
+  async #nap(ms: number, signal: AbortSignal): Promise<void> {
     const nap = new AbortController();
-    const woken = new Promise<void>((resolve) => {
-      this.#wake = resolve;
-    });
-    const slept = clock.sleep(ms, AbortSignal.any([nap.signal, signal])).catch(() => undefined);
-    await Promise.race([woken, slept]);
-    nap.abort();
+    this.#wake = () => nap.abort();
+    await this.#options.clock.sleep(ms, AbortSignal.any([nap.signal, signal])).catch(() => undefined);
     this.#wake = null;
+  }
+}
+
+function attrsOf(entry: StoreEntry): LeaseAttrs | null {
+  try {
+    return parseLeaseValue(entry.value);
+  } catch {
+    return null;
   }
 }

@@ -1,63 +1,86 @@
 /**
- * Folds what the store says into snapshots: which peers there are, which leases are refused and why.
+ * Folds what the store says into who is a peer: which leases are in use, which are refused and why.
  *
  * A listing replaces everything, a change costs a change. A value that cannot be decoded never removes a peer that
  * was known, and a mass disappearance is held down. No I/O; time is given.
  */
 
-import { CodecError } from "./errors.ts";
-import type { Address, PerFamily, Prefix } from "./ip.ts";
-import { entriesOf } from "./ip.ts";
+import { Admission } from "./admission.ts";
+import { Departures } from "./departures.ts";
+import { CodecError, errorMessage } from "./errors.ts";
+import { type Address, entriesOf, FAMILIES, type PerFamily, type Prefix } from "./ip.ts";
 import type { Lease, LeaseKey, LeaseSnapshot, RefusedLease } from "./lease.ts";
-import { decodeEntry } from "./lease-codec.ts";
+import { decodeEntry, parseLeaseKey } from "./lease-codec.ts";
+import type { Logger } from "./log.ts";
 import type { NetworkConfig } from "./network-config.ts";
 import { parseNetworkConfig } from "./network-config-parser.ts";
-import { OverlapIndex } from "./overlap-index.ts";
+import { type PeerRules, problemOfPeer, subnetsInUse } from "./peer-rules.ts";
 import type { StoreEntry, StoreMessage } from "./store.ts";
 
-export interface PeerTableOptions {
-  /** Peers' subnets must lie in one of these. */
+/** What may change while the table is in use. */
+export interface PeerSettings {
+  /**
+   * Peers' subnets must lie in one of these or in the newest valid configuration's: while a network changes over,
+   * the one in force here and the one before. Empty: anywhere.
+   */
   readonly networks: readonly Prefix[];
   readonly ownAddresses: PerFamily<Address>;
-  /** 0 switches the hold-down off. */
-  readonly holdDownMs: number;
   /** Why the backend cannot use a lease; null when it can. */
   readonly refusePeer: (lease: Lease) => string | null;
   /** What else must be unique among peers: tunnel MACs, keys. */
   readonly identitiesOf: (lease: Lease) => readonly string[];
 }
 
-/** Fewer peers than this may all leave at once. */
-const HOLD_DOWN_MIN_PEERS = 4;
-const HOLD_DOWN_WINDOW_MS = 1000;
+export interface PeerTableOptions extends PeerSettings {
+  /** 0 switches the hold-down off. */
+  readonly holdDownMs: number;
+  readonly logger: Logger;
+}
 
 export class PeerTable {
-  readonly #options: PeerTableOptions;
-  /** The last good lease of every key in the store, and of those that are held. */
-  #leases = new Map<LeaseKey, Lease>();
-  readonly #held = new Map<LeaseKey, number>();
-  #vanished: { readonly lease: Lease; readonly atMs: number }[] = [];
-  /** Reasons that concern one lease alone. */
-  #broken = new Map<LeaseKey, string>();
-  /** Reasons that depend on other leases: looked at again whenever one of them changes. */
-  #rivals = new Map<LeaseKey, string>();
-  #accepted = new Map<LeaseKey, Lease>();
-  #subnets = new OverlapIndex<LeaseKey>();
-  #claims = new Map<string, LeaseKey>();
+  readonly #holdDownMs: number;
+  readonly #logger: Logger;
+  readonly #departures: Departures;
+  readonly #admission: Admission;
+  #settings: PeerSettings;
+  #rules: PeerRules;
+  /** The last good lease of every key in the store, and of those that are not let go yet. */
+  readonly #leases = new Map<LeaseKey, Lease>();
+  /** Why the newest value of a key cannot be read. */
+  readonly #damaged = new Map<LeaseKey, string>();
   #ownKey: LeaseKey | null = null;
   #config: NetworkConfig | null = null;
   #configProblem: string | null = null;
   #revision = 0n;
   #synced = false;
+  #snapshot: LeaseSnapshot | null = null;
 
   constructor(options: PeerTableOptions) {
-    this.#options = options;
+    this.#holdDownMs = options.holdDownMs;
+    this.#logger = options.logger;
+    this.#departures = new Departures(options.holdDownMs);
+    this.#settings = options;
+    this.#rules = this.#makeRules();
+    this.#admission = new Admission({
+      problemOf: (lease) => problemOfPeer(lease, this.#rules) ?? this.#settings.refusePeer(lease),
+      claimsOf: (lease) => this.#claimsOf(lease),
+      subnetsOf: (lease) => subnetsInUse(lease, this.#rules),
+    });
   }
 
-  /** Our own lease is no peer. */
+  /** Our own lease is no peer, and no peer's subnet may overlap ours, whoever holds our lease. */
   setOwnKey(key: LeaseKey | null): void {
+    const before = this.#ownKey === null ? undefined : this.#leases.get(this.#ownKey);
     this.#ownKey = key;
-    this.#recompute();
+    if (key !== null) this.#admission.delete(key);
+    if (before !== undefined && before.key !== key) this.#admission.put(before);
+    this.#judgeAll();
+  }
+
+  /** Takes other settings; what they do not name stays. */
+  reconfigure(settings: Partial<PeerSettings>): void {
+    this.#settings = { ...this.#settings, ...settings };
+    this.#judgeAll();
   }
 
   /** Why the newest configuration in the store is not valid; null when it is. */
@@ -65,8 +88,19 @@ export class PeerTable {
     return this.#configProblem;
   }
 
+  /** Leases of other hosts that may be used, by key: a live view, changed in place. */
+  get peers(): ReadonlyMap<LeaseKey, Lease> {
+    return this.#admission.accepted;
+  }
+
+  /** Keys of all leases in `peers` that came, went or changed since the last call. */
+  takeChanged(): ReadonlySet<LeaseKey> {
+    return this.#admission.takeChanged();
+  }
+
   /** Takes a message of the store. `nowMs` is monotonic. */
   apply(message: StoreMessage, nowMs: number): void {
+    this.#snapshot = null;
     this.#revision = message.revision;
     if (message.type === "list") this.#replaceAll(message.entries, message.config, nowMs);
     else {
@@ -76,207 +110,138 @@ export class PeerTable {
         else this.#readConfig(change.value);
       }
     }
-    this.#holdDown(nowMs);
-  }
-
-  /** Lets held peers go whose time is over. Answers whether any was. */
-  expire(nowMs: number): boolean {
-    let any = false;
-    for (const [key, deadlineMs] of this.#held) {
-      if (deadlineMs > nowMs) continue;
-      any = true;
-      this.#forget(key);
+    const count = this.#departures.judge(this.peers.size, nowMs);
+    if (count > 0) {
+      this.#logger.warn("most peers vanished at once and are kept for the hold-down", {
+        peers: count,
+        holdDownSeconds: this.#holdDownMs / 1000,
+      });
     }
-    return any;
   }
 
-  /** When expire() has something to do; null when nothing is held. */
+  /** Lets peers go whose time is over. Answers whether any was. `nowMs` is monotonic. */
+  expire(nowMs: number): boolean {
+    const { heldCount } = this.#departures;
+    const over = this.#departures.expire(nowMs);
+    for (const key of over) this.#remove(key);
+    const released = heldCount - this.#departures.heldCount;
+    if (released > 0) this.#logger.warn("peers did not come back and are let go", { peers: released });
+    return over.length > 0;
+  }
+
+  /** When expire() has something to do; null when nobody is on the way out. */
   get nextDeadlineMs(): number | null {
-    return this.#held.size === 0 ? null : Math.min(...this.#held.values());
+    return this.#departures.nextDeadlineMs;
   }
 
+  /** Costs a copy of everything after a change: for status and the like, not for every change. */
   snapshot(): LeaseSnapshot {
-    const refused = new Map<LeaseKey, RefusedLease>();
-    for (const [key, reason] of [...this.#broken, ...this.#rivals]) refused.set(key, { key, reason });
-    return {
+    this.#snapshot ??= {
       synced: this.#synced,
       revision: this.#revision,
       config: this.#config,
       own: this.#ownKey === null ? null : (this.#leases.get(this.#ownKey) ?? null),
-      peers: new Map(this.#accepted),
-      refused,
-      held: new Set(this.#held.keys()),
+      peers: new Map(this.peers),
+      refused: this.#refused(),
+      held: new Set(this.#departures.held),
     };
+    return this.#snapshot;
+  }
+
+  #refused(): Map<LeaseKey, RefusedLease> {
+    const refused = new Map<LeaseKey, RefusedLease>();
+    for (const [key, reason] of [...this.#admission.refused, ...this.#damaged])
+      refused.set(key, { key, reason });
+    return refused;
   }
 
   #replaceAll(entries: readonly StoreEntry[], config: string | null, nowMs: number): void {
     const present = new Set(entries.map((entry) => entry.key));
-    for (const key of [...this.#leases.keys()]) if (!present.has(key)) this.#vanish(key, nowMs);
-    for (const key of [...this.#broken.keys()]) if (!present.has(key)) this.#broken.delete(key);
+    for (const key of [...this.#leases.keys(), ...this.#damaged.keys()]) {
+      if (!present.has(key)) this.#vanish(key, nowMs);
+    }
     for (const entry of entries) this.#put(entry);
     this.#readConfig(config);
     this.#synced = true;
   }
 
+  /** Without a configuration, or with one that is not valid, the last valid one counts. */
   #readConfig(text: string | null): void {
     if (text === null || text === this.#config?.text) return;
     try {
       this.#config = parseNetworkConfig(text);
       this.#configProblem = null;
+      this.#judgeAll();
     } catch (error) {
-      this.#configProblem = error instanceof Error ? error.message : String(error);
+      this.#configProblem = errorMessage(error);
     }
   }
 
   #put(entry: StoreEntry): void {
-    const known = this.#leases.get(entry.key);
-    if (known?.revision === entry.revision && !this.#held.has(entry.key)) return;
+    const { key } = entry;
+    this.#departures.cancel(key);
+    if (this.#leases.get(key)?.revision === entry.revision) return;
     try {
       const lease = decodeEntry(entry);
-      this.#broken.delete(entry.key);
-      this.#held.delete(entry.key);
-      this.#leases.set(entry.key, lease);
-      this.#admit(lease, known);
+      this.#damaged.delete(key);
+      this.#leases.set(key, lease);
+      if (key !== this.#ownKey) this.#admit(lease);
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
       // The last good lease stays in force: a peer is never torn down because its value was damaged.
-      this.#broken.set(entry.key, error.message);
+      this.#damaged.set(key, error.message);
     }
+  }
+
+  /** A new lease in the place of one that is on the way out is the news that the other was kept for. */
+  #admit(lease: Lease): void {
+    for (;;) {
+      const obstacle = this.#admission.obstacleTo(lease);
+      if (obstacle === undefined || !this.#departures.has(obstacle.key)) break;
+      this.#departures.cancel(obstacle.key);
+      this.#remove(obstacle.key);
+    }
+    this.#admission.put(lease);
   }
 
   #vanish(key: LeaseKey, nowMs: number): void {
-    this.#broken.delete(key);
-    const lease = this.#leases.get(key);
-    if (lease === undefined || this.#held.has(key)) return;
-    if (this.#accepted.has(key)) this.#vanished.push({ lease, atMs: nowMs });
-    this.#forget(key);
+    this.#damaged.delete(key);
+    const isInUse = this.peers.has(key);
+    if (!isInUse || !this.#departures.add(key, nowMs)) this.#remove(key);
   }
 
-  #forget(key: LeaseKey): void {
-    this.#held.delete(key);
-    this.#broken.delete(key);
-    const lease = this.#leases.get(key);
-    if (lease === undefined) return;
+  #remove(key: LeaseKey): void {
+    this.#snapshot = null;
     this.#leases.delete(key);
-    this.#withdraw(lease);
-    if (this.#rivals.delete(key) || this.#rivals.size > 0) this.#recompute();
+    this.#admission.delete(key);
   }
 
-  /** More than half of the peers gone within a second is more often a fault of the store than the truth. */
-  #holdDown(nowMs: number): void {
-    this.#vanished = this.#vanished.filter(({ atMs }) => atMs > nowMs - HOLD_DOWN_WINDOW_MS);
-    const before = this.#accepted.size + this.#vanished.length;
-    if (this.#options.holdDownMs <= 0 || before < HOLD_DOWN_MIN_PEERS) return;
-    if (this.#vanished.length * 2 <= before) return;
-    for (const { lease } of this.#vanished) {
-      // Somebody else may have its subnet or address by now: then it is not missed.
-      if (this.#leases.has(lease.key) || this.#rivalOf(lease) !== null) continue;
-      this.#leases.set(lease.key, lease);
-      this.#held.set(lease.key, nowMs + this.#options.holdDownMs);
-      this.#admit(lease, undefined);
-    }
-    this.#vanished = [];
+  #judgeAll(): void {
+    this.#snapshot = null;
+    this.#rules = this.#makeRules();
+    this.#admission.judgeAll();
   }
 
-  /** Accepts or refuses one lease; everything is decided anew only when leases are in each other's way. */
-  #admit(lease: Lease, before: Lease | undefined): void {
-    if (before !== undefined) this.#withdraw(before);
-    this.#releaseHeldRivals(lease);
-    if (this.#rivals.size > 0) {
-      this.#recompute();
-      return;
-    }
-    const rival = this.#decide(lease);
-    if (rival !== null) this.#recompute();
-  }
-
-  /** Answers the reason when another lease is in the way, and books the lease otherwise. */
-  #decide(lease: Lease): string | null {
-    if (lease.key === this.#ownKey) return null;
-    const problem = this.#problemOf(lease);
-    if (problem !== null) {
-      this.#broken.set(lease.key, `lease ${lease.key}: ${problem}`);
-      return null;
-    }
-    const rival = this.#rivalOf(lease);
-    if (rival !== null) return rival;
-    this.#accepted.set(lease.key, lease);
-    for (const [, subnet] of entriesOf(lease.subnets)) this.#subnets.set(subnet, lease.key);
-    for (const claim of this.#claimsOf(lease)) this.#claims.set(claim, lease.key);
-    return null;
-  }
-
-  /** Of two leases that cannot both be true the one that was created first stays; every host decides alike. */
-  #recompute(): void {
-    this.#accepted = new Map();
-    this.#subnets = new OverlapIndex();
-    this.#claims = new Map();
-    this.#rivals = new Map();
-    const byAge = [...this.#leases.values()].sort((a, b) => Number(a.createRevision - b.createRevision));
-    for (const lease of byAge) {
-      const rival = this.#decide(lease);
-      if (rival !== null) this.#rivals.set(lease.key, `lease ${lease.key}: ${rival}`);
-    }
-  }
-
-  #withdraw(lease: Lease): void {
-    if (!this.#accepted.delete(lease.key)) return;
-    for (const [, subnet] of entriesOf(lease.subnets)) this.#subnets.delete(subnet);
-    for (const claim of this.#claimsOf(lease)) this.#claims.delete(claim);
-  }
-
-  /** A new lease in the place of a held one is the news that the held one was kept for. */
-  #releaseHeldRivals(lease: Lease): void {
-    for (const key of [...this.#held.keys()]) {
-      const held = this.#leases.get(key);
-      if (held === undefined || key === lease.key) continue;
-      const overlaps = [...entriesOf(held.subnets)].some(([family, subnet]) =>
-        lease.subnets[family]?.overlaps(subnet),
-      );
-      const claims = new Set(this.#claimsOf(held));
-      if (overlaps || this.#claimsOf(lease).some((claim) => claims.has(claim))) this.#forget(key);
-    }
-  }
-
-  #rivalOf(lease: Lease): string | null {
-    const overlap = this.#subnets.findAny(lease.subnets);
-    if (overlap !== undefined && overlap !== lease.key) {
-      return `its subnet overlaps lease ${overlap}, which is older; its host must give it up (delete the key if that host is gone)`;
-    }
-    for (const claim of this.#claimsOf(lease)) {
-      const holder = this.#claims.get(claim);
-      if (holder !== undefined && holder !== lease.key) {
-        return `${claim} is also that of lease ${holder}, which is older; delete the lease of the host that is gone`;
-      }
-    }
-    return null;
-  }
-
-  #problemOf(lease: Lease): string | null {
-    for (const [family, subnet] of entriesOf(lease.subnets)) {
-      const networks = this.#options.networks.filter((network) => network.family === family);
-      if (networks.length > 0 && !networks.some((network) => network.contains(subnet))) {
-        return `its subnet ${subnet} lies outside the network ${networks.join(", ")}; delete the key if nobody needs it`;
-      }
-    }
-    for (const [family, address] of entriesOf(lease.attrs.publicAddress)) {
-      if (this.#options.ownAddresses[family]?.equals(address)) {
-        return `its public address ${address} is this host's own; give one of the two hosts another -public-ip`;
-      }
-      if (address.isUnspecified || address.isMulticast || address.isLoopback) {
-        return `its public address ${address} is no address that packets can be sent to`;
-      }
-    }
-    return this.#options.refusePeer(lease);
+  #makeRules(): PeerRules {
+    const { networks, ownAddresses } = this.#settings;
+    const newest = [...entriesOf(this.#config?.families ?? {})].map(([, { network }]) => network);
+    const all = [...networks, ...newest];
+    const families = FAMILIES.filter(
+      (family) => networks.length === 0 || networks.some((network) => network.family === family),
+    );
+    return {
+      networks: Object.fromEntries(
+        families.map((family) => [family, all.filter((network) => network.family === family)]),
+      ),
+      ownSubnets: this.#ownKey === null ? {} : parseLeaseKey(this.#ownKey),
+      ownAddresses,
+    };
   }
 
   #claimsOf(lease: Lease): string[] {
-    const addresses = [...entriesOf(lease.attrs.publicAddress)].map(
-      ([, address]) => `its public address ${address}`,
-    );
-    return [
-      ...addresses,
-      ...this.#options.identitiesOf(lease).map((identity) => `its hardware address ${identity}`),
-    ];
+    const claims = this.#settings.identitiesOf(lease).map((identity) => `its hardware address ${identity}`);
+    for (const [, address] of entriesOf(lease.attrs.publicAddress))
+      claims.push(`its public address ${address}`);
+    return claims;
   }
 }

@@ -1,0 +1,147 @@
+/**
+ * Decides which leases can all be true at once: of two that contradict each other, the older one stays.
+ *
+ * Every host applies the same rule to the same leases, so all refuse the same ones. A change costs a change: all
+ * are judged anew only when a lease is in another's way. Pure.
+ */
+
+import { entriesOf, type PerFamily, type Prefix } from "./ip.ts";
+import type { Lease, LeaseKey } from "./lease.ts";
+import { OverlapIndex } from "./overlap-index.ts";
+
+/** What the rules say of one lease by itself. */
+export interface AdmissionRules {
+  /** Why it can never be used, in a part of a sentence that begins with "its"; null when it can. */
+  problemOf(lease: Lease): string | null;
+  /** What no other lease may share with it, worded as "its public address 192.0.2.1". */
+  claimsOf(lease: Lease): readonly string[];
+  /** The subnets that no other lease may overlap. */
+  subnetsOf(lease: Lease): PerFamily<Prefix>;
+}
+
+export class Admission {
+  readonly #rules: AdmissionRules;
+  readonly #leases = new Map<LeaseKey, Lease>();
+  readonly #accepted = new Map<LeaseKey, Lease>();
+  readonly #refused = new Map<LeaseKey, string>();
+  #subnets = new OverlapIndex<LeaseKey>();
+  readonly #claims = new Map<string, LeaseKey>();
+  /** Refused for the sake of another lease, which is among the blockers. */
+  readonly #rivals = new Set<LeaseKey>();
+  readonly #blockers = new Set<LeaseKey>();
+  #changed = new Set<LeaseKey>();
+
+  constructor(rules: AdmissionRules) {
+    this.#rules = rules;
+  }
+
+  /** Leases that may be used, by key: a live view. */
+  get accepted(): ReadonlyMap<LeaseKey, Lease> {
+    return this.#accepted;
+  }
+
+  /** Reasons of the others: a live view. */
+  get refused(): ReadonlyMap<LeaseKey, string> {
+    return this.#refused;
+  }
+
+  /** Keys that were accepted, withdrawn or changed since the last call. */
+  takeChanged(): ReadonlySet<LeaseKey> {
+    const changed = this.#changed;
+    this.#changed = new Set();
+    return changed;
+  }
+
+  /** Adds a lease, or replaces the one with its key. */
+  put(lease: Lease): void {
+    const isInvolved = this.#isInvolved(lease.key);
+    this.#withdraw(lease.key);
+    this.#leases.set(lease.key, lease);
+    if (isInvolved || this.#decide(lease) === "displaces") this.judgeAll();
+  }
+
+  delete(key: LeaseKey): void {
+    const isInvolved = this.#isInvolved(key);
+    this.#withdraw(key);
+    if (this.#leases.delete(key) && isInvolved) this.judgeAll();
+  }
+
+  /** An accepted lease that `lease` contradicts; undefined when there is none. */
+  obstacleTo(lease: Lease): Lease | undefined {
+    const key = this.#blockerOf(lease)?.key;
+    return key === undefined ? undefined : this.#accepted.get(key);
+  }
+
+  /** To be called when the rules' answers have changed. */
+  judgeAll(): void {
+    const before = new Map(this.#accepted);
+    const marked = this.#changed;
+    this.#changed = new Set();
+    this.#subnets = new OverlapIndex();
+    for (const part of [this.#accepted, this.#refused, this.#claims, this.#rivals, this.#blockers])
+      part.clear();
+    const byAge = [...this.#leases.values()].sort((a, b) => (isOlder(a, b) ? -1 : 1));
+    for (const lease of byAge) this.#decide(lease);
+    this.#changed = marked;
+    for (const [key, lease] of before) if (this.#accepted.get(key) !== lease) marked.add(key);
+    for (const key of this.#accepted.keys()) if (!before.has(key)) marked.add(key);
+  }
+
+  #isInvolved(key: LeaseKey): boolean {
+    return this.#rivals.has(key) || this.#blockers.has(key);
+  }
+
+  /** Judges one lease; `displaces` means that a younger one is in its way. */
+  #decide(lease: Lease): "accepted" | "refused" | "displaces" {
+    const { key } = lease;
+    const problem = this.#rules.problemOf(lease);
+    if (problem !== null) {
+      this.#refused.set(key, `lease ${key}: ${problem}`);
+      return "refused";
+    }
+    const blocker = this.#blockerOf(lease);
+    if (blocker !== null) {
+      this.#refused.set(key, `lease ${key}: ${blocker.reason}`);
+      this.#rivals.add(key);
+      this.#blockers.add(blocker.key);
+      const holder = this.#accepted.get(blocker.key);
+      return holder !== undefined && isOlder(lease, holder) ? "displaces" : "refused";
+    }
+    this.#accepted.set(key, lease);
+    this.#changed.add(key);
+    for (const [, subnet] of entriesOf(this.#rules.subnetsOf(lease))) this.#subnets.set(subnet, key);
+    for (const claim of this.#rules.claimsOf(lease)) this.#claims.set(claim, key);
+    return "accepted";
+  }
+
+  #withdraw(key: LeaseKey): void {
+    this.#refused.delete(key);
+    const lease = this.#accepted.get(key);
+    if (lease === undefined) return;
+    this.#accepted.delete(key);
+    this.#changed.add(key);
+    for (const [, subnet] of entriesOf(this.#rules.subnetsOf(lease))) this.#subnets.delete(subnet);
+    for (const claim of this.#rules.claimsOf(lease)) this.#claims.delete(claim);
+  }
+
+  #blockerOf(lease: Lease): { readonly key: LeaseKey; readonly reason: string } | null {
+    const overlapped = this.#subnets.findAny(this.#rules.subnetsOf(lease));
+    if (overlapped !== undefined && overlapped !== lease.key) {
+      const reason = `its subnet overlaps lease ${overlapped}, which is older; its host must give it up (delete the key if that host is gone)`;
+      return { key: overlapped, reason };
+    }
+    for (const claim of this.#rules.claimsOf(lease)) {
+      const key = this.#claims.get(claim);
+      if (key === undefined || key === lease.key) continue;
+      return {
+        key,
+        reason: `${claim} is also that of lease ${key}, which is older; delete the lease of the host that is gone`,
+      };
+    }
+    return null;
+  }
+}
+
+function isOlder(a: Lease, b: Lease): boolean {
+  return a.createRevision < b.createRevision;
+}

@@ -1,0 +1,104 @@
+/**
+ * Remembers which host had which subnet, beyond the end of its lease.
+ *
+ * One record per subnet under `<prefix>/tulle/affinity/`, in the form of a lease value without backend data. A host
+ * that was away longer than its lease finds its subnet again; new hosts leave such subnets to the last. The
+ * revision of a record tells when its subnet was last in use, to about a day: no clock takes part.
+ */
+
+import type { Clock } from "./clock.ts";
+import { ConflictError } from "./errors.ts";
+import type { PerFamily, Prefix } from "./ip.ts";
+import type { LeaseAttrs, LeaseKey } from "./lease.ts";
+import { formatLeaseValue, parseLeaseKey, parseLeaseValue } from "./lease-codec.ts";
+import { FailureSeries, type Logger } from "./log.ts";
+import type { StoreEntry, SubnetStore } from "./store.ts";
+
+const FOLDER = "affinity/";
+/** How often the record of a subnet in use is written again. */
+const REFRESH_MS = 24 * 3600 * 1000;
+const RETRY_MS = 60_000;
+
+export interface Affinities {
+  /** Subnets that this host had, the latest first. */
+  readonly own: readonly PerFamily<Prefix>[];
+  /** All that were ever used, the longest unused first. */
+  readonly used: readonly PerFamily<Prefix>[];
+}
+
+/** Reads all records; one that cannot be read counts as absent, for it protects nobody's traffic. */
+export async function readAffinities(
+  store: SubnetStore,
+  nodeId: string | null,
+  signal: AbortSignal,
+): Promise<Affinities> {
+  const records = (await store.listRecords(FOLDER, signal)).flatMap((entry) => decode(entry) ?? []);
+  records.sort((a, b) => (a.revision < b.revision ? -1 : 1));
+  const own = records.filter((record) => nodeId !== null && record.nodeId === nodeId).reverse();
+  return { own: own.map(({ subnets }) => subnets), used: records.map(({ subnets }) => subnets) };
+}
+
+/** Writes that the subnet of `key` is this host's, now. Throws StoreError. */
+export async function recordAffinity(
+  store: SubnetStore,
+  key: LeaseKey,
+  attrs: LeaseAttrs,
+  signal: AbortSignal,
+): Promise<void> {
+  const name = FOLDER + key;
+  const value = formatLeaseValue({ ...attrs, backendData: {} });
+  try {
+    await store.writeRecord(name, value, await store.readRecord(name, signal), signal);
+  } catch (error) {
+    // Whoever wrote it in between says the same: the subnet is in use.
+    if (!(error instanceof ConflictError)) throw error;
+  }
+}
+
+/** Keeps the record of our subnet young until `signal` fires. To be started when the host is at work. */
+export async function keepAffinity(
+  options: {
+    readonly store: SubnetStore;
+    /** Asked each time: both may change. */
+    readonly current: () => { readonly key: LeaseKey; readonly attrs: LeaseAttrs };
+    readonly clock: Clock;
+    readonly logger: Logger;
+  },
+  signal: AbortSignal,
+): Promise<void> {
+  const { store, current, clock, logger } = options;
+  const failures = new FailureSeries(
+    logger,
+    "subnet affinity could not be recorded",
+    "subnet affinity is recorded",
+  );
+  while (!signal.aborted) {
+    const { key, attrs } = current();
+    try {
+      await recordAffinity(store, key, attrs, signal);
+      failures.succeeded({ key });
+    } catch (error) {
+      if (signal.aborted) return;
+      failures.failed(error, { key });
+    }
+    await clock.sleep(failures.count === 0 ? REFRESH_MS : RETRY_MS, signal).catch(() => undefined);
+  }
+}
+
+interface AffinityRecord {
+  readonly subnets: PerFamily<Prefix>;
+  readonly nodeId: string | null;
+  readonly revision: bigint;
+}
+
+function decode({ key, value, revision }: StoreEntry): AffinityRecord | null {
+  try {
+    return {
+      subnets: parseLeaseKey(key.slice(FOLDER.length)),
+      nodeId: parseLeaseValue(value).nodeId,
+      revision,
+    };
+  } catch {
+    return null;
+  }
+}

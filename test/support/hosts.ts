@@ -26,16 +26,27 @@ import { describeAsRoot } from "./netns.ts";
 export { type Container, type Host, Lab } from "../../agent/demo/lab.ts";
 export { type PingReport, ping, startPing } from "../../agent/demo/ping.ts";
 
-const DIST = process.env.TULLE_DIST ?? join(import.meta.dirname, "../../dist");
+/** Directory with tulled, tulle and tulle-cni. */
+export const PROGRAMS = join(process.env.TULLE_DIST ?? join(import.meta.dirname, "../../dist"), "bin");
 
 let counter = 0;
 
 /** An empty lab (needs root). `label` is part of every name in it. */
 export function createLab(label: string, mtuBytes = 1500): Lab {
-  const programs = join(DIST, "bin");
-  if (!existsSync(join(programs, "tulled"))) throw new Error(`${programs} has no tulled: run npm run build`);
+  if (!existsSync(join(PROGRAMS, "tulled"))) throw new Error(`${PROGRAMS} has no tulled: run npm run build`);
   counter += 1;
-  return disposeAtExit(new Lab({ name: `tulle-${label}-${process.pid}-${counter}`, programs, mtuBytes }));
+  const name = `tulle-${label}-${process.pid}-${counter}`;
+  return disposeAtExit(new Lab({ name, programs: PROGRAMS, mtuBytes }));
+}
+
+/** For the body of a describe: builds an empty lab before its tests and removes it after them. */
+export function useLab(label: string): () => Lab {
+  let lab: Lab | null = null;
+  beforeAll(() => {
+    lab = createLab(label);
+  });
+  afterAll(() => lab?.dispose());
+  return () => present(lab, "a lab");
 }
 
 /** A file store in the lab's directory that holds a network: answers the value for --store. */

@@ -41,7 +41,7 @@ export function encodeChange(
   devices: DeviceTable,
   nexthopIds: NexthopIds,
 ): Uint8Array {
-  const interfaceIndex = requireIndex(object.device, describe(object), devices);
+  const interfaceIndex = requireIndex(object.device, object, devices);
   const isDelete = op === "delete";
   switch (object.kind) {
     case "address": {
@@ -93,7 +93,7 @@ export function encodeCreateLink(link: LinkObject, devices: DeviceTable): Uint8A
   const { vxlan } = link;
   if (vxlan === undefined) throw new NetlinkError(`create ${describe(link)}: not a VXLAN device`, ENODEV);
   const { vni, local, port, learning, gbp } = vxlan;
-  const parentIndex = requireIndex(vxlan.parent, `create ${link.name}: parent ${vxlan.parent}`, devices);
+  const parentIndex = requireIndex(vxlan.parent, link, devices);
   return encodeNewLink({
     ...changesOf(link),
     name: link.name,
@@ -111,12 +111,12 @@ export function encodeRenameLink(index: number, name: string): Uint8Array {
 
 /** Sets everything that an existing device lets change: the tunnel's entries stay, and packets flow on. */
 export function encodeUpdateLink(link: LinkObject, actual: LinkObject, devices: DeviceTable): Uint8Array {
-  const index = requireIndex(link.name, `change ${link.name}`, devices);
+  const index = requireIndex(link.name, link, devices);
   const { vxlan } = link;
   // Old kernels refuse some attributes of the tunnel even when they stay the same.
   if (vxlan === undefined || isSameTunnel(vxlan, actual.vxlan)) return encodeSetLink(index, changesOf(link));
   const { vni, learning, local } = vxlan;
-  const parentIndex = requireIndex(vxlan.parent, `change ${link.name}: parent ${vxlan.parent}`, devices);
+  const parentIndex = requireIndex(vxlan.parent, link, devices);
   const info: VxlanChanges = {
     kind: "vxlan",
     vni,
@@ -135,8 +135,8 @@ function changesOf(link: LinkObject): {
   return { mtuBytes: link.mtuBytes, isUp: link.isUp, ...(link.mac === null ? {} : { mac: link.mac }) };
 }
 
-function requireIndex(device: string, operation: string, devices: DeviceTable): number {
+function requireIndex(device: string, object: KernelObject, devices: DeviceTable): number {
   const index = devices.indexOf(device);
-  if (index === null) throw new NetlinkError(operation, ENODEV, { retryable: true });
-  return index;
+  if (index !== null) return index;
+  throw new NetlinkError(describe(object), ENODEV, { kernelMessage: `no device ${device}`, retryable: true });
 }

@@ -1,5 +1,6 @@
 /**
- * From rtnetlink notifications to kernel events, filtered by scope. No I/O, but it keeps the device table current.
+ * From rtnetlink notifications to kernel events, filtered by scope. No I/O of its own, but it keeps the device table
+ * current. Echoes of our own changes have been left out where they do not matter.
  */
 
 import { decodeAddress } from "../netlink/address.ts";
@@ -40,8 +41,6 @@ export interface EventContext {
   /** Kept current. */
   readonly devices: DeviceTable;
   readonly scope: () => Scope;
-  /** True for a notification that echoes a change of ours. */
-  readonly isEcho: (portId: number) => boolean;
   /** True for the id of a nexthop that was ours when last seen. */
   readonly isOurNexthop: (id: number) => boolean;
   readonly readSysctl: (path: string) => KernelObject | null;
@@ -75,7 +74,6 @@ export class EventDecoder {
         return this.#address(message);
       case RTM_NEWROUTE:
       case RTM_DELROUTE: {
-        if (this.#context.isEcho(message.portId)) return [];
         const route = decodeRoute(message);
         return this.#object(
           route && routeObject(route, this.#devices),
@@ -85,7 +83,7 @@ export class EventDecoder {
       }
       case RTM_NEWNEIGH:
       case RTM_DELNEIGH:
-        return this.#context.isEcho(message.portId) ? [] : this.#neighbour(message);
+        return this.#neighbour(message);
       case RTM_NEWNETCONF:
         return this.#settings(decodeNetconf(message));
       default:
@@ -145,7 +143,6 @@ export class EventDecoder {
 
   /** The kernel removes the routes of a deleted or changed nexthop silently: only a dump shows which. */
   #nexthop(message: NetlinkMessage): readonly KernelEvent[] {
-    if (this.#context.isEcho(message.portId)) return [];
     const nexthop = decodeNexthop(message);
     const object = nexthopObject(nexthop, this.#devices);
     // Whoever takes one of our ids may have turned it into something that is nowhere near our device.

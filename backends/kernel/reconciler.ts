@@ -122,8 +122,8 @@ export class Reconciler {
     this.#poke();
   }
 
-  /** Resolves after the next pass that ends with nothing left to do. Rejects when `signal` fires. */
-  settled(signal: AbortSignal): Promise<void> {
+  /** Resolves after the next pass, however it ended. Rejects when `signal` fires. */
+  passed(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
       const onAbort = (): void => reject(signal.reason);
@@ -132,14 +132,25 @@ export class Reconciler {
         signal.removeEventListener("abort", onAbort);
         resolve();
       });
-      this.#poke();
     });
+  }
+
+  /** Makes a pass, and resolves after the first one that ends with nothing left to do. Rejects when `signal` fires. */
+  async settled(signal: AbortSignal): Promise<void> {
+    this.#poke();
+    do {
+      await this.passed(signal);
+    } while (!this.#isConverged);
+  }
+
+  get #isConverged(): boolean {
+    return this.#hasPlan && !this.#needsDump && this.#failures.isEmpty && this.#tracker.isSettled;
   }
 
   status(): ReconcilerStatus {
     return {
       desiredObjects: this.#tracker.desiredCount,
-      isConverged: this.#hasPlan && !this.#needsDump && this.#tracker.isSettled,
+      isConverged: this.#isConverged,
       passes: this.#passes,
       lastPass: this.#lastPass,
       repaired: { ...this.#repaired },
@@ -161,7 +172,12 @@ export class Reconciler {
     while (!signal.aborted) {
       await this.#sleep(nextMs);
       if (signal.aborted) break;
-      nextMs = this.#hasPlan ? await this.#pass() : IDLE_MS;
+      if (!this.#hasPlan) {
+        nextMs = IDLE_MS;
+        continue;
+      }
+      nextMs = await this.#pass();
+      for (const resolve of this.#waiters.splice(0)) resolve();
     }
   }
 
@@ -241,6 +257,7 @@ export class Reconciler {
     };
     const pending = this.#tracker.pending();
     this.#failures.retain(pending);
+    if (this.#failures.isEmpty && this.#contention.isQuiet) return { due: pending, waitMs };
     const late = new Set(pending.filter(isLate));
     if (late.size === 0) return { due: pending, waitMs };
     const lateDevices = new Set([...late].flatMap(linkName));
@@ -327,7 +344,6 @@ export class Reconciler {
   #afterPass(failed: number, waitMs: number): number {
     if (failed > 0) return this.#retry();
     if (this.#failures.isEmpty) this.#consecutiveFailures = 0;
-    if (this.#tracker.isSettled && !this.#needsDump) for (const resolve of this.#waiters.splice(0)) resolve();
     return Math.min(waitMs, this.#dumpAtMs - this.#options.clock.monotonicMs());
   }
 

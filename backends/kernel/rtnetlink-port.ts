@@ -168,13 +168,13 @@ export class RtnetlinkPort implements KernelPort {
     const decoder = new EventDecoder({
       devices: this.#devices,
       scope,
-      isEcho: (portId) => this.#connection.ownsPort(portId),
       isOurNexthop: (id) => this.#nexthopIds.isOurs(id),
       readSysctl: (path) => this.#sysctlObject(path),
     });
     this.#monitor?.close();
     this.#monitor = NetlinkMonitor.open({
       ...(this.#netns === undefined ? {} : { netns: this.#netns }),
+      ownPorts: this.#connection.portIds,
       groups: this.hasNexthopObjects ? [...GROUPS, RTNLGRP_NEXTHOP] : GROUPS,
       onMessages: (messages) => {
         const events = messages.flatMap((message) => decoder.decode(message));

@@ -43,14 +43,9 @@ export class NetlinkConnection {
     return new NetlinkConnection(options);
   }
 
-  /** The port id that stands in notifications about what `request` and `batch` changed. */
-  get portId(): number {
-    return this.#socket.portId;
-  }
-
-  /** True when a notification with this port id echoes a change that this connection made. */
-  ownsPort(portId: number): boolean {
-    return portId === this.#socket.portId || portId === this.#asyncSocket.portId;
+  /** All port ids that stand in notifications about changes of this connection. */
+  get portIds(): readonly number[] {
+    return [this.#socket.portId, this.#asyncSocket.portId];
   }
 
   /** Sends one request and waits for its acknowledgement. Throws NetlinkError. */

@@ -9,6 +9,9 @@ import koffi, { type KoffiFunc } from "koffi";
 
 const library = koffi.load(null);
 
+/** linux/filter.h: a length in instructions, and where they are. */
+const sockFprog = koffi.struct({ length: "uint16_t", filter: "const void *" });
+
 const sys = {
   socket: declare<(domain: number, type: number, protocol: number) => number>(
     "int socket(int domain, int type, int protocol)",
@@ -28,6 +31,7 @@ const sys = {
   getsockopt: declare<
     (fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array) => number
   >("int getsockopt(int fd, int level, int name, void *value, void *length)"),
+  setFilter: library.func("setsockopt", "int", ["int", "int", "int", koffi.pointer(sockFprog), "uint"]),
   // ssize_t is unknown to koffi; on every 64-bit Linux it is int64_t.
   send: declare<(fd: number, bytes: Uint8Array, length: number, flags: number) => number>(
     "int64_t send(int fd, const void *bytes, size_t length, int flags)",
@@ -64,6 +68,12 @@ export function getsockname(fd: number, address: Uint8Array): number {
 /** setsockopt(2) of an `int`. */
 export function setIntOption(fd: number, level: number, name: number, value: number): number {
   return orErrno(sys.setsockopt(fd, level, name, intBytes(value), 4));
+}
+
+/** setsockopt(2) of a classic BPF program, made of 8-byte instructions (`struct sock_filter`). */
+export function setFilterOption(fd: number, level: number, name: number, program: Uint8Array): number {
+  const value = { length: program.length / 8, filter: program };
+  return orErrno(sys.setFilter(fd, level, name, value, koffi.sizeof(sockFprog)));
 }
 
 /** getsockopt(2) of an `int` that is never negative. */

@@ -9,7 +9,7 @@
  */
 
 import type { Address } from "../../ipam/ip.ts";
-import { type Mac, macToBytes } from "../../ipam/mac.ts";
+import type { Mac } from "../../ipam/mac.ts";
 import { AttributeReader, align, cut, NLA_F_NESTED } from "./attribute.ts";
 
 /** linux/netlink.h: types that every netlink protocol shares. */
@@ -124,11 +124,18 @@ export class MessageWriter {
   }
 
   attrAddress(type: number, address: Address): this {
-    return this.attrBytes(type, address.toBytes());
+    if (address.family === 6) return this.attrBytes(type, address.toBytes());
+    const offset = this.#attribute(type, 4);
+    this.#bytes.writeUInt32BE(Number(address.value), offset);
+    return this;
   }
 
   attrMac(type: number, mac: Mac): this {
-    return this.attrBytes(type, macToBytes(mac));
+    const offset = this.#attribute(type, 6);
+    for (let at = 0; at < 6; at++) {
+      this.#bytes[offset + at] = hexDigit(mac, at * 3) * 16 + hexDigit(mac, at * 3 + 1);
+    }
+    return this;
   }
 
   /** Puts everything that `body` writes inside one attribute. */
@@ -172,6 +179,12 @@ export class MessageWriter {
     this.#length = end;
     return start;
   }
+}
+
+/** A canonical hexadecimal digit's value. */
+function hexDigit(text: string, at: number): number {
+  const code = text.charCodeAt(at);
+  return code < 58 ? code - 48 : code - 87;
 }
 
 /** Gives a request its sequence number, and asks for an acknowledgement or not. Changes the bytes in place. */

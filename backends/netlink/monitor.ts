@@ -1,11 +1,12 @@
 /**
  * Notifications of what changes in the kernel, whoever changes it.
  *
- * The event loop wakes us (no thread, no timer); what a notification means, and whether it is our own echo
- * (NetlinkConnection.ownsPort), is the caller's business. Nothing here sends.
+ * The event loop wakes us (no thread, no timer); what a notification means is the caller's business. Echoes of our
+ * own changes can be left in the kernel, where they cost least. Nothing here sends.
  */
 
 import { ENOBUFS, NetlinkError } from "./errors.ts";
+import { echoFilter } from "./filter.ts";
 import { type ReadWatch, watchReadable } from "./libc.ts";
 import { forEachMessage, type NetlinkMessage } from "./message.ts";
 import { DATAGRAM_BYTES, NetlinkSocket, type SocketOptions } from "./socket.ts";
@@ -16,6 +17,8 @@ const DATAGRAMS_PER_TURN = 1024;
 export interface MonitorOptions extends SocketOptions {
   /** Multicast groups to join (RTNLGRP_*, NFNLGRP_*). */
   readonly groups: readonly number[];
+  /** Port ids of our own sockets: what they do to routes, neighbours and nexthops is no news. */
+  readonly ownPorts?: readonly number[];
   /** One datagram's messages, to be decoded before the callback returns. */
   readonly onMessages: (messages: readonly NetlinkMessage[]) => void;
   /** Notifications were lost (ENOBUFS): whatever was known from them is stale, so dump again. */
@@ -35,6 +38,7 @@ export class NetlinkMonitor {
   private constructor(options: MonitorOptions) {
     this.#options = options;
     this.#socket = NetlinkSocket.open(options);
+    if (options.ownPorts !== undefined) this.#socket.filter(echoFilter(options.ownPorts));
     this.#watch = watchReadable(this.#socket.fd, () => this.drain());
   }
 

@@ -25,6 +25,7 @@ const MSG_DONTWAIT = 0x40;
 /** asm-generic/socket.h */
 const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
+const SO_ATTACH_FILTER = 26;
 const SO_RCVBUFFORCE = 33;
 
 /** linux/netlink.h */
@@ -100,6 +101,11 @@ export class NetlinkSocket {
     check("recv", length);
     if (length <= into.length) return length;
     throw new NetlinkError("recv", EMSGSIZE, { kernelMessage: `a datagram of ${length} bytes` });
+  }
+
+  /** Drops, in the kernel, each datagram for which the program answers 0 (socket(7), SO_ATTACH_FILTER). */
+  filter(program: Uint8Array): void {
+    check("SO_ATTACH_FILTER", libc.setFilterOption(this.fd, SOL_SOCKET, SO_ATTACH_FILTER, program));
   }
 
   /** Closes the socket; a second call does nothing. */

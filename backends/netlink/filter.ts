@@ -1,0 +1,58 @@
+/**
+ * A socket filter (Documentation/networking/filter) that leaves echoes of our own changes in the kernel: after a batch
+ * they would be the bulk of what a monitor has to read. Instructions only, no I/O.
+ */
+
+import { RTM_NEWROUTE } from "./rtnetlink.ts";
+
+/** linux/bpf_common.h and linux/filter.h: load from the datagram, jump, return. */
+const LOAD_WORD = 0x20;
+const LOAD_HALF = 0x28;
+const JUMP_IF_EQUAL = 0x15;
+const JUMP_IF_AT_LEAST = 0x35;
+const RETURN = 0x06;
+
+/** Offsets in `struct nlmsghdr`. */
+const TYPE_OFFSET = 4;
+const PORT_ID_OFFSET = 12;
+const WHOLE_DATAGRAM = 0xffffffff;
+
+/**
+ * Drops what sockets with these port ids caused, except changes of links and addresses: the kernel itself acts on
+ * those, and about forwarding entries it never says who made them.
+ */
+export function echoFilter(portIds: readonly number[]): Uint8Array {
+  const accept = 3 + portIds.length;
+  const drop = accept + 1;
+  const program: Instruction[] = [
+    [LOAD_HALF, 0, 0, TYPE_OFFSET],
+    [JUMP_IF_AT_LEAST, 0, accept - 2, networkOrder16(RTM_NEWROUTE)],
+    [LOAD_WORD, 0, 0, PORT_ID_OFFSET],
+    ...portIds.map((portId, at): Instruction => [JUMP_IF_EQUAL, drop - (4 + at), 0, networkOrder32(portId)]),
+    [RETURN, 0, 0, WHOLE_DATAGRAM],
+    [RETURN, 0, 0, 0],
+  ];
+  return Buffer.concat(program.map(encode));
+}
+
+/** Code, how far to jump if true and if false, operand. */
+type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, operand: number];
+
+/** `struct sock_filter`. */
+function encode([code, ifTrue, ifFalse, operand]: Instruction): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeUInt16LE(code);
+  bytes.writeUInt8(ifTrue, 2);
+  bytes.writeUInt8(ifFalse, 3);
+  bytes.writeUInt32LE(operand, 4);
+  return bytes;
+}
+
+/** Loads read in network order, netlink headers are in the host's. Types below 256 keep their order. */
+function networkOrder16(value: number): number {
+  return Buffer.from(Uint16Array.of(value).buffer).readUInt16BE();
+}
+
+function networkOrder32(value: number): number {
+  return Buffer.from(Uint32Array.of(value).buffer).readUInt32BE();
+}

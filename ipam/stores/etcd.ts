@@ -27,7 +27,7 @@ import { untilAccepting } from "./tcp-probe.ts";
 
 const NO_LEASE = "0";
 
-/** Giving a store lease back is a courtesy: it runs out by itself. */
+/** For giving a store lease back; nobody waits longer for that. */
 const REVOKE_DEADLINE_MS = 2_000;
 
 /** Opens a connection that dials at the first call. ConfigError for unusable endpoints. */
@@ -101,7 +101,9 @@ class EtcdStore implements SubnetStore {
       return { ...written, storeLeaseId, createRevision: entry.createRevision };
     };
     if (ttlSeconds === null) return await put({ ignore_lease: true });
-    return await this.#withLease(ttlSeconds, signal, async (lease) => await put({ lease }));
+    const replaced = await this.#withLease(ttlSeconds, signal, async (lease) => await put({ lease }));
+    await this.#giveBackUnused(entry.storeLeaseId);
+    return replaced;
   }
 
   async keepAlive(entry: StoreEntry, signal: AbortSignal): Promise<number> {
@@ -115,6 +117,7 @@ class EtcdStore implements SubnetStore {
     if (!(await this.#delete(this.#layout.subnets + entry.key, entry.revision, signal))) {
       throw leaseChanged(entry.key);
     }
+    await this.#giveBackUnused(entry.storeLeaseId);
   }
 
   async readConfig(signal: AbortSignal): Promise<ConfigEntry | null> {
@@ -209,15 +212,27 @@ class EtcdStore implements SubnetStore {
     try {
       return await use(ID);
     } catch (error) {
-      await this.#giveBack(ID);
+      await this.#courtesy(ID, async (deadline) => {
+        await this.#client.write("Lease", "leaseRevoke", { ID }, deadline);
+      });
       throw error;
     }
   }
 
-  /** Revokes a store lease that holds nothing any more; on failure it runs out by itself. */
-  async #giveBack(ID: string): Promise<void> {
+  /** Revokes the store lease of a key that no longer needs it, unless other keys hang on it. */
+  async #giveBackUnused(ID: string | null): Promise<void> {
+    if (ID === null) return;
+    await this.#courtesy(ID, async (deadline) => {
+      const { TTL, keys } = await this.#client.read("Lease", "leaseTimeToLive", { ID, keys: true }, deadline);
+      if (Number(TTL) > 0 && keys.length === 0)
+        await this.#client.write("Lease", "leaseRevoke", { ID }, deadline);
+    });
+  }
+
+  /** What may fail: the store lease then runs out by itself. */
+  async #courtesy(ID: string, revoke: (deadline: AbortSignal) => Promise<void>): Promise<void> {
     try {
-      await this.#client.write("Lease", "leaseRevoke", { ID }, AbortSignal.timeout(REVOKE_DEADLINE_MS));
+      await revoke(AbortSignal.timeout(REVOKE_DEADLINE_MS));
     } catch (error) {
       this.#environment.log.debug("etcd lease stays until it runs out", { lease: ID, ...errorFields(error) });
     }

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { StoreConnection, StoreMessage, SubnetStore } from "../../../ipam/store.ts";
 import { storeFactories } from "../../support/stores/all.ts";
 import type { RunningStore } from "../../support/stores/store-factory.ts";
+import { WatchLog } from "../../support/watch-log.ts";
 
 const signal = AbortSignal.timeout(300_000);
 
@@ -91,6 +92,68 @@ for (const factory of storeFactories) {
       expect(await store.listRecords("affinity/", signal)).toEqual([next]);
       await store.removeRecord(next, signal);
       expect(await store.readRecord("affinity/a", signal)).toBeNull();
+    });
+    it("keeps networks apart, also those whose names begin alike, and drops a closing slash", async () => {
+      const name = `/test/apart${counter}`;
+      const store = connection.network(`${name}/`);
+      const entry = await store.create("10.1.1.0-24", "a", 60, signal);
+      for (const other of [`${name}2`, `${name}/subnets`, "/test"]) {
+        expect((await connection.network(other).list(signal)).entries).toEqual([]);
+      }
+      expect((await connection.network(name).list(signal)).entries).toEqual([entry]);
+      await store.remove(entry, signal);
+    });
+    it("carries large values, any text and no text", async () => {
+      const store = network();
+      const values = { a: "x".repeat(factory.largestValue), b: "ü \u0000 \n 網 🌍", c: "" };
+      for (const [key, value] of Object.entries(values)) await store.create(key, value, 60, signal);
+      const { entries } = await store.list(signal);
+      expect(Object.fromEntries(entries.map(({ key, value }) => [key, value]))).toEqual(values);
+    });
+    it("lets one of many writers win, and another host sees it", async () => {
+      const other = await running.connect();
+      const store = network();
+      const rival = other.network(`/test/${counter}`);
+      try {
+        const tries = await Promise.allSettled(
+          Array.from({ length: 10 }, (_, index) =>
+            (index % 2 ? store : rival).create("10.1.1.0-24", String(index), 60, signal),
+          ),
+        );
+        const won = tries.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+        expect(won).toHaveLength(1);
+        expect((await rival.list(signal)).entries).toEqual(won);
+      } finally {
+        await other.close();
+      }
+    });
+    it("tells every change to each of two watchers, in order", async () => {
+      const store = network();
+      const watchers = [new WatchLog(store), new WatchLog(store)];
+      const last = new Map<string, string>();
+      for (let round = 0; round < 20; round += 1) {
+        const key = `10.1.${round % 7}.0-24`;
+        const entry = (await store.list(signal)).entries.find((candidate) => candidate.key === key);
+        if (entry) await store.replace(entry, String(round), null, signal);
+        else await store.create(key, String(round), 60, signal);
+        last.set(key, String(round));
+      }
+      for (const watched of watchers) {
+        await expect.poll(() => watched.leases, { timeout: 5_000 }).toEqual(Object.fromEntries(last));
+        await watched.stop();
+      }
+    });
+    it("ends each call soon after its signal fires", async () => {
+      const stop = AbortSignal.abort(new Error("enough"));
+      const store = network();
+      const calls = [
+        store.list(stop),
+        store.create("10.1.1.0-24", "a", 60, stop),
+        store.readConfig(stop),
+        store.writeRecord("x", "y", null, stop),
+      ];
+      for (const call of calls) await expect(call).rejects.toThrow("enough");
+      expect((await store.list(signal)).entries).toEqual([]);
     });
     it("watches: a listing, then puts, deletes, the configuration and an expiry", async () => {
       const store = network();

@@ -6,6 +6,7 @@ import { type StoreFactory, testEnvironment } from "./store-factory.ts";
 
 export const etcdStore: StoreFactory = {
   name: "etcd",
+  largestValue: 1_500_000,
   missing: async () => missingEtcd(),
   start: async () => {
     const cluster = await startEtcd();

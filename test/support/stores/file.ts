@@ -8,6 +8,7 @@ import { type StoreFactory, testEnvironment } from "./store-factory.ts";
 
 export const fileStore: StoreFactory = {
   name: "file",
+  largestValue: 4 << 20,
   missing: async () => null,
   start: async () => {
     const directory = mkdtempSync(join(tmpdir(), "tulle-store-"));

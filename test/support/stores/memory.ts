@@ -6,6 +6,7 @@ import { type StoreFactory, testEnvironment } from "./store-factory.ts";
 
 export const memoryStore: StoreFactory = {
   name: "memory",
+  largestValue: 4 << 20,
   missing: async () => null,
   start: async () => {
     const holder = new MemoryHolder(systemClock);

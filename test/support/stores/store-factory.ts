@@ -22,6 +22,8 @@ export interface StoreFactory {
   readonly name: string;
   /** Null when the store can run here; otherwise why not, for the skip (or the failure where CI is set). */
   missing(): Promise<string | null>;
+  /** Bytes of the largest value that the store's own limits allow. */
+  readonly largestValue: number;
   /** True when CI must not fail for want of this store. */
   readonly isOptional?: boolean;
   start(): Promise<RunningStore>;

@@ -17,12 +17,16 @@ export interface Call {
   readonly args: string;
   /** Folders of CNI_PATH. */
   readonly pluginDirs: readonly string[];
+  /** All variables, for the programs that do part of the work. */
+  readonly environment: Environment;
+  /** Tells people, on stderr, what does not stop the call. */
+  readonly warn: (text: string) => void;
   readonly networkName: string;
   readonly version: CniVersion;
   readonly config: JsonObject;
 }
 
-export type ReadVariable = (name: string) => string | undefined;
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Variables that each verb needs, in the order in which missing ones are named. */
 const REQUIRED: Readonly<Record<Verb, readonly string[]>> = {
@@ -43,25 +47,32 @@ const IDENTIFIER = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 const MAX_INTERFACE_NAME_LENGTH = 15;
 
 /** The verb, with all it needs present. Throws CniError 4. */
-export function parseVerb(read: ReadVariable): Verb {
-  const text = read("CNI_COMMAND") ?? "";
+export function parseVerb(environment: Environment): Verb {
+  const text = environment.CNI_COMMAND ?? "";
   const verb = VERBS.find((known) => known === text);
   if (verb === undefined) throw badEnvironment(`unknown CNI_COMMAND: ${text}`);
-  const missing = REQUIRED[verb].filter((name) => !read(name));
+  const missing = REQUIRED[verb].filter((name) => !environment[name]);
   if (missing.length > 0) throw badEnvironment(`required env variables [${missing.join(",")}] missing`);
   return verb;
 }
 
 /** The complete request of a verb other than VERSION. Throws CniError 1, 4, 6 or 7. */
-export function parseCall(verb: Verb, read: ReadVariable, stdin: string): Call {
+export function parseCall(
+  verb: Verb,
+  environment: Environment,
+  stdin: string,
+  warn: (text: string) => void,
+): Call {
   const config = parseConfigText(stdin);
   const call: Call = {
     verb,
-    containerId: read("CNI_CONTAINERID") ?? "",
-    netnsPath: read("CNI_NETNS") ?? "",
-    interfaceName: read("CNI_IFNAME") ?? "",
-    args: read("CNI_ARGS") ?? "",
-    pluginDirs: (read("CNI_PATH") ?? "").split(":").filter((dir) => dir !== ""),
+    containerId: environment.CNI_CONTAINERID ?? "",
+    netnsPath: environment.CNI_NETNS ?? "",
+    interfaceName: environment.CNI_IFNAME ?? "",
+    args: environment.CNI_ARGS ?? "",
+    pluginDirs: (environment.CNI_PATH ?? "").split(":").filter((dir) => dir !== ""),
+    environment,
+    warn,
     networkName: parseNetworkName(config.name),
     version: parseVersion(config.cniVersion),
     config,

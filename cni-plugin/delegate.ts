@@ -41,6 +41,19 @@ export function deriveDelegate(config: JsonObject, env: SubnetEnv): JsonObject {
   };
 }
 
+/** What DEL goes by when there is neither a record nor subnet.env: type and folder, as far as they can be read. */
+export function guessDelegate(config: JsonObject): JsonObject {
+  const given = isJsonObject(config.delegate) ? config.delegate : {};
+  const ipam = isJsonObject(config.ipam) ? config.ipam : {};
+  return {
+    ...given,
+    type: typeof given.type === "string" ? given.type : "bridge",
+    name: config.name ?? "",
+    ...(config.cniVersion !== undefined && { cniVersion: config.cniVersion }),
+    ipam: { type: "host-local", ...ipam },
+  };
+}
+
 function deriveIpam(config: JsonObject, env: SubnetEnv): JsonObject {
   const given = config.ipam ?? {};
   if (!isJsonObject(given)) throw wrong("ipam", given, "give it as an object");

@@ -5,13 +5,13 @@
  */
 
 import type { JsonObject } from "../ipam/json.ts";
-import { type Call, parseCall, parseVerb, type ReadVariable, requireVerbAllowed, type Verb } from "./call.ts";
+import { type Call, type Environment, parseCall, parseVerb, requireVerbAllowed, type Verb } from "./call.ts";
 import { CNI_CODES, CniError, toCniError } from "./errors.ts";
 import { type CniResult, formatResult } from "./result.ts";
 import { type CniVersion, CURRENT_VERSION, SUPPORTED_VERSIONS } from "./version.ts";
 
 export interface PluginIo {
-  readonly readVariable: ReadVariable;
+  readonly environment: Environment;
   /** All of stdin as text. */
   readonly readStdin: () => string;
   readonly writeStdout: (text: string) => void;
@@ -28,18 +28,19 @@ const ABOUT = "tulle-cni: attaches containers to the overlay network";
 
 /** Serves one request and answers the exit code, 0 or 1. */
 export async function dispatch(verbs: VerbTable, io: PluginIo): Promise<number> {
-  if (!io.readVariable("CNI_COMMAND")) {
+  if (!io.environment.CNI_COMMAND) {
     io.writeStderr(`${ABOUT}\nCNI protocol versions supported: ${SUPPORTED_VERSIONS.join(", ")}\n`);
     return 0;
   }
   let version: CniVersion = CURRENT_VERSION;
+  const warn = (text: string) => io.writeStderr(`tulle-cni: ${text}\n`);
   try {
-    const verb = parseVerb(io.readVariable);
+    const verb = parseVerb(io.environment);
     if (verb === "VERSION") {
       print(io, { cniVersion: CURRENT_VERSION, supportedVersions: SUPPORTED_VERSIONS });
       return 0;
     }
-    const call = parseCall(verb, io.readVariable, readStdin(io));
+    const call = parseCall(verb, io.environment, readStdin(io), warn);
     version = call.version;
     requireVerbAllowed(call);
     requireForeignNetns(call, io);
@@ -73,7 +74,7 @@ function requireForeignNetns(call: Call, io: PluginIo): void {
 }
 
 function isOverridden(io: PluginIo): boolean {
-  return ["true", "1"].includes((io.readVariable("CNI_NETNS_OVERRIDE") ?? "").toLowerCase());
+  return ["true", "1"].includes((io.environment.CNI_NETNS_OVERRIDE ?? "").toLowerCase());
 }
 
 function formatError(error: CniError, version: CniVersion): JsonObject {

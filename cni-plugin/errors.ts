@@ -39,10 +39,26 @@ export class CniError extends TulleError {
   }
 }
 
-/** Any thrown value as a CniError: typed ones stay as they are, others become code 999. */
+/** Any thrown value as a CniError: refusals of the kernel become 100, of the file system 5, all others 999. */
 export function toCniError(error: unknown): CniError {
   if (error instanceof CniError) return error;
-  return new CniError(CNI_CODES.internal, errorMessage(error), "", { cause: error });
+  return new CniError(codeOf(error), errorMessage(error), explanationOf(error), { cause: error });
+}
+
+function codeOf(error: unknown): CniCode {
+  if (error instanceof TulleError && error.code === "TULLE_NETLINK") return CNI_CODES.attachFailed;
+  return isFileSystemError(error) ? CNI_CODES.ioFailure : CNI_CODES.internal;
+}
+
+function explanationOf(error: unknown): string {
+  if (error instanceof TulleError && error.details.errnoName === "EPERM") {
+    return "the plugin needs CAP_NET_ADMIN and CAP_SYS_ADMIN: the runtime must run it as root";
+  }
+  return isFileSystemError(error) ? "check that the path exists, is writable and its disk is not full" : "";
+}
+
+function isFileSystemError(error: unknown): boolean {
+  return error instanceof Error && "syscall" in error && "path" in error;
 }
 
 /** Runs `body` and turns what it throws into a CniError of `code`, unless it is one already. */

@@ -1,6 +1,6 @@
 /** The lock of one network's folder, the same file and call that host-local uses, so that both exclude each other. */
 
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import path from "node:path";
 import { check } from "../backends/netlink/errors.ts";
 import { flock } from "../backends/netlink/libc.ts";
@@ -10,7 +10,6 @@ const LOCK_EX = 2;
 
 /** Runs `body` while no other process holds the lock of `dir`. A dead process holds no lock. Throws NetlinkError. */
 export function withLock<T>(dir: string, body: () => T): T {
-  mkdirSync(dir, { recursive: true, mode: 0o755 });
   const fd = openSync(path.join(dir, "lock"), "a", 0o644);
   try {
     check("flock", flock(fd, LOCK_EX));

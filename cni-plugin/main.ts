@@ -7,7 +7,7 @@ import { dispatch } from "./dispatch.ts";
 import { VERBS } from "./verbs.ts";
 
 dispatch(VERBS, {
-  readVariable: (name) => process.env[name],
+  environment: process.env,
   readStdin: () => readFileSync(0, "utf8"),
   writeStdout: (text) => process.stdout.write(text),
   writeStderr: (text) => process.stderr.write(text),

@@ -23,6 +23,9 @@ export interface ResultInterface {
   readonly mtu?: number;
   /** Path of the container's network namespace; absent for interfaces of the host. */
   readonly sandbox?: string;
+  /** 1.1.0: for delegates' interfaces of other kinds. */
+  readonly socketPath?: string;
+  readonly pciID?: string;
 }
 
 export interface ResultIp {
@@ -56,9 +59,12 @@ export function formatResult(result: CniResult, version: CniVersion): JsonObject
 function formatList(result: CniResult, version: CniVersion): JsonObject {
   const hasDetails = isAtLeast(version, "1.1.0");
   const namesFamily = !isAtLeast(version, "1.0.0");
-  const interfaces = result.interfaces.map(({ mtu, ...rest }) =>
-    hasDetails && mtu !== undefined ? { ...rest, mtu } : rest,
-  );
+  const interfaces = result.interfaces.map(({ mtu, socketPath, pciID, ...rest }) => ({
+    ...rest,
+    ...(hasDetails && mtu !== undefined && { mtu }),
+    ...(hasDetails && socketPath !== undefined && { socketPath }),
+    ...(hasDetails && pciID !== undefined && { pciID }),
+  }));
   const ips = result.ips.map((ip) => ({
     ...(namesFamily && { version: String(ip.address.address.family) }),
     ...(ip.interface !== null && { interface: ip.interface }),
@@ -104,10 +110,13 @@ function formatAddress({ address, length }: InterfaceAddress): string {
   return `${address}/${length}`;
 }
 
-/** Reads a result of any version: `prevResult`, or a delegate's answer. Throws CniError 1 or 6. */
-export function parseResult(value: unknown): CniResult {
+/**
+ * Reads a result of any version: `prevResult`, or a delegate's answer. One that does not say its version has that of
+ * the configuration. Throws CniError 1 or 6.
+ */
+export function parseResult(value: unknown, configVersion: CniVersion): CniResult {
   if (!isJsonObject(value)) throw undecodable("it is not an object");
-  const version = parseVersion(value.cniVersion);
+  const version = parseVersion(value.cniVersion ?? configVersion);
   return asCniError(CNI_CODES.decodingFailure, "cannot decode a result", () =>
     isAtLeast(version, "0.3.0") ? parseList(value) : parseOld(value),
   );
@@ -141,12 +150,14 @@ function parseOld(value: JsonObject): CniResult {
 }
 
 function parseInterface(value: JsonObject): ResultInterface {
-  const { mac, mtu, sandbox } = value;
+  const { mac, mtu, sandbox, socketPath, pciID } = value;
   return {
     name: textIn(value, "name"),
     ...(typeof mac === "string" && { mac }),
     ...(typeof mtu === "number" && { mtu }),
     ...(typeof sandbox === "string" && { sandbox }),
+    ...(typeof socketPath === "string" && { socketPath }),
+    ...(typeof pciID === "string" && { pciID }),
   };
 }
 

@@ -1,254 +1,137 @@
 /**
- * The bridge, the pair of devices, addresses and routes of one container, over netlink.
+ * Attaches a container to the bridge, all in this process: addresses, devices, routes, firewall.
  *
- * The host's end is named after the attachment, so that it can be found without any state.
+ * Each finished step pushes its reversal, so that whoever calls can take everything back.
  */
 
-import { createHash, randomBytes } from "node:crypto";
-import { writeFileSync } from "node:fs";
-import {
-  decodeAddress,
-  encodeAddressDump,
-  encodeDeleteAddress,
-  encodeNewAddress,
-  IFA_F_NODAD,
-} from "../../backends/netlink/address.ts";
+import path from "node:path";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { NetlinkError } from "../../backends/netlink/errors.ts";
-import {
-  decodeLink,
-  encodeDeleteLink,
-  encodeGetLink,
-  encodeLinkDump,
-  encodeNewLink,
-  encodeSetBridgePort,
-  encodeSetLink,
-  type Link,
-} from "../../backends/netlink/link.ts";
+import type { Link } from "../../backends/netlink/link.ts";
 import type { NetnsHandle } from "../../backends/netlink/netns.ts";
-import { encodeNewRoute } from "../../backends/netlink/route.ts";
-import { Address, type Family, Prefix } from "../../ipam/ip.ts";
-import { localMacFromSeed } from "../../ipam/mac.ts";
+import type { Prefix } from "../../ipam/ip.ts";
+import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import type { Call } from "../call.ts";
-import { CNI_CODES, CniError } from "../errors.ts";
-import type { Allocation } from "../ipam/ranges.ts";
+import { makeFolder } from "../files.ts";
+import { allocate, release, requireUnattached } from "../ipam/allocate.ts";
+import { reclaimEarlierBoots } from "../ipam/boot.ts";
+import { type Allocation, type IpamConfig, parseIpamConfig } from "../ipam/ranges.ts";
+import { type Attachment, Reservations } from "../ipam/reservations.ts";
+import { withLock } from "../lock.ts";
 import type { CniResult, ResultRoute } from "../result.ts";
-import type { BridgeOptions } from "./options.ts";
+import type { AttachmentStates } from "../state.ts";
+import type { Undo } from "../undo.ts";
+import { ensureBridge, ensureGateway } from "./bridge.ts";
+import { configureContainer, routesFor } from "./container.ts";
+import { deleteHostDevice } from "./detach.ts";
+import { findLink } from "./links.ts";
+import { type BridgeOptions, parseBridgeOptions } from "./options.ts";
+import { createPair, hostDeviceName } from "./pair.ts";
+import { ensureGatewayDevice, joinVlans } from "./vlan.ts";
 
-const FORWARDING: Readonly<Record<Family, string>> = {
-  4: "/proc/sys/net/ipv4/ip_forward",
-  6: "/proc/sys/net/ipv6/conf/all/forwarding",
-};
-
-/** The name of the host's end: 12 characters, the same for every call about this attachment. */
-export function hostDeviceName(call: Pick<Call, "networkName" | "containerId" | "interfaceName">): string {
-  const digest = createHash("sha256").update(
-    `${call.networkName}\n${call.containerId}\n${call.interfaceName}`,
-  );
-  return `veth${digest.digest("hex").slice(0, 8)}`;
+export interface AttachRequest {
+  readonly call: Call;
+  readonly delegate: JsonObject;
+  /** The overlay's ranges: what goes there is never masqueraded. */
+  readonly networks: readonly Prefix[];
+  readonly states: AttachmentStates;
+  readonly netns: NetnsHandle;
+  readonly bootId: string;
 }
 
-/** Finds or makes the bridge and raises it. Throws CniError 100 when the name belongs to another kind of device. */
-export function ensureBridge(host: NetlinkConnection, options: BridgeOptions): Link {
-  const { bridge: name, mtuBytes, promiscMode } = options;
-  const found = findLink(host, name);
-  if (found === null) {
-    const mac = localMacFromSeed(randomBytes(6));
-    ignoring("EEXIST", () =>
-      host.request(encodeNewLink({ name, mac, ...(mtuBytes > 0 && { mtuBytes }), info: { kind: "bridge" } })),
-    );
-  }
-  const bridge = host.get(encodeGetLink({ name }), decodeLink);
-  if (bridge.type !== "bridge") {
-    throw new CniError(
-      CNI_CODES.attachFailed,
-      `"${name}" exists but is no bridge; remove it or set "bridge"`,
-    );
-  }
-  // An address set by hand stays; one the kernel chose follows the ports.
-  const mac = found !== null && bridge.mac !== null ? { mac: bridge.mac } : {};
-  host.request(
-    encodeSetLink(bridge.index, { ...mac, isUp: true, ...(promiscMode && { isPromiscuous: true }) }),
-  );
-  return bridge;
-}
-
-/** Gives the bridge the gateway's addresses. Throws CniError 100 when it holds another one and has containers. */
-export function ensureGateway(
-  host: NetlinkConnection,
-  bridge: Link,
-  allocations: readonly Allocation[],
-  force: boolean,
-): void {
-  const present = host
-    .dump(encodeAddressDump(bridge.index), decodeAddress)
-    .filter((entry) => !entry.address.isLinkLocal);
-  for (const { address, gateway } of allocations) {
-    const wanted = { address: gateway, length: address.length };
-    const subnet = Prefix.of(gateway, address.length);
-    const rivals = present.filter((entry) => entry.address.family === gateway.family);
-    if (!rivals.some((entry) => entry.address.equals(gateway) && entry.length === address.length)) {
-      const conflicting = rivals.filter(
-        (entry) => gateway.family === 4 || Prefix.of(entry.address, entry.length).overlaps(subnet),
-      );
-      for (const old of conflicting)
-        removeOldAddress(host, bridge, old, `${gateway}/${address.length}`, force);
-      ignoring("EEXIST", () => host.request(encodeNewAddress({ interfaceIndex: bridge.index, ...wanted })));
-    }
-    writeFileSync(FORWARDING[gateway.family], "1");
-  }
-}
-
-function removeOldAddress(
-  host: NetlinkConnection,
-  bridge: Link,
-  old: { readonly address: Address; readonly length: number },
-  wanted: string,
-  force: boolean,
-): void {
-  const ports = host.dump(encodeLinkDump({ masterIndex: bridge.index }), decodeLink);
-  const containers = ports.filter(({ masterIndex }) => masterIndex === bridge.index).length;
-  if (containers > 0 && !force) {
-    throw new CniError(
-      CNI_CODES.attachFailed,
-      `${bridge.name} holds ${old.address}/${old.length} but this host's subnet now needs ${wanted}`,
-      `${containers} containers still use the old subnet: stop them and try again, or set "forceAddress": true`,
-    );
-  }
-  const { address, length } = old;
-  ignoring("EADDRNOTAVAIL", () =>
-    host.request(encodeDeleteAddress({ interfaceIndex: bridge.index, address, length })),
-  );
-}
-
-/** Makes the pair, its host end a port of the bridge. Throws CniError 100 when the container has such an interface. */
-export function createPair(
-  host: NetlinkConnection,
-  bridge: Link,
-  netns: NetnsHandle,
-  call: Call,
-  options: BridgeOptions,
-): Link {
-  const name = hostDeviceName(call);
-  const size = options.mtuBytes > 0 ? { mtuBytes: options.mtuBytes } : {};
-  const peer = {
-    name: call.interfaceName,
-    netnsFd: netns.fd,
-    ...size,
-    ...(options.mac !== null && { mac: options.mac }),
-  };
+/** Does the work of bridge and host-local. Throws CniError, NetlinkError or what the file system throws. */
+export async function attach(request: AttachRequest, undo: Undo): Promise<CniResult> {
+  const { call, delegate, netns } = request;
+  const options = parseBridgeOptions(delegate, call.args);
+  const ipam = parseIpamConfig(delegate, call.args);
+  const host = NetlinkConnection.open();
   try {
-    host.request(encodeNewLink({ name, ...size, info: { kind: "veth", peer } }));
-  } catch (cause) {
-    if (!isErrno(cause, "EEXIST")) throw cause;
-    throw new CniError(
-      CNI_CODES.attachFailed,
-      `interface ${call.interfaceName} or ${name} exists already`,
-      "",
-      { cause },
-    );
-  }
-  const pair = host.get(encodeGetLink({ name }), decodeLink);
-  host.request(encodeSetLink(pair.index, { masterIndex: bridge.index, isUp: true }));
-  host.request(
-    encodeSetBridgePort(pair.index, { hairpin: options.hairpinMode, isolated: options.portIsolation }),
-  );
-  return pair;
-}
-
-/** Raises the container's end and gives it addresses and routes. Throws NetlinkError. */
-export function configureContainer(
-  netns: NetnsHandle,
-  name: string,
-  allocations: readonly Allocation[],
-  routes: readonly ResultRoute[],
-): Link {
-  const container = NetlinkConnection.open({ netns });
-  try {
-    const { index } = container.get(encodeGetLink({ name }), decodeLink);
-    container.request(encodeSetLink(index, { isUp: true }));
-    for (const { address } of allocations) {
-      const flags = address.address.family === 6 ? { flags: IFA_F_NODAD } : {};
-      container.request(encodeNewAddress({ interfaceIndex: index, ...address, ...flags }));
-    }
-    for (const { destination, gateway } of routes) {
-      const via =
-        gateway ?? allocations.find((entry) => entry.gateway.family === destination.family)?.gateway;
-      if (via === undefined) continue;
-      ignoring("EEXIST", () =>
-        container.request(encodeNewRoute({ destination, outputIndex: index, gateway: via })),
-      );
-    }
-    return container.get(encodeGetLink({ name }), decodeLink);
+    const { bridge, allocations } = reserve(request, host, options, ipam, undo);
+    const names = { host: hostDeviceName(call.networkName, call), container: call.interfaceName };
+    const port = createPair(host, bridge, names, { netns, mac: options.mac }, options);
+    undo.push(() => deleteHostDevice(names.host));
+    joinVlans(host, port, options);
+    const routes = routesFor(ipam.routes, allocations, options.isDefaultGateway);
+    const container = configureContainer(netns, call.interfaceName, allocations, routes);
+    await protect(request, options, { port, container }, allocations, undo);
+    const links = { bridge, port, container };
+    return describe(links, call.netnsPath, allocations, routes, await dnsOf(delegate, ipam));
   } finally {
-    container.close();
+    host.close();
   }
 }
 
-/** The configured routes and, where asked for, a default route per family that has none. */
-export function routesFor(
-  configured: readonly ResultRoute[],
-  allocations: readonly Allocation[],
-  isDefaultGateway: boolean,
-): readonly ResultRoute[] {
-  if (!isDefaultGateway) return configured;
-  const defaults = allocations
-    .filter(
-      ({ gateway }) =>
-        !configured.some((route) => isDefault(route) && route.destination.family === gateway.family),
-    )
-    .map(({ gateway }) => ({
-      destination: Prefix.of(Address.of(gateway.family, 0n), 0),
-      gateway,
-      extras: {},
-    }));
-  return [...configured, ...defaults];
+/** What other calls of the same network must not do at the same time. */
+function reserve(
+  { call, delegate, states, bootId }: AttachRequest,
+  host: NetlinkConnection,
+  options: BridgeOptions,
+  ipam: IpamConfig,
+  undo: Undo,
+): { bridge: Link; allocations: readonly Allocation[] } {
+  const folder = path.join(ipam.dataDir, call.networkName);
+  makeFolder(folder, 0o755);
+  return withLock(folder, () => {
+    const store = new Reservations(ipam.dataDir, call.networkName);
+    const isAlive = (attachment: Attachment) =>
+      findLink(host, hostDeviceName(call.networkName, attachment)) !== null;
+    for (const gone of reclaimEarlierBoots(store, bootId, isAlive)) states.remove(gone);
+    requireUnattached(store, call);
+    states.write(call, delegate);
+    undo.push(() => states.remove(call));
+    const bridge = ensureBridge(host, options);
+    const allocations = allocate(ipam, store, call);
+    undo.push(() => withLock(folder, () => release(store, call)));
+    if (options.isGateway) {
+      const device = ensureGatewayDevice(host, bridge, options);
+      ensureGateway(host, device, allocations, options.forceAddress);
+    }
+    return { bridge, allocations };
+  });
 }
 
-function isDefault({ destination, gateway }: ResultRoute): boolean {
-  return destination.length === 0 && gateway !== null;
+/** The configuration's own DNS part wins over the one of address management. */
+async function dnsOf({ dns }: JsonObject, { resolvConf }: IpamConfig): Promise<JsonObject> {
+  if (isJsonObject(dns) && Object.keys(dns).length > 0) return dns;
+  if (resolvConf === "") return {};
+  const { readResolvConf } = await import("../ipam/resolv-conf.ts");
+  return readResolvConf(resolvConf);
+}
+
+/** The firewall's part, whose code most calls need not even load. */
+async function protect(
+  { call, networks }: AttachRequest,
+  options: BridgeOptions,
+  links: { readonly port: Link; readonly container: Link },
+  allocations: readonly Allocation[],
+  undo: Undo,
+): Promise<void> {
+  if (options.ipMasq) {
+    const { masquerade, stopMasquerading } = await import("../firewall/masquerade.ts");
+    const addresses = allocations.map(({ address }) => address.address);
+    masquerade(call.networkName, allocations, networks);
+    undo.push(() => stopMasquerading(call.networkName, addresses));
+  }
+  const { mac } = links.container;
+  if (options.macSpoofCheck && mac !== null) {
+    const { guardPort, unguardPort } = await import("../firewall/mac-spoofing.ts");
+    guardPort(call.networkName, links.port.name, mac);
+    undo.push(() => unguardPort(call.networkName, links.port.name));
+  }
 }
 
 /** What ADD answers: bridge, host end and container end, as the bridge plugin orders them. */
-export function describe(
-  links: { readonly bridge: Link; readonly host: Link; readonly container: Link },
+function describe(
+  links: { readonly bridge: Link; readonly port: Link; readonly container: Link },
   netnsPath: string,
   allocations: readonly Allocation[],
   routes: readonly ResultRoute[],
-  dns: CniResult["dns"],
+  dns: JsonObject,
 ): CniResult {
   const entry = ({ name, mac, mtuBytes }: Link) => ({ name, ...(mac !== null && { mac }), mtu: mtuBytes });
   return {
-    interfaces: [entry(links.bridge), entry(links.host), { ...entry(links.container), sandbox: netnsPath }],
+    interfaces: [entry(links.bridge), entry(links.port), { ...entry(links.container), sandbox: netnsPath }],
     ips: allocations.map(({ address, gateway }) => ({ address, gateway, interface: 2 })),
     routes,
     dns,
   };
-}
-
-/** Deletes the pair by its host end, which takes the container's end along; absent is a success. */
-export function deletePair(host: NetlinkConnection, name: string): void {
-  ignoring("ENODEV", () => host.request(encodeDeleteLink({ name })));
-}
-
-/** The device of this name, null when there is none. */
-export function findLink(connection: NetlinkConnection, name: string): Link | null {
-  try {
-    return connection.get(encodeGetLink({ name }), decodeLink);
-  } catch (error) {
-    if (isErrno(error, "ENODEV")) return null;
-    throw error;
-  }
-}
-
-function ignoring(errnoName: string, body: () => void): void {
-  try {
-    body();
-  } catch (error) {
-    if (!isErrno(error, errnoName)) throw error;
-  }
-}
-
-function isErrno(error: unknown, errnoName: string): boolean {
-  return error instanceof NetlinkError && error.errnoName === errnoName;
 }

@@ -1,6 +1,6 @@
-/** The bridge plugin's options that are served in process. No I/O. */
+/** The options of the bridge plugin, read from a delegate's configuration. No I/O. */
 
-import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
 import { type Mac, parseMac } from "../../ipam/mac.ts";
 import { asCniError, CNI_CODES, CniError } from "../errors.ts";
 import { readArgument } from "../ipam/ranges.ts";
@@ -10,69 +10,98 @@ export interface BridgeOptions {
   readonly isGateway: boolean;
   readonly isDefaultGateway: boolean;
   readonly forceAddress: boolean;
+  readonly ipMasq: boolean;
   /** 0 leaves the kernel's default. */
   readonly mtuBytes: number;
   readonly hairpinMode: boolean;
   readonly promiscMode: boolean;
   readonly portIsolation: boolean;
+  /** Frames with another source address than the container's own are dropped. */
+  readonly macSpoofCheck: boolean;
+  /** 0 means none. */
+  readonly vlan: number;
+  /** VLANs that reach the container with their tags. */
+  readonly vlanTrunk: readonly number[];
+  /** Ports stay in VLAN 1 too. */
+  readonly preserveDefaultVlan: boolean;
+  /** The container's address; null leaves it to the kernel. */
   readonly mac: Mac | null;
 }
 
-/** Options that only the bridge plugin beside us serves: with one of them the work is delegated to it. */
-const DELEGATED = ["ipMasq", "macspoofchk", "vlan", "vlanTrunk", "disableContainerInterface"];
+const LARGEST_MTU = 65_535;
+const LARGEST_VLAN = 4094;
+const DEVICE_NAME = /^[^/:\s]{1,15}$/;
 
-/** True when the configuration can be served without another program. */
+/** True when the configuration is for bridge and host-local, which need no program beside this one. */
 export function isServedInProcess(delegate: JsonObject): boolean {
   const ipam = delegate.ipam;
-  const usesOurs = isJsonObject(ipam) && ipam.type === "host-local" && ipam.resolvConf === undefined;
-  return delegate.type === "bridge" && usesOurs && !DELEGATED.some((key) => Boolean(delegate[key]));
+  return delegate.type === "bridge" && isJsonObject(ipam) && ipam.type === "host-local";
 }
 
-/** Reads the options. Throws CniError 7 that names the key. */
+/** Reads the options. Throws CniError 7 that names the key, the value and the remedy. */
 export function parseBridgeOptions(delegate: JsonObject, args: string): BridgeOptions {
-  const isDefaultGateway = flag(delegate, "isDefaultGateway");
-  const options = {
-    bridge: bridgeName(delegate),
+  const flag = (key: string, fallback = false) => readFlag(delegate, key, fallback);
+  const isDefaultGateway = flag("isDefaultGateway");
+  const options: BridgeOptions = {
+    bridge: readBridgeName(delegate.bridge ?? "cni0"),
     isDefaultGateway,
-    isGateway: isDefaultGateway || flag(delegate, "isGateway"),
-    forceAddress: flag(delegate, "forceAddress"),
-    mtuBytes: mtu(delegate),
-    hairpinMode: flag(delegate, "hairpinMode"),
-    promiscMode: flag(delegate, "promiscMode"),
-    portIsolation: flag(delegate, "portIsolation"),
+    isGateway: isDefaultGateway || flag("isGateway"),
+    forceAddress: flag("forceAddress"),
+    ipMasq: flag("ipMasq"),
+    mtuBytes: readNumber("mtu", delegate.mtu ?? 0, 0, LARGEST_MTU),
+    hairpinMode: flag("hairpinMode"),
+    promiscMode: flag("promiscMode"),
+    portIsolation: flag("portIsolation"),
+    macSpoofCheck: flag("macspoofchk"),
+    vlan: readNumber("vlan", delegate.vlan ?? 0, 0, LARGEST_VLAN),
+    vlanTrunk: readTrunk(delegate.vlanTrunk ?? []),
+    preserveDefaultVlan: flag("preserveDefaultVlan", true),
     mac: requestedMac(delegate, args),
   };
   if (options.hairpinMode && options.promiscMode) {
-    throw new CniError(
-      CNI_CODES.invalidConfig,
-      "hairpinMode and promiscMode exclude each other; set one of them",
+    throw wrong("promiscMode", true, "it excludes hairpinMode: set one of them");
+  }
+  if (options.vlan !== 0 && options.vlanTrunk.length > 0) {
+    throw wrong("vlanTrunk", delegate.vlanTrunk, "it excludes vlan: set one of them");
+  }
+  if (flag("disableContainerInterface")) {
+    throw wrong(
+      "disableContainerInterface",
+      true,
+      "an interface that gets an address must be up: leave it out",
     );
   }
   return options;
 }
 
-function flag(delegate: JsonObject, key: string): boolean {
-  const value = delegate[key] ?? false;
+function readFlag(delegate: JsonObject, key: string, fallback: boolean): boolean {
+  const value = delegate[key] ?? fallback;
   if (typeof value === "boolean") return value;
-  throw new CniError(
-    CNI_CODES.invalidConfig,
-    `${key}: ${JSON.stringify(value)} is wrong; give true or false`,
-  );
+  throw wrong(key, value, "give true or false");
 }
 
-function bridgeName(delegate: JsonObject): string {
-  const value = delegate.bridge ?? "cni0";
-  if (typeof value === "string" && /^[^/:\s]{1,15}$/.test(value)) return value;
-  throw new CniError(
-    CNI_CODES.invalidConfig,
-    `bridge: ${JSON.stringify(value)} is wrong; give a device name`,
-  );
+function readBridgeName(value: JsonValue): string {
+  if (typeof value === "string" && DEVICE_NAME.test(value) && value !== "." && value !== "..") return value;
+  throw wrong("bridge", value, "give a device name of 1 to 15 characters");
 }
 
-function mtu(delegate: JsonObject): number {
-  const value = delegate.mtu ?? 0;
-  if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 65_535) return value;
-  throw new CniError(CNI_CODES.invalidConfig, `mtu: ${JSON.stringify(value)} is wrong; give 0 to 65535`);
+function readNumber(key: string, value: JsonValue | undefined, least: number, most: number): number {
+  if (typeof value === "number" && Number.isInteger(value) && value >= least && value <= most) return value;
+  throw wrong(key, value, `give ${least} to ${most}`);
+}
+
+/** A list of `{"id": 5}` and `{"minID": 10, "maxID": 20}`. */
+function readTrunk(value: JsonValue): readonly number[] {
+  if (!Array.isArray(value)) throw wrong("vlanTrunk", value, "give a list");
+  const ids = value.flatMap((entry: JsonValue) => {
+    if (!isJsonObject(entry)) throw wrong("vlanTrunk", entry, 'give {"id": N} or {"minID": N, "maxID": N}');
+    const single = entry.id === undefined ? [] : [readNumber("vlanTrunk.id", entry.id, 1, LARGEST_VLAN)];
+    if (entry.minID === undefined && entry.maxID === undefined) return single;
+    const least = readNumber("vlanTrunk.minID", entry.minID, 1, LARGEST_VLAN);
+    const most = readNumber("vlanTrunk.maxID", entry.maxID, least, LARGEST_VLAN);
+    return [...single, ...Array.from({ length: most - least + 1 }, (_, offset) => least + offset)];
+  });
+  return [...new Set(ids)].sort((left, right) => left - right);
 }
 
 /** runtimeConfig wins over `args`, `args` over CNI_ARGS. */
@@ -80,7 +109,11 @@ function requestedMac(delegate: JsonObject, args: string): Mac | null {
   const runtime = isJsonObject(delegate.runtimeConfig) ? delegate.runtimeConfig.mac : undefined;
   const outer =
     isJsonObject(delegate.args) && isJsonObject(delegate.args.cni) ? delegate.args.cni.mac : undefined;
-  const text = runtime ?? outer ?? readArgument(args, "MAC");
-  if (text === undefined || text === "") return null;
+  const text = runtime || outer || readArgument(args, "MAC");
+  if (text === undefined || text === null || text === "") return null;
   return asCniError(CNI_CODES.invalidConfig, "mac", () => parseMac(String(text)));
+}
+
+function wrong(key: string, value: JsonValue | undefined, remedy: string): CniError {
+  return new CniError(CNI_CODES.invalidConfig, `${key}: ${JSON.stringify(value)} is wrong; ${remedy}`);
 }

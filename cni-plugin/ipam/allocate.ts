@@ -7,7 +7,7 @@
 import { Address, type Prefix } from "../../ipam/ip.ts";
 import { CNI_CODES, CniError } from "../errors.ts";
 import { type Allocation, type IpamConfig, type RangeSet, rangeOf } from "./ranges.ts";
-import { type Attachment, isHeldBy, type Reservations } from "./reservations.ts";
+import { type Attachment, isHeldBy, type Reservation, type Reservations } from "./reservations.ts";
 
 /**
  * One address of each range set, all or none. Throws CniError 7 for a requested address that cannot be given and
@@ -18,15 +18,9 @@ export function allocate(
   store: Reservations,
   attachment: Attachment,
 ): readonly Allocation[] {
-  const reserved = store.list();
-  const held = reserved.find((reservation) => isHeldBy(reservation, attachment));
-  if (held !== undefined) {
-    throw new CniError(
-      CNI_CODES.invalidConfig,
-      `${held.address} is already given to ${attachment.containerId} ${attachment.interfaceName}; delete it first`,
-    );
-  }
+  requireUnattached(store, attachment);
   requireInRange(config);
+  const reserved = store.list();
   const taken = new Set(reserved.map(({ address }) => String(address)));
   try {
     return config.rangeSets.map((set, index) => allocateFrom(set, index, config, store, attachment, taken));
@@ -36,9 +30,33 @@ export function allocate(
   }
 }
 
+/** Refuses a second ADD without a DEL between them. Throws CniError 7. */
+export function requireUnattached(store: Reservations, attachment: Attachment): void {
+  const [held] = heldBy(store, attachment);
+  if (held === undefined) return;
+  throw new CniError(
+    CNI_CODES.invalidConfig,
+    `${held.address} is already given to ${attachment.containerId} ${attachment.interfaceName}; delete it first`,
+  );
+}
+
+/** Succeeds when every range set has an address left. Throws CniError 101. */
+export function requireRoom(config: IpamConfig, store: Reservations): void {
+  const taken = new Set(store.list().map(({ address }) => String(address)));
+  for (const [index, set] of config.rangeSets.entries()) {
+    const free = nextFree(set, store.lastReserved(index), config.excluded, taken);
+    if (free === null) throw exhausted(set, config.excluded, taken);
+  }
+}
+
+/** What the attachment holds. */
+export function heldBy(store: Reservations, attachment: Attachment): readonly Reservation[] {
+  return store.list().filter((reservation) => isHeldBy(reservation, attachment));
+}
+
 /** Frees everything that the attachment holds and answers what that was; nothing held is a success. */
 export function release(store: Reservations, attachment: Attachment): readonly Address[] {
-  const held = store.list().filter((reservation) => isHeldBy(reservation, attachment));
+  const held = heldBy(store, attachment);
   for (const { address } of held) store.release(address);
   return held.map(({ address }) => address);
 }

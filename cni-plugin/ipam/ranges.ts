@@ -25,6 +25,8 @@ export interface IpamConfig {
   readonly routes: readonly ResultRoute[];
   /** Addresses that the caller asks for: from CNI_ARGS, `args` and `runtimeConfig`. */
   readonly requested: readonly Address[];
+  /** A file in resolv.conf(5)'s form for the answer's DNS part; empty when there is none. */
+  readonly resolvConf: string;
 }
 
 export const DEFAULT_DATA_DIR = "/var/lib/cni/networks";
@@ -39,10 +41,9 @@ export function parseIpamConfig(config: JsonObject, args: string): IpamConfig {
     if (ranges.length === 0) throw wrong("ipam.ranges", ipam.ranges, "give at least one range set");
     const rangeSets = ranges.map(parseRangeSet);
     requireDisjoint(rangeSets);
-    const { dataDir = "" } = ipam;
-    if (typeof dataDir !== "string") throw wrong("ipam.dataDir", dataDir, "give a path");
     return {
-      dataDir: dataDir === "" ? DEFAULT_DATA_DIR : dataDir,
+      dataDir: pathIn(ipam, "dataDir") || DEFAULT_DATA_DIR,
+      resolvConf: pathIn(ipam, "resolvConf"),
       rangeSets,
       excluded: listIn(ipam, "exclude").map(parseExclusion),
       routes: listIn(ipam, "routes").map((route) => parseRoute(asObject("ipam.routes", route))),
@@ -142,6 +143,12 @@ function parseExclusion(value: JsonValue): Prefix {
   if (value.includes("/")) return Prefix.parse(value);
   const address = Address.parse(value);
   return Prefix.of(address, address.family === 4 ? 32 : 128);
+}
+
+function pathIn(ipam: JsonObject, key: string): string {
+  const value = ipam[key] ?? "";
+  if (typeof value === "string") return value;
+  throw wrong(`ipam.${key}`, value, "give a path");
 }
 
 function objectIn(value: JsonObject, key: string): JsonObject {

@@ -3,29 +3,19 @@
  * id and the interface's name (`id CR LF ifname`); `last_reserved_ip.<set>` remembers where to go on.
  *
  * Callers hold the folder's lock. A reservation is a whole file or none: it is written beside, synced and linked
- * to its name, which fails when the name is taken. Nothing here chooses addresses.
+ * to its name, which fails when the name is taken. Nothing here chooses addresses or makes the folder.
  */
 
-import {
-  closeSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { isIP } from "node:net";
 import path from "node:path";
 import { Address } from "../../ipam/ip.ts";
+import { hasCode, readIfPresent, syncFolder, writeSynced } from "../files.ts";
 
-/** Who holds an address. */
+/** One interface of one container. */
 export interface Attachment {
   readonly containerId: string;
-  /** Empty in files of early host-local versions, which then stand for every interface. */
+  /** Empty in files of early host-local versions and of flannel, which then stand for every interface. */
   readonly interfaceName: string;
 }
 
@@ -35,14 +25,13 @@ export interface Reservation extends Attachment {
 
 /** Names that are no address, so that every reader of the format passes them over. */
 const TEMPORARY = ".tulle-new";
+const BOOT_ID = ".tulle-boot";
 
 export class Reservations {
   readonly #dir: string;
 
-  /** Opens the folder of one network and makes it when it is missing. Throws what the file system throws. */
   constructor(dataDir: string, networkName: string) {
     this.#dir = path.join(dataDir, networkName);
-    mkdirSync(this.#dir, { recursive: true, mode: 0o755 });
   }
 
   /** Every reservation, in no order. A file of zero length, as a power loss leaves it, has an empty container id. */
@@ -61,11 +50,11 @@ export class Reservations {
   /** Reserves an address; false when it is taken. */
   reserve(address: Address, { containerId, interfaceName }: Attachment): boolean {
     const temporary = path.join(this.#dir, TEMPORARY);
-    writeSynced(temporary, `${containerId}\r\n${interfaceName}`);
     try {
+      writeSynced(temporary, `${containerId}\r\n${interfaceName}`, 0o644);
       linkSync(temporary, path.join(this.#dir, String(address)));
     } catch (error) {
-      if (isErrno(error, "EEXIST")) return false;
+      if (hasCode(error, "EEXIST")) return false;
       throw error;
     } finally {
       rmSync(temporary, { force: true });
@@ -81,53 +70,39 @@ export class Reservations {
 
   /** The address that range set `index` gave last; null when none is known. */
   lastReserved(index: number): Address | null {
-    try {
-      const text = readFileSync(this.#lastPath(index), "utf8").trim();
-      return isIP(text) === 0 ? null : Address.parse(text);
-    } catch (error) {
-      if (isErrno(error, "ENOENT")) return null;
-      throw error;
-    }
+    const text = readIfPresent(this.#lastPath(index))?.trim() ?? "";
+    return isIP(text) === 0 ? null : Address.parse(text);
   }
 
   setLastReserved(index: number, address: Address): void {
-    const temporary = path.join(this.#dir, TEMPORARY);
-    writeSynced(temporary, String(address));
-    renameSync(temporary, this.#lastPath(index));
+    this.#replace(this.#lastPath(index), String(address));
+  }
+
+  /** The boot in which this folder was used last; null when nobody noted it. */
+  bootId(): string | null {
+    return readIfPresent(path.join(this.#dir, BOOT_ID));
+  }
+
+  setBootId(bootId: string): void {
+    this.#replace(path.join(this.#dir, BOOT_ID), bootId);
   }
 
   #lastPath(index: number): string {
     return path.join(this.#dir, `last_reserved_ip.${index}`);
   }
+
+  /** Not synced: if a power loss takes it, the next address is merely another one. */
+  #replace(file: string, text: string): void {
+    const temporary = path.join(this.#dir, TEMPORARY);
+    writeFileSync(temporary, text, { mode: 0o644 });
+    renameSync(temporary, file);
+  }
 }
 
-/** True when `reservation` belongs to `attachment`. */
-export function isHeldBy(reservation: Reservation, attachment: Attachment): boolean {
+/** True when what `holder` names, a reservation or a record, belongs to `attachment`. */
+export function isHeldBy(holder: Attachment, attachment: Attachment): boolean {
   return (
-    reservation.containerId === attachment.containerId &&
-    (reservation.interfaceName === attachment.interfaceName || reservation.interfaceName === "")
+    holder.containerId === attachment.containerId &&
+    (holder.interfaceName === attachment.interfaceName || holder.interfaceName === "")
   );
-}
-
-function writeSynced(file: string, text: string): void {
-  const fd = openSync(file, "w", 0o644);
-  try {
-    writeFileSync(fd, text);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function syncFolder(dir: string): void {
-  const fd = openSync(dir, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function isErrno(error: unknown, code: string): boolean {
-  return error instanceof Error && "code" in error && error.code === code;
 }

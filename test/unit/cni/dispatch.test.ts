@@ -35,7 +35,7 @@ async function run({ environment = {}, without = [], stdin = CONFIG, failure, ow
   let stdout = "";
   let stderr = "";
   const exitCode = await dispatch(verbs, {
-    readVariable: (name) => (without.includes(name) ? undefined : variables[name]),
+    environment: Object.fromEntries(Object.entries(variables).filter(([name]) => !without.includes(name))),
     readStdin: () => {
       if (stdin instanceof Error) throw stdin;
       return stdin;

@@ -1,6 +1,6 @@
 /** Address management against a real folder. */
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -13,6 +13,7 @@ let dir = "";
 let store: Reservations;
 beforeEach(() => {
   dir = mkdtempSync(path.join(tmpdir(), "tulle-cni-ipam-"));
+  mkdirSync(path.join(dir, "net"));
   store = new Reservations(dir, "net");
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));

@@ -19,31 +19,31 @@ const RESULT = {
 
 describe("a result", () => {
   it("survives 1.1.0 unchanged", () => {
-    expect(formatResult(parseResult(RESULT), "1.1.0")).toEqual(RESULT);
+    expect(formatResult(parseResult(RESULT, "1.1.0"), "1.1.0")).toEqual(RESULT);
   });
 
   it("loses the details that 1.0.0 does not know", () => {
-    const { interfaces, routes, ...rest } = formatResult(parseResult(RESULT), "1.0.0");
+    const { interfaces, routes, ...rest } = formatResult(parseResult(RESULT, "1.1.0"), "1.0.0");
     expect(rest).toEqual({ cniVersion: "1.0.0", ips: RESULT.ips, dns: RESULT.dns });
     expect(interfaces).toEqual([RESULT.interfaces[0], { name: "eth0", sandbox: "/run/netns/a" }]);
     expect(routes).toEqual([{ dst: "10.5.0.0/16" }, { dst: "::/0", gw: "fd00::1" }]);
   });
 
   it.each(["0.3.0", "0.3.1", "0.4.0"] as const)("names families in %s", (version) => {
-    const formatted = formatResult(parseResult(RESULT), version);
+    const formatted = formatResult(parseResult(RESULT, "1.1.0"), version);
     expect(formatted).toMatchObject({ cniVersion: version, ips: [{ version: "4" }, { version: "6" }] });
-    expect(parseResult(formatted).ips).toEqual(parseResult(RESULT).ips);
+    expect(parseResult(formatted, "1.1.0").ips).toEqual(parseResult(RESULT, "1.1.0").ips);
   });
 
   it.each(["0.1.0", "0.2.0"] as const)("has one address per family in %s", (version) => {
-    const formatted = formatResult(parseResult(RESULT), version);
+    const formatted = formatResult(parseResult(RESULT, "1.1.0"), version);
     expect(formatted).toEqual({
       cniVersion: version,
       ip4: { ip: "10.5.72.7/24", gateway: "10.5.72.1", routes: [{ dst: "10.5.0.0/16" }] },
       ip6: { ip: "fd00::7/64", gateway: "fd00::1", routes: [{ dst: "::/0", gw: "fd00::1" }] },
       dns: RESULT.dns,
     });
-    expect(parseResult(formatted).routes).toHaveLength(2);
+    expect(parseResult(formatted, "1.1.0").routes).toHaveLength(2);
   });
 
   it("without an address has no old form", () => {
@@ -61,5 +61,5 @@ it.each([
   [{ cniVersion: "1.0.0", interfaces: [{}] }, 6],
   [{ cniVersion: "1.0.0", routes: [{ dst: 5 }] }, 6],
 ])("refuses the result %j", (value, cniCode) => {
-  expect(() => parseResult(value)).toThrow(expect.objectContaining({ cniCode }));
+  expect(() => parseResult(value, "1.1.0")).toThrow(expect.objectContaining({ cniCode }));
 });

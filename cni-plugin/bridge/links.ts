@@ -1,0 +1,39 @@
+/** Looking up and deleting devices, with absence as an ordinary answer. */
+
+import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
+import { NetlinkError } from "../../backends/netlink/errors.ts";
+import { decodeLink, encodeDeleteLink, encodeGetLink, type Link } from "../../backends/netlink/link.ts";
+
+/** The device of this name, null when there is none. Throws NetlinkError. */
+export function findLink(connection: NetlinkConnection, name: string): Link | null {
+  try {
+    return getLink(connection, name);
+  } catch (error) {
+    if (isErrno(error, "ENODEV")) return null;
+    throw error;
+  }
+}
+
+/** The device of this name. Throws NetlinkError. */
+export function getLink(connection: NetlinkConnection, name: string): Link {
+  return connection.get(encodeGetLink({ name }), decodeLink);
+}
+
+/** Deletes a device, a pair by either end; absent is a success. Throws NetlinkError. */
+export function deleteLink(connection: NetlinkConnection, name: string): void {
+  ignoring(["ENODEV"], () => connection.request(encodeDeleteLink({ name })));
+}
+
+/** Runs `body`; failures with one of these errno names count as success. */
+export function ignoring(errnoNames: readonly string[], body: () => void): void {
+  try {
+    body();
+  } catch (error) {
+    if (!errnoNames.some((name) => isErrno(error, name))) throw error;
+  }
+}
+
+/** True for a refusal of the kernel with this errno's name. */
+export function isErrno(error: unknown, errnoName: string): boolean {
+  return error instanceof NetlinkError && error.errnoName === errnoName;
+}

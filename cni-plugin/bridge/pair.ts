@@ -1,0 +1,50 @@
+/** The pair of devices that joins one container to the bridge, seen from the host. */
+
+import { createHash } from "node:crypto";
+import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
+import { encodeNewLink, encodeSetBridgePort, encodeSetLink, type Link } from "../../backends/netlink/link.ts";
+import type { NetnsHandle } from "../../backends/netlink/netns.ts";
+import type { Mac } from "../../ipam/mac.ts";
+import { CNI_CODES, CniError } from "../errors.ts";
+import type { Attachment } from "../ipam/reservations.ts";
+import { findLink, getLink, isErrno } from "./links.ts";
+import type { BridgeOptions } from "./options.ts";
+
+/** The name of the host's end: the same for every call about this attachment, so that it is found without state. */
+export function hostDeviceName(networkName: string, { containerId, interfaceName }: Attachment): string {
+  const digest = createHash("sha256").update(`${networkName}\n${containerId}\n${interfaceName}`);
+  return `veth${digest.digest("hex").slice(0, 11)}`;
+}
+
+/**
+ * Makes the pair `name` – `peerName`, its far end in `netns`, its near end a port of the bridge, up.
+ * Throws CniError 100 when either name is in use.
+ */
+export function createPair(
+  host: NetlinkConnection,
+  bridge: Link,
+  names: { readonly host: string; readonly container: string },
+  far: { readonly netns: NetnsHandle; readonly mac: Mac | null },
+  options: BridgeOptions,
+): Link {
+  const size = options.mtuBytes > 0 ? { mtuBytes: options.mtuBytes } : {};
+  const mac = far.mac === null ? {} : { mac: far.mac };
+  const peer = { name: names.container, netnsFd: far.netns.fd, ...size, ...mac };
+  try {
+    host.request(encodeNewLink({ name: names.host, ...size, info: { kind: "veth", peer } }));
+  } catch (cause) {
+    if (!isErrno(cause, "EEXIST")) throw cause;
+    const culprit = findLink(host, names.host) === null ? `${names.container} in the container` : names.host;
+    throw new CniError(
+      CNI_CODES.attachFailed,
+      `interface ${culprit} exists already; call DEL first or choose another name`,
+      "",
+      { cause },
+    );
+  }
+  const pair = getLink(host, names.host);
+  host.request(encodeSetLink(pair.index, { masterIndex: bridge.index, isUp: true }));
+  const { hairpinMode: hairpin, portIsolation: isolated } = options;
+  if (hairpin || isolated) host.request(encodeSetBridgePort(pair.index, { hairpin, isolated }));
+  return { ...pair, masterIndex: bridge.index };
+}

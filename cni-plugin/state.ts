@@ -1,0 +1,96 @@
+/**
+ * What ADD was told to do, kept for DEL: one file per attachment in `dataDir`, holding the configuration of the
+ * delegate. DEL undoes what ADD did even when the network's configuration or the host's subnet changed since.
+ *
+ * Files are named `network:container:interface`, because none of the three may contain a colon. flannel names its
+ * files after the container alone; those are read as well, so that a host can change over with containers running.
+ */
+
+import { readdirSync, rmSync } from "node:fs";
+import path from "node:path";
+import { isJsonObject, type JsonObject } from "../ipam/json.ts";
+import { hasCode, makeFolder, readIfPresent, writeAtomically } from "./files.ts";
+import type { Attachment } from "./ipam/reservations.ts";
+
+/** Begins the names of files that are being written; no attachment's name begins so. */
+const TEMPORARY = ":new:";
+
+export class AttachmentStates {
+  readonly #dir: string;
+  readonly #network: string;
+
+  constructor(dir: string, networkName: string) {
+    this.#dir = dir;
+    this.#network = networkName;
+  }
+
+  /** Records an attachment before anything is made for it. Throws what the file system throws. */
+  write(attachment: Attachment, delegate: JsonObject): void {
+    makeFolder(this.#dir, 0o700);
+    const name = this.#nameOf(attachment);
+    const temporary = path.join(this.#dir, TEMPORARY + name);
+    writeAtomically(path.join(this.#dir, name), temporary, JSON.stringify(delegate), 0o600);
+  }
+
+  /** The delegate's configuration as ADD used it; null when there is no record or it is damaged. */
+  read(attachment: Attachment): JsonObject | null {
+    const own = parseObject(readIfPresent(path.join(this.#dir, this.#nameOf(attachment))));
+    return own ?? this.#readFlannels(attachment.containerId);
+  }
+
+  /** Forgets an attachment; forgetting an unknown one is a success. */
+  remove(attachment: Attachment): void {
+    const name = this.#nameOf(attachment);
+    for (const file of [name, TEMPORARY + name]) rmSync(path.join(this.#dir, file), { force: true });
+    if (this.#readFlannels(attachment.containerId) !== null) {
+      rmSync(path.join(this.#dir, attachment.containerId), { force: true });
+    }
+  }
+
+  /** Every attachment of this network that has a record, finished or not. flannel's name no interface. */
+  list(): readonly Attachment[] {
+    const found = new Map<string, Attachment>();
+    for (const file of this.#fileNames()) {
+      const name = file.startsWith(TEMPORARY) ? file.slice(TEMPORARY.length) : file;
+      const attachment = this.#attachmentOf(name);
+      if (attachment !== null) found.set(this.#nameOf(attachment), attachment);
+    }
+    return [...found.values()];
+  }
+
+  #attachmentOf(name: string): Attachment | null {
+    const [network, containerId = "", interfaceName] = name.split(":");
+    if (interfaceName !== undefined) return network === this.#network ? { containerId, interfaceName } : null;
+    return this.#readFlannels(name) === null ? null : { containerId: name, interfaceName: "" };
+  }
+
+  #nameOf({ containerId, interfaceName }: Attachment): string {
+    return `${this.#network}:${containerId}:${interfaceName}`;
+  }
+
+  #readFlannels(containerId: string): JsonObject | null {
+    const delegate = parseObject(readIfPresent(path.join(this.#dir, containerId)));
+    return delegate?.name === this.#network ? delegate : null;
+  }
+
+  #fileNames(): readonly string[] {
+    try {
+      return readdirSync(this.#dir);
+    } catch (error) {
+      if (hasCode(error, "ENOENT")) return [];
+      throw error;
+    }
+  }
+}
+
+/** A power loss may leave less than the whole text: that counts as no record. */
+function parseObject(text: string | null): JsonObject | null {
+  if (text === null) return null;
+  try {
+    const value: unknown = JSON.parse(text);
+    return isJsonObject(value) ? value : null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}

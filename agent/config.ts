@@ -40,11 +40,16 @@ export type StoreSettings =
   | {
       readonly kind: "consul";
       readonly prefix: string;
-      readonly address: string;
+      readonly addresses: readonly string[];
       readonly tls: TlsFiles;
+      readonly useTls: boolean;
+      readonly verifyTls: boolean;
+      readonly tlsServerName: string;
       readonly token: string;
       readonly tokenFile: string;
+      readonly httpAuth: string;
       readonly datacenter: string;
+      readonly nodeName: string;
     }
   | { readonly kind: "file"; readonly prefix: string; readonly directory: string };
 
@@ -199,15 +204,20 @@ function storeSettings(values: FlagValues): StoreSettings {
       return {
         kind: "consul",
         prefix: values["consul-prefix"],
-        address: values["consul-address"],
+        addresses: values["consul-address"],
         tls: {
           caFile: values["consul-cafile"],
           certFile: values["consul-certfile"],
           keyFile: values["consul-keyfile"],
         },
+        useTls: values["consul-ssl"],
+        verifyTls: values["consul-ssl-verify"],
+        tlsServerName: values["consul-tls-server-name"],
         token: values["consul-token"],
         tokenFile: values["consul-token-file"],
+        httpAuth: values["consul-http-auth"],
         datacenter: values["consul-datacenter"],
+        nodeName: values["consul-node"],
       };
     case "file":
       return { kind: "file", prefix: values["etcd-prefix"], directory: store.directory };

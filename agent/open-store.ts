@@ -22,8 +22,8 @@ function storeOptionsOf(settings: StoreSettings): StoreOptions {
       return { store: "etcd", etcd: { endpoints, username, password, ...tls } };
     }
     case "consul": {
-      const { address, token, tokenFile, datacenter, tls } = settings;
-      return { store: "consul", consul: { address, token, tokenFile, datacenter, ...tls } };
+      const { kind, prefix: _, tls, ...consul } = settings;
+      return { store: kind, consul: { ...consul, ...tls } };
     }
   }
 }

@@ -228,7 +228,7 @@ export class EmbeddedStore implements SubnetStore {
   /** What a watcher that saw `before` must hear; a revision that went back is a gap. */
   #difference(before: KvState, after: KvState): StoreMessage | null {
     if (after.revision < before.revision) return { type: "list", ...this.#listing(after) };
-    const changes = changedKeys(before, after).flatMap((key) => this.#change(key, after));
+    const changes = changedKeys(before.items, after.items).flatMap((key) => this.#change(key, after));
     return changes.length === 0 ? null : { type: "changes", revision: after.revision, changes };
   }
 

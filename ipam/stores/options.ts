@@ -23,12 +23,17 @@ export interface EtcdOptions extends TlsFiles {
 }
 
 export interface ConsulOptions extends TlsFiles {
-  /** `host:port`, `http://…`, `https://…` or `unix:///…`. */
-  readonly address: string;
+  /** Servers or agents, one asked at a time: `host:port`, `http://…`, `https://…` or `unix:///…`; blanks are ignored. */
+  readonly addresses: readonly string[];
   readonly token?: string | undefined;
-  /** Read again whenever it changes; wins over `token`. */
+  /** Read again before each call; wins over `token`. */
   readonly tokenFile?: string | undefined;
+  /** Empty means that of the server that answers. */
   readonly datacenter?: string | undefined;
+  /** `user:password` for a proxy that asks for HTTP basic authentication (CONSUL_HTTP_AUTH). */
+  readonly httpAuth?: string | undefined;
+  /** TLS also for addresses that do not say https (CONSUL_HTTP_SSL). Default false. */
+  readonly useTls?: boolean | undefined;
   /** Name that the server's certificate must carry instead of the address's host. */
   readonly tlsServerName?: string | undefined;
   /** False skips verification of the server's certificate (CONSUL_HTTP_SSL_VERIFY=false). Default true. */

@@ -4,12 +4,15 @@
  * Client libraries are imported only when their store is chosen.
  */
 
-import { ConfigError, UnsupportedError } from "../errors.ts";
+import { ConfigError } from "../errors.ts";
 import type { StoreConnection } from "../store.ts";
-import type { EtcdOptions, StoreEnvironment, StoreOptions } from "./options.ts";
+import type { ConsulOptions, EtcdOptions, StoreEnvironment, StoreOptions } from "./options.ts";
 
 /** flanneld's own default. */
 const DEFAULT_ETCD: EtcdOptions = { endpoints: ["http://127.0.0.1:4001", "http://127.0.0.1:2379"] };
+
+/** Consul's own default. */
+const DEFAULT_CONSUL: ConsulOptions = { addresses: ["127.0.0.1:8500"] };
 
 type Opener = (
   argument: string,
@@ -22,9 +25,8 @@ const STORES: Readonly<Record<string, Opener>> = {
     (await import("./etcd.ts")).openEtcdStore(options.etcd ?? DEFAULT_ETCD, environment),
   file: async (directory, _options, environment) =>
     (await import("./file.ts")).openFileStore(directory, environment),
-  consul: async () => {
-    throw new UnsupportedError("--store consul is not in this version: use etcd or file:DIR");
-  },
+  consul: async (_argument, options, environment) =>
+    (await import("./consul.ts")).openConsulStore(options.consul ?? DEFAULT_CONSUL, environment),
 };
 
 /** Opens the store that `options.store` names. ConfigError for an unknown name or unusable options. */

@@ -73,7 +73,7 @@ describe("where a setting comes from", () => {
   it("Consul's usual variables are read after our own", async () => {
     const environment = { CONSUL_HTTP_ADDR: "10.0.0.1:8500", CONSUL_HTTP_TOKEN: "theirs" };
     const config = await configOf(["--store=consul"], { ...environment, TULLED_CONSUL_TOKEN: "ours" });
-    expect(config.store).toMatchObject({ kind: "consul", address: "10.0.0.1:8500", token: "ours" });
+    expect(config.store).toMatchObject({ kind: "consul", addresses: ["10.0.0.1:8500"], token: "ours" });
   });
 
   it("a file may be JSON and may hold lists", async () => {

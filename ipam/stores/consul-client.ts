@@ -1,0 +1,243 @@
+/**
+ * Calls to Consul: one server at a time, the next one when it fails, a deadline on each.
+ *
+ * Requests are made by the client library; this file adds what it lacks: several servers, a token and certificates
+ * that change, cancellation by signal, and errors that say what to do. Knows no keys.
+ */
+
+import { EventEmitter } from "node:events";
+import { readFile } from "node:fs/promises";
+import { Agent as HttpAgent, type IncomingMessage } from "node:http";
+import { Agent as HttpsAgent } from "node:https";
+import Consul from "consul";
+import { errorMessage, StoreError } from "../errors.ts";
+import { type ConsulEndpoint, parseConsulEndpoints } from "./consul-endpoints.ts";
+import { type ConsulOperation, consulError, isServerFailure, responseOf } from "./consul-errors.ts";
+import type { ConsulOptions, StoreEnvironment } from "./options.ts";
+import { readTlsFiles, type TlsMaterial } from "./tls-files.ts";
+
+/** An attempt at one server; a list of 5,000 leases takes a fiftieth of it. */
+const CALL_DEADLINE_MS = 5_000;
+
+/** Certificate files are looked at again at most this often, and at each new connection. */
+const TLS_RECHECK_MS = 10_000;
+
+/** Idle connections are checked by TCP, so that firewalls between keep them (tcp(7), TCP_KEEPIDLE). */
+const TCP_KEEP_ALIVE_MS = 15_000;
+
+/** What every request carries; spread it into the library's options. */
+export interface CommonOptions {
+  readonly ctx: EventEmitter;
+  readonly timeout: number;
+  readonly token?: string;
+  readonly dc?: string;
+}
+
+export interface ConsulCall extends ConsulOperation {
+  /** True when twice is once: such a call is made again at another server even if the first may have seen it. */
+  readonly isRepeatable: boolean;
+  readonly deadlineMs?: number;
+  /** HTTP statuses outside 2xx that are an answer here, not a failure. */
+  readonly answers?: readonly number[];
+  /** Makes the request with the library. */
+  readonly send: (consul: Consul, common: CommonOptions) => Promise<unknown>;
+}
+
+export interface ConsulReply {
+  /** The server that answered. */
+  readonly url: string;
+  readonly status: number;
+  /** X-Consul-Index, null when the answer has none. */
+  readonly index: bigint | null;
+  readonly body: unknown;
+}
+
+const WHO_LEADS: ConsulCall = {
+  name: "status.leader",
+  right: "none",
+  isRepeatable: true,
+  send: (consul, common) => consul.status.leader(common),
+};
+
+interface Connection {
+  readonly endpoint: ConsulEndpoint;
+  readonly consul: Consul;
+  readonly agent: HttpAgent;
+  readonly tls: TlsMaterial | null;
+}
+
+export class ConsulClient {
+  readonly endpoints: readonly ConsulEndpoint[];
+  readonly #options: ConsulOptions;
+  readonly #environment: StoreEnvironment;
+  #connection: Connection | null = null;
+  #index = 0;
+  #tlsCheckedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: ConsulOptions, environment: StoreEnvironment) {
+    this.#options = options;
+    this.#environment = environment;
+    this.endpoints = parseConsulEndpoints(options);
+  }
+
+  /** The endpoints as text, for logs and errors. */
+  get description(): string {
+    return this.endpoints.map((endpoint) => endpoint.url).join(",");
+  }
+
+  /** Makes one call, at another server when one fails; a write moves on only if it was never sent. */
+  async call(call: ConsulCall, signal: AbortSignal): Promise<ConsulReply> {
+    let failure: unknown;
+    for (let attempt = 0; attempt < this.endpoints.length; attempt += 1) {
+      signal.throwIfAborted();
+      const connection = await this.#connect();
+      try {
+        return await this.#send(connection, call, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        failure = error;
+        if (!isServerFailure(error)) break;
+        this.#leave(connection);
+        if (!call.isRepeatable && error instanceof StoreError && error.details.outcomeUnknown) break;
+      }
+    }
+    throw failure;
+  }
+
+  /** Asks the current server who leads: it must answer soon, and know. StoreError otherwise, and moves on then. */
+  async checkServer(deadlineMs: number, signal: AbortSignal): Promise<void> {
+    const connection = await this.#connect();
+    try {
+      const { body } = await this.#send(connection, { ...WHO_LEADS, deadlineMs }, signal);
+      if (body === "") throw noLeader(connection.endpoint.url);
+    } catch (error) {
+      if (!signal.aborted) this.#leave(connection);
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.#drop();
+  }
+
+  async #send(connection: Connection, call: ConsulCall, signal: AbortSignal): Promise<ConsulReply> {
+    const ctx = Object.assign(new EventEmitter(), { includeResponse: true });
+    const cancel = () => ctx.emit("cancel");
+    const token = await this.#token();
+    const common = {
+      ctx,
+      timeout: call.deadlineMs ?? CALL_DEADLINE_MS,
+      ...(token ? { token } : {}),
+      ...(this.#options.datacenter ? { dc: this.#options.datacenter } : {}),
+    };
+    const { url } = connection.endpoint;
+    signal.throwIfAborted();
+    signal.addEventListener("abort", cancel, { once: true });
+    try {
+      return replyOf(url, await call.send(connection.consul, common));
+    } catch (error) {
+      signal.throwIfAborted();
+      const response = responseOf(error);
+      if (response && call.answers?.includes(response.statusCode))
+        return replyOf(url, [response, response.body]);
+      throw consulError(url, call, error);
+    } finally {
+      signal.removeEventListener("abort", cancel);
+    }
+  }
+
+  async #token(): Promise<string | undefined> {
+    const { token, tokenFile } = this.#options;
+    if (!tokenFile) return token;
+    try {
+      return (await readFile(tokenFile, "utf8")).trim();
+    } catch (error) {
+      throw new StoreError(
+        `consul-token-file ${tokenFile} cannot be read (${errorMessage(error)}): correct the path or its permissions`,
+        {
+          code: "TULLE_STORE_AUTH",
+          retryable: true,
+          details: { path: tokenFile, outcomeUnknown: false },
+          cause: error,
+        },
+      );
+    }
+  }
+
+  async #connect(): Promise<Connection> {
+    await this.#dropIfCertificatesChanged();
+    if (this.#connection) return this.#connection;
+    const endpoint = this.endpoints[this.#index];
+    if (!endpoint) throw new StoreError("consul: no endpoint");
+    const tls = endpoint.isTls ? await readTlsFiles(this.#options, this.#environment.dateMs()) : null;
+    this.#connection ??= openConnection(endpoint, tls, this.#options);
+    return this.#connection;
+  }
+
+  async #dropIfCertificatesChanged(): Promise<void> {
+    const nowMs = this.#environment.clock.monotonicMs();
+    const tls = this.#connection?.tls;
+    if (!tls || nowMs - this.#tlsCheckedMs < TLS_RECHECK_MS) return;
+    this.#tlsCheckedMs = nowMs;
+    const files = await readTlsFiles(this.#options, this.#environment.dateMs());
+    if (files.fingerprint !== tls.fingerprint) this.#drop();
+  }
+
+  /** The next call dials the next server; does nothing when another call has left this one already. */
+  #leave(connection: Connection): void {
+    if (this.#connection !== connection) return;
+    this.#drop();
+    this.#index = (this.#index + 1) % this.endpoints.length;
+  }
+
+  #drop(): void {
+    this.#connection?.agent.destroy();
+    this.#connection = null;
+  }
+}
+
+function openConnection(
+  endpoint: ConsulEndpoint,
+  tls: TlsMaterial | null,
+  options: ConsulOptions,
+): Connection {
+  const shared = {
+    keepAlive: true,
+    keepAliveMsecs: TCP_KEEP_ALIVE_MS,
+    ...(endpoint.socketPath === null ? { host: endpoint.host ?? "" } : { socketPath: endpoint.socketPath }),
+  };
+  const agent = tls
+    ? new HttpsAgent({
+        ...shared,
+        ...(tls.ca ? { ca: tls.ca } : {}),
+        ...(tls.cert && tls.key ? { cert: tls.cert, key: tls.key } : {}),
+        ...(options.tlsServerName ? { servername: options.tlsServerName } : {}),
+        rejectUnauthorized: options.verifyTls ?? true,
+      })
+    : new HttpAgent(shared);
+  const headers = options.httpAuth
+    ? { authorization: `Basic ${Buffer.from(options.httpAuth).toString("base64")}` }
+    : {};
+  const consul = new Consul({
+    host: endpoint.host?.includes(":") ? `[${endpoint.host}]` : (endpoint.host ?? "localhost"),
+    port: endpoint.port || 80,
+    secure: endpoint.isTls,
+    agent,
+    ...{ headers },
+  });
+  return { endpoint, consul, agent, tls };
+}
+
+/** With `includeResponse` the library answers the response and what it made of its body. */
+function replyOf(url: string, result: unknown): ConsulReply {
+  const [response, body] = result as [IncomingMessage, unknown];
+  const text = String(response.headers["x-consul-index"]);
+  return { url, status: response.statusCode ?? 0, index: /^\d+$/.test(text) ? BigInt(text) : null, body };
+}
+
+function noLeader(url: string): StoreError {
+  return new StoreError(
+    `consul status.leader at ${url}: it knows no leader: check that most servers run and reach each other`,
+    { code: "TULLE_STORE_UNREACHABLE", retryable: true },
+  );
+}

@@ -1,0 +1,220 @@
+/**
+ * Consul's keys under one network's prefix: listings, blocking reads, and writes that compare first.
+ *
+ * A transaction carries the comparison and the write together, for Consul refuses a PUT that compares and locks.
+ * Knows nothing of sessions but their id.
+ */
+
+import { StoreError } from "../errors.ts";
+import type { StoreEntry } from "../store.ts";
+import type { ConsulClient, ConsulReply } from "./consul-client.ts";
+import { type ConsulOperation, noConsul, permissionDenied } from "./consul-errors.ts";
+import type { Layout } from "./layout.ts";
+
+/** How a read waits, and whom it asks; absent: the leader, at once. */
+export interface Blocking {
+  /** Answer when the index is higher than this, from any server's own copy. */
+  readonly index: bigint;
+  readonly waitSeconds: number;
+}
+
+export interface FolderReply {
+  /** X-Consul-Index: where the next blocking read waits. */
+  readonly index: bigint;
+  readonly entries: readonly StoreEntry[];
+}
+
+export interface KeyReply {
+  readonly index: bigint;
+  readonly entry: StoreEntry | null;
+}
+
+/** What a write compares: the key's revision, or that it does not exist. */
+export type Expected = { readonly revision: bigint } | null;
+
+/** How a write leaves the key's lock: as it is, in one session, or in none. */
+export type LockChange = "keep" | { readonly from: string | null; readonly to: string | null };
+
+/** Answers of blocking reads come up to a sixteenth later than asked for; the rest is for the transfer. */
+const BLOCKING_SLACK_MS = 10_000;
+
+/** A key as Consul answers it, its value decoded by the library. */
+interface KvItem {
+  readonly Key: string;
+  readonly Value?: string | null;
+  readonly CreateIndex: number;
+  readonly ModifyIndex: number;
+  readonly Session?: string;
+}
+
+interface KvOperation {
+  readonly Verb: "check-not-exists" | "check-index" | "set" | "lock" | "unlock";
+  readonly Key: string;
+  readonly Index?: number;
+  readonly Value?: string;
+  readonly Session?: string;
+}
+
+interface TransactionBody {
+  readonly Results?: readonly { readonly KV: KvItem }[] | null;
+  readonly Errors?: readonly { readonly OpIndex: number; readonly What: string }[] | null;
+}
+
+export class ConsulKv {
+  readonly #client: ConsulClient;
+  readonly #readRight: string;
+  readonly #writeRight: string;
+
+  constructor(client: ConsulClient, layout: Layout) {
+    const prefix = layout.subnets.slice(0, -"subnets/".length);
+    this.#client = client;
+    this.#readRight = `key_prefix "${prefix}" { policy = "read" }`;
+    this.#writeRight = `key_prefix "${prefix}" { policy = "write" }`;
+  }
+
+  /** All keys that begin with `folder`; names are relative to `base`. */
+  async readFolder(
+    folder: string,
+    base: string,
+    blocking: Blocking | null,
+    signal: AbortSignal,
+  ): Promise<FolderReply> {
+    const { index, items } = await this.#read({ key: folder, recurse: true }, blocking, signal);
+    // Keys that the token may not read are left out of a listing without a word; of a single key Consul says so.
+    if (items.length === 0) await this.#read({ key: folder, recurse: false }, null, signal);
+    return { index, entries: items.map((item) => entryOf(item, base, item.Value ?? "")) };
+  }
+
+  /** One key. */
+  async readKey(
+    key: string,
+    base: string,
+    blocking: Blocking | null,
+    signal: AbortSignal,
+  ): Promise<KeyReply> {
+    const { index, items } = await this.#read({ key, recurse: false }, blocking, signal);
+    const item = items[0];
+    return { index, entry: item ? entryOf(item, base, item.Value ?? "") : null };
+  }
+
+  /** Writes if the key is as expected; null otherwise. */
+  async write(
+    base: string,
+    name: string,
+    value: string,
+    expected: Expected,
+    lock: LockChange,
+    signal: AbortSignal,
+  ): Promise<StoreEntry | null> {
+    const Key = base + name;
+    const operations = [
+      checkOf(Key, expected),
+      ...writesOf(Key, Buffer.from(value).toString("base64"), lock),
+    ];
+    const reply = await this.#client.call(
+      {
+        ...this.#writeOperation("txn"),
+        isRepeatable: false,
+        answers: [409],
+        send: (consul, common) =>
+          // The library's types spell these names in lower case, which Consul would not understand.
+          consul.transaction.create(operations.map((KV) => ({ KV })) as never, common as never),
+      },
+      signal,
+    );
+    const item = this.#writtenItem(reply);
+    return item && entryOf(item, base, value);
+  }
+
+  /** Deletes the key if it is at `revision`; true also when it is absent. */
+  async delete(key: string, revision: bigint, signal: AbortSignal): Promise<boolean> {
+    const reply = await this.#client.call(
+      {
+        ...this.#writeOperation("kv.delete"),
+        isRepeatable: true,
+        send: (consul, common) => consul.kv.del({ key, cas: Number(revision), ...common }),
+      },
+      signal,
+    );
+    return reply.body === true;
+  }
+
+  async #read(
+    what: { readonly key: string; readonly recurse: boolean },
+    blocking: Blocking | null,
+    signal: AbortSignal,
+  ): Promise<{ readonly index: bigint; readonly items: readonly KvItem[] }> {
+    const operation: ConsulOperation = { name: "kv.get", right: this.#readRight };
+    const query = blocking
+      ? { stale: true, index: String(blocking.index), wait: `${blocking.waitSeconds}s` }
+      : {};
+    const waitMs = (blocking?.waitSeconds ?? 0) * 1000;
+    const reply = await this.#client.call(
+      {
+        ...operation,
+        isRepeatable: true,
+        ...(blocking ? { deadlineMs: (waitMs * 17) / 16 + BLOCKING_SLACK_MS } : {}),
+        send: (consul, common) => consul.kv.get({ ...what, ...query, ...common }),
+      },
+      signal,
+    );
+    if (reply.index === null) throw noConsul(reply.url, operation, "the answer has no X-Consul-Index");
+    const items = reply.body === undefined ? [] : [reply.body].flat();
+    if (!items.every(isKvItem)) throw noConsul(reply.url, operation, "the answer holds no keys");
+    return { index: reply.index, items };
+  }
+
+  /** The item that the last operation wrote; null when the comparison, always the first operation, failed. */
+  #writtenItem(reply: ConsulReply): KvItem | null {
+    const operation = this.#writeOperation("txn");
+    const body = typeof reply.body === "object" && reply.body !== null ? (reply.body as TransactionBody) : {};
+    const item = body.Results?.at(-1)?.KV;
+    if (isKvItem(item)) return item;
+    const error = body.Errors?.[0];
+    if (!error) throw noConsul(reply.url, operation, "the answer is no transaction's");
+    if (/Permission denied/i.test(error.What)) throw permissionDenied(reply.url, operation, error.What);
+    if (error.OpIndex === 0) return null;
+    throw new StoreError(`consul txn at ${reply.url} was refused: ${error.What}: it is tried again`, {
+      retryable: true,
+      details: { url: reply.url, outcomeUnknown: false },
+    });
+  }
+
+  #writeOperation(name: string): ConsulOperation {
+    return { name, right: this.#writeRight };
+  }
+}
+
+function checkOf(Key: string, expected: Expected): KvOperation {
+  return expected
+    ? { Verb: "check-index", Key, Index: Number(expected.revision) }
+    : { Verb: "check-not-exists", Key };
+}
+
+/** A plain `set` leaves the lock as it is; a lock goes to another session through `unlock`, in one transaction. */
+function writesOf(Key: string, Value: string, lock: LockChange): readonly KvOperation[] {
+  if (lock === "keep") return [{ Verb: "set", Key, Value }];
+  const unlock: KvOperation[] = lock.from ? [{ Verb: "unlock", Key, Value, Session: lock.from }] : [];
+  return [...unlock, lock.to ? { Verb: "lock", Key, Value, Session: lock.to } : { Verb: "set", Key, Value }];
+}
+
+function entryOf(item: KvItem, base: string, value: string): StoreEntry {
+  return {
+    key: item.Key.slice(base.length),
+    value,
+    revision: BigInt(item.ModifyIndex),
+    createRevision: BigInt(item.CreateIndex),
+    storeLeaseId: item.Session || null,
+  };
+}
+
+function isKvItem(item: unknown): item is KvItem {
+  return (
+    typeof item === "object" &&
+    item !== null &&
+    "Key" in item &&
+    typeof item.Key === "string" &&
+    "ModifyIndex" in item &&
+    typeof item.ModifyIndex === "number"
+  );
+}

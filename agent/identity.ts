@@ -9,7 +9,6 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { CodecError, ConfigError, errorMessage } from "../ipam/errors.ts";
-import type { Family } from "../ipam/ip.ts";
 import { isJsonObject } from "../ipam/json.ts";
 import { errorFields, type Logger } from "../ipam/log.ts";
 import { localMacFromSeed, type Mac, parseMac } from "../ipam/mac.ts";
@@ -21,7 +20,7 @@ export interface IdentityRecord {
   readonly nodeId: string;
   /** Hardware address of the interface that carried the tunnel last; null before the first start. */
   readonly interfaceMac: Mac | null;
-  /** By `<vni>/<family>`. */
+  /** By name of the device. */
   readonly vtepMacs: Readonly<Record<string, Mac>>;
 }
 
@@ -81,15 +80,14 @@ export class Identity {
   }
 
   /** The tunnel device's hardware address: the recorded one, else one that follows from the node id. */
-  vtepMac(vni: number, family: Family): Mac {
-    return this.#record.vtepMacs[vtepKey(vni, family)] ?? derivedMac(this.nodeId, vni, family);
+  vtepMac(device: string): Mac {
+    return this.#record.vtepMacs[device] ?? derivedMac(this.nodeId, device);
   }
 
   /** Records the hardware address of a device that is in use, made by us or adopted. */
-  async setVtepMac(vni: number, family: Family, mac: Mac): Promise<void> {
-    const key = vtepKey(vni, family);
-    if (this.#record.vtepMacs[key] === mac) return;
-    await this.#replace({ ...this.#record, vtepMacs: { ...this.#record.vtepMacs, [key]: mac } });
+  async setVtepMac(device: string, mac: Mac): Promise<void> {
+    if (this.#record.vtepMacs[device] === mac) return;
+    await this.#replace({ ...this.#record, vtepMacs: { ...this.#record.vtepMacs, [device]: mac } });
   }
 
   /** Becomes another host: the state came with a copy of some other host's disk. */
@@ -165,12 +163,8 @@ function newRecord({ randomBytes }: IdentityOptions): IdentityRecord {
   return { nodeId, interfaceMac: null, vtepMacs: {} };
 }
 
-function derivedMac(nodeId: string, vni: number, family: Family): Mac {
-  return localMacFromSeed(createHash("sha256").update(`${nodeId} vtep ${vni} ${family}`).digest());
-}
-
-function vtepKey(vni: number, family: Family): string {
-  return `${vni}/${family}`;
+function derivedMac(nodeId: string, device: string): Mac {
+  return localMacFromSeed(createHash("sha256").update(`${nodeId} ${device}`).digest());
 }
 
 function nullIfAbsent(error: NodeJS.ErrnoException): null {

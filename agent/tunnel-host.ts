@@ -35,15 +35,14 @@ function onLinkPrefixes(host: HostSnapshot, interfaceIndex: number): readonly Pr
 export async function settleDeviceMacs(
   port: RtnetlinkPort,
   options: BackendOptions,
-  vni: number,
   devices: PerFamily<string>,
   identity: Identity,
 ): Promise<DeviceIdentity> {
   const macs = new Map<string, Mac>();
-  for (const [family, device] of entriesOf(devices)) {
-    const mac = existingMac(port, options, device) ?? identity.vtepMac(vni, family);
+  for (const [, device] of entriesOf(devices)) {
+    const mac = existingMac(port, options, device) ?? identity.vtepMac(device);
     macs.set(device, mac);
-    await identity.setVtepMac(vni, family, mac);
+    await identity.setVtepMac(device, mac);
   }
   return {
     macFor(device) {

@@ -55,13 +55,14 @@ export class Planner {
    * replaces: hand each on before asking for the next.
    */
   plan({ own, peers, changed }: PlannerInput): Plan {
+    const isFirst = this.#own === null;
     const isNewForm = this.#chooseRouteForm(peers.size);
     const isNewBase = own !== this.#own;
     if (isNewBase) {
       this.#own = own;
       this.#groups.set(BASE_GROUP, [...this.#backend.planBase(own), ...this.#extra]);
     }
-    if (changed === undefined || isNewForm) {
+    if (changed === undefined || isNewForm || isFirst) {
       for (const key of this.#leases.keys()) if (!peers.has(key)) this.#planPeer(key, undefined);
       for (const [key, lease] of peers) this.#planPeer(key, lease);
       return { groups: this.#groups };

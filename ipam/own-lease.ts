@@ -101,6 +101,7 @@ export class OwnLease {
 
   /** Tells the other hosts other facts about this one, under the same subnet. */
   publish(attrs: LeaseAttrs): void {
+    if (formatLeaseValue(attrs) === this.#value) return;
     this.#attrs = attrs;
     this.#written.add(this.#value);
     this.#isPublished = false;

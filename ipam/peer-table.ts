@@ -83,6 +83,16 @@ export class PeerTable {
     this.#judgeAll();
   }
 
+  /** The newest valid configuration in the store; null before there is one. */
+  get config(): NetworkConfig | null {
+    return this.#config;
+  }
+
+  /** How many vanished peers are kept for the hold-down. */
+  get heldCount(): number {
+    return this.#departures.heldCount;
+  }
+
   /** Why the newest configuration in the store is not valid; null when it is. */
   get configProblem(): string | null {
     return this.#configProblem;
@@ -142,13 +152,14 @@ export class PeerTable {
       config: this.#config,
       own: this.#ownKey === null ? null : (this.#leases.get(this.#ownKey) ?? null),
       peers: new Map(this.peers),
-      refused: this.#refused(),
+      refused: this.refused(),
       held: new Set(this.#departures.held),
     };
     return this.#snapshot;
   }
 
-  #refused(): Map<LeaseKey, RefusedLease> {
+  /** Leases in the store that are not used, with the reason. */
+  refused(): ReadonlyMap<LeaseKey, RefusedLease> {
     const refused = new Map<LeaseKey, RefusedLease>();
     for (const [key, reason] of [...this.#admission.refused, ...this.#damaged])
       refused.set(key, { key, reason });

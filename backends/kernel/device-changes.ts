@@ -59,7 +59,8 @@ export class DeviceChanges {
   }
 
   #update(link: LinkObject, actual: KernelObject): void {
-    if (actual.kind === "link") this.#connection.request(encodeUpdateLink(link, actual, this.#devices));
+    if (actual.kind !== "link") return;
+    for (const request of encodeUpdateLink(link, actual, this.#devices)) this.#connection.request(request);
   }
 
   /** On a worker thread: the kernel waits for all processors (about 18 ms) before a device is gone. */

@@ -109,12 +109,20 @@ export function encodeRenameLink(index: number, name: string): Uint8Array {
   return encodeSetLink(index, { name });
 }
 
-/** Sets everything that an existing device lets change: the tunnel's entries stay, and packets flow on. */
-export function encodeUpdateLink(link: LinkObject, actual: LinkObject, devices: DeviceTable): Uint8Array {
+/**
+ * Sets everything that an existing device lets change: the tunnel's entries stay, and packets flow on. Tunnel and
+ * link are two requests, because the kernel takes no MTU beside a change of the tunnel (vxlan_nl2conf).
+ */
+export function encodeUpdateLink(
+  link: LinkObject,
+  actual: LinkObject,
+  devices: DeviceTable,
+): readonly Uint8Array[] {
   const index = requireIndex(link.name, link, devices);
   const { vxlan } = link;
+  const changes = encodeSetLink(index, changesOf(link));
   // Old kernels refuse some attributes of the tunnel even when they stay the same.
-  if (vxlan === undefined || isSameTunnel(vxlan, actual.vxlan)) return encodeSetLink(index, changesOf(link));
+  if (vxlan === undefined || isSameTunnel(vxlan, actual.vxlan)) return [changes];
   const { vni, learning, local } = vxlan;
   const parentIndex = requireIndex(vxlan.parent, link, devices);
   const info: VxlanChanges = {
@@ -124,7 +132,7 @@ export function encodeUpdateLink(link: LinkObject, actual: LinkObject, devices: 
     parentIndex,
     ...(local === null ? {} : { local }),
   };
-  return encodeSetLink(index, { ...changesOf(link), info });
+  return [encodeSetLink(index, { info }), changes];
 }
 
 function changesOf(link: LinkObject): {

@@ -5,8 +5,11 @@
  * daemons in different namespaces never meet, and the kernel drops the lock with its holder, however it dies.
  */
 
+import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { TulleError } from "../ipam/errors.ts";
+
+const LOCK_FOLDER = "tulle/";
 
 export interface InstanceLock {
   release(): Promise<void>;
@@ -19,11 +22,22 @@ export function lockInstance(device: string): Promise<InstanceLock> {
     server.once("error", (error: NodeJS.ErrnoException) => {
       reject(error.code === "EADDRINUSE" ? alreadyRunning(device) : error);
     });
-    server.listen(`\0tulle/${device}`, () => {
+    server.listen(`\0${LOCK_FOLDER}${device}`, () => {
       server.unref();
       resolve({ release: () => close(server) });
     });
   });
+}
+
+/**
+ * The devices for which somebody in this network namespace holds the lock (proc_net_unix(5), where `@` stands for
+ * the zero bytes of an abstract name: one in front, and as many behind as libuv pads it with).
+ */
+export function runningInstances(table: string = readFileSync("/proc/net/unix", "utf8")): readonly string[] {
+  const devices = [...table.matchAll(/ @(\S+)$/gm)].flatMap(([, name = ""]) =>
+    name.startsWith(LOCK_FOLDER) ? [name.slice(LOCK_FOLDER.length).replace(/@+$/, "")] : [],
+  );
+  return [...new Set(devices)].sort();
 }
 
 function alreadyRunning(device: string): TulleError {

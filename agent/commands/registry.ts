@@ -50,6 +50,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./docker.ts")).docker,
   },
   {
+    name: "cleanup",
+    summary: "remove what tulled made on this host, and nothing else",
+    load: async () => (await import("./cleanup.ts")).cleanup,
+  },
+  {
     name: "version",
     summary: "print the version",
     load: async () => (await import("./version.ts")).version,

@@ -1,0 +1,123 @@
+/**
+ * Decides what `tulle cleanup` may remove from a host. Pure; the rules, which its help repeats:
+ *
+ *   device    a VXLAN device that state-dir's record knows by its hardware address, or that carries routes with
+ *             our protocol number; not one that carries routes as flanneld makes them, for then flanneld has it
+ *   route,    with our protocol number, on a device named like ours or to a destination inside the network that
+ *   nexthop   subnet.env names
+ *
+ * All else is left alone, and what might have been meant is named with the reason.
+ */
+
+import {
+  deviceOf,
+  type KernelObject,
+  type LinkObject,
+  type NexthopObject,
+  ROUTE_PROTOCOL,
+  type RouteObject,
+} from "../../backends/state/objects.ts";
+import { ownerOf } from "../../backends/state/ownership.ts";
+import { describe } from "../../backends/state/render.ts";
+import type { Prefix } from "../../ipam/ip.ts";
+import type { IdentityRecord } from "../identity.ts";
+
+export interface HostState {
+  /** Null when tulled never ran here with this state-dir. */
+  readonly identity: Pick<IdentityRecord, "nodeId" | "vtepMacs"> | null;
+  /** The network that subnet.env names; empty when there is no such file. */
+  readonly networks: readonly Prefix[];
+  /** Every VXLAN device, what is on it, and every route of the main table. */
+  readonly objects: readonly KernelObject[];
+  /** Process id of a flanneld in this network namespace. */
+  readonly flanneldPid: number | null;
+}
+
+export interface CleanupPlan {
+  /** Devices first to see, last to delete; what is on them goes with them. */
+  readonly links: readonly LinkObject[];
+  /** What does not lie on these devices. */
+  readonly others: readonly (RouteObject | NexthopObject)[];
+  /** Whether firewall rules and subnet.env are ours to remove: flanneld's have the same names. */
+  readonly ownsSharedNames: boolean;
+  /** One sentence each. */
+  readonly leftAlone: readonly string[];
+}
+
+const OUR_NAMES = /^flannel(-v6)?\.\d+$/;
+
+export function planCleanup(host: HostState): CleanupPlan {
+  const leftAlone: string[] = [];
+  const links: LinkObject[] = [];
+  for (const link of host.objects.filter((object) => object.kind === "link")) {
+    const obstacle = whyNotOurs(link, host);
+    if (obstacle === null) links.push(link);
+    else if (OUR_NAMES.test(link.name)) leftAlone.push(`${link.name}: ${obstacle}`);
+  }
+  const doomed = new Set(links.map(({ name }) => name));
+  const marked = host.objects.filter(isMarked).filter((object) => !doomed.has(object.device));
+  const others = marked.filter((object) => isOurs(object, host));
+  for (const object of marked) {
+    if (!others.includes(object)) {
+      leftAlone.push(
+        `${describe(object)}: outside the network that the subnet file names, so perhaps not ours`,
+      );
+    }
+  }
+  const ownsSharedNames = !flanneldIsHere(host) && (host.identity !== null || doomed.size > 0);
+  if (!ownsSharedNames) leftAlone.push(`firewall rules and the subnet file: ${whyNotShared(host)}`);
+  return { links, others, ownsSharedNames, leftAlone };
+}
+
+/** A line for a person: the device and how much goes with it. */
+export function describeDevice(link: LinkObject, objects: readonly KernelObject[]): string {
+  const counts = new Map<string, number>();
+  for (const object of objects) {
+    if (deviceOf(object) === link.name) counts.set(object.kind, (counts.get(object.kind) ?? 0) + 1);
+  }
+  const content = [...counts].map(([kind, count]) => `${kind} ${count}`).join(", ");
+  return content === "" ? describe(link) : `${describe(link)} (and on it: ${content})`;
+}
+
+/** Null when the device is ours. */
+function whyNotOurs(link: LinkObject, host: HostState): string | null {
+  const isRecorded = Object.values(host.identity?.vtepMacs ?? {}).some((mac) => mac === link.mac);
+  const routes = host.objects.filter((object) => object.kind === "route" && object.device === link.name);
+  if (!isRecorded && !routes.some(isMarked)) {
+    return "neither in state-dir's record nor with a route of ours, so another program made it";
+  }
+  if (routes.some((route) => isFlannelds(route, link.name))) {
+    return "it carries routes of flanneld, which has taken it over";
+  }
+  return host.flanneldPid === null ? null : `flanneld runs (process ${host.flanneldPid}) and may use it`;
+}
+
+function isMarked(object: KernelObject): object is RouteObject | NexthopObject {
+  return (object.kind === "route" || object.kind === "nexthop") && object.protocol === ROUTE_PROTOCOL;
+}
+
+function isOurs(object: RouteObject | NexthopObject, { networks }: HostState): boolean {
+  if (OUR_NAMES.test(object.device)) return true;
+  return object.kind === "route" && networks.some((network) => network.contains(object.destination));
+}
+
+function isFlannelds(object: KernelObject, device: string): boolean {
+  const scope = {
+    devices: new Set([device]),
+    sharedDevices: new Set<string>(),
+    networks: [],
+    sysctls: new Set<string>(),
+  };
+  return ownerOf(object, scope) === "adopted";
+}
+
+function flanneldIsHere({ flanneldPid, objects }: HostState): boolean {
+  if (flanneldPid !== null) return true;
+  return objects.some((object) => object.kind === "route" && isFlannelds(object, object.device));
+}
+
+function whyNotShared(host: HostState): string {
+  if (host.flanneldPid !== null) return `flanneld runs (process ${host.flanneldPid}) and uses the same names`;
+  if (flanneldIsHere(host)) return "there are routes of flanneld, which uses the same names";
+  return "nothing shows that tulled ever ran here; is --state-dir right?";
+}

@@ -1,0 +1,183 @@
+/**
+ * `tulle cleanup`: takes what tulled made off this host.
+ *
+ * What is ours is decided by cleanup/plan.ts; here it is carried out, with the daemon kept from starting meanwhile.
+ */
+
+import { rm, stat } from "node:fs/promises";
+import { FirewallGuard } from "../../backends/firewall/guard.ts";
+import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
+import { describe } from "../../backends/state/render.ts";
+import { ConflictError, TulleError } from "../../ipam/errors.ts";
+import { silentLogger } from "../../ipam/log.ts";
+import { readHostState } from "../cleanup/host-state.ts";
+import { type CleanupPlan, describeDevice, type HostState, planCleanup } from "../cleanup/plan.ts";
+import { controlSocketPath } from "../control.ts";
+import { lockInstance, runningInstances } from "../instance-lock.ts";
+import { auditLeases } from "../lease-audit.ts";
+import type { CommandContext, CommandModule } from "./command.ts";
+import { errorLine } from "./error-line.ts";
+import { STORE_FLAGS, withNetwork } from "./open-network.ts";
+
+interface CleanupOptions {
+  readonly dryRun?: true;
+  readonly releaseLease?: true;
+}
+
+const HELP = `
+Removed, with all that is on them:
+  - VXLAN devices that --state-dir's record knows by their hardware address, or that carry routes with our
+    protocol number (116), unless flanneld runs here or has put its own routes on them;
+  - routes and nexthops with our protocol number on devices named flannel.N, and such routes elsewhere to
+    destinations in the network that --subnet-file names (DirectRouting);
+  - our firewall chains and tables, and the subnet file, unless flanneld is here: its own have the same names;
+  - the control socket of a daemon that is gone;
+  - with --release-lease this host's lease, found by its node id; a reservation stays one.
+Left alone: everything else, such as Docker's and CNI's bridges, containers, net.ipv4.ip_forward, --state-dir
+itself, and any device that nothing shows to be ours. "tulle docker unset" gives Docker its own network back.
+
+tulled must be stopped first. Without a lease's release the host gets its subnet again when it comes back in time.
+Exit code: 1 when something could not be removed.`;
+
+export const cleanup: CommandModule = {
+  daemonFlags: [...STORE_FLAGS, "state-dir", "run-dir", "subnet-file"],
+  define(command, context) {
+    command
+      .option("--dry-run", "only say what would be removed")
+      .option("--release-lease", "give this host's lease back as well")
+      .addHelpText("after", HELP)
+      .action((options: CleanupOptions) => cleanUp(options, context));
+  },
+};
+
+async function cleanUp(options: CleanupOptions, context: CommandContext): Promise<void> {
+  const { files } = await context.config();
+  refuseBesideDaemon(options, context);
+  const port = RtnetlinkPort.open();
+  const report = new Report(options.dryRun ?? false, context);
+  try {
+    const host = await readHostState(port, files);
+    const plan = planCleanup(host);
+    const locks = await lockDevices(plan, options);
+    try {
+      await removeObjects(port, plan, host, report);
+      if (plan.ownsSharedNames) {
+        await removeFirewall(report);
+        await removeFile(files.subnetFile, report);
+      }
+      await removeFile(controlSocketPath(files.runDir), report);
+      if (options.releaseLease) await releaseLease(host, report, context);
+      for (const sentence of plan.leftAlone) report.leftAlone(sentence);
+    } finally {
+      for (const lock of locks) await lock.release();
+    }
+  } finally {
+    port.close();
+  }
+  report.finish();
+}
+
+/** A daemon would put everything back, and its peers would send into nothing meanwhile. */
+function refuseBesideDaemon({ dryRun }: CleanupOptions, { err }: CommandContext): void {
+  const devices = runningInstances();
+  if (devices.length === 0) return;
+  const message = `tulled runs on this host and manages ${devices.join(", ")}: stop it first ("systemctl stop tulled")`;
+  if (!dryRun) throw new TulleError("TULLE_ALREADY_RUNNING", message, { details: { devices } });
+  err.write(`tulle: warning: ${message}; this is only what would be removed\n`);
+}
+
+/** Until they are released no tulled starts on these devices. */
+async function lockDevices({ links }: CleanupPlan, { dryRun }: CleanupOptions) {
+  return dryRun ? [] : await Promise.all(links.map(({ name }) => lockInstance(name)));
+}
+
+const KINDS = ["route", "nexthop"] as const;
+
+async function removeObjects(
+  port: RtnetlinkPort,
+  { links, others }: CleanupPlan,
+  { objects }: HostState,
+  report: Report,
+): Promise<void> {
+  // Routes go before the nexthops and devices that they lead through.
+  const routesFirst = others.toSorted((left, right) => KINDS.indexOf(left.kind) - KINDS.indexOf(right.kind));
+  const changes = [...routesFirst, ...links].map((object) => ({ op: "delete", object }) as const);
+  const results = report.isDryRun ? changes.map(() => null) : await port.apply(changes);
+  changes.forEach(({ object }, index) => {
+    report.removed(
+      object.kind === "link" ? describeDevice(object, objects) : describe(object),
+      results[index] ?? null,
+    );
+  });
+}
+
+async function removeFirewall(report: Report): Promise<void> {
+  const guard = new FirewallGuard({
+    choice: "auto",
+    prefersNft: false,
+    resyncSeconds: 60,
+    log: silentLogger,
+  });
+  try {
+    for (const what of await guard.remove({ isDryRun: report.isDryRun })) report.removed(`firewall: ${what}`);
+  } catch (error) {
+    if (!(error instanceof TulleError)) throw error;
+    report.removed("firewall", error);
+  } finally {
+    await guard.stop();
+  }
+}
+
+async function removeFile(path: string, report: Report): Promise<void> {
+  if ((await stat(path).catch(() => null)) === null) return;
+  if (!report.isDryRun) await rm(path, { force: true });
+  report.removed(`file ${path}`);
+}
+
+async function releaseLease({ identity }: HostState, report: Report, context: CommandContext): Promise<void> {
+  if (identity === null)
+    throw new ConflictError("this host's lease cannot be told: state-dir holds no identity");
+  await withNetwork(context, async ({ store, signal }) => {
+    const { leases } = auditLeases(await store.list(signal));
+    const own = leases.find(({ attrs }) => attrs?.nodeId === identity.nodeId);
+    if (own === undefined) report.leftAlone("the lease: the store has none with this host's node id");
+    else if (own.isReservation)
+      report.leftAlone(`lease ${own.key}: a reservation; "tulle lease revoke" ends it`);
+    else {
+      if (!report.isDryRun) await store.remove(own.entry, signal);
+      report.removed(`lease ${own.key}`);
+    }
+  });
+}
+
+/** Says what happened, as it happens. */
+class Report {
+  readonly isDryRun: boolean;
+  readonly #context: CommandContext;
+  #removed = 0;
+  #failed = 0;
+
+  constructor(isDryRun: boolean, context: CommandContext) {
+    this.isDryRun = isDryRun;
+    this.#context = context;
+  }
+
+  removed(what: string, error: TulleError | null = null): void {
+    if (error === null) {
+      this.#removed += 1;
+      this.#context.out.write(`${this.isDryRun ? "would remove" : "removed"} ${what}\n`);
+    } else {
+      this.#failed += 1;
+      this.#context.err.write(errorLine(error));
+    }
+  }
+
+  leftAlone(sentence: string): void {
+    this.#context.out.write(`left alone ${sentence}\n`);
+  }
+
+  finish(): void {
+    if (this.#removed + this.#failed === 0) this.#context.out.write("nothing of ours is here\n");
+    if (this.#failed > 0) this.#context.exitWith(1);
+  }
+}

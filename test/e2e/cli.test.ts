@@ -1,0 +1,120 @@
+/**
+ * The command line beside running daemons: what it shows is what they do, and cleanup leaves the host as it was
+ * before, with everything of everybody else's.
+ */
+
+import { type SpawnSyncReturns, spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { type Host, PROGRAMS, useLab } from "../support/hosts.ts";
+import { describeAsRoot } from "../support/netns.ts";
+
+/** Somebody else's things, of which each is close to being mistaken for ours. */
+const FOREIGN = [
+  "link add flannel.9 type vxlan id 9 dstport 4790 local 192.168.50.11 dev eth0 nolearning",
+  "link set flannel.9 up",
+  "route add 10.99.0.0/24 via 192.168.50.77 dev eth0 proto 116",
+  "route add 10.2.250.0/24 via 192.168.50.77 dev eth0",
+  "address add 10.2.251.1/32 dev eth0",
+];
+
+describeAsRoot("the command line on a host", () => {
+  const lab = useLab("cli");
+  let host: Host;
+  let flags: string[];
+  let before: string;
+
+  beforeAll(async () => {
+    host = lab().addHost();
+    lab().addHost();
+    flags = [`--store=file:${join(lab().directory, "store")}`, "--iface=eth0", "--ip-masq"];
+    host.netns.ip(...FOREIGN);
+    before = stateOf(host);
+  });
+
+  /** Runs `tulle` on the host, with the daemon's state directory where the command takes one. */
+  function tulle(...args: string[]): SpawnSyncReturns<string> {
+    const [program = "", ...rest] = host.enter(process.execPath, join(PROGRAMS, "tulle"), ...args);
+    return spawnSync(program, rest, { encoding: "utf8" });
+  }
+
+  const store = (): string => flags[0] ?? "";
+  const cleanup = (...args: string[]) =>
+    tulle("cleanup", store(), `--state-dir=${host.stateDirectory}`, ...args);
+
+  it("has nothing to ask and nothing to remove before the first start", () => {
+    expect(tulle("status")).toMatchObject({ status: 2, stdout: "" });
+    expect(cleanup()).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/nothing of ours is here\n$/),
+    });
+    expect(stateOf(host)).toBe(before);
+  });
+
+  it("writes the configuration that the daemons start with, and shows what they do", async () => {
+    expect(tulle("net", "init", store(), "--network", "10.2.0.0/16").status).toBe(0);
+    await Promise.all(lab().hosts.map(({ daemon }) => daemon.start(...flags)));
+    await host.daemon.until(({ peers }) => peers.length === 1, "knows its peer");
+    const status = tulle("status");
+    expect(status.status).toBe(0);
+    expect(status.stdout).toMatch(/^state +ready$/m);
+    const own = JSON.parse(tulle("status", "--json").stdout).lease.key;
+    expect(tulle("leases", store()).stdout).toContain(own);
+    expect(tulle("lease", "check", store())).toMatchObject({ status: 0, stdout: "2 leases, all in order\n" });
+  });
+
+  it("reserves the lease of a running daemon, which goes on without noticing", async () => {
+    const { key } = JSON.parse(tulle("lease", "show", store(), host.address, "--json").stdout);
+    expect(tulle("lease", "reserve", store(), key.replace("-", "/")).stdout).toBe(`reserved: ${key}\n`);
+    expect(await host.daemon.status()).toMatchObject({ isReady: true, lease: { key, state: "held" } });
+    expect(tulle("lease", "release", store(), key).stdout).toBe(`released: ${key}\n`);
+    expect(await host.daemon.status()).toMatchObject({ isReady: true, lease: { key, state: "held" } });
+  });
+
+  describe("cleanup", () => {
+    it("refuses beside a running daemon, and changes nothing when it only looks", () => {
+      const running = stateOf(host);
+      const refused = cleanup();
+      expect(refused.status).toBe(1);
+      expect(refused.stderr).toMatch(/manages flannel\.1: stop it first.*\[TULLE_ALREADY_RUNNING\]/);
+      const dry = cleanup("--dry-run");
+      expect(dry.status).toBe(0);
+      expect(dry.stdout).toMatch(/^would remove link flannel\.1 /m);
+      expect(stateOf(host)).toBe(running);
+    });
+
+    it("leaves the host as it was before the first start", async () => {
+      expect(await host.daemon.stop()).toBe(0);
+      const { status, stdout, stderr } = cleanup("--release-lease");
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      expect(stdout).toMatch(/^removed link flannel\.1 /m);
+      expect(stdout).toMatch(/^removed file .*subnet\.env$/m);
+      expect(stdout).toMatch(/^removed firewall: /m);
+      expect(stdout).toMatch(/^removed lease 10\.2\./m);
+      expect(stdout).toMatch(/^left alone flannel\.9: /m);
+      expect(stdout).toMatch(/^left alone route 10\.99\.0\.0\/24 /m);
+      expect(stateOf(host)).toBe(before);
+      expect(tulle("lease", "check", store()).stdout).toBe("1 lease, all in order\n");
+    });
+
+    it("finds nothing the second time", () => {
+      expect(cleanup()).toMatchObject({
+        status: 0,
+        stdout: expect.stringMatching(/nothing of ours is here\n$/),
+      });
+    });
+  });
+});
+
+/** Devices, addresses, routes, nexthops and what is ours in the firewall, as the usual tools show them. */
+function stateOf({ netns }: Host): string {
+  const commands = [
+    "ip -o link",
+    "ip -o address | sed 's/ tentative//'",
+    "ip route",
+    "ip nexthop",
+    "iptables-save | grep -i -e flannel -e tulle || true",
+    "nft list ruleset | grep -i -e flannel -e tulle || true",
+  ];
+  return commands.map((command) => netns.exec("sh", ["-c", command])).join("\n");
+}

@@ -189,12 +189,13 @@ export class OwnLease {
   }
 
   async #watchDeadline(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#options;
+    const { clock, ttlSeconds } = this.#options;
+    // A lost lease gets its next deadline when it is found again, and that lies a time to live ahead.
+    const idleMs = Math.min(RETRY_MAX_MS, ttlSeconds * 1000);
     while (!signal.aborted) {
       const leftMs = this.#deadlineMs - clock.monotonicMs();
       if (leftMs <= 0 && this.#state.state === "held") this.#lose("it could not be renewed before its end");
-      // A lost lease gets its next deadline when it is found again.
-      await clock.sleep(leftMs > 0 ? leftMs : RETRY_FIRST_MS, signal).catch(() => undefined);
+      await clock.sleep(leftMs > 0 ? leftMs : idleMs, signal).catch(() => undefined);
     }
   }
 

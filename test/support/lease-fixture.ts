@@ -1,0 +1,133 @@
+/** Leases, networks and stores for tests of who has which subnet. */
+
+import type { Clock } from "../../ipam/clock.ts";
+import { Address, type PerFamily, Prefix } from "../../ipam/ip.ts";
+import type { JoinOptions } from "../../ipam/join.ts";
+import type { LeaseAttrs } from "../../ipam/lease.ts";
+import { formatLeaseValue, parseLeaseKey } from "../../ipam/lease-codec.ts";
+import type { LogFields, Logger } from "../../ipam/log.ts";
+import { silentLogger } from "../../ipam/log.ts";
+import type { NetworkConfig } from "../../ipam/network-config.ts";
+import { parseNetworkConfig } from "../../ipam/network-config-parser.ts";
+import type { StoreConnection, StoreEntry, SubnetStore } from "../../ipam/store.ts";
+import { MemoryHolder, openMemoryStore } from "../../ipam/stores/memory.ts";
+
+export const NETWORK = '{"Network":"10.2.0.0/16","Backend":{"Type":"vxlan"}}';
+export const TTL_SECONDS = 60;
+
+export function network(text: string = NETWORK): NetworkConfig {
+  return parseNetworkConfig(text);
+}
+
+/** A node id that is told apart at a glance. */
+export function nodeId(n: number): string {
+  return n.toString(16).padStart(32, "0");
+}
+
+/** What host `n` publishes: 192.168.<n / 256>.<n % 256>, a tunnel MAC of its own, node id `n`. */
+export function attrs(n: number, overrides: Partial<LeaseAttrs> & { readonly ip?: string } = {}): LeaseAttrs {
+  const { ip = `192.168.${Math.floor(n / 256)}.${n % 256}`, ...rest } = overrides;
+  const hex = n.toString(16).padStart(4, "0");
+  return {
+    publicAddress: { 4: Address.parse(ip) },
+    backendType: "vxlan",
+    backendData: { 4: { VNI: 1, VtepMAC: `02:00:00:01:${hex.slice(0, 2)}:${hex.slice(2)}` } },
+    nodeId: nodeId(n),
+    ...rest,
+  };
+}
+
+export function value(n: number, overrides: Parameters<typeof attrs>[1] = {}): string {
+  return formatLeaseValue(attrs(n, overrides));
+}
+
+/** Host `n`'s entry as a store would hold it. */
+export function entry(key: string, n: number, overrides: Partial<StoreEntry> = {}): StoreEntry {
+  const revision = BigInt(n);
+  return { key, value: value(n), revision, createRevision: revision, storeLeaseId: "1", ...overrides };
+}
+
+export function subnets(key: string): PerFamily<Prefix> {
+  return parseLeaseKey(key);
+}
+
+export function prefix(text: string): Prefix {
+  return Prefix.parse(text);
+}
+
+/** An empty store in memory. */
+export function memoryConnection(clock: Clock): StoreConnection {
+  return openMemoryStore(new MemoryHolder(clock), {
+    log: silentLogger,
+    clock,
+    random: () => 0.5,
+    dateMs: () => 0,
+  });
+}
+
+export function memoryStore(clock: Clock): SubnetStore {
+  return memoryConnection(clock).network("/test/network");
+}
+
+export function joinOptions(
+  store: SubnetStore,
+  clock: Clock,
+  n: number,
+  overrides: Partial<JoinOptions> = {},
+): JoinOptions {
+  return {
+    store,
+    clock,
+    config: network(),
+    attrs: attrs(n),
+    previous: null,
+    ttlSeconds: TTL_SECONDS,
+    logger: silentLogger,
+    ...overrides,
+  };
+}
+
+export interface LogLine {
+  readonly level: keyof Logger;
+  readonly message: string;
+  readonly fields: LogFields;
+}
+
+/** A logger that remembers. */
+export function recordingLogger(): Logger & { readonly lines: readonly LogLine[] } {
+  const lines: LogLine[] = [];
+  const record =
+    (level: keyof Logger) =>
+    (message: string, fields: LogFields = {}): void => {
+      lines.push({ level, message, fields });
+    };
+  return {
+    lines,
+    debug: record("debug"),
+    info: record("info"),
+    warn: record("warn"),
+    error: record("error"),
+  };
+}
+
+/** The store, with each call counted by its method's name, and a hook before it. */
+export function watchedStore(
+  store: SubnetStore,
+  before: (method: string, ...parameters: readonly unknown[]) => unknown = () => undefined,
+): { readonly store: SubnetStore; readonly calls: string[] } {
+  const calls: string[] = [];
+  const proxy = new Proxy(store, {
+    get(target, property, receiver) {
+      const member: unknown = Reflect.get(target, property, target);
+      if (typeof member !== "function" || property === "watch") {
+        return typeof member === "function" ? member.bind(target) : Reflect.get(target, property, receiver);
+      }
+      return async (...parameters: readonly unknown[]) => {
+        calls.push(String(property));
+        await before(String(property), ...parameters);
+        return await member.apply(target, parameters);
+      };
+    },
+  });
+  return { store: proxy, calls };
+}

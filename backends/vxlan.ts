@@ -43,6 +43,9 @@ const OVERHEAD_BYTES: Readonly<Record<Family, number>> = { 4: 50, 6: 70 };
 
 const DEVICE_PREFIX: Readonly<Record<Family, string>> = { 4: "flannel.", 6: "flannel-v6." };
 
+/** What deviceNames() can answer, for any VNI. */
+export const VXLAN_DEVICE_NAME = /^flannel(-v6)?\.(?<vni>\d+)$/;
+
 /** IPv6's minimum link MTU (RFC 8200 §5) is the larger of the two families' floors; IPv4's is 68 (RFC 791). */
 const MIN_MTU_BYTES: Readonly<Record<Family, number>> = { 4: 68, 6: 1280 };
 

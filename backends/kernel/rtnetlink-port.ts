@@ -106,6 +106,11 @@ export class RtnetlinkPort implements KernelPort {
     return index === null ? null : this.#readLink(index);
   }
 
+  /** Every device of the namespace. Throws NetlinkError. */
+  links(): readonly LinkObject[] {
+    return this.#connection.dump(encodeLinkDump(), decodeLink).map((link) => linkObject(link, this.#devices));
+  }
+
   async dump(scope: Scope): Promise<readonly KernelObject[]> {
     // Before anything is read, so that nothing falls between the dump and the notifications.
     if (this.#monitor === null) this.#openMonitor();

@@ -63,7 +63,7 @@ function parseObject(text: string): JsonObject {
     root = JSON.parse(text);
   } catch (error) {
     throw new ConfigError(
-      `network config ${excerpt(text)} is not JSON (${errorMessage(error).slice(0, 80)}); write an object such as {"Network":"10.2.0.0/16"}`,
+      `network config ${excerpt(text) || '""'} is not JSON (${errorMessage(error).slice(0, 80)}); write an object such as {"Network":"10.2.0.0/16"}`,
       { cause: error },
     );
   }

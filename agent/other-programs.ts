@@ -1,22 +1,44 @@
-/** Finds other programs of this network namespace by their name (proc(5)). Reads only. */
+/** Finds other programs by what they are called or what they hold (proc(5)). Reads only. */
 
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 /** Process id of a program called `name` in the caller's network namespace, null when none is seen. */
 export function findProgram(name: string): number | null {
   const own = readlinkSync("/proc/self/ns/net");
-  for (const entry of readdirSync("/proc")) {
-    const pid = Number(entry);
-    if (Number.isInteger(pid) && isCalled(pid, name) && readLink(`/proc/${pid}/ns/net`) === own) return pid;
+  for (const pid of programs()) {
+    if (nameOf(pid) === name && readLink(`/proc/${pid}/ns/net`) === own) return Number(pid);
   }
   return null;
 }
 
-function isCalled(pid: number, name: string): boolean {
+/** `name (process 123)` for the program that holds the socket with this inode; null for the kernel's own. */
+export function holderOfSocket(inode: number): string | null {
+  const wanted = `socket:[${inode}]`;
+  for (const pid of programs()) {
+    if (descriptorsOf(pid).some((descriptor) => readLink(descriptor) === wanted)) {
+      return `${nameOf(pid) ?? "a program"} (process ${pid})`;
+    }
+  }
+  return null;
+}
+
+function programs(): readonly string[] {
+  return readdirSync("/proc").filter((entry) => /^\d+$/.test(entry));
+}
+
+function descriptorsOf(pid: string): readonly string[] {
   try {
-    return readFileSync(`/proc/${pid}/comm`, "utf8").trim() === name;
+    return readdirSync(`/proc/${pid}/fd`).map((descriptor) => `/proc/${pid}/fd/${descriptor}`);
   } catch {
-    return false; // it ended while we looked
+    return []; // it ended, or belongs to another user
+  }
+}
+
+function nameOf(pid: string): string | null {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+  } catch {
+    return null; // it ended while we looked
   }
 }
 

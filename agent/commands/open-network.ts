@@ -22,6 +22,8 @@ const ANSWER_WITHIN_MS = 10_000;
 
 export interface OpenNetwork {
   readonly store: SubnetStore;
+  /** A name or address that packets to the store go to; null for local files. */
+  readonly remoteHost: string | null;
   /** Fires when the store takes too long, or the person interrupts. */
   readonly signal: AbortSignal;
 }
@@ -46,7 +48,8 @@ export async function withNetwork<T>(
   const timer = setTimeout(() => late.abort(noAnswer(connection.description)), ANSWER_WITHIN_MS);
   try {
     const store = connection.network(settings.prefix);
-    return await work({ store, signal: AbortSignal.any([context.signal, late.signal]) });
+    const { remoteHost } = connection;
+    return await work({ store, remoteHost, signal: AbortSignal.any([context.signal, late.signal]) });
   } finally {
     clearTimeout(timer);
     await connection.close();

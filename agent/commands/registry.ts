@@ -20,6 +20,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./status.ts")).status,
   },
   {
+    name: "doctor",
+    summary: "examine this host: kernel, store, interface, device, leases",
+    load: async () => (await import("./doctor.ts")).doctor,
+  },
+  {
     name: "net",
     summary: "write, show or check the network configuration in the store",
     load: async () => (await import("./net.ts")).net,

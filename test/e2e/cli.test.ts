@@ -63,6 +63,25 @@ describeAsRoot("the command line on a host", () => {
     expect(tulle("lease", "check", store())).toMatchObject({ status: 0, stdout: "2 leases, all in order\n" });
   });
 
+  it("examines the host before and after something is wrong with it", async () => {
+    const doctor = (...args: string[]) =>
+      tulle("doctor", store(), "--iface=eth0", `--state-dir=${host.stateDirectory}`, ...args);
+    const links = host.netns.exec("ip", ["-o", "link"]);
+    const well = doctor();
+    expect(well).toMatchObject({ status: 0, stdout: expect.not.stringMatching(/^(fail|skip) /m) });
+    expect(well.stdout).toMatch(/^ok +vxlan /m);
+    expect(well.stdout).toMatch(/^ok +device +flannel\.1 is up$/m);
+    expect(well.stdout).toMatch(/^ok +daemon +runs and is ready$/m);
+    expect(host.netns.exec("ip", ["-o", "link"])).toBe(links);
+
+    const wrong = doctor("--public-ip=192.168.50.12");
+    expect(wrong.stdout).toMatch(/^warn +address +lease 10\.2\..* another node id$/m);
+    const unreachable = doctor("--store=etcd", "--etcd-endpoints=http://127.0.0.1:1");
+    expect(unreachable.status).toBe(1);
+    expect(unreachable.stdout).toMatch(/^fail +store /m);
+    expect(unreachable.stdout).toMatch(/^ok +daemon /m);
+  });
+
   it("reserves the lease of a running daemon, which goes on without noticing", async () => {
     const { key } = JSON.parse(tulle("lease", "show", store(), host.address, "--json").stdout);
     expect(tulle("lease", "reserve", store(), key.replace("-", "/")).stdout).toBe(`reserved: ${key}\n`);

@@ -1,0 +1,37 @@
+/** `tulle doctor`: why the network does not work on this host, or that it should. Reads only. */
+
+import { FLAG_NAMES, type FlagName, flagOf } from "../flags.ts";
+import { formatFindings } from "../terminal/finding-view.ts";
+import type { CommandModule } from "./command.ts";
+import { STORE_FLAGS } from "./open-network.ts";
+
+const FLAGS: readonly FlagName[] = [
+  ...STORE_FLAGS,
+  ...FLAG_NAMES.filter((name) => flagOf(name).group === "Interface"),
+  "firewall",
+  "state-dir",
+  "run-dir",
+];
+
+const HELP = `
+Give it the flags that tulled is given, or the same --config, so that it looks for the same store and interface.
+ok: as it should be. warn: may not be as meant. fail: the network does not work. skip: could not be looked at.
+
+Exit code: 0 nothing failed, 1 something did.`;
+
+export const doctor: CommandModule = {
+  daemonFlags: FLAGS,
+  define(command, context) {
+    command
+      .option("--json", "print a list of findings, for programs")
+      .addHelpText("after", HELP)
+      .action(async ({ json }: { readonly json?: true }) => {
+        const { examine } = await import("../doctor/examine.ts");
+        const findings = await examine(context);
+        if (findings.some(({ verdict }) => verdict === "fail")) context.exitWith(1);
+        context.out.write(
+          json ? `${JSON.stringify(findings, null, 2)}\n` : formatFindings(findings, context.out),
+        );
+      });
+  },
+};

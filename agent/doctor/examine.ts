@@ -1,0 +1,213 @@
+/**
+ * Examines this host the way tulled would start on it: kernel, store, configuration, interface, device, leases.
+ *
+ * Reads only. A check that cannot be made is a finding, so that the others still are.
+ */
+
+import { readFileSync, statSync } from "node:fs";
+import { NetlinkConnection } from "../../backends/netlink/connection.ts";
+import { decodeLink, encodeLinkDump } from "../../backends/netlink/link.ts";
+import { backendFor } from "../../backends/registry.ts";
+import { Address, entriesOf } from "../../ipam/ip.ts";
+import type { NetworkConfig } from "../../ipam/network-config.ts";
+import { type ChosenInterface, chooseInterface } from "../choose-interface.ts";
+import { readIdentity } from "../cleanup/host-state.ts";
+import type { CommandContext } from "../commands/command.ts";
+import { withNetwork } from "../commands/open-network.ts";
+import type { AgentConfig } from "../config.ts";
+import { askControl } from "../control.ts";
+import { takeHostSnapshot } from "../host-facts.ts";
+import { type Audit, auditLeases } from "../lease-audit.ts";
+import { findProgram, holderOfSocket } from "../other-programs.ts";
+import type { StatusReport } from "../status.ts";
+import { deviceFindings, parseUdpTable } from "./device-checks.ts";
+import { bad, type Finding, failed, ok, skipped } from "./finding.ts";
+import { firewallFinding, kernelFindings } from "./kernel-checks.ts";
+import { leaseFindings } from "./lease-checks.ts";
+
+/** All findings, in the order in which a person would put things right. */
+export async function examine(context: CommandContext): Promise<readonly Finding[]> {
+  const config = await context.config();
+  const connection = NetlinkConnection.open();
+  try {
+    const store = await lookAtStore(context);
+    const network = store.audit?.config ?? null;
+    const daemon = await lookAtDaemon(config);
+    const host = lookAtInterface(connection, config, network, store.remoteHost);
+    return [
+      ...kernelFindings(connection),
+      await firewallFinding(config.firewall.engine, network?.enableNftables ?? false),
+      clockFinding(context.dateMs()),
+      ...store.findings,
+      flanneldFinding(),
+      host.finding,
+      ...(network === null ? [] : lookAtDevice(connection, network, host.chosen, daemon.isReady)),
+      ...(await lookAtLeases(store.audit, host.chosen, config)),
+      daemon.finding,
+    ];
+  } finally {
+    connection.close();
+  }
+}
+
+interface StoreView {
+  readonly audit: Audit | null;
+  readonly remoteHost: string | null;
+  readonly findings: readonly Finding[];
+}
+
+async function lookAtStore(context: CommandContext): Promise<StoreView> {
+  try {
+    return await withNetwork(context, async ({ store, remoteHost, signal }) => {
+      const startMs = performance.now();
+      const listing = await store.list(signal);
+      const tookMs = Math.round(performance.now() - startMs);
+      const audit = auditLeases(listing);
+      return {
+        audit,
+        remoteHost,
+        findings: [
+          ok("store", `${store.description} answers in ${tookMs} ms`),
+          audit.configProblem === null
+            ? ok("config", listing.config ?? "")
+            : { verdict: "fail", subject: "config", message: audit.configProblem, remedy: null },
+        ],
+      };
+    });
+  } catch (error) {
+    return { audit: null, remoteHost: null, findings: [failed("store", error)] };
+  }
+}
+
+function lookAtInterface(
+  connection: NetlinkConnection,
+  config: AgentConfig,
+  network: NetworkConfig | null,
+  remoteHost: string | null,
+): { readonly chosen: ChosenInterface | null; readonly finding: Finding } {
+  try {
+    const families =
+      network === null ? [4 as const] : [...entriesOf(network.families)].map(([family]) => family);
+    const chosen = chooseInterface(
+      config.interface,
+      families,
+      takeHostSnapshot(connection),
+      addressOrNull(remoteHost),
+    );
+    const addresses = Object.values(chosen.publicAddresses).join(", ");
+    const message = `${chosen.link.name}, ${addresses}: ${chosen.reason}`;
+    const [warning] = chosen.warnings;
+    const finding =
+      warning === undefined ? ok("interface", message) : bad("warn", "interface", message, warning);
+    return { chosen, finding };
+  } catch (error) {
+    return { chosen: null, finding: failed("interface", error) };
+  }
+}
+
+function lookAtDevice(
+  connection: NetlinkConnection,
+  network: NetworkConfig,
+  chosen: ChosenInterface | null,
+  isDaemonReady: boolean,
+): readonly Finding[] {
+  const options = backendFor(network).parseOptions(network.backend.options);
+  if (!("vni" in options && "port" in options)) return [];
+  const families = [...entriesOf(network.families)].map(([family]) => family);
+  const links = connection.dump(encodeLinkDump(), decodeLink);
+  const port = Number(options.port);
+  return Object.values(options.deviceNames(families)).flatMap((device) =>
+    deviceFindings({
+      device,
+      vni: Number(options.vni),
+      port,
+      links,
+      portHolder: holderOfPort(port),
+      parent: chosen?.link ?? null,
+      isDaemonReady,
+    }),
+  );
+}
+
+function holderOfPort(port: number): string | null {
+  const sockets = ["udp", "udp6"].flatMap((table) =>
+    parseUdpTable(readFileSync(`/proc/net/${table}`, "utf8")),
+  );
+  for (const socket of sockets) {
+    const holder = socket.port === port ? holderOfSocket(socket.inode) : null;
+    if (holder !== null) return holder;
+  }
+  return null;
+}
+
+async function lookAtLeases(
+  audit: Audit | null,
+  chosen: ChosenInterface | null,
+  { files }: AgentConfig,
+): Promise<readonly Finding[]> {
+  if (audit === null) return [skipped("leases", "the store does not answer")];
+  try {
+    const nodeId = (await readIdentity(files.stateDir))?.nodeId ?? null;
+    return leaseFindings(audit, { nodeId, publicAddresses: chosen?.publicAddresses ?? {} });
+  } catch (error) {
+    return [failed("identity", error)];
+  }
+}
+
+async function lookAtDaemon({
+  files,
+}: AgentConfig): Promise<{ readonly isReady: boolean; readonly finding: Finding }> {
+  try {
+    const report = (await askControl(
+      files.runDir,
+      "/status",
+      AbortSignal.timeout(5000),
+    )) as StatusReport | null;
+    const isReady = report?.isReady ?? false;
+    if (report === null || !isReady) {
+      return {
+        isReady,
+        finding: bad("fail", "daemon", "runs, but is not ready", '"tulle status" and its log say why'),
+      };
+    }
+    const [problem] = report.problems;
+    const finding =
+      problem === undefined
+        ? ok("daemon", "runs and is ready")
+        : bad("warn", "daemon", problem, '"tulle status" shows all problems');
+    return { isReady, finding };
+  } catch (error) {
+    return { isReady: false, finding: { ...failed("daemon", error), verdict: "warn" } };
+  }
+}
+
+function flanneldFinding(): Finding {
+  const pid = findProgram("flanneld");
+  if (pid === null) return ok("flanneld", "does not run here");
+  return bad(
+    "fail",
+    "flanneld",
+    `runs here (process ${pid}) and would fight for the device`,
+    "systemctl disable --now flanneld",
+  );
+}
+
+/** Leases do not depend on the date, certificates do. */
+function clockFinding(nowMs: number): Finding {
+  const builtMs = statSync("/proc/self/exe").mtimeMs;
+  if (nowMs >= builtMs) return ok("clock", new Date(nowMs).toISOString());
+  return bad(
+    "warn",
+    "clock",
+    `the date ${new Date(nowMs).toISOString()} is before Node itself was installed`,
+    "set the clock, or TLS certificates are refused",
+  );
+}
+
+function addressOrNull(text: string | null): Address | null {
+  try {
+    return text === null ? null : Address.parse(text);
+  } catch {
+    return null; // a name: the kernel's routes know addresses only
+  }
+}

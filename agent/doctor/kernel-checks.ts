@@ -1,0 +1,103 @@
+/** What the kernel must be able to do, and allow us to do. Changes nothing. */
+
+import { readFileSync } from "node:fs";
+import { CommandRunner } from "../../backends/firewall/command.ts";
+import { chooseEngine, type FirewallChoice, installedEngines } from "../../backends/firewall/select.ts";
+import { Sysctls } from "../../backends/kernel/sysctl.ts";
+import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
+import { EOPNOTSUPP, EPERM, NetlinkError } from "../../backends/netlink/errors.ts";
+import { encodeNewLink } from "../../backends/netlink/link.ts";
+import { decodeNexthop, encodeNexthopDump } from "../../backends/netlink/nexthop.ts";
+import { bad, type Finding, failed, ok } from "./finding.ts";
+
+/** linux/capability.h */
+const CAP_NET_ADMIN = 12n;
+/** One more than the largest: the kernel looks for the type of device first, and then refuses this. */
+const IMPOSSIBLE_VNI = 2 ** 24;
+
+/** Everything about the kernel itself. */
+export function kernelFindings(connection: NetlinkConnection): readonly Finding[] {
+  const sysctls = new Sysctls();
+  return [
+    privilegeFinding(),
+    vxlanFinding(connection),
+    nexthopFinding(connection),
+    ...sysctlFindings(sysctls),
+  ];
+}
+
+/** Whether the engine that tulled would choose is installed. */
+export async function firewallFinding(choice: FirewallChoice, prefersNft: boolean): Promise<Finding> {
+  if (choice === "none") return ok("firewall", "none is asked for");
+  try {
+    const engine = chooseEngine(choice, prefersNft, await installedEngines(new CommandRunner()));
+    return ok("firewall", `rules go to ${engine}`);
+  } catch (error) {
+    return failed("firewall", error);
+  }
+}
+
+function privilegeFinding(): Finding {
+  const effective = /^CapEff:\s*([\da-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
+  const may = ((BigInt(`0x${effective}`) >> CAP_NET_ADMIN) & 1n) === 1n;
+  if (may) return ok("privilege", "may administer the network (CAP_NET_ADMIN)");
+  return bad("fail", "privilege", "CAP_NET_ADMIN is missing", "run this, and tulled, as root");
+}
+
+/** Asks for a device that cannot exist: only its refusal tells whether the kernel knows VXLAN. */
+function vxlanFinding(connection: NetlinkConnection): Finding {
+  try {
+    connection.request(encodeNewLink({ name: "tulle-doctor", info: { kind: "vxlan", vni: IMPOSSIBLE_VNI } }));
+  } catch (error) {
+    if (!(error instanceof NetlinkError)) throw error;
+    if (error.errno === EPERM)
+      return bad("warn", "vxlan", "cannot be tried without CAP_NET_ADMIN", "run this as root");
+    if (error.errno === EOPNOTSUPP) {
+      return bad(
+        "fail",
+        "vxlan",
+        "the kernel has no VXLAN",
+        'load it ("modprobe vxlan") or install the kernel\'s extra modules',
+      );
+    }
+  }
+  return ok("vxlan", "the kernel makes VXLAN devices");
+}
+
+function nexthopFinding(connection: NetlinkConnection): Finding {
+  try {
+    connection.dump(encodeNexthopDump(), decodeNexthop);
+    return ok("nexthops", "the kernel has nexthop objects");
+  } catch (error) {
+    if (!(error instanceof NetlinkError)) throw error;
+    return bad(
+      "warn",
+      "nexthops",
+      "the kernel has no nexthop objects",
+      "with thousands of hosts use Linux 5.3 or newer",
+    );
+  }
+}
+
+function sysctlFindings(sysctls: Sysctls): readonly Finding[] {
+  const bridge = sysctls.read("net/bridge/bridge-nf-call-iptables");
+  const forwarding = sysctls.read("net/ipv4/ip_forward");
+  return [
+    bridge === null
+      ? bad(
+          "warn",
+          "br_netfilter",
+          "not loaded: firewall rules do not see bridged packets",
+          "modprobe br_netfilter, if Kubernetes or Docker need it",
+        )
+      : ok("br_netfilter", `loaded, bridge-nf-call-iptables is ${bridge}`),
+    forwarding === "1"
+      ? ok("forwarding", "net.ipv4.ip_forward is 1")
+      : bad(
+          "warn",
+          "forwarding",
+          "net.ipv4.ip_forward is 0: containers reach nobody",
+          "start tulled with --ip-forward, or sysctl -w net.ipv4.ip_forward=1; Docker sets it itself",
+        ),
+  ];
+}

@@ -1,0 +1,25 @@
+/** What an examination looks like to a person. Pure text. */
+
+import type { Finding, Verdict } from "../doctor/finding.ts";
+import type { Style, Terminal } from "./terminal.ts";
+
+const STYLES: Readonly<Record<Verdict, Style>> = { ok: "green", warn: "yellow", fail: "red", skip: "dim" };
+const VERDICT_WIDTH = 6;
+const SUBJECT_WIDTH = 14;
+
+/** A line for each finding, with its remedy below, and a last line that counts. */
+export function formatFindings(findings: readonly Finding[], terminal: Terminal): string {
+  const lines = findings.map(({ verdict, subject, message, remedy }) => {
+    const head = `${terminal.style(STYLES[verdict], verdict.padEnd(VERDICT_WIDTH))}${subject.padEnd(SUBJECT_WIDTH)}${message}\n`;
+    return remedy === null ? head : `${head}${" ".repeat(VERDICT_WIDTH + SUBJECT_WIDTH)}→ ${remedy}\n`;
+  });
+  return `${lines.join("")}\n${conclusion(findings)}\n`;
+}
+
+function conclusion(findings: readonly Finding[]): string {
+  const count = (verdict: Verdict): number =>
+    findings.filter((finding) => finding.verdict === verdict).length;
+  const [fails, warnings] = [count("fail"), count("warn")];
+  if (fails + warnings === 0) return "all is well";
+  return `${fails} failed, ${warnings} ${warnings === 1 ? "warning" : "warnings"}`;
+}

@@ -1,0 +1,177 @@
+import { describe, expect, it } from "vitest";
+import {
+  type DeviceSituation,
+  deviceFindings,
+  parseUdpTable,
+} from "../../../../agent/doctor/device-checks.ts";
+import type { Finding } from "../../../../agent/doctor/finding.ts";
+import { leaseFindings } from "../../../../agent/doctor/lease-checks.ts";
+import { auditLeases } from "../../../../agent/lease-audit.ts";
+import { formatFindings } from "../../../../agent/terminal/finding-view.ts";
+import { openTerminal } from "../../../../agent/terminal/terminal.ts";
+import type { Link } from "../../../../backends/netlink/link.ts";
+import { Address } from "../../../../ipam/ip.ts";
+import type { StoreEntry } from "../../../../ipam/store.ts";
+
+const verdicts = (findings: readonly Finding[]) =>
+  findings.map(({ verdict, subject }) => `${verdict} ${subject}`);
+
+function vxlanLink(changes: Partial<Link> = {}, local = "192.168.1.2", vni = 1): Link {
+  const vxlan = {
+    vni,
+    local: Address.parse(local),
+    group: null,
+    parentIndex: 2,
+    port: 8472,
+    learning: false,
+    gbp: false,
+  };
+  return {
+    index: 5,
+    name: "flannel.1",
+    type: "vxlan",
+    mac: null,
+    mtuBytes: 1450,
+    flags: 1,
+    isUp: true,
+    operState: 0,
+    masterIndex: null,
+    linkIndex: 2,
+    linkNetnsId: null,
+    alias: "",
+    vxlan: { ...vxlan, collectMetadata: false } as NonNullable<Link["vxlan"]>,
+    ...changes,
+  };
+}
+
+function situation(changes: Partial<DeviceSituation> = {}): DeviceSituation {
+  return {
+    device: "flannel.1",
+    vni: 1,
+    port: 8472,
+    links: [vxlanLink()],
+    portHolder: null,
+    parent: { index: 2, name: "eth0", mac: null, mtuBytes: 1500, flags: 1 },
+    isDaemonReady: true,
+    ...changes,
+  };
+}
+
+describe("the device", () => {
+  it("is well", () => {
+    expect(verdicts(deviceFindings(situation()))).toEqual(["ok device", "ok mtu", "ok udp port"]);
+  });
+
+  const { vxlan: _, ...bridge } = vxlanLink({ type: "bridge" });
+  it.each<[string, Partial<DeviceSituation>, string]>([
+    ["missing beside a ready daemon", { links: [] }, "fail device"],
+    ["missing before the first start", { links: [], isDaemonReady: false }, "ok device"],
+    ["down", { links: [vxlanLink({ isUp: false })] }, "fail device"],
+    ["of another network", { links: [vxlanLink({}, "192.168.1.2", 7)] }, "fail device"],
+    ["no VXLAN device", { links: [bridge] }, "fail device"],
+    ["too wide for its parent", { links: [vxlanLink({ mtuBytes: 1451 })] }, "fail mtu"],
+    ["too wide over IPv6", { links: [vxlanLink({}, "fd00::2")] }, "fail mtu"],
+    ["beside a program on its port", { portHolder: "nc (process 5)" }, "fail udp port"],
+    [
+      "beside a device with its VNI",
+      { links: [vxlanLink(), vxlanLink({ name: "cilium_vxlan" })] },
+      "fail udp port",
+    ],
+    [
+      "beside a device with another VNI",
+      { links: [vxlanLink(), vxlanLink({ name: "vx7" }, "192.168.1.2", 7)] },
+      "ok udp port",
+    ],
+  ])("is %s", (_name, changes, expected) => {
+    expect(verdicts(deviceFindings(situation(changes)))).toContain(expected);
+  });
+
+  it("every complaint has a remedy", () => {
+    const all = deviceFindings(
+      situation({ links: [vxlanLink({ isUp: false, mtuBytes: 9000 })], portHolder: "nc (process 5)" }),
+    );
+    expect(all.map(({ verdict, remedy }) => [verdict, remedy === null])).toEqual([
+      ["fail", false],
+      ["fail", false],
+      ["fail", false],
+    ]);
+  });
+});
+
+it("sockets are read from the kernel's table", () => {
+  const table = `   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+  261: 00000000:2118 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 0 2 0000000000000000 0
+  498: 0100007F:1F90 00000000:0000 07 00000000:00000000 00:00000000 00000000  1000        0 23452 2 0000000000000000 0
+`;
+  expect(parseUdpTable(table)).toEqual([
+    { port: 8472, inode: 0 },
+    { port: 8080, inode: 23452 },
+  ]);
+});
+
+describe("the leases", () => {
+  const NODE = "0123456789abcdef0123456789abcdef";
+  const entry = (key: string, value: object, storeLeaseId: string | null = "1"): StoreEntry => ({
+    key,
+    value: JSON.stringify({
+      BackendType: "vxlan",
+      BackendData: { VtepMAC: `02:00:00:00:00:${key.slice(5, 7)}` },
+      ...value,
+    }),
+    revision: 1n,
+    createRevision: 1n,
+    storeLeaseId,
+  });
+  const findings = (...entries: StoreEntry[]) =>
+    leaseFindings(auditLeases({ revision: 1n, entries, config: '{"Network":"10.2.0.0/16"}' }), {
+      nodeId: NODE,
+      publicAddresses: { 4: Address.parse("192.168.1.2") },
+    });
+
+  it("name our own, whose address is no rival", () => {
+    const all = findings(entry("10.2.10.0-24", { PublicIP: "192.168.1.2", NodeID: NODE }));
+    expect(verdicts(all)).toEqual(["ok own lease", "ok leases"]);
+    expect(all[0]?.message).toBe("10.2.10.0-24");
+  });
+
+  it.each<[string, StoreEntry, string, RegExp]>([
+    [
+      "flanneld's under our address",
+      entry("10.2.10.0-24", { PublicIP: "192.168.1.2" }),
+      "warn address",
+      /made by flanneld/,
+    ],
+    [
+      "another node's under our address",
+      entry("10.2.10.0-24", { PublicIP: "192.168.1.2", NodeID: "f".repeat(32) }),
+      "warn address",
+      /another node id/,
+    ],
+    [
+      "a reservation for us",
+      entry("10.2.10.0-24", { PublicIP: "192.168.1.2", BackendData: null }, null),
+      "ok address",
+      /reserved/,
+    ],
+    ["one that cannot be used", entry("10.9.10.0-24", { PublicIP: "192.168.1.9" }), "warn leases", /1 of 1/],
+  ])("show %s", (_name, lease, verdict, message) => {
+    const all = findings(lease);
+    expect(verdicts(all)).toContain(verdict);
+    expect(all.map((finding) => finding.message).join("\n")).toMatch(message);
+  });
+});
+
+it("findings are a line each, remedies below, and a count at the end", () => {
+  const terminal = openTerminal({ write() {} }, {});
+  const text = formatFindings(
+    [
+      { verdict: "ok", subject: "a", message: "good", remedy: null },
+      { verdict: "fail", subject: "b", message: "broken", remedy: "mend it" },
+    ],
+    terminal,
+  );
+  expect(text).toBe(
+    `ok    a             good\nfail  b             broken\n${" ".repeat(20)}→ mend it\n\n1 failed, 0 warnings\n`,
+  );
+  expect(formatFindings([], terminal)).toBe("\nall is well\n");
+});

@@ -42,13 +42,14 @@ export function sum(tallies) {
   return total;
 }
 
-/** Counts tests; a file that could not be loaded has none and counts as one failure. */
+/** Counts tests. A file may fail without a failed test, while it is loaded or in a hook: that is one failure. */
 function readTally(file) {
   const tally = { passed: 0, failed: 0, skipped: 0 };
   const report = readJson(file);
   for (const { status, assertionResults } of report?.testResults ?? []) {
-    if (status === "failed" && assertionResults.length === 0) tally.failed += 1;
-    for (const { status: outcome } of assertionResults) {
+    const outcomes = assertionResults.map((result) => result.status);
+    if (status === "failed" && !outcomes.includes("failed")) tally.failed += 1;
+    for (const outcome of outcomes) {
       tally[outcome === "passed" || outcome === "failed" ? outcome : "skipped"] += 1;
     }
   }

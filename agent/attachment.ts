@@ -5,15 +5,14 @@
 
 import type { BackendOptions, HostFacts, PreparedBackend } from "../backends/backend.ts";
 import type { RtnetlinkPort } from "../backends/kernel/rtnetlink-port.ts";
-import { backendFor } from "../backends/registry.ts";
-import { ConfigError, UnsupportedError } from "../ipam/errors.ts";
-import type { Address, Family } from "../ipam/ip.ts";
+import type { Address } from "../ipam/ip.ts";
 import type { LeaseAttrs } from "../ipam/lease.ts";
 import { formatLeaseValue } from "../ipam/lease-codec.ts";
 import type { NetworkConfig } from "../ipam/network-config.ts";
 import { type ChosenInterface, chooseInterface, type HostSnapshot } from "./choose-interface.ts";
 import type { InterfaceSettings } from "./config.ts";
 import type { Identity } from "./identity.ts";
+import { familiesOf, optionsOf } from "./network-support.ts";
 import { hostFactsOf, settleDeviceMacs } from "./tunnel-host.ts";
 
 export interface Attachment {
@@ -31,21 +30,6 @@ export interface AttachmentParts {
   readonly store: Address | null;
   readonly port: RtnetlinkPort;
   readonly identity: Identity;
-}
-
-/** What this version runs. Throws UnsupportedError rather than silently doing half. */
-export function familiesOf(config: NetworkConfig): Family[] {
-  if (config.families[6] !== undefined) {
-    throw new UnsupportedError("network config: EnableIPv6 is not in this version of tulle; set it to false");
-  }
-  if (config.families[4] === undefined)
-    throw new ConfigError("network config: EnableIPv4 is false; set it to true");
-  return [4];
-}
-
-/** Validates the backend's options. Throws ConfigError and UnsupportedError. */
-export function optionsOf(config: NetworkConfig): BackendOptions {
-  return backendFor(config).parseOptions(config.backend.options);
 }
 
 /**

@@ -7,7 +7,7 @@
 import type { BackendOptions } from "../backends/backend.ts";
 import { entriesOf, type PerFamily, type Prefix } from "../ipam/ip.ts";
 import type { NetworkConfig } from "../ipam/network-config.ts";
-import { optionsOf } from "./attachment.ts";
+import { optionsOf } from "./network-support.ts";
 
 /** The two configurations and what of ours depends on them. */
 export interface ConfigChange {

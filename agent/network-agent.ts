@@ -5,6 +5,7 @@
  * reconciler what to do about it. Nothing is withdrawn when it stops.
  */
 
+import type { HostFacts } from "../backends/backend.ts";
 import { FirewallGuard } from "../backends/firewall/guard.ts";
 import type { FailedChange } from "../backends/kernel/failures.ts";
 import { type PassReport, Reconciler } from "../backends/kernel/reconciler.ts";
@@ -26,10 +27,8 @@ import {
   type AttachmentParts,
   attach,
   chooseFor,
-  familiesOf,
   isSameAttachment,
   leaseAttrsOf,
-  optionsOf,
 } from "./attachment.ts";
 import type { AgentConfig } from "./config.ts";
 import { unsafeChanges } from "./config-change.ts";
@@ -40,6 +39,7 @@ import { HostWatch } from "./host-watch.ts";
 import type { Identity } from "./identity.ts";
 import { type InstanceLock, lockInstance } from "./instance-lock.ts";
 import type { Metrics } from "./metrics.ts";
+import { familiesOf, optionsOf } from "./network-support.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import type { StatusReport } from "./status.ts";
 import { statusReport } from "./status-report.ts";
@@ -323,7 +323,7 @@ export class NetworkAgent {
 
   /** Looks at the host again; if anything differs, device, lease, peers and subnet.env follow. */
   async #reattach(joined: Joined, networkConfig: NetworkConfig): Promise<void> {
-    const { logger, identity } = this.#options;
+    const { logger, identity, connection } = this.#options;
     const { attachment: before, lease, reconciler } = joined;
     const snapshot = takeHostSnapshot(this.#netlink);
     const chosen = chooseFor(this.#parts, networkConfig, snapshot, before.host.interface);
@@ -333,6 +333,7 @@ export class NetworkAgent {
       addresses: Object.values(chosen.publicAddresses),
       mtuBytes: after.backend.mtuBytes,
     });
+    if (!isSameAddress(before.host, after.host)) connection.redial();
     joined.attachment = after;
     joined.planner = this.#plannerFor(after);
     await identity.setInterfaceMac(chosen.link.mac);
@@ -415,6 +416,11 @@ const GLOBAL_FORWARDING: KernelObject = {
   device: null,
   value: "1",
 };
+
+function isSameAddress(before: HostFacts, after: HostFacts): boolean {
+  const text = ({ addresses }: HostFacts): string => Object.values(addresses).join(" ");
+  return text(before) === text(after);
+}
 
 /** A name is nothing that the kernel's routes know. */
 function addressOrNull(host: string): Address | null {

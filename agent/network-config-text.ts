@@ -4,11 +4,11 @@
  * Pure. Nothing is checked here that the parser or the backend checks.
  */
 
-import { backendFor } from "../backends/registry.ts";
 import { ConfigError } from "../ipam/errors.ts";
 import type { JsonObject, JsonValue } from "../ipam/json.ts";
 import type { NetworkConfig } from "../ipam/network-config.ts";
 import { parseNetworkConfig } from "../ipam/network-config-parser.ts";
+import { optionsOf } from "./network-support.ts";
 
 /** As text, the way a command line gives them; absent ones are not written. */
 export interface NetworkOptions {
@@ -61,7 +61,7 @@ export function networkConfigText(options: NetworkOptions): string {
 /** Parses the text and lets its backend check its own options. Throws ConfigError and UnsupportedError. */
 export function checkNetworkConfig(text: string): NetworkConfig {
   const config = parseNetworkConfig(text);
-  backendFor(config).parseOptions(config.backend.options);
+  optionsOf(config);
   return config;
 }
 

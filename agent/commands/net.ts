@@ -11,6 +11,7 @@ import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
 import type { NetworkConfig } from "../../ipam/network-config.ts";
 import type { ConfigEntry } from "../../ipam/store.ts";
 import { checkNetworkConfig, type NetworkOptions, networkConfigText } from "../network-config-text.ts";
+import { familiesOf } from "../network-support.ts";
 import { formatNetworkConfig } from "../terminal/network-view.ts";
 import type { CommandContext, CommandModule } from "./command.ts";
 import { STORE_FLAGS, withNetwork } from "./open-network.ts";
@@ -78,13 +79,17 @@ function defineValidate(command: Command, context: CommandContext): void {
         file === undefined
           ? present(await withNetwork(context, ({ store, signal }) => store.readConfig(signal))).text
           : await readText(file);
-      context.out.write(`valid: ${summaryOf(checkNetworkConfig(text))}\n`);
+      const config = checkNetworkConfig(text);
+      context.out.write(`valid: ${summaryOf(config)}\n`);
+      warnOfUnsupported(config, context);
     });
 }
 
 async function init(options: InitOptions, context: CommandContext): Promise<void> {
   const text = await textToWrite(options);
-  const summary = summaryOf(checkNetworkConfig(text));
+  const config = checkNetworkConfig(text);
+  const summary = summaryOf(config);
+  warnOfUnsupported(config, context);
   await withNetwork(context, async ({ store, signal }) => {
     const before = await store.readConfig(signal);
     if (before?.text === text) {
@@ -113,6 +118,15 @@ async function readText(file: string): Promise<string> {
     return await readFile(file, "utf8");
   } catch (error) {
     throw new ConfigError(`--file ${file} cannot be read: ${errorMessage(error)}`, { cause: error });
+  }
+}
+
+/** It may be meant for hosts with another agent, so it is said and not refused. */
+function warnOfUnsupported(config: NetworkConfig, { err }: CommandContext): void {
+  try {
+    familiesOf(config);
+  } catch (error) {
+    err.write(`tulle: warning: no tulled of this version joins: ${errorMessage(error)}\n`);
   }
 }
 

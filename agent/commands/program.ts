@@ -83,6 +83,7 @@ function newProgram({ out, err }: ProgramEdges): Command {
     .description("Looks after the network that tulled makes between hosts.")
     .version(`tulle ${VERSION}`, "-V, --version", "print the version")
     .helpOption("-h, --help", "print this text")
+    .helpCommand("help [command]", "print the help of a command")
     .configureHelp({ helpWidth: 100, showGlobalOptions: false })
     .configureOutput({
       writeOut: (text) => out.write(text),

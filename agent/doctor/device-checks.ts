@@ -11,12 +11,17 @@ export interface UdpSocket {
   readonly inode: number;
 }
 
+/** What matters of a device. */
+export interface TunnelLink extends Pick<Link, "name" | "type" | "mtuBytes" | "isUp"> {
+  readonly vxlan?: Pick<Vxlan, "vni" | "port" | "local">;
+}
+
 export interface DeviceSituation {
   /** As the network's configuration names it. */
   readonly device: string;
   readonly vni: number;
   readonly port: number;
-  readonly links: readonly Link[];
+  readonly links: readonly TunnelLink[];
   /** The program that holds the port; null for none, and for the kernel's own sockets. */
   readonly portHolder: string | null;
   /** Null when none could be chosen. */
@@ -46,7 +51,7 @@ export function parseUdpTable(text: string): readonly UdpSocket[] {
   }));
 }
 
-function presence({ device, vni, isDaemonReady }: DeviceSituation, link: Link | undefined): Finding {
+function presence({ device, vni, isDaemonReady }: DeviceSituation, link: TunnelLink | undefined): Finding {
   if (link === undefined) {
     return isDaemonReady
       ? bad(
@@ -73,7 +78,7 @@ function presence({ device, vni, isDaemonReady }: DeviceSituation, link: Link | 
   return bad("fail", "device", `${device} is down`, remedy);
 }
 
-function mtuFinding({ parent }: DeviceSituation, link: Link): Finding {
+function mtuFinding({ parent }: DeviceSituation, link: TunnelLink): Finding {
   if (parent === null) return ok("mtu", `${link.name} has ${link.mtuBytes}`);
   const overhead = OVERHEAD_BYTES[link.vxlan?.local?.family ?? 4];
   const fitting = parent.mtuBytes - overhead;
@@ -103,6 +108,6 @@ function portFinding({ device, vni, port, links, portHolder }: DeviceSituation):
   );
 }
 
-function isSameTunnel(vxlan: Vxlan | undefined, vni: number, port: number): boolean {
+function isSameTunnel(vxlan: TunnelLink["vxlan"], vni: number, port: number): boolean {
   return vxlan?.vni === vni && vxlan.port === port;
 }

@@ -59,7 +59,7 @@ describe("tulle net", () => {
       "--network 10.2.0.0/16 --subnet-len 25 --subnet-min 10.2.8.0 --subnet-max 10.2.9.128 --ipv6-network fd00::/48 " +
       "--ipv6-subnet-len 64 --ipv6-subnet-min fd00:0:0:8:: --ipv6-subnet-max fd00:0:0:9:: --nftables " +
       "--vni 7 --port 4789 --mtu 1400 --direct-routing --gbp --learning";
-    expect((await tulle("net", "init", ...flags.split(" "))).err).toBe("");
+    expect((await tulle("net", "init", ...flags.split(" "))).code).toBe(0);
     expect(JSON.parse((await tulle("net", "show", "--json")).out)).toEqual({
       EnableIPv6: true,
       EnableNFTables: true,
@@ -121,6 +121,13 @@ describe("tulle net", () => {
     expect((await tulle("net", "show", "--json")).out).toBe('{ "Network": "10.4.0.0/16" }\n');
     await writeFile(file, '{ "Network": 5 }\n');
     expect((await tulle("net", "validate", "--file", file)).code).toBe(1);
+  });
+
+  it("warns of what this version of tulled does not run", async () => {
+    const { code, err } = await tulle("net", "init", "--ipv6-network", "fd00::/48");
+    expect(code).toBe(0);
+    expect(err).toMatch(/^tulle: warning: no tulled of this version joins: .*IPv6/);
+    expect((await tulle("net", "validate")).err).toBe(err);
   });
 
   it("says how to begin where there is none", async () => {

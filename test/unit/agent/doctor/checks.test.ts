@@ -9,39 +9,15 @@ import { leaseFindings } from "../../../../agent/doctor/lease-checks.ts";
 import { auditLeases } from "../../../../agent/lease-audit.ts";
 import { formatFindings } from "../../../../agent/terminal/finding-view.ts";
 import { openTerminal } from "../../../../agent/terminal/terminal.ts";
-import type { Link } from "../../../../backends/netlink/link.ts";
 import { Address } from "../../../../ipam/ip.ts";
 import type { StoreEntry } from "../../../../ipam/store.ts";
 
 const verdicts = (findings: readonly Finding[]) =>
   findings.map(({ verdict, subject }) => `${verdict} ${subject}`);
 
-function vxlanLink(changes: Partial<Link> = {}, local = "192.168.1.2", vni = 1): Link {
-  const vxlan = {
-    vni,
-    local: Address.parse(local),
-    group: null,
-    parentIndex: 2,
-    port: 8472,
-    learning: false,
-    gbp: false,
-  };
-  return {
-    index: 5,
-    name: "flannel.1",
-    type: "vxlan",
-    mac: null,
-    mtuBytes: 1450,
-    flags: 1,
-    isUp: true,
-    operState: 0,
-    masterIndex: null,
-    linkIndex: 2,
-    linkNetnsId: null,
-    alias: "",
-    vxlan: { ...vxlan, collectMetadata: false } as NonNullable<Link["vxlan"]>,
-    ...changes,
-  };
+function vxlanLink(changes: Partial<TunnelLink> = {}, local = "192.168.1.2", vni = 1): TunnelLink {
+  const vxlan = { vni, local: Address.parse(local), port: 8472 };
+  return { name: "flannel.1", type: "vxlan", mtuBytes: 1450, isUp: true, vxlan, ...changes };
 }
 
 function situation(changes: Partial<DeviceSituation> = {}): DeviceSituation {

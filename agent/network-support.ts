@@ -1,0 +1,22 @@
+/** What of a network configuration this version can run: its families, and its backend with its options. Pure. */
+
+import type { BackendOptions } from "../backends/backend.ts";
+import { backendFor } from "../backends/registry.ts";
+import { ConfigError, UnsupportedError } from "../ipam/errors.ts";
+import type { Family } from "../ipam/ip.ts";
+import type { NetworkConfig } from "../ipam/network-config.ts";
+
+/** What this version runs. Throws UnsupportedError rather than silently doing half. */
+export function familiesOf(config: NetworkConfig): Family[] {
+  if (config.families[6] !== undefined) {
+    throw new UnsupportedError("network config: EnableIPv6 is not in this version of tulle; set it to false");
+  }
+  if (config.families[4] === undefined)
+    throw new ConfigError("network config: EnableIPv4 is false; set it to true");
+  return [4];
+}
+
+/** Validates the backend's options. Throws ConfigError and UnsupportedError. */
+export function optionsOf(config: NetworkConfig): BackendOptions {
+  return backendFor(config).parseOptions(config.backend.options);
+}

@@ -3,6 +3,7 @@ import {
   type DeviceSituation,
   deviceFindings,
   parseUdpTable,
+  type TunnelLink,
 } from "../../../../agent/doctor/device-checks.ts";
 import type { Finding } from "../../../../agent/doctor/finding.ts";
 import { leaseFindings } from "../../../../agent/doctor/lease-checks.ts";

@@ -19,6 +19,8 @@ export class FakeKernel implements KernelPort {
   dumps = 0;
   /** Answers the error that the next matching change shall fail with. */
   failWith: (change: Change) => NetlinkError | null = () => null;
+  /** The process dies before the change after this many: the changes before it have been made. */
+  diesAfter = Number.POSITIVE_INFINITY;
   /** Thrown by the next dump. */
   failNextDump: Error | null = null;
   #scope: (() => Scope) | null = null;
@@ -34,6 +36,7 @@ export class FakeKernel implements KernelPort {
 
   async apply(changes: readonly Change[]): Promise<readonly ChangeResult[]> {
     return changes.map((change) => {
+      if (this.log.length >= this.diesAfter) throw new Error("killed");
       this.log.push(change);
       return this.failWith(change) ?? this.#apply(change);
     });
@@ -56,14 +59,14 @@ export class FakeKernel implements KernelPort {
     this.#listener = null;
   }
 
-  /** Somebody else makes or changes an object. */
-  interfere(object: KernelObject): void {
-    this.#put(object);
+  /** Somebody else, behind netlink port `by`, makes or changes an object. */
+  interfere(object: KernelObject, by = 0): void {
+    this.#put(object, by);
   }
 
   /** Somebody else removes an object. */
-  remove(key: ObjectKey): void {
-    this.#drop(key);
+  remove(key: ObjectKey, by = 0): void {
+    this.#drop(key, by);
   }
 
   /** An event of any kind, as the monitor would bring it. */
@@ -94,24 +97,24 @@ export class FakeKernel implements KernelPort {
     return null;
   }
 
-  #put(object: KernelObject): void {
+  #put(object: KernelObject, by = 0): void {
     this.objects.set(keyOf(object), object);
     const scope = this.#scope?.();
-    if (scope && isVisible(object, scope)) this.emit({ type: "present", object });
+    if (scope && isVisible(object, scope)) this.emit({ type: "present", object, by });
   }
 
-  #drop(key: ObjectKey): void {
+  #drop(key: ObjectKey, by = 0): void {
     const object = this.objects.get(key);
     if (object === undefined) return;
     this.objects.delete(key);
-    if (object.kind === "link") this.#dropDevice(object.name);
-    else this.emit({ type: "absent", key });
+    if (object.kind === "link") this.#dropDevice(object.name, by);
+    else this.emit({ type: "absent", key, by });
     if (object.kind === "nexthop") this.#dropRoutesVia(object.device, `${object.gateway}`);
   }
 
-  #dropDevice(device: string): void {
+  #dropDevice(device: string, by: number): void {
     for (const [key, object] of this.objects) if (deviceOf(object) === device) this.objects.delete(key);
-    this.emit({ type: "device-gone", device });
+    this.emit({ type: "device-gone", device, by });
   }
 
   /** Silently, as Linux does for IPv4; the port's contract makes it a resync. */

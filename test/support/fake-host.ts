@@ -1,0 +1,91 @@
+/** A host over the fake kernel, with a clock that tests move: the reconciler's decisions without a kernel's whims. */
+
+import { type PassReport, Reconciler } from "../../backends/kernel/reconciler.ts";
+import { Planner } from "../../backends/planner.ts";
+import type { Lease } from "../../ipam/lease.ts";
+import type { Logger } from "../../ipam/log.ts";
+import { FakeClock } from "./fake-clock.ts";
+import { FakeKernel } from "./fake-kernel.ts";
+import { OWN, peerMap, prepareVxlan, scopeOf } from "./vxlan-fixture.ts";
+
+export interface LogLine {
+  readonly level: keyof Logger;
+  readonly message: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+export class FakeHost {
+  readonly kernel: FakeKernel;
+  readonly clock = new FakeClock();
+  readonly backend = prepareVxlan();
+  readonly log: LogLine[] = [];
+  readonly reports: PassReport[] = [];
+  readonly hostChanges: string[] = [];
+  reconciler: Reconciler;
+  planner: Planner;
+  readonly #usesNexthops: boolean;
+  #abort = new AbortController();
+
+  constructor(options: { readonly kernel?: FakeKernel; readonly usesNexthops?: boolean } = {}) {
+    this.kernel = options.kernel ?? new FakeKernel();
+    this.#usesNexthops = options.usesNexthops ?? false;
+    this.planner = this.#newPlanner();
+    this.reconciler = this.#start();
+  }
+
+  plan(...leases: readonly Lease[]): void {
+    this.reconciler.setDesired(this.planner.plan({ own: OWN, peers: peerMap(...leases) }));
+  }
+
+  /** Plans and lets the time pass that the reconciler may need after failures. */
+  async want(...leases: readonly Lease[]): Promise<void> {
+    this.plan(...leases);
+    await this.clock.advance(0);
+  }
+
+  /** The daemon dies and another one starts: nothing is known, the kernel is as it was left. */
+  async restart(): Promise<void> {
+    this.stop();
+    await this.clock.advance(0);
+    this.planner = this.#newPlanner();
+    this.reconciler = this.#start();
+  }
+
+  stop(): void {
+    this.#abort.abort();
+  }
+
+  logged(level: keyof Logger): readonly LogLine[] {
+    return this.log.filter((line) => line.level === level);
+  }
+
+  #newPlanner(): Planner {
+    const { backend } = this;
+    if (!this.#usesNexthops) return new Planner(backend, false);
+    const always = Object.assign(Object.create(backend), {
+      planPeer: (lease: Lease) => backend.planPeer(lease, true),
+      planBase: (own: typeof OWN) => backend.planBase(own),
+    });
+    return new Planner(always, false);
+  }
+
+  #start(): Reconciler {
+    this.#abort = new AbortController();
+    const write =
+      (level: keyof Logger) =>
+      (message: string, fields: object = {}) => {
+        this.log.push({ level, message, fields: { ...fields } });
+      };
+    const reconciler = new Reconciler({
+      port: this.kernel,
+      scope: scopeOf(this.backend),
+      clock: this.clock,
+      logger: { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") },
+      random: () => 0.5,
+      onPass: (report) => this.reports.push(report),
+      onHostChange: (device) => this.hostChanges.push(device),
+    });
+    void reconciler.run(this.#abort.signal);
+    return reconciler;
+  }
+}

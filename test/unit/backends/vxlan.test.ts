@@ -1,0 +1,121 @@
+/** What VXLAN wants from the kernel, what it publishes, and which leases and options it refuses. */
+
+import { describe, expect, it } from "vitest";
+import type { LinkObject } from "../../../backends/state/objects.ts";
+import { describe as describeObject } from "../../../backends/state/render.ts";
+import { vxlanBackend } from "../../../backends/vxlan.ts";
+import { leftoverDevices } from "../../../backends/vxlan-leftovers.ts";
+import { Address, Prefix } from "../../../ipam/ip.ts";
+import type { JsonObject } from "../../../ipam/json.ts";
+import type { Lease } from "../../../ipam/lease.ts";
+import { parseMac } from "../../../ipam/mac.ts";
+import { hostFacts, OWN, OWN_MAC, peer, prepareVxlan } from "../../support/vxlan-fixture.ts";
+
+const lines = (lease: Lease, options: JsonObject = {}, useNexthops = false) =>
+  prepareVxlan(options).planPeer(lease, useNexthops).map(describeObject);
+
+describe("vxlan backend", () => {
+  it("wants device, settings and address for this host", () => {
+    expect(prepareVxlan().planBase(OWN).map(describeObject)).toEqual([
+      `link flannel.1 type vxlan mtu 1450 up address ${OWN_MAC} vxlan id 1 local 192.168.50.1 dev under0 dstport 8472 nolearning`,
+      "sysctl net/ipv4/conf/flannel.1/forwarding=1",
+      "sysctl net/ipv6/conf/flannel.1/accept_ra=0",
+      "address 10.2.1.0/32 dev flannel.1",
+    ]);
+  });
+
+  it("takes VNI, port, MTU, learning and GBP from its options", () => {
+    const backend = prepareVxlan({ VNI: 42, Port: 4789, MTU: 1400, Learning: true, GBP: true });
+    expect(describeObject(backend.planBase(OWN)[0] as LinkObject)).toBe(
+      `link flannel.42 type vxlan mtu 1350 up address ${OWN_MAC} vxlan id 42 local 192.168.50.1 dev under0 dstport 4789 learning gbp`,
+    );
+    expect(backend).toMatchObject({
+      mtuBytes: 1350,
+      tunnelPort: 4789,
+      leaseData: { 4: { VNI: 42, VtepMAC: OWN_MAC } },
+    });
+  });
+
+  it("wants neighbour, forwarding entry and route for each peer", () => {
+    expect(lines(peer(4))).toEqual([
+      "neigh 10.2.4.0 lladdr 02:00:00:01:00:04 dev flannel.1 permanent",
+      "fdb 02:00:00:01:00:04 dev flannel.1 dst 192.168.100.4 permanent",
+      "route 10.2.4.0/24 via 10.2.4.0 dev flannel.1 proto 116 onlink",
+    ]);
+    expect(lines(peer(4), {}, true).slice(2)).toEqual([
+      "route 10.2.4.0/24 via 10.2.4.0 dev flannel.1 proto 116 onlink (nexthop object)",
+      "nexthop via 10.2.4.0 dev flannel.1 onlink proto 116",
+    ]);
+  });
+
+  it("goes around the tunnel to neighbours only, and only if told to", () => {
+    const near = peer(4, { publicAddress: "192.168.50.4" });
+    expect(lines(near, { DirectRouting: true })).toContain(
+      "route 10.2.4.0/24 via 192.168.50.4 dev under0 proto 116",
+    );
+    expect(lines(peer(4), { DirectRouting: true })).toEqual(lines(peer(4)));
+    expect(lines(near)).toContain("route 10.2.4.0/24 via 10.2.4.0 dev flannel.1 proto 116 onlink");
+    expect(prepareVxlan({ DirectRouting: true }).pathTo(near)).toBe("direct");
+    expect(prepareVxlan().pathTo(near)).toBe("tunnel");
+  });
+
+  it.each([
+    ["another backend", { backendType: "host-gw" }, /backend is "host-gw"/],
+    ["no MAC", { backendData: { 4: { VNI: 1 } } }, /holds no valid VtepMAC/],
+    ["no data", { backendData: {} }, /BackendData null/],
+    ["a MAC that is none", { backendData: { 4: { VtepMAC: "nonsense" } } }, /no valid VtepMAC/],
+    ["a group MAC", { backendData: { 4: { VtepMAC: "01:00:5e:00:00:01" } } }, /group address/],
+    ["our own MAC", { backendData: { 4: { VtepMAC: OWN_MAC } } }, /cloned/],
+    ["no public address", { publicAddress: {} }, /no public IPv4 address/],
+  ])("refuses a lease with %s", (_what, attrs, reason) => {
+    const lease = peer(4);
+    expect(prepareVxlan().refusePeer({ ...lease, attrs: { ...lease.attrs, ...attrs } })).toMatch(reason);
+    expect(prepareVxlan().refusePeer(lease)).toBeNull();
+  });
+
+  it("says which option leaves too little room for packets", () => {
+    expect(() => prepareVxlan({ MTU: 100 })).toThrow(/Backend.MTU is 100: .* at least 118/);
+    expect(() => prepareVxlan({}, hostFacts({ mtuBytes: 90 }))).toThrow(/MTU of under0 is 90/);
+    expect(() => vxlanBackend.parseOptions({ VNI: 2 ** 24 })).toThrow(/VNI/);
+  });
+
+  it("has a device of each family, with the smaller room of IPv6", () => {
+    const options = vxlanBackend.parseOptions({});
+    const addresses = { 4: Address.parse("192.168.50.1"), 6: Address.parse("2001:db8::1") };
+    const backend = options.prepare(hostFacts({ addresses }), [4, 6], { macFor: () => OWN_MAC });
+    expect(backend.devices).toEqual({ 4: "flannel.1", 6: "flannel-v6.1" });
+    expect(backend.mtuBytes).toBe(1430);
+    const planned = backend.planBase({ ...OWN, 6: Prefix.parse("fd00:2:1::/64") }).map(describeObject);
+    expect(planned).toContain("address fd00:2:1::/128 dev flannel-v6.1");
+    expect(planned).toContain("sysctl net/ipv6/conf/flannel-v6.1/forwarding=1");
+  });
+
+  it("keeps an existing device only when its tunnel is the same", () => {
+    const options = vxlanBackend.parseOptions({});
+    const link = prepareVxlan().planBase(OWN)[0] as LinkObject;
+    expect(options.canAdopt(link)).toBe(true);
+    expect(options.canAdopt(prepareVxlan({ Port: 4789 }).planBase(OWN)[0] as LinkObject)).toBe(false);
+    expect(
+      options.unsafeDifferences(vxlanBackend.parseOptions({ VNI: 2, Port: 1, GBP: true, Learning: true })),
+    ).toEqual(["VNI", "Port", "GBP", "Learning"]);
+    expect(options.unsafeDifferences(vxlanBackend.parseOptions({ MTU: 1300, DirectRouting: true }))).toEqual(
+      [],
+    );
+  });
+
+  it("recognises devices of an earlier VNI by this host's hardware address", () => {
+    const old = prepareVxlan({ VNI: 7 }).planBase(OWN)[0] as LinkObject;
+    const wanted = new Set(["flannel.1"]);
+    const macs = new Set([OWN_MAC]);
+    const links: LinkObject[] = [
+      old,
+      prepareVxlan().planBase(OWN)[0] as LinkObject,
+      { ...old, name: "flannel.8" },
+      { ...old, name: "vxlan7" },
+      { ...old, mac: parseMac("02:00:00:00:00:99") },
+      { kind: "link", name: "flannel.7", type: "bridge", mac: OWN_MAC, mtuBytes: 1500, isUp: true },
+    ];
+    expect(leftoverDevices(links, wanted, macs)).toEqual(["flannel.7"]);
+    expect(leftoverDevices(links, wanted, new Set())).toEqual([]);
+  });
+});

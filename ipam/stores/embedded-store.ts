@@ -7,6 +7,7 @@
 
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../clock.ts";
+import { StoreError } from "../errors.ts";
 import type { LeaseKey } from "../lease.ts";
 import type {
   ConfigEntry,
@@ -83,12 +84,14 @@ export class EmbeddedStore implements SubnetStore {
   }
 
   async *#follow(signal: AbortSignal): AsyncGenerator<StoreMessage> {
-    let seen = await this.#liveState(signal);
+    let held = await this.#holder.read(signal);
+    let seen = await this.#live(held, signal);
     yield { type: "list", ...this.#listing(seen) };
     while (true) {
       const timeoutMs = Math.max(0, nextDeadlineMs(seen) - this.#clock.monotonicMs());
-      await this.#holder.waitForChange(seen, timeoutMs, signal);
-      const state = await this.#liveState(signal);
+      await this.#holder.waitForChange(held, timeoutMs, signal);
+      held = await this.#holder.read(signal);
+      const state = await this.#live(held, signal);
       const message = this.#difference(seen, state);
       seen = state;
       if (message) yield message;
@@ -181,11 +184,20 @@ export class EmbeddedStore implements SubnetStore {
     }, signal);
   }
 
-  /** The newest state with everything expired that has to be: any participant does that for all. */
+  /** The newest state, without what has expired. */
   async #liveState(signal: AbortSignal): Promise<KvState> {
-    const state = await this.#holder.read(signal);
+    return await this.#live(await this.#holder.read(signal), signal);
+  }
+
+  /** Any participant writes an expiry down for all. Where that fails, on a full disk, reading still goes on. */
+  async #live(state: KvState, signal: AbortSignal): Promise<KvState> {
     if (nextDeadlineMs(state) > this.#clock.monotonicMs()) return state;
-    return await this.#update((before) => before, signal);
+    try {
+      return await this.#update((before) => before, signal);
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      return expireItems(state, this.#clock.monotonicMs());
+    }
   }
 
   async #update(change: (state: KvState) => KvState, signal: AbortSignal): Promise<KvState> {

@@ -23,13 +23,18 @@ export function errnoOf(error: unknown): string | null {
   return typeof code === "string" && code.startsWith("E") ? code : null;
 }
 
-/** The StoreError for a failed `operation` on `path`. */
-export function fileStoreError(operation: "read" | "write", path: string, error: unknown): StoreError {
+/** The StoreError for a failed `operation` on `path`; `outcomeUnknown` when the write may have happened all the same. */
+export function fileStoreError(
+  operation: "read" | "write",
+  path: string,
+  error: unknown,
+  outcomeUnknown = false,
+): StoreError {
   const errno = errnoOf(error);
   const remedy = REMEDIES[errno ?? ""] ?? "look at the directory; remove the file if it is damaged";
   return new StoreError(`cannot ${operation} the file store ${path}: ${errorMessage(error)}: ${remedy}`, {
     retryable: errno !== null && !PERMANENT.has(errno),
-    details: { path, errno },
+    details: { path, errno, outcomeUnknown },
     cause: error,
   });
 }

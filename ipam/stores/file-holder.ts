@@ -20,8 +20,11 @@ import { emptyState, type KvState, restartLeases } from "./kv-state.ts";
 const VERSION_NAME = /^state\.(\d{16})$/;
 const TEMPORARY_NAME = /^new\./;
 
-/** Where inotify fails, changes are noticed this late. */
+/** What inotify does not tell, such as a directory made anew, is noticed this late. */
 const POLL_MS = 1_000;
+
+/** As long as there is no directory to watch, or no inotify left. */
+const BLIND_POLL_MS = 200;
 
 /** A temporary file this much older than the newest version has lost its writer. */
 const ABANDONED_MS = 60_000;
@@ -69,13 +72,14 @@ export class FileHolder implements KvHolder {
   async waitForChange(seen: KvState, timeoutMs: number, signal: AbortSignal): Promise<void> {
     const changed = new AbortController();
     const watcher = this.#watchDirectory(() => changed.abort());
+    const pollMs = watcher ? POLL_MS : BLIND_POLL_MS;
     const either = AbortSignal.any([signal, changed.signal]);
     const endMs = this.#clock.monotonicMs() + timeoutMs;
     try {
       while (!changed.signal.aborted && (await this.read(signal)) === seen) {
         const leftMs = endMs - this.#clock.monotonicMs();
         if (leftMs <= 0) return;
-        await this.#clock.sleep(Math.min(POLL_MS, leftMs), either).catch(() => signal.throwIfAborted());
+        await this.#clock.sleep(Math.min(pollMs, leftMs), either).catch(() => signal.throwIfAborted());
       }
     } finally {
       watcher?.close();
@@ -102,20 +106,30 @@ export class FileHolder implements KvHolder {
   /** Makes `next` the newest version; false when somebody else was faster. */
   async #publish(next: LoadedState, writer: string): Promise<boolean> {
     const temporary = join(this.#directory, `new.${writer}`);
+    let isLinked = false;
+    await this.#makeDirectory();
     try {
-      await mkdir(this.#directory, { recursive: true, mode: 0o700 });
       await writeSynced(temporary, encodeStateFile(next));
       await link(temporary, this.#pathOf(next.version));
+      isLinked = true;
       await syncDirectory(this.#directory);
       if (!(await this.#counts(next.version, writer))) return false;
       await this.#removeOld(next.version);
       return true;
     } catch (error) {
       // EEXIST: the version is taken. ENOENT: our temporary file was taken for an abandoned one.
-      if (errnoOf(error) === "EEXIST" || errnoOf(error) === "ENOENT") return false;
-      throw fileStoreError("write", this.#directory, error);
+      if (!isLinked && (errnoOf(error) === "EEXIST" || errnoOf(error) === "ENOENT")) return false;
+      throw fileStoreError("write", this.#directory, error, isLinked);
     } finally {
       await rm(temporary, { force: true });
+    }
+  }
+
+  async #makeDirectory(): Promise<void> {
+    try {
+      await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      throw fileStoreError("write", this.#directory, error);
     }
   }
 
@@ -159,8 +173,7 @@ export class FileHolder implements KvHolder {
   }
 
   async #newestVersion(): Promise<number> {
-    const versions = (await this.#names()).map(versionOf);
-    return Math.max(0, ...versions);
+    return (await this.#names()).map(versionOf).reduce((a, b) => Math.max(a, b), 0);
   }
 
   async #names(): Promise<readonly string[]> {

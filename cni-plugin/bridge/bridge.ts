@@ -22,8 +22,8 @@ import { type Family, type InterfaceAddress, Prefix } from "../../ipam/ip.ts";
 import { localMacFromSeed } from "../../ipam/mac.ts";
 import { CNI_CODES, CniError } from "../errors.ts";
 import type { Allocation } from "../ipam/ranges.ts";
-import { findLink, getLink, ignoring } from "./links.ts";
-import type { BridgeOptions } from "./options.ts";
+import { findLink, getLink, ignoring, isErrno } from "./links.ts";
+import { type BridgeOptions, usesVlans } from "./options.ts";
 import { ensureSysctl, ensureSysctlIfPresent } from "./sysctl.ts";
 
 const FORWARDING: Readonly<Record<Family, string>> = {
@@ -46,10 +46,23 @@ export function ensureBridge(host: NetlinkConnection, options: BridgeOptions): L
       encodeSetLink(bridge.index, { isUp: true, ...(wantsPromiscuous && { isPromiscuous: true }) }),
     );
   }
-  if (options.vlan !== 0 && bridge.bridge?.vlanFiltering !== true) {
-    host.request(encodeNewLink({ name: bridge.name, info: { kind: "bridge", vlanFiltering: true } }, 0));
-  }
+  if (usesVlans(options) && bridge.bridge?.vlanFiltering !== true) enableVlans(host, bridge);
   return bridge;
+}
+
+/** `ip link set BRIDGE type bridge vlan_filtering 1`. Throws CniError 100 on kernels without. */
+function enableVlans(host: NetlinkConnection, { name }: Link): void {
+  try {
+    host.request(encodeNewLink({ name, info: { kind: "bridge", vlanFiltering: true } }, 0));
+  } catch (cause) {
+    if (!isErrno(cause, "EOPNOTSUPP")) throw cause;
+    throw new CniError(
+      CNI_CODES.attachFailed,
+      "this kernel's bridges know no VLANs",
+      "leave vlan and vlanTrunk out, or use a kernel with CONFIG_BRIDGE_VLAN_FILTERING",
+      { cause },
+    );
+  }
 }
 
 /**

@@ -38,6 +38,11 @@ export function isServedInProcess(delegate: JsonObject): boolean {
   return delegate.type === "bridge" && isJsonObject(ipam) && ipam.type === "host-local";
 }
 
+/** True when ports join VLANs. */
+export function usesVlans({ vlan, vlanTrunk }: Pick<BridgeOptions, "vlan" | "vlanTrunk">): boolean {
+  return vlan !== 0 || vlanTrunk.length > 0;
+}
+
 /** Reads the options. Throws CniError 7 that names the key, the value and the remedy. */
 export function parseBridgeOptions(delegate: JsonObject, args: string): BridgeOptions {
   const flag = (key: string, fallback = false) => readFlag(delegate, key, fallback);

@@ -5,7 +5,7 @@ import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { encodeNewLink, encodeSetLink, type Link } from "../../backends/netlink/link.ts";
 import { CNI_CODES, CniError } from "../errors.ts";
 import { findLink, getLink, ignoring } from "./links.ts";
-import type { BridgeOptions } from "./options.ts";
+import { type BridgeOptions, usesVlans } from "./options.ts";
 
 /** Every port of a filtering bridge is born in this one (br_vlan.c). */
 const DEFAULT_VLAN = 1;
@@ -14,8 +14,8 @@ type VlanOptions = Pick<BridgeOptions, "vlan" | "vlanTrunk" | "preserveDefaultVl
 
 /** Puts a port into the VLANs that the options name; none is no change. Throws NetlinkError. */
 export function joinVlans(host: NetlinkConnection, port: Link, options: VlanOptions): void {
+  if (!usesVlans(options)) return;
   const { vlan, vlanTrunk, preserveDefaultVlan } = options;
-  if (vlan === 0 && vlanTrunk.length === 0) return;
   const own = vlan === 0 ? [] : [{ id: vlan, isPvid: true, isUntagged: true }];
   host.request(encodeAddVlans(port.index, [...own, ...vlanTrunk.map((id) => ({ id }))]));
   if (!preserveDefaultVlan) host.request(encodeDeleteVlans(port.index, [{ id: DEFAULT_VLAN }]));

@@ -58,6 +58,7 @@ export function heldBy(store: Reservations, attachment: Attachment): readonly Re
 export function release(store: Reservations, attachment: Attachment): readonly Address[] {
   const held = heldBy(store, attachment);
   for (const { address } of held) store.release(address);
+  store.discardUnfinished();
   return held.map(({ address }) => address);
 }
 

@@ -68,6 +68,11 @@ export class Reservations {
     rmSync(path.join(this.#dir, String(address)), { force: true });
   }
 
+  /** Removes what a process that was killed while it wrote has left. */
+  discardUnfinished(): void {
+    rmSync(path.join(this.#dir, TEMPORARY), { force: true });
+  }
+
   /** The address that range set `index` gave last; null when none is known. */
   lastReserved(index: number): Address | null {
     const text = readIfPresent(this.#lastPath(index))?.trim() ?? "";

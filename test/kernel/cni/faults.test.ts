@@ -1,0 +1,391 @@
+/** What goes wrong around the plugin: killed calls, lost parts, changed configurations, many calls at once. */
+
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  type AnyJson,
+  type CniContainer,
+  CniHost,
+  NETWORK_NAME,
+  SUBNET_ENV,
+} from "../../support/cni-host.ts";
+import { describeAsRoot } from "../../support/netns.ts";
+
+const KILLER = join(import.meta.dirname, "../../support/kill-at-effect.cjs");
+const GC = { cniVersion: "1.1.0", "cni.dev/valid-attachments": [] };
+
+describeAsRoot("tulle-cni in trouble", () => {
+  let host: CniHost;
+  beforeEach(() => {
+    host = new CniHost("fault");
+  });
+  afterEach(() => host.dispose());
+
+  const add = (container: CniContainer, config = {}) => {
+    const answer = host.call("ADD", { container, config });
+    expect(answer.exitCode, answer.stdout).toBe(0);
+    return answer.json;
+  };
+  const reservationFile = (name: string) => join(host.dir, "ipam", NETWORK_NAME, name);
+
+  it("leaves nothing after kill -9 before any effect of ADD, once DEL or GC was called", () => {
+    const container = host.addContainer();
+    const delegate = { isDefaultGateway: true, hairpinMode: true, ipMasq: true };
+    let kills = 0;
+    for (let effect = 1; ; effect++) {
+      const environment = { NODE_OPTIONS: `--require=${KILLER}`, TULLE_KILL_AT: String(effect) };
+      const { exitCode } = host.call("ADD", { container, config: { delegate }, environment });
+      const cleanUp = effect % 2 === 0 ? "DEL" : "GC";
+      const cleaned = host.call(cleanUp, {
+        container,
+        config: { delegate, ...(cleanUp === "GC" ? GC : {}) },
+      });
+      expect(cleaned, `${cleanUp} after effect ${effect}`).toMatchObject({ exitCode: 0, stdout: "" });
+      expect(host.leftovers(), `${cleanUp} after effect ${effect}`).toEqual([]);
+      if (exitCode === 0) break;
+      kills += 1;
+    }
+    expect(kills).toBeGreaterThan(25);
+    expect(host.netns.exec("nft", ["list", "ruleset"])).not.toContain("elements");
+  });
+
+  it("serves twenty ADDs and twenty DELs at once", async () => {
+    const containers = Array.from({ length: 20 }, () => host.addContainer());
+    const added = await Promise.all(containers.map((container) => host.callAsync("ADD", { container })));
+    expect(added.map(({ exitCode }) => exitCode)).toEqual(new Array(20).fill(0));
+    const addresses = added.map(({ json }) => json.ips[0].address);
+    expect(new Set(addresses).size).toBe(20);
+    expect(new Set(added.map(({ json }) => json.interfaces[0].mac)).size).toBe(1);
+    const removed = await Promise.all(containers.map((container) => host.callAsync("DEL", { container })));
+    expect(removed.map(({ exitCode, stdout }) => [exitCode, stdout])).toEqual(new Array(20).fill([0, ""]));
+    expect(host.leftovers()).toEqual([]);
+  });
+
+  describe("ADD that fails half-way leaves nothing", () => {
+    const fail = (config: AnyJson, container = host.addContainer()) => {
+      const answer = host.call("ADD", { container, config });
+      expect(answer.exitCode).toBe(1);
+      expect(host.leftovers()).toEqual([]);
+      return answer.json;
+    };
+
+    it("because the container has such an interface", () => {
+      const container = host.addContainer();
+      container.netns.exec("ip", ["link", "add", "eth0", "type", "bridge"]);
+      expect(fail({}, container)).toMatchObject({
+        code: 100,
+        msg: expect.stringContaining("eth0 in the container"),
+      });
+    });
+
+    it("because a route leads nowhere", () => {
+      const ipam = { dataDir: join(host.dir, "ipam"), routes: [{ dst: "192.0.2.0/24", gw: "203.0.113.1" }] };
+      expect(fail({ ipam })).toMatchObject({ code: 100, msg: expect.stringContaining("ENETUNREACH") });
+    });
+
+    it("because the bridge's name belongs to another device", () => {
+      host.netns.exec("ip", ["link", "add", "name", "taken", "type", "veth", "peer", "name", "other"]);
+      const answer = host.call("ADD", {
+        container: host.addContainer(),
+        config: { delegate: { bridge: "taken" } },
+      });
+      expect(answer.json).toMatchObject({
+        code: 100,
+        msg: expect.stringContaining('"taken" exists but is no bridge'),
+      });
+      expect([...host.reservations(), ...host.states()]).toEqual([]);
+    });
+
+    it("because no address is left, and says so with numbers", () => {
+      host.writeSubnetEnv(["FLANNEL_NETWORK=10.5.0.0/16", "FLANNEL_SUBNET=10.5.72.1/30", ...SUBNET_ENV.rest]);
+      const container = host.addContainer();
+      add(container);
+      const { json } = host.call("ADD", { container: host.addContainer() });
+      expect(json).toMatchObject({ code: 101, msg: expect.stringContaining("of 2 addresses 1 are given") });
+      expect(host.states()).toHaveLength(1);
+    });
+  });
+
+  it("refuses a second ADD and leaves the first one as it is", () => {
+    const container = host.addContainer();
+    const prevResult = add(container);
+    expect(host.call("ADD", { container }).json).toMatchObject({
+      code: 7,
+      msg: expect.stringContaining("already"),
+    });
+    expect(host.call("CHECK", { container, config: { prevResult } })).toMatchObject({
+      exitCode: 0,
+      stdout: "",
+    });
+  });
+
+  describe("DEL", () => {
+    const del = (container: CniContainer, config = {}, environment = {}) => {
+      expect(host.call("DEL", { container, config, environment })).toMatchObject({ exitCode: 0, stdout: "" });
+      expect(host.leftovers()).toEqual([]);
+    };
+
+    it("of what never was, twice", () => {
+      const container = host.addContainer();
+      del(container);
+      del(container);
+    });
+
+    it("with an empty namespace path", () => {
+      const container = host.addContainer();
+      add(container);
+      del(container, {}, { CNI_NETNS: undefined });
+    });
+
+    it("after the namespace vanished, and where only its file is left", () => {
+      for (const CNI_NETNS of ["/run/netns/tulle-nowhere", join(host.dir, "file")]) {
+        writeFileSync(join(host.dir, "file"), "");
+        const container = host.addContainer();
+        add(container);
+        container.netns.dispose();
+        del(container, {}, { CNI_NETNS });
+      }
+    });
+
+    it("without subnet.env", () => {
+      const container = host.addContainer();
+      add(container);
+      rmSync(host.subnetFile);
+      del(container);
+    });
+
+    it.each([
+      ["no", (file: string) => rmSync(file)],
+      ["an empty", (file: string) => writeFileSync(file, "")],
+      ["half a", (file: string) => writeFileSync(file, readFileSync(file).subarray(0, 40))],
+    ])("with %s record", (_, damage) => {
+      const container = host.addContainer();
+      add(container);
+      damage(join(host.stateDir, host.states()[0] ?? ""));
+      del(container);
+    });
+
+    it("after the configuration changed to another bridge, type and folder", () => {
+      const container = host.addContainer();
+      add(container);
+      del(container, {
+        delegate: { type: "macvlan", master: "nothing" },
+        ipam: { dataDir: join(host.dir, "other") },
+      });
+    });
+
+    it("after the host's subnet changed", () => {
+      const container = host.addContainer();
+      add(container);
+      host.writeSubnetEnv(["FLANNEL_NETWORK=10.9.0.0/16", "FLANNEL_SUBNET=10.9.3.1/24", ...SUBNET_ENV.rest]);
+      del(container);
+    });
+
+    it("with a prevResult that makes no sense", () => {
+      const container = host.addContainer();
+      add(container);
+      del(container, { prevResult: "nonsense" });
+    });
+  });
+
+  it("GC frees what is not listed and keeps what is", () => {
+    const [kept, stale] = [host.addContainer(), host.addContainer()];
+    const prevResult = add(kept);
+    add(stale);
+    writeFileSync(reservationFile("10.5.72.200"), "somebody\r\neth0");
+    writeFileSync(reservationFile("10.5.72.201"), "");
+    const config = { ...GC, "cni.dev/valid-attachments": [{ containerID: kept.id, ifname: "eth0" }] };
+    expect(host.call("GC", { config })).toMatchObject({ exitCode: 0, stdout: "" });
+    expect(host.reservations()).toEqual(["10.5.72.2"]);
+    expect(host.states()).toEqual([`cbr0:${kept.id}:eth0`]);
+    expect(host.call("CHECK", { container: kept, config: { prevResult } }).exitCode).toBe(0);
+  });
+
+  it("GC without a list frees nothing", () => {
+    add(host.addContainer());
+    const answer = host.call("GC", { config: { cniVersion: "1.1.0" } });
+    expect(answer.json).toMatchObject({ code: 7, msg: expect.stringContaining("cni.dev/valid-attachments") });
+    expect(host.reservations()).toHaveLength(1);
+  });
+
+  it("frees the addresses of containers that died with an earlier boot", () => {
+    const [alive, next] = [host.addContainer(), host.addContainer()];
+    add(alive);
+    writeFileSync(reservationFile("10.5.72.3"), "died\r\neth0");
+    writeFileSync(reservationFile(".tulle-boot"), "another-boot");
+    add(next);
+    expect(host.reservations()).toEqual(["10.5.72.2", "10.5.72.3"]);
+    expect(readFileSync(reservationFile("10.5.72.3"), "utf8")).toBe(`${next.id}\r\neth0`);
+  });
+
+  it("keeps addresses that host-local gave before the change-over", () => {
+    mkdirSync(join(host.dir, "ipam", NETWORK_NAME), { recursive: true });
+    writeFileSync(reservationFile("10.5.72.2"), "older\r\neth0");
+    expect(add(host.addContainer()).ips[0].address).toBe("10.5.72.3/24");
+  });
+
+  describe("after the host's subnet changed", () => {
+    const NEW = ["FLANNEL_NETWORK=10.5.0.0/16", "FLANNEL_SUBNET=10.5.99.1/24", ...SUBNET_ENV.rest];
+
+    it("a bridge without containers gets the new address", () => {
+      const [old, fresh] = [host.addContainer(), host.addContainer()];
+      add(old);
+      host.call("DEL", { container: old });
+      host.writeSubnetEnv(NEW);
+      add(fresh);
+      const addresses = host.netns.ipJson(["-4", "address", "show", "cni0"])[0] as AnyJson;
+      expect(addresses.addr_info.map(({ local }: AnyJson) => local)).toEqual(["10.5.99.1"]);
+      expect(fresh.netns.exec("ping", ["-c1", "-W2", "10.5.99.1"])).toContain(" 0% packet loss");
+    });
+
+    it("a bridge with containers keeps it, and ADD and STATUS say what to do", () => {
+      const [old, fresh] = [host.addContainer(), host.addContainer()];
+      add(old);
+      host.writeSubnetEnv(NEW);
+      const { json } = host.call("ADD", { container: fresh });
+      expect(json).toMatchObject({
+        code: 100,
+        msg: "cni0 holds 10.5.72.1/24 but this host's subnet now needs 10.5.99.1/24",
+        details: expect.stringContaining("1 containers still use the old subnet: stop them"),
+      });
+      expect(host.states()).toHaveLength(1);
+      expect(host.call("STATUS", { config: { cniVersion: "1.1.0" } }).json).toMatchObject({ code: 51 });
+      add(fresh, { delegate: { isGateway: true, forceAddress: true } });
+    });
+  });
+
+  describe("CHECK tells what is wrong", () => {
+    it.each<[string, (host: CniHost, container: CniContainer) => void, RegExp]>([
+      ["interface gone", (_, { netns }) => void netns.exec("ip", ["link", "del", "eth0"]), /eth0 is missing/],
+      [
+        "interface down",
+        (_, { netns }) => void netns.exec("ip", ["link", "set", "eth0", "down"]),
+        /eth0 is down/,
+      ],
+      [
+        "another MTU",
+        (_, { netns }) => void netns.exec("ip", ["link", "set", "eth0", "mtu", "1400"]),
+        /MTU 1400, not 1450/,
+      ],
+      [
+        "address gone",
+        (_, { netns }) => void netns.exec("ip", ["address", "flush", "dev", "eth0"]),
+        /lacks 10\.5\.72\.2\/24/,
+      ],
+      [
+        "route gone",
+        (_, { netns }) => void netns.exec("ip", ["route", "del", "default"]),
+        /route to 0\.0\.0\.0\/0 is missing/,
+      ],
+      [
+        "another hardware address",
+        (_, { netns }) => void netns.exec("ip", ["link", "set", "eth0", "address", "02:00:00:00:00:01"]),
+        /eth0 has address 02:00:00:00:00:01/,
+      ],
+      [
+        "a wrong neighbour",
+        (_, { netns }) =>
+          void netns.exec("ip", [
+            "neigh",
+            "replace",
+            "10.5.72.1",
+            "lladdr",
+            "02:00:00:00:00:01",
+            "dev",
+            "eth0",
+          ]),
+        /gateway 10\.5\.72\.1 is taken for 02:00:00:00:00:01/,
+      ],
+      [
+        "not a port of the bridge",
+        ({ netns, links }) => {
+          const port = [...links.call(host).keys()].find((name) => name.startsWith("veth")) ?? "";
+          netns.exec("ip", ["link", "set", port, "nomaster"]);
+        },
+        /is no port of cni0/,
+      ],
+      [
+        "bridge gone",
+        ({ netns }) => void netns.exec("ip", ["link", "del", "cni0"]),
+        /bridge cni0 is missing/,
+      ],
+      [
+        "gateway's address gone",
+        ({ netns }) => void netns.exec("ip", ["address", "flush", "dev", "cni0"]),
+        /cni0 lacks the gateway's address 10\.5\.72\.1/,
+      ],
+      ["reservation gone", () => rmSync(reservationFile("10.5.72.2")), /10\.5\.72\.2 is not reserved/],
+    ])("%s", (_, spoil, expected) => {
+      const container = host.addContainer();
+      const prevResult = add(container);
+      spoil(host, container);
+      const { json } = host.call("CHECK", { container, config: { prevResult } });
+      expect(json).toMatchObject({ code: 102, msg: expect.stringMatching(expected) });
+    });
+
+    it("a prevResult that is missing, another container's or of an unknown version", () => {
+      const container = host.addContainer();
+      const prevResult = add(container);
+      const check = (given: AnyJson) => host.call("CHECK", { container, config: { prevResult: given } }).json;
+      expect(check(null)).toMatchObject({ code: 7 });
+      expect(check({ ...prevResult, interfaces: [{ name: "net9", sandbox: "/x" }] })).toMatchObject({
+        code: 7,
+      });
+      expect(check({ ...prevResult, cniVersion: "9.0.0" })).toMatchObject({ code: 1 });
+      expect(check("text")).toMatchObject({ code: 6 });
+    });
+  });
+
+  describe("STATUS", () => {
+    const status = () => host.call("STATUS", { config: { cniVersion: "1.1.0" } });
+
+    it("is silent when ADD would work", () => {
+      expect(status()).toMatchObject({ exitCode: 0, stdout: "" });
+    });
+
+    it("is 50 without subnet.env, with half of it, and without a free address", () => {
+      rmSync(host.subnetFile);
+      expect(status().json).toMatchObject({ code: 50, msg: expect.stringContaining(host.subnetFile) });
+      host.writeSubnetEnv(["FLANNEL_NETWORK=10.5.0.0/16", "FLANNEL_SUB"]);
+      expect(status().json).toMatchObject({ code: 50 });
+      host.writeSubnetEnv(["FLANNEL_NETWORK=10.5.0.0/16", "FLANNEL_SUBNET=10.5.72.1/30", ...SUBNET_ENV.rest]);
+      add(host.addContainer());
+      expect(status().json).toMatchObject({ code: 50, msg: expect.stringContaining("no free address") });
+    });
+  });
+
+  it("ADD without subnet.env asks to try again", () => {
+    rmSync(host.subnetFile);
+    const { json } = host.call("ADD", { container: host.addContainer() });
+    expect(json).toMatchObject({ code: 11, msg: expect.stringContaining("tulled") });
+  });
+
+  it("reads what flannel left, so that its containers can be removed", () => {
+    const container = host.addContainer();
+    mkdirSync(join(host.dir, "ipam", NETWORK_NAME), { recursive: true });
+    mkdirSync(host.stateDir);
+    writeFileSync(reservationFile("10.5.72.9"), `${container.id}\r\neth0`);
+    const delegate = {
+      type: "bridge",
+      name: NETWORK_NAME,
+      ipam: { type: "host-local", dataDir: join(host.dir, "ipam") },
+    };
+    writeFileSync(join(host.stateDir, container.id), JSON.stringify(delegate));
+    container.netns.exec("ip", ["link", "add", "eth0", "type", "veth", "peer", "name", "far"]);
+    expect(host.call("DEL", { container }).exitCode).toBe(0);
+    expect(host.leftovers()).toEqual([]);
+    expect(container.netns.ipJson(["link", "show", "type", "veth"])).toEqual([]);
+  });
+
+  it("names a folder that cannot be written", () => {
+    const file = join(host.dir, "file");
+    writeFileSync(file, "");
+    chmodSync(file, 0o400);
+    const { json } = host.call("ADD", {
+      container: host.addContainer(),
+      config: { ipam: { dataDir: `${file}/x` } },
+    });
+    expect(json).toMatchObject({ code: 5, msg: expect.stringContaining(file) });
+  });
+});

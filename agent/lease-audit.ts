@@ -51,7 +51,7 @@ export function auditLeases(listing: StoreListing): Audit {
     ownAddresses: {},
     holdDownMs: 0,
     logger: silentLogger,
-    refusePeer: (lease) => (isAwaited(lease) ? null : (backend?.refusePeer(lease) ?? null)),
+    refusePeer: (lease) => (isAwaited(lease, backend) ? null : (backend?.refusePeer(lease) ?? null)),
     identitiesOf: (lease) => identitiesOf(lease, backend),
   });
   table.apply({ type: "list", ...listing }, 0);
@@ -65,7 +65,7 @@ export function auditLeases(listing: StoreListing): Audit {
       attrs: lease?.attrs ?? null,
       identities: lease === null ? [] : identitiesOf(lease, backend),
       isReservation: entry.storeLeaseId === null,
-      isAwaited: lease !== null && isAwaited(lease),
+      isAwaited: lease !== null && isAwaited(lease, backend),
       problem: refused.get(entry.key)?.reason ?? null,
     };
   });
@@ -110,9 +110,12 @@ function prepareNowhere(config: NetworkConfig): PreparedBackend {
   return backendFor(config).parseOptions(config.backend.options).prepare(host, families, identity);
 }
 
-/** Made in advance by an administrator: it names the host, but the host has not said how to reach it. */
-function isAwaited({ storeLeaseId, attrs }: Lease): boolean {
-  return storeLeaseId === null && attrs.nodeId === null && Object.keys(attrs.backendData).length === 0;
+/** Made in advance by an administrator: it names the host, but the host has not said yet how to reach it. */
+function isAwaited(lease: Lease, backend: PreparedBackend | null): boolean {
+  const { storeLeaseId, attrs } = lease;
+  const isBare = attrs.nodeId === null && Object.keys(attrs.backendData).length === 0;
+  // Some backends need no data: then the same lease may be that of a host at work.
+  return storeLeaseId === null && isBare && backend !== null && backend.refusePeer(lease) !== null;
 }
 
 function identitiesOf(lease: Lease, backend: PreparedBackend | null): readonly string[] {

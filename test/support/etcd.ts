@@ -9,6 +9,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fetchPackage } from "../../deploy/verify/foreign-packages.mjs";
 import { type Daemon, freePorts, startDaemon, untilReady } from "./daemon.ts";
 import type { TestNetns } from "./netns.ts";
 import type { Issued } from "./pki.ts";
@@ -72,6 +73,15 @@ export interface EtcdCluster {
 }
 
 const DEFAULT_PROGRAMS: EtcdPrograms = { etcd: "etcd", etcdctl: "etcdctl" };
+
+/**
+ * etcd 3.5 of a newer Debian suite, fetched into the checkout at the first use. Throws with the reason when it
+ * cannot be had.
+ */
+export function fetchEtcd35(): EtcdPrograms {
+  const program = (name: string, file: string) => join(fetchPackage("trixie", name), "usr/bin", file);
+  return { etcd: program("etcd-server", "etcd"), etcdctl: program("etcd-client", "etcdctl") };
+}
 
 /** Null when etcd and etcdctl are installed, else what to install. */
 export function missingEtcd(): string | null {

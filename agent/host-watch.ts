@@ -45,6 +45,7 @@ export class HostWatch {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.#nextLook(signal);
+      if (!this.#isChanged && this.#problem === null) continue;
       await this.#options.clock.sleep(SETTLE_MS, signal).catch(() => undefined);
       if (signal.aborted) return;
       this.#isChanged = false;
@@ -69,13 +70,9 @@ export class HostWatch {
 
   async #nextLook(signal: AbortSignal): Promise<void> {
     if (this.#isChanged) return;
-    const changed = new Promise<void>((resolve) => {
-      this.#wake = resolve;
-      signal.addEventListener("abort", () => resolve(), { once: true });
-    });
-    if (this.#problem === null) return await changed;
     const nap = new AbortController();
-    await Promise.race([changed, this.#options.clock.sleep(RETRY_MS, nap.signal).catch(() => undefined)]);
-    nap.abort();
+    this.#wake = () => nap.abort();
+    const forMs = this.#problem === null ? Number.POSITIVE_INFINITY : RETRY_MS;
+    await this.#options.clock.sleep(forMs, AbortSignal.any([nap.signal, signal])).catch(() => undefined);
   }
 }

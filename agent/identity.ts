@@ -84,6 +84,11 @@ export class Identity {
     return this.#record.vtepMacs[device] ?? derivedMac(this.nodeId, device);
   }
 
+  /** Hardware addresses of all devices that this host ever had. */
+  get vtepMacs(): ReadonlySet<Mac> {
+    return new Set(Object.values(this.#record.vtepMacs));
+  }
+
   /** Records the hardware address of a device that is in use, made by us or adopted. */
   async setVtepMac(device: string, mac: Mac): Promise<void> {
     if (this.#record.vtepMacs[device] === mac) return;

@@ -5,11 +5,13 @@
  * daemons in different namespaces never meet, and the kernel drops the lock with its holder, however it dies.
  */
 
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { TulleError } from "../ipam/errors.ts";
 
 const LOCK_FOLDER = "tulle/";
+const STATE_LOCK_FOLDER = "tulle-state/";
 
 export interface InstanceLock {
   release(): Promise<void>;
@@ -17,12 +19,26 @@ export interface InstanceLock {
 
 /** Takes the lock for a device such as `flannel.1`. Throws TULLE_ALREADY_RUNNING when somebody holds it. */
 export function lockInstance(device: string): Promise<InstanceLock> {
+  return lockName(`${LOCK_FOLDER}${device}`, () => alreadyRunning(device));
+}
+
+/**
+ * Takes the lock for a state directory: what it records belongs to one daemon. Throws TULLE_ALREADY_RUNNING when
+ * another daemon of this network namespace has it.
+ */
+export function lockStateDir(directory: string): Promise<InstanceLock> {
+  // Abstract names have room for 107 bytes (unix(7)); paths may be longer.
+  const name = createHash("sha256").update(directory).digest("hex").slice(0, 32);
+  return lockName(`${STATE_LOCK_FOLDER}${name}`, () => stateDirInUse(directory));
+}
+
+function lockName(name: string, taken: () => TulleError): Promise<InstanceLock> {
   const server = createServer((socket) => socket.destroy());
   return new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
-      reject(error.code === "EADDRINUSE" ? alreadyRunning(device) : error);
+      reject(error.code === "EADDRINUSE" ? taken() : error);
     });
-    server.listen(`\0${LOCK_FOLDER}${device}`, () => {
+    server.listen(`\0${name}`, () => {
       server.unref();
       resolve({ release: () => close(server) });
     });
@@ -45,6 +61,14 @@ function alreadyRunning(device: string): TulleError {
     "TULLE_ALREADY_RUNNING",
     `another tulled manages ${device} in this network namespace: stop it, or give the networks different VNIs`,
     { details: { device } },
+  );
+}
+
+function stateDirInUse(directory: string): TulleError {
+  return new TulleError(
+    "TULLE_ALREADY_RUNNING",
+    `another tulled of this network namespace uses the state directory ${directory}: stop it, or give this one another --state-dir`,
+    { details: { directory } },
   );
 }
 

@@ -14,6 +14,7 @@ import { NetlinkConnection } from "../backends/netlink/connection.ts";
 import { Planner } from "../backends/planner.ts";
 import type { KernelObject } from "../backends/state/objects.ts";
 import type { Scope } from "../backends/state/ownership.ts";
+import { leftoverDevices } from "../backends/vxlan-leftovers.ts";
 import type { Clock } from "../ipam/clock.ts";
 import { errorMessage } from "../ipam/errors.ts";
 import { Address, entriesOf, mapFamilies, type PerFamily, type Prefix } from "../ipam/ip.ts";
@@ -37,8 +38,9 @@ import { firewallPlanFor } from "./firewall.ts";
 import { takeHostSnapshot } from "./host-facts.ts";
 import { HostWatch } from "./host-watch.ts";
 import type { Identity } from "./identity.ts";
-import { type InstanceLock, lockInstance } from "./instance-lock.ts";
+import { type InstanceLock, lockInstance, lockStateDir } from "./instance-lock.ts";
 import type { Metrics } from "./metrics.ts";
+import { recordNetworks } from "./network-history.ts";
 import { familiesOf, optionsOf } from "./network-support.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import type { StatusReport } from "./status.ts";
@@ -153,6 +155,7 @@ export class NetworkAgent {
   async #join(networkConfig: NetworkConfig, listing: StoreListing, signal: AbortSignal): Promise<Joined> {
     const { config, identity, logger, clock, random } = this.#options;
     const devices = optionsOf(networkConfig).deviceNames(familiesOf(networkConfig));
+    this.#locks.push(await lockStateDir(config.files.stateDir));
     for (const [, device] of entriesOf(devices)) this.#locks.push(await lockInstance(device));
     const attachment = await this.#attachFirst(networkConfig, listing);
     const membership = await this.#enrolment.enter(attachment, listing, signal);
@@ -171,8 +174,10 @@ export class NetworkAgent {
       },
       membership,
     );
+    const ranges = Object.values(networkConfig.families).map(({ network }) => network);
+    const before = await recordNetworks(config.files.stateDir, ranges, logger);
     const peers = new PeerTable({
-      networks: Object.values(networkConfig.families).map(({ network }) => network),
+      networks: [...ranges, ...before],
       ownAddresses: attachment.host.publicAddresses,
       holdDownMs: config.lease.holdDownSeconds * 1000,
       logger,
@@ -387,8 +392,10 @@ export class NetworkAgent {
 
   #scope({ backend, host, networkConfig }: Attachment, subnets: PerFamily<Prefix>): Scope {
     const objects = [...backend.planBase(subnets), ...this.#extraObjects()];
+    const devices = new Set(Object.values(backend.devices));
+    const leftovers = leftoverDevices(this.#port.links(), devices, this.#options.identity.vtepMacs);
     return {
-      devices: new Set(Object.values(backend.devices)),
+      devices: new Set([...devices, ...leftovers]),
       sharedDevices: new Set([host.interface]),
       networks: Object.values(networkConfig.families).map(({ network }) => network),
       sysctls: new Set(objects.flatMap((object) => (object.kind === "sysctl" ? [object.path] : []))),

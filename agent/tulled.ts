@@ -5,6 +5,7 @@
  */
 
 import { randomBytes } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { systemClock } from "../ipam/clock.ts";
 import { errorMessage, TulleError } from "../ipam/errors.ts";
 import { errorFields, type Logger } from "../ipam/log.ts";
@@ -33,6 +34,8 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   const logger = createLogger({ ...config.log, now: () => new Date() });
   for (const warning of loaded.warnings) logger.warn("configuration", { warning });
   const stop = new AbortController();
+  // Every part of the daemon listens to it; that is no leak.
+  setMaxListeners(0, stop.signal);
   const notifier = openNotifier(process.env, process.pid);
   const metrics = new Metrics();
   metrics.set("tulle_build_info", 1, { version: VERSION });

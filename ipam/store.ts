@@ -127,5 +127,10 @@ export interface StoreConnection {
   /** A local or remote address that packets to the store go to, for the choice of interface; null for local files. */
   readonly remoteHost: string | null;
   network(prefix: string): SubnetStore;
+  /**
+   * Drops what is connected; the next call dials anew. For a host whose address changed: packets of the old
+   * connections go nowhere, and it would take seconds to notice.
+   */
+  redial(): void;
   close(): Promise<void>;
 }

@@ -36,6 +36,7 @@ export function openConsulStore(options: ConsulOptions, environment: StoreEnviro
     description: `consul ${client.description}`,
     remoteHost: client.endpoints[0]?.host ?? null,
     network: (prefix): SubnetStore => new ConsulStore(client, sessions, prefix, environment),
+    redial: () => client.close(),
     close: async () => client.close(),
   };
 }

@@ -40,6 +40,7 @@ export function openEtcdStore(options: EtcdOptions, environment: StoreEnvironmen
       warnAboutMissingSlash(prefix, environment.log);
       return new EtcdStore(client, prefix, environment);
     },
+    redial: () => client.close(),
     close: async () => client.close(),
   };
 }

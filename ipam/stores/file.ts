@@ -29,6 +29,7 @@ export function openFileStore(directory: string, environment: StoreEnvironment):
     remoteHost: null,
     network: (prefix): SubnetStore =>
       new EmbeddedStore({ kind: `file:${path}`, prefix, holder, environment }),
+    redial: () => {},
     close: async () => {},
   };
 }

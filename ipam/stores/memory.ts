@@ -59,6 +59,7 @@ export function openMemoryStore(holder: MemoryHolder, environment: StoreEnvironm
     remoteHost: null,
     network: (prefix: string): SubnetStore =>
       new EmbeddedStore({ kind: "memory", prefix, holder, environment }),
+    redial: () => {},
     close: async () => {},
   };
 }

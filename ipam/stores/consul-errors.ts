@@ -154,7 +154,7 @@ function answerOf(error: unknown): { readonly status: number; readonly text: str
   const text = typeof body === "string" || Buffer.isBuffer(body) ? String(body) : "";
   return {
     status: response.statusCode,
-    text: text.replace(/\s+/g, " ").trim().slice(0, 200) || "without text",
+    text: oneLine(text).slice(0, 200) || "without text",
   };
 }
 
@@ -162,5 +162,9 @@ function answerOf(error: unknown): { readonly status: number; readonly text: str
 function connectionText(error: unknown): string {
   const first = error instanceof AggregateError ? (error.errors[0] ?? error) : error;
   const code = first instanceof Error && "code" in first ? `${first.code} ` : "";
-  return code + errorMessage(first).replace(/^consul: [\w.]+: /i, "");
+  return code + oneLine(errorMessage(first).replace(/^consul: [\w.]+: /i, ""));
+}
+
+function oneLine(text: string): string {
+  return text.replace(/\s+/g, " ").trim();
 }

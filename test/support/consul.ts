@@ -16,7 +16,9 @@ import { type Daemon, freePorts, startDaemon, untilReady } from "./daemon.ts";
 export interface ConsulTestOptions {
   /** Number of servers. Default 1. */
   readonly servers?: number;
-  /** Access is denied to whoever has no token that allows it; `root` may do everything. */
+  /** The server's session_ttl_min. Default a second, Consul's own is ten. */
+  readonly shortestTtl?: string;
+  /** Access is denied to whoever has no token that allows it; this one may do everything. */
   readonly rootToken?: string;
   /** Paths of PEM files; the API is then served by TLS only, to clients that show a certificate. */
   readonly tls?: { readonly caFile: string; readonly certFile: string; readonly keyFile: string };
@@ -99,6 +101,7 @@ async function planServers(options: ConsulTestOptions, directory: string): Promi
       ports: { ...apiPorts(options, port), server: serverPort, serf_lan: serfPorts[index], serf_wan: -1 },
       retry_join: serfPorts.map((serfPort) => `127.0.0.1:${serfPort}`),
       bootstrap_expect: count,
+      session_ttl_min: options.shortestTtl ?? "1s",
       ...accessRules(options),
       ...SERVER_CONFIG,
     };
@@ -118,7 +121,6 @@ const SERVER_CONFIG = {
   client_addr: "127.0.0.1",
   retry_interval: "200ms",
   performance: { raft_multiplier: 1 },
-  session_ttl_min: "1s",
   connect: { enabled: false },
   disable_update_check: true,
   disable_remote_exec: true,

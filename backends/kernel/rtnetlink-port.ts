@@ -11,7 +11,7 @@ import { setImmediate } from "node:timers/promises";
 import { ConflictError, errorMessage, TulleError } from "../../ipam/errors.ts";
 import { decodeAddress, encodeAddressDump } from "../netlink/address.ts";
 import { NetlinkConnection } from "../netlink/connection.ts";
-import { EEXIST, EIO, ENODEV, EOPNOTSUPP, NetlinkError } from "../netlink/errors.ts";
+import { EEXIST, EIO, ENODEV, ENOENT, EOPNOTSUPP, NetlinkError } from "../netlink/errors.ts";
 import { decodeLink, encodeGetLink, encodeLinkDump } from "../netlink/link.ts";
 import { NetlinkMonitor } from "../netlink/monitor.ts";
 import { decodeFdb, decodeNeighbour, encodeFdbDump, encodeNeighbourDump } from "../netlink/neighbour.ts";
@@ -227,10 +227,15 @@ export class RtnetlinkPort implements KernelPort {
   #dumpRoutes(scope: Scope, collect: (object: KernelObject | null) => null): void {
     const families = new Set(scope.networks.map((network) => network.family));
     for (const family of families) {
-      this.#connection.dump(encodeRouteDump(family, { table: RT_TABLE_MAIN }), (message) => {
-        const route = decodeRoute(message);
-        return collect(route && routeObject(route, this.#devices));
-      });
+      try {
+        this.#connection.dump(encodeRouteDump(family, { table: RT_TABLE_MAIN }), (message) => {
+          const route = decodeRoute(message);
+          return collect(route && routeObject(route, this.#devices));
+        });
+      } catch (error) {
+        // A namespace that never had a route of this family has no main table either.
+        if (!(error instanceof NetlinkError) || error.errno !== ENOENT) throw error;
+      }
     }
   }
 

@@ -41,7 +41,8 @@ const REQUIRED: Readonly<Record<Verb, readonly string[]>> = {
 /** The oldest configuration that knows the verb. */
 const SINCE: Readonly<Partial<Record<Verb, CniVersion>>> = { CHECK: "0.4.0", GC: "1.1.0", STATUS: "1.1.0" };
 
-const IDENTIFIER = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+/** What container ids and network names are made of: never a path. */
+export const IDENTIFIER = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
 /** Linux: IFNAMSIZ is 16 with the NUL. */
 const MAX_INTERFACE_NAME_LENGTH = 15;

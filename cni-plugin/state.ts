@@ -9,6 +9,7 @@
 import { readdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { isJsonObject, type JsonObject } from "../ipam/json.ts";
+import { IDENTIFIER } from "./call.ts";
 import { hasCode, makeFolder, readIfPresent, writeAtomically } from "./files.ts";
 import type { Attachment } from "./ipam/reservations.ts";
 
@@ -32,14 +33,19 @@ export class AttachmentStates {
     writeAtomically(path.join(this.#dir, name), temporary, JSON.stringify(delegate), 0o600);
   }
 
-  /** The delegate's configuration as ADD used it; null when there is no record or it is damaged. */
+  /**
+   * The delegate's configuration as ADD used it; null when there is no record or it is damaged. Ids that come from
+   * damaged reservations may be anything, even a path: for those there is none.
+   */
   read(attachment: Attachment): JsonObject | null {
+    if (!IDENTIFIER.test(attachment.containerId)) return null;
     const own = parseObject(readIfPresent(path.join(this.#dir, this.#nameOf(attachment))));
     return own ?? this.#readFlannels(attachment.containerId);
   }
 
   /** Forgets an attachment; forgetting an unknown one is a success. */
   remove(attachment: Attachment): void {
+    if (!IDENTIFIER.test(attachment.containerId)) return;
     const name = this.#nameOf(attachment);
     for (const file of [name, TEMPORARY + name]) rmSync(path.join(this.#dir, file), { force: true });
     if (this.#readFlannels(attachment.containerId) !== null) {
@@ -61,7 +67,9 @@ export class AttachmentStates {
   #attachmentOf(name: string): Attachment | null {
     const [network, containerId = "", interfaceName] = name.split(":");
     if (interfaceName !== undefined) return network === this.#network ? { containerId, interfaceName } : null;
-    return this.#readFlannels(name) === null ? null : { containerId: name, interfaceName: "" };
+    return !IDENTIFIER.test(name) || this.#readFlannels(name) === null
+      ? null
+      : { containerId: name, interfaceName: "" };
   }
 
   #nameOf({ containerId, interfaceName }: Attachment): string {

@@ -54,7 +54,11 @@ function validAttachments(config: JsonObject): readonly Attachment[] {
 }
 
 function reservedBy({ networkName }: Call, delegate: JsonObject): readonly Attachment[] {
-  return withReservations(dataDirOf(delegate), networkName, (store) => store.list()) ?? [];
+  const reserved = withReservations(dataDirOf(delegate), networkName, (store) => {
+    store.discardUnfinished();
+    return store.list();
+  });
+  return reserved ?? [];
 }
 
 function withoutDuplicates(attachments: readonly Attachment[]): readonly Attachment[] {

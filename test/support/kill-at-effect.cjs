@@ -35,9 +35,9 @@ function countingLoad(koffi) {
   return (file) => {
     const library = koffi.load(file);
     return {
-      func: (definition) => {
-        const call = library.func(definition);
-        return definition.includes(" send(") ? Object.assign(counted(call), { async: call.async }) : call;
+      func: (name, ...definition) => {
+        const call = library.func(name, ...definition);
+        return /(^| )send(\(|$)/.test(name) ? Object.assign(counted(call), { async: call.async }) : call;
       },
     };
   };

@@ -4,6 +4,7 @@
  */
 
 import { type SpawnSyncReturns, spawnSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type Host, PROGRAMS, useLab } from "../support/hosts.ts";
@@ -90,6 +91,19 @@ describeAsRoot("the command line on a host", () => {
     expect(await host.daemon.status()).toMatchObject({ isReady: true, lease: { key, state: "held" } });
   });
 
+  it("warns Docker of a subnet that is routed to somewhere else", () => {
+    const [input, output] = [join(lab().directory, "subnet.env"), join(lab().directory, "docker.env")];
+    const dockerOpts = (subnet: string) => {
+      writeFileSync(input, `FLANNEL_SUBNET=${subnet}\n`);
+      return tulle("docker-opts", "-c", "-f", input, "-d", output);
+    };
+    expect(dockerOpts("10.2.249.1/24")).toMatchObject({ status: 0, stderr: "" });
+    const warned = dockerOpts("10.2.250.1/24");
+    expect(warned.status).toBe(1);
+    expect(warned.stderr).toMatch(/10\.2\.250\.0\/24 is routed via 192\.168\.50\.77.*\[TULLE_CONFLICT\]/);
+    expect(readFileSync(output, "utf8")).toBe('DOCKER_OPTS=" --bip=10.2.250.1/24"\n');
+  });
+
   describe("cleanup", () => {
     it("refuses beside a running daemon, and changes nothing when it only looks", () => {
       const running = stateOf(host);
@@ -121,6 +135,37 @@ describeAsRoot("the command line on a host", () => {
         status: 0,
         stdout: expect.stringMatching(/nothing of ours is here\n$/),
       });
+    });
+
+    it("finds direct routes and the socket of a daemon that was killed", async () => {
+      const network = ["--network", "10.2.0.0/16", "--direct-routing", "--vni", "7"];
+      await lab().hosts[1]?.daemon.stop();
+      expect(tulle("net", "init", store(), "--force", ...network).status).toBe(0);
+      await Promise.all(lab().hosts.map(({ daemon }) => daemon.start(...flags)));
+      await host.daemon.until(({ peers }) => peers.length === 1, "knows its peer");
+      await host.daemon.kill();
+      const direct = /route 10\.2\.\S+ via 192\.168\.50\.12 dev eth0 proto 116/;
+      expect(cleanup("--dry-run").stdout).toMatch(direct);
+      const { status, stdout } = cleanup("--release-lease");
+      expect(status).toBe(0);
+      expect(stdout).toMatch(direct);
+      expect(stdout).toMatch(/^removed link flannel\.7 /m);
+      expect(stdout).toMatch(/^removed file .*tulled\.sock$/m);
+      expect(stateOf(host)).toBe(before);
+    });
+
+    it("leaves a device alone that flanneld took over", async () => {
+      await host.daemon.start(...flags);
+      expect(await host.daemon.stop()).toBe(0);
+      host.netns.ip("route add 10.2.253.0/24 via 10.2.253.0 dev flannel.7 onlink");
+      const { status, stdout } = cleanup();
+      expect(status).toBe(0);
+      expect(stdout).toMatch(/^left alone flannel\.7: .*taken it over$/m);
+      expect(stdout).toMatch(/^left alone firewall rules and the subnet file: /m);
+      expect(stdout).not.toMatch(/^removed (link|firewall|file .*subnet\.env)/m);
+      expect(host.netns.exec("ip", ["route"])).toMatch(
+        /^10\.2\.253\.0\/24 via 10\.2\.253\.0 dev flannel\.7 onlink/m,
+      );
     });
   });
 });

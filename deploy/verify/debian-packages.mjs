@@ -18,6 +18,9 @@ const NEEDED = {
   iptables: "iptables",
   ping: "iputils-ping",
   sysctl: "procps",
+  dockerd: "docker.io",
+  busybox: "busybox-static",
+  "systemd-nspawn": "systemd-container",
 };
 
 const POLICY = "/usr/sbin/policy-rc.d";

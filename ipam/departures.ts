@@ -14,9 +14,8 @@ const MIN_PEERS = 4;
 
 export class Departures {
   readonly #holdDownMs: number;
-  /** Monotonic milliseconds of the disappearance. */
+  /** Monotonic milliseconds of the disappearance, here and for those that are held. */
   readonly #leaving = new Map<LeaseKey, number>();
-  /** Monotonic milliseconds at which the hold-down ends. */
   readonly #held = new Map<LeaseKey, number>();
 
   /** `holdDownMs` 0 switches all of it off. */
@@ -50,23 +49,26 @@ export class Departures {
   }
 
   /**
-   * Holds all that are leaving when they are too many at once. `peerCount` counts every peer in use, those that
-   * are leaving or held included. Answers how many are newly held.
+   * Holds all that are leaving when too many vanished within the second. `peerCount` counts every peer in use,
+   * those that are leaving or held included.
    */
-  judge(peerCount: number, nowMs: number): number {
-    const before = peerCount - this.#held.size;
-    const count = this.#leaving.size;
-    if (before < MIN_PEERS || count * 2 <= before) return 0;
-    for (const key of this.#leaving.keys()) this.#held.set(key, nowMs + this.#holdDownMs);
+  judge(peerCount: number, nowMs: number): void {
+    if (this.#leaving.size === 0) return;
+    // Those of the same second count on both sides, or the last few of a mass would pass for a few.
+    let heldBefore = 0;
+    for (const sinceMs of this.#held.values()) if (sinceMs + WINDOW_MS <= nowMs) heldBefore += 1;
+    const before = peerCount - heldBefore;
+    const vanished = this.#leaving.size + this.#held.size - heldBefore;
+    if (before < MIN_PEERS || vanished * 2 <= before) return;
+    for (const [key, sinceMs] of this.#leaving) this.#held.set(key, sinceMs);
     this.#leaving.clear();
-    return count;
   }
 
   /** Takes out those whose time is over. */
   expire(nowMs: number): LeaseKey[] {
     const over = [
       ...[...this.#leaving].filter(([, sinceMs]) => sinceMs + WINDOW_MS <= nowMs),
-      ...[...this.#held].filter(([, untilMs]) => untilMs <= nowMs),
+      ...[...this.#held].filter(([, sinceMs]) => sinceMs + this.#holdDownMs <= nowMs),
     ].map(([key]) => key);
     for (const key of over) this.cancel(key);
     return over;
@@ -76,7 +78,9 @@ export class Departures {
   get nextDeadlineMs(): number | null {
     let earliestMs = Number.POSITIVE_INFINITY;
     for (const sinceMs of this.#leaving.values()) earliestMs = Math.min(earliestMs, sinceMs + WINDOW_MS);
-    for (const untilMs of this.#held.values()) earliestMs = Math.min(earliestMs, untilMs);
+    for (const sinceMs of this.#held.values()) {
+      earliestMs = Math.min(earliestMs, sinceMs + this.#holdDownMs);
+    }
     return earliestMs === Number.POSITIVE_INFINITY ? null : earliestMs;
   }
 }

@@ -120,10 +120,11 @@ export class PeerTable {
         else this.#readConfig(change.value);
       }
     }
-    const count = this.#departures.judge(this.peers.size, nowMs);
-    if (count > 0) {
+    const { heldCount } = this.#departures;
+    this.#departures.judge(this.peers.size, nowMs);
+    if (heldCount === 0 && this.#departures.heldCount > 0) {
       this.#logger.warn("most peers vanished at once and are kept for the hold-down", {
-        peers: count,
+        peers: this.#departures.heldCount,
         holdDownSeconds: this.#holdDownMs / 1000,
       });
     }

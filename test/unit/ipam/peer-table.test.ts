@@ -306,6 +306,18 @@ describe("a mass disappearance", () => {
     expect(logger.lines.at(-1)?.message).toMatch(/let go/);
   });
 
+  it("is held down to the last peer, although the last ones are few", () => {
+    const { list, del, keys, table, logger } = lab();
+    list(hosts(100), 0);
+    for (let n = 2; n < 102; n++) del(`10.2.${n}.0-24`, n);
+    table.expire(HOLD_DOWN_MS);
+    expect(keys()).toHaveLength(100);
+    expect(table.snapshot().held.size).toBe(100);
+    expect(logger.lines).toHaveLength(1);
+    table.expire(HOLD_DOWN_MS + 101);
+    expect(keys()).toEqual([]);
+  });
+
   it.each([
     ["half of the peers", 10, 5],
     ["all of three peers", 3, 0],

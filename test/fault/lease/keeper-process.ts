@@ -1,0 +1,138 @@
+/**
+ * Many hosts in one process: each joins, keeps its lease and follows its peers over a connection of its own.
+ *
+ * Started by keepers.test.ts, which asks for reports over the process' channel. Arguments: endpoint, prefix, number
+ * of the first host, number of hosts, time to live in seconds.
+ */
+
+import { systemClock } from "../../../ipam/clock.ts";
+import { Address } from "../../../ipam/ip.ts";
+import { joinPatiently } from "../../../ipam/join.ts";
+import type { LeaseAttrs } from "../../../ipam/lease.ts";
+import { silentLogger } from "../../../ipam/log.ts";
+import { parseNetworkConfig } from "../../../ipam/network-config-parser.ts";
+import { OwnLease } from "../../../ipam/own-lease.ts";
+import { PeerTable } from "../../../ipam/peer-table.ts";
+import type { StoreMessage, SubnetStore } from "../../../ipam/store.ts";
+import { openEtcdStore } from "../../../ipam/stores/etcd.ts";
+
+export interface HostReport {
+  readonly host: number;
+  readonly key: string | null;
+  readonly nodeId: string;
+  readonly state: string;
+  readonly peers: number;
+  /** Peers that were taken out of use since the host knew all of them. */
+  readonly removed: number;
+  /** How often the lease was lost or in conflict. */
+  readonly losses: number;
+}
+
+const [endpoint = "", prefix = "", first = "0", count = "0", ttl = "0"] = process.argv.slice(2);
+const ttlSeconds = Number(ttl);
+const EXPIRE_EVERY_MS = 50;
+
+class Host {
+  readonly #number: number;
+  readonly #attrs: LeaseAttrs;
+  readonly #store: SubnetStore;
+  /** One for each host, as each daemon has one. */
+  readonly #forever = new AbortController().signal;
+  #lease: OwnLease | null = null;
+  #peers: PeerTable | null = null;
+  #known = new Set<string>();
+  #removed = 0;
+  #losses = 0;
+
+  constructor(number: number) {
+    const hex = number.toString(16).padStart(4, "0");
+    this.#number = number;
+    this.#attrs = {
+      publicAddress: { 4: Address.parse(`192.168.${number >> 8}.${number & 255}`) },
+      backendType: "vxlan",
+      backendData: { 4: { VNI: 1, VtepMAC: `02:00:00:00:${hex.slice(0, 2)}:${hex.slice(2)}` } },
+      nodeId: hex.padStart(32, "0"),
+    };
+    const connection = openEtcdStore(
+      { endpoints: [endpoint] },
+      { log: silentLogger, clock: systemClock, random: Math.random, dateMs: Date.now },
+    );
+    this.#store = connection.network(prefix);
+  }
+
+  async run(): Promise<void> {
+    const messages = this.#store.watch(this.#forever)[Symbol.asyncIterator]();
+    const { value: listing } = await messages.next();
+    if (listing?.type !== "list" || listing.config === null) throw new Error("no network configuration");
+    const config = parseNetworkConfig(listing.config);
+    const common = {
+      store: this.#store,
+      attrs: this.#attrs,
+      ttlSeconds,
+      clock: systemClock,
+      logger: silentLogger,
+    };
+    const options = { ...common, config, previous: null, random: Math.random };
+    const membership = await joinPatiently(options, listing, this.#forever);
+    const onState = ({ state }: { readonly state: string }): void => {
+      if (state !== "held") this.#losses += 1;
+    };
+    this.#lease = new OwnLease(
+      { ...common, renewMarginSeconds: 1, random: Math.random, onState },
+      membership,
+    );
+    this.#peers = new PeerTable({
+      networks: Object.values(config.families).map(({ network }) => network),
+      ownAddresses: this.#attrs.publicAddress,
+      holdDownMs: 30_000,
+      logger: silentLogger,
+      refusePeer: () => null,
+      identitiesOf: () => [],
+    });
+    this.#peers.setOwnKey(membership.entry.key);
+    this.#apply(listing);
+    void this.#lease.run(this.#forever);
+    for (;;) {
+      const { value: message, done } = await messages.next();
+      if (done) return;
+      this.#lease.observe(message);
+      this.#apply(message);
+    }
+  }
+
+  expire(): void {
+    if (this.#peers?.expire(systemClock.monotonicMs())) this.#count();
+  }
+
+  report(): HostReport {
+    return {
+      host: this.#number,
+      key: this.#lease?.entry.key ?? null,
+      nodeId: this.#attrs.nodeId ?? "",
+      state: this.#lease?.state.state ?? "joining",
+      peers: this.#peers?.peers.size ?? 0,
+      removed: this.#removed,
+      losses: this.#losses,
+    };
+  }
+
+  #apply(message: StoreMessage): void {
+    this.#peers?.apply(message, systemClock.monotonicMs());
+    this.#count();
+  }
+
+  #count(): void {
+    for (const key of this.#peers?.takeChanged() ?? []) {
+      if (this.#peers?.peers.has(key)) this.#known.add(key);
+      else if (this.#known.delete(key)) this.#removed += 1;
+    }
+  }
+}
+
+const hosts = Array.from({ length: Number(count) }, (_, index) => new Host(Number(first) + index));
+setInterval(() => {
+  for (const host of hosts) host.expire();
+}, EXPIRE_EVERY_MS);
+process.on("message", () => process.send?.(hosts.map((host) => host.report())));
+process.on("disconnect", () => process.exit(0));
+await Promise.all(hosts.map(async (host) => await host.run()));

@@ -7,7 +7,7 @@ import { type SpawnSyncReturns, spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type Host, PROGRAMS, useLab } from "../support/hosts.ts";
+import { describeWithEtcd, type Host, PROGRAMS, useEtcdLab, useLab } from "../support/hosts.ts";
 import { describeAsRoot } from "../support/netns.ts";
 
 /** Somebody else's things, of which each is close to being mistaken for ours. */
@@ -167,6 +167,41 @@ describeAsRoot("the command line on a host", () => {
         /^10\.2\.253\.0\/24 via 10\.2\.253\.0 dev flannel\.7 onlink/m,
       );
     });
+  });
+});
+
+describeWithEtcd("the command line with etcd", () => {
+  const net = useEtcdLab("cli-etcd", { hosts: 1, config: null, prefix: "/docker-test/network" });
+  const KEY = "10.2.54.0-24";
+
+  function tulle(...args: string[]): SpawnSyncReturns<string> {
+    const [program = "", ...rest] = net.host(1).enter(process.execPath, join(PROGRAMS, "tulle"), ...args);
+    const [endpoints = "", , prefix = ""] = net.flags;
+    return spawnSync(program, [...rest, endpoints, prefix], { encoding: "utf8", timeout: 30_000 });
+  }
+
+  it("writes what any etcd client reads", () => {
+    expect(tulle("net", "init", "--network", "10.2.0.0/16", "--subnet-len", "24").status).toBe(0);
+    const text = '{"Network":"10.2.0.0/16","SubnetLen":24,"Backend":{"Type":"vxlan"}}';
+    expect(net.etcd.ctl("get", "--print-value-only", "/docker-test/network/config").trim()).toBe(text);
+    expect(tulle("net", "show", "--json").stdout).toBe(`${text}\n`);
+  });
+
+  it("takes the end off a lease and puts it back, by the lease's own key", () => {
+    const leaseOf = (): string =>
+      /"lease":(\d+)/.exec(net.etcd.ctl("get", "-w", "json", `/docker-test/network/subnets/${KEY}`))?.[1] ??
+      "none";
+    net.put(
+      `subnets/${KEY}`,
+      '{"PublicIP":"192.168.50.99","BackendType":"vxlan","BackendData":{"VtepMAC":"02:00:00:00:00:09"}}',
+    );
+    expect(tulle("leases").stdout).toMatch(/^10\.2\.54\.0-24 .* reservation$/m);
+    expect(tulle("lease", "release", KEY).stdout).toBe(`released: ${KEY}\n`);
+    expect(leaseOf()).toMatch(/^\d{2,}$/);
+    expect(tulle("lease", "reserve", "10.2.54.0/24").stdout).toBe(`reserved: ${KEY}\n`);
+    expect(leaseOf()).toBe("none");
+    expect(tulle("lease", "revoke", KEY, "--yes").status).toBe(0);
+    expect(net.leases().size).toBe(0);
   });
 });
 

@@ -1,0 +1,118 @@
+/** What happens to a host under a running agent: its address, its interface, its MTU, the configuration, a copied disk. */
+
+import { cpSync } from "node:fs";
+import { beforeAll, expect, it } from "vitest";
+import { type Container, describeWithEtcd, type Host, ping, useEtcdLab } from "../support/hosts.ts";
+
+const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
+const WAIT = { timeout: 15_000, interval: 30 };
+
+describeWithEtcd("a host that changes", () => {
+  const net = useEtcdLab("change", { hosts: 4, config: CONFIG });
+  let here: Container;
+  let there: Container;
+
+  beforeAll(async () => {
+    const [host, peer] = [net.host(2), net.host(3)];
+    await Promise.all([host, peer].map(({ daemon }) => daemon.start(...net.flags)));
+    here = host.addContainer();
+    there = peer.addContainer();
+  });
+
+  async function expectConnected(): Promise<void> {
+    const answers = async () => (await ping(here.netns, there.address, 3)).lost.length;
+    await expect.poll(answers, WAIT).toBe(0);
+    expect((await ping(there.netns, here.address, 3)).lost).toEqual([]);
+  }
+
+  const subnetOf = (host: Host) => `${host.subnetEnv().subnets[4]?.address}`;
+  const deviceOf = (host: Host) => host.netns.exec("ip", ["-d", "link", "show", "flannel.1"]);
+
+  it("gets another address: the subnet stays, and the others send to the new one", async () => {
+    const host = net.host(2);
+    const subnet = subnetOf(host);
+    host.netns.ip("address delete 192.168.50.12/24 dev eth0", ...asOnTheLan("192.168.50.82"));
+    await expect
+      .poll(() => net.host(3).run("bridge", "fdb", "show", "dev", "flannel.1"), WAIT)
+      .toContain("dst 192.168.50.82");
+    expect(deviceOf(host)).toContain("local 192.168.50.82");
+    expect(subnetOf(host)).toBe(subnet);
+    await expectConnected();
+  });
+
+  it("gets another MTU: device and subnet.env follow", async () => {
+    const host = net.host(2);
+    host.netns.ip("link set eth0 mtu 1400");
+    await expect.poll(() => deviceOf(host), WAIT).toContain(" mtu 1350 ");
+    await expect.poll(() => host.subnetFileText(), WAIT).toContain("FLANNEL_MTU=1350\n");
+    host.netns.ip("link set eth0 mtu 1500");
+    await expect.poll(() => host.subnetFileText(), WAIT).toContain("FLANNEL_MTU=1450\n");
+    await expectConnected();
+  });
+
+  it("loses its link for a while: everything is there again with the link", async () => {
+    const host = net.host(2);
+    host.netns.ip("link set eth0 down");
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    host.netns.ip("link set eth0 up", "route add default via 192.168.50.1");
+    await expectConnected();
+  });
+
+  it("gets another network card: the device is made anew on it", async () => {
+    const host = net.host(2);
+    const { lan } = net.lab;
+    host.netns.ip("link delete eth0");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    host.netns.ip(`link add eth0 type veth peer name host2b netns ${lan.name}`);
+    lan.ip("link set host2b master lan up");
+    host.netns.ip(...asOnTheLan("192.168.50.12"));
+    await host.daemon.until(
+      ({ isReady, kernel }) => isReady && kernel.isConverged,
+      "is ready on the new card",
+    );
+    expect(deviceOf(host)).toContain("local 192.168.50.12");
+    await expectConnected();
+  });
+
+  it("is a copy of another host's disk: it takes an identity and a subnet of its own", async () => {
+    const [original, copy] = [net.host(3), net.host(4)];
+    cpSync(original.stateDirectory, copy.stateDirectory, { recursive: true });
+    cpSync(`${original.runDirectory}/flannel`, `${copy.runDirectory}/flannel`, { recursive: true });
+    await copy.daemon.start(...net.flags);
+    expect(subnetOf(copy)).not.toBe(subnetOf(original));
+    const macOf = (host: Host) => host.netns.ipJson(["link", "show", "flannel.1"])[0]?.address;
+    expect(macOf(copy)).not.toBe(macOf(original));
+    expect((await original.daemon.status())?.isReady).toBe(true);
+    const box = copy.addContainer();
+    await expect.poll(async () => (await ping(box.netns, there.address, 3)).lost.length, WAIT).toBe(0);
+    await expectConnected();
+  });
+
+  it("hears of an option that can be applied in traffic, and of one that cannot", async () => {
+    const { daemon } = net.host(2);
+    net.putConfig({ Network: "10.2.0.0/16", Backend: { Type: "vxlan", DirectRouting: true } });
+    await daemon.until(
+      ({ peers }) => peers.length > 0 && peers.every(({ path }) => path === "direct"),
+      "is direct",
+    );
+    await expectConnected();
+    net.putConfig({ Network: "10.5.0.0/16", Backend: { Type: "vxlan", DirectRouting: true } });
+    const { isReady, problems } = await daemon.until(
+      (status) => status.problems.length > 0,
+      "has complained",
+    );
+    expect(isReady).toBe(true);
+    expect(problems.join()).toContain("Network");
+    net.putConfig(CONFIG);
+    await daemon.until(({ peers }) => peers.every(({ path }) => path === "tunnel"), "uses the tunnel again");
+    await expectConnected();
+  });
+});
+
+function asOnTheLan(address: string): readonly string[] {
+  return [
+    `address add ${address}/24 brd + dev eth0`,
+    "link set eth0 up",
+    "route add default via 192.168.50.1 dev eth0",
+  ];
+}

@@ -88,6 +88,18 @@ function routeSpec(route: RouteObject, outputIndex: number, ids: NexthopIds, isD
   return { ...common, nexthopId };
 }
 
+/**
+ * Removes the route that stands before ours under the same key (`ip route prepend`): asked to replace it, the kernel
+ * finds that it has ours already and answers EEXIST. Null for all other changes.
+ */
+export function encodeClearRoute(change: Change, devices: DeviceTable, ids: NexthopIds): Uint8Array | null {
+  if (change.op !== "replace" || change.actual.kind !== "route") return null;
+  const { actual } = change;
+  const { outputIndex: _, ...withoutDevice } = routeSpec(actual, 0, ids, true);
+  const outputIndex = actual.viaNexthop ? null : devices.indexOf(actual.device);
+  return encodeDeleteRoute(outputIndex === null ? withoutDevice : { ...withoutDevice, outputIndex });
+}
+
 /** Creates a VXLAN device with its hardware address, so that no other program chooses one first. */
 export function encodeCreateLink(link: LinkObject, devices: DeviceTable): Uint8Array {
   const { vxlan } = link;

@@ -35,7 +35,7 @@ import { isVisible, type Scope } from "../state/ownership.ts";
 import { describe } from "../state/render.ts";
 import { DeviceChanges } from "./device-changes.ts";
 import { DeviceTable } from "./device-table.ts";
-import { encodeChange, isAbsent, isBatchObject } from "./encode.ts";
+import { encodeChange, encodeClearRoute, isAbsent, isBatchObject } from "./encode.ts";
 import { EventDecoder } from "./event-decoder.ts";
 import { NexthopIds } from "./nexthop-ids.ts";
 import {
@@ -283,7 +283,11 @@ export class RtnetlinkPort implements KernelPort {
     return results;
   }
 
-  #resultOf({ op, object }: Change, error: NetlinkError | null): ChangeResult {
+  #resultOf(change: Change, error: NetlinkError | null): ChangeResult {
+    const { op, object } = change;
+    const clearing =
+      error?.errno === EEXIST ? encodeClearRoute(change, this.#devices, this.#nexthopIds) : null;
+    if (clearing !== null) return this.#connection.batch([clearing])[0] ?? null;
     const isGone = op === "delete" ? error === null || isAbsent(error) : op === "create" && error !== null;
     if (object.kind === "nexthop" && isGone) this.#nexthopIds.release(object);
     if (error === null || (op === "delete" && isAbsent(error))) return null;

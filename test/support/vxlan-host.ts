@@ -26,6 +26,7 @@ export class VxlanHost {
   readonly scope: Scope;
   readonly port: RtnetlinkPort;
   readonly reports: PassReport[] = [];
+  onHostChange: (device: string) => void = () => undefined;
   planner: Planner;
   reconciler: Reconciler;
   readonly #options: VxlanHostOptions;
@@ -113,6 +114,7 @@ export class VxlanHost {
       logger: silentLogger,
       random: () => 0.5,
       onPass: (report) => this.reports.push(report),
+      onHostChange: (device) => this.onHostChange(device),
       ...this.#options.reconciler,
     });
   }

@@ -31,9 +31,11 @@ const TLS_RECHECK_MS = 10_000;
 
 const KEEP_ALIVE_DEADLINE_MS = 3_000;
 
+export type WatchStream = EtcdStreams["Watch"]["watch"];
+
 /** A stream, and how to say that its server is no good. */
-export interface OpenStream<T> {
-  readonly stream: T;
+export interface OpenWatch {
+  readonly stream: WatchStream;
   leave(): void;
 }
 
@@ -42,6 +44,7 @@ export class EtcdClient {
   readonly #options: EtcdOptions;
   readonly #environment: StoreEnvironment;
   readonly #badFiles: FailureSeries;
+  readonly #streams = new Set<WatchStream>();
   #connection: EtcdConnection | null = null;
   #index: number;
   #tlsCheckedMs = Number.NEGATIVE_INFINITY;
@@ -101,10 +104,12 @@ export class EtcdClient {
   }
 
   /** Opens the stream of changes at the current endpoint. */
-  async watch(signal: AbortSignal): Promise<OpenStream<EtcdStreams["Watch"]["watch"]>> {
+  async watch(signal: AbortSignal): Promise<OpenWatch> {
     const connection = await this.#connect();
     try {
       const stream = await connection.stream("Watch", "watch", signal);
+      this.#streams.add(stream);
+      stream.on("status", () => this.#streams.delete(stream));
       return { stream, leave: () => this.#leave(connection) };
     } catch (error) {
       signal.throwIfAborted();
@@ -113,6 +118,13 @@ export class EtcdClient {
     }
   }
 
+  /** Leaves everything that is connected; who follows a stream sees it end. */
+  redial(): void {
+    this.close();
+    for (const stream of this.#streams) stream.cancel();
+  }
+
+  /** Ends the connection. Streams that are open stay until they are left. */
   close(): void {
     this.#connection?.close();
     this.#connection = null;

@@ -57,6 +57,12 @@ const FAILURES: readonly Failure[] = [
     retryable: true,
   },
   {
+    code: "TULLE_STORE",
+    pattern: /database space exceeded/i,
+    remedy: "etcd's database is full: compact and defragment it, then disarm its alarm",
+    retryable: true,
+  },
+  {
     code: "TULLE_STORE_UNREACHABLE",
     pattern: /^14 |^4 |^1 |no leader|timed out|leader changed/i,
     remedy: "check that etcd runs there, has a quorum and that no firewall is between",

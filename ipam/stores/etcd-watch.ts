@@ -8,7 +8,7 @@
 import type * as Rpc from "etcd3/lib/rpc.js";
 import { StoreError } from "../errors.ts";
 import type { StoreChange, StoreMessage } from "../store.ts";
-import type { EtcdClient } from "./etcd-client.ts";
+import type { EtcdClient, WatchStream } from "./etcd-client.ts";
 import { etcdError, UnavailableError } from "./etcd-errors.ts";
 import { EtcdHistory, isDelete } from "./etcd-history.ts";
 import { listNetwork } from "./etcd-listing.ts";
@@ -20,8 +20,6 @@ const SILENCE_MS = 5_000;
 
 /** It is left when it has not answered after as long again. */
 const ANSWER_MS = 3_000;
-
-type WatchStream = Rpc.IDuplexStream<Rpc.IWatchRequest, Rpc.IWatchResponse>;
 
 /** The history goes on differently from what we saw of it: only a new listing helps. */
 class HistoryLostError extends StoreError {}

@@ -40,7 +40,7 @@ export function openEtcdStore(options: EtcdOptions, environment: StoreEnvironmen
       warnAboutMissingSlash(prefix, environment.log);
       return new EtcdStore(client, prefix, environment);
     },
-    redial: () => client.close(),
+    redial: () => client.redial(),
     close: async () => client.close(),
   };
 }

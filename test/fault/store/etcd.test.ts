@@ -48,7 +48,13 @@ describe.skipIf(missing !== null)("faults of etcd", () => {
     const watched = new WatchLog(watching.network(PREFIX));
     cleanups.push(() => watched.stop());
     await expect.poll(() => watched.listings, SOON).toBe(1);
-    return { log, watched, store: watching.network(PREFIX), other: other.network(PREFIX) };
+    return {
+      log,
+      watched,
+      connection: watching,
+      store: watching.network(PREFIX),
+      other: other.network(PREFIX),
+    };
   }
   async function connect(
     endpoints: readonly string[],
@@ -98,6 +104,16 @@ describe.skipIf(missing !== null)("faults of etcd", () => {
     await create(other, "10.1.1.0-24");
     expect((await store.list(signal)).entries).toHaveLength(1);
     await expect.poll(() => watched.leases, { timeout: 12_000 }).toEqual({ "10.1.1.0-24": "x" });
+    expect(watched.listings).toBe(1);
+  });
+
+  it("told to dial anew: the watch goes on at the next connection", async () => {
+    const cluster = await start();
+    const { watched, other, log, connection } = await watchThrough(cluster.endpoints, cluster);
+    connection.redial();
+    await create(other, "10.1.1.0-24");
+    await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x" });
+    expect(log.lines).toEqual(["warn lease store watch failed, trying again"]);
     expect(watched.listings).toBe(1);
   });
 

@@ -10,36 +10,42 @@ const LISTING: StoreMessage = { type: "list", revision: 1n, entries: [], config:
 const FAILED = "warn lease store watch failed, trying again";
 const WORKS = "info lease store watch works again";
 
-/** A watch whose tries do what `attempt` does, and the times at which they began. */
+interface Try {
+  /** Which one it is, from 1. */
+  readonly number: number;
+  readonly clock: FakeClock;
+  readonly signal: AbortSignal;
+  alive(): void;
+}
+
+/** A watch each of whose tries yields `first` and then does what `attempt` does; and when the tries began. */
 function watchWith(
-  attempt: (count: number, alive: () => void, signal: AbortSignal) => AsyncIterable<StoreMessage>,
-  wake?: (signal: AbortSignal) => Promise<void>,
+  attempt: (current: Try) => Promise<void>,
+  { first = [], wake }: { first?: readonly StoreMessage[]; wake?: () => Promise<void> } = {},
 ) {
   const clock = new FakeClock();
   const log = new KeptLog();
   const stop = new AbortController();
   const startMs = clock.monotonicMs();
   const triedMs: number[] = [];
-  const follow = (alive: () => void) => {
+  async function* follow(alive: () => void): AsyncGenerator<StoreMessage> {
     triedMs.push(clock.monotonicMs() - startMs);
-    return attempt(triedMs.length, alive, stop.signal);
-  };
-  const options = {
-    log,
-    clock,
-    random: () => 1,
-    dateMs: () => 0,
-    description: "store",
-    ...(wake ? { wake } : {}),
-  };
-  const messages: StoreMessage[] = [];
+    yield* first;
+    await attempt({ number: triedMs.length, clock, signal: stop.signal, alive });
+  }
+  const edges = { log, clock, random: () => 1, dateMs: () => 0, description: "store" };
   const done = (async () => {
-    for await (const message of healedWatch(follow, options, stop.signal)) messages.push(message);
+    const watch = healedWatch(follow, { ...edges, ...(wake ? { wake } : {}) }, stop.signal);
+    for await (const message of watch) expect(message).toBe(LISTING);
   })();
-  return { clock, log, triedMs, messages, end: async () => (stop.abort(), await done) };
+  const end = async (): Promise<void> => {
+    stop.abort();
+    await done;
+  };
+  return { clock, log, triedMs, end };
 }
 
-async function* failAtOnce(): AsyncGenerator<StoreMessage> {
+async function fail(): Promise<void> {
   throw new Error("refused");
 }
 
@@ -51,7 +57,7 @@ function untilAborted(signal: AbortSignal): Promise<never> {
 
 describe("healedWatch", () => {
   it("doubles the wait from 100 ms to 5 s and says so at 1, 10 and 100 failures", async () => {
-    const { clock, log, triedMs, end } = watchWith(failAtOnce);
+    const { clock, log, triedMs, end } = watchWith(fail);
     await clock.advance(10_000);
     expect(triedMs).toEqual([0, 100, 300, 700, 1_500, 3_100, 6_300]);
     await clock.advance(600_000);
@@ -59,18 +65,15 @@ describe("healedWatch", () => {
     await end();
   });
   it("does not take a listing for success while each try fails right after it", async () => {
-    const { clock, log, triedMs, end } = watchWith(async function* () {
-      yield LISTING;
-      throw new Error("cancelled");
-    });
+    const { clock, log, triedMs, end } = watchWith(fail, { first: [LISTING] });
     await clock.advance(60_000);
     expect(triedMs.length).toBeLessThan(20);
     expect(log.lines).toEqual([FAILED, FAILED]);
     await end();
   });
   it("has recovered once a try has stood for a second, also one that has nothing to tell", async () => {
-    const { clock, log, end } = watchWith(async function* (count, alive, signal) {
-      if (count < 4) throw new Error("refused");
+    const { clock, log, end } = watchWith(async ({ number, alive, signal }) => {
+      if (number < 4) throw new Error("refused");
       alive();
       await untilAborted(signal);
     });
@@ -81,23 +84,21 @@ describe("healedWatch", () => {
     await end();
   });
   it("counts the wait from the beginning of a try: a slow one is followed soon", async () => {
-    const watched = watchWith(async function* (_count, _alive, signal) {
-      await watched.clock.sleep(5_000, signal);
+    const { clock, triedMs, end } = watchWith(async (current) => {
+      await current.clock.sleep(5_000, current.signal);
       throw new Error("timed out");
     });
-    await watched.clock.advance(20_500);
-    expect(watched.triedMs).toEqual([0, 5_050, 10_100, 15_150, 20_200]);
-    await watched.end();
+    await clock.advance(20_500);
+    expect(triedMs).toEqual([0, 5_050, 10_100, 15_150, 20_200]);
+    await end();
   });
   it("tries as soon as it is woken", async () => {
     let wakeUp = () => {};
-    const { clock, triedMs, end } = watchWith(
-      failAtOnce,
-      () =>
-        new Promise((resolve) => {
-          wakeUp = resolve;
-        }),
-    );
+    const wake = () =>
+      new Promise<void>((resolve) => {
+        wakeUp = resolve;
+      });
+    const { clock, triedMs, end } = watchWith(fail, { wake });
     await clock.advance(6_400);
     const tries = triedMs.length;
     wakeUp();

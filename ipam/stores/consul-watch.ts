@@ -96,6 +96,8 @@ class BlockingReader<R extends Reply> implements Reader {
   readonly #backoff: Backoff;
   #last: R | null = null;
   #pauseMs = 0;
+  /** The last reply held nothing new: perhaps the servers went back in time, which a blocking read never tells. */
+  #isDoubtful = false;
 
   constructor(options: ReaderOptions<R>) {
     this.#options = options;
@@ -114,10 +116,11 @@ class BlockingReader<R extends Reply> implements Reader {
       const before = this.#last ?? (await this.first());
       // An index of 0 would not block: Consul's own advice is to use 1 then.
       const index = before.index > 0n ? before.index : 1n;
-      const after = await read({ index, waitSeconds: WAIT_SECONDS });
+      const after = await read(this.#isDoubtful ? null : { index, waitSeconds: WAIT_SECONDS });
       if (after.index < before.index) return { reader: this, message: null };
       this.#last = after;
       const found = changes(before, after);
+      this.#isDoubtful = found.length === 0 && !this.#isDoubtful;
       if (found.length === 0) {
         this.#pauseMs = this.#backoff.nextMs();
         continue;

@@ -26,7 +26,10 @@ export const bench: Bench = async (report, { isQuick }) => {
       await fill(cluster, prefix, size);
       const connect = () => open(cluster.addresses);
       await readListings(report, { name: "consul", connect, prefix, size, rounds: isQuick ? 2 : 20 });
-      await readWays(report, `consul, beside ${size} leases`, connect, isQuick ? 5 : 50, prefix);
+      await readWays(report, `consul, beside ${size} leases`, connect, isQuick ? 5 : 50, {
+        prefix,
+        restMs: 400,
+      });
     }
     await idle(report, cluster, isQuick ? 6_000 : 60_000);
     await outage(report, cluster, isQuick ? 1_000 : 5_000, isQuick ? 1 : 5);

@@ -5,6 +5,7 @@
  * fetched into the checkout once. Nothing here knows tulle.
  */
 
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
@@ -41,6 +42,8 @@ export interface ConsulCluster {
   readonly addresses: readonly string[];
   /** Calls the HTTP API below /v1/ at the first server that answers, as root. Throws for any status but 2xx. */
   api(method: "GET" | "PUT" | "DELETE", path: string, body?: string): Promise<string>;
+  /** Runs the command line program against the first server. */
+  ctl(...args: readonly string[]): void;
   /** The server that leads now. */
   leader(): Promise<ConsulServer>;
   /** A token that has these rules, written in Consul's rule language. */
@@ -182,6 +185,10 @@ function clusterOf(servers: readonly ConsulServer[], call: Caller, directory: st
     servers,
     addresses: servers.map((server) => server.address),
     api,
+    ctl: (...args) => {
+      const env = { ...process.env, CONSUL_HTTP_ADDR: servers[0]?.address ?? "" };
+      execFileSync(consulProgram(), args, { env, stdio: ["ignore", "ignore", "pipe"] });
+    },
     leader: async () => {
       const configuration = JSON.parse(await api("GET", "operator/raft/configuration"));
       const name = configuration.Servers.find(({ Leader }: { Leader: boolean }) => Leader)?.Node;

@@ -1,5 +1,6 @@
 /** What is measured of every lease store in the same way: listings, and the way of a change to a watcher. */
 
+import { systemClock } from "../../../ipam/clock.ts";
 import { decodeEntry } from "../../../ipam/lease-codec.ts";
 import type { StoreConnection, SubnetStore } from "../../../ipam/store.ts";
 import { benchLease } from "./peers.ts";
@@ -44,13 +45,16 @@ async function listAndDecode(store: SubnetStore, size: number): Promise<void> {
   if (leases.length !== size) throw new Error(`${leases.length} leases instead of ${size}`);
 }
 
-/** From a write's begin, and from its acknowledgement, until the watcher of another connection has its message. */
+/**
+ * From a write's begin, and from its acknowledgement, until the watcher of another connection has its
+ * message; `restMs` between two writes.
+ */
 export async function readWays(
   report: Report,
   name: string,
   connect: () => Promise<StoreConnection>,
   rounds: number,
-  prefix = "/coreos.com/network",
+  { prefix = "/coreos.com/network", restMs = 0 } = {},
 ): Promise<void> {
   const [writing, watching] = [await connect(), await connect()];
   const store = writing.network(prefix);
@@ -61,6 +65,7 @@ export async function readWays(
   try {
     await messages.next();
     for (let round = 0; round < rounds; round += 1) {
+      await systemClock.sleep(restMs, signal);
       const startMs = performance.now();
       const message = messages.next().then(() => performance.now());
       await store.create(benchLease(FREE_LEASES + round).key, "{}", Number.POSITIVE_INFINITY, signal);

@@ -3,6 +3,9 @@
  * the log stays short. Real servers; each outage lasts a few seconds.
  */
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import type { StoreConnection, StoreMessage, SubnetStore } from "../../../ipam/store.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
@@ -206,6 +209,22 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       await expect.poll(() => watched.leases, SOON).toEqual({});
       await create(store, "10.1.1.0-24");
       await expect.poll(() => watched.leases, SOON).toHaveProperty(["10.1.1.0-24"]);
+    });
+
+    it("restored from a snapshot: Consul's index goes back, and the watch lists what is there", async () => {
+      const cluster = await start(1);
+      const { watched, other } = await watchThrough(cluster.addresses, cluster);
+      const directory = mkdtempSync(join(tmpdir(), "tulle-snapshot-"));
+      cleanups.push(async () => rmSync(directory, { recursive: true }));
+      const kept = await create(other, "10.1.1.0-24");
+      cluster.ctl("snapshot", "save", join(directory, "snapshot"));
+      await other.remove(kept, signal);
+      for (let n = 2; n < 9; n += 1) await create(other, `10.1.${n}.0-24`);
+      await expect.poll(() => Object.keys(watched.leases).length, SOON).toBe(7);
+      cluster.ctl("snapshot", "restore", join(directory, "snapshot"));
+      await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x" });
+      await createSoon(other, "10.1.99.0-24");
+      await expect.poll(() => watched.leases, SOON).toHaveProperty(["10.1.99.0-24"]);
     });
 
     it("key deleted and overwritten by hand: is seen, and never overwritten by us", async () => {

@@ -5,25 +5,17 @@
  */
 
 import { execFileSync, spawnSync } from "node:child_process";
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
 import { join } from "node:path";
 import process from "node:process";
 import { describe } from "vitest";
+import { removeCgroups } from "./cgroups.ts";
 import { type Daemon, startDaemon, untilReady } from "./daemon.ts";
 import { disposeAtExit } from "./dispose-at-exit.ts";
 import type { Host } from "./hosts.ts";
 import { describeAsRoot } from "./netns.ts";
 
-const CGROUPS = "/sys/fs/cgroup";
 const IMAGE = "box";
 /** A docker command that takes longer hangs. */
 const COMMAND_SECONDS = "30";
@@ -140,23 +132,6 @@ export class DockerHost {
   /** Ends daemon and containers at once. */
   dispose(): void {
     void this.#daemon?.kill();
-    for (const hierarchy of ["", ...readdirSync(CGROUPS)]) {
-      removeCgroup(join(CGROUPS, hierarchy, this.#cgroup));
-    }
+    removeCgroups(this.#cgroup);
   }
-}
-
-/** Kills what still runs in a control group (cgroups(7)) and removes it with those inside. */
-function removeCgroup(path: string): void {
-  if (!existsSync(join(path, "cgroup.procs"))) return;
-  for (const entry of readdirSync(path, { withFileTypes: true })) {
-    if (entry.isDirectory()) removeCgroup(join(path, entry.name));
-  }
-  for (let attempt = 0; attempt < 50; attempt++) {
-    const pids = readFileSync(join(path, "cgroup.procs"), "utf8").split("\n").filter(Boolean);
-    if (pids.length === 0) break;
-    spawnSync("kill", ["-KILL", ...pids]);
-    spawnSync("sleep", ["0.05"]);
-  }
-  rmdirSync(path);
 }

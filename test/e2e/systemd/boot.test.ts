@@ -1,0 +1,102 @@
+/** The shipped units under a real systemd: order, readiness, watchdog, the sandbox, and what a stop leaves. */
+
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { BootedHost, describeWithSystemd } from "../../support/booted-host.ts";
+import { PROGRAMS } from "../../support/hosts.ts";
+
+const DEPLOY = join(import.meta.dirname, "../../../deploy");
+
+/** Installs the build and the units as a package does, a store with a network, and a stand-in for Docker. */
+const PREPARE = `
+mkdir -p usr/lib/tulle etc/docker etc/default var/lib/tulle etc/systemd/system/tulled.service.d
+cp -r "${PROGRAMS}/.." -T usr/lib/tulle
+for name in tulled tulle; do ln -sf /usr/lib/tulle/bin/$name usr/bin/$name; done
+cp -r "${DEPLOY}/systemd/." usr/lib/systemd/system/
+echo 'TULLED_OPTIONS=--store=file:/var/lib/tulle/store --firewall=nft' > etc/default/tulled
+printf '[Service]\\nWatchdogSec=3\\n' > etc/systemd/system/tulled.service.d/test.conf
+cat > etc/systemd/system/docker.service <<'UNIT'
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'cp /run/flannel/subnet.env /run/docker-saw; cp /etc/docker/daemon.json /run/docker-json; echo started >> /run/docker-starts'
+UNIT
+`;
+
+describeWithSystemd("the units under systemd", () => {
+  let host: BootedHost;
+
+  beforeAll(async () => {
+    host = new BootedHost("boot");
+    const { netns } = host;
+    netns.exec("ip", ["link", "add", "eth0", "type", "veth", "peer", "name", "lan"]);
+    netns.exec("ip", ["address", "add", "192.168.50.11/24", "dev", "eth0"]);
+    for (const device of ["eth0", "lan"]) netns.exec("ip", ["link", "set", device, "up"]);
+    netns.exec("ip", ["route", "add", "default", "via", "192.168.50.1"]);
+    await host.boot(PREPARE);
+  });
+  afterAll(() => host.dispose());
+
+  const subnetFile = (): string => host.run("cat", "/run/flannel/subnet.env");
+  const activeState = (): string => host.property("tulled.service", "ActiveState");
+  const starts = (): number => host.run("cat", "/run/docker-starts").split("\n").length - 1;
+
+  it("wait for the network's configuration, and start Docker only then", async () => {
+    host.systemctl("enable", "tulle-docker.service", "tulle-docker.path");
+    host.systemctl("start", "--no-block", "docker.service");
+    await expect.poll(activeState, { timeout: 10_000 }).toBe("activating");
+    expect(host.property("docker.service", "ActiveState")).toBe("inactive");
+    host.run("tulle", "net", "init", "--store=file:/var/lib/tulle/store", "--network=10.2.0.0/16");
+    await expect
+      .poll(() => host.property("docker.service", "ActiveState"), { timeout: 20_000 })
+      .toBe("active");
+    expect(activeState()).toBe("active");
+    expect(host.run("cat", "/run/docker-saw")).toBe(subnetFile());
+    expect(JSON.parse(host.run("cat", "/run/docker-json"))).toMatchObject({ mtu: 1450 });
+    expect(host.property("tulled.service", "StatusText")).toContain("eth0");
+  });
+
+  it("satisfy systemd-analyze verify", () => {
+    const units = ["tulled.service", "tulle-docker.service", "tulle-docker.path"].join(" ");
+    expect(host.run("sh", "-c", `systemd-analyze verify --man=no ${units} 2>&1`)).toBe("");
+  });
+
+  it("let the daemon do all of its work inside the sandbox", () => {
+    expect(host.netns.ipJson(["link", "show", "flannel.1"])).toHaveLength(1);
+    expect(host.netns.exec("nft", ["list", "ruleset"])).toContain("flanneld forward");
+    expect(host.run("tulle", "status")).toContain("10.2.");
+    const capabilities = host.property("tulled.service", "CapabilityBoundingSet");
+    expect(capabilities).toContain("cap_net_admin");
+    expect(capabilities).not.toContain("cap_sys_module");
+  });
+
+  it("leave the data path and the files on a stop", () => {
+    const before = subnetFile();
+    host.systemctl("stop", "tulled.service");
+    expect(subnetFile()).toBe(before);
+    expect(host.netns.ipJson(["link", "show", "flannel.1"])).toHaveLength(1);
+    expect(host.property("docker.service", "ActiveState")).toBe("active");
+    host.systemctl("start", "tulled.service");
+    expect(subnetFile()).toBe(before);
+  });
+
+  it("restart a daemon that hangs", async () => {
+    const pid = host.property("tulled.service", "MainPID");
+    host.run("kill", "-STOP", pid);
+    await expect.poll(() => host.property("tulled.service", "NRestarts"), { timeout: 20_000 }).not.toBe("0");
+    await expect.poll(activeState, { timeout: 10_000 }).toBe("active");
+    expect(host.property("tulled.service", "MainPID")).not.toBe(pid);
+  });
+
+  it("restart Docker for another subnet, and only then", async () => {
+    host.systemctl("start", "tulle-docker.path");
+    host.netns.exec("ip", ["link", "add", "docker0", "type", "bridge"]);
+    const [, gateway] = /FLANNEL_SUBNET=(\S+)/.exec(subnetFile()) ?? [];
+    host.netns.exec("ip", ["address", "add", gateway ?? "", "dev", "docker0"]);
+    host.systemctl("start", "tulle-docker.service");
+    expect(starts()).toBe(1);
+    host.run("sed", "-i", "s/^FLANNEL_SUBNET=.*/FLANNEL_SUBNET=10.2.77.1\\/24/", "/run/flannel/subnet.env");
+    await expect.poll(starts, { timeout: 10_000 }).toBe(2);
+    expect(JSON.parse(host.run("cat", "/etc/docker/daemon.json"))).toMatchObject({ bip: "10.2.77.1/24" });
+  });
+});

@@ -46,6 +46,11 @@ export async function serveControl(runDir: string, routes: ControlRoutes): Promi
   }
 }
 
+/** True when a daemon listens on <runDir>/tulled.sock. */
+export function isControlServed(runDir: string): Promise<boolean> {
+  return isAnswered(controlSocketPath(runDir));
+}
+
 /** Asks the daemon behind <runDir>/tulled.sock. Throws TULLE_CONTROL. */
 export async function askControl(runDir: string, route: string, signal: AbortSignal): Promise<unknown> {
   const path = controlSocketPath(runDir);

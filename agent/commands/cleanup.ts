@@ -8,11 +8,11 @@ import { rm, stat } from "node:fs/promises";
 import { FirewallGuard } from "../../backends/firewall/guard.ts";
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { describe } from "../../backends/state/render.ts";
-import { ConflictError, TulleError } from "../../ipam/errors.ts";
+import { TulleError } from "../../ipam/errors.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { readHostState } from "../cleanup/host-state.ts";
 import { type CleanupPlan, describeDevice, type HostState, planCleanup } from "../cleanup/plan.ts";
-import { controlSocketPath } from "../control.ts";
+import { controlSocketPath, isControlServed } from "../control.ts";
 import { lockInstance, runningInstances } from "../instance-lock.ts";
 import { auditLeases } from "../lease-audit.ts";
 import type { CommandContext, CommandModule } from "./command.ts";
@@ -52,7 +52,7 @@ export const cleanup: CommandModule = {
 
 async function cleanUp(options: CleanupOptions, context: CommandContext): Promise<void> {
   const { files } = await context.config();
-  refuseBesideDaemon(options, context);
+  await refuseBesideDaemon(files.runDir, options, context);
   const port = RtnetlinkPort.open();
   const report = new Report(options.dryRun ?? false, context);
   try {
@@ -65,7 +65,7 @@ async function cleanUp(options: CleanupOptions, context: CommandContext): Promis
         await removeFirewall(report);
         await removeFile(files.subnetFile, report);
       }
-      await removeFile(controlSocketPath(files.runDir), report);
+      if (!(await isControlServed(files.runDir))) await removeFile(controlSocketPath(files.runDir), report);
       if (options.releaseLease) await releaseLease(host, report, context);
       for (const sentence of plan.leftAlone) report.leftAlone(sentence);
     } finally {
@@ -78,10 +78,15 @@ async function cleanUp(options: CleanupOptions, context: CommandContext): Promis
 }
 
 /** A daemon would put everything back, and its peers would send into nothing meanwhile. */
-function refuseBesideDaemon({ dryRun }: CleanupOptions, { err }: CommandContext): void {
+async function refuseBesideDaemon(
+  runDir: string,
+  { dryRun }: CleanupOptions,
+  { err }: CommandContext,
+): Promise<void> {
   const devices = runningInstances();
-  if (devices.length === 0) return;
-  const message = `tulled runs on this host and manages ${devices.join(", ")}: stop it first ("systemctl stop tulled")`;
+  if (devices.length === 0 && !(await isControlServed(runDir))) return;
+  const what = devices.length === 0 ? `listens in ${runDir}` : `manages ${devices.join(", ")}`;
+  const message = `tulled runs on this host and ${what}: stop it first ("systemctl stop tulled")`;
   if (!dryRun) throw new TulleError("TULLE_ALREADY_RUNNING", message, { details: { devices } });
   err.write(`tulle: warning: ${message}; this is only what would be removed\n`);
 }
@@ -135,8 +140,10 @@ async function removeFile(path: string, report: Report): Promise<void> {
 }
 
 async function releaseLease({ identity }: HostState, report: Report, context: CommandContext): Promise<void> {
-  if (identity === null)
-    throw new ConflictError("this host's lease cannot be told: state-dir holds no identity");
+  if (identity === null) {
+    report.leftAlone("the lease: it cannot be told, because state-dir holds no identity");
+    return;
+  }
   await withNetwork(context, async ({ store, signal }) => {
     const { leases } = auditLeases(await store.list(signal));
     const own = leases.find(({ attrs }) => attrs?.nodeId === identity.nodeId);

@@ -5,7 +5,7 @@
  */
 
 import { Command, CommanderError } from "commander";
-import { type LoadedConfig, loadGiven } from "../config.ts";
+import { type AgentConfig, loadGiven } from "../config.ts";
 import { flagListing } from "../flag-help.ts";
 import { parseFlags } from "../flag-parser.ts";
 import type { FlagName } from "../flags.ts";
@@ -38,28 +38,21 @@ export async function runProgram(args: readonly string[], edges: ProgramEdges): 
 }
 
 async function runCommand(args: readonly string[], edges: ProgramEdges): Promise<number> {
-  let exitCode = 0;
   const program = newProgram(edges);
   const called = args[0] === "help" ? args[1] : args[0];
   let rest = args.slice(1);
-  for (const entry of COMMANDS) {
-    const command = program.command(entry.name).description(entry.summary);
-    if (entry.name !== called) continue;
-    const module = await entry.load();
-    const split = splitDaemonFlags(rest, module.daemonFlags ?? []);
+  let exitCode = 0;
+  const exitWith = (code: number): void => {
+    exitCode = code;
+  };
+  for (const { name, summary, load } of COMMANDS) {
+    const command = program.command(name).description(summary);
+    if (name !== called) continue;
+    const { daemonFlags = [], define } = await load();
+    const split = splitDaemonFlags(rest, daemonFlags);
     rest = [...split.rest];
-    let config: Promise<LoadedConfig> | null = null;
-    module.define(command, {
-      ...edges,
-      exitWith: (code) => {
-        exitCode = code;
-      },
-      config: async () => {
-        config ??= loadAndWarn(split.daemon, edges);
-        return (await config).config;
-      },
-    });
-    explainDaemonFlags(command, module.daemonFlags ?? []);
+    define(command, { ...edges, exitWith, config: configFrom(split.daemon, edges) });
+    explainDaemonFlags(command, daemonFlags);
   }
   await program.parseAsync([...args.slice(0, 1), ...rest], { from: "user" });
   return exitCode;
@@ -93,13 +86,18 @@ function newProgram({ out, err }: ProgramEdges): Command {
     .exitOverride();
 }
 
-async function loadAndWarn(
-  args: readonly string[],
-  { err, environment }: ProgramEdges,
-): Promise<LoadedConfig> {
-  const loaded = await loadGiven(parseFlags(args), environment);
-  for (const warning of loaded.warnings) err.write(`tulle: warning: ${warning}\n`);
-  return loaded;
+/** Read when a command first asks, and once. */
+function configFrom(args: readonly string[], { err, environment }: ProgramEdges): CommandContext["config"] {
+  const load = async (): Promise<AgentConfig> => {
+    const { config, warnings } = await loadGiven(parseFlags(args), environment);
+    for (const warning of warnings) err.write(`tulle: warning: ${warning}\n`);
+    return config;
+  };
+  let config: Promise<AgentConfig> | null = null;
+  return () => {
+    config ??= load();
+    return config;
+  };
 }
 
 function isCommand(word: string | undefined): boolean {

@@ -52,6 +52,19 @@ describeAsRoot("the command line on a host", () => {
     expect(stateOf(host)).toBe(before);
   });
 
+  it("leaves a daemon in peace that still waits for a configuration", async () => {
+    host.daemon.spawn(...flags);
+    await expect.poll(() => tulle("status").status, { timeout: 10_000 }).toBe(1);
+    expect(tulle("status").stdout).toContain("has not joined its network yet");
+    expect(cleanup()).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("[TULLE_ALREADY_RUNNING]"),
+    });
+    expect(cleanup("--dry-run").stdout).not.toContain("tulled.sock");
+    expect(tulle("status").status).toBe(1);
+    expect(await host.daemon.stop()).toBe(0);
+  });
+
   it("writes the configuration that the daemons start with, and shows what they do", async () => {
     expect(tulle("net", "init", store(), "--network", "10.2.0.0/16").status).toBe(0);
     await Promise.all(lab().hosts.map(({ daemon }) => daemon.start(...flags)));

@@ -1,11 +1,14 @@
 /** How this host gets its lease: as itself, with the subnet it had, or with another one when it must move. */
 
+import { isCopiedIdentity } from "../ipam/claim.ts";
 import type { Clock } from "../ipam/clock.ts";
 import { type JoinOptions, join, joinPatiently, type Membership } from "../ipam/join.ts";
-import type { Logger } from "../ipam/log.ts";
-import type { StoreListing, SubnetStore } from "../ipam/store.ts";
+import type { LeaseAttrs } from "../ipam/lease.ts";
+import { parseLeaseValue } from "../ipam/lease-codec.ts";
+import { errorFields, type Logger } from "../ipam/log.ts";
+import type { StoreEntry, StoreListing, SubnetStore } from "../ipam/store.ts";
 import { type Attachment, leaseAttrsOf } from "./attachment.ts";
-import type { ChosenInterface } from "./choose-interface.ts";
+import type { ChosenInterface, HostSnapshot } from "./choose-interface.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Identity } from "./identity.ts";
 import { readPreviousSubnets } from "./subnet-file.ts";
@@ -26,25 +29,37 @@ export class Enrolment {
     this.#options = options;
   }
 
-  /**
-   * Makes sure that the identity is this host's own: on a copy of another host's disk the node id is that of a
-   * live lease, but neither the hardware nor the address is.
-   */
-  async settleIdentity(chosen: ChosenInterface, { entries }: StoreListing): Promise<void> {
+  /** Makes sure that the identity is this host's own, and not that of the host whose disk it was copied from. */
+  async settleIdentity(
+    chosen: ChosenInterface,
+    { links }: HostSnapshot,
+    listing: StoreListing,
+  ): Promise<void> {
     const { identity, logger } = this.#options;
-    const { mac } = chosen.link;
-    const isOtherHardware = identity.interfaceMac !== null && identity.interfaceMac !== mac;
-    const other = entries.find(({ value }) => value.includes(identity.nodeId));
-    const addresses = Object.values(chosen.publicAddresses).map((address) => `"${address}"`);
-    const isOtherAddress = !addresses.some((address) => other?.value.includes(address));
-    if (isOtherHardware && other !== undefined && isOtherAddress) {
-      logger.warn(
-        "this host's identity is that of another host, from whose disk it was copied; taking a new one",
-        { lease: other.key },
-      );
+    const found = {
+      nodeId: identity.nodeId,
+      recordedMac: identity.interfaceMac,
+      hostMacs: new Set(links.flatMap(({ mac }) => mac ?? [])),
+      publicAddress: chosen.publicAddresses,
+    };
+    if (isCopiedIdentity(found, listing.entries.flatMap(attrsOf))) {
       await identity.renew();
+      logger.warn("this host's identity came with a copy of another host's disk; it has a new one", {
+        before: found.nodeId,
+        nodeId: identity.nodeId,
+      });
     }
-    await identity.setInterfaceMac(mac);
+    await identity.setInterfaceMac(chosen.link.mac);
+  }
+
+  /** Another host has our node id: whichever of the two is the copy, this one starts as itself the next time. */
+  async forsakeIdentity(): Promise<void> {
+    const { identity, logger } = this.#options;
+    try {
+      await identity.renew();
+    } catch (error) {
+      logger.error("identity cannot be renewed", errorFields(error));
+    }
   }
 
   /** Gets the lease, however long the network is full or the store fails. Throws what waiting does not mend. */
@@ -73,5 +88,13 @@ export class Enrolment {
       clock,
       logger,
     };
+  }
+}
+
+function attrsOf({ value }: StoreEntry): LeaseAttrs[] {
+  try {
+    return [parseLeaseValue(value)];
+  } catch {
+    return []; // the peer table reports it
   }
 }

@@ -22,6 +22,8 @@ export interface IdentityRecord {
   readonly interfaceMac: Mac | null;
   /** By name of the device. */
   readonly vtepMacs: Readonly<Record<string, Mac>>;
+  /** Those of the identity before this one: another host has them. */
+  readonly forsakenMacs: readonly Mac[];
 }
 
 export interface IdentityOptions {
@@ -89,6 +91,11 @@ export class Identity {
     return new Set(Object.values(this.#record.vtepMacs));
   }
 
+  /** True when the address belongs to the host whose identity this one had by mistake. */
+  isForsaken(mac: Mac): boolean {
+    return this.#record.forsakenMacs.includes(mac);
+  }
+
   /** Records the hardware address of a device that is in use, made by us or adopted. */
   async setVtepMac(device: string, mac: Mac): Promise<void> {
     if (this.#record.vtepMacs[device] === mac) return;
@@ -97,7 +104,12 @@ export class Identity {
 
   /** Becomes another host: the state came with a copy of some other host's disk. */
   async renew(): Promise<void> {
-    await this.#replace({ ...newRecord(this.#options), interfaceMac: this.#record.interfaceMac });
+    const { interfaceMac, vtepMacs, forsakenMacs } = this.#record;
+    await this.#replace({
+      ...newRecord(this.#options),
+      interfaceMac,
+      forsakenMacs: [...new Set([...forsakenMacs, ...Object.values(vtepMacs)])],
+    });
   }
 
   async #replace(record: IdentityRecord): Promise<void> {
@@ -119,17 +131,19 @@ export function identityPath(stateDir: string): string {
 export function decodeIdentity(text: string): IdentityRecord {
   const value = parseJson(text);
   if (!isJsonObject(value)) throw new CodecError("the identity is not a JSON object");
-  const { nodeId, interfaceMac = null, vtepMacs = {} } = value;
+  const { nodeId, interfaceMac = null, vtepMacs = {}, forsakenMacs = [] } = value;
   if (typeof nodeId !== "string" || !/^[0-9a-f]{32}$/.test(nodeId)) {
     throw new CodecError("nodeId is not 32 hexadecimal digits", { details: { path: "nodeId" } });
   }
   if (!isJsonObject(vtepMacs)) throw new CodecError("vtepMacs is not a JSON object");
+  if (!Array.isArray(forsakenMacs)) throw new CodecError("forsakenMacs is not a JSON array");
   return {
     nodeId,
     interfaceMac: interfaceMac === null ? null : decodeMac(interfaceMac, "interfaceMac"),
     vtepMacs: Object.fromEntries(
       Object.entries(vtepMacs).map(([key, mac]) => [key, decodeMac(mac, `vtepMacs.${key}`)]),
     ),
+    forsakenMacs: forsakenMacs.map((mac) => decodeMac(mac, "forsakenMacs")),
   };
 }
 
@@ -165,7 +179,7 @@ async function decodeOrSetAside(text: string, path: string, log: Logger): Promis
 
 function newRecord({ randomBytes }: IdentityOptions): IdentityRecord {
   const nodeId = Buffer.from(randomBytes(NODE_ID_BYTES)).toString("hex");
-  return { nodeId, interfaceMac: null, vtepMacs: {} };
+  return { nodeId, interfaceMac: null, vtepMacs: {}, forsakenMacs: [] };
 }
 
 function derivedMac(nodeId: string, device: string): Mac {

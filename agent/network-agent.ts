@@ -15,12 +15,13 @@ import { Planner } from "../backends/planner.ts";
 import type { KernelObject } from "../backends/state/objects.ts";
 import type { Scope } from "../backends/state/ownership.ts";
 import { leftoverDevices } from "../backends/vxlan-leftovers.ts";
+import { keepAffinity } from "../ipam/affinity.ts";
 import type { Clock } from "../ipam/clock.ts";
 import { errorMessage } from "../ipam/errors.ts";
 import { Address, entriesOf, mapFamilies, type PerFamily, type Prefix } from "../ipam/ip.ts";
 import type { Logger } from "../ipam/log.ts";
 import type { NetworkConfig } from "../ipam/network-config.ts";
-import { OwnLease } from "../ipam/own-lease.ts";
+import { type LeaseState, OwnLease } from "../ipam/own-lease.ts";
 import { PeerTable } from "../ipam/peer-table.ts";
 import type { StoreConnection, StoreListing, StoreMessage, SubnetStore } from "../ipam/store.ts";
 import {
@@ -79,6 +80,7 @@ export class NetworkAgent {
   readonly #netlink = NetlinkConnection.open();
   readonly #parts: AttachmentParts;
   readonly #refusals: RefusalLog;
+  readonly #metrics: AgentMetrics;
   readonly #enrolment: Enrolment;
   readonly #hostWatch: HostWatch;
   readonly #locks: InstanceLock[] = [];
@@ -93,6 +95,7 @@ export class NetworkAgent {
     this.#enrolment = new Enrolment({ ...options, store: this.#store });
     this.#hostWatch = new HostWatch({ clock, logger, follow: () => this.#followHost() });
     this.#refusals = new RefusalLog(logger);
+    this.#metrics = new AgentMetrics(options.metrics);
     const store = connection.remoteHost === null ? null : addressOrNull(connection.remoteHost);
     this.#parts = { settings: config.interface, store, port: this.#port, identity };
   }
@@ -120,7 +123,7 @@ export class NetworkAgent {
       await Promise.all([
         joined.reconciler.run(signal),
         joined.lease.run(signal),
-        this.#announce(joined, signal),
+        this.#announce(joined, signal).then(() => this.#keepAffinity(joined, signal)),
         this.#follow(joined, messages, signal),
         this.#hostWatch.run(signal),
         this.#expireHeld(joined, signal),
@@ -169,7 +172,7 @@ export class NetworkAgent {
         clock,
         logger,
         random,
-        onState: () => this.#leaseChanged(),
+        onState: (state) => this.#leaseChanged(state),
         renumber: onLost === "renumber" ? (stop) => this.#enrolment.move(this.#attachment(), stop) : null,
       },
       membership,
@@ -191,7 +194,7 @@ export class NetworkAgent {
       clock,
       logger,
       random,
-      onPass: (report) => this.#count(report),
+      onPass: (report) => this.#notePass(report),
       onHostChange: (device) => {
         if (device === this.#attachment().host.interface) this.#hostWatch.changed();
       },
@@ -216,14 +219,16 @@ export class NetworkAgent {
       reason: chosen.reason,
     });
     for (const warning of chosen.warnings) logger.warn("interface", { warning });
-    await this.#enrolment.settleIdentity(chosen, listing);
+    await this.#enrolment.settleIdentity(chosen, snapshot, listing);
     return await attach(this.#parts, networkConfig, chosen, snapshot);
   }
 
   /** Readiness follows the lease; so do device, subnet.env and firewall when it is for another subnet now. */
-  #leaseChanged(): void {
+  #leaseChanged(state: LeaseState): void {
+    if (state.state === "conflict" && state.conflict === "copied identity")
+      void this.#enrolment.forsakeIdentity();
     const joined = this.#joined;
-    this.#options.metrics.set("tulle_ready", this.isReady ? 1 : 0);
+    this.#metrics.setReady(this.isReady);
     if (joined === null || joined.subnets === joined.lease.subnets) return;
     joined.subnets = joined.lease.subnets;
     joined.peers.setOwnKey(joined.lease.entry.key);
@@ -235,13 +240,13 @@ export class NetworkAgent {
 
   /** subnet.env is written once the device is there, and readiness said once all is programmed. */
   async #announce(joined: Joined, signal: AbortSignal): Promise<void> {
-    const { logger, metrics, onReady } = this.#options;
+    const { logger, onReady } = this.#options;
     const firewall = this.#planFirewall(joined);
     if (!(await this.#isDeviceUp(joined, signal))) return;
     await this.#writeSubnetFile(joined);
     await firewall;
     this.#isReady = true;
-    metrics.set("tulle_ready", 1);
+    this.#metrics.setReady(true);
     const { key } = joined.lease.entry;
     const count = joined.peers.peers.size;
     logger.info("ready", { lease: key, file: this.#options.config.files.subnetFile, peers: count });
@@ -282,6 +287,7 @@ export class NetworkAgent {
     while (!signal.aborted) {
       const { value: message, done } = await messages.next();
       if (done) break;
+      this.#metrics.noteMessage(message);
       joined.peers.apply(message, this.#nowMs());
       joined.lease.observe(message);
       this.#plan(joined);
@@ -355,12 +361,10 @@ export class NetworkAgent {
   }
 
   #plan(joined: Joined): void {
-    const { metrics, config } = this.#options;
+    const { config } = this.#options;
     const { peers } = joined;
     const refused = peers.refused();
-    metrics.set("tulle_peers", peers.peers.size);
-    metrics.set("tulle_peers_held", peers.heldCount);
-    metrics.set("tulle_leases_refused", refused.size);
+    this.#metrics.setPeers(peers.peers.size, peers.heldCount, refused.size);
     this.#refusals.note(refused);
     const input = { own: joined.subnets, peers: peers.peers, changed: peers.takeChanged() };
     joined.reconciler.setDesired(joined.planner.plan(input));
@@ -375,9 +379,19 @@ export class NetworkAgent {
     return firewall.update(firewallPlanFor({ ...situation, peers: peers.peers.values() }));
   }
 
+  /** After everything else: only hosts that come later have a use for it. */
+  async #keepAffinity({ lease, attachment }: Joined, signal: AbortSignal): Promise<void> {
+    const { clock, logger, identity } = this.#options;
+    const attrs = leaseAttrsOf(attachment, identity.nodeId);
+    const current = () => ({ key: lease.entry.key, attrs });
+    await keepAffinity({ store: this.#store, current, clock, logger }, signal);
+  }
+
   async #expireHeld(joined: Joined, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await this.#options.clock.sleep(1000, signal).catch(() => undefined);
+      const nextMs = joined.peers.nextDeadlineMs ?? Number.POSITIVE_INFINITY;
+      const waitMs = Math.min(1000, Math.max(10, nextMs - this.#nowMs()));
+      await this.#options.clock.sleep(waitMs, signal).catch(() => undefined);
       if (joined.peers.expire(this.#nowMs())) this.#plan(joined);
     }
   }
@@ -402,14 +416,11 @@ export class NetworkAgent {
     };
   }
 
-  #count({ applied, repaired, durationMs, wasDump, failed }: PassReport): void {
-    const { metrics, logger } = this.#options;
-    metrics.add("tulle_passes_total", 1);
-    metrics.observe("tulle_pass_seconds", durationMs / 1000);
-    if (wasDump) metrics.add("tulle_resyncs_total", 1);
-    for (const [kind, count] of Object.entries(repaired))
-      metrics.add("tulle_drift_repaired_total", count, { kind });
-    logger.debug("pass", { applied, repaired, failed, durationMs: Math.round(durationMs * 10) / 10 });
+  #notePass(report: PassReport): void {
+    this.#metrics.notePass(report);
+    const { applied, repaired, failed, durationMs } = report;
+    const roundedMs = Math.round(durationMs * 10) / 10;
+    this.#options.logger.debug("pass", { applied, repaired, failed, durationMs: roundedMs });
   }
 
   #nowMs(): number {

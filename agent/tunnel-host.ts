@@ -30,7 +30,8 @@ function onLinkPrefixes(host: HostSnapshot, interfaceIndex: number): readonly Pr
 
 /**
  * Decides the hardware address of each device before it exists, and writes it down: an existing device that can be
- * kept keeps its own, because peers know it; a new one gets the one that follows from the identity.
+ * kept keeps its own, because peers know it; a new one gets the one that follows from the identity, and so does one
+ * with the address of the host that this one was copied from.
  */
 export async function settleDeviceMacs(
   port: RtnetlinkPort,
@@ -40,7 +41,8 @@ export async function settleDeviceMacs(
 ): Promise<DeviceIdentity> {
   const macs = new Map<string, Mac>();
   for (const [, device] of entriesOf(devices)) {
-    const mac = existingMac(port, options, device) ?? identity.vtepMac(device);
+    const existing = existingMac(port, options, device);
+    const mac = existing === null || identity.isForsaken(existing) ? identity.vtepMac(device) : existing;
     macs.set(device, mac);
     await identity.setVtepMac(device, mac);
   }

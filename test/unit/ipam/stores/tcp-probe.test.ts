@@ -1,0 +1,34 @@
+/** When a probe says that it is worth trying again. */
+
+import { createServer } from "node:net";
+import { expect, it } from "vitest";
+import { systemClock } from "../../../../ipam/clock.ts";
+import { untilAccepting } from "../../../../ipam/stores/tcp-probe.ts";
+import { freePorts } from "../../../support/daemon.ts";
+
+const edges = { clock: systemClock, random: () => 0 };
+
+it("tells when a port that refused accepts, and not before", async () => {
+  const [port = 0] = await freePorts(1);
+  const server = createServer();
+  let isTold = false;
+  const told = untilAccepting([{ host: "127.0.0.1", port }], edges, AbortSignal.timeout(5_000)).then(() => {
+    isTold = true;
+  });
+  await systemClock.sleep(600, AbortSignal.timeout(5_000));
+  expect(isTold).toBe(false);
+  server.listen(port, "127.0.0.1");
+  await told;
+  server.close();
+});
+
+it("does not wake anybody for a port that accepts from the beginning", async () => {
+  const [closed = 0] = await freePorts(1);
+  const server = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const address = server.address();
+  const port = typeof address === "object" && address ? address.port : 0;
+  const targets = [port, closed].map((number) => ({ host: "127.0.0.1", port: number }));
+  await expect(untilAccepting(targets, edges, AbortSignal.timeout(800))).rejects.toThrow();
+  server.close();
+});

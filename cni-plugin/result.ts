@@ -77,7 +77,7 @@ function formatList(result: CniResult, version: CniVersion): JsonObject {
     ...(interfaces.length > 0 && { interfaces }),
     ...(ips.length > 0 && { ips }),
     ...(routes.length > 0 && { routes }),
-    dns: result.dns,
+    ...((!hasDetails || Object.keys(result.dns).length > 0) && { dns: result.dns }),
   };
 }
 

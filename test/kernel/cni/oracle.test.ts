@@ -1,0 +1,231 @@
+/**
+ * The same configuration given to tulle-cni and to the reference plugins (bridge and host-local, and flannel before
+ * them): results and what the kernel and the disk then hold, compared field by field.
+ */
+
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect } from "vitest";
+import { deriveDelegate } from "../../../cni-plugin/delegate.ts";
+import { parseSubnetEnv } from "../../../ipam/subnet-env.ts";
+import {
+  type AnyJson,
+  type CniContainer,
+  CniHost,
+  NETWORK_NAME,
+  SUBNET_ENV,
+} from "../../support/cni-host.ts";
+import { describeAsRoot } from "../../support/netns.ts";
+import { itWithPlugins, referencePlugins, type Suite } from "../../support/reference-plugins.ts";
+
+const FAMILIES: [string, string[]][] = [
+  ["IPv4", [...SUBNET_ENV.v4, ...SUBNET_ENV.rest]],
+  ["IPv6", [...SUBNET_ENV.v6, ...SUBNET_ENV.rest]],
+  ["both", [...SUBNET_ENV.v4, ...SUBNET_ENV.v6, ...SUBNET_ENV.rest]],
+];
+const VERSIONS: [string, Suite][] = [
+  ["0.1.0", "bookworm"],
+  ["0.2.0", "bookworm"],
+  ["0.3.0", "bookworm"],
+  ["0.3.1", "bookworm"],
+  ["0.4.0", "bookworm"],
+  ["1.0.0", "bookworm"],
+  ["1.1.0", "sid"],
+];
+const DELEGATES: [string, AnyJson][] = [
+  ["nothing", {}],
+  ["flannel's shipped options", { hairpinMode: true, isDefaultGateway: true }],
+  ["promiscMode and an MTU", { promiscMode: true, mtu: 1300, bridge: "br5" }],
+];
+
+type Run = (host: CniHost, verb: string, container: CniContainer, config: AnyJson) => AnyJson;
+
+const ours: Run = (host, verb, container, config) => host.call(verb, { container, config });
+
+/** bridge and host-local get what flannel would derive for them. */
+function bridgePlugin(suite: Suite): Run {
+  const folder = referencePlugins(suite) ?? "";
+  return (host, verb, container, config) => {
+    const env = parseSubnetEnv(readFileSync(host.subnetFile, "utf8"));
+    const { prevResult, ...rest } = config;
+    const delegate = deriveDelegate({ ...host.config, ...rest }, env);
+    const stdin = JSON.stringify(prevResult === undefined ? delegate : { ...delegate, prevResult });
+    return host.call(verb, {
+      container,
+      stdin,
+      program: join(folder, "bridge"),
+      environment: { CNI_PATH: folder },
+    });
+  };
+}
+
+/** The original: flannel of one suite, bridge and host-local of another. */
+const flannelPlugin: Run = (host, verb, container, config) =>
+  host.call(verb, {
+    container,
+    config,
+    program: join(referencePlugins("bullseye") ?? "", "flannel"),
+    environment: { CNI_PATH: referencePlugins("bookworm") ?? "" },
+  });
+
+/** Runs ADD twice and DEL once on a host of its own and tells all that can be seen, without what is random. */
+function observe(run: Run, env: readonly string[], config: AnyJson): AnyJson {
+  const host = new CniHost("oracle");
+  try {
+    host.writeSubnetEnv(env);
+    const [one, two] = [host.addContainer(), host.addContainer()];
+    const first = run(host, "ADD", one, config);
+    const second = run(host, "ADD", two, config);
+    const { hosts, containers, disk } = stateOf(host, [one, two]);
+    const removed = run(host, "DEL", one, config);
+    const after = stateOf(host, [one, two]);
+    const seen = {
+      first: first.json,
+      second: second.json,
+      hosts,
+      containers,
+      disk,
+      removed: removed.stdout,
+      after,
+    };
+    return JSON.parse(anonymize(JSON.stringify(seen), host, [one, two]));
+  } finally {
+    host.dispose();
+  }
+}
+
+function stateOf(host: CniHost, containers: readonly CniContainer[]): AnyJson {
+  return {
+    hosts: interfacesOf((args) => host.netns.ipJson(args)),
+    containers: containers.map(({ netns }) => ({
+      links: interfacesOf((args) => netns.ipJson(args)),
+      routes: [...netns.ipJson(["route"]), ...netns.ipJson(["-6", "route"])]
+        .filter(isOfAddresses)
+        .sort(byText),
+    })),
+    disk: reservationsOf(host),
+  };
+}
+
+function interfacesOf(ipJson: (args: readonly string[]) => readonly AnyJson[]): AnyJson {
+  return ipJson(["-d", "address"])
+    .filter(({ ifname }) => ifname !== "lo")
+    .map(({ ifname, mtu, flags, operstate, master, linkinfo, addr_info }) => ({
+      ifname,
+      mtu,
+      flags: flags.filter((flag: string) => flag !== "NO-CARRIER").sort(),
+      operstate,
+      master,
+      kind: linkinfo?.info_kind,
+      hairpin: linkinfo?.info_slave_data?.hairpin,
+      isolated: linkinfo?.info_slave_data?.isolated,
+      addresses: addr_info
+        .filter(({ scope }: AnyJson) => scope !== "link")
+        .map(({ local, prefixlen }: AnyJson) => `${local}/${prefixlen}`)
+        .sort(),
+    }))
+    .sort(byText);
+}
+
+const isOfAddresses = ({ dst }: AnyJson) => !String(dst).startsWith("fe80");
+
+function byText(left: AnyJson, right: AnyJson): number {
+  return JSON.stringify(left) < JSON.stringify(right) ? -1 : 1;
+}
+
+function reservationsOf(host: CniHost): AnyJson {
+  const folder = join(host.dir, "ipam", NETWORK_NAME);
+  if (!existsSync(folder)) return {};
+  const names = readdirSync(folder).filter((name) => name !== "lock" && name !== ".tulle-boot");
+  return Object.fromEntries(names.sort().map((name) => [name, readFileSync(join(folder, name), "utf8")]));
+}
+
+/** Random hardware addresses, names of host ends, and the names of this run. */
+function anonymize(text: string, host: CniHost, containers: readonly CniContainer[]): string {
+  const named = containers.reduce((rest, { id }, index) => rest.replaceAll(id, `container${index}`), text);
+  return named
+    .replaceAll(host.dir, "DIR")
+    .replace(/"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}"/g, '"MAC"')
+    .replace(/"veth[0-9a-f]+"/g, '"veth"');
+}
+
+/** The reference leaves the MTU of interfaces out of some results. */
+function withoutMtu(seen: AnyJson): AnyJson {
+  for (const result of [seen.first, seen.second]) {
+    for (const entry of result.interfaces ?? []) delete entry.mtu;
+  }
+  return seen;
+}
+
+describeAsRoot("tulle-cni and the reference plugins agree", () => {
+  for (const [version, suite] of VERSIONS) {
+    for (const [families, env] of FAMILIES) {
+      itWithPlugins(suite)(`on ${families} in version ${version}`, () => {
+        const config = { cniVersion: version, delegate: { hairpinMode: true, isDefaultGateway: true } };
+        const expected = withoutMtu(observe(bridgePlugin(suite), env, config));
+        expect(withoutMtu(observe(ours, env, config))).toEqual(expected);
+      });
+    }
+  }
+
+  for (const [name, delegate] of DELEGATES) {
+    itWithPlugins("bookworm")(`with ${name}`, () => {
+      const config = { cniVersion: "1.0.0", delegate };
+      const [, env] = FAMILIES[2] ?? ["", []];
+      expect(observe(ours, env, config)).toEqual(observe(bridgePlugin("bookworm"), env, config));
+    });
+  }
+
+  itWithPlugins("bullseye")("with flannel itself in front", () => {
+    const config = { cniVersion: "0.4.0", delegate: { hairpinMode: true, isDefaultGateway: true } };
+    const [, env] = FAMILIES[0] ?? ["", []];
+    expect(observe(ours, env, config)).toEqual(observe(flannelPlugin, env, config));
+  });
+
+  itWithPlugins("bookworm")(
+    "on each other's attachments: either removes what the other made, and ours finds nothing to complain about",
+    () => {
+      const config = { cniVersion: "1.0.0", delegate: { isDefaultGateway: true } };
+      for (const [make, remove] of [
+        [ours, bridgePlugin("bookworm")],
+        [bridgePlugin("bookworm"), ours],
+      ] as const) {
+        const host = new CniHost("oracle");
+        try {
+          const container = host.addContainer();
+          const prevResult = make(host, "ADD", container, config).json;
+          // The reference's own CHECK (1.1.1) takes every route without a gateway for missing.
+          expect(ours(host, "CHECK", container, { ...config, prevResult })).toMatchObject({
+            exitCode: 0,
+            stdout: "",
+          });
+          expect(remove(host, "DEL", container, { ...config, prevResult })).toMatchObject({ exitCode: 0 });
+          expect(host.reservations()).toEqual([]);
+          expect([...host.links().keys()].filter((name) => name.startsWith("veth"))).toEqual([]);
+        } finally {
+          host.dispose();
+        }
+      }
+    },
+  );
+
+  itWithPlugins("bookworm")("on other delegates: ptp with host-local, and macvlan", () => {
+    const folder = referencePlugins("bookworm") ?? "";
+    const host = new CniHost("oracle");
+    try {
+      host.netns.exec("ip", ["link", "add", "name", "up0", "type", "veth", "peer", "name", "up1"]);
+      for (const delegate of [{ type: "ptp" }, { type: "macvlan", master: "up0" }]) {
+        const container = host.addContainer();
+        const call = { container, config: { delegate }, environment: { CNI_PATH: folder } };
+        const added = host.call("ADD", call);
+        expect(added.exitCode, added.stdout).toBe(0);
+        expect(added.json.ips[0].address).toMatch(/^10\.5\.72\.\d+\/(24|32)$/);
+        expect(host.states()).toHaveLength(1);
+        expect(host.call("DEL", call)).toMatchObject({ exitCode: 0, stdout: "" });
+        expect([...host.reservations(), ...host.states()]).toEqual([]);
+      }
+    } finally {
+      host.dispose();
+    }
+  });
+});

@@ -9,9 +9,10 @@ import { text as readAll } from "node:stream/consumers";
 import { type Command, Option } from "commander";
 import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
 import type { NetworkConfig } from "../../ipam/network-config.ts";
+import { parseNetworkConfig } from "../../ipam/network-config-parser.ts";
 import type { ConfigEntry } from "../../ipam/store.ts";
 import { checkNetworkConfig, type NetworkOptions, networkConfigText } from "../network-config-text.ts";
-import { familiesOf } from "../network-support.ts";
+import { familiesOf, optionsOf } from "../network-support.ts";
 import { formatNetworkConfig } from "../terminal/network-view.ts";
 import type { CommandContext, CommandModule } from "./command.ts";
 import { STORE_FLAGS, withNetwork } from "./open-network.ts";
@@ -66,7 +67,11 @@ function defineShow(command: Command, context: CommandContext): void {
       const entry = await withNetwork(context, ({ store, signal }) => store.readConfig(signal));
       const { text } = present(entry);
       if (options.json) context.out.write(`${text.trimEnd()}\n`);
-      else context.out.write(formatNetworkConfig(checkNetworkConfig(text), context.out));
+      else {
+        const config = parseNetworkConfig(text);
+        context.out.write(formatNetworkConfig(config, context.out));
+        warnOfUnsupported(config, context);
+      }
     });
 }
 
@@ -125,6 +130,7 @@ async function readText(file: string): Promise<string> {
 function warnOfUnsupported(config: NetworkConfig, { err }: CommandContext): void {
   try {
     familiesOf(config);
+    optionsOf(config);
   } catch (error) {
     err.write(`tulle: warning: no tulled of this version joins: ${errorMessage(error)}\n`);
   }

@@ -55,6 +55,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./docker.ts")).docker,
   },
   {
+    name: "cni",
+    summary: "install the CNI plugin, look after containers' addresses",
+    load: async () => (await import("./cni.ts")).cni,
+  },
+  {
     name: "cleanup",
     summary: "remove what tulled made on this host, and nothing else",
     load: async () => (await import("./cleanup.ts")).cleanup,

@@ -13,9 +13,13 @@ export interface CliAnswer {
 /** Runs one command line; the environment is empty unless given. */
 export async function runCli(
   args: readonly string[],
-  options: { readonly environment?: Environment; readonly isTty?: boolean } = {},
+  options: {
+    readonly environment?: Environment;
+    readonly isTty?: boolean;
+    readonly signal?: AbortSignal;
+  } = {},
 ): Promise<CliAnswer> {
-  const { environment = {}, isTty = false } = options;
+  const { environment = {}, isTty = false, signal = new AbortController().signal } = options;
   const texts = { out: "", err: "" };
   const streamTo = (name: keyof typeof texts): TextStream => ({
     isTTY: isTty,
@@ -28,7 +32,7 @@ export async function runCli(
     environment,
     out: openTerminal(streamTo("out"), environment),
     err: openTerminal(streamTo("err"), environment),
-    signal: new AbortController().signal,
+    signal,
     random: () => 0.5,
     dateMs: () => 1_700_000_000_000,
   });

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { stripStyles } from "../../../../agent/terminal/table.ts";
 import { systemClock } from "../../../../ipam/clock.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import type { SubnetStore } from "../../../../ipam/store.ts";
@@ -130,6 +131,17 @@ describe("tulle net", () => {
     expect((await tulle("net", "validate")).err).toBe(err);
   });
 
+  it("shows a configuration that only other agents run", async () => {
+    await store().writeConfig('{"Network":"10.2.0.0/16","Backend":{"Type":"udp","Port":8285}}', null, signal);
+    const { code, out, err } = await tulle("net", "show");
+    expect({ code, out }).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^backend +udp, Port 8285$/m),
+    });
+    expect(err).toContain('"udp" is not in this version');
+    expect((await tulle("net", "validate")).code).toBe(1);
+  });
+
   it("says how to begin where there is none", async () => {
     for (const command of ["show", "validate"]) {
       const { code, err } = await tulle("net", command);
@@ -152,6 +164,16 @@ describe("tulle leases and tulle lease check", () => {
       [""],
     ]);
     expect(await tulle("lease", "check")).toEqual({ code: 0, out: "2 leases, all in order\n", err: "" });
+  });
+
+  it("colours the table on a terminal only, and not against NO_COLOR", async () => {
+    await addLease("10.2.16.0-24", leaseValue(243));
+    const args = ["leases", `--store=file:${directory}/store`];
+    const plain = (await runCli(args)).out;
+    const coloured = (await runCli(args, { isTty: true })).out;
+    expect(coloured).toMatch(/^\x1b\[1mLEASE /);
+    expect(stripStyles(coloured)).toBe(plain);
+    expect((await runCli(args, { isTty: true, environment: { NO_COLOR: "1" } })).out).toBe(plain);
   });
 
   it("answers programs in JSON", async () => {

@@ -52,6 +52,12 @@ describe("the command line", () => {
     expect(err).toMatch(/^tulle: flag -store: "elsewhere" is wrong: .* \[TULLE_CONFIG\]\n$/);
   });
 
+  it("ends in one line when it is interrupted", async () => {
+    const signal = AbortSignal.abort(new Error("stopped by SIGINT"));
+    const answer = await runCli(["leases", "--store=file:/nowhere/at/all"], { signal });
+    expect(answer).toEqual({ code: 1, out: "", err: "tulle: stopped by SIGINT\n" });
+  });
+
   it("warns of variables that are no settings", async () => {
     const { err } = await runCli(["leases", "--store=x"], { environment: { FLANNELD_STORRE: "1" } });
     expect(err).not.toContain("STORRE"); // the wrong value ends it first

@@ -17,16 +17,11 @@ export const METRICS = {
   tulle_peers: { type: "gauge", help: "Hosts whose leases are in force.", labels: [] },
   tulle_peers_held: { type: "gauge", help: "Vanished hosts that are kept for the hold-down.", labels: [] },
   tulle_leases_refused: { type: "gauge", help: "Leases in the store that are not programmed.", labels: [] },
-  tulle_problems: { type: "gauge", help: "Problems that tulle status shows.", labels: [] },
   tulle_passes_total: { type: "counter", help: "Passes of the reconciler.", labels: [] },
   tulle_pass_seconds: { type: "histogram", help: "Duration of a pass.", labels: [] },
   tulle_resyncs_total: { type: "counter", help: "Full comparisons with the kernel.", labels: [] },
-  tulle_changes_total: { type: "counter", help: "Changes made in the kernel.", labels: ["kind", "op"] },
-  tulle_change_failures_total: {
-    type: "counter",
-    help: "Changes that the kernel refused.",
-    labels: ["kind"],
-  },
+  tulle_changes_total: { type: "counter", help: "Changes made in the kernel.", labels: ["kind"] },
+  tulle_change_failures_total: { type: "counter", help: "Changes that the kernel refused.", labels: [] },
   tulle_drift_repaired_total: {
     type: "counter",
     help: "Objects put right after somebody else changed them.",
@@ -36,7 +31,6 @@ export const METRICS = {
   tulle_lease_renewal_failures_total: { type: "counter", help: "Renewals that failed.", labels: [] },
   tulle_lease_losses_total: { type: "counter", help: "Times that our lease was no longer ours.", labels: [] },
   tulle_store_listings_total: { type: "counter", help: "Complete listings of the store.", labels: [] },
-  tulle_store_failures_total: { type: "counter", help: "Calls to the store that failed.", labels: [] },
 } as const satisfies Readonly<Record<string, MetricDescription>>;
 
 export type MetricName = keyof typeof METRICS;

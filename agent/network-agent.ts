@@ -24,6 +24,7 @@ import type { NetworkConfig } from "../ipam/network-config.ts";
 import { type LeaseState, OwnLease } from "../ipam/own-lease.ts";
 import { PeerTable } from "../ipam/peer-table.ts";
 import type { StoreConnection, StoreListing, StoreMessage, SubnetStore } from "../ipam/store.ts";
+import { AgentMetrics } from "./agent-metrics.ts";
 import {
   type Attachment,
   type AttachmentParts,
@@ -33,7 +34,7 @@ import {
   leaseAttrsOf,
 } from "./attachment.ts";
 import type { AgentConfig } from "./config.ts";
-import { unsafeChanges } from "./config-change.ts";
+import { judgeConfig } from "./config-change.ts";
 import { Enrolment } from "./enrolment.ts";
 import { firewallPlanFor } from "./firewall.ts";
 import { takeHostSnapshot } from "./host-facts.ts";
@@ -173,6 +174,7 @@ export class NetworkAgent {
         logger,
         random,
         onState: (state) => this.#leaseChanged(state),
+        onAttempt: (isSuccess) => this.#metrics.noteRenewal(isSuccess),
         renumber: onLost === "renumber" ? (stop) => this.#enrolment.move(this.#attachment(), stop) : null,
       },
       membership,
@@ -228,6 +230,7 @@ export class NetworkAgent {
     if (state.state === "conflict" && state.conflict === "copied identity")
       void this.#enrolment.forsakeIdentity();
     const joined = this.#joined;
+    this.#metrics.noteLease(state);
     this.#metrics.setReady(this.isReady);
     if (joined === null || joined.subnets === joined.lease.subnets) return;
     joined.subnets = joined.lease.subnets;
@@ -298,23 +301,9 @@ export class NetworkAgent {
   /** Applies a changed configuration if that harms nobody; refuses it, visibly, if it moves the network. */
   async #considerConfig(joined: Joined): Promise<void> {
     const { attachment, peers, subnets } = joined;
-    const next = peers.config;
-    let problem = peers.configProblem;
-    if (problem === null && next !== null && next.text !== attachment.networkConfig.text) {
-      try {
-        const names = unsafeChanges({
-          inForce: attachment.networkConfig,
-          options: attachment.options,
-          next,
-          own: subnets,
-        });
-        if (names.length === 0) await this.#reattach(joined, next);
-        else
-          problem = `the network configuration in the store changed ${names.join(", ")}; this host keeps the one in force until its daemon is restarted`;
-      } catch (error) {
-        problem = `the network configuration in the store is not applied: ${errorMessage(error)}`;
-      }
-    }
+    const judgement = judgeConfig({ attachment, own: subnets, next: peers.config });
+    const problem = peers.configProblem ?? judgement.problem;
+    if (problem === null && judgement.apply !== null) await this.#reattach(joined, judgement.apply);
     if (problem !== null && problem !== this.#configProblem)
       this.#options.logger.error("network configuration", { problem });
     this.#configProblem = problem;

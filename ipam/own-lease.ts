@@ -40,6 +40,8 @@ export interface OwnLeaseOptions {
   /** 0 ≤ x < 1 */
   readonly random: () => number;
   readonly onState: (state: LeaseState) => void;
+  /** Called after each attempt to renew, or to get back what was lost. */
+  readonly onAttempt?: (isSuccess: boolean) => void;
   /**
    * Leases another subnet when another host owns ours; without it we keep ours and stays unready. Called only where that
    * helps: not against a host with our own public address or node id. Throws what join throws.
@@ -173,8 +175,10 @@ export class OwnLease {
         await this.#act(signal);
         this.#backoff.reset();
         this.#failures.succeeded();
+        this.#options.onAttempt?.(true);
       } catch (error) {
         if (signal.aborted) return;
+        this.#options.onAttempt?.(false);
         if (error instanceof LeaseLostError && this.#state.state === "held") this.#lose(error.message);
         this.#failures.failed(error, { key: this.#entry.key });
       }

@@ -46,8 +46,8 @@ describe("health", () => {
 describe("metrics", () => {
   it("renders counters, gauges with labels and histograms", () => {
     const metrics = new Metrics();
-    metrics.add("tulle_changes_total", 2, { kind: "route", op: "create" });
-    metrics.add("tulle_changes_total", 1, { kind: "route", op: "create" });
+    metrics.add("tulle_changes_total", 2, { kind: "route" });
+    metrics.add("tulle_changes_total", 1, { kind: "route" });
     metrics.set("tulle_build_info", 1, { version: 'a"b' });
     metrics.observe("tulle_pass_seconds", 0.02);
     const text = metrics.render();

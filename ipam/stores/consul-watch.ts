@@ -95,7 +95,8 @@ class BlockingReader<R extends Reply> implements Reader {
   readonly #options: ReaderOptions<R>;
   readonly #backoff: Backoff;
   #last: R | null = null;
-  #pauseMs = 0;
+  /** When the next read may begin. */
+  #nextReadMs = Number.NEGATIVE_INFINITY;
   /** The last reply held nothing new: perhaps the servers went back in time, which a blocking read never tells. */
   #isDoubtful = false;
 
@@ -111,8 +112,9 @@ class BlockingReader<R extends Reply> implements Reader {
 
   async next(): Promise<News> {
     const { read, changes, size, environment, signal } = this.#options;
+    const { clock } = environment;
     while (true) {
-      await environment.clock.sleep(this.#pauseMs, signal);
+      await clock.sleep(Math.max(0, this.#nextReadMs - clock.monotonicMs()), signal);
       const before = this.#last ?? (await this.first());
       // An index of 0 would not block: Consul's own advice is to use 1 then.
       const index = before.index > 0n ? before.index : 1n;
@@ -122,11 +124,11 @@ class BlockingReader<R extends Reply> implements Reader {
       const found = changes(before, after);
       this.#isDoubtful = found.length === 0 && !this.#isDoubtful;
       if (found.length === 0) {
-        this.#pauseMs = this.#backoff.nextMs();
+        this.#nextReadMs = clock.monotonicMs() + this.#backoff.nextMs();
         continue;
       }
       this.#backoff.reset();
-      this.#pauseMs = size(after) * PAUSE_PER_ENTRY_MS;
+      this.#nextReadMs = clock.monotonicMs() + size(after) * PAUSE_PER_ENTRY_MS;
       return { reader: this, message: { type: "changes", revision: after.index, changes: found } };
     }
   }

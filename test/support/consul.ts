@@ -17,6 +17,8 @@ import { type Daemon, freePorts, startDaemon, untilReady } from "./daemon.ts";
 export interface ConsulTestOptions {
   /** Number of servers. Default 1. */
   readonly servers?: number;
+  /** A unix socket where the first server answers too: it is reached from every network namespace. */
+  readonly socketFile?: string;
   /** The server's session_ttl_min. Default a second, Consul's own is ten. */
   readonly shortestTtl?: string;
   /** Access is denied to whoever has no token that allows it; this one may do everything. */
@@ -104,6 +106,7 @@ async function planServers(options: ConsulTestOptions, directory: string): Promi
       ports: { ...apiPorts(options, port), server: serverPort, serf_lan: serfPorts[index], serf_wan: -1 },
       retry_join: serfPorts.map((serfPort) => `127.0.0.1:${serfPort}`),
       bootstrap_expect: count,
+      addresses: { http: apiAddresses(options, index) },
       session_ttl_min: options.shortestTtl ?? "1s",
       ...accessRules(options),
       ...SERVER_CONFIG,
@@ -132,6 +135,10 @@ const SERVER_CONFIG = {
 
 function apiPorts({ tls }: ConsulTestOptions, port: number): Record<string, number> {
   return { dns: -1, grpc: -1, http: tls ? -1 : port, https: tls ? port : -1 };
+}
+
+function apiAddresses({ socketFile }: ConsulTestOptions, index: number): string {
+  return socketFile && index === 0 ? `127.0.0.1 unix://${socketFile}` : "127.0.0.1";
 }
 
 function accessRules({ rootToken, tls }: ConsulTestOptions): Record<string, unknown> {

@@ -1,0 +1,61 @@
+/** A network whose leases are in Consul: the same daemon, devices and files, reached over a unix socket. */
+
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type ConsulCluster, missingConsul, startConsul } from "../support/consul.ts";
+import { createLab, type Lab, ping } from "../support/hosts.ts";
+import { describeAsRoot } from "../support/netns.ts";
+
+const CONFIG = { Network: "10.2.0.0/16", SubnetLen: 24, Backend: { Type: "vxlan" } };
+
+const missing = missingConsul();
+if (missing !== null && process.env.CI) throw new Error(missing);
+
+const title = "a network in Consul";
+if (missing !== null) describe.skip(`${title} (${missing})`, () => {});
+else
+  describeAsRoot(title, () => {
+    let lab: Lab;
+    let consul: ConsulCluster;
+    let flags: readonly string[];
+
+    beforeAll(async () => {
+      lab = createLab("consul");
+      const socketFile = join(lab.directory, "consul.sock");
+      consul = await startConsul({ socketFile });
+      await consul.api("PUT", "kv/coreos.com/network/config", JSON.stringify(CONFIG));
+      flags = ["--store=consul", `--consul-address=unix://${socketFile}`, "-iface=eth0"];
+      const hosts = [lab.addHost(), lab.addHost()];
+      await Promise.all(hosts.map((host) => host.daemon.start(...flags)));
+    });
+    afterAll(async () => {
+      lab.dispose();
+      await consul.stop();
+    });
+
+    const keys = async () => JSON.parse(await consul.api("GET", "kv/coreos.com/network/subnets/?keys"));
+
+    it("containers on two hosts reach each other", async () => {
+      const [first, second] = lab.hosts.map((host) => host.addContainer());
+      if (!first || !second) throw new Error("two containers are needed");
+      expect(await keys()).toHaveLength(2);
+      expect(await ping(first.netns, second.address, 5)).toMatchObject({ lost: [] });
+    });
+
+    it("a daemon that is killed and started again keeps its subnet", async () => {
+      const [host] = lab.hosts;
+      const before = host?.subnetEnv().subnets[4]?.toString();
+      await host?.daemon.kill();
+      await host?.daemon.start(...flags);
+      expect(host?.subnetEnv().subnets[4]?.toString()).toBe(before);
+      expect(await keys()).toHaveLength(2);
+    });
+
+    it("a time to live that Consul refuses ends the start with one line that names the flag", async () => {
+      const [host] = lab.hosts;
+      await host?.daemon.stop();
+      await expect(host?.daemon.start(...flags, "--subnet-lease-ttl=48h")).rejects.toThrow(
+        /subnet-lease-ttl is 172800s/,
+      );
+    });
+  });

@@ -51,7 +51,7 @@ describe("metrics", () => {
     metrics.set("tulle_build_info", 1, { version: 'a"b' });
     metrics.observe("tulle_pass_seconds", 0.02);
     const text = metrics.render();
-    expect(text).toContain('tulle_changes_total{kind="route",op="create"} 3\n');
+    expect(text).toContain('tulle_changes_total{kind="route"} 3\n');
     expect(text).toContain('tulle_build_info{version="a\\"b"} 1\n');
     expect(text).toContain(
       'tulle_pass_seconds_bucket{le="0.01"} 0\ntulle_pass_seconds_bucket{le="0.03"} 1\n',

@@ -50,8 +50,8 @@ export default {
     ),
     rule(
       "agent-is-the-top",
-      "only programs import the agent",
-      { path: "^agent/" },
+      "only programs import the agent; what looks after the plugin's files knows the plugin",
+      { path: "^agent/", ...not("^agent/cni/") },
       { path: "^(cni-plugin|test)/" },
     ),
     onlyIn("^backends/netlink/libc\\.ts$", "koffi"),

@@ -1,0 +1,121 @@
+/** `tulle cni`: installs the CNI plugin, and looks after the addresses that it gave to containers. */
+
+import { Command } from "commander";
+import { ConfigError } from "../../ipam/errors.ts";
+import { Address } from "../../ipam/ip.ts";
+import type { InstallOptions } from "../cni/install.ts";
+import type { ReservationFolders, ReservedAddress } from "../cni/reservations.ts";
+import type { CommandContext, CommandModule } from "./command.ts";
+
+interface IpamOptions extends ReservationFolders {
+  readonly network?: string;
+  readonly gone?: true;
+}
+
+export const cni: CommandModule = {
+  define(command, context) {
+    command.addCommand(installCommand(context)).addCommand(uninstallCommand(context));
+    command.addCommand(ipamCommand(context));
+  },
+};
+
+function installCommand({ out }: CommandContext): Command {
+  return withPlaces(new Command("install"))
+    .description("put the plugin and a network configuration where container runtimes look for them")
+    .action(async (options: InstallOptions) => {
+      const { install } = await import("../cni/install.ts");
+      for (const file of await install(options)) out.write(`wrote ${file}\n`);
+    });
+}
+
+function uninstallCommand({ out }: CommandContext): Command {
+  return withPlaces(new Command("uninstall"))
+    .description("remove what install wrote and bring back what was there before")
+    .action(async (options: InstallOptions) => {
+      const { uninstall } = await import("../cni/install.ts");
+      for (const file of await uninstall(options)) out.write(`removed ${file}\n`);
+    });
+}
+
+function withPlaces(command: Command): Command {
+  return command
+    .option("--bin-dir <dir>", "folder of plugins", "/opt/cni/bin")
+    .option("--conf-dir <dir>", "folder of network configurations", "/etc/cni/net.d")
+    .option("--name <name>", "file name of the plugin, and its type: flannel or tulle", "flannel")
+    .option("--network <name>", "name of the network", "cbr0")
+    .option("--no-conflist", "leave the network configuration alone");
+}
+
+function ipamCommand(context: CommandContext): Command {
+  return new Command("ipam")
+    .description("list, check or release the addresses of this host's containers")
+    .addCommand(ipamList(context))
+    .addCommand(ipamCheck(context))
+    .addCommand(ipamRelease(context));
+}
+
+function ipamList({ out }: CommandContext): Command {
+  return withFolders(new Command("list"))
+    .description("every reserved address, its holder, and whether it is used")
+    .action(async (options: IpamOptions) => out.write(formatRows(await reserved(options))));
+}
+
+function ipamCheck({ out, exitWith }: CommandContext): Command {
+  return withFolders(new Command("check"))
+    .description("addresses whose container is gone; exit code 1 when there are any")
+    .action(async (options: IpamOptions) => {
+      const leaked = (await reserved(options)).filter(isLeaked);
+      out.write(formatRows(leaked));
+      if (leaked.length > 0) exitWith(1);
+    });
+}
+
+function ipamRelease({ out }: CommandContext): Command {
+  return withFolders(new Command("release"))
+    .description("free one address, or with --gone all whose container is gone")
+    .argument("[address]", "the address to free, whoever holds it")
+    .option("--gone", "free what check finds")
+    .action(async (address: string | undefined, options: IpamOptions) => {
+      const chosen = await choose(address, options);
+      const { releaseReserved } = await import("../cni/reservations.ts");
+      for (const entry of chosen) releaseReserved(options, entry.network, entry.address);
+      out.write(chosen.map(({ network, address }) => `released ${address} of ${network}\n`).join(""));
+    });
+}
+
+function withFolders(command: Command): Command {
+  return command
+    .option("--data-dir <dir>", "folder of reserved addresses", "/var/lib/cni/networks")
+    .option("--state-dir <dir>", "folder of the plugin's records", "/var/lib/cni/flannel")
+    .option("--network <name>", "one network only");
+}
+
+async function reserved(options: IpamOptions): Promise<readonly ReservedAddress[]> {
+  const { listReserved } = await import("../cni/reservations.ts");
+  return listReserved(options, options.network);
+}
+
+async function choose(text: string | undefined, options: IpamOptions): Promise<readonly ReservedAddress[]> {
+  if ((text === undefined) === (options.gone === undefined)) {
+    throw new ConfigError("tulle cni ipam release: give either an address or --gone");
+  }
+  const all = await reserved(options);
+  if (text === undefined) return all.filter(isLeaked);
+  const address = Address.parse(text);
+  const found = all.filter((entry) => entry.address.equals(address));
+  if (found.length === 0) throw new ConfigError(`${address} is not reserved; see "tulle cni ipam list"`);
+  return found;
+}
+
+function isLeaked({ use }: ReservedAddress): boolean {
+  return use === "gone" || use === "damaged";
+}
+
+function formatRows(entries: readonly ReservedAddress[]): string {
+  return entries
+    .map(({ network, address, use, containerId, interfaceName }) =>
+      [network, address, use, containerId || "-", interfaceName || "-"].join("\t"),
+    )
+    .map((line) => `${line}\n`)
+    .join("");
+}

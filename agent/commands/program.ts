@@ -52,10 +52,19 @@ async function runCommand(args: readonly string[], edges: ProgramEdges): Promise
     const split = splitDaemonFlags(rest, daemonFlags);
     rest = [...split.rest];
     define(command, { ...edges, exitWith, config: configFrom(split.daemon, edges) });
+    inheritSettings(command);
     explainDaemonFlags(command, daemonFlags);
   }
   await program.parseAsync([...args.slice(0, 1), ...rest], { from: "user" });
   return exitCode;
+}
+
+/** A subcommand that was made apart writes and fails like all others. */
+function inheritSettings(command: Command): void {
+  for (const subcommand of command.commands) {
+    subcommand.copyInheritedSettings(command);
+    inheritSettings(subcommand);
+  }
 }
 
 /** The command lists them in its help; its subcommands only say where. */

@@ -46,6 +46,24 @@ describe("the command line", () => {
     expect(await runCli(args)).toEqual({ code: 2, out: "", err });
   });
 
+  it("answers for a subcommand of any depth as for a command", async () => {
+    for (const args of [
+      ["cni", "install"],
+      ["cni", "ipam", "list"],
+      ["net", "init"],
+      ["docker", "setup"],
+    ]) {
+      const { code, out, err } = await runCli([...args, "--help"]);
+      expect({ code, err }).toEqual({ code: 0, err: "" });
+      expect(out).toContain(`Usage: tulle ${args.join(" ")}`);
+      expect(await runCli([...args, "--no-such-option"])).toMatchObject({
+        code: 2,
+        out: "",
+        err: expect.stringMatching(/^tulle: unknown option '--no-such-option'; see tulle \w+ --help\n$/),
+      });
+    }
+  });
+
   it("says a failure in one line with its code", async () => {
     const { code, out, err } = await runCli(["leases", "--store=elsewhere"]);
     expect({ code, out }).toEqual({ code: 1, out: "" });

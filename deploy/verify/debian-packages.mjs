@@ -18,6 +18,8 @@ const NEEDED = {
   iptables: "iptables",
   ping: "iputils-ping",
   sysctl: "procps",
+  openssl: "openssl",
+  python3: "python3",
   dockerd: "docker.io",
   busybox: "busybox-static",
   "systemd-nspawn": "systemd-container",

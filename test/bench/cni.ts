@@ -1,0 +1,140 @@
+/**
+ * What a container start waits for: ADD, CHECK and DEL of tulle-cni and of the reference chain (flannel, bridge,
+ * host-local), taken in turns on one machine.
+ */
+
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import process from "node:process";
+import { type CniAnswer, type CniContainer, CniHost } from "../support/cni-host.ts";
+import { referencePlugins } from "../support/reference-plugins.ts";
+import type { Bench, Report } from "./support/report.ts";
+
+interface Contender {
+  readonly name: string;
+  readonly host: CniHost;
+  /** Absent: tulle-cni as it was built. */
+  readonly program?: string;
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** The newest version that the reference flannel of Debian knows. */
+const CONFIG = { cniVersion: "0.4.0" };
+const AT_ONCE = 20;
+
+export const bench: Bench = async (report, { isQuick }) => {
+  const contenders = contendersOf();
+  try {
+    const rounds = isQuick ? 3 : 60;
+    measureTurns(report, contenders, rounds);
+    for (const contender of contenders) await measureMany(report, contender, isQuick ? 1 : 5);
+    for (const contender of contenders) measureMemory(report, contender);
+  } finally {
+    for (const { host } of contenders) host.dispose();
+  }
+};
+
+function contendersOf(): readonly Contender[] {
+  const [flannel, chain] = [referencePlugins("bullseye"), referencePlugins("bookworm")];
+  const ours = { name: "tulle-cni", host: new CniHost("bench"), environment: {} };
+  if (flannel === null || chain === null) return [ours];
+  const theirs = {
+    name: "flannel + bridge + host-local",
+    host: new CniHost("bench"),
+    program: join(flannel, "flannel"),
+    environment: { CNI_PATH: chain },
+  };
+  return [ours, theirs];
+}
+
+function measureTurns(report: Report, contenders: readonly Contender[], rounds: number): void {
+  const times = new Map<string, number[]>();
+  const note = (title: string, ms: number) => times.set(title, [...(times.get(title) ?? []), ms]);
+  for (let round = 0; round < rounds; round++) {
+    for (const contender of contenders) {
+      const container = contender.host.addContainer();
+      let prevResult = null;
+      for (const verb of ["ADD", "CHECK", "DEL"]) {
+        const startMs = performance.now();
+        const answer = callOnce(contender, verb, container, prevResult);
+        note(`${contender.name}: ${verb}`, performance.now() - startMs);
+        prevResult ??= answer.json;
+      }
+      container.netns.dispose();
+    }
+  }
+  for (const [name, values] of [...times].sort()) report.figure({ name, unit: "ms", values });
+}
+
+function callOnce(
+  { host, program, environment }: Contender,
+  verb: string,
+  container: CniContainer,
+  prevResult: CniAnswer["json"],
+): CniAnswer {
+  const config = prevResult === null ? CONFIG : { ...CONFIG, prevResult };
+  const call = { container, config, environment, ...(program !== undefined && { program }) };
+  return requireSuccess(verb, host.call(verb, call));
+}
+
+async function measureMany(report: Report, contender: Contender, rounds: number): Promise<void> {
+  const { host, program, environment } = contender;
+  const times: Record<string, number[]> = { ADD: [], DEL: [] };
+  for (let round = 0; round < rounds; round++) {
+    const containers = Array.from({ length: AT_ONCE }, () => host.addContainer());
+    for (const [verb, values] of Object.entries(times)) {
+      const startMs = performance.now();
+      const answers = await Promise.all(
+        containers.map((container) =>
+          host.callAsync(verb, {
+            container,
+            config: CONFIG,
+            environment,
+            ...(program !== undefined && { program }),
+          }),
+        ),
+      );
+      values.push(performance.now() - startMs);
+      for (const answer of answers) requireSuccess(verb, answer);
+    }
+    for (const { netns } of containers) netns.dispose();
+  }
+  for (const [verb, values] of Object.entries(times)) {
+    report.figure({ name: `${contender.name}: ${AT_ONCE} x ${verb} at once, all`, unit: "ms", values });
+  }
+}
+
+/** The largest process of one ADD, by getrusage(2) of a parent that waits for it. */
+function measureMemory(report: Report, { name, host, program, environment }: Contender): void {
+  const script =
+    "import resource,subprocess,sys; subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
+  const container = host.addContainer();
+  const command = program ?? join(process.env.TULLE_DIST ?? "dist", "bin/tulle-cni");
+  const env = {
+    ...environment,
+    PATH: process.env.PATH,
+    CNI_COMMAND: "ADD",
+    CNI_CONTAINERID: container.id,
+    CNI_NETNS: container.netns.path,
+    CNI_IFNAME: "eth0",
+    CNI_PATH: environment.CNI_PATH ?? host.pluginDir,
+  };
+  const args = ["nsenter", `--net=${host.netns.path}`, "python3", "-c", script, command];
+  const { stdout, error } = spawnSync(args[0] ?? "", args.slice(1), {
+    input: JSON.stringify({ ...host.config, ...CONFIG }),
+    encoding: "utf8",
+    env,
+  });
+  if (error !== undefined || stdout === "") report.note("no python3: peak memory is not measured");
+  else
+    report.figure({
+      name: `${name}: peak memory of one process`,
+      unit: "MiB",
+      values: [Number(stdout) / 1024],
+    });
+}
+
+function requireSuccess(verb: string, answer: CniAnswer): CniAnswer {
+  if (answer.exitCode !== 0) throw new Error(`${verb}: ${answer.stdout}${answer.stderr}`);
+  return answer;
+}

@@ -1,6 +1,6 @@
 /** How this host gets its lease: as itself, with the subnet it had, or with another one when it must move. */
 
-import { isCopiedIdentity } from "../ipam/claim.ts";
+import { isCopiedIdentity, mayName } from "../ipam/claim.ts";
 import type { Clock } from "../ipam/clock.ts";
 import { type JoinOptions, join, joinPatiently, type Membership } from "../ipam/join.ts";
 import type { LeaseAttrs } from "../ipam/lease.ts";
@@ -42,7 +42,8 @@ export class Enrolment {
       hostMacs: new Set(links.flatMap(({ mac }) => mac ?? [])),
       publicAddress: chosen.publicAddresses,
     };
-    if (isCopiedIdentity(found, listing.entries.flatMap(attrsOf))) {
+    const candidates = listing.entries.filter(({ value }) => mayName(value, found));
+    if (isCopiedIdentity(found, candidates.flatMap(attrsOf))) {
       await identity.renew();
       logger.warn("this host's identity came with a copy of another host's disk; it has a new one", {
         before: found.nodeId,

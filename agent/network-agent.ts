@@ -317,7 +317,8 @@ export class NetworkAgent {
   async #followHost(): Promise<void> {
     const joined = this.#joined;
     if (joined === null) return;
-    joined.reconciler.requestDump("host changed");
+    // What failed for want of the interface need not wait for its next turn.
+    if (this.#hostWatch.problem !== null) joined.reconciler.requestDump("interface may be usable again");
     await this.#reattach(joined, joined.attachment.networkConfig);
   }
 

@@ -7,7 +7,7 @@
 
 import { readAffinities } from "./affinity.ts";
 import { candidates, fits } from "./candidates.ts";
-import { claimOn } from "./claim.ts";
+import { claimOn, mayName } from "./claim.ts";
 import { Backoff, type Clock } from "./clock.ts";
 import { ConfigError, LeaseLostError, NoFreeSubnetError, SubnetTakenError, TulleError } from "./errors.ts";
 import { entriesOf, type PerFamily, type Prefix } from "./ip.ts";
@@ -151,7 +151,7 @@ interface OwnEntry {
 function findOwn({ entries }: StoreListing, attrs: LeaseAttrs): OwnEntry[] {
   const found: OwnEntry[] = [];
   for (const entry of entries) {
-    const theirs = attrsOf(entry);
+    const theirs = mayName(entry.value, attrs) ? attrsOf(entry) : null;
     if (theirs === null) continue;
     const claim = claimOn(theirs, attrs);
     if (claim === "foreign") continue;

@@ -29,9 +29,10 @@ export class DeviceChanges {
     if (change.op === "delete" || change.op === "recreate") await this.#delete(link.name);
     if (change.op === "replace") this.#update(link, change.actual);
     if (change.op === "create" || change.op === "recreate") await this.#create(link);
-    if (change.op !== "delete") {
-      this.#devices.set(this.#connection.get(encodeGetLink({ name: link.name }), decodeLink));
-    }
+    if (change.op === "delete") return;
+    const made = this.#connection.get(encodeGetLink({ name: link.name }), decodeLink);
+    if (change.op === "replace") this.#devices.set(made);
+    else this.#devices.setMade(made);
   }
 
   async #create(link: LinkObject): Promise<void> {

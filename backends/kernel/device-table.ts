@@ -5,6 +5,8 @@ import type { Link } from "../netlink/link.ts";
 export class DeviceTable {
   readonly #byIndex = new Map<number, Link>();
   readonly #byName = new Map<string, Link>();
+  /** Devices of our making whose first notifications are still on their way. */
+  readonly #newborn = new Set<number>();
 
   /** Takes a complete dump. */
   reset(links: Iterable<Link>): void {
@@ -22,7 +24,23 @@ export class DeviceTable {
     return before;
   }
 
+  /** Notes a device that we have just made and brought up. */
+  setMade(link: Link): void {
+    this.set(link);
+    this.#newborn.add(link.index);
+  }
+
+  /**
+   * True for a notification that tells of a device's making rather than of what became of it: the kernel announces
+   * it before it is up, and we know better already.
+   */
+  isOldNews(link: Link): boolean {
+    if (link.isUp) this.#newborn.delete(link.index);
+    return this.#newborn.has(link.index);
+  }
+
   delete(index: number): void {
+    this.#newborn.delete(index);
     const link = this.#byIndex.get(index);
     if (link === undefined) return;
     this.#byIndex.delete(index);

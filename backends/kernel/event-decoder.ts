@@ -92,6 +92,7 @@ export class EventDecoder {
   }
 
   #newLink(link: Link, message: NetlinkMessage): KernelEvent[] {
+    if (this.#devices.isOldNews(link)) return [];
     const scope = this.#context.scope();
     const before = this.#devices.set(link);
     const events: KernelEvent[] = [];

@@ -11,6 +11,7 @@ import { setImmediate } from "node:timers/promises";
 import { systemClock } from "../../ipam/clock.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { Lab } from "../demo/lab.ts";
+import { removeOrphans } from "../demo/orphans.ts";
 import { enteringCommand, isPrivileged, requireTools, runAgainPrivileged } from "../demo/privilege.ts";
 import { tellStory } from "../demo/story.ts";
 import { keepHint } from "../demo/view.ts";
@@ -18,6 +19,9 @@ import type { CommandContext, CommandModule } from "./command.ts";
 
 /** As a shell answers for a program that Ctrl-C ended (128 + SIGINT). */
 const EXIT_INTERRUPTED = 130;
+
+/** First part of the name of everything that a demo makes. */
+const KIND = "tulle-demo";
 
 interface DemoOptions {
   readonly keep?: true;
@@ -40,7 +44,8 @@ export const demo: CommandModule = {
 async function runDemo(options: DemoOptions, { out, signal, random, dateMs, exitWith }: CommandContext) {
   out.write(`\n${out.style("bold", "tulle demo")}: three hosts on this machine become one network\n\n`);
   const programs = dirname(realpathSync(process.argv[1] ?? ""));
-  const lab = new Lab({ name: `tulle-demo-${process.pid}`, programs });
+  removeOrphans(KIND);
+  const lab = new Lab({ name: `${KIND}-${process.pid}`, programs });
   // Whatever step is under way ends when its namespaces do.
   signal.addEventListener("abort", () => lab.dispose(), { once: true });
   try {

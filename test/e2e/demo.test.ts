@@ -35,12 +35,7 @@ function start(...command: readonly string[]): Run {
 describeAsRoot("tulle demo", () => {
   let run: Run;
 
-  afterEach(() => {
-    const mine = `tulle-demo-${run.child.pid}-`;
-    const namespaces = spawnSync("ip", ["netns"], { encoding: "utf8" }).stdout;
-    expect(namespaces).not.toContain(mine);
-    expect(readdirSync(tmpdir()).filter((name) => name.startsWith(mine))).toEqual([]);
-  });
+  afterEach(() => expectNothingLeftBy(run));
 
   it("shows a network of three hosts in which everybody reaches everybody", async () => {
     run = start(...DEMO);
@@ -76,6 +71,16 @@ describeAsRoot("tulle demo", () => {
     expect(await run.exitCode).toBe(0);
   });
 
+  it("removes what an earlier one left that was killed", async () => {
+    const killed = start(...DEMO, "--keep");
+    await expect.poll(killed.output, { timeout: 20_000, interval: 20 }).toContain("Ctrl-C takes it down");
+    killed.child.kill("SIGKILL");
+    await killed.exitCode;
+    run = start(...DEMO);
+    expect(await run.exitCode).toBe(0);
+    expectNothingLeftBy(killed);
+  });
+
   it("names the packages of what is missing", async () => {
     run = start("env", "PATH=/nowhere", ...DEMO);
     expect(await run.exitCode).toBe(1);
@@ -84,3 +89,9 @@ describeAsRoot("tulle demo", () => {
     );
   });
 });
+
+function expectNothingLeftBy({ child }: Run): void {
+  const mine = `tulle-demo-${child.pid}-`;
+  expect(spawnSync("ip", ["netns"], { encoding: "utf8" }).stdout).not.toContain(mine);
+  expect(readdirSync(tmpdir()).filter((name) => name.startsWith(mine))).toEqual([]);
+}

@@ -13,6 +13,7 @@ import { CommandRunner } from "./command.ts";
 import type { Drift, EngineKind, RemoveOptions } from "./engine.ts";
 import { FirewallError } from "./errors.ts";
 import { watchFirewall } from "./events.ts";
+import { Firewalld } from "./firewalld.ts";
 import { IptablesEngine } from "./iptables.ts";
 import { NftEngine } from "./nft.ts";
 import { requiresEngine, withoutSourceCheck } from "./plan.ts";
@@ -54,6 +55,7 @@ export class FirewallGuard {
   readonly #runner: CommandRunner;
   readonly #nft: NftEngine;
   readonly #iptables: IptablesEngine;
+  readonly #firewalld: Firewalld;
   readonly #failures: FailureSeries;
   readonly #abort = new AbortController();
   #installed: ReadonlySet<EngineKind> | null = null;
@@ -77,6 +79,7 @@ export class FirewallGuard {
     this.#runner = new CommandRunner(options.commandPrefix);
     this.#nft = new NftEngine(this.#runner);
     this.#iptables = new IptablesEngine(this.#runner);
+    this.#firewalld = new Firewalld(this.#runner);
     this.#failures = new FailureSeries(options.log, "firewall is not in order", "firewall is in order again");
   }
 
@@ -131,6 +134,7 @@ export class FirewallGuard {
     for (const engine of [this.#nft, this.#iptables]) {
       if (installed.has(engine.kind)) removed.push(...(await engine.remove(options)));
     }
+    removed.push(...(await this.#firewalld.remove(options)));
     return removed;
   }
 
@@ -205,14 +209,12 @@ export class FirewallGuard {
     const engine = chooseEngine(choice, prefersNft, this.#installed);
     if (engine !== this.#engine) log.info("firewall engine chosen", { engine, choice });
     this.#engine = engine;
-    if (engine === "nft") {
-      const drifts = await this.#nft.reconcile(plan, signal);
-      if (!this.#installed.has("iptables")) return drifts;
-      return [...drifts, ...(await this.#iptables.reconcileBeside(plan, signal))];
-    }
-    const drifts = await this.#iptables.reconcile(plan, signal);
-    if (!this.#installed.has("nft")) return drifts;
-    return [...drifts, ...(await this.#nft.remove({ signal }))];
+    const hasOther = this.#installed.has(engine === "nft" ? "iptables" : "nft");
+    const drifts = [...(await (engine === "nft" ? this.#nft : this.#iptables).reconcile(plan, signal))];
+    if (hasOther && engine === "nft") drifts.push(...(await this.#iptables.reconcileBeside(plan, signal)));
+    if (hasOther && engine === "iptables") drifts.push(...(await this.#nft.remove({ signal })));
+    if (this.#installed.has("nft")) drifts.push(...(await this.#firewalld.reconcile(plan, signal)));
+    return drifts;
   }
 
   /** No tool, and nothing asked for that needs one: packets of the network are forwarded as they are. */

@@ -1,0 +1,141 @@
+/** A real firewalld in a namespace, with a message bus of its own: what it rejects, and what our policies let pass. */
+
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { FirewallGuard } from "../../../backends/firewall/guard.ts";
+import { type FirewallInput, planFirewall } from "../../../backends/firewall/plan.ts";
+import { NetnsHandle } from "../../../backends/netlink/netns.ts";
+import { Prefix } from "../../../ipam/ip.ts";
+import { silentLogger } from "../../../ipam/log.ts";
+import { type Daemon, startDaemon, untilReady } from "../../support/daemon.ts";
+import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
+
+const INPUT: FirewallInput = {
+  networks: { 4: Prefix.parse("10.2.0.0/16") },
+  subnets: { 4: Prefix.parse("10.2.54.0/24") },
+  masquerade: { isEnabled: false, randomFully: true, excluded: [] },
+  forwardRules: true,
+  blackhole: false,
+  tunnels: { 4: { port: 8472, parentInterface: "out", device: "flannel.1", sources: "any" } },
+  openPort: true,
+  notrack: true,
+  mssClamp: false,
+  containerInterfaces: [],
+};
+const PLAN = planFirewall(INPUT);
+
+const isInstalled = ["firewalld", "dbus-daemon"].every(
+  (program) => spawnSync("which", [program]).status === 0,
+);
+const describeWithFirewalld: typeof describeAsRoot = (name, body) =>
+  isInstalled || process.env.CI
+    ? describeAsRoot(name, body)
+    : describe.skip(`${name} (firewalld or dbus-daemon not installed)`, body);
+
+describeWithFirewalld("the firewall beside firewalld", () => {
+  let directory: string;
+  let host: TestNetns;
+  let left: TestNetns;
+  let right: TestNetns;
+  let handle: NetnsHandle;
+  let guard: FirewallGuard;
+  const daemons: Daemon[] = [];
+
+  /** Enters the host, where /run and /etc/firewalld are the host's own. */
+  const prefix = (): string[] => {
+    const mounts = 'mount --bind "$0/run" /run && mount --bind "$0/etc" /etc/firewalld && exec "$@"';
+    const unshare = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", mounts, directory];
+    return ["nsenter", `--net=${host.path}`, ...unshare];
+  };
+  const firewallCmd = (...args: string[]): string => {
+    const [program = "", ...rest] = [...prefix(), "firewall-cmd", ...args];
+    const { status, stdout, stderr } = spawnSync(program, rest, { encoding: "utf8" });
+    if (status !== 0) throw new Error(`firewall-cmd ${args.join(" ")}: ${stderr}`);
+    return stdout.trim();
+  };
+  const startBeside = (command: string, ...args: string[]): void => {
+    const [program = "", ...rest] = [...prefix(), command, ...args];
+    daemons.push(startDaemon(program, rest));
+  };
+
+  beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), "tulle-firewalld-"));
+    for (const folder of ["run/dbus", "etc"]) mkdirSync(join(directory, folder), { recursive: true });
+    cpSync("/etc/firewalld", join(directory, "etc"), { recursive: true });
+    host = createNetns("fwdhost");
+    left = createNetns("fwdleft");
+    right = createNetns("fwdright");
+    connect(host, left, "in", "10.2.54.1/24", "10.2.54.2/24");
+    connect(host, right, "out", "10.2.55.1/24", "10.2.55.2/24");
+    host.exec("sysctl", ["-qw", "net.ipv4.ip_forward=1"]);
+    handle = NetnsHandle.open(host.path);
+    startBeside("dbus-daemon", "--system", "--nofork", "--nopidfile", "--nosyslog");
+    startBeside("firewalld", "--nofork", "--nopid");
+    await untilReady(
+      async () => firewallCmd("--state") === "running",
+      () => daemons.map(({ output }) => output).join(),
+    );
+    firewallCmd("--permanent", "--zone=external", "--add-interface=out");
+    firewallCmd("--permanent", "--zone=internal", "--add-interface=in");
+    firewallCmd("--permanent", "--zone=external", "--remove-masquerade");
+    firewallCmd("--reload");
+    guard = new FirewallGuard({
+      choice: "nft",
+      prefersNft: true,
+      resyncSeconds: 3600,
+      log: silentLogger,
+      commandPrefix: prefix(),
+      netns: handle,
+    });
+    guard.start();
+  });
+  afterAll(async () => {
+    await guard.stop();
+    handle.close();
+    for (const daemon of daemons.reverse()) await daemon.kill();
+    for (const netns of [host, left, right]) netns.dispose();
+    rmSync(directory, { recursive: true });
+  });
+
+  it("lets the network pass where firewalld rejects what it forwards, and opens the port", async () => {
+    expect(canPing(left, "10.2.55.2")).toBe(false);
+    await guard.update(PLAN);
+    expect(guard.status()).toMatchObject({ isInSync: true, lastError: null });
+    expect(canPing(left, "10.2.55.2")).toBe(true);
+    expect(firewallCmd("--policy=tulle-tunnel", "--list-ports")).toBe("8472/udp");
+  });
+
+  it("survives a reload, and puts back a rule that somebody takes out", async () => {
+    firewallCmd("--reload");
+    expect(canPing(left, "10.2.55.2")).toBe(true);
+    const rule = firewallCmd("--policy=tulle", "--list-rich-rules").split("\n")[0] ?? "";
+    const { repairs } = guard.status();
+    firewallCmd("--policy=tulle", `--remove-rich-rule=${rule}`);
+    await expect.poll(() => guard.status().repairs, { timeout: 20_000 }).toBeGreaterThan(repairs);
+    expect(firewallCmd("--policy=tulle", "--list-rich-rules").split("\n")).toHaveLength(2);
+  });
+
+  it("removes its policies and leaves the zones", async () => {
+    await guard.stop();
+    expect(await guard.remove()).toContain("firewalld: policy tulle differs");
+    expect(firewallCmd("--get-policies")).not.toContain("tulle");
+    expect(firewallCmd("--zone=external", "--list-interfaces")).toBe("out");
+  });
+});
+
+function connect(host: TestNetns, peer: TestNetns, name: string, inner: string, outer: string): void {
+  host.exec("ip", ["link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", peer.name]);
+  host.exec("ip", ["addr", "add", inner, "dev", name]);
+  host.exec("ip", ["link", "set", name, "up"]);
+  peer.exec("ip", ["addr", "add", outer, "dev", "eth0"]);
+  peer.exec("ip", ["link", "set", "eth0", "up"]);
+  peer.exec("ip", ["route", "add", "default", "via", inner.replace(/\/.*/, "")]);
+}
+
+function canPing(from: TestNetns, to: string): boolean {
+  return spawnSync("nsenter", [`--net=${from.path}`, "ping", "-c", "1", "-W", "0.5", to]).status === 0;
+}

@@ -1,0 +1,69 @@
+/** How long the firewall stays wrong after somebody flushes it, and what a pass that finds nothing costs. */
+
+import { FirewallGuard } from "../../backends/firewall/guard.ts";
+import {
+  DEFAULT_CONTAINER_INTERFACES,
+  type FirewallInput,
+  planFirewall,
+} from "../../backends/firewall/plan.ts";
+import { NetnsHandle } from "../../backends/netlink/netns.ts";
+import { Prefix } from "../../ipam/ip.ts";
+import { silentLogger } from "../../ipam/log.ts";
+import { createNetns } from "../support/netns.ts";
+import type { Bench } from "./support/report.ts";
+
+const INPUT: FirewallInput = {
+  networks: { 4: Prefix.parse("10.2.0.0/16") },
+  subnets: { 4: Prefix.parse("10.2.54.0/24") },
+  masquerade: { isEnabled: true, randomFully: true, excluded: [] },
+  forwardRules: true,
+  blackhole: false,
+  tunnels: { 4: { port: 8472, parentInterface: "eth0", device: "flannel.1", sources: "any" } },
+  openPort: false,
+  notrack: true,
+  mssClamp: false,
+  containerInterfaces: DEFAULT_CONTAINER_INTERFACES,
+};
+
+export const bench: Bench = async (report, { isQuick }) => {
+  const plan = planFirewall(INPUT);
+  for (const choice of ["iptables", "nft"] as const) {
+    const host = createNetns("fwbench");
+    const handle = NetnsHandle.open(host.path);
+    const guard = new FirewallGuard({
+      choice,
+      prefersNft: false,
+      resyncSeconds: 3600,
+      log: silentLogger,
+      commandPrefix: ["nsenter", `--net=${host.path}`],
+      netns: handle,
+    });
+    const [repaired, idle]: [number[], number[]] = [[], []];
+    try {
+      guard.start();
+      await guard.update(plan);
+      for (let round = 0; round < (isQuick ? 2 : 20); round++) {
+        await pause(1000);
+        const { repairs } = guard.status();
+        host.exec("nft", ["flush", "ruleset"]);
+        const flushedMs = performance.now();
+        while (guard.status().repairs === repairs) await pause(1);
+        repaired.push(performance.now() - flushedMs);
+        await pause(500);
+        const startMs = performance.now();
+        await guard.update(plan);
+        idle.push(performance.now() - startMs);
+      }
+    } finally {
+      await guard.stop();
+      handle.close();
+      host.dispose();
+    }
+    report.figure({ name: `${choice}: from a flush to repaired`, unit: "ms", values: repaired });
+    report.figure({ name: `${choice}: a pass that finds nothing`, unit: "ms", values: idle });
+  }
+};
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

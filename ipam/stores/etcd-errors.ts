@@ -64,7 +64,8 @@ const FAILURES: readonly Failure[] = [
   },
   {
     code: "TULLE_STORE_UNREACHABLE",
-    pattern: /^14 |^4 |^1 |no leader|timed out|leader changed/i,
+    pattern:
+      /^(1|4|13|14) |no leader|timed out|leader changed|context (deadline exceeded|canceled)|raft: stopped/i,
     remedy: "check that etcd runs there, has a quorum and that no firewall is between",
     retryable: true,
   },
@@ -128,7 +129,8 @@ export function isEndpointFailure(error: unknown): boolean {
     status === GrpcStatus.DeadlineExceeded ||
     status === GrpcStatus.Unimplemented ||
     status === GrpcStatus.Internal ||
-    (status === GrpcStatus.Unknown && /HTTP status|Protocol/.test(errorMessage(error)))
+    (status === GrpcStatus.Unknown &&
+      /HTTP status|Protocol|context (deadline|canceled)|raft: stopped/.test(errorMessage(error)))
   );
 }
 

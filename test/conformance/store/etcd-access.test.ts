@@ -13,12 +13,12 @@ import type { EtcdOptions, StoreEnvironment } from "../../../ipam/stores/options
 import { openStore } from "../../../ipam/stores/registry.ts";
 import { freePorts } from "../../support/daemon.ts";
 import { type EtcdCluster, missingEtcd, startEtcd } from "../../support/etcd.ts";
-import { createAuthority } from "../../support/pki.ts";
+import { type Authority, createAuthority, type Issued } from "../../support/pki.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";
 
 const PREFIX = "/coreos.com/network";
 const signal = AbortSignal.timeout(120_000);
-const directory = mkdtempSync(join(tmpdir(), "tulle-access-"));
+let directory = "";
 const opened: StoreConnection[] = [];
 const clusters: EtcdCluster[] = [];
 
@@ -54,6 +54,9 @@ const missing = missingEtcd();
 if (missing !== null && process.env.CI) throw new Error(missing);
 
 describe.skipIf(missing !== null)("access to etcd", () => {
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), "tulle-access-"));
+  });
   afterAll(async () => {
     await Promise.all(opened.map((connection) => connection.close()));
     await Promise.all(clusters.map((cluster) => cluster.stop()));
@@ -61,13 +64,17 @@ describe.skipIf(missing !== null)("access to etcd", () => {
   });
 
   describe("TLS", () => {
-    const authority = createAuthority(directory);
-    const stranger = createAuthority(directory, "stranger");
-    const server = authority.issue("server");
-    const client = authority.issue("client");
+    let authority: Authority;
+    let stranger: Authority;
+    let server: Issued;
+    let client: Issued;
     let mutual: EtcdCluster;
     let oneSided: EtcdCluster;
     beforeAll(async () => {
+      authority = createAuthority(directory);
+      stranger = createAuthority(directory, "stranger");
+      server = authority.issue("server");
+      client = authority.issue("client");
       mutual = await start({ tls: { ...server, isMutual: true } });
       oneSided = await start({ tls: { ...server, isMutual: false } });
     });
@@ -136,7 +143,7 @@ describe.skipIf(missing !== null)("access to etcd", () => {
       const files = Object.fromEntries(
         (["caFile", "certFile", "keyFile"] as const).map((name) => [name, join(directory, `live-${name}`)]),
       );
-      const install = (issued: typeof client, names: readonly (keyof typeof client)[]) => {
+      const install = (issued: Issued, names: readonly (keyof Issued)[]) => {
         for (const name of names) cpSync(issued[name], files[name] ?? "");
       };
       install(client, ["caFile", "certFile", "keyFile"]);

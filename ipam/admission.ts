@@ -5,6 +5,7 @@
  * are judged anew only when a lease is in another's way. Pure.
  */
 
+import { isIP } from "node:net";
 import { entriesOf, type PerFamily, type Prefix } from "./ip.ts";
 import type { Lease, LeaseKey } from "./lease.ts";
 import { OverlapIndex } from "./overlap-index.ts";
@@ -13,16 +14,23 @@ import { OverlapIndex } from "./overlap-index.ts";
 export interface AdmissionRules {
   /** Why it can never be used, in a part of a sentence that begins with "its"; null when it can. */
   problemOf(lease: Lease): string | null;
-  /** What no other lease may share with it, worded as "its public address 192.0.2.1". */
+  /** What no other lease may share with it: addresses and hardware addresses as text. */
   claimsOf(lease: Lease): readonly string[];
   /** The subnets that no other lease may overlap. */
   subnetsOf(lease: Lease): PerFamily<Prefix>;
+}
+
+interface Stake {
+  readonly subnets: PerFamily<Prefix>;
+  readonly claims: readonly string[];
 }
 
 export class Admission {
   readonly #rules: AdmissionRules;
   readonly #leases = new Map<LeaseKey, Lease>();
   readonly #accepted = new Map<LeaseKey, Lease>();
+  /** What each accepted lease was accepted with: the rules may answer otherwise by now. */
+  readonly #stakes = new Map<LeaseKey, Stake>();
   readonly #refused = new Map<LeaseKey, string>();
   #subnets = new OverlapIndex<LeaseKey>();
   readonly #claims = new Map<string, LeaseKey>();
@@ -68,7 +76,7 @@ export class Admission {
 
   /** An accepted lease that `lease` contradicts; undefined when there is none. */
   obstacleTo(lease: Lease): Lease | undefined {
-    const key = this.#blockerOf(lease)?.key;
+    const key = this.#blockerOf(lease.key, this.#stakeOf(lease))?.key;
     return key === undefined ? undefined : this.#accepted.get(key);
   }
 
@@ -78,7 +86,14 @@ export class Admission {
     const marked = this.#changed;
     this.#changed = new Set();
     this.#subnets = new OverlapIndex();
-    for (const part of [this.#accepted, this.#refused, this.#claims, this.#rivals, this.#blockers])
+    for (const part of [
+      this.#accepted,
+      this.#stakes,
+      this.#refused,
+      this.#claims,
+      this.#rivals,
+      this.#blockers,
+    ])
       part.clear();
     const byAge = [...this.#leases.values()].sort((a, b) => (isOlder(a, b) ? -1 : 1));
     for (const lease of byAge) this.#decide(lease);
@@ -99,7 +114,8 @@ export class Admission {
       this.#refused.set(key, `lease ${key}: ${problem}`);
       return "refused";
     }
-    const blocker = this.#blockerOf(lease);
+    const stake = this.#stakeOf(lease);
+    const blocker = this.#blockerOf(key, stake);
     if (blocker !== null) {
       this.#refused.set(key, `lease ${key}: ${blocker.reason}`);
       this.#rivals.add(key);
@@ -109,34 +125,42 @@ export class Admission {
     }
     this.#accepted.set(key, lease);
     this.#changed.add(key);
-    for (const [, subnet] of entriesOf(this.#rules.subnetsOf(lease))) this.#subnets.set(subnet, key);
-    for (const claim of this.#rules.claimsOf(lease)) this.#claims.set(claim, key);
+    this.#stakes.set(key, stake);
+    for (const [, subnet] of entriesOf(stake.subnets)) this.#subnets.set(subnet, key);
+    for (const claim of stake.claims) this.#claims.set(claim, key);
     return "accepted";
   }
 
   #withdraw(key: LeaseKey): void {
     this.#refused.delete(key);
-    const lease = this.#accepted.get(key);
-    if (lease === undefined) return;
+    const stake = this.#stakes.get(key);
+    if (stake === undefined) return;
+    this.#stakes.delete(key);
     this.#accepted.delete(key);
     this.#changed.add(key);
-    for (const [, subnet] of entriesOf(this.#rules.subnetsOf(lease))) this.#subnets.delete(subnet);
-    for (const claim of this.#rules.claimsOf(lease)) this.#claims.delete(claim);
+    for (const [, subnet] of entriesOf(stake.subnets)) this.#subnets.delete(subnet);
+    for (const claim of stake.claims) this.#claims.delete(claim);
   }
 
-  #blockerOf(lease: Lease): { readonly key: LeaseKey; readonly reason: string } | null {
-    const overlapped = this.#subnets.findAny(this.#rules.subnetsOf(lease));
-    if (overlapped !== undefined && overlapped !== lease.key) {
+  #stakeOf(lease: Lease): Stake {
+    return { subnets: this.#rules.subnetsOf(lease), claims: this.#rules.claimsOf(lease) };
+  }
+
+  #blockerOf(
+    key: LeaseKey,
+    { subnets, claims }: Stake,
+  ): { readonly key: LeaseKey; readonly reason: string } | null {
+    const overlapped = this.#subnets.findAny(subnets);
+    if (overlapped !== undefined && overlapped !== key) {
       const reason = `its subnet overlaps lease ${overlapped}, which is older; its host must give it up (delete the key if that host is gone)`;
       return { key: overlapped, reason };
     }
-    for (const claim of this.#rules.claimsOf(lease)) {
-      const key = this.#claims.get(claim);
-      if (key === undefined || key === lease.key) continue;
-      return {
-        key,
-        reason: `${claim} is also that of lease ${key}, which is older; delete the lease of the host that is gone`,
-      };
+    for (const claim of claims) {
+      const holder = this.#claims.get(claim);
+      if (holder === undefined || holder === key) continue;
+      const what = isIP(claim) === 0 ? "hardware address" : "public address";
+      const reason = `its ${what} ${claim} is also that of lease ${holder}, which is older; delete the lease of the host that is gone`;
+      return { key: holder, reason };
     }
     return null;
   }

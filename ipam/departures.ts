@@ -31,6 +31,10 @@ export class Departures {
     return this.#held.size;
   }
 
+  get isEmpty(): boolean {
+    return this.#leaving.size === 0 && this.#held.size === 0;
+  }
+
   has(key: LeaseKey): boolean {
     return this.#leaving.has(key) || this.#held.has(key);
   }

@@ -150,7 +150,12 @@ interface OwnEntry {
 /** Those with our node id first, then those with our address; the oldest of each first. */
 function findOwn({ entries }: StoreListing, attrs: LeaseAttrs): OwnEntry[] {
   const found: OwnEntry[] = [];
+  // Whoever writes the id or the address writes it like this, and reading thousands of values takes its time.
+  const marks = [attrs.nodeId, ...Object.values(attrs.publicAddress)].flatMap(
+    (mark) => mark?.toString() ?? [],
+  );
   for (const entry of entries) {
+    if (!marks.some((mark) => entry.value.includes(mark))) continue;
     const theirs = mayName(entry.value, attrs) ? attrsOf(entry) : null;
     if (theirs === null) continue;
     const claim = claimOn(theirs, attrs);

@@ -7,10 +7,13 @@ declare const macBrand: unique symbol;
 /** `aa:bb:cc:dd:ee:ff`, always canonical, so that `===` compares. */
 export type Mac = string & { readonly [macBrand]: true };
 
+const CANONICAL = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/;
+
 /** Parses six hexadecimal pairs separated by `:` or `-`. Throws AddressError. */
 export function parseMac(text: string): Mac {
+  if (CANONICAL.test(text)) return text as Mac;
   const canonical = text.toLowerCase().replaceAll("-", ":");
-  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(canonical)) {
+  if (!CANONICAL.test(canonical)) {
     throw new AddressError(`"${text}" is not a MAC address`);
   }
   return canonical as Mac;

@@ -34,9 +34,7 @@ export class OverlapIndex<T extends NonNullable<unknown>> {
   find(prefix: Prefix): T | undefined {
     for (const [length, level] of this.#levels[prefix.family]) {
       const found =
-        length <= prefix.length
-          ? level.get(Prefix.of(prefix.base, length).base.value)
-          : findInside(level, length, prefix);
+        length <= prefix.length ? level.get(baseAt(prefix, length)) : findInside(level, length, prefix);
       if (found !== undefined) return found;
     }
     return undefined;
@@ -50,6 +48,10 @@ export class OverlapIndex<T extends NonNullable<unknown>> {
     }
     return undefined;
   }
+}
+
+function baseAt(prefix: Prefix, length: number): bigint {
+  return length === prefix.length ? prefix.base.value : Prefix.of(prefix.base, length).base.value;
 }
 
 /** The first value of a level of longer prefixes that lies inside `outer`. */

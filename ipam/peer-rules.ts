@@ -15,9 +15,9 @@ export interface PeerRules {
 
 /** The subnets of a lease in the families of the network. */
 export function subnetsInUse(lease: Lease, { networks }: PeerRules): PerFamily<Prefix> {
-  return Object.fromEntries(
-    [...entriesOf(lease.subnets)].filter(([family]) => networks[family] !== undefined),
-  );
+  const entries = entriesOf(lease.subnets);
+  const used = entries.filter(([family]) => networks[family] !== undefined);
+  return used.length === entries.length ? lease.subnets : Object.fromEntries(used);
 }
 
 /** Why a lease can be no peer's, as the rest of a sentence with what to do; null when it can. */
@@ -25,7 +25,7 @@ export function problemOfPeer(lease: Lease, rules: PeerRules): string | null {
   for (const [family, subnet] of entriesOf(subnetsInUse(lease, rules))) {
     const problem =
       subnetProblem(subnet, rules.networks[family] ?? [], rules.ownSubnets[family]) ??
-      addressProblem(lease.attrs.publicAddress[family], subnet, rules.ownAddresses[family]);
+      addressProblem(lease.attrs.publicAddress[family], subnet, rules);
     if (problem !== null) return problem;
   }
   return null;
@@ -44,18 +44,20 @@ function subnetProblem(subnet: Prefix, networks: readonly Prefix[], own: Prefix 
 function addressProblem(
   address: Address | undefined,
   subnet: Prefix,
-  own: Address | undefined,
+  { networks, ownAddresses }: PeerRules,
 ): string | null {
   if (address === undefined) {
     return `it has no public IPv${subnet.family} address to send packets to; restart its host's agent or delete the key`;
   }
-  if (own?.equals(address)) {
+  if (ownAddresses[subnet.family]?.equals(address)) {
     return `its public address ${address} is this host's own; give one of the two hosts another -public-ip`;
   }
   if (address.isUnspecified || address.isMulticast || address.isLoopback || isBroadcast(address)) {
     return `its public address ${address} is no address that packets can be sent to; give its host another -public-ip`;
   }
-  if (subnet.contains(address)) {
+  // Asked of the few networks first, which is all that most addresses cost.
+  const isInside = networks[subnet.family]?.some((network) => network.contains(address)) ?? false;
+  if (isInside && subnet.contains(address)) {
     return `its public address ${address} lies in its own subnet ${subnet}, so packets to it would loop; give its host another -public-ip`;
   }
   return null;

@@ -172,8 +172,8 @@ export class PeerTable {
     for (const key of [...this.#leases.keys(), ...this.#damaged.keys()]) {
       if (!present.has(key)) this.#vanish(key, nowMs);
     }
-    for (const entry of entries) this.#put(entry);
     this.#readConfig(config);
+    for (const entry of entries) this.#put(entry);
     this.#synced = true;
   }
 
@@ -207,7 +207,7 @@ export class PeerTable {
 
   /** A new lease in the place of one that is on the way out is the news that the other was kept for. */
   #admit(lease: Lease): void {
-    for (;;) {
+    while (!this.#departures.isEmpty) {
       const obstacle = this.#admission.obstacleTo(lease);
       if (obstacle === undefined || !this.#departures.has(obstacle.key)) break;
       this.#departures.cancel(obstacle.key);
@@ -237,7 +237,9 @@ export class PeerTable {
   #makeRules(): PeerRules {
     const { networks, ownAddresses } = this.#settings;
     const newest = [...entriesOf(this.#config?.families ?? {})].map(([, { network }]) => network);
-    const all = [...networks, ...newest];
+    const all = [
+      ...new Map([...networks, ...newest].map((network) => [network.toString(), network])).values(),
+    ];
     const families = FAMILIES.filter(
       (family) => networks.length === 0 || networks.some((network) => network.family === family),
     );
@@ -251,9 +253,8 @@ export class PeerTable {
   }
 
   #claimsOf(lease: Lease): string[] {
-    const claims = this.#settings.identitiesOf(lease).map((identity) => `its hardware address ${identity}`);
-    for (const [, address] of entriesOf(lease.attrs.publicAddress))
-      claims.push(`its public address ${address}`);
+    const claims = [...this.#settings.identitiesOf(lease)];
+    for (const [, address] of entriesOf(lease.attrs.publicAddress)) claims.push(address.toString());
     return claims;
   }
 }

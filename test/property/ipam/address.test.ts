@@ -42,6 +42,21 @@ describe("an address", () => {
     );
   });
 
+  it("of dots and numbers is what Node takes for one", () => {
+    const part = fc.oneof(
+      fc.integer({ min: 0, max: 300 }).map(String),
+      fc.constantFrom("", "00", "01", "255", "256", "+1", " 1", "1e1"),
+    );
+    fc.assert(
+      fc.property(fc.array(part, { minLength: 3, maxLength: 5 }), (parts) => {
+        const text = parts.join(".");
+        if (isIP(text) === 4) expect(Address.parse(text).toString()).toBe(text);
+        else expect(() => Address.parse(text)).toThrow();
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
   it("is nothing else than what Node takes for one", () => {
     fc.assert(
       fc.property(fc.string({ unit: fc.constantFrom(..."0123456789abf.:%/ ") }), (text) => {

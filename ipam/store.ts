@@ -11,8 +11,9 @@
  * Contract, checked for every store by test/conformance:
  *  - each write is a compare-and-swap; nothing is ever put blindly;
  *  - every method takes an AbortSignal and rejects soon after it fires;
- *  - failures are StoreError (with `retryable`), SubnetTakenError, LeaseLostError or, for the configuration and
- *    the records, ConflictError; nothing else but the signal's own reason;
+ *  - failures are StoreError (with `retryable`), SubnetTakenError, LeaseLostError, ConfigError for a setting that
+ *    the store refuses or, for the configuration and the records, ConflictError; nothing else but the signal's
+ *    own reason;
  *  - a write that failed with `details.outcomeUnknown` may have happened: read before doing it again;
  *  - deleting what is absent is a success.
  */

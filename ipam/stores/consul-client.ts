@@ -52,13 +52,6 @@ export interface ConsulReply {
   readonly body: unknown;
 }
 
-const WHO_LEADS: ConsulCall = {
-  name: "status.leader",
-  right: "none",
-  isRepeatable: true,
-  send: (consul, common) => consul.status.leader(common),
-};
-
 interface Connection {
   readonly endpoint: ConsulEndpoint;
   readonly consul: Consul;
@@ -102,18 +95,6 @@ export class ConsulClient {
       }
     }
     throw failure;
-  }
-
-  /** Asks the current server who leads: it must answer soon, and know. StoreError otherwise, and moves on then. */
-  async checkServer(deadlineMs: number, signal: AbortSignal): Promise<void> {
-    const connection = await this.#connect();
-    try {
-      const { body } = await this.#send(connection, { ...WHO_LEADS, deadlineMs }, signal);
-      if (body === "") throw noLeader(connection.endpoint.url);
-    } catch (error) {
-      if (!signal.aborted) this.#leave(connection);
-      throw error;
-    }
   }
 
   close(): void {
@@ -228,16 +209,20 @@ function openConnection(
   return { endpoint, consul, agent, tls };
 }
 
-/** With `includeResponse` the library answers the response and what it made of its body. */
+/**
+ * With `includeResponse` the library answers the response and what it made of its body. What a server without a
+ * leader answers from its own copy may be old.
+ */
 function replyOf(url: string, result: unknown): ConsulReply {
   const [response, body] = result as [IncomingMessage, unknown];
+  if (response.headers["x-consul-knownleader"] === "false") throw noLeader(url);
   const text = String(response.headers["x-consul-index"]);
   return { url, status: response.statusCode ?? 0, index: /^\d+$/.test(text) ? BigInt(text) : null, body };
 }
 
 function noLeader(url: string): StoreError {
   return new StoreError(
-    `consul status.leader at ${url}: it knows no leader: check that most servers run and reach each other`,
-    { code: "TULLE_STORE_UNREACHABLE", retryable: true },
+    `consul at ${url} knows no leader: check that most of the Consul servers run and reach each other`,
+    { code: "TULLE_STORE_UNREACHABLE", retryable: true, details: { url, outcomeUnknown: false } },
   );
 }

@@ -8,7 +8,6 @@
 
 import { Backoff } from "../clock.ts";
 import type { StoreChange, StoreEntry, StoreMessage } from "../store.ts";
-import type { ConsulClient } from "./consul-client.ts";
 import type { Blocking, ConsulKv, FolderReply, KeyReply } from "./consul-kv.ts";
 import { changedKeys } from "./kv-state.ts";
 import type { Layout } from "./layout.ts";
@@ -28,7 +27,6 @@ const PAUSE_PER_ENTRY_MS = 0.05;
 const IDLE_BACKOFF = { baseMs: 20, maxMs: 1_000 };
 
 export interface ConsulSource {
-  readonly client: ConsulClient;
   readonly kv: ConsulKv;
   readonly layout: Layout;
   readonly environment: StoreEnvironment;
@@ -43,14 +41,14 @@ export async function* followConsul(source: ConsulSource, signal: AbortSignal): 
   try {
     const [{ index, entries }, { entry }] = await Promise.all([leases.first(), config.first()]);
     yield { type: "list", revision: index, entries, config: entry?.value ?? null };
-    const guard = guardServer(source, either);
+    const guard = guardServer(source, [leases, config], either);
     const pending = new Map<Reader, Promise<News>>([
       [leases, leases.next()],
       [config, config.next()],
     ]);
     while (true) {
       const { reader, message } = await Promise.race([guard, ...pending.values()]);
-      if (message === null) return;
+      if (reader === null || message === null) return;
       yield message;
       pending.set(reader, reader.next());
     }
@@ -59,21 +57,34 @@ export async function* followConsul(source: ConsulSource, signal: AbortSignal): 
   }
 }
 
-/** Rejects when the server hangs, or has lost its leader: then its copy is old and a blocking read says nothing. */
-async function guardServer({ client, environment }: ConsulSource, signal: AbortSignal): Promise<never> {
+/**
+ * Looks after what a blocking read never tells: rejects when the server hangs, or has lost its leader, for then its
+ * copy is old; ends when the index went back, because the servers were restored from a snapshot.
+ */
+async function guardServer(
+  { kv, environment }: ConsulSource,
+  readers: readonly Reader[],
+  signal: AbortSignal,
+): Promise<News> {
+  let highest = 0n;
   while (true) {
     await environment.clock.sleep(CHECK_INTERVAL_MS, signal);
-    await client.checkServer(CHECK_DEADLINE_MS, signal);
+    for (const { provenIndex } of readers) if (provenIndex > highest) highest = provenIndex;
+    const index = await kv.readIndex(CHECK_DEADLINE_MS, signal);
+    if (index < highest) return { reader: null, message: null };
+    highest = index;
   }
 }
 
-/** What a reader has to tell; no message when the index went back. */
+/** What a reader, or the guard, has to tell; no message when the index went back. */
 interface News {
-  readonly reader: Reader;
+  readonly reader: Reader | null;
   readonly message: StoreMessage | null;
 }
 
 interface Reader {
+  /** What the index of the whole prefix cannot be below. */
+  readonly provenIndex: bigint;
   next(): Promise<News>;
 }
 
@@ -97,12 +108,15 @@ class BlockingReader<R extends Reply> implements Reader {
   #last: R | null = null;
   /** When the next read may begin. */
   #nextReadMs = Number.NEGATIVE_INFINITY;
-  /** The last reply held nothing new: perhaps the servers went back in time, which a blocking read never tells. */
-  #isDoubtful = false;
 
   constructor(options: ReaderOptions<R>) {
     this.#options = options;
     this.#backoff = new Backoff({ ...IDLE_BACKOFF, random: options.environment.random });
+  }
+
+  /** Of what does not exist Consul answers the index of all keys there are, which proves nothing. */
+  get provenIndex(): bigint {
+    return this.#last && this.#options.size(this.#last) > 0 ? this.#last.index : 0n;
   }
 
   async first(): Promise<R> {
@@ -118,11 +132,10 @@ class BlockingReader<R extends Reply> implements Reader {
       const before = this.#last ?? (await this.first());
       // An index of 0 would not block: Consul's own advice is to use 1 then.
       const index = before.index > 0n ? before.index : 1n;
-      const after = await read(this.#isDoubtful ? null : { index, waitSeconds: WAIT_SECONDS });
+      const after = await read({ index, waitSeconds: WAIT_SECONDS });
       if (after.index < before.index) return { reader: this, message: null };
       this.#last = after;
       const found = changes(before, after);
-      this.#isDoubtful = found.length === 0 && !this.#isDoubtful;
       if (found.length === 0) {
         this.#nextReadMs = clock.monotonicMs() + this.#backoff.nextMs();
         continue;
@@ -157,7 +170,7 @@ function configReader({ kv, layout, environment }: ConsulSource, signal: AbortSi
       entry?.revision === before.entry?.revision
         ? []
         : [{ type: "config", value: entry?.value ?? null, revision: index }],
-    size: () => 1,
+    size: ({ entry }) => (entry ? 1 : 0),
     environment,
     signal,
   });

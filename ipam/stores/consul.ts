@@ -43,7 +43,6 @@ export function openConsulStore(options: ConsulOptions, environment: StoreEnviro
 
 class ConsulStore implements SubnetStore {
   readonly description: string;
-  readonly #client: ConsulClient;
   readonly #sessions: ConsulSessions;
   readonly #environment: StoreEnvironment;
   readonly #layout: Layout;
@@ -53,7 +52,6 @@ class ConsulStore implements SubnetStore {
     // Consul's keys have no leading slash: it refuses one.
     this.#layout = layoutOf(prefix.replace(/^\/+/, ""));
     this.description = `consul ${client.description} ${prefix}`;
-    this.#client = client;
     this.#sessions = sessions;
     this.#environment = environment;
     this.#kv = new ConsulKv(client, this.#layout);
@@ -71,12 +69,7 @@ class ConsulStore implements SubnetStore {
 
   watch(signal: AbortSignal): AsyncIterable<StoreMessage> {
     const { log, clock, random } = this.#environment;
-    const source = {
-      client: this.#client,
-      kv: this.#kv,
-      layout: this.#layout,
-      environment: this.#environment,
-    };
+    const source = { kv: this.#kv, layout: this.#layout, environment: this.#environment };
     let isAway = false;
     async function* follow(): AsyncGenerator<StoreMessage> {
       try {
@@ -192,7 +185,7 @@ class ConsulStore implements SubnetStore {
 
   async #isServed(signal: AbortSignal): Promise<boolean> {
     try {
-      await this.#client.checkServer(RETURN_CHECK_MS, signal);
+      await this.#kv.readIndex(RETURN_CHECK_MS, signal);
       return true;
     } catch {
       signal.throwIfAborted();

@@ -1,8 +1,7 @@
 /** tulle-cni: the program that a container runtime executes. Wires the dispatcher to the process. */
 
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import process from "node:process";
-import { NetnsHandle } from "../backends/netlink/netns.ts";
 import { dispatch } from "./dispatch.ts";
 import { VERBS } from "./verbs.ts";
 
@@ -16,10 +15,9 @@ dispatch(VERBS, {
   process.exitCode = exitCode;
 });
 
+/** Namespaces are files of nsfs: the same device and inode mean the same namespace (namespaces(7)). */
 function isOwnNetns(path: string): boolean {
-  if (!existsSync(path)) return false;
-  const [other, own] = [NetnsHandle.open(path), NetnsHandle.own()];
-  other.close();
-  own.close();
-  return other.identity === own.identity;
+  const other = statSync(path, { throwIfNoEntry: false });
+  const own = statSync("/proc/self/ns/net");
+  return other?.ino === own.ino && other.dev === own.dev;
 }

@@ -1,6 +1,6 @@
 /** The bridge that the containers of a network share, and the gateway's addresses on it. */
 
-import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import {
   decodeAddress,
   encodeAddressDump,
@@ -67,15 +67,22 @@ function enableVlans(host: NetlinkConnection, { name }: Link): void {
 
 /**
  * The hardware address is given at creation: one that the kernel chose would follow the ports, and every container
- * would have to resolve its gateway anew whenever another one starts or stops.
+ * would have to resolve its gateway anew whenever another one starts or stops. Given later, while the bridge is
+ * down, it leaves the operational state at "unknown".
  */
 function createBridge(host: NetlinkConnection, { bridge: name, mtuBytes }: BridgeOptions): Link {
-  const mac = localMacFromSeed(randomBytes(6));
   const size = mtuBytes > 0 ? { mtuBytes } : {};
+  const mac = localMacFromSeed(randomSeed());
   ignoring(["EEXIST"], () => host.request(encodeNewLink({ name, mac, ...size, info: { kind: "bridge" } })));
   // Routes on this device are ours alone to make.
   ensureSysctlIfPresent(`ipv6/conf/${name}/accept_ra`, "0");
   return getLink(host, name);
+}
+
+/** Six random bytes from the kernel (random(4)): loading Node's library for them would take milliseconds. */
+function randomSeed(): Uint8Array {
+  const uuid = readFileSync("/proc/sys/kernel/random/uuid", "utf8").replaceAll("-", "");
+  return Buffer.from(uuid.slice(0, 12), "hex");
 }
 
 /**

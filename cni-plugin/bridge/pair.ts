@@ -1,10 +1,10 @@
 /** The pair of devices that joins one container to the bridge, seen from the host. */
 
-import { createHash } from "node:crypto";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { encodeNewLink, encodeSetBridgePort, encodeSetLink, type Link } from "../../backends/netlink/link.ts";
 import type { NetnsHandle } from "../../backends/netlink/netns.ts";
 import type { Mac } from "../../ipam/mac.ts";
+import { shortDigest } from "../digest.ts";
 import { CNI_CODES, CniError } from "../errors.ts";
 import type { Attachment } from "../ipam/reservations.ts";
 import { findLink, getLink, isErrno } from "./links.ts";
@@ -12,8 +12,7 @@ import type { BridgeOptions } from "./options.ts";
 
 /** The name of the host's end: the same for every call about this attachment, so that it is found without state. */
 export function hostDeviceName(networkName: string, { containerId, interfaceName }: Attachment): string {
-  const digest = createHash("sha256").update(`${networkName}\n${containerId}\n${interfaceName}`);
-  return `veth${digest.digest("hex").slice(0, 11)}`;
+  return `veth${shortDigest(`${networkName}\n${containerId}\n${interfaceName}`).slice(0, 11)}`;
 }
 
 /**

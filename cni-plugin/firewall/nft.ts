@@ -1,7 +1,7 @@
 /** Runs nft(8). Every script is one transaction: it is carried out wholly or not at all. */
 
 import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
+import { shortDigest } from "../digest.ts";
 import { CNI_CODES, CniError } from "../errors.ts";
 
 /** Where the tool is looked for, whatever the environment says. */
@@ -25,5 +25,5 @@ export function applyRules(lines: readonly string[]): void {
 
 /** The table of one network; network names have characters that nft's names lack. */
 export function tableName(networkName: string): string {
-  return `tulle-cni-${createHash("sha256").update(networkName).digest("hex").slice(0, 12)}`;
+  return `tulle-cni-${shortDigest(networkName)}`;
 }

@@ -15,6 +15,10 @@ const FOLDER = path.join(ROOT, "test/bench");
 /** Below the checkout, so that what stays outside the bundle is found in its node_modules. */
 const OUT = path.join(ROOT, `.lab/bench-${process.pid}`);
 
+/** As root in a network namespace of its own: servers, daemons and the benchmark meet there and nowhere else. */
+const IN_OWN_NETNS = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"];
+const isRoot = process.getuid() === 0;
+
 const names = readdirSync(FOLDER)
   .filter((file) => file.endsWith(".ts") && file !== "main.ts")
   .map((file) => file.slice(0, -3));
@@ -39,11 +43,9 @@ try {
     format: "esm",
     logLevel: "warning",
   });
-  const program = path.join(OUT, "main.mjs");
-  const { status } = spawnSync(process.execPath, ["--expose-gc", program, ...process.argv.slice(2)], {
-    cwd: ROOT,
-    stdio: "inherit",
-  });
+  const program = [process.execPath, "--expose-gc", path.join(OUT, "main.mjs"), ...process.argv.slice(2)];
+  const [command, ...args] = isRoot ? [...IN_OWN_NETNS, ...program] : program;
+  const { status } = spawnSync(command, args, { cwd: ROOT, stdio: "inherit" });
   process.exitCode = status ?? 1;
 } finally {
   rmSync(OUT, { recursive: true, force: true });

@@ -1,7 +1,15 @@
 /** How long a host takes from exec to subnet.env, and to all peers in the kernel, with that many leases in etcd. */
 
 import { readFileSync, rmSync } from "node:fs";
-import { type BenchHost, openBenchHost, PREFIX, startAgent, untilTrue } from "./support/bench-host.ts";
+import {
+  type BenchHost,
+  cpuMilliseconds,
+  openBenchHost,
+  PREFIX,
+  removeDevice,
+  startAgent,
+  untilTrue,
+} from "./support/bench-host.ts";
 import { KernelWatcher } from "./support/kernel-view.ts";
 import { putBenchLeases } from "./support/peers.ts";
 import type { Bench } from "./support/report.ts";
@@ -11,11 +19,11 @@ export const bench: Bench = async (report, { compare, isQuick }) => {
   const rounds = isQuick ? 1 : 5;
   const agents = new Map<string, readonly string[] | null>([["tulled", null]]);
   if (compare !== null) agents.set(compare[0] ?? "", compare);
-  const host = await openBenchHost("cold");
+  const host = await openBenchHost();
   try {
     let present = 0;
     for (const size of sizes) {
-      putBenchLeases(host, PREFIX, present, size);
+      putBenchLeases(host.endpoint, PREFIX, present, size);
       present = size;
       const figures = new Map<string, Start[]>([...agents.keys()].map((name) => [name, []]));
       for (let round = 0; round < rounds; round++) {
@@ -45,8 +53,8 @@ interface Start {
 
 /** A start on a host without device or subnet.env; the lease of the start before is still in the store. */
 async function coldStart(host: BenchHost, command: readonly string[] | null, peers: number): Promise<Start> {
-  removeDevice(host);
-  const watcher = new KernelWatcher(host.netns, "flannel.1");
+  removeDevice();
+  const watcher = new KernelWatcher("flannel.1");
   const startMs = performance.now();
   const agent = startAgent(host, command);
   try {
@@ -65,21 +73,10 @@ async function coldStart(host: BenchHost, command: readonly string[] | null, pee
   }
 }
 
-function removeDevice({ netns }: BenchHost): void {
-  const names = netns.ipJson(["link"]).map(({ ifname }) => ifname);
-  if (names.includes("flannel.1")) netns.exec("ip", ["link", "delete", "flannel.1"]);
-}
-
 function exists(path: string): boolean {
   try {
     return readFileSync(path).length > 0;
   } catch {
     return false; // not there yet
   }
-}
-
-/** proc(5): utime and stime, fields 14 and 15, in ticks of 10 ms. */
-function cpuMilliseconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  return (Number(fields[11]) + Number(fields[12])) * 10;
 }

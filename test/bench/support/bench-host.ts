@@ -1,44 +1,74 @@
-/** One host with an etcd of its own, in a namespace: what a benchmark of the daemon starts from. */
+/** The host that a benchmark of the daemon starts from: the benchmark's own network namespace, with an etcd in it. */
 
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { systemClock } from "../../../ipam/clock.ts";
+import { silentLogger } from "../../../ipam/log.ts";
+import type { StoreConnection } from "../../../ipam/store.ts";
+import { openStore } from "../../../ipam/stores/registry.ts";
 import { type EtcdCluster, startEtcd } from "../../support/etcd.ts";
-import { createNetns } from "../../support/netns.ts";
-import { BENCH_NETWORK, type BenchEtcd } from "./peers.ts";
+import { BENCH_NETWORK } from "./peers.ts";
 
 export const PREFIX = "/bench/network";
 const OWN_AGENT = [process.execPath, "dist/bin/tulled"];
 
-export interface BenchHost extends BenchEtcd {
+export interface BenchHost {
   readonly directory: string;
   readonly etcd: EtcdCluster;
+  readonly endpoint: string;
+  /** A client of the etcd, for what other hosts would do. */
+  readonly store: StoreConnection;
   dispose(): Promise<void>;
 }
 
-/** A namespace with eth0 192.168.50.11/24 and etcd on the loopback, holding an empty network. */
-export async function openBenchHost(label: string): Promise<BenchHost> {
-  const netns = createNetns(label);
+/** Gives this namespace eth0 192.168.50.11/24 and an etcd on the loopback, holding an empty network. */
+export async function openBenchHost(): Promise<BenchHost> {
   const directory = mkdtempSync(join(tmpdir(), "tulle-bench-"));
-  const ip = (line: string): string => netns.exec("ip", line.split(" "));
   ip("link add eth0 type veth peer name wire");
   ip("link set wire up");
   ip("link set eth0 up");
   ip("address add 192.168.50.11/24 dev eth0");
-  const etcd = await startEtcd({ netns: { netns, host: "127.0.0.1" } });
+  const etcd = await startEtcd();
   etcd.ctl("put", `${PREFIX}/config`, BENCH_NETWORK);
+  const environment = { log: silentLogger, clock: systemClock, random: Math.random, dateMs: Date.now };
+  const store = await openStore({ store: "etcd", etcd: { endpoints: etcd.endpoints } }, environment);
   return {
-    netns,
     directory,
     etcd,
+    store,
     endpoint: etcd.endpoints[0] ?? "",
     dispose: async () => {
+      await store.close();
       await etcd.stop();
-      netns.dispose();
+      removeDevice();
+      ip("link delete eth0");
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** `ip …` in this namespace. Throws with its standard error. */
+export function ip(line: string): string {
+  return execFileSync("ip", line.split(" "), { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+}
+
+/** Removes what the agent before left, as a reboot does. */
+export function removeDevice(): void {
+  if (ip("-o link").includes(" flannel.1:")) ip("link delete flannel.1");
+}
+
+/** proc(5): utime and stime, fields 14 and 15, in ticks of 10 ms. */
+export function cpuMilliseconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+/** proc_pid_smaps_rollup(5): what the process would free by ending, shared pages by their share, in MiB. */
+export function proportionalMebibytes(pid: number): number {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+  return Number(/^Pss:\s+(\d+) kB$/m.exec(text)?.[1]) / 1024;
 }
 
 export interface BenchAgent {
@@ -60,9 +90,8 @@ export function startAgent(host: BenchHost, command: readonly string[] | null): 
       ? [`--state-dir=${host.directory}/state`, `--run-dir=${host.directory}/run`, "--hold-down=0"]
       : []),
   ];
-  const child = spawn("nsenter", [`--net=${host.netns.path}`, ...(command ?? OWN_AGENT), ...flags], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
+  const [program = "", ...args] = [...(command ?? OWN_AGENT), ...flags];
+  const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
   return agentOf(child, subnetFile);
 }
 

@@ -8,18 +8,14 @@ import {
   encodeFdbDump,
   encodeNeighbourDump,
 } from "../../../backends/netlink/neighbour.ts";
-import { NetnsHandle, withNetns } from "../../../backends/netlink/netns.ts";
 import { decodeRoute, encodeRouteDump, RT_TABLE_MAIN } from "../../../backends/netlink/route.ts";
-import type { TestNetns } from "../../support/netns.ts";
 
 export class KernelWatcher {
   readonly #connection: NetlinkConnection;
   readonly #device: string;
 
-  constructor(netns: TestNetns, device: string) {
-    const handle = NetnsHandle.open(netns.path);
-    this.#connection = withNetns(handle, () => NetlinkConnection.open());
-    handle.close();
+  constructor(device: string) {
+    this.#connection = NetlinkConnection.open();
     this.#device = device;
   }
 

@@ -5,7 +5,6 @@ import { Address, Prefix } from "../../../ipam/ip.ts";
 import { formatLeaseKey, formatLeaseValue } from "../../../ipam/lease-codec.ts";
 import { localMacFromSeed } from "../../../ipam/mac.ts";
 import { layoutOf } from "../../../ipam/stores/layout.ts";
-import type { TestNetns } from "../../support/netns.ts";
 
 /** 10.0.0.0/8 in /24s. */
 export const BENCH_NETWORK = JSON.stringify({
@@ -40,29 +39,23 @@ export function benchLease(index: number): BenchLease {
 /** Most operations in one transaction that etcd takes by default (--max-txn-ops is 128). */
 const OPERATIONS_PER_TRANSACTION = 100;
 
-/** An etcd server and how to get there. */
-export interface BenchEtcd {
-  readonly netns: TestNetns;
-  readonly endpoint: string;
-}
-
 /** Writes the leases `from` ≤ index < `to` below `prefix`, without an expiry. */
-export function putBenchLeases(etcd: BenchEtcd, prefix: string, from: number, to: number): void {
+export function putBenchLeases(endpoint: string, prefix: string, from: number, to: number): void {
   const folder = layoutOf(prefix).subnets;
-  inTransactions(etcd, from, to, (index) => {
+  inTransactions(endpoint, from, to, (index) => {
     const { key, value } = benchLease(index);
     return `put ${folder}${key} ${JSON.stringify(value)}`;
   });
 }
 
 /** Deletes them again. */
-export function deleteBenchLeases(etcd: BenchEtcd, prefix: string, from: number, to: number): void {
+export function deleteBenchLeases(endpoint: string, prefix: string, from: number, to: number): void {
   const folder = layoutOf(prefix).subnets;
-  inTransactions(etcd, from, to, (index) => `del ${folder}${benchLease(index).key}`);
+  inTransactions(endpoint, from, to, (index) => `del ${folder}${benchLease(index).key}`);
 }
 
 function inTransactions(
-  etcd: BenchEtcd,
+  endpoint: string,
   from: number,
   to: number,
   operation: (index: number) => string,
@@ -70,9 +63,9 @@ function inTransactions(
   for (let first = from; first < to; first += OPERATIONS_PER_TRANSACTION) {
     const count = Math.min(to - first, OPERATIONS_PER_TRANSACTION);
     const lines = Array.from({ length: count }, (_, offset) => operation(first + offset));
-    const command = ["env", "ETCDCTL_API=3", "etcdctl", `--endpoints=${etcd.endpoint}`, "txn"];
     // etcdctl reads three blocks: comparisons, what to do on success, what on failure.
     const input = `\n${lines.join("\n")}\n\n\n`;
-    execFileSync("nsenter", [`--net=${etcd.netns.path}`, ...command], { input });
+    const env = { ...process.env, ETCDCTL_API: "3" };
+    execFileSync("etcdctl", [`--endpoints=${endpoint}`, "txn"], { input, env });
   }
 }

@@ -23,6 +23,8 @@ const NEEDED = {
   dockerd: "docker.io",
   busybox: "busybox-static",
   "systemd-nspawn": "systemd-container",
+  firewalld: "firewalld",
+  "dbus-daemon": "dbus",
 };
 
 const POLICY = "/usr/sbin/policy-rc.d";

@@ -125,6 +125,21 @@ for (const choice of ["iptables", "nft"] as const) {
       expect(isForgedAccepted(container, PEER)).toBe(false);
     });
 
+    it("leaves another overlay on the same port alone", async () => {
+      for (const [netns, to, own] of [
+        [host, PEER, "10.3.0.1/24"],
+        [peer, HOST, "10.3.0.2/24"],
+      ] as const) {
+        const vxlan = ["type", "vxlan", "id", "2", "remote", to, "dstport", String(PORT), "dev", "eth0"];
+        netns.exec("ip", ["link", "add", "other.2", ...vxlan]);
+        netns.exec("ip", ["addr", "add", own, "dev", "other.2"]);
+        netns.exec("ip", ["link", "set", "other.2", "up"]);
+      }
+      await guard.update(planWith({}));
+      expect(canPing(host, "10.3.0.2")).toBe(true);
+      expect(canPing(peer, "10.3.0.1")).toBe(true);
+    });
+
     it("lets the network pass Docker's DROP policy and its drop of direct access", async () => {
       host.exec("iptables", ["-P", "FORWARD", "DROP"]);
       const direct = ["-d", CONTAINER, "!", "-i", "docker0", "-j", "DROP"];

@@ -30,8 +30,8 @@ export function formatLeaseKey(subnets: PerFamily<Prefix>): LeaseKey {
 
 /** Reads a canonical key. Throws CodecError for anything that formatLeaseKey would not write. */
 export function parseLeaseKey(key: LeaseKey): PerFamily<Prefix> {
-  const subnets = readStrayKey(key);
-  if (subnets === null || formatLeaseKey(subnets) !== key) {
+  const subnets = readCanonicalKey(key);
+  if (subnets === null) {
     throw new CodecError(`lease key "${excerpt(key)}" is no subnet; delete it if nothing of yours wrote it`, {
       details: { key: excerpt(key) },
     });
@@ -41,6 +41,8 @@ export function parseLeaseKey(key: LeaseKey): PerFamily<Prefix> {
 
 /** The subnets that flanneld would read from the end of `key`, host bits cleared; null when it reads none. */
 export function readStrayKey(key: string): PerFamily<Prefix> | null {
+  const subnets = readCanonicalKey(key);
+  if (subnets !== null) return subnets;
   const match = FLANNEL_KEY.exec(key);
   if (!match) return null;
   const [, base4 = "", length4, base6, length6] = match;
@@ -52,6 +54,21 @@ export function readStrayKey(key: string): PerFamily<Prefix> | null {
   } catch {
     return null; // digits in the right places, but no address or no length
   }
+}
+
+/** What almost every key is: read without the pattern, which costs more. Null for all others. */
+function readCanonicalKey(key: string): PerFamily<Prefix> | null {
+  const subnets: Partial<Record<Family, Prefix>> = {};
+  try {
+    for (const part of key.split("&")) {
+      const dash = part.lastIndexOf("-");
+      const subnet = Prefix.of(Address.parse(part.slice(0, dash)), Number(part.slice(dash + 1)));
+      subnets[subnet.family] = subnet;
+    }
+  } catch {
+    return null;
+  }
+  return subnets[4] !== undefined && formatLeaseKey(subnets) === key ? subnets : null;
 }
 
 /** The JSON value in flannel's field order; our node id comes last. */

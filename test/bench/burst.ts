@@ -59,18 +59,18 @@ async function measure(
     one("joins by single puts: all programmed", await until(burst, startMs));
 
     startMs = performance.now();
-    deleteBenchLeases(host.endpoint, PREFIX, 0, burst);
+    deleteBenchLeases(host.etcd, PREFIX, 0, burst);
     one("leaves, 100 per transaction: the store alone", performance.now() - startMs);
     one("leaves, 100 per transaction: all gone", await until(0, startMs));
 
     startMs = performance.now();
-    putBenchLeases(host.endpoint, PREFIX, 0, burst);
+    putBenchLeases(host.etcd, PREFIX, 0, burst);
     one("joins, 100 per transaction: the store alone", performance.now() - startMs);
     one("joins, 100 per transaction: all programmed", await until(burst, startMs));
   } finally {
     watcher.close();
     await agent.stop();
-    deleteBenchLeases(host.endpoint, PREFIX, 0, burst);
+    deleteBenchLeases(host.etcd, PREFIX, 0, burst);
   }
 }
 

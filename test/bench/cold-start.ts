@@ -23,7 +23,7 @@ export const bench: Bench = async (report, { compare, isQuick }) => {
   try {
     let present = 0;
     for (const size of sizes) {
-      putBenchLeases(host.endpoint, PREFIX, present, size);
+      putBenchLeases(host.etcd, PREFIX, present, size);
       present = size;
       const figures = new Map<string, Start[]>([...agents.keys()].map((name) => [name, []]));
       for (let round = 0; round < rounds; round++) {

@@ -22,7 +22,7 @@ export const bench: Bench = async (report, { compare, isQuick }) => {
   try {
     let present = 0;
     for (const peers of isQuick ? [0] : [0, 5000]) {
-      putBenchLeases(host.endpoint, PREFIX, present, peers);
+      putBenchLeases(host.etcd, PREFIX, present, peers);
       present = peers;
       for (const command of compare === null ? [null] : [null, compare]) {
         await measure(report, host, command, peers, idleMs, isQuick ? 500 : SETTLE_MS);

@@ -21,7 +21,7 @@ export const bench: Bench = async (report, { compare, isQuick }) => {
   const joins = isQuick ? 5 : 200;
   const host = await openBenchHost();
   try {
-    putBenchLeases(host.endpoint, PREFIX, 0, peers);
+    putBenchLeases(host.etcd, PREFIX, 0, peers);
     for (const command of compare === null ? [null] : [null, compare]) {
       await measure(report, host, command, peers, joins);
     }

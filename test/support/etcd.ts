@@ -58,6 +58,8 @@ export interface EtcdCluster {
   readonly directory: string;
   /** Runs etcdctl against all endpoints and returns its output. */
   ctl(...args: readonly string[]): string;
+  /** Does operations in etcdctl's words, such as `put KEY "VALUE"`, all at once; at most 128 by default. */
+  transaction(operations: readonly string[]): void;
   /** Makes a user with a role that may do everything under `prefix`, and root, and demands names from now on. */
   enableAuth(name: string, password: string, prefix: string): void;
   /** The member that leads now. */
@@ -203,13 +205,14 @@ function clusterOf(
   const { etcdctl } = options.programs ?? DEFAULT_PROGRAMS;
   const { tls } = options;
   const tlsFlags = tls ? [`--cacert=${tls.caFile}`, `--cert=${tls.certFile}`, `--key=${tls.keyFile}`] : [];
-  const run = (args: readonly string[]): string => {
-    const all = [`--endpoints=${endpoints.join(",")}`, ...tlsFlags, ...args];
-    if (options.netns) return options.netns.netns.exec("env", ["ETCDCTL_API=3", etcdctl, ...all]);
-    return execFileSync(etcdctl, all, {
+  const enter = options.netns ? ["nsenter", `--net=${options.netns.netns.path}`] : [];
+  const run = (args: readonly string[], input = ""): string => {
+    const all = [...enter, etcdctl, `--endpoints=${endpoints.join(",")}`, ...tlsFlags, ...args];
+    return execFileSync(all[0] ?? "", all.slice(1), {
       encoding: "utf8",
       env: { ...process.env, ETCDCTL_API: "3" },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["pipe", "pipe", "pipe"],
+      input,
     });
   };
   const statuses = (): readonly EndpointStatus[] =>
@@ -220,6 +223,8 @@ function clusterOf(
     endpoints,
     directory,
     ctl: (...args) => run(args),
+    // etcdctl reads three blocks: comparisons, what to do on success, what on failure.
+    transaction: (operations) => void run(["txn"], `\n${operations.join("\n")}\n\n\n`),
     enableAuth: (name, password, prefix) => {
       run(["user", "add", "root:root"]);
       run(["user", "add", `${name}:${password}`]);

@@ -1,10 +1,10 @@
 /** Leases of hosts that do not exist, for a network with room for 65,536 of them. */
 
-import { execFileSync } from "node:child_process";
 import { Address, Prefix } from "../../../ipam/ip.ts";
 import { formatLeaseKey, formatLeaseValue } from "../../../ipam/lease-codec.ts";
 import { localMacFromSeed } from "../../../ipam/mac.ts";
 import { layoutOf } from "../../../ipam/stores/layout.ts";
+import type { EtcdCluster } from "../../support/etcd.ts";
 
 /** 10.0.0.0/8 in /24s. */
 export const BENCH_NETWORK = JSON.stringify({
@@ -40,32 +40,28 @@ export function benchLease(index: number): BenchLease {
 const OPERATIONS_PER_TRANSACTION = 100;
 
 /** Writes the leases `from` ≤ index < `to` below `prefix`, without an expiry. */
-export function putBenchLeases(endpoint: string, prefix: string, from: number, to: number): void {
+export function putBenchLeases(etcd: EtcdCluster, prefix: string, from: number, to: number): void {
   const folder = layoutOf(prefix).subnets;
-  inTransactions(endpoint, from, to, (index) => {
+  inTransactions(etcd, from, to, (index) => {
     const { key, value } = benchLease(index);
     return `put ${folder}${key} ${JSON.stringify(value)}`;
   });
 }
 
 /** Deletes them again. */
-export function deleteBenchLeases(endpoint: string, prefix: string, from: number, to: number): void {
+export function deleteBenchLeases(etcd: EtcdCluster, prefix: string, from: number, to: number): void {
   const folder = layoutOf(prefix).subnets;
-  inTransactions(endpoint, from, to, (index) => `del ${folder}${benchLease(index).key}`);
+  inTransactions(etcd, from, to, (index) => `del ${folder}${benchLease(index).key}`);
 }
 
 function inTransactions(
-  endpoint: string,
+  etcd: EtcdCluster,
   from: number,
   to: number,
   operation: (index: number) => string,
 ): void {
   for (let first = from; first < to; first += OPERATIONS_PER_TRANSACTION) {
     const count = Math.min(to - first, OPERATIONS_PER_TRANSACTION);
-    const lines = Array.from({ length: count }, (_, offset) => operation(first + offset));
-    // etcdctl reads three blocks: comparisons, what to do on success, what on failure.
-    const input = `\n${lines.join("\n")}\n\n\n`;
-    const env = { ...process.env, ETCDCTL_API: "3" };
-    execFileSync("etcdctl", [`--endpoints=${endpoint}`, "txn"], { input, env });
+    etcd.transaction(Array.from({ length: count }, (_, offset) => operation(first + offset)));
   }
 }

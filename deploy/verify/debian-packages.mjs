@@ -25,6 +25,8 @@ const NEEDED = {
   "systemd-nspawn": "systemd-container",
   firewalld: "firewalld",
   "dbus-daemon": "dbus",
+  podman: "podman",
+  runc: "runc",
 };
 
 const POLICY = "/usr/sbin/policy-rc.d";

@@ -33,7 +33,7 @@ import {
   isSameAttachment,
   leaseAttrsOf,
 } from "./attachment.ts";
-import type { AgentConfig } from "./config.ts";
+import type { AgentConfig, FirewallSettings } from "./config.ts";
 import { judgeConfig } from "./config-change.ts";
 import { Enrolment } from "./enrolment.ts";
 import { firewallPlanFor } from "./firewall.ts";
@@ -87,11 +87,13 @@ export class NetworkAgent {
   readonly #locks: InstanceLock[] = [];
   #joined: Joined | null = null;
   #isReady = false;
+  #firewall: FirewallSettings;
   #configProblem: string | null = null;
 
   constructor(options: NetworkAgentOptions) {
     const { config, connection, identity, clock, logger } = options;
     this.#options = options;
+    this.#firewall = options.config.firewall;
     this.#store = connection.network(config.store.prefix);
     this.#enrolment = new Enrolment({ ...options, store: this.#store });
     this.#hostWatch = new HostWatch({ clock, logger, follow: () => this.#followHost() });
@@ -276,7 +278,7 @@ export class NetworkAgent {
         networks: mapFamilies(attachment.networkConfig.families, ({ network }) => [network]),
         subnets: mapFamilies(subnets, ({ base, length }) => ({ address: base.plus(1), length })),
         mtuBytes: attachment.backend.mtuBytes,
-        ipMasq: config.firewall.masquerade,
+        ipMasq: this.#firewall.masquerade,
       });
     } catch (error) {
       logger.error("subnet file cannot be written; containers get no network from it", {
@@ -351,21 +353,29 @@ export class NetworkAgent {
   }
 
   #plan(joined: Joined): void {
-    const { config } = this.#options;
     const { peers } = joined;
     const refused = peers.refused();
     this.#metrics.setPeers(peers.peers.size, peers.heldCount, refused.size);
     this.#refusals.note(refused);
     const input = { own: joined.subnets, peers: peers.peers, changed: peers.takeChanged() };
     joined.reconciler.setDesired(joined.planner.plan(input));
-    if (config.firewall.tunnelSources === "peers") void this.#planFirewall(joined);
+    if (this.#firewall.tunnelSources === "peers") void this.#planFirewall(joined);
+  }
+
+  /** Puts the firewall settings of a reload in force; subnet.env follows, for it says who masquerades. */
+  setFirewall(settings: FirewallSettings): void {
+    this.#firewall = settings;
+    const joined = this.#joined;
+    if (joined === null) return;
+    joined.firewall.setResyncSeconds(settings.resyncSeconds);
+    void this.#planFirewall(joined);
+    if (this.#isReady) void this.#writeSubnetFile(joined);
   }
 
   /** Never rejects: the guard reports what is wrong and tries again. */
   #planFirewall({ firewall, attachment, subnets, peers }: Joined): Promise<void> {
-    const { firewall: settings } = this.#options.config;
     const { networkConfig, backend, host } = attachment;
-    const situation = { settings, network: networkConfig, own: subnets, backend, host };
+    const situation = { settings: this.#firewall, network: networkConfig, own: subnets, backend, host };
     return firewall.update(firewallPlanFor({ ...situation, peers: peers.peers.values() }));
   }
 

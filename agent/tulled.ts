@@ -9,7 +9,7 @@ import { setMaxListeners } from "node:events";
 import { systemClock } from "../ipam/clock.ts";
 import { errorMessage, TulleError } from "../ipam/errors.ts";
 import { errorFields, type Logger } from "../ipam/log.ts";
-import { type LoadedConfig, loadConfig, reloadConfig } from "./config.ts";
+import { type AgentConfig, type LoadedConfig, loadConfig, reloadConfig } from "./config.ts";
 import { serveControl } from "./control.ts";
 import { helpText } from "./flag-help.ts";
 import { serveHealth } from "./health.ts";
@@ -60,7 +60,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     onReady: (summary) => notifier.ready(summary),
   });
   stopOnSignals(stop, logger, notifier);
-  reloadOnHangup(loaded, logger);
+  reloadOnHangup(loaded, logger, (next) => agent.setFirewall(next.firewall));
   const watchdog = keepWatchdog(notifier);
   const control = await serveControl(config.files.runDir, { "/status": () => agent.status() });
   const health = config.health
@@ -95,7 +95,11 @@ function stopOnSignals(stop: AbortController, logger: Logger, notifier: ServiceN
   }
 }
 
-function reloadOnHangup(first: LoadedConfig, logger: AdjustableLogger): void {
+function reloadOnHangup(
+  first: LoadedConfig,
+  logger: AdjustableLogger,
+  apply: (config: AgentConfig) => void,
+): void {
   let current = first;
   const reload = async (): Promise<void> => {
     const next = await loadConfig(process.argv.slice(2), process.env);
@@ -103,6 +107,7 @@ function reloadOnHangup(first: LoadedConfig, logger: AdjustableLogger): void {
     const { loaded, applied, refused } = reloadConfig(current, next);
     current = loaded;
     logger.setLevel(loaded.config.log.level);
+    apply(loaded.config);
     logger.info("configuration read again", { applied, waitForRestart: refused });
   };
   process.on("SIGHUP", () => {

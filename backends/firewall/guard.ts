@@ -87,7 +87,14 @@ export class FirewallGuard {
   start(): void {
     if (this.#options.choice === "none") return;
     this.#listen();
-    this.#audit = setInterval(() => this.#request(), this.#options.resyncSeconds * 1000);
+    this.setResyncSeconds(this.#options.resyncSeconds);
+  }
+
+  /** Audits at another interval from now on. */
+  setResyncSeconds(seconds: number): void {
+    if (this.#options.choice === "none" || this.#abort.signal.aborted) return;
+    if (this.#audit !== null) clearInterval(this.#audit);
+    this.#audit = setInterval(() => this.#request(), seconds * 1000);
     this.#audit.unref();
   }
 

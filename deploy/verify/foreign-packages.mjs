@@ -77,5 +77,6 @@ function mirror() {
 function run(command, args, cwd) {
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, encoding: "utf8" });
   if (status === 0) return stdout;
-  throw new Error(`${command} ${args.at(-2)} ${args.at(-1)}: ${error?.message ?? stdout + stderr}`.trimEnd());
+  const words = args.filter((arg) => !arg.startsWith("-")).join(" ");
+  throw new Error(`${command} ${words}: ${error?.message ?? stdout + stderr}`.trimEnd());
 }

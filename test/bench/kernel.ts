@@ -1,54 +1,203 @@
-/** Programming the kernel: how long N peers take, against `ip -batch` with the same objects; joins, leaves, repairs. */
+/**
+ * Programming the kernel: how long N peers take beside `ip -batch` and `bridge -batch` with the same objects, what a
+ * join costs among them, and how soon damage of each kind is repaired. Without a store: the plan is given.
+ */
 
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import type { PassReport } from "../../backends/kernel/reconciler.ts";
+import { NetlinkConnection } from "../../backends/netlink/connection.ts";
+import type { KernelObject, ObjectKind } from "../../backends/state/objects.ts";
 import type { Lease, LeaseKey } from "../../ipam/lease.ts";
-import { peer } from "../support/vxlan-fixture.ts";
+import { OWN, peer } from "../support/vxlan-fixture.ts";
 import { VxlanHost } from "../support/vxlan-host.ts";
-import type { Bench } from "./support/report.ts";
+import { damages } from "./support/damage.ts";
+import { type Line, plotSvg } from "./support/plot.ts";
+import { type Bench, quantile, type Report } from "./support/report.ts";
+
+const PLOT_FOLDER = "docs/performance";
+const MAX_MS = 120_000;
+/** Of one kind: beyond these the reconciler would see a quarrel in them and take its time. */
+const REPAIRS = 9;
 
 export const bench: Bench = async (report, { isQuick }) => {
-  for (const count of isQuick ? [10, 100] : [10, 100, 1000, 5000, 20_000, 50_000]) {
+  // The largest comes first: a fresh process shows what memory it takes.
+  const sizes = isQuick ? [100, 10] : [50_000, 20_000, 5000, 1000, 100, 10];
+  const lines: Record<"ours" | "floor" | "join", [number, number][]> = { ours: [], floor: [], join: [] };
+  for (const size of sizes) {
+    const rounds = isQuick || size > 20_000 ? 1 : 5;
+    const { programmed, floor, joins } = await programming(report, size, rounds);
+    lines.ours.unshift([size, quantile(programmed, 0.5)]);
+    lines.floor.unshift([size, quantile(floor, 0.5)]);
+    lines.join.unshift([size, quantile(joins, 0.5)]);
+  }
+  await repairs(report, isQuick ? 100 : 1000, isQuick ? 2 : REPAIRS);
+  if (!isQuick) plot(lines);
+};
+
+interface Programming {
+  readonly programmed: readonly number[];
+  readonly floor: readonly number[];
+  readonly joins: readonly number[];
+}
+
+async function programming(report: Report, size: number, rounds: number): Promise<Programming> {
+  const title = `${size} peers`;
+  const programmed: number[] = [];
+  const floor: number[] = [];
+  const peers = peersUpTo(size);
+  let joins: readonly number[] = [];
+  for (let round = 0; round < rounds; round++) {
     const host = new VxlanHost({ label: "bench" }).start();
     try {
       await host.want();
-      const before = process.memoryUsage().rss;
-      const peers = peersUpTo(count);
-      const start = performance.now();
+      const startMs = performance.now();
       host.planMap(peers);
-      const planned = performance.now();
-      await host.settled(60_000);
-      const end = performance.now();
-      report.figure({ name: `${count} peers: planned`, unit: "ms", values: [planned - start] });
-      report.figure({ name: `${count} peers: programmed`, unit: "ms", values: [end - start] });
-      report.figure({
-        name: `${count} peers: rss`,
-        unit: "MiB",
-        values: [process.memoryUsage().rss / 2 ** 20, before / 2 ** 20],
-      });
-      const joins: number[] = [];
-      for (let n = 0; n < 100; n++) {
-        const lease = peer(60_000 + n);
-        const next = new Map(peers).set(lease.key, lease);
-        const t0 = performance.now();
-        host.planMap(next);
-        await host.settled();
-        joins.push(performance.now() - t0);
-      }
-      report.figure({ name: `${count} peers: join`, unit: "ms", values: joins });
-      const t1 = performance.now();
-      host.reconciler.requestDump("bench");
-      await host.settled(60_000);
-      report.figure({ name: `${count} peers: audit`, unit: "ms", values: [performance.now() - t1] });
+      await host.settled(MAX_MS);
+      programmed.push(performance.now() - startMs);
+      if (round < rounds - 1) continue;
+      report.figure({ name: `${title}: resident memory`, unit: "MiB", values: [residentMiB()] });
+      joins = await joinsAndLeaves(report, host, peers, title);
+      const auditMs = performance.now();
+      host.reconciler.requestDump("benchmark");
+      await host.settled(MAX_MS);
+      report.figure({ name: `${title}: full comparison`, unit: "ms", values: [performance.now() - auditMs] });
     } finally {
       await host.dispose();
     }
   }
-};
+  for (let round = 0; round < rounds; round++) floor.push(await batchFloor(peers));
+  report.figure({ name: `${title}: programmed`, unit: "ms", values: programmed });
+  report.figure({ name: `${title}: ip -batch and bridge -batch of the same`, unit: "ms", values: floor });
+  return { programmed, floor, joins };
+}
+
+/** From the changed plan to its objects in the kernel. */
+async function joinsAndLeaves(
+  report: Report,
+  host: VxlanHost,
+  peers: Map<LeaseKey, Lease>,
+  title: string,
+): Promise<readonly number[]> {
+  const joins: number[] = [];
+  const leaves: number[] = [];
+  const step = async (key: LeaseKey): Promise<number> => {
+    const startMs = performance.now();
+    host.reconciler.setDesired(host.planner.plan({ own: OWN, peers, changed: [key] }));
+    await host.settled(MAX_MS);
+    return performance.now() - startMs;
+  };
+  for (let n = 0; n < 200; n++) {
+    const lease = peer(60_000 + n);
+    peers.set(lease.key, lease);
+    joins.push(await step(lease.key));
+    peers.delete(lease.key);
+    leaves.push(await step(lease.key));
+  }
+  report.figure({ name: `${title}: one more`, unit: "ms", values: joins });
+  report.figure({ name: `${title}: one less`, unit: "ms", values: leaves });
+  return joins;
+}
+
+async function repairs(report: Report, size: number, rounds: number): Promise<void> {
+  let onRepair: (report: PassReport) => void = () => undefined;
+  const host = new VxlanHost({ label: "bench", reconciler: { onPass: (pass) => onRepair(pass) } }).start();
+  const other = NetlinkConnection.open({ netns: host.handle });
+  const repaired = (kind: ObjectKind): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`no ${kind} was repaired`)), MAX_MS / 10);
+      onRepair = (pass) => {
+        if ((pass.repaired[kind] ?? 0) === 0) return;
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  try {
+    const peers = peersUpTo(size);
+    for (const { name, kind, cause } of damages(host, other)) {
+      await host.restart();
+      host.planMap(peers);
+      await host.settled(MAX_MS);
+      const values: number[] = [];
+      for (let round = 0; round < rounds; round++) {
+        const done = repaired(kind);
+        const startMs = performance.now();
+        await cause(round);
+        await done;
+        await host.settled(MAX_MS);
+        values.push(performance.now() - startMs);
+      }
+      report.figure({ name: `${size} peers, ${name}: repaired`, unit: "ms", values });
+    }
+  } finally {
+    other.close();
+    await host.dispose();
+  }
+}
+
+/** The same objects by iproute2, in a namespace of their own. */
+async function batchFloor(peers: ReadonlyMap<LeaseKey, Lease>): Promise<number> {
+  const host = new VxlanHost({ label: "floor" });
+  const folder = `.lab/bench-kernel-${process.pid}`;
+  mkdirSync(folder, { recursive: true });
+  try {
+    const { groups } = host.planner.plan({ own: OWN, peers });
+    const objects = [...groups].flatMap(([name, group]) => (name === "base" ? [] : group));
+    const ids = new Map<string, number>();
+    const commands = objects.map((object) => iproute2(object, ids));
+    const order = ["neigh", "nexthop", "route"];
+    const ip = order.flatMap((word) => commands.filter((command) => command.startsWith(word)));
+    writeFileSync(`${folder}/ip`, ip.join("\n"));
+    writeFileSync(`${folder}/bridge`, commands.filter((command) => command.startsWith("fdb")).join("\n"));
+    host.sh(
+      "ip link add flannel.1 type vxlan id 1 dstport 8472 local 192.168.50.1 dev under0 nolearning; ip addr add 10.2.1.0/32 dev flannel.1; ip link set flannel.1 up",
+    );
+    const startMs = performance.now();
+    host.sh(`ip -batch ${folder}/ip && bridge -batch ${folder}/bridge`);
+    return performance.now() - startMs;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+    await host.dispose();
+  }
+}
+
+function iproute2(object: KernelObject, ids: Map<string, number>): string {
+  const idOf = (gateway: unknown): number => {
+    const id = ids.get(`${gateway}`) ?? ids.size + 1;
+    ids.set(`${gateway}`, id);
+    return id;
+  };
+  switch (object.kind) {
+    case "neighbour":
+      return `neigh replace ${object.address} lladdr ${object.mac} dev ${object.device} nud permanent`;
+    case "fdb":
+      return `fdb replace ${object.mac} dev ${object.device} dst ${object.remote} self permanent`;
+    case "nexthop":
+      return `nexthop add id ${idOf(object.gateway)} via ${object.gateway} dev ${object.device} onlink proto 116`;
+    case "route":
+      return object.viaNexthop
+        ? `route add ${object.destination} nhid ${idOf(object.gateway)} proto 116`
+        : `route add ${object.destination} via ${object.gateway} dev ${object.device} onlink proto 116`;
+    default:
+      throw new Error(`no peer has a ${object.kind}`);
+  }
+}
+
+function plot(lines: Readonly<Record<"ours" | "floor" | "join", [number, number][]>>): void {
+  mkdirSync(PLOT_FOLDER, { recursive: true });
+  const drawn: Line[] = [
+    { name: "tulle: all peers", points: lines.ours },
+    { name: "ip -batch and bridge -batch", points: lines.floor },
+    { name: "tulle: one more peer", points: lines.join },
+  ];
+  const title = "Programming the kernel: route, nexthop, neighbour and FDB entry of each peer";
+  writeFileSync(`${PLOT_FOLDER}/kernel.svg`, plotSvg({ title, x: "peers", y: "milliseconds", lines: drawn }));
+}
 
 function peersUpTo(count: number): Map<LeaseKey, Lease> {
-  const peers = new Map<LeaseKey, Lease>();
-  for (let n = 2; n < count + 2; n++) {
-    const lease = peer(n);
-    peers.set(lease.key, lease);
-  }
-  return peers;
+  return new Map(Array.from({ length: count }, (_, at) => peer(at + 2)).map((lease) => [lease.key, lease]));
+}
+
+function residentMiB(): number {
+  globalThis.gc?.();
+  return process.memoryUsage().rss / 2 ** 20;
 }

@@ -55,11 +55,19 @@ export class EtcdHistory {
     else if (create_revision === mod_revision) this.#leases += 1;
   }
 
-  /** Asks whether the store's state at our revision is what we saw; false also when that is compacted. */
+  /**
+   * Asks whether the store's state at our revision is what we saw; false also when that is compacted. A past
+   * revision is the same on every member, so the one we are at may answer alone: the others may be busy with an
+   * election. A member that has not come as far as we have asks the others.
+   */
   async isStillTrue(client: EtcdClient, signal: AbortSignal): Promise<boolean> {
-    const revision = String(this.#revision);
-    const leases = { ...rangeOf(this.#layout.subnets), count_only: true, revision };
-    const last = this.#last ? [{ request_range: { key: this.#last.key, keys_only: true, revision } }] : [];
+    return (await this.#isTrueAt(client, true, signal)) || (await this.#isTrueAt(client, false, signal));
+  }
+
+  async #isTrueAt(client: EtcdClient, serializable: boolean, signal: AbortSignal): Promise<boolean> {
+    const at = { revision: String(this.#revision), serializable };
+    const leases = { ...rangeOf(this.#layout.subnets), count_only: true, ...at };
+    const last = this.#last ? [{ request_range: { key: this.#last.key, keys_only: true, ...at } }] : [];
     try {
       const success = [{ request_range: leases }, ...last];
       const answer = await client.read("KV", "txn", { success }, signal);

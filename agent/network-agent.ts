@@ -380,10 +380,12 @@ export class NetworkAgent {
   }
 
   /** After everything else: only hosts that come later have a use for it. */
-  async #keepAffinity({ lease, attachment }: Joined, signal: AbortSignal): Promise<void> {
+  async #keepAffinity(joined: Joined, signal: AbortSignal): Promise<void> {
     const { clock, logger, identity } = this.#options;
-    const attrs = leaseAttrsOf(attachment, identity.nodeId);
-    const current = () => ({ key: lease.entry.key, attrs });
+    const current = () => ({
+      key: joined.lease.entry.key,
+      attrs: leaseAttrsOf(joined.attachment, identity.nodeId),
+    });
     await keepAffinity({ store: this.#store, current, clock, logger }, signal);
   }
 

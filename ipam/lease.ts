@@ -2,7 +2,7 @@
  * What a lease is, and what the agent knows of all of them at one moment.
  *
  * A lease says: these subnets belong to the host with this public address, and this is how to reach it.
- * Types only; the text forms are in lease-codec.ts, the folding of store messages in lease-set.ts.
+ * Types only; the text forms are in lease-codec.ts, the folding of store messages in peer-table.ts.
  */
 
 import type { Address, PerFamily, Prefix } from "./ip.ts";

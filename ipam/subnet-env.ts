@@ -1,7 +1,7 @@
 /**
  * subnet.env: how the agent tells the CNI plugin and Docker which subnet this host has.
  *
- * Pure text in and out; files are subnet-env-file.ts's affair.
+ * Pure text in and out; files are the affair of whoever reads and writes them.
  */
 
 import { CodecError, errorMessage } from "./errors.ts";

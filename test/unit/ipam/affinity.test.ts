@@ -1,0 +1,84 @@
+/** The record of a subnet in use: written at once, kept young, and never at the cost of the lease. */
+
+import { afterEach, describe, expect, it } from "vitest";
+import { keepAffinity, readAffinities, recordAffinity } from "../../../ipam/affinity.ts";
+import { StoreError } from "../../../ipam/errors.ts";
+import { FakeClock, settle } from "../../support/fake-clock.ts";
+import {
+  attrs,
+  memoryStore,
+  nodeId,
+  recordingLogger,
+  subnets,
+  watchedStore,
+} from "../../support/lease-fixture.ts";
+
+const KEY = "10.2.9.0-24";
+const DAY_MS = 86_400_000;
+let stop = new AbortController();
+
+afterEach(() => {
+  stop.abort();
+  stop = new AbortController();
+});
+
+function lab() {
+  const clock = new FakeClock();
+  const store = memoryStore(clock);
+  const problem: { current: Error | null } = { current: null };
+  const { store: watched, calls } = watchedStore(store, () => {
+    if (problem.current !== null) throw problem.current;
+  });
+  const logger = recordingLogger();
+  void keepAffinity(
+    { store: watched, current: () => ({ key: KEY, attrs: attrs(1) }), clock, logger },
+    stop.signal,
+  );
+  return { clock, store, problem, calls, logger };
+}
+
+describe("keeping an affinity", () => {
+  it("writes once, and once a day after that", async () => {
+    const { clock, store, calls } = lab();
+    await settle();
+    const first = await store.readRecord(`affinity/${KEY}`, stop.signal);
+    await clock.advance(DAY_MS - 1);
+    expect(calls).toEqual(["readRecord", "writeRecord"]);
+    await clock.advance(1);
+    const second = await store.readRecord(`affinity/${KEY}`, stop.signal);
+    expect(second?.value).toBe(first?.value);
+    expect(second?.revision).toBeGreaterThan(first?.revision ?? 0n);
+  });
+
+  it("tries again in a minute, and says once that it could not", async () => {
+    const { clock, problem, store, logger } = lab();
+    await settle();
+    problem.current = new StoreError("away", { code: "TULLE_STORE_UNREACHABLE", retryable: true });
+    await clock.advance(DAY_MS + 5 * 60_000);
+    expect(logger.lines.filter(({ level }) => level === "warn")).toHaveLength(1);
+    problem.current = null;
+    const before = (await store.readRecord(`affinity/${KEY}`, stop.signal))?.revision ?? 0n;
+    await clock.advance(60_000);
+    expect((await store.readRecord(`affinity/${KEY}`, stop.signal))?.revision).toBeGreaterThan(before);
+    expect(logger.lines.at(-1)).toMatchObject({ level: "info" });
+  });
+
+  it("yields to whoever wrote the record in between", async () => {
+    const { store } = lab();
+    await settle();
+    const { store: slow } = watchedStore(store, async (method) => {
+      if (method === "writeRecord") await recordAffinity(store, KEY, attrs(2), stop.signal);
+    });
+    await recordAffinity(slow, KEY, attrs(1), stop.signal);
+    expect((await readAffinities(store, nodeId(2), stop.signal)).own).toEqual([subnets(KEY)]);
+  });
+
+  it("answers a host's own subnets, the latest first", async () => {
+    const { store } = lab();
+    await settle();
+    for (const key of ["10.2.3.0-24", "10.2.4.0-24"]) await recordAffinity(store, key, attrs(5), stop.signal);
+    const { own, used } = await readAffinities(store, nodeId(5), stop.signal);
+    expect(own).toEqual([subnets("10.2.4.0-24"), subnets("10.2.3.0-24")]);
+    expect(used).toEqual([KEY, "10.2.3.0-24", "10.2.4.0-24"].map(subnets));
+  });
+});

@@ -309,7 +309,6 @@ export const FLAGS = {
     default: "60",
     help: "renew at least this long before the lease ends",
     origin: "flannel",
-    isLive: true,
   },
   "on-lease-lost": {
     group: "Lease",
@@ -317,7 +316,6 @@ export const FLAGS = {
     default: "keep",
     help: "when another host owns our subnet: keep forwarding without it, or take a new one",
     origin: "tulle",
-    isLive: true,
   },
   "hold-down": {
     group: "Lease",
@@ -325,7 +323,6 @@ export const FLAGS = {
     default: "30s",
     help: "how long peers are kept when more than half of them vanish at once; 0 removes them at once",
     origin: "tulle",
-    isLive: true,
   },
 
   "ip-masq": {

@@ -218,14 +218,15 @@ describe("reload", () => {
     const before = await load(["--config", await file("a.yaml", "log-level: info\nhealthz-port: 1")]);
     const after = await load([
       "--config",
-      await file("b.yaml", "log-level: debug\nhealthz-port: 2\nhold-down: 5s"),
+      await file("b.yaml", "log-level: debug\nhealthz-port: 2\nhold-down: 5s\niptables-resync: 9"),
     ]);
     const { loaded, applied, refused } = reloadConfig(before, after);
-    expect(applied).toEqual(["hold-down", "log-level"]);
-    expect(refused).toEqual(["config", "healthz-port"]);
+    expect(applied).toEqual(["iptables-resync", "log-level"]);
+    expect(refused).toEqual(["config", "hold-down", "healthz-port"]);
     expect(loaded.config).toMatchObject({
       log: { level: "debug" },
-      lease: { holdDownSeconds: 5 },
+      lease: { holdDownSeconds: 30 },
+      firewall: { resyncSeconds: 9 },
       health: { port: 1 },
     });
   });

@@ -1,0 +1,70 @@
+/** What leases cost before anything reaches the kernel: the first listing, and one host that joins. */
+
+import { Planner } from "../../backends/planner.ts";
+import { systemClock } from "../../ipam/clock.ts";
+import { silentLogger } from "../../ipam/log.ts";
+import { PeerTable } from "../../ipam/peer-table.ts";
+import type { StoreEntry } from "../../ipam/store.ts";
+import { entry, prefix, subnets } from "../support/lease-fixture.ts";
+import { hostFacts, prepareVxlan } from "../support/vxlan-fixture.ts";
+import type { Bench } from "./support/report.ts";
+
+const NETWORK = "10.0.0.0/8";
+const OWN_KEY = "10.255.1.0-24";
+
+export const bench: Bench = async (report, { isQuick }) => {
+  const sizes = isQuick ? [100] : [1000, 5000];
+  for (const size of sizes) {
+    const rounds = Array.from({ length: isQuick ? 1 : 20 }, () => measure(size));
+    report.figure({
+      name: `${size} leases: first listing, judged and planned`,
+      unit: "ms",
+      values: rounds.map(({ listMs }) => listMs),
+    });
+    report.figure({
+      name: `${size} leases: one join, judged and planned`,
+      unit: "ms",
+      values: rounds.map(({ joinMs }) => joinMs),
+    });
+  }
+};
+
+function measure(size: number): { readonly listMs: number; readonly joinMs: number } {
+  const backend = prepareVxlan();
+  const peers = new PeerTable({
+    networks: [prefix(NETWORK)],
+    ownAddresses: hostFacts().publicAddresses,
+    holdDownMs: 30_000,
+    logger: silentLogger,
+    refusePeer: (lease) => backend.refusePeer(lease),
+    identitiesOf: (lease) => backend.peerIdentities(lease),
+  });
+  peers.setOwnKey(OWN_KEY);
+  const planner = new Planner(backend, true);
+  const own = subnets(OWN_KEY);
+  const plan = (): void => {
+    planner.plan({ own, peers: peers.peers, changed: peers.takeChanged() });
+  };
+  const entries = Array.from({ length: size }, (_, index) => hostEntry(index + 1));
+  const listMs = timeOf(() => {
+    peers.apply({ type: "list", revision: BigInt(size), entries, config: null }, 0);
+    plan();
+  });
+  const newcomer = hostEntry(size + 1);
+  const joinMs = timeOf(() => {
+    const changes = [{ type: "put", entry: newcomer }] as const;
+    peers.apply({ type: "changes", revision: newcomer.revision, changes }, 0);
+    plan();
+  });
+  return { listMs, joinMs };
+}
+
+function hostEntry(n: number): StoreEntry {
+  return entry(`10.${Math.floor(n / 256)}.${n % 256}.0-24`, n);
+}
+
+function timeOf(action: () => void): number {
+  const startMs = systemClock.monotonicMs();
+  action();
+  return systemClock.monotonicMs() - startMs;
+}

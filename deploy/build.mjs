@@ -53,6 +53,8 @@ const COMMON = {
   platform: "node",
   target: "node20.19",
   format: "cjs",
+  // Node would give import() of a bundled package a default export only; require() gives what the source names.
+  supported: { "dynamic-import": false },
   sourcemap: true,
   sourcesContent: false,
   metafile: true,

@@ -44,11 +44,11 @@ describeWithSystemd("the units under systemd", () => {
   it("wait for the network's configuration, and start Docker only then", async () => {
     host.systemctl("enable", "tulle-docker.service", "tulle-docker.path");
     host.systemctl("start", "--no-block", "docker.service");
-    await expect.poll(activeState, { timeout: 10_000 }).toBe("activating");
+    await expect.poll(activeState, { timeout: 40_000 }).toBe("activating");
     expect(host.property("docker.service", "ActiveState")).toBe("inactive");
     host.run("tulle", "net", "init", "--store=file:/var/lib/tulle/store", "--network=10.2.0.0/16");
     await expect
-      .poll(() => host.property("docker.service", "ActiveState"), { timeout: 20_000 })
+      .poll(() => host.property("docker.service", "ActiveState"), { timeout: 40_000 })
       .toBe("active");
     expect(activeState()).toBe("active");
     expect(host.run("cat", "/run/docker-saw")).toBe(subnetFile());
@@ -83,8 +83,8 @@ describeWithSystemd("the units under systemd", () => {
   it("restart a daemon that hangs", async () => {
     const pid = host.property("tulled.service", "MainPID");
     host.run("kill", "-STOP", pid);
-    await expect.poll(() => host.property("tulled.service", "NRestarts"), { timeout: 20_000 }).not.toBe("0");
-    await expect.poll(activeState, { timeout: 10_000 }).toBe("active");
+    await expect.poll(() => host.property("tulled.service", "NRestarts"), { timeout: 40_000 }).not.toBe("0");
+    await expect.poll(activeState, { timeout: 40_000 }).toBe("active");
     expect(host.property("tulled.service", "MainPID")).not.toBe(pid);
   });
 
@@ -96,7 +96,7 @@ describeWithSystemd("the units under systemd", () => {
     host.systemctl("start", "tulle-docker.service");
     expect(starts()).toBe(1);
     host.run("sed", "-i", "s/^FLANNEL_SUBNET=.*/FLANNEL_SUBNET=10.2.77.1\\/24/", "/run/flannel/subnet.env");
-    await expect.poll(starts, { timeout: 10_000 }).toBe(2);
+    await expect.poll(starts, { timeout: 40_000 }).toBe(2);
     expect(JSON.parse(host.run("cat", "/etc/docker/daemon.json"))).toMatchObject({ bip: "10.2.77.1/24" });
   });
 });

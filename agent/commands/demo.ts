@@ -7,45 +7,41 @@
 import { once } from "node:events";
 import { realpathSync } from "node:fs";
 import { dirname } from "node:path";
-import { setImmediate } from "node:timers/promises";
 import { systemClock } from "../../ipam/clock.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { Lab } from "../demo/lab.ts";
-import { removeOrphans } from "../demo/orphans.ts";
-import { enteringCommand, isPrivileged, requireTools, runAgainPrivileged } from "../demo/privilege.ts";
+import { EXIT_INTERRUPTED, enteringCommand, launch, requireTools } from "../demo/launch.ts";
 import { tellStory } from "../demo/story.ts";
 import { keepHint } from "../demo/view.ts";
 import type { CommandContext, CommandModule } from "./command.ts";
 
-/** As a shell answers for a program that Ctrl-C ended (128 + SIGINT). */
-const EXIT_INTERRUPTED = 130;
-
-/** First part of the name of everything that a demo makes. */
-const KIND = "tulle-demo";
-
 interface DemoOptions {
   readonly keep?: true;
+  /** Given by ourselves to the process that does the work. */
+  readonly launched?: true;
 }
 
 export const demo: CommandModule = {
   define(command, context) {
     command
       .option("--keep", "leave it up until Ctrl-C, and say how to look around")
-      .action(async (options: DemoOptions) => {
-        // npm and an impatient person repeat the signal: the first is enough, the rest must not stop the removal.
-        for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => {});
-        requireTools(context.environment.PATH ?? "");
-        if (isPrivileged()) await runDemo(options, context);
-        else context.exitWith(await runAgainPrivileged(context.signal));
-      });
+      .addOption(command.createOption("--launched").hideHelp())
+      .action((options: DemoOptions) => (options.launched ? runDemo(options, context) : start(context)));
   },
 };
 
-async function runDemo(options: DemoOptions, { out, signal, random, dateMs, exitWith }: CommandContext) {
+async function start({ environment, signal, exitWith }: CommandContext): Promise<void> {
+  requireTools(environment.PATH ?? "");
+  // npm and an impatient person repeat a signal: the first one is passed on, the others must not end the wait.
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(name, () => {});
+  exitWith(await launch([...process.argv.slice(1), "--launched"], signal));
+}
+
+async function runDemo(options: DemoOptions, context: CommandContext): Promise<void> {
+  const { out, signal, random, dateMs, exitWith } = context;
   out.write(`\n${out.style("bold", "tulle demo")}: three hosts on this machine become one network\n\n`);
   const programs = dirname(realpathSync(process.argv[1] ?? ""));
-  removeOrphans(KIND);
-  const lab = new Lab({ name: `${KIND}-${process.pid}`, programs });
+  const lab = new Lab({ name: `tulle-demo-${process.ppid}`, programs });
   // Whatever step is under way ends when its namespaces do.
   signal.addEventListener("abort", () => lab.dispose(), { once: true });
   try {
@@ -56,8 +52,6 @@ async function runDemo(options: DemoOptions, { out, signal, random, dateMs, exit
       if (!signal.aborted) await once(signal, "abort");
     }
   } catch (error) {
-    // Ctrl-C also ends the tool that runs at that moment: hear of the interrupt first, then judge.
-    await setImmediate();
     if (!signal.aborted) throw error;
     exitWith(EXIT_INTERRUPTED);
   } finally {

@@ -9,13 +9,12 @@
  * are synchronous: what they made is known when they return, so that it can be removed whatever happens next.
  */
 
-import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseSubnetEnv, type SubnetEnv } from "../../ipam/subnet-env.ts";
 import { Daemon } from "./daemon.ts";
-import { createNamespace, type Namespace } from "./namespace.ts";
+import { createNamespace, type Namespace, runTool } from "./namespace.ts";
 
 export const LAN_PREFIX = "192.168.50";
 const FIRST_HOST = 11;
@@ -131,7 +130,7 @@ export class Host {
   /** Runs a program on this host and returns its standard output; throws with its standard error. */
   run(...command: readonly string[]): string {
     const [program = "", ...args] = this.enter(...command);
-    return execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+    return runTool(program, args);
   }
 
   /** The file that the daemon wrote. Throws CodecError. */

@@ -55,7 +55,7 @@ function endPrograms(name: string): void {
   }
 }
 
-/** Runs a program to its end and returns its standard output. */
-function runTool(command: string, args: readonly string[], input = ""): string {
+/** Runs a program to its end and returns its standard output; throws with its standard error when it fails. */
+export function runTool(command: string, args: readonly string[], input = ""): string {
   return execFileSync(command, args, { input, encoding: "utf8", stdio: "pipe", maxBuffer: 1 << 28 });
 }

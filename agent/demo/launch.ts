@@ -1,6 +1,9 @@
 /**
- * Gets the privilege to make network namespaces: as root it is there; anybody else gets it in a user namespace,
- * where one is root over what one makes there and over nothing else (user_namespaces(7)).
+ * Runs a command line of this program again where it may build a lab and is not disturbed.
+ *
+ * Root may make namespaces; anybody else gets that right in a user namespace, where one is root over what one makes
+ * there and over nothing else (user_namespaces(7)). A session of its own keeps Ctrl-C away from the tools that
+ * build and remove, so that none of them ends halfway.
  */
 
 import { spawn, spawnSync } from "node:child_process";
@@ -12,6 +15,9 @@ import { TulleError } from "../../ipam/errors.ts";
 const TOOLS = { ip: "iproute2", ping: "iputils-ping" } as const;
 
 const USER_NAMESPACE = ["--user", "--map-root-user", "--net", "--mount"];
+
+/** As a shell answers for a program that Ctrl-C ended (128 + SIGINT). */
+export const EXIT_INTERRUPTED = 130;
 
 /** Throws TULLE_PREREQUISITE, with the packages to install, when a tool is missing. */
 export function requireTools(searchPath: string): void {
@@ -25,30 +31,31 @@ export function requireTools(searchPath: string): void {
   );
 }
 
-/** True when this process may make network namespaces and mounts. */
-export function isPrivileged(): boolean {
-  return process.geteuid?.() === 0 && succeeds(["--net", "--mount", "true"]);
+/**
+ * Runs Node with these arguments until it ends by itself, and answers its exit code. It gets SIGTERM, alone and
+ * once, when `signal` fires or when this process dies. Throws TULLE_PREREQUISITE where the kernel does not allow it.
+ */
+export function launch(args: readonly string[], signal: AbortSignal): Promise<number> {
+  const endWithUs = ["setpriv", "--pdeathsig", "TERM"]; // prctl(2), PR_SET_PDEATHSIG
+  const [program = "", ...rest] = [...entering(), ...endWithUs, process.execPath, ...args];
+  const child = spawn(program, rest, { stdio: "inherit", detached: true });
+  signal.addEventListener("abort", () => child.kill("SIGTERM"), { once: true });
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", (code) => resolve(code ?? EXIT_INTERRUPTED));
+  });
 }
 
-/**
- * Runs this very command line again, in a user namespace of its own with a /run of its own; answers its exit code.
- * Throws TULLE_PREREQUISITE where the kernel does not allow it.
- */
-export function runAgainPrivileged(signal: AbortSignal): Promise<number> {
-  if (!succeeds([...USER_NAMESPACE, "true"])) {
+/** What to put in front of a command so that it has the right to make namespaces. */
+function entering(): readonly string[] {
+  if (process.geteuid?.() === 0 && mayUnshare(["--net", "--mount"])) return [];
+  if (!mayUnshare(USER_NAMESPACE)) {
     throw new TulleError(
       "TULLE_PREREQUISITE",
       "this needs root: run it with sudo, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)",
     );
   }
-  const ownRun = 'mount -t tmpfs tmpfs /run && exec "$0" "$@"';
-  const again = [process.execPath, ...process.argv.slice(1)];
-  const child = spawn("unshare", [...USER_NAMESPACE, "sh", "-c", ownRun, ...again], { stdio: "inherit" });
-  signal.addEventListener("abort", () => child.kill("SIGTERM"), { once: true });
-  return new Promise((resolve, reject) => {
-    child.once("error", reject);
-    child.once("exit", (code) => resolve(code ?? 1));
-  });
+  return ["unshare", ...USER_NAMESPACE, "sh", "-c", 'mount -t tmpfs tmpfs /run && exec "$0" "$@"'];
 }
 
 /** What to run in another terminal to get where this process is; null when that is where everybody is. */
@@ -58,8 +65,8 @@ export function enteringCommand(): string | null {
   return `nsenter --target ${process.pid} --user --preserve-credentials --mount --net`;
 }
 
-function succeeds(args: readonly string[]): boolean {
-  return spawnSync("unshare", args, { stdio: "ignore" }).status === 0;
+function mayUnshare(flags: readonly string[]): boolean {
+  return spawnSync("unshare", [...flags, "true"], { stdio: "ignore" }).status === 0;
 }
 
 function isFile(folder: string, name: string): boolean {

@@ -28,6 +28,8 @@ describeAsRoot("tulle cni", () => {
       { type: "flannel", delegate: { hairpinMode: true, isDefaultGateway: true } },
       { type: "portmap", capabilities: { portMappings: true } },
     ]);
+    const shipped = join(import.meta.dirname, "../../../deploy/cni/10-flannel.conflist");
+    expect(JSON.parse(readFileSync(conflist(), "utf8"))).toEqual(JSON.parse(readFileSync(shipped, "utf8")));
     const container = host.addContainer();
     expect(host.call("ADD", { container, program: plugin() }).exitCode).toBe(0);
     expect(host.call("DEL", { container, program: plugin() }).exitCode).toBe(0);

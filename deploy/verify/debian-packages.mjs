@@ -26,6 +26,7 @@ const NEEDED = {
   firewalld: "firewalld",
   "dbus-daemon": "dbus",
   podman: "podman",
+  containerd: "containerd",
   runc: "runc",
 };
 

@@ -1,0 +1,151 @@
+/**
+ * containerd with its Kubernetes runtime interface (CRI) on a CNI host, and a client of that interface, which is what
+ * a kubelet is to it.
+ */
+
+import { execFileSync, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { credentials, loadPackageDefinition } from "@grpc/grpc-js";
+import { loadSync } from "@grpc/proto-loader";
+import { describe } from "vitest";
+import { fetchPackage } from "../../deploy/verify/foreign-packages.mjs";
+import { removeCgroups } from "./cgroups.ts";
+import type { AnyJson, CniHost } from "./cni-host.ts";
+import { type Daemon, startDaemon, untilReady } from "./daemon.ts";
+import { createImage } from "./docker.ts";
+import { describeAsRoot } from "./netns.ts";
+
+const PROGRAMS = ["containerd", "ctr", "runc", "busybox"];
+const IMAGE = "localhost/pause:1";
+const DEADLINE_MS = 60_000;
+
+/** As describeAsRoot; skipped too, visibly, where containerd is not installed, unless CI is set. */
+export function describeWithContainerd(name: string, body: () => void): void {
+  const missing = PROGRAMS.filter((program) => spawnSync("which", [program]).status !== 0);
+  if (missing.length === 0 || process.env.CI) describeAsRoot(name, body);
+  else describe.skip(`${name} (${missing.join(", ")} not installed)`, body);
+}
+
+export class ContainerdHost {
+  readonly #dir: string;
+  readonly #cgroup: string;
+  readonly #daemon: Daemon;
+  readonly #runtime: AnyJson;
+
+  private constructor(host: CniHost, confDir: string) {
+    this.#dir = join(host.dir, "containerd");
+    this.#cgroup = host.netns.name;
+    mkdirSync(this.#dir);
+    const configFile = join(this.#dir, "config.toml");
+    writeFileSync(configFile, configOf(this.#dir, host.pluginDir, confDir));
+    this.#daemon = startDaemon("containerd", ["--config", configFile], { netns: host.netns });
+    this.#runtime = runtimeClient(this.#socket, this.#dir);
+  }
+
+  /** Starts containerd and gives it the image of sandboxes. */
+  static async start(host: CniHost, confDir: string): Promise<ContainerdHost> {
+    const containerd = new ContainerdHost(host, confDir);
+    await untilReady(
+      async () =>
+        (await containerd.call("Status", {})).status.conditions.every(({ status }: AnyJson) => status),
+      () => containerd.#daemon.output,
+    );
+    const archive = pauseArchive(containerd.#dir);
+    execFileSync("ctr", ["-a", containerd.#socket, "-n", "k8s.io", "images", "import", archive]);
+    return containerd;
+  }
+
+  /** Calls a method of the RuntimeService. Rejects with containerd's words. */
+  call(method: string, request: AnyJson): Promise<AnyJson> {
+    return new Promise((resolve, reject) => {
+      const deadline = { deadline: Date.now() + DEADLINE_MS };
+      this.#runtime[method](request, deadline, (error: Error | null, answer: AnyJson) =>
+        error === null ? resolve(answer) : reject(error),
+      );
+    });
+  }
+
+  /** Makes a pod without containers and answers its id. */
+  async runPod(name: string): Promise<string> {
+    const metadata = { name, uid: name, namespace: "default", attempt: 0 };
+    const config = { metadata, log_directory: this.#dir, linux: { cgroup_parent: `/${this.#cgroup}` } };
+    return (await this.call("RunPodSandbox", { config })).pod_sandbox_id;
+  }
+
+  /** Address and network namespace of a pod. */
+  async inspectPod(id: string): Promise<{ readonly address: string; readonly netnsPath: string }> {
+    const { status, info } = await this.call("PodSandboxStatus", { pod_sandbox_id: id, verbose: true });
+    const { runtimeSpec } = JSON.parse(info.info);
+    const netns = runtimeSpec.linux.namespaces.find(({ type }: AnyJson) => type === "network");
+    return { address: status.network.ip, netnsPath: netns.path };
+  }
+
+  async removePod(id: string): Promise<void> {
+    await this.call("StopPodSandbox", { pod_sandbox_id: id });
+    await this.call("RemovePodSandbox", { pod_sandbox_id: id });
+  }
+
+  async dispose(): Promise<void> {
+    for (const { id } of (await this.call("ListPodSandbox", {})).items) await this.removePod(id);
+    this.#runtime.close();
+    await this.#daemon.kill();
+    removeCgroups(this.#cgroup);
+  }
+
+  get #socket(): string {
+    return join(this.#dir, "containerd.sock");
+  }
+}
+
+/** What a machine without CAP_SYS_RESOURCE needs; everything else is kept in `dir`. */
+function configOf(dir: string, binDir: string, confDir: string): string {
+  return `version = 2
+root = "${dir}/root"
+state = "${dir}/state"
+[grpc]
+  address = "${dir}/containerd.sock"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "${dir}/opt"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "${IMAGE}"
+  restrict_oom_score_adj = true
+  disable_tcp_service = true
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "native"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "${binDir}"
+    conf_dir = "${confDir}"
+`;
+}
+
+/** The interface's description, without the options that only Go's code generator knows. */
+function runtimeClient(socket: string, dir: string): AnyJson {
+  const folder = fetchPackage("trixie", "golang-github-kubernetes-cri-api-dev");
+  const source = join(folder, "usr/share/gocode/src/k8s.io/cri-api/pkg/apis/runtime/v1/api.proto");
+  const text = readFileSync(source, "utf8").replace(/^(import|option) .*gogo.*$/gm, "");
+  const file = join(dir, "api.proto");
+  writeFileSync(file, text);
+  const { runtime } = loadPackageDefinition(loadSync(file, { keepCase: true, defaults: true })) as AnyJson;
+  return new runtime.v1.RuntimeService(`unix://${socket}`, credentials.createInsecure());
+}
+
+/** An image in docker's archive format (moby's image specification 1.2) whose only process sleeps. */
+function pauseArchive(dir: string): string {
+  const layer = createImage(dir);
+  const digest = createHash("sha256").update(readFileSync(layer)).digest("hex");
+  const config = JSON.stringify({
+    architecture: process.arch === "x64" ? "amd64" : process.arch,
+    os: "linux",
+    config: { Entrypoint: ["/bin/sleep", "100000"] },
+    rootfs: { type: "layers", diff_ids: [`sha256:${digest}`] },
+  });
+  writeFileSync(join(dir, "config.json"), config);
+  const manifest = [{ Config: "config.json", RepoTags: [IMAGE], Layers: ["box.tar"] }];
+  writeFileSync(join(dir, "manifest.json"), JSON.stringify(manifest));
+  const archive = join(dir, "pause.tar");
+  execFileSync("tar", ["-cf", archive, "-C", dir, "manifest.json", "config.json", "box.tar"]);
+  return archive;
+}

@@ -41,6 +41,7 @@ done
 mount -t tmpfs tmpfs "$0"
 mkdir "$0/upper" "$0/work" "$0/root"
 mount -t overlay -o "lowerdir=/,upperdir=$0/upper,workdir=$0/work" overlay "$0/root"
+mkdir -p /run/systemd
 mount -t tmpfs tmpfs /run/systemd
 cd "$0/root"
 printf '%s' "$3" > etc/systemd/system/tulle-test.target

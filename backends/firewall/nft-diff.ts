@@ -31,6 +31,8 @@ interface ListedChain {
 
 /** Our table of one family as nft lists it. */
 export interface ListedTable {
+  /** The table has flags: it is dormant, and none of its chains sees a packet. */
+  readonly hasFlags: boolean;
   readonly chains: ReadonlyMap<string, ListedChain>;
   /** Elements of the set of known sources, null when there is no such set. */
   readonly sources: ReadonlySet<string> | null;
@@ -57,17 +59,19 @@ export function parseTable(listing: readonly JsonValue[]): ListedTable {
   const chains = new Map<string, { properties: JsonObject; rules: JsonValue[] }>();
   const foreign: string[] = [];
   let sources: ReadonlySet<string> | null = null;
+  let hasFlags = false;
   for (const entry of listing) {
     if (!isJsonObject(entry)) continue;
     for (const [type, value] of Object.entries(entry)) {
       if (!isJsonObject(value)) continue;
+      if (type === "table") hasFlags = value.flags !== undefined;
       if (type === "chain") chains.set(String(value.name), { properties: value, rules: [] });
       else if (type === "rule") chains.get(String(value.chain))?.rules.push(value.expr ?? []);
       else if (type === "set" && value.name === SOURCES_SET) sources = elementsOf(value);
       else if (type !== "metainfo" && type !== "table") foreign.push(String(value.name));
     }
   }
-  return { chains, sources, foreign };
+  return { hasFlags, chains, sources, foreign };
 }
 
 /** The transaction from `listed` (null: no such table) to `wanted` (undefined: nothing of ours). */
@@ -137,9 +141,11 @@ export function acceptAsWritten(
 const NO_CHANGE: NftChange = { drifts: [], commands: [] };
 
 function createTable(family: Family, listed: ListedTable | null): NftChange {
-  if (listed !== null) return NO_CHANGE;
+  if (listed?.hasFlags === false) return NO_CHANGE;
   const id = { family: NFT_FAMILY[family], name: NFT_TABLE[family] };
-  return { drifts: [`table ${id.family} ${id.name} is missing`], commands: [{ add: { table: id } }] };
+  const state = listed === null ? "missing" : "dormant";
+  // Adding a table without flags wakes one that is there.
+  return { drifts: [`table ${id.family} ${id.name} is ${state}`], commands: [{ add: { table: id } }] };
 }
 
 function changeChain(

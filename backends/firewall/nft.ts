@@ -77,7 +77,7 @@ export class NftEngine implements FirewallEngine {
 
   async #list(what: readonly string[], signal?: AbortSignal): Promise<readonly JsonValue[]> {
     const output = await this.#runner.succeed("nft", ["-j", "list", ...what], { signal });
-    const answer: unknown = output.trim() === "" ? { nftables: [] } : JSON.parse(output);
+    const answer: unknown = output.trim() === "" ? { nftables: [] } : JSON.parse(withReadableFlags(output));
     if (!isJsonObject(answer) || !Array.isArray(answer.nftables)) {
       throw new CodecError(`nft -j list ${what.join(" ")} answered no JSON listing`);
     }
@@ -88,4 +88,9 @@ export class NftEngine implements FirewallEngine {
 function isTable(entry: JsonValue, family: Family): boolean {
   if (!isJsonObject(entry) || !isJsonObject(entry.table)) return false;
   return entry.table.family === NFT_FAMILY[family] && entry.table.name === NFT_TABLE[family];
+}
+
+/** nft 1.0 writes bytes that mean nothing where the flags of a table belong; that there are some is known. */
+function withReadableFlags(listing: string): string {
+  return listing.replace(/(\{"table": \{[^{}]*"handle": \d+), "flags": [^}]*\}\}/g, '$1, "flags": "set"}}');
 }

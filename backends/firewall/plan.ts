@@ -48,8 +48,6 @@ export interface FirewallInput {
   readonly masquerade: MasqueradeInput;
   /** Accept what is forwarded from and to the network. */
   readonly forwardRules: boolean;
-  /** Ask for a blackhole route for the own subnet. */
-  readonly blackhole: boolean;
   /** By underlay family; empty for backends without a UDP tunnel. */
   readonly tunnels: PerFamily<TunnelInput>;
   /** Accept tunnel packets in INPUT. */
@@ -86,7 +84,6 @@ export function planFirewall(input: FirewallInput): FirewallPlan {
   }
   return {
     rules,
-    blackholes: input.blackhole ? input.subnets : {},
     warnings: warningsFor(input),
   };
 }

@@ -79,14 +79,12 @@ export interface FamilyRules {
 /** What the host's firewall must hold. */
 export interface FirewallPlan {
   readonly rules: PerFamily<FamilyRules>;
-  /** Own subnets whose unused addresses must not leave by the default route; the routes are the reconciler's. */
-  readonly blackholes: PerFamily<Prefix>;
   /** Things in the input that work, but not as somebody may think. One sentence each. */
   readonly warnings: readonly string[];
 }
 
 /** A plan that wants nothing: applying it removes all that is ours. */
-export const EMPTY_PLAN: FirewallPlan = { rules: {}, blackholes: {}, warnings: [] };
+export const EMPTY_PLAN: FirewallPlan = { rules: {}, warnings: [] };
 
 /** The comment that flannel gives its rules, by role. Ours are the same, so that either agent knows them. */
 export function commentOf(role: ChainRole): string {

@@ -20,7 +20,6 @@ const INPUT: FirewallInput = {
   subnets: { 4: Prefix.parse("10.2.54.0/24"), 6: Prefix.parse("fd00:2:0:54::/64") },
   masquerade: { isEnabled: true, randomFully: true, excluded: [Prefix.parse("172.16.0.0/12")] },
   forwardRules: true,
-  blackhole: false,
   tunnels: {
     4: {
       port: 8472,
@@ -182,6 +181,20 @@ describeAsRoot("the iptables engine among others", () => {
 });
 
 describeAsRoot("the nft engine among others", () => {
+  it("wakes a table of its name that somebody put to sleep", async () => {
+    const host = createNetns("fw");
+    try {
+      const engine = new NftEngine(new CommandRunner(["nsenter", `--net=${host.path}`]));
+      await engine.reconcile(PLAN);
+      host.exec("nft", ["add table ip flannel-ipv4 { flags dormant ; }"]);
+      expect(await engine.reconcile(PLAN)).toEqual(["table ip flannel-ipv4 is dormant"]);
+      expect(host.exec("nft", ["list", "ruleset"])).not.toContain("dormant");
+      expect(await engine.reconcile(PLAN)).toEqual([]);
+    } finally {
+      host.dispose();
+    }
+  });
+
   it("keeps foreign chains in a table of its name", async () => {
     const host = createNetns("fw");
     try {

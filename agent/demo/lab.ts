@@ -40,7 +40,12 @@ export class Lab {
     this.#options = { mtuBytes: 1500, ...options };
     this.lan = createNamespace(`${options.name}-lan`);
     this.directory = mkdtempSync(join(tmpdir(), `${options.name}-`));
-    this.lan.ip(`link add lan type bridge`, `link set lan up`);
+    try {
+      this.lan.ip("link add lan type bridge", "link set lan up");
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
   }
 
   get hosts(): readonly Host[] {

@@ -1,22 +1,26 @@
 /**
- * Peers that vanished from the store and are not let go yet.
+ * Peers that vanished from the store: who goes at once, who stays a while, and who is held.
  *
- * Each stays for a second: whoever deletes and creates a key again interrupts nothing, and only afterwards can it
- * be told whether many vanished together. More than half of at least four peers within that second is more often
- * a fault of the store than the truth, so they are held, for as long as configured. No I/O; time is given.
+ * A peer that leaves alone goes at once. When more leave within a second, they stay until it can be told whether they
+ * are many: more than half of at least four peers is more often a fault of the store than the truth, so all of that
+ * second are held, those that had gone already included, for as long as configured. No I/O; time is given.
  */
 
-import type { LeaseKey } from "./lease.ts";
+import type { Lease, LeaseKey } from "./lease.ts";
 
 const WINDOW_MS = 1000;
 /** Fewer peers than this may all leave at once. */
 const MIN_PEERS = 4;
+/** One peer in so many, and one in any case, may leave each second without waiting. */
+const PEERS_PER_QUICK_LEAVE = 16;
 
 export class Departures {
   readonly #holdDownMs: number;
   /** Monotonic milliseconds of the disappearance, here and for those that are held. */
   readonly #leaving = new Map<LeaseKey, number>();
   readonly #held = new Map<LeaseKey, number>();
+  /** Those that went at once within the last second. */
+  readonly #gone = new Map<LeaseKey, { readonly lease: Lease; readonly sinceMs: number }>();
 
   /** `holdDownMs` 0 switches all of it off. */
   constructor(holdDownMs: number) {
@@ -39,10 +43,17 @@ export class Departures {
     return this.#leaving.has(key) || this.#held.has(key);
   }
 
-  /** The peer vanished. Answers false when it must go at once. */
-  add(key: LeaseKey, nowMs: number): boolean {
+  /** The peer vanished, one of `peerCount` in use. Answers false when it goes at once. */
+  add(lease: Lease, nowMs: number, peerCount: number): boolean {
     if (this.#holdDownMs <= 0) return false;
-    if (!this.has(key)) this.#leaving.set(key, nowMs);
+    if (this.has(lease.key)) return true;
+    this.#forgetGone(nowMs);
+    const quick = Math.max(1, Math.floor(peerCount / PEERS_PER_QUICK_LEAVE));
+    if (this.#leaving.size + this.#gone.size < quick) {
+      this.#gone.set(lease.key, { lease, sinceMs: nowMs });
+      return false;
+    }
+    this.#leaving.set(lease.key, nowMs);
     return true;
   }
 
@@ -50,22 +61,28 @@ export class Departures {
   cancel(key: LeaseKey): void {
     this.#leaving.delete(key);
     this.#held.delete(key);
+    this.#gone.delete(key);
   }
 
   /**
-   * Holds all that are leaving when too many vanished within the second. `peerCount` counts every peer in use,
-   * those that are leaving or held included.
+   * Holds all that left when too many vanished within the second, and answers those of them that had gone already:
+   * they are to be put back. `peerCount` counts every peer in use, those that are leaving or held included.
    */
-  judge(peerCount: number, nowMs: number): void {
-    if (this.#leaving.size === 0) return;
+  judge(peerCount: number, nowMs: number): readonly Lease[] {
+    this.#forgetGone(nowMs);
+    if (this.#leaving.size + this.#gone.size === 0) return [];
     // Those of the same second count on both sides, or the last few of a mass would pass for a few.
     let heldBefore = 0;
     for (const sinceMs of this.#held.values()) if (sinceMs + WINDOW_MS <= nowMs) heldBefore += 1;
-    const before = peerCount - heldBefore;
-    const vanished = this.#leaving.size + this.#held.size - heldBefore;
-    if (before < MIN_PEERS || vanished * 2 <= before) return;
+    const before = peerCount + this.#gone.size - heldBefore;
+    const vanished = this.#leaving.size + this.#gone.size + this.#held.size - heldBefore;
+    if (before < MIN_PEERS || vanished * 2 <= before) return [];
+    const gone = [...this.#gone.values()];
+    for (const { lease, sinceMs } of gone) this.#held.set(lease.key, sinceMs);
     for (const [key, sinceMs] of this.#leaving) this.#held.set(key, sinceMs);
     this.#leaving.clear();
+    this.#gone.clear();
+    return gone.map(({ lease }) => lease);
   }
 
   /** Takes out those whose time is over. */
@@ -86,5 +103,9 @@ export class Departures {
       earliestMs = Math.min(earliestMs, sinceMs + this.#holdDownMs);
     }
     return earliestMs === Number.POSITIVE_INFINITY ? null : earliestMs;
+  }
+
+  #forgetGone(nowMs: number): void {
+    for (const [key, { sinceMs }] of this.#gone) if (sinceMs + WINDOW_MS <= nowMs) this.#gone.delete(key);
   }
 }

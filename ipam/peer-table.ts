@@ -121,7 +121,7 @@ export class PeerTable {
       }
     }
     const { heldCount } = this.#departures;
-    this.#departures.judge(this.peers.size, nowMs);
+    for (const lease of this.#departures.judge(this.peers.size, nowMs)) this.#putBack(lease);
     if (heldCount === 0 && this.#departures.heldCount > 0) {
       this.#logger.warn("most peers vanished at once and are kept for the hold-down", {
         peers: this.#departures.heldCount,
@@ -218,8 +218,18 @@ export class PeerTable {
 
   #vanish(key: LeaseKey, nowMs: number): void {
     this.#damaged.delete(key);
-    const isInUse = this.peers.has(key);
-    if (!isInUse || !this.#departures.add(key, nowMs)) this.#remove(key);
+    const lease = this.peers.get(key);
+    if (lease === undefined || !this.#departures.add(lease, nowMs, this.peers.size)) this.#remove(key);
+  }
+
+  /** Unless another lease has taken its place meanwhile. */
+  #putBack(lease: Lease): void {
+    if (this.#admission.obstacleTo(lease) !== undefined) {
+      this.#departures.cancel(lease.key);
+      return;
+    }
+    this.#leases.set(lease.key, lease);
+    this.#admission.put(lease);
   }
 
   #remove(key: LeaseKey): void {

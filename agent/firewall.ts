@@ -41,7 +41,6 @@ export function firewallPlanFor(situation: FirewallSituation): FirewallPlan {
       excluded: settings.masqueradeExcluded,
     },
     forwardRules: settings.acceptForwarded,
-    blackhole: settings.blackholeRoute,
     tunnels: tunnelsOf(situation),
     openPort: settings.openPort,
     notrack: true,

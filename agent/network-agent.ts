@@ -12,7 +12,6 @@ import { type PassReport, Reconciler } from "../backends/kernel/reconciler.ts";
 import { RtnetlinkPort } from "../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../backends/netlink/connection.ts";
 import { Planner } from "../backends/planner.ts";
-import type { KernelObject } from "../backends/state/objects.ts";
 import type { Scope } from "../backends/state/ownership.ts";
 import { leftoverDevices } from "../backends/vxlan-leftovers.ts";
 import { keepAffinity } from "../ipam/affinity.ts";
@@ -38,6 +37,7 @@ import { judgeConfig } from "./config-change.ts";
 import { Enrolment } from "./enrolment.ts";
 import { firewallPlanFor } from "./firewall.ts";
 import { takeHostSnapshot } from "./host-facts.ts";
+import { hostObjects } from "./host-objects.ts";
 import { HostWatch } from "./host-watch.ts";
 import type { Identity } from "./identity.ts";
 import { type InstanceLock, lockInstance, lockStateDir } from "./instance-lock.ts";
@@ -368,6 +368,8 @@ export class NetworkAgent {
     const joined = this.#joined;
     if (joined === null) return;
     joined.firewall.setResyncSeconds(settings.resyncSeconds);
+    joined.planner = this.#plannerFor(joined.attachment);
+    this.#plan(joined);
     void this.#planFirewall(joined);
     if (this.#isReady) void this.#writeSubnetFile(joined);
   }
@@ -399,15 +401,11 @@ export class NetworkAgent {
   }
 
   #plannerFor({ backend }: Attachment): Planner {
-    return new Planner(backend, this.#port.hasNexthopObjects, this.#extraObjects());
-  }
-
-  #extraObjects(): readonly KernelObject[] {
-    return this.#options.config.firewall.enableForwarding ? [GLOBAL_FORWARDING] : [];
+    return new Planner(backend, this.#port.hasNexthopObjects, (own) => hostObjects(this.#firewall, own));
   }
 
   #scope({ backend, host, networkConfig }: Attachment, subnets: PerFamily<Prefix>): Scope {
-    const objects = [...backend.planBase(subnets), ...this.#extraObjects()];
+    const objects = [...backend.planBase(subnets), ...hostObjects(this.#firewall, subnets)];
     const devices = new Set(Object.values(backend.devices));
     const leftovers = leftoverDevices(this.#port.links(), devices, this.#options.identity.vtepMacs);
     return {
@@ -429,13 +427,6 @@ export class NetworkAgent {
     return this.#options.clock.monotonicMs();
   }
 }
-
-const GLOBAL_FORWARDING: KernelObject = {
-  kind: "sysctl",
-  path: "net/ipv4/ip_forward",
-  device: null,
-  value: "1",
-};
 
 function isSameAddress(before: HostFacts, after: HostFacts): boolean {
   const text = ({ addresses }: HostFacts): string => Object.values(addresses).join(" ");

@@ -33,7 +33,7 @@ export interface PlannerInput {
 
 export class Planner {
   readonly #backend: PreparedBackend;
-  readonly #extra: readonly KernelObject[];
+  readonly #extra: (own: PerFamily<Prefix>) => readonly KernelObject[];
   readonly #hasNexthopObjects: boolean;
   #useNexthops = false;
   #own: PerFamily<Prefix> | null = null;
@@ -44,7 +44,11 @@ export class Planner {
    * @param hasNexthopObjects whether the kernel has them (5.3 and later)
    * @param extra objects that the agent wants besides the backend's
    */
-  constructor(backend: PreparedBackend, hasNexthopObjects: boolean, extra: readonly KernelObject[] = []) {
+  constructor(
+    backend: PreparedBackend,
+    hasNexthopObjects: boolean,
+    extra: (own: PerFamily<Prefix>) => readonly KernelObject[] = () => [],
+  ) {
     this.#backend = backend;
     this.#hasNexthopObjects = hasNexthopObjects;
     this.#extra = extra;
@@ -60,7 +64,7 @@ export class Planner {
     const isNewBase = own !== this.#own;
     if (isNewBase) {
       this.#own = own;
-      this.#groups.set(BASE_GROUP, [...this.#backend.planBase(own), ...this.#extra]);
+      this.#groups.set(BASE_GROUP, [...this.#backend.planBase(own), ...this.#extra(own)]);
     }
     if (changed === undefined || isNewForm || isFirst) {
       for (const key of this.#leases.keys()) if (!peers.has(key)) this.#planPeer(key, undefined);

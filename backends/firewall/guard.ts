@@ -56,6 +56,7 @@ export class FirewallGuard {
   readonly #nft: NftEngine;
   readonly #iptables: IptablesEngine;
   readonly #firewalld: Firewalld;
+  #otherIptables: IptablesEngine | null = null;
   readonly #failures: FailureSeries;
   readonly #abort = new AbortController();
   #installed: ReadonlySet<EngineKind> | null = null;
@@ -141,7 +142,8 @@ export class FirewallGuard {
     for (const engine of [this.#nft, this.#iptables]) {
       if (installed.has(engine.kind)) removed.push(...(await engine.remove(options)));
     }
-    removed.push(...(await this.#firewalld.remove(options)));
+    const other = await this.#iptables.otherVariant(options.signal);
+    removed.push(...((await other?.remove(options)) ?? []), ...(await this.#firewalld.remove(options)));
     return removed;
   }
 
@@ -210,7 +212,7 @@ export class FirewallGuard {
     const { signal } = this.#abort;
     const { choice, prefersNft, log } = this.#options;
     if (choice === "none") return [];
-    this.#installed ??= await installedEngines(this.#runner, signal);
+    this.#installed ??= await this.#findTools(signal);
     if (choice === "auto" && this.#installed.size === 0 && !requiresEngine(plan)) return this.#doWithout();
     this.#isWithoutEngine = false;
     const engine = chooseEngine(choice, prefersNft, this.#installed);
@@ -221,7 +223,14 @@ export class FirewallGuard {
     if (hasOther && engine === "nft") drifts.push(...(await this.#iptables.reconcileBeside(plan, signal)));
     if (hasOther && engine === "iptables") drifts.push(...(await this.#nft.remove({ signal })));
     if (this.#installed.has("nft")) drifts.push(...(await this.#firewalld.reconcile(plan, signal)));
+    // A packet must pass the tables of both variants, and one may hold what the host was switched away from.
+    drifts.push(...((await this.#otherIptables?.reconcileBeside(plan, signal)) ?? []));
     return drifts;
+  }
+
+  async #findTools(signal: AbortSignal): Promise<ReadonlySet<EngineKind>> {
+    this.#otherIptables = await this.#iptables.otherVariant(signal);
+    return await installedEngines(this.#runner, signal);
   }
 
   /** No tool, and nothing asked for that needs one: packets of the network are forwarded as they are. */

@@ -18,13 +18,26 @@ const LOCK_WAIT_SECONDS = 30;
 
 const PROGRAM = { 4: "iptables", 6: "ip6tables" } as const satisfies Record<Family, string>;
 
+/** The two sets of tables that a kernel may hold; "" is the one that the host's `iptables` stands for. */
+export type IptablesVariant = "" | "-legacy" | "-nft";
+
 export class IptablesEngine implements FirewallEngine {
   readonly kind = "iptables";
   readonly #runner: CommandRunner;
+  readonly #variant: IptablesVariant;
   readonly #written: Readonly<Record<Family, WrittenForms>> = { 4: new Map(), 6: new Map() };
 
-  constructor(runner: CommandRunner) {
+  constructor(runner: CommandRunner, variant: IptablesVariant = "") {
     this.#runner = runner;
+    this.#variant = variant;
+  }
+
+  /** The engine of the tables that the host's `iptables` does not stand for; null where the tools have one set. */
+  async otherVariant(signal?: AbortSignal): Promise<IptablesEngine | null> {
+    const version =
+      (await this.#runner.runIfInstalled("iptables-save", ["--version"], { signal }))?.stdout ?? "";
+    if (version.includes("nf_tables")) return new IptablesEngine(this.#runner, "-legacy");
+    return version.includes("legacy") ? new IptablesEngine(this.#runner, "-nft") : null;
   }
 
   async reconcile(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
@@ -38,8 +51,9 @@ export class IptablesEngine implements FirewallEngine {
   }
 
   /**
-   * For a host whose rules live in nft: keeps only the accepts here, and only in tables where somebody else filters
-   * with iptables, because nothing outside can overrule a DROP there. Everything else of ours is removed.
+   * For a host whose rules live elsewhere, in nft or in the other variant's tables: keeps only the accepts here, and
+   * only in tables where somebody else filters, because nothing outside can overrule a DROP there. Everything else of
+   * ours is removed.
    */
   async reconcileBeside(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
     const drifts: Drift[] = [];
@@ -73,7 +87,10 @@ export class IptablesEngine implements FirewallEngine {
     const change = this.#change(family, chains, saved);
     if (change.drifts.length === 0) return [];
     const args = ["--noflush", `--wait=${LOCK_WAIT_SECONDS}`];
-    await this.#runner.succeed(`${PROGRAM[family]}-restore`, args, { input: change.script, signal });
+    await this.#runner.succeed(`${PROGRAM[family]}${this.#variant}-restore`, args, {
+      input: change.script,
+      signal,
+    });
     const after = await this.#save(family, true, signal);
     if (after !== null) this.#learn(family, chains, after);
     return change.drifts;
@@ -81,7 +98,7 @@ export class IptablesEngine implements FirewallEngine {
 
   #change(family: Family, chains: readonly RenderedChain[], saved: SavedTables): IptablesChange {
     const change = planIptablesChange(chains, saved, this.#written[family]);
-    return { ...change, drifts: change.drifts.map((drift) => `${PROGRAM[family]} ${drift}`) };
+    return { ...change, drifts: change.drifts.map((drift) => `${PROGRAM[family]}${this.#variant} ${drift}`) };
   }
 
   /** Remembers how this version of iptables-save shows what was just written; see hasRules in the diff. */
@@ -94,7 +111,7 @@ export class IptablesEngine implements FirewallEngine {
 
   /** The dump of one family; null when the kernel or the tools lack the family and nothing is wanted there. */
   async #save(family: Family, isNeeded: boolean, signal?: AbortSignal): Promise<SavedTables | null> {
-    const command = `${PROGRAM[family]}-save`;
+    const command = `${PROGRAM[family]}${this.#variant}-save`;
     if (isNeeded) return parseIptablesSave(await this.#runner.succeed(command, [], { signal }));
     const result = await this.#runner.runIfInstalled(command, [], { signal });
     return result?.exitCode === 0 ? parseIptablesSave(result.stdout) : null;

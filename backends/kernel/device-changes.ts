@@ -102,5 +102,7 @@ export class DeviceChanges {
 function isTwin(candidate: Link, link: LinkObject): boolean {
   const { mac, vxlan } = candidate;
   if (vxlan === undefined || link.vxlan === undefined || link.mac === null) return false;
-  return mac === link.mac && vxlan.vni === link.vxlan.vni && vxlan.port === link.vxlan.port;
+  if (mac !== link.mac || vxlan.vni !== link.vxlan.vni || vxlan.port !== link.vxlan.port) return false;
+  // The kernel has one VNI once for each family of outer addresses.
+  return vxlan.local?.family === link.vxlan.local?.family;
 }

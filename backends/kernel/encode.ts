@@ -12,7 +12,7 @@ import {
   encodeNewNeighbour,
 } from "../netlink/neighbour.ts";
 import { encodeDeleteNexthop, encodeNewNexthop } from "../netlink/nexthop.ts";
-import { encodeDeleteRoute, encodeNewRoute, type RouteSpec } from "../netlink/route.ts";
+import { encodeDeleteRoute, encodeNewRoute, type RouteSpec, RTN_BLACKHOLE } from "../netlink/route.ts";
 import { type Change, isSameTunnel } from "../state/diff.ts";
 import type { KernelObject, LinkObject, RouteObject } from "../state/objects.ts";
 import { describe } from "../state/render.ts";
@@ -41,8 +41,9 @@ export function encodeChange(
   devices: DeviceTable,
   nexthopIds: NexthopIds,
 ): Uint8Array {
-  const interfaceIndex = requireIndex(object.device, object, devices);
   const isDelete = op === "delete";
+  if (object.kind === "route" && object.isBlackhole) return encodeBlackhole(op, object);
+  const interfaceIndex = requireIndex(object.device, object, devices);
   switch (object.kind) {
     case "address": {
       const spec = { interfaceIndex, ...object.address };
@@ -72,6 +73,13 @@ export function encodeChange(
       return encodeNewRoute(spec, op === "create" ? CREATE : REPLACE);
     }
   }
+}
+
+/** `ip route add|replace|del blackhole PREFIX proto P metric M` */
+function encodeBlackhole(op: Change["op"], { destination, protocol, metric }: RouteObject): Uint8Array {
+  const spec = { destination, protocol, metric, type: RTN_BLACKHOLE };
+  if (op === "delete") return encodeDeleteRoute(spec);
+  return encodeNewRoute(spec, op === "create" ? CREATE : REPLACE);
 }
 
 function routeSpec(route: RouteObject, outputIndex: number, ids: NexthopIds, isDelete: boolean): RouteSpec {

@@ -8,7 +8,7 @@ import type { KernelAddress } from "../netlink/address.ts";
 import type { Link } from "../netlink/link.ts";
 import { type FdbEntry, type Neighbour, NUD_PERMANENT } from "../netlink/neighbour.ts";
 import type { Nexthop } from "../netlink/nexthop.ts";
-import { type Route, RT_TABLE_MAIN } from "../netlink/route.ts";
+import { type Route, RT_TABLE_MAIN, RTN_BLACKHOLE } from "../netlink/route.ts";
 import type {
   AddressObject,
   FdbObject,
@@ -47,6 +47,7 @@ export function routeObject(route: Route, devices: DeviceTable): RouteObject | n
   return {
     kind: "route",
     destination: route.destination,
+    ...(route.type === RTN_BLACKHOLE ? { isBlackhole: true } : {}),
     device: devices.nameOf(route.outputIndex),
     gateway: route.gateway,
     isOnlink: route.isOnlink,

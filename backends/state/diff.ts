@@ -124,6 +124,7 @@ function isSameLink(desired: LinkObject, actual: LinkObject): boolean {
 
 function isSameRoute(desired: RouteObject, actual: RouteObject): boolean {
   return (
+    actual.isBlackhole === desired.isBlackhole &&
     actual.device === desired.device &&
     isSameAddress(actual.gateway, desired.gateway) &&
     actual.isOnlink === desired.isOnlink &&

@@ -44,6 +44,9 @@ export interface AddressObject {
 export interface RouteObject {
   readonly kind: "route";
   readonly destination: Prefix;
+  /** Drops packets instead of sending them (RTN_BLACKHOLE): a route without device and gateway. */
+  readonly isBlackhole?: true;
+  /** Empty for a blackhole. */
   readonly device: string;
   readonly gateway: Address | null;
   /** The gateway is reachable on the device although no address there covers it (RTNH_F_ONLINK). */
@@ -134,7 +137,8 @@ export function keyOf(object: KernelObject): ObjectKey {
   }
 }
 
-/** The device an object lives on; null for links themselves and for global sysctls. */
+/** The device an object lives on; null for links themselves, blackholes and global sysctls. */
 export function deviceOf(object: KernelObject): string | null {
+  if (object.kind === "route" && object.isBlackhole) return null;
   return object.kind === "link" ? null : object.device;
 }

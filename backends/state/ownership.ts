@@ -66,6 +66,7 @@ export function isVisible(object: KernelObject, scope: Scope): boolean {
 function ownerOfRoute(route: RouteObject, scope: Scope): Owner {
   if (route.protocol === ROUTE_PROTOCOL) {
     if (scope.devices.has(route.device)) return "ours";
+    if (route.isBlackhole) return inNetworks(scope, route.destination) ? "ours" : "foreign";
     return scope.sharedDevices.has(route.device) && inNetworks(scope, route.destination) ? "ours" : "foreign";
   }
   return isFlanneldRoute(route) && scope.devices.has(route.device) ? "adopted" : "foreign";

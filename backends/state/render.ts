@@ -51,9 +51,10 @@ function describeLink(link: LinkObject): string {
 }
 
 function describeRoute(route: RouteObject): string {
-  const parts = [`route ${route.destination}`];
+  const parts = [`route ${route.isBlackhole ? "blackhole " : ""}${route.destination}`];
   if (route.gateway !== null) parts.push(`via ${route.gateway}`);
-  parts.push(`dev ${route.device}`, `proto ${route.protocol}`);
+  if (route.device !== "") parts.push(`dev ${route.device}`);
+  parts.push(`proto ${route.protocol}`);
   if (route.metric !== 0) parts.push(`metric ${route.metric}`);
   if (route.source !== null) parts.push(`src ${route.source}`);
   if (route.isOnlink) parts.push("onlink");

@@ -106,6 +106,28 @@ describeAsRoot("the firewall on a host", () => {
     }
   });
 
+  it("keeps in the other variant's tables only the accepts, and only where something drops there", async () => {
+    toolbox = createToolbox([...IPTABLES, "iptables-legacy-save", "iptables-legacy-restore"]);
+    const legacy = new IptablesEngine(new CommandRunner(prefixOf(toolbox)), "-legacy");
+    await legacy.reconcile(MASQUERADE_PLAN);
+    expect(host.exec("iptables-legacy-save", [])).toContain("FLANNEL-FWD");
+    const handle = NetnsHandle.open(host.path);
+    const guard = createGuard(toolbox, handle);
+    try {
+      await guard.update(MASQUERADE_PLAN);
+      expect(guard.status()).toMatchObject({ engine: "iptables", isInSync: true });
+      expect(host.exec("iptables-legacy-save", [])).not.toContain("FLANNEL");
+      expect(host.exec("iptables-nft-save", [])).toContain("FLANNEL-FWD");
+      host.exec("iptables-legacy", ["-P", "FORWARD", "DROP"]);
+      await guard.update(MASQUERADE_PLAN);
+      expect(host.exec("iptables-legacy-save", [])).toContain("-A FLANNEL-FWD -s 10.2.0.0/16");
+      expect(host.exec("iptables-legacy-save", ["-t", "nat"])).not.toContain("FLANNEL");
+    } finally {
+      await guard.stop();
+      handle.close();
+    }
+  });
+
   it("needs ip6tables only for a network with an IPv6 range", async () => {
     toolbox = createToolbox(IPTABLES);
     const engine = new IptablesEngine(new CommandRunner(prefixOf(toolbox)));

@@ -11,7 +11,7 @@ const FORWARDING: KernelObject = { kind: "sysctl", path: "net/ipv4/ip_forward", 
 
 describe("Planner", () => {
   it("plans this host and each peer, and adds what the agent wants besides", () => {
-    const planner = new Planner(prepareVxlan(), true, [FORWARDING]);
+    const planner = new Planner(prepareVxlan(), true, () => [FORWARDING]);
     const { groups } = planner.plan({ own: OWN, peers: peerMap(peer(4), peer(5)) });
     expect([...groups.keys()]).toEqual(["base", peer(4).key, peer(5).key]);
     expect(groups.get("base")).toContain(FORWARDING);

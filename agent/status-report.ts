@@ -66,8 +66,13 @@ export function problemsOf({ lease, snapshot, kernel, firewall, problems }: Agen
     ...(snapshot.held.size === 0 ? [] : [`${snapshot.held.size} vanished peers are kept for the hold-down`]),
     ...[...snapshot.refused.values()].map(({ reason }) => reason),
     ...kernel.conflicts.map(({ key, reason }) => `${key}: ${reason}`),
-    ...kernel.failures.map(({ message }) => message),
+    ...kernel.failures.map(({ message, others }) =>
+      others === 0 ? message : `${message} (and ${others} more of the sort)`,
+    ),
     ...(firewall.lastError === null ? [] : [`firewall: ${firewall.lastError}`]),
-    ...kernel.contended.map(({ key, repairs }) => `${key} was undone ${repairs} times by somebody else`),
+    ...kernel.contended.map(
+      ({ key, repairs, evidence }) =>
+        `${key} was undone ${repairs} times by somebody else; last, ${evidence}`,
+    ),
   ];
 }

@@ -1,12 +1,14 @@
 /** A host for tests of the real kernel: a namespace with an underlay interface, and a reconciler that runs in it. */
 
 import { execFileSync } from "node:child_process";
+import type { PreparedBackend } from "../../backends/backend.ts";
 import { type PassReport, Reconciler, type ReconcilerOptions } from "../../backends/kernel/reconciler.ts";
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { NetnsHandle } from "../../backends/netlink/netns.ts";
 import { Planner } from "../../backends/planner.ts";
 import type { Scope } from "../../backends/state/ownership.ts";
 import { systemClock } from "../../ipam/clock.ts";
+import type { PerFamily, Prefix } from "../../ipam/ip.ts";
 import type { Lease, LeaseKey } from "../../ipam/lease.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { createNetns } from "./netns.ts";
@@ -15,6 +17,9 @@ import { OWN, peerMap, prepareVxlan, scopeOf } from "./vxlan-fixture.ts";
 export interface VxlanHostOptions {
   readonly label?: string;
   readonly scope?: Scope;
+  /** Default: IPv4 alone. */
+  readonly backend?: PreparedBackend;
+  readonly own?: PerFamily<Prefix>;
   readonly reconciler?: Partial<ReconcilerOptions>;
 }
 
@@ -22,7 +27,7 @@ export interface VxlanHostOptions {
 export class VxlanHost {
   readonly netns: ReturnType<typeof createNetns>;
   readonly handle: NetnsHandle;
-  readonly backend = prepareVxlan();
+  readonly backend: PreparedBackend;
   readonly scope: Scope;
   readonly port: RtnetlinkPort;
   readonly reports: PassReport[] = [];
@@ -35,6 +40,7 @@ export class VxlanHost {
 
   constructor(options: VxlanHostOptions = {}) {
     this.#options = options;
+    this.backend = options.backend ?? prepareVxlan();
     this.netns = createNetns(options.label ?? "host");
     this.handle = NetnsHandle.open(this.netns.path);
     this.scope = options.scope ?? scopeOf(this.backend);
@@ -77,7 +83,7 @@ export class VxlanHost {
   }
 
   planMap(peers: ReadonlyMap<LeaseKey, Lease>): void {
-    this.reconciler.setDesired(this.planner.plan({ own: OWN, peers }));
+    this.reconciler.setDesired(this.planner.plan({ own: this.#options.own ?? OWN, peers }));
   }
 
   async want(...leases: readonly Lease[]): Promise<void> {

@@ -52,8 +52,7 @@ function conformance(open: () => Subject): void {
 
   const visible = async (): Promise<string> => {
     const objects = await port.dump(scope);
-    // The kernel gives each device an IPv6 link-local address by itself.
-    return renderState(objects.filter((one) => one.kind !== "address" || !one.address.address.isLinkLocal));
+    return renderState(objects.filter((one) => !isKernelsOwn(one)));
   };
   const makeAll = async (): Promise<void> => {
     await port.dump(scope);
@@ -147,6 +146,12 @@ function conformance(open: () => Subject): void {
     expect(events).toHaveLength(length);
     port.close();
   });
+}
+
+/** Each device gets an IPv6 link-local address, and entries of its multicast neighbours, by itself. */
+function isKernelsOwn(object: KernelObject): boolean {
+  if (object.kind === "neighbour") return object.address.isMulticast && !object.isPermanent;
+  return object.kind === "address" && object.address.address.isLinkLocal;
 }
 
 describe("the fake kernel", () => {

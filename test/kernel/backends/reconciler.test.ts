@@ -1,8 +1,11 @@
 /** The reconciler over the real kernel: what the plan says is what iproute2 shows, and damage of every kind heals. */
 
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { vxlanBackend } from "../../../backends/vxlan.ts";
+import { Address, Prefix } from "../../../ipam/ip.ts";
+import type { Lease } from "../../../ipam/lease.ts";
 import { createNetns, describeAsRoot } from "../../support/netns.ts";
-import { OWN_MAC, peer } from "../../support/vxlan-fixture.ts";
+import { hostFacts, OWN, OWN_MAC, peer, scopeOf } from "../../support/vxlan-fixture.ts";
 import { VxlanHost } from "../../support/vxlan-host.ts";
 
 describeAsRoot("reconciler on the real kernel", () => {
@@ -238,6 +241,23 @@ describeAsRoot("reconciler on the real kernel", () => {
     expect(host.reconciler.status().failures).toEqual([]);
   });
 
+  it("says who keeps undoing a route", async () => {
+    await host.want(peer(54));
+    for (let round = 0; round < 12; round++) {
+      host.sh("ip route del 10.2.54.0/24 2>/dev/null; true");
+      await new Promise((resolve) => setTimeout(resolve, 15));
+    }
+    expect(host.reconciler.status().contended).toEqual([
+      {
+        key: "route 10.2.54.0/24 0",
+        repairs: 10,
+        retryInMs: expect.any(Number),
+        evidence: expect.stringMatching(/^it was deleted, by .* \(netlink port \d+\)$/),
+      },
+    ]);
+    await expect.poll(() => host.sh("ip route show 10.2.54.0/24"), { timeout: 2000 }).toContain("flannel.1");
+  });
+
   it("passes on that the parent changed, went or came", async () => {
     const told: string[] = [];
     host.onHostChange = (device) => told.push(device);
@@ -258,6 +278,78 @@ describeAsRoot("reconciler on the real kernel", () => {
     }
   });
 });
+
+describeAsRoot("reconciler with both families on the real kernel", () => {
+  const own = { ...OWN, 6: Prefix.parse("fd00:2:1::/64") };
+  const address = { 4: Address.parse("192.168.50.1"), 6: Address.parse("2001:db8:50::1") };
+  const facts = hostFacts({ addresses: address, publicAddresses: address });
+  const backend = vxlanBackend.parseOptions({}).prepare(facts, [4, 6], { macFor: () => OWN_MAC });
+  const base = scopeOf(backend, facts);
+  const sysctls = backend.planBase(own).flatMap((object) => (object.kind === "sysctl" ? [object.path] : []));
+  const scope = {
+    ...base,
+    networks: [...base.networks, Prefix.parse("fd00:2::/32")],
+    sysctls: new Set(sysctls),
+  };
+
+  it.each([
+    ["plain routes", 3],
+    ["nexthop objects", 300],
+  ])("programs, repairs and removes %s", async (_what, count) => {
+    const host = new VxlanHost({ label: "dual", backend, own, scope });
+    try {
+      host.sh("ip addr add 2001:db8:50::1/64 dev under0 nodad");
+      host.start();
+      const peers = Array.from({ length: count }, (_, at) => dualPeer(at + 2));
+      await host.want(...peers);
+      const routes = () =>
+        host.sh("ip -6 route show dev flannel-v6.1 proto 116 | sed 's/nhid [0-9]* //' | sort");
+      const before = routes();
+      expect(before.trim().split("\n")).toHaveLength(count);
+      const changes = host.applied;
+      host.reconciler.requestDump("steady?");
+      await host.settled();
+      await host.restart();
+      await host.want(...peers);
+      expect(host.applied).toBe(changes);
+      for (const command of [
+        "ip -6 route del fd00:2:2::/64 proto 116",
+        // iproute2 6.1 cannot flush IPv6 routes through nexthop objects, and says so.
+        "ip -6 route flush dev flannel-v6.1 proto 116 2>/dev/null; true",
+        "ip -6 nexthop flush proto 116",
+        "ip -6 neigh del fd00:2:2:: dev flannel-v6.1",
+        "ip -6 addr flush dev flannel-v6.1 scope global",
+        "ip link set flannel-v6.1 down",
+        "ip link del flannel-v6.1",
+      ]) {
+        host.sh(command);
+        await expect.poll(routes, { timeout: 5000, interval: 20 }).toBe(before);
+        await host.settled();
+      }
+      expect(host.sh("ip -6 neigh show fd00:2:2:: dev flannel-v6.1")).toContain("PERMANENT");
+      expect(host.sh("ip -6 addr show dev flannel-v6.1 scope global")).toContain("fd00:2:1::/128");
+      await host.want(dualPeer(2));
+      expect(routes().trim().split("\n")).toHaveLength(1);
+      expect(host.reconciler.status()).toMatchObject({ failures: [], conflicts: [], isConverged: true });
+    } finally {
+      await host.dispose();
+    }
+  });
+});
+
+function dualPeer(n: number): Lease {
+  const lease = peer(n);
+  const { attrs } = lease;
+  return {
+    ...lease,
+    subnets: { ...lease.subnets, 6: Prefix.parse(`fd00:2:${n.toString(16)}::/64`) },
+    attrs: {
+      ...attrs,
+      publicAddress: { ...attrs.publicAddress, 6: Address.parse(`2001:db8:50::${n.toString(16)}:1`) },
+      backendData: { ...attrs.backendData, 6: attrs.backendData[4] ?? null },
+    },
+  };
+}
 
 /** What iproute2 shows of the host, as far as it is the tunnel's. */
 function snapshot(host: VxlanHost): string {

@@ -56,17 +56,21 @@ export const SUBNET_ENV = {
 export class CniHost {
   readonly netns: TestNetns;
   readonly dir: string;
+  readonly subnetFile: string;
   readonly #label: string;
-  readonly #containers: TestNetns[] = [];
+  /** The containers' namespaces, and the host's unless it was given. */
+  readonly #owned: TestNetns[] = [];
 
-  constructor(label: string) {
+  /** `daemon` is a host on which tulled runs; without it the host is new and has a subnet.env of our own. */
+  constructor(label: string, daemon?: { readonly netns: TestNetns; readonly runDirectory: string }) {
     if (!existsSync(join(PROGRAMS, "tulle-cni")))
       throw new Error(`${PROGRAMS} has no tulle-cni: build first`);
     this.#label = label;
-    this.netns = createNetns(`cni-${label}`);
     this.dir = mkdtempSync(join(tmpdir(), "tulle-cni-"));
     mkdirSync(join(this.dir, "bin"));
-    this.writeSubnetEnv([...SUBNET_ENV.v4, ...SUBNET_ENV.rest]);
+    this.netns = daemon?.netns ?? this.#createNetns();
+    this.subnetFile = join(daemon?.runDirectory ?? this.dir, daemon ? "flannel/subnet.env" : "subnet.env");
+    if (daemon === undefined) this.writeSubnetEnv([...SUBNET_ENV.v4, ...SUBNET_ENV.rest]);
   }
 
   /** A folder of CNI_PATH that tests may fill. */
@@ -76,10 +80,6 @@ export class CniHost {
 
   get stateDir(): string {
     return join(this.dir, "state");
-  }
-
-  get subnetFile(): string {
-    return join(this.dir, "subnet.env");
   }
 
   /** The configuration as flannel ships it, with this host's folders. */
@@ -100,8 +100,7 @@ export class CniHost {
   }
 
   addContainer(): CniContainer {
-    const netns = createNetns(`cni-${this.#label}`);
-    this.#containers.push(netns);
+    const netns = this.#createNetns();
     return { id: netns.name, netns };
   }
 
@@ -158,8 +157,14 @@ export class CniHost {
   }
 
   dispose(): void {
-    for (const netns of [...this.#containers, this.netns]) netns.dispose();
+    for (const netns of this.#owned) netns.dispose();
     rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  #createNetns(): TestNetns {
+    const netns = createNetns(`cni-${this.#label}`);
+    this.#owned.push(netns);
+    return netns;
   }
 
   #prepare(verb: string, { container, config = {}, stdin, environment = {}, program }: CniCall) {

@@ -106,7 +106,8 @@ async function protect(
   undo: Undo,
 ): Promise<void> {
   if (options.ipMasq) {
-    const { masquerade, stopMasquerading } = await import("../firewall/masquerade.ts");
+    const { loadMasquerading } = await import("../firewall/masquerade.ts");
+    const { masquerade, stopMasquerading } = await loadMasquerading(options.ipMasqBackend);
     const addresses = allocations.map(({ address }) => address.address);
     masquerade(call.networkName, allocations, networks);
     undo.push(() => stopMasquerading(call.networkName, addresses));

@@ -32,7 +32,8 @@ export async function detach({ networkName, attachment, delegate, netns }: Detac
   if (netns !== null) deleteContainerDevice(netns, attachment.interfaceName);
   const dataDir = dataDirOf(delegate);
   if (delegate.ipMasq === true) {
-    const { stopMasquerading } = await import("../firewall/masquerade.ts");
+    const { backendOf, loadMasquerading } = await import("../firewall/masquerade.ts");
+    const { stopMasquerading } = await loadMasquerading(backendOf(delegate.ipMasqBackend));
     stopMasquerading(networkName, addressesHeld(dataDir, networkName, attachment));
   }
   if (delegate.macspoofchk === true) {

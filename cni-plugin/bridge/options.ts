@@ -3,6 +3,7 @@
 import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
 import { type Mac, parseMac } from "../../ipam/mac.ts";
 import { asCniError, CNI_CODES, CniError } from "../errors.ts";
+import type { MasqueradeBackend } from "../firewall/masquerade.ts";
 import { readArgument } from "../ipam/ranges.ts";
 
 export interface BridgeOptions {
@@ -11,6 +12,7 @@ export interface BridgeOptions {
   readonly isDefaultGateway: boolean;
   readonly forceAddress: boolean;
   readonly ipMasq: boolean;
+  readonly ipMasqBackend: MasqueradeBackend;
   /** 0 leaves the kernel's default. */
   readonly mtuBytes: number;
   readonly hairpinMode: boolean;
@@ -53,6 +55,7 @@ export function parseBridgeOptions(delegate: JsonObject, args: string): BridgeOp
     isGateway: isDefaultGateway || flag("isGateway"),
     forceAddress: flag("forceAddress"),
     ipMasq: flag("ipMasq"),
+    ipMasqBackend: readBackend(delegate.ipMasqBackend ?? ""),
     mtuBytes: readNumber("mtu", delegate.mtu ?? 0, 0, LARGEST_MTU),
     hairpinMode: flag("hairpinMode"),
     promiscMode: flag("promiscMode"),
@@ -83,6 +86,12 @@ function readFlag(delegate: JsonObject, key: string, fallback: boolean): boolean
   const value = delegate[key] ?? fallback;
   if (typeof value === "boolean") return value;
   throw wrong(key, value, "give true or false");
+}
+
+function readBackend(value: JsonValue): MasqueradeBackend {
+  if (value === "") return null;
+  if (value === "nftables" || value === "iptables") return value;
+  throw wrong("ipMasqBackend", value, "give nftables or iptables, or leave it out");
 }
 
 function readBridgeName(value: JsonValue): string {

@@ -1,72 +1,17 @@
-/**
- * `ipMasq`: what containers send to the world outside carries the host's address.
- *
- * One table per network and family, with the set of containers to masquerade; ADD and DEL change the set only, so
- * that any number of calls in any order ends right. Packets that stay in the network keep their source.
- */
+/** `ipMasq`: what containers send to the world outside carries the host's address. Chooses how that is done. */
 
-import { type Address, type Family, Prefix } from "../../ipam/ip.ts";
-import type { Allocation } from "../ipam/ranges.ts";
-import { applyRules, tableName } from "./nft.ts";
+import { isInstalled } from "./tool.ts";
 
-const WORDS: Readonly<Record<Family, { readonly family: string; readonly multicast: string }>> = {
-  4: { family: "ip", multicast: "224.0.0.0/4" },
-  6: { family: "ip6", multicast: "ff00::/8" },
-};
+/** `ipMasqBackend`; null leaves the choice to what the host has. */
+export type MasqueradeBackend = "nftables" | "iptables" | null;
 
-/** Masquerades what the containers' addresses send beyond `inside` and their own subnets. Throws CniError 100. */
-export function masquerade(
-  networkName: string,
-  allocations: readonly Allocation[],
-  inside: readonly Prefix[],
-): void {
-  const lines = allocations.flatMap(({ address: { address, length } }) => {
-    const { family } = address;
-    const local = [Prefix.of(address, length), ...inside.filter((prefix) => prefix.family === family)];
-    return [...tableLines(networkName, family, local), elementLine("add", networkName, address)];
-  });
-  if (lines.length > 0) applyRules(lines);
+/** The module that masquerades, loaded when it is needed. */
+export async function loadMasquerading(backend: MasqueradeBackend) {
+  const usesIptables = backend === "iptables" || (backend === null && !isInstalled("nft"));
+  return usesIptables ? await import("./masquerade-iptables.ts") : await import("./masquerade-nft.ts");
 }
 
-/** Stops masquerading for these addresses; absent is a success. Throws CniError 100. */
-export function stopMasquerading(networkName: string, addresses: readonly Address[]): void {
-  const lines = addresses.flatMap((address) => [
-    ...setLines(networkName, address.family),
-    // nft refuses to delete what is absent, and has no word for "if present" in older versions.
-    elementLine("add", networkName, address),
-    elementLine("delete", networkName, address),
-  ]);
-  if (lines.length > 0) applyRules(lines);
-}
-
-function tableLines(networkName: string, family: Family, local: readonly Prefix[]): string[] {
-  const name = `${WORDS[family].family} ${tableName(networkName)}`;
-  const outside = withoutOverlaps([...local, Prefix.parse(WORDS[family].multicast)]).join(", ");
-  const ip = WORDS[family].family;
-  return [
-    ...setLines(networkName, family),
-    `add chain ${name} postrouting { type nat hook postrouting priority 100; }`,
-    `flush chain ${name} postrouting`,
-    `add rule ${name} postrouting ${ip} saddr @containers ${ip} daddr != { ${outside} } masquerade`,
-  ];
-}
-
-function setLines(networkName: string, family: Family): string[] {
-  const name = `${WORDS[family].family} ${tableName(networkName)}`;
-  return [`add table ${name}`, `add set ${name} containers { type ipv${family}_addr; }`];
-}
-
-function elementLine(verb: "add" | "delete", networkName: string, address: Address): string {
-  return `${verb} element ${WORDS[address.family].family} ${tableName(networkName)} containers { ${address} }`;
-}
-
-/** nft refuses overlapping intervals in one set. */
-function withoutOverlaps(prefixes: readonly Prefix[]): readonly Prefix[] {
-  return prefixes.filter(
-    (prefix, index) =>
-      !prefixes.some(
-        (other, position) =>
-          other.contains(prefix) && (position < index || (position > index && !prefix.contains(other))),
-      ),
-  );
+/** Reads a record's backend; what is none counts as not given. */
+export function backendOf(value: unknown): MasqueradeBackend {
+  return value === "nftables" || value === "iptables" ? value : null;
 }

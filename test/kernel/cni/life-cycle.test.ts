@@ -151,6 +151,21 @@ describeAsRoot("an attachment", () => {
       expect(rules()).toMatch(/elements = \{ 10\.5\.72\.3 \}/);
     });
 
+    it("ipMasq by iptables, for both families and no longer", () => {
+      host.writeSubnetEnv(DUAL);
+      const delegate = { ipMasq: true, ipMasqBackend: "iptables" };
+      const { container } = add(delegate);
+      const rules = () =>
+        ["iptables", "ip6tables"].map((tool) => host.netns.exec(tool, ["-t", "nat", "-S"])).join();
+      expect(rules()).toMatch(
+        /-A TULLE-CNI-\w+ -d 10\.5\.0\.0\/16 -j RETURN\n.*\n?-A TULLE-CNI-\w+ .*-j RETURN\n/,
+      );
+      expect(rules()).toMatch(/-A TULLE-CNI-\w+ -j MASQUERADE/);
+      expect(rules()).toMatch(/-A POSTROUTING -s fd00:5:0:72::2\/128 -j TULLE-CNI/);
+      expect(host.call("DEL", { container, config: { delegate } }).exitCode).toBe(0);
+      expect(rules()).not.toContain("TULLE-CNI");
+    });
+
     it("macspoofchk drops foreign source addresses and nothing else", () => {
       const { container } = add({ macspoofchk: true });
       expect(container.netns.exec("ping", ["-c1", "-W1", "10.5.72.1"])).toContain(" 0% packet loss");

@@ -107,6 +107,7 @@ describeAsRoot("tulle-cni refuses", () => {
     ["a huge mtu", { delegate: { mtu: 70_000 } }, /mtu/],
     ["a flag as text", { delegate: { hairpinMode: "yes" } }, /hairpinMode/],
     ["hairpinMode with promiscMode", { delegate: { hairpinMode: true, promiscMode: true } }, /promiscMode/],
+    ["ipMasqBackend", { delegate: { ipMasqBackend: "pf" } }, /nftables or iptables/],
     ["vlan out of range", { delegate: { vlan: 4095 } }, /vlan/],
     ["vlan with vlanTrunk", { delegate: { vlan: 5, vlanTrunk: [{ id: 6 }] } }, /vlanTrunk/],
     ["a reversed vlanTrunk", { delegate: { vlanTrunk: [{ minID: 9, maxID: 8 }] } }, /maxID/],

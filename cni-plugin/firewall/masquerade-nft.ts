@@ -1,0 +1,70 @@
+/**
+ * `ipMasq` by nftables.
+ *
+ * One table per network and family, with the set of containers to masquerade; ADD and DEL change the set only, so
+ * that any number of calls in any order ends right. Packets that stay in the network keep their source.
+ */
+
+import { type Address, type Family, Prefix } from "../../ipam/ip.ts";
+import type { Allocation } from "../ipam/ranges.ts";
+import { insideOf } from "./inside.ts";
+import { applyRules, tableName } from "./nft.ts";
+
+const FAMILY_NAMES: Readonly<Record<Family, string>> = { 4: "ip", 6: "ip6" };
+
+/** Masquerades what the containers' addresses send beyond `inside` and their own subnets. Throws CniError 100. */
+export function masquerade(
+  networkName: string,
+  allocations: readonly Allocation[],
+  inside: readonly Prefix[],
+): void {
+  const lines = allocations.flatMap(({ address: { address, length } }) => {
+    const { family } = address;
+    const local = insideOf(family, [Prefix.of(address, length), ...inside]);
+    return [...tableLines(networkName, family, local), elementLine("add", networkName, address)];
+  });
+  if (lines.length > 0) applyRules(lines);
+}
+
+/** Stops masquerading for these addresses; absent is a success. Throws CniError 100. */
+export function stopMasquerading(networkName: string, addresses: readonly Address[]): void {
+  const lines = addresses.flatMap((address) => [
+    ...setLines(networkName, address.family),
+    // nft refuses to delete what is absent, and has no word for "if present" in older versions.
+    elementLine("add", networkName, address),
+    elementLine("delete", networkName, address),
+  ]);
+  if (lines.length > 0) applyRules(lines);
+}
+
+function tableLines(networkName: string, family: Family, local: readonly Prefix[]): string[] {
+  const name = `${FAMILY_NAMES[family]} ${tableName(networkName)}`;
+  const outside = withoutOverlaps(local).join(", ");
+  const ip = FAMILY_NAMES[family];
+  return [
+    ...setLines(networkName, family),
+    `add chain ${name} postrouting { type nat hook postrouting priority 100; }`,
+    `flush chain ${name} postrouting`,
+    `add rule ${name} postrouting ${ip} saddr @containers ${ip} daddr != { ${outside} } masquerade`,
+  ];
+}
+
+function setLines(networkName: string, family: Family): string[] {
+  const name = `${FAMILY_NAMES[family]} ${tableName(networkName)}`;
+  return [`add table ${name}`, `add set ${name} containers { type ipv${family}_addr; }`];
+}
+
+function elementLine(verb: "add" | "delete", networkName: string, address: Address): string {
+  return `${verb} element ${FAMILY_NAMES[address.family]} ${tableName(networkName)} containers { ${address} }`;
+}
+
+/** nft refuses overlapping intervals in one set. */
+function withoutOverlaps(prefixes: readonly Prefix[]): readonly Prefix[] {
+  return prefixes.filter(
+    (prefix, index) =>
+      !prefixes.some(
+        (other, position) =>
+          other.contains(prefix) && (position < index || (position > index && !prefix.contains(other))),
+      ),
+  );
+}

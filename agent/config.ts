@@ -285,10 +285,6 @@ function warningsAbout(settings: Settings, environment: Environment): readonly s
   for (const name of ["vmodule", "log_backtrace_at"] as const) {
     if (isGiven(settings, name)) warnings.push(`${settings[name].source} has no effect: use --log-level`);
   }
-  const prefix = settings["etcd-prefix"].texts.at(-1) ?? "";
-  if (!prefix.startsWith("/")) {
-    warnings.push(`etcd-prefix "${prefix}" has no leading slash, which is another key than "/${prefix}"`);
-  }
   return warnings;
 }
 

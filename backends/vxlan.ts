@@ -183,9 +183,11 @@ class VxlanNetwork implements PreparedBackend {
   }
 
   #dataProblem(lease: Lease, family: Family): string | null {
-    const mac = vtepMac(lease.attrs.backendData[family]);
-    if (mac === null)
-      return `its BackendData ${JSON.stringify(lease.attrs.backendData[family] ?? null)} holds no valid VtepMAC`;
+    const data = lease.attrs.backendData[family];
+    const mac = vtepMac(data);
+    if (mac === null && data === undefined && lease.storeLeaseId === null)
+      return "it is a reservation, and its host has not come yet";
+    if (mac === null) return `its BackendData ${JSON.stringify(data ?? null)} holds no valid VtepMAC`;
     if (isMulticastMac(mac)) return `its VtepMAC ${mac} is a group address`;
     if (mac === this.#macs[family])
       return `its VtepMAC ${mac} is this host's own; one of the two was cloned from the other`;

@@ -202,6 +202,8 @@ if (+version[0] < ${major} || (+version[0] === ${major} && +version[1] < ${minor
   process.stderr.write("${name} needs Node ${major}.${minor} or newer; this is Node " + process.versions.node + "\\n");
   process.exit(1);
 }
+// What Node deprecates inside a package is no news for an administrator's log.
+process.noDeprecation = true;
 require("../lib/${name}.cjs");
 `;
   writeFileSync(file, text);

@@ -13,7 +13,7 @@ export const BENCH_NETWORK = JSON.stringify({
   Backend: { Type: "vxlan" },
 });
 
-const FIRST_SUBNET = Address.parse("10.64.0.0");
+const FIRST_SUBNET = Address.parse("10.32.0.0");
 const FIRST_HOST = Address.parse("172.16.0.1");
 
 export interface BenchLease {

@@ -14,7 +14,13 @@ import path from "node:path";
 
 /** Creates a folder and its parents where they are missing. */
 export function makeFolder(dir: string, mode: number): void {
-  mkdirSync(dir, { recursive: true, mode });
+  try {
+    mkdirSync(dir, { recursive: true, mode });
+  } catch (error) {
+    if (!hasCode(error, "ENOENT")) throw error;
+    // On a read-only file system Node's recursive variant says "not found"; the plain one tells why.
+    mkdirSync(dir, { mode });
+  }
 }
 
 /** Writes `text` to `temporary`, syncs it and renames it to `file`, in one folder; then syncs the folder. */

@@ -62,15 +62,6 @@ export function release(store: Reservations, attachment: Attachment): readonly A
   return held.map(({ address }) => address);
 }
 
-/** Frees every reservation whose holder is not in `valid`, among them files that name no holder. */
-export function releaseOthers(store: Reservations, valid: readonly Attachment[]): readonly Address[] {
-  const stale = store
-    .list()
-    .filter((reservation) => !valid.some((attachment) => isHeldBy(reservation, attachment)));
-  for (const { address } of stale) store.release(address);
-  return stale.map(({ address }) => address);
-}
-
 function allocateFrom(
   set: RangeSet,
   index: number,

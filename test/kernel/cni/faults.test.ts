@@ -1,5 +1,6 @@
 /** What goes wrong around the plugin: killed calls, lost parts, changed configurations, many calls at once. */
 
+import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -377,6 +378,23 @@ describeAsRoot("tulle-cni in trouble", () => {
     expect(host.call("DEL", { container }).exitCode).toBe(0);
     expect(host.leftovers()).toEqual([]);
     expect(container.netns.ipJson(["link", "show", "type", "veth"])).toEqual([]);
+  });
+
+  it.each([
+    ["read-only", "ro", "EROFS"],
+    ["full", "nr_inodes=2", "ENOSPC"],
+  ])("leaves nothing when the disk is %s, and names it", (_, options, errno) => {
+    const dataDir = join(host.dir, "ipam");
+    mkdirSync(dataDir);
+    execFileSync("mount", ["-t", "tmpfs", "-o", options, "tulle-cni-test", dataDir]);
+    try {
+      const { json } = host.call("ADD", { container: host.addContainer() });
+      expect(json).toMatchObject({ code: 5, msg: expect.stringContaining(errno) });
+      expect(json.msg).toContain(dataDir);
+      expect(host.leftovers()).toEqual([]);
+    } finally {
+      execFileSync("umount", [dataDir]);
+    }
   });
 
   it("names a folder that cannot be written", () => {

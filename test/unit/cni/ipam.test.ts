@@ -4,7 +4,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { allocate, release, releaseOthers } from "../../../cni-plugin/ipam/allocate.ts";
+import { allocate, release } from "../../../cni-plugin/ipam/allocate.ts";
+import { reclaimEarlierBoots } from "../../../cni-plugin/ipam/boot.ts";
 import { parseIpamConfig } from "../../../cni-plugin/ipam/ranges.ts";
 import { Reservations } from "../../../cni-plugin/ipam/reservations.ts";
 import type { JsonObject } from "../../../ipam/json.ts";
@@ -86,6 +87,27 @@ describe("allocation", () => {
   });
 });
 
+describe("earlier boots", () => {
+  const reclaim = (bootId: string, alive: readonly string[] = []) =>
+    reclaimEarlierBoots(store, bootId, ({ containerId }) => alive.includes(containerId)).length;
+
+  it("keeps everything when the folder has no mark yet, and marks it", () => {
+    give(configOf(SMALL), "a");
+    expect(reclaim("boot-1")).toBe(0);
+    expect(store.bootId()).toBe("boot-1");
+  });
+
+  it("frees once what an earlier boot left, but for what is alive", () => {
+    give(configOf(SMALL), "a");
+    give(configOf(SMALL), "b");
+    reclaim("boot-1");
+    expect(reclaim("boot-1")).toBe(0);
+    expect(reclaim("boot-2", ["b"])).toBe(1);
+    expect(store.list().map(({ containerId }) => containerId)).toEqual(["b"]);
+    expect(reclaim("boot-2")).toBe(0);
+  });
+});
+
 describe("release", () => {
   it("is a success for what is absent", () => {
     expect(release(store, of("nobody"))).toEqual([]);
@@ -95,18 +117,6 @@ describe("release", () => {
     writeFileSync(path.join(dir, "net/10.1.2.3"), "a\r\neth1");
     writeFileSync(path.join(dir, "net/10.1.2.4"), "a");
     expect(release(store, of("a")).map(String)).toEqual(["10.1.2.4"]);
-  });
-
-  it("frees whatever is not listed, and truncated files", () => {
-    give(configOf(SMALL), "a");
-    give(configOf(SMALL), "b");
-    writeFileSync(path.join(dir, "net/10.1.2.6"), "");
-    expect(
-      releaseOthers(store, [of("b")])
-        .map(String)
-        .sort(),
-    ).toEqual(["10.1.2.2", "10.1.2.6"]);
-    expect(store.list()).toHaveLength(1);
   });
 });
 

@@ -6,9 +6,8 @@
  */
 
 import type { HostFacts } from "../backends/backend.ts";
-import { FirewallGuard } from "../backends/firewall/guard.ts";
 import type { FailedChange } from "../backends/kernel/failures.ts";
-import { type PassReport, Reconciler } from "../backends/kernel/reconciler.ts";
+import type { PassReport } from "../backends/kernel/reconciler.ts";
 import { RtnetlinkPort } from "../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../backends/netlink/connection.ts";
 import { Planner } from "../backends/planner.ts";
@@ -20,8 +19,7 @@ import { errorMessage } from "../ipam/errors.ts";
 import { Address, entriesOf, mapFamilies, type PerFamily, type Prefix } from "../ipam/ip.ts";
 import type { Logger } from "../ipam/log.ts";
 import type { NetworkConfig } from "../ipam/network-config.ts";
-import { type LeaseState, OwnLease } from "../ipam/own-lease.ts";
-import { PeerTable } from "../ipam/peer-table.ts";
+import type { LeaseState } from "../ipam/own-lease.ts";
 import type { StoreConnection, StoreListing, StoreMessage, SubnetStore } from "../ipam/store.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
 import {
@@ -43,6 +41,7 @@ import type { Identity } from "./identity.ts";
 import { type InstanceLock, lockInstance, lockStateDir } from "./instance-lock.ts";
 import type { Metrics } from "./metrics.ts";
 import { recordNetworks } from "./network-history.ts";
+import { assemble, type NetworkParts } from "./network-parts.ts";
 import { familiesOf, optionsOf } from "./network-support.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import type { StatusReport } from "./status.ts";
@@ -63,15 +62,11 @@ export interface NetworkAgentOptions {
   readonly onReady: (summary: string) => void;
 }
 
-/** What there is once the network is joined. */
-interface Joined {
+/** What there is once the network is joined; what changes later is replaced as a whole. */
+interface Joined extends NetworkParts {
   attachment: Attachment;
   subnets: PerFamily<Prefix>;
   planner: Planner;
-  readonly lease: OwnLease;
-  readonly peers: PeerTable;
-  readonly reconciler: Reconciler;
-  readonly firewall: FirewallGuard;
 }
 
 export class NetworkAgent {
@@ -159,58 +154,32 @@ export class NetworkAgent {
   }
 
   async #join(networkConfig: NetworkConfig, listing: StoreListing, signal: AbortSignal): Promise<Joined> {
-    const { config, identity, logger, clock, random } = this.#options;
+    const { config, logger } = this.#options;
     const devices = optionsOf(networkConfig).deviceNames(familiesOf(networkConfig));
     this.#locks.push(await lockStateDir(config.files.stateDir));
     for (const [, device] of entriesOf(devices)) this.#locks.push(await lockInstance(device));
     const attachment = await this.#attachFirst(networkConfig, listing);
     const membership = await this.#enrolment.enter(attachment, listing, signal);
-    const { ttlSeconds, renewMarginSeconds, onLost } = config.lease;
-    const lease = new OwnLease(
-      {
-        store: this.#store,
-        attrs: leaseAttrsOf(attachment, identity.nodeId),
-        ttlSeconds,
-        renewMarginSeconds,
-        clock,
-        logger,
-        random,
-        onState: (state) => this.#leaseChanged(state),
-        onAttempt: (isSuccess) => this.#metrics.noteRenewal(isSuccess),
-        renumber: onLost === "renumber" ? (stop) => this.#enrolment.move(this.#attachment(), stop) : null,
-      },
-      membership,
-    );
+    const { subnets } = membership;
     const ranges = Object.values(networkConfig.families).map(({ network }) => network);
     const before = await recordNetworks(config.files.stateDir, ranges, logger);
-    const peers = new PeerTable({
-      networks: [...ranges, ...before],
-      ownAddresses: attachment.host.publicAddresses,
-      holdDownMs: config.lease.holdDownSeconds * 1000,
-      logger,
-      refusePeer: (peer) => attachment.backend.refusePeer(peer),
-      identitiesOf: (peer) => attachment.backend.peerIdentities(peer),
-    });
-    peers.setOwnKey(membership.entry.key);
-    const reconciler = new Reconciler({
+    const parts = assemble({
+      ...this.#options,
+      store: this.#store,
       port: this.#port,
-      scope: this.#scope(attachment, membership.subnets),
-      clock,
-      logger,
-      random,
+      attachment,
+      membership,
+      ranges: [...ranges, ...before],
+      scope: this.#scope(attachment, subnets),
+      onLease: (state) => this.#leaseChanged(state),
+      onRenewal: (isSuccess) => this.#metrics.noteRenewal(isSuccess),
       onPass: (report) => this.#notePass(report),
       onHostChange: (device) => {
         if (device === this.#attachment().host.interface) this.#hostWatch.changed();
       },
+      move: (stop) => this.#enrolment.move(this.#attachment(), stop),
     });
-    const firewall = new FirewallGuard({
-      choice: config.firewall.engine,
-      prefersNft: networkConfig.enableNftables,
-      resyncSeconds: config.firewall.resyncSeconds,
-      log: logger,
-    });
-    const planner = this.#plannerFor(attachment);
-    return { attachment, subnets: membership.subnets, planner, lease, peers, reconciler, firewall };
+    return { ...parts, attachment, subnets, planner: this.#plannerFor(attachment) };
   }
 
   async #attachFirst(networkConfig: NetworkConfig, listing: StoreListing): Promise<Attachment> {

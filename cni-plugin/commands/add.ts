@@ -5,13 +5,15 @@ import { entriesOf } from "../../ipam/ip.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import type { SubnetEnv } from "../../ipam/subnet-env.ts";
 import { attach } from "../bridge/attach.ts";
+import { dataDirOf, withReservations } from "../bridge/detach.ts";
 import { isServedInProcess } from "../bridge/options.ts";
 import type { Call } from "../call.ts";
 import { deriveDelegate } from "../delegate.ts";
 import { CNI_CODES, toCniError } from "../errors.ts";
-import { openNetns, readSubnetEnv, statesOf, typeOf } from "../host.ts";
-import { BOOT_ID_FILE } from "../ipam/boot.ts";
+import { ipamTypeOf, openNetns, readSubnetEnv, statesOf, typeOf } from "../host.ts";
+import { BOOT_ID_FILE, reclaimEarlierBoots } from "../ipam/boot.ts";
 import type { CniResult } from "../result.ts";
+import type { AttachmentStates } from "../state.ts";
 import { Undo } from "../undo.ts";
 
 /** Throws CniError 11 while subnet.env is missing, and others as the specification numbers them. */
@@ -38,8 +40,10 @@ async function addInProcess(
   const netns = openNetns(call.netnsPath);
   try {
     const networks = [...entriesOf(env.networks)].flatMap(([, prefixes]) => prefixes);
-    const bootId = readFileSync(BOOT_ID_FILE, "utf8").trim();
-    return await attach({ call, delegate, networks, states: statesOf(call), netns, bootId }, undo);
+    return await attach(
+      { call, delegate, networks, states: statesOf(call), netns, bootId: readBootId() },
+      undo,
+    );
   } finally {
     netns.close();
   }
@@ -50,8 +54,21 @@ async function addByDelegate(call: Call, delegate: JsonObject, undo: Undo): Prom
   const { invokePlugin } = await import("../invoke.ts");
   const { parseResult } = await import("../result.ts");
   const states = statesOf(call);
+  if (ipamTypeOf(delegate) === "host-local") reclaim(call, delegate, states);
   states.write(call, delegate);
   undo.push(() => states.remove(call));
   undo.push(() => invokePlugin("DEL", typeOf(delegate), delegate, call));
   return parseResult(invokePlugin("ADD", typeOf(delegate), delegate, call), call.version);
+}
+
+/** host-local itself keeps the addresses of containers that died with an earlier boot for ever. */
+function reclaim(call: Call, delegate: JsonObject, states: AttachmentStates): void {
+  const gone = withReservations(dataDirOf(delegate), call.networkName, (store) =>
+    reclaimEarlierBoots(store, readBootId(), () => false),
+  );
+  for (const attachment of gone ?? []) states.remove(attachment);
+}
+
+function readBootId(): string {
+  return readFileSync(BOOT_ID_FILE, "utf8").trim();
 }

@@ -3,7 +3,7 @@
  * them): results and what the kernel and the disk then hold, compared field by field.
  */
 
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
 import { deriveDelegate } from "../../../cni-plugin/delegate.ts";
@@ -209,6 +209,53 @@ describeAsRoot("tulle-cni and the reference plugins agree", () => {
     },
   );
 
+  itWithPlugins("bookworm")(
+    "in a chain: tuning, bandwidth, firewall and portmap take our result and give it back",
+    () => {
+      const folder = referencePlugins("bookworm") ?? "";
+      const host = new CniHost("oracle");
+      const chain: AnyJson[] = [
+        { type: "tuning", mtu: 1400, sysctl: { "net.ipv4.conf.eth0.log_martians": "1" } },
+        {
+          type: "bandwidth",
+          ingressRate: 8_000_000,
+          ingressBurst: 8_000_000,
+          egressRate: 8_000_000,
+          egressBurst: 8_000_000,
+        },
+        { type: "firewall", backend: "iptables" },
+        {
+          type: "portmap",
+          runtimeConfig: { portMappings: [{ hostPort: 8080, containerPort: 80, protocol: "tcp" }] },
+        },
+      ];
+      try {
+        const container = host.addContainer();
+        const prevResult = host.call("ADD", { container }).json;
+        const callNext = (verb: string, plugin: AnyJson) =>
+          host.call(verb, {
+            container,
+            stdin: JSON.stringify({ cniVersion: "1.0.0", name: NETWORK_NAME, prevResult, ...plugin }),
+            program: join(folder, plugin.type),
+            environment: { CNI_PATH: folder },
+          });
+        for (const plugin of chain) {
+          const { exitCode, json } = callNext("ADD", plugin);
+          expect([plugin.type, exitCode, json.ips]).toEqual([plugin.type, 0, prevResult.ips]);
+        }
+        expect(container.netns.exec("ping", ["-c1", "-W2", "10.5.72.1"])).toContain(" 0% packet loss");
+        for (const plugin of chain.reverse()) expect(callNext("DEL", plugin).exitCode).toBe(0);
+        expect(host.call("DEL", { container, config: { prevResult } })).toMatchObject({
+          exitCode: 0,
+          stdout: "",
+        });
+        expect(host.leftovers()).toEqual([]);
+      } finally {
+        host.dispose();
+      }
+    },
+  );
+
   itWithPlugins("bookworm")("on other delegates: ptp with host-local, and macvlan", () => {
     const folder = referencePlugins("bookworm") ?? "";
     const host = new CniHost("oracle");
@@ -224,6 +271,12 @@ describeAsRoot("tulle-cni and the reference plugins agree", () => {
         expect(host.call("DEL", call)).toMatchObject({ exitCode: 0, stdout: "" });
         expect([...host.reservations(), ...host.states()]).toEqual([]);
       }
+      const reserved = join(host.dir, "ipam", NETWORK_NAME);
+      writeFileSync(join(reserved, "10.5.72.99"), "died\r\neth0");
+      writeFileSync(join(reserved, ".tulle-boot"), "another-boot");
+      const call = { container: host.addContainer(), environment: { CNI_PATH: folder } };
+      expect(host.call("ADD", { ...call, config: { delegate: { type: "ptp" } } }).exitCode).toBe(0);
+      expect(host.reservations()).toHaveLength(1);
     } finally {
       host.dispose();
     }

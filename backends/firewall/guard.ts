@@ -49,6 +49,7 @@ export interface FirewallStatus {
  */
 const MIN_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 640;
+const QUICK_RETRIES = 4;
 
 export class FirewallGuard {
   readonly #options: FirewallGuardOptions;
@@ -204,6 +205,8 @@ export class FirewallGuard {
       this.#lastError = error;
       if (error instanceof FirewallError && error.details.missing !== undefined) this.#installed = null;
       if (!this.#abort.signal.aborted) this.#failures.failed(error);
+      // Others' transactions at the same moment make the tools fail once; the audit is for what lasts.
+      if (this.#failures.count <= QUICK_RETRIES) this.#isDirty = true;
       return [];
     }
   }
@@ -218,14 +221,26 @@ export class FirewallGuard {
     const engine = chooseEngine(choice, prefersNft, this.#installed);
     if (engine !== this.#engine) log.info("firewall engine chosen", { engine, choice });
     this.#engine = engine;
-    const hasOther = this.#installed.has(engine === "nft" ? "iptables" : "nft");
-    const drifts = [...(await (engine === "nft" ? this.#nft : this.#iptables).reconcile(plan, signal))];
-    if (hasOther && engine === "nft") drifts.push(...(await this.#iptables.reconcileBeside(plan, signal)));
-    if (hasOther && engine === "iptables") drifts.push(...(await this.#nft.remove({ signal })));
-    if (this.#installed.has("nft")) drifts.push(...(await this.#firewalld.reconcile(plan, signal)));
-    // A packet must pass the tables of both variants, and one may hold what the host was switched away from.
-    drifts.push(...((await this.#otherIptables?.reconcileBeside(plan, signal)) ?? []));
-    return drifts;
+    const drifts = await (engine === "nft" ? this.#nft : this.#iptables).reconcile(plan, signal);
+    return [...drifts, ...(await this.#reconcileBeside(engine, this.#installed, plan))];
+  }
+
+  /** What belongs elsewhere than to the engine in use. All at once: no two of them touch the same tables. */
+  async #reconcileBeside(
+    engine: EngineKind,
+    installed: ReadonlySet<EngineKind>,
+    plan: FirewallPlan,
+  ): Promise<readonly Drift[]> {
+    const { signal } = this.#abort;
+    const has = (kind: EngineKind): boolean => installed.has(kind);
+    const drifts = await Promise.all([
+      engine === "nft" && has("iptables") ? this.#iptables.reconcileBeside(plan, signal) : [],
+      engine === "iptables" && has("nft") ? this.#nft.remove({ signal }) : [],
+      // A packet must pass the tables of both variants, and one may hold what the host was switched away from.
+      this.#otherIptables?.reconcileBeside(plan, signal) ?? [],
+      has("nft") ? this.#firewalld.reconcile(plan, signal) : [],
+    ]);
+    return drifts.flat();
   }
 
   async #findTools(signal: AbortSignal): Promise<ReadonlySet<EngineKind>> {

@@ -41,13 +41,11 @@ export class IptablesEngine implements FirewallEngine {
   }
 
   async reconcile(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
-    const drifts: Drift[] = [];
-    for (const family of FAMILIES) {
+    return this.#forEachFamily(async (family) => {
       const wanted = plan.rules[family];
       const saved = await this.#save(family, wanted !== undefined, signal);
-      if (saved !== null) drifts.push(...(await this.#reconcileFamily(family, wanted, saved, signal)));
-    }
-    return drifts;
+      return saved === null ? [] : this.#reconcileFamily(family, wanted, saved, signal);
+    });
   }
 
   /**
@@ -56,25 +54,24 @@ export class IptablesEngine implements FirewallEngine {
    * ours is removed.
    */
   async reconcileBeside(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
-    const drifts: Drift[] = [];
-    for (const family of FAMILIES) {
+    return this.#forEachFamily(async (family) => {
       const saved = await this.#save(family, false, signal);
-      if (saved === null) continue;
-      drifts.push(
-        ...(await this.#reconcileFamily(family, acceptsBeside(plan.rules[family], saved), saved, signal)),
-      );
-    }
-    return drifts;
+      if (saved === null) return [];
+      return this.#reconcileFamily(family, acceptsBeside(plan.rules[family], saved), saved, signal);
+    });
   }
 
   async remove({ isDryRun = false, signal }: RemoveOptions = {}): Promise<readonly string[]> {
     if (!isDryRun) return this.reconcile(EMPTY_PLAN, signal);
-    const removed: string[] = [];
-    for (const family of FAMILIES) {
+    return this.#forEachFamily(async (family) => {
       const saved = await this.#save(family, false, signal);
-      if (saved !== null) removed.push(...this.#change(family, renderChains(undefined), saved).drifts);
-    }
-    return removed;
+      return saved === null ? [] : this.#change(family, renderChains(undefined), saved).drifts;
+    });
+  }
+
+  /** Both families at once: they share no table. */
+  async #forEachFamily(work: (family: Family) => Promise<readonly Drift[]>): Promise<readonly Drift[]> {
+    return (await Promise.all(FAMILIES.map(work))).flat();
   }
 
   async #reconcileFamily(

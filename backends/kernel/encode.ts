@@ -96,10 +96,7 @@ function routeSpec(route: RouteObject, outputIndex: number, ids: NexthopIds, isD
   return { ...common, nexthopId };
 }
 
-/**
- * Removes the route that stands before ours under the same key (`ip route prepend`): asked to replace it, the kernel
- * finds that it has ours already and answers EEXIST. Null for all other changes.
- */
+/** Removes the route that is in the place of ours, whoever made it. Null for all but the replacement of a route. */
 export function encodeClearRoute(change: Change, devices: DeviceTable, ids: NexthopIds): Uint8Array | null {
   if (change.op !== "replace" || change.actual.kind !== "route") return null;
   const { actual } = change;

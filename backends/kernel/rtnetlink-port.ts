@@ -11,7 +11,7 @@ import { setImmediate } from "node:timers/promises";
 import { ConflictError, errorMessage, TulleError } from "../../ipam/errors.ts";
 import { decodeAddress, encodeAddressDump } from "../netlink/address.ts";
 import { NetlinkConnection } from "../netlink/connection.ts";
-import { EEXIST, EIO, ENODEV, ENOENT, EOPNOTSUPP, NetlinkError } from "../netlink/errors.ts";
+import { EEXIST, EINVAL, EIO, ENODEV, ENOENT, EOPNOTSUPP, NetlinkError } from "../netlink/errors.ts";
 import { decodeLink, encodeGetLink, encodeLinkDump } from "../netlink/link.ts";
 import { NetlinkMonitor } from "../netlink/monitor.ts";
 import { decodeFdb, decodeNeighbour, encodeFdbDump, encodeNeighbourDump } from "../netlink/neighbour.ts";
@@ -62,6 +62,12 @@ const GROUPS = [
 
 /** Changes that are sent without letting the event loop do other work: a few milliseconds. */
 const CHANGES_PER_TURN = 1000;
+
+/**
+ * How the kernel refuses to replace a route that must be deleted first: EEXIST where ours is there too, behind it;
+ * EINVAL where it leads our IPv6 gateway, which lies in the destination, to another device.
+ */
+const CLEARED: ReadonlySet<number> = new Set([EEXIST, EINVAL]);
 
 export interface RtnetlinkPortOptions {
   /** Default: the namespace of the calling thread. */
@@ -285,13 +291,19 @@ export class RtnetlinkPort implements KernelPort {
 
   #resultOf(change: Change, error: NetlinkError | null): ChangeResult {
     const { op, object } = change;
-    const clearing =
-      error?.errno === EEXIST ? encodeClearRoute(change, this.#devices, this.#nexthopIds) : null;
-    if (clearing !== null) return this.#connection.batch([clearing])[0] ?? null;
+    if (error !== null && op === "replace" && CLEARED.has(error.errno) && this.#clearTheWay(change)) {
+      return this.#applyBatch([{ op: "create", object }])[0] ?? null;
+    }
     const isGone = op === "delete" ? error === null || isAbsent(error) : op === "create" && error !== null;
     if (object.kind === "nexthop" && isGone) this.#nexthopIds.release(object);
     if (error === null || (op === "delete" && isAbsent(error))) return null;
     return new NetlinkError(`${op} ${describe(object)}`, error.errno, { kernelMessage: error.kernelMessage });
+  }
+
+  /** True when a route that was in the place of the new one has been removed. */
+  #clearTheWay(change: Change): boolean {
+    const clearing = encodeClearRoute(change, this.#devices, this.#nexthopIds);
+    return clearing !== null && this.#connection.batch([clearing])[0] === null;
   }
 
   async #applySingle(change: Change | undefined): Promise<ChangeResult> {

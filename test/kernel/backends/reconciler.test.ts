@@ -317,6 +317,8 @@ describeAsRoot("reconciler with both families on the real kernel", () => {
         // iproute2 6.1 cannot flush IPv6 routes through nexthop objects, and says so.
         "ip -6 route flush dev flannel-v6.1 proto 116 2>/dev/null; true",
         "ip -6 nexthop flush proto 116",
+        "ip -6 route replace fd00:2:2::/64 via 2001:db8:50::99 dev under0 metric 1024 proto bgp",
+        "ip -6 route append fd00:2:2::/64 via 2001:db8:50::99 dev under0 metric 1024 proto bgp",
         "ip -6 neigh del fd00:2:2:: dev flannel-v6.1",
         "ip -6 addr flush dev flannel-v6.1 scope global",
         "ip link set flannel-v6.1 down",

@@ -26,14 +26,17 @@ export const demo: CommandModule = {
     command
       .option("--keep", "leave it up until Ctrl-C, and say how to look around")
       .addOption(command.createOption("--launched").hideHelp())
-      .action((options: DemoOptions) => (options.launched ? runDemo(options, context) : start(context)));
+      .action((options: DemoOptions) => {
+        // A signal may be repeated, by npm, an impatient person or the kernel (once for each thread of a parent that
+        // dies): the first one counts, the others must not end what it set going.
+        for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(name, () => {});
+        return options.launched ? runDemo(options, context) : start(context);
+      });
   },
 };
 
 async function start({ environment, signal, exitWith }: CommandContext): Promise<void> {
   requireTools(environment.PATH ?? "");
-  // npm and an impatient person repeat a signal: the first one is passed on, the others must not end the wait.
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(name, () => {});
   exitWith(await launch([...process.argv.slice(1), "--launched"], signal));
 }
 

@@ -66,6 +66,7 @@ export function problemsOf({ lease, snapshot, kernel, firewall, problems }: Agen
     ...(snapshot.held.size === 0 ? [] : [`${snapshot.held.size} vanished peers are kept for the hold-down`]),
     ...[...snapshot.refused.values()].map(({ reason }) => reason),
     ...kernel.conflicts.map(({ key, reason }) => `${key}: ${reason}`),
+    ...(kernel.trouble === null ? [] : [`the kernel's state cannot be read or changed: ${kernel.trouble}`]),
     ...kernel.failures.map(({ message, others }) =>
       others === 0 ? message : `${message} (and ${others} more of the sort)`,
     ),

@@ -6,6 +6,7 @@
  */
 
 import type { Clock } from "../../ipam/clock.ts";
+import { errorMessage } from "../../ipam/errors.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
 import { deviceOf, keyOf, type ObjectKey, type ObjectKind } from "../state/objects.ts";
 import { inOrder } from "../state/order.ts";
@@ -53,6 +54,8 @@ export interface ReconcilerStatus {
   readonly passes: number;
   readonly lastPass: PassReport | null;
   readonly repaired: Counts;
+  /** Why the last pass could not be finished; null when it was. */
+  readonly trouble: string | null;
   readonly failures: readonly FailedChange[];
   readonly conflicts: readonly Conflict[];
   /** Objects that something keeps undoing, with what is known of who. */
@@ -76,6 +79,7 @@ export class Reconciler {
   readonly #troubles: FailureSeries;
   readonly #repaired: Partial<Record<ObjectKind, number>> = {};
   #lastPass: PassReport | null = null;
+  #trouble: string | null = null;
   #passes = 0;
   #needsDump = true;
   #hasPlan = false;
@@ -154,6 +158,7 @@ export class Reconciler {
       passes: this.#passes,
       lastPass: this.#lastPass,
       repaired: { ...this.#repaired },
+      trouble: this.#trouble,
       failures: this.#failures.list(),
       conflicts: [...this.#tracker.conflicts.values()],
       contended: this.#contention.list(this.#options.clock.monotonicMs()),
@@ -224,10 +229,12 @@ export class Reconciler {
       const report = await this.#applyAll(due, startMs, wasDump);
       this.#passes++;
       this.#lastPass = report;
+      this.#trouble = null;
       this.#troubles.succeeded();
       if (wasDump || due.length > 0) onPass?.(report);
       return this.#afterPass(report.failed, waitMs);
     } catch (error) {
+      this.#trouble = errorMessage(error);
       this.#troubles.failed(error);
       return this.#retry();
     }

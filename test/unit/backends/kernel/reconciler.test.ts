@@ -184,10 +184,14 @@ describe("Reconciler", () => {
   });
 
   it("tries again after a dump that failed, without touching anything before", async () => {
-    host.kernel.failNextDump = new NetlinkError("RTM_GETROUTE", ENODEV);
+    const dump = host.kernel.dump.bind(host.kernel);
+    host.kernel.dump = () => Promise.reject(new NetlinkError("RTM_GETROUTE", ENODEV));
     await host.want(peer(4));
-    expect(host.logged("warn")).toHaveLength(1);
+    expect(host.reconciler.status()).toMatchObject({ trouble: "RTM_GETROUTE: ENODEV", isConverged: false });
+    expect([host.logged("warn").length, host.kernel.log]).toEqual([1, []]);
+    host.kernel.dump = dump;
     await host.clock.advance(200);
+    expect(host.reconciler.status().trouble).toBeNull();
     expect(host.kernel.toString()).toBe(expected(4));
     expect(host.logged("info").map(({ message }) => message)).toContain("kernel state can be read again");
   });

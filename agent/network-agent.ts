@@ -215,10 +215,9 @@ export class NetworkAgent {
   /** subnet.env is written once the device is there, and readiness said once all is programmed. */
   async #announce(joined: Joined, signal: AbortSignal): Promise<void> {
     const { logger, onReady } = this.#options;
-    const firewall = this.#planFirewall(joined);
     if (!(await this.#isDeviceUp(joined, signal))) return;
     await this.#writeSubnetFile(joined);
-    await firewall;
+    await this.#planFirewall(joined);
     this.#isReady = true;
     this.#metrics.setReady(true);
     const { key } = joined.lease.entry;

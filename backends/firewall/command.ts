@@ -5,6 +5,8 @@
  */
 
 import { spawn } from "node:child_process";
+import { access, constants } from "node:fs/promises";
+import { join } from "node:path";
 import { FirewallError } from "./errors.ts";
 
 export interface CommandResult {
@@ -93,9 +95,15 @@ export class CommandRunner {
     }
   }
 
-  /** True when the program can be started. */
-  async isInstalled(command: string, signal?: AbortSignal): Promise<boolean> {
-    return (await this.runIfInstalled(command, ["--version"], { signal }))?.exitCode === 0;
+  /** True when there is a program to start. Looks for it where it can, because starting it costs far more. */
+  async isInstalled(command: string): Promise<boolean> {
+    if (this.#prefix.length > 0) return (await this.runIfInstalled(command, ["--version"]))?.exitCode === 0;
+    const isThere = (folder: string): Promise<boolean> =>
+      access(join(folder, command), constants.X_OK).then(
+        () => true,
+        () => false,
+      );
+    return (await Promise.all(this.#path.split(":").map(isThere))).some(Boolean);
   }
 }
 

@@ -139,7 +139,7 @@ export class FirewallGuard {
   /** Removes all that is ours from both engines and answers what it was; `isDryRun` only answers. */
   async remove(options: RemoveOptions = {}): Promise<readonly string[]> {
     const removed: string[] = [];
-    const installed = await installedEngines(this.#runner, options.signal);
+    const installed = await installedEngines(this.#runner);
     for (const engine of [this.#nft, this.#iptables]) {
       if (installed.has(engine.kind)) removed.push(...(await engine.remove(options)));
     }
@@ -245,7 +245,7 @@ export class FirewallGuard {
 
   async #findTools(signal: AbortSignal): Promise<ReadonlySet<EngineKind>> {
     this.#otherIptables = await this.#iptables.otherVariant(signal);
-    return await installedEngines(this.#runner, signal);
+    return await installedEngines(this.#runner);
   }
 
   /** No tool, and nothing asked for that needs one: packets of the network are forwarded as they are. */

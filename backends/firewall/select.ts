@@ -12,13 +12,10 @@ const PROGRAMS = {
 } as const satisfies Record<EngineKind, readonly string[]>;
 
 /** The engines whose programs this host has. */
-export async function installedEngines(
-  runner: CommandRunner,
-  signal?: AbortSignal,
-): Promise<ReadonlySet<EngineKind>> {
+export async function installedEngines(runner: CommandRunner): Promise<ReadonlySet<EngineKind>> {
   const installed = new Set<EngineKind>();
   for (const kind of ["nft", "iptables"] as const) {
-    const answers = await Promise.all(PROGRAMS[kind].map((program) => runner.isInstalled(program, signal)));
+    const answers = await Promise.all(PROGRAMS[kind].map((program) => runner.isInstalled(program)));
     if (answers.every(Boolean)) installed.add(kind);
   }
   return installed;

@@ -61,7 +61,8 @@ function download(suite, name, work) {
   const signedBy = existsSync(KEYRING) ? `[signed-by=${KEYRING}] ` : "";
   writeFileSync(sources, `deb ${signedBy}${mirror()} ${suite} main\n`);
   run("apt-get", [...args, "update"], work);
-  run("apt-get", [...args, "download", name], work);
+  // With the suite, or apt would prefer a newer version that is installed here.
+  run("apt-get", [...args, "download", `${name}/${suite}`], work);
   const archive = readdirSync(work).find((file) => file.endsWith(".deb"));
   if (!archive) throw new Error(`apt-get downloaded no file for ${name} of ${suite}`);
   return path.join(work, archive);

@@ -316,6 +316,7 @@ export class NetworkAgent {
     });
     reconciler.setScope(this.#scope(after, joined.subnets));
     this.#plan(joined);
+    joined.firewall.setPreference(after.networkConfig.enableNftables);
     void this.#planFirewall(joined);
     if (this.#isReady) await this.#writeSubnetFile(joined);
   }

@@ -22,7 +22,7 @@ import { chooseEngine, type FirewallChoice, installedEngines } from "./select.ts
 
 export interface FirewallGuardOptions {
   readonly choice: FirewallChoice;
-  /** EnableNFTables of the network configuration. */
+  /** EnableNFTables of the network configuration, as it is at first. */
   readonly prefersNft: boolean;
   /** Seconds between full audits. */
   readonly resyncSeconds: number;
@@ -71,6 +71,7 @@ export class FirewallGuard {
   #waiting: (() => void)[] = [];
   #endPause: (() => void) | null = null;
   #pauseMs = MIN_PAUSE_MS;
+  #prefersNft: boolean;
   #isWithoutEngine = false;
   #isInSync = false;
   #repairs = 0;
@@ -78,6 +79,7 @@ export class FirewallGuard {
 
   constructor(options: FirewallGuardOptions) {
     this.#options = options;
+    this.#prefersNft = options.prefersNft;
     this.#runner = new CommandRunner(options.commandPrefix);
     this.#nft = new NftEngine(this.#runner);
     this.#iptables = new IptablesEngine(this.#runner);
@@ -90,6 +92,11 @@ export class FirewallGuard {
     if (this.#options.choice === "none") return;
     this.#listen();
     this.setResyncSeconds(this.#options.resyncSeconds);
+  }
+
+  /** EnableNFTables as it is now; the next plan is carried out with the engine that follows from it. */
+  setPreference(prefersNft: boolean): void {
+    this.#prefersNft = prefersNft;
   }
 
   /** Audits at another interval from now on. */
@@ -213,12 +220,12 @@ export class FirewallGuard {
 
   async #reconcile(plan: FirewallPlan): Promise<readonly Drift[]> {
     const { signal } = this.#abort;
-    const { choice, prefersNft, log } = this.#options;
+    const { choice, log } = this.#options;
     if (choice === "none") return [];
     this.#installed ??= await this.#findTools(signal);
     if (choice === "auto" && this.#installed.size === 0 && !requiresEngine(plan)) return this.#doWithout();
     this.#isWithoutEngine = false;
-    const engine = chooseEngine(choice, prefersNft, this.#installed);
+    const engine = chooseEngine(choice, this.#prefersNft, this.#installed);
     if (engine !== this.#engine) log.info("firewall engine chosen", { engine, choice });
     this.#engine = engine;
     const drifts = await (engine === "nft" ? this.#nft : this.#iptables).reconcile(plan, signal);

@@ -34,8 +34,14 @@ export class AgentMetrics {
       this.#metrics.add("tulle_drift_repaired_total", count, { kind });
   }
 
+  /** A message is proof that the store can be followed. */
   noteMessage({ type }: StoreMessage): void {
+    this.setStoreUp(true);
     if (type === "list") this.#metrics.add("tulle_store_listings_total", 1);
+  }
+
+  setStoreUp(isUp: boolean): void {
+    this.#metrics.set("tulle_store_up", isUp ? 1 : 0);
   }
 
   noteRenewal(isRenewed: boolean): void {

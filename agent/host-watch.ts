@@ -4,7 +4,7 @@
  * withdraw anything.
  */
 
-import type { Clock } from "../ipam/clock.ts";
+import { type Clock, Nap } from "../ipam/clock.ts";
 import { errorMessage } from "../ipam/errors.ts";
 import type { Logger } from "../ipam/log.ts";
 
@@ -24,10 +24,11 @@ export class HostWatch {
   readonly #options: HostWatchOptions;
   #problem: string | null = null;
   #isChanged = false;
-  #wake: () => void = () => undefined;
+  readonly #nap: Nap;
 
   constructor(options: HostWatchOptions) {
     this.#options = options;
+    this.#nap = new Nap(options.clock);
   }
 
   /** Why the interface cannot carry the tunnel now; null when it can. */
@@ -38,7 +39,7 @@ export class HostWatch {
   /** Something about the interface changed. */
   changed(): void {
     this.#isChanged = true;
-    this.#wake();
+    this.#nap.wake();
   }
 
   /** Runs until `signal` fires. */
@@ -70,9 +71,6 @@ export class HostWatch {
 
   async #nextLook(signal: AbortSignal): Promise<void> {
     if (this.#isChanged) return;
-    const nap = new AbortController();
-    this.#wake = () => nap.abort();
-    const forMs = this.#problem === null ? Number.POSITIVE_INFINITY : RETRY_MS;
-    await this.#options.clock.sleep(forMs, AbortSignal.any([nap.signal, signal])).catch(() => undefined);
+    await this.#nap.take(this.#problem === null ? Number.POSITIVE_INFINITY : RETRY_MS, signal);
   }
 }

@@ -14,13 +14,13 @@ import { Planner } from "../backends/planner.ts";
 import type { Scope } from "../backends/state/ownership.ts";
 import { leftoverDevices } from "../backends/vxlan-leftovers.ts";
 import { keepAffinity } from "../ipam/affinity.ts";
-import type { Clock } from "../ipam/clock.ts";
+import { type Clock, Nap } from "../ipam/clock.ts";
 import { errorMessage } from "../ipam/errors.ts";
 import { Address, entriesOf, mapFamilies, type PerFamily, type Prefix } from "../ipam/ip.ts";
 import type { Logger } from "../ipam/log.ts";
 import type { NetworkConfig } from "../ipam/network-config.ts";
 import type { LeaseState } from "../ipam/own-lease.ts";
-import type { StoreConnection, StoreListing, StoreMessage, SubnetStore } from "../ipam/store.ts";
+import type { StoreConnection, StoreHealth, StoreListing, StoreMessage, SubnetStore } from "../ipam/store.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
 import {
   type Attachment,
@@ -46,6 +46,7 @@ import { familiesOf, optionsOf } from "./network-support.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import type { StatusReport } from "./status.ts";
 import { statusReport } from "./status-report.ts";
+import { StoreOutage } from "./store-outage.ts";
 import { writeSubnetFile } from "./subnet-file.ts";
 import { waitForNetworkConfig } from "./wait-for-config.ts";
 
@@ -79,6 +80,8 @@ export class NetworkAgent {
   readonly #metrics: AgentMetrics;
   readonly #enrolment: Enrolment;
   readonly #hostWatch: HostWatch;
+  readonly #outage = new StoreOutage();
+  readonly #untilExpiry: Nap;
   readonly #locks: InstanceLock[] = [];
   #joined: Joined | null = null;
   #isReady = false;
@@ -92,6 +95,7 @@ export class NetworkAgent {
     this.#store = connection.network(config.store.prefix);
     this.#enrolment = new Enrolment({ ...options, store: this.#store });
     this.#hostWatch = new HostWatch({ clock, logger, follow: () => this.#followHost() });
+    this.#untilExpiry = new Nap(clock);
     this.#refusals = new RefusalLog(logger);
     this.#metrics = new AgentMetrics(options.metrics);
     const store = connection.remoteHost === null ? null : addressOrNull(connection.remoteHost);
@@ -106,7 +110,8 @@ export class NetworkAgent {
 
   /** Joins the network and keeps it until `signal` fires. Throws TulleError when it cannot join. */
   async run(signal: AbortSignal): Promise<void> {
-    const messages = this.#store.watch(signal)[Symbol.asyncIterator]();
+    const watch = this.#store.watch(signal, (health) => this.#noteStore(health));
+    const messages = watch[Symbol.asyncIterator]();
     try {
       const { listing, networkConfig } = await waitForNetworkConfig(
         this.#store,
@@ -139,6 +144,7 @@ export class NetworkAgent {
   status(): StatusReport | null {
     const joined = this.#joined;
     if (joined === null) return null;
+    const nowMs = this.#nowMs();
     return statusReport({
       version: this.#options.version,
       isReady: this.isReady,
@@ -148,8 +154,10 @@ export class NetworkAgent {
       snapshot: joined.peers.snapshot(),
       kernel: joined.reconciler.status(),
       firewall: joined.firewall.status(),
-      problems: [this.#hostWatch.problem, this.#configProblem].filter((problem) => problem !== null),
-      nowMs: this.#nowMs(),
+      problems: [this.#outage.problem(nowMs), this.#hostWatch.problem, this.#configProblem].filter(
+        (problem) => problem !== null,
+      ),
+      nowMs,
     });
   }
 
@@ -261,11 +269,20 @@ export class NetworkAgent {
       const { value: message, done } = await messages.next();
       if (done) break;
       this.#metrics.noteMessage(message);
+      joined.peers.doubtStore(joined.lease.troubleMs);
       joined.peers.apply(message, this.#nowMs());
       joined.lease.observe(message);
       this.#plan(joined);
       await this.#considerConfig(joined);
     }
+  }
+
+  #noteStore(health: StoreHealth): void {
+    const nowMs = this.#nowMs();
+    this.#outage.note(health, nowMs);
+    this.#metrics.setStoreUp(health.isFollowed);
+    this.#joined?.peers.noteStore(health.isFollowed, nowMs);
+    this.#untilExpiry.wake();
   }
 
   /** Applies a changed configuration if that harms nobody; refuses it, visibly, if it moves the network. */
@@ -328,6 +345,7 @@ export class NetworkAgent {
     this.#refusals.note(refused);
     const input = { own: joined.subnets, peers: peers.peers, changed: peers.takeChanged() };
     joined.reconciler.setDesired(joined.planner.plan(input));
+    if (Number.isFinite(peers.nextDeadlineMs)) this.#untilExpiry.wake();
     if (this.#firewall.tunnelSources === "peers") void this.#planFirewall(joined);
   }
 
@@ -362,9 +380,7 @@ export class NetworkAgent {
 
   async #expireHeld(joined: Joined, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const nextMs = joined.peers.nextDeadlineMs ?? Number.POSITIVE_INFINITY;
-      const waitMs = Math.min(1000, Math.max(10, nextMs - this.#nowMs()));
-      await this.#options.clock.sleep(waitMs, signal).catch(() => undefined);
+      await this.#untilExpiry.take(joined.peers.nextDeadlineMs - this.#nowMs(), signal);
       if (joined.peers.expire(this.#nowMs())) this.#plan(joined);
     }
   }

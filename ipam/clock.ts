@@ -26,6 +26,29 @@ export const systemClock: Clock = {
   },
 };
 
+/** A sleep that somebody else can end. */
+export class Nap {
+  readonly #clock: Clock;
+  #wake: (() => void) | null = null;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Resolves after `ms` milliseconds, when it is woken or when the signal fires, whichever comes first. */
+  async take(ms: number, signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    this.#wake = () => over.abort();
+    await this.#clock.sleep(ms, AbortSignal.any([over.signal, signal])).catch(() => undefined);
+    this.#wake = null;
+  }
+
+  /** Nothing happens when nobody sleeps. */
+  wake(): void {
+    this.#wake?.();
+  }
+}
+
 /** Delays between attempts: doubling from `baseMs` to `maxMs`, each spread over its upper half by chance. */
 export class Backoff {
   readonly #baseMs: number;

@@ -10,7 +10,7 @@
  */
 
 import { describeTakeover, LEAVE_IT, type Takeover, takeoverBy } from "./claim.ts";
-import { Backoff, type Clock } from "./clock.ts";
+import { Backoff, type Clock, Nap } from "./clock.ts";
 import { LeaseLostError } from "./errors.ts";
 import type { PerFamily, Prefix } from "./ip.ts";
 import type { Membership } from "./join.ts";
@@ -51,11 +51,14 @@ export interface OwnLeaseOptions {
 
 const RETRY_FIRST_MS = 100;
 const RETRY_MAX_MS = 5_000;
+/** An answer that takes longer comes from a store in trouble. */
+const LATE_MS = 500;
 
 export class OwnLease {
   readonly #options: OwnLeaseOptions;
   readonly #failures: FailureSeries;
   readonly #backoff: Backoff;
+  readonly #nap: Nap;
   /** What we have written or are about to: the store may say so late, or after an answer that got lost. */
   readonly #written = new Set<string>();
   #attrs: LeaseAttrs;
@@ -67,11 +70,12 @@ export class OwnLease {
   #nextMs: number;
   #state: LeaseState = { state: "held" };
   #isGone = false;
-  #wake: (() => void) | null = null;
+  #troubleMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: OwnLeaseOptions, { entry, subnets, deadlineMs }: Membership) {
     const { logger, random, ttlSeconds } = options;
     this.#options = options;
+    this.#nap = new Nap(options.clock);
     this.#attrs = options.attrs;
     this.#written.add(this.#value);
     this.#failures = new FailureSeries(logger, "lease could not be renewed", "lease is renewed again");
@@ -101,13 +105,24 @@ export class OwnLease {
     return this.#deadlineMs;
   }
 
+  /**
+   * When the store last failed to renew our lease in time, on the monotonic clock; -Infinity: never. What happened to
+   * our lease then may have happened to others.
+   */
+  get troubleMs(): number {
+    const nowMs = this.#options.clock.monotonicMs();
+    const isLate = this.#state.state === "held" && nowMs > this.#nextMs + LATE_MS;
+    if (isLate || this.#state.state === "lost") this.#troubleMs = nowMs;
+    return this.#troubleMs;
+  }
+
   /** Tells the other hosts other facts about this one, under the same subnet. */
   publish(attrs: LeaseAttrs): void {
     if (formatLeaseValue(attrs) === this.#value) return;
     this.#attrs = attrs;
     this.#written.add(this.#value);
     this.#isPublished = false;
-    this.#wakeUp();
+    this.#nap.wake();
   }
 
   /** Looks for what the store says about our key. To be called with every message of the watch, in order. */
@@ -164,12 +179,12 @@ export class OwnLease {
       this.#nextMs = this.#options.clock.monotonicMs();
       this.#deadlineMs = Math.min(this.#deadlineMs, this.#nextMs + ttlMs);
     }
-    if (entry.storeLeaseId !== before || !this.#isPublished) this.#wakeUp();
+    if (entry.storeLeaseId !== before || !this.#isPublished) this.#nap.wake();
   }
 
   async #keep(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await this.#nap(this.#delayMs(), signal);
+      await this.#nap.take(this.#delayMs(), signal);
       if (signal.aborted) return;
       try {
         await this.#act(signal);
@@ -178,6 +193,7 @@ export class OwnLease {
         this.#options.onAttempt?.(true);
       } catch (error) {
         if (signal.aborted) return;
+        this.#troubleMs = this.#options.clock.monotonicMs();
         this.#options.onAttempt?.(false);
         if (error instanceof LeaseLostError && this.#state.state === "held") this.#lose(error.message);
         this.#failures.failed(error, { key: this.#entry.key });
@@ -207,6 +223,7 @@ export class OwnLease {
     const { store, clock } = this.#options;
     const sinceMs = clock.monotonicMs();
     const seconds = await store.keepAlive(this.#entry, signal);
+    this.#troubleMs = this.troubleMs;
     // What was lost meanwhile is not regained by this: a store lease can live on without its key.
     if (this.#state.state === "held") this.#extend(sinceMs + seconds * 1000);
   }
@@ -261,6 +278,7 @@ export class OwnLease {
 
   #hold({ entry, subnets, deadlineMs }: Omit<Membership, "origin">, message: string): void {
     this.#options.logger.info(message, { key: entry.key, before: this.#entry.key });
+    this.#troubleMs = this.troubleMs;
     this.#entry = entry;
     this.#subnets = subnets;
     this.#isGone = false;
@@ -283,7 +301,7 @@ export class OwnLease {
       reason,
     });
     this.#set({ state: "conflict", conflict, reason });
-    this.#wakeUp();
+    this.#nap.wake();
   }
 
   #lose(reason: string): void {
@@ -295,7 +313,7 @@ export class OwnLease {
       });
       this.#set({ state: "lost", reason });
     }
-    this.#wakeUp();
+    this.#nap.wake();
   }
 
   #set(state: LeaseState): void {
@@ -321,17 +339,6 @@ export class OwnLease {
     const isSettled = this.#state.state === "held" ? this.#isPublished : this.#state.state === "conflict";
     if (this.#failures.count > 0 || !isSettled || this.#canLeave()) return this.#backoff.nextMs();
     return Math.max(0, this.#nextMs - this.#options.clock.monotonicMs());
-  }
-
-  #wakeUp(): void {
-    this.#wake?.();
-  }
-
-  async #nap(ms: number, signal: AbortSignal): Promise<void> {
-    const nap = new AbortController();
-    this.#wake = () => nap.abort();
-    await this.#options.clock.sleep(ms, AbortSignal.any([nap.signal, signal])).catch(() => undefined);
-    this.#wake = null;
   }
 }
 

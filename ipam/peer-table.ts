@@ -38,7 +38,6 @@ export interface PeerTableOptions extends PeerSettings {
 }
 
 export class PeerTable {
-  readonly #holdDownMs: number;
   readonly #logger: Logger;
   readonly #departures: Departures;
   readonly #admission: Admission;
@@ -53,10 +52,10 @@ export class PeerTable {
   #configProblem: string | null = null;
   #revision = 0n;
   #synced = false;
+  #isHolding = false;
   #snapshot: LeaseSnapshot | null = null;
 
   constructor(options: PeerTableOptions) {
-    this.#holdDownMs = options.holdDownMs;
     this.#logger = options.logger;
     this.#departures = new Departures(options.holdDownMs);
     this.#settings = options;
@@ -88,9 +87,9 @@ export class PeerTable {
     return this.#config;
   }
 
-  /** How many vanished peers are kept for the hold-down. */
+  /** How many vanished peers are kept for now: there is reason to think that they will be back. */
   get heldCount(): number {
-    return this.#departures.heldCount;
+    return this.#departures.held.length;
   }
 
   /** Why the newest configuration in the store is not valid; null when it is. */
@@ -112,36 +111,48 @@ export class PeerTable {
   apply(message: StoreMessage, nowMs: number): void {
     this.#snapshot = null;
     this.#revision = message.revision;
-    if (message.type === "list") this.#replaceAll(message.entries, message.config, nowMs);
-    else {
+    if (message.type === "list") {
+      // After a gap the store need not be the one that it was: a cluster may have been restored from a snapshot.
+      if (this.#synced) this.#departures.doubt(nowMs);
+      this.#replaceAll(message.entries, message.config, nowMs);
+    } else {
       for (const change of message.changes) {
         if (change.type === "put") this.#put(change.entry);
         else if (change.type === "delete") this.#vanish(change.key, nowMs);
         else this.#readConfig(change.value);
       }
     }
-    const { heldCount } = this.#departures;
     for (const lease of this.#departures.judge(this.peers.size, nowMs)) this.#putBack(lease);
-    if (heldCount === 0 && this.#departures.heldCount > 0) {
-      this.#logger.warn("most peers vanished at once and are kept for the hold-down", {
-        peers: this.#departures.heldCount,
-        holdDownSeconds: this.#holdDownMs / 1000,
-      });
-    }
+    this.#sayWhoIsHeld();
+  }
+
+  /**
+   * Tells whether the store can be followed. While it cannot, nobody is let go, and who vanishes soon after may have
+   * been unable to renew its lease: it is held until its host could be back.
+   */
+  noteStore(isFollowed: boolean, nowMs: number): void {
+    if (isFollowed) this.#departures.storeFound(nowMs);
+    else this.#departures.storeLost();
+  }
+
+  /** The store did not answer in time at `atMs`: who vanishes soon after that may be a victim, too. */
+  doubtStore(atMs: number): void {
+    this.#departures.doubt(atMs);
   }
 
   /** Lets peers go whose time is over. Answers whether any was. `nowMs` is monotonic. */
   expire(nowMs: number): boolean {
-    const { heldCount } = this.#departures;
+    const { heldCount } = this;
     const over = this.#departures.expire(nowMs);
     for (const key of over) this.#remove(key);
-    const released = heldCount - this.#departures.heldCount;
+    const released = heldCount - this.heldCount;
     if (released > 0) this.#logger.warn("peers did not come back and are let go", { peers: released });
+    this.#sayWhoIsHeld();
     return over.length > 0;
   }
 
-  /** When expire() has something to do; null when nobody is on the way out. */
-  get nextDeadlineMs(): number | null {
+  /** When expire() has something to do; Infinity when nobody is on the way out, or nobody may go now. */
+  get nextDeadlineMs(): number {
     return this.#departures.nextDeadlineMs;
   }
 
@@ -165,6 +176,17 @@ export class PeerTable {
     for (const [key, reason] of [...this.#admission.refused, ...this.#damaged])
       refused.set(key, { key, reason });
     return refused;
+  }
+
+  /** Once for each time that peers are held. */
+  #sayWhoIsHeld(): void {
+    const { heldCount } = this;
+    if (heldCount > 0 && !this.#isHolding) {
+      this.#logger.warn("peers vanished and are kept for now: the store may be at fault", {
+        peers: heldCount,
+      });
+    }
+    this.#isHolding = heldCount > 0;
   }
 
   #replaceAll(entries: readonly StoreEntry[], config: string | null, nowMs: number): void {

@@ -43,6 +43,11 @@ export type StoreMessage =
   | ({ readonly type: "list" } & StoreListing)
   | { readonly type: "changes"; readonly revision: bigint; readonly changes: readonly StoreChange[] };
 
+/** Whether what the store holds is being followed; if not, why. */
+export type StoreHealth =
+  | { readonly isFollowed: true }
+  | { readonly isFollowed: false; readonly reason: string };
+
 export interface StoreListing {
   /** The revision at which the listing is complete. */
   readonly revision: bigint;
@@ -62,8 +67,12 @@ export interface SubnetStore {
   /** Leases created after `revision`: what to look at for a rival after a create. */
   listCreatedAfter(revision: bigint, signal: AbortSignal): Promise<readonly StoreEntry[]>;
 
-  /** Yields a listing, then changes, for ever; heals itself and lists again after every gap. Ends on abort. */
-  watch(signal: AbortSignal): AsyncIterable<StoreMessage>;
+  /**
+   * Yields a listing, then changes, for ever; heals itself and lists again after every gap. Ends on abort.
+   * `onHealth` is told when the store can no longer be followed, before anything that is yielded after that, and when
+   * it can be again.
+   */
+  watch(signal: AbortSignal, onHealth?: (health: StoreHealth) => void): AsyncIterable<StoreMessage>;
 
   /**
    * Creates a lease that expires `ttlSeconds` after its last keep-alive; Infinity makes a reservation, which

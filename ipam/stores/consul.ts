@@ -11,6 +11,7 @@ import type {
   ConfigEntry,
   StoreConnection,
   StoreEntry,
+  StoreHealth,
   StoreListing,
   StoreMessage,
   SubnetStore,
@@ -67,7 +68,7 @@ class ConsulStore implements SubnetStore {
     return entries.filter((entry) => entry.createRevision > revision);
   }
 
-  watch(signal: AbortSignal): AsyncIterable<StoreMessage> {
+  watch(signal: AbortSignal, onHealth?: (health: StoreHealth) => void): AsyncIterable<StoreMessage> {
     const { log, clock, random } = this.#environment;
     const source = { kv: this.#kv, layout: this.#layout, environment: this.#environment };
     let isAway = false;
@@ -88,7 +89,8 @@ class ConsulStore implements SubnetStore {
         hasAnswered = await this.#isServed(until);
       }
     };
-    return healedWatch(follow, { ...this.#environment, description: this.description, wake }, signal);
+    const options = { ...this.#environment, description: this.description, wake, onHealth };
+    return healedWatch(follow, options, signal);
   }
 
   async create(key: LeaseKey, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {

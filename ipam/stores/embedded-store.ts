@@ -13,6 +13,7 @@ import type {
   ConfigEntry,
   StoreChange,
   StoreEntry,
+  StoreHealth,
   StoreListing,
   StoreMessage,
   SubnetStore,
@@ -75,10 +76,10 @@ export class EmbeddedStore implements SubnetStore {
     return entriesIn(state, this.#layout.subnets).filter((entry) => entry.createRevision > revision);
   }
 
-  watch(signal: AbortSignal): AsyncIterable<StoreMessage> {
+  watch(signal: AbortSignal, onHealth?: (health: StoreHealth) => void): AsyncIterable<StoreMessage> {
     return healedWatch(
       () => this.#follow(signal),
-      { ...this.#environment, description: this.description },
+      { ...this.#environment, description: this.description, onHealth },
       signal,
     );
   }

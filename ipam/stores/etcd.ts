@@ -11,6 +11,7 @@ import type {
   ConfigEntry,
   StoreConnection,
   StoreEntry,
+  StoreHealth,
   StoreListing,
   StoreMessage,
   SubnetStore,
@@ -71,12 +72,12 @@ class EtcdStore implements SubnetStore {
     return answer.kvs.map((kv) => entryOf(kv, this.#layout.subnets));
   }
 
-  watch(signal: AbortSignal): AsyncIterable<StoreMessage> {
+  watch(signal: AbortSignal, onHealth?: (health: StoreHealth) => void): AsyncIterable<StoreMessage> {
     const follower = new EtcdFollower(this.#client, this.#layout);
     const wake = (over: AbortSignal) => untilAccepting(this.#client.endpoints, this.#environment, over);
     return healedWatch(
       (alive) => follower.follow(alive, signal),
-      { ...this.#environment, description: this.description, wake },
+      { ...this.#environment, description: this.description, wake, onHealth },
       signal,
     );
   }

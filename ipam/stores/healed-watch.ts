@@ -6,8 +6,9 @@
  */
 
 import { Backoff, type Clock } from "../clock.ts";
+import { errorMessage } from "../errors.ts";
 import { FailureSeries } from "../log.ts";
-import type { StoreMessage } from "../store.ts";
+import type { StoreHealth, StoreMessage } from "../store.ts";
 import type { StoreEnvironment } from "./options.ts";
 
 /** Time from the beginning of one try to the next: short enough for a blip, long enough for a night. */
@@ -25,6 +26,8 @@ export interface HealedWatchOptions extends StoreEnvironment {
   readonly description: string;
   /** Resolves when it is worth trying before the delay is over: an endpoint that refused answers again. */
   readonly wake?: (signal: AbortSignal) => Promise<void>;
+  /** See SubnetStore.watch. */
+  readonly onHealth?: ((health: StoreHealth) => void) | undefined;
 }
 
 /**
@@ -36,7 +39,7 @@ export async function* healedWatch(
   options: HealedWatchOptions,
   signal: AbortSignal,
 ): AsyncGenerator<StoreMessage> {
-  const { log, clock, random, description, wake } = options;
+  const { log, clock, random, description, wake, onHealth } = options;
   const backoff = new Backoff({ baseMs: BACKOFF_BASE_MS, maxMs: BACKOFF_MAX_MS, random });
   const series = new FailureSeries(
     log,
@@ -45,6 +48,7 @@ export async function* healedWatch(
   );
   const onSteady = () => {
     backoff.reset();
+    if (series.count > 0) onHealth?.({ isFollowed: true });
     series.succeeded({ store: description });
   };
   while (!signal.aborted) {
@@ -58,6 +62,7 @@ export async function* healedWatch(
     } catch (error) {
       if (signal.aborted) return;
       series.failed(error, { store: description });
+      onHealth?.({ isFollowed: false, reason: errorMessage(error) });
     } finally {
       steadiness.stop();
     }

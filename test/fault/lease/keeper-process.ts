@@ -61,7 +61,10 @@ class Host {
   }
 
   async run(): Promise<void> {
-    const messages = this.#store.watch(this.#forever)[Symbol.asyncIterator]();
+    const watch = this.#store.watch(this.#forever, ({ isFollowed }) => {
+      this.#peers?.noteStore(isFollowed, systemClock.monotonicMs());
+    });
+    const messages = watch[Symbol.asyncIterator]();
     const { value: listing } = await messages.next();
     if (listing?.type !== "list" || listing.config === null) throw new Error("no network configuration");
     const config = parseNetworkConfig(listing.config);
@@ -95,8 +98,9 @@ class Host {
     for (;;) {
       const { value: message, done } = await messages.next();
       if (done) return;
-      this.#lease.observe(message);
+      this.#peers.doubtStore(this.#lease.troubleMs);
       this.#apply(message);
+      this.#lease.observe(message);
     }
   }
 

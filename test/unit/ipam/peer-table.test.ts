@@ -249,7 +249,7 @@ describe("a peer that vanishes", () => {
     list(hosts(10));
     del("10.2.2.0-24", 5_000);
     expect(keys()).toHaveLength(9);
-    expect(table.nextDeadlineMs).toBeNull();
+    expect(table.nextDeadlineMs).toBe(Number.POSITIVE_INFINITY);
     del("10.2.3.0-24", 6_000);
     expect(keys()).toHaveLength(8);
   });
@@ -264,7 +264,7 @@ describe("a peer that vanishes", () => {
     expect(table.expire(5_999)).toBe(false);
     expect(table.expire(6_000)).toBe(true);
     expect(keys()).toHaveLength(8);
-    expect(table.nextDeadlineMs).toBeNull();
+    expect(table.nextDeadlineMs).toBe(Number.POSITIVE_INFINITY);
   });
 
   it("is one of many, of which some may leave at once", () => {
@@ -314,9 +314,7 @@ describe("a mass disappearance", () => {
     expect(keys()).toHaveLength(10);
     for (const [key, lease] of before) expect(table.peers.get(key)).toBe(lease);
     expect(table.snapshot().held.size).toBeGreaterThan(5);
-    expect(logger.lines).toMatchObject([
-      { level: "warn", message: expect.stringMatching(/kept for the hold-down/) },
-    ]);
+    expect(logger.lines).toMatchObject([{ level: "warn", message: expect.stringMatching(/kept for now/) }]);
     table.expire(1_200 + HOLD_DOWN_MS);
     expect(keys().length).toBeLessThan(5);
     expect(logger.lines.at(-1)?.message).toMatch(/let go/);
@@ -338,9 +336,14 @@ describe("a mass disappearance", () => {
     ["half of the peers", 10, 5],
     ["all of three peers", 3, 0],
   ])("is none: %s", (_, before, after) => {
-    const { list, keys, table } = lab();
+    const { list, change, keys, table } = lab();
     list(hosts(before), 0);
-    list(hosts(after), 1_000);
+    change(
+      hosts(before)
+        .slice(after)
+        .map(({ key }) => ({ type: "delete", key, revision: 1_001n })),
+      1_000,
+    );
     expect(table.snapshot().held.size).toBe(0);
     table.expire(2_000);
     expect(keys()).toHaveLength(after);
@@ -379,6 +382,94 @@ describe("a mass disappearance", () => {
     expect(keys()).not.toContain("10.2.2.0-24");
     expect(keys()).toHaveLength(10);
     expect(reason(newcomer.key)).toBeUndefined();
+  });
+});
+
+describe("a peer that vanishes because the store was away", () => {
+  const AFTER_OUTAGE_MS = 12_000;
+
+  it("is kept until its host could be back", () => {
+    const { table, list, del, keys, logger } = lab();
+    list(hosts(20));
+    table.noteStore(false, 1_000);
+    table.noteStore(true, 9_000);
+    del("10.2.2.0-24", 9_500);
+    expect(keys()).toHaveLength(20);
+    expect([...table.snapshot().held]).toEqual(["10.2.2.0-24"]);
+    table.expire(9_500 + AFTER_OUTAGE_MS - 1);
+    expect(keys()).toHaveLength(20);
+    expect(table.nextDeadlineMs).toBe(9_500 + AFTER_OUTAGE_MS);
+    table.expire(9_500 + AFTER_OUTAGE_MS);
+    expect(keys()).toHaveLength(19);
+    expect(logger.lines.map(({ message }) => message)).toEqual([
+      "peers vanished and are kept for now: the store may be at fault",
+      "peers did not come back and are let go",
+    ]);
+  });
+  it("and comes back was never away", () => {
+    const { table, list, del, put } = lab();
+    list(hosts(20));
+    table.takeChanged();
+    table.noteStore(false, 1_000);
+    del("10.2.2.0-24", 1_500);
+    table.noteStore(true, 2_000);
+    put(entry("10.2.2.0-24", 2), 3_000);
+    expect(table.expire(60_000)).toBe(false);
+    expect(table.heldCount).toBe(0);
+  });
+  it("stays for as long as the store is away, however it vanished", () => {
+    const { table, list, keys } = lab();
+    list(hosts(20));
+    list([], 1_000);
+    table.noteStore(false, 2_000);
+    expect(table.nextDeadlineMs).toBe(Number.POSITIVE_INFINITY);
+    table.expire(10 * HOLD_DOWN_MS);
+    expect(keys()).toHaveLength(20);
+    table.noteStore(true, 10 * HOLD_DOWN_MS);
+    table.expire(10 * HOLD_DOWN_MS + AFTER_OUTAGE_MS);
+    expect(keys()).toEqual([]);
+  });
+  it("is kept also when only our own renewal told of the outage", () => {
+    const { table, list, del, keys } = lab();
+    list(hosts(20));
+    table.doubtStore(5_000);
+    del("10.2.2.0-24", 5_100);
+    expect(keys()).toHaveLength(20);
+    table.doubtStore(5_000);
+    del("10.2.3.0-24", 5_000 + AFTER_OUTAGE_MS + 1);
+    table.expire(5_000 + AFTER_OUTAGE_MS + 1_500);
+    expect(keys()).not.toContain("10.2.3.0-24");
+  });
+  it("is kept when it is missing from a listing after a gap, as in an older snapshot", () => {
+    const { table, list, keys } = lab();
+    list(hosts(20));
+    list(hosts(19), 5_000);
+    expect(keys()).toHaveLength(20);
+    table.expire(5_000 + AFTER_OUTAGE_MS);
+    expect(keys()).toHaveLength(19);
+  });
+  it("gives way at once to a lease in its place", () => {
+    const { table, list, del, put, keys } = lab();
+    list(hosts(20));
+    table.doubtStore(5_000);
+    del("10.2.2.0-24", 5_100);
+    put(entry("10.2.99.0-24", 2), 5_200);
+    expect(keys()).toContain("10.2.99.0-24");
+    expect(keys()).not.toContain("10.2.2.0-24");
+  });
+  it("is held as long as configured when most do, and never with the hold-down off", () => {
+    const { table, list, keys } = lab();
+    list(hosts(20));
+    list(hosts(2), 1_000);
+    table.expire(1_000 + AFTER_OUTAGE_MS);
+    expect(keys()).toHaveLength(20);
+    table.expire(1_000 + HOLD_DOWN_MS);
+    expect(keys()).toHaveLength(2);
+    const off = lab({ holdDownMs: 0 });
+    off.list(hosts(20));
+    off.table.noteStore(false, 1_000);
+    off.list(hosts(19), 1_000);
+    expect(off.keys()).toHaveLength(19);
   });
 });
 

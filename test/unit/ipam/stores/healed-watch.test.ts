@@ -1,7 +1,7 @@
 /** The tries of a watch that keeps failing: how often, how loud, and what ends a wait early. */
 
 import { describe, expect, it } from "vitest";
-import type { StoreMessage } from "../../../../ipam/store.ts";
+import type { StoreHealth, StoreMessage } from "../../../../ipam/store.ts";
 import { healedWatch } from "../../../../ipam/stores/healed-watch.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 import { KeptLog } from "../../../support/watch-log.ts";
@@ -28,12 +28,14 @@ function watchWith(
   const stop = new AbortController();
   const startMs = clock.monotonicMs();
   const triedMs: number[] = [];
+  const healths: StoreHealth[] = [];
   async function* follow(alive: () => void): AsyncGenerator<StoreMessage> {
     triedMs.push(clock.monotonicMs() - startMs);
     yield* first;
     await attempt({ number: triedMs.length, clock, signal: stop.signal, alive });
   }
-  const edges = { log, clock, random: () => 1, dateMs: () => 0, description: "store" };
+  const onHealth = (health: StoreHealth) => healths.push(health);
+  const edges = { log, clock, random: () => 1, dateMs: () => 0, description: "store", onHealth };
   const done = (async () => {
     const watch = healedWatch(follow, { ...edges, ...(wake ? { wake } : {}) }, stop.signal);
     for await (const message of watch) expect(message).toBe(LISTING);
@@ -42,7 +44,7 @@ function watchWith(
     stop.abort();
     await done;
   };
-  return { clock, log, triedMs, end };
+  return { clock, log, triedMs, healths, end };
 }
 
 async function fail(): Promise<void> {
@@ -72,15 +74,18 @@ describe("healedWatch", () => {
     await end();
   });
   it("has recovered once a try has stood for a second, also one that has nothing to tell", async () => {
-    const { clock, log, end } = watchWith(async ({ number, alive, signal }) => {
+    const { clock, log, healths, end } = watchWith(async ({ number, alive, signal }) => {
       if (number < 4) throw new Error("refused");
       alive();
       await untilAborted(signal);
     });
     await clock.advance(1_600);
     expect(log.lines).toEqual([FAILED]);
+    const refused = { isFollowed: false, reason: "refused" };
+    expect(healths).toEqual([refused, refused, refused]);
     await clock.advance(1_000);
     expect(log.lines).toEqual([FAILED, WORKS]);
+    expect(healths.at(-1)).toEqual({ isFollowed: true });
     await end();
   });
   it("counts the wait from the beginning of a try: a slow one is followed soon", async () => {

@@ -321,7 +321,7 @@ export const FLAGS = {
     group: "Lease",
     kind: duration(0, MAX_SECONDS),
     default: "30s",
-    help: "how long peers are kept when more than half of them vanish at once; 0 removes them at once",
+    help: "how long peers are kept when more than half vanish at once; 0 removes whoever vanishes at once",
     origin: "tulle",
   },
 

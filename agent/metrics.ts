@@ -15,7 +15,7 @@ export const METRICS = {
   tulle_build_info: { type: "gauge", help: "Always 1; the version is a label.", labels: ["version"] },
   tulle_ready: { type: "gauge", help: "1 while the host is a working member of its network.", labels: [] },
   tulle_peers: { type: "gauge", help: "Hosts whose leases are in force.", labels: [] },
-  tulle_peers_held: { type: "gauge", help: "Vanished hosts that are kept for the hold-down.", labels: [] },
+  tulle_peers_held: { type: "gauge", help: "Vanished hosts that are kept for now.", labels: [] },
   tulle_leases_refused: { type: "gauge", help: "Leases in the store that are not programmed.", labels: [] },
   tulle_passes_total: { type: "counter", help: "Passes of the reconciler.", labels: [] },
   tulle_pass_seconds: { type: "histogram", help: "Duration of a pass.", labels: [] },

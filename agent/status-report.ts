@@ -63,7 +63,9 @@ export function problemsOf({ lease, snapshot, kernel, firewall, problems }: Agen
   return [
     ...(lease.state.state === "held" ? [] : [`our lease ${lease.entry.key} is lost: ${lease.state.reason}`]),
     ...problems,
-    ...(snapshot.held.size === 0 ? [] : [`${snapshot.held.size} vanished peers are kept for the hold-down`]),
+    ...(snapshot.held.size === 0
+      ? []
+      : [`${snapshot.held.size} vanished peers are kept for now: the store may be at fault`]),
     ...[...snapshot.refused.values()].map(({ reason }) => reason),
     ...kernel.conflicts.map(({ key, reason }) => `${key}: ${reason}`),
     ...(kernel.trouble === null ? [] : [`the kernel's state cannot be read or changed: ${kernel.trouble}`]),

@@ -46,6 +46,12 @@ const DEVICE_PREFIX: Readonly<Record<Family, string>> = { 4: "flannel.", 6: "fla
 /** What deviceNames() can answer, for any VNI. */
 export const VXLAN_DEVICE_NAME = /^flannel(-v6)?\.(?<vni>\d+)$/;
 
+/** With one digit more the device's name would not fit (linux/if.h, IFNAMSIZ). */
+const MAX_VNI = 9_999_999;
+
+/** flanneld's lease has 16 bits for the VNI; it writes the low ones, and ignores a lease with a larger number. */
+const FLANNEL_VNI_MASK = 0xffff;
+
 /** IPv6's minimum link MTU (RFC 8200 §5) is the larger of the two families' floors; IPv4's is 68 (RFC 791). */
 const MIN_MTU_BYTES: Readonly<Record<Family, number>> = { 4: 68, 6: 1280 };
 
@@ -64,7 +70,7 @@ class VxlanOptions implements BackendOptions {
   readonly directRouting: boolean;
 
   constructor(options: JsonObject) {
-    this.vni = integerOption(options, "VNI", 1, 0, 2 ** 24 - 1);
+    this.vni = integerOption(options, "VNI", 1, 0, MAX_VNI);
     this.port = integerOption(options, "Port", 0, 0, 65_535) || DEFAULT_PORT;
     this.mtuBytes = integerOption(options, "MTU", 0, 0, 65_535);
     this.gbp = booleanOption(options, "GBP", false);
@@ -116,7 +122,7 @@ class VxlanNetwork implements PreparedBackend {
     for (const [family, device] of entriesOf(this.devices)) {
       const mac = identity.macFor(device);
       macs[family] = mac;
-      data[family] = { VNI: options.vni, VtepMAC: mac };
+      data[family] = { VNI: options.vni & FLANNEL_VNI_MASK, VtepMAC: mac };
     }
     this.#macs = macs;
     this.leaseData = data;

@@ -36,6 +36,12 @@ describe("vxlan backend", () => {
     });
   });
 
+  it("publishes as much of a large VNI as flanneld can read", () => {
+    const backend = prepareVxlan({ VNI: 70_000 });
+    expect(backend.devices).toEqual({ 4: "flannel.70000" });
+    expect(backend.leaseData).toEqual({ 4: { VNI: 70_000 - 65_536, VtepMAC: OWN_MAC } });
+  });
+
   it("wants neighbour, forwarding entry and route for each peer", () => {
     expect(lines(peer(4))).toEqual([
       "neigh 10.2.4.0 lladdr 02:00:00:01:00:04 dev flannel.1 permanent",
@@ -76,7 +82,8 @@ describe("vxlan backend", () => {
   it("says which option leaves too little room for packets", () => {
     expect(() => prepareVxlan({ MTU: 100 })).toThrow(/Backend.MTU is 100: .* at least 118/);
     expect(() => prepareVxlan({}, hostFacts({ mtuBytes: 90 }))).toThrow(/MTU of under0 is 90/);
-    expect(() => vxlanBackend.parseOptions({ VNI: 2 ** 24 })).toThrow(/VNI/);
+    expect(() => vxlanBackend.parseOptions({ VNI: 10_000_000 })).toThrow(/VNI.*9999999/);
+    expect(vxlanBackend.parseOptions({ VNI: 9_999_999 }).deviceNames([4])[4]).toHaveLength(15);
   });
 
   it("has a device of each family, with the smaller room of IPv6", () => {

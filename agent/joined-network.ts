@@ -7,8 +7,7 @@
  */
 
 import type { HostFacts } from "../backends/backend.ts";
-import type { FailedChange } from "../backends/kernel/failures.ts";
-import type { PassReport } from "../backends/kernel/reconciler.ts";
+import type { PassReport, ReconcilerStatus } from "../backends/kernel/reconciler.ts";
 import type { RtnetlinkPort } from "../backends/kernel/rtnetlink-port.ts";
 import type { NetlinkConnection } from "../backends/netlink/connection.ts";
 import { Planner } from "../backends/planner.ts";
@@ -41,7 +40,7 @@ import { hostObjects } from "./host-objects.ts";
 import { HostWatch } from "./host-watch.ts";
 import type { Identity } from "./identity.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
-import { RefusalLog } from "./refusal-log.ts";
+import { ReasonLog } from "./reason-log.ts";
 import type { StatusReport } from "./status.ts";
 import { statusReport } from "./status-report.ts";
 import { writeSubnetFile } from "./subnet-file.ts";
@@ -67,13 +66,14 @@ export interface JoinedNetworkOptions {
   /** The settings in force; a reload may have changed them since the start. */
   readonly firewall: FirewallSettings;
   /** Called once, when packets can flow. */
-  readonly onReady: (summary: string) => void;
+  readonly onReady: () => void;
 }
 
 export class JoinedNetwork {
   readonly #options: JoinedNetworkOptions;
   readonly #parts: NetworkParts;
-  readonly #refusals: RefusalLog;
+  readonly #refusals: ReasonLog;
+  readonly #conflicts: ReasonLog;
   readonly #hostWatch: HostWatch;
   readonly #untilExpiry: Nap;
   #attachment: Attachment;
@@ -92,7 +92,8 @@ export class JoinedNetwork {
     this.#subnets = membership.subnets;
     this.#firewall = options.firewall;
     this.#planner = this.#makePlanner();
-    this.#refusals = new RefusalLog(logger);
+    this.#refusals = new ReasonLog(logger, "warn", "lease is not used");
+    this.#conflicts = new ReasonLog(logger, "error", "somebody else's object is in our place");
     this.#hostWatch = new HostWatch({ clock, logger, follow: () => this.#followHost() });
     this.#untilExpiry = new Nap(clock);
     this.#parts = assemble({
@@ -112,6 +113,12 @@ export class JoinedNetwork {
   get isReady(): boolean {
     const hasLease = this.#parts.lease.state.state === "held";
     return this.#isAnnounced && hasLease && this.#hostWatch.problem === null;
+  }
+
+  /** What this host is in the network, in a few words. */
+  get summary(): string {
+    const { lease, peers } = this.#parts;
+    return `${lease.entry.key} on ${this.#attachment.host.interface}, ${peers.peers.size} peers`;
   }
 
   /** Keeps everything in step until `signal` fires. `listing` is what the store held when the network was joined. */
@@ -196,10 +203,9 @@ export class JoinedNetwork {
     await this.#planFirewall();
     this.#isAnnounced = true;
     metrics.setReady(this.isReady);
-    const { key } = this.#parts.lease.entry;
-    const count = this.#parts.peers.peers.size;
-    logger.info("ready", { lease: key, file: config.files.subnetFile, peers: count });
-    onReady(`${key} on ${this.#attachment.host.interface}, ${count} peers`);
+    const { lease, peers } = this.#parts;
+    logger.info("ready", { lease: lease.entry.key, file: config.files.subnetFile, peers: peers.peers.size });
+    onReady();
   }
 
   /**
@@ -208,10 +214,12 @@ export class JoinedNetwork {
    */
   async #isDeviceUp(signal: AbortSignal): Promise<boolean> {
     const { reconciler } = this.#parts;
-    const isOfDevice = ({ key }: FailedChange): boolean => /^(link|address) /.test(key);
+    const isOfDevice = ({ key }: { readonly key: string }): boolean => /^(link|address) /.test(key);
+    const isMissing = ({ trouble, failures, conflicts }: ReconcilerStatus): boolean =>
+      trouble !== null || failures.some(isOfDevice) || conflicts.some(isOfDevice);
     do {
       await reconciler.passed(signal).catch(() => undefined);
-    } while (!signal.aborted && reconciler.status().failures.some(isOfDevice));
+    } while (!signal.aborted && isMissing(reconciler.status()));
     return !signal.aborted;
   }
 
@@ -314,7 +322,7 @@ export class JoinedNetwork {
     const { peers, reconciler } = this.#parts;
     const refused = peers.refused();
     this.#options.metrics.setPeers(peers.peers.size, peers.heldCount, refused.size);
-    this.#refusals.note(refused);
+    this.#refusals.note(refused.values());
     const input = { own: this.#subnets, peers: peers.peers, changed: peers.takeChanged() };
     reconciler.setDesired(this.#planner.plan(input));
     if (Number.isFinite(peers.nextDeadlineMs)) this.#untilExpiry.wake();
@@ -370,6 +378,7 @@ export class JoinedNetwork {
 
   #notePass(report: PassReport): void {
     this.#options.metrics.notePass(report);
+    this.#conflicts.note(this.#parts.reconciler.status().conflicts);
     const { applied, repaired, failed, durationMs } = report;
     const roundedMs = Math.round(durationMs * 10) / 10;
     this.#options.logger.debug("pass", { applied, repaired, failed, durationMs: roundedMs });

@@ -37,7 +37,7 @@ export interface NetworkAgentOptions {
   readonly metrics: Metrics;
   readonly version: string;
   /** Called once, when packets can flow. */
-  readonly onReady: (summary: string) => void;
+  readonly onReady: () => void;
 }
 
 export class NetworkAgent {
@@ -67,6 +67,11 @@ export class NetworkAgent {
   /** True while this host is a working member of its network. */
   get isReady(): boolean {
     return this.#joined?.isReady ?? false;
+  }
+
+  /** What this host is in its network, in a few words; null before it is joined. */
+  get summary(): string | null {
+    return this.#joined?.summary ?? null;
   }
 
   /** Joins the network and keeps it until `signal` fires. Throws TulleError when it cannot join. */

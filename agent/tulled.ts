@@ -19,6 +19,7 @@ import { Metrics } from "./metrics.ts";
 import { NetworkAgent } from "./network-agent.ts";
 import { openConfiguredStore } from "./open-store.ts";
 import { openNotifier, type ServiceNotifier } from "./sd-notify.ts";
+import { ServiceStatus } from "./service-status.ts";
 import { VERSION } from "./version.ts";
 
 async function main(): Promise<number> {
@@ -31,12 +32,13 @@ async function main(): Promise<number> {
 
 async function runDaemon(loaded: LoadedConfig): Promise<void> {
   const { config } = loaded;
-  const logger = createLogger({ ...config.log, now: () => new Date() });
+  const notifier = openNotifier(process.env, process.pid);
+  const service = new ServiceStatus(notifier);
+  const logger = service.listenTo(createLogger({ ...config.log, now: () => new Date() }));
   for (const warning of loaded.warnings) logger.warn("configuration", { warning });
   const stop = new AbortController();
   // Every part of the daemon listens to it; that is no leak.
   setMaxListeners(0, stop.signal);
-  const notifier = openNotifier(process.env, process.pid);
   const metrics = new Metrics();
   metrics.set("tulle_build_info", 1, { version: VERSION });
   const random = Math.random;
@@ -57,10 +59,11 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     logger,
     metrics,
     version: VERSION,
-    onReady: (summary) => notifier.ready(summary),
+    onReady: () => service.ready(),
   });
+  service.follow(agent);
   stopOnSignals(stop, logger, notifier);
-  reloadOnHangup(loaded, logger, (next) => agent.setFirewall(next.firewall));
+  reloadOnHangup(loaded, logger, service, (next) => agent.setFirewall(next.firewall));
   const watchdog = keepWatchdog(notifier);
   const control = await serveControl(config.files.runDir, { "/status": () => agent.status() });
   const health = config.health
@@ -80,6 +83,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     stop.abort();
     clearInterval(watchdog);
     await Promise.all([control.close(), health?.close(), connection.close()]);
+    service.close();
     notifier.close();
   }
   logger.info("stopped; the data path stays", {});
@@ -98,6 +102,7 @@ function stopOnSignals(stop: AbortController, logger: Logger, notifier: ServiceN
 function reloadOnHangup(
   first: LoadedConfig,
   logger: AdjustableLogger,
+  service: ServiceStatus,
   apply: (config: AgentConfig) => void,
 ): void {
   let current = first;
@@ -111,7 +116,9 @@ function reloadOnHangup(
     logger.info("configuration read again", { applied, waitForRestart: refused });
   };
   process.on("SIGHUP", () => {
-    reload().catch((error: unknown) => logger.error("configuration is not applied", errorFields(error)));
+    service
+      .reload(systemClock.monotonicMs(), reload)
+      .catch((error: unknown) => logger.error("configuration is not applied", errorFields(error)));
   });
 }
 

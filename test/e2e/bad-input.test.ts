@@ -1,5 +1,7 @@
 /** What people get wrong, and what a store may hold: one clear sentence each, and never any harm to others. */
 
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { dataPathOf } from "../support/data-path.ts";
 import { startEtcd } from "../support/etcd.ts";
@@ -114,6 +116,28 @@ describeWithEtcd("a host that is set up wrongly", () => {
     expect(problems.join("\n")).toContain(key);
     expect(problems.join("\n")).toContain(first.address);
     await twin.daemon.stop();
+  });
+
+  it.each([
+    ["another type", "type bridge", /link flannel\.1.*of type bridge exists; delete or rename it/],
+    [
+      "another VNI",
+      "type vxlan id 7 dev eth0 dstport 8472",
+      /link flannel\.1.*VNI 7 exists.*delete or rename it/,
+    ],
+  ])("is told that the device's name is taken by a device of %s, and waits", async (_what, kind, named) => {
+    const { daemon, netns } = net.host(2);
+    netns.ip(`link add flannel.1 ${kind}`);
+    daemon.spawn(...net.flags);
+    await expect.poll(() => daemon.log, WAIT).toMatch(named);
+    expect((await daemon.status())?.isReady).toBe(false);
+    expect(() => net.host(2).subnetFileText()).toThrow(/ENOENT/);
+    netns.ip("link delete flannel.1");
+    await daemon.until(({ isReady }) => isReady, "is ready");
+    expect(net.host(2).subnetEnv().mtuBytes).toBe(1450);
+    await daemon.stop();
+    netns.ip("link delete flannel.1");
+    rmSync(join(net.host(2).runDirectory, "flannel"), { recursive: true });
   });
 });
 

@@ -18,6 +18,7 @@ import { type AdjustableLogger, createLogger } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { NetworkAgent } from "./network-agent.ts";
 import { openConfiguredStore } from "./open-store.ts";
+import { requireNetworkPrivilege } from "./privilege.ts";
 import { openNotifier, type ServiceNotifier } from "./sd-notify.ts";
 import { ServiceStatus } from "./service-status.ts";
 import { VERSION } from "./version.ts";
@@ -31,6 +32,7 @@ async function main(): Promise<number> {
 }
 
 async function runDaemon(loaded: LoadedConfig): Promise<void> {
+  requireNetworkPrivilege();
   const { config } = loaded;
   const notifier = openNotifier(process.env, process.pid);
   const service = new ServiceStatus(notifier);

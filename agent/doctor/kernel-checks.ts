@@ -1,6 +1,5 @@
 /** What the kernel must be able to do, and allow us to do. Changes nothing. */
 
-import { readFileSync } from "node:fs";
 import { CommandRunner } from "../../backends/firewall/command.ts";
 import { chooseEngine, type FirewallChoice, installedEngines } from "../../backends/firewall/select.ts";
 import { Sysctls } from "../../backends/kernel/sysctl.ts";
@@ -8,10 +7,9 @@ import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { EOPNOTSUPP, EPERM, NetlinkError } from "../../backends/netlink/errors.ts";
 import { encodeNewLink } from "../../backends/netlink/link.ts";
 import { decodeNexthop, encodeNexthopDump } from "../../backends/netlink/nexthop.ts";
+import { mayAdministerNetwork } from "../privilege.ts";
 import { bad, type Finding, failed, ok } from "./finding.ts";
 
-/** linux/capability.h */
-const CAP_NET_ADMIN = 12n;
 /** One more than the largest: the kernel looks for the type of device first, and then refuses this. */
 const IMPOSSIBLE_VNI = 2 ** 24;
 
@@ -38,9 +36,7 @@ export async function firewallFinding(choice: FirewallChoice, prefersNft: boolea
 }
 
 function privilegeFinding(): Finding {
-  const effective = /^CapEff:\s*([\da-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
-  const may = ((BigInt(`0x${effective}`) >> CAP_NET_ADMIN) & 1n) === 1n;
-  if (may) return ok("privilege", "may administer the network (CAP_NET_ADMIN)");
+  if (mayAdministerNetwork()) return ok("privilege", "may administer the network (CAP_NET_ADMIN)");
   return bad("fail", "privilege", "CAP_NET_ADMIN is missing", "run this, and tulled, as root");
 }
 

@@ -88,6 +88,15 @@ describeWithEtcd("a host that is set up wrongly", () => {
     expect((await host.daemon.status())?.isReady).toBe(true);
   });
 
+  it("is told that it lacks the privilege, before it leases anything", () => {
+    const host = net.host(2);
+    const without = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"];
+    const start = () => host.run(...without, process.execPath, `${PROGRAMS}/tulled`, ...net.flags);
+    const before = [...net.leases().keys()];
+    expect(start).toThrow(/CAP_NET_ADMIN is missing: run tulled as root.*\[TULLE_PREREQUISITE\]/);
+    expect([...net.leases().keys()]).toEqual(before);
+  });
+
   it("is told which interface does not exist", async () => {
     const { daemon } = net.host(2);
     daemon.spawn(...net.flags.filter((flag) => !flag.startsWith("-iface")), "-iface=eth7");

@@ -11,6 +11,7 @@ import { type Attachment, leaseAttrsOf } from "./attachment.ts";
 import type { ChosenInterface, HostSnapshot } from "./choose-interface.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Identity } from "./identity.ts";
+import { ownAddressProblem } from "./network-support.ts";
 import { readPreviousSubnets } from "./subnet-file.ts";
 
 export interface EnrolmentOptions {
@@ -66,6 +67,8 @@ export class Enrolment {
   /** Gets the lease, however long the network is full or the store fails. Throws what waiting does not mend. */
   async enter(attachment: Attachment, listing: StoreListing, signal: AbortSignal): Promise<Membership> {
     const { config, logger, random } = this.#options;
+    const problem = ownAddressProblem(attachment.networkConfig, attachment.host.addresses);
+    if (problem !== null) logger.warn("network configuration", { problem });
     const previous = await readPreviousSubnets(config.files.subnetFile, attachment.networkConfig, logger);
     const options = { ...this.#joinOptions(attachment), previous, random };
     const membership = await joinPatiently(options, listing, signal);
@@ -85,6 +88,7 @@ export class Enrolment {
       store,
       config: attachment.networkConfig,
       attrs: leaseAttrsOf(attachment, identity.nodeId),
+      avoid: attachment.host.onLinkPrefixes,
       ttlSeconds: config.lease.ttlSeconds,
       clock,
       logger,

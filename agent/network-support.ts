@@ -2,8 +2,9 @@
 
 import type { BackendOptions } from "../backends/backend.ts";
 import { backendFor } from "../backends/registry.ts";
+import { mayLease } from "../ipam/candidates.ts";
 import { ConfigError, UnsupportedError } from "../ipam/errors.ts";
-import type { Family } from "../ipam/ip.ts";
+import { type Address, entriesOf, type Family, type PerFamily } from "../ipam/ip.ts";
 import type { NetworkConfig } from "../ipam/network-config.ts";
 
 /** What this version runs. Throws UnsupportedError rather than silently doing half. */
@@ -19,4 +20,17 @@ export function familiesOf(config: NetworkConfig): Family[] {
 /** Validates the backend's options. Throws ConfigError and UnsupportedError. */
 export function optionsOf(config: NetworkConfig): BackendOptions {
   return backendFor(config).parseOptions(config.backend.options);
+}
+
+/** One sentence when the network gives out subnets where this host's own addresses are; null when it does not. */
+export function ownAddressProblem(config: NetworkConfig, own: PerFamily<Address>): string | null {
+  for (const [family, range] of entriesOf(config.families)) {
+    const address = own[family];
+    if (address === undefined || !mayLease(range, address)) continue;
+    return (
+      `the network ${range.network} gives out the subnet of this host's own address ${address}, and a host that ` +
+      "leases it is cut off: choose another Network, or SubnetMin and SubnetMax beside it"
+    );
+  }
+  return null;
 }

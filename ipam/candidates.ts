@@ -52,6 +52,11 @@ export function fits(subnets: PerFamily<Prefix>, families: PerFamily<FamilyNetwo
   });
 }
 
+/** True when the network may give out a subnet with this address in it. */
+export function mayLease({ subnetMin, subnetMax, subnetLength }: FamilyNetwork, address: Address): boolean {
+  return address.value >= subnetMin.value && address.value <= Prefix.of(subnetMax, subnetLength).last.value;
+}
+
 function isInRange({ base, length }: Prefix, { subnetLength, subnetMin, subnetMax }: FamilyNetwork): boolean {
   return length === subnetLength && base.value >= subnetMin.value && base.value <= subnetMax.value;
 }

@@ -24,6 +24,8 @@ export interface JoinOptions {
   readonly attrs: LeaseAttrs;
   /** The subnets of the last run, null when unknown or of another network. */
   readonly previous: PerFamily<Prefix> | null;
+  /** Prefixes that this host reaches by itself: a subnet in there would cut it off. */
+  readonly avoid: readonly Prefix[];
   readonly ttlSeconds: number;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -219,8 +221,9 @@ async function createNew(
   listing: StoreListing,
   signal: AbortSignal,
 ): Promise<Membership> {
-  const { store, attrs, config, previous, ttlSeconds, clock, logger } = options;
+  const { store, attrs, config, previous, avoid, ttlSeconds, clock, logger } = options;
   const taken = new OverlapIndex<string>();
+  for (const prefix of avoid) taken.set(prefix, "this host's own link");
   take(listing.entries, taken);
   const affinities = await readAffinities(store, attrs.nodeId, signal);
   const wishes = [...(previous === null ? [] : [previous]), ...affinities.own];

@@ -17,6 +17,8 @@ interface FamilyRules {
   readonly networkKey: string;
   readonly keyPrefix: string;
   readonly longestSubnet: number;
+  /** This network, loopback, multicast (RFC 6890, RFC 4291): no container can be addressed there. */
+  readonly specialRanges: readonly string[];
   /** Used where the network has room for at least four of them. */
   readonly usualSubnet: number;
 }
@@ -28,6 +30,7 @@ const RULES: Record<Family, FamilyRules> = {
     networkKey: "Network",
     keyPrefix: "",
     longestSubnet: 30,
+    specialRanges: ["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4"],
     usualSubnet: 24,
   },
   6: {
@@ -36,6 +39,7 @@ const RULES: Record<Family, FamilyRules> = {
     networkKey: "IPv6Network",
     keyPrefix: "IPv6",
     longestSubnet: 126,
+    specialRanges: ["::/127", "fe80::/10", "ff00::/8"],
     usualSubnet: 64,
   },
 };
@@ -94,6 +98,10 @@ function networkField(root: JsonObject, family: Family, key: string): Prefix {
   if (text === undefined || text === "") throw invalid(key, text ?? null, remedy);
   const network = attempt(() => Prefix.parse(text), key, text, remedy);
   if (network.family !== family) throw invalid(key, text, remedy);
+  const special = RULES[family].specialRanges.map((range) => Prefix.parse(range));
+  if (special.some((range) => network.overlaps(range))) {
+    throw invalid(key, text, `choose a range without ${special.join(", ")}, where no host can be`);
+  }
   return network;
 }
 

@@ -18,6 +18,7 @@ import type { AgentConfig } from "../config.ts";
 import { askControl } from "../control.ts";
 import { takeHostSnapshot } from "../host-facts.ts";
 import { type Audit, auditLeases } from "../lease-audit.ts";
+import { ownAddressProblem } from "../network-support.ts";
 import { findProgram, holderOfSocket } from "../other-programs.ts";
 import type { StatusReport } from "../status.ts";
 import { deviceFindings, parseUdpTable } from "./device-checks.ts";
@@ -41,6 +42,7 @@ export async function examine(context: CommandContext): Promise<readonly Finding
       ...store.findings,
       flanneldFinding(),
       host.finding,
+      ...rangeFindings(network, host.chosen),
       ...(network === null ? [] : lookAtDevice(connection, network, host.chosen, daemon.isReady)),
       ...(await lookAtLeases(store.audit, host.chosen, config)),
       daemon.finding,
@@ -103,6 +105,13 @@ function lookAtInterface(
   } catch (error) {
     return { chosen: null, finding: failed("interface", error) };
   }
+}
+
+function rangeFindings(network: NetworkConfig | null, chosen: ChosenInterface | null): readonly Finding[] {
+  if (network === null || chosen === null) return [];
+  const problem = ownAddressProblem(network, chosen.addresses);
+  if (problem !== null) return [{ verdict: "warn", subject: "range", message: problem, remedy: null }];
+  return [ok("range", "this host's own address is outside of what the network gives out")];
 }
 
 function lookAtDevice(

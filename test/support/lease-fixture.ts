@@ -81,6 +81,7 @@ export function joinOptions(
     config: network(),
     attrs: attrs(n),
     previous: null,
+    avoid: [],
     ttlSeconds: TTL_SECONDS,
     logger: silentLogger,
     ...overrides,

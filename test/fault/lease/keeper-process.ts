@@ -75,7 +75,7 @@ class Host {
       clock: systemClock,
       logger: silentLogger,
     };
-    const options = { ...common, config, previous: null, random: Math.random };
+    const options = { ...common, config, previous: null, avoid: [], random: Math.random };
     const membership = await joinPatiently(options, listing, this.#forever);
     const onState = ({ state }: { readonly state: string }): void => {
       if (state !== "held") this.#losses += 1;

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { recordAffinity } from "../../../ipam/affinity.ts";
-import { entriesOf } from "../../../ipam/ip.ts";
+import { entriesOf, Prefix } from "../../../ipam/ip.ts";
 import { type JoinOptions, join, joinPatiently, type Membership } from "../../../ipam/join.ts";
 import { formatLeaseValue, parseLeaseValue } from "../../../ipam/lease-codec.ts";
 import type { SubnetStore } from "../../../ipam/store.ts";
@@ -60,6 +60,14 @@ describe("a host without a lease", () => {
     const listing = await store.list(signal);
     await join(joinOptions(watched, clock, 1), listing, signal);
     expect(calls).toEqual(["listRecords", "create", "listCreatedAfter"]);
+  });
+
+  it("never takes one that this host reaches by itself, not even again", async () => {
+    const { enter } = lab();
+    const avoid = [Prefix.parse("10.2.1.128/25"), Prefix.parse("10.2.2.0/23")];
+    const previous = subnets("10.2.1.0-24");
+    const { entry } = await enter(1, { config: networkOf(4), avoid, previous });
+    expect(entry.key).toBe("10.2.4.0-24");
   });
 
   it("takes its previous subnet when that is free", async () => {

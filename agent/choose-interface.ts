@@ -13,6 +13,7 @@ import {
 } from "../backends/netlink/address.ts";
 import type { Link } from "../backends/netlink/link.ts";
 import { RT_SCOPE_LINK, RT_SCOPE_UNIVERSE } from "../backends/netlink/rtnetlink.ts";
+import { VXLAN_DEVICE_NAME } from "../backends/vxlan.ts";
 import { InterfaceError } from "../ipam/errors.ts";
 import { type Address, entriesOf, type Family, type PerFamily } from "../ipam/ip.ts";
 import type { InterfaceSettings } from "./config.ts";
@@ -77,7 +78,7 @@ export function chooseInterface(
     if (typeof chosen !== "string") return chosen;
     refusals.push(chosen);
   }
-  throw new InterfaceError(noInterface(settings, isPicky, refusals, host));
+  throw new InterfaceError(noInterface(settings, isPicky, refusals, offers(host, families)));
 }
 
 function* named(settings: InterfaceSettings, host: HostSnapshot): Generator<Candidate> {
@@ -119,7 +120,7 @@ function* automatic(
       yield { link, pinned: null, reason: `the IPv${family} default route leaves by it` };
     }
   }
-  if (!hasDefaultRoute && store !== null) {
+  if (!hasDefaultRoute && store !== null && !store.isLoopback) {
     yield* onPath(host, store, `there is no default route, and the route to the store ${store} leaves by it`);
   }
 }
@@ -196,7 +197,7 @@ function noInterface(
   settings: InterfaceSettings,
   isPicky: boolean,
   refusals: readonly string[],
-  host: HostSnapshot,
+  offered: readonly string[],
 ): string {
   const wanted = [
     ...settings.interfaces.map((name) => `-iface=${name}`),
@@ -205,16 +206,19 @@ function noInterface(
   ];
   const rule = wanted.length > 0 ? `that ${wanted.join(", ")} stands for` : "with a default route";
   const why = refusals.length > 0 ? ` (${refusals.join("; ")})` : "";
-  return `no usable interface ${rule}${why}; give -iface one of: ${describeLinks(host) || "none exists"}`;
+  const remedy =
+    offered.length === 0
+      ? "give an interface an address first, for none has one"
+      : `give -iface one of: ${offered.join(", ")}`;
+  return `no usable interface ${rule}${why}; ${remedy}`;
 }
 
-/** `eth0 192.168.1.2, eth1 10.0.0.2 fd00::2` */
-function describeLinks(host: HostSnapshot): string {
-  return host.links
-    .filter(({ flags }) => (flags & IFF_LOOPBACK) === 0)
-    .map(({ index, name }) => {
-      const own = host.addresses.filter(({ interfaceIndex }) => interfaceIndex === index);
-      return [name, ...own.map(({ address }) => address)].join(" ");
-    })
-    .join(", ");
+/** What would do, and is no tunnel itself: `eth0 192.168.1.2`. */
+function offers(host: HostSnapshot, families: readonly Family[]): readonly string[] {
+  return host.links.flatMap((link) => {
+    const isLoopback = (link.flags & IFF_LOOPBACK) !== 0;
+    if (isLoopback || link.mtuBytes <= 0 || VXLAN_DEVICE_NAME.test(link.name)) return [];
+    const own = families.map((family) => bestAddress(host, link, family));
+    return own.includes(null) ? [] : [[link.name, ...own].join(" ")];
+  });
 }

@@ -25,9 +25,9 @@ async function parseText(text: string, path: string): Promise<unknown> {
   try {
     return parse(text);
   } catch (error) {
-    throw new ConfigError(`config file ${path} is neither YAML nor JSON: ${errorMessage(error)}`, {
-      cause: error,
-    });
+    // The first line says what and where; the others show the text again.
+    const [problem = ""] = errorMessage(error).split(":\n");
+    throw new ConfigError(`config file ${path} is neither YAML nor JSON: ${problem}`, { cause: error });
   }
 }
 

@@ -73,8 +73,9 @@ function textValue(value: unknown): string {
   return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text);
 }
 
-/** Values that print themselves (addresses, prefixes, numbers) do; anything else is shown as JSON. */
+/** Values that print themselves (addresses, prefixes, numbers) do, lists item by item; anything else is JSON. */
 function scalarText(value: unknown): string {
+  if (Array.isArray(value)) return value.map(scalarText).join(",");
   if (value === null || typeof value !== "object") return String(value);
   const json = JSON.stringify(value, jsonValue);
   return json.startsWith('"') ? (JSON.parse(json) as string) : json;

@@ -22,6 +22,12 @@ export function optionsOf(config: NetworkConfig): BackendOptions {
   return backendFor(config).parseOptions(config.backend.options);
 }
 
+/** Throws what a daemon of this version would end with. */
+export function requireSupport(config: NetworkConfig): void {
+  familiesOf(config);
+  optionsOf(config);
+}
+
 /** One sentence when the network gives out subnets where this host's own addresses are; null when it does not. */
 export function ownAddressProblem(config: NetworkConfig, own: PerFamily<Address>): string | null {
   for (const [family, range] of entriesOf(config.families)) {

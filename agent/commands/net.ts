@@ -12,7 +12,7 @@ import type { NetworkConfig } from "../../ipam/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/network-config-parser.ts";
 import type { ConfigEntry } from "../../ipam/store.ts";
 import { checkNetworkConfig, type NetworkOptions, networkConfigText } from "../network-config-text.ts";
-import { familiesOf, optionsOf } from "../network-support.ts";
+import { requireSupport } from "../network-support.ts";
 import { formatNetworkConfig } from "../terminal/network-view.ts";
 import type { CommandContext, CommandModule } from "./command.ts";
 import { STORE_FLAGS, withNetwork } from "./open-network.ts";
@@ -84,9 +84,9 @@ function defineValidate(command: Command, context: CommandContext): void {
         file === undefined
           ? present(await withNetwork(context, ({ store, signal }) => store.readConfig(signal))).text
           : await readText(file);
-      const config = checkNetworkConfig(text);
+      const config = parseNetworkConfig(text);
+      requireSupport(config);
       context.out.write(`valid: ${summaryOf(config)}\n`);
-      warnOfUnsupported(config, context);
     });
 }
 
@@ -129,8 +129,7 @@ async function readText(file: string): Promise<string> {
 /** It may be meant for hosts with another agent, so it is said and not refused. */
 function warnOfUnsupported(config: NetworkConfig, { err }: CommandContext): void {
   try {
-    familiesOf(config);
-    optionsOf(config);
+    requireSupport(config);
   } catch (error) {
     err.write(`tulle: warning: no tulled of this version joins: ${errorMessage(error)}\n`);
   }

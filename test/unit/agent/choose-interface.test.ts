@@ -135,7 +135,23 @@ describe("no interface", () => {
     );
   });
 
-  it("no default route and no store", () => {
-    expect(() => choose({}, host({ defaultRoutes: {} }))).toThrow("no usable interface with a default route");
+  it("no default route and no store, or one on this host", () => {
+    for (const store of [null, at("127.0.0.1")])
+      expect(() => choose({}, host({ defaultRoutes: {} }), store)).toThrow(
+        "no usable interface with a default route; give -iface one of: ",
+      );
+  });
+
+  it("names those that would do, and no others", () => {
+    const { links, addresses } = host();
+    const tunnel = { index: 9, name: "flannel.1", mac: null, mtuBytes: 1450, flags: 1 };
+    const onTunnel = { interfaceIndex: 9, address: at("10.2.5.0"), length: 32, scope: 0, flags: PERMANENT };
+    const snapshot = host({ links: [...links, tunnel], addresses: [...addresses, onTunnel] });
+    expect(() => choose({ interfaces: ["wlan0"] }, snapshot)).toThrow(
+      /give -iface one of: eth0 192\.168\.1\.2, eth1 10\.0\.0\.2$/,
+    );
+    expect(() => choose({ interfaces: ["wlan0"] }, host({ addresses: [] }))).toThrow(
+      /; give an interface an address first, for none has one$/,
+    );
   });
 });

@@ -181,10 +181,12 @@ describe("wrong values name the place, the value and the remedy", () => {
     ["value.yaml", "healthz-port: many", 'value.yaml: healthz-port: "many" is wrong'],
   ])("in the file %s", async (name, text, message) => {
     const path = await file(name, text);
-    await expect(load(["--config", path])).rejects.toMatchObject({
+    const loading = load(["--config", path]);
+    await expect(loading).rejects.toMatchObject({
       code: "TULLE_CONFIG",
       message: expect.stringContaining(message),
     });
+    await expect(loading).rejects.toThrow(/^.*$/); // one line, whatever the parser says
   });
 
   it("a missing file", async () => {

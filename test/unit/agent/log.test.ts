@@ -25,6 +25,12 @@ describe("lines", () => {
     );
   });
 
+  it("text: lists without the marks of JSON", () => {
+    const { log, text } = capture("text");
+    log.info("seen", { addresses: ["10.2.5.1", Prefix.parse("10.2.6.0/24")], flags: ["a b", "c"], none: [] });
+    expect(text()).toContain(' seen addresses=10.2.5.1,10.2.6.0/24 flags="a b,c" none=""\n');
+  });
+
   it("json: one object per line, fields beside the message", () => {
     const { log, text } = capture("json");
     log.warn("store is away", { message: "x", revision: 5n, cause: new Error("refused") });

@@ -124,11 +124,18 @@ describe("tulle net", () => {
     expect((await tulle("net", "validate", "--file", file)).code).toBe(1);
   });
 
-  it("warns of what this version of tulled does not run", async () => {
-    const { code, err } = await tulle("net", "init", "--ipv6-network", "fd00::/48");
+  it.each([
+    ["IPv6", ["--ipv6-network", "fd00::/48"]],
+    ["host-gw", ["--network", "10.2.0.0/16", "--backend", "host-gw"]],
+  ])("warns that this version of tulled does not run %s, which other agents may", async (what, args) => {
+    const { code, err } = await tulle("net", "init", ...args);
     expect(code).toBe(0);
-    expect(err).toMatch(/^tulle: warning: no tulled of this version joins: .*IPv6/);
-    expect((await tulle("net", "validate")).err).toBe(err);
+    expect(err).toMatch(/^tulle: warning: no tulled of this version joins: /);
+    expect(err).toContain(what);
+    const validation = await tulle("net", "validate");
+    expect(validation.code).toBe(1);
+    expect(validation.err).toContain(what);
+    expect(validation.err).toContain("[TULLE_UNSUPPORTED]");
   });
 
   it("shows a configuration that only other agents run", async () => {

@@ -154,9 +154,10 @@ export class Host {
     if (gateway === undefined) throw new Error(`${this.name} has no IPv4 subnet`);
     if (this.#containers.length === 0) this.#makeBridge(`${gateway.address}/${gateway.length}`, mtuBytes);
     const number = this.#containers.length + 1;
+    const letter = String.fromCharCode("a".charCodeAt(0) + this.#containers.length);
     const container: Container = {
-      name: `${this.name}-box${number}`,
-      netns: createNamespace(`${this.netns.name}-box${number}`),
+      name: `${this.name}-${letter}`,
+      netns: createNamespace(`${this.netns.name}-${letter}`),
       address: gateway.address.plus(number).toString(),
     };
     this.#containers.push(container);

@@ -7,17 +7,22 @@ import type { PingReport } from "./ping.ts";
 
 /** Wide enough for the longest title. */
 const TITLE_WIDTH = 60;
+/** What stands beside a title: its mark, and the time that it took. */
+const MARK_WIDTH = 4;
+const TIME_WIDTH = 8;
 
 /** Says what happens, then that it has happened and how long it took. */
 export async function showStep<T>(out: Terminal, title: string, step: () => T | Promise<T>): Promise<T> {
   const startedMs = performance.now();
+  const columns = out.columns ?? Number.POSITIVE_INFINITY;
+  const width = Math.min(TITLE_WIDTH, columns - MARK_WIDTH - TIME_WIDTH);
+  // A line that had to be broken cannot be written over.
+  const isRewritten = out.isInteractive && title.length + MARK_WIDTH < columns;
   const end = (mark: string): void => {
     const seconds = `${((performance.now() - startedMs) / 1000).toFixed(2)} s`;
-    out.write(
-      `${out.isInteractive ? "\r" : ""}  ${mark} ${title.padEnd(TITLE_WIDTH)} ${out.style("dim", seconds)}\n`,
-    );
+    out.write(`${isRewritten ? "\r" : ""}  ${mark} ${title.padEnd(width)} ${out.style("dim", seconds)}\n`);
   };
-  if (out.isInteractive) out.write(`  ${out.style("dim", "…")} ${title}`);
+  if (isRewritten) out.write(`  ${out.style("dim", "…")} ${title}`);
   try {
     const result = await step();
     end(out.style("green", "✔"));
@@ -38,7 +43,9 @@ export function subnetTable(hosts: readonly Host[], out: Terminal): string {
       host.address,
       out.style("cyan", subnet === undefined ? "none" : `${subnet.address}/${subnet.length}`),
       `${mtuBytes}`,
-      host.containers.map(({ address }) => address).join("  "),
+      host.containers
+        .map(({ name, address }) => `${name.replace(`${host.name}-`, "")} ${address}`)
+        .join("  "),
     ];
   });
   const columns = ["HOST", "ADDRESS", "SUBNET", "MTU", "CONTAINERS"].map((title) => ({ title }));

@@ -51,6 +51,13 @@ describeAsRoot("tulle demo", () => {
     expect(run.output().match(/ \d+\.\d{3}(?= |$)/gm)).toHaveLength(30);
     expect(run.output()).toMatch(/it came back by itself: \d+ of \d+ packets lost/);
     expect(run.output()).not.toContain("✘");
+    // A usual terminal shows every line whole.
+    expect(
+      run
+        .output()
+        .split("\n")
+        .filter((line) => line.length > 80),
+    ).toEqual([]);
   });
 
   it("works for an ordinary user", async () => {

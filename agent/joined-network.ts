@@ -15,7 +15,6 @@ import type { Scope } from "../backends/state/ownership.ts";
 import { leftoverDevices } from "../backends/vxlan-leftovers.ts";
 import { keepAffinity } from "../ipam/affinity.ts";
 import { type Clock, Nap } from "../ipam/clock.ts";
-import { errorMessage } from "../ipam/errors.ts";
 import { mapFamilies, type PerFamily, type Prefix } from "../ipam/ip.ts";
 import type { Membership } from "../ipam/join.ts";
 import type { Logger } from "../ipam/log.ts";
@@ -43,7 +42,7 @@ import { assemble, type NetworkParts } from "./network-parts.ts";
 import { ReasonLog } from "./reason-log.ts";
 import type { StatusReport } from "./status.ts";
 import { statusReport } from "./status-report.ts";
-import { writeSubnetFile } from "./subnet-file.ts";
+import { SubnetFile } from "./subnet-file.ts";
 
 export interface JoinedNetworkOptions {
   readonly config: AgentConfig;
@@ -74,6 +73,7 @@ export class JoinedNetwork {
   readonly #parts: NetworkParts;
   readonly #refusals: ReasonLog;
   readonly #conflicts: ReasonLog;
+  readonly #subnetFile: SubnetFile;
   readonly #hostWatch: HostWatch;
   readonly #untilExpiry: Nap;
   #attachment: Attachment;
@@ -94,6 +94,7 @@ export class JoinedNetwork {
     this.#planner = this.#makePlanner();
     this.#refusals = new ReasonLog(logger, "warn", "lease is not used");
     this.#conflicts = new ReasonLog(logger, "error", "somebody else's object is in our place");
+    this.#subnetFile = new SubnetFile(options.config.files.subnetFile, logger);
     this.#hostWatch = new HostWatch({ clock, logger, follow: () => this.#followHost() });
     this.#untilExpiry = new Nap(clock);
     this.#parts = assemble({
@@ -148,7 +149,7 @@ export class JoinedNetwork {
   /** What `tulle status` shows; `storeProblem` is known outside. */
   status(storeProblem: string | null): StatusReport {
     const { lease, peers, reconciler, firewall } = this.#parts;
-    const problems = [storeProblem, this.#hostWatch.problem, this.#configProblem];
+    const problems = [storeProblem, this.#hostWatch.problem, this.#configProblem, this.#subnetFile.problem];
     return statusReport({
       version: this.#options.version,
       isReady: this.isReady,
@@ -223,23 +224,14 @@ export class JoinedNetwork {
     return !signal.aborted;
   }
 
-  async #writeSubnetFile(): Promise<void> {
-    const { config, logger } = this.#options;
+  #writeSubnetFile(): Promise<void> {
     const { networkConfig, backend } = this.#attachment;
-    const path = config.files.subnetFile;
-    try {
-      await writeSubnetFile(path, {
-        networks: mapFamilies(networkConfig.families, ({ network }) => [network]),
-        subnets: mapFamilies(this.#subnets, ({ base, length }) => ({ address: base.plus(1), length })),
-        mtuBytes: backend.mtuBytes,
-        ipMasq: this.#firewall.masquerade,
-      });
-    } catch (error) {
-      logger.error("subnet file cannot be written; containers get no network from it", {
-        path,
-        error: errorMessage(error),
-      });
-    }
+    return this.#subnetFile.write({
+      networks: mapFamilies(networkConfig.families, ({ network }) => [network]),
+      subnets: mapFamilies(this.#subnets, ({ base, length }) => ({ address: base.plus(1), length })),
+      mtuBytes: backend.mtuBytes,
+      ipMasq: this.#firewall.masquerade,
+    });
   }
 
   async #followStore(messages: AsyncIterator<StoreMessage>, signal: AbortSignal): Promise<void> {

@@ -35,6 +35,41 @@ export async function readPreviousSubnets(
   return null;
 }
 
+/** The file of a running daemon: written in turn, and what keeps it from being written is a problem to show. */
+export class SubnetFile {
+  readonly #path: string;
+  readonly #logger: Logger;
+  #turn: Promise<void> = Promise.resolve();
+  #problem: string | null = null;
+
+  constructor(path: string, logger: Logger) {
+    this.#path = path;
+    this.#logger = logger;
+  }
+
+  /** Why it does not say what it should; null when it does. */
+  get problem(): string | null {
+    return this.#problem;
+  }
+
+  /** Resolves once it is written, or cannot be. Never rejects. */
+  write(env: SubnetEnv): Promise<void> {
+    this.#turn = this.#turn.then(() => this.#writeNow(env));
+    return this.#turn;
+  }
+
+  async #writeNow(env: SubnetEnv): Promise<void> {
+    const path = this.#path;
+    try {
+      await writeSubnetFile(path, env);
+      this.#problem = null;
+    } catch (error) {
+      this.#problem = `subnet file ${path} cannot be written, and containers get no network from it: ${errorMessage(error)}; put that right and send SIGHUP`;
+      this.#logger.error("subnet file", { problem: this.#problem });
+    }
+  }
+}
+
 /** Writes the file, mode 0644, atomically and durably. Answers false when it holds this text already. */
 export async function writeSubnetFile(path: string, env: SubnetEnv): Promise<boolean> {
   const text = formatSubnetEnv(env);

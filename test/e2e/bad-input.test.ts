@@ -1,6 +1,6 @@
 /** What people get wrong, and what a store may hold: one clear sentence each, and never any harm to others. */
 
-import { rmSync } from "node:fs";
+import { mkdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { dataPathOf } from "../support/data-path.ts";
@@ -86,6 +86,22 @@ describeWithEtcd("a host that is set up wrongly", () => {
     expect(second).toThrow(/another tulled manages flannel\.1 .*different VNIs.*\[TULLE_ALREADY_RUNNING\]/s);
     expect(dataPathOf(host.netns)).toBe(before);
     expect((await host.daemon.status())?.isReady).toBe(true);
+  });
+
+  it("is told that subnet.env cannot be written, and writes it once it can", async () => {
+    const { daemon, runDirectory } = net.host(1);
+    const path = join(runDirectory, "in-the-way");
+    mkdirSync(path);
+    await daemon.stop();
+    await daemon.start(...net.flags, "-subnet-file=/run/in-the-way");
+    const { problems } = await daemon.until((status) => status.problems.length > 0, "has a problem");
+    expect(problems.join("\n")).toMatch(/subnet file \/run\/in-the-way cannot be written.*EISDIR/);
+    rmdirSync(path);
+    process.kill(daemon.pid ?? Number.NaN, "SIGHUP");
+    await daemon.until((status) => status.problems.length === 0, "has none any more");
+    expect(readFileSync(path, "utf8")).toContain("FLANNEL_SUBNET=");
+    await daemon.stop();
+    await daemon.start(...net.flags);
   });
 
   it("is told that it lacks the privilege, before it leases anything", () => {

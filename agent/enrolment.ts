@@ -12,6 +12,7 @@ import type { ChosenInterface, HostSnapshot } from "./choose-interface.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Identity } from "./identity.ts";
 import { ownAddressProblem } from "./network-support.ts";
+import { findProgram } from "./other-programs.ts";
 import { readPreviousSubnets } from "./subnet-file.ts";
 
 export interface EnrolmentOptions {
@@ -73,6 +74,7 @@ export class Enrolment {
     const options = { ...this.#joinOptions(attachment), previous, random };
     const membership = await joinPatiently(options, listing, signal);
     logger.info("joined the network", { lease: membership.entry.key, origin: membership.origin });
+    if (membership.origin === "adopted") this.#lookForFlanneld();
     return membership;
   }
 
@@ -80,6 +82,18 @@ export class Enrolment {
   async move(attachment: Attachment, signal: AbortSignal): Promise<Membership> {
     const options = { ...this.#joinOptions(attachment), previous: null, isRenumbering: true };
     return await join(options, await this.#options.store.list(signal), signal);
+  }
+
+  /** Whose lease it was may still run, and would take lease, device and routes back at every turn. */
+  #lookForFlanneld(): void {
+    const pid = findProgram("flanneld");
+    if (pid === null) return;
+    this.#options.logger.error(
+      "flanneld runs on this host as well; stop it: systemctl disable --now flanneld",
+      {
+        pid,
+      },
+    );
   }
 
   #joinOptions(attachment: Attachment): Omit<JoinOptions, "previous"> {

@@ -1,5 +1,8 @@
 /** Hosts with flanneld and hosts with tulled form one network, and a host passes from the one to the other in traffic. */
 
+import { spawn } from "node:child_process";
+import { copyFileSync } from "node:fs";
+import { join } from "node:path";
 import { beforeAll, expect, it } from "vitest";
 import { FlannelPeer } from "../support/flannel-peer.ts";
 import { type Container, describeWithEtcd, ping, startPing, useEtcdLab } from "../support/hosts.ts";
@@ -71,5 +74,42 @@ describeWithEtcd("one network with flannel", () => {
     expect([...net.leases().keys()].filter((name) => name === key)).toHaveLength(1);
     expect(net.leases().get(key)).toContain(flannel.mac);
     expect(host.subnetFileText()).toContain("FLANNEL_SUBNET=10.2.7.1/24");
+  });
+
+  it("gives the host back to flannel without a lost packet, and takes it once more", async () => {
+    const host = net.host(2);
+    const routes = () => host.run("ip", "route", "show", "dev", "flannel.1");
+    const running = startPing(theirs.netns, ours.address);
+    await host.daemon.stop();
+    flannel.takeOver();
+    expect(routes()).not.toContain("proto");
+    await host.daemon.start(...net.flags);
+    await host.daemon.until(({ kernel }) => kernel.isConverged, "is at rest");
+    expect((await running.stop()).lost).toEqual([]);
+    expect(routes()).toMatch(/^10\.2\.\d+\.0\/24 .* proto 116 onlink *\n$/);
+  });
+
+  it("leaves nothing on the host that flannel could not remove", async () => {
+    const [peer] = flannel.leases().filter(({ base }) => base !== FLANNEL_BASE);
+    if (peer === undefined) throw new Error("no lease of the other host");
+    await net.host(2).daemon.stop();
+    flannel.takeOver();
+    flannel.forget(peer);
+    expect(net.host(2).run("ip", "route", "show", "dev", "flannel.1")).toBe("");
+    flannel.takeOver();
+  });
+
+  it("says that flanneld still runs on the host that it takes over", async () => {
+    const host = net.host(2);
+    const program = join(host.runDirectory, "flanneld");
+    copyFileSync("/bin/sleep", program);
+    const flanneld = spawn("nsenter", [`--net=${host.netns.path}`, program, "60"], { stdio: "ignore" });
+    try {
+      await expect.poll(() => host.run("cat", `/proc/${flanneld.pid}/comm`)).toBe("flanneld\n");
+      await host.daemon.start(...net.flags);
+      expect(host.daemon.log).toMatch(/error flanneld runs on this host as well; stop it: .* pid=\d+/);
+    } finally {
+      flanneld.kill();
+    }
   });
 });

@@ -14,6 +14,22 @@ export interface FlannelLease {
   readonly mac: string;
 }
 
+/** What `ip -d -j link` says of a VXLAN device. */
+interface DetailedLink {
+  readonly address: string;
+  readonly linkinfo: {
+    readonly info_kind: string;
+    readonly info_data: {
+      readonly id: number;
+      readonly link: string;
+      readonly local: string;
+      readonly port: number;
+      readonly l2miss?: boolean;
+      readonly gbp?: boolean;
+    };
+  };
+}
+
 export class FlannelPeer {
   readonly #net: EtcdLab;
   readonly #host: Host;
@@ -50,6 +66,26 @@ export class FlannelPeer {
     );
   }
 
+  /** Starts on a host where the device of another agent is: keeps it as it is, if it is what flanneld would make. */
+  takeOver(): void {
+    const [device] = this.#host.netns.ipJson(["-d", "link", "show", "flannel.1"]);
+    const { address, linkinfo } = device as unknown as DetailedLink;
+    const { id, link, local, port, l2miss = false, gbp = false } = linkinfo.info_data;
+    const found = [linkinfo.info_kind, id, link, local, port, l2miss, gbp].join(" ");
+    const wanted = `vxlan 1 eth0 ${this.#host.address} 8472 false false`;
+    if (found !== wanted) throw new Error(`flanneld would make "${wanted}" anew, for it finds "${found}"`);
+    this.#publish(address);
+    this.learnPeers();
+  }
+
+  /** Removes the way to a peer that left: exactly the objects that learnPeers makes, or it fails. */
+  forget({ base, publicIp, mac }: FlannelLease): void {
+    const { netns } = this.#host;
+    netns.ip(`neighbour delete ${base} lladdr ${mac} dev flannel.1`);
+    netns.exec("bridge", ["fdb", "delete", mac, "dev", "flannel.1", "dst", publicIp, "self"]);
+    netns.ip(`route delete ${base}/24 via ${base} dev flannel.1 onlink`);
+  }
+
   /** What a restarted flanneld does whose device was gone: another random address, written over the lease. */
   changeMac(mac: string): void {
     this.#host.netns.ip(`link set flannel.1 address ${mac}`);
@@ -63,7 +99,7 @@ export class FlannelPeer {
 
   /** Programs the way to every other lease in the store, as flanneld does for each lease it sees. */
   learnPeers(): void {
-    for (const { base, publicIp, mac } of this.#leases().filter((lease) => lease.base !== this.#base)) {
+    for (const { base, publicIp, mac } of this.leases().filter((lease) => lease.base !== this.#base)) {
       this.#host.netns.ip(
         `neighbour replace ${base} lladdr ${mac} dev flannel.1 nud permanent`,
         `route replace ${base}/24 via ${base} dev flannel.1 onlink`,
@@ -83,7 +119,8 @@ export class FlannelPeer {
     this.#net.etcd.ctl("put", `--lease=${id}`, `${this.#net.prefix}/subnets/${this.#base}-24`, value);
   }
 
-  #leases(): FlannelLease[] {
+  /** Every lease in the store. */
+  leases(): FlannelLease[] {
     return [...this.#net.leases()].map(([key, value]) => {
       const { PublicIP, BackendData } = JSON.parse(value) as {
         PublicIP: string;

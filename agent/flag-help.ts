@@ -2,15 +2,18 @@
 
 import { environmentName, FLAG_NAMES, type FlagName, flagOf, GROUPS, type Group } from "./flags.ts";
 
-const WIDTH = 100;
+/** Of the narrowest usual terminal. */
+const WIDTH = 80;
 const INDENT = "      ";
+const NO_BREAK = "\u00a0";
 
 /** The help text, flags grouped by what they are about. */
 export function helpText(): string {
   const lines = [
-    "tulled: gives this host a subnet of the cluster's network and keeps the way to all others open.",
+    "tulled: gives this host a subnet of the cluster's network and keeps the way to",
+    "all others open.",
     "",
-    "Usage: tulled [flags]        (-x and --x, -x=value and -x value are all the same)",
+    "Usage: tulled [flags]      (-x and --x, -x=value and -x value are all the same)",
   ];
   for (const group of GROUPS) {
     lines.push("", `${group}:`);
@@ -18,9 +21,9 @@ export function helpText(): string {
   }
   lines.push(
     "",
-    "Every flag can also be set by an environment variable (FLANNELD_ and the name for flannel's flags,",
-    "TULLED_ for our own; in capitals, with _ for -) and in the --config file. A flag beats a variable,",
-    "a variable beats the file.",
+    "Every flag can also be set by an environment variable (FLANNELD_ and the name",
+    "for flannel's flags, TULLED_ for our own; in capitals, with _ for -) and in the",
+    "--config file. A flag beats a variable, a variable beats the file.",
   );
   return `${lines.join("\n")}\n`;
 }
@@ -55,7 +58,7 @@ function helpLines(name: FlagName): string[] {
   const notes: string[] = [];
   if (flag.kind.isRepeatable) notes.push("may be repeated");
   if (flag.default !== "" && flag.default !== "false") notes.push(`default ${flag.default}`);
-  const suffix = notes.length === 0 ? "" : ` (${notes.join("; ")})`;
+  const suffix = notes.length === 0 ? "" : ` (${notes.join("; ")})`.replaceAll(/(?<=.) /g, NO_BREAK);
   return [`  --${name}${value}`, ...wrap(flag.help + suffix)];
 }
 
@@ -69,7 +72,7 @@ function wrap(sentence: string): string[] {
     }
     line = line.trim() === "" ? INDENT + word : `${line} ${word}`;
   }
-  return [...lines, line];
+  return [...lines, line].map((text) => text.replaceAll(NO_BREAK, " "));
 }
 
 function referenceRow(name: FlagName): string {

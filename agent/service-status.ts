@@ -34,6 +34,13 @@ export class ServiceStatus {
     this.#timer.unref();
   }
 
+  /** One line without a full stop. */
+  get text(): string {
+    const { isReady, summary } = this.#view;
+    if (isReady && summary !== null) return summary;
+    return summary === null ? this.#problem : `not ready: ${this.#problem}`;
+  }
+
   /** A log that hands everything on and keeps the last problem. */
   listenTo(logger: AdjustableLogger): AdjustableLogger {
     const heard =
@@ -41,7 +48,8 @@ export class ServiceStatus {
       (message: string, fields: LogFields = {}): void => {
         write(message, fields);
         const details = fields.problem ?? fields.reason ?? fields.error;
-        this.#problem = details === undefined ? message : `${message}: ${details}`;
+        if (details === undefined) return;
+        this.#problem = `${message}: ${details}`;
         this.#update();
       };
     return { ...logger, warn: heard(logger.warn), error: heard(logger.error) };
@@ -55,7 +63,7 @@ export class ServiceStatus {
   /** Packets can flow. */
   ready(): void {
     this.#isAnnounced = true;
-    this.#said = this.#text();
+    this.#said = this.text;
     this.#notifier.ready(this.#said);
   }
 
@@ -74,15 +82,9 @@ export class ServiceStatus {
   }
 
   #update(): void {
-    const text = this.#text();
+    const text = this.text;
     if (text === this.#said) return;
     this.#said = text;
     this.#notifier.status(text);
-  }
-
-  #text(): string {
-    const { isReady, summary } = this.#view;
-    if (isReady && summary !== null) return summary;
-    return summary === null ? this.#problem : `not ready: ${this.#problem}`;
   }
 }

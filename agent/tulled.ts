@@ -67,7 +67,10 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   stopOnSignals(stop, logger, notifier);
   reloadOnHangup(loaded, logger, service, (next) => agent.setFirewall(next.firewall));
   const watchdog = keepWatchdog(notifier);
-  const control = await serveControl(config.files.runDir, { "/status": () => agent.status() });
+  const control = await serveControl(config.files.runDir, {
+    "/status": () => agent.status(),
+    "/summary": () => service.text,
+  });
   const health = config.health
     ? await serveHealth({
         host: String(config.health.host ?? "0.0.0.0"),

@@ -38,9 +38,8 @@ export const status: CommandModule = {
           if (!report?.isReady) context.exitWith(EXIT_NOT_READY);
           if (options.json) out.write(`${JSON.stringify(report, null, 2)}\n`);
           else if (report === null) {
-            out.write(
-              "the daemon runs, but has not joined its network yet; its log says what it waits for\n",
-            );
+            const reason = await askControl(files.runDir, "/summary", signal);
+            out.write(`the daemon runs, but has not joined its network yet: ${reason}\n`);
           } else {
             const listPeers = options.peers ?? false;
             out.write(formatStatus(report, { nowMs: systemClock.monotonicMs(), listPeers, terminal: out }));

@@ -40,7 +40,8 @@ describe("service status", () => {
     const heard = status.listenTo(logger);
     expect(news()).toEqual(["starting"]);
     heard.warn("waiting for a network configuration", { store: "etcd", problem: "there is none" });
-    heard.info("this is no problem");
+    heard.info("this is no problem", { reason: "it is none" });
+    heard.warn("this keeps nobody waiting", { warning: "a wrong variable" });
     expect(news()).toEqual(["waiting for a network configuration: there is none"]);
 
     const view = { isReady: false, summary: null as string | null };

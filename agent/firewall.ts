@@ -27,14 +27,23 @@ export interface FirewallSituation {
   readonly backend: PreparedBackend;
   readonly host: HostFacts;
   readonly peers: Iterable<Lease>;
+  /** Whether hosts have addresses in the network's own range. */
+  readonly areHostsInside: boolean;
+}
+
+/** True when one of a host's addresses is in the network's own range, which flannel allows as well. */
+export function isHostInside({ families }: NetworkConfig, addresses: PerFamily<Address>): boolean {
+  return [...entriesOf(addresses)].some(([family, address]) => families[family]?.network.contains(address));
 }
 
 /** The rules that this host needs now. */
 export function firewallPlanFor(situation: FirewallSituation): FirewallPlan {
-  const { settings, network, own } = situation;
+  const { settings, network, own, areHostsInside } = situation;
+  const networks = mapFamilies(network.families, (family) => family.network);
   const input: FirewallInput = {
-    networks: mapFamilies(network.families, (family) => family.network),
+    networks,
     subnets: own,
+    containers: areHostsInside ? own : networks,
     masquerade: {
       isEnabled: settings.masquerade,
       randomFully: settings.isFullyRandom,

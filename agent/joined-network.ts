@@ -33,11 +33,11 @@ import {
 import type { AgentConfig, FirewallSettings } from "./config.ts";
 import { judgeConfig } from "./config-change.ts";
 import type { Enrolment } from "./enrolment.ts";
-import { firewallPlanFor } from "./firewall.ts";
 import { takeHostSnapshot } from "./host-facts.ts";
 import { hostObjects } from "./host-objects.ts";
 import { HostWatch } from "./host-watch.ts";
 import type { Identity } from "./identity.ts";
+import { NetworkFirewall } from "./network-firewall.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
 import { ReasonLog } from "./reason-log.ts";
 import type { StatusReport } from "./status.ts";
@@ -71,6 +71,7 @@ export interface JoinedNetworkOptions {
 export class JoinedNetwork {
   readonly #options: JoinedNetworkOptions;
   readonly #parts: NetworkParts;
+  readonly #networkFirewall: NetworkFirewall;
   readonly #refusals: ReasonLog;
   readonly #conflicts: ReasonLog;
   readonly #subnetFile: SubnetFile;
@@ -108,6 +109,13 @@ export class JoinedNetwork {
       },
       move: (stop) => enrolment.move(this.#attachment, stop),
     });
+    this.#networkFirewall = new NetworkFirewall(this.#parts.firewall, this.#parts.peers, () => ({
+      settings: this.#firewall,
+      network: this.#attachment.networkConfig,
+      own: this.#subnets,
+      backend: this.#attachment.backend,
+      host: this.#attachment.host,
+    }));
   }
 
   /** True while this host is a working member of its network. */
@@ -170,7 +178,7 @@ export class JoinedNetwork {
     this.#parts.firewall.setResyncSeconds(settings.resyncSeconds);
     this.#planner = this.#makePlanner();
     this.#plan();
-    void this.#planFirewall();
+    void this.#networkFirewall.plan();
     if (this.#isAnnounced) void this.#writeSubnetFile();
   }
 
@@ -192,7 +200,7 @@ export class JoinedNetwork {
     peers.setOwnKey(lease.entry.key);
     reconciler.setScope(this.#scope());
     this.#plan();
-    void this.#planFirewall();
+    void this.#networkFirewall.plan();
     void this.#writeSubnetFile();
   }
 
@@ -201,7 +209,7 @@ export class JoinedNetwork {
     const { config, logger, metrics, onReady } = this.#options;
     if (!(await this.#isDeviceUp(signal))) return;
     await this.#writeSubnetFile();
-    await this.#planFirewall();
+    await this.#networkFirewall.plan();
     this.#isAnnounced = true;
     metrics.setReady(this.isReady);
     const { lease, peers } = this.#parts;
@@ -291,7 +299,7 @@ export class JoinedNetwork {
     if (!isSameAddress(before.host, after.host)) connection.redial();
     await identity.setInterfaceMac(chosen.link.mac);
     this.#moveTo(after);
-    void this.#planFirewall();
+    void this.#networkFirewall.plan();
     if (this.#isAnnounced) await this.#writeSubnetFile();
   }
 
@@ -315,18 +323,10 @@ export class JoinedNetwork {
     const refused = peers.refused();
     this.#options.metrics.setPeers(peers.peers.size, peers.heldCount, refused.size);
     this.#refusals.note(refused.values());
-    const input = { own: this.#subnets, peers: peers.peers, changed: peers.takeChanged() };
-    reconciler.setDesired(this.#planner.plan(input));
+    const changed = peers.takeChanged();
+    reconciler.setDesired(this.#planner.plan({ own: this.#subnets, peers: peers.peers, changed }));
     if (Number.isFinite(peers.nextDeadlineMs)) this.#untilExpiry.wake();
-    if (this.#firewall.tunnelSources === "peers") void this.#planFirewall();
-  }
-
-  /** Never rejects: the guard reports what is wrong and tries again. */
-  #planFirewall(): Promise<void> {
-    const { networkConfig, backend, host } = this.#attachment;
-    const situation = { settings: this.#firewall, network: networkConfig, own: this.#subnets, backend, host };
-    const peers = this.#parts.peers.peers.values();
-    return this.#parts.firewall.update(firewallPlanFor({ ...situation, peers }));
+    this.#networkFirewall.peersChanged(changed);
   }
 
   /** After everything else: only hosts that come later have a use for it. */

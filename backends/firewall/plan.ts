@@ -45,6 +45,8 @@ export interface FirewallInput {
   readonly networks: PerFamily<Prefix>;
   /** This host's own subnet. */
   readonly subnets: PerFamily<Prefix>;
+  /** Where only containers are: the network, but no more than our own subnet where hosts live in the network. */
+  readonly containers: PerFamily<Prefix>;
   readonly masquerade: MasqueradeInput;
   /** Accept what is forwarded from and to the network. */
   readonly forwardRules: boolean;
@@ -161,10 +163,10 @@ function tunnelForwardRules(input: FirewallInput, family: Family, tunnel: Tunnel
   return [...rules, ...containerInterfaceDrops(input, tunnel, leaving)];
 }
 
-/** A packet from one of the network's own addresses is a container's, whatever way it came. */
-function containerAddresses(input: FirewallInput, family: Family): Matches[] {
-  const network = input.networks[family];
-  return network === undefined ? [] : [{ source: inside(network) }];
+/** A packet from a container's address is a container's, whatever way it came. */
+function containerAddresses({ containers }: FirewallInput, family: Family): Matches[] {
+  const range = containers[family];
+  return range === undefined ? [] : [{ source: inside(range) }];
 }
 
 /** Drops `packets` that come in where containers sit, but for the tunnel's own interface. */

@@ -14,6 +14,7 @@ import type { Bench } from "./support/report.ts";
 
 const INPUT: FirewallInput = {
   networks: { 4: Prefix.parse("10.2.0.0/16") },
+  containers: { 4: Prefix.parse("10.2.0.0/16") },
   subnets: { 4: Prefix.parse("10.2.54.0/24") },
   masquerade: { isEnabled: true, randomFully: true, excluded: [] },
   forwardRules: true,

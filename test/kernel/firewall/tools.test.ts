@@ -22,6 +22,7 @@ import { createToolbox, type Toolbox } from "./toolbox.ts";
 /** What flanneld's default flags ask for. */
 const DEFAULTS: FirewallInput = {
   networks: { 4: Prefix.parse("10.2.0.0/16") },
+  containers: { 4: Prefix.parse("10.2.0.0/16") },
   subnets: { 4: Prefix.parse("10.2.54.0/24") },
   masquerade: { isEnabled: false, randomFully: true, excluded: [] },
   forwardRules: true,

@@ -5,6 +5,7 @@ import { Prefix } from "../../../../ipam/ip.ts";
 
 const INPUT: FirewallInput = {
   networks: { 4: Prefix.parse("10.2.0.0/16") },
+  containers: { 4: Prefix.parse("10.2.0.0/16") },
   subnets: { 4: Prefix.parse("10.2.54.0/24") },
   masquerade: { isEnabled: true, randomFully: true, excluded: [] },
   forwardRules: true,
@@ -55,6 +56,15 @@ describe("the firewall plan", () => {
     ]);
     expect(rulesOf(INPUT, "FLANNEL-TUN-FWD")).toEqual([
       "-s 10.2.0.0/16 -o eth0 -p udp -m udp --dport 8472 -j DROP",
+    ]);
+  });
+
+  it("drops none of hosts that live in the network's range", () => {
+    const input = { ...INPUT, containers: INPUT.subnets };
+    const rules = ["FLANNEL-TUN-IN", "FLANNEL-TUN-FWD"].flatMap((name) => rulesOf(input, name));
+    expect(rules.map((rule) => rule.slice(0, "-s 10.2.54.0/24".length))).toEqual([
+      "-s 10.2.54.0/24",
+      "-s 10.2.54.0/24",
     ]);
   });
 

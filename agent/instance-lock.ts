@@ -12,6 +12,7 @@ import { TulleError } from "../ipam/errors.ts";
 
 const LOCK_FOLDER = "tulle/";
 const STATE_LOCK_FOLDER = "tulle-state/";
+const FIREWALL_LOCK = "tulle-firewall";
 
 export interface InstanceLock {
   release(): Promise<void>;
@@ -30,6 +31,14 @@ export function lockStateDir(directory: string): Promise<InstanceLock> {
   // Abstract names have room for 107 bytes (unix(7)); paths may be longer.
   const name = createHash("sha256").update(directory).digest("hex").slice(0, 32);
   return lockName(`${STATE_LOCK_FOLDER}${name}`, () => stateDirInUse(directory));
+}
+
+/**
+ * Takes the lock for the firewall, whose chains have one name for all networks. Throws TULLE_ALREADY_RUNNING when
+ * another daemon of this network namespace has it.
+ */
+export function lockFirewall(): Promise<InstanceLock> {
+  return lockName(FIREWALL_LOCK, firewallInUse);
 }
 
 function lockName(name: string, taken: () => TulleError): Promise<InstanceLock> {
@@ -69,6 +78,13 @@ function stateDirInUse(directory: string): TulleError {
     "TULLE_ALREADY_RUNNING",
     `another tulled of this network namespace uses the state directory ${directory}: stop it, or give this one another --state-dir`,
     { details: { directory } },
+  );
+}
+
+function firewallInUse(): TulleError {
+  return new TulleError(
+    "TULLE_ALREADY_RUNNING",
+    "another tulled of this network namespace keeps the firewall, so this one writes no rules: accept what is forwarded for its network yourself, or run it in a namespace of its own",
   );
 }
 

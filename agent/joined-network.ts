@@ -64,6 +64,8 @@ export interface JoinedNetworkOptions {
   readonly ranges: readonly Prefix[];
   /** The settings in force; a reload may have changed them since the start. */
   readonly firewall: FirewallSettings;
+  /** Why this daemon keeps its hands off the firewall; null when it does not. */
+  readonly firewallProblem: string | null;
   /** Called once, when packets can flow. */
   readonly onReady: () => void;
 }
@@ -157,7 +159,9 @@ export class JoinedNetwork {
   /** What `tulle status` shows; `storeProblem` is known outside. */
   status(storeProblem: string | null): StatusReport {
     const { lease, peers, reconciler, firewall } = this.#parts;
-    const problems = [storeProblem, this.#hostWatch.problem, this.#configProblem, this.#subnetFile.problem];
+    const { firewallProblem } = this.#options;
+    const ours = [this.#hostWatch.problem, this.#configProblem, this.#subnetFile.problem, firewallProblem];
+    const problems = [storeProblem, ...ours];
     return statusReport({
       version: this.#options.version,
       isReady: this.isReady,

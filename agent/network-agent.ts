@@ -8,6 +8,7 @@
 import { RtnetlinkPort } from "../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../backends/netlink/connection.ts";
 import type { Clock } from "../ipam/clock.ts";
+import { TulleError } from "../ipam/errors.ts";
 import { Address, entriesOf } from "../ipam/ip.ts";
 import type { Logger } from "../ipam/log.ts";
 import type { NetworkConfig } from "../ipam/network-config.ts";
@@ -18,7 +19,7 @@ import type { AgentConfig, FirewallSettings } from "./config.ts";
 import { Enrolment } from "./enrolment.ts";
 import { takeHostSnapshot } from "./host-facts.ts";
 import type { Identity } from "./identity.ts";
-import { type InstanceLock, lockInstance, lockStateDir } from "./instance-lock.ts";
+import { type InstanceLock, lockFirewall, lockInstance, lockStateDir } from "./instance-lock.ts";
 import { JoinedNetwork } from "./joined-network.ts";
 import type { Metrics } from "./metrics.ts";
 import { recordNetworks } from "./network-history.ts";
@@ -112,6 +113,7 @@ export class NetworkAgent {
     const devices = optionsOf(networkConfig).deviceNames(familiesOf(networkConfig));
     this.#locks.push(await lockStateDir(config.files.stateDir));
     for (const [, device] of entriesOf(devices)) this.#locks.push(await lockInstance(device));
+    const firewallProblem = await this.#claimFirewall();
     const attachment = await this.#attach(networkConfig, listing);
     const membership = await this.#enrolment.enter(attachment, listing, signal);
     const ranges = Object.values(networkConfig.families).map(({ network }) => network);
@@ -128,7 +130,22 @@ export class NetworkAgent {
       metrics: this.#metrics,
       enrolment: this.#enrolment,
       firewall: this.#firewall,
+      firewallProblem,
     });
+  }
+
+  /** Two daemons would write the same chains in turns: the second one leaves them alone. Answers why it does. */
+  async #claimFirewall(): Promise<string | null> {
+    const { config, logger } = this.#options;
+    if (config.firewall.engine === "none") return null;
+    try {
+      this.#locks.push(await lockFirewall());
+      return null;
+    } catch (error) {
+      if (!(error instanceof TulleError)) throw error;
+      logger.error("firewall", { problem: error.message });
+      return error.message;
+    }
   }
 
   async #attach(networkConfig: NetworkConfig, listing: StoreListing): Promise<Attachment> {

@@ -35,6 +35,8 @@ export interface AssemblyOptions {
   /** Of the network in force and the one before: where peers' subnets may lie. */
   readonly ranges: readonly Prefix[];
   readonly scope: Scope;
+  /** Why this daemon keeps its hands off the firewall; null when it does not. */
+  readonly firewallProblem: string | null;
   readonly onLease: (state: LeaseState) => void;
   readonly onRenewal: (isSuccess: boolean) => void;
   readonly onPass: (report: PassReport) => void;
@@ -59,7 +61,7 @@ export function assemble(options: AssemblyOptions): NetworkParts {
     peers,
     reconciler: new Reconciler({ port, scope, clock, logger, random, onPass, onHostChange }),
     firewall: new FirewallGuard({
-      choice: config.firewall.engine,
+      choice: options.firewallProblem === null ? config.firewall.engine : "none",
       prefersNft: attachment.networkConfig.enableNftables,
       resyncSeconds: config.firewall.resyncSeconds,
       log: logger,

@@ -3,6 +3,7 @@
 import { mkdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { Daemon } from "../../agent/demo/daemon.ts";
 import { dataPathOf } from "../support/data-path.ts";
 import { startEtcd } from "../support/etcd.ts";
 import { describeWithEtcd, type Host, PROGRAMS, startPing, useEtcdLab, useLab } from "../support/hosts.ts";
@@ -86,6 +87,30 @@ describeWithEtcd("a host that is set up wrongly", () => {
     expect(second).toThrow(/another tulled manages flannel\.1 .*different VNIs.*\[TULLE_ALREADY_RUNNING\]/s);
     expect(dataPathOf(host.netns)).toBe(before);
     expect((await host.daemon.status())?.isReady).toBe(true);
+  });
+
+  it("is told that the firewall is another daemon's, whose network goes on", async () => {
+    const host = net.host(1);
+    const rules = () => host.run("iptables-save", "-t", "filter").match(/^-A .*$/gm);
+    const before = rules();
+    net.etcd.ctl("put", "/second/config", '{"Network":"10.3.0.0/16","Backend":{"Type":"vxlan","VNI":2}}');
+    const second = new Daemon({
+      command: host.enter(process.execPath, `${PROGRAMS}/tulled`),
+      runDirectory: join(host.runDirectory, "second"),
+      logFile: join(host.runDirectory, "second.log"),
+    });
+    const own = [
+      "--state-dir=/run/second/state",
+      "--run-dir=/run/second/tulle",
+      "-subnet-file=/run/second/env",
+    ];
+    const { problems } = await second.start(...net.flags, "-etcd-prefix=/second", ...own);
+    expect(problems).toEqual([expect.stringMatching(/another tulled .* keeps the firewall.*accept what/)]);
+    expect(await second.stop()).toBe(0);
+    expect(rules()).toEqual(before);
+    expect(before).not.toBeNull();
+    host.netns.ip("link delete flannel.2");
+    expect((await host.daemon.status())?.problems).toEqual([]);
   });
 
   it("is told that subnet.env cannot be written, and writes it once it can", async () => {

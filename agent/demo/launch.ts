@@ -52,7 +52,7 @@ function entering(): readonly string[] {
   if (!mayUnshare(USER_NAMESPACE)) {
     throw new TulleError(
       "TULLE_PREREQUISITE",
-      "this needs root: run it with sudo, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)",
+      "this needs root: run it with sudo, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0)",
     );
   }
   return ["unshare", ...USER_NAMESPACE, "sh", "-c", 'mount -t tmpfs tmpfs /run && exec "$0" "$@"'];

@@ -45,12 +45,17 @@ describeWithSystemd("the units under systemd", () => {
     host.systemctl("enable", "tulle-docker.service", "tulle-docker.path");
     host.systemctl("start", "--no-block", "docker.service");
     await expect.poll(activeState, { timeout: 40_000 }).toBe("activating");
+    await expect
+      .poll(() => host.property("tulled.service", "StatusText"), { timeout: 40_000 })
+      .toMatch(/^waiting for a network configuration: there is none; write it with/);
     expect(host.property("docker.service", "ActiveState")).toBe("inactive");
     host.run("tulle", "net", "init", "--store=file:/var/lib/tulle/store", "--network=10.2.0.0/16");
     await expect
       .poll(() => host.property("docker.service", "ActiveState"), { timeout: 40_000 })
       .toBe("active");
     expect(activeState()).toBe("active");
+    host.systemctl("reload", "tulled.service");
+    await expect.poll(activeState, { timeout: 40_000 }).toBe("active");
     expect(host.run("cat", "/run/docker-saw")).toBe(subnetFile());
     expect(JSON.parse(host.run("cat", "/run/docker-json"))).toMatchObject({ mtu: 1450 });
     expect(host.property("tulled.service", "StatusText")).toContain("eth0");

@@ -195,7 +195,9 @@ export class PeerTable {
       if (!present.has(key)) this.#vanish(key, nowMs);
     }
     this.#readConfig(config);
-    for (const entry of entries) this.#put(entry);
+    // Where leases share something the later one has it, after a listing as after the changes that led to it.
+    const byAge = [...entries].sort((a, b) => Number(a.createRevision - b.createRevision));
+    for (const entry of byAge) this.#put(entry);
     this.#synced = true;
   }
 
@@ -285,7 +287,9 @@ export class PeerTable {
   }
 
   #claimsOf(lease: Lease): string[] {
-    const claims = [...this.#settings.identitiesOf(lease)];
+    // flanneld leases anew when its address changed, and keeps its device: both leases of such a host may be used,
+    // and what they share belongs to the younger one.
+    const claims = lease.attrs.nodeId === null ? [] : [...this.#settings.identitiesOf(lease)];
     for (const [, address] of entriesOf(lease.attrs.publicAddress)) claims.push(address.toString());
     return claims;
   }

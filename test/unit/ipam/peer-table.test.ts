@@ -156,6 +156,18 @@ describe("of leases that contradict each other the older one stays", () => {
     expect(reason("10.2.7.0-24")).toMatch(/hardware address 02:00:00:01:00:05 is also that of/);
   });
 
+  it("but not for the tunnel MAC of flannel's, whose device outlives a change of its address", () => {
+    const { list, keys, table } = lab();
+    const moved = { nodeId: null, backendData: { 4: { VtepMAC: "02:00:00:01:00:05" } } };
+    list([
+      entry("10.2.4.0-24", 7, { value: value(7, moved) }),
+      entry("10.2.5.0-24", 5, { value: value(5, moved) }),
+    ]);
+    expect(keys()).toEqual(["10.2.4.0-24", "10.2.5.0-24"]);
+    // What they share is the younger one's, because it comes later.
+    expect([...table.peers.keys()]).toEqual(["10.2.5.0-24", "10.2.4.0-24"]);
+  });
+
   it("and is accepted once the older one has moved", () => {
     const { list, put, keys } = lab();
     list([entry("10.2.5.0-24", 5), entry("10.2.6.0-24", 6, { value: value(6, { ip: "192.168.0.5" }) })]);

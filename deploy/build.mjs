@@ -1,7 +1,8 @@
 /**
  * Builds dist/: the three programs, each a small launcher over one bundle, ready to run without node_modules.
  *
- *     dist/bin/{tulled,tulle,tulle-cni}   launchers: check the version of Node, then load the bundle
+ *     dist/bin/{tulled,tulle,tulle-cni}   launchers: check the version of Node, then load the bundle; tulle-cni is an
+ *                                         executable of its own where Bun is installed (docs/adr/0007)
  *     dist/lib/<program>.cjs              our own code, one file per program
  *     dist/lib/vendor/<module>.cjs        one file per module of an npm package, loaded only when it is first needed
  *     dist/lib/node_modules/koffi         the foreign function interface with its native module
@@ -12,6 +13,7 @@
  * anything is built. It must not know what the programs do.
  */
 
+import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   cpSync,
@@ -43,6 +45,10 @@ const PROGRAMS = {
 
 /** Packages with a native part stay packages: they are copied, not bundled. */
 const NATIVE = ["koffi"];
+
+/** What a container start waits for is compiled; everything else is a Node program. */
+const COMPILED = "tulle-cni";
+const BUN = { x64: "@oven/bun-linux-x64-baseline", arm64: "@oven/bun-linux-aarch64" }[process.arch];
 
 const manifest = JSON.parse(readFileSync(path.join(ROOT, "package.json"), "utf8"));
 const packages = Object.keys(manifest.dependencies);
@@ -77,13 +83,18 @@ async function main() {
   const vendors = await bundleVendors(used);
   for (const name of NATIVE.filter((native) => used.has(native))) copyNative(name);
   for (const [name] of present) writeLauncher(name);
+  const compiler = present.some(([name]) => name === COMPILED) ? findCompiler() : null;
+  if (compiler !== null) await compile(compiler, PROGRAMS[COMPILED], path.join(DIST, "bin", COMPILED));
   const inputs = [
     ...Object.keys(programs.inputs),
     ...vendors.flatMap((vendor) => Object.keys(vendor.inputs)),
   ];
   writeFileSync(
     path.join(DIST, "LICENSES.txt"),
-    collectLicences(ROOT, inputs, [...new Set([...used].map(packageOf))]),
+    collectLicences(ROOT, inputs, [
+      ...new Set([...used].map(packageOf)),
+      ...(compiler === null ? [] : [BUN]),
+    ]),
   );
   moveIntoPlace();
   for (const [name, entry] of present) {
@@ -190,6 +201,36 @@ function copyNative(name) {
   }
   const native = `@koromix/koffi-${process.platform}-${process.arch}`;
   cpSync(path.join(ROOT, "node_modules", native), path.join(target, native), { recursive: true });
+}
+
+/** Bun's executable; null where npm has none for this machine or was told to leave optional packages out. */
+function findCompiler() {
+  const file = path.join(ROOT, "node_modules", BUN ?? "", "bin/bun");
+  return BUN !== undefined && existsSync(file) ? file : null;
+}
+
+/**
+ * Makes one executable of a program, with Bun's runtime and the program's byte code in it. It reads no settings from
+ * the folder it is started in, and compiles nothing further: it ends before that would pay.
+ */
+async function compile(compiler, entry, executable) {
+  const bundle = `${executable}.js`;
+  await build({
+    ...COMMON,
+    target: "esnext",
+    sourcemap: false,
+    entryPoints: [entry],
+    outfile: bundle,
+    alias: { koffi: "./backends/netlink/koffi-bun.ts" },
+    external: ["bun:ffi"],
+  });
+  const options = ["--bytecode", "--minify", "--compile-jit-policy=1000"];
+  const settings = ["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"];
+  execFileSync(compiler, ["build", "--compile", ...options, ...settings, bundle, "--outfile", executable], {
+    cwd: path.dirname(executable),
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  rmSync(bundle);
 }
 
 /** ES5 on purpose: an old Node must be able to read far enough to say that it is too old. */

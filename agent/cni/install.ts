@@ -1,27 +1,30 @@
 /**
  * Puts the CNI plugin where container runtimes look for it, and takes it away again.
  *
- * The plugin's file is a launcher of two lines, so that an upgrade of tulle upgrades the plugin. What was there
- * before is kept beside it and comes back on removal. Every file appears or vanishes in one step.
+ * What lies there is a link to the plugin's executable, or a launcher of three lines for its Node program, so that an
+ * upgrade of tulle upgrades the plugin. What was there before is kept beside it and comes back on removal. Every file
+ * appears or vanishes in one step.
  */
 
 import { spawnSync } from "node:child_process";
-import { link, mkdir, readFile, rename, rm } from "node:fs/promises";
+import { link, mkdir, open, readFile, readlink, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
-import { replaceFile } from "../durable-file.ts";
+import { replaceFile, replaceWithLink } from "../durable-file.ts";
+import { type Conflist, formatConflist, isUnchanged } from "./conflist.ts";
 
-export interface InstallOptions {
+export interface InstallOptions extends Conflist {
   readonly binDir: string;
   readonly confDir: string;
-  /** The plugin's file name, and `type` in the configuration. */
-  readonly name: string;
-  readonly network: string;
   /** Write the network configuration too. */
   readonly conflist: boolean;
 }
+
+/** In dist/, beside the program that runs now. */
+const EXECUTABLE = fileURLToPath(new URL("../bin/tulle-cni", import.meta.url));
+const NODE_PROGRAM = fileURLToPath(new URL("tulle-cni.cjs", import.meta.url));
 
 const MARK = '// tulle-cni, put here by "tulle cni install"';
 const KEPT = ".before-tulle";
@@ -31,85 +34,94 @@ const CONFLIST = "10-flannel.conflist";
 const LONGEST_INTERPRETER = 250;
 
 /** Installs and answers the files written. Throws ConfigError when the plugin does not run here. */
-export async function install(options: InstallOptions): Promise<readonly string[]> {
-  const bundle = pluginBundle();
-  requireRuns(bundle);
+export async function install(
+  options: InstallOptions,
+  warn: (text: string) => void,
+): Promise<readonly string[]> {
   const { binDir, confDir, name } = options;
   await mkdir(binDir, { recursive: true, mode: 0o755 });
   const plugin = join(binDir, name);
-  const isOurs = (text: string) => text.includes(MARK);
-  await keepForeign(plugin, isOurs);
-  await replaceFile(plugin, launcher(bundle), 0o755);
+  await keepForeign(plugin, isOwnPlugin);
+  await putPlugin(plugin, warn);
   if (!options.conflist) return [plugin];
   await mkdir(confDir, { recursive: true, mode: 0o755 });
   const conflist = join(confDir, CONFLIST);
-  const text = formatConflist(options);
-  await keepForeign(conflist, (found) => found === text);
-  await replaceFile(conflist, text, 0o644);
+  await keepForeign(conflist, isOwnConflist);
+  await replaceFile(conflist, formatConflist(options), 0o644);
   return [plugin, conflist];
 }
 
 /** Removes what install wrote and answers the files removed; absence is a success. Throws ConflictError for foreign files. */
 export async function uninstall(options: InstallOptions): Promise<readonly string[]> {
-  const { binDir, confDir, name } = options;
+  const plugin = join(options.binDir, options.name);
+  const conflist = join(options.confDir, CONFLIST);
   const removed: string[] = [];
   // The configuration first: a runtime must not find it without its plugin.
-  if (options.conflist) {
-    const text = formatConflist(options);
-    if (await removeOwn(join(confDir, CONFLIST), (found) => found === text)) {
-      removed.push(join(confDir, CONFLIST));
-    }
-  }
-  if (await removeOwn(join(binDir, name), (found) => found.includes(MARK))) removed.push(join(binDir, name));
+  if (options.conflist && (await removeOwn(conflist, isOwnConflist))) removed.push(conflist);
+  if (await removeOwn(plugin, isOwnPlugin)) removed.push(plugin);
   return removed;
 }
 
-/** The network as flannel ships it: hairpin, default route, published ports. */
-export function formatConflist({ name, network }: Pick<InstallOptions, "name" | "network">): string {
-  const conflist = {
-    name: network,
-    cniVersion: "1.0.0",
-    cniVersions: ["0.3.1", "0.4.0", "1.0.0", "1.1.0"],
-    plugins: [
-      { type: name, delegate: { hairpinMode: true, isDefaultGateway: true } },
-      { type: "portmap", capabilities: { portMappings: true } },
-    ],
-  };
-  return `${JSON.stringify(conflist, null, 2)}\n`;
+/** The executable where it was built and this machine can run it, else the Node program. */
+async function putPlugin(plugin: string, warn: (text: string) => void): Promise<void> {
+  if (await isCompiled(EXECUTABLE)) {
+    const complaint = complaintOf(EXECUTABLE, []);
+    if (complaint === null) return replaceWithLink(plugin, EXECUTABLE);
+    warn(`${EXECUTABLE} does not run here (${complaint}): the plugin will run on Node, which takes longer`);
+  }
+  const complaint = complaintOf(process.execPath, [NODE_PROGRAM]);
+  if (complaint !== null) throw new ConfigError(`the plugin at ${NODE_PROGRAM} does not run: ${complaint}`);
+  await replaceFile(plugin, launcher(NODE_PROGRAM), 0o755);
 }
 
-/** Beside the program that runs now, in lib/. */
-function pluginBundle(): string {
-  return fileURLToPath(new URL("tulle-cni.cjs", import.meta.url));
+/** Without Bun the build makes a script of the same name, whose interpreter a runtime's PATH may lack. */
+async function isCompiled(file: string): Promise<boolean> {
+  const handle = await open(file);
+  try {
+    const start = Buffer.alloc(4);
+    await handle.read(start, 0, start.length);
+    return start.toString("latin1") === "\x7fELF";
+  } finally {
+    await handle.close();
+  }
 }
 
-function launcher(bundle: string): string {
+/** Why a program does not serve VERSION; null when it does. */
+function complaintOf(program: string, args: readonly string[]): string | null {
+  const env = { CNI_COMMAND: "VERSION" };
+  const { status, signal, stderr, error } = spawnSync(program, args, { env, encoding: "utf8" });
+  if (status === 0) return null;
+  return error?.message ?? (stderr.trim() || (signal ?? `exit code ${status}`));
+}
+
+function launcher(program: string): string {
   const { execPath } = process;
   const isUsable = !/\s/.test(execPath) && execPath.length <= LONGEST_INTERPRETER;
   const interpreter = isUsable ? execPath : "/usr/bin/env node";
-  return `#!${interpreter}\n${MARK}\nrequire(${JSON.stringify(bundle)});\n`;
+  return `#!${interpreter}\n${MARK}\nrequire(${JSON.stringify(program)});\n`;
 }
 
-function requireRuns(bundle: string): void {
-  const { status, stderr } = spawnSync(process.execPath, [bundle], {
-    env: { CNI_COMMAND: "VERSION" },
-    encoding: "utf8",
-  });
-  if (status === 0) return;
-  throw new ConfigError(`the plugin at ${bundle} does not run: ${stderr.trim() || `exit code ${status}`}`);
+/** A link to the executable of this or of an earlier tulle, or a launcher. */
+async function isOwnPlugin(file: string): Promise<boolean> {
+  const target = await readlink(file).catch(notALink);
+  if (target !== null) return target.endsWith("/bin/tulle-cni");
+  return (await readFile(file, "latin1")).includes(MARK);
+}
+
+async function isOwnConflist(file: string): Promise<boolean> {
+  return isUnchanged(await readFile(file, "utf8"));
 }
 
 /** Gives a file of somebody else's a second name; an earlier one of that name stays, it is the original. */
-async function keepForeign(file: string, isOurs: (text: string) => boolean): Promise<void> {
-  const text = await readFile(file, "latin1").catch(nullIfAbsent);
-  if (text === null || isOurs(text)) return;
+async function keepForeign(file: string, isOwn: (file: string) => Promise<boolean>): Promise<void> {
+  if ((await isOwn(file).catch(nullIfAbsent)) !== false) return;
   await link(file, file + KEPT).catch(ignoreExisting);
 }
 
-async function removeOwn(file: string, isOurs: (text: string) => boolean): Promise<boolean> {
-  const text = await readFile(file, "latin1").catch(nullIfAbsent);
-  if (text === null) return false;
-  if (!isOurs(text)) {
+async function removeOwn(file: string, isOwn: (file: string) => Promise<boolean>): Promise<boolean> {
+  const found = await isOwn(file).catch(nullIfAbsent);
+  if (found === null) return false;
+  if (!found) {
     throw new ConflictError(
       `${file} is not as "tulle cni install" wrote it: remove it yourself if nobody needs it`,
     );
@@ -123,6 +135,11 @@ async function removeOwn(file: string, isOurs: (text: string) => boolean): Promi
 
 function nullIfAbsent(error: NodeJS.ErrnoException): null {
   if (error.code === "ENOENT") return null;
+  throw error;
+}
+
+function notALink(error: NodeJS.ErrnoException): null {
+  if (error.code === "EINVAL") return null;
   throw error;
 }
 

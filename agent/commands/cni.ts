@@ -1,6 +1,6 @@
 /** `tulle cni`: installs the CNI plugin, and looks after the addresses that it gave to containers. */
 
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { ConfigError } from "../../ipam/errors.ts";
 import { Address } from "../../ipam/ip.ts";
 import type { InstallOptions } from "../cni/install.ts";
@@ -12,6 +12,9 @@ interface IpamOptions extends ReservationFolders {
   readonly gone?: true;
 }
 
+/** As flannel ships it. */
+const CHAIN = "portmap";
+
 export const cni: CommandModule = {
   define(command, context) {
     command.addCommand(installCommand(context)).addCommand(uninstallCommand(context));
@@ -19,12 +22,13 @@ export const cni: CommandModule = {
   },
 };
 
-function installCommand({ out }: CommandContext): Command {
+function installCommand({ out, err }: CommandContext): Command {
   return withPlaces(new Command("install"))
     .description("put the plugin and a network configuration where container runtimes look for them")
     .action(async (options: InstallOptions) => {
       const { install } = await import("../cni/install.ts");
-      for (const file of await install(options)) out.write(`wrote ${file}\n`);
+      const warn = (text: string) => err.write(`tulle cni install: ${text}\n`);
+      for (const file of await install(options, warn)) out.write(`wrote ${file}\n`);
     });
 }
 
@@ -43,7 +47,17 @@ function withPlaces(command: Command): Command {
     .option("--conf-dir <dir>", "folder of network configurations", "/etc/cni/net.d")
     .option("--name <name>", "file name of the plugin, and its type: flannel or tulle", "flannel")
     .option("--network <name>", "name of the network", "cbr0")
+    .addOption(
+      new Option("--chained [types]", "plugins behind it, in their order, or none")
+        .argParser(parseChain)
+        .preset(CHAIN)
+        .default([CHAIN], CHAIN),
+    )
     .option("--no-conflist", "leave the network configuration alone");
+}
+
+function parseChain(text: string): readonly string[] {
+  return text === "none" ? [] : text.split(",");
 }
 
 function ipamCommand(context: CommandContext): Command {

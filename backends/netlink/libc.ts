@@ -1,5 +1,6 @@
 /**
- * The few C library calls that Node does not have, and the only file that imports koffi.
+ * The few C library calls that Node does not have, and the only file that imports koffi. In a program compiled with
+ * Bun, koffi-bun.ts stands in for it.
  *
  * Every function answers as the kernel itself does: a result of 0 or more, or the negated errno. Nothing here
  * throws, retries or knows what netlink is.
@@ -8,9 +9,6 @@
 import koffi, { type KoffiFunc } from "koffi";
 
 const library = koffi.load(null);
-
-/** linux/filter.h: a length in instructions, and where they are. */
-const sockFprog = koffi.struct({ length: "uint16_t", filter: "const void *" });
 
 const sys = {
   socket: declare<(domain: number, type: number, protocol: number) => number>(
@@ -31,7 +29,6 @@ const sys = {
   getsockopt: declare<
     (fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array) => number
   >("int getsockopt(int fd, int level, int name, void *value, void *length)"),
-  setFilter: library.func("setsockopt", "int", ["int", "int", "int", koffi.pointer(sockFprog), "uint"]),
   // ssize_t is unknown to koffi; on every 64-bit Linux it is int64_t.
   send: declare<(fd: number, bytes: Uint8Array, length: number, flags: number) => number>(
     "int64_t send(int fd, const void *bytes, size_t length, int flags)",
@@ -72,8 +69,11 @@ export function setIntOption(fd: number, level: number, name: number, value: num
 
 /** setsockopt(2) of a classic BPF program, made of 8-byte instructions (`struct sock_filter`). */
 export function setFilterOption(fd: number, level: number, name: number, program: Uint8Array): number {
-  const value = { length: program.length / 8, filter: program };
-  return orErrno(sys.setFilter(fd, level, name, value, koffi.sizeof(sockFprog)));
+  // struct sock_fprog, linux/filter.h: a length in instructions, and where they are.
+  const value = Buffer.alloc(16);
+  value.writeUInt16LE(program.length / 8);
+  value.writeBigUInt64LE(koffi.address(program), 8);
+  return orErrno(sys.setsockopt(fd, level, name, value, value.length));
 }
 
 /** getsockopt(2) of an `int` that is never negative. */

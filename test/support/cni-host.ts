@@ -29,8 +29,8 @@ export interface CniCall {
   readonly stdin?: string;
   /** Merged into the environment; undefined takes a variable away. */
   readonly environment?: Readonly<Record<string, string | undefined>>;
-  /** Default: tulle-cni as it was built. */
-  readonly program?: string;
+  /** A plugin, or a command line. Default: tulle-cni as it was built. */
+  readonly program?: string | readonly string[];
 }
 
 export interface CniAnswer {
@@ -43,6 +43,9 @@ export interface CniAnswer {
 
 /** Answers are looked into by tests that expect a certain form. */
 export type AnyJson = ReturnType<typeof JSON.parse>;
+
+/** The plugin as a Node program, which is built beside the executable. */
+export const NODE_FORM = [process.execPath, join(PROGRAMS, "../lib/tulle-cni.cjs")];
 
 /** The network that containers are attached to unless a test says otherwise. */
 export const NETWORK_NAME = "cbr0";
@@ -179,7 +182,7 @@ export class CniHost {
       CNI_PATH: this.pluginDir,
       ...environment,
     };
-    const args = [`--net=${this.netns.path}`, program ?? join(PROGRAMS, "tulle-cni")];
+    const args = [`--net=${this.netns.path}`, ...[program ?? join(PROGRAMS, "tulle-cni")].flat()];
     return { command: "nsenter", args, options: { input, env: variables, maxBuffer: 1 << 28 } };
   }
 }

@@ -9,6 +9,7 @@ import {
   type CniContainer,
   CniHost,
   NETWORK_NAME,
+  NODE_FORM,
   SUBNET_ENV,
 } from "../../support/cni-host.ts";
 import { describeAsRoot } from "../../support/netns.ts";
@@ -36,7 +37,8 @@ describeAsRoot("tulle-cni in trouble", () => {
     let kills = 0;
     for (let effect = 1; effect < 100; effect++) {
       const environment = { NODE_OPTIONS: `--require=${KILLER}`, TULLE_KILL_AT: String(effect) };
-      const { exitCode } = host.call("ADD", { container, config: { delegate }, environment });
+      const call = { container, config: { delegate }, environment, program: NODE_FORM };
+      const { exitCode } = host.call("ADD", call);
       const cleanUp = effect % 2 === 0 ? "DEL" : "GC";
       const cleaned = host.call(cleanUp, {
         container,

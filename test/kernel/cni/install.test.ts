@@ -1,7 +1,7 @@
 /** `tulle cni`: what it installs works, what was there before comes back, leaked addresses are found and freed. */
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { CniHost, NETWORK_NAME } from "../../support/cni-host.ts";
@@ -38,6 +38,24 @@ describeAsRoot("tulle cni", () => {
     expect(tulle("uninstall", ...places())).toBe("");
   });
 
+  it("install takes the Node program where the executable does not run, and says so", () => {
+    const dist = join(host.dir, "dist");
+    for (const part of ["lib", "package.json"]) {
+      cpSync(join(PROGRAMS, "..", part), join(dist, part), { recursive: true });
+    }
+    mkdirSync(join(dist, "bin"));
+    writeFileSync(join(dist, "bin/tulle-cni"), "\x7fELF of another machine", { mode: 0o755 });
+    const command = [join(dist, "lib/tulle.cjs"), "cni", "install", ...places()];
+    const { status, stderr } = spawnSync(process.execPath, command, { encoding: "utf8" });
+    expect([status, stderr]).toEqual([0, expect.stringContaining("the plugin will run on Node")]);
+    const container = host.addContainer();
+    for (const verb of ["ADD", "DEL"]) {
+      expect(host.call(verb, { container, program: plugin() }).exitCode).toBe(0);
+    }
+    tulle("uninstall", ...places());
+    expect(existsSync(plugin())).toBe(false);
+  });
+
   it("install keeps what it replaces, also when called twice, and uninstall brings it back", () => {
     mkdirSync(join(host.dir, "net.d"));
     writeFileSync(plugin(), "the former plugin");
@@ -47,6 +65,31 @@ describeAsRoot("tulle cni", () => {
     tulle("uninstall", ...places());
     expect(readFileSync(plugin(), "utf8")).toBe("the former plugin");
     expect(readFileSync(conflist(), "utf8")).toBe("{}");
+  });
+
+  it("install chains the plugins that were asked for, and uninstall need not be told", () => {
+    const chain = (...options: string[]) => {
+      tulle("install", ...places(), ...options);
+      return JSON.parse(readFileSync(conflist(), "utf8")).plugins.slice(1);
+    };
+    const portmap = { type: "portmap", capabilities: { portMappings: true } };
+    const bandwidth = { type: "bandwidth", capabilities: { bandwidth: true } };
+    expect(chain("--chained", "bandwidth,tuning", "--network", "other")).toEqual([
+      bandwidth,
+      { type: "tuning" },
+    ]);
+    expect(chain("--chained", "none")).toEqual([]);
+    expect(chain("--chained")).toEqual([portmap]);
+    tulle("install", ...places(), "--network", "third");
+    tulle("uninstall", ...places());
+    expect(readdirSync(join(host.dir, "net.d"))).toEqual([]);
+  });
+
+  it("uninstall leaves a configuration that somebody changed", () => {
+    tulle("install", ...places());
+    writeFileSync(conflist(), `${readFileSync(conflist(), "utf8")}\n`);
+    expect(() => tulle("uninstall", ...places())).toThrow(/is not as "tulle cni install" wrote it/);
+    expect(existsSync(conflist())).toBe(true);
   });
 
   it("uninstall leaves a file that somebody else wrote", () => {

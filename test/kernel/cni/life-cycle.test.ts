@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type AnyJson, CniHost, SUBNET_ENV } from "../../support/cni-host.ts";
+import { type AnyJson, type CniCall, CniHost, NODE_FORM, SUBNET_ENV } from "../../support/cni-host.ts";
 import { canCreateNetns, describeAsRoot } from "../../support/netns.ts";
 
 const VERSIONS = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
@@ -27,21 +27,25 @@ describeAsRoot("an attachment", () => {
 
   const DUAL = [...SUBNET_ENV.v4, ...SUBNET_ENV.v6, ...SUBNET_ENV.rest];
 
-  it.each(VERSIONS)("is made and removed in version %s", (cniVersion) => {
-    host.writeSubnetEnv(DUAL);
-    const container = host.addContainer();
-    const added = host.call("ADD", { container, config: { cniVersion } });
-    expect(added).toMatchObject({ exitCode: 0, json: { cniVersion } });
-    const prevResult = added.json;
-    const supportsCheck = !["0.1.0", "0.2.0", "0.3.0", "0.3.1"].includes(cniVersion);
-    const checked = host.call("CHECK", { container, config: { cniVersion, prevResult } });
-    expect(checked.json).toEqual(supportsCheck ? null : expect.objectContaining({ code: 1 }));
-    expect(host.call("DEL", { container, config: { cniVersion, prevResult } })).toMatchObject({
-      exitCode: 0,
-      stdout: "",
+  describe.each<[string, CniCall]>([
+    ["the built plugin", {}],
+    ["its Node form", { program: NODE_FORM }],
+  ])("of %s", (_, form) => {
+    it.each(VERSIONS)("is made and removed in version %s", (cniVersion) => {
+      host.writeSubnetEnv(DUAL);
+      const container = host.addContainer();
+      const call = (verb: string, more = {}) =>
+        host.call(verb, { ...form, container, config: { cniVersion, ...more } });
+      const added = call("ADD");
+      expect(added).toMatchObject({ exitCode: 0, json: { cniVersion }, stderr: "" });
+      const prevResult = added.json;
+      const supportsCheck = !["0.1.0", "0.2.0", "0.3.0", "0.3.1"].includes(cniVersion);
+      const checked = call("CHECK", { prevResult });
+      expect(checked.json).toEqual(supportsCheck ? null : expect.objectContaining({ code: 1 }));
+      expect(call("DEL", { prevResult })).toMatchObject({ exitCode: 0, stdout: "", stderr: "" });
+      expect(host.leftovers()).toEqual([]);
+      expect(container.netns.ipJson(["link", "show", "type", "veth"])).toEqual([]);
     });
-    expect(host.leftovers()).toEqual([]);
-    expect(container.netns.ipJson(["link", "show", "type", "veth"])).toEqual([]);
   });
 
   it("has the addresses, routes and MTU that the result names", () => {

@@ -1,0 +1,50 @@
+/**
+ * What libc.ts needs of koffi, over Bun's own foreign function interface: deploy/build.mjs puts it in koffi's place in
+ * a program that it compiles with Bun, which then starts sooner and needs no native module beside it.
+ *
+ * Without koffi's worker threads and event loop, for which a short-lived program has no use.
+ */
+
+import { dlopen, ptr, read } from "bun:ffi";
+
+/** The C library, by the name under which this very program has loaded it. */
+const LIBC = "libc.so.6";
+
+/** `RESULT NAME(TYPE NAME, …)` */
+const PROTOTYPE = /^(\w+) (\w+)\((.*)\)$/;
+
+/** What is no pointer, as Bun names it. Lengths of what was sent or received stay far below 2^53. */
+const NUMBERS: Readonly<Record<string, string>> = {
+  int: "i32",
+  uint: "u32",
+  size_t: "usize",
+  int64_t: "i64_fast",
+};
+
+const { __errno_location: errnoLocation } = dlopen(LIBC, {
+  __errno_location: { args: [], returns: "ptr" },
+}).symbols;
+
+/** Finds a function of the C library by its prototype. */
+function func(prototype: string): (...args: readonly unknown[]) => number {
+  const [, result = "", name = "", parameters = ""] = PROTOTYPE.exec(prototype) ?? [];
+  const args = parameters.split(", ").map((parameter) => typeOf(parameter.replace(/\w+$/, "").trim()));
+  const { symbols } = dlopen(LIBC, { [name]: { args, returns: typeOf(result) } });
+  const call = symbols[name];
+  if (call === undefined) throw new TypeError(`${LIBC} has no "${prototype}"`);
+  return (...values) => call(...values.map((value) => (typeof value === "string" ? cString(value) : value)));
+}
+
+function typeOf(text: string): string {
+  return NUMBERS[text] ?? "ptr";
+}
+
+function cString(text: string): Uint8Array {
+  return Buffer.from(`${text}\0`);
+}
+
+export default {
+  load: () => ({ func }),
+  errno: () => read.i32(errnoLocation(), 0),
+  address: (bytes: Uint8Array) => BigInt(ptr(bytes)),
+};

@@ -25,7 +25,7 @@ export function macFromBytes(bytes: Uint8Array): Mac {
   let text = "";
   for (let index = 0; index < 6; index++) {
     const byte = bytes[index] ?? 0;
-    text += (index === 0 ? "" : ":") + HEX_PAIRS[byte];
+    text += (index === 0 ? "" : ":") + (byte < 16 ? "0" : "") + byte.toString(16);
   }
   return text as Mac;
 }
@@ -52,7 +52,3 @@ export function localMacFromSeed(seed: Uint8Array): Mac {
   bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
   return macFromBytes(bytes);
 }
-
-const HEX_PAIRS: readonly string[] = Array.from({ length: 256 }, (_, byte) =>
-  byte.toString(16).padStart(2, "0"),
-);

@@ -7,8 +7,8 @@
  */
 
 import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { isIP } from "node:net";
 import path from "node:path";
+import { AddressError } from "../../ipam/errors.ts";
 import { Address } from "../../ipam/ip.ts";
 import { hasCode, readIfPresent, syncFolder, writeSynced } from "../files.ts";
 
@@ -38,11 +38,12 @@ export class Reservations {
   list(): readonly Reservation[] {
     const reservations: Reservation[] = [];
     for (const name of readdirSync(this.#dir)) {
-      if (!isAddress(name)) continue;
+      const address = parseAddress(name);
+      if (address === null) continue;
       const [containerId = "", interfaceName = ""] = readFileSync(path.join(this.#dir, name), "utf8")
         .trim()
         .split(/\r?\n/);
-      reservations.push({ address: Address.parse(name), containerId, interfaceName });
+      reservations.push({ address, containerId, interfaceName });
     }
     return reservations;
   }
@@ -75,8 +76,8 @@ export class Reservations {
 
   /** The address that range set `index` gave last; null when none is known. */
   lastReserved(index: number): Address | null {
-    const text = readIfPresent(this.#lastPath(index))?.trim() ?? "";
-    return isAddress(text) ? Address.parse(text) : null;
+    const text = readIfPresent(this.#lastPath(index));
+    return text === null ? null : parseAddress(text.trim());
   }
 
   setLastReserved(index: number, address: Address): void {
@@ -104,9 +105,13 @@ export class Reservations {
   }
 }
 
-/** Looks at the letters first: Node's test for IPv6 costs milliseconds the first time. */
-function isAddress(text: string): boolean {
-  return /^[\d.:a-f]+$/i.test(text) && isIP(text) !== 0;
+function parseAddress(text: string): Address | null {
+  try {
+    return Address.parse(text);
+  } catch (error) {
+    if (error instanceof AddressError) return null;
+    throw error;
+  }
 }
 
 /** True when what `holder` names, a reservation or a record, belongs to `attachment`. */

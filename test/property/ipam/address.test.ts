@@ -57,6 +57,24 @@ describe("an address", () => {
     );
   });
 
+  it("of colons and groups is what Node takes for one", () => {
+    const part = fc.oneof(
+      { weight: 8, arbitrary: fc.integer({ min: 0, max: 0x11000 }).map((group) => group.toString(16)) },
+      {
+        weight: 3,
+        arbitrary: fc.constantFrom("", "00a", "FFFF", "g", "1.2.3.4", "1.2.3", "%eth0", " 1", "+1"),
+      },
+    );
+    fc.assert(
+      fc.property(fc.array(part, { minLength: 2, maxLength: 10 }), (parts) => {
+        const text = parts.join(":");
+        if (isIP(text) === 6 && !text.includes("%")) expect(Address.parse(text).family).toBe(6);
+        else expect(() => Address.parse(text)).toThrow();
+      }),
+      { numRuns: 20_000 },
+    );
+  });
+
   it("is nothing else than what Node takes for one", () => {
     fc.assert(
       fc.property(fc.string({ unit: fc.constantFrom(..."0123456789abf.:%/ ") }), (text) => {

@@ -3,10 +3,11 @@
  * delegate. DEL undoes what ADD did even when the network's configuration or the host's subnet changed since.
  *
  * Files are named `network:container:interface`, because none of the three may contain a colon. flannel names its
- * files after the container alone; those are read as well, so that a host can change over with containers running.
+ * files after the container alone, so that a second attachment replaces the first one's. Such files are read, and the
+ * first attachment's record has that name as well: a host can change over and back with containers running.
  */
 
-import { readdirSync, rmSync } from "node:fs";
+import { linkSync, readdirSync, rmSync, statSync } from "node:fs";
 import path from "node:path";
 import { isJsonObject, type JsonObject } from "../ipam/json.ts";
 import { IDENTIFIER } from "./call.ts";
@@ -29,8 +30,13 @@ export class AttachmentStates {
   write(attachment: Attachment, delegate: JsonObject): void {
     makeFolder(this.#dir, 0o700);
     const name = this.#nameOf(attachment);
-    const temporary = path.join(this.#dir, TEMPORARY + name);
-    writeAtomically(path.join(this.#dir, name), temporary, JSON.stringify(delegate), 0o600);
+    const temporary = this.#pathOf(TEMPORARY + name);
+    writeAtomically(this.#pathOf(name), temporary, JSON.stringify(delegate), 0o600);
+    try {
+      linkSync(this.#pathOf(name), this.#pathOf(attachment.containerId));
+    } catch (error) {
+      if (!hasCode(error, "EEXIST")) throw error;
+    }
   }
 
   /**
@@ -39,18 +45,19 @@ export class AttachmentStates {
    */
   read(attachment: Attachment): JsonObject | null {
     if (!IDENTIFIER.test(attachment.containerId)) return null;
-    const own = parseObject(readIfPresent(path.join(this.#dir, this.#nameOf(attachment))));
+    const own = parseObject(readIfPresent(this.#pathOf(this.#nameOf(attachment))));
     return own ?? this.#readFlannels(attachment.containerId);
   }
 
   /** Forgets an attachment; forgetting an unknown one is a success. */
   remove(attachment: Attachment): void {
-    if (!IDENTIFIER.test(attachment.containerId)) return;
+    const { containerId } = attachment;
+    if (!IDENTIFIER.test(containerId)) return;
     const name = this.#nameOf(attachment);
-    for (const file of [name, TEMPORARY + name]) rmSync(path.join(this.#dir, file), { force: true });
-    if (this.#readFlannels(attachment.containerId) !== null) {
-      rmSync(path.join(this.#dir, attachment.containerId), { force: true });
+    if (this.#isSameFile(containerId, name) || this.#isFlannels(containerId)) {
+      rmSync(this.#pathOf(containerId), { force: true });
     }
+    for (const file of [name, TEMPORARY + name]) rmSync(this.#pathOf(file), { force: true });
   }
 
   /** Every attachment of this network that has a record, finished or not. flannel's name no interface. */
@@ -67,9 +74,7 @@ export class AttachmentStates {
   #attachmentOf(name: string): Attachment | null {
     const [network, containerId = "", interfaceName] = name.split(":");
     if (interfaceName !== undefined) return network === this.#network ? { containerId, interfaceName } : null;
-    return !IDENTIFIER.test(name) || this.#readFlannels(name) === null
-      ? null
-      : { containerId: name, interfaceName: "" };
+    return IDENTIFIER.test(name) && this.#isFlannels(name) ? { containerId: name, interfaceName: "" } : null;
   }
 
   #nameOf({ containerId, interfaceName }: Attachment): string {
@@ -77,8 +82,23 @@ export class AttachmentStates {
   }
 
   #readFlannels(containerId: string): JsonObject | null {
-    const delegate = parseObject(readIfPresent(path.join(this.#dir, containerId)));
+    const delegate = parseObject(readIfPresent(this.#pathOf(containerId)));
     return delegate?.name === this.#network ? delegate : null;
+  }
+
+  /** True for a record that flannel wrote for this network: ours have a second name. */
+  #isFlannels(containerId: string): boolean {
+    const links = statSync(this.#pathOf(containerId), { throwIfNoEntry: false })?.nlink;
+    return links === 1 && this.#readFlannels(containerId) !== null;
+  }
+
+  #isSameFile(left: string, right: string): boolean {
+    const [one, two] = [left, right].map((file) => statSync(this.#pathOf(file), { throwIfNoEntry: false }));
+    return one !== undefined && one.ino === two?.ino;
+  }
+
+  #pathOf(file: string): string {
+    return path.join(this.#dir, file);
   }
 
   #fileNames(): readonly string[] {

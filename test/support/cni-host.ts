@@ -148,15 +148,20 @@ export class CniHost {
       .sort();
   }
 
-  /** Names of records of attachments. */
+  /** Names of records of attachments, without the second name that flannel knows some by. */
   states(): readonly string[] {
+    return this.stateFiles().filter((name) => name.includes(":"));
+  }
+
+  /** All names in the folder of records. */
+  stateFiles(): readonly string[] {
     return existsSync(this.stateDir) ? readdirSync(this.stateDir).sort() : [];
   }
 
   /** Everything that attachments leave on a host: nothing of it may remain after DEL. */
   leftovers(): readonly string[] {
     const ports = [...this.links().values()].filter(({ linkinfo }) => linkinfo?.info_kind === "veth");
-    return [...ports.map(({ ifname }) => ifname), ...this.reservations(), ...this.states()];
+    return [...ports.map(({ ifname }) => ifname), ...this.reservations(), ...this.stateFiles()];
   }
 
   dispose(): void {

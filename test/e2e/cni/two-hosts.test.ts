@@ -62,7 +62,7 @@ describeWithEtcd("tulle-cni on hosts of tulled", () => {
     for (const [index, host] of hosts.entries()) {
       const container = attached[index]?.container;
       expect(host.call("DEL", container && { container }).exitCode).toBe(0);
-      expect([...host.reservations(), ...host.states()]).toEqual([]);
+      expect([...host.reservations(), ...host.stateFiles()]).toEqual([]);
     }
   });
 

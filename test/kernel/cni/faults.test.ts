@@ -98,7 +98,7 @@ describeAsRoot("tulle-cni in trouble", () => {
         code: 100,
         msg: expect.stringContaining('"taken" exists but is no bridge'),
       });
-      expect([...host.reservations(), ...host.states()]).toEqual([]);
+      expect([...host.reservations(), ...host.stateFiles()]).toEqual([]);
     });
 
     it("because no address is left, and says so with numbers", () => {

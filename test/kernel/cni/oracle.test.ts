@@ -209,6 +209,33 @@ describeAsRoot("tulle-cni and the reference plugins agree", () => {
     },
   );
 
+  itWithPlugins("bullseye")("when a host changes over from flannel with containers running, and back", () => {
+    const config = { cniVersion: "0.4.0", delegate: { hairpinMode: true, isDefaultGateway: true } };
+    for (const [make, remove] of [
+      [flannelPlugin, ours],
+      [ours, flannelPlugin],
+    ] as const) {
+      const host = new CniHost("oracle");
+      try {
+        const [staying, leaving] = [host.addContainer(), host.addContainer()];
+        const prevResult = make(host, "ADD", staying, config).json;
+        make(host, "ADD", leaving, config);
+        expect(remove(host, "CHECK", staying, { ...config, prevResult }).exitCode).toBe(0);
+        expect(remove(host, "DEL", leaving, config)).toMatchObject({ exitCode: 0, stdout: "" });
+        const next = host.addContainer();
+        expect(remove(host, "ADD", next, config).json.ips[0].address).toBe("10.5.72.4/24");
+        expect(next.netns.exec("ping", ["-c1", "-W2", "10.5.72.2"])).toContain(" 0% packet loss");
+        for (const container of [staying, next])
+          expect(remove(host, "DEL", container, config).exitCode).toBe(0);
+        expect(host.reservations()).toEqual([]);
+        expect([...host.links().keys()].filter((name) => name.startsWith("veth"))).toEqual([]);
+        expect(host.stateFiles().filter((name) => !name.includes(":"))).toEqual([]);
+      } finally {
+        host.dispose();
+      }
+    }
+  });
+
   itWithPlugins("bookworm")(
     "in a chain: tuning, bandwidth, firewall and portmap take our result and give it back",
     () => {
@@ -269,7 +296,7 @@ describeAsRoot("tulle-cni and the reference plugins agree", () => {
         expect(added.json.ips[0].address).toMatch(/^10\.5\.72\.\d+\/(24|32)$/);
         expect(host.states()).toHaveLength(1);
         expect(host.call("DEL", call)).toMatchObject({ exitCode: 0, stdout: "" });
-        expect([...host.reservations(), ...host.states()]).toEqual([]);
+        expect([...host.reservations(), ...host.stateFiles()]).toEqual([]);
       }
       const reserved = join(host.dir, "ipam", NETWORK_NAME);
       writeFileSync(join(reserved, "10.5.72.99"), "died\r\neth0");

@@ -198,7 +198,7 @@ describeAsRoot("tulle-cni refuses", () => {
       });
       expect(host.states()).toHaveLength(1);
       expect(host.call("DEL", { container, config })).toMatchObject({ exitCode: 0, stdout: "" });
-      expect(host.states()).toEqual([]);
+      expect(host.stateFiles()).toEqual([]);
     });
 
     it("its error, and has it clean up", () => {

@@ -1,6 +1,6 @@
 /** Records of attachments against a real folder. */
 
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -46,6 +46,26 @@ it("lists own and flannel's records, and unfinished ones", () => {
   ]);
   for (const attachment of states.list()) states.remove(attachment);
   expect(readdirSync(path.join(dir, "state")).sort()).toEqual(["foreign", "other:abc:eth0"]);
+});
+
+it("gives the first attachment flannel's name too, and takes it away with that attachment", () => {
+  const second = { ...ATTACHMENT, interfaceName: "eth1" };
+  states.write(ATTACHMENT, { name: "net", mtu: 1 });
+  states.write(second, { name: "net", mtu: 2 });
+  expect(JSON.parse(readFileSync(file("abc"), "utf8"))).toEqual({ name: "net", mtu: 1 });
+  expect(states.list()).toHaveLength(2);
+  states.remove(second);
+  expect(readdirSync(path.join(dir, "state")).sort()).toEqual(["abc", "net:abc:eth0"]);
+  states.remove(ATTACHMENT);
+  expect(readdirSync(path.join(dir, "state"))).toEqual([]);
+});
+
+it("leaves flannel's name to another network", () => {
+  const other = new AttachmentStates(path.join(dir, "state"), "other");
+  other.write(ATTACHMENT, { name: "other" });
+  states.write(ATTACHMENT, { name: "net" });
+  states.remove(ATTACHMENT);
+  expect(readdirSync(path.join(dir, "state")).sort()).toEqual(["abc", "other:abc:eth0"]);
 });
 
 it("takes a damaged record for none and never leaves its folder", () => {

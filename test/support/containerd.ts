@@ -16,46 +16,56 @@ import { removeCgroups } from "./cgroups.ts";
 import type { AnyJson, CniHost } from "./cni-host.ts";
 import { type Daemon, startDaemon, untilReady } from "./daemon.ts";
 import { createImage } from "./docker.ts";
-import { describeAsRoot } from "./netns.ts";
+import { describeWithEtcd } from "./hosts.ts";
 
 const PROGRAMS = ["containerd", "ctr", "runc", "busybox"];
 const IMAGE = "localhost/pause:1";
 const DEADLINE_MS = 60_000;
 
-/** As describeAsRoot; skipped too, visibly, where containerd is not installed, unless CI is set. */
+/** As describeWithEtcd; skipped too, visibly, where containerd is not installed, unless CI is set. */
 export function describeWithContainerd(name: string, body: () => void): void {
   const missing = PROGRAMS.filter((program) => spawnSync("which", [program]).status !== 0);
-  if (missing.length === 0 || process.env.CI) describeAsRoot(name, body);
+  if (missing.length === 0 || process.env.CI) describeWithEtcd(name, body);
   else describe.skip(`${name} (${missing.join(", ")} not installed)`, body);
 }
 
+/** As the interface names it; TCP. */
+export interface PortMapping {
+  readonly container_port: number;
+  readonly host_port: number;
+}
+
 export class ContainerdHost {
+  readonly #host: CniHost;
   readonly #dir: string;
   readonly #cgroup: string;
-  readonly #daemon: Daemon;
   readonly #runtime: AnyJson;
+  #daemon: Daemon;
 
   private constructor(host: CniHost, confDir: string) {
+    this.#host = host;
     this.#dir = join(host.dir, "containerd");
     this.#cgroup = host.netns.name;
     mkdirSync(this.#dir);
-    const configFile = join(this.#dir, "config.toml");
-    writeFileSync(configFile, configOf(this.#dir, host.pluginDir, confDir));
-    this.#daemon = startDaemon("containerd", ["--config", configFile], { netns: host.netns });
+    writeFileSync(this.#configFile, configOf(this.#dir, host.pluginDir, confDir));
+    this.#daemon = this.#startDaemon();
     this.#runtime = runtimeClient(this.#socket, this.#dir);
   }
 
   /** Starts containerd and gives it the image of sandboxes. */
   static async start(host: CniHost, confDir: string): Promise<ContainerdHost> {
     const containerd = new ContainerdHost(host, confDir);
-    await untilReady(
-      async () =>
-        (await containerd.call("Status", {})).status.conditions.every(({ status }: AnyJson) => status),
-      () => containerd.#daemon.output,
-    );
+    await containerd.#untilReady();
     const archive = pauseArchive(containerd.#dir);
     execFileSync("ctr", ["-a", containerd.#socket, "-n", "k8s.io", "images", "import", archive]);
     return containerd;
+  }
+
+  /** Kills the daemon and starts it again; pods go on. */
+  async restart(): Promise<void> {
+    await this.#daemon.kill();
+    this.#daemon = this.#startDaemon();
+    await this.#untilReady();
   }
 
   /** Calls a method of the RuntimeService. Rejects with containerd's words. */
@@ -68,10 +78,14 @@ export class ContainerdHost {
     });
   }
 
-  /** Makes a pod without containers and answers its id. */
-  async runPod(name: string): Promise<string> {
-    const metadata = { name, uid: name, namespace: "default", attempt: 0 };
-    const config = { metadata, log_directory: this.#dir, linux: { cgroup_parent: `/${this.#cgroup}` } };
+  /** Makes a pod without containers, with ports published if any, and answers its id. */
+  async runPod(name: string, ports: readonly PortMapping[] = []): Promise<string> {
+    const config = {
+      metadata: { name, uid: name, namespace: "default", attempt: 0 },
+      log_directory: this.#dir,
+      linux: { cgroup_parent: `/${this.#cgroup}` },
+      port_mappings: ports,
+    };
     return (await this.call("RunPodSandbox", { config })).pod_sandbox_id;
   }
 
@@ -93,6 +107,21 @@ export class ContainerdHost {
     this.#runtime.close();
     await this.#daemon.kill();
     removeCgroups(this.#cgroup);
+  }
+
+  #startDaemon(): Daemon {
+    return startDaemon("containerd", ["--config", this.#configFile], { netns: this.#host.netns });
+  }
+
+  async #untilReady(): Promise<void> {
+    await untilReady(
+      async () => (await this.call("Status", {})).status.conditions.every(({ status }: AnyJson) => status),
+      () => this.#daemon.output,
+    );
+  }
+
+  get #configFile(): string {
+    return join(this.#dir, "config.toml");
   }
 
   get #socket(): string {

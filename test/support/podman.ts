@@ -11,14 +11,15 @@ import { describe } from "vitest";
 import { removeCgroups } from "./cgroups.ts";
 import type { CniHost } from "./cni-host.ts";
 import { createImage } from "./docker.ts";
-import { describeAsRoot, type TestNetns } from "./netns.ts";
+import { describeWithEtcd } from "./hosts.ts";
+import type { TestNetns } from "./netns.ts";
 
 const PROGRAMS = ["podman", "runc", "conmon", "busybox"];
 
-/** As describeAsRoot; skipped too, visibly, where podman is not installed, unless CI is set. */
+/** As describeWithEtcd; skipped too, visibly, where podman is not installed, unless CI is set. */
 export function describeWithPodman(name: string, body: () => void): void {
   const missing = PROGRAMS.filter((program) => spawnSync("which", [program]).status !== 0);
-  if (missing.length === 0 || process.env.CI) describeAsRoot(name, body);
+  if (missing.length === 0 || process.env.CI) describeWithEtcd(name, body);
   else describe.skip(`${name} (${missing.join(", ")} not installed)`, body);
 }
 

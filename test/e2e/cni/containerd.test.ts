@@ -1,71 +1,132 @@
-/** containerd's CRI, the runtime of most Kubernetes nodes, with the configuration that `tulle cni install` writes. */
+/** containerd's CRI, the runtime of most Kubernetes nodes, on two hosts of tulled. */
 
 import { execFileSync } from "node:child_process";
-import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { CniHost } from "../../support/cni-host.ts";
+import { traces, useCniLab } from "../../support/cni-lab.ts";
 import { ContainerdHost, describeWithContainerd } from "../../support/containerd.ts";
-import { PROGRAMS } from "../../support/hosts.ts";
-import { referencePlugins } from "../../support/reference-plugins.ts";
+import { startDaemon } from "../../support/daemon.ts";
+
+const PODS_PER_HOST = 50;
+const AT_ONCE = 5;
+const PORT = [{ host_port: 9000 }];
+const MANY_MS = 300_000;
+
+interface Pod {
+  readonly id: string;
+  readonly address: string;
+  readonly netnsPath: string;
+}
 
 describeWithContainerd("containerd with tulle-cni", () => {
-  let host: CniHost;
-  let containerd: ContainerdHost;
-
+  const lab = useCniLab("cri");
+  let one: ContainerdHost;
+  let two: ContainerdHost;
+  let web: Pod;
+  let far: Pod;
   beforeAll(async () => {
-    host = new CniHost("containerd");
-    const confDir = join(host.dir, "net.d");
-    execFileSync(join(PROGRAMS, "tulle"), [
-      "cni",
-      "install",
-      "--bin-dir",
-      host.pluginDir,
-      "--conf-dir",
-      confDir,
-    ]);
-    for (const name of ["portmap", "loopback"]) {
-      symlinkSync(join(referencePlugins("bookworm") ?? "", name), join(host.pluginDir, name));
-    }
-    const conflist = join(confDir, "10-flannel.conflist");
-    const config = JSON.parse(readFileSync(conflist, "utf8"));
-    const { subnetFile, dataDir, ipam } = host.config;
-    Object.assign(config.plugins[0], { subnetFile, dataDir, ipam });
-    writeFileSync(conflist, JSON.stringify(config));
-    containerd = await ContainerdHost.start(host, confDir);
+    [one, two] = (await Promise.all(
+      lab.hosts.map(({ cni, confDir }) => ContainerdHost.start(cni, confDir)),
+    )) as [ContainerdHost, ContainerdHost];
   });
   afterAll(async () => {
-    await containerd?.dispose();
-    host?.dispose();
+    await one?.dispose();
+    await two?.dispose();
   });
 
-  it("gives pods addresses by which they reach each other", async () => {
-    const [one, two] = [await containerd.runPod("one"), await containerd.runPod("two")];
-    const [first, second] = [await containerd.inspectPod(one), await containerd.inspectPod(two)];
-    expect([first.address, second.address]).toEqual(["10.5.72.2", "10.5.72.3"]);
-    const ping = [`--net=${first.netnsPath}`, "ping", "-c1", "-W2", second.address];
-    expect(execFileSync("nsenter", ping, { encoding: "utf8" })).toContain(" 0% packet loss");
+  const run = async (containerd: ContainerdHost, name: string, ports: { host_port: number }[] = []) => {
+    const mappings = ports.map((port) => ({ container_port: 80, ...port }));
+    const id = await containerd.runPod(name, mappings);
+    return { id, ...(await containerd.inspectPod(id)) };
+  };
+  const inPod = ({ netnsPath }: Pod, ...command: string[]) =>
+    execFileSync("nsenter", [`--net=${netnsPath}`, ...command], { encoding: "utf8" });
+  const ping = (from: Pod, { address }: Pod) =>
+    expect(inPod(from, "ping", "-c2", "-W2", address)).toContain(" 0% packet loss");
+
+  it("runs pods on two hosts that reach each other, and neighbours on one", async () => {
+    web = await run(one, "web", [{ host_port: 8080 }]);
+    far = await run(two, "far");
+    const neighbour = await run(one, "neighbour");
+    ping(web, far);
+    ping(far, web);
+    ping(neighbour, web);
+    await one.removePod(neighbour.id);
+  });
+
+  it("publishes a pod's port for the other host and its pods", async () => {
+    const { dir } = lab.hosts[0]?.cni ?? { dir: "" };
+    const server = startDaemon("nsenter", [`--net=${web.netnsPath}`, "busybox", "httpd", "-f", "-h", dir]);
+    try {
+      const url = `http://${lab.net.host(1).address}:8080/subnet.txt`;
+      writeFileSync(`${dir}/subnet.txt`, "published");
+      const fetch = ["busybox", "wget", "-q", "-O-", url];
+      await expect.poll(() => lab.net.host(2).netns.exec("busybox", fetch.slice(1))).toBe("published");
+      expect(inPod(far, ...fetch)).toBe("published");
+    } finally {
+      await server.kill();
+    }
+  });
+
+  it("goes on when containerd is killed and started again, and while tulled is stopped", async () => {
+    await one.restart();
+    ping(far, web);
+    await lab.net.host(1).daemon.stop();
+    const meanwhile = await run(one, "meanwhile");
+    ping(meanwhile, far);
+    await lab.net.host(1).daemon.start(...lab.net.flags);
+    ping(far, meanwhile);
+    await one.removePod(meanwhile.id);
+    ping(web, far);
   });
 
   it("removes a pod whose namespace is gone: DEL comes with an empty CNI_NETNS", async () => {
-    const id = await containerd.runPod("lost");
-    const { netnsPath } = await containerd.inspectPod(id);
+    const before = lab.hosts.map(traces);
+    const { id, netnsPath } = await run(one, "lost");
     execFileSync("umount", ["--lazy", netnsPath]);
     execFileSync("rm", [netnsPath]);
-    await containerd.removePod(id);
-    expect(host.reservations()).toEqual(["10.5.72.2", "10.5.72.3"]);
+    await one.removePod(id);
+    expect(lab.hosts.map(traces)).toEqual(before);
   });
 
-  it("refuses a pod while subnet.env is missing, and serves it afterwards", async () => {
-    const text = readFileSync(host.subnetFile, "utf8");
-    writeFileSync(host.subnetFile, "");
-    await expect(containerd.runPod("early")).rejects.toThrow(/check that tulled runs on this host/);
-    writeFileSync(host.subnetFile, text);
-    await containerd.removePod(await containerd.runPod("late"));
+  it("refuses a pod while subnet.env is empty, and serves it afterwards", async () => {
+    const { subnetFile } = lab.hosts[0]?.cni ?? { subnetFile: "" };
+    const text = readFileSync(subnetFile, "utf8");
+    writeFileSync(subnetFile, "");
+    await expect(one.runPod("early")).rejects.toThrow(/check that tulled runs on this host/);
+    writeFileSync(subnetFile, text);
+    await one.removePod(await one.runPod("late"));
   });
 
-  it("leaves nothing", async () => {
-    for (const { id } of (await containerd.call("ListPodSandbox", {})).items) await containerd.removePod(id);
-    expect(host.leftovers()).toEqual([]);
+  it(
+    `leaves nothing of ${2 * PODS_PER_HOST} pods, some with published ports`,
+    async () => {
+      // The first published port leaves chains of portmap's own, empty ones, for good.
+      for (const containerd of [one, two])
+        await containerd.removePod((await run(containerd, "first", PORT)).id);
+      const before = lab.hosts.map(traces);
+      await Promise.all([one, two].map((containerd) => runMany(containerd)));
+      expect(lab.hosts.map(traces)).toEqual(before);
+    },
+    MANY_MS,
+  );
+
+  async function runMany(containerd: ContainerdHost): Promise<void> {
+    for (let first = 0; first < PODS_PER_HOST; first += AT_ONCE) {
+      const numbers = Array.from({ length: AT_ONCE }, (_, index) => first + index);
+      const pods = await Promise.all(
+        numbers.map((number) => run(containerd, `many${number}`, number % AT_ONCE === 0 ? PORT : [])),
+      );
+      expect(new Set(pods.map(({ address }) => address)).size).toBe(AT_ONCE);
+      await Promise.all(pods.map(({ id }) => containerd.removePod(id)));
+    }
+  }
+
+  it("leaves nothing in the end", async () => {
+    for (const containerd of [one, two]) {
+      for (const { id } of (await containerd.call("ListPodSandbox", {})).items)
+        await containerd.removePod(id);
+    }
+    for (const { cni } of lab.hosts) expect([...cni.reservations(), ...cni.stateFiles()]).toEqual([]);
   });
 });

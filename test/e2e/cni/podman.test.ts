@@ -1,73 +1,84 @@
-/** podman, a real CNI runtime, with the configuration that `tulle cni install` writes. */
+/** podman, a real CNI runtime, on two hosts of tulled, with the configuration that `tulle cni install` writes. */
 
-import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { CniHost, NETWORK_NAME } from "../../support/cni-host.ts";
-import { PROGRAMS } from "../../support/hosts.ts";
+import { NETWORK_NAME } from "../../support/cni-host.ts";
+import { traces, useCniLab } from "../../support/cni-lab.ts";
 import { describeWithPodman, PodmanHost } from "../../support/podman.ts";
-import { referencePlugins } from "../../support/reference-plugins.ts";
+
+const SERVE = ["-p", "8080:80", "--entrypoint", '["httpd","-f","-p","80","-h","/bin"]'];
 
 describeWithPodman("podman with tulle-cni", () => {
-  let host: CniHost;
-  let podman: PodmanHost;
-
+  const lab = useCniLab("podman");
+  let one: PodmanHost;
+  let two: PodmanHost;
   beforeAll(() => {
-    host = new CniHost("podman");
-    const confDir = join(host.dir, "net.d");
-    const places = ["--bin-dir", host.pluginDir, "--conf-dir", confDir];
-    execFileSync(join(PROGRAMS, "tulle"), ["cni", "install", ...places]);
-    keepToHostFolders(join(confDir, "10-flannel.conflist"));
-    podman = new PodmanHost(host, confDir, [host.pluginDir, referencePlugins("bookworm") ?? ""]);
+    [one, two] = lab.hosts.map(({ cni, confDir }) => new PodmanHost(cni, confDir, [cni.pluginDir])) as [
+      PodmanHost,
+      PodmanHost,
+    ];
   });
   afterAll(() => {
-    podman?.dispose();
-    host?.dispose();
+    one?.dispose();
+    two?.dispose();
   });
 
-  /** Several hosts on one machine must not share the default folders. */
-  function keepToHostFolders(conflist: string): void {
-    const config = JSON.parse(readFileSync(conflist, "utf8"));
-    const { subnetFile, dataDir, ipam } = host.config;
-    Object.assign(config.plugins[0], { subnetFile, dataDir, ipam });
-    writeFileSync(conflist, JSON.stringify(config));
-  }
-
-  const start = (name: string, ...options: string[]) => podman.start(name, NETWORK_NAME, ...options);
+  const addressOf = (podman: PodmanHost, name: string) =>
+    podman.run("inspect", "-f", `{{.NetworkSettings.Networks.${NETWORK_NAME}.IPAddress}}`, name);
+  const ping = (podman: PodmanHost, name: string, address: string) =>
+    expect(podman.run("exec", name, "ping", "-c2", "-W2", address)).toContain(" 0% packet loss");
+  const gateway = (number: number) => String(lab.net.host(number).subnetEnv().subnets[4]?.address);
 
   it("starts containers that reach each other and their host", () => {
-    start("one");
-    start("two");
-    expect(podman.run("exec", "one", "ping", "-c1", "-W2", "10.5.72.3")).toContain(" 0% packet loss");
-    expect(podman.run("exec", "two", "ping", "-c1", "-W2", "10.5.72.1")).toContain(" 0% packet loss");
-    expect(podman.run("exec", "one", "ip", "-o", "link")).toMatch(/eth0.* mtu 1450/);
+    one.start("web", NETWORK_NAME, ...SERVE);
+    one.start("neighbour", NETWORK_NAME);
+    ping(one, "neighbour", addressOf(one, "web"));
+    ping(one, "web", gateway(1));
+    expect(one.run("exec", "web", "ip", "-o", "link")).toMatch(/eth0.* mtu 1450/);
+  });
+
+  it("starts containers on two hosts that reach each other", () => {
+    two.start("far", NETWORK_NAME);
+    ping(one, "web", addressOf(two, "far"));
+    ping(two, "far", addressOf(one, "web"));
+  });
+
+  it("publishes ports: for another host, for containers, and by hairpin for the container itself", () => {
+    const url = (address: string) => ["wget", "-q", "-O/dev/null", `http://${address}:8080/busybox`];
+    const { address, netns } = lab.net.host(1);
+    expect(lab.net.host(2).netns.exec("busybox", url(address))).toBe("");
+    expect(netns.exec("busybox", url(gateway(1)))).toBe("");
+    expect(one.run("exec", "neighbour", ...url(gateway(1)))).toBe("");
+    expect(one.run("exec", "web", ...url(gateway(1)))).toBe("");
+    expect(two.run("exec", "far", ...url(address))).toBe("");
   });
 
   it("gives the address and hardware address that were asked for", () => {
-    start("fixed", "--ip", "10.5.72.50", "--mac-address", "02:00:00:00:00:50");
-    expect(podman.run("exec", "fixed", "ip", "-o", "address")).toContain("10.5.72.50/24");
-    expect(podman.run("exec", "fixed", "ip", "-o", "link")).toContain("02:00:00:00:00:50");
+    const address = gateway(1).replace(/\d+$/, "50");
+    one.start("fixed", NETWORK_NAME, "--ip", address, "--mac-address", "02:00:00:00:00:50");
+    expect(one.run("exec", "fixed", "ip", "-o", "address")).toContain(`${address}/24`);
+    expect(one.run("exec", "fixed", "ip", "-o", "link")).toContain("02:00:00:00:00:50");
   });
 
-  it("publishes ports through portmap, from the host and by hairpin from the container itself", () => {
-    start("web", "-p", "8080:80", "--entrypoint", '["httpd","-f","-p","80","-h","/bin"]');
-    const address = podman.run(
-      "inspect",
-      "-f",
-      `{{.NetworkSettings.Networks.${NETWORK_NAME}.IPAddress}}`,
-      "web",
-    );
-    expect(address).toMatch(/^10\.5\.72\./);
-    const fetch = ["wget", "-q", "-O", "/dev/null", "http://10.5.72.1:8080/busybox"];
-    expect(podman.run("exec", "one", ...fetch)).toBe("");
-    expect(podman.run("exec", "web", ...fetch)).toBe("");
+  it("goes on while tulled is stopped, and when it is back", async () => {
+    await lab.net.host(1).daemon.stop();
+    one.start("meanwhile", NETWORK_NAME);
+    ping(one, "meanwhile", addressOf(two, "far"));
+    await lab.net.host(1).daemon.start(...lab.net.flags);
+    ping(two, "far", addressOf(one, "meanwhile"));
+    ping(two, "far", addressOf(one, "web"));
   });
 
-  it("restarts a container, and leaves nothing when it is removed", () => {
-    podman.run("restart", "--time", "0", "one");
-    expect(podman.run("exec", "one", "ping", "-c1", "-W2", "10.5.72.1")).toContain(" 0% packet loss");
-    podman.run("rm", "--all", "--force", "--time", "0");
-    expect(host.leftovers()).toEqual([]);
+  it("restarts a container, and leaves nothing when all are removed", () => {
+    one.run("restart", "--time", "0", "neighbour");
+    ping(one, "neighbour", gateway(1));
+    const remove = (...names: string[]) => one.run("rm", "--force", "--time", "0", ...names);
+    remove("web");
+    const before = lab.hosts.map(traces);
+    one.start("more", NETWORK_NAME, "-p", "8081:80");
+    expect(lab.hosts.map(traces)).not.toEqual(before);
+    remove("more");
+    expect(lab.hosts.map(traces)).toEqual(before);
+    for (const podman of [one, two]) podman.run("rm", "--all", "--force", "--time", "0");
+    for (const { cni } of lab.hosts) expect([...cni.reservations(), ...cni.stateFiles()]).toEqual([]);
   });
 });

@@ -20,6 +20,7 @@ export function parsePaths(config: JsonObject): PluginPaths {
 
 /** The configuration to attach with, defaults filled as flannel fills them. Throws CniError 7. */
 export function deriveDelegate(config: JsonObject, env: SubnetEnv): JsonObject {
+  requireObjects(config);
   const given = config.delegate ?? {};
   if (!isJsonObject(given)) throw wrong("delegate", given, "give it as an object");
   for (const key of ["name", "ipam"]) {
@@ -57,6 +58,8 @@ export function guessDelegate(config: JsonObject): JsonObject {
 function deriveIpam(config: JsonObject, env: SubnetEnv): JsonObject {
   const given = config.ipam ?? {};
   if (!isJsonObject(given)) throw wrong("ipam", given, "give it as an object");
+  const type = given.type ?? "host-local";
+  if (typeof type !== "string") throw wrong("ipam.type", type, "give a plugin's name");
   const routes = given.routes ?? [];
   if (!Array.isArray(routes)) throw wrong("ipam.routes", routes, "give it as a list");
   const networks = [...entriesOf(env.networks)].flatMap(([, prefixes]) => prefixes.map(String));
@@ -64,11 +67,19 @@ function deriveIpam(config: JsonObject, env: SubnetEnv): JsonObject {
     { subnet: String(Prefix.of(address, length)) },
   ]);
   return {
-    type: "host-local",
     ...given,
+    type,
     ranges,
     routes: [...routes, ...[...new Set(networks)].map((dst) => ({ dst }))],
   };
+}
+
+/** What is passed on unread by some delegates must have its form all the same. */
+function requireObjects(config: JsonObject): void {
+  for (const key of ["runtimeConfig", "args", "dns", "prevResult"]) {
+    const value = config[key] ?? {};
+    if (!isJsonObject(value)) throw wrong(key, value, "give it as an object");
+  }
 }
 
 function textOr(config: JsonObject, key: string, fallback: string): string {

@@ -2,6 +2,8 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { NetnsHandle, withNetns } from "../backends/netlink/netns.ts";
+import { CodecError } from "../ipam/errors.ts";
+import { entriesOf } from "../ipam/ip.ts";
 import { isJsonObject, type JsonObject } from "../ipam/json.ts";
 import { parseSubnetEnv, type SubnetEnv } from "../ipam/subnet-env.ts";
 import type { Call } from "./call.ts";
@@ -13,8 +15,18 @@ import { AttachmentStates } from "./state.ts";
 export function readSubnetEnv(config: JsonObject, code: CniCode): SubnetEnv {
   const { subnetFile } = parsePaths(config);
   return asCniError(code, `cannot read ${subnetFile}; check that tulled runs on this host`, () =>
-    parseSubnetEnv(readFileSync(subnetFile, "utf8")),
+    requireInside(parseSubnetEnv(readFileSync(subnetFile, "utf8"))),
   );
+}
+
+/** A subnet outside the network is what is left of another network, or of two agents that wrote one file. */
+function requireInside(env: SubnetEnv): SubnetEnv {
+  for (const [family, { address }] of entriesOf(env.subnets)) {
+    const networks = env.networks[family] ?? [];
+    if (networks.some((network) => network.contains(address))) continue;
+    throw new CodecError(`the subnet of ${address} is not in the network ${networks.join(", ")}`);
+  }
+  return env;
 }
 
 /** The records of this call's network. Throws CniError 7. */

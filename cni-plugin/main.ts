@@ -11,7 +11,11 @@ dispatch(VERBS, {
   writeStdout: (text) => writeFully(1, text),
   writeStderr: (text) => writeFully(2, text),
   isOwnNetns,
-}).then(exit);
+}).then(exit, (error) => {
+  // Not even the answer could be written.
+  writeFully(2, `tulle-cni: ${error}\n`);
+  exit(1);
+});
 
 /** Past Node's streams, whose making costs every call milliseconds. */
 function writeFully(fd: number, text: string): void {

@@ -5,6 +5,7 @@
  * address; 1.1.0 adds the MTU of interfaces and details of routes.
  */
 
+import { CodecError } from "../ipam/errors.ts";
 import {
   Address,
   entriesOf,
@@ -115,7 +116,9 @@ function formatAddress({ address, length }: InterfaceAddress): string {
  * the configuration. Throws CniError 1 or 6.
  */
 export function parseResult(value: unknown, configVersion: CniVersion): CniResult {
-  if (!isJsonObject(value)) throw undecodable("it is not an object");
+  if (!isJsonObject(value)) {
+    throw new CniError(CNI_CODES.decodingFailure, "cannot decode a result: it is not an object");
+  }
   const version = parseVersion(value.cniVersion ?? configVersion);
   return asCniError(CNI_CODES.decodingFailure, "cannot decode a result", () =>
     isAtLeast(version, "0.3.0") ? parseList(value) : parseOld(value),
@@ -161,9 +164,12 @@ function parseInterface(value: JsonObject): ResultInterface {
   };
 }
 
-/** Reads one entry of `routes`, in a result or in a configuration of address management. Throws AddressError or CniError 6. */
+/** Reads one entry of `routes`, in a result or in a configuration of address management. Throws AddressError or CodecError. */
 export function parseRoute(value: JsonObject): ResultRoute {
   const extras = Object.entries(value).filter(([key]) => ROUTE_EXTRAS.includes(key));
+  for (const [key, extra] of extras) {
+    if (!Number.isInteger(extra)) throw new CodecError(`"${key}" of a route is no whole number`);
+  }
   return {
     destination: Prefix.parse(textIn(value, "dst")),
     gateway: addressIn(value, "gw"),
@@ -174,20 +180,16 @@ export function parseRoute(value: JsonObject): ResultRoute {
 function objectsIn(value: JsonObject, key: string): readonly JsonObject[] {
   const list = value[key] ?? [];
   if (!Array.isArray(list) || !list.every(isJsonObject))
-    throw undecodable(`"${key}" is not a list of objects`);
+    throw new CodecError(`"${key}" is not a list of objects`);
   return list;
 }
 
 function textIn(value: JsonObject, key: string): string {
   const text = value[key];
-  if (typeof text !== "string") throw undecodable(`"${key}" is not a string`);
+  if (typeof text !== "string") throw new CodecError(`"${key}" is not a string`);
   return text;
 }
 
 function addressIn(value: JsonObject, key: string): Address | null {
   return value[key] === undefined || value[key] === null ? null : Address.parse(textIn(value, key));
-}
-
-function undecodable(reason: string): CniError {
-  return new CniError(CNI_CODES.decodingFailure, `cannot decode a result: ${reason}`);
 }

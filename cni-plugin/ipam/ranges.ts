@@ -129,13 +129,14 @@ function requestedAddresses(config: JsonObject, runtime: JsonObject, args: strin
   return [...unique.values()];
 }
 
-/** The value of one key of CNI_ARGS; keys are compared without case, as libcni does. */
+/** The value of one key of CNI_ARGS; keys are compared without case, as libcni does. Throws CniError 4. */
 export function readArgument(args: string, key: string): string | undefined {
-  for (const pair of args.split(";")) {
-    const equals = pair.indexOf("=");
-    if (equals > 0 && pair.slice(0, equals).toUpperCase() === key) return pair.slice(equals + 1);
+  const pairs = args === "" ? [] : args.split(";").map((pair) => pair.split("="));
+  const malformed = pairs.find((pair) => pair.length !== 2);
+  if (malformed !== undefined) {
+    throw new CniError(CNI_CODES.badEnvironment, `CNI_ARGS: invalid pair "${malformed.join("=")}"`);
   }
-  return undefined;
+  return pairs.find(([name]) => name?.toUpperCase() === key)?.[1];
 }
 
 function parseExclusion(value: JsonValue): Prefix {

@@ -4,6 +4,7 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type AnyJson, type CniContainer, CniHost, SUBNET_ENV } from "../../support/cni-host.ts";
+import { PROGRAMS } from "../../support/hosts.ts";
 import { describeAsRoot } from "../../support/netns.ts";
 
 const VERBS = {
@@ -78,6 +79,8 @@ describeAsRoot("tulle-cni refuses", () => {
     ["CNI_IFNAME", "a:b"],
     ["CNI_IFNAME", "a b"],
     ["CNI_COMMAND", "NOPE"],
+    ["CNI_ARGS", "IgnoreUnknown"],
+    ["CNI_ARGS", "A=b=c"],
   ])("%s=%s", (variable, value) => {
     expect(refusal("ADD", { environment: { [variable]: value } }).code).toBe(4);
   });
@@ -121,7 +124,20 @@ describeAsRoot("tulle-cni refuses", () => {
     ["an address outside", { runtimeConfig: { ips: ["192.0.2.1"] } }, /192\.0\.2\.1 is in no range/],
     ["the gateway's address", { runtimeConfig: { ips: ["10.5.72.1"] } }, /gateway/],
     ["ipam", { ipam: 5 }, /ipam/],
+    ["ipam.type", { ipam: { type: 5 } }, /ipam\.type/],
+    ["ipam.exclude", { ipam: { exclude: 5 } }, /exclude/],
     ["ipam.routes", { ipam: { routes: 5 } }, /routes/],
+    [
+      "a route's MTU as text",
+      { ipam: { routes: [{ dst: "192.0.2.0/24", mtu: "1400" }] } },
+      /"mtu" of a route/,
+    ],
+    ["runtimeConfig", { runtimeConfig: "x" }, /runtimeConfig/],
+    ["args", { args: [] }, /args/],
+    ["dns", { dns: "x" }, /dns/],
+    ["prevResult", { prevResult: "x" }, /prevResult/],
+    ["ips that are no list", { runtimeConfig: { ips: "10.5.72.9" } }, /ips/],
+    ["ipRanges", { runtimeConfig: { ipRanges: [[{ subnet: "x" }]] } }, /"x" is not a prefix/],
     ["a route that is none", { ipam: { routes: [{ dst: "x" }] } }, /x/],
     ["ipam.dataDir", { ipam: { dataDir: 5 } }, /dataDir/],
     ["ipam.resolvConf", { ipam: { resolvConf: 5 } }, /resolvConf/],
@@ -145,6 +161,12 @@ describeAsRoot("tulle-cni refuses", () => {
       /FLANNEL_NETWORK/,
     ],
     ["that is empty", [], /missing/],
+    [
+      "of another network",
+      ["FLANNEL_NETWORK=10.9.0.0/16", "FLANNEL_SUBNET=10.5.72.1/24", ...SUBNET_ENV.rest],
+      /10\.5\.72\.1 is not in the network 10\.9\.0\.0\/16/,
+    ],
+    ["with an MTU that is none", [...SUBNET_ENV.v4, "FLANNEL_MTU=x", "FLANNEL_IPMASQ=true"], /FLANNEL_MTU/],
   ])("subnet.env %s", (_, lines, expected) => {
     host.writeSubnetEnv(lines);
     const { code, msg } = refusal("ADD");
@@ -157,6 +179,22 @@ describeAsRoot("tulle-cni refuses", () => {
     expect(refusal("ADD", { stdin: "x".repeat(5 << 20) }).code).toBe(6);
     expect(host.call("ADD", { container, config: { unknown: "x".repeat(5 << 20) } }).exitCode).toBe(0);
     expect(host.call("DEL", { container }).exitCode).toBe(0);
+  });
+
+  it.each([
+    ["that is closed", "<&-", 6],
+    ["that cannot be read", "</", 5],
+  ])("stdin %s", (_, redirection, code) => {
+    const program = ["sh", "-c", `exec "$0" ${redirection}`, join(PROGRAMS, "tulle-cni")];
+    expect(refusal("ADD", { program }).code).toBe(code);
+  });
+
+  it("an answer that cannot be written, with one line on stderr", () => {
+    const program = ["sh", "-c", 'exec "$0" >/dev/full', join(PROGRAMS, "tulle-cni")];
+    expect(host.call("VERSION", { program })).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringMatching(/^tulle-cni: .*ENOSPC.*\n$/),
+    });
   });
 
   it.each(["null", "5", '"text"', "[1]"])("%s as a configuration", (stdin) => {

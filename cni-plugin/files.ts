@@ -2,6 +2,7 @@
 
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -54,6 +55,11 @@ export function syncFolder(dir: string): void {
   } finally {
     closeSync(fd);
   }
+}
+
+/** Removes a file; absence is a success, also on a read-only file system, which refuses before it looks. */
+export function removeIfPresent(file: string): void {
+  if (existsSync(file)) rmSync(file, { force: true });
 }
 
 /** The file's text, or null when there is none. */

@@ -7,11 +7,11 @@
  * first attachment's record has that name as well: a host can change over and back with containers running.
  */
 
-import { linkSync, readdirSync, rmSync, statSync } from "node:fs";
+import { linkSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { isJsonObject, type JsonObject } from "../ipam/json.ts";
 import { IDENTIFIER } from "./call.ts";
-import { hasCode, makeFolder, readIfPresent, writeAtomically } from "./files.ts";
+import { hasCode, makeFolder, readIfPresent, removeIfPresent, writeAtomically } from "./files.ts";
 import type { Attachment } from "./ipam/reservations.ts";
 
 /** Begins the names of files that are being written; no attachment's name begins so. */
@@ -55,9 +55,9 @@ export class AttachmentStates {
     if (!IDENTIFIER.test(containerId)) return;
     const name = this.#nameOf(attachment);
     if (this.#isSameFile(containerId, name) || this.#isFlannels(containerId)) {
-      rmSync(this.#pathOf(containerId), { force: true });
+      removeIfPresent(this.#pathOf(containerId));
     }
-    for (const file of [name, TEMPORARY + name]) rmSync(this.#pathOf(file), { force: true });
+    for (const file of [name, TEMPORARY + name]) removeIfPresent(this.#pathOf(file));
   }
 
   /** Every attachment of this network that has a record, finished or not. flannel's name no interface. */

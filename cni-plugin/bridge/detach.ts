@@ -1,6 +1,6 @@
 /** Undoes what attach.ts or the bridge plugin made, whatever is left of it. Absence is a success throughout. */
 
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import type { NetnsHandle } from "../../backends/netlink/netns.ts";
@@ -58,14 +58,17 @@ export function releaseAddresses(dataDir: string, networkName: string, attachmen
   withReservations(dataDir, networkName, (store) => release(store, attachment));
 }
 
-/** Runs `body` under the lock of a network's reservations; a network that never had a folder has none: null. */
+/**
+ * Runs `body` under the lock of a network's reservations. A network without a folder, or with an empty one, has none:
+ * null, without a lock, which a full disk would refuse.
+ */
 export function withReservations<T>(
   dataDir: string,
   networkName: string,
   body: (store: Reservations) => T,
 ): T | null {
   const folder = path.join(dataDir, networkName);
-  if (!existsSync(folder)) return null;
+  if (!existsSync(folder) || readdirSync(folder).length === 0) return null;
   return withLock(folder, () => body(new Reservations(dataDir, networkName)));
 }
 

@@ -10,7 +10,7 @@ import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import path from "node:path";
 import { AddressError } from "../../ipam/errors.ts";
 import { Address } from "../../ipam/ip.ts";
-import { hasCode, readIfPresent, syncFolder, writeSynced } from "../files.ts";
+import { hasCode, readIfPresent, removeIfPresent, syncFolder, writeSynced } from "../files.ts";
 
 /** One interface of one container. */
 export interface Attachment {
@@ -66,12 +66,12 @@ export class Reservations {
 
   /** Frees an address; freeing a free one is a success. */
   release(address: Address): void {
-    rmSync(path.join(this.#dir, String(address)), { force: true });
+    removeIfPresent(path.join(this.#dir, String(address)));
   }
 
   /** Removes what a process that was killed while it wrote has left. */
   discardUnfinished(): void {
-    rmSync(path.join(this.#dir, TEMPORARY), { force: true });
+    removeIfPresent(path.join(this.#dir, TEMPORARY));
   }
 
   /** The address that range set `index` gave last; null when none is known. */

@@ -383,19 +383,23 @@ describeAsRoot("tulle-cni in trouble", () => {
   });
 
   it.each([
-    ["read-only", "ro", "EROFS"],
-    ["full", "nr_inodes=2", "ENOSPC"],
-  ])("leaves nothing when the disk is %s, and names it", (_, options, errno) => {
-    const dataDir = join(host.dir, "ipam");
-    mkdirSync(dataDir);
-    execFileSync("mount", ["-t", "tmpfs", "-o", options, "tulle-cni-test", dataDir]);
+    ["reservations", "ipam", "read-only", "ro", "EROFS"],
+    ["reservations", "ipam", "full", "nr_inodes=2", "ENOSPC"],
+    ["records", "state", "read-only", "ro", "EROFS"],
+    ["records", "state", "full", "nr_inodes=1", "ENOSPC"],
+  ])("leaves nothing when the disk of the %s (%s) is %s, and names it", (_, folder, __, options, errno) => {
+    const dir = join(host.dir, folder);
+    mkdirSync(dir);
+    execFileSync("mount", ["-t", "tmpfs", "-o", options, "tulle-cni-test", dir]);
     try {
-      const { json } = host.call("ADD", { container: host.addContainer() });
+      const container = host.addContainer();
+      const { json } = host.call("ADD", { container });
       expect(json).toMatchObject({ code: 5, msg: expect.stringContaining(errno) });
-      expect(json.msg).toContain(dataDir);
+      expect(json.msg).toContain(dir);
       expect(host.leftovers()).toEqual([]);
+      expect(host.call("DEL", { container })).toMatchObject({ exitCode: 0, stdout: "" });
     } finally {
-      execFileSync("umount", [dataDir]);
+      execFileSync("umount", [dir]);
     }
   });
 

@@ -60,7 +60,10 @@ export async function attach(request: AttachRequest, undo: Undo): Promise<CniRes
   }
 }
 
-/** What other calls of the same network must not do at the same time. */
+/**
+ * Bridge and addresses, which the calls of a network make one after another. Their records wait for the disk on their
+ * own, outside the lock.
+ */
 function reserve(
   { call, delegate, states, bootId }: AttachRequest,
   host: NetlinkConnection,
@@ -69,15 +72,17 @@ function reserve(
   undo: Undo,
 ): { bridge: Link; allocations: readonly Allocation[] } {
   const folder = path.join(ipam.dataDir, call.networkName);
+  const store = new Reservations(ipam.dataDir, call.networkName);
+  const isAlive = (attachment: Attachment) =>
+    findLink(host, hostDeviceName(call.networkName, attachment)) !== null;
   makeFolder(folder, 0o755);
-  return withLock(folder, () => {
-    const store = new Reservations(ipam.dataDir, call.networkName);
-    const isAlive = (attachment: Attachment) =>
-      findLink(host, hostDeviceName(call.networkName, attachment)) !== null;
+  withLock(folder, () => {
     for (const gone of reclaimEarlierBoots(store, bootId, isAlive)) states.remove(gone);
     requireUnattached(store, call);
-    states.write(call, delegate);
-    undo.push(() => states.remove(call));
+  });
+  undo.push(() => states.remove(call));
+  states.write(call, delegate);
+  return withLock(folder, () => {
     const bridge = ensureBridge(host, options);
     const allocations = allocate(ipam, store, call);
     undo.push(() => withLock(folder, () => release(store, call)));

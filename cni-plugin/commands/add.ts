@@ -55,8 +55,8 @@ async function addByDelegate(call: Call, delegate: JsonObject, undo: Undo): Prom
   const { parseResult } = await import("../result.ts");
   const states = statesOf(call);
   if (ipamTypeOf(delegate) === "host-local") reclaim(call, delegate, states);
-  states.write(call, delegate);
   undo.push(() => states.remove(call));
+  states.write(call, delegate);
   undo.push(() => invokePlugin("DEL", typeOf(delegate), delegate, call));
   return parseResult(invokePlugin("ADD", typeOf(delegate), delegate, call), call.version);
 }

@@ -25,7 +25,7 @@ import { configureContainer, routesFor } from "./container.ts";
 import { deleteHostDevice } from "./detach.ts";
 import { findLink } from "./links.ts";
 import { type BridgeOptions, parseBridgeOptions } from "./options.ts";
-import { createPair, hostDeviceName } from "./pair.ts";
+import { createPair, hostDeviceName, waitUntilOpen } from "./pair.ts";
 import { ensureGatewayDevice, joinVlans } from "./vlan.ts";
 
 export interface AttachRequest {
@@ -53,8 +53,9 @@ export async function attach(request: AttachRequest, undo: Undo): Promise<CniRes
     const routes = routesFor(ipam.routes, allocations, options.isDefaultGateway);
     const container = configureContainer(netns, call.interfaceName, allocations, routes);
     await protect(request, options, { port, container }, allocations, undo);
-    const links = { bridge, port, container };
-    return describe(links, call.netnsPath, allocations, routes, await dnsOf(delegate, ipam));
+    const dns = await dnsOf(delegate, ipam);
+    waitUntilOpen(host, port);
+    return describe({ bridge, port, container }, call.netnsPath, allocations, routes, dns);
   } finally {
     host.close();
   }

@@ -10,6 +10,12 @@ import type { Attachment } from "../ipam/reservations.ts";
 import { findLink, getLink, isErrno } from "./links.ts";
 import type { BridgeOptions } from "./options.ts";
 
+/** linux/if.h */
+const IF_OPER_UP = 6;
+
+const PAUSE_MS = 1;
+const LONGEST_WAIT_MS = 3000;
+
 /** The name of the host's end: the same for every call about this attachment, so that it is found without state. */
 export function hostDeviceName(networkName: string, { containerId, interfaceName }: Attachment): string {
   return `veth${shortDigest(`${networkName}\n${containerId}\n${interfaceName}`).slice(0, 11)}`;
@@ -46,4 +52,22 @@ export function createPair(
   const { hairpinMode: hairpin, portIsolation: isolated } = options;
   if (hairpin || isolated) host.request(encodeSetBridgePort(pair.index, { hairpin, isolated }));
   return { ...pair, masterIndex: bridge.index };
+}
+
+/**
+ * Waits until packets pass: only a moment after both ends are up does the kernel open the bridge's port (link_watch.c),
+ * and what the container sends before that is lost. Throws CniError 100 when it takes too long.
+ */
+export function waitUntilOpen(host: NetlinkConnection, { name }: Link): void {
+  for (let waitedMs = 0; getLink(host, name).operState !== IF_OPER_UP; waitedMs += PAUSE_MS) {
+    if (waitedMs >= LONGEST_WAIT_MS) {
+      throw new CniError(CNI_CODES.attachFailed, `${name} is not up after ${LONGEST_WAIT_MS} ms`);
+    }
+    pause(PAUSE_MS);
+  }
+}
+
+/** Between system calls there is no event to wait for. */
+function pause(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }

@@ -3,6 +3,7 @@
  * them): results and what the kernel and the disk then hold, compared field by field.
  */
 
+import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
@@ -95,6 +96,7 @@ function observe(run: Run, env: readonly string[], config: AnyJson): AnyJson {
 }
 
 function stateOf(host: CniHost, containers: readonly CniContainer[]): AnyJson {
+  settle(host, containers);
   return {
     hosts: interfacesOf((args) => host.netns.ipJson(args)),
     containers: containers.map(({ netns }) => ({
@@ -105,6 +107,15 @@ function stateOf(host: CniHost, containers: readonly CniContainer[]): AnyJson {
     })),
     disk: reservationsOf(host),
   };
+}
+
+/** The kernel tells a device's operational state a moment after it changed; a bridge's follows its ports'. */
+function settle(host: CniHost, containers: readonly CniContainer[]): void {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const links = [host, ...containers].flatMap(({ netns }) => netns.ipJson(["link"]) as AnyJson[]);
+    if (links.every(({ ifname, operstate }) => ifname === "lo" || operstate === "UP")) return;
+    execFileSync("sleep", ["0.02"]);
+  }
 }
 
 function interfacesOf(ipJson: (args: readonly string[]) => readonly AnyJson[]): AnyJson {

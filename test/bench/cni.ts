@@ -3,7 +3,6 @@
  * host-local), taken in turns on one machine.
  */
 
-import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
 import { type CniAnswer, type CniContainer, CniHost } from "../support/cni-host.ts";
@@ -28,7 +27,7 @@ export const bench: Bench = async (report, { isQuick }) => {
     const rounds = isQuick ? 3 : 60;
     measureTurns(report, contenders, rounds);
     for (const contender of contenders) await measureMany(report, contender, isQuick ? 1 : 5);
-    for (const contender of contenders) measureMemory(report, contender);
+    for (const contender of contenders) measureUsage(report, contender, isQuick ? 1 : 20);
   } finally {
     for (const { host } of contenders) host.dispose();
   }
@@ -104,34 +103,46 @@ async function measureMany(report: Report, contender: Contender, rounds: number)
   }
 }
 
-/** The largest process of one ADD, by getrusage(2) of a parent that waits for it. */
-function measureMemory(report: Report, { name, host, program, environment }: Contender): void {
-  const script =
-    "import resource,subprocess,sys; subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
-  const container = host.addContainer();
-  const command = program ?? join(process.env.TULLE_DIST ?? "dist", "bin/tulle-cni");
-  const env = {
-    ...environment,
-    PATH: process.env.PATH,
-    CNI_COMMAND: "ADD",
-    CNI_CONTAINERID: container.id,
-    CNI_NETNS: container.netns.path,
-    CNI_IFNAME: "eth0",
-    CNI_PATH: environment.CNI_PATH ?? host.pluginDir,
-  };
-  const args = ["nsenter", `--net=${host.netns.path}`, "python3", "-c", script, command];
-  const { stdout, error } = spawnSync(args[0] ?? "", args.slice(1), {
-    input: JSON.stringify({ ...host.config, ...CONFIG }),
-    encoding: "utf8",
-    env,
-  });
-  if (error !== undefined || stdout === "") report.note("no python3: peak memory is not measured");
-  else
-    report.figure({
-      name: `${name}: peak memory of one process`,
-      unit: "MiB",
-      values: [Number(stdout) / 1024],
-    });
+/** One call in a process that waits for it and tells what it used, in KiB and seconds (getrusage(2)). */
+const USAGE = `
+import json, resource, subprocess, sys
+def usage():
+    taken = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return taken.ru_maxrss, taken.ru_utime + taken.ru_stime
+before = usage()[1]
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+kib, seconds = usage()
+print(json.dumps({"kib": kib, "seconds": seconds - before}))
+`;
+
+/** The largest process, and the processor time of all: unlike the elapsed time it tells little of other work here. */
+function measureUsage(report: Report, contender: Contender, rounds: number): void {
+  const memory: number[] = [];
+  const times: Record<string, number[]> = { ADD: [], DEL: [] };
+  const {
+    name,
+    host,
+    program = join(process.env.TULLE_DIST ?? "dist", "bin/tulle-cni"),
+    environment,
+  } = contender;
+  for (let round = 0; round < rounds; round++) {
+    const container = host.addContainer();
+    for (const [verb, values] of Object.entries(times)) {
+      const command = ["python3", "-c", USAGE, program];
+      const answer = host.call(verb, { container, config: CONFIG, environment, program: command });
+      if (answer.exitCode !== 0) {
+        report.note(`usage is not measured: ${answer.stderr}`);
+        return;
+      }
+      memory.push(answer.json.kib / 1024);
+      values.push(answer.json.seconds * 1000);
+    }
+    container.netns.dispose();
+  }
+  for (const [verb, values] of Object.entries(times)) {
+    report.figure({ name: `${name}: ${verb}, processor time`, unit: "ms", values });
+  }
+  report.figure({ name: `${name}: peak memory of one process`, unit: "MiB", values: memory });
 }
 
 function requireSuccess(verb: string, answer: CniAnswer): CniAnswer {

@@ -99,7 +99,8 @@ async function main() {
   moveIntoPlace();
   for (const [name, entry] of present) {
     const bytes = programs.outputs[path.relative(ROOT, path.join(LIB, `${name}.cjs`))].bytes;
-    console.log(`dist/bin/${name}  from ${entry}, ${Math.ceil(bytes / 1024)} KiB`);
+    const form = name !== COMPILED ? "" : compiler === null ? ", on Node for want of Bun" : ", compiled";
+    console.log(`dist/bin/${name}  from ${entry}, ${Math.ceil(bytes / 1024)} KiB${form}`);
   }
   reportMissing();
 }

@@ -11,6 +11,7 @@ import { link, mkdir, open, readFile, readlink, rename, rm } from "node:fs/promi
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { IDENTIFIER } from "../../cni-plugin/call.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
 import { replaceFile, replaceWithLink } from "../durable-file.ts";
 import { type Conflist, formatConflist, isUnchanged } from "./conflist.ts";
@@ -33,12 +34,13 @@ const CONFLIST = "10-flannel.conflist";
 /** binfmt_script.c cuts the first line at 256 bytes and splits it at the first blank. */
 const LONGEST_INTERPRETER = 250;
 
-/** Installs and answers the files written. Throws ConfigError when the plugin does not run here. */
+/** Installs and answers the files written. Throws ConfigError for a wrong name and when the plugin does not run here. */
 export async function install(
   options: InstallOptions,
   warn: (text: string) => void,
 ): Promise<readonly string[]> {
   const { binDir, confDir, name } = options;
+  requireNames(options);
   await mkdir(binDir, { recursive: true, mode: 0o755 });
   const plugin = join(binDir, name);
   await keepForeign(plugin, isOwnPlugin);
@@ -60,6 +62,20 @@ export async function uninstall(options: InstallOptions): Promise<readonly strin
   if (options.conflist && (await removeOwn(conflist, isOwnConflist))) removed.push(conflist);
   if (await removeOwn(plugin, isOwnPlugin)) removed.push(plugin);
   return removed;
+}
+
+/** What runtimes and plugins would refuse later. */
+function requireNames({ network, name, chained }: Conflist): void {
+  for (const [option, text] of [
+    ["network", network],
+    ["name", name],
+    ...chained.map((type) => ["chained", type]),
+  ]) {
+    if (text === undefined || IDENTIFIER.test(text)) continue;
+    throw new ConfigError(
+      `--${option}: "${text}" is wrong; take letters, digits, and . _ - behind the first`,
+    );
+  }
 }
 
 /** The executable where it was built and this machine can run it, else the Node program. */

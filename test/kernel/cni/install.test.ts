@@ -85,6 +85,15 @@ describeAsRoot("tulle cni", () => {
     expect(readdirSync(join(host.dir, "net.d"))).toEqual([]);
   });
 
+  it.each([
+    ["--name", "../flannel"],
+    ["--network", "a b"],
+    ["--chained", "portmap,"],
+  ])("install refuses %s %s", (option, value) => {
+    expect(() => tulle("install", ...places(), option, value)).toThrow(new RegExp(`${option}: .* is wrong`));
+    expect([existsSync(plugin()), existsSync(conflist())]).toEqual([false, false]);
+  });
+
   it("uninstall leaves a configuration that somebody changed", () => {
     tulle("install", ...places());
     writeFileSync(conflist(), `${readFileSync(conflist(), "utf8")}\n`);

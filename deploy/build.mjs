@@ -13,7 +13,7 @@
  * anything is built. It must not know what the programs do.
  */
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
   cpSync,
@@ -204,10 +204,10 @@ function copyNative(name) {
   cpSync(path.join(ROOT, "node_modules", native), path.join(target, native), { recursive: true });
 }
 
-/** Bun's executable; null where npm has none for this machine or was told to leave optional packages out. */
+/** Bun's executable; null where npm has none for this machine, left it out as optional, or it does not run here. */
 function findCompiler() {
   const file = path.join(ROOT, "node_modules", BUN ?? "", "bin/bun");
-  return BUN !== undefined && existsSync(file) ? file : null;
+  return spawnSync(file, ["--version"]).status === 0 ? file : null;
 }
 
 /**

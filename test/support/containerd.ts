@@ -17,6 +17,7 @@ import type { AnyJson, CniHost } from "./cni-host.ts";
 import { type Daemon, startDaemon, untilReady } from "./daemon.ts";
 import { createImage } from "./docker.ts";
 import { describeWithEtcd } from "./hosts.ts";
+import { unmountBelow } from "./mounts.ts";
 
 const PROGRAMS = ["containerd", "ctr", "runc", "busybox"];
 const IMAGE = "localhost/pause:1";
@@ -102,11 +103,16 @@ export class ContainerdHost {
     await this.call("RemovePodSandbox", { pod_sandbox_id: id });
   }
 
+  /** Whatever a test has broken, no process, mount or control group stays. Throws when a pod cannot be removed. */
   async dispose(): Promise<void> {
-    for (const { id } of (await this.call("ListPodSandbox", {})).items) await this.removePod(id);
-    this.#runtime.close();
-    await this.#daemon.kill();
-    removeCgroups(this.#cgroup);
+    try {
+      for (const { id } of (await this.call("ListPodSandbox", {})).items) await this.removePod(id);
+    } finally {
+      this.#runtime.close();
+      await this.#daemon.kill();
+      removeCgroups(this.#cgroup);
+      unmountBelow(this.#dir);
+    }
   }
 
   #startDaemon(): Daemon {
@@ -141,6 +147,7 @@ state = "${dir}/state"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "${IMAGE}"
   restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
   disable_tcp_service = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "native"

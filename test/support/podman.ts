@@ -12,6 +12,7 @@ import { removeCgroups } from "./cgroups.ts";
 import type { CniHost } from "./cni-host.ts";
 import { createImage } from "./docker.ts";
 import { describeWithEtcd } from "./hosts.ts";
+import { unmountBelow } from "./mounts.ts";
 import type { TestNetns } from "./netns.ts";
 
 const PROGRAMS = ["podman", "runc", "conmon", "busybox"];
@@ -62,10 +63,14 @@ export class PodmanHost {
     this.run("run", "-d", "--name", name, "--network", network, ...parent, ...options, "box");
   }
 
-  /** Stops and removes everything. */
+  /** Stops and removes everything. Throws when a container cannot be removed; its processes are gone all the same. */
   dispose(): void {
-    this.run("rm", "--all", "--force", "--time", "0");
-    removeCgroups(this.#netns.name);
+    try {
+      this.run("rm", "--all", "--force", "--time", "0");
+    } finally {
+      removeCgroups(this.#netns.name);
+      unmountBelow(this.#dir);
+    }
   }
 }
 

@@ -56,6 +56,7 @@ export function auditLeases(listing: StoreListing): Audit {
   });
   table.apply({ type: "list", ...listing }, 0);
   const { refused } = table.snapshot();
+  const moved = movedHosts([...table.peers.values()], backend);
   const leases = listing.entries.map((entry) => {
     const lease = decodeOrNull(entry);
     return {
@@ -66,10 +67,34 @@ export function auditLeases(listing: StoreListing): Audit {
       identities: lease === null ? [] : identitiesOf(lease, backend),
       isReservation: entry.storeLeaseId === null,
       isAwaited: lease !== null && isAwaited(lease, backend),
-      problem: refused.get(entry.key)?.reason ?? null,
+      problem: refused.get(entry.key)?.reason ?? moved.get(entry.key) ?? null,
     };
   });
   return { leases: leases.sort(bySubnet), config, configProblem: problem };
+}
+
+/** Leases that their hosts have left behind: a younger one has the same tunnel MAC. Daemons use both. */
+function movedHosts(
+  leases: readonly Lease[],
+  backend: PreparedBackend | null,
+): ReadonlyMap<LeaseKey, string> {
+  const youngest = new Map<string, Lease>();
+  for (const lease of leases) {
+    for (const identity of identitiesOf(lease, backend)) {
+      const other = youngest.get(identity);
+      if (other === undefined || other.createRevision < lease.createRevision) youngest.set(identity, lease);
+    }
+  }
+  const moved = new Map<LeaseKey, string>();
+  for (const lease of leases) {
+    for (const identity of identitiesOf(lease, backend)) {
+      const successor = youngest.get(identity) ?? lease;
+      if (successor === lease) continue;
+      const reason = `lease ${lease.key}: its hardware address ${identity} is also that of lease ${successor.key}, which is younger; delete this one if its host has moved there`;
+      moved.set(lease.key, reason);
+    }
+  }
+  return moved;
 }
 
 /** The addresses that a lease's host publishes, as text. */

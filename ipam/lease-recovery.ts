@@ -45,7 +45,9 @@ export async function recoverLease(
   const entry =
     (lost.isGone ? null : await swap(options, lost, signal)) ?? (await create(options, lost, signal));
   if (entry === null) return await findHolder(store, lost, signal);
-  const others = await store.listCreatedAfter(lost.entry.revision, signal);
+  // A store that was restored from a backup counts on from there: what is older than ours may still be new to us.
+  const since = entry.revision < lost.entry.revision ? 0n : lost.entry.revision;
+  const others = await store.listCreatedAfter(since, signal);
   const rival = olderRival({ entry, subnets: lost.subnets }, others);
   if (rival !== null) {
     await store.remove(entry, signal);

@@ -14,11 +14,11 @@ import { Backoff, type Clock, Nap } from "./clock.ts";
 import { LeaseLostError } from "./errors.ts";
 import type { PerFamily, Prefix } from "./ip.ts";
 import type { Membership } from "./join.ts";
-import type { LeaseAttrs } from "./lease.ts";
+import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import { formatLeaseValue, parseLeaseValue } from "./lease-codec.ts";
 import { isFree, recoverLease } from "./lease-recovery.ts";
 import { FailureSeries, type Logger } from "./log.ts";
-import type { StoreEntry, StoreMessage, SubnetStore } from "./store.ts";
+import type { StoreChange, StoreEntry, StoreListing, StoreMessage, SubnetStore } from "./store.ts";
 
 /** Why the key cannot be ours: another host has it, or an older lease overlaps it. */
 export type LeaseConflict = Takeover | "overlap";
@@ -43,14 +43,15 @@ export interface OwnLeaseOptions {
   /** Called after each attempt to renew, or to get back what was lost. */
   readonly onAttempt?: (isSuccess: boolean) => void;
   /**
-   * Leases another subnet when another host owns ours; without it we keep ours and stays unready. Called only where that
-   * helps: not against a host with our own public address or node id. Throws what join throws.
+   * Leases another subnet when another host owns ours; without it we keep ours and stay unready. Called only where
+   * that helps: not against a host with our own public address or node id. Throws what join throws.
    */
   readonly renumber?: ((signal: AbortSignal) => Promise<Membership>) | null;
 }
 
 const RETRY_FIRST_MS = 100;
-const RETRY_MAX_MS = 5_000;
+/** A lost lease is back this long after the store is, at the latest. */
+const RETRY_MAX_MS = 2_000;
 /** An answer that takes longer comes from a store in trouble. */
 const LATE_MS = 500;
 
@@ -59,29 +60,39 @@ export class OwnLease {
   readonly #failures: FailureSeries;
   readonly #backoff: Backoff;
   readonly #nap: Nap;
+  readonly #napToDeadline: Nap;
   /** What we have written or are about to: the store may say so late, or after an answer that got lost. */
   readonly #written = new Set<string>();
   #attrs: LeaseAttrs;
   #isPublished = true;
+  /** As we wrote or last met it: what compare-and-swap compares. */
   #entry: StoreEntry;
+  /** Whatever the store tells of our key up to here is old. */
+  #seenRevision: bigint;
   #subnets: PerFamily<Prefix>;
   #deadlineMs: number;
   /** When to renew, or, in a conflict, when to look whether the key is free. */
   #nextMs: number;
   #state: LeaseState = { state: "held" };
   #isGone = false;
+  /** What the watch told does not fit what we wrote: only a look at the store helps. */
+  #isDoubtful = false;
+  /** The older lease to which we gave way. */
+  #rivalKey: LeaseKey | null = null;
   #troubleMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: OwnLeaseOptions, { entry, subnets, deadlineMs }: Membership) {
     const { logger, random, ttlSeconds } = options;
     this.#options = options;
     this.#nap = new Nap(options.clock);
+    this.#napToDeadline = new Nap(options.clock);
     this.#attrs = options.attrs;
     this.#written.add(this.#value);
     this.#failures = new FailureSeries(logger, "lease could not be renewed", "lease is renewed again");
     const maxMs = Math.min(RETRY_MAX_MS, Math.max(RETRY_FIRST_MS, ttlSeconds * 100));
     this.#backoff = new Backoff({ baseMs: RETRY_FIRST_MS, maxMs, random });
     this.#entry = entry;
+    this.#seenRevision = entry.revision;
     this.#subnets = subnets;
     this.#deadlineMs = deadlineMs;
     this.#nextMs = this.#renewTime();
@@ -127,18 +138,8 @@ export class OwnLease {
 
   /** Looks for what the store says about our key. To be called with every message of the watch, in order. */
   observe(message: StoreMessage): void {
-    if (message.revision < this.#entry.revision) return;
-    const { key } = this.#entry;
-    if (message.type === "list") {
-      this.#observeKey(message.entries.find((entry) => entry.key === key) ?? null);
-      return;
-    }
-    for (const change of message.changes) {
-      if (change.type === "put" && change.entry.key === key) this.#observeKey(change.entry);
-      else if (change.type === "delete" && change.key === key && change.revision > this.#entry.revision) {
-        this.#observeKey(null);
-      }
-    }
+    if (message.type === "list") this.#observeListing(message);
+    else for (const change of message.changes) this.#observeChange(change);
   }
 
   /** Runs until `signal` fires; the lease stays in the store. */
@@ -146,20 +147,46 @@ export class OwnLease {
     await Promise.all([this.#keep(signal), this.#watchDeadline(signal)]);
   }
 
-  #observeKey(entry: StoreEntry | null): void {
-    if (entry === null) {
-      // A key that we gave up ourselves because of an older lease is missed by nobody.
-      if (this.#state.state === "conflict" && this.#state.conflict === "overlap") return;
-      this.#isGone = true;
-      this.#lose("its key was deleted or expired");
-    } else if (entry.revision > this.#entry.revision) {
-      this.#meet(entry);
+  #observeListing(listing: StoreListing): void {
+    const { entries, revision } = listing;
+    if (this.#rivalKey !== null && !entries.some(({ key }) => key === this.#rivalKey)) this.#rivalLeft();
+    if (revision >= this.#seenRevision) this.#judge(listing);
+    else {
+      // Read before our last write, or after the store was restored from an older backup.
+      this.#isDoubtful = true;
+      this.#nap.wake();
     }
+  }
+
+  #observeChange(change: StoreChange): void {
+    const { key } = this.#entry;
+    if (change.type === "put") {
+      if (change.entry.key === key && change.entry.revision > this.#seenRevision) this.#meet(change.entry);
+    } else if (change.type === "delete") {
+      if (change.key === this.#rivalKey) this.#rivalLeft();
+      if (change.key === key && change.revision > this.#seenRevision) this.#miss(change.revision);
+    }
+  }
+
+  /** Takes what a listing says of our key for the truth. */
+  #judge({ entries, revision }: StoreListing): void {
+    const holder = entries.find(({ key }) => key === this.#entry.key);
+    if (holder === undefined) this.#miss(revision);
+    else this.#meet(holder);
+  }
+
+  #miss(revision: bigint): void {
+    this.#seenRevision = revision;
+    // A key that we gave up ourselves because of an older lease is missed by nobody.
+    if (this.#rivalKey !== null) return;
+    this.#isGone = true;
+    this.#lose("its key was deleted or expired");
   }
 
   /** Something stands under our key: our own value, also from an attempt of which we heard no answer, or not. */
   #meet(holder: StoreEntry): void {
     this.#isGone = false;
+    this.#seenRevision = holder.revision;
     const theirs = this.#written.has(holder.value) ? this.#attrs : attrsOf(holder);
     const takeover = theirs === null ? "other host" : takeoverBy(theirs, this.#attrs);
     if (takeover === null) this.#noteOurs(holder);
@@ -179,6 +206,7 @@ export class OwnLease {
       this.#nextMs = this.#options.clock.monotonicMs();
       this.#deadlineMs = Math.min(this.#deadlineMs, this.#nextMs + ttlMs);
     }
+    this.#napToDeadline.wake();
     if (entry.storeLeaseId !== before || !this.#isPublished) this.#nap.wake();
   }
 
@@ -195,27 +223,27 @@ export class OwnLease {
         if (signal.aborted) return;
         this.#troubleMs = this.#options.clock.monotonicMs();
         this.#options.onAttempt?.(false);
-        if (error instanceof LeaseLostError && this.#state.state === "held") this.#lose(error.message);
+        if (error instanceof LeaseLostError && this.#state.state === "held" && !this.#isDoubtful)
+          this.#lose(error.message);
         this.#failures.failed(error, { key: this.#entry.key });
       }
     }
   }
 
   async #act(signal: AbortSignal): Promise<void> {
-    if (this.#state.state === "held")
+    if (this.#isDoubtful) await this.#look(signal);
+    else if (this.#state.state === "held")
       await (this.#isPublished ? this.#renew(signal) : this.#republish(signal));
     else if (this.#state.state === "lost") await this.#recover(signal);
     else await this.#leaveOrWait(signal);
   }
 
   async #watchDeadline(signal: AbortSignal): Promise<void> {
-    const { clock, ttlSeconds } = this.#options;
-    // A lost lease gets its next deadline when it is found again, and that lies a time to live ahead.
-    const idleMs = Math.min(RETRY_MAX_MS, ttlSeconds * 1000);
+    const { clock } = this.#options;
     while (!signal.aborted) {
       const leftMs = this.#deadlineMs - clock.monotonicMs();
       if (leftMs <= 0 && this.#state.state === "held") this.#lose("it could not be renewed before its end");
-      await clock.sleep(leftMs > 0 ? leftMs : idleMs, signal).catch(() => undefined);
+      await this.#napToDeadline.take(leftMs > 0 ? leftMs : Number.POSITIVE_INFINITY, signal);
     }
   }
 
@@ -230,10 +258,22 @@ export class OwnLease {
 
   async #republish(signal: AbortSignal): Promise<void> {
     const value = this.#value;
-    const entry = await this.#options.store.replace(this.#entry, value, null, signal);
-    if (entry.revision > this.#entry.revision) this.#entry = entry;
+    try {
+      const entry = await this.#options.store.replace(this.#entry, value, null, signal);
+      if (entry.revision > this.#entry.revision) this.#hear(entry);
+    } catch (error) {
+      // Perhaps by ourselves, in a try of which we heard no answer.
+      if (error instanceof LeaseLostError) this.#isDoubtful = true;
+      throw error;
+    }
     this.#isPublished = value === this.#value;
-    this.#options.logger.info("lease tells other hosts of the change here", { key: entry.key, value });
+    this.#options.logger.info("lease tells other hosts of the change here", { key: this.#entry.key, value });
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    const listing = await this.#options.store.list(signal);
+    this.#isDoubtful = false;
+    this.#judge(listing);
   }
 
   async #recover(signal: AbortSignal): Promise<void> {
@@ -259,6 +299,12 @@ export class OwnLease {
     }
   }
 
+  /** The store's answer to a write of ours. */
+  #hear(entry: StoreEntry): void {
+    this.#entry = entry;
+    this.#seenRevision = entry.revision;
+  }
+
   /** Another host has our subnet: take another one where that helps and is wanted, else see whether it is free. */
   async #leaveOrWait(signal: AbortSignal): Promise<void> {
     const { store, renumber } = this.#options;
@@ -279,7 +325,7 @@ export class OwnLease {
   #hold({ entry, subnets, deadlineMs }: Omit<Membership, "origin">, message: string): void {
     this.#options.logger.info(message, { key: entry.key, before: this.#entry.key });
     this.#troubleMs = this.troubleMs;
-    this.#entry = entry;
+    this.#hear(entry);
     this.#subnets = subnets;
     this.#isGone = false;
     this.#extend(deadlineMs);
@@ -292,9 +338,15 @@ export class OwnLease {
 
   #yieldTo({ key, value }: StoreEntry): void {
     this.#dispute("overlap", `the older lease ${key} (${value.slice(0, 200)}) overlaps it; ${LEAVE_IT}`);
+    this.#rivalKey = key;
+  }
+
+  #rivalLeft(): void {
+    this.#lose(`the lease ${this.#rivalKey} that overlapped it is gone`);
   }
 
   #dispute(conflict: LeaseConflict, reason: string): void {
+    if (this.#state.state === "conflict" && this.#state.reason === reason) return;
     const { logger } = this.#options;
     logger.error("our lease is another host's; traffic goes on, this host is not ready", {
       key: this.#entry.key,
@@ -318,12 +370,14 @@ export class OwnLease {
 
   #set(state: LeaseState): void {
     this.#state = state;
+    this.#rivalKey = null;
     this.#options.onState(state);
   }
 
   #extend(deadlineMs: number): void {
     this.#deadlineMs = deadlineMs;
     this.#nextMs = this.#renewTime();
+    this.#napToDeadline.wake();
   }
 
   /** A third of the time to live from now, or sooner when the margin asks for it. */
@@ -336,7 +390,8 @@ export class OwnLease {
 
   /** Nothing is asked of the store between two renewals, unless something is wrong that asking can mend. */
   #delayMs(): number {
-    const isSettled = this.#state.state === "held" ? this.#isPublished : this.#state.state === "conflict";
+    const { state } = this.#state;
+    const isSettled = !this.#isDoubtful && (state === "held" ? this.#isPublished : state === "conflict");
     if (this.#failures.count > 0 || !isSettled || this.#canLeave()) return this.#backoff.nextMs();
     return Math.max(0, this.#nextMs - this.#options.clock.monotonicMs());
   }

@@ -2,7 +2,7 @@
  * The refusals that every store answers with, in the same words.
  */
 
-import { ConflictError, LeaseLostError, SubnetTakenError } from "../errors.ts";
+import { ConflictError, LeaseLostError, StoreError, SubnetTakenError } from "../errors.ts";
 import type { LeaseKey } from "../lease.ts";
 
 export function subnetTaken(key: LeaseKey): SubnetTakenError {
@@ -25,4 +25,9 @@ export function changedMeanwhile(key: string): ConflictError {
   return new ConflictError(`${key} was changed by somebody else meanwhile: read it again`, {
     details: { key },
   });
+}
+
+/** True when a write failed without an answer that says whether it happened. */
+export function isOutcomeUnknown(error: unknown): boolean {
+  return error instanceof StoreError && error.details.outcomeUnknown === true;
 }

@@ -15,12 +15,10 @@ import { type ConsulEndpoint, parseConsulEndpoints } from "./consul-endpoints.ts
 import { type ConsulOperation, consulError, isServerFailure, responseOf } from "./consul-errors.ts";
 import type { ConsulOptions, StoreEnvironment } from "./options.ts";
 import { readTlsFiles, type TlsMaterial } from "./tls-files.ts";
+import { TlsRenewal } from "./tls-renewal.ts";
 
 /** An attempt at one server; a list of 5,000 leases takes a fiftieth of it. */
 const CALL_DEADLINE_MS = 5_000;
-
-/** Certificate files are looked at again at most this often, and at each new connection. */
-const TLS_RECHECK_MS = 10_000;
 
 /** Idle connections are checked by TCP, so that firewalls between keep them (tcp(7), TCP_KEEPIDLE). */
 const TCP_KEEP_ALIVE_MS = 15_000;
@@ -63,14 +61,17 @@ export class ConsulClient {
   readonly endpoints: readonly ConsulEndpoint[];
   readonly #options: ConsulOptions;
   readonly #environment: StoreEnvironment;
+  readonly #tlsRenewal: TlsRenewal;
   #connection: Connection | null = null;
-  #index = 0;
-  #tlsCheckedMs = Number.NEGATIVE_INFINITY;
+  #index: number;
 
   constructor(options: ConsulOptions, environment: StoreEnvironment) {
     this.#options = options;
     this.#environment = environment;
+    this.#tlsRenewal = new TlsRenewal(options, environment);
     this.endpoints = parseConsulEndpoints(options);
+    // The hosts of a network do not all begin with the same server.
+    this.#index = Math.floor(environment.random() * this.endpoints.length);
   }
 
   /** The endpoints as text, for logs and errors. */
@@ -146,22 +147,15 @@ export class ConsulClient {
   }
 
   async #connect(): Promise<Connection> {
-    await this.#dropIfCertificatesChanged();
+    const before = this.#connection;
+    if (before?.tls && (await this.#tlsRenewal.isDue(before.tls)) && this.#connection === before)
+      this.#drop();
     if (this.#connection) return this.#connection;
     const endpoint = this.endpoints[this.#index];
     if (!endpoint) throw new StoreError("consul: no endpoint");
     const tls = endpoint.isTls ? await readTlsFiles(this.#options, this.#environment.dateMs()) : null;
     this.#connection ??= openConnection(endpoint, tls, this.#options);
     return this.#connection;
-  }
-
-  async #dropIfCertificatesChanged(): Promise<void> {
-    const nowMs = this.#environment.clock.monotonicMs();
-    const tls = this.#connection?.tls;
-    if (!tls || nowMs - this.#tlsCheckedMs < TLS_RECHECK_MS) return;
-    this.#tlsCheckedMs = nowMs;
-    const files = await readTlsFiles(this.#options, this.#environment.dateMs());
-    if (files.fingerprint !== tls.fingerprint) this.#drop();
   }
 
   /** The next call dials the next server; does nothing when another call has left this one already. */

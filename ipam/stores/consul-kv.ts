@@ -29,8 +29,8 @@ export interface KeyReply {
   readonly entry: StoreEntry | null;
 }
 
-/** What a write compares: the key's revision, or that it does not exist. */
-export type Expected = { readonly revision: bigint } | null;
+/** What a write compares: the key's revision and, where known, the session that holds it; null: that it is absent. */
+export type Expected = { readonly revision: bigint; readonly storeLeaseId?: string | null } | null;
 
 /** How a write leaves the key's lock: as it is, in one session, or in none. */
 export type LockChange = "keep" | { readonly from: string | null; readonly to: string | null };
@@ -48,7 +48,7 @@ interface KvItem {
 }
 
 interface KvOperation {
-  readonly Verb: "check-not-exists" | "check-index" | "set" | "lock" | "unlock";
+  readonly Verb: "check-not-exists" | "check-index" | "check-session" | "set" | "lock" | "unlock";
   readonly Key: string;
   readonly Index?: number;
   readonly Value?: string;
@@ -130,10 +130,8 @@ export class ConsulKv {
     signal: AbortSignal,
   ): Promise<StoreEntry | null> {
     const Key = base + name;
-    const operations = [
-      checkOf(Key, expected),
-      ...writesOf(Key, Buffer.from(value).toString("base64"), lock),
-    ];
+    const checks = checksOf(Key, expected);
+    const operations = [...checks, ...writesOf(Key, Buffer.from(value).toString("base64"), lock)];
     const reply = await this.#client.call(
       {
         ...this.#writeOperation("txn"),
@@ -145,7 +143,7 @@ export class ConsulKv {
       },
       signal,
     );
-    const item = this.#writtenItem(reply);
+    const item = this.#writtenItem(reply, checks.length);
     return item && entryOf(item, base, value);
   }
 
@@ -187,8 +185,8 @@ export class ConsulKv {
     return { index: reply.index, items };
   }
 
-  /** The item that the last operation wrote; null when the comparison, always the first operation, failed. */
-  #writtenItem(reply: ConsulReply): KvItem | null {
+  /** The item that the last operation wrote; null when one of the comparisons, which come first, failed. */
+  #writtenItem(reply: ConsulReply, checkCount: number): KvItem | null {
     const operation = this.#writeOperation("txn");
     const body = typeof reply.body === "object" && reply.body !== null ? (reply.body as TransactionBody) : {};
     const item = body.Results?.at(-1)?.KV;
@@ -196,7 +194,7 @@ export class ConsulKv {
     const error = body.Errors?.[0];
     if (!error) throw noConsul(reply.url, operation, "the answer is no transaction's");
     if (/Permission denied/i.test(error.What)) throw permissionDenied(reply.url, operation, error.What);
-    if (error.OpIndex === 0) return null;
+    if (error.OpIndex < checkCount) return null;
     throw new StoreError(`consul txn at ${reply.url} was refused: ${error.What}: it is tried again`, {
       retryable: true,
       details: { url: reply.url, outcomeUnknown: false },
@@ -208,10 +206,12 @@ export class ConsulKv {
   }
 }
 
-function checkOf(Key: string, expected: Expected): KvOperation {
-  return expected
-    ? { Verb: "check-index", Key, Index: Number(expected.revision) }
-    : { Verb: "check-not-exists", Key };
+/** Servers that were set up anew from a backup give revisions out again, but never a session's id. */
+function checksOf(Key: string, expected: Expected): readonly KvOperation[] {
+  if (expected === null) return [{ Verb: "check-not-exists", Key }];
+  const { revision, storeLeaseId: Session } = expected;
+  const session: KvOperation[] = Session ? [{ Verb: "check-session", Key, Session }] : [];
+  return [{ Verb: "check-index", Key, Index: Number(revision) }, ...session];
 }
 
 /** A plain `set` leaves the lock as it is; a lock goes to another session through `unlock`, in one transaction. */

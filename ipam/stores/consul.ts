@@ -5,7 +5,6 @@
  * consul-client.ts's affair, how the network is followed consul-watch.ts's.
  */
 
-import { StoreError } from "../errors.ts";
 import type { LeaseKey } from "../lease.ts";
 import type {
   ConfigEntry,
@@ -16,7 +15,7 @@ import type {
   StoreMessage,
   SubnetStore,
 } from "../store.ts";
-import { changedMeanwhile, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
+import { changedMeanwhile, isOutcomeUnknown, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
 import { ConsulClient } from "./consul-client.ts";
 import { isServerFailure } from "./consul-errors.ts";
 import { ConsulKv, type Expected } from "./consul-kv.ts";
@@ -208,8 +207,7 @@ class ConsulStore implements SubnetStore {
       return await use(id);
     } catch (error) {
       // A session that may hold the key would take the key with it.
-      const isUnknown = signal.aborted || (error instanceof StoreError && error.details.outcomeUnknown);
-      if (!isUnknown) await this.#sessions.retire(id, signal);
+      if (!signal.aborted && !isOutcomeUnknown(error)) await this.#sessions.retire(id, signal);
       throw error;
     }
   }

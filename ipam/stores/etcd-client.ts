@@ -5,7 +5,6 @@
  */
 
 import { StoreError } from "../errors.ts";
-import { FailureSeries } from "../log.ts";
 import {
   EtcdConnection,
   type EtcdStreams,
@@ -19,15 +18,11 @@ import {
   etcdError,
   isEndpointFailure,
   isLeaseNotFound,
-  mostTelling,
   UnavailableError,
   wasNeverSent,
 } from "./etcd-errors.ts";
 import type { EtcdOptions, StoreEnvironment } from "./options.ts";
-import { readTlsFiles } from "./tls-files.ts";
-
-/** Certificate files are looked at again at most this often, and at each new connection. */
-const TLS_RECHECK_MS = 10_000;
+import { TlsRenewal } from "./tls-renewal.ts";
 
 const KEEP_ALIVE_DEADLINE_MS = 3_000;
 
@@ -43,20 +38,15 @@ export class EtcdClient {
   readonly endpoints: readonly EtcdEndpoint[];
   readonly #options: EtcdOptions;
   readonly #environment: StoreEnvironment;
-  readonly #badFiles: FailureSeries;
+  readonly #tlsRenewal: TlsRenewal;
   readonly #streams = new Set<WatchStream>();
   #connection: EtcdConnection | null = null;
   #index: number;
-  #tlsCheckedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: EtcdOptions, environment: StoreEnvironment) {
     this.#options = options;
     this.#environment = environment;
-    this.#badFiles = new FailureSeries(
-      environment.log,
-      "new certificate files are not usable, staying with the old ones",
-      "new certificate files are in use",
-    );
+    this.#tlsRenewal = new TlsRenewal(options, environment);
     this.endpoints = parseEtcdEndpoints(options);
     // The hosts of a network do not all begin with the same member.
     this.#index = Math.floor(environment.random() * this.endpoints.length);
@@ -99,7 +89,8 @@ export class EtcdClient {
 
   /** Extends the store lease `ID`; answers its seconds, 0 when it is gone. */
   async keepLease(ID: string, signal: AbortSignal): Promise<number> {
-    const keep = (connection: EtcdConnection) => keepLeaseAt(connection, ID, signal);
+    const keep = (connection: EtcdConnection) =>
+      connection.withToken(() => keepLeaseAt(connection, ID, signal));
     return await this.#anywhere("Lease.leaseKeepAlive", keep, () => true, signal);
   }
 
@@ -114,7 +105,7 @@ export class EtcdClient {
     } catch (error) {
       signal.throwIfAborted();
       this.#leave(connection);
-      throw etcdError(this.description, "Watch.watch", error);
+      throw etcdError(this.description, "Watch.watch", [error]);
     }
   }
 
@@ -150,32 +141,19 @@ export class EtcdClient {
         if (!mayRepeat(error)) break;
       }
     }
-    throw etcdError(this.description, operation, mostTelling(failures));
+    throw etcdError(this.description, operation, failures);
   }
 
   async #connect(): Promise<EtcdConnection> {
-    await this.#renewCertificates();
+    const before = this.#connection;
+    if (before?.tls && (await this.#tlsRenewal.isDue(before.tls)) && this.#connection === before)
+      this.close();
     if (this.#connection) return this.#connection;
     const endpoint = this.endpoints[this.#index];
     if (!endpoint) throw new StoreError("etcd: no endpoint");
     const opened = await EtcdConnection.open(endpoint, this.#options, this.#environment);
     this.#connection ??= opened;
     return this.#connection;
-  }
-
-  /** Leaves a connection for a new one when its files have changed, unless the new files cannot be used. */
-  async #renewCertificates(): Promise<void> {
-    const nowMs = this.#environment.clock.monotonicMs();
-    const connection = this.#connection;
-    if (!connection?.tls || nowMs - this.#tlsCheckedMs < TLS_RECHECK_MS) return;
-    this.#tlsCheckedMs = nowMs;
-    try {
-      const files = await readTlsFiles(this.#options, this.#environment.dateMs());
-      this.#badFiles.succeeded();
-      if (files.fingerprint !== connection.tls.fingerprint && this.#connection === connection) this.close();
-    } catch (error) {
-      this.#badFiles.failed(error);
-    }
   }
 
   /** The next call dials the next endpoint, unless somebody has left this connection already. */

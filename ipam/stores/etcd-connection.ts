@@ -110,21 +110,27 @@ export class EtcdConnection {
     this.#host = new Host(endpoint.authority, credentials, { channelOverride: this.#channel });
   }
 
-  /** Calls one method, a second time when the server no longer knows our token. Rejects with gRPC's error. */
+  /** Calls one method. Rejects with gRPC's error. */
   async call<S extends Service, M extends Method<S>>(
     service: S,
     method: M,
     request: Request<S, M>,
     signal: AbortSignal,
   ): Promise<Response<S, M>> {
-    const send = async () =>
-      await this.#unary(service, method, request, await this.#metadata(signal), signal);
+    return await this.withToken(async () => {
+      const metadata = await this.#metadata(signal);
+      return (await this.#unary(service, method, request, metadata, signal)) as Response<S, M>;
+    });
+  }
+
+  /** Does `send`, a second time with a new token when the server no longer knows ours. */
+  async withToken<T>(send: () => Promise<T>): Promise<T> {
     try {
-      return (await send()) as Response<S, M>;
+      return await send();
     } catch (error) {
       if (!this.#options.username || !isStaleToken(error)) throw error;
       this.#token = null;
-      return (await send()) as Response<S, M>;
+      return await send();
     }
   }
 

@@ -13,13 +13,28 @@ export const GrpcStatus = {
   Unknown: 2,
   InvalidArgument: 3,
   DeadlineExceeded: 4,
+  NotFound: 5,
   PermissionDenied: 7,
+  ResourceExhausted: 8,
   FailedPrecondition: 9,
+  OutOfRange: 11,
   Unimplemented: 12,
   Internal: 13,
   Unavailable: 14,
   Unauthenticated: 16,
 } as const;
+
+/** With these a server says that it did nothing. Any other failure may have come after the deed. */
+const REFUSALS: ReadonlySet<number | null> = new Set([
+  GrpcStatus.InvalidArgument,
+  GrpcStatus.NotFound,
+  GrpcStatus.PermissionDenied,
+  GrpcStatus.ResourceExhausted,
+  GrpcStatus.FailedPrecondition,
+  GrpcStatus.OutOfRange,
+  GrpcStatus.Unimplemented,
+  GrpcStatus.Unauthenticated,
+]);
 
 /** A failure that we find ourselves, in gRPC's form. */
 export class UnavailableError extends Error {
@@ -36,6 +51,13 @@ export class NeverSentError extends UnavailableError {}
 /** The first that matches `<status> <text>` counts. */
 const FAILURES: readonly Failure[] = [
   ...tlsFailures("etcd"),
+  {
+    // Also what remains of a TLS greeting that a server does not understand, when its reset overtakes its words.
+    code: "TULLE_STORE_UNREACHABLE",
+    pattern: /No connection established.*ECONNRESET/,
+    remedy: "check that etcd runs there, and that it speaks TLS if the endpoint says https",
+    retryable: true,
+  },
   {
     code: "TULLE_STORE_AUTH",
     pattern:
@@ -71,8 +93,9 @@ const FAILURES: readonly Failure[] = [
   },
 ];
 
-/** The StoreError for what a call to `endpoints` threw. */
-export function etcdError(endpoints: string, operation: string, error: unknown): TulleError {
+/** The StoreError for a call that failed at each of `endpoints` that it was tried at, in the order of `failures`. */
+export function etcdError(endpoints: string, operation: string, failures: readonly unknown[]): TulleError {
+  const error = mostTelling(failures);
   if (error instanceof TulleError) return error;
   const text = oneLine(errorMessage(error));
   const failure = failureOf(error);
@@ -81,14 +104,14 @@ export function etcdError(endpoints: string, operation: string, error: unknown):
     {
       code: failure?.code ?? "TULLE_STORE",
       retryable: failure?.retryable ?? true,
-      details: { endpoints, operation, outcomeUnknown: !wasNeverSent(error) },
+      details: { endpoints, operation, outcomeUnknown: !failures.every(wasNotDone) },
       cause: error,
     },
   );
 }
 
-/** Of one failure per endpoint the one to report: a server that answers wrongly says more than one that is down. */
-export function mostTelling(failures: readonly unknown[]): unknown {
+/** The failure to report: a server that answers wrongly says more than one that is down. */
+function mostTelling(failures: readonly unknown[]): unknown {
   return failures.find((error) => failureOf(error)?.code !== "TULLE_STORE_UNREACHABLE") ?? failures.at(-1);
 }
 
@@ -119,6 +142,11 @@ export function wasNeverSent(error: unknown): boolean {
       errorMessage(error),
     )
   );
+}
+
+/** True when the request has surely changed nothing. */
+function wasNotDone(error: unknown): boolean {
+  return wasNeverSent(error) || REFUSALS.has(grpcStatus(error));
 }
 
 /** True when another server may do better. */

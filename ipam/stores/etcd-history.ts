@@ -2,41 +2,34 @@
  * What a watcher remembers of the store's history, so that it notices when the history is no longer the same.
  *
  * A cluster that was restored from a snapshot counts its revisions on from the snapshot: the number at which a
- * watcher wants to resume may exist again and mean something else. The last change and the number of leases at that
- * revision tell the two apart.
+ * watcher wants to resume may exist again and mean something else. The youngest value, the last deletion and the
+ * number of leases tell the two apart.
  */
 
 import type * as Rpc from "etcd3/lib/rpc.js";
-import type { StoreListing } from "../store.ts";
 import type { EtcdClient } from "./etcd-client.ts";
 import { isHistoryGone } from "./etcd-errors.ts";
+import type { EtcdListing } from "./etcd-listing.ts";
 import { rangeOf } from "./etcd-wire.ts";
 import type { Layout } from "./layout.ts";
-
-/** The last thing that happened to a key; `modified` is null for a deletion. */
-interface LastChange {
-  readonly key: Buffer;
-  readonly modified: string | null;
-}
 
 export class EtcdHistory {
   readonly #layout: Layout;
   #revision: bigint;
   #leases: number;
-  #last: LastChange | null;
+  /** The youngest value that we saw; null before there was any. */
+  #put: Rpc.IKeyValue | null;
+  /** The key of a deletion that came after it. */
+  #deleted: Buffer | null = null;
 
-  constructor(layout: Layout, listing: StoreListing) {
-    const newest = listing.entries.reduce<StoreListing["entries"][number] | null>(
-      (best, entry) => (best !== null && best.revision > entry.revision ? best : entry),
+  constructor(layout: Layout, { revision, kvs }: EtcdListing) {
+    this.#layout = layout;
+    this.#revision = revision;
+    this.#leases = kvs.length;
+    this.#put = kvs.reduce<Rpc.IKeyValue | null>(
+      (best, kv) => (best !== null && BigInt(best.mod_revision) > BigInt(kv.mod_revision) ? best : kv),
       null,
     );
-    this.#layout = layout;
-    this.#revision = listing.revision;
-    this.#leases = listing.entries.length;
-    this.#last = newest && {
-      key: Buffer.from(layout.subnets + newest.key),
-      modified: String(newest.revision),
-    };
   }
 
   /** Everything up to here has been seen. */
@@ -46,39 +39,54 @@ export class EtcdHistory {
 
   /** Takes note of an event, in the store's order. */
   add(event: Rpc.IEvent): void {
-    const { key, mod_revision, create_revision } = event.kv;
+    const { kv } = event;
     const isDeletion = isDelete(event);
-    this.#revision = BigInt(mod_revision);
-    this.#last = { key, modified: isDeletion ? null : mod_revision };
-    if (!key.toString().startsWith(this.#layout.subnets)) return;
+    this.#revision = BigInt(kv.mod_revision);
+    this.#deleted = isDeletion ? kv.key : null;
+    if (!isDeletion) this.#put = kv;
+    if (!kv.key.toString().startsWith(this.#layout.subnets)) return;
     if (isDeletion) this.#leases -= 1;
-    else if (create_revision === mod_revision) this.#leases += 1;
+    else if (kv.create_revision === kv.mod_revision) this.#leases += 1;
   }
 
   /**
-   * Asks whether the store's state at our revision is what we saw; false also when that is compacted. A past
-   * revision is the same on every member, so the one we are at may answer alone: the others may be busy with an
-   * election. A member that has not come as far as we have asks the others.
+   * Asks whether the store's past is what we saw; false also when that is compacted. A past revision is the same on
+   * every member, so the one we are at may answer alone: the others may be busy with an election. A member that has
+   * not come as far as we have asks the others.
    */
   async isStillTrue(client: EtcdClient, signal: AbortSignal): Promise<boolean> {
     return (await this.#isTrueAt(client, true, signal)) || (await this.#isTrueAt(client, false, signal));
   }
 
   async #isTrueAt(client: EtcdClient, serializable: boolean, signal: AbortSignal): Promise<boolean> {
+    const [put, deleted] = [this.#put, this.#deleted];
     const at = { revision: String(this.#revision), serializable };
-    const leases = { ...rangeOf(this.#layout.subnets), count_only: true, ...at };
-    const last = this.#last ? [{ request_range: { key: this.#last.key, keys_only: true, ...at } }] : [];
+    // A value that is gone by now can be read at its own revision only.
+    const putAt = put && deleted?.equals(put.key) ? { ...at, revision: put.mod_revision } : at;
+    const ranges: Rpc.IRangeRequest[] = [
+      { ...rangeOf(this.#layout.subnets), count_only: true, ...at },
+      ...(put ? [{ key: put.key, ...putAt }] : []),
+      ...(deleted ? [{ key: deleted, count_only: true, ...at }] : []),
+    ];
     try {
-      const success = [{ request_range: leases }, ...last];
+      const success = ranges.map((request_range) => ({ request_range }));
       const answer = await client.read("KV", "txn", { success }, signal);
-      const [counted, found] = answer.responses.map((response) => response.response_range);
-      if (Number(counted?.count) !== this.#leases) return false;
-      return this.#last === null || (found?.kvs[0]?.mod_revision ?? null) === this.#last.modified;
+      const found = answer.responses.map((response) => response.response_range);
+      if (Number(found[0]?.count) !== this.#leases) return false;
+      if (put && !isSame(found[1]?.kvs[0], put)) return false;
+      return deleted === null || found.at(-1)?.count === "0";
     } catch (error) {
       if (isHistoryGone(error)) return false;
       throw error;
     }
   }
+}
+
+/** No two store leases have one id, so that a key which somebody took at the same revision is told by its lease. */
+function isSame(found: Rpc.IKeyValue | undefined, seen: Rpc.IKeyValue): boolean {
+  return (
+    found?.mod_revision === seen.mod_revision && found.lease === seen.lease && found.value.equals(seen.value)
+  );
 }
 
 /** Whether an event is a deletion; etcd3 types the names otherwise than gRPC gives them. */

@@ -17,12 +17,20 @@ const PAGE_KEYS = 2_000;
 /** A listing whose revision is compacted between two pages begins anew, this often. */
 const ATTEMPTS = 3;
 
+/** What etcd said of a network. */
+export interface EtcdListing {
+  readonly revision: bigint;
+  /** The leases. */
+  readonly kvs: readonly Rpc.IKeyValue[];
+  readonly config: string | null;
+}
+
 /** The leases and the configuration at one revision: a single round trip for a network of one page. */
 export async function listNetwork(
   client: EtcdClient,
   layout: Layout,
   signal: AbortSignal,
-): Promise<StoreListing> {
+): Promise<EtcdListing> {
   const range = { ...rangeOf(layout.subnets), limit: PAGE_KEYS };
   const success = [{ request_range: range }, { request_range: { key: Buffer.from(layout.config) } }];
   return await retried(async () => {
@@ -30,12 +38,12 @@ export async function listNetwork(
     const [subnets, config] = answer.responses.map((response) => response.response_range);
     const { revision } = answer.header;
     const kvs = subnets ? await withLaterPages(client, range, subnets, revision, signal) : [];
-    return {
-      revision: BigInt(revision),
-      entries: kvs.map((kv) => entryOf(kv, layout.subnets)),
-      config: config?.kvs[0]?.value.toString() ?? null,
-    };
+    return { revision: BigInt(revision), kvs, config: config?.kvs[0]?.value.toString() ?? null };
   });
+}
+
+export function listingOf({ revision, kvs, config }: EtcdListing, layout: Layout): StoreListing {
+  return { revision, entries: kvs.map((kv) => entryOf(kv, layout.subnets)), config };
 }
 
 /** All keys of a folder at one revision. */

@@ -11,7 +11,7 @@ import type { StoreChange, StoreMessage } from "../store.ts";
 import type { EtcdClient, WatchStream } from "./etcd-client.ts";
 import { etcdError, UnavailableError } from "./etcd-errors.ts";
 import { EtcdHistory, isDelete } from "./etcd-history.ts";
-import { listNetwork } from "./etcd-listing.ts";
+import { listingOf, listNetwork } from "./etcd-listing.ts";
 import { entryOf, rangeEnd } from "./etcd-wire.ts";
 import type { Layout } from "./layout.ts";
 
@@ -43,7 +43,7 @@ export class EtcdFollower {
     if (this.#history === null) {
       const listing = await listNetwork(this.#client, this.#layout, signal);
       this.#history = new EtcdHistory(this.#layout, listing);
-      yield { type: "list", ...listing };
+      yield { type: "list", ...listingOf(listing, this.#layout) };
     }
     try {
       yield* this.#changes(this.#history, alive, signal);
@@ -81,7 +81,7 @@ export class EtcdFollower {
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof HistoryLostError)) leave();
-      throw etcdError(this.#client.description, "Watch.watch", error);
+      throw etcdError(this.#client.description, "Watch.watch", [error]);
     } finally {
       responses.stop();
       stream.cancel();
@@ -106,10 +106,14 @@ export class EtcdFollower {
 }
 
 function checkResponse(response: Rpc.IWatchResponse, revision: bigint): void {
-  if (response.canceled || response.compact_revision !== "0") {
-    const reason = response.cancel_reason || `history before ${response.compact_revision} is compacted`;
-    throw new HistoryLostError(`etcd ended the watch: ${reason}: listing again`, { retryable: true });
+  if (response.compact_revision !== "0") {
+    throw new HistoryLostError(
+      `etcd ended the watch: history before ${response.compact_revision} is compacted: listing again`,
+      { retryable: true },
+    );
   }
+  // Such as a missing permission; what we saw of the history is still true.
+  if (response.canceled) throw new Error(response.cancel_reason || "etcd ended the watch without a reason");
   if (response.created && BigInt(response.header.revision) < revision) {
     throw new HistoryLostError(
       `etcd is at revision ${response.header.revision}, before ${revision}: it was restored from a backup`,

@@ -18,9 +18,21 @@ export function rangeOf(folder: string): Rpc.IRangeRequest {
   return { key, range_end: rangeEnd(key) };
 }
 
-/** `key` is unchanged since `revision`; 0 means that it is absent. */
-export function unchangedSince(key: string, revision: bigint): Rpc.ICompare {
-  return { key: Buffer.from(key), target: "Mod", result: "Equal", mod_revision: String(revision) };
+/** A key as a write expects to find it; null when it must be absent. */
+export type Expected = { readonly revision: bigint; readonly storeLeaseId?: string | null } | null;
+
+/**
+ * The comparisons of a transaction that writes `key`. A cluster that was restored from a snapshot gives revisions
+ * out again, but never a store lease's id: of keys with one both are compared.
+ */
+export function unchangedSince(key: string, expected: Expected): Rpc.ICompare[] {
+  const common = { key: Buffer.from(key), result: "Equal" as const };
+  const mod_revision = String(expected?.revision ?? 0);
+  const lease = expected?.storeLeaseId;
+  return [
+    { ...common, target: "Mod", mod_revision },
+    ...(lease ? [{ ...common, target: "Lease" as const, lease }] : []),
+  ];
 }
 
 export function entryOf(kv: Rpc.IKeyValue, folder: string): StoreEntry {

@@ -16,11 +16,11 @@ import type {
   StoreMessage,
   SubnetStore,
 } from "../store.ts";
-import { changedMeanwhile, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
+import { changedMeanwhile, isOutcomeUnknown, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
 import { EtcdClient } from "./etcd-client.ts";
-import { listFolder, listNetwork } from "./etcd-listing.ts";
+import { listFolder, listingOf, listNetwork } from "./etcd-listing.ts";
 import { EtcdFollower } from "./etcd-watch.ts";
-import { entryOf, rangeOf, unchangedSince } from "./etcd-wire.ts";
+import { type Expected, entryOf, rangeOf, unchangedSince } from "./etcd-wire.ts";
 import { healedWatch } from "./healed-watch.ts";
 import { type Layout, layoutOf, recordKey, warnAboutMissingSlash } from "./layout.ts";
 import type { EtcdOptions, StoreEnvironment } from "./options.ts";
@@ -62,7 +62,7 @@ class EtcdStore implements SubnetStore {
   }
 
   async list(signal: AbortSignal): Promise<StoreListing> {
-    return await listNetwork(this.#client, this.#layout, signal);
+    return listingOf(await listNetwork(this.#client, this.#layout, signal), this.#layout);
   }
 
   async listCreatedAfter(revision: bigint, signal: AbortSignal): Promise<readonly StoreEntry[]> {
@@ -84,7 +84,7 @@ class EtcdStore implements SubnetStore {
 
   async create(key: LeaseKey, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {
     return await this.#withLease(ttlSeconds, signal, async (lease) => {
-      const entry = await this.#put(this.#layout.subnets, key, value, 0n, { lease }, signal);
+      const entry = await this.#put(this.#layout.subnets, key, value, null, { lease }, signal);
       if (!entry) throw subnetTaken(key);
       return { ...entry, createRevision: entry.revision };
     });
@@ -97,7 +97,7 @@ class EtcdStore implements SubnetStore {
     signal: AbortSignal,
   ): Promise<StoreEntry> {
     const put = async (lease: PutLease): Promise<StoreEntry> => {
-      const written = await this.#put(this.#layout.subnets, entry.key, value, entry.revision, lease, signal);
+      const written = await this.#put(this.#layout.subnets, entry.key, value, entry, lease, signal);
       if (!written) throw leaseChanged(entry.key);
       const storeLeaseId = "lease" in lease ? written.storeLeaseId : entry.storeLeaseId;
       return { ...written, storeLeaseId, createRevision: entry.createRevision };
@@ -116,7 +116,7 @@ class EtcdStore implements SubnetStore {
   }
 
   async remove(entry: StoreEntry, signal: AbortSignal): Promise<void> {
-    if (!(await this.#delete(this.#layout.subnets + entry.key, entry.revision, signal))) {
+    if (!(await this.#delete(this.#layout.subnets + entry.key, entry, signal))) {
       throw leaseChanged(entry.key);
     }
     await this.#giveBackUnused(entry.storeLeaseId);
@@ -155,7 +155,7 @@ class EtcdStore implements SubnetStore {
 
   async removeRecord(entry: StoreEntry, signal: AbortSignal): Promise<void> {
     const key = recordKey(this.#layout, entry.key);
-    if (!(await this.#delete(key, entry.revision, signal))) throw changedMeanwhile(key);
+    if (!(await this.#delete(key, entry, signal))) throw changedMeanwhile(key);
   }
 
   async #get(folder: string, name: string, signal: AbortSignal): Promise<StoreEntry | null> {
@@ -168,26 +168,26 @@ class EtcdStore implements SubnetStore {
     folder: string,
     name: string,
     value: string,
-    expected: { readonly revision: bigint } | null,
+    expected: Expected,
     signal: AbortSignal,
   ): Promise<StoreEntry> {
-    const entry = await this.#put(folder, name, value, expected?.revision ?? 0n, { lease: NO_LEASE }, signal);
+    const entry = await this.#put(folder, name, value, expected, { lease: NO_LEASE }, signal);
     if (!entry) throw changedMeanwhile(folder + name);
     return entry;
   }
 
-  /** Puts if the key is still at `revision` (0: absent); null otherwise. */
+  /** Puts if the key is as expected; null otherwise. */
   async #put(
     folder: string,
     name: string,
     value: string,
-    revision: bigint,
+    expected: Expected,
     lease: PutLease,
     signal: AbortSignal,
   ): Promise<StoreEntry | null> {
     const key = folder + name;
     const request_put = { key: Buffer.from(key), value: Buffer.from(value), ...lease };
-    const request = { compare: [unchangedSince(key, revision)], success: [{ request_put }] };
+    const request = { compare: unchangedSince(key, expected), success: [{ request_put }] };
     const answer = await this.#client.write("KV", "txn", request, signal);
     if (!answer.succeeded) return null;
     const written = BigInt(answer.header.revision);
@@ -195,11 +195,11 @@ class EtcdStore implements SubnetStore {
     return { key: name, value, revision: written, createRevision: written, storeLeaseId };
   }
 
-  /** Deletes if the key is still at `revision`; true also when it is absent. */
-  async #delete(key: string, revision: bigint, signal: AbortSignal): Promise<boolean> {
+  /** Deletes if the key is as expected; true also when it is absent. */
+  async #delete(key: string, expected: Expected, signal: AbortSignal): Promise<boolean> {
     const bytes = Buffer.from(key);
     const request = {
-      compare: [unchangedSince(key, revision)],
+      compare: unchangedSince(key, expected),
       success: [{ request_delete_range: { key: bytes } }],
       failure: [{ request_range: { key: bytes, keys_only: true } }],
     };
@@ -207,18 +207,23 @@ class EtcdStore implements SubnetStore {
     return answer.succeeded || answer.responses[0]?.response_range.kvs.length === 0;
   }
 
-  /** Grants a store lease for `use` and gives it back when `use` fails, so that none is leaked. */
+  /** Grants a store lease for `use` and gives it back when `use` surely wrote nothing, so that none is leaked. */
   async #withLease<T>(ttlSeconds: number, signal: AbortSignal, use: (id: string) => Promise<T>): Promise<T> {
     if (ttlSeconds === Number.POSITIVE_INFINITY) return await use(NO_LEASE);
     const { ID } = await this.#client.write("Lease", "leaseGrant", { TTL: Math.ceil(ttlSeconds) }, signal);
     try {
       return await use(ID);
     } catch (error) {
-      await this.#courtesy(ID, async (deadline) => {
-        await this.#client.write("Lease", "leaseRevoke", { ID }, deadline);
-      });
+      // A store lease that the key may hang on by now would take the key with it.
+      if (!signal.aborted && !isOutcomeUnknown(error)) await this.#revoke(ID);
       throw error;
     }
+  }
+
+  async #revoke(ID: string): Promise<void> {
+    await this.#courtesy(ID, async (deadline) => {
+      await this.#client.write("Lease", "leaseRevoke", { ID }, deadline);
+    });
   }
 
   /** Revokes the store lease of a key that no longer needs it, unless other keys hang on it. */

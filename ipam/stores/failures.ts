@@ -32,7 +32,7 @@ export function tlsFailures(flags: string): readonly Failure[] {
       "the server's certificate, or its authority's, has expired: renew it",
     ),
     failure(
-      /wrong version number|packet length too long|record layer failure/i,
+      /wrong version number|packet length too long|record layer failure|disconnected before secure TLS/i,
       "the server does not speak TLS: write http:// and no certificate files, or switch TLS on there",
     ),
     failure(

@@ -42,6 +42,8 @@ export interface ConsulServer {
 export interface ConsulCluster {
   readonly servers: readonly ConsulServer[];
   readonly addresses: readonly string[];
+  /** Goes with the cluster: room for snapshots. */
+  readonly directory: string;
   /** Calls the HTTP API below /v1/ at the first server that answers, as root. Throws for any status but 2xx. */
   api(method: "GET" | "PUT" | "DELETE", path: string, body?: string): Promise<string>;
   /** Runs the command line program against the first server. */
@@ -191,6 +193,7 @@ function clusterOf(servers: readonly ConsulServer[], call: Caller, directory: st
   return {
     servers,
     addresses: servers.map((server) => server.address),
+    directory,
     api,
     ctl: (...args) => {
       const env = { ...process.env, CONSUL_HTTP_ADDR: servers[0]?.address ?? "" };

@@ -1,6 +1,6 @@
 /** How Consul is reached and refused: rules and tokens, certificates, session times, and servers that are something else. */
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { type AddressInfo, createServer as createTcpServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -174,6 +174,32 @@ describe.skipIf(missing !== null)("access to Consul", () => {
       ]) {
         await (await open({ addresses, ...options })).list(signal);
       }
+    });
+
+    it("read again when they change; the old ones serve while the new do not fit", async () => {
+      const live = { certFile: join(directory, "live-cert"), keyFile: join(directory, "live-key") };
+      const install = (from: { readonly certFile: string; readonly keyFile: string }) => {
+        cpSync(from.certFile, live.certFile);
+        cpSync(from.keyFile, live.keyFile);
+      };
+      install(client);
+      let nowMs = 0;
+      const log = new KeptLog();
+      const clock = { ...testEnvironment.clock, monotonicMs: () => nowMs };
+      const store = await open({ addresses, caFile, ...live }, { ...testEnvironment, clock, log });
+      await store.list(signal);
+
+      const unknown = stranger.issue("unknown");
+      cpSync(unknown.certFile, live.certFile);
+      nowMs += 60_000;
+      await store.list(signal);
+      expect(log.lines).toEqual(["warn new certificate files are not usable, staying with the old ones"]);
+
+      install(unknown);
+      nowMs += 60_000;
+      expect((await refusal(store.list(signal))).code).toBe("TULLE_STORE_TLS");
+      install(client);
+      await store.list(signal);
     });
 
     it("each failure is told apart", async () => {

@@ -3,8 +3,6 @@
  * the log stays short. Real servers; each outage lasts a few seconds.
  */
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import type { TulleError } from "../../../ipam/errors.ts";
@@ -57,7 +55,7 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
   /** A watcher with its own connection, and another host's store beside it. */
   async function watchThrough(addresses: readonly string[], cluster: ConsulCluster) {
     const log = new KeptLog();
-    const watching = await connect(addresses, { ...testEnvironment, log });
+    const watching = await connect(addresses, { ...testEnvironment, log, random: () => 0 });
     const other = await connect(cluster.addresses, testEnvironment);
     const watched = new WatchLog(watching.network(PREFIX));
     cleanups.push(() => watched.stop());
@@ -235,14 +233,12 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
     it("restored from a snapshot: Consul's index goes back, and the watch lists what is there", async () => {
       const cluster = await start(1);
       const { watched, other } = await watchThrough(cluster.addresses, cluster);
-      const directory = mkdtempSync(join(tmpdir(), "tulle-snapshot-"));
-      cleanups.push(async () => rmSync(directory, { recursive: true }));
       const kept = await create(other, "10.1.1.0-24");
-      cluster.ctl("snapshot", "save", join(directory, "snapshot"));
+      cluster.ctl("snapshot", "save", join(cluster.directory, "snapshot"));
       await other.remove(kept, signal);
       for (let n = 2; n < 9; n += 1) await create(other, `10.1.${n}.0-24`);
       await expect.poll(() => Object.keys(watched.leases).length, SOON).toBe(7);
-      cluster.ctl("snapshot", "restore", join(directory, "snapshot"));
+      cluster.ctl("snapshot", "restore", join(cluster.directory, "snapshot"));
       await expect.poll(() => watched.leases, FOUND_OUT).toEqual({ "10.1.1.0-24": "x" });
       await createSoon(other, "10.1.99.0-24");
       await expect.poll(() => watched.leases, SOON).toHaveProperty(["10.1.99.0-24"]);

@@ -4,9 +4,10 @@
  */
 
 import { join } from "node:path";
-import { afterEach, describe, expect, it } from "vitest";
-import type { TulleError } from "../../../ipam/errors.ts";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { StoreError, type TulleError } from "../../../ipam/errors.ts";
 import type { StoreConnection, SubnetStore } from "../../../ipam/store.ts";
+import { EtcdClient } from "../../../ipam/stores/etcd-client.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
 import { type EtcdCluster, type EtcdOptions, missingEtcd, startEtcd } from "../../support/etcd.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";
@@ -229,6 +230,33 @@ describe.skipIf(missing !== null)("faults of etcd", () => {
       [...Array(31).fill("config"), ...Array(15).fill("delete"), ...Array(30).fill("put")].sort(),
     );
     expect(watched.listings).toBe(1);
+  });
+
+  it("answer lost on the way back: what was written stays, with its lease", async () => {
+    const cluster = await start();
+    const store = (await connect(cluster.endpoints, testEnvironment)).network(PREFIX);
+    const entry = await create(store, "10.1.1.0-24");
+    const { write } = EtcdClient.prototype;
+    const lossy = vi.spyOn(EtcdClient.prototype, "write").mockImplementation(async function (
+      this: EtcdClient,
+      ...call: Parameters<typeof write>
+    ) {
+      const answer = await write.apply(this, call);
+      if (call[1] === "txn") throw new StoreError("lost", { details: { outcomeUnknown: true } });
+      return answer;
+    } as typeof write);
+    try {
+      await expect(store.replace(entry, "y", 60, signal)).rejects.toThrow("lost");
+      await expect(create(store, "10.1.2.0-24")).rejects.toThrow("lost");
+    } finally {
+      lossy.mockRestore();
+    }
+    const { entries } = await store.list(signal);
+    expect(entries.map(({ key, value }) => [key, value])).toEqual([
+      ["10.1.1.0-24", "y"],
+      ["10.1.2.0-24", "x"],
+    ]);
+    for (const found of entries) expect(await store.keepAlive(found, signal)).toBeGreaterThan(0);
   });
 
   it("changes made by hand: a lease revoked, a key deleted, a key overwritten", async () => {

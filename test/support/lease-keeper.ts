@@ -1,0 +1,85 @@
+/** One host's lease without the rest of a host: joins over a connection of its own, keeps the lease, and remembers. */
+
+import { systemClock } from "../../ipam/clock.ts";
+import { joinPatiently, type Membership } from "../../ipam/join.ts";
+import { parseNetworkConfig } from "../../ipam/network-config-parser.ts";
+import { type LeaseState, OwnLease } from "../../ipam/own-lease.ts";
+import type { StoreListing, SubnetStore } from "../../ipam/store.ts";
+import { attrs, recordingLogger } from "./lease-fixture.ts";
+
+export interface KeeperOptions {
+  readonly store: SubnetStore;
+  /** Makes address, tunnel MAC and node id. */
+  readonly number: number;
+  readonly ttlSeconds: number;
+}
+
+export class LeaseKeeper {
+  /** Every change of state since it had joined. */
+  readonly states: LeaseState[] = [];
+  readonly log = recordingLogger();
+  readonly #options: KeeperOptions;
+  readonly #stop = new AbortController();
+  #lease: OwnLease | null = null;
+  #membership: Membership | null = null;
+
+  constructor(options: KeeperOptions) {
+    this.#options = options;
+  }
+
+  /** Null before it has joined. */
+  get key(): string | null {
+    return this.#lease?.entry.key ?? null;
+  }
+
+  get state(): LeaseState["state"] | "joining" {
+    return this.#lease?.state.state ?? "joining";
+  }
+
+  get membership(): Membership | null {
+    return this.#membership;
+  }
+
+  /** Joins and keeps the lease until stop(). Rejects with what keeps it from joining. */
+  async run(): Promise<void> {
+    const { store, ttlSeconds } = this.#options;
+    const { signal } = this.#stop;
+    const messages = store.watch(signal)[Symbol.asyncIterator]();
+    const { value: listing } = await messages.next();
+    if (listing?.type !== "list") return;
+    const membership = await this.#join(listing);
+    const lease = new OwnLease(
+      {
+        ...this.#common(),
+        ttlSeconds,
+        renewMarginSeconds: 1,
+        random: Math.random,
+        onState: (state) => this.states.push(state),
+      },
+      membership,
+    );
+    this.#membership = membership;
+    this.#lease = lease;
+    const follow = async (): Promise<void> => {
+      for (let next = await messages.next(); !next.done; next = await messages.next())
+        lease.observe(next.value);
+    };
+    await Promise.all([lease.run(signal), follow()]);
+  }
+
+  /** The lease stays in the store. */
+  stop(): void {
+    this.#stop.abort(new Error("stopped by the test"));
+  }
+
+  async #join(listing: StoreListing): Promise<Membership> {
+    const config = parseNetworkConfig(listing.config ?? "");
+    const options = { ...this.#common(), config, previous: null, random: Math.random };
+    return await joinPatiently(options, listing, this.#stop.signal);
+  }
+
+  #common() {
+    const { store, number, ttlSeconds } = this.#options;
+    return { store, attrs: attrs(number), ttlSeconds, clock: systemClock, logger: this.log };
+  }
+}

@@ -129,6 +129,8 @@ const SERVER_CONFIG = {
   client_addr: "127.0.0.1",
   retry_interval: "200ms",
   performance: { raft_multiplier: 1 },
+  // Of a hundred hosts in tests each has three, all from one address.
+  limits: { http_max_conns_per_client: 5_000 },
   connect: { enabled: false },
   disable_update_check: true,
   disable_remote_exec: true,

@@ -21,7 +21,6 @@ export class LeaseKeeper {
   readonly #options: KeeperOptions;
   readonly #stop = new AbortController();
   #lease: OwnLease | null = null;
-  #membership: Membership | null = null;
 
   constructor(options: KeeperOptions) {
     this.#options = options;
@@ -36,12 +35,14 @@ export class LeaseKeeper {
     return this.#lease?.state.state ?? "joining";
   }
 
-  get membership(): Membership | null {
-    return this.#membership;
+  /** Joins and keeps the lease until stop(). */
+  start(): void {
+    this.#run().catch((error: unknown) => {
+      if (!this.#stop.signal.aborted) throw error;
+    });
   }
 
-  /** Joins and keeps the lease until stop(). Rejects with what keeps it from joining. */
-  async run(): Promise<void> {
+  async #run(): Promise<void> {
     const { store, ttlSeconds } = this.#options;
     const { signal } = this.#stop;
     const messages = store.watch(signal)[Symbol.asyncIterator]();
@@ -58,7 +59,6 @@ export class LeaseKeeper {
       },
       membership,
     );
-    this.#membership = membership;
     this.#lease = lease;
     const follow = async (): Promise<void> => {
       for (let next = await messages.next(); !next.done; next = await messages.next())
@@ -74,7 +74,7 @@ export class LeaseKeeper {
 
   async #join(listing: StoreListing): Promise<Membership> {
     const config = parseNetworkConfig(listing.config ?? "");
-    const options = { ...this.#common(), config, previous: null, random: Math.random };
+    const options = { ...this.#common(), config, previous: null, avoid: [], random: Math.random };
     return await joinPatiently(options, listing, this.#stop.signal);
   }
 

@@ -9,9 +9,13 @@ import { missingEtcd, startEtcd } from "../../support/etcd.ts";
 import { NETWORK, value } from "../../support/lease-fixture.ts";
 import { LeaseKeeper } from "../../support/lease-keeper.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";
+import { WatchLog } from "../../support/watch-log.ts";
 
 const PREFIX = "/keeping/network";
 const TTL_SECONDS = 4;
+/** Outlives an outage of four seconds, whenever the last renewal was. */
+const LONG_TTL_SECONDS = 8;
+const HOSTS = 100;
 const DAY_MS = 24 * 3600 * 1000;
 const signal = AbortSignal.timeout(600_000);
 /** Its date can be moved. */
@@ -25,25 +29,38 @@ interface Server {
   save(): void;
   /** Puts the copy in place of what is there. */
   restore(): Promise<void>;
+  kill(): Promise<void>;
+  start(): Promise<void>;
+  hang(): void;
+  goOn(): void;
 }
 
 interface Kind {
   readonly name: string;
   readonly missing: string | null;
+  /** How the server fails, and for how many seconds. */
+  readonly outages: readonly (readonly ["killed" | "hung", number])[];
   start(cleanup: (undo: () => unknown) => void): Promise<Server>;
 }
 
 const etcd: Kind = {
   name: "etcd",
   missing: missingEtcd(),
+  // keepers.test.ts does this to etcd, by two processes and with peers.
+  outages: [],
   start: async (cleanup) => {
     const cluster = await startEtcd();
     cleanup(() => cluster.stop());
     const file = join(cluster.directory, "snapshot.db");
+    const member = only(cluster.members);
     return {
       connect: () => openStore({ store: "etcd", etcd: { endpoints: cluster.endpoints } }, environment),
       save: () => void cluster.ctl("snapshot", "save", file),
       restore: () => cluster.restore(file),
+      kill: () => member.kill(),
+      start: () => member.start(),
+      hang: () => member.pause(),
+      goOn: () => member.resume(),
     };
   },
 };
@@ -51,14 +68,24 @@ const etcd: Kind = {
 const consul: Kind = {
   name: "Consul",
   missing: missingConsul(),
+  outages: [
+    ["killed", 4],
+    ["hung", 4],
+    ["killed", LONG_TTL_SECONDS + 2],
+  ],
   start: async (cleanup) => {
     const cluster = await startConsul();
     cleanup(() => cluster.stop());
     const file = join(cluster.directory, "snapshot");
+    const member = only(cluster.servers);
     return {
       connect: () => openStore({ store: "consul", consul: { addresses: cluster.addresses } }, environment),
       save: () => cluster.ctl("snapshot", "save", file),
       restore: async () => cluster.ctl("snapshot", "restore", file),
+      kill: () => member.kill(),
+      start: () => member.start(),
+      hang: () => member.pause(),
+      goOn: () => member.resume(),
     };
   },
 };
@@ -79,12 +106,16 @@ for (const kind of [etcd, consul]) {
       return connection.network(PREFIX);
     }
 
-    async function keep(server: Server, number: number): Promise<LeaseKeeper> {
-      const keeper = new LeaseKeeper({ store: await connect(server), number, ttlSeconds: TTL_SECONDS });
+    async function launch(server: Server, number: number, ttlSeconds: number): Promise<LeaseKeeper> {
+      const keeper = new LeaseKeeper({ store: await connect(server), number, ttlSeconds });
       undos.push(() => keeper.stop());
-      const running = keeper.run();
-      running.catch(() => undefined);
-      await Promise.race([running, expect.poll(() => keeper.state, SOON).toBe("held")]);
+      keeper.start();
+      return keeper;
+    }
+
+    async function keep(server: Server, number: number): Promise<LeaseKeeper> {
+      const keeper = await launch(server, number, TTL_SECONDS);
+      await expect.poll(() => keeper.state, SOON).toBe("held");
       return keeper;
     }
 
@@ -126,6 +157,74 @@ for (const kind of [etcd, consul]) {
       expect((await leases())[key]).toBe(theirs ? value(7) : value(1));
     });
 
+    it.each(kind.outages)(
+      "is never let go by any of a hundred hosts while the server is %s for %d s",
+      async (fault, seconds) => {
+        const { server, store, leases } = await lab();
+        const keepers = await Promise.all(
+          Array.from({ length: HOSTS }, (_, index) => launch(server, index + 1, LONG_TTL_SECONDS)),
+        );
+        const states = () => [...new Set(keepers.map(({ state }) => state))];
+        await expect.poll(states, { timeout: 30_000 }).toEqual(["held"]);
+        const watched = new WatchLog(store);
+        undos.push(() => watched.stop());
+        const before = await leases();
+        expect(Object.keys(before)).toHaveLength(HOSTS);
+        if (fault === "killed") await server.kill();
+        else server.hang();
+        await testEnvironment.clock.sleep(seconds * 1000, signal);
+        if (fault === "killed") await server.start();
+        else server.goOn();
+        await expect.poll(() => leases().catch(() => null), SOON).toEqual(before);
+        await expect.poll(states, SOON).toEqual(["held"]);
+        const changes = watched.messages.flatMap((message) =>
+          message.type === "list" ? [] : message.changes,
+        );
+        expect(changes.filter(({ type }) => type === "delete")).toEqual([]);
+        for (const { log } of keepers) expect(log.lines.length).toBeLessThan(10);
+      },
+    );
+
+    it.each([HOSTS, HOSTS - 1])(
+      "%d subnets for a hundred hosts that start at once are all given out",
+      async (count) => {
+        const server = await kind.start((undo) => undos.push(undo));
+        const store = await connect(server);
+        const range = { SubnetMin: "10.2.1.0", SubnetMax: `10.2.${count}.0` };
+        const config = { Network: "10.2.0.0/16", ...range, Backend: { Type: "vxlan" } };
+        await store.writeConfig(JSON.stringify(config), null, signal);
+        const keepers = await Promise.all(
+          Array.from({ length: HOSTS }, (_, index) => launch(server, index + 1, 600)),
+        );
+        const holders = () => keepers.filter(({ state }) => state === "held");
+        await expect.poll(() => holders().length, { timeout: 60_000, interval: 50 }).toBe(count);
+        const { entries } = await store.list(signal);
+        expect(entries.map(({ key }) => key).sort()).toEqual(
+          holders()
+            .map(({ key }) => key)
+            .sort(),
+        );
+        expect(entries).toHaveLength(count);
+        const waiting = keepers.find(({ state }) => state === "joining");
+        if (waiting === undefined) return;
+        // It says why, and gets the first subnet that somebody leaves.
+        await expect
+          .poll(() => waiting.log.lines, SOON)
+          .toContainEqual(
+            expect.objectContaining({
+              message: "network cannot be joined yet",
+              fields: expect.objectContaining({ code: "TULLE_NO_FREE_SUBNET" }),
+            }),
+          );
+        const [leaver] = holders();
+        leaver?.stop();
+        const entry = entries.find(({ key }) => key === leaver?.key);
+        if (entry !== undefined) await store.remove(entry, signal);
+        await expect.poll(() => waiting.state, { timeout: 60_000, interval: 50 }).toBe("held");
+        expect(waiting.key).toBe(leaver?.key);
+      },
+    );
+
     it("does not feel the date jump by a day, in either direction", async () => {
       const { leases, keep } = await lab();
       const keeper = await keep(1);
@@ -143,6 +242,11 @@ for (const kind of [etcd, consul]) {
       expect(keeper.log.lines.filter(({ level }) => level === "warn")).toEqual([]);
     });
   });
+}
+
+function only<T>([one]: readonly T[]): T {
+  if (one === undefined) throw new Error("no server");
+  return one;
 }
 
 function codeOf(error: { readonly code?: string }): string {

@@ -6,6 +6,7 @@
  * revision of a record tells when its subnet was last in use, to about a day: no clock takes part.
  */
 
+import type { Claimant } from "./claim.ts";
 import type { Clock } from "./clock.ts";
 import { ConflictError } from "./errors.ts";
 import type { PerFamily, Prefix } from "./ip.ts";
@@ -19,6 +20,16 @@ const FOLDER = "affinity/";
 const REFRESH_MS = 24 * 3600 * 1000;
 const RETRY_MS = 60_000;
 
+/** That a host has, or had, a subnet. */
+export interface AffinityRecord {
+  /** The key that the subnet's lease has or had. */
+  readonly key: LeaseKey;
+  readonly subnets: PerFamily<Prefix>;
+  readonly host: Claimant;
+  /** Tells when the subnet was last in use, to about a day. */
+  readonly revision: bigint;
+}
+
 export interface Affinities {
   /** Subnets that this host had, the latest first. */
   readonly own: readonly PerFamily<Prefix>[];
@@ -26,15 +37,23 @@ export interface Affinities {
   readonly used: readonly PerFamily<Prefix>[];
 }
 
-/** Reads all records; one that cannot be read counts as absent, for it protects nobody's traffic. */
+/** All records; one that cannot be read counts as absent, for it protects nobody's traffic. Throws StoreError. */
+export async function listAffinityRecords(
+  store: SubnetStore,
+  signal: AbortSignal,
+): Promise<readonly AffinityRecord[]> {
+  return (await store.listRecords(FOLDER, signal)).flatMap((entry) => decode(entry) ?? []);
+}
+
+/** The records as a starting host uses them. Throws StoreError. */
 export async function readAffinities(
   store: SubnetStore,
   nodeId: string | null,
   signal: AbortSignal,
 ): Promise<Affinities> {
-  const records = (await store.listRecords(FOLDER, signal)).flatMap((entry) => decode(entry) ?? []);
+  const records = [...(await listAffinityRecords(store, signal))];
   records.sort((a, b) => (a.revision < b.revision ? -1 : 1));
-  const own = records.filter((record) => nodeId !== null && record.nodeId === nodeId).reverse();
+  const own = records.filter(({ host }) => nodeId !== null && host.nodeId === nodeId).reverse();
   return { own: own.map(({ subnets }) => subnets), used: records.map(({ subnets }) => subnets) };
 }
 
@@ -85,19 +104,10 @@ export async function keepAffinity(
   }
 }
 
-interface AffinityRecord {
-  readonly subnets: PerFamily<Prefix>;
-  readonly nodeId: string | null;
-  readonly revision: bigint;
-}
-
 function decode({ key, value, revision }: StoreEntry): AffinityRecord | null {
+  const leaseKey = key.slice(FOLDER.length);
   try {
-    return {
-      subnets: parseLeaseKey(key.slice(FOLDER.length)),
-      nodeId: parseLeaseValue(value).nodeId,
-      revision,
-    };
+    return { key: leaseKey, subnets: parseLeaseKey(leaseKey), host: parseLeaseValue(value), revision };
   } catch {
     return null;
   }

@@ -6,7 +6,9 @@
  */
 
 import type { Command } from "commander";
+import { listAffinityRecords } from "../../ipam/affinity.ts";
 import { ConfigError } from "../../ipam/errors.ts";
+import { auditAffinities } from "../affinity-audit.ts";
 import { auditLeases } from "../lease-audit.ts";
 import { planRelease, planReservation } from "../lease-reservation.ts";
 import { selectLease } from "../lease-selector.ts";
@@ -48,14 +50,22 @@ function defineShow(command: Command, context: CommandContext): void {
 function defineCheck(command: Command, context: CommandContext): void {
   command
     .description("look for overlaps, duplicates, strays and leases that no daemon would use")
-    .addHelpText("after", "\nExit code: 0 nothing is wrong, 1 something is, or the check failed.")
+    .addHelpText(
+      "after",
+      "\nSubnets that are kept for hosts which are away are named, too; they are no fault.\nExit code: 0 nothing is wrong, 1 something is, or the check failed.",
+    )
     .action(async () => {
-      const listing = await withNetwork(context, ({ store, signal }) => store.list(signal));
-      const { leases, configProblem } = auditLeases(listing);
+      const { listing, affinities } = await withNetwork(context, async ({ store, signal }) => ({
+        listing: await store.list(signal),
+        affinities: await listAffinityRecords(store, signal),
+      }));
+      const audit = auditLeases(listing);
+      const { leases, configProblem } = audit;
       const problems = [configProblem, ...leases.map(({ problem }) => problem)].filter(
         (text) => text !== null,
       );
       for (const problem of problems) context.out.write(`${problem}\n`);
+      for (const note of auditAffinities(affinities, audit)) context.out.write(`${note}\n`);
       if (problems.length > 0) context.exitWith(EXIT_PROBLEMS);
       const counted = `${leases.length} ${leases.length === 1 ? "lease" : "leases"}`;
       context.out.write(

@@ -232,6 +232,25 @@ describe("tulle leases and tulle lease check", () => {
     expect((await tulle("leases")).out).toMatch(/^! /m);
   });
 
+  it("names the subnets of hosts that are away, which is no fault", async () => {
+    await addLease("10.2.16.0-24", leaseValue(243));
+    for (const [key, host] of [
+      ["10.2.16.0-24", 243],
+      ["10.2.9.0-24", 9],
+      ["10.77.1.0-24", 10],
+    ] as const) {
+      await store().writeRecord(`affinity/${key}`, leaseValue(host, { NodeID: NODE_ID }), null, signal);
+    }
+    const { code, out } = await tulle("lease", "check");
+    expect(code).toBe(0);
+    expect(out.split("\n")).toEqual([
+      expect.stringMatching(`^affinity 10.2.9.0-24: node ${NODE_ID} at 192.168.1.9 has no lease any more`),
+      expect.stringMatching(/^affinity 10\.77\.1\.0-24: .* no such subnet/),
+      "1 lease, all in order",
+      "",
+    ]);
+  });
+
   it("finds a configuration that no daemon could use", async () => {
     const before = await store().readConfig(signal);
     await store().writeConfig("{}", before, signal);

@@ -23,6 +23,10 @@ export class AgentMetrics {
     this.#metrics.set("tulle_leases_refused", refused);
   }
 
+  setConfigRefused(isRefused: boolean): void {
+    this.#metrics.set("tulle_config_refused", isRefused ? 1 : 0);
+  }
+
   notePass({ applied, repaired, durationMs, wasDump, failed }: PassReport): void {
     this.#metrics.add("tulle_passes_total", 1);
     this.#metrics.observe("tulle_pass_seconds", durationMs / 1000);

@@ -60,7 +60,7 @@ export interface JoinedNetworkOptions {
   readonly enrolment: Enrolment;
   readonly attachment: Attachment;
   readonly membership: Membership;
-  /** Of the network in force and the one before: where peers' subnets may lie. */
+  /** Of the network in force and the one before: where peers' subnets may lie, and our own leftovers. */
   readonly ranges: readonly Prefix[];
   /** The settings in force; a reload may have changed them since the start. */
   readonly firewall: FirewallSettings;
@@ -95,6 +95,7 @@ export class JoinedNetwork {
     this.#subnets = membership.subnets;
     this.#firewall = options.firewall;
     this.#planner = this.#makePlanner();
+    metrics.setConfigRefused(false);
     this.#refusals = new ReasonLog(logger, "warn", "lease is not used");
     this.#conflicts = new ReasonLog(logger, "error", "somebody else's object is in our place");
     this.#subnetFile = new SubnetFile(options.config.files.subnetFile, logger);
@@ -270,6 +271,7 @@ export class JoinedNetwork {
     if (problem !== null && problem !== this.#configProblem)
       this.#options.logger.error("network configuration", { problem });
     this.#configProblem = problem;
+    this.#options.metrics.setConfigRefused(problem !== null);
   }
 
   async #followHost(): Promise<void> {
@@ -360,14 +362,14 @@ export class JoinedNetwork {
 
   #scope(): Scope {
     const { port, identity } = this.#options;
-    const { backend, host, networkConfig } = this.#attachment;
+    const { backend, host } = this.#attachment;
     const objects = [...backend.planBase(this.#subnets), ...hostObjects(this.#firewall, this.#subnets)];
     const devices = new Set(Object.values(backend.devices));
     const leftovers = leftoverDevices(port.links(), devices, identity.vtepMacs);
     return {
       devices: new Set([...devices, ...leftovers]),
       sharedDevices: new Set([host.interface]),
-      networks: Object.values(networkConfig.families).map(({ network }) => network),
+      networks: this.#options.ranges,
       sysctls: new Set(objects.flatMap((object) => (object.kind === "sysctl" ? [object.path] : []))),
     };
   }

@@ -17,6 +17,11 @@ export const METRICS = {
   tulle_peers: { type: "gauge", help: "Hosts whose leases are in force.", labels: [] },
   tulle_peers_held: { type: "gauge", help: "Vanished hosts that are kept for now.", labels: [] },
   tulle_leases_refused: { type: "gauge", help: "Leases in the store that are not programmed.", labels: [] },
+  tulle_config_refused: {
+    type: "gauge",
+    help: "1 while the newest network configuration is not in force here.",
+    labels: [],
+  },
   tulle_passes_total: { type: "counter", help: "Passes of the reconciler.", labels: [] },
   tulle_pass_seconds: { type: "histogram", help: "Duration of a pass.", labels: [] },
   tulle_resyncs_total: { type: "counter", help: "Full comparisons with the kernel.", labels: [] },

@@ -1,7 +1,7 @@
 /** What the parts of a running agent report, as metrics. Decides nothing. */
 
 import type { PassReport } from "../backends/kernel/reconciler.ts";
-import type { LeaseState } from "../ipam/own-lease.ts";
+import type { LeaseState } from "../ipam/lease-state.ts";
 import type { StoreMessage } from "../ipam/store.ts";
 import type { Metrics } from "./metrics.ts";
 

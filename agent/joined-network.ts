@@ -17,9 +17,9 @@ import { keepAffinity } from "../ipam/affinity.ts";
 import { type Clock, Nap } from "../ipam/clock.ts";
 import { mapFamilies, type PerFamily, type Prefix } from "../ipam/ip.ts";
 import type { Membership } from "../ipam/join.ts";
+import type { LeaseState } from "../ipam/lease-state.ts";
 import type { Logger } from "../ipam/log.ts";
 import type { NetworkConfig } from "../ipam/network-config.ts";
-import type { LeaseState } from "../ipam/own-lease.ts";
 import type { StoreConnection, StoreListing, StoreMessage, SubnetStore } from "../ipam/store.ts";
 import type { AgentMetrics } from "./agent-metrics.ts";
 import {

@@ -9,7 +9,7 @@
  * that another host holds is never taken back.
  */
 
-import { describeTakeover, LEAVE_IT, type Takeover, takeoverBy } from "./claim.ts";
+import { describeTakeover, LEAVE_IT, takeoverBy } from "./claim.ts";
 import { Backoff, type Clock, Nap } from "./clock.ts";
 import { LeaseLostError } from "./errors.ts";
 import type { PerFamily, Prefix } from "./ip.ts";
@@ -17,17 +17,9 @@ import type { Membership } from "./join.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import { formatLeaseValue, parseLeaseValue } from "./lease-codec.ts";
 import { isFree, recoverLease } from "./lease-recovery.ts";
+import type { LeaseConflict, LeaseState } from "./lease-state.ts";
 import { FailureSeries, type Logger } from "./log.ts";
 import type { StoreChange, StoreEntry, StoreListing, StoreMessage, SubnetStore } from "./store.ts";
-
-/** Why the key cannot be ours: another host has it, or an older lease overlaps it. */
-export type LeaseConflict = Takeover | "overlap";
-
-export type LeaseState =
-  | { readonly state: "held" }
-  /** Its time is over, or its key is gone; it is being asked for again. */
-  | { readonly state: "lost"; readonly reason: string }
-  | { readonly state: "conflict"; readonly conflict: LeaseConflict; readonly reason: string };
 
 export interface OwnLeaseOptions {
   readonly store: SubnetStore;

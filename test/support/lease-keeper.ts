@@ -2,8 +2,9 @@
 
 import { systemClock } from "../../ipam/clock.ts";
 import { joinPatiently, type Membership } from "../../ipam/join.ts";
+import type { LeaseState } from "../../ipam/lease-state.ts";
 import { parseNetworkConfig } from "../../ipam/network-config-parser.ts";
-import { type LeaseState, OwnLease } from "../../ipam/own-lease.ts";
+import { OwnLease } from "../../ipam/own-lease.ts";
 import type { StoreListing, SubnetStore } from "../../ipam/store.ts";
 import { attrs, recordingLogger } from "./lease-fixture.ts";
 

@@ -4,7 +4,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import { StoreError } from "../../../ipam/errors.ts";
 import { join } from "../../../ipam/join.ts";
 import { formatLeaseValue } from "../../../ipam/lease-codec.ts";
-import { type LeaseState, OwnLease, type OwnLeaseOptions } from "../../../ipam/own-lease.ts";
+import type { LeaseState } from "../../../ipam/lease-state.ts";
+import { OwnLease, type OwnLeaseOptions } from "../../../ipam/own-lease.ts";
 import type { StoreEntry } from "../../../ipam/store.ts";
 import { FakeClock, settle } from "../../support/fake-clock.ts";
 import {

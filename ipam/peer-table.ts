@@ -216,7 +216,7 @@ export class PeerTable {
   #put(entry: StoreEntry): void {
     const { key } = entry;
     this.#departures.cancel(key);
-    if (this.#leases.get(key)?.revision === entry.revision) return;
+    if (this.#isKnown(entry)) return;
     try {
       const lease = decodeEntry(entry);
       this.#damaged.delete(key);
@@ -227,6 +227,12 @@ export class PeerTable {
       // The last good lease stays in force: a peer is never torn down because its value was damaged.
       this.#damaged.set(key, error.message);
     }
+  }
+
+  /** A store that was restored from a backup gives revisions out again, but never a store lease's id. */
+  #isKnown({ key, revision, storeLeaseId }: StoreEntry): boolean {
+    const known = this.#leases.get(key);
+    return known?.revision === revision && known.storeLeaseId === storeLeaseId;
   }
 
   /** A new lease in the place of one that is on the way out is the news that the other was kept for. */

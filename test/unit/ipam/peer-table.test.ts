@@ -222,6 +222,14 @@ describe("a change", () => {
     expect([...table.takeChanged()].sort()).toEqual(["10.2.2.0-24"]);
   });
 
+  it("takes a lease that a restored store holds at the revision of the one before", () => {
+    const { table, list } = lab();
+    const before = entry("10.2.5.0-24", 5);
+    list([before]);
+    list([{ ...before, value: value(6), storeLeaseId: "2" }]);
+    expect(table.peers.get("10.2.5.0-24")?.attrs.publicAddress[4]?.toString()).toBe("192.168.0.6");
+  });
+
   it("keeps unchanged leases as the same objects over a listing", () => {
     const { list, table } = lab();
     list(hosts(3));

@@ -140,7 +140,9 @@ export class JoinedNetwork {
     signal: AbortSignal,
   ): Promise<void> {
     const { peers, lease, reconciler, firewall } = this.#parts;
-    peers.apply({ type: "list", ...listing }, this.#nowMs());
+    const { givenUp } = this.#options.membership;
+    const entries = listing.entries.filter(({ key }) => !givenUp.includes(key));
+    peers.apply({ type: "list", ...listing, entries }, this.#nowMs());
     firewall.start();
     this.#plan();
     await Promise.all([

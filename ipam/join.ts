@@ -11,7 +11,7 @@ import { claimOn, mayName } from "./claim.ts";
 import { Backoff, type Clock } from "./clock.ts";
 import { ConfigError, LeaseLostError, NoFreeSubnetError, SubnetTakenError, TulleError } from "./errors.ts";
 import { entriesOf, type PerFamily, type Prefix } from "./ip.ts";
-import type { LeaseAttrs } from "./lease.ts";
+import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import { formatLeaseKey, formatLeaseValue, parseLeaseValue, readStrayKey } from "./lease-codec.ts";
 import { FailureSeries, type Logger } from "./log.ts";
 import type { NetworkConfig } from "./network-config.ts";
@@ -41,7 +41,11 @@ export interface Membership {
   readonly deadlineMs: number;
   /** How we came by it, for the log. */
   readonly origin: "kept" | "adopted" | "previous subnet" | "new subnet";
+  /** Leases of ours that were deleted for it. */
+  readonly givenUp: readonly LeaseKey[];
 }
+
+type Found = Omit<Membership, "givenUp">;
 
 /** After so many lost races something else is wrong. */
 const MAX_ROUNDS = 20;
@@ -58,11 +62,13 @@ export async function join(
   signal: AbortSignal,
 ): Promise<Membership> {
   refuseForeignBackend(options.config, listing);
-  if (options.isRenumbering) return await createNew(options, listing, signal);
+  const givenUp: LeaseKey[] = [];
+  if (options.isRenumbering) return { ...(await createNew(options, listing, signal)), givenUp };
   let current = listing;
   for (let round = 0; round < MAX_ROUNDS; round++) {
     try {
-      return (await takeOwn(options, current, signal)) ?? (await createNew(options, current, signal));
+      const own = await takeOwn(options, current, givenUp, signal);
+      return { ...(own ?? (await createNew(options, current, signal))), givenUp };
     } catch (error) {
       if (!(error instanceof LeaseLostError)) throw error;
       options.logger.debug("a lease of ours changed while it was taken", { error: error.message });
@@ -117,16 +123,17 @@ async function listAgain(
 
 /**
  * A lease of ours is still there: the node id says so, or, where there is none, the public address. One that no
- * longer fits the network, or that overlaps an older one, is given up. Throws LeaseLostError when the listing is
- * out of date.
+ * longer fits the network, or that overlaps an older one, is given up and added to `givenUp`. Throws LeaseLostError
+ * when the listing is out of date.
  */
 async function takeOwn(
   options: JoinOptions,
   listing: StoreListing,
+  givenUp: LeaseKey[],
   signal: AbortSignal,
-): Promise<Membership | null> {
+): Promise<Found | null> {
   const { store, config, logger } = options;
-  let membership: Membership | null = null;
+  let membership: Found | null = null;
   for (const own of findOwn(listing, options.attrs)) {
     if (
       membership === null &&
@@ -137,6 +144,7 @@ async function takeOwn(
     } else if (membership === null || own.isOurs) {
       logger.warn("a lease of ours cannot be used and is given up", { key: own.entry.key });
       await store.remove(own.entry, signal);
+      givenUp.push(own.entry.key);
     }
   }
   return membership;
@@ -176,7 +184,7 @@ async function hold(
   options: JoinOptions,
   { entry, subnets, isOurs }: OwnEntry,
   signal: AbortSignal,
-): Promise<Membership> {
+): Promise<Found> {
   const { store, attrs, ttlSeconds, clock, logger } = options;
   const value = formatLeaseValue(attrs);
   const origin = isOurs ? "kept" : "adopted";
@@ -216,11 +224,7 @@ function isAboutEqual(seconds: number, wantedSeconds: number): boolean {
   return Math.abs(seconds - wantedSeconds) <= Math.max(2, wantedSeconds / 10);
 }
 
-async function createNew(
-  options: JoinOptions,
-  listing: StoreListing,
-  signal: AbortSignal,
-): Promise<Membership> {
+async function createNew(options: JoinOptions, listing: StoreListing, signal: AbortSignal): Promise<Found> {
   const { store, attrs, config, previous, avoid, ttlSeconds, clock, logger } = options;
   const taken = new OverlapIndex<string>();
   for (const prefix of avoid) taken.set(prefix, "this host's own link");

@@ -314,7 +314,10 @@ export class OwnLease {
     return this.#state.conflict === "other host" || this.#state.conflict === "overlap";
   }
 
-  #hold({ entry, subnets, deadlineMs }: Omit<Membership, "origin">, message: string): void {
+  #hold(
+    { entry, subnets, deadlineMs }: Pick<Membership, "entry" | "subnets" | "deadlineMs">,
+    message: string,
+  ): void {
     this.#options.logger.info(message, { key: entry.key, before: this.#entry.key });
     this.#troubleMs = this.troubleMs;
     this.#hear(entry);

@@ -297,7 +297,7 @@ describe("a host that had a lease", () => {
       const { store, enter } = lab();
       await store.create(key, value(1), 60, signal);
       const membership = await enter(1);
-      expect(membership.origin).toBe("new subnet");
+      expect(membership).toMatchObject({ origin: "new subnet", givenUp: [key] });
       expect((await store.list(signal)).entries.map((entry) => entry.key)).toEqual([membership.entry.key]);
     },
   );

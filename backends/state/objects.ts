@@ -33,6 +33,8 @@ export interface LinkObject {
   readonly isUp: boolean;
   /** Present for type `vxlan`. */
   readonly vxlan?: VxlanAttributes;
+  /** What somebody set that a tunnel of ours never has, in ip-link(8)'s words: `ttl`, `master`. */
+  readonly extras?: readonly string[];
 }
 
 export interface AddressObject {
@@ -59,6 +61,8 @@ export interface RouteObject {
   readonly viaNexthop: boolean;
   /** Preferred source address, null when unset. */
   readonly source: Address | null;
+  /** It has what no plan sets: an MTU or other metrics, several paths, an encapsulation. */
+  readonly hasExtras?: true;
 }
 
 /** A nexthop object (linux/nexthop.h). Its id is the port's affair: desired state names the gateway. */
@@ -87,6 +91,8 @@ export interface FdbObject {
   readonly mac: Mac;
   readonly remote: Address;
   readonly isPermanent: boolean;
+  /** It uses another port, VNI or interface than its device. */
+  readonly isDetour?: true;
 }
 
 /** A file under /proc/sys, for example `net/ipv6/conf/flannel.1/accept_ra`. */

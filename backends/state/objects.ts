@@ -129,18 +129,23 @@ export function keyOf(object: KernelObject): ObjectKey {
     case "link":
       return `link ${object.name}`;
     case "address":
-      return `address ${object.device} ${object.address.address}/${object.address.length}`;
+      return key("address", object.device, `${object.address.address}/${object.address.length}`);
     case "route":
-      return `route ${object.destination} ${object.metric}`;
+      return key("route", object.destination, object.metric);
     case "nexthop":
-      return `nexthop ${object.device} ${object.gateway}`;
+      return key("nexthop", object.device, object.gateway);
     case "neighbour":
-      return `neighbour ${object.device} ${object.address}`;
+      return key("neighbour", object.device, object.address);
     case "fdb":
-      return `fdb ${object.device} ${object.mac}`;
+      return key("fdb", object.device, object.mac);
     case "sysctl":
       return `sysctl ${object.path}`;
   }
+}
+
+/** Joined, not a template: V8 keeps a template's pieces, and copies them when the key is looked up. */
+function key(...words: readonly (string | number | Address | Prefix)[]): ObjectKey {
+  return words.join(" ");
 }
 
 /** The device an object lives on; null for links themselves, blackholes and global sysctls. */

@@ -230,6 +230,12 @@ function heals(peers: readonly Lease[]): void {
       await expectRepaired(await commandFor(command));
     });
 
+    it("removes the route of a peer that left, although its nexthop object became a blackhole", async () => {
+      host.sh(await commandFor("ip nexthop replace id $ID blackhole"));
+      await host.want(...peers.filter((one) => one !== peers[14]));
+      expect(host.sh(`ip route show ${peers[14]?.subnets[4]}`)).toBe("");
+    });
+
     it.each(TAKEN)("leads a route past %s", async (_what, command) => {
       const routes = () => host.sh("ip route show | sed 's/nhid [0-9]* //' | sort");
       const damage = await commandFor(command);

@@ -290,6 +290,6 @@ export class PeerTable {
     const addresses = entriesOf(lease.attrs.publicAddress).map(([, address]) => address.toString());
     // flanneld leases anew when its address changed, and keeps its device: both leases of such a host may be used,
     // and what they share belongs to the younger one.
-    return lease.attrs.nodeId === null ? addresses : [...this.#settings.identitiesOf(lease), ...addresses];
+    return lease.attrs.nodeId === null ? addresses : this.#settings.identitiesOf(lease).concat(addresses);
   }
 }

@@ -4,6 +4,7 @@
  * The thousand are store clients without a kernel, each with a connection, a watch and a lease of its own.
  */
 
+import { setMaxListeners } from "node:events";
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { systemClock } from "../../ipam/clock.ts";
@@ -78,6 +79,7 @@ async function oneAmongMany(report: Report, host: BenchHost, leases: number): Pr
 
 async function manyOnOneStore(report: Report, host: BenchHost, agents: number): Promise<void> {
   const stop = new AbortController();
+  setMaxListeners(0, stop.signal);
   const connections: StoreConnection[] = [];
   const seenMs: number[] = [];
   const news = benchLease(agents);

@@ -1,4 +1,4 @@
-/** What was aimed at, beside what flanneld 0.20 to 0.28 took on a like machine, and which figures answer it. */
+/** What was aimed at, beside what flanneld 0.20, 0.22.3 and its newest release took on a like machine, and which figures answer it. */
 
 interface Sought {
   readonly bench: string;

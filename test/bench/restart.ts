@@ -22,7 +22,9 @@ export const bench: Bench = async (report, { isQuick, compare }) => {
   const peers = isQuick ? 50 : 1000;
   const rounds = isQuick ? 1 : 6;
   const net = new EtcdLab("restart", { hosts: 2, config: CONFIG });
-  const tallies = new Map<Contender, Tally>();
+  const tallies = new Map<Contender, Tally>(
+    contendersOf(compare).map((contender) => [contender, { servedMs: [], sent: 0, lost: 0 }]),
+  );
   let handle: NetnsHandle | null = null;
   let watcher: KernelWatcher | null = null;
   try {
@@ -36,9 +38,7 @@ export const bench: Bench = async (report, { isQuick, compare }) => {
     await one.daemon.stop();
     let present = peers + 1;
     for (let round = 0; round < rounds; round++) {
-      for (const contender of contendersOf(compare)) {
-        const tally = tallies.get(contender) ?? { servedMs: [], sent: 0, lost: 0 };
-        tallies.set(contender, tally);
+      for (const [contender, tally] of tallies) {
         const daemon = daemonOn(one, contender);
         const isServed = (): boolean => watcher?.hasPeers(present) ?? false;
         const served = () => untilTrue(performance.now(), isServed, () => daemon.log.slice(-2000));

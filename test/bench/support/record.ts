@@ -24,7 +24,7 @@ export function record(machine: string, measured: ReadonlyMap<string, readonly S
     figures[bench] = Object.fromEntries(summaries.map((summary) => [summary.name, summary]));
   }
   mkdirSync(dirname(FILE), { recursive: true });
-  writeFileSync(FILE, `${JSON.stringify({ machine, figures }, null, 1)}\n`);
+  writeFileSync(FILE, `${JSON.stringify({ machine, figures }, null, 2)}\n`);
   const page = [
     ["machine", `${machine}.`],
     ["targets", targetTable(figures)],

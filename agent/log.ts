@@ -44,7 +44,8 @@ export function createLogger(options: LogOptions): AdjustableLogger {
   const at =
     (level: LogLevel) =>
     (message: string, fields: LogFields = {}): void => {
-      logger.log(level, message, { fields });
+      // Asked first: winston does half of its work before it looks at the level.
+      if (logger.isLevelEnabled(level)) logger.log(level, message, { fields });
     };
   return {
     debug: at("debug"),

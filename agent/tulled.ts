@@ -15,6 +15,7 @@ import { helpText } from "./flag-help.ts";
 import { serveHealth } from "./health.ts";
 import { Identity } from "./identity.ts";
 import { type AdjustableLogger, createLogger } from "./log.ts";
+import { collectAfterStart, keepYoungSpaceSmall } from "./memory.ts";
 import { Metrics } from "./metrics.ts";
 import { NetworkAgent } from "./network-agent.ts";
 import { openConfiguredStore } from "./open-store.ts";
@@ -33,6 +34,7 @@ async function main(): Promise<number> {
 
 async function runDaemon(loaded: LoadedConfig): Promise<void> {
   requireNetworkPrivilege();
+  keepYoungSpaceSmall();
   const { config } = loaded;
   const notifier = openNotifier(process.env, process.pid);
   const service = new ServiceStatus(notifier);
@@ -61,7 +63,10 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     logger,
     metrics,
     version: VERSION,
-    onReady: () => service.ready(),
+    onReady: () => {
+      service.ready();
+      collectAfterStart();
+    },
   });
   service.follow(agent);
   stopOnSignals(stop, logger, notifier);

@@ -173,7 +173,8 @@ class VxlanNetwork implements PreparedBackend {
       if (this.#isDirect(remote)) objects.push(route(subnet, this.#host.interface, remote, false, false));
       else objects.push(...tunnelRoute(subnet, device, useNexthops));
     }
-    return objects;
+    // A copy has no room to grow, and these are kept.
+    return objects.slice();
   }
 
   pathTo(lease: Lease): PeerPath {

@@ -6,7 +6,15 @@
 
 import { CodecError, errorMessage } from "./errors.ts";
 import { lookupField } from "./go-json.ts";
-import { ADDRESS_BITS, Address, entriesOf, type Family, type PerFamily, Prefix } from "./ip.ts";
+import {
+  ADDRESS_BITS,
+  Address,
+  compactPerFamily,
+  entriesOf,
+  type Family,
+  type PerFamily,
+  Prefix,
+} from "./ip.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
 import type { Lease, LeaseAttrs, LeaseKey } from "./lease.ts";
 import type { StoreEntry } from "./store.ts";
@@ -68,7 +76,8 @@ function readCanonicalKey(key: string): PerFamily<Prefix> | null {
   } catch {
     return null;
   }
-  return subnets[4] !== undefined && formatLeaseKey(subnets) === key ? subnets : null;
+  if (subnets[4] === undefined || formatLeaseKey(subnets) !== key) return null;
+  return compactPerFamily((family) => subnets[family]);
 }
 
 /** The JSON value in flannel's field order; our node id comes last. */
@@ -86,16 +95,12 @@ export function formatLeaseValue(attrs: LeaseAttrs): string {
 /** Reads a lease value. Throws CodecError with `details.path` where a field has the wrong type. */
 export function parseLeaseValue(text: string): LeaseAttrs {
   const root = parseObject(text);
-  const publicAddress: Partial<Record<Family, Address>> = {};
-  const backendData: Partial<Record<Family, JsonValue>> = {};
-  for (const family of [4, 6] as const) {
-    const address = addressField(root, family);
-    if (address) publicAddress[family] = address;
-    const data = lookupField(root, DATA_FIELDS[family]);
-    if (data !== undefined) backendData[family] = data;
-  }
-  const backendType = stringField(root, "BackendType") ?? "";
-  return { publicAddress, backendType, backendData, nodeId: stringField(root, NODE_ID_FIELD) ?? null };
+  return {
+    publicAddress: compactPerFamily((family) => addressField(root, family)),
+    backendType: stringField(root, "BackendType") ?? "",
+    backendData: compactPerFamily((family) => lookupField(root, DATA_FIELDS[family])),
+    nodeId: stringField(root, NODE_ID_FIELD) ?? null,
+  };
 }
 
 /** Decodes a store entry. Throws CodecError that names the key, with `details.key`. */

@@ -293,10 +293,9 @@ export class PeerTable {
   }
 
   #claimsOf(lease: Lease): string[] {
+    const addresses = entriesOf(lease.attrs.publicAddress).map(([, address]) => address.toString());
     // flanneld leases anew when its address changed, and keeps its device: both leases of such a host may be used,
     // and what they share belongs to the younger one.
-    const claims = lease.attrs.nodeId === null ? [] : [...this.#settings.identitiesOf(lease)];
-    for (const [, address] of entriesOf(lease.attrs.publicAddress)) claims.push(address.toString());
-    return claims;
+    return lease.attrs.nodeId === null ? addresses : this.#settings.identitiesOf(lease).concat(addresses);
   }
 }

@@ -3,7 +3,8 @@
  * and at regular intervals.
  *
  * One pass at a time; what happens during a pass only makes another one follow. Failures are retried at the
- * next event or audit and never end the guard. On stop the rules stay, but for the check of tunnel sources.
+ * next event or audit and never end the guard. An audit looks at the rules only where they can have changed. On stop
+ * the rules stay, but for the check of tunnel sources.
  */
 
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
@@ -14,6 +15,7 @@ import type { Drift, EngineKind, RemoveOptions } from "./engine.ts";
 import { FirewallError } from "./errors.ts";
 import { watchFirewall } from "./events.ts";
 import { Firewalld } from "./firewalld.ts";
+import { FirewallGeneration } from "./generation.ts";
 import { IptablesEngine } from "./iptables.ts";
 import { NftEngine } from "./nft.ts";
 import { requiresEngine, withoutSourceCheck } from "./plan.ts";
@@ -57,6 +59,9 @@ export class FirewallGuard {
   readonly #nft: NftEngine;
   readonly #iptables: IptablesEngine;
   readonly #firewalld: Firewalld;
+  readonly #generation: FirewallGeneration;
+  /** The kernel's generation in which the last pass found all in order; null when that cannot be told. */
+  #orderlyGeneration: number | null = null;
   #otherIptables: IptablesEngine | null = null;
   readonly #failures: FailureSeries;
   readonly #abort = new AbortController();
@@ -84,6 +89,7 @@ export class FirewallGuard {
     this.#nft = new NftEngine(this.#runner);
     this.#iptables = new IptablesEngine(this.#runner);
     this.#firewalld = new Firewalld(this.#runner);
+    this.#generation = new FirewallGeneration(options.netns);
     this.#failures = new FailureSeries(options.log, "firewall is not in order", "firewall is in order again");
   }
 
@@ -103,7 +109,7 @@ export class FirewallGuard {
   setResyncSeconds(seconds: number): void {
     if (this.#options.choice === "none" || this.#abort.signal.aborted) return;
     if (this.#audit !== null) clearInterval(this.#audit);
-    this.#audit = setInterval(() => this.#request(), seconds * 1000);
+    this.#audit = setInterval(() => this.#auditOnce(), seconds * 1000);
     this.#audit.unref();
   }
 
@@ -141,6 +147,7 @@ export class FirewallGuard {
       await this.update({ ...withoutSourceCheck(this.#plan), warnings: [] });
     }
     this.#abort.abort();
+    this.#generation.close();
   }
 
   /** Removes all that is ours from both engines and answers what it was; `isDryRun` only answers. */
@@ -166,6 +173,12 @@ export class FirewallGuard {
     } catch (error) {
       this.#options.log.warn("firewall events are not available, audits only", { error: String(error) });
     }
+  }
+
+  /** A look at the rules costs several programs, and is for hosts on which something was written since the last one. */
+  #auditOnce(): void {
+    const known = this.#orderlyGeneration;
+    if (known === null || this.#generation.read() !== known) this.#request();
   }
 
   #request(): void {
@@ -200,11 +213,14 @@ export class FirewallGuard {
   async #pass(plan: FirewallPlan): Promise<readonly Drift[]> {
     const isExpected = this.#isPlanNew;
     this.#isPlanNew = false;
+    this.#orderlyGeneration = null;
     try {
+      const generation = this.#generation.read();
       const drifts = await this.#reconcile(plan);
       this.#isInSync = true;
       this.#lastError = null;
       this.#failures.succeeded();
+      if (drifts.length === 0) this.#orderlyGeneration = generation;
       this.#report(drifts, isExpected);
       return drifts;
     } catch (error) {

@@ -77,9 +77,10 @@ export function encodeChange(
 
 /** `ip route add|replace|del blackhole PREFIX proto P metric M` */
 function encodeBlackhole(op: Change["op"], { destination, protocol, metric }: RouteObject): Uint8Array {
-  const spec = { destination, protocol, metric, type: RTN_BLACKHOLE };
+  const spec = { destination, protocol, metric };
+  // Without the type: a route through a nexthop object that became a blackhole shows as one, and is deleted as unicast.
   if (op === "delete") return encodeDeleteRoute(spec);
-  return encodeNewRoute(spec, op === "create" ? CREATE : REPLACE);
+  return encodeNewRoute({ ...spec, type: RTN_BLACKHOLE }, op === "create" ? CREATE : REPLACE);
 }
 
 function routeSpec(route: RouteObject, outputIndex: number, ids: NexthopIds, isDelete: boolean): RouteSpec {

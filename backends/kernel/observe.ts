@@ -31,7 +31,12 @@ export function linkObject(link: Link, devices: DeviceTable): LinkObject {
   const { vxlan } = link;
   if (vxlan === undefined) return object;
   const { vni, local, port, learning, gbp } = vxlan;
-  return { ...object, vxlan: { vni, local, parent: devices.nameOf(vxlan.parentIndex), port, learning, gbp } };
+  const extras = link.masterIndex === null ? vxlan.options : [...vxlan.options, "master"];
+  return {
+    ...object,
+    vxlan: { vni, local, parent: devices.nameOf(vxlan.parentIndex), port, learning, gbp },
+    ...(extras.length === 0 ? {} : { extras }),
+  };
 }
 
 export function addressObject(
@@ -55,6 +60,7 @@ export function routeObject(route: Route, devices: DeviceTable): RouteObject | n
     metric: route.metric,
     viaNexthop: route.nexthopId !== null,
     source: route.source,
+    ...(route.hasExtras ? { hasExtras: true } : {}),
   };
 }
 
@@ -74,5 +80,6 @@ export function fdbObject(entry: FdbEntry, devices: DeviceTable): FdbObject | nu
   const { mac, remote, state } = entry;
   if (remote === null) return null;
   const device = devices.nameOf(entry.interfaceIndex);
-  return { kind: "fdb", device, mac, remote, isPermanent: (state & NUD_PERMANENT) !== 0 };
+  const isPermanent = (state & NUD_PERMANENT) !== 0;
+  return { kind: "fdb", device, mac, remote, isPermanent, ...(entry.isDetour ? { isDetour: true } : {}) };
 }

@@ -5,6 +5,7 @@
  * actual together, and the next pass repairs what this one could not. A steady pass changes nothing.
  */
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Clock } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
@@ -68,6 +69,8 @@ const IDLE_MS = 3_600_000;
 /** The first retry comes at once, after a look at the kernel; then these. */
 const RETRY_FIRST_MS = 100;
 const RETRY_MAX_MS = 30_000;
+/** Why a sleep ends early. One for all: an error made for each would carry a stack. */
+const WOKEN = new Error("woken");
 /** Of more repairs than these in one pass only the number is logged. */
 const REPAIRS_LOGGED = 20;
 
@@ -379,9 +382,11 @@ export class Reconciler {
         this.#wake = resolve;
       });
       await Promise.race([woken, this.#options.clock.sleep(delayMs, nap.signal).catch(() => undefined)]);
-      nap.abort();
+      nap.abort(WOKEN);
       this.#wake = null;
     }
+    // What is told in one turn of the event loop, such as a burst of joins, is the work of one pass.
+    await nextTurn();
     this.#isAwake = false;
   }
 }

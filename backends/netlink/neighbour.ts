@@ -21,9 +21,14 @@ import {
 const NDA_DST = 1;
 const NDA_LLADDR = 2;
 const NDA_VLAN = 5;
+const NDA_PORT = 6;
+const NDA_VNI = 7;
 const NDA_IFINDEX = 8;
 const NDA_MASTER = 9;
 const NDMSG_BYTES = 12;
+
+/** The kernel shows these only where they differ from the device's (drivers/net/vxlan, vxlan_fdb_info). */
+const DETOURS: ReadonlySet<number> = new Set([NDA_PORT, NDA_VNI, NDA_IFINDEX]);
 
 /** linux/neighbour.h: states of an entry. */
 export const NUD_INCOMPLETE = 0x01;
@@ -79,6 +84,8 @@ export interface FdbEntry {
   /** The bridge whose entry it is; null for a device's own entries. */
   readonly masterIndex: number | null;
   readonly vlanId: number | null;
+  /** It names a port, a VNI or an interface of its own, instead of the VXLAN device's. */
+  readonly isDetour: boolean;
 }
 
 /** `ip neighbour replace ADDRESS lladdr MAC dev DEVICE nud permanent` (with CREATE: `ip neighbour add`). */
@@ -161,6 +168,7 @@ export function decodeFdb(message: NetlinkMessage): FdbEntry | null {
   let remote: Address | null = null;
   let masterIndex: number | null = null;
   let vlanId: number | null = null;
+  let isDetour = false;
   const attributes = message.attributes(NDMSG_BYTES);
   if (message.u8(0) !== AF_BRIDGE) return null;
   while (attributes.next()) {
@@ -168,10 +176,11 @@ export function decodeFdb(message: NetlinkMessage): FdbEntry | null {
     else if (attributes.type === NDA_DST) remote = attributes.address();
     else if (attributes.type === NDA_MASTER) masterIndex = attributes.u32();
     else if (attributes.type === NDA_VLAN) vlanId = attributes.u16();
+    else if (DETOURS.has(attributes.type)) isDetour = true;
   }
   if (mac === null) return null;
   const { state, flags } = { state: message.u16(8), flags: message.u8(10) };
-  return { interfaceIndex: message.i32(4), mac, remote, state, flags, masterIndex, vlanId };
+  return { interfaceIndex: message.i32(4), mac, remote, state, flags, masterIndex, vlanId, isDetour };
 }
 
 /** `struct ndmsg`: family, padding, interface index, state, flags, type. */

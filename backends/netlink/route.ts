@@ -25,12 +25,17 @@ const RTA_PRIORITY = 6;
 const RTA_PREFSRC = 7;
 const RTA_METRICS = 8;
 const RTA_MULTIPATH = 9;
+const RTA_FLOW = 11;
 const RTA_TABLE = 15;
 const RTA_VIA = 18;
+const RTA_ENCAP = 22;
 const RTA_NH_ID = 30;
 const RTAX_MTU = 2;
 const RTAX_ADVMSS = 8;
 const RTMSG_BYTES = 12;
+
+/** What changes how packets take a route, beyond where it leads. */
+const EXTRAS: ReadonlySet<number> = new Set([RTA_METRICS, RTA_MULTIPATH, RTA_FLOW, RTA_ENCAP]);
 
 /** linux/rtnetlink.h: tables and types of routes. */
 export const RT_TABLE_MAIN = 254;
@@ -84,8 +89,8 @@ export interface Route {
   readonly isOnlink: boolean;
   readonly nexthopId: number | null;
   readonly source: Address | null;
-  /** It has several paths, which are not decoded: never one of ours. */
-  readonly isMultipath: boolean;
+  /** It has several paths, metrics such as an MTU, realms or an encapsulation, which are not decoded. */
+  readonly hasExtras: boolean;
   /** RTM_F_* and RTNH_F_* */
   readonly flags: number;
 }
@@ -151,7 +156,7 @@ export function decodeRoute(message: NetlinkMessage): Route | null {
   let gateway: Address | null = null;
   let nexthopId: number | null = null;
   let source: Address | null = null;
-  let isMultipath = false;
+  let hasExtras = false;
   while (attributes.next()) {
     if (attributes.type === RTA_DST) destination = attributes.address();
     else if (attributes.type === RTA_TABLE) table = attributes.u32();
@@ -161,7 +166,7 @@ export function decodeRoute(message: NetlinkMessage): Route | null {
     else if (attributes.type === RTA_VIA) gateway = attributes.address(2);
     else if (attributes.type === RTA_NH_ID) nexthopId = attributes.u32();
     else if (attributes.type === RTA_PREFSRC) source = attributes.address();
-    else if (attributes.type === RTA_MULTIPATH) isMultipath = true;
+    else if (EXTRAS.has(attributes.type)) hasExtras = true;
   }
   const flags = message.u32(8);
   return {
@@ -177,7 +182,7 @@ export function decodeRoute(message: NetlinkMessage): Route | null {
     isOnlink: (flags & RTNH_F_ONLINK) !== 0,
     nexthopId,
     source,
-    isMultipath,
+    hasExtras,
     flags,
   };
 }

@@ -105,7 +105,8 @@ export function isSame(desired: KernelObject, actual: KernelObject): boolean {
       return (
         actual.kind === "fdb" &&
         actual.remote.equals(desired.remote) &&
-        actual.isPermanent === desired.isPermanent
+        actual.isPermanent === desired.isPermanent &&
+        actual.isDetour === desired.isDetour
       );
     case "sysctl":
       return actual.kind === "sysctl" && actual.value === desired.value;
@@ -125,6 +126,7 @@ function isSameLink(desired: LinkObject, actual: LinkObject): boolean {
 function isSameRoute(desired: RouteObject, actual: RouteObject): boolean {
   return (
     actual.isBlackhole === desired.isBlackhole &&
+    actual.hasExtras === desired.hasExtras &&
     actual.device === desired.device &&
     isSameAddress(actual.gateway, desired.gateway) &&
     actual.isOnlink === desired.isOnlink &&
@@ -138,10 +140,13 @@ function isSameAddress(a: Address | null, b: Address | null): boolean {
   return a === null || b === null ? a === b : a.equals(b);
 }
 
-/** The attributes that the kernel fixes when a VXLAN device is made (drivers/net/vxlan vxlan_changelink). */
+/**
+ * The attributes that the kernel fixes when a VXLAN device is made (drivers/net/vxlan vxlan_changelink), and those
+ * that are so seldom wrong that a new device is the simplest cure.
+ */
 function needsRecreation(desired: KernelObject, actual: KernelObject): boolean {
   if (desired.kind !== "link" || actual.kind !== "link") return false;
-  if (desired.type !== actual.type) return true;
+  if (desired.type !== actual.type || actual.extras !== undefined) return true;
   const want = desired.vxlan;
   const have = actual.vxlan;
   if (want === undefined || have === undefined) return want !== have;

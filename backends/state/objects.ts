@@ -33,6 +33,8 @@ export interface LinkObject {
   readonly isUp: boolean;
   /** Present for type `vxlan`. */
   readonly vxlan?: VxlanAttributes;
+  /** What somebody set that a tunnel of ours never has, in ip-link(8)'s words: `ttl`, `master`. */
+  readonly extras?: readonly string[];
 }
 
 export interface AddressObject {
@@ -59,6 +61,8 @@ export interface RouteObject {
   readonly viaNexthop: boolean;
   /** Preferred source address, null when unset. */
   readonly source: Address | null;
+  /** It has what no plan sets: an MTU or other metrics, several paths, an encapsulation. */
+  readonly hasExtras?: true;
 }
 
 /** A nexthop object (linux/nexthop.h). Its id is the port's affair: desired state names the gateway. */
@@ -87,6 +91,8 @@ export interface FdbObject {
   readonly mac: Mac;
   readonly remote: Address;
   readonly isPermanent: boolean;
+  /** It uses another port, VNI or interface than its device. */
+  readonly isDetour?: true;
 }
 
 /** A file under /proc/sys, for example `net/ipv6/conf/flannel.1/accept_ra`. */
@@ -123,18 +129,23 @@ export function keyOf(object: KernelObject): ObjectKey {
     case "link":
       return `link ${object.name}`;
     case "address":
-      return `address ${object.device} ${object.address.address}/${object.address.length}`;
+      return key("address", object.device, `${object.address.address}/${object.address.length}`);
     case "route":
-      return `route ${object.destination} ${object.metric}`;
+      return key("route", object.destination, object.metric);
     case "nexthop":
-      return `nexthop ${object.device} ${object.gateway}`;
+      return key("nexthop", object.device, object.gateway);
     case "neighbour":
-      return `neighbour ${object.device} ${object.address}`;
+      return key("neighbour", object.device, object.address);
     case "fdb":
-      return `fdb ${object.device} ${object.mac}`;
+      return key("fdb", object.device, object.mac);
     case "sysctl":
       return `sysctl ${object.path}`;
   }
+}
+
+/** Joined, not a template: V8 keeps a template's pieces, and copies them when the key is looked up. */
+function key(...words: readonly (string | number | Address | Prefix)[]): ObjectKey {
+  return words.join(" ");
 }
 
 /** The device an object lives on; null for links themselves, blackholes and global sysctls. */

@@ -16,7 +16,7 @@ export function describe(object: KernelObject): string {
     case "neighbour":
       return `neigh ${object.address} lladdr ${object.mac ?? "?"} dev ${object.device}${permanence(object)}`;
     case "fdb":
-      return `fdb ${object.mac} dev ${object.device} dst ${object.remote}${permanence(object)}`;
+      return `fdb ${object.mac} dev ${object.device} dst ${object.remote}${permanence(object)}${object.isDetour ? " (by another port, VNI or interface)" : ""}`;
     case "sysctl":
       return `sysctl ${object.path}=${object.value}`;
   }
@@ -47,6 +47,7 @@ function describeLink(link: LinkObject): string {
     );
     if (gbp) parts.push("gbp");
   }
+  if (link.extras !== undefined) parts.push(`with ${link.extras.join(", ")}`);
   return parts.join(" ");
 }
 
@@ -58,6 +59,7 @@ function describeRoute(route: RouteObject): string {
   if (route.metric !== 0) parts.push(`metric ${route.metric}`);
   if (route.source !== null) parts.push(`src ${route.source}`);
   if (route.isOnlink) parts.push("onlink");
+  if (route.hasExtras) parts.push("(with metrics, paths or an encapsulation)");
   if (route.viaNexthop) parts.push("(nexthop object)");
   return parts.join(" ");
 }

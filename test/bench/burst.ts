@@ -8,43 +8,51 @@ import {
   startAgent,
   untilTrue,
 } from "./support/bench-host.ts";
+import { contendersOf } from "./support/contenders.ts";
 import { KernelWatcher } from "./support/kernel-view.ts";
 import { benchLease, deleteBenchLeases, putBenchLeases } from "./support/peers.ts";
-import type { Bench, Report } from "./support/report.ts";
+import type { Bench } from "./support/report.ts";
 
 /** Puts on their way at a time, where each is a request of its own. */
 const CONCURRENT_PUTS = 50;
 
+type Note = (what: string, ms: number) => void;
+
 export const bench: Bench = async (report, { compare, isQuick }) => {
   const burst = isQuick ? 100 : 1000;
+  const rounds = isQuick ? 1 : 3;
   const host = await openBenchHost();
+  const values = new Map<string, number[]>();
   try {
-    for (const command of compare === null ? [null] : [null, compare]) {
-      await measure(report, host, command, burst);
+    for (let round = 0; round < rounds; round++) {
+      for (const { name, command } of contendersOf(compare)) {
+        await measure(host, command, burst, (what, ms) => {
+          const title = `${name}, burst of ${burst}: ${what}`;
+          values.set(title, [...(values.get(title) ?? []), ms]);
+        });
+      }
     }
   } finally {
     await host.dispose();
   }
+  for (const [name, ms] of values) report.figure({ name, unit: "ms", values: ms });
 };
 
 async function measure(
-  report: Report,
   host: BenchHost,
   command: readonly string[] | null,
   burst: number,
+  note: Note,
 ): Promise<void> {
   removeDevice();
   const watcher = new KernelWatcher("flannel.1");
   const agent = startAgent(host, command);
-  const name = command?.[0] ?? "tulled";
   const until = (peers: number, startMs: number): Promise<number> =>
     untilTrue(
       startMs,
       () => watcher.hasPeers(peers),
       () => agent.output,
     );
-  const one = (what: string, ms: number): void =>
-    report.figure({ name: `${name}, burst of ${burst}: ${what}`, unit: "ms", values: [ms] });
   try {
     await untilTrue(
       performance.now(),
@@ -55,18 +63,18 @@ async function measure(
 
     let startMs = performance.now();
     await putSingly(host, burst);
-    one("joins by single puts: the store alone", performance.now() - startMs);
-    one("joins by single puts: all programmed", await until(burst, startMs));
+    note("joins by single puts: the store alone", performance.now() - startMs);
+    note("joins by single puts: all programmed", await until(burst, startMs));
 
     startMs = performance.now();
     deleteBenchLeases(host.etcd, PREFIX, 0, burst);
-    one("leaves, 100 per transaction: the store alone", performance.now() - startMs);
-    one("leaves, 100 per transaction: all gone", await until(0, startMs));
+    note("leaves, 100 per transaction: the store alone", performance.now() - startMs);
+    note("leaves, 100 per transaction: all gone", await until(0, startMs));
 
     startMs = performance.now();
     putBenchLeases(host.etcd, PREFIX, 0, burst);
-    one("joins, 100 per transaction: the store alone", performance.now() - startMs);
-    one("joins, 100 per transaction: all programmed", await until(burst, startMs));
+    note("joins, 100 per transaction: the store alone", performance.now() - startMs);
+    note("joins, 100 per transaction: all programmed", await until(burst, startMs));
   } finally {
     watcher.close();
     await agent.stop();
@@ -76,11 +84,10 @@ async function measure(
 
 async function putSingly(host: BenchHost, burst: number): Promise<void> {
   const store = host.store.network(PREFIX);
-  const signal = AbortSignal.timeout(60_000);
   for (let first = 0; first < burst; first += CONCURRENT_PUTS) {
     const puts = Array.from({ length: Math.min(CONCURRENT_PUTS, burst - first) }, (_, offset) => {
       const { key, value } = benchLease(first + offset);
-      return store.create(key, value, Number.POSITIVE_INFINITY, signal);
+      return store.create(key, value, Number.POSITIVE_INFINITY, AbortSignal.timeout(60_000));
     });
     await Promise.all(puts);
   }

@@ -10,6 +10,7 @@ import {
   startAgent,
   untilTrue,
 } from "./support/bench-host.ts";
+import { type Contender, contendersOf } from "./support/contenders.ts";
 import { KernelWatcher } from "./support/kernel-view.ts";
 import { putBenchLeases } from "./support/peers.ts";
 import type { Bench, Report } from "./support/report.ts";
@@ -24,8 +25,8 @@ export const bench: Bench = async (report, { compare, isQuick }) => {
     for (const peers of isQuick ? [0] : [0, 5000]) {
       putBenchLeases(host.etcd, PREFIX, present, peers);
       present = peers;
-      for (const command of compare === null ? [null] : [null, compare]) {
-        await measure(report, host, command, peers, idleMs, isQuick ? 500 : SETTLE_MS);
+      for (const contender of contendersOf(compare)) {
+        await measure(report, host, contender, peers, idleMs, isQuick ? 500 : SETTLE_MS);
       }
     }
   } finally {
@@ -36,7 +37,7 @@ export const bench: Bench = async (report, { compare, isQuick }) => {
 async function measure(
   report: Report,
   host: BenchHost,
-  command: readonly string[] | null,
+  { name, command }: Contender,
   peers: number,
   idleMs: number,
   settleMs: number,
@@ -44,7 +45,7 @@ async function measure(
   removeDevice();
   const watcher = new KernelWatcher("flannel.1");
   const agent = startAgent(host, command);
-  const title = `${command?.[0] ?? "tulled"}, ${peers} leases`;
+  const title = `${name}, ${peers} leases`;
   try {
     await untilTrue(
       performance.now(),

@@ -1,10 +1,11 @@
 /**
- * `npm run bench [-- NAME…] [--quick] [--compare "CMD ARG…"]`: runs the named benchmarks, or all.
+ * `npm run bench [-- NAME…] [--quick] [--compare "CMD ARG…"] [--record]`: runs the named benchmarks, or all.
  *
  * deploy/bench.mjs bundles this file and starts it with the list of benchmarks.
  */
 
 import { parseArgs } from "node:util";
+import { record } from "./support/record.ts";
 import { type Bench, Report } from "./support/report.ts";
 
 /** Runs the benchmarks that the command line names. */
@@ -13,18 +14,20 @@ export async function main(
 ): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { quick: { type: "boolean" }, compare: { type: "string" } },
+    options: { quick: { type: "boolean" }, compare: { type: "string" }, record: { type: "boolean" } },
   });
   const unknown = positionals.find((name) => !Object.hasOwn(benches, name));
   if (unknown !== undefined) {
     throw new Error(`no benchmark is called ${unknown}: choose from ${Object.keys(benches).join(", ")}`);
   }
   const report = new Report();
-  report.machine();
+  const compare = values.compare?.split(" ") ?? null;
+  report.begin(compare);
   for (const [name, load] of Object.entries(benches)) {
     if (positionals.length > 0 && !positionals.includes(name)) continue;
-    report.note(`\n${name}`);
+    report.open(name);
     const { bench } = await load();
-    await bench(report, { compare: values.compare?.split(" ") ?? null, isQuick: values.quick ?? false });
+    await bench(report, { compare, isQuick: values.quick ?? false });
+    if (values.record) record(report.machine, report.summaries);
   }
 }

@@ -104,6 +104,20 @@ export class VxlanHost {
     });
   }
 
+  /** What iproute2 shows of the tunnel and of all routes; ids of nexthop objects, which may change, left out. */
+  shown(): string {
+    const commands = [
+      "ip -d link show flannel.1 | sed 's/^[0-9]*: //; s/link-netnsid [0-9]* //'",
+      "ip -4 -o addr show dev flannel.1 | sed 's/^[0-9]*: //'",
+      "ip route show | sed 's/nhid [0-9]* //' | sort",
+      "ip nexthop show | sed 's/^id [0-9]* //' | sort",
+      "ip neigh show dev flannel.1 nud permanent | sort",
+      "bridge fdb show dev flannel.1 | sort",
+      "cat /proc/sys/net/ipv4/conf/flannel.1/forwarding",
+    ];
+    return this.sh(`{ ${commands.join("; ")}; } 2>&1; true`);
+  }
+
   async dispose(): Promise<void> {
     this.#abort.abort();
     await this.#running;

@@ -13,14 +13,49 @@ const IFLA_VXLAN_TTL = 5;
 const IFLA_VXLAN_TOS = 6;
 const IFLA_VXLAN_LEARNING = 7;
 const IFLA_VXLAN_AGEING = 8;
+const IFLA_VXLAN_LIMIT = 9;
+const IFLA_VXLAN_PROXY = 11;
+const IFLA_VXLAN_RSC = 12;
+const IFLA_VXLAN_L2MISS = 13;
+const IFLA_VXLAN_L3MISS = 14;
 const IFLA_VXLAN_PORT = 15;
 const IFLA_VXLAN_GROUP6 = 16;
 const IFLA_VXLAN_LOCAL6 = 17;
 const IFLA_VXLAN_UDP_CSUM = 18;
 const IFLA_VXLAN_UDP_ZERO_CSUM6_TX = 19;
 const IFLA_VXLAN_UDP_ZERO_CSUM6_RX = 20;
+const IFLA_VXLAN_REMCSUM_TX = 21;
+const IFLA_VXLAN_REMCSUM_RX = 22;
 const IFLA_VXLAN_GBP = 23;
+const IFLA_VXLAN_REMCSUM_NOPARTIAL = 24;
 const IFLA_VXLAN_COLLECT_METADATA = 25;
+const IFLA_VXLAN_LABEL = 26;
+const IFLA_VXLAN_GPE = 27;
+const IFLA_VXLAN_TTL_INHERIT = 28;
+const IFLA_VXLAN_DF = 29;
+const IFLA_VXLAN_VNIFILTER = 30;
+
+/** What is off on a device as flannel and tulle make it, in ip-link(8)'s words. */
+const OPTIONS: ReadonlyMap<number, string> = new Map([
+  [IFLA_VXLAN_GROUP, "group"],
+  [IFLA_VXLAN_TTL, "ttl"],
+  [IFLA_VXLAN_TOS, "tos"],
+  [IFLA_VXLAN_LIMIT, "maxaddress"],
+  [IFLA_VXLAN_PROXY, "proxy"],
+  [IFLA_VXLAN_RSC, "rsc"],
+  [IFLA_VXLAN_L2MISS, "l2miss"],
+  [IFLA_VXLAN_L3MISS, "l3miss"],
+  [IFLA_VXLAN_GROUP6, "group"],
+  [IFLA_VXLAN_REMCSUM_TX, "remcsumtx"],
+  [IFLA_VXLAN_REMCSUM_RX, "remcsumrx"],
+  [IFLA_VXLAN_REMCSUM_NOPARTIAL, "remcsum nopartial"],
+  [IFLA_VXLAN_COLLECT_METADATA, "external"],
+  [IFLA_VXLAN_LABEL, "flowlabel"],
+  [IFLA_VXLAN_GPE, "gpe"],
+  [IFLA_VXLAN_TTL_INHERIT, "ttl inherit"],
+  [IFLA_VXLAN_DF, "df"],
+  [IFLA_VXLAN_VNIFILTER, "vnifilter"],
+]);
 
 const LOCAL_OF = { 4: IFLA_VXLAN_LOCAL, 6: IFLA_VXLAN_LOCAL6 } as const;
 
@@ -63,8 +98,8 @@ export interface Vxlan {
   readonly udpChecksum: boolean;
   readonly udpZeroChecksum6Send: boolean;
   readonly udpZeroChecksum6Receive: boolean;
-  /** The tunnel's key comes with each packet (`external`): never one of ours. */
-  readonly isExternal: boolean;
+  /** Which of the options are on that a plain tunnel has not, in ip-link(8)'s words. */
+  readonly options: readonly string[];
 }
 
 /** What a device that exists lets change without a break (drivers/net/vxlan, vxlan_nl2conf). */
@@ -92,6 +127,7 @@ export function encodeVxlan(message: MessageWriter, spec: VxlanSpec): void {
 
 /** Decodes IFLA_INFO_DATA of a VXLAN device. Throws CodecError. */
 export function decodeVxlan(attributes: AttributeReader): Vxlan {
+  const options: string[] = [];
   const vxlan: { -readonly [K in keyof Vxlan]: Vxlan[K] } = {
     vni: 0,
     local: null,
@@ -105,9 +141,11 @@ export function decodeVxlan(attributes: AttributeReader): Vxlan {
     udpChecksum: false,
     udpZeroChecksum6Send: false,
     udpZeroChecksum6Receive: false,
-    isExternal: false,
+    options,
   };
   while (attributes.next()) {
+    const option = OPTIONS.get(attributes.type);
+    if (option !== undefined && isOn(attributes)) options.push(option);
     switch (attributes.type) {
       case IFLA_VXLAN_ID:
         vxlan.vni = attributes.u32();
@@ -147,10 +185,12 @@ export function decodeVxlan(attributes: AttributeReader): Vxlan {
       case IFLA_VXLAN_UDP_ZERO_CSUM6_RX:
         vxlan.udpZeroChecksum6Receive = attributes.bool();
         break;
-      case IFLA_VXLAN_COLLECT_METADATA:
-        vxlan.isExternal = attributes.bool();
-        break;
     }
   }
   return vxlan;
+}
+
+/** A flag is on by being there, a number by not being 0. */
+function isOn(attribute: AttributeReader): boolean {
+  return attribute.length === 0 || attribute.bytes().some((byte) => byte !== 0);
 }

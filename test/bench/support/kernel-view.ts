@@ -8,14 +8,16 @@ import {
   encodeFdbDump,
   encodeNeighbourDump,
 } from "../../../backends/netlink/neighbour.ts";
+import type { NetnsHandle } from "../../../backends/netlink/netns.ts";
 import { decodeRoute, encodeRouteDump, RT_TABLE_MAIN } from "../../../backends/netlink/route.ts";
 
 export class KernelWatcher {
   readonly #connection: NetlinkConnection;
   readonly #device: string;
 
-  constructor(device: string) {
-    this.#connection = NetlinkConnection.open();
+  /** `netns`: where to look; by default in the benchmark's own namespace. */
+  constructor(device: string, netns?: NetnsHandle) {
+    this.#connection = NetlinkConnection.open(netns === undefined ? {} : { netns });
     this.#device = device;
   }
 

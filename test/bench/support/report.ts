@@ -10,6 +10,15 @@ export interface Figure {
   readonly values: readonly number[];
 }
 
+/** What is kept of a figure. */
+export interface Summary {
+  readonly name: string;
+  readonly unit: Figure["unit"];
+  readonly median: number;
+  readonly p99: number;
+  readonly n: number;
+}
+
 export interface BenchOptions {
   /** A flag-compatible agent that is measured in alternation with ours; null for ours alone. */
   readonly compare: readonly string[] | null;
@@ -27,12 +36,26 @@ export function quantile(values: readonly number[], q: number): number {
 }
 
 export class Report {
-  /** The machine, once per run. */
-  machine(): void {
-    const [cpu] = cpus();
-    const text = `${cpus().length} x ${cpu?.model.trim() ?? "?"}, Linux ${release()}, Node ${process.version}`;
-    this.note(`machine: ${text}`);
-    this.#json({ machine: text });
+  readonly machine = describeMachine();
+  readonly #summaries = new Map<string, Summary[]>();
+  #current: Summary[] = [];
+
+  /** Prints what the figures were measured on, once per run. */
+  begin(compared: readonly string[] | null): void {
+    this.note(`machine: ${this.machine}`);
+    this.#json({ machine: this.machine, compared: compared?.join(" ") ?? null });
+  }
+
+  /** The figures that follow are this benchmark's. */
+  open(bench: string): void {
+    this.note(`\n${bench}`);
+    this.#current = [];
+    this.#summaries.set(bench, this.#current);
+  }
+
+  /** Every figure so far, by benchmark. */
+  get summaries(): ReadonlyMap<string, readonly Summary[]> {
+    return this.#summaries;
   }
 
   figure({ name, unit, values }: Figure): void {
@@ -43,7 +66,9 @@ export class Report {
         ? `${show(median)} ${unit}`
         : `median ${show(median)} ${unit}, p99 ${show(p99)} ${unit} (n=${values.length})`;
     this.note(`${name.padEnd(60)} ${text}`.trimEnd());
-    this.#json({ name, unit, median, p99, n: values.length });
+    const summary = { name, unit, median, p99, n: values.length };
+    this.#current.push(summary);
+    this.#json(summary);
   }
 
   note(text: string): void {
@@ -55,7 +80,13 @@ export class Report {
   }
 }
 
-function show(value: number): string {
+function describeMachine(): string {
+  const [cpu] = cpus();
+  return `${cpus().length} x ${cpu?.model.trim() ?? "?"}, Linux ${release()}, Node ${process.version}`;
+}
+
+/** Three digits. */
+export function show(value: number): string {
   if (!Number.isFinite(value)) return "-";
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }

@@ -12,26 +12,31 @@ import { OWN, peer } from "../../support/vxlan-fixture.ts";
 import { VxlanHost } from "../../support/vxlan-host.ts";
 
 const SEED = Number(process.env.WALK_SEED ?? Date.now() % 2 ** 31);
-const STATES = 500;
 const PEERS = 12;
+/** Peers that stay, so many that all routes go through nexthop objects. */
+const CROWD = Array.from({ length: 260 }, (_, at) => peer(1000 + at));
 /** A step in so many is also looked at with iproute2. */
 const SHOWN_EVERY = 25;
 
-describeAsRoot(`a random walk on the real kernel (seed ${SEED})`, () => {
+describeAsRoot(`a random walk on the real kernel (seed ${SEED})`, () => walk(500, []));
+describeAsRoot(`a random walk among nexthop objects (seed ${SEED})`, () => walk(300, CROWD));
+
+function walk(states: number, crowd: readonly Lease[]): void {
+  const usesNexthops = crowd.length > 0;
   let host: VxlanHost;
   beforeAll(async () => {
     host = new VxlanHost({ label: "walk" }).start();
-    await host.want();
+    await host.want(...crowd);
   });
   afterAll(() => host?.dispose());
 
-  it(`converges in each of ${STATES} states`, async () => {
+  it(`converges in each of ${states} states`, async () => {
     const random = randomNumbers(SEED);
-    for (let step = 0; step < STATES; step++) {
+    for (let step = 0; step < states; step++) {
       // Every so often a new daemon takes over; without that, quarrels would make the old one ever more patient.
       if (step % 10 === 9) await host.restart();
-      const leases = randomLeases(random);
-      const commands = Array.from({ length: random(4) }, () => interference(random, leases));
+      const leases = [...randomLeases(random), ...crowd];
+      const commands = Array.from({ length: random(4) }, () => interference(random, leases, usesNexthops));
       host.plan(...leases);
       // A foreign route that is there first is respected, so that one must come second; all else may come any time.
       if (commands.some((command) => command.startsWith("ip route replace"))) await host.settled();
@@ -39,7 +44,7 @@ describeAsRoot(`a random walk on the real kernel (seed ${SEED})`, () => {
         host.sh(`${commands.map((command) => `${command} 2>/dev/null`).join("; ")}; true`);
       await check(step, leases, commands);
     }
-  }, 60_000);
+  }, 120_000);
 
   const check = async (
     step: number,
@@ -49,7 +54,7 @@ describeAsRoot(`a random walk on the real kernel (seed ${SEED})`, () => {
     const what = `seed ${SEED}, step ${step}: ${commands.join("; ")}`;
     const planned = [
       ...host.backend.planBase(OWN),
-      ...leases.flatMap((lease) => host.backend.planPeer(lease, false)),
+      ...leases.flatMap((lease) => host.backend.planPeer(lease, usesNexthops)),
     ];
     await settledTwice(what);
     const { applied } = host;
@@ -79,7 +84,7 @@ describeAsRoot(`a random walk on the real kernel (seed ${SEED})`, () => {
     const neighbours = host.netns.ipJson(["neigh", "show", "dev", "flannel.1", "nud", "permanent"]);
     expect(neighbours.map(({ dst }) => `${dst}/24`).sort(), what).toEqual(destinations);
   };
-});
+}
 
 type Random = (below: number) => number;
 
@@ -93,7 +98,7 @@ function randomLeases(random: Random): Lease[] {
 }
 
 /** What somebody else might do; half of it fails, because what it is about is not there. */
-function interference(random: Random, leases: readonly Lease[]): string {
+function interference(random: Random, leases: readonly Lease[], usesNexthops: boolean): string {
   const n = 4 + random(PEERS);
   const subnet = `10.2.${n}.0/24`;
   const taken = leases[random(Math.max(1, leases.length))]?.subnets[4] ?? "10.2.200.0/24";
@@ -121,6 +126,14 @@ function interference(random: Random, leases: readonly Lease[]): string {
     "ip link set under0 down; ip link set under0 up",
     "echo 0 > /proc/sys/net/ipv4/conf/flannel.1/forwarding",
   ];
+  if (usesNexthops) {
+    const idOf = `$(ip nexthop show | sed -n 's/^id \\([0-9]*\\) via 10.2.${n}.0 .*/\\1/p')`;
+    commands.push(
+      `ip nexthop del id ${idOf}`,
+      `ip nexthop replace id ${idOf} blackhole`,
+      "ip nexthop flush proto 116",
+    );
+  }
   return commands[random(commands.length)] ?? "true";
 }
 

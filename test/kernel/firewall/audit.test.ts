@@ -1,0 +1,84 @@
+/** Audits: silent while nothing can have changed, thorough where the kernel does not tell. */
+
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { FirewallGeneration } from "../../../backends/firewall/generation.ts";
+import { FirewallGuard } from "../../../backends/firewall/guard.ts";
+import { EMPTY_PLAN } from "../../../backends/firewall/rules.ts";
+import { NetnsHandle } from "../../../backends/netlink/netns.ts";
+import { silentLogger } from "../../../ipam/log.ts";
+import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
+
+const AUDIT_SECONDS = 0.02;
+
+describeAsRoot("the firewall's audits", () => {
+  let host: TestNetns;
+  let handle: NetnsHandle;
+  beforeEach(() => {
+    host = createNetns("fwaudit");
+    handle = NetnsHandle.open(host.path);
+  });
+  afterEach(() => {
+    handle.close();
+    host.dispose();
+  });
+
+  it("count the transactions of nft and of iptables-nft, and nothing else", () => {
+    const generation = new FirewallGeneration(handle);
+    try {
+      const seen = [generation.read(), generation.read()];
+      host.exec("nft", ["add", "table", "inet", "other"]);
+      seen.push(generation.read());
+      host.exec("iptables-nft", ["-A", "FORWARD", "-j", "ACCEPT"]);
+      seen.push(generation.read());
+      host.exec("iptables-nft-save", []);
+      seen.push(generation.read());
+      expect(seen).not.toContain(null);
+      expect(seen.map((one) => one === seen[0])).toEqual([true, true, false, false, false]);
+      expect(seen[3]).not.toBe(seen[2]);
+      expect(seen[4]).toBe(seen[3]);
+      host.exec("iptables-legacy", ["-L", "-n"]);
+      expect(generation.read()).toBeNull();
+    } finally {
+      generation.close();
+    }
+  });
+
+  it("start no program on a host at rest, and look again after a change and beside legacy tables", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "tulle-audit-"));
+    const log = join(folder, "started");
+    writeFileSync(log, "");
+    const started = (): number => readFileSync(log, "utf8").length;
+    const guard = new FirewallGuard({
+      choice: "iptables",
+      prefersNft: false,
+      resyncSeconds: AUDIT_SECONDS,
+      log: silentLogger,
+      commandPrefix: ["sh", "-c", `printf . >> ${log}; exec "$@"`, "sh", "nsenter", `--net=${host.path}`],
+      netns: handle,
+    });
+    try {
+      await guard.update(EMPTY_PLAN);
+      guard.start();
+      const atRest = started();
+      await audits(20);
+      expect(started()).toBe(atRest);
+      host.exec("nft", ["add", "table", "inet", "other"]);
+      await expect.poll(started).toBeGreaterThan(atRest);
+      host.exec("iptables-legacy", ["-L", "-n"]);
+      for (let look = 0; look < 3; look++) {
+        const before = started();
+        await expect.poll(started).toBeGreaterThan(before);
+      }
+    } finally {
+      await guard.stop();
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
+function audits(count: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, count * AUDIT_SECONDS * 1000));
+}

@@ -6,13 +6,7 @@
 
 import type { Drift } from "./engine.ts";
 import type { RenderedChain } from "./iptables-render.ts";
-import {
-  isPlainJump,
-  isUnconditional,
-  type SavedTable,
-  type SavedTables,
-  targetOf,
-} from "./iptables-save.ts";
+import { isFinal, isPlainJump, type SavedTable, type SavedTables, targetOf } from "./iptables-save.ts";
 
 /** Input for `iptables-restore --noflush`, and why. Empty when nothing is to be done. */
 export interface IptablesChange {
@@ -20,7 +14,7 @@ export interface IptablesChange {
   readonly script: string;
 }
 
-/** How iptables-save showed a chain right after we wrote it, by chain name. */
+/** How iptables-save spells what we wrote where it spells otherwise, by chain name. */
 export type WrittenForms = Map<
   string,
   { readonly wanted: readonly string[]; readonly saved: readonly string[] }
@@ -75,9 +69,7 @@ function editTable(chains: readonly RenderedChain[], table: SavedTable, written:
   const edit: TableEdit = { drifts: [], declarations: [], rules: [], removals: [] };
   for (const chain of chains) {
     if (chain.rules.length > 0) fillChain(edit, chain, table, written);
-    for (const [parent, position] of jumpsWanted(chain, table)) {
-      placeJump(edit, chain, parent, position, table);
-    }
+    for (const parent of parentsOf(chain, table)) placeJump(edit, chain, parent, table);
     if (chain.rules.length === 0) dropChain(edit, chain, table);
   }
   return edit;
@@ -113,7 +105,7 @@ function dropChain(edit: TableEdit, chain: RenderedChain, table: SavedTable): vo
 }
 
 function hasForeignReference(chain: RenderedChain, table: SavedTable): boolean {
-  const parents = new Set(jumpsWanted(chain, table).map(([parent]) => parent));
+  const parents = new Set(parentsOf(chain, table));
   return [...table].some(([name, { rules }]) =>
     rules.some(
       (rule) =>
@@ -124,52 +116,51 @@ function hasForeignReference(chain: RenderedChain, table: SavedTable): boolean {
   );
 }
 
-/** The chains that must lead to ours, and the place of a new jump there: 1 is the first, null the last. */
-function jumpsWanted(chain: RenderedChain, table: SavedTable): [string, number | null][] {
-  if (chain.hook === null) return [];
-  const jumps: [string, number | null][] = [[chain.hook, chain.position === "first" ? 1 : null]];
-  const dockerUser = table.get(DOCKER_USER);
-  if (chain.table === "filter" && chain.hook === "FORWARD" && dockerUser !== undefined) {
-    jumps.push([DOCKER_USER, placeBeforeEnd(dockerUser.rules)]);
-  }
-  return jumps;
+/** The chains that must lead to ours. */
+function parentsOf({ table, hook }: RenderedChain, saved: SavedTable): string[] {
+  if (hook === null) return [];
+  return table === "filter" && hook === "FORWARD" && saved.has(DOCKER_USER) ? [hook, DOCKER_USER] : [hook];
 }
 
-/** Behind the administrator's own rules, but in front of the RETURN with which Docker ends its chain. */
-function placeBeforeEnd(rules: readonly string[]): number | null {
-  const others = rules.filter((rule) => !targetOf(rule).startsWith("FLANNEL-"));
-  const end = others.findIndex(isUnconditional);
-  return end < 0 ? null : end + 1;
-}
-
-function placeJump(
-  edit: TableEdit,
-  chain: RenderedChain,
-  parent: string,
-  position: number | null,
-  table: SavedTable,
-): void {
+/** Sees to it that `parent` leads to the chain exactly once, at one of the places for that; or not at all. */
+function placeJump(edit: TableEdit, chain: RenderedChain, parent: string, table: SavedTable): void {
   const rules = table.get(parent)?.rules ?? [];
   const jumps = rules.filter((rule) => isPlainJump(rule, chain.name));
+  const others = rules.filter((rule) => !jumps.includes(rule));
+  const { first, last } = placesIn(parent, others);
+  const place = rules.findIndex((rule) => isPlainJump(rule, chain.name));
   const isWanted = chain.rules.length > 0;
-  if (isWanted ? jumps.length === 1 && isReached(rules, chain.name) : jumps.length === 0) return;
-  edit.drifts.push(`${parent} leads to ${chain.name} ${jumps.length} times${isWanted ? "" : ", unwanted"}`);
+  if (isWanted ? jumps.length === 1 && place >= first && place <= last : jumps.length === 0) return;
+  edit.drifts.push(driftOfJump(parent, chain.name, jumps.length, isWanted));
   edit.rules.push(...jumps.map((rule) => `-D ${parent} ${rule}`));
   if (!isWanted) return;
+  const wanted = chain.position === "first" ? first : last;
   edit.rules.push(
-    position === null ? `-A ${parent} ${chain.jump}` : `-I ${parent} ${position} ${chain.jump}`,
+    wanted === others.length ? `-A ${parent} ${chain.jump}` : `-I ${parent} ${wanted + 1} ${chain.jump}`,
   );
 }
 
-/** False when an unconditional verdict stands in front of the jump. */
-function isReached(rules: readonly string[], target: string): boolean {
-  const jump = rules.findIndex((rule) => isPlainJump(rule, target));
-  const end = rules.findIndex(
-    (rule) => isUnconditional(rule) && ["DROP", "REJECT", "RETURN"].includes(targetOf(rule)),
-  );
-  return end < 0 || jump < end;
+/**
+ * Where a jump counts, as numbers of other rules in front of it: never behind a verdict on every packet. Those of
+ * Docker's chain for the administrator come first: in FORWARD the jump stands behind the one to that chain, and
+ * inside that chain behind all rules, also later ones.
+ */
+function placesIn(parent: string, others: readonly string[]): { first: number; last: number } {
+  const verdict = others.findIndex(isFinal);
+  const last = verdict < 0 ? others.length : verdict;
+  if (parent === DOCKER_USER) return { first: last, last };
+  const behindDockerUser = others.findIndex((rule) => isPlainJump(rule, DOCKER_USER)) + 1;
+  return { first: behindDockerUser > last ? 0 : behindDockerUser, last };
 }
 
-function isSameList(left: readonly string[], right: readonly string[]): boolean {
+function driftOfJump(parent: string, name: string, count: number, isWanted: boolean): Drift {
+  if (!isWanted) return `${parent} leads to ${name}, which is not wanted`;
+  return count === 1
+    ? `${parent} leads to ${name} at the wrong place`
+    : `${parent} leads to ${name} ${count} times`;
+}
+
+/** True for equal rules in the same order. */
+export function isSameList(left: readonly string[], right: readonly string[]): boolean {
   return left.length === right.length && left.every((item, index) => item === right[index]);
 }

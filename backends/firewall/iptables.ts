@@ -8,7 +8,13 @@
 import { FAMILIES, type Family } from "../../ipam/ip.ts";
 import type { CommandRunner } from "./command.ts";
 import type { Drift, FirewallEngine, RemoveOptions } from "./engine.ts";
-import { type IptablesChange, isInUse, planIptablesChange, type WrittenForms } from "./iptables-diff.ts";
+import {
+  type IptablesChange,
+  isInUse,
+  isSameList,
+  planIptablesChange,
+  type WrittenForms,
+} from "./iptables-diff.ts";
 import { type RenderedChain, renderChains } from "./iptables-render.ts";
 import { parseIptablesSave, type SavedTables } from "./iptables-save.ts";
 import { EMPTY_PLAN, type FamilyRules, type FirewallPlan } from "./rules.ts";
@@ -43,7 +49,8 @@ export class IptablesEngine implements FirewallEngine {
   async reconcile(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
     return this.#forEachFamily(async (family) => {
       const wanted = plan.rules[family];
-      const saved = await this.#save(family, wanted !== undefined, signal);
+      const saved =
+        wanted === undefined ? await this.#saveIfThere(family, signal) : await this.#save(family, signal);
       return saved === null ? [] : this.#reconcileFamily(family, wanted, saved, signal);
     });
   }
@@ -55,7 +62,7 @@ export class IptablesEngine implements FirewallEngine {
    */
   async reconcileBeside(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
     return this.#forEachFamily(async (family) => {
-      const saved = await this.#save(family, false, signal);
+      const saved = await this.#saveIfThere(family, signal);
       if (saved === null) return [];
       return this.#reconcileFamily(family, acceptsBeside(plan.rules[family], saved), saved, signal);
     });
@@ -64,7 +71,7 @@ export class IptablesEngine implements FirewallEngine {
   async remove({ isDryRun = false, signal }: RemoveOptions = {}): Promise<readonly string[]> {
     if (!isDryRun) return this.reconcile(EMPTY_PLAN, signal);
     return this.#forEachFamily(async (family) => {
-      const saved = await this.#save(family, false, signal);
+      const saved = await this.#saveIfThere(family, signal);
       return saved === null ? [] : this.#change(family, renderChains(undefined), saved).drifts;
     });
   }
@@ -83,14 +90,19 @@ export class IptablesEngine implements FirewallEngine {
     const chains = renderChains(wanted);
     const change = this.#change(family, chains, saved);
     if (change.drifts.length === 0) return [];
-    const args = ["--noflush", `--wait=${LOCK_WAIT_SECONDS}`];
-    await this.#runner.succeed(`${PROGRAM[family]}${this.#variant}-restore`, args, {
-      input: change.script,
-      signal,
-    });
-    const after = await this.#save(family, true, signal);
-    if (after !== null) this.#learn(family, chains, after);
+    const shown = await this.#restore(family, change.script, signal);
+    const rest = this.#change(family, chains, shown);
+    if (rest.drifts.length > 0) {
+      this.#learn(family, chains, shown, await this.#restore(family, rest.script, signal));
+    }
     return change.drifts;
+  }
+
+  /** Runs a script and answers the dump that follows. */
+  async #restore(family: Family, script: string, signal?: AbortSignal): Promise<SavedTables> {
+    const args = ["--noflush", `--wait=${LOCK_WAIT_SECONDS}`];
+    await this.#runner.succeed(`${PROGRAM[family]}${this.#variant}-restore`, args, { input: script, signal });
+    return await this.#save(family, signal);
   }
 
   #change(family: Family, chains: readonly RenderedChain[], saved: SavedTables): IptablesChange {
@@ -98,20 +110,31 @@ export class IptablesEngine implements FirewallEngine {
     return { ...change, drifts: change.drifts.map((drift) => `${PROGRAM[family]}${this.#variant} ${drift}`) };
   }
 
-  /** Remembers how this version of iptables-save shows what was just written; see hasRules in the diff. */
-  #learn(family: Family, chains: readonly RenderedChain[], saved: SavedTables): void {
+  /**
+   * Remembers how this version of iptables-save spells what it showed after both of two restores: once might be
+   * somebody's edit.
+   */
+  #learn(family: Family, chains: readonly RenderedChain[], first: SavedTables, second: SavedTables): void {
     for (const { table, name, rules } of chains) {
-      const shown = saved.get(table)?.get(name)?.rules ?? [];
-      if (shown.length === rules.length) this.#written[family].set(name, { wanted: rules, saved: shown });
+      const shown = second.get(table)?.get(name)?.rules ?? [];
+      if (shown.length !== rules.length || !isSameList(shown, first.get(table)?.get(name)?.rules ?? []))
+        continue;
+      this.#written[family].set(name, { wanted: rules, saved: shown });
     }
   }
 
-  /** The dump of one family; null when the kernel or the tools lack the family and nothing is wanted there. */
-  async #save(family: Family, isNeeded: boolean, signal?: AbortSignal): Promise<SavedTables | null> {
-    const command = `${PROGRAM[family]}${this.#variant}-save`;
-    if (isNeeded) return parseIptablesSave(await this.#runner.succeed(command, [], { signal }));
-    const result = await this.#runner.runIfInstalled(command, [], { signal });
+  async #save(family: Family, signal?: AbortSignal): Promise<SavedTables> {
+    return parseIptablesSave(await this.#runner.succeed(this.#saveCommand(family), [], { signal }));
+  }
+
+  /** The dump of one family; null when the kernel or the tools lack it. */
+  async #saveIfThere(family: Family, signal?: AbortSignal): Promise<SavedTables | null> {
+    const result = await this.#runner.runIfInstalled(this.#saveCommand(family), [], { signal });
     return result?.exitCode === 0 ? parseIptablesSave(result.stdout) : null;
+  }
+
+  #saveCommand(family: Family): string {
+    return `${PROGRAM[family]}${this.#variant}-save`;
   }
 }
 

@@ -25,6 +25,9 @@ export const NFT_TABLE = { 4: "flannel-ipv4", 6: "flannel-ipv6" } as const satis
 /** The set of known tunnel sources, one in each family's table. */
 export const SOURCES_SET = "tunnel-sources";
 
+/** The type of that set's elements. */
+export const SOURCES_TYPE = { 4: "ipv4_addr", 6: "ipv6_addr" } as const satisfies Record<Family, string>;
+
 /** Name, type, hook and priority of a base chain. */
 export interface NftChain {
   readonly name: string;

@@ -151,6 +151,39 @@ for (const choice of ["iptables", "nft"] as const) {
       await expect.poll(() => canPing(peer, CONTAINER), { timeout: 3000 }).toBe(true);
     });
 
+    it.each(["dockerd", "tulled"])(
+      "lets the administrator's rules in DOCKER-USER win, with %s first",
+      async (first) => {
+        const startDocker = (): void => {
+          host.exec("iptables", ["-P", "FORWARD", "DROP"]);
+          host.exec("iptables", ["-N", "DOCKER-USER"]);
+          host.exec("iptables", ["-A", "DOCKER-USER", "-j", "RETURN"]);
+          host.exec("iptables", ["-I", "FORWARD", "-j", "DOCKER-USER"]);
+        };
+        if (first === "dockerd") startDocker();
+        await guard.update(planWith({}));
+        if (first === "tulled") startDocker();
+        await guard.update(planWith({}));
+        expect(canPing(peer, CONTAINER)).toBe(true);
+        host.exec("iptables", ["-I", "DOCKER-USER", "-d", CONTAINER, "-j", "DROP"]);
+        await guard.update(planWith({}));
+        expect(canPing(peer, CONTAINER)).toBe(false);
+        expect(canPing(peer, "10.2.54.1")).toBe(true);
+      },
+    );
+
+    it("lowers the MSS of what goes into the tunnel when asked", async () => {
+      const lowered = countIn(peer, "tcp option maxseg size 1410");
+      const full = countIn(peer, "tcp option maxseg size 1460");
+      const connect = (): string => container.exec("bash", ["-c", `< /dev/tcp/${REMOTE}/9 || true`]);
+      await guard.update(planWith({}));
+      connect();
+      expect([lowered(), full()]).toEqual([0, 1]);
+      await guard.update(planWith({}, { mssClamp: true }));
+      connect();
+      expect([lowered(), full()]).toEqual([1, 1]);
+    });
+
     it("accepts tunnel packets from known peers only when asked, and from all again after a clean stop", async () => {
       await guard.update(planWith({ sources: [Address.parse("192.168.50.9")] }));
       expect(canPing(container, REMOTE)).toBe(false);

@@ -5,7 +5,7 @@
  */
 
 import type { Drift } from "./engine.ts";
-import type { RenderedChain } from "./iptables-render.ts";
+import { DOCKER_USER, type RenderedChain } from "./iptables-render.ts";
 import { isFinal, isPlainJump, type SavedTable, type SavedTables, targetOf } from "./iptables-save.ts";
 
 /** Input for `iptables-restore --noflush`, and why. Empty when nothing is to be done. */
@@ -20,8 +20,8 @@ export type WrittenForms = Map<
   { readonly wanted: readonly string[]; readonly saved: readonly string[] }
 >;
 
-/** The chain that Docker keeps in front of its own rules for the administrator's. */
-const DOCKER_USER = "DOCKER-USER";
+/** Docker's jumps in FORWARD that come first: what they drop, they shall drop. */
+const DOCKER_JUMPS = [DOCKER_USER, "DOCKER-ISOLATION-STAGE-1", "DOCKER-FORWARD"];
 
 const TABLES = ["filter", "nat", "mangle", "raw"] as const;
 const EMPTY_TABLE: SavedTable = new Map();
@@ -67,9 +67,11 @@ interface TableEdit {
 
 function editTable(chains: readonly RenderedChain[], table: SavedTable, written: WrittenForms): TableEdit {
   const edit: TableEdit = { drifts: [], declarations: [], rules: [], removals: [] };
-  for (const chain of chains) {
+  for (const each of chains) {
+    // Docker's chain is there only where Docker is.
+    const chain = each.hook === DOCKER_USER && !table.has(DOCKER_USER) ? { ...each, rules: [] } : each;
     if (chain.rules.length > 0) fillChain(edit, chain, table, written);
-    for (const parent of parentsOf(chain, table)) placeJump(edit, chain, parent, table);
+    if (chain.hook !== null) placeJump(edit, chain, chain.hook, table);
     if (chain.rules.length === 0) dropChain(edit, chain, table);
   }
   return edit;
@@ -104,22 +106,12 @@ function dropChain(edit: TableEdit, chain: RenderedChain, table: SavedTable): vo
   edit.removals.push(`-X ${chain.name}`);
 }
 
-function hasForeignReference(chain: RenderedChain, table: SavedTable): boolean {
-  const parents = new Set(parentsOf(chain, table));
-  return [...table].some(([name, { rules }]) =>
-    rules.some(
-      (rule) =>
-        targetOf(rule) === chain.name &&
-        !(parents.has(name) && isPlainJump(rule, chain.name)) &&
-        !name.startsWith("FLANNEL-"),
-    ),
+function hasForeignReference({ name: ours, hook }: RenderedChain, table: SavedTable): boolean {
+  return [...table].some(
+    ([name, { rules }]) =>
+      !name.startsWith("FLANNEL-") &&
+      rules.some((rule) => targetOf(rule) === ours && !(name === hook && isPlainJump(rule, ours))),
   );
-}
-
-/** The chains that must lead to ours. */
-function parentsOf({ table, hook }: RenderedChain, saved: SavedTable): string[] {
-  if (hook === null) return [];
-  return table === "filter" && hook === "FORWARD" && saved.has(DOCKER_USER) ? [hook, DOCKER_USER] : [hook];
 }
 
 /** Sees to it that `parent` leads to the chain exactly once, at one of the places for that; or not at all. */
@@ -141,16 +133,16 @@ function placeJump(edit: TableEdit, chain: RenderedChain, parent: string, table:
 }
 
 /**
- * Where a jump counts, as numbers of other rules in front of it: never behind a verdict on every packet. Those of
- * Docker's chain for the administrator come first: in FORWARD the jump stands behind the one to that chain, and
- * inside that chain behind all rules, also later ones.
+ * Where a jump counts, as numbers of other rules in front of it: never behind a verdict on every packet. In FORWARD
+ * it stands behind Docker's jumps, whoever came first; in DOCKER-USER behind all rules of the administrator, also
+ * later ones.
  */
 function placesIn(parent: string, others: readonly string[]): { first: number; last: number } {
   const verdict = others.findIndex(isFinal);
   const last = verdict < 0 ? others.length : verdict;
   if (parent === DOCKER_USER) return { first: last, last };
-  const behindDockerUser = others.findIndex((rule) => isPlainJump(rule, DOCKER_USER)) + 1;
-  return { first: behindDockerUser > last ? 0 : behindDockerUser, last };
+  const isDockers = (rule: string): boolean => DOCKER_JUMPS.some((name) => isPlainJump(rule, name));
+  return { first: others.slice(0, last).findLastIndex(isDockers) + 1, last };
 }
 
 function driftOfJump(parent: string, name: string, count: number, isWanted: boolean): Drift {

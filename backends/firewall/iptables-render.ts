@@ -20,14 +20,18 @@ import {
 export interface IptablesChain {
   readonly table: "filter" | "nat" | "mangle" | "raw";
   readonly name: string;
-  /** The built-in chain; null for a chain that only our own rules jump to. */
+  /** The built-in chain, or Docker's; null for a chain that only our own rules jump to. */
   readonly hook: string | null;
   /** Where a new jump goes: in front of everybody else's rules, or behind them as flannel does for nat. */
   readonly position: "first" | "last";
 }
 
+/** The chain that Docker keeps in front of its own rules for the administrator's. */
+export const DOCKER_USER = "DOCKER-USER";
+
 export const IPTABLES_CHAINS: Readonly<Record<ChainRole, IptablesChain>> = {
   forward: { table: "filter", name: "FLANNEL-FWD", hook: "FORWARD", position: "first" },
+  "docker-user": { table: "filter", name: "FLANNEL-DOCKER", hook: DOCKER_USER, position: "last" },
   masquerade: { table: "nat", name: "FLANNEL-POSTRTG", hook: "POSTROUTING", position: "last" },
   input: { table: "filter", name: "FLANNEL-INPUT", hook: "INPUT", position: "first" },
   "tunnel-in": { table: "raw", name: "FLANNEL-TUN-IN", hook: "PREROUTING", position: "first" },

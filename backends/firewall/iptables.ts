@@ -17,7 +17,7 @@ import {
 } from "./iptables-diff.ts";
 import { type RenderedChain, renderChains } from "./iptables-render.ts";
 import { parseIptablesSave, type SavedTables } from "./iptables-save.ts";
-import { EMPTY_PLAN, type FamilyRules, type FirewallPlan } from "./rules.ts";
+import { type ChainRole, EMPTY_PLAN, type FamilyRules, type FirewallPlan } from "./rules.ts";
 
 /** How long a restore waits for another holder of the xtables lock. */
 const LOCK_WAIT_SECONDS = 30;
@@ -140,12 +140,16 @@ export class IptablesEngine implements FirewallEngine {
 
 function acceptsBeside(rules: FamilyRules | undefined, saved: SavedTables): FamilyRules {
   const ours = renderChains(undefined);
-  const { forward = [], input = [], "overlay-in": overlayIn = [] } = rules?.chains ?? {};
+  const chains = rules?.chains ?? {};
   return {
     chains: {
-      ...(isInUse("filter", saved, ours) ? { forward, input } : {}),
-      ...(isInUse("raw", saved, ours) ? { "overlay-in": overlayIn } : {}),
+      ...(isInUse("filter", saved, ours) ? pick(chains, "forward", "docker-user", "input") : {}),
+      ...(isInUse("raw", saved, ours) ? pick(chains, "overlay-in") : {}),
     },
     knownSources: null,
   };
+}
+
+function pick(chains: FamilyRules["chains"], ...roles: readonly ChainRole[]): FamilyRules["chains"] {
+  return Object.fromEntries(roles.map((role) => [role, chains[role] ?? []]));
 }

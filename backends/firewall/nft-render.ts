@@ -37,9 +37,11 @@ export interface NftChain {
 }
 
 /** The roles that have a chain in nft. */
-export type NftRole = Exclude<ChainRole, "overlay-in">;
+export type NftRole = Exclude<ChainRole, "docker-user" | "overlay-in">;
 
-export const NFT_ROLES: readonly NftRole[] = CHAIN_ROLES.filter((role) => role !== "overlay-in");
+export const NFT_ROLES: readonly NftRole[] = CHAIN_ROLES.filter(
+  (role) => role !== "docker-user" && role !== "overlay-in",
+);
 
 /** Priorities as nft names them: raw -300, mangle -150, filter 0, srcnat 100 (linux/netfilter_ipv4.h). */
 export const NFT_CHAINS: Readonly<Record<NftRole, NftChain>> = {

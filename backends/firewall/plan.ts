@@ -48,6 +48,8 @@ export interface FirewallInput {
   readonly masquerade: MasqueradeInput;
   /** Accept what is forwarded from and to the network. */
   readonly forwardRules: boolean;
+  /** Interfaces by which packets of other hosts' containers come and go. */
+  readonly entrances: PerFamily<readonly string[]>;
   /** By underlay family; empty for backends without a UDP tunnel. */
   readonly tunnels: PerFamily<TunnelInput>;
   /** Accept tunnel packets in INPUT. */
@@ -92,6 +94,7 @@ function planFamily(input: FirewallInput, family: Family): FamilyRules {
   const tunnel = input.tunnels[family];
   const chains: Record<ChainRole, readonly Rule[]> = {
     forward: forwardRules(input, family),
+    "docker-user": dockerUserRules(input, family),
     masquerade: masqueradeRules(input, family),
     input: tunnel !== undefined && input.openPort ? [rule({ udpPort: tunnel.port }, ACCEPT)] : [],
     "tunnel-in": tunnel === undefined ? [] : tunnelInRules(input, family, tunnel),
@@ -127,13 +130,21 @@ function masqueradeRules(input: FirewallInput, family: Family): Rule[] {
   ];
 }
 
+function dockerUserRules(input: FirewallInput, family: Family): Rule[] {
+  const network = input.networks[family];
+  if (network === undefined || !input.forwardRules) return [];
+  return (input.entrances[family] ?? []).flatMap((name) => [
+    rule({ source: inside(network), inputInterface: name }, ACCEPT),
+    rule({ destination: inside(network), outputInterface: name }, ACCEPT),
+  ]);
+}
+
 function overlayInRules(input: FirewallInput, family: Family): Rule[] {
   const network = input.networks[family];
   const subnet = input.subnets[family];
-  const tunnel = input.tunnels[family];
-  if (network === undefined || subnet === undefined || tunnel === undefined || !input.forwardRules) return [];
-  const source = inside(network);
-  return [rule({ source, destination: inside(subnet), inputInterface: tunnel.device }, ACCEPT)];
+  if (network === undefined || subnet === undefined || !input.forwardRules) return [];
+  const packets: Matches = { source: inside(network), destination: inside(subnet) };
+  return (input.entrances[family] ?? []).map((name) => rule({ ...packets, inputInterface: name }, ACCEPT));
 }
 
 /**
@@ -180,16 +191,16 @@ function isInterfaceNamed(pattern: string, name: string): boolean {
   return pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
 }
 
+/** An exclusion wider than the network works as meant: what goes to the network itself is not masqueraded anyway. */
 function warningsFor(input: FirewallInput): string[] {
   return input.masquerade.excluded.flatMap((prefix) => {
     const network = input.networks[prefix.family];
-    if (network === undefined) {
-      return [`masquerade exclusion ${prefix} has no effect: the network has no IPv${prefix.family} range`];
-    }
-    if (!network.overlaps(prefix)) return [];
-    return [
-      `masquerade exclusion ${prefix} overlaps the network ${network}: containers keep their address there anyway`,
-    ];
+    if (network !== undefined && !network.contains(prefix)) return [];
+    const reason =
+      network === undefined
+        ? `the network has no IPv${prefix.family} range`
+        : `it lies inside the network ${network}, where containers keep their addresses anyway`;
+    return [`masquerade exclusion ${prefix} has no effect: ${reason}`];
   });
 }
 

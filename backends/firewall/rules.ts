@@ -50,6 +50,8 @@ export interface Rule {
 /**
  * The places where rules are needed, in the order in which a listing shows them:
  * - forward: accepts what the network forwards;
+ * - docker-user: accepts what other hosts send or get, in the chain that Docker keeps in front of its own drops, and
+ *   nothing that passes between Docker's own networks, which Docker isolates. Only iptables has that chain;
  * - masquerade: source NAT on the way out;
  * - input: accepts tunnel packets for this host;
  * - tunnel-in: judges tunnel packets on arrival, before connection tracking;
@@ -60,6 +62,7 @@ export interface Rule {
  */
 export const CHAIN_ROLES = [
   "forward",
+  "docker-user",
   "masquerade",
   "input",
   "tunnel-in",
@@ -90,6 +93,7 @@ export const EMPTY_PLAN: FirewallPlan = { rules: {}, warnings: [] };
 export function commentOf(role: ChainRole): string {
   switch (role) {
     case "forward":
+    case "docker-user":
       return "flanneld forward";
     case "masquerade":
       return "flanneld masq";

@@ -12,6 +12,7 @@ export const INPUT: FirewallInput = {
   subnets: { 4: Prefix.parse("10.2.54.0/24"), 6: Prefix.parse("fd00:2:0:54::/64") },
   masquerade: { isEnabled: true, randomFully: true, excluded: [Prefix.parse("172.16.0.0/12")] },
   forwardRules: true,
+  entrances: { 4: ["flannel.1"], 6: ["flannel-v6.1"] },
   tunnels: {
     4: {
       port: 8472,

@@ -5,6 +5,7 @@ import { CommandRunner } from "../../../backends/firewall/command.ts";
 import type { FirewallEngine } from "../../../backends/firewall/engine.ts";
 import { IptablesEngine } from "../../../backends/firewall/iptables.ts";
 import { NftEngine } from "../../../backends/firewall/nft.ts";
+import { EMPTY_PLAN } from "../../../backends/firewall/rules.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { PLAN } from "./fixture.ts";
 import { createToolbox, locate } from "./toolbox.ts";
@@ -35,7 +36,7 @@ describeAsRoot("the iptables engine among others", () => {
     host.exec("iptables", ["-A", "DOCKER-USER", "-s", "10.2.9.9", "-j", "DROP"]);
     host.exec("iptables", ["-A", "DOCKER-USER", "-j", "RETURN"]);
     await engine().reconcile(PLAN);
-    expect(targets("DOCKER-USER")).toEqual(["ADMIN", "DROP", "FLANNEL-FWD", "RETURN"]);
+    expect(targets("DOCKER-USER")).toEqual(["ADMIN", "DROP", "FLANNEL-DOCKER", "RETURN"]);
     expect(await engine().reconcile(PLAN)).toEqual([]);
   });
 
@@ -44,21 +45,38 @@ describeAsRoot("the iptables engine among others", () => {
     await engine().reconcile(PLAN);
     host.exec("iptables", ["-A", "DOCKER-USER", "-s", "10.2.9.9", "-j", "DROP"]);
     expect(await engine().reconcile(PLAN)).toEqual([expect.stringContaining("at the wrong place")]);
-    expect(targets("DOCKER-USER")).toEqual(["DROP", "FLANNEL-FWD"]);
+    expect(targets("DOCKER-USER")).toEqual(["DROP", "FLANNEL-DOCKER"]);
   });
 
-  it("stands in FORWARD behind the way to DOCKER-USER, and in front of everything else", async () => {
-    host.exec("iptables", ["-N", "DOCKER-USER"]);
-    host.exec("iptables", ["-A", "FORWARD", "-j", "DOCKER-USER"]);
+  it.each([
+    ["DOCKER-USER", "DOCKER-ISOLATION-STAGE-1"],
+    ["DOCKER-USER", "DOCKER-FORWARD"],
+  ])("stands in FORWARD behind the ways to %s and %s, and in front of everything else", async (...chains) => {
+    const insertJumps = (): void => {
+      for (const chain of chains.toReversed()) host.exec("iptables", ["-I", "FORWARD", "-j", chain]);
+    };
+    for (const chain of chains) host.exec("iptables", ["-N", chain]);
     host.exec("iptables", ["-A", "FORWARD", "-o", "docker0", "-j", "ACCEPT"]);
+    insertJumps();
     await engine().reconcile(PLAN);
-    expect(targets("FORWARD")).toEqual(["DOCKER-USER", "FLANNEL-FWD", "ACCEPT"]);
+    expect(targets("FORWARD")).toEqual([...chains, "FLANNEL-FWD", "ACCEPT"]);
     // Docker starts again: what it inserts comes first.
-    host.exec("iptables", ["-D", "FORWARD", "-j", "DOCKER-USER"]);
+    for (const chain of chains) host.exec("iptables", ["-D", "FORWARD", "-j", chain]);
     host.exec("iptables", ["-I", "FORWARD", "-o", "docker0", "-j", "DROP"]);
-    host.exec("iptables", ["-I", "FORWARD", "-j", "DOCKER-USER"]);
+    insertJumps();
     expect(await engine().reconcile(PLAN)).toEqual([]);
-    expect(targets("FORWARD")).toEqual(["DOCKER-USER", "DROP", "FLANNEL-FWD", "ACCEPT"]);
+    expect(targets("FORWARD")).toEqual([...chains, "DROP", "FLANNEL-FWD", "ACCEPT"]);
+  });
+
+  it("leaves DOCKER-USER when the accepts are not wanted, and has no chain for it without Docker", async () => {
+    await engine().reconcile(PLAN);
+    expect(host.exec("iptables-save", [])).not.toContain("FLANNEL-DOCKER");
+    host.exec("iptables", ["-N", "DOCKER-USER"]);
+    await engine().reconcile(PLAN);
+    expect(targets("DOCKER-USER")).toEqual(["FLANNEL-DOCKER"]);
+    await engine().reconcile(EMPTY_PLAN);
+    expect(targets("DOCKER-USER")).toEqual([]);
+    expect(host.exec("iptables-save", [])).not.toContain("FLANNEL-DOCKER");
   });
 
   it.each([

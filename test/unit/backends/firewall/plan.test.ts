@@ -8,6 +8,7 @@ const INPUT: FirewallInput = {
   subnets: { 4: Prefix.parse("10.2.54.0/24") },
   masquerade: { isEnabled: true, randomFully: true, excluded: [] },
   forwardRules: true,
+  entrances: { 4: ["flannel.1"] },
   tunnels: { 4: { port: 8472, parentInterface: "eth0", device: "flannel.1", sources: "any" } },
   openPort: false,
   notrack: false,
@@ -40,11 +41,14 @@ describe("the firewall plan", () => {
     expect(rules).toHaveLength(7);
   });
 
-  it("warns of an exclusion that overlaps the network, and of one in a family without a network", () => {
-    const excluded = [Prefix.parse("10.0.0.0/8"), Prefix.parse("fd00::/8")];
+  it("warns of exclusions without effect: inside the network, and in a family that it has no range of", () => {
+    const excluded = ["10.0.0.0/8", "10.2.0.0/16", "10.2.7.0/24", "fd00::/8"].map((text) =>
+      Prefix.parse(text),
+    );
     const { warnings } = planFirewall({ ...INPUT, masquerade: { ...INPUT.masquerade, excluded } });
     expect(warnings).toEqual([
-      expect.stringContaining("10.0.0.0/8 overlaps"),
+      expect.stringContaining("10.2.0.0/16 has no effect"),
+      expect.stringContaining("10.2.7.0/24 has no effect"),
       expect.stringContaining("fd00::/8 has no effect"),
     ]);
   });
@@ -55,6 +59,20 @@ describe("the firewall plan", () => {
     ]);
     expect(rulesOf(INPUT, "FLANNEL-TUN-FWD")).toEqual([
       "-s 10.2.0.0/16 -o eth0 -p udp -m udp --dport 8472 -j DROP",
+    ]);
+  });
+
+  it("accepts in Docker's chains only what other hosts send or get, with direct routes by either way", () => {
+    const input = { ...INPUT, entrances: { 4: ["flannel.1", "eth0"] } };
+    expect(rulesOf(input, "FLANNEL-DOCKER")).toEqual([
+      "-s 10.2.0.0/16 -i flannel.1 -j ACCEPT",
+      "-d 10.2.0.0/16 -o flannel.1 -j ACCEPT",
+      "-s 10.2.0.0/16 -i eth0 -j ACCEPT",
+      "-d 10.2.0.0/16 -o eth0 -j ACCEPT",
+    ]);
+    expect(rulesOf(input, "FLANNEL-DIRECT")).toEqual([
+      "-s 10.2.0.0/16 -d 10.2.54.0/24 -i flannel.1 -j ACCEPT",
+      "-s 10.2.0.0/16 -d 10.2.54.0/24 -i eth0 -j ACCEPT",
     ]);
   });
 

@@ -1,24 +1,33 @@
 /** Replaces a file so that a reader, or a power cut, meets either the old text or the new, never half of one. */
 
-import { open, rename } from "node:fs/promises";
+import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /** Writes `text` beside `path`, makes it durable and renames it into place, with `mode` whatever the umask is. */
 export async function replaceFile(path: string, text: string, mode: number): Promise<void> {
   const temporary = `${path}.${process.pid}.new`;
-  const file = await open(temporary, "w", mode);
+  try {
+    await writeDurably(temporary, text, mode);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  const directory = await open(dirname(path), "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+async function writeDurably(path: string, text: string, mode: number): Promise<void> {
+  const file = await open(path, "w", mode);
   try {
     await file.chmod(mode);
     await file.writeFile(text);
     await file.sync();
   } finally {
     await file.close();
-  }
-  await rename(temporary, path);
-  const directory = await open(dirname(path), "r");
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
   }
 }

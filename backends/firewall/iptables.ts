@@ -31,6 +31,7 @@ export class IptablesEngine implements FirewallEngine {
   readonly kind = "iptables";
   readonly #runner: CommandRunner;
   readonly #variant: IptablesVariant;
+  readonly #cleared = new Set<Family>();
   readonly #written: Readonly<Record<Family, WrittenForms>> = { 4: new Map(), 6: new Map() };
 
   constructor(runner: CommandRunner, variant: IptablesVariant = "") {
@@ -49,10 +50,19 @@ export class IptablesEngine implements FirewallEngine {
   async reconcile(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
     return this.#forEachFamily(async (family) => {
       const wanted = plan.rules[family];
-      const saved =
-        wanted === undefined ? await this.#saveIfThere(family, signal) : await this.#save(family, signal);
-      return saved === null ? [] : this.#reconcileFamily(family, wanted, saved, signal);
+      if (wanted === undefined) return await this.#clear(family, signal);
+      this.#cleared.delete(family);
+      return await this.#reconcileFamily(family, wanted, await this.#save(family, signal), signal);
     });
+  }
+
+  /** Removes what is ours of a family that is not wanted. Once is enough: what comes later is somebody else's. */
+  async #clear(family: Family, signal?: AbortSignal): Promise<readonly Drift[]> {
+    if (this.#cleared.has(family)) return [];
+    const saved = await this.#saveIfThere(family, signal);
+    const drifts = saved === null ? [] : await this.#reconcileFamily(family, undefined, saved, signal);
+    this.#cleared.add(family);
+    return drifts;
   }
 
   /**
@@ -69,7 +79,10 @@ export class IptablesEngine implements FirewallEngine {
   }
 
   async remove({ isDryRun = false, signal }: RemoveOptions = {}): Promise<readonly string[]> {
-    if (!isDryRun) return this.reconcile(EMPTY_PLAN, signal);
+    if (!isDryRun) {
+      this.#cleared.clear();
+      return this.reconcile(EMPTY_PLAN, signal);
+    }
     return this.#forEachFamily(async (family) => {
       const saved = await this.#saveIfThere(family, signal);
       return saved === null ? [] : this.#change(family, renderChains(undefined), saved).drifts;

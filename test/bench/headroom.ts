@@ -72,7 +72,7 @@ const CHANGES: readonly Change[] = [
 ];
 
 export const bench: Bench = async (report, { isQuick }) => {
-  const [rounds, seconds] = isQuick ? [1, 1] : [7, 2];
+  const [rounds, seconds] = isQuick ? [1, 1] : [15, 1];
   const labs: Lab[] = [];
   try {
     const usual = overlayByHand(labs);

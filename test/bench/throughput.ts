@@ -22,7 +22,7 @@ interface Figures {
 }
 
 export const bench: Bench = async (report, { isQuick }) => {
-  const [rounds, seconds] = isQuick ? [1, 1] : [9, 3];
+  const [rounds, seconds] = isQuick ? [1, 1] : [25, 1];
   const labs: Lab[] = [];
   try {
     const ours = await overlayByTulled(labs);

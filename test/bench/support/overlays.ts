@@ -2,9 +2,10 @@
  * Two containers on two hosts, over our tunnel or over one made by hand as flannel makes it, and iperf3 between them.
  */
 
-import { spawn, spawnSync } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { untilReady } from "../../support/daemon.ts";
 import { type Container, createLab, fileStoreOf, type Host, type Lab } from "../../support/hosts.ts";
 
@@ -107,10 +108,11 @@ async function iperf(
   let answer = "";
   await untilReady(
     async () => {
-      const { stdout, stderr } = spawnSync("nsenter", [`--net=${from.netns.path}`, ...client], {
-        encoding: "utf8",
-      });
-      answer = stdout + stderr;
+      const run = promisify(execFile)("nsenter", [`--net=${from.netns.path}`, ...client]);
+      const { stdout } = await run.catch((error: Error & { stdout?: string }) => ({
+        stdout: error.stdout || error.message,
+      }));
+      answer = stdout;
       figure = read((JSON.parse(stdout) as { end: IperfEnd }).end);
       return true;
     },

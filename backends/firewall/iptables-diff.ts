@@ -6,7 +6,14 @@
 
 import type { Drift } from "./engine.ts";
 import { DOCKER_USER, type RenderedChain } from "./iptables-render.ts";
-import { isFinal, isPlainJump, type SavedTable, type SavedTables, targetOf } from "./iptables-save.ts";
+import {
+  isFinal,
+  isPlainJump,
+  isSameRule,
+  type SavedTable,
+  type SavedTables,
+  targetOf,
+} from "./iptables-save.ts";
 
 /** Input for `iptables-restore --noflush`, and why. Empty when nothing is to be done. */
 export interface IptablesChange {
@@ -106,21 +113,27 @@ function dropChain(edit: TableEdit, chain: RenderedChain, table: SavedTable): vo
   edit.removals.push(`-X ${chain.name}`);
 }
 
-function hasForeignReference({ name: ours, hook }: RenderedChain, table: SavedTable): boolean {
+function hasForeignReference(chain: RenderedChain, table: SavedTable): boolean {
   return [...table].some(
     ([name, { rules }]) =>
       !name.startsWith("FLANNEL-") &&
-      rules.some((rule) => targetOf(rule) === ours && !(name === hook && isPlainJump(rule, ours))),
+      rules.some((rule) => targetOf(rule) === chain.name && !(name === chain.hook && isOurJump(rule, chain))),
   );
+}
+
+/** A jump to the chain that tests nothing, or that carries our comment: it was for another port or interface. */
+function isOurJump(rule: string, { name, jump }: RenderedChain): boolean {
+  const comment = /--comment "[^"]*"/.exec(jump)?.[0] ?? "";
+  return isPlainJump(rule, name) || (targetOf(rule) === name && rule.includes(comment));
 }
 
 /** Sees to it that `parent` leads to the chain exactly once, at one of the places for that; or not at all. */
 function placeJump(edit: TableEdit, chain: RenderedChain, parent: string, table: SavedTable): void {
   const rules = table.get(parent)?.rules ?? [];
-  const jumps = rules.filter((rule) => isPlainJump(rule, chain.name));
+  const jumps = rules.filter((rule) => isOurJump(rule, chain));
   const others = rules.filter((rule) => !jumps.includes(rule));
   const { first, last } = placesIn(parent, others);
-  const place = rules.findIndex((rule) => isPlainJump(rule, chain.name));
+  const place = rules.findIndex((rule) => isSameRule(rule, chain.jump));
   const isWanted = chain.rules.length > 0;
   if (isWanted ? jumps.length === 1 && place >= first && place <= last : jumps.length === 0) return;
   edit.drifts.push(driftOfJump(parent, chain.name, jumps.length, isWanted));

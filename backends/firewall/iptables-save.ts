@@ -44,6 +44,11 @@ export function isFinal(rule: string): boolean {
   return option === "-g" || (option === "-j" && FINAL_TARGETS.has(target));
 }
 
+/** True when two rules are the same but for their comments. */
+export function isSameRule(left: string, right: string): boolean {
+  return withoutComment(left) === withoutComment(right);
+}
+
 /** True for a jump that tests nothing and leads to `chain`. */
 export function isPlainJump(rule: string, chain: string): boolean {
   return withoutComment(rule) === `-j ${chain}`;

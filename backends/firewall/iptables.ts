@@ -52,7 +52,8 @@ export class IptablesEngine implements FirewallEngine {
       const wanted = plan.rules[family];
       if (wanted === undefined) return await this.#clear(family, signal);
       this.#cleared.delete(family);
-      return await this.#reconcileFamily(family, wanted, await this.#save(family, signal), signal);
+      const saved = await this.#save(family, signal);
+      return await this.#reconcileFamily(family, withoutNeedless(wanted, saved), saved, signal);
     });
   }
 
@@ -151,6 +152,12 @@ export class IptablesEngine implements FirewallEngine {
   }
 }
 
+/** Each rule costs every packet: an accept in the raw table is there only while somebody drops there. */
+function withoutNeedless(wanted: FamilyRules, saved: SavedTables): FamilyRules {
+  if (isInUse("raw", saved, renderChains(undefined))) return wanted;
+  return { ...wanted, chains: { ...wanted.chains, "overlay-in": [] } };
+}
+
 function acceptsBeside(rules: FamilyRules | undefined, saved: SavedTables): FamilyRules {
   const ours = renderChains(undefined);
   const chains = rules?.chains ?? {};
@@ -159,6 +166,7 @@ function acceptsBeside(rules: FamilyRules | undefined, saved: SavedTables): Fami
       ...(isInUse("filter", saved, ours) ? pick(chains, "forward", "docker-user", "input") : {}),
       ...(isInUse("raw", saved, ours) ? pick(chains, "overlay-in") : {}),
     },
+    gates: {},
     knownSources: null,
   };
 }

@@ -16,13 +16,13 @@ import {
   NFT_TABLE,
   type NftRole,
   renderChain,
-  renderExpressions,
   renderRule,
+  renderRules,
   SOURCES_SET,
   SOURCES_TYPE,
   tableId,
 } from "./nft-render.ts";
-import type { FamilyRules, Rule } from "./rules.ts";
+import type { FamilyRules } from "./rules.ts";
 
 /** One chain as nft lists it. */
 interface ListedChain {
@@ -92,7 +92,7 @@ export function planNftChange(
   if (listed !== null && isOfOtherKind(family, listed)) return rebuildTable(family, wanted, listed, written);
   const parts = [
     createTable(family, listed),
-    ...NFT_ROLES.map((role) => changeChain(family, role, wanted.chains[role] ?? [], listed, written)),
+    ...NFT_ROLES.map((role) => changeChain(family, role, spell(family, role, wanted), listed, written)),
   ];
   const sources = changeSources(family, wanted, listed);
   return {
@@ -167,11 +167,11 @@ export function acceptAsWritten(
   written: WrittenForms,
 ): void {
   for (const role of NFT_ROLES) {
-    const rules = wanted.chains[role] ?? [];
+    const rules = spell(family, role, wanted);
     const { name } = NFT_CHAINS[role];
     const shown = second?.chains.get(name)?.rules ?? [];
     if (rules.length !== shown.length || !isDeepStrictEqual(shown, first?.chains.get(name)?.rules)) continue;
-    written.set(name, { wanted: spell(family, rules), listed: shown });
+    written.set(name, { wanted: rules, listed: shown });
   }
 }
 
@@ -188,7 +188,7 @@ function createTable(family: Family, listed: ListedTable | null): NftChange {
 function changeChain(
   family: Family,
   role: NftRole,
-  rules: readonly Rule[],
+  rules: JsonValue[][],
   listed: ListedTable | null,
   written: WrittenForms,
 ): NftChange {
@@ -206,7 +206,7 @@ function changeChain(
     return { drifts: [`${label} is not wanted`], commands: [{ flush: id }, { delete: id }] };
   }
   if (current === undefined) return { drifts: [`${label} is missing`], commands: fill };
-  if (hasRules(current.rules, spell(family, rules), written.get(name))) return NO_CHANGE;
+  if (hasRules(current.rules, rules, written.get(name))) return NO_CHANGE;
   return { drifts: [`${label} holds other rules`], commands: fill };
 }
 
@@ -251,8 +251,10 @@ function changeSources(family: Family, wanted: FamilyRules, listed: ListedTable 
   return { drifts, before, after: [] };
 }
 
-function spell(family: Family, rules: readonly Rule[]): JsonValue[] {
-  return rules.map((rule) => renderExpressions(family, rule));
+/** A role's rules as nft lists them; none when the role is not wanted. */
+function spell(family: Family, role: NftRole, { chains, gates }: FamilyRules): JsonValue[][] {
+  const rules = chains[role] ?? [];
+  return rules.length === 0 ? [] : renderRules(family, rules, gates[role]);
 }
 
 function elementsOf(set: JsonObject): ReadonlySet<string> {

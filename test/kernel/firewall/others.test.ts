@@ -5,9 +5,10 @@ import { CommandRunner } from "../../../backends/firewall/command.ts";
 import type { FirewallEngine } from "../../../backends/firewall/engine.ts";
 import { IptablesEngine } from "../../../backends/firewall/iptables.ts";
 import { NftEngine } from "../../../backends/firewall/nft.ts";
+import { planFirewall, type TunnelInput } from "../../../backends/firewall/plan.ts";
 import { EMPTY_PLAN } from "../../../backends/firewall/rules.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
-import { PLAN } from "./fixture.ts";
+import { INPUT, PLAN } from "./fixture.ts";
 import { createToolbox, locate } from "./toolbox.ts";
 
 let host: TestNetns;
@@ -100,6 +101,17 @@ describeAsRoot("the iptables engine among others", () => {
       expect(await engine().reconcile(PLAN)).toEqual([]);
     },
   );
+
+  it("follows a tunnel to another port, and leaves somebody else's own jump to its chain", async () => {
+    await engine().reconcile(PLAN);
+    host.exec("iptables", ["-A", "FORWARD", "-i", "theirs", "-j", "FLANNEL-FWD"]);
+    const tunnel = { ...INPUT.tunnels[4], port: 4789 } as TunnelInput;
+    await engine().reconcile(planFirewall({ ...INPUT, tunnels: { ...INPUT.tunnels, 4: tunnel } }));
+    const saved = host.exec("iptables-save", []);
+    expect(saved).not.toContain("8472");
+    expect(rules("PREROUTING", "raw")).toHaveLength(1);
+    expect(saved).toContain("-A FORWARD -i theirs -j FLANNEL-FWD");
+  });
 
   it("empties a chain that somebody else's rule leads to, and leaves that rule", async () => {
     await engine().reconcile(PLAN);

@@ -54,11 +54,20 @@ describe("the firewall plan", () => {
   });
 
   it("always drops forged tunnel packets", () => {
-    expect(rulesOf(INPUT, "FLANNEL-TUN-IN")).toEqual([
-      "-s 10.2.0.0/16 -p udp -m udp --dport 8472 -m addrtype --dst-type LOCAL -j DROP",
-    ]);
-    expect(rulesOf(INPUT, "FLANNEL-TUN-FWD")).toEqual([
-      "-s 10.2.0.0/16 -o eth0 -p udp -m udp --dport 8472 -j DROP",
+    const input = { ...INPUT, containerInterfaces: ["docker0", "br-*"] };
+    const containers = ["-i eth0 -j RETURN", "-i docker0 -j DROP", "-i br-+ -j DROP"];
+    expect(rulesOf(input, "FLANNEL-TUN-IN")).toEqual(["-s 10.2.0.0/16 -j DROP", ...containers]);
+    expect(rulesOf(input, "FLANNEL-TUN-FWD")).toEqual(["-s 10.2.0.0/16 -j DROP", ...containers]);
+  });
+
+  it("asks all other packets for no more than one test", () => {
+    const jumps = renderChains(planFirewall({ ...INPUT, notrack: true }).rules[4])
+      .filter(({ name, rules }) => name.startsWith("FLANNEL-TUN") && rules.length > 0)
+      .map(({ jump }) => jump.replace(/-m comment --comment "[^"]*" /, ""));
+    expect(jumps).toEqual([
+      "-p udp -m udp --dport 8472 -m addrtype --dst-type LOCAL -j FLANNEL-TUN-IN",
+      "-p udp -m udp --dport 8472 -j FLANNEL-TUN-OUT",
+      "-o eth0 -p udp -m udp --dport 8472 -j FLANNEL-TUN-FWD",
     ]);
   });
 

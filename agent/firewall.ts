@@ -50,6 +50,7 @@ export function firewallPlanFor(situation: FirewallSituation): FirewallPlan {
       excluded: settings.masqueradeExcluded,
     },
     forwardRules: settings.acceptForwarded,
+    entrances: situation.backend.entrances,
     tunnels: tunnelsOf(situation),
     openPort: settings.openPort,
     notrack: true,

@@ -72,6 +72,7 @@ export function problemsOf({ lease, snapshot, kernel, firewall, problems }: Agen
     ...kernel.failures.map(({ message, others }) =>
       others === 0 ? message : `${message} (and ${others} more of the sort)`,
     ),
+    ...(firewall.note === null ? [] : [`firewall: ${firewall.note}`]),
     ...(firewall.lastError === null ? [] : [`firewall: ${firewall.lastError}`]),
     ...kernel.contended.map(
       ({ key, repairs, evidence }) =>

@@ -41,6 +41,8 @@ export interface PreparedBackend {
   readonly type: string;
   /** The devices it owns. */
   readonly devices: PerFamily<string>;
+  /** Interfaces by which packets of other hosts' containers come and go. */
+  readonly entrances: PerFamily<readonly string[]>;
   /** Largest packet of a container, in bytes: what subnet.env says. */
   readonly mtuBytes: number;
   /** UDP port of the tunnel, null for backends without one. */

@@ -17,6 +17,7 @@ import {
   type Address,
   entriesOf,
   type Family,
+  mapFamilies,
   type PerFamily,
   type Prefix,
 } from "../ipam/ip.ts";
@@ -104,6 +105,7 @@ class VxlanOptions implements BackendOptions {
 class VxlanNetwork implements PreparedBackend {
   readonly type = "vxlan";
   readonly devices: PerFamily<string>;
+  readonly entrances: PerFamily<readonly string[]>;
   readonly mtuBytes: number;
   readonly tunnelPort: number;
   readonly leaseData: PerFamily<JsonValue>;
@@ -115,6 +117,8 @@ class VxlanNetwork implements PreparedBackend {
     this.#options = options;
     this.#host = host;
     this.devices = options.deviceNames(families);
+    const direct = options.directRouting ? [host.interface] : [];
+    this.entrances = mapFamilies(this.devices, (device) => [device, ...direct]);
     this.tunnelPort = options.port;
     this.mtuBytes = tunnelMtu(options, host, families);
     const macs: Partial<Record<Family, Mac>> = {};

@@ -11,7 +11,7 @@ import { type Command, Option } from "commander";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
 import { type BridgeFacts, readBridgeFacts } from "../docker/bridge-facts.ts";
 import { parseDaemonJson } from "../docker/daemon-json.ts";
-import { applyChange, type FileChange, readText } from "../docker/file-change.ts";
+import { applyChanges, type FileChange, readText } from "../docker/file-change.ts";
 import { bridgeFindings, DOCKER_BRIDGE, isBridgeElsewhere, settingFindings } from "../docker/findings.ts";
 import {
   chooseTarget,
@@ -104,12 +104,10 @@ async function carryOut(
   { dryRun, restart }: DockerOptions,
   { out, signal }: CommandContext,
 ): Promise<void> {
+  if (!dryRun) await applyChanges(changes);
   for (const change of changes) {
     if (dryRun) out.write(formatDiff(change.path, change.before, change.after));
-    else {
-      await applyChange(change);
-      out.write(`${change.path} ${change.after === null ? "removed" : "written"}\n`);
-    }
+    else out.write(`${change.path} ${change.after === null ? "removed" : "written"}\n`);
   }
   if (changes.length === 0) out.write("nothing to change\n");
   if (dryRun) return;

@@ -22,6 +22,22 @@ export async function readText(path: string): Promise<string | null> {
   }
 }
 
+/** Makes all changes or none. Throws ConfigError that names the file and what to do. */
+export async function applyChanges(changes: readonly FileChange[]): Promise<void> {
+  const made: FileChange[] = [];
+  try {
+    for (const change of changes) {
+      await applyChange(change);
+      made.push(change);
+    }
+  } catch (error) {
+    for (const { path, before, after } of made.reverse()) {
+      await applyChange({ path, before: after, after: before });
+    }
+    throw error;
+  }
+}
+
 /** Makes the change. Throws ConfigError that names the file and what to do. */
 export async function applyChange({ path, after }: FileChange): Promise<void> {
   try {

@@ -18,6 +18,8 @@ export interface CommandResult {
 export interface CommandOptions {
   /** Text for the standard input; nothing by default. */
   readonly input?: string;
+  /** The program opens /dev/stdin by name, which works with a pipe but not with the socket that Node gives a child. */
+  readonly needsPipe?: true;
   /** Kills the child when it fires. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -43,7 +45,8 @@ export class CommandRunner {
    * FirewallError: not installed (details.missing is its name), killed by a signal, or out of time.
    */
   run(command: string, args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
-    const [program = command, ...rest] = [...this.#prefix, command, ...args];
+    const throughPipe = options.needsPipe ? ["sh", "-c", 'cat | "$0" "$@"'] : [];
+    const [program = command, ...rest] = [...this.#prefix, ...throughPipe, command, ...args];
     return new Promise((resolve, reject) => {
       const child = spawn(program, rest, {
         stdio: "pipe",

@@ -43,15 +43,19 @@ export interface FirewallStatus {
   /** Passes after the first that found and repaired somebody else's change. */
   readonly repairs: number;
   readonly lastError: string | null;
+  /** What is done differently from what was asked for; null when nothing is. */
+  readonly note: string | null;
 }
 
 /**
- * The pause between a pass and the next one: short after a repair, twice as long after each pass that found
- * nothing, so that a host where others change their rules all the time costs little.
+ * The pause between a pass and the next one: short after a repair and for changes that concern us, else twice as
+ * long after each pass that found nothing, so that a host where others change their rules all the time costs little.
  */
 const MIN_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 640;
 const QUICK_RETRIES = 4;
+
+const NO_TOOL = "neither nft nor iptables is installed: forged tunnel packets are not dropped";
 
 export class FirewallGuard {
   readonly #options: FirewallGuardOptions;
@@ -64,6 +68,7 @@ export class FirewallGuard {
   #orderlyGeneration: number | null = null;
   #otherIptables: IptablesEngine | null = null;
   readonly #failures: FailureSeries;
+  readonly #deafness: FailureSeries;
   readonly #abort = new AbortController();
   #installed: ReadonlySet<EngineKind> | null = null;
   #engine: EngineKind | null = null;
@@ -75,9 +80,10 @@ export class FirewallGuard {
   #isPlanNew = false;
   #waiting: (() => void)[] = [];
   #endPause: (() => void) | null = null;
+  #shortenPause: (() => void) | null = null;
   #pauseMs = MIN_PAUSE_MS;
   #prefersNft: boolean;
-  #isWithoutEngine = false;
+  #note: string | null = null;
   #isInSync = false;
   #repairs = 0;
   #lastError: unknown = null;
@@ -91,6 +97,11 @@ export class FirewallGuard {
     this.#firewalld = new Firewalld(this.#runner);
     this.#generation = new FirewallGeneration(options.netns);
     this.#failures = new FailureSeries(options.log, "firewall is not in order", "firewall is in order again");
+    this.#deafness = new FailureSeries(
+      options.log,
+      "firewall events are not available, audits only",
+      "firewall events are available again",
+    );
   }
 
   /** Begins to listen and to audit. Nothing is written before the first update. */
@@ -132,20 +143,25 @@ export class FirewallGuard {
       engine: this.#engine,
       isInSync: this.#isInSync,
       repairs: this.#repairs,
+      note: this.#note,
       lastError: error === null ? null : error instanceof Error ? error.message : String(error),
     };
   }
 
-  /** Ends listening and leaves the rules, but for the check of tunnel sources, which nobody would keep current. */
+  /**
+   * Ends listening and leaves the rules, but for the check of tunnel sources, which nobody would keep current. A tool
+   * that still waits for a lock is ended, unless that check must go.
+   */
   async stop(): Promise<void> {
     if (this.#audit !== null) clearInterval(this.#audit);
     this.#monitor?.close();
     this.#monitor = null;
+    const plan = this.#plan;
+    const checksSources = Object.values(plan?.rules ?? {}).some(({ knownSources }) => knownSources !== null);
+    if (!checksSources) this.#abort.abort();
     this.#endPause?.();
     await this.#running;
-    if (this.#plan !== null && Object.values(this.#plan.rules).some((rules) => rules.knownSources !== null)) {
-      await this.update({ ...withoutSourceCheck(this.#plan), warnings: [] });
-    }
+    if (plan !== null && checksSources) await this.update({ ...withoutSourceCheck(plan), warnings: [] });
     this.#abort.abort();
     this.#generation.close();
   }
@@ -166,19 +182,30 @@ export class FirewallGuard {
     try {
       this.#monitor = watchFirewall({
         netns: this.#options.netns,
-        onChange: () => this.#request(),
-        onError: (error) => this.#failures.failed(error),
+        onChange: (isUrgent) => {
+          this.#request();
+          if (isUrgent) this.#shortenPause?.();
+        },
+        onError: (error) => this.#hearsNothing(error),
       });
       this.#monitor.unref();
+      this.#deafness.succeeded();
     } catch (error) {
-      this.#options.log.warn("firewall events are not available, audits only", { error: String(error) });
+      this.#hearsNothing(error);
     }
   }
 
   /** A look at the rules costs several programs, and is for hosts on which something was written since the last one. */
   #auditOnce(): void {
+    if (this.#monitor === null) this.#listen();
     const known = this.#orderlyGeneration;
     if (known === null || this.#generation.read() !== known) this.#request();
+  }
+
+  /** Until the next audit, which listens again. */
+  #hearsNothing(error: unknown): void {
+    this.#monitor = null;
+    this.#deafness.failed(error);
   }
 
   #request(): void {
@@ -197,15 +224,23 @@ export class FirewallGuard {
       for (const resolve of waiting) resolve();
       this.#pauseMs = drifts.length > 0 ? MIN_PAUSE_MS : Math.min(this.#pauseMs * 2, MAX_PAUSE_MS);
       if (!this.#isPlanNew) await this.#pause();
+      this.#shortenPause = null;
     }
   }
 
   #pause(): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, this.#pauseMs);
+      let timer = setTimeout(resolve, this.#pauseMs);
+      let isShort = this.#pauseMs <= MIN_PAUSE_MS;
       this.#endPause = () => {
         clearTimeout(timer);
         resolve();
+      };
+      this.#shortenPause = () => {
+        if (isShort) return;
+        isShort = true;
+        clearTimeout(timer);
+        timer = setTimeout(resolve, MIN_PAUSE_MS);
       };
     });
   }
@@ -240,7 +275,7 @@ export class FirewallGuard {
     if (choice === "none") return [];
     this.#installed ??= await this.#findTools(signal);
     if (choice === "auto" && this.#installed.size === 0 && !requiresEngine(plan)) return this.#doWithout();
-    this.#isWithoutEngine = false;
+    this.#note = null;
     const engine = chooseEngine(choice, this.#prefersNft, this.#installed);
     if (engine !== this.#engine) log.info("firewall engine chosen", { engine, choice });
     this.#engine = engine;
@@ -275,10 +310,8 @@ export class FirewallGuard {
   #doWithout(): readonly Drift[] {
     this.#installed = null;
     this.#engine = null;
-    if (!this.#isWithoutEngine) {
-      this.#options.log.warn("neither nft nor iptables is installed: forged tunnel packets are not dropped");
-    }
-    this.#isWithoutEngine = true;
+    if (this.#note === null) this.#options.log.warn("firewall", { note: NO_TOOL });
+    this.#note = NO_TOOL;
     return [];
   }
 

@@ -5,10 +5,11 @@
  */
 
 import type { Drift } from "./engine.ts";
-import type { RenderedChain } from "./iptables-render.ts";
+import { DOCKER_USER, type RenderedChain } from "./iptables-render.ts";
 import {
+  isFinal,
   isPlainJump,
-  isUnconditional,
+  isSameRule,
   type SavedTable,
   type SavedTables,
   targetOf,
@@ -20,14 +21,14 @@ export interface IptablesChange {
   readonly script: string;
 }
 
-/** How iptables-save showed a chain right after we wrote it, by chain name. */
+/** How iptables-save spells what we wrote where it spells otherwise, by chain name. */
 export type WrittenForms = Map<
   string,
   { readonly wanted: readonly string[]; readonly saved: readonly string[] }
 >;
 
-/** The chain that Docker keeps in front of its own rules for the administrator's. */
-const DOCKER_USER = "DOCKER-USER";
+/** Docker's jumps in FORWARD that come first: what they drop, they shall drop. */
+const DOCKER_JUMPS = [DOCKER_USER, "DOCKER-ISOLATION-STAGE-1", "DOCKER-FORWARD"];
 
 const TABLES = ["filter", "nat", "mangle", "raw"] as const;
 const EMPTY_TABLE: SavedTable = new Map();
@@ -73,11 +74,11 @@ interface TableEdit {
 
 function editTable(chains: readonly RenderedChain[], table: SavedTable, written: WrittenForms): TableEdit {
   const edit: TableEdit = { drifts: [], declarations: [], rules: [], removals: [] };
-  for (const chain of chains) {
+  for (const each of chains) {
+    // Docker's chain is there only where Docker is.
+    const chain = each.hook === DOCKER_USER && !table.has(DOCKER_USER) ? { ...each, rules: [] } : each;
     if (chain.rules.length > 0) fillChain(edit, chain, table, written);
-    for (const [parent, position] of jumpsWanted(chain, table)) {
-      placeJump(edit, chain, parent, position, table);
-    }
+    if (chain.hook !== null) placeJump(edit, chain, chain.hook, table);
     if (chain.rules.length === 0) dropChain(edit, chain, table);
   }
   return edit;
@@ -113,63 +114,58 @@ function dropChain(edit: TableEdit, chain: RenderedChain, table: SavedTable): vo
 }
 
 function hasForeignReference(chain: RenderedChain, table: SavedTable): boolean {
-  const parents = new Set(jumpsWanted(chain, table).map(([parent]) => parent));
-  return [...table].some(([name, { rules }]) =>
-    rules.some(
-      (rule) =>
-        targetOf(rule) === chain.name &&
-        !(parents.has(name) && isPlainJump(rule, chain.name)) &&
-        !name.startsWith("FLANNEL-"),
-    ),
+  return [...table].some(
+    ([name, { rules }]) =>
+      !name.startsWith("FLANNEL-") &&
+      rules.some((rule) => targetOf(rule) === chain.name && !(name === chain.hook && isOurJump(rule, chain))),
   );
 }
 
-/** The chains that must lead to ours, and the place of a new jump there: 1 is the first, null the last. */
-function jumpsWanted(chain: RenderedChain, table: SavedTable): [string, number | null][] {
-  if (chain.hook === null) return [];
-  const jumps: [string, number | null][] = [[chain.hook, chain.position === "first" ? 1 : null]];
-  const dockerUser = table.get(DOCKER_USER);
-  if (chain.table === "filter" && chain.hook === "FORWARD" && dockerUser !== undefined) {
-    jumps.push([DOCKER_USER, placeBeforeEnd(dockerUser.rules)]);
-  }
-  return jumps;
+/** A jump to the chain that tests nothing, or that carries our comment: it was for another port or interface. */
+function isOurJump(rule: string, { name, jump }: RenderedChain): boolean {
+  const comment = /--comment "[^"]*"/.exec(jump)?.[0] ?? "";
+  return isPlainJump(rule, name) || (targetOf(rule) === name && rule.includes(comment));
 }
 
-/** Behind the administrator's own rules, but in front of the RETURN with which Docker ends its chain. */
-function placeBeforeEnd(rules: readonly string[]): number | null {
-  const others = rules.filter((rule) => !targetOf(rule).startsWith("FLANNEL-"));
-  const end = others.findIndex(isUnconditional);
-  return end < 0 ? null : end + 1;
-}
-
-function placeJump(
-  edit: TableEdit,
-  chain: RenderedChain,
-  parent: string,
-  position: number | null,
-  table: SavedTable,
-): void {
+/** Sees to it that `parent` leads to the chain exactly once, at one of the places for that; or not at all. */
+function placeJump(edit: TableEdit, chain: RenderedChain, parent: string, table: SavedTable): void {
   const rules = table.get(parent)?.rules ?? [];
-  const jumps = rules.filter((rule) => isPlainJump(rule, chain.name));
+  const jumps = rules.filter((rule) => isOurJump(rule, chain));
+  const others = rules.filter((rule) => !jumps.includes(rule));
+  const { first, last } = placesIn(parent, others);
+  const place = rules.findIndex((rule) => isSameRule(rule, chain.jump));
   const isWanted = chain.rules.length > 0;
-  if (isWanted ? jumps.length === 1 && isReached(rules, chain.name) : jumps.length === 0) return;
-  edit.drifts.push(`${parent} leads to ${chain.name} ${jumps.length} times${isWanted ? "" : ", unwanted"}`);
+  if (isWanted ? jumps.length === 1 && place >= first && place <= last : jumps.length === 0) return;
+  edit.drifts.push(driftOfJump(parent, chain.name, jumps.length, isWanted));
   edit.rules.push(...jumps.map((rule) => `-D ${parent} ${rule}`));
   if (!isWanted) return;
+  const wanted = chain.position === "first" ? first : last;
   edit.rules.push(
-    position === null ? `-A ${parent} ${chain.jump}` : `-I ${parent} ${position} ${chain.jump}`,
+    wanted === others.length ? `-A ${parent} ${chain.jump}` : `-I ${parent} ${wanted + 1} ${chain.jump}`,
   );
 }
 
-/** False when an unconditional verdict stands in front of the jump. */
-function isReached(rules: readonly string[], target: string): boolean {
-  const jump = rules.findIndex((rule) => isPlainJump(rule, target));
-  const end = rules.findIndex(
-    (rule) => isUnconditional(rule) && ["DROP", "REJECT", "RETURN"].includes(targetOf(rule)),
-  );
-  return end < 0 || jump < end;
+/**
+ * Where a jump counts, as numbers of other rules in front of it: never behind a verdict on every packet. In FORWARD
+ * it stands behind Docker's jumps, whoever came first; in DOCKER-USER behind all rules of the administrator, also
+ * later ones.
+ */
+function placesIn(parent: string, others: readonly string[]): { first: number; last: number } {
+  const verdict = others.findIndex(isFinal);
+  const last = verdict < 0 ? others.length : verdict;
+  if (parent === DOCKER_USER) return { first: last, last };
+  const isDockers = (rule: string): boolean => DOCKER_JUMPS.some((name) => isPlainJump(rule, name));
+  return { first: others.slice(0, last).findLastIndex(isDockers) + 1, last };
 }
 
-function isSameList(left: readonly string[], right: readonly string[]): boolean {
+function driftOfJump(parent: string, name: string, count: number, isWanted: boolean): Drift {
+  if (!isWanted) return `${parent} leads to ${name}, which is not wanted`;
+  return count === 1
+    ? `${parent} leads to ${name} at the wrong place`
+    : `${parent} leads to ${name} ${count} times`;
+}
+
+/** True for equal rules in the same order. */
+export function isSameList(left: readonly string[], right: readonly string[]): boolean {
   return left.length === right.length && left.every((item, index) => item === right[index]);
 }

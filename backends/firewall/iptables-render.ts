@@ -20,19 +20,24 @@ import {
 export interface IptablesChain {
   readonly table: "filter" | "nat" | "mangle" | "raw";
   readonly name: string;
-  /** The built-in chain; null for a chain that only our own rules jump to. */
+  /** The built-in chain, or Docker's; null for a chain that only our own rules jump to. */
   readonly hook: string | null;
   /** Where a new jump goes: in front of everybody else's rules, or behind them as flannel does for nat. */
   readonly position: "first" | "last";
 }
 
+/** The chain that Docker keeps in front of its own rules for the administrator's. */
+export const DOCKER_USER = "DOCKER-USER";
+
 export const IPTABLES_CHAINS: Readonly<Record<ChainRole, IptablesChain>> = {
   forward: { table: "filter", name: "FLANNEL-FWD", hook: "FORWARD", position: "first" },
+  "docker-user": { table: "filter", name: "FLANNEL-DOCKER", hook: DOCKER_USER, position: "last" },
   masquerade: { table: "nat", name: "FLANNEL-POSTRTG", hook: "POSTROUTING", position: "last" },
   input: { table: "filter", name: "FLANNEL-INPUT", hook: "INPUT", position: "first" },
   "tunnel-in": { table: "raw", name: "FLANNEL-TUN-IN", hook: "PREROUTING", position: "first" },
   "tunnel-out": { table: "raw", name: "FLANNEL-TUN-OUT", hook: "OUTPUT", position: "first" },
   "tunnel-forward": { table: "mangle", name: "FLANNEL-TUN-FWD", hook: "FORWARD", position: "first" },
+  "mss-clamp": { table: "mangle", name: "FLANNEL-MSS", hook: "FORWARD", position: "first" },
   "overlay-in": { table: "raw", name: "FLANNEL-DIRECT", hook: "PREROUTING", position: "first" },
 };
 
@@ -64,7 +69,7 @@ export function renderChains(wanted: FamilyRules | undefined): readonly Rendered
     ...roles.map(([role, chain]) => ({
       ...chain,
       rules: (wanted?.chains[role] ?? []).map((rule) => renderRule(role, rule)),
-      jump: `-m comment --comment "${commentOf(role)}" -j ${chain.name}`,
+      jump: [...renderMatches(wanted?.gates[role] ?? {}), renderComment(role), `-j ${chain.name}`].join(" "),
     })),
   ];
 }
@@ -74,18 +79,23 @@ function renderSources(sources: readonly Address[]): string[] {
   return [...sources.map((address) => `-s ${address}/${bits[address.family]} -j RETURN`), "-j DROP"];
 }
 
-function renderRule(role: ChainRole, rule: Rule): string {
-  const { matches } = rule;
-  const words = [
+function renderRule(role: ChainRole, { matches, action }: Rule): string {
+  const target = matches.isFromUnknownSource ? `-j ${SOURCES_CHAIN.name}` : renderAction(action);
+  return [...renderMatches(matches), renderComment(role), target].join(" ");
+}
+
+function renderMatches(matches: Matches): string[] {
+  return [
     ...renderPrefix("-s", matches.source),
     ...renderPrefix("-d", matches.destination),
     ...renderInterface("-i", matches.inputInterface),
     ...renderInterface("-o", matches.outputInterface),
     ...renderProtocol(matches),
-    `-m comment --comment "${commentOf(role)}"`,
-    matches.isFromUnknownSource ? `-j ${SOURCES_CHAIN.name}` : renderAction(rule.action),
   ];
-  return words.join(" ");
+}
+
+function renderComment(role: ChainRole): string {
+  return `-m comment --comment "${commentOf(role)}"`;
 }
 
 function renderPrefix(option: string, match: PrefixMatch | undefined): string[] {

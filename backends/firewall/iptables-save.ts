@@ -33,9 +33,20 @@ export function targetOf(rule: string): string {
   return /(?:^| )-[jg] (\S+)/.exec(withoutComment(rule))?.[1] ?? "";
 }
 
-/** True when the rule tests nothing: every packet takes it. */
-export function isUnconditional(rule: string): boolean {
-  return /^-[jg] /.test(withoutComment(rule));
+/** Targets after which no later rule of the chain sees the packet (iptables-extensions(8)). */
+const FINAL_TARGETS: ReadonlySet<string> = new Set(
+  ["ACCEPT", "DROP", "REJECT", "RETURN", "QUEUE", "NFQUEUE"].concat("MASQUERADE", "SNAT", "DNAT", "NETMAP"),
+);
+
+/** True when the chain ends here for every packet: a verdict, or a goto, that tests nothing. */
+export function isFinal(rule: string): boolean {
+  const [option, target = ""] = withoutComment(rule).split(" ");
+  return option === "-g" || (option === "-j" && FINAL_TARGETS.has(target));
+}
+
+/** True when two rules are the same but for their comments. */
+export function isSameRule(left: string, right: string): boolean {
+  return withoutComment(left) === withoutComment(right);
 }
 
 /** True for a jump that tests nothing and leads to `chain`. */

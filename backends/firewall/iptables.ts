@@ -8,10 +8,16 @@
 import { FAMILIES, type Family } from "../../ipam/ip.ts";
 import type { CommandRunner } from "./command.ts";
 import type { Drift, FirewallEngine, RemoveOptions } from "./engine.ts";
-import { type IptablesChange, isInUse, planIptablesChange, type WrittenForms } from "./iptables-diff.ts";
+import {
+  type IptablesChange,
+  isInUse,
+  isSameList,
+  planIptablesChange,
+  type WrittenForms,
+} from "./iptables-diff.ts";
 import { type RenderedChain, renderChains } from "./iptables-render.ts";
 import { parseIptablesSave, type SavedTables } from "./iptables-save.ts";
-import { EMPTY_PLAN, type FamilyRules, type FirewallPlan } from "./rules.ts";
+import { type ChainRole, EMPTY_PLAN, type FamilyRules, type FirewallPlan } from "./rules.ts";
 
 /** How long a restore waits for another holder of the xtables lock. */
 const LOCK_WAIT_SECONDS = 30;
@@ -25,6 +31,7 @@ export class IptablesEngine implements FirewallEngine {
   readonly kind = "iptables";
   readonly #runner: CommandRunner;
   readonly #variant: IptablesVariant;
+  readonly #cleared = new Set<Family>();
   readonly #written: Readonly<Record<Family, WrittenForms>> = { 4: new Map(), 6: new Map() };
 
   constructor(runner: CommandRunner, variant: IptablesVariant = "") {
@@ -43,9 +50,20 @@ export class IptablesEngine implements FirewallEngine {
   async reconcile(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
     return this.#forEachFamily(async (family) => {
       const wanted = plan.rules[family];
-      const saved = await this.#save(family, wanted !== undefined, signal);
-      return saved === null ? [] : this.#reconcileFamily(family, wanted, saved, signal);
+      if (wanted === undefined) return await this.#clear(family, signal);
+      this.#cleared.delete(family);
+      const saved = await this.#save(family, signal);
+      return await this.#reconcileFamily(family, withoutNeedless(wanted, saved), saved, signal);
     });
+  }
+
+  /** Removes what is ours of a family that is not wanted. Once is enough: what comes later is somebody else's. */
+  async #clear(family: Family, signal?: AbortSignal): Promise<readonly Drift[]> {
+    if (this.#cleared.has(family)) return [];
+    const saved = await this.#saveIfThere(family, signal);
+    const drifts = saved === null ? [] : await this.#reconcileFamily(family, undefined, saved, signal);
+    this.#cleared.add(family);
+    return drifts;
   }
 
   /**
@@ -55,16 +73,19 @@ export class IptablesEngine implements FirewallEngine {
    */
   async reconcileBeside(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
     return this.#forEachFamily(async (family) => {
-      const saved = await this.#save(family, false, signal);
+      const saved = await this.#saveIfThere(family, signal);
       if (saved === null) return [];
       return this.#reconcileFamily(family, acceptsBeside(plan.rules[family], saved), saved, signal);
     });
   }
 
   async remove({ isDryRun = false, signal }: RemoveOptions = {}): Promise<readonly string[]> {
-    if (!isDryRun) return this.reconcile(EMPTY_PLAN, signal);
+    if (!isDryRun) {
+      this.#cleared.clear();
+      return this.reconcile(EMPTY_PLAN, signal);
+    }
     return this.#forEachFamily(async (family) => {
-      const saved = await this.#save(family, false, signal);
+      const saved = await this.#saveIfThere(family, signal);
       return saved === null ? [] : this.#change(family, renderChains(undefined), saved).drifts;
     });
   }
@@ -83,14 +104,19 @@ export class IptablesEngine implements FirewallEngine {
     const chains = renderChains(wanted);
     const change = this.#change(family, chains, saved);
     if (change.drifts.length === 0) return [];
-    const args = ["--noflush", `--wait=${LOCK_WAIT_SECONDS}`];
-    await this.#runner.succeed(`${PROGRAM[family]}${this.#variant}-restore`, args, {
-      input: change.script,
-      signal,
-    });
-    const after = await this.#save(family, true, signal);
-    if (after !== null) this.#learn(family, chains, after);
+    const shown = await this.#restore(family, change.script, signal);
+    const rest = this.#change(family, chains, shown);
+    if (rest.drifts.length > 0) {
+      this.#learn(family, chains, shown, await this.#restore(family, rest.script, signal));
+    }
     return change.drifts;
+  }
+
+  /** Runs a script and answers the dump that follows. */
+  async #restore(family: Family, script: string, signal?: AbortSignal): Promise<SavedTables> {
+    const args = ["--noflush", `--wait=${LOCK_WAIT_SECONDS}`];
+    await this.#runner.succeed(`${PROGRAM[family]}${this.#variant}-restore`, args, { input: script, signal });
+    return await this.#save(family, signal);
   }
 
   #change(family: Family, chains: readonly RenderedChain[], saved: SavedTables): IptablesChange {
@@ -98,31 +124,53 @@ export class IptablesEngine implements FirewallEngine {
     return { ...change, drifts: change.drifts.map((drift) => `${PROGRAM[family]}${this.#variant} ${drift}`) };
   }
 
-  /** Remembers how this version of iptables-save shows what was just written; see hasRules in the diff. */
-  #learn(family: Family, chains: readonly RenderedChain[], saved: SavedTables): void {
+  /**
+   * Remembers how this version of iptables-save spells what it showed after both of two restores: once might be
+   * somebody's edit.
+   */
+  #learn(family: Family, chains: readonly RenderedChain[], first: SavedTables, second: SavedTables): void {
     for (const { table, name, rules } of chains) {
-      const shown = saved.get(table)?.get(name)?.rules ?? [];
-      if (shown.length === rules.length) this.#written[family].set(name, { wanted: rules, saved: shown });
+      const shown = second.get(table)?.get(name)?.rules ?? [];
+      if (shown.length !== rules.length || !isSameList(shown, first.get(table)?.get(name)?.rules ?? []))
+        continue;
+      this.#written[family].set(name, { wanted: rules, saved: shown });
     }
   }
 
-  /** The dump of one family; null when the kernel or the tools lack the family and nothing is wanted there. */
-  async #save(family: Family, isNeeded: boolean, signal?: AbortSignal): Promise<SavedTables | null> {
-    const command = `${PROGRAM[family]}${this.#variant}-save`;
-    if (isNeeded) return parseIptablesSave(await this.#runner.succeed(command, [], { signal }));
-    const result = await this.#runner.runIfInstalled(command, [], { signal });
+  async #save(family: Family, signal?: AbortSignal): Promise<SavedTables> {
+    return parseIptablesSave(await this.#runner.succeed(this.#saveCommand(family), [], { signal }));
+  }
+
+  /** The dump of one family; null when the kernel or the tools lack it. */
+  async #saveIfThere(family: Family, signal?: AbortSignal): Promise<SavedTables | null> {
+    const result = await this.#runner.runIfInstalled(this.#saveCommand(family), [], { signal });
     return result?.exitCode === 0 ? parseIptablesSave(result.stdout) : null;
   }
+
+  #saveCommand(family: Family): string {
+    return `${PROGRAM[family]}${this.#variant}-save`;
+  }
+}
+
+/** Each rule costs every packet: an accept in the raw table is there only while somebody drops there. */
+function withoutNeedless(wanted: FamilyRules, saved: SavedTables): FamilyRules {
+  if (isInUse("raw", saved, renderChains(undefined))) return wanted;
+  return { ...wanted, chains: { ...wanted.chains, "overlay-in": [] } };
 }
 
 function acceptsBeside(rules: FamilyRules | undefined, saved: SavedTables): FamilyRules {
   const ours = renderChains(undefined);
-  const { forward = [], input = [], "overlay-in": overlayIn = [] } = rules?.chains ?? {};
+  const chains = rules?.chains ?? {};
   return {
     chains: {
-      ...(isInUse("filter", saved, ours) ? { forward, input } : {}),
-      ...(isInUse("raw", saved, ours) ? { "overlay-in": overlayIn } : {}),
+      ...(isInUse("filter", saved, ours) ? pick(chains, "forward", "docker-user", "input") : {}),
+      ...(isInUse("raw", saved, ours) ? pick(chains, "overlay-in") : {}),
     },
+    gates: {},
     knownSources: null,
   };
+}
+
+function pick(chains: FamilyRules["chains"], ...roles: readonly ChainRole[]): FamilyRules["chains"] {
+  return Object.fromEntries(roles.map((role) => [role, chains[role] ?? []]));
 }

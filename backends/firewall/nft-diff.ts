@@ -16,12 +16,13 @@ import {
   NFT_TABLE,
   type NftRole,
   renderChain,
-  renderExpressions,
   renderRule,
+  renderRules,
   SOURCES_SET,
+  SOURCES_TYPE,
   tableId,
 } from "./nft-render.ts";
-import type { FamilyRules, Rule } from "./rules.ts";
+import type { FamilyRules } from "./rules.ts";
 
 /** One chain as nft lists it. */
 interface ListedChain {
@@ -36,6 +37,8 @@ export interface ListedTable {
   readonly chains: ReadonlyMap<string, ListedChain>;
   /** Elements of the set of known sources, null when there is no such set. */
   readonly sources: ReadonlySet<string> | null;
+  /** The set of that name is of another kind than ours: of another type, or of ranges. */
+  readonly isSetForeign: boolean;
   /** Names of sets, maps, flowtables and the like that are not ours. */
   readonly foreign: readonly string[];
 }
@@ -46,7 +49,7 @@ export interface NftChange {
   readonly commands: readonly JsonObject[];
 }
 
-/** The rules that a chain showed right after we wrote it, by chain name; see `acceptAsWritten`. */
+/** How nft lists what we wrote where it spells otherwise, by chain name; see `acceptAsWritten`. */
 export type WrittenForms = Map<
   string,
   { readonly wanted: JsonValue[]; readonly listed: readonly JsonValue[] }
@@ -55,10 +58,11 @@ export type WrittenForms = Map<
 const OUR_CHAIN_NAMES: ReadonlySet<string> = new Set(NFT_ROLES.map((role) => NFT_CHAINS[role].name));
 
 /** Reads the answer of `nft -j list table`. */
-export function parseTable(listing: readonly JsonValue[]): ListedTable {
+export function parseTable(family: Family, listing: readonly JsonValue[]): ListedTable {
   const chains = new Map<string, { properties: JsonObject; rules: JsonValue[] }>();
   const foreign: string[] = [];
   let sources: ReadonlySet<string> | null = null;
+  let isSetForeign = false;
   let hasFlags = false;
   for (const entry of listing) {
     if (!isJsonObject(entry)) continue;
@@ -67,11 +71,13 @@ export function parseTable(listing: readonly JsonValue[]): ListedTable {
       if (type === "table") hasFlags = value.flags !== undefined;
       if (type === "chain") chains.set(String(value.name), { properties: value, rules: [] });
       else if (type === "rule") chains.get(String(value.chain))?.rules.push(value.expr ?? []);
-      else if (type === "set" && value.name === SOURCES_SET) sources = elementsOf(value);
-      else if (type !== "metainfo" && type !== "table") foreign.push(String(value.name));
+      else if (type === "set" && value.name === SOURCES_SET) {
+        sources = elementsOf(value);
+        isSetForeign = value.flags !== undefined || value.type !== SOURCES_TYPE[family];
+      } else if (type !== "metainfo" && type !== "table") foreign.push(String(value.name));
     }
   }
-  return { hasFlags, chains, sources, foreign };
+  return { hasFlags, chains, sources, isSetForeign, foreign };
 }
 
 /** The transaction from `listed` (null: no such table) to `wanted` (undefined: nothing of ours). */
@@ -83,9 +89,10 @@ export function planNftChange(
 ): NftChange {
   const isWanted = wanted !== undefined && NFT_ROLES.some((role) => (wanted.chains[role] ?? []).length > 0);
   if (!isWanted) return listed === null ? NO_CHANGE : removeTable(family, listed);
+  if (listed !== null && isOfOtherKind(family, listed)) return rebuildTable(family, wanted, listed, written);
   const parts = [
     createTable(family, listed),
-    ...NFT_ROLES.map((role) => changeChain(family, role, wanted.chains[role] ?? [], listed, written)),
+    ...NFT_ROLES.map((role) => changeChain(family, role, spell(family, role, wanted), listed, written)),
   ];
   const sources = changeSources(family, wanted, listed);
   return {
@@ -100,11 +107,39 @@ export function planNftChange(
   };
 }
 
+/** True when a chain or the set of our name is what cannot be changed into ours. */
+function isOfOtherKind(family: Family, { chains, isSetForeign }: ListedTable): boolean {
+  if (isSetForeign) return true;
+  return NFT_ROLES.some((role) => {
+    const current = chains.get(NFT_CHAINS[role].name);
+    return current !== undefined && !hasProperties(current.properties, renderChain(family, role));
+  });
+}
+
+/** Removes what has our names and makes it anew, in one transaction. */
+function rebuildTable(
+  family: Family,
+  wanted: FamilyRules,
+  listed: ListedTable,
+  written: WrittenForms,
+): NftChange {
+  const removal = removeTable(family, listed);
+  const chains = new Map([...listed.chains].filter(([name]) => !OUR_CHAIN_NAMES.has(name)));
+  const left = hasForeign(listed) ? { ...listed, chains, sources: null, isSetForeign: false } : null;
+  const { commands } = planNftChange(family, wanted, left, written);
+  const drift = `table ${NFT_FAMILY[family]} ${NFT_TABLE[family]} has our names for other things`;
+  return { drifts: [drift], commands: [...removal.commands, ...commands] };
+}
+
+/** True when somebody else keeps something in the table. */
+function hasForeign({ chains, foreign }: ListedTable): boolean {
+  return foreign.length > 0 || [...chains.keys()].some((name) => !OUR_CHAIN_NAMES.has(name));
+}
+
 /** The transaction that removes what is ours: the whole table, unless somebody else keeps something in it. */
 export function removeTable(family: Family, listed: ListedTable): NftChange {
   const table = `table ${NFT_FAMILY[family]} ${NFT_TABLE[family]}`;
-  const foreignChains = [...listed.chains.keys()].filter((name) => !OUR_CHAIN_NAMES.has(name));
-  if (foreignChains.length === 0 && listed.foreign.length === 0) {
+  if (!hasForeign(listed)) {
     const id = { family: NFT_FAMILY[family], name: NFT_TABLE[family] };
     return { drifts: [`${table} is not wanted`], commands: [{ delete: { table: id } }] };
   }
@@ -121,20 +156,22 @@ export function removeTable(family: Family, listed: ListedTable): NftChange {
 }
 
 /**
- * Remembers how nft lists what was just written. Versions of nft differ in small ways of spelling; what they
- * show right after our own transaction, with as many rules as we wrote, is accepted as that transaction's form.
+ * Remembers how nft lists what was written. Versions of nft differ in small ways of spelling; what was shown after
+ * both of two transactions, with as many rules as were written, is that version's spelling. What was shown only
+ * once might be somebody's edit.
  */
 export function acceptAsWritten(
   family: Family,
   wanted: FamilyRules,
-  listed: ListedTable,
+  [first, second]: readonly [ListedTable | null, ListedTable | null],
   written: WrittenForms,
 ): void {
   for (const role of NFT_ROLES) {
-    const rules = wanted.chains[role] ?? [];
+    const rules = spell(family, role, wanted);
     const { name } = NFT_CHAINS[role];
-    const shown = listed.chains.get(name)?.rules ?? [];
-    if (rules.length === shown.length) written.set(name, { wanted: spell(family, rules), listed: shown });
+    const shown = second?.chains.get(name)?.rules ?? [];
+    if (rules.length !== shown.length || !isDeepStrictEqual(shown, first?.chains.get(name)?.rules)) continue;
+    written.set(name, { wanted: rules, listed: shown });
   }
 }
 
@@ -151,14 +188,13 @@ function createTable(family: Family, listed: ListedTable | null): NftChange {
 function changeChain(
   family: Family,
   role: NftRole,
-  rules: readonly Rule[],
+  rules: JsonValue[][],
   listed: ListedTable | null,
   written: WrittenForms,
 ): NftChange {
   const { name } = NFT_CHAINS[role];
   const current = listed?.chains.get(name);
   const id = { chain: { ...tableId(family), name } };
-  const remove = [{ flush: id }, { delete: id }];
   const fill = [
     { add: { chain: renderChain(family, role) } },
     { flush: id },
@@ -166,13 +202,11 @@ function changeChain(
   ];
   const label = `chain ${name} (IPv${family})`;
   if (rules.length === 0) {
-    return current === undefined ? NO_CHANGE : { drifts: [`${label} is not wanted`], commands: remove };
+    if (current === undefined) return NO_CHANGE;
+    return { drifts: [`${label} is not wanted`], commands: [{ flush: id }, { delete: id }] };
   }
   if (current === undefined) return { drifts: [`${label} is missing`], commands: fill };
-  if (!hasProperties(current.properties, renderChain(family, role))) {
-    return { drifts: [`${label} is attached elsewhere`], commands: [...remove, ...fill] };
-  }
-  if (hasRules(current.rules, spell(family, rules), written.get(name))) return NO_CHANGE;
+  if (hasRules(current.rules, rules, written.get(name))) return NO_CHANGE;
   return { drifts: [`${label} holds other rules`], commands: fill };
 }
 
@@ -209,7 +243,7 @@ function changeSources(family: Family, wanted: FamilyRules, listed: ListedTable 
   const stale = [...(current ?? [])].filter((address) => !addresses.has(address));
   const before: JsonObject[] = [];
   if (current === null) {
-    before.push({ add: { set: { ...set, type: family === 4 ? "ipv4_addr" : "ipv6_addr" } } });
+    before.push({ add: { set: { ...set, type: SOURCES_TYPE[family] } } });
   }
   if (missing.length > 0) before.push({ add: { element: { ...set, elem: missing } } });
   if (stale.length > 0) before.push({ delete: { element: { ...set, elem: stale } } });
@@ -217,8 +251,10 @@ function changeSources(family: Family, wanted: FamilyRules, listed: ListedTable 
   return { drifts, before, after: [] };
 }
 
-function spell(family: Family, rules: readonly Rule[]): JsonValue[] {
-  return rules.map((rule) => renderExpressions(family, rule));
+/** A role's rules as nft lists them; none when the role is not wanted. */
+function spell(family: Family, role: NftRole, { chains, gates }: FamilyRules): JsonValue[][] {
+  const rules = chains[role] ?? [];
+  return rules.length === 0 ? [] : renderRules(family, rules, gates[role]);
 }
 
 function elementsOf(set: JsonObject): ReadonlySet<string> {

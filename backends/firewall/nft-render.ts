@@ -11,6 +11,7 @@ import {
   CHAIN_ROLES,
   type ChainRole,
   commentOf,
+  type Gate,
   type Matches,
   matchesAll,
   type Rule,
@@ -25,6 +26,9 @@ export const NFT_TABLE = { 4: "flannel-ipv4", 6: "flannel-ipv6" } as const satis
 /** The set of known tunnel sources, one in each family's table. */
 export const SOURCES_SET = "tunnel-sources";
 
+/** The type of that set's elements. */
+export const SOURCES_TYPE = { 4: "ipv4_addr", 6: "ipv6_addr" } as const satisfies Record<Family, string>;
+
 /** Name, type, hook and priority of a base chain. */
 export interface NftChain {
   readonly name: string;
@@ -34,9 +38,11 @@ export interface NftChain {
 }
 
 /** The roles that have a chain in nft. */
-export type NftRole = Exclude<ChainRole, "overlay-in">;
+export type NftRole = Exclude<ChainRole, "docker-user" | "overlay-in">;
 
-export const NFT_ROLES: readonly NftRole[] = CHAIN_ROLES.filter((role) => role !== "overlay-in");
+export const NFT_ROLES: readonly NftRole[] = CHAIN_ROLES.filter(
+  (role) => role !== "docker-user" && role !== "overlay-in",
+);
 
 /** Priorities as nft names them: raw -300, mangle -150, filter 0, srcnat 100 (linux/netfilter_ipv4.h). */
 export const NFT_CHAINS: Readonly<Record<NftRole, NftChain>> = {
@@ -46,6 +52,7 @@ export const NFT_CHAINS: Readonly<Record<NftRole, NftChain>> = {
   "tunnel-in": { name: "tunnel-in", type: "filter", hook: "prerouting", prio: -300 },
   "tunnel-out": { name: "tunnel-out", type: "filter", hook: "output", prio: -300 },
   "tunnel-forward": { name: "tunnel-forward", type: "filter", hook: "forward", prio: -150 },
+  "mss-clamp": { name: "mss-clamp", type: "filter", hook: "forward", prio: -150 },
 };
 
 /** What identifies our table of one family in a command. */
@@ -58,18 +65,26 @@ export function renderChain(family: Family, role: NftRole): JsonObject {
   return { ...tableId(family), ...NFT_CHAINS[role], policy: "accept" };
 }
 
-/** A rule as a command; its `expr` equals what a listing shows. */
-export function renderRule(family: Family, role: NftRole, rule: Rule): JsonObject {
-  return {
-    ...tableId(family),
-    chain: NFT_CHAINS[role].name,
-    expr: renderExpressions(family, rule),
-    comment: commentOf(role),
-  };
+/** A rule as a command; its expressions equal what a listing shows. */
+export function renderRule(family: Family, role: NftRole, expr: JsonValue[]): JsonObject {
+  return { ...tableId(family), chain: NFT_CHAINS[role].name, expr, comment: commentOf(role) };
+}
+
+/** The expressions of a chain's rules; those in front let every packet go that is not for the gate. */
+export function renderRules(family: Family, rules: readonly Rule[], gate: Gate = {}): JsonValue[][] {
+  const isNotUdp = match("!=", { meta: { key: "l4proto" } }, "udp");
+  const exits = [
+    ...(gate.udpPort === undefined ? [] : [isNotUdp]),
+    ...gateFields(gate).map(([field, value]) => match("!=", field, value)),
+  ];
+  return [
+    ...exits.map((test) => [test, { return: null }]),
+    ...rules.map((rule) => renderExpressions(family, rule)),
+  ];
 }
 
 /** The expressions of a rule: its tests, then what it does. */
-export function renderExpressions(family: Family, rule: Rule): JsonValue[] {
+function renderExpressions(family: Family, rule: Rule): JsonValue[] {
   return [...renderMatches(family, rule.matches), renderAction(rule.action)];
 }
 
@@ -92,15 +107,7 @@ function renderMatches(family: Family, matches: Matches): JsonValue[] {
   if (matches.inputInterface !== undefined) {
     expressions.push(match("==", { meta: { key: "iifname" } }, matches.inputInterface));
   }
-  if (matches.outputInterface !== undefined) {
-    expressions.push(match("==", { meta: { key: "oifname" } }, matches.outputInterface));
-  }
-  if (matches.isToThisHost) {
-    expressions.push(match("==", { fib: { result: "type", flags: ["daddr"] } }, "local"));
-  }
-  if (matches.udpPort !== undefined) {
-    expressions.push(match("==", payload("udp", "dport"), matches.udpPort));
-  }
+  expressions.push(...gateFields(matches).map(([field, value]) => match("==", field, value)));
   if (matches.isTcpSyn) {
     expressions.push(match("==", { "&": [payload("tcp", "flags"), ["syn", "rst"]] }, "syn"));
   }
@@ -108,6 +115,19 @@ function renderMatches(family: Family, matches: Matches): JsonValue[] {
     expressions.push(match("!=", payload(protocol, "saddr"), `@${SOURCES_SET}`));
   }
   return expressions;
+}
+
+/** The fields of a gate and what they must be, the cheapest test first. */
+function gateFields({
+  outputInterface,
+  udpPort,
+  isToThisHost,
+}: Gate): [field: JsonObject, value: JsonValue][] {
+  const fields: [JsonObject, JsonValue][] = [];
+  if (outputInterface !== undefined) fields.push([{ meta: { key: "oifname" } }, outputInterface]);
+  if (udpPort !== undefined) fields.push([payload("udp", "dport"), udpPort]);
+  if (isToThisHost) fields.push([{ fib: { result: "type", flags: ["daddr"] } }, "local"]);
+  return fields;
 }
 
 function renderAction(action: Action): JsonObject {

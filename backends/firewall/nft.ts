@@ -2,23 +2,27 @@
  * The nftables engine: our own table in each family, read and written by the nft tool's JSON interface.
  *
  * One transaction per pass and family. Touches no other table; that an accept here does not save a packet from
- * somebody else's drop is the affair of the accepts (see accepts.ts).
+ * somebody else's drop is the affair of the iptables engine (reconcileBeside).
  */
 
 import { CodecError } from "../../ipam/errors.ts";
-import { FAMILIES, type Family } from "../../ipam/ip.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
+import { entriesOf, FAMILIES, type Family } from "../../ipam/ip.ts";
+import { isJsonObject, type JsonValue } from "../../ipam/json.ts";
 import type { CommandRunner } from "./command.ts";
 import type { Drift, FirewallEngine, RemoveOptions } from "./engine.ts";
+import { FirewallError } from "./errors.ts";
 import {
   acceptAsWritten,
   type ListedTable,
+  type NftChange,
   parseTable,
   planNftChange,
   type WrittenForms,
 } from "./nft-diff.ts";
 import { NFT_FAMILY, NFT_TABLE } from "./nft-render.ts";
 import { EMPTY_PLAN, type FirewallPlan } from "./rules.ts";
+
+type ListedTables = Readonly<Record<Family, ListedTable | null>>;
 
 export class NftEngine implements FirewallEngine {
   readonly kind = "nft";
@@ -30,47 +34,55 @@ export class NftEngine implements FirewallEngine {
   }
 
   async reconcile(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
-    const listed = await this.#listTables(signal);
-    const changes = FAMILIES.map((family) =>
-      planNftChange(family, plan.rules[family], listed[family], this.#written[family]),
-    );
-    const commands = changes.flatMap((change) => change.commands);
-    if (commands.length === 0) return [];
-    await this.#apply(commands, signal);
-    await this.#learn(plan, signal);
-    return changes.flatMap((change) => change.drifts);
+    const change = this.#change(plan, await this.#listTables(signal));
+    if (change.commands.length === 0) return [];
+    const shown = await this.#apply(change, signal);
+    const rest = this.#change(plan, shown);
+    if (rest.commands.length > 0) this.#learn(plan, shown, await this.#apply(rest, signal));
+    return change.drifts;
   }
 
   async remove({ isDryRun = false, signal }: RemoveOptions = {}): Promise<readonly string[]> {
     if (!isDryRun) return this.reconcile(EMPTY_PLAN, signal);
-    const listed = await this.#listTables(signal);
-    return FAMILIES.flatMap(
-      (family) => planNftChange(family, undefined, listed[family], this.#written[family]).drifts,
+    return this.#change(EMPTY_PLAN, await this.#listTables(signal)).drifts;
+  }
+
+  #change(plan: FirewallPlan, listed: ListedTables): NftChange {
+    const changes = FAMILIES.map((family) =>
+      planNftChange(family, plan.rules[family], listed[family], this.#written[family]),
     );
+    return {
+      drifts: changes.flatMap(({ drifts }) => drifts),
+      commands: changes.flatMap(({ commands }) => commands),
+    };
   }
 
-  async #apply(commands: readonly JsonObject[], signal?: AbortSignal): Promise<void> {
+  /** Makes the change in one transaction and answers the listing that follows. */
+  async #apply({ commands }: NftChange, signal?: AbortSignal): Promise<ListedTables> {
     const input = JSON.stringify({ nftables: commands });
-    // nft opens /dev/stdin by name, which a socket (what Node gives to a child) does not allow; a pipe does.
-    await this.#runner.succeed("sh", ["-c", "cat | nft -j -f -"], { input, signal });
+    const options = { input, needsPipe: true, signal } as const;
+    const { exitCode, stderr } = await this.#runner.run("nft", ["-j", "-f", "-"], options);
+    if (exitCode !== 0) throw refusedError(stderr);
+    return await this.#listTables(signal);
   }
 
-  async #learn(plan: FirewallPlan, signal?: AbortSignal): Promise<void> {
-    const listed = await this.#listTables(signal);
-    for (const family of FAMILIES) {
-      const wanted = plan.rules[family];
-      const table = listed[family];
-      if (wanted && table) acceptAsWritten(family, wanted, table, this.#written[family]);
+  /** Remembers how this version of nft lists what it listed after both of two transactions. */
+  #learn(plan: FirewallPlan, first: ListedTables, second: ListedTables): void {
+    for (const [family, wanted] of entriesOf(plan.rules)) {
+      acceptAsWritten(family, wanted, [first[family], second[family]], this.#written[family]);
     }
   }
 
   /** Our tables, null where there is none. Equal to `nft list table ip flannel-ipv4`, and the same for ip6. */
-  async #listTables(signal?: AbortSignal): Promise<Record<Family, ListedTable | null>> {
+  async #listTables(signal?: AbortSignal): Promise<ListedTables> {
     const tables = await this.#list(["tables"], signal);
     const listed: Record<Family, ListedTable | null> = { 4: null, 6: null };
     for (const family of FAMILIES) {
       if (!tables.some((entry) => isTable(entry, family))) continue;
-      listed[family] = parseTable(await this.#list(["table", NFT_FAMILY[family], NFT_TABLE[family]], signal));
+      listed[family] = parseTable(
+        family,
+        await this.#list(["table", NFT_FAMILY[family], NFT_TABLE[family]], signal),
+      );
     }
     return listed;
   }
@@ -93,4 +105,15 @@ function isTable(entry: JsonValue, family: Family): boolean {
 /** nft 1.0 writes bytes that mean nothing where the flags of a table belong; that there are some is known. */
 function withReadableFlags(listing: string): string {
   return listing.replace(/(\{"table": \{[^{}]*"handle": \d+), "flags": [^}]*\}\}/g, '$1, "flags": "set"}}');
+}
+
+function refusedError(stderr: string): FirewallError {
+  // JSON has no lines: the place in front of each message means nothing.
+  const reasons = new Set([...stderr.matchAll(/Error: (.+)/g)].map(([, reason]) => reason));
+  const tables = FAMILIES.map((family) => `${NFT_FAMILY[family]} ${NFT_TABLE[family]}`).join(" or ");
+  const remedy = stderr.includes("resource busy")
+    ? `; somebody else's rules in the table ${tables} use a chain or set of ours: move them to a table of their own`
+    : "";
+  const reason = reasons.size === 0 ? stderr : [...reasons].join(", ");
+  return new FirewallError(`nft refused the rules: ${reason}${remedy}`, { retryable: true });
 }

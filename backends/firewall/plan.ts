@@ -50,6 +50,8 @@ export interface FirewallInput {
   readonly masquerade: MasqueradeInput;
   /** Accept what is forwarded from and to the network. */
   readonly forwardRules: boolean;
+  /** Interfaces by which packets of other hosts' containers come and go. */
+  readonly entrances: PerFamily<readonly string[]>;
   /** By underlay family; empty for backends without a UDP tunnel. */
   readonly tunnels: PerFamily<TunnelInput>;
   /** Accept tunnel packets in INPUT. */
@@ -94,15 +96,18 @@ function planFamily(input: FirewallInput, family: Family): FamilyRules {
   const tunnel = input.tunnels[family];
   const chains: Record<ChainRole, readonly Rule[]> = {
     forward: forwardRules(input, family),
+    "docker-user": dockerUserRules(input, family),
     masquerade: masqueradeRules(input, family),
     input: tunnel !== undefined && input.openPort ? [rule({ udpPort: tunnel.port }, ACCEPT)] : [],
     "tunnel-in": tunnel === undefined ? [] : tunnelInRules(input, family, tunnel),
-    "tunnel-out": tunnel !== undefined && input.notrack ? [rule({ udpPort: tunnel.port }, NOTRACK)] : [],
+    "tunnel-out": tunnel !== undefined && input.notrack ? [rule({}, NOTRACK)] : [],
     "tunnel-forward": tunnel === undefined ? [] : tunnelForwardRules(input, family, tunnel),
+    "mss-clamp": tunnel === undefined ? [] : mssClampRules(input, tunnel),
     "overlay-in": overlayInRules(input, family),
   };
   const sources = tunnel?.sources ?? "any";
-  return { chains, knownSources: sources === "any" ? null : sources };
+  const gates = tunnel === undefined ? {} : gatesOf(tunnel);
+  return { chains, gates, knownSources: sources === "any" ? null : sources };
 }
 
 function forwardRules(input: FirewallInput, family: Family): Rule[] {
@@ -129,25 +134,31 @@ function masqueradeRules(input: FirewallInput, family: Family): Rule[] {
   ];
 }
 
+function dockerUserRules(input: FirewallInput, family: Family): Rule[] {
+  const network = input.networks[family];
+  if (network === undefined || !input.forwardRules) return [];
+  return (input.entrances[family] ?? []).flatMap((name) => [
+    rule({ source: inside(network), inputInterface: name }, ACCEPT),
+    rule({ destination: inside(network), outputInterface: name }, ACCEPT),
+  ]);
+}
+
 function overlayInRules(input: FirewallInput, family: Family): Rule[] {
   const network = input.networks[family];
   const subnet = input.subnets[family];
-  const tunnel = input.tunnels[family];
-  if (network === undefined || subnet === undefined || tunnel === undefined || !input.forwardRules) return [];
-  const source = inside(network);
-  return [rule({ source, destination: inside(subnet), inputInterface: tunnel.device }, ACCEPT)];
+  if (network === undefined || subnet === undefined || !input.forwardRules) return [];
+  const packets: Matches = { source: inside(network), destination: inside(subnet) };
+  return (input.entrances[family] ?? []).map((name) => rule({ ...packets, inputInterface: name }, ACCEPT));
 }
 
-/**
- * Tunnel packets for this host: forged ones and strangers' are dropped, the rest is not tracked. Nothing that
- * arrives by the tunnel's own interface is judged by an interface's name: that interface may be a bridge too.
- */
+/** Tunnel packets for this host: forged ones and strangers' are dropped, the rest is not tracked. */
 function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
-  const toTunnel: Matches = { isToThisHost: true, udpPort: tunnel.port };
-  const rules = containerAddresses(input, family).map((source) => rule({ ...source, ...toTunnel }, DROP));
-  if (tunnel.sources !== "any") rules.push(rule({ ...toTunnel, isFromUnknownSource: true }, DROP));
-  if (input.notrack) rules.push(rule(toTunnel, NOTRACK));
-  return [...rules, ...containerInterfaceDrops(input, tunnel, toTunnel)];
+  return [
+    ...containerAddresses(input, family).map((source) => rule(source, DROP)),
+    ...(tunnel.sources === "any" ? [] : [rule({ isFromUnknownSource: true }, DROP)]),
+    ...(input.notrack ? [rule({}, NOTRACK)] : []),
+    ...containerInterfaceDrops(input, tunnel),
+  ];
 }
 
 /**
@@ -155,12 +166,21 @@ function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput
  * they are dropped where they would leave. Nested hosts that talk among themselves on a bridge are not touched.
  */
 function tunnelForwardRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
-  const leaving: Matches = { outputInterface: tunnel.parentInterface, udpPort: tunnel.port };
-  const rules = containerAddresses(input, family).map((source) => rule({ ...source, ...leaving }, DROP));
-  if (input.mssClamp) {
-    rules.push(rule({ outputInterface: tunnel.device, isTcpSyn: true }, { do: "clamp-mss" }));
-  }
-  return [...rules, ...containerInterfaceDrops(input, tunnel, leaving)];
+  const forged = containerAddresses(input, family).map((source) => rule(source, DROP));
+  return [...forged, ...containerInterfaceDrops(input, tunnel)];
+}
+
+function mssClampRules({ mssClamp }: FirewallInput, { device }: TunnelInput): Rule[] {
+  return mssClamp ? [rule({ outputInterface: device, isTcpSyn: true }, { do: "clamp-mss" })] : [];
+}
+
+/** Every packet of the host comes by; by far the most are no tunnel packets and shall cost one test. */
+function gatesOf({ port, parentInterface }: TunnelInput): FamilyRules["gates"] {
+  return {
+    "tunnel-in": { udpPort: port, isToThisHost: true },
+    "tunnel-out": { udpPort: port },
+    "tunnel-forward": { outputInterface: parentInterface, udpPort: port },
+  };
 }
 
 /** A packet from a container's address is a container's, whatever way it came. */
@@ -169,29 +189,28 @@ function containerAddresses({ containers }: FirewallInput, family: Family): Matc
   return range === undefined ? [] : [{ source: inside(range) }];
 }
 
-/** Drops `packets` that come in where containers sit, but for the tunnel's own interface. */
-function containerInterfaceDrops(input: FirewallInput, tunnel: TunnelInput, packets: Matches): Rule[] {
-  const { parentInterface } = tunnel;
-  const drops = input.containerInterfaces.map((name) => rule({ inputInterface: name, ...packets }, DROP));
-  if (!input.containerInterfaces.some((name) => isInterfaceNamed(name, parentInterface))) return drops;
-  return [rule({ inputInterface: parentInterface, ...packets }, RETURN), ...drops];
+/** Drops what comes in where containers sit. The tunnel's own interface is none of those, also when it is a bridge. */
+function containerInterfaceDrops(
+  { containerInterfaces }: FirewallInput,
+  { parentInterface }: TunnelInput,
+): Rule[] {
+  if (containerInterfaces.length === 0) return [];
+  return [
+    rule({ inputInterface: parentInterface }, RETURN),
+    ...containerInterfaces.map((name) => rule({ inputInterface: name }, DROP)),
+  ];
 }
 
-/** True when a pattern, whose trailing `*` stands for any ending, means the interface. */
-function isInterfaceNamed(pattern: string, name: string): boolean {
-  return pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
-}
-
+/** An exclusion wider than the network works as meant: what goes to the network itself is not masqueraded anyway. */
 function warningsFor(input: FirewallInput): string[] {
   return input.masquerade.excluded.flatMap((prefix) => {
     const network = input.networks[prefix.family];
-    if (network === undefined) {
-      return [`masquerade exclusion ${prefix} has no effect: the network has no IPv${prefix.family} range`];
-    }
-    if (!network.overlaps(prefix)) return [];
-    return [
-      `masquerade exclusion ${prefix} overlaps the network ${network}: containers keep their address there anyway`,
-    ];
+    if (network !== undefined && !network.contains(prefix)) return [];
+    const reason =
+      network === undefined
+        ? `the network has no IPv${prefix.family} range`
+        : `it lies inside the network ${network}, where containers keep their addresses anyway`;
+    return [`masquerade exclusion ${prefix} has no effect: ${reason}`];
   });
 }
 
@@ -219,17 +238,14 @@ function outside(prefix: Prefix): PrefixMatch {
 export function requiresEngine({ rules }: FirewallPlan): boolean {
   return Object.values(rules).some(
     ({ chains, knownSources }) =>
-      knownSources !== null || chains.masquerade?.length || chains["tunnel-forward"]?.some(isMssClamp),
+      knownSources !== null || chains.masquerade?.length || chains["mss-clamp"]?.length,
   );
-}
-
-function isMssClamp({ action }: Rule): boolean {
-  return action.do === "clamp-mss";
 }
 
 /** The same plan without the check of tunnel sources: what stays when nobody keeps the list of peers current. */
 export function withoutSourceCheck(plan: FirewallPlan): FirewallPlan {
-  const rules = mapFamilies(plan.rules, ({ chains }) => ({
+  const rules = mapFamilies(plan.rules, ({ chains, gates }) => ({
+    gates,
     chains: {
       ...chains,
       "tunnel-in": (chains["tunnel-in"] ?? []).filter((each) => !each.matches.isFromUnknownSource),

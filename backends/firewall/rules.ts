@@ -36,6 +36,9 @@ export interface Matches {
   readonly isFromUnknownSource?: true;
 }
 
+/** What a packet must be for a chain to look at it. */
+export type Gate = Pick<Matches, "outputInterface" | "isToThisHost" | "udpPort">;
+
 export type Action =
   | { readonly do: "accept" | "drop" | "return" | "notrack" }
   | { readonly do: "masquerade"; readonly randomFully: boolean }
@@ -50,21 +53,26 @@ export interface Rule {
 /**
  * The places where rules are needed, in the order in which a listing shows them:
  * - forward: accepts what the network forwards;
+ * - docker-user: accepts what other hosts send or get, in the chain that Docker keeps in front of its own drops, and
+ *   nothing that passes between Docker's own networks, which Docker isolates. Only iptables has that chain;
  * - masquerade: source NAT on the way out;
  * - input: accepts tunnel packets for this host;
  * - tunnel-in: judges tunnel packets on arrival, before connection tracking;
  * - tunnel-out: our own tunnel packets, before connection tracking;
- * - tunnel-forward: what passes through this host, where nobody else's accept can skip it;
+ * - tunnel-forward: tunnel packets that pass through this host, where nobody else's accept can skip it;
+ * - mss-clamp: lowers the MSS of connections that enter the tunnel;
  * - overlay-in: accepts what leaves the tunnel for our own containers, where Docker (28 and later) drops whatever
  *   does not come from its own bridge. Only iptables can overrule that: nft's accept ends no other base chain.
  */
 export const CHAIN_ROLES = [
   "forward",
+  "docker-user",
   "masquerade",
   "input",
   "tunnel-in",
   "tunnel-out",
   "tunnel-forward",
+  "mss-clamp",
   "overlay-in",
 ] as const;
 export type ChainRole = (typeof CHAIN_ROLES)[number];
@@ -72,6 +80,8 @@ export type ChainRole = (typeof CHAIN_ROLES)[number];
 /** The rules of one address family. A role without rules has no chain. */
 export interface FamilyRules {
   readonly chains: Readonly<Partial<Record<ChainRole, readonly Rule[]>>>;
+  /** The only packets that a role's rules are asked about; all, where there is none. It is tested once for a packet. */
+  readonly gates: Readonly<Partial<Record<ChainRole, Gate>>>;
   /** Who may send tunnel packets to us; null when everybody may. */
   readonly knownSources: readonly Address[] | null;
 }
@@ -90,6 +100,7 @@ export const EMPTY_PLAN: FirewallPlan = { rules: {}, warnings: [] };
 export function commentOf(role: ChainRole): string {
   switch (role) {
     case "forward":
+    case "docker-user":
       return "flanneld forward";
     case "masquerade":
       return "flanneld masq";
@@ -97,6 +108,7 @@ export function commentOf(role: ChainRole): string {
     case "tunnel-in":
     case "tunnel-out":
     case "tunnel-forward":
+    case "mss-clamp":
     case "overlay-in":
       return "tulle tunnel";
   }

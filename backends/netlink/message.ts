@@ -253,6 +253,11 @@ export class NetlinkMessage {
     return this.#bytes.readInt32LE(this.#require(offset, 4));
   }
 
+  /** True when these bytes stand anywhere in the payload: a cheap look at what need not be decoded. */
+  includes(bytes: Buffer): boolean {
+    return this.#bytes.subarray(this.#start + NLMSG_HDRLEN, this.#end).includes(bytes);
+  }
+
   /** The attributes after `headerLength` bytes of fixed header. Throws CodecError when the header is cut. */
   attributes(headerLength: number): AttributeReader {
     return new AttributeReader(this.#bytes, this.#require(0, headerLength) + align(headerLength), this.#end);

@@ -3,53 +3,39 @@
  * rules beside it, in alternation. Needs iperf3.
  */
 
-import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { untilReady } from "../support/daemon.ts";
-import { type Container, createLab, fileStoreOf, type Host, type Lab, ping } from "../support/hosts.ts";
-import type { Bench } from "./support/report.ts";
-
-/** Two containers on two hosts. */
-interface Overlay {
-  readonly lab: Lab;
-  readonly from: Container;
-  readonly to: Container;
-}
+import { type Lab, ping } from "../support/hosts.ts";
+import {
+  measurePackets,
+  measureTcpMbits,
+  type Overlay,
+  overlayByHand,
+  overlayByTulled,
+  SMALL_BYTES,
+} from "./support/overlays.ts";
+import { type Bench, quantile } from "./support/report.ts";
 
 interface Figures {
   readonly tcpMbits: number[];
+  /** The median of each round. */
   readonly roundTripMs: number[];
   readonly packetsPerSecond: number[];
 }
 
-const SMALL_BYTES = 64;
-
 export const bench: Bench = async (report, { isQuick }) => {
-  const [rounds, seconds] = isQuick ? [1, 1] : [7, 3];
+  const [rounds, seconds] = isQuick ? [1, 1] : [25, 1];
   const labs: Lab[] = [];
   try {
-    const sides = new Map<string, Overlay>();
-    sides.set("tulled", await overlayByTulled(labs));
-    sides.set("by hand, with flannel's rules", overlayByHand(labs));
-    const figures = new Map<string, Figures>();
-    for (const name of sides.keys()) {
-      figures.set(name, { tcpMbits: [], roundTripMs: [], packetsPerSecond: [] });
-    }
+    const ours = await overlayByTulled(labs);
+    const byHand = overlayByHand(labs);
+    const [our, their] = [newFigures(), newFigures()];
     for (let round = 0; round < rounds; round++) {
-      for (const [name, overlay] of sides) {
-        const { tcpMbits, roundTripMs, packetsPerSecond } = figures.get(name) as Figures;
-        tcpMbits.push(await iperf(overlay, seconds, [], (end) => end.sum_received.bits_per_second / 1e6));
-        packetsPerSecond.push(
-          await iperf(overlay, seconds, ["-u", "-b", "0", "-l", String(SMALL_BYTES)], ({ sum }) => {
-            return (sum.packets - sum.lost_packets) / sum.seconds;
-          }),
-        );
-        const pings = await ping(overlay.from.netns, overlay.to.address, isQuick ? 20 : 200);
-        roundTripMs.push(...pings.roundTripMs);
-      }
+      await measure(ours, seconds, our);
+      await measure(byHand, seconds, their);
     }
-    for (const [name, { tcpMbits, roundTripMs, packetsPerSecond }] of figures) {
+    for (const [name, { tcpMbits, roundTripMs, packetsPerSecond }] of [
+      ["tulled", our],
+      ["by hand, with flannel's rules", their],
+    ] as const) {
       report.figure({ name: `${name}: TCP between containers`, unit: "Mbit/s", values: tcpMbits });
       report.figure({ name: `${name}: round trip`, unit: "ms", values: roundTripMs });
       report.figure({
@@ -58,101 +44,31 @@ export const bench: Bench = async (report, { isQuick }) => {
         values: packetsPerSecond,
       });
     }
+    const ratio = (what: keyof Figures): number[] =>
+      our[what].map((value, round) => value / (their[what][round] ?? Number.NaN));
+    report.figure({ name: "tulled / by hand, of each round: TCP", unit: "", values: ratio("tcpMbits") });
+    report.figure({
+      name: "tulled / by hand, of each round: round trip",
+      unit: "",
+      values: ratio("roundTripMs"),
+    });
+    report.figure({
+      name: "tulled / by hand, of each round: packets",
+      unit: "",
+      values: ratio("packetsPerSecond"),
+    });
   } finally {
     for (const lab of labs) lab.dispose();
   }
 };
 
-async function overlayByTulled(labs: Lab[]): Promise<Overlay> {
-  const lab = createLab("thru");
-  labs.push(lab);
-  const store = await fileStoreOf(lab, { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } });
-  const hosts = [lab.addHost(), lab.addHost()] as const;
-  for (const host of hosts) await host.daemon.start(`--store=${store}`, "--ip-masq");
-  return overlayBetween(lab, hosts);
+function newFigures(): Figures {
+  return { tcpMbits: [], roundTripMs: [], packetsPerSecond: [] };
 }
 
-/** The devices, routes and rules that flannel would make. */
-function overlayByHand(labs: Lab[]): Overlay {
-  const lab = createLab("thruhand");
-  labs.push(lab);
-  const hosts = [lab.addHost(), lab.addHost()] as const;
-  const mac = (number: number): string => `02:00:00:00:00:0${number}`;
-  for (const [index, host] of hosts.entries()) {
-    const other = hosts[1 - index] as Host;
-    const peer = 2 - index;
-    host.netns.ip(
-      `link add flannel.1 address ${mac(index + 1)} mtu 1450 type vxlan id 1 local ${host.address} dev eth0 dstport 8472 nolearning`,
-      `address add 10.2.${index + 1}.0/32 dev flannel.1`,
-      "link set flannel.1 up",
-      `neighbour add 10.2.${peer}.0 lladdr ${mac(peer)} nud permanent dev flannel.1`,
-      `route add 10.2.${peer}.0/24 via 10.2.${peer}.0 dev flannel.1 onlink`,
-    );
-    const fdb = ["fdb", "add", mac(peer), "dev", "flannel.1", "dst", other.address, "self", "permanent"];
-    host.netns.exec("bridge", fdb);
-    addFlannelRules(host, `10.2.${index + 1}.0/24`);
-    mkdirSync(join(host.runDirectory, "flannel"));
-    writeFileSync(
-      join(host.runDirectory, "flannel/subnet.env"),
-      `FLANNEL_NETWORK=10.2.0.0/16\nFLANNEL_SUBNET=10.2.${index + 1}.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n`,
-    );
-  }
-  return overlayBetween(lab, hosts);
-}
-
-function addFlannelRules({ netns }: Host, subnet: string): void {
-  const network = "10.2.0.0/16";
-  const lines = [
-    "*nat",
-    ":FLANNEL-POSTRTG - [0:0]",
-    "-A POSTROUTING -j FLANNEL-POSTRTG",
-    "-A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 -j RETURN",
-    `-A FLANNEL-POSTRTG -s ${subnet} -d ${network} -j RETURN`,
-    `-A FLANNEL-POSTRTG -s ${network} -d ${subnet} -j RETURN`,
-    `-A FLANNEL-POSTRTG ! -s ${network} -d ${subnet} -j RETURN`,
-    `-A FLANNEL-POSTRTG -s ${network} ! -d 224.0.0.0/4 -j MASQUERADE --random-fully`,
-    `-A FLANNEL-POSTRTG ! -s ${network} -d ${network} -j MASQUERADE --random-fully`,
-    "COMMIT",
-    "*filter",
-    ":FLANNEL-FWD - [0:0]",
-    "-A FORWARD -j FLANNEL-FWD",
-    `-A FLANNEL-FWD -s ${network} -j ACCEPT`,
-    `-A FLANNEL-FWD -d ${network} -j ACCEPT`,
-    "COMMIT",
-  ];
-  netns.exec("sh", ["-c", 'printf "%s\\n" "$0" | iptables-restore --noflush', lines.join("\n")]);
-}
-
-/** What of iperf3's answer is used. */
-interface IperfEnd {
-  readonly sum_received: { readonly bits_per_second: number };
-  readonly sum: { readonly packets: number; readonly lost_packets: number; readonly seconds: number };
-}
-
-/** Asks the server that runs beside the second container; again where an answer lacks its figures. */
-async function iperf(
-  { from, to }: Overlay,
-  seconds: number,
-  options: readonly string[],
-  read: (end: IperfEnd) => number,
-): Promise<number> {
-  const client = ["iperf3", "--client", to.address, "--time", String(seconds), "--json", ...options];
-  let figure = Number.NaN;
-  await untilReady(
-    async () => {
-      const answer = execFileSync("nsenter", [`--net=${from.netns.path}`, ...client], { encoding: "utf8" });
-      figure = read((JSON.parse(answer) as { end: IperfEnd }).end);
-      return true;
-    },
-    () => "iperf3 gives no figures",
-    60_000,
-  );
-  return figure;
-}
-
-/** Two containers, the second with an iperf3 server that ends with its namespace. */
-function overlayBetween(lab: Lab, [first, second]: readonly [Host, Host]): Overlay {
-  const overlay = { lab, from: first.addContainer(), to: second.addContainer() };
-  spawn("nsenter", [`--net=${overlay.to.netns.path}`, "iperf3", "--server"], { stdio: "ignore" });
-  return overlay;
+async function measure(overlay: Overlay, seconds: number, figures: Figures): Promise<void> {
+  figures.tcpMbits.push(await measureTcpMbits(overlay, seconds));
+  figures.packetsPerSecond.push(await measurePackets(overlay, seconds));
+  const { roundTripMs } = await ping(overlay.from.netns, overlay.to.address, 100);
+  figures.roundTripMs.push(quantile(roundTripMs, 0.5));
 }

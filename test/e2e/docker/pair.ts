@@ -38,6 +38,9 @@ export class DockerPair {
     const data = randomBytes(DATA_BYTES);
     writeFileSync(join(this.#www, "data"), data);
     writeFileSync(join(this.#www, "hello"), "hello\n");
+    mkdirSync(join(this.#www, "cgi-bin"));
+    // Tells whoever asks from which address the question came.
+    writeFileSync(join(this.#www, "cgi-bin/peer"), "#!/bin/sh\necho\necho $REMOTE_ADDR\n", { mode: 0o755 });
     for (const path of [this.lab.directory, this.#www]) chmodSync(path, 0o755);
     this.checksum = createHash("md5").update(data).digest("hex");
   }
@@ -79,16 +82,33 @@ export class DockerPair {
     }
   }
 
-  /** True when a request from either container reaches the other, each way. */
+  /**
+   * True when all works: each container gets a page of the other's server, which sees the container's own address
+   * where tulled masquerades, and the first reaches the outside, which knows no way back but through a masquerade.
+   */
   get isConnected(): boolean {
     try {
       const [one, two] = [this.first.addressOf("web1"), this.second.addressOf("web2")];
-      this.first.exec("web1", "ping", "-c", "1", "-W", "1", two);
-      this.second.exec("web2", "ping", "-c", "1", "-W", "1", one);
-      return true;
+      this.first.exec("web1", "ping", "-c", "1", "-W", "1", OUTSIDE);
+      return this.#isServed(this.first, "web1", two) && this.#isServed(this.second, "web2", one);
     } catch {
       return false; // a container is not up yet, or a packet is lost
     }
+  }
+
+  #isServed(from: DockerHost, container: string, address: string): boolean {
+    const seen = from.exec(
+      container,
+      "timeout",
+      "2",
+      "wget",
+      "-q",
+      "-O",
+      "-",
+      `http://${address}/cgi-bin/peer`,
+    );
+    const masquerades = this.#daemonFlags.includes("--ip-masq");
+    return masquerades ? seen === `[::ffff:${from.addressOf(container)}]` : seen !== "";
   }
 
   async dispose(): Promise<void> {

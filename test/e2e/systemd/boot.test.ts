@@ -73,6 +73,22 @@ describeWithSystemd("the units under systemd", () => {
     const capabilities = host.property("tulled.service", "CapabilityBoundingSet");
     expect(capabilities).toContain("cap_net_admin");
     expect(capabilities).not.toContain("cap_sys_module");
+    const pid = host.property("tulled.service", "MainPID");
+    expect(host.run("grep", "^Seccomp:", `/proc/${pid}/status`)).toMatch(/2$/m);
+  });
+
+  it.each(["iptables", "nft"])("let it keep its rules with %s, and repair them", async (engine) => {
+    host.run("sed", "-i", `s/--firewall=.*/--firewall=${engine} --ip-masq/`, "/etc/default/tulled");
+    host.systemctl("restart", "tulled.service");
+    const hasRules = (): boolean => {
+      const rules =
+        engine === "nft" ? host.netns.exec("nft", ["list", "ruleset"]) : host.netns.exec("iptables-save", []);
+      return rules.includes(engine === "nft" ? "masquerade" : "-j MASQUERADE --random-fully");
+    };
+    expect(hasRules()).toBe(true);
+    host.netns.exec("nft", ["flush", "ruleset"]);
+    await expect.poll(hasRules, { timeout: 40_000 }).toBe(true);
+    expect(host.run("tulle", "status")).not.toContain("firewall:");
   });
 
   it("leave the data path and the files on a stop", () => {

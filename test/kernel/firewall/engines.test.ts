@@ -5,52 +5,90 @@ import { CommandRunner } from "../../../backends/firewall/command.ts";
 import type { FirewallEngine } from "../../../backends/firewall/engine.ts";
 import { IptablesEngine } from "../../../backends/firewall/iptables.ts";
 import { NftEngine } from "../../../backends/firewall/nft.ts";
-import {
-  DEFAULT_CONTAINER_INTERFACES,
-  type FirewallInput,
-  planFirewall,
-  withoutSourceCheck,
-} from "../../../backends/firewall/plan.ts";
+import { planFirewall, withoutSourceCheck } from "../../../backends/firewall/plan.ts";
 import { EMPTY_PLAN } from "../../../backends/firewall/rules.ts";
-import { Address, Prefix } from "../../../ipam/ip.ts";
+import { Address } from "../../../ipam/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
+import { INPUT, PLAN } from "./fixture.ts";
 
-const INPUT: FirewallInput = {
-  networks: { 4: Prefix.parse("10.2.0.0/16"), 6: Prefix.parse("fd00:2::/48") },
-  containers: { 4: Prefix.parse("10.2.0.0/16"), 6: Prefix.parse("fd00:2::/48") },
-  subnets: { 4: Prefix.parse("10.2.54.0/24"), 6: Prefix.parse("fd00:2:0:54::/64") },
-  masquerade: { isEnabled: true, randomFully: true, excluded: [Prefix.parse("172.16.0.0/12")] },
-  forwardRules: true,
-  tunnels: {
-    4: {
-      port: 8472,
-      parentInterface: "eth0",
-      device: "flannel.1",
-      sources: [Address.parse("192.168.50.1"), Address.parse("192.168.50.2")],
-    },
-    6: { port: 8472, parentInterface: "eth0", device: "flannel-v6.1", sources: "any" },
-  },
-  openPort: true,
-  notrack: true,
-  mssClamp: true,
-  containerInterfaces: DEFAULT_CONTAINER_INTERFACES,
-};
-const PLAN = planFirewall(INPUT);
+interface EngineCase {
+  readonly name: string;
+  readonly create: (runner: CommandRunner) => FirewallEngine;
+  readonly flush: string;
+  /** What somebody else may do to our rules, as shell commands. */
+  readonly damages: readonly [string, string][];
+  /** Prints our masquerade and forward rules of IPv4. */
+  readonly list: string;
+  /** What that prints with flannel's default flags and --ip-masq: the rules that flannel documents, in its order. */
+  readonly listing: string;
+}
 
-const ENGINES: [string, (runner: CommandRunner) => FirewallEngine, (host: TestNetns) => void][] = [
-  ["nft", (runner) => new NftEngine(runner), (host) => host.exec("nft", ["flush", "ruleset"])],
-  [
-    "iptables",
-    (runner) => new IptablesEngine(runner),
-    (host) => {
-      for (const tool of ["iptables", "ip6tables"]) {
-        for (const table of ["filter", "nat", "mangle", "raw"]) host.exec(tool, ["-t", table, "-F"]);
-      }
-    },
+const NFT_HANDLES = "nft -a list chain ip flannel-ipv4 forward | sed -n 's/.*# handle //p'";
+
+const NFT: EngineCase = {
+  name: "nft",
+  create: (runner) => new NftEngine(runner),
+  flush: "nft flush ruleset",
+  damages: [
+    ["a deletion", `nft delete rule ip flannel-ipv4 forward handle $(${NFT_HANDLES} | tail -1)`],
+    ["an insertion", "nft insert rule ip flannel-ipv4 forward drop"],
+    ["a duplicate", "nft add rule ip flannel-ipv4 forward ip saddr 10.2.0.0/16 accept"],
+    [
+      "another order",
+      `nft delete rule ip flannel-ipv4 forward handle $(${NFT_HANDLES} | sed -n 2p)
+       nft add rule ip flannel-ipv4 forward ip saddr 10.2.0.0/16 accept`,
+    ],
+    ["a deleted chain", "nft flush chain ip flannel-ipv4 postrtg; nft delete chain ip flannel-ipv4 postrtg"],
+    ["a policy", "nft chain ip flannel-ipv4 forward '{ policy drop; }'"],
+    ["another tunnel source", "nft add element ip flannel-ipv4 tunnel-sources '{ 192.168.50.99 }'"],
   ],
-];
+  list: "for chain in postrtg forward; do nft list chain ip flannel-ipv4 $chain; done | grep comment | tr -d '\\t'",
+  listing: `meta mark & 0x00004000 == 0x00004000 return comment "flanneld masq"
+ip saddr 10.2.54.0/24 ip daddr 10.2.0.0/16 return comment "flanneld masq"
+ip saddr 10.2.0.0/16 ip daddr 10.2.54.0/24 return comment "flanneld masq"
+ip saddr != 10.2.0.0/16 ip daddr 10.2.54.0/24 return comment "flanneld masq"
+ip saddr 10.2.0.0/16 ip daddr != 224.0.0.0/4 masquerade fully-random comment "flanneld masq"
+ip saddr != 10.2.0.0/16 ip daddr 10.2.0.0/16 masquerade fully-random comment "flanneld masq"
+ip saddr 10.2.0.0/16 accept comment "flanneld forward"
+ip daddr 10.2.0.0/16 accept comment "flanneld forward"
+`,
+};
 
-for (const [name, create, flush] of ENGINES) {
+const IPTABLES: EngineCase = {
+  name: "iptables",
+  create: (runner) => new IptablesEngine(runner),
+  flush: "for tool in iptables ip6tables; do for t in filter nat mangle raw; do $tool -t $t -F; done; done",
+  damages: [
+    ["a deletion", "iptables -D FLANNEL-FWD 1"],
+    ["an insertion", "iptables -I FLANNEL-FWD -j DROP"],
+    ["a duplicate", "iptables -A FLANNEL-FWD -s 10.2.0.0/16 -j ACCEPT"],
+    [
+      "another order",
+      `iptables -t nat -D FLANNEL-POSTRTG 2
+       iptables -t nat -I FLANNEL-POSTRTG 4 -s 10.2.54.0/24 -d 10.2.0.0/16 -j RETURN`,
+    ],
+    ["a deleted chain", "iptables -D FORWARD 1; iptables -F FLANNEL-FWD; iptables -X FLANNEL-FWD"],
+    ["a second jump", 'iptables -A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD'],
+    ["a jump without its comment", "iptables -A FORWARD -j FLANNEL-FWD"],
+    ["a jump that is gone", "iptables -t nat -F POSTROUTING"],
+    ["another tunnel source", "iptables -t raw -I FLANNEL-PEERS -s 192.168.50.99 -j RETURN"],
+  ],
+  list: `for chain in POSTROUTING FLANNEL-POSTRTG; do iptables -t nat -S $chain | grep ^-A; done
+    for chain in FORWARD FLANNEL-FWD; do iptables -S $chain | grep ^-A; done`,
+  listing: `-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG
+-A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG -s 10.2.54.0/24 -d 10.2.0.0/16 -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG -s 10.2.0.0/16 -d 10.2.54.0/24 -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG ! -s 10.2.0.0/16 -d 10.2.54.0/24 -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG -s 10.2.0.0/16 ! -d 224.0.0.0/4 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
+-A FLANNEL-POSTRTG ! -s 10.2.0.0/16 -d 10.2.0.0/16 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
+-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD
+-A FLANNEL-FWD -s 10.2.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT
+-A FLANNEL-FWD -d 10.2.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT
+`,
+};
+
+for (const { name, create, flush, damages, list, listing } of [NFT, IPTABLES]) {
   describeAsRoot(`the ${name} engine`, () => {
     let host: TestNetns;
     let engine: FirewallEngine;
@@ -62,6 +100,7 @@ for (const [name, create, flush] of ENGINES) {
     afterEach(() => host.dispose());
 
     const fresh = (): FirewallEngine => create(new CommandRunner(["nsenter", `--net=${host.path}`]));
+    const sh = (script: string): string => host.exec("sh", ["-e", "-c", script]);
 
     it("writes a plan once and finds it equal afterwards, also as another process", async () => {
       expect(await engine.reconcile(PLAN)).not.toEqual([]);
@@ -69,10 +108,18 @@ for (const [name, create, flush] of ENGINES) {
       expect(await fresh().reconcile(PLAN)).toEqual([]);
     });
 
-    it("repairs a flush", async () => {
+    it("shows flannel's rules, one by one", async () => {
+      const masquerade = { ...INPUT.masquerade, excluded: [] };
+      await engine.reconcile(planFirewall({ ...INPUT, masquerade, openPort: false }));
+      expect(sh(list)).toBe(listing);
+    });
+
+    it.each([["a flush", flush] as const, ...damages])("repairs %s", async (_, damage) => {
       await engine.reconcile(PLAN);
-      flush(host);
+      const before = sh(list);
+      sh(damage);
       expect(await engine.reconcile(PLAN)).not.toEqual([]);
+      expect(sh(list)).toBe(before);
       expect(await fresh().reconcile(PLAN)).toEqual([]);
     });
 
@@ -93,7 +140,7 @@ for (const [name, create, flush] of ENGINES) {
       expect(announced).not.toEqual([]);
       expect(await engine.remove()).toEqual(announced);
       expect(await engine.remove()).toEqual([]);
-      expect(listing(host)).not.toMatch(/flannel/i);
+      expect(rulesOf(host)).not.toMatch(/flannel/i);
     });
 
     it("leaves what others have", async () => {
@@ -101,121 +148,17 @@ for (const [name, create, flush] of ENGINES) {
       host.exec("iptables", ["-A", "MINE", "-s", "10.9.9.9", "-j", "DROP"]);
       host.exec("iptables", ["-A", "FORWARD", "-j", "MINE"]);
       host.exec("nft", ["add table inet mine { chain c { ip saddr 10.9.9.9 drop ; } ; }"]);
-      const before = listing(host);
+      const before = rulesOf(host);
       await engine.reconcile(PLAN);
       await engine.reconcile(EMPTY_PLAN);
       for (const line of before.split("\n").filter((each) => /MINE|mine|10\.9\.9\.9/.test(each))) {
-        expect(listing(host)).toContain(line);
+        expect(rulesOf(host)).toContain(line);
       }
     });
   });
 }
 
-describeAsRoot("the iptables engine among others", () => {
-  let host: TestNetns;
-  let engine: IptablesEngine;
-
-  beforeEach(() => {
-    host = createNetns("fw");
-    engine = new IptablesEngine(new CommandRunner(["nsenter", `--net=${host.path}`]));
-  });
-  afterEach(() => host.dispose());
-
-  const rules = (chain: string): string[] => host.exec("iptables", ["-S", chain]).trim().split("\n").slice(1);
-
-  it("repairs order and duplicates in its chains and its jumps", async () => {
-    await engine.reconcile(PLAN);
-    host.exec("iptables", ["-A", "FLANNEL-FWD", "-s", "10.2.0.0/16", "-j", "ACCEPT"]);
-    host.exec("iptables", [
-      "-A",
-      "FORWARD",
-      "-m",
-      "comment",
-      "--comment",
-      "flanneld forward",
-      "-j",
-      "FLANNEL-FWD",
-    ]);
-    expect(await engine.reconcile(PLAN)).toHaveLength(2);
-    expect(rules("FLANNEL-FWD")).toHaveLength(2);
-    expect(rules("FORWARD")).toHaveLength(1);
-  });
-
-  it("stands in DOCKER-USER behind the administrator's rules and in front of Docker's RETURN", async () => {
-    host.exec("iptables", ["-N", "DOCKER-USER"]);
-    host.exec("iptables", ["-A", "DOCKER-USER", "-s", "10.2.9.9", "-j", "DROP"]);
-    host.exec("iptables", ["-A", "DOCKER-USER", "-j", "RETURN"]);
-    await engine.reconcile(PLAN);
-    const targets = rules("DOCKER-USER").map((rule) => rule.replace(/.*-j /, ""));
-    expect(targets).toEqual(["DROP", "FLANNEL-FWD", "RETURN"]);
-    expect(await engine.reconcile(PLAN)).toEqual([]);
-  });
-
-  it("moves in front of a rule that rejects everything", async () => {
-    host.exec("iptables", ["-A", "FORWARD", "-j", "REJECT"]);
-    await engine.reconcile(PLAN);
-    expect(rules("FORWARD")[0]).toContain("FLANNEL-FWD");
-    host.exec("iptables", ["-I", "FORWARD", "-j", "DROP"]);
-    await engine.reconcile(PLAN);
-    expect(rules("FORWARD")[0]).toContain("FLANNEL-FWD");
-  });
-
-  it("empties a chain that somebody else's rule leads to, and leaves that rule", async () => {
-    await engine.reconcile(PLAN);
-    host.exec("iptables", ["-N", "THEIRS"]);
-    host.exec("iptables", ["-A", "THEIRS", "-j", "FLANNEL-FWD"]);
-    await engine.remove();
-    expect(rules("THEIRS")).toEqual(["-A THEIRS -j FLANNEL-FWD"]);
-    expect(rules("FLANNEL-FWD")).toEqual([]);
-    expect(await engine.remove()).toEqual([]);
-  });
-
-  it("keeps only the accepts beside nft, and only where somebody else filters", async () => {
-    await engine.reconcile(PLAN);
-    await engine.reconcileBeside(PLAN);
-    expect(host.exec("iptables-save", [])).not.toContain("FLANNEL");
-    host.exec("iptables", ["-P", "FORWARD", "DROP"]);
-    await engine.reconcileBeside(PLAN);
-    expect(host.exec("iptables-save", [])).toContain("-A FLANNEL-FWD -s 10.2.0.0/16");
-    expect(host.exec("iptables-save", ["-t", "nat"])).not.toContain("FLANNEL");
-  });
-});
-
-describeAsRoot("the nft engine among others", () => {
-  it("wakes a table of its name that somebody put to sleep", async () => {
-    const host = createNetns("fw");
-    try {
-      const engine = new NftEngine(new CommandRunner(["nsenter", `--net=${host.path}`]));
-      await engine.reconcile(PLAN);
-      host.exec("nft", ["add table ip flannel-ipv4 { flags dormant ; }"]);
-      expect(await engine.reconcile(PLAN)).toEqual(["table ip flannel-ipv4 is dormant"]);
-      expect(host.exec("nft", ["list", "ruleset"])).not.toContain("dormant");
-      expect(await engine.reconcile(PLAN)).toEqual([]);
-    } finally {
-      host.dispose();
-    }
-  });
-
-  it("keeps foreign chains in a table of its name", async () => {
-    const host = createNetns("fw");
-    try {
-      const engine = new NftEngine(new CommandRunner(["nsenter", `--net=${host.path}`]));
-      host.exec("nft", ["add table ip flannel-ipv4 { chain theirs { ip saddr 10.9.9.9 drop ; } ; }"]);
-      await engine.reconcile(PLAN);
-      expect(await engine.reconcile(PLAN)).toEqual([]);
-      await engine.remove();
-      const left = host.exec("nft", ["list", "ruleset"]);
-      expect(left).toContain("10.9.9.9");
-      expect(left).not.toContain("postrtg");
-    } finally {
-      host.dispose();
-    }
-  });
-});
-
-function listing(host: TestNetns): string {
-  return ["iptables-save", "ip6tables-save"]
-    .map((tool) => host.exec(tool, []))
-    .concat(host.exec("nft", ["list", "ruleset"]))
-    .join("\n");
+function rulesOf(host: TestNetns): string {
+  const saved = ["iptables-save", "ip6tables-save"].map((tool) => host.exec(tool, []));
+  return [...saved, host.exec("nft", ["list", "ruleset"])].join("\n");
 }

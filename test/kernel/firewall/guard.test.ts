@@ -15,6 +15,7 @@ const INPUT: FirewallInput = {
   subnets: { 4: Prefix.parse("10.2.54.0/24") },
   masquerade: { isEnabled: true, randomFully: true, excluded: [] },
   forwardRules: true,
+  entrances: { 4: ["flannel.1"] },
   tunnels: { 4: { port: 8472, parentInterface: "out", device: "flannel.1", sources: "any" } },
   openPort: false,
   notrack: true,

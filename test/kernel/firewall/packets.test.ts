@@ -1,6 +1,6 @@
 /** What the rules do to real packets: forged tunnels, Docker's drops, strangers, connection tracking. */
 
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import {
   DEFAULT_CONTAINER_INTERFACES,
@@ -34,6 +34,7 @@ const INPUT: FirewallInput = {
   subnets: { 4: Prefix.parse("10.2.54.0/24") },
   masquerade: { isEnabled: true, randomFully: true, excluded: [] },
   forwardRules: true,
+  entrances: { 4: ["flannel.1"] },
   tunnels: { 4: { port: PORT, parentInterface: "eth0", device: "flannel.1", sources: "any" } },
   openPort: false,
   notrack: true,
@@ -150,6 +151,66 @@ for (const choice of ["iptables", "nft"] as const) {
       // Docker starts, or starts again: its rules may stand in front of ours for a moment, and its chains come.
       host.exec("iptables", ["-I", "FORWARD", "-j", "DROP"]);
       await expect.poll(() => canPing(peer, CONTAINER), { timeout: 3000 }).toBe(true);
+    });
+
+    describe.each(["dockerd", "tulled"])("when %s starts first", (first) => {
+      /** The order of Docker 20 to 27. */
+      const startDocker = (): void => {
+        host.exec("iptables", ["-P", "FORWARD", "DROP"]);
+        for (const chain of ["DOCKER-ISOLATION-STAGE-1", "DOCKER-USER"]) {
+          host.exec("iptables", ["-N", chain]);
+          host.exec("iptables", ["-I", "FORWARD", "-j", chain]);
+        }
+        host.exec("iptables", ["-A", "DOCKER-USER", "-j", "RETURN"]);
+        host.exec("iptables", [
+          "-A",
+          "DOCKER-ISOLATION-STAGE-1",
+          "-i",
+          "br-1",
+          "-o",
+          "docker0",
+          "-j",
+          "DROP",
+        ]);
+      };
+      beforeEach(async () => {
+        if (first === "dockerd") startDocker();
+        await guard.update(planWith({}));
+        if (first === "tulled") startDocker();
+        await guard.update(planWith({}));
+      });
+
+      it("lets the administrator's rules in DOCKER-USER win", async () => {
+        expect(canPing(peer, CONTAINER)).toBe(true);
+        host.exec("iptables", ["-I", "DOCKER-USER", "-d", CONTAINER, "-j", "DROP"]);
+        await guard.update(planWith({}));
+        expect(canPing(peer, CONTAINER)).toBe(false);
+        expect(canPing(peer, "10.2.54.1")).toBe(true);
+      });
+
+      it("lets Docker isolate its networks from each other", () => {
+        const neighbour = createNetns("fpneigh");
+        try {
+          connect(host, "br-1", "172.18.0.1/16", neighbour, "172.18.0.2/16");
+          neighbour.exec("ip", ["route", "add", "default", "via", "172.18.0.1"]);
+          expect(canPing(neighbour, "10.2.54.1")).toBe(true);
+          expect(canPing(neighbour, CONTAINER)).toBe(false);
+        } finally {
+          neighbour.dispose();
+        }
+      });
+    });
+
+    it("lowers the MSS of what goes into the tunnel when asked", async () => {
+      const lowered = countIn(peer, "tcp option maxseg size 1410");
+      const full = countIn(peer, "tcp option maxseg size 1460");
+      const connect = (): string => container.exec("bash", ["-c", `< /dev/tcp/${REMOTE}/9 || true`]);
+      await guard.update(planWith({}));
+      connect();
+      expect([lowered(), full()]).toEqual([0, 1]);
+      await guard.update(planWith({}, { mssClamp: true }));
+      connect();
+      expect([lowered(), full()]).toEqual([1, 1]);
     });
 
     it("accepts tunnel packets from known peers only when asked, and from all again after a clean stop", async () => {

@@ -1,6 +1,6 @@
 /** A folder that holds only chosen programs: how a test takes tools away from a host without touching the host. */
 
-import { existsSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -11,6 +11,8 @@ export interface Toolbox {
   readonly prefix: readonly string[];
   /** Adds a program, optionally under another name than its own. */
   add(name: string, program?: string): void;
+  /** Adds a shell script. */
+  write(name: string, script: string): void;
   take(name: string): void;
   dispose(): void;
 }
@@ -23,12 +25,14 @@ export function createToolbox(programs: readonly string[], variables: readonly s
   return {
     prefix: ["env", ...variables, `PATH=${folder}`],
     add,
+    write: (name, script) => writeFileSync(join(folder, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 }),
     take: (name) => rmSync(join(folder, name)),
     dispose: () => rmSync(folder, { recursive: true }),
   };
 }
 
-function locate(program: string): string {
+/** The path of a program of this machine. */
+export function locate(program: string): string {
   const path = FOLDERS.map((folder) => join(folder, program)).find((each) => existsSync(each));
   if (path === undefined) throw new Error(`${program} is needed for this test and is not installed`);
   return path;

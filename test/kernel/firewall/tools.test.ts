@@ -1,6 +1,6 @@
 /** The firewall with the tools that a host happens to have: another variant, a busy one, some, none. */
 
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,6 +26,7 @@ const DEFAULTS: FirewallInput = {
   subnets: { 4: Prefix.parse("10.2.54.0/24") },
   masquerade: { isEnabled: false, randomFully: true, excluded: [] },
   forwardRules: true,
+  entrances: { 4: ["flannel.1"] },
   tunnels: { 4: { port: 8472, parentInterface: "eth0", device: "flannel.1", sources: "any" } },
   openPort: false,
   notrack: true,
@@ -68,7 +69,7 @@ describeAsRoot("the firewall on a host", () => {
       choice: "auto",
       prefersNft: false,
       resyncSeconds: 1,
-      log: { ...silentLogger, warn: (message) => warnings.push(message) },
+      log: { ...silentLogger, warn: (_, fields) => warnings.push(String(fields?.note)) },
       commandPrefix: prefixOf(tools),
       netns: handle,
     });
@@ -90,18 +91,43 @@ describeAsRoot("the firewall on a host", () => {
     }
   });
 
+  /** Holds the lock of legacy iptables for a while, as another program's iptables would. */
+  async function holdLock(lockFile: string, seconds: number): Promise<ChildProcess> {
+    const script = `exec 9>"${lockFile}"; flock 9; echo held; exec sleep ${seconds}`;
+    const holder = spawn("sh", ["-c", script], { stdio: ["ignore", "pipe", "inherit"] });
+    await new Promise((resolve) => holder.stdout.once("data", resolve));
+    return holder;
+  }
+
   it("waits for whoever holds the xtables lock", async () => {
     const folder = mkdtempSync(join(tmpdir(), "tulle-lock-"));
-    const lockFile = join(folder, "lock");
-    toolbox = legacyTools(lockFile);
-    const script = `exec 9>"${lockFile}"; flock 9; echo held; sleep ${LOCK_HELD_SECONDS}`;
-    const holder = spawn("sh", ["-c", script], { stdio: ["ignore", "pipe", "inherit"] });
+    toolbox = legacyTools(join(folder, "lock"));
+    const holder = await holdLock(join(folder, "lock"), LOCK_HELD_SECONDS);
     try {
-      await new Promise((resolve) => holder.stdout.once("data", resolve));
       const engine = new IptablesEngine(new CommandRunner(prefixOf(toolbox)));
       expect(await engine.reconcile(PLAN)).not.toEqual([]);
       expect(holder.exitCode).toBe(0);
     } finally {
+      holder.kill();
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("stops at once though the lock is held", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "tulle-lock-"));
+    toolbox = legacyTools(join(folder, "lock"));
+    const holder = await holdLock(join(folder, "lock"), 60);
+    const handle = NetnsHandle.open(host.path);
+    const guard = createGuard(toolbox, handle);
+    try {
+      const updated = guard.update(PLAN);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await guard.stop();
+      await updated;
+      expect(holder.exitCode).toBeNull();
+      expect(host.exec("iptables-legacy-save", [])).not.toContain("FLANNEL");
+    } finally {
+      handle.close();
       holder.kill();
       rmSync(folder, { recursive: true });
     }
@@ -148,11 +174,16 @@ describeAsRoot("the firewall on a host", () => {
     try {
       await guard.update(PLAN);
       await guard.update(PLAN);
-      expect(guard.status()).toMatchObject({ engine: null, isInSync: true, lastError: null });
+      expect(guard.status()).toMatchObject({
+        engine: null,
+        isInSync: true,
+        lastError: null,
+        note: warnings[0],
+      });
       expect(warnings).toEqual([expect.stringContaining("neither nft nor iptables")]);
       toolbox.add("nft");
       await guard.update(PLAN);
-      expect(guard.status()).toMatchObject({ engine: "nft", isInSync: true });
+      expect(guard.status()).toMatchObject({ engine: "nft", isInSync: true, note: null });
       expect(host.exec("nft", ["list", "ruleset"])).toContain("flanneld forward");
     } finally {
       await guard.stop();

@@ -2,6 +2,7 @@ import {
   chmodSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -11,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { applyChange, type FileChange } from "../../../../agent/docker/file-change.ts";
+import { applyChange, applyChanges, type FileChange } from "../../../../agent/docker/file-change.ts";
 import {
   chooseTarget,
   planDaemonJson,
@@ -148,6 +149,21 @@ describe("Docker's settings in daemon.json", () => {
     await expect(applyChange({ path: inFile, before: null, after: "{}" })).rejects.toThrow(inFile);
     symlinkSync(join(folder, "nowhere"), paths.daemonJson);
     await expect(setUp()).rejects.toThrow(/daemon.json cannot be read/);
+  });
+
+  it("are made all or not at all, and leave no half-written file", async () => {
+    const there = join(folder, "there");
+    writeFileSync(there, "as it was");
+    mkdirSync(join(folder, "directory"));
+    const changes = [
+      { path: join(folder, "new"), before: null, after: "text" },
+      { path: there, before: "as it was", after: "text" },
+      { path: join(folder, "directory"), before: null, after: "a directory cannot be replaced" },
+    ];
+    const before = readdirSync(folder);
+    await expect(applyChanges(changes)).rejects.toThrow(/directory cannot be written/);
+    expect(readdirSync(folder)).toEqual(before);
+    expect(readFileSync(there, "utf8")).toBe("as it was");
   });
 
   it("need a subnet file", async () => {

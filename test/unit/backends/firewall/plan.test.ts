@@ -9,6 +9,7 @@ const INPUT: FirewallInput = {
   subnets: { 4: Prefix.parse("10.2.54.0/24") },
   masquerade: { isEnabled: true, randomFully: true, excluded: [] },
   forwardRules: true,
+  entrances: { 4: ["flannel.1"] },
   tunnels: { 4: { port: 8472, parentInterface: "eth0", device: "flannel.1", sources: "any" } },
   openPort: false,
   notrack: false,
@@ -41,21 +42,47 @@ describe("the firewall plan", () => {
     expect(rules).toHaveLength(7);
   });
 
-  it("warns of an exclusion that overlaps the network, and of one in a family without a network", () => {
-    const excluded = [Prefix.parse("10.0.0.0/8"), Prefix.parse("fd00::/8")];
+  it("warns of exclusions without effect: inside the network, and in a family that it has no range of", () => {
+    const excluded = ["10.0.0.0/8", "10.2.0.0/16", "10.2.7.0/24", "fd00::/8"].map((text) =>
+      Prefix.parse(text),
+    );
     const { warnings } = planFirewall({ ...INPUT, masquerade: { ...INPUT.masquerade, excluded } });
     expect(warnings).toEqual([
-      expect.stringContaining("10.0.0.0/8 overlaps"),
+      expect.stringContaining("10.2.0.0/16 has no effect"),
+      expect.stringContaining("10.2.7.0/24 has no effect"),
       expect.stringContaining("fd00::/8 has no effect"),
     ]);
   });
 
   it("always drops forged tunnel packets", () => {
-    expect(rulesOf(INPUT, "FLANNEL-TUN-IN")).toEqual([
-      "-s 10.2.0.0/16 -p udp -m udp --dport 8472 -m addrtype --dst-type LOCAL -j DROP",
+    const input = { ...INPUT, containerInterfaces: ["docker0", "br-*"] };
+    const containers = ["-i eth0 -j RETURN", "-i docker0 -j DROP", "-i br-+ -j DROP"];
+    expect(rulesOf(input, "FLANNEL-TUN-IN")).toEqual(["-s 10.2.0.0/16 -j DROP", ...containers]);
+    expect(rulesOf(input, "FLANNEL-TUN-FWD")).toEqual(["-s 10.2.0.0/16 -j DROP", ...containers]);
+  });
+
+  it("asks all other packets for no more than one test", () => {
+    const jumps = renderChains(planFirewall({ ...INPUT, notrack: true }).rules[4])
+      .filter(({ name, rules }) => name.startsWith("FLANNEL-TUN") && rules.length > 0)
+      .map(({ jump }) => jump.replace(/-m comment --comment "[^"]*" /, ""));
+    expect(jumps).toEqual([
+      "-p udp -m udp --dport 8472 -m addrtype --dst-type LOCAL -j FLANNEL-TUN-IN",
+      "-p udp -m udp --dport 8472 -j FLANNEL-TUN-OUT",
+      "-o eth0 -p udp -m udp --dport 8472 -j FLANNEL-TUN-FWD",
     ]);
-    expect(rulesOf(INPUT, "FLANNEL-TUN-FWD")).toEqual([
-      "-s 10.2.0.0/16 -o eth0 -p udp -m udp --dport 8472 -j DROP",
+  });
+
+  it("accepts in Docker's chains only what other hosts send or get, with direct routes by either way", () => {
+    const input = { ...INPUT, entrances: { 4: ["flannel.1", "eth0"] } };
+    expect(rulesOf(input, "FLANNEL-DOCKER")).toEqual([
+      "-s 10.2.0.0/16 -i flannel.1 -j ACCEPT",
+      "-d 10.2.0.0/16 -o flannel.1 -j ACCEPT",
+      "-s 10.2.0.0/16 -i eth0 -j ACCEPT",
+      "-d 10.2.0.0/16 -o eth0 -j ACCEPT",
+    ]);
+    expect(rulesOf(input, "FLANNEL-DIRECT")).toEqual([
+      "-s 10.2.0.0/16 -d 10.2.54.0/24 -i flannel.1 -j ACCEPT",
+      "-s 10.2.0.0/16 -d 10.2.54.0/24 -i eth0 -j ACCEPT",
     ]);
   });
 

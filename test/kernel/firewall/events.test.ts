@@ -1,0 +1,62 @@
+/** What the kernel announces of others' changes, and which of them cannot wait. */
+
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { CommandRunner } from "../../../backends/firewall/command.ts";
+import { watchFirewall } from "../../../backends/firewall/events.ts";
+import { IptablesEngine } from "../../../backends/firewall/iptables.ts";
+import { NftEngine } from "../../../backends/firewall/nft.ts";
+import type { NetlinkMonitor } from "../../../backends/netlink/monitor.ts";
+import { NetnsHandle } from "../../../backends/netlink/netns.ts";
+import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
+import { PLAN } from "./fixture.ts";
+
+describeAsRoot("firewall events", () => {
+  let host: TestNetns;
+  let handle: NetnsHandle;
+  let monitor: NetlinkMonitor;
+  let urgencies: boolean[];
+
+  beforeEach(async () => {
+    host = createNetns("fwevents");
+    const runner = new CommandRunner(["nsenter", `--net=${host.path}`]);
+    for (const engine of [new IptablesEngine(runner), new NftEngine(runner)]) await engine.reconcile(PLAN);
+    host.exec("iptables", ["-N", "DOCKER"]);
+    handle = NetnsHandle.open(host.path);
+    urgencies = [];
+    monitor = watchFirewall({
+      netns: handle,
+      onChange: (isUrgent) => urgencies.push(isUrgent),
+      onError: (error) => expect.unreachable(String(error)),
+    });
+  });
+  afterEach(() => {
+    monitor.close();
+    handle.close();
+    host.dispose();
+  });
+
+  it.each([
+    ["a rule of ours is deleted", "iptables -D FLANNEL-FWD 1"],
+    ["a chain of ours is emptied", "nft flush chain ip flannel-ipv4 postrtg"],
+    ["all jumps are deleted", "iptables -t nat -F POSTROUTING"],
+    ["everything is flushed", "nft flush ruleset"],
+    ["the policy of FORWARD changes", "iptables -P FORWARD DROP"],
+    ["a rule comes before ours", "iptables -I FORWARD -j DROP"],
+    ["Docker's chain for the administrator appears", "iptables -N DOCKER-USER"],
+  ])("are urgent when %s", async (_, command) => {
+    host.exec("sh", ["-c", command]);
+    monitor.drain();
+    expect(urgencies).toContain(true);
+  });
+
+  it.each([
+    ["iptables -A DOCKER -d 10.2.54.2 -j ACCEPT"],
+    ["iptables -t nat -A POSTROUTING -s 10.2.54.2 -d 10.2.54.2 -j MASQUERADE"],
+    ["nft add table inet theirs"],
+  ])("can wait for %s", async (command) => {
+    host.exec("sh", ["-c", command]);
+    monitor.drain();
+    expect(urgencies.length).toBeGreaterThan(0);
+    expect(urgencies).not.toContain(true);
+  });
+});

@@ -17,7 +17,7 @@ const WINDOW_MS = 1000;
 const MIN_PEERS = 4;
 /** One peer in so many, and one in any case, may leave each second without waiting. */
 const PEERS_PER_QUICK_LEAVE = 16;
-/** A host asks for its lost lease at least every 5 s; one try may be in vain. */
+/** A host asks for its lost lease every 2 s, once it has found the store again; some tries may be in vain. */
 const AFTER_OUTAGE_MS = 12_000;
 
 /** Until it can be told how many leave, until hosts could be back after an outage, or for the hold-down. */

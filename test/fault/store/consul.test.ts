@@ -91,6 +91,8 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
     const [server] = cluster.servers;
     const { watched, store, other, log } = await watchThrough(cluster.addresses, cluster);
     server?.pause();
+    // SIGSTOP takes effect when the server is next interrupted; what it has begun it may still answer.
+    await pause(500);
     await expect(store.list(AbortSignal.timeout(100))).rejects.toMatchObject({ name: "TimeoutError" });
     await expect.poll(() => log.lines, FOUND_OUT).toEqual([FAILED]);
     await expect(store.list(signal)).rejects.toMatchObject({ code: "TULLE_STORE_UNREACHABLE" });

@@ -35,7 +35,7 @@ export interface ConsulServer {
   /** Starts it again where it was; waits until it is served by a leader unless told otherwise. */
   start(options?: { readonly wait: boolean }): Promise<void>;
   kill(): Promise<void>;
-  pause(): void;
+  pause(): Promise<void>;
   resume(): void;
 }
 
@@ -173,7 +173,7 @@ function serverOf(plan: ServerPlan, call: Caller): ConsulServer {
       );
     },
     kill: async () => await daemon?.kill(),
-    pause: () => daemon?.pause(),
+    pause: async () => await daemon?.pause(),
     resume: () => daemon?.resume(),
   };
 }

@@ -6,6 +6,7 @@
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { TestNetns } from "./netns.ts";
 
@@ -14,8 +15,8 @@ export interface Daemon {
   readonly pid: number | null;
   /** What it wrote last, for the message of a test that fails. */
   readonly output: string;
-  /** Hangs it: it keeps its connections and answers nothing. */
-  pause(): void;
+  /** Hangs it: it keeps its connections and, from when this resolves, answers nothing. */
+  pause(): Promise<void>;
   resume(): void;
   /** Ends it with SIGKILL and waits until it is gone; what is not running stays so. */
   kill(): Promise<void>;
@@ -51,7 +52,13 @@ export function startDaemon(command: string, args: readonly string[], options: D
     get output() {
       return output;
     },
-    pause: () => void child.kill("SIGSTOP"),
+    pause: async () => {
+      child.kill("SIGSTOP");
+      await untilReady(
+        async () => isStopped(child),
+        () => `${command} did not stop`,
+      );
+    },
     resume: () => void child.kill("SIGCONT"),
     kill: async () => {
       if (!isRunning(child)) return;
@@ -64,6 +71,17 @@ export function startDaemon(command: string, args: readonly string[], options: D
 
 function isRunning(child: ChildProcess): boolean {
   return child.pid !== undefined && child.exitCode === null && child.signalCode === null;
+}
+
+/**
+ * Whether every thread has stopped. SIGSTOP reaches a thread when it is next interrupted: one that waits for the disk
+ * or runs on another processor may still send an answer after kill(2) has returned.
+ */
+function isStopped({ pid }: ChildProcess): boolean {
+  return readdirSync(`/proc/${pid}/task`).every((thread) =>
+    // proc_pid_stat(5): the state follows the name, which may hold spaces and parentheses itself.
+    / T [^)]*$/.test(readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8")),
+  );
 }
 
 /** `count` TCP ports of the loopback address that were free a moment ago. */

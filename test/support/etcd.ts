@@ -46,7 +46,7 @@ export interface EtcdMember {
   /** Starts it again where it was, and waits until it answers unless told otherwise. */
   start(options?: { readonly wait: boolean }): Promise<void>;
   kill(): Promise<void>;
-  pause(): void;
+  pause(): Promise<void>;
   resume(): void;
 }
 
@@ -159,7 +159,7 @@ function memberOf(plan: MemberPlan, all: readonly MemberPlan[], options: EtcdOpt
       );
     },
     kill: async () => await daemon?.kill(),
-    pause: () => daemon?.pause(),
+    pause: async () => await daemon?.pause(),
     resume: () => daemon?.resume(),
   };
 }

@@ -105,7 +105,7 @@ describe.skipIf(missing !== null)(`${HOSTS} lease keepers${missing === null ? ""
     const before = new Map((await untilWhole(10_000)).map(({ host, key }) => [host, key]));
     const [member] = etcd.members;
     if (fault === "kill") await member?.kill();
-    else member?.pause();
+    else await member?.pause();
     await delay(seconds * 1000);
     if (fault === "kill") await member?.start();
     else member?.resume();

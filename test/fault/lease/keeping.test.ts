@@ -31,7 +31,7 @@ interface Server {
   restore(): Promise<void>;
   kill(): Promise<void>;
   start(): Promise<void>;
-  hang(): void;
+  hang(): Promise<void>;
   goOn(): void;
 }
 
@@ -171,7 +171,7 @@ for (const kind of [etcd, consul]) {
         const before = await leases();
         expect(Object.keys(before)).toHaveLength(HOSTS);
         if (fault === "killed") await server.kill();
-        else server.hang();
+        else await server.hang();
         await testEnvironment.clock.sleep(seconds * 1000, signal);
         if (fault === "killed") await server.start();
         else server.goOn();

@@ -29,7 +29,7 @@ describeWithEtcd("an outage that outlasts the leases", () => {
     const keys = [...net.leases().keys()].sort();
     const monitors = await Promise.all(net.lab.hosts.map(({ netns }) => watchDevice(netns, "flannel.1")));
     if (fault === "killed") await member?.kill();
-    else member?.pause();
+    else await member?.pause();
     await delay((TTL_SECONDS + 2) * 1000);
     const away = await net.host(2).daemon.until(({ problems }) => problems.length > 0, "says what is wrong");
     expect(away.problems.join("\n")).toMatch(/lease .* is lost|store has been out of reach/);

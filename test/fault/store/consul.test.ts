@@ -90,9 +90,7 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
     const cluster = await start(1);
     const [server] = cluster.servers;
     const { watched, store, other, log } = await watchThrough(cluster.addresses, cluster);
-    server?.pause();
-    // SIGSTOP takes effect when the server is next interrupted; what it has begun it may still answer.
-    await pause(500);
+    await server?.pause();
     await expect(store.list(AbortSignal.timeout(100))).rejects.toMatchObject({ name: "TimeoutError" });
     await expect.poll(() => log.lines, FOUND_OUT).toEqual([FAILED]);
     await expect(store.list(signal)).rejects.toMatchObject({ code: "TULLE_STORE_UNREACHABLE" });
@@ -127,7 +125,7 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       const addresses = [follower?.address ?? "", second?.address ?? ""];
       const { watched, log } = await watchThrough(addresses, cluster);
       const other = (await connect([second?.address ?? ""], testEnvironment)).network(PREFIX);
-      follower?.pause();
+      await follower?.pause();
       await createSoon(other, "10.1.1.0-24");
       await expect.poll(() => watched.leases, FOUND_OUT).toEqual({ "10.1.1.0-24": "x" });
       follower?.resume();
@@ -142,7 +140,7 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       const followers = cluster.servers.filter((server) => server !== leader).map(({ address }) => address);
       const { watched } = await watchThrough(followers, cluster);
       const other = (await connect(followers, testEnvironment)).network(PREFIX);
-      leader.pause();
+      await leader.pause();
       await createSoon(other, "10.1.1.0-24");
       await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x" });
       leader.resume();

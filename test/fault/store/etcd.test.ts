@@ -179,7 +179,7 @@ describe.skipIf(missing !== null)("faults of etcd", () => {
     const [member] = cluster.members;
     const { watched, other, store, log } = await watchThrough(cluster.endpoints, cluster);
     await create(other, "10.1.1.0-24");
-    member?.pause();
+    await member?.pause();
     await expect(store.list(AbortSignal.timeout(100))).rejects.toMatchObject({ name: "TimeoutError" });
     await expect(store.list(signal)).rejects.toMatchObject({ code: "TULLE_STORE_UNREACHABLE" });
     await expect.poll(() => log.lines.length, { timeout: 15_000 }).toBe(1);

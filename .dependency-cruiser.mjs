@@ -55,7 +55,7 @@ export default {
       { path: "^(cni-plugin|test)/" },
     ),
     onlyIn("^backends/netlink/libc\\.ts$", "koffi"),
-    onlyIn("^agent/log\\.ts$", "winston"),
+    onlyIn("^agent/report/log\\.ts$", "winston"),
     onlyIn("^ipam/stores/", "etcd3", "consul"),
   ],
   options: {

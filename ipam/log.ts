@@ -1,7 +1,7 @@
 /**
  * What the parts of tulle need of a log, and the way they report failures that come in series.
  *
- * The real log is built in agent/log.ts; nothing here writes anywhere or knows a format.
+ * The real log is built in agent/report/log.ts; nothing here writes anywhere or knows a format.
  */
 
 import { errorMessage, TulleError } from "./errors.ts";

@@ -6,8 +6,8 @@ import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { decodeLink, encodeLinkDump } from "../../backends/netlink/link.ts";
 import { Prefix } from "../../ipam/ip.ts";
 import { parseSubnetEnv } from "../../ipam/subnet-env.ts";
-import { decodeIdentity, type IdentityRecord, identityPath } from "../identity.ts";
-import { findProgram } from "../other-programs.ts";
+import { decodeIdentity, type IdentityRecord, identityPath } from "../host/identity.ts";
+import { findProgram } from "../host/other-programs.ts";
 import type { HostState } from "./plan.ts";
 
 export interface HostStateFiles {

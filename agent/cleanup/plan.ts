@@ -20,7 +20,7 @@ import {
 import { ownerOf } from "../../backends/state/ownership.ts";
 import { describe } from "../../backends/state/render.ts";
 import type { Prefix } from "../../ipam/ip.ts";
-import type { IdentityRecord } from "../identity.ts";
+import type { IdentityRecord } from "../host/identity.ts";
 
 export interface HostState {
   /** Null when tulled never ran here with this state-dir. */

@@ -13,7 +13,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { IDENTIFIER } from "../../cni-plugin/call.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
-import { replaceFile, replaceWithLink } from "../durable-file.ts";
+import { replaceFile, replaceWithLink } from "../host/durable-file.ts";
 import { type Conflist, formatConflist, isUnchanged } from "./conflist.ts";
 
 export interface InstallOptions extends Conflist {

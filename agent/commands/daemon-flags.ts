@@ -5,8 +5,8 @@
  * Separates arguments only; what the values mean is decided where the daemon decides it.
  */
 
-import { isSwitch } from "../flag-parser.ts";
-import { type FlagName, isFlagName } from "../flags.ts";
+import { isSwitch } from "../config/flag-parser.ts";
+import { type FlagName, isFlagName } from "../config/flags.ts";
 
 export interface SplitArguments {
   /** For parseFlags. */

@@ -9,9 +9,9 @@ import { Option } from "commander";
 import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
 import { Prefix, parseInterfaceAddress } from "../../ipam/ip.ts";
 import { readAssignments } from "../../ipam/subnet-env.ts";
+import type { Environment } from "../config/settings.ts";
 import { daemonSettings, dockerFlags, formatDockerOpts, type Variables } from "../docker/docker-opts.ts";
-import { replaceFile } from "../durable-file.ts";
-import type { Environment } from "../settings.ts";
+import { replaceFile } from "../host/durable-file.ts";
 import type { CommandModule } from "./command.ts";
 
 interface DockerOptsOptions {

@@ -1,6 +1,6 @@
 /** `tulle doctor`: why the network does not work on this host, or that it should. Reads only. */
 
-import { FLAG_NAMES, type FlagName, flagOf } from "../flags.ts";
+import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
 import { formatFindings } from "../terminal/finding-view.ts";
 import type { CommandModule } from "./command.ts";
 import { STORE_FLAGS } from "./open-network.ts";

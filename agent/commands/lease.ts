@@ -8,10 +8,10 @@
 import type { Command } from "commander";
 import { listAffinityRecords } from "../../ipam/affinity.ts";
 import { ConfigError } from "../../ipam/errors.ts";
-import { auditAffinities } from "../affinity-audit.ts";
-import { auditLeases } from "../lease-audit.ts";
-import { planRelease, planReservation } from "../lease-reservation.ts";
-import { selectLease } from "../lease-selector.ts";
+import { auditAffinities } from "../leases/affinity-audit.ts";
+import { auditLeases } from "../leases/lease-audit.ts";
+import { planRelease, planReservation } from "../leases/lease-reservation.ts";
+import { selectLease } from "../leases/lease-selector.ts";
 import { formatLease, leaseToJson } from "../terminal/lease-view.ts";
 import type { CommandContext, CommandModule } from "./command.ts";
 import { STORE_FLAGS, withNetwork } from "./open-network.ts";

@@ -11,8 +11,12 @@ import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
 import type { NetworkConfig } from "../../ipam/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/network-config-parser.ts";
 import type { ConfigEntry } from "../../ipam/store.ts";
-import { checkNetworkConfig, type NetworkOptions, networkConfigText } from "../network-config-text.ts";
-import { requireSupport } from "../network-support.ts";
+import {
+  checkNetworkConfig,
+  type NetworkOptions,
+  networkConfigText,
+} from "../network/network-config-text.ts";
+import { requireSupport } from "../network/network-support.ts";
 import { formatNetworkConfig } from "../terminal/network-view.ts";
 import type { CommandContext, CommandModule } from "./command.ts";
 import { STORE_FLAGS, withNetwork } from "./open-network.ts";

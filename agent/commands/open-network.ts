@@ -8,8 +8,8 @@ import { systemClock } from "../../ipam/clock.ts";
 import { TulleError } from "../../ipam/errors.ts";
 import type { LogFields, Logger } from "../../ipam/log.ts";
 import type { SubnetStore } from "../../ipam/store.ts";
-import { FLAG_NAMES, type FlagName, flagOf } from "../flags.ts";
-import { openConfiguredStore } from "../open-store.ts";
+import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
+import { openConfiguredStore } from "../network/open-store.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import type { CommandContext } from "./command.ts";
 

@@ -5,10 +5,10 @@
  */
 
 import { Command, CommanderError } from "commander";
-import { type AgentConfig, loadGiven } from "../config.ts";
-import { flagListing } from "../flag-help.ts";
-import { parseFlags } from "../flag-parser.ts";
-import type { FlagName } from "../flags.ts";
+import { type AgentConfig, loadGiven } from "../config/config.ts";
+import { flagListing } from "../config/flag-help.ts";
+import { parseFlags } from "../config/flag-parser.ts";
+import type { FlagName } from "../config/flags.ts";
 import { VERSION } from "../version.ts";
 import type { CommandContext } from "./command.ts";
 import { splitDaemonFlags } from "./daemon-flags.ts";

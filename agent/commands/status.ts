@@ -7,8 +7,8 @@
 import { systemClock } from "../../ipam/clock.ts";
 import { CodecError } from "../../ipam/errors.ts";
 import { isJsonObject } from "../../ipam/json.ts";
-import { askControl } from "../control.ts";
-import type { StatusReport } from "../status.ts";
+import { askControl } from "../report/control.ts";
+import type { StatusReport } from "../report/status.ts";
 import { formatStatus } from "../terminal/status-view.ts";
 import type { CommandModule } from "./command.ts";
 import { errorLine } from "./error-line.ts";

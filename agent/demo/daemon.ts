@@ -8,8 +8,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { TulleError } from "../../ipam/errors.ts";
-import { askControl } from "../control.ts";
-import type { StatusReport } from "../status.ts";
+import { askControl } from "../report/control.ts";
+import type { StatusReport } from "../report/status.ts";
 
 export interface DaemonOptions {
   /** The command without the flags of a particular start. */

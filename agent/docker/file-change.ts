@@ -3,7 +3,7 @@
 import { chown, lstat, mkdir, readFile, realpath, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
-import { replaceFile } from "../durable-file.ts";
+import { replaceFile } from "../host/durable-file.ts";
 
 /** A file before and after; null stands for no file. */
 export interface FileChange {

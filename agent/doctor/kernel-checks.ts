@@ -7,7 +7,7 @@ import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { EOPNOTSUPP, EPERM, NetlinkError } from "../../backends/netlink/errors.ts";
 import { encodeNewLink } from "../../backends/netlink/link.ts";
 import { decodeNexthop, encodeNexthopDump } from "../../backends/netlink/nexthop.ts";
-import { mayAdministerNetwork } from "../privilege.ts";
+import { mayAdministerNetwork } from "../host/privilege.ts";
 import { bad, type Finding, failed, ok } from "./finding.ts";
 
 /** One more than the largest: the kernel looks for the type of device first, and then refuses this. */

@@ -2,7 +2,7 @@
 
 import { mapFamilies } from "../../ipam/ip.ts";
 import type { JsonObject } from "../../ipam/json.ts";
-import { type AuditedLease, publicAddresses } from "../lease-audit.ts";
+import { type AuditedLease, publicAddresses } from "../leases/lease-audit.ts";
 import { formatFields, formatTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 

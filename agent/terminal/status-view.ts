@@ -1,6 +1,6 @@
 /** What a daemon's status looks like to a person. Pure text. */
 
-import type { StatusReport } from "../status.ts";
+import type { StatusReport } from "../report/status.ts";
 import { formatDuration } from "./duration.ts";
 import { formatFields, formatTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";

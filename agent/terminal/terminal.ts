@@ -4,7 +4,7 @@
  * Knows nothing of what is written.
  */
 
-import type { Environment } from "../settings.ts";
+import type { Environment } from "../config/settings.ts";
 
 /** Select Graphic Rendition parameters (ECMA-48, 8.3.117): switch on, switch off. */
 const STYLES = {

@@ -1,7 +1,7 @@
 /** The command line `tulle` inside the test's own process: the whole program but for the process around it. */
 
 import { runProgram } from "../../agent/commands/program.ts";
-import type { Environment } from "../../agent/settings.ts";
+import type { Environment } from "../../agent/config/settings.ts";
 import { openTerminal, type TextStream } from "../../agent/terminal/terminal.ts";
 
 export interface CliAnswer {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { chooseInterface } from "../../../agent/choose-interface.ts";
-import { takeHostSnapshot } from "../../../agent/host-facts.ts";
+import { chooseInterface } from "../../../agent/host/choose-interface.ts";
+import { takeHostSnapshot } from "../../../agent/host/host-facts.ts";
 import { NetlinkConnection } from "../../../backends/netlink/connection.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
 import { Address } from "../../../ipam/ip.ts";

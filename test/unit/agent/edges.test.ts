@@ -3,11 +3,11 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { askControl, controlSocketPath, serveControl } from "../../../agent/control.ts";
-import { serveHealth } from "../../../agent/health.ts";
-import { Identity, identityPath } from "../../../agent/identity.ts";
-import { lockInstance } from "../../../agent/instance-lock.ts";
-import { Metrics } from "../../../agent/metrics.ts";
+import { Identity, identityPath } from "../../../agent/host/identity.ts";
+import { lockInstance } from "../../../agent/host/instance-lock.ts";
+import { askControl, controlSocketPath, serveControl } from "../../../agent/report/control.ts";
+import { serveHealth } from "../../../agent/report/health.ts";
+import { Metrics } from "../../../agent/report/metrics.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { isMulticastMac, type Mac } from "../../../ipam/mac.ts";
 

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { helpText, referenceTables } from "../../../agent/flag-help.ts";
-import { environmentName, FLAG_NAMES } from "../../../agent/flags.ts";
-import { METRICS } from "../../../agent/metrics.ts";
+import { helpText, referenceTables } from "../../../agent/config/flag-help.ts";
+import { environmentName, FLAG_NAMES } from "../../../agent/config/flags.ts";
+import { METRICS } from "../../../agent/report/metrics.ts";
 import { ERROR_CODES } from "../../../ipam/errors.ts";
 
 const read = (name: string) => readFileSync(new URL(`../../../docs/${name}`, import.meta.url), "utf8");
@@ -10,7 +10,7 @@ const headings = (text: string, pattern: RegExp) => [...text.matchAll(pattern)].
 
 describe("the documents and the code name the same things", () => {
   it("docs/configuration.md holds the flag table", () => {
-    const [, table] = read("configuration.md").split("<!-- flags: made from agent/flags.ts -->\n\n");
+    const [, table] = read("configuration.md").split("<!-- flags: made from agent/config/flags.ts -->\n\n");
     expect(table).toBe(referenceTables());
   });
 

@@ -4,7 +4,7 @@ import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { readPreviousSubnets, writeSubnetFile } from "../../../agent/subnet-file.ts";
+import { readPreviousSubnets, writeSubnetFile } from "../../../agent/network/subnet-file.ts";
 import { formatSubnetEnv, parseSubnetEnv } from "../../../ipam/subnet-env.ts";
 import { network, prefix, recordingLogger } from "../../support/lease-fixture.ts";
 

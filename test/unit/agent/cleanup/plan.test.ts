@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { describeDevice, type HostState, planCleanup } from "../../../../agent/cleanup/plan.ts";
-import { runningInstances } from "../../../../agent/instance-lock.ts";
+import { runningInstances } from "../../../../agent/host/instance-lock.ts";
 import type { KernelObject, LinkObject, RouteObject } from "../../../../backends/state/objects.ts";
 import { Address, Prefix } from "../../../../ipam/ip.ts";
 import { parseMac } from "../../../../ipam/mac.ts";

@@ -2,7 +2,7 @@ import { lstat, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Environment } from "../../../../agent/settings.ts";
+import type { Environment } from "../../../../agent/config/settings.ts";
 import { runCli } from "../../../support/cli.ts";
 
 const SUBNET_ENV = "FLANNEL_NETWORK=203.0.112.0/20\nFLANNEL_SUBNET=203.0.113.1/24\nFLANNEL_MTU=1450\n";

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type ControlServer, serveControl } from "../../../../agent/control.ts";
+import { type ControlServer, serveControl } from "../../../../agent/report/control.ts";
 import { systemClock } from "../../../../ipam/clock.ts";
 import { runCli } from "../../../support/cli.ts";
 

@@ -7,7 +7,7 @@ import {
 } from "../../../../agent/doctor/device-checks.ts";
 import type { Finding } from "../../../../agent/doctor/finding.ts";
 import { leaseFindings } from "../../../../agent/doctor/lease-checks.ts";
-import { auditLeases } from "../../../../agent/lease-audit.ts";
+import { auditLeases } from "../../../../agent/leases/lease-audit.ts";
 import { formatFindings } from "../../../../agent/terminal/finding-view.ts";
 import { openTerminal } from "../../../../agent/terminal/terminal.ts";
 import { Address } from "../../../../ipam/ip.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Environment } from "../../../../agent/settings.ts";
+import type { Environment } from "../../../../agent/config/settings.ts";
 import { formatDuration } from "../../../../agent/terminal/duration.ts";
 import { formatFields, formatTable, stripStyles, visibleWidth } from "../../../../agent/terminal/table.ts";
 import { openTerminal, type Terminal } from "../../../../agent/terminal/terminal.ts";

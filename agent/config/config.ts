@@ -1,0 +1,314 @@
+/**
+ * The daemon's configuration: from command line, environment and file to one immutable object.
+ *
+ * Checks everything that can be checked without the network, the kernel or the store. Does not read
+ * process.env or process.argv: the main file passes them in.
+ */
+
+import { UnsupportedError } from "../../ipam/errors.ts";
+import type { Address, PerFamily, Prefix } from "../../ipam/ip.ts";
+import type { LogFormat, LogLevel } from "../report/log.ts";
+import { readConfigFile } from "./config-file.ts";
+import { type GivenFlags, parseFlags } from "./flag-parser.ts";
+import { FLAG_NAMES, type FlagName, type FlagValues, flagOf } from "./flags.ts";
+import {
+  type Environment,
+  isGiven,
+  resolveSettings,
+  type Settings,
+  settingError,
+  unknownVariables,
+} from "./settings.ts";
+
+/** TLS files; empty text means not given. */
+export interface TlsFiles {
+  readonly caFile: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
+/** How to reach the lease store. */
+export type StoreSettings =
+  | {
+      readonly kind: "etcd";
+      readonly prefix: string;
+      readonly endpoints: readonly string[];
+      readonly tls: TlsFiles;
+      readonly username: string;
+      readonly password: string;
+    }
+  | {
+      readonly kind: "consul";
+      readonly prefix: string;
+      readonly addresses: readonly string[];
+      readonly tls: TlsFiles;
+      readonly useTls: boolean;
+      readonly verifyTls: boolean;
+      readonly tlsServerName: string;
+      readonly token: string;
+      readonly tokenFile: string;
+      readonly httpAuth: string;
+      readonly datacenter: string;
+      readonly nodeName: string;
+    }
+  | { readonly kind: "file"; readonly prefix: string; readonly directory: string };
+
+/** Which interface carries the tunnel; tried in the order of the fields. */
+export interface InterfaceSettings {
+  /** Names or addresses. */
+  readonly interfaces: readonly string[];
+  readonly patterns: readonly RegExp[];
+  readonly canReach: Address | null;
+  /** What to advertise instead of the interface's own address. */
+  readonly publicAddress: PerFamily<Address>;
+}
+
+export interface LeaseSettings {
+  readonly ttlSeconds: number;
+  readonly renewMarginSeconds: number;
+  readonly onLost: "keep" | "renumber";
+  /** 0 switches the hold-down off. */
+  readonly holdDownSeconds: number;
+}
+
+export interface FirewallSettings {
+  readonly engine: "auto" | "nft" | "iptables" | "none";
+  readonly masquerade: boolean;
+  readonly isFullyRandom: boolean;
+  readonly masqueradeExcluded: readonly Prefix[];
+  readonly acceptForwarded: boolean;
+  readonly resyncSeconds: number;
+  readonly blackholeRoute: boolean;
+  readonly openPort: boolean;
+  readonly tunnelSources: "any" | "peers";
+  readonly clampMss: boolean;
+  /** Switch on the host's global forwarding. */
+  readonly enableForwarding: boolean;
+}
+
+/** Everything an administrator decides about one daemon. */
+export interface AgentConfig {
+  readonly store: StoreSettings;
+  readonly interface: InterfaceSettings;
+  readonly lease: LeaseSettings;
+  readonly firewall: FirewallSettings;
+  readonly files: { readonly subnetFile: string; readonly stateDir: string; readonly runDir: string };
+  /** Null when switched off. Host is null for every address. */
+  readonly health: { readonly host: Address | null; readonly port: number } | null;
+  readonly log: { readonly level: LogLevel; readonly format: LogFormat };
+}
+
+/** What the command line asked for. */
+export type Request =
+  | { readonly action: "help" }
+  | { readonly action: "version" }
+  | ({ readonly action: "run" } & LoadedConfig);
+
+export interface LoadedConfig {
+  readonly settings: Settings;
+  readonly config: AgentConfig;
+  /** One sentence each: things that are probably not as meant, but harm nothing. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Reads command line, environment and config file. Throws ConfigError for anything wrong and
+ * UnsupportedError for what this version does not do.
+ */
+export async function loadConfig(args: readonly string[], environment: Environment): Promise<Request> {
+  const given = parseFlags(args);
+  const early = readValues(resolveSettings(onlyActions(given), {}, null));
+  if (early.help) return { action: "help" };
+  if (early.version) return { action: "version" };
+  return { action: "run", ...(await loadGiven(given, environment)) };
+}
+
+/** The configuration that these flags, the environment and the config file make. Throws as loadConfig does. */
+export async function loadGiven(given: GivenFlags, environment: Environment): Promise<LoadedConfig> {
+  const withoutFile = resolveSettings(given, environment, null);
+  const path = withoutFile.config.texts.at(-1) ?? "";
+  const settings =
+    path === "" ? withoutFile : resolveSettings(given, environment, await readConfigFile(path));
+  const config = buildConfig(settings);
+  return { settings, config, warnings: warningsAbout(settings, environment) };
+}
+
+/** `--help` must work whatever else is wrong on the line. */
+function onlyActions(given: GivenFlags): GivenFlags {
+  return new Map([...given].filter(([name]) => name === "help" || name === "version"));
+}
+
+/** Reads every setting's text. Throws ConfigError at the first wrong one. */
+export function readValues(settings: Settings): FlagValues {
+  const values: Partial<Record<FlagName, unknown>> = {};
+  for (const name of FLAG_NAMES) {
+    values[name] = flagOf(name).kind.parse(settings[name].texts, (remedy) => {
+      throw settingError(settings, name, remedy);
+    });
+  }
+  return values as FlagValues;
+}
+
+/** Makes the configuration from settings. Throws ConfigError and UnsupportedError. */
+export function buildConfig(settings: Settings): AgentConfig {
+  const values = readValues(settings);
+  refuseUnsupported(values);
+  refusePairsTornApart(settings);
+  refuseRelativePaths(settings);
+  return {
+    store: storeSettings(values),
+    interface: {
+      interfaces: values.iface,
+      patterns: values["iface-regex"],
+      canReach: values["iface-can-reach"],
+      publicAddress: {
+        ...(values["public-ip"] ? { 4: values["public-ip"] } : {}),
+        ...(values["public-ipv6"] ? { 6: values["public-ipv6"] } : {}),
+      },
+    },
+    lease: {
+      ttlSeconds: values["subnet-lease-ttl"],
+      renewMarginSeconds: values["subnet-lease-renew-margin"] * 60,
+      onLost: values["on-lease-lost"],
+      holdDownSeconds: values["hold-down"],
+    },
+    firewall: firewallSettings(values),
+    files: {
+      subnetFile: values["subnet-file"],
+      stateDir: values["state-dir"],
+      runDir: values["run-dir"],
+    },
+    health:
+      values["healthz-port"] === 0 ? null : { host: values["healthz-ip"], port: values["healthz-port"] },
+    log: { level: logLevel(values), format: values["log-format"] },
+  };
+}
+
+function storeSettings(values: FlagValues): StoreSettings {
+  const store = values.store;
+  switch (store.kind) {
+    case "etcd":
+      return {
+        kind: "etcd",
+        prefix: values["etcd-prefix"],
+        endpoints: values["etcd-endpoints"],
+        tls: {
+          caFile: values["etcd-cafile"],
+          certFile: values["etcd-certfile"],
+          keyFile: values["etcd-keyfile"],
+        },
+        username: values["etcd-username"],
+        password: values["etcd-password"],
+      };
+    case "consul":
+      return {
+        kind: "consul",
+        prefix: values["consul-prefix"],
+        addresses: values["consul-address"],
+        tls: {
+          caFile: values["consul-cafile"],
+          certFile: values["consul-certfile"],
+          keyFile: values["consul-keyfile"],
+        },
+        useTls: values["consul-ssl"],
+        verifyTls: values["consul-ssl-verify"],
+        tlsServerName: values["consul-tls-server-name"],
+        token: values["consul-token"],
+        tokenFile: values["consul-token-file"],
+        httpAuth: values["consul-http-auth"],
+        datacenter: values["consul-datacenter"],
+        nodeName: values["consul-node"],
+      };
+    case "file":
+      return { kind: "file", prefix: values["etcd-prefix"], directory: store.directory };
+  }
+}
+
+function firewallSettings(values: FlagValues): FirewallSettings {
+  return {
+    engine: values.firewall,
+    masquerade: values["ip-masq"],
+    isFullyRandom: !values["ip-masq-fully-random-disable"],
+    masqueradeExcluded: values["ip-masq-exclude"],
+    acceptForwarded: values["iptables-forward-rules"],
+    resyncSeconds: values["iptables-resync"],
+    blackholeRoute: values["ip-blackhole-route"],
+    openPort: values["open-port"],
+    tunnelSources: values["tunnel-sources"],
+    clampMss: values["mss-clamp"],
+    enableForwarding: values["ip-forward"],
+  };
+}
+
+function logLevel(values: FlagValues): LogLevel {
+  const level = values["log-level"];
+  if (level !== "auto") return level;
+  return values.v >= 1 ? "debug" : "info";
+}
+
+function refuseUnsupported(values: FlagValues): void {
+  if (values["kube-subnet-mgr"]) {
+    throw new UnsupportedError(
+      "-kube-subnet-mgr is not in this version: keep the leases in etcd, Consul or a file store (--store)",
+    );
+  }
+}
+
+/** Settings of which one is useless, or worse than useless, without the other. */
+const PAIRS: readonly (readonly [FlagName, FlagName])[] = [
+  ["etcd-certfile", "etcd-keyfile"],
+  ["etcd-username", "etcd-password"],
+  ["consul-certfile", "consul-keyfile"],
+];
+
+function refusePairsTornApart(settings: Settings): void {
+  const isEmpty = (name: FlagName): boolean => (settings[name].texts.at(-1) ?? "") === "";
+  for (const [left, right] of PAIRS) {
+    if (isEmpty(left) === isEmpty(right)) continue;
+    const [present, absent] = isEmpty(left) ? [right, left] : [left, right];
+    throw settingError(settings, present, `it needs -${absent} as well`);
+  }
+}
+
+/** A daemon's working directory is nobody's choice, so its files are named in full. */
+function refuseRelativePaths(settings: Settings): void {
+  for (const name of ["subnet-file", "state-dir", "run-dir"] as const) {
+    const path = settings[name].texts.at(-1) ?? "";
+    if (!path.startsWith("/")) throw settingError(settings, name, "give an absolute path");
+  }
+}
+
+function warningsAbout(settings: Settings, environment: Environment): readonly string[] {
+  const warnings = unknownVariables(environment).map(
+    (variable) => `${variable} is no setting of this version`,
+  );
+  for (const name of ["vmodule", "log_backtrace_at"] as const) {
+    if (isGiven(settings, name)) warnings.push(`${settings[name].source} has no effect: use --log-level`);
+  }
+  return warnings;
+}
+
+/** What a second reading of the configuration means for a running daemon. */
+export interface Reload {
+  readonly loaded: LoadedConfig;
+  /** Settings that changed and are in force now. */
+  readonly applied: readonly FlagName[];
+  /** Settings that changed but wait for a restart. */
+  readonly refused: readonly FlagName[];
+}
+
+/** Merges what may change at run time from `next` into `current`. Throws as buildConfig does. */
+export function reloadConfig(current: LoadedConfig, next: LoadedConfig): Reload {
+  const changed = FLAG_NAMES.filter(
+    (name) => current.settings[name].texts.join("\0") !== next.settings[name].texts.join("\0"),
+  );
+  const isLive = (name: FlagName): boolean => flagOf(name).isLive ?? false;
+  const applied = changed.filter(isLive);
+  const merged: Record<FlagName, Settings[FlagName]> = { ...current.settings };
+  for (const name of applied) merged[name] = next.settings[name];
+  return {
+    loaded: { settings: merged, config: buildConfig(merged), warnings: next.warnings },
+    applied,
+    refused: changed.filter((name) => !isLive(name)),
+  };
+}

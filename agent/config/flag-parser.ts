@@ -1,0 +1,65 @@
+/**
+ * Reads a command line as Go's `flag` package does: `-x`, `--x`, `-x=v`, `-x v`; switches take a value
+ * only after `=`; `--` ends the flags.
+ *
+ * Knows which flags exist and which are switches, not what their values mean. One difference is meant:
+ * an argument that is no flag is an error here, where Go would silently ignore it and all that follows.
+ */
+
+import { ConfigError } from "../../ipam/errors.ts";
+import { closest } from "./closest.ts";
+import { FLAG_NAMES, type FlagName, flagOf, isFlagName } from "./flags.ts";
+
+/** What was given for each flag, in order. */
+export type GivenFlags = ReadonlyMap<FlagName, readonly string[]>;
+
+/** Reads the arguments that follow the program's name. Throws ConfigError. */
+export function parseFlags(args: readonly string[]): GivenFlags {
+  const given = new Map<FlagName, string[]>();
+  const rest = [...args];
+  for (let argument = rest.shift(); argument !== undefined; argument = rest.shift()) {
+    if (argument === "--") {
+      refuseWords(rest, null);
+      break;
+    }
+    const match = /^--?([^-=][^=]*)(?:=(.*))?$/s.exec(argument);
+    if (!match) {
+      refuseWords([argument], [...given.keys()].at(-1) ?? null);
+      continue;
+    }
+    const name = knownName(match[1] ?? "");
+    const value = match[2] ?? (isSwitch(name) ? "true" : rest.shift());
+    if (value === undefined) {
+      throw new ConfigError(`flag -${name} needs a value: write -${name}=${flagOf(name).kind.placeholder}`);
+    }
+    given.set(name, [...(given.get(name) ?? []), value]);
+  }
+  return given;
+}
+
+/** True for a flag that needs no value. */
+export function isSwitch(name: FlagName): boolean {
+  return flagOf(name).kind.placeholder === "";
+}
+
+function knownName(name: string): FlagName {
+  if (isFlagName(name)) return name;
+  if (name === "h") return "help";
+  throw new ConfigError(`unknown flag -${name}${suggestion(name)}; see --help for all flags`);
+}
+
+/** `: did you mean -iface?`, or nothing when no name is near. */
+function suggestion(name: string): string {
+  const near = closest(name, FLAG_NAMES);
+  return near === null ? "" : `: did you mean -${near}?`;
+}
+
+function refuseWords(words: readonly string[], previous: FlagName | null): void {
+  const word = words[0];
+  if (word === undefined) return;
+  const hint =
+    previous !== null && isSwitch(previous)
+      ? `write -${previous}=${word} if it belongs to -${previous}`
+      : "remove it or put a flag's name before it";
+  throw new ConfigError(`unexpected argument "${word}": ${hint}`);
+}

@@ -1,0 +1,76 @@
+/**
+ * Follows the interface that carries the tunnel: when something about it changes, waits until the burst is over
+ * and has the host looked at again. An interface that cannot be used is a problem to show, never a reason to
+ * withdraw anything.
+ */
+
+import { type Clock, Nap } from "../../ipam/clock.ts";
+import { errorMessage } from "../../ipam/errors.ts";
+import type { Logger } from "../../ipam/log.ts";
+
+export interface HostWatchOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Looks at the host and follows what changed. Rejects when no interface can be used. */
+  readonly follow: () => Promise<void>;
+}
+
+/** Changes come in bursts: link down, addresses gone, link up, addresses back. */
+const SETTLE_MS = 100;
+/** How often a host without a usable interface looks again although it was told of no change. */
+const RETRY_MS = 2000;
+
+export class HostWatch {
+  readonly #options: HostWatchOptions;
+  #problem: string | null = null;
+  #isChanged = false;
+  readonly #nap: Nap;
+
+  constructor(options: HostWatchOptions) {
+    this.#options = options;
+    this.#nap = new Nap(options.clock);
+  }
+
+  /** Why the interface cannot carry the tunnel now; null when it can. */
+  get problem(): string | null {
+    return this.#problem;
+  }
+
+  /** Something about the interface changed. */
+  changed(): void {
+    this.#isChanged = true;
+    this.#nap.wake();
+  }
+
+  /** Runs until `signal` fires. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#nextLook(signal);
+      if (!this.#isChanged && this.#problem === null) continue;
+      await this.#options.clock.sleep(SETTLE_MS, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      this.#isChanged = false;
+      await this.#look();
+    }
+  }
+
+  async #look(): Promise<void> {
+    const { logger, follow } = this.#options;
+    try {
+      await follow();
+      if (this.#problem !== null) logger.info("interface is usable again", {});
+      this.#problem = null;
+    } catch (error) {
+      if (this.#problem === null)
+        logger.error("interface cannot be used now; everything is kept as it is", {
+          error: errorMessage(error),
+        });
+      this.#problem = errorMessage(error);
+    }
+  }
+
+  async #nextLook(signal: AbortSignal): Promise<void> {
+    if (this.#isChanged) return;
+    await this.#nap.take(this.#problem === null ? Number.POSITIVE_INFINITY : RETRY_MS, signal);
+  }
+}

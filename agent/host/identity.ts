@@ -1,0 +1,192 @@
+/**
+ * Who this host is: a node id that outlives reboots and address changes, the hardware address it was seen with,
+ * and the hardware addresses of its tunnel devices.
+ *
+ * Kept in <state-dir>/identity.json, mode 0600, replaced atomically. Whether a lease is ours is not decided here.
+ */
+
+import { createHash } from "node:crypto";
+import { mkdir, readFile, rename } from "node:fs/promises";
+import { join } from "node:path";
+import { CodecError, ConfigError, errorMessage } from "../../ipam/errors.ts";
+import { isJsonObject } from "../../ipam/json.ts";
+import { errorFields, type Logger } from "../../ipam/log.ts";
+import { localMacFromSeed, type Mac, parseMac } from "../../ipam/mac.ts";
+import { replaceFile } from "./durable-file.ts";
+
+/** What the file holds. */
+export interface IdentityRecord {
+  /** 128 random bits as 32 hexadecimal digits. */
+  readonly nodeId: string;
+  /** Hardware address of the interface that carried the tunnel last; null before the first start. */
+  readonly interfaceMac: Mac | null;
+  /** By name of the device. */
+  readonly vtepMacs: Readonly<Record<string, Mac>>;
+  /** Those of the identity before this one: another host has them. */
+  readonly forsakenMacs: readonly Mac[];
+}
+
+export interface IdentityOptions {
+  readonly stateDir: string;
+  /** Cryptographically random bytes. */
+  readonly randomBytes: (count: number) => Uint8Array;
+  readonly log: Logger;
+}
+
+const NODE_ID_BYTES = 16;
+
+/** The host's identity and its file. */
+export class Identity {
+  readonly #options: IdentityOptions;
+  #record: IdentityRecord;
+
+  private constructor(options: IdentityOptions, record: IdentityRecord) {
+    this.#options = options;
+    this.#record = record;
+  }
+
+  /**
+   * Reads the identity, or makes one. A file that cannot be understood is kept as identity.json.broken and
+   * replaced: the lease is then found again by its public address. Throws ConfigError when the state directory
+   * cannot be used.
+   */
+  static async load(options: IdentityOptions): Promise<Identity> {
+    const path = identityPath(options.stateDir);
+    try {
+      await mkdir(options.stateDir, { recursive: true, mode: 0o700 });
+      const text = await readFile(path, "utf8").catch(nullIfAbsent);
+      const stored = text === null ? null : await decodeOrSetAside(text, path, options.log);
+      const identity = new Identity(options, stored ?? newRecord(options));
+      if (stored === null) await identity.#save();
+      return identity;
+    } catch (error) {
+      throw new ConfigError(
+        `state-dir ${options.stateDir} cannot be used: ${errorMessage(error)}; give a directory that can be written`,
+        { cause: error },
+      );
+    }
+  }
+
+  get nodeId(): string {
+    return this.#record.nodeId;
+  }
+
+  get interfaceMac(): Mac | null {
+    return this.#record.interfaceMac;
+  }
+
+  /** Records the hardware address of the interface in use. */
+  async setInterfaceMac(mac: Mac | null): Promise<void> {
+    if (mac === this.#record.interfaceMac) return;
+    await this.#replace({ ...this.#record, interfaceMac: mac });
+  }
+
+  /** The tunnel device's hardware address: the recorded one, else one that follows from the node id. */
+  vtepMac(device: string): Mac {
+    return this.#record.vtepMacs[device] ?? derivedMac(this.nodeId, device);
+  }
+
+  /** Hardware addresses of all devices that this host ever had. */
+  get vtepMacs(): ReadonlySet<Mac> {
+    return new Set(Object.values(this.#record.vtepMacs));
+  }
+
+  /** True when the address belongs to the host whose identity this one had by mistake. */
+  isForsaken(mac: Mac): boolean {
+    return this.#record.forsakenMacs.includes(mac);
+  }
+
+  /** Records the hardware address of a device that is in use, made by us or adopted. */
+  async setVtepMac(device: string, mac: Mac): Promise<void> {
+    if (this.#record.vtepMacs[device] === mac) return;
+    await this.#replace({ ...this.#record, vtepMacs: { ...this.#record.vtepMacs, [device]: mac } });
+  }
+
+  /** Becomes another host: the state came with a copy of some other host's disk. */
+  async renew(): Promise<void> {
+    const { interfaceMac, vtepMacs, forsakenMacs } = this.#record;
+    await this.#replace({
+      ...newRecord(this.#options),
+      interfaceMac,
+      forsakenMacs: [...new Set([...forsakenMacs, ...Object.values(vtepMacs)])],
+    });
+  }
+
+  async #replace(record: IdentityRecord): Promise<void> {
+    this.#record = record;
+    await this.#save();
+  }
+
+  async #save(): Promise<void> {
+    const path = identityPath(this.#options.stateDir);
+    await replaceFile(path, `${JSON.stringify(this.#record, null, 2)}\n`, 0o600);
+  }
+}
+
+export function identityPath(stateDir: string): string {
+  return join(stateDir, "identity.json");
+}
+
+/** Reads the file's text. Throws CodecError. */
+export function decodeIdentity(text: string): IdentityRecord {
+  const value = parseJson(text);
+  if (!isJsonObject(value)) throw new CodecError("the identity is not a JSON object");
+  const { nodeId, interfaceMac = null, vtepMacs = {}, forsakenMacs = [] } = value;
+  if (typeof nodeId !== "string" || !/^[0-9a-f]{32}$/.test(nodeId)) {
+    throw new CodecError("nodeId is not 32 hexadecimal digits", { details: { path: "nodeId" } });
+  }
+  if (!isJsonObject(vtepMacs)) throw new CodecError("vtepMacs is not a JSON object");
+  if (!Array.isArray(forsakenMacs)) throw new CodecError("forsakenMacs is not a JSON array");
+  return {
+    nodeId,
+    interfaceMac: interfaceMac === null ? null : decodeMac(interfaceMac, "interfaceMac"),
+    vtepMacs: Object.fromEntries(
+      Object.entries(vtepMacs).map(([key, mac]) => [key, decodeMac(mac, `vtepMacs.${key}`)]),
+    ),
+    forsakenMacs: forsakenMacs.map((mac) => decodeMac(mac, "forsakenMacs")),
+  };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new CodecError(`the identity is not JSON: ${errorMessage(error)}`, { cause: error });
+  }
+}
+
+function decodeMac(value: unknown, path: string): Mac {
+  try {
+    return parseMac(String(value));
+  } catch (error) {
+    throw new CodecError(`${path}: ${errorMessage(error)}`, { cause: error, details: { path } });
+  }
+}
+
+async function decodeOrSetAside(text: string, path: string, log: Logger): Promise<IdentityRecord | null> {
+  try {
+    return decodeIdentity(text);
+  } catch (error) {
+    await rename(path, `${path}.broken`);
+    log.warn("identity file was damaged and is replaced", {
+      path,
+      kept: `${path}.broken`,
+      ...errorFields(error),
+    });
+    return null;
+  }
+}
+
+function newRecord({ randomBytes }: IdentityOptions): IdentityRecord {
+  const nodeId = Buffer.from(randomBytes(NODE_ID_BYTES)).toString("hex");
+  return { nodeId, interfaceMac: null, vtepMacs: {}, forsakenMacs: [] };
+}
+
+function derivedMac(nodeId: string, device: string): Mac {
+  return localMacFromSeed(createHash("sha256").update(`${nodeId} ${device}`).digest());
+}
+
+function nullIfAbsent(error: NodeJS.ErrnoException): null {
+  if (error.code === "ENOENT") return null;
+  throw error;
+}

@@ -1,0 +1,95 @@
+/**
+ * Keeps a second daemon from managing the same tunnel device.
+ *
+ * The lock is a unix socket with an abstract name: such names belong to a network namespace, as devices do, so
+ * daemons in different namespaces never meet, and the kernel drops the lock with its holder, however it dies.
+ */
+
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { TulleError } from "../../ipam/errors.ts";
+
+const LOCK_FOLDER = "tulle/";
+const STATE_LOCK_FOLDER = "tulle-state/";
+const FIREWALL_LOCK = "tulle-firewall";
+
+export interface InstanceLock {
+  release(): Promise<void>;
+}
+
+/** Takes the lock for a device such as `flannel.1`. Throws TULLE_ALREADY_RUNNING when somebody holds it. */
+export function lockInstance(device: string): Promise<InstanceLock> {
+  return lockName(`${LOCK_FOLDER}${device}`, () => alreadyRunning(device));
+}
+
+/**
+ * Takes the lock for a state directory: what it records belongs to one daemon. Throws TULLE_ALREADY_RUNNING when
+ * another daemon of this network namespace has it.
+ */
+export function lockStateDir(directory: string): Promise<InstanceLock> {
+  // Abstract names have room for 107 bytes (unix(7)); paths may be longer.
+  const name = createHash("sha256").update(directory).digest("hex").slice(0, 32);
+  return lockName(`${STATE_LOCK_FOLDER}${name}`, () => stateDirInUse(directory));
+}
+
+/**
+ * Takes the lock for the firewall, whose chains have one name for all networks. Throws TULLE_ALREADY_RUNNING when
+ * another daemon of this network namespace has it.
+ */
+export function lockFirewall(): Promise<InstanceLock> {
+  return lockName(FIREWALL_LOCK, firewallInUse);
+}
+
+function lockName(name: string, taken: () => TulleError): Promise<InstanceLock> {
+  const server = createServer((socket) => socket.destroy());
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      reject(error.code === "EADDRINUSE" ? taken() : error);
+    });
+    server.listen(`\0${name}`, () => {
+      server.unref();
+      resolve({ release: () => close(server) });
+    });
+  });
+}
+
+/**
+ * The devices for which somebody in this network namespace holds the lock (proc_net_unix(5), where `@` stands for
+ * the zero bytes of an abstract name: one in front, and as many behind as libuv pads it with).
+ */
+export function runningInstances(table: string = readFileSync("/proc/net/unix", "utf8")): readonly string[] {
+  const devices = [...table.matchAll(/ @(\S+)$/gm)].flatMap(([, name = ""]) =>
+    name.startsWith(LOCK_FOLDER) ? [name.slice(LOCK_FOLDER.length).replace(/@+$/, "")] : [],
+  );
+  return [...new Set(devices)].sort();
+}
+
+function alreadyRunning(device: string): TulleError {
+  return new TulleError(
+    "TULLE_ALREADY_RUNNING",
+    `another tulled manages ${device} in this network namespace: stop it, or give the networks different VNIs`,
+    { details: { device } },
+  );
+}
+
+function stateDirInUse(directory: string): TulleError {
+  return new TulleError(
+    "TULLE_ALREADY_RUNNING",
+    `another tulled of this network namespace uses the state directory ${directory}: stop it, or give this one another --state-dir`,
+    { details: { directory } },
+  );
+}
+
+function firewallInUse(): TulleError {
+  return new TulleError(
+    "TULLE_ALREADY_RUNNING",
+    "another tulled of this network namespace keeps the firewall, so this one writes no rules: accept what is forwarded for its network yourself, or run it in a namespace of its own",
+  );
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+  });
+}

@@ -1,0 +1,23 @@
+/**
+ * Says which affinity records are of hosts that are away, or of no use any more. Pure.
+ *
+ * Neither is a fault: a subnet is kept for its last host as long as there are others.
+ */
+
+import type { AffinityRecord } from "../../ipam/affinity.ts";
+import { fits } from "../../ipam/candidates.ts";
+import type { Audit } from "./lease-audit.ts";
+
+/** One sentence for each, in the order of the records. */
+export function auditAffinities(records: readonly AffinityRecord[], { leases, config }: Audit): string[] {
+  const leased = new Set(leases.map(({ key }) => key));
+  return records.flatMap(({ key, subnets, host }) => {
+    if (leased.has(key)) return [];
+    const node = host.nodeId === null ? "" : `node ${host.nodeId} at `;
+    const name = `${node}${Object.values(host.publicAddress).join(", ") || "an unknown address"}`;
+    if (config !== null && !fits(subnets, config.families)) {
+      return [`affinity ${key}: was ${name}'s; the network has no such subnet any more`];
+    }
+    return [`affinity ${key}: ${name} has no lease any more; kept for it until no other subnet is left`];
+  });
+}

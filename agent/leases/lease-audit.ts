@@ -1,0 +1,168 @@
+/**
+ * Looks at all leases of a network as a daemon would that joined it now, and says what is wrong with each.
+ *
+ * Pure: a listing in, rows out. The rules are those of the peer table and of the network's backend, so that what
+ * is found here is what the daemons refuse.
+ */
+
+import type { HostFacts, PreparedBackend } from "../../backends/backend.ts";
+import { backendFor } from "../../backends/registry.ts";
+import { errorMessage, TulleError } from "../../ipam/errors.ts";
+import { type Address, entriesOf, type PerFamily, type Prefix } from "../../ipam/ip.ts";
+import type { Lease, LeaseAttrs, LeaseKey } from "../../ipam/lease.ts";
+import { decodeEntry, readStrayKey } from "../../ipam/lease-codec.ts";
+import { silentLogger } from "../../ipam/log.ts";
+import { parseMac } from "../../ipam/mac.ts";
+import type { NetworkConfig } from "../../ipam/network-config.ts";
+import { parseNetworkConfig } from "../../ipam/network-config-parser.ts";
+import { PeerTable } from "../../ipam/peer-table.ts";
+import type { StoreEntry, StoreListing } from "../../ipam/store.ts";
+
+export interface AuditedLease {
+  readonly key: LeaseKey;
+  readonly entry: StoreEntry;
+  /** What the key names, also where it is badly written; null when it names no subnet. */
+  readonly subnets: PerFamily<Prefix> | null;
+  /** Null when the key or the value cannot be read. */
+  readonly attrs: LeaseAttrs | null;
+  /** What the backend tells hosts apart by: tunnel MACs or keys. */
+  readonly identities: readonly string[];
+  /** The key never expires. */
+  readonly isReservation: boolean;
+  /** A reservation whose host has not come yet. */
+  readonly isAwaited: boolean;
+  /** Why daemons do not use it, in one sentence; null when they do. */
+  readonly problem: string | null;
+}
+
+export interface Audit {
+  readonly leases: readonly AuditedLease[];
+  /** Null when there is none, or none that can be used. */
+  readonly config: NetworkConfig | null;
+  /** What is wrong with the network configuration; null when it is good. */
+  readonly configProblem: string | null;
+}
+
+/** Judges every entry of a listing; in the order of the subnets. */
+export function auditLeases(listing: StoreListing): Audit {
+  const { config, backend, problem } = readConfig(listing.config);
+  const table = new PeerTable({
+    networks: config === null ? [] : Object.values(config.families).map(({ network }) => network),
+    ownAddresses: {},
+    holdDownMs: 0,
+    logger: silentLogger,
+    refusePeer: (lease) => (isAwaited(lease, backend) ? null : (backend?.refusePeer(lease) ?? null)),
+    identitiesOf: (lease) => identitiesOf(lease, backend),
+  });
+  table.apply({ type: "list", ...listing }, 0);
+  const { refused } = table.snapshot();
+  const moved = movedHosts([...table.peers.values()], backend);
+  const leases = listing.entries.map((entry) => {
+    const lease = decodeOrNull(entry);
+    return {
+      key: entry.key,
+      entry,
+      subnets: readStrayKey(entry.key),
+      attrs: lease?.attrs ?? null,
+      identities: lease === null ? [] : identitiesOf(lease, backend),
+      isReservation: entry.storeLeaseId === null,
+      isAwaited: lease !== null && isAwaited(lease, backend),
+      problem: refused.get(entry.key)?.reason ?? moved.get(entry.key) ?? null,
+    };
+  });
+  return { leases: leases.sort(bySubnet), config, configProblem: problem };
+}
+
+/** Leases that their hosts have left behind: a younger one has the same tunnel MAC. Daemons use both. */
+function movedHosts(
+  leases: readonly Lease[],
+  backend: PreparedBackend | null,
+): ReadonlyMap<LeaseKey, string> {
+  const youngest = new Map<string, Lease>();
+  for (const lease of leases) {
+    for (const identity of identitiesOf(lease, backend)) {
+      const other = youngest.get(identity);
+      if (other === undefined || other.createRevision < lease.createRevision) youngest.set(identity, lease);
+    }
+  }
+  const moved = new Map<LeaseKey, string>();
+  for (const lease of leases) {
+    for (const identity of identitiesOf(lease, backend)) {
+      const successor = youngest.get(identity) ?? lease;
+      if (successor === lease) continue;
+      const reason = `lease ${lease.key}: its hardware address ${identity} is also that of lease ${successor.key}, which is younger; delete this one if its host has moved there`;
+      moved.set(lease.key, reason);
+    }
+  }
+  return moved;
+}
+
+/** The addresses that a lease's host publishes, as text. */
+export function publicAddresses(attrs: LeaseAttrs | null): string {
+  return attrs === null ? "" : [...entriesOf(attrs.publicAddress)].map(([, address]) => address).join(", ");
+}
+
+function readConfig(text: string | null): {
+  readonly config: NetworkConfig | null;
+  readonly backend: PreparedBackend | null;
+  readonly problem: string | null;
+} {
+  if (text === null) {
+    const problem = 'the store holds no network configuration: write one with "tulle net init"';
+    return { config: null, backend: null, problem };
+  }
+  try {
+    const config = parseNetworkConfig(text);
+    return { config, backend: prepareNowhere(config), problem: null };
+  } catch (error) {
+    if (!(error instanceof TulleError)) throw error;
+    return { config: null, backend: null, problem: errorMessage(error) };
+  }
+}
+
+/** A backend judges a lease without regard to the host that it runs on; so this one runs on none. */
+function prepareNowhere(config: NetworkConfig): PreparedBackend {
+  const host: HostFacts = {
+    interface: "",
+    mtuBytes: 65_535,
+    addresses: {},
+    publicAddresses: {},
+    onLinkPrefixes: [],
+    hasIpv6: true,
+  };
+  const families = [...entriesOf(config.families)].map(([family]) => family);
+  const identity = { macFor: () => parseMac("00:00:00:00:00:00") };
+  return backendFor(config).parseOptions(config.backend.options).prepare(host, families, identity);
+}
+
+/** Made in advance by an administrator: it names the host, but the host has not said yet how to reach it. */
+function isAwaited(lease: Lease, backend: PreparedBackend | null): boolean {
+  const { storeLeaseId, attrs } = lease;
+  const isBare = attrs.nodeId === null && Object.keys(attrs.backendData).length === 0;
+  // Some backends need no data: then the same lease may be that of a host at work.
+  return storeLeaseId === null && isBare && backend !== null && backend.refusePeer(lease) !== null;
+}
+
+function identitiesOf(lease: Lease, backend: PreparedBackend | null): readonly string[] {
+  return backend?.peerIdentities(lease) ?? [];
+}
+
+function decodeOrNull(entry: StoreEntry): Lease | null {
+  try {
+    return decodeEntry(entry);
+  } catch (error) {
+    if (error instanceof TulleError) return null; // the peer table gives the reason
+    throw error;
+  }
+}
+
+function bySubnet(left: AuditedLease, right: AuditedLease): number {
+  const difference = baseValue(left.subnets) - baseValue(right.subnets);
+  if (difference !== 0n) return difference < 0n ? -1 : 1;
+  return left.key < right.key ? -1 : 1;
+}
+
+function baseValue(subnets: PerFamily<Prefix> | null): bigint {
+  const base: Address | undefined = (subnets?.[4] ?? subnets?.[6])?.base;
+  return base?.value ?? -1n;
+}

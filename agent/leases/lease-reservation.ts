@@ -1,0 +1,125 @@
+/** Decides what a reservation, and its end, mean for the leases that are there. Pure: the command writes. */
+
+import { ConfigError, ConflictError } from "../../ipam/errors.ts";
+import { Address, entriesOf, type Family, type PerFamily, Prefix } from "../../ipam/ip.ts";
+import type { LeaseKey } from "../../ipam/lease.ts";
+import { formatLeaseKey, formatLeaseValue } from "../../ipam/lease-codec.ts";
+import type { NetworkConfig } from "../../ipam/network-config.ts";
+import type { StoreEntry } from "../../ipam/store.ts";
+import type { Audit, AuditedLease } from "./lease-audit.ts";
+
+/** As given on the command line. */
+export interface ReservationRequest {
+  /** `address/length`, one for each family of the network. */
+  readonly subnets: readonly string[];
+  readonly publicIp?: string;
+  readonly publicIpv6?: string;
+}
+
+export type ReservationPlan =
+  | { readonly type: "create"; readonly key: LeaseKey; readonly value: string }
+  /** Take the time to live off the lease that is there. */
+  | { readonly type: "keep"; readonly key: LeaseKey; readonly entry: StoreEntry }
+  /** It is one already. */
+  | { readonly type: "none"; readonly key: LeaseKey };
+
+/**
+ * What has to be written. Throws ConfigError for a subnet that the network does not lease, and ConflictError when
+ * another lease is in the way.
+ */
+export function planReservation(audit: Audit, request: ReservationRequest): ReservationPlan {
+  if (audit.config === null) throw new ConfigError(audit.configProblem ?? "the network has no configuration");
+  const subnets = readSubnets(request.subnets, audit.config);
+  const addresses = readAddresses(request);
+  const key = formatLeaseKey(subnets);
+  const existing = audit.leases.find((lease) => lease.key === key);
+  if (existing !== undefined) return planKeeping(existing, addresses);
+  refuseRivals(audit.leases, key, subnets, addresses);
+  if (addresses[4] === undefined && addresses[6] === undefined) {
+    throw new ConfigError(`nobody has ${key} yet: name the host that shall have it with --public-ip`);
+  }
+  const value = formatLeaseValue({
+    publicAddress: addresses,
+    backendType: audit.config.backend.type,
+    backendData: {},
+    nodeId: null,
+  });
+  return { type: "create", key, value };
+}
+
+/** A reservation in use goes on as a lease with an end; one that nobody came for has no use without its promise. */
+export function planRelease(lease: AuditedLease): "delete" | "expire" | "none" {
+  if (!lease.isReservation) return "none";
+  return lease.isAwaited ? "delete" : "expire";
+}
+
+function planKeeping(existing: AuditedLease, addresses: PerFamily<Address>): ReservationPlan {
+  for (const [family, address] of entriesOf(addresses)) {
+    const holder = existing.attrs?.publicAddress[family];
+    if (holder?.equals(address)) continue;
+    throw new ConflictError(
+      `${existing.key} belongs to ${holder ?? "an unknown host"}, not to ${address}; revoke it first if that host is gone`,
+    );
+  }
+  if (existing.isReservation) return { type: "none", key: existing.key };
+  return { type: "keep", key: existing.key, entry: existing.entry };
+}
+
+function refuseRivals(
+  leases: readonly AuditedLease[],
+  key: LeaseKey,
+  subnets: PerFamily<Prefix>,
+  addresses: PerFamily<Address>,
+): void {
+  for (const other of leases) {
+    if ([...entriesOf(other.subnets ?? {})].some(([family, subnet]) => subnets[family]?.overlaps(subnet))) {
+      throw new ConflictError(
+        `${key} overlaps lease ${other.key}; revoke that one first, or choose another subnet`,
+      );
+    }
+    for (const [family, address] of entriesOf(other.attrs?.publicAddress ?? {})) {
+      if (!addresses[family]?.equals(address)) continue;
+      throw new ConflictError(
+        `${address} has lease ${other.key} already and would keep it; reserve that one, or revoke it first`,
+      );
+    }
+  }
+}
+
+/** What a daemon of this network could lease, and nothing else. */
+function readSubnets(texts: readonly string[], { families }: NetworkConfig): PerFamily<Prefix> {
+  const subnets: Partial<Record<Family, Prefix>> = {};
+  for (const text of texts) {
+    const subnet = Prefix.parse(text);
+    const network = families[subnet.family];
+    if (network === undefined) throw new ConfigError(`${subnet}: the network has no IPv${subnet.family}`);
+    const { subnetLength, subnetMin, subnetMax } = network;
+    const { value } = subnet.base;
+    if (subnet.length !== subnetLength || value < subnetMin.value || value > subnetMax.value) {
+      throw new ConfigError(
+        `${subnet} is none of the network's subnets: give a /${subnetLength} from ${subnetMin} to ${subnetMax}`,
+      );
+    }
+    if (subnets[subnet.family] !== undefined)
+      throw new ConfigError(`${text}: give one subnet for each family`);
+    subnets[subnet.family] = subnet;
+  }
+  for (const [family] of entriesOf(families)) {
+    if (subnets[family] === undefined)
+      throw new ConfigError(`give an IPv${family} subnet too: the network has both`);
+  }
+  return subnets;
+}
+
+function readAddresses({ publicIp, publicIpv6 }: ReservationRequest): PerFamily<Address> {
+  return {
+    ...(publicIp === undefined ? {} : { 4: readAddress("--public-ip", publicIp, 4) }),
+    ...(publicIpv6 === undefined ? {} : { 6: readAddress("--public-ipv6", publicIpv6, 6) }),
+  };
+}
+
+function readAddress(flag: string, text: string, family: Family): Address {
+  const address = Address.parse(text);
+  if (address.family === family) return address;
+  throw new ConfigError(`${flag} ${text} is no IPv${family} address`);
+}

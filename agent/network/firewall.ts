@@ -1,0 +1,79 @@
+/** From the daemon's configuration and its lease to the firewall's plan. Pure; the guard does the rest. */
+
+import type { HostFacts, PreparedBackend } from "../../backends/backend.ts";
+import {
+  DEFAULT_CONTAINER_INTERFACES,
+  type FirewallInput,
+  planFirewall,
+  type TunnelInput,
+} from "../../backends/firewall/plan.ts";
+import type { FirewallPlan } from "../../backends/firewall/rules.ts";
+import {
+  type Address,
+  entriesOf,
+  type Family,
+  mapFamilies,
+  type PerFamily,
+  type Prefix,
+} from "../../ipam/ip.ts";
+import type { Lease } from "../../ipam/lease.ts";
+import type { NetworkConfig } from "../../ipam/network-config.ts";
+import type { FirewallSettings } from "../config/config.ts";
+
+export interface FirewallSituation {
+  readonly settings: FirewallSettings;
+  readonly network: NetworkConfig;
+  readonly own: PerFamily<Prefix>;
+  readonly backend: PreparedBackend;
+  readonly host: HostFacts;
+  readonly peers: Iterable<Lease>;
+  /** Whether hosts have addresses in the network's own range. */
+  readonly areHostsInside: boolean;
+}
+
+/** True when one of a host's addresses is in the network's own range, which flannel allows as well. */
+export function isHostInside({ families }: NetworkConfig, addresses: PerFamily<Address>): boolean {
+  return [...entriesOf(addresses)].some(([family, address]) => families[family]?.network.contains(address));
+}
+
+/** The rules that this host needs now. */
+export function firewallPlanFor(situation: FirewallSituation): FirewallPlan {
+  const { settings, network, own, areHostsInside } = situation;
+  const networks = mapFamilies(network.families, (family) => family.network);
+  const input: FirewallInput = {
+    networks,
+    subnets: own,
+    containers: areHostsInside ? own : networks,
+    masquerade: {
+      isEnabled: settings.masquerade,
+      randomFully: settings.isFullyRandom,
+      excluded: settings.masqueradeExcluded,
+    },
+    forwardRules: settings.acceptForwarded,
+    entrances: situation.backend.entrances,
+    tunnels: tunnelsOf(situation),
+    openPort: settings.openPort,
+    notrack: true,
+    mssClamp: settings.clampMss,
+    containerInterfaces: DEFAULT_CONTAINER_INTERFACES,
+  };
+  return planFirewall(input);
+}
+
+function tunnelsOf({ backend, host, settings, peers }: FirewallSituation): PerFamily<TunnelInput> {
+  const port = backend.tunnelPort;
+  if (port === null) return {};
+  const all = settings.tunnelSources === "peers" ? [...peers] : [];
+  return mapFamilies(backend.devices, (device, family) => ({
+    port,
+    parentInterface: host.interface,
+    device,
+    sources: settings.tunnelSources === "any" ? ("any" as const) : publicAddresses(all, family),
+  }));
+}
+
+function publicAddresses(peers: readonly Lease[], family: Family): Address[] {
+  return peers.flatMap(({ attrs }) =>
+    [...entriesOf(attrs.publicAddress)].flatMap(([own, address]) => (own === family ? [address] : [])),
+  );
+}

@@ -1,0 +1,91 @@
+/** Makes the long-lived parts of a joined network and connects them to the agent. Starts nothing. */
+
+import { FirewallGuard } from "../../backends/firewall/guard.ts";
+import { type PassReport, Reconciler } from "../../backends/kernel/reconciler.ts";
+import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
+import type { Scope } from "../../backends/state/ownership.ts";
+import type { Clock } from "../../ipam/clock.ts";
+import type { Prefix } from "../../ipam/ip.ts";
+import type { Membership } from "../../ipam/join.ts";
+import type { LeaseState } from "../../ipam/lease-state.ts";
+import type { Logger } from "../../ipam/log.ts";
+import { OwnLease } from "../../ipam/own-lease.ts";
+import { PeerTable } from "../../ipam/peer-table.ts";
+import type { SubnetStore } from "../../ipam/store.ts";
+import type { AgentConfig } from "../config/config.ts";
+import type { Identity } from "../host/identity.ts";
+import { type Attachment, leaseAttrsOf } from "./attachment.ts";
+
+export interface NetworkParts {
+  readonly lease: OwnLease;
+  readonly peers: PeerTable;
+  readonly reconciler: Reconciler;
+  readonly firewall: FirewallGuard;
+}
+
+export interface AssemblyOptions {
+  readonly config: AgentConfig;
+  readonly identity: Identity;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly logger: Logger;
+  readonly store: SubnetStore;
+  readonly port: RtnetlinkPort;
+  readonly attachment: Attachment;
+  readonly membership: Membership;
+  /** Of the network in force and the one before: where peers' subnets may lie. */
+  readonly ranges: readonly Prefix[];
+  readonly scope: Scope;
+  /** Why this daemon keeps its hands off the firewall; null when it does not. */
+  readonly firewallProblem: string | null;
+  readonly onLease: (state: LeaseState) => void;
+  readonly onRenewal: (isSuccess: boolean) => void;
+  readonly onPass: (report: PassReport) => void;
+  readonly onHostChange: (device: string) => void;
+  /** Leases another subnet; used only where the administrator allows that. */
+  readonly move: (signal: AbortSignal) => Promise<Membership>;
+}
+
+export function assemble(options: AssemblyOptions): NetworkParts {
+  const { config, attachment, port, scope, clock, random, logger, onPass, onHostChange } = options;
+  const peers = new PeerTable({
+    networks: options.ranges,
+    ownAddresses: attachment.host.publicAddresses,
+    holdDownMs: config.lease.holdDownSeconds * 1000,
+    logger,
+    refusePeer: (peer) => attachment.backend.refusePeer(peer),
+    identitiesOf: (peer) => attachment.backend.peerIdentities(peer),
+  });
+  peers.setOwnKey(options.membership.entry.key);
+  return {
+    lease: ownLease(options),
+    peers,
+    reconciler: new Reconciler({ port, scope, clock, logger, random, onPass, onHostChange }),
+    firewall: new FirewallGuard({
+      choice: options.firewallProblem === null ? config.firewall.engine : "none",
+      prefersNft: attachment.networkConfig.enableNftables,
+      resyncSeconds: config.firewall.resyncSeconds,
+      log: logger,
+    }),
+  };
+}
+
+function ownLease(options: AssemblyOptions): OwnLease {
+  const { config, store, attachment, identity, clock, random, logger, membership } = options;
+  const { ttlSeconds, renewMarginSeconds, onLost } = config.lease;
+  return new OwnLease(
+    {
+      store,
+      attrs: leaseAttrsOf(attachment, identity.nodeId),
+      ttlSeconds,
+      renewMarginSeconds,
+      clock,
+      logger,
+      random,
+      onState: options.onLease,
+      onAttempt: options.onRenewal,
+      renumber: onLost === "renumber" ? options.move : null,
+    },
+    membership,
+  );
+}

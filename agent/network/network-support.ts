@@ -1,0 +1,42 @@
+/** What of a network configuration this version can run: its families, and its backend with its options. Pure. */
+
+import type { BackendOptions } from "../../backends/backend.ts";
+import { backendFor } from "../../backends/registry.ts";
+import { mayLease } from "../../ipam/candidates.ts";
+import { ConfigError, UnsupportedError } from "../../ipam/errors.ts";
+import { type Address, entriesOf, type Family, type PerFamily } from "../../ipam/ip.ts";
+import type { NetworkConfig } from "../../ipam/network-config.ts";
+
+/** What this version runs. Throws UnsupportedError rather than silently doing half. */
+export function familiesOf(config: NetworkConfig): Family[] {
+  if (config.families[6] !== undefined) {
+    throw new UnsupportedError("network config: EnableIPv6 is not in this version of tulle; set it to false");
+  }
+  if (config.families[4] === undefined)
+    throw new ConfigError("network config: EnableIPv4 is false; set it to true");
+  return [4];
+}
+
+/** Validates the backend's options. Throws ConfigError and UnsupportedError. */
+export function optionsOf(config: NetworkConfig): BackendOptions {
+  return backendFor(config).parseOptions(config.backend.options);
+}
+
+/** Throws what a daemon of this version would end with. */
+export function requireSupport(config: NetworkConfig): void {
+  familiesOf(config);
+  optionsOf(config);
+}
+
+/** One sentence when the network gives out subnets where this host's own addresses are; null when it does not. */
+export function ownAddressProblem(config: NetworkConfig, own: PerFamily<Address>): string | null {
+  for (const [family, range] of entriesOf(config.families)) {
+    const address = own[family];
+    if (address === undefined || !mayLease(range, address)) continue;
+    return (
+      `the network ${range.network} gives out the subnet of this host's own address ${address}, and a host that ` +
+      "leases it is cut off: choose another Network, or SubnetMin and SubnetMax beside it"
+    );
+  }
+  return null;
+}

@@ -1,0 +1,60 @@
+/** What the parts of a running agent report, as metrics. Decides nothing. */
+
+import type { PassReport } from "../../backends/kernel/reconciler.ts";
+import type { LeaseState } from "../../ipam/lease-state.ts";
+import type { StoreMessage } from "../../ipam/store.ts";
+import type { Metrics } from "./metrics.ts";
+
+export class AgentMetrics {
+  readonly #metrics: Metrics;
+  #leaseState: LeaseState["state"] = "held";
+
+  constructor(metrics: Metrics) {
+    this.#metrics = metrics;
+  }
+
+  setReady(isReady: boolean): void {
+    this.#metrics.set("tulle_ready", isReady ? 1 : 0);
+  }
+
+  setPeers(peers: number, held: number, refused: number): void {
+    this.#metrics.set("tulle_peers", peers);
+    this.#metrics.set("tulle_peers_held", held);
+    this.#metrics.set("tulle_leases_refused", refused);
+  }
+
+  setConfigRefused(isRefused: boolean): void {
+    this.#metrics.set("tulle_config_refused", isRefused ? 1 : 0);
+  }
+
+  notePass({ applied, repaired, durationMs, wasDump, failed }: PassReport): void {
+    this.#metrics.add("tulle_passes_total", 1);
+    this.#metrics.observe("tulle_pass_seconds", durationMs / 1000);
+    if (wasDump) this.#metrics.add("tulle_resyncs_total", 1);
+    if (failed > 0) this.#metrics.add("tulle_change_failures_total", failed);
+    for (const [kind, count] of Object.entries(applied))
+      this.#metrics.add("tulle_changes_total", count, { kind });
+    for (const [kind, count] of Object.entries(repaired))
+      this.#metrics.add("tulle_drift_repaired_total", count, { kind });
+  }
+
+  /** A message is proof that the store can be followed. */
+  noteMessage({ type }: StoreMessage): void {
+    this.setStoreUp(true);
+    if (type === "list") this.#metrics.add("tulle_store_listings_total", 1);
+  }
+
+  setStoreUp(isUp: boolean): void {
+    this.#metrics.set("tulle_store_up", isUp ? 1 : 0);
+  }
+
+  noteRenewal(isRenewed: boolean): void {
+    this.#metrics.add(isRenewed ? "tulle_lease_renewals_total" : "tulle_lease_renewal_failures_total", 1);
+  }
+
+  /** Counts each loss once, however often its reason changes. */
+  noteLease({ state }: LeaseState): void {
+    if (this.#leaseState === "held" && state !== "held") this.#metrics.add("tulle_lease_losses_total", 1);
+    this.#leaseState = state;
+  }
+}

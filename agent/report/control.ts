@@ -1,0 +1,142 @@
+/**
+ * The daemon's control socket: HTTP on a unix socket that only root may open, and the client's side of it.
+ *
+ * It passes JSON through; what a path answers is given by the daemon. It changes nothing by itself.
+ */
+
+import { mkdir, unlink } from "node:fs/promises";
+import { createServer, request, type Server } from "node:http";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { errorMessage, TulleError } from "../../ipam/errors.ts";
+
+/** What each path answers, as something JSON can show. */
+export type ControlRoutes = Readonly<Record<string, () => unknown>>;
+
+export interface ControlServer {
+  readonly path: string;
+  close(): Promise<void>;
+}
+
+export function controlSocketPath(runDir: string): string {
+  return join(runDir, "tulled.sock");
+}
+
+/**
+ * Listens on <runDir>/tulled.sock, mode 0600; a socket that nobody listens on any more is replaced.
+ * Throws TULLE_ALREADY_RUNNING when somebody does, TULLE_CONTROL when it cannot be made.
+ */
+export async function serveControl(runDir: string, routes: ControlRoutes): Promise<ControlServer> {
+  const path = controlSocketPath(runDir);
+  try {
+    await mkdir(runDir, { recursive: true, mode: 0o755 });
+    if (await isAnswered(path)) {
+      throw new TulleError(
+        "TULLE_ALREADY_RUNNING",
+        `another daemon answers on ${path}: stop it, or give this one a --run-dir of its own`,
+      );
+    }
+    await unlink(path).catch(ignoreAbsence);
+    const server = createControlServer(routes);
+    await listenPrivately(server, path);
+    return { path, close: () => closeServer(server) };
+  } catch (error) {
+    if (error instanceof TulleError) throw error;
+    throw controlError(`the control socket ${path} cannot be made: ${errorMessage(error)}`, error);
+  }
+}
+
+/** True when a daemon listens on <runDir>/tulled.sock. */
+export function isControlServed(runDir: string): Promise<boolean> {
+  return isAnswered(controlSocketPath(runDir));
+}
+
+/** Asks the daemon behind <runDir>/tulled.sock. Throws TULLE_CONTROL. */
+export async function askControl(runDir: string, route: string, signal: AbortSignal): Promise<unknown> {
+  const path = controlSocketPath(runDir);
+  try {
+    const { status, body } = await get(path, route, signal);
+    if (status === 200) return JSON.parse(body);
+    throw new Error(body.trim());
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    const reason =
+      code === "ENOENT" || code === "ECONNREFUSED"
+        ? "no daemon runs there; start tulled, or give its --run-dir"
+        : code === "EACCES"
+          ? "only root may ask it"
+          : errorMessage(error);
+    throw controlError(`${path} does not answer: ${reason}`, error);
+  }
+}
+
+function createControlServer(routes: ControlRoutes): Server {
+  return createServer((incoming, response) => {
+    const route = Object.hasOwn(routes, incoming.url ?? "") ? routes[incoming.url ?? ""] : undefined;
+    if (incoming.method !== "GET" || route === undefined) {
+      response.writeHead(404).end(`this version knows ${Object.keys(routes).join(", ")}\n`);
+      return;
+    }
+    response.writeHead(200, { "content-type": "application/json" });
+    response.end(`${JSON.stringify(route(), jsonValue)}\n`);
+  });
+}
+
+function jsonValue(_key: string, value: unknown): unknown {
+  return typeof value === "bigint" ? value.toString() : value;
+}
+
+/** bind(2) happens within listen(), so that no moment exists in which others may open the socket. */
+function listenPrivately(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    const mask = process.umask(0o177);
+    try {
+      server.listen(path, resolve);
+    } finally {
+      process.umask(mask);
+    }
+  });
+}
+
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const finish = (answer: boolean): void => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.once("connect", () => finish(true));
+    socket.once("error", () => finish(false));
+  });
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}
+
+function get(path: string, route: string, signal: AbortSignal): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ socketPath: path, path: route, signal, agent: false }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on("data", (chunk: Buffer) => chunks.push(chunk));
+      response.on("error", reject);
+      response.on("end", () =>
+        resolve({ status: response.statusCode ?? 0, body: `${Buffer.concat(chunks)}` }),
+      );
+    });
+    outgoing.on("error", reject);
+    outgoing.end();
+  });
+}
+
+function ignoreAbsence(error: NodeJS.ErrnoException): void {
+  if (error.code !== "ENOENT") throw error;
+}
+
+function controlError(message: string, cause: unknown): TulleError {
+  return new TulleError("TULLE_CONTROL", message, { cause });
+}

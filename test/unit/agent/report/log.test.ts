@@ -1,0 +1,105 @@
+import { PassThrough } from "node:stream";
+import { describe, expect, it } from "vitest";
+import { createLogger, type LogFormat } from "../../../../agent/report/log.ts";
+import { StoreError } from "../../../../ipam/errors.ts";
+import { Prefix } from "../../../../ipam/ip.ts";
+import { FailureSeries, type LogFields, type Logger } from "../../../../ipam/log.ts";
+
+function capture(format: LogFormat) {
+  const stream = new PassThrough();
+  const now = () => new Date(0);
+  const log = createLogger({ level: "info", format, now, stream });
+  return { log, text: () => String(stream.read() ?? "") };
+}
+
+describe("lines", () => {
+  it("text: time, level, message, fields", () => {
+    const { log, text } = capture("text");
+    log.info("route added", {
+      destination: Prefix.parse("10.2.54.0/24"),
+      device: "flannel.1",
+      reason: "a b",
+    });
+    expect(text()).toBe(
+      '1970-01-01T00:00:00.000Z info  route added destination=10.2.54.0/24 device=flannel.1 reason="a b"\n',
+    );
+  });
+
+  it("text: lists without the marks of JSON", () => {
+    const { log, text } = capture("text");
+    log.info("seen", { addresses: ["10.2.5.1", Prefix.parse("10.2.6.0/24")], flags: ["a b", "c"], none: [] });
+    expect(text()).toContain(' seen addresses=10.2.5.1,10.2.6.0/24 flags="a b,c" none=""\n');
+  });
+
+  it("json: one object per line, fields beside the message", () => {
+    const { log, text } = capture("json");
+    log.warn("store is away", { message: "x", revision: 5n, cause: new Error("refused") });
+    expect(JSON.parse(text())).toEqual({
+      time: "1970-01-01T00:00:00.000Z",
+      level: "warn",
+      message: "x",
+      revision: "5",
+      cause: "refused",
+    });
+  });
+
+  it("a field cannot forge a line", () => {
+    const { log, text } = capture("text");
+    log.info("peer refused", { reason: "x\n1970 error fake" });
+    expect(text().split("\n")).toHaveLength(2);
+  });
+
+  it("the level can change", () => {
+    const { log, text } = capture("text");
+    log.debug("hidden");
+    expect(text()).toBe("");
+    log.setLevel("debug");
+    log.debug("shown");
+    expect(text()).toContain("shown");
+  });
+
+  it.each(["text", "json"] as const)("secrets are redacted at any depth (%s)", (format) => {
+    const { log, text } = capture(format);
+    log.info("opening", {
+      password: "hunter2",
+      nested: { consulToken: "hunter2" },
+      endpoints: ["https://me:hunter2@host:1"],
+    });
+    const line = text();
+    expect(line).not.toContain("hunter2");
+    expect(line).toContain("https://me:[redacted]@host:1");
+  });
+});
+
+describe("a series of failures", () => {
+  function recorded() {
+    const lines: [string, string, LogFields | undefined][] = [];
+    const at = (level: string) => (message: string, fields?: LogFields) => {
+      lines.push([level, message, fields]);
+    };
+    const log: Logger = { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+    return { lines, series: new FailureSeries(log, "watch failed", "watch works again") };
+  }
+
+  it("warns first, then counts in powers of ten, then says that it is over", () => {
+    const { lines, series } = recorded();
+    for (let time = 0; time < 150; time++) series.failed(new StoreError("gone"), { key: "k" });
+    series.succeeded();
+    series.succeeded();
+    expect(lines).toEqual([
+      ["warn", "watch failed", { key: "k", code: "TULLE_STORE", error: "gone" }],
+      ["warn", "watch failed", { key: "k", code: "TULLE_STORE", error: "gone", failures: 10 }],
+      ["warn", "watch failed", { key: "k", code: "TULLE_STORE", error: "gone", failures: 100 }],
+      ["info", "watch works again", { failures: 150 }],
+    ]);
+  });
+
+  it("starts anew after a success and is silent without failures", () => {
+    const { lines, series } = recorded();
+    series.succeeded();
+    series.failed("a");
+    series.succeeded();
+    series.failed("b");
+    expect(lines.map(([level]) => level)).toEqual(["warn", "info", "warn"]);
+  });
+});

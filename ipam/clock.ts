@@ -40,6 +40,9 @@ export const systemClock: Clock = {
     }),
 };
 
+/** Why a nap ends early. One for all: an error made for each would carry a stack. */
+const WOKEN = new Error("woken");
+
 /** A sleep that somebody else can end. */
 export class Nap {
   readonly #clock: Clock;
@@ -51,9 +54,14 @@ export class Nap {
 
   /** Resolves after `ms` milliseconds, when it is woken or when the signal fires, whichever comes first. */
   async take(ms: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
     const over = new AbortController();
-    this.#wake = () => over.abort();
-    await this.#clock.sleep(ms, AbortSignal.any([over.signal, signal])).catch(() => undefined);
+    const wake = (): void => over.abort(WOKEN);
+    this.#wake = wake;
+    // By hand: Node 20 keeps some bytes for each AbortSignal.any() as long as the longest of its signals lives.
+    signal.addEventListener("abort", wake, { once: true });
+    await this.#clock.sleep(ms, over.signal).catch(() => undefined);
+    signal.removeEventListener("abort", wake);
     this.#wake = null;
   }
 

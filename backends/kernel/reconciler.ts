@@ -6,7 +6,7 @@
  */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { Clock } from "../../ipam/clock.ts";
+import { type Clock, Nap } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
 import { deviceOf, keyOf, type ObjectKey, type ObjectKind } from "../state/objects.ts";
@@ -69,8 +69,6 @@ const IDLE_MS = 3_600_000;
 /** The first retry comes at once, after a look at the kernel; then these. */
 const RETRY_FIRST_MS = 100;
 const RETRY_MAX_MS = 30_000;
-/** Why a sleep ends early. One for all: an error made for each would carry a stack. */
-const WOKEN = new Error("woken");
 /** Of more repairs than these in one pass only the number is logged. */
 const REPAIRS_LOGGED = 20;
 
@@ -91,14 +89,15 @@ export class Reconciler {
   #retryAtMs = Number.NEGATIVE_INFINITY;
   /** The kernel is read anew then, at the latest. */
   #dumpAtMs = Number.NEGATIVE_INFINITY;
-  #wake: (() => void) | null = null;
-  #isAwake = false;
+  readonly #nap: Nap;
+  #isDirty = false;
   #waiters: (() => void)[] = [];
 
   constructor(options: ReconcilerOptions) {
     const { port, scope, logger } = options;
     this.#options = options;
     this.#tracker = new StateTracker(scope);
+    this.#nap = new Nap(options.clock);
     this.#contention = new Contention((by) => port.programOf(by));
     this.#failures = new Failures(logger);
     this.#troubles = new FailureSeries(
@@ -175,10 +174,9 @@ export class Reconciler {
       () => this.#tracker.scope,
       (events) => this.#take(events),
     );
-    signal.addEventListener("abort", () => this.#poke(), { once: true });
     let nextMs = 0;
     while (!signal.aborted) {
-      await this.#sleep(nextMs);
+      await this.#untilDirty(nextMs, signal);
       if (signal.aborted) break;
       if (!this.#hasPlan) {
         nextMs = IDLE_MS;
@@ -370,24 +368,16 @@ export class Reconciler {
   }
 
   #poke(): void {
-    this.#isAwake = true;
-    this.#wake?.();
+    this.#isDirty = true;
+    this.#nap.wake();
   }
 
-  /** Sleeps until something is dirty or the time is over. */
-  async #sleep(delayMs: number): Promise<void> {
-    if (!this.#isAwake && delayMs > 0) {
-      const nap = new AbortController();
-      const woken = new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      await Promise.race([woken, this.#options.clock.sleep(delayMs, nap.signal).catch(() => undefined)]);
-      nap.abort(WOKEN);
-      this.#wake = null;
-    }
+  /** Resolves when there is something to do, and after `ms` milliseconds at the latest. */
+  async #untilDirty(ms: number, signal: AbortSignal): Promise<void> {
+    if (!this.#isDirty && ms > 0) await this.#nap.take(ms, signal);
     // What is told in one turn of the event loop, such as a burst of joins, is the work of one pass.
     await nextTurn();
-    this.#isAwake = false;
+    this.#isDirty = false;
   }
 }
 

@@ -22,49 +22,55 @@ const interferences = fc.array(
   }),
   { maxLength: 6 },
 );
-const walks = fc.array(fc.record({ plan: plans, interference: interferences }), {
-  minLength: 2,
-  maxLength: 12,
-});
+const steps = fc.record({ plan: plans, interference: interferences });
 
 type Interference = { readonly what: string; readonly which: number };
+type Step = { readonly plan: readonly (string | null)[]; readonly interference: readonly Interference[] };
 
-describe("a walk over plans", () => {
-  it.each([false, true])("converges wherever it goes (nexthop objects: %s)", async (usesNexthops) => {
-    await fc.assert(
-      fc.asyncProperty(walks, async (walk) => {
-        const host = new FakeHost({ usesNexthops });
-        try {
-          for (const { plan, interference } of walk) {
-            const leases = plan.flatMap((address, at) => {
-              const publicAddress = `${address?.slice(0, -1)}${at + 1}`;
-              return address === null ? [] : [peer(at + 4, { publicAddress })];
-            });
-            host.plan(...leases);
-            for (const one of interference) interfere(host, one);
-            await host.clock.advance(0);
-            host.reconciler.requestDump("second pass");
-            await host.clock.advance(0);
-            const planned = [
-              ...host.backend.planBase(OWN),
-              ...leases.flatMap((lease) => host.backend.planPeer(lease, usesNexthops)),
-            ];
-            expect(ours(host)).toBe(renderState(planned));
-            const { length } = host.kernel.log;
-            host.reconciler.requestDump("third pass");
-            await host.clock.advance(0);
-            expect(host.kernel.log.slice(length)).toEqual([]);
-            // Long enough for every quarrel to be forgotten.
-            await host.clock.advance(200_000);
-          }
-        } finally {
-          host.stop();
-        }
-      }),
-      { numRuns: 60 },
-    );
-  });
+describe.each([false, true])("a walk over plans (nexthop objects: %s)", (usesNexthops) => {
+  it.each([
+    { states: { minLength: 2, maxLength: 12 }, numRuns: 60 },
+    { states: { minLength: 500, maxLength: 500 }, numRuns: 1 },
+  ])(
+    "converges wherever it goes: $numRuns of $states.maxLength states at most",
+    async ({ states, numRuns }) => {
+      const property = fc.asyncProperty(fc.array(steps, states), (walk) => walkThrough(walk, usesNexthops));
+      await fc.assert(property, { numRuns });
+    },
+  );
 });
+
+async function walkThrough(walk: readonly Step[], usesNexthops: boolean): Promise<void> {
+  const host = new FakeHost({ usesNexthops });
+  try {
+    for (const step of walk) await take(step, host, usesNexthops);
+  } finally {
+    host.stop();
+  }
+}
+
+async function take({ plan, interference }: Step, host: FakeHost, usesNexthops: boolean): Promise<void> {
+  const leases = plan.flatMap((address, at) => {
+    const publicAddress = `${address?.slice(0, -1)}${at + 1}`;
+    return address === null ? [] : [peer(at + 4, { publicAddress })];
+  });
+  host.plan(...leases);
+  for (const one of interference) interfere(host, one);
+  await host.clock.advance(0);
+  host.reconciler.requestDump("second pass");
+  await host.clock.advance(0);
+  const planned = [
+    ...host.backend.planBase(OWN),
+    ...leases.flatMap((lease) => host.backend.planPeer(lease, usesNexthops)),
+  ];
+  expect(ours(host)).toBe(renderState(planned));
+  const { length } = host.kernel.log;
+  host.reconciler.requestDump("third pass");
+  await host.clock.advance(0);
+  expect(host.kernel.log.slice(length)).toEqual([]);
+  // Long enough for every quarrel to be forgotten.
+  await host.clock.advance(200_000);
+}
 
 /** Without others' routes, which stay. */
 function ours(host: FakeHost): string {

@@ -14,6 +14,10 @@ const LIST_KEY = "cni.dev/valid-attachments";
 /** Throws one CniError that names everything that could not be freed. */
 export async function collectGarbage(call: Call): Promise<null> {
   const valid = validAttachments(call.config);
+  if (valid === null) {
+    call.warn(`${LIST_KEY} is missing: who lives cannot be told, so nobody is removed`);
+    return null;
+  }
   const current = currentDelegate(call);
   const states = statesOf(call);
   const known = withoutDuplicates([...states.list(), ...reservedBy(call, current)]);
@@ -33,13 +37,17 @@ export async function collectGarbage(call: Call): Promise<null> {
   return null;
 }
 
-/** A runtime that gives no list cannot mean that all containers are gone. */
-function validAttachments(config: JsonObject): readonly Attachment[] {
-  const list = config[LIST_KEY];
+/**
+ * Those that live; null when the runtime gives no list, as cnitool does after it has removed what it knows of: that
+ * cannot mean that all containers are gone. A list that is null is an empty one, for so Go writes those.
+ */
+function validAttachments(config: JsonObject): readonly Attachment[] | null {
+  if (!Object.hasOwn(config, LIST_KEY)) return null;
+  const list = config[LIST_KEY] ?? [];
   if (!Array.isArray(list)) {
     throw new CniError(
       CNI_CODES.invalidConfig,
-      `${LIST_KEY} is missing or no list; GC cannot tell who lives`,
+      `${LIST_KEY}: ${JSON.stringify(list)} is no list; give one of {"containerID": …, "ifname": …}`,
     );
   }
   return list.map((entry) => {

@@ -206,11 +206,24 @@ describeAsRoot("tulle-cni in trouble", () => {
     expect(host.call("CHECK", { container: kept, config: { prevResult } }).exitCode).toBe(0);
   });
 
-  it("GC without a list frees nothing", () => {
+  it("GC without a list frees nothing, and says so", () => {
     add(host.addContainer());
     const answer = host.call("GC", { config: { cniVersion: "1.1.0" } });
-    expect(answer.json).toMatchObject({ code: 7, msg: expect.stringContaining("cni.dev/valid-attachments") });
+    expect(answer).toMatchObject({ exitCode: 0, stdout: "" });
+    expect(answer.stderr).toContain("cni.dev/valid-attachments is missing");
     expect(host.reservations()).toHaveLength(1);
+  });
+
+  it("GC with what is no list is refused, and a null list is an empty one, as Go writes it", () => {
+    add(host.addContainer());
+    const call = (list: string | null) =>
+      host.call("GC", {
+        stdin: JSON.stringify({ ...host.config, ...GC, "cni.dev/valid-attachments": list }),
+      });
+    expect(call("all").json).toMatchObject({ code: 7, msg: expect.stringContaining('"all" is no list') });
+    expect(host.reservations()).toHaveLength(1);
+    expect(call(null)).toMatchObject({ exitCode: 0, stdout: "" });
+    expect(host.reservations()).toEqual([]);
   });
 
   it("frees the addresses of containers that died with an earlier boot", () => {

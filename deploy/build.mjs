@@ -29,7 +29,7 @@ import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { etcd3Protos } from "./esbuild-etcd3.mjs";
+import { etcd3Protocol } from "./esbuild-etcd3.mjs";
 import { collectLicences } from "./licences.mjs";
 
 const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
@@ -177,9 +177,11 @@ async function bundleVendors(used) {
     const { metafile } = await build({
       ...COMMON,
       sourcemap: false,
+      // winston's packages load tools for their own developers otherwise.
+      define: { "process.env.NODE_ENV": '"production"' },
       stdin: { contents: `module.exports = require("${specifier}");`, resolveDir: ROOT },
       outfile: path.join(LIB, vendorFile(specifier)),
-      plugins: [etcd3Protos(ROOT), packagesAsVendors(used, specifier)],
+      plugins: [etcd3Protocol(ROOT), packagesAsVendors(used, specifier)],
     });
     metafiles.push(metafile);
   }

@@ -71,6 +71,8 @@ export function proportionalMebibytes(pid: number): number {
   return Number(/^Pss:\s+(\d+) kB$/m.exec(text)?.[1]) / 1024;
 }
 
+const PATIENCE_MS = 5_000;
+
 export interface BenchAgent {
   readonly pid: number;
   readonly subnetFile: string;
@@ -109,7 +111,10 @@ function agentOf(child: ChildProcess, subnetFile: string): BenchAgent {
     },
     stop: async (signal = "SIGTERM") => {
       child.kill(signal);
+      // Some agents hang when they are told to stop.
+      const impatient = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
       await gone;
+      clearTimeout(impatient);
     },
   };
 }

@@ -21,7 +21,7 @@ import type { CniResult, ResultRoute } from "../result.ts";
 import type { AttachmentStates } from "../state.ts";
 import type { Undo } from "../undo.ts";
 import { ensureBridge, ensureGateway } from "./bridge.ts";
-import { configureContainer, routesFor } from "./container.ts";
+import { configureContainer, requireOwnDefault, routesFor } from "./container.ts";
 import { deleteHostDevice } from "./detach.ts";
 import { findLink } from "./links.ts";
 import { type BridgeOptions, parseBridgeOptions } from "./options.ts";
@@ -43,6 +43,7 @@ export async function attach(request: AttachRequest, undo: Undo): Promise<CniRes
   const { call, delegate, netns } = request;
   const options = parseBridgeOptions(delegate, call.args);
   const ipam = parseIpamConfig(delegate, call.args);
+  if (options.isDefaultGateway) requireOwnDefault(ipam);
   const host = NetlinkConnection.open();
   try {
     const { bridge, allocations } = reserve(request, host, options, ipam, undo);

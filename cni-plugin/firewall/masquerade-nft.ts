@@ -8,7 +8,7 @@
 import { type Address, type Family, Prefix } from "../../ipam/ip.ts";
 import type { Allocation } from "../ipam/ranges.ts";
 import { insideOf } from "./inside.ts";
-import { applyRules, tableName } from "./nft.ts";
+import { applyRules, hasRules, tableName } from "./nft.ts";
 
 const FAMILY_NAMES: Readonly<Record<Family, string>> = { 4: "ip", 6: "ip6" };
 
@@ -37,6 +37,15 @@ export function stopMasquerading(networkName: string, addresses: readonly Addres
   if (lines.length > 0) applyRules(lines);
 }
 
+/** True when all of these addresses are masqueraded. */
+export function isMasquerading(networkName: string, addresses: readonly Address[]): boolean {
+  return addresses.every((address) => {
+    const table = `${FAMILY_NAMES[address.family]} ${tableName(networkName)}`;
+    const lines = [`list chain ${table} postrouting`, elementLine("get", networkName, address)];
+    return hasRules(lines, ["saddr @containers", "masquerade"]);
+  });
+}
+
 function tableLines(networkName: string, family: Family, local: readonly Prefix[]): string[] {
   const name = `${FAMILY_NAMES[family]} ${tableName(networkName)}`;
   const outside = withoutOverlaps(local).join(", ");
@@ -54,7 +63,7 @@ function setLines(networkName: string, family: Family): string[] {
   return [`add table ${name}`, `add set ${name} containers { type ipv${family}_addr; }`];
 }
 
-function elementLine(verb: "add" | "delete", networkName: string, address: Address): string {
+function elementLine(verb: "add" | "delete" | "get", networkName: string, address: Address): string {
   return `${verb} element ${FAMILY_NAMES[address.family]} ${tableName(networkName)} containers { ${address} }`;
 }
 

@@ -9,10 +9,11 @@
 
 import { linkSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
+import { makeFolder } from "../ipam/folder.ts";
 import { isJsonObject, type JsonObject } from "../ipam/json.ts";
 import { IDENTIFIER } from "./call.ts";
 import { CNI_CODES, CniError } from "./errors.ts";
-import { hasCode, makeFolder, readIfPresent, removeIfPresent, writeAtomically } from "./files.ts";
+import { hasCode, readIfPresent, removeIfPresent, writeAtomically } from "./files.ts";
 import type { Attachment } from "./ipam/reservations.ts";
 
 /** Begins the names of files that are being written; no attachment's name begins so. */

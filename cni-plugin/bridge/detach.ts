@@ -35,11 +35,12 @@ export async function detach({ networkName, attachment, delegate, netns }: Detac
   if (!usesFirewall(delegate)) return releaseAddresses(dataDir, networkName, attachment);
   const addresses = addressesHeld(dataDir, networkName, attachment);
   const { unprotect, unprotectNetwork } = await import("../firewall/protection.ts");
-  await unprotect({ networkName, delegate, port, addresses });
+  const rules = { networkName, delegate, port, addresses };
+  await unprotect(rules);
   withReservations(dataDir, networkName, (store) => {
-    // Rules of another container are made after its reservation, so that with the last one nobody has any.
-    if (release(store, attachment).length > 0 && store.list().length === 0)
-      unprotectNetwork(networkName, delegate);
+    release(store, attachment);
+    // A container's rules are made after its reservation, so that without one nobody has any.
+    if (store.list().length === 0) unprotectNetwork(rules);
   });
 }
 

@@ -4,7 +4,7 @@ import type { Address } from "../../ipam/ip.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import { isGuarded, unguardPort } from "./mac-spoofing.ts";
 import { backendOf, loadMasquerading, usesNft } from "./masquerade.ts";
-import { removeTables } from "./nft.ts";
+import { removeEmptyTables, TABLE_FAMILIES } from "./nft.ts";
 
 /** Whose rules, and which: `ipMasq` and `macspoofchk` of the delegate's configuration. */
 export interface Protected {
@@ -24,13 +24,14 @@ export async function unprotect({ networkName, delegate, port, addresses }: Prot
   if (delegate.macspoofchk === true) unguardPort(networkName, port);
 }
 
-/** Takes back what the network's attachments had in common, once the last one is gone. Throws CniError 100. */
-export function unprotectNetwork(
-  networkName: string,
-  { ipMasq, ipMasqBackend, macspoofchk }: JsonObject,
-): void {
-  if (macspoofchk === true || (ipMasq === true && usesNft(backendOf(ipMasqBackend))))
-    removeTables(networkName);
+/** Takes back what the network's attachments had in common, when this was the last one. Throws CniError 100. */
+export function unprotectNetwork({ networkName, delegate, addresses }: Protected): void {
+  const { ipMasq, ipMasqBackend, macspoofchk } = delegate;
+  const hasSets = ipMasq === true && usesNft(backendOf(ipMasqBackend));
+  removeEmptyTables(networkName, [
+    ...(hasSets ? new Set(addresses.map(({ family }) => TABLE_FAMILIES[family])) : []),
+    ...(macspoofchk === true ? ["bridge"] : []),
+  ]);
 }
 
 /** Every rule that is not as ADD made it, in words. */

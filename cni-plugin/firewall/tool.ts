@@ -29,9 +29,9 @@ export function attempt(tool: string, args: readonly string[]): boolean {
   return run(tool, args, "").status === 0;
 }
 
-/** What a tool answers to lines that only ask; null when one of them finds nothing. */
-export function ask(tool: string, args: readonly string[], lines: readonly string[]): string | null {
-  const { status, stdout } = run(tool, args, `${lines.join("\n")}\n`);
+/** What a tool that only looks writes; null when it finds nothing. */
+export function ask(tool: string, args: readonly string[]): string | null {
+  const { status, stdout } = run(tool, args, "");
   return status === 0 ? stdout : null;
 }
 

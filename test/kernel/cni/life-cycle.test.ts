@@ -167,6 +167,14 @@ describeAsRoot("an attachment", () => {
       expect(rules()).toBe(before);
     });
 
+    it("rules of containers whose addresses are kept in another folder stay", () => {
+      const delegate = { ipMasq: true };
+      const { container } = add(delegate, { ipam: { dataDir: join(host.dir, "other") } });
+      add(delegate, { runtimeConfig: { ips: ["10.5.72.9"] } });
+      host.call("DEL", { container, config: { delegate } });
+      expect(host.netns.exec("nft", ["list", "ruleset"])).toMatch(/elements = \{ 10\.5\.72\.9 \}/);
+    });
+
     it("ipMasq by iptables, for both families and no longer", () => {
       host.writeSubnetEnv(DUAL);
       const delegate = { ipMasq: true, ipMasqBackend: "iptables" };

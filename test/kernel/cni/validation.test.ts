@@ -78,6 +78,7 @@ describeAsRoot("tulle-cni refuses", () => {
     ["CNI_IFNAME", "a/b"],
     ["CNI_IFNAME", "a:b"],
     ["CNI_IFNAME", "a b"],
+    ["CNI_IFNAME", "eth%d"],
     ["CNI_COMMAND", "NOPE"],
     ["CNI_ARGS", "IgnoreUnknown"],
     ["CNI_ARGS", "A=b=c"],

@@ -161,7 +161,16 @@ describeAsRoot("tulle-cni refuses", () => {
       /FLANNEL_SUBNET is missing/,
     ],
     ["without FLANNEL_MTU", [...SUBNET_ENV.v4, "FLANNEL_IPMASQ=true"], /FLANNEL_MTU is missing/],
-    ["cut short", ["FLANNEL_NETWORK=10.5.0.0/16", "FLANNEL_SUBNET=10.5.7"], /FLANNEL_SUBNET/],
+    [
+      "cut short",
+      ["FLANNEL_NETWORK=10.5.0.0/16", "FLANNEL_SUBNET=10.5.7"],
+      /FLANNEL_MTU, FLANNEL_IPMASQ are missing/,
+    ],
+    [
+      "with half a subnet",
+      ["FLANNEL_NETWORK=10.5.0.0/16", "FLANNEL_SUBNET=10.5.7", ...SUBNET_ENV.rest],
+      /FLANNEL_SUBNET is "10\.5\.7"/,
+    ],
     [
       "of a wrong family",
       ["FLANNEL_NETWORK=fd00::/48", "FLANNEL_SUBNET=fd00::1/64", ...SUBNET_ENV.rest],

@@ -46,7 +46,7 @@ export default {
       "cni-plugin-stays-small",
       "every container start loads it",
       { path: "^cni-plugin/" },
-      { path: "^(agent/|backends/(?!netlink/)|ipam/(?!(errors|ip|mac|json|subnet-env)\\.ts))" },
+      { path: "^(agent/|backends/(?!netlink/)|ipam/(?!(errors|folder|ip|mac|json|subnet-env)\\.ts))" },
     ),
     rule(
       "agent-is-the-top",

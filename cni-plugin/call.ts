@@ -2,7 +2,7 @@
 
 import { isJsonObject, type JsonObject } from "../ipam/json.ts";
 import { CNI_CODES, CniError } from "./errors.ts";
-import { type CniVersion, isAtLeast, parseVersion } from "./version.ts";
+import { type CniVersion, isAtLeast, parseVersion, requireVersionForm } from "./version.ts";
 
 export const VERBS = ["ADD", "CHECK", "DEL", "GC", "STATUS", "VERSION"] as const;
 export type Verb = (typeof VERBS)[number];
@@ -65,6 +65,7 @@ export function parseCall(
   warn: (text: string) => void,
 ): Call {
   const config = parseConfigText(stdin);
+  if (SINCE[verb] !== undefined) requireVersionForm(config.cniVersion);
   const call: Call = {
     verb,
     containerId: environment.CNI_CONTAINERID ?? "",
@@ -109,7 +110,7 @@ function parseConfigText(text: string): JsonObject {
 }
 
 function parseNetworkName(name: unknown): string {
-  if (name === undefined || name === "") {
+  if (name === undefined || name === null || name === "") {
     throw new CniError(CNI_CODES.invalidConfig, "missing network name");
   }
   if (typeof name === "string" && IDENTIFIER.test(name)) return name;

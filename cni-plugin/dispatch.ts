@@ -43,8 +43,7 @@ export async function dispatch(verbs: VerbTable, io: PluginIo): Promise<number> 
     const call = parseCall(verb, io.environment, readStdin(io), warn);
     version = call.version;
     requireVerbAllowed(call);
-    requireForeignNetns(call, io);
-    const result = await verbs[verb](call);
+    const result = await runVerb(verbs[verb], call, io);
     if (result !== null) print(io, formatResult(result, version));
     return 0;
   } catch (error) {
@@ -63,9 +62,13 @@ function readStdin(io: PluginIo): string {
   }
 }
 
-/** A container that shares the host's namespace must not be attached: its interface would appear on the host. */
-function requireForeignNetns(call: Call, io: PluginIo): void {
-  if (call.netnsPath === "" || isOverridden(io) || !io.isOwnNetns(call.netnsPath)) return;
+/**
+ * A container that shares the host's namespace must not be attached: its interface would appear on the host. DEL frees
+ * what the host holds all the same, for the path may be that of a process whose number was given away again.
+ */
+async function runVerb(handler: VerbHandler, call: Call, io: PluginIo): Promise<CniResult | null> {
+  if (call.netnsPath === "" || isOverridden(io) || !io.isOwnNetns(call.netnsPath)) return handler(call);
+  if (call.verb === "DEL") await handler({ ...call, netnsPath: "" });
   throw new CniError(
     CNI_CODES.invalidNetns,
     "plugin's netns and netns from CNI_NETNS should not be the same",

@@ -58,7 +58,7 @@ function explanationOf(error: unknown): string {
 }
 
 function isFileSystemError(error: unknown): boolean {
-  return error instanceof Error && "syscall" in error && "path" in error;
+  return error instanceof Error && "syscall" in error && "code" in error;
 }
 
 /** Runs `body` and turns what it throws into a CniError of `code`, unless it is one already. */

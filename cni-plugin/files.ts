@@ -4,7 +4,6 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
@@ -12,17 +11,6 @@ import {
   writeFileSync,
 } from "node:fs";
 import path from "node:path";
-
-/** Creates a folder and its parents where they are missing. */
-export function makeFolder(dir: string, mode: number): void {
-  try {
-    mkdirSync(dir, { recursive: true, mode });
-  } catch (error) {
-    if (!hasCode(error, "ENOENT")) throw error;
-    // On a read-only file system Node's recursive variant says "not found"; the plain one tells why.
-    mkdirSync(dir, { mode });
-  }
-}
 
 /** Writes `text` to `temporary`, syncs it and renames it to `file`, in one folder; then syncs the folder. */
 export function writeAtomically(file: string, temporary: string, text: string, mode: number): void {

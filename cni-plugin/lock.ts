@@ -4,17 +4,28 @@ import { closeSync, openSync } from "node:fs";
 import path from "node:path";
 import { check } from "../backends/netlink/errors.ts";
 import { flock } from "../backends/netlink/libc.ts";
+import { hasCode } from "./files.ts";
 
 /** sys/file.h */
 const LOCK_EX = 2;
 
 /** Runs `body` while no other process holds the lock of `dir`. A dead process holds no lock. Throws NetlinkError. */
 export function withLock<T>(dir: string, body: () => T): T {
-  const fd = openSync(path.join(dir, "lock"), "a", 0o644);
+  const fd = openLock(path.join(dir, "lock"));
   try {
     check("flock", flock(fd, LOCK_EX));
     return body();
   } finally {
     closeSync(fd);
+  }
+}
+
+/** Where nothing can be written there may be nothing to write either, and reading is enough for a lock. */
+function openLock(file: string): number {
+  try {
+    return openSync(file, "a", 0o644);
+  } catch (error) {
+    if (!hasCode(error, "EROFS")) throw error;
+    return openSync(file, "r");
   }
 }

@@ -9,13 +9,18 @@
 
 import { linkSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
+import { makeFolder } from "../ipam/folder.ts";
 import { isJsonObject, type JsonObject } from "../ipam/json.ts";
 import { IDENTIFIER } from "./call.ts";
-import { hasCode, makeFolder, readIfPresent, removeIfPresent, writeAtomically } from "./files.ts";
+import { CNI_CODES, CniError } from "./errors.ts";
+import { hasCode, readIfPresent, removeIfPresent, writeAtomically } from "./files.ts";
 import type { Attachment } from "./ipam/reservations.ts";
 
 /** Begins the names of files that are being written; no attachment's name begins so. */
 const TEMPORARY = ":new:";
+
+/** linux/limits.h: NAME_MAX */
+const LONGEST_FILE_NAME_BYTES = 255;
 
 export class AttachmentStates {
   readonly #dir: string;
@@ -26,8 +31,14 @@ export class AttachmentStates {
     this.#network = networkName;
   }
 
-  /** Records an attachment before anything is made for it. Throws what the file system throws. */
+  /** Records an attachment before anything is made for it. Throws CniError 4 and what the file system throws. */
   write(attachment: Attachment, delegate: JsonObject): void {
+    if (!this.#canBeRecorded(attachment)) {
+      throw new CniError(
+        CNI_CODES.badEnvironment,
+        "CNI_CONTAINERID is too long for the name of a file; give a shorter one",
+      );
+    }
     makeFolder(this.#dir, 0o700);
     const name = this.#nameOf(attachment);
     const temporary = this.#pathOf(TEMPORARY + name);
@@ -44,7 +55,7 @@ export class AttachmentStates {
    * damaged reservations may be anything, even a path: for those there is none.
    */
   read(attachment: Attachment): JsonObject | null {
-    if (!IDENTIFIER.test(attachment.containerId)) return null;
+    if (!this.#canBeRecorded(attachment)) return null;
     const own = parseObject(readIfPresent(this.#pathOf(this.#nameOf(attachment))));
     return own ?? this.#readFlannels(attachment.containerId);
   }
@@ -52,7 +63,7 @@ export class AttachmentStates {
   /** Forgets an attachment; forgetting an unknown one is a success. */
   remove(attachment: Attachment): void {
     const { containerId } = attachment;
-    if (!IDENTIFIER.test(containerId)) return;
+    if (!this.#canBeRecorded(attachment)) return;
     const name = this.#nameOf(attachment);
     if (this.#isSameFile(containerId, name) || this.#isFlannels(containerId)) {
       removeIfPresent(this.#pathOf(containerId));
@@ -69,6 +80,11 @@ export class AttachmentStates {
       if (attachment !== null) found.set(this.#nameOf(attachment), attachment);
     }
     return [...found.values()];
+  }
+
+  #canBeRecorded(attachment: Attachment): boolean {
+    const name = TEMPORARY + this.#nameOf(attachment);
+    return IDENTIFIER.test(attachment.containerId) && name.length <= LONGEST_FILE_NAME_BYTES;
   }
 
   #attachmentOf(name: string): Attachment | null {

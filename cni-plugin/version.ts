@@ -12,21 +12,28 @@ export const CURRENT_VERSION: CniVersion = "1.1.0";
 /** What a configuration without `cniVersion` means. */
 const IMPLIED_VERSION: CniVersion = "0.1.0";
 
-/** Validates `cniVersion` of a configuration. Throws CniError 6 for text that is no version and 1 for an unknown one. */
+/** Validates `cniVersion` of a configuration. Throws CniError 6 for what is no text and 1 for an unknown version. */
 export function parseVersion(value: unknown): CniVersion {
-  if (value === undefined || value === "") return IMPLIED_VERSION;
-  if (typeof value !== "string" || !/^\d+(\.\d+){0,2}$/.test(value)) {
-    throw new CniError(
-      CNI_CODES.decodingFailure,
-      `cniVersion ${JSON.stringify(value)} is not a version; write it as "1.0.0"`,
-    );
-  }
+  if (value === undefined || value === null || value === "") return IMPLIED_VERSION;
+  if (typeof value !== "string") throw noVersion(value);
   const known = SUPPORTED_VERSIONS.find((version) => version === value);
   if (known !== undefined) return known;
   throw new CniError(
     CNI_CODES.incompatibleVersion,
     "incompatible CNI versions",
     `config is "${value}", plugin supports ${JSON.stringify(SUPPORTED_VERSIONS)}`,
+  );
+}
+
+/** Refuses text that is no version at all, where versions are compared. Throws CniError 6. */
+export function requireVersionForm(value: unknown): void {
+  if (typeof value === "string" && value !== "" && !/^\d+(\.\d+){0,2}$/.test(value)) throw noVersion(value);
+}
+
+function noVersion(value: unknown): CniError {
+  return new CniError(
+    CNI_CODES.decodingFailure,
+    `cniVersion ${JSON.stringify(value)} is not a version; write it as "1.0.0"`,
   );
 }
 

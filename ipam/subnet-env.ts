@@ -43,27 +43,23 @@ export function formatSubnetEnv(env: SubnetEnv): string {
 /** Reads the file's text. Throws CodecError that names the missing or wrong key. */
 export function parseSubnetEnv(text: string): SubnetEnv {
   const values = readAssignments(text);
+  requireKeys(values);
   const networks: Partial<Record<Family, readonly Prefix[]>> = {};
   const subnets: Partial<Record<Family, InterfaceAddress>> = {};
   for (const family of [4, 6] as const) {
     const { network, subnet } = KEYS[family];
-    const networkText = values.get(network);
-    const subnetText = values.get(subnet);
-    if (networkText === undefined && subnetText === undefined) continue;
-    networks[family] = read(network, networkText, (list) =>
+    if (!values.has(network)) continue;
+    networks[family] = read(network, values, (list) =>
       list.split(",").map((item) => ofFamily(Prefix.parse(item.trim()), family)),
     );
-    subnets[family] = read(subnet, subnetText, (item) => {
+    subnets[family] = read(subnet, values, (item) => {
       const parsed = parseInterfaceAddress(item);
       ofFamily(parsed.address, family);
       return parsed;
     });
   }
-  if (subnets[4] === undefined && subnets[6] === undefined) {
-    throw new CodecError("subnet.env: FLANNEL_SUBNET and FLANNEL_IPV6_SUBNET are missing; restart the agent");
-  }
-  const mtuBytes = read("FLANNEL_MTU", values.get("FLANNEL_MTU"), readMtu);
-  const ipMasq = read("FLANNEL_IPMASQ", values.get("FLANNEL_IPMASQ"), readBoolean);
+  const mtuBytes = read("FLANNEL_MTU", values, readMtu);
+  const ipMasq = read("FLANNEL_IPMASQ", values, readBoolean);
   return { networks, subnets, mtuBytes, ipMasq };
 }
 
@@ -77,8 +73,19 @@ export function readAssignments(text: string): Map<string, string> {
   return values;
 }
 
-function read<T>(key: string, text: string | undefined, convert: (text: string) => T): T {
-  if (text === undefined) throw new CodecError(`subnet.env: ${key} is missing; restart the agent`);
+/** Names all missing keys at once; of a family that has neither key none, unless both families have neither. */
+function requireKeys(values: ReadonlyMap<string, string>): void {
+  const families = Object.values(KEYS).map(({ network, subnet }) => [network, subnet]);
+  const given = families.filter((keys) => keys.some((key) => values.has(key)));
+  const needed = [...(given.length > 0 ? given : families).flat(), "FLANNEL_MTU", "FLANNEL_IPMASQ"];
+  const missing = needed.filter((key) => !values.has(key));
+  if (missing.length === 0) return;
+  const are = missing.length === 1 ? "is" : "are";
+  throw new CodecError(`subnet.env: ${missing.join(", ")} ${are} missing; restart the agent`);
+}
+
+function read<T>(key: string, values: ReadonlyMap<string, string>, convert: (text: string) => T): T {
+  const text = values.get(key) ?? "";
   try {
     return convert(text);
   } catch (error) {

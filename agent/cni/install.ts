@@ -7,12 +7,13 @@
  */
 
 import { spawnSync } from "node:child_process";
-import { link, mkdir, open, readFile, readlink, rename, rm } from "node:fs/promises";
+import { link, open, readFile, readlink, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { IDENTIFIER } from "../../cni-plugin/call.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
+import { makeFolder } from "../../ipam/folder.ts";
 import { replaceFile, replaceWithLink } from "../host/durable-file.ts";
 import { type Conflist, formatConflist, isUnchanged } from "./conflist.ts";
 
@@ -41,12 +42,12 @@ export async function install(
 ): Promise<readonly string[]> {
   const { binDir, confDir, name } = options;
   requireNames(options);
-  await mkdir(binDir, { recursive: true, mode: 0o755 });
+  makeFolder(binDir, 0o755);
   const plugin = join(binDir, name);
   await keepForeign(plugin, isOwnPlugin);
   await putPlugin(plugin, warn);
   if (!options.conflist) return [plugin];
-  await mkdir(confDir, { recursive: true, mode: 0o755 });
+  makeFolder(confDir, 0o755);
   const conflist = join(confDir, CONFLIST);
   await keepForeign(conflist, isOwnConflist);
   await replaceFile(conflist, formatConflist(options), 0o644);

@@ -58,7 +58,7 @@ function defineInit(command: Command, context: CommandContext): void {
     .option("--force", "replace another configuration")
     .addHelpText(
       "after",
-      "\nRunning daemons go on with the configuration they started with until they are restarted.",
+      "\nRunning daemons apply at once what is safe under traffic, and say what waits for a restart.",
     )
     .action((options: InitOptions) => init(options, context));
 }
@@ -154,6 +154,6 @@ function present(entry: ConfigEntry | null): ConfigEntry {
 function alreadyThere({ text }: ConfigEntry, description: string): ConflictError {
   const shown = text.length <= 200 ? text : `${text.slice(0, 200)}…`;
   return new ConflictError(
-    `${description} has another configuration already, ${shown}; --force replaces it, and each daemon follows at its next start`,
+    `${description} has another configuration already, ${shown}; --force replaces it; daemons follow at once where that is safe, else at their next start`,
   );
 }

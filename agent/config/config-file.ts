@@ -23,7 +23,8 @@ export async function readConfigFile(path: string): Promise<FileSettings> {
 async function parseText(text: string, path: string): Promise<unknown> {
   const { parse } = await import("yaml");
   try {
-    return parse(text);
+    // Values stay the text that stands there: read as numbers, 00123 and 1e5 would be other passwords.
+    return parse(text, { schema: "failsafe", customTags: ["null"] });
   } catch (error) {
     // The first line says what and where; the others show the text again.
     const [problem = ""] = errorMessage(error).split(":\n");
@@ -65,8 +66,6 @@ function textsOf(name: FlagName, value: unknown, path: string): readonly string[
 
 function scalarText(name: FlagName, value: unknown, path: string): string {
   if (value === null) return "";
-  if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") {
-    return String(value);
-  }
+  if (typeof value === "string") return value;
   throw new ConfigError(`config file ${path}: ${name} must be a single value or a list of them`);
 }

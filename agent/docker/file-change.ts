@@ -1,8 +1,9 @@
 /** Reads and writes an administrator's files: whole, durable, with their owner and mode, through symbolic links. */
 
-import { chown, lstat, mkdir, readFile, realpath, rm, stat } from "node:fs/promises";
+import { chown, lstat, readFile, realpath, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
+import { makeFolder } from "../../ipam/folder.ts";
 import { replaceFile } from "../host/durable-file.ts";
 
 /** A file before and after; null stands for no file. */
@@ -53,7 +54,7 @@ export async function applyChange({ path, after }: FileChange): Promise<void> {
 }
 
 async function replaceThroughLinks(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+  makeFolder(dirname(path), 0o755);
   const target = await realpath(path).catch((error: unknown) => {
     if (isAbsent(error)) return path;
     throw error;

@@ -6,9 +6,10 @@
  */
 
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rename } from "node:fs/promises";
+import { readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { CodecError, ConfigError, errorMessage } from "../../ipam/errors.ts";
+import { makeFolder } from "../../ipam/folder.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import { errorFields, type Logger } from "../../ipam/log.ts";
 import { localMacFromSeed, type Mac, parseMac } from "../../ipam/mac.ts";
@@ -53,7 +54,7 @@ export class Identity {
   static async load(options: IdentityOptions): Promise<Identity> {
     const path = identityPath(options.stateDir);
     try {
-      await mkdir(options.stateDir, { recursive: true, mode: 0o700 });
+      makeFolder(options.stateDir, 0o700);
       const text = await readFile(path, "utf8").catch(nullIfAbsent);
       const stored = text === null ? null : await decodeOrSetAside(text, path, options.log);
       const identity = new Identity(options, stored ?? newRecord(options));

@@ -1,8 +1,9 @@
 /** The subnet.env file: read with distrust, written so that a reader never sees half of it. */
 
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { errorMessage } from "../../ipam/errors.ts";
+import { makeFolder } from "../../ipam/folder.ts";
 import { mapFamilies, type PerFamily, Prefix } from "../../ipam/ip.ts";
 import type { Logger } from "../../ipam/log.ts";
 import type { NetworkConfig } from "../../ipam/network-config.ts";
@@ -74,7 +75,7 @@ export class SubnetFile {
 export async function writeSubnetFile(path: string, env: SubnetEnv): Promise<boolean> {
   const text = formatSubnetEnv(env);
   if ((await readFile(path, "utf8").catch(() => null)) === text) return false;
-  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+  makeFolder(dirname(path), 0o755);
   await replaceFile(path, text, 0o644);
   return true;
 }

@@ -4,11 +4,12 @@
  * It passes JSON through; what a path answers is given by the daemon. It changes nothing by itself.
  */
 
-import { mkdir, unlink } from "node:fs/promises";
+import { unlink } from "node:fs/promises";
 import { createServer, request, type Server } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
+import { makeFolder } from "../../ipam/folder.ts";
 
 /** What each path answers, as something JSON can show. */
 export type ControlRoutes = Readonly<Record<string, () => unknown>>;
@@ -29,7 +30,7 @@ export function controlSocketPath(runDir: string): string {
 export async function serveControl(runDir: string, routes: ControlRoutes): Promise<ControlServer> {
   const path = controlSocketPath(runDir);
   try {
-    await mkdir(runDir, { recursive: true, mode: 0o755 });
+    makeFolder(runDir, 0o755);
     if (await isAnswered(path)) {
       throw new TulleError(
         "TULLE_ALREADY_RUNNING",

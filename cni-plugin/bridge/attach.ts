@@ -8,10 +8,10 @@ import path from "node:path";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import type { Link } from "../../backends/netlink/link.ts";
 import type { NetnsHandle } from "../../backends/netlink/netns.ts";
+import { makeFolder } from "../../ipam/folder.ts";
 import type { Prefix } from "../../ipam/ip.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import type { Call } from "../call.ts";
-import { makeFolder } from "../files.ts";
 import { allocate, release, requireUnattached } from "../ipam/allocate.ts";
 import { reclaimEarlierBoots } from "../ipam/boot.ts";
 import { type Allocation, type IpamConfig, parseIpamConfig } from "../ipam/ranges.ts";
@@ -21,7 +21,7 @@ import type { CniResult, ResultRoute } from "../result.ts";
 import type { AttachmentStates } from "../state.ts";
 import type { Undo } from "../undo.ts";
 import { ensureBridge, ensureGateway } from "./bridge.ts";
-import { configureContainer, routesFor } from "./container.ts";
+import { configureContainer, requireOwnDefault, routesFor } from "./container.ts";
 import { deleteHostDevice } from "./detach.ts";
 import { findLink } from "./links.ts";
 import { type BridgeOptions, parseBridgeOptions } from "./options.ts";
@@ -43,6 +43,7 @@ export async function attach(request: AttachRequest, undo: Undo): Promise<CniRes
   const { call, delegate, netns } = request;
   const options = parseBridgeOptions(delegate, call.args);
   const ipam = parseIpamConfig(delegate, call.args);
+  if (options.isDefaultGateway) requireOwnDefault(ipam);
   const host = NetlinkConnection.open();
   try {
     const { bridge, allocations } = reserve(request, host, options, ipam, undo);

@@ -108,6 +108,11 @@ export function ensureGateway(
   }
 }
 
+/** True when the host passes packets of this family on. */
+export function isForwarding(family: Family): boolean {
+  return readFileSync(`/proc/sys/net/${FORWARDING[family]}`, "utf8").trim() === "1";
+}
+
 /** The device's addresses but for those that the kernel makes itself. */
 export function addressesOf(host: NetlinkConnection, device: Link): readonly KernelAddress[] {
   return host

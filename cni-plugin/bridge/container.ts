@@ -7,7 +7,8 @@ import { type NetnsHandle, withNetns } from "../../backends/netlink/netns.ts";
 import { encodeNewRoute, type RouteSpec } from "../../backends/netlink/route.ts";
 import { Address, type Family, Prefix } from "../../ipam/ip.ts";
 import type { JsonValue } from "../../ipam/json.ts";
-import type { Allocation } from "../ipam/ranges.ts";
+import { CNI_CODES, CniError } from "../errors.ts";
+import type { Allocation, IpamConfig } from "../ipam/ranges.ts";
 import type { ResultRoute } from "../result.ts";
 import { getLink, ignoring } from "./links.ts";
 import { ensureSysctl, ensureSysctlIfPresent } from "./sysctl.ts";
@@ -94,6 +95,18 @@ export function routesFor(
       extras: {},
     })),
   ];
+}
+
+/** Refuses a default route past the gateway where `isDefaultGateway` asks for one by it. Throws CniError 7. */
+export function requireOwnDefault({ routes, rangeSets }: IpamConfig): void {
+  const gateways = rangeSets.flat().map(({ gateway }) => gateway);
+  for (const { destination, gateway } of routes) {
+    if (destination.length > 0 || gateway === null || gateways.some((own) => own.equals(gateway))) continue;
+    throw new CniError(
+      CNI_CODES.invalidConfig,
+      `isDefaultGateway: true is wrong; ipam.routes has a default route by ${gateway}, keep one of the two`,
+    );
+  }
 }
 
 function isDefaultOf({ destination, gateway }: ResultRoute, family: Family): boolean {

@@ -11,6 +11,7 @@ import { DEFAULT_DATA_DIR } from "../ipam/ranges.ts";
 import { type Attachment, Reservations } from "../ipam/reservations.ts";
 import { withLock } from "../lock.ts";
 import { deleteLink, findLink } from "./links.ts";
+import { usesFirewall } from "./options.ts";
 import { hostDeviceName } from "./pair.ts";
 
 export interface DetachRequest {
@@ -31,16 +32,16 @@ export async function detach({ networkName, attachment, delegate, netns }: Detac
   deleteHostDevice(port);
   if (netns !== null) deleteContainerDevice(netns, attachment.interfaceName);
   const dataDir = dataDirOf(delegate);
-  if (delegate.ipMasq === true) {
-    const { backendOf, loadMasquerading } = await import("../firewall/masquerade.ts");
-    const { stopMasquerading } = await loadMasquerading(backendOf(delegate.ipMasqBackend));
-    stopMasquerading(networkName, addressesHeld(dataDir, networkName, attachment));
-  }
-  if (delegate.macspoofchk === true) {
-    const { unguardPort } = await import("../firewall/mac-spoofing.ts");
-    unguardPort(networkName, port);
-  }
-  releaseAddresses(dataDir, networkName, attachment);
+  if (!usesFirewall(delegate)) return releaseAddresses(dataDir, networkName, attachment);
+  const addresses = addressesHeld(dataDir, networkName, attachment);
+  const { unprotect, unprotectNetwork } = await import("../firewall/protection.ts");
+  const rules = { networkName, delegate, port, addresses };
+  await unprotect(rules);
+  withReservations(dataDir, networkName, (store) => {
+    release(store, attachment);
+    // A container's rules are made after its reservation, so that without one nobody has any.
+    if (store.list().length === 0) unprotectNetwork(rules);
+  });
 }
 
 /** Deletes the host's end of a pair by its name, which takes the container's end along. */

@@ -2,9 +2,9 @@
 
 import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
 import { type Mac, parseMac } from "../../ipam/mac.ts";
+import { parseArguments } from "../arguments.ts";
 import { asCniError, CNI_CODES, CniError } from "../errors.ts";
 import type { MasqueradeBackend } from "../firewall/masquerade.ts";
-import { readArgument } from "../ipam/ranges.ts";
 
 export interface BridgeOptions {
   readonly bridge: string;
@@ -38,6 +38,11 @@ const DEVICE_NAME = /^[^/:\s]{1,15}$/;
 export function isServedInProcess(delegate: JsonObject): boolean {
   const ipam = delegate.ipam;
   return delegate.type === "bridge" && isJsonObject(ipam) && ipam.type === "host-local";
+}
+
+/** True when the configuration asks for rules of the firewall. */
+export function usesFirewall({ ipMasq, macspoofchk }: JsonObject): boolean {
+  return ipMasq === true || macspoofchk === true;
 }
 
 /** True when ports join VLANs. */
@@ -123,8 +128,9 @@ function requestedMac(delegate: JsonObject, args: string): Mac | null {
   const runtime = isJsonObject(delegate.runtimeConfig) ? delegate.runtimeConfig.mac : undefined;
   const outer =
     isJsonObject(delegate.args) && isJsonObject(delegate.args.cni) ? delegate.args.cni.mac : undefined;
-  const text = runtime || outer || readArgument(args, "MAC");
-  if (text === undefined || text === null || text === "") return null;
+  const { mac } = parseArguments(args);
+  const text = runtime || outer || mac;
+  if (text === "") return null;
   return asCniError(CNI_CODES.invalidConfig, "mac", () => parseMac(String(text)));
 }
 

@@ -23,7 +23,7 @@ export function hostDeviceName(networkName: string, { containerId, interfaceName
 
 /**
  * Makes the pair `name` – `peerName`, its far end in `netns`, its near end a port of the bridge, up.
- * Throws CniError 100 when either name is in use.
+ * Throws CniError 4 for a name that the kernel would change, and 100 when either name is in use.
  */
 export function createPair(
   host: NetlinkConnection,
@@ -32,6 +32,7 @@ export function createPair(
   far: { readonly netns: NetnsHandle; readonly mac: Mac | null },
   options: BridgeOptions,
 ): Link {
+  requirePlainName(names.container);
   const size = options.mtuBytes > 0 ? { mtuBytes: options.mtuBytes } : {};
   const mac = far.mac === null ? {} : { mac: far.mac };
   const peer = { name: names.container, netnsFd: far.netns.fd, ...size, ...mac };
@@ -52,6 +53,12 @@ export function createPair(
   const { hairpinMode: hairpin, portIsolation: isolated } = options;
   if (hairpin || isolated) host.request(encodeSetBridgePort(pair.index, { hairpin, isolated }));
   return { ...pair, masterIndex: bridge.index };
+}
+
+/** In the name of a new device the kernel fills in a number for %d, and refuses any other % (net/core/dev.c). */
+function requirePlainName(name: string): void {
+  if (!name.includes("%")) return;
+  throw new CniError(CNI_CODES.badEnvironment, `CNI_IFNAME: "${name}" has a %; choose a name without`);
 }
 
 /**

@@ -2,28 +2,21 @@
 
 import { decodeAddress, encodeAddressDump } from "../../backends/netlink/address.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { decodeLink, encodeGetLink, type Link } from "../../backends/netlink/link.ts";
+import type { Link } from "../../backends/netlink/link.ts";
 import { decodeNeighbour, encodeNeighbourDump } from "../../backends/netlink/neighbour.ts";
-import type { NetnsHandle } from "../../backends/netlink/netns.ts";
 import { decodeRoute, encodeRouteDump, type Route } from "../../backends/netlink/route.ts";
 import { FAMILIES } from "../../ipam/ip.ts";
-import type { JsonObject } from "../../ipam/json.ts";
-import type { Call } from "../call.ts";
 import { CNI_CODES, CniError } from "../errors.ts";
 import { heldBy } from "../ipam/allocate.ts";
-import type { CniResult, ResultIp, ResultRoute } from "../result.ts";
-import { addressesOf, isSame } from "./bridge.ts";
+import type { ResultIp, ResultRoute } from "../result.ts";
+import { isSame } from "./bridge.ts";
 import { dataDirOf, withReservations } from "./detach.ts";
-import { findLink, isErrno } from "./links.ts";
-import type { BridgeOptions } from "./options.ts";
-
-export interface Inspection {
-  readonly call: Call;
-  readonly delegate: JsonObject;
-  readonly options: BridgeOptions;
-  readonly expected: CniResult;
-  readonly netns: NetnsHandle;
-}
+import { type Inspection, mtuDifference, unless } from "./inspection.ts";
+import { findLink } from "./links.ts";
+import { type BridgeOptions, usesFirewall } from "./options.ts";
+import { hostDeviceName } from "./pair.ts";
+import { isTuned } from "./tuned.ts";
+import { bridgeDifferences, portDifferences } from "./verify-host.ts";
 
 /** Every difference in words; none when all is well. Throws CniError 7 for another container's result. */
 export function findDifferences(inspection: Inspection): readonly string[] {
@@ -47,6 +40,18 @@ export function findDifferences(inspection: Inspection): readonly string[] {
     container.close();
     host.close();
   }
+}
+
+/** The same for rules of the firewall, which other programs have to be asked for. Rules that we did not make are not ours. */
+export async function findRuleDifferences(inspection: Inspection): Promise<readonly string[]> {
+  const { call, delegate, expected } = inspection;
+  const { networkName } = call;
+  const port = hostDeviceName(networkName, call);
+  if (!usesFirewall(delegate) || !expected.interfaces.some(({ name }) => name === port)) return [];
+  const { ruleDifferences } = await import("../firewall/protection.ts");
+  const addresses = addressesOfContainer(inspection).map(({ address }) => address.address);
+  const mac = expected.interfaces.find(({ name, sandbox }) => name === call.interfaceName && sandbox)?.mac;
+  return ruleDifferences({ networkName, delegate, port, addresses }, mac);
 }
 
 /** The addresses in the result that belong to the interface which the call names. */
@@ -83,7 +88,7 @@ function containerDifferences(
   return [
     ...unless(link.type === "veth", `${name} is of type "${link.type}", not veth`),
     ...unless(link.isUp, `${name} is down`),
-    ...mtuDifference(name, link, options.mtuBytes),
+    ...(isTuned(call, "mtu") ? [] : mtuDifference(name, link, options.mtuBytes)),
     ...unless(
       entry?.sandbox === undefined || entry.sandbox === call.netnsPath,
       `prevResult is of namespace ${entry?.sandbox}`,
@@ -127,72 +132,9 @@ function neighbourDifferences(
     .map(({ address, mac }) => `gateway ${address} is taken for ${mac}, but ${bridge.name} is ${bridge.mac}`);
 }
 
-function bridgeDifferences(
-  { options, expected }: Inspection,
-  host: NetlinkConnection,
-  bridge: Link,
-  ips: readonly ResultIp[],
-): readonly string[] {
-  const { name } = bridge;
-  const entry = expected.interfaces.find((found) => found.name === name && found.sandbox === undefined);
-  const device = options.vlan === 0 ? bridge : findLink(host, `${name}.${options.vlan}`);
-  const present = device === null ? [] : addressesOf(host, device);
-  const gateways = options.isGateway ? ips : [];
-  return [
-    ...unless(bridge.type === "bridge", `${name} is no bridge`),
-    ...unless(bridge.isUp, `${name} is down`),
-    ...unless(
-      entry?.mac === undefined || entry.mac === bridge.mac,
-      `${name} has address ${bridge.mac}, not ${entry?.mac}`,
-    ),
-    ...gateways
-      .filter(({ gateway }) => gateway && !present.some(({ address }) => address.equals(gateway)))
-      .map(({ gateway }) => `${device?.name ?? name} lacks the gateway's address ${gateway}`),
-  ];
-}
-
-/** The container's end names its peer by the peer's index on the host. */
-function portDifferences(
-  { options }: Inspection,
-  host: NetlinkConnection,
-  link: Link,
-  bridge: Link,
-): readonly string[] {
-  const port = link.linkIndex === null ? null : findByIndex(host, link.linkIndex);
-  if (port === null) return [`the host's end of ${link.name} is missing`];
-  const { name, bridgePort } = port;
-  return [
-    ...unless(port.isUp, `${name} is down`),
-    ...unless(port.masterIndex === bridge.index, `${name} is no port of ${bridge.name}`),
-    ...mtuDifference(name, port, options.mtuBytes),
-    ...unless(!options.hairpinMode || bridgePort?.hairpin !== false, `${name} is not in hairpin mode`),
-    ...unless(!options.portIsolation || bridgePort?.isolated !== false, `${name} is not isolated`),
-  ];
-}
-
-function findByIndex(host: NetlinkConnection, index: number): Link | null {
-  try {
-    return host.get(encodeGetLink({ index }), decodeLink);
-  } catch (error) {
-    if (isErrno(error, "ENODEV")) return null;
-    throw error;
-  }
-}
-
 function reservationDifferences({ call, delegate }: Inspection, ips: readonly ResultIp[]): readonly string[] {
   const held = withReservations(dataDirOf(delegate), call.networkName, (store) => heldBy(store, call)) ?? [];
   return ips
     .filter(({ address }) => !held.some((entry) => entry.address.equals(address.address)))
     .map(({ address }) => `${address.address} is not reserved for it`);
-}
-
-function mtuDifference(name: string, link: Link, wantedBytes: number): readonly string[] {
-  return unless(
-    wantedBytes === 0 || link.mtuBytes === wantedBytes,
-    `${name} has MTU ${link.mtuBytes}, not ${wantedBytes}`,
-  );
-}
-
-function unless(holds: boolean, difference: string): readonly string[] {
-  return holds ? [] : [difference];
 }

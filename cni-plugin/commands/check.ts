@@ -2,7 +2,7 @@
 
 import type { JsonObject } from "../../ipam/json.ts";
 import { isServedInProcess, parseBridgeOptions } from "../bridge/options.ts";
-import { findDifferences } from "../bridge/verify.ts";
+import { findDifferences, findRuleDifferences } from "../bridge/verify.ts";
 import type { Call } from "../call.ts";
 import { CNI_CODES, CniError } from "../errors.ts";
 import { currentDelegate, openNetns, statesOf, typeOf } from "../host.ts";
@@ -20,7 +20,8 @@ export async function check(call: Call): Promise<null> {
   const options = parseBridgeOptions(delegate, call.args);
   const netns = openNetns(call.netnsPath);
   try {
-    const differences = findDifferences({ call, delegate, options, expected, netns });
+    const inspection = { call, delegate, options, expected, netns };
+    const differences = [...findDifferences(inspection), ...(await findRuleDifferences(inspection))];
     if (differences.length === 0) return null;
     throw new CniError(
       CNI_CODES.checkFailed,

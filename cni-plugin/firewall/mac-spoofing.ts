@@ -5,7 +5,7 @@
  */
 
 import type { Mac } from "../../ipam/mac.ts";
-import { applyRules, tableName } from "./nft.ts";
+import { applyRules, hasRules, tableName } from "./nft.ts";
 
 /** Lets `port` send from `mac` only. Throws CniError 100. */
 export function guardPort(networkName: string, port: string, mac: Mac): void {
@@ -29,6 +29,19 @@ export function unguardPort(networkName: string, port: string): void {
     `delete element ${table} ports { "${port}" : jump ${port} }`,
     `delete chain ${table} ${port}`,
   ]);
+}
+
+/** True when `port` can send from `mac` only. */
+export function isGuarded(networkName: string, port: string, mac: string): boolean {
+  const table = `bridge ${tableName(networkName)}`;
+  return hasRules(
+    [
+      `list chain ${table} prerouting`,
+      `list chain ${table} ${port}`,
+      `get element ${table} ports { "${port}" : jump ${port} }`,
+    ],
+    ["iifname vmap @ports", `ether saddr != ${mac} drop`],
+  );
 }
 
 function portLines(table: string, port: string): string[] {

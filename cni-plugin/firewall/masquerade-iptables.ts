@@ -51,6 +51,15 @@ export function stopMasquerading(networkName: string, addresses: readonly Addres
   }
 }
 
+/** True when all of these addresses are masqueraded. */
+export function isMasquerading(networkName: string, addresses: readonly Address[]): boolean {
+  return addresses.every((address) =>
+    [jump(networkName, address), [chainName(networkName, address), "-j", "MASQUERADE"]].every((rule) =>
+      attempt(TOOLS[address.family], ["--wait", "10", "-t", "nat", "-C", ...rule]),
+    ),
+  );
+}
+
 function removeJump(networkName: string, address: Address): void {
   attempt(TOOLS[address.family], ["--wait", "10", "-t", "nat", "-D", ...jump(networkName, address)]);
 }

@@ -8,9 +8,7 @@
 import { type Address, type Family, Prefix } from "../../ipam/ip.ts";
 import type { Allocation } from "../ipam/ranges.ts";
 import { insideOf } from "./inside.ts";
-import { applyRules, tableName } from "./nft.ts";
-
-const FAMILY_NAMES: Readonly<Record<Family, string>> = { 4: "ip", 6: "ip6" };
+import { applyRules, hasRules, TABLE_FAMILIES, tableName } from "./nft.ts";
 
 /** Masquerades what the containers' addresses send beyond `inside` and their own subnets. Throws CniError 100. */
 export function masquerade(
@@ -37,10 +35,19 @@ export function stopMasquerading(networkName: string, addresses: readonly Addres
   if (lines.length > 0) applyRules(lines);
 }
 
+/** True when all of these addresses are masqueraded. */
+export function isMasquerading(networkName: string, addresses: readonly Address[]): boolean {
+  return addresses.every((address) => {
+    const table = `${TABLE_FAMILIES[address.family]} ${tableName(networkName)}`;
+    const lines = [`list chain ${table} postrouting`, elementLine("get", networkName, address)];
+    return hasRules(lines, ["saddr @containers", "masquerade"]);
+  });
+}
+
 function tableLines(networkName: string, family: Family, local: readonly Prefix[]): string[] {
-  const name = `${FAMILY_NAMES[family]} ${tableName(networkName)}`;
+  const name = `${TABLE_FAMILIES[family]} ${tableName(networkName)}`;
   const outside = withoutOverlaps(local).join(", ");
-  const ip = FAMILY_NAMES[family];
+  const ip = TABLE_FAMILIES[family];
   return [
     ...setLines(networkName, family),
     `add chain ${name} postrouting { type nat hook postrouting priority 100; }`,
@@ -50,12 +57,12 @@ function tableLines(networkName: string, family: Family, local: readonly Prefix[
 }
 
 function setLines(networkName: string, family: Family): string[] {
-  const name = `${FAMILY_NAMES[family]} ${tableName(networkName)}`;
+  const name = `${TABLE_FAMILIES[family]} ${tableName(networkName)}`;
   return [`add table ${name}`, `add set ${name} containers { type ipv${family}_addr; }`];
 }
 
-function elementLine(verb: "add" | "delete", networkName: string, address: Address): string {
-  return `${verb} element ${FAMILY_NAMES[address.family]} ${tableName(networkName)} containers { ${address} }`;
+function elementLine(verb: "add" | "delete" | "get", networkName: string, address: Address): string {
+  return `${verb} element ${TABLE_FAMILIES[address.family]} ${tableName(networkName)} containers { ${address} }`;
 }
 
 /** nft refuses overlapping intervals in one set. */

@@ -7,8 +7,12 @@ export type MasqueradeBackend = "nftables" | "iptables" | null;
 
 /** The module that masquerades, loaded when it is needed. */
 export async function loadMasquerading(backend: MasqueradeBackend) {
-  const usesIptables = backend === "iptables" || (backend === null && !isInstalled("nft"));
-  return usesIptables ? await import("./masquerade-iptables.ts") : await import("./masquerade-nft.ts");
+  return usesNft(backend) ? await import("./masquerade-nft.ts") : await import("./masquerade-iptables.ts");
+}
+
+/** True when rules are in tables of nftables, which are the network's own. */
+export function usesNft(backend: MasqueradeBackend): boolean {
+  return backend === "nftables" || (backend === null && isInstalled("nft"));
 }
 
 /** Reads a record's backend; what is none counts as not given. */

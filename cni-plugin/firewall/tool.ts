@@ -24,9 +24,15 @@ export function feed(tool: string, args: readonly string[], lines: readonly stri
   );
 }
 
-/** Runs a tool whose refusal only means that there was nothing to do. */
-export function attempt(tool: string, args: readonly string[]): void {
-  run(tool, args, "");
+/** Runs a tool whose refusal only means that there was nothing to do, or nothing to find: false. */
+export function attempt(tool: string, args: readonly string[]): boolean {
+  return run(tool, args, "").status === 0;
+}
+
+/** What a tool that only looks writes; null when it finds nothing. */
+export function ask(tool: string, args: readonly string[]): string | null {
+  const { status, stdout } = run(tool, args, "");
+  return status === 0 ? stdout : null;
 }
 
 function run(tool: string, args: readonly string[], input: string) {

@@ -20,6 +20,7 @@ export function allocate(
 ): readonly Allocation[] {
   requireUnattached(store, attachment);
   requireInRange(config);
+  requireOneEach(config);
   const reserved = store.list();
   const taken = new Set(reserved.map(({ address }) => String(address)));
   try {
@@ -95,6 +96,18 @@ function requireInRange({ requested, rangeSets }: IpamConfig): void {
         `the requested address ${address} ${reason}; ask for another`,
       );
     }
+  }
+}
+
+/** A set gives one address: of two that are asked for, the second one would be forgotten without a word. */
+function requireOneEach({ requested, rangeSets }: IpamConfig): void {
+  for (const set of rangeSets) {
+    const [, second] = requested.filter((address) => rangeOf(set, address) !== undefined);
+    if (second === undefined) continue;
+    throw new CniError(
+      CNI_CODES.invalidConfig,
+      `the requested address ${second} cannot be given as well: a range set gives one; ask for one`,
+    );
   }
 }
 

@@ -6,6 +6,7 @@
 
 import { Address, type InterfaceAddress, Prefix } from "../../ipam/ip.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
+import { parseArguments } from "../arguments.ts";
 import { asCniError, CNI_CODES, CniError } from "../errors.ts";
 import { parseRoute, type ResultRoute } from "../result.ts";
 
@@ -114,9 +115,9 @@ function requireDisjoint(sets: readonly RangeSet[]): void {
 }
 
 function requestedAddresses(config: JsonObject, runtime: JsonObject, args: string): readonly Address[] {
-  const fromArgs = readArgument(args, "IP");
+  const { ip } = parseArguments(args);
   const texts = [
-    ...(fromArgs === undefined ? [] : [fromArgs]),
+    ...(ip === "" ? [] : [ip]),
     ...listIn(objectIn(objectIn(config, "args"), "cni"), "ips"),
     ...listIn(runtime, "ips"),
   ];
@@ -127,16 +128,6 @@ function requestedAddresses(config: JsonObject, runtime: JsonObject, args: strin
     unique.set(String(address), address);
   }
   return [...unique.values()];
-}
-
-/** The value of one key of CNI_ARGS; keys are compared without case, as libcni does. Throws CniError 4. */
-export function readArgument(args: string, key: string): string | undefined {
-  const pairs = args === "" ? [] : args.split(";").map((pair) => pair.split("="));
-  const malformed = pairs.find((pair) => pair.length !== 2);
-  if (malformed !== undefined) {
-    throw new CniError(CNI_CODES.badEnvironment, `CNI_ARGS: invalid pair "${malformed.join("=")}"`);
-  }
-  return pairs.find(([name]) => name?.toUpperCase() === key)?.[1];
 }
 
 function parseExclusion(value: JsonValue): Prefix {

@@ -9,9 +9,10 @@
 
 import { randomUUID } from "node:crypto";
 import { type FSWatcher, watch } from "node:fs";
-import { link, mkdir, open, readdir, readFile, rm, stat } from "node:fs/promises";
+import { link, open, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
+import { makeFolder } from "../folder.ts";
 import type { KvHolder } from "./embedded-store.ts";
 import { decodeStateFile, encodeStateFile, type StateFile } from "./file-codec.ts";
 import { errnoOf, fileStoreError } from "./file-errors.ts";
@@ -127,7 +128,7 @@ export class FileHolder implements KvHolder {
 
   async #makeDirectory(): Promise<void> {
     try {
-      await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+      makeFolder(this.#directory, 0o700);
     } catch (error) {
       throw fileStoreError("write", this.#directory, error);
     }

@@ -5,6 +5,7 @@
  * drops its peers when one key there does not parse.
  */
 
+import { posix } from "node:path";
 import { ConfigError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 
@@ -17,10 +18,10 @@ export interface Layout {
   readonly records: string;
 }
 
-/** The layout under `prefix`; a closing slash is dropped. ConfigError for an empty prefix. */
+/** The layout under `prefix`, cleaned as flanneld cleans it: `/a//b/` means `/a/b`. ConfigError for an empty prefix. */
 export function layoutOf(prefix: string): Layout {
-  const folder = prefix.replace(/\/+$/, "");
-  if (folder === "")
+  const folder = posix.normalize(prefix).replace(/\/+$/, "");
+  if (folder === "" || folder === ".")
     throw new ConfigError(`the store prefix "${prefix}" is empty: give one such as /coreos.com/network`);
   return { config: `${folder}/config`, subnets: `${folder}/subnets/`, records: `${folder}/tulle/` };
 }

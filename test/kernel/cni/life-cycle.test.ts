@@ -155,6 +155,26 @@ describeAsRoot("an attachment", () => {
       expect(rules()).toMatch(/elements = \{ 10\.5\.72\.3 \}/);
     });
 
+    it("no rule of ipMasq and macspoofchk once the last container is gone", () => {
+      const delegate = { ipMasq: true, macspoofchk: true };
+      const rules = () => host.netns.exec("nft", ["list", "ruleset"]);
+      const before = rules();
+      const [first, last] = [add(delegate), add(delegate)];
+      for (const { container } of [first, last]) {
+        expect(rules()).not.toBe(before);
+        expect(host.call("DEL", { container, config: { delegate } }).exitCode).toBe(0);
+      }
+      expect(rules()).toBe(before);
+    });
+
+    it("rules of containers whose addresses are kept in another folder stay", () => {
+      const delegate = { ipMasq: true };
+      const { container } = add(delegate, { ipam: { dataDir: join(host.dir, "other") } });
+      add(delegate, { runtimeConfig: { ips: ["10.5.72.9"] } });
+      host.call("DEL", { container, config: { delegate } });
+      expect(host.netns.exec("nft", ["list", "ruleset"])).toMatch(/elements = \{ 10\.5\.72\.9 \}/);
+    });
+
     it("ipMasq by iptables, for both families and no longer", () => {
       host.writeSubnetEnv(DUAL);
       const delegate = { ipMasq: true, ipMasqBackend: "iptables" };

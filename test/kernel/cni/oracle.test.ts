@@ -282,6 +282,11 @@ describeAsRoot("tulle-cni and the reference plugins agree", () => {
           expect([plugin.type, exitCode, json.ips]).toEqual([plugin.type, 0, prevResult.ips]);
         }
         expect(container.netns.exec("ping", ["-c1", "-W2", "10.5.72.1"])).toContain(" 0% packet loss");
+        // The MTU is another one by then, but because tuning was asked for it.
+        expect(host.call("CHECK", { container, config: { prevResult } })).toMatchObject({
+          exitCode: 0,
+          stdout: "",
+        });
         for (const plugin of chain.reverse()) expect(callNext("DEL", plugin).exitCode).toBe(0);
         expect(host.call("DEL", { container, config: { prevResult } })).toMatchObject({
           exitCode: 0,

@@ -54,7 +54,7 @@ describeAsRoot("tulle-cni refuses", () => {
       ["a bad name", '{"cniVersion":"1.1.0","name":"te%%st"}', 7],
       ["a name of another type", '{"cniVersion":"1.1.0","name":5}', 7],
       ["an unknown version", '{"cniVersion":"9.8.7","name":"a"}', 1],
-      ["a version that is none", '{"cniVersion":"x","name":"a"}', 6],
+      ["a version of another type", '{"cniVersion":5,"name":"a"}', 6],
     ])("with %s on stdin", (_, stdin, code) => {
       expect(refusal(verb, { stdin }).code).toBe(code);
     });
@@ -78,9 +78,11 @@ describeAsRoot("tulle-cni refuses", () => {
     ["CNI_IFNAME", "a/b"],
     ["CNI_IFNAME", "a:b"],
     ["CNI_IFNAME", "a b"],
+    ["CNI_IFNAME", "eth%d"],
     ["CNI_COMMAND", "NOPE"],
     ["CNI_ARGS", "IgnoreUnknown"],
     ["CNI_ARGS", "A=b=c"],
+    ["CNI_ARGS", "FOO=bar"],
   ])("%s=%s", (variable, value) => {
     expect(refusal("ADD", { environment: { [variable]: value } }).code).toBe(4);
   });
@@ -136,6 +138,11 @@ describeAsRoot("tulle-cni refuses", () => {
     ["args", { args: [] }, /args/],
     ["dns", { dns: "x" }, /dns/],
     ["prevResult", { prevResult: "x" }, /prevResult/],
+    [
+      "isDefaultGateway beside another default route",
+      { ipam: { routes: [{ dst: "0.0.0.0/0", gw: "10.5.72.9" }] } },
+      /a default route by 10\.5\.72\.9/,
+    ],
     ["ips that are no list", { runtimeConfig: { ips: "10.5.72.9" } }, /ips/],
     ["ipRanges", { runtimeConfig: { ipRanges: [[{ subnet: "x" }]] } }, /"x" is not a prefix/],
     ["a route that is none", { ipam: { routes: [{ dst: "x" }] } }, /x/],
@@ -154,7 +161,16 @@ describeAsRoot("tulle-cni refuses", () => {
       /FLANNEL_SUBNET is missing/,
     ],
     ["without FLANNEL_MTU", [...SUBNET_ENV.v4, "FLANNEL_IPMASQ=true"], /FLANNEL_MTU is missing/],
-    ["cut short", ["FLANNEL_NETWORK=10.5.0.0/16", "FLANNEL_SUBNET=10.5.7"], /FLANNEL_SUBNET/],
+    [
+      "cut short",
+      ["FLANNEL_NETWORK=10.5.0.0/16", "FLANNEL_SUBNET=10.5.7"],
+      /FLANNEL_MTU, FLANNEL_IPMASQ are missing/,
+    ],
+    [
+      "with half a subnet",
+      ["FLANNEL_NETWORK=10.5.0.0/16", "FLANNEL_SUBNET=10.5.7", ...SUBNET_ENV.rest],
+      /FLANNEL_SUBNET is "10\.5\.7"/,
+    ],
     [
       "of a wrong family",
       ["FLANNEL_NETWORK=fd00::/48", "FLANNEL_SUBNET=fd00::1/64", ...SUBNET_ENV.rest],

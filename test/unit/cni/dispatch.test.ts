@@ -84,7 +84,7 @@ describe.each(VERBS)("%s", (verb) => {
   });
 
   it.each([
-    ["a version that is none", '{"name":"a","cniVersion":"adsfsadf"}', 6],
+    ["a version of another type", '{"name":"a","cniVersion":5}', 6],
     ["an unknown version", '{"name":"a","cniVersion":"9.8.7"}', 1],
     ["a bad name", '{"name":"te%%st","cniVersion":"1.1.0"}', 7],
     ["no name", '{"cniVersion":"1.1.0"}', 7],
@@ -134,6 +134,26 @@ it.each([
   expect(answer).toEqual({ cniVersion: version, code: 1, msg: `config version does not allow ${verb}` });
 });
 
+it.each([
+  ["ADD", 1],
+  ["DEL", 1],
+  ["CHECK", 6],
+  ["GC", 6],
+  ["STATUS", 6],
+])("refuses %s for a version that is none, with code %i as libcni does", async (verb, code) => {
+  const stdin = '{"name":"a","cniVersion":"v1"}';
+  const { calls, answer } = await run({ environment: { CNI_COMMAND: verb }, stdin });
+  expect(calls).toEqual([]);
+  expect(answer).toMatchObject({ code });
+});
+
+it("takes null for absent", async () => {
+  const { calls } = await run({ stdin: '{"name":"a","cniVersion":null}' });
+  expect(calls[0]?.version).toBe("0.1.0");
+  const { answer } = await run({ stdin: '{"name":null}' });
+  expect(answer).toMatchObject({ code: 7, msg: "missing network name" });
+});
+
 it("answers VERSION without reading stdin", async () => {
   const { answer } = await run({ environment: { CNI_COMMAND: "VERSION" }, stdin: new Error("banana") });
   expect(answer).toEqual({
@@ -176,4 +196,13 @@ it("refuses the host's own namespace unless overridden", async () => {
   expect(answer).toMatchObject({ code: 8 });
   const overridden = await run({ ownNetns, environment: { CNI_NETNS_OVERRIDE: "TRUE" } });
   expect(overridden.exitCode).toBe(0);
+});
+
+it("lets DEL free what the host holds when the path became the host's own namespace", async () => {
+  const { calls, answer } = await run({
+    ownNetns: "/some/netns/path",
+    environment: { CNI_COMMAND: "DEL" },
+  });
+  expect(calls).toMatchObject([{ verb: "DEL", netnsPath: "" }]);
+  expect(answer).toMatchObject({ code: 8 });
 });

@@ -67,6 +67,12 @@ describe("allocation", () => {
     expect(store.list().filter(({ containerId }) => containerId === "c")).toEqual([]);
   });
 
+  it("refuses two requested addresses of one range set instead of forgetting one", () => {
+    const config = configOf(SMALL, { runtimeConfig: { ips: ["10.1.2.3", "10.1.2.4"] } });
+    expect(() => give(config, "a")).toThrow(/10\.1\.2\.4 cannot be given as well/);
+    expect(store.list()).toEqual([]);
+  });
+
   it("refuses a second address for one attachment", () => {
     give(configOf(SMALL), "a");
     expect(() => give(configOf(SMALL), "a")).toThrow(/already given/);

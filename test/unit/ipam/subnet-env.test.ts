@@ -37,7 +37,11 @@ FLANNEL_IPMASQ=false`;
   });
 
   it.each([
-    ["", "FLANNEL_SUBNET and FLANNEL_IPV6_SUBNET are missing"],
+    [
+      "",
+      "FLANNEL_NETWORK, FLANNEL_SUBNET, FLANNEL_IPV6_NETWORK, FLANNEL_IPV6_SUBNET, FLANNEL_MTU, FLANNEL_IPMASQ are missing",
+    ],
+    ["FLANNEL_IPV6_SUBNET=fd00::1/64", "FLANNEL_IPV6_NETWORK, FLANNEL_MTU, FLANNEL_IPMASQ are missing"],
     [V4_TEXT.replace("FLANNEL_NETWORK", "X"), "FLANNEL_NETWORK is missing"],
     [V4_TEXT.replace("FLANNEL_MTU", "X"), "FLANNEL_MTU is missing"],
     [V4_TEXT.replace("FLANNEL_IPMASQ", "X"), "FLANNEL_IPMASQ is missing"],

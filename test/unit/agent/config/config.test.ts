@@ -96,6 +96,21 @@ describe("where a setting comes from", () => {
     expect(config.firewall.masquerade).toBe(true);
   });
 
+  it("a file's values are the text that stands there, whatever they look like", async () => {
+    const lines = [
+      "etcd-username: 1e5",
+      "etcd-password: 00123",
+      "consul-token: 12345678901234567890",
+      "iface:",
+    ];
+    const path = await file("literal.yaml", lines.join("\n"));
+    const etcd = await configOf([`--config=${path}`]);
+    expect(etcd.store).toMatchObject({ username: "1e5", password: "00123" });
+    expect(etcd.interface.interfaces).toEqual([]);
+    const consul = await configOf([`--config=${path}`, "--store=consul"]);
+    expect(consul.store).toMatchObject({ token: "12345678901234567890" });
+  });
+
   it("the file may be named by the environment", async () => {
     const path = await file("env.yaml", "log-format: json");
     expect((await configOf([], { TULLED_CONFIG: path })).log.format).toBe("json");

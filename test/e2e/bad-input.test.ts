@@ -8,7 +8,8 @@ import { dataPathOf } from "../support/data-path.ts";
 import { startEtcd } from "../support/etcd.ts";
 import { describeWithEtcd, type Host, PROGRAMS, startPing, useEtcdLab, useLab } from "../support/hosts.ts";
 
-const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
+/** Beyond SubnetMax is what others put into the network. */
+const CONFIG = { Network: "10.2.0.0/16", SubnetMax: "10.2.199.0", Backend: { Type: "vxlan" } };
 const WAIT = { timeout: 15_000, interval: 30 };
 
 describeWithEtcd("a network configuration that comes late", () => {

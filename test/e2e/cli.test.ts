@@ -19,6 +19,9 @@ const FOREIGN = [
   "address add 10.2.251.1/32 dev eth0",
 ];
 
+/** What is beyond the last subnet is left to somebody else. */
+const NETWORK = ["--network", "10.2.0.0/16", "--subnet-max", "10.2.199.0"];
+
 describeAsRoot("the command line on a host", () => {
   const lab = useLab("cli");
   let host: Host;
@@ -69,7 +72,7 @@ describeAsRoot("the command line on a host", () => {
   });
 
   it("writes the configuration that the daemons start with, and shows what they do", async () => {
-    expect(tulle("net", "init", store(), "--network", "10.2.0.0/16").status).toBe(0);
+    expect(tulle("net", "init", store(), ...NETWORK).status).toBe(0);
     await Promise.all(lab().hosts.map(({ daemon }) => daemon.start(...flags)));
     await host.daemon.until(({ peers }) => peers.length === 1, "knows its peer");
     const status = tulle("status");
@@ -154,7 +157,7 @@ describeAsRoot("the command line on a host", () => {
     });
 
     it("finds direct routes and the socket of a daemon that was killed", async () => {
-      const network = ["--network", "10.2.0.0/16", "--direct-routing", "--vni", "7"];
+      const network = [...NETWORK, "--direct-routing", "--vni", "7"];
       await lab().hosts[1]?.daemon.stop();
       expect(tulle("net", "init", store(), "--force", ...network).status).toBe(0);
       await Promise.all(lab().hosts.map(({ daemon }) => daemon.start(...flags)));

@@ -4,7 +4,8 @@ import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { dataPathOf } from "../support/data-path.ts";
 import { describeWithEtcd, type Host, ping, startPing, useEtcdLab } from "../support/hosts.ts";
 
-const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
+/** Beyond SubnetMax is what others put into the network. */
+const CONFIG = { Network: "10.2.0.0/16", SubnetMax: "10.2.199.0", Backend: { Type: "vxlan" } };
 
 /** Commands of ip(8) and bridge(8) on host1; PEER is host2's subnet base, MAC its tunnel's address. */
 const DAMAGES: Readonly<Record<string, readonly string[]>> = {

@@ -18,10 +18,10 @@ describeWithEtcd("one network with flannel", () => {
   let theirs: Container;
 
   beforeAll(async () => {
-    await net.host(1).daemon.start(...net.flags);
-    ours = net.host(1).addContainer();
     flannel = new FlannelPeer(net, net.host(2), FLANNEL_BASE);
     flannel.join("02:42:0a:02:07:01");
+    await net.host(1).daemon.start(...net.flags);
+    ours = net.host(1).addContainer();
     flannel.learnPeers();
     theirs = net.host(2).addContainer();
   });

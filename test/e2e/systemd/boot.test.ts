@@ -116,8 +116,9 @@ describeWithSystemd("the units under systemd", () => {
     host.netns.exec("ip", ["address", "add", gateway ?? "", "dev", "docker0"]);
     host.systemctl("start", "tulle-docker.service");
     expect(starts()).toBe(1);
-    host.run("sed", "-i", "s/^FLANNEL_SUBNET=.*/FLANNEL_SUBNET=10.2.77.1\\/24/", "/run/flannel/subnet.env");
+    const other = gateway === "10.2.77.1/24" ? "10.2.78.1/24" : "10.2.77.1/24";
+    host.run("sed", "-i", `s|^FLANNEL_SUBNET=.*|FLANNEL_SUBNET=${other}|`, "/run/flannel/subnet.env");
     await expect.poll(starts, { timeout: 40_000 }).toBe(2);
-    expect(JSON.parse(host.run("cat", "/etc/docker/daemon.json"))).toMatchObject({ bip: "10.2.77.1/24" });
+    expect(JSON.parse(host.run("cat", "/etc/docker/daemon.json"))).toMatchObject({ bip: other });
   });
 });

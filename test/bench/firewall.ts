@@ -11,6 +11,7 @@ import {
   planFirewall,
 } from "../../backends/firewall/plan.ts";
 import { NetnsHandle } from "../../backends/netlink/netns.ts";
+import { systemClock } from "../../ipam/clock.ts";
 import { Prefix } from "../../ipam/ip.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { createNetns } from "../support/netns.ts";
@@ -40,6 +41,7 @@ export const bench: Bench = async (report, { isQuick }) => {
       prefersNft: false,
       resyncSeconds: 3600,
       log: silentLogger,
+      clock: systemClock,
       commandPrefix: ["nsenter", `--net=${host.path}`],
       netns: handle,
     });

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { type FirewallInput, planFirewall } from "../../../backends/firewall/plan.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
+import { systemClock } from "../../../ipam/clock.ts";
 import { Prefix } from "../../../ipam/ip.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { type Daemon, startDaemon, untilReady } from "../../support/daemon.ts";
@@ -89,6 +90,7 @@ describeWithFirewalld("the firewall beside firewalld", () => {
       prefersNft: true,
       resyncSeconds: 3600,
       log: silentLogger,
+      clock: systemClock,
       commandPrefix: prefix(),
       netns: handle,
     });

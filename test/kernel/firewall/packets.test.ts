@@ -9,6 +9,7 @@ import {
   type TunnelInput,
 } from "../../../backends/firewall/plan.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
+import { systemClock } from "../../../ipam/clock.ts";
 import { Address, Prefix } from "../../../ipam/ip.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
@@ -75,6 +76,7 @@ for (const choice of ["iptables", "nft"] as const) {
         prefersNft: false,
         resyncSeconds: 3600,
         log: silentLogger,
+        clock: systemClock,
         commandPrefix: ["nsenter", `--net=${host.path}`],
         netns: handle,
       });

@@ -14,6 +14,7 @@ import {
   planFirewall,
 } from "../../../backends/firewall/plan.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
+import { systemClock } from "../../../ipam/clock.ts";
 import { Prefix } from "../../../ipam/ip.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
@@ -70,6 +71,7 @@ describeAsRoot("the firewall on a host", () => {
       prefersNft: false,
       resyncSeconds: 1,
       log: { ...silentLogger, warn: (_, fields) => warnings.push(String(fields?.note)) },
+      clock: systemClock,
       commandPrefix: prefixOf(tools),
       netns: handle,
     });

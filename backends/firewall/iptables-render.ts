@@ -90,7 +90,7 @@ function renderMatches(matches: Matches): string[] {
     ...renderPrefix("-d", matches.destination),
     ...renderInterface("-i", matches.inputInterface),
     ...renderInterface("-o", matches.outputInterface),
-    ...renderProtocol(matches),
+    ...renderTests(matches),
   ];
 }
 
@@ -107,11 +107,12 @@ function renderInterface(option: string, name: string | undefined): string[] {
   return name === undefined ? [] : [`${option} ${name.replace(/\*$/, "+")}`];
 }
 
-function renderProtocol(matches: Matches): string[] {
+function renderTests(matches: Matches): string[] {
   const words: string[] = [];
   if (matches.udpPort !== undefined) words.push(`-p udp -m udp --dport ${matches.udpPort}`);
   if (matches.isTcpSyn) words.push("-p tcp -m tcp --tcp-flags SYN,RST SYN");
   if (matches.isToThisHost) words.push("-m addrtype --dst-type LOCAL");
+  if (matches.isOffPath) words.push("-m rpfilter --invert");
   const { mark } = matches;
   if (mark !== undefined)
     words.push(`-m mark --mark 0x${mark.value.toString(16)}/0x${mark.mask.toString(16)}`);

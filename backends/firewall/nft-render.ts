@@ -111,6 +111,9 @@ function renderMatches(family: Family, matches: Matches): JsonValue[] {
   if (matches.isTcpSyn) {
     expressions.push(match("==", { "&": [payload("tcp", "flags"), ["syn", "rst"]] }, "syn"));
   }
+  if (matches.isOffPath) {
+    expressions.push(match("==", { fib: { result: "oif", flags: ["saddr", "iif"] } }, false));
+  }
   if (matches.isFromUnknownSource) {
     expressions.push(match("!=", payload(protocol, "saddr"), `@${SOURCES_SET}`));
   }

@@ -32,6 +32,8 @@ export interface Matches {
   readonly udpPort?: number;
   /** A TCP packet that opens a connection (SYN without RST). */
   readonly isTcpSyn?: true;
+  /** Packets to the source would not leave by the interface that this one came in by (RFC 3704, strict). */
+  readonly isOffPath?: true;
   /** The source is none of the chain's `knownSources`. */
   readonly isFromUnknownSource?: true;
 }
@@ -126,6 +128,12 @@ export function* chainsOf(rules: FamilyRules | undefined): Generator<[ChainRole,
 export function matchesAll(match: PrefixMatch): boolean {
   return match.prefix.length === 0 && !match.isNegated;
 }
+
+/** Addresses that mean something on one link only (RFC 3927, RFC 4291). */
+export const LINK_LOCAL_PREFIX = { 4: "169.254.0.0/16", 6: "fe80::/10" } as const satisfies Record<
+  Family,
+  string
+>;
 
 /** Address families' multicast ranges: 224.0.0.0/4 and ff00::/8. */
 export const MULTICAST_PREFIX = { 4: "224.0.0.0/4", 6: "ff00::/8" } as const satisfies Record<Family, string>;

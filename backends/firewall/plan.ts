@@ -8,7 +8,15 @@
  * network is masqueraded.
  */
 
-import { type Address, FAMILIES, type Family, mapFamilies, type PerFamily, Prefix } from "../../ipam/ip.ts";
+import {
+  ADDRESS_BITS,
+  type Address,
+  FAMILIES,
+  type Family,
+  mapFamilies,
+  type PerFamily,
+  Prefix,
+} from "../../ipam/ip.ts";
 import {
   type Action,
   type ChainRole,
@@ -35,6 +43,8 @@ export interface TunnelInput {
   readonly port: number;
   /** The interface that carries the tunnel. */
   readonly parentInterface: string;
+  /** This host's address there, to which peers send. */
+  readonly address: Address | undefined;
   /** The overlay device, for the MSS clamp: `flannel.1`. */
   readonly device: string;
   /** Whose tunnel packets are welcome: everybody's, or those of the peers' public addresses. */
@@ -158,6 +168,7 @@ function overlayInRules(input: FirewallInput, family: Family): Rule[] {
 /** Tunnel packets for this host: forged ones and strangers' are dropped, the rest is not tracked. */
 function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
   return [
+    rule({ ...besideTunnel(tunnel), isToThisHost: false }, RETURN),
     ...containerAddresses(input, family).map((source) => rule(source, DROP)),
     ...(tunnel.sources === "any" ? [] : [rule({ isFromUnknownSource: true }, DROP)]),
     ...(input.notrack ? [rule({}, NOTRACK)] : []),
@@ -186,10 +197,16 @@ function mssClampRules({ mssClamp }: FirewallInput, { device }: TunnelInput): Ru
 /** Every packet of the host comes by; by far the most are no tunnel packets and shall cost one test. */
 function gatesOf({ port, parentInterface }: TunnelInput): FamilyRules["gates"] {
   return {
-    "tunnel-in": { udpPort: port, isToThisHost: true },
+    "tunnel-in": { udpPort: port },
     "tunnel-out": { udpPort: port },
     "tunnel-forward": { outputInterface: parentInterface, udpPort: port },
   };
+}
+
+/** Not to the tunnel's own address: spares nearly all tunnel packets the look at the routing table, the dearest test. */
+function besideTunnel({ address }: TunnelInput): Matches {
+  if (address === undefined) return {};
+  return { destination: outside(Prefix.of(address, ADDRESS_BITS[address.family])) };
 }
 
 /** A packet from a container's address is a container's, whatever way it came. */

@@ -26,8 +26,8 @@ export interface Matches {
   /** Interface name; a trailing `*` stands for any ending. */
   readonly inputInterface?: string;
   readonly outputInterface?: string;
-  /** The destination is an address of this host. */
-  readonly isToThisHost?: true;
+  /** The destination is an address of this host; false: it is none. */
+  readonly isToThisHost?: boolean;
   /** UDP with this destination port, 1 .. 65535. */
   readonly udpPort?: number;
   /** A TCP packet that opens a connection (SYN without RST). */
@@ -39,7 +39,7 @@ export interface Matches {
 }
 
 /** What a packet must be for a chain to look at it. */
-export type Gate = Pick<Matches, "outputInterface" | "isToThisHost" | "udpPort">;
+export type Gate = Pick<Matches, "outputInterface" | "udpPort">;
 
 export type Action =
   | { readonly do: "accept" | "drop" | "return" | "notrack" }

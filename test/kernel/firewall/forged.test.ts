@@ -8,7 +8,7 @@ import { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { DEFAULT_CONTAINER_INTERFACES, planFirewall } from "../../../backends/firewall/plan.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
 import { systemClock } from "../../../ipam/clock.ts";
-import { FAMILIES, type Family, Prefix } from "../../../ipam/ip.ts";
+import { Address, FAMILIES, type Family, Prefix } from "../../../ipam/ip.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 
@@ -102,7 +102,10 @@ for (const choice of ["iptables", "nft"] as const) {
           masquerade: { isEnabled: false, randomFully: true, excluded: [] },
           forwardRules: true,
           entrances: { 4: ["flannel.1"], 6: ["flannel-v6.1"] },
-          tunnels: { 4: { ...tunnel, device: "flannel.1" }, 6: { ...tunnel, device: "flannel-v6.1" } },
+          tunnels: {
+            4: { ...tunnel, address: Address.parse(ADDRESSES[4].host), device: "flannel.1" },
+            6: { ...tunnel, address: Address.parse(ADDRESSES[6].host), device: "flannel-v6.1" },
+          },
           openPort: false,
           notrack: true,
           mssClamp: false,

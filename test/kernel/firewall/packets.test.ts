@@ -36,7 +36,15 @@ const INPUT: FirewallInput = {
   masquerade: { isEnabled: true, randomFully: true, excluded: [] },
   forwardRules: true,
   entrances: { 4: ["flannel.1"] },
-  tunnels: { 4: { port: PORT, parentInterface: "eth0", device: "flannel.1", sources: "any" } },
+  tunnels: {
+    4: {
+      port: PORT,
+      parentInterface: "eth0",
+      address: Address.parse(HOST),
+      device: "flannel.1",
+      sources: "any",
+    },
+  },
   openPort: false,
   notrack: true,
   mssClamp: false,

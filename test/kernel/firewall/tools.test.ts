@@ -15,7 +15,7 @@ import {
 } from "../../../backends/firewall/plan.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
 import { systemClock } from "../../../ipam/clock.ts";
-import { Prefix } from "../../../ipam/ip.ts";
+import { Address, Prefix } from "../../../ipam/ip.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { createToolbox, type Toolbox } from "./toolbox.ts";
@@ -28,7 +28,15 @@ const DEFAULTS: FirewallInput = {
   masquerade: { isEnabled: false, randomFully: true, excluded: [] },
   forwardRules: true,
   entrances: { 4: ["flannel.1"] },
-  tunnels: { 4: { port: 8472, parentInterface: "eth0", device: "flannel.1", sources: "any" } },
+  tunnels: {
+    4: {
+      port: 8472,
+      parentInterface: "eth0",
+      address: Address.parse("192.168.50.1"),
+      device: "flannel.1",
+      sources: "any",
+    },
+  },
   openPort: false,
   notrack: true,
   mssClamp: false,

@@ -59,11 +59,12 @@ export interface FirewallStatus {
 /**
  * The pause between a pass and the next one: short after a repair and for changes that concern us, else twice as
  * long after each pass that found nothing, so that a host where others change their rules all the time costs little.
- * It grows as well while somebody undoes each repair.
+ * It grows as well when somebody has undone very many repairs in a row.
  */
 const MIN_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 640;
 const QUICK_RETRIES = 4;
+const QUICK_REPAIRS = 100;
 
 const NO_TOOL = "neither nft nor iptables is installed: forged tunnel packets are not dropped";
 
@@ -238,8 +239,8 @@ export class FirewallGuard {
       const waiting = this.#waiting.splice(0);
       const drifts = await this.#pass(this.#plan);
       for (const resolve of waiting) resolve();
-      const isOrdinaryRepair = drifts.length > 0 && this.#undone() === 0;
-      this.#pauseMs = isOrdinaryRepair ? MIN_PAUSE_MS : Math.min(this.#pauseMs * 2, MAX_PAUSE_MS);
+      const isQuickRepair = drifts.length > 0 && this.#undone() < QUICK_REPAIRS;
+      this.#pauseMs = isQuickRepair ? MIN_PAUSE_MS : Math.min(this.#pauseMs * 2, MAX_PAUSE_MS);
       if (!this.#isPlanNew) await this.#pause();
       this.#shortenPause = null;
     }
@@ -248,7 +249,7 @@ export class FirewallGuard {
   #pause(): Promise<void> {
     return new Promise((resolve) => {
       let timer = setTimeout(resolve, this.#pauseMs);
-      let isShort = this.#pauseMs <= MIN_PAUSE_MS || this.#undone() > 0;
+      let isShort = this.#pauseMs <= MIN_PAUSE_MS || this.#undone() >= QUICK_REPAIRS;
       this.#endPause = () => {
         clearTimeout(timer);
         resolve();

@@ -116,14 +116,6 @@ export function commentOf(role: ChainRole): string {
   }
 }
 
-/** The chains of one family with their rules, in CHAIN_ROLES order. */
-export function* chainsOf(rules: FamilyRules | undefined): Generator<[ChainRole, readonly Rule[]]> {
-  for (const role of CHAIN_ROLES) {
-    const chain = rules?.chains[role];
-    if (chain !== undefined && chain.length > 0) yield [role, chain];
-  }
-}
-
 /** True when the match excludes nothing and need not be spelled. */
 export function matchesAll(match: PrefixMatch): boolean {
   return match.prefix.length === 0 && !match.isNegated;

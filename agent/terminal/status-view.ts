@@ -81,7 +81,8 @@ function firewallText({ firewall }: StatusReport, nowMs: number): string {
   const state = `${engine}, ${isInSync ? "all as planned" : "not as planned"}`;
   if (lastRepair === null) return state;
   const ago = formatDuration(Math.max(0, nowMs - lastRepair.atMs) / 1000);
-  return `${state}; repaired ${repairs} times, last ${ago} ago: ${describeRepair(lastRepair)}`;
+  const times = repairs === 1 ? "once" : `${repairs} times`;
+  return `${state}; repaired ${times}, last ${ago} ago: ${describeRepair(lastRepair)}`;
 }
 
 function counts(byKind: Readonly<Partial<Record<string, number>>>): string {

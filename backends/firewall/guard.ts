@@ -89,6 +89,8 @@ export class FirewallGuard {
   #running: Promise<void> | null = null;
   #isDirty = false;
   #isPlanNew = false;
+  /** The plan was once what the kernel held: what differs from now on is somebody else's doing. */
+  #isPlanHeld = false;
   #waiting: (() => void)[] = [];
   #endPause: (() => void) | null = null;
   #shortenPause: (() => void) | null = null;
@@ -144,6 +146,7 @@ export class FirewallGuard {
     for (const warning of plan.warnings) this.#options.log.warn("firewall setting", { warning });
     this.#plan = plan;
     this.#isPlanNew = true;
+    this.#isPlanHeld = false;
     const passed = new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#request();
     this.#endPause?.();
@@ -264,7 +267,7 @@ export class FirewallGuard {
   }
 
   async #pass(plan: FirewallPlan): Promise<readonly Drift[]> {
-    const isExpected = this.#isPlanNew;
+    const isExpected = !this.#isPlanHeld;
     this.#isPlanNew = false;
     this.#isPassing = true;
     this.#orderlyGeneration = null;
@@ -272,6 +275,7 @@ export class FirewallGuard {
       const generation = this.#generation.read();
       const drifts = await this.#reconcile(plan);
       this.#isInSync = true;
+      this.#isPlanHeld = plan === this.#plan;
       this.#lastError = null;
       this.#failures.succeeded();
       if (drifts.length === 0) this.#orderlyGeneration = generation;

@@ -201,7 +201,7 @@ describeAsRoot("the firewall on a host", () => {
     }
   });
 
-  it("says what to install where the masquerade needs a tool and there is none", async () => {
+  it("says what to install where the masquerade needs a tool and there is none, and uses it once it is there", async () => {
     toolbox = createToolbox([]);
     const handle = NetnsHandle.open(host.path);
     const guard = createGuard(toolbox, handle);
@@ -209,6 +209,11 @@ describeAsRoot("the firewall on a host", () => {
       await guard.update(MASQUERADE_PLAN);
       expect(guard.status()).toMatchObject({ engine: null, isInSync: false });
       expect(guard.status().lastError).toMatch(/install nftables, or run with --firewall none/);
+      toolbox.add("nft");
+      guard.start();
+      await expect
+        .poll(() => guard.status(), { timeout: 5000 })
+        .toMatchObject({ engine: "nft", isInSync: true, repairs: 0, lastError: null });
     } finally {
       await guard.stop();
       handle.close();

@@ -8,9 +8,10 @@ import { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { DEFAULT_CONTAINER_INTERFACES, planFirewall } from "../../../backends/firewall/plan.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
 import { systemClock } from "../../../ipam/clock.ts";
-import { Address, FAMILIES, type Family, Prefix } from "../../../ipam/ip.ts";
+import { Address, FAMILIES, Prefix } from "../../../ipam/ip.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
+import { addAddress, sendDatagram } from "./datagrams.ts";
 
 const PORT = 8472;
 const NETWORK = { 4: Prefix.parse("10.2.0.0/16"), 6: Prefix.parse("fd00:2::/48") };
@@ -141,7 +142,7 @@ for (const choice of ["iptables", "nft"] as const) {
     };
     const isAccepted = (from: TestNetns, source: string, by: TestNetns, target: string): boolean => {
       const before = received(by);
-      send(from, source, target);
+      sendDatagram(from, source, target, PORT);
       return received(by) > before;
     };
 
@@ -182,31 +183,6 @@ for (const choice of ["iptables", "nft"] as const) {
       expect(isAccepted(host, own.host, peer, own.peer)).toBe(true);
     });
   });
-}
-
-const SEND = `
-  const [type, source, target] = process.argv.slice(1);
-  const socket = require("node:dgram").createSocket(type);
-  socket.bind(0, source, () => socket.send("forged", ${PORT}, target, () => socket.close()));`;
-
-function addAddress(netns: TestNetns, device: string, address: string): void {
-  netns.exec("ip", [
-    "address",
-    "replace",
-    address,
-    "dev",
-    device,
-    ...(address.includes(":") ? ["nodad"] : []),
-  ]);
-}
-
-/** Sends one UDP packet to a host's tunnel port, with `source` as its own address. */
-function send(netns: TestNetns, source: string, target: string): void {
-  const family: Family = target.includes(":") ? 6 : 4;
-  const bits = family === 4 ? 32 : 128;
-  const isOwn = netns.exec("ip", ["-o", "address"]).includes(` ${source}/`);
-  if (!isOwn) addAddress(netns, "lo", `${source}/${bits}`);
-  netns.exec(process.execPath, ["-e", SEND, `udp${family}`, source, target]);
 }
 
 function received(netns: TestNetns): number {

@@ -28,7 +28,7 @@ export interface FirewallEventsOptions {
   readonly netns?: NetnsHandle | undefined;
   /**
    * `isUrgent`: it is about our own rules, or about what stands around the accepts. `program`: the name of the one
-   * whose transaction ended with this, at most 15 characters of it; null where the kernel does not tell.
+   * whose transaction of that kind ended with this, at most 15 characters of it; null where the kernel does not tell.
    */
   readonly onChange: (isUrgent: boolean, program: string | null) => void;
   readonly onError: (error: unknown) => void;
@@ -36,11 +36,18 @@ export interface FirewallEventsOptions {
 
 /** Listens until closed (`nft monitor`). Throws NetlinkError where the kernel has no nftables. */
 export function watchFirewall({ netns, onChange, onError }: FirewallEventsOptions): NetlinkMonitor {
+  let isTransactionUrgent = false;
   return NetlinkMonitor.open({
     protocol: NETLINK_NETFILTER,
     groups: [NFNLGRP_NFTABLES],
     ...(netns === undefined ? {} : { netns }),
-    onMessages: (messages) => onChange(messages.some(concernsUs), programIn(messages)),
+    onMessages: (messages) => {
+      const isUrgent = messages.some(concernsUs);
+      isTransactionUrgent ||= isUrgent;
+      const program = programIn(messages);
+      onChange(isUrgent, isTransactionUrgent ? program : null);
+      if (program !== null) isTransactionUrgent = false;
+    },
     onOverflow: () => onChange(true, null),
     onError,
   });

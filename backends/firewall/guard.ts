@@ -99,9 +99,8 @@ export class FirewallGuard {
   #note: string | null = null;
   #isInSync = false;
   readonly #history = new RepairHistory();
-  #isPassing = false;
-  /** Whose change was the last one outside our passes. */
-  #lastProgram: string | null = null;
+  /** Who was the first to change what concerns us since the last pass; our own tools come after others. */
+  #culprit: string | null = null;
   #lastError: unknown = null;
 
   constructor(options: FirewallGuardOptions) {
@@ -202,7 +201,7 @@ export class FirewallGuard {
       this.#monitor = watchFirewall({
         netns: this.#options.netns,
         onChange: (isUrgent, program) => {
-          if (!this.#isPassing && program !== null) this.#lastProgram = program;
+          this.#culprit ??= program;
           this.#request();
           if (isUrgent) this.#shortenPause?.();
         },
@@ -269,7 +268,6 @@ export class FirewallGuard {
   async #pass(plan: FirewallPlan): Promise<readonly Drift[]> {
     const isExpected = !this.#isPlanHeld;
     this.#isPlanNew = false;
-    this.#isPassing = true;
     this.#orderlyGeneration = null;
     try {
       const generation = this.#generation.read();
@@ -294,7 +292,7 @@ export class FirewallGuard {
       if (this.#failures.count <= QUICK_RETRIES) this.#isDirty = true;
       return [];
     } finally {
-      this.#isPassing = false;
+      this.#culprit = null;
     }
   }
 
@@ -346,7 +344,7 @@ export class FirewallGuard {
 
   #noteRepair(found: readonly Drift[]): void {
     const { log, clock } = this.#options;
-    const by = this.#lastProgram;
+    const by = this.#culprit;
     const beginsQuarrel = this.#history.record({ atMs: clock.monotonicMs(), found, by });
     const fields = { changes: found, ...(by === null ? {} : { by }) };
     if (beginsQuarrel) log.warn("firewall rules are undone again and again", fields);

@@ -15,7 +15,7 @@ export interface FirewallRepair {
   readonly atMs: number;
   /** What differed from the plan, one sentence each. */
   readonly found: readonly Drift[];
-  /** The program that changed the firewall last, where the kernel tells. */
+  /** The program that changed what concerns us, where the kernel tells. */
   readonly by: string | null;
 }
 

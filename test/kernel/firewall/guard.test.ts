@@ -121,6 +121,16 @@ for (const choice of ["iptables", "nft"] as const) {
       await expect.poll(() => canPing(left, "10.2.55.2"), { timeout: 3000 }).toBe(true);
     });
 
+    it("names the program whose change it repairs, also after a long rest", async () => {
+      await guard.update(PLAN);
+      await expect.poll(() => guard.status().isInSync).toBe(true);
+      host.exec("nft", ["add", "table", "inet", "unconcerned"]);
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      host.exec("nft", ["flush", "ruleset"]);
+      await expect.poll(() => guard.status().repairs, { timeout: 3000, interval: 5 }).toBe(1);
+      expect(guard.status().lastRepair?.by).toBe("nft");
+    });
+
     it("names a program that undoes its rules again and again, and goes on repairing", async () => {
       await guard.update(PLAN);
       const undo = (): string =>

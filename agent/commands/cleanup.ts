@@ -8,6 +8,7 @@ import { rm, stat } from "node:fs/promises";
 import { FirewallGuard } from "../../backends/firewall/guard.ts";
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { describe } from "../../backends/state/render.ts";
+import { systemClock } from "../../ipam/clock.ts";
 import { TulleError } from "../../ipam/errors.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { readHostState } from "../cleanup/host-state.ts";
@@ -122,6 +123,7 @@ async function removeFirewall(report: Report): Promise<void> {
     prefersNft: false,
     resyncSeconds: 60,
     log: silentLogger,
+    clock: systemClock,
   });
   try {
     for (const what of await guard.remove({ isDryRun: report.isDryRun })) report.removed(`firewall: ${what}`);

@@ -99,7 +99,7 @@ export async function planDaemonJson(
   const backup = backupOf(daemonJson);
   const hasBackup = (await readText(backup)) !== null;
   return [
-    ...(hasBackup ? [] : [{ path: backup, before: null, after: before ?? "" }]),
+    ...(hasBackup ? [] : [{ path: backup, before: null, after: before ?? "", like: daemonJson }]),
     { path: daemonJson, before, after },
     ...(await planNoDropIn(unitDirectory)),
   ];

@@ -67,6 +67,7 @@ function tunnelsOf({ backend, host, settings, peers }: FirewallSituation): PerFa
   return mapFamilies(backend.devices, (device, family) => ({
     port,
     parentInterface: host.interface,
+    address: host.addresses[family],
     device,
     sources: settings.tunnelSources === "any" ? ("any" as const) : publicAddresses(all, family),
   }));

@@ -107,6 +107,7 @@ export class JoinedNetwork {
       onLease: (state) => this.#leaseChanged(state),
       onRenewal: (isSuccess) => metrics.noteRenewal(isSuccess),
       onPass: (report) => this.#notePass(report),
+      onFirewallPass: (pass) => metrics.noteFirewallPass(pass),
       onHostChange: (device) => {
         if (device === this.#attachment.host.interface) this.#hostWatch.changed();
       },

@@ -1,6 +1,6 @@
 /** Makes the long-lived parts of a joined network and connects them to the agent. Starts nothing. */
 
-import { FirewallGuard } from "../../backends/firewall/guard.ts";
+import { FirewallGuard, type FirewallGuardOptions } from "../../backends/firewall/guard.ts";
 import { type PassReport, Reconciler } from "../../backends/kernel/reconciler.ts";
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import type { Scope } from "../../backends/state/ownership.ts";
@@ -41,6 +41,7 @@ export interface AssemblyOptions {
   readonly onLease: (state: LeaseState) => void;
   readonly onRenewal: (isSuccess: boolean) => void;
   readonly onPass: (report: PassReport) => void;
+  readonly onFirewallPass: NonNullable<FirewallGuardOptions["onPass"]>;
   readonly onHostChange: (device: string) => void;
   /** Leases another subnet; used only where the administrator allows that. */
   readonly move: (signal: AbortSignal) => Promise<Membership>;
@@ -66,6 +67,8 @@ export function assemble(options: AssemblyOptions): NetworkParts {
       prefersNft: attachment.networkConfig.enableNftables,
       resyncSeconds: config.firewall.resyncSeconds,
       log: logger,
+      clock,
+      onPass: options.onFirewallPass,
     }),
   };
 }

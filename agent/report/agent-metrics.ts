@@ -38,6 +38,11 @@ export class AgentMetrics {
       this.#metrics.add("tulle_drift_repaired_total", count, { kind });
   }
 
+  noteFirewallPass({ isInSync, isRepair }: { readonly isInSync: boolean; readonly isRepair: boolean }): void {
+    this.#metrics.set("tulle_firewall_in_order", isInSync ? 1 : 0);
+    if (isRepair) this.#metrics.add("tulle_firewall_repairs_total", 1);
+  }
+
   /** A message is proof that the store can be followed. */
   noteMessage({ type }: StoreMessage): void {
     this.setStoreUp(true);

@@ -32,6 +32,16 @@ export const METRICS = {
     help: "Objects put right after somebody else changed them.",
     labels: ["kind"],
   },
+  tulle_firewall_in_order: {
+    type: "gauge",
+    help: "1 while the firewall holds what is planned; absent with --firewall=none.",
+    labels: [],
+  },
+  tulle_firewall_repairs_total: {
+    type: "counter",
+    help: "Times that firewall rules were put right after somebody else changed them.",
+    labels: [],
+  },
   tulle_lease_renewals_total: { type: "counter", help: "Successful renewals of our lease.", labels: [] },
   tulle_lease_renewal_failures_total: { type: "counter", help: "Renewals that failed.", labels: [] },
   tulle_lease_losses_total: { type: "counter", help: "Times that our lease was no longer ours.", labels: [] },

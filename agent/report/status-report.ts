@@ -1,6 +1,7 @@
 /** Puts together what `tulle status` shows of a network that this host has joined. Pure. */
 
-import type { FirewallGuard } from "../../backends/firewall/guard.ts";
+import type { FirewallStatus } from "../../backends/firewall/guard.ts";
+import { describeRepair } from "../../backends/firewall/repair-history.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 import type { LeaseSnapshot } from "../../ipam/lease.ts";
 import type { OwnLease } from "../../ipam/own-lease.ts";
@@ -15,7 +16,7 @@ export interface AgentView {
   readonly lease: OwnLease;
   readonly snapshot: LeaseSnapshot;
   readonly kernel: ReconcilerStatus;
-  readonly firewall: ReturnType<FirewallGuard["status"]>;
+  readonly firewall: FirewallStatus;
   /** Problems of the network's configuration and of the host's interface. */
   readonly problems: readonly string[];
   readonly nowMs: number;
@@ -54,6 +55,7 @@ export function statusReport(view: AgentView): StatusReport {
     })),
     refused: [...snapshot.refused.values()],
     kernel,
+    firewall: view.firewall,
     problems: problemsOf(view),
   };
 }
@@ -74,9 +76,16 @@ export function problemsOf({ lease, snapshot, kernel, firewall, problems }: Agen
     ),
     ...(firewall.note === null ? [] : [`firewall: ${firewall.note}`]),
     ...(firewall.lastError === null ? [] : [`firewall: ${firewall.lastError}`]),
+    ...firewallQuarrel(firewall),
     ...kernel.contended.map(
       ({ key, repairs, evidence }) =>
         `${key} was undone ${repairs} times by somebody else; last, ${evidence}`,
     ),
   ];
+}
+
+function firewallQuarrel({ undone, lastRepair }: FirewallStatus): readonly string[] {
+  if (undone === 0 || lastRepair === null) return [];
+  const last = describeRepair(lastRepair);
+  return [`firewall rules were undone ${undone} times by somebody else; last, ${last}`];
 }

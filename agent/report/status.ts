@@ -1,5 +1,6 @@
 /** What a running daemon tells about itself: the JSON behind `tulle status`. Types only. */
 
+import type { FirewallStatus } from "../../backends/firewall/guard.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 
 export interface PeerStatus {
@@ -29,6 +30,7 @@ export interface StatusReport {
   readonly peers: readonly PeerStatus[];
   readonly refused: readonly { readonly key: string; readonly reason: string }[];
   readonly kernel: ReconcilerStatus;
+  readonly firewall: FirewallStatus;
   /** What a person should look at, one sentence each; empty when all is well. */
   readonly problems: readonly string[];
 }

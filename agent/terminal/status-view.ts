@@ -1,5 +1,6 @@
 /** What a daemon's status looks like to a person. Pure text. */
 
+import { describeRepair } from "../../backends/firewall/repair-history.ts";
 import type { StatusReport } from "../report/status.ts";
 import { formatDuration } from "./duration.ts";
 import { formatFields, formatTable } from "./table.ts";
@@ -32,6 +33,7 @@ export function formatStatus(report: StatusReport, options: StatusViewOptions): 
       ["kernel", kernelState(report)],
       ["last pass", lastPass(report, options.nowMs)],
       ["repaired", counts(report.kernel.repaired) || "nothing since the start"],
+      ["firewall", firewallText(report, options.nowMs)],
       ["version", report.version],
     ],
     terminal,
@@ -70,6 +72,17 @@ function lastPass({ kernel: { lastPass: pass, passes } }: StatusReport, nowMs: n
   const did = counts(pass.applied) || "nothing to do";
   const failed = pass.failed === 0 ? "" : `, ${pass.failed} failed`;
   return `${ago} ago, ${pass.durationMs.toFixed(1)} ms, ${did}${failed}; ${passes} in all`;
+}
+
+function firewallText({ firewall }: StatusReport, nowMs: number): string {
+  const { choice, engine, isInSync, repairs, lastRepair } = firewall;
+  if (choice === "none") return "left alone";
+  if (engine === null) return firewall.note ?? "no engine yet";
+  const state = `${engine}, ${isInSync ? "all as planned" : "not as planned"}`;
+  if (lastRepair === null) return state;
+  const ago = formatDuration(Math.max(0, nowMs - lastRepair.atMs) / 1000);
+  const times = repairs === 1 ? "once" : `${repairs} times`;
+  return `${state}; repaired ${times}, last ${ago} ago: ${describeRepair(lastRepair)}`;
 }
 
 function counts(byKind: Readonly<Partial<Record<string, number>>>): string {

@@ -42,18 +42,24 @@ export class CommandRunner {
 
   /**
    * Runs a program to its end and answers whatever its exit code is.
-   * FirewallError: not installed (details.missing is its name), killed by a signal, or out of time.
+   * FirewallError: not installed or not executable (details.missing is its name), killed by a signal, or out of time.
    */
   run(command: string, args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
     const throughPipe = options.needsPipe ? ["sh", "-c", 'cat | "$0" "$@"'] : [];
     const [program = command, ...rest] = [...this.#prefix, ...throughPipe, command, ...args];
+    const { signal } = options;
     return new Promise((resolve, reject) => {
       const child = spawn(program, rest, {
         stdio: "pipe",
         env: { PATH: this.#path, LC_ALL: "C" },
         timeout: TIMEOUT_MS,
-        signal: options.signal,
       });
+      // By hand: spawn's own option keeps listening for ever when there was no such program.
+      const kill = (): void => void child.kill();
+      if (signal?.aborted) kill();
+      signal?.addEventListener("abort", kill);
+      child.on("error", () => signal?.removeEventListener("abort", kill));
+      child.on("close", () => signal?.removeEventListener("abort", kill));
       const stdout: Buffer[] = [];
       const stderr: Buffer[] = [];
       child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk));
@@ -125,13 +131,14 @@ function isMissing(code: number, stderr: string, command: string): boolean {
 
 function missingError(command: string, cause?: unknown): FirewallError {
   return new FirewallError(
-    `${command} is not installed: install it, or choose another engine with --firewall nft|iptables|none`,
+    `${command} is not installed, or not executable: install it, or choose another engine with --firewall nft|iptables|none`,
     { details: { missing: command }, cause },
   );
 }
 
 function startError(command: string, cause: Error): FirewallError {
-  if ("code" in cause && cause.code === "ENOENT") return missingError(command, cause);
+  if ("code" in cause && (cause.code === "ENOENT" || cause.code === "EACCES"))
+    return missingError(command, cause);
   return new FirewallError(`${command} cannot be started: ${cause.message}`, { cause, retryable: true });
 }
 

@@ -1,7 +1,8 @@
 /**
  * Notices changes of nftables, iptables-nft's among them. Legacy iptables reports nothing: there only an audit helps.
  *
- * Says only that something may have changed, and whether it is likely to concern us; what, the next pass finds out.
+ * Says only that something may have changed, whether it is likely to concern us, and who did it; what, the next pass
+ * finds out.
  */
 
 import type { NetlinkMessage } from "../netlink/message.ts";
@@ -12,6 +13,12 @@ import type { NetnsHandle } from "../netlink/netns.ts";
 const NETLINK_NETFILTER = 12;
 /** linux/netfilter/nfnetlink.h */
 const NFNLGRP_NFTABLES = 7;
+const NFNL_SUBSYS_NFTABLES = 10;
+const NFGENMSG_BYTES = 4;
+
+/** linux/netfilter/nf_tables.h: closes the notifications of a transaction, and names the program that made it. */
+const NFT_MSG_NEWGEN = 15;
+const NFTA_GEN_PROC_NAME = 3;
 
 /** Names in notifications of our own objects, and of those where others' changes can keep packets from us. */
 const CONCERNS_US = ["FLANNEL-", "flannel-", "FORWARD", "DOCKER-USER"].map((name) => Buffer.from(name));
@@ -19,23 +26,41 @@ const CONCERNS_US = ["FLANNEL-", "flannel-", "FORWARD", "DOCKER-USER"].map((name
 export interface FirewallEventsOptions {
   /** The namespace to listen in; the process's own by default. */
   readonly netns?: NetnsHandle | undefined;
-  /** `isUrgent`: it is about our own rules, or about what stands around the accepts. */
-  readonly onChange: (isUrgent: boolean) => void;
+  /**
+   * `isUrgent`: it is about our own rules, or about what stands around the accepts. `program`: the name of the one
+   * whose transaction of that kind ended with this, at most 15 characters of it; null where the kernel does not tell.
+   */
+  readonly onChange: (isUrgent: boolean, program: string | null) => void;
   readonly onError: (error: unknown) => void;
 }
 
 /** Listens until closed (`nft monitor`). Throws NetlinkError where the kernel has no nftables. */
 export function watchFirewall({ netns, onChange, onError }: FirewallEventsOptions): NetlinkMonitor {
+  let isTransactionUrgent = false;
   return NetlinkMonitor.open({
     protocol: NETLINK_NETFILTER,
     groups: [NFNLGRP_NFTABLES],
     ...(netns === undefined ? {} : { netns }),
-    onMessages: (messages) => onChange(messages.some(concernsUs)),
-    onOverflow: () => onChange(true),
+    onMessages: (messages) => {
+      const isUrgent = messages.some(concernsUs);
+      isTransactionUrgent ||= isUrgent;
+      const program = programIn(messages);
+      onChange(isUrgent, isTransactionUrgent ? program : null);
+      if (program !== null) isTransactionUrgent = false;
+    },
+    onOverflow: () => onChange(true, null),
     onError,
   });
 }
 
 function concernsUs(message: NetlinkMessage): boolean {
   return CONCERNS_US.some((name) => message.includes(name));
+}
+
+function programIn(messages: readonly NetlinkMessage[]): string | null {
+  const end = messages.find(({ type }) => type === ((NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_NEWGEN));
+  if (end === undefined) return null;
+  const attributes = end.attributes(NFGENMSG_BYTES);
+  while (attributes.next()) if (attributes.type === NFTA_GEN_PROC_NAME) return attributes.string();
+  return null;
 }

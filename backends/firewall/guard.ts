@@ -7,6 +7,7 @@
  * the rules stay, but for the check of tunnel sources.
  */
 
+import type { Clock } from "../../ipam/clock.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
 import type { NetlinkMonitor } from "../netlink/monitor.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
@@ -19,6 +20,7 @@ import { FirewallGeneration } from "./generation.ts";
 import { IptablesEngine } from "./iptables.ts";
 import { NftEngine } from "./nft.ts";
 import { requiresEngine, withoutSourceCheck } from "./plan.ts";
+import { type FirewallRepair, RepairHistory } from "./repair-history.ts";
 import type { FirewallPlan } from "./rules.ts";
 import { chooseEngine, type FirewallChoice, installedEngines } from "./select.ts";
 
@@ -29,6 +31,9 @@ export interface FirewallGuardOptions {
   /** Seconds between full audits. */
   readonly resyncSeconds: number;
   readonly log: Logger;
+  readonly clock: Clock;
+  /** Called after each pass. `isRepair`: it put right what somebody else had changed. */
+  readonly onPass?: (pass: { readonly isInSync: boolean; readonly isRepair: boolean }) => void;
   /** For another network namespace than the process's own: both, or none. */
   readonly commandPrefix?: readonly string[];
   readonly netns?: NetnsHandle;
@@ -42,6 +47,10 @@ export interface FirewallStatus {
   readonly isInSync: boolean;
   /** Passes after the first that found and repaired somebody else's change. */
   readonly repairs: number;
+  /** Null before the first. */
+  readonly lastRepair: FirewallRepair | null;
+  /** Repairs in a row since somebody keeps undoing our rules; 0 when nobody does. */
+  readonly undone: number;
   readonly lastError: string | null;
   /** What is done differently from what was asked for; null when nothing is. */
   readonly note: string | null;
@@ -50,10 +59,12 @@ export interface FirewallStatus {
 /**
  * The pause between a pass and the next one: short after a repair and for changes that concern us, else twice as
  * long after each pass that found nothing, so that a host where others change their rules all the time costs little.
+ * It grows as well when somebody has undone very many repairs in a row.
  */
 const MIN_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 640;
 const QUICK_RETRIES = 4;
+const QUICK_REPAIRS = 100;
 
 const NO_TOOL = "neither nft nor iptables is installed: forged tunnel packets are not dropped";
 
@@ -78,6 +89,8 @@ export class FirewallGuard {
   #running: Promise<void> | null = null;
   #isDirty = false;
   #isPlanNew = false;
+  /** The plan was once what the kernel held: what differs from now on is somebody else's doing. */
+  #isPlanHeld = false;
   #waiting: (() => void)[] = [];
   #endPause: (() => void) | null = null;
   #shortenPause: (() => void) | null = null;
@@ -85,7 +98,9 @@ export class FirewallGuard {
   #prefersNft: boolean;
   #note: string | null = null;
   #isInSync = false;
-  #repairs = 0;
+  readonly #history = new RepairHistory();
+  /** Who was the first to change what concerns us since the last pass; our own tools come after others. */
+  #culprit: string | null = null;
   #lastError: unknown = null;
 
   constructor(options: FirewallGuardOptions) {
@@ -130,6 +145,7 @@ export class FirewallGuard {
     for (const warning of plan.warnings) this.#options.log.warn("firewall setting", { warning });
     this.#plan = plan;
     this.#isPlanNew = true;
+    this.#isPlanHeld = false;
     const passed = new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#request();
     this.#endPause?.();
@@ -142,7 +158,9 @@ export class FirewallGuard {
       choice: this.#options.choice,
       engine: this.#engine,
       isInSync: this.#isInSync,
-      repairs: this.#repairs,
+      repairs: this.#history.count,
+      lastRepair: this.#history.last,
+      undone: this.#undone(),
       note: this.#note,
       lastError: error === null ? null : error instanceof Error ? error.message : String(error),
     };
@@ -182,7 +200,8 @@ export class FirewallGuard {
     try {
       this.#monitor = watchFirewall({
         netns: this.#options.netns,
-        onChange: (isUrgent) => {
+        onChange: (isUrgent, program) => {
+          this.#culprit ??= program;
           this.#request();
           if (isUrgent) this.#shortenPause?.();
         },
@@ -222,7 +241,8 @@ export class FirewallGuard {
       const waiting = this.#waiting.splice(0);
       const drifts = await this.#pass(this.#plan);
       for (const resolve of waiting) resolve();
-      this.#pauseMs = drifts.length > 0 ? MIN_PAUSE_MS : Math.min(this.#pauseMs * 2, MAX_PAUSE_MS);
+      const isQuickRepair = drifts.length > 0 && this.#undone() < QUICK_REPAIRS;
+      this.#pauseMs = isQuickRepair ? MIN_PAUSE_MS : Math.min(this.#pauseMs * 2, MAX_PAUSE_MS);
       if (!this.#isPlanNew) await this.#pause();
       this.#shortenPause = null;
     }
@@ -231,7 +251,7 @@ export class FirewallGuard {
   #pause(): Promise<void> {
     return new Promise((resolve) => {
       let timer = setTimeout(resolve, this.#pauseMs);
-      let isShort = this.#pauseMs <= MIN_PAUSE_MS;
+      let isShort = this.#pauseMs <= MIN_PAUSE_MS || this.#undone() >= QUICK_REPAIRS;
       this.#endPause = () => {
         clearTimeout(timer);
         resolve();
@@ -246,26 +266,33 @@ export class FirewallGuard {
   }
 
   async #pass(plan: FirewallPlan): Promise<readonly Drift[]> {
-    const isExpected = this.#isPlanNew;
+    const isExpected = !this.#isPlanHeld;
     this.#isPlanNew = false;
     this.#orderlyGeneration = null;
     try {
       const generation = this.#generation.read();
       const drifts = await this.#reconcile(plan);
       this.#isInSync = true;
+      this.#isPlanHeld = plan === this.#plan;
       this.#lastError = null;
       this.#failures.succeeded();
       if (drifts.length === 0) this.#orderlyGeneration = generation;
-      this.#report(drifts, isExpected);
+      const isRepair = drifts.length > 0 && !isExpected;
+      if (isRepair) this.#noteRepair(drifts);
+      else if (drifts.length > 0) this.#options.log.debug("firewall rules written", { changes: drifts });
+      this.#options.onPass?.({ isInSync: true, isRepair });
       return drifts;
     } catch (error) {
       this.#isInSync = false;
       this.#lastError = error;
       if (error instanceof FirewallError && error.details.missing !== undefined) this.#installed = null;
       if (!this.#abort.signal.aborted) this.#failures.failed(error);
+      this.#options.onPass?.({ isInSync: false, isRepair: false });
       // Others' transactions at the same moment make the tools fail once; the audit is for what lasts.
       if (this.#failures.count <= QUICK_RETRIES) this.#isDirty = true;
       return [];
+    } finally {
+      this.#culprit = null;
     }
   }
 
@@ -315,13 +342,17 @@ export class FirewallGuard {
     return [];
   }
 
-  #report(drifts: readonly Drift[], isExpected: boolean): void {
-    if (drifts.length === 0) return;
-    if (isExpected) {
-      this.#options.log.debug("firewall rules written", { changes: drifts });
-      return;
-    }
-    this.#repairs += 1;
-    this.#options.log.info("firewall rules repaired", { changes: drifts });
+  #noteRepair(found: readonly Drift[]): void {
+    const { log, clock } = this.#options;
+    const by = this.#culprit;
+    const beginsQuarrel = this.#history.record({ atMs: clock.monotonicMs(), found, by });
+    const fields = { changes: found, ...(by === null ? {} : { by }) };
+    if (beginsQuarrel) log.warn("firewall rules are undone again and again", fields);
+    else if (this.#undone() > 0) log.debug("firewall rules repaired", fields);
+    else log.info("firewall rules repaired", fields);
+  }
+
+  #undone(): number {
+    return this.#history.undone(this.#options.clock.monotonicMs());
   }
 }

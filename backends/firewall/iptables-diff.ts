@@ -30,6 +30,8 @@ export type WrittenForms = Map<
 /** Docker's jumps in FORWARD that come first: what they drop, they shall drop. */
 const DOCKER_JUMPS = [DOCKER_USER, "DOCKER-ISOLATION-STAGE-1", "DOCKER-FORWARD"];
 
+const GATED_JUMP = /^(-o \S+ )?-p udp -m udp --dport \d+ -j \S+$/;
+
 const TABLES = ["filter", "nat", "mangle", "raw"] as const;
 const EMPTY_TABLE: SavedTable = new Map();
 
@@ -121,10 +123,9 @@ function hasForeignReference(chain: RenderedChain, table: SavedTable): boolean {
   );
 }
 
-/** A jump to the chain that tests nothing, or that carries our comment: it was for another port or interface. */
-function isOurJump(rule: string, { name, jump }: RenderedChain): boolean {
-  const comment = /--comment "[^"]*"/.exec(jump)?.[0] ?? "";
-  return isPlainJump(rule, name) || (targetOf(rule) === name && rule.includes(comment));
+/** A jump to the chain that tests nothing, or what a gate tests: it was for another port or interface. */
+function isOurJump(rule: string, { name }: RenderedChain): boolean {
+  return isPlainJump(rule, name) || (targetOf(rule) === name && GATED_JUMP.test(rule));
 }
 
 /** Sees to it that `parent` leads to the chain exactly once, at one of the places for that; or not at all. */

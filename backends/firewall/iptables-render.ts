@@ -10,6 +10,7 @@ import {
   type ChainRole,
   commentOf,
   type FamilyRules,
+  type Gate,
   type Matches,
   matchesAll,
   type PrefixMatch,
@@ -69,7 +70,7 @@ export function renderChains(wanted: FamilyRules | undefined): readonly Rendered
     ...roles.map(([role, chain]) => ({
       ...chain,
       rules: (wanted?.chains[role] ?? []).map((rule) => renderRule(role, rule)),
-      jump: [...renderMatches(wanted?.gates[role] ?? {}), renderComment(role), `-j ${chain.name}`].join(" "),
+      jump: renderJump(role, chain.name, wanted?.gates[role] ?? {}),
     })),
   ];
 }
@@ -79,9 +80,20 @@ function renderSources(sources: readonly Address[]): string[] {
   return [...sources.map((address) => `-s ${address}/${bits[address.family]} -j RETURN`), "-j DROP"];
 }
 
+/**
+ * As flannel has its jumps, so that neither agent adds a second one to the other's; ours have no comment, which is a
+ * test like any other and costs each packet as much.
+ */
+function renderJump(role: ChainRole, name: string, gate: Gate): string {
+  const comment = role === "forward" || role === "masquerade" ? [renderComment(role)] : [];
+  return [...renderMatches(gate), ...comment, `-j ${name}`].join(" ");
+}
+
+/** Only the masquerade's rules have flannel's comment: they are asked once for a connection. */
 function renderRule(role: ChainRole, { matches, action }: Rule): string {
   const target = matches.isFromUnknownSource ? `-j ${SOURCES_CHAIN.name}` : renderAction(action);
-  return [...renderMatches(matches), renderComment(role), target].join(" ");
+  const comment = role === "masquerade" ? [renderComment(role)] : [];
+  return [...renderMatches(matches), ...comment, target].join(" ");
 }
 
 function renderMatches(matches: Matches): string[] {
@@ -90,7 +102,7 @@ function renderMatches(matches: Matches): string[] {
     ...renderPrefix("-d", matches.destination),
     ...renderInterface("-i", matches.inputInterface),
     ...renderInterface("-o", matches.outputInterface),
-    ...renderProtocol(matches),
+    ...renderTests(matches),
   ];
 }
 
@@ -107,11 +119,13 @@ function renderInterface(option: string, name: string | undefined): string[] {
   return name === undefined ? [] : [`${option} ${name.replace(/\*$/, "+")}`];
 }
 
-function renderProtocol(matches: Matches): string[] {
+function renderTests(matches: Matches): string[] {
   const words: string[] = [];
   if (matches.udpPort !== undefined) words.push(`-p udp -m udp --dport ${matches.udpPort}`);
   if (matches.isTcpSyn) words.push("-p tcp -m tcp --tcp-flags SYN,RST SYN");
-  if (matches.isToThisHost) words.push("-m addrtype --dst-type LOCAL");
+  if (matches.isToThisHost !== undefined)
+    words.push(`-m addrtype ${matches.isToThisHost ? "" : "! "}--dst-type LOCAL`);
+  if (matches.isOffPath) words.push("-m rpfilter --invert");
   const { mark } = matches;
   if (mark !== undefined)
     words.push(`-m mark --mark 0x${mark.value.toString(16)}/0x${mark.mask.toString(16)}`);

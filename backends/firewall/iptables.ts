@@ -73,9 +73,12 @@ export class IptablesEngine implements FirewallEngine {
    */
   async reconcileBeside(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
     return this.#forEachFamily(async (family) => {
+      const wanted = plan.rules[family];
+      if (wanted === undefined) return await this.#clear(family, signal);
+      this.#cleared.delete(family);
       const saved = await this.#saveIfThere(family, signal);
       if (saved === null) return [];
-      return this.#reconcileFamily(family, acceptsBeside(plan.rules[family], saved), saved, signal);
+      return await this.#reconcileFamily(family, acceptsBeside(wanted, saved), saved, signal);
     });
   }
 
@@ -158,9 +161,8 @@ function withoutNeedless(wanted: FamilyRules, saved: SavedTables): FamilyRules {
   return { ...wanted, chains: { ...wanted.chains, "overlay-in": [] } };
 }
 
-function acceptsBeside(rules: FamilyRules | undefined, saved: SavedTables): FamilyRules {
+function acceptsBeside({ chains }: FamilyRules, saved: SavedTables): FamilyRules {
   const ours = renderChains(undefined);
-  const chains = rules?.chains ?? {};
   return {
     chains: {
       ...(isInUse("filter", saved, ours) ? pick(chains, "forward", "docker-user", "input") : {}),

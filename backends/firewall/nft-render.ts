@@ -111,6 +111,13 @@ function renderMatches(family: Family, matches: Matches): JsonValue[] {
   if (matches.isTcpSyn) {
     expressions.push(match("==", { "&": [payload("tcp", "flags"), ["syn", "rst"]] }, "syn"));
   }
+  if (matches.isToThisHost !== undefined) {
+    const type = { fib: { result: "type", flags: ["daddr"] } };
+    expressions.push(match(matches.isToThisHost ? "==" : "!=", type, "local"));
+  }
+  if (matches.isOffPath) {
+    expressions.push(match("==", { fib: { result: "oif", flags: ["saddr", "iif"] } }, false));
+  }
   if (matches.isFromUnknownSource) {
     expressions.push(match("!=", payload(protocol, "saddr"), `@${SOURCES_SET}`));
   }
@@ -118,15 +125,10 @@ function renderMatches(family: Family, matches: Matches): JsonValue[] {
 }
 
 /** The fields of a gate and what they must be, the cheapest test first. */
-function gateFields({
-  outputInterface,
-  udpPort,
-  isToThisHost,
-}: Gate): [field: JsonObject, value: JsonValue][] {
+function gateFields({ outputInterface, udpPort }: Gate): [field: JsonObject, value: JsonValue][] {
   const fields: [JsonObject, JsonValue][] = [];
   if (outputInterface !== undefined) fields.push([{ meta: { key: "oifname" } }, outputInterface]);
   if (udpPort !== undefined) fields.push([payload("udp", "dport"), udpPort]);
-  if (isToThisHost) fields.push([{ fib: { result: "type", flags: ["daddr"] } }, "local"]);
   return fields;
 }
 

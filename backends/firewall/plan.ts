@@ -8,12 +8,21 @@
  * network is masqueraded.
  */
 
-import { type Address, FAMILIES, type Family, mapFamilies, type PerFamily, Prefix } from "../../ipam/ip.ts";
+import {
+  ADDRESS_BITS,
+  type Address,
+  FAMILIES,
+  type Family,
+  mapFamilies,
+  type PerFamily,
+  Prefix,
+} from "../../ipam/ip.ts";
 import {
   type Action,
   type ChainRole,
   type FamilyRules,
   type FirewallPlan,
+  LINK_LOCAL_PREFIX,
   type Matches,
   MULTICAST_PREFIX,
   type PrefixMatch,
@@ -34,6 +43,8 @@ export interface TunnelInput {
   readonly port: number;
   /** The interface that carries the tunnel. */
   readonly parentInterface: string;
+  /** This host's address there, to which peers send. */
+  readonly address: Address | undefined;
   /** The overlay device, for the MSS clamp: `flannel.1`. */
   readonly device: string;
   /** Whose tunnel packets are welcome: everybody's, or those of the peers' public addresses. */
@@ -67,13 +78,16 @@ export interface FirewallInput {
   readonly containerInterfaces: readonly string[];
 }
 
-/** Where Docker, CNI's bridge and podman put containers unless told otherwise. */
+/** Where Docker, CNI's plugins and podman put containers unless told otherwise. */
 export const DEFAULT_CONTAINER_INTERFACES: readonly string[] = [
   "docker0",
   "docker_gwbridge",
   "br-*",
   "cni*",
   "podman*",
+  // Where CNI's plugin ptp and Calico put them, without a bridge.
+  "veth*",
+  "cali*",
 ];
 
 /** The bit with which kube-proxy marks packets that it will masquerade itself. */
@@ -154,10 +168,13 @@ function overlayInRules(input: FirewallInput, family: Family): Rule[] {
 /** Tunnel packets for this host: forged ones and strangers' are dropped, the rest is not tracked. */
 function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
   return [
+    rule({ ...besideTunnel(tunnel), isToThisHost: false }, RETURN),
     ...containerAddresses(input, family).map((source) => rule(source, DROP)),
     ...(tunnel.sources === "any" ? [] : [rule({ isFromUnknownSource: true }, DROP)]),
     ...(input.notrack ? [rule({}, NOTRACK)] : []),
-    ...containerInterfaceDrops(input, tunnel),
+    rule({ inputInterface: tunnel.parentInterface }, RETURN),
+    ...containerInterfaceDrops(input),
+    ...sourceDrops(family),
   ];
 }
 
@@ -166,8 +183,11 @@ function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput
  * they are dropped where they would leave. Nested hosts that talk among themselves on a bridge are not touched.
  */
 function tunnelForwardRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
-  const forged = containerAddresses(input, family).map((source) => rule(source, DROP));
-  return [...forged, ...containerInterfaceDrops(input, tunnel)];
+  return [
+    ...containerAddresses(input, family).map((source) => rule(source, DROP)),
+    rule({ inputInterface: tunnel.parentInterface }, RETURN),
+    ...containerInterfaceDrops(input),
+  ];
 }
 
 function mssClampRules({ mssClamp }: FirewallInput, { device }: TunnelInput): Rule[] {
@@ -177,10 +197,16 @@ function mssClampRules({ mssClamp }: FirewallInput, { device }: TunnelInput): Ru
 /** Every packet of the host comes by; by far the most are no tunnel packets and shall cost one test. */
 function gatesOf({ port, parentInterface }: TunnelInput): FamilyRules["gates"] {
   return {
-    "tunnel-in": { udpPort: port, isToThisHost: true },
+    "tunnel-in": { udpPort: port },
     "tunnel-out": { udpPort: port },
     "tunnel-forward": { outputInterface: parentInterface, udpPort: port },
   };
+}
+
+/** Not to the tunnel's own address: spares nearly all tunnel packets the look at the routing table, the dearest test. */
+function besideTunnel({ address }: TunnelInput): Matches {
+  if (address === undefined) return {};
+  return { destination: outside(Prefix.of(address, ADDRESS_BITS[address.family])) };
 }
 
 /** A packet from a container's address is a container's, whatever way it came. */
@@ -189,16 +215,18 @@ function containerAddresses({ containers }: FirewallInput, family: Family): Matc
   return range === undefined ? [] : [{ source: inside(range) }];
 }
 
-/** Drops what comes in where containers sit. The tunnel's own interface is none of those, also when it is a bridge. */
-function containerInterfaceDrops(
-  { containerInterfaces }: FirewallInput,
-  { parentInterface }: TunnelInput,
-): Rule[] {
-  if (containerInterfaces.length === 0) return [];
-  return [
-    rule({ inputInterface: parentInterface }, RETURN),
-    ...containerInterfaces.map((name) => rule({ inputInterface: name }, DROP)),
-  ];
+/** Drops what comes in where containers sit. The tunnel's own interface is exempt before, also when it is a bridge. */
+function containerInterfaceDrops({ containerInterfaces }: FirewallInput): Rule[] {
+  return containerInterfaces.map((name) => rule({ inputInterface: name }, DROP));
+}
+
+/**
+ * Drops what a container sends from behind any other interface: as itself it has an address of the network, so it
+ * writes somebody else's, which lives elsewhere, or one that every link has.
+ */
+function sourceDrops(family: Family): Rule[] {
+  const linkLocal = inside(Prefix.parse(LINK_LOCAL_PREFIX[family]));
+  return [rule({ source: linkLocal }, DROP), rule({ isOffPath: true }, DROP)];
 }
 
 /** An exclusion wider than the network works as meant: what goes to the network itself is not masqueraded anyway. */

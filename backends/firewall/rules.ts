@@ -26,18 +26,20 @@ export interface Matches {
   /** Interface name; a trailing `*` stands for any ending. */
   readonly inputInterface?: string;
   readonly outputInterface?: string;
-  /** The destination is an address of this host. */
-  readonly isToThisHost?: true;
+  /** The destination is an address of this host; false: it is none. */
+  readonly isToThisHost?: boolean;
   /** UDP with this destination port, 1 .. 65535. */
   readonly udpPort?: number;
   /** A TCP packet that opens a connection (SYN without RST). */
   readonly isTcpSyn?: true;
+  /** Packets to the source would not leave by the interface that this one came in by (RFC 3704, strict). */
+  readonly isOffPath?: true;
   /** The source is none of the chain's `knownSources`. */
   readonly isFromUnknownSource?: true;
 }
 
 /** What a packet must be for a chain to look at it. */
-export type Gate = Pick<Matches, "outputInterface" | "isToThisHost" | "udpPort">;
+export type Gate = Pick<Matches, "outputInterface" | "udpPort">;
 
 export type Action =
   | { readonly do: "accept" | "drop" | "return" | "notrack" }
@@ -114,18 +116,16 @@ export function commentOf(role: ChainRole): string {
   }
 }
 
-/** The chains of one family with their rules, in CHAIN_ROLES order. */
-export function* chainsOf(rules: FamilyRules | undefined): Generator<[ChainRole, readonly Rule[]]> {
-  for (const role of CHAIN_ROLES) {
-    const chain = rules?.chains[role];
-    if (chain !== undefined && chain.length > 0) yield [role, chain];
-  }
-}
-
 /** True when the match excludes nothing and need not be spelled. */
 export function matchesAll(match: PrefixMatch): boolean {
   return match.prefix.length === 0 && !match.isNegated;
 }
+
+/** Addresses that mean something on one link only (RFC 3927, RFC 4291). */
+export const LINK_LOCAL_PREFIX = { 4: "169.254.0.0/16", 6: "fe80::/10" } as const satisfies Record<
+  Family,
+  string
+>;
 
 /** Address families' multicast ranges: 224.0.0.0/4 and ff00::/8. */
 export const MULTICAST_PREFIX = { 4: "224.0.0.0/4", 6: "ff00::/8" } as const satisfies Record<Family, string>;

@@ -23,7 +23,7 @@ export async function installedEngines(runner: CommandRunner): Promise<ReadonlyS
 
 /**
  * The engine to use. `auto`: nft where the network configuration enables it, else iptables where present, else
- * nft. FirewallError when the host has no engine, or not the one asked for.
+ * nft. FirewallError with details.missing when the host has no engine, or not the one asked for.
  */
 export function chooseEngine(
   choice: EngineKind | "auto",
@@ -38,6 +38,6 @@ export function chooseEngine(
     choice === "auto"
       ? "neither nft nor iptables is installed: install nftables, or run with --firewall none"
       : `--firewall ${choice}: ${PROGRAMS[choice].join(" or ")} is not installed; install it or use --firewall auto`,
-    { details: { choice, installed: [...installed] }, retryable: true },
+    { details: { missing: choice === "auto" ? "nft" : choice, installed: [...installed] }, retryable: true },
   );
 }

@@ -46,14 +46,18 @@ export function addressObject(
   return { kind: "address", device: devices.nameOf(interfaceIndex), address: { address, length } };
 }
 
-/** Routes of the main table that every packet can take; those that have no single device (multipath, blackhole) show with an empty one. */
+/**
+ * Routes of the main table that every packet can take. Those that lead to no single device (multipath, blackhole) show
+ * with an empty one, also in IPv6, where the kernel shows a blackhole on the loopback device.
+ */
 export function routeObject(route: Route, devices: DeviceTable): RouteObject | null {
   if (route.table !== RT_TABLE_MAIN || route.tos !== 0) return null;
+  const isBlackhole = route.type === RTN_BLACKHOLE;
   return {
     kind: "route",
     destination: route.destination,
-    ...(route.type === RTN_BLACKHOLE ? { isBlackhole: true } : {}),
-    device: devices.nameOf(route.outputIndex),
+    ...(isBlackhole ? { isBlackhole } : {}),
+    device: isBlackhole ? "" : devices.nameOf(route.outputIndex),
     gateway: route.gateway,
     isOnlink: route.isOnlink,
     protocol: route.protocol,

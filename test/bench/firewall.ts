@@ -11,7 +11,8 @@ import {
   planFirewall,
 } from "../../backends/firewall/plan.ts";
 import { NetnsHandle } from "../../backends/netlink/netns.ts";
-import { Prefix } from "../../ipam/ip.ts";
+import { systemClock } from "../../ipam/clock.ts";
+import { Address, Prefix } from "../../ipam/ip.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { createNetns } from "../support/netns.ts";
 import type { Bench } from "./support/report.ts";
@@ -23,7 +24,15 @@ const INPUT: FirewallInput = {
   masquerade: { isEnabled: true, randomFully: true, excluded: [] },
   forwardRules: true,
   entrances: { 4: ["flannel.1"] },
-  tunnels: { 4: { port: 8472, parentInterface: "eth0", device: "flannel.1", sources: "any" } },
+  tunnels: {
+    4: {
+      port: 8472,
+      parentInterface: "eth0",
+      address: Address.parse("192.168.50.1"),
+      device: "flannel.1",
+      sources: "any",
+    },
+  },
   openPort: false,
   notrack: true,
   mssClamp: false,
@@ -40,6 +49,7 @@ export const bench: Bench = async (report, { isQuick }) => {
       prefersNft: false,
       resyncSeconds: 3600,
       log: silentLogger,
+      clock: systemClock,
       commandPrefix: ["nsenter", `--net=${host.path}`],
       netns: handle,
     });

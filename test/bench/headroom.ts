@@ -1,17 +1,12 @@
 /**
  * Whether the kernel could carry more between containers than with flannel's way of setting it up: one change at a
- * time to an overlay made by hand, each measurement beside one without it. Needs iperf3; ethtool for two of them.
+ * time to an overlay made by hand, in turns with one without it. Needs a C compiler; ethtool for two of them.
  */
 
 import { errorMessage } from "../../ipam/errors.ts";
 import type { Lab } from "../support/hosts.ts";
-import {
-  measurePackets,
-  measureTcpMbits,
-  type Overlay,
-  overlayByHand,
-  SMALL_BYTES,
-} from "./support/overlays.ts";
+import { type Overlay, overlayByHand } from "./support/overlays.ts";
+import { type PathCost, PathMeter } from "./support/path-cost.ts";
 import type { Bench } from "./support/report.ts";
 
 /** What is done on both hosts, and undone again: shell commands. */
@@ -28,12 +23,12 @@ const CHANGES: readonly Change[] = [
   {
     name: "NOTRACK for the tunnel",
     apply: `rule="-p udp --dport 8472 -j CT --notrack"; ${NOTRACK}`,
-    undo: "iptables -t raw -F",
+    undo: "iptables -t raw -F; nft delete table ip raw",
   },
   {
     name: "NOTRACK between containers",
     apply: `rule="-s 10.2.0.0/16 -d 10.2.0.0/16 -j CT --notrack"; ${NOTRACK}`,
-    undo: "iptables -t raw -F",
+    undo: "iptables -t raw -F; nft delete table ip raw",
   },
   {
     name: "a flowtable between docker0 and the tunnel",
@@ -55,11 +50,6 @@ const CHANGES: readonly Change[] = [
     undo: "sysctl -qw net.bridge.bridge-nf-call-iptables=1",
   },
   {
-    name: "no rules of flannel's",
-    apply: "iptables -D FORWARD -j FLANNEL-FWD; iptables -t nat -D POSTROUTING -j FLANNEL-POSTRTG",
-    undo: "iptables -A FORWARD -j FLANNEL-FWD; iptables -t nat -A POSTROUTING -j FLANNEL-POSTRTG",
-  },
-  {
     name: "an interface that cannot segment tunnels",
     apply: "ethtool -K eth0 tx-udp_tnl-segmentation off tx-udp_tnl-csum-segmentation off",
     undo: "ethtool -K eth0 tx-udp_tnl-segmentation on tx-udp_tnl-csum-segmentation on",
@@ -72,45 +62,36 @@ const CHANGES: readonly Change[] = [
 ];
 
 export const bench: Bench = async (report, { isQuick }) => {
-  const [rounds, seconds] = isQuick ? [1, 1] : [15, 1];
+  const [runs, rounds] = isQuick ? [1, 50] : [5, 400];
+  const meter = new PathMeter();
   const labs: Lab[] = [];
   try {
-    const usual = overlayByHand(labs);
-    const withoutChecksum = overlayByHand(labs, "noudpcsum");
-    const tell = (name: string, [tcp, packets]: Ratios): void => {
-      report.figure({ name: `${name}: TCP, times the usual`, unit: "", values: tcp });
-      report.figure({
-        name: `${name}: UDP of ${SMALL_BYTES} bytes, times the usual`,
-        unit: "",
-        values: packets,
-      });
+    const [usual, changed] = [overlayByHand(labs), overlayByHand(labs)];
+    const tell = (name: string, other: Overlay): void => {
+      const costs = Array.from({ length: runs }, () => meter.measure(rounds, [usual, other]));
+      const ratios = (cost: (pair: PathCost) => number): number[] =>
+        costs.map(([before, after]) => cost(after as PathCost) / cost(before as PathCost));
+      const [datagram, stream] = [ratios(({ datagramNs }) => datagramNs), ratios(({ streamNs }) => streamNs)];
+      report.figure({ name: `${name}: a datagram, times the usual`, unit: "", values: datagram });
+      report.figure({ name: `${name}: 1 MB over TCP, times the usual`, unit: "", values: stream });
     };
     for (const change of CHANGES) {
-      const obstacle = obstacleTo(change, usual);
+      const obstacle = obstacleTo(change, changed);
       if (obstacle !== null) {
         report.note(`${change.name}: not measured, ${obstacle}`);
         continue;
       }
-      const changed = async (): Promise<Rates> => {
-        onBothHosts(usual, change.apply);
-        try {
-          return await rates(usual, seconds);
-        } finally {
-          onBothHosts(usual, change.undo);
-        }
-      };
-      tell(change.name, await ratios(rounds, () => rates(usual, seconds), changed));
+      onBothHosts(changed, change.apply);
+      tell(change.name, changed);
+      onBothHosts(changed, change.undo);
     }
-    tell(
-      "no checksum outside the tunnel's packets",
-      await ratios(
-        rounds,
-        () => rates(usual, seconds),
-        () => rates(withoutChecksum, seconds),
-      ),
-    );
+    tell("no checksum outside the tunnel's packets", overlayByHand(labs, "noudpcsum"));
+    const bare = overlayByHand(labs);
+    onBothHosts(bare, "nft flush ruleset");
+    tell("no rule at all, and so no connection tracking", bare);
   } finally {
     for (const lab of labs) lab.dispose();
+    meter.dispose();
   }
 };
 
@@ -127,28 +108,6 @@ function obstacleTo({ apply, undo }: Change, overlay: Overlay): string | null {
   }
   onBothHosts(overlay, undo);
   return null;
-}
-
-type Rates = readonly [tcpMbits: number, packetsPerSecond: number];
-type Ratios = readonly [tcp: number[], packets: number[]];
-
-async function rates(overlay: Overlay, seconds: number): Promise<Rates> {
-  return [await measureTcpMbits(overlay, seconds), await measurePackets(overlay, seconds)];
-}
-
-async function ratios(
-  rounds: number,
-  before: () => Promise<Rates>,
-  after: () => Promise<Rates>,
-): Promise<Ratios> {
-  const found: Ratios = [[], []];
-  for (let round = 0; round < rounds; round++) {
-    const [beforeTcp, beforePackets] = await before();
-    const [afterTcp, afterPackets] = await after();
-    found[0].push(afterTcp / beforeTcp);
-    found[1].push(afterPackets / beforePackets);
-  }
-  return found;
 }
 
 function onBothHosts({ lab }: Overlay, script: string): void {

@@ -73,13 +73,15 @@ describeAsRoot("traffic under a FORWARD policy of DROP", () => {
     const running = [startPing(from.netns, to.address), startPing(to.netns, from.address)];
     await stop(host);
     await host.daemon.start(...flags, ...more);
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await new Promise((resolve) => setTimeout(resolve, 500));
     for (const { lost, sent } of await Promise.all(running.map((each) => each.stop()))) {
       expect(lost).toEqual([]);
       expect(sent).toBeGreaterThan(MIN_PACKETS);
     }
-    expect((await host.daemon.status())?.problems).toEqual([]);
     const hasNft = more.includes("--firewall=nft");
+    const status = await host.daemon.status();
+    expect(status?.problems).toEqual([]);
+    expect(status?.firewall).toMatchObject({ engine: hasNft ? "nft" : "iptables", isInSync: true });
     expect(host.netns.exec("nft", ["list", "tables"]).includes("flannel-ipv4")).toBe(hasNft);
     expect(host.netns.exec("iptables-save", [])).toContain("-A FLANNEL-FWD -s 10.2.0.0/16");
     expect(host.netns.exec("iptables-save", ["-t", "raw"]).includes("FLANNEL-TUN-IN")).toBe(!hasNft);

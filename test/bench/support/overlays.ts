@@ -29,13 +29,13 @@ export async function measurePackets(overlay: Overlay, seconds: number): Promise
   return await iperf(overlay, seconds, flood, ({ sum }) => (sum.packets - sum.lost_packets) / sum.seconds);
 }
 
-/** With the rules of --ip-masq. */
-export async function overlayByTulled(labs: Lab[]): Promise<Overlay> {
+/** With the rules of --ip-masq, and with more `flags`. */
+export async function overlayByTulled(labs: Lab[], ...flags: readonly string[]): Promise<Overlay> {
   const lab = createLab("thru");
   labs.push(lab);
   const store = await fileStoreOf(lab, { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } });
   const hosts = [lab.addHost(), lab.addHost()] as const;
-  for (const host of hosts) await host.daemon.start(`--store=${store}`, "--ip-masq");
+  for (const host of hosts) await host.daemon.start(`--store=${store}`, "--ip-masq", ...flags);
   return overlayBetween(lab, hosts);
 }
 
@@ -67,24 +67,28 @@ export function overlayByHand(labs: Lab[], vxlanOptions = ""): Overlay {
   return overlayBetween(lab, hosts);
 }
 
+/** As flannel writes them, with a comment on each: it is a test of its own for every packet. */
 function addFlannelRules({ netns }: Host, subnet: string): void {
   const network = "10.2.0.0/16";
+  const masq = (matches: string, target: string): string =>
+    `-A FLANNEL-POSTRTG ${matches} -m comment --comment "flanneld masq" -j ${target}`;
+  const forward = '-m comment --comment "flanneld forward" -j';
   const lines = [
     "*nat",
     ":FLANNEL-POSTRTG - [0:0]",
-    "-A POSTROUTING -j FLANNEL-POSTRTG",
-    "-A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 -j RETURN",
-    `-A FLANNEL-POSTRTG -s ${subnet} -d ${network} -j RETURN`,
-    `-A FLANNEL-POSTRTG -s ${network} -d ${subnet} -j RETURN`,
-    `-A FLANNEL-POSTRTG ! -s ${network} -d ${subnet} -j RETURN`,
-    `-A FLANNEL-POSTRTG -s ${network} ! -d 224.0.0.0/4 -j MASQUERADE --random-fully`,
-    `-A FLANNEL-POSTRTG ! -s ${network} -d ${network} -j MASQUERADE --random-fully`,
+    '-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG',
+    masq("-m mark --mark 0x4000/0x4000", "RETURN"),
+    masq(`-s ${subnet} -d ${network}`, "RETURN"),
+    masq(`-s ${network} -d ${subnet}`, "RETURN"),
+    masq(`! -s ${network} -d ${subnet}`, "RETURN"),
+    masq(`-s ${network} ! -d 224.0.0.0/4`, "MASQUERADE --random-fully"),
+    masq(`! -s ${network} -d ${network}`, "MASQUERADE --random-fully"),
     "COMMIT",
     "*filter",
     ":FLANNEL-FWD - [0:0]",
-    "-A FORWARD -j FLANNEL-FWD",
-    `-A FLANNEL-FWD -s ${network} -j ACCEPT`,
-    `-A FLANNEL-FWD -d ${network} -j ACCEPT`,
+    `-A FORWARD ${forward} FLANNEL-FWD`,
+    `-A FLANNEL-FWD -s ${network} ${forward} ACCEPT`,
+    `-A FLANNEL-FWD -d ${network} ${forward} ACCEPT`,
     "COMMIT",
   ];
   netns.exec("sh", ["-c", 'printf "%s\\n" "$0" | iptables-restore --noflush', lines.join("\n")]);

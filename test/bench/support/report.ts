@@ -5,7 +5,7 @@ import { cpus, release } from "node:os";
 export interface Figure {
   /** What was measured, for example `cold start, 5,000 leases: all programmed`. */
   readonly name: string;
-  readonly unit: "ms" | "s" | "MiB" | "Mbit/s" | "packets/s" | "packets" | "bytes" | "";
+  readonly unit: "ns" | "ms" | "s" | "MiB" | "Mbit/s" | "packets/s" | "packets" | "bytes" | "";
   /** One value per repetition, in the order they were taken. */
   readonly values: readonly number[];
 }

@@ -8,6 +8,7 @@ import { FirewallGeneration } from "../../../backends/firewall/generation.ts";
 import { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { EMPTY_PLAN } from "../../../backends/firewall/rules.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
+import { systemClock } from "../../../ipam/clock.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 
@@ -56,6 +57,7 @@ describeAsRoot("the firewall's audits", () => {
       prefersNft: false,
       resyncSeconds: AUDIT_SECONDS,
       log: silentLogger,
+      clock: systemClock,
       commandPrefix: ["sh", "-c", `printf . >> ${log}; exec "$@"`, "sh", "nsenter", `--net=${host.path}`],
       netns: handle,
     });

@@ -15,6 +15,7 @@ describeAsRoot("firewall events", () => {
   let handle: NetnsHandle;
   let monitor: NetlinkMonitor;
   let urgencies: boolean[];
+  let programs: string[];
 
   beforeEach(async () => {
     host = createNetns("fwevents");
@@ -23,9 +24,13 @@ describeAsRoot("firewall events", () => {
     host.exec("iptables", ["-N", "DOCKER"]);
     handle = NetnsHandle.open(host.path);
     urgencies = [];
+    programs = [];
     monitor = watchFirewall({
       netns: handle,
-      onChange: (isUrgent) => urgencies.push(isUrgent),
+      onChange: (isUrgent, program) => {
+        urgencies.push(isUrgent);
+        if (program !== null) programs.push(program);
+      },
       onError: (error) => expect.unreachable(String(error)),
     });
   });
@@ -47,6 +52,7 @@ describeAsRoot("firewall events", () => {
     host.exec("sh", ["-c", command]);
     monitor.drain();
     expect(urgencies).toContain(true);
+    expect(programs).toEqual([command.split(" ")[0]]);
   });
 
   it.each([
@@ -58,5 +64,6 @@ describeAsRoot("firewall events", () => {
     monitor.drain();
     expect(urgencies.length).toBeGreaterThan(0);
     expect(urgencies).not.toContain(true);
+    expect(programs).toEqual([]);
   });
 });

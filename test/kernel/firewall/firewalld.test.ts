@@ -9,7 +9,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { type FirewallInput, planFirewall } from "../../../backends/firewall/plan.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
-import { Prefix } from "../../../ipam/ip.ts";
+import { systemClock } from "../../../ipam/clock.ts";
+import { Address, Prefix } from "../../../ipam/ip.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { type Daemon, startDaemon, untilReady } from "../../support/daemon.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
@@ -21,7 +22,15 @@ const INPUT: FirewallInput = {
   masquerade: { isEnabled: false, randomFully: true, excluded: [] },
   forwardRules: true,
   entrances: { 4: ["flannel.1"] },
-  tunnels: { 4: { port: 8472, parentInterface: "out", device: "flannel.1", sources: "any" } },
+  tunnels: {
+    4: {
+      port: 8472,
+      parentInterface: "out",
+      address: Address.parse("10.2.55.1"),
+      device: "flannel.1",
+      sources: "any",
+    },
+  },
   openPort: true,
   notrack: true,
   mssClamp: false,
@@ -89,6 +98,7 @@ describeWithFirewalld("the firewall beside firewalld", () => {
       prefersNft: true,
       resyncSeconds: 3600,
       log: silentLogger,
+      clock: systemClock,
       commandPrefix: prefix(),
       netns: handle,
     });

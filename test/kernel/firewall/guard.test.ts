@@ -5,7 +5,8 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { type FirewallInput, planFirewall } from "../../../backends/firewall/plan.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
-import { Prefix } from "../../../ipam/ip.ts";
+import { systemClock } from "../../../ipam/clock.ts";
+import { Address, Prefix } from "../../../ipam/ip.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 
@@ -16,7 +17,15 @@ const INPUT: FirewallInput = {
   masquerade: { isEnabled: true, randomFully: true, excluded: [] },
   forwardRules: true,
   entrances: { 4: ["flannel.1"] },
-  tunnels: { 4: { port: 8472, parentInterface: "out", device: "flannel.1", sources: "any" } },
+  tunnels: {
+    4: {
+      port: 8472,
+      parentInterface: "out",
+      address: Address.parse("10.2.55.1"),
+      device: "flannel.1",
+      sources: "any",
+    },
+  },
   openPort: false,
   notrack: true,
   mssClamp: false,
@@ -81,6 +90,7 @@ for (const choice of ["iptables", "nft"] as const) {
         prefersNft: false,
         resyncSeconds: 3600,
         log: silentLogger,
+        clock: systemClock,
         commandPrefix: ["nsenter", `--net=${host.path}`],
         netns: handle,
       });
@@ -111,6 +121,34 @@ for (const choice of ["iptables", "nft"] as const) {
       await expect.poll(() => canPing(left, "10.2.55.2"), { timeout: 3000 }).toBe(true);
     });
 
+    it("names the program whose change it repairs, also after a long rest", async () => {
+      await guard.update(PLAN);
+      await expect.poll(() => guard.status().isInSync).toBe(true);
+      host.exec("nft", ["add", "table", "inet", "unconcerned"]);
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      host.exec("nft", ["flush", "ruleset"]);
+      await expect.poll(() => guard.status().repairs, { timeout: 3000, interval: 5 }).toBe(1);
+      expect(guard.status().lastRepair?.by).toBe("nft");
+    });
+
+    it("names a program that undoes its rules again and again, and goes on repairing", async () => {
+      await guard.update(PLAN);
+      const undo = (): string =>
+        choice === "nft"
+          ? host.exec("nft", ["flush", "chain", "ip", "flannel-ipv4", "forward"])
+          : host.exec("iptables", ["-F", "FLANNEL-FWD"]);
+      for (let round = 1; round <= 10; round++) {
+        undo();
+        await expect.poll(() => guard.status().repairs, { timeout: 3000, interval: 5 }).toBe(round);
+      }
+      const { undone, lastRepair } = guard.status();
+      expect(undone).toBe(10);
+      expect(lastRepair?.by).toBe(choice);
+      expect(lastRepair?.found).toEqual([expect.stringMatching(/chain .* holds other rules/)]);
+      undo();
+      await expect.poll(() => guard.status().repairs, { timeout: 3000, interval: 5 }).toBe(11);
+    });
+
     it("removes the other engine's rules when it is switched", async () => {
       await guard.update(PLAN);
       await guard.stop();
@@ -120,6 +158,7 @@ for (const choice of ["iptables", "nft"] as const) {
         prefersNft: false,
         resyncSeconds: 3600,
         log: silentLogger,
+        clock: systemClock,
         commandPrefix: ["nsenter", `--net=${host.path}`],
         netns: handle,
       });

@@ -9,6 +9,7 @@ import {
   type TunnelInput,
 } from "../../../backends/firewall/plan.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
+import { systemClock } from "../../../ipam/clock.ts";
 import { Address, Prefix } from "../../../ipam/ip.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
@@ -35,7 +36,15 @@ const INPUT: FirewallInput = {
   masquerade: { isEnabled: true, randomFully: true, excluded: [] },
   forwardRules: true,
   entrances: { 4: ["flannel.1"] },
-  tunnels: { 4: { port: PORT, parentInterface: "eth0", device: "flannel.1", sources: "any" } },
+  tunnels: {
+    4: {
+      port: PORT,
+      parentInterface: "eth0",
+      address: Address.parse(HOST),
+      device: "flannel.1",
+      sources: "any",
+    },
+  },
   openPort: false,
   notrack: true,
   mssClamp: false,
@@ -75,6 +84,7 @@ for (const choice of ["iptables", "nft"] as const) {
         prefersNft: false,
         resyncSeconds: 3600,
         log: silentLogger,
+        clock: systemClock,
         commandPrefix: ["nsenter", `--net=${host.path}`],
         netns: handle,
       });

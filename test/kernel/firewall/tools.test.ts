@@ -14,7 +14,8 @@ import {
   planFirewall,
 } from "../../../backends/firewall/plan.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
-import { Prefix } from "../../../ipam/ip.ts";
+import { systemClock } from "../../../ipam/clock.ts";
+import { Address, Prefix } from "../../../ipam/ip.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { createToolbox, type Toolbox } from "./toolbox.ts";
@@ -27,7 +28,15 @@ const DEFAULTS: FirewallInput = {
   masquerade: { isEnabled: false, randomFully: true, excluded: [] },
   forwardRules: true,
   entrances: { 4: ["flannel.1"] },
-  tunnels: { 4: { port: 8472, parentInterface: "eth0", device: "flannel.1", sources: "any" } },
+  tunnels: {
+    4: {
+      port: 8472,
+      parentInterface: "eth0",
+      address: Address.parse("192.168.50.1"),
+      device: "flannel.1",
+      sources: "any",
+    },
+  },
   openPort: false,
   notrack: true,
   mssClamp: false,
@@ -70,6 +79,7 @@ describeAsRoot("the firewall on a host", () => {
       prefersNft: false,
       resyncSeconds: 1,
       log: { ...silentLogger, warn: (_, fields) => warnings.push(String(fields?.note)) },
+      clock: systemClock,
       commandPrefix: prefixOf(tools),
       netns: handle,
     });
@@ -191,7 +201,7 @@ describeAsRoot("the firewall on a host", () => {
     }
   });
 
-  it("says what to install where the masquerade needs a tool and there is none", async () => {
+  it("says what to install where the masquerade needs a tool and there is none, and uses it once it is there", async () => {
     toolbox = createToolbox([]);
     const handle = NetnsHandle.open(host.path);
     const guard = createGuard(toolbox, handle);
@@ -199,6 +209,11 @@ describeAsRoot("the firewall on a host", () => {
       await guard.update(MASQUERADE_PLAN);
       expect(guard.status()).toMatchObject({ engine: null, isInSync: false });
       expect(guard.status().lastError).toMatch(/install nftables, or run with --firewall none/);
+      toolbox.add("nft");
+      guard.start();
+      await expect
+        .poll(() => guard.status(), { timeout: 5000 })
+        .toMatchObject({ engine: "nft", isInSync: true, repairs: 0, lastError: null });
     } finally {
       await guard.stop();
       handle.close();

@@ -29,6 +29,17 @@ const peer = (number: number) => ({
   isHeld: false,
 });
 
+const FIREWALL = {
+  choice: "auto",
+  engine: "iptables",
+  isInSync: true,
+  repairs: 0,
+  lastRepair: null as object | null,
+  undone: 0,
+  lastError: null as string | null,
+  note: null as string | null,
+};
+
 function report(changes: object = {}) {
   return {
     version: "1.2.3",
@@ -57,6 +68,7 @@ function report(changes: object = {}) {
       conflicts: [],
       contended: [],
     },
+    firewall: FIREWALL,
     problems: [],
     ...changes,
   };
@@ -77,6 +89,7 @@ describe("tulle status", () => {
       ["kernel", "11 objects, all as planned"],
       ["last pass", "1 min 30 s ago, 3.2 ms, route 1; 7 in all"],
       ["repaired", "route 2, link 1"],
+      ["firewall", "iptables, all as planned"],
       ["version", "1.2.3"],
       [""],
       ["PEER", "ADDRESS", "PATH"],
@@ -84,6 +97,28 @@ describe("tulle status", () => {
       ["10.2.16.0-24", "192.168.1.16", "direct", "kept for now"],
       [""],
     ]);
+  });
+
+  it.each([
+    [{ choice: "none", engine: null, isInSync: false }, "left alone"],
+    [
+      { engine: null, note: "neither nft nor iptables is installed" },
+      "neither nft nor iptables is installed",
+    ],
+    [{ engine: null, isInSync: false }, "no engine yet"],
+    [{ engine: "nft", isInSync: false }, "nft, not as planned"],
+  ])("names the firewall's engine and state: %j", async (changes, text) => {
+    const { out } = await status(report({ firewall: { ...FIREWALL, ...changes } }));
+    expect(out).toMatch(new RegExp(`^firewall +${text}$`, "m"));
+  });
+
+  it("says how often firewall rules were repaired, and what was found the last time", async () => {
+    const found = ["iptables table filter: chain FLANNEL-FWD is missing", "another"];
+    const lastRepair = { atMs: systemClock.monotonicMs() - 90_000, found, by: "iptables" };
+    const { out } = await status(report({ firewall: { ...FIREWALL, repairs: 3, lastRepair } }));
+    expect(out).toContain(
+      "repaired 3 times, last 1 min 30 s ago: iptables table filter: chain FLANNEL-FWD is missing (and 1 more), by iptables\n",
+    );
   });
 
   it("passes the report on to programs", async () => {

@@ -120,6 +120,7 @@ describe("Docker's settings in daemon.json", () => {
     await setUp();
     expect(JSON.parse(readFileSync(real, "utf8")).bip).toBe("10.2.54.1/24");
     expect(statSync(real).mode & 0o777).toBe(0o600);
+    expect(statSync(`${paths.daemonJson}.before-tulle`).mode & 0o777).toBe(0o600);
     await unset();
     expect(readFileSync(real, "utf8")).toBe(BY_HAND);
   });
@@ -148,7 +149,7 @@ describe("Docker's settings in daemon.json", () => {
     const inFile = join(folder, "file/daemon.json");
     await expect(applyChange({ path: inFile, before: null, after: "{}" })).rejects.toThrow(inFile);
     symlinkSync(join(folder, "nowhere"), paths.daemonJson);
-    await expect(setUp()).rejects.toThrow(/daemon.json cannot be read/);
+    await expect(setUp()).rejects.toThrow(/daemon.json cannot be read: .* to nowhere/);
   });
 
   it("are made all or not at all, and leave no half-written file", async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { renderChains } from "../../../../backends/firewall/iptables-render.ts";
 import { type FirewallInput, planFirewall } from "../../../../backends/firewall/plan.ts";
-import { Prefix } from "../../../../ipam/ip.ts";
+import { Address, Prefix } from "../../../../ipam/ip.ts";
 
 const INPUT: FirewallInput = {
   networks: { 4: Prefix.parse("10.2.0.0/16") },
@@ -10,12 +10,23 @@ const INPUT: FirewallInput = {
   masquerade: { isEnabled: true, randomFully: true, excluded: [] },
   forwardRules: true,
   entrances: { 4: ["flannel.1"] },
-  tunnels: { 4: { port: 8472, parentInterface: "eth0", device: "flannel.1", sources: "any" } },
+  tunnels: {
+    4: {
+      port: 8472,
+      parentInterface: "eth0",
+      address: Address.parse("192.168.50.1"),
+      device: "flannel.1",
+      sources: "any",
+    },
+  },
   openPort: false,
   notrack: false,
   mssClamp: false,
   containerInterfaces: [],
 };
+
+/** Tunnel packets that pass through, or do not leave the bridge that they came in by. */
+const FOR_OTHERS = "! -d 192.168.50.1/32 -m addrtype ! --dst-type LOCAL -j RETURN";
 
 /** The rules of one chain as iptables shows them, without comments. */
 function rulesOf(input: FirewallInput, name: string): string[] {
@@ -57,7 +68,13 @@ describe("the firewall plan", () => {
   it("always drops forged tunnel packets", () => {
     const input = { ...INPUT, containerInterfaces: ["docker0", "br-*"] };
     const containers = ["-i eth0 -j RETURN", "-i docker0 -j DROP", "-i br-+ -j DROP"];
-    expect(rulesOf(input, "FLANNEL-TUN-IN")).toEqual(["-s 10.2.0.0/16 -j DROP", ...containers]);
+    expect(rulesOf(input, "FLANNEL-TUN-IN")).toEqual([
+      FOR_OTHERS,
+      "-s 10.2.0.0/16 -j DROP",
+      ...containers,
+      "-s 169.254.0.0/16 -j DROP",
+      "-m rpfilter --invert -j DROP",
+    ]);
     expect(rulesOf(input, "FLANNEL-TUN-FWD")).toEqual(["-s 10.2.0.0/16 -j DROP", ...containers]);
   });
 
@@ -66,7 +83,7 @@ describe("the firewall plan", () => {
       .filter(({ name, rules }) => name.startsWith("FLANNEL-TUN") && rules.length > 0)
       .map(({ jump }) => jump.replace(/-m comment --comment "[^"]*" /, ""));
     expect(jumps).toEqual([
-      "-p udp -m udp --dport 8472 -m addrtype --dst-type LOCAL -j FLANNEL-TUN-IN",
+      "-p udp -m udp --dport 8472 -j FLANNEL-TUN-IN",
       "-p udp -m udp --dport 8472 -j FLANNEL-TUN-OUT",
       "-o eth0 -p udp -m udp --dport 8472 -j FLANNEL-TUN-FWD",
     ]);
@@ -88,11 +105,9 @@ describe("the firewall plan", () => {
 
   it("drops none of hosts that live in the network's range", () => {
     const input = { ...INPUT, containers: INPUT.subnets };
-    const rules = ["FLANNEL-TUN-IN", "FLANNEL-TUN-FWD"].flatMap((name) => rulesOf(input, name));
-    expect(rules.map((rule) => rule.slice(0, "-s 10.2.54.0/24".length))).toEqual([
-      "-s 10.2.54.0/24",
-      "-s 10.2.54.0/24",
-    ]);
+    const rules = ["-s 10.2.54.0/24 -j DROP", "-i eth0 -j RETURN"];
+    expect(rulesOf(input, "FLANNEL-TUN-IN").slice(0, 3)).toEqual([FOR_OTHERS, ...rules]);
+    expect(rulesOf(input, "FLANNEL-TUN-FWD")).toEqual(rules);
   });
 
   it("wants no more than it is asked for", () => {

@@ -1,0 +1,190 @@
+/**
+ * Tunnel packets that a container forges, with packets of both families: whatever it is attached to and whatever source
+ * it writes, none reaches this host's tunnel; what other hosts and hosts behind this one send does.
+ */
+
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { FirewallGuard } from "../../../backends/firewall/guard.ts";
+import { DEFAULT_CONTAINER_INTERFACES, planFirewall } from "../../../backends/firewall/plan.ts";
+import { NetnsHandle } from "../../../backends/netlink/netns.ts";
+import { systemClock } from "../../../ipam/clock.ts";
+import { Address, FAMILIES, Prefix } from "../../../ipam/ip.ts";
+import { silentLogger } from "../../../ipam/log.ts";
+import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
+import { addAddress, sendDatagram } from "./datagrams.ts";
+
+const PORT = 8472;
+const NETWORK = { 4: Prefix.parse("10.2.0.0/16"), 6: Prefix.parse("fd00:2::/48") };
+const SUBNET = { 4: Prefix.parse("10.2.54.0/24"), 6: Prefix.parse("fd00:2:0:54::/64") };
+
+/** One of each family, with the length of its link's prefix. */
+const ADDRESSES = {
+  4: {
+    host: "192.168.50.1",
+    peer: "192.168.50.2",
+    length: 24,
+    gateway: "10.2.54.1",
+    container: "10.2.54.5",
+    /** Of a link beside the tunnel's own: this host's end and a member of the network behind it. */
+    second: "172.20.0.1",
+    member: "172.20.0.5",
+    elsewhere: "198.51.100.7",
+  },
+  6: {
+    host: "fd00:50::1",
+    peer: "fd00:50::2",
+    length: 64,
+    gateway: "fd00:2:0:54::1",
+    container: "fd00:2:0:54::5",
+    second: "fd00:20::1",
+    member: "fd00:20::5",
+    elsewhere: "2001:db8::7",
+  },
+} as const;
+
+/** How containers are attached: the name of the interface at the host, and whether it is a bridge. */
+const ATTACHMENTS: readonly (readonly [string, boolean])[] = [
+  ["docker0", true],
+  ["mybridge", true],
+  ["veth1a2b3c", false],
+  ["mylink", false],
+];
+
+for (const choice of ["iptables", "nft"] as const) {
+  describeAsRoot(`forged tunnel packets and the ${choice} engine`, () => {
+    let host: TestNetns;
+    let peer: TestNetns;
+    let container: TestNetns;
+    let handle: NetnsHandle;
+    let guard: FirewallGuard;
+
+    beforeEach(() => {
+      [host, peer, container] = [createNetns("fohost"), createNetns("fopeer"), createNetns("focont")];
+      for (const { exec } of [host, peer, container])
+        exec("sysctl", ["-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0"]);
+      host.exec("sysctl", ["-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
+      attach(peer, "eth0", false);
+      for (const family of FAMILIES) {
+        const { host: ours, peer: theirs, length } = ADDRESSES[family];
+        addAddress(host, "eth0", `${ours}/${length}`);
+        addAddress(peer, "eth0", `${theirs}/${length}`);
+        host.exec("ip", [`-${family}`, "route", "add", "default", "via", theirs]);
+        peer.exec("ip", ["route", "add", `${NETWORK[family]}`, "via", ours]);
+      }
+      for (const netns of [host, peer])
+        netns.exec("nft", [
+          `add table inet count; add chain inet count in { type filter hook input priority 10; };
+          add rule inet count in udp dport ${PORT} counter`,
+        ]);
+      handle = NetnsHandle.open(host.path);
+      guard = new FirewallGuard({
+        choice,
+        prefersNft: false,
+        resyncSeconds: 3600,
+        log: silentLogger,
+        clock: systemClock,
+        commandPrefix: ["nsenter", `--net=${host.path}`],
+        netns: handle,
+      });
+    });
+    afterEach(async () => {
+      await guard.stop();
+      handle.close();
+      for (const netns of [host, peer, container]) netns.dispose();
+    });
+
+    const protect = (): Promise<void> => {
+      const tunnel = { port: PORT, parentInterface: "eth0", sources: "any" } as const;
+      return guard.update(
+        planFirewall({
+          networks: NETWORK,
+          containers: NETWORK,
+          subnets: SUBNET,
+          masquerade: { isEnabled: false, randomFully: true, excluded: [] },
+          forwardRules: true,
+          entrances: { 4: ["flannel.1"], 6: ["flannel-v6.1"] },
+          tunnels: {
+            4: { ...tunnel, address: Address.parse(ADDRESSES[4].host), device: "flannel.1" },
+            6: { ...tunnel, address: Address.parse(ADDRESSES[6].host), device: "flannel-v6.1" },
+          },
+          openPort: false,
+          notrack: true,
+          mssClamp: false,
+          containerInterfaces: DEFAULT_CONTAINER_INTERFACES,
+        }),
+      );
+    };
+
+    /** Connects `netns` by an interface `name` of the host: a bridge, or one end of a veth pair. */
+    const attach = (netns: TestNetns, name: string, isBridge: boolean): void => {
+      const end = isBridge ? "port0" : name;
+      host.exec("ip", ["link", "add", end, "type", "veth", "peer", "name", "eth0", "netns", netns.name]);
+      host.exec("ip", ["link", "set", end, "up"]);
+      netns.exec("ip", ["link", "set", "eth0", "up"]);
+      if (!isBridge) return;
+      host.exec("ip", ["link", "add", name, "up", "type", "bridge"]);
+      host.exec("ip", ["link", "set", end, "master", name]);
+    };
+    /** Addresses and routes as CNI's plugins ptp and bridge set them. */
+    const attachContainer = (name: string, isBridge: boolean): void => {
+      attach(container, name, isBridge);
+      for (const family of FAMILIES) {
+        const { gateway, container: own } = ADDRESSES[family];
+        const bits = family === 4 ? 32 : 128;
+        addAddress(host, name, isBridge ? `${gateway}/${SUBNET[family].length}` : `${gateway}/${bits}`);
+        if (!isBridge) host.exec("ip", ["route", "add", `${own}/${bits}`, "dev", name]);
+        addAddress(container, "eth0", `${own}/${bits}`);
+        container.exec("ip", ["route", "add", `${gateway}/${bits}`, "dev", "eth0"]);
+        container.exec("ip", [`-${family}`, "route", "add", "default", "via", gateway, "dev", "eth0"]);
+        // Whose neighbour is not known yet would ask for it with the forged address, and hear no answer.
+        container.exec("ping", ["-c", "1", "-w", "5", gateway]);
+      }
+    };
+    const isAccepted = (from: TestNetns, source: string, by: TestNetns, target: string): boolean => {
+      const before = received(by);
+      sendDatagram(from, source, target, PORT);
+      return received(by) > before;
+    };
+
+    describe.each(ATTACHMENTS)("from a container behind %s", (name, isBridge) => {
+      it.each(FAMILIES)("reach no tunnel, over IPv%i", async (family) => {
+        attachContainer(name, isBridge);
+        const own = ADDRESSES[family];
+        const forged = [own.peer, own.elsewhere, own.container];
+        const accepted = (): boolean[] =>
+          forged.map((source) => isAccepted(container, source, host, own.host));
+        expect(accepted()).toEqual([true, true, true]);
+        await protect();
+        expect(accepted()).toEqual([false, false, false]);
+        expect(isAccepted(container, own.container, host, own.gateway)).toBe(false);
+        expect(isAccepted(container, own.container, peer, own.peer)).toBe(false);
+      });
+    });
+
+    it("leave this host for no other one, by the interfaces that containers usually have", async () => {
+      attachContainer("veth1a2b3c", false);
+      const { elsewhere, peer: target } = ADDRESSES[4];
+      expect(isAccepted(container, elsewhere, peer, target)).toBe(true);
+      await protect();
+      expect(isAccepted(container, elsewhere, peer, target)).toBe(false);
+    });
+
+    it.each(FAMILIES)("are told from true ones, over IPv%i", async (family) => {
+      const own = ADDRESSES[family];
+      attach(container, "uplink2", false);
+      addAddress(host, "uplink2", `${own.second}/${own.length}`);
+      addAddress(container, "eth0", `${own.member}/${own.length}`);
+      await protect();
+      expect(isAccepted(peer, own.peer, host, own.host)).toBe(true);
+      // The tunnel's own interface may see sources to which packets go another way.
+      expect(isAccepted(peer, own.member, host, own.host)).toBe(true);
+      expect(isAccepted(container, own.member, host, own.second)).toBe(true);
+      expect(isAccepted(host, own.host, host, own.host)).toBe(true);
+      expect(isAccepted(host, own.host, peer, own.peer)).toBe(true);
+    });
+  });
+}
+
+function received(netns: TestNetns): number {
+  return Number(/packets (\d+)/.exec(netns.exec("nft", ["list", "table", "inet", "count"]))?.[1]);
+}

@@ -1,0 +1,46 @@
+import { getEventListeners } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { CommandRunner } from "../../../../backends/firewall/command.ts";
+
+describe("a firewall tool", () => {
+  let folder: string;
+  let runner: CommandRunner;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "tulle-command-"));
+    runner = new CommandRunner([], `${folder}:/usr/bin:/bin`);
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  it.each([
+    ["is not there", () => undefined],
+    ["is not executable", () => writeFileSync(join(folder, "nosuchtool"), "", { mode: 0o644 })],
+  ])("that %s counts as not installed", async (_, prepare) => {
+    prepare();
+    expect(await runner.isInstalled("nosuchtool")).toBe(false);
+    expect(await runner.runIfInstalled("nosuchtool", [])).toBeNull();
+    await expect(runner.run("nosuchtool", [])).rejects.toMatchObject({
+      code: "TULLE_FIREWALL",
+      details: { missing: "nosuchtool" },
+    });
+  });
+
+  it.each(["nosuchtool", "true", "false"])(
+    "is forgotten by the signal when it has ended: %s",
+    async (tool) => {
+      const { signal } = new AbortController();
+      await runner.runIfInstalled(tool, [], { signal });
+      expect(getEventListeners(signal, "abort")).toEqual([]);
+    },
+  );
+
+  it("is ended by the signal, also by one that fired before", async () => {
+    const abort = new AbortController();
+    const running = runner.run("sleep", ["1000"], { signal: abort.signal });
+    abort.abort();
+    await expect(running).rejects.toThrow(/killed/);
+    await expect(runner.run("sleep", ["1000"], { signal: abort.signal })).rejects.toThrow(/killed/);
+  });
+});

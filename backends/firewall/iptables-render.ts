@@ -80,20 +80,13 @@ function renderSources(sources: readonly Address[]): string[] {
   return [...sources.map((address) => `-s ${address}/${bits[address.family]} -j RETURN`), "-j DROP"];
 }
 
-/**
- * As flannel has its jumps, so that neither agent adds a second one to the other's; ours have no comment, which is a
- * test like any other and costs each packet as much.
- */
 function renderJump(role: ChainRole, name: string, gate: Gate): string {
-  const comment = role === "forward" || role === "masquerade" ? [renderComment(role)] : [];
-  return [...renderMatches(gate), ...comment, `-j ${name}`].join(" ");
+  return [...renderMatches(gate), ...renderComment(role), `-j ${name}`].join(" ");
 }
 
-/** Only the masquerade's rules have flannel's comment: they are asked once for a connection. */
 function renderRule(role: ChainRole, { matches, action }: Rule): string {
   const target = matches.isFromUnknownSource ? `-j ${SOURCES_CHAIN.name}` : renderAction(action);
-  const comment = role === "masquerade" ? [renderComment(role)] : [];
-  return [...renderMatches(matches), ...comment, target].join(" ");
+  return [...renderMatches(matches), ...renderComment(role), target].join(" ");
 }
 
 function renderMatches(matches: Matches): string[] {
@@ -106,8 +99,12 @@ function renderMatches(matches: Matches): string[] {
   ];
 }
 
-function renderComment(role: ChainRole): string {
-  return `-m comment --comment "${commentOf(role)}"`;
+/**
+ * What flannel has too is written as flannel writes it, so that neither agent adds to the other's or takes it away.
+ * Ours alone has no comment, which is a test like any other and costs each packet as much.
+ */
+function renderComment(role: ChainRole): string[] {
+  return role === "forward" || role === "masquerade" ? [`-m comment --comment "${commentOf(role)}"`] : [];
 }
 
 function renderPrefix(option: string, match: PrefixMatch | undefined): string[] {

@@ -90,6 +90,12 @@ export const DEFAULT_CONTAINER_INTERFACES: readonly string[] = [
   "cali*",
 ];
 
+/**
+ * Names that systemd and the kernel give to what leads out of a host, and to bundles of it. Packets may come in by any
+ * of them: where a host has several in one segment, the neighbours choose (arp_announce in the kernel's ip-sysctl).
+ */
+const UPLINKS: readonly string[] = ["e*", "ib*", "wl*", "ww*", "bond*", "team*"];
+
 /** The bit with which kube-proxy marks packets that it will masquerade itself. */
 const KUBE_PROXY_MARK = { value: 0x4000, mask: 0x4000 } as const;
 
@@ -174,6 +180,7 @@ function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput
     ...(input.notrack ? [rule({}, NOTRACK)] : []),
     rule({ inputInterface: tunnel.parentInterface }, RETURN),
     ...containerInterfaceDrops(input),
+    ...UPLINKS.map((name) => rule({ inputInterface: name }, RETURN)),
     ...sourceDrops(family),
   ];
 }

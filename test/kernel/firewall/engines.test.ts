@@ -19,10 +19,7 @@ interface EngineCase {
   readonly damages: readonly [string, string][];
   /** Prints our masquerade and forward rules of IPv4. */
   readonly list: string;
-  /**
-   * What that prints with flannel's default flags and --ip-masq: the rules that flannel documents, in its order.
-   * iptables' comments are left out where every packet would pay for them.
-   */
+  /** What that prints with flannel's default flags and --ip-masq: the rules that flannel documents, in its order. */
   readonly listing: string;
 }
 
@@ -86,8 +83,8 @@ const IPTABLES: EngineCase = {
 -A FLANNEL-POSTRTG -s 10.2.0.0/16 ! -d 224.0.0.0/4 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
 -A FLANNEL-POSTRTG ! -s 10.2.0.0/16 -d 10.2.0.0/16 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
 -A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD
--A FLANNEL-FWD -s 10.2.0.0/16 -j ACCEPT
--A FLANNEL-FWD -d 10.2.0.0/16 -j ACCEPT
+-A FLANNEL-FWD -s 10.2.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT
+-A FLANNEL-FWD -d 10.2.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT
 `,
 };
 

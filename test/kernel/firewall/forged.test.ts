@@ -169,6 +169,20 @@ for (const choice of ["iptables", "nft"] as const) {
       expect(isAccepted(container, elsewhere, peer, target)).toBe(false);
     });
 
+    it.each(FAMILIES)(
+      "are told from those that the neighbours send to another uplink, over IPv%i",
+      async (family) => {
+        const own = ADDRESSES[family];
+        attach(container, "eth1", false);
+        const mac = String(host.ipJson(["link", "show", "eth1"])[0]?.address);
+        container.exec("ip", ["route", "add", `${own.host}/${family === 4 ? 32 : 128}`, "dev", "eth0"]);
+        container.exec("ip", ["neighbour", "add", own.host, "lladdr", mac, "dev", "eth0"]);
+        addAddress(container, "eth0", `${own.peer}/${family === 4 ? 32 : 128}`);
+        await protect();
+        expect(isAccepted(container, own.peer, host, own.host)).toBe(true);
+      },
+    );
+
     it.each(FAMILIES)("are told from true ones, over IPv%i", async (family) => {
       const own = ADDRESSES[family];
       attach(container, "uplink2", false);

@@ -36,13 +36,14 @@ export function openConsulStore(options: ConsulOptions, environment: StoreEnviro
     description: `consul ${client.description}`,
     remoteHost: client.endpoints[0]?.host ?? null,
     network: (prefix): SubnetStore => new ConsulStore(client, sessions, prefix, environment),
-    redial: () => client.close(),
+    redial: () => client.redial(),
     close: async () => client.close(),
   };
 }
 
 class ConsulStore implements SubnetStore {
   readonly description: string;
+  readonly #client: ConsulClient;
   readonly #sessions: ConsulSessions;
   readonly #environment: StoreEnvironment;
   readonly #layout: Layout;
@@ -52,6 +53,7 @@ class ConsulStore implements SubnetStore {
     // Consul's keys have no leading slash: it refuses one.
     this.#layout = layoutOf(prefix.replace(/^\/+/, ""));
     this.description = `consul ${client.description} ${prefix}`;
+    this.#client = client;
     this.#sessions = sessions;
     this.#environment = environment;
     this.#kv = new ConsulKv(client, this.#layout);
@@ -88,7 +90,8 @@ class ConsulStore implements SubnetStore {
         hasAnswered = await this.#isServed(until);
       }
     };
-    const options = { ...this.#environment, description: this.description, wake, onHealth };
+    const redials = () => this.#client.redials;
+    const options = { ...this.#environment, description: this.description, redials, wake, onHealth };
     return healedWatch(follow, options, signal);
   }
 

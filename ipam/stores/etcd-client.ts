@@ -4,7 +4,8 @@
  * Knows no keys. What a connection is made of is etcd-connection.ts's affair.
  */
 
-import { StoreError } from "../errors.ts";
+import { errorMessage, StoreError } from "../errors.ts";
+import { diagnose } from "./diagnosis.ts";
 import {
   EtcdConnection,
   type EtcdStreams,
@@ -18,6 +19,7 @@ import {
   etcdError,
   isEndpointFailure,
   isLeaseNotFound,
+  NeverSentError,
   UnavailableError,
   wasNeverSent,
 } from "./etcd-errors.ts";
@@ -41,6 +43,7 @@ export class EtcdClient {
   readonly #tlsRenewal: TlsRenewal;
   readonly #streams = new Set<WatchStream>();
   #connection: EtcdConnection | null = null;
+  #redials = 0;
   #index: number;
 
   constructor(options: EtcdOptions, environment: StoreEnvironment) {
@@ -50,6 +53,11 @@ export class EtcdClient {
     this.endpoints = parseEtcdEndpoints(options);
     // The hosts of a network do not all begin with the same member.
     this.#index = Math.floor(environment.random() * this.endpoints.length);
+  }
+
+  /** How often we were told to dial anew. */
+  get redials(): number {
+    return this.#redials;
   }
 
   /** The endpoints as text, for logs and errors. */
@@ -111,6 +119,7 @@ export class EtcdClient {
 
   /** Leaves everything that is connected; who follows a stream sees it end. */
   redial(): void {
+    this.#redials += 1;
     this.close();
     for (const stream of this.#streams) stream.cancel();
   }
@@ -135,7 +144,8 @@ export class EtcdClient {
         return await use(connection);
       } catch (error) {
         signal.throwIfAborted();
-        failures.push(error);
+        failures.push(await explained(error, connection.endpoint));
+        signal.throwIfAborted();
         if (!isEndpointFailure(error)) break;
         this.#leave(connection);
         if (!mayRepeat(error)) break;
@@ -162,6 +172,13 @@ export class EtcdClient {
     this.close();
     this.#index = (this.#index + 1) % this.endpoints.length;
   }
+}
+
+/** The failure itself, or what is found to be behind it when there was no connection. */
+async function explained(failure: unknown, endpoint: EtcdEndpoint): Promise<unknown> {
+  if (!wasNeverSent(failure)) return failure;
+  const found = await diagnose(endpoint, errorMessage(failure));
+  return found === null ? failure : new NeverSentError(found);
 }
 
 /** One request and one answer on a stream of its own: keep-alives are rare. */

@@ -38,8 +38,9 @@ export function openEtcdStore(options: EtcdOptions, environment: StoreEnvironmen
     description: `etcd ${client.description}`,
     remoteHost: client.endpoints[0]?.host ?? null,
     network: (prefix): SubnetStore => {
+      const store = new EtcdStore(client, prefix, environment);
       warnAboutMissingSlash(prefix, environment.log);
-      return new EtcdStore(client, prefix, environment);
+      return store;
     },
     redial: () => client.redial(),
     close: async () => client.close(),
@@ -77,7 +78,13 @@ class EtcdStore implements SubnetStore {
     const wake = (over: AbortSignal) => untilAccepting(this.#client.endpoints, this.#environment, over);
     return healedWatch(
       (alive) => follower.follow(alive, signal),
-      { ...this.#environment, description: this.description, wake, onHealth },
+      {
+        ...this.#environment,
+        description: this.description,
+        redials: () => this.#client.redials,
+        wake,
+        onHealth,
+      },
       signal,
     );
   }

@@ -24,6 +24,8 @@ const STEADY_MS = 1_000;
 export interface HealedWatchOptions extends StoreEnvironment {
   /** The store, for the log. */
   readonly description: string;
+  /** How often the store was told to dial anew: the end of a try that comes of that is no failure. */
+  readonly redials?: () => number;
   /** Resolves when it is worth trying before the delay is over: an endpoint that refused answers again. */
   readonly wake?: (signal: AbortSignal) => Promise<void>;
   /** See SubnetStore.watch. */
@@ -39,7 +41,7 @@ export async function* healedWatch(
   options: HealedWatchOptions,
   signal: AbortSignal,
 ): AsyncGenerator<StoreMessage> {
-  const { log, clock, random, description, wake, onHealth } = options;
+  const { log, clock, random, description, redials = () => 0, wake, onHealth } = options;
   const backoff = new Backoff({ baseMs: BACKOFF_BASE_MS, maxMs: BACKOFF_MAX_MS, random });
   const series = new FailureSeries(
     log,
@@ -53,6 +55,7 @@ export async function* healedWatch(
   };
   while (!signal.aborted) {
     const startedMs = clock.monotonicMs();
+    const redialsBefore = redials();
     const steadiness = watchSteadiness(clock, onSteady, signal);
     try {
       for await (const message of follow(steadiness.alive)) {
@@ -61,8 +64,10 @@ export async function* healedWatch(
       }
     } catch (error) {
       if (signal.aborted) return;
-      series.failed(error, { store: description });
-      onHealth?.({ isFollowed: false, reason: errorMessage(error) });
+      if (redials() === redialsBefore) {
+        series.failed(error, { store: description });
+        onHealth?.({ isFollowed: false, reason: errorMessage(error) });
+      }
     } finally {
       steadiness.stop();
     }

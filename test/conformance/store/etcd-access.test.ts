@@ -130,17 +130,23 @@ describe.skipIf(missing !== null)("access to etcd", () => {
       const half = await refusal({ endpoints, certFile: client.certFile });
       expect(half).toMatchObject({ code: "TULLE_CONFIG" });
     });
-    it("tells plaintext from TLS on either side", async () => {
+    it("tells plaintext from TLS on either side, whichever packet comes first", async () => {
       const plain = await start();
       const { caFile } = authority;
       const toPlain = plain.endpoints.map((endpoint) => endpoint.replace("http:", "https:"));
-      // The server's reset may overtake what else it says.
-      const error = await refusal({ endpoints: toPlain, caFile });
-      expect(error.message).toMatch(
-        error.code === "TULLE_STORE_TLS" ? /does not speak TLS/ : /speaks TLS if/,
-      );
-      const toTls = oneSided.endpoints.map((endpoint) => endpoint.replace("https:", "http:"));
-      expect(await refusal({ endpoints: toTls })).toMatchObject({ message: /write https/ });
+      for (const options of [{ endpoints: toPlain, caFile }, { endpoints: toPlain }]) {
+        expect(await refusal(options)).toMatchObject({
+          code: "TULLE_STORE_TLS",
+          message: /the server speaks plain http: write http:\/\//,
+        });
+      }
+      for (const cluster of [oneSided, mutual]) {
+        const endpoints = cluster.endpoints.map((endpoint) => endpoint.replace("https:", "http:"));
+        expect(await refusal({ endpoints })).toMatchObject({
+          code: "TULLE_STORE_TLS",
+          message: /the server speaks TLS: write https:\/\//,
+        });
+      }
     });
     it("reads the files again when they change, and stays with the old ones while the new do not fit", async () => {
       const files = Object.fromEntries(
@@ -273,6 +279,22 @@ describe.skipIf(missing !== null)("access to etcd", () => {
           message: /is no etcd that speaks the v3 API/,
         });
       }
+    });
+    it("tells a name that nobody knows", async () => {
+      expect(await refusal({ endpoints: ["http://etcd.invalid:2379"] })).toMatchObject({
+        code: "TULLE_STORE_UNREACHABLE",
+        message: /the name etcd\.invalid .* resolved .*: correct the name in etcd-endpoints/,
+        details: { outcomeUnknown: false },
+      });
+    });
+    it("refuses an empty prefix without another word about it", async () => {
+      const lines: string[] = [];
+      const log = { ...testEnvironment.log, warn: (line: string) => lines.push(line) };
+      const etcd = { endpoints: ["127.0.0.1:1"] };
+      const connection = await openStore({ store: "etcd", etcd }, { ...testEnvironment, log });
+      opened.push(connection);
+      for (const prefix of ["", "/"]) expect(() => connection.network(prefix)).toThrow("is empty");
+      expect(lines).toEqual([]);
     });
     it("tells a server that answers nothing, and nobody at all", async () => {
       const [port] = await freePorts(1);

@@ -60,7 +60,13 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
     const watched = new WatchLog(watching.network(PREFIX));
     cleanups.push(() => watched.stop());
     await expect.poll(() => watched.listings, SOON).toBe(1);
-    return { log, watched, store: watching.network(PREFIX), other: other.network(PREFIX) };
+    return {
+      log,
+      watched,
+      connection: watching,
+      store: watching.network(PREFIX),
+      other: other.network(PREFIX),
+    };
   }
   const pause = (ms: number) => testEnvironment.clock.sleep(ms, signal);
   const create = (store: SubnetStore, key: string, value = "x") => store.create(key, value, 60, signal);
@@ -207,6 +213,15 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.2.0-24": "x" });
       await expect.poll(() => watched.config, SOON).toBe("{}");
       expect(log.lines.length).toBeLessThanOrEqual(4);
+    });
+
+    it("told to dial anew: the watch goes on at the next connection, and nothing failed", async () => {
+      const cluster = await start(1);
+      const { watched, other, log, connection } = await watchThrough(cluster.addresses, cluster);
+      connection.redial();
+      await create(other, "10.1.1.0-24");
+      await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x" });
+      expect(log.lines).toEqual([]);
     });
 
     it("session destroyed by hand: the key goes at once, and the lease says so", async () => {

@@ -14,6 +14,7 @@ import { FLAG_NAMES, type FlagName, type FlagValues, flagOf } from "./flags.ts";
 import {
   type Environment,
   isGiven,
+  overrides,
   resolveSettings,
   type Settings,
   settingError,
@@ -156,7 +157,7 @@ export function buildConfig(settings: Settings): AgentConfig {
   refusePairsTornApart(settings);
   refuseRelativePaths(settings);
   return {
-    store: storeSettings(values),
+    store: storeSettings(values, settings),
     interface: {
       interfaces: values.iface,
       patterns: values["iface-regex"],
@@ -184,7 +185,7 @@ export function buildConfig(settings: Settings): AgentConfig {
   };
 }
 
-function storeSettings(values: FlagValues): StoreSettings {
+function storeSettings(values: FlagValues, settings: Settings): StoreSettings {
   const store = values.store;
   switch (store.kind) {
     case "etcd":
@@ -214,7 +215,10 @@ function storeSettings(values: FlagValues): StoreSettings {
         verifyTls: values["consul-ssl-verify"],
         tlsServerName: values["consul-tls-server-name"],
         token: values["consul-token"],
-        tokenFile: values["consul-token-file"],
+        // The file wins over a token from the like source, as with Consul's own programs.
+        tokenFile: overrides(settings, "consul-token", "consul-token-file")
+          ? ""
+          : values["consul-token-file"],
         httpAuth: values["consul-http-auth"],
         datacenter: values["consul-datacenter"],
         nodeName: values["consul-node"],

@@ -21,7 +21,11 @@ const NO_CONSUL = "what answers there is no Consul: correct consul-address; if i
 
 /** Without an HTTP answer; the first that matches `<errno name> <text>` counts. */
 const CONNECTION_FAILURES: readonly Failure[] = [
-  ...diagnosedFailures("consul-address", "Consul"),
+  ...diagnosedFailures({
+    flag: "consul-address",
+    server: "Consul",
+    goPlain: "write http://, without certificate files and without consul-ssl (CONSUL_HTTP_SSL)",
+  }),
   {
     code: "TULLE_STORE_API",
     pattern: /HPE_|Parse Error|decode \(/,

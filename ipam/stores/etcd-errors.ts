@@ -50,7 +50,11 @@ export class NeverSentError extends UnavailableError {}
 
 /** The first that matches `<status> <text>` counts. */
 const FAILURES: readonly Failure[] = [
-  ...diagnosedFailures("etcd-endpoints", "etcd"),
+  ...diagnosedFailures({
+    flag: "etcd-endpoints",
+    server: "etcd",
+    goPlain: "write http:// and give no certificate files",
+  }),
   {
     code: "TULLE_STORE_UNREACHABLE",
     pattern: /No connection established.*(ECONNRESET|Failed to connect|disconnected before secure TLS)/,

@@ -15,8 +15,18 @@ export interface Failure {
   readonly retryable: boolean;
 }
 
-/** What diagnosis.ts found out. `flag` is the one with the servers' addresses, `server` what should run there. */
-export function diagnosedFailures(flag: string, server: string): readonly Failure[] {
+/** How a store is configured, for remedies. */
+export interface Wording {
+  /** The flag with the servers' addresses. */
+  readonly flag: string;
+  /** What should run there. */
+  readonly server: string;
+  /** What a person does to speak plain text. */
+  readonly goPlain: string;
+}
+
+/** What diagnosis.ts found out. */
+export function diagnosedFailures({ flag, server, goPlain }: Wording): readonly Failure[] {
   return [
     {
       code: "TULLE_STORE_UNREACHABLE",
@@ -27,7 +37,7 @@ export function diagnosedFailures(flag: string, server: string): readonly Failur
     {
       code: "TULLE_STORE_TLS",
       pattern: /the server speaks plain http/,
-      remedy: "write http:// and give no certificate files, or switch TLS on there",
+      remedy: `${goPlain}, or switch TLS on there`,
       retryable: true,
     },
     {

@@ -13,6 +13,7 @@ import type { EtcdOptions, StoreEnvironment } from "../../../ipam/stores/options
 import { openStore } from "../../../ipam/stores/registry.ts";
 import { freePorts } from "../../support/daemon.ts";
 import { type EtcdCluster, missingEtcd, startEtcd } from "../../support/etcd.ts";
+import { SOON } from "../../support/patience.ts";
 import { type Authority, createAuthority, type Issued } from "../../support/pki.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";
 import { WatchLog } from "../../support/watch-log.ts";
@@ -207,7 +208,7 @@ describe.skipIf(missing !== null)("access to etcd", () => {
       const { revision } = await store.list(signal);
       await cluster.members[0]?.kill();
       await cluster.members[0]?.start();
-      await expect.poll(() => store.list(signal).then((listing) => listing.revision)).toBe(revision);
+      await expect.poll(() => store.list(signal).then((listing) => listing.revision), SOON).toBe(revision);
     });
     it("tells a watcher whose role has the keys alone and not what lies between them", async () => {
       const narrow = await start();
@@ -218,7 +219,7 @@ describe.skipIf(missing !== null)("access to etcd", () => {
       const log = { ...testEnvironment.log, warn: (_: string, fields = {}) => warnings.push(fields) };
       const store = await open({ endpoints: narrow.endpoints, ...credentials }, { ...testEnvironment, log });
       const watched = new WatchLog(store);
-      await expect.poll(() => warnings.length, { timeout: 5_000 }).toBeGreaterThan(0);
+      await expect.poll(() => warnings.length, SOON).toBeGreaterThan(0);
       await watched.stop();
       expect(watched.listings).toBe(1);
       expect(warnings).toEqual([

@@ -19,11 +19,13 @@ import {
   etcdError,
   isEndpointFailure,
   isLeaseNotFound,
+  isRefusal,
   NeverSentError,
   UnavailableError,
   wasNeverSent,
 } from "./etcd-errors.ts";
 import type { EtcdOptions, StoreEnvironment } from "./options.ts";
+import { refusalOf } from "./tcp-probe.ts";
 import { TlsRenewal } from "./tls-renewal.ts";
 
 const KEEP_ALIVE_DEADLINE_MS = 3_000;
@@ -43,6 +45,8 @@ export class EtcdClient {
   readonly #tlsRenewal: TlsRenewal;
   readonly #streams = new Set<WatchStream>();
   #connection: EtcdConnection | null = null;
+  /** The last endpoint that we tried refused the connection: a cheap knock comes before the next real dial. */
+  #isRefused = false;
   #redials = 0;
   #index: number;
 
@@ -141,8 +145,12 @@ export class EtcdClient {
       signal.throwIfAborted();
       const connection = await this.#connect();
       try {
-        return await use(connection);
+        if (this.#isRefused) await checkDoor(connection.endpoint);
+        const answer = await use(connection);
+        this.#isRefused = false;
+        return answer;
       } catch (error) {
+        this.#isRefused = isRefusal(error);
         signal.throwIfAborted();
         failures.push(await explained(error, connection.endpoint));
         signal.throwIfAborted();
@@ -172,6 +180,12 @@ export class EtcdClient {
     this.close();
     this.#index = (this.#index + 1) % this.endpoints.length;
   }
+}
+
+/** Throws NeverSentError when the endpoint refuses: an outage then costs next to nothing, however long. */
+async function checkDoor(endpoint: EtcdEndpoint): Promise<void> {
+  const refusal = await refusalOf(endpoint);
+  if (refusal !== null) throw new NeverSentError(refusal);
 }
 
 /** The failure itself, or what is found to be behind it when there was no connection. */

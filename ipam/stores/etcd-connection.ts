@@ -74,13 +74,20 @@ type UnaryStub = (
 ) => { cancel(): void };
 type StreamStub = (metadata: Metadata, options: { deadline?: number }) => unknown;
 
+/** gRPC's channel, and the stubs that use it. */
+interface Wire {
+  readonly channel: Channel;
+  readonly host: Host;
+}
+
 export class EtcdConnection {
   readonly endpoint: EtcdEndpoint;
   readonly tls: TlsMaterial | null;
-  readonly #channel: Channel;
-  readonly #host: Host;
+  readonly #credentials: ChannelCredentials;
   readonly #options: EtcdOptions;
   readonly #dateMs: () => number;
+  #wire: Wire | null = null;
+  #isClosed = false;
   #token: Promise<string> | null = null;
 
   /** Reads the certificates, if there are any to read; the first call dials. */
@@ -99,15 +106,13 @@ export class EtcdConnection {
     tls: TlsMaterial | null,
     dateMs: () => number,
   ) {
-    const credentials = tls
+    this.#credentials = tls
       ? ChannelCredentials.createSsl(tls.ca, tls.key, tls.cert)
       : ChannelCredentials.createInsecure();
     this.endpoint = endpoint;
     this.tls = tls;
     this.#options = options;
     this.#dateMs = dateMs;
-    this.#channel = new GrpcChannel(endpoint.authority, credentials, CHANNEL_OPTIONS);
-    this.#host = new Host(endpoint.authority, credentials, { channelOverride: this.#channel });
   }
 
   /** Calls one method. Rejects with gRPC's error. */
@@ -143,14 +148,25 @@ export class EtcdConnection {
   ): Promise<EtcdStreams[S][M]> {
     const metadata = (await this.#metadata(signal)).clone();
     metadata.set("hasleader", "true");
-    const stub = stubOf<StreamStub>(this.#host.getServiceClient(service), method);
+    const stub = stubOf<StreamStub>(this.#open().host.getServiceClient(service), method);
     const options = deadlineMs === undefined ? {} : { deadline: this.#dateMs() + deadlineMs };
     return stub(metadata, options) as EtcdStreams[S][M];
   }
 
   /** Running calls and streams end by themselves; new ones fail. */
   close(): void {
-    this.#channel.close();
+    this.#isClosed = true;
+    this.#wire?.channel.close();
+  }
+
+  /** Made when it is first needed: it costs more than to find out that nobody listens. */
+  #open(): Wire {
+    if (this.#isClosed) throw new NeverSentError("the connection has been left");
+    if (this.#wire) return this.#wire;
+    const { authority } = this.endpoint;
+    const channel = new GrpcChannel(authority, this.#credentials, CHANNEL_OPTIONS);
+    this.#wire = { channel, host: new Host(authority, this.#credentials, { channelOverride: channel }) };
+    return this.#wire;
   }
 
   async #metadata(signal: AbortSignal): Promise<Metadata> {
@@ -186,7 +202,8 @@ export class EtcdConnection {
     metadata: Metadata,
     signal: AbortSignal,
   ): Promise<unknown> {
-    const stub = stubOf<UnaryStub>(this.#host.getServiceClient(service), method);
+    const { channel, host } = this.#open();
+    const stub = stubOf<UnaryStub>(host.getServiceClient(service), method);
     return new Promise((resolve, reject) => {
       const deadline = this.#dateMs() + CALL_DEADLINE_MS;
       const call = stub(request, metadata, { deadline }, (error, response) => {
@@ -197,17 +214,13 @@ export class EtcdConnection {
       });
       const cancel = () => call.cancel();
       const greeting = setTimeout(() => {
-        if (this.#isConnected()) return;
+        // A call that waits on a channel that is not ready has not left this host.
+        if (channel.getConnectivityState(false) === connectivityState.READY) return;
         reject(new NeverSentError(`no connection within ${CONNECT_DEADLINE_MS} ms`));
         cancel();
       }, CONNECT_DEADLINE_MS);
       signal.addEventListener("abort", cancel, { once: true });
     });
-  }
-
-  /** A call that waits on a channel that is not ready has not left this host. */
-  #isConnected(): boolean {
-    return this.#channel.getConnectivityState(false) === connectivityState.READY;
   }
 }
 

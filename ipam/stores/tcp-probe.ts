@@ -1,5 +1,5 @@
 /**
- * Notices that a server which refused connections accepts them again.
+ * Notices that a server refuses connections, and that it accepts them again.
  *
  * Speaks no protocol and sends nothing: a connection is opened and closed.
  */
@@ -33,12 +33,26 @@ export async function untilAccepting(
   }
 }
 
+/** How the operating system refuses a connection to `target`; null when it does not, or takes its time. */
+export async function refusalOf(target: ProbeTarget): Promise<string | null> {
+  const answer = await knock(target);
+  return answer === "accepted" || answer === "silent"
+    ? null
+    : `connect ${answer} ${target.host}:${target.port}`;
+}
+
 async function accepts(target: ProbeTarget): Promise<boolean> {
-  const socket = connect({ ...target, timeout: INTERVAL_MS });
+  return (await knock(target)) === "accepted";
+}
+
+/** `accepted`, `silent`, or the errno's name. */
+async function knock({ host, port }: ProbeTarget): Promise<string> {
+  const socket = connect({ host, port, timeout: INTERVAL_MS });
   try {
-    return await new Promise<boolean>((resolve) => {
-      socket.once("connect", () => resolve(true));
-      for (const event of ["error", "timeout"]) socket.once(event, () => resolve(false));
+    return await new Promise<string>((resolve) => {
+      socket.once("connect", () => resolve("accepted"));
+      socket.once("timeout", () => resolve("silent"));
+      socket.once("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
     });
   } finally {
     socket.destroy();

@@ -8,6 +8,7 @@
 import { Backoff, type Clock } from "../clock.ts";
 import { errorMessage } from "../errors.ts";
 import { FailureSeries } from "../log.ts";
+import { partOf } from "../part-signal.ts";
 import type { StoreHealth, StoreMessage } from "../store.ts";
 import type { StoreEnvironment } from "./options.ts";
 
@@ -82,16 +83,15 @@ function watchSteadiness(
   onSteady: () => void,
   signal: AbortSignal,
 ): { alive(): void; stop(): void } {
-  const over = new AbortController();
-  const either = AbortSignal.any([signal, over.signal]);
+  const attempt = partOf(signal);
   let isAlive = false;
   return {
     alive: () => {
       if (isAlive) return;
       isAlive = true;
-      clock.sleep(STEADY_MS, either).then(onSteady, ignoreAbort(either));
+      clock.sleep(STEADY_MS, attempt.signal).then(onSteady, ignoreAbort(attempt.signal));
     },
-    stop: () => over.abort(),
+    stop: attempt.end,
   };
 }
 
@@ -102,12 +102,11 @@ async function waitForTry(
   wake: HealedWatchOptions["wake"],
   signal: AbortSignal,
 ): Promise<void> {
-  const over = new AbortController();
-  const either = AbortSignal.any([signal, over.signal]);
-  const waits = [clock.sleep(delayMs, either), ...(wake ? [wake(either)] : [])];
-  const settled = waits.map((wait) => wait.catch(ignoreAbort(either)));
+  const pause = partOf(signal);
+  const waits = [clock.sleep(delayMs, pause.signal), ...(wake ? [wake(pause.signal)] : [])];
+  const settled = waits.map((wait) => wait.catch(ignoreAbort(pause.signal)));
   await Promise.race(settled);
-  over.abort();
+  pause.end();
 }
 
 /** The end of the wait is told by the signal itself; any other failure of the wait is a defect. */

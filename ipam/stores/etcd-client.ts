@@ -69,16 +69,17 @@ export class EtcdClient {
     return this.endpoints.map((endpoint) => endpoint.authority).join(",");
   }
 
-  /** Asks something that may be asked again, and does so at every endpoint until one answers. */
+  /** Asks something that may be asked again, and does so at every endpoint until one answers within `deadlineMs`. */
   async read<S extends Service, M extends Method<S>>(
     service: S,
     method: M,
     request: Request<S, M>,
     signal: AbortSignal,
+    deadlineMs?: number,
   ): Promise<Response<S, M>> {
     return await this.#anywhere(
       `${service}.${method}`,
-      (connection) => connection.call(service, method, request, signal),
+      (connection) => connection.call(service, method, request, signal, deadlineMs),
       () => true,
       signal,
     );

@@ -121,10 +121,11 @@ export class EtcdConnection {
     method: M,
     request: Request<S, M>,
     signal: AbortSignal,
+    deadlineMs = CALL_DEADLINE_MS,
   ): Promise<Response<S, M>> {
     return await this.withToken(async () => {
       const metadata = await this.#metadata(signal);
-      return (await this.#unary(service, method, request, metadata, signal)) as Response<S, M>;
+      return (await this.#unary(service, method, request, metadata, signal, deadlineMs)) as Response<S, M>;
     });
   }
 
@@ -201,11 +202,12 @@ export class EtcdConnection {
     request: unknown,
     metadata: Metadata,
     signal: AbortSignal,
+    deadlineMs = CALL_DEADLINE_MS,
   ): Promise<unknown> {
     const { channel, host } = this.#open();
     const stub = stubOf<UnaryStub>(host.getServiceClient(service), method);
     return new Promise((resolve, reject) => {
-      const deadline = this.#dateMs() + CALL_DEADLINE_MS;
+      const deadline = this.#dateMs() + deadlineMs;
       const call = stub(request, metadata, { deadline }, (error, response) => {
         clearTimeout(greeting);
         signal.removeEventListener("abort", cancel);

@@ -289,8 +289,15 @@ function warningsAbout(settings: Settings, environment: Environment): readonly s
   for (const name of ["vmodule", "log_backtrace_at"] as const) {
     if (isGiven(settings, name)) warnings.push(`${settings[name].source} has no effect: use --log-level`);
   }
+  if (settings.store.texts.at(-1) !== "consul") return warnings;
+  for (const variable of UNUSED_CONSUL_VARIABLES) {
+    if (environment[variable]) warnings.push(`${variable} is not used: tulle knows no such setting`);
+  }
   return warnings;
 }
+
+/** Of Consul's own programs; whoever sets them may think that they hold here too. */
+const UNUSED_CONSUL_VARIABLES = ["CONSUL_CAPATH", "CONSUL_NAMESPACE", "CONSUL_PARTITION"] as const;
 
 /** What a second reading of the configuration means for a running daemon. */
 export interface Reload {

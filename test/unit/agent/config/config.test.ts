@@ -246,6 +246,14 @@ describe("requests", () => {
       "flag -vmodule has no effect: use --log-level",
     ]);
   });
+
+  it("warns of variables of Consul that it does not know, where Consul is the store", async () => {
+    const environment = { CONSUL_NAMESPACE: "team", CONSUL_HTTP_ADDR: "10.0.0.1:8500" };
+    expect((await load(["--store=consul"], environment)).warnings).toEqual([
+      "CONSUL_NAMESPACE is not used: tulle knows no such setting",
+    ]);
+    expect((await load([], environment)).warnings).toEqual([]);
+  });
 });
 
 describe("reload", () => {

@@ -5,6 +5,9 @@
  * lives, and the parts here are as many as the tries in an outage of any length.
  */
 
+/** Why a part ends before the whole. One for all: an error made for each would carry a stack. */
+const ENDED = new Error("this part has ended");
+
 export interface PartSignal {
   readonly signal: AbortSignal;
   /** Fires it, if it has not, and forgets the whole. To be called in the end in any case. */
@@ -21,7 +24,7 @@ export function partOf(whole: AbortSignal): PartSignal {
     signal: part.signal,
     end: () => {
       whole.removeEventListener("abort", follow);
-      part.abort();
+      part.abort(ENDED);
     },
   };
 }

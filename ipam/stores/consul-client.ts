@@ -21,6 +21,7 @@ import {
 } from "./consul-errors.ts";
 import { diagnose } from "./diagnosis.ts";
 import type { ConsulOptions, StoreEnvironment } from "./options.ts";
+import { isRefusal, refusalOf } from "./tcp-probe.ts";
 import { readTlsFiles, type TlsMaterial } from "./tls-files.ts";
 import { TlsRenewal } from "./tls-renewal.ts";
 
@@ -70,6 +71,8 @@ export class ConsulClient {
   readonly #environment: StoreEnvironment;
   readonly #tlsRenewal: TlsRenewal;
   #connection: Connection | null = null;
+  /** The last server that we tried refused the connection: a cheap knock comes before the next request. */
+  #isRefused = false;
   #redials = 0;
   #index: number;
 
@@ -135,8 +138,12 @@ export class ConsulClient {
     signal.throwIfAborted();
     signal.addEventListener("abort", cancel, { once: true });
     try {
-      return replyOf(url, await call.send(connection.consul, common));
+      if (this.#isRefused) await checkDoor(connection.endpoint);
+      const result = await call.send(connection.consul, common);
+      this.#isRefused = false;
+      return replyOf(url, result);
     } catch (error) {
+      this.#isRefused = isRefusal(connectionText(error));
       signal.throwIfAborted();
       const response = responseOf(error);
       if (response && call.answers?.includes(response.statusCode))
@@ -189,6 +196,12 @@ export class ConsulClient {
     this.#connection?.agent.destroy();
     this.#connection = null;
   }
+}
+
+/** Throws when the server refuses: an outage then costs next to nothing, however long. */
+async function checkDoor({ host, port }: ConsulEndpoint): Promise<void> {
+  const refusal = host === null ? null : await refusalOf({ host, port });
+  if (refusal !== null) throw refusal;
 }
 
 /** A server that answers wrongly says more than one that is down. */

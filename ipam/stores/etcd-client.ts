@@ -19,13 +19,12 @@ import {
   etcdError,
   isEndpointFailure,
   isLeaseNotFound,
-  isRefusal,
   NeverSentError,
   UnavailableError,
   wasNeverSent,
 } from "./etcd-errors.ts";
 import type { EtcdOptions, StoreEnvironment } from "./options.ts";
-import { refusalOf } from "./tcp-probe.ts";
+import { isRefusal, refusalOf } from "./tcp-probe.ts";
 import { TlsRenewal } from "./tls-renewal.ts";
 
 const KEEP_ALIVE_DEADLINE_MS = 3_000;
@@ -151,7 +150,7 @@ export class EtcdClient {
         this.#isRefused = false;
         return answer;
       } catch (error) {
-        this.#isRefused = isRefusal(error);
+        this.#isRefused = isRefusal(errorMessage(error));
         signal.throwIfAborted();
         failures.push(await explained(error, connection.endpoint));
         signal.throwIfAborted();
@@ -186,7 +185,7 @@ export class EtcdClient {
 /** Throws NeverSentError when the endpoint refuses: an outage then costs next to nothing, however long. */
 async function checkDoor(endpoint: EtcdEndpoint): Promise<void> {
   const refusal = await refusalOf(endpoint);
-  if (refusal !== null) throw new NeverSentError(refusal);
+  if (refusal !== null) throw new NeverSentError(refusal.message);
 }
 
 /** The failure itself, or what is found to be behind it when there was no connection. */

@@ -149,11 +149,6 @@ export function wasNeverSent(error: unknown): boolean {
   );
 }
 
-/** True when the operating system of the other side, or a router, refuses the connection at once. */
-export function isRefusal(error: unknown): boolean {
-  return /connect (ECONNREFUSED|EHOSTUNREACH|ENETUNREACH)/.test(errorMessage(error));
-}
-
 /** True when the request has surely changed nothing. */
 function wasNotDone(error: unknown): boolean {
   return wasNeverSent(error) || REFUSALS.has(grpcStatus(error));

@@ -33,12 +33,16 @@ export async function untilAccepting(
   }
 }
 
-/** How the operating system refuses a connection to `target`; null when it does not, or takes its time. */
-export async function refusalOf(target: ProbeTarget): Promise<string | null> {
-  const answer = await knock(target);
-  return answer === "accepted" || answer === "silent"
-    ? null
-    : `connect ${answer} ${target.host}:${target.port}`;
+/** How a connection to `target` is refused, as Node words it; null when it is not, or not at once. */
+export async function refusalOf(target: ProbeTarget): Promise<(Error & { readonly code: string }) | null> {
+  const code = await knock(target);
+  if (code === "accepted" || code === "silent") return null;
+  return Object.assign(new Error(`connect ${code} ${target.host}:${target.port}`), { code });
+}
+
+/** True when an error's text says that the other side, or a router, refused the connection at once. */
+export function isRefusal(text: string): boolean {
+  return /connect (ECONNREFUSED|EHOSTUNREACH|ENETUNREACH)/.test(text);
 }
 
 async function accepts(target: ProbeTarget): Promise<boolean> {

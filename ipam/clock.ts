@@ -5,6 +5,8 @@
  * one. Nobody else in ipam reads a clock.
  */
 
+import { partOf } from "./part-signal.ts";
+
 export interface Clock {
   /** Milliseconds since the machine started: the same for all its processes, deaf to date changes. */
   monotonicMs(): number;
@@ -40,9 +42,6 @@ export const systemClock: Clock = {
     }),
 };
 
-/** Why a nap ends early. One for all: an error made for each would carry a stack. */
-const WOKEN = new Error("woken");
-
 /** A sleep that somebody else can end. */
 export class Nap {
   readonly #clock: Clock;
@@ -54,15 +53,11 @@ export class Nap {
 
   /** Resolves after `ms` milliseconds, when it is woken or when the signal fires, whichever comes first. */
   async take(ms: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    const over = new AbortController();
-    const wake = (): void => over.abort(WOKEN);
-    this.#wake = wake;
-    // By hand: Node 20 keeps some bytes for each AbortSignal.any() as long as the longest of its signals lives.
-    signal.addEventListener("abort", wake, { once: true });
-    await this.#clock.sleep(ms, over.signal).catch(() => undefined);
-    signal.removeEventListener("abort", wake);
+    const nap = partOf(signal);
+    this.#wake = nap.end;
+    await this.#clock.sleep(ms, nap.signal).catch(() => undefined);
     this.#wake = null;
+    nap.end();
   }
 
   /** Nothing happens when nobody sleeps. */

@@ -4,13 +4,12 @@
  *      held ──its end passed, the store or the watch says gone──► lost ──same key by CAS──► held
  *        └────────the watch says that another host has it───► conflict ──key free──► lost
  *
- * The deadline is our own, on a clock that never jumps, so that an expiry is noticed even while the store is away.
  * Loss never touches the data path: it makes the host unready, says why, and asks for the same key again. A key
  * that another host holds is never taken back.
  */
 
 import { describeTakeover, LEAVE_IT, takeoverBy } from "./claim.ts";
-import { Backoff, type Clock, Nap } from "./clock.ts";
+import { Backoff, Nap } from "./clock.ts";
 import { LeaseLostError } from "./errors.ts";
 import type { PerFamily, Prefix } from "./ip.ts";
 import type { Membership } from "./join.ts";
@@ -18,16 +17,13 @@ import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import { formatLeaseValue, parseLeaseValue } from "./lease-codec.ts";
 import { isFree, recoverLease } from "./lease-recovery.ts";
 import type { LeaseConflict, LeaseState } from "./lease-state.ts";
+import { LeaseTerm, type LeaseTermOptions } from "./lease-term.ts";
 import { FailureSeries, type Logger } from "./log.ts";
 import type { StoreChange, StoreEntry, StoreListing, StoreMessage, SubnetStore } from "./store.ts";
 
-export interface OwnLeaseOptions {
+export interface OwnLeaseOptions extends LeaseTermOptions {
   readonly store: SubnetStore;
   readonly attrs: LeaseAttrs;
-  readonly ttlSeconds: number;
-  /** flannel's subnet-lease-renew-margin: renew at the latest this long before the end. */
-  readonly renewMarginSeconds: number;
-  readonly clock: Clock;
   readonly logger: Logger;
   /** 0 ≤ x < 1 */
   readonly random: () => number;
@@ -44,15 +40,13 @@ export interface OwnLeaseOptions {
 const RETRY_FIRST_MS = 100;
 /** A lost lease is back this long after the store is, at the latest. */
 const RETRY_MAX_MS = 2_000;
-/** An answer that takes longer comes from a store in trouble. */
-const LATE_MS = 500;
 
 export class OwnLease {
   readonly #options: OwnLeaseOptions;
   readonly #failures: FailureSeries;
   readonly #backoff: Backoff;
   readonly #nap: Nap;
-  readonly #napToDeadline: Nap;
+  readonly #term: LeaseTerm;
   /** What we have written or are about to: the store may say so late, or after an answer that got lost. */
   readonly #written = new Set<string>();
   #attrs: LeaseAttrs;
@@ -62,9 +56,6 @@ export class OwnLease {
   /** Whatever the store tells of our key up to here is old. */
   #seenRevision: bigint;
   #subnets: PerFamily<Prefix>;
-  #deadlineMs: number;
-  /** When to renew, or, in a conflict, when to look whether the key is free. */
-  #nextMs: number;
   #state: LeaseState = { state: "held" };
   #isGone = false;
   /** What the watch told does not fit what we wrote: only a look at the store helps. */
@@ -77,7 +68,7 @@ export class OwnLease {
     const { logger, random, ttlSeconds } = options;
     this.#options = options;
     this.#nap = new Nap(options.clock);
-    this.#napToDeadline = new Nap(options.clock);
+    this.#term = new LeaseTerm(options, deadlineMs);
     this.#attrs = options.attrs;
     this.#written.add(this.#value);
     this.#failures = new FailureSeries(logger, "lease could not be renewed", "lease is renewed again");
@@ -86,8 +77,6 @@ export class OwnLease {
     this.#entry = entry;
     this.#seenRevision = entry.revision;
     this.#subnets = subnets;
-    this.#deadlineMs = deadlineMs;
-    this.#nextMs = this.#renewTime();
   }
 
   get entry(): StoreEntry {
@@ -105,7 +94,7 @@ export class OwnLease {
 
   /** Monotonic milliseconds; Infinity for a reservation. */
   get deadlineMs(): number {
-    return this.#deadlineMs;
+    return this.#term.endMs;
   }
 
   /**
@@ -113,9 +102,9 @@ export class OwnLease {
    * our lease then may have happened to others.
    */
   get troubleMs(): number {
-    const nowMs = this.#options.clock.monotonicMs();
-    const isLate = this.#state.state === "held" && nowMs > this.#nextMs + LATE_MS;
-    if (isLate || this.#state.state === "lost") this.#troubleMs = nowMs;
+    const { state } = this.#state;
+    if (state === "lost" || (state === "held" && this.#term.isLate))
+      this.#troubleMs = this.#options.clock.monotonicMs();
     return this.#troubleMs;
   }
 
@@ -192,13 +181,8 @@ export class OwnLease {
     this.#isPublished = entry.value === this.#value;
     if (this.#state.state === "conflict") this.#lose("its key is ours again, for how long is not known");
     if (this.#state.state === "lost") return;
-    if (entry.storeLeaseId === null) this.#deadlineMs = Number.POSITIVE_INFINITY;
-    else if (entry.storeLeaseId !== before) {
-      const ttlMs = this.#options.ttlSeconds * 1000;
-      this.#nextMs = this.#options.clock.monotonicMs();
-      this.#deadlineMs = Math.min(this.#deadlineMs, this.#nextMs + ttlMs);
-    }
-    this.#napToDeadline.wake();
+    if (entry.storeLeaseId === null) this.#term.extend(Number.POSITIVE_INFINITY);
+    else if (entry.storeLeaseId !== before) this.#term.doubt();
     if (entry.storeLeaseId !== before || !this.#isPublished) this.#nap.wake();
   }
 
@@ -231,11 +215,10 @@ export class OwnLease {
   }
 
   async #watchDeadline(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#options;
     while (!signal.aborted) {
-      const leftMs = this.#deadlineMs - clock.monotonicMs();
-      if (leftMs <= 0 && this.#state.state === "held") this.#lose("it could not be renewed before its end");
-      await this.#napToDeadline.take(leftMs > 0 ? leftMs : Number.POSITIVE_INFINITY, signal);
+      if (this.#term.isOver && this.#state.state === "held")
+        this.#lose("it could not be renewed before its end");
+      await this.#term.untilEndOrChange(signal);
     }
   }
 
@@ -245,7 +228,7 @@ export class OwnLease {
     const seconds = await store.keepAlive(this.#entry, signal);
     this.#troubleMs = this.troubleMs;
     // What was lost meanwhile is not regained by this: a store lease can live on without its key.
-    if (this.#state.state === "held") this.#extend(sinceMs + seconds * 1000);
+    if (this.#state.state === "held") this.#term.extend(sinceMs + seconds * 1000);
   }
 
   async #republish(signal: AbortSignal): Promise<void> {
@@ -303,7 +286,7 @@ export class OwnLease {
     if (renumber && this.#canLeave()) {
       return this.#hold(await renumber(signal), "host takes another subnet");
     }
-    this.#nextMs = this.#renewTime();
+    this.#term.postponeRenewal();
     if (!(await isFree(store, { entry: this.#entry, subnets: this.#subnets }, signal))) return;
     this.#isGone = true;
     this.#set({ state: "lost", reason: "its key is free again" });
@@ -323,7 +306,7 @@ export class OwnLease {
     this.#hear(entry);
     this.#subnets = subnets;
     this.#isGone = false;
-    this.#extend(deadlineMs);
+    this.#term.extend(deadlineMs);
     this.#set({ state: "held" });
   }
 
@@ -369,26 +352,12 @@ export class OwnLease {
     this.#options.onState(state);
   }
 
-  #extend(deadlineMs: number): void {
-    this.#deadlineMs = deadlineMs;
-    this.#nextMs = this.#renewTime();
-    this.#napToDeadline.wake();
-  }
-
-  /** A third of the time to live from now, or sooner when the margin asks for it. */
-  #renewTime(): number {
-    const { ttlSeconds, renewMarginSeconds, clock } = this.#options;
-    const beforeMargin = ttlSeconds - renewMarginSeconds;
-    const seconds = Math.min(ttlSeconds / 3, beforeMargin > 0 ? beforeMargin : ttlSeconds / 3);
-    return clock.monotonicMs() + seconds * 1000;
-  }
-
   /** Nothing is asked of the store between two renewals, unless something is wrong that asking can mend. */
   #delayMs(): number {
     const { state } = this.#state;
     const isSettled = !this.#isDoubtful && (state === "held" ? this.#isPublished : state === "conflict");
     if (this.#failures.count > 0 || !isSettled || this.#canLeave()) return this.#backoff.nextMs();
-    return Math.max(0, this.#nextMs - this.#options.clock.monotonicMs());
+    return this.#term.idleMs;
   }
 }
 

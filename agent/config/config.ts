@@ -14,6 +14,7 @@ import { FLAG_NAMES, type FlagName, type FlagValues, flagOf } from "./flags.ts";
 import {
   type Environment,
   isGiven,
+  overrides,
   resolveSettings,
   type Settings,
   settingError,
@@ -156,7 +157,7 @@ export function buildConfig(settings: Settings): AgentConfig {
   refusePairsTornApart(settings);
   refuseRelativePaths(settings);
   return {
-    store: storeSettings(values),
+    store: storeSettings(values, settings),
     interface: {
       interfaces: values.iface,
       patterns: values["iface-regex"],
@@ -184,7 +185,7 @@ export function buildConfig(settings: Settings): AgentConfig {
   };
 }
 
-function storeSettings(values: FlagValues): StoreSettings {
+function storeSettings(values: FlagValues, settings: Settings): StoreSettings {
   const store = values.store;
   switch (store.kind) {
     case "etcd":
@@ -214,7 +215,10 @@ function storeSettings(values: FlagValues): StoreSettings {
         verifyTls: values["consul-ssl-verify"],
         tlsServerName: values["consul-tls-server-name"],
         token: values["consul-token"],
-        tokenFile: values["consul-token-file"],
+        // The file wins over a token from the like source, as with Consul's own programs.
+        tokenFile: overrides(settings, "consul-token", "consul-token-file")
+          ? ""
+          : values["consul-token-file"],
         httpAuth: values["consul-http-auth"],
         datacenter: values["consul-datacenter"],
         nodeName: values["consul-node"],
@@ -285,8 +289,15 @@ function warningsAbout(settings: Settings, environment: Environment): readonly s
   for (const name of ["vmodule", "log_backtrace_at"] as const) {
     if (isGiven(settings, name)) warnings.push(`${settings[name].source} has no effect: use --log-level`);
   }
+  if (settings.store.texts.at(-1) !== "consul") return warnings;
+  for (const variable of UNUSED_CONSUL_VARIABLES) {
+    if (environment[variable]) warnings.push(`${variable} is not used: tulle knows no such setting`);
+  }
   return warnings;
 }
+
+/** Of Consul's own programs; whoever sets them may think that they hold here too. */
+const UNUSED_CONSUL_VARIABLES = ["CONSUL_CAPATH", "CONSUL_NAMESPACE", "CONSUL_PARTITION"] as const;
 
 /** What a second reading of the configuration means for a running daemon. */
 export interface Reload {

@@ -184,7 +184,7 @@ export const FLAGS = {
     group: "Consul",
     kind: text("FILE"),
     default: "",
-    help: "file that holds the ACL token",
+    help: "file that holds the ACL token; counts before a consul-token that comes from the same kind of source",
     origin: "tulle",
     alsoEnv: "CONSUL_HTTP_TOKEN_FILE",
   },

@@ -11,12 +11,16 @@ import { environmentName, FLAG_NAMES, type FlagName, flagOf } from "./flags.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** Kinds of source, from the one that everybody may override to the one that overrides all others. */
+const SOURCES = ["default", "file", "foreign variable", "variable", "flag"] as const;
+
 /** What stands behind one setting. */
 export interface Setting {
   /** All that was given, in order; a single text but for repeatable flags. */
   readonly texts: readonly string[];
   /** How a person would find it again: `flag -iface`, `FLANNELD_IFACE`, `/etc/tulle.yaml: iface`; `default`. */
   readonly source: string;
+  readonly kind: (typeof SOURCES)[number];
 }
 
 export type Settings = Readonly<Record<FlagName, Setting>>;
@@ -45,16 +49,27 @@ function resolveOne(
   file: FileSettings | null,
 ): Setting {
   const fromFlag = given.get(name);
-  if (fromFlag) return { texts: fromFlag, source: `flag -${name}` };
-  const { alsoEnv, default: fallback } = flagOf(name);
-  for (const variable of alsoEnv === undefined ? [environmentName(name)] : [environmentName(name), alsoEnv]) {
+  if (fromFlag) return { texts: fromFlag, source: `flag -${name}`, kind: "flag" };
+  const { alsoEnv = "", default: fallback } = flagOf(name);
+  for (const [variable, kind] of [
+    [environmentName(name), "variable"],
+    [alsoEnv, "foreign variable"],
+  ] as const) {
     const value = environment[variable];
     // An empty variable counts as absent, as with flanneld.
-    if (value) return { texts: [value], source: variable };
+    if (value) return { texts: [value], source: variable, kind };
   }
   const fromFile = file?.texts.get(name);
-  if (file && fromFile) return { texts: fromFile, source: `${file.path}: ${name}` };
-  return { texts: [fallback], source: "default" };
+  if (file && fromFile) return { texts: fromFile, source: `${file.path}: ${name}`, kind: "file" };
+  return { texts: [fallback], source: "default", kind: "default" };
+}
+
+/**
+ * True when `name` comes from a source that overrides that of `other`: of two settings that say the same thing in
+ * two ways, `name` is the one that counts then.
+ */
+export function overrides(settings: Settings, name: FlagName, other: FlagName): boolean {
+  return SOURCES.indexOf(settings[name].kind) > SOURCES.indexOf(settings[other].kind);
 }
 
 /** Variables that look like settings but are none: probably misspelt, worth a warning. */
@@ -67,13 +82,13 @@ export function unknownVariables(environment: Environment): readonly string[] {
 
 /** True when somebody gave the setting. */
 export function isGiven(settings: Settings, name: FlagName): boolean {
-  return settings[name].source !== "default";
+  return settings[name].kind !== "default";
 }
 
 /** An error about one setting: where it stands, its value unless secret, and the remedy. */
 export function settingError(settings: Settings, name: FlagName, remedy: string): ConfigError {
-  const { texts, source } = settings[name];
+  const { texts, source, kind } = settings[name];
   const value = flagOf(name).isSecret ? "(not shown)" : texts.join(" ");
-  const place = source === "default" ? `flag -${name} (default)` : source;
+  const place = kind === "default" ? `flag -${name} (default)` : source;
   return new ConfigError(`${place}: "${value}" is wrong: ${remedy}`, { details: { flag: name } });
 }

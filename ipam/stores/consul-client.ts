@@ -12,8 +12,16 @@ import { Agent as HttpsAgent } from "node:https";
 import Consul from "consul";
 import { errorMessage, StoreError } from "../errors.ts";
 import { type ConsulEndpoint, parseConsulEndpoints } from "./consul-endpoints.ts";
-import { type ConsulOperation, consulError, isServerFailure, responseOf } from "./consul-errors.ts";
+import {
+  type ConsulOperation,
+  connectionText,
+  consulError,
+  isServerFailure,
+  responseOf,
+} from "./consul-errors.ts";
+import { diagnose } from "./diagnosis.ts";
 import type { ConsulOptions, StoreEnvironment } from "./options.ts";
+import { isRefusal, refusalOf } from "./tcp-probe.ts";
 import { readTlsFiles, type TlsMaterial } from "./tls-files.ts";
 import { TlsRenewal } from "./tls-renewal.ts";
 
@@ -63,6 +71,9 @@ export class ConsulClient {
   readonly #environment: StoreEnvironment;
   readonly #tlsRenewal: TlsRenewal;
   #connection: Connection | null = null;
+  /** The last server that we tried refused the connection: a cheap knock comes before the next request. */
+  #isRefused = false;
+  #redials = 0;
   #index: number;
 
   constructor(options: ConsulOptions, environment: StoreEnvironment) {
@@ -81,7 +92,7 @@ export class ConsulClient {
 
   /** Makes one call, at another server when one fails; a write moves on only if it was never sent. */
   async call(call: ConsulCall, signal: AbortSignal): Promise<ConsulReply> {
-    let failure: unknown;
+    const failures: unknown[] = [];
     for (let attempt = 0; attempt < this.endpoints.length; attempt += 1) {
       signal.throwIfAborted();
       const connection = await this.#connect();
@@ -89,13 +100,24 @@ export class ConsulClient {
         return await this.#send(connection, call, signal);
       } catch (error) {
         signal.throwIfAborted();
-        failure = error;
+        failures.push(error);
         if (!isServerFailure(error)) break;
         this.#leave(connection);
         if (!call.isRepeatable && error instanceof StoreError && error.details.outcomeUnknown) break;
       }
     }
-    throw failure;
+    throw mostTelling(failures);
+  }
+
+  /** How often we were told to dial anew. */
+  get redials(): number {
+    return this.#redials;
+  }
+
+  /** Leaves everything that is connected; running calls fail. */
+  redial(): void {
+    this.#redials += 1;
+    this.#drop();
   }
 
   close(): void {
@@ -116,13 +138,18 @@ export class ConsulClient {
     signal.throwIfAborted();
     signal.addEventListener("abort", cancel, { once: true });
     try {
-      return replyOf(url, await call.send(connection.consul, common));
+      if (this.#isRefused) await checkDoor(connection.endpoint);
+      const result = await call.send(connection.consul, common);
+      this.#isRefused = false;
+      return replyOf(url, result);
     } catch (error) {
+      this.#isRefused = isRefusal(connectionText(error));
       signal.throwIfAborted();
       const response = responseOf(error);
       if (response && call.answers?.includes(response.statusCode))
         return replyOf(url, [response, response.body]);
-      throw consulError(url, call, error);
+      const found = response ? null : await diagnosed(connection.endpoint, error);
+      throw consulError(url, call, error, found);
     } finally {
       signal.removeEventListener("abort", cancel);
     }
@@ -169,6 +196,22 @@ export class ConsulClient {
     this.#connection?.agent.destroy();
     this.#connection = null;
   }
+}
+
+/** Throws when the server refuses: an outage then costs next to nothing, however long. */
+async function checkDoor({ host, port }: ConsulEndpoint): Promise<void> {
+  const refusal = host === null ? null : await refusalOf({ host, port });
+  if (refusal !== null) throw refusal;
+}
+
+/** A server that answers wrongly says more than one that is down. */
+function mostTelling(failures: readonly unknown[]): unknown {
+  const isDown = (error: unknown) => error instanceof StoreError && error.code === "TULLE_STORE_UNREACHABLE";
+  return failures.find((error) => !isDown(error)) ?? failures.at(-1);
+}
+
+async function diagnosed({ host, port, isTls }: ConsulEndpoint, error: unknown): Promise<string | null> {
+  return host === null ? null : await diagnose({ host, port, isTls }, connectionText(error));
 }
 
 function openConnection(

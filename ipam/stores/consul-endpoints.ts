@@ -6,7 +6,7 @@
  */
 
 import { ConfigError } from "../errors.ts";
-import { type ConsulOptions, cleanList } from "./options.ts";
+import { type ConsulOptions, cleanList, withoutCredentials } from "./options.ts";
 
 export interface ConsulEndpoint {
   /** As it is shown in logs and errors. */
@@ -35,13 +35,18 @@ function parseEndpoint(text: string, options: ConsulOptions): ConsulEndpoint {
   const isTls = options.useTls || scheme === "https" || (scheme === undefined && hasTlsFiles);
   if (!isTls && hasTlsFiles) {
     throw new ConfigError(
-      `consul-address: ${text} is plaintext although certificate files are given: write https`,
+      `consul-address: ${withoutCredentials(text)} is plaintext although certificate files are given: write https`,
     );
   }
   const url = URL.canParse(`http://${rest}`) ? new URL(`http://${rest}`) : null;
+  if (url?.username || url?.password) {
+    throw new ConfigError(
+      `consul-address: the one at ${url.host} holds a name or password: give consul-http-auth instead`,
+    );
+  }
   const isKnown = scheme === undefined || scheme === "http" || scheme === "https";
-  if (!isKnown || !url?.hostname || url.pathname !== "/" || url.search !== "" || url.username !== "") {
-    throw new ConfigError(`consul-address: "${text}" is no address: ${REMEDY}`);
+  if (!isKnown || !url?.hostname || url.pathname !== "/" || url.search !== "") {
+    throw new ConfigError(`consul-address: "${withoutCredentials(text)}" is no address: ${REMEDY}`);
   }
   const port = Number(/:(\d+)$/.exec(rest)?.[1] ?? (isTls ? 443 : 80));
   const host = url.hostname.replace(/^\[|\]$/g, "");
@@ -55,6 +60,7 @@ function parseEndpoint(text: string, options: ConsulOptions): ConsulEndpoint {
 }
 
 function unixEndpoint(text: string, path: string): ConsulEndpoint {
-  if (!path.startsWith("/")) throw new ConfigError(`consul-address: "${text}" is no address: ${REMEDY}`);
+  if (!path.startsWith("/"))
+    throw new ConfigError(`consul-address: "${withoutCredentials(text)}" is no address: ${REMEDY}`);
   return { url: `unix://${path}`, host: null, port: 0, socketPath: path, isTls: false };
 }

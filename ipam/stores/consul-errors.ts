@@ -7,7 +7,7 @@
 
 import type { IncomingMessage } from "node:http";
 import { ConfigError, errorMessage, StoreError, TulleError } from "../errors.ts";
-import { type Failure, tlsFailures } from "./failures.ts";
+import { diagnosedFailures, type Failure, oneLine, tlsFailures, withoutOpenSslFrame } from "./failures.ts";
 
 /** A call as errors name it. */
 export interface ConsulOperation {
@@ -17,12 +17,19 @@ export interface ConsulOperation {
   readonly right: string;
 }
 
+const NO_CONSUL = "what answers there is no Consul: correct consul-address; if it is etcd, give --store etcd";
+
 /** Without an HTTP answer; the first that matches `<errno name> <text>` counts. */
 const CONNECTION_FAILURES: readonly Failure[] = [
+  ...diagnosedFailures({
+    flag: "consul-address",
+    server: "Consul",
+    goPlain: "write http://, without certificate files and without consul-ssl (CONSUL_HTTP_SSL)",
+  }),
   {
     code: "TULLE_STORE_API",
     pattern: /HPE_|Parse Error|decode \(/,
-    remedy: "what answers there is no Consul: correct consul-address",
+    remedy: NO_CONSUL,
     retryable: true,
   },
   {
@@ -63,7 +70,7 @@ const ANSWER_FAILURES: readonly Failure[] = [
   {
     code: "TULLE_STORE_API",
     pattern: /^(30\d|404|405|406|410|415|426|501) /,
-    remedy: "what answers there is no Consul, or an old one: correct consul-address",
+    remedy: NO_CONSUL,
     retryable: true,
   },
 ];
@@ -72,8 +79,13 @@ const ANSWER_FAILURES: readonly Failure[] = [
 const NEVER_SENT =
   /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ENOENT|EACCES|EPROTO|ERR_|CERT_)/;
 
-/** The error for what a call to the server at `url` threw. */
-export function consulError(url: string, operation: ConsulOperation, error: unknown): TulleError {
+/** The error for what a call to the server at `url` threw. `found` is what diagnosis.ts says about it. */
+export function consulError(
+  url: string,
+  operation: ConsulOperation,
+  error: unknown,
+  found: string | null = null,
+): TulleError {
   if (error instanceof TulleError) return error;
   const answer = answerOf(error);
   const text = answer ? answer.text : connectionText(error);
@@ -81,12 +93,12 @@ export function consulError(url: string, operation: ConsulOperation, error: unkn
   const ttl = /Session TTL '(\d+)', must be between \[(.*)\]/.exec(text);
   if (ttl) return ttlRefused(Number(ttl[1]) / 1e9, ttl[2] ?? "");
   const failures = answer ? ANSWER_FAILURES : CONNECTION_FAILURES;
-  const line = answer ? `${answer.status} ${text}` : text;
+  const line = answer ? `${answer.status} ${text}` : (found ?? text);
   const failure = failures.find(({ pattern }) => pattern.test(line));
-  const isTls = failure?.code === "TULLE_STORE_TLS";
+  const isTls = found === null && failure?.code === "TULLE_STORE_TLS";
   const wasNotDone = answer ? answer.status < 500 || /No cluster leader/.test(text) : NEVER_SENT.test(text);
   return new StoreError(
-    `consul ${operation.name} at ${url} failed: ${line}: ${failure?.remedy ?? "see Consul's log"}`,
+    `consul ${operation.name} at ${url} failed: ${withoutOpenSslFrame(line)}: ${failure?.remedy ?? "see Consul's log"}`,
     {
       code: failure?.code ?? "TULLE_STORE",
       retryable: failure?.retryable ?? true,
@@ -109,14 +121,11 @@ export function permissionDenied(url: string, operation: ConsulOperation, text: 
 
 /** Something answers, but not as Consul does. */
 export function noConsul(url: string, operation: ConsulOperation, what: string): StoreError {
-  return new StoreError(
-    `consul ${operation.name} at ${url} failed: ${what}: what answers there is no Consul: correct consul-address`,
-    {
-      code: "TULLE_STORE_API",
-      retryable: true,
-      details: { url, operation: operation.name, outcomeUnknown: true },
-    },
-  );
+  return new StoreError(`consul ${operation.name} at ${url} failed: ${what}: ${NO_CONSUL}`, {
+    code: "TULLE_STORE_API",
+    retryable: true,
+    details: { url, operation: operation.name, outcomeUnknown: true },
+  });
 }
 
 /** Consul keeps sessions of 10 seconds to a day, or as its session_ttl_min says. */
@@ -158,13 +167,9 @@ function answerOf(error: unknown): { readonly status: number; readonly text: str
   };
 }
 
-/** `<errno name> <text>`; Node groups the failures of a name's several addresses, of which the first is told. */
-function connectionText(error: unknown): string {
+/** The text of what a call threw that got no answer: `<errno name> <text>`; Node groups the failures of a name's several addresses, of which the first is told. */
+export function connectionText(error: unknown): string {
   const first = error instanceof AggregateError ? (error.errors[0] ?? error) : error;
   const code = first instanceof Error && "code" in first ? `${first.code} ` : "";
   return code + oneLine(errorMessage(first).replace(/^consul: [\w.]+: /i, ""));
-}
-
-function oneLine(text: string): string {
-  return text.replace(/\s+/g, " ").trim();
 }

@@ -7,6 +7,7 @@
  */
 
 import { Backoff } from "../clock.ts";
+import { partOf } from "../part-signal.ts";
 import type { StoreChange, StoreEntry, StoreMessage } from "../store.ts";
 import type { Blocking, ConsulKv, FolderReply, KeyReply } from "./consul-kv.ts";
 import { changedKeys } from "./kv-state.ts";
@@ -34,14 +35,13 @@ export interface ConsulSource {
 
 /** Yields a listing, then changes. Returns when Consul's index went back, for then nothing can be compared. */
 export async function* followConsul(source: ConsulSource, signal: AbortSignal): AsyncGenerator<StoreMessage> {
-  const over = new AbortController();
-  const either = AbortSignal.any([signal, over.signal]);
-  const leases = leaseReader(source, either);
-  const config = configReader(source, either);
+  const attempt = partOf(signal);
+  const leases = leaseReader(source, attempt.signal);
+  const config = configReader(source, attempt.signal);
   try {
     const [{ index, entries }, { entry }] = await Promise.all([leases.first(), config.first()]);
     yield { type: "list", revision: index, entries, config: entry?.value ?? null };
-    const guard = guardServer(source, [leases, config], either);
+    const guard = guardServer(source, [leases, config], attempt.signal);
     const pending = new Map<Reader, Promise<News>>([
       [leases, leases.next()],
       [config, config.next()],
@@ -53,7 +53,7 @@ export async function* followConsul(source: ConsulSource, signal: AbortSignal): 
       pending.set(reader, reader.next());
     }
   } finally {
-    over.abort();
+    attempt.end();
   }
 }
 

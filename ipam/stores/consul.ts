@@ -24,9 +24,7 @@ import { followConsul } from "./consul-watch.ts";
 import { healedWatch } from "./healed-watch.ts";
 import { type Layout, layoutOf, recordKey } from "./layout.ts";
 import type { ConsulOptions, StoreEnvironment } from "./options.ts";
-
-/** While the servers are away they are asked this often whether they are back, which is cheap. */
-const RETURN_CHECK_MS = 1_000;
+import { RETURN_CHECK_MS, untilServed } from "./return-check.ts";
 
 /** Opens a connection that dials at the first call. ConfigError for unusable addresses. */
 export function openConsulStore(options: ConsulOptions, environment: StoreEnvironment): StoreConnection {
@@ -36,13 +34,14 @@ export function openConsulStore(options: ConsulOptions, environment: StoreEnviro
     description: `consul ${client.description}`,
     remoteHost: client.endpoints[0]?.host ?? null,
     network: (prefix): SubnetStore => new ConsulStore(client, sessions, prefix, environment),
-    redial: () => client.close(),
+    redial: () => client.redial(),
     close: async () => client.close(),
   };
 }
 
 class ConsulStore implements SubnetStore {
   readonly description: string;
+  readonly #client: ConsulClient;
   readonly #sessions: ConsulSessions;
   readonly #environment: StoreEnvironment;
   readonly #layout: Layout;
@@ -52,6 +51,7 @@ class ConsulStore implements SubnetStore {
     // Consul's keys have no leading slash: it refuses one.
     this.#layout = layoutOf(prefix.replace(/^\/+/, ""));
     this.description = `consul ${client.description} ${prefix}`;
+    this.#client = client;
     this.#sessions = sessions;
     this.#environment = environment;
     this.#kv = new ConsulKv(client, this.#layout);
@@ -68,7 +68,7 @@ class ConsulStore implements SubnetStore {
   }
 
   watch(signal: AbortSignal, onHealth?: (health: StoreHealth) => void): AsyncIterable<StoreMessage> {
-    const { log, clock, random } = this.#environment;
+    const { log, clock } = this.#environment;
     const source = { kv: this.#kv, layout: this.#layout, environment: this.#environment };
     let isAway = false;
     async function* follow(): AsyncGenerator<StoreMessage> {
@@ -80,15 +80,11 @@ class ConsulStore implements SubnetStore {
         throw error;
       }
     }
-    const wake = async (until: AbortSignal): Promise<void> => {
-      if (!isAway) return await clock.sleep(Number.POSITIVE_INFINITY, until);
-      let hasAnswered = false;
-      while (!hasAnswered) {
-        await clock.sleep((RETURN_CHECK_MS * (1 + random())) / 2, until);
-        hasAnswered = await this.#isServed(until);
-      }
-    };
-    const options = { ...this.#environment, description: this.description, wake, onHealth };
+    const ask = (until: AbortSignal) => this.#kv.readIndex(RETURN_CHECK_MS, until);
+    const wake = (until: AbortSignal) =>
+      isAway ? untilServed(ask, this.#environment, until) : clock.sleep(Number.POSITIVE_INFINITY, until);
+    const redials = () => this.#client.redials;
+    const options = { ...this.#environment, description: this.description, redials, wake, onHealth };
     return healedWatch(follow, options, signal);
   }
 
@@ -182,16 +178,6 @@ class ConsulStore implements SubnetStore {
     const entry = await this.#kv.write(base, name, value, expected, { from: null, to: null }, signal);
     if (!entry) throw changedMeanwhile(base + name);
     return entry;
-  }
-
-  async #isServed(signal: AbortSignal): Promise<boolean> {
-    try {
-      await this.#kv.readIndex(RETURN_CHECK_MS, signal);
-      return true;
-    } catch {
-      signal.throwIfAborted();
-      return false;
-    }
   }
 
   /** Makes a session for `use` and ends it when `use` surely wrote nothing, so that none is leaked. */

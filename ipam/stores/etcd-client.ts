@@ -4,7 +4,8 @@
  * Knows no keys. What a connection is made of is etcd-connection.ts's affair.
  */
 
-import { StoreError } from "../errors.ts";
+import { errorMessage, StoreError } from "../errors.ts";
+import { diagnose } from "./diagnosis.ts";
 import {
   EtcdConnection,
   type EtcdStreams,
@@ -18,10 +19,12 @@ import {
   etcdError,
   isEndpointFailure,
   isLeaseNotFound,
+  NeverSentError,
   UnavailableError,
   wasNeverSent,
 } from "./etcd-errors.ts";
 import type { EtcdOptions, StoreEnvironment } from "./options.ts";
+import { isRefusal, refusalOf } from "./tcp-probe.ts";
 import { TlsRenewal } from "./tls-renewal.ts";
 
 const KEEP_ALIVE_DEADLINE_MS = 3_000;
@@ -41,6 +44,9 @@ export class EtcdClient {
   readonly #tlsRenewal: TlsRenewal;
   readonly #streams = new Set<WatchStream>();
   #connection: EtcdConnection | null = null;
+  /** The last endpoint that we tried refused the connection: a cheap knock comes before the next real dial. */
+  #isRefused = false;
+  #redials = 0;
   #index: number;
 
   constructor(options: EtcdOptions, environment: StoreEnvironment) {
@@ -52,21 +58,27 @@ export class EtcdClient {
     this.#index = Math.floor(environment.random() * this.endpoints.length);
   }
 
+  /** How often we were told to dial anew. */
+  get redials(): number {
+    return this.#redials;
+  }
+
   /** The endpoints as text, for logs and errors. */
   get description(): string {
     return this.endpoints.map((endpoint) => endpoint.authority).join(",");
   }
 
-  /** Asks something that may be asked again, and does so at every endpoint until one answers. */
+  /** Asks something that may be asked again, and does so at every endpoint until one answers within `deadlineMs`. */
   async read<S extends Service, M extends Method<S>>(
     service: S,
     method: M,
     request: Request<S, M>,
     signal: AbortSignal,
+    deadlineMs?: number,
   ): Promise<Response<S, M>> {
     return await this.#anywhere(
       `${service}.${method}`,
-      (connection) => connection.call(service, method, request, signal),
+      (connection) => connection.call(service, method, request, signal, deadlineMs),
       () => true,
       signal,
     );
@@ -111,6 +123,7 @@ export class EtcdClient {
 
   /** Leaves everything that is connected; who follows a stream sees it end. */
   redial(): void {
+    this.#redials += 1;
     this.close();
     for (const stream of this.#streams) stream.cancel();
   }
@@ -132,10 +145,15 @@ export class EtcdClient {
       signal.throwIfAborted();
       const connection = await this.#connect();
       try {
-        return await use(connection);
+        if (this.#isRefused) await checkDoor(connection.endpoint);
+        const answer = await use(connection);
+        this.#isRefused = false;
+        return answer;
       } catch (error) {
+        this.#isRefused = isRefusal(errorMessage(error));
         signal.throwIfAborted();
-        failures.push(error);
+        failures.push(await explained(error, connection.endpoint));
+        signal.throwIfAborted();
         if (!isEndpointFailure(error)) break;
         this.#leave(connection);
         if (!mayRepeat(error)) break;
@@ -162,6 +180,19 @@ export class EtcdClient {
     this.close();
     this.#index = (this.#index + 1) % this.endpoints.length;
   }
+}
+
+/** Throws NeverSentError when the endpoint refuses: an outage then costs next to nothing, however long. */
+async function checkDoor(endpoint: EtcdEndpoint): Promise<void> {
+  const refusal = await refusalOf(endpoint);
+  if (refusal !== null) throw new NeverSentError(refusal.message);
+}
+
+/** The failure itself, or what is found to be behind it when there was no connection. */
+async function explained(failure: unknown, endpoint: EtcdEndpoint): Promise<unknown> {
+  if (!wasNeverSent(failure)) return failure;
+  const found = await diagnose(endpoint, errorMessage(failure));
+  return found === null ? failure : new NeverSentError(found);
 }
 
 /** One request and one answer on a stream of its own: keep-alives are rare. */

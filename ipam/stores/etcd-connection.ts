@@ -74,13 +74,20 @@ type UnaryStub = (
 ) => { cancel(): void };
 type StreamStub = (metadata: Metadata, options: { deadline?: number }) => unknown;
 
+/** gRPC's channel, and the stubs that use it. */
+interface Wire {
+  readonly channel: Channel;
+  readonly host: Host;
+}
+
 export class EtcdConnection {
   readonly endpoint: EtcdEndpoint;
   readonly tls: TlsMaterial | null;
-  readonly #channel: Channel;
-  readonly #host: Host;
+  readonly #credentials: ChannelCredentials;
   readonly #options: EtcdOptions;
   readonly #dateMs: () => number;
+  #wire: Wire | null = null;
+  #isClosed = false;
   #token: Promise<string> | null = null;
 
   /** Reads the certificates, if there are any to read; the first call dials. */
@@ -99,15 +106,13 @@ export class EtcdConnection {
     tls: TlsMaterial | null,
     dateMs: () => number,
   ) {
-    const credentials = tls
+    this.#credentials = tls
       ? ChannelCredentials.createSsl(tls.ca, tls.key, tls.cert)
       : ChannelCredentials.createInsecure();
     this.endpoint = endpoint;
     this.tls = tls;
     this.#options = options;
     this.#dateMs = dateMs;
-    this.#channel = new GrpcChannel(endpoint.authority, credentials, CHANNEL_OPTIONS);
-    this.#host = new Host(endpoint.authority, credentials, { channelOverride: this.#channel });
   }
 
   /** Calls one method. Rejects with gRPC's error. */
@@ -116,10 +121,11 @@ export class EtcdConnection {
     method: M,
     request: Request<S, M>,
     signal: AbortSignal,
+    deadlineMs = CALL_DEADLINE_MS,
   ): Promise<Response<S, M>> {
     return await this.withToken(async () => {
       const metadata = await this.#metadata(signal);
-      return (await this.#unary(service, method, request, metadata, signal)) as Response<S, M>;
+      return (await this.#unary(service, method, request, metadata, signal, deadlineMs)) as Response<S, M>;
     });
   }
 
@@ -143,14 +149,25 @@ export class EtcdConnection {
   ): Promise<EtcdStreams[S][M]> {
     const metadata = (await this.#metadata(signal)).clone();
     metadata.set("hasleader", "true");
-    const stub = stubOf<StreamStub>(this.#host.getServiceClient(service), method);
+    const stub = stubOf<StreamStub>(this.#open().host.getServiceClient(service), method);
     const options = deadlineMs === undefined ? {} : { deadline: this.#dateMs() + deadlineMs };
     return stub(metadata, options) as EtcdStreams[S][M];
   }
 
   /** Running calls and streams end by themselves; new ones fail. */
   close(): void {
-    this.#channel.close();
+    this.#isClosed = true;
+    this.#wire?.channel.close();
+  }
+
+  /** Made when it is first needed: it costs more than to find out that nobody listens. */
+  #open(): Wire {
+    if (this.#isClosed) throw new NeverSentError("the connection has been left");
+    if (this.#wire) return this.#wire;
+    const { authority } = this.endpoint;
+    const channel = new GrpcChannel(authority, this.#credentials, CHANNEL_OPTIONS);
+    this.#wire = { channel, host: new Host(authority, this.#credentials, { channelOverride: channel }) };
+    return this.#wire;
   }
 
   async #metadata(signal: AbortSignal): Promise<Metadata> {
@@ -185,10 +202,12 @@ export class EtcdConnection {
     request: unknown,
     metadata: Metadata,
     signal: AbortSignal,
+    deadlineMs = CALL_DEADLINE_MS,
   ): Promise<unknown> {
-    const stub = stubOf<UnaryStub>(this.#host.getServiceClient(service), method);
+    const { channel, host } = this.#open();
+    const stub = stubOf<UnaryStub>(host.getServiceClient(service), method);
     return new Promise((resolve, reject) => {
-      const deadline = this.#dateMs() + CALL_DEADLINE_MS;
+      const deadline = this.#dateMs() + deadlineMs;
       const call = stub(request, metadata, { deadline }, (error, response) => {
         clearTimeout(greeting);
         signal.removeEventListener("abort", cancel);
@@ -197,17 +216,13 @@ export class EtcdConnection {
       });
       const cancel = () => call.cancel();
       const greeting = setTimeout(() => {
-        if (this.#isConnected()) return;
+        // A call that waits on a channel that is not ready has not left this host.
+        if (channel.getConnectivityState(false) === connectivityState.READY) return;
         reject(new NeverSentError(`no connection within ${CONNECT_DEADLINE_MS} ms`));
         cancel();
       }, CONNECT_DEADLINE_MS);
       signal.addEventListener("abort", cancel, { once: true });
     });
-  }
-
-  /** A call that waits on a channel that is not ready has not left this host. */
-  #isConnected(): boolean {
-    return this.#channel.getConnectivityState(false) === connectivityState.READY;
   }
 }
 

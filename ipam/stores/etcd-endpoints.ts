@@ -5,7 +5,7 @@
  */
 
 import { ConfigError } from "../errors.ts";
-import { cleanList, type EtcdOptions } from "./options.ts";
+import { cleanList, type EtcdOptions, withoutCredentials } from "./options.ts";
 
 export interface EtcdEndpoint {
   /** `host:port`, an IPv6 address in brackets. */
@@ -33,18 +33,23 @@ function parseEndpoint(text: string, hasTlsFiles: boolean): EtcdEndpoint {
   const protocol = scheme?.toLowerCase() ?? (hasTlsFiles ? "https" : "http");
   if (protocol !== "http" && protocol !== "https") {
     throw new ConfigError(
-      `etcd-endpoints: "${text}" is no endpoint: write https://HOST:PORT or http://HOST:PORT`,
+      `etcd-endpoints: "${withoutCredentials(text)}" is no endpoint: write https://HOST:PORT or http://HOST:PORT`,
     );
   }
   if (protocol === "http" && hasTlsFiles) {
     throw new ConfigError(
-      `etcd-endpoints: ${text} is plaintext although certificate files are given: write https`,
+      `etcd-endpoints: ${withoutCredentials(text)} is plaintext although certificate files are given: write https`,
     );
   }
   const url = URL.canParse(`http://${rest}`) ? new URL(`http://${rest}`) : null;
-  if (!url?.hostname || url.pathname !== "/" || url.search !== "" || url.username !== "") {
+  if (url?.username || url?.password) {
     throw new ConfigError(
-      `etcd-endpoints: "${text}" is no endpoint: write https://HOST:PORT or http://HOST:PORT`,
+      `etcd-endpoints: the one at ${url.host} holds a name or password: give etcd-username and etcd-password instead`,
+    );
+  }
+  if (!url?.hostname || url.pathname !== "/" || url.search !== "") {
+    throw new ConfigError(
+      `etcd-endpoints: "${withoutCredentials(text)}" is no endpoint: write https://HOST:PORT or http://HOST:PORT, an IPv6 address in brackets`,
     );
   }
   const port = /:(\d+)$/.exec(rest)?.[1] ?? "2379";

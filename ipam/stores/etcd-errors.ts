@@ -5,7 +5,7 @@
  */
 
 import { errorMessage, StoreError, TulleError } from "../errors.ts";
-import { type Failure, tlsFailures } from "./failures.ts";
+import { diagnosedFailures, type Failure, oneLine, tlsFailures, withoutOpenSslFrame } from "./failures.ts";
 
 /** Status codes of gRPC that mean something here (grpc/status.h). */
 export const GrpcStatus = {
@@ -36,7 +36,7 @@ const REFUSALS: ReadonlySet<number | null> = new Set([
   GrpcStatus.Unauthenticated,
 ]);
 
-/** A failure that we find ourselves, in gRPC's form. */
+/** A failure that we find ourselves, in gRPC's form. `text` is for people. */
 export class UnavailableError extends Error {
   readonly code = GrpcStatus.Unavailable;
 
@@ -50,14 +50,18 @@ export class NeverSentError extends UnavailableError {}
 
 /** The first that matches `<status> <text>` counts. */
 const FAILURES: readonly Failure[] = [
-  ...tlsFailures("etcd"),
+  ...diagnosedFailures({
+    flag: "etcd-endpoints",
+    server: "etcd",
+    goPlain: "write http:// and give no certificate files",
+  }),
   {
-    // Also what remains of a TLS greeting that a server does not understand, when its reset overtakes its words.
     code: "TULLE_STORE_UNREACHABLE",
-    pattern: /No connection established.*ECONNRESET/,
-    remedy: "check that etcd runs there, and that it speaks TLS if the endpoint says https",
+    pattern: /No connection established.*(ECONNRESET|Failed to connect|disconnected before secure TLS)/,
+    remedy: "something accepts the connection and closes it at once: check that etcd runs behind it",
     retryable: true,
   },
+  ...tlsFailures("etcd"),
   {
     code: "TULLE_STORE_AUTH",
     pattern:
@@ -75,7 +79,7 @@ const FAILURES: readonly Failure[] = [
     code: "TULLE_STORE_API",
     pattern: /^12 |HTTP status|Protocol error|NGHTTP2|Parse Error|unknown service|socket hang up/i,
     remedy:
-      "what answers there is no etcd that speaks the v3 API (3.4 or newer): correct etcd-endpoints; if it speaks TLS, write https; if it is Consul, give --store consul",
+      "what answers there is no etcd that speaks the v3 API (3.4 or newer): correct etcd-endpoints; if it is Consul, give --store consul",
     retryable: true,
   },
   {
@@ -97,10 +101,9 @@ const FAILURES: readonly Failure[] = [
 export function etcdError(endpoints: string, operation: string, failures: readonly unknown[]): TulleError {
   const error = mostTelling(failures);
   if (error instanceof TulleError) return error;
-  const text = oneLine(errorMessage(error));
   const failure = failureOf(error);
   return new StoreError(
-    `etcd ${operation} at ${endpoints} failed: ${text}: ${failure?.remedy ?? "see etcd's log"}`,
+    `etcd ${operation} at ${endpoints} failed: ${essence(errorMessage(error))}: ${failure?.remedy ?? "see etcd's log"}`,
     {
       code: failure?.code ?? "TULLE_STORE",
       retryable: failure?.retryable ?? true,
@@ -120,12 +123,14 @@ function failureOf(error: unknown): Failure | undefined {
   return FAILURES.find(({ pattern }) => pattern.test(text));
 }
 
-/** gRPC's texts end in a note that is mostly empty, OpenSSL's in a line feed. */
-function oneLine(text: string): string {
-  return text
-    .replace(/\s*Resolution note:\s*$/, "")
-    .replaceAll(/\s+/g, " ")
-    .trim();
+/** The text of an error of gRPC without its frame: the status, the time, and a note that is mostly empty. */
+function essence(text: string): string {
+  return withoutOpenSslFrame(oneLine(text))
+    .replace(/^\d+ [A-Z_]+: /, "")
+    .replace(/^No connection established\. Last error: (Error: )?/, "")
+    .replace(/ ?Resolution note:$/, "")
+    .replace(/ \(\d{4}-[\d-]+T[\d:.]+Z\)/, "")
+    .replace(/[ .]+$/, "");
 }
 
 /** gRPC's status of an error, null when it has none. */

@@ -5,6 +5,7 @@
  * affair.
  */
 
+import { StoreError } from "../errors.ts";
 import type { LeaseKey } from "../lease.ts";
 import { errorFields } from "../log.ts";
 import type {
@@ -24,6 +25,7 @@ import { type Expected, entryOf, rangeOf, unchangedSince } from "./etcd-wire.ts"
 import { healedWatch } from "./healed-watch.ts";
 import { type Layout, layoutOf, recordKey, warnAboutMissingSlash } from "./layout.ts";
 import type { EtcdOptions, StoreEnvironment } from "./options.ts";
+import { RETURN_CHECK_MS, untilServed } from "./return-check.ts";
 import { untilAccepting } from "./tcp-probe.ts";
 
 const NO_LEASE = "0";
@@ -38,8 +40,9 @@ export function openEtcdStore(options: EtcdOptions, environment: StoreEnvironmen
     description: `etcd ${client.description}`,
     remoteHost: client.endpoints[0]?.host ?? null,
     network: (prefix): SubnetStore => {
+      const store = new EtcdStore(client, prefix, environment);
       warnAboutMissingSlash(prefix, environment.log);
-      return new EtcdStore(client, prefix, environment);
+      return store;
     },
     redial: () => client.redial(),
     close: async () => client.close(),
@@ -74,12 +77,24 @@ class EtcdStore implements SubnetStore {
 
   watch(signal: AbortSignal, onHealth?: (health: StoreHealth) => void): AsyncIterable<StoreMessage> {
     const follower = new EtcdFollower(this.#client, this.#layout);
-    const wake = (over: AbortSignal) => untilAccepting(this.#client.endpoints, this.#environment, over);
-    return healedWatch(
-      (alive) => follower.follow(alive, signal),
-      { ...this.#environment, description: this.description, wake, onHealth },
-      signal,
-    );
+    let isAway = false;
+    async function* follow(alive: () => void): AsyncGenerator<StoreMessage> {
+      try {
+        yield* follower.follow(alive, signal);
+      } catch (error) {
+        isAway = error instanceof StoreError && error.code === "TULLE_STORE_UNREACHABLE";
+        throw error;
+      }
+    }
+    // Servers that are down accept again; servers without a leader accepted all the time.
+    const wake = async (until: AbortSignal): Promise<void> => {
+      const accepted = untilAccepting(this.#client.endpoints, this.#environment, until);
+      const ask = (signal: AbortSignal) => this.#ask(signal);
+      await (isAway ? Promise.race([accepted, untilServed(ask, this.#environment, until)]) : accepted);
+    };
+    const redials = () => this.#client.redials;
+    const options = { ...this.#environment, description: this.description, redials, wake, onHealth };
+    return healedWatch(follow, options, signal);
   }
 
   async create(key: LeaseKey, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {
@@ -156,6 +171,12 @@ class EtcdStore implements SubnetStore {
   async removeRecord(entry: StoreEntry, signal: AbortSignal): Promise<void> {
     const key = recordKey(this.#layout, entry.key);
     if (!(await this.#delete(key, entry, signal))) throw changedMeanwhile(key);
+  }
+
+  /** Resolves when a majority answers, and soon. */
+  async #ask(signal: AbortSignal): Promise<void> {
+    const request = { key: Buffer.from(this.#layout.config), count_only: true };
+    await this.#client.read("KV", "range", request, signal, RETURN_CHECK_MS);
   }
 
   async #get(folder: string, name: string, signal: AbortSignal): Promise<StoreEntry | null> {

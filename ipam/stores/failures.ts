@@ -1,5 +1,5 @@
 /**
- * The form in which a store tells its failures apart, and the ways in which a TLS handshake fails with any store.
+ * The form in which a store tells its failures apart, and the ways in which reaching any store fails.
  *
  * Pure. What each store's own server says is in its own errors file.
  */
@@ -13,6 +13,46 @@ export interface Failure {
   /** One line, put behind what the server or the library said. */
   readonly remedy: string;
   readonly retryable: boolean;
+}
+
+/** How a store is configured, for remedies. */
+export interface Wording {
+  /** The flag with the servers' addresses. */
+  readonly flag: string;
+  /** What should run there. */
+  readonly server: string;
+  /** What a person does to speak plain text. */
+  readonly goPlain: string;
+}
+
+/** What diagnosis.ts found out. */
+export function diagnosedFailures({ flag, server, goPlain }: Wording): readonly Failure[] {
+  return [
+    {
+      code: "TULLE_STORE_UNREACHABLE",
+      pattern: /the name \S+ (cannot be|is not) resolved/,
+      remedy: `correct the name in ${flag}, or the name servers that this host asks (/etc/resolv.conf)`,
+      retryable: true,
+    },
+    {
+      code: "TULLE_STORE_TLS",
+      pattern: /the server speaks plain http/,
+      remedy: `${goPlain}, or switch TLS on there`,
+      retryable: true,
+    },
+    {
+      code: "TULLE_STORE_TLS",
+      pattern: /the server speaks TLS/,
+      remedy: `write https:// in ${flag}`,
+      retryable: true,
+    },
+    {
+      code: "TULLE_STORE_API",
+      pattern: /speaks neither TLS nor http|no application protocol/,
+      remedy: `what answers there is no ${server}: correct ${flag}`,
+      retryable: true,
+    },
+  ];
 }
 
 /**
@@ -32,7 +72,7 @@ export function tlsFailures(flags: string): readonly Failure[] {
       "the server's certificate, or its authority's, has expired: renew it",
     ),
     failure(
-      /wrong version number|packet length too long|record layer failure|disconnected before secure TLS/i,
+      /wrong version number|packet length too long|record layer failure/i,
       "the server does not speak TLS: write http:// and no certificate files, or switch TLS on there",
     ),
     failure(
@@ -48,4 +88,14 @@ export function tlsFailures(flags: string): readonly Failure[] {
       `the server's certificate is not signed by an authority that we trust: give ${flags}-cafile`,
     ),
   ];
+}
+
+/** OpenSSL's own words for a failure, without thread, number, function and source file around them. */
+export function withoutOpenSslFrame(text: string): string {
+  return text.replace(/\w+:error:\w+:[\w ]+:\w*:([\w ]+):\S+:\d+: ?/, "$1 ").trim();
+}
+
+/** Some libraries break lines, and OpenSSL ends with one. */
+export function oneLine(text: string): string {
+  return text.replaceAll(/\s+/g, " ").trim();
 }

@@ -13,6 +13,7 @@ import { link, open, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
 import { makeFolder } from "../folder.ts";
+import { partOf } from "../part-signal.ts";
 import type { KvHolder } from "./embedded-store.ts";
 import { decodeStateFile, encodeStateFile, type StateFile } from "./file-codec.ts";
 import { errnoOf, fileStoreError } from "./file-errors.ts";
@@ -71,19 +72,21 @@ export class FileHolder implements KvHolder {
   }
 
   async waitForChange(seen: KvState, timeoutMs: number, signal: AbortSignal): Promise<void> {
-    const changed = new AbortController();
-    const watcher = this.#watchDirectory(() => changed.abort());
+    const changed = partOf(signal);
+    const watcher = this.#watchDirectory(changed.end);
     const pollMs = watcher ? POLL_MS : BLIND_POLL_MS;
-    const either = AbortSignal.any([signal, changed.signal]);
     const endMs = this.#clock.monotonicMs() + timeoutMs;
     try {
       while (!changed.signal.aborted && (await this.read(signal)) === seen) {
         const leftMs = endMs - this.#clock.monotonicMs();
         if (leftMs <= 0) return;
-        await this.#clock.sleep(Math.min(pollMs, leftMs), either).catch(() => signal.throwIfAborted());
+        await this.#clock
+          .sleep(Math.min(pollMs, leftMs), changed.signal)
+          .catch(() => signal.throwIfAborted());
       }
     } finally {
       watcher?.close();
+      changed.end();
     }
   }
 

@@ -8,6 +8,7 @@
 import { Backoff, type Clock } from "../clock.ts";
 import { errorMessage } from "../errors.ts";
 import { FailureSeries } from "../log.ts";
+import { partOf } from "../part-signal.ts";
 import type { StoreHealth, StoreMessage } from "../store.ts";
 import type { StoreEnvironment } from "./options.ts";
 
@@ -24,6 +25,8 @@ const STEADY_MS = 1_000;
 export interface HealedWatchOptions extends StoreEnvironment {
   /** The store, for the log. */
   readonly description: string;
+  /** How often the store was told to dial anew: the end of a try that comes of that is no failure. */
+  readonly redials?: () => number;
   /** Resolves when it is worth trying before the delay is over: an endpoint that refused answers again. */
   readonly wake?: (signal: AbortSignal) => Promise<void>;
   /** See SubnetStore.watch. */
@@ -39,7 +42,7 @@ export async function* healedWatch(
   options: HealedWatchOptions,
   signal: AbortSignal,
 ): AsyncGenerator<StoreMessage> {
-  const { log, clock, random, description, wake, onHealth } = options;
+  const { log, clock, random, description, redials = () => 0, wake, onHealth } = options;
   const backoff = new Backoff({ baseMs: BACKOFF_BASE_MS, maxMs: BACKOFF_MAX_MS, random });
   const series = new FailureSeries(
     log,
@@ -53,6 +56,7 @@ export async function* healedWatch(
   };
   while (!signal.aborted) {
     const startedMs = clock.monotonicMs();
+    const redialsBefore = redials();
     const steadiness = watchSteadiness(clock, onSteady, signal);
     try {
       for await (const message of follow(steadiness.alive)) {
@@ -61,8 +65,10 @@ export async function* healedWatch(
       }
     } catch (error) {
       if (signal.aborted) return;
-      series.failed(error, { store: description });
-      onHealth?.({ isFollowed: false, reason: errorMessage(error) });
+      if (redials() === redialsBefore) {
+        series.failed(error, { store: description });
+        onHealth?.({ isFollowed: false, reason: errorMessage(error) });
+      }
     } finally {
       steadiness.stop();
     }
@@ -77,16 +83,15 @@ function watchSteadiness(
   onSteady: () => void,
   signal: AbortSignal,
 ): { alive(): void; stop(): void } {
-  const over = new AbortController();
-  const either = AbortSignal.any([signal, over.signal]);
+  const attempt = partOf(signal);
   let isAlive = false;
   return {
     alive: () => {
       if (isAlive) return;
       isAlive = true;
-      clock.sleep(STEADY_MS, either).then(onSteady, ignoreAbort(either));
+      clock.sleep(STEADY_MS, attempt.signal).then(onSteady, ignoreAbort(attempt.signal));
     },
-    stop: () => over.abort(),
+    stop: attempt.end,
   };
 }
 
@@ -97,12 +102,11 @@ async function waitForTry(
   wake: HealedWatchOptions["wake"],
   signal: AbortSignal,
 ): Promise<void> {
-  const over = new AbortController();
-  const either = AbortSignal.any([signal, over.signal]);
-  const waits = [clock.sleep(delayMs, either), ...(wake ? [wake(either)] : [])];
-  const settled = waits.map((wait) => wait.catch(ignoreAbort(either)));
+  const pause = partOf(signal);
+  const waits = [clock.sleep(delayMs, pause.signal), ...(wake ? [wake(pause.signal)] : [])];
+  const settled = waits.map((wait) => wait.catch(ignoreAbort(pause.signal)));
   await Promise.race(settled);
-  over.abort();
+  pause.end();
 }
 
 /** The end of the wait is told by the signal itself; any other failure of the wait is a defect. */

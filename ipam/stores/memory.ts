@@ -3,6 +3,7 @@
  */
 
 import type { Clock } from "../clock.ts";
+import { partOf } from "../part-signal.ts";
 import type { StoreConnection, SubnetStore } from "../store.ts";
 import { EmbeddedStore, type KvHolder } from "./embedded-store.ts";
 import { emptyState, type KvState } from "./kv-state.ts";
@@ -32,15 +33,15 @@ export class MemoryHolder implements KvHolder {
 
   async waitForChange(seen: KvState, timeoutMs: number, signal: AbortSignal): Promise<void> {
     if (this.#state !== seen) return;
-    const timer = new AbortController();
+    const timer = partOf(signal);
     const changed = new Promise<void>((resolve) => {
       this.#waiters.add(resolve);
       timer.signal.addEventListener("abort", () => this.#waiters.delete(resolve));
     });
     try {
-      await Promise.race([changed, this.#clock.sleep(timeoutMs, AbortSignal.any([signal, timer.signal]))]);
+      await Promise.race([changed, this.#clock.sleep(timeoutMs, timer.signal)]);
     } finally {
-      timer.abort();
+      timer.end();
     }
   }
 

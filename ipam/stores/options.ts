@@ -64,3 +64,8 @@ export interface StoreEnvironment {
 export function cleanList(items: readonly string[]): readonly string[] {
   return items.flatMap((item) => item.split(",")).flatMap((item) => item.trim() || []);
 }
+
+/** An address as it may be shown: a name and a password in front of the host are nobody's business. */
+export function withoutCredentials(address: string): string {
+  return address.replace(/^([a-z]+:\/\/)?.*@/i, "$1(not shown)@");
+}

@@ -1,5 +1,5 @@
 /**
- * Notices that a server which refused connections accepts them again.
+ * Notices that a server refuses connections, and that it accepts them again.
  *
  * Speaks no protocol and sends nothing: a connection is opened and closed.
  */
@@ -33,12 +33,30 @@ export async function untilAccepting(
   }
 }
 
+/** How a connection to `target` is refused, as Node words it; null when it is not, or not at once. */
+export async function refusalOf(target: ProbeTarget): Promise<(Error & { readonly code: string }) | null> {
+  const code = await knock(target);
+  if (code === "accepted" || code === "silent") return null;
+  return Object.assign(new Error(`connect ${code} ${target.host}:${target.port}`), { code });
+}
+
+/** True when an error's text says that the other side, or a router, refused the connection at once. */
+export function isRefusal(text: string): boolean {
+  return /connect (ECONNREFUSED|EHOSTUNREACH|ENETUNREACH)/.test(text);
+}
+
 async function accepts(target: ProbeTarget): Promise<boolean> {
-  const socket = connect({ ...target, timeout: INTERVAL_MS });
+  return (await knock(target)) === "accepted";
+}
+
+/** `accepted`, `silent`, or the errno's name. */
+async function knock({ host, port }: ProbeTarget): Promise<string> {
+  const socket = connect({ host, port, timeout: INTERVAL_MS });
   try {
-    return await new Promise<boolean>((resolve) => {
-      socket.once("connect", () => resolve(true));
-      for (const event of ["error", "timeout"]) socket.once(event, () => resolve(false));
+    return await new Promise<string>((resolve) => {
+      socket.once("connect", () => resolve("accepted"));
+      socket.once("timeout", () => resolve("silent"));
+      socket.once("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
     });
   } finally {
     socket.destroy();

@@ -38,7 +38,7 @@ describeWithEtcd("a store that is not there", () => {
     host.daemon.spawn(`-etcd-endpoints=http://${host.address}:2379`, "-iface=eth0");
     await expect.poll(() => host.daemon.log, WAIT).toMatch(/warn .*192\.168\.50\.11:2379/);
     expect(host.daemon.pid).not.toBeNull();
-    const etcd = await startEtcd({ netns: { netns: host.netns, host: host.address } });
+    const etcd = await startEtcd({ places: [{ netns: host.netns, host: host.address }] });
     try {
       etcd.ctl("put", "/coreos.com/network/config", JSON.stringify(CONFIG));
       await host.daemon.until(({ isReady }) => isReady, "is ready");

@@ -1,10 +1,12 @@
 /** A network whose leases are in Consul: the same daemon, devices and files, reached over a unix socket. */
 
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type ConsulCluster, missingConsul, startConsul } from "../support/consul.ts";
-import { createLab, type Lab, ping } from "../support/hosts.ts";
+import { createLab, type Lab, PROGRAMS, ping } from "../support/hosts.ts";
 import { describeAsRoot } from "../support/netns.ts";
+import { createAuthority } from "../support/pki.ts";
 
 const CONFIG = { Network: "10.2.0.0/16", SubnetLen: 24, Backend: { Type: "vxlan" } };
 
@@ -57,5 +59,45 @@ else
       await expect(host?.daemon.start(...flags, "--subnet-lease-ttl=48h")).rejects.toThrow(
         /subnet-lease-ttl is 172800s/,
       );
+    });
+
+    it("is joined by the variables of Consul's own programs alone, secured by certificates and rules", async () => {
+      const place = lab.addHost();
+      const authority = createAuthority(lab.directory);
+      const server = authority.issue("server", { names: `IP:${place.address}` });
+      const { caFile, certFile, keyFile } = authority.issue("client");
+      const rootToken = "11111111-2222-3333-4444-555555555555";
+      const secured = await startConsul({
+        places: [{ netns: place.netns, host: place.address }],
+        tls: server,
+        rootToken,
+      });
+      try {
+        await secured.api("PUT", "kv/coreos.com/network/config", JSON.stringify(CONFIG));
+        const tokenFile = join(lab.directory, "token");
+        const rules = `key_prefix "coreos.com/network/" { policy = "write" } session "tulle" { policy = "write" }`;
+        writeFileSync(tokenFile, await secured.token(`${rules} node "tulle" { policy = "write" }`));
+        const variables = {
+          CONSUL_HTTP_ADDR: secured.addresses[0]?.replace("https://", "") ?? "",
+          CONSUL_HTTP_SSL: "true",
+          CONSUL_HTTP_TOKEN_FILE: tokenFile,
+          CONSUL_CACERT: caFile,
+          CONSUL_CLIENT_CERT: certFile,
+          CONSUL_CLIENT_KEY: keyFile,
+        };
+        for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value);
+        const host = lab.addHost();
+        const { lease } = await host.daemon.start("--store=consul", "-iface=eth0");
+        const tulle = (...args: string[]) =>
+          host.run(process.execPath, join(PROGRAMS, "tulle"), ...args, "--store=consul");
+        expect(tulle("leases")).toContain(lease.key);
+        expect(tulle("lease", "check")).toContain("1 lease");
+        expect(await secured.api("GET", "kv/coreos.com/network/subnets/?keys")).toContain(lease.key);
+        expect(await host.daemon.stop()).toBe(0);
+        expect(host.daemon.log).not.toMatch(/ (warn|error) |Warning/i);
+      } finally {
+        vi.unstubAllEnvs();
+        await secured.stop();
+      }
     });
   });

@@ -17,9 +17,12 @@ export async function runCli(
     readonly environment?: Environment;
     readonly isTty?: boolean;
     readonly signal?: AbortSignal;
+    /** Default a day in 2023. */
+    readonly dateMs?: () => number;
   } = {},
 ): Promise<CliAnswer> {
   const { environment = {}, isTty = false, signal = new AbortController().signal } = options;
+  const { dateMs = () => 1_700_000_000_000 } = options;
   const texts = { out: "", err: "" };
   const streamTo = (name: keyof typeof texts): TextStream => ({
     isTTY: isTty,
@@ -34,7 +37,7 @@ export async function runCli(
     err: openTerminal(streamTo("err"), environment),
     signal,
     random: () => 0.5,
-    dateMs: () => 1_700_000_000_000,
+    dateMs,
   });
   return { code, ...texts };
 }

@@ -1,5 +1,5 @@
 /**
- * Real Consul for tests: one server or several on loopback, with or without TLS and access rules.
+ * Real Consul for tests: one server or several, on loopback or in namespaces, with or without TLS and access rules.
  *
  * Servers can be killed, started again and hung. The program comes from a Debian package of another suite, which is
  * fetched into the checkout once. Nothing here knows tulle.
@@ -13,10 +13,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fetchPackage } from "../../deploy/verify/foreign-packages.mjs";
 import { type Daemon, freePorts, startDaemon, untilReady } from "./daemon.ts";
+import type { Place, TestNetns } from "./netns.ts";
 
 export interface ConsulTestOptions {
   /** Number of servers. Default 1. */
   readonly servers?: number;
+  /** One for each server, or one for all; loopback when absent. The servers are asked from the first. */
+  readonly places?: readonly Place[];
   /** A unix socket where the first server answers too: it is reached from every network namespace. */
   readonly socketFile?: string;
   /** The server's session_ttl_min. Default a second, Consul's own is ten. */
@@ -92,12 +95,17 @@ interface ServerPlan {
   readonly address: string;
   readonly port: number;
   readonly configFile: string;
+  readonly place: Place | undefined;
 }
 
 async function planServers(options: ConsulTestOptions, directory: string): Promise<readonly ServerPlan[]> {
   const count = options.servers ?? 1;
-  const ports = await freePorts(3 * count);
+  const { places = [] } = options;
+  const ports =
+    places.length > 0 ? Array.from({ length: 3 * count }, (_, n) => 8500 + n) : await freePorts(3 * count);
   const serfPorts = ports.slice(2 * count);
+  const placeOf = (index: number) => places[index % places.length];
+  const hostOf = (index: number) => placeOf(index)?.host ?? "127.0.0.1";
   return Array.from({ length: count }, (_, index) => {
     const [port = 0, serverPort = 0] = ports.slice(2 * index);
     const name = `s${index}`;
@@ -106,9 +114,11 @@ async function planServers(options: ConsulTestOptions, directory: string): Promi
       node_name: name,
       data_dir: join(directory, name),
       ports: { ...apiPorts(options, port), server: serverPort, serf_lan: serfPorts[index], serf_wan: -1 },
-      retry_join: serfPorts.map((serfPort) => `127.0.0.1:${serfPort}`),
+      bind_addr: hostOf(index),
+      client_addr: hostOf(index),
+      retry_join: serfPorts.map((serfPort, other) => `${hostOf(other)}:${serfPort}`),
       bootstrap_expect: count,
-      addresses: { http: apiAddresses(options, index) },
+      addresses: { http: apiAddresses(options, index, hostOf(index)) },
       session_ttl_min: options.shortestTtl ?? "1s",
       ...accessRules(options),
       ...SERVER_CONFIG,
@@ -118,15 +128,14 @@ async function planServers(options: ConsulTestOptions, directory: string): Promi
       name,
       port,
       configFile,
-      address: `${options.tls ? "https" : "http"}://127.0.0.1:${port}`,
+      place: placeOf(index),
+      address: `${options.tls ? "https" : "http"}://${hostOf(index)}:${port}`,
     };
   });
 }
 
 const SERVER_CONFIG = {
   server: true,
-  bind_addr: "127.0.0.1",
-  client_addr: "127.0.0.1",
   retry_interval: "200ms",
   performance: { raft_multiplier: 1 },
   // Of a hundred hosts in tests each has three, all from one address.
@@ -141,8 +150,8 @@ function apiPorts({ tls }: ConsulTestOptions, port: number): Record<string, numb
   return { dns: -1, grpc: -1, http: tls ? -1 : port, https: tls ? port : -1 };
 }
 
-function apiAddresses({ socketFile }: ConsulTestOptions, index: number): string {
-  return socketFile && index === 0 ? `127.0.0.1 unix://${socketFile}` : "127.0.0.1";
+function apiAddresses({ socketFile }: ConsulTestOptions, index: number, host: string): string {
+  return socketFile && index === 0 ? `${host} unix://${socketFile}` : host;
 }
 
 function accessRules({ rootToken, tls }: ConsulTestOptions): Record<string, unknown> {
@@ -163,7 +172,9 @@ function serverOf(plan: ServerPlan, call: Caller): ConsulServer {
     address: plan.address,
     port: plan.port,
     start: async ({ wait } = { wait: true }) => {
-      const started = startDaemon(consulProgram(), ["agent", "-config-file", plan.configFile]);
+      const started = startDaemon(consulProgram(), ["agent", "-config-file", plan.configFile], {
+        netns: plan.place?.netns,
+      });
       daemon = started;
       if (!wait) return;
       await untilReady(
@@ -228,7 +239,10 @@ interface Answer {
 type Caller = (address: string, method: string, path: string, body?: string) => Promise<Answer>;
 
 /** Speaks HTTP or TLS as the servers do; their certificate is not the subject here. */
-function callerOf({ rootToken, tls }: ConsulTestOptions): Caller {
+function callerOf(options: ConsulTestOptions): Caller {
+  const [place] = options.places ?? [];
+  if (place) return callerIn(place.netns, options);
+  const { rootToken, tls } = options;
   const headers = rootToken ? { "x-consul-token": rootToken } : {};
   return (address, method, path, body) =>
     new Promise((resolve, reject) => {
@@ -246,6 +260,30 @@ function callerOf({ rootToken, tls }: ConsulTestOptions): Caller {
       call.on("error", reject);
       call.end(body);
     });
+}
+
+/** Makes one request and prints what was answered, as JSON. */
+const REQUEST_PROGRAM = `
+  const { url, body, ...options } = JSON.parse(process.argv[1]);
+  const call = require(url.startsWith("https") ? "https" : "http").request(url, options, (response) => {
+    let text = "";
+    response.on("data", (chunk) => (text += chunk));
+    response.on("end", () => console.log(JSON.stringify({ status: response.statusCode, text })));
+  });
+  call.on("timeout", () => call.destroy(new Error("no answer")));
+  call.end(body);
+`;
+
+/** As above, by a program inside a namespace. */
+function callerIn(netns: TestNetns, { rootToken, tls }: ConsulTestOptions): Caller {
+  const headers = rootToken ? { "x-consul-token": rootToken } : {};
+  const pem = (file: string) => readFileSync(file, "utf8");
+  const certificate = tls && { cert: pem(tls.certFile), key: pem(tls.keyFile), rejectUnauthorized: false };
+  return async (address, method, path, body) => {
+    const url = `${address}/v1/${path}`;
+    const request = { url, method, body, headers, timeout: 2_000, ...certificate };
+    return JSON.parse(netns.exec(process.execPath, ["--eval", REQUEST_PROGRAM, JSON.stringify(request)]));
+  };
 }
 
 function clientCertificate(tls: ConsulTestOptions["tls"]): Record<string, unknown> {

@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fetchPackage } from "../../deploy/verify/foreign-packages.mjs";
 import { type Daemon, freePorts, startDaemon, untilReady } from "./daemon.ts";
-import type { TestNetns } from "./netns.ts";
+import type { Place } from "./netns.ts";
 import type { Issued } from "./pki.ts";
 
 /** The server's certificate, which etcdctl shows as well. */
@@ -24,8 +24,8 @@ export interface EtcdOptions {
   /** Number of members. Default 1. */
   readonly members?: number;
   readonly tls?: EtcdTls;
-  /** A namespace and an address in it to listen at; loopback when absent. */
-  readonly netns?: { readonly netns: TestNetns; readonly host: string };
+  /** One for each member, or one for all; loopback when absent. Clients are run in the first. */
+  readonly places?: readonly Place[];
   /** Programs of another version; those on the path when absent. */
   readonly programs?: EtcdPrograms;
   /** More flags, such as `--auth-token-ttl=2`. */
@@ -110,6 +110,7 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<EtcdCluster>
 
 interface MemberPlan {
   readonly name: string;
+  readonly place: Place | undefined;
   readonly dataDir: string;
   readonly port: number;
   readonly clientUrl: string;
@@ -119,15 +120,19 @@ interface MemberPlan {
 
 async function planMembers(options: EtcdOptions, directory: string): Promise<readonly MemberPlan[]> {
   const count = options.members ?? 1;
-  const host = options.netns?.host ?? "127.0.0.1";
-  const ports = options.netns
-    ? Array.from({ length: 3 * count }, (_, index) => 2379 + index)
-    : await freePorts(3 * count);
+  const { places = [] } = options;
+  const ports =
+    places.length > 0
+      ? Array.from({ length: 3 * count }, (_, index) => 2379 + index)
+      : await freePorts(3 * count);
   const scheme = options.tls ? "https" : "http";
   return Array.from({ length: count }, (_, index) => {
     const [port = 0, peerPort = 0, metricsPort = 0] = ports.slice(3 * index);
+    const place = places[index % places.length];
+    const host = place?.host ?? "127.0.0.1";
     return {
       name: `m${index}`,
+      place,
       dataDir: join(directory, `m${index}`),
       port,
       clientUrl: `${scheme}://${host}:${port}`,
@@ -148,13 +153,13 @@ function memberOf(plan: MemberPlan, all: readonly MemberPlan[], options: EtcdOpt
     },
     start: async ({ wait } = { wait: true }) => {
       const started = startDaemon((options.programs ?? DEFAULT_PROGRAMS).etcd, flagsOf(plan, all, options), {
-        netns: options.netns?.netns,
+        netns: plan.place?.netns,
         env: { ETCD_UNSUPPORTED_ARCH: process.arch },
       });
       daemon = started;
       if (!wait) return;
       await untilReady(
-        () => isHealthy(plan.metricsUrl, options.netns?.netns),
+        () => isHealthy(plan),
         () => `etcd ${plan.name}: ${started.output}`,
       );
     },
@@ -186,13 +191,13 @@ function flagsOf(plan: MemberPlan, all: readonly MemberPlan[], options: EtcdOpti
   ];
 }
 
-async function isHealthy(url: string, netns: TestNetns | undefined): Promise<boolean> {
-  if (netns) {
+async function isHealthy({ metricsUrl, place }: MemberPlan): Promise<boolean> {
+  if (place) {
     const program = "fetch(process.argv[1]).then((answer) => process.exit(answer.ok ? 0 : 1))";
-    netns.exec(process.execPath, ["--eval", program, `${url}/health`]);
+    place.netns.exec(process.execPath, ["--eval", program, `${metricsUrl}/health`]);
     return true;
   }
-  return (await fetch(`${url}/health`, { signal: AbortSignal.timeout(1_000) })).ok;
+  return (await fetch(`${metricsUrl}/health`, { signal: AbortSignal.timeout(1_000) })).ok;
 }
 
 function clusterOf(
@@ -205,7 +210,8 @@ function clusterOf(
   const { etcdctl } = options.programs ?? DEFAULT_PROGRAMS;
   const { tls } = options;
   const tlsFlags = tls ? [`--cacert=${tls.caFile}`, `--cert=${tls.certFile}`, `--key=${tls.keyFile}`] : [];
-  const enter = options.netns ? ["nsenter", `--net=${options.netns.netns.path}`] : [];
+  const [place] = options.places ?? [];
+  const enter = place ? ["nsenter", `--net=${place.netns.path}`] : [];
   const run = (args: readonly string[], input = ""): string => {
     const all = [...enter, etcdctl, `--endpoints=${endpoints.join(",")}`, ...tlsFlags, ...args];
     return execFileSync(all[0] ?? "", all.slice(1), {

@@ -88,7 +88,7 @@ export class EtcdLab {
     this.#lab = createLab(this.#label);
     for (let count = 0; count < this.#options.hosts; count++) this.#lab.addHost();
     const { netns, address } = this.host(1);
-    this.#etcd = await startEtcd({ netns: { netns, host: address } });
+    this.#etcd = await startEtcd({ places: [{ netns, host: address }] });
     if (this.#options.config !== null) this.putConfig(this.#options.config);
   }
 

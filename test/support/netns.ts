@@ -13,6 +13,12 @@ import { disposeAtExit } from "./dispose-at-exit.ts";
 
 export type TestNetns = Namespace;
 
+/** Where a server runs: a namespace, and an address in it to listen at. */
+export interface Place {
+  readonly netns: TestNetns;
+  readonly host: string;
+}
+
 let counter = 0;
 
 /** Creates an empty namespace with its loopback up (needs root). `label` is part of its name. */

@@ -234,6 +234,32 @@ describe.skipIf(missing !== null)("access to Consul", () => {
       }
     });
 
+    it("a name that nobody knows", async () => {
+      expect(await listRefusal({ addresses: ["consul.invalid:8500"] })).toMatchObject({
+        code: "TULLE_STORE_UNREACHABLE",
+        message: expect.stringMatching(/the name consul\.invalid .*: correct the name in consul-address/),
+      });
+    });
+
+    it("of several servers the one that answers wrongly is told", async () => {
+      const page = createServer((_, response) => response.end());
+      const [port = 0] = await freePorts(1);
+      const addresses = [await listening(page), `127.0.0.1:${port}`];
+      for (const order of [addresses, addresses.toReversed()]) {
+        expect(await listRefusal({ addresses: order })).toMatchObject({ code: "TULLE_STORE_API" });
+      }
+      page.close();
+    });
+
+    it("TLS where none is spoken", async () => {
+      const { addresses } = await start();
+      const secure = addresses.map((address) => address.replace("http:", "https:"));
+      expect(await listRefusal({ addresses: secure })).toMatchObject({
+        code: "TULLE_STORE_TLS",
+        message: expect.stringContaining("the server speaks plain http: write http://"),
+      });
+    });
+
     it("a second address serves while the first does not", async () => {
       const { addresses } = await start();
       const [port = 0] = await freePorts(1);

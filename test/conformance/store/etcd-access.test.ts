@@ -13,6 +13,7 @@ import type { EtcdOptions, StoreEnvironment } from "../../../ipam/stores/options
 import { openStore } from "../../../ipam/stores/registry.ts";
 import { freePorts } from "../../support/daemon.ts";
 import { type EtcdCluster, missingEtcd, startEtcd } from "../../support/etcd.ts";
+import { SOON } from "../../support/patience.ts";
 import { type Authority, createAuthority, type Issued } from "../../support/pki.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";
 import { WatchLog } from "../../support/watch-log.ts";
@@ -130,17 +131,23 @@ describe.skipIf(missing !== null)("access to etcd", () => {
       const half = await refusal({ endpoints, certFile: client.certFile });
       expect(half).toMatchObject({ code: "TULLE_CONFIG" });
     });
-    it("tells plaintext from TLS on either side", async () => {
+    it("tells plaintext from TLS on either side, whichever packet comes first", async () => {
       const plain = await start();
       const { caFile } = authority;
       const toPlain = plain.endpoints.map((endpoint) => endpoint.replace("http:", "https:"));
-      // The server's reset may overtake what else it says.
-      const error = await refusal({ endpoints: toPlain, caFile });
-      expect(error.message).toMatch(
-        error.code === "TULLE_STORE_TLS" ? /does not speak TLS/ : /speaks TLS if/,
-      );
-      const toTls = oneSided.endpoints.map((endpoint) => endpoint.replace("https:", "http:"));
-      expect(await refusal({ endpoints: toTls })).toMatchObject({ message: /write https/ });
+      for (const options of [{ endpoints: toPlain, caFile }, { endpoints: toPlain }]) {
+        expect(await refusal(options)).toMatchObject({
+          code: "TULLE_STORE_TLS",
+          message: /the server speaks plain http: write http:\/\//,
+        });
+      }
+      for (const cluster of [oneSided, mutual]) {
+        const endpoints = cluster.endpoints.map((endpoint) => endpoint.replace("https:", "http:"));
+        expect(await refusal({ endpoints })).toMatchObject({
+          code: "TULLE_STORE_TLS",
+          message: /the server speaks TLS: write https:\/\//,
+        });
+      }
     });
     it("reads the files again when they change, and stays with the old ones while the new do not fit", async () => {
       const files = Object.fromEntries(
@@ -201,7 +208,7 @@ describe.skipIf(missing !== null)("access to etcd", () => {
       const { revision } = await store.list(signal);
       await cluster.members[0]?.kill();
       await cluster.members[0]?.start();
-      await expect.poll(() => store.list(signal).then((listing) => listing.revision)).toBe(revision);
+      await expect.poll(() => store.list(signal).then((listing) => listing.revision), SOON).toBe(revision);
     });
     it("tells a watcher whose role has the keys alone and not what lies between them", async () => {
       const narrow = await start();
@@ -212,7 +219,7 @@ describe.skipIf(missing !== null)("access to etcd", () => {
       const log = { ...testEnvironment.log, warn: (_: string, fields = {}) => warnings.push(fields) };
       const store = await open({ endpoints: narrow.endpoints, ...credentials }, { ...testEnvironment, log });
       const watched = new WatchLog(store);
-      await expect.poll(() => warnings.length, { timeout: 5_000 }).toBeGreaterThan(0);
+      await expect.poll(() => warnings.length, SOON).toBeGreaterThan(0);
       await watched.stop();
       expect(watched.listings).toBe(1);
       expect(warnings).toEqual([
@@ -273,6 +280,22 @@ describe.skipIf(missing !== null)("access to etcd", () => {
           message: /is no etcd that speaks the v3 API/,
         });
       }
+    });
+    it("tells a name that nobody knows", async () => {
+      expect(await refusal({ endpoints: ["http://etcd.invalid:2379"] })).toMatchObject({
+        code: "TULLE_STORE_UNREACHABLE",
+        message: /the name etcd\.invalid .* resolved .*: correct the name in etcd-endpoints/,
+        details: { outcomeUnknown: false },
+      });
+    });
+    it("refuses an empty prefix without another word about it", async () => {
+      const lines: string[] = [];
+      const log = { ...testEnvironment.log, warn: (line: string) => lines.push(line) };
+      const etcd = { endpoints: ["127.0.0.1:1"] };
+      const connection = await openStore({ store: "etcd", etcd }, { ...testEnvironment, log });
+      opened.push(connection);
+      for (const prefix of ["", "/"]) expect(() => connection.network(prefix)).toThrow("is empty");
+      expect(lines).toEqual([]);
     });
     it("tells a server that answers nothing, and nobody at all", async () => {
       const [port] = await freePorts(1);

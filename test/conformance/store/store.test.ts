@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { StoreConnection, StoreMessage, SubnetStore } from "../../../ipam/store.ts";
+import { SOON } from "../../support/patience.ts";
 import { storeFactories } from "../../support/stores/all.ts";
 import type { RunningStore } from "../../support/stores/store-factory.ts";
 import { WatchLog } from "../../support/watch-log.ts";
@@ -139,7 +140,7 @@ for (const factory of storeFactories) {
         last.set(key, String(round));
       }
       for (const watched of watchers) {
-        await expect.poll(() => watched.leases, { timeout: 5_000 }).toEqual(Object.fromEntries(last));
+        await expect.poll(() => watched.leases, SOON).toEqual(Object.fromEntries(last));
         await watched.stop();
       }
     });
@@ -167,7 +168,7 @@ for (const factory of storeFactories) {
           message.type === "list" ? ["list"] : message.changes.map((change) => change.type),
         );
       const until = async (...types: string[]) => {
-        await expect.poll(seen, { timeout: 15_000 }).toEqual(types);
+        await expect.poll(seen, SOON).toEqual(types);
       };
       await until("list");
       const entry = await store.create("10.1.1.0-24", "a", 60, signal);

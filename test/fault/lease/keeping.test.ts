@@ -8,6 +8,7 @@ import { missingConsul, startConsul } from "../../support/consul.ts";
 import { missingEtcd, startEtcd } from "../../support/etcd.ts";
 import { NETWORK, value } from "../../support/lease-fixture.ts";
 import { LeaseKeeper } from "../../support/lease-keeper.ts";
+import { SOON } from "../../support/patience.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";
 import { WatchLog } from "../../support/watch-log.ts";
 
@@ -20,7 +21,6 @@ const DAY_MS = 24 * 3600 * 1000;
 const signal = AbortSignal.timeout(600_000);
 /** Its date can be moved. */
 const environment = { ...testEnvironment, dateMs: () => Date.now() };
-const SOON = { timeout: 10_000, interval: 20 };
 
 /** A server with the network's configuration, and what its administrator does to it. */
 interface Server {

@@ -9,6 +9,7 @@ import type { TulleError } from "../../../ipam/errors.ts";
 import type { StoreConnection, StoreMessage, SubnetStore } from "../../../ipam/store.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
 import { type ConsulCluster, missingConsul, startConsul } from "../../support/consul.ts";
+import { createSoon, FEW_LINES, FOUND_OUT, SOON } from "../../support/patience.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";
 import { startTcpProxy, type TcpProxy } from "../../support/tcp-proxy.ts";
 import { KeptLog, WatchLog } from "../../support/watch-log.ts";
@@ -17,10 +18,6 @@ const PREFIX = "/coreos.com/network";
 const SUBNETS = "kv/coreos.com/network/subnets/";
 const signal = AbortSignal.timeout(600_000);
 
-/** From the moment at which the store answers again, generous for a busy machine; the bench measures it. */
-const SOON = { timeout: 4_000, interval: 20 };
-/** A server that hangs is found out by its silence: an interval and a deadline of the watchdog. */
-const FOUND_OUT = { timeout: 12_000, interval: 20 };
 const OUTAGE_MS = 4_000;
 const FAILED = "warn lease store watch failed, trying again";
 const RECOVERED = "info lease store watch works again";
@@ -60,15 +57,16 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
     const watched = new WatchLog(watching.network(PREFIX));
     cleanups.push(() => watched.stop());
     await expect.poll(() => watched.listings, SOON).toBe(1);
-    return { log, watched, store: watching.network(PREFIX), other: other.network(PREFIX) };
+    return {
+      log,
+      watched,
+      connection: watching,
+      store: watching.network(PREFIX),
+      other: other.network(PREFIX),
+    };
   }
   const pause = (ms: number) => testEnvironment.clock.sleep(ms, signal);
   const create = (store: SubnetStore, key: string, value = "x") => store.create(key, value, 60, signal);
-  /** Keeps trying while the servers choose a leader. */
-  const createSoon = async (store: SubnetStore, key: string) =>
-    await expect
-      .poll(() => create(store, key).catch((error: Error) => error.message), { timeout: 20_000 })
-      .not.toBeTypeOf("string");
 
   it("only server stopped and started: keys and sessions are still there, and the watch goes on", async () => {
     const cluster = await start(1);
@@ -80,10 +78,11 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
     await pause(OUTAGE_MS);
     await cluster.servers[0]?.start();
     expect(await other.keepAlive(entry, signal)).toBe(60);
-    await create(other, "10.1.2.0-24");
+    await createSoon(other, "10.1.2.0-24", signal);
     await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x", "10.1.2.0-24": "x" });
-    expect(watched.listings).toBe(2);
-    await expect.poll(() => log.lines, SOON).toEqual([FAILED, RECOVERED]);
+    expect(watched.listings).toBeGreaterThan(1);
+    await expect.poll(() => log.lines.at(-1), SOON).toBe(RECOVERED);
+    expect(log.lines.length).toBeLessThanOrEqual(FEW_LINES);
   });
 
   it("only server hung: noticed by the watchdog, and back at once when it goes on", async () => {
@@ -92,12 +91,13 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
     const { watched, store, other, log } = await watchThrough(cluster.addresses, cluster);
     await server?.pause();
     await expect(store.list(AbortSignal.timeout(100))).rejects.toMatchObject({ name: "TimeoutError" });
-    await expect.poll(() => log.lines, FOUND_OUT).toEqual([FAILED]);
+    await expect.poll(() => log.lines, FOUND_OUT).toContain(FAILED);
     await expect(store.list(signal)).rejects.toMatchObject({ code: "TULLE_STORE_UNREACHABLE" });
     server?.resume();
-    await createSoon(other, "10.1.1.0-24&fd00:1:1::-64");
+    await createSoon(other, "10.1.1.0-24&fd00:1:1::-64", signal);
     await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24&fd00:1:1::-64": "x" });
-    await expect.poll(() => log.lines, SOON).toEqual([FAILED, RECOVERED]);
+    await expect.poll(() => log.lines.at(-1), SOON).toBe(RECOVERED);
+    expect(log.lines.length).toBeLessThanOrEqual(FEW_LINES);
   });
 
   describe("with three servers", () => {
@@ -110,12 +110,12 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       const { watched, store, other, log } = await watchThrough(addresses, cluster);
       const entry = await create(store, "10.1.1.0-24");
       await leader.kill();
-      await createSoon(other, "10.1.2.0-24");
+      await createSoon(other, "10.1.2.0-24", signal);
       await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x", "10.1.2.0-24": "x" });
       await pause(3_000);
       expect(await store.keepAlive(entry, signal)).toBe(60);
       expect(watched.leases).toHaveProperty(["10.1.1.0-24"]);
-      expect(log.lines.length).toBeLessThanOrEqual(4);
+      expect(log.lines.length).toBeLessThanOrEqual(FEW_LINES);
     });
 
     it("answering server hung: another one is found", async () => {
@@ -126,12 +126,12 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       const { watched, log } = await watchThrough(addresses, cluster);
       const other = (await connect([second?.address ?? ""], testEnvironment)).network(PREFIX);
       await follower?.pause();
-      await createSoon(other, "10.1.1.0-24");
+      await createSoon(other, "10.1.1.0-24", signal);
       await expect.poll(() => watched.leases, FOUND_OUT).toEqual({ "10.1.1.0-24": "x" });
       follower?.resume();
-      await create(other, "10.1.2.0-24");
+      await createSoon(other, "10.1.2.0-24", signal);
       await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x", "10.1.2.0-24": "x" });
-      expect(log.lines.length).toBeLessThanOrEqual(2);
+      expect(log.lines.length).toBeLessThanOrEqual(FEW_LINES);
     });
 
     it("leader hung: a watch at another server sees what its successor writes", async () => {
@@ -141,10 +141,10 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       const { watched } = await watchThrough(followers, cluster);
       const other = (await connect(followers, testEnvironment)).network(PREFIX);
       await leader.pause();
-      await createSoon(other, "10.1.1.0-24");
+      await createSoon(other, "10.1.1.0-24", signal);
       await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x" });
       leader.resume();
-      await createSoon(other, "10.1.2.0-24");
+      await createSoon(other, "10.1.2.0-24", signal);
       await expect.poll(() => watched.leases, FOUND_OUT).toHaveProperty(["10.1.2.0-24"]);
     });
 
@@ -155,10 +155,10 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       await Promise.all(cluster.servers.map((server) => server.kill()));
       await pause(OUTAGE_MS);
       await Promise.all(cluster.servers.map((server) => server.start()));
-      await createSoon(other, "10.1.2.0-24");
+      await createSoon(other, "10.1.2.0-24", signal);
       await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x", "10.1.2.0-24": "x" });
       await expect.poll(() => log.lines.at(-1), SOON).toBe(RECOVERED);
-      expect(log.lines.length).toBeLessThanOrEqual(3);
+      expect(log.lines.length).toBeLessThanOrEqual(FEW_LINES);
     });
 
     it("majority lost: says so, and is back with the majority", async () => {
@@ -174,7 +174,7 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
         );
       await expect.poll(answer, SOON).toBe("TULLE_STORE_UNREACHABLE");
       await second?.start();
-      await createSoon(other, "10.1.1.0-24");
+      await createSoon(other, "10.1.1.0-24", signal);
       await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x" });
     });
 
@@ -206,7 +206,16 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       proxy.resume();
       await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.2.0-24": "x" });
       await expect.poll(() => watched.config, SOON).toBe("{}");
-      expect(log.lines.length).toBeLessThanOrEqual(4);
+      expect(log.lines.length).toBeLessThanOrEqual(FEW_LINES);
+    });
+
+    it("told to dial anew: the watch goes on at the next connection, and nothing failed", async () => {
+      const cluster = await start(1);
+      const { watched, other, log, connection } = await watchThrough(cluster.addresses, cluster);
+      connection.redial();
+      await create(other, "10.1.1.0-24");
+      await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x" });
+      expect(log.lines).toEqual([]);
     });
 
     it("session destroyed by hand: the key goes at once, and the lease says so", async () => {
@@ -240,7 +249,7 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       await expect.poll(() => Object.keys(watched.leases).length, SOON).toBe(7);
       cluster.ctl("snapshot", "restore", join(cluster.directory, "snapshot"));
       await expect.poll(() => watched.leases, FOUND_OUT).toEqual({ "10.1.1.0-24": "x" });
-      await createSoon(other, "10.1.99.0-24");
+      await createSoon(other, "10.1.99.0-24", signal);
       await expect.poll(() => watched.leases, SOON).toHaveProperty(["10.1.99.0-24"]);
     });
 

@@ -81,6 +81,20 @@ describe("where a setting comes from", () => {
     expect(config.store).toMatchObject({ kind: "consul", addresses: ["10.0.0.1:8500"], token: "ours" });
   });
 
+  it("a token beats a token file from a weaker source, and yields to one from the like", async () => {
+    const path = await file("token.yaml", "consul-token: file\n");
+    const credentials = async (args: string[], environment: Environment) => {
+      const { store } = await configOf(["--store=consul", ...args], environment);
+      return store.kind === "consul" ? store.tokenFile || store.token : null;
+    };
+    const both = { CONSUL_HTTP_TOKEN: "token", CONSUL_HTTP_TOKEN_FILE: "/file" };
+    expect(await credentials([], both)).toBe("/file");
+    expect(await credentials([], { ...both, TULLED_CONSUL_TOKEN: "ours" })).toBe("ours");
+    expect(await credentials(["--consul-token=flag"], both)).toBe("flag");
+    expect(await credentials(["--consul-token=flag", "--consul-token-file=/flag"], both)).toBe("/flag");
+    expect(await credentials([`--config=${path}`], { CONSUL_HTTP_TOKEN_FILE: "/file" })).toBe("/file");
+  });
+
   it("a file may be JSON and may hold lists", async () => {
     const path = await file(
       "list.json",
@@ -231,6 +245,14 @@ describe("requests", () => {
       "FLANNELD_IFCAE is no setting of this version",
       "flag -vmodule has no effect: use --log-level",
     ]);
+  });
+
+  it("warns of variables of Consul that it does not know, where Consul is the store", async () => {
+    const environment = { CONSUL_NAMESPACE: "team", CONSUL_HTTP_ADDR: "10.0.0.1:8500" };
+    expect((await load(["--store=consul"], environment)).warnings).toEqual([
+      "CONSUL_NAMESPACE is not used: tulle knows no such setting",
+    ]);
+    expect((await load([], environment)).warnings).toEqual([]);
   });
 });
 

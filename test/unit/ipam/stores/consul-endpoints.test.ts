@@ -33,6 +33,15 @@ describe("addresses of Consul", () => {
     (address) => expect(() => parse(address)).toThrow(expect.objectContaining({ code: "TULLE_CONFIG" })),
   );
 
+  it.each(["http://me:secret@a:1", "me:secret@a:1", "ftp://me:secret@a:1", "http://:secret@a:1/path"])(
+    "%j is refused without showing the password",
+    (address) => {
+      for (const options of [{}, { caFile: "ca.pem" }]) {
+        expect(() => parse(address, options)).toThrow(/^consul-address: (?!.*secret)/);
+      }
+    },
+  );
+
   it("certificate files for a plaintext address are refused, not ignored", () => {
     expect(() => parse("http://a:1", { caFile: "ca.pem" })).toThrow(/plaintext/);
   });

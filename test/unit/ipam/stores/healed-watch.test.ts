@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import type { StoreHealth, StoreMessage } from "../../../../ipam/store.ts";
-import { healedWatch } from "../../../../ipam/stores/healed-watch.ts";
+import { type HealedWatchOptions, healedWatch } from "../../../../ipam/stores/healed-watch.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 import { KeptLog } from "../../../support/watch-log.ts";
 
@@ -21,7 +21,7 @@ interface Try {
 /** A watch each of whose tries yields `first` and then does what `attempt` does; and when the tries began. */
 function watchWith(
   attempt: (current: Try) => Promise<void>,
-  { first = [], wake }: { first?: readonly StoreMessage[]; wake?: () => Promise<void> } = {},
+  { first = [], ...more }: { first?: readonly StoreMessage[] } & Partial<HealedWatchOptions> = {},
 ) {
   const clock = new FakeClock();
   const log = new KeptLog();
@@ -37,7 +37,7 @@ function watchWith(
   const onHealth = (health: StoreHealth) => healths.push(health);
   const edges = { log, clock, random: () => 1, dateMs: () => 0, description: "store", onHealth };
   const done = (async () => {
-    const watch = healedWatch(follow, { ...edges, ...(wake ? { wake } : {}) }, stop.signal);
+    const watch = healedWatch(follow, { ...edges, ...more }, stop.signal);
     for await (const message of watch) expect(message).toBe(LISTING);
   })();
   const end = async (): Promise<void> => {
@@ -58,6 +58,21 @@ function untilAborted(signal: AbortSignal): Promise<never> {
 }
 
 describe("healedWatch", () => {
+  it("says nothing of a try that ends because the store was told to dial anew, and tries again", async () => {
+    let redials = 0;
+    const dialAnew = async () => {
+      redials += 1;
+      throw new Error("cancelled");
+    };
+    const watch = watchWith(({ number }) => (number === 1 ? dialAnew() : fail()), { redials: () => redials });
+    await watch.clock.advance(50);
+    expect(watch.log.lines).toEqual([]);
+    await watch.clock.advance(100);
+    expect(watch.log.lines).toEqual([FAILED]);
+    expect(watch.healths).toHaveLength(1);
+    await watch.end();
+  });
+
   it("doubles the wait from 100 ms to 5 s and says so at 1, 10 and 100 failures", async () => {
     const { clock, log, triedMs, end } = watchWith(fail);
     await clock.advance(10_000);

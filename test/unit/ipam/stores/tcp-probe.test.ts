@@ -3,7 +3,7 @@
 import { createServer } from "node:net";
 import { expect, it } from "vitest";
 import { systemClock } from "../../../../ipam/clock.ts";
-import { untilAccepting } from "../../../../ipam/stores/tcp-probe.ts";
+import { isRefusal, refusalOf, untilAccepting } from "../../../../ipam/stores/tcp-probe.ts";
 import { freePorts } from "../../../support/daemon.ts";
 
 const edges = { clock: systemClock, random: () => 0 };
@@ -30,5 +30,16 @@ it("does not wake anybody for a port that accepts from the beginning", async () 
   const port = typeof address === "object" && address ? address.port : 0;
   const targets = [port, closed].map((number) => ({ host: "127.0.0.1", port: number }));
   await expect(untilAccepting(targets, edges, AbortSignal.timeout(800))).rejects.toThrow();
+  server.close();
+});
+
+it("names how a connection is refused, and nothing where it is not", async () => {
+  const [port = 0] = await freePorts(1);
+  const refusal = await refusalOf({ host: "127.0.0.1", port });
+  expect(refusal).toMatchObject({ code: "ECONNREFUSED", message: `connect ECONNREFUSED 127.0.0.1:${port}` });
+  expect(isRefusal(refusal?.message ?? "")).toBe(true);
+  const server = createServer().listen(port, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  expect(await refusalOf({ host: "127.0.0.1", port })).toBeNull();
   server.close();
 });

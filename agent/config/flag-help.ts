@@ -1,6 +1,7 @@
 /** What the flag table looks like to a person: `--help`, and the reference in docs/configuration.md. */
 
-import { environmentName, FLAG_NAMES, type FlagName, flagOf, GROUPS, type Group } from "./flags.ts";
+import { GROUPS, type Group } from "./flag.ts";
+import { environmentName, FLAG_NAMES, type FlagName, flagOf } from "./flags.ts";
 
 /** Of the narrowest usual terminal. */
 const WIDTH = 80;

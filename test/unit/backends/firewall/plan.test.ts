@@ -72,6 +72,7 @@ describe("the firewall plan", () => {
       FOR_OTHERS,
       "-s 10.2.0.0/16 -j DROP",
       ...containers,
+      ...["e+", "ib+", "wl+", "ww+", "bond+", "team+"].map((uplinks) => `-i ${uplinks} -j RETURN`),
       "-s 169.254.0.0/16 -j DROP",
       "-m rpfilter --invert -j DROP",
     ]);

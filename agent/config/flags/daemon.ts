@@ -1,0 +1,105 @@
+/** What the daemon is told about itself: configuration, files, health and logs. */
+
+import type { Flags } from "../flag.ts";
+import { address, choice, integer, text, toggle } from "../flag-kinds.ts";
+
+export const DAEMON_FLAGS = {
+  help: {
+    group: "General",
+    kind: toggle,
+    default: "false",
+    help: "print this text and exit",
+    origin: "tulle",
+    isInFile: false,
+  },
+  version: {
+    group: "General",
+    kind: toggle,
+    default: "false",
+    help: "print the version and exit",
+    origin: "flannel",
+    isInFile: false,
+  },
+  config: {
+    group: "General",
+    kind: text("FILE"),
+    default: "",
+    help: "YAML or JSON file with these settings under the same names; SIGHUP reads it again",
+    origin: "tulle",
+    isInFile: false,
+  },
+
+  "subnet-file": {
+    group: "Files",
+    kind: text("FILE"),
+    default: "/run/flannel/subnet.env",
+    help: "file that tells Docker and CNI plugins our subnet and MTU",
+    origin: "flannel",
+  },
+  "state-dir": {
+    group: "Files",
+    kind: text("DIR"),
+    default: "/var/lib/tulle",
+    help: "what must outlive a reboot: the node's identity and keys",
+    origin: "tulle",
+  },
+  "run-dir": {
+    group: "Files",
+    kind: text("DIR"),
+    default: "/run/tulle",
+    help: "the control socket",
+    origin: "tulle",
+  },
+
+  "healthz-ip": {
+    group: "Health and logs",
+    kind: address(),
+    default: "0.0.0.0",
+    help: "address that /healthz, /readyz and /metrics listen on",
+    origin: "flannel",
+  },
+  "healthz-port": {
+    group: "Health and logs",
+    kind: integer("PORT", 0, 65_535),
+    default: "0",
+    help: "port for them; 0 switches them off",
+    origin: "flannel",
+  },
+  "log-level": {
+    group: "Health and logs",
+    kind: choice("auto", "debug", "info", "warn", "error"),
+    default: "auto",
+    help: "least serious line to write; auto: info, or debug when v is 1 or more",
+    origin: "tulle",
+    isLive: true,
+  },
+  "log-format": {
+    group: "Health and logs",
+    kind: choice("text", "json"),
+    default: "text",
+    help: "form of the lines on standard error",
+    origin: "tulle",
+  },
+  v: {
+    group: "Health and logs",
+    kind: integer("LEVEL", 0, 100),
+    default: "0",
+    help: "flanneld's verbosity; 1 and more means debug",
+    origin: "flannel",
+    isLive: true,
+  },
+  vmodule: {
+    group: "Health and logs",
+    kind: text("PATTERN=LEVEL,…"),
+    default: "",
+    help: "read for compatibility, without effect",
+    origin: "flannel",
+  },
+  log_backtrace_at: {
+    group: "Health and logs",
+    kind: text("FILE:LINE"),
+    default: "",
+    help: "read for compatibility, without effect",
+    origin: "flannel",
+  },
+} as const satisfies Flags;

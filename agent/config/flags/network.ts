@@ -1,0 +1,160 @@
+/** The host in its network: interface, lease, firewall. */
+
+import type { Flags } from "../flag.ts";
+import { address, choice, duration, integer, pattern, prefixes, repeated, toggle } from "../flag-kinds.ts";
+
+const MAX_SECONDS = 315_360_000;
+
+export const NETWORK_FLAGS = {
+  iface: {
+    group: "Interface",
+    kind: repeated("NAME|IP", (value) => value),
+    default: "",
+    help: "interface for tunnel traffic, by name or by its address; the first that exists is taken",
+    origin: "flannel",
+  },
+  "iface-regex": {
+    group: "Interface",
+    kind: repeated("REGEX", pattern),
+    default: "",
+    help: "interface whose address, else whose name, matches; tried after every iface",
+    origin: "flannel",
+  },
+  "iface-can-reach": {
+    group: "Interface",
+    kind: address(),
+    default: "",
+    help: "interface that the route to this address leaves by",
+    origin: "flannel",
+  },
+  "public-ip": {
+    group: "Interface",
+    kind: address(4),
+    default: "",
+    help: "address that other hosts send to; also chooses the interface that has it",
+    origin: "flannel",
+  },
+  "public-ipv6": {
+    group: "Interface",
+    kind: address(6),
+    default: "",
+    help: "the same for IPv6",
+    origin: "flannel",
+  },
+
+  "subnet-lease-ttl": {
+    group: "Lease",
+    kind: duration(1, MAX_SECONDS),
+    default: "24h",
+    help: "how long the lease outlives the last contact with the store",
+    origin: "tulle",
+  },
+  "subnet-lease-renew-margin": {
+    group: "Lease",
+    kind: integer("MINUTES", 1, 1439),
+    default: "60",
+    help: "renew at least this long before the lease ends",
+    origin: "flannel",
+  },
+  "on-lease-lost": {
+    group: "Lease",
+    kind: choice("keep", "renumber"),
+    default: "keep",
+    help: "when another host owns our subnet: keep forwarding without it, or take a new one",
+    origin: "tulle",
+  },
+  "hold-down": {
+    group: "Lease",
+    kind: duration(0, MAX_SECONDS),
+    default: "30s",
+    help: "how long peers are kept when more than half vanish at once; 0 removes whoever vanishes at once",
+    origin: "tulle",
+  },
+
+  "ip-masq": {
+    group: "Firewall and forwarding",
+    kind: toggle,
+    default: "false",
+    help: "masquerade traffic that leaves the network",
+    origin: "flannel",
+    isLive: true,
+  },
+  "ip-masq-fully-random-disable": {
+    group: "Firewall and forwarding",
+    kind: toggle,
+    default: "false",
+    help: "masquerade without randomised source ports",
+    origin: "flannel",
+    isLive: true,
+  },
+  "ip-masq-exclude": {
+    group: "Firewall and forwarding",
+    kind: prefixes,
+    default: "",
+    help: "destinations that keep the containers' source addresses",
+    origin: "tulle",
+    isLive: true,
+  },
+  "iptables-forward-rules": {
+    group: "Firewall and forwarding",
+    kind: toggle,
+    default: "true",
+    help: "accept forwarded traffic of the network",
+    origin: "flannel",
+    isLive: true,
+  },
+  "iptables-resync": {
+    group: "Firewall and forwarding",
+    kind: integer("SECONDS", 1, 86_400),
+    default: "5",
+    help: "how often the firewall rules are compared in full",
+    origin: "flannel",
+    isLive: true,
+  },
+  firewall: {
+    group: "Firewall and forwarding",
+    kind: choice("auto", "nft", "iptables", "none"),
+    default: "auto",
+    help: "which firewall the rules go to; auto: nft with EnableNFTables, else iptables if present, else nft",
+    origin: "tulle",
+  },
+  "ip-blackhole-route": {
+    group: "Firewall and forwarding",
+    kind: toggle,
+    default: "false",
+    help: "drop packets for addresses of our subnet that no container has",
+    origin: "flannel",
+    isLive: true,
+  },
+  "open-port": {
+    group: "Firewall and forwarding",
+    kind: toggle,
+    default: "false",
+    help: "accept tunnel packets in the firewall's input chain",
+    origin: "tulle",
+    isLive: true,
+  },
+  "tunnel-sources": {
+    group: "Firewall and forwarding",
+    kind: choice("any", "peers"),
+    default: "any",
+    help: "which hosts' tunnel packets are accepted; peers: only the public addresses of leases",
+    origin: "tulle",
+    isLive: true,
+  },
+  "mss-clamp": {
+    group: "Firewall and forwarding",
+    kind: toggle,
+    default: "false",
+    help: "lower the segment size of TCP connections to what fits through the tunnel",
+    origin: "tulle",
+    isLive: true,
+  },
+  "ip-forward": {
+    group: "Firewall and forwarding",
+    kind: toggle,
+    default: "false",
+    help: "switch on forwarding for the whole host, not only on our own devices",
+    origin: "tulle",
+  },
+} as const satisfies Flags;

@@ -5,7 +5,7 @@
  * Names and defaults of origin `flannel` are flanneld's. Data only: no parsing, no I/O.
  */
 
-import type { Flag } from "./flag.ts";
+import { type Flag, GROUPS } from "./flag.ts";
 import { DAEMON_FLAGS } from "./flags/daemon.ts";
 import { KUBERNETES_FLAGS } from "./flags/kubernetes.ts";
 import { NETWORK_FLAGS } from "./flags/network.ts";
@@ -14,7 +14,8 @@ import { STORE_FLAGS } from "./flags/stores.ts";
 export const FLAGS = { ...STORE_FLAGS, ...NETWORK_FLAGS, ...DAEMON_FLAGS, ...KUBERNETES_FLAGS } as const;
 
 export type FlagName = keyof typeof FLAGS;
-export const FLAG_NAMES = Object.keys(FLAGS) as FlagName[];
+/** In the order of the help text. */
+export const FLAG_NAMES = (Object.keys(FLAGS) as FlagName[]).sort((a, b) => placeOf(a) - placeOf(b));
 
 /** The value of every flag. */
 export type FlagValues = {
@@ -24,6 +25,10 @@ export type FlagValues = {
 /** A flag's description, without its own value type. */
 export function flagOf(name: FlagName): Flag<unknown> {
   return FLAGS[name];
+}
+
+function placeOf(name: FlagName): number {
+  return GROUPS.indexOf(flagOf(name).group);
 }
 
 export function isFlagName(name: string): name is FlagName {

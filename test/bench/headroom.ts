@@ -1,12 +1,12 @@
 /**
  * Whether the kernel could carry more between containers than with flannel's way of setting it up: one change at a
- * time to an overlay made by hand, in turns with one without it. Needs a C compiler; ethtool for two of them.
+ * time to an overlay made by hand, in turns with one without it. Needs ethtool for two of them.
  */
 
 import { errorMessage } from "../../ipam/errors.ts";
 import type { Lab } from "../support/hosts.ts";
 import { type Overlay, overlayByHand } from "./support/overlays.ts";
-import { type PathCost, PathMeter } from "./support/path-cost.ts";
+import { measurePaths, type PathCost } from "./support/path-cost.ts";
 import type { Bench } from "./support/report.ts";
 
 /** What is done on both hosts, and undone again: shell commands. */
@@ -63,12 +63,11 @@ const CHANGES: readonly Change[] = [
 
 export const bench: Bench = async (report, { isQuick }) => {
   const [runs, rounds] = isQuick ? [1, 50] : [5, 400];
-  const meter = new PathMeter();
   const labs: Lab[] = [];
   try {
     const [usual, changed] = [overlayByHand(labs), overlayByHand(labs)];
     const tell = (name: string, other: Overlay): void => {
-      const costs = Array.from({ length: runs }, () => meter.measure(rounds, [usual, other]));
+      const costs = Array.from({ length: runs }, () => measurePaths(rounds, [usual, other]));
       const ratios = (cost: (pair: PathCost) => number): number[] =>
         costs.map(([before, after]) => cost(after as PathCost) / cost(before as PathCost));
       const [datagram, stream] = [ratios(({ datagramNs }) => datagramNs), ratios(({ streamNs }) => streamNs)];
@@ -91,7 +90,6 @@ export const bench: Bench = async (report, { isQuick }) => {
     tell("no rule at all, and so no connection tracking", bare);
   } finally {
     for (const lab of labs) lab.dispose();
-    meter.dispose();
   }
 };
 

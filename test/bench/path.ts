@@ -1,19 +1,18 @@
 /**
  * What our rules cost each packet: two containers over our tunnel with either engine, beside a VXLAN made by hand with
  * flannel's rules and a second one like it, which shows the noise. One process on one core sends and receives, so that
- * other work on the machine hardly counts. Needs a C compiler.
+ * other work on the machine hardly counts.
  */
 
 import type { Lab } from "../support/hosts.ts";
 import { overlayByHand, overlayByTulled } from "./support/overlays.ts";
-import { type PathCost, PathMeter } from "./support/path-cost.ts";
+import { measurePaths, type PathCost } from "./support/path-cost.ts";
 import type { Bench } from "./support/report.ts";
 
 const NAMES = ["tulled with iptables", "tulled with nft", "by hand, once more"];
 
 export const bench: Bench = async (report, { isQuick }) => {
   const [runs, rounds] = isQuick ? [1, 50] : [10, 400];
-  const meter = new PathMeter();
   const labs: Lab[] = [];
   try {
     const overlays = [
@@ -22,7 +21,7 @@ export const bench: Bench = async (report, { isQuick }) => {
       await overlayByTulled(labs, "--firewall=nft"),
       overlayByHand(labs),
     ];
-    const costs = Array.from({ length: runs }, () => meter.measure(rounds, overlays));
+    const costs = Array.from({ length: runs }, () => measurePaths(rounds, overlays));
     const tell = (what: string, cost: (pair: PathCost) => number): void => {
       const ns = costs.map(([usual]) => cost(usual as PathCost));
       report.figure({ name: `by hand, with flannel's rules: ${what}`, unit: "ns", values: ns });
@@ -35,6 +34,5 @@ export const bench: Bench = async (report, { isQuick }) => {
     tell("1 MB over TCP", ({ streamNs }) => streamNs);
   } finally {
     for (const lab of labs) lab.dispose();
-    meter.dispose();
   }
 };

@@ -7,14 +7,12 @@ import { EtcdLab } from "../support/hosts.ts";
 import { cpuMilliseconds, untilTrue } from "./support/bench-host.ts";
 import { type Contender, contendersOf, daemonOn } from "./support/contenders.ts";
 import { KernelWatcher } from "./support/kernel-view.ts";
-import { benchLease } from "./support/peers.ts";
+import { BENCH_NETWORK, benchLease } from "./support/peers.ts";
 import type { Bench, Report } from "./support/report.ts";
-
-const CONFIG = { Network: "10.0.0.0/8", SubnetLen: 24, Backend: { Type: "vxlan" } };
 
 export const bench: Bench = async (report, { isQuick, compare }) => {
   const outageMs = isQuick ? 3_000 : 30_000;
-  const net = new EtcdLab("outage", { hosts: 2, config: CONFIG });
+  const net = new EtcdLab("outage", { hosts: 2, config: BENCH_NETWORK });
   try {
     await net.build();
     for (const contender of contendersOf(compare)) await outage(report, net, contender, outageMs);

@@ -7,10 +7,8 @@ import { EtcdLab, startPing } from "../support/hosts.ts";
 import { untilTrue } from "./support/bench-host.ts";
 import { type Contender, contendersOf, daemonOn } from "./support/contenders.ts";
 import { KernelWatcher } from "./support/kernel-view.ts";
-import { benchLease, putBenchLeases } from "./support/peers.ts";
+import { BENCH_NETWORK, benchLease, putBenchLeases } from "./support/peers.ts";
 import type { Bench } from "./support/report.ts";
-
-const CONFIG = { Network: "10.0.0.0/8", SubnetLen: 24, Backend: { Type: "vxlan" } };
 
 interface Tally {
   readonly servedMs: number[];
@@ -21,7 +19,7 @@ interface Tally {
 export const bench: Bench = async (report, { isQuick, compare }) => {
   const peers = isQuick ? 50 : 1000;
   const rounds = isQuick ? 1 : 6;
-  const net = new EtcdLab("restart", { hosts: 2, config: CONFIG });
+  const net = new EtcdLab("restart", { hosts: 2, config: BENCH_NETWORK });
   const tallies = new Map<Contender, Tally>(
     contendersOf(compare).map((contender) => [contender, { servedMs: [], sent: 0, lost: 0 }]),
   );

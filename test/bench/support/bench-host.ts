@@ -31,7 +31,7 @@ export async function openBenchHost(): Promise<BenchHost> {
   ip("link set eth0 up");
   ip("address add 192.168.50.11/24 dev eth0");
   const etcd = await startEtcd();
-  etcd.ctl("put", `${PREFIX}/config`, BENCH_NETWORK);
+  etcd.ctl("put", `${PREFIX}/config`, JSON.stringify(BENCH_NETWORK));
   const environment = { log: silentLogger, clock: systemClock, random: Math.random, dateMs: Date.now };
   const store = await openStore({ store: "etcd", etcd: { endpoints: etcd.endpoints } }, environment);
   return {

@@ -95,7 +95,7 @@ export class ConsulClient {
     const failures: unknown[] = [];
     for (let attempt = 0; attempt < this.endpoints.length; attempt += 1) {
       signal.throwIfAborted();
-      const connection = await this.#connect();
+      const connection = await this.#connect(signal);
       try {
         return await this.#send(connection, call, signal);
       } catch (error) {
@@ -148,6 +148,8 @@ export class ConsulClient {
       const response = responseOf(error);
       if (response && call.answers?.includes(response.statusCode))
         return replyOf(url, [response, response.body]);
+      // Before anything is found out about it, or others would use it meanwhile.
+      if (!response) this.#leave(connection);
       const found = response ? null : await diagnosed(connection.endpoint, error);
       throw consulError(url, call, error, found);
     } finally {
@@ -173,7 +175,7 @@ export class ConsulClient {
     }
   }
 
-  async #connect(): Promise<Connection> {
+  async #connect(signal: AbortSignal): Promise<Connection> {
     const before = this.#connection;
     if (before?.tls && (await this.#tlsRenewal.isDue(before.tls)) && this.#connection === before)
       this.#drop();
@@ -181,6 +183,7 @@ export class ConsulClient {
     const endpoint = this.endpoints[this.#index];
     if (!endpoint) throw new StoreError("consul: no endpoint");
     const tls = endpoint.isTls ? await readTlsFiles(this.#options, this.#environment.dateMs()) : null;
+    signal.throwIfAborted();
     this.#connection ??= openConnection(endpoint, tls, this.#options);
     return this.#connection;
   }

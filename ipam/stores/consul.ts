@@ -6,6 +6,7 @@
  */
 
 import type { LeaseKey } from "../lease.ts";
+import { partOf } from "../part-signal.ts";
 import type {
   ConfigEntry,
   StoreConnection,
@@ -58,8 +59,14 @@ class ConsulStore implements SubnetStore {
   }
 
   async list(signal: AbortSignal): Promise<StoreListing> {
-    const [leases, config] = await Promise.all([this.#leases(signal), this.readConfig(signal)]);
-    return { revision: leases.index, entries: leases.entries, config: config?.text ?? null };
+    const both = partOf(signal);
+    try {
+      const [leases, config] = await Promise.all([this.#leases(both.signal), this.readConfig(both.signal)]);
+      return { revision: leases.index, entries: leases.entries, config: config?.text ?? null };
+    } finally {
+      // When one has failed, the other must not go on to dial: what comes next may be asked with other certificates.
+      both.end();
+    }
   }
 
   async listCreatedAfter(revision: bigint, signal: AbortSignal): Promise<readonly StoreEntry[]> {

@@ -43,25 +43,26 @@ async function unresolved(host: string): Promise<string | null> {
   return await withDeadline(found, `the name ${host} is not resolved in time (EAI_AGAIN)`);
 }
 
-/** Says something that is no TLS to a server that should speak it. */
-async function plainSpeaker({ host, port }: DiagnosisTarget): Promise<string | null> {
+/**
+ * Says something that is no TLS to a server that should speak it and does not. Those written in Go answer it in plain
+ * http even where they speak TLS, so that has to be ruled out first.
+ */
+async function plainSpeaker(target: DiagnosisTarget): Promise<string | null> {
+  if ((await tlsSpeaker(target)) !== null) return null;
+  const { host, port } = target;
   const socket = tcpConnect({ host, port });
   const answer = new Promise<string | null>((resolve) => {
     socket.once("connect", () => socket.write(`GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`));
     socket.once("data", (bytes: Buffer) => {
       const isHttp = bytes.toString("latin1").startsWith("HTTP/");
-      // 21 and 22: an alert and a handshake (RFC 8446, 5.1), so that it is TLS after all.
-      const isTls = bytes[0] === 21 || bytes[0] === 22;
-      resolve(
-        isHttp ? "the server speaks plain http" : isTls ? null : "the server speaks neither TLS nor http",
-      );
+      resolve(isHttp ? "the server speaks plain http" : "the server speaks neither TLS nor http");
     });
     for (const event of ["error", "close"]) socket.on(event, () => resolve(null));
   });
   return await withDeadline(answer, null).finally(() => socket.destroy());
 }
 
-/** Greets a server with TLS that should not speak it. Nothing is sent to it, so it need not prove who it is. */
+/** Greets a server with TLS. Nothing is sent to it, so it need not prove who it is. */
 async function tlsSpeaker({ host, port }: DiagnosisTarget): Promise<string | null> {
   const servername = isIP(host) === 0 ? host : "";
   const socket = tlsConnect({ host, port, servername, rejectUnauthorized: false });

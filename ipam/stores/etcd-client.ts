@@ -152,11 +152,11 @@ export class EtcdClient {
       } catch (error) {
         this.#isRefused = isRefusal(errorMessage(error));
         signal.throwIfAborted();
+        // Before anything is found out about it, or others would use it meanwhile.
+        if (isEndpointFailure(error)) this.#leave(connection);
         failures.push(await explained(error, connection.endpoint));
         signal.throwIfAborted();
-        if (!isEndpointFailure(error)) break;
-        this.#leave(connection);
-        if (!mayRepeat(error)) break;
+        if (!isEndpointFailure(error) || !mayRepeat(error)) break;
       }
     }
     throw etcdError(this.description, operation, failures);

@@ -2,7 +2,7 @@
 
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
-import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
@@ -67,6 +67,23 @@ describe("diagnose", () => {
       expect(await at(port, true)).toBeNull();
     },
   );
+
+  it("is not misled by a TLS server that answers plain text in plain http, as Go's do", async () => {
+    const secured = await tlsPort(false);
+    const port = await listen(
+      tcp((socket) =>
+        socket.once("data", (bytes: Buffer) => {
+          // A handshake (RFC 8446, 5.1).
+          if (bytes[0] !== 22) return socket.end("HTTP/1.0 400 Bad Request\r\n\r\n");
+          const server = connect(secured, "127.0.0.1").on("error", ignore);
+          server.write(bytes);
+          return socket.pipe(server).pipe(socket);
+        }),
+      ),
+    );
+    expect(await at(port, true)).toBeNull();
+    expect(await at(port, false)).toBe("the server speaks TLS");
+  });
 
   it("finds what is neither", async () => {
     const port = await listen(tcp((socket) => socket.write("SSH-2.0-x\r\n")));

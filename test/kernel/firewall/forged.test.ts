@@ -4,14 +4,12 @@
  */
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { FirewallGuard } from "../../../backends/firewall/guard.ts";
+import type { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { DEFAULT_CONTAINER_INTERFACES, planFirewall } from "../../../backends/firewall/plan.ts";
-import { NetnsHandle } from "../../../backends/netlink/netns.ts";
-import { systemClock } from "../../../ipam/clock.ts";
 import { Address, FAMILIES, Prefix } from "../../../ipam/ip.ts";
-import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { addAddress, sendDatagram } from "./datagrams.ts";
+import { type Guarded, guardOf } from "./guarded.ts";
 
 const PORT = 8472;
 const NETWORK = { 4: Prefix.parse("10.2.0.0/16"), 6: Prefix.parse("fd00:2::/48") };
@@ -55,7 +53,7 @@ for (const choice of ["iptables", "nft"] as const) {
     let host: TestNetns;
     let peer: TestNetns;
     let container: TestNetns;
-    let handle: NetnsHandle;
+    let guarded: Guarded;
     let guard: FirewallGuard;
 
     beforeEach(() => {
@@ -76,20 +74,11 @@ for (const choice of ["iptables", "nft"] as const) {
           `add table inet count; add chain inet count in { type filter hook input priority 10; };
           add rule inet count in udp dport ${PORT} counter`,
         ]);
-      handle = NetnsHandle.open(host.path);
-      guard = new FirewallGuard({
-        choice,
-        prefersNft: false,
-        resyncSeconds: 3600,
-        log: silentLogger,
-        clock: systemClock,
-        commandPrefix: ["nsenter", `--net=${host.path}`],
-        netns: handle,
-      });
+      guarded = guardOf(host, choice);
+      guard = guarded.guard;
     });
     afterEach(async () => {
-      await guard.stop();
-      handle.close();
+      await guarded.dispose();
       for (const netns of [host, peer, container]) netns.dispose();
     });
 

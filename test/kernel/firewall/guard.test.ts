@@ -2,13 +2,11 @@
 
 import { spawn } from "node:child_process";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { FirewallGuard } from "../../../backends/firewall/guard.ts";
+import type { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { type FirewallInput, planFirewall } from "../../../backends/firewall/plan.ts";
-import { NetnsHandle } from "../../../backends/netlink/netns.ts";
-import { systemClock } from "../../../ipam/clock.ts";
 import { Address, Prefix } from "../../../ipam/ip.ts";
-import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
+import { type Guarded, guardOf } from "./guarded.ts";
 
 const INPUT: FirewallInput = {
   networks: { 4: Prefix.parse("10.2.0.0/16") },
@@ -73,7 +71,7 @@ for (const choice of ["iptables", "nft"] as const) {
     let host: TestNetns;
     let left: TestNetns;
     let right: TestNetns;
-    let handle: NetnsHandle;
+    let guarded: Guarded;
     let guard: FirewallGuard;
 
     beforeEach(() => {
@@ -84,21 +82,12 @@ for (const choice of ["iptables", "nft"] as const) {
       connect(host, right, "out", "10.2.55.1/24", "10.2.55.2/24");
       host.exec("sysctl", ["-qw", "net.ipv4.ip_forward=1"]);
       host.exec("iptables", ["-P", "FORWARD", "DROP"]);
-      handle = NetnsHandle.open(host.path);
-      guard = new FirewallGuard({
-        choice,
-        prefersNft: false,
-        resyncSeconds: 3600,
-        log: silentLogger,
-        clock: systemClock,
-        commandPrefix: ["nsenter", `--net=${host.path}`],
-        netns: handle,
-      });
+      guarded = guardOf(host, choice);
+      guard = guarded.guard;
       guard.start();
     });
     afterEach(async () => {
-      await guard.stop();
-      handle.close();
+      await guarded.dispose();
       for (const netns of [host, left, right]) netns.dispose();
     });
 
@@ -153,20 +142,12 @@ for (const choice of ["iptables", "nft"] as const) {
       await guard.update(PLAN);
       await guard.stop();
       host.exec("iptables", ["-P", "FORWARD", "ACCEPT"]);
-      const other = new FirewallGuard({
-        choice: choice === "nft" ? "iptables" : "nft",
-        prefersNft: false,
-        resyncSeconds: 3600,
-        log: silentLogger,
-        clock: systemClock,
-        commandPrefix: ["nsenter", `--net=${host.path}`],
-        netns: handle,
-      });
-      await other.update(PLAN);
+      const other = guardOf(host, choice === "nft" ? "iptables" : "nft");
+      await other.guard.update(PLAN);
       const chains = host.exec("iptables-save", []).includes("FLANNEL-");
       const table = host.exec("nft", ["list", "tables"]).includes("flannel-ipv4");
       expect({ chains, table }).toEqual({ chains: choice === "nft", table: choice === "iptables" });
-      await other.stop();
+      await other.dispose();
     });
   });
 }

@@ -1,14 +1,12 @@
 /** The masquerade with packets of both families: whose address a receiver sees, for every way through this host. */
 
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { FirewallGuard } from "../../../backends/firewall/guard.ts";
+import type { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { planFirewall } from "../../../backends/firewall/plan.ts";
-import { NetnsHandle } from "../../../backends/netlink/netns.ts";
-import { systemClock } from "../../../ipam/clock.ts";
 import { FAMILIES, type Family, Prefix } from "../../../ipam/ip.ts";
-import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { addAddress, sendDatagram } from "./datagrams.ts";
+import { type Guarded, guardOf } from "./guarded.ts";
 
 const PORT = 9;
 /** What is sent to this port carries the mark that kube-proxy sets, beside another one. */
@@ -48,7 +46,7 @@ for (const choice of ["iptables", "nft"] as const) {
   describeAsRoot(`the masquerade of the ${choice} engine`, () => {
     let host: TestNetns;
     let places: Record<Place, TestNetns>;
-    let handle: NetnsHandle;
+    let guarded: Guarded;
     let guard: FirewallGuard;
 
     beforeEach(async () => {
@@ -70,16 +68,8 @@ for (const choice of ["iptables", "nft"] as const) {
         add rule inet marks in udp dport ${MARKED_PORT} meta mark set 0xc000`,
       ]);
       for (const tool of ["iptables", "ip6tables"]) host.exec(tool, ["-P", "FORWARD", "DROP"]);
-      handle = NetnsHandle.open(host.path);
-      guard = new FirewallGuard({
-        choice,
-        prefersNft: false,
-        resyncSeconds: 3600,
-        log: silentLogger,
-        clock: systemClock,
-        commandPrefix: ["nsenter", `--net=${host.path}`],
-        netns: handle,
-      });
+      guarded = guardOf(host, choice);
+      guard = guarded.guard;
       await guard.update(
         planFirewall({
           networks: NETWORK,
@@ -97,8 +87,7 @@ for (const choice of ["iptables", "nft"] as const) {
       );
     });
     afterEach(async () => {
-      await guard.stop();
-      handle.close();
+      await guarded.dispose();
       for (const netns of [host, ...Object.values(places)]) netns.dispose();
     });
 

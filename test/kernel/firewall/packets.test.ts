@@ -1,18 +1,16 @@
 /** What the rules do to real packets: forged tunnels, Docker's drops, strangers, connection tracking. */
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { FirewallGuard } from "../../../backends/firewall/guard.ts";
+import type { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import {
   DEFAULT_CONTAINER_INTERFACES,
   type FirewallInput,
   planFirewall,
   type TunnelInput,
 } from "../../../backends/firewall/plan.ts";
-import { NetnsHandle } from "../../../backends/netlink/netns.ts";
-import { systemClock } from "../../../ipam/clock.ts";
 import { Address, Prefix } from "../../../ipam/ip.ts";
-import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
+import { type Guarded, guardOf } from "./guarded.ts";
 
 const PORT = 8472;
 const HOST = "192.168.50.1";
@@ -61,7 +59,7 @@ for (const choice of ["iptables", "nft"] as const) {
     let host: TestNetns;
     let peer: TestNetns;
     let container: TestNetns;
-    let handle: NetnsHandle;
+    let guarded: Guarded;
     let guard: FirewallGuard;
 
     beforeEach(() => {
@@ -78,21 +76,12 @@ for (const choice of ["iptables", "nft"] as const) {
       tunnel(here, there);
       tunnel(there, here);
       peer.exec("ip", ["addr", "add", `${REMOTE}/32`, "dev", "lo"]);
-      handle = NetnsHandle.open(host.path);
-      guard = new FirewallGuard({
-        choice,
-        prefersNft: false,
-        resyncSeconds: 3600,
-        log: silentLogger,
-        clock: systemClock,
-        commandPrefix: ["nsenter", `--net=${host.path}`],
-        netns: handle,
-      });
+      guarded = guardOf(host, choice);
+      guard = guarded.guard;
       guard.start();
     });
     afterEach(async () => {
-      await guard.stop();
-      handle.close();
+      await guarded.dispose();
       for (const netns of [host, peer, container]) netns.dispose();
     });
 

@@ -148,8 +148,6 @@ export class ConsulClient {
       const response = responseOf(error);
       if (response && call.answers?.includes(response.statusCode))
         return replyOf(url, [response, response.body]);
-      // Before anything is found out about it, or others would use it meanwhile.
-      if (!response) this.#leave(connection);
       const found = response ? null : await diagnosed(connection.endpoint, error);
       throw consulError(url, call, error, found);
     } finally {

@@ -17,6 +17,11 @@ const onlyIn = (file, ...packages) =>
 export default {
   forbidden: [
     rule("no-cycles", "a cycle of imports has no bottom to read from", {}, { circular: true }),
+    {
+      ...rule("no-folder-cycles", "a circle of folders has no bottom to read from", {}, { circular: true }),
+      severity: "info",
+      scope: "folder",
+    },
     rule("resolvable", "every import leads somewhere", {}, { couldNotResolve: true }),
     rule(
       "ipam-is-the-bottom",
@@ -46,7 +51,7 @@ export default {
       "cni-plugin-stays-small",
       "every container start loads it",
       { path: "^cni-plugin/" },
-      { path: "^(agent/|backends/(?!netlink/)|ipam/(?!(errors|folder|ip|mac|json|subnet-env)\\.ts))" },
+      { path: "^(agent/|backends/(?!netlink/)|ipam/(?!(errors|folder|json|addresses/(ip|mac)|config/subnet-env)\\.ts))" },
     ),
     rule(
       "agent-is-the-top",

@@ -5,10 +5,10 @@
  * then answers pure questions. One file per backend and one line in registry.ts.
  */
 
-import type { Address, Family, PerFamily, Prefix } from "../ipam/ip.ts";
+import type { Address, Family, PerFamily, Prefix } from "../ipam/addresses/ip.ts";
+import type { Mac } from "../ipam/addresses/mac.ts";
 import type { JsonObject, JsonValue } from "../ipam/json.ts";
-import type { Lease } from "../ipam/lease.ts";
-import type { Mac } from "../ipam/mac.ts";
+import type { Lease } from "../ipam/leases/lease.ts";
 import type { KernelObject, LinkObject } from "./state/objects.ts";
 
 /** What a backend must know of the host it runs on. */

@@ -5,8 +5,8 @@
  * contributes the same array as last time; that is what makes a join cost a join further down. No I/O.
  */
 
-import type { PerFamily, Prefix } from "../ipam/ip.ts";
-import type { Lease, LeaseKey } from "../ipam/lease.ts";
+import type { PerFamily, Prefix } from "../ipam/addresses/ip.ts";
+import type { Lease, LeaseKey } from "../ipam/leases/lease.ts";
 import type { PreparedBackend } from "./backend.ts";
 import type { KernelObject } from "./state/objects.ts";
 import type { Plan } from "./state/tracker.ts";

@@ -1,7 +1,7 @@
 /** The backends that this version has. A new one is a new file and one line here. */
 
+import type { NetworkConfig } from "../ipam/config/network-config.ts";
 import { ConfigError, UnsupportedError } from "../ipam/errors.ts";
-import type { NetworkConfig } from "../ipam/network-config.ts";
 import type { Backend } from "./backend.ts";
 import { vxlanBackend } from "./vxlan.ts";
 

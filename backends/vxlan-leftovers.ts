@@ -1,6 +1,6 @@
 /** Tunnel devices that an earlier configuration of this host left behind: another VNI, or another family. Pure. */
 
-import type { Mac } from "../ipam/mac.ts";
+import type { Mac } from "../ipam/addresses/mac.ts";
 import type { LinkObject } from "./state/objects.ts";
 import { VXLAN_DEVICE_NAME } from "./vxlan.ts";
 

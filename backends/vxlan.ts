@@ -11,7 +11,6 @@
  * flannel's scheme, so hosts with either agent reach each other. Pure: no I/O.
  */
 
-import { ConfigError } from "../ipam/errors.ts";
 import {
   ADDRESS_BITS,
   type Address,
@@ -20,10 +19,11 @@ import {
   mapFamilies,
   type PerFamily,
   type Prefix,
-} from "../ipam/ip.ts";
+} from "../ipam/addresses/ip.ts";
+import { isMulticastMac, type Mac, parseMac } from "../ipam/addresses/mac.ts";
+import { ConfigError } from "../ipam/errors.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../ipam/json.ts";
-import type { Lease } from "../ipam/lease.ts";
-import { isMulticastMac, type Mac, parseMac } from "../ipam/mac.ts";
+import type { Lease } from "../ipam/leases/lease.ts";
 import type {
   Backend,
   BackendOptions,

@@ -1,8 +1,8 @@
 /** flannel's contract: from the plugin's configuration and subnet.env to the configuration of bridge and host-local. No I/O. */
 
-import { entriesOf, Prefix } from "../ipam/ip.ts";
+import { entriesOf, Prefix } from "../ipam/addresses/ip.ts";
+import type { SubnetEnv } from "../ipam/config/subnet-env.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../ipam/json.ts";
-import type { SubnetEnv } from "../ipam/subnet-env.ts";
 import { CNI_CODES, CniError } from "./errors.ts";
 
 export interface PluginPaths {

@@ -2,10 +2,10 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { NetnsHandle, withNetns } from "../backends/netlink/netns.ts";
+import { entriesOf } from "../ipam/addresses/ip.ts";
+import { parseSubnetEnv, type SubnetEnv } from "../ipam/config/subnet-env.ts";
 import { CodecError } from "../ipam/errors.ts";
-import { entriesOf } from "../ipam/ip.ts";
 import { isJsonObject, type JsonObject } from "../ipam/json.ts";
-import { parseSubnetEnv, type SubnetEnv } from "../ipam/subnet-env.ts";
 import type { Call } from "./call.ts";
 import { deriveDelegate, guessDelegate, parsePaths } from "./delegate.ts";
 import { asCniError, CNI_CODES, type CniCode, CniError, toCniError } from "./errors.ts";

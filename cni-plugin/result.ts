@@ -5,7 +5,6 @@
  * address; 1.1.0 adds the MTU of interfaces and details of routes.
  */
 
-import { CodecError } from "../ipam/errors.ts";
 import {
   Address,
   entriesOf,
@@ -13,7 +12,8 @@ import {
   type InterfaceAddress,
   Prefix,
   parseInterfaceAddress,
-} from "../ipam/ip.ts";
+} from "../ipam/addresses/ip.ts";
+import { CodecError } from "../ipam/errors.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../ipam/json.ts";
 import { asCniError, CNI_CODES, CniError } from "./errors.ts";
 import { type CniVersion, isAtLeast, parseVersion } from "./version.ts";

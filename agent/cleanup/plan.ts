@@ -19,7 +19,7 @@ import {
 } from "../../backends/state/objects.ts";
 import { ownerOf } from "../../backends/state/ownership.ts";
 import { describe } from "../../backends/state/render.ts";
-import type { Prefix } from "../../ipam/ip.ts";
+import type { Prefix } from "../../ipam/addresses/ip.ts";
 import type { IdentityRecord } from "../host/identity.ts";
 
 export interface HostState {

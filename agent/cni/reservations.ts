@@ -8,7 +8,7 @@ import { hostDeviceName } from "../../cni-plugin/bridge/pair.ts";
 import { BOOT_ID_FILE } from "../../cni-plugin/ipam/boot.ts";
 import type { Reservation } from "../../cni-plugin/ipam/reservations.ts";
 import { AttachmentStates } from "../../cni-plugin/state.ts";
-import type { Address } from "../../ipam/ip.ts";
+import type { Address } from "../../ipam/addresses/ip.ts";
 
 /**
  * used: its device is there. gone: it died with an earlier boot, or its record is there and its device is not.

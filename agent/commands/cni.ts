@@ -1,8 +1,8 @@
 /** `tulle cni`: installs the CNI plugin, and looks after the addresses that it gave to containers. */
 
 import { Command, Option } from "commander";
+import { Address } from "../../ipam/addresses/ip.ts";
 import { ConfigError } from "../../ipam/errors.ts";
-import { Address } from "../../ipam/ip.ts";
 import type { InstallOptions } from "../cni/install.ts";
 import type { ReservationFolders, ReservedAddress } from "../cni/reservations.ts";
 import type { CommandContext, CommandModule } from "./command.ts";

@@ -6,9 +6,9 @@
 
 import { lstat, readFile, writeFile } from "node:fs/promises";
 import { Option } from "commander";
+import { Prefix, parseInterfaceAddress } from "../../ipam/addresses/ip.ts";
+import { readAssignments } from "../../ipam/config/subnet-env.ts";
 import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
-import { Prefix, parseInterfaceAddress } from "../../ipam/ip.ts";
-import { readAssignments } from "../../ipam/subnet-env.ts";
 import type { Environment } from "../config/settings.ts";
 import { daemonSettings, dockerFlags, formatDockerOpts, type Variables } from "../docker/docker-opts.ts";
 import { replaceFile } from "../host/durable-file.ts";

@@ -6,8 +6,8 @@
  */
 
 import type { Command } from "commander";
-import { listAffinityRecords } from "../../ipam/affinity.ts";
 import { ConfigError } from "../../ipam/errors.ts";
+import { listAffinityRecords } from "../../ipam/leases/affinity.ts";
 import { auditAffinities } from "../leases/affinity-audit.ts";
 import { auditLeases } from "../leases/lease-audit.ts";
 import { planRelease, planReservation } from "../leases/lease-reservation.ts";

@@ -7,10 +7,10 @@
 import { readFile } from "node:fs/promises";
 import { text as readAll } from "node:stream/consumers";
 import { type Command, Option } from "commander";
+import type { NetworkConfig } from "../../ipam/config/network-config.ts";
+import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
-import type { NetworkConfig } from "../../ipam/network-config.ts";
-import { parseNetworkConfig } from "../../ipam/network-config-parser.ts";
-import type { ConfigEntry } from "../../ipam/store.ts";
+import type { ConfigEntry } from "../../ipam/stores/store.ts";
 import {
   checkNetworkConfig,
   type NetworkOptions,

@@ -7,7 +7,7 @@
 import { systemClock } from "../../ipam/clock.ts";
 import { TulleError } from "../../ipam/errors.ts";
 import type { LogFields, Logger } from "../../ipam/log.ts";
-import type { SubnetStore } from "../../ipam/store.ts";
+import type { SubnetStore } from "../../ipam/stores/store.ts";
 import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
 import { openConfiguredStore } from "../network/open-store.ts";
 import type { Terminal } from "../terminal/terminal.ts";

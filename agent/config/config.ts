@@ -5,8 +5,8 @@
  * process.env or process.argv: the main file passes them in.
  */
 
+import type { Address, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { UnsupportedError } from "../../ipam/errors.ts";
-import type { Address, PerFamily, Prefix } from "../../ipam/ip.ts";
 import type { LogFormat, LogLevel } from "../report/log.ts";
 import { readConfigFile } from "./config-file.ts";
 import { type GivenFlags, parseFlags } from "./flag-parser.ts";

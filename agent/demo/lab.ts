@@ -12,7 +12,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseSubnetEnv, type SubnetEnv } from "../../ipam/subnet-env.ts";
+import { parseSubnetEnv, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { Daemon } from "./daemon.ts";
 import { createNamespace, type Namespace, runTool } from "./namespace.ts";
 

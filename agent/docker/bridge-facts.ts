@@ -4,7 +4,7 @@ import { decodeAddress, encodeAddressDump } from "../../backends/netlink/address
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { decodeLink, encodeLinkDump } from "../../backends/netlink/link.ts";
 import { decodeRoute, encodeRouteDump, RT_TABLE_MAIN } from "../../backends/netlink/route.ts";
-import { type Address, FAMILIES, type InterfaceAddress, type Prefix } from "../../ipam/ip.ts";
+import { type Address, FAMILIES, type InterfaceAddress, type Prefix } from "../../ipam/addresses/ip.ts";
 
 export interface RouteFact {
   readonly destination: Prefix;

@@ -3,9 +3,9 @@
  * but not as somebody may think. Pure.
  */
 
-import { entriesOf, type InterfaceAddress, mapFamilies, Prefix } from "../../ipam/ip.ts";
+import { entriesOf, type InterfaceAddress, mapFamilies, Prefix } from "../../ipam/addresses/ip.ts";
+import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import type { JsonObject } from "../../ipam/json.ts";
-import type { SubnetEnv } from "../../ipam/subnet-env.ts";
 import type { BridgeFacts, RouteFact } from "./bridge-facts.ts";
 
 /** Docker's default bridge. */

@@ -2,7 +2,7 @@
 
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { decodeRoute, encodeRouteDump, RT_TABLE_MAIN } from "../../backends/netlink/route.ts";
-import type { Address, Prefix } from "../../ipam/ip.ts";
+import type { Address, Prefix } from "../../ipam/addresses/ip.ts";
 
 /** The gateway of the main table's route to exactly `subnet`, null when there is none: `ip route show exact`. */
 export function findGateway(subnet: Prefix): Address | null {

@@ -6,9 +6,9 @@
 
 import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { entriesOf, Prefix } from "../../ipam/addresses/ip.ts";
+import { parseSubnetEnv, readAssignments, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
-import { entriesOf, Prefix } from "../../ipam/ip.ts";
-import { parseSubnetEnv, readAssignments, type SubnetEnv } from "../../ipam/subnet-env.ts";
 import { type DaemonSettings, editDaemonJson, parseDaemonJson } from "./daemon-json.ts";
 import { daemonSettings } from "./docker-opts.ts";
 import { type FileChange, readText } from "./file-change.ts";

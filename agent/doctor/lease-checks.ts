@@ -1,6 +1,6 @@
 /** What the leases say about this host. Pure: a listing in, findings out. */
 
-import { type Address, entriesOf, type PerFamily } from "../../ipam/ip.ts";
+import { type Address, entriesOf, type PerFamily } from "../../ipam/addresses/ip.ts";
 import type { Audit, AuditedLease } from "../leases/lease-audit.ts";
 import { bad, type Finding, ok } from "./finding.ts";
 

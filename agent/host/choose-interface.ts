@@ -14,8 +14,8 @@ import {
 import type { Link } from "../../backends/netlink/link.ts";
 import { RT_SCOPE_LINK, RT_SCOPE_UNIVERSE } from "../../backends/netlink/rtnetlink.ts";
 import { VXLAN_DEVICE_NAME } from "../../backends/vxlan.ts";
+import { type Address, entriesOf, type Family, type PerFamily } from "../../ipam/addresses/ip.ts";
 import { InterfaceError } from "../../ipam/errors.ts";
-import { type Address, entriesOf, type Family, type PerFamily } from "../../ipam/ip.ts";
 import type { InterfaceSettings } from "../config/config.ts";
 
 export type HostLink = Pick<Link, "index" | "name" | "mac" | "mtuBytes" | "flags">;

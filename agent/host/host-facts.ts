@@ -11,7 +11,7 @@ import {
   RT_TABLE_MAIN,
   RTN_UNICAST,
 } from "../../backends/netlink/route.ts";
-import { type Address, FAMILIES, type Family } from "../../ipam/ip.ts";
+import { type Address, FAMILIES, type Family } from "../../ipam/addresses/ip.ts";
 import type { HostSnapshot, PathOut } from "./choose-interface.ts";
 
 /**

@@ -8,11 +8,11 @@
 import { createHash } from "node:crypto";
 import { readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
+import { localMacFromSeed, type Mac, parseMac } from "../../ipam/addresses/mac.ts";
 import { CodecError, ConfigError, errorMessage } from "../../ipam/errors.ts";
 import { makeFolder } from "../../ipam/folder.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import { errorFields, type Logger } from "../../ipam/log.ts";
-import { localMacFromSeed, type Mac, parseMac } from "../../ipam/mac.ts";
 import { replaceFile } from "./durable-file.ts";
 
 /** What the file holds. */

@@ -4,8 +4,8 @@
  * Neither is a fault: a subnet is kept for its last host as long as there are others.
  */
 
-import type { AffinityRecord } from "../../ipam/affinity.ts";
-import { fits } from "../../ipam/candidates.ts";
+import type { AffinityRecord } from "../../ipam/leases/affinity.ts";
+import { fits } from "../../ipam/leases/candidates.ts";
 import type { Audit } from "./lease-audit.ts";
 
 /** One sentence for each, in the order of the records. */

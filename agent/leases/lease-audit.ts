@@ -7,16 +7,16 @@
 
 import type { HostFacts, PreparedBackend } from "../../backends/backend.ts";
 import { backendFor } from "../../backends/registry.ts";
+import { type Address, entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
+import { parseMac } from "../../ipam/addresses/mac.ts";
+import type { NetworkConfig } from "../../ipam/config/network-config.ts";
+import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
-import { type Address, entriesOf, type PerFamily, type Prefix } from "../../ipam/ip.ts";
-import type { Lease, LeaseAttrs, LeaseKey } from "../../ipam/lease.ts";
-import { decodeEntry, readStrayKey } from "../../ipam/lease-codec.ts";
+import type { Lease, LeaseAttrs, LeaseKey } from "../../ipam/leases/lease.ts";
+import { decodeEntry, readStrayKey } from "../../ipam/leases/lease-codec.ts";
+import { PeerTable } from "../../ipam/leases/peer-table.ts";
 import { silentLogger } from "../../ipam/log.ts";
-import { parseMac } from "../../ipam/mac.ts";
-import type { NetworkConfig } from "../../ipam/network-config.ts";
-import { parseNetworkConfig } from "../../ipam/network-config-parser.ts";
-import { PeerTable } from "../../ipam/peer-table.ts";
-import type { StoreEntry, StoreListing } from "../../ipam/store.ts";
+import type { StoreEntry, StoreListing } from "../../ipam/stores/store.ts";
 
 export interface AuditedLease {
   readonly key: LeaseKey;

@@ -1,11 +1,11 @@
 /** Decides what a reservation, and its end, mean for the leases that are there. Pure: the command writes. */
 
+import { Address, entriesOf, type Family, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
-import { Address, entriesOf, type Family, type PerFamily, Prefix } from "../../ipam/ip.ts";
-import type { LeaseKey } from "../../ipam/lease.ts";
-import { formatLeaseKey, formatLeaseValue } from "../../ipam/lease-codec.ts";
-import type { NetworkConfig } from "../../ipam/network-config.ts";
-import type { StoreEntry } from "../../ipam/store.ts";
+import type { LeaseKey } from "../../ipam/leases/lease.ts";
+import { formatLeaseKey, formatLeaseValue } from "../../ipam/leases/lease-codec.ts";
+import type { StoreEntry } from "../../ipam/stores/store.ts";
 import type { Audit, AuditedLease } from "./lease-audit.ts";
 
 /** As given on the command line. */

@@ -1,7 +1,7 @@
 /** Finds the lease that a person means. Pure. */
 
+import { Address, entriesOf } from "../../ipam/addresses/ip.ts";
 import { ConfigError } from "../../ipam/errors.ts";
-import { Address, entriesOf } from "../../ipam/ip.ts";
 import type { AuditedLease } from "./lease-audit.ts";
 
 /** A node id is recognised by this many of its first digits. */

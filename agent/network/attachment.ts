@@ -5,10 +5,10 @@
 
 import type { BackendOptions, HostFacts, PreparedBackend } from "../../backends/backend.ts";
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
-import type { Address } from "../../ipam/ip.ts";
-import type { LeaseAttrs } from "../../ipam/lease.ts";
-import { formatLeaseValue } from "../../ipam/lease-codec.ts";
-import type { NetworkConfig } from "../../ipam/network-config.ts";
+import type { Address } from "../../ipam/addresses/ip.ts";
+import type { NetworkConfig } from "../../ipam/config/network-config.ts";
+import type { LeaseAttrs } from "../../ipam/leases/lease.ts";
+import { formatLeaseValue } from "../../ipam/leases/lease-codec.ts";
 import type { InterfaceSettings } from "../config/config.ts";
 import { type ChosenInterface, chooseInterface, type HostSnapshot } from "../host/choose-interface.ts";
 import type { Identity } from "../host/identity.ts";

@@ -4,9 +4,9 @@
  * Options that change no peer's lease and no address are applied under traffic; a move of the network is not.
  */
 
+import { entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
+import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { errorMessage } from "../../ipam/errors.ts";
-import { entriesOf, type PerFamily, type Prefix } from "../../ipam/ip.ts";
-import type { NetworkConfig } from "../../ipam/network-config.ts";
 import type { Attachment } from "./attachment.ts";
 import { optionsOf } from "./network-support.ts";
 

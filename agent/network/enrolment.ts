@@ -1,12 +1,12 @@
 /** How this host gets its lease: as itself, with the subnet it had, or with another one when it must move. */
 
-import { isCopiedIdentity, mayName } from "../../ipam/claim.ts";
 import type { Clock } from "../../ipam/clock.ts";
-import { type JoinOptions, join, joinPatiently, type Membership } from "../../ipam/join.ts";
-import type { LeaseAttrs } from "../../ipam/lease.ts";
-import { parseLeaseValue } from "../../ipam/lease-codec.ts";
+import { isCopiedIdentity, mayName } from "../../ipam/leases/claim.ts";
+import { type JoinOptions, join, joinPatiently, type Membership } from "../../ipam/leases/join.ts";
+import type { LeaseAttrs } from "../../ipam/leases/lease.ts";
+import { parseLeaseValue } from "../../ipam/leases/lease-codec.ts";
 import { errorFields, type Logger } from "../../ipam/log.ts";
-import type { StoreEntry, StoreListing, SubnetStore } from "../../ipam/store.ts";
+import type { StoreEntry, StoreListing, SubnetStore } from "../../ipam/stores/store.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type { ChosenInterface, HostSnapshot } from "../host/choose-interface.ts";
 import type { Identity } from "../host/identity.ts";

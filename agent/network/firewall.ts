@@ -15,9 +15,9 @@ import {
   mapFamilies,
   type PerFamily,
   type Prefix,
-} from "../../ipam/ip.ts";
-import type { Lease } from "../../ipam/lease.ts";
-import type { NetworkConfig } from "../../ipam/network-config.ts";
+} from "../../ipam/addresses/ip.ts";
+import type { NetworkConfig } from "../../ipam/config/network-config.ts";
+import type { Lease } from "../../ipam/leases/lease.ts";
 import type { FirewallSettings } from "../config/config.ts";
 
 export interface FirewallSituation {

@@ -1,7 +1,7 @@
 /** Kernel objects that the administrator asked for besides what the backend needs. Pure. */
 
 import { type KernelObject, ROUTE_PROTOCOL } from "../../backends/state/objects.ts";
-import { entriesOf, type PerFamily, type Prefix } from "../../ipam/ip.ts";
+import { entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { FirewallSettings } from "../config/config.ts";
 
 /** Behind every other route to the same prefix, such as that of the containers' bridge. */

@@ -7,12 +7,12 @@
 
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
+import { Address, entriesOf } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
+import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { TulleError } from "../../ipam/errors.ts";
-import { Address, entriesOf } from "../../ipam/ip.ts";
 import type { Logger } from "../../ipam/log.ts";
-import type { NetworkConfig } from "../../ipam/network-config.ts";
-import type { StoreConnection, StoreHealth, StoreListing, SubnetStore } from "../../ipam/store.ts";
+import type { StoreConnection, StoreHealth, StoreListing, SubnetStore } from "../../ipam/stores/store.ts";
 import type { AgentConfig, FirewallSettings } from "../config/config.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import type { Identity } from "../host/identity.ts";

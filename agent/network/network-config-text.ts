@@ -4,10 +4,10 @@
  * Pure. Nothing is checked here that the parser or the backend checks.
  */
 
+import type { NetworkConfig } from "../../ipam/config/network-config.ts";
+import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import { ConfigError, UnsupportedError } from "../../ipam/errors.ts";
 import type { JsonObject, JsonValue } from "../../ipam/json.ts";
-import type { NetworkConfig } from "../../ipam/network-config.ts";
-import { parseNetworkConfig } from "../../ipam/network-config-parser.ts";
 import { optionsOf } from "./network-support.ts";
 
 /** As text, the way a command line gives them; absent ones are not written. */

@@ -4,8 +4,8 @@
  */
 
 import type { FirewallGuard } from "../../backends/firewall/guard.ts";
-import type { LeaseKey } from "../../ipam/lease.ts";
-import type { PeerTable } from "../../ipam/peer-table.ts";
+import type { LeaseKey } from "../../ipam/leases/lease.ts";
+import type { PeerTable } from "../../ipam/leases/peer-table.ts";
 import { type FirewallSituation, firewallPlanFor, isHostInside } from "./firewall.ts";
 
 /** What it depends on besides the peers. */

@@ -7,8 +7,8 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { Prefix } from "../../ipam/addresses/ip.ts";
 import { errorMessage } from "../../ipam/errors.ts";
-import { Prefix } from "../../ipam/ip.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { replaceFile } from "../host/durable-file.ts";

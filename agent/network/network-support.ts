@@ -2,10 +2,10 @@
 
 import type { BackendOptions } from "../../backends/backend.ts";
 import { backendFor } from "../../backends/registry.ts";
-import { mayLease } from "../../ipam/candidates.ts";
+import { type Address, entriesOf, type Family, type PerFamily } from "../../ipam/addresses/ip.ts";
+import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { ConfigError, UnsupportedError } from "../../ipam/errors.ts";
-import { type Address, entriesOf, type Family, type PerFamily } from "../../ipam/ip.ts";
-import type { NetworkConfig } from "../../ipam/network-config.ts";
+import { mayLease } from "../../ipam/leases/candidates.ts";
 
 /** What this version runs. Throws UnsupportedError rather than silently doing half. */
 export function familiesOf(config: NetworkConfig): Family[] {

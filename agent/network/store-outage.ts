@@ -1,6 +1,6 @@
 /** Remembers since when the store cannot be followed, and says it to a person. Decides nothing. */
 
-import type { StoreHealth } from "../../ipam/store.ts";
+import type { StoreHealth } from "../../ipam/stores/store.ts";
 import { formatDuration } from "../terminal/duration.ts";
 
 export class StoreOutage {

@@ -2,12 +2,12 @@
 
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
+import { mapFamilies, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import type { NetworkConfig } from "../../ipam/config/network-config.ts";
+import { formatSubnetEnv, parseSubnetEnv, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { makeFolder } from "../../ipam/folder.ts";
-import { mapFamilies, type PerFamily, Prefix } from "../../ipam/ip.ts";
 import type { Logger } from "../../ipam/log.ts";
-import type { NetworkConfig } from "../../ipam/network-config.ts";
-import { formatSubnetEnv, parseSubnetEnv, type SubnetEnv } from "../../ipam/subnet-env.ts";
 import { replaceFile } from "../host/durable-file.ts";
 
 /**

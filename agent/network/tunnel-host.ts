@@ -3,8 +3,8 @@
 import { existsSync } from "node:fs";
 import type { BackendOptions, DeviceIdentity, HostFacts } from "../../backends/backend.ts";
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
-import { entriesOf, type PerFamily, Prefix } from "../../ipam/ip.ts";
-import type { Mac } from "../../ipam/mac.ts";
+import { entriesOf, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import type { Mac } from "../../ipam/addresses/mac.ts";
 import type { ChosenInterface, HostSnapshot } from "../host/choose-interface.ts";
 import type { Identity } from "../host/identity.ts";
 

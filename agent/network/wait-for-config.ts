@@ -1,10 +1,10 @@
 /** Waits until the store holds a network configuration that is valid, and says once what is missing or wrong. */
 
+import type { NetworkConfig } from "../../ipam/config/network-config.ts";
+import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
 import type { Logger } from "../../ipam/log.ts";
-import type { NetworkConfig } from "../../ipam/network-config.ts";
-import { parseNetworkConfig } from "../../ipam/network-config-parser.ts";
-import type { StoreListing, StoreMessage, SubnetStore } from "../../ipam/store.ts";
+import type { StoreListing, StoreMessage, SubnetStore } from "../../ipam/stores/store.ts";
 
 const LIST_TIMEOUT_MS = 30_000;
 

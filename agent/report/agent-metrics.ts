@@ -1,8 +1,8 @@
 /** What the parts of a running agent report, as metrics. Decides nothing. */
 
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
-import type { LeaseState } from "../../ipam/lease-state.ts";
-import type { StoreMessage } from "../../ipam/store.ts";
+import type { LeaseState } from "../../ipam/leases/lease-state.ts";
+import type { StoreMessage } from "../../ipam/stores/store.ts";
 import type { Metrics } from "./metrics.ts";
 
 export class AgentMetrics {

@@ -3,8 +3,8 @@
 import type { FirewallStatus } from "../../backends/firewall/guard.ts";
 import { describeRepair } from "../../backends/firewall/repair-history.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
-import type { LeaseSnapshot } from "../../ipam/lease.ts";
-import type { OwnLease } from "../../ipam/own-lease.ts";
+import type { LeaseSnapshot } from "../../ipam/leases/lease.ts";
+import type { OwnLease } from "../../ipam/leases/own-lease.ts";
 import type { Attachment } from "../network/attachment.ts";
 import type { StatusReport } from "./status.ts";
 

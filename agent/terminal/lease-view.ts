@@ -1,6 +1,6 @@
 /** What leases look like, to a person and to a program. Pure. */
 
-import { mapFamilies } from "../../ipam/ip.ts";
+import { mapFamilies } from "../../ipam/addresses/ip.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import { type AuditedLease, publicAddresses } from "../leases/lease-audit.ts";
 import { formatFields, formatTable } from "./table.ts";

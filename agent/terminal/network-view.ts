@@ -1,7 +1,7 @@
 /** What a network configuration looks like to a person. Pure text. */
 
-import { ADDRESS_BITS } from "../../ipam/ip.ts";
-import type { FamilyNetwork, NetworkConfig } from "../../ipam/network-config.ts";
+import { ADDRESS_BITS } from "../../ipam/addresses/ip.ts";
+import type { FamilyNetwork, NetworkConfig } from "../../ipam/config/network-config.ts";
 import { formatFields } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 

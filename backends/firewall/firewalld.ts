@@ -6,7 +6,7 @@
  * reload. Zones are left alone. Works through firewall-cmd(1) and, to notice changes cheaply, nft.
  */
 
-import { entriesOf, type Family } from "../../ipam/ip.ts";
+import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";
 import type { CommandRunner } from "./command.ts";
 import type { Drift, RemoveOptions } from "./engine.ts";
 import { EMPTY_PLAN, type FirewallPlan, type PrefixMatch, type Rule } from "./rules.ts";

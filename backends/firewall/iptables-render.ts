@@ -4,7 +4,7 @@
  * Pure. One spelling for both families and for the legacy and the nft variant of the tools.
  */
 
-import type { Address } from "../../ipam/ip.ts";
+import type { Address } from "../../ipam/addresses/ip.ts";
 import {
   type Action,
   type ChainRole,

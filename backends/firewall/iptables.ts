@@ -5,7 +5,7 @@
  * Never runs iptables itself: one restore is one transaction for each table.
  */
 
-import { FAMILIES, type Family } from "../../ipam/ip.ts";
+import { FAMILIES, type Family } from "../../ipam/addresses/ip.ts";
 import type { CommandRunner } from "./command.ts";
 import type { Drift, FirewallEngine, RemoveOptions } from "./engine.ts";
 import {

@@ -6,7 +6,7 @@
  */
 
 import { isDeepStrictEqual } from "node:util";
-import type { Family } from "../../ipam/ip.ts";
+import type { Family } from "../../ipam/addresses/ip.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
 import type { Drift } from "./engine.ts";
 import {

@@ -4,7 +4,7 @@
  * Pure. Because spelling and listing agree, a listing can be compared with a plan by plain equality.
  */
 
-import { ADDRESS_BITS, type Family, type Prefix } from "../../ipam/ip.ts";
+import { ADDRESS_BITS, type Family, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { JsonObject, JsonValue } from "../../ipam/json.ts";
 import {
   type Action,

@@ -5,8 +5,8 @@
  * somebody else's drop is the affair of the iptables engine (reconcileBeside).
  */
 
+import { entriesOf, FAMILIES, type Family } from "../../ipam/addresses/ip.ts";
 import { CodecError } from "../../ipam/errors.ts";
-import { entriesOf, FAMILIES, type Family } from "../../ipam/ip.ts";
 import { isJsonObject, type JsonValue } from "../../ipam/json.ts";
 import type { CommandRunner } from "./command.ts";
 import type { Drift, FirewallEngine, RemoveOptions } from "./engine.ts";

@@ -16,7 +16,7 @@ import {
   mapFamilies,
   type PerFamily,
   Prefix,
-} from "../../ipam/ip.ts";
+} from "../../ipam/addresses/ip.ts";
 import {
   type Action,
   type ChainRole,

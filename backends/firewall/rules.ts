@@ -4,7 +4,7 @@
  * Types and the names that both engines share with flannel. No I/O, no syntax of any tool.
  */
 
-import type { Address, Family, PerFamily, Prefix } from "../../ipam/ip.ts";
+import type { Address, Family, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 
 /** An address test: inside `prefix`, or outside when negated. */
 export interface PrefixMatch {

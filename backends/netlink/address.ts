@@ -1,6 +1,6 @@
 /** Addresses of interfaces (linux/if_addr.h): `ip address`. Messages only, no I/O. */
 
-import type { Address, InterfaceAddress } from "../../ipam/ip.ts";
+import type { Address, InterfaceAddress } from "../../ipam/addresses/ip.ts";
 import { CREATE, MessageWriter, type NetlinkMessage, NLM_F_DUMP } from "./message.ts";
 import {
   AF_OF,

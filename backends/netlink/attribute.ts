@@ -6,9 +6,9 @@
  * attribute of an unknown type is the caller's business, and that is to skip it.
  */
 
+import { Address } from "../../ipam/addresses/ip.ts";
+import { type Mac, macFromBytes } from "../../ipam/addresses/mac.ts";
 import { CodecError } from "../../ipam/errors.ts";
-import { Address } from "../../ipam/ip.ts";
-import { type Mac, macFromBytes } from "../../ipam/mac.ts";
 
 /** linux/netlink.h */
 export const NLA_F_NESTED = 0x8000;

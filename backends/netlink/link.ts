@@ -1,6 +1,6 @@
 /** Network devices (linux/if_link.h, linux/rtnetlink.h): `ip link`. Messages only, no I/O. */
 
-import type { Mac } from "../../ipam/mac.ts";
+import type { Mac } from "../../ipam/addresses/mac.ts";
 import type { AttributeReader } from "./attribute.ts";
 import {
   type Bridge,

@@ -8,8 +8,8 @@
  * flag belong to the connection. No I/O, and no knowledge of what any message means.
  */
 
-import type { Address } from "../../ipam/ip.ts";
-import type { Mac } from "../../ipam/mac.ts";
+import type { Address } from "../../ipam/addresses/ip.ts";
+import type { Mac } from "../../ipam/addresses/mac.ts";
 import { AttributeReader, align, cut, NLA_F_NESTED } from "./attribute.ts";
 
 /** linux/netlink.h: types that every netlink protocol shares. */

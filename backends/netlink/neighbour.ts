@@ -4,8 +4,8 @@
  * host. Messages only, no I/O.
  */
 
-import type { Address } from "../../ipam/ip.ts";
-import type { Mac } from "../../ipam/mac.ts";
+import type { Address } from "../../ipam/addresses/ip.ts";
+import type { Mac } from "../../ipam/addresses/mac.ts";
 import { MessageWriter, type NetlinkMessage, NLM_F_DUMP, REPLACE } from "./message.ts";
 import {
   AF_BRIDGE,

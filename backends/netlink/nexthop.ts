@@ -1,6 +1,6 @@
 /** Nexthop objects (linux/nexthop.h, Linux 5.3): `ip nexthop`. Messages only, no I/O. */
 
-import type { Address, Family } from "../../ipam/ip.ts";
+import type { Address, Family } from "../../ipam/addresses/ip.ts";
 import { CREATE, MessageWriter, type NetlinkMessage, NLM_F_DUMP } from "./message.ts";
 import {
   AF_OF,

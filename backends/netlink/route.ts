@@ -1,7 +1,7 @@
 /** Routes (linux/rtnetlink.h): `ip route`. Messages only, no I/O. */
 
+import { Address, type Family, Prefix } from "../../ipam/addresses/ip.ts";
 import { CodecError } from "../../ipam/errors.ts";
-import { Address, type Family, Prefix } from "../../ipam/ip.ts";
 import { CREATE, MessageWriter, type NetlinkMessage, NLM_F_DUMP } from "./message.ts";
 import {
   AF_OF,

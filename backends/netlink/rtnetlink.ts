@@ -1,6 +1,6 @@
 /** Numbers of the rtnetlink protocol that several objects share, by their kernel names. */
 
-import type { Family } from "../../ipam/ip.ts";
+import type { Family } from "../../ipam/addresses/ip.ts";
 
 /** linux/rtnetlink.h: message types. */
 export const RTM_NEWLINK = 16;

@@ -2,7 +2,7 @@
  * Compares what the plan wants with what the kernel has, one key at a time. Pure and total.
  */
 
-import type { Address } from "../../ipam/ip.ts";
+import type { Address } from "../../ipam/addresses/ip.ts";
 import {
   type KernelObject,
   type LinkObject,

@@ -5,8 +5,8 @@
  * device's re-creation. Pure types and keys: no I/O.
  */
 
-import type { Address, InterfaceAddress, Prefix } from "../../ipam/ip.ts";
-import type { Mac } from "../../ipam/mac.ts";
+import type { Address, InterfaceAddress, Prefix } from "../../ipam/addresses/ip.ts";
+import type { Mac } from "../../ipam/addresses/mac.ts";
 
 /** Attributes of a VXLAN device (linux/if_link.h IFLA_VXLAN_*). */
 export interface VxlanAttributes {

@@ -5,7 +5,7 @@
  * kind has its rule written out here and nowhere else.
  */
 
-import type { Prefix } from "../../ipam/ip.ts";
+import type { Prefix } from "../../ipam/addresses/ip.ts";
 import { type KernelObject, ROUTE_PROTOCOL, ROUTE_PROTOCOL_BOOT, type RouteObject } from "./objects.ts";
 
 /** The part of the kernel's state that one network may look at and change. */

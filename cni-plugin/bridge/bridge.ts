@@ -18,8 +18,8 @@ import {
   IFF_PROMISC,
   type Link,
 } from "../../backends/netlink/link.ts";
-import { type Family, type InterfaceAddress, Prefix } from "../../ipam/ip.ts";
-import { localMacFromSeed } from "../../ipam/mac.ts";
+import { type Family, type InterfaceAddress, Prefix } from "../../ipam/addresses/ip.ts";
+import { localMacFromSeed } from "../../ipam/addresses/mac.ts";
 import { CNI_CODES, CniError } from "../errors.ts";
 import type { Allocation } from "../ipam/ranges.ts";
 import { findLink, getLink, ignoring, isErrno } from "./links.ts";

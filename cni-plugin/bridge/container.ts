@@ -5,7 +5,7 @@ import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { encodeSetLink, type Link } from "../../backends/netlink/link.ts";
 import { type NetnsHandle, withNetns } from "../../backends/netlink/netns.ts";
 import { encodeNewRoute, type RouteSpec } from "../../backends/netlink/route.ts";
-import { Address, type Family, Prefix } from "../../ipam/ip.ts";
+import { Address, type Family, Prefix } from "../../ipam/addresses/ip.ts";
 import type { JsonValue } from "../../ipam/json.ts";
 import { CNI_CODES, CniError } from "../errors.ts";
 import type { Allocation, IpamConfig } from "../ipam/ranges.ts";

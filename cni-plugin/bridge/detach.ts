@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import type { NetnsHandle } from "../../backends/netlink/netns.ts";
-import type { Address } from "../../ipam/ip.ts";
+import type { Address } from "../../ipam/addresses/ip.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import { heldBy, release } from "../ipam/allocate.ts";
 import { DEFAULT_DATA_DIR } from "../ipam/ranges.ts";

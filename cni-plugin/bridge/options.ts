@@ -1,7 +1,7 @@
 /** The options of the bridge plugin, read from a delegate's configuration. No I/O. */
 
+import { type Mac, parseMac } from "../../ipam/addresses/mac.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
-import { type Mac, parseMac } from "../../ipam/mac.ts";
 import { parseArguments } from "../arguments.ts";
 import { asCniError, CNI_CODES, CniError } from "../errors.ts";
 import type { MasqueradeBackend } from "../firewall/masquerade.ts";

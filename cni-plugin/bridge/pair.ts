@@ -3,7 +3,7 @@
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { encodeNewLink, encodeSetBridgePort, encodeSetLink, type Link } from "../../backends/netlink/link.ts";
 import type { NetnsHandle } from "../../backends/netlink/netns.ts";
-import type { Mac } from "../../ipam/mac.ts";
+import type { Mac } from "../../ipam/addresses/mac.ts";
 import { shortDigest } from "../digest.ts";
 import { CNI_CODES, CniError } from "../errors.ts";
 import type { Attachment } from "../ipam/reservations.ts";

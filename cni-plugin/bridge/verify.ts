@@ -5,7 +5,7 @@ import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import type { Link } from "../../backends/netlink/link.ts";
 import { decodeNeighbour, encodeNeighbourDump } from "../../backends/netlink/neighbour.ts";
 import { decodeRoute, encodeRouteDump, type Route } from "../../backends/netlink/route.ts";
-import { FAMILIES } from "../../ipam/ip.ts";
+import { FAMILIES } from "../../ipam/addresses/ip.ts";
 import { CNI_CODES, CniError } from "../errors.ts";
 import { heldBy } from "../ipam/allocate.ts";
 import type { ResultIp, ResultRoute } from "../result.ts";

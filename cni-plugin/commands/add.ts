@@ -1,9 +1,9 @@
 /** ADD: one container gets its interface, or nothing at all. */
 
 import { readFileSync } from "node:fs";
-import { entriesOf } from "../../ipam/ip.ts";
+import { entriesOf } from "../../ipam/addresses/ip.ts";
+import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import type { JsonObject } from "../../ipam/json.ts";
-import type { SubnetEnv } from "../../ipam/subnet-env.ts";
 import { attach } from "../bridge/attach.ts";
 import { dataDirOf, withReservations } from "../bridge/detach.ts";
 import { isServedInProcess } from "../bridge/options.ts";

@@ -1,6 +1,6 @@
 /** Where packets keep their source address. Pure. */
 
-import { type Family, Prefix } from "../../ipam/ip.ts";
+import { type Family, Prefix } from "../../ipam/addresses/ip.ts";
 
 const MULTICAST: Readonly<Record<Family, Prefix>> = {
   4: Prefix.parse("224.0.0.0/4"),

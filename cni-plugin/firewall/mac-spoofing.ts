@@ -4,7 +4,7 @@
  * One bridge table per network, in it one chain per port, found by a map from the port's name.
  */
 
-import type { Mac } from "../../ipam/mac.ts";
+import type { Mac } from "../../ipam/addresses/mac.ts";
 import { applyRules, hasRules, tableName } from "./nft.ts";
 
 /** Lets `port` send from `mac` only. Throws CniError 100. */

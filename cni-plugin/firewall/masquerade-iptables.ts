@@ -5,7 +5,7 @@
  * replaces what it held, and the jump is taken out before it is put in, so that a repeated call ends right.
  */
 
-import { type Address, type Family, Prefix } from "../../ipam/ip.ts";
+import { type Address, type Family, Prefix } from "../../ipam/addresses/ip.ts";
 import { shortDigest } from "../digest.ts";
 import type { Allocation } from "../ipam/ranges.ts";
 import { insideOf } from "./inside.ts";

@@ -5,7 +5,7 @@
  * that any number of calls in any order ends right. Packets that stay in the network keep their source.
  */
 
-import { type Address, type Family, Prefix } from "../../ipam/ip.ts";
+import { type Address, type Family, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Allocation } from "../ipam/ranges.ts";
 import { insideOf } from "./inside.ts";
 import { applyRules, hasRules, TABLE_FAMILIES, tableName } from "./nft.ts";

@@ -1,6 +1,6 @@
 /** Scripts for nft(8). Every script is one transaction: it is carried out wholly or not at all. */
 
-import type { Family } from "../../ipam/ip.ts";
+import type { Family } from "../../ipam/addresses/ip.ts";
 import { shortDigest } from "../digest.ts";
 import { ask, feed } from "./tool.ts";
 

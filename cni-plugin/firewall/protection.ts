@@ -1,6 +1,6 @@
 /** The firewall's part of an attachment, whichever options ask for it: taken back by DEL and GC, looked at by CHECK. */
 
-import type { Address } from "../../ipam/ip.ts";
+import type { Address } from "../../ipam/addresses/ip.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import { isGuarded, unguardPort } from "./mac-spoofing.ts";
 import { backendOf, loadMasquerading, usesNft } from "./masquerade.ts";

@@ -4,7 +4,7 @@
  * Round robin: a container that crashes in a loop does not see its address again before all others were used.
  */
 
-import { Address, type Prefix } from "../../ipam/ip.ts";
+import { Address, type Prefix } from "../../ipam/addresses/ip.ts";
 import { CNI_CODES, CniError } from "../errors.ts";
 import { type Allocation, type IpamConfig, type RangeSet, rangeOf } from "./ranges.ts";
 import { type Attachment, isHeldBy, type Reservation, type Reservations } from "./reservations.ts";

@@ -4,7 +4,7 @@
  * Each range set gives a container one address. `exclude`, a list of addresses or prefixes, is our addition.
  */
 
-import { Address, type InterfaceAddress, Prefix } from "../../ipam/ip.ts";
+import { Address, type InterfaceAddress, Prefix } from "../../ipam/addresses/ip.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
 import { parseArguments } from "../arguments.ts";
 import { asCniError, CNI_CODES, CniError } from "../errors.ts";

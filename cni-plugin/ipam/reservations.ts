@@ -8,8 +8,8 @@
 
 import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { Address } from "../../ipam/addresses/ip.ts";
 import { AddressError } from "../../ipam/errors.ts";
-import { Address } from "../../ipam/ip.ts";
 import { hasCode, readIfPresent, removeIfPresent, syncFolder, writeSynced } from "../files.ts";
 
 /** One interface of one container. */

@@ -3,7 +3,7 @@
  */
 
 import { ConflictError, LeaseLostError, StoreError, SubnetTakenError } from "../errors.ts";
-import type { LeaseKey } from "../lease.ts";
+import type { LeaseKey } from "../leases/lease.ts";
 
 export function subnetTaken(key: LeaseKey): SubnetTakenError {
   return new SubnetTakenError(`the lease ${key} exists already: choose another subnet`, { details: { key } });

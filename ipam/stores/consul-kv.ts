@@ -6,10 +6,10 @@
  */
 
 import { StoreError } from "../errors.ts";
-import type { StoreEntry } from "../store.ts";
 import type { ConsulCall, ConsulClient, ConsulReply } from "./consul-client.ts";
 import { type ConsulOperation, noConsul, permissionDenied } from "./consul-errors.ts";
 import type { Layout } from "./layout.ts";
+import type { StoreEntry } from "./store.ts";
 
 /** How a read waits, and whom it asks; absent: the leader, at once. */
 export interface Blocking {

@@ -8,11 +8,11 @@
 
 import { Backoff } from "../clock.ts";
 import { partOf } from "../part-signal.ts";
-import type { StoreChange, StoreEntry, StoreMessage } from "../store.ts";
 import type { Blocking, ConsulKv, FolderReply, KeyReply } from "./consul-kv.ts";
 import { changedKeys } from "./kv-state.ts";
 import type { Layout } from "./layout.ts";
 import type { StoreEnvironment } from "./options.ts";
+import type { StoreChange, StoreEntry, StoreMessage } from "./store.ts";
 
 /** How long a blocking read waits in vain. Longer means less traffic; nothing is noticed later for it. */
 const WAIT_SECONDS = 300;

@@ -5,17 +5,8 @@
  * consul-client.ts's affair, how the network is followed consul-watch.ts's.
  */
 
-import type { LeaseKey } from "../lease.ts";
+import type { LeaseKey } from "../leases/lease.ts";
 import { partOf } from "../part-signal.ts";
-import type {
-  ConfigEntry,
-  StoreConnection,
-  StoreEntry,
-  StoreHealth,
-  StoreListing,
-  StoreMessage,
-  SubnetStore,
-} from "../store.ts";
 import { changedMeanwhile, isOutcomeUnknown, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
 import { ConsulClient } from "./consul-client.ts";
 import { isServerFailure } from "./consul-errors.ts";
@@ -26,6 +17,15 @@ import { healedWatch } from "./healed-watch.ts";
 import { type Layout, layoutOf, recordKey } from "./layout.ts";
 import type { ConsulOptions, StoreEnvironment } from "./options.ts";
 import { RETURN_CHECK_MS, untilServed } from "./return-check.ts";
+import type {
+  ConfigEntry,
+  StoreConnection,
+  StoreEntry,
+  StoreHealth,
+  StoreListing,
+  StoreMessage,
+  SubnetStore,
+} from "./store.ts";
 
 /** Opens a connection that dials at the first call. ConfigError for unusable addresses. */
 export function openConsulStore(options: ConsulOptions, environment: StoreEnvironment): StoreConnection {

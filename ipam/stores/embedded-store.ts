@@ -8,16 +8,7 @@
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../clock.ts";
 import { StoreError } from "../errors.ts";
-import type { LeaseKey } from "../lease.ts";
-import type {
-  ConfigEntry,
-  StoreChange,
-  StoreEntry,
-  StoreHealth,
-  StoreListing,
-  StoreMessage,
-  SubnetStore,
-} from "../store.ts";
+import type { LeaseKey } from "../leases/lease.ts";
 import { changedMeanwhile, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
 import { healedWatch } from "./healed-watch.ts";
 import {
@@ -33,6 +24,15 @@ import {
 } from "./kv-state.ts";
 import { type Layout, layoutOf, recordKey } from "./layout.ts";
 import type { StoreEnvironment } from "./options.ts";
+import type {
+  ConfigEntry,
+  StoreChange,
+  StoreEntry,
+  StoreHealth,
+  StoreListing,
+  StoreMessage,
+  SubnetStore,
+} from "./store.ts";
 
 /** Holds one state that several stores, or several processes, share. */
 export interface KvHolder {

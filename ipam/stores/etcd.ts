@@ -6,17 +6,8 @@
  */
 
 import { StoreError } from "../errors.ts";
-import type { LeaseKey } from "../lease.ts";
+import type { LeaseKey } from "../leases/lease.ts";
 import { errorFields } from "../log.ts";
-import type {
-  ConfigEntry,
-  StoreConnection,
-  StoreEntry,
-  StoreHealth,
-  StoreListing,
-  StoreMessage,
-  SubnetStore,
-} from "../store.ts";
 import { changedMeanwhile, isOutcomeUnknown, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
 import { EtcdClient } from "./etcd-client.ts";
 import { listFolder, listingOf, listNetwork } from "./etcd-listing.ts";
@@ -26,6 +17,15 @@ import { healedWatch } from "./healed-watch.ts";
 import { type Layout, layoutOf, recordKey, warnAboutMissingSlash } from "./layout.ts";
 import type { EtcdOptions, StoreEnvironment } from "./options.ts";
 import { RETURN_CHECK_MS, untilServed } from "./return-check.ts";
+import type {
+  ConfigEntry,
+  StoreConnection,
+  StoreEntry,
+  StoreHealth,
+  StoreListing,
+  StoreMessage,
+  SubnetStore,
+} from "./store.ts";
 import { untilAccepting } from "./tcp-probe.ts";
 
 const NO_LEASE = "0";

@@ -9,8 +9,8 @@ import { Backoff, type Clock } from "../clock.ts";
 import { errorMessage } from "../errors.ts";
 import { FailureSeries } from "../log.ts";
 import { partOf } from "../part-signal.ts";
-import type { StoreHealth, StoreMessage } from "../store.ts";
 import type { StoreEnvironment } from "./options.ts";
+import type { StoreHealth, StoreMessage } from "./store.ts";
 
 /** Time from the beginning of one try to the next: short enough for a blip, long enough for a night. */
 const BACKOFF_BASE_MS = 100;

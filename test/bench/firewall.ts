@@ -11,8 +11,8 @@ import {
   planFirewall,
 } from "../../backends/firewall/plan.ts";
 import { NetnsHandle } from "../../backends/netlink/netns.ts";
+import { Address, Prefix } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
-import { Address, Prefix } from "../../ipam/ip.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { createNetns } from "../support/netns.ts";
 import type { Bench } from "./support/report.ts";

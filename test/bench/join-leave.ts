@@ -1,6 +1,6 @@
 /** How long a join or a leave among thousands takes: from the client's put in etcd to the route in the kernel. */
 
-import type { StoreEntry, SubnetStore } from "../../ipam/store.ts";
+import type { StoreEntry, SubnetStore } from "../../ipam/stores/store.ts";
 import {
   type BenchHost,
   openBenchHost,

@@ -9,8 +9,8 @@ import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { systemClock } from "../../ipam/clock.ts";
 import { silentLogger } from "../../ipam/log.ts";
-import type { StoreConnection } from "../../ipam/store.ts";
 import { openStore } from "../../ipam/stores/registry.ts";
+import type { StoreConnection } from "../../ipam/stores/store.ts";
 import {
   type BenchHost,
   cpuMilliseconds,

@@ -2,7 +2,7 @@
 
 import { type PassReport, Reconciler } from "../../backends/kernel/reconciler.ts";
 import { Planner } from "../../backends/planner.ts";
-import type { Lease } from "../../ipam/lease.ts";
+import type { Lease } from "../../ipam/leases/lease.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { FakeClock } from "./fake-clock.ts";
 import { FakeKernel } from "./fake-kernel.ts";

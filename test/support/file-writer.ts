@@ -9,8 +9,8 @@ import { writeSync } from "node:fs";
 import { systemClock } from "../../ipam/clock.ts";
 import { ConflictError } from "../../ipam/errors.ts";
 import { silentLogger } from "../../ipam/log.ts";
-import type { SubnetStore } from "../../ipam/store.ts";
 import { openFileStore } from "../../ipam/stores/file.ts";
+import type { SubnetStore } from "../../ipam/stores/store.ts";
 
 const signal = new AbortController().signal;
 

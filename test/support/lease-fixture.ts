@@ -1,16 +1,16 @@
 /** Leases, networks and stores for tests of who has which subnet. */
 
+import { Address, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
-import { Address, type PerFamily, Prefix } from "../../ipam/ip.ts";
-import type { JoinOptions } from "../../ipam/join.ts";
-import type { LeaseAttrs } from "../../ipam/lease.ts";
-import { formatLeaseValue, parseLeaseKey } from "../../ipam/lease-codec.ts";
+import type { NetworkConfig } from "../../ipam/config/network-config.ts";
+import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
+import type { JoinOptions } from "../../ipam/leases/join.ts";
+import type { LeaseAttrs } from "../../ipam/leases/lease.ts";
+import { formatLeaseValue, parseLeaseKey } from "../../ipam/leases/lease-codec.ts";
 import type { LogFields, Logger } from "../../ipam/log.ts";
 import { silentLogger } from "../../ipam/log.ts";
-import type { NetworkConfig } from "../../ipam/network-config.ts";
-import { parseNetworkConfig } from "../../ipam/network-config-parser.ts";
-import type { StoreConnection, StoreEntry, SubnetStore } from "../../ipam/store.ts";
 import { MemoryHolder, openMemoryStore } from "../../ipam/stores/memory.ts";
+import type { StoreConnection, StoreEntry, SubnetStore } from "../../ipam/stores/store.ts";
 
 export const NETWORK = '{"Network":"10.2.0.0/16","Backend":{"Type":"vxlan"}}';
 export const TTL_SECONDS = 60;

@@ -1,11 +1,11 @@
 /** One host's lease without the rest of a host: joins over a connection of its own, keeps the lease, and remembers. */
 
 import { systemClock } from "../../ipam/clock.ts";
-import { joinPatiently, type Membership } from "../../ipam/join.ts";
-import type { LeaseState } from "../../ipam/lease-state.ts";
-import { parseNetworkConfig } from "../../ipam/network-config-parser.ts";
-import { OwnLease } from "../../ipam/own-lease.ts";
-import type { StoreListing, SubnetStore } from "../../ipam/store.ts";
+import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
+import { joinPatiently, type Membership } from "../../ipam/leases/join.ts";
+import type { LeaseState } from "../../ipam/leases/lease-state.ts";
+import { OwnLease } from "../../ipam/leases/own-lease.ts";
+import type { StoreListing, SubnetStore } from "../../ipam/stores/store.ts";
 import { attrs, recordingLogger } from "./lease-fixture.ts";
 
 export interface KeeperOptions {

@@ -6,7 +6,7 @@ import { NetlinkError } from "../../backends/netlink/errors.ts";
 import { decodeLink, encodeGetLink, encodeNewLink } from "../../backends/netlink/link.ts";
 import { decodeRoute, encodeNewRoute, encodeRouteDump } from "../../backends/netlink/route.ts";
 import { NetlinkSocket } from "../../backends/netlink/socket.ts";
-import { Address, Prefix } from "../../ipam/ip.ts";
+import { Address, Prefix } from "../../ipam/addresses/ip.ts";
 import { OWN, prepareVxlan, scopeOf } from "./vxlan-fixture.ts";
 
 const connection = NetlinkConnection.open();

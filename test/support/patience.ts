@@ -4,7 +4,7 @@
  */
 
 import { expect } from "vitest";
-import type { StoreEntry, SubnetStore } from "../../ipam/store.ts";
+import type { StoreEntry, SubnetStore } from "../../ipam/stores/store.ts";
 
 /** For `expect.poll`: from the moment at which nothing is in the way any more. */
 export const SOON = { timeout: 20_000, interval: 20 };

@@ -1,9 +1,9 @@
 /** A peer table of a host with 10.2.1.0/24 of 10.2.0.0/16, and what the store tells it. */
 
 import { vxlanBackend } from "../../backends/vxlan.ts";
-import { Address } from "../../ipam/ip.ts";
-import { PeerTable, type PeerTableOptions } from "../../ipam/peer-table.ts";
-import type { StoreChange, StoreEntry } from "../../ipam/store.ts";
+import { Address } from "../../ipam/addresses/ip.ts";
+import { PeerTable, type PeerTableOptions } from "../../ipam/leases/peer-table.ts";
+import type { StoreChange, StoreEntry } from "../../ipam/stores/store.ts";
 import { entry, NETWORK, prefix, recordingLogger } from "./lease-fixture.ts";
 import { hostFacts, OWN_MAC } from "./vxlan-fixture.ts";
 

@@ -3,10 +3,10 @@
 import type { HostFacts, PreparedBackend } from "../../backends/backend.ts";
 import type { Scope } from "../../backends/state/ownership.ts";
 import { vxlanBackend } from "../../backends/vxlan.ts";
-import { Address, Prefix } from "../../ipam/ip.ts";
+import { Address, Prefix } from "../../ipam/addresses/ip.ts";
+import { parseMac } from "../../ipam/addresses/mac.ts";
 import type { JsonObject } from "../../ipam/json.ts";
-import type { Lease, LeaseKey } from "../../ipam/lease.ts";
-import { parseMac } from "../../ipam/mac.ts";
+import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 
 export const OWN = { 4: Prefix.parse("10.2.1.0/24") };
 export const OWN_MAC = parseMac("02:00:00:00:00:01");

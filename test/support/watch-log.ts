@@ -4,7 +4,7 @@
  */
 
 import type { Logger } from "../../ipam/log.ts";
-import type { StoreMessage, SubnetStore } from "../../ipam/store.ts";
+import type { StoreMessage, SubnetStore } from "../../ipam/stores/store.ts";
 
 export class WatchLog {
   readonly messages: StoreMessage[] = [];

@@ -1,6 +1,6 @@
 /** VXLAN devices (linux/if_link.h IFLA_VXLAN_*): `ip link … type vxlan`. Messages only, no I/O. */
 
-import type { Address } from "../../../ipam/ip.ts";
+import type { Address } from "../../../ipam/addresses/ip.ts";
 import type { AttributeReader } from "../attribute.ts";
 import type { MessageWriter } from "../message.ts";
 

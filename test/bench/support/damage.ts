@@ -18,8 +18,8 @@ import { withNetns } from "../../../backends/netlink/netns.ts";
 import { decodeNexthop, encodeDeleteNexthop, encodeNexthopDump } from "../../../backends/netlink/nexthop.ts";
 import { encodeDeleteRoute } from "../../../backends/netlink/route.ts";
 import type { ObjectKind } from "../../../backends/state/objects.ts";
-import { Address, Prefix } from "../../../ipam/ip.ts";
-import { parseMac } from "../../../ipam/mac.ts";
+import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
+import { parseMac } from "../../../ipam/addresses/mac.ts";
 import { OWN, peer } from "../../support/vxlan-fixture.ts";
 import type { VxlanHost } from "../../support/vxlan-host.ts";
 

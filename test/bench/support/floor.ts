@@ -2,7 +2,7 @@
 
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import type { KernelObject } from "../../../backends/state/objects.ts";
-import type { Lease, LeaseKey } from "../../../ipam/lease.ts";
+import type { Lease, LeaseKey } from "../../../ipam/leases/lease.ts";
 import { OWN, peer } from "../../support/vxlan-fixture.ts";
 import { VxlanHost } from "../../support/vxlan-host.ts";
 

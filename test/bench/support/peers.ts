@@ -1,8 +1,8 @@
 /** Leases of hosts that do not exist, for a network with room for 65,536 of them. */
 
-import { Address, Prefix } from "../../../ipam/ip.ts";
-import { formatLeaseKey, formatLeaseValue } from "../../../ipam/lease-codec.ts";
-import { localMacFromSeed } from "../../../ipam/mac.ts";
+import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
+import { localMacFromSeed } from "../../../ipam/addresses/mac.ts";
+import { formatLeaseKey, formatLeaseValue } from "../../../ipam/leases/lease-codec.ts";
 import { layoutOf } from "../../../ipam/stores/layout.ts";
 import type { EtcdCluster } from "../../support/etcd.ts";
 

@@ -1,8 +1,8 @@
 /** What is measured of every lease store in the same way: listings, and the way of a change to a watcher. */
 
 import { systemClock } from "../../../ipam/clock.ts";
-import { decodeEntry } from "../../../ipam/lease-codec.ts";
-import type { StoreConnection, SubnetStore } from "../../../ipam/store.ts";
+import { decodeEntry } from "../../../ipam/leases/lease-codec.ts";
+import type { StoreConnection, SubnetStore } from "../../../ipam/stores/store.ts";
 import { benchLease } from "./peers.ts";
 import type { Report } from "./report.ts";
 

@@ -26,9 +26,9 @@ import {
 } from "../../../backends/netlink/neighbour.ts";
 import { decodeNexthop, encodeDeleteNexthop, encodeNewNexthop } from "../../../backends/netlink/nexthop.ts";
 import { decodeRoute, encodeDeleteRoute, encodeNewRoute } from "../../../backends/netlink/route.ts";
+import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
+import { parseMac } from "../../../ipam/addresses/mac.ts";
 import { CodecError } from "../../../ipam/errors.ts";
-import { Address, Prefix } from "../../../ipam/ip.ts";
-import { parseMac } from "../../../ipam/mac.ts";
 
 const captured: readonly { command: string; request: string }[] = JSON.parse(
   readFileSync(new URL("../../fixtures/netlink/iproute2-requests.json", import.meta.url), "utf8"),

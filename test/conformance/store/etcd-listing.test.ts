@@ -1,8 +1,8 @@
 /** Large and crowded etcd stores: pages, neighbours that are not ours, and store leases that must not pile up. */
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { StoreConnection } from "../../../ipam/store.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
+import type { StoreConnection } from "../../../ipam/stores/store.ts";
 import { type EtcdCluster, missingEtcd, startEtcd } from "../../support/etcd.ts";
 import { putMany } from "../../support/etcd-fill.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";

@@ -1,7 +1,7 @@
-/** The contract of ipam/store.ts, checked against every store. */
+/** The contract of ipam/stores/store.ts, checked against every store. */
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { StoreConnection, StoreMessage, SubnetStore } from "../../../ipam/store.ts";
+import type { StoreConnection, StoreMessage, SubnetStore } from "../../../ipam/stores/store.ts";
 import { SOON } from "../../support/patience.ts";
 import { storeFactories } from "../../support/stores/all.ts";
 import type { RunningStore } from "../../support/stores/store-factory.ts";

@@ -6,7 +6,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { ownerOf } from "../../../backends/state/ownership.ts";
 import { renderState } from "../../../backends/state/render.ts";
-import type { Lease } from "../../../ipam/lease.ts";
+import type { Lease } from "../../../ipam/leases/lease.ts";
 import { describeAsRoot } from "../../support/netns.ts";
 import { OWN, peer } from "../../support/vxlan-fixture.ts";
 import { VxlanHost } from "../../support/vxlan-host.ts";

@@ -6,7 +6,7 @@ import { NetlinkError } from "../../../backends/netlink/errors.ts";
 import type { Change } from "../../../backends/state/diff.ts";
 import { type KernelObject, keyOf } from "../../../backends/state/objects.ts";
 import { renderState } from "../../../backends/state/render.ts";
-import { Address } from "../../../ipam/ip.ts";
+import { Address } from "../../../ipam/addresses/ip.ts";
 import { FakeHost } from "../../support/fake-host.ts";
 import { OWN, peer } from "../../support/vxlan-fixture.ts";
 

@@ -5,16 +5,16 @@
  * of the first host, number of hosts, time to live in seconds.
  */
 
+import { Address } from "../../../ipam/addresses/ip.ts";
 import { systemClock } from "../../../ipam/clock.ts";
-import { Address } from "../../../ipam/ip.ts";
-import { joinPatiently } from "../../../ipam/join.ts";
-import type { LeaseAttrs } from "../../../ipam/lease.ts";
+import { parseNetworkConfig } from "../../../ipam/config/network-config-parser.ts";
+import { joinPatiently } from "../../../ipam/leases/join.ts";
+import type { LeaseAttrs } from "../../../ipam/leases/lease.ts";
+import { OwnLease } from "../../../ipam/leases/own-lease.ts";
+import { PeerTable } from "../../../ipam/leases/peer-table.ts";
 import { silentLogger } from "../../../ipam/log.ts";
-import { parseNetworkConfig } from "../../../ipam/network-config-parser.ts";
-import { OwnLease } from "../../../ipam/own-lease.ts";
-import { PeerTable } from "../../../ipam/peer-table.ts";
-import type { StoreMessage, SubnetStore } from "../../../ipam/store.ts";
 import { openEtcdStore } from "../../../ipam/stores/etcd.ts";
+import type { StoreMessage, SubnetStore } from "../../../ipam/stores/store.ts";
 
 export interface HostReport {
   readonly host: number;

@@ -7,10 +7,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../../ipam/clock.ts";
-import { parseLeaseKey } from "../../../ipam/lease-codec.ts";
+import { parseLeaseKey } from "../../../ipam/leases/lease-codec.ts";
 import { silentLogger } from "../../../ipam/log.ts";
-import type { StoreConnection, StoreEntry } from "../../../ipam/store.ts";
 import { openEtcdStore } from "../../../ipam/stores/etcd.ts";
+import type { StoreConnection, StoreEntry } from "../../../ipam/stores/store.ts";
 import { type EtcdCluster, missingEtcd, startEtcd } from "../../support/etcd.ts";
 import type { HostReport } from "./keeper-process.ts";
 

@@ -2,8 +2,8 @@
 
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import type { StoreConnection, SubnetStore } from "../../../ipam/store.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
+import type { StoreConnection, SubnetStore } from "../../../ipam/stores/store.ts";
 import { missingConsul, startConsul } from "../../support/consul.ts";
 import { missingEtcd, startEtcd } from "../../support/etcd.ts";
 import { NETWORK, value } from "../../support/lease-fixture.ts";

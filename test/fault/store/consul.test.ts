@@ -6,8 +6,8 @@
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import type { TulleError } from "../../../ipam/errors.ts";
-import type { StoreConnection, StoreMessage, SubnetStore } from "../../../ipam/store.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
+import type { StoreConnection, StoreMessage, SubnetStore } from "../../../ipam/stores/store.ts";
 import { type ConsulCluster, missingConsul, startConsul } from "../../support/consul.ts";
 import { createSoon, FEW_LINES, FOUND_OUT, SOON } from "../../support/patience.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";

@@ -6,9 +6,9 @@
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { StoreError, type TulleError } from "../../../ipam/errors.ts";
-import type { StoreConnection, SubnetStore } from "../../../ipam/store.ts";
 import { EtcdClient } from "../../../ipam/stores/etcd-client.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
+import type { StoreConnection, SubnetStore } from "../../../ipam/stores/store.ts";
 import { type EtcdCluster, type EtcdOptions, missingEtcd, startEtcd } from "../../support/etcd.ts";
 import { createSoon, FEW_LINES, FOUND_OUT, SOON } from "../../support/patience.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";

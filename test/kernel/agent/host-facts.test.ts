@@ -3,7 +3,7 @@ import { chooseInterface } from "../../../agent/host/choose-interface.ts";
 import { takeHostSnapshot } from "../../../agent/host/host-facts.ts";
 import { NetlinkConnection } from "../../../backends/netlink/connection.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
-import { Address } from "../../../ipam/ip.ts";
+import { Address } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 
 const settings = { interfaces: [], patterns: [], canReach: null, publicAddress: {} };

@@ -4,7 +4,7 @@
  */
 
 import { afterEach, beforeEach, expect, it } from "vitest";
-import type { Lease } from "../../../ipam/lease.ts";
+import type { Lease } from "../../../ipam/leases/lease.ts";
 import { createNetns, describeAsRoot } from "../../support/netns.ts";
 import { peer } from "../../support/vxlan-fixture.ts";
 import { VxlanHost } from "../../support/vxlan-host.ts";

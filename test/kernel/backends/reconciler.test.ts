@@ -2,8 +2,8 @@
 
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { vxlanBackend } from "../../../backends/vxlan.ts";
-import { Address, Prefix } from "../../../ipam/ip.ts";
-import type { Lease } from "../../../ipam/lease.ts";
+import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
+import type { Lease } from "../../../ipam/leases/lease.ts";
 import { describeAsRoot } from "../../support/netns.ts";
 import { hostFacts, OWN, OWN_MAC, peer, scopeOf } from "../../support/vxlan-fixture.ts";
 import { VxlanHost } from "../../support/vxlan-host.ts";

@@ -8,7 +8,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
 import { deriveDelegate } from "../../../cni-plugin/delegate.ts";
-import { parseSubnetEnv } from "../../../ipam/subnet-env.ts";
+import { parseSubnetEnv } from "../../../ipam/config/subnet-env.ts";
 import {
   type AnyJson,
   type CniContainer,

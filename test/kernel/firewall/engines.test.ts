@@ -7,7 +7,7 @@ import { IptablesEngine } from "../../../backends/firewall/iptables.ts";
 import { NftEngine } from "../../../backends/firewall/nft.ts";
 import { planFirewall, withoutSourceCheck } from "../../../backends/firewall/plan.ts";
 import { EMPTY_PLAN } from "../../../backends/firewall/rules.ts";
-import { Address } from "../../../ipam/ip.ts";
+import { Address } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { INPUT, PLAN } from "./fixture.ts";
 

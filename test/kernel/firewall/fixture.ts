@@ -5,7 +5,7 @@ import {
   type FirewallInput,
   planFirewall,
 } from "../../../backends/firewall/plan.ts";
-import { Address, Prefix } from "../../../ipam/ip.ts";
+import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 
 export const INPUT: FirewallInput = {
   networks: { 4: Prefix.parse("10.2.0.0/16"), 6: Prefix.parse("fd00:2::/48") },

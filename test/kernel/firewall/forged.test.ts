@@ -6,7 +6,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { DEFAULT_CONTAINER_INTERFACES, planFirewall } from "../../../backends/firewall/plan.ts";
-import { Address, FAMILIES, Prefix } from "../../../ipam/ip.ts";
+import { Address, FAMILIES, Prefix } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { addAddress, sendDatagram } from "./datagrams.ts";
 import { type Guarded, guardOf } from "./guarded.ts";

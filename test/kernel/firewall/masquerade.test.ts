@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { planFirewall } from "../../../backends/firewall/plan.ts";
-import { FAMILIES, type Family, Prefix } from "../../../ipam/ip.ts";
+import { FAMILIES, type Family, Prefix } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { addAddress, sendDatagram } from "./datagrams.ts";
 import { type Guarded, guardOf } from "./guarded.ts";

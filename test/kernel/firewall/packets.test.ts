@@ -8,7 +8,7 @@ import {
   planFirewall,
   type TunnelInput,
 } from "../../../backends/firewall/plan.ts";
-import { Address, Prefix } from "../../../ipam/ip.ts";
+import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { type Guarded, guardOf } from "./guarded.ts";
 

@@ -14,8 +14,8 @@ import {
   planFirewall,
 } from "../../../backends/firewall/plan.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
+import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import { systemClock } from "../../../ipam/clock.ts";
-import { Address, Prefix } from "../../../ipam/ip.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { createToolbox, type Toolbox } from "./toolbox.ts";

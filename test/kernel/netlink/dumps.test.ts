@@ -20,9 +20,9 @@ import { decodeNexthop, encodeNewNexthop, encodeNexthopDump } from "../../../bac
 import { errorOf, isFinal } from "../../../backends/netlink/reply.ts";
 import { decodeRoute, encodeRouteDump } from "../../../backends/netlink/route.ts";
 import { DATAGRAM_BYTES, NetlinkSocket } from "../../../backends/netlink/socket.ts";
+import { Address } from "../../../ipam/addresses/ip.ts";
+import { macFromBytes } from "../../../ipam/addresses/mac.ts";
 import { CodecError } from "../../../ipam/errors.ts";
-import { Address } from "../../../ipam/ip.ts";
-import { macFromBytes } from "../../../ipam/mac.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 
 const COUNT = 5000;

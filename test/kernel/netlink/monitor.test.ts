@@ -12,7 +12,7 @@ import {
   RTNLGRP_IPV4_ROUTE,
   RTNLGRP_LINK,
 } from "../../../backends/netlink/rtnetlink.ts";
-import { Address, Prefix } from "../../../ipam/ip.ts";
+import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 
 describeAsRoot("netlink monitor and namespaces", () => {

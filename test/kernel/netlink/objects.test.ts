@@ -44,8 +44,8 @@ import {
   encodeNewRoute,
   encodeRouteDump,
 } from "../../../backends/netlink/route.ts";
-import { Address, Prefix } from "../../../ipam/ip.ts";
-import { parseMac } from "../../../ipam/mac.ts";
+import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
+import { parseMac } from "../../../ipam/addresses/mac.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 
 const MAC = parseMac("02:00:00:00:00:aa");

@@ -4,8 +4,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type KernelObject, keyOf } from "../../../backends/state/objects.ts";
 import { renderState } from "../../../backends/state/render.ts";
-import { Address } from "../../../ipam/ip.ts";
-import { parseMac } from "../../../ipam/mac.ts";
+import { Address } from "../../../ipam/addresses/ip.ts";
+import { parseMac } from "../../../ipam/addresses/mac.ts";
 import { FakeHost } from "../../support/fake-host.ts";
 import { OWN, peer } from "../../support/vxlan-fixture.ts";
 

@@ -4,9 +4,9 @@ import { isIP } from "node:net";
 import fc from "fast-check";
 import IPCIDR from "ip-cidr";
 import { describe, expect, it } from "vitest";
-import { ADDRESS_BITS, Address, type Family, Prefix } from "../../../ipam/ip.ts";
-import { macFromBytes, macToBytes, parseMac } from "../../../ipam/mac.ts";
-import { OverlapIndex } from "../../../ipam/overlap-index.ts";
+import { ADDRESS_BITS, Address, type Family, Prefix } from "../../../ipam/addresses/ip.ts";
+import { macFromBytes, macToBytes, parseMac } from "../../../ipam/addresses/mac.ts";
+import { OverlapIndex } from "../../../ipam/addresses/overlap-index.ts";
 
 const family = fc.constantFrom<Family>(4, 6);
 const address = family.chain((chosen) =>

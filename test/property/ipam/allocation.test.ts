@@ -2,11 +2,11 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Admission } from "../../../ipam/admission.ts";
-import { Address, entriesOf, Prefix } from "../../../ipam/ip.ts";
-import { join } from "../../../ipam/join.ts";
-import type { Lease } from "../../../ipam/lease.ts";
-import { decodeEntry, formatLeaseKey } from "../../../ipam/lease-codec.ts";
+import { Address, entriesOf, Prefix } from "../../../ipam/addresses/ip.ts";
+import { Admission } from "../../../ipam/leases/admission.ts";
+import { join } from "../../../ipam/leases/join.ts";
+import type { Lease } from "../../../ipam/leases/lease.ts";
+import { decodeEntry, formatLeaseKey } from "../../../ipam/leases/lease-codec.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { entry, joinOptions, memoryStore, network, value } from "../../support/lease-fixture.ts";
 

@@ -2,10 +2,12 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { ADDRESS_BITS, Address, type Family, type PerFamily, Prefix } from "../../../ipam/addresses/ip.ts";
+import { parseNetworkConfig } from "../../../ipam/config/network-config-parser.ts";
+import { formatSubnetEnv, parseSubnetEnv } from "../../../ipam/config/subnet-env.ts";
 import { CodecError, ConfigError } from "../../../ipam/errors.ts";
-import { ADDRESS_BITS, Address, type Family, type PerFamily, Prefix } from "../../../ipam/ip.ts";
 import type { JsonValue } from "../../../ipam/json.ts";
-import type { LeaseAttrs } from "../../../ipam/lease.ts";
+import type { LeaseAttrs } from "../../../ipam/leases/lease.ts";
 import {
   decodeEntry,
   formatLeaseKey,
@@ -13,9 +15,7 @@ import {
   parseLeaseKey,
   parseLeaseValue,
   readStrayKey,
-} from "../../../ipam/lease-codec.ts";
-import { parseNetworkConfig } from "../../../ipam/network-config-parser.ts";
-import { formatSubnetEnv, parseSubnetEnv } from "../../../ipam/subnet-env.ts";
+} from "../../../ipam/leases/lease-codec.ts";
 import { entry, value } from "../../support/lease-fixture.ts";
 
 const addressOf = (family: Family, min = 1n) =>

@@ -8,8 +8,8 @@ import { lockInstance } from "../../../agent/host/instance-lock.ts";
 import { askControl, controlSocketPath, serveControl } from "../../../agent/report/control.ts";
 import { serveHealth } from "../../../agent/report/health.ts";
 import { Metrics } from "../../../agent/report/metrics.ts";
+import { isMulticastMac, type Mac } from "../../../ipam/addresses/mac.ts";
 import { silentLogger } from "../../../ipam/log.ts";
-import { isMulticastMac, type Mac } from "../../../ipam/mac.ts";
 
 let root: string;
 beforeAll(async () => {

@@ -5,10 +5,10 @@ import type { LinkObject } from "../../../backends/state/objects.ts";
 import { describe as describeObject } from "../../../backends/state/render.ts";
 import { vxlanBackend } from "../../../backends/vxlan.ts";
 import { leftoverDevices } from "../../../backends/vxlan-leftovers.ts";
-import { Address, Prefix } from "../../../ipam/ip.ts";
+import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
+import { parseMac } from "../../../ipam/addresses/mac.ts";
 import type { JsonObject } from "../../../ipam/json.ts";
-import type { Lease } from "../../../ipam/lease.ts";
-import { parseMac } from "../../../ipam/mac.ts";
+import type { Lease } from "../../../ipam/leases/lease.ts";
 import { hostFacts, OWN, OWN_MAC, peer, prepareVxlan } from "../../support/vxlan-fixture.ts";
 
 const lines = (lease: Lease, options: JsonObject = {}, useNexthops = false) =>

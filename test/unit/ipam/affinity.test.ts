@@ -1,8 +1,8 @@
 /** The record of a subnet in use: written at once, kept young, and never at the cost of the lease. */
 
 import { afterEach, describe, expect, it } from "vitest";
-import { keepAffinity, readAffinities, recordAffinity } from "../../../ipam/affinity.ts";
 import { StoreError } from "../../../ipam/errors.ts";
+import { keepAffinity, readAffinities, recordAffinity } from "../../../ipam/leases/affinity.ts";
 import { FakeClock, settle } from "../../support/fake-clock.ts";
 import {
   attrs,

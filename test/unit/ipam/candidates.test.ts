@@ -1,8 +1,8 @@
 /** Which subnets a host tries, in which order. */
 
 import { describe, expect, it } from "vitest";
-import { candidates, fits } from "../../../ipam/candidates.ts";
-import { OverlapIndex } from "../../../ipam/overlap-index.ts";
+import { OverlapIndex } from "../../../ipam/addresses/overlap-index.ts";
+import { candidates, fits } from "../../../ipam/leases/candidates.ts";
 import { network, nodeId, prefix, subnets } from "../../support/lease-fixture.ts";
 
 const { families } = network();

@@ -1,9 +1,9 @@
 /** docs/adr/0002-identity.md as a table. */
 
 import { describe, expect, it } from "vitest";
-import { claimOn, describeTakeover, isCopiedIdentity, takeoverBy } from "../../../ipam/claim.ts";
-import { Address } from "../../../ipam/ip.ts";
-import { parseMac } from "../../../ipam/mac.ts";
+import { Address } from "../../../ipam/addresses/ip.ts";
+import { parseMac } from "../../../ipam/addresses/mac.ts";
+import { claimOn, describeTakeover, isCopiedIdentity, takeoverBy } from "../../../ipam/leases/claim.ts";
 import { attrs, nodeId } from "../../support/lease-fixture.ts";
 
 const MAC_A = parseMac("02:00:00:00:00:0a");

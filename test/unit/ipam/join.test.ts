@@ -1,11 +1,11 @@
 /** How a host comes by its lease, on a store in memory. */
 
 import { describe, expect, it } from "vitest";
-import { recordAffinity } from "../../../ipam/affinity.ts";
-import { entriesOf, Prefix } from "../../../ipam/ip.ts";
-import { type JoinOptions, join, joinPatiently, type Membership } from "../../../ipam/join.ts";
-import { formatLeaseValue, parseLeaseValue } from "../../../ipam/lease-codec.ts";
-import type { SubnetStore } from "../../../ipam/store.ts";
+import { entriesOf, Prefix } from "../../../ipam/addresses/ip.ts";
+import { recordAffinity } from "../../../ipam/leases/affinity.ts";
+import { type JoinOptions, join, joinPatiently, type Membership } from "../../../ipam/leases/join.ts";
+import { formatLeaseValue, parseLeaseValue } from "../../../ipam/leases/lease-codec.ts";
+import type { SubnetStore } from "../../../ipam/stores/store.ts";
 import { FakeClock, settle } from "../../support/fake-clock.ts";
 import {
   attrs,

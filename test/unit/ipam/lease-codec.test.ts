@@ -1,7 +1,7 @@
 /** Lease keys and values, byte for byte as flannel has them. */
 
 import { describe, expect, it } from "vitest";
-import { Address } from "../../../ipam/ip.ts";
+import { Address } from "../../../ipam/addresses/ip.ts";
 import {
   decodeEntry,
   formatLeaseKey,
@@ -9,7 +9,7 @@ import {
   parseLeaseKey,
   parseLeaseValue,
   readStrayKey,
-} from "../../../ipam/lease-codec.ts";
+} from "../../../ipam/leases/lease-codec.ts";
 import { entry, prefix } from "../../support/lease-fixture.ts";
 
 const FLANNEL_VALUE =

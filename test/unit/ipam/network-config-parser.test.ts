@@ -1,8 +1,8 @@
 /** The network configuration with flannel's defaults and limits, and one clear error for each mistake. */
 
 import { describe, expect, it } from "vitest";
-import { entriesOf } from "../../../ipam/ip.ts";
-import { parseNetworkConfig } from "../../../ipam/network-config-parser.ts";
+import { entriesOf } from "../../../ipam/addresses/ip.ts";
+import { parseNetworkConfig } from "../../../ipam/config/network-config-parser.ts";
 
 /** `network length min max` of each family. */
 function planOf(config: object): string[] {

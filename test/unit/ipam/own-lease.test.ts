@@ -2,11 +2,11 @@
 
 import { afterEach, describe, expect, it } from "vitest";
 import { StoreError } from "../../../ipam/errors.ts";
-import { join } from "../../../ipam/join.ts";
-import { formatLeaseValue } from "../../../ipam/lease-codec.ts";
-import type { LeaseState } from "../../../ipam/lease-state.ts";
-import { OwnLease, type OwnLeaseOptions } from "../../../ipam/own-lease.ts";
-import type { StoreEntry } from "../../../ipam/store.ts";
+import { join } from "../../../ipam/leases/join.ts";
+import { formatLeaseValue } from "../../../ipam/leases/lease-codec.ts";
+import type { LeaseState } from "../../../ipam/leases/lease-state.ts";
+import { OwnLease, type OwnLeaseOptions } from "../../../ipam/leases/own-lease.ts";
+import type { StoreEntry } from "../../../ipam/stores/store.ts";
 import { FakeClock, settle } from "../../support/fake-clock.ts";
 import {
   attrs,

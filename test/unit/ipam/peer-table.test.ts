@@ -1,9 +1,9 @@
 /** Who is a peer: what is refused, what is ours, and what a change costs. */
 
 import { describe, expect, it } from "vitest";
-import { Address } from "../../../ipam/ip.ts";
-import type { Lease } from "../../../ipam/lease.ts";
-import type { StoreEntry } from "../../../ipam/store.ts";
+import { Address } from "../../../ipam/addresses/ip.ts";
+import type { Lease } from "../../../ipam/leases/lease.ts";
+import type { StoreEntry } from "../../../ipam/stores/store.ts";
 import { entry, prefix, value } from "../../support/lease-fixture.ts";
 import { hosts, OWN_KEY, peerTableLab } from "../../support/peer-table-lab.ts";
 import { OWN_MAC } from "../../support/vxlan-fixture.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { readPreviousSubnets, writeSubnetFile } from "../../../agent/network/subnet-file.ts";
-import { formatSubnetEnv, parseSubnetEnv } from "../../../ipam/subnet-env.ts";
+import { formatSubnetEnv, parseSubnetEnv } from "../../../ipam/config/subnet-env.ts";
 import { network, prefix, recordingLogger } from "../../support/lease-fixture.ts";
 
 const V4_TEXT = `FLANNEL_NETWORK=10.2.0.0/16

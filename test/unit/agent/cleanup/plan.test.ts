@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import { describeDevice, type HostState, planCleanup } from "../../../../agent/cleanup/plan.ts";
 import { runningInstances } from "../../../../agent/host/instance-lock.ts";
 import type { KernelObject, LinkObject, RouteObject } from "../../../../backends/state/objects.ts";
-import { Address, Prefix } from "../../../../ipam/ip.ts";
-import { parseMac } from "../../../../ipam/mac.ts";
+import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
+import { parseMac } from "../../../../ipam/addresses/mac.ts";
 
 const OURS = parseMac("02:00:00:00:00:01");
 const OTHER = parseMac("02:00:00:00:00:99");

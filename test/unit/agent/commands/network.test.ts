@@ -5,8 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { stripStyles } from "../../../../agent/terminal/table.ts";
 import { systemClock } from "../../../../ipam/clock.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
-import type { SubnetStore } from "../../../../ipam/store.ts";
 import { openFileStore } from "../../../../ipam/stores/file.ts";
+import type { SubnetStore } from "../../../../ipam/stores/store.ts";
 import { type CliAnswer, runCli } from "../../../support/cli.ts";
 
 const { signal } = new AbortController();

@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import type { BridgeFacts } from "../../../../agent/docker/bridge-facts.ts";
 import { bridgeFindings, isBridgeElsewhere, settingFindings } from "../../../../agent/docker/findings.ts";
 import { formatDiff } from "../../../../agent/docker/text-diff.ts";
-import { Address, Prefix, parseInterfaceAddress } from "../../../../ipam/ip.ts";
-import { parseSubnetEnv } from "../../../../ipam/subnet-env.ts";
+import { Address, Prefix, parseInterfaceAddress } from "../../../../ipam/addresses/ip.ts";
+import { parseSubnetEnv } from "../../../../ipam/config/subnet-env.ts";
 
 const ENV = parseSubnetEnv(
   "FLANNEL_NETWORK=10.2.0.0/16\nFLANNEL_SUBNET=10.2.54.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n",

@@ -10,8 +10,8 @@ import { leaseFindings } from "../../../../agent/doctor/lease-checks.ts";
 import { auditLeases } from "../../../../agent/leases/lease-audit.ts";
 import { formatFindings } from "../../../../agent/terminal/finding-view.ts";
 import { openTerminal } from "../../../../agent/terminal/terminal.ts";
-import { Address } from "../../../../ipam/ip.ts";
-import type { StoreEntry } from "../../../../ipam/store.ts";
+import { Address } from "../../../../ipam/addresses/ip.ts";
+import type { StoreEntry } from "../../../../ipam/stores/store.ts";
 
 const verdicts = (findings: readonly Finding[]) =>
   findings.map(({ verdict, subject }) => `${verdict} ${subject}`);

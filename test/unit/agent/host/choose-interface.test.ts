@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { InterfaceSettings } from "../../../../agent/config/config.ts";
 import { chooseInterface, type HostSnapshot } from "../../../../agent/host/choose-interface.ts";
-import { Address, type Family, Prefix } from "../../../../ipam/ip.ts";
+import { Address, type Family, Prefix } from "../../../../ipam/addresses/ip.ts";
 
 const at = (text: string) => Address.parse(text);
 const PERMANENT = 0x80;

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { decodeIdentity, Identity, identityPath } from "../../../../agent/host/identity.ts";
-import { isMulticastMac, parseMac } from "../../../../ipam/mac.ts";
+import { isMulticastMac, parseMac } from "../../../../ipam/addresses/mac.ts";
 import { recordingLogger } from "../../../support/lease-fixture.ts";
 
 const MAC = parseMac("02:00:00:00:00:0a");

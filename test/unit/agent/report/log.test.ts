@@ -1,8 +1,8 @@
 import { PassThrough } from "node:stream";
 import { describe, expect, it } from "vitest";
 import { createLogger, type LogFormat } from "../../../../agent/report/log.ts";
+import { Prefix } from "../../../../ipam/addresses/ip.ts";
 import { StoreError } from "../../../../ipam/errors.ts";
-import { Prefix } from "../../../../ipam/ip.ts";
 import { FailureSeries, type LogFields, type Logger } from "../../../../ipam/log.ts";
 
 function capture(format: LogFormat) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { renderChains } from "../../../../backends/firewall/iptables-render.ts";
 import { type FirewallInput, planFirewall } from "../../../../backends/firewall/plan.ts";
-import { Address, Prefix } from "../../../../ipam/ip.ts";
+import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
 
 const INPUT: FirewallInput = {
   networks: { 4: Prefix.parse("10.2.0.0/16") },

@@ -3,8 +3,8 @@
 import { describe, expect, it } from "vitest";
 import { compare } from "../../../../backends/state/diff.ts";
 import type { KernelObject, LinkObject, RouteObject } from "../../../../backends/state/objects.ts";
-import { Address, Prefix } from "../../../../ipam/ip.ts";
-import { parseMac } from "../../../../ipam/mac.ts";
+import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
+import { parseMac } from "../../../../ipam/addresses/mac.ts";
 import { OWN, peer, prepareVxlan, scopeOf } from "../../../support/vxlan-fixture.ts";
 
 const backend = prepareVxlan();

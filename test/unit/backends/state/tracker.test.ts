@@ -4,8 +4,8 @@ import { describe, expect, it } from "vitest";
 import { type KernelObject, keyOf } from "../../../../backends/state/objects.ts";
 import { describe as describeObject } from "../../../../backends/state/render.ts";
 import { StateTracker } from "../../../../backends/state/tracker.ts";
-import { Address } from "../../../../ipam/ip.ts";
-import { parseMac } from "../../../../ipam/mac.ts";
+import { Address } from "../../../../ipam/addresses/ip.ts";
+import { parseMac } from "../../../../ipam/addresses/mac.ts";
 import { OWN, peer, prepareVxlan, scopeOf } from "../../../support/vxlan-fixture.ts";
 
 const backend = prepareVxlan();

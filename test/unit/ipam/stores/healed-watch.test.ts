@@ -1,8 +1,8 @@
 /** The tries of a watch that keeps failing: how often, how loud, and what ends a wait early. */
 
 import { describe, expect, it } from "vitest";
-import type { StoreHealth, StoreMessage } from "../../../../ipam/store.ts";
 import { type HealedWatchOptions, healedWatch } from "../../../../ipam/stores/healed-watch.ts";
+import type { StoreHealth, StoreMessage } from "../../../../ipam/stores/store.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 import { KeptLog } from "../../../support/watch-log.ts";
 

@@ -5,17 +5,17 @@
  * was known, and a mass disappearance is held down. No I/O; time is given.
  */
 
+import { type Address, entriesOf, FAMILIES, type PerFamily, type Prefix } from "../addresses/ip.ts";
+import type { NetworkConfig } from "../config/network-config.ts";
+import { parseNetworkConfig } from "../config/network-config-parser.ts";
+import { CodecError, errorMessage } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import type { StoreEntry, StoreMessage } from "../stores/store.ts";
 import { Admission } from "./admission.ts";
 import { Departures } from "./departures.ts";
-import { CodecError, errorMessage } from "./errors.ts";
-import { type Address, entriesOf, FAMILIES, type PerFamily, type Prefix } from "./ip.ts";
 import type { Lease, LeaseKey, LeaseSnapshot, RefusedLease } from "./lease.ts";
 import { decodeEntry, parseLeaseKey } from "./lease-codec.ts";
-import type { Logger } from "./log.ts";
-import type { NetworkConfig } from "./network-config.ts";
-import { parseNetworkConfig } from "./network-config-parser.ts";
 import { type PeerRules, problemOfPeer, subnetsInUse } from "./peer-rules.ts";
-import type { StoreEntry, StoreMessage } from "./store.ts";
 
 /** What may change while the table is in use. */
 export interface PeerSettings {

@@ -6,10 +6,18 @@
  */
 
 import { createHash } from "node:crypto";
-import { NoFreeSubnetError } from "./errors.ts";
-import { ADDRESS_BITS, Address, entriesOf, type Family, mapFamilies, type PerFamily, Prefix } from "./ip.ts";
-import type { FamilyNetwork } from "./network-config.ts";
-import { OverlapIndex } from "./overlap-index.ts";
+import {
+  ADDRESS_BITS,
+  Address,
+  entriesOf,
+  type Family,
+  mapFamilies,
+  type PerFamily,
+  Prefix,
+} from "../addresses/ip.ts";
+import { OverlapIndex } from "../addresses/overlap-index.ts";
+import type { FamilyNetwork } from "../config/network-config.ts";
+import { NoFreeSubnetError } from "../errors.ts";
 
 /** More places than this are not looked at: a range that large is never that full. */
 const MAX_PROBES = 1 << 20;

@@ -18,7 +18,7 @@
  *  - deleting what is absent is a success.
  */
 
-import type { LeaseKey } from "./lease.ts";
+import type { LeaseKey } from "../leases/lease.ts";
 
 /** One key and its value at one revision. */
 export interface StoreEntry {

@@ -3,11 +3,11 @@
  * affair.
  */
 
-import type { Clock } from "./clock.ts";
-import { LeaseLostError, SubnetTakenError } from "./errors.ts";
-import type { PerFamily, Prefix } from "./ip.ts";
+import type { PerFamily, Prefix } from "../addresses/ip.ts";
+import type { Clock } from "../clock.ts";
+import { LeaseLostError, SubnetTakenError } from "../errors.ts";
+import type { StoreEntry, SubnetStore } from "../stores/store.ts";
 import { olderRival } from "./join.ts";
-import type { StoreEntry, SubnetStore } from "./store.ts";
 
 /** The lease as we last had it. */
 export interface LostLease {

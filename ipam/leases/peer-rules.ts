@@ -1,6 +1,6 @@
 /** What a peer's lease must satisfy by itself, whatever the backend. Pure. */
 
-import { ADDRESS_BITS, type Address, entriesOf, type PerFamily, type Prefix } from "./ip.ts";
+import { ADDRESS_BITS, type Address, entriesOf, type PerFamily, type Prefix } from "../addresses/ip.ts";
 import type { Lease } from "./lease.ts";
 
 export interface PeerRules {

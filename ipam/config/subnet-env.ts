@@ -4,7 +4,6 @@
  * Pure text in and out; files are the affair of whoever reads and writes them.
  */
 
-import { CodecError, errorMessage } from "./errors.ts";
 import {
   entriesOf,
   type Family,
@@ -12,7 +11,8 @@ import {
   type PerFamily,
   Prefix,
   parseInterfaceAddress,
-} from "./ip.ts";
+} from "../addresses/ip.ts";
+import { CodecError, errorMessage } from "../errors.ts";
 
 export interface SubnetEnv {
   /** The cluster's ranges; the CNI plugin accepts several per family. */

@@ -5,8 +5,8 @@
  * alone is what flannel goes by. Pure; docs/adr/0002-identity.md gives the reasons.
  */
 
+import type { Mac } from "../addresses/mac.ts";
 import type { LeaseAttrs } from "./lease.ts";
-import type { Mac } from "./mac.ts";
 
 /** What a host says it is. */
 export type Claimant = Pick<LeaseAttrs, "nodeId" | "publicAddress">;

@@ -8,18 +8,18 @@
  * that another host holds is never taken back.
  */
 
+import type { PerFamily, Prefix } from "../addresses/ip.ts";
+import { Backoff, Nap } from "../clock.ts";
+import { LeaseLostError } from "../errors.ts";
+import { FailureSeries, type Logger } from "../log.ts";
+import type { StoreChange, StoreEntry, StoreListing, StoreMessage, SubnetStore } from "../stores/store.ts";
 import { describeTakeover, LEAVE_IT, takeoverBy } from "./claim.ts";
-import { Backoff, Nap } from "./clock.ts";
-import { LeaseLostError } from "./errors.ts";
-import type { PerFamily, Prefix } from "./ip.ts";
 import type { Membership } from "./join.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import { formatLeaseValue, parseLeaseValue } from "./lease-codec.ts";
 import { isFree, recoverLease } from "./lease-recovery.ts";
 import type { LeaseConflict, LeaseState } from "./lease-state.ts";
 import { LeaseTerm, type LeaseTermOptions } from "./lease-term.ts";
-import { FailureSeries, type Logger } from "./log.ts";
-import type { StoreChange, StoreEntry, StoreListing, StoreMessage, SubnetStore } from "./store.ts";
 
 export interface OwnLeaseOptions extends LeaseTermOptions {
   readonly store: SubnetStore;

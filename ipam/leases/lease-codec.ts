@@ -4,8 +4,6 @@
  * Pure. Whether a lease that decodes may be used is decided by the lease set and the backend.
  */
 
-import { CodecError, errorMessage } from "./errors.ts";
-import { lookupField } from "./go-json.ts";
 import {
   ADDRESS_BITS,
   Address,
@@ -14,10 +12,12 @@ import {
   type Family,
   type PerFamily,
   Prefix,
-} from "./ip.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
+} from "../addresses/ip.ts";
+import { CodecError, errorMessage } from "../errors.ts";
+import { lookupField } from "../go-json.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "../json.ts";
+import type { StoreEntry } from "../stores/store.ts";
 import type { Lease, LeaseAttrs, LeaseKey } from "./lease.ts";
-import type { StoreEntry } from "./store.ts";
 
 const ADDRESS_FIELDS = { 4: "PublicIP", 6: "PublicIPv6" } as const satisfies Record<Family, string>;
 const DATA_FIELDS = { 4: "BackendData", 6: "BackendV6Data" } as const satisfies Record<Family, string>;

@@ -5,18 +5,18 @@
  * older lease overlaps it. Owns no kernel state.
  */
 
+import { entriesOf, type PerFamily, type Prefix } from "../addresses/ip.ts";
+import { OverlapIndex } from "../addresses/overlap-index.ts";
+import { Backoff, type Clock } from "../clock.ts";
+import type { NetworkConfig } from "../config/network-config.ts";
+import { ConfigError, LeaseLostError, NoFreeSubnetError, SubnetTakenError, TulleError } from "../errors.ts";
+import { FailureSeries, type Logger } from "../log.ts";
+import type { StoreEntry, StoreListing, SubnetStore } from "../stores/store.ts";
 import { readAffinities } from "./affinity.ts";
 import { candidates, fits } from "./candidates.ts";
 import { claimOn, mayName } from "./claim.ts";
-import { Backoff, type Clock } from "./clock.ts";
-import { ConfigError, LeaseLostError, NoFreeSubnetError, SubnetTakenError, TulleError } from "./errors.ts";
-import { entriesOf, type PerFamily, type Prefix } from "./ip.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import { formatLeaseKey, formatLeaseValue, parseLeaseValue, readStrayKey } from "./lease-codec.ts";
-import { FailureSeries, type Logger } from "./log.ts";
-import type { NetworkConfig } from "./network-config.ts";
-import { OverlapIndex } from "./overlap-index.ts";
-import type { StoreEntry, StoreListing, SubnetStore } from "./store.ts";
 
 export interface JoinOptions {
   readonly store: SubnetStore;

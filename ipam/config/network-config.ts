@@ -1,7 +1,7 @@
 /** The cluster-wide network configuration, in flannel's JSON format: parsed and validated once, then trusted. */
 
-import type { Address, PerFamily, Prefix } from "./ip.ts";
-import type { JsonObject } from "./json.ts";
+import type { Address, PerFamily, Prefix } from "../addresses/ip.ts";
+import type { JsonObject } from "../json.ts";
 
 /** The address plan of one family. */
 export interface FamilyNetwork {

@@ -5,9 +5,9 @@
  * Types only; the text forms are in lease-codec.ts, the folding of store messages in peer-table.ts.
  */
 
-import type { Address, PerFamily, Prefix } from "./ip.ts";
-import type { JsonValue } from "./json.ts";
-import type { NetworkConfig } from "./network-config.ts";
+import type { Address, PerFamily, Prefix } from "../addresses/ip.ts";
+import type { NetworkConfig } from "../config/network-config.ts";
+import type { JsonValue } from "../json.ts";
 
 /** `10.2.54.0-24`, or `10.2.54.0-24&fd00:2:54::-64`: the part of the store key behind `subnets/`. */
 export type LeaseKey = string;

@@ -6,9 +6,9 @@
  */
 
 import { isIP } from "node:net";
-import { entriesOf, type PerFamily, type Prefix } from "./ip.ts";
+import { entriesOf, type PerFamily, type Prefix } from "../addresses/ip.ts";
+import { OverlapIndex } from "../addresses/overlap-index.ts";
 import type { Lease, LeaseKey } from "./lease.ts";
-import { OverlapIndex } from "./overlap-index.ts";
 
 /** What the rules say of one lease by itself. */
 export interface AdmissionRules {

@@ -1,6 +1,6 @@
 /** Ethernet hardware addresses (EUI-48) as canonical text: lower-case hexadecimal pairs with colons. */
 
-import { AddressError } from "./errors.ts";
+import { AddressError } from "../errors.ts";
 
 declare const macBrand: unique symbol;
 

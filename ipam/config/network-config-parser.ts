@@ -4,10 +4,10 @@
  * Pure. Whether a backend of that type exists, and what its options mean, is the backends' affair.
  */
 
-import { ConfigError, errorMessage } from "./errors.ts";
-import { lookupField } from "./go-json.ts";
-import { ADDRESS_BITS, Address, type Family, Prefix } from "./ip.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
+import { ADDRESS_BITS, Address, type Family, Prefix } from "../addresses/ip.ts";
+import { ConfigError, errorMessage } from "../errors.ts";
+import { lookupField } from "../go-json.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "../json.ts";
 import type { FamilyNetwork, NetworkConfig } from "./network-config.ts";
 
 /** Names and limits that differ between the families. */

@@ -4,7 +4,7 @@
  * Values are immutable and compare by `value`/`toString()`. No I/O, no configuration.
  */
 
-import { AddressError } from "./errors.ts";
+import { AddressError } from "../errors.ts";
 
 export type Family = 4 | 6;
 export const FAMILIES: readonly Family[] = [4, 6];

@@ -5,7 +5,7 @@
  * Times are monotonic milliseconds. Knows no store, and not what becomes of a lease whose end has passed.
  */
 
-import { type Clock, Nap } from "./clock.ts";
+import { type Clock, Nap } from "../clock.ts";
 
 export interface LeaseTermOptions {
   readonly ttlSeconds: number;

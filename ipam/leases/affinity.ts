@@ -6,14 +6,14 @@
  * revision of a record tells when its subnet was last in use, to about a day: no clock takes part.
  */
 
+import type { PerFamily, Prefix } from "../addresses/ip.ts";
+import type { Clock } from "../clock.ts";
+import { ConflictError } from "../errors.ts";
+import { FailureSeries, type Logger } from "../log.ts";
+import type { StoreEntry, SubnetStore } from "../stores/store.ts";
 import type { Claimant } from "./claim.ts";
-import type { Clock } from "./clock.ts";
-import { ConflictError } from "./errors.ts";
-import type { PerFamily, Prefix } from "./ip.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import { formatLeaseValue, parseLeaseKey, parseLeaseValue } from "./lease-codec.ts";
-import { FailureSeries, type Logger } from "./log.ts";
-import type { StoreEntry, SubnetStore } from "./store.ts";
 
 const FOLDER = "affinity/";
 /** How often the record of a subnet in use is written again. */

@@ -70,7 +70,7 @@ export class Enrolment {
     const { config, logger, random } = this.#options;
     const problem = ownAddressProblem(attachment.networkConfig, attachment.host.addresses);
     if (problem !== null) logger.warn("network configuration", { problem });
-    const previous = await readPreviousSubnets(config.files.subnetFile, attachment.networkConfig, logger);
+    const previous = readPreviousSubnets(config.files.subnetFile, attachment.networkConfig, logger);
     const options = { ...this.#joinOptions(attachment), previous, random };
     const membership = await joinPatiently(options, listing, signal);
     logger.info("joined the network", { lease: membership.entry.key, origin: membership.origin });

@@ -69,16 +69,16 @@ interface Reading {
 }
 
 function readOption(text: string): Reading | null {
-  // Docker before 1.8 had long options with one hyphen.
-  const [, name = "", value] = /^--?([a-z][a-z0-9-]+)(?:=([\s\S]*))?$/.exec(text) ?? [];
+  const [, name = "", value] = /^--([a-z][a-z0-9-]+)(?:=([\s\S]*))?$/.exec(text) ?? [];
   const takesValue = TAKES_VALUE[name];
   if (takesValue !== undefined) return { name, value: value ?? (takesValue ? null : "true") };
   return /^-[^-]/.test(text) ? readLetters(text.slice(1)) : null;
 }
 
+/** `-b VALUE`, `-bVALUE` or `-b=VALUE`, as dockerd's flag library reads them; so `-bip=…` names a bridge. */
 function readLetters(letters: string): Reading | null {
   const position = [...letters].findIndex((letter) => !LETTER_SWITCHES.includes(letter));
   if (position < 0) return null;
-  const rest = letters.slice(position + 1).replace(/^=/, "");
+  const rest = letters.slice(position + 1).replace(/^=(?=.)/, "");
   return { name: letters[position] === "b" ? "bridge" : null, value: rest === "" ? null : rest };
 }

@@ -236,6 +236,8 @@ describe("options that collide with the subnet", () => {
     ["-bbr0", "", /gives -bbr0,/],
     ["-Db br0", "", /gives -Db br0,/],
     ["-b=none", "", /gives -b=none,/],
+    ["-b=", "", /gives -b=,/],
+    ["-bip=10.2.54.1/24", "", /gives -bip=10\.2\.54\.1\/24, and dockerd takes no bip/],
     ['"--bridge" "br0"', "", /gives --bridge br0,/],
     ["--fixed-cidr=192.0.2.0/25", "", /--fixed-cidr=192\.0\.2\.0\/25, which is outside of 10\.2\.54\.0\/24/],
     ["--default-gateway 192.0.2.9", "", /--default-gateway 192\.0\.2\.9, which is outside/],

@@ -10,8 +10,8 @@ export interface DockerdOption {
   readonly spelled: string;
   /** See Argument; null when the command itself gives the option. */
   readonly variable: string | null;
-  /** The words of ExecStart that it takes. */
-  readonly wordIndexes: readonly number[];
+  /** The one or two arguments that it takes. */
+  readonly parts: readonly Argument[];
 }
 
 /** The options that tulle gives. */
@@ -55,7 +55,7 @@ export function dockerdOptions(given: readonly Argument[]): readonly DockerdOpti
       value: found.value ?? parts[1]?.text ?? "",
       spelled: parts.map(({ text }) => text).join(" "),
       variable: argument.variable,
-      wordIndexes: parts.map(({ wordIndex }) => wordIndex),
+      parts,
     });
   }
   return options;

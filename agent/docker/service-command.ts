@@ -71,6 +71,7 @@ export async function readServiceCommand(unitDirectory: string): Promise<Service
 /** The command of a unit with its drop-ins in systemd's order. Throws ConfigError. */
 export async function commandOf(units: readonly UnitText[]): Promise<ServiceCommand> {
   const service = units.flatMap(parseUnit).filter(({ section }) => section === "Service");
+  const undone = service.find(isUndoingDropIn);
   const commands = listOf(service, "ExecStart").flatMap(({ value }) => splitCommands(splitWords(value)));
   const [words = []] = commands;
   const [, prefix = "", program = ""] = /^([@:+!|-]*)(.*)$/.exec(words[0]?.text ?? "") ?? [];
@@ -85,8 +86,17 @@ export async function commandOf(units: readonly UnitText[]): Promise<ServiceComm
     words,
     program,
     arguments: isDockerd ? expanded : expanded.flatMap((one) => scriptWords(one, variables)),
-    obstacle: obstacleOf(commands.length, isDockerd ? null : program, prefix),
+    obstacle:
+      undone === undefined
+        ? obstacleOf(commands.length, isDockerd ? null : program, prefix)
+        : `${undone.path} comes after ${DROP_IN} and sets ${undone.key}`,
   };
+}
+
+/** True for what a later drop-in changes of the lines that ours is made of. */
+function isUndoingDropIn({ path, key, value }: Assignment): boolean {
+  if (!path.endsWith(".conf") || basename(path) <= DROP_IN) return false;
+  return key === "ExecStart" || (key === "EnvironmentFile" && value === "");
 }
 
 function obstacleOf(commandCount: number, otherProgram: string | null, prefix: string): string | null {

@@ -86,14 +86,12 @@ export async function planSetup(
   if (target === "drop-in") requireUsable(service);
   const removed = target === "drop-in" ? options.filter(isReplaced) : [];
   const kept = options.filter((option) => !removed.includes(option));
-  const removedWords = new Set(removed.flatMap(({ wordIndexes }) => wordIndexes));
   const changes =
     target === "drop-in" && service !== null
-      ? await planDropIn(formatDropIn(service, removedWords, tulle), paths)
+      ? await planDropIn(formatDropIn(service, removed, tulle), paths)
       : await planDaemonJson(subnet.settings, paths);
-
-  const configFile =
-    target === "drop-in" ? (kept.findLast(isConfigFile)?.value ?? paths.daemonJson) : paths.daemonJson;
+  const ownFile = kept.findLast(isConfigFile)?.value;
+  const configFile = (target === "drop-in" ? ownFile : undefined) ?? paths.daemonJson;
   const change = changes.find(({ path }) => path === configFile);
   const config = (change === undefined ? await readText(configFile) : change.after) ?? "";
   const { refusals, warnings } = findCollisions({
@@ -108,8 +106,8 @@ export async function planSetup(
     daemonJson: configFile,
   });
   if (refusals.length > 0) throw new ConflictError(refusals.join("; "));
-  const start =
-    service && startOf(service, removedWords, target === "drop-in" ? subnet.variables : null, config);
+  const given = target === "drop-in" ? dockerFlags(subnet.variables, true) : [];
+  const start = service && startOf(service, [...removed, ...kept.filter(isConfigFile)], given, config);
   return { changes, warnings, start };
 }
 
@@ -145,21 +143,16 @@ function requireUsable(service: ServiceCommand | null): void {
   }
 }
 
-/** The command line without our old options and without its configuration file, which is checked as a copy. */
+/** The command line without the options `removed`, with `added`. dockerd checks its configuration as a copy. */
 function startOf(
-  { program, arguments: given }: ServiceCommand,
-  removedWords: ReadonlySet<number>,
-  variables: Variables | null,
+  service: ServiceCommand,
+  removed: readonly DockerdOption[],
+  added: readonly string[],
   config: string,
 ): DockerdStart {
-  const kept = given.filter(({ variable, wordIndex }) => variable !== null || !removedWords.has(wordIndex));
-  const files = new Set(
-    dockerdOptions(kept)
-      .filter(isConfigFile)
-      .flatMap(({ wordIndexes }) => wordIndexes),
-  );
-  const words = kept.filter(({ wordIndex }) => !files.has(wordIndex)).map(({ text }) => text);
-  return { program, arguments: [...words, ...(variables ? dockerFlags(variables, true) : [])], config };
+  const gone = new Set(removed.flatMap(({ parts }) => parts));
+  const kept = service.arguments.filter((argument) => !gone.has(argument)).map(({ text }) => text);
+  return { program: service.program, arguments: [...kept, ...added], config };
 }
 
 /** The changes that put `settings` into daemon.json. Throws ConfigError. */
@@ -171,13 +164,14 @@ async function planDaemonJson(
   const all = Object.fromEntries(OWN_KEYS.map((key) => [key, settings[key]]));
   const present = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
   const after = editDaemonJson(before ?? "", present, daemonJson);
-  if (after === before) return [];
+  const noDropIn = await planNoDropIn(unitDirectory);
+  if (after === before) return noDropIn;
   const backup = backupOf(daemonJson);
   const hasBackup = (await readText(backup)) !== null;
   return [
     ...(hasBackup ? [] : [{ path: backup, before: null, after: before ?? "", like: daemonJson }]),
     { path: daemonJson, before, after },
-    ...(await planNoDropIn(unitDirectory)),
+    ...noDropIn,
   ];
 }
 

@@ -337,6 +337,37 @@ describe("options that collide with the subnet", () => {
     expect((await plan(null)).changes[0]?.path).toContain("daemon.json");
   });
 
+  it.each([["ExecStart=\nExecStart=/opt/dockerd"], ["EnvironmentFile="]])(
+    "make the drop-in impossible when a later one says %j",
+    async (text) => {
+      write("-D");
+      const later = join(paths.unitDirectory, "docker.service.d/90-later.conf");
+      writeFileSync(later, `[Service]\n${text}\n`);
+      await expect(setUp("drop-in")).rejects.toThrow(`${later} comes after 50-tulle.conf and sets`);
+      expect((await plan(null)).changes[0]?.path).toContain("daemon.json");
+    },
+  );
+
+  it("are taken out of the command that dockerd checks, word by word", async () => {
+    const other = join(folder, "other.json");
+    writeFileSync(other, "{}");
+    write("--mtu $MTU $ALL -D", `Environment=MTU=1400 "ALL=--config-file ${other} --icc=false"\n`);
+    const { changes, start } = await plan("drop-in");
+    const ours = ["--bip=10.2.54.1/24", "--ip-masq=false", "--mtu=1450"];
+    expect(start?.arguments).toEqual(["-H", "fd://", "--icc=false", "-D", ...ours]);
+    expect(changes[0]?.after).toContain("ExecStart=/usr/sbin/dockerd -H fd:// $ALL -D $TULLE_DOCKER_OPTS\n");
+  });
+
+  it("lose their drop-in although daemon.json is as it should be", async () => {
+    write("");
+    await setUp("daemon-json");
+    writeFileSync(join(paths.unitDirectory, "docker.service.d/50-tulle.conf"), "[Service]\n");
+    const changes = await setUp("daemon-json");
+    expect(changes.map(({ path, after }) => [path.replace(/.*\//, ""), after])).toEqual([
+      ["50-tulle.conf", null],
+    ]);
+  });
+
   it("are found behind a shell as well", async () => {
     const command = "ExecStart=/bin/sh -c 'exec /usr/bin/dockerd $DOCKER_OPTS'";
     writeUnit(`[Service]\nEnvironmentFile=${environmentFile()}\n${command}\n`);

@@ -43,7 +43,7 @@ export async function settleDeviceMacs(
   const macs = new Map<string, Mac>();
   for (const [, device] of entriesOf(devices)) {
     const existing = existingMac(port, options, device);
-    const mac = existing === null || identity.isForsaken(existing) ? identity.vtepMac(device) : existing;
+    const mac = existing === null || identity.isDiscarded(existing) ? identity.vtepMac(device) : existing;
     macs.set(device, mac);
     await identity.setVtepMac(device, mac);
   }

@@ -51,7 +51,9 @@ export default {
       "cni-plugin-stays-small",
       "every container start loads it",
       { path: "^cni-plugin/" },
-      { path: "^(agent/|backends/(?!netlink/)|ipam/(?!(errors|files|json|addresses/(ip|mac)|config/subnet-env)\\.ts))" },
+      {
+        path: "^(agent/|backends/(?!netlink/)|ipam/(?!(errors|files|json|addresses/(ip|mac)|config/subnet-env)\\.ts))",
+      },
     ),
     rule(
       "agent-is-the-top",

@@ -2,7 +2,7 @@
  * The one reader and the one writer of files. Knows nothing of what they hold.
  *
  * The rule for symbolic links: parent folders may be links, as /var/run is. A file that tulle keeps for itself must be
- * a regular file: a link in its place is refused, because whoever planted it would choose what is read or overwritten.
+ * a regular file: a link in its place is refused, because its creator would choose which file is read or overwritten.
  * A file that belongs to the administrator (daemon.json, unit files, certificates) may be a link to a regular file.
  *
  * A FIFO would block open(2) and a device may act when it is opened, so both are refused before they are opened.
@@ -244,7 +244,7 @@ export function removeBeginningWith(prefix: string): void {
 /**
  * Creates a folder and its parents where they are missing, with `mode`. Throws what the file system throws.
  *
- * mkdir's option `recursive` loops for ever where an existing folder answers ENOENT to a new name, as /proc does, and
+ * mkdir's option `recursive` loops forever where an existing folder answers ENOENT to a new name, as /proc does, and
  * reports "not found" for a read-only file system.
  */
 export function makeFolder(folder: string, mode: number): void {

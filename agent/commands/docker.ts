@@ -45,7 +45,7 @@ export const docker: CommandModule = {
     addCommonOptions(command.command("setup").description("make dockerd use this host's subnet and MTU"))
       .addOption(new Option("--into <place>", "where the settings go").choices(["daemon-json", "drop-in"]))
       .option("--subnet-file <file>", "subnet.env, as tulled writes it", "/run/flannel/subnet.env")
-      .option("--tulle <path>", "this program, as the drop-in shall call it", "/usr/bin/tulle")
+      .option("--tulle <path>", "path of this program for the drop-in", "/usr/bin/tulle")
       .addHelpText("after", SETUP_HELP)
       .action((options: DockerOptions) => setUp(options, context));
     addCommonOptions(command.command("unset").description("take the settings out again")).action(
@@ -124,7 +124,7 @@ async function systemctl(args: readonly string[], signal: AbortSignal): Promise<
   } catch (error) {
     throw new TulleError(
       "TULLE_PREREQUISITE",
-      `systemctl ${args.join(" ")} failed (${errorMessage(error)}): the files are written; do it by hand`,
+      `systemctl ${args.join(" ")} failed (${errorMessage(error)}): the files are written; run it yourself`,
       { cause: error },
     );
   }

@@ -1,4 +1,4 @@
-/** What dockerd would refuse, or do otherwise than expected, once it gets this host's subnet. Pure. */
+/** Settings that dockerd would refuse, or apply in an unexpected way, beside this host's subnet. Pure. */
 
 import { Address, entriesOf, type Family, Prefix } from "../../ipam/addresses/ip.ts";
 import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
@@ -36,7 +36,7 @@ export interface Collisions {
 interface Given {
   readonly name: string;
   readonly value: string;
-  /** Completes the sentence "… stands in the way": `docker.service gives --bridge=br0`. */
+  /** The origin and the setting: `docker.service gives --bridge=br0`. */
   readonly where: string;
 }
 
@@ -132,7 +132,7 @@ function outside(family: Family, value: string, env: SubnetEnv): boolean {
   try {
     return !subnet.contains(value.includes("/") ? Prefix.parse(value) : Address.parse(value));
   } catch {
-    return true; // dockerd refuses what is no address
+    return true; // dockerd rejects it
   }
 }
 

@@ -25,7 +25,7 @@ const OPTION_PREFIX = "DOCKER_OPT_";
 
 /**
  * The text of docker_opts.env. Like the script it passes on every DOCKER_OPT_… variable it is given, in the order
- * of their names, puts what the combined variable already holds in front, and leaves out what is not known.
+ * of their names, puts the present value of the combined variable in front, and leaves out unknown values.
  * Throws ConfigError.
  */
 export function formatDockerOpts(variables: Variables, request: DockerOptsRequest): string {

@@ -93,7 +93,7 @@ export async function commandOf(units: readonly UnitText[]): Promise<ServiceComm
   };
 }
 
-/** True for what a later drop-in changes of the lines that ours is made of. */
+/** True for an assignment with which a later drop-in undoes ours. */
 function isUndoingDropIn({ path, key, value }: Assignment): boolean {
   if (!path.endsWith(".conf") || basename(path) <= DROP_IN) return false;
   return key === "ExecStart" || (key === "EnvironmentFile" && value === "");

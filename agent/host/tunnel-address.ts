@@ -17,7 +17,7 @@ const IFA_F_SECONDARY = 0x01;
 /** Above every other rank. */
 const DEPRECATED = 8;
 
-/** What is known of the address besides the interface. */
+/** Preferences among the addresses of an interface. */
 export interface AddressWishes {
   /** True for the addresses that the rule names; the others count only where it names none of the family. */
   readonly isNamed: (address: Address) => boolean;

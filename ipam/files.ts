@@ -236,6 +236,14 @@ export function removeIfPresent(path: string): void {
   if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) rmSync(path, { force: true });
 }
 
+/** Removes the socket of a server that ended, or a file in its place. Throws ConflictError for anything else. */
+export function removeSocket(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket() && !found.isFile()) throw misplaced(path, found, "a socket");
+  rmSync(path, { force: true });
+}
+
 /** Removes the files of a folder whose names begin with `prefix`. */
 export function removeBeginningWith(prefix: string): void {
   for (const path of pathsBeginningWith(prefix)) removeIfPresent(path);
@@ -359,9 +367,12 @@ function requireRegularOrAbsent(path: string): void {
 }
 
 function requireRegular(path: string, found: Stats): void {
-  if (found.isFile()) return;
+  if (!found.isFile()) throw misplaced(path, found, "a regular file");
+}
+
+function misplaced(path: string, found: Stats, wanted: string): ConflictError {
   const kind = kindOf(found);
-  throw new ConflictError(`${path} is ${kind}, not a regular file: remove it or move it away`, {
+  return new ConflictError(`${path} is ${kind}, not ${wanted}: remove it or move it away`, {
     details: { path, kind },
   });
 }

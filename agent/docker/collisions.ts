@@ -1,6 +1,6 @@
 /** Settings that dockerd would refuse, or apply in an unexpected way, beside this host's subnet. Pure. */
 
-import { Address, entriesOf, type Family, Prefix } from "../../ipam/addresses/ip.ts";
+import { Address, Prefix } from "../../ipam/addresses/ip.ts";
 import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import { type DockerdOption, OWN_OPTIONS } from "./dockerd-options.ts";
@@ -95,9 +95,10 @@ function refusalOf(
         : [`${where}, and Docker takes IPv6 from this host's subnet: remove it`];
     case "fixed-cidr":
     case "default-gateway":
-      return outside(4, value, env) ? [`${where}, which is outside of ${subnetOf(4, env)}: remove it`] : [];
-    case "default-gateway-v6":
-      return outside(6, value, env) ? [`${where}, which is outside of ${subnetOf(6, env)}: remove it`] : [];
+    case "default-gateway-v6": {
+      const misfit = misfitOf(name, value, env);
+      return misfit === null ? [] : [`${where}, ${misfit}: remove it`];
+    }
     default:
       return [];
   }
@@ -114,9 +115,9 @@ function warningOf(
       return target === "drop-in" ? [`${where}; what tulle gives comes last and counts`] : [];
     case "fixed-cidr":
     case "default-gateway":
-      return outside(4, value, env)
+      return value === "" || misfitOf(name, value, env) !== null
         ? []
-        : [`${where}, which holds only while this host has ${subnetOf(4, env)}: remove it`];
+        : [`${where}, which holds only while this host has its present subnet: remove it`];
     case "iptables":
       return value === "false" && dockerMasquerades
         ? [`${where}: Docker masquerades nothing, and tulled does not either; start tulled with --ip-masq`]
@@ -126,19 +127,21 @@ function warningOf(
   }
 }
 
-function outside(family: Family, value: string, env: SubnetEnv): boolean {
-  const subnet = subnetOf(family, env);
-  if (subnet === null) return false;
-  try {
-    return !subnet.contains(value.includes("/") ? Prefix.parse(value) : Address.parse(value));
-  } catch {
-    return true; // dockerd rejects it
-  }
+/** Why a range or a gateway does not fit into the subnet; null when it does, or is not set. */
+function misfitOf(name: string, value: string, { subnets }: SubnetEnv): string | null {
+  const bridge = subnets[name.endsWith("-v6") ? 6 : 4];
+  if (bridge === undefined || value === "") return null;
+  const subnet = Prefix.of(bridge.address, bridge.length);
+  if (!isInside(subnet, value)) return `which is outside of ${subnet}`;
+  const taken = [bridge.address, subnet.base, subnet.last].map(String);
+  return name !== "fixed-cidr" && taken.includes(value) ? `which is not a free address of ${subnet}` : null;
 }
 
-function subnetOf(family: Family, { subnets }: SubnetEnv): Prefix | null {
-  for (const [one, { address, length }] of entriesOf(subnets)) {
-    if (one === family) return Prefix.of(address, length);
+/** False for malformed text too, which dockerd rejects. */
+function isInside(subnet: Prefix, value: string): boolean {
+  try {
+    return subnet.contains(value.includes("/") ? Prefix.parse(value) : Address.parse(value));
+  } catch {
+    return false;
   }
-  return null;
 }

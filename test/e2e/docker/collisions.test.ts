@@ -45,6 +45,7 @@ describeWithDocker("options of a docker.service", () => {
       "-Dbnone",
       "-bip=10.2.54.1/24",
       "--default-gateway=192.0.2.1",
+      "--default-gateway=10.2.54.1",
     ])("%s", async (options) => {
       await expect(plan(options)).rejects.toThrow(`DOCKER_OPTS in ${folder}/units/docker.service gives`);
       const given = [...options.split(" "), "--bip=10.2.54.1/24"];

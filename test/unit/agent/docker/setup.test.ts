@@ -241,6 +241,8 @@ describe("options that collide with the subnet", () => {
     ['"--bridge" "br0"', "", /gives --bridge br0,/],
     ["--fixed-cidr=192.0.2.0/25", "", /--fixed-cidr=192\.0\.2\.0\/25, which is outside of 10\.2\.54\.0\/24/],
     ["--default-gateway 192.0.2.9", "", /--default-gateway 192\.0\.2\.9, which is outside/],
+    ["--default-gateway=10.2.54.1", "", /--default-gateway=10\.2\.54\.1, which is not a free address/],
+    ["--default-gateway=10.2.54.255", "", /which is not a free address of 10\.2\.54\.0\/24/],
     ["--default-gateway=nonsense", "", /--default-gateway=nonsense, which is outside/],
     ["$NET", 'Environment="NET=--bridge br0" OTHER=x\n', /NET in .*docker\.service gives --bridge br0/],
     ["$NET", "Environment=NET=-bbr0\n", /NET in .* gives -bbr0/],

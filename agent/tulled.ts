@@ -22,7 +22,7 @@ import { collectAfterStart, keepYoungSpaceSmall } from "./report/memory.ts";
 import { Metrics } from "./report/metrics.ts";
 import { openNotifier, type ServiceNotifier } from "./report/sd-notify.ts";
 import { ServiceStatus } from "./report/service-status.ts";
-import { VERSION } from "./version.ts";
+import { VERSION } from "./report/version.ts";
 
 async function main(): Promise<number> {
   const request = await loadConfig(process.argv.slice(2), process.env);

@@ -23,7 +23,7 @@ import {
   type SetupTarget,
 } from "../docker/setup.ts";
 import { formatDiff } from "../docker/text-diff.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
+import type { CommandContext, CommandModule } from "../terminal/command.ts";
 
 interface DockerOptions {
   readonly daemonJson: string;

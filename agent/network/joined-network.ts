@@ -27,7 +27,6 @@ import { HostWatch } from "../host/host-watch.ts";
 import type { Identity } from "../host/identity.ts";
 import type { AgentMetrics } from "../report/agent-metrics.ts";
 import type { StatusReport } from "../report/status.ts";
-import { statusReport } from "../report/status-report.ts";
 import {
   type Attachment,
   type AttachmentParts,
@@ -42,6 +41,7 @@ import { hostObjects } from "./host-objects.ts";
 import { NetworkFirewall } from "./network-firewall.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
 import { ReasonLog } from "./reason-log.ts";
+import { statusReport } from "./status-report.ts";
 import { SubnetFile } from "./subnet-file.ts";
 
 export interface JoinedNetworkOptions {

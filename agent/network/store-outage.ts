@@ -1,7 +1,7 @@
 /** Remembers since when the store cannot be followed, and says it to a person. Decides nothing. */
 
+import { formatDuration } from "../../ipam/duration.ts";
 import type { StoreHealth } from "../../ipam/stores/store.ts";
-import { formatDuration } from "../terminal/duration.ts";
 
 export class StoreOutage {
   #outage: { readonly sinceMs: number; readonly reason: string } | null = null;

@@ -5,8 +5,8 @@ import { describeRepair } from "../../backends/firewall/repair-history.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 import type { LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { OwnLease } from "../../ipam/leases/own-lease.ts";
-import type { Attachment } from "../network/attachment.ts";
-import type { StatusReport } from "./status.ts";
+import type { StatusReport } from "../report/status.ts";
+import type { Attachment } from "./attachment.ts";
 
 export interface AgentView {
   readonly version: string;

@@ -61,7 +61,7 @@ export default {
       "every container start loads it",
       { path: "^cni-plugin/" },
       {
-        path: "^(agent/|backends/(?!netlink/)|ipam/(?!(errors|folder|json|addresses/(ip|mac)|config/subnet-env)\\.ts))",
+        path: "^(agent/|backends/(?!netlink/)|ipam/(?!(errors|files|json|addresses/(ip|mac)|config/subnet-env)\\.ts))",
       },
     ),
     rule(

@@ -7,14 +7,19 @@
  */
 
 import { spawnSync } from "node:child_process";
-import { link, open, readFile, readlink, rename, rm } from "node:fs/promises";
+import { link, readlink, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { IDENTIFIER } from "../../cni-plugin/call.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
-import { makeFolder } from "../../ipam/folder.ts";
-import { replaceFile, replaceWithLink } from "../host/durable-file.ts";
+import {
+  makeFolder,
+  readFileStart,
+  readRequiredFile,
+  replaceFile,
+  replaceWithLink,
+} from "../../ipam/files.ts";
 import { type Conflist, formatConflist, isUnchanged } from "./conflist.ts";
 
 export interface InstallOptions extends Conflist {
@@ -35,6 +40,9 @@ const CONFLIST = "10-flannel.conflist";
 /** binfmt_script.c cuts the first line at 256 bytes and splits it at the first blank. */
 const LONGEST_INTERPRETER = 250;
 
+/** Holds the first two lines of a launcher: interpreter and mark. */
+const LAUNCHER_START_BYTES = 512;
+
 /** Installs and answers the files written. Throws ConfigError for a wrong name and when the plugin does not run here. */
 export async function install(
   options: InstallOptions,
@@ -50,7 +58,7 @@ export async function install(
   makeFolder(confDir, 0o755);
   const conflist = join(confDir, CONFLIST);
   await keepForeign(conflist, isOwnConflist);
-  await replaceFile(conflist, formatConflist(options), 0o644);
+  await replaceFile(conflist, formatConflist(options), { mode: 0o644 });
   return [plugin, conflist];
 }
 
@@ -81,26 +89,19 @@ function requireNames({ network, name, chained }: Conflist): void {
 
 /** The executable where it was built and this machine can run it, else the Node program. */
 async function putPlugin(plugin: string, warn: (text: string) => void): Promise<void> {
-  if (await isCompiled(EXECUTABLE)) {
+  if (isCompiled(EXECUTABLE)) {
     const complaint = complaintOf(EXECUTABLE, []);
     if (complaint === null) return replaceWithLink(plugin, EXECUTABLE);
     warn(`${EXECUTABLE} does not run here (${complaint}): the plugin will run on Node, which takes longer`);
   }
   const complaint = complaintOf(process.execPath, [NODE_PROGRAM]);
   if (complaint !== null) throw new ConfigError(`the plugin at ${NODE_PROGRAM} does not run: ${complaint}`);
-  await replaceFile(plugin, launcher(NODE_PROGRAM), 0o755);
+  await replaceFile(plugin, launcher(NODE_PROGRAM), { mode: 0o755 });
 }
 
 /** Without Bun the build makes a script of the same name, whose interpreter a runtime's PATH may lack. */
-async function isCompiled(file: string): Promise<boolean> {
-  const handle = await open(file);
-  try {
-    const start = Buffer.alloc(4);
-    await handle.read(start, 0, start.length);
-    return start.toString("latin1") === "\x7fELF";
-  } finally {
-    await handle.close();
-  }
+function isCompiled(file: string): boolean {
+  return readFileStart(file, 4).toString("latin1") === "\x7fELF";
 }
 
 /** Why a program does not serve VERSION; null when it does. */
@@ -122,11 +123,11 @@ function launcher(program: string): string {
 async function isOwnPlugin(file: string): Promise<boolean> {
   const target = await readlink(file).catch(notALink);
   if (target !== null) return target.endsWith("/bin/tulle-cni");
-  return (await readFile(file, "latin1")).includes(MARK);
+  return readFileStart(file, LAUNCHER_START_BYTES).toString("latin1").includes(MARK);
 }
 
 async function isOwnConflist(file: string): Promise<boolean> {
-  return isUnchanged(await readFile(file, "utf8"));
+  return isUnchanged(readRequiredFile(file));
 }
 
 /** Gives a file of somebody else's a second name; an earlier one of that name stays, it is the original. */

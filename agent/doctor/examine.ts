@@ -90,12 +90,14 @@ function lookAtInterface(
   try {
     const families =
       network === null ? [4 as const] : [...entriesOf(network.families)].map(([family]) => family);
-    const chosen = chooseInterface(
-      config.interface,
+    const chosen = chooseInterface(takeHostSnapshot(connection), {
+      settings: config.interface,
       families,
-      takeHostSnapshot(connection),
-      addressOrNull(remoteHost),
-    );
+      store: addressOrNull(remoteHost),
+      containers: { plan: network?.families ?? {}, subnets: [] },
+      leaseAddresses: [],
+      present: null,
+    });
     const addresses = Object.values(chosen.publicAddresses).join(", ");
     const message = `${chosen.link.name}, ${addresses}: ${chosen.reason}`;
     const [warning] = chosen.warnings;

@@ -6,14 +6,13 @@
  */
 
 import { createHash } from "node:crypto";
-import { readFile, rename } from "node:fs/promises";
+import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { localMacFromSeed, type Mac, parseMac } from "../../ipam/addresses/mac.ts";
-import { CodecError, ConfigError, errorMessage } from "../../ipam/errors.ts";
-import { makeFolder } from "../../ipam/folder.ts";
+import { CodecError, ConfigError, errorMessage, TulleError } from "../../ipam/errors.ts";
+import { makeFolder, readOwnFile, replaceFile } from "../../ipam/files.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import { errorFields, type Logger } from "../../ipam/log.ts";
-import { replaceFile } from "./durable-file.ts";
 
 /** What the file holds. */
 export interface IdentityRecord {
@@ -49,18 +48,19 @@ export class Identity {
   /**
    * Reads the identity, or makes one. A file that cannot be understood is kept as identity.json.broken and
    * replaced: the lease is then found again by its public address. Throws ConfigError when the state directory
-   * cannot be used.
+   * cannot be used, ConflictError when something other than a regular file is in the identity's place.
    */
   static async load(options: IdentityOptions): Promise<Identity> {
     const path = identityPath(options.stateDir);
     try {
       makeFolder(options.stateDir, 0o700);
-      const text = await readFile(path, "utf8").catch(nullIfAbsent);
+      const text = readOwnFile(path);
       const stored = text === null ? null : await decodeOrSetAside(text, path, options.log);
       const identity = new Identity(options, stored ?? newRecord(options));
       if (stored === null) await identity.#save();
       return identity;
     } catch (error) {
+      if (error instanceof TulleError) throw error;
       throw new ConfigError(
         `state-dir ${options.stateDir} cannot be used: ${errorMessage(error)}; give a directory that can be written`,
         { cause: error },
@@ -120,7 +120,7 @@ export class Identity {
 
   async #save(): Promise<void> {
     const path = identityPath(this.#options.stateDir);
-    await replaceFile(path, `${JSON.stringify(this.#record, null, 2)}\n`, 0o600);
+    await replaceFile(path, `${JSON.stringify(this.#record, null, 2)}\n`, { mode: 0o600 });
   }
 }
 
@@ -185,9 +185,4 @@ function newRecord({ randomBytes }: IdentityOptions): IdentityRecord {
 
 function derivedMac(nodeId: string, device: string): Mac {
   return localMacFromSeed(createHash("sha256").update(`${nodeId} ${device}`).digest());
-}
-
-function nullIfAbsent(error: NodeJS.ErrnoException): null {
-  if (error.code === "ENOENT") return null;
-  throw error;
 }

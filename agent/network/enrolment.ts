@@ -1,5 +1,6 @@
 /** How this host gets its lease: as itself, with the subnet it had, or with another one when it must move. */
 
+import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
 import { isCopiedIdentity, mayName } from "../../ipam/leases/claim.ts";
 import { type JoinOptions, join, joinPatiently, type Membership } from "../../ipam/leases/join.ts";
@@ -8,12 +9,12 @@ import { parseLeaseValue } from "../../ipam/leases/lease-codec.ts";
 import { errorFields, type Logger } from "../../ipam/log.ts";
 import type { StoreEntry, StoreListing, SubnetStore } from "../../ipam/stores/store.ts";
 import type { AgentConfig } from "../config/config.ts";
-import type { ChosenInterface, HostSnapshot } from "../host/choose-interface.ts";
+import type { ChosenInterface } from "../host/choose-interface.ts";
+import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
 import { findProgram } from "../host/other-programs.ts";
 import { type Attachment, leaseAttrsOf } from "./attachment.ts";
 import { ownAddressProblem } from "./network-support.ts";
-import { readPreviousSubnets } from "./subnet-file.ts";
 
 export interface EnrolmentOptions {
   readonly config: AgentConfig;
@@ -66,11 +67,15 @@ export class Enrolment {
   }
 
   /** Gets the lease, however long the network is full or the store fails. Throws what waiting does not mend. */
-  async enter(attachment: Attachment, listing: StoreListing, signal: AbortSignal): Promise<Membership> {
-    const { config, logger, random } = this.#options;
+  async enter(
+    attachment: Attachment,
+    listing: StoreListing,
+    previous: PerFamily<Prefix> | null,
+    signal: AbortSignal,
+  ): Promise<Membership> {
+    const { logger, random } = this.#options;
     const problem = ownAddressProblem(attachment.networkConfig, attachment.host.addresses);
     if (problem !== null) logger.warn("network configuration", { problem });
-    const previous = await readPreviousSubnets(config.files.subnetFile, attachment.networkConfig, logger);
     const options = { ...this.#joinOptions(attachment), previous, random };
     const membership = await joinPatiently(options, listing, signal);
     logger.info("joined the network", { lease: membership.entry.key, origin: membership.origin });

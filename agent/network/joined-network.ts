@@ -108,9 +108,7 @@ export class JoinedNetwork {
       onRenewal: (isSuccess) => metrics.noteRenewal(isSuccess),
       onPass: (report) => this.#notePass(report),
       onFirewallPass: (pass) => metrics.noteFirewallPass(pass),
-      onHostChange: (device) => {
-        if (device === this.#attachment.host.interface) this.#hostWatch.changed();
-      },
+      onHostChange: () => this.#hostWatch.changed(),
       move: (stop) => enrolment.move(this.#attachment, stop),
     });
     this.#networkFirewall = new NetworkFirewall(this.#parts.firewall, this.#parts.peers, () => ({
@@ -298,10 +296,16 @@ export class JoinedNetwork {
     const { logger, identity, connection, netlink, attachmentParts } = this.#options;
     const before = this.#attachment;
     const snapshot = takeHostSnapshot(netlink);
-    const chosen = chooseFor(attachmentParts, networkConfig, snapshot, before.host.interface);
+    const chosen = chooseFor(attachmentParts, networkConfig, snapshot, {
+      present: before.chosen,
+      subnets: Object.values(this.#subnets),
+      leaseAddresses: [],
+    });
     const after = await attach(attachmentParts, networkConfig, chosen, snapshot);
     if (isSameAttachment(before, after)) return;
     logger.info("host or network options changed; following", {
+      interface: chosen.link.name,
+      reason: chosen.reason,
       addresses: Object.values(chosen.publicAddresses),
       mtuBytes: after.backend.mtuBytes,
     });

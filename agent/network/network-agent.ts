@@ -7,7 +7,7 @@
 
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { Address, entriesOf } from "../../ipam/addresses/ip.ts";
+import { Address, entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { TulleError } from "../../ipam/errors.ts";
@@ -20,13 +20,15 @@ import { type InstanceLock, lockFirewall, lockInstance, lockStateDir } from "../
 import { AgentMetrics } from "../report/agent-metrics.ts";
 import type { Metrics } from "../report/metrics.ts";
 import type { StatusReport } from "../report/status.ts";
-import { type Attachment, type AttachmentParts, attach, chooseFor } from "./attachment.ts";
+import { type Attachment, type AttachmentParts, attach, chooseFor, priorUse } from "./attachment.ts";
 import { Enrolment } from "./enrolment.ts";
 import { JoinedNetwork } from "./joined-network.ts";
 import { recordNetworks } from "./network-history.ts";
 import { familiesOf, optionsOf } from "./network-support.ts";
 import { StoreOutage } from "./store-outage.ts";
+import { readPreviousSubnets } from "./subnet-file.ts";
 import { waitForNetworkConfig } from "./wait-for-config.ts";
+import { waitForInterface } from "./wait-for-interface.ts";
 
 export interface NetworkAgentOptions {
   readonly config: AgentConfig;
@@ -114,8 +116,9 @@ export class NetworkAgent {
     this.#locks.push(await lockStateDir(config.files.stateDir));
     for (const [, device] of entriesOf(devices)) this.#locks.push(await lockInstance(device));
     const firewallProblem = await this.#claimFirewall();
-    const attachment = await this.#attach(networkConfig, listing);
-    const membership = await this.#enrolment.enter(attachment, listing, signal);
+    const lastSubnets = readPreviousSubnets(config.files.subnetFile, networkConfig, logger);
+    const attachment = await this.#attach(networkConfig, listing, lastSubnets, signal);
+    const membership = await this.#enrolment.enter(attachment, listing, lastSubnets, signal);
     const ranges = Object.values(networkConfig.families).map(({ network }) => network);
     const before = await recordNetworks(config.files.stateDir, ranges, logger);
     return new JoinedNetwork({
@@ -148,10 +151,18 @@ export class NetworkAgent {
     }
   }
 
-  async #attach(networkConfig: NetworkConfig, listing: StoreListing): Promise<Attachment> {
-    const { logger } = this.#options;
-    const snapshot = takeHostSnapshot(this.#netlink);
-    const chosen = chooseFor(this.#parts, networkConfig, snapshot, null);
+  async #attach(
+    networkConfig: NetworkConfig,
+    listing: StoreListing,
+    lastSubnets: PerFamily<Prefix> | null,
+    signal: AbortSignal,
+  ): Promise<Attachment> {
+    const { identity, clock, logger } = this.#options;
+    const prior = priorUse(listing.entries, identity.nodeId, lastSubnets);
+    const { chosen, snapshot } = await waitForInterface({ clock, logger }, signal, () => {
+      const snapshot = takeHostSnapshot(this.#netlink);
+      return { chosen: chooseFor(this.#parts, networkConfig, snapshot, prior), snapshot };
+    });
     logger.info("interface chosen", {
       interface: chosen.link.name,
       addresses: Object.values(chosen.publicAddresses),

@@ -42,7 +42,7 @@ export interface AssemblyOptions {
   readonly onRenewal: (isSuccess: boolean) => void;
   readonly onPass: (report: PassReport) => void;
   readonly onFirewallPass: NonNullable<FirewallGuardOptions["onPass"]>;
-  readonly onHostChange: (device: string) => void;
+  readonly onHostChange: () => void;
   /** Leases another subnet; used only where the administrator allows that. */
   readonly move: (signal: AbortSignal) => Promise<Membership>;
 }

@@ -9,7 +9,7 @@ import { createServer, request, type Server } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
-import { makeFolder } from "../../ipam/folder.ts";
+import { makeFolder } from "../../ipam/files.ts";
 
 /** What each path answers, as something JSON can show. */
 export type ControlRoutes = Readonly<Record<string, () => unknown>>;

@@ -24,7 +24,7 @@ export type KernelEvent =
   | ({ readonly type: "device-gone"; readonly device: string } & By)
   /** What is known is incomplete; only a dump helps. */
   | { readonly type: "resync"; readonly reason: string }
-  /** A shared interface changed, came or went: facts about the host may have to be read again. */
+  /** An interface, an address or a default route of the host changed: read the host's facts again. */
   | { readonly type: "host"; readonly device: string };
 
 export type ChangeResult = TulleError | null;

@@ -29,7 +29,7 @@ export interface ReconcilerOptions {
   readonly auditSeconds?: number;
   /** Called after each pass that did or found something. */
   readonly onPass?: (report: PassReport) => void;
-  /** A shared interface (the tunnel's parent) changed, came or went. */
+  /** An interface, an address or a default route of the host changed. */
   readonly onHostChange?: (device: string) => void;
 }
 

@@ -28,7 +28,7 @@ function situation(changes: Partial<DeviceSituation> = {}): DeviceSituation {
     port: 8472,
     links: [vxlanLink()],
     portHolder: null,
-    parent: { index: 2, name: "eth0", mac: null, mtuBytes: 1500, flags: 1 },
+    parent: { type: "", masterIndex: null, index: 2, name: "eth0", mac: null, mtuBytes: 1500, flags: 1 },
     isDaemonReady: true,
     ...changes,
   };

@@ -1,35 +1,35 @@
-/** Puts together what `tulle status` shows of a network that this host has joined. Pure. */
+/** Builds the status report of a joined network. Pure. */
 
 import type { FirewallStatus } from "../../backends/firewall/guard.ts";
-import { describeRepair } from "../../backends/firewall/repair-history.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 import type { LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { OwnLease } from "../../ipam/leases/own-lease.ts";
 import type { StatusReport } from "../report/status.ts";
 import type { Attachment } from "./attachment.ts";
+import { isReady, type Problem } from "./problems.ts";
 
-export interface AgentView {
+export interface MemberView {
+  /** Null for the first network. */
+  readonly name: string | null;
   readonly version: string;
-  readonly isReady: boolean;
   readonly store: string;
   readonly attachment: Attachment;
   readonly lease: OwnLease;
   readonly snapshot: LeaseSnapshot;
   readonly kernel: ReconcilerStatus;
   readonly firewall: FirewallStatus;
-  /** Problems of the network's configuration and of the host's interface. */
-  readonly problems: readonly string[];
+  readonly problems: readonly Problem[];
   readonly nowMs: number;
 }
 
 /** The whole report. */
-export function statusReport(view: AgentView): StatusReport {
+export function statusReport(view: MemberView): StatusReport {
   const { attachment, lease, snapshot, kernel } = view;
   const { host, chosen, backend, networkConfig } = attachment;
   const secondsLeft = Math.max(0, Math.round((lease.deadlineMs - view.nowMs) / 1000));
   return {
     version: view.version,
-    isReady: view.isReady,
+    isReady: isReady(view.problems),
     store: view.store,
     interface: {
       name: host.interface,
@@ -37,13 +37,14 @@ export function statusReport(view: AgentView): StatusReport {
       reason: chosen.reason,
     },
     network: {
+      ...(view.name === null ? {} : { name: view.name }),
       ranges: Object.values(networkConfig.families).map(({ network }) => network.toString()),
       backend: backend.type,
     },
     lease: {
       key: lease.entry.key,
       state: lease.state.state,
-      reason: lease.state.state === "held" ? null : lease.state.reason,
+      reason: lease.state.state === "held" ? lease.state.unpublished : lease.state.reason,
       secondsLeft: Number.isFinite(secondsLeft) ? secondsLeft : null,
     },
     devices: Object.values(backend.devices).map((name) => ({ name, mtuBytes: backend.mtuBytes })),
@@ -56,36 +57,7 @@ export function statusReport(view: AgentView): StatusReport {
     refused: [...snapshot.refused.values()],
     kernel,
     firewall: view.firewall,
-    problems: problemsOf(view),
+    problems: view.problems.map(({ text }) => text),
+    blocking: view.problems.flatMap(({ text, isBlocking }) => (isBlocking ? [text] : [])),
   };
-}
-
-/** What a person should look at, the gravest first. */
-export function problemsOf({ lease, snapshot, kernel, firewall, problems }: AgentView): readonly string[] {
-  return [
-    ...(lease.state.state === "held" ? [] : [`our lease ${lease.entry.key} is lost: ${lease.state.reason}`]),
-    ...problems,
-    ...(snapshot.held.size === 0
-      ? []
-      : [`${snapshot.held.size} vanished peers are kept for now: the store may be at fault`]),
-    ...[...snapshot.refused.values()].map(({ reason }) => reason),
-    ...kernel.conflicts.map(({ key, reason }) => `${key}: ${reason}`),
-    ...(kernel.trouble === null ? [] : [`the kernel's state cannot be read or changed: ${kernel.trouble}`]),
-    ...kernel.failures.map(({ message, others }) =>
-      others === 0 ? message : `${message} (and ${others} more of the sort)`,
-    ),
-    ...(firewall.note === null ? [] : [`firewall: ${firewall.note}`]),
-    ...(firewall.lastError === null ? [] : [`firewall: ${firewall.lastError}`]),
-    ...firewallQuarrel(firewall),
-    ...kernel.contended.map(
-      ({ key, repairs, evidence }) =>
-        `${key} was undone ${repairs} times by somebody else; last, ${evidence}`,
-    ),
-  ];
-}
-
-function firewallQuarrel({ undone, lastRepair }: FirewallStatus): readonly string[] {
-  if (undone === 0 || lastRepair === null) return [];
-  const last = describeRepair(lastRepair);
-  return [`firewall rules were undone ${undone} times by somebody else; last, ${last}`];
 }

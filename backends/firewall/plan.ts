@@ -58,6 +58,8 @@ export interface FirewallInput {
   readonly subnets: PerFamily<Prefix>;
   /** Where only containers are: the network, but no more than our own subnet where hosts live in the network. */
   readonly containers: PerFamily<Prefix>;
+  /** Ranges of this host's other networks; packets between their containers and ours are dropped. */
+  readonly isolated?: readonly Prefix[];
   readonly masquerade: MasqueradeInput;
   /** Accept what is forwarded from and to the network. */
   readonly forwardRules: boolean;

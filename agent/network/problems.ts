@@ -53,8 +53,8 @@ export function memberProblems(state: MemberState): readonly Problem[] {
   return [
     ...leaseProblems(state),
     ...blocking(state.interface),
-    ...(state.subnetFile === null ? [] : [state.subnetFile]),
     ...kernelProblems(state),
+    ...(state.subnetFile === null ? [] : [state.subnetFile]),
     ...advisory(state.config),
     ...advisory(state.firewallLock),
   ];

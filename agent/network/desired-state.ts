@@ -21,6 +21,8 @@ import type { NetworkParts } from "./network-parts.ts";
 import type { ReasonLog } from "./reason-log.ts";
 
 export interface DesiredStateOptions {
+  /** Null for the first network. */
+  readonly network: string | null;
   readonly attachment: Attachment;
   readonly subnets: PerFamily<Prefix>;
   readonly firewall: FirewallSettings;
@@ -42,11 +44,12 @@ export function scopeOf({
   ranges,
   port,
   identity,
+  network,
 }: DesiredStateOptions): Scope {
   const { backend, host } = attachment;
   const objects = [...backend.planBase(subnets), ...hostObjects(firewall, subnets)];
   const devices = new Set(Object.values(backend.devices));
-  const leftovers = leftoverDevices(port.links(), devices, identity.vtepMacs);
+  const leftovers = leftoverDevices(port.links(), devices, identity.vtepMacsOf(network));
   return {
     devices: new Set([...devices, ...leftovers]),
     sharedDevices: new Set([host.interface]),

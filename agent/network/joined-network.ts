@@ -84,6 +84,7 @@ export class JoinedNetwork {
     this.#conflicts = new ReasonLog(logger, "error", "foreign object holds our key");
     const facts = {
       ...options,
+      network: settings.name,
       port,
       identity: attachmentParts.identity,
       subnets: options.membership.subnets,

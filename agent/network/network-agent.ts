@@ -70,7 +70,13 @@ export class NetworkAgent {
     this.#enrolment = new Enrolment({ runtime: this.#runtime, ttlSeconds, store: this.#store, identity });
     this.#metrics = new AgentMetrics(options.runtime.metrics);
     const store = connection.remoteHost === null ? null : addressOrNull(connection.remoteHost);
-    this.#parts = { settings: settings.interface, store, port: this.#runtime.port, identity };
+    this.#parts = {
+      network: settings.name,
+      settings: settings.interface,
+      store,
+      port: this.#runtime.port,
+      identity,
+    };
   }
 
   /** Null for the first network. */

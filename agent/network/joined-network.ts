@@ -155,11 +155,11 @@ export class JoinedNetwork {
 
   /** The problems that take part in readiness; empty when this host is a working member. */
   get problems(): readonly Problem[] {
-    const { lease, reconciler } = this.#parts;
+    const { lease, peers, reconciler } = this.#parts;
     return memberProblems({
       leaseKey: lease.entry.key,
       lease: lease.state,
-      rejection: null,
+      rejection: peers.ownRejection,
       interface: this.#hostWatch.problem,
       config: this.#configFollower.problem,
       subnetFile: this.#subnetFile.problem,

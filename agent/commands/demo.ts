@@ -13,7 +13,7 @@ import { Lab } from "../demo/lab.ts";
 import { EXIT_INTERRUPTED, enteringCommand, launch, requireTools } from "../demo/launch.ts";
 import { tellStory } from "../demo/story.ts";
 import { keepHint } from "../demo/view.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
+import type { CommandContext, CommandModule } from "../terminal/command.ts";
 
 interface DemoOptions {
   readonly keep?: true;

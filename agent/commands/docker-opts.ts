@@ -13,7 +13,7 @@ import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
 import { readForeignFile, readRequiredFile, replaceFile, writeThrough } from "../../ipam/files.ts";
 import type { Environment } from "../config/settings.ts";
 import { daemonSettings, dockerFlags, formatDockerOpts, type Variables } from "../docker/docker-opts.ts";
-import type { CommandModule } from "./command.ts";
+import type { CommandModule } from "../terminal/command.ts";
 
 interface DockerOptsOptions {
   readonly f: string;

@@ -17,7 +17,7 @@ import { bridgeFindings, DOCKER_BRIDGE, isBridgeElsewhere, settingFindings } fro
 import { planSetup, planUnset, readSubnetFile, type SetupPaths } from "../docker/setup.ts";
 import { formatDiff } from "../docker/text-diff.ts";
 import { validate } from "../docker/validate.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
+import type { CommandContext, CommandModule } from "../terminal/command.ts";
 
 interface DockerOptions {
   readonly daemonJson: string;

@@ -1,9 +1,9 @@
 /** `tulle doctor`: why the network does not work on this host, or that it should. Reads only. */
 
 import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
-import { formatFindings } from "../terminal/finding-view.ts";
-import type { CommandModule } from "./command.ts";
-import { STORE_FLAGS } from "./open-network.ts";
+import { formatFindings } from "../doctor/finding-view.ts";
+import type { CommandModule } from "../terminal/command.ts";
+import { STORE_FLAGS } from "../terminal/open-network.ts";
 
 const FLAGS: readonly FlagName[] = [
   ...STORE_FLAGS,

@@ -4,7 +4,7 @@
  * Nothing but names and summaries is loaded from here: a command's own code waits until it is called.
  */
 
-import type { CommandModule } from "./command.ts";
+import type { CommandModule } from "../terminal/command.ts";
 
 export interface CommandEntry {
   readonly name: string;

@@ -9,8 +9,8 @@ import { CodecError } from "../../ipam/errors.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import { askControl } from "../report/control.ts";
 import type { StatusReport } from "../report/status.ts";
+import type { CommandModule } from "../terminal/command.ts";
 import { formatStatus } from "../terminal/status-view.ts";
-import type { CommandModule } from "./command.ts";
 import { errorLine } from "./error-line.ts";
 
 const EXIT_NOT_READY = 1;

@@ -1,6 +1,6 @@
 /** What the flag table looks like to a person: `--help`, and the reference in docs/configuration.md. */
 
-import { GROUPS, type Group } from "./flag.ts";
+import { GROUPS, type Group } from "./flags/flag.ts";
 import { environmentName, FLAG_NAMES, type FlagName, flagOf } from "./flags.ts";
 
 /** Of the narrowest usual terminal. */

@@ -12,6 +12,8 @@ export interface HostWatchOptions {
   readonly logger: Logger;
   /** Examines the host and follows what changed. Rejects when no interface can be used. */
   readonly follow: () => Promise<void>;
+  /** Called after each examination. */
+  readonly onLook?: () => void;
 }
 
 /** Changes come in bursts: link down, addresses gone, link up, addresses back. */
@@ -55,7 +57,7 @@ export class HostWatch {
   }
 
   async #look(): Promise<void> {
-    const { logger, follow } = this.#options;
+    const { logger, follow, onLook } = this.#options;
     try {
       await follow();
       if (this.#problem !== null) logger.info("interface is usable again", {});
@@ -67,6 +69,7 @@ export class HostWatch {
         });
       this.#problem = errorMessage(error);
     }
+    onLook?.();
   }
 
   async #nextLook(signal: AbortSignal): Promise<void> {

@@ -20,7 +20,7 @@ export interface IdentityRecord {
   readonly nodeId: string;
   /** Hardware address of the interface that carried the tunnel last; null before the first start. */
   readonly interfaceMac: Mac | null;
-  /** By name of the device. */
+  /** By name of the device, for other networks than the first by `network/device`. */
   readonly vtepMacs: Readonly<Record<string, Mac>>;
   /** Hardware addresses of the identities before this one: another host has them. */
   readonly discardedMacs: readonly Mac[];
@@ -39,6 +39,7 @@ const NODE_ID_BYTES = 16;
 export class Identity {
   readonly #options: IdentityOptions;
   #record: IdentityRecord;
+  #lastSave: Promise<void> = Promise.resolve();
 
   private constructor(options: IdentityOptions, record: IdentityRecord) {
     this.#options = options;
@@ -82,14 +83,15 @@ export class Identity {
     await this.#replace({ ...this.#record, interfaceMac: mac });
   }
 
-  /** The tunnel device's hardware address: the recorded one, else one derived from the node id. */
-  vtepMac(device: string): Mac {
-    return this.#record.vtepMacs[device] ?? derivedMac(this.nodeId, device);
+  /** The hardware address of a network's tunnel device: the recorded one, else one derived from the node id. */
+  vtepMac(device: string, network: string | null = null): Mac {
+    return this.#record.vtepMacs[deviceKey(device, network)] ?? derivedMac(this.nodeId, device);
   }
 
-  /** Hardware addresses of all devices that this host ever had. */
-  get vtepMacs(): ReadonlySet<Mac> {
-    return new Set(Object.values(this.#record.vtepMacs));
+  /** Hardware addresses of all devices that a network of this host ever had. */
+  vtepMacsOf(network: string | null): ReadonlySet<Mac> {
+    const own = Object.entries(this.#record.vtepMacs).filter(([key]) => networkOf(key) === network);
+    return new Set(own.map(([, mac]) => mac));
   }
 
   /** True when the address belongs to the host whose identity this one had copied. */
@@ -97,10 +99,11 @@ export class Identity {
     return this.#record.discardedMacs.includes(mac);
   }
 
-  /** Records the hardware address of a device in use, created or adopted. */
-  async setVtepMac(device: string, mac: Mac): Promise<void> {
-    if (this.#record.vtepMacs[device] === mac) return;
-    await this.#replace({ ...this.#record, vtepMacs: { ...this.#record.vtepMacs, [device]: mac } });
+  /** Records the hardware address of a device that is in use, made by us or adopted. */
+  async setVtepMac(device: string, mac: Mac, network: string | null = null): Promise<void> {
+    const key = deviceKey(device, network);
+    if (this.#record.vtepMacs[key] === mac) return;
+    await this.#replace({ ...this.#record, vtepMacs: { ...this.#record.vtepMacs, [key]: mac } });
   }
 
   /** Takes a new identity: the state directory is a copy of another host's. */
@@ -118,9 +121,14 @@ export class Identity {
     await this.#save();
   }
 
+  /** Writes the record as it is when its turn comes, so that an older one never replaces a newer one. */
   async #save(): Promise<void> {
     const path = identityPath(this.#options.stateDir);
-    await replaceFile(path, `${JSON.stringify(this.#record, null, 2)}\n`, { mode: 0o600 });
+    const turn = this.#lastSave.then(() =>
+      replaceFile(path, `${JSON.stringify(this.#record, null, 2)}\n`, { mode: 0o600 }),
+    );
+    this.#lastSave = turn.catch(() => undefined);
+    await turn;
   }
 }
 
@@ -183,6 +191,15 @@ async function decodeOrSetAside(text: string, path: string, log: Logger): Promis
 function newRecord({ randomBytes }: IdentityOptions): IdentityRecord {
   const nodeId = Buffer.from(randomBytes(NODE_ID_BYTES)).toString("hex");
   return { nodeId, interfaceMac: null, vtepMacs: {}, discardedMacs: [] };
+}
+
+function deviceKey(device: string, network: string | null): string {
+  return network === null ? device : `${network}/${device}`;
+}
+
+function networkOf(key: string): string | null {
+  const end = key.indexOf("/");
+  return end < 0 ? null : key.slice(0, end);
 }
 
 function derivedMac(nodeId: string, device: string): Mac {

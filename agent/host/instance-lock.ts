@@ -34,11 +34,11 @@ export function lockStateDir(directory: string): Promise<InstanceLock> {
 }
 
 /**
- * Takes the lock for the firewall, whose chains have one name for all networks. Throws TULLE_ALREADY_RUNNING when
- * another daemon of this network namespace has it.
+ * Takes the lock for the firewall rules of one network, whose chains carry its name (null: flannel's names). Throws
+ * TULLE_ALREADY_RUNNING when another daemon of this network namespace has it.
  */
-export function lockFirewall(): Promise<InstanceLock> {
-  return lockName(FIREWALL_LOCK, firewallInUse);
+export function lockFirewall(network: string | null): Promise<InstanceLock> {
+  return lockName(network === null ? FIREWALL_LOCK : `${FIREWALL_LOCK}/${network}`, firewallInUse);
 }
 
 function lockName(name: string, taken: () => TulleError): Promise<InstanceLock> {

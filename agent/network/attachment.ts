@@ -25,8 +25,10 @@ export interface Attachment {
   readonly backend: PreparedBackend;
 }
 
-/** What all attachments of a daemon have in common. */
+/** What all attachments to a network have in common. */
 export interface AttachmentParts {
+  /** Null for the first network. */
+  readonly network: string | null;
   readonly settings: InterfaceSettings;
   /** Address of the store, null when it is local or only known by name. */
   readonly store: Address | null;
@@ -46,7 +48,7 @@ export interface PriorUse {
 
 /** The interface for the tunnel: see choose-interface.ts. Throws InterfaceError. */
 export function chooseFor(
-  { settings, store }: AttachmentParts,
+  { settings, store }: Pick<AttachmentParts, "settings" | "store">,
   config: NetworkConfig,
   snapshot: HostSnapshot,
   { present, subnets, leaseAddresses }: PriorUse,
@@ -88,7 +90,7 @@ function publicAddressesIn(leaseValue: string): readonly Address[] {
 
 /** Prepares the backend for the chosen interface, with hardware addresses that are written down first. */
 export async function attach(
-  { port, identity }: AttachmentParts,
+  { port, identity, network }: AttachmentParts,
   networkConfig: NetworkConfig,
   chosen: ChosenInterface,
   snapshot: HostSnapshot,
@@ -96,7 +98,7 @@ export async function attach(
   const families = familiesOf(networkConfig);
   const options = optionsOf(networkConfig);
   const host = hostFactsOf(chosen, snapshot);
-  const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity);
+  const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity, network);
   return { networkConfig, options, chosen, host, backend: options.prepare(host, families, macs) };
 }
 

@@ -2,7 +2,7 @@
  * The ranges that this host's network had: the one in force and the one before.
  *
  * While a network moves to another range, its hosts switch one by one and must reach each other throughout. Kept in
- * <state-dir>/network.json.
+ * <state-dir>/network.json, for other networks than the first in network-<name>.json.
  */
 
 import { join } from "node:path";
@@ -11,14 +11,15 @@ import { errorMessage } from "../../ipam/errors.ts";
 import { readOwnFile, replaceFile } from "../../ipam/files.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import type { Logger } from "../../ipam/log.ts";
+import { type NetworkSettings, ownedName } from "./network-settings.ts";
 
 /** Records the ranges in force and returns those before them, which may be none. Never rejects. */
 export async function recordNetworks(
-  stateDir: string,
+  { stateDir, name }: Pick<NetworkSettings, "stateDir" | "name">,
   inForce: readonly Prefix[],
   logger: Logger,
 ): Promise<readonly Prefix[]> {
-  const path = join(stateDir, "network.json");
+  const path = join(stateDir, `${ownedName("network", name)}.json`);
   const known = readHistory(path, logger);
   const isSame = known.inForce.join() === inForce.join();
   if (isSame) return known.before;

@@ -1,4 +1,4 @@
-/** Says in the log what is wrong with each of many things: each reason once, and only so many one by one. */
+/** Logs what is wrong with each of many objects: each reason once, and at most a few lines at a time. */
 
 import type { Logger } from "../../ipam/log.ts";
 
@@ -8,7 +8,7 @@ export interface Reason {
   readonly reason: string;
 }
 
-/** More than these at a time are told as a number: the list is in `tulle status`. */
+/** Of more than these at a time only the number is logged. */
 const MOST_LINES = 10;
 
 export class ReasonLog {

@@ -3,7 +3,7 @@
 import { dirname } from "node:path";
 import { mapFamilies, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
-import { formatSubnetEnv, parseSubnetEnv, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
+import { parseSubnetEnv, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { makeFolder, readOwnFile, replaceFile } from "../../ipam/files.ts";
 import type { Logger } from "../../ipam/log.ts";
@@ -34,48 +34,15 @@ export function readPreviousSubnets(
   return null;
 }
 
-/** The file of a running daemon. Writes run one after another; a failed one is a problem to show. */
-export class SubnetFile {
-  readonly #path: string;
-  readonly #logger: Logger;
-  #turn: Promise<void> = Promise.resolve();
-  #problem: string | null = null;
-
-  constructor(path: string, logger: Logger) {
-    this.#path = path;
-    this.#logger = logger;
-  }
-
-  /** Why the file lacks the present values; null when it has them. */
-  get problem(): string | null {
-    return this.#problem;
-  }
-
-  /** Resolves after the attempt. Never rejects. */
-  write(env: SubnetEnv): Promise<void> {
-    this.#turn = this.#turn.then(() => this.#writeNow(env));
-    return this.#turn;
-  }
-
-  async #writeNow(env: SubnetEnv): Promise<void> {
-    const path = this.#path;
-    try {
-      await writeSubnetFile(path, env);
-      this.#problem = null;
-    } catch (error) {
-      this.#problem = `subnet file ${path} cannot be written, and containers get no network from it: ${errorMessage(error)}; put that right and send SIGHUP`;
-      this.#logger.error("subnet file", { problem: this.#problem });
-    }
-  }
+/** The file's text; null when there is none. Throws ConflictError when it is not a regular file. */
+export function readSubnetText(path: string): string | null {
+  return readOwnFile(path);
 }
 
-/** Writes the file, mode 0644, atomically and durably. Returns false when it holds this text already. */
-export async function writeSubnetFile(path: string, env: SubnetEnv): Promise<boolean> {
-  const text = formatSubnetEnv(env);
-  if (readOwnFile(path) === text) return false;
+/** Writes the file, mode 0644, atomically and durably, and its folder. Throws what the file system throws. */
+export async function writeSubnetText(path: string, text: string): Promise<void> {
   makeFolder(dirname(path), 0o755);
   await replaceFile(path, text, { mode: 0o644 });
-  return true;
 }
 
 function isOfNetwork(env: SubnetEnv, config: NetworkConfig): boolean {

@@ -39,13 +39,15 @@ export async function settleDeviceMacs(
   options: BackendOptions,
   devices: PerFamily<string>,
   identity: Identity,
+  network: string | null,
 ): Promise<DeviceIdentity> {
   const macs = new Map<string, Mac>();
   for (const [, device] of entriesOf(devices)) {
     const existing = existingMac(port, options, device);
-    const mac = existing === null || identity.isDiscarded(existing) ? identity.vtepMac(device) : existing;
+    const mac =
+      existing === null || identity.isDiscarded(existing) ? identity.vtepMac(device, network) : existing;
     macs.set(device, mac);
-    await identity.setVtepMac(device, mac);
+    await identity.setVtepMac(device, mac, network);
   }
   return {
     macFor(device) {

@@ -78,8 +78,13 @@ function createControlServer(routes: ControlRoutes): Server {
       response.writeHead(404).end(`this version knows ${Object.keys(routes).join(", ")}\n`);
       return;
     }
-    response.writeHead(200, { "content-type": "application/json" });
-    response.end(`${JSON.stringify(route(), jsonValue)}\n`);
+    try {
+      const body = JSON.stringify(route(), jsonValue);
+      response.writeHead(200, { "content-type": "application/json" }).end(`${body}\n`);
+    } catch (error) {
+      // An error here must not end the daemon.
+      response.writeHead(500).end(`${errorMessage(error)}\n`);
+    }
   });
 }
 

@@ -6,10 +6,7 @@
 
 import winston from "winston";
 import type { LogFields, Logger } from "../../ipam/log.ts";
-
-export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
-export type LogFormat = "text" | "json";
+import type { LogFormat, LogLevel } from "../config/config.ts";
 
 export interface LogOptions {
   readonly level: LogLevel;

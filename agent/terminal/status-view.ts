@@ -1,8 +1,8 @@
 /** What a daemon's status looks like to a person. Pure text. */
 
 import { describeRepair } from "../../backends/firewall/repair-history.ts";
+import { formatDuration } from "../../ipam/duration.ts";
 import type { StatusReport } from "../report/status.ts";
-import { formatDuration } from "./duration.ts";
 import { formatFields, formatTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 

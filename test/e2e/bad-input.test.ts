@@ -115,19 +115,24 @@ describeWithEtcd("a host that is set up wrongly", () => {
     expect((await host.daemon.status())?.problems).toEqual([]);
   });
 
-  it("is told that subnet.env cannot be written, and writes it once it can", async () => {
+  it("is not ready while subnet.env cannot be written, says why, and is once it can", async () => {
     const { daemon, runDirectory } = net.host(1);
     const path = join(runDirectory, "in-the-way");
     mkdirSync(path);
     await daemon.stop();
-    await daemon.start(...net.flags, "-subnet-file=/run/in-the-way");
-    const { problems } = await daemon.until((status) => status.problems.length > 0, "has a problem");
-    expect(problems.join("\n")).toMatch(
-      /subnet file \/run\/in-the-way cannot be written.*is a directory, not a regular file: remove it/,
+    const logged = daemon.log.length;
+    daemon.spawn(...net.flags, "-subnet-file=/run/in-the-way");
+    const cannotWrite = /subnet file \/run\/in-the-way cannot be written.*is a directory, not a regular file: remove it/;
+    const { isReady, blocking } = await daemon.until(
+      (status) => status.problems.some((problem) => cannotWrite.test(problem)),
+      "says that it cannot write",
     );
+    expect(isReady).toBe(false);
+    expect(blocking.join()).toMatch(cannotWrite);
+    expect(daemon.log.slice(logged)).not.toMatch(/info {2}ready /);
     rmdirSync(path);
-    process.kill(daemon.pid ?? Number.NaN, "SIGHUP");
-    await daemon.until((status) => status.problems.length === 0, "has none any more");
+    const { problems: rest } = await daemon.until((status) => status.isReady, "is ready");
+    expect(rest).toEqual([]);
     expect(readFileSync(path, "utf8")).toContain("FLANNEL_SUBNET=");
     await daemon.stop();
     await daemon.start(...net.flags);

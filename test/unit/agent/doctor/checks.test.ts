@@ -6,9 +6,9 @@ import {
   type TunnelLink,
 } from "../../../../agent/doctor/device-checks.ts";
 import type { Finding } from "../../../../agent/doctor/finding.ts";
+import { formatFindings } from "../../../../agent/doctor/finding-view.ts";
 import { leaseFindings } from "../../../../agent/doctor/lease-checks.ts";
 import { auditLeases } from "../../../../agent/leases/lease-audit.ts";
-import { formatFindings } from "../../../../agent/terminal/finding-view.ts";
 import { openTerminal } from "../../../../agent/terminal/terminal.ts";
 import { Address } from "../../../../ipam/addresses/ip.ts";
 import type { StoreEntry } from "../../../../ipam/stores/store.ts";

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { Environment } from "../../../../agent/config/settings.ts";
-import { formatDuration } from "../../../../agent/terminal/duration.ts";
 import { formatFields, formatTable, stripStyles, visibleWidth } from "../../../../agent/terminal/table.ts";
 import { openTerminal, type Terminal } from "../../../../agent/terminal/terminal.ts";
+import { formatDuration } from "../../../../ipam/duration.ts";
 
 const terminal = (isTTY: boolean, environment: Environment = {}): Terminal =>
   openTerminal({ isTTY, columns: 80, write() {} }, environment);

@@ -10,8 +10,8 @@ import type { LogFields, Logger } from "../../ipam/log.ts";
 import type { SubnetStore } from "../../ipam/stores/store.ts";
 import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
 import { openConfiguredStore } from "../network/open-store.ts";
-import type { Terminal } from "../terminal/terminal.ts";
 import type { CommandContext } from "./command.ts";
+import type { Terminal } from "./terminal.ts";
 
 /** The flags that say where the leases are. */
 export const STORE_FLAGS: readonly FlagName[] = FLAG_NAMES.filter(

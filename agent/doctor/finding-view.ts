@@ -1,7 +1,7 @@
 /** What an examination looks like to a person. Pure text. */
 
-import type { Finding, Verdict } from "../doctor/finding.ts";
-import type { Style, Terminal } from "./terminal.ts";
+import type { Style, Terminal } from "../terminal/terminal.ts";
+import type { Finding, Verdict } from "./finding.ts";
 
 const STYLES: Readonly<Record<Verdict, Style>> = { ok: "green", warn: "yellow", fail: "red", skip: "dim" };
 const VERDICT_WIDTH = 6;

@@ -9,7 +9,8 @@ import type { Address, Family, PerFamily, Prefix } from "../ipam/addresses/ip.ts
 import type { Mac } from "../ipam/addresses/mac.ts";
 import type { JsonObject, JsonValue } from "../ipam/json.ts";
 import type { Lease } from "../ipam/leases/lease.ts";
-import type { KernelObject, LinkObject } from "./state/objects.ts";
+import type { LinkObject } from "./state/kinds/link.ts";
+import type { KernelObject } from "./state/kinds/registry.ts";
 
 /** What a backend must know of the host it runs on. */
 export interface HostFacts {

@@ -33,8 +33,10 @@ import type {
   PreparedBackend,
 } from "./backend.ts";
 import { booleanOption, integerOption } from "./options.ts";
-import type { KernelObject, LinkObject, SysctlObject } from "./state/objects.ts";
-import { ROUTE_PROTOCOL } from "./state/objects.ts";
+import { ROUTE_PROTOCOL } from "./state/kinds/kind.ts";
+import type { LinkObject } from "./state/kinds/link.ts";
+import type { KernelObject } from "./state/kinds/registry.ts";
+import type { SysctlObject } from "./state/kinds/sysctl.ts";
 
 /** Linux' own default port (drivers/net/vxlan), which flannel uses too; IANA's 4789 came later. */
 const DEFAULT_PORT = 8472;
@@ -84,7 +86,9 @@ class VxlanOptions implements BackendOptions {
   }
 
   canAdopt(link: LinkObject): boolean {
-    return link.vxlan?.vni === this.vni && link.vxlan.port === this.port && link.vxlan.gbp === this.gbp;
+    const { details } = link;
+    if (details?.type !== "vxlan") return false;
+    return details.vni === this.vni && details.port === this.port && details.gbp === this.gbp;
   }
 
   prepare(host: HostFacts, families: readonly Family[], identity: DeviceIdentity): PreparedBackend {
@@ -215,7 +219,7 @@ class VxlanNetwork implements PreparedBackend {
       mac: this.#macs[family] ?? null,
       mtuBytes: this.mtuBytes,
       isUp: true,
-      vxlan: { vni, local, parent: this.#host.interface, port, learning, gbp },
+      details: { type: "vxlan", vni, local, parent: this.#host.interface, port, learning, gbp },
     };
   }
 

@@ -7,7 +7,7 @@
 import { rm, stat } from "node:fs/promises";
 import { FirewallGuard } from "../../backends/firewall/guard.ts";
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
-import { describe } from "../../backends/state/render.ts";
+import { describe } from "../../backends/state/kinds/registry.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { TulleError } from "../../ipam/errors.ts";
 import { silentLogger } from "../../ipam/log.ts";

@@ -1,7 +1,7 @@
 /** The tunnel device, its port and its MTU, as the kernel shows them. Pure: what was read is given. */
 
-import type { Link } from "../../backends/netlink/link.ts";
-import type { Vxlan } from "../../backends/netlink/link-info/vxlan.ts";
+import type { Link } from "../../backends/netlink/link/link.ts";
+import type { Vxlan } from "../../backends/netlink/link/vxlan.ts";
 import type { HostLink } from "../host/host-snapshot.ts";
 import { bad, type Finding, ok } from "./finding.ts";
 

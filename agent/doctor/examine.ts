@@ -6,7 +6,7 @@
 
 import { readFileSync, statSync } from "node:fs";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { decodeLink, encodeLinkDump } from "../../backends/netlink/link.ts";
+import { decodeLink, encodeLinkDump } from "../../backends/netlink/link/link.ts";
 import { backendFor } from "../../backends/registry.ts";
 import { Address, entriesOf } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";

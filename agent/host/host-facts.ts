@@ -3,7 +3,7 @@
 import { decodeAddress, encodeAddressDump } from "../../backends/netlink/address.ts";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { NetlinkError } from "../../backends/netlink/errors.ts";
-import { decodeLink, encodeLinkDump } from "../../backends/netlink/link.ts";
+import { decodeLink, encodeLinkDump } from "../../backends/netlink/link/link.ts";
 import {
   decodeRoute,
   encodeGetRoute,

@@ -1,7 +1,7 @@
 /** The links, addresses and routes of this host at one moment. host-facts.ts reads them. */
 
 import type { KernelAddress } from "../../backends/netlink/address.ts";
-import type { Link } from "../../backends/netlink/link.ts";
+import type { Link } from "../../backends/netlink/link/link.ts";
 import type { Address, PerFamily } from "../../ipam/addresses/ip.ts";
 
 export type HostLink = Pick<Link, "index" | "name" | "type" | "mac" | "mtuBytes" | "flags" | "masterIndex">;

@@ -1,6 +1,6 @@
 /** Which devices can never carry the tunnel, whatever a rule says: those that the tunnel or its containers depend on. Pure. */
 
-import { IFF_LOOPBACK } from "../../backends/netlink/link.ts";
+import { IFF_LOOPBACK } from "../../backends/netlink/link/link.ts";
 import { VXLAN_DEVICE_NAME } from "../../backends/vxlan.ts";
 import { type Address, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { FamilyNetwork } from "../../ipam/config/network-config.ts";

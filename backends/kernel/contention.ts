@@ -7,8 +7,8 @@
  */
 
 import type { Change } from "../state/diff.ts";
-import type { ObjectKey } from "../state/objects.ts";
-import { describe } from "../state/render.ts";
+import type { ObjectKey } from "../state/kinds/kind.ts";
+import { describe } from "../state/kinds/registry.ts";
 
 export interface RepairLimits {
   /** Repairs within `windowMs` before the first wait. */

@@ -9,10 +9,10 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, Nap } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
-import { deviceOf, keyOf, type ObjectKey, type ObjectKind } from "../state/objects.ts";
+import type { ObjectKey, Scope } from "../state/kinds/kind.ts";
+import { linkKey } from "../state/kinds/link.ts";
+import { describe, deviceOf, keyOf, type ObjectKind } from "../state/kinds/registry.ts";
 import { inOrder } from "../state/order.ts";
-import type { Scope } from "../state/ownership.ts";
-import { describe } from "../state/render.ts";
 import { type Conflict, type PendingChange, type Plan, StateTracker } from "../state/tracker.ts";
 import { type Contended, Contention } from "./contention.ts";
 import { type FailedChange, Failures, type Refusal } from "./failures.ts";
@@ -204,7 +204,7 @@ export class Reconciler {
           break;
         case "device-gone":
           this.#tracker.forgetDevice(event.device);
-          this.#noteTouch(`link ${event.device}`, event.by);
+          this.#noteTouch(linkKey(event.device), event.by);
           this.requestDump(`device ${event.device} is gone`);
           break;
         case "resync":

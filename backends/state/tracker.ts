@@ -11,9 +11,10 @@
  * of the plan is the same array as before.
  */
 
-import { type Change, compare, isSame } from "./diff.ts";
-import { deviceOf, type KernelObject, keyOf, type ObjectKey } from "./objects.ts";
-import type { Scope } from "./ownership.ts";
+import { type Change, compare } from "./diff.ts";
+import type { ObjectKey, Scope } from "./kinds/kind.ts";
+import { linkKey } from "./kinds/link.ts";
+import { deviceOf, isSame, type KernelObject, keyOf } from "./kinds/registry.ts";
 
 /** The plan: what each contributor (`base`, or one peer's lease key) wants, complete. */
 export type DesiredState = ReadonlyMap<string, readonly KernelObject[]>;
@@ -134,7 +135,7 @@ export class StateTracker {
     for (const entry of this.#entries.values()) {
       if (entry.actual !== undefined && deviceOf(entry.actual) === device) this.#forget(entry);
     }
-    this.forget(`link ${device}`);
+    this.forget(linkKey(device));
   }
 
   /**
@@ -301,7 +302,7 @@ export class StateTracker {
       if (device === null) return false;
       let isBlocked = known.get(device);
       if (isBlocked === undefined) {
-        const link = this.#entries.get(`link ${device}`);
+        const link = this.#entries.get(linkKey(device));
         isBlocked =
           link !== undefined &&
           compare(link.desired, link.actual, this.#scope, link.isEstablished).type === "conflict";

@@ -8,9 +8,14 @@
 import type { ChangeResult, KernelEvent, KernelPort } from "../../backends/kernel/port.ts";
 import { EEXIST, ENODEV, NetlinkError } from "../../backends/netlink/errors.ts";
 import type { Change } from "../../backends/state/diff.ts";
-import { deviceOf, type KernelObject, keyOf, type ObjectKey } from "../../backends/state/objects.ts";
-import { isVisible, type Scope } from "../../backends/state/ownership.ts";
-import { renderState } from "../../backends/state/render.ts";
+import type { ObjectKey, Scope } from "../../backends/state/kinds/kind.ts";
+import {
+  deviceOf,
+  isVisible,
+  type KernelObject,
+  keyOf,
+  renderState,
+} from "../../backends/state/kinds/registry.ts";
 
 export class FakeKernel implements KernelPort {
   readonly objects = new Map<ObjectKey, KernelObject>();

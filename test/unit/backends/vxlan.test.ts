@@ -1,8 +1,8 @@
 /** What VXLAN wants from the kernel, what it publishes, and which leases and options it refuses. */
 
 import { describe, expect, it } from "vitest";
-import type { LinkObject } from "../../../backends/state/objects.ts";
-import { describe as describeObject } from "../../../backends/state/render.ts";
+import type { LinkObject } from "../../../backends/state/kinds/link.ts";
+import { describe as describeObject } from "../../../backends/state/kinds/registry.ts";
 import { vxlanBackend } from "../../../backends/vxlan.ts";
 import { leftoverDevices } from "../../../backends/vxlan-leftovers.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";

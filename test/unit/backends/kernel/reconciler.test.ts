@@ -2,8 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ENODEV, EPERM, NetlinkError } from "../../../../backends/netlink/errors.ts";
-import { type KernelObject, keyOf } from "../../../../backends/state/objects.ts";
-import { renderState } from "../../../../backends/state/render.ts";
+import { type KernelObject, keyOf, renderState } from "../../../../backends/state/kinds/registry.ts";
 import { FakeHost } from "../../../support/fake-host.ts";
 import { OWN, peer } from "../../../support/vxlan-fixture.ts";
 

@@ -33,7 +33,7 @@ import type {
   PreparedBackend,
 } from "./backend.ts";
 import { booleanOption, integerOption } from "./options.ts";
-import { ROUTE_PROTOCOL } from "./state/kinds/kind.ts";
+import { ROUTE_PROTOCOL } from "./state/contract/kind.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
 import type { SysctlObject } from "./state/kinds/sysctl.ts";
@@ -55,8 +55,14 @@ const MAX_VNI = 9_999_999;
 /** flanneld's lease has 16 bits for the VNI; it writes the low ones, and ignores a lease with a larger number. */
 const FLANNEL_VNI_MASK = 0xffff;
 
+/** linux/if_ether.h: no station has it; as a destination of forwarding entries it stands for all unknown ones. */
+const ZERO_MAC = "00:00:00:00:00:00";
+
+/** Below it the kernel runs no IPv6 on a device, and there are no settings to write (net/ipv6/addrconf.c). */
+const IPV6_MIN_MTU_BYTES = 1280;
+
 /** IPv6's minimum link MTU (RFC 8200 §5) is the larger of the two families' floors; IPv4's is 68 (RFC 791). */
-const MIN_MTU_BYTES: Readonly<Record<Family, number>> = { 4: 68, 6: 1280 };
+const MIN_MTU_BYTES: Readonly<Record<Family, number>> = { 4: 68, 6: IPV6_MIN_MTU_BYTES };
 
 export const vxlanBackend: Backend = {
   type: "vxlan",
@@ -204,6 +210,10 @@ class VxlanNetwork implements PreparedBackend {
       return "it is a reservation, and its host has not come yet";
     if (mac === null) return `its BackendData ${JSON.stringify(data ?? null)} holds no valid VtepMAC`;
     if (isMulticastMac(mac)) return `its VtepMAC ${mac} is a group address`;
+    if (mac === ZERO_MAC) return "its VtepMAC is all zero: that host has not set it yet";
+    const vni = isJsonObject(data) ? data.VNI : undefined;
+    if (vni !== undefined && vni !== (this.#options.vni & FLANNEL_VNI_MASK))
+      return `its VNI ${JSON.stringify(vni)} differs from the network's VNI ${this.#options.vni}; restart that host's agent`;
     if (mac === this.#macs[family])
       return `its VtepMAC ${mac} is this host's own; one of the two was cloned from the other`;
     if (lease.attrs.publicAddress[family] === undefined) return `it has no public IPv${family} address`;
@@ -230,7 +240,8 @@ class VxlanNetwork implements PreparedBackend {
       settings.push({ kind: "sysctl", path, device, value });
     };
     if (family === 4) set(`net/ipv4/conf/${device}/forwarding`, "1");
-    if (this.#host.hasIpv6) set(`net/ipv6/conf/${device}/accept_ra`, "0");
+    const hasIpv6 = this.#host.hasIpv6 && this.mtuBytes >= IPV6_MIN_MTU_BYTES;
+    if (hasIpv6) set(`net/ipv6/conf/${device}/accept_ra`, "0");
     if (family === 6) set(`net/ipv6/conf/${device}/forwarding`, "1");
     return settings;
   }

@@ -9,7 +9,7 @@
  * All else is left alone, and what might have been meant is named with the reason.
  */
 
-import { ROUTE_PROTOCOL } from "../../backends/state/kinds/kind.ts";
+import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
 import type { LinkObject } from "../../backends/state/kinds/link.ts";
 import type { NexthopObject } from "../../backends/state/kinds/nexthop.ts";
 import { describe, deviceOf, type KernelObject, ownerOf } from "../../backends/state/kinds/registry.ts";

@@ -7,7 +7,7 @@
 
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { Planner } from "../../backends/planner.ts";
-import type { Scope } from "../../backends/state/kinds/kind.ts";
+import type { Scope } from "../../backends/state/contract/kind.ts";
 import { leftoverDevices } from "../../backends/vxlan-leftovers.ts";
 import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";

@@ -1,6 +1,6 @@
 /** Kernel objects that the administrator asked for besides what the backend needs. Pure. */
 
-import { ROUTE_PROTOCOL } from "../../backends/state/kinds/kind.ts";
+import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
 import type { KernelObject } from "../../backends/state/kinds/registry.ts";
 import { entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { FirewallSettings } from "../config/config.ts";

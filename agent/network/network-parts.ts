@@ -2,7 +2,7 @@
 
 import { FirewallGuard, type FirewallGuardOptions } from "../../backends/firewall/guard.ts";
 import { type PassReport, Reconciler } from "../../backends/kernel/reconciler.ts";
-import type { Scope } from "../../backends/state/kinds/kind.ts";
+import type { Scope } from "../../backends/state/contract/kind.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
 import type { Membership } from "../../ipam/leases/join.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";

@@ -6,8 +6,8 @@
  * Pure but for the time it is given.
  */
 
+import type { ObjectKey } from "../state/contract/kind.ts";
 import type { Change } from "../state/diff.ts";
-import type { ObjectKey } from "../state/kinds/kind.ts";
 import { describe } from "../state/kinds/registry.ts";
 
 export interface RepairLimits {

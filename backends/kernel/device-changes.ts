@@ -16,8 +16,8 @@ import {
   type Link,
 } from "../netlink/link/link.ts";
 import { decodeNetnsId, encodeNetnsIdDump } from "../netlink/netns-id.ts";
+import type { KernelNames } from "../state/contract/kind.ts";
 import type { Change } from "../state/diff.ts";
-import type { KernelNames } from "../state/kinds/kind.ts";
 import {
   decodeLinkObject,
   encodeCreateLink,

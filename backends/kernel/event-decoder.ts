@@ -14,8 +14,8 @@ import {
   RTM_NEWNETCONF,
   RTM_NEWNEXTHOP,
 } from "../netlink/rtnetlink.ts";
+import type { KernelNames, Scope, Wire } from "../state/contract/kind.ts";
 import type { AddressObject } from "../state/kinds/address.ts";
-import type { KernelNames, Scope, Wire } from "../state/kinds/kind.ts";
 import { decodeLinkObject } from "../state/kinds/link.ts";
 import { nexthopObject } from "../state/kinds/nexthop.ts";
 import { isVisible, type KernelObject, KINDS, keyOf } from "../state/kinds/registry.ts";

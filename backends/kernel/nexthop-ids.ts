@@ -4,7 +4,7 @@
  */
 
 import type { Nexthop } from "../netlink/nexthop.ts";
-import { ROUTE_PROTOCOL } from "../state/kinds/kind.ts";
+import { ROUTE_PROTOCOL } from "../state/contract/kind.ts";
 import type { NexthopObject } from "../state/kinds/nexthop.ts";
 
 /** `t` in the highest byte; routing daemons count from 1. */

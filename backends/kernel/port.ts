@@ -10,8 +10,8 @@
  */
 
 import type { TulleError } from "../../ipam/errors.ts";
+import type { ObjectKey, Scope } from "../state/contract/kind.ts";
 import type { Change } from "../state/diff.ts";
-import type { ObjectKey, Scope } from "../state/kinds/kind.ts";
 import type { KernelObject } from "../state/kinds/registry.ts";
 
 /** The netlink port id of whoever asked for a change; 0 or absent when the kernel did it or does not tell. */

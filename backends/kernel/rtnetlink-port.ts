@@ -27,8 +27,8 @@ import {
   RTNLGRP_NEIGH,
   RTNLGRP_NEXTHOP,
 } from "../netlink/rtnetlink.ts";
+import type { KernelNames, Scope } from "../state/contract/kind.ts";
 import type { Change } from "../state/diff.ts";
-import type { KernelNames, Scope } from "../state/kinds/kind.ts";
 import { decodeLinkObject, type LinkObject } from "../state/kinds/link.ts";
 import { nexthopObject } from "../state/kinds/nexthop.ts";
 import { describe, isVisible, type KernelObject, KINDS, kindOf } from "../state/kinds/registry.ts";

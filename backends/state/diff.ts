@@ -1,6 +1,6 @@
 /** Compares what the plan wants with what the kernel has, one key at a time. Pure and total. */
 
-import type { Scope } from "./kinds/kind.ts";
+import type { Scope } from "./contract/kind.ts";
 import { isSame, type KernelObject, kindOf, ownerOf } from "./kinds/registry.ts";
 
 /** One step towards the desired state. */

@@ -11,8 +11,8 @@
  * of the plan is the same array as before.
  */
 
+import type { ObjectKey, Scope } from "./contract/kind.ts";
 import { type Change, compare } from "./diff.ts";
-import type { ObjectKey, Scope } from "./kinds/kind.ts";
 import { linkKey } from "./kinds/link.ts";
 import { deviceOf, isSame, type KernelObject, keyOf } from "./kinds/registry.ts";
 
@@ -165,7 +165,6 @@ export class StateTracker {
 
   /** These are on their way to the kernel: what it says of their keys from now on may be older or newer. */
   begin(pending: readonly PendingChange[]): void {
-    this.#hasContest = false;
     for (const { key, change } of pending) this.#entryOf(key).inFlight = change;
   }
 
@@ -189,9 +188,14 @@ export class StateTracker {
     if (entry.desired !== entry.actual) this.#mark(entry, "plan");
   }
 
-  /** True when something happened to a key while a change of ours was on its way: only a dump tells who was last. */
-  get hasContest(): boolean {
-    return this.#hasContest;
+  /**
+   * True when, since the last call, something happened to a key while a change of ours was on its way: only a dump
+   * tells which came last.
+   */
+  takeContest(): boolean {
+    const hasContest = this.#hasContest;
+    this.#hasContest = false;
+    return hasContest;
   }
 
   /** The last object that the plan wanted under this key, if it still does. */

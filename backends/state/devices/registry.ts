@@ -1,6 +1,6 @@
 /** The types of device that a plan can want. A new one is a file and a line here. */
 
-import type { DeviceType } from "./device-type.ts";
+import type { DeviceType } from "../contract/device-type.ts";
 import { type VxlanDetails, vxlanDevice } from "./vxlan.ts";
 
 /** The attributes that only one type of device has. */

@@ -3,8 +3,8 @@
 import type { Address } from "../../../ipam/addresses/ip.ts";
 import { ENODEV, NetlinkError } from "../../netlink/errors.ts";
 import type { VxlanChanges } from "../../netlink/link/vxlan.ts";
-import { isSameAddress, type KernelNames } from "../kinds/kind.ts";
-import type { DeviceType } from "./device-type.ts";
+import type { DeviceType } from "../contract/device-type.ts";
+import { isSameAddress, type KernelNames } from "../contract/kind.ts";
 
 /** Attributes of a VXLAN device (linux/if_link.h IFLA_VXLAN_*). */
 export interface VxlanDetails {

@@ -8,8 +8,8 @@ import {
   encodeNewAddress,
 } from "../../netlink/address.ts";
 import { RTM_DELADDR, RTM_NEWADDR } from "../../netlink/rtnetlink.ts";
-import { perDevice, requireIndex } from "./device-index.ts";
-import { inNetworks, type Kind, objectKey } from "./kind.ts";
+import { perDevice, requireIndex } from "../contract/device-index.ts";
+import { inNetworks, type Kind, objectKey } from "../contract/kind.ts";
 
 export interface AddressObject {
   readonly kind: "address";

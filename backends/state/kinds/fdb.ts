@@ -11,8 +11,8 @@ import {
   NUD_PERMANENT,
 } from "../../netlink/neighbour.ts";
 import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../../netlink/rtnetlink.ts";
-import { perDevice, requireIndex } from "./device-index.ts";
-import { type Kind, objectKey } from "./kind.ts";
+import { perDevice, requireIndex } from "../contract/device-index.ts";
+import { type Kind, objectKey } from "../contract/kind.ts";
 
 /** Frames for `mac` go to `remote`. */
 export interface FdbObject {

@@ -3,8 +3,8 @@
 import type { Mac } from "../../../ipam/addresses/mac.ts";
 import { ENODEV, NetlinkError } from "../../netlink/errors.ts";
 import { encodeNewLink, encodeSetLink, type Link, type LinkChanges } from "../../netlink/link/link.ts";
+import type { KernelNames, Kind } from "../contract/kind.ts";
 import { type DeviceDetails, deviceTypeOf } from "../devices/registry.ts";
-import type { KernelNames, Kind } from "./kind.ts";
 
 export interface LinkObject {
   readonly kind: "link";

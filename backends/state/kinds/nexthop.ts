@@ -4,8 +4,8 @@ import type { Address } from "../../../ipam/addresses/ip.ts";
 import { CREATE, REPLACE } from "../../netlink/message.ts";
 import { decodeNexthop, encodeDeleteNexthop, encodeNewNexthop, type Nexthop } from "../../netlink/nexthop.ts";
 import { RTM_DELNEXTHOP, RTM_NEWNEXTHOP } from "../../netlink/rtnetlink.ts";
-import { requireIndex } from "./device-index.ts";
-import { type KernelNames, type Kind, objectKey, ROUTE_PROTOCOL } from "./kind.ts";
+import { requireIndex } from "../contract/device-index.ts";
+import { type KernelNames, type Kind, objectKey, ROUTE_PROTOCOL } from "../contract/kind.ts";
 
 export interface NexthopObject {
   readonly kind: "nexthop";

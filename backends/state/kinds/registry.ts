@@ -5,9 +5,9 @@
  * re-creation. Pure.
  */
 
+import type { Kind, ObjectKey, Owner, Scope } from "../contract/kind.ts";
 import { type AddressObject, addressKind } from "./address.ts";
 import { type FdbObject, fdbKind } from "./fdb.ts";
-import type { Kind, ObjectKey, Owner, Scope } from "./kind.ts";
 import { type LinkObject, linkKind } from "./link.ts";
 import { type NeighbourObject, neighbourKind } from "./neighbour.ts";
 import { type NexthopObject, nexthopKind } from "./nexthop.ts";

@@ -14,7 +14,7 @@ import {
   RTN_BLACKHOLE,
 } from "../../netlink/route.ts";
 import { RTM_DELROUTE, RTM_NEWROUTE } from "../../netlink/rtnetlink.ts";
-import { requireIndex } from "./device-index.ts";
+import { requireIndex } from "../contract/device-index.ts";
 import {
   inNetworks,
   isSameAddress,
@@ -26,7 +26,7 @@ import {
   ROUTE_PROTOCOL,
   ROUTE_PROTOCOL_BOOT,
   type Scope,
-} from "./kind.ts";
+} from "../contract/kind.ts";
 
 export interface RouteObject {
   readonly kind: "route";

@@ -1,6 +1,6 @@
 /** Files under /proc/sys: `sysctl`. */
 
-import type { Kind } from "./kind.ts";
+import type { Kind } from "../contract/kind.ts";
 
 /** For example `net/ipv6/conf/flannel.1/accept_ra`. */
 export interface SysctlObject {

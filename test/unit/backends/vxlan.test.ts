@@ -71,6 +71,17 @@ describe("vxlan backend", () => {
     ["no data", { backendData: {} }, /BackendData null/],
     ["a MAC that is none", { backendData: { 4: { VtepMAC: "nonsense" } } }, /no valid VtepMAC/],
     ["a group MAC", { backendData: { 4: { VtepMAC: "01:00:5e:00:00:01" } } }, /group address/],
+    ["an all-zero MAC", { backendData: { 4: { VNI: 1, VtepMAC: "00:00:00:00:00:00" } } }, /all zero/],
+    [
+      "another VNI",
+      { backendData: { 4: { VNI: 3, VtepMAC: "02:00:00:00:00:05" } } },
+      /VNI 3 differs from the network's VNI 1/,
+    ],
+    [
+      "a VNI that is text",
+      { backendData: { 4: { VNI: "1", VtepMAC: "02:00:00:00:00:05" } } },
+      /VNI "1" differs/,
+    ],
     ["our own MAC", { backendData: { 4: { VtepMAC: OWN_MAC } } }, /cloned/],
     ["no public address", { publicAddress: {} }, /no public IPv4 address/],
   ])("refuses a lease with %s", (_what, attrs, reason) => {

@@ -146,7 +146,7 @@ describe("StateTracker", () => {
       if (object === null) tracker.forget(keyOf(route));
       else tracker.observe(object);
       for (const one of pending) tracker.confirm(one);
-      const { hasContest } = tracker;
+      const hasContest = tracker.takeContest();
       tracker.forget(keyOf(route));
       return hasContest;
     };

@@ -4,7 +4,7 @@
  */
 
 import type { Link, LinkInfoSpec } from "../../netlink/link/link.ts";
-import type { KernelNames } from "../kinds/kind.ts";
+import type { KernelNames } from "./kind.ts";
 
 export interface DeviceType<D extends { readonly type: string }> {
   /** rtnetlink's name (IFLA_INFO_KIND). */

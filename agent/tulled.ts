@@ -7,7 +7,6 @@
 import { randomBytes } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import { systemClock } from "../ipam/clock.ts";
-import { errorMessage, TulleError } from "../ipam/errors.ts";
 import { errorFields, type Logger } from "../ipam/log.ts";
 import { type AgentConfig, type LoadedConfig, loadConfig, reloadConfig } from "./config/config.ts";
 import { helpText } from "./config/flag-help.ts";
@@ -22,6 +21,7 @@ import { collectAfterStart, keepYoungSpaceSmall } from "./report/memory.ts";
 import { Metrics } from "./report/metrics.ts";
 import { openNotifier, type ServiceNotifier } from "./report/sd-notify.ts";
 import { ServiceStatus } from "./report/service-status.ts";
+import { errorLine } from "./terminal/error-line.ts";
 import { VERSION } from "./version.ts";
 
 async function main(): Promise<number> {
@@ -142,8 +142,7 @@ function keepWatchdog(notifier: ServiceNotifier): NodeJS.Timeout | undefined {
 main().then(
   (code) => process.exit(code),
   (error: unknown) => {
-    const code = error instanceof TulleError ? ` [${error.code}]` : "";
-    process.stderr.write(`tulled: ${errorMessage(error)}${code}\n`);
+    process.stderr.write(errorLine("tulled", error));
     process.exit(1);
   },
 );

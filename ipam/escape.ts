@@ -48,9 +48,16 @@ export function formatJson(value: JsonValue | object, indent?: number): string {
   return escapeJson(JSON.stringify(value, null, indent));
 }
 
-/** JSON text with what JSON.stringify leaves raw as `\uXXXX`; line breaks between tokens stay. */
+/**
+ * JSON text with what JSON.stringify leaves raw as `\uXXXX`. White space between tokens stays, but a carriage
+ * return, alone or before a line feed, becomes a line feed: it would let a terminal write over the line.
+ */
 export function escapeJson(json: string): string {
-  return json.replace(EACH_UNSAFE, (character) => (character === "\n" ? character : utf16Escapes(character)));
+  return json
+    .replace(/\r\n?/g, "\n")
+    .replace(EACH_UNSAFE, (character) =>
+      character === "\n" || character === "\t" ? character : utf16Escapes(character),
+    );
 }
 
 function escapeAll(text: string): string {

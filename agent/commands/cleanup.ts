@@ -16,8 +16,8 @@ import { type CleanupPlan, describeDevice, type HostState, planCleanup } from ".
 import { lockInstance, runningInstances } from "../host/instance-lock.ts";
 import { auditLeases } from "../leases/lease-audit.ts";
 import { controlSocketPath, isControlServed } from "../report/control.ts";
+import { errorLine } from "../terminal/error-line.ts";
 import type { CommandContext, CommandModule } from "./command.ts";
-import { errorLine } from "./error-line.ts";
 import { STORE_FLAGS, withNetwork } from "./open-network.ts";
 
 interface CleanupOptions {
@@ -89,7 +89,7 @@ async function refuseBesideDaemon(
   const what = devices.length === 0 ? `listens in ${runDir}` : `manages ${devices.join(", ")}`;
   const message = `tulled runs on this host and ${what}: stop it first ("systemctl stop tulled")`;
   if (!dryRun) throw new TulleError("TULLE_ALREADY_RUNNING", message, { details: { devices } });
-  err.write(`tulle: warning: ${message}; this is only what would be removed\n`);
+  err.line(`tulle: warning: ${message}; this lists what would be removed`);
 }
 
 /** Until they are released no tulled starts on these devices. */
@@ -174,19 +174,19 @@ class Report {
   removed(what: string, error: TulleError | null = null): void {
     if (error === null) {
       this.#removed += 1;
-      this.#context.out.write(`${this.isDryRun ? "would remove" : "removed"} ${what}\n`);
+      this.#context.out.line(`${this.isDryRun ? "would remove" : "removed"} ${what}`);
     } else {
       this.#failed += 1;
-      this.#context.err.write(errorLine(error));
+      this.#context.err.write(errorLine("tulle", error));
     }
   }
 
   leftAlone(sentence: string): void {
-    this.#context.out.write(`left alone ${sentence}\n`);
+    this.#context.out.line(`left alone ${sentence}`);
   }
 
   finish(): void {
-    if (this.#removed + this.#failed === 0) this.#context.out.write("nothing of ours is here\n");
+    if (this.#removed + this.#failed === 0) this.#context.out.line("nothing of ours is here");
     if (this.#failed > 0) this.#context.exitWith(1);
   }
 }

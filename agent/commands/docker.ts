@@ -76,7 +76,7 @@ async function setUp(options: DockerOptions, context: CommandContext): Promise<v
     target === "drop-in" ? await planDropIn(options.tulle, paths) : await planDaemonJson(settings, paths);
   const facts = readBridgeFacts(DOCKER_BRIDGE);
   for (const finding of [...bridgeFindings(env, facts), ...(await findingsIn(paths.daemonJson))]) {
-    context.err.write(`tulle: warning: ${finding}\n`);
+    context.err.line(`tulle: warning: ${finding}`);
   }
   await carryOut(changes, isBridgeElsewhere(env, facts) || hasOtherMtu(changes, facts), options, context);
 }
@@ -107,7 +107,7 @@ async function carryOut(
   if (!dryRun) await applyChanges(changes);
   for (const change of changes) {
     if (dryRun) out.write(formatDiff(change.path, change.before, change.after));
-    else out.write(`${change.path} ${change.after === null ? "removed" : "written"}\n`);
+    else out.line(`${change.path} ${change.after === null ? "removed" : "written"}`);
   }
   if (changes.length === 0) out.write("nothing to change\n");
   if (dryRun) return;

@@ -1,5 +1,6 @@
 /** `tulle doctor`: why the network does not work on this host, or that it should. Reads only. */
 
+import { formatJson } from "../../ipam/escape.ts";
 import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
 import { formatFindings } from "../terminal/finding-view.ts";
 import type { CommandModule } from "./command.ts";
@@ -29,9 +30,7 @@ export const doctor: CommandModule = {
         const { examine } = await import("../doctor/examine.ts");
         const findings = await examine(context);
         if (findings.some(({ verdict }) => verdict === "fail")) context.exitWith(1);
-        context.out.write(
-          json ? `${JSON.stringify(findings, null, 2)}\n` : formatFindings(findings, context.out),
-        );
+        context.out.write(json ? `${formatJson(findings, 2)}\n` : formatFindings(findings, context.out));
       });
   },
 };

@@ -7,6 +7,7 @@
 
 import type { Command } from "commander";
 import { ConfigError } from "../../ipam/errors.ts";
+import { formatJson } from "../../ipam/escape.ts";
 import { listAffinityRecords } from "../../ipam/leases/affinity.ts";
 import { auditAffinities } from "../leases/affinity-audit.ts";
 import { auditLeases } from "../leases/lease-audit.ts";
@@ -40,9 +41,7 @@ function defineShow(command: Command, context: CommandContext): void {
     .action(async (which: string, { json }: { readonly json?: true }) => {
       const listing = await withNetwork(context, ({ store, signal }) => store.list(signal));
       const found = selectLease(auditLeases(listing).leases, which);
-      const text = json
-        ? `${JSON.stringify(leaseToJson(found), null, 2)}\n`
-        : formatLease(found, context.out);
+      const text = json ? `${formatJson(leaseToJson(found), 2)}\n` : formatLease(found, context.out);
       context.out.write(text);
     });
 }
@@ -64,13 +63,11 @@ function defineCheck(command: Command, context: CommandContext): void {
       const problems = [configProblem, ...leases.map(({ problem }) => problem)].filter(
         (text) => text !== null,
       );
-      for (const problem of problems) context.out.write(`${problem}\n`);
-      for (const note of auditAffinities(affinities, audit)) context.out.write(`${note}\n`);
+      for (const problem of problems) context.out.line(problem);
+      for (const note of auditAffinities(affinities, audit)) context.out.line(note);
       if (problems.length > 0) context.exitWith(EXIT_PROBLEMS);
       const counted = `${leases.length} ${leases.length === 1 ? "lease" : "leases"}`;
-      context.out.write(
-        `${counted}, ${problems.length === 0 ? "all in order" : `${problems.length} wrong`}\n`,
-      );
+      context.out.line(`${counted}, ${problems.length === 0 ? "all in order" : `${problems.length} wrong`}`);
     });
 }
 
@@ -92,7 +89,7 @@ function defineReserve(command: Command, context: CommandContext): void {
             await store.create(plan.key, plan.value, Number.POSITIVE_INFINITY, signal);
           else if (plan.type === "keep")
             await store.replace(plan.entry, plan.entry.value, Number.POSITIVE_INFINITY, signal);
-          context.out.write(`${plan.type === "none" ? "unchanged" : "reserved"}: ${plan.key}\n`);
+          context.out.line(`${plan.type === "none" ? "unchanged" : "reserved"}: ${plan.key}`);
         });
       },
     );
@@ -114,7 +111,7 @@ function defineRelease(command: Command, context: CommandContext): void {
         if (action === "delete") await store.remove(entry, signal);
         else if (action === "expire") await store.replace(entry, entry.value, settings.ttlSeconds, signal);
         const done = { delete: "deleted", expire: "released", none: "unchanged, no reservation" }[action];
-        context.out.write(`${done}: ${key}\n`);
+        context.out.line(`${done}: ${key}`);
       });
     });
 }
@@ -137,7 +134,7 @@ function defineRevoke(command: Command, context: CommandContext): void {
           );
         }
         await store.remove(entry, signal);
-        context.out.write(`revoked: ${key} of ${host}\n`);
+        context.out.line(`revoked: ${key} of ${host}`);
       });
     });
 }

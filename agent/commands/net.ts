@@ -10,6 +10,7 @@ import { type Command, Option } from "commander";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
+import { escapeJson, escapeText } from "../../ipam/escape.ts";
 import type { ConfigEntry } from "../../ipam/stores/store.ts";
 import {
   checkNetworkConfig,
@@ -66,11 +67,11 @@ function defineInit(command: Command, context: CommandContext): void {
 function defineShow(command: Command, context: CommandContext): void {
   command
     .description("show the configuration and what follows from it")
-    .option("--json", "print the text in the store, unchanged")
+    .option("--json", "print the JSON in the store")
     .action(async (options: { readonly json?: true }) => {
       const entry = await withNetwork(context, ({ store, signal }) => store.readConfig(signal));
       const { text } = present(entry);
-      if (options.json) context.out.write(`${text.trimEnd()}\n`);
+      if (options.json) context.out.write(`${escapeJson(text).trimEnd()}\n`);
       else {
         const config = parseNetworkConfig(text);
         context.out.write(formatNetworkConfig(config, context.out));
@@ -90,7 +91,7 @@ function defineValidate(command: Command, context: CommandContext): void {
           : await readText(file);
       const config = parseNetworkConfig(text);
       requireSupport(config);
-      context.out.write(`valid: ${summaryOf(config)}\n`);
+      context.out.line(`valid: ${summaryOf(config)}`);
     });
 }
 
@@ -102,12 +103,12 @@ async function init(options: InitOptions, context: CommandContext): Promise<void
   await withNetwork(context, async ({ store, signal }) => {
     const before = await store.readConfig(signal);
     if (before?.text === text) {
-      context.out.write(`unchanged: ${summary}\n`);
+      context.out.line(`unchanged: ${summary}`);
       return;
     }
     if (before !== null && !options.force) throw alreadyThere(before, store.description);
     await store.writeConfig(text, before, signal);
-    context.out.write(`written to ${store.description}: ${summary}\n`);
+    context.out.line(`written to ${store.description}: ${summary}`);
   });
 }
 
@@ -135,7 +136,7 @@ function warnOfUnsupported(config: NetworkConfig, { err }: CommandContext): void
   try {
     requireSupport(config);
   } catch (error) {
-    err.write(`tulle: warning: no tulled of this version joins: ${errorMessage(error)}\n`);
+    err.line(`tulle: warning: no tulled of this version joins: ${errorMessage(error)}`);
   }
 }
 
@@ -152,8 +153,7 @@ function present(entry: ConfigEntry | null): ConfigEntry {
 }
 
 function alreadyThere({ text }: ConfigEntry, description: string): ConflictError {
-  const shown = text.length <= 200 ? text : `${text.slice(0, 200)}…`;
   return new ConflictError(
-    `${description} has another configuration already, ${shown}; --force replaces it; daemons follow at once where that is safe, else at their next start`,
+    `${description} has another configuration already, ${escapeText(text)}; --force replaces it; daemons follow at once where that is safe, else at their next start`,
   );
 }

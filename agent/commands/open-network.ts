@@ -10,6 +10,7 @@ import type { LogFields, Logger } from "../../ipam/log.ts";
 import type { SubnetStore } from "../../ipam/stores/store.ts";
 import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
 import { openConfiguredStore } from "../network/open-store.ts";
+import { fieldWords } from "../report/log-line.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import type { CommandContext } from "./command.ts";
 
@@ -64,11 +65,10 @@ function noAnswer(description: string): TulleError {
   );
 }
 
-/** What a daemon would log, a command says only when it matters. */
+/** Of what a daemon would log, a command shows warnings and errors. */
 function warningsTo(err: Terminal): Logger {
   const say = (message: string, fields: LogFields = {}): void => {
-    const known = Object.entries(fields).map(([name, value]) => `${name}=${String(value)}`);
-    err.write(`tulle: ${[message, ...known].join(" ")}\n`);
+    err.line(`tulle: ${[message, ...fieldWords(fields)].join(" ")}`);
   };
   return { debug() {}, info() {}, warn: say, error: say };
 }

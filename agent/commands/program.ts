@@ -9,10 +9,10 @@ import { type AgentConfig, loadGiven } from "../config/config.ts";
 import { flagListing } from "../config/flag-help.ts";
 import { parseFlags } from "../config/flag-parser.ts";
 import type { FlagName } from "../config/flags.ts";
+import { errorLine } from "../terminal/error-line.ts";
 import { VERSION } from "../version.ts";
 import type { CommandContext } from "./command.ts";
 import { splitDaemonFlags } from "./daemon-flags.ts";
-import { errorLine, oneLine } from "./error-line.ts";
 import { COMMANDS } from "./registry.ts";
 
 /** What the process gives to every command. */
@@ -27,12 +27,12 @@ export async function runProgram(args: readonly string[], edges: ProgramEdges): 
     return await runCommand(args, edges);
   } catch (error) {
     if (!(error instanceof CommanderError)) {
-      edges.err.write(errorLine(error));
+      edges.err.write(errorLine("tulle", error));
       return EXIT_FAILED;
     }
     if (error.code === "commander.help" || error.exitCode === 0) return error.exitCode && EXIT_USAGE;
-    const message = oneLine(error.message.replace(/^error: /, ""));
-    edges.err.write(`tulle: ${message}; see tulle${isCommand(args[0]) ? ` ${args[0]}` : ""} --help\n`);
+    const message = error.message.replace(/^error: /, "");
+    edges.err.line(`tulle: ${message}; see tulle${isCommand(args[0]) ? ` ${args[0]}` : ""} --help`);
     return EXIT_USAGE;
   }
 }
@@ -99,7 +99,7 @@ function newProgram({ out, err }: ProgramEdges): Command {
 function configFrom(args: readonly string[], { err, environment }: ProgramEdges): CommandContext["config"] {
   const load = async (): Promise<AgentConfig> => {
     const { config, warnings } = await loadGiven(parseFlags(args), environment);
-    for (const warning of warnings) err.write(`tulle: warning: ${warning}\n`);
+    for (const warning of warnings) err.line(`tulle: warning: ${warning}`);
     return config;
   };
   let config: Promise<AgentConfig> | null = null;

@@ -6,12 +6,13 @@
 
 import { systemClock } from "../../ipam/clock.ts";
 import { CodecError } from "../../ipam/errors.ts";
+import { formatJson } from "../../ipam/escape.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import { askControl } from "../report/control.ts";
 import type { StatusReport } from "../report/status.ts";
+import { errorLine } from "../terminal/error-line.ts";
 import { formatStatus } from "../terminal/status-view.ts";
 import type { CommandModule } from "./command.ts";
-import { errorLine } from "./error-line.ts";
 
 const EXIT_NOT_READY = 1;
 const EXIT_NO_ANSWER = 2;
@@ -36,16 +37,16 @@ export const status: CommandModule = {
           const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
           const report = readReport(await askControl(files.runDir, "/status", signal));
           if (!report?.isReady) context.exitWith(EXIT_NOT_READY);
-          if (options.json) out.write(`${JSON.stringify(report, null, 2)}\n`);
+          if (options.json) out.write(`${formatJson(report, 2)}\n`);
           else if (report === null) {
             const reason = await askControl(files.runDir, "/summary", signal);
-            out.write(`the daemon runs, but has not joined its network yet: ${reason}\n`);
+            out.line(`the daemon runs, but has not joined its network yet: ${reason}`);
           } else {
             const listPeers = options.peers ?? false;
             out.write(formatStatus(report, { nowMs: systemClock.monotonicMs(), listPeers, terminal: out }));
           }
         } catch (error) {
-          err.write(errorLine(error));
+          err.write(errorLine("tulle", error));
           context.exitWith(EXIT_NO_ANSWER);
         }
       });

@@ -1,6 +1,6 @@
 /** What the demo shows: its steps as they happen, who has which subnet, and who reaches whom. Measures nothing. */
 
-import { formatTable } from "../terminal/table.ts";
+import { type Cell, formatTable } from "../terminal/table.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import type { Container, Host, Lab } from "./lab.ts";
 import type { PingReport } from "./ping.ts";
@@ -20,7 +20,8 @@ export async function showStep<T>(out: Terminal, title: string, step: () => T | 
   const isRewritten = out.isInteractive && title.length + MARK_WIDTH < columns;
   const end = (mark: string): void => {
     const seconds = `${((performance.now() - startedMs) / 1000).toFixed(2)} s`;
-    out.write(`${isRewritten ? "\r" : ""}  ${mark} ${title.padEnd(width)} ${out.style("dim", seconds)}\n`);
+    if (isRewritten) out.restartLine();
+    out.write(`  ${mark} ${title.padEnd(width)} ${out.style("dim", seconds)}\n`);
   };
   if (isRewritten) out.write(`  ${out.style("dim", "…")} ${title}`);
   try {
@@ -39,9 +40,9 @@ export function subnetTable(hosts: readonly Host[], out: Terminal): string {
     const { subnets, mtuBytes } = host.subnetEnv();
     const subnet = subnets[4];
     return [
-      out.style("bold", host.name),
+      { style: "bold", text: host.name } as const,
       host.address,
-      out.style("cyan", subnet === undefined ? "none" : `${subnet.address}/${subnet.length}`),
+      { style: "cyan", text: subnet === undefined ? "none" : `${subnet.address}/${subnet.length}` } as const,
       `${mtuBytes}`,
       host.containers
         .map(({ name, address }) => `${name.replace(`${host.name}-`, "")} ${address}`)
@@ -59,17 +60,17 @@ export function pingMatrix(
   out: Terminal,
 ): string {
   const rows = containers.map((from) => [
-    out.style("bold", from.name),
-    ...containers.map((to) => cell(reportOf(from, to), out)),
+    { style: "bold", text: from.name } as const,
+    ...containers.map((to) => pingCell(reportOf(from, to))),
   ]);
   const columns = containers.map(({ name }) => ({ title: name, align: "right" as const }));
   return formatTable([{ title: "PING ms" }, ...columns], rows, out);
 }
 
-function cell(report: PingReport | null, out: Terminal): string {
-  if (report === null) return out.style("dim", "·");
-  if (report.lost.length > 0) return out.style("red", `${report.lost.length} lost`);
-  return out.style("green", median(report.roundTripMs).toFixed(3));
+function pingCell(report: PingReport | null): Cell {
+  if (report === null) return { style: "dim", text: "·" };
+  if (report.lost.length > 0) return { style: "red", text: `${report.lost.length} lost` };
+  return { style: "green", text: median(report.roundTripMs).toFixed(3) };
 }
 
 function median(values: readonly number[]): number {

@@ -9,6 +9,7 @@ import { createServer, request, type Server } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
+import { escapeJson } from "../../ipam/escape.ts";
 import { makeFolder } from "../../ipam/folder.ts";
 
 /** What each path answers, as something JSON can show. */
@@ -79,7 +80,7 @@ function createControlServer(routes: ControlRoutes): Server {
       return;
     }
     response.writeHead(200, { "content-type": "application/json" });
-    response.end(`${JSON.stringify(route(), jsonValue)}\n`);
+    response.end(`${escapeJson(JSON.stringify(route(), jsonValue))}\n`);
   });
 }
 

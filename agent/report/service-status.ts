@@ -4,6 +4,7 @@
  * Decides nothing: readiness comes from the agent, and the reason why there is none is the last one that was logged.
  */
 
+import { escapeText } from "../../ipam/escape.ts";
 import type { LogFields } from "../../ipam/log.ts";
 import type { AdjustableLogger } from "./log.ts";
 import type { ServiceNotifier } from "./sd-notify.ts";
@@ -14,6 +15,9 @@ export interface ServiceView {
   /** Null before this host has joined its network. */
   readonly summary: string | null;
 }
+
+/** Longest problem, in UTF-16 units: one line of a terminal or three. */
+const STATUS_LIMIT = 300;
 
 const NOT_JOINED: ServiceView = { isReady: false, summary: null };
 
@@ -49,7 +53,7 @@ export class ServiceStatus {
         write(message, fields);
         const details = fields.problem ?? fields.reason ?? fields.error;
         if (details === undefined) return;
-        this.#problem = `${message}: ${details}`;
+        this.#problem = escapeText(`${message}: ${details}`, STATUS_LIMIT);
         this.#update();
       };
     return { ...logger, warn: heard(logger.warn), error: heard(logger.error) };

@@ -1,17 +1,21 @@
-/** What an examination looks like to a person. Pure text. */
+/** Findings of an examination as lines for people. Pure. */
 
+import { escapeText } from "../../ipam/escape.ts";
 import type { Finding, Verdict } from "../doctor/finding.ts";
+import { escapeSentence } from "./error-line.ts";
 import type { Style, Terminal } from "./terminal.ts";
 
 const STYLES: Readonly<Record<Verdict, Style>> = { ok: "green", warn: "yellow", fail: "red", skip: "dim" };
 const VERDICT_WIDTH = 6;
 const SUBJECT_WIDTH = 14;
 
-/** A line for each finding, with its remedy below, and a last line that counts. */
+/** A line for each finding, with its remedy below, and a last line with the counts. */
 export function formatFindings(findings: readonly Finding[], terminal: Terminal): string {
   const lines = findings.map(({ verdict, subject, message, remedy }) => {
-    const head = `${terminal.style(STYLES[verdict], verdict.padEnd(VERDICT_WIDTH))}${subject.padEnd(SUBJECT_WIDTH)}${message}\n`;
-    return remedy === null ? head : `${head}${" ".repeat(VERDICT_WIDTH + SUBJECT_WIDTH)}→ ${remedy}\n`;
+    const head = `${terminal.style(STYLES[verdict], verdict.padEnd(VERDICT_WIDTH))}${escapeText(subject).padEnd(SUBJECT_WIDTH)}${escapeSentence(message)}\n`;
+    return remedy === null
+      ? head
+      : `${head}${" ".repeat(VERDICT_WIDTH + SUBJECT_WIDTH)}→ ${escapeSentence(remedy)}\n`;
   });
   return `${lines.join("")}\n${conclusion(findings)}\n`;
 }

@@ -1,9 +1,9 @@
-/** What a daemon's status looks like to a person. Pure text. */
+/** A daemon's status as text for people. Pure. */
 
 import { describeRepair } from "../../backends/firewall/repair-history.ts";
 import type { StatusReport } from "../report/status.ts";
 import { formatDuration } from "./duration.ts";
-import { formatFields, formatTable } from "./table.ts";
+import { type Cell, formatFields, formatTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface StatusViewOptions {
@@ -23,7 +23,7 @@ export function formatStatus(report: StatusReport, options: StatusViewOptions): 
   const { lease, network } = report;
   const fields = formatFields(
     [
-      ["state", report.isReady ? terminal.style("green", "ready") : terminal.style("red", "not ready")],
+      ["state", readiness(report)],
       ["lease", `${lease.key}, ${leaseState(report)}`],
       ["network", `${network.ranges.join(", ")} over ${network.backend}`],
       ["interface", interfaceText(report)],
@@ -39,6 +39,10 @@ export function formatStatus(report: StatusReport, options: StatusViewOptions): 
     terminal,
   );
   return fields + peerTable(report, options) + problemLines(report, terminal);
+}
+
+function readiness({ isReady }: StatusReport): Cell {
+  return isReady ? { style: "green", text: "ready" } : { style: "red", text: "not ready" };
 }
 
 function leaseState({ lease }: StatusReport): string {
@@ -98,7 +102,7 @@ function peerTable({ peers }: StatusReport, { listPeers, terminal }: StatusViewO
     key,
     publicAddress,
     path,
-    isHeld ? terminal.style("yellow", "kept for now") : "",
+    isHeld ? ({ style: "yellow", text: "kept for now" } as const) : "",
   ]);
   const columns = ["PEER", "ADDRESS", "PATH", ""].map((title) => ({ title }));
   const more = peers.length - listed.length;

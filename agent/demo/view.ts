@@ -1,5 +1,7 @@
-/** What the demo shows: its steps as they happen, who has which subnet, and who reaches whom. Measures nothing. */
+/** What the demo shows: its steps as they run, the subnets of the hosts, the round trips between containers. */
 
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { type Cell, formatTable } from "../terminal/table.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import type { Container, Host, Lab } from "./lab.ts";
@@ -7,11 +9,11 @@ import type { PingReport } from "./ping.ts";
 
 /** Wide enough for the longest title. */
 const TITLE_WIDTH = 60;
-/** What stands beside a title: its mark, and the time that it took. */
+/** Beside a title: its mark, and the time that the step took. */
 const MARK_WIDTH = 4;
 const TIME_WIDTH = 8;
 
-/** Says what happens, then that it has happened and how long it took. */
+/** Shows the title while the step runs, then whether it succeeded and how long it took. */
 export async function showStep<T>(out: Terminal, title: string, step: () => T | Promise<T>): Promise<T> {
   const startedMs = performance.now();
   const columns = out.columns ?? Number.POSITIVE_INFINITY;
@@ -77,21 +79,43 @@ function median(values: readonly number[]): number {
   return [...values].sort((left, right) => left - right)[Math.floor(values.length / 2)] ?? 0;
 }
 
-/** How to look around in a lab that stays up, and how to end it. */
-export function keepHint(lab: Lab, programs: string, entering: string | null, out: Terminal): string {
+export interface KeepHintOptions {
+  /** Folder of the programs. */
+  readonly programs: string;
+  /** Command that enters the namespaces of the lab; null where that is not needed. */
+  readonly entering: string | null;
+  /** PATH of the person: commands that are not found there are left out. */
+  readonly searchPath: string;
+}
+
+/** Commands to look around in a lab that stays up. */
+export function keepHint(
+  lab: Lab,
+  { programs, entering, searchPath }: KeepHintOptions,
+  out: Terminal,
+): string {
   const [host] = lab.hosts;
   const [container] = host?.containers ?? [];
   const target = lab.hosts.at(-1)?.containers[0];
   if (host === undefined || container === undefined || target === undefined) return "";
+  const optional: readonly (readonly [needs: readonly string[], command: string])[] = [
+    [["ip"], `ip netns exec ${host.netns.name} ip route`],
+    [["ip"], `ip netns exec ${host.netns.name} ip -d link show flannel.1`],
+    [["ping"], `nsenter --net=${container.netns.path} ping -c 3 ${target.address}`],
+  ];
   const commands = [
     ...(entering === null ? [] : [entering]),
-    `ip netns exec ${host.netns.name} ip route`,
-    `ip netns exec ${host.netns.name} ip -d link show flannel.1`,
-    `ip netns exec ${container.netns.name} ping -c 3 ${target.address}`,
+    ...optional.flatMap(([needs, command]) =>
+      needs.every((program) => isFound(program, searchPath)) ? [command] : [],
+    ),
     `cat ${host.runDirectory}/flannel/subnet.env`,
     `${programs}/tulle status --run-dir=${host.runDirectory}/tulle`,
     `tail -f ${host.daemon.logFile}`,
   ];
   const lines = commands.map((command) => `  ${out.style("cyan", command)}\n`).join("");
-  return `\nIt stays up. Look around from another terminal:\n\n${lines}\nCtrl-C takes it down.\n`;
+  return `\nIt stays up. Look around from another terminal:\n\n${lines}\nCtrl-C removes it.\n`;
+}
+
+function isFound(program: string, searchPath: string): boolean {
+  return searchPath.split(":").some((folder) => existsSync(join(folder, program)));
 }

@@ -13,7 +13,10 @@ import type { Terminal } from "../terminal/terminal.ts";
 
 /** A file of this folder: one command, loaded only when it is called. */
 export interface CommandModule {
-  /** Flags of tulled that the command takes too, with the same spellings, variables and config file. */
+  /**
+   * Flags of tulled that the command uses; its help lists them. A command that names one takes all of them, with
+   * the same spellings, variables and config file, so that it can be given what tulled is given.
+   */
   readonly daemonFlags?: readonly FlagName[];
   /** Adds options, subcommands and actions to the command that the program made. */
   define(command: Command, context: CommandContext): void;

@@ -44,7 +44,8 @@ export function createNamespace(name: string): Namespace {
       if (!isThere) return;
       isThere = false;
       endPrograms(path);
-      runTool("umount", [path]);
+      // Lazy, because an open handle of the namespace keeps its file busy.
+      runTool("umount", ["--lazy", path]);
       rmSync(path);
     },
   };

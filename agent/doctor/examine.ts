@@ -23,6 +23,7 @@ import { askControl } from "../report/control.ts";
 import type { StatusReport } from "../report/status.ts";
 import { fullRoutingCheck, type NetworkView } from "../routing/peer-sample.ts";
 import { checkRouting } from "../routing/routing-check.ts";
+import { overlapFindings } from "./address-checks.ts";
 import { deviceFindings, parseUdpTable } from "./device-checks.ts";
 import { bad, type Finding, failed, ok, skipped } from "./finding.ts";
 import { firewallFinding, kernelFindings } from "./kernel-checks.ts";
@@ -45,6 +46,7 @@ export async function examine(context: CommandContext): Promise<readonly Finding
       flanneldFinding(),
       host.finding,
       ...rangeFindings(network, host.chosen),
+      ...overlapsOf(connection, network),
       ...(network === null ? [] : lookAtDevice(connection, network, host.chosen, daemon.isReady)),
       ...(await lookAtLeases(store.audit, host.chosen, config)),
       ...lookAtRoutes(connection, store.audit, host.chosen, daemon.report),
@@ -115,6 +117,12 @@ function rangeFindings(network: NetworkConfig | null, chosen: ChosenInterface | 
   const problem = ownAddressProblem(network, chosen.addresses);
   if (problem !== null) return [{ verdict: "warn", subject: "range", message: problem, remedy: null }];
   return [ok("range", "this host's address is outside the range of the network")];
+}
+
+function overlapsOf(connection: NetlinkConnection, network: NetworkConfig | null): readonly Finding[] {
+  if (network === null) return [];
+  const ranges = entriesOf(network.families).map(([, family]) => family.network);
+  return overlapFindings(takeHostSnapshot(connection), ranges);
 }
 
 function lookAtDevice(

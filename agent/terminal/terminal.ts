@@ -38,7 +38,7 @@ export interface Terminal {
   style(style: Style, text: string): string;
   /** True when a person looks at it. */
   readonly isInteractive: boolean;
-  /** Characters per line; null when it is no terminal. */
+  /** Characters per line; null when it is not a terminal. */
   readonly columns: number | null;
 }
 

@@ -41,7 +41,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   const logger = service.listenTo(createLogger({ ...config.log, now: () => new Date() }));
   for (const warning of loaded.warnings) logger.warn("configuration", { warning });
   const stop = new AbortController();
-  // Every part of the daemon listens to it; that is no leak.
+  // Every part of the daemon listens to it, which Node would report as a leak.
   setMaxListeners(0, stop.signal);
   const metrics = new Metrics();
   metrics.set("tulle_build_info", 1, { version: VERSION });

@@ -1,8 +1,8 @@
 /**
- * What a command of `tulle` is, and what it is given to work with. Types only.
+ * The contract of a command of `tulle`, and its context. Types only.
  *
- * A command writes its answer to `out` and nothing else to it; it throws TulleError for what a person must put
- * right, and the program turns that into one line on standard error.
+ * A command writes only its answer to `out`. It throws TulleError for what a person must repair; the program writes
+ * that as one line to standard error.
  */
 
 import type { Command } from "commander";
@@ -22,12 +22,12 @@ export interface CommandModule {
   define(command: Command, context: CommandContext): void;
 }
 
-/** The edges of the process, as a command may use them. */
+/** What a command may use of the process. */
 export interface CommandContext {
   readonly environment: Environment;
   readonly out: Terminal;
   readonly err: Terminal;
-  /** Fires when the person at the terminal interrupts. */
+  /** Fires when the user interrupts. */
   readonly signal: AbortSignal;
   /** Uniform in [0, 1). */
   readonly random: () => number;
@@ -38,6 +38,6 @@ export interface CommandContext {
    * Throws ConfigError.
    */
   config(): Promise<AgentConfig>;
-  /** What the program exits with once the command is done; 0 unless said otherwise. */
+  /** Sets the exit code of the program; default 0. */
   exitWith(code: number): void;
 }

@@ -1,7 +1,7 @@
 /**
  * `tulle docker-opts`: subnet.env as options for dockerd, in place of flannel's mk-docker-opts.sh.
  *
- * Writes one file, or standard output; configuring and restarting Docker is `tulle docker`'s affair.
+ * Writes one file, or standard output; `tulle docker` configures and restarts Docker.
  */
 
 import { lstat, readFile, writeFile } from "node:fs/promises";

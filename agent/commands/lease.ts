@@ -1,8 +1,7 @@
 /**
- * `tulle lease`: single leases, by hand. A reservation is a lease without a time to live.
+ * `tulle lease`: shows, checks and changes single leases. A reservation is a lease without a time to live.
  *
- * Every write is a compare-and-swap against what was judged: if somebody changes the lease meanwhile, nothing
- * happens.
+ * Every write is a compare-and-swap against the revision that was examined: a lease that changed meanwhile stays.
  */
 
 import type { Command } from "commander";
@@ -48,10 +47,10 @@ function defineShow(command: Command, context: CommandContext): void {
 
 function defineCheck(command: Command, context: CommandContext): void {
   command
-    .description("look for overlaps, duplicates, strays and leases that no daemon would use")
+    .description("find overlaps, duplicates, stray keys and leases that daemons reject")
     .addHelpText(
       "after",
-      "\nSubnets that are kept for hosts which are away are named, too; they are no fault.\nExit code: 0 nothing is wrong, 1 something is, or the check failed.",
+      "\nSubnets that are kept for absent hosts are listed as notes.\nExit code: 0 no problem, 1 a problem was found or the check failed.",
     )
     .action(async () => {
       const { listing, affinities } = await withNetwork(context, async ({ store, signal }) => ({
@@ -73,12 +72,12 @@ function defineCheck(command: Command, context: CommandContext): void {
 
 function defineReserve(command: Command, context: CommandContext): void {
   command
-    .description("give a subnet to one host for good")
-    .option("--public-ip <ip>", "the host's public IPv4 address; needed for a subnet that nobody has yet")
+    .description("reserve a subnet for one host, without expiry")
+    .option("--public-ip <ip>", "the host's public IPv4 address; needed for a subnet that is not leased yet")
     .option("--public-ipv6 <ip>", "the host's public IPv6 address")
     .addHelpText(
       "after",
-      "\nA lease in use becomes a reservation without its host noticing. In a dual-stack network give both subnets.",
+      "\nA lease in use becomes a reservation; traffic is not affected. In a dual-stack network give both subnets.",
     )
     .action(
       async (subnets: string[], options: { readonly publicIp?: string; readonly publicIpv6?: string }) => {
@@ -97,10 +96,10 @@ function defineReserve(command: Command, context: CommandContext): void {
 
 function defineRelease(command: Command, context: CommandContext): void {
   command
-    .description("make a reservation an ordinary lease again")
+    .description("turn a reservation back into an ordinary lease")
     .addHelpText(
       "after",
-      `${WHICH}\n\nThe host keeps it as long as its daemon runs; without one it ends after --subnet-lease-ttl. A reservation\nwhose host has not come yet is deleted.`,
+      `${WHICH}\n\nThe host keeps it while its daemon runs; otherwise it expires after --subnet-lease-ttl. A reservation\nwhose host has not joined yet is deleted.`,
     )
     .action(async (which: string) => {
       const { lease: settings } = await context.config();
@@ -110,7 +109,7 @@ function defineRelease(command: Command, context: CommandContext): void {
         const action = planRelease(found);
         if (action === "delete") await store.remove(entry, signal);
         else if (action === "expire") await store.replace(entry, entry.value, settings.ttlSeconds, signal);
-        const done = { delete: "deleted", expire: "released", none: "unchanged, no reservation" }[action];
+        const done = { delete: "deleted", expire: "released", none: "unchanged, not a reservation" }[action];
         context.out.line(`${done}: ${key}`);
       });
     });
@@ -118,11 +117,11 @@ function defineRelease(command: Command, context: CommandContext): void {
 
 function defineRevoke(command: Command, context: CommandContext): void {
   command
-    .description("delete a lease: its host must take one anew")
-    .option("--yes", "do it; without it the command only says what would happen")
+    .description("delete a lease: its host must acquire another")
+    .option("--yes", "delete it; without this option the command only explains the effect")
     .addHelpText(
       "after",
-      `${WHICH}\n\nAll other hosts cut the way to the subnet at once. A tulled that still runs takes the same subnet again as\nsoon as it notices; flanneld stops. Stop the host's daemon first to take the subnet away from it.`,
+      `${WHICH}\n\nAll other hosts remove their routes to the subnet. A tulled that still runs leases the same subnet again;\nflanneld stops. To take the subnet from the host, stop its daemon first.`,
     )
     .action(async (which: string, { yes }: { readonly yes?: true }) => {
       await withNetwork(context, async ({ store, signal }) => {
@@ -130,7 +129,7 @@ function defineRevoke(command: Command, context: CommandContext): void {
         const host = Object.values(attrs?.publicAddress ?? {}).join(", ") || "an unknown host";
         if (!yes) {
           throw new ConfigError(
-            `revoke would cut ${host} off from all others, which reach it by ${key}; give --yes to do it`,
+            `revoking ${key} would cut ${host} off from all other hosts; give --yes to do it`,
           );
         }
         await store.remove(entry, signal);

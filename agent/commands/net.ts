@@ -1,7 +1,7 @@
 /**
- * `tulle net`: the network configuration that all hosts share, in the store.
+ * `tulle net`: writes, shows and checks the network configuration in the store, which all hosts share.
  *
- * What is written was checked first by the parser and the backend that the daemons use.
+ * The daemons' own parser and backend check a configuration before it is written.
  */
 
 import { readFile } from "node:fs/promises";
@@ -47,26 +47,23 @@ function defineInit(command: Command, context: CommandContext): void {
     .option("--ipv6-subnet-len <bits>", "length of each host's IPv6 subnet (default: 64 where there is room)")
     .option("--ipv6-subnet-min <ip>", "first IPv6 subnet to lease")
     .option("--ipv6-subnet-max <ip>", "last IPv6 subnet to lease")
-    .option("--nftables", "let the hosts use nftables where both firewalls are there")
-    .addOption(new Option("--backend <type>", "how packets travel between hosts").default("vxlan"))
+    .option("--nftables", "use nftables on hosts that have both firewalls")
+    .addOption(new Option("--backend <type>", "how packets are carried between hosts").default("vxlan"))
     .option("--vni <number>", "VXLAN: the network's identifier (default: 1)")
     .option("--port <port>", "VXLAN: UDP port (default: 8472)")
-    .option("--mtu <bytes>", "MTU of the hosts' interfaces, if it must not be read from them")
-    .option("--direct-routing", "VXLAN: no tunnel between hosts of one link")
+    .option("--mtu <bytes>", "MTU of the hosts' interfaces (default: read from them)")
+    .option("--direct-routing", "VXLAN: route without a tunnel between hosts on one link")
     .option("--gbp", "VXLAN: group-based policy")
     .option("--learning", "VXLAN: learn from received packets")
     .option("--file <file>", "take this JSON instead of the options above; - is standard input")
     .option("--force", "replace another configuration")
-    .addHelpText(
-      "after",
-      "\nRunning daemons apply at once what is safe under traffic, and say what waits for a restart.",
-    )
+    .addHelpText("after", "\nRunning daemons apply what is safe under traffic, and log what needs a restart.")
     .action((options: InitOptions) => init(options, context));
 }
 
 function defineShow(command: Command, context: CommandContext): void {
   command
-    .description("show the configuration and what follows from it")
+    .description("show the configuration and the values derived from it")
     .option("--json", "print the JSON in the store")
     .action(async (options: { readonly json?: true }) => {
       const entry = await withNetwork(context, ({ store, signal }) => store.readConfig(signal));
@@ -82,7 +79,7 @@ function defineShow(command: Command, context: CommandContext): void {
 
 function defineValidate(command: Command, context: CommandContext): void {
   command
-    .description("check a configuration as a daemon would")
+    .description("check a configuration as the daemons do")
     .option("--file <file>", "check this file; - is standard input (default: what is in the store)")
     .action(async ({ file }: { readonly file?: string }) => {
       const text =
@@ -112,7 +109,7 @@ async function init(options: InitOptions, context: CommandContext): Promise<void
   });
 }
 
-/** Options and a file together would leave open which of them is meant. */
+/** Options and a file together would be ambiguous. */
 async function textToWrite({ file, force: _, ...options }: InitOptions): Promise<string> {
   if (file === undefined) return networkConfigText(options);
   const { backend, ...given } = options;
@@ -131,12 +128,12 @@ async function readText(file: string): Promise<string> {
   }
 }
 
-/** It may be meant for hosts with another agent, so it is said and not refused. */
+/** It may be meant for hosts with another agent, hence a warning and not an error. */
 function warnOfUnsupported(config: NetworkConfig, { err }: CommandContext): void {
   try {
     requireSupport(config);
   } catch (error) {
-    err.line(`tulle: warning: no tulled of this version joins: ${errorMessage(error)}`);
+    err.line(`tulle: warning: tulled of this version cannot join: ${errorMessage(error)}`);
   }
 }
 
@@ -154,6 +151,6 @@ function present(entry: ConfigEntry | null): ConfigEntry {
 
 function alreadyThere({ text }: ConfigEntry, description: string): ConflictError {
   return new ConflictError(
-    `${description} has another configuration already, ${escapeText(text)}; --force replaces it; daemons follow at once where that is safe, else at their next start`,
+    `${description} already has another configuration, ${escapeText(text)}; --force replaces it; daemons apply it at once where that is safe, else at their next start`,
   );
 }

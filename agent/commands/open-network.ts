@@ -1,7 +1,7 @@
 /**
- * The store for a command: opened by tulled's own flags, asked with a deadline, closed in any case.
+ * The store for a command: opened with tulled's flags, used with a deadline, always closed.
  *
- * A command must not hang: what does not answer in time is an error that names the store.
+ * A command must not hang: a store that does not answer in time is an error that names it.
  */
 
 import { systemClock } from "../../ipam/clock.ts";
@@ -14,7 +14,7 @@ import { fieldWords } from "../report/log-line.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import type { CommandContext } from "./command.ts";
 
-/** The flags that say where the leases are. */
+/** The flags that locate the leases. */
 export const STORE_FLAGS: readonly FlagName[] = FLAG_NAMES.filter(
   (name) => name === "config" || ["Lease store", "etcd", "Consul"].includes(flagOf(name).group),
 );

@@ -1,7 +1,7 @@
 /**
  * `tulle status`: asks the running daemon over its socket and shows the answer.
  *
- * Looks at nothing itself: what the daemon does not say is not shown. `tulle doctor` is for when none answers.
+ * It examines nothing on its own. `tulle doctor` does, also when no daemon answers.
  */
 
 import { systemClock } from "../../ipam/clock.ts";
@@ -28,9 +28,9 @@ export const status: CommandModule = {
   define(command, context) {
     const { out, err } = context;
     command
-      .option("--json", "print what the daemon answers, for programs")
-      .option("--peers", "list every peer, however many there are")
-      .addHelpText("after", "\nExit code: 0 ready, 1 not ready, 2 the daemon cannot be asked.")
+      .option("--json", "print the answer of the daemon, for programs")
+      .option("--peers", "list all peers, however many")
+      .addHelpText("after", "\nExit code: 0 ready, 1 not ready, 2 the daemon does not answer.")
       .action(async (options: StatusOptions) => {
         try {
           const { files } = await context.config();
@@ -59,5 +59,5 @@ function readReport(answer: unknown): StatusReport | null {
   if (isJsonObject(answer) && typeof answer.isReady === "boolean" && isJsonObject(answer.kernel)) {
     return answer as unknown as StatusReport;
   }
-  throw new CodecError("the daemon answers something that is no status: is it of another version?");
+  throw new CodecError("the daemon's answer is not a status: its version may differ; restart it");
 }

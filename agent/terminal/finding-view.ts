@@ -24,6 +24,6 @@ function conclusion(findings: readonly Finding[]): string {
   const count = (verdict: Verdict): number =>
     findings.filter((finding) => finding.verdict === verdict).length;
   const [fails, warnings] = [count("fail"), count("warn")];
-  if (fails + warnings === 0) return "all is well";
+  if (fails + warnings === 0) return "no problem found";
   return `${fails} failed, ${warnings} ${warnings === 1 ? "warning" : "warnings"}`;
 }

@@ -33,14 +33,17 @@ export const PHRASES = [
 
 /** Folders and files without any of them; grows until it is the whole tree. Paths as git takes them. */
 export const CLEAN = [
-  "agent/commands/arguments.ts",
-  "agent/commands/program.ts",
+  "agent/commands",
+  "agent/config",
   "agent/demo",
+  "agent/doctor",
   "agent/report/line-limit.ts",
   "agent/report/log-line.ts",
   "agent/report/log.ts",
   "agent/routing",
   "agent/terminal",
+  "agent/tulle.ts",
+  "agent/tulled.ts",
   "backends/netlink/rule.ts",
   "backends/probe",
   "deploy/words.mjs",

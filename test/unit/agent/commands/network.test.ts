@@ -91,7 +91,9 @@ describe("tulle net", () => {
     const other = ["net", "init", "--network", "10.9.0.0/16"];
     const refused = await tulle(...other);
     expect(refused.code).toBe(1);
-    expect(refused.err).toMatch(/another configuration already.*10\.2\.0\.0.*--force.*\[TULLE_CONFLICT\]/);
+    expect(refused.err).toMatch(
+      /already has another configuration.*10\.2\.0\.0.*--force.*\[TULLE_CONFLICT\]/,
+    );
     expect((await tulle(...other, "--force")).code).toBe(0);
     expect((await tulle("net", "show")).out).toContain("10.9.0.0/16");
   });
@@ -129,7 +131,7 @@ describe("tulle net", () => {
   ])("warns that this version of tulled does not run %s, which other agents may", async (what, args) => {
     const { code, err } = await tulle("net", "init", ...args);
     expect(code).toBe(0);
-    expect(err).toMatch(/^tulle: warning: no tulled of this version joins: /);
+    expect(err).toMatch(/^tulle: warning: tulled of this version cannot join: /);
     expect(err).toContain(what);
     const validation = await tulle("net", "validate");
     expect(validation.code).toBe(1);

@@ -179,5 +179,5 @@ it("findings are a line each, remedies below, and a count at the end", () => {
   expect(text).toBe(
     `ok    a             good\nfail  b             broken\n${" ".repeat(20)}→ mend it\n\n1 failed, 0 warnings\n`,
   );
-  expect(formatFindings([], terminal)).toBe("\nall is well\n");
+  expect(formatFindings([], terminal)).toBe("\nno problem found\n");
 });

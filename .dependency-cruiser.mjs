@@ -18,6 +18,15 @@ export default {
   forbidden: [
     rule("no-cycles", "a cycle of imports has no bottom to read from", {}, { circular: true }),
     {
+      ...rule(
+        "no-folder-cycles-in-agent",
+        "a circle of folders has no bottom to read from",
+        { path: "^agent" },
+        { circular: true },
+      ),
+      scope: "folder",
+    },
+    {
       ...rule("no-folder-cycles", "a circle of folders has no bottom to read from", {}, { circular: true }),
       severity: "info",
       scope: "folder",
@@ -51,7 +60,9 @@ export default {
       "cni-plugin-stays-small",
       "every container start loads it",
       { path: "^cni-plugin/" },
-      { path: "^(agent/|backends/(?!netlink/)|ipam/(?!(errors|folder|json|addresses/(ip|mac)|config/subnet-env)\\.ts))" },
+      {
+        path: "^(agent/|backends/(?!netlink/)|ipam/(?!(errors|files|json|addresses/(ip|mac)|config/subnet-env)\\.ts))",
+      },
     ),
     rule(
       "agent-is-the-top",

@@ -1,19 +1,24 @@
 /**
- * The daemon's entry: reads what it was told, opens the edges, runs one network until it is asked to stop.
+ * The daemon's entry: reads its configuration, opens the edges, runs its networks until a signal stops it.
  *
  * Exit codes: 0 after --help, --version or a clean stop; 1 for anything that a person must put right.
  */
 
 import { randomBytes } from "node:crypto";
 import { setMaxListeners } from "node:events";
+import { RtnetlinkPort } from "../backends/kernel/rtnetlink-port.ts";
+import { NetlinkConnection } from "../backends/netlink/connection.ts";
 import { systemClock } from "../ipam/clock.ts";
 import { errorFields, type Logger } from "../ipam/log.ts";
 import { type AgentConfig, type LoadedConfig, loadConfig, reloadConfig } from "./config/config.ts";
 import { helpText } from "./config/flag-help.ts";
 import { Identity } from "./host/identity.ts";
+import { lockStateDir } from "./host/instance-lock.ts";
 import { requireNetworkPrivilege } from "./host/privilege.ts";
-import { NetworkAgent } from "./network/network-agent.ts";
+import { firstNetwork } from "./network/network-settings.ts";
+import { Networks } from "./network/networks.ts";
 import { openConfiguredStore } from "./network/open-store.ts";
+import type { Runtime } from "./network/runtime.ts";
 import { serveControl } from "./report/control.ts";
 import { serveHealth } from "./report/health.ts";
 import { type AdjustableLogger, createLogger } from "./report/log.ts";
@@ -21,8 +26,8 @@ import { collectAfterStart, keepYoungSpaceSmall } from "./report/memory.ts";
 import { Metrics } from "./report/metrics.ts";
 import { openNotifier, type ServiceNotifier } from "./report/sd-notify.ts";
 import { ServiceStatus } from "./report/service-status.ts";
+import { VERSION } from "./report/version.ts";
 import { errorLine } from "./terminal/error-line.ts";
-import { VERSION } from "./version.ts";
 
 async function main(): Promise<number> {
   const request = await loadConfig(process.argv.slice(2), process.env);
@@ -38,65 +43,76 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   const { config } = loaded;
   const notifier = openNotifier(process.env, process.pid);
   const service = new ServiceStatus(notifier);
-  const logger = service.listenTo(createLogger({ ...config.log, now: () => new Date() }));
+  const logger = createLogger({ ...config.log, now: () => new Date() });
   for (const warning of loaded.warnings) logger.warn("configuration", { warning });
   const stop = new AbortController();
   // Every part of the daemon listens to it, which Node would report as a leak.
   setMaxListeners(0, stop.signal);
   const metrics = new Metrics();
   metrics.set("tulle_build_info", 1, { version: VERSION });
-  const random = Math.random;
-  const dateMs = Date.now;
+  const runtime = openRuntime(logger, metrics);
+  const { clock, random } = runtime;
   const connection = await openConfiguredStore(config.store, {
     log: logger,
-    clock: systemClock,
+    clock,
     random,
-    dateMs,
+    dateMs: Date.now,
   });
   const identity = await Identity.load({ stateDir: config.files.stateDir, randomBytes, log: logger });
-  const agent = new NetworkAgent({
-    config,
+  const stateLock = await lockStateDir(config.files.stateDir);
+  const networks = new Networks({
+    runtime,
+    networks: [firstNetwork(config)],
     connection,
     identity,
-    clock: systemClock,
-    random,
-    logger,
-    metrics,
     version: VERSION,
     onReady: () => {
       service.ready();
       collectAfterStart();
     },
   });
-  service.follow(agent);
+  service.follow(() => networks.summary);
   stopOnSignals(stop, logger, notifier);
-  reloadOnHangup(loaded, logger, service, (next) => agent.setFirewall(next.firewall));
+  reloadOnHangup(loaded, logger, service, (next) => networks.setFirewall(next.firewall));
   const watchdog = keepWatchdog(notifier);
   const control = await serveControl(config.files.runDir, {
-    "/status": () => agent.status(),
-    "/summary": () => service.text,
+    "/status": () => networks.reports()[0]?.status ?? null,
+    "/summary": () => networks.summary,
+    "/networks": () => networks.reports(),
   });
   const health = config.health
     ? await serveHealth({
         host: String(config.health.host ?? "0.0.0.0"),
         port: config.health.port,
-        isReady: () => agent.isReady,
+        isReady: () => networks.isReady,
         metrics,
       })
     : null;
   try {
     logger.info("started", { version: VERSION, store: connection.description, pid: process.pid });
-    await agent.run(stop.signal);
+    await networks.run(stop.signal);
   } catch (error) {
     if (!stop.signal.aborted) throw error;
   } finally {
     stop.abort();
     clearInterval(watchdog);
-    await Promise.all([control.close(), health?.close(), connection.close()]);
+    await Promise.all([control.close(), health?.close(), connection.close(), stateLock.release()]);
+    closeRuntime(runtime);
     service.close();
     notifier.close();
   }
   logger.info("stopped; the data path stays", {});
+}
+
+function openRuntime(logger: Logger, metrics: Metrics): Runtime {
+  const port = RtnetlinkPort.open();
+  const netlink = NetlinkConnection.open();
+  return { clock: systemClock, random: Math.random, logger, metrics, port, netlink };
+}
+
+function closeRuntime({ port, netlink }: Runtime): void {
+  port.close();
+  netlink.close();
 }
 
 function stopOnSignals(stop: AbortController, logger: Logger, notifier: ServiceNotifier): void {

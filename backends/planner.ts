@@ -32,13 +32,13 @@ export interface PlannerInput {
 }
 
 export class Planner {
-  readonly #backend: PreparedBackend;
+  #backend: PreparedBackend;
   readonly #extra: (own: PerFamily<Prefix>) => readonly KernelObject[];
   readonly #hasNexthopObjects: boolean;
   #useNexthops = false;
   #own: PerFamily<Prefix> | null = null;
   readonly #leases = new Map<LeaseKey, Lease>();
-  readonly #groups = new Map<string, readonly KernelObject[]>();
+  #groups = new Map<string, readonly KernelObject[]>();
 
   /**
    * @param hasNexthopObjects whether the kernel has them (5.3 and later)
@@ -52,6 +52,14 @@ export class Planner {
     this.#backend = backend;
     this.#hasNexthopObjects = hasNexthopObjects;
     this.#extra = extra;
+  }
+
+  /** Plans with another backend, or with other extra objects, from the next call on. The form of the routes stays. */
+  replan(backend: PreparedBackend): void {
+    this.#backend = backend;
+    this.#own = null;
+    this.#leases.clear();
+    this.#groups = new Map();
   }
 
   /**

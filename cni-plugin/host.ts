@@ -1,10 +1,11 @@
 /** What a verb needs from this host besides the kernel: subnet.env, namespaces, records of attachments. */
 
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { NetnsHandle, withNetns } from "../backends/netlink/netns.ts";
 import { entriesOf } from "../ipam/addresses/ip.ts";
 import { parseSubnetEnv, type SubnetEnv } from "../ipam/config/subnet-env.ts";
 import { CodecError } from "../ipam/errors.ts";
+import { readRequiredFile } from "../ipam/files.ts";
 import { isJsonObject, type JsonObject } from "../ipam/json.ts";
 import type { Call } from "./call.ts";
 import { deriveDelegate, guessDelegate, parsePaths } from "./delegate.ts";
@@ -15,7 +16,7 @@ import { AttachmentStates } from "./state.ts";
 export function readSubnetEnv(config: JsonObject, code: CniCode): SubnetEnv {
   const { subnetFile } = parsePaths(config);
   return asCniError(code, `cannot read ${subnetFile}; check that tulled runs on this host`, () =>
-    requireInside(parseSubnetEnv(readFileSync(subnetFile, "utf8"))),
+    requireInside(parseSubnetEnv(readRequiredFile(subnetFile))),
   );
 }
 

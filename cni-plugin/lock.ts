@@ -1,31 +1,21 @@
 /** The lock of one network's folder, the same file and call that host-local uses, so that both exclude each other. */
 
-import { closeSync, openSync } from "node:fs";
+import { closeSync } from "node:fs";
 import path from "node:path";
 import { check } from "../backends/netlink/errors.ts";
 import { flock } from "../backends/netlink/libc.ts";
-import { hasCode } from "./files.ts";
+import { openLockFile } from "../ipam/files.ts";
 
 /** sys/file.h */
 const LOCK_EX = 2;
 
 /** Runs `body` while no other process holds the lock of `dir`. A dead process holds no lock. Throws NetlinkError. */
 export function withLock<T>(dir: string, body: () => T): T {
-  const fd = openLock(path.join(dir, "lock"));
+  const fd = openLockFile(path.join(dir, "lock"));
   try {
     check("flock", flock(fd, LOCK_EX));
     return body();
   } finally {
     closeSync(fd);
-  }
-}
-
-/** Where nothing can be written there may be nothing to write either, and reading is enough for a lock. */
-function openLock(file: string): number {
-  try {
-    return openSync(file, "a", 0o644);
-  } catch (error) {
-    if (!hasCode(error, "EROFS")) throw error;
-    return openSync(file, "r");
   }
 }

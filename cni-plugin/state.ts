@@ -9,11 +9,18 @@
 
 import { linkSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
-import { makeFolder } from "../ipam/folder.ts";
+import {
+  hasCode,
+  makeFolder,
+  RANDOM_NAME_LENGTH,
+  readOwnFile,
+  removeBeginningWith,
+  removeIfPresent,
+  replaceFileSync,
+} from "../ipam/files.ts";
 import { isJsonObject, type JsonObject } from "../ipam/json.ts";
 import { IDENTIFIER } from "./call.ts";
 import { CNI_CODES, CniError } from "./errors.ts";
-import { hasCode, readIfPresent, removeIfPresent, writeAtomically } from "./files.ts";
 import type { Attachment } from "./ipam/reservations.ts";
 
 /** Begins the names of files that are being written; no attachment's name begins so. */
@@ -41,8 +48,13 @@ export class AttachmentStates {
     }
     makeFolder(this.#dir, 0o700);
     const name = this.#nameOf(attachment);
-    const temporary = this.#pathOf(TEMPORARY + name);
-    writeAtomically(this.#pathOf(name), temporary, JSON.stringify(delegate), 0o600);
+    const prefix = this.#pathOf(`${TEMPORARY}${name}:`);
+    replaceFileSync(
+      this.#pathOf(name),
+      JSON.stringify(delegate),
+      { mode: 0o600 },
+      { prefix, isDurable: true },
+    );
     try {
       linkSync(this.#pathOf(name), this.#pathOf(attachment.containerId));
     } catch (error) {
@@ -56,7 +68,7 @@ export class AttachmentStates {
    */
   read(attachment: Attachment): JsonObject | null {
     if (!this.#canBeRecorded(attachment)) return null;
-    const own = parseObject(readIfPresent(this.#pathOf(this.#nameOf(attachment))));
+    const own = parseObject(readOwnFile(this.#pathOf(this.#nameOf(attachment))));
     return own ?? this.#readFlannels(attachment.containerId);
   }
 
@@ -69,6 +81,7 @@ export class AttachmentStates {
       removeIfPresent(this.#pathOf(containerId));
     }
     for (const file of [name, TEMPORARY + name]) removeIfPresent(this.#pathOf(file));
+    removeBeginningWith(this.#pathOf(`${TEMPORARY}${name}:`));
   }
 
   /** Every attachment of this network that has a record, finished or not. flannel's name no interface. */
@@ -83,8 +96,9 @@ export class AttachmentStates {
   }
 
   #canBeRecorded(attachment: Attachment): boolean {
-    const name = TEMPORARY + this.#nameOf(attachment);
-    return IDENTIFIER.test(attachment.containerId) && name.length <= LONGEST_FILE_NAME_BYTES;
+    const name = `${TEMPORARY}${this.#nameOf(attachment)}:`;
+    const longest = LONGEST_FILE_NAME_BYTES - RANDOM_NAME_LENGTH;
+    return IDENTIFIER.test(attachment.containerId) && name.length <= longest;
   }
 
   #attachmentOf(name: string): Attachment | null {
@@ -98,7 +112,7 @@ export class AttachmentStates {
   }
 
   #readFlannels(containerId: string): JsonObject | null {
-    const delegate = parseObject(readIfPresent(this.#pathOf(containerId)));
+    const delegate = parseObject(readOwnFile(this.#pathOf(containerId)));
     return delegate?.name === this.#network ? delegate : null;
   }
 

@@ -1,11 +1,11 @@
 /** Reads what planCleanup decides from. Changes nothing, not even a missing state directory. */
 
-import { readFile } from "node:fs/promises";
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { decodeLink, encodeLinkDump } from "../../backends/netlink/link.ts";
 import { Prefix } from "../../ipam/addresses/ip.ts";
 import { parseSubnetEnv } from "../../ipam/config/subnet-env.ts";
+import { readOwnFile } from "../../ipam/files.ts";
 import { decodeIdentity, type IdentityRecord, identityPath } from "../host/identity.ts";
 import { findProgram } from "../host/other-programs.ts";
 import type { HostState } from "./plan.ts";
@@ -36,7 +36,7 @@ export async function readHostState(port: RtnetlinkPort, files: HostStateFiles):
 
 /** The record that tulled keeps in its state directory, null when there is none. Throws CodecError. */
 export async function readIdentity(stateDir: string): Promise<IdentityRecord | null> {
-  const text = await readFile(identityPath(stateDir), "utf8").catch(nullIfAbsent);
+  const text = readOwnFile(identityPath(stateDir));
   return text === null ? null : decodeIdentity(text);
 }
 
@@ -52,16 +52,11 @@ function vxlanDevices(): string[] {
 
 /** A file that is damaged names no network; it is still ours to remove. */
 async function readNetworks(path: string): Promise<readonly Prefix[]> {
-  const text = await readFile(path, "utf8").catch(nullIfAbsent);
+  const text = readOwnFile(path);
   if (text === null) return [];
   try {
     return Object.values(parseSubnetEnv(text).networks).flat();
   } catch {
     return [];
   }
-}
-
-function nullIfAbsent(error: NodeJS.ErrnoException): null {
-  if (error.code === "ENOENT") return null;
-  throw error;
 }

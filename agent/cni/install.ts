@@ -1,20 +1,25 @@
 /**
- * Puts the CNI plugin where container runtimes look for it, and takes it away again.
+ * Installs the CNI plugin where container runtimes look for it, and uninstalls it.
  *
- * What lies there is a link to the plugin's executable, or a launcher of three lines for its Node program, so that an
- * upgrade of tulle upgrades the plugin. What was there before is kept beside it and comes back on removal. Every file
- * appears or vanishes in one step.
+ * It installs a link to the plugin's executable, or a launcher of three lines for its Node program, so that an upgrade
+ * of tulle upgrades the plugin. A file that was there before is kept beside it and restored on removal. Every file
+ * appears or disappears in one step.
  */
 
 import { spawnSync } from "node:child_process";
-import { link, open, readFile, readlink, rename, rm } from "node:fs/promises";
+import { link, readlink, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { IDENTIFIER } from "../../cni-plugin/call.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
-import { makeFolder } from "../../ipam/folder.ts";
-import { replaceFile, replaceWithLink } from "../host/durable-file.ts";
+import {
+  makeFolder,
+  readFileStart,
+  readRequiredFile,
+  replaceFile,
+  replaceWithLink,
+} from "../../ipam/files.ts";
 import { type Conflist, formatConflist, isUnchanged } from "./conflist.ts";
 
 export interface InstallOptions extends Conflist {
@@ -35,7 +40,10 @@ const CONFLIST = "10-flannel.conflist";
 /** binfmt_script.c cuts the first line at 256 bytes and splits it at the first blank. */
 const LONGEST_INTERPRETER = 250;
 
-/** Installs and answers the files written. Throws ConfigError for a wrong name and when the plugin does not run here. */
+/** Holds the first two lines of a launcher: interpreter and mark. */
+const LAUNCHER_START_BYTES = 512;
+
+/** Installs and returns the files written. Throws ConfigError for a wrong name and when the plugin does not run here. */
 export async function install(
   options: InstallOptions,
   warn: (text: string) => void,
@@ -50,11 +58,11 @@ export async function install(
   makeFolder(confDir, 0o755);
   const conflist = join(confDir, CONFLIST);
   await keepForeign(conflist, isOwnConflist);
-  await replaceFile(conflist, formatConflist(options), 0o644);
+  await replaceFile(conflist, formatConflist(options), { mode: 0o644 });
   return [plugin, conflist];
 }
 
-/** Removes what install wrote and answers the files removed; absence is a success. Throws ConflictError for foreign files. */
+/** Removes what install wrote and returns the files removed; absence is a success. Throws ConflictError for foreign files. */
 export async function uninstall(options: InstallOptions): Promise<readonly string[]> {
   const plugin = join(options.binDir, options.name);
   const conflist = join(options.confDir, CONFLIST);
@@ -65,7 +73,7 @@ export async function uninstall(options: InstallOptions): Promise<readonly strin
   return removed;
 }
 
-/** What runtimes and plugins would refuse later. */
+/** Runtimes and plugins would reject these names later. */
 function requireNames({ network, name, chained }: Conflist): void {
   for (const [option, text] of [
     ["network", network],
@@ -81,26 +89,19 @@ function requireNames({ network, name, chained }: Conflist): void {
 
 /** The executable where it was built and this machine can run it, else the Node program. */
 async function putPlugin(plugin: string, warn: (text: string) => void): Promise<void> {
-  if (await isCompiled(EXECUTABLE)) {
+  if (isCompiled(EXECUTABLE)) {
     const complaint = complaintOf(EXECUTABLE, []);
     if (complaint === null) return replaceWithLink(plugin, EXECUTABLE);
     warn(`${EXECUTABLE} does not run here (${complaint}): the plugin will run on Node, which takes longer`);
   }
   const complaint = complaintOf(process.execPath, [NODE_PROGRAM]);
   if (complaint !== null) throw new ConfigError(`the plugin at ${NODE_PROGRAM} does not run: ${complaint}`);
-  await replaceFile(plugin, launcher(NODE_PROGRAM), 0o755);
+  await replaceFile(plugin, launcher(NODE_PROGRAM), { mode: 0o755 });
 }
 
 /** Without Bun the build makes a script of the same name, whose interpreter a runtime's PATH may lack. */
-async function isCompiled(file: string): Promise<boolean> {
-  const handle = await open(file);
-  try {
-    const start = Buffer.alloc(4);
-    await handle.read(start, 0, start.length);
-    return start.toString("latin1") === "\x7fELF";
-  } finally {
-    await handle.close();
-  }
+function isCompiled(file: string): boolean {
+  return readFileStart(file, 4).toString("latin1") === "\x7fELF";
 }
 
 /** Why a program does not serve VERSION; null when it does. */
@@ -122,14 +123,14 @@ function launcher(program: string): string {
 async function isOwnPlugin(file: string): Promise<boolean> {
   const target = await readlink(file).catch(notALink);
   if (target !== null) return target.endsWith("/bin/tulle-cni");
-  return (await readFile(file, "latin1")).includes(MARK);
+  return readFileStart(file, LAUNCHER_START_BYTES).toString("latin1").includes(MARK);
 }
 
 async function isOwnConflist(file: string): Promise<boolean> {
-  return isUnchanged(await readFile(file, "utf8"));
+  return isUnchanged(readRequiredFile(file));
 }
 
-/** Gives a file of somebody else's a second name; an earlier one of that name stays, it is the original. */
+/** Gives a foreign file a second name; an earlier backup stays, it is the original. */
 async function keepForeign(file: string, isOwn: (file: string) => Promise<boolean>): Promise<void> {
   if ((await isOwn(file).catch(nullIfAbsent)) !== false) return;
   await link(file, file + KEPT).catch(ignoreExisting);
@@ -139,9 +140,7 @@ async function removeOwn(file: string, isOwn: (file: string) => Promise<boolean>
   const found = await isOwn(file).catch(nullIfAbsent);
   if (found === null) return false;
   if (!found) {
-    throw new ConflictError(
-      `${file} is not as "tulle cni install" wrote it: remove it yourself if nobody needs it`,
-    );
+    throw new ConflictError(`${file} is not as "tulle cni install" wrote it: remove it if nothing needs it`);
   }
   await rename(file + KEPT, file).catch(async (error: NodeJS.ErrnoException) => {
     if (error.code !== "ENOENT") throw error;

@@ -16,9 +16,9 @@ import { type CleanupPlan, describeDevice, type HostState, planCleanup } from ".
 import { lockInstance, runningInstances } from "../host/instance-lock.ts";
 import { auditLeases } from "../leases/lease-audit.ts";
 import { controlSocketPath, isControlServed } from "../report/control.ts";
+import type { CommandContext, CommandModule } from "../terminal/command.ts";
 import { errorLine } from "../terminal/error-line.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
-import { STORE_FLAGS, withNetwork } from "./open-network.ts";
+import { STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
 
 interface CleanupOptions {
   readonly dryRun?: true;

@@ -5,7 +5,7 @@ import { Address } from "../../ipam/addresses/ip.ts";
 import { ConfigError } from "../../ipam/errors.ts";
 import type { InstallOptions } from "../cni/install.ts";
 import type { ReservationFolders, ReservedAddress } from "../cni/reservations.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
+import type { CommandContext, CommandModule } from "../terminal/command.ts";
 
 interface IpamOptions extends ReservationFolders {
   readonly network?: string;

@@ -14,7 +14,7 @@ import { EXIT_INTERRUPTED, enteringCommand, launch } from "../demo/launch.ts";
 import { createNamespace } from "../demo/namespace.ts";
 import { tellStory } from "../demo/story.ts";
 import { keepHint } from "../demo/view.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
+import type { CommandContext, CommandModule } from "../terminal/command.ts";
 
 interface DemoOptions {
   readonly keep?: true;

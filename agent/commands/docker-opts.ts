@@ -1,18 +1,19 @@
 /**
  * `tulle docker-opts`: subnet.env as options for dockerd, in place of flannel's mk-docker-opts.sh.
  *
- * Writes one file, or standard output; `tulle docker` configures and restarts Docker.
+ * Writes one file or standard output; `tulle docker` configures and restarts Docker.
  */
 
-import { lstat, readFile, writeFile } from "node:fs/promises";
+import { lstatSync, realpathSync, statSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { Option } from "commander";
 import { Prefix, parseInterfaceAddress } from "../../ipam/addresses/ip.ts";
 import { readAssignments } from "../../ipam/config/subnet-env.ts";
 import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
+import { readForeignFile, readRequiredFile, replaceFile, writeThrough } from "../../ipam/files.ts";
 import type { Environment } from "../config/settings.ts";
 import { daemonSettings, dockerFlags, formatDockerOpts, type Variables } from "../docker/docker-opts.ts";
-import { replaceFile } from "../host/durable-file.ts";
-import type { CommandModule } from "./command.ts";
+import type { CommandModule } from "../terminal/command.ts";
 
 interface DockerOptsOptions {
   readonly f: string;
@@ -52,15 +53,47 @@ export const dockerOpts: CommandModule = {
       )
       .addHelpText("after", HELP)
       .action(async (options: DockerOptsOptions) => {
-        const file = await readVariables(options.f, options.format === "env");
+        const output = outputOf(options);
+        if (output !== null) refuseSameFile(options.f, output);
+        const file = readVariables(options.f, options.format === "env");
         const variables = new Map([...environmentVariables(context.environment), ...file]);
         const text = formatOptions(variables, options);
-        if (options.format !== "env" && options.d === undefined) context.out.write(text);
-        else await writeText(options.d ?? DEFAULT_OUTPUT, text);
+        if (output === null) context.out.write(text);
+        else await writeText(output, text);
         if (options.format === "env") await refuseGatewayRoute(variables.get("FLANNEL_SUBNET") ?? "");
       });
   },
 };
+
+/** The file to write, null for standard output. */
+function outputOf({ d, format }: DockerOptsOptions): string | null {
+  return d ?? (format === "env" ? DEFAULT_OUTPUT : null);
+}
+
+/** Set-up scripts pass one file for both, and the subnet file would be lost. */
+function refuseSameFile(input: string, output: string): void {
+  if (!isSameFile(input, output)) return;
+  throw new ConfigError(
+    `-d ${output} is the file that -f ${input} reads, and tulled's subnet file would be overwritten: name another file, such as -d ${DEFAULT_OUTPUT}`,
+  );
+}
+
+/** By name, through links, or as two names of one inode. */
+function isSameFile(left: string, right: string): boolean {
+  if (placeOf(left) === placeOf(right)) return true;
+  const [one, two] = [left, right].map((path) => statSync(path, { throwIfNoEntry: false }));
+  return one !== undefined && one.dev === two?.dev && one.ino === two.ino;
+}
+
+/** The path with the links of its folder resolved; the file itself may be missing. */
+function placeOf(path: string): string {
+  const absolute = resolve(path);
+  try {
+    return join(realpathSync(dirname(absolute)), basename(absolute));
+  } catch {
+    return absolute; // the folder is missing, and reading or writing reports that
+  }
+}
 
 function formatOptions(variables: Variables, options: DockerOptsOptions): string {
   const ipMasq = !options.m;
@@ -77,11 +110,11 @@ function formatOptions(variables: Variables, options: DockerOptsOptions): string
   }
 }
 
-async function readVariables(path: string, mayBeAbsent: boolean): Promise<Variables> {
+function readVariables(path: string, mayBeAbsent: boolean): Variables {
   try {
-    return readAssignments(await readFile(path, "utf8"));
+    if (!mayBeAbsent) return readAssignments(readRequiredFile(path));
+    return readAssignments(readForeignFile(path) ?? "");
   } catch (error) {
-    if (mayBeAbsent && error instanceof Error && "code" in error && error.code === "ENOENT") return new Map();
     throw new ConfigError(
       `-f ${path} cannot be read (${errorMessage(error)}): start tulled, or name its subnet file`,
       {
@@ -99,22 +132,17 @@ function environmentVariables(environment: Environment): Variables {
   );
 }
 
-/** Only a regular file, or one yet to be made, is replaced; /dev/stdout, a link or a pipe is written through. */
+/** Replaces a regular file and creates a missing one; writes to what /dev/stdout, another link or a FIFO leads to. */
 async function writeText(path: string, text: string): Promise<void> {
   try {
-    const existing = await lstat(path).catch(nullIfAbsent);
-    if (existing === null || existing.isFile()) await replaceFile(path, text, 0o644);
-    else await writeFile(path, text);
+    const existing = lstatSync(path, { throwIfNoEntry: false });
+    if (existing === undefined || existing.isFile()) await replaceFile(path, text, { mode: 0o644 });
+    else writeThrough(path, text);
   } catch (error) {
     throw new ConfigError(`-d ${path} cannot be written: ${errorMessage(error)}; name another file`, {
       cause: error,
     });
   }
-}
-
-function nullIfAbsent(error: NodeJS.ErrnoException): null {
-  if (error.code === "ENOENT") return null;
-  throw error;
 }
 
 /** Docker makes the subnet's own route; one through a gateway would lead the containers' packets away. */

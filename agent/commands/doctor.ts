@@ -2,9 +2,9 @@
 
 import { formatJson } from "../../ipam/escape.ts";
 import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
-import { formatFindings } from "../terminal/finding-view.ts";
-import type { CommandModule } from "./command.ts";
-import { STORE_FLAGS } from "./open-network.ts";
+import { formatFindings } from "../doctor/finding-view.ts";
+import type { CommandModule } from "../terminal/command.ts";
+import { STORE_FLAGS } from "../terminal/open-network.ts";
 
 /** Those that decide what it examines. */
 const FLAGS: readonly FlagName[] = [

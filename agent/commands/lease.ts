@@ -12,9 +12,9 @@ import { auditAffinities } from "../leases/affinity-audit.ts";
 import { auditLeases } from "../leases/lease-audit.ts";
 import { planRelease, planReservation } from "../leases/lease-reservation.ts";
 import { selectLease } from "../leases/lease-selector.ts";
+import type { CommandContext, CommandModule } from "../terminal/command.ts";
 import { formatLease, leaseToJson } from "../terminal/lease-view.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
-import { STORE_FLAGS, withNetwork } from "./open-network.ts";
+import { STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
 
 const EXIT_PROBLEMS = 1;
 

@@ -2,9 +2,9 @@
 
 import { formatJson } from "../../ipam/escape.ts";
 import { type AuditedLease, auditLeases } from "../leases/lease-audit.ts";
+import type { CommandModule } from "../terminal/command.ts";
 import { formatLeases, leaseToJson } from "../terminal/lease-view.ts";
-import type { CommandModule } from "./command.ts";
-import { STORE_FLAGS, withNetwork } from "./open-network.ts";
+import { STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
 
 export const leases: CommandModule = {
   daemonFlags: STORE_FLAGS,

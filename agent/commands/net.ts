@@ -18,9 +18,9 @@ import {
   networkConfigText,
 } from "../network/network-config-text.ts";
 import { requireSupport } from "../network/network-support.ts";
+import type { CommandContext, CommandModule } from "../terminal/command.ts";
 import { formatNetworkConfig } from "../terminal/network-view.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
-import { STORE_FLAGS, withNetwork } from "./open-network.ts";
+import { STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
 
 interface InitOptions extends NetworkOptions {
   readonly file?: string;

@@ -9,10 +9,10 @@ import { type AgentConfig, loadGiven } from "../config/config.ts";
 import { flagListing } from "../config/flag-help.ts";
 import { EMPTY_ARGUMENT, parseFlags } from "../config/flag-parser.ts";
 import type { FlagName } from "../config/flags.ts";
+import { VERSION } from "../report/version.ts";
+import type { CommandContext } from "../terminal/command.ts";
 import { errorLine } from "../terminal/error-line.ts";
-import { VERSION } from "../version.ts";
 import { DAEMON_SETTINGS, ownOptions, splitArguments } from "./arguments.ts";
-import type { CommandContext } from "./command.ts";
 import { COMMANDS } from "./registry.ts";
 
 /** What the process gives to every command. */

@@ -4,7 +4,7 @@
  * It holds names and summaries only: the code of a command is loaded when the command is called.
  */
 
-import type { CommandModule } from "./command.ts";
+import type { CommandModule } from "../terminal/command.ts";
 
 export interface CommandEntry {
   readonly name: string;

@@ -10,9 +10,9 @@ import { formatJson } from "../../ipam/escape.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import { askControl } from "../report/control.ts";
 import type { StatusReport } from "../report/status.ts";
+import type { CommandModule } from "../terminal/command.ts";
 import { errorLine } from "../terminal/error-line.ts";
 import { formatStatus } from "../terminal/status-view.ts";
-import type { CommandModule } from "./command.ts";
 
 const EXIT_NOT_READY = 1;
 const EXIT_NO_ANSWER = 2;

@@ -1,7 +1,7 @@
 /** `tulle version`: the same line as `tulle --version`. */
 
-import { VERSION } from "../version.ts";
-import type { CommandModule } from "./command.ts";
+import { VERSION } from "../report/version.ts";
+import type { CommandModule } from "../terminal/command.ts";
 
 export const version: CommandModule = {
   define(command, { out }) {

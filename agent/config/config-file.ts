@@ -5,8 +5,8 @@
  * there is a file.
  */
 
-import { readFile } from "node:fs/promises";
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
+import { readRequiredFile } from "../../ipam/files.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import { closest } from "./closest.ts";
 import { FLAG_NAMES, type FlagName, flagOf, isFlagName } from "./flags.ts";
@@ -14,10 +14,15 @@ import type { FileSettings } from "./settings.ts";
 
 /** Reads and parses the file. Throws ConfigError that names the file and the key. */
 export async function readConfigFile(path: string): Promise<FileSettings> {
-  const text = await readFile(path, "utf8").catch((error: unknown) => {
+  return { path, texts: settingsOf(await parseText(readText(path), path), path) };
+}
+
+function readText(path: string): string {
+  try {
+    return readRequiredFile(path);
+  } catch (error) {
     throw new ConfigError(`config file ${path} cannot be read: ${errorMessage(error)}`, { cause: error });
-  });
-  return { path, texts: settingsOf(await parseText(text, path), path) };
+  }
 }
 
 async function parseText(text: string, path: string): Promise<unknown> {

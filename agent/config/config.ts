@@ -7,7 +7,6 @@
 
 import type { Address, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { UnsupportedError } from "../../ipam/errors.ts";
-import type { LogFormat, LogLevel } from "../report/log.ts";
 import { readConfigFile } from "./config-file.ts";
 import { type GivenFlags, parseFlags } from "./flag-parser.ts";
 import { FLAG_NAMES, type FlagName, type FlagValues, flagOf } from "./flags.ts";
@@ -87,6 +86,9 @@ export interface FirewallSettings {
   /** Switch on the host's global forwarding. */
   readonly enableForwarding: boolean;
 }
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+export type LogFormat = "text" | "json";
 
 /** Everything an administrator decides about one daemon. */
 export interface AgentConfig {

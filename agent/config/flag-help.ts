@@ -1,6 +1,6 @@
 /** The flag table as text: `--help`, and the reference in docs/configuration.md. */
 
-import { GROUPS, type Group } from "./flag.ts";
+import { GROUPS, type Group } from "./flags/flag.ts";
 import { environmentName, FLAG_NAMES, type FlagName, flagOf } from "./flags.ts";
 
 /** Of the narrowest usual terminal. */

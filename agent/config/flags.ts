@@ -5,8 +5,8 @@
  * Names and defaults of origin `flannel` are flanneld's. Data only: no parsing, no I/O.
  */
 
-import { type Flag, GROUPS } from "./flag.ts";
 import { DAEMON_FLAGS } from "./flags/daemon.ts";
+import { type Flag, GROUPS } from "./flags/flag.ts";
 import { KUBERNETES_FLAGS } from "./flags/kubernetes.ts";
 import { NETWORK_FLAGS } from "./flags/network.ts";
 import { STORE_FLAGS } from "./flags/stores.ts";

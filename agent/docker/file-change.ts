@@ -1,12 +1,11 @@
-/** Reads and writes an administrator's files: whole, durable, with their owner and mode, through symbolic links. */
+/** Reads and writes files of the administrator: atomically, with their owner and mode, through symbolic links. */
 
-import { chown, lstat, readFile, realpath, rm, stat } from "node:fs/promises";
+import { lstat, realpath, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
-import { makeFolder } from "../../ipam/folder.ts";
-import { replaceFile } from "../host/durable-file.ts";
+import { type FileForm, hasCode, makeFolder, readForeignFile, replaceFile } from "../../ipam/files.ts";
 
-/** A file before and after; null stands for no file. */
+/** A file before and after; null where there is no file. */
 export interface FileChange {
   readonly path: string;
   readonly before: string | null;
@@ -15,7 +14,7 @@ export interface FileChange {
   readonly like?: string;
 }
 
-/** What to do about the errors of which the kernel's words do not tell (errno(3)). */
+/** Remedies for errors whose text in errno(3) names none. */
 const REMEDIES: Readonly<Record<string, string>> = {
   EROFS: "its file system is mounted read-only: make that writable",
   EBUSY: "it is a mount point: change the file that is mounted there",
@@ -26,10 +25,11 @@ const REMEDIES: Readonly<Record<string, string>> = {
 /** The file's text, null when there is no file. Throws ConfigError for anything else, a dangling link too. */
 export async function readText(path: string): Promise<string | null> {
   try {
-    return await readFile(path, "utf8");
+    const text = readForeignFile(path);
+    if (text === null && (await isLink(path))) throw new Error("it is a symbolic link to nowhere: remove it");
+    return text;
   } catch (error) {
-    if (isAbsent(error) && !(await isLink(path))) return null;
-    const reason = isAbsent(error) ? "it is a symbolic link to nowhere: remove it" : errorMessage(error);
+    const reason = errorMessage(error);
     throw new ConfigError(`${path} cannot be read: ${reason}`, { cause: error, details: { path } });
   }
 }
@@ -71,12 +71,21 @@ function reasonOf(error: unknown): string {
 async function replaceThroughLinks(path: string, text: string, like: string): Promise<void> {
   makeFolder(dirname(path), 0o755);
   const target = await realpath(path).catch((error: unknown) => {
-    if (isAbsent(error)) return path;
+    if (hasCode(error, "ENOENT")) return path;
     throw error;
   });
-  const model = await stat(like).catch(() => null);
-  await replaceFile(target, text, model === null ? 0o644 : model.mode & 0o7777);
-  if (model !== null) await chown(target, model.uid, model.gid);
+  await replaceFile(target, text, await formOf(like));
+}
+
+/** Mode and owner of an existing file, those of a new one where there is none. */
+async function formOf(path: string): Promise<FileForm> {
+  try {
+    const { mode, uid, gid } = await stat(path);
+    return { mode: mode & 0o7777, owner: { uid, gid } };
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return { mode: 0o644 };
+    throw error;
+  }
 }
 
 async function isLink(path: string): Promise<boolean> {
@@ -84,8 +93,4 @@ async function isLink(path: string): Promise<boolean> {
     (found) => found.isSymbolicLink(),
     () => false,
   );
-}
-
-function isAbsent(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ENOENT";
 }

@@ -5,7 +5,7 @@
  */
 
 import { Prefix } from "../../ipam/addresses/ip.ts";
-import type { HostSnapshot } from "../host/choose-interface.ts";
+import type { HostSnapshot } from "../host/host-snapshot.ts";
 import { bad, type Finding, ok } from "./finding.ts";
 
 /** One finding per pair of devices with overlapping subnets inside the network's ranges; else one that says so. */

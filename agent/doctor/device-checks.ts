@@ -2,7 +2,7 @@
 
 import type { Link } from "../../backends/netlink/link.ts";
 import type { Vxlan } from "../../backends/netlink/link-info/vxlan.ts";
-import type { HostLink } from "../host/choose-interface.ts";
+import type { HostLink } from "../host/host-snapshot.ts";
 import { bad, type Finding, ok } from "./finding.ts";
 
 /** A line of /proc/net/udp or udp6 (proc_net(5)). */

@@ -11,8 +11,6 @@ import { backendFor } from "../../backends/registry.ts";
 import { Address, entriesOf } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { readIdentity } from "../cleanup/host-state.ts";
-import type { CommandContext } from "../commands/command.ts";
-import { withNetwork } from "../commands/open-network.ts";
 import type { AgentConfig } from "../config/config.ts";
 import { type ChosenInterface, chooseInterface } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
@@ -23,6 +21,8 @@ import { askControl } from "../report/control.ts";
 import type { StatusReport } from "../report/status.ts";
 import { fullRoutingCheck, type NetworkView } from "../routing/peer-sample.ts";
 import { checkRouting } from "../routing/routing-check.ts";
+import type { CommandContext } from "../terminal/command.ts";
+import { withNetwork } from "../terminal/open-network.ts";
 import { overlapFindings } from "./address-checks.ts";
 import { deviceFindings, parseUdpTable } from "./device-checks.ts";
 import { bad, type Finding, failed, ok, skipped } from "./finding.ts";
@@ -95,12 +95,14 @@ function lookAtInterface(
   try {
     const families =
       network === null ? [4 as const] : [...entriesOf(network.families)].map(([family]) => family);
-    const chosen = chooseInterface(
-      config.interface,
+    const chosen = chooseInterface(takeHostSnapshot(connection), {
+      settings: config.interface,
       families,
-      takeHostSnapshot(connection),
-      addressOrNull(remoteHost),
-    );
+      store: addressOrNull(remoteHost),
+      containers: { plan: network?.families ?? {}, subnets: [] },
+      leaseAddresses: [],
+      present: null,
+    });
     const addresses = Object.values(chosen.publicAddresses).join(", ");
     const message = `${chosen.link.name}, ${addresses}: ${chosen.reason}`;
     const [warning] = chosen.warnings;

@@ -1,184 +1,238 @@
 /**
- * Decides which interface carries the tunnel, and with which addresses; says why.
+ * Decides which interface carries the tunnel, and with which addresses; says why. Pure: host-facts.ts takes the
+ * snapshot.
  *
- * Pure: host-facts.ts takes the snapshot. The order is flanneld's: iface, iface-regex, iface-can-reach, the
- * owner of public-ip, the first default route; then, only without one, the route to the store.
+ * The rules are flanneld's, in its order: iface, iface-regex, iface-can-reach, the owner of public-ip, the default
+ * route; the last one, the route to the store, is ours. A running daemon stays with its interface while that is sound
+ * and moves when the rules name another one or a better rule than the one that chose it finds one.
  */
 
-import {
-  IFA_F_DADFAILED,
-  IFA_F_DEPRECATED,
-  IFA_F_PERMANENT,
-  type KernelAddress,
-} from "../../backends/netlink/address.ts";
-import type { Link } from "../../backends/netlink/link.ts";
-import { RT_SCOPE_LINK, RT_SCOPE_UNIVERSE } from "../../backends/netlink/rtnetlink.ts";
-import { VXLAN_DEVICE_NAME } from "../../backends/vxlan.ts";
 import { type Address, entriesOf, type Family, type PerFamily } from "../../ipam/addresses/ip.ts";
 import { InterfaceError } from "../../ipam/errors.ts";
 import type { InterfaceSettings } from "../config/config.ts";
-
-export type HostLink = Pick<Link, "index" | "name" | "mac" | "mtuBytes" | "flags">;
-export type HostAddress = Pick<KernelAddress, "interfaceIndex" | "address" | "length" | "scope" | "flags">;
-
-/** How packets to an address leave this host. */
-export interface PathOut {
-  readonly interfaceIndex: number;
-  readonly source: Address | null;
-}
-
-/** What the choice depends on, at one moment. */
-export interface HostSnapshot {
-  readonly links: readonly HostLink[];
-  readonly addresses: readonly HostAddress[];
-  /** Interfaces of the main table's default routes, in the kernel's order. */
-  readonly defaultRoutes: PerFamily<readonly number[]>;
-  /** `ip route get`; null when the address cannot be reached. */
-  readonly routeTo: (address: Address) => PathOut | null;
-}
+import type { HostLink, HostSnapshot, PathOut } from "./host-snapshot.ts";
+import { tunnelAddress } from "./tunnel-address.ts";
+import { type ContainerRanges, unfitness } from "./unfit-device.ts";
 
 export interface ChosenInterface {
   readonly link: HostLink;
   /** The interface's own address in each wanted family. */
   readonly addresses: PerFamily<Address>;
-  /** What other hosts are told: public-ip where given, else the interface's own. */
+  /** The addresses that other hosts send to: public-ip where given, else the interface's own. */
   readonly publicAddresses: PerFamily<Address>;
   /** Completes the sentence "eth0 was chosen because …". */
   readonly reason: string;
+  /** The position of the rule that chose it; a lower one is better. */
+  readonly rank: number;
   readonly warnings: readonly string[];
 }
 
-/** An interface that one of the rules points at. */
+export interface ChoiceRequest {
+  readonly settings: InterfaceSettings;
+  readonly families: readonly Family[];
+  /** The store's address, null when it is local or unknown. */
+  readonly store: Address | null;
+  readonly containers: ContainerRanges;
+  /** The addresses that this host's lease names; empty when it has none. */
+  readonly leaseAddresses: readonly Address[];
+  /** What a running daemon uses now; null at a start. */
+  readonly present: ChosenInterface | null;
+}
+
+/** An interface that a rule names. */
 interface Candidate {
   readonly link: HostLink;
-  /** The address that the administrator meant; used instead of the best one in its family. */
-  readonly pinned: Address | null;
   readonly reason: string;
+  /** The addresses that the rule means. */
+  readonly isNamed?: (address: Address) => boolean;
+  /** The source address on the route that the rule follows. */
+  readonly source?: Address | null;
 }
 
-/** linux/if.h and linux/if_addr.h. */
-const IFF_LOOPBACK = 0x8;
-const IFA_F_TEMPORARY = 0x01;
+interface Rule {
+  /** True when the rule names interfaces or addresses: the tunnel follows it, where a route only chooses once. */
+  readonly isBinding: boolean;
+  readonly candidates: readonly Candidate[];
+}
 
 /**
- * Chooses the interface for tunnels of `families`. `store` is the store's address, null when it is local or
- * unknown. Throws InterfaceError that lists the candidates.
+ * Chooses the interface for tunnels of `request.families`. Throws InterfaceError that lists the alternatives; it is
+ * retryable unless the rules name something that this host does not have.
  */
-export function chooseInterface(
-  settings: InterfaceSettings,
-  families: readonly Family[],
-  host: HostSnapshot,
-  store: Address | null,
-): ChosenInterface {
-  const isPicky = settings.interfaces.length > 0 || settings.patterns.length > 0;
-  const candidates = isPicky ? named(settings, host) : automatic(settings, families, host, store);
-  const refusals: string[] = [];
-  for (const candidate of candidates) {
-    const chosen = take(candidate, settings, families, host, store);
-    if (typeof chosen !== "string") return chosen;
-    refusals.push(chosen);
-  }
-  throw new InterfaceError(noInterface(settings, isPicky, refusals, offers(host, families)));
-}
-
-function* named(settings: InterfaceSettings, host: HostSnapshot): Generator<Candidate> {
-  for (const wanted of settings.interfaces) {
-    const owned = ownerOf(host, (address) => address.toString() === wanted);
-    const link = host.links.find(({ name }) => name === wanted);
-    if (owned) yield { ...owned, reason: `it has the address of -iface=${wanted}` };
-    else if (link) yield { link, pinned: null, reason: `-iface=${wanted} names it` };
-  }
-  for (const pattern of settings.patterns) {
-    const rule = `-iface-regex=${pattern.source}`;
-    const owned = ownerOf(host, (address) => pattern.test(address.toString()));
-    if (owned) yield { ...owned, reason: `its address ${owned.pinned} matches ${rule}` };
-    const link = host.links.find(({ name, flags }) => (flags & IFF_LOOPBACK) === 0 && pattern.test(name));
-    if (link) yield { link, pinned: null, reason: `its name matches ${rule}` };
-  }
-}
-
-function* automatic(
-  settings: InterfaceSettings,
-  families: readonly Family[],
-  host: HostSnapshot,
-  store: Address | null,
-): Generator<Candidate> {
-  if (settings.canReach !== null) {
-    yield* onPath(host, settings.canReach, `the route to -iface-can-reach=${settings.canReach} leaves by it`);
-    return;
-  }
-  for (const [, address] of entriesOf(settings.publicAddress)) {
-    const owned = ownerOf(host, (other) => other.equals(address));
-    if (owned) yield { ...owned, reason: `it has the public address ${address}` };
-  }
-  let hasDefaultRoute = false;
-  for (const family of families) {
-    for (const index of host.defaultRoutes[family] ?? []) {
-      const link = host.links.find((other) => other.index === index);
-      if (link === undefined) continue;
-      hasDefaultRoute = true;
-      yield { link, pinned: null, reason: `the IPv${family} default route leaves by it` };
+export function chooseInterface(host: HostSnapshot, request: ChoiceRequest): ChosenInterface {
+  const rules = rulesOf(host, request);
+  const choices: ChosenInterface[] = [];
+  const rejections: string[] = [];
+  for (const [rank, { candidates }] of rules.entries()) {
+    for (const candidate of candidates) {
+      const outcome = take(candidate, rank, host, request);
+      if (typeof outcome === "string") rejections.push(outcome);
+      else choices.push(outcome);
     }
   }
-  if (!hasDefaultRoute && store !== null && !store.isLoopback) {
-    yield* onPath(host, store, `there is no default route, and the route to the store ${store} leaves by it`);
+  const chosen = stay(host, request, rules, choices) ?? choices[0];
+  if (chosen !== undefined) return chosen;
+  throw new InterfaceError(noInterface(host, request, [...new Set(rejections)]), {
+    retryable: rejections.length > 0 || !isPicky(request.settings),
+  });
+}
+
+function isPicky({ interfaces, patterns }: InterfaceSettings): boolean {
+  return interfaces.length > 0 || patterns.length > 0;
+}
+
+/** The present interface when it stays, null when the best choice decides. */
+function stay(
+  host: HostSnapshot,
+  request: ChoiceRequest,
+  rules: readonly Rule[],
+  choices: readonly ChosenInterface[],
+): ChosenInterface | null {
+  const { present, settings } = request;
+  if (present === null) return null;
+  const [best] = choices;
+  const same = choices.find(({ link, rank }) => link.index === present.link.index && rank === best?.rank);
+  if (same !== undefined) return same;
+  const isBound = best === undefined ? isPicky(settings) : rules[best.rank]?.isBinding;
+  if (isBound || (best !== undefined && best.rank < present.rank)) return null;
+  const link = host.links.find(({ index }) => index === present.link.index);
+  if (link === undefined) return null;
+  const kept = take({ link, reason: present.reason }, present.rank, host, request);
+  return typeof kept === "string" ? null : kept;
+}
+
+/** In order of preference. The positions are the same whatever the host looks like. */
+function rulesOf(host: HostSnapshot, request: ChoiceRequest): readonly Rule[] {
+  const { settings, store } = request;
+  const { interfaces, patterns, canReach, publicAddress } = settings;
+  if (isPicky(settings)) {
+    return [
+      ...interfaces.map((wanted) => named(host, wanted)),
+      ...patterns.map((pattern) => matching(host, pattern)),
+    ];
   }
+  if (canReach !== null) {
+    return [onPath(host, canReach, `the route to -iface-can-reach=${canReach} leaves by it`)];
+  }
+  return [
+    ...[...entriesOf(publicAddress)].map(([, address]) => ownerOf(host, address)),
+    ...request.families.map((family) => onDefaultRoute(host, family)),
+    store === null || store.isLoopback
+      ? { isBinding: false, candidates: [] }
+      : onPath(
+          host,
+          store,
+          `there is no usable default route, and the route to the store ${store} leaves by it`,
+        ),
+  ];
 }
 
-function* onPath(host: HostSnapshot, target: Address, reason: string): Generator<Candidate> {
+function named(host: HostSnapshot, wanted: string): Rule {
+  const isNamed = (address: Address): boolean => address.toString() === wanted;
+  return {
+    isBinding: true,
+    candidates: [
+      ...owners(host, isNamed).map(({ link }) => ({
+        link,
+        isNamed,
+        reason: `it has the address of -iface=${wanted}`,
+      })),
+      ...host.links
+        .filter(({ name }) => name === wanted)
+        .map((link) => ({ link, reason: `-iface=${wanted} names it` })),
+    ],
+  };
+}
+
+function matching(host: HostSnapshot, pattern: RegExp): Rule {
+  const rule = `-iface-regex=${pattern.source}`;
+  const isNamed = (address: Address): boolean => pattern.test(address.toString());
+  return {
+    isBinding: true,
+    candidates: [
+      ...owners(host, isNamed).map(({ link, address }) => ({
+        link,
+        isNamed,
+        reason: `its address ${address} matches ${rule}`,
+      })),
+      ...host.links
+        .filter(({ name }) => pattern.test(name))
+        .map((link) => ({ link, reason: `its name matches ${rule}` })),
+    ],
+  };
+}
+
+function ownerOf(host: HostSnapshot, address: Address): Rule {
+  const isNamed = (other: Address): boolean => other.equals(address);
+  const reason = `it has the public address ${address}`;
+  return {
+    isBinding: true,
+    candidates: owners(host, isNamed).map(({ link }) => ({ link, isNamed, reason })),
+  };
+}
+
+function onDefaultRoute(host: HostSnapshot, family: Family): Rule {
+  const reason = `the IPv${family} default route leaves by it`;
+  const paths = host.defaultRoutes[family] ?? [];
+  return { isBinding: false, candidates: paths.flatMap((path) => candidateOn(host, path, reason)) };
+}
+
+function onPath(host: HostSnapshot, target: Address, reason: string): Rule {
   const path = host.routeTo(target);
-  const link = host.links.find(({ index }) => index === path?.interfaceIndex);
-  if (path && link) yield { link, pinned: path.source, reason };
+  return { isBinding: false, candidates: path === null ? [] : candidateOn(host, path, reason) };
 }
 
-/** The interface that holds the first address for which `matches` is true. */
-function ownerOf(
+function candidateOn(
+  { links }: HostSnapshot,
+  { interfaceIndex, source }: PathOut,
+  reason: string,
+): readonly Candidate[] {
+  return links.filter(({ index }) => index === interfaceIndex).map((link) => ({ link, source, reason }));
+}
+
+/** The interfaces with an address for which `matches` is true, each with the first such address. */
+function owners(
   host: HostSnapshot,
   matches: (address: Address) => boolean,
-): { readonly link: HostLink; readonly pinned: Address } | null {
-  for (const { address, interfaceIndex } of host.addresses) {
-    if (address.isLoopback || !matches(address)) continue;
-    const link = host.links.find(({ index }) => index === interfaceIndex);
-    if (link) return { link, pinned: address };
-  }
-  return null;
+): readonly { readonly link: HostLink; readonly address: Address }[] {
+  return host.links
+    .flatMap((link) => {
+      const position = host.addresses.findIndex(
+        ({ address, interfaceIndex }) =>
+          interfaceIndex === link.index && !address.isLoopback && matches(address),
+      );
+      const found = host.addresses[position];
+      return found === undefined ? [] : [{ link, address: found.address, position }];
+    })
+    .sort((left, right) => left.position - right.position);
 }
 
 /** The finished choice, or one sentence on why this interface will not do. */
 function take(
-  { link, pinned, reason }: Candidate,
-  settings: InterfaceSettings,
-  families: readonly Family[],
+  { link, reason, isNamed = () => false, source = null }: Candidate,
+  rank: number,
   host: HostSnapshot,
-  store: Address | null,
+  request: ChoiceRequest,
 ): ChosenInterface | string {
-  if ((link.flags & IFF_LOOPBACK) !== 0) return `${link.name} is the loopback`;
-  if (link.mtuBytes <= 0) return `${link.name} has an MTU of ${link.mtuBytes}`;
+  const { settings, families, containers, present, leaseAddresses, store } = request;
+  const problem = unfitness(link, host, containers);
+  if (problem !== null) return problem;
+  const known = present === null ? leaseAddresses : Object.values(present.addresses);
   const addresses: Partial<Record<Family, Address>> = {};
   const publicAddresses: Partial<Record<Family, Address>> = {};
   for (const family of families) {
-    const address = pinned?.family === family ? pinned : bestAddress(host, link, family);
+    const sources = [source, ...defaultSources(host, link, family)].filter((one) => one !== null);
+    const address = tunnelAddress(host, link, family, { isNamed, known, sources });
     if (address === null) return `${link.name} has no IPv${family} address`;
     addresses[family] = address;
     publicAddresses[family] = settings.publicAddress[family] ?? address;
   }
-  return { link, addresses, publicAddresses, reason, warnings: storeWarning(link, host, store) };
+  return { link, addresses, publicAddresses, reason, rank, warnings: storeWarning(link, host, store) };
 }
 
-/** Global before link-local, then permanent, then not temporary; never a deprecated or refused one. */
-function bestAddress(host: HostSnapshot, link: HostLink, family: Family): Address | null {
-  const usable = host.addresses.filter(
-    ({ interfaceIndex, address, scope, flags }) =>
-      interfaceIndex === link.index &&
-      address.family === family &&
-      (scope === RT_SCOPE_UNIVERSE || scope === RT_SCOPE_LINK) &&
-      (flags & (IFA_F_DEPRECATED | IFA_F_DADFAILED)) === 0,
-  );
-  const rank = ({ scope, flags }: HostAddress): number =>
-    (scope === RT_SCOPE_UNIVERSE ? 0 : 4) +
-    ((flags & IFA_F_PERMANENT) !== 0 ? 0 : 2) +
-    ((flags & IFA_F_TEMPORARY) === 0 ? 0 : 1);
-  return [...usable].sort((left, right) => rank(left) - rank(right))[0]?.address ?? null;
+function defaultSources(host: HostSnapshot, link: HostLink, family: Family): readonly (Address | null)[] {
+  const paths = host.defaultRoutes[family] ?? [];
+  return paths.filter(({ interfaceIndex }) => interfaceIndex === link.index).map(({ source }) => source);
 }
 
 function storeWarning(link: HostLink, host: HostSnapshot, store: Address | null): readonly string[] {
@@ -186,39 +240,44 @@ function storeWarning(link: HostLink, host: HostSnapshot, store: Address | null)
   const path = host.routeTo(store);
   if (path === null || path.interfaceIndex === link.index) return [];
   const other = host.links.find(({ index }) => index === path.interfaceIndex);
-  if (other === undefined || (other.flags & IFF_LOOPBACK) !== 0) return [];
+  if (other === undefined || unfitness(other, host, NO_CONTAINERS) !== null) return [];
   return [
     `the store ${store} is reached by ${other.name}, not by ${link.name}: if the hosts reach each other there, ` +
       `give -iface=${other.name}`,
   ];
 }
 
-function noInterface(
-  settings: InterfaceSettings,
-  isPicky: boolean,
-  refusals: readonly string[],
-  offered: readonly string[],
-): string {
-  const wanted = [
-    ...settings.interfaces.map((name) => `-iface=${name}`),
-    ...settings.patterns.map((pattern) => `-iface-regex=${pattern.source}`),
-    ...(settings.canReach && !isPicky ? [`-iface-can-reach=${settings.canReach}`] : []),
-  ];
-  const rule = wanted.length > 0 ? `that ${wanted.join(", ")} stands for` : "with a default route";
-  const why = refusals.length > 0 ? ` (${refusals.join("; ")})` : "";
+const NO_CONTAINERS: ContainerRanges = { plan: {}, subnets: [] };
+
+function noInterface(host: HostSnapshot, request: ChoiceRequest, rejections: readonly string[]): string {
+  const why = rejections.length > 0 ? ` (${rejections.join("; ")})` : "";
+  const offered = offers(host, request);
   const remedy =
     offered.length === 0
-      ? "give an interface an address first, for none has one"
+      ? "no interface has a usable address: give one an address first"
       : `give -iface one of: ${offered.join(", ")}`;
-  return `no usable interface ${rule}${why}; ${remedy}`;
+  return `no usable interface ${describeRules(request)}${why}; ${remedy}`;
 }
 
-/** What would do, and is no tunnel itself: `eth0 192.168.1.2`. */
-function offers(host: HostSnapshot, families: readonly Family[]): readonly string[] {
+/** Names only what was given. */
+function describeRules({ settings, store }: ChoiceRequest): string {
+  const { interfaces, patterns, canReach } = settings;
+  const given = [
+    ...interfaces.map((name) => `-iface=${name}`),
+    ...patterns.map((pattern) => `-iface-regex=${pattern.source}`),
+  ];
+  if (given.length > 0) return `matches ${given.join(", ")}`;
+  if (canReach !== null) return `is on the route to -iface-can-reach=${canReach}`;
+  const isStoreAsked = store !== null && !store.isLoopback;
+  return isStoreAsked ? `has a default route or the route to the store ${store}` : "has a default route";
+}
+
+/** What could be given as -iface: `eth0 192.168.1.2`. */
+function offers(host: HostSnapshot, { families, containers }: ChoiceRequest): readonly string[] {
+  const wishes = { isNamed: () => false, known: [], sources: [] };
   return host.links.flatMap((link) => {
-    const isLoopback = (link.flags & IFF_LOOPBACK) !== 0;
-    if (isLoopback || link.mtuBytes <= 0 || VXLAN_DEVICE_NAME.test(link.name)) return [];
-    const own = families.map((family) => bestAddress(host, link, family));
+    if (unfitness(link, host, containers) !== null) return [];
+    const own = families.map((family) => tunnelAddress(host, link, family, wishes));
     return own.includes(null) ? [] : [[link.name, ...own].join(" ")];
   });
 }

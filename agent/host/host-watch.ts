@@ -1,7 +1,6 @@
 /**
- * Follows the interface that carries the tunnel: when something about it changes, waits until the burst is over
- * and has the host looked at again. An interface that cannot be used is a problem to show, never a reason to
- * withdraw anything.
+ * Follows the interface that carries the tunnel: after a change of the host, waits until the burst is over and has the
+ * host examined again. An interface that cannot be used is a problem to show; nothing is withdrawn.
  */
 
 import { type Clock, Nap } from "../../ipam/clock.ts";
@@ -11,14 +10,18 @@ import type { Logger } from "../../ipam/log.ts";
 export interface HostWatchOptions {
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Looks at the host and follows what changed. Rejects when no interface can be used. */
+  /** Examines the host and follows what changed. Rejects when no interface can be used. */
   readonly follow: () => Promise<void>;
+  /** Called after each examination. */
+  readonly onLook?: () => void;
 }
 
 /** Changes come in bursts: link down, addresses gone, link up, addresses back. */
 const SETTLE_MS = 100;
-/** How often a host without a usable interface looks again although it was told of no change. */
+/** How often a host without a usable interface is examined without a notification. */
 const RETRY_MS = 2000;
+/** How often any other host is: the kernel may drop notifications (ENOBUFS). */
+const AUDIT_MS = 60_000;
 
 export class HostWatch {
   readonly #options: HostWatchOptions;
@@ -36,7 +39,7 @@ export class HostWatch {
     return this.#problem;
   }
 
-  /** Something about the interface changed. */
+  /** Something about the host changed. */
   changed(): void {
     this.#isChanged = true;
     this.#nap.wake();
@@ -46,7 +49,6 @@ export class HostWatch {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.#nextLook(signal);
-      if (!this.#isChanged && this.#problem === null) continue;
       await this.#options.clock.sleep(SETTLE_MS, signal).catch(() => undefined);
       if (signal.aborted) return;
       this.#isChanged = false;
@@ -55,22 +57,23 @@ export class HostWatch {
   }
 
   async #look(): Promise<void> {
-    const { logger, follow } = this.#options;
+    const { logger, follow, onLook } = this.#options;
     try {
       await follow();
       if (this.#problem !== null) logger.info("interface is usable again", {});
       this.#problem = null;
     } catch (error) {
       if (this.#problem === null)
-        logger.error("interface cannot be used now; everything is kept as it is", {
+        logger.error("interface cannot be used; device, routes and lease stay as they are", {
           error: errorMessage(error),
         });
       this.#problem = errorMessage(error);
     }
+    onLook?.();
   }
 
   async #nextLook(signal: AbortSignal): Promise<void> {
     if (this.#isChanged) return;
-    await this.#nap.take(this.#problem === null ? Number.POSITIVE_INFINITY : RETRY_MS, signal);
+    await this.#nap.take(this.#problem === null ? AUDIT_MS : RETRY_MS, signal);
   }
 }

@@ -1,19 +1,18 @@
 /**
- * Who this host is: a node id that outlives reboots and address changes, the hardware address it was seen with,
- * and the hardware addresses of its tunnel devices.
+ * This host's identity: a node id that outlives reboots and address changes, the hardware address of the interface in
+ * use, and those of its tunnel devices.
  *
- * Kept in <state-dir>/identity.json, mode 0600, replaced atomically. Whether a lease is ours is not decided here.
+ * Kept in <state-dir>/identity.json, mode 0600, replaced atomically. leases/claim.ts decides whether a lease is ours.
  */
 
 import { createHash } from "node:crypto";
-import { readFile, rename } from "node:fs/promises";
+import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { localMacFromSeed, type Mac, parseMac } from "../../ipam/addresses/mac.ts";
-import { CodecError, ConfigError, errorMessage } from "../../ipam/errors.ts";
-import { makeFolder } from "../../ipam/folder.ts";
+import { CodecError, ConfigError, errorMessage, TulleError } from "../../ipam/errors.ts";
+import { makeFolder, readOwnFile, replaceFile } from "../../ipam/files.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import { errorFields, type Logger } from "../../ipam/log.ts";
-import { replaceFile } from "./durable-file.ts";
 
 /** What the file holds. */
 export interface IdentityRecord {
@@ -21,10 +20,10 @@ export interface IdentityRecord {
   readonly nodeId: string;
   /** Hardware address of the interface that carried the tunnel last; null before the first start. */
   readonly interfaceMac: Mac | null;
-  /** By name of the device. */
+  /** By name of the device, for other networks than the first by `network/device`. */
   readonly vtepMacs: Readonly<Record<string, Mac>>;
-  /** Those of the identity before this one: another host has them. */
-  readonly forsakenMacs: readonly Mac[];
+  /** Hardware addresses of the identities before this one: another host has them. */
+  readonly discardedMacs: readonly Mac[];
 }
 
 export interface IdentityOptions {
@@ -40,6 +39,7 @@ const NODE_ID_BYTES = 16;
 export class Identity {
   readonly #options: IdentityOptions;
   #record: IdentityRecord;
+  #lastSave: Promise<void> = Promise.resolve();
 
   private constructor(options: IdentityOptions, record: IdentityRecord) {
     this.#options = options;
@@ -47,20 +47,21 @@ export class Identity {
   }
 
   /**
-   * Reads the identity, or makes one. A file that cannot be understood is kept as identity.json.broken and
-   * replaced: the lease is then found again by its public address. Throws ConfigError when the state directory
-   * cannot be used.
+   * Reads the identity, or creates one. A damaged file is kept as identity.json.broken and replaced: the lease is then
+   * found again by its public address. Throws ConfigError when the state directory
+   * cannot be used, ConflictError when something other than a regular file is in the identity's place.
    */
   static async load(options: IdentityOptions): Promise<Identity> {
     const path = identityPath(options.stateDir);
     try {
       makeFolder(options.stateDir, 0o700);
-      const text = await readFile(path, "utf8").catch(nullIfAbsent);
+      const text = readOwnFile(path);
       const stored = text === null ? null : await decodeOrSetAside(text, path, options.log);
       const identity = new Identity(options, stored ?? newRecord(options));
       if (stored === null) await identity.#save();
       return identity;
     } catch (error) {
+      if (error instanceof TulleError) throw error;
       throw new ConfigError(
         `state-dir ${options.stateDir} cannot be used: ${errorMessage(error)}; give a directory that can be written`,
         { cause: error },
@@ -82,34 +83,36 @@ export class Identity {
     await this.#replace({ ...this.#record, interfaceMac: mac });
   }
 
-  /** The tunnel device's hardware address: the recorded one, else one that follows from the node id. */
-  vtepMac(device: string): Mac {
-    return this.#record.vtepMacs[device] ?? derivedMac(this.nodeId, device);
+  /** The hardware address of a network's tunnel device: the recorded one, else one derived from the node id. */
+  vtepMac(device: string, network: string | null = null): Mac {
+    return this.#record.vtepMacs[deviceKey(device, network)] ?? derivedMac(this.nodeId, device);
   }
 
-  /** Hardware addresses of all devices that this host ever had. */
-  get vtepMacs(): ReadonlySet<Mac> {
-    return new Set(Object.values(this.#record.vtepMacs));
+  /** Hardware addresses of all devices that a network of this host ever had. */
+  vtepMacsOf(network: string | null): ReadonlySet<Mac> {
+    const own = Object.entries(this.#record.vtepMacs).filter(([key]) => networkOf(key) === network);
+    return new Set(own.map(([, mac]) => mac));
   }
 
-  /** True when the address belongs to the host whose identity this one had by mistake. */
-  isForsaken(mac: Mac): boolean {
-    return this.#record.forsakenMacs.includes(mac);
+  /** True when the address belongs to the host whose identity this one had copied. */
+  isDiscarded(mac: Mac): boolean {
+    return this.#record.discardedMacs.includes(mac);
   }
 
   /** Records the hardware address of a device that is in use, made by us or adopted. */
-  async setVtepMac(device: string, mac: Mac): Promise<void> {
-    if (this.#record.vtepMacs[device] === mac) return;
-    await this.#replace({ ...this.#record, vtepMacs: { ...this.#record.vtepMacs, [device]: mac } });
+  async setVtepMac(device: string, mac: Mac, network: string | null = null): Promise<void> {
+    const key = deviceKey(device, network);
+    if (this.#record.vtepMacs[key] === mac) return;
+    await this.#replace({ ...this.#record, vtepMacs: { ...this.#record.vtepMacs, [key]: mac } });
   }
 
-  /** Becomes another host: the state came with a copy of some other host's disk. */
+  /** Takes a new identity: the state directory is a copy of another host's. */
   async renew(): Promise<void> {
-    const { interfaceMac, vtepMacs, forsakenMacs } = this.#record;
+    const { interfaceMac, vtepMacs, discardedMacs } = this.#record;
     await this.#replace({
       ...newRecord(this.#options),
       interfaceMac,
-      forsakenMacs: [...new Set([...forsakenMacs, ...Object.values(vtepMacs)])],
+      discardedMacs: [...new Set([...discardedMacs, ...Object.values(vtepMacs)])],
     });
   }
 
@@ -118,9 +121,14 @@ export class Identity {
     await this.#save();
   }
 
+  /** Writes the record as it is when its turn comes, so that an older one never replaces a newer one. */
   async #save(): Promise<void> {
     const path = identityPath(this.#options.stateDir);
-    await replaceFile(path, `${JSON.stringify(this.#record, null, 2)}\n`, 0o600);
+    const turn = this.#lastSave.then(() =>
+      replaceFile(path, `${JSON.stringify(this.#record, null, 2)}\n`, { mode: 0o600 }),
+    );
+    this.#lastSave = turn.catch(() => undefined);
+    await turn;
   }
 }
 
@@ -132,19 +140,21 @@ export function identityPath(stateDir: string): string {
 export function decodeIdentity(text: string): IdentityRecord {
   const value = parseJson(text);
   if (!isJsonObject(value)) throw new CodecError("the identity is not a JSON object");
-  const { nodeId, interfaceMac = null, vtepMacs = {}, forsakenMacs = [] } = value;
+  const { nodeId, interfaceMac = null, vtepMacs = {} } = value;
+  // The first version wrote another name.
+  const discardedMacs = value.discardedMacs ?? value.forsakenMacs ?? [];
   if (typeof nodeId !== "string" || !/^[0-9a-f]{32}$/.test(nodeId)) {
     throw new CodecError("nodeId is not 32 hexadecimal digits", { details: { path: "nodeId" } });
   }
   if (!isJsonObject(vtepMacs)) throw new CodecError("vtepMacs is not a JSON object");
-  if (!Array.isArray(forsakenMacs)) throw new CodecError("forsakenMacs is not a JSON array");
+  if (!Array.isArray(discardedMacs)) throw new CodecError("discardedMacs is not a JSON array");
   return {
     nodeId,
     interfaceMac: interfaceMac === null ? null : decodeMac(interfaceMac, "interfaceMac"),
     vtepMacs: Object.fromEntries(
       Object.entries(vtepMacs).map(([key, mac]) => [key, decodeMac(mac, `vtepMacs.${key}`)]),
     ),
-    forsakenMacs: forsakenMacs.map((mac) => decodeMac(mac, "forsakenMacs")),
+    discardedMacs: discardedMacs.map((mac) => decodeMac(mac, "discardedMacs")),
   };
 }
 
@@ -180,14 +190,18 @@ async function decodeOrSetAside(text: string, path: string, log: Logger): Promis
 
 function newRecord({ randomBytes }: IdentityOptions): IdentityRecord {
   const nodeId = Buffer.from(randomBytes(NODE_ID_BYTES)).toString("hex");
-  return { nodeId, interfaceMac: null, vtepMacs: {}, forsakenMacs: [] };
+  return { nodeId, interfaceMac: null, vtepMacs: {}, discardedMacs: [] };
+}
+
+function deviceKey(device: string, network: string | null): string {
+  return network === null ? device : `${network}/${device}`;
+}
+
+function networkOf(key: string): string | null {
+  const end = key.indexOf("/");
+  return end < 0 ? null : key.slice(0, end);
 }
 
 function derivedMac(nodeId: string, device: string): Mac {
   return localMacFromSeed(createHash("sha256").update(`${nodeId} ${device}`).digest());
-}
-
-function nullIfAbsent(error: NodeJS.ErrnoException): null {
-  if (error.code === "ENOENT") return null;
-  throw error;
 }

@@ -1,16 +1,18 @@
 /**
- * How this host hangs on its network at one moment: the interface that was chosen, the facts about it, and the
- * backend prepared from both. Made anew when the host or a live option changes; never changed in place.
+ * How this host is attached to its network at one moment: the interface that was chosen, the facts about it, and the
+ * backend prepared from both. Immutable: a change of the host or of a live option makes another one.
  */
 
 import type { BackendOptions, HostFacts, PreparedBackend } from "../../backends/backend.ts";
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
-import type { Address } from "../../ipam/addresses/ip.ts";
+import type { Address, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import type { LeaseAttrs } from "../../ipam/leases/lease.ts";
-import { formatLeaseValue } from "../../ipam/leases/lease-codec.ts";
+import { formatLeaseKey, formatLeaseValue, parseLeaseValue } from "../../ipam/leases/lease-codec.ts";
+import type { StoreEntry } from "../../ipam/stores/store.ts";
 import type { InterfaceSettings } from "../config/config.ts";
-import { type ChosenInterface, chooseInterface, type HostSnapshot } from "../host/choose-interface.ts";
+import { type ChosenInterface, chooseInterface } from "../host/choose-interface.ts";
+import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
 import { familiesOf, optionsOf } from "./network-support.ts";
 import { hostFactsOf, settleDeviceMacs } from "./tunnel-host.ts";
@@ -23,8 +25,10 @@ export interface Attachment {
   readonly backend: PreparedBackend;
 }
 
-/** The parts that an attachment is made with; the same for every one of a daemon. */
+/** What all attachments to a network have in common. */
 export interface AttachmentParts {
+  /** Null for the first network. */
+  readonly network: string | null;
   readonly settings: InterfaceSettings;
   /** Address of the store, null when it is local or only known by name. */
   readonly store: Address | null;
@@ -32,32 +36,61 @@ export interface AttachmentParts {
   readonly identity: Identity;
 }
 
-/**
- * The interface for the tunnel. A running daemon stays with the one it has (`current`) as long as that one has an
- * address, whatever the rules would choose now. Throws InterfaceError.
- */
+/** What this host used until now. */
+export interface PriorUse {
+  /** The interface in use; null at a start. */
+  readonly present: ChosenInterface | null;
+  /** This host's subnets; at a start those of the last run. */
+  readonly subnets: readonly Prefix[];
+  /** The addresses that its lease names. */
+  readonly leaseAddresses: readonly Address[];
+}
+
+/** The interface for the tunnel: see choose-interface.ts. Throws InterfaceError. */
 export function chooseFor(
-  { settings, store }: AttachmentParts,
+  { settings, store }: Pick<AttachmentParts, "settings" | "store">,
   config: NetworkConfig,
   snapshot: HostSnapshot,
-  current: string | null,
+  { present, subnets, leaseAddresses }: PriorUse,
 ): ChosenInterface {
-  const families = familiesOf(config);
-  const choose = (rules: InterfaceSettings): ChosenInterface =>
-    chooseInterface(rules, families, snapshot, store);
-  if (current === null) return choose(settings);
+  return chooseInterface(snapshot, {
+    settings,
+    families: familiesOf(config),
+    store,
+    containers: { plan: config.families, subnets },
+    leaseAddresses,
+    present,
+  });
+}
+
+/**
+ * What the last run used: the lease with our node id or for the subnets of the last run. An address that is not this
+ * host's does no harm, because only addresses of its interfaces count.
+ */
+export function priorUse(
+  entries: readonly StoreEntry[],
+  nodeId: string,
+  lastSubnets: PerFamily<Prefix> | null,
+): PriorUse {
+  const subnets = lastSubnets === null ? [] : Object.values(lastSubnets);
+  const lastKey = lastSubnets === null ? null : formatLeaseKey(lastSubnets);
+  const leaseAddresses = entries
+    .filter(({ key, value }) => key === lastKey || value.includes(nodeId))
+    .flatMap(({ value }) => publicAddressesIn(value));
+  return { present: null, subnets, leaseAddresses };
+}
+
+function publicAddressesIn(leaseValue: string): readonly Address[] {
   try {
-    const chosen = choose(settings);
-    if (chosen.link.name === current) return chosen;
+    return Object.values(parseLeaseValue(leaseValue).publicAddress);
   } catch {
-    // The rules find nothing now, for example while the default route is away; the interface may still do.
+    return []; // the peer table reports it
   }
-  return choose({ ...settings, interfaces: [current], patterns: [], canReach: null });
 }
 
 /** Prepares the backend for the chosen interface, with hardware addresses that are written down first. */
 export async function attach(
-  { port, identity }: AttachmentParts,
+  { port, identity, network }: AttachmentParts,
   networkConfig: NetworkConfig,
   chosen: ChosenInterface,
   snapshot: HostSnapshot,
@@ -65,7 +98,7 @@ export async function attach(
   const families = familiesOf(networkConfig);
   const options = optionsOf(networkConfig);
   const host = hostFactsOf(chosen, snapshot);
-  const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity);
+  const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity, network);
   return { networkConfig, options, chosen, host, backend: options.prepare(host, families, macs) };
 }
 

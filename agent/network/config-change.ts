@@ -1,7 +1,7 @@
 /**
  * What a new network configuration in the store means for a running daemon. Pure.
  *
- * Options that change no peer's lease and no address are applied under traffic; a move of the network is not.
+ * Options that change no lease and no address are applied under traffic; a move of the network waits for a restart.
  */
 
 import { entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
@@ -12,21 +12,24 @@ import { optionsOf } from "./network-support.ts";
 
 export interface ConfigNews {
   /** With the configuration in force. */
-  readonly attachment: Attachment;
+  readonly attachment: Pick<Attachment, "networkConfig" | "options">;
   readonly own: PerFamily<Prefix>;
   /** The newest valid one in the store; null before there is one. */
   readonly next: NetworkConfig | null;
+  /** Why the newest one in the store is not valid; null when it is. */
+  readonly invalid: string | null;
 }
 
 export interface ConfigJudgement {
-  /** The configuration to apply now; null when there is nothing to do, or nothing that may be done. */
+  /** The configuration to apply now; null when it is in force or must not be applied. */
   readonly apply: NetworkConfig | null;
   /** Why the newest one is not applied. */
   readonly problem: string | null;
 }
 
 /** Whether and how the newest configuration is applied. */
-export function judgeConfig({ attachment, own, next }: ConfigNews): ConfigJudgement {
+export function judgeConfig({ attachment, own, next, invalid }: ConfigNews): ConfigJudgement {
+  if (invalid !== null) return { apply: null, problem: invalid };
   if (next === null || next.text === attachment.networkConfig.text) return { apply: null, problem: null };
   try {
     const names = unsafeChanges(attachment, next, own);
@@ -41,7 +44,7 @@ export function judgeConfig({ attachment, own, next }: ConfigNews): ConfigJudgem
 
 /** Names of the settings that keep `next` from being applied now; empty when it may be. Throws as optionsOf does. */
 function unsafeChanges(
-  { networkConfig: inForce, options }: Attachment,
+  { networkConfig: inForce, options }: ConfigNews["attachment"],
   next: NetworkConfig,
   own: PerFamily<Prefix>,
 ): readonly string[] {

@@ -1,27 +1,25 @@
-/** How this host gets its lease: as itself, with the subnet it had, or with another one when it must move. */
+/** How this host gets its lease: with its own identity, the subnet that it had, or another one when it must renumber. */
 
-import type { Clock } from "../../ipam/clock.ts";
+import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { isCopiedIdentity, mayName } from "../../ipam/leases/claim.ts";
 import { type JoinOptions, join, joinPatiently, type Membership } from "../../ipam/leases/join.ts";
 import type { LeaseAttrs } from "../../ipam/leases/lease.ts";
 import { parseLeaseValue } from "../../ipam/leases/lease-codec.ts";
-import { errorFields, type Logger } from "../../ipam/log.ts";
+import { errorFields } from "../../ipam/log.ts";
 import type { StoreEntry, StoreListing, SubnetStore } from "../../ipam/stores/store.ts";
-import type { AgentConfig } from "../config/config.ts";
-import type { ChosenInterface, HostSnapshot } from "../host/choose-interface.ts";
+import type { ChosenInterface } from "../host/choose-interface.ts";
+import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
 import { findProgram } from "../host/other-programs.ts";
 import { type Attachment, leaseAttrsOf } from "./attachment.ts";
 import { ownAddressProblem } from "./network-support.ts";
-import { readPreviousSubnets } from "./subnet-file.ts";
+import type { Runtime } from "./runtime.ts";
 
 export interface EnrolmentOptions {
-  readonly config: AgentConfig;
+  readonly runtime: Pick<Runtime, "clock" | "random" | "logger">;
+  readonly ttlSeconds: number;
   readonly store: SubnetStore;
   readonly identity: Identity;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly random: () => number;
 }
 
 export class Enrolment {
@@ -31,13 +29,13 @@ export class Enrolment {
     this.#options = options;
   }
 
-  /** Makes sure that the identity is this host's own, and not that of the host whose disk it was copied from. */
+  /** Replaces an identity that was copied with another host's disk. */
   async settleIdentity(
     chosen: ChosenInterface,
     { links }: HostSnapshot,
     listing: StoreListing,
   ): Promise<void> {
-    const { identity, logger } = this.#options;
+    const { identity, runtime } = this.#options;
     const found = {
       nodeId: identity.nodeId,
       recordedMac: identity.interfaceMac,
@@ -47,7 +45,7 @@ export class Enrolment {
     const candidates = listing.entries.filter(({ value }) => mayName(value, found));
     if (isCopiedIdentity(found, candidates.flatMap(attrsOf))) {
       await identity.renew();
-      logger.warn("this host's identity came with a copy of another host's disk; it has a new one", {
+      runtime.logger.warn("identity was copied with another host's disk and is replaced", {
         before: found.nodeId,
         nodeId: identity.nodeId,
       });
@@ -55,22 +53,26 @@ export class Enrolment {
     await identity.setInterfaceMac(chosen.link.mac);
   }
 
-  /** Another host has our node id: whichever of the two is the copy, this one starts as itself the next time. */
-  async forsakeIdentity(): Promise<void> {
-    const { identity, logger } = this.#options;
+  /** Another host has our node id: this one takes another at its next start, whichever of the two is the copy. */
+  async discardIdentity(): Promise<void> {
+    const { identity, runtime } = this.#options;
     try {
       await identity.renew();
     } catch (error) {
-      logger.error("identity cannot be renewed", errorFields(error));
+      runtime.logger.error("identity cannot be renewed", errorFields(error));
     }
   }
 
-  /** Gets the lease, however long the network is full or the store fails. Throws what waiting does not mend. */
-  async enter(attachment: Attachment, listing: StoreListing, signal: AbortSignal): Promise<Membership> {
-    const { config, logger, random } = this.#options;
+  /** Gets the lease; retries while the network is full or the store fails. Throws what a retry does not mend. */
+  async enter(
+    attachment: Attachment,
+    listing: StoreListing,
+    previous: PerFamily<Prefix> | null,
+    signal: AbortSignal,
+  ): Promise<Membership> {
+    const { logger, random } = this.#options.runtime;
     const problem = ownAddressProblem(attachment.networkConfig, attachment.host.addresses);
     if (problem !== null) logger.warn("network configuration", { problem });
-    const previous = await readPreviousSubnets(config.files.subnetFile, attachment.networkConfig, logger);
     const options = { ...this.#joinOptions(attachment), previous, random };
     const membership = await joinPatiently(options, listing, signal);
     logger.info("joined the network", { lease: membership.entry.key, origin: membership.origin });
@@ -78,32 +80,29 @@ export class Enrolment {
     return membership;
   }
 
-  /** Another subnet, because another host owns ours and the administrator chose to move then. */
+  /** Leases another subnet, because another host holds ours and the administrator chose to renumber. */
   async move(attachment: Attachment, signal: AbortSignal): Promise<Membership> {
     const options = { ...this.#joinOptions(attachment), previous: null, isRenumbering: true };
     return await join(options, await this.#options.store.list(signal), signal);
   }
 
-  /** Whose lease it was may still run, and would take lease, device and routes back at every turn. */
+  /** The agent whose lease was adopted may still run, and would take lease, device and routes back each time. */
   #lookForFlanneld(): void {
     const pid = findProgram("flanneld");
     if (pid === null) return;
-    this.#options.logger.error(
-      "flanneld runs on this host as well; stop it: systemctl disable --now flanneld",
-      {
-        pid,
-      },
-    );
+    const { logger } = this.#options.runtime;
+    logger.error("flanneld runs on this host as well; stop it: systemctl disable --now flanneld", { pid });
   }
 
   #joinOptions(attachment: Attachment): Omit<JoinOptions, "previous"> {
-    const { config, store, identity, clock, logger } = this.#options;
+    const { ttlSeconds, store, identity, runtime } = this.#options;
+    const { clock, logger } = runtime;
     return {
       store,
       config: attachment.networkConfig,
       attrs: leaseAttrsOf(attachment, identity.nodeId),
       avoid: attachment.host.onLinkPrefixes,
-      ttlSeconds: config.lease.ttlSeconds,
+      ttlSeconds,
       clock,
       logger,
     };

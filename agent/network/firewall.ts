@@ -1,4 +1,4 @@
-/** From the daemon's configuration and its lease to the firewall's plan. Pure; the guard does the rest. */
+/** From the daemon's configuration and its lease to the firewall's plan. Pure. */
 
 import type { HostFacts, PreparedBackend } from "../../backends/backend.ts";
 import {
@@ -29,6 +29,8 @@ export interface FirewallSituation {
   readonly peers: Iterable<Lease>;
   /** Whether hosts have addresses in the network's own range. */
   readonly areHostsInside: boolean;
+  /** Ranges of other networks of this daemon: packets between them and this network are dropped. */
+  readonly isolated: readonly Prefix[];
 }
 
 /** True when one of a host's addresses is in the network's own range, which flannel allows as well. */
@@ -44,6 +46,7 @@ export function firewallPlanFor(situation: FirewallSituation): FirewallPlan {
     networks,
     subnets: own,
     containers: areHostsInside ? own : networks,
+    isolated: situation.isolated,
     masquerade: {
       isEnabled: settings.masquerade,
       randomFully: settings.isFullyRandom,

@@ -2,136 +2,174 @@
  * A network that this host has joined: keeps lease, kernel, firewall and subnet.env in step with the store and the
  * host.
  *
- * Wires the parts and owns no policy: the peer table decides who is a peer, the backend what they need, the
- * reconciler what to do about it. Nothing is withdrawn when it stops.
+ * Connects the parts: store-follower.ts and reattachment.ts change the facts, desired-state.ts derives what this host
+ * is to have, problems.ts says what is wrong. Nothing is withdrawn when it stops.
  */
 
-import type { HostFacts } from "../../backends/backend.ts";
-import type { PassReport, ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
-import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
-import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { Planner } from "../../backends/planner.ts";
-import type { Scope } from "../../backends/state/ownership.ts";
-import { leftoverDevices } from "../../backends/vxlan-leftovers.ts";
-import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
-import { type Clock, Nap } from "../../ipam/clock.ts";
-import type { NetworkConfig } from "../../ipam/config/network-config.ts";
+import type { PassReport } from "../../backends/kernel/reconciler.ts";
+import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { keepAffinity } from "../../ipam/leases/affinity.ts";
 import type { Membership } from "../../ipam/leases/join.ts";
+import type { LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
-import type { Logger } from "../../ipam/log.ts";
-import type { StoreConnection, StoreListing, StoreMessage, SubnetStore } from "../../ipam/stores/store.ts";
-import type { AgentConfig, FirewallSettings } from "../config/config.ts";
-import { takeHostSnapshot } from "../host/host-facts.ts";
+import type { StoreListing, StoreMessage, SubnetStore } from "../../ipam/stores/store.ts";
+import type { FirewallSettings } from "../config/config.ts";
 import { HostWatch } from "../host/host-watch.ts";
-import type { Identity } from "../host/identity.ts";
 import type { AgentMetrics } from "../report/agent-metrics.ts";
 import type { StatusReport } from "../report/status.ts";
-import { statusReport } from "../report/status-report.ts";
-import {
-  type Attachment,
-  type AttachmentParts,
-  attach,
-  chooseFor,
-  isSameAttachment,
-  leaseAttrsOf,
-} from "./attachment.ts";
+import { type Attachment, type AttachmentParts, leaseAttrsOf } from "./attachment.ts";
 import { judgeConfig } from "./config-change.ts";
+import { ConfigFollower } from "./config-follower.ts";
+import { DesiredState, scopeOf } from "./desired-state.ts";
 import type { Enrolment } from "./enrolment.ts";
-import { hostObjects } from "./host-objects.ts";
-import { NetworkFirewall } from "./network-firewall.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
+import type { NetworkSettings } from "./network-settings.ts";
+import { pathProblems } from "./path-problems.ts";
+import { detailProblems, isDevicePresent, memberProblems, type Problem } from "./problems.ts";
+import { Readiness } from "./readiness.ts";
 import { ReasonLog } from "./reason-log.ts";
-import { SubnetFile } from "./subnet-file.ts";
+import { Reattachment } from "./reattachment.ts";
+import type { Runtime } from "./runtime.ts";
+import { statusReport } from "./status-report.ts";
+import { StoreFollower } from "./store-follower.ts";
+import { SubnetFileKeeper } from "./subnet-file-keeper.ts";
 
 export interface JoinedNetworkOptions {
-  readonly config: AgentConfig;
-  readonly connection: StoreConnection;
+  readonly runtime: Runtime;
+  readonly settings: NetworkSettings;
   readonly store: SubnetStore;
-  readonly identity: Identity;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly logger: Logger;
   readonly metrics: AgentMetrics;
-  readonly version: string;
-  readonly port: RtnetlinkPort;
-  readonly netlink: NetlinkConnection;
   readonly attachmentParts: AttachmentParts;
   readonly enrolment: Enrolment;
   readonly attachment: Attachment;
   readonly membership: Membership;
   /** Of the network in force and the one before: where peers' subnets may lie, and our own leftovers. */
   readonly ranges: readonly Prefix[];
+  /** Ranges of the daemon's other networks. */
+  readonly isolated: () => readonly Prefix[];
   /** The settings in force; a reload may have changed them since the start. */
   readonly firewall: FirewallSettings;
-  /** Why this daemon keeps its hands off the firewall; null when it does not. */
-  readonly firewallProblem: string | null;
+  /** Why this daemon writes no firewall rules; null when it does. */
+  readonly firewallLock: string | null;
+  /** Drops the store's connections, which this host's former address made. */
+  readonly redial: () => void;
   /** Called once, when packets can flow. */
   readonly onReady: () => void;
+}
+
+/** What a report needs besides what this network has. */
+export interface StatusContext {
+  readonly network: string | null;
+  readonly version: string;
+  /** Why the store cannot be followed; null when it can. */
+  readonly storeProblem: string | null;
 }
 
 export class JoinedNetwork {
   readonly #options: JoinedNetworkOptions;
   readonly #parts: NetworkParts;
-  readonly #networkFirewall: NetworkFirewall;
-  readonly #refusals: ReasonLog;
-  readonly #conflicts: ReasonLog;
-  readonly #subnetFile: SubnetFile;
+  readonly #desired: DesiredState;
+  readonly #storeFollower: StoreFollower;
+  readonly #configFollower: ConfigFollower;
   readonly #hostWatch: HostWatch;
-  readonly #untilExpiry: Nap;
-  #attachment: Attachment;
-  #subnets: PerFamily<Prefix>;
-  #planner: Planner;
-  #firewall: FirewallSettings;
-  #configProblem: string | null = null;
-  #isAnnounced = false;
-  /** The last change of the attachment; the next one waits for it. */
-  #reattachment: Promise<void> = Promise.resolve();
+  readonly #subnetFile: SubnetFileKeeper;
+  readonly #readiness: Readiness;
+  readonly #conflicts: ReasonLog;
+  #hasDevice = false;
+  /** The device, subnet.env and the firewall have been tried once. */
+  #isProgrammed = false;
 
   constructor(options: JoinedNetworkOptions) {
-    const { clock, logger, attachment, membership, metrics, enrolment } = options;
+    const { runtime, settings, metrics, enrolment, attachmentParts } = options;
+    const { clock, random, logger, netlink, port } = runtime;
     this.#options = options;
-    this.#attachment = attachment;
-    this.#subnets = membership.subnets;
-    this.#firewall = options.firewall;
-    this.#planner = this.#makePlanner();
-    metrics.setConfigRefused(false);
-    this.#refusals = new ReasonLog(logger, "warn", "lease is not used");
-    this.#conflicts = new ReasonLog(logger, "error", "somebody else's object is in our place");
-    this.#subnetFile = new SubnetFile(options.config.files.subnetFile, logger);
-    this.#hostWatch = new HostWatch({ clock, logger, follow: () => this.#followHost() });
-    this.#untilExpiry = new Nap(clock);
+    this.#conflicts = new ReasonLog(logger, "error", "foreign object holds our key");
+    const facts = {
+      ...options,
+      network: settings.name,
+      port,
+      identity: attachmentParts.identity,
+      subnets: options.membership.subnets,
+      rejections: new ReasonLog(logger, "warn", "lease is rejected"),
+    };
     this.#parts = assemble({
       ...options,
-      scope: this.#scope(),
+      identity: attachmentParts.identity,
+      scope: scopeOf(facts),
       onLease: (state) => this.#leaseChanged(state),
       onRenewal: (isSuccess) => metrics.noteRenewal(isSuccess),
       onPass: (report) => this.#notePass(report),
       onFirewallPass: (pass) => metrics.noteFirewallPass(pass),
-      onHostChange: (device) => {
-        if (device === this.#attachment.host.interface) this.#hostWatch.changed();
-      },
-      move: (stop) => enrolment.move(this.#attachment, stop),
+      onHostChange: () => this.#hostWatch.changed(),
+      move: (stop) => enrolment.move(this.#desired.attachment, stop),
     });
-    this.#networkFirewall = new NetworkFirewall(this.#parts.firewall, this.#parts.peers, () => ({
-      settings: this.#firewall,
-      network: this.#attachment.networkConfig,
-      own: this.#subnets,
-      backend: this.#attachment.backend,
-      host: this.#attachment.host,
-    }));
-  }
-
-  /** True while this host is a working member of its network. */
-  get isReady(): boolean {
-    const hasLease = this.#parts.lease.state.state === "held";
-    return this.#isAnnounced && hasLease && this.#hostWatch.problem === null;
+    this.#desired = new DesiredState(facts, this.#parts);
+    const reattachment = new Reattachment({
+      parts: attachmentParts,
+      netlink,
+      logger,
+      current: () => this.#desired,
+      move: (after) => this.#attachTo(after),
+      onNewAddress: options.redial,
+    });
+    const refresh = () => this.#refresh();
+    this.#hostWatch = new HostWatch({
+      clock,
+      logger,
+      follow: () => this.#followHost(reattachment),
+      onLook: refresh,
+    });
+    const { peers, lease } = this.#parts;
+    this.#configFollower = new ConfigFollower({
+      clock,
+      logger,
+      judge: () => {
+        const { attachment, subnets: own } = this.#desired;
+        return judgeConfig({ attachment, own, next: peers.config, invalid: peers.configProblem });
+      },
+      apply: (config) => reattachment.apply(config),
+      onChange: () => metrics.setConfigRefused(this.#configFollower.problem !== null),
+    });
+    this.#storeFollower = new StoreFollower({
+      clock,
+      metrics,
+      peers,
+      lease,
+      onChange: () => this.#peersChanged(),
+      onConfig: () => this.#configFollower.changed(),
+    });
+    const path = settings.subnetFile;
+    this.#subnetFile = new SubnetFileKeeper({ path, clock, random, logger, onChange: refresh });
+    this.#readiness = new Readiness({
+      logger,
+      metrics,
+      describe: () => ({ lease: lease.entry.key, file: path, peers: peers.peers.size }),
+      onReady: options.onReady,
+    });
+    metrics.setConfigRefused(false);
   }
 
   /** What this host is in the network, in a few words. */
   get summary(): string {
     const { lease, peers } = this.#parts;
-    return `${lease.entry.key} on ${this.#attachment.host.interface}, ${peers.peers.size} peers`;
+    return `${lease.entry.key} on ${this.#desired.attachment.host.interface}, ${peers.peers.size} peers`;
+  }
+
+  /** The problems that take part in readiness; empty when this host is a working member. */
+  get problems(): readonly Problem[] {
+    const { lease, peers, reconciler } = this.#parts;
+    return memberProblems({
+      leaseKey: lease.entry.key,
+      lease: lease.state,
+      rejection: peers.ownRejection,
+      interface: this.#hostWatch.problem,
+      config: this.#configFollower.problem,
+      subnetFile: this.#subnetFile.problem,
+      kernel: reconciler.status(),
+      devices: this.#devices,
+      isProgrammed: this.#isProgrammed,
+      firewallLock: this.#options.firewallLock,
+    });
   }
 
   /** Keeps everything in step until `signal` fires. `listing` is what the store held when the network was joined. */
@@ -141,18 +179,19 @@ export class JoinedNetwork {
     signal: AbortSignal,
   ): Promise<void> {
     const { peers, lease, reconciler, firewall } = this.#parts;
-    const { givenUp } = this.#options.membership;
-    const entries = listing.entries.filter(({ key }) => !givenUp.includes(key));
-    peers.apply({ type: "list", ...listing, entries }, this.#nowMs());
+    const { runtime, membership } = this.#options;
+    const entries = listing.entries.filter(({ key }) => !membership.givenUp.includes(key));
+    peers.apply({ type: "list", ...listing, entries }, runtime.clock.monotonicMs());
     firewall.start();
-    this.#plan();
+    this.#desired.peersChanged();
     await Promise.all([
       reconciler.run(signal),
       lease.run(signal),
-      this.#announce(signal).then(() => this.#keepAffinity(signal)),
-      this.#followStore(messages, signal),
+      this.#announce(signal),
+      this.#subnetFile.run(signal),
+      this.#storeFollower.run(messages, signal),
+      this.#configFollower.run(signal),
       this.#hostWatch.run(signal),
-      this.#expireVanished(signal),
     ]);
   }
 
@@ -160,237 +199,137 @@ export class JoinedNetwork {
     await this.#parts.firewall.stop();
   }
 
-  /** What `tulle status` shows; `storeProblem` is known outside. */
-  status(storeProblem: string | null): StatusReport {
+  /** What `tulle status` shows. */
+  status({ network, version, storeProblem }: StatusContext): StatusReport {
+    const { runtime, store } = this.#options;
     const { lease, peers, reconciler, firewall } = this.#parts;
-    const { firewallProblem } = this.#options;
-    const ours = [this.#hostWatch.problem, this.#configProblem, this.#subnetFile.problem, firewallProblem];
-    const problems = [storeProblem, ...ours];
-    return statusReport({
-      version: this.#options.version,
-      isReady: this.isReady,
-      store: this.#options.store.description,
-      attachment: this.#attachment,
-      lease,
-      snapshot: peers.snapshot(),
-      kernel: reconciler.status(),
+    const snapshot = peers.snapshot();
+    const kernel = reconciler.status();
+    const details = detailProblems({
+      store: storeProblem,
+      snapshot,
+      contended: kernel.contended,
       firewall: firewall.status(),
-      problems: problems.filter((problem) => problem !== null),
-      nowMs: this.#nowMs(),
+      paths: this.#isProgrammed ? this.#pathProblems(snapshot) : [],
+    });
+    const problems = [...this.problems, ...details];
+    return statusReport({
+      name: network,
+      version,
+      store: store.description,
+      attachment: this.#desired.attachment,
+      lease,
+      snapshot,
+      kernel,
+      firewall: firewall.status(),
+      problems,
+      nowMs: runtime.clock.monotonicMs(),
     });
   }
 
-  /** Puts the firewall settings of a reload in force; subnet.env follows, for it says who masquerades. */
+  #pathProblems({ peers }: LeaseSnapshot): readonly string[] {
+    const { attachment, subnets } = this.#desired;
+    return pathProblems(this.#options.runtime.netlink, attachment, subnets, peers.values());
+  }
+
+  /** Puts the firewall settings of a reload in force; subnet.env follows, because it names the masquerading. */
   setFirewall(settings: FirewallSettings): void {
-    this.#firewall = settings;
-    this.#parts.firewall.setResyncSeconds(settings.resyncSeconds);
-    this.#planner = this.#makePlanner();
-    this.#plan();
-    void this.#networkFirewall.plan();
-    if (this.#isAnnounced) void this.#writeSubnetFile();
+    this.#desired.setFirewall(settings);
+    this.#writeSubnetFile();
   }
 
-  /** Whether the store can be followed decides who may be let go. */
   noteStore(isFollowed: boolean): void {
-    this.#parts.peers.noteStore(isFollowed, this.#nowMs());
-    this.#untilExpiry.wake();
+    this.#storeFollower.noteStore(isFollowed);
   }
 
-  /** Readiness follows the lease; so do device, subnet.env and firewall when it is for another subnet now. */
+  /** The daemon's other networks changed: the rules that isolate this one follow. */
+  isolationChanged(): void {
+    void this.#desired.planFirewall();
+  }
+
+  get #devices(): readonly string[] {
+    return Object.values(this.#desired.attachment.backend.devices);
+  }
+
+  /** Readiness follows the lease; device, firewall and subnet.env follow its subnets. */
   #leaseChanged(state: LeaseState): void {
     const { metrics, enrolment } = this.#options;
-    const { lease, peers, reconciler } = this.#parts;
-    if (state.state === "conflict" && state.conflict === "copied identity") void enrolment.forsakeIdentity();
+    const { lease } = this.#parts;
+    if (state.state === "conflict" && state.conflict === "copied identity") void enrolment.discardIdentity();
     metrics.noteLease(state);
-    metrics.setReady(this.isReady);
-    if (this.#subnets === lease.subnets) return;
-    this.#subnets = lease.subnets;
-    peers.setOwnKey(lease.entry.key);
-    reconciler.setScope(this.#scope());
-    this.#plan();
-    void this.#networkFirewall.plan();
-    void this.#writeSubnetFile();
+    if (!isSameSubnets(this.#desired.subnets, lease.subnets)) {
+      this.#desired.moveTo(lease.subnets, lease.entry.key);
+      this.#writeSubnetFile();
+    }
+    this.#refresh();
   }
 
-  /** subnet.env is written once the device is there, and readiness said once all is programmed. */
+  #attachTo(after: Attachment): void {
+    this.#desired.attachTo(after);
+    this.#writeSubnetFile();
+    this.#refresh();
+  }
+
+  #peersChanged(): void {
+    this.#desired.peersChanged();
+    this.#refresh();
+  }
+
+  async #followHost(reattachment: Reattachment): Promise<void> {
+    // Changes that failed without the interface need not wait for the next retry.
+    if (this.#hostWatch.problem !== null) this.#parts.reconciler.requestDump("interface may be usable again");
+    await reattachment.followHost();
+  }
+
+  /** subnet.env is written once the device is there; then the firewall, and then what only later hosts need. */
   async #announce(signal: AbortSignal): Promise<void> {
-    const { config, logger, metrics, onReady } = this.#options;
-    if (!(await this.#isDeviceUp(signal))) return;
-    await this.#writeSubnetFile();
-    await this.#networkFirewall.plan();
-    this.#isAnnounced = true;
-    metrics.setReady(this.isReady);
-    const { lease, peers } = this.#parts;
-    logger.info("ready", { lease: lease.entry.key, file: config.files.subnetFile, peers: peers.peers.size });
-    onReady();
+    if (!(await this.#untilDevice(signal))) return;
+    this.#hasDevice = true;
+    await this.#subnetFile.set(this.#desired.subnetEnv);
+    await this.#desired.planFirewall();
+    this.#isProgrammed = true;
+    this.#refresh();
+    await this.#keepAffinity(signal);
   }
 
-  /**
-   * Waits for the pass after which the device is there; false when `signal` fired before. An entry of a peer that
-   * the kernel refuses keeps nobody else waiting.
-   */
-  async #isDeviceUp(signal: AbortSignal): Promise<boolean> {
+  /** Waits for a pass after which the device is there. Returns false when `signal` fired before. */
+  async #untilDevice(signal: AbortSignal): Promise<boolean> {
     const { reconciler } = this.#parts;
-    const isOfDevice = ({ key }: { readonly key: string }): boolean => /^(link|address) /.test(key);
-    const isMissing = ({ trouble, failures, conflicts }: ReconcilerStatus): boolean =>
-      trouble !== null || failures.some(isOfDevice) || conflicts.some(isOfDevice);
     do {
       await reconciler.passed(signal).catch(() => undefined);
-    } while (!signal.aborted && isMissing(reconciler.status()));
+    } while (!signal.aborted && !isDevicePresent(reconciler.status(), this.#devices));
     return !signal.aborted;
   }
 
-  #writeSubnetFile(): Promise<void> {
-    const { networkConfig, backend } = this.#attachment;
-    return this.#subnetFile.write({
-      networks: mapFamilies(networkConfig.families, ({ network }) => [network]),
-      subnets: mapFamilies(this.#subnets, ({ base, length }) => ({ address: base.plus(1), length })),
-      mtuBytes: backend.mtuBytes,
-      ipMasq: this.#firewall.masquerade,
-    });
-  }
-
-  async #followStore(messages: AsyncIterator<StoreMessage>, signal: AbortSignal): Promise<void> {
-    const { peers, lease } = this.#parts;
-    while (!signal.aborted) {
-      const { value: message, done } = await messages.next();
-      if (done) break;
-      this.#options.metrics.noteMessage(message);
-      peers.doubtStore(lease.troubleMs);
-      peers.apply(message, this.#nowMs());
-      lease.observe(message);
-      this.#plan();
-      await this.#considerConfig();
-    }
-  }
-
-  /** Applies a changed configuration if that harms nobody; refuses it, visibly, if it moves the network. */
-  async #considerConfig(): Promise<void> {
-    const { peers } = this.#parts;
-    const news = { attachment: this.#attachment, own: this.#subnets, next: peers.config };
-    const judgement = judgeConfig(news);
-    const problem = peers.configProblem ?? judgement.problem;
-    if (problem === null && judgement.apply !== null) await this.#reattach(judgement.apply);
-    if (problem !== null && problem !== this.#configProblem)
-      this.#options.logger.error("network configuration", { problem });
-    this.#configProblem = problem;
-    this.#options.metrics.setConfigRefused(problem !== null);
-  }
-
-  async #followHost(): Promise<void> {
-    // What failed for want of the interface need not wait for its next turn.
-    if (this.#hostWatch.problem !== null) this.#parts.reconciler.requestDump("interface may be usable again");
-    await this.#reattach();
-  }
-
-  /** Looks at the host again, with the configuration in force or another one. One at a time. */
-  #reattach(next: NetworkConfig | null = null): Promise<void> {
-    const turn = this.#reattachment.then(async () => {
-      await this.#attachAnew(next ?? this.#attachment.networkConfig);
-    });
-    // Who asked for it hears of a failure; who waits for his turn need not.
-    this.#reattachment = turn.catch(() => undefined);
-    return turn;
-  }
-
-  /** If anything differs, device, lease, peers and subnet.env follow. */
-  async #attachAnew(networkConfig: NetworkConfig): Promise<void> {
-    const { logger, identity, connection, netlink, attachmentParts } = this.#options;
-    const before = this.#attachment;
-    const snapshot = takeHostSnapshot(netlink);
-    const chosen = chooseFor(attachmentParts, networkConfig, snapshot, before.host.interface);
-    const after = await attach(attachmentParts, networkConfig, chosen, snapshot);
-    if (isSameAttachment(before, after)) return;
-    logger.info("host or network options changed; following", {
-      addresses: Object.values(chosen.publicAddresses),
-      mtuBytes: after.backend.mtuBytes,
-    });
-    if (!isSameAddress(before.host, after.host)) connection.redial();
-    await identity.setInterfaceMac(chosen.link.mac);
-    this.#moveTo(after);
-    void this.#networkFirewall.plan();
-    if (this.#isAnnounced) await this.#writeSubnetFile();
-  }
-
-  #moveTo(after: Attachment): void {
-    const { lease, peers, reconciler, firewall } = this.#parts;
-    this.#attachment = after;
-    this.#planner = this.#makePlanner();
-    lease.publish(leaseAttrsOf(after, this.#options.identity.nodeId));
-    peers.reconfigure({
-      ownAddresses: after.host.publicAddresses,
-      refusePeer: (peer) => after.backend.refusePeer(peer),
-      identitiesOf: (peer) => after.backend.peerIdentities(peer),
-    });
-    reconciler.setScope(this.#scope());
-    this.#plan();
-    firewall.setPreference(after.networkConfig.enableNftables);
-  }
-
-  #plan(): void {
-    const { peers, reconciler } = this.#parts;
-    const refused = peers.refused();
-    this.#options.metrics.setPeers(peers.peers.size, peers.heldCount, refused.size);
-    this.#refusals.note(refused.values());
-    const changed = peers.takeChanged();
-    reconciler.setDesired(this.#planner.plan({ own: this.#subnets, peers: peers.peers, changed }));
-    if (Number.isFinite(peers.nextDeadlineMs)) this.#untilExpiry.wake();
-    this.#networkFirewall.peersChanged(changed);
-  }
-
-  /** After everything else: only hosts that come later have a use for it. */
   async #keepAffinity(signal: AbortSignal): Promise<void> {
-    const { store, clock, logger, identity } = this.#options;
+    const { store, runtime, attachmentParts } = this.#options;
+    const { clock, logger } = runtime;
     const current = () => ({
       key: this.#parts.lease.entry.key,
-      attrs: leaseAttrsOf(this.#attachment, identity.nodeId),
+      attrs: leaseAttrsOf(this.#desired.attachment, attachmentParts.identity.nodeId),
     });
     await keepAffinity({ store, current, clock, logger }, signal);
   }
 
-  async #expireVanished(signal: AbortSignal): Promise<void> {
-    const { peers } = this.#parts;
-    while (!signal.aborted) {
-      await this.#untilExpiry.take(peers.nextDeadlineMs - this.#nowMs(), signal);
-      if (peers.expire(this.#nowMs())) this.#plan();
-    }
-  }
-
-  #makePlanner(): Planner {
-    const { port } = this.#options;
-    return new Planner(this.#attachment.backend, port.hasNexthopObjects, (own) =>
-      hostObjects(this.#firewall, own),
-    );
-  }
-
-  #scope(): Scope {
-    const { port, identity } = this.#options;
-    const { backend, host } = this.#attachment;
-    const objects = [...backend.planBase(this.#subnets), ...hostObjects(this.#firewall, this.#subnets)];
-    const devices = new Set(Object.values(backend.devices));
-    const leftovers = leftoverDevices(port.links(), devices, identity.vtepMacs);
-    return {
-      devices: new Set([...devices, ...leftovers]),
-      sharedDevices: new Set([host.interface]),
-      networks: this.#options.ranges,
-      sysctls: new Set(objects.flatMap((object) => (object.kind === "sysctl" ? [object.path] : []))),
-    };
+  #writeSubnetFile(): void {
+    if (this.#hasDevice) void this.#subnetFile.set(this.#desired.subnetEnv);
   }
 
   #notePass(report: PassReport): void {
-    this.#options.metrics.notePass(report);
+    const { metrics, runtime } = this.#options;
+    metrics.notePass(report);
     this.#conflicts.note(this.#parts.reconciler.status().conflicts);
     const { applied, repaired, failed, durationMs } = report;
     const roundedMs = Math.round(durationMs * 10) / 10;
-    this.#options.logger.debug("pass", { applied, repaired, failed, durationMs: roundedMs });
+    runtime.logger.debug("pass", { applied, repaired, failed, durationMs: roundedMs });
+    this.#refresh();
   }
 
-  #nowMs(): number {
-    return this.#options.clock.monotonicMs();
+  #refresh(): void {
+    this.#readiness.update(this.problems);
   }
 }
 
-function isSameAddress(before: HostFacts, after: HostFacts): boolean {
-  const text = ({ addresses }: HostFacts): string => Object.values(addresses).join(" ");
-  return text(before) === text(after);
+function isSameSubnets(a: PerFamily<Prefix>, b: PerFamily<Prefix>): boolean {
+  return Object.values(a).join() === Object.values(b).join();
 }

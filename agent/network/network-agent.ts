@@ -1,101 +1,134 @@
 /**
- * One network on this host: waits for its configuration, joins it, and hands it to a JoinedNetwork.
+ * One network on this host: waits for its configuration, joins it, and runs it as a JoinedNetwork.
  *
- * What happens only once stands here: locks, the choice of the interface, the identity, the lease. Nothing is
- * withdrawn when it stops.
+ * Does what happens once: locks, the choice of the interface, the identity, the lease. Nothing is withdrawn when it
+ * stops.
  */
 
-import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
-import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { Address, entriesOf } from "../../ipam/addresses/ip.ts";
-import type { Clock } from "../../ipam/clock.ts";
+import { Address, entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { TulleError } from "../../ipam/errors.ts";
-import type { Logger } from "../../ipam/log.ts";
 import type { StoreConnection, StoreHealth, StoreListing, SubnetStore } from "../../ipam/stores/store.ts";
-import type { AgentConfig, FirewallSettings } from "../config/config.ts";
+import type { FirewallSettings } from "../config/config.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import type { Identity } from "../host/identity.ts";
-import { type InstanceLock, lockFirewall, lockInstance, lockStateDir } from "../host/instance-lock.ts";
+import { type InstanceLock, lockFirewall, lockInstance } from "../host/instance-lock.ts";
 import { AgentMetrics } from "../report/agent-metrics.ts";
-import type { Metrics } from "../report/metrics.ts";
-import type { StatusReport } from "../report/status.ts";
-import { type Attachment, type AttachmentParts, attach, chooseFor } from "./attachment.ts";
+import { rememberProblem } from "../report/last-problem.ts";
+import type { NetworkSummary } from "../report/status.ts";
+import { type Attachment, type AttachmentParts, attach, chooseFor, priorUse } from "./attachment.ts";
 import { Enrolment } from "./enrolment.ts";
 import { JoinedNetwork } from "./joined-network.ts";
 import { recordNetworks } from "./network-history.ts";
+import type { NetworkSettings } from "./network-settings.ts";
 import { familiesOf, optionsOf } from "./network-support.ts";
+import { isReady, type Problem } from "./problems.ts";
+import type { Runtime } from "./runtime.ts";
 import { StoreOutage } from "./store-outage.ts";
+import { readPreviousSubnets } from "./subnet-file.ts";
 import { waitForNetworkConfig } from "./wait-for-config.ts";
+import { waitForInterface } from "./wait-for-interface.ts";
 
 export interface NetworkAgentOptions {
-  readonly config: AgentConfig;
+  readonly runtime: Runtime;
+  readonly settings: NetworkSettings;
   readonly connection: StoreConnection;
   readonly identity: Identity;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
   readonly version: string;
+  /** Ranges of the daemon's other networks. */
+  readonly isolated: () => readonly Prefix[];
+  /** Called when `ranges` has changed. */
+  readonly onRanges: () => void;
   /** Called once, when packets can flow. */
   readonly onReady: () => void;
 }
 
 export class NetworkAgent {
   readonly #options: NetworkAgentOptions;
+  readonly #runtime: Runtime;
   readonly #store: SubnetStore;
-  readonly #port = RtnetlinkPort.open();
-  readonly #netlink = NetlinkConnection.open();
   readonly #parts: AttachmentParts;
   readonly #metrics: AgentMetrics;
   readonly #enrolment: Enrolment;
   readonly #outage = new StoreOutage();
   readonly #locks: InstanceLock[] = [];
+  /** What joining waits for: the last problem that it logged. */
+  readonly #waitingFor: () => string | null;
   #firewall: FirewallSettings;
+  #ranges: readonly Prefix[] = [];
   #joined: JoinedNetwork | null = null;
 
   constructor(options: NetworkAgentOptions) {
-    const { config, connection, identity } = options;
+    const { settings, connection, identity } = options;
+    const { logger, last } = rememberProblem(options.runtime.logger);
     this.#options = options;
-    this.#firewall = config.firewall;
-    this.#store = connection.network(config.store.prefix);
-    this.#enrolment = new Enrolment({ ...options, store: this.#store });
-    this.#metrics = new AgentMetrics(options.metrics);
+    this.#waitingFor = last;
+    this.#runtime = { ...options.runtime, logger };
+    this.#firewall = settings.firewall;
+    this.#store = connection.network(settings.prefix);
+    const { ttlSeconds } = settings.lease;
+    this.#enrolment = new Enrolment({ runtime: this.#runtime, ttlSeconds, store: this.#store, identity });
+    this.#metrics = new AgentMetrics(options.runtime.metrics);
     const store = connection.remoteHost === null ? null : addressOrNull(connection.remoteHost);
-    this.#parts = { settings: config.interface, store, port: this.#port, identity };
+    this.#parts = {
+      network: settings.name,
+      settings: settings.interface,
+      store,
+      port: this.#runtime.port,
+      identity,
+    };
   }
 
-  /** True while this host is a working member of its network. */
-  get isReady(): boolean {
-    return this.#joined?.isReady ?? false;
+  /** Null for the first network. */
+  get name(): string | null {
+    return this.#options.settings.name;
   }
 
-  /** What this host is in its network, in a few words; null before it is joined. */
-  get summary(): string | null {
-    return this.#joined?.summary ?? null;
+  /** The prefixes of its containers; empty before it is joined. */
+  get ranges(): readonly Prefix[] {
+    return this.#ranges;
+  }
+
+  /** The problems that take part in readiness; empty when this host is a working member. */
+  get problems(): readonly Problem[] {
+    return this.#joined?.problems ?? [{ text: this.#unjoinedReason(), isBlocking: true }];
   }
 
   /** Joins the network and keeps it until `signal` fires. Throws TulleError when it cannot join. */
   async run(signal: AbortSignal): Promise<void> {
-    const { logger } = this.#options;
     const watch = this.#store.watch(signal, (health) => this.#noteStore(health));
     const messages = watch[Symbol.asyncIterator]();
     try {
-      const { listing, networkConfig } = await waitForNetworkConfig(this.#store, messages, logger);
+      const { listing, networkConfig } = await waitForNetworkConfig(
+        this.#store,
+        messages,
+        this.#runtime.logger,
+      );
       this.#joined = await this.#join(networkConfig, listing, signal);
       await this.#joined.run(listing, messages, signal);
     } finally {
       await messages.return?.();
       await this.#joined?.stop();
-      for (const lock of this.#locks) await lock.release();
-      this.#port.close();
-      this.#netlink.close();
+      this.#joined = null;
+      for (const lock of this.#locks.splice(0)) await lock.release();
     }
   }
 
-  /** What `tulle status` shows; null before the network is joined. */
-  status(): StatusReport | null {
-    return this.#joined?.status(this.#outage.problem(this.#options.clock.monotonicMs())) ?? null;
+  /** One line without a full stop: what this host is in the network, or why it is not ready. */
+  get summary(): string {
+    const blocker = this.problems.find(({ isBlocking }) => isBlocking);
+    if (this.#joined === null) return this.#unjoinedReason();
+    return blocker === undefined ? this.#joined.summary : `not ready: ${blocker.text}`;
+  }
+
+  /** What the control socket shows. */
+  report(): NetworkSummary {
+    const { clock } = this.#runtime;
+    const storeProblem = this.#outage.problem(clock.monotonicMs());
+    const { name } = this;
+    const status =
+      this.#joined?.status({ network: name, version: this.#options.version, storeProblem }) ?? null;
+    return { name, isReady: isReady(this.problems), summary: this.summary, status };
   }
 
   /** Puts the firewall settings of a reload in force. */
@@ -104,54 +137,76 @@ export class NetworkAgent {
     this.#joined?.setFirewall(settings);
   }
 
+  /** The daemon's other networks changed their ranges. */
+  isolationChanged(): void {
+    this.#joined?.isolationChanged();
+  }
+
+  #unjoinedReason(): string {
+    const { reason } = this.#outage;
+    return reason === null ? (this.#waitingFor() ?? "starting") : `the store is out of reach: ${reason}`;
+  }
+
   async #join(
     networkConfig: NetworkConfig,
     listing: StoreListing,
     signal: AbortSignal,
   ): Promise<JoinedNetwork> {
-    const { config, logger } = this.#options;
+    const { settings, connection, isolated, onRanges, onReady } = this.#options;
+    const { logger } = this.#runtime;
     const devices = optionsOf(networkConfig).deviceNames(familiesOf(networkConfig));
-    this.#locks.push(await lockStateDir(config.files.stateDir));
     for (const [, device] of entriesOf(devices)) this.#locks.push(await lockInstance(device));
-    const firewallProblem = await this.#claimFirewall();
-    const attachment = await this.#attach(networkConfig, listing);
-    const membership = await this.#enrolment.enter(attachment, listing, signal);
+    const firewallLock = await this.#claimFirewall();
+    const lastSubnets = readPreviousSubnets(settings.subnetFile, networkConfig, logger);
+    const attachment = await this.#attach(networkConfig, listing, lastSubnets, signal);
+    const membership = await this.#enrolment.enter(attachment, listing, lastSubnets, signal);
     const ranges = Object.values(networkConfig.families).map(({ network }) => network);
-    const before = await recordNetworks(config.files.stateDir, ranges, logger);
+    const before = await recordNetworks(settings, ranges, logger);
+    this.#ranges = ranges;
+    onRanges();
     return new JoinedNetwork({
-      ...this.#options,
+      runtime: { ...this.#runtime, logger: this.#options.runtime.logger },
+      settings,
       store: this.#store,
-      port: this.#port,
-      netlink: this.#netlink,
+      metrics: this.#metrics,
       attachmentParts: this.#parts,
+      enrolment: this.#enrolment,
       attachment,
       membership,
       ranges: [...ranges, ...before],
-      metrics: this.#metrics,
-      enrolment: this.#enrolment,
+      isolated,
       firewall: this.#firewall,
-      firewallProblem,
+      firewallLock,
+      redial: () => connection.redial(),
+      onReady,
     });
   }
 
-  /** Two daemons would write the same chains in turns: the second one leaves them alone. Answers why it does. */
+  /** Two daemons would overwrite each other's chains: the second one writes none. Returns why it does not. */
   async #claimFirewall(): Promise<string | null> {
-    const { config, logger } = this.#options;
-    if (config.firewall.engine === "none") return null;
+    if (this.#firewall.engine === "none") return null;
     try {
-      this.#locks.push(await lockFirewall());
+      this.#locks.push(await lockFirewall(this.name));
       return null;
     } catch (error) {
       if (!(error instanceof TulleError)) throw error;
-      logger.error("firewall", { problem: error.message });
+      this.#runtime.logger.error("firewall", { problem: error.message });
       return error.message;
     }
   }
 
-  async #attach(networkConfig: NetworkConfig, listing: StoreListing): Promise<Attachment> {
-    const { logger } = this.#options;
-    const snapshot = takeHostSnapshot(this.#netlink);
-    const chosen = chooseFor(this.#parts, networkConfig, snapshot, null);
+  async #attach(
+    networkConfig: NetworkConfig,
+    listing: StoreListing,
+    lastSubnets: PerFamily<Prefix> | null,
+    signal: AbortSignal,
+  ): Promise<Attachment> {
+    const { logger, netlink } = this.#runtime;
+    const prior = priorUse(listing.entries, this.#parts.identity.nodeId, lastSubnets);
+    const { chosen, snapshot } = await waitForInterface(this.#runtime, signal, () => {
+      const snapshot = takeHostSnapshot(netlink);
+      return { chosen: chooseFor(this.#parts, networkConfig, snapshot, prior), snapshot };
+    });
     logger.info("interface chosen", {
       interface: chosen.link.name,
       addresses: Object.values(chosen.publicAddresses),
@@ -163,13 +218,13 @@ export class NetworkAgent {
   }
 
   #noteStore(health: StoreHealth): void {
-    this.#outage.note(health, this.#options.clock.monotonicMs());
+    this.#outage.note(health, this.#runtime.clock.monotonicMs());
     this.#metrics.setStoreUp(health.isFollowed);
     this.#joined?.noteStore(health.isFollowed);
   }
 }
 
-/** A name is nothing that the kernel's routes know. */
+/** Null for a name: the route to it is not known. */
 function addressOrNull(host: string): Address | null {
   try {
     return Address.parse(host);

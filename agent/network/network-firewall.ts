@@ -1,14 +1,11 @@
-/**
- * The firewall of a joined network: plans it anew when something changes that it depends on. The guard keeps what was
- * planned; which rules there are is decided elsewhere.
- */
+/** The firewall of a joined network: plans it again when a fact changes that it depends on. The guard applies plans. */
 
 import type { FirewallGuard } from "../../backends/firewall/guard.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import type { PeerTable } from "../../ipam/leases/peer-table.ts";
 import { type FirewallSituation, firewallPlanFor, isHostInside } from "./firewall.ts";
 
-/** What it depends on besides the peers. */
+/** The facts besides the peers. */
 export type FirewallGround = Omit<FirewallSituation, "peers" | "areHostsInside">;
 
 export class NetworkFirewall {
@@ -17,14 +14,14 @@ export class NetworkFirewall {
   readonly #ground: () => FirewallGround;
   #arePeersInside = false;
 
-  /** `ground` is asked at each planning. */
+  /** `ground` is called for each plan. */
   constructor(guard: FirewallGuard, peers: PeerTable, ground: () => FirewallGround) {
     this.#guard = guard;
     this.#peers = peers;
     this.#ground = ground;
   }
 
-  /** Plans as things are now. Never rejects: the guard reports what is wrong and tries again. */
+  /** Plans from the present facts. Never rejects: the guard reports failures and retries. */
   plan(): Promise<void> {
     const ground = this.#ground();
     const { network, host } = ground;
@@ -34,7 +31,7 @@ export class NetworkFirewall {
     return this.#guard.update(firewallPlanFor({ ...ground, peers, areHostsInside }));
   }
 
-  /** Plans if these peers make a difference. */
+  /** Plans if the rules depend on these peers. */
   peersChanged(changed: Iterable<LeaseKey>): void {
     const { network, settings } = this.#ground();
     const arePeersInside = this.#arePeersInside;

@@ -1,30 +1,32 @@
 /**
  * The ranges that this host's network had: the one in force and the one before.
  *
- * While a network moves to another range its hosts change over one by one, and those that have must go on talking
- * with those that have not. Kept in <state-dir>/network.json.
+ * While a network moves to another range, its hosts switch one by one and must reach each other throughout. Kept in
+ * <state-dir>/network.json, for other networks than the first in network-<name>.json.
  */
 
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Prefix } from "../../ipam/addresses/ip.ts";
 import { errorMessage } from "../../ipam/errors.ts";
+import { readOwnFile, replaceFile } from "../../ipam/files.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import type { Logger } from "../../ipam/log.ts";
-import { replaceFile } from "../host/durable-file.ts";
+import { type NetworkSettings, ownedName } from "./network-settings.ts";
 
-/** Takes note of the ranges in force and answers those before them, which may be none. Never rejects. */
+/** Records the ranges in force and returns those before them, which may be none. Never rejects. */
 export async function recordNetworks(
-  stateDir: string,
+  { stateDir, name }: Pick<NetworkSettings, "stateDir" | "name">,
   inForce: readonly Prefix[],
   logger: Logger,
 ): Promise<readonly Prefix[]> {
-  const path = join(stateDir, "network.json");
-  const known = await readHistory(path, logger);
+  const path = join(stateDir, `${ownedName("network", name)}.json`);
+  const known = readHistory(path, logger);
   const isSame = known.inForce.join() === inForce.join();
   if (isSame) return known.before;
   try {
-    await replaceFile(path, `${JSON.stringify({ inForce, before: known.inForce }, null, 2)}\n`, 0o600);
+    await replaceFile(path, `${JSON.stringify({ inForce, before: known.inForce }, null, 2)}\n`, {
+      mode: 0o600,
+    });
   } catch (error) {
     logger.warn("ranges of the network cannot be recorded", { path, error: errorMessage(error) });
   }
@@ -36,16 +38,18 @@ interface History {
   readonly before: readonly Prefix[];
 }
 
-async function readHistory(path: string, logger: Logger): Promise<History> {
+const NO_HISTORY: History = { inForce: [], before: [] };
+
+function readHistory(path: string, logger: Logger): History {
   try {
-    const value: unknown = JSON.parse(await readFile(path, "utf8"));
+    const text = readOwnFile(path);
+    if (text === null) return NO_HISTORY;
+    const value: unknown = JSON.parse(text);
     if (!isJsonObject(value)) throw new Error("it holds no JSON object");
     return { inForce: prefixes(value.inForce), before: prefixes(value.before) };
   } catch (error) {
-    const isAbsent = error instanceof Error && "code" in error && error.code === "ENOENT";
-    if (!isAbsent)
-      logger.warn("record of the network's ranges is ignored", { path, error: errorMessage(error) });
-    return { inForce: [], before: [] };
+    logger.warn("record of the network's ranges is ignored", { path, error: errorMessage(error) });
+    return NO_HISTORY;
   }
 }
 

@@ -2,19 +2,18 @@
 
 import { FirewallGuard, type FirewallGuardOptions } from "../../backends/firewall/guard.ts";
 import { type PassReport, Reconciler } from "../../backends/kernel/reconciler.ts";
-import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import type { Scope } from "../../backends/state/ownership.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
-import type { Clock } from "../../ipam/clock.ts";
 import type { Membership } from "../../ipam/leases/join.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
 import { OwnLease } from "../../ipam/leases/own-lease.ts";
 import { PeerTable } from "../../ipam/leases/peer-table.ts";
-import type { Logger } from "../../ipam/log.ts";
 import type { SubnetStore } from "../../ipam/stores/store.ts";
-import type { AgentConfig } from "../config/config.ts";
+import type { FirewallSettings } from "../config/config.ts";
 import type { Identity } from "../host/identity.ts";
 import { type Attachment, leaseAttrsOf } from "./attachment.ts";
+import type { NetworkSettings } from "./network-settings.ts";
+import type { Runtime } from "./runtime.ts";
 
 export interface NetworkParts {
   readonly lease: OwnLease;
@@ -24,35 +23,34 @@ export interface NetworkParts {
 }
 
 export interface AssemblyOptions {
-  readonly config: AgentConfig;
+  readonly runtime: Pick<Runtime, "clock" | "random" | "logger" | "port">;
+  readonly settings: Pick<NetworkSettings, "name" | "lease">;
+  readonly firewall: FirewallSettings;
   readonly identity: Identity;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly logger: Logger;
   readonly store: SubnetStore;
-  readonly port: RtnetlinkPort;
   readonly attachment: Attachment;
   readonly membership: Membership;
   /** Of the network in force and the one before: where peers' subnets may lie. */
   readonly ranges: readonly Prefix[];
   readonly scope: Scope;
-  /** Why this daemon keeps its hands off the firewall; null when it does not. */
-  readonly firewallProblem: string | null;
+  /** Why this daemon writes no firewall rules; null when it does. */
+  readonly firewallLock: string | null;
   readonly onLease: (state: LeaseState) => void;
   readonly onRenewal: (isSuccess: boolean) => void;
   readonly onPass: (report: PassReport) => void;
   readonly onFirewallPass: NonNullable<FirewallGuardOptions["onPass"]>;
-  readonly onHostChange: (device: string) => void;
+  readonly onHostChange: () => void;
   /** Leases another subnet; used only where the administrator allows that. */
   readonly move: (signal: AbortSignal) => Promise<Membership>;
 }
 
 export function assemble(options: AssemblyOptions): NetworkParts {
-  const { config, attachment, port, scope, clock, random, logger, onPass, onHostChange } = options;
+  const { runtime, settings, firewall, attachment, scope, onPass, onHostChange } = options;
+  const { clock, random, logger, port } = runtime;
   const peers = new PeerTable({
     networks: options.ranges,
     ownAddresses: attachment.host.publicAddresses,
-    holdDownMs: config.lease.holdDownSeconds * 1000,
+    holdDownMs: settings.lease.holdDownSeconds * 1000,
     logger,
     refusePeer: (peer) => attachment.backend.refusePeer(peer),
     identitiesOf: (peer) => attachment.backend.peerIdentities(peer),
@@ -63,9 +61,9 @@ export function assemble(options: AssemblyOptions): NetworkParts {
     peers,
     reconciler: new Reconciler({ port, scope, clock, logger, random, onPass, onHostChange }),
     firewall: new FirewallGuard({
-      choice: options.firewallProblem === null ? config.firewall.engine : "none",
+      choice: options.firewallLock === null ? firewall.engine : "none",
       prefersNft: attachment.networkConfig.enableNftables,
-      resyncSeconds: config.firewall.resyncSeconds,
+      resyncSeconds: firewall.resyncSeconds,
       log: logger,
       clock,
       onPass: options.onFirewallPass,
@@ -74,8 +72,9 @@ export function assemble(options: AssemblyOptions): NetworkParts {
 }
 
 function ownLease(options: AssemblyOptions): OwnLease {
-  const { config, store, attachment, identity, clock, random, logger, membership } = options;
-  const { ttlSeconds, renewMarginSeconds, onLost } = config.lease;
+  const { runtime, settings, store, attachment, identity, membership } = options;
+  const { clock, random, logger } = runtime;
+  const { ttlSeconds, renewMarginSeconds, onLost } = settings.lease;
   return new OwnLease(
     {
       store,

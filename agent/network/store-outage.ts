@@ -1,7 +1,7 @@
-/** Remembers since when the store cannot be followed, and says it to a person. Decides nothing. */
+/** Keeps since when and why the store cannot be followed. */
 
+import { formatDuration } from "../../ipam/duration.ts";
 import type { StoreHealth } from "../../ipam/stores/store.ts";
-import { formatDuration } from "../terminal/duration.ts";
 
 export class StoreOutage {
   #outage: { readonly sinceMs: number; readonly reason: string } | null = null;
@@ -13,11 +13,16 @@ export class StoreOutage {
       : { sinceMs: this.#outage?.sinceMs ?? nowMs, reason: health.reason };
   }
 
+  /** The newest reason; null while the store can be followed. */
+  get reason(): string | null {
+    return this.#outage?.reason ?? null;
+  }
+
   /** One sentence; null while the store can be followed. */
   problem(nowMs: number): string | null {
     if (this.#outage === null) return null;
     const { sinceMs, reason } = this.#outage;
     const duration = formatDuration((nowMs - sinceMs) / 1000);
-    return `the store has been out of reach for ${duration}; traffic goes on, hosts that come are not seen: ${reason}`;
+    return `the store has been out of reach for ${duration}; traffic goes on, new hosts are not learned: ${reason}`;
   }
 }

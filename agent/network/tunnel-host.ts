@@ -1,11 +1,12 @@
-/** From the chosen interface to what a backend must know of the host, and to the hardware address of its device. */
+/** Derives what a backend must know of the host, and the hardware addresses of its devices. */
 
 import { existsSync } from "node:fs";
 import type { BackendOptions, DeviceIdentity, HostFacts } from "../../backends/backend.ts";
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { entriesOf, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Mac } from "../../ipam/addresses/mac.ts";
-import type { ChosenInterface, HostSnapshot } from "../host/choose-interface.ts";
+import type { ChosenInterface } from "../host/choose-interface.ts";
+import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
 
 /** What the backend plans with. */
@@ -21,7 +22,7 @@ export function hostFactsOf(chosen: ChosenInterface, host: HostSnapshot): HostFa
   };
 }
 
-/** The prefixes of the interface's own addresses: who is in there is a neighbour, without a router between. */
+/** The prefixes of the interface's addresses: hosts inside are reached without a router. */
 function onLinkPrefixes(host: HostSnapshot, interfaceIndex: number): readonly Prefix[] {
   return host.addresses
     .filter((address) => address.interfaceIndex === interfaceIndex)
@@ -29,22 +30,24 @@ function onLinkPrefixes(host: HostSnapshot, interfaceIndex: number): readonly Pr
 }
 
 /**
- * Decides the hardware address of each device before it exists, and writes it down: an existing device that can be
- * kept keeps its own, because peers know it; a new one gets the one that follows from the identity, and so does one
- * with the address of the host that this one was copied from.
+ * Decides the hardware address of each device before it exists, and records it. An existing device that can be kept
+ * keeps its own, because peers know it. A new one gets the one derived from the identity, and so does a device with
+ * the address of the host whose disk was copied.
  */
 export async function settleDeviceMacs(
   port: RtnetlinkPort,
   options: BackendOptions,
   devices: PerFamily<string>,
   identity: Identity,
+  network: string | null,
 ): Promise<DeviceIdentity> {
   const macs = new Map<string, Mac>();
   for (const [, device] of entriesOf(devices)) {
     const existing = existingMac(port, options, device);
-    const mac = existing === null || identity.isForsaken(existing) ? identity.vtepMac(device) : existing;
+    const mac =
+      existing === null || identity.isDiscarded(existing) ? identity.vtepMac(device, network) : existing;
     macs.set(device, mac);
-    await identity.setVtepMac(device, mac);
+    await identity.setVtepMac(device, mac, network);
   }
   return {
     macFor(device) {

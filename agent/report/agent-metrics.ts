@@ -1,4 +1,4 @@
-/** What the parts of a running agent report, as metrics. Decides nothing. */
+/** Translates what the parts of one network report into metrics. */
 
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
@@ -43,7 +43,7 @@ export class AgentMetrics {
     if (isRepair) this.#metrics.add("tulle_firewall_repairs_total", 1);
   }
 
-  /** A message is proof that the store can be followed. */
+  /** A message proves that the store can be followed. */
   noteMessage({ type }: StoreMessage): void {
     this.setStoreUp(true);
     if (type === "list") this.#metrics.add("tulle_store_listings_total", 1);

@@ -4,13 +4,12 @@
  * It passes JSON through; what a path answers is given by the daemon. It changes nothing by itself.
  */
 
-import { unlink } from "node:fs/promises";
 import { createServer, request, type Server } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
-import { escapeJson } from "../../ipam/escape.ts";
-import { makeFolder } from "../../ipam/folder.ts";
+import { escapeJson, escapeText } from "../../ipam/escape.ts";
+import { makeFolder, removeSocket } from "../../ipam/files.ts";
 
 /** What each path answers, as something JSON can show. */
 export type ControlRoutes = Readonly<Record<string, () => unknown>>;
@@ -25,8 +24,9 @@ export function controlSocketPath(runDir: string): string {
 }
 
 /**
- * Listens on <runDir>/tulled.sock, mode 0600; a socket that nobody listens on any more is replaced.
- * Throws TULLE_ALREADY_RUNNING when somebody does, TULLE_CONTROL when it cannot be made.
+ * Listens on <runDir>/tulled.sock, mode 0600; a socket without a listener is replaced. Throws
+ * TULLE_ALREADY_RUNNING when a daemon listens there, TULLE_CONFLICT when something else is in its place, TULLE_CONTROL
+ * when it cannot be created.
  */
 export async function serveControl(runDir: string, routes: ControlRoutes): Promise<ControlServer> {
   const path = controlSocketPath(runDir);
@@ -38,7 +38,7 @@ export async function serveControl(runDir: string, routes: ControlRoutes): Promi
         `another daemon answers on ${path}: stop it, or give this one a --run-dir of its own`,
       );
     }
-    await unlink(path).catch(ignoreAbsence);
+    removeSocket(path);
     const server = createControlServer(routes);
     await listenPrivately(server, path);
     return { path, close: () => closeServer(server) };
@@ -79,8 +79,13 @@ function createControlServer(routes: ControlRoutes): Server {
       response.writeHead(404).end(`this version knows ${Object.keys(routes).join(", ")}\n`);
       return;
     }
-    response.writeHead(200, { "content-type": "application/json" });
-    response.end(`${escapeJson(JSON.stringify(route(), jsonValue))}\n`);
+    try {
+      const body = escapeJson(JSON.stringify(route(), jsonValue));
+      response.writeHead(200, { "content-type": "application/json" }).end(`${body}\n`);
+    } catch (error) {
+      // An error here must not end the daemon.
+      response.writeHead(500).end(`${escapeText(errorMessage(error))}\n`);
+    }
   });
 }
 
@@ -133,10 +138,6 @@ function get(path: string, route: string, signal: AbortSignal): Promise<{ status
     outgoing.on("error", reject);
     outgoing.end();
   });
-}
-
-function ignoreAbsence(error: NodeJS.ErrnoException): void {
-  if (error.code !== "ENOENT") throw error;
 }
 
 function controlError(message: string, cause: unknown): TulleError {

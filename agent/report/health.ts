@@ -38,7 +38,16 @@ export async function serveHealth(options: HealthOptions): Promise<HealthServer>
   return { port, close: () => close(server) };
 }
 
-function answerTo(url: string, { isReady, metrics }: HealthOptions): Answer {
+/** An error here must not end the daemon. */
+function answerTo(url: string, options: HealthOptions): Answer {
+  try {
+    return contentOf(url, options);
+  } catch (error) {
+    return { status: 500, body: `${errorMessage(error)}\n` };
+  }
+}
+
+function contentOf(url: string, { isReady, metrics }: HealthOptions): Answer {
   switch (url.split("?", 1)[0]) {
     case "/healthz":
       return { status: 200, body: "flanneld is running" };

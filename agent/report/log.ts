@@ -6,12 +6,9 @@
 
 import winston from "winston";
 import type { LogFields, Logger } from "../../ipam/log.ts";
+import type { LogFormat, LogLevel } from "../config/config.ts";
 import { LineLimit } from "./line-limit.ts";
 import { jsonLine, textLine } from "./log-line.ts";
-
-export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
-export type LogFormat = "text" | "json";
 
 export interface LogOptions {
   readonly level: LogLevel;

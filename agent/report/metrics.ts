@@ -64,26 +64,43 @@ type LabelArguments<N extends MetricName> = (typeof METRICS)[N]["labels"] extend
 /** Upper bounds of the histograms' buckets, in seconds. */
 const BUCKETS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3] as const;
 
-/** The metrics of one daemon. */
+/** The metrics of one daemon, or of one of its networks. */
 export class Metrics {
-  readonly #samples = new Map<MetricName, Map<string, number>>();
+  readonly #samples: Map<MetricName, Map<string, number>>;
+  readonly #common: Readonly<Record<string, string>>;
+
+  /** @param common labels of every sample */
+  constructor(
+    samples: Map<MetricName, Map<string, number>> = new Map(),
+    common: Readonly<Record<string, string>> = {},
+  ) {
+    this.#samples = samples;
+    this.#common = common;
+  }
+
+  /** The same metrics, labelled with a network; those of the first one (null) have no label. */
+  of(network: string | null): Metrics {
+    return network === null ? this : new Metrics(this.#samples, { ...this.#common, network });
+  }
 
   /** Adds to a counter. */
   add<N extends NameOf<"counter">>(name: N, amount: number, ...[labels]: LabelArguments<N>): void {
-    this.#bump(name, labelText(labels), amount);
+    this.#bump(name, this.#labelText(labels), amount);
   }
 
   /** Sets a gauge. */
   set<N extends NameOf<"gauge">>(name: N, value: number, ...[labels]: LabelArguments<N>): void {
-    this.#series(name).set(labelText(labels), value);
+    this.#series(name).set(this.#labelText(labels), value);
   }
 
   /** Counts one observation, in seconds, in a histogram. */
   observe(name: NameOf<"histogram">, seconds: number): void {
-    for (const bound of BUCKETS) this.#bump(name, `_bucket{le="${bound}"}`, seconds <= bound ? 1 : 0);
-    this.#bump(name, '_bucket{le="+Inf"}', 1);
-    this.#bump(name, "_sum", seconds);
-    this.#bump(name, "_count", 1);
+    for (const bound of [...BUCKETS, Number.POSITIVE_INFINITY]) {
+      const le = Number.isFinite(bound) ? String(bound) : "+Inf";
+      this.#bump(name, `_bucket${this.#labelText({ le })}`, seconds <= bound ? 1 : 0);
+    }
+    this.#bump(name, `_sum${this.#labelText()}`, seconds);
+    this.#bump(name, `_count${this.#labelText()}`, 1);
   }
 
   /** All metrics that have a value; counters without labels always have one. */
@@ -100,6 +117,13 @@ export class Metrics {
     return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("")}`;
   }
 
+  #labelText(labels: Readonly<Record<string, string>> = {}): string {
+    const pairs = Object.entries({ ...this.#common, ...labels }).map(
+      ([name, value]) => `${name}="${escapeLabel(value)}"`,
+    );
+    return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
+  }
+
   #bump(name: MetricName, suffix: string, amount: number): void {
     const series = this.#series(name);
     series.set(suffix, (series.get(suffix) ?? 0) + amount);
@@ -113,11 +137,6 @@ export class Metrics {
     }
     return series;
   }
-}
-
-function labelText(labels: Readonly<Record<string, string>> = {}): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`);
-  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
 }
 
 function escapeLabel(value: string): string {

@@ -1,36 +1,20 @@
-/**
- * The one line that `systemctl status` shows: what this host is in its network, else what it waits for.
- *
- * Decides nothing: readiness comes from the agent, and the reason why there is none is the last one that was logged.
- */
+/** The one line that `systemctl status` shows: what this host is in its networks, else why it is not ready. */
 
+import { errorMessage } from "../../ipam/errors.ts";
 import { escapeText } from "../../ipam/escape.ts";
-import type { LogFields } from "../../ipam/log.ts";
-import type { AdjustableLogger } from "./log.ts";
 import type { ServiceNotifier } from "./sd-notify.ts";
 
-/** What is asked again and again. */
-export interface ServiceView {
-  readonly isReady: boolean;
-  /** Null before this host has joined its network. */
-  readonly summary: string | null;
-}
-
-/** Longest problem, in UTF-16 units: one line of a terminal or three. */
-const STATUS_LIMIT = 300;
-
-const NOT_JOINED: ServiceView = { isReady: false, summary: null };
-
-/** Peers come and go without a line in the log. */
+/** How often the summary is compared with the line sent last: peers come and go without a call. */
 const LOOK_EVERY_MS = 1000;
+/** In UTF-16 units: a few lines of a terminal. */
+const STATUS_LIMIT = 300;
 
 export class ServiceStatus {
   readonly #notifier: ServiceNotifier;
   readonly #timer: NodeJS.Timeout;
-  #view = NOT_JOINED;
+  #summary: () => string = () => "starting";
   #isAnnounced = false;
-  #said = "";
-  #problem = "starting";
+  #sent = "";
 
   constructor(notifier: ServiceNotifier) {
     this.#notifier = notifier;
@@ -38,37 +22,17 @@ export class ServiceStatus {
     this.#timer.unref();
   }
 
-  /** One line without a full stop. */
-  get text(): string {
-    const { isReady, summary } = this.#view;
-    if (isReady && summary !== null) return summary;
-    return summary === null ? this.#problem : `not ready: ${this.#problem}`;
-  }
-
-  /** A log that hands everything on and keeps the last problem. */
-  listenTo(logger: AdjustableLogger): AdjustableLogger {
-    const heard =
-      (write: (message: string, fields?: LogFields) => void) =>
-      (message: string, fields: LogFields = {}): void => {
-        write(message, fields);
-        const details = fields.problem ?? fields.reason ?? fields.error;
-        if (details === undefined) return;
-        this.#problem = escapeText(`${message}: ${details}`, STATUS_LIMIT);
-        this.#update();
-      };
-    return { ...logger, warn: heard(logger.warn), error: heard(logger.error) };
-  }
-
-  /** Whom it speaks of from now on. */
-  follow(view: ServiceView): void {
-    this.#view = view;
+  /** Takes the source of the line, without a full stop. */
+  follow(summary: () => string): void {
+    this.#summary = summary;
+    this.#update();
   }
 
   /** Packets can flow. */
   ready(): void {
     this.#isAnnounced = true;
-    this.#said = this.text;
-    this.#notifier.ready(this.#said);
+    this.#sent = this.#text();
+    this.#notifier.ready(this.#sent);
   }
 
   /** Brackets a reload, as sd_notify(3) asks for it. */
@@ -85,10 +49,19 @@ export class ServiceStatus {
     clearInterval(this.#timer);
   }
 
+  /** An error here must not end the daemon from a timer. */
+  #text(): string {
+    try {
+      return escapeText(this.#summary(), STATUS_LIMIT);
+    } catch (error) {
+      return escapeText(`the state cannot be read: ${errorMessage(error)}`, STATUS_LIMIT);
+    }
+  }
+
   #update(): void {
-    const text = this.text;
-    if (text === this.#said) return;
-    this.#said = text;
+    const text = this.#text();
+    if (text === this.#sent) return;
+    this.#sent = text;
     this.#notifier.status(text);
   }
 }

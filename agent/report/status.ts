@@ -1,4 +1,4 @@
-/** What a running daemon tells about itself: the JSON behind `tulle status`. Types only. */
+/** What a running daemon reports: the JSON behind `tulle status`. Types only. */
 
 import type { FirewallStatus } from "../../backends/firewall/guard.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
@@ -8,7 +8,7 @@ export interface PeerStatus {
   readonly publicAddress: string;
   /** How packets to it travel. */
   readonly path: "tunnel" | "direct";
-  /** It vanished from the store and is kept for the hold-down. */
+  /** Its lease disappeared from the store, and it is kept for the hold-down. */
   readonly isHeld: boolean;
 }
 
@@ -17,7 +17,12 @@ export interface StatusReport {
   readonly isReady: boolean;
   readonly store: string;
   readonly interface: { readonly name: string; readonly publicAddress: string; readonly reason: string };
-  readonly network: { readonly ranges: readonly string[]; readonly backend: string };
+  readonly network: {
+    /** Absent for the first network. */
+    readonly name?: string;
+    readonly ranges: readonly string[];
+    readonly backend: string;
+  };
   readonly lease: {
     readonly key: string;
     /** `held`, `lost` or `conflict`. */
@@ -31,6 +36,19 @@ export interface StatusReport {
   readonly refused: readonly { readonly key: string; readonly reason: string }[];
   readonly kernel: ReconcilerStatus;
   readonly firewall: FirewallStatus;
-  /** What a person should look at, one sentence each; empty when all is well. */
+  /** One sentence each, the most severe first; empty when nothing is wrong. */
   readonly problems: readonly string[];
+  /** Those of the problems that keep this host from being ready. */
+  readonly blocking: readonly string[];
+}
+
+/** One of the daemon's networks: the JSON of the control socket's /networks. */
+export interface NetworkSummary {
+  /** Null for the first network. */
+  readonly name: string | null;
+  readonly isReady: boolean;
+  /** What this host is in it, or why it is not ready. */
+  readonly summary: string;
+  /** Null before it is joined. */
+  readonly status: StatusReport | null;
 }

@@ -1,8 +1,8 @@
 /** A daemon's status as text for people. Pure. */
 
 import { describeRepair } from "../../backends/firewall/repair-history.ts";
+import { formatDuration } from "../../ipam/duration.ts";
 import type { StatusReport } from "../report/status.ts";
-import { formatDuration } from "./duration.ts";
 import { type Cell, formatFields, formatTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 

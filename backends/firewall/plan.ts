@@ -58,6 +58,8 @@ export interface FirewallInput {
   readonly subnets: PerFamily<Prefix>;
   /** Where only containers are: the network, but no more than our own subnet where hosts live in the network. */
   readonly containers: PerFamily<Prefix>;
+  /** Ranges of this host's other networks; packets between their containers and ours are dropped. */
+  readonly isolated?: readonly Prefix[];
   readonly masquerade: MasqueradeInput;
   /** Accept what is forwarded from and to the network. */
   readonly forwardRules: boolean;
@@ -132,8 +134,24 @@ function planFamily(input: FirewallInput, family: Family): FamilyRules {
 
 function forwardRules(input: FirewallInput, family: Family): Rule[] {
   const network = input.networks[family];
-  if (network === undefined || !input.forwardRules) return [];
-  return [rule({ source: inside(network) }, ACCEPT), rule({ destination: inside(network) }, ACCEPT)];
+  if (network === undefined) return [];
+  const drops = isolationDrops(input, network);
+  if (!input.forwardRules) return drops;
+  return [
+    ...drops,
+    rule({ source: inside(network) }, ACCEPT),
+    rule({ destination: inside(network) }, ACCEPT),
+  ];
+}
+
+/** Packets between this network and another one of this host, in both directions. */
+function isolationDrops({ isolated = [] }: FirewallInput, network: Prefix): Rule[] {
+  return isolated
+    .filter(({ family }) => family === network.family)
+    .flatMap((other) => [
+      rule({ source: inside(network), destination: inside(other) }, DROP),
+      rule({ source: inside(other), destination: inside(network) }, DROP),
+    ]);
 }
 
 function masqueradeRules(input: FirewallInput, family: Family): Rule[] {
@@ -156,11 +174,12 @@ function masqueradeRules(input: FirewallInput, family: Family): Rule[] {
 
 function dockerUserRules(input: FirewallInput, family: Family): Rule[] {
   const network = input.networks[family];
-  if (network === undefined || !input.forwardRules) return [];
-  return (input.entrances[family] ?? []).flatMap((name) => [
+  if (network === undefined) return [];
+  const accepts = (input.entrances[family] ?? []).flatMap((name) => [
     rule({ source: inside(network), inputInterface: name }, ACCEPT),
     rule({ destination: inside(network), outputInterface: name }, ACCEPT),
   ]);
+  return [...isolationDrops(input, network), ...(input.forwardRules ? accepts : [])];
 }
 
 function overlayInRules(input: FirewallInput, family: Family): Rule[] {
@@ -273,7 +292,10 @@ function outside(prefix: Prefix): PrefixMatch {
 export function requiresEngine({ rules }: FirewallPlan): boolean {
   return Object.values(rules).some(
     ({ chains, knownSources }) =>
-      knownSources !== null || chains.masquerade?.length || chains["mss-clamp"]?.length,
+      knownSources !== null ||
+      chains.masquerade?.length ||
+      chains["mss-clamp"]?.length ||
+      chains.forward?.some(({ action }) => action.do === "drop"),
   );
 }
 

@@ -9,7 +9,7 @@ import { type NetlinkMessage, NLM_F_APPEND } from "../netlink/message.ts";
 import { decodeFdb, decodeNeighbour } from "../netlink/neighbour.ts";
 import { decodeNetconf, NETCONFA_IFINDEX_ALL } from "../netlink/netconf.ts";
 import { decodeNexthop } from "../netlink/nexthop.ts";
-import { decodeRoute } from "../netlink/route.ts";
+import { decodeRoute, type Route, RT_TABLE_MAIN } from "../netlink/route.ts";
 import {
   AF_BRIDGE,
   RTM_DELADDR,
@@ -75,11 +75,9 @@ export class EventDecoder {
       case RTM_NEWROUTE:
       case RTM_DELROUTE: {
         const route = decodeRoute(message);
-        return this.#object(
-          route && routeObject(route, this.#devices),
-          message.type === RTM_NEWROUTE,
-          message,
-        );
+        if (route === null) return [];
+        const object = routeObject(route, this.#devices);
+        return [...this.#hostRoute(route), ...this.#object(object, message.type === RTM_NEWROUTE, message)];
       }
       case RTM_NEWNEIGH:
       case RTM_DELNEIGH:
@@ -99,7 +97,7 @@ export class EventDecoder {
     const by = message.portId;
     if (before !== undefined && before.name !== link.name) {
       if (scope.devices.has(before.name)) events.push({ type: "device-gone", device: before.name, by });
-      if (scope.sharedDevices.has(before.name)) events.push({ type: "host", device: before.name });
+      events.push({ type: "host", device: before.name });
     }
     if (scope.sharedDevices.has(link.name)) {
       events.push({ type: "host", device: link.name });
@@ -130,16 +128,24 @@ export class EventDecoder {
     const address = decodeAddress(message);
     if (address === null) return [];
     const object = addressObject(address, this.#devices);
-    if (this.#context.scope().sharedDevices.has(object.device))
-      return [{ type: "host", device: object.device }];
-    if (message.type === RTM_NEWADDR || !this.#context.scope().devices.has(object.device)) {
-      return this.#object(object, message.type === RTM_NEWADDR, message);
+    const scope = this.#context.scope();
+    if (!scope.devices.has(object.device)) {
+      // Every container brings a veth with a link-local address, which never carries a tunnel.
+      const concernsHost = scope.sharedDevices.has(object.device) || !address.address.isLinkLocal;
+      return concernsHost ? [{ type: "host", device: object.device }] : [];
     }
+    if (message.type === RTM_NEWADDR) return this.#object(object, true, message);
     // With its last address a device loses its IPv4 routes, silently (net/ipv4/devinet.c, fib_disable_ip).
     return [
       { type: "absent", key: keyOf(object), by: message.portId },
       { type: "resync", reason: `${object.device} lost an address` },
     ];
+  }
+
+  /** The choice of the interface that carries the tunnel depends on the default routes. */
+  #hostRoute({ destination, table, outputIndex }: Route): readonly KernelEvent[] {
+    if (destination.length > 0 || table !== RT_TABLE_MAIN) return [];
+    return [{ type: "host", device: this.#devices.nameOf(outputIndex) }];
   }
 
   /** The kernel removes the routes of a deleted or changed nexthop silently: only a dump shows which. */

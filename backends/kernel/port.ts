@@ -24,7 +24,7 @@ export type KernelEvent =
   | ({ readonly type: "device-gone"; readonly device: string } & By)
   /** What is known is incomplete; only a dump helps. */
   | { readonly type: "resync"; readonly reason: string }
-  /** A shared interface changed, came or went: facts about the host may have to be read again. */
+  /** An interface, an address or a default route of the host changed: read the host's facts again. */
   | { readonly type: "host"; readonly device: string };
 
 export type ChangeResult = TulleError | null;
@@ -34,12 +34,15 @@ export interface KernelPort {
   dump(scope: Scope): Promise<readonly KernelObject[]>;
   /** Applies in order; one result per change, null for success. Never rejects for a single change. */
   apply(changes: readonly Change[]): Promise<readonly ChangeResult[]>;
-  /** Tells `listener` what happens in `scope()` from now on, in the kernel's order. */
-  subscribe(scope: () => Scope, listener: (events: readonly KernelEvent[]) => void): void;
+  /**
+   * Passes to `listener` what happens in `scope()` from now on, in the kernel's order; one for each network. Returns
+   * what ends the subscription.
+   */
+  subscribe(scope: () => Scope, listener: (events: readonly KernelEvent[]) => void): () => void;
   /** Hands on, before it returns, what the kernel has told and nobody has taken yet. */
   drain(): void;
   /** Names the program behind a netlink port id for people; null when it cannot be told. */
   programOf(by: number): string | null;
-  /** Ends the subscription and frees what is held. Idempotent. */
+  /** Ends all subscriptions and frees what is held. Idempotent. */
   close(): void;
 }

@@ -29,7 +29,7 @@ export interface ReconcilerOptions {
   readonly auditSeconds?: number;
   /** Called after each pass that did or found something. */
   readonly onPass?: (report: PassReport) => void;
-  /** A shared interface (the tunnel's parent) changed, came or went. */
+  /** An interface, an address or a default route of the host changed. */
   readonly onHostChange?: (device: string) => void;
 }
 
@@ -170,20 +170,24 @@ export class Reconciler {
   /** Runs until `signal` fires; leaves the kernel as it is. */
   async run(signal: AbortSignal): Promise<void> {
     const { port } = this.#options;
-    port.subscribe(
+    const unsubscribe = port.subscribe(
       () => this.#tracker.scope,
       (events) => this.#take(events),
     );
     let nextMs = 0;
-    while (!signal.aborted) {
-      await this.#untilDirty(nextMs, signal);
-      if (signal.aborted) break;
-      if (!this.#hasPlan) {
-        nextMs = IDLE_MS;
-        continue;
+    try {
+      while (!signal.aborted) {
+        await this.#untilDirty(nextMs, signal);
+        if (signal.aborted) break;
+        if (!this.#hasPlan) {
+          nextMs = IDLE_MS;
+          continue;
+        }
+        nextMs = await this.#pass();
+        for (const resolve of this.#waiters.splice(0)) resolve();
       }
-      nextMs = await this.#pass();
-      for (const resolve of this.#waiters.splice(0)) resolve();
+    } finally {
+      unsubscribe();
     }
   }
 

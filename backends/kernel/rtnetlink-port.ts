@@ -89,7 +89,7 @@ export class RtnetlinkPort implements KernelPort {
   readonly #nexthopIds = new NexthopIds();
   readonly #deviceChanges: DeviceChanges;
   #monitor: NetlinkMonitor | null = null;
-  #subscription: Subscription | null = null;
+  readonly #subscriptions = new Set<Subscription>();
 
   private constructor(options: RtnetlinkPortOptions) {
     this.#netns = options.netns;
@@ -148,9 +148,11 @@ export class RtnetlinkPort implements KernelPort {
     return results;
   }
 
-  subscribe(scope: () => Scope, listener: (events: readonly KernelEvent[]) => void): void {
-    this.#subscription = { scope, listener };
-    this.#openMonitor();
+  subscribe(scope: () => Scope, listener: (events: readonly KernelEvent[]) => void): () => void {
+    const subscription = { scope, listener };
+    this.#subscriptions.add(subscription);
+    if (this.#monitor === null) this.#openMonitor();
+    return () => this.#subscriptions.delete(subscription);
   }
 
   drain(): void {
@@ -167,18 +169,18 @@ export class RtnetlinkPort implements KernelPort {
   }
 
   close(): void {
-    this.#subscription = null;
+    this.#subscriptions.clear();
     this.#monitor?.close();
     this.#monitor = null;
     this.#connection.close();
   }
 
   #openMonitor(): void {
-    if (this.#subscription === null) return;
-    const { scope, listener } = this.#subscription;
+    if (this.#subscriptions.size === 0) return;
+    const listener = (events: readonly KernelEvent[]): void => this.#deliver(events);
     const decoder = new EventDecoder({
       devices: this.#devices,
-      scope,
+      scope: () => unionOf([...this.#subscriptions].map(({ scope }) => scope())),
       isOurNexthop: (id) => this.#nexthopIds.isOurs(id),
       readSysctl: (path) => this.#sysctlObject(path),
     });
@@ -198,6 +200,16 @@ export class RtnetlinkPort implements KernelPort {
         listener([{ type: "resync", reason: `the monitor failed: ${errorMessage(error)}` }]);
       },
     });
+  }
+
+  /** To each subscriber what lies in its scope. */
+  #deliver(events: readonly KernelEvent[]): void {
+    for (const { scope, listener } of this.#subscriptions) {
+      const own = scope();
+      const visible =
+        this.#subscriptions.size === 1 ? events : events.filter((event) => isEventIn(event, own));
+      if (visible.length > 0) listener(visible);
+    }
   }
 
   #readDevices(): void {
@@ -315,6 +327,32 @@ export class RtnetlinkPort implements KernelPort {
     } catch (error) {
       return failureOf(change, error);
     }
+  }
+}
+
+/** What any of the scopes shows. */
+function unionOf(scopes: readonly Scope[]): Scope {
+  const [first, ...others] = scopes;
+  if (first !== undefined && others.length === 0) return first;
+  return {
+    devices: new Set(scopes.flatMap(({ devices }) => [...devices])),
+    sharedDevices: new Set(scopes.flatMap(({ sharedDevices }) => [...sharedDevices])),
+    networks: scopes.flatMap(({ networks }) => networks),
+    sysctls: new Set(scopes.flatMap(({ sysctls }) => [...sysctls])),
+  };
+}
+
+/** Whether an event concerns a scope. A key that the scope does not show is forgotten without effect. */
+function isEventIn(event: KernelEvent, scope: Scope): boolean {
+  switch (event.type) {
+    case "present":
+      return isVisible(event.object, scope);
+    case "device-gone":
+      return scope.devices.has(event.device) || scope.sharedDevices.has(event.device);
+    case "absent":
+    case "resync":
+    case "host":
+      return true;
   }
 }
 

@@ -9,7 +9,7 @@ import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import type { Link } from "../../backends/netlink/link.ts";
 import type { NetnsHandle } from "../../backends/netlink/netns.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
-import { makeFolder } from "../../ipam/folder.ts";
+import { makeFolder } from "../../ipam/files.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import type { Call } from "../call.ts";
 import { allocate, release, requireUnattached } from "../ipam/allocate.ts";

@@ -1,7 +1,7 @@
 /** Settings under /proc/sys/net, which belong to the network namespace of the thread that opens them. */
 
 import { readFileSync, writeFileSync } from "node:fs";
-import { hasCode } from "../files.ts";
+import { hasCode } from "../../ipam/files.ts";
 
 /** `sysctl -w NAME=VALUE`, only when it differs: /proc/sys may be read-only. Throws what the file system throws. */
 export function ensureSysctl(name: string, value: string): void {

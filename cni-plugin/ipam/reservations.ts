@@ -6,11 +6,17 @@
  * to its name, which fails when the name is taken. Nothing here chooses addresses or makes the folder.
  */
 
-import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import path from "node:path";
 import { Address } from "../../ipam/addresses/ip.ts";
 import { AddressError } from "../../ipam/errors.ts";
-import { hasCode, readIfPresent, removeIfPresent, syncFolder, writeSynced } from "../files.ts";
+import {
+  createFileSync,
+  readOwnFile,
+  removeBeginningWith,
+  removeIfPresent,
+  replaceFileSync,
+} from "../../ipam/files.ts";
 
 /** One interface of one container. */
 export interface Attachment {
@@ -27,6 +33,9 @@ export interface Reservation extends Attachment {
 const TEMPORARY = ".tulle-new";
 const BOOT_ID = ".tulle-boot";
 
+/** As host-local writes them. */
+const FORM = { mode: 0o644 };
+
 export class Reservations {
   readonly #dir: string;
 
@@ -40,9 +49,8 @@ export class Reservations {
     for (const name of readdirSync(this.#dir)) {
       const address = parseAddress(name);
       if (address === null) continue;
-      const [containerId = "", interfaceName = ""] = readFileSync(path.join(this.#dir, name), "utf8")
-        .trim()
-        .split(/\r?\n/);
+      const text = readOwnFile(path.join(this.#dir, name)) ?? "";
+      const [containerId = "", interfaceName = ""] = text.trim().split(/\r?\n/);
       reservations.push({ address, containerId, interfaceName });
     }
     return reservations;
@@ -50,18 +58,8 @@ export class Reservations {
 
   /** Reserves an address; false when it is taken. */
   reserve(address: Address, { containerId, interfaceName }: Attachment): boolean {
-    const temporary = path.join(this.#dir, TEMPORARY);
-    try {
-      writeSynced(temporary, `${containerId}\r\n${interfaceName}`, 0o644);
-      linkSync(temporary, path.join(this.#dir, String(address)));
-    } catch (error) {
-      if (hasCode(error, "EEXIST")) return false;
-      throw error;
-    } finally {
-      rmSync(temporary, { force: true });
-    }
-    syncFolder(this.#dir);
-    return true;
+    const file = path.join(this.#dir, String(address));
+    return createFileSync(file, `${containerId}\r\n${interfaceName}`, FORM, this.#temporaryPrefix());
   }
 
   /** Frees an address; freeing a free one is a success. */
@@ -71,12 +69,12 @@ export class Reservations {
 
   /** Removes what a process that was killed while it wrote has left. */
   discardUnfinished(): void {
-    removeIfPresent(path.join(this.#dir, TEMPORARY));
+    removeBeginningWith(this.#temporaryPrefix());
   }
 
   /** The address that range set `index` gave last; null when none is known. */
   lastReserved(index: number): Address | null {
-    const text = readIfPresent(this.#lastPath(index));
+    const text = readOwnFile(this.#lastPath(index));
     return text === null ? null : parseAddress(text.trim());
   }
 
@@ -86,7 +84,7 @@ export class Reservations {
 
   /** The boot in which this folder was used last; null when nobody noted it. */
   bootId(): string | null {
-    return readIfPresent(path.join(this.#dir, BOOT_ID));
+    return readOwnFile(path.join(this.#dir, BOOT_ID));
   }
 
   setBootId(bootId: string): void {
@@ -97,11 +95,13 @@ export class Reservations {
     return path.join(this.#dir, `last_reserved_ip.${index}`);
   }
 
-  /** Not synced: if a power loss takes it, the next address is merely another one. */
+  /** Not durable: if a power cut brings the old text back, the next address is merely another one. */
   #replace(file: string, text: string): void {
-    const temporary = path.join(this.#dir, TEMPORARY);
-    writeFileSync(temporary, text, { mode: 0o644 });
-    renameSync(temporary, file);
+    replaceFileSync(file, text, FORM, { prefix: this.#temporaryPrefix(), isDurable: false });
+  }
+
+  #temporaryPrefix(): string {
+    return path.join(this.#dir, TEMPORARY);
   }
 }
 

@@ -1,13 +1,13 @@
 /** host-local's `resolvConf`: the DNS part of the answer comes from a file in resolv.conf(5)'s form. */
 
-import { readFileSync } from "node:fs";
+import { readRequiredFile } from "../../ipam/files.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import { CNI_CODES, CniError } from "../errors.ts";
 
 /** Reads the file. Throws CniError 5 when it cannot be read. */
 export function readResolvConf(file: string): JsonObject {
   try {
-    return parseResolvConf(readFileSync(file, "utf8"));
+    return parseResolvConf(readRequiredFile(file));
   } catch (cause) {
     throw new CniError(CNI_CODES.ioFailure, `ipam.resolvConf: ${file} cannot be read`, String(cause), {
       cause,

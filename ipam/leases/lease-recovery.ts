@@ -1,7 +1,4 @@
-/**
- * Gets a lost key back by compare-and-swap, or says who has it. One attempt; when and how often is own-lease.ts's
- * affair.
- */
+/** Recovers a lost key by compare-and-swap, or says which lease is in its place. One attempt; own-lease.ts retries. */
 
 import type { PerFamily, Prefix } from "../addresses/ip.ts";
 import type { Clock } from "../clock.ts";
@@ -13,7 +10,7 @@ import { olderRival } from "./join.ts";
 export interface LostLease {
   readonly entry: StoreEntry;
   readonly subnets: PerFamily<Prefix>;
-  /** True when the store has said that the key is absent: there is nothing to swap, only to create. */
+  /** True when the store said that the key does not exist: create it instead of replacing it. */
   readonly isGone: boolean;
   readonly value: string;
 }
@@ -21,11 +18,11 @@ export interface LostLease {
 export type Recovery =
   /** Ours until `deadlineMs` (monotonic; Infinity for a reservation). */
   | { readonly outcome: "held"; readonly entry: StoreEntry; readonly deadlineMs: number }
-  /** Something stands there already; it may be our own value, from an attempt of which we heard no answer. */
+  /** The key exists; its value may be ours, from an attempt whose answer was lost. */
   | { readonly outcome: "taken"; readonly holder: StoreEntry }
-  /** An older lease overlaps it; the key was given up again. */
+  /** An older lease overlaps it; the key was deleted again. */
   | { readonly outcome: "overlapped"; readonly rival: StoreEntry }
-  /** It vanished while we looked: try again. */
+  /** It disappeared between two reads: retry. */
   | { readonly outcome: "vanished" };
 
 export interface RecoveryOptions {
@@ -34,7 +31,7 @@ export interface RecoveryOptions {
   readonly clock: Clock;
 }
 
-/** Throws StoreError when the store cannot say. */
+/** Throws StoreError when the store does not answer. */
 export async function recoverLease(
   options: RecoveryOptions,
   lost: LostLease,
@@ -45,7 +42,7 @@ export async function recoverLease(
   const entry =
     (lost.isGone ? null : await swap(options, lost, signal)) ?? (await create(options, lost, signal));
   if (entry === null) return await findHolder(store, lost, signal);
-  // A store that was restored from a backup counts on from there: what is older than ours may still be new to us.
+  // A store restored from a backup continues from the backup's revision: a lower one can still be new to us.
   const since = entry.revision < lost.entry.revision ? 0n : lost.entry.revision;
   const others = await store.listCreatedAfter(since, signal);
   const rival = olderRival({ entry, subnets: lost.subnets }, others);
@@ -57,7 +54,7 @@ export async function recoverLease(
   return { outcome: "held", entry, deadlineMs: sinceMs + lastsMs };
 }
 
-/** True when nobody has the key and no lease overlaps it. */
+/** True when the key does not exist and no lease overlaps it. */
 export async function isFree(
   store: SubnetStore,
   { entry, subnets }: Pick<LostLease, "entry" | "subnets">,
@@ -70,7 +67,7 @@ export async function isFree(
   );
 }
 
-/** Proves that the key is still ours, and gives it its full time again. Null when it is not. */
+/** Proves that the key is still ours and restores its full time to live. Null when it is not ours. */
 async function swap(
   { store, ttlSeconds }: RecoveryOptions,
   { entry, value }: LostLease,
@@ -84,7 +81,7 @@ async function swap(
   }
 }
 
-/** A reservation that somebody deleted comes back as a lease like any other. */
+/** A deleted reservation is created again as a lease that expires. */
 async function create(
   { store, ttlSeconds }: RecoveryOptions,
   { entry, value }: LostLease,

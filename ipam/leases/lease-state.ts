@@ -1,12 +1,28 @@
-/** How it stands with our own lease. Types only; own-lease.ts moves it from one state to the other. */
+/** The state of our own lease. Types only; own-lease.ts makes the transitions. */
 
 import type { Takeover } from "./claim.ts";
+import type { LeaseKey } from "./lease.ts";
 
 /** Why the key cannot be ours: another host has it, or an older lease overlaps it. */
 export type LeaseConflict = Takeover | "overlap";
 
 export type LeaseState =
-  | { readonly state: "held" }
-  /** Its time is over, or its key is gone; it is being asked for again. */
-  | { readonly state: "lost"; readonly reason: string }
-  | { readonly state: "conflict"; readonly conflict: LeaseConflict; readonly reason: string };
+  | {
+      readonly state: "held";
+      /** Why the store does not hold what this host has to publish; null when it does. */
+      readonly unpublished: string | null;
+    }
+  /** It expired, or its key is gone; it is requested again. */
+  | {
+      readonly state: "lost";
+      readonly reason: string;
+      /** The store says that the key does not exist: recover by a create instead of a replace. */
+      readonly isAbsent: boolean;
+    }
+  | {
+      readonly state: "conflict";
+      readonly conflict: LeaseConflict;
+      readonly reason: string;
+      /** The older lease to which we yielded; null when another host has our key itself. */
+      readonly rival: LeaseKey | null;
+    };

@@ -1,20 +1,20 @@
 /**
- * How long our lease lasts and when to renew it, on a clock that never jumps: an expiry is noticed even while the
- * store is away.
+ * How long our lease lasts and when to renew it, on the monotonic clock: an expiry is detected even while the store
+ * is unreachable.
  *
- * Times are monotonic milliseconds. Knows no store, and not what becomes of a lease whose end has passed.
+ * Times are monotonic milliseconds.
  */
 
 import { type Clock, Nap } from "../clock.ts";
 
 export interface LeaseTermOptions {
   readonly ttlSeconds: number;
-  /** flannel's subnet-lease-renew-margin: renew at the latest this long before the end. */
+  /** flannel's subnet-lease-renew-margin: renew no later than this long before the end. */
   readonly renewMarginSeconds: number;
   readonly clock: Clock;
 }
 
-/** An answer that takes longer comes from a store in trouble. */
+/** A store that takes longer to answer is in trouble. */
 const LATE_MS = 500;
 
 export class LeaseTerm {
@@ -49,32 +49,32 @@ export class LeaseTerm {
     return Math.max(0, this.#renewalMs - this.#options.clock.monotonicMs());
   }
 
-  /** The lease lasts until `endMs` now. */
+  /** Sets the end to `endMs` and schedules the next renewal. */
   extend(endMs: number): void {
     this.#endMs = endMs;
     this.postponeRenewal();
     this.#nap.wake();
   }
 
-  /** The renewal is not due before as long as after an extension. */
+  /** Schedules the next renewal as after an extension. */
   postponeRenewal(): void {
     this.#renewalMs = this.#nextRenewal();
   }
 
-  /** Somebody gave the lease a time to live that we do not know: renew now, and trust it no longer than ours. */
+  /** The store lease was replaced by one with an unknown time to live: renew now, and assume ours at most. */
   doubt(): void {
     this.#renewalMs = this.#options.clock.monotonicMs();
     this.#endMs = Math.min(this.#endMs, this.#renewalMs + this.#options.ttlSeconds * 1000);
     this.#nap.wake();
   }
 
-  /** Resolves when the end has come, or is another one, or the signal fires. An end that has passed is not told twice. */
+  /** Resolves when the end comes or changes, or the signal fires. Does not resolve again for an end that has passed. */
   async untilEndOrChange(signal: AbortSignal): Promise<void> {
     const leftMs = this.#endMs - this.#options.clock.monotonicMs();
     await this.#nap.take(leftMs > 0 ? leftMs : Number.POSITIVE_INFINITY, signal);
   }
 
-  /** A third of the time to live from now, or sooner when the margin asks for it. */
+  /** A third of the time to live from now, or sooner if the margin is larger. */
   #nextRenewal(): number {
     const { ttlSeconds, renewMarginSeconds, clock } = this.#options;
     const beforeMargin = ttlSeconds - renewMarginSeconds;

@@ -1,16 +1,16 @@
 /**
- * Keeps our lease: extends it in time, notices when it is no longer ours, and gets it back.
+ * Keeps our lease: renews it in time, detects its loss, and recovers it.
  *
- *      held ──its end passed, the store or the watch says gone──► lost ──same key by CAS──► held
- *        └────────the watch says that another host has it───► conflict ──key free──► lost
+ *      held ──end passed, store or watch says gone──► lost ──same key by CAS──► held
+ *        └────watch shows another host's value─────► conflict ──key free──► lost
  *
- * Loss never touches the data path: it makes the host unready, says why, and asks for the same key again. A key
- * that another host holds is never taken back.
+ * A loss never touches the data path: the host becomes unready, reports why, and requests the same key again. A key
+ * that another host holds is never taken back. `#state` holds all of it and changes only in `#enter`.
  */
 
 import type { PerFamily, Prefix } from "../addresses/ip.ts";
 import { Backoff, Nap } from "../clock.ts";
-import { LeaseLostError } from "../errors.ts";
+import { errorMessage, LeaseLostError } from "../errors.ts";
 import { FailureSeries, type Logger } from "../log.ts";
 import type { StoreChange, StoreEntry, StoreListing, StoreMessage, SubnetStore } from "../stores/store.ts";
 import { describeTakeover, LEAVE_IT, takeoverBy } from "./claim.ts";
@@ -28,17 +28,19 @@ export interface OwnLeaseOptions extends LeaseTermOptions {
   /** 0 ≤ x < 1 */
   readonly random: () => number;
   readonly onState: (state: LeaseState) => void;
-  /** Called after each attempt to renew, or to get back what was lost. */
+  /** Called after each attempt to renew, publish or recover the lease. */
   readonly onAttempt?: (isSuccess: boolean) => void;
   /**
-   * Leases another subnet when another host owns ours; without it we keep ours and stay unready. Called only where
-   * that helps: not against a host with our own public address or node id. Throws what join throws.
+   * Leases another subnet when another host owns ours; without it we keep ours and stay unready. Not called against
+   * a host with our own public address or node id, where another subnet does not help. Throws what join throws.
    */
   readonly renumber?: ((signal: AbortSignal) => Promise<Membership>) | null;
 }
 
+/** What a change is called before the store answered. */
+const NOT_WRITTEN = "the store has not confirmed it yet";
 const RETRY_FIRST_MS = 100;
-/** A lost lease is back this long after the store is, at the latest. */
+/** Upper bound of the time from the store's return to the first attempt to recover a lost lease. */
 const RETRY_MAX_MS = 2_000;
 
 export class OwnLease {
@@ -47,21 +49,19 @@ export class OwnLease {
   readonly #backoff: Backoff;
   readonly #nap: Nap;
   readonly #term: LeaseTerm;
-  /** What we have written or are about to: the store may say so late, or after an answer that got lost. */
+  /** Every value that we tried to write: the store may report one late, or after an answer that was lost. */
   readonly #written = new Set<string>();
   #attrs: LeaseAttrs;
-  #isPublished = true;
-  /** As we wrote or last met it: what compare-and-swap compares. */
+  /** `#attrs` as the store is to hold it. */
+  #value: string;
+  /** As we wrote or last read it: what compare-and-swap compares. */
   #entry: StoreEntry;
-  /** Whatever the store tells of our key up to here is old. */
+  /** Messages about our key up to this revision are older than what we have. */
   #seenRevision: bigint;
   #subnets: PerFamily<Prefix>;
-  #state: LeaseState = { state: "held" };
-  #isGone = false;
-  /** What the watch told does not fit what we wrote: only a look at the store helps. */
+  #state: LeaseState = { state: "held", unpublished: null };
+  /** A listing contradicts what we wrote: read the store before the next write. */
   #isDoubtful = false;
-  /** The older lease to which we gave way. */
-  #rivalKey: LeaseKey | null = null;
   #troubleMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: OwnLeaseOptions, { entry, subnets, deadlineMs }: Membership) {
@@ -70,6 +70,7 @@ export class OwnLease {
     this.#nap = new Nap(options.clock);
     this.#term = new LeaseTerm(options, deadlineMs);
     this.#attrs = options.attrs;
+    this.#value = formatLeaseValue(options.attrs);
     this.#written.add(this.#value);
     this.#failures = new FailureSeries(logger, "lease could not be renewed", "lease is renewed again");
     const maxMs = Math.min(RETRY_MAX_MS, Math.max(RETRY_FIRST_MS, ttlSeconds * 100));
@@ -83,7 +84,7 @@ export class OwnLease {
     return this.#entry;
   }
 
-  /** Others than before after a renumbering. */
+  /** They change when the host is renumbered. */
   get subnets(): PerFamily<Prefix> {
     return this.#subnets;
   }
@@ -98,26 +99,26 @@ export class OwnLease {
   }
 
   /**
-   * When the store last failed to renew our lease in time, on the monotonic clock; -Infinity: never. What happened to
-   * our lease then may have happened to others.
+   * When the store last failed to renew our lease in time, in monotonic milliseconds; -Infinity: never. Other hosts'
+   * leases may have expired for the same cause.
    */
   get troubleMs(): number {
-    const { state } = this.#state;
-    if (state === "lost" || (state === "held" && this.#term.isLate))
-      this.#troubleMs = this.#options.clock.monotonicMs();
-    return this.#troubleMs;
+    const isLate = this.#state.state === "held" && this.#term.isLate;
+    return isLate || this.#state.state === "lost" ? this.#options.clock.monotonicMs() : this.#troubleMs;
   }
 
-  /** Tells the other hosts other facts about this one, under the same subnet. */
+  /** Publishes other facts about this host under the same subnet. */
   publish(attrs: LeaseAttrs): void {
-    if (formatLeaseValue(attrs) === this.#value) return;
+    const value = formatLeaseValue(attrs);
+    if (value === this.#value) return;
     this.#attrs = attrs;
-    this.#written.add(this.#value);
-    this.#isPublished = false;
+    this.#value = value;
+    this.#written.add(value);
+    this.#notePublication(NOT_WRITTEN);
     this.#nap.wake();
   }
 
-  /** Looks for what the store says about our key. To be called with every message of the watch, in order. */
+  /** Reads what the store says about our key. Call it with every message of the watch, in order. */
   observe(message: StoreMessage): void {
     if (message.type === "list") this.#observeListing(message);
     else for (const change of message.changes) this.#observeChange(change);
@@ -130,7 +131,8 @@ export class OwnLease {
 
   #observeListing(listing: StoreListing): void {
     const { entries, revision } = listing;
-    if (this.#rivalKey !== null && !entries.some(({ key }) => key === this.#rivalKey)) this.#rivalLeft();
+    const rival = this.#rival;
+    if (rival !== null && !entries.some(({ key }) => key === rival)) this.#rivalLeft(rival);
     if (revision >= this.#seenRevision) this.#judge(listing);
     else {
       // Read before our last write, or after the store was restored from an older backup.
@@ -144,12 +146,11 @@ export class OwnLease {
     if (change.type === "put") {
       if (change.entry.key === key && change.entry.revision > this.#seenRevision) this.#meet(change.entry);
     } else if (change.type === "delete") {
-      if (change.key === this.#rivalKey) this.#rivalLeft();
+      if (change.key === this.#rival) this.#rivalLeft(change.key);
       if (change.key === key && change.revision > this.#seenRevision) this.#miss(change.revision);
     }
   }
 
-  /** Takes what a listing says of our key for the truth. */
   #judge({ entries, revision }: StoreListing): void {
     const holder = entries.find(({ key }) => key === this.#entry.key);
     if (holder === undefined) this.#miss(revision);
@@ -158,15 +159,12 @@ export class OwnLease {
 
   #miss(revision: bigint): void {
     this.#seenRevision = revision;
-    // A key that we gave up ourselves because of an older lease is missed by nobody.
-    if (this.#rivalKey !== null) return;
-    this.#isGone = true;
-    this.#lose("its key was deleted or expired");
+    // We deleted the key ourselves when we yielded to an older lease.
+    if (this.#rival === null) this.#lose("its key was deleted or expired", true);
   }
 
-  /** Something stands under our key: our own value, also from an attempt of which we heard no answer, or not. */
+  /** Our key exists, with a value of ours (even from an attempt whose answer was lost) or with another one. */
   #meet(holder: StoreEntry): void {
-    this.#isGone = false;
     this.#seenRevision = holder.revision;
     const theirs = this.#written.has(holder.value) ? this.#attrs : attrsOf(holder);
     const takeover = theirs === null ? "other host" : takeoverBy(theirs, this.#attrs);
@@ -174,16 +172,23 @@ export class OwnLease {
     else this.#dispute(takeover, describeTakeover(takeover, theirs, this.#attrs));
   }
 
-  /** Our own write, or somebody's who made a reservation of our lease, ended one, or edited it by hand. */
+  /** Our own write, or that of a person who made a reservation of our lease, ended one, or edited its value. */
   #noteOurs(entry: StoreEntry): void {
     const before = this.#entry.storeLeaseId;
     this.#entry = entry;
-    this.#isPublished = entry.value === this.#value;
-    if (this.#state.state === "conflict") this.#lose("its key is ours again, for how long is not known");
-    if (this.#state.state === "lost") return;
-    if (entry.storeLeaseId === null) this.#term.extend(Number.POSITIVE_INFINITY);
-    else if (entry.storeLeaseId !== before) this.#term.doubt();
-    if (entry.storeLeaseId !== before || !this.#isPublished) this.#nap.wake();
+    if (this.#state.state !== "held") {
+      const reason = this.#state.state === "lost" ? this.#state.reason : "its key is ours again";
+      this.#lose(reason, false);
+      return;
+    }
+    if (entry.storeLeaseId === null) this.#extend(Number.POSITIVE_INFINITY);
+    else if (entry.storeLeaseId !== before) {
+      this.#recordTrouble();
+      this.#term.doubt();
+    }
+    if (entry.value === this.#value) this.#notePublication(null);
+    else if (this.#state.unpublished === null) this.#notePublication(NOT_WRITTEN);
+    if (entry.storeLeaseId !== before || entry.value !== this.#value) this.#nap.wake();
   }
 
   async #keep(signal: AbortSignal): Promise<void> {
@@ -200,24 +205,36 @@ export class OwnLease {
         this.#troubleMs = this.#options.clock.monotonicMs();
         this.#options.onAttempt?.(false);
         if (error instanceof LeaseLostError && this.#state.state === "held" && !this.#isDoubtful)
-          this.#lose(error.message);
+          this.#lose(error.message, false);
+        if (this.#state.state === "held" && this.#state.unpublished !== null)
+          this.#notePublication(errorMessage(error));
         this.#failures.failed(error, { key: this.#entry.key });
       }
     }
   }
 
   async #act(signal: AbortSignal): Promise<void> {
-    if (this.#isDoubtful) await this.#look(signal);
-    else if (this.#state.state === "held")
-      await (this.#isPublished ? this.#renew(signal) : this.#republish(signal));
-    else if (this.#state.state === "lost") await this.#recover(signal);
-    else await this.#leaveOrWait(signal);
+    if (this.#isDoubtful) return await this.#look(signal);
+    switch (this.#state.state) {
+      case "held":
+        return await this.#maintain(this.#state.unpublished, signal);
+      case "lost":
+        return await this.#recover(this.#state.isAbsent, signal);
+      case "conflict":
+        return await this.#leaveOrWait(this.#state, signal);
+    }
+  }
+
+  /** A store can refuse a new value and still renew (etcd without space): one must not wait for the other. */
+  async #maintain(unpublished: string | null, signal: AbortSignal): Promise<void> {
+    if (unpublished === null || this.#term.idleMs === 0) await this.#renew(signal);
+    if (unpublished !== null && this.#state.state === "held") await this.#republish(signal);
   }
 
   async #watchDeadline(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       if (this.#term.isOver && this.#state.state === "held")
-        this.#lose("it could not be renewed before its end");
+        this.#lose("it could not be renewed before its end", false);
       await this.#term.untilEndOrChange(signal);
     }
   }
@@ -226,9 +243,8 @@ export class OwnLease {
     const { store, clock } = this.#options;
     const sinceMs = clock.monotonicMs();
     const seconds = await store.keepAlive(this.#entry, signal);
-    this.#troubleMs = this.troubleMs;
-    // What was lost meanwhile is not regained by this: a store lease can live on without its key.
-    if (this.#state.state === "held") this.#term.extend(sinceMs + seconds * 1000);
+    // This does not recover what was lost meanwhile: a store lease can outlive its key.
+    if (this.#state.state === "held") this.#extend(sinceMs + seconds * 1000);
   }
 
   async #republish(signal: AbortSignal): Promise<void> {
@@ -237,12 +253,12 @@ export class OwnLease {
       const entry = await this.#options.store.replace(this.#entry, value, null, signal);
       if (entry.revision > this.#entry.revision) this.#hear(entry);
     } catch (error) {
-      // Perhaps by ourselves, in a try of which we heard no answer.
+      // The other write may be ours, from an attempt whose answer was lost.
       if (error instanceof LeaseLostError) this.#isDoubtful = true;
       throw error;
     }
-    this.#isPublished = value === this.#value;
-    this.#options.logger.info("lease tells other hosts of the change here", { key: this.#entry.key, value });
+    if (this.#entry.value === this.#value) this.#notePublication(null);
+    this.#options.logger.info("lease republished", { key: this.#entry.key, value });
   }
 
   async #look(signal: AbortSignal): Promise<void> {
@@ -251,50 +267,36 @@ export class OwnLease {
     this.#judge(listing);
   }
 
-  async #recover(signal: AbortSignal): Promise<void> {
-    const lost = {
-      entry: this.#entry,
-      subnets: this.#subnets,
-      isGone: this.#isGone,
-      value: this.#value,
-    };
+  async #recover(isGone: boolean, signal: AbortSignal): Promise<void> {
+    const lost = { entry: this.#entry, subnets: this.#subnets, isGone, value: this.#value };
     const recovery = await recoverLease(this.#options, lost, signal);
-    // The watch may have said meanwhile that another host was quicker.
+    // The watch may have shown another host's value meanwhile.
     if (this.#state.state !== "lost") return;
     switch (recovery.outcome) {
       case "held":
-        this.#isPublished = lost.value === this.#value;
-        return this.#hold({ ...lost, ...recovery }, "lease is ours again");
+        return this.#hold({ ...lost, ...recovery }, "lease recovered");
       case "taken":
         return this.#meet(recovery.holder);
       case "overlapped":
         return this.#yieldTo(recovery.rival);
       case "vanished":
-        this.#isGone = true;
+        this.#lose(this.#state.reason, true);
     }
   }
 
-  /** The store's answer to a write of ours. */
+  /** Takes the store's answer to a write of ours. */
   #hear(entry: StoreEntry): void {
     this.#entry = entry;
     this.#seenRevision = entry.revision;
   }
 
-  /** Another host has our subnet: take another one where that helps and is wanted, else see whether it is free. */
-  async #leaveOrWait(signal: AbortSignal): Promise<void> {
+  /** Another host has our subnet: leases another one where that helps and is allowed, else checks whether it is free. */
+  async #leaveOrWait({ conflict }: { readonly conflict: LeaseConflict }, signal: AbortSignal): Promise<void> {
     const { store, renumber } = this.#options;
-    if (renumber && this.#canLeave()) {
-      return this.#hold(await renumber(signal), "host takes another subnet");
-    }
+    if (renumber && canLeave(conflict)) return this.#hold(await renumber(signal), "lease renumbered");
     this.#term.postponeRenewal();
-    if (!(await isFree(store, { entry: this.#entry, subnets: this.#subnets }, signal))) return;
-    this.#isGone = true;
-    this.#set({ state: "lost", reason: "its key is free again" });
-  }
-
-  #canLeave(): boolean {
-    if (this.#state.state !== "conflict" || !this.#options.renumber) return false;
-    return this.#state.conflict === "other host" || this.#state.conflict === "overlap";
+    if (await isFree(store, { entry: this.#entry, subnets: this.#subnets }, signal))
+      this.#enter({ state: "lost", reason: "its key is free again", isAbsent: true });
   }
 
   #hold(
@@ -302,63 +304,94 @@ export class OwnLease {
     message: string,
   ): void {
     this.#options.logger.info(message, { key: entry.key, before: this.#entry.key });
-    this.#troubleMs = this.troubleMs;
     this.#hear(entry);
     this.#subnets = subnets;
-    this.#isGone = false;
-    this.#term.extend(deadlineMs);
-    this.#set({ state: "held" });
-  }
-
-  get #value(): string {
-    return formatLeaseValue(this.#attrs);
+    this.#extend(deadlineMs);
+    this.#enter({ state: "held", unpublished: entry.value === this.#value ? null : NOT_WRITTEN });
   }
 
   #yieldTo({ key, value }: StoreEntry): void {
-    this.#dispute("overlap", `the older lease ${key} (${value.slice(0, 200)}) overlaps it; ${LEAVE_IT}`);
-    this.#rivalKey = key;
+    const reason = `the older lease ${key} (${value.slice(0, 200)}) overlaps it; ${LEAVE_IT}`;
+    this.#dispute("overlap", reason, key);
   }
 
-  #rivalLeft(): void {
-    this.#lose(`the lease ${this.#rivalKey} that overlapped it is gone`);
+  #rivalLeft(rival: LeaseKey): void {
+    this.#lose(`the lease ${rival} that overlapped it is gone`, false);
   }
 
-  #dispute(conflict: LeaseConflict, reason: string): void {
+  #dispute(conflict: LeaseConflict, reason: string, rival: LeaseKey | null = null): void {
     if (this.#state.state === "conflict" && this.#state.reason === reason) return;
-    const { logger } = this.#options;
-    logger.error("our lease is another host's; traffic goes on, this host is not ready", {
+    this.#options.logger.error("another host holds our lease; traffic goes on, this host is not ready", {
       key: this.#entry.key,
       reason,
     });
-    this.#set({ state: "conflict", conflict, reason });
+    this.#enter({ state: "conflict", conflict, reason, rival });
     this.#nap.wake();
   }
 
-  #lose(reason: string): void {
-    if (this.#state.state !== "lost") {
-      const { logger } = this.#options;
-      logger.error("our lease is lost; traffic goes on, the lease is asked for again", {
+  /** `isAbsent`: the key is not in the store. A lease that is lost already keeps the reason of its loss. */
+  #lose(reason: string, isAbsent: boolean): void {
+    if (this.#state.state === "lost") {
+      if (this.#state.isAbsent !== isAbsent) this.#enter({ ...this.#state, isAbsent });
+    } else {
+      this.#options.logger.error("our lease is lost; traffic goes on, the lease is requested again", {
         key: this.#entry.key,
         reason,
       });
-      this.#set({ state: "lost", reason });
+      this.#enter({ state: "lost", reason, isAbsent });
     }
     this.#nap.wake();
   }
 
-  #set(state: LeaseState): void {
-    this.#state = state;
-    this.#rivalKey = null;
-    this.#options.onState(state);
+  #notePublication(unpublished: string | null): void {
+    if (this.#state.state !== "held" || this.#state.unpublished === unpublished) return;
+    this.#enter({ state: "held", unpublished });
   }
 
-  /** Nothing is asked of the store between two renewals, unless something is wrong that asking can mend. */
-  #delayMs(): number {
-    const { state } = this.#state;
-    const isSettled = !this.#isDoubtful && (state === "held" ? this.#isPublished : state === "conflict");
-    if (this.#failures.count > 0 || !isSettled || this.#canLeave()) return this.#backoff.nextMs();
-    return this.#term.idleMs;
+  /** The only place that changes the state. */
+  #enter(state: LeaseState): void {
+    this.#recordTrouble();
+    const isSameLoss = this.#state.state === "lost" && state.state === "lost";
+    this.#state = state;
+    if (!isSameLoss) this.#options.onState(state);
   }
+
+  #extend(endMs: number): void {
+    this.#recordTrouble();
+    this.#term.extend(endMs);
+  }
+
+  /** Keeps the time of trouble that is about to end. */
+  #recordTrouble(): void {
+    this.#troubleMs = this.troubleMs;
+  }
+
+  /** The older lease to which we yielded. */
+  get #rival(): LeaseKey | null {
+    return this.#state.state === "conflict" ? this.#state.rival : null;
+  }
+
+  /** No request goes to the store between two renewals, unless a request can mend something. */
+  #delayMs(): number {
+    return this.#failures.count > 0 || this.#isActionDue() ? this.#backoff.nextMs() : this.#term.idleMs;
+  }
+
+  #isActionDue(): boolean {
+    if (this.#isDoubtful) return true;
+    switch (this.#state.state) {
+      case "held":
+        return this.#state.unpublished !== null;
+      case "lost":
+        return true;
+      case "conflict":
+        return this.#options.renumber != null && canLeave(this.#state.conflict);
+    }
+  }
+}
+
+/** Whether another subnet ends the conflict: not against a host with our own public address or node id. */
+function canLeave(conflict: LeaseConflict): boolean {
+  return conflict === "other host" || conflict === "overlap";
 }
 
 function attrsOf(entry: StoreEntry): LeaseAttrs | null {

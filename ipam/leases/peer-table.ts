@@ -15,6 +15,7 @@ import { Admission } from "./admission.ts";
 import { Departures } from "./departures.ts";
 import type { Lease, LeaseKey, LeaseSnapshot, RefusedLease } from "./lease.ts";
 import { decodeEntry, parseLeaseKey } from "./lease-codec.ts";
+import { OwnRivals } from "./own-rivals.ts";
 import { type PeerRules, problemOfPeer, subnetsInUse } from "./peer-rules.ts";
 
 /** What may change while the table is in use. */
@@ -41,6 +42,7 @@ export class PeerTable {
   readonly #logger: Logger;
   readonly #departures: Departures;
   readonly #admission: Admission;
+  readonly #ownRivals: OwnRivals;
   #settings: PeerSettings;
   #rules: PeerRules;
   /** The last good lease of every key in the store, and of those that are not let go yet. */
@@ -64,6 +66,12 @@ export class PeerTable {
       problemOf: (lease) => problemOfPeer(lease, this.#rules) ?? this.#settings.refusePeer(lease),
       claimsOf: (lease) => this.#claimsOf(lease),
       subnetsOf: (lease) => subnetsInUse(lease, this.#rules),
+    });
+    this.#ownRivals = new OwnRivals({
+      problemOf: (lease) =>
+        problemOfPeer(lease, { ...this.#rules, ownSubnets: {}, ownAddresses: {} }) ??
+        this.#settings.refusePeer(lease),
+      claimsOf: (lease) => this.#claimsOf(lease),
     });
   }
 
@@ -95,6 +103,14 @@ export class PeerTable {
   /** Why the newest configuration in the store is not valid; null when it is. */
   get configProblem(): string | null {
     return this.#configProblem;
+  }
+
+  /** Why every other host rejects our own lease, in one sentence; null when they accept it. */
+  get ownRejection(): string | null {
+    return this.#ownRivals.rejection((rival) => {
+      const obstacle = this.#admission.obstacleTo(rival);
+      return obstacle !== undefined && obstacle.createRevision < rival.createRevision;
+    });
   }
 
   /** Leases of other hosts that may be used, by key: a live view, changed in place. */
@@ -221,7 +237,11 @@ export class PeerTable {
       const lease = decodeEntry(entry);
       this.#damaged.delete(key);
       this.#leases.set(key, lease);
-      if (key !== this.#ownKey) this.#admit(lease);
+      if (key === this.#ownKey) this.#resetRivals();
+      else {
+        this.#ownRivals.put(lease);
+        this.#admit(lease);
+      }
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
       // The last good lease stays in force: a peer is never torn down because its value was damaged.
@@ -259,19 +279,28 @@ export class PeerTable {
       return;
     }
     this.#leases.set(lease.key, lease);
+    this.#ownRivals.put(lease);
     this.#admission.put(lease);
   }
 
   #remove(key: LeaseKey): void {
     this.#snapshot = null;
     this.#leases.delete(key);
+    this.#ownRivals.delete(key);
     this.#admission.delete(key);
+    if (key === this.#ownKey) this.#resetRivals();
+  }
+
+  #resetRivals(): void {
+    const own = this.#ownKey === null ? null : (this.#leases.get(this.#ownKey) ?? null);
+    this.#ownRivals.reset(own, this.#leases.values());
   }
 
   #judgeAll(): void {
     this.#snapshot = null;
     this.#rules = this.#makeRules();
     this.#admission.judgeAll();
+    this.#resetRivals();
   }
 
   #makeRules(): PeerRules {

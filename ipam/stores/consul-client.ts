@@ -6,11 +6,11 @@
  */
 
 import { EventEmitter } from "node:events";
-import { readFile } from "node:fs/promises";
 import { Agent as HttpAgent, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 import Consul from "consul";
 import { errorMessage, StoreError } from "../errors.ts";
+import { readRequiredFile } from "../files.ts";
 import { type ConsulEndpoint, parseConsulEndpoints } from "./consul-endpoints.ts";
 import {
   type ConsulOperation,
@@ -159,7 +159,7 @@ export class ConsulClient {
     const { token, tokenFile } = this.#options;
     if (!tokenFile) return token;
     try {
-      return (await readFile(tokenFile, "utf8")).trim();
+      return readRequiredFile(tokenFile).trim();
     } catch (error) {
       throw new StoreError(
         `consul-token-file ${tokenFile} cannot be read (${errorMessage(error)}): correct the path or its permissions`,

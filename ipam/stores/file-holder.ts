@@ -9,10 +9,10 @@
 
 import { randomUUID } from "node:crypto";
 import { type FSWatcher, watch } from "node:fs";
-import { link, open, readdir, readFile, rm, stat } from "node:fs/promises";
+import { link, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
-import { makeFolder } from "../folder.ts";
+import { makeFolder, readOwnFile, syncFolder, writeNewFile } from "../files.ts";
 import { partOf } from "../part-signal.ts";
 import type { KvHolder } from "./embedded-store.ts";
 import { decodeStateFile, encodeStateFile, type StateFile } from "./file-codec.ts";
@@ -30,6 +30,9 @@ const BLIND_POLL_MS = 200;
 
 /** A temporary file this much older than the newest version has lost its writer. */
 const ABANDONED_MS = 60_000;
+
+/** A state of 100,000 leases has a tenth of this. */
+const LARGEST_STATE_BYTES = 512 << 20;
 
 /** Old versions that stay, for readers that are just about to open one. */
 const KEPT_VERSIONS = 8;
@@ -113,10 +116,10 @@ export class FileHolder implements KvHolder {
     let isLinked = false;
     await this.#makeDirectory();
     try {
-      await writeSynced(temporary, encodeStateFile(next));
+      await writeNewFile(temporary, encodeStateFile(next), { mode: 0o600 });
       await link(temporary, this.#pathOf(next.version));
       isLinked = true;
-      await syncDirectory(this.#directory);
+      await syncFolder(this.#directory);
       if (!(await this.#counts(next.version, writer))) return false;
       await this.#removeOld(next.version);
       return true;
@@ -166,12 +169,13 @@ export class FileHolder implements KvHolder {
     const bootId = await this.#readBootId();
     if (version === 0) return { version, bootId, lineage: [], state: emptyState };
     try {
-      const file = decodeStateFile(await readFile(this.#pathOf(version), "utf8"));
+      const text = readOwnFile(this.#pathOf(version), LARGEST_STATE_BYTES);
+      if (text === null) return null;
+      const file = decodeStateFile(text);
       if (file.bootId === bootId) return { version, ...file };
       // The clock began anew: how much of each lease was left is lost, so each has its whole time again.
       return { version, ...file, state: restartLeases(file.state, this.#clock.monotonicMs()) };
     } catch (error) {
-      if (errnoOf(error) === "ENOENT") return null;
       throw fileStoreError("read", this.#pathOf(version), error);
     }
   }
@@ -229,25 +233,6 @@ export class FileHolder implements KvHolder {
 
 function versionOf(name: string): number {
   return Number(VERSION_NAME.exec(name)?.[1] ?? 0);
-}
-
-async function writeSynced(path: string, text: string): Promise<void> {
-  const file = await open(path, "wx", 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, "r");
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }
 
 /** Modification time; Infinity for a file that is gone. */

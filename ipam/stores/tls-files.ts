@@ -5,8 +5,8 @@
  */
 
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { ConfigError, errorMessage, StoreError } from "../errors.ts";
+import { readRequiredBytes } from "../files.ts";
 import type { TlsFiles } from "./options.ts";
 
 export interface TlsMaterial {
@@ -37,7 +37,7 @@ export async function readTlsFiles(files: TlsFiles, dateMs: number): Promise<Tls
 async function readOptional(path: string | undefined): Promise<Buffer | null> {
   if (!path) return null;
   try {
-    return await readFile(path);
+    return readRequiredBytes(path);
   } catch (error) {
     throw tlsFileError(
       path,

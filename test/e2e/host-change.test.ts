@@ -1,4 +1,4 @@
-/** What happens to a host under a running agent: its address, its interface, its MTU, the configuration, a copied disk. */
+/** Changes of a host under a running agent: its address, its interface, its MTU, the configuration, a copied disk. */
 
 import { cpSync } from "node:fs";
 import { beforeAll, expect, it } from "vitest";
@@ -58,7 +58,7 @@ describeWithEtcd("a host that changes", () => {
     await expectConnected();
   });
 
-  it("gets another network card: the device is made anew on it", async () => {
+  it("gets another network card: the device is created again on it", async () => {
     const host = net.host(2);
     const { lan } = net.lab;
     host.netns.ip("link delete eth0");
@@ -106,6 +106,108 @@ describeWithEtcd("a host that changes", () => {
     net.putConfig(CONFIG);
     await daemon.until(({ peers }) => peers.every(({ path }) => path === "tunnel"), "uses the tunnel again");
     await expectConnected();
+  });
+});
+
+describeWithEtcd("a host without -iface", () => {
+  const net = useEtcdLab("follow", { hosts: 3, config: CONFIG });
+  let here: Container;
+  let there: Container;
+  const flags = () => net.flags.filter((flag) => !flag.startsWith("-iface"));
+
+  beforeAll(async () => {
+    const [host, peer] = [net.host(2), net.host(3)];
+    const dynamic = "valid_lft 3600 preferred_lft 3600";
+    host.netns.ip(
+      "address flush dev eth0",
+      `address add 192.168.50.12/24 brd + dev eth0 ${dynamic}`,
+      "route add default via 192.168.50.1",
+    );
+    await Promise.all([host, peer].map(({ daemon }) => daemon.start(...flags())));
+    here = host.addContainer();
+    there = peer.addContainer();
+  });
+
+  const localOf = () =>
+    / local (\S+) dev (\S+) /
+      .exec(net.host(2).netns.exec("ip", ["-d", "link", "show", "flannel.1"]))
+      ?.slice(1);
+  const published = () => [...net.leases().values()].map((value) => JSON.parse(value).PublicIP).sort();
+
+  async function expectFollowed(address: string, device: string): Promise<void> {
+    await expect.poll(localOf, WAIT).toEqual([address, device]);
+    await net.host(2).daemon.until(({ isReady, kernel }) => isReady && kernel.isConverged, "is ready again");
+    const lost = async () => (await ping(here.netns, there.address, 3)).lost.length;
+    await expect.poll(lost, WAIT).toBe(0);
+    expect(published()).toEqual([address, "192.168.50.13"].sort());
+  }
+
+  it("keeps its address when virtual addresses come", async () => {
+    const { netns } = net.host(2);
+    netns.ip(
+      "address add 192.168.50.100/32 dev eth0",
+      "address add 192.168.50.101/24 dev eth0",
+      "address add 192.168.50.102/24 dev eth0 preferred_lft 0",
+      // What follows from it shows that the host was examined after the addresses had come.
+      "link set eth0 mtu 1400",
+    );
+    await expect.poll(() => net.host(2).subnetFileText(), WAIT).toContain("FLANNEL_MTU=1350\n");
+    netns.ip("link set eth0 mtu 1500");
+    await expectFollowed("192.168.50.12", "eth0");
+  });
+
+  it("keeps it over a restart, although the kernel would send from another one", async () => {
+    const host = net.host(2);
+    host.netns.ip("route replace default via 192.168.50.1 src 192.168.50.101");
+    await host.daemon.kill();
+    await host.daemon.start(...flags());
+    await expectFollowed("192.168.50.12", "eth0");
+  });
+
+  it("follows it to a bridge, and back to the card under another name", async () => {
+    const { netns } = net.host(2);
+    netns.ip(
+      "address flush dev eth0",
+      "link add br0 up type bridge",
+      "link set eth0 master br0",
+      "address add 192.168.50.12/24 brd + dev br0",
+      "route add default via 192.168.50.1",
+    );
+    await expectFollowed("192.168.50.12", "br0");
+    netns.ip(
+      "link delete br0",
+      "link set eth0 down",
+      "link set eth0 name ens7",
+      "link set ens7 up",
+      "address add 192.168.50.12/24 brd + dev ens7",
+      "route add default via 192.168.50.1",
+    );
+    await expectFollowed("192.168.50.12", "ens7");
+  });
+
+  it("is not misled by a default route through its own tunnel", async () => {
+    const host = net.host(2);
+    host.netns.ip("route replace default dev flannel.1 metric 5");
+    await host.daemon.kill();
+    await host.daemon.start(...flags(), "-iface-regex=^(10\\.|192\\.168\\.)");
+    await expectFollowed("192.168.50.12", "ens7");
+    await host.daemon.kill();
+    host.netns.ip("route delete default via 192.168.50.1");
+    await host.daemon.start(...flags());
+    await expectFollowed("192.168.50.12", "ens7");
+    host.netns.ip("route delete default dev flannel.1", "route add default via 192.168.50.1");
+  });
+
+  it("waits for an address when it starts without one", async () => {
+    const host = net.host(2);
+    await host.daemon.kill();
+    const { lan } = net.lab;
+    host.netns.ip(`link add ens8 up type veth peer name host2c netns ${lan.name}`);
+    lan.ip("link set host2c master lan up");
+    host.daemon.spawn(...flags(), "-iface=ens8");
+    await expect.poll(() => host.daemon.log, WAIT).toContain("no interface can carry the tunnel");
+    host.netns.ip("address flush dev ens7", "address add 192.168.50.12/24 brd + dev ens8");
+    await expectFollowed("192.168.50.12", "ens8");
   });
 });
 

@@ -42,9 +42,12 @@ export class FakeKernel implements KernelPort {
     });
   }
 
-  subscribe(scope: () => Scope, listener: (events: readonly KernelEvent[]) => void): void {
+  subscribe(scope: () => Scope, listener: (events: readonly KernelEvent[]) => void): () => void {
     this.#scope = scope;
     this.#listener = listener;
+    return () => {
+      this.#listener = null;
+    };
   }
 
   drain(): void {

@@ -1,7 +1,7 @@
 /** What the daemon is told about itself: configuration, files, health and logs. */
 
-import type { Flags } from "../flag.ts";
-import { address, choice, integer, text, toggle } from "../flag-kinds.ts";
+import type { Flags } from "./flag.ts";
+import { address, choice, integer, text, toggle } from "./flag-kinds.ts";
 
 export const DAEMON_FLAGS = {
   help: {

@@ -1,7 +1,7 @@
 /** flannel's flags for leases that Kubernetes gives out. */
 
-import type { Flags } from "../flag.ts";
-import { text, toggle } from "../flag-kinds.ts";
+import type { Flags } from "./flag.ts";
+import { text, toggle } from "./flag-kinds.ts";
 
 export const KUBERNETES_FLAGS = {
   "kube-subnet-mgr": {

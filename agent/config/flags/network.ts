@@ -1,7 +1,7 @@
 /** The host in its network: interface, lease, firewall. */
 
-import type { Flags } from "../flag.ts";
-import { address, choice, duration, integer, pattern, prefixes, repeated, toggle } from "../flag-kinds.ts";
+import type { Flags } from "./flag.ts";
+import { address, choice, duration, integer, pattern, prefixes, repeated, toggle } from "./flag-kinds.ts";
 
 const MAX_SECONDS = 315_360_000;
 

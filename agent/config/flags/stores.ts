@@ -1,7 +1,7 @@
 /** Where the leases are kept, and how to reach it. */
 
-import type { Flags } from "../flag.ts";
-import { custom, type Fail, list, text, toggle } from "../flag-kinds.ts";
+import type { Flags } from "./flag.ts";
+import { custom, type Fail, list, text, toggle } from "./flag-kinds.ts";
 
 /** Where leases are kept. */
 export type StoreChoice =

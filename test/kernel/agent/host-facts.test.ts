@@ -35,12 +35,14 @@ describeAsRoot("facts of a real host", () => {
   });
 
   const choose = (store: string | null) =>
-    chooseInterface(
+    chooseInterface(takeHostSnapshot(connection), {
       settings,
-      [4],
-      takeHostSnapshot(connection),
-      store === null ? null : Address.parse(store),
-    );
+      families: [4],
+      store: store === null ? null : Address.parse(store),
+      containers: { plan: {}, subnets: [] },
+      leaseAddresses: [],
+      present: null,
+    });
 
   it("without a default route takes the route to the store", () => {
     expect(() => choose(null)).toThrow("no usable interface");
@@ -54,5 +56,32 @@ describeAsRoot("facts of a real host", () => {
     expect(`${chosen.link.name} ${chosen.addresses[4]}`).toBe("eth0 192.0.2.2");
     expect(chosen.warnings).toEqual([expect.stringContaining("-iface=eth1")]);
     expect(chosen.link.mac).toBe(netns.ipJson(["link", "show", "eth0"])[0]?.address);
+  });
+
+  it("takes the address from which the kernel sends, and not one that was added before it", () => {
+    ip("address", "flush", "dev", "eth0");
+    for (const address of ["203.0.113.100/24", "192.0.2.2/24", "192.0.2.100/24"])
+      ip("address", "add", address, "dev", "eth0");
+    ip("route", "add", "default", "via", "192.0.2.1");
+    expect(`${choose(null).addresses[4]}`).toBe("192.0.2.2");
+    ip("route", "replace", "default", "via", "192.0.2.1", "src", "192.0.2.100");
+    expect(`${choose(null).addresses[4]}`).toBe("192.0.2.100");
+  });
+
+  it("takes the way that the kernel chooses where a default route has several", () => {
+    ip("address", "delete", "203.0.113.100/24", "dev", "eth0");
+    const hops = ["via", "192.0.2.1", "dev", "eth0", "nexthop", "via", "198.51.100.1", "dev", "eth1"];
+    ip("route", "replace", "default", "nexthop", ...hops);
+    expect(["eth0 192.0.2.2", "eth1 198.51.100.2"]).toContain(
+      `${choose(null).link.name} ${choose(null).addresses[4]}`,
+    );
+  });
+
+  it("takes the bridge that the interface became a port of", () => {
+    ip("link", "add", "br0", "up", "type", "bridge");
+    ip("link", "set", "eth0", "master", "br0");
+    ip("address", "add", "192.0.2.2/24", "dev", "br0");
+    ip("route", "replace", "default", "via", "192.0.2.1", "dev", "br0");
+    expect(`${choose(null).link.name} ${choose(null).addresses[4]}`).toBe("br0 192.0.2.2");
   });
 });

@@ -105,7 +105,7 @@ describe("a lease that is kept", () => {
     await clock.advance(600_000);
     expect(calls).toHaveLength(31);
     expect(new Set(calls)).toEqual(new Set(["keepAlive"]));
-    expect(lease.state).toEqual({ state: "held" });
+    expect(lease.state).toEqual({ state: "held", unpublished: null });
   });
 
   it("is extended sooner when the margin asks for it", async () => {
@@ -150,7 +150,7 @@ describe("a lease that is kept", () => {
     lease.publish(moved);
     await settle();
     expect((await current())?.value).toBe(formatLeaseValue(moved));
-    expect(lease.state).toEqual({ state: "held" });
+    expect(lease.state).toEqual({ state: "held", unpublished: null });
     await clock.advance(1000);
     expect(calls).toEqual(["replace"]);
   });
@@ -171,7 +171,7 @@ describe("a lease that is kept", () => {
     await takeOver(value(1, { backendData: {} }));
     await clock.advance(1000);
     expect((await current())?.value).toBe(value(1));
-    expect(lease.state).toEqual({ state: "held" });
+    expect(lease.state).toEqual({ state: "held", unpublished: null });
   });
 });
 
@@ -293,7 +293,7 @@ describe("a lease that is lost", () => {
     await clock.jump(100_000);
     await clock.advance(1000);
     expect(states[0]).toMatchObject({ state: "lost" });
-    expect(states.at(-1)).toEqual({ state: "held" });
+    expect(states.at(-1)).toEqual({ state: "held", unpublished: null });
     expect(await current()).toMatchObject({ value: value(1) });
   });
 
@@ -331,7 +331,7 @@ describe("a lease that is lost", () => {
     expect(calls).toEqual(["list", "list"]);
     await store.remove(rival, signal);
     await clock.advance(200);
-    expect(lease.state).toEqual({ state: "held" });
+    expect(lease.state).toEqual({ state: "held", unpublished: null });
   });
 });
 
@@ -363,7 +363,7 @@ describe("a lease that another host holds", () => {
     await clock.advance(1000);
     await store.remove(taken, signal);
     await clock.advance(200);
-    expect(lease.state).toEqual({ state: "held" });
+    expect(lease.state).toEqual({ state: "held", unpublished: null });
     expect((await current())?.value).toBe(value(1));
   });
 
@@ -388,7 +388,7 @@ describe("a lease that another host holds", () => {
       await join(joinOptions(store, clock, 1, { isRenumbering: true }), await store.list(signal), signal);
     const taken = await takeOver(value(7));
     await clock.advance(1000);
-    expect(lease.state).toEqual({ state: "held" });
+    expect(lease.state).toEqual({ state: "held", unpublished: null });
     expect(lease.entry.key).not.toBe(KEY);
     expect(lease.subnets).toEqual(subnets(lease.entry.key));
     expect(await current()).toEqual(taken);
@@ -417,7 +417,7 @@ describe("a lease that another host holds", () => {
     await clock.advance(1000);
     await takeOver(value(1));
     await clock.advance(1000);
-    expect(lease.state).toEqual({ state: "held" });
+    expect(lease.state).toEqual({ state: "held", unpublished: null });
   });
 });
 
@@ -450,8 +450,35 @@ describe("an answer that got lost", () => {
     await store.replace(entry, formatLeaseValue(moved), null, signal);
     lease.publish(moved);
     await clock.advance(1000);
-    expect(states).toEqual([]);
+    expect(states.every(({ state }) => state === "held")).toBe(true);
+    expect(lease.state).toEqual({ state: "held", unpublished: null });
     expect((await current())?.value).toBe(formatLeaseValue(moved));
     expect(lease.entry.revision).toBe((await current())?.revision);
+  });
+});
+
+describe("a change that the store does not take", () => {
+  it("is reported with the store's reason until the store takes it", async () => {
+    const { clock, cut, mend, lease, states, current } = await lab();
+    cut();
+    lease.publish(attrs(1, { ip: "192.168.7.7" }));
+    await clock.advance(3000);
+    expect(lease.state).toEqual({ state: "held", unpublished: expect.stringContaining("cut") });
+    mend();
+    await clock.advance(3000);
+    expect(lease.state).toEqual({ state: "held", unpublished: null });
+    expect(states.at(-1)).toEqual(lease.state);
+    expect((await current())?.value).toContain("192.168.7.7");
+  });
+
+  it("neither hinders the renewal nor is hidden by it", async () => {
+    const { clock, lease, store, membership } = await lab();
+    store.replace = () => Promise.reject(new Error("etcdserver: mvcc: database space exceeded"));
+    lease.publish(attrs(1, { ip: "192.168.7.7" }));
+    await clock.advance(membership.deadlineMs - clock.monotonicMs() + 5_000);
+    expect(lease.state).toMatchObject({
+      state: "held",
+      unpublished: expect.stringContaining("space exceeded"),
+    });
   });
 });

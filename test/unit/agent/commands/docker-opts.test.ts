@@ -1,4 +1,5 @@
-import { lstat, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { link, lstat, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -84,7 +85,7 @@ describe("the file is the script's, byte for byte", () => {
   it("the combined key must be a name, where the script would run it as code", async () => {
     const { code, err } = await runCli(["docker-opts", "-f", input, "-d", output, "-k", "X;reboot"]);
     expect(code).toBe(1);
-    expect(err).toContain('-k "X;reboot" is no name of a shell variable');
+    expect(err).toContain('-k "X;reboot" is not a name for a shell variable');
   });
 });
 
@@ -96,6 +97,31 @@ describe("where it is written", () => {
     await written(WITH_MASQ, ["-c"]);
     expect((await lstat(output)).isSymbolicLink()).toBe(true);
     expect(await readFile(target, "utf8")).toBe(`DOCKER_OPTS="${ALL}"\n`);
+  });
+
+  it.each<[string, () => Promise<string>]>([
+    ["the same path", async () => input],
+    ["another spelling of it", async () => join(directory, "x", "..", "subnet.env")],
+    ["a link to it", () => symlink(input, output).then(() => output)],
+    ["a second name of it", () => link(input, output).then(() => output)],
+    [
+      "a path through a linked folder",
+      () => symlink(directory, join(directory, "alias")).then(() => join(directory, "alias/subnet.env")),
+    ],
+  ])("%s as -f is refused, and the file stays", async (_, makePath) => {
+    await writeFile(input, WITH_MASQ);
+    const { code, err } = await runCli(["docker-opts", "-f", input, "-d", await makePath()]);
+    expect(code).toBe(1);
+    expect(err).toMatch(/^tulle: -d .* is the file that -f .* reads.*name another file.*\n$/);
+    expect(await readFile(input, "utf8")).toBe(WITH_MASQ);
+  });
+
+  it("a FIFO that has no reader is reported instead of waited for", async () => {
+    execFileSync("mkfifo", [output]);
+    await writeFile(input, WITH_MASQ);
+    const { code, err } = await runCli(["docker-opts", "-f", input, "-d", output]);
+    expect(code).toBe(1);
+    expect(err).toContain(`-d ${output} cannot be written`);
   });
 
   it("a directory that is missing is named", async () => {

@@ -7,9 +7,9 @@ import {
   type TunnelLink,
 } from "../../../../agent/doctor/device-checks.ts";
 import type { Finding } from "../../../../agent/doctor/finding.ts";
+import { formatFindings } from "../../../../agent/doctor/finding-view.ts";
 import { leaseFindings } from "../../../../agent/doctor/lease-checks.ts";
 import { auditLeases } from "../../../../agent/leases/lease-audit.ts";
-import { formatFindings } from "../../../../agent/terminal/finding-view.ts";
 import { openTerminal } from "../../../../agent/terminal/terminal.ts";
 import { Address, Prefix, parseInterfaceAddress } from "../../../../ipam/addresses/ip.ts";
 import type { StoreEntry } from "../../../../ipam/stores/store.ts";
@@ -29,7 +29,7 @@ function situation(changes: Partial<DeviceSituation> = {}): DeviceSituation {
     port: 8472,
     links: [vxlanLink()],
     portHolder: null,
-    parent: { index: 2, name: "eth0", mac: null, mtuBytes: 1500, flags: 1 },
+    parent: { type: "", masterIndex: null, index: 2, name: "eth0", mac: null, mtuBytes: 1500, flags: 1 },
     isDaemonReady: true,
     ...changes,
   };
@@ -77,7 +77,15 @@ describe("the device", () => {
 });
 
 describe("subnets of containers on this host", () => {
-  const link = (index: number, name: string) => ({ index, name, mac: null, mtuBytes: 1450, flags: 1 });
+  const link = (index: number, name: string) => ({
+    index,
+    name,
+    type: "bridge",
+    masterIndex: null,
+    mac: null,
+    mtuBytes: 1450,
+    flags: 1,
+  });
   const links = [link(2, "eth0"), link(3, "docker0"), link(4, "cni0"), link(5, "flannel.1")];
   const address = (interfaceIndex: number, text: string) => {
     const parsed = parseInterfaceAddress(text);

@@ -1,6 +1,7 @@
 import { PassThrough } from "node:stream";
 import { describe, expect, it } from "vitest";
-import { createLogger, type LogFormat } from "../../../../agent/report/log.ts";
+import type { LogFormat } from "../../../../agent/config/config.ts";
+import { createLogger } from "../../../../agent/report/log.ts";
 import { Prefix } from "../../../../ipam/addresses/ip.ts";
 import { StoreError } from "../../../../ipam/errors.ts";
 import { FailureSeries, type LogFields, type Logger } from "../../../../ipam/log.ts";

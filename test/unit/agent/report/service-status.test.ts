@@ -1,10 +1,8 @@
 /** The line that a service manager shows, followed from the start of a daemon to its trouble and back. */
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { AdjustableLogger } from "../../../../agent/report/log.ts";
 import type { ServiceNotifier } from "../../../../agent/report/sd-notify.ts";
 import { ServiceStatus } from "../../../../agent/report/service-status.ts";
-import { silentLogger } from "../../../../ipam/log.ts";
 
 describe("service status", () => {
   const said: string[] = [];
@@ -17,7 +15,6 @@ describe("service status", () => {
     watchdog() {},
     close() {},
   };
-  const logger: AdjustableLogger = { ...silentLogger, setLevel() {} };
   let status: ServiceStatus;
 
   beforeEach(() => {
@@ -36,36 +33,34 @@ describe("service status", () => {
     return said.splice(0);
   };
 
-  it("says what the daemon waits for, then what it is, then what became of it", () => {
-    const heard = status.listenTo(logger);
-    expect(news()).toEqual(["starting"]);
-    heard.warn("waiting for a network configuration", { store: "etcd", problem: "there is none" });
-    heard.info("this is no problem", { reason: "it is none" });
-    heard.warn("this keeps nobody waiting", { warning: "a wrong variable" });
+  it("follows the summary from the start to readiness and back", () => {
+    let summary = "waiting for a network configuration: there is none";
+    status.follow(() => summary);
     expect(news()).toEqual(["waiting for a network configuration: there is none"]);
 
-    const view = { isReady: false, summary: null as string | null };
-    status.follow(view);
-    view.summary = "10.2.7.0-24 on eth0, 0 peers";
-    view.isReady = true;
+    summary = "10.2.7.0-24 on eth0, 0 peers";
     status.ready();
     expect(news()).toEqual(["ready: 10.2.7.0-24 on eth0, 0 peers"]);
 
-    view.summary = "10.2.7.0-24 on eth0, 1 peers";
+    summary = "10.2.7.0-24 on eth0, 1 peers";
     expect(news()).toEqual(["10.2.7.0-24 on eth0, 1 peers"]);
     expect(news()).toEqual([]);
 
-    view.isReady = false;
-    heard.error("interface cannot be used now", { error: "eth0 has no address" });
-    expect(news()).toEqual(["not ready: interface cannot be used now: eth0 has no address"]);
-    view.isReady = true;
-    expect(news()).toEqual(["10.2.7.0-24 on eth0, 1 peers"]);
+    summary = "not ready: eth0 has no address";
+    expect(news()).toEqual(["not ready: eth0 has no address"]);
   });
 
-  it("brackets a reload, also one that fails, but never makes a daemon ready that is not", async () => {
+  it("survives a summary that throws", () => {
+    status.follow(() => {
+      throw new Error("no file descriptors left");
+    });
+    expect(news()).toEqual(["the state cannot be read: no file descriptors left"]);
+  });
+
+  it("brackets a reload, also one that fails, but never announces a daemon that is not ready", async () => {
+    status.follow(() => "up");
     await status.reload(1, async () => undefined);
-    expect(news()).toEqual(["starting"]);
-    status.follow({ isReady: true, summary: "up" });
+    expect(news()).toEqual(["up"]);
     status.ready();
     const failed = status.reload(7, () => Promise.reject(new Error("no such file")));
     await expect(failed).rejects.toThrow("no such file");

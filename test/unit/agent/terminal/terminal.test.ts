@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { Environment } from "../../../../agent/config/settings.ts";
-import { formatDuration } from "../../../../agent/terminal/duration.ts";
 import { displayWidth, formatFields, formatTable } from "../../../../agent/terminal/table.ts";
 import { openTerminal, type Terminal } from "../../../../agent/terminal/terminal.ts";
+import { formatDuration } from "../../../../ipam/duration.ts";
 import { withoutStyles } from "../../../support/cli.ts";
 
 const terminal = (isTTY: boolean, environment: Environment = {}): Terminal =>

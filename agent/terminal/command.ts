@@ -9,7 +9,7 @@ import type { Command } from "commander";
 import type { AgentConfig } from "../config/config.ts";
 import type { FlagName } from "../config/flags.ts";
 import type { Environment } from "../config/settings.ts";
-import type { Terminal } from "../terminal/terminal.ts";
+import type { Terminal } from "./terminal.ts";
 
 /** A file of this folder: one command, loaded only when it is called. */
 export interface CommandModule {

@@ -4,7 +4,7 @@
  * A kind knows nothing of flag names or of where the text came from; it calls `fail` with the remedy.
  */
 
-import { Address, type Family, Prefix } from "../../ipam/addresses/ip.ts";
+import { Address, type Family, Prefix } from "../../../ipam/addresses/ip.ts";
 
 /** Ends the reading of a value; `remedy` completes the sentence "… is wrong: ". */
 export type Fail = (remedy: string) => never;

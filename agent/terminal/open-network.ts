@@ -11,8 +11,8 @@ import type { SubnetStore } from "../../ipam/stores/store.ts";
 import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
 import { openConfiguredStore } from "../network/open-store.ts";
 import { fieldWords } from "../report/log-line.ts";
-import type { Terminal } from "../terminal/terminal.ts";
 import type { CommandContext } from "./command.ts";
+import type { Terminal } from "./terminal.ts";
 
 /** The flags that locate the leases. */
 export const STORE_FLAGS: readonly FlagName[] = FLAG_NAMES.filter(

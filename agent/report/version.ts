@@ -1,5 +1,5 @@
 /** Which version this is. */
 
-import manifest from "../package.json" with { type: "json" };
+import manifest from "../../package.json" with { type: "json" };
 
 export const VERSION: string = manifest.version;

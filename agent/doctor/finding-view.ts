@@ -1,9 +1,9 @@
 /** Findings of an examination as lines for people. Pure. */
 
 import { escapeText } from "../../ipam/escape.ts";
-import type { Finding, Verdict } from "../doctor/finding.ts";
-import { escapeSentence } from "./error-line.ts";
-import type { Style, Terminal } from "./terminal.ts";
+import { escapeSentence } from "../terminal/error-line.ts";
+import type { Style, Terminal } from "../terminal/terminal.ts";
+import type { Finding, Verdict } from "./finding.ts";
 
 const STYLES: Readonly<Record<Verdict, Style>> = { ok: "green", warn: "yellow", fail: "red", skip: "dim" };
 const VERDICT_WIDTH = 6;

@@ -1,0 +1,85 @@
+/**
+ * Puts the newest network configuration in force, or says why not. Configurations that are replaced while one is
+ * applied are skipped; the store's other messages do not wait.
+ */
+
+import { type Clock, Nap } from "../../ipam/clock.ts";
+import type { NetworkConfig } from "../../ipam/config/network-config.ts";
+import { errorMessage } from "../../ipam/errors.ts";
+import type { Logger } from "../../ipam/log.ts";
+import type { ConfigJudgement } from "./config-change.ts";
+
+export interface ConfigFollowerOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** What the newest configuration means now. */
+  readonly judge: () => ConfigJudgement;
+  readonly apply: (config: NetworkConfig) => Promise<void>;
+  /** Called after each judgement. */
+  readonly onChange: () => void;
+}
+
+/** Between two applications: a burst of changes costs a few of them. */
+const SETTLE_MS = 100;
+const RETRY_MS = 2_000;
+
+export class ConfigFollower {
+  readonly #options: ConfigFollowerOptions;
+  readonly #nap: Nap;
+  #isDirty = false;
+  #problem: string | null = null;
+
+  constructor(options: ConfigFollowerOptions) {
+    this.#options = options;
+    this.#nap = new Nap(options.clock);
+  }
+
+  /** Why the newest configuration is not in force; null when it is. */
+  get problem(): string | null {
+    return this.#problem;
+  }
+
+  /** The store may hold another configuration. */
+  changed(): void {
+    this.#isDirty = true;
+    this.#nap.wake();
+  }
+
+  /** Runs until `signal` fires. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    let delayMs = Number.POSITIVE_INFINITY;
+    while (!signal.aborted) {
+      if (!this.#isDirty) await this.#nap.take(delayMs, signal);
+      if (signal.aborted) return;
+      this.#isDirty = false;
+      delayMs = (await this.#follow()) ? Number.POSITIVE_INFINITY : RETRY_MS;
+      await clock.sleep(SETTLE_MS, signal).catch(() => undefined);
+    }
+  }
+
+  /** Returns false when a retry may help. */
+  async #follow(): Promise<boolean> {
+    const { judge, apply } = this.#options;
+    const { apply: next, problem } = judge();
+    if (next === null) {
+      this.#note(problem);
+      return true;
+    }
+    try {
+      await apply(next);
+      this.#note(null);
+      return true;
+    } catch (error) {
+      this.#note(`the network configuration in the store cannot be applied: ${errorMessage(error)}`);
+      return false;
+    }
+  }
+
+  #note(problem: string | null): void {
+    if (problem !== null && problem !== this.#problem)
+      this.#options.logger.error("network configuration", { problem });
+    this.#problem = problem;
+    this.#options.onChange();
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * What this host is to have, from the newest facts: kernel objects, firewall rules, the value of our lease, subnet.env.
+ *
+ * Each fact (interface and network configuration, our subnets, the firewall settings, the peers) changes in one method
+ * here, which updates all outputs.
+ */
+
+import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
+import { Planner } from "../../backends/planner.ts";
+import type { Scope } from "../../backends/state/ownership.ts";
+import { leftoverDevices } from "../../backends/vxlan-leftovers.ts";
+import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
+import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
+import type { FirewallSettings } from "../config/config.ts";
+import type { Identity } from "../host/identity.ts";
+import type { AgentMetrics } from "../report/agent-metrics.ts";
+import { type Attachment, leaseAttrsOf } from "./attachment.ts";
+import { hostObjects } from "./host-objects.ts";
+import { NetworkFirewall } from "./network-firewall.ts";
+import type { NetworkParts } from "./network-parts.ts";
+import type { ReasonLog } from "./reason-log.ts";
+
+export interface DesiredStateOptions {
+  /** Null for the first network. */
+  readonly network: string | null;
+  readonly attachment: Attachment;
+  readonly subnets: PerFamily<Prefix>;
+  readonly firewall: FirewallSettings;
+  /** Of the network in force and the one before: where peers' subnets may lie, and our own leftovers. */
+  readonly ranges: readonly Prefix[];
+  /** Ranges of the daemon's other networks, whose containers are kept apart from this one's. */
+  readonly isolated: () => readonly Prefix[];
+  readonly port: RtnetlinkPort;
+  readonly identity: Identity;
+  readonly metrics: AgentMetrics;
+  readonly rejections: ReasonLog;
+}
+
+/** What identifies this host's objects in the kernel. */
+export function scopeOf({
+  attachment,
+  subnets,
+  firewall,
+  ranges,
+  port,
+  identity,
+  network,
+}: DesiredStateOptions): Scope {
+  const { backend, host } = attachment;
+  const objects = [...backend.planBase(subnets), ...hostObjects(firewall, subnets)];
+  const devices = new Set(Object.values(backend.devices));
+  const leftovers = leftoverDevices(port.links(), devices, identity.vtepMacsOf(network));
+  return {
+    devices: new Set([...devices, ...leftovers]),
+    sharedDevices: new Set([host.interface]),
+    networks: ranges,
+    sysctls: new Set(objects.flatMap((object) => (object.kind === "sysctl" ? [object.path] : []))),
+  };
+}
+
+export class DesiredState {
+  #facts: DesiredStateOptions;
+  readonly #parts: NetworkParts;
+  readonly #planner: Planner;
+  readonly #networkFirewall: NetworkFirewall;
+
+  constructor(facts: DesiredStateOptions, parts: NetworkParts) {
+    this.#facts = facts;
+    this.#parts = parts;
+    const { backend } = facts.attachment;
+    this.#planner = new Planner(backend, facts.port.hasNexthopObjects, (own) =>
+      hostObjects(this.#facts.firewall, own),
+    );
+    this.#networkFirewall = new NetworkFirewall(parts.firewall, parts.peers, () => ({
+      settings: this.#facts.firewall,
+      network: this.attachment.networkConfig,
+      own: this.subnets,
+      backend: this.attachment.backend,
+      host: this.attachment.host,
+      isolated: this.#facts.isolated(),
+    }));
+  }
+
+  get attachment(): Attachment {
+    return this.#facts.attachment;
+  }
+
+  get subnets(): PerFamily<Prefix> {
+    return this.#facts.subnets;
+  }
+
+  get subnetEnv(): SubnetEnv {
+    const { networkConfig, backend } = this.attachment;
+    return {
+      networks: mapFamilies(networkConfig.families, ({ network }) => [network]),
+      subnets: mapFamilies(this.subnets, ({ base, length }) => ({ address: base.plus(1), length })),
+      mtuBytes: backend.mtuBytes,
+      ipMasq: this.#facts.firewall.masquerade,
+    };
+  }
+
+  /** Peers came, went or changed. */
+  peersChanged(): void {
+    const { metrics, rejections } = this.#facts;
+    const { peers, reconciler } = this.#parts;
+    const rejected = peers.refused();
+    metrics.setPeers(peers.peers.size, peers.heldCount, rejected.size);
+    rejections.note(rejected.values());
+    const changed = peers.takeChanged();
+    reconciler.setDesired(this.#planner.plan({ own: this.subnets, peers: peers.peers, changed }));
+    this.#networkFirewall.peersChanged(changed);
+  }
+
+  /** Another interface, other addresses of it, or another network configuration. */
+  attachTo(attachment: Attachment): void {
+    const { lease, peers, firewall } = this.#parts;
+    const { backend, host, networkConfig } = attachment;
+    this.#facts = { ...this.#facts, attachment };
+    lease.publish(leaseAttrsOf(attachment, this.#facts.identity.nodeId));
+    peers.reconfigure({
+      ownAddresses: host.publicAddresses,
+      refusePeer: (peer) => backend.refusePeer(peer),
+      identitiesOf: (peer) => backend.peerIdentities(peer),
+    });
+    firewall.setPreference(networkConfig.enableNftables);
+    this.#replan();
+  }
+
+  /** Our lease is for other subnets now. */
+  moveTo(subnets: PerFamily<Prefix>, leaseKey: string): void {
+    this.#facts = { ...this.#facts, subnets };
+    this.#parts.peers.setOwnKey(leaseKey);
+    this.#replan();
+  }
+
+  /** The firewall settings of a reload. */
+  setFirewall(firewall: FirewallSettings): void {
+    this.#facts = { ...this.#facts, firewall };
+    this.#parts.firewall.setResyncSeconds(firewall.resyncSeconds);
+    this.#replan();
+  }
+
+  /** Resolves after the pass of the firewall. Never rejects: the guard reports failures and retries. */
+  async planFirewall(): Promise<void> {
+    await this.#networkFirewall.plan();
+  }
+
+  #replan(): void {
+    this.#planner.replan(this.attachment.backend);
+    this.#parts.reconciler.setScope(scopeOf(this.#facts));
+    this.peersChanged();
+    void this.planFirewall();
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * All networks of one daemon. Each runs on its own: one that fails is reported and started again, the others go on.
+ *
+ * They share the host's kernel port, the store's connection and the control socket. Every name that a network owns in
+ * the kernel, the file system or a report carries the network's name; the first one keeps flannel's.
+ */
+
+import type { Prefix } from "../../ipam/addresses/ip.ts";
+import { Backoff } from "../../ipam/clock.ts";
+import { ConfigError, errorMessage } from "../../ipam/errors.ts";
+import { errorFields, type LogFields, type Logger } from "../../ipam/log.ts";
+import type { StoreConnection } from "../../ipam/stores/store.ts";
+import type { FirewallSettings } from "../config/config.ts";
+import type { Identity } from "../host/identity.ts";
+import type { NetworkSummary } from "../report/status.ts";
+import { NetworkAgent } from "./network-agent.ts";
+import type { NetworkSettings } from "./network-settings.ts";
+import { isReady } from "./problems.ts";
+import type { Runtime } from "./runtime.ts";
+
+export interface NetworksOptions {
+  readonly runtime: Runtime;
+  /** At least one; the first is the one with flannel's names. */
+  readonly networks: readonly NetworkSettings[];
+  readonly connection: StoreConnection;
+  readonly identity: Identity;
+  readonly version: string;
+  /** Called once, when packets can flow in every network. */
+  readonly onReady: () => void;
+}
+
+const RETRY_FIRST_MS = 1_000;
+const RETRY_MAX_MS = 60_000;
+
+/** One network and why it does not run at the moment. */
+interface Slot {
+  settings: NetworkSettings;
+  agent: NetworkAgent;
+  failure: string | null;
+}
+
+export class Networks {
+  readonly #options: NetworksOptions;
+  readonly #slots: readonly Slot[];
+  readonly #unready: Set<Slot>;
+
+  constructor(options: NetworksOptions) {
+    this.#options = options;
+    requireDistinct(options.networks);
+    this.#slots = options.networks.map((settings) => this.#makeSlot(settings));
+    this.#unready = new Set(this.#slots);
+  }
+
+  /** True while this host is a working member of all its networks. */
+  get isReady(): boolean {
+    return this.#slots.every(({ agent, failure }) => failure === null && isReady(agent.problems));
+  }
+
+  /** One line without a full stop: what this host is in each network, or why it is not ready. */
+  get summary(): string {
+    return this.reports()
+      .map(({ name, summary }) => (name === null ? summary : `${name}: ${summary}`))
+      .join("; ");
+  }
+
+  /** What the control socket shows, the first network first. */
+  reports(): readonly NetworkSummary[] {
+    return this.#slots.map(({ agent, failure }) =>
+      failure === null ? agent.report() : { ...agent.report(), isReady: false, summary: failure },
+    );
+  }
+
+  /** Puts the firewall settings of a reload in force. */
+  setFirewall(settings: FirewallSettings): void {
+    for (const slot of this.#slots) {
+      slot.settings = { ...slot.settings, firewall: settings };
+      slot.agent.setFirewall(settings);
+    }
+  }
+
+  /** Runs until `signal` fires. Rejects when the only network of the daemon fails. */
+  async run(signal: AbortSignal): Promise<void> {
+    const [only, ...others] = this.#slots;
+    if (only !== undefined && others.length === 0) return await only.agent.run(signal);
+    await Promise.all(this.#slots.map((slot) => this.#keepRunning(slot, signal)));
+  }
+
+  async #keepRunning(slot: Slot, signal: AbortSignal): Promise<void> {
+    const { clock, random, logger } = this.#options.runtime;
+    const backoff = new Backoff({ baseMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS, random });
+    while (!signal.aborted) {
+      try {
+        await slot.agent.run(signal);
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        slot.failure = `the network failed and is started again: ${errorMessage(error)}`;
+        logger.error("network failed", { network: slot.settings.name ?? "(first)", ...errorFields(error) });
+      }
+      await clock.sleep(backoff.nextMs(), signal).catch(() => undefined);
+      slot.agent = this.#makeAgent(slot.settings, () => slot);
+      slot.failure = null;
+    }
+  }
+
+  #makeSlot(settings: NetworkSettings): Slot {
+    const slot: Slot = { settings, agent: this.#makeAgent(settings, () => slot), failure: null };
+    return slot;
+  }
+
+  #makeAgent(settings: NetworkSettings, slot: () => Slot): NetworkAgent {
+    const { runtime, connection, identity, version } = this.#options;
+    const { name } = settings;
+    return new NetworkAgent({
+      runtime: { ...runtime, logger: named(runtime.logger, name), metrics: runtime.metrics.of(name) },
+      settings,
+      connection,
+      identity,
+      version,
+      isolated: () => this.#rangesBeside(slot()),
+      onRanges: () => this.#rangesChanged(slot()),
+      onReady: () => this.#ready(slot()),
+    });
+  }
+
+  #rangesBeside(own: Slot): readonly Prefix[] {
+    return this.#slots.filter((slot) => slot !== own).flatMap(({ agent }) => agent.ranges);
+  }
+
+  #rangesChanged(changed: Slot): void {
+    for (const slot of this.#slots) if (slot !== changed) slot.agent.isolationChanged();
+  }
+
+  #ready(slot: Slot): void {
+    const wasLast = this.#unready.delete(slot) && this.#unready.size === 0;
+    if (wasLast) this.#options.onReady();
+  }
+}
+
+/** A log whose lines name the network. */
+function named(logger: Logger, network: string | null): Logger {
+  if (network === null) return logger;
+  const at =
+    (level: keyof Logger) =>
+    (message: string, fields: LogFields = {}): void =>
+      logger[level](message, { network, ...fields });
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+}
+
+/** Throws ConfigError when two networks would own the same name or file. */
+function requireDistinct(networks: readonly NetworkSettings[]): void {
+  for (const field of ["name", "prefix", "subnetFile"] as const) {
+    const values = networks.map((settings) => settings[field]);
+    const twice = values.find((value, index) => values.indexOf(value) !== index);
+    if (twice !== undefined) {
+      throw new ConfigError(`two networks have the same ${field} ${twice}: give each network its own`);
+    }
+  }
+  const misnamed = networks.find(({ name }) => name !== null && !/^[a-z0-9]{1,8}$/.test(name));
+  if (misnamed !== undefined) {
+    throw new ConfigError(
+      `network name "${misnamed.name}": use 1 to 8 lower-case letters and digits, which fit into the names of firewall chains`,
+    );
+  }
+}

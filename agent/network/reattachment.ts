@@ -1,0 +1,76 @@
+/**
+ * Moves a joined network to another interface, other addresses or another network configuration, one move at a time.
+ */
+
+import type { HostFacts } from "../../backends/backend.ts";
+import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
+import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import type { NetworkConfig } from "../../ipam/config/network-config.ts";
+import type { Logger } from "../../ipam/log.ts";
+import { takeHostSnapshot } from "../host/host-facts.ts";
+import { type Attachment, type AttachmentParts, attach, chooseFor, isSameAttachment } from "./attachment.ts";
+
+export interface ReattachmentOptions {
+  readonly parts: AttachmentParts;
+  readonly netlink: NetlinkConnection;
+  readonly logger: Logger;
+  readonly current: () => { readonly attachment: Attachment; readonly subnets: PerFamily<Prefix> };
+  /** Called with an attachment that differs from the current one. */
+  readonly move: (after: Attachment) => void;
+  /** Called when the host's own addresses changed: connections from the old ones are dead. */
+  readonly onNewAddress: () => void;
+}
+
+export class Reattachment {
+  readonly #options: ReattachmentOptions;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(options: ReattachmentOptions) {
+    this.#options = options;
+  }
+
+  /** Examines the host again. Rejects when no interface can be used. */
+  followHost(): Promise<void> {
+    return this.#enqueue(null);
+  }
+
+  /** Puts another network configuration in force. Rejects when no interface can be used with it. */
+  apply(config: NetworkConfig): Promise<void> {
+    return this.#enqueue(config);
+  }
+
+  #enqueue(config: NetworkConfig | null): Promise<void> {
+    const turn = this.#last.then(() => this.#reattach(config));
+    // A failure is reported to its caller; the next turn only waits for the end of this one.
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #reattach(next: NetworkConfig | null): Promise<void> {
+    const { parts, netlink, logger, current, move, onNewAddress } = this.#options;
+    const { attachment: before, subnets } = current();
+    const config = next ?? before.networkConfig;
+    const snapshot = takeHostSnapshot(netlink);
+    const chosen = chooseFor(parts, config, snapshot, {
+      present: before.chosen,
+      subnets: Object.values(subnets),
+      leaseAddresses: [],
+    });
+    const after = await attach(parts, config, chosen, snapshot);
+    if (isSameAttachment(before, after)) return;
+    logger.info("host or network options changed; following", {
+      interface: chosen.link.name,
+      reason: chosen.reason,
+      addresses: Object.values(chosen.publicAddresses),
+      mtuBytes: after.backend.mtuBytes,
+    });
+    if (!isSameAddress(before.host, after.host)) onNewAddress();
+    await parts.identity.setInterfaceMac(chosen.link.mac);
+    move(after);
+  }
+}
+
+function isSameAddress(before: HostFacts, after: HostFacts): boolean {
+  const text = ({ addresses }: HostFacts): string => Object.values(addresses).join(" ");
+  return text(before) === text(after);
+}

@@ -1,0 +1,63 @@
+/** Builds the status report of a joined network. Pure. */
+
+import type { FirewallStatus } from "../../backends/firewall/guard.ts";
+import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
+import type { LeaseSnapshot } from "../../ipam/leases/lease.ts";
+import type { OwnLease } from "../../ipam/leases/own-lease.ts";
+import type { StatusReport } from "../report/status.ts";
+import type { Attachment } from "./attachment.ts";
+import { isReady, type Problem } from "./problems.ts";
+
+export interface MemberView {
+  /** Null for the first network. */
+  readonly name: string | null;
+  readonly version: string;
+  readonly store: string;
+  readonly attachment: Attachment;
+  readonly lease: OwnLease;
+  readonly snapshot: LeaseSnapshot;
+  readonly kernel: ReconcilerStatus;
+  readonly firewall: FirewallStatus;
+  readonly problems: readonly Problem[];
+  readonly nowMs: number;
+}
+
+/** The whole report. */
+export function statusReport(view: MemberView): StatusReport {
+  const { attachment, lease, snapshot, kernel } = view;
+  const { host, chosen, backend, networkConfig } = attachment;
+  const secondsLeft = Math.max(0, Math.round((lease.deadlineMs - view.nowMs) / 1000));
+  return {
+    version: view.version,
+    isReady: isReady(view.problems),
+    store: view.store,
+    interface: {
+      name: host.interface,
+      publicAddress: Object.values(host.publicAddresses).join(", "),
+      reason: chosen.reason,
+    },
+    network: {
+      ...(view.name === null ? {} : { name: view.name }),
+      ranges: Object.values(networkConfig.families).map(({ network }) => network.toString()),
+      backend: backend.type,
+    },
+    lease: {
+      key: lease.entry.key,
+      state: lease.state.state,
+      reason: lease.state.state === "held" ? lease.state.unpublished : lease.state.reason,
+      secondsLeft: Number.isFinite(secondsLeft) ? secondsLeft : null,
+    },
+    devices: Object.values(backend.devices).map((name) => ({ name, mtuBytes: backend.mtuBytes })),
+    peers: [...snapshot.peers.values()].map((peer) => ({
+      key: peer.key,
+      publicAddress: Object.values(peer.attrs.publicAddress).join(", "),
+      path: backend.pathTo(peer),
+      isHeld: snapshot.held.has(peer.key),
+    })),
+    refused: [...snapshot.refused.values()],
+    kernel,
+    firewall: view.firewall,
+    problems: view.problems.map(({ text }) => text),
+    blocking: view.problems.flatMap(({ text, isBlocking }) => (isBlocking ? [text] : [])),
+  };
+}

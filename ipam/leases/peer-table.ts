@@ -70,7 +70,8 @@ export class PeerTable {
     this.#ownRivals = new OwnRivals({
       problemOf: (lease) =>
         problemOfPeer(lease, { ...this.#rules, ownSubnets: {}, ownAddresses: {} }) ??
-        this.#settings.refusePeer(lease),
+        // The backend compares with this host's own identity, which our own lease always equals.
+        (lease.key === this.#ownKey ? null : this.#settings.refusePeer(lease)),
       claimsOf: (lease) => this.#claimsOf(lease),
     });
   }

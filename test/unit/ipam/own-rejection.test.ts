@@ -14,13 +14,15 @@ function entry(key: string, number: number, createRevision: bigint, ip = `192.16
   return { key, value, revision: createRevision, createRevision, storeLeaseId: "1" };
 }
 
-function tableOf(...entries: StoreEntry[]): PeerTable {
+const tableOf = (...entries: StoreEntry[]): PeerTable => tableWith(() => null, ...entries);
+
+function tableWith(refusePeer: () => string | null, ...entries: StoreEntry[]): PeerTable {
   const table = new PeerTable({
     networks: [],
     ownAddresses: attrs(1).publicAddress,
     holdDownMs: 0,
     logger: silentLogger,
-    refusePeer: () => null,
+    refusePeer,
     identitiesOf: () => [],
   });
   table.setOwnKey(OWN);
@@ -34,6 +36,12 @@ const own = (createRevision: bigint) => entry(OWN, 1, createRevision, IP);
 describe("our own lease", () => {
   it("is accepted beside leases of other hosts", () => {
     expect(tableOf(own(10n), entry("10.2.8.0-24", 2, 5n)).ownRejection).toBeNull();
+  });
+
+  it("is not examined by the backend, which rejects what equals this host", () => {
+    const rejectsAll = () => "its VtepMAC is this host's own";
+    expect(tableOf(own(10n)).ownRejection).toBeNull();
+    expect(tableWith(rejectsAll, own(10n)).ownRejection).toBeNull();
   });
 
   it("is rejected when an older lease has our public address, and accepted when that one is younger", () => {

@@ -2,7 +2,7 @@
  * The one reader and the one writer of files. Knows nothing of what they hold.
  *
  * The rule for symbolic links: parent folders may be links, as /var/run is. A file that tulle keeps for itself must be
- * a regular file: a link in its place is refused, because whoever planted it would choose what is read or overwritten.
+ * a regular file: a link in its place is refused, because its creator would choose which file is read or overwritten.
  * A file that belongs to the administrator (daemon.json, unit files, certificates) may be a link to a regular file.
  *
  * A FIFO would block open(2) and a device may act when it is opened, so both are refused before they are opened.
@@ -236,6 +236,14 @@ export function removeIfPresent(path: string): void {
   if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) rmSync(path, { force: true });
 }
 
+/** Removes the socket of a server that ended, or a file in its place. Throws ConflictError for anything else. */
+export function removeSocket(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket() && !found.isFile()) throw misplaced(path, found, "a socket");
+  rmSync(path, { force: true });
+}
+
 /** Removes the files of a folder whose names begin with `prefix`. */
 export function removeBeginningWith(prefix: string): void {
   for (const path of pathsBeginningWith(prefix)) removeIfPresent(path);
@@ -244,7 +252,7 @@ export function removeBeginningWith(prefix: string): void {
 /**
  * Creates a folder and its parents where they are missing, with `mode`. Throws what the file system throws.
  *
- * mkdir's option `recursive` loops for ever where an existing folder answers ENOENT to a new name, as /proc does, and
+ * mkdir's option `recursive` loops forever where an existing folder answers ENOENT to a new name, as /proc does, and
  * reports "not found" for a read-only file system.
  */
 export function makeFolder(folder: string, mode: number): void {
@@ -359,9 +367,12 @@ function requireRegularOrAbsent(path: string): void {
 }
 
 function requireRegular(path: string, found: Stats): void {
-  if (found.isFile()) return;
+  if (!found.isFile()) throw misplaced(path, found, "a regular file");
+}
+
+function misplaced(path: string, found: Stats, wanted: string): ConflictError {
   const kind = kindOf(found);
-  throw new ConflictError(`${path} is ${kind}, not a regular file: remove it or move it away`, {
+  return new ConflictError(`${path} is ${kind}, not ${wanted}: remove it or move it away`, {
     details: { path, kind },
   });
 }

@@ -1,9 +1,9 @@
 /**
- * Puts the CNI plugin where container runtimes look for it, and takes it away again.
+ * Installs the CNI plugin where container runtimes look for it, and uninstalls it.
  *
- * What lies there is a link to the plugin's executable, or a launcher of three lines for its Node program, so that an
- * upgrade of tulle upgrades the plugin. What was there before is kept beside it and comes back on removal. Every file
- * appears or vanishes in one step.
+ * It installs a link to the plugin's executable, or a launcher of three lines for its Node program, so that an upgrade
+ * of tulle upgrades the plugin. A file that was there before is kept beside it and restored on removal. Every file
+ * appears or disappears in one step.
  */
 
 import { spawnSync } from "node:child_process";
@@ -43,7 +43,7 @@ const LONGEST_INTERPRETER = 250;
 /** Holds the first two lines of a launcher: interpreter and mark. */
 const LAUNCHER_START_BYTES = 512;
 
-/** Installs and answers the files written. Throws ConfigError for a wrong name and when the plugin does not run here. */
+/** Installs and returns the files written. Throws ConfigError for a wrong name and when the plugin does not run here. */
 export async function install(
   options: InstallOptions,
   warn: (text: string) => void,
@@ -62,7 +62,7 @@ export async function install(
   return [plugin, conflist];
 }
 
-/** Removes what install wrote and answers the files removed; absence is a success. Throws ConflictError for foreign files. */
+/** Removes what install wrote and returns the files removed; absence is a success. Throws ConflictError for foreign files. */
 export async function uninstall(options: InstallOptions): Promise<readonly string[]> {
   const plugin = join(options.binDir, options.name);
   const conflist = join(options.confDir, CONFLIST);
@@ -73,7 +73,7 @@ export async function uninstall(options: InstallOptions): Promise<readonly strin
   return removed;
 }
 
-/** What runtimes and plugins would refuse later. */
+/** Runtimes and plugins would reject these names later. */
 function requireNames({ network, name, chained }: Conflist): void {
   for (const [option, text] of [
     ["network", network],
@@ -130,7 +130,7 @@ async function isOwnConflist(file: string): Promise<boolean> {
   return isUnchanged(readRequiredFile(file));
 }
 
-/** Gives a file of somebody else's a second name; an earlier one of that name stays, it is the original. */
+/** Gives a foreign file a second name; an earlier backup stays, it is the original. */
 async function keepForeign(file: string, isOwn: (file: string) => Promise<boolean>): Promise<void> {
   if ((await isOwn(file).catch(nullIfAbsent)) !== false) return;
   await link(file, file + KEPT).catch(ignoreExisting);
@@ -140,9 +140,7 @@ async function removeOwn(file: string, isOwn: (file: string) => Promise<boolean>
   const found = await isOwn(file).catch(nullIfAbsent);
   if (found === null) return false;
   if (!found) {
-    throw new ConflictError(
-      `${file} is not as "tulle cni install" wrote it: remove it yourself if nobody needs it`,
-    );
+    throw new ConflictError(`${file} is not as "tulle cni install" wrote it: remove it if nothing needs it`);
   }
   await rename(file + KEPT, file).catch(async (error: NodeJS.ErrnoException) => {
     if (error.code !== "ENOENT") throw error;

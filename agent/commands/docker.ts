@@ -1,7 +1,7 @@
 /**
  * `tulle docker setup` and `unset`: dockerd on tulled's subnet, and back.
  *
- * Edits the administrator's files no further than it must, and restarts dockerd only when asked to.
+ * Changes only its own settings in the administrator's files, and restarts dockerd only when asked to.
  */
 
 import { execFile } from "node:child_process";
@@ -10,19 +10,13 @@ import { promisify } from "node:util";
 import { type Command, Option } from "commander";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
 import { type BridgeFacts, readBridgeFacts } from "../docker/bridge-facts.ts";
+import type { SetupTarget } from "../docker/collisions.ts";
 import { parseDaemonJson } from "../docker/daemon-json.ts";
 import { applyChanges, type FileChange, readText } from "../docker/file-change.ts";
 import { bridgeFindings, DOCKER_BRIDGE, isBridgeElsewhere, settingFindings } from "../docker/findings.ts";
-import {
-  chooseTarget,
-  planDaemonJson,
-  planDropIn,
-  planUnset,
-  readSubnetFile,
-  type SetupPaths,
-  type SetupTarget,
-} from "../docker/setup.ts";
+import { planSetup, planUnset, readSubnetFile, type SetupPaths } from "../docker/setup.ts";
 import { formatDiff } from "../docker/text-diff.ts";
+import { validate } from "../docker/validate.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
 
 interface DockerOptions {
@@ -38,8 +32,11 @@ interface DockerOptions {
 const SETUP_HELP = `
 With --into daemon-json the settings bip, mtu and ip-masq (with IPv6 also ipv6 and fixed-cidr-v6) are written into
 daemon.json; every other byte stays, and the file as it was is kept beside it as daemon.json.before-tulle.
-With --into drop-in systemd asks for the subnet at each start of Docker; options that docker.service gives by
-hand are replaced. Without --into: the drop-in where such options stand, else daemon.json.
+With --into drop-in systemd asks for the subnet at each start of Docker; the options --bip, --mtu and --ip-masq in
+docker.service are replaced. Without --into: the drop-in where the service has such options, else daemon.json.
+
+Options that dockerd would refuse beside the subnet, in the unit, its drop-ins, their variables and files, or in
+daemon.json, are named before anything is written; where dockerd has --validate, it checks the result too.
 
 A second run changes nothing. dockerd must be restarted for a new subnet or MTU; --restart does that, and only then.`;
 
@@ -48,7 +45,7 @@ export const docker: CommandModule = {
     addCommonOptions(command.command("setup").description("make dockerd use this host's subnet and MTU"))
       .addOption(new Option("--into <place>", "where the settings go").choices(["daemon-json", "drop-in"]))
       .option("--subnet-file <file>", "subnet.env, as tulled writes it", "/run/flannel/subnet.env")
-      .option("--tulle <path>", "this program, as the drop-in shall call it", "/usr/bin/tulle")
+      .option("--tulle <path>", "path of this program for the drop-in", "/usr/bin/tulle")
       .addHelpText("after", SETUP_HELP)
       .action((options: DockerOptions) => setUp(options, context));
     addCommonOptions(command.command("unset").description("take the settings out again")).action(
@@ -70,12 +67,13 @@ function addCommonOptions(command: Command): Command {
 
 async function setUp(options: DockerOptions, context: CommandContext): Promise<void> {
   const paths = pathsOf(options);
-  const { env, settings } = await readSubnetFile(paths.subnetFile);
-  const target = await chooseTarget(options.into ?? null, paths);
-  const changes =
-    target === "drop-in" ? await planDropIn(options.tulle, paths) : await planDaemonJson(settings, paths);
+  const subnet = await readSubnetFile(paths.subnetFile);
+  const { env } = subnet;
+  const { changes, warnings, start } = await planSetup(options.into ?? null, subnet, options.tulle, paths);
+  if (start !== null && changes.length > 0) await validate(start);
   const facts = readBridgeFacts(DOCKER_BRIDGE);
-  for (const finding of [...bridgeFindings(env, facts), ...(await findingsIn(paths.daemonJson))]) {
+  const findings = [...warnings, ...bridgeFindings(env, facts), ...(await findingsIn(paths.daemonJson))];
+  for (const finding of findings) {
     context.err.write(`tulle: warning: ${finding}\n`);
   }
   await carryOut(changes, isBridgeElsewhere(env, facts) || hasOtherMtu(changes, facts), options, context);
@@ -89,7 +87,7 @@ async function findingsIn(daemonJson: string): Promise<string[]> {
   return settingFindings(parseDaemonJson((await readText(daemonJson)) ?? "", daemonJson));
 }
 
-/** An MTU alone shows in the file only: a bridge without containers has not taken it yet. */
+/** A changed MTU shows only in the file: a bridge without containers has not taken it yet. */
 function hasOtherMtu(changes: readonly FileChange[], { addresses }: BridgeFacts): boolean {
   if (addresses === null) return false;
   return changes.some(({ path, before, after }) => {
@@ -118,7 +116,7 @@ async function carryOut(
   else out.write("restart Docker to apply it: systemctl restart docker\n");
 }
 
-/** Where no systemd runs (sd_booted(3)) there is nothing to tell it. */
+/** Does nothing where systemd does not run (sd_booted(3)). */
 async function systemctl(args: readonly string[], signal: AbortSignal): Promise<void> {
   if (!existsSync("/run/systemd/system")) return;
   try {
@@ -126,7 +124,7 @@ async function systemctl(args: readonly string[], signal: AbortSignal): Promise<
   } catch (error) {
     throw new TulleError(
       "TULLE_PREREQUISITE",
-      `systemctl ${args.join(" ")} failed (${errorMessage(error)}): the files are written; do it by hand`,
+      `systemctl ${args.join(" ")} failed (${errorMessage(error)}): the files are written; run it yourself`,
       { cause: error },
     );
   }

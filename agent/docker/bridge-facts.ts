@@ -1,4 +1,4 @@
-/** What the kernel has of Docker's bridge, and the routes that compete with it. Reads only, decides nothing. */
+/** Reads Docker's bridge, and the routes that compete with it, from the kernel. */
 
 import { decodeAddress, encodeAddressDump } from "../../backends/netlink/address.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";

@@ -1,8 +1,6 @@
 /**
- * Edits single top-level settings of Docker's daemon.json in place: every other byte stays as the administrator
- * wrote it.
- *
- * Pure text in, text out; reading, backing up and writing the file is the caller's affair.
+ * Edits single top-level settings of Docker's daemon.json in place; every other byte stays as the administrator
+ * wrote it. Pure text in, text out.
  */
 
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
@@ -21,7 +19,7 @@ interface Member {
 
 /**
  * Parses daemon.json; empty text is an empty object, as for dockerd.
- * ConfigError when it is no JSON object (dockerd takes no comments either) or names a key twice.
+ * ConfigError when it is not a JSON object (dockerd accepts no comments either) or has a key twice.
  */
 export function parseDaemonJson(text: string, path: string): JsonObject {
   if (text.trim() === "") return {};

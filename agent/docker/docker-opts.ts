@@ -1,7 +1,7 @@
 /**
  * What subnet.env means for dockerd's command line: flannel's mk-docker-opts.sh, byte for byte.
  *
- * Pure: variables in, text out. Which file they come from, and where the text goes, is the command's affair.
+ * Pure: variables in, text out. The command reads and writes the files.
  */
 
 import { ConfigError } from "../../ipam/errors.ts";
@@ -25,7 +25,7 @@ const OPTION_PREFIX = "DOCKER_OPT_";
 
 /**
  * The text of docker_opts.env. Like the script it passes on every DOCKER_OPT_… variable it is given, in the order
- * of their names, puts what the combined variable already holds in front, and leaves out what is not known.
+ * of their names, puts the present value of the combined variable in front, and leaves out unknown values.
  * Throws ConfigError.
  */
 export function formatDockerOpts(variables: Variables, request: DockerOptsRequest): string {
@@ -77,12 +77,12 @@ function dockerMasquerades(variables: Variables): boolean | null {
   if (agentMasquerades === "") return null;
   if (agentMasquerades === "true" || agentMasquerades === "false") return agentMasquerades === "false";
   throw new ConfigError(
-    `subnet.env: FLANNEL_IPMASQ is "${agentMasquerades}"; it must be true or false, restart the agent to write it anew`,
+    `subnet.env: FLANNEL_IPMASQ is "${agentMasquerades}"; it must be true or false: restart the agent, which writes it again`,
   );
 }
 
 /** The script evaluates the name as shell code; here it must be a name. */
 function variableName(name: string): string {
   if (/^[A-Za-z_][A-Za-z\d_]*$/.test(name)) return name;
-  throw new ConfigError(`-k "${name}" is no name of a shell variable; use letters, digits and _`);
+  throw new ConfigError(`-k "${name}" is not a name for a shell variable; use letters, digits and _`);
 }

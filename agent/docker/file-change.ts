@@ -5,7 +5,7 @@ import { dirname } from "node:path";
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
 import { type FileForm, hasCode, makeFolder, readForeignFile, replaceFile } from "../../ipam/files.ts";
 
-/** A file before and after; null stands for no file. */
+/** A file before and after; null where there is no file. */
 export interface FileChange {
   readonly path: string;
   readonly before: string | null;

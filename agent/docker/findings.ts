@@ -1,7 +1,4 @@
-/**
- * What an administrator should know before dockerd takes over a subnet: one sentence for each thing that works,
- * but not as somebody may think. Pure.
- */
+/** Warnings for an administrator before dockerd takes over a subnet, one sentence each. Pure. */
 
 import { entriesOf, type InterfaceAddress, mapFamilies, Prefix } from "../../ipam/addresses/ip.ts";
 import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
@@ -11,7 +8,7 @@ import type { BridgeFacts, RouteFact } from "./bridge-facts.ts";
 /** Docker's default bridge. */
 export const DOCKER_BRIDGE = "docker0";
 
-/** True when the bridge stands on other addresses than subnet.env says: dockerd must restart to move it. */
+/** True when the bridge has other addresses than subnet.env gives: dockerd must restart to move it. */
 export function isBridgeElsewhere({ subnets }: SubnetEnv, { addresses }: BridgeFacts): boolean {
   if (addresses === null) return false;
   return [...entriesOf(subnets)].some(
@@ -56,7 +53,7 @@ export function settingFindings(settings: JsonObject): string[] {
 }
 
 /**
- * A route that leads the containers' packets elsewhere, or whose own destinations the bridge takes away. Wider
+ * A route that takes the containers' packets to another device, or whose destinations the bridge takes over. Wider
  * routes through a gateway do no harm: the bridge's route is the longer match.
  */
 function routeFindings(subnet: Prefix, routes: readonly RouteFact[]): string[] {
@@ -72,9 +69,13 @@ function routeFindings(subnet: Prefix, routes: readonly RouteFact[]): string[] {
         ...(gateway === null ? [] : [`via ${gateway}`]),
         ...(device === "" ? [] : [`dev ${device}`]),
       ];
-      return destination.length >= subnet.length
-        ? `the route ${destination} ${way.join(" ")} leads containers' packets away from ${subnet}: delete it`
-        : `${destination} ${way.join(" ")} covers ${subnet}: hosts there with an address in ${subnet} cannot be reached`;
+      const route = `${destination} ${way.join(" ")}`;
+      if (destination.length >= subnet.length) {
+        // A route without a gateway is a network of this host, which people want to keep.
+        const remedy = gateway === null ? "give the containers another Network or subnet" : "delete it";
+        return `the route ${route} takes packets for containers in ${subnet} away from them: ${remedy}`;
+      }
+      return `${route} covers ${subnet}: hosts there with an address in ${subnet} cannot be reached`;
     });
 }
 

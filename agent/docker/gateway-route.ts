@@ -1,4 +1,4 @@
-/** Looks whether a subnet that should be Docker's is routed to somewhere else. Reads only. */
+/** Finds a route that sends packets for Docker's subnet through a gateway. Reads only. */
 
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { decodeRoute, encodeRouteDump, RT_TABLE_MAIN } from "../../backends/netlink/route.ts";

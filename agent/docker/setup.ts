@@ -1,21 +1,20 @@
 /**
  * Which files make dockerd use tulled's subnet, and how they change: daemon.json, or a drop-in of docker.service.
- *
- * Reads the files and plans; writing is file-change.ts's affair. Restarts nothing.
+ * Reads files and plans; writes and restarts nothing.
  */
 
-import { readdir } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { entriesOf, Prefix } from "../../ipam/addresses/ip.ts";
 import { parseSubnetEnv, readAssignments, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
+import { findCollisions, type SetupTarget } from "./collisions.ts";
 import { type DaemonSettings, editDaemonJson, parseDaemonJson } from "./daemon-json.ts";
-import { daemonSettings } from "./docker-opts.ts";
+import { daemonSettings, dockerFlags, type Variables } from "./docker-opts.ts";
+import { type DockerdOption, dockerdOptions, OWN_OPTIONS } from "./dockerd-options.ts";
+import { formatDropIn } from "./drop-in.ts";
 import { type FileChange, readText } from "./file-change.ts";
-import { execStartOf, formatDropIn, ownOptionsIn } from "./unit-file.ts";
-
-/** Where the settings go. */
-export type SetupTarget = "daemon-json" | "drop-in";
+import { DROP_IN, readServiceCommand, type ServiceCommand } from "./service-command.ts";
+import type { DockerdStart } from "./validate.ts";
 
 export interface SetupPaths {
   readonly subnetFile: string;
@@ -24,22 +23,33 @@ export interface SetupPaths {
   readonly unitDirectory: string;
 }
 
-/** Where systemd looks for units, most important first (systemd.unit(5)), behind the administrator's folder. */
-const UNIT_DIRECTORIES = ["/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"];
-
-const DROP_IN = "50-tulle.conf";
-
 /** Every key of daemon.json that we may write. */
 const OWN_KEYS = ["bip", "mtu", "ip-masq", "ipv6", "fixed-cidr-v6"] as const;
 
-/** subnet.env, read. Throws ConfigError when there is none and CodecError when it is broken. */
-export async function readSubnetFile(path: string): Promise<{ env: SubnetEnv; settings: DaemonSettings }> {
+/** What subnet.env asks of Docker. */
+export interface DockerSubnet {
+  readonly env: SubnetEnv;
+  readonly variables: Variables;
+  /** As settings of daemon.json. */
+  readonly settings: DaemonSettings;
+}
+
+export interface SetupPlan {
+  readonly changes: readonly FileChange[];
+  readonly warnings: readonly string[];
+  /** How dockerd will start; null when nothing is known of its command. */
+  readonly start: DockerdStart | null;
+}
+
+/** Throws ConfigError when there is no file and CodecError when it is damaged. */
+export async function readSubnetFile(path: string): Promise<DockerSubnet> {
   const text = await readText(path);
   if (text === null) {
     throw new ConfigError(`${path} is not there: start tulled, or name its file with --subnet-file`);
   }
   const env = parseSubnetEnv(text);
-  return { env, settings: { ...daemonSettings(readAssignments(text), true), ...ipv6Settings(env) } };
+  const variables = readAssignments(text);
+  return { env, variables, settings: { ...daemonSettings(variables, true), ...ipv6Settings(env) } };
 }
 
 /** Docker numbers its containers from the range itself; it has no bip for IPv6. */
@@ -60,60 +70,115 @@ function dropInOf(unitDirectory: string): string {
 }
 
 /**
- * The target to use: what is asked for, else the drop-in where one of ours stands or the unit gives our options
- * by hand, which dockerd would refuse beside daemon.json; else daemon.json.
+ * The changes that make dockerd use the subnet: where `asked` says, else in the drop-in when there is one of ours or
+ * when the service gives options of ours, which dockerd would refuse beside daemon.json; else in daemon.json. Throws
+ * ConfigError, and ConflictError that names every option that dockerd would refuse.
  */
-export async function chooseTarget(asked: SetupTarget | null, paths: SetupPaths): Promise<SetupTarget> {
-  if (asked === "drop-in") return asked;
-  const texts = await readUnit(paths.unitDirectory);
-  const byHand = texts.length === 0 ? [] : ownOptionsIn(execStartOf(texts));
-  if (asked === null) {
-    const hasDropIn = (await readText(dropInOf(paths.unitDirectory))) !== null;
-    return hasDropIn || byHand.length > 0 ? "drop-in" : "daemon-json";
-  }
-  if (byHand.length > 0) {
-    throw new ConflictError(
-      `docker.service gives ${byHand.join(" ")} itself, and dockerd refuses what stands there and in ` +
-        `${paths.daemonJson}: take it out of the unit, or use --into drop-in`,
-    );
-  }
-  return asked;
+export async function planSetup(
+  asked: SetupTarget | null,
+  subnet: DockerSubnet,
+  tulle: string,
+  paths: SetupPaths,
+): Promise<SetupPlan> {
+  const service = await readServiceCommand(paths.unitDirectory);
+  const options = dockerdOptions(service?.arguments ?? []);
+  const target = asked ?? (await preferredTarget(service, options, paths));
+  if (target === "drop-in") requireUsable(service);
+  const removed = target === "drop-in" ? options.filter(isReplaced) : [];
+  const kept = options.filter((option) => !removed.includes(option));
+  const changes =
+    target === "drop-in" && service !== null
+      ? await planDropIn(formatDropIn(service, removed, tulle), paths)
+      : await planDaemonJson(subnet.settings, paths);
+  const ownFile = kept.findLast(isConfigFile)?.value;
+  const configFile = (target === "drop-in" ? ownFile : undefined) ?? paths.daemonJson;
+  const change = changes.find(({ path }) => path === configFile);
+  const config = (change === undefined ? await readText(configFile) : change.after) ?? "";
+  const { refusals, warnings } = findCollisions({
+    target,
+    env: subnet.env,
+    dockerMasquerades: subnet.settings["ip-masq"] === true,
+    writtenKeys: new Set(target === "drop-in" ? [] : Object.keys(subnet.settings)),
+    options: kept,
+    serviceName: service?.name ?? "",
+    mayUseDropIn: service?.obstacle === null,
+    settings: parseDaemonJson(config, configFile),
+    daemonJson: configFile,
+  });
+  if (refusals.length > 0) throw new ConflictError(refusals.join("; "));
+  const given = target === "drop-in" ? dockerFlags(subnet.variables, true) : [];
+  const start = service && startOf(service, [...removed, ...kept.filter(isConfigFile)], given, config);
+  return { changes, warnings, start };
 }
 
-/** The changes that put `settings` into daemon.json. Throws ConfigError and ConflictError. */
-export async function planDaemonJson(
+/** The drop-in gives these options itself. */
+function isReplaced({ name, variable }: DockerdOption): boolean {
+  return OWN_OPTIONS.has(name) && variable === null;
+}
+
+function isConfigFile({ name }: DockerdOption): boolean {
+  return name === "config-file";
+}
+
+async function preferredTarget(
+  service: ServiceCommand | null,
+  options: readonly DockerdOption[],
+  { unitDirectory }: SetupPaths,
+): Promise<SetupTarget> {
+  if (service === null || service.obstacle !== null) return "daemon-json";
+  const hasDropIn = (await readText(dropInOf(unitDirectory))) !== null;
+  return hasDropIn || options.some(({ name }) => OWN_OPTIONS.has(name)) ? "drop-in" : "daemon-json";
+}
+
+function requireUsable(service: ServiceCommand | null): void {
+  if (service === null) {
+    throw new ConfigError(
+      "docker.service is absent or masked: install Docker first, or use --into daemon-json",
+    );
+  }
+  if (service.obstacle !== null) {
+    throw new ConfigError(
+      `${service.name} cannot be given options (${service.obstacle}): use --into daemon-json`,
+    );
+  }
+}
+
+/** The command line without the options `removed`, with `added`. dockerd checks its configuration as a copy. */
+function startOf(
+  service: ServiceCommand,
+  removed: readonly DockerdOption[],
+  added: readonly string[],
+  config: string,
+): DockerdStart {
+  const gone = new Set(removed.flatMap(({ parts }) => parts));
+  const kept = service.arguments.filter((argument) => !gone.has(argument)).map(({ text }) => text);
+  return { program: service.program, arguments: [...kept, ...added], config };
+}
+
+/** The changes that put `settings` into daemon.json. Throws ConfigError. */
+async function planDaemonJson(
   settings: DaemonSettings,
   { daemonJson, unitDirectory }: SetupPaths,
 ): Promise<FileChange[]> {
   const before = await readText(daemonJson);
-  const { bridge } = parseDaemonJson(before ?? "", daemonJson);
-  if (bridge !== undefined && bridge !== "") {
-    throw new ConflictError(
-      `${daemonJson} sets "bridge" to ${JSON.stringify(bridge)}, and dockerd takes no bip beside it: remove it`,
-    );
-  }
   const all = Object.fromEntries(OWN_KEYS.map((key) => [key, settings[key]]));
   const present = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
   const after = editDaemonJson(before ?? "", present, daemonJson);
-  if (after === before) return [];
+  const noDropIn = await planNoDropIn(unitDirectory);
+  if (after === before) return noDropIn;
   const backup = backupOf(daemonJson);
   const hasBackup = (await readText(backup)) !== null;
   return [
     ...(hasBackup ? [] : [{ path: backup, before: null, after: before ?? "", like: daemonJson }]),
     { path: daemonJson, before, after },
-    ...(await planNoDropIn(unitDirectory)),
+    ...noDropIn,
   ];
 }
 
-/** The changes that write the drop-in. `tulle` is the path of this program. Throws ConfigError. */
-export async function planDropIn(tulle: string, paths: SetupPaths): Promise<FileChange[]> {
-  const texts = await readUnit(paths.unitDirectory);
-  if (texts.length === 0) {
-    throw new ConfigError("docker.service is not there: install Docker first, or use --into daemon-json");
-  }
+/** The changes that write the drop-in. Throws ConfigError. */
+async function planDropIn(after: string, paths: SetupPaths): Promise<FileChange[]> {
   const path = dropInOf(paths.unitDirectory);
   const before = await readText(path);
-  const after = formatDropIn(execStartOf(texts), tulle);
   const changes = before === after ? [] : [{ path, before, after }];
   return [...changes, ...(await planNoDaemonJson(paths.daemonJson))];
 }
@@ -143,27 +208,4 @@ async function planNoDaemonJson(daemonJson: string): Promise<FileChange[]> {
     { path: daemonJson, before, after: isOursAlone ? null : edited },
     { path: backup, before: original, after: null },
   ];
-}
-
-/** The texts of docker.service and its drop-ins in the order in which systemd reads them, without ours. */
-async function readUnit(unitDirectory: string): Promise<string[]> {
-  const directories = [unitDirectory, ...UNIT_DIRECTORIES];
-  const fragments = await Promise.all(directories.map((each) => readText(join(each, "docker.service"))));
-  const fragment = fragments.find((text) => text !== null);
-  if (fragment === undefined || fragment === null) return [];
-  const files = new Map<string, string>();
-  for (const directory of [...directories].reverse()) {
-    for (const path of await listDropIns(join(directory, "docker.service.d")))
-      files.set(basename(path), path);
-  }
-  const paths = [...files].sort(([left], [right]) => (left < right ? -1 : 1)).map(([, path]) => path);
-  const dropIns = await Promise.all(paths.map(readText));
-  return [fragment, ...dropIns.filter((text) => text !== null)];
-}
-
-async function listDropIns(directory: string): Promise<string[]> {
-  const names = await readdir(directory).catch(() => []);
-  return names
-    .filter((name) => name.endsWith(".conf") && name !== DROP_IN)
-    .map((name) => join(directory, name));
 }

@@ -1,4 +1,4 @@
-/** Shows how a file's text would change. Pure; made for small edits, it finds one changed region. */
+/** Shows the change of a file's text. Pure; for small edits: it finds one changed region. */
 
 /** The changed lines with a little around them, marked by `-`, `+` and a blank; empty when the texts are equal. */
 export function formatDiff(path: string, before: string | null, after: string | null): string {

@@ -1,68 +1,73 @@
 /**
- * The drop-in with which systemd starts dockerd on tulled's subnet, made from the unit as the administrator has it.
- *
- * Pure text; knows of systemd.syntax(7) and systemd.service(5) only what ExecStart needs.
+ * The text of systemd units and of environment files, read as systemd reads it: systemd.syntax(7), systemd.exec(5).
+ * Pure text; what the settings mean is service-command.ts's part.
  */
 
-import { ConfigError } from "../../ipam/errors.ts";
-
-/** Where `tulle docker-opts` writes dockerd's options at each start of the service. */
-const OPTIONS_FILE = "/run/tulle/docker.env";
-const OPTIONS_VARIABLE = "TULLE_DOCKER_OPTS";
-
-/** Options that are ours to give; a switch such as ip-masq takes a value only behind `=`. */
-const OWN_OPTIONS = String.raw`(?:bip|mtu)(?:=\S*| +\S+)|ip-masq(?:=\S*)?`;
-
-/** The command of a service from its unit file and drop-ins, in systemd's order. Throws ConfigError. */
-export function execStartOf(texts: readonly string[]): string {
-  let commands: string[] = [];
-  for (const [key, value] of texts.flatMap(serviceAssignments)) {
-    if (key !== "ExecStart") continue;
-    commands = value === "" ? [] : [...commands, value];
-  }
-  const [command] = commands;
-  if (command === undefined || commands.length > 1) {
-    throw new ConfigError(
-      `docker.service has ${commands.length} ExecStart commands instead of one: use --into daemon-json`,
-    );
-  }
-  return command;
+/** A unit file or a drop-in. */
+export interface UnitText {
+  readonly path: string;
+  readonly text: string;
 }
 
-/** Those of our options that a command line gives, as it spells them: `--bip=10.2.54.1/24`. */
-export function ownOptionsIn(command: string): string[] {
-  return [...command.matchAll(ownOptionPattern())].map(([match]) => match.trim());
+export interface Assignment {
+  readonly section: string;
+  readonly key: string;
+  readonly value: string;
+  readonly path: string;
 }
 
-/** The drop-in: the same command, with our options written anew at each start. `tulle` is the program's path. */
-export function formatDropIn(command: string, tulle: string): string {
-  const bare = command.replaceAll(ownOptionPattern(), "");
-  return `# Written by "tulle docker setup"; "tulle docker unset" removes it.
-# dockerd starts once tulled has a subnet (READY), with that subnet's options.
-[Unit]
-Wants=tulled.service
-After=tulled.service
-
-[Service]
-EnvironmentFile=-${OPTIONS_FILE}
-ExecStartPre=${tulle} docker-opts -c -k ${OPTIONS_VARIABLE} -d ${OPTIONS_FILE}
-ExecStart=
-ExecStart=${bare} $${OPTIONS_VARIABLE}
-`;
-}
-
-function ownOptionPattern(): RegExp {
-  return new RegExp(String.raw` +--?(?:${OWN_OPTIONS})(?=\s|$)`, "g");
-}
-
-/** The assignments of the section [Service], with continued lines joined. */
-function serviceAssignments(text: string): [key: string, value: string][] {
-  const assignments: [string, string][] = [];
+/** The assignments of a file in their order. A line of another form is ignored, as systemd does. */
+export function parseUnit({ path, text }: UnitText): readonly Assignment[] {
+  const assignments: Assignment[] = [];
   let section = "";
-  for (const line of text.replace(/\\\n[ \t]*/g, "").split("\n")) {
-    section = /^\s*\[(.*)\]\s*$/.exec(line)?.[1] ?? section;
-    const match = /^\s*([A-Za-z]+)\s*=\s*(.*?)\s*$/.exec(line);
-    if (section === "Service" && match) assignments.push([match[1] ?? "", match[2] ?? ""]);
+  for (const line of logicalLines(text)) {
+    const header = /^\[(.*)\]$/.exec(line);
+    const match = /^([^=]+?)\s*=\s*(.*)$/.exec(line);
+    if (header) section = header[1] ?? "";
+    else if (match) assignments.push({ section, key: match[1] ?? "", value: match[2] ?? "", path });
   }
   return assignments;
+}
+
+/** Lines with their continuations. Comments inside a continued line do not end it. */
+function logicalLines(text: string): readonly string[] {
+  const lines: string[] = [];
+  let pending = "";
+  for (const line of text.split(/\r?\n/)) {
+    if (/^\s*[#;]/.test(line)) continue;
+    const whole = pending + line;
+    const isContinued = (/\\*$/.exec(whole)?.[0].length ?? 0) % 2 === 1;
+    pending = isContinued ? `${whole.slice(0, -1)} ` : "";
+    if (!isContinued) lines.push(whole.trim());
+  }
+  return [...lines, pending.trim()];
+}
+
+/**
+ * The variables of an `EnvironmentFile=`. With `isShell` the file is one that a shell script sources, so that
+ * `export` and earlier variables count.
+ */
+export function parseEnvironmentFile(text: string, isShell = false): ReadonlyMap<string, string> {
+  const variables = new Map<string, string>();
+  const prefix = isShell ? "(?:export[ \\t]+)?" : "";
+  const value = String.raw`(?:"(?:[^"\\]|\\[\s\S])*"|'[^']*'|\\[\s\S]|[^\n"'\\])*`;
+  const pattern = new RegExp(String.raw`^[ \t]*${prefix}([A-Za-z_]\w*)[ \t]*=[ \t]*(${value})`, "gm");
+  for (const [, name = "", raw = ""] of text.matchAll(pattern)) {
+    const plain = unquoted(raw.trimEnd());
+    variables.set(name, isShell ? plain.replace(VARIABLE, (_, key) => variables.get(key) ?? "") : plain);
+  }
+  return variables;
+}
+
+const VARIABLE = /\$\{?(\w+)\}?/g;
+
+function unquoted(raw: string): string {
+  return raw.replace(
+    /"((?:[^"\\]|\\[\s\S])*)"|'([^']*)'|\\([\s\S])/g,
+    (_, double?: string, single?: string, escaped?: string) => {
+      if (double !== undefined)
+        return double.replace(/\\(["\\`$\n])/g, (_all, one) => (one === "\n" ? "" : one));
+      return single ?? (escaped === "\n" ? "" : (escaped ?? ""));
+    },
+  );
 }

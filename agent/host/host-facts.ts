@@ -11,7 +11,7 @@ import {
   RT_TABLE_MAIN,
   RTN_UNICAST,
 } from "../../backends/netlink/route.ts";
-import { type Address, FAMILIES, type Family } from "../../ipam/addresses/ip.ts";
+import { Address, FAMILIES, type Family } from "../../ipam/addresses/ip.ts";
 import type { HostSnapshot, PathOut } from "./host-snapshot.ts";
 
 /**
@@ -29,6 +29,12 @@ export function takeHostSnapshot(connection: NetlinkConnection): HostSnapshot {
   };
 }
 
+/** Addresses for documentation (RFC 5737, RFC 3849): only a default route leads to them. */
+const FAR_AWAY: Readonly<Record<Family, Address>> = {
+  4: Address.parse("203.0.113.1"),
+  6: Address.parse("2001:db8::1"),
+};
+
 function defaultPaths(connection: NetlinkConnection, family: Family): readonly PathOut[] {
   return connection
     .dump(encodeRouteDump(family, { table: RT_TABLE_MAIN }), decodeRoute)
@@ -37,7 +43,8 @@ function defaultPaths(connection: NetlinkConnection, family: Family): readonly P
         route.destination.length === 0 && route.table === RT_TABLE_MAIN && route.type === RTN_UNICAST,
     )
     .flatMap(({ outputIndex, source, gateway }) => {
-      if (outputIndex === null) return [];
+      // One with several next hops: the kernel chooses.
+      if (outputIndex === null) return routeTo(connection, FAR_AWAY[family]) ?? [];
       return { interfaceIndex: outputIndex, source: source ?? sourceTo(connection, gateway, outputIndex) };
     });
 }

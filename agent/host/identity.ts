@@ -1,8 +1,8 @@
 /**
- * Who this host is: a node id that outlives reboots and address changes, the hardware address it was seen with,
- * and the hardware addresses of its tunnel devices.
+ * This host's identity: a node id that outlives reboots and address changes, the hardware address of the interface in
+ * use, and those of its tunnel devices.
  *
- * Kept in <state-dir>/identity.json, mode 0600, replaced atomically. Whether a lease is ours is not decided here.
+ * Kept in <state-dir>/identity.json, mode 0600, replaced atomically. leases/claim.ts decides whether a lease is ours.
  */
 
 import { createHash } from "node:crypto";
@@ -22,8 +22,8 @@ export interface IdentityRecord {
   readonly interfaceMac: Mac | null;
   /** By name of the device, for other networks than the first by `network/device`. */
   readonly vtepMacs: Readonly<Record<string, Mac>>;
-  /** Those of the identity before this one: another host has them. */
-  readonly forsakenMacs: readonly Mac[];
+  /** Hardware addresses of the identities before this one: another host has them. */
+  readonly discardedMacs: readonly Mac[];
 }
 
 export interface IdentityOptions {
@@ -47,8 +47,8 @@ export class Identity {
   }
 
   /**
-   * Reads the identity, or makes one. A file that cannot be understood is kept as identity.json.broken and
-   * replaced: the lease is then found again by its public address. Throws ConfigError when the state directory
+   * Reads the identity, or creates one. A damaged file is kept as identity.json.broken and replaced: the lease is then
+   * found again by its public address. Throws ConfigError when the state directory
    * cannot be used, ConflictError when something other than a regular file is in the identity's place.
    */
   static async load(options: IdentityOptions): Promise<Identity> {
@@ -94,9 +94,9 @@ export class Identity {
     return new Set(own.map(([, mac]) => mac));
   }
 
-  /** True when the address belongs to the host whose identity this one had by mistake. */
-  isForsaken(mac: Mac): boolean {
-    return this.#record.forsakenMacs.includes(mac);
+  /** True when the address belongs to the host whose identity this one had copied. */
+  isDiscarded(mac: Mac): boolean {
+    return this.#record.discardedMacs.includes(mac);
   }
 
   /** Records the hardware address of a device that is in use, made by us or adopted. */
@@ -106,13 +106,13 @@ export class Identity {
     await this.#replace({ ...this.#record, vtepMacs: { ...this.#record.vtepMacs, [key]: mac } });
   }
 
-  /** Becomes another host: the state came with a copy of some other host's disk. */
+  /** Takes a new identity: the state directory is a copy of another host's. */
   async renew(): Promise<void> {
-    const { interfaceMac, vtepMacs, forsakenMacs } = this.#record;
+    const { interfaceMac, vtepMacs, discardedMacs } = this.#record;
     await this.#replace({
       ...newRecord(this.#options),
       interfaceMac,
-      forsakenMacs: [...new Set([...forsakenMacs, ...Object.values(vtepMacs)])],
+      discardedMacs: [...new Set([...discardedMacs, ...Object.values(vtepMacs)])],
     });
   }
 
@@ -140,19 +140,21 @@ export function identityPath(stateDir: string): string {
 export function decodeIdentity(text: string): IdentityRecord {
   const value = parseJson(text);
   if (!isJsonObject(value)) throw new CodecError("the identity is not a JSON object");
-  const { nodeId, interfaceMac = null, vtepMacs = {}, forsakenMacs = [] } = value;
+  const { nodeId, interfaceMac = null, vtepMacs = {} } = value;
+  // The first version wrote another name.
+  const discardedMacs = value.discardedMacs ?? value.forsakenMacs ?? [];
   if (typeof nodeId !== "string" || !/^[0-9a-f]{32}$/.test(nodeId)) {
     throw new CodecError("nodeId is not 32 hexadecimal digits", { details: { path: "nodeId" } });
   }
   if (!isJsonObject(vtepMacs)) throw new CodecError("vtepMacs is not a JSON object");
-  if (!Array.isArray(forsakenMacs)) throw new CodecError("forsakenMacs is not a JSON array");
+  if (!Array.isArray(discardedMacs)) throw new CodecError("discardedMacs is not a JSON array");
   return {
     nodeId,
     interfaceMac: interfaceMac === null ? null : decodeMac(interfaceMac, "interfaceMac"),
     vtepMacs: Object.fromEntries(
       Object.entries(vtepMacs).map(([key, mac]) => [key, decodeMac(mac, `vtepMacs.${key}`)]),
     ),
-    forsakenMacs: forsakenMacs.map((mac) => decodeMac(mac, "forsakenMacs")),
+    discardedMacs: discardedMacs.map((mac) => decodeMac(mac, "discardedMacs")),
   };
 }
 
@@ -188,7 +190,7 @@ async function decodeOrSetAside(text: string, path: string, log: Logger): Promis
 
 function newRecord({ randomBytes }: IdentityOptions): IdentityRecord {
   const nodeId = Buffer.from(randomBytes(NODE_ID_BYTES)).toString("hex");
-  return { nodeId, interfaceMac: null, vtepMacs: {}, forsakenMacs: [] };
+  return { nodeId, interfaceMac: null, vtepMacs: {}, discardedMacs: [] };
 }
 
 function deviceKey(device: string, network: string | null): string {

@@ -2,7 +2,7 @@
  * Keeps a second daemon from managing the same tunnel device.
  *
  * The lock is a unix socket with an abstract name: such names belong to a network namespace, as devices do, so
- * daemons in different namespaces never meet, and the kernel drops the lock with its holder, however it dies.
+ * daemons in different namespaces do not exclude each other, and the kernel releases the lock when its holder dies.
  */
 
 import { createHash } from "node:crypto";
@@ -18,7 +18,7 @@ export interface InstanceLock {
   release(): Promise<void>;
 }
 
-/** Takes the lock for a device such as `flannel.1`. Throws TULLE_ALREADY_RUNNING when somebody holds it. */
+/** Takes the lock for a device such as `flannel.1`. Throws TULLE_ALREADY_RUNNING when another daemon holds it. */
 export function lockInstance(device: string): Promise<InstanceLock> {
   return lockName(`${LOCK_FOLDER}${device}`, () => alreadyRunning(device));
 }
@@ -55,8 +55,8 @@ function lockName(name: string, taken: () => TulleError): Promise<InstanceLock> 
 }
 
 /**
- * The devices for which somebody in this network namespace holds the lock (proc_net_unix(5), where `@` stands for
- * the zero bytes of an abstract name: one in front, and as many behind as libuv pads it with).
+ * The devices whose lock is held in this network namespace. proc_net_unix(5) shows each zero byte of an abstract name
+ * as `@`: one in front, and those with which libuv pads it.
  */
 export function runningInstances(table: string = readFileSync("/proc/net/unix", "utf8")): readonly string[] {
   const devices = [...table.matchAll(/ @(\S+)$/gm)].flatMap(([, name = ""]) =>
@@ -84,7 +84,7 @@ function stateDirInUse(directory: string): TulleError {
 function firewallInUse(): TulleError {
   return new TulleError(
     "TULLE_ALREADY_RUNNING",
-    "another tulled of this network namespace keeps the firewall, so this one writes no rules: accept what is forwarded for its network yourself, or run it in a namespace of its own",
+    "another tulled of this network namespace keeps the firewall, so this one writes no rules: accept what is forwarded for its network yourself, or run it in its own namespace",
   );
 }
 

@@ -1,4 +1,4 @@
-/** Finds other programs by what they are called or what they hold (proc(5)). Reads only. */
+/** Finds programs by their name or by a socket that they hold (proc(5)). Reads only. */
 
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 

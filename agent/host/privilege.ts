@@ -1,4 +1,4 @@
-/** Whether this process may administer the network. In a user namespace the kernel has the last word all the same. */
+/** Whether this process may administer the network. In a user namespace the kernel may still refuse. */
 
 import { readFileSync } from "node:fs";
 import { TulleError } from "../../ipam/errors.ts";
@@ -12,7 +12,7 @@ export function mayAdministerNetwork(): boolean {
   return ((BigInt(`0x${effective}`) >> CAP_NET_ADMIN) & 1n) === 1n;
 }
 
-/** Throws TULLE_PREREQUISITE before anything is begun that could not be finished. */
+/** Throws TULLE_PREREQUISITE without the privilege, before anything is changed. */
 export function requireNetworkPrivilege(): void {
   if (mayAdministerNetwork()) return;
   throw new TulleError(

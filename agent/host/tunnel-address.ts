@@ -17,7 +17,7 @@ const IFA_F_SECONDARY = 0x01;
 /** Above every other rank. */
 const DEPRECATED = 8;
 
-/** What is known of the address besides the interface. */
+/** Preferences among the addresses of an interface. */
 export interface AddressWishes {
   /** True for the addresses that the rule names; the others count only where it names none of the family. */
   readonly isNamed: (address: Address) => boolean;
@@ -59,16 +59,22 @@ function isUsable({ interfaceIndex, address, scope, flags }: HostAddress, link: 
  * is not (RFC 4862, 5.5.4). A deprecated IPv4 address stays: its DHCP client may be late.
  */
 function isOutclassed(one: HostAddress, sound: readonly HostAddress[]): boolean {
-  if (one.scope === RT_SCOPE_LINK) return sound.some(({ scope }) => scope === RT_SCOPE_UNIVERSE);
+  if (isLocal(one)) return sound.some((other) => !isLocal(other));
   return one.address.family === 6 && rankOf(one) >= DEPRECATED && sound.length > 0;
 }
 
 /** Global before link-local, primary before secondary or temporary, then those with a network before host addresses. */
-function rankOf({ address, length, scope, flags }: HostAddress): number {
+function rankOf(one: HostAddress): number {
+  const { address, length, flags } = one;
   return (
     ((flags & IFA_F_DEPRECATED) !== 0 ? DEPRECATED : 0) +
-    (scope === RT_SCOPE_UNIVERSE ? 0 : 4) +
+    (isLocal(one) ? 4 : 0) +
     ((flags & IFA_F_SECONDARY) === 0 ? 0 : 2) +
     (length < ADDRESS_BITS[address.family] ? 0 : 1)
   );
+}
+
+/** By its scope or, where a program gave another scope, by its value. */
+function isLocal({ address, scope }: HostAddress): boolean {
+  return scope === RT_SCOPE_LINK || address.isLinkLocal;
 }

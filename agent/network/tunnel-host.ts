@@ -45,7 +45,7 @@ export async function settleDeviceMacs(
   for (const [, device] of entriesOf(devices)) {
     const existing = existingMac(port, options, device);
     const mac =
-      existing === null || identity.isForsaken(existing) ? identity.vtepMac(device, network) : existing;
+      existing === null || identity.isDiscarded(existing) ? identity.vtepMac(device, network) : existing;
     macs.set(device, mac);
     await identity.setVtepMac(device, mac, network);
   }

@@ -4,12 +4,11 @@
  * It passes JSON through; what a path answers is given by the daemon. It changes nothing by itself.
  */
 
-import { unlink } from "node:fs/promises";
 import { createServer, request, type Server } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
-import { makeFolder } from "../../ipam/files.ts";
+import { makeFolder, removeSocket } from "../../ipam/files.ts";
 
 /** What each path answers, as something JSON can show. */
 export type ControlRoutes = Readonly<Record<string, () => unknown>>;
@@ -24,8 +23,9 @@ export function controlSocketPath(runDir: string): string {
 }
 
 /**
- * Listens on <runDir>/tulled.sock, mode 0600; a socket that nobody listens on any more is replaced.
- * Throws TULLE_ALREADY_RUNNING when somebody does, TULLE_CONTROL when it cannot be made.
+ * Listens on <runDir>/tulled.sock, mode 0600; a socket without a listener is replaced. Throws
+ * TULLE_ALREADY_RUNNING when a daemon listens there, TULLE_CONFLICT when something else is in its place, TULLE_CONTROL
+ * when it cannot be created.
  */
 export async function serveControl(runDir: string, routes: ControlRoutes): Promise<ControlServer> {
   const path = controlSocketPath(runDir);
@@ -37,7 +37,7 @@ export async function serveControl(runDir: string, routes: ControlRoutes): Promi
         `another daemon answers on ${path}: stop it, or give this one a --run-dir of its own`,
       );
     }
-    await unlink(path).catch(ignoreAbsence);
+    removeSocket(path);
     const server = createControlServer(routes);
     await listenPrivately(server, path);
     return { path, close: () => closeServer(server) };
@@ -137,10 +137,6 @@ function get(path: string, route: string, signal: AbortSignal): Promise<{ status
     outgoing.on("error", reject);
     outgoing.end();
   });
-}
-
-function ignoreAbsence(error: NodeJS.ErrnoException): void {
-  if (error.code !== "ENOENT") throw error;
 }
 
 function controlError(message: string, cause: unknown): TulleError {

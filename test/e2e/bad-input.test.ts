@@ -1,6 +1,7 @@
-/** What people get wrong, and what a store may hold: one clear sentence each, and never any harm to others. */
+/** Wrong input from people and stores: one clear sentence each, and no harm to other hosts. */
 
-import { mkdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, rmdirSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { Daemon } from "../../agent/demo/daemon.ts";
@@ -121,7 +122,7 @@ describeWithEtcd("a host that is set up wrongly", () => {
     await daemon.stop();
     const logged = daemon.log.length;
     daemon.spawn(...net.flags, "-subnet-file=/run/in-the-way");
-    const cannotWrite = /subnet file \/run\/in-the-way cannot be written.*directory/;
+    const cannotWrite = /subnet file \/run\/in-the-way cannot be written.*is a directory, not a regular file: remove it/;
     const { isReady, blocking } = await daemon.until(
       (status) => status.problems.some((problem) => cannotWrite.test(problem)),
       "says that it cannot write",
@@ -144,6 +145,43 @@ describeWithEtcd("a host that is set up wrongly", () => {
     const before = [...net.leases().keys()];
     expect(start).toThrow(/CAP_NET_ADMIN is missing: run tulled as root.*\[TULLE_PREREQUISITE\]/);
     expect([...net.leases().keys()]).toEqual(before);
+  });
+
+  it.each<[string, (path: string) => void]>([
+    ["a FIFO", (path) => execFileSync("mkfifo", [path])],
+    ["a symbolic link", (path) => symlinkSync("/etc/passwd", path)],
+  ])(
+    "ends with one sentence on %s in place of its identity, and changes nothing behind it",
+    async (kind, make) => {
+      const { daemon, stateDirectory } = net.host(2);
+      const before = readFileSync("/etc/passwd", "utf8");
+      const path = join(stateDirectory, "identity.json");
+      rmSync(path, { force: true });
+      mkdirSync(stateDirectory, { recursive: true });
+      make(path);
+      daemon.spawn(...net.flags);
+      expect(await daemon.ended()).toBe(1);
+      expect(daemon.log).toContain(`${path} is ${kind}, not a regular file: remove it`);
+      expect(readFileSync("/etc/passwd", "utf8")).toBe(before);
+      rmSync(path);
+    },
+  );
+
+  it("runs and stops with FIFOs in place of its other files, which are named", async () => {
+    const { daemon, stateDirectory, runDirectory } = net.host(1);
+    const files = [join(stateDirectory, "network.json"), join(runDirectory, "fifo.env")];
+    await daemon.stop();
+    for (const file of files) {
+      rmSync(file, { force: true });
+      execFileSync("mkfifo", [file]);
+    }
+    daemon.spawn(...net.flags, "-subnet-file=/run/fifo.env");
+    await daemon.until(({ problems }) => problems.length > 0, "has a problem");
+    expect(daemon.log).toContain(`${files[0]} is a FIFO, not a regular file`);
+    expect(daemon.log).toContain("/run/fifo.env is a FIFO, not a regular file");
+    expect(await daemon.stop()).toBe(0);
+    for (const file of files) rmSync(file);
+    await daemon.start(...net.flags);
   });
 
   it("is told which interface does not exist", async () => {

@@ -121,4 +121,27 @@ describeWithSystemd("the units under systemd", () => {
     await expect.poll(starts, { timeout: 40_000 }).toBe(2);
     expect(JSON.parse(host.run("cat", "/etc/docker/daemon.json"))).toMatchObject({ bip: other });
   });
+
+  it("name options that reach dockerd through drop-ins and variables as systemd reads them", () => {
+    const script = `
+      mkdir -p /etc/systemd/system/service.d /run/systemd/system/docker.service.d
+      printf '[Service]\\nExecStart=/usr/sbin/dockerd -H fd:// \\\\\\n# a comment\\n  $DOCKER_OPTS $NET\\n' > /etc/systemd/system/docker.service
+      printf '[Service]\\nEnvironment="NET=--bridge br0"\\n' > /etc/systemd/system/service.d/10-net.conf
+      printf '[Service]\\nEnvironmentFile=-/etc/default/docker-test\\n' > /run/systemd/system/docker.service.d/20.conf
+      echo 'DOCKER_OPTS="--default-gateway=192.0.2.1"' > /etc/default/docker-test
+      systemctl daemon-reload
+      tulle docker setup --dry-run 2>&1 || true`;
+    const said = host.run("sh", "-c", script);
+    expect(said).toContain(
+      "NET in /etc/systemd/system/service.d/10-net.conf gives --bridge br0, and dockerd takes",
+    );
+    expect(said).toContain(
+      "DOCKER_OPTS in /etc/default/docker-test gives --default-gateway=192.0.2.1, which is",
+    );
+    host.run("rm", "/etc/systemd/system/service.d/10-net.conf", "/etc/default/docker-test");
+    host.systemctl("daemon-reload");
+    expect(host.run("tulle", "docker", "setup", "--into", "drop-in", "--dry-run")).toContain(
+      "+ExecStart=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS $NET $TULLE_DOCKER_OPTS\n",
+    );
+  });
 });

@@ -68,6 +68,15 @@ describeAsRoot("facts of a real host", () => {
     expect(`${choose(null).addresses[4]}`).toBe("192.0.2.100");
   });
 
+  it("takes the way that the kernel chooses where a default route has several", () => {
+    ip("address", "delete", "203.0.113.100/24", "dev", "eth0");
+    const hops = ["via", "192.0.2.1", "dev", "eth0", "nexthop", "via", "198.51.100.1", "dev", "eth1"];
+    ip("route", "replace", "default", "nexthop", ...hops);
+    expect(["eth0 192.0.2.2", "eth1 198.51.100.2"]).toContain(
+      `${choose(null).link.name} ${choose(null).addresses[4]}`,
+    );
+  });
+
   it("takes the bridge that the interface became a port of", () => {
     ip("link", "add", "br0", "up", "type", "bridge");
     ip("link", "set", "eth0", "master", "br0");

@@ -1,6 +1,7 @@
 /** Files and folders on a real file system, and on /proc, which refuses new ones. */
 
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import {
   chmodSync,
   closeSync,
@@ -15,6 +16,7 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -27,6 +29,7 @@ import {
   readOwnFile,
   readRequiredFile,
   removeBeginningWith,
+  removeSocket,
   replaceFile,
   replaceFileSync,
   replaceWithLink,
@@ -197,6 +200,17 @@ describe("writing", () => {
     execFileSync("mkfifo", [at("pipe")]);
     expect(() => writeThrough(at("pipe"), "text")).toThrow(expect.objectContaining({ code: "ENXIO" }));
   });
+});
+
+it("removes a socket that is left over, and nothing else", async () => {
+  const server = createServer().listen(at("left"));
+  await once(server, "listening");
+  linkSync(at("left"), at("socket"));
+  server.close();
+  removeSocket(at("socket"));
+  removeSocket(at("socket"));
+  mkdirSync(at("socket"));
+  expect(() => removeSocket(at("socket"))).toThrow(/socket is a directory, not a socket: remove it/);
 });
 
 it("opens an existing lock file and creates a missing one", () => {

@@ -85,7 +85,7 @@ describe("the file is the script's, byte for byte", () => {
   it("the combined key must be a name, where the script would run it as code", async () => {
     const { code, err } = await runCli(["docker-opts", "-f", input, "-d", output, "-k", "X;reboot"]);
     expect(code).toBe(1);
-    expect(err).toContain('-k "X;reboot" is no name of a shell variable');
+    expect(err).toContain('-k "X;reboot" is not a name for a shell variable');
   });
 });
 

@@ -305,6 +305,12 @@ describe("which address", () => {
     expect(choose({}, renewed, null, [4], { present }).short).toBe("eth0 192.168.1.30");
   });
 
+  it("a link-local one last, whatever its scope", () => {
+    const addresses = [on(2, "169.254.3.3/16"), DHCP];
+    expect(choose({}, host({ addresses })).short).toBe("eth0 192.168.1.20");
+    expect(choose({}, host({ addresses: addresses.slice(0, 1) })).short).toBe("eth0 169.254.3.3");
+  });
+
   it("another one than a link-local address or a deprecated IPv6 address, as soon as there is one", () => {
     const before = host({ addresses: [on(2, "169.254.3.3/16", 253), on(2, "fd00::1")] });
     const present = choose({}, before, null, [4, 6]);

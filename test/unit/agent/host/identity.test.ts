@@ -1,6 +1,6 @@
-/** The identity's file: made once, kept, set aside when it is damaged, renewed when it is another host's. */
+/** The identity file: created once, kept, set aside when it is damaged, renewed when it is another host's. */
 
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -51,7 +51,7 @@ describe("an identity", () => {
     expect((await load()).vtepMac("flannel.1")).toBe(macs[0]);
   });
 
-  it("becomes another with other addresses, and forsakes the former ones", async () => {
+  it("becomes another with other addresses, and discards the former ones", async () => {
     const identity = await load();
     const before = [identity.nodeId, identity.vtepMac("flannel.1")];
     await identity.setInterfaceMac(MAC);
@@ -62,11 +62,27 @@ describe("an identity", () => {
     expect(after.interfaceMac).toBe(MAC);
     expect([after.nodeId, after.vtepMac("flannel.1")]).not.toContain(before[0]);
     expect(after.vtepMac("flannel.1")).not.toBe(before[1]);
-    expect(after.isForsaken(parseMac(before[1] ?? ""))).toBe(true);
-    expect(after.isForsaken(after.vtepMac("flannel.1"))).toBe(false);
+    expect(after.isDiscarded(parseMac(before[1] ?? ""))).toBe(true);
+    expect(after.isDiscarded(after.vtepMac("flannel.1"))).toBe(false);
   });
 
-  it("that is damaged is set aside, and said", async () => {
+  it("reads the discarded addresses under their former name", () => {
+    const text = `{"nodeId":"${"0".repeat(32)}","forsakenMacs":["${MAC}"]}`;
+    expect(decodeIdentity(text).discardedMacs).toEqual([MAC]);
+  });
+
+  it.each([
+    ["a directory", (path: string) => mkdir(path)],
+    ["a symbolic link", (path: string) => symlink("/etc/passwd", path)],
+  ])("refuses %s in its place and leaves it there", async (kind, make) => {
+    await make(identityPath(stateDir));
+    await expect(load()).rejects.toMatchObject({
+      code: "TULLE_CONFLICT",
+      message: expect.stringContaining(`${identityPath(stateDir)} is ${kind}, not a regular file`),
+    });
+  });
+
+  it("that is damaged is set aside, and logged", async () => {
     const { nodeId } = await load();
     const text = await readFile(identityPath(stateDir), "utf8");
     await writeFile(identityPath(stateDir), text.slice(0, 30));

@@ -1,0 +1,147 @@
+/** Settings that dockerd would refuse, or apply in an unexpected way, beside this host's subnet. Pure. */
+
+import { Address, Prefix } from "../../ipam/addresses/ip.ts";
+import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
+import type { JsonObject } from "../../ipam/json.ts";
+import { type DockerdOption, OWN_OPTIONS } from "./dockerd-options.ts";
+
+/** Where the settings go. */
+export type SetupTarget = "daemon-json" | "drop-in";
+
+export interface SetupFacts {
+  readonly target: SetupTarget;
+  readonly env: SubnetEnv;
+  /** True when Docker is told to masquerade. */
+  readonly dockerMasquerades: boolean;
+  /** The keys that are written into daemon.json; none for a drop-in. */
+  readonly writtenKeys: ReadonlySet<string>;
+  /** The options that remain on dockerd's command line. */
+  readonly options: readonly DockerdOption[];
+  /** As in "docker.service gives …". */
+  readonly serviceName: string;
+  /** Whether a drop-in could carry the settings instead of daemon.json. */
+  readonly mayUseDropIn: boolean;
+  /** daemon.json as it will be, and its path. */
+  readonly settings: JsonObject;
+  readonly daemonJson: string;
+}
+
+export interface Collisions {
+  /** dockerd would not start, or not with this subnet: nothing may be written. */
+  readonly refusals: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** A setting with its origin. */
+interface Given {
+  readonly name: string;
+  readonly value: string;
+  /** The origin and the setting: `docker.service gives --bridge=br0`. */
+  readonly where: string;
+}
+
+export function findCollisions(facts: SetupFacts): Collisions {
+  const given = [...facts.options.map((option) => fromOption(option, facts)), ...fromSettings(facts)];
+  const refusals = [...twice(facts), ...given.flatMap((one) => refusalOf(one, facts))];
+  return { refusals, warnings: given.flatMap((one) => warningOf(one, facts)) };
+}
+
+function fromOption({ name, value, spelled, variable }: DockerdOption, { serviceName }: SetupFacts): Given {
+  return { name, value, where: `${variable ?? serviceName} gives ${spelled}` };
+}
+
+function fromSettings({ settings, daemonJson, writtenKeys }: SetupFacts): readonly Given[] {
+  return Object.entries(settings)
+    .filter(([name]) => !writtenKeys.has(name))
+    .map(([name, value]) => {
+      const text = typeof value === "string" ? value : JSON.stringify(value);
+      return { name, value: text, where: `${daemonJson} sets "${name}" to ${JSON.stringify(value)}` };
+    });
+}
+
+/** dockerd refuses a setting that both a flag and daemon.json give, even with the same value. */
+function twice(facts: SetupFacts): readonly string[] {
+  const { target, options, settings, writtenKeys, serviceName, daemonJson } = facts;
+  if (target === "drop-in") {
+    const both = Object.keys(settings).filter((name) => OWN_OPTIONS.has(name));
+    return both.map(
+      (name) =>
+        `${daemonJson} sets "${name}", and dockerd refuses a setting that its command line gives too: remove it`,
+    );
+  }
+  const both = options.filter(({ name }) => writtenKeys.has(name));
+  const otherWay = facts.mayUseDropIn ? ", or use --into drop-in" : "";
+  return both.map(
+    ({ spelled, variable }) =>
+      `${variable ?? serviceName} gives ${spelled}, and dockerd refuses a setting that ${daemonJson} has too: ` +
+      `take it out there${otherWay}`,
+  );
+}
+
+function refusalOf(
+  { name, value, where }: Given,
+  { target, env, daemonJson }: SetupFacts,
+): readonly string[] {
+  switch (name) {
+    case "bridge":
+      return value === "" ? [] : [`${where}, and dockerd takes no bip beside it: remove it`];
+    case "config-file":
+      return target === "drop-in" || value === daemonJson
+        ? []
+        : [`${where}, and dockerd reads no other file: give --daemon-json ${value}`];
+    case "bip6":
+      return env.subnets[6] === undefined
+        ? []
+        : [`${where}, and Docker takes IPv6 from this host's subnet: remove it`];
+    case "fixed-cidr":
+    case "default-gateway":
+    case "default-gateway-v6": {
+      const misfit = misfitOf(name, value, env);
+      return misfit === null ? [] : [`${where}, ${misfit}: remove it`];
+    }
+    default:
+      return [];
+  }
+}
+
+function warningOf(
+  { name, value, where }: Given,
+  { target, env, dockerMasquerades }: SetupFacts,
+): readonly string[] {
+  switch (name) {
+    case "bip":
+    case "mtu":
+    case "ip-masq":
+      return target === "drop-in" ? [`${where}; what tulle gives comes last and counts`] : [];
+    case "fixed-cidr":
+    case "default-gateway":
+      return value === "" || misfitOf(name, value, env) !== null
+        ? []
+        : [`${where}, which holds only while this host has its present subnet: remove it`];
+    case "iptables":
+      return value === "false" && dockerMasquerades
+        ? [`${where}: Docker masquerades nothing, and tulled does not either; start tulled with --ip-masq`]
+        : [];
+    default:
+      return [];
+  }
+}
+
+/** Why a range or a gateway does not fit into the subnet; null when it does, or is not set. */
+function misfitOf(name: string, value: string, { subnets }: SubnetEnv): string | null {
+  const bridge = subnets[name.endsWith("-v6") ? 6 : 4];
+  if (bridge === undefined || value === "") return null;
+  const subnet = Prefix.of(bridge.address, bridge.length);
+  if (!isInside(subnet, value)) return `which is outside of ${subnet}`;
+  const taken = [bridge.address, subnet.base, subnet.last].map(String);
+  return name !== "fixed-cidr" && taken.includes(value) ? `which is not a free address of ${subnet}` : null;
+}
+
+/** False for malformed text too, which dockerd rejects. */
+function isInside(subnet: Prefix, value: string): boolean {
+  try {
+    return subnet.contains(value.includes("/") ? Prefix.parse(value) : Address.parse(value));
+  } catch {
+    return false;
+  }
+}

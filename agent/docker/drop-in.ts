@@ -1,0 +1,30 @@
+/** The drop-in with which systemd starts dockerd on tulled's subnet. Pure text. */
+
+import type { DockerdOption } from "./dockerd-options.ts";
+import type { ServiceCommand } from "./service-command.ts";
+
+/** Where `tulle docker-opts` writes dockerd's options at each start of the service. */
+const OPTIONS_FILE = "/run/tulle/docker.env";
+const OPTIONS_VARIABLE = "TULLE_DOCKER_OPTS";
+
+/** The unit's command without the options `removed`, with ours at its end. `tulle` is the program's path. */
+export function formatDropIn(
+  { words }: ServiceCommand,
+  removed: readonly DockerdOption[],
+  tulle: string,
+): string {
+  const gone = new Set(removed.flatMap(({ parts }) => parts.map(({ wordIndex }) => wordIndex)));
+  const kept = words.filter((_, index) => !gone.has(index)).map(({ raw }) => raw);
+  return `# Written by "tulle docker setup"; "tulle docker unset" removes it.
+# dockerd starts once tulled has a subnet (READY), with that subnet's options.
+[Unit]
+Wants=tulled.service
+After=tulled.service
+
+[Service]
+EnvironmentFile=-${OPTIONS_FILE}
+ExecStartPre=${tulle} docker-opts -c -k ${OPTIONS_VARIABLE} -d ${OPTIONS_FILE}
+ExecStart=
+ExecStart=${kept.join(" ")} $${OPTIONS_VARIABLE}
+`;
+}

@@ -9,7 +9,7 @@ import type { Terminal } from "./terminal.ts";
 export interface StatusViewOptions {
   /** On the clock of the report's passes: milliseconds since the machine started. */
   readonly nowMs: number;
-  /** List every peer, also when they are many. */
+  /** List every peer, however many. */
   readonly listPeers: boolean;
   readonly terminal: Terminal;
 }
@@ -17,7 +17,7 @@ export interface StatusViewOptions {
 /** More peers than this are counted, not listed. */
 const LISTED_PEERS = 16;
 
-/** The report as lines: what a person must act on comes last, next to the prompt. */
+/** The report as lines; the problems come last, next to the prompt, in red those that take readiness away. */
 export function formatStatus(report: StatusReport, options: StatusViewOptions): string {
   const { terminal } = options;
   const { lease, network } = report;
@@ -46,9 +46,9 @@ function readiness({ isReady }: StatusReport): Cell {
 }
 
 function leaseState({ lease }: StatusReport): string {
-  const reason = lease.reason === null ? "" : `: ${lease.reason}`;
+  if (lease.state !== "held") return lease.reason === null ? lease.state : `${lease.state}: ${lease.reason}`;
   const left = lease.secondsLeft === null ? "a reservation" : `${formatDuration(lease.secondsLeft)} left`;
-  return lease.state === "held" ? `held, ${left}` : `${lease.state}${reason}`;
+  return lease.reason === null ? `held, ${left}` : `held, ${left}, but out of date in the store`;
 }
 
 function interfaceText({ interface: { name, publicAddress, reason } }: StatusReport): string {
@@ -61,7 +61,7 @@ function peerCounts({ peers, refused }: StatusReport): string {
   const notes = [
     ...(direct > 0 ? [`${direct} without a tunnel`] : []),
     ...(held > 0 ? [`${held} vanished and kept for now`] : []),
-    ...(refused.length > 0 ? [`${refused.length} refused besides`] : []),
+    ...(refused.length > 0 ? [`${refused.length} more rejected`] : []),
   ];
   return notes.length === 0 ? `${peers.length}` : `${peers.length} (${notes.join(", ")})`;
 }
@@ -109,8 +109,10 @@ function peerTable({ peers }: StatusReport, { listPeers, terminal }: StatusViewO
   return `\n${formatTable(columns, rows, terminal)}${more === 0 ? "" : `and ${more} more: --peers lists them\n`}`;
 }
 
-function problemLines({ problems }: StatusReport, terminal: Terminal): string {
+function problemLines({ problems, blocking }: StatusReport, terminal: Terminal): string {
   if (problems.length === 0) return "";
-  const lines = problems.map((problem) => `  ${terminal.style("yellow", problem)}\n`);
+  const lines = problems.map(
+    (problem) => `  ${terminal.style(blocking.includes(problem) ? "red" : "yellow", problem)}\n`,
+  );
   return `\n${terminal.style("bold", "problems")}\n${lines.join("")}`;
 }

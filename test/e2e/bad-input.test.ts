@@ -122,7 +122,8 @@ describeWithEtcd("a host that is set up wrongly", () => {
     await daemon.stop();
     const logged = daemon.log.length;
     daemon.spawn(...net.flags, "-subnet-file=/run/in-the-way");
-    const cannotWrite = /subnet file \/run\/in-the-way cannot be written.*is a directory, not a regular file: remove it/;
+    const cannotWrite =
+      /subnet file \/run\/in-the-way cannot be written.*is a directory, not a regular file: remove it/;
     const { isReady, blocking } = await daemon.until(
       (status) => status.problems.some((problem) => cannotWrite.test(problem)),
       "says that it cannot write",

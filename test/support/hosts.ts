@@ -73,6 +73,8 @@ export interface EtcdLabOptions {
   readonly config: object | null;
   /** Default `/coreos.com/network`. */
   readonly prefix?: string;
+  /** More flags for etcd, such as `--quota-backend-bytes=8388608`. */
+  readonly etcdFlags?: readonly string[];
 }
 
 /** Hosts on a LAN with etcd on the first of them. */
@@ -93,7 +95,8 @@ export class EtcdLab {
     this.#lab = createLab(this.#label);
     for (let count = 0; count < this.#options.hosts; count++) this.#lab.addHost();
     const { netns, address } = this.host(1);
-    this.#etcd = await startEtcd({ places: [{ netns, host: address }] });
+    const { etcdFlags: flags = [] } = this.#options;
+    this.#etcd = await startEtcd({ places: [{ netns, host: address }], flags });
     if (this.#options.config !== null) this.putConfig(this.#options.config);
   }
 

@@ -70,6 +70,7 @@ function report(changes: object = {}) {
     },
     firewall: FIREWALL,
     problems: [],
+    blocking: [],
     ...changes,
   };
 }

@@ -1,4 +1,4 @@
-/** The command line's entry: hands the process's edges to the program and exits with its answer. */
+/** Entry of the command line: passes the process's environment and streams to the program, exits with its code. */
 
 import { runProgram } from "./commands/program.ts";
 import { openTerminal } from "./terminal/terminal.ts";
@@ -8,7 +8,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(signal, () => interrupted.abort(new Error(`stopped by ${signal}`)));
 }
 
-// A reader that closes the pipe early, such as head(1), is no failure of ours.
+// A reader that closes the pipe early, such as head(1), is not a failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
 
 runProgram(process.argv.slice(2), {
@@ -19,6 +19,6 @@ runProgram(process.argv.slice(2), {
   random: Math.random,
   dateMs: Date.now,
 }).then((code) => {
-  // Not process.exit(): what was written to a pipe must get through first.
+  // Not process.exit(): it would drop what a pipe has not taken yet.
   process.exitCode = code;
 });

@@ -9,7 +9,6 @@ import { setMaxListeners } from "node:events";
 import { RtnetlinkPort } from "../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../backends/netlink/connection.ts";
 import { systemClock } from "../ipam/clock.ts";
-import { errorMessage, TulleError } from "../ipam/errors.ts";
 import { errorFields, type Logger } from "../ipam/log.ts";
 import { type AgentConfig, type LoadedConfig, loadConfig, reloadConfig } from "./config/config.ts";
 import { helpText } from "./config/flag-help.ts";
@@ -28,6 +27,7 @@ import { Metrics } from "./report/metrics.ts";
 import { openNotifier, type ServiceNotifier } from "./report/sd-notify.ts";
 import { ServiceStatus } from "./report/service-status.ts";
 import { VERSION } from "./report/version.ts";
+import { errorLine } from "./terminal/error-line.ts";
 
 async function main(): Promise<number> {
   const request = await loadConfig(process.argv.slice(2), process.env);
@@ -46,7 +46,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   const logger = createLogger({ ...config.log, now: () => new Date() });
   for (const warning of loaded.warnings) logger.warn("configuration", { warning });
   const stop = new AbortController();
-  // Every part of the daemon listens to it; that is not a leak.
+  // Every part of the daemon listens to it, which Node would report as a leak.
   setMaxListeners(0, stop.signal);
   const metrics = new Metrics();
   metrics.set("tulle_build_info", 1, { version: VERSION });
@@ -158,8 +158,7 @@ function keepWatchdog(notifier: ServiceNotifier): NodeJS.Timeout | undefined {
 main().then(
   (code) => process.exit(code),
   (error: unknown) => {
-    const code = error instanceof TulleError ? ` [${error.code}]` : "";
-    process.stderr.write(`tulled: ${errorMessage(error)}${code}\n`);
+    process.stderr.write(errorLine("tulled", error));
     process.exit(1);
   },
 );

@@ -1,7 +1,7 @@
 /**
- * `tulle cleanup`: takes what tulled made off this host.
+ * `tulle cleanup`: removes what tulled created on this host.
  *
- * What is ours is decided by cleanup/plan.ts; here it is carried out, with the daemon kept from starting meanwhile.
+ * cleanup/plan.ts decides what is ours; this file removes it, and keeps the daemon from starting meanwhile.
  */
 
 import { rm, stat } from "node:fs/promises";
@@ -17,8 +17,8 @@ import { lockInstance, runningInstances } from "../host/instance-lock.ts";
 import { auditLeases } from "../leases/lease-audit.ts";
 import { controlSocketPath, isControlServed } from "../report/control.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
+import { errorLine } from "../terminal/error-line.ts";
 import { STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
-import { errorLine } from "./error-line.ts";
 
 interface CleanupOptions {
   readonly dryRun?: true;
@@ -35,17 +35,17 @@ Removed, with all that is on them:
   - the control socket of a daemon that is gone;
   - with --release-lease this host's lease, found by its node id; a reservation stays one.
 Left alone: everything else, such as Docker's and CNI's bridges, containers, net.ipv4.ip_forward, --state-dir
-itself, and any device that nothing shows to be ours. "tulle docker unset" gives Docker its own network back.
+itself, and any device not shown to be ours. "tulle docker unset" restores Docker's own network.
 
-tulled must be stopped first. Without a lease's release the host gets its subnet again when it comes back in time.
-Exit code: 1 when something could not be removed.`;
+Stop tulled first. Unless the lease is released, the host gets the same subnet if it returns before the lease expires.
+Exit code: 1 when an object could not be removed.`;
 
 export const cleanup: CommandModule = {
   daemonFlags: [...STORE_FLAGS, "state-dir", "run-dir", "subnet-file"],
   define(command, context) {
     command
-      .option("--dry-run", "only say what would be removed")
-      .option("--release-lease", "give this host's lease back as well")
+      .option("--dry-run", "only list what would be removed")
+      .option("--release-lease", "release this host's lease as well")
       .addHelpText("after", HELP)
       .action((options: CleanupOptions) => cleanUp(options, context));
   },
@@ -78,7 +78,7 @@ async function cleanUp(options: CleanupOptions, context: CommandContext): Promis
   report.finish();
 }
 
-/** A daemon would put everything back, and its peers would send into nothing meanwhile. */
+/** A daemon would restore everything, and packets of its peers would be lost meanwhile. */
 async function refuseBesideDaemon(
   runDir: string,
   { dryRun }: CleanupOptions,
@@ -89,7 +89,7 @@ async function refuseBesideDaemon(
   const what = devices.length === 0 ? `listens in ${runDir}` : `manages ${devices.join(", ")}`;
   const message = `tulled runs on this host and ${what}: stop it first ("systemctl stop tulled")`;
   if (!dryRun) throw new TulleError("TULLE_ALREADY_RUNNING", message, { details: { devices } });
-  err.write(`tulle: warning: ${message}; this is only what would be removed\n`);
+  err.line(`tulle: warning: ${message}; this lists what would be removed`);
 }
 
 /** Until they are released no tulled starts on these devices. */
@@ -143,7 +143,7 @@ async function removeFile(path: string, report: Report): Promise<void> {
 
 async function releaseLease({ identity }: HostState, report: Report, context: CommandContext): Promise<void> {
   if (identity === null) {
-    report.leftAlone("the lease: it cannot be told, because state-dir holds no identity");
+    report.leftAlone("the lease: state-dir holds no identity, so it cannot be identified");
     return;
   }
   await withNetwork(context, async ({ store, signal }) => {
@@ -151,7 +151,7 @@ async function releaseLease({ identity }: HostState, report: Report, context: Co
     const own = leases.find(({ attrs }) => attrs?.nodeId === identity.nodeId);
     if (own === undefined) report.leftAlone("the lease: the store has none with this host's node id");
     else if (own.isReservation)
-      report.leftAlone(`lease ${own.key}: a reservation; "tulle lease revoke" ends it`);
+      report.leftAlone(`lease ${own.key}: a reservation; "tulle lease revoke" deletes it`);
     else {
       if (!report.isDryRun) await store.remove(own.entry, signal);
       report.removed(`lease ${own.key}`);
@@ -159,7 +159,7 @@ async function releaseLease({ identity }: HostState, report: Report, context: Co
   });
 }
 
-/** Says what happened, as it happens. */
+/** Prints each step as it happens. */
 class Report {
   readonly isDryRun: boolean;
   readonly #context: CommandContext;
@@ -174,19 +174,19 @@ class Report {
   removed(what: string, error: TulleError | null = null): void {
     if (error === null) {
       this.#removed += 1;
-      this.#context.out.write(`${this.isDryRun ? "would remove" : "removed"} ${what}\n`);
+      this.#context.out.line(`${this.isDryRun ? "would remove" : "removed"} ${what}`);
     } else {
       this.#failed += 1;
-      this.#context.err.write(errorLine(error));
+      this.#context.err.write(errorLine("tulle", error));
     }
   }
 
   leftAlone(sentence: string): void {
-    this.#context.out.write(`left alone ${sentence}\n`);
+    this.#context.out.line(`left alone ${sentence}`);
   }
 
   finish(): void {
-    if (this.#removed + this.#failed === 0) this.#context.out.write("nothing of ours is here\n");
+    if (this.#removed + this.#failed === 0) this.#context.out.line("nothing of ours is here");
     if (this.#failed > 0) this.#context.exitWith(1);
   }
 }

@@ -27,8 +27,8 @@ function installCommand({ out, err }: CommandContext): Command {
     .description("put the plugin and a network configuration where container runtimes look for them")
     .action(async (options: InstallOptions) => {
       const { install } = await import("../cni/install.ts");
-      const warn = (text: string) => err.write(`tulle cni install: ${text}\n`);
-      for (const file of await install(options, warn)) out.write(`wrote ${file}\n`);
+      const warn = (text: string) => err.line(`tulle cni install: ${text}`);
+      for (const file of await install(options, warn)) out.line(`wrote ${file}`);
     });
 }
 
@@ -37,7 +37,7 @@ function uninstallCommand({ out }: CommandContext): Command {
     .description("remove what install wrote and bring back what was there before")
     .action(async (options: InstallOptions) => {
       const { uninstall } = await import("../cni/install.ts");
-      for (const file of await uninstall(options)) out.write(`removed ${file}\n`);
+      for (const file of await uninstall(options)) out.line(`removed ${file}`);
     });
 }
 

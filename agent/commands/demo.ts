@@ -1,7 +1,7 @@
 /**
- * `tulle demo`: a network of three hosts on this machine, in namespaces that it makes and removes.
+ * `tulle demo`: creates a network of three hosts in namespaces of this machine, shows it and removes it.
  *
- * Nothing of it touches the machine's own network. Without root it runs in a user namespace.
+ * It never touches the machine's own network. Without root it runs in a user namespace. It needs util-linux alone.
  */
 
 import { once } from "node:events";
@@ -10,48 +10,50 @@ import { dirname } from "node:path";
 import { systemClock } from "../../ipam/clock.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { Lab } from "../demo/lab.ts";
-import { EXIT_INTERRUPTED, enteringCommand, launch, requireTools } from "../demo/launch.ts";
+import { EXIT_INTERRUPTED, enteringCommand, launch } from "../demo/launch.ts";
+import { createNamespace } from "../demo/namespace.ts";
 import { tellStory } from "../demo/story.ts";
 import { keepHint } from "../demo/view.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
 
 interface DemoOptions {
   readonly keep?: true;
-  /** Given by ourselves to the process that does the work. */
+  /** Set for the process that does the work, by the one that launches it. */
   readonly launched?: true;
 }
 
 export const demo: CommandModule = {
   define(command, context) {
     command
-      .option("--keep", "leave it up until Ctrl-C, and say how to look around")
+      .option("--keep", "keep it up until Ctrl-C, and print commands to look around")
       .addOption(command.createOption("--launched").hideHelp())
       .action((options: DemoOptions) => {
-        // A signal may be repeated, by npm, an impatient person or the kernel (once for each thread of a parent that
-        // dies): the first one counts, the others must not end what it set going.
+        // npm, a person or the kernel (once for each thread of a parent that dies) may repeat a signal: the first one
+        // starts the removal, and later ones must not end it.
         for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(name, () => {});
         return options.launched ? runDemo(options, context) : start(context);
       });
   },
 };
 
-async function start({ environment, signal, exitWith }: CommandContext): Promise<void> {
-  requireTools(environment.PATH ?? "");
+async function start({ signal, exitWith }: CommandContext): Promise<void> {
   exitWith(await launch([...process.argv.slice(1), "--launched"], signal));
 }
 
 async function runDemo(options: DemoOptions, context: CommandContext): Promise<void> {
-  const { out, signal, random, dateMs, exitWith } = context;
+  const { environment, out, signal, random, dateMs, exitWith } = context;
   out.write(`\n${out.style("bold", "tulle demo")}: three hosts on this machine become one network\n\n`);
   const programs = dirname(realpathSync(process.argv[1] ?? ""));
-  const lab = new Lab({ name: `tulle-demo-${process.ppid}`, programs });
-  // Whatever step is under way ends when its namespaces do.
+  const lab = new Lab({ name: `tulle-demo-${process.ppid}`, programs, createNamespace });
+  // The step that runs ends with its namespaces.
   signal.addEventListener("abort", () => lab.dispose(), { once: true });
   try {
-    const environment = { log: silentLogger, clock: systemClock, random, dateMs };
-    await tellStory(lab, { out, signal, environment });
+    const storeEnvironment = { log: silentLogger, clock: systemClock, random, dateMs };
+    await tellStory(lab, { out, signal, environment: storeEnvironment });
     if (options.keep) {
-      out.write(keepHint(lab, programs, enteringCommand(), out));
+      out.write(
+        keepHint(lab, { programs, entering: enteringCommand(), searchPath: environment.PATH ?? "" }, out),
+      );
       if (!signal.aborted) await once(signal, "abort");
     }
   } catch (error) {
@@ -59,6 +61,6 @@ async function runDemo(options: DemoOptions, context: CommandContext): Promise<v
     exitWith(EXIT_INTERRUPTED);
   } finally {
     lab.dispose();
-    out.write(`\n${out.style("dim", "all of it is removed again")}\n`);
+    out.write(`\n${out.style("dim", "all of it is removed")}\n`);
   }
 }

@@ -74,7 +74,7 @@ async function setUp(options: DockerOptions, context: CommandContext): Promise<v
   const facts = readBridgeFacts(DOCKER_BRIDGE);
   const findings = [...warnings, ...bridgeFindings(env, facts), ...(await findingsIn(paths.daemonJson))];
   for (const finding of findings) {
-    context.err.write(`tulle: warning: ${finding}\n`);
+    context.err.line(`tulle: warning: ${finding}`);
   }
   await carryOut(changes, isBridgeElsewhere(env, facts) || hasOtherMtu(changes, facts), options, context);
 }
@@ -105,7 +105,7 @@ async function carryOut(
   if (!dryRun) await applyChanges(changes);
   for (const change of changes) {
     if (dryRun) out.write(formatDiff(change.path, change.before, change.after));
-    else out.write(`${change.path} ${change.after === null ? "removed" : "written"}\n`);
+    else out.line(`${change.path} ${change.after === null ? "removed" : "written"}`);
   }
   if (changes.length === 0) out.write("nothing to change\n");
   if (dryRun) return;

@@ -1,10 +1,12 @@
-/** `tulle doctor`: why the network does not work on this host, or that it should. Reads only. */
+/** `tulle doctor`: finds out why the network does not work on this host. Reads only. */
 
+import { formatJson } from "../../ipam/escape.ts";
 import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
 import { formatFindings } from "../doctor/finding-view.ts";
 import type { CommandModule } from "../terminal/command.ts";
 import { STORE_FLAGS } from "../terminal/open-network.ts";
 
+/** Those that decide what it examines. */
 const FLAGS: readonly FlagName[] = [
   ...STORE_FLAGS,
   ...FLAG_NAMES.filter((name) => flagOf(name).group === "Interface"),
@@ -14,10 +16,10 @@ const FLAGS: readonly FlagName[] = [
 ];
 
 const HELP = `
-Give it the flags that tulled is given, or the same --config, so that it looks for the same store and interface.
-ok: as it should be. warn: may not be as meant. fail: the network does not work. skip: could not be looked at.
+Give it the flags that tulled is given, or the same --config, so that it examines the same store and interface.
+ok: in order. warn: probably a mistake. fail: the network does not work. skip: could not be examined.
 
-Exit code: 0 nothing failed, 1 something did.`;
+Exit code: 0 no check failed, 1 a check failed.`;
 
 export const doctor: CommandModule = {
   daemonFlags: FLAGS,
@@ -29,9 +31,7 @@ export const doctor: CommandModule = {
         const { examine } = await import("../doctor/examine.ts");
         const findings = await examine(context);
         if (findings.some(({ verdict }) => verdict === "fail")) context.exitWith(1);
-        context.out.write(
-          json ? `${JSON.stringify(findings, null, 2)}\n` : formatFindings(findings, context.out),
-        );
+        context.out.write(json ? `${formatJson(findings, 2)}\n` : formatFindings(findings, context.out));
       });
   },
 };

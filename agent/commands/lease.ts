@@ -1,12 +1,12 @@
 /**
- * `tulle lease`: single leases, by hand. A reservation is a lease without a time to live.
+ * `tulle lease`: shows, checks and changes single leases. A reservation is a lease without a time to live.
  *
- * Every write is a compare-and-swap against what was judged: if somebody changes the lease meanwhile, nothing
- * happens.
+ * Every write is a compare-and-swap against the revision that was examined: a lease that changed meanwhile stays.
  */
 
 import type { Command } from "commander";
 import { ConfigError } from "../../ipam/errors.ts";
+import { formatJson } from "../../ipam/escape.ts";
 import { listAffinityRecords } from "../../ipam/leases/affinity.ts";
 import { auditAffinities } from "../leases/affinity-audit.ts";
 import { auditLeases } from "../leases/lease-audit.ts";
@@ -40,19 +40,17 @@ function defineShow(command: Command, context: CommandContext): void {
     .action(async (which: string, { json }: { readonly json?: true }) => {
       const listing = await withNetwork(context, ({ store, signal }) => store.list(signal));
       const found = selectLease(auditLeases(listing).leases, which);
-      const text = json
-        ? `${JSON.stringify(leaseToJson(found), null, 2)}\n`
-        : formatLease(found, context.out);
+      const text = json ? `${formatJson(leaseToJson(found), 2)}\n` : formatLease(found, context.out);
       context.out.write(text);
     });
 }
 
 function defineCheck(command: Command, context: CommandContext): void {
   command
-    .description("look for overlaps, duplicates, strays and leases that no daemon would use")
+    .description("find overlaps, duplicates, stray keys and leases that daemons reject")
     .addHelpText(
       "after",
-      "\nSubnets that are kept for hosts which are away are named, too; they are no fault.\nExit code: 0 nothing is wrong, 1 something is, or the check failed.",
+      "\nSubnets that are kept for absent hosts are listed as notes.\nExit code: 0 no problem, 1 a problem was found or the check failed.",
     )
     .action(async () => {
       const { listing, affinities } = await withNetwork(context, async ({ store, signal }) => ({
@@ -64,24 +62,22 @@ function defineCheck(command: Command, context: CommandContext): void {
       const problems = [configProblem, ...leases.map(({ problem }) => problem)].filter(
         (text) => text !== null,
       );
-      for (const problem of problems) context.out.write(`${problem}\n`);
-      for (const note of auditAffinities(affinities, audit)) context.out.write(`${note}\n`);
+      for (const problem of problems) context.out.line(problem);
+      for (const note of auditAffinities(affinities, audit)) context.out.line(note);
       if (problems.length > 0) context.exitWith(EXIT_PROBLEMS);
       const counted = `${leases.length} ${leases.length === 1 ? "lease" : "leases"}`;
-      context.out.write(
-        `${counted}, ${problems.length === 0 ? "all in order" : `${problems.length} wrong`}\n`,
-      );
+      context.out.line(`${counted}, ${problems.length === 0 ? "all in order" : `${problems.length} wrong`}`);
     });
 }
 
 function defineReserve(command: Command, context: CommandContext): void {
   command
-    .description("give a subnet to one host for good")
-    .option("--public-ip <ip>", "the host's public IPv4 address; needed for a subnet that nobody has yet")
+    .description("reserve a subnet for one host, without expiry")
+    .option("--public-ip <ip>", "the host's public IPv4 address; needed for a subnet that is not leased yet")
     .option("--public-ipv6 <ip>", "the host's public IPv6 address")
     .addHelpText(
       "after",
-      "\nA lease in use becomes a reservation without its host noticing. In a dual-stack network give both subnets.",
+      "\nA lease in use becomes a reservation; traffic is not affected. In a dual-stack network give both subnets.",
     )
     .action(
       async (subnets: string[], options: { readonly publicIp?: string; readonly publicIpv6?: string }) => {
@@ -92,7 +88,7 @@ function defineReserve(command: Command, context: CommandContext): void {
             await store.create(plan.key, plan.value, Number.POSITIVE_INFINITY, signal);
           else if (plan.type === "keep")
             await store.replace(plan.entry, plan.entry.value, Number.POSITIVE_INFINITY, signal);
-          context.out.write(`${plan.type === "none" ? "unchanged" : "reserved"}: ${plan.key}\n`);
+          context.out.line(`${plan.type === "none" ? "unchanged" : "reserved"}: ${plan.key}`);
         });
       },
     );
@@ -100,10 +96,10 @@ function defineReserve(command: Command, context: CommandContext): void {
 
 function defineRelease(command: Command, context: CommandContext): void {
   command
-    .description("make a reservation an ordinary lease again")
+    .description("turn a reservation back into an ordinary lease")
     .addHelpText(
       "after",
-      `${WHICH}\n\nThe host keeps it as long as its daemon runs; without one it ends after --subnet-lease-ttl. A reservation\nwhose host has not come yet is deleted.`,
+      `${WHICH}\n\nThe host keeps it while its daemon runs; otherwise it expires after --subnet-lease-ttl. A reservation\nwhose host has not joined yet is deleted.`,
     )
     .action(async (which: string) => {
       const { lease: settings } = await context.config();
@@ -113,19 +109,19 @@ function defineRelease(command: Command, context: CommandContext): void {
         const action = planRelease(found);
         if (action === "delete") await store.remove(entry, signal);
         else if (action === "expire") await store.replace(entry, entry.value, settings.ttlSeconds, signal);
-        const done = { delete: "deleted", expire: "released", none: "unchanged, no reservation" }[action];
-        context.out.write(`${done}: ${key}\n`);
+        const done = { delete: "deleted", expire: "released", none: "unchanged, not a reservation" }[action];
+        context.out.line(`${done}: ${key}`);
       });
     });
 }
 
 function defineRevoke(command: Command, context: CommandContext): void {
   command
-    .description("delete a lease: its host must take one anew")
-    .option("--yes", "do it; without it the command only says what would happen")
+    .description("delete a lease: its host must acquire another")
+    .option("--yes", "delete it; without this option the command only explains the effect")
     .addHelpText(
       "after",
-      `${WHICH}\n\nAll other hosts cut the way to the subnet at once. A tulled that still runs takes the same subnet again as\nsoon as it notices; flanneld stops. Stop the host's daemon first to take the subnet away from it.`,
+      `${WHICH}\n\nAll other hosts remove their routes to the subnet. A tulled that still runs leases the same subnet again;\nflanneld stops. To take the subnet from the host, stop its daemon first.`,
     )
     .action(async (which: string, { yes }: { readonly yes?: true }) => {
       await withNetwork(context, async ({ store, signal }) => {
@@ -133,11 +129,11 @@ function defineRevoke(command: Command, context: CommandContext): void {
         const host = Object.values(attrs?.publicAddress ?? {}).join(", ") || "an unknown host";
         if (!yes) {
           throw new ConfigError(
-            `revoke would cut ${host} off from all others, which reach it by ${key}; give --yes to do it`,
+            `revoking ${key} would cut ${host} off from all other hosts; give --yes to do it`,
           );
         }
         await store.remove(entry, signal);
-        context.out.write(`revoked: ${key} of ${host}\n`);
+        context.out.line(`revoked: ${key} of ${host}`);
       });
     });
 }

@@ -1,5 +1,6 @@
-/** `tulle leases`: all leases of the network, and which of them the daemons do not use. Reads only. */
+/** `tulle leases`: all leases of the network, and which of them the daemons reject. Reads only. */
 
+import { formatJson } from "../../ipam/escape.ts";
 import { type AuditedLease, auditLeases } from "../leases/lease-audit.ts";
 import type { CommandModule } from "../terminal/command.ts";
 import { formatLeases, leaseToJson } from "../terminal/lease-view.ts";
@@ -13,9 +14,7 @@ export const leases: CommandModule = {
       .action(async ({ json }: { readonly json?: true }) => {
         const listing = await withNetwork(context, ({ store, signal }) => store.list(signal));
         const all: readonly AuditedLease[] = auditLeases(listing).leases;
-        context.out.write(
-          json ? `${JSON.stringify(all.map(leaseToJson), null, 2)}\n` : formatLeases(all, context.out),
-        );
+        context.out.write(json ? `${formatJson(all.map(leaseToJson), 2)}\n` : formatLeases(all, context.out));
       });
   },
 };

@@ -1,7 +1,7 @@
 /**
- * `tulle net`: the network configuration that all hosts share, in the store.
+ * `tulle net`: writes, shows and checks the network configuration in the store, which all hosts share.
  *
- * What is written was checked first by the parser and the backend that the daemons use.
+ * The daemons' own parser and backend check a configuration before it is written.
  */
 
 import { readFile } from "node:fs/promises";
@@ -10,6 +10,7 @@ import { type Command, Option } from "commander";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
+import { escapeJson, escapeText } from "../../ipam/escape.ts";
 import type { ConfigEntry } from "../../ipam/stores/store.ts";
 import {
   checkNetworkConfig,
@@ -46,31 +47,28 @@ function defineInit(command: Command, context: CommandContext): void {
     .option("--ipv6-subnet-len <bits>", "length of each host's IPv6 subnet (default: 64 where there is room)")
     .option("--ipv6-subnet-min <ip>", "first IPv6 subnet to lease")
     .option("--ipv6-subnet-max <ip>", "last IPv6 subnet to lease")
-    .option("--nftables", "let the hosts use nftables where both firewalls are there")
-    .addOption(new Option("--backend <type>", "how packets travel between hosts").default("vxlan"))
+    .option("--nftables", "use nftables on hosts that have both firewalls")
+    .addOption(new Option("--backend <type>", "how packets are carried between hosts").default("vxlan"))
     .option("--vni <number>", "VXLAN: the network's identifier (default: 1)")
     .option("--port <port>", "VXLAN: UDP port (default: 8472)")
-    .option("--mtu <bytes>", "MTU of the hosts' interfaces, if it must not be read from them")
-    .option("--direct-routing", "VXLAN: no tunnel between hosts of one link")
+    .option("--mtu <bytes>", "MTU of the hosts' interfaces (default: read from them)")
+    .option("--direct-routing", "VXLAN: route without a tunnel between hosts on one link")
     .option("--gbp", "VXLAN: group-based policy")
     .option("--learning", "VXLAN: learn from received packets")
     .option("--file <file>", "take this JSON instead of the options above; - is standard input")
     .option("--force", "replace another configuration")
-    .addHelpText(
-      "after",
-      "\nRunning daemons apply at once what is safe under traffic, and say what waits for a restart.",
-    )
+    .addHelpText("after", "\nRunning daemons apply what is safe under traffic, and log what needs a restart.")
     .action((options: InitOptions) => init(options, context));
 }
 
 function defineShow(command: Command, context: CommandContext): void {
   command
-    .description("show the configuration and what follows from it")
-    .option("--json", "print the text in the store, unchanged")
+    .description("show the configuration and the values derived from it")
+    .option("--json", "print the JSON in the store")
     .action(async (options: { readonly json?: true }) => {
       const entry = await withNetwork(context, ({ store, signal }) => store.readConfig(signal));
       const { text } = present(entry);
-      if (options.json) context.out.write(`${text.trimEnd()}\n`);
+      if (options.json) context.out.write(`${escapeJson(text).trimEnd()}\n`);
       else {
         const config = parseNetworkConfig(text);
         context.out.write(formatNetworkConfig(config, context.out));
@@ -81,7 +79,7 @@ function defineShow(command: Command, context: CommandContext): void {
 
 function defineValidate(command: Command, context: CommandContext): void {
   command
-    .description("check a configuration as a daemon would")
+    .description("check a configuration as the daemons do")
     .option("--file <file>", "check this file; - is standard input (default: what is in the store)")
     .action(async ({ file }: { readonly file?: string }) => {
       const text =
@@ -90,7 +88,7 @@ function defineValidate(command: Command, context: CommandContext): void {
           : await readText(file);
       const config = parseNetworkConfig(text);
       requireSupport(config);
-      context.out.write(`valid: ${summaryOf(config)}\n`);
+      context.out.line(`valid: ${summaryOf(config)}`);
     });
 }
 
@@ -102,16 +100,16 @@ async function init(options: InitOptions, context: CommandContext): Promise<void
   await withNetwork(context, async ({ store, signal }) => {
     const before = await store.readConfig(signal);
     if (before?.text === text) {
-      context.out.write(`unchanged: ${summary}\n`);
+      context.out.line(`unchanged: ${summary}`);
       return;
     }
     if (before !== null && !options.force) throw alreadyThere(before, store.description);
     await store.writeConfig(text, before, signal);
-    context.out.write(`written to ${store.description}: ${summary}\n`);
+    context.out.line(`written to ${store.description}: ${summary}`);
   });
 }
 
-/** Options and a file together would leave open which of them is meant. */
+/** Options and a file together would be ambiguous. */
 async function textToWrite({ file, force: _, ...options }: InitOptions): Promise<string> {
   if (file === undefined) return networkConfigText(options);
   const { backend, ...given } = options;
@@ -130,12 +128,12 @@ async function readText(file: string): Promise<string> {
   }
 }
 
-/** It may be meant for hosts with another agent, so it is said and not refused. */
+/** It may be meant for hosts with another agent, hence a warning and not an error. */
 function warnOfUnsupported(config: NetworkConfig, { err }: CommandContext): void {
   try {
     requireSupport(config);
   } catch (error) {
-    err.write(`tulle: warning: no tulled of this version joins: ${errorMessage(error)}\n`);
+    err.line(`tulle: warning: tulled of this version cannot join: ${errorMessage(error)}`);
   }
 }
 
@@ -152,8 +150,7 @@ function present(entry: ConfigEntry | null): ConfigEntry {
 }
 
 function alreadyThere({ text }: ConfigEntry, description: string): ConflictError {
-  const shown = text.length <= 200 ? text : `${text.slice(0, 200)}…`;
   return new ConflictError(
-    `${description} has another configuration already, ${shown}; --force replaces it; daemons follow at once where that is safe, else at their next start`,
+    `${description} already has another configuration, ${escapeText(text)}; --force replaces it; daemons apply it at once where that is safe, else at their next start`,
   );
 }

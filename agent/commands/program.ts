@@ -1,18 +1,18 @@
 /**
  * The command line `tulle`: finds the command, loads it alone, and turns what it throws into one line.
  *
- * Exit codes: 0 done, 1 failed or the answer is no, 2 called wrongly; a command may say otherwise in its help.
+ * Exit codes: 0 done, 1 failed or a problem found, 2 usage error; the help of a command lists other meanings.
  */
 
 import { Command, CommanderError } from "commander";
 import { type AgentConfig, loadGiven } from "../config/config.ts";
 import { flagListing } from "../config/flag-help.ts";
-import { parseFlags } from "../config/flag-parser.ts";
+import { EMPTY_ARGUMENT, parseFlags } from "../config/flag-parser.ts";
 import type { FlagName } from "../config/flags.ts";
 import { VERSION } from "../report/version.ts";
 import type { CommandContext } from "../terminal/command.ts";
-import { splitDaemonFlags } from "./daemon-flags.ts";
-import { errorLine, oneLine } from "./error-line.ts";
+import { errorLine } from "../terminal/error-line.ts";
+import { DAEMON_SETTINGS, ownOptions, splitArguments } from "./arguments.ts";
 import { COMMANDS } from "./registry.ts";
 
 /** What the process gives to every command. */
@@ -21,26 +21,30 @@ export type ProgramEdges = Omit<CommandContext, "config" | "exitWith">;
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
 
-/** Runs one command line, without the program's name; answers the exit code. Never rejects. */
+/** Runs one command line, without the program's name; returns the exit code. Never rejects. */
 export async function runProgram(args: readonly string[], edges: ProgramEdges): Promise<number> {
   try {
     return await runCommand(args, edges);
   } catch (error) {
     if (!(error instanceof CommanderError)) {
-      edges.err.write(errorLine(error));
+      edges.err.write(errorLine("tulle", error));
       return EXIT_FAILED;
     }
     if (error.code === "commander.help" || error.exitCode === 0) return error.exitCode && EXIT_USAGE;
-    const message = oneLine(error.message.replace(/^error: /, ""));
-    edges.err.write(`tulle: ${message}; see tulle${isCommand(args[0]) ? ` ${args[0]}` : ""} --help\n`);
+    const message = error.message.replace(/^error: /, "");
+    edges.err.line(`tulle: ${message}; see tulle${isCommand(args[0]) ? ` ${args[0]}` : ""} --help`);
     return EXIT_USAGE;
   }
 }
 
 async function runCommand(args: readonly string[], edges: ProgramEdges): Promise<number> {
   const program = newProgram(edges);
-  const called = args[0] === "help" ? args[1] : args[0];
-  let rest = args.slice(1);
+  const leadingEmpty = args.findIndex((argument) => argument !== "");
+  const given = leadingEmpty < 0 ? [] : args.slice(leadingEmpty);
+  const called = given[0] === "help" ? given[1] : given[0];
+  let rest: readonly string[] = given.slice(1);
+  let daemonArguments: readonly string[] = [];
+  let emptyCount = args.length - given.length;
   let exitCode = 0;
   const exitWith = (code: number): void => {
     exitCode = code;
@@ -49,13 +53,17 @@ async function runCommand(args: readonly string[], edges: ProgramEdges): Promise
     const command = program.command(name).description(summary);
     if (name !== called) continue;
     const { daemonFlags = [], define } = await load();
-    const split = splitDaemonFlags(rest, daemonFlags);
-    rest = [...split.rest];
-    define(command, { ...edges, exitWith, config: configFrom(split.daemon, edges) });
+    define(command, { ...edges, exitWith, config: configFrom(() => daemonArguments, edges) });
     inheritSettings(command);
+    const names = daemonFlags.length === 0 ? [] : DAEMON_SETTINGS;
+    const split = splitArguments(rest, names, ownOptions(command, rest));
+    rest = split.rest;
+    daemonArguments = split.daemon;
+    emptyCount += split.emptyCount;
     explainDaemonFlags(command, daemonFlags);
   }
-  await program.parseAsync([...args.slice(0, 1), ...rest], { from: "user" });
+  if (emptyCount > 0) edges.err.line(`tulle: warning: ${EMPTY_ARGUMENT}`);
+  await program.parseAsync([...given.slice(0, 1), ...rest], { from: "user" });
   return exitCode;
 }
 
@@ -67,22 +75,25 @@ function inheritSettings(command: Command): void {
   }
 }
 
-/** The command lists them in its help; its subcommands only say where. */
+/** The command lists in its help the flags that matter to it; its subcommands refer to that list. */
 function explainDaemonFlags(command: Command, names: readonly FlagName[]): void {
   if (names.length === 0) return;
   const listing = flagListing(names);
-  command.addHelpText("after", `\nAs for tulled, also by its variables and config file:\n${listing}`);
+  command.addHelpText(
+    "after",
+    `\nIt takes all flags of tulled, also from its variables and config file. It uses:\n${listing}`,
+  );
   for (const subcommand of command.commands) {
     subcommand.addHelpText(
       "after",
-      `\nIt takes the flags of tulled that "tulle ${command.name()} --help" lists.`,
+      `\nIt takes all flags of tulled; "tulle ${command.name()} --help" lists those that it uses.`,
     );
   }
 }
 
 function newProgram({ out, err }: ProgramEdges): Command {
   return new Command("tulle")
-    .description("Looks after the network that tulled makes between hosts.")
+    .description("Shows, checks and prepares the network that tulled creates between hosts.")
     .version(`tulle ${VERSION}`, "-V, --version", "print the version")
     .helpOption("-h, --help", "print this text")
     .helpCommand("help [command]", "print the help of a command")
@@ -90,16 +101,19 @@ function newProgram({ out, err }: ProgramEdges): Command {
     .configureOutput({
       writeOut: (text) => out.write(text),
       writeErr: (text) => err.write(text),
-      outputError: () => {}, // runProgram says it, in the form of all other errors
+      outputError: () => {}, // runProgram writes it, in the form of all other errors
     })
     .exitOverride();
 }
 
-/** Read when a command first asks, and once. */
-function configFrom(args: readonly string[], { err, environment }: ProgramEdges): CommandContext["config"] {
+/** Reads the configuration once, when a command first asks for it. */
+function configFrom(
+  args: () => readonly string[],
+  { err, environment }: ProgramEdges,
+): CommandContext["config"] {
   const load = async (): Promise<AgentConfig> => {
-    const { config, warnings } = await loadGiven(parseFlags(args), environment);
-    for (const warning of warnings) err.write(`tulle: warning: ${warning}\n`);
+    const { config, warnings } = await loadGiven(parseFlags(args(), []), environment);
+    for (const warning of warnings) err.line(`tulle: warning: ${warning}`);
     return config;
   };
   let config: Promise<AgentConfig> | null = null;

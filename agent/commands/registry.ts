@@ -1,7 +1,7 @@
 /**
  * Every command of `tulle`, in the order of its help. A new command is one file in this folder and one line here.
  *
- * Nothing but names and summaries is loaded from here: a command's own code waits until it is called.
+ * It holds names and summaries only: the code of a command is loaded when the command is called.
  */
 
 import type { CommandModule } from "../terminal/command.ts";
@@ -16,12 +16,12 @@ export interface CommandEntry {
 export const COMMANDS: readonly CommandEntry[] = [
   {
     name: "status",
-    summary: "how the daemon on this host is doing",
+    summary: "show the state of the daemon on this host",
     load: async () => (await import("./status.ts")).status,
   },
   {
     name: "doctor",
-    summary: "examine this host: kernel, store, interface, device, leases",
+    summary: "examine this host: kernel, store, interface, device, leases, routes",
     load: async () => (await import("./doctor.ts")).doctor,
   },
   {
@@ -46,22 +46,22 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "demo",
-    summary: "a network of three hosts on this machine, made and removed before your eyes",
+    summary: "create a three-host network on this machine, show it, remove it",
     load: async () => (await import("./demo.ts")).demo,
   },
   {
     name: "docker",
-    summary: "make dockerd use this host's subnet and MTU, or undo that",
+    summary: "configure dockerd for this host's subnet and MTU, or undo that",
     load: async () => (await import("./docker.ts")).docker,
   },
   {
     name: "cni",
-    summary: "install the CNI plugin, look after containers' addresses",
+    summary: "install the CNI plugin, list and release containers' addresses",
     load: async () => (await import("./cni.ts")).cni,
   },
   {
     name: "cleanup",
-    summary: "remove what tulled made on this host, and nothing else",
+    summary: "remove everything that tulled created on this host",
     load: async () => (await import("./cleanup.ts")).cleanup,
   },
   {

@@ -1,17 +1,18 @@
 /**
  * `tulle status`: asks the running daemon over its socket and shows the answer.
  *
- * Looks at nothing itself: what the daemon does not say is not shown. `tulle doctor` is for when none answers.
+ * It examines nothing on its own. `tulle doctor` does, also when no daemon answers.
  */
 
 import { systemClock } from "../../ipam/clock.ts";
 import { CodecError } from "../../ipam/errors.ts";
+import { formatJson } from "../../ipam/escape.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import { askControl } from "../report/control.ts";
 import type { StatusReport } from "../report/status.ts";
 import type { CommandModule } from "../terminal/command.ts";
+import { errorLine } from "../terminal/error-line.ts";
 import { formatStatus } from "../terminal/status-view.ts";
-import { errorLine } from "./error-line.ts";
 
 const EXIT_NOT_READY = 1;
 const EXIT_NO_ANSWER = 2;
@@ -27,25 +28,25 @@ export const status: CommandModule = {
   define(command, context) {
     const { out, err } = context;
     command
-      .option("--json", "print what the daemon answers, for programs")
-      .option("--peers", "list every peer, however many there are")
-      .addHelpText("after", "\nExit code: 0 ready, 1 not ready, 2 the daemon cannot be asked.")
+      .option("--json", "print the answer of the daemon, for programs")
+      .option("--peers", "list all peers, however many")
+      .addHelpText("after", "\nExit code: 0 ready, 1 not ready, 2 the daemon does not answer.")
       .action(async (options: StatusOptions) => {
         try {
           const { files } = await context.config();
           const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
           const report = readReport(await askControl(files.runDir, "/status", signal));
           if (!report?.isReady) context.exitWith(EXIT_NOT_READY);
-          if (options.json) out.write(`${JSON.stringify(report, null, 2)}\n`);
+          if (options.json) out.write(`${formatJson(report, 2)}\n`);
           else if (report === null) {
             const reason = await askControl(files.runDir, "/summary", signal);
-            out.write(`the daemon runs, but has not joined its network yet: ${reason}\n`);
+            out.line(`the daemon runs, but has not joined its network yet: ${reason}`);
           } else {
             const listPeers = options.peers ?? false;
             out.write(formatStatus(report, { nowMs: systemClock.monotonicMs(), listPeers, terminal: out }));
           }
         } catch (error) {
-          err.write(errorLine(error));
+          err.write(errorLine("tulle", error));
           context.exitWith(EXIT_NO_ANSWER);
         }
       });
@@ -58,5 +59,5 @@ function readReport(answer: unknown): StatusReport | null {
   if (isJsonObject(answer) && typeof answer.isReady === "boolean" && isJsonObject(answer.kernel)) {
     return answer as unknown as StatusReport;
   }
-  throw new CodecError("the daemon answers something that is no status: is it of another version?");
+  throw new CodecError("the daemon's answer is not a status: its version may differ; restart it");
 }

@@ -1,8 +1,8 @@
 /**
  * Reads `--config FILE`: YAML or JSON whose keys are the flags' names.
  *
- * Gives text, as if it had been typed on the command line; reading the values is not its job. YAML's parser
- * is loaded only when there is such a file.
+ * Returns the values as text, as from a command line; config.ts parses them. The YAML parser is loaded only when
+ * there is a file.
  */
 
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
@@ -28,7 +28,7 @@ function readText(path: string): string {
 async function parseText(text: string, path: string): Promise<unknown> {
   const { parse } = await import("yaml");
   try {
-    // Values stay the text that stands there: read as numbers, 00123 and 1e5 would be other passwords.
+    // Values stay text: parsed as numbers, 00123 and 1e5 would be other passwords.
     return parse(text, { schema: "failsafe", customTags: ["null"] });
   } catch (error) {
     // The first line says what and where; the others show the text again.

@@ -12,6 +12,7 @@ import { type GivenFlags, parseFlags } from "./flag-parser.ts";
 import { FLAG_NAMES, type FlagName, type FlagValues, flagOf } from "./flags.ts";
 import {
   type Environment,
+  emptyVariables,
   isGiven,
   overrides,
   resolveSettings,
@@ -110,7 +111,7 @@ export type Request =
 export interface LoadedConfig {
   readonly settings: Settings;
   readonly config: AgentConfig;
-  /** One sentence each: things that are probably not as meant, but harm nothing. */
+  /** One sentence each: harmless, but probably a mistake. */
   readonly warnings: readonly string[];
 }
 
@@ -119,11 +120,13 @@ export interface LoadedConfig {
  * UnsupportedError for what this version does not do.
  */
 export async function loadConfig(args: readonly string[], environment: Environment): Promise<Request> {
-  const given = parseFlags(args);
+  const ignored: string[] = [];
+  const given = parseFlags(args, ignored);
   const early = readValues(resolveSettings(onlyActions(given), {}, null));
   if (early.help) return { action: "help" };
   if (early.version) return { action: "version" };
-  return { action: "run", ...(await loadGiven(given, environment)) };
+  const loaded = await loadGiven(given, environment);
+  return { action: "run", ...loaded, warnings: [...ignored, ...loaded.warnings] };
 }
 
 /** The configuration that these flags, the environment and the config file make. Throws as loadConfig does. */
@@ -136,7 +139,7 @@ export async function loadGiven(given: GivenFlags, environment: Environment): Pr
   return { settings, config, warnings: warningsAbout(settings, environment) };
 }
 
-/** `--help` must work whatever else is wrong on the line. */
+/** `--help` must work on a line that is wrong otherwise. */
 function onlyActions(given: GivenFlags): GivenFlags {
   return new Map([...given].filter(([name]) => name === "help" || name === "version"));
 }
@@ -156,8 +159,8 @@ export function readValues(settings: Settings): FlagValues {
 export function buildConfig(settings: Settings): AgentConfig {
   const values = readValues(settings);
   refuseUnsupported(values);
-  refusePairsTornApart(settings);
-  refuseRelativePaths(settings);
+  requirePairs(settings);
+  requireAbsolutePaths(settings);
   return {
     store: storeSettings(values, settings),
     interface: {
@@ -217,7 +220,7 @@ function storeSettings(values: FlagValues, settings: Settings): StoreSettings {
         verifyTls: values["consul-ssl-verify"],
         tlsServerName: values["consul-tls-server-name"],
         token: values["consul-token"],
-        // The file wins over a token from the like source, as with Consul's own programs.
+        // From sources of equal rank the file wins over the token, as with Consul's own programs.
         tokenFile: overrides(settings, "consul-token", "consul-token-file")
           ? ""
           : values["consul-token-file"],
@@ -260,14 +263,14 @@ function refuseUnsupported(values: FlagValues): void {
   }
 }
 
-/** Settings of which one is useless, or worse than useless, without the other. */
+/** Settings that are useless or harmful without each other. */
 const PAIRS: readonly (readonly [FlagName, FlagName])[] = [
   ["etcd-certfile", "etcd-keyfile"],
   ["etcd-username", "etcd-password"],
   ["consul-certfile", "consul-keyfile"],
 ];
 
-function refusePairsTornApart(settings: Settings): void {
+function requirePairs(settings: Settings): void {
   const isEmpty = (name: FlagName): boolean => (settings[name].texts.at(-1) ?? "") === "";
   for (const [left, right] of PAIRS) {
     if (isEmpty(left) === isEmpty(right)) continue;
@@ -276,8 +279,8 @@ function refusePairsTornApart(settings: Settings): void {
   }
 }
 
-/** A daemon's working directory is nobody's choice, so its files are named in full. */
-function refuseRelativePaths(settings: Settings): void {
+/** The working directory of a daemon is arbitrary, so paths must be absolute. */
+function requireAbsolutePaths(settings: Settings): void {
   for (const name of ["subnet-file", "state-dir", "run-dir"] as const) {
     const path = settings[name].texts.at(-1) ?? "";
     if (!path.startsWith("/")) throw settingError(settings, name, "give an absolute path");
@@ -286,19 +289,22 @@ function refuseRelativePaths(settings: Settings): void {
 
 function warningsAbout(settings: Settings, environment: Environment): readonly string[] {
   const warnings = unknownVariables(environment).map(
-    (variable) => `${variable} is no setting of this version`,
+    (variable) => `${variable} is not a setting of this version`,
   );
+  for (const variable of emptyVariables(environment)) {
+    warnings.push(`${variable} is empty and ignored: set it or remove it`);
+  }
   for (const name of ["vmodule", "log_backtrace_at"] as const) {
     if (isGiven(settings, name)) warnings.push(`${settings[name].source} has no effect: use --log-level`);
   }
   if (settings.store.texts.at(-1) !== "consul") return warnings;
   for (const variable of UNUSED_CONSUL_VARIABLES) {
-    if (environment[variable]) warnings.push(`${variable} is not used: tulle knows no such setting`);
+    if (environment[variable]) warnings.push(`${variable} is ignored: tulle has no such setting`);
   }
   return warnings;
 }
 
-/** Of Consul's own programs; whoever sets them may think that they hold here too. */
+/** Of Consul's own programs, for which a person may set them. */
 const UNUSED_CONSUL_VARIABLES = ["CONSUL_CAPATH", "CONSUL_NAMESPACE", "CONSUL_PARTITION"] as const;
 
 /** What a second reading of the configuration means for a running daemon. */

@@ -1,4 +1,4 @@
-/** What the flag table looks like to a person: `--help`, and the reference in docs/configuration.md. */
+/** The flag table as text: `--help`, and the reference in docs/configuration.md. */
 
 import { GROUPS, type Group } from "./flags/flag.ts";
 import { environmentName, FLAG_NAMES, type FlagName, flagOf } from "./flags.ts";
@@ -11,10 +11,10 @@ const NO_BREAK = "\u00a0";
 /** The help text, flags grouped by what they are about. */
 export function helpText(): string {
   const lines = [
-    "tulled: gives this host a subnet of the cluster's network and keeps the way to",
-    "all others open.",
+    "tulled: leases a subnet of the cluster's network for this host and maintains the",
+    "routes and tunnels to all other hosts.",
     "",
-    "Usage: tulled [flags]      (-x and --x, -x=value and -x value are all the same)",
+    "Usage: tulled [flags]      (-x, --x, -x=value and -x value are equivalent)",
   ];
   for (const group of GROUPS) {
     lines.push("", `${group}:`);

@@ -2,8 +2,9 @@
  * Reads a command line as Go's `flag` package does: `-x`, `--x`, `-x=v`, `-x v`; switches take a value
  * only after `=`; `--` ends the flags.
  *
- * Knows which flags exist and which are switches, not what their values mean. One difference is meant:
- * an argument that is no flag is an error here, where Go would silently ignore it and all that follows.
+ * It knows which flags exist and which are switches, not what their values mean. It differs from Go in two points:
+ * an argument that is not a flag is an error, where Go silently ignores it and all that follows; an empty argument,
+ * which systemd makes of an unset `${VARIABLE}`, is skipped.
  */
 
 import { ConfigError } from "../../ipam/errors.ts";
@@ -13,14 +14,22 @@ import { FLAG_NAMES, type FlagName, flagOf, isFlagName } from "./flags.ts";
 /** What was given for each flag, in order. */
 export type GivenFlags = ReadonlyMap<FlagName, readonly string[]>;
 
-/** Reads the arguments that follow the program's name. Throws ConfigError. */
-export function parseFlags(args: readonly string[]): GivenFlags {
+/** The warning about an empty argument. */
+export const EMPTY_ARGUMENT =
+  "an empty argument is ignored: a variable of the unit file or script may be unset";
+
+/** Reads the arguments that follow the program's name; adds to `warnings` what it ignores. Throws ConfigError. */
+export function parseFlags(args: readonly string[], warnings: string[]): GivenFlags {
   const given = new Map<FlagName, string[]>();
   const rest = [...args];
   for (let argument = rest.shift(); argument !== undefined; argument = rest.shift()) {
     if (argument === "--") {
       refuseWords(rest, null);
       break;
+    }
+    if (argument === "") {
+      if (!warnings.includes(EMPTY_ARGUMENT)) warnings.push(EMPTY_ARGUMENT);
+      continue;
     }
     const match = /^--?([^-=][^=]*)(?:=(.*))?$/s.exec(argument);
     if (!match) {
@@ -48,14 +57,14 @@ function knownName(name: string): FlagName {
   throw new ConfigError(`unknown flag -${name}${suggestion(name)}; see --help for all flags`);
 }
 
-/** `: did you mean -iface?`, or nothing when no name is near. */
+/** `: did you mean -iface?`, or nothing when no name is similar. */
 function suggestion(name: string): string {
   const near = closest(name, FLAG_NAMES);
   return near === null ? "" : `: did you mean -${near}?`;
 }
 
 function refuseWords(words: readonly string[], previous: FlagName | null): void {
-  const word = words[0];
+  const word = words.find((one) => one !== "");
   if (word === undefined) return;
   const hint =
     previous !== null && isSwitch(previous)

@@ -11,10 +11,10 @@ import { environmentName, FLAG_NAMES, type FlagName, flagOf } from "./flags.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Kinds of source, from the one that everybody may override to the one that overrides all others. */
+/** Kinds of source, each overriding those before it. */
 const SOURCES = ["default", "file", "foreign variable", "variable", "flag"] as const;
 
-/** What stands behind one setting. */
+/** The texts of one setting and their source. */
 export interface Setting {
   /** All that was given, in order; a single text but for repeatable flags. */
   readonly texts: readonly string[];
@@ -65,14 +65,19 @@ function resolveOne(
 }
 
 /**
- * True when `name` comes from a source that overrides that of `other`: of two settings that say the same thing in
- * two ways, `name` is the one that counts then.
+ * True when `name` comes from a source that overrides that of `other`: of two settings with one meaning, `name` is
+ * then the one in force.
  */
 export function overrides(settings: Settings, name: FlagName, other: FlagName): boolean {
   return SOURCES.indexOf(settings[name].kind) > SOURCES.indexOf(settings[other].kind);
 }
 
-/** Variables that look like settings but are none: probably misspelt, worth a warning. */
+/** Variables of settings that are set to nothing, in the order of the flags. */
+export function emptyVariables(environment: Environment): readonly string[] {
+  return FLAG_NAMES.map(environmentName).filter((variable) => environment[variable] === "");
+}
+
+/** Variables that look like settings of this program but are unknown: probably misspelt. */
 export function unknownVariables(environment: Environment): readonly string[] {
   const known = new Set(FLAG_NAMES.map(environmentName));
   return Object.keys(environment)
@@ -80,12 +85,12 @@ export function unknownVariables(environment: Environment): readonly string[] {
     .sort();
 }
 
-/** True when somebody gave the setting. */
+/** True unless the setting has its default. */
 export function isGiven(settings: Settings, name: FlagName): boolean {
   return settings[name].kind !== "default";
 }
 
-/** An error about one setting: where it stands, its value unless secret, and the remedy. */
+/** An error about one setting: its source, its value unless secret, and the remedy. */
 export function settingError(settings: Settings, name: FlagName, remedy: string): ConfigError {
   const { texts, source, kind } = settings[name];
   const value = flagOf(name).isSecret ? "(not shown)" : texts.join(" ");

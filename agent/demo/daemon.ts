@@ -1,7 +1,7 @@
 /**
  * tulled as a process on a host of the lab: started, asked, stopped and killed.
  *
- * It never outlives the process that started it.
+ * It ends with the process that started it.
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
@@ -60,7 +60,7 @@ export class Daemon {
     return await this.until((status) => status.isReady, "is ready");
   }
 
-  /** What it tells about itself; null while it does not answer or has not joined a network. */
+  /** Its status; null while it does not answer or has not joined a network. */
   async status(): Promise<StatusReport | null> {
     try {
       const answer = await askControl(this.#controlDirectory, "/status", AbortSignal.timeout(5_000));
@@ -79,22 +79,22 @@ export class Daemon {
       if (status !== null && isReached(status)) return status;
       if (this.pid === null) throw new Error(`tulled ended before it ${description}:\n${this.#logEnd()}`);
       if (performance.now() > endMs)
-        throw new Error(`tulled never came to where it ${description}:\n${this.#logEnd()}`);
+        throw new Error(`tulled did not reach the state: ${description}:\n${this.#logEnd()}`);
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   }
 
-  /** Asks it to stop and answers its exit code. */
+  /** Asks it to stop and returns its exit code. */
   stop(): Promise<number | null> {
     return this.#end("SIGTERM");
   }
 
-  /** Ends it without a last word, as a crash would. */
+  /** Kills it, as a crash would. */
   async kill(): Promise<void> {
     await this.#end("SIGKILL");
   }
 
-  /** Answers its exit code once it has ended by itself; null when a signal ended it. */
+  /** Waits for its end and returns its exit code; null when a signal ended it. */
   async ended(): Promise<number | null> {
     const child = this.#child;
     if (child === null) throw new Error("this daemon was never started");

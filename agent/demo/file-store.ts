@@ -1,11 +1,11 @@
-/** Puts a network into an embedded store, as an administrator does once before the first daemon starts. */
+/** Writes a network's configuration to an embedded store, as an administrator does once. */
 
 import { openFileStore } from "../../ipam/stores/file.ts";
 import type { StoreEnvironment } from "../../ipam/stores/options.ts";
 
 const TIMEOUT_MS = 5_000;
 
-/** Writes the network's configuration; answers the value for --store. */
+/** Writes the network's configuration; returns the value for --store. */
 export async function createFileStore(
   directory: string,
   prefix: string,

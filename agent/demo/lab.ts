@@ -6,7 +6,7 @@
  *       host2  eth0 192.168.50.12 …
  *
  * Programs on a host find the default paths and see nothing of the other hosts. All calls that build something
- * are synchronous: what they made is known when they return, so that it can be removed whatever happens next.
+ * are synchronous: what they made is known when they return, so that dispose() can always remove it.
  */
 
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -14,12 +14,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseSubnetEnv, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { Daemon } from "./daemon.ts";
-import { createNamespace, type Namespace, runTool } from "./namespace.ts";
+import { type Namespace, runTool } from "./namespace.ts";
+import { inNetwork } from "./network.ts";
 
 export const LAN_PREFIX = "192.168.50";
 const FIRST_HOST = 11;
 
-export interface LabOptions {
+export interface LabOptions<N extends Namespace = Namespace> {
+  /** Makes the namespaces of the LAN, the hosts and the containers. */
+  readonly createNamespace: (name: string) => N;
   /** First part of the name of every namespace. */
   readonly name: string;
   /** Directory with the programs tulled, tulle and tulle-cni. */
@@ -28,49 +31,50 @@ export interface LabOptions {
   readonly mtuBytes?: number;
 }
 
-/** The LAN and everything on it. */
-export class Lab {
+/** The LAN and everything on it, in namespaces of the type `N`. */
+export class Lab<N extends Namespace = Namespace> {
   /** Holds the hosts' files. */
   readonly directory: string;
-  readonly lan: Namespace;
-  readonly #options: Required<LabOptions>;
-  readonly #hosts: Host[] = [];
+  readonly lan: N;
+  readonly #options: Required<LabOptions<N>>;
+  readonly #hosts: Host<N>[] = [];
 
-  constructor(options: LabOptions) {
+  constructor(options: LabOptions<N>) {
     this.#options = { mtuBytes: 1500, ...options };
-    this.lan = createNamespace(`${options.name}-lan`);
+    this.lan = options.createNamespace(`${options.name}-lan`);
     this.directory = mkdtempSync(join(tmpdir(), `${options.name}-`));
     try {
-      this.lan.ip("link add lan type bridge", "link set lan up");
+      inNetwork(this.lan.path, (network) => network.addBridge("lan", this.#options.mtuBytes));
     } catch (error) {
       this.dispose();
       throw error;
     }
   }
 
-  get hosts(): readonly Host[] {
+  get hosts(): readonly Host<N>[] {
     return this.#hosts;
   }
 
   /** Adds host1, host2, … with the next address of the LAN. */
-  addHost(): Host {
+  addHost(): Host<N> {
+    const { mtuBytes } = this.#options;
     const name = `host${this.#hosts.length + 1}`;
     const host = new Host({
       name,
-      netns: createNamespace(`${this.#options.name}-${name}`),
+      createNamespace: this.#options.createNamespace,
+      netns: this.#options.createNamespace(`${this.#options.name}-${name}`),
       address: `${LAN_PREFIX}.${FIRST_HOST + this.#hosts.length}`,
       directory: join(this.directory, name),
       programs: this.#options.programs,
     });
     this.#hosts.push(host);
-    const { mtuBytes } = this.#options;
-    host.netns.ip(`link add eth0 mtu ${mtuBytes} type veth peer name ${name} netns ${this.lan.name}`);
-    this.lan.ip(`link set ${name} mtu ${mtuBytes} master lan up`);
-    host.netns.ip(
-      `address add ${host.address}/24 brd + dev eth0`,
-      "link set eth0 up",
-      `route add default via ${LAN_PREFIX}.1`,
-    );
+    inNetwork(host.netns.path, (network) => {
+      network.addVeth("eth0", mtuBytes, { name, path: this.lan.path });
+      network.addAddress("eth0", `${host.address}/24`);
+      network.setLink("eth0", { isUp: true });
+      network.addDefaultRoute(`${LAN_PREFIX}.1`);
+    });
+    inNetwork(this.lan.path, (network) => network.attach(name, "lan"));
     return host;
   }
 
@@ -82,18 +86,19 @@ export class Lab {
   }
 }
 
-interface HostOptions {
+interface HostOptions<N extends Namespace> {
   readonly name: string;
-  readonly netns: Namespace;
+  readonly createNamespace: (name: string) => N;
+  readonly netns: N;
   readonly address: string;
   readonly directory: string;
   readonly programs: string;
 }
 
 /** One host of a lab. */
-export class Host {
+export class Host<N extends Namespace = Namespace> {
   readonly name: string;
-  readonly netns: Namespace;
+  readonly netns: N;
   /** On the LAN. */
   readonly address: string;
   /** What programs on the host see as /run. */
@@ -101,10 +106,12 @@ export class Host {
   /** Where the daemon keeps what must outlive a reboot. */
   readonly stateDirectory: string;
   readonly daemon: Daemon;
-  readonly #containers: Container[] = [];
+  readonly #createNamespace: (name: string) => N;
+  readonly #containers: Container<N>[] = [];
 
-  constructor({ name, netns, address, directory, programs }: HostOptions) {
+  constructor({ name, createNamespace, netns, address, directory, programs }: HostOptions<N>) {
     this.name = name;
+    this.#createNamespace = createNamespace;
     this.netns = netns;
     this.address = address;
     this.runDirectory = join(directory, "run");
@@ -112,7 +119,7 @@ export class Host {
     mkdirSync(this.runDirectory, { recursive: true });
     this.daemon = new Daemon({
       command: this.enter(
-        // The kernel ends it when we are gone, whatever ended us (prctl(2), PR_SET_PDEATHSIG).
+        // The kernel ends it when this process is gone, also after a SIGKILL (prctl(2), PR_SET_PDEATHSIG).
         ...["setpriv", "--pdeathsig", "KILL"],
         ...[process.execPath, join(programs, "tulled"), `--state-dir=${this.stateDirectory}`],
       ),
@@ -121,7 +128,7 @@ export class Host {
     });
   }
 
-  get containers(): readonly Container[] {
+  get containers(): readonly Container<N>[] {
     return this.#containers;
   }
 
@@ -148,37 +155,37 @@ export class Host {
   }
 
   /** Attaches a container as Docker does: a veth pair to docker0, which is made when it is the first. */
-  addContainer(): Container {
+  addContainer(): Container<N> {
     const { subnets, mtuBytes } = this.subnetEnv();
     const gateway = subnets[4];
     if (gateway === undefined) throw new Error(`${this.name} has no IPv4 subnet`);
     if (this.#containers.length === 0) this.#makeBridge(`${gateway.address}/${gateway.length}`, mtuBytes);
     const number = this.#containers.length + 1;
     const letter = String.fromCharCode("a".charCodeAt(0) + this.#containers.length);
-    const container: Container = {
+    const container: Container<N> = {
       name: `${this.name}-${letter}`,
-      netns: createNamespace(`${this.netns.name}-${letter}`),
+      netns: this.#createNamespace(`${this.netns.name}-${letter}`),
       address: gateway.address.plus(number).toString(),
     };
     this.#containers.push(container);
-    const [name, peer] = [container.netns.name, `veth${number}`];
-    this.netns.ip(
-      `link add ${peer} mtu ${mtuBytes} master docker0 up type veth peer name eth0 mtu ${mtuBytes} netns ${name}`,
-    );
-    container.netns.ip(
-      `address add ${container.address}/${gateway.length} dev eth0`,
-      "link set eth0 up",
-      `route add default via ${gateway.address}`,
-    );
+    const name = `veth${number}`;
+    inNetwork(this.netns.path, (network) => {
+      network.addVeth(name, mtuBytes, { name: "eth0", path: container.netns.path });
+      network.attach(name, "docker0");
+    });
+    inNetwork(container.netns.path, (network) => {
+      network.addAddress("eth0", `${container.address}/${gateway.length}`);
+      network.setLink("eth0", { isUp: true });
+      network.addDefaultRoute(gateway.address.toString());
+    });
     return container;
   }
 
   #makeBridge(address: string, mtuBytes: number): void {
-    this.netns.ip(
-      `link add docker0 mtu ${mtuBytes} type bridge`,
-      `address add ${address} dev docker0`,
-      "link set docker0 up",
-    );
+    inNetwork(this.netns.path, (network) => {
+      network.addBridge("docker0", mtuBytes);
+      network.addAddress("docker0", address);
+    });
     this.netns.exec("sh", ["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
   }
 
@@ -189,8 +196,8 @@ export class Host {
 }
 
 /** A container: a namespace behind its host's docker0. */
-export interface Container {
+export interface Container<N extends Namespace = Namespace> {
   readonly name: string;
-  readonly netns: Namespace;
+  readonly netns: N;
   readonly address: string;
 }

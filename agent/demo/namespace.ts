@@ -1,56 +1,84 @@
 /**
- * Network namespaces as `ip netns` keeps them, driven by the tools that an administrator would use.
+ * Named network namespaces, made with util-linux alone and kept where `ip netns` looks for them (ip-netns(8)).
  *
  * Nothing here touches the namespace that the process itself lives in.
  */
 
 import { execFileSync } from "node:child_process";
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { inNetwork } from "./network.ts";
+
+const FOLDER = "/run/netns";
 
 export interface Namespace {
-  /** As `ip netns` knows it. */
+  /** As `ip netns` lists it. */
   readonly name: string;
-  /** The file that pins the namespace: pass it to setns, nsenter or `ip link set … netns`. */
+  /** The file that pins the namespace: pass it to setns or nsenter. */
   readonly path: string;
   /** Runs a program inside and returns its standard output; throws with its standard error when it fails. */
   exec(command: string, args: readonly string[]): string;
-  /** Runs `ip` commands inside, one per line, without the leading `ip`; throws at the first that fails. */
-  ip(...lines: readonly string[]): void;
-  /** Runs `ip -j …` inside and returns the parsed answer. */
-  ipJson(args: readonly string[]): readonly Record<string, unknown>[];
   /** Ends every program inside and removes the namespace; a second call does nothing. */
   dispose(): void;
 }
 
 /** Creates an empty namespace with its loopback up. Needs the privilege to administer networks. */
 export function createNamespace(name: string): Namespace {
-  const path = `/run/netns/${name}`;
+  const path = `${FOLDER}/${name}`;
+  shareFolder();
+  closeSync(openSync(path, "wx"));
   let isThere = true;
-  runTool("ip", ["netns", "add", name]);
   const namespace: Namespace = {
     name,
     path,
     exec: (command, args) => runTool("nsenter", [`--net=${path}`, command, ...args]),
-    ip: (...lines) => void runTool("ip", ["-n", name, "-batch", "-"], lines.join("\n")),
-    ipJson: (args) => JSON.parse(namespace.exec("ip", ["-j", ...args]) || "[]"),
     dispose: () => {
       if (!isThere) return;
       isThere = false;
-      endPrograms(name);
-      runTool("ip", ["netns", "delete", name]);
+      endPrograms(path);
+      // Lazy, because an open handle of the namespace keeps its file busy.
+      runTool("umount", ["--lazy", path]);
+      rmSync(path);
     },
   };
-  namespace.ip("link set lo up");
+  try {
+    runTool("unshare", [`--net=${path}`, "sh", "-c", ":"]);
+  } catch (error) {
+    rmSync(path);
+    throw error;
+  }
+  inNetwork(path, (network) => network.setLink("lo", { isUp: true }));
   return namespace;
 }
 
-/** A program inside would keep the namespace alive, though nobody could find it any more. */
-function endPrograms(name: string): void {
-  const pids = runTool("ip", ["netns", "pids", name]).split("\n").filter(Boolean);
-  for (const pid of pids) {
+/** The folder is a shared mount, so that a namespace that is removed here is removed in every mount namespace. */
+function shareFolder(): void {
+  mkdirSync(FOLDER, { recursive: true });
+  // proc_pid_mountinfo(5): the fifth field is the mount point.
+  const isMounted = readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .some((line) => line.split(" ")[4] === FOLDER);
+  if (!isMounted) runTool("mount", ["--bind", "--make-shared", FOLDER, FOLDER]);
+}
+
+/** A program inside would keep the namespace alive after its name is gone. */
+function endPrograms(path: string): void {
+  const link = `net:[${statSync(path).ino}]`;
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     try {
-      process.kill(Number(pid), "SIGKILL");
+      if (readlinkSync(`/proc/${pid}/ns/net`) === link) process.kill(Number(pid), "SIGKILL");
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+      // Ended meanwhile, or of another user and therefore not inside.
+      const { code = "" } = error as NodeJS.ErrnoException;
+      if (!["ENOENT", "ESRCH", "EACCES", "EPERM"].includes(code)) throw error;
     }
   }
 }

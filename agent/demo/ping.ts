@@ -1,109 +1,127 @@
 /**
- * Asks ping(8) whether packets arrive. It counts by sequence number, so that a report can name what was lost.
+ * Echo requests from inside a namespace, on this program's own sockets: no ping(8) is needed.
  *
- * Needs iputils' ping; other implementations print other lines.
+ * Requests go out and replies come in on the event loop. What blocks the loop delays both, hence it must not be
+ * blocked while figures are taken.
  */
 
-import { type ChildProcess, spawn } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { NetnsHandle } from "../../backends/netlink/netns.ts";
+import { EchoSocket } from "../../backends/probe/echo-socket.ts";
+import { Address } from "../../ipam/addresses/ip.ts";
+import { TulleError } from "../../ipam/errors.ts";
 import type { Namespace } from "./namespace.ts";
 
 export interface PingReport {
-  /** Sequence numbers that were sent and whose answers should have arrived. */
+  /** Number of requests. */
   readonly sent: number;
-  /** Those of them that never came back. */
+  /** Sequence numbers of those without a reply. */
   readonly lost: readonly number[];
-  /** Round-trip times of the answers, in milliseconds. */
+  /** Of the replies, in milliseconds. */
   readonly roundTripMs: readonly number[];
 }
 
-export interface PingOptions {
-  /** Time between two packets. Default 10 ms, that is 100 packets each second. */
-  readonly intervalMs?: number;
-  /** Bytes of payload; the packet is 28 bytes longer. Never fragmented. */
-  readonly payloadBytes?: number;
-  /** Source address or interface. */
-  readonly from?: string;
-}
-
-/** A ping that runs until it is told to stop. */
+/** Requests that go out until they are stopped. */
 export interface RunningPing {
-  /** Ends it and tells what became of the packets. */
+  /** Stops, and waits for the last replies, at most a second. */
   stop(): Promise<PingReport>;
 }
 
-/** Sends `count` packets and waits at most a second for the last answer. */
+const PAYLOAD = Buffer.alloc(56, "tulle");
+const LAST_REPLY_MS = 1000;
+const POLL_MS = 5;
+
+/** Sends `count` requests, one every `intervalMs`, and waits at most a second for the last reply. */
 export async function ping(
   source: Namespace,
   target: string,
   count: number,
-  options: PingOptions = {},
+  intervalMs: number,
 ): Promise<PingReport> {
-  const { output, ended } = spawnPing(source, target, ["-c", `${count}`, "-W", "1"], options);
-  await ended;
-  return readReport(output(), count);
+  const series = new PingSeries(source, target);
+  try {
+    for (let sent = 0; sent < count; sent++) {
+      series.send();
+      if (sent + 1 < count) await sleep(intervalMs);
+    }
+    return await series.finish();
+  } finally {
+    series.close();
+  }
 }
 
-/** Starts a ping without an end. */
-export function startPing(source: Namespace, target: string, options: PingOptions = {}): RunningPing {
-  const { child, output, ended } = spawnPing(source, target, [], options);
+/** Starts sending one request every `intervalMs`. */
+export function startPing(source: Namespace, target: string, intervalMs: number): RunningPing {
+  const series = new PingSeries(source, target);
+  const timer = setInterval(() => series.send(), intervalMs);
   return {
     stop: async () => {
-      child.kill("SIGINT");
-      await ended;
-      return readReport(output(), null);
+      clearInterval(timer);
+      try {
+        return await series.finish();
+      } finally {
+        series.close();
+      }
     },
   };
 }
 
-interface PingProcess {
-  readonly child: ChildProcess;
-  readonly output: () => string;
-  readonly ended: Promise<void>;
-}
+/** One socket's requests and which of them were answered. A request that cannot be sent counts as lost. */
+class PingSeries {
+  readonly #socket: EchoSocket;
+  readonly #sentMs: number[] = [];
+  readonly #roundTripMs = new Map<number, number>();
 
-function spawnPing(
-  source: Namespace,
-  target: string,
-  more: readonly string[],
-  { intervalMs = 10, payloadBytes, from }: PingOptions,
-): PingProcess {
-  const size = payloadBytes === undefined ? [] : ["-M", "do", "-s", `${payloadBytes}`];
-  const origin = from === undefined ? [] : ["-I", from];
-  const args = ["-n", "-i", `${intervalMs / 1000}`, ...size, ...origin, ...more, target];
-  const child = spawn("nsenter", [`--net=${source.path}`, "ping", ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
-  });
-  let text = "";
-  const keep = (chunk: Buffer): void => {
-    text += chunk.toString();
-  };
-  child.stdout.on("data", keep);
-  child.stderr.on("data", keep);
-  const ended = new Promise<void>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", (code) => {
-      // 1 means that answers are missing, which is a result; 2 that it could not even try.
-      if (code === 2 || !/packets transmitted/.test(text))
-        reject(new Error(`ping ${target}: ${text.trim()}`));
-      else resolve();
-    });
-  });
-  // A ping that fails before anybody waits for it must not end the process.
-  ended.catch(() => undefined);
-  return { child, output: () => text, ended };
-}
-
-/** `count` is null for a ping that was stopped: what was in flight at that moment counts as never sent. */
-function readReport(text: string, count: number | null): PingReport {
-  const answers = new Map<number, number>();
-  for (const [, sequence, time] of text.matchAll(/bytes from .* icmp_seq=(\d+) .*time=([\d.]+) ms/g)) {
-    if (!answers.has(Number(sequence))) answers.set(Number(sequence), Number(time));
+  constructor(source: Namespace, target: string) {
+    const netns = NetnsHandle.open(source.path);
+    try {
+      this.#socket = EchoSocket.open({ target: Address.parse(target), netns, id: process.pid & 0xffff });
+    } finally {
+      netns.close();
+    }
+    this.#socket.onReadable(() => this.#receive());
   }
-  const transmitted = Number(/(\d+) packets transmitted/.exec(text)?.[1]);
-  const last = Math.max(0, ...answers.keys());
-  // The last packet of a stopped ping may still have been on its way, but no more than that one.
-  const sent = count ?? (last === transmitted - 1 ? last : transmitted);
-  const all = Array.from({ length: sent }, (_, index) => index + 1);
-  return { sent, lost: all.filter((sequence) => !answers.has(sequence)), roundTripMs: [...answers.values()] };
+
+  send(): void {
+    const sequence = this.#sentMs.push(performance.now()) & 0xffff;
+    unlessNetworkFails(() => this.#socket.send(sequence, PAYLOAD));
+  }
+
+  async finish(): Promise<PingReport> {
+    const endMs = performance.now() + LAST_REPLY_MS;
+    const sent = this.#sentMs.length;
+    // What was lost before stays lost: only the last request may still be on its way.
+    while (!this.#roundTripMs.has(sent) && performance.now() < endMs) await sleep(POLL_MS);
+    const all = Array.from({ length: sent }, (_, index) => index + 1);
+    return {
+      sent,
+      lost: all.filter((sequence) => !this.#roundTripMs.has(sequence)),
+      roundTripMs: [...this.#roundTripMs.values()],
+    };
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+
+  #receive(): void {
+    const nowMs = performance.now();
+    unlessNetworkFails(() => {
+      for (let reply = this.#socket.receive(); reply !== null; reply = this.#socket.receive()) {
+        const sentMs = this.#sentMs[reply.sequence - 1];
+        if (sentMs !== undefined && !this.#roundTripMs.has(reply.sequence)) {
+          this.#roundTripMs.set(reply.sequence, nowMs - sentMs);
+        }
+      }
+    });
+  }
+}
+
+/** While a route is missing, the kernel reports that instead of a loss; the reply that does not come tells it. */
+function unlessNetworkFails(action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    if (!(error instanceof TulleError)) throw error;
+  }
 }

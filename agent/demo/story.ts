@@ -1,7 +1,7 @@
 /**
- * The demo's story: three hosts become one network, everybody reaches everybody, and damage heals.
+ * The steps of the demo: three hosts become one network, every container reaches every other, and damage heals.
  *
- * It leaves the lab as it is: whoever made the lab removes it.
+ * The caller makes the lab and removes it.
  */
 
 import { join } from "node:path";
@@ -10,6 +10,7 @@ import type { StoreEnvironment } from "../../ipam/stores/options.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { createFileStore } from "./file-store.ts";
 import { type Container, type Host, LAN_PREFIX, type Lab } from "./lab.ts";
+import { deleteLink } from "./network.ts";
 import { type PingReport, ping, startPing } from "./ping.ts";
 import { pingMatrix, showStep, subnetTable } from "./view.ts";
 
@@ -19,6 +20,7 @@ const NETWORK = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
 /** flannel's default. */
 const STORE_PREFIX = "/coreos.com/network";
 const PINGS = 3;
+const PING_INTERVAL_MS = 10;
 const HEAL_PING_INTERVAL_MS = 5;
 const SETTLE_MS = 400;
 
@@ -29,7 +31,7 @@ export interface StoryOptions {
   readonly signal: AbortSignal;
 }
 
-/** Tells it. Throws when a step fails, with the log of the daemon that failed. */
+/** Runs all steps. Throws when one fails, with the log of the daemon that failed. */
 export async function tellStory(lab: Lab, { out, environment, signal }: StoryOptions): Promise<void> {
   const step = async <T>(title: string, action: () => T | Promise<T>): Promise<T> => {
     signal.throwIfAborted();
@@ -51,7 +53,7 @@ export async function tellStory(lab: Lab, { out, environment, signal }: StoryOpt
   out.write(`\n${subnetTable(lab.hosts, out)}\n`);
 
   const containers = lab.hosts.flatMap((host) => host.containers);
-  const reports = await step("everybody pings everybody", () => pingAll(containers, signal));
+  const reports = await step("every container pings every other", () => pingAll(containers, signal));
   out.write(`\n${pingMatrix(containers, (from, to) => reports.get(from)?.get(to) ?? null, out)}\n`);
 
   const [first, second] = lab.hosts;
@@ -72,7 +74,7 @@ async function pingAll(
     reports.set(from, row);
     for (const to of containers) {
       signal.throwIfAborted();
-      if (to !== from) row.set(to, await ping(from.netns, to.address, PINGS));
+      if (to !== from) row.set(to, await ping(from.netns, to.address, PINGS, PING_INTERVAL_MS));
     }
   }
   return reports;
@@ -81,9 +83,9 @@ async function pingAll(
 async function deleteDeviceUnderPing(host: Host, peer: Host): Promise<PingReport> {
   const [from, to] = [host.containers[0], peer.containers[0]];
   if (from === undefined || to === undefined) throw new Error("the hosts have no containers");
-  const running = startPing(from.netns, to.address, { intervalMs: HEAL_PING_INTERVAL_MS });
+  const running = startPing(from.netns, to.address, HEAL_PING_INTERVAL_MS);
   await sleep(SETTLE_MS);
-  host.netns.ip("link delete flannel.1");
+  await deleteLink(host.netns.path, "flannel.1");
   await host.daemon.until(
     ({ kernel }) => kernel.isConverged && (kernel.repaired.link ?? 0) > 0,
     "has healed",
@@ -94,5 +96,5 @@ async function deleteDeviceUnderPing(host: Host, peer: Host): Promise<PingReport
 
 function lossText({ sent, lost }: PingReport): string {
   const aboutMs = lost.length * HEAL_PING_INTERVAL_MS;
-  return `it came back by itself: ${lost.length} of ${sent} packets lost, an outage of about ${aboutMs} ms`;
+  return `it came back automatically: ${lost.length} of ${sent} packets lost, an outage of about ${aboutMs} ms`;
 }

@@ -1,17 +1,19 @@
-/** What the demo shows: its steps as they happen, who has which subnet, and who reaches whom. Measures nothing. */
+/** What the demo shows: its steps as they run, the subnets of the hosts, the round trips between containers. */
 
-import { formatTable } from "../terminal/table.ts";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { type Cell, formatTable } from "../terminal/table.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import type { Container, Host, Lab } from "./lab.ts";
 import type { PingReport } from "./ping.ts";
 
 /** Wide enough for the longest title. */
 const TITLE_WIDTH = 60;
-/** What stands beside a title: its mark, and the time that it took. */
+/** Beside a title: its mark, and the time that the step took. */
 const MARK_WIDTH = 4;
 const TIME_WIDTH = 8;
 
-/** Says what happens, then that it has happened and how long it took. */
+/** Shows the title while the step runs, then whether it succeeded and how long it took. */
 export async function showStep<T>(out: Terminal, title: string, step: () => T | Promise<T>): Promise<T> {
   const startedMs = performance.now();
   const columns = out.columns ?? Number.POSITIVE_INFINITY;
@@ -20,7 +22,8 @@ export async function showStep<T>(out: Terminal, title: string, step: () => T | 
   const isRewritten = out.isInteractive && title.length + MARK_WIDTH < columns;
   const end = (mark: string): void => {
     const seconds = `${((performance.now() - startedMs) / 1000).toFixed(2)} s`;
-    out.write(`${isRewritten ? "\r" : ""}  ${mark} ${title.padEnd(width)} ${out.style("dim", seconds)}\n`);
+    if (isRewritten) out.restartLine();
+    out.write(`  ${mark} ${title.padEnd(width)} ${out.style("dim", seconds)}\n`);
   };
   if (isRewritten) out.write(`  ${out.style("dim", "…")} ${title}`);
   try {
@@ -39,9 +42,9 @@ export function subnetTable(hosts: readonly Host[], out: Terminal): string {
     const { subnets, mtuBytes } = host.subnetEnv();
     const subnet = subnets[4];
     return [
-      out.style("bold", host.name),
+      { style: "bold", text: host.name } as const,
       host.address,
-      out.style("cyan", subnet === undefined ? "none" : `${subnet.address}/${subnet.length}`),
+      { style: "cyan", text: subnet === undefined ? "none" : `${subnet.address}/${subnet.length}` } as const,
       `${mtuBytes}`,
       host.containers
         .map(({ name, address }) => `${name.replace(`${host.name}-`, "")} ${address}`)
@@ -59,38 +62,60 @@ export function pingMatrix(
   out: Terminal,
 ): string {
   const rows = containers.map((from) => [
-    out.style("bold", from.name),
-    ...containers.map((to) => cell(reportOf(from, to), out)),
+    { style: "bold", text: from.name } as const,
+    ...containers.map((to) => pingCell(reportOf(from, to))),
   ]);
   const columns = containers.map(({ name }) => ({ title: name, align: "right" as const }));
   return formatTable([{ title: "PING ms" }, ...columns], rows, out);
 }
 
-function cell(report: PingReport | null, out: Terminal): string {
-  if (report === null) return out.style("dim", "·");
-  if (report.lost.length > 0) return out.style("red", `${report.lost.length} lost`);
-  return out.style("green", median(report.roundTripMs).toFixed(3));
+function pingCell(report: PingReport | null): Cell {
+  if (report === null) return { style: "dim", text: "·" };
+  if (report.lost.length > 0) return { style: "red", text: `${report.lost.length} lost` };
+  return { style: "green", text: median(report.roundTripMs).toFixed(3) };
 }
 
 function median(values: readonly number[]): number {
   return [...values].sort((left, right) => left - right)[Math.floor(values.length / 2)] ?? 0;
 }
 
-/** How to look around in a lab that stays up, and how to end it. */
-export function keepHint(lab: Lab, programs: string, entering: string | null, out: Terminal): string {
+export interface KeepHintOptions {
+  /** Folder of the programs. */
+  readonly programs: string;
+  /** Command that enters the namespaces of the lab; null where that is not needed. */
+  readonly entering: string | null;
+  /** PATH of the person: commands that are not found there are left out. */
+  readonly searchPath: string;
+}
+
+/** Commands to look around in a lab that stays up. */
+export function keepHint(
+  lab: Lab,
+  { programs, entering, searchPath }: KeepHintOptions,
+  out: Terminal,
+): string {
   const [host] = lab.hosts;
   const [container] = host?.containers ?? [];
   const target = lab.hosts.at(-1)?.containers[0];
   if (host === undefined || container === undefined || target === undefined) return "";
+  const optional: readonly (readonly [needs: readonly string[], command: string])[] = [
+    [["ip"], `ip netns exec ${host.netns.name} ip route`],
+    [["ip"], `ip netns exec ${host.netns.name} ip -d link show flannel.1`],
+    [["ping"], `nsenter --net=${container.netns.path} ping -c 3 ${target.address}`],
+  ];
   const commands = [
     ...(entering === null ? [] : [entering]),
-    `ip netns exec ${host.netns.name} ip route`,
-    `ip netns exec ${host.netns.name} ip -d link show flannel.1`,
-    `ip netns exec ${container.netns.name} ping -c 3 ${target.address}`,
+    ...optional.flatMap(([needs, command]) =>
+      needs.every((program) => isFound(program, searchPath)) ? [command] : [],
+    ),
     `cat ${host.runDirectory}/flannel/subnet.env`,
     `${programs}/tulle status --run-dir=${host.runDirectory}/tulle`,
     `tail -f ${host.daemon.logFile}`,
   ];
   const lines = commands.map((command) => `  ${out.style("cyan", command)}\n`).join("");
-  return `\nIt stays up. Look around from another terminal:\n\n${lines}\nCtrl-C takes it down.\n`;
+  return `\nIt stays up. Look around from another terminal:\n\n${lines}\nCtrl-C removes it.\n`;
+}
+
+function isFound(program: string, searchPath: string): boolean {
+  return searchPath.split(":").some((folder) => existsSync(join(folder, program)));
 }

@@ -1,4 +1,4 @@
-/** The tunnel device, its port and its MTU, as the kernel shows them. Pure: what was read is given. */
+/** Checks of the tunnel device, its port and its MTU. Pure: the caller reads the kernel. */
 
 import type { Link } from "../../backends/netlink/link/link.ts";
 import type { Vxlan } from "../../backends/netlink/link/vxlan.ts";
@@ -58,23 +58,21 @@ function presence({ device, vni, isDaemonReady }: DeviceSituation, link: TunnelL
           "fail",
           "device",
           `${device} is missing although tulled is ready`,
-          "look into tulled's log for what removes it",
+          "tulled's log names what removes it",
         )
-      : ok("device", `${device} is not there; tulled makes it`);
+      : ok("device", `${device} does not exist yet; tulled creates it`);
   }
   if (link.vxlan?.vni !== vni) {
     const kind = link.vxlan === undefined ? `of type ${link.type || "physical"}` : `of VNI ${link.vxlan.vni}`;
     return bad(
       "fail",
       "device",
-      `${device} is another program's, ${kind}`,
+      `${device} belongs to another program, ${kind}`,
       "delete or rename it, or use another VNI",
     );
   }
   if (link.isUp) return ok("device", `${device} is up`);
-  const remedy = isDaemonReady
-    ? "look into tulled's log for what sets it down"
-    : "start tulled, which sets it up";
+  const remedy = isDaemonReady ? "tulled's log names what sets it down" : "start tulled, which brings it up";
   return bad("fail", "device", `${device} is down`, remedy);
 }
 
@@ -87,23 +85,23 @@ function mtuFinding({ parent }: DeviceSituation, link: TunnelLink): Finding {
   return bad(
     "fail",
     "mtu",
-    `${link.name} has ${link.mtuBytes}, but ${parent.name}'s ${parent.mtuBytes} carry only ${fitting}`,
-    "restart tulled, or set Backend.MTU of the network configuration to the smallest MTU on the way",
+    `${link.name} has ${link.mtuBytes}, but ${parent.name} with ${parent.mtuBytes} carries only ${fitting}`,
+    "restart tulled, or set Backend.MTU of the network configuration to the smallest MTU of the path",
   );
 }
 
-/** Kernel sockets may be shared by VXLAN devices of different VNIs; anything else keeps the port to itself. */
+/** VXLAN devices of different VNIs share a kernel socket; any other socket excludes them. */
 function portFinding({ device, vni, port, links, portHolder }: DeviceSituation): Finding {
   if (portHolder !== null) {
     const remedy = "stop it, or set Backend.Port of the network configuration for all hosts";
     return bad("fail", "udp port", `${portHolder} holds ${port}`, remedy);
   }
-  const rival = links.find(({ name, vxlan }) => name !== device && isSameTunnel(vxlan, vni, port));
-  if (rival === undefined) return ok("udp port", `${port} is free for the tunnel`);
+  const other = links.find(({ name, vxlan }) => name !== device && isSameTunnel(vxlan, vni, port));
+  if (other === undefined) return ok("udp port", `${port} is free for the tunnel`);
   return bad(
     "fail",
     "udp port",
-    `${rival.name} has VNI ${vni} on port ${port} already`,
+    `${other.name} already has VNI ${vni} on port ${port}`,
     `delete it, or give this network another VNI`,
   );
 }

@@ -1,7 +1,7 @@
 /**
  * Examines this host the way tulled would start on it: kernel, store, configuration, interface, device, leases.
  *
- * Reads only. A check that cannot be made is a finding, so that the others still are.
+ * Reads only. A check that cannot be made is a finding too, so that the other checks still run.
  */
 
 import { readFileSync, statSync } from "node:fs";
@@ -15,18 +15,21 @@ import type { AgentConfig } from "../config/config.ts";
 import { type ChosenInterface, chooseInterface } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { findProgram, holderOfSocket } from "../host/other-programs.ts";
-import { type Audit, auditLeases } from "../leases/lease-audit.ts";
+import { type Audit, type AuditedLease, auditLeases } from "../leases/lease-audit.ts";
 import { ownAddressProblem } from "../network/network-support.ts";
 import { askControl } from "../report/control.ts";
 import type { StatusReport } from "../report/status.ts";
+import { fullRoutingCheck, type NetworkView } from "../routing/peer-sample.ts";
+import { checkRouting } from "../routing/routing-check.ts";
 import type { CommandContext } from "../terminal/command.ts";
 import { withNetwork } from "../terminal/open-network.ts";
+import { overlapFindings } from "./address-checks.ts";
 import { deviceFindings, parseUdpTable } from "./device-checks.ts";
 import { bad, type Finding, failed, ok, skipped } from "./finding.ts";
 import { firewallFinding, kernelFindings } from "./kernel-checks.ts";
 import { leaseFindings } from "./lease-checks.ts";
 
-/** All findings, in the order in which a person would put things right. */
+/** All findings, in the order in which a person would repair them. */
 export async function examine(context: CommandContext): Promise<readonly Finding[]> {
   const config = await context.config();
   const connection = NetlinkConnection.open();
@@ -43,8 +46,10 @@ export async function examine(context: CommandContext): Promise<readonly Finding
       flanneldFinding(),
       host.finding,
       ...rangeFindings(network, host.chosen),
+      ...overlapsOf(connection, network),
       ...(network === null ? [] : lookAtDevice(connection, network, host.chosen, daemon.isReady)),
       ...(await lookAtLeases(store.audit, host.chosen, config)),
+      ...lookAtRoutes(connection, store.audit, host.chosen, daemon.report),
       daemon.finding,
     ];
   } finally {
@@ -113,7 +118,13 @@ function rangeFindings(network: NetworkConfig | null, chosen: ChosenInterface | 
   if (network === null || chosen === null) return [];
   const problem = ownAddressProblem(network, chosen.addresses);
   if (problem !== null) return [{ verdict: "warn", subject: "range", message: problem, remedy: null }];
-  return [ok("range", "this host's own address is outside of what the network gives out")];
+  return [ok("range", "this host's address is outside the range of the network")];
+}
+
+function overlapsOf(connection: NetlinkConnection, network: NetworkConfig | null): readonly Finding[] {
+  if (network === null) return [];
+  const ranges = entriesOf(network.families).map(([, family]) => family.network);
+  return overlapFindings(takeHostSnapshot(connection), ranges);
 }
 
 function lookAtDevice(
@@ -165,9 +176,58 @@ async function lookAtLeases(
   }
 }
 
-async function lookAtDaemon({
-  files,
-}: AgentConfig): Promise<{ readonly isReady: boolean; readonly finding: Finding }> {
+interface DaemonView {
+  readonly isReady: boolean;
+  /** Null when no daemon answers, or it has not joined. */
+  readonly report: StatusReport | null;
+  readonly finding: Finding;
+}
+
+/** Whether the kernel's rules and routes lead packets to peers as tulled means them to go. */
+function lookAtRoutes(
+  connection: NetlinkConnection,
+  audit: Audit | null,
+  chosen: ChosenInterface | null,
+  report: StatusReport | null,
+): readonly Finding[] {
+  if (audit === null || chosen === null)
+    return [skipped("routes", "the store or the interface is not known")];
+  const network = networkView(audit, chosen, report);
+  const problems = checkRouting(connection, fullRoutingCheck(network));
+  if (problems.length > 0)
+    return problems.map(({ message, remedy }) => bad("fail", "routes", message, remedy));
+  const what = report?.isReady ? "subnets and public addresses" : "public addresses";
+  return [ok("routes", `${what} of ${network.peers.length} peers are routed as intended`)];
+}
+
+/** Subnets are checked only when a ready daemon has programmed their routes. */
+function networkView(audit: Audit, chosen: ChosenInterface, report: StatusReport | null): NetworkView {
+  const isProgrammed = report?.isReady ?? false;
+  const own = audit.leases.find(({ key }) => key === report?.lease.key);
+  const paths = new Map(report?.peers.map(({ key, path }) => [key, path]));
+  const isPeer = ({ key, problem, attrs }: AuditedLease): boolean =>
+    problem === null && attrs !== null && (isProgrammed ? paths.has(key) : !hasAddressOf(attrs, chosen));
+  return {
+    interface: chosen.link.name,
+    devices: isProgrammed ? (report?.devices.map(({ name }) => name) ?? []) : [],
+    ownSubnets: own?.subnets ?? {},
+    peers: audit.leases.filter(isPeer).map(({ key, subnets, attrs }) => ({
+      key,
+      subnets: subnets ?? {},
+      publicAddresses: attrs?.publicAddress ?? {},
+      path: paths.get(key) ?? "tunnel",
+    })),
+  };
+}
+
+function hasAddressOf(
+  attrs: NonNullable<AuditedLease["attrs"]>,
+  { publicAddresses }: ChosenInterface,
+): boolean {
+  return entriesOf(attrs.publicAddress).some(([family, address]) => publicAddresses[family]?.equals(address));
+}
+
+async function lookAtDaemon({ files }: AgentConfig): Promise<DaemonView> {
   try {
     const report = (await askControl(
       files.runDir,
@@ -178,6 +238,7 @@ async function lookAtDaemon({
     if (report === null || !isReady) {
       return {
         isReady,
+        report,
         finding: bad("fail", "daemon", "runs, but is not ready", '"tulle status" and its log say why'),
       };
     }
@@ -186,9 +247,9 @@ async function lookAtDaemon({
       problem === undefined
         ? ok("daemon", "runs and is ready")
         : bad("warn", "daemon", problem, '"tulle status" shows all problems');
-    return { isReady, finding };
+    return { isReady, report, finding };
   } catch (error) {
-    return { isReady: false, finding: { ...failed("daemon", error), verdict: "warn" } };
+    return { isReady: false, report: null, finding: { ...failed("daemon", error), verdict: "warn" } };
   }
 }
 
@@ -198,7 +259,7 @@ function flanneldFinding(): Finding {
   return bad(
     "fail",
     "flanneld",
-    `runs here (process ${pid}) and would fight for the device`,
+    `runs here (process ${pid}) and manages the same device`,
     "systemctl disable --now flanneld",
   );
 }

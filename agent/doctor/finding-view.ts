@@ -1,5 +1,7 @@
-/** What an examination looks like to a person. Pure text. */
+/** Findings of an examination as lines for people. Pure. */
 
+import { escapeText } from "../../ipam/escape.ts";
+import { escapeSentence } from "../terminal/error-line.ts";
 import type { Style, Terminal } from "../terminal/terminal.ts";
 import type { Finding, Verdict } from "./finding.ts";
 
@@ -7,11 +9,13 @@ const STYLES: Readonly<Record<Verdict, Style>> = { ok: "green", warn: "yellow", 
 const VERDICT_WIDTH = 6;
 const SUBJECT_WIDTH = 14;
 
-/** A line for each finding, with its remedy below, and a last line that counts. */
+/** A line for each finding, with its remedy below, and a last line with the counts. */
 export function formatFindings(findings: readonly Finding[], terminal: Terminal): string {
   const lines = findings.map(({ verdict, subject, message, remedy }) => {
-    const head = `${terminal.style(STYLES[verdict], verdict.padEnd(VERDICT_WIDTH))}${subject.padEnd(SUBJECT_WIDTH)}${message}\n`;
-    return remedy === null ? head : `${head}${" ".repeat(VERDICT_WIDTH + SUBJECT_WIDTH)}→ ${remedy}\n`;
+    const head = `${terminal.style(STYLES[verdict], verdict.padEnd(VERDICT_WIDTH))}${escapeText(subject).padEnd(SUBJECT_WIDTH)}${escapeSentence(message)}\n`;
+    return remedy === null
+      ? head
+      : `${head}${" ".repeat(VERDICT_WIDTH + SUBJECT_WIDTH)}→ ${escapeSentence(remedy)}\n`;
   });
   return `${lines.join("")}\n${conclusion(findings)}\n`;
 }
@@ -20,6 +24,6 @@ function conclusion(findings: readonly Finding[]): string {
   const count = (verdict: Verdict): number =>
     findings.filter((finding) => finding.verdict === verdict).length;
   const [fails, warnings] = [count("fail"), count("warn")];
-  if (fails + warnings === 0) return "all is well";
+  if (fails + warnings === 0) return "no problem found";
   return `${fails} failed, ${warnings} ${warnings === 1 ? "warning" : "warnings"}`;
 }

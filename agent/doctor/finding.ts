@@ -1,17 +1,17 @@
-/** What an examination says about one subject. Types and two shorthands; no I/O. */
+/** The result of one check. Types and constructors; no I/O. */
 
 import { errorMessage } from "../../ipam/errors.ts";
 
-/** `fail`: the network does not work; `warn`: it may not work as meant; `skip`: could not be looked at. */
+/** `fail`: the network does not work; `warn`: probably a mistake; `skip`: could not be examined. */
 export type Verdict = "ok" | "warn" | "fail" | "skip";
 
 export interface Finding {
   readonly verdict: Verdict;
   /** One or two words. */
   readonly subject: string;
-  /** What is, in a few words or a sentence. */
+  /** The state, in a few words or a sentence. */
   readonly message: string;
-  /** What to do about it; null when nothing has to be done. */
+  /** What to do; null when nothing is wrong, or the message says it. */
   readonly remedy: string | null;
 }
 
@@ -19,7 +19,7 @@ export function ok(subject: string, message: string): Finding {
   return { verdict: "ok", subject, message, remedy: null };
 }
 
-/** A finding that something is wrong, and how to put it right. */
+/** A problem and its remedy. */
 export function bad(verdict: "warn" | "fail", subject: string, message: string, remedy: string): Finding {
   return { verdict, subject, message, remedy };
 }

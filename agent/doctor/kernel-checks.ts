@@ -1,4 +1,4 @@
-/** What the kernel must be able to do, and allow us to do. Changes nothing. */
+/** What the kernel must support, and permit. Changes nothing. */
 
 import { CommandRunner } from "../../backends/firewall/command.ts";
 import { chooseEngine, type FirewallChoice, installedEngines } from "../../backends/firewall/select.ts";
@@ -10,7 +10,7 @@ import { decodeNexthop, encodeNexthopDump } from "../../backends/netlink/nexthop
 import { mayAdministerNetwork } from "../host/privilege.ts";
 import { bad, type Finding, failed, ok } from "./finding.ts";
 
-/** One more than the largest: the kernel looks for the type of device first, and then refuses this. */
+/** One more than the largest: the kernel looks up the type of device first, and then rejects this. */
 const IMPOSSIBLE_VNI = 2 ** 24;
 
 /** Everything about the kernel itself. */
@@ -26,7 +26,7 @@ export function kernelFindings(connection: NetlinkConnection): readonly Finding[
 
 /** Whether the engine that tulled would choose is installed. */
 export async function firewallFinding(choice: FirewallChoice, prefersNft: boolean): Promise<Finding> {
-  if (choice === "none") return ok("firewall", "none is asked for");
+  if (choice === "none") return ok("firewall", "none, as configured");
   try {
     const engine = chooseEngine(choice, prefersNft, await installedEngines(new CommandRunner()));
     return ok("firewall", `rules go to ${engine}`);
@@ -36,18 +36,18 @@ export async function firewallFinding(choice: FirewallChoice, prefersNft: boolea
 }
 
 function privilegeFinding(): Finding {
-  if (mayAdministerNetwork()) return ok("privilege", "may administer the network (CAP_NET_ADMIN)");
+  if (mayAdministerNetwork()) return ok("privilege", "CAP_NET_ADMIN is present");
   return bad("fail", "privilege", "CAP_NET_ADMIN is missing", "run this, and tulled, as root");
 }
 
-/** Asks for a device that cannot exist: only its refusal tells whether the kernel knows VXLAN. */
+/** Requests a device that cannot exist: the error shows whether the kernel has VXLAN. */
 function vxlanFinding(connection: NetlinkConnection): Finding {
   try {
     connection.request(encodeNewLink({ name: "tulle-doctor", info: { kind: "vxlan", vni: IMPOSSIBLE_VNI } }));
   } catch (error) {
     if (!(error instanceof NetlinkError)) throw error;
     if (error.errno === EPERM)
-      return bad("warn", "vxlan", "cannot be tried without CAP_NET_ADMIN", "run this as root");
+      return bad("warn", "vxlan", "cannot be checked without CAP_NET_ADMIN", "run this as root");
     if (error.errno === EOPNOTSUPP) {
       return bad(
         "fail",
@@ -57,7 +57,7 @@ function vxlanFinding(connection: NetlinkConnection): Finding {
       );
     }
   }
-  return ok("vxlan", "the kernel makes VXLAN devices");
+  return ok("vxlan", "the kernel supports VXLAN devices");
 }
 
 function nexthopFinding(connection: NetlinkConnection): Finding {
@@ -70,7 +70,7 @@ function nexthopFinding(connection: NetlinkConnection): Finding {
       "warn",
       "nexthops",
       "the kernel has no nexthop objects",
-      "with thousands of hosts use Linux 5.3 or newer",
+      "use Linux 5.3 or newer for thousands of hosts",
     );
   }
 }
@@ -92,7 +92,7 @@ function sysctlFindings(sysctls: Sysctls): readonly Finding[] {
       : bad(
           "warn",
           "forwarding",
-          "net.ipv4.ip_forward is 0: containers reach nobody",
+          "net.ipv4.ip_forward is 0: containers reach no other host",
           "start tulled with --ip-forward, or sysctl -w net.ipv4.ip_forward=1; Docker sets it itself",
         ),
   ];

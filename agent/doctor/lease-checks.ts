@@ -1,4 +1,4 @@
-/** What the leases say about this host. Pure: a listing in, findings out. */
+/** Checks of this host's lease and of the others. Pure. */
 
 import { type Address, entriesOf, type PerFamily } from "../../ipam/addresses/ip.ts";
 import type { Audit, AuditedLease } from "../leases/lease-audit.ts";
@@ -10,28 +10,28 @@ export interface OwnHost {
   readonly publicAddresses: PerFamily<Address>;
 }
 
-/** Our own lease, rivals for our public address, and how the others are. */
+/** Our own lease, other leases with our public address, and the state of the rest. */
 export function leaseFindings({ leases }: Audit, host: OwnHost): readonly Finding[] {
   const own = leases.find((lease) => isOwn(lease, host));
-  const rivals = leases.filter((lease) => lease !== own && hasOurAddress(lease, host));
+  const sharers = leases.filter((lease) => lease !== own && hasOurAddress(lease, host));
   const wrong = leases.filter(({ problem }) => problem !== null);
   return [
     own === undefined
-      ? ok("own lease", "this host has none yet; it gets one when tulled starts")
+      ? ok("own lease", "this host has none yet; tulled acquires one at its start")
       : ok("own lease", `${own.key}${own.isReservation ? ", a reservation" : ""}`),
-    ...rivals.map(rivalFinding),
+    ...sharers.map(sharedAddressFinding),
     wrong.length === 0
-      ? ok("leases", `${leases.length} in all, none of them wrong`)
+      ? ok("leases", `${leases.length} in all, none rejected`)
       : bad(
           "warn",
           "leases",
-          `${wrong.length} of ${leases.length} cannot be used`,
-          '"tulle lease check" says which and why',
+          `${wrong.length} of ${leases.length} are rejected`,
+          '"tulle lease check" lists them with reasons',
         ),
   ];
 }
 
-function rivalFinding({ key, attrs, isAwaited }: AuditedLease): Finding {
+function sharedAddressFinding({ key, attrs, isAwaited }: AuditedLease): Finding {
   if (isAwaited) return ok("address", `lease ${key} is reserved for this host's public address`);
   if (attrs?.nodeId === null) {
     return bad(
@@ -45,7 +45,7 @@ function rivalFinding({ key, attrs, isAwaited }: AuditedLease): Finding {
     "warn",
     "address",
     `lease ${key} has this host's public address but another node id`,
-    "if two hosts have this address give one another --public-ip; a reinstalled host adopts the lease",
+    "if two hosts have this address, set another --public-ip on one of them; a reinstalled host adopts the lease",
   );
 }
 

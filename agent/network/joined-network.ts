@@ -10,6 +10,7 @@ import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { keepAffinity } from "../../ipam/leases/affinity.ts";
 import type { Membership } from "../../ipam/leases/join.ts";
+import type { LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
 import type { StoreListing, StoreMessage, SubnetStore } from "../../ipam/stores/store.ts";
 import type { FirewallSettings } from "../config/config.ts";
@@ -23,6 +24,7 @@ import { DesiredState, scopeOf } from "./desired-state.ts";
 import type { Enrolment } from "./enrolment.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
 import type { NetworkSettings } from "./network-settings.ts";
+import { pathProblems } from "./path-problems.ts";
 import { detailProblems, isDevicePresent, memberProblems, type Problem } from "./problems.ts";
 import { Readiness } from "./readiness.ts";
 import { ReasonLog } from "./reason-log.ts";
@@ -208,7 +210,7 @@ export class JoinedNetwork {
       snapshot,
       contended: kernel.contended,
       firewall: firewall.status(),
-      paths: [],
+      paths: this.#isProgrammed ? this.#pathProblems(snapshot) : [],
     });
     const problems = [...this.problems, ...details];
     return statusReport({
@@ -223,6 +225,11 @@ export class JoinedNetwork {
       problems,
       nowMs: runtime.clock.monotonicMs(),
     });
+  }
+
+  #pathProblems({ peers }: LeaseSnapshot): readonly string[] {
+    const { attachment, subnets } = this.#desired;
+    return pathProblems(this.#options.runtime.netlink, attachment, subnets, peers.values());
   }
 
   /** Puts the firewall settings of a reload in force; subnet.env follows, because it names the masquerading. */

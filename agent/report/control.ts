@@ -8,6 +8,7 @@ import { createServer, request, type Server } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
+import { escapeJson, escapeText } from "../../ipam/escape.ts";
 import { makeFolder, removeSocket } from "../../ipam/files.ts";
 
 /** What each path answers, as something JSON can show. */
@@ -79,11 +80,11 @@ function createControlServer(routes: ControlRoutes): Server {
       return;
     }
     try {
-      const body = JSON.stringify(route(), jsonValue);
+      const body = escapeJson(JSON.stringify(route(), jsonValue));
       response.writeHead(200, { "content-type": "application/json" }).end(`${body}\n`);
     } catch (error) {
       // An error here must not end the daemon.
-      response.writeHead(500).end(`${errorMessage(error)}\n`);
+      response.writeHead(500).end(`${escapeText(errorMessage(error))}\n`);
     }
   });
 }

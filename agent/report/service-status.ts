@@ -1,10 +1,13 @@
 /** The one line that `systemctl status` shows: what this host is in its networks, else why it is not ready. */
 
 import { errorMessage } from "../../ipam/errors.ts";
+import { escapeText } from "../../ipam/escape.ts";
 import type { ServiceNotifier } from "./sd-notify.ts";
 
 /** How often the summary is compared with the line sent last: peers come and go without a call. */
 const LOOK_EVERY_MS = 1000;
+/** In UTF-16 units: a few lines of a terminal. */
+const STATUS_LIMIT = 300;
 
 export class ServiceStatus {
   readonly #notifier: ServiceNotifier;
@@ -49,9 +52,9 @@ export class ServiceStatus {
   /** An error here must not end the daemon from a timer. */
   #text(): string {
     try {
-      return this.#summary();
+      return escapeText(this.#summary(), STATUS_LIMIT);
     } catch (error) {
-      return `the state cannot be read: ${errorMessage(error)}`;
+      return escapeText(`the state cannot be read: ${errorMessage(error)}`, STATUS_LIMIT);
     }
   }
 

@@ -1,8 +1,8 @@
 /**
- * What a command of `tulle` is, and what it is given to work with. Types only.
+ * The contract of a command of `tulle`, and its context. Types only.
  *
- * A command writes its answer to `out` and nothing else to it; it throws TulleError for what a person must put
- * right, and the program turns that into one line on standard error.
+ * A command writes only its answer to `out`. It throws TulleError for what a person must repair; the program writes
+ * that as one line to standard error.
  */
 
 import type { Command } from "commander";
@@ -13,18 +13,21 @@ import type { Terminal } from "./terminal.ts";
 
 /** A file of this folder: one command, loaded only when it is called. */
 export interface CommandModule {
-  /** Flags of tulled that the command takes too, with the same spellings, variables and config file. */
+  /**
+   * Flags of tulled that the command uses; its help lists them. A command that names one takes all of them, with
+   * the same spellings, variables and config file, so that it can be given what tulled is given.
+   */
   readonly daemonFlags?: readonly FlagName[];
   /** Adds options, subcommands and actions to the command that the program made. */
   define(command: Command, context: CommandContext): void;
 }
 
-/** The edges of the process, as a command may use them. */
+/** What a command may use of the process. */
 export interface CommandContext {
   readonly environment: Environment;
   readonly out: Terminal;
   readonly err: Terminal;
-  /** Fires when the person at the terminal interrupts. */
+  /** Fires when the user interrupts. */
   readonly signal: AbortSignal;
   /** Uniform in [0, 1). */
   readonly random: () => number;
@@ -35,6 +38,6 @@ export interface CommandContext {
    * Throws ConfigError.
    */
   config(): Promise<AgentConfig>;
-  /** What the program exits with once the command is done; 0 unless said otherwise. */
+  /** Sets the exit code of the program; default 0. */
   exitWith(code: number): void;
 }

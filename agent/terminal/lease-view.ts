@@ -1,28 +1,31 @@
-/** What leases look like, to a person and to a program. Pure. */
+/** Leases as a table, as fields and as JSON. Pure. */
 
 import { mapFamilies } from "../../ipam/addresses/ip.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import { type AuditedLease, publicAddresses } from "../leases/lease-audit.ts";
-import { formatFields, formatTable } from "./table.ts";
+import { escapeSentence } from "./error-line.ts";
+import { type Cell, formatFields, formatTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Enough of a node id to tell hosts apart. */
+/** Enough of a node id to distinguish hosts. */
 const NODE_ID_DIGITS = 8;
 
 const COLUMNS = ["LEASE", "ADDRESS", "BACKEND", "IDENTITY", "NODE", "KIND"].map((title) => ({ title }));
 
-/** A table, and below it a line for every lease that the daemons do not use. */
+/** A table, and below it a line for every lease that the daemons reject. */
 export function formatLeases(leases: readonly AuditedLease[], terminal: Terminal): string {
   if (leases.length === 0) return "no leases\n";
   const rows = leases.map((lease) => [
-    lease.problem === null ? lease.key : terminal.style("red", lease.key),
+    lease.problem === null ? lease.key : { style: "red" as const, text: lease.key },
     publicAddresses(lease.attrs) || "-",
     lease.attrs?.backendType || "-",
     lease.identities.join(", ") || "-",
     lease.attrs?.nodeId?.slice(0, NODE_ID_DIGITS) ?? "-",
     kindOf(lease),
   ]);
-  const problems = leases.flatMap(({ problem }) => (problem === null ? [] : [`! ${problem}\n`]));
+  const problems = leases.flatMap(({ problem }) =>
+    problem === null ? [] : [`! ${escapeSentence(problem)}\n`],
+  );
   const separator = problems.length === 0 ? "" : "\n";
   return formatTable(COLUMNS, rows, terminal) + separator + problems.join("");
 }
@@ -38,10 +41,10 @@ export function formatLease(lease: AuditedLease, terminal: Terminal): string {
       ["address", publicAddresses(attrs) || "-"],
       ["backend", attrs?.backendType || "-"],
       ...Object.values(attrs?.backendData ?? {}).map((data) => ["data", JSON.stringify(data)] as const),
-      ["node", attrs?.nodeId ?? "unknown: its host does not run tulled"],
+      ["node", attrs?.nodeId ?? "unknown: its host runs another agent"],
       ["store lease", entry.storeLeaseId ?? "none"],
       ["revision", `${entry.revision}, created at ${entry.createRevision}`],
-      ["in use", useOf(lease, terminal)],
+      ["in use", useOf(lease)],
       ...(attrs === null ? [["value", entry.value] as const] : []),
     ],
     terminal,
@@ -68,12 +71,12 @@ export function leaseToJson(lease: AuditedLease): JsonObject {
   };
 }
 
-function useOf({ problem, isAwaited }: AuditedLease, terminal: Terminal): string {
-  if (problem !== null) return terminal.style("red", `no: ${problem}`);
-  return isAwaited ? "not yet: its host has not come" : "yes";
+function useOf({ problem, isAwaited }: AuditedLease): Cell {
+  if (problem !== null) return { style: "red", text: `no: ${problem}` };
+  return isAwaited ? "not yet: its host has not joined" : "yes";
 }
 
 function kindOf({ isReservation, isAwaited }: AuditedLease): string {
-  if (isAwaited) return "reserved, host awaited";
+  if (isAwaited) return "reserved, host not joined";
   return isReservation ? "reservation" : "lease";
 }

@@ -1,11 +1,11 @@
-/** What a network configuration looks like to a person. Pure text. */
+/** A network configuration as text for people. Pure. */
 
 import { ADDRESS_BITS } from "../../ipam/addresses/ip.ts";
 import type { FamilyNetwork, NetworkConfig } from "../../ipam/config/network-config.ts";
 import { formatFields } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** The ranges, how many hosts they have room for, and the backend with its options. */
+/** The ranges, how many subnets they hold, and the backend with its options. */
 export function formatNetworkConfig(config: NetworkConfig, terminal: Terminal): string {
   const { backend, enableNftables, families } = config;
   const options = Object.entries(backend.options).map(([key, value]) => `${key} ${JSON.stringify(value)}`);
@@ -14,9 +14,9 @@ export function formatNetworkConfig(config: NetworkConfig, terminal: Terminal): 
       ...Object.values(families).flatMap(familyFields),
       [
         "backend",
-        [backend.isExplicit ? backend.type : `${backend.type} (none is named)`, ...options].join(", "),
+        [backend.isExplicit ? backend.type : `${backend.type} (the default)`, ...options].join(", "),
       ],
-      ...(enableNftables ? ([["firewall", "nftables where both are there"]] as const) : []),
+      ...(enableNftables ? ([["firewall", "nftables where the host has both"]] as const) : []),
     ],
     terminal,
   );

@@ -1,7 +1,7 @@
 /**
- * The store for a command: opened by tulled's own flags, asked with a deadline, closed in any case.
+ * The store for a command: opened with tulled's flags, used with a deadline, always closed.
  *
- * A command must not hang: what does not answer in time is an error that names the store.
+ * A command must not hang: a store that does not answer in time is an error that names it.
  */
 
 import { systemClock } from "../../ipam/clock.ts";
@@ -10,10 +10,11 @@ import type { LogFields, Logger } from "../../ipam/log.ts";
 import type { SubnetStore } from "../../ipam/stores/store.ts";
 import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
 import { openConfiguredStore } from "../network/open-store.ts";
+import { fieldWords } from "../report/log-line.ts";
 import type { CommandContext } from "./command.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** The flags that say where the leases are. */
+/** The flags that locate the leases. */
 export const STORE_FLAGS: readonly FlagName[] = FLAG_NAMES.filter(
   (name) => name === "config" || ["Lease store", "etcd", "Consul"].includes(flagOf(name).group),
 );
@@ -64,11 +65,10 @@ function noAnswer(description: string): TulleError {
   );
 }
 
-/** What a daemon would log, a command says only when it matters. */
+/** Of what a daemon would log, a command shows warnings and errors. */
 function warningsTo(err: Terminal): Logger {
   const say = (message: string, fields: LogFields = {}): void => {
-    const known = Object.entries(fields).map(([name, value]) => `${name}=${String(value)}`);
-    err.write(`tulle: ${[message, ...known].join(" ")}\n`);
+    err.line(`tulle: ${[message, ...fieldWords(fields)].join(" ")}`);
   };
   return { debug() {}, info() {}, warn: say, error: say };
 }

@@ -1,15 +1,15 @@
-/** What a daemon's status looks like to a person. Pure text. */
+/** A daemon's status as text for people. Pure. */
 
 import { describeRepair } from "../../backends/firewall/repair-history.ts";
 import { formatDuration } from "../../ipam/duration.ts";
 import type { StatusReport } from "../report/status.ts";
-import { formatFields, formatTable } from "./table.ts";
+import { type Cell, formatFields, formatTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface StatusViewOptions {
   /** On the clock of the report's passes: milliseconds since the machine started. */
   readonly nowMs: number;
-  /** List every peer, also when they are many. */
+  /** List every peer, however many. */
   readonly listPeers: boolean;
   readonly terminal: Terminal;
 }
@@ -17,13 +17,13 @@ export interface StatusViewOptions {
 /** More peers than this are counted, not listed. */
 const LISTED_PEERS = 16;
 
-/** The report as lines: what a person must act on comes last, next to the prompt. */
+/** The report as lines; the problems come last, next to the prompt, in red those that take readiness away. */
 export function formatStatus(report: StatusReport, options: StatusViewOptions): string {
   const { terminal } = options;
   const { lease, network } = report;
   const fields = formatFields(
     [
-      ["state", report.isReady ? terminal.style("green", "ready") : terminal.style("red", "not ready")],
+      ["state", readiness(report)],
       ["lease", `${lease.key}, ${leaseState(report)}`],
       ["network", `${network.ranges.join(", ")} over ${network.backend}`],
       ["interface", interfaceText(report)],
@@ -41,10 +41,14 @@ export function formatStatus(report: StatusReport, options: StatusViewOptions): 
   return fields + peerTable(report, options) + problemLines(report, terminal);
 }
 
+function readiness({ isReady }: StatusReport): Cell {
+  return isReady ? { style: "green", text: "ready" } : { style: "red", text: "not ready" };
+}
+
 function leaseState({ lease }: StatusReport): string {
-  const reason = lease.reason === null ? "" : `: ${lease.reason}`;
+  if (lease.state !== "held") return lease.reason === null ? lease.state : `${lease.state}: ${lease.reason}`;
   const left = lease.secondsLeft === null ? "a reservation" : `${formatDuration(lease.secondsLeft)} left`;
-  return lease.state === "held" ? `held, ${left}` : `${lease.state}${reason}`;
+  return lease.reason === null ? `held, ${left}` : `held, ${left}, but out of date in the store`;
 }
 
 function interfaceText({ interface: { name, publicAddress, reason } }: StatusReport): string {
@@ -57,7 +61,7 @@ function peerCounts({ peers, refused }: StatusReport): string {
   const notes = [
     ...(direct > 0 ? [`${direct} without a tunnel`] : []),
     ...(held > 0 ? [`${held} vanished and kept for now`] : []),
-    ...(refused.length > 0 ? [`${refused.length} refused besides`] : []),
+    ...(refused.length > 0 ? [`${refused.length} more rejected`] : []),
   ];
   return notes.length === 0 ? `${peers.length}` : `${peers.length} (${notes.join(", ")})`;
 }
@@ -98,15 +102,17 @@ function peerTable({ peers }: StatusReport, { listPeers, terminal }: StatusViewO
     key,
     publicAddress,
     path,
-    isHeld ? terminal.style("yellow", "kept for now") : "",
+    isHeld ? ({ style: "yellow", text: "kept for now" } as const) : "",
   ]);
   const columns = ["PEER", "ADDRESS", "PATH", ""].map((title) => ({ title }));
   const more = peers.length - listed.length;
   return `\n${formatTable(columns, rows, terminal)}${more === 0 ? "" : `and ${more} more: --peers lists them\n`}`;
 }
 
-function problemLines({ problems }: StatusReport, terminal: Terminal): string {
+function problemLines({ problems, blocking }: StatusReport, terminal: Terminal): string {
   if (problems.length === 0) return "";
-  const lines = problems.map((problem) => `  ${terminal.style("yellow", problem)}\n`);
+  const lines = problems.map(
+    (problem) => `  ${terminal.style(blocking.includes(problem) ? "red" : "yellow", problem)}\n`,
+  );
   return `\n${terminal.style("bold", "problems")}\n${lines.join("")}`;
 }

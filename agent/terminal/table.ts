@@ -1,62 +1,85 @@
 /**
- * Tables of text for people. Cells may be styled: widths count what is seen.
+ * Tables of text for people. Cells are escaped and bounded here, so that a value from a store stays in its cell.
  *
  * Pure. Programs read `--json` instead.
  */
 
-import type { Terminal } from "./terminal.ts";
+import { escapeText } from "../../ipam/escape.ts";
+import { SENTENCE_LIMIT } from "./error-line.ts";
+import type { StyledText, Terminal } from "./terminal.ts";
 
 export interface Column {
   readonly title: string;
-  /** Numbers stand to the right. Default left. */
+  /** Right for numbers. Default left. */
   readonly align?: "left" | "right";
 }
 
+/** A cell's text, which may be styled. */
+export type Cell = string | StyledText;
+
 const GAP = "  ";
+/** Longest cell of a table, in UTF-16 units: two IPv6 addresses and more fit. */
+const CELL_LIMIT = 100;
 
 /** Lines with a heading, columns as wide as their widest cell; no trailing blanks. */
 export function formatTable(
   columns: readonly Column[],
-  rows: readonly (readonly string[])[],
+  rows: readonly (readonly Cell[])[],
   terminal: Terminal,
 ): string {
-  const widths = columns.map(({ title }, index) =>
-    Math.max(title.length, ...rows.map((row) => visibleWidth(row[index] ?? ""))),
+  const titles = columns.map(({ title }) => title);
+  const cells = rows.map((row) => columns.map((_, index) => bounded(row[index] ?? "", CELL_LIMIT)));
+  const widths = titles.map((title, index) =>
+    cells.reduce(
+      (widest, row) => Math.max(widest, displayWidth(row[index]?.text ?? "")),
+      displayWidth(title),
+    ),
   );
-  const line = (cells: readonly string[]): string =>
-    columns
-      .map(({ align }, index) => pad(cells[index] ?? "", widths[index] ?? 0, align ?? "left"))
+  const line = (row: readonly BoundedCell[]): string =>
+    row
+      .map((cell, index) => aligned(cell, widths[index] ?? 0, columns[index]?.align ?? "left", terminal))
       .join(GAP)
       .trimEnd();
-  const heading = terminal.style("bold", line(columns.map(({ title }) => title)));
-  return `${[heading, ...rows.map(line)].join("\n")}\n`;
+  const heading = line(titles.map((text) => ({ style: null, text })));
+  return `${[terminal.style("bold", heading), ...cells.map(line)].join("\n")}\n`;
 }
 
 /** `name: value` lines with the values below each other. */
 export function formatFields(
-  fields: readonly (readonly [name: string, value: string])[],
+  fields: readonly (readonly [name: string, value: Cell])[],
   terminal: Terminal,
 ): string {
-  const width = Math.max(0, ...fields.map(([name]) => name.length));
+  const width = fields.reduce((widest, [name]) => Math.max(widest, displayWidth(name)), 0);
   return fields
-    .map(([name, value]) => `${terminal.style("dim", pad(name, width, "left"))}${GAP}${value}\n`)
+    .map(([name, value]) => {
+      const label = aligned({ style: "dim", text: name }, width, "left", terminal);
+      return `${label}${GAP}${aligned(bounded(value, SENTENCE_LIMIT), 0, "left", terminal)}\n`;
+    })
     .join("");
 }
 
 /** Characters that take a place on the line. */
-export function visibleWidth(text: string): number {
-  return [...stripStyles(text)].length;
+export function displayWidth(text: string): number {
+  return [...text].length;
 }
 
-/** The text without the sequences that terminal.ts puts around it. */
-export function stripStyles(text: string): string {
-  return text
-    .split("\x1b[")
-    .map((part, index) => (index === 0 ? part : part.replace(/^\d+m/, "")))
-    .join("");
+interface BoundedCell {
+  readonly style: StyledText["style"] | null;
+  readonly text: string;
 }
 
-function pad(text: string, width: number, align: "left" | "right"): string {
-  const blanks = " ".repeat(Math.max(0, width - visibleWidth(text)));
-  return align === "left" ? text + blanks : blanks + text;
+function bounded(cell: Cell, limit: number): BoundedCell {
+  const { style, text } = typeof cell === "string" ? { style: null, text: cell } : cell;
+  return { style, text: escapeText(text, limit) };
+}
+
+function aligned(
+  { style, text }: BoundedCell,
+  width: number,
+  align: "left" | "right",
+  terminal: Terminal,
+): string {
+  const blanks = " ".repeat(Math.max(0, width - displayWidth(text)));
+  const shown = style === null ? text : terminal.style(style, text);
+  return align === "left" ? shown + blanks : blanks + shown;
 }

@@ -1,10 +1,13 @@
 /**
- * A place that text for people goes to, and whether it may carry colours there.
+ * Where text for people goes, and whether it may carry colours there.
  *
- * Knows nothing of what is written.
+ * Nothing that a terminal would act on gets out of here but line breaks, tabs and the styles below, whatever a
+ * command writes: names and values in it come from stores, files and flags.
  */
 
+import { escapeText } from "../../ipam/escape.ts";
 import type { Environment } from "../config/settings.ts";
+import { escapeSentence, SENTENCE_LIMIT } from "./error-line.ts";
 
 /** Select Graphic Rendition parameters (ECMA-48, 8.3.117): switch on, switch off. */
 const STYLES = {
@@ -18,13 +21,24 @@ const STYLES = {
 
 export type Style = keyof typeof STYLES;
 
+/** Text with the style that it is to be shown in. */
+export interface StyledText {
+  readonly style: Style;
+  readonly text: string;
+}
+
 export interface Terminal {
+  /** Writes text of several lines as it is. Values in it must not hold line breaks: `line` and tables see to it. */
   write(text: string): void;
-  /** The text in a style; unchanged where styles are not shown. */
+  /** Writes one line, escaped and bounded; the line break is added. */
+  line(text: string): void;
+  /** Goes back to the start of a line that is not ended yet, so that it can be written over. */
+  restartLine(): void;
+  /** One line of text, escaped and bounded, in a style; without the style where none is shown. */
   style(style: Style, text: string): string;
   /** True when a person looks at it. */
   readonly isInteractive: boolean;
-  /** Characters per line; null when it is no terminal. */
+  /** Characters per line; null when it is not a terminal. */
   readonly columns: number | null;
 }
 
@@ -40,8 +54,13 @@ export function openTerminal(stream: TextStream, environment: Environment): Term
   const isInteractive = stream.isTTY ?? false;
   const isStyled = isInteractive && !environment.NO_COLOR && environment.TERM !== "dumb";
   return {
-    write: (text) => void stream.write(text),
-    style: (style, text) => (isStyled ? styled(style, text) : text),
+    write: (text) => void stream.write(escapeLines(text)),
+    line: (text) => void stream.write(`${escapeSentence(text)}\n`),
+    restartLine: () => void stream.write("\r"),
+    style: (style, text) => {
+      const escaped = escapeText(text, SENTENCE_LIMIT);
+      return isStyled ? styled(style, escaped) : escaped;
+    },
     isInteractive,
     columns: isInteractive ? (stream.columns ?? null) : null,
   };
@@ -50,4 +69,15 @@ export function openTerminal(stream: TextStream, environment: Environment): Term
 function styled(style: Style, text: string): string {
   const [on, off] = STYLES[style];
   return `\x1b[${on}m${text}\x1b[${off}m`;
+}
+
+const STYLE_CODES = Object.values(STYLES).flat().join("|");
+/** What `write` lets through: our styles, line breaks and tabs. */
+const PASSED = new RegExp(`(\\x1b\\[(?:${STYLE_CODES})m|[\\n\\t])`);
+
+function escapeLines(text: string): string {
+  return text
+    .split(PASSED)
+    .map((part, index) => (index % 2 === 1 ? part : escapeText(part, Number.POSITIVE_INFINITY)))
+    .join("");
 }

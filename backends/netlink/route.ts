@@ -19,6 +19,7 @@ import {
 
 /** linux/rtnetlink.h `enum rtattr_type_t` */
 const RTA_DST = 1;
+const RTA_SRC = 2;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
@@ -47,7 +48,10 @@ export const RTN_ANYCAST = 4;
 export const RTN_MULTICAST = 5;
 export const RTN_BLACKHOLE = 6;
 export const RTN_UNREACHABLE = 7;
+export const RTN_PROHIBIT = 8;
 export const RTM_F_CLONED = 0x200;
+const RTM_F_LOOKUP_TABLE = 0x1000;
+const RTM_F_FIB_MATCH = 0x2000;
 
 export interface RouteSpec {
   readonly destination: Prefix;
@@ -134,6 +138,38 @@ export function encodeRouteDump(family: Family, filter: RouteFilter = {}): Buffe
   const message = rtmsg(RTM_GETROUTE, NLM_F_DUMP, family, 0, 0, filter.protocol ?? 0, 0, 0, 0);
   if (filter.table !== undefined) message.attrU32(RTA_TABLE, filter.table);
   if (filter.outputIndex !== undefined) message.attrU32(RTA_OIF, filter.outputIndex);
+  return message.finish();
+}
+
+/** What narrows a route lookup. */
+export interface LookupOptions {
+  /** An address of this host; rules select by it. */
+  readonly source?: Address;
+  /** The device that packets must leave by, as for a tunnel that is bound to one. */
+  readonly outputIndex?: number;
+}
+
+/**
+ * `ip route get fibmatch ADDRESS [from SOURCE] [oif DEVICE]`: the answer is the matching route itself, with its
+ * table. The kernel answers with the error of the route or rule instead: ENETUNREACH where none matches, EINVAL for
+ * a blackhole, EHOSTUNREACH for unreachable, EACCES for prohibit.
+ */
+export function encodeRouteLookup(address: Address, { source, outputIndex }: LookupOptions = {}): Buffer {
+  const bits = address.toBytes().length * 8;
+  // For IPv6 the table is always in the answer, and strict checking rejects the flag that asks for it.
+  const flags = address.family === 4 ? RTM_F_LOOKUP_TABLE | RTM_F_FIB_MATCH : RTM_F_FIB_MATCH;
+  const message = new MessageWriter(RTM_GETROUTE, 0).u8(AF_OF[address.family]).u8(bits);
+  message
+    .u8(source === undefined ? 0 : bits)
+    .u8(0)
+    .u8(0)
+    .u8(0)
+    .u8(0)
+    .u8(0)
+    .u32(flags);
+  message.attrAddress(RTA_DST, address);
+  if (source !== undefined) message.attrAddress(RTA_SRC, source);
+  if (outputIndex !== undefined) message.attrU32(RTA_OIF, outputIndex);
   return message.finish();
 }
 

@@ -3,6 +3,7 @@
  * other the older one stays (admission.ts). A change of a lease costs a comparison with ours. Pure.
  */
 
+import { isIP } from "node:net";
 import { entriesOf } from "../addresses/ip.ts";
 import type { Lease, LeaseKey } from "./lease.ts";
 
@@ -10,6 +11,8 @@ import type { Lease, LeaseKey } from "./lease.ts";
 export interface CommonRules {
   /** Why no host can use a lease, in a part of a sentence that begins with "its"; null when they can. */
   problemOf(lease: Lease): string | null;
+  /** Why the backend cannot use a lease of another host; it rejects this host's own hardware address, too. */
+  refusePeer(lease: Lease): string | null;
   /** What no two leases may share. */
   claimsOf(lease: Lease): readonly string[];
 }
@@ -67,7 +70,9 @@ export class OwnRivals {
     );
     const shared = overlap ? undefined : this.#sharedClaim(lease);
     if (!overlap && shared === undefined) return null;
-    if (this.#rules.problemOf(lease) !== null) return null;
+    const isIdentity = shared !== undefined && isIP(shared) === 0;
+    const problem = this.#rules.problemOf(lease) ?? (isIdentity ? null : this.#rules.refusePeer(lease));
+    if (problem !== null) return null;
     const advice = `; delete lease ${lease.key} if its host is gone, else give one of the two hosts another address`;
     return overlap
       ? `its subnet overlaps lease ${lease.key}, which is older`

@@ -68,9 +68,8 @@ export class PeerTable {
       subnetsOf: (lease) => subnetsInUse(lease, this.#rules),
     });
     this.#ownRivals = new OwnRivals({
-      problemOf: (lease) =>
-        problemOfPeer(lease, { ...this.#rules, ownSubnets: {}, ownAddresses: {} }) ??
-        this.#settings.refusePeer(lease),
+      problemOf: (lease) => problemOfPeer(lease, { ...this.#rules, ownSubnets: {}, ownAddresses: {} }),
+      refusePeer: (lease) => this.#settings.refusePeer(lease),
       claimsOf: (lease) => this.#claimsOf(lease),
     });
   }

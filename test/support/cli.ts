@@ -41,3 +41,9 @@ export async function runCli(
   });
   return { code, ...texts };
 }
+
+/** The text without the sequences that terminal.ts puts around styled words. */
+export function withoutStyles(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the sequences begin with one
+  return text.replace(/\x1b\[\d+m/g, "");
+}

@@ -16,15 +16,18 @@ import { join } from "node:path";
 import process from "node:process";
 import { afterAll, beforeAll, describe } from "vitest";
 import { createFileStore } from "../../agent/demo/file-store.ts";
-import { type Host, Lab } from "../../agent/demo/lab.ts";
+import { Lab as AnyLab, type Container as LabContainer, type Host as LabHost } from "../../agent/demo/lab.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { disposeAtExit } from "./dispose-at-exit.ts";
 import { type EtcdCluster, missingEtcd, startEtcd } from "./etcd.ts";
-import { describeAsRoot } from "./netns.ts";
+import { createTestNamespace, describeAsRoot, type TestNetns } from "./netns.ts";
 
-export { type Container, type Host, Lab } from "../../agent/demo/lab.ts";
-export { type PingReport, ping, startPing } from "../../agent/demo/ping.ts";
+export { type PingReport, ping, startPing } from "./ping.ts";
+
+export type Lab = AnyLab<TestNetns>;
+export type Host = LabHost<TestNetns>;
+export type Container = LabContainer<TestNetns>;
 
 /** Directory with tulled, tulle and tulle-cni. */
 export const PROGRAMS = join(process.env.TULLE_DIST ?? join(import.meta.dirname, "../../dist"), "bin");
@@ -36,7 +39,9 @@ export function createLab(label: string, mtuBytes = 1500): Lab {
   if (!existsSync(join(PROGRAMS, "tulled"))) throw new Error(`${PROGRAMS} has no tulled: run npm run build`);
   counter += 1;
   const name = `tulle-${label}-${process.pid}-${counter}`;
-  return disposeAtExit(new Lab({ name, programs: PROGRAMS, mtuBytes }));
+  return disposeAtExit(
+    new AnyLab({ name, programs: PROGRAMS, mtuBytes, createNamespace: createTestNamespace }),
+  );
 }
 
 /** For the body of a describe: builds an empty lab before its tests and removes it after them. */
@@ -68,6 +73,8 @@ export interface EtcdLabOptions {
   readonly config: object | null;
   /** Default `/coreos.com/network`. */
   readonly prefix?: string;
+  /** More flags for etcd, such as `--quota-backend-bytes=8388608`. */
+  readonly etcdFlags?: readonly string[];
 }
 
 /** Hosts on a LAN with etcd on the first of them. */
@@ -88,7 +95,8 @@ export class EtcdLab {
     this.#lab = createLab(this.#label);
     for (let count = 0; count < this.#options.hosts; count++) this.#lab.addHost();
     const { netns, address } = this.host(1);
-    this.#etcd = await startEtcd({ places: [{ netns, host: address }] });
+    const { etcdFlags: flags = [] } = this.#options;
+    this.#etcd = await startEtcd({ places: [{ netns, host: address }], flags });
     if (this.#options.config !== null) this.putConfig(this.#options.config);
   }
 

@@ -8,10 +8,16 @@
 import { spawnSync } from "node:child_process";
 import process from "node:process";
 import { describe } from "vitest";
-import { createNamespace, type Namespace } from "../../agent/demo/namespace.ts";
+import { createNamespace, type Namespace, runTool } from "../../agent/demo/namespace.ts";
 import { disposeAtExit } from "./dispose-at-exit.ts";
 
-export type TestNetns = Namespace;
+/** A namespace with the tools of iproute2, which tests compare the product with. */
+export interface TestNetns extends Namespace {
+  /** Runs `ip` commands inside, one per line, without the leading `ip`; throws at the first that fails. */
+  ip(...lines: readonly string[]): void;
+  /** Runs `ip -j …` inside and returns the parsed answer. */
+  ipJson(args: readonly string[]): readonly Record<string, unknown>[];
+}
 
 /** Where a server runs: a namespace, and an address in it to listen at. */
 export interface Place {
@@ -24,7 +30,17 @@ let counter = 0;
 /** Creates an empty namespace with its loopback up (needs root). `label` is part of its name. */
 export function createNetns(label: string): TestNetns {
   counter += 1;
-  return disposeAtExit(createNamespace(`tulle-${label}-${process.pid}-${counter}`));
+  return disposeAtExit(createTestNamespace(`tulle-${label}-${process.pid}-${counter}`));
+}
+
+/** As createNamespace, with iproute2. */
+export function createTestNamespace(name: string): TestNetns {
+  const namespace = createNamespace(name);
+  return {
+    ...namespace,
+    ip: (...lines) => void runTool("ip", ["-n", name, "-batch", "-"], lines.join("\n")),
+    ipJson: (args) => JSON.parse(namespace.exec("ip", ["-j", ...args]) || "[]"),
+  };
 }
 
 /** True when this process may create network namespaces. */

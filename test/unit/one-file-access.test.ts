@@ -27,6 +27,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "agent/demo/lab.ts": "works in a private folder that mkdtemp made",
   "agent/demo/daemon.ts": "works in a private folder that mkdtemp made",
   "agent/demo/launch.ts": PROC,
+  "agent/demo/namespace.ts": "makes mount points in /run/netns and reads /proc",
 };
 
 const FILE_CALL =

@@ -40,7 +40,7 @@ export const DAEMON_FLAGS = {
     group: "Files",
     kind: text("DIR"),
     default: "/var/lib/tulle",
-    help: "what must outlive a reboot: the node's identity and keys",
+    help: "persistent state: the node's identity and keys",
     origin: "tulle",
   },
   "run-dir": {
@@ -69,7 +69,7 @@ export const DAEMON_FLAGS = {
     group: "Health and logs",
     kind: choice("auto", "debug", "info", "warn", "error"),
     default: "auto",
-    help: "least serious line to write; auto: info, or debug when v is 1 or more",
+    help: "lowest level to log; auto: info, or debug when v is 1 or more",
     origin: "tulle",
     isLive: true,
   },

@@ -57,7 +57,7 @@ export function duration(minimumSeconds: number, maximumSeconds: number): Kind<n
   });
 }
 
-/** NaN for anything that is no duration. */
+/** NaN for anything that is not a duration. */
 function parseDuration(value: string): number {
   if (/^\d+(\.\d+)?$/.test(value)) return Number(value);
   if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(value)) return Number.NaN;

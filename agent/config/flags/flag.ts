@@ -1,4 +1,4 @@
-/** What is said of one setting. */
+/** The description of one setting. */
 
 import type { Kind } from "./flag-kinds.ts";
 
@@ -24,7 +24,7 @@ export interface Flag<T> {
   readonly default: string;
   /** One sentence without a full stop. */
   readonly help: string;
-  /** Who invented the flag: it decides the prefix of its environment variable. */
+  /** The program that defined the flag: it decides the prefix of its environment variable. */
   readonly origin: "flannel" | "tulle";
   /** Environment variable of another program, read after our own. */
   readonly alsoEnv?: string;

@@ -1,4 +1,4 @@
-/** Where the leases are kept and how to get there. */
+/** Where the leases are kept, and how to reach it. */
 
 import type { Flags } from "./flag.ts";
 import { custom, type Fail, list, text, toggle } from "./flag-kinds.ts";
@@ -81,7 +81,7 @@ export const STORE_FLAGS = {
     group: "Consul",
     kind: list("URL"),
     default: "127.0.0.1:8500",
-    help: "Consul servers or agents, of which one is asked at a time; host:port, a URL or unix:///path",
+    help: "Consul servers or agents, used one at a time; host:port, a URL or unix:///path",
     origin: "tulle",
     alsoEnv: "CONSUL_HTTP_ADDR",
   },
@@ -105,7 +105,7 @@ export const STORE_FLAGS = {
     group: "Consul",
     kind: text("FILE"),
     default: "",
-    help: "file that holds the ACL token; counts before a consul-token that comes from the same kind of source",
+    help: "file that holds the ACL token; overrides a consul-token from the same kind of source",
     origin: "tulle",
     alsoEnv: "CONSUL_HTTP_TOKEN_FILE",
   },
@@ -137,7 +137,7 @@ export const STORE_FLAGS = {
     group: "Consul",
     kind: text("NAME"),
     default: "",
-    help: "datacenter to ask; empty means that of the server that answers",
+    help: "datacenter to query; empty: the server's own",
     origin: "tulle",
   },
   "consul-http-auth": {
@@ -153,7 +153,7 @@ export const STORE_FLAGS = {
     group: "Consul",
     kind: toggle,
     default: "false",
-    help: "speak TLS also to addresses that do not say https",
+    help: "use TLS for addresses without a scheme too",
     origin: "tulle",
     alsoEnv: "CONSUL_HTTP_SSL",
   },
@@ -161,7 +161,7 @@ export const STORE_FLAGS = {
     group: "Consul",
     kind: toggle,
     default: "true",
-    help: "check the server's certificate; without it anybody can answer in the server's place",
+    help: "verify the server's certificate; without that any host can impersonate the server",
     origin: "tulle",
     alsoEnv: "CONSUL_HTTP_SSL_VERIFY",
   },
@@ -169,7 +169,7 @@ export const STORE_FLAGS = {
     group: "Consul",
     kind: text("NAME"),
     default: "",
-    help: "name that the server's certificate must carry instead of the address's host",
+    help: "name that the server's certificate must hold, if not the host of the address",
     origin: "tulle",
     alsoEnv: "CONSUL_TLS_SERVER_NAME",
   },

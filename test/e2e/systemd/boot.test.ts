@@ -117,6 +117,8 @@ describeWithSystemd("the units under systemd", () => {
     host.systemctl("start", "tulle-docker.service");
     expect(starts()).toBe(1);
     const other = gateway === "10.2.77.1/24" ? "10.2.78.1/24" : "10.2.77.1/24";
+    // A running tulled would restore the file.
+    host.systemctl("stop", "tulled.service");
     host.run("sed", "-i", `s|^FLANNEL_SUBNET=.*|FLANNEL_SUBNET=${other}|`, "/run/flannel/subnet.env");
     await expect.poll(starts, { timeout: 40_000 }).toBe(2);
     expect(JSON.parse(host.run("cat", "/etc/docker/daemon.json"))).toMatchObject({ bip: other });

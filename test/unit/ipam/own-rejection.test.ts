@@ -6,6 +6,8 @@ import { PeerTable } from "../../../ipam/leases/peer-table.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import type { StoreEntry } from "../../../ipam/stores/store.ts";
 import { attrs } from "../../support/lease-fixture.ts";
+import { OWN_KEY, peerTableLab } from "../../support/peer-table-lab.ts";
+import { OWN_MAC } from "../../support/vxlan-fixture.ts";
 
 const OWN = "10.2.9.0-24";
 
@@ -69,5 +71,18 @@ describe("our own lease", () => {
     expect(table.ownRejection).toBeNull();
     table.apply({ type: "changes", revision: 101n, changes: [{ type: "put", entry: own(101n) }] }, 1);
     expect(table.ownRejection).toContain("10.2.8.0-24");
+  });
+
+  it("is accepted with its own hardware address, unless an older lease has that", () => {
+    const { table, put } = peerTableLab();
+    const withMac = (given: StoreEntry): StoreEntry => {
+      const value = JSON.parse(given.value) as { BackendData: { VtepMAC: string } };
+      value.BackendData.VtepMAC = OWN_MAC;
+      return { ...given, value: JSON.stringify(value) };
+    };
+    put(withMac({ ...entry(OWN_KEY, 1, 10n), revision: 1001n }));
+    expect(table.ownRejection).toBeNull();
+    put(withMac({ ...entry("10.2.8.0-24", 2, 5n), revision: 1002n }));
+    expect(table.ownRejection).toContain(OWN_MAC);
   });
 });

@@ -2,12 +2,11 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { stripStyles } from "../../../../agent/terminal/table.ts";
 import { systemClock } from "../../../../ipam/clock.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import { openFileStore } from "../../../../ipam/stores/file.ts";
 import type { SubnetStore } from "../../../../ipam/stores/store.ts";
-import { type CliAnswer, runCli } from "../../../support/cli.ts";
+import { type CliAnswer, runCli, withoutStyles } from "../../../support/cli.ts";
 
 const { signal } = new AbortController();
 const NODE_ID = "0123456789abcdef0123456789abcdef";
@@ -92,7 +91,9 @@ describe("tulle net", () => {
     const other = ["net", "init", "--network", "10.9.0.0/16"];
     const refused = await tulle(...other);
     expect(refused.code).toBe(1);
-    expect(refused.err).toMatch(/another configuration already.*10\.2\.0\.0.*--force.*\[TULLE_CONFLICT\]/);
+    expect(refused.err).toMatch(
+      /already has another configuration.*10\.2\.0\.0.*--force.*\[TULLE_CONFLICT\]/,
+    );
     expect((await tulle(...other, "--force")).code).toBe(0);
     expect((await tulle("net", "show")).out).toContain("10.9.0.0/16");
   });
@@ -130,7 +131,7 @@ describe("tulle net", () => {
   ])("warns that this version of tulled does not run %s, which other agents may", async (what, args) => {
     const { code, err } = await tulle("net", "init", ...args);
     expect(code).toBe(0);
-    expect(err).toMatch(/^tulle: warning: no tulled of this version joins: /);
+    expect(err).toMatch(/^tulle: warning: tulled of this version cannot join: /);
     expect(err).toContain(what);
     const validation = await tulle("net", "validate");
     expect(validation.code).toBe(1);
@@ -179,7 +180,7 @@ describe("tulle leases and tulle lease check", () => {
     const plain = (await runCli(args)).out;
     const coloured = (await runCli(args, { isTty: true })).out;
     expect(coloured.startsWith("\x1b[1mLEASE ")).toBe(true);
-    expect(stripStyles(coloured)).toBe(plain);
+    expect(withoutStyles(coloured)).toBe(plain);
     expect((await runCli(args, { isTty: true, environment: { NO_COLOR: "1" } })).out).toBe(plain);
   });
 
@@ -275,7 +276,7 @@ describe("tulle lease reserve, release, revoke and show", () => {
       BackendType: "vxlan",
     });
     expect((await tulle("lease", "check")).out).toBe("1 lease, all in order\n");
-    expect((await tulle("leases")).out).toContain("reserved, host awaited");
+    expect((await tulle("leases")).out).toContain("reserved, host not joined");
     expect((await tulle("lease", "release", "10.2.54.0/24")).out).toBe("deleted: 10.2.54.0-24\n");
     expect((await store().list(signal)).entries).toEqual([]);
   });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { splitDaemonFlags } from "../../../../agent/commands/daemon-flags.ts";
+import { DAEMON_SETTINGS, splitArguments } from "../../../../agent/commands/arguments.ts";
 import { COMMANDS } from "../../../../agent/commands/registry.ts";
+import { flagOf } from "../../../../agent/config/flags.ts";
 import manifest from "../../../../package.json" with { type: "json" };
 import { runCli } from "../../../support/cli.ts";
 
@@ -82,7 +83,7 @@ describe("the command line", () => {
     const answer = await runCli(["leases", "--store=file:/nowhere/at/all"], {
       environment: { FLANNELD_STORRE: "1" },
     });
-    expect(answer.err).toContain("tulle: warning: FLANNELD_STORRE is no setting of this version\n");
+    expect(answer.err).toContain("tulle: warning: FLANNELD_STORRE is not a setting of this version\n");
   });
 });
 
@@ -98,12 +99,79 @@ describe("flags of tulled", () => {
     [["-store"], ["-store"], []],
     [["--iface", "eth0", "-"], [], ["--iface", "eth0", "-"]],
   ])("%j is split into %j and %j", (args, daemon, rest) => {
-    expect(splitDaemonFlags(args, names)).toEqual({ daemon, rest });
+    expect(splitArguments(args, names, [])).toEqual({ daemon, rest, emptyCount: 0 });
   });
 
-  it("are refused by a command that has no use for them", async () => {
-    const { code, err } = await runCli(["status", "--store", "consul"]);
+  it("lose against an option of the command with the same name", () => {
+    const own = [{ long: "--store", short: "-s", required: true, optional: false }] as const;
+    expect(splitArguments(["--store", "-x", "-s", "", "-ip-masq", "", "y"], names, own)).toEqual({
+      daemon: ["-ip-masq"],
+      rest: ["--store", "-x", "-s", "", "y"],
+      emptyCount: 1,
+    });
+  });
+
+  it("are rejected by a command that does not read tulled's configuration", async () => {
+    const { code, err } = await runCli(["version", "--store", "consul"]);
     expect(code).toBe(2);
     expect(err).toContain("unknown option '--store'");
+  });
+
+  /** With the spelling that needs the next argument. */
+  const everyFlag = DAEMON_SETTINGS.filter((name) => name !== "config" && name !== "store").map((name) => {
+    const { kind } = flagOf(name);
+    return [name, kind.placeholder === "" ? [`-${name}`] : [`--${name}`, flagOf(name).default]] as const;
+  });
+
+  it.each([
+    [["status", "--run-dir=/nowhere"], 2],
+    [["doctor", "--json"], 1],
+    [["net", "show"], 1],
+    [["net", "validate"], 1],
+    [["leases"], 1],
+    [["lease", "check"], 1],
+    [["lease", "show", "10.2.3.0-24"], 1],
+    [["cleanup", "--dry-run"], 1],
+  ])("%j takes each of them", async (command, failure) => {
+    for (const [name, flag] of everyFlag) {
+      const args = [...command, ...flag, "--store=file:/dev/null/nowhere"];
+      const { code, err } = await runCli(args);
+      expect(err, name).not.toMatch(/unknown option|too many arguments|missing required/);
+      expect([0, failure], `${name}: ${err}`).toContain(code);
+    }
+  });
+
+  it.each([["status"], ["doctor"], ["net"], ["leases"], ["lease"], ["cleanup"]])(
+    "%s says in its help that it takes them all",
+    async (command) => {
+      expect((await runCli([command, "--help"])).out).toContain("It takes all flags of tulled");
+    },
+  );
+});
+
+describe("empty arguments", () => {
+  const warning = "tulle: warning: an empty argument is ignored";
+
+  it.each(COMMANDS.map(({ name }) => name))("%s ignores them with a warning", async (name) => {
+    const { code, out, err } = await runCli(["", name, "", "--help"]);
+    expect({ code, err: err.split(":", 3).join(":") }).toEqual({ code: 0, err: warning });
+    expect(out).toContain(`Usage: tulle ${name}`);
+  });
+
+  it("are values where an option or a flag needs one", async () => {
+    const { err } = await runCli(["net", "init", "--network", "", "--store", ""]);
+    expect(err).not.toContain(warning);
+    expect(err).toMatch(/Network is ""/);
+  });
+
+  it("alone are like no command", async () => {
+    expect(await runCli(["", ""])).toMatchObject({ code: 2, out: "" });
+  });
+
+  it("as variables are ignored with a warning", async () => {
+    const { err } = await runCli(["leases", "--store=file:/nowhere/at/all"], {
+      environment: { FLANNELD_IFACE: "" },
+    });
+    expect(err).toContain("tulle: warning: FLANNELD_IFACE is empty and ignored");
   });
 });

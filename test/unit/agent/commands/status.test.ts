@@ -70,6 +70,7 @@ function report(changes: object = {}) {
     },
     firewall: FIREWALL,
     problems: [],
+    blocking: [],
     ...changes,
   };
 }
@@ -157,7 +158,7 @@ describe("tulle status", () => {
       () => runCli(["status", "--run-dir", runDir]),
       /no daemon runs there.*\[TULLE_CONTROL\]\n$/,
     ],
-    ["another program", () => status({ hello: "world" }), /no status.*\[TULLE_CODEC\]\n$/],
+    ["another program", () => status({ hello: "world" }), /not a status.*\[TULLE_CODEC\]\n$/],
     ["a wrong flag", () => runCli(["status", "--run-dir", "run"]), /absolute path.*\[TULLE_CONFIG\]\n$/],
   ])("is 2 with one line for %s", async (_name, ask, message) => {
     const { code, out, err } = await ask();

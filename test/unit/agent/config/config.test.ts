@@ -242,7 +242,7 @@ describe("requests", () => {
   it("warns of what has no effect", async () => {
     const { warnings } = await load(["-vmodule=a=1"], { FLANNELD_IFCAE: "x" });
     expect(warnings).toEqual([
-      "FLANNELD_IFCAE is no setting of this version",
+      "FLANNELD_IFCAE is not a setting of this version",
       "flag -vmodule has no effect: use --log-level",
     ]);
   });
@@ -250,7 +250,7 @@ describe("requests", () => {
   it("warns of variables of Consul that it does not know, where Consul is the store", async () => {
     const environment = { CONSUL_NAMESPACE: "team", CONSUL_HTTP_ADDR: "10.0.0.1:8500" };
     expect((await load(["--store=consul"], environment)).warnings).toEqual([
-      "CONSUL_NAMESPACE is not used: tulle knows no such setting",
+      "CONSUL_NAMESPACE is ignored: tulle has no such setting",
     ]);
     expect((await load([], environment)).warnings).toEqual([]);
   });

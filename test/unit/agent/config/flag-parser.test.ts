@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { parseFlags } from "../../../../agent/config/flag-parser.ts";
+import { EMPTY_ARGUMENT, parseFlags } from "../../../../agent/config/flag-parser.ts";
 
-const parsed = (...args: string[]): Record<string, readonly string[]> => Object.fromEntries(parseFlags(args));
+const parsed = (...args: string[]): Record<string, readonly string[]> =>
+  Object.fromEntries(parseFlags(args, []));
 
 describe("Go's flag syntax", () => {
   it("takes one dash or two, = or the next argument", () => {
@@ -34,6 +35,13 @@ describe("Go's flag syntax", () => {
     expect(parsed("-iface=eth0", "--iface", "10.0.0.1")).toEqual({ iface: ["eth0", "10.0.0.1"] });
   });
 
+  it("skips empty arguments with one warning, but not empty values", () => {
+    const warnings: string[] = [];
+    const given = parseFlags(["", "-ip-masq", "", "-iface", "", "-v=1", "", "--", ""], warnings);
+    expect(Object.fromEntries(given)).toEqual({ "ip-masq": ["true"], iface: [""], v: ["1"] });
+    expect(warnings).toEqual([EMPTY_ARGUMENT]);
+  });
+
   it("ends at --", () => {
     expect(parsed("-v=1", "--")).toEqual({ v: ["1"] });
     expect(() => parsed("--", "word")).toThrow('unexpected argument "word"');
@@ -60,7 +68,7 @@ describe("wrong command lines", () => {
     expect(() => parsed("-iface")).toThrow("flag -iface needs a value");
   });
 
-  it.each(["eth0", "-", "---x", "-=v", ""])("refuses %j", (word) => {
+  it.each(["eth0", "-", "---x", "-=v"])("rejects %j", (word) => {
     expect(() => parsed(word)).toThrow(`unexpected argument "${word}"`);
   });
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { overlapFindings } from "../../../../agent/doctor/address-checks.ts";
 import {
   type DeviceSituation,
   deviceFindings,
@@ -10,7 +11,7 @@ import { formatFindings } from "../../../../agent/doctor/finding-view.ts";
 import { leaseFindings } from "../../../../agent/doctor/lease-checks.ts";
 import { auditLeases } from "../../../../agent/leases/lease-audit.ts";
 import { openTerminal } from "../../../../agent/terminal/terminal.ts";
-import { Address } from "../../../../ipam/addresses/ip.ts";
+import { Address, Prefix, parseInterfaceAddress } from "../../../../ipam/addresses/ip.ts";
 import type { StoreEntry } from "../../../../ipam/stores/store.ts";
 
 const verdicts = (findings: readonly Finding[]) =>
@@ -73,6 +74,42 @@ describe("the device", () => {
       ["fail", false],
     ]);
   });
+});
+
+describe("subnets of containers on this host", () => {
+  const link = (index: number, name: string) => ({
+    index,
+    name,
+    type: "bridge",
+    masterIndex: null,
+    mac: null,
+    mtuBytes: 1450,
+    flags: 1,
+  });
+  const links = [link(2, "eth0"), link(3, "docker0"), link(4, "cni0"), link(5, "flannel.1")];
+  const address = (interfaceIndex: number, text: string) => {
+    const parsed = parseInterfaceAddress(text);
+    return { interfaceIndex, scope: 0, flags: 0, peer: null, broadcast: null, label: "", ...parsed };
+  };
+  const range = [Prefix.parse("10.2.0.0/16")];
+
+  it("are in order on one device each, and outside the network's range", () => {
+    const addresses = [
+      ...[address(2, "192.168.1.2/24"), address(3, "192.168.1.3/24"), address(5, "10.2.3.0/32")],
+      ...[address(4, "10.2.3.1/24"), address(3, "10.2.4.1/24")],
+    ];
+    expect(verdicts(overlapFindings({ links, addresses }, range))).toEqual(["ok bridges"]);
+  });
+
+  it.each([["10.2.3.1/24"], ["10.2.3.129/25"], ["10.2.0.1/16"]])(
+    "are named when docker0 has %s too",
+    (text) => {
+      const addresses = [address(4, "10.2.3.1/24"), address(3, text)];
+      const findings = overlapFindings({ links, addresses }, range);
+      expect(verdicts(findings)).toEqual(["fail bridges"]);
+      expect(findings[0]?.message).toMatch(/cni0 has 10\.2\.3\.0\/24 and docker0 has 10\.2\./);
+    },
+  );
 });
 
 it("sockets are read from the kernel's table", () => {
@@ -150,5 +187,5 @@ it("findings are a line each, remedies below, and a count at the end", () => {
   expect(text).toBe(
     `ok    a             good\nfail  b             broken\n${" ".repeat(20)}→ mend it\n\n1 failed, 0 warnings\n`,
   );
-  expect(formatFindings([], terminal)).toBe("\nall is well\n");
+  expect(formatFindings([], terminal)).toBe("\nno problem found\n");
 });

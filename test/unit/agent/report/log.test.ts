@@ -6,6 +6,9 @@ import { Prefix } from "../../../../ipam/addresses/ip.ts";
 import { StoreError } from "../../../../ipam/errors.ts";
 import { FailureSeries, type LogFields, type Logger } from "../../../../ipam/log.ts";
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not pass
+const UNSAFE = /[\0-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]|\p{Cs}/u;
+
 function capture(format: LogFormat) {
   const stream = new PassThrough();
   const now = () => new Date(0);
@@ -50,6 +53,59 @@ describe("lines", () => {
     expect(text().split("\n")).toHaveLength(2);
   });
 
+  it.each(["text", "json"] as const)("shows no unsafe character of any field (%s)", (format) => {
+    const { log, text } = capture(format);
+    const hostile = "\u0000\u001b[2J\u007f\u009b\u202e\u2066\u2028\ud800\nforged";
+    log.warn(`message ${hostile}`, {
+      key: hostile,
+      [hostile]: hostile,
+      list: [hostile, { [hostile]: hostile }],
+      error: new Error(hostile),
+      map: new Map([[hostile, hostile]]),
+    });
+    const written = text();
+    expect(written.slice(0, -1)).not.toMatch(UNSAFE);
+    expect(written).toContain("forged");
+    if (format === "json") expect(JSON.parse(written)).toMatchObject({ key: hostile });
+  });
+
+  it.each(["text", "json"] as const)("a field of any size makes a short line (%s)", (format) => {
+    const { log, text } = capture(format);
+    const long = "k".repeat(30_000);
+    log.warn(long, { key: long, list: Array(10_000).fill("item"), object: { [long]: long }, reason: "why" });
+    const written = text();
+    expect(written.length).toBeLessThan(6000);
+    expect(written).toContain("characters left out");
+    expect(written).toContain("why");
+  });
+
+  it("lines of one message are counted beyond the first ones of a minute", () => {
+    const stream = new PassThrough();
+    let nowMs = 0;
+    const log = createLogger({ level: "info", format: "text", now: () => new Date(nowMs), stream });
+    for (let number = 0; number < 4000; number++) log.warn("lease is rejected", { key: `key${number}` });
+    log.warn("something else");
+    nowMs = 61_000;
+    log.warn("lease is rejected", { key: "later" });
+    const lines = String(stream.read()).trim().split("\n");
+    expect(lines).toHaveLength(25);
+    expect(lines.slice(19, 25).map((line) => line.slice(31))).toEqual([
+      "lease is rejected key=key19",
+      "lease is rejected key=key29 suppressed=9",
+      "lease is rejected key=key119 suppressed=89",
+      "lease is rejected key=key1019 suppressed=899",
+      "something else",
+      "lease is rejected key=later suppressed=2980",
+    ]);
+  });
+
+  it("debug lines are not counted away", () => {
+    const { log, text } = capture("text");
+    log.setLevel("debug");
+    for (let number = 0; number < 100; number++) log.debug("route added", { number });
+    expect(text().split("\n")).toHaveLength(101);
+  });
+
   it("the level can change", () => {
     const { log, text } = capture("text");
     log.debug("hidden");
@@ -82,7 +138,7 @@ describe("a series of failures", () => {
     return { lines, series: new FailureSeries(log, "watch failed", "watch works again") };
   }
 
-  it("warns first, then counts in powers of ten, then says that it is over", () => {
+  it("warns first, then counts in powers of ten, then reports the recovery", () => {
     const { lines, series } = recorded();
     for (let time = 0; time < 150; time++) series.failed(new StoreError("gone"), { key: "k" });
     series.succeeded();
@@ -95,7 +151,7 @@ describe("a series of failures", () => {
     ]);
   });
 
-  it("starts anew after a success and is silent without failures", () => {
+  it("starts again after a success and is silent without failures", () => {
     const { lines, series } = recorded();
     series.succeeded();
     series.failed("a");

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { Environment } from "../../../../agent/config/settings.ts";
-import { formatFields, formatTable, stripStyles, visibleWidth } from "../../../../agent/terminal/table.ts";
+import { displayWidth, formatFields, formatTable } from "../../../../agent/terminal/table.ts";
 import { openTerminal, type Terminal } from "../../../../agent/terminal/terminal.ts";
 import { formatDuration } from "../../../../ipam/duration.ts";
+import { withoutStyles } from "../../../support/cli.ts";
 
 const terminal = (isTTY: boolean, environment: Environment = {}): Terminal =>
   openTerminal({ isTTY, columns: 80, write() {} }, environment);
@@ -17,7 +18,7 @@ describe("colours", () => {
   ])("%s", (_name, where, isColoured) => {
     const text = where.style("red", "x");
     expect(text).toBe(isColoured ? "\x1b[31mx\x1b[39m" : "x");
-    expect(stripStyles(text)).toBe("x");
+    expect(withoutStyles(text)).toBe("x");
   });
 
   it("only a terminal has a width", () => {
@@ -34,12 +35,12 @@ describe("tables", () => {
     const table = formatTable(
       columns,
       [
-        [where.style("red", "a"), "1", ""],
+        [{ style: "red", text: "a" }, "1", ""],
         ["länger", "12", "x"],
       ],
       where,
     );
-    expect(stripStyles(table)).toBe("NAME    COUNT\na           1\nlänger     12  x\n");
+    expect(withoutStyles(table)).toBe("NAME    COUNT\na           1\nlänger     12  x\n");
   });
 
   it("missing cells are empty", () => {
@@ -60,7 +61,7 @@ describe("tables", () => {
   });
 
   it("a character outside the basic plane takes one place", () => {
-    expect(visibleWidth("a\u{1f310}b")).toBe(3);
+    expect(displayWidth("a\u{1f310}b")).toBe(3);
   });
 });
 

@@ -1,0 +1,39 @@
+/**
+ * What diverts packets on their way to peers, for the status: the kernel's routing decision for a sample of peers.
+ *
+ * A status is asked for often, so the work does not grow with the number of peers: about 1 ms.
+ */
+
+import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
+import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import { TulleError } from "../../ipam/errors.ts";
+import type { Lease } from "../../ipam/leases/lease.ts";
+import { sampledRoutingCheck } from "../routing/peer-sample.ts";
+import { checkRouting } from "../routing/routing-check.ts";
+import type { Attachment } from "./attachment.ts";
+
+/** One sentence per cause; a kernel that does not answer is a problem too. */
+export function pathProblems(
+  netlink: NetlinkConnection,
+  { host, backend }: Pick<Attachment, "host" | "backend">,
+  ownSubnets: PerFamily<Prefix>,
+  peers: Iterable<Lease>,
+): readonly string[] {
+  const check = sampledRoutingCheck({
+    interface: host.interface,
+    devices: Object.values(backend.devices),
+    ownSubnets,
+    peers: [...peers].map((peer) => ({
+      key: peer.key,
+      subnets: peer.subnets,
+      publicAddresses: peer.attrs.publicAddress,
+      path: backend.pathTo(peer),
+    })),
+  });
+  try {
+    return checkRouting(netlink, check).map(({ message }) => message);
+  } catch (error) {
+    if (!(error instanceof TulleError)) throw error;
+    return [`the routes to peers cannot be checked: ${error.message}`];
+  }
+}

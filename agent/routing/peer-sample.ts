@@ -1,0 +1,64 @@
+/**
+ * Which peers' routes are checked, and by which devices their packets must leave. Pure.
+ */
+
+import { type Address, entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
+import type { RoutedPeer, RoutingCheckOptions } from "./routing-check.ts";
+
+/** A peer as the daemon programs it. */
+export interface PeerView {
+  readonly key: string;
+  readonly subnets: PerFamily<Prefix>;
+  readonly publicAddresses: PerFamily<Address>;
+  /** `direct`: without the tunnel, on the interface itself. */
+  readonly path: "tunnel" | "direct";
+}
+
+export interface NetworkView {
+  /** The interface that carries the tunnel. */
+  readonly interface: string;
+  /** The devices of the backend; empty while nothing is programmed, which checks public addresses only. */
+  readonly devices: readonly string[];
+  readonly ownSubnets: PerFamily<Prefix>;
+  readonly peers: readonly PeerView[];
+}
+
+/** Enough for a cause that concerns all peers or a range of them; some microseconds each. */
+const STATUS_SAMPLE = 16;
+
+/** A check of every peer and of the routes inside their subnets, for `tulle doctor`. */
+export function fullRoutingCheck(network: NetworkView): RoutingCheckOptions {
+  return { ...checkOf(network, network.peers), withLongerRoutes: true };
+}
+
+/** A check of some peers, spread over the list, for a status that is asked for often. */
+export function sampledRoutingCheck(network: NetworkView): RoutingCheckOptions {
+  const { peers } = network;
+  const step = Math.max(1, peers.length / STATUS_SAMPLE);
+  const count = Math.min(peers.length, STATUS_SAMPLE);
+  const sample = Array.from({ length: count }, (_, index) => peers[Math.floor(index * step)]);
+  const chosen = sample.filter((peer) => peer !== undefined);
+  return { ...checkOf(network, chosen), withLongerRoutes: false };
+}
+
+function checkOf(
+  network: NetworkView,
+  peers: readonly PeerView[],
+): Omit<RoutingCheckOptions, "withLongerRoutes"> {
+  return {
+    interface: network.interface,
+    ownAddresses: Object.values(network.ownSubnets).map(({ base }) => base.plus(1)),
+    peers: peers.map((peer) => routedPeer(network, peer)),
+  };
+}
+
+function routedPeer(network: NetworkView, { key, subnets, publicAddresses, path }: PeerView): RoutedPeer {
+  const { devices } = network;
+  const usesInterface = path === "direct" && devices.length > 0;
+  return {
+    key,
+    subnets: entriesOf(subnets).map(([, subnet]) => subnet),
+    publicAddresses: Object.values(publicAddresses),
+    devices: usesInterface ? [network.interface] : devices,
+  };
+}

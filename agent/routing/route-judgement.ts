@@ -1,0 +1,171 @@
+/**
+ * Why packets to a peer do not take the route that tulled made: a policy rule, a longer foreign route, a route that
+ * discards, another device. Pure: what the kernel answered is given.
+ */
+
+import {
+  type Route,
+  RT_TABLE_LOCAL,
+  RT_TABLE_MAIN,
+  RTN_BLACKHOLE,
+  RTN_PROHIBIT,
+  RTN_UNICAST,
+  RTN_UNREACHABLE,
+} from "../../backends/netlink/route.ts";
+import {
+  FR_ACT_BLACKHOLE,
+  FR_ACT_PROHIBIT,
+  FR_ACT_TO_TBL,
+  FR_ACT_UNREACHABLE,
+  type Rule,
+} from "../../backends/netlink/rule.ts";
+import { type Address, Prefix } from "../../ipam/addresses/ip.ts";
+
+/** The kernel's answer to a lookup: the matching route, or its error by name (`ENETUNREACH`). */
+export type LookupAnswer =
+  | { readonly type: "route"; readonly route: Route; readonly device: string }
+  | { readonly type: "error"; readonly errnoName: string };
+
+export interface Lookup {
+  readonly address: Address;
+  /** What rules selected by; null when the kernel chose it. */
+  readonly source: Address | null;
+  /** The devices that a packet to the address may leave by. */
+  readonly expected: readonly string[];
+  readonly answer: LookupAnswer;
+}
+
+/** What explains an answer. Routes are needed only where a lookup failed. */
+export interface RoutingTables {
+  readonly rules: readonly Rule[];
+  readonly routes: readonly Route[];
+}
+
+/** linux/rtnetlink.h `enum rt_class_t`, as iproute2 prints them. */
+const TABLE_NAMES: ReadonlyMap<number, string> = new Map([
+  [253, "default"],
+  [RT_TABLE_MAIN, "main"],
+  [RT_TABLE_LOCAL, "local"],
+]);
+
+const DISCARDING_ACTIONS: ReadonlyMap<number, string> = new Map([
+  [FR_ACT_BLACKHOLE, "blackhole"],
+  [FR_ACT_UNREACHABLE, "unreachable"],
+  [FR_ACT_PROHIBIT, "prohibit"],
+]);
+
+const DISCARDING_TYPES: ReadonlyMap<number, string> = new Map([
+  [RTN_BLACKHOLE, "blackhole"],
+  [RTN_UNREACHABLE, "unreachable"],
+  [RTN_PROHIBIT, "prohibit"],
+]);
+
+/** What is in the way, as the end of a sentence that begins with the packets; null when nothing is. */
+export function obstacleOf(lookup: Lookup, tables: RoutingTables): string | null {
+  const { answer, expected } = lookup;
+  if (answer.type === "error") return discardedBy(lookup, tables, answer.errnoName);
+  const { route, device } = answer;
+  if (route.type !== RTN_UNICAST) {
+    const type = DISCARDING_TYPES.get(route.type) ?? "local";
+    return `match the ${type} route ${route.destination} of table ${tableName(route.table)}`;
+  }
+  if (expected.includes(device)) return null;
+  const leads = `leave by ${device}, not ${expected.join(" or ")}`;
+  const named = `route ${route.destination} of table ${tableName(route.table)}`;
+  const rule = ruleTo(route.table, lookup, tables.rules);
+  return rule === null ? `${leads}: ${named}` : `${leads}: rule "${formatRule(rule)}", ${named}`;
+}
+
+/** The rule as `ip rule` prints it, such as `5270: from all lookup 52`. */
+export function formatRule(rule: Rule): string {
+  const { priority, source, destination, inputInterface, outputInterface, mark, markMask } = rule;
+  const selectors = [
+    ...(rule.isInverted ? ["not"] : []),
+    `from ${source ?? "all"}`,
+    ...(destination === null ? [] : [`to ${destination}`]),
+    ...(markMask === 0 ? [] : [`fwmark 0x${mark.toString(16)}${maskText(markMask)}`]),
+    ...(inputInterface === "" ? [] : [`iif ${inputInterface}`]),
+    ...(outputInterface === "" ? [] : [`oif ${outputInterface}`]),
+  ];
+  const action = DISCARDING_ACTIONS.get(rule.action) ?? `lookup ${tableName(rule.table)}`;
+  return `${priority}: ${selectors.join(" ")} ${action}`;
+}
+
+function maskText(mask: number): string {
+  return mask === 0xffffffff ? "" : `/0x${mask.toString(16)}`;
+}
+
+function tableName(table: number): string {
+  return TABLE_NAMES.get(table) ?? `${table}`;
+}
+
+function discardedBy(lookup: Lookup, { rules, routes }: RoutingTables, errnoName: string): string {
+  const route = routes
+    .filter(({ type, destination }) => DISCARDING_TYPES.has(type) && destination.contains(lookup.address))
+    .toSorted((left, right) => right.destination.length - left.destination.length)[0];
+  const rule = byPriority(rules).find((one) => DISCARDING_ACTIONS.has(one.action) && matches(one, lookup));
+  if (rule !== undefined) return `are discarded: rule "${formatRule(rule)}"`;
+  if (route === undefined) return `have no route (${errnoName})`;
+  const type = DISCARDING_TYPES.get(route.type) ?? "";
+  return `are discarded: ${type} route ${route.destination} of table ${tableName(route.table)}`;
+}
+
+/** The first rule that sends the lookup to a table which no default rule names; null for main and local. */
+function ruleTo(table: number, lookup: Lookup, rules: readonly Rule[]): Rule | null {
+  if (TABLE_NAMES.has(table)) return null;
+  const candidates = byPriority(rules).filter(
+    (rule) => rule.action === FR_ACT_TO_TBL && rule.table === table,
+  );
+  return candidates.find((rule) => matches(rule, lookup)) ?? candidates[0] ?? null;
+}
+
+/** Whether a rule selects a packet of this host without a mark. */
+function matches(
+  { source, destination, mark, markMask, inputInterface, isInverted }: Rule,
+  lookup: Lookup,
+): boolean {
+  const isSelected =
+    (destination?.contains(lookup.address) ?? true) &&
+    (source === null || (lookup.source !== null && source.contains(lookup.source))) &&
+    (markMask === 0 || mark === 0) &&
+    (inputInterface === "" || inputInterface === "lo");
+  return isSelected !== isInverted;
+}
+
+function byPriority(rules: readonly Rule[]): readonly Rule[] {
+  return rules.toSorted((left, right) => left.priority - right.priority);
+}
+
+/** A route and the name of its device; empty for none. */
+export interface DeviceRoute {
+  readonly route: Route;
+  readonly device: string;
+}
+
+export interface OwnedSubnet<T> {
+  readonly subnet: Prefix;
+  readonly owner: T;
+  /** The devices that packets to it leave by. */
+  readonly expected: readonly string[];
+}
+
+/**
+ * Routes of the main table that take a part of one of the subnets elsewhere, each with the subnet. Takes as long as
+ * there are routes and subnets, not their product.
+ */
+export function longerRoutes<T>(
+  subnets: readonly OwnedSubnet<T>[],
+  routes: readonly DeviceRoute[],
+): readonly (OwnedSubnet<T> & { readonly text: string })[] {
+  const bySubnet = new Map(subnets.map((one) => [one.subnet.toString(), one]));
+  const lengths = [...new Set(subnets.map(({ subnet }) => subnet.length))];
+  return routes.flatMap(({ route: { destination, table, type }, device }) => {
+    if (table !== RT_TABLE_MAIN) return [];
+    return lengths.flatMap((length) => {
+      if (length >= destination.length) return [];
+      const found = bySubnet.get(Prefix.of(destination.base, length).toString());
+      if (found === undefined || (type === RTN_UNICAST && found.expected.includes(device))) return [];
+      return [{ ...found, text: `${destination}${device === "" ? "" : ` dev ${device}`}` }];
+    });
+  });
+}

@@ -1,0 +1,159 @@
+/**
+ * Compares the kernel's routing decisions for peers with what tulled means them to be. Reads only.
+ *
+ * Each peer costs some lookups of about 10 µs each. The rules are read once; the routes once for the longer ones
+ * among them, which is why a caller that asks often leaves them out.
+ */
+
+import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
+import { NetlinkError } from "../../backends/netlink/errors.ts";
+import { decodeLink, encodeLinkDump, type Link } from "../../backends/netlink/link.ts";
+import {
+  decodeRoute,
+  encodeRouteDump,
+  encodeRouteLookup,
+  type LookupOptions,
+  type Route,
+  RTN_UNICAST,
+} from "../../backends/netlink/route.ts";
+import { decodeRule, encodeRuleDump } from "../../backends/netlink/rule.ts";
+import { type Address, FAMILIES, type Prefix } from "../../ipam/addresses/ip.ts";
+import { type LookupAnswer, longerRoutes, obstacleOf, type RoutingTables } from "./route-judgement.ts";
+
+/** A peer whose routes are checked. */
+export interface RoutedPeer {
+  /** Of its lease. */
+  readonly key: string;
+  readonly subnets: readonly Prefix[];
+  readonly publicAddresses: readonly Address[];
+  /** The devices that packets to its subnets leave by; empty checks the public addresses only. */
+  readonly devices: readonly string[];
+}
+
+export interface RoutingCheckOptions {
+  readonly peers: readonly RoutedPeer[];
+  /** The interface that carries the tunnel, and this host's address on it. */
+  readonly interface: string;
+  /** First addresses of this host's own subnets: containers' packets are forwarded with such sources. */
+  readonly ownAddresses: readonly Address[];
+  /** Search all routes for those that take a part of a peer's subnet. */
+  readonly withLongerRoutes: boolean;
+}
+
+/** What is wrong, and how many peers it concerns. */
+export interface RoutingProblem {
+  /** One sentence that names the first peer, and the rule or route. */
+  readonly message: string;
+  readonly remedy: string;
+}
+
+export const ROUTING_REMEDY =
+  'delete the rule or route, or put a rule before it: "ip rule add to SUBNET lookup main priority 100"';
+
+/** One problem per cause. Throws NetlinkError when the kernel cannot be asked. */
+export function checkRouting(
+  connection: NetlinkConnection,
+  options: RoutingCheckOptions,
+): readonly RoutingProblem[] {
+  const check = new RoutingCheck(connection, options);
+  for (const peer of options.peers) check.examine(peer);
+  if (options.withLongerRoutes) check.examineLongerRoutes();
+  return check.problems();
+}
+
+class RoutingCheck {
+  readonly #connection: NetlinkConnection;
+  readonly #options: RoutingCheckOptions;
+  readonly #names: ReadonlyMap<number, string>;
+  readonly #parentIndex: number | undefined;
+  readonly #localSources: readonly Address[];
+  #tables: RoutingTables | null = null;
+  /** Per cause: its first sentence, and the peers that it concerns. */
+  readonly #found = new Map<string, { readonly sentence: string; readonly peers: Set<string> }>();
+
+  constructor(connection: NetlinkConnection, options: RoutingCheckOptions) {
+    this.#connection = connection;
+    this.#options = options;
+    const links: readonly Link[] = connection.dump(encodeLinkDump(), decodeLink);
+    this.#names = new Map(links.map(({ index, name }) => [index, name]));
+    this.#parentIndex = links.find(({ name }) => name === options.interface)?.index;
+    this.#localSources = options.ownAddresses.filter((address) => this.#isLocal(address));
+  }
+
+  examine(peer: RoutedPeer): void {
+    const { interface: parent } = this.#options;
+    for (const subnet of peer.subnets) {
+      if (peer.devices.length === 0) continue;
+      const address = subnet.base.plus(1);
+      const sources = [null, ...this.#localSources.filter(({ family }) => family === address.family)];
+      for (const source of sources)
+        this.#look(peer, address, peer.devices, source === null ? {} : { source });
+    }
+    for (const address of peer.publicAddresses) {
+      const binding = this.#parentIndex === undefined ? {} : { outputIndex: this.#parentIndex };
+      this.#look(peer, address, [parent], binding);
+    }
+  }
+
+  examineLongerRoutes(): void {
+    const subnets = this.#options.peers
+      .filter(({ devices }) => devices.length > 0)
+      .flatMap((owner) => owner.subnets.map((subnet) => ({ subnet, owner, expected: owner.devices })));
+    const routes = this.#readRoutes().map((route) => ({ route, device: this.#deviceOf(route) }));
+    for (const { subnet, owner, text } of longerRoutes(subnets, routes)) {
+      this.#note(owner, `packets to a part of ${subnet} take the longer foreign route ${text}`, text);
+    }
+  }
+
+  problems(): readonly RoutingProblem[] {
+    return [...this.#found.values()].map(({ sentence, peers }) => ({
+      message: peers.size === 1 ? sentence : `${sentence} (and of ${peers.size - 1} more peers)`,
+      remedy: ROUTING_REMEDY,
+    }));
+  }
+
+  #look(peer: RoutedPeer, address: Address, expected: readonly string[], options: LookupOptions): void {
+    const answer = this.#lookup(address, options);
+    if (answer.type === "route" && answer.route.type === RTN_UNICAST && expected.includes(answer.device))
+      return;
+    this.#tables ??= this.#readTables();
+    const obstacle = obstacleOf({ address, source: options.source ?? null, expected, answer }, this.#tables);
+    if (obstacle !== null) this.#note(peer, `packets to ${address} ${obstacle}`, obstacle);
+  }
+
+  #lookup(address: Address, options: LookupOptions): LookupAnswer {
+    try {
+      const route = this.#connection.get(encodeRouteLookup(address, options), decodeRoute);
+      return { type: "route", route, device: this.#deviceOf(route) };
+    } catch (error) {
+      if (!(error instanceof NetlinkError)) throw error;
+      return { type: "error", errnoName: error.errnoName };
+    }
+  }
+
+  #note({ key }: RoutedPeer, sentence: string, cause: string): void {
+    const found = this.#found.get(cause);
+    if (found === undefined) {
+      this.#found.set(cause, { sentence: `lease ${key}: ${sentence}`, peers: new Set([key]) });
+    } else found.peers.add(key);
+  }
+
+  /** A source that no device has makes the kernel refuse the lookup. */
+  #isLocal(address: Address): boolean {
+    const answer = this.#lookup(address, {});
+    return answer.type === "route" && answer.device !== "" && answer.route.type !== RTN_UNICAST;
+  }
+
+  #readTables(): RoutingTables {
+    const rules = FAMILIES.flatMap((family) => this.#connection.dump(encodeRuleDump(family), decodeRule));
+    return { rules, routes: this.#readRoutes() };
+  }
+
+  #readRoutes(): readonly Route[] {
+    return FAMILIES.flatMap((family) => this.#connection.dump(encodeRouteDump(family), decodeRoute));
+  }
+
+  #deviceOf({ outputIndex }: Route): string {
+    return outputIndex === null ? "" : (this.#names.get(outputIndex) ?? `interface ${outputIndex}`);
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * Asks ping(8) whether packets arrive. It counts by sequence number, so that a report can name what was lost.
+ *
+ * Needs iputils' ping; other implementations print other lines.
+ */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import type { Namespace } from "../../agent/demo/namespace.ts";
+
+export interface PingReport {
+  /** Sequence numbers that were sent and whose answers should have arrived. */
+  readonly sent: number;
+  /** Those of them that never came back. */
+  readonly lost: readonly number[];
+  /** Round-trip times of the answers, in milliseconds. */
+  readonly roundTripMs: readonly number[];
+}
+
+export interface PingOptions {
+  /** Time between two packets. Default 10 ms, that is 100 packets each second. */
+  readonly intervalMs?: number;
+  /** Bytes of payload; the packet is 28 bytes longer. Never fragmented. */
+  readonly payloadBytes?: number;
+  /** Source address or interface. */
+  readonly from?: string;
+}
+
+/** A ping that runs until it is told to stop. */
+export interface RunningPing {
+  /** Ends it and tells what became of the packets. */
+  stop(): Promise<PingReport>;
+}
+
+/** Sends `count` packets and waits at most a second for the last answer. */
+export async function ping(
+  source: Namespace,
+  target: string,
+  count: number,
+  options: PingOptions = {},
+): Promise<PingReport> {
+  const { output, ended } = spawnPing(source, target, ["-c", `${count}`, "-W", "1"], options);
+  await ended;
+  return readReport(output(), count);
+}
+
+/** Starts a ping without an end. */
+export function startPing(source: Namespace, target: string, options: PingOptions = {}): RunningPing {
+  const { child, output, ended } = spawnPing(source, target, [], options);
+  return {
+    stop: async () => {
+      child.kill("SIGINT");
+      await ended;
+      return readReport(output(), null);
+    },
+  };
+}
+
+interface PingProcess {
+  readonly child: ChildProcess;
+  readonly output: () => string;
+  readonly ended: Promise<void>;
+}
+
+function spawnPing(
+  source: Namespace,
+  target: string,
+  more: readonly string[],
+  { intervalMs = 10, payloadBytes, from }: PingOptions,
+): PingProcess {
+  const size = payloadBytes === undefined ? [] : ["-M", "do", "-s", `${payloadBytes}`];
+  const origin = from === undefined ? [] : ["-I", from];
+  const args = ["-n", "-i", `${intervalMs / 1000}`, ...size, ...origin, ...more, target];
+  const child = spawn("nsenter", [`--net=${source.path}`, "ping", ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
+  });
+  let text = "";
+  const keep = (chunk: Buffer): void => {
+    text += chunk.toString();
+  };
+  child.stdout.on("data", keep);
+  child.stderr.on("data", keep);
+  const ended = new Promise<void>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code) => {
+      // 1 means that answers are missing, which is a result; 2 that it could not even try.
+      if (code === 2 || !/packets transmitted/.test(text))
+        reject(new Error(`ping ${target}: ${text.trim()}`));
+      else resolve();
+    });
+  });
+  // A ping that fails before anybody waits for it must not end the process.
+  ended.catch(() => undefined);
+  return { child, output: () => text, ended };
+}
+
+/** `count` is null for a ping that was stopped: what was in flight at that moment counts as never sent. */
+function readReport(text: string, count: number | null): PingReport {
+  const answers = new Map<number, number>();
+  for (const [, sequence, time] of text.matchAll(/bytes from .* icmp_seq=(\d+) .*time=([\d.]+) ms/g)) {
+    if (!answers.has(Number(sequence))) answers.set(Number(sequence), Number(time));
+  }
+  const transmitted = Number(/(\d+) packets transmitted/.exec(text)?.[1]);
+  const last = Math.max(0, ...answers.keys());
+  // The last packet of a stopped ping may still have been on its way, but no more than that one.
+  const sent = count ?? (last === transmitted - 1 ? last : transmitted);
+  const all = Array.from({ length: sent }, (_, index) => index + 1);
+  return { sent, lost: all.filter((sequence) => !answers.has(sequence)), roundTripMs: [...answers.values()] };
+}

@@ -1,0 +1,141 @@
+/** The wiring's decisions as pure functions: configuration changes, the firewall's input, names of networks. */
+
+import { describe, expect, it } from "vitest";
+import type { FirewallSettings } from "../../../../agent/config/config.ts";
+import { judgeConfig } from "../../../../agent/network/config-change.ts";
+import { firewallPlanFor } from "../../../../agent/network/firewall.ts";
+import { ownedName } from "../../../../agent/network/network-settings.ts";
+import { optionsOf } from "../../../../agent/network/network-support.ts";
+import { Metrics } from "../../../../agent/report/metrics.ts";
+import { Prefix } from "../../../../ipam/addresses/ip.ts";
+import type { NetworkConfig } from "../../../../ipam/config/network-config.ts";
+import { parseNetworkConfig } from "../../../../ipam/config/network-config-parser.ts";
+import { hostFacts, OWN_MAC } from "../../../support/vxlan-fixture.ts";
+
+const config = (changes: object = {}, backend: object = {}): NetworkConfig =>
+  parseNetworkConfig(
+    JSON.stringify({ Network: "10.2.0.0/16", ...changes, Backend: { Type: "vxlan", ...backend } }),
+  );
+const OWN = { 4: Prefix.parse("10.2.7.0/24") };
+
+describe("a changed network configuration", () => {
+  const judge = (next: NetworkConfig | null, invalid: string | null = null) => {
+    const inForce = config();
+    const attachment = { networkConfig: inForce, options: optionsOf(inForce) };
+    return judgeConfig({ attachment, own: OWN, next, invalid });
+  };
+
+  it("is nothing to do when it is in force or there is none", () => {
+    expect(judge(config())).toEqual({ apply: null, problem: null });
+    expect(judge(null)).toEqual({ apply: null, problem: null });
+  });
+
+  it("is applied when no lease and no address changes", () => {
+    const next = config({}, { MTU: 1400 });
+    expect(judge(next)).toEqual({ apply: next, problem: null });
+  });
+
+  it.each<[string, object, object]>([
+    ["Network", { Network: "10.3.0.0/16" }, {}],
+    ["SubnetLen", { SubnetLen: 25 }, {}],
+    ["SubnetMin", { SubnetMin: "10.2.8.0" }, {}],
+    ["SubnetMax", { SubnetMax: "10.2.6.0" }, {}],
+    ["Backend.VNI", {}, { VNI: 2 }],
+    ["Backend.Port", {}, { Port: 4789 }],
+  ])("waits for a restart when it moves %s", (name, changes, backend) => {
+    const { apply, problem } = judge(config(changes, backend));
+    expect(apply).toBeNull();
+    expect(problem).toContain(name);
+  });
+
+  it("is not applied while the newest one is not valid, whatever the last valid one says", () => {
+    expect(judge(config({}, { MTU: 1400 }), "SubnetLen 99")).toEqual({
+      apply: null,
+      problem: "SubnetLen 99",
+    });
+  });
+});
+
+describe("the firewall's plan", () => {
+  const settings: FirewallSettings = {
+    engine: "auto",
+    masquerade: false,
+    isFullyRandom: true,
+    masqueradeExcluded: [],
+    acceptForwarded: true,
+    resyncSeconds: 5,
+    blackholeRoute: false,
+    openPort: false,
+    tunnelSources: "any",
+    clampMss: false,
+    enableForwarding: false,
+  };
+  const network = config();
+  const host = hostFacts();
+  const backend = optionsOf(network).prepare(host, [4], { macFor: () => OWN_MAC });
+  const plan = (changes: Partial<FirewallSettings>, isolated: readonly Prefix[] = []) =>
+    firewallPlanFor({
+      settings: { ...settings, ...changes },
+      network,
+      own: OWN,
+      backend,
+      host,
+      peers: [],
+      areHostsInside: false,
+      isolated,
+    });
+  const forward = (...args: Parameters<typeof plan>) =>
+    plan(...args).rules[4]?.chains.forward?.map(({ matches, action }) => [
+      `${matches.source?.prefix ?? "*"} > ${matches.destination?.prefix ?? "*"}`,
+      action.do,
+    ]);
+
+  it("accepts the network's packets where that is wanted", () => {
+    expect(forward({})).toEqual([
+      ["10.2.0.0/16 > *", "accept"],
+      ["* > 10.2.0.0/16", "accept"],
+    ]);
+    expect(forward({ acceptForwarded: false })).toEqual([]);
+  });
+
+  it("drops what passes between networks before it accepts anything, and without accepting too", () => {
+    const drops = [
+      ["10.2.0.0/16 > 10.3.0.0/16", "drop"],
+      ["10.3.0.0/16 > 10.2.0.0/16", "drop"],
+    ];
+    const other = [Prefix.parse("10.3.0.0/16")];
+    expect(forward({}, other)?.slice(0, 2)).toEqual(drops);
+    expect(forward({ acceptForwarded: false }, other)).toEqual(drops);
+    expect(
+      plan({}, other)
+        .rules[4]?.chains["docker-user"]?.slice(0, 2)
+        .map(({ action }) => action.do),
+    ).toEqual(["drop", "drop"]);
+  });
+
+  it("lists the peers' addresses only where tunnel packets are checked", () => {
+    expect(plan({}).rules[4]?.knownSources).toBeNull();
+    expect(plan({ tunnelSources: "peers" }).rules[4]?.knownSources).toEqual([]);
+  });
+});
+
+describe("a network's name", () => {
+  it("is part of what the network owns, except for the first one", () => {
+    expect(ownedName("network", null)).toBe("network");
+    expect(ownedName("network", "blue")).toBe("network-blue");
+  });
+
+  it("labels its metrics beside the first network's", () => {
+    const metrics = new Metrics();
+    const blue = metrics.of("blue");
+    metrics.set("tulle_ready", 1);
+    blue.set("tulle_ready", 0);
+    blue.add("tulle_changes_total", 2, { kind: "route" });
+    blue.observe("tulle_pass_seconds", 0.002);
+    const text = metrics.render();
+    expect(text).toContain('tulle_ready 1\ntulle_ready{network="blue"} 0\n');
+    expect(text).toContain('tulle_changes_total{network="blue",kind="route"} 2\n');
+    expect(text).toContain('tulle_pass_seconds_bucket{network="blue",le="+Inf"} 1\n');
+    expect(text.match(/# TYPE tulle_ready /g)).toHaveLength(1);
+  });
+});

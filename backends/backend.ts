@@ -50,13 +50,13 @@ export interface PreparedBackend {
   readonly tunnelPort: number | null;
   /** What goes into our lease. */
   readonly leaseData: PerFamily<JsonValue>;
-  /** Why a peer's lease cannot be programmed, in one sentence; null when it can. */
-  refusePeer(lease: Lease): string | null;
+  /** Why no host can program a peer's lease, in one sentence; null when hosts can. The same on every host. */
+  rejectPeer(lease: Lease): string | null;
   /** Sameness key of a peer beyond subnets and addresses (for example its tunnel MAC), null for none. */
-  peerIdentities(lease: Lease): readonly string[];
+  peerIdentities(lease: Pick<Lease, "attrs">): readonly string[];
   /** What this host needs regardless of peers. `own` are our subnets. */
   planBase(own: PerFamily<Prefix>): readonly KernelObject[];
-  /** What one peer needs. Only called with leases that refusePeer accepts. */
+  /** What one peer needs. Only called with leases that rejectPeer accepts. */
   planPeer(lease: Lease, useNexthops: boolean): readonly KernelObject[];
   pathTo(lease: Lease): PeerPath;
 }

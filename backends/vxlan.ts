@@ -142,7 +142,7 @@ class VxlanNetwork implements PreparedBackend {
     this.leaseData = data;
   }
 
-  refusePeer(lease: Lease): string | null {
+  rejectPeer(lease: Lease): string | null {
     if (lease.attrs.backendType !== this.type) {
       return `its backend is "${lease.attrs.backendType}" where this network uses vxlan; all hosts must use one backend`;
     }
@@ -154,7 +154,7 @@ class VxlanNetwork implements PreparedBackend {
     return null;
   }
 
-  peerIdentities(lease: Lease): readonly string[] {
+  peerIdentities(lease: Pick<Lease, "attrs">): readonly string[] {
     return [...entriesOf(this.devices)].flatMap(([family]) => vtepMac(lease.attrs.backendData[family]) ?? []);
   }
 
@@ -214,8 +214,6 @@ class VxlanNetwork implements PreparedBackend {
     const vni = isJsonObject(data) ? data.VNI : undefined;
     if (vni !== undefined && vni !== (this.#options.vni & FLANNEL_VNI_MASK))
       return `its VNI ${JSON.stringify(vni)} differs from the network's VNI ${this.#options.vni}; restart that host's agent`;
-    if (mac === this.#macs[family])
-      return `its VtepMAC ${mac} is this host's own; one of the two was cloned from the other`;
     if (lease.attrs.publicAddress[family] === undefined) return `it has no public IPv${family} address`;
     return null;
   }

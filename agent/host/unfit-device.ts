@@ -29,7 +29,8 @@ export function unfitness(link: HostLink, host: HostSnapshot, ranges: ContainerR
   return link.mtuBytes > 0 ? null : `${link.name} has an MTU of ${link.mtuBytes}`;
 }
 
-function isOverlayDevice(name: string): boolean {
+/** True for names that a backend of ours gives its devices. */
+export function isOverlayDevice(name: string): boolean {
   return VXLAN_DEVICE_NAME.test(name);
 }
 

@@ -206,7 +206,7 @@ describe("tulle leases and tulle lease check", () => {
   });
 
   it.each<[string, string, string, RegExp]>([
-    ["a stray key", "not-a-subnet", leaseValue(9), /"not-a-subnet" is no subnet/],
+    ["a stray key", "not-a-subnet", leaseValue(9), /"not-a-subnet" is not a subnet/],
     ["a value that is no JSON", "10.2.9.0-24", "{", /10\.2\.9\.0-24.*not JSON/],
     ["a subnet outside the network", "10.3.9.0-24", leaseValue(9), /outside the network/],
     ["an overlap", "10.2.16.128-25", leaseValue(9), /overlaps lease 10\.2\.16\.0-24/],

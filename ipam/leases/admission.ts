@@ -167,7 +167,10 @@ export class Admission {
   #decide(candidate: Candidate): void {
     const displaced: Candidate[] = [];
     for (const conflict of this.#conflictsOf(candidate.demands, candidate.lease.key)) {
-      if (isOlder(conflict.holder.lease, candidate.lease)) return this.#reject(candidate, conflict);
+      if (isOlder(conflict.holder.lease, candidate.lease)) {
+        this.#reject(candidate, conflict);
+        return;
+      }
       displaced.push(conflict.holder);
     }
     for (const younger of displaced) {

@@ -4,6 +4,7 @@ import { get, type Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { closeListener, createListener, text } from "../../../../agent/report/listener.ts";
+import { SOON } from "../../../support/patience.ts";
 
 const BODY = "x".repeat(100_000);
 
@@ -49,8 +50,8 @@ describe("a listener", () => {
     for (let one = 0; one < 20; one++) open().write("GET / HTTP/1.1\r\nhost: a\r\n\r\n".repeat(3000));
     const connections = () =>
       new Promise((resolve) => server.getConnections((_error, count) => resolve(count)));
-    await expect.poll(() => answers).toBe(20);
-    await expect.poll(connections).toBe(0);
+    await expect.poll(() => answers, SOON).toBe(20);
+    await expect.poll(connections, SOON).toBe(0);
     expect(answers).toBe(20);
     expect((await fetch()).body).toBe(BODY);
   });
@@ -70,7 +71,7 @@ describe("a listener", () => {
   it("holds no more connections than its limit", async () => {
     const many = Array.from({ length: 200 }, open);
     await Promise.all(many.map((client) => new Promise((resolve) => client.once("connect", resolve))));
-    await expect.poll(() => many.filter(({ destroyed }) => !destroyed).length).toBeLessThanOrEqual(64);
+    await expect.poll(() => many.filter(({ destroyed }) => !destroyed).length, SOON).toBeLessThanOrEqual(64);
   });
 
   it("rejects headers that are too long, other methods, and survives an error of its own", async () => {

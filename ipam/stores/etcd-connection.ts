@@ -17,6 +17,7 @@ import { Host } from "etcd3/lib/connection-pool.js";
 import type * as Rpc from "etcd3/lib/rpc.js";
 import type { EtcdEndpoint } from "./etcd-endpoints.ts";
 import { GrpcStatus, grpcStatus, isStaleToken, NeverSentError } from "./etcd-errors.ts";
+import { EtcdTlsCredentials } from "./etcd-tls.ts";
 import type { EtcdOptions, StoreEnvironment } from "./options.ts";
 import { readTlsFiles, type TlsMaterial } from "./tls-files.ts";
 
@@ -107,7 +108,7 @@ export class EtcdConnection {
     dateMs: () => number,
   ) {
     this.#credentials = tls
-      ? ChannelCredentials.createSsl(tls.ca, tls.key, tls.cert)
+      ? new EtcdTlsCredentials(tls, endpoint.host)
       : ChannelCredentials.createInsecure();
     this.endpoint = endpoint;
     this.tls = tls;

@@ -51,7 +51,7 @@ export function auditLeases(listing: StoreListing): Audit {
     ownAddresses: {},
     holdDownMs: 0,
     logger: silentLogger,
-    refusePeer: (lease) => (isAwaited(lease, backend) ? null : (backend?.refusePeer(lease) ?? null)),
+    refusePeer: (lease) => (isAwaited(lease, backend) ? null : (backend?.rejectPeer(lease) ?? null)),
     identitiesOf: (lease) => identitiesOf(lease, backend),
   });
   table.apply({ type: "list", ...listing }, 0);
@@ -140,7 +140,7 @@ function isAwaited(lease: Lease, backend: PreparedBackend | null): boolean {
   const { storeLeaseId, attrs } = lease;
   const isBare = attrs.nodeId === null && Object.keys(attrs.backendData).length === 0;
   // Some backends need no data: then the same lease may be that of a host at work.
-  return storeLeaseId === null && isBare && backend !== null && backend.refusePeer(lease) !== null;
+  return storeLeaseId === null && isBare && backend !== null && backend.rejectPeer(lease) !== null;
 }
 
 function identitiesOf(lease: Lease, backend: PreparedBackend | null): readonly string[] {

@@ -15,6 +15,7 @@ import { type ChosenInterface, chooseInterface } from "../host/choose-interface.
 import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
 import { familiesOf, optionsOf } from "./network-support.ts";
+import type { Ownership } from "./ownership.ts";
 import { hostFactsOf, settleDeviceMacs } from "./tunnel-host.ts";
 
 export interface Attachment {
@@ -34,6 +35,7 @@ export interface AttachmentParts {
   readonly store: Address | null;
   readonly port: RtnetlinkPort;
   readonly identity: Identity;
+  readonly ownership: Ownership;
 }
 
 /** What this host used until now. */
@@ -88,9 +90,9 @@ function publicAddressesIn(leaseValue: string): readonly Address[] {
   }
 }
 
-/** Prepares the backend for the chosen interface, with hardware addresses that are written down first. */
+/** Prepares the backend for the chosen interface. What it will have on this host is recorded first. */
 export async function attach(
-  { port, identity, network }: AttachmentParts,
+  { port, identity, network, ownership }: AttachmentParts,
   networkConfig: NetworkConfig,
   chosen: ChosenInterface,
   snapshot: HostSnapshot,
@@ -99,14 +101,16 @@ export async function attach(
   const options = optionsOf(networkConfig);
   const host = hostFactsOf(chosen, snapshot);
   const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity, network);
-  return { networkConfig, options, chosen, host, backend: options.prepare(host, families, macs) };
+  const backend = options.prepare(host, families, macs);
+  await ownership.add(Object.values(backend.devices), backend.sharedDevices);
+  return { networkConfig, options, chosen, host, backend };
 }
 
 /** What our lease says of this host. */
 export function leaseAttrsOf({ host, backend }: Attachment, nodeId: string): LeaseAttrs {
   return {
     publicAddress: host.publicAddresses,
-    backendType: backend.type,
+    backendType: backend.leaseType,
     backendData: backend.leaseData,
     nodeId,
   };

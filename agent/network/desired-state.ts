@@ -7,8 +7,6 @@
 
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { Planner } from "../../backends/planner.ts";
-import type { Scope } from "../../backends/state/contract/kind.ts";
-import { leftoverDevices } from "../../backends/vxlan-leftovers.ts";
 import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import type { FirewallSettings } from "../config/config.ts";
@@ -18,7 +16,9 @@ import { type Attachment, leaseAttrsOf } from "./attachment.ts";
 import { hostObjects } from "./host-objects.ts";
 import { NetworkFirewall } from "./network-firewall.ts";
 import type { NetworkParts } from "./network-parts.ts";
+import type { Ownership } from "./ownership.ts";
 import type { ReasonLog } from "./reason-log.ts";
+import { scopeOf } from "./scope.ts";
 
 export interface DesiredStateOptions {
   /** Null for the first network. */
@@ -32,30 +32,9 @@ export interface DesiredStateOptions {
   readonly isolated: () => readonly Prefix[];
   readonly port: RtnetlinkPort;
   readonly identity: Identity;
+  readonly ownership: Ownership;
   readonly metrics: AgentMetrics;
   readonly rejections: ReasonLog;
-}
-
-/** What identifies this host's objects in the kernel. */
-export function scopeOf({
-  attachment,
-  subnets,
-  firewall,
-  ranges,
-  port,
-  identity,
-  network,
-}: DesiredStateOptions): Scope {
-  const { backend, host } = attachment;
-  const objects = [...backend.planBase(subnets), ...hostObjects(firewall, subnets)];
-  const devices = new Set(Object.values(backend.devices));
-  const leftovers = leftoverDevices(port.links(), devices, identity.vtepMacsOf(network));
-  return {
-    devices: new Set([...devices, ...leftovers]),
-    sharedDevices: new Set([host.interface]),
-    networks: ranges,
-    sysctls: new Set(objects.flatMap((object) => (object.kind === "sysctl" ? [object.path] : []))),
-  };
 }
 
 export class DesiredState {
@@ -119,7 +98,7 @@ export class DesiredState {
     lease.publish(leaseAttrsOf(attachment, this.#facts.identity.nodeId));
     peers.reconfigure({
       ownAddresses: host.publicAddresses,
-      refusePeer: (peer) => backend.refusePeer(peer),
+      refusePeer: (peer) => backend.rejectPeer(peer),
       identitiesOf: (peer) => backend.peerIdentities(peer),
     });
     firewall.setPreference(networkConfig.enableNftables);
@@ -138,6 +117,12 @@ export class DesiredState {
     this.#facts = { ...this.#facts, firewall };
     this.#parts.firewall.setResyncSeconds(firewall.resyncSeconds);
     this.#replan();
+  }
+
+  /** The daemon's other networks changed their ranges. */
+  isolationChanged(): void {
+    this.#parts.reconciler.setScope(scopeOf(this.#facts));
+    void this.planFirewall();
   }
 
   /** Resolves after the pass of the firewall. Never rejects: the guard reports failures and retries. */

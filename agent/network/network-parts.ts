@@ -52,7 +52,7 @@ export function assemble(options: AssemblyOptions): NetworkParts {
     ownAddresses: attachment.host.publicAddresses,
     holdDownMs: settings.lease.holdDownSeconds * 1000,
     logger,
-    refusePeer: (peer) => attachment.backend.refusePeer(peer),
+    refusePeer: (peer) => attachment.backend.rejectPeer(peer),
     identitiesOf: (peer) => attachment.backend.peerIdentities(peer),
   });
   peers.setOwnKey(options.membership.entry.key);

@@ -351,7 +351,7 @@ function failureOf(change: Change, error: unknown): TulleError {
   if (error instanceof NetlinkError) {
     if (change.object.kind === "link" && change.op !== "replace" && error.errno === EEXIST) {
       return new ConflictError(
-        `${operation}: the kernel has a device of this name, VNI and port already (${error.kernelMessage || "EEXIST"}); find it with "ip -d link show type vxlan" and delete it, or give this network another VNI`,
+        `${operation}: the kernel already has a device that excludes this one (${error.kernelMessage || "EEXIST"}); find it with "ip -d link show type ${change.object.type}" and delete it, or configure this network with other values`,
         { cause: error, retryable: true },
       );
     }

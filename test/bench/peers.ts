@@ -36,7 +36,7 @@ function measure(size: number): { readonly listMs: number; readonly joinMs: numb
     ownAddresses: hostFacts().publicAddresses,
     holdDownMs: 30_000,
     logger: silentLogger,
-    refusePeer: (lease) => backend.refusePeer(lease),
+    refusePeer: (lease) => backend.rejectPeer(lease),
     identitiesOf: (lease) => backend.peerIdentities(lease),
   });
   peers.setOwnKey(OWN_KEY);

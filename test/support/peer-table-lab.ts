@@ -19,7 +19,7 @@ export function peerTableLab(overrides: Partial<PeerTableOptions> = {}) {
     ownAddresses: { 4: OWN_ADDRESS },
     holdDownMs: HOLD_DOWN_MS,
     logger,
-    refusePeer: (lease) => backend.refusePeer(lease),
+    refusePeer: (lease) => backend.rejectPeer(lease),
     identitiesOf: (lease) => backend.peerIdentities(lease),
     ...overrides,
   });

@@ -9,6 +9,7 @@ import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { Planner } from "../../backends/planner.ts";
 import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
+import { PeerUpdates } from "../../ipam/leases/peer-update.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import type { Identity } from "../host/identity.ts";
 import type { AgentMetrics } from "../report/agent-metrics.ts";
@@ -40,6 +41,7 @@ export interface DesiredStateOptions {
 export class DesiredState {
   #facts: DesiredStateOptions;
   readonly #parts: NetworkParts;
+  readonly #updates: PeerUpdates;
   readonly #planner: Planner;
   readonly #networkFirewall: NetworkFirewall;
 
@@ -47,6 +49,7 @@ export class DesiredState {
     this.#facts = facts;
     this.#parts = parts;
     const { backend } = facts.attachment;
+    this.#updates = new PeerUpdates(parts.peers);
     this.#planner = new Planner(backend, facts.port.hasNexthopObjects, (own) =>
       hostObjects(this.#facts.firewall, own),
     );
@@ -85,9 +88,10 @@ export class DesiredState {
     const rejected = peers.refused();
     metrics.setPeers(peers.peers.size, peers.heldCount, rejected.size);
     rejections.note(rejected.values());
-    const changed = peers.takeChanged();
-    reconciler.setDesired(this.#planner.plan({ own: this.subnets, peers: peers.peers, changed }));
-    this.#networkFirewall.peersChanged(changed);
+    const update = this.#updates.take();
+    if (update === null) return;
+    reconciler.setDesired(this.#planner.plan({ own: this.subnets, peers: update }));
+    this.#networkFirewall.peersChanged(update.peers.keys());
   }
 
   /** Another interface, other addresses of it, or another network configuration. */

@@ -107,7 +107,7 @@ export class Reconciler {
     );
   }
 
-  /** Takes a complete plan; the loop applies it. Must be made from a synced snapshot. */
+  /** Takes a plan; the loop applies it. */
   setDesired(plan: Plan): void {
     this.#hasPlan = true;
     this.#tracker.setDesired(plan);

@@ -172,7 +172,7 @@ export class Reconciler {
     const { port } = this.#options;
     const unsubscribe = port.subscribe(
       () => this.#tracker.scope,
-      (events) => this.#take(events),
+      (events) => this.#receive(events),
     );
     let nextMs = 0;
     try {
@@ -188,6 +188,17 @@ export class Reconciler {
       }
     } finally {
       unsubscribe();
+    }
+  }
+
+  /** The event loop calls it, so nothing may escape. What an error kept from being taken is read with the next dump. */
+  #receive(events: readonly KernelEvent[]): void {
+    try {
+      this.#take(events);
+    } catch (error) {
+      this.#trouble = errorMessage(error);
+      this.#troubles.failed(error);
+      this.requestDump("an event could not be processed");
     }
   }
 

@@ -154,7 +154,12 @@ export class RtnetlinkPort implements KernelPort {
   subscribe(scope: () => Scope, listener: (events: readonly KernelEvent[]) => void): () => void {
     const subscription = { scope, listener };
     this.#subscriptions.add(subscription);
-    if (this.#monitor === null) this.#openMonitor();
+    try {
+      if (this.#monitor === null) this.#openMonitor();
+    } catch (error) {
+      // The dump that this asks for opens it, or fails with the reason and is retried.
+      listener([{ type: "resync", reason: `the monitor failed: ${errorMessage(error)}` }]);
+    }
     return () => this.#subscriptions.delete(subscription);
   }
 

@@ -98,10 +98,13 @@ export interface PreparedBackend {
   readonly tunnels: PerFamily<Tunnel>;
   /** What goes into our lease. */
   readonly leaseData: PerFamily<JsonValue>;
-  /** Why a peer's lease cannot be programmed, in one sentence that begins with "its" or "it"; null when it can. */
+  /**
+   * Why no host can program a peer's lease, in one sentence that begins with "its" or "it"; null when hosts can. The same
+   * on every host.
+   */
   rejectPeer(lease: Lease): string | null;
   /** What identifies a peer besides subnets and addresses (its tunnel MAC, its public key). */
-  peerIdentities(lease: Lease): readonly string[];
+  peerIdentities(lease: Pick<Lease, "attrs">): readonly string[];
   /** What this host needs regardless of peers. `own` are our subnets. */
   planBase(own: PerFamily<Prefix>): readonly KernelObject[];
   /** What one peer needs. Only called with leases that rejectPeer accepts. */

@@ -208,7 +208,7 @@ class VxlanNetwork implements PreparedBackend {
     return null;
   }
 
-  peerIdentities(lease: Lease): readonly string[] {
+  peerIdentities(lease: Pick<Lease, "attrs">): readonly string[] {
     return [...entriesOf(this.devices)].flatMap(([family]) => vtepMac(lease.attrs.backendData[family]) ?? []);
   }
 
@@ -268,8 +268,6 @@ class VxlanNetwork implements PreparedBackend {
     const vni = isJsonObject(data) ? data.VNI : undefined;
     if (vni !== undefined && vni !== (this.#options.vni & FLANNEL_VNI_MASK))
       return `its VNI ${JSON.stringify(vni)} differs from the network's VNI ${this.#options.vni}; restart that host's agent`;
-    if (mac === this.#macs[family])
-      return `its VtepMAC ${mac} is this host's own; one of the two was cloned from the other`;
     if (lease.attrs.publicAddress[family] === undefined) return `it has no public IPv${family} address`;
     return null;
   }

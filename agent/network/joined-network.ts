@@ -112,6 +112,10 @@ export class JoinedNetwork {
       logger,
       current: () => this.#desired,
       move: (after) => this.#attachTo(after),
+      onLocalChange: (after) => {
+        this.#desired.setLocalPrefixes(after);
+        this.#refresh();
+      },
       onNewAddress: options.redial,
     });
     const refresh = () => this.#refresh();
@@ -164,6 +168,7 @@ export class JoinedNetwork {
       leaseKey: lease.entry.key,
       lease: lease.state,
       rejection: peers.ownRejection,
+      obstacle: peers.ownObstacle,
       interface: this.#hostWatch.problem,
       config: this.#configFollower.problem,
       subnetFile: this.#subnetFile.problem,

@@ -62,6 +62,7 @@ export function peer(
     revision: BigInt(n),
     createRevision: BigInt(n),
     storeLeaseId: "1",
+    isLeaving: false,
   };
 }
 

@@ -83,7 +83,6 @@ describe("vxlan backend", () => {
       { backendData: { 4: { VNI: "1", VtepMAC: "02:00:00:00:00:05" } } },
       /VNI "1" differs/,
     ],
-    ["our own MAC", { backendData: { 4: { VtepMAC: OWN_MAC } } }, /cloned/],
     ["no public address", { publicAddress: {} }, /no public IPv4 address/],
   ])("refuses a lease with %s", (_what, attrs, reason) => {
     const lease = peer(4);

@@ -22,8 +22,8 @@ function addressesOf({ addresses }: HostSnapshot, links: ReadonlyMap<number, Hos
     if (link === undefined || isOverlayDevice(link.name) || address.isLoopback || address.isLinkLocal)
       return [];
     const prefix = Prefix.of(address, length);
-    const common = { origin: link.name, gateway: null, mayBeContainers: isBridge(link) };
-    return [localAddress(address, "address", link.name), { ...common, prefix, kind: "link" as const }];
+    const own = { ...localAddress(address, "address", link.name), mayBeContainers: isBridge(link) };
+    return [own, { ...own, prefix, kind: "link" as const }];
   });
 }
 

@@ -93,7 +93,7 @@ export class DeviceChanges {
     this.#devices.delete(index);
   }
 
-  /** Deletes our device where somebody moved it to; false when it is in no namespace that this one knows. */
+  /** Deletes our device in the namespace that it was moved to; false when no namespace known here has it. */
   async #deleteAbroad(link: LinkObject): Promise<boolean> {
     for (const netnsId of this.#connection.dump(encodeNetnsIdDump(), decodeNetnsId)) {
       const moved = this.#linksOf(netnsId, link.type).find((one) => this.#isTwin(one, link));

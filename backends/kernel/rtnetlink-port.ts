@@ -56,7 +56,7 @@ const GROUPS = [
 const CHANGES_PER_TURN = 1000;
 
 /**
- * How the kernel refuses to replace a route that must be deleted first: EEXIST where ours is there too, behind it;
+ * How the kernel rejects the replacement of a route that must be deleted first: EEXIST where ours is there too, behind it;
  * EINVAL where it leads our IPv6 gateway, which lies in the destination, to another device.
  */
 const CLEARED: ReadonlySet<number> = new Set([EEXIST, EINVAL]);

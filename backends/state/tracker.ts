@@ -28,7 +28,7 @@ export interface Plan {
   readonly groups: DesiredState;
 }
 
-/** Who made a key dirty: a new plan, or the kernel by itself (then a change repairs drift). */
+/** What made a key dirty: a new plan, or an event or dump of the kernel (then a change repairs drift). */
 export type Cause = "plan" | "kernel";
 
 export interface PendingChange {
@@ -140,7 +140,7 @@ export class StateTracker {
 
   /**
    * What must be done now, unordered. Settled keys are dropped from the dirty set on the way; those on a device
-   * whose name is held by somebody else's stay in it.
+   * whose name a foreign device has stay in it.
    */
   pending(): PendingChange[] {
     const isBlocked = this.#deviceCheck();
@@ -168,13 +168,13 @@ export class StateTracker {
     for (const { key, change } of pending) this.#entryOf(key).inFlight = change;
   }
 
-  /** The kernel refused it, or was not asked. */
+  /** The kernel rejected it, or it was not sent. */
   fail({ key }: PendingChange): void {
     const entry = this.#entries.get(key);
     if (entry !== undefined) entry.inFlight = null;
   }
 
-  /** The kernel did it: believed until an event or a dump says otherwise. */
+  /** The kernel did it: observed so until an event or a dump says otherwise. */
   confirm({ key, change }: PendingChange): void {
     const entry = this.#entryOf(key);
     entry.inFlight = null;
@@ -203,7 +203,7 @@ export class StateTracker {
     return this.#entries.get(key)?.desired;
   }
 
-  /** What the kernel is believed to hold. */
+  /** What the kernel was last observed to hold. */
   actual(key: ObjectKey): KernelObject | undefined {
     return this.#entries.get(key)?.actual;
   }
@@ -298,7 +298,7 @@ export class StateTracker {
     if (entry.desired === undefined && entry.actual === undefined) this.#entries.delete(entry.key);
   }
 
-  /** Whether an object lives on a device that somebody else has under the name of ours: hands off all of it. */
+  /** Whether an object is on a foreign device that has the name of ours: nothing there is touched. */
   #deviceCheck(): (object: KernelObject) => boolean {
     const known = new Map<string, boolean>();
     return (object) => {

@@ -37,7 +37,7 @@ export const vxlanDevice: DeviceType<VxlanDetails> = {
   isSame: (want, have) =>
     want.learning === have.learning && want.parent === have.parent && isSameAddress(want.local, have.local),
 
-  // vxlan_changelink refuses these.
+  // vxlan_changelink rejects these.
   needsRecreation: (want, have) =>
     want.vni !== have.vni ||
     want.port !== have.port ||

@@ -5,7 +5,6 @@
  * consul-client.ts's affair, how the network is followed consul-watch.ts's.
  */
 
-import type { LeaseKey } from "../leases/lease.ts";
 import { partOf } from "../part-signal.ts";
 import { changedMeanwhile, isOutcomeUnknown, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
 import { ConsulClient } from "./consul-client.ts";
@@ -95,7 +94,7 @@ class ConsulStore implements SubnetStore {
     return healedWatch(follow, options, signal);
   }
 
-  async create(key: LeaseKey, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {
+  async create(key: string, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {
     return await this.#withSession(key, ttlSeconds, signal, async (to) => {
       const lock = { from: null, to };
       const entry = await this.#kv.write(this.#layout.subnets, key, value, null, lock, signal);
@@ -189,7 +188,7 @@ class ConsulStore implements SubnetStore {
 
   /** Makes a session for `use` and ends it when `use` surely wrote nothing, so that none is leaked. */
   async #withSession(
-    key: LeaseKey,
+    key: string,
     ttlSeconds: number,
     signal: AbortSignal,
     use: (id: string | null) => Promise<StoreEntry>,

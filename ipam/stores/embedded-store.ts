@@ -8,7 +8,6 @@
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../clock.ts";
 import { StoreError } from "../errors.ts";
-import type { LeaseKey } from "../leases/lease.ts";
 import { changedMeanwhile, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
 import { healedWatch } from "./healed-watch.ts";
 import {
@@ -99,7 +98,7 @@ export class EmbeddedStore implements SubnetStore {
     }
   }
 
-  async create(key: LeaseKey, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {
+  async create(key: string, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {
     const fullKey = this.#layout.subnets + key;
     const lease = this.#newLease(ttlSeconds);
     const state = await this.#update((before) => {

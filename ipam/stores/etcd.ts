@@ -6,7 +6,6 @@
  */
 
 import { StoreError } from "../errors.ts";
-import type { LeaseKey } from "../leases/lease.ts";
 import { errorFields } from "../log.ts";
 import { changedMeanwhile, isOutcomeUnknown, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
 import { EtcdClient } from "./etcd-client.ts";
@@ -97,7 +96,7 @@ class EtcdStore implements SubnetStore {
     return healedWatch(follow, options, signal);
   }
 
-  async create(key: LeaseKey, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {
+  async create(key: string, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {
     return await this.#withLease(ttlSeconds, signal, async (lease) => {
       const entry = await this.#put(this.#layout.subnets, key, value, null, { lease }, signal);
       if (!entry) throw subnetTaken(key);

@@ -18,8 +18,6 @@
  *  - deleting what is absent is a success.
  */
 
-import type { LeaseKey } from "../leases/lease.ts";
-
 /** One key and its value at one revision. */
 export interface StoreEntry {
   /** Relative to the folder it was read from: a lease key, or a record's name. */
@@ -35,7 +33,7 @@ export interface StoreEntry {
 /** A change as the store reports it. */
 export type StoreChange =
   | { readonly type: "put"; readonly entry: StoreEntry }
-  | { readonly type: "delete"; readonly key: LeaseKey; readonly revision: bigint }
+  | { readonly type: "delete"; readonly key: string; readonly revision: bigint }
   | { readonly type: "config"; readonly value: string | null; readonly revision: bigint };
 
 /** What a watch yields: one full listing first and after every gap, else what changed, in store order. */
@@ -78,7 +76,7 @@ export interface SubnetStore {
    * Creates a lease that expires `ttlSeconds` after its last keep-alive; Infinity makes a reservation, which
    * never does. SubnetTakenError when the key exists.
    */
-  create(key: LeaseKey, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry>;
+  create(key: string, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry>;
 
   /**
    * Writes a new value if the entry is unchanged since `entry` was read; LeaseLostError otherwise.

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer, type TLSSocket } from "node:tls";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { EtcdTlsCredentials } from "../../../../ipam/stores/etcd-tls.ts";
+import { EtcdTlsCredentials } from "../../../../ipam/stores/etcd/tls.ts";
 import { SOON } from "../../../support/patience.ts";
 import { createAuthority, type Issued } from "../../../support/pki.ts";
 

@@ -15,7 +15,7 @@ import {
   connect as tlsConnect,
 } from "node:tls";
 import { CallCredentials, ChannelCredentials } from "@grpc/grpc-js";
-import type { TlsMaterial } from "./tls-files.ts";
+import type { TlsMaterial } from "../tls-files.ts";
 
 export class EtcdTlsCredentials extends ChannelCredentials {
   readonly #context: SecureContext;

@@ -5,17 +5,13 @@
  * affair.
  */
 
-import { StoreError } from "../errors.ts";
-import { errorFields } from "../log.ts";
-import { changedMeanwhile, isOutcomeUnknown, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
-import { EtcdClient } from "./etcd-client.ts";
-import { listFolder, listingOf, listNetwork } from "./etcd-listing.ts";
-import { EtcdFollower } from "./etcd-watch.ts";
-import { type Expected, entryOf, rangeOf, unchangedSince } from "./etcd-wire.ts";
-import { healedWatch } from "./healed-watch.ts";
-import { type Layout, layoutOf, recordKey, warnAboutMissingSlash } from "./layout.ts";
-import type { EtcdOptions, StoreEnvironment } from "./options.ts";
-import { RETURN_CHECK_MS, untilServed } from "./return-check.ts";
+import { StoreError } from "../../errors.ts";
+import { errorFields } from "../../log.ts";
+import { changedMeanwhile, isOutcomeUnknown, leaseChanged, leaseGone, subnetTaken } from "../answers.ts";
+import { healedWatch } from "../healed-watch.ts";
+import { type Layout, layoutOf, recordKey, warnAboutMissingSlash } from "../layout.ts";
+import type { EtcdOptions, StoreEnvironment } from "../options.ts";
+import { RETURN_CHECK_MS, untilServed } from "../return-check.ts";
 import type {
   ConfigEntry,
   StoreConnection,
@@ -24,8 +20,12 @@ import type {
   StoreListing,
   StoreMessage,
   SubnetStore,
-} from "./store.ts";
-import { untilAccepting } from "./tcp-probe.ts";
+} from "../store.ts";
+import { untilAccepting } from "../tcp-probe.ts";
+import { EtcdClient } from "./client.ts";
+import { listFolder, listingOf, listNetwork } from "./listing.ts";
+import { EtcdFollower } from "./watch.ts";
+import { type Expected, entryOf, rangeOf, unchangedSince } from "./wire.ts";
 
 const NO_LEASE = "0";
 

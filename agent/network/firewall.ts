@@ -44,6 +44,7 @@ export function firewallPlanFor(situation: FirewallSituation): FirewallPlan {
   const networks = mapFamilies(network.families, (family) => family.network);
   const input: FirewallInput = {
     networks,
+    prefersNft: network.enableNftables,
     subnets: own,
     containers: areHostsInside ? own : networks,
     isolated: situation.isolated,

@@ -1,10 +1,11 @@
 /**
- * Spells rules for iptables-restore(8), in the very form in which iptables-save shows them again.
+ * Renders rules for iptables-restore(8), in the form in which iptables-save lists them.
  *
- * Pure. One spelling for both families and for the legacy and the nft variant of the tools.
+ * Pure. One form for both families and for the legacy and the nft variant of the tools.
  */
 
 import type { Address } from "../../ipam/addresses/ip.ts";
+import { type NetworkName, nameFor, networksOf } from "./names.ts";
 import {
   type Action,
   type ChainRole,
@@ -17,13 +18,14 @@ import {
   type Rule,
 } from "./rules.ts";
 
-/** Where a chain of ours lives and which built-in chain leads to it. */
+/** The table and name of a chain of ours, and the chain that jumps to it. */
 export interface IptablesChain {
   readonly table: "filter" | "nat" | "mangle" | "raw";
+  /** In the first network. */
   readonly name: string;
   /** The built-in chain, or Docker's; null for a chain that only our own rules jump to. */
   readonly hook: string | null;
-  /** Where a new jump goes: in front of everybody else's rules, or behind them as flannel does for nat. */
+  /** Where a new jump goes: before all other rules, or after them as flannel does for nat. */
   readonly position: "first" | "last";
 }
 
@@ -56,22 +58,42 @@ export interface RenderedChain extends IptablesChain {
   readonly jump: string;
 }
 
-/** All chains of ours; those that the plan does not want have no rules. A chain precedes those that jump to it. */
-export function renderChains(wanted: FamilyRules | undefined): readonly RenderedChain[] {
+const ALL_NAMES = [SOURCES_CHAIN, ...Object.values(IPTABLES_CHAINS)].map(({ name }) => name);
+
+/** True for a chain of ours in any network. */
+export function isOurChain(name: string): boolean {
+  return ALL_NAMES.some((base) => networksOf(base, [name]).length > 0);
+}
+
+/** The networks that own chains of these names. */
+export function networksOfChains(names: Iterable<string>): ReadonlySet<NetworkName> {
+  const all = [...names];
+  return new Set(ALL_NAMES.flatMap((base) => networksOf(base, all)));
+}
+
+/**
+ * All chains of a network; those that the plan does not want have no rules. A chain precedes those that jump to it.
+ */
+export function renderChains(
+  wanted: FamilyRules | undefined,
+  network: NetworkName,
+): readonly RenderedChain[] {
   const sources = wanted?.knownSources ?? null;
+  const sourcesName = nameFor(SOURCES_CHAIN.name, network);
   const peers: RenderedChain = {
     ...SOURCES_CHAIN,
+    name: sourcesName,
     rules: sources === null ? [] : renderSources(sources),
     jump: "",
   };
   const roles = Object.entries(IPTABLES_CHAINS) as [ChainRole, IptablesChain][];
   return [
     peers,
-    ...roles.map(([role, chain]) => ({
-      ...chain,
-      rules: (wanted?.chains[role] ?? []).map((rule) => renderRule(role, rule)),
-      jump: renderJump(role, chain.name, wanted?.gates[role] ?? {}),
-    })),
+    ...roles.map(([role, chain]) => {
+      const name = nameFor(chain.name, network);
+      const rules = (wanted?.chains[role] ?? []).map((rule) => renderRule(role, rule, sourcesName));
+      return { ...chain, name, rules, jump: renderJump(role, name, wanted?.gates[role] ?? {}) };
+    }),
   ];
 }
 
@@ -84,8 +106,8 @@ function renderJump(role: ChainRole, name: string, gate: Gate): string {
   return [...renderMatches(gate), ...renderComment(role), `-j ${name}`].join(" ");
 }
 
-function renderRule(role: ChainRole, { matches, action }: Rule): string {
-  const target = matches.isFromUnknownSource ? `-j ${SOURCES_CHAIN.name}` : renderAction(action);
+function renderRule(role: ChainRole, { matches, action }: Rule, sourcesName: string): string {
+  const target = matches.isFromUnknownSource ? `-j ${sourcesName}` : renderAction(action);
   return [...renderMatches(matches), ...renderComment(role), target].join(" ");
 }
 
@@ -100,8 +122,8 @@ function renderMatches(matches: Matches): string[] {
 }
 
 /**
- * What flannel has too is written as flannel writes it, so that neither agent adds to the other's or takes it away.
- * Ours alone has no comment, which is a test like any other and costs each packet as much.
+ * flannel's rules are written as flannel writes them, so that neither agent duplicates or removes the other's. Rules of
+ * ours alone have no comment, which is a match like any other and costs each packet as much.
  */
 function renderComment(role: ChainRole): string[] {
   return role === "forward" || role === "masquerade" ? [`-m comment --comment "${commentOf(role)}"`] : [];

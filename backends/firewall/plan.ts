@@ -56,6 +56,8 @@ export interface TunnelInput {
 export interface FirewallInput {
   /** The cluster's range. */
   readonly networks: PerFamily<Prefix>;
+  /** The network configuration enables nftables. */
+  readonly prefersNft: boolean;
   /** This host's own subnet. */
   readonly subnets: PerFamily<Prefix>;
   /** Where only containers are: the network, but no more than our own subnet where hosts live in the network. */
@@ -110,10 +112,7 @@ export function planFirewall(input: FirewallInput): FirewallPlan {
     if (input.networks[family] === undefined && input.tunnels[family] === undefined) continue;
     rules[family] = planFamily(input, family);
   }
-  return {
-    rules,
-    warnings: warningsFor(input),
-  };
+  return { rules, prefersNft: input.prefersNft, warnings: warningsFor(input) };
 }
 
 function planFamily(input: FirewallInput, family: Family): FamilyRules {

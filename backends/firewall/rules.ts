@@ -5,6 +5,7 @@
  */
 
 import type { Address, Family, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import type { NetworkName } from "./names.ts";
 
 /** An address test: inside `prefix`, or outside when negated. */
 export interface PrefixMatch {
@@ -88,15 +89,20 @@ export interface FamilyRules {
   readonly knownSources: readonly Address[] | null;
 }
 
-/** What the host's firewall must hold. */
+/** What the host's firewall must hold for one network. */
 export interface FirewallPlan {
   readonly rules: PerFamily<FamilyRules>;
-  /** Things in the input that work, but not as somebody may think. One sentence each. */
+  /** The network configuration enables nftables (EnableNFTables). */
+  readonly prefersNft: boolean;
+  /** Settings that are valid but have no effect. One sentence each. */
   readonly warnings: readonly string[];
 }
 
-/** A plan that wants nothing: applying it removes all that is ours. */
-export const EMPTY_PLAN: FirewallPlan = { rules: {}, warnings: [] };
+/** A plan that wants nothing: applying it removes all rules of the network. */
+export const EMPTY_PLAN: FirewallPlan = { rules: {}, prefersNft: false, warnings: [] };
+
+/** The plans of all networks of a host. Names in the kernel carry the network's name. */
+export type FirewallPlans = ReadonlyMap<NetworkName, FirewallPlan>;
 
 /** The comment that flannel gives its rules, by role. Ours are the same, so that either agent knows them. */
 export function commentOf(role: ChainRole): string {

@@ -85,11 +85,13 @@ for (const choice of ["iptables", "nft"] as const) {
     const protect = (): Promise<void> => {
       const tunnel = { port: PORT, parentInterface: "eth0", isSoleAddress: true, sources: "any" } as const;
       return guard.update(
+        null,
         planFirewall({
           networks: NETWORK,
           containers: NETWORK,
           subnets: SUBNET,
           masquerade: { isEnabled: false, randomFully: true, excluded: [] },
+          prefersNft: false,
           forwardRules: true,
           entrances: { 4: ["flannel.1"], 6: ["flannel-v6.1"] },
           tunnels: {

@@ -8,6 +8,7 @@ const INPUT: FirewallInput = {
   containers: { 4: Prefix.parse("10.2.0.0/16") },
   subnets: { 4: Prefix.parse("10.2.54.0/24") },
   masquerade: { isEnabled: true, randomFully: true, excluded: [] },
+  prefersNft: false,
   forwardRules: true,
   entrances: { 4: ["flannel.1"] },
   tunnels: {
@@ -36,7 +37,7 @@ const FOR_OTHERS = [
 
 /** The rules of one chain as iptables shows them, without comments. */
 function rulesOf(input: FirewallInput, name: string): string[] {
-  const chain = renderChains(planFirewall(input).rules[4]).find((each) => each.name === name);
+  const chain = renderChains(planFirewall(input).rules[4], null).find((each) => each.name === name);
   return (chain?.rules ?? []).map((rule) => rule.replace(/-m comment --comment "[^"]*" /, ""));
 }
 
@@ -86,7 +87,7 @@ describe("the firewall plan", () => {
   });
 
   it("asks all other packets for no more than one test", () => {
-    const jumps = renderChains(planFirewall({ ...INPUT, notrack: true }).rules[4])
+    const jumps = renderChains(planFirewall({ ...INPUT, notrack: true }).rules[4], null)
       .filter(({ name, rules }) => name.startsWith("FLANNEL-TUN") && rules.length > 0)
       .map(({ jump }) => jump.replace(/-m comment --comment "[^"]*" /, ""));
     expect(jumps).toEqual([
@@ -120,10 +121,11 @@ describe("the firewall plan", () => {
   it("wants no more than it is asked for", () => {
     const nothing = planFirewall({
       ...INPUT,
+      prefersNft: false,
       forwardRules: false,
       masquerade: { ...INPUT.masquerade, isEnabled: false },
       tunnels: {},
     });
-    expect(renderChains(nothing.rules[4]).flatMap((chain) => chain.rules)).toEqual([]);
+    expect(renderChains(nothing.rules[4], null).flatMap((chain) => chain.rules)).toEqual([]);
   });
 });

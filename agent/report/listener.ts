@@ -50,6 +50,8 @@ export function createListener(answer: (path: string) => Answer): Server {
       reply(request, response, answer);
     },
   );
+  // Such as EMFILE at accept(2): that client is not served, the next one is. An event without a listener would throw.
+  server.on("error", () => {});
   server.maxConnections = MAX_CONNECTIONS;
   server.timeout = IDLE_TIMEOUT_MS;
   return server;

@@ -58,13 +58,17 @@ export class CommandRunner {
       const kill = (): void => void child.kill();
       if (signal?.aborted) kill();
       signal?.addEventListener("abort", kill);
-      child.on("error", () => signal?.removeEventListener("abort", kill));
+      child.on("error", (cause) => {
+        signal?.removeEventListener("abort", kill);
+        reject(startError(command, cause));
+      });
+      // Without a process there is no stream either where descriptors have run out (EMFILE); the event tells the reason.
+      if (child.pid === undefined) return;
       child.on("close", () => signal?.removeEventListener("abort", kill));
       const stdout: Buffer[] = [];
       const stderr: Buffer[] = [];
       child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk));
       child.stderr.on("data", (chunk: Buffer) => stderr.push(chunk));
-      child.on("error", (cause) => reject(startError(command, cause)));
       child.on("close", (code, signalName) => {
         const result = { stdout: text(stdout), stderr: text(stderr).trim() };
         if (code === null) reject(killedError(command, signalName ?? "", result.stderr));

@@ -132,7 +132,16 @@ export interface ReadWatch {
 
 /** Calls back on the event loop whenever `fd` is readable (level-triggered, uv_poll). */
 export function watchReadable(fd: number, callback: () => void): ReadWatch {
-  return koffi.node.poll(fd, { readable: true }, callback);
+  return koffi.node.poll(fd, { readable: true }, () => {
+    try {
+      callback();
+    } catch (error) {
+      // Thrown into native code it would stay pending there, and abort the process at a later garbage collection.
+      setImmediate(() => {
+        throw error;
+      });
+    }
+  });
 }
 
 function declare<F extends (...args: never[]) => number>(definition: string): KoffiFunc<F> {

@@ -25,6 +25,8 @@ export interface OpenNetwork {
   readonly store: SubnetStore;
   /** A name or address that packets to the store go to; null for local files. */
   readonly remoteHost: string | null;
+  /** Names and addresses of all its servers. */
+  readonly remoteHosts: readonly string[];
   /** Fires when the store takes too long, or the person interrupts. */
   readonly signal: AbortSignal;
 }
@@ -49,8 +51,13 @@ export async function withNetwork<T>(
   const timer = setTimeout(() => late.abort(noAnswer(connection.description)), ANSWER_WITHIN_MS);
   try {
     const store = connection.network(settings.prefix);
-    const { remoteHost } = connection;
-    return await work({ store, remoteHost, signal: AbortSignal.any([context.signal, late.signal]) });
+    const { remoteHost, remoteHosts } = connection;
+    return await work({
+      store,
+      remoteHost,
+      remoteHosts,
+      signal: AbortSignal.any([context.signal, late.signal]),
+    });
   } finally {
     clearTimeout(timer);
     await connection.close();

@@ -5,6 +5,7 @@ import type { Clock } from "../clock.ts";
 import { LeaseLostError, SubnetTakenError } from "../errors.ts";
 import type { LeaseKeys, StoreEntry } from "../stores/store.ts";
 import { olderRival } from "./join.ts";
+import { withdrawLease } from "./withdrawal.ts";
 
 /** The lease as we last had it. */
 export interface LostLease {
@@ -47,7 +48,7 @@ export async function recoverLease(
   const others = await store.listCreatedAfter(since, signal);
   const rival = olderRival({ entry, subnets: lost.subnets }, others);
   if (rival !== null) {
-    await store.remove(entry, signal);
+    await withdrawLease(store, entry, signal);
     return { outcome: "overlapped", rival };
   }
   const lastsMs = entry.storeLeaseId === null ? Number.POSITIVE_INFINITY : ttlSeconds * 1000;

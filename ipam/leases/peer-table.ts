@@ -8,7 +8,7 @@
  */
 
 import { type Address, entriesOf, type PerFamily, type Prefix } from "../addresses/ip.ts";
-import { type LocalPrefix, LocalPrefixes } from "../addresses/local-prefixes.ts";
+import { type AddressSpan, type LocalPrefix, LocalPrefixes } from "../addresses/local-prefixes.ts";
 import type { NetworkConfig } from "../config/network-config.ts";
 import { parseNetworkConfig } from "../config/network-config-parser.ts";
 import { CodecError, errorMessage } from "../errors.ts";
@@ -16,6 +16,7 @@ import { boundText } from "../escape.ts";
 import type { Logger } from "../log.ts";
 import type { StoreEntry, StoreMessage } from "../stores/store.ts";
 import { Admission } from "./admission.ts";
+import { leaseSpan } from "./candidates.ts";
 import { Departures, type DepartureTimes } from "./departures.ts";
 import type { Lease, LeaseKey, LeaseSnapshot, RefusedLease } from "./lease.ts";
 import { decodeEntry, isFolderKey, parseLeaseKey } from "./lease-codec.ts";
@@ -393,8 +394,12 @@ export class PeerTable {
       ownSubnets: this.#ownKey === null ? {} : parseLeaseKey(this.#ownKey),
       ownAddresses,
       ownIdentities,
-      prefixes: new LocalPrefixes(local, this.#ranges(networks)),
+      prefixes: new LocalPrefixes(local, [...this.#ranges(networks), ...this.#leaseSpans]),
     };
+  }
+
+  get #leaseSpans(): readonly AddressSpan[] {
+    return entriesOf(this.#config?.families ?? {}).map(([, family]) => leaseSpan(family));
   }
 
   /** Those given and the newest configuration's, in the families of those given. */

@@ -33,6 +33,7 @@ export function openConsulStore(options: ConsulOptions, environment: StoreEnviro
   return {
     description: `consul ${client.description}`,
     remoteHost: client.endpoints[0]?.host ?? null,
+    remoteHosts: client.endpoints.flatMap(({ host }) => host ?? []),
     network: (prefix): SubnetStore => new ConsulStore(client, sessions, prefix, environment),
     redial: () => client.redial(),
     close: async () => client.close(),

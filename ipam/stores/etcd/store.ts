@@ -38,6 +38,7 @@ export function openEtcdStore(options: EtcdOptions, environment: StoreEnvironmen
   return {
     description: `etcd ${client.description}`,
     remoteHost: client.endpoints[0]?.host ?? null,
+    remoteHosts: client.endpoints.flatMap(({ host }) => host ?? []),
     network: (prefix): SubnetStore => {
       const store = new EtcdStore(client, prefix, environment);
       warnAboutMissingSlash(prefix, environment.log);

@@ -58,6 +58,7 @@ export function openMemoryStore(holder: MemoryHolder, environment: StoreEnvironm
   return {
     description: "memory",
     remoteHost: null,
+    remoteHosts: [],
     network: (prefix: string): SubnetStore =>
       new EmbeddedStore({ kind: "memory", prefix, holder, environment }),
     redial: () => {},

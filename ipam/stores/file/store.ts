@@ -27,6 +27,7 @@ export function openFileStore(directory: string, environment: StoreEnvironment):
   return {
     description: `file:${path}`,
     remoteHost: null,
+    remoteHosts: [],
     network: (prefix): SubnetStore =>
       new EmbeddedStore({ kind: `file:${path}`, prefix, holder, environment }),
     redial: () => {},

@@ -34,10 +34,10 @@ function installCommand({ out, err }: CommandContext): Command {
 
 function uninstallCommand({ out }: CommandContext): Command {
   return withPlaces(new Command("uninstall"))
-    .description("remove what install wrote and bring back what was there before")
+    .description("remove what install wrote and restore what it replaced")
     .action(async (options: InstallOptions) => {
       const { uninstall } = await import("../cni/install.ts");
-      for (const file of await uninstall(options)) out.line(`removed ${file}`);
+      for (const { action, file } of await uninstall(options)) out.line(`${action} ${file}`);
     });
 }
 

@@ -9,7 +9,8 @@ import type { Address, Family, PerFamily, Prefix } from "../ipam/addresses/ip.ts
 import type { Mac } from "../ipam/addresses/mac.ts";
 import type { JsonObject, JsonValue } from "../ipam/json.ts";
 import type { Lease } from "../ipam/leases/lease.ts";
-import type { KernelObject, LinkObject } from "./state/objects.ts";
+import type { LinkObject } from "./state/kinds/link.ts";
+import type { KernelObject } from "./state/kinds/registry.ts";
 
 /** What a backend must know of the host it runs on. */
 export interface HostFacts {
@@ -49,13 +50,13 @@ export interface PreparedBackend {
   readonly tunnelPort: number | null;
   /** What goes into our lease. */
   readonly leaseData: PerFamily<JsonValue>;
-  /** Why a peer's lease cannot be programmed, in one sentence; null when it can. */
-  refusePeer(lease: Lease): string | null;
+  /** Why no host can program a peer's lease, in one sentence; null when hosts can. The same on every host. */
+  rejectPeer(lease: Lease): string | null;
   /** Sameness key of a peer beyond subnets and addresses (for example its tunnel MAC), null for none. */
-  peerIdentities(lease: Lease): readonly string[];
+  peerIdentities(lease: Pick<Lease, "attrs">): readonly string[];
   /** What this host needs regardless of peers. `own` are our subnets. */
   planBase(own: PerFamily<Prefix>): readonly KernelObject[];
-  /** What one peer needs. Only called with leases that refusePeer accepts. */
+  /** What one peer needs. Only called with leases that rejectPeer accepts. */
   planPeer(lease: Lease, useNexthops: boolean): readonly KernelObject[];
   pathTo(lease: Lease): PeerPath;
 }

@@ -8,7 +8,7 @@
 import type { PerFamily, Prefix } from "../ipam/addresses/ip.ts";
 import type { Lease, LeaseKey } from "../ipam/leases/lease.ts";
 import type { PreparedBackend } from "./backend.ts";
-import type { KernelObject } from "./state/objects.ts";
+import type { KernelObject } from "./state/kinds/registry.ts";
 import type { Plan } from "./state/tracker.ts";
 
 /**

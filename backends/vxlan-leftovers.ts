@@ -1,7 +1,7 @@
 /** Tunnel devices that an earlier configuration of this host left behind: another VNI, or another family. Pure. */
 
 import type { Mac } from "../ipam/addresses/mac.ts";
-import type { LinkObject } from "./state/objects.ts";
+import type { LinkObject } from "./state/kinds/link.ts";
 import { VXLAN_DEVICE_NAME } from "./vxlan.ts";
 
 /**
@@ -20,9 +20,10 @@ export function leftoverDevices(
   recordedMacs: ReadonlySet<Mac>,
 ): readonly string[] {
   return links
-    .filter(({ name, mac, vxlan }) => {
-      if (vxlan === undefined || mac === null || wanted.has(name) || !recordedMacs.has(mac)) return false;
-      return VXLAN_DEVICE_NAME.exec(name)?.groups?.vni === String(vxlan.vni);
+    .filter(({ name, mac, details }) => {
+      if (details?.type !== "vxlan" || mac === null || wanted.has(name) || !recordedMacs.has(mac))
+        return false;
+      return VXLAN_DEVICE_NAME.exec(name)?.groups?.vni === String(details.vni);
     })
     .map(({ name }) => name);
 }

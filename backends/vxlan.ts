@@ -33,8 +33,10 @@ import type {
   PreparedBackend,
 } from "./backend.ts";
 import { booleanOption, integerOption } from "./options.ts";
-import type { KernelObject, LinkObject, SysctlObject } from "./state/objects.ts";
-import { ROUTE_PROTOCOL } from "./state/objects.ts";
+import { ROUTE_PROTOCOL } from "./state/contract/kind.ts";
+import type { LinkObject } from "./state/kinds/link.ts";
+import type { KernelObject } from "./state/kinds/registry.ts";
+import type { SysctlObject } from "./state/kinds/sysctl.ts";
 
 /** Linux' own default port (drivers/net/vxlan), which flannel uses too; IANA's 4789 came later. */
 const DEFAULT_PORT = 8472;
@@ -53,8 +55,14 @@ const MAX_VNI = 9_999_999;
 /** flanneld's lease has 16 bits for the VNI; it writes the low ones, and ignores a lease with a larger number. */
 const FLANNEL_VNI_MASK = 0xffff;
 
+/** linux/if_ether.h: no station has it; as a destination of forwarding entries it stands for all unknown ones. */
+const ZERO_MAC = "00:00:00:00:00:00";
+
+/** Below it the kernel runs no IPv6 on a device, and there are no settings to write (net/ipv6/addrconf.c). */
+const IPV6_MIN_MTU_BYTES = 1280;
+
 /** IPv6's minimum link MTU (RFC 8200 §5) is the larger of the two families' floors; IPv4's is 68 (RFC 791). */
-const MIN_MTU_BYTES: Readonly<Record<Family, number>> = { 4: 68, 6: 1280 };
+const MIN_MTU_BYTES: Readonly<Record<Family, number>> = { 4: 68, 6: IPV6_MIN_MTU_BYTES };
 
 export const vxlanBackend: Backend = {
   type: "vxlan",
@@ -84,7 +92,9 @@ class VxlanOptions implements BackendOptions {
   }
 
   canAdopt(link: LinkObject): boolean {
-    return link.vxlan?.vni === this.vni && link.vxlan.port === this.port && link.vxlan.gbp === this.gbp;
+    const { details } = link;
+    if (details?.type !== "vxlan") return false;
+    return details.vni === this.vni && details.port === this.port && details.gbp === this.gbp;
   }
 
   prepare(host: HostFacts, families: readonly Family[], identity: DeviceIdentity): PreparedBackend {
@@ -132,7 +142,7 @@ class VxlanNetwork implements PreparedBackend {
     this.leaseData = data;
   }
 
-  refusePeer(lease: Lease): string | null {
+  rejectPeer(lease: Lease): string | null {
     if (lease.attrs.backendType !== this.type) {
       return `its backend is "${lease.attrs.backendType}" where this network uses vxlan; all hosts must use one backend`;
     }
@@ -144,7 +154,7 @@ class VxlanNetwork implements PreparedBackend {
     return null;
   }
 
-  peerIdentities(lease: Lease): readonly string[] {
+  peerIdentities(lease: Pick<Lease, "attrs">): readonly string[] {
     return [...entriesOf(this.devices)].flatMap(([family]) => vtepMac(lease.attrs.backendData[family]) ?? []);
   }
 
@@ -200,8 +210,10 @@ class VxlanNetwork implements PreparedBackend {
       return "it is a reservation, and its host has not come yet";
     if (mac === null) return `its BackendData ${JSON.stringify(data ?? null)} holds no valid VtepMAC`;
     if (isMulticastMac(mac)) return `its VtepMAC ${mac} is a group address`;
-    if (mac === this.#macs[family])
-      return `its VtepMAC ${mac} is this host's own; one of the two was cloned from the other`;
+    if (mac === ZERO_MAC) return "its VtepMAC is all zero: that host has not set it yet";
+    const vni = isJsonObject(data) ? data.VNI : undefined;
+    if (vni !== undefined && vni !== (this.#options.vni & FLANNEL_VNI_MASK))
+      return `its VNI ${JSON.stringify(vni)} differs from the network's VNI ${this.#options.vni}; restart that host's agent`;
     if (lease.attrs.publicAddress[family] === undefined) return `it has no public IPv${family} address`;
     return null;
   }
@@ -215,7 +227,7 @@ class VxlanNetwork implements PreparedBackend {
       mac: this.#macs[family] ?? null,
       mtuBytes: this.mtuBytes,
       isUp: true,
-      vxlan: { vni, local, parent: this.#host.interface, port, learning, gbp },
+      details: { type: "vxlan", vni, local, parent: this.#host.interface, port, learning, gbp },
     };
   }
 
@@ -226,7 +238,8 @@ class VxlanNetwork implements PreparedBackend {
       settings.push({ kind: "sysctl", path, device, value });
     };
     if (family === 4) set(`net/ipv4/conf/${device}/forwarding`, "1");
-    if (this.#host.hasIpv6) set(`net/ipv6/conf/${device}/accept_ra`, "0");
+    const hasIpv6 = this.#host.hasIpv6 && this.mtuBytes >= IPV6_MIN_MTU_BYTES;
+    if (hasIpv6) set(`net/ipv6/conf/${device}/accept_ra`, "0");
     if (family === 6) set(`net/ipv6/conf/${device}/forwarding`, "1");
     return settings;
   }

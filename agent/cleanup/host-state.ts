@@ -2,7 +2,7 @@
 
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { decodeLink, encodeLinkDump } from "../../backends/netlink/link.ts";
+import { decodeLink, encodeLinkDump } from "../../backends/netlink/link/link.ts";
 import { Prefix } from "../../ipam/addresses/ip.ts";
 import { parseSubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { readOwnFile } from "../../ipam/files.ts";

@@ -9,16 +9,11 @@
  * All else is left alone, and what might have been meant is named with the reason.
  */
 
-import {
-  deviceOf,
-  type KernelObject,
-  type LinkObject,
-  type NexthopObject,
-  ROUTE_PROTOCOL,
-  type RouteObject,
-} from "../../backends/state/objects.ts";
-import { ownerOf } from "../../backends/state/ownership.ts";
-import { describe } from "../../backends/state/render.ts";
+import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
+import type { LinkObject } from "../../backends/state/kinds/link.ts";
+import type { NexthopObject } from "../../backends/state/kinds/nexthop.ts";
+import { describe, deviceOf, type KernelObject, ownerOf } from "../../backends/state/kinds/registry.ts";
+import type { RouteObject } from "../../backends/state/kinds/route.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
 import type { IdentityRecord } from "../host/identity.ts";
 

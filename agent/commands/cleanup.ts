@@ -7,9 +7,10 @@
 import { rm, stat } from "node:fs/promises";
 import { FirewallGuard } from "../../backends/firewall/guard.ts";
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
-import { describe } from "../../backends/state/render.ts";
+import { describe } from "../../backends/state/kinds/registry.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { TulleError } from "../../ipam/errors.ts";
+import { withdrawLease } from "../../ipam/leases/withdrawal.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { readHostState } from "../cleanup/host-state.ts";
 import { type CleanupPlan, describeDevice, type HostState, planCleanup } from "../cleanup/plan.ts";
@@ -153,7 +154,7 @@ async function releaseLease({ identity }: HostState, report: Report, context: Co
     else if (own.isReservation)
       report.leftAlone(`lease ${own.key}: a reservation; "tulle lease revoke" deletes it`);
     else {
-      if (!report.isDryRun) await store.remove(own.entry, signal);
+      if (!report.isDryRun) await withdrawLease(store, own.entry, signal);
       report.removed(`lease ${own.key}`);
     }
   });

@@ -8,6 +8,8 @@ import type { Command } from "commander";
 import { ConfigError } from "../../ipam/errors.ts";
 import { formatJson } from "../../ipam/escape.ts";
 import { listAffinityRecords } from "../../ipam/leases/affinity.ts";
+import { withdrawLease } from "../../ipam/leases/withdrawal.ts";
+import { readLocalPrefixes } from "../host/read-local-prefixes.ts";
 import { auditAffinities } from "../leases/affinity-audit.ts";
 import { auditLeases } from "../leases/lease-audit.ts";
 import { planRelease, planReservation } from "../leases/lease-reservation.ts";
@@ -53,11 +55,15 @@ function defineCheck(command: Command, context: CommandContext): void {
       "\nSubnets that are kept for absent hosts are listed as notes.\nExit code: 0 no problem, 1 a problem was found or the check failed.",
     )
     .action(async () => {
-      const { listing, affinities } = await withNetwork(context, async ({ store, signal }) => ({
-        listing: await store.list(signal),
-        affinities: await listAffinityRecords(store, signal),
-      }));
-      const audit = auditLeases(listing);
+      const { listing, affinities, remoteHost } = await withNetwork(
+        context,
+        async ({ store, remoteHost, signal }) => ({
+          listing: await store.list(signal),
+          affinities: await listAffinityRecords(store, signal),
+          remoteHost,
+        }),
+      );
+      const audit = auditLeases(listing, readLocalPrefixes(remoteHost));
       const { leases, configProblem } = audit;
       const problems = [configProblem, ...leases.map(({ problem }) => problem)].filter(
         (text) => text !== null,
@@ -107,7 +113,7 @@ function defineRelease(command: Command, context: CommandContext): void {
         const found = selectLease(auditLeases(await store.list(signal)).leases, which);
         const { key, entry } = found;
         const action = planRelease(found);
-        if (action === "delete") await store.remove(entry, signal);
+        if (action === "delete") await withdrawLease(store, entry, signal);
         else if (action === "expire") await store.replace(entry, entry.value, settings.ttlSeconds, signal);
         const done = { delete: "deleted", expire: "released", none: "unchanged, not a reservation" }[action];
         context.out.line(`${done}: ${key}`);

@@ -6,6 +6,7 @@
  */
 
 import type { Address, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import { publicAddressProblem } from "../../ipam/addresses/peer-address.ts";
 import { UnsupportedError } from "../../ipam/errors.ts";
 import { readConfigFile } from "./config-file.ts";
 import { type GivenFlags, parseFlags } from "./flag-parser.ts";
@@ -68,6 +69,8 @@ export interface LeaseSettings {
   readonly ttlSeconds: number;
   readonly renewMarginSeconds: number;
   readonly onLost: "keep" | "renumber";
+  /** How long a single peer that vanished is kept; 0 removes it at once. */
+  readonly leaveGraceSeconds: number;
   /** 0 switches the hold-down off. */
   readonly holdDownSeconds: number;
 }
@@ -161,6 +164,7 @@ export function buildConfig(settings: Settings): AgentConfig {
   refuseUnsupported(values);
   requirePairs(settings);
   requireAbsolutePaths(settings);
+  requireReachable(settings, values);
   return {
     store: storeSettings(values, settings),
     interface: {
@@ -176,6 +180,7 @@ export function buildConfig(settings: Settings): AgentConfig {
       ttlSeconds: values["subnet-lease-ttl"],
       renewMarginSeconds: values["subnet-lease-renew-margin"] * 60,
       onLost: values["on-lease-lost"],
+      leaveGraceSeconds: values["leave-grace"],
       holdDownSeconds: values["hold-down"],
     },
     firewall: firewallSettings(values),
@@ -330,4 +335,14 @@ export function reloadConfig(current: LoadedConfig, next: LoadedConfig): Reload 
     applied,
     refused: changed.filter((name) => !isLive(name)),
   };
+}
+
+/** With an address that no other host can send to this host would have no peers. */
+function requireReachable(settings: Settings, values: FlagValues): void {
+  for (const name of ["public-ip", "public-ipv6"] as const) {
+    const address = values[name];
+    const problem = address ? publicAddressProblem(address) : null;
+    if (problem !== null)
+      throw settingError(settings, name, `it ${problem}; give the address that other hosts send to`);
+  }
 }

@@ -14,7 +14,7 @@ import {
   encodeSetLink,
   type LinkChanges,
   type LinkSpec,
-} from "../../backends/netlink/link.ts";
+} from "../../backends/netlink/link/link.ts";
 import { NetnsHandle } from "../../backends/netlink/netns.ts";
 import { encodeNewRoute } from "../../backends/netlink/route.ts";
 import { Address, Prefix, parseInterfaceAddress } from "../../ipam/addresses/ip.ts";

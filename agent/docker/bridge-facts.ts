@@ -2,7 +2,7 @@
 
 import { decodeAddress, encodeAddressDump } from "../../backends/netlink/address.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { decodeLink, encodeLinkDump } from "../../backends/netlink/link.ts";
+import { decodeLink, encodeLinkDump } from "../../backends/netlink/link/link.ts";
 import { decodeRoute, encodeRouteDump, RT_TABLE_MAIN } from "../../backends/netlink/route.ts";
 import { type Address, FAMILIES, type InterfaceAddress, type Prefix } from "../../ipam/addresses/ip.ts";
 

@@ -1,7 +1,7 @@
 /** Checks of the tunnel device, its port and its MTU. Pure: the caller reads the kernel. */
 
-import type { Link } from "../../backends/netlink/link.ts";
-import type { Vxlan } from "../../backends/netlink/link-info/vxlan.ts";
+import type { Link } from "../../backends/netlink/link/link.ts";
+import type { Vxlan } from "../../backends/netlink/link/vxlan.ts";
 import type { HostLink } from "../host/host-snapshot.ts";
 import { bad, type Finding, ok } from "./finding.ts";
 

@@ -6,7 +6,7 @@
 
 import { readFileSync, statSync } from "node:fs";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { decodeLink, encodeLinkDump } from "../../backends/netlink/link.ts";
+import { decodeLink, encodeLinkDump } from "../../backends/netlink/link/link.ts";
 import { backendFor } from "../../backends/registry.ts";
 import { Address, entriesOf } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
@@ -15,6 +15,7 @@ import type { AgentConfig } from "../config/config.ts";
 import { type ChosenInterface, chooseInterface } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { findProgram, holderOfSocket } from "../host/other-programs.ts";
+import { readLocalPrefixes } from "../host/read-local-prefixes.ts";
 import { type Audit, type AuditedLease, auditLeases } from "../leases/lease-audit.ts";
 import { ownAddressProblem } from "../network/network-support.ts";
 import { askControl } from "../report/control.ts";
@@ -69,7 +70,7 @@ async function lookAtStore(context: CommandContext): Promise<StoreView> {
       const startMs = performance.now();
       const listing = await store.list(signal);
       const tookMs = Math.round(performance.now() - startMs);
-      const audit = auditLeases(listing);
+      const audit = auditLeases(listing, readLocalPrefixes(remoteHost));
       return {
         audit,
         remoteHost,
@@ -98,7 +99,7 @@ function lookAtInterface(
     const chosen = chooseInterface(takeHostSnapshot(connection), {
       settings: config.interface,
       families,
-      store: addressOrNull(remoteHost),
+      store: remoteHost === null ? null : Address.parseOrNull(remoteHost),
       containers: { plan: network?.families ?? {}, subnets: [] },
       leaseAddresses: [],
       present: null,
@@ -274,12 +275,4 @@ function clockFinding(nowMs: number): Finding {
     `the date ${new Date(nowMs).toISOString()} is before Node itself was installed`,
     "set the clock, or TLS certificates are refused",
   );
-}
-
-function addressOrNull(text: string | null): Address | null {
-  try {
-    return text === null ? null : Address.parse(text);
-  } catch {
-    return null; // a name: the kernel's routes know addresses only
-  }
 }

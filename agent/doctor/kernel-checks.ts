@@ -5,7 +5,7 @@ import { chooseEngine, type FirewallChoice, installedEngines } from "../../backe
 import { Sysctls } from "../../backends/kernel/sysctl.ts";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { EOPNOTSUPP, EPERM, NetlinkError } from "../../backends/netlink/errors.ts";
-import { encodeNewLink } from "../../backends/netlink/link.ts";
+import { encodeNewLink } from "../../backends/netlink/link/link.ts";
 import { decodeNexthop, encodeNexthopDump } from "../../backends/netlink/nexthop.ts";
 import { mayAdministerNetwork } from "../host/privilege.ts";
 import { bad, type Finding, failed, ok } from "./finding.ts";

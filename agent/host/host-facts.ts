@@ -3,11 +3,12 @@
 import { decodeAddress, encodeAddressDump } from "../../backends/netlink/address.ts";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { NetlinkError } from "../../backends/netlink/errors.ts";
-import { decodeLink, encodeLinkDump } from "../../backends/netlink/link.ts";
+import { decodeLink, encodeLinkDump } from "../../backends/netlink/link/link.ts";
 import {
   decodeRoute,
   encodeGetRoute,
   encodeRouteDump,
+  type Route,
   RT_TABLE_MAIN,
   RTN_UNICAST,
 } from "../../backends/netlink/route.ts";
@@ -19,11 +20,13 @@ import type { HostSnapshot, PathOut } from "./host-snapshot.ts";
  * routeTo, `ip route get`. The connection must stay open as long as routeTo is used. Throws NetlinkError.
  */
 export function takeHostSnapshot(connection: NetlinkConnection): HostSnapshot {
+  const routes = FAMILIES.flatMap((family) => mainRoutes(connection, family));
   const defaultRoutes: Partial<Record<Family, readonly PathOut[]>> = {};
-  for (const family of FAMILIES) defaultRoutes[family] = defaultPaths(connection, family);
+  for (const family of FAMILIES) defaultRoutes[family] = defaultPaths(connection, routes, family);
   return {
     links: connection.dump(encodeLinkDump(), decodeLink),
     addresses: connection.dump(encodeAddressDump(), decodeAddress),
+    routes,
     defaultRoutes,
     routeTo: (address) => routeTo(connection, address),
   };
@@ -35,12 +38,21 @@ const FAR_AWAY: Readonly<Record<Family, Address>> = {
   6: Address.parse("2001:db8::1"),
 };
 
-function defaultPaths(connection: NetlinkConnection, family: Family): readonly PathOut[] {
+function mainRoutes(connection: NetlinkConnection, family: Family): readonly Route[] {
   return connection
     .dump(encodeRouteDump(family, { table: RT_TABLE_MAIN }), decodeRoute)
+    .filter(({ table }) => table === RT_TABLE_MAIN);
+}
+
+function defaultPaths(
+  connection: NetlinkConnection,
+  routes: readonly Route[],
+  family: Family,
+): readonly PathOut[] {
+  return routes
     .filter(
-      (route) =>
-        route.destination.length === 0 && route.table === RT_TABLE_MAIN && route.type === RTN_UNICAST,
+      ({ destination, type }) =>
+        destination.family === family && destination.length === 0 && type === RTN_UNICAST,
     )
     .flatMap(({ outputIndex, source, gateway }) => {
       // One with several next hops: the kernel chooses.

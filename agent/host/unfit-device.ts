@@ -1,6 +1,6 @@
 /** Which devices can never carry the tunnel, whatever a rule says: those that the tunnel or its containers depend on. Pure. */
 
-import { IFF_LOOPBACK } from "../../backends/netlink/link.ts";
+import { IFF_LOOPBACK } from "../../backends/netlink/link/link.ts";
 import { VXLAN_DEVICE_NAME } from "../../backends/vxlan.ts";
 import { type Address, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { FamilyNetwork } from "../../ipam/config/network-config.ts";
@@ -29,7 +29,8 @@ export function unfitness(link: HostLink, host: HostSnapshot, ranges: ContainerR
   return link.mtuBytes > 0 ? null : `${link.name} has an MTU of ${link.mtuBytes}`;
 }
 
-function isOverlayDevice(name: string): boolean {
+/** True for names that a backend of ours gives its devices. */
+export function isOverlayDevice(name: string): boolean {
   return VXLAN_DEVICE_NAME.test(name);
 }
 

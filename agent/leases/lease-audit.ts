@@ -8,12 +8,13 @@
 import type { HostFacts, PreparedBackend } from "../../backends/backend.ts";
 import { backendFor } from "../../backends/registry.ts";
 import { type Address, entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
+import { describeLocal, type LocalPrefix, LocalPrefixes } from "../../ipam/addresses/local-prefixes.ts";
 import { parseMac } from "../../ipam/addresses/mac.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
 import type { Lease, LeaseAttrs, LeaseKey } from "../../ipam/leases/lease.ts";
-import { decodeEntry, readStrayKey } from "../../ipam/leases/lease-codec.ts";
+import { decodeEntry, isFolderKey, readStrayKey } from "../../ipam/leases/lease-codec.ts";
 import { PeerTable } from "../../ipam/leases/peer-table.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import type { StoreEntry, StoreListing } from "../../ipam/stores/store.ts";
@@ -43,34 +44,56 @@ export interface Audit {
   readonly configProblem: string | null;
 }
 
-/** Judges every entry of a listing; in the order of the subnets. */
-export function auditLeases(listing: StoreListing): Audit {
+/**
+ * Judges every entry of a listing; in the order of the subnets. `local` is what this host reaches without the network:
+ * a lease that covers it is rejected here.
+ */
+export function auditLeases(listing: StoreListing, local: readonly LocalPrefix[] = []): Audit {
   const { config, backend, problem } = readConfig(listing.config);
+  const ranges = config === null ? [] : Object.values(config.families).map(({ network }) => network);
   const table = new PeerTable({
-    networks: config === null ? [] : Object.values(config.families).map(({ network }) => network),
+    networks: ranges,
     ownAddresses: {},
+    ownIdentities: [],
+    local: [],
+    leaveGraceMs: 0,
     holdDownMs: 0,
     logger: silentLogger,
-    refusePeer: (lease) => (isAwaited(lease, backend) ? null : (backend?.refusePeer(lease) ?? null)),
+    rejectPeer: (lease) => (isAwaited(lease, backend) ? null : (backend?.rejectPeer(lease) ?? null)),
     identitiesOf: (lease) => identitiesOf(lease, backend),
   });
   table.apply({ type: "list", ...listing }, 0);
   const { refused } = table.snapshot();
   const moved = movedHosts([...table.peers.values()], backend);
-  const leases = listing.entries.map((entry) => {
-    const lease = decodeOrNull(entry);
-    return {
-      key: entry.key,
-      entry,
-      subnets: readStrayKey(entry.key),
-      attrs: lease?.attrs ?? null,
-      identities: lease === null ? [] : identitiesOf(lease, backend),
-      isReservation: entry.storeLeaseId === null,
-      isAwaited: lease !== null && isAwaited(lease, backend),
-      problem: refused.get(entry.key)?.reason ?? moved.get(entry.key) ?? null,
-    };
-  });
+  const reached = new LocalPrefixes(local, ranges);
+  const leases = listing.entries
+    .filter((entry) => !isFolderKey(entry))
+    .map((entry) => {
+      const lease = decodeOrNull(entry);
+      return {
+        key: entry.key,
+        entry,
+        subnets: readStrayKey(entry.key),
+        attrs: lease?.attrs ?? null,
+        identities: lease === null ? [] : identitiesOf(lease, backend),
+        isReservation: entry.storeLeaseId === null,
+        isAwaited: lease !== null && isAwaited(lease, backend),
+        problem:
+          refused.get(entry.key)?.reason ??
+          moved.get(entry.key) ??
+          (lease === null ? null : localConflict(lease, reached)),
+      };
+    });
   return { leases: leases.sort(bySubnet), config, configProblem: problem };
+}
+
+/** Why the lease cuts this host off, whether it is another host's or this one's own; null when it does not. */
+function localConflict(lease: Lease, reached: LocalPrefixes): string | null {
+  const { key, subnets, attrs } = lease;
+  const isOwn = entriesOf(attrs.publicAddress).some(([, address]) => reached.owner(address) !== undefined);
+  const found = isOwn ? reached.overlappingOwn(subnets) : reached.overlapping(subnets);
+  if (found === null) return null;
+  return `lease ${key}: its subnet overlaps ${describeLocal(found)}, which this host reaches without the network; revoke the lease, so that its host takes another subnet`;
 }
 
 /** Leases that their hosts have left behind: a younger one has the same tunnel MAC. Daemons use both. */
@@ -140,10 +163,10 @@ function isAwaited(lease: Lease, backend: PreparedBackend | null): boolean {
   const { storeLeaseId, attrs } = lease;
   const isBare = attrs.nodeId === null && Object.keys(attrs.backendData).length === 0;
   // Some backends need no data: then the same lease may be that of a host at work.
-  return storeLeaseId === null && isBare && backend !== null && backend.refusePeer(lease) !== null;
+  return storeLeaseId === null && isBare && backend !== null && backend.rejectPeer(lease) !== null;
 }
 
-function identitiesOf(lease: Lease, backend: PreparedBackend | null): readonly string[] {
+function identitiesOf(lease: Pick<Lease, "attrs">, backend: PreparedBackend | null): readonly string[] {
   return backend?.peerIdentities(lease) ?? [];
 }
 

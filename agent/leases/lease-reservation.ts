@@ -1,6 +1,7 @@
 /** Decides what a reservation, and its end, mean for the leases that are there. Pure: the command writes. */
 
 import { Address, entriesOf, type Family, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import { publicAddressProblem } from "../../ipam/addresses/peer-address.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
@@ -34,7 +35,8 @@ export function planReservation(audit: Audit, request: ReservationRequest): Rese
   const key = formatLeaseKey(subnets);
   const existing = audit.leases.find((lease) => lease.key === key);
   if (existing !== undefined) return planKeeping(existing, addresses);
-  refuseRivals(audit.leases, key, subnets, addresses);
+  rejectRivals(audit.leases, key, subnets, addresses);
+  rejectInside(key, subnets, addresses);
   if (addresses[4] === undefined && addresses[6] === undefined) {
     throw new ConfigError(`nobody has ${key} yet: name the host that shall have it with --public-ip`);
   }
@@ -65,7 +67,7 @@ function planKeeping(existing: AuditedLease, addresses: PerFamily<Address>): Res
   return { type: "keep", key: existing.key, entry: existing.entry };
 }
 
-function refuseRivals(
+function rejectRivals(
   leases: readonly AuditedLease[],
   key: LeaseKey,
   subnets: PerFamily<Prefix>,
@@ -83,6 +85,16 @@ function refuseRivals(
         `${address} has lease ${other.key} already and would keep it; reserve that one, or revoke it first`,
       );
     }
+  }
+}
+
+/** Packets to a host inside its own subnet would loop. */
+function rejectInside(key: LeaseKey, subnets: PerFamily<Prefix>, addresses: PerFamily<Address>): void {
+  for (const [family, address] of entriesOf(addresses)) {
+    if (subnets[family]?.contains(address))
+      throw new ConfigError(
+        `${address} lies in the subnet of ${key} itself; give the host's address outside it`,
+      );
   }
 }
 
@@ -120,6 +132,9 @@ function readAddresses({ publicIp, publicIpv6 }: ReservationRequest): PerFamily<
 
 function readAddress(flag: string, text: string, family: Family): Address {
   const address = Address.parse(text);
-  if (address.family === family) return address;
-  throw new ConfigError(`${flag} ${text} is no IPv${family} address`);
+  if (address.family !== family) throw new ConfigError(`${flag}=${text} is not an IPv${family} address`);
+  const problem = publicAddressProblem(address);
+  if (problem !== null)
+    throw new ConfigError(`${flag}=${text} ${problem}; give the address that other hosts send to`);
+  return address;
 }

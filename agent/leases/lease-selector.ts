@@ -31,16 +31,8 @@ export function selectLease(leases: readonly AuditedLease[], text: string): Audi
 
 function matches({ subnets, attrs }: AuditedLease, text: string): boolean {
   if (text.length >= SHORTEST_NODE_ID && attrs?.nodeId?.startsWith(text)) return true;
-  const address = addressOrNull(text);
+  const address = Address.parseOrNull(text);
   if (address === null) return false;
   const isPublic = [...entriesOf(attrs?.publicAddress ?? {})].some(([, known]) => known.equals(address));
   return isPublic || [...entriesOf(subnets ?? {})].some(([, subnet]) => subnet.contains(address));
-}
-
-function addressOrNull(text: string): Address | null {
-  try {
-    return Address.parse(text);
-  } catch {
-    return null; // it may still be a node id
-  }
 }

@@ -6,14 +6,17 @@
 import type { BackendOptions, HostFacts, PreparedBackend } from "../../backends/backend.ts";
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import type { Address, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import type { LocalPrefix } from "../../ipam/addresses/local-prefixes.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import type { LeaseAttrs } from "../../ipam/leases/lease.ts";
 import { formatLeaseKey, formatLeaseValue, parseLeaseValue } from "../../ipam/leases/lease-codec.ts";
+import type { PeerSettings } from "../../ipam/leases/peer-table.ts";
 import type { StoreEntry } from "../../ipam/stores/store.ts";
 import type { InterfaceSettings } from "../config/config.ts";
 import { type ChosenInterface, chooseInterface } from "../host/choose-interface.ts";
 import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
+import { localPrefixes } from "../host/local-prefixes.ts";
 import { familiesOf, optionsOf } from "./network-support.ts";
 import { hostFactsOf, settleDeviceMacs } from "./tunnel-host.ts";
 
@@ -23,6 +26,8 @@ export interface Attachment {
   readonly chosen: ChosenInterface;
   readonly host: HostFacts;
   readonly backend: PreparedBackend;
+  /** What this host reaches without the network; changes without a new attachment. */
+  readonly local: readonly LocalPrefix[];
 }
 
 /** What all attachments to a network have in common. */
@@ -90,7 +95,7 @@ function publicAddressesIn(leaseValue: string): readonly Address[] {
 
 /** Prepares the backend for the chosen interface, with hardware addresses that are written down first. */
 export async function attach(
-  { port, identity, network }: AttachmentParts,
+  { port, identity, network, store }: AttachmentParts,
   networkConfig: NetworkConfig,
   chosen: ChosenInterface,
   snapshot: HostSnapshot,
@@ -99,7 +104,8 @@ export async function attach(
   const options = optionsOf(networkConfig);
   const host = hostFactsOf(chosen, snapshot);
   const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity, network);
-  return { networkConfig, options, chosen, host, backend: options.prepare(host, families, macs) };
+  const backend = options.prepare(host, families, macs);
+  return { networkConfig, options, chosen, host, backend, local: localPrefixes(snapshot, store) };
 }
 
 /** What our lease says of this host. */
@@ -110,6 +116,29 @@ export function leaseAttrsOf({ host, backend }: Attachment, nodeId: string): Lea
     backendData: backend.leaseData,
     nodeId,
   };
+}
+
+/** What the peer table must know of this host. */
+export function peerSettingsOf({ host, backend, local }: Attachment): Omit<PeerSettings, "networks"> {
+  const own = {
+    publicAddress: host.publicAddresses,
+    backendType: backend.type,
+    backendData: backend.leaseData,
+  };
+  return {
+    ownAddresses: host.publicAddresses,
+    ownIdentities: backend.peerIdentities({ attrs: { ...own, nodeId: null } }),
+    local,
+    rejectPeer: (peer) => backend.rejectPeer(peer),
+    identitiesOf: (peer) => backend.peerIdentities(peer),
+  };
+}
+
+/** Whether both know the same addresses, links and routes of the host. */
+export function isSameLocally(a: Attachment, b: Attachment): boolean {
+  const text = ({ local }: Attachment): string =>
+    JSON.stringify(local.map(({ prefix, kind, origin }) => [prefix, kind, origin]).sort());
+  return text(a) === text(b);
 }
 
 /** Whether two attachments lead to the same kernel objects, the same lease and the same subnet.env. */

@@ -7,14 +7,14 @@
 
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { Planner } from "../../backends/planner.ts";
-import type { Scope } from "../../backends/state/ownership.ts";
+import type { Scope } from "../../backends/state/contract/kind.ts";
 import { leftoverDevices } from "../../backends/vxlan-leftovers.ts";
 import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import type { Identity } from "../host/identity.ts";
 import type { AgentMetrics } from "../report/agent-metrics.ts";
-import { type Attachment, leaseAttrsOf } from "./attachment.ts";
+import { type Attachment, leaseAttrsOf, peerSettingsOf } from "./attachment.ts";
 import { hostObjects } from "./host-objects.ts";
 import { NetworkFirewall } from "./network-firewall.ts";
 import type { NetworkParts } from "./network-parts.ts";
@@ -103,9 +103,8 @@ export class DesiredState {
   peersChanged(): void {
     const { metrics, rejections } = this.#facts;
     const { peers, reconciler } = this.#parts;
-    const rejected = peers.refused();
-    metrics.setPeers(peers.peers.size, peers.heldCount, rejected.size);
-    rejections.note(rejected.values());
+    metrics.setPeers(peers.peers.size, peers.heldCount, peers.rejectedCount);
+    rejections.note(peers.refused().values());
     const changed = peers.takeChanged();
     reconciler.setDesired(this.#planner.plan({ own: this.subnets, peers: peers.peers, changed }));
     this.#networkFirewall.peersChanged(changed);
@@ -114,16 +113,18 @@ export class DesiredState {
   /** Another interface, other addresses of it, or another network configuration. */
   attachTo(attachment: Attachment): void {
     const { lease, peers, firewall } = this.#parts;
-    const { backend, host, networkConfig } = attachment;
     this.#facts = { ...this.#facts, attachment };
     lease.publish(leaseAttrsOf(attachment, this.#facts.identity.nodeId));
-    peers.reconfigure({
-      ownAddresses: host.publicAddresses,
-      refusePeer: (peer) => backend.refusePeer(peer),
-      identitiesOf: (peer) => backend.peerIdentities(peer),
-    });
-    firewall.setPreference(networkConfig.enableNftables);
+    peers.reconfigure(peerSettingsOf(attachment));
+    firewall.setPreference(attachment.networkConfig.enableNftables);
     this.#replan();
+  }
+
+  /** What this host reaches without the network is different now. */
+  setLocalPrefixes(attachment: Attachment): void {
+    this.#facts = { ...this.#facts, attachment };
+    this.#parts.peers.reconfigure({ local: attachment.local });
+    this.peersChanged();
   }
 
   /** Our lease is for other subnets now. */

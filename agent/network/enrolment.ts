@@ -101,7 +101,7 @@ export class Enrolment {
       store,
       config: attachment.networkConfig,
       attrs: leaseAttrsOf(attachment, identity.nodeId),
-      avoid: attachment.host.onLinkPrefixes,
+      local: attachment.local,
       ttlSeconds,
       clock,
       logger,

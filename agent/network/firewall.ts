@@ -71,6 +71,7 @@ function tunnelsOf({ backend, host, settings, peers }: FirewallSituation): PerFa
     port,
     parentInterface: host.interface,
     address: host.addresses[family],
+    isSoleAddress: isSame(host.addresses[family], host.publicAddresses[family]),
     device,
     sources: settings.tunnelSources === "any" ? ("any" as const) : publicAddresses(all, family),
   }));
@@ -80,4 +81,8 @@ function publicAddresses(peers: readonly Lease[], family: Family): Address[] {
   return peers.flatMap(({ attrs }) =>
     [...entriesOf(attrs.publicAddress)].flatMap(([own, address]) => (own === family ? [address] : [])),
   );
+}
+
+function isSame(a: Address | undefined, b: Address | undefined): boolean {
+  return a !== undefined && b !== undefined && a.equals(b);
 }

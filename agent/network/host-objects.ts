@@ -1,6 +1,7 @@
 /** Kernel objects that the administrator asked for besides what the backend needs. Pure. */
 
-import { type KernelObject, ROUTE_PROTOCOL } from "../../backends/state/objects.ts";
+import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
+import type { KernelObject } from "../../backends/state/kinds/registry.ts";
 import { entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { FirewallSettings } from "../config/config.ts";
 

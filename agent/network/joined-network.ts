@@ -110,6 +110,10 @@ export class JoinedNetwork {
       logger,
       current: () => this.#desired,
       move: (after) => this.#attachTo(after),
+      onLocalChange: (after) => {
+        this.#desired.setLocalPrefixes(after);
+        this.#refresh();
+      },
       onNewAddress: options.redial,
     });
     const refresh = () => this.#refresh();
@@ -162,6 +166,7 @@ export class JoinedNetwork {
       leaseKey: lease.entry.key,
       lease: lease.state,
       rejection: peers.ownRejection,
+      obstacle: peers.ownObstacle,
       interface: this.#hostWatch.problem,
       config: this.#configFollower.problem,
       subnetFile: this.#subnetFile.problem,

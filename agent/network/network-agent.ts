@@ -69,7 +69,7 @@ export class NetworkAgent {
     const { ttlSeconds } = settings.lease;
     this.#enrolment = new Enrolment({ runtime: this.#runtime, ttlSeconds, store: this.#store, identity });
     this.#metrics = new AgentMetrics(options.runtime.metrics);
-    const store = connection.remoteHost === null ? null : addressOrNull(connection.remoteHost);
+    const store = connection.remoteHost === null ? null : Address.parseOrNull(connection.remoteHost);
     this.#parts = {
       network: settings.name,
       settings: settings.interface,
@@ -221,14 +221,5 @@ export class NetworkAgent {
     this.#outage.note(health, this.#runtime.clock.monotonicMs());
     this.#metrics.setStoreUp(health.isFollowed);
     this.#joined?.noteStore(health.isFollowed);
-  }
-}
-
-/** Null for a name: the route to it is not known. */
-function addressOrNull(host: string): Address | null {
-  try {
-    return Address.parse(host);
-  } catch {
-    return null;
   }
 }

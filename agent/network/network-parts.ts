@@ -2,7 +2,7 @@
 
 import { FirewallGuard, type FirewallGuardOptions } from "../../backends/firewall/guard.ts";
 import { type PassReport, Reconciler } from "../../backends/kernel/reconciler.ts";
-import type { Scope } from "../../backends/state/ownership.ts";
+import type { Scope } from "../../backends/state/contract/kind.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
 import type { Membership } from "../../ipam/leases/join.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
@@ -11,7 +11,7 @@ import { PeerTable } from "../../ipam/leases/peer-table.ts";
 import type { SubnetStore } from "../../ipam/stores/store.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import type { Identity } from "../host/identity.ts";
-import { type Attachment, leaseAttrsOf } from "./attachment.ts";
+import { type Attachment, leaseAttrsOf, peerSettingsOf } from "./attachment.ts";
 import type { NetworkSettings } from "./network-settings.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -49,11 +49,10 @@ export function assemble(options: AssemblyOptions): NetworkParts {
   const { clock, random, logger, port } = runtime;
   const peers = new PeerTable({
     networks: options.ranges,
-    ownAddresses: attachment.host.publicAddresses,
+    ...peerSettingsOf(attachment),
+    leaveGraceMs: settings.lease.leaveGraceSeconds * 1000,
     holdDownMs: settings.lease.holdDownSeconds * 1000,
     logger,
-    refusePeer: (peer) => attachment.backend.refusePeer(peer),
-    identitiesOf: (peer) => attachment.backend.peerIdentities(peer),
   });
   peers.setOwnKey(options.membership.entry.key);
   return {

@@ -23,6 +23,8 @@ export interface MemberState {
   readonly lease: LeaseState;
   /** Why every host rejects our lease by the common rules; null when they accept it. */
   readonly rejection: string | null;
+  /** Why our own subnets cut this host off from what it reaches without the network. */
+  readonly obstacle: string | null;
   /** Why the interface cannot carry the tunnel now. */
   readonly interface: string | null;
   /** Why the newest network configuration is not in force. */
@@ -55,6 +57,7 @@ export function memberProblems(state: MemberState): readonly Problem[] {
     ...blocking(state.interface),
     ...kernelProblems(state),
     ...(state.subnetFile === null ? [] : [state.subnetFile]),
+    ...advisory(state.obstacle),
     ...advisory(state.config),
     ...advisory(state.firewallLock),
   ];

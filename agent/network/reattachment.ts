@@ -8,7 +8,14 @@ import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
-import { type Attachment, type AttachmentParts, attach, chooseFor, isSameAttachment } from "./attachment.ts";
+import {
+  type Attachment,
+  type AttachmentParts,
+  attach,
+  chooseFor,
+  isSameAttachment,
+  isSameLocally,
+} from "./attachment.ts";
 
 export interface ReattachmentOptions {
   readonly parts: AttachmentParts;
@@ -17,6 +24,8 @@ export interface ReattachmentOptions {
   readonly current: () => { readonly attachment: Attachment; readonly subnets: PerFamily<Prefix> };
   /** Called with an attachment that differs from the current one. */
   readonly move: (after: Attachment) => void;
+  /** Called with an attachment in which only `local` differs. */
+  readonly onLocalChange: (after: Attachment) => void;
   /** Called when the host's own addresses changed: connections from the old ones are dead. */
   readonly onNewAddress: () => void;
 }
@@ -47,7 +56,7 @@ export class Reattachment {
   }
 
   async #reattach(next: NetworkConfig | null): Promise<void> {
-    const { parts, netlink, logger, current, move, onNewAddress } = this.#options;
+    const { parts, netlink, logger, current, move, onLocalChange, onNewAddress } = this.#options;
     const { attachment: before, subnets } = current();
     const config = next ?? before.networkConfig;
     const snapshot = takeHostSnapshot(netlink);
@@ -57,7 +66,10 @@ export class Reattachment {
       leaseAddresses: [],
     });
     const after = await attach(parts, config, chosen, snapshot);
-    if (isSameAttachment(before, after)) return;
+    if (isSameAttachment(before, after)) {
+      if (!isSameLocally(before, after)) onLocalChange(after);
+      return;
+    }
     logger.info("host or network options changed; following", {
       interface: chosen.link.name,
       reason: chosen.reason,

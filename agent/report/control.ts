@@ -4,12 +4,13 @@
  * It passes JSON through; what a path answers is given by the daemon. It changes nothing by itself.
  */
 
-import { createServer, request, type Server } from "node:http";
+import { request, type Server } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
-import { escapeJson, escapeText } from "../../ipam/escape.ts";
+import { escapeJson } from "../../ipam/escape.ts";
 import { makeFolder, removeSocket } from "../../ipam/files.ts";
+import { closeListener, createListener, text } from "./listener.ts";
 
 /** What each path answers, as something JSON can show. */
 export type ControlRoutes = Readonly<Record<string, () => unknown>>;
@@ -41,7 +42,7 @@ export async function serveControl(runDir: string, routes: ControlRoutes): Promi
     removeSocket(path);
     const server = createControlServer(routes);
     await listenPrivately(server, path);
-    return { path, close: () => closeServer(server) };
+    return { path, close: () => closeListener(server) };
   } catch (error) {
     if (error instanceof TulleError) throw error;
     throw controlError(`the control socket ${path} cannot be made: ${errorMessage(error)}`, error);
@@ -73,19 +74,11 @@ export async function askControl(runDir: string, route: string, signal: AbortSig
 }
 
 function createControlServer(routes: ControlRoutes): Server {
-  return createServer((incoming, response) => {
-    const route = Object.hasOwn(routes, incoming.url ?? "") ? routes[incoming.url ?? ""] : undefined;
-    if (incoming.method !== "GET" || route === undefined) {
-      response.writeHead(404).end(`this version knows ${Object.keys(routes).join(", ")}\n`);
-      return;
-    }
-    try {
-      const body = escapeJson(JSON.stringify(route(), jsonValue));
-      response.writeHead(200, { "content-type": "application/json" }).end(`${body}\n`);
-    } catch (error) {
-      // An error here must not end the daemon.
-      response.writeHead(500).end(`${escapeText(errorMessage(error))}\n`);
-    }
+  return createListener((path) => {
+    const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
+    if (route === undefined) return text(404, `this version has ${Object.keys(routes).join(", ")}\n`);
+    const body = `${escapeJson(JSON.stringify(route(), jsonValue))}\n`;
+    return { status: 200, body, contentType: "application/json" };
   });
 }
 
@@ -115,13 +108,6 @@ function isAnswered(path: string): Promise<boolean> {
     };
     socket.once("connect", () => finish(true));
     socket.once("error", () => finish(false));
-  });
-}
-
-function closeServer(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeAllConnections();
   });
 }
 

@@ -1,8 +1,9 @@
 /** Serves /healthz and /readyz with flanneld's own words, and /metrics. Knows nothing of what they mean. */
 
-import { createServer, type Server } from "node:http";
+import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
+import { type Answer, closeListener, createListener, text } from "./listener.ts";
 import type { Metrics } from "./metrics.ts";
 
 export interface HealthOptions {
@@ -19,46 +20,24 @@ export interface HealthServer {
   close(): Promise<void>;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly body: string;
-  readonly contentType?: string;
-}
-
-/** Starts listening. Throws ConfigError when the address cannot be had. */
+/** Starts listening. Throws ConfigError when the address is not available. */
 export async function serveHealth(options: HealthOptions): Promise<HealthServer> {
-  const server = createServer((request, response) => {
-    const isRead = request.method === "GET" || request.method === "HEAD";
-    const answer = isRead ? answerTo(request.url ?? "", options) : { status: 405, body: "use GET\n" };
-    response.writeHead(answer.status, { "content-type": answer.contentType ?? "text/plain; charset=utf-8" });
-    response.end(answer.body);
-  });
+  const server = createListener((path) => contentOf(path, options));
   await listen(server, options);
   const { port } = server.address() as AddressInfo;
-  return { port, close: () => close(server) };
+  return { port, close: () => closeListener(server) };
 }
 
-/** An error here must not end the daemon. */
-function answerTo(url: string, options: HealthOptions): Answer {
-  try {
-    return contentOf(url, options);
-  } catch (error) {
-    return { status: 500, body: `${errorMessage(error)}\n` };
-  }
-}
-
-function contentOf(url: string, { isReady, metrics }: HealthOptions): Answer {
-  switch (url.split("?", 1)[0]) {
+function contentOf(path: string, { isReady, metrics }: HealthOptions): Answer {
+  switch (path) {
     case "/healthz":
-      return { status: 200, body: "flanneld is running" };
+      return text(200, "flanneld is running");
     case "/readyz":
-      return isReady()
-        ? { status: 200, body: "flanneld is ready" }
-        : { status: 503, body: "flanneld is not ready yet" };
+      return isReady() ? text(200, "flanneld is ready") : text(503, "flanneld is not ready yet");
     case "/metrics":
       return { status: 200, body: metrics.render(), contentType: "text/plain; version=0.0.4; charset=utf-8" };
     default:
-      return { status: 404, body: "there are /healthz, /readyz and /metrics\n" };
+      return text(404, "the paths are /healthz, /readyz and /metrics\n");
   }
 }
 
@@ -69,12 +48,5 @@ function listen(server: Server, { host, port }: HealthOptions): Promise<void> {
       reject(new ConfigError(message, { cause: error }));
     });
     server.listen(port, host, resolve);
-  });
-}
-
-function close(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeAllConnections();
   });
 }

@@ -7,7 +7,7 @@
 
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { NetlinkError } from "../../backends/netlink/errors.ts";
-import { decodeLink, encodeLinkDump, type Link } from "../../backends/netlink/link.ts";
+import { decodeLink, encodeLinkDump, type Link } from "../../backends/netlink/link/link.ts";
 import {
   decodeRoute,
   encodeRouteDump,

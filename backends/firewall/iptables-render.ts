@@ -120,8 +120,12 @@ function renderTests(matches: Matches): string[] {
   const words: string[] = [];
   if (matches.udpPort !== undefined) words.push(`-p udp -m udp --dport ${matches.udpPort}`);
   if (matches.isTcpSyn) words.push("-p tcp -m tcp --tcp-flags SYN,RST SYN");
-  if (matches.isToThisHost !== undefined)
-    words.push(`-m addrtype ${matches.isToThisHost ? "" : "! "}--dst-type LOCAL`);
+  if (matches.destinationType !== undefined)
+    words.push(
+      matches.destinationType === "elsewhere"
+        ? "-m addrtype ! --dst-type LOCAL"
+        : `-m addrtype --dst-type ${matches.destinationType.toUpperCase()}`,
+    );
   if (matches.isOffPath) words.push("-m rpfilter --invert");
   const { mark } = matches;
   if (mark !== undefined)

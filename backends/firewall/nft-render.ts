@@ -111,9 +111,10 @@ function renderMatches(family: Family, matches: Matches): JsonValue[] {
   if (matches.isTcpSyn) {
     expressions.push(match("==", { "&": [payload("tcp", "flags"), ["syn", "rst"]] }, "syn"));
   }
-  if (matches.isToThisHost !== undefined) {
+  if (matches.destinationType !== undefined) {
     const type = { fib: { result: "type", flags: ["daddr"] } };
-    expressions.push(match(matches.isToThisHost ? "==" : "!=", type, "local"));
+    const isElsewhere = matches.destinationType === "elsewhere";
+    expressions.push(isElsewhere ? match("!=", type, "local") : match("==", type, matches.destinationType));
   }
   if (matches.isOffPath) {
     expressions.push(match("==", { fib: { result: "oif", flags: ["saddr", "iif"] } }, false));

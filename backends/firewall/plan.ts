@@ -45,6 +45,8 @@ export interface TunnelInput {
   readonly parentInterface: string;
   /** This host's address there, to which peers send. */
   readonly address: Address | undefined;
+  /** False where this host publishes another address than `address`: that one may be local, too. */
+  readonly isSoleAddress: boolean;
   /** The overlay device, for the MSS clamp: `flannel.1`. */
   readonly device: string;
   /** Whose tunnel packets are welcome: everybody's, or those of the peers' public addresses. */
@@ -193,7 +195,7 @@ function overlayInRules(input: FirewallInput, family: Family): Rule[] {
 /** Tunnel packets for this host: forged ones and strangers' are dropped, the rest is not tracked. */
 function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
   return [
-    rule({ ...besideTunnel(tunnel), isToThisHost: false }, RETURN),
+    ...besideTunnelRules(tunnel, family),
     ...containerAddresses(input, family).map((source) => rule(source, DROP)),
     ...(tunnel.sources === "any" ? [] : [rule({ isFromUnknownSource: true }, DROP)]),
     ...(input.notrack ? [rule({}, NOTRACK)] : []),
@@ -229,10 +231,24 @@ function gatesOf({ port, parentInterface }: TunnelInput): FamilyRules["gates"] {
   };
 }
 
-/** Not to the tunnel's own address: spares nearly all tunnel packets the look at the routing table, the dearest test. */
-function besideTunnel({ address }: TunnelInput): Matches {
-  if (address === undefined) return {};
-  return { destination: outside(Prefix.of(address, ADDRESS_BITS[address.family])) };
+/**
+ * What is not for the tunnel's own address. The kernel delivers broadcast, multicast and anycast packets to the tunnel's
+ * socket as well, and no peer sends them: they are dropped. The rest is for other hosts. Testing the address first spares
+ * nearly all tunnel packets the lookup in the routing table, the most expensive test.
+ */
+function besideTunnelRules({ address, isSoleAddress }: TunnelInput, family: Family): Rule[] {
+  const beside: Matches =
+    address === undefined ? {} : { destination: outside(Prefix.of(address, ADDRESS_BITS[family])) };
+  const group = family === 4 ? "broadcast" : "anycast";
+  const local: Rule[] =
+    address !== undefined && isSoleAddress
+      ? [rule({ ...beside, destinationType: "local" }, DROP), rule(beside, RETURN)]
+      : [rule({ ...beside, destinationType: "elsewhere" }, RETURN)];
+  return [
+    rule({ destination: inside(Prefix.parse(MULTICAST_PREFIX[family])) }, DROP),
+    rule({ ...beside, destinationType: group }, DROP),
+    ...local,
+  ];
 }
 
 /** A packet from a container's address is a container's, whatever way it came. */

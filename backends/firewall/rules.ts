@@ -26,8 +26,8 @@ export interface Matches {
   /** Interface name; a trailing `*` stands for any ending. */
   readonly inputInterface?: string;
   readonly outputInterface?: string;
-  /** The destination is an address of this host; false: it is none. */
-  readonly isToThisHost?: boolean;
+  /** What the routing table says of the destination; `elsewhere` stands for everything but `local`. */
+  readonly destinationType?: "local" | "broadcast" | "anycast" | "elsewhere";
   /** UDP with this destination port, 1 .. 65535. */
   readonly udpPort?: number;
   /** A TCP packet that opens a connection (SYN without RST). */

@@ -6,9 +6,9 @@
  * Pure but for the time it is given.
  */
 
+import type { ObjectKey } from "../state/contract/kind.ts";
 import type { Change } from "../state/diff.ts";
-import type { ObjectKey } from "../state/objects.ts";
-import { describe } from "../state/render.ts";
+import { describe } from "../state/kinds/registry.ts";
 
 export interface RepairLimits {
   /** Repairs within `windowMs` before the first wait. */

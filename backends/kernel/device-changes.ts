@@ -7,21 +7,37 @@
 
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import { EEXIST, NetlinkError } from "../netlink/errors.ts";
-import { decodeLink, encodeDeleteLink, encodeGetLink, encodeLinkDump, type Link } from "../netlink/link.ts";
+import {
+  decodeLink,
+  encodeDeleteLink,
+  encodeGetLink,
+  encodeLinkDump,
+  encodeSetLink,
+  type Link,
+} from "../netlink/link/link.ts";
 import { decodeNetnsId, encodeNetnsIdDump } from "../netlink/netns-id.ts";
+import type { KernelNames } from "../state/contract/kind.ts";
 import type { Change } from "../state/diff.ts";
-import type { KernelObject, LinkObject } from "../state/objects.ts";
+import {
+  decodeLinkObject,
+  encodeCreateLink,
+  encodeUpdateLink,
+  exclusiveResource,
+  type LinkObject,
+} from "../state/kinds/link.ts";
+import type { KernelObject } from "../state/kinds/registry.ts";
+import { isAbsent } from "./absence.ts";
 import type { DeviceTable } from "./device-table.ts";
-import { encodeCreateLink, encodeLinkDown, encodeRenameLink, encodeUpdateLink, isAbsent } from "./encode.ts";
-import { linkObject } from "./observe.ts";
 
 export class DeviceChanges {
   readonly #connection: NetlinkConnection;
   readonly #devices: DeviceTable;
+  readonly #names: KernelNames;
 
-  constructor(connection: NetlinkConnection, devices: DeviceTable) {
+  constructor(connection: NetlinkConnection, devices: DeviceTable, names: KernelNames) {
     this.#connection = connection;
     this.#devices = devices;
+    this.#names = names;
   }
 
   /** Carries out a change and keeps the device table current. Throws NetlinkError. */
@@ -36,12 +52,12 @@ export class DeviceChanges {
   }
 
   async #create(link: LinkObject): Promise<void> {
-    const renamed = this.#devices.find((one) => isTwin(one, link));
+    const renamed = this.#devices.find((one) => this.#isTwin(one, link));
     if (renamed !== undefined) {
       this.#rename(renamed, link);
       return;
     }
-    const request = encodeCreateLink(link, this.#devices);
+    const request = encodeCreateLink(link, this.#names);
     try {
       this.#connection.request(request);
     } catch (error) {
@@ -53,15 +69,16 @@ export class DeviceChanges {
 
   #rename(renamed: Link, link: LinkObject): void {
     // Kernels before 6.2 rename only devices that are down.
-    this.#connection.request(encodeLinkDown(renamed.index));
-    this.#connection.request(encodeRenameLink(renamed.index, link.name));
-    this.#devices.set({ ...renamed, name: link.name });
-    this.#update(link, linkObject(renamed, this.#devices));
+    this.#connection.request(encodeSetLink(renamed.index, { isUp: false }));
+    this.#connection.request(encodeSetLink(renamed.index, { name: link.name }));
+    const found = { ...renamed, name: link.name, isUp: false };
+    this.#devices.set(found);
+    this.#update(link, decodeLinkObject(found, this.#names));
   }
 
   #update(link: LinkObject, actual: KernelObject): void {
     if (actual.kind !== "link") return;
-    for (const request of encodeUpdateLink(link, actual, this.#devices)) this.#connection.request(request);
+    for (const request of encodeUpdateLink(link, actual, this.#names)) this.#connection.request(request);
   }
 
   /** On a worker thread: the kernel waits for all processors (about 18 ms) before a device is gone. */
@@ -79,7 +96,7 @@ export class DeviceChanges {
   /** Deletes our device where somebody moved it to; false when it is in no namespace that this one knows. */
   async #deleteAbroad(link: LinkObject): Promise<boolean> {
     for (const netnsId of this.#connection.dump(encodeNetnsIdDump(), decodeNetnsId)) {
-      const moved = this.#linksOf(netnsId).find((one) => isTwin(one, link));
+      const moved = this.#linksOf(netnsId, link.type).find((one) => this.#isTwin(one, link));
       if (moved === undefined) continue;
       await this.#connection.requestAsync(encodeDeleteLink({ index: moved.index, netnsId }));
       return true;
@@ -87,22 +104,20 @@ export class DeviceChanges {
     return false;
   }
 
-  #linksOf(netnsId: number): readonly Link[] {
+  #linksOf(netnsId: number, type: string): readonly Link[] {
     try {
-      return this.#connection.dump(encodeLinkDump({ type: "vxlan", netnsId }), decodeLink);
+      return this.#connection.dump(encodeLinkDump({ type, netnsId }), decodeLink);
     } catch (error) {
       // The namespace ended meanwhile, or we may not look into it.
       if (error instanceof NetlinkError && !error.retryable) return [];
       throw error;
     }
   }
-}
 
-/** The hardware address is derived from this host's identity: who has it with our VNI and port is our own device. */
-function isTwin(candidate: Link, link: LinkObject): boolean {
-  const { mac, vxlan } = candidate;
-  if (vxlan === undefined || link.vxlan === undefined || link.mac === null) return false;
-  if (mac !== link.mac || vxlan.vni !== link.vxlan.vni || vxlan.port !== link.vxlan.port) return false;
-  // The kernel has one VNI once for each family of outer addresses.
-  return vxlan.local?.family === link.vxlan.local?.family;
+  /** The hardware address is derived from this host's identity: a device with it that occupies the same is ours. */
+  #isTwin(candidate: Link, link: LinkObject): boolean {
+    if (link.mac === null || candidate.mac !== link.mac || candidate.type !== link.type) return false;
+    const resource = exclusiveResource(link);
+    return resource !== null && exclusiveResource(decodeLinkObject(candidate, this.#names)) === resource;
+  }
 }

@@ -1,6 +1,6 @@
 /** The host's devices by index and by name, as the kernel last told. No I/O. */
 
-import type { Link } from "../netlink/link.ts";
+import type { Link } from "../netlink/link/link.ts";
 
 export class DeviceTable {
   readonly #byIndex = new Map<number, Link>();

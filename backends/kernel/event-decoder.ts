@@ -3,43 +3,34 @@
  * current. Echoes of our own changes have been left out where they do not matter.
  */
 
-import { decodeAddress } from "../netlink/address.ts";
-import { decodeLink, type Link } from "../netlink/link.ts";
+import { decodeLink, type Link } from "../netlink/link/link.ts";
 import { type NetlinkMessage, NLM_F_APPEND } from "../netlink/message.ts";
-import { decodeFdb, decodeNeighbour } from "../netlink/neighbour.ts";
 import { decodeNetconf, NETCONFA_IFINDEX_ALL } from "../netlink/netconf.ts";
 import { decodeNexthop } from "../netlink/nexthop.ts";
-import { decodeRoute, type Route, RT_TABLE_MAIN } from "../netlink/route.ts";
 import {
-  AF_BRIDGE,
-  RTM_DELADDR,
   RTM_DELLINK,
-  RTM_DELNEIGH,
   RTM_DELNEXTHOP,
-  RTM_DELROUTE,
-  RTM_NEWADDR,
   RTM_NEWLINK,
-  RTM_NEWNEIGH,
   RTM_NEWNETCONF,
   RTM_NEWNEXTHOP,
-  RTM_NEWROUTE,
 } from "../netlink/rtnetlink.ts";
-import { type KernelObject, keyOf } from "../state/objects.ts";
-import { isVisible, type Scope } from "../state/ownership.ts";
+import type { KernelNames, Scope, Wire } from "../state/contract/kind.ts";
+import type { AddressObject } from "../state/kinds/address.ts";
+import { decodeLinkObject } from "../state/kinds/link.ts";
+import { nexthopObject } from "../state/kinds/nexthop.ts";
+import { isVisible, type KernelObject, KINDS, keyOf } from "../state/kinds/registry.ts";
 import type { DeviceTable } from "./device-table.ts";
-import {
-  addressObject,
-  fdbObject,
-  linkObject,
-  neighbourObject,
-  nexthopObject,
-  routeObject,
-} from "./observe.ts";
 import type { KernelEvent } from "./port.ts";
+
+/** The types of their notifications tell most apart; neighbours and forwarding entries share theirs. */
+const WIRES = Object.values(KINDS).flatMap(({ wire }): Wire<KernelObject>[] =>
+  wire === null ? [] : [wire as unknown as Wire<KernelObject>],
+);
 
 export interface EventContext {
   /** Kept current. */
   readonly devices: DeviceTable;
+  readonly names: KernelNames;
   readonly scope: () => Scope;
   /** True for the id of a nexthop that was ours when last seen. */
   readonly isOurNexthop: (id: number) => boolean;
@@ -69,23 +60,10 @@ export class EventDecoder {
       case RTM_NEWNEXTHOP:
       case RTM_DELNEXTHOP:
         return this.#nexthop(message);
-      case RTM_NEWADDR:
-      case RTM_DELADDR:
-        return this.#address(message);
-      case RTM_NEWROUTE:
-      case RTM_DELROUTE: {
-        const route = decodeRoute(message);
-        if (route === null) return [];
-        const object = routeObject(route, this.#devices);
-        return [...this.#hostRoute(route), ...this.#object(object, message.type === RTM_NEWROUTE, message)];
-      }
-      case RTM_NEWNEIGH:
-      case RTM_DELNEIGH:
-        return this.#neighbour(message);
       case RTM_NEWNETCONF:
         return this.#settings(decodeNetconf(message));
       default:
-        return [];
+        return this.#object(message);
     }
   }
 
@@ -107,7 +85,7 @@ export class EventDecoder {
       }
     }
     if (!scope.devices.has(link.name)) return events;
-    events.push({ type: "present", object: linkObject(link, this.#devices), by });
+    events.push({ type: "present", object: decodeLinkObject(link, this.#context.names), by });
     // Going down takes routes and nexthops along without a word about each (net/ipv4/fib_semantics.c).
     if (!link.isUp || before === undefined)
       events.push({ type: "resync", reason: `device ${link.name} changed` });
@@ -124,48 +102,14 @@ export class EventDecoder {
     return scope.sharedDevices.has(link.name) ? [{ type: "host", device: link.name }] : [];
   }
 
-  #address(message: NetlinkMessage): readonly KernelEvent[] {
-    const address = decodeAddress(message);
-    if (address === null) return [];
-    const object = addressObject(address, this.#devices);
-    const scope = this.#context.scope();
-    if (!scope.devices.has(object.device)) {
-      // Every container brings a veth with a link-local address, which never carries a tunnel.
-      const concernsHost = scope.sharedDevices.has(object.device) || !address.address.isLinkLocal;
-      return concernsHost ? [{ type: "host", device: object.device }] : [];
-    }
-    if (message.type === RTM_NEWADDR) return this.#object(object, true, message);
-    // With its last address a device loses its IPv4 routes, silently (net/ipv4/devinet.c, fib_disable_ip).
-    return [
-      { type: "absent", key: keyOf(object), by: message.portId },
-      { type: "resync", reason: `${object.device} lost an address` },
-    ];
-  }
-
-  /** The choice of the interface that carries the tunnel depends on the default routes. */
-  #hostRoute({ destination, table, outputIndex }: Route): readonly KernelEvent[] {
-    if (destination.length > 0 || table !== RT_TABLE_MAIN) return [];
-    return [{ type: "host", device: this.#devices.nameOf(outputIndex) }];
-  }
-
   /** The kernel removes the routes of a deleted or changed nexthop silently: only a dump shows which. */
   #nexthop(message: NetlinkMessage): readonly KernelEvent[] {
     const nexthop = decodeNexthop(message);
-    const object = nexthopObject(nexthop, this.#devices);
+    const object = nexthopObject(nexthop, this.#context.names);
     // Whoever takes one of our ids may have turned it into something that is nowhere near our device.
     const isOurs =
       this.#context.isOurNexthop(nexthop.id) || this.#context.scope().devices.has(object?.device ?? "");
     return isOurs ? [{ type: "resync", reason: `nexthop ${nexthop.id} was made, changed or removed` }] : [];
-  }
-
-  #neighbour(message: NetlinkMessage): readonly KernelEvent[] {
-    const isNew = message.type === RTM_NEWNEIGH;
-    if (message.u8(0) === AF_BRIDGE) {
-      const entry = decodeFdb(message);
-      return this.#object(entry && fdbObject(entry, this.#devices), isNew, message);
-    }
-    const neighbour = decodeNeighbour(message);
-    return this.#object(neighbour && neighbourObject(neighbour, this.#devices), isNew, message);
   }
 
   /** The message does not say which setting it was; few are ours, so all of them are read. */
@@ -180,17 +124,42 @@ export class EventDecoder {
     });
   }
 
-  #object(
-    object: KernelObject | null,
-    isPresent: boolean,
-    { portId: by, flags }: NetlinkMessage,
-  ): readonly KernelEvent[] {
-    if (object === null || !isVisible(object, this.#context.scope())) return [];
-    if (!isPresent) return [{ type: "absent", key: keyOf(object), by }];
-    // A route behind another one with the same key: only a dump shows which of them the kernel asks first.
-    if (object.kind === "route" && (flags & NLM_F_APPEND) !== 0) {
-      return [{ type: "resync", reason: `there is more than one route to ${object.destination}` }];
+  #object(message: NetlinkMessage): readonly KernelEvent[] {
+    for (const { types, decode } of WIRES) {
+      if (!types.includes(message.type)) continue;
+      const object: KernelObject | null = decode(message, this.#context.names);
+      if (object !== null) return this.#eventsOf(object, message.type === types[0], message);
     }
-    return [{ type: "present", object, by }];
+    return [];
   }
+
+  #eventsOf(object: KernelObject, isPresent: boolean, message: NetlinkMessage): readonly KernelEvent[] {
+    const scope = this.#context.scope();
+    const events = this.#hostEvents(object, scope);
+    if (!isVisible(object, scope)) return events;
+    const by = message.portId;
+    if (!isPresent) {
+      events.push({ type: "absent", key: keyOf(object), by });
+      // With its last address a device loses its IPv4 routes, silently (net/ipv4/devinet.c, fib_disable_ip).
+      if (object.kind === "address")
+        events.push({ type: "resync", reason: `${object.device} lost an address` });
+    } else if (object.kind === "route" && (message.flags & NLM_F_APPEND) !== 0) {
+      // A route behind another one with the same key: only a dump shows which of them the kernel asks first.
+      events.push({ type: "resync", reason: `there is more than one route to ${object.destination}` });
+    } else events.push({ type: "present", object, by });
+    return events;
+  }
+
+  /** The choice of the interface that carries the tunnel depends on the host's addresses and default routes. */
+  #hostEvents(object: KernelObject, scope: Scope): KernelEvent[] {
+    const concernsHost =
+      (object.kind === "address" && isHostAddress(object, scope)) ||
+      (object.kind === "route" && object.destination.length === 0);
+    return concernsHost ? [{ type: "host", device: object.device }] : [];
+  }
+}
+
+/** Every container brings a veth with a link-local address, which never carries a tunnel. */
+function isHostAddress({ device, address: { address } }: AddressObject, scope: Scope): boolean {
+  return !scope.devices.has(device) && (scope.sharedDevices.has(device) || !address.isLinkLocal);
 }

@@ -6,7 +6,7 @@
 import type { TulleError } from "../../ipam/errors.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { EACCES, EPERM, NetlinkError } from "../netlink/errors.ts";
-import type { ObjectKey } from "../state/objects.ts";
+import type { ObjectKey } from "../state/contract/kind.ts";
 import type { PendingChange } from "../state/tracker.ts";
 
 /** Changes of one kind that failed for one reason in the last pass. */

@@ -4,7 +4,8 @@
  */
 
 import type { Nexthop } from "../netlink/nexthop.ts";
-import { type NexthopObject, ROUTE_PROTOCOL } from "../state/objects.ts";
+import { ROUTE_PROTOCOL } from "../state/contract/kind.ts";
+import type { NexthopObject } from "../state/kinds/nexthop.ts";
 
 /** `t` in the highest byte; routing daemons count from 1. */
 const FIRST_ID = 0x74000000;

@@ -10,9 +10,9 @@
  */
 
 import type { TulleError } from "../../ipam/errors.ts";
+import type { ObjectKey, Scope } from "../state/contract/kind.ts";
 import type { Change } from "../state/diff.ts";
-import type { KernelObject, ObjectKey } from "../state/objects.ts";
-import type { Scope } from "../state/ownership.ts";
+import type { KernelObject } from "../state/kinds/registry.ts";
 
 /** The netlink port id of whoever asked for a change; 0 or absent when the kernel did it or does not tell. */
 type By = { readonly by?: number };

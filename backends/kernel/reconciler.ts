@@ -9,10 +9,10 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, Nap } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
-import { deviceOf, keyOf, type ObjectKey, type ObjectKind } from "../state/objects.ts";
+import type { ObjectKey, Scope } from "../state/contract/kind.ts";
+import { linkKey } from "../state/kinds/link.ts";
+import { describe, deviceOf, keyOf, type ObjectKind } from "../state/kinds/registry.ts";
 import { inOrder } from "../state/order.ts";
-import type { Scope } from "../state/ownership.ts";
-import { describe } from "../state/render.ts";
 import { type Conflict, type PendingChange, type Plan, StateTracker } from "../state/tracker.ts";
 import { type Contended, Contention } from "./contention.ts";
 import { type FailedChange, Failures, type Refusal } from "./failures.ts";
@@ -204,7 +204,7 @@ export class Reconciler {
           break;
         case "device-gone":
           this.#tracker.forgetDevice(event.device);
-          this.#noteTouch(`link ${event.device}`, event.by);
+          this.#noteTouch(linkKey(event.device), event.by);
           this.requestDump(`device ${event.device} is gone`);
           break;
         case "resync":
@@ -258,7 +258,7 @@ export class Reconciler {
   }
 
   /** The changes that may be made now, and the time until the first of those that must wait. */
-  #due(nowMs: number): { due: readonly PendingChange[]; waitMs: number } {
+  #due(nowMs: number, pending = this.#tracker.pending()): { due: readonly PendingChange[]; waitMs: number } {
     let waitMs = IDLE_MS;
     const isLate = ({ key, cause }: PendingChange): boolean => {
       const quarrelMs = cause === "kernel" ? this.#contention.notBeforeMs(key) : Number.NEGATIVE_INFINITY;
@@ -267,7 +267,6 @@ export class Reconciler {
       if (delayMs > 0) waitMs = Math.min(waitMs, delayMs);
       return delayMs > 0;
     };
-    const pending = this.#tracker.pending();
     this.#failures.retain(pending);
     if (this.#failures.isEmpty && this.#contention.isQuiet) return { due: pending, waitMs };
     const late = new Set(pending.filter(isLate));
@@ -284,8 +283,9 @@ export class Reconciler {
     const refusals: Refusal[] = [];
     const repairs: PendingChange[] = [];
     const apply = async (pending: readonly PendingChange[]): Promise<void> => {
-      const results =
-        pending.length === 0 ? [] : await this.#options.port.apply(pending.map((one) => one.change));
+      if (pending.length === 0) return;
+      this.#tracker.begin(pending);
+      const results = await this.#options.port.apply(pending.map((one) => one.change));
       for (const [index, one] of pending.entries()) {
         const error = results[index] ?? null;
         if (error !== null) {
@@ -299,26 +299,43 @@ export class Reconciler {
       }
     };
     const ordered = inOrder(due);
-    this.#tracker.begin(ordered);
     const firstDependent = ordered.findIndex(({ change }) => change.object.kind !== "link");
     const devices = ordered.slice(0, firstDependent < 0 ? ordered.length : firstDependent);
     await apply(devices);
     const failedDevices = new Set(refusals.flatMap(({ pending }) => linkName(pending)));
-    await apply(this.#withoutDevices(ordered.slice(devices.length), failedDevices));
-    if (this.#tracker.hasContest) this.requestDump("something was changed while we changed it");
-    this.#failures.note(due, refusals, this.#consecutiveFailures > 0);
+    const others =
+      devices.length === 0 ? ordered : await this.#dependentsOf(devices, ordered.slice(devices.length));
+    await apply(others.filter((one) => !failedDevices.has(deviceOf(one.change.object) ?? "")));
+    if (this.#tracker.takeContest()) this.requestDump("an object changed while it was being changed");
+    this.#failures.note([...devices, ...others], refusals, this.#consecutiveFailures > 0);
     const repaired = this.#noteRepairs(repairs, new Set(devices.flatMap(linkName)));
     const durationMs = this.#options.clock.monotonicMs() - startMs;
     return { atMs: startMs, durationMs, applied, repaired, failed: refusals.length, wasDump };
   }
 
-  #withoutDevices(pending: readonly PendingChange[], devices: ReadonlySet<string>): readonly PendingChange[] {
-    if (devices.size === 0) return pending;
-    return pending.filter((one) => {
-      const isLost = devices.has(deviceOf(one.change.object) ?? "");
-      if (isLost) this.#tracker.fail(one);
-      return !isLost;
-    });
+  /**
+   * What is due after these changes of devices. Changing a device makes the kernel remove objects on it: its neighbours
+   * with another hardware address, its routes when it goes down. They are restored in the same pass, and as our own
+   * doing: no other program is blamed, and no repair is delayed.
+   */
+  async #dependentsOf(
+    devices: readonly PendingChange[],
+    others: readonly PendingChange[],
+  ): Promise<readonly PendingChange[]> {
+    const { port, clock } = this.#options;
+    const isNew = ({ change: { op } }: PendingChange): boolean => op === "create" || op === "delete";
+    if (devices.every(isNew)) return others;
+    port.drain();
+    if (this.#needsDump) await this.#dump();
+    const attempted = new Set(devices.map(({ key }) => key));
+    const names = new Set(devices.flatMap(linkName));
+    const pending = this.#tracker
+      .pending()
+      .filter(({ key }) => !attempted.has(key))
+      .map((one) =>
+        names.has(deviceOf(one.change.object) ?? "") ? { ...one, cause: "plan" as const } : one,
+      );
+    return inOrder(this.#due(clock.monotonicMs(), pending).due);
   }
 
   /** What went with its device is repaired with it: the quarrel, if there is one, is about the device. */

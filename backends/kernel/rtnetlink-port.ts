@@ -9,15 +9,13 @@ import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { setImmediate } from "node:timers/promises";
 import { ConflictError, errorMessage, TulleError } from "../../ipam/errors.ts";
-import { decodeAddress, encodeAddressDump } from "../netlink/address.ts";
 import { NetlinkConnection } from "../netlink/connection.ts";
 import { EEXIST, EINVAL, EIO, ENODEV, ENOENT, EOPNOTSUPP, NetlinkError } from "../netlink/errors.ts";
-import { decodeLink, encodeGetLink, encodeLinkDump } from "../netlink/link.ts";
+import { decodeLink, encodeGetLink, encodeLinkDump } from "../netlink/link/link.ts";
+import type { NetlinkMessage } from "../netlink/message.ts";
 import { NetlinkMonitor } from "../netlink/monitor.ts";
-import { decodeFdb, decodeNeighbour, encodeFdbDump, encodeNeighbourDump } from "../netlink/neighbour.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
 import { decodeNexthop, encodeNexthopDump, type Nexthop } from "../netlink/nexthop.ts";
-import { decodeRoute, encodeRouteDump, RT_TABLE_MAIN } from "../netlink/route.ts";
 import {
   RTNLGRP_IPV4_IFADDR,
   RTNLGRP_IPV4_NETCONF,
@@ -29,23 +27,17 @@ import {
   RTNLGRP_NEIGH,
   RTNLGRP_NEXTHOP,
 } from "../netlink/rtnetlink.ts";
+import type { KernelNames, Scope } from "../state/contract/kind.ts";
 import type { Change } from "../state/diff.ts";
-import type { KernelObject, LinkObject, SysctlObject } from "../state/objects.ts";
-import { isVisible, type Scope } from "../state/ownership.ts";
-import { describe } from "../state/render.ts";
+import { decodeLinkObject, type LinkObject } from "../state/kinds/link.ts";
+import { nexthopObject } from "../state/kinds/nexthop.ts";
+import { describe, isVisible, type KernelObject, KINDS, kindOf } from "../state/kinds/registry.ts";
+import type { SysctlObject } from "../state/kinds/sysctl.ts";
+import { isAbsent } from "./absence.ts";
 import { DeviceChanges } from "./device-changes.ts";
 import { DeviceTable } from "./device-table.ts";
-import { encodeChange, encodeClearRoute, isAbsent, isBatchObject } from "./encode.ts";
 import { EventDecoder } from "./event-decoder.ts";
 import { NexthopIds } from "./nexthop-ids.ts";
-import {
-  addressObject,
-  fdbObject,
-  linkObject,
-  neighbourObject,
-  nexthopObject,
-  routeObject,
-} from "./observe.ts";
 import type { ChangeResult, KernelEvent, KernelPort } from "./port.ts";
 import { Sysctls } from "./sysctl.ts";
 
@@ -87,6 +79,12 @@ export class RtnetlinkPort implements KernelPort {
   readonly #netns: NetnsHandle | undefined;
   readonly #devices = new DeviceTable();
   readonly #nexthopIds = new NexthopIds();
+  readonly #names: KernelNames = {
+    indexOf: (device) => this.#devices.indexOf(device),
+    nameOf: (index) => this.#devices.nameOf(index),
+    nexthopId: (device, gateway) => this.#nexthopIds.find({ device, gateway }),
+    assignNexthopId: (device, gateway) => this.#nexthopIds.assign({ device, gateway }),
+  };
   readonly #deviceChanges: DeviceChanges;
   #monitor: NetlinkMonitor | null = null;
   readonly #subscriptions = new Set<Subscription>();
@@ -95,7 +93,7 @@ export class RtnetlinkPort implements KernelPort {
     this.#netns = options.netns;
     this.#connection = NetlinkConnection.open(options);
     this.#sysctls = new Sysctls(options.netns);
-    this.#deviceChanges = new DeviceChanges(this.#connection, this.#devices);
+    this.#deviceChanges = new DeviceChanges(this.#connection, this.#devices, this.#names);
     this.#readDevices();
     this.hasNexthopObjects = this.#dumpNexthops() !== null;
   }
@@ -114,7 +112,9 @@ export class RtnetlinkPort implements KernelPort {
 
   /** Every device of the namespace. Throws NetlinkError. */
   links(): readonly LinkObject[] {
-    return this.#connection.dump(encodeLinkDump(), decodeLink).map((link) => linkObject(link, this.#devices));
+    return this.#connection
+      .dump(encodeLinkDump(), decodeLink)
+      .map((link) => decodeLinkObject(link, this.#names));
   }
 
   async dump(scope: Scope): Promise<readonly KernelObject[]> {
@@ -126,11 +126,14 @@ export class RtnetlinkPort implements KernelPort {
       if (object !== null && isVisible(object, scope)) objects.push(object);
       return null;
     };
-    this.#dumpRoutes(scope, collect);
-    this.#dumpNexthopObjects(collect);
+    for (const nexthop of this.#dumpNexthops() ?? []) collect(nexthopObject(nexthop, this.#names));
     for (const name of scope.devices) {
       const index = this.#devices.indexOf(name);
-      if (index !== null) this.#dumpDevice(index, collect);
+      if (index !== null) collect(this.#readLink(index));
+    }
+    for (const kind of Object.values(KINDS)) {
+      for (const request of kind.wire?.dumps(scope, this.#names) ?? [])
+        this.#dump(request, (message) => collect(kind.wire?.decode(message, this.#names) ?? null));
     }
     for (const path of scope.sysctls) collect(this.#sysctlObject(path));
     return objects;
@@ -181,6 +184,7 @@ export class RtnetlinkPort implements KernelPort {
     const decoder = new EventDecoder({
       devices: this.#devices,
       scope: () => unionOf([...this.#subscriptions].map(({ scope }) => scope())),
+      names: this.#names,
       isOurNexthop: (id) => this.#nexthopIds.isOurs(id),
       readSysctl: (path) => this.#sysctlObject(path),
     });
@@ -218,47 +222,20 @@ export class RtnetlinkPort implements KernelPort {
 
   #readLink(index: number): LinkObject | null {
     try {
-      return linkObject(this.#connection.get(encodeGetLink({ index }), decodeLink), this.#devices);
+      return decodeLinkObject(this.#connection.get(encodeGetLink({ index }), decodeLink), this.#names);
     } catch (error) {
       if (error instanceof NetlinkError && error.errno === ENODEV) return null;
       throw error;
     }
   }
 
-  #dumpDevice(interfaceIndex: number, collect: (object: KernelObject | null) => null): void {
-    const devices = this.#devices;
-    collect(this.#readLink(interfaceIndex));
-    this.#connection.dump(encodeAddressDump(interfaceIndex), (message) => {
-      const address = decodeAddress(message);
-      return collect(address && addressObject(address, devices));
-    });
-    this.#connection.dump(encodeNeighbourDump(interfaceIndex), (message) => {
-      const neighbour = decodeNeighbour(message);
-      return collect(neighbour && neighbourObject(neighbour, devices));
-    });
-    this.#connection.dump(encodeFdbDump(interfaceIndex), (message) => {
-      const entry = decodeFdb(message);
-      return collect(entry && fdbObject(entry, devices));
-    });
-  }
-
-  #dumpRoutes(scope: Scope, collect: (object: KernelObject | null) => null): void {
-    const families = new Set(scope.networks.map((network) => network.family));
-    for (const family of families) {
-      try {
-        this.#connection.dump(encodeRouteDump(family, { table: RT_TABLE_MAIN }), (message) => {
-          const route = decodeRoute(message);
-          return collect(route && routeObject(route, this.#devices));
-        });
-      } catch (error) {
-        // A namespace that never had a route of this family has no main table either.
-        if (!(error instanceof NetlinkError) || error.errno !== ENOENT) throw error;
-      }
+  #dump(request: Uint8Array, decode: (message: NetlinkMessage) => null): void {
+    try {
+      this.#connection.dump(request, decode);
+    } catch (error) {
+      // A namespace that never had a route of a family has no main table for it either.
+      if (!(error instanceof NetlinkError) || error.errno !== ENOENT) throw error;
     }
-  }
-
-  #dumpNexthopObjects(collect: (object: KernelObject | null) => null): void {
-    for (const nexthop of this.#dumpNexthops() ?? []) collect(nexthopObject(nexthop, this.#devices));
   }
 
   /** Null when the kernel does not know them. Ids of all owners are read, because they share one space. */
@@ -283,9 +260,10 @@ export class RtnetlinkPort implements KernelPort {
     const messages: Uint8Array[] = [];
     const positions: number[] = [];
     changes.forEach(({ op, object }, position) => {
-      if (!isBatchObject(object)) return;
+      const { wire } = kindOf(object);
+      if (wire === null) return;
       try {
-        messages.push(encodeChange(op, object, this.#devices, this.#nexthopIds));
+        messages.push(wire.encode(op, object, this.#names));
         positions.push(position);
       } catch (error) {
         if (!(error instanceof NetlinkError)) throw error;
@@ -312,9 +290,10 @@ export class RtnetlinkPort implements KernelPort {
     return new NetlinkError(`${op} ${describe(object)}`, error.errno, { kernelMessage: error.kernelMessage });
   }
 
-  /** True when a route that was in the place of the new one has been removed. */
+  /** True when an object that kept the new one out has been removed. */
   #clearTheWay(change: Change): boolean {
-    const clearing = encodeClearRoute(change, this.#devices, this.#nexthopIds);
+    if (change.op !== "replace") return false;
+    const clearing = kindOf(change.actual).encodeClear?.(change.actual, this.#names) ?? null;
     return clearing !== null && this.#connection.batch([clearing])[0] === null;
   }
 
@@ -361,7 +340,7 @@ function batchEnd(changes: readonly Change[], start: number): number {
   let end = start;
   while (end < changes.length && end - start < CHANGES_PER_TURN) {
     const change = changes[end];
-    if (change === undefined || !isBatchObject(change.object)) break;
+    if (change === undefined || kindOf(change.object).wire === null) break;
     end++;
   }
   return end;

@@ -2,7 +2,7 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { type NetnsHandle, withNetns } from "../netlink/netns.ts";
-import type { SysctlObject } from "../state/objects.ts";
+import type { SysctlObject } from "../state/kinds/sysctl.ts";
 
 export class Sysctls {
   readonly #netns: NetnsHandle | undefined;

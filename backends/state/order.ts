@@ -1,26 +1,17 @@
 /**
- * In which order changes are applied: what others stand on comes first, and goes last. Pure.
+ * In which order changes are applied: what others depend on comes first, and goes last. Pure.
  *
- *   link → sysctl → address → neighbour, FDB → nexthop → route; deletions the other way round.
+ *   link → sysctl → address → neighbour, FDB → nexthop → route; deletions in reverse.
  *
- * Additions go before deletions, so that replaced things overlap instead of leaving a gap. The exception is a
- * device whose key in the kernel (VNI and port) collides with one that is about to be made.
+ * Additions go before deletions, so that replaced objects overlap instead of leaving a gap. The exception is a device
+ * that occupies what a new one needs, such as a VNI.
  */
 
 import type { Change } from "./diff.ts";
-import { keyOf, type ObjectKind } from "./objects.ts";
+import { exclusiveResource } from "./kinds/link.ts";
+import { KINDS, keyOf, kindOf } from "./kinds/registry.ts";
 
-const RANK: Record<ObjectKind, number> = {
-  link: 0,
-  sysctl: 1,
-  address: 2,
-  neighbour: 3,
-  fdb: 4,
-  nexthop: 5,
-  route: 6,
-};
-
-const KINDS = Object.keys(RANK).length;
+const RANKS = Object.keys(KINDS).length;
 
 /** Something that carries a change. */
 interface Carrier {
@@ -30,30 +21,27 @@ interface Carrier {
 /** Sorts changes for application; within one rank the given order stays. */
 export function inOrder<T extends Carrier>(pending: readonly T[]): T[] {
   const colliding = collidingDeletes(pending);
-  const buckets: T[][] = Array.from({ length: 2 * KINDS + 1 }, () => []);
+  const buckets: T[][] = Array.from({ length: 2 * RANKS + 1 }, () => []);
   for (const one of pending) buckets[slotOf(one.change, colliding)]?.push(one);
   return buckets.flat();
 }
 
 function slotOf(change: Change, colliding: ReadonlySet<string>): number {
-  const rank = RANK[change.object.kind];
+  const { rank } = kindOf(change.object);
   if (change.op !== "delete") return 1 + rank;
-  return colliding.has(keyOf(change.object)) ? 0 : 2 * KINDS - rank;
+  return colliding.has(keyOf(change.object)) ? 0 : 2 * RANKS - rank;
 }
 
-/** Keys of devices to delete that use the VNI of a device to create: the kernel allows one per VNI and port. */
+/** Keys of devices to delete that occupy what a device to create needs. */
 function collidingDeletes(pending: readonly Carrier[]): Set<string> {
-  const links = pending.flatMap(({ change }) => (change.object.kind === "link" ? [change] : []));
-  const created = new Set<number>();
-  for (const { op, object } of links) {
-    if (op !== "delete" && object.kind === "link" && object.vxlan) created.add(object.vxlan.vni);
+  const needed = new Set<string>();
+  const occupied = new Map<string, string>();
+  for (const { change } of pending) {
+    const { op, object } = change;
+    const resource = object.kind === "link" ? exclusiveResource(object) : null;
+    if (resource === null) continue;
+    if (op === "delete") occupied.set(keyOf(object), resource);
+    else needed.add(resource);
   }
-  const keys = new Set<string>();
-  if (created.size === 0) return keys;
-  for (const { op, object } of links) {
-    if (op === "delete" && object.kind === "link" && object.vxlan && created.has(object.vxlan.vni)) {
-      keys.add(keyOf(object));
-    }
-  }
-  return keys;
+  return new Set([...occupied].flatMap(([key, resource]) => (needed.has(resource) ? [key] : [])));
 }

@@ -11,9 +11,10 @@
  * of the plan is the same array as before.
  */
 
-import { type Change, compare, isSame } from "./diff.ts";
-import { deviceOf, type KernelObject, keyOf, type ObjectKey } from "./objects.ts";
-import type { Scope } from "./ownership.ts";
+import type { ObjectKey, Scope } from "./contract/kind.ts";
+import { type Change, compare } from "./diff.ts";
+import { linkKey } from "./kinds/link.ts";
+import { deviceOf, isSame, type KernelObject, keyOf } from "./kinds/registry.ts";
 
 /** The plan: what each contributor (`base`, or one peer's lease key) wants, complete. */
 export type DesiredState = ReadonlyMap<string, readonly KernelObject[]>;
@@ -134,7 +135,7 @@ export class StateTracker {
     for (const entry of this.#entries.values()) {
       if (entry.actual !== undefined && deviceOf(entry.actual) === device) this.#forget(entry);
     }
-    this.forget(`link ${device}`);
+    this.forget(linkKey(device));
   }
 
   /**
@@ -164,7 +165,6 @@ export class StateTracker {
 
   /** These are on their way to the kernel: what it says of their keys from now on may be older or newer. */
   begin(pending: readonly PendingChange[]): void {
-    this.#hasContest = false;
     for (const { key, change } of pending) this.#entryOf(key).inFlight = change;
   }
 
@@ -188,9 +188,14 @@ export class StateTracker {
     if (entry.desired !== entry.actual) this.#mark(entry, "plan");
   }
 
-  /** True when something happened to a key while a change of ours was on its way: only a dump tells who was last. */
-  get hasContest(): boolean {
-    return this.#hasContest;
+  /**
+   * True when, since the last call, something happened to a key while a change of ours was on its way: only a dump
+   * tells which came last.
+   */
+  takeContest(): boolean {
+    const hasContest = this.#hasContest;
+    this.#hasContest = false;
+    return hasContest;
   }
 
   /** The last object that the plan wanted under this key, if it still does. */
@@ -301,7 +306,7 @@ export class StateTracker {
       if (device === null) return false;
       let isBlocked = known.get(device);
       if (isBlocked === undefined) {
-        const link = this.#entries.get(`link ${device}`);
+        const link = this.#entries.get(linkKey(device));
         isBlocked =
           link !== undefined &&
           compare(link.desired, link.actual, this.#scope, link.isEstablished).type === "conflict";

@@ -6,7 +6,7 @@
 
 import path from "node:path";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import type { Link } from "../../backends/netlink/link.ts";
+import type { Link } from "../../backends/netlink/link/link.ts";
 import type { NetnsHandle } from "../../backends/netlink/netns.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
 import { makeFolder } from "../../ipam/files.ts";

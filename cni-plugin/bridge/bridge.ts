@@ -17,7 +17,7 @@ import {
   encodeSetLink,
   IFF_PROMISC,
   type Link,
-} from "../../backends/netlink/link.ts";
+} from "../../backends/netlink/link/link.ts";
 import { type Family, type InterfaceAddress, Prefix } from "../../ipam/addresses/ip.ts";
 import { localMacFromSeed } from "../../ipam/addresses/mac.ts";
 import { CNI_CODES, CniError } from "../errors.ts";

@@ -2,7 +2,7 @@
 
 import { encodeNewAddress, IFA_F_NODAD } from "../../backends/netlink/address.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { encodeSetLink, type Link } from "../../backends/netlink/link.ts";
+import { encodeSetLink, type Link } from "../../backends/netlink/link/link.ts";
 import { type NetnsHandle, withNetns } from "../../backends/netlink/netns.ts";
 import { encodeNewRoute, type RouteSpec } from "../../backends/netlink/route.ts";
 import { Address, type Family, Prefix } from "../../ipam/addresses/ip.ts";

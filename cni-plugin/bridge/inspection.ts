@@ -1,6 +1,6 @@
 /** What CHECK goes by, and how it words what it finds. No I/O. */
 
-import type { Link } from "../../backends/netlink/link.ts";
+import type { Link } from "../../backends/netlink/link/link.ts";
 import type { NetnsHandle } from "../../backends/netlink/netns.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import type { Call } from "../call.ts";

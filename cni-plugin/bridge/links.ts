@@ -2,7 +2,7 @@
 
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { NetlinkError } from "../../backends/netlink/errors.ts";
-import { decodeLink, encodeDeleteLink, encodeGetLink, type Link } from "../../backends/netlink/link.ts";
+import { decodeLink, encodeDeleteLink, encodeGetLink, type Link } from "../../backends/netlink/link/link.ts";
 
 /** The device of this name, null when there is none. Throws NetlinkError. */
 export function findLink(connection: NetlinkConnection, name: string): Link | null {

@@ -1,7 +1,12 @@
 /** The pair of devices that joins one container to the bridge, seen from the host. */
 
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { encodeNewLink, encodeSetBridgePort, encodeSetLink, type Link } from "../../backends/netlink/link.ts";
+import {
+  encodeNewLink,
+  encodeSetBridgePort,
+  encodeSetLink,
+  type Link,
+} from "../../backends/netlink/link/link.ts";
 import type { NetnsHandle } from "../../backends/netlink/netns.ts";
 import type { Mac } from "../../ipam/addresses/mac.ts";
 import { shortDigest } from "../digest.ts";

@@ -1,7 +1,7 @@
 /** The host's side of verify.ts: bridge, gateway and the near end of the pair. Reads only. */
 
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { decodeLink, encodeGetLink, type Link } from "../../backends/netlink/link.ts";
+import { decodeLink, encodeGetLink, type Link } from "../../backends/netlink/link/link.ts";
 import type { ResultIp } from "../result.ts";
 import { addressesOf, isForwarding, isSame } from "./bridge.ts";
 import { type Inspection, mtuDifference, unless } from "./inspection.ts";

@@ -2,7 +2,7 @@
 
 import { decodeAddress, encodeAddressDump } from "../../backends/netlink/address.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import type { Link } from "../../backends/netlink/link.ts";
+import type { Link } from "../../backends/netlink/link/link.ts";
 import { decodeNeighbour, encodeNeighbourDump } from "../../backends/netlink/neighbour.ts";
 import { decodeRoute, encodeRouteDump, type Route } from "../../backends/netlink/route.ts";
 import { FAMILIES } from "../../ipam/addresses/ip.ts";

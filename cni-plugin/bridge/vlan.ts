@@ -2,7 +2,7 @@
 
 import { encodeAddVlans, encodeDeleteVlans } from "../../backends/netlink/bridge-vlan.ts";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { encodeNewLink, encodeSetLink, type Link } from "../../backends/netlink/link.ts";
+import { encodeNewLink, encodeSetLink, type Link } from "../../backends/netlink/link/link.ts";
 import { CNI_CODES, CniError } from "../errors.ts";
 import { findLink, getLink, ignoring } from "./links.ts";
 import { type BridgeOptions, usesVlans } from "./options.ts";

@@ -37,6 +37,15 @@ export class Address {
     throw new AddressError(`"${text}" is not an IP address`);
   }
 
+  /** The address in a text; null when it is none, such as a name. */
+  static parseOrNull(text: string): Address | null {
+    try {
+      return Address.parse(text);
+    } catch {
+      return null;
+    }
+  }
+
   /** Builds an address from its integer value. Throws AddressError when out of range. */
   static of(family: Family, value: bigint): Address {
     if (value < 0n || value >> BigInt(ADDRESS_BITS[family]) !== 0n) {

@@ -1,8 +1,8 @@
 /**
  * Finds what overlaps a prefix without looking at every prefix.
  *
- * Almost all subnets of a network have one length, so an exact look-up per length in use answers at once; a prefix
- * that is shorter than those indexed is asked about piece by piece, or they one by one, whichever is less. Pure.
+ * Almost all subnets of a network have one length, so an exact look-up per length in use answers at once. For a prefix
+ * shorter than those indexed, either its parts are looked up or the indexed ones compared, whichever is less. Pure.
  */
 
 import { ADDRESS_BITS, entriesOf, type Family, type PerFamily, Prefix } from "./ip.ts";
@@ -32,12 +32,19 @@ export class OverlapIndex<T extends NonNullable<unknown>> {
 
   /** A value whose prefix shares an address with `prefix`, undefined when there is none. */
   find(prefix: Prefix): T | undefined {
-    for (const [length, level] of this.#levels[prefix.family]) {
-      const found =
-        length <= prefix.length ? level.get(baseAt(prefix, length)) : findInside(level, length, prefix);
-      if (found !== undefined) return found;
-    }
+    for (const value of this.findAll(prefix)) return value;
     return undefined;
+  }
+
+  /** Every value whose prefix shares an address with `prefix`. The index must not change meanwhile. */
+  *findAll(prefix: Prefix): Generator<T> {
+    for (const [length, level] of this.#levels[prefix.family]) {
+      if (length > prefix.length) yield* valuesInside(level, length, prefix);
+      else {
+        const value = level.get(baseAt(prefix, length));
+        if (value !== undefined) yield value;
+      }
+    }
   }
 
   /** The first overlap of any family's prefix. */
@@ -54,18 +61,17 @@ function baseAt(prefix: Prefix, length: number): bigint {
   return length === prefix.length ? prefix.base.value : Prefix.of(prefix.base, length).base.value;
 }
 
-/** The first value of a level of longer prefixes that lies inside `outer`. */
-function findInside<T>(level: Level<T>, length: number, outer: Prefix): T | undefined {
+/** The values of a level of longer prefixes that lie inside `outer`. */
+function* valuesInside<T>(level: Level<T>, length: number, outer: Prefix): Generator<T> {
   const first = outer.base.value;
   const last = outer.last.value;
   if (1n << BigInt(length - outer.length) > BigInt(level.size)) {
-    for (const [base, value] of level) if (base >= first && base <= last) return value;
-    return undefined;
+    for (const [base, value] of level) if (base >= first && base <= last) yield value;
+    return;
   }
   const step = 1n << BigInt(ADDRESS_BITS[outer.family] - length);
   for (let base = first; base <= last; base += step) {
-    const found = level.get(base);
-    if (found !== undefined) return found;
+    const value = level.get(base);
+    if (value !== undefined) yield value;
   }
-  return undefined;
 }

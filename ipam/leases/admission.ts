@@ -1,171 +1,293 @@
 /**
- * Decides which leases can all be true at once: of two that contradict each other, the older one stays.
+ * Decides which leases can all be in use: of leases that contradict each other, the oldest one stays.
  *
- * Every host applies the same rule to the same leases, so all refuse the same ones. A change costs a change: all
- * are judged anew only when a lease is in another's way. Pure.
+ * By definition: take the leases by age, and accept each one that no rule rejects and that contradicts no accepted
+ * lease. Every host applies this to the same leases, so all reject the same ones. Pure.
+ *
+ * A rejected lease waits for what it lacks, and is decided again only when that becomes free. Thousands of leases that
+ * contradict each other so cost a change little more than one.
  */
 
 import { isIP } from "node:net";
-import { entriesOf, type PerFamily, type Prefix } from "../addresses/ip.ts";
+import { ADDRESS_BITS, type Address, entriesOf, type PerFamily, Prefix } from "../addresses/ip.ts";
 import { OverlapIndex } from "../addresses/overlap-index.ts";
+import { AgeQueue, isOlder } from "./age-queue.ts";
 import type { Lease, LeaseKey } from "./lease.ts";
 
-/** What the rules say of one lease by itself. */
-export interface AdmissionRules {
-  /** Why it can never be used, in a part of a sentence that begins with "its"; null when it can. */
-  problemOf(lease: Lease): string | null;
-  /** What no other lease may share with it: addresses and hardware addresses as text. */
-  claimsOf(lease: Lease): readonly string[];
-  /** The subnets that no other lease may overlap. */
-  subnetsOf(lease: Lease): PerFamily<Prefix>;
+/** What a lease needs for itself alone. */
+export interface Demands {
+  /** Addresses and hardware addresses as text. */
+  readonly claims: readonly string[];
+  /** No other lease's subnet may overlap these. */
+  readonly subnets: PerFamily<Prefix>;
+  /** No other lease's subnet may hold these: public addresses inside the network. */
+  readonly addresses: readonly Address[];
 }
 
-interface Stake {
-  readonly subnets: PerFamily<Prefix>;
-  readonly claims: readonly string[];
+/** What the rules say of one lease without regard to the others. */
+export interface AdmissionRules {
+  /** Why it can never be used, in a part of a sentence that begins with "its" or "it"; null when it can. */
+  problemOf(lease: Lease): string | null;
+  demandsOf(lease: Lease): Demands;
+}
+
+interface Candidate {
+  readonly lease: Lease;
+  readonly problem: string | null;
+  readonly demands: Demands;
+  isAccepted: boolean;
+  /** Why it is rejected for another lease's sake; null when it is accepted, undecided or has a problem. */
+  conflict: Conflict | null;
+}
+
+interface Conflict {
+  readonly holder: Candidate;
+  /** What to wait for: a claim, or the lease that overlaps. */
+  readonly resource: string;
+  /** Completes "lease K: …". */
+  describe(holder: LeaseKey): string;
 }
 
 export class Admission {
   readonly #rules: AdmissionRules;
-  readonly #leases = new Map<LeaseKey, Lease>();
-  readonly #accepted = new Map<LeaseKey, Lease>();
-  /** What each accepted lease was accepted with: the rules may answer otherwise by now. */
-  readonly #stakes = new Map<LeaseKey, Stake>();
-  readonly #refused = new Map<LeaseKey, string>();
-  #subnets = new OverlapIndex<LeaseKey>();
-  readonly #claims = new Map<string, LeaseKey>();
-  /** Refused for the sake of another lease, which is among the blockers. */
-  readonly #rivals = new Set<LeaseKey>();
-  readonly #blockers = new Set<LeaseKey>();
+  readonly #candidates = new Map<LeaseKey, Candidate>();
+  readonly #rejected = new Map<LeaseKey, Candidate>();
+  readonly #claims = new Map<string, Candidate>();
+  #subnets = new OverlapIndex<Candidate>();
+  #addresses = new OverlapIndex<Candidate>();
+  readonly #waiting = new Map<string, AgeQueue<Candidate>>();
+  #undecided = new AgeQueue<Candidate>();
   #changed = new Set<LeaseKey>();
 
   constructor(rules: AdmissionRules) {
     this.#rules = rules;
   }
 
-  /** Leases that may be used, by key: a live view. */
-  get accepted(): ReadonlyMap<LeaseKey, Lease> {
-    return this.#accepted;
+  /** The lease of this key when it is accepted. */
+  accepted(key: LeaseKey): Lease | undefined {
+    const candidate = this.#candidates.get(key);
+    return candidate?.isAccepted ? candidate.lease : undefined;
   }
 
-  /** Reasons of the others: a live view. */
-  get refused(): ReadonlyMap<LeaseKey, string> {
-    return this.#refused;
+  get rejectedCount(): number {
+    return this.#rejected.size;
   }
 
-  /** Keys that were accepted, withdrawn or changed since the last call. */
+  rejectedKeys(): Iterable<LeaseKey> {
+    return this.#rejected.keys();
+  }
+
+  /** Why the lease of this key is rejected, in one sentence that names it; null when it is not. */
+  reasonOf(key: LeaseKey): string | null {
+    const candidate = this.#rejected.get(key);
+    if (candidate === undefined) return null;
+    const { problem, conflict } = candidate;
+    return `lease ${key}: ${problem ?? conflict?.describe(this.#holderOf(conflict).lease.key)}`;
+  }
+
+  /** Keys whose verdict or lease changed since the last call. */
   takeChanged(): ReadonlySet<LeaseKey> {
     const changed = this.#changed;
-    this.#changed = new Set();
+    if (changed.size > 0) this.#changed = new Set();
     return changed;
   }
 
   /** Adds a lease, or replaces the one with its key. */
   put(lease: Lease): void {
-    const isInvolved = this.#isInvolved(lease.key);
-    this.#withdraw(lease.key);
-    this.#leases.set(lease.key, lease);
-    if (isInvolved || this.#decide(lease) === "displaces") this.judgeAll();
+    this.#forget(lease.key);
+    this.#enter(lease);
+    this.#settle();
   }
 
   delete(key: LeaseKey): void {
-    const isInvolved = this.#isInvolved(key);
-    this.#withdraw(key);
-    if (this.#leases.delete(key) && isInvolved) this.judgeAll();
+    this.#forget(key);
+    this.#settle();
+  }
+
+  /** True when another lease is rejected for the sake of this one, and waits for it to go. */
+  isAwaited(key: LeaseKey): boolean {
+    const candidate = this.#candidates.get(key);
+    if (candidate === undefined || !candidate.isAccepted) return false;
+    return [placeOf(candidate), ...candidate.demands.claims].some((resource) => this.#waiting.has(resource));
   }
 
   /** An accepted lease that `lease` contradicts; undefined when there is none. */
   obstacleTo(lease: Lease): Lease | undefined {
-    const key = this.#blockerOf(lease.key, this.#stakeOf(lease))?.key;
-    return key === undefined ? undefined : this.#accepted.get(key);
+    for (const { holder } of this.#conflictsOf(this.#demands(lease), lease.key)) return holder.lease;
+    return undefined;
   }
 
   /** To be called when the rules' answers have changed. */
   judgeAll(): void {
-    const before = new Map(this.#accepted);
+    const before = [...this.#candidates.values()];
+    for (const part of [this.#candidates, this.#rejected, this.#claims, this.#waiting]) part.clear();
+    this.#subnets = new OverlapIndex();
+    this.#addresses = new OverlapIndex();
     const marked = this.#changed;
     this.#changed = new Set();
-    this.#subnets = new OverlapIndex();
-    for (const part of [
-      this.#accepted,
-      this.#stakes,
-      this.#refused,
-      this.#claims,
-      this.#rivals,
-      this.#blockers,
-    ])
-      part.clear();
-    const byAge = [...this.#leases.values()].sort((a, b) => (isOlder(a, b) ? -1 : 1));
-    for (const lease of byAge) this.#decide(lease);
+    const byAge = before.sort((a, b) => (isOlder(a.lease, b.lease) ? -1 : 1));
+    for (const { lease } of byAge) this.#enter(lease);
+    this.#settle();
     this.#changed = marked;
-    for (const [key, lease] of before) if (this.#accepted.get(key) !== lease) marked.add(key);
-    for (const key of this.#accepted.keys()) if (!before.has(key)) marked.add(key);
+    for (const { lease, isAccepted } of before) {
+      if (!isAccepted || this.accepted(lease.key) !== lease) marked.add(lease.key);
+    }
   }
 
-  #isInvolved(key: LeaseKey): boolean {
-    return this.#rivals.has(key) || this.#blockers.has(key);
-  }
-
-  /** Judges one lease; `displaces` means that a younger one is in its way. */
-  #decide(lease: Lease): "accepted" | "refused" | "displaces" {
+  #enter(lease: Lease): void {
     const { key } = lease;
     const problem = this.#rules.problemOf(lease);
-    if (problem !== null) {
-      this.#refused.set(key, `lease ${key}: ${problem}`);
-      return "refused";
-    }
-    const stake = this.#stakeOf(lease);
-    const blocker = this.#blockerOf(key, stake);
-    if (blocker !== null) {
-      this.#refused.set(key, `lease ${key}: ${blocker.reason}`);
-      this.#rivals.add(key);
-      this.#blockers.add(blocker.key);
-      const holder = this.#accepted.get(blocker.key);
-      return holder !== undefined && isOlder(lease, holder) ? "displaces" : "refused";
-    }
-    this.#accepted.set(key, lease);
+    const demands = problem === null ? this.#demands(lease) : NO_DEMANDS;
+    const candidate: Candidate = { lease, problem, demands, isAccepted: false, conflict: null };
+    this.#candidates.set(key, candidate);
     this.#changed.add(key);
-    this.#stakes.set(key, stake);
-    for (const [, subnet] of entriesOf(stake.subnets)) this.#subnets.set(subnet, key);
-    for (const claim of stake.claims) this.#claims.set(claim, key);
-    return "accepted";
+    if (problem === null) this.#undecided.add(candidate);
+    else this.#rejected.set(key, candidate);
   }
 
-  #withdraw(key: LeaseKey): void {
-    this.#refused.delete(key);
-    const stake = this.#stakes.get(key);
-    if (stake === undefined) return;
-    this.#stakes.delete(key);
-    this.#accepted.delete(key);
+  #forget(key: LeaseKey): void {
+    const candidate = this.#candidates.get(key);
+    if (candidate === undefined) return;
+    if (candidate.isAccepted) this.#withdraw(candidate);
+    else if (candidate.conflict !== null) this.#stopWaiting(candidate, candidate.conflict);
+    this.#rejected.delete(key);
+    this.#candidates.delete(key);
     this.#changed.add(key);
-    for (const [, subnet] of entriesOf(stake.subnets)) this.#subnets.delete(subnet);
-    for (const claim of stake.claims) this.#claims.delete(claim);
   }
 
-  #stakeOf(lease: Lease): Stake {
-    return { subnets: this.#rules.subnetsOf(lease), claims: this.#rules.claimsOf(lease) };
+  /** By age: a decision changes nothing for older leases, so each lease is decided when all older ones are. */
+  #settle(): void {
+    for (let next = this.#undecided.take(); next !== undefined; next = this.#undecided.take()) {
+      this.#decide(next);
+      // Whoever waits for a claim that this lease gave up or did not get is next in line.
+      for (const claim of next.demands.claims) if (!this.#claims.has(claim)) this.#wakeOldest(claim);
+    }
   }
 
-  #blockerOf(
-    key: LeaseKey,
-    { subnets, claims }: Stake,
-  ): { readonly key: LeaseKey; readonly reason: string } | null {
-    const overlapped = this.#subnets.findAny(subnets);
-    if (overlapped !== undefined && overlapped !== key) {
-      const reason = `its subnet overlaps lease ${overlapped}, which is older; its host must give it up (delete the key if that host is gone)`;
-      return { key: overlapped, reason };
+  #decide(candidate: Candidate): void {
+    const displaced: Candidate[] = [];
+    for (const conflict of this.#conflictsOf(candidate.demands, candidate.lease.key)) {
+      if (isOlder(conflict.holder.lease, candidate.lease)) {
+        this.#reject(candidate, conflict);
+        return;
+      }
+      displaced.push(conflict.holder);
+    }
+    for (const younger of displaced) {
+      if (!younger.isAccepted) continue;
+      this.#withdraw(younger);
+      this.#undecided.add(younger);
+    }
+    this.#accept(candidate);
+  }
+
+  #accept(candidate: Candidate): void {
+    const { claims, subnets, addresses } = candidate.demands;
+    candidate.isAccepted = true;
+    for (const claim of claims) this.#claims.set(claim, candidate);
+    for (const [, subnet] of entriesOf(subnets)) this.#subnets.set(subnet, candidate);
+    for (const address of addresses) this.#addresses.set(hostPrefix(address), candidate);
+    this.#changed.add(candidate.lease.key);
+  }
+
+  #withdraw(candidate: Candidate): void {
+    const { claims, subnets, addresses } = candidate.demands;
+    candidate.isAccepted = false;
+    for (const claim of claims) this.#claims.delete(claim);
+    for (const [, subnet] of entriesOf(subnets)) this.#subnets.delete(subnet);
+    for (const address of addresses) this.#addresses.delete(hostPrefix(address));
+    for (const claim of claims) this.#wakeOldest(claim);
+    const place = placeOf(candidate);
+    while (this.#wakeOldest(place));
+    this.#changed.add(candidate.lease.key);
+  }
+
+  #reject(candidate: Candidate, conflict: Conflict): void {
+    candidate.conflict = conflict;
+    this.#rejected.set(candidate.lease.key, candidate);
+    this.#changed.add(candidate.lease.key);
+    const queue = this.#waiting.get(conflict.resource) ?? new AgeQueue();
+    this.#waiting.set(conflict.resource, queue);
+    queue.add(candidate);
+  }
+
+  #stopWaiting(candidate: Candidate, { resource }: Conflict): void {
+    const queue = this.#waiting.get(resource);
+    queue?.delete(candidate);
+    if (queue?.isEmpty) this.#waiting.delete(resource);
+  }
+
+  /** Has the oldest lease that waits for the resource decided again. Answers false when none waits. */
+  #wakeOldest(resource: string): boolean {
+    const queue = this.#waiting.get(resource);
+    const candidate = queue?.take();
+    if (queue?.isEmpty) this.#waiting.delete(resource);
+    if (candidate === undefined) return false;
+    candidate.conflict = null;
+    this.#rejected.delete(candidate.lease.key);
+    this.#undecided.add(candidate);
+    return true;
+  }
+
+  #demands(lease: Lease): Demands {
+    return this.#rules.demandsOf(lease);
+  }
+
+  /** Who has the claim now; it may have passed to another lease since the conflict was found. */
+  #holderOf({ resource, holder }: Conflict): Candidate {
+    return this.#claims.get(resource) ?? holder;
+  }
+
+  *#conflictsOf({ claims, subnets, addresses }: Demands, key: LeaseKey): Generator<Conflict> {
+    for (const [, subnet] of entriesOf(subnets)) {
+      for (const holder of this.#subnets.findAll(subnet)) {
+        if (holder.lease.key !== key) yield { holder, resource: placeOf(holder), describe: describeOverlap };
+      }
+      for (const holder of this.#addresses.findAll(subnet)) {
+        if (holder.lease.key !== key)
+          yield { holder, resource: placeOf(holder), describe: describeCover(subnet) };
+      }
     }
     for (const claim of claims) {
       const holder = this.#claims.get(claim);
-      if (holder === undefined || holder === key) continue;
-      const what = isIP(claim) === 0 ? "hardware address" : "public address";
-      const reason = `its ${what} ${claim} is also that of lease ${holder}, which is older; delete the lease of the host that is gone`;
-      return { key: holder, reason };
+      if (holder !== undefined && holder.lease.key !== key)
+        yield { holder, resource: claim, describe: describeClaim(claim) };
     }
-    return null;
+    for (const address of addresses) {
+      const holder = this.#subnets.find(hostPrefix(address));
+      if (holder !== undefined && holder.lease.key !== key)
+        yield { holder, resource: placeOf(holder), describe: describeInside(address) };
+    }
   }
 }
 
-function isOlder(a: Lease, b: Lease): boolean {
-  return a.createRevision < b.createRevision;
+const NO_DEMANDS: Demands = { claims: [], subnets: {}, addresses: [] };
+
+/** The resource that a lease holds as a whole; claims never look like this. */
+function placeOf({ lease }: Candidate): string {
+  return `lease ${lease.key}`;
+}
+
+function hostPrefix(address: Address): Prefix {
+  return Prefix.of(address, ADDRESS_BITS[address.family]);
+}
+
+function describeOverlap(holder: LeaseKey): string {
+  return `its subnet overlaps lease ${holder}, which is older; its host must give it up (delete the key if that host is gone)`;
+}
+
+function describeCover(subnet: Prefix) {
+  return (holder: LeaseKey): string =>
+    `its subnet ${subnet} holds the public address of lease ${holder}, which is older; revoke this lease, so that its host takes another subnet`;
+}
+
+function describeInside(address: Address) {
+  return (holder: LeaseKey): string =>
+    `its public address ${address} lies in the subnet of lease ${holder}, which is older; give its host another -public-ip, or revoke that lease`;
+}
+
+function describeClaim(claim: string) {
+  const what = isIP(claim) === 0 ? "hardware address" : "public address";
+  return (holder: LeaseKey): string =>
+    `its ${what} ${claim} is also that of lease ${holder}, which is older; delete the lease of the host that is gone`;
 }

@@ -26,6 +26,8 @@ export interface CandidateInput {
   readonly families: PerFamily<FamilyNetwork>;
   /** Every subnet that any key in the store names. Looked at anew for each candidate: it may grow meanwhile. */
   readonly taken: OverlapIndex<NonNullable<unknown>>;
+  /** True for subnets that would cut this host or another one off; wishes are not asked about. */
+  readonly isAvoided: (subnets: PerFamily<Prefix>) => boolean;
   /** Subnets that this host had, the likeliest first. */
   readonly wishes: readonly PerFamily<Prefix>[];
   /** Subnets that any host ever had, the longest unused first. */
@@ -70,17 +72,19 @@ function isInRange({ base, length }: Prefix, { subnetLength, subnetMin, subnetMa
 }
 
 function* freeSubnets(input: CandidateInput, family: Family, network: FamilyNetwork): Generator<Prefix> {
-  const { taken, seed } = input;
+  const { taken, seed, isAvoided } = input;
+  const isFree = (subnet: Prefix): boolean =>
+    taken.find(subnet) === undefined && !isAvoided({ [family]: subnet });
   const used = input.used
     .flatMap((subnets) => subnets[family] ?? [])
     .filter((subnet) => isInRange(subnet, network));
   const usedIndex = new OverlapIndex<Prefix>();
   for (const subnet of used) usedIndex.set(subnet, subnet);
   for (const subnet of spread(network, `${seed} ${family}`)) {
-    if (usedIndex.find(subnet) === undefined && taken.find(subnet) === undefined) yield subnet;
+    if (usedIndex.find(subnet) === undefined && isFree(subnet)) yield subnet;
   }
   for (const subnet of used) {
-    if (taken.find(subnet) === undefined) yield subnet;
+    if (isFree(subnet)) yield subnet;
   }
 }
 

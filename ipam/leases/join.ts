@@ -5,7 +5,13 @@
  * older lease overlaps it. Owns no kernel state.
  */
 
-import { entriesOf, type PerFamily, type Prefix } from "../addresses/ip.ts";
+import { entriesOf, type PerFamily, Prefix } from "../addresses/ip.ts";
+import {
+  type AddressSpan,
+  type LocalPrefix,
+  LocalPrefixes,
+  localAddress,
+} from "../addresses/local-prefixes.ts";
 import { OverlapIndex } from "../addresses/overlap-index.ts";
 import { Backoff, type Clock } from "../clock.ts";
 import type { NetworkConfig } from "../config/network-config.ts";
@@ -24,8 +30,8 @@ export interface JoinOptions {
   readonly attrs: LeaseAttrs;
   /** The subnets of the last run, null when unknown or of another network. */
   readonly previous: PerFamily<Prefix> | null;
-  /** Prefixes that this host reaches by itself: a subnet in there would cut it off. */
-  readonly avoid: readonly Prefix[];
+  /** What this host reaches without the network: a subnet that overlaps it would cut it off. */
+  readonly local: readonly LocalPrefix[];
   readonly ttlSeconds: number;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -225,13 +231,21 @@ function isAboutEqual(seconds: number, wantedSeconds: number): boolean {
 }
 
 async function createNew(options: JoinOptions, listing: StoreListing, signal: AbortSignal): Promise<Found> {
-  const { store, attrs, config, previous, avoid, ttlSeconds, clock, logger } = options;
+  const { store, attrs, config, previous, local, ttlSeconds, clock, logger } = options;
   const taken = new OverlapIndex<string>();
-  for (const prefix of avoid) taken.set(prefix, "this host's own link");
   take(listing.entries, taken);
+  const reached = new LocalPrefixes([...local, ...publicAddresses(listing.entries, attrs)], spans(config));
   const affinities = await readAffinities(store, attrs.nodeId, signal);
   const wishes = [...(previous === null ? [] : [previous]), ...affinities.own];
-  const input = { families: config.families, taken, wishes, used: affinities.used, seed: attrs.nodeId ?? "" };
+  const input = {
+    families: config.families,
+    taken,
+    isAvoided: (subnets: PerFamily<Prefix>) => reached.overlapping(subnets) !== null,
+    // The bridges of this host's own containers have the subnet that it had.
+    wishes: wishes.filter((subnets) => reached.overlappingOwn(subnets) === null),
+    used: affinities.used,
+    seed: attrs.nodeId ?? "",
+  };
   for (const subnets of candidates(input)) {
     const key = formatLeaseKey(subnets);
     const sinceMs = clock.monotonicMs();
@@ -262,6 +276,25 @@ async function createOrNull(
     if (error instanceof SubnetTakenError) return null;
     throw error;
   }
+}
+
+/** Other hosts' public addresses, which a subnet must not cover. */
+function publicAddresses(entries: readonly StoreEntry[], own: LeaseAttrs): LocalPrefix[] {
+  return entries.flatMap((entry) => {
+    const theirs = attrsOf(entry);
+    if (theirs === null || claimOn(theirs, own) !== "foreign") return [];
+    return entriesOf(theirs.publicAddress).map(([, address]) =>
+      localAddress(address, "peer", `the host of lease ${entry.key}`),
+    );
+  });
+}
+
+/** The addresses that the network can lease. */
+function spans({ families }: NetworkConfig): AddressSpan[] {
+  return entriesOf(families).map(([, { subnetMin, subnetMax, subnetLength }]) => ({
+    base: subnetMin,
+    last: Prefix.of(subnetMax, subnetLength).last,
+  }));
 }
 
 /** What a key names is taken, whatever its value, for flanneld routes to it. */

@@ -1,7 +1,7 @@
 /**
  * The text forms of leases: the store key and the JSON value, byte for byte as flannel writes them.
  *
- * Pure. Whether a lease that decodes may be used is decided by the lease set and the backend.
+ * Pure. The peer table and the backend decide whether a decoded lease can be used.
  */
 
 import {
@@ -24,6 +24,9 @@ const DATA_FIELDS = { 4: "BackendData", 6: "BackendV6Data" } as const satisfies 
 /** Ours; flannel's decoder ignores keys that it does not know. */
 const NODE_ID_FIELD = "NodeID";
 
+/** Ours: true in the value of a lease that its owner is about to delete for good. */
+const LEAVING_FIELD = "Leaving";
+
 /** flannel's IPv4 address has no null. */
 const NO_ADDRESS = "0.0.0.0";
 
@@ -40,9 +43,12 @@ export function formatLeaseKey(subnets: PerFamily<Prefix>): LeaseKey {
 export function parseLeaseKey(key: LeaseKey): PerFamily<Prefix> {
   const subnets = readCanonicalKey(key);
   if (subnets === null) {
-    throw new CodecError(`lease key "${excerpt(key)}" is no subnet; delete it if nothing of yours wrote it`, {
-      details: { key: excerpt(key) },
-    });
+    throw new CodecError(
+      `lease key "${excerpt(key)}" is not a subnet; delete it if none of your programs wrote it`,
+      {
+        details: { key: excerpt(key) },
+      },
+    );
   }
   return subnets;
 }
@@ -60,11 +66,11 @@ export function readStrayKey(key: string): PerFamily<Prefix> | null {
       ? { 4: subnet4 }
       : { 4: subnet4, 6: Prefix.of(Address.parse(base6), Number(length6)) };
   } catch {
-    return null; // digits in the right places, but no address or no length
+    return null; // digits in the right places, but out of range
   }
 }
 
-/** What almost every key is: read without the pattern, which costs more. Null for all others. */
+/** Reads the form that almost every key has, without the slower pattern. Null for all others. */
 function readCanonicalKey(key: string): PerFamily<Prefix> | null {
   const subnets: Partial<Record<Family, Prefix>> = {};
   try {
@@ -94,7 +100,10 @@ export function formatLeaseValue(attrs: LeaseAttrs): string {
 
 /** Reads a lease value. Throws CodecError with `details.path` where a field has the wrong type. */
 export function parseLeaseValue(text: string): LeaseAttrs {
-  const root = parseObject(text);
+  return readAttrs(parseObject(text));
+}
+
+function readAttrs(root: JsonObject): LeaseAttrs {
   return {
     publicAddress: compactPerFamily((family) => addressField(root, family)),
     backendType: stringField(root, "BackendType") ?? "",
@@ -103,12 +112,24 @@ export function parseLeaseValue(text: string): LeaseAttrs {
   };
 }
 
+/** The value with the mark of a lease that is given up. Throws CodecError when it is no lease value. */
+export function markLeaving(text: string): string {
+  return JSON.stringify({ ...parseObject(text), [LEAVING_FIELD]: true });
+}
+
+/** True for the key of a folder, as Consul's user interface makes it: it names no lease. */
+export function isFolderKey({ key, value }: Pick<StoreEntry, "key" | "value">): boolean {
+  return value === "" && (key === "" || key.endsWith("/"));
+}
+
 /** Decodes a store entry. Throws CodecError that names the key, with `details.key`. */
 export function decodeEntry(entry: StoreEntry): Lease {
   const { key, revision, createRevision, storeLeaseId } = entry;
   const subnets = parseLeaseKey(key);
   try {
-    return { key, subnets, attrs: parseLeaseValue(entry.value), revision, createRevision, storeLeaseId };
+    const root = parseObject(entry.value);
+    const isLeaving = root[LEAVING_FIELD] === true;
+    return { key, subnets, attrs: readAttrs(root), revision, createRevision, storeLeaseId, isLeaving };
   } catch (error) {
     if (!(error instanceof CodecError)) throw error;
     throw new CodecError(`lease ${key}: ${error.message}; restart its host's agent or delete the key`, {
@@ -130,7 +151,7 @@ function parseObject(text: string): JsonObject {
     });
   }
   if (isJsonObject(root)) return root as JsonObject;
-  throw new CodecError(`the value is ${excerpt(text)}, no JSON object`, { details: { path: "" } });
+  throw new CodecError(`the value is ${excerpt(text)}, not a JSON object`, { details: { path: "" } });
 }
 
 function addressField(root: JsonObject, family: Family): Address | undefined {
@@ -141,10 +162,10 @@ function addressField(root: JsonObject, family: Family): Address | undefined {
     const address = Address.parse(text);
     if (address.family === family) return address;
   } catch {
-    // the same answer as for an address of the other family
+    // answered like an address of the other family
   }
   throw new CodecError(
-    `${path} is "${excerpt(text)}", no IPv${family} address of ${ADDRESS_BITS[family]} bits`,
+    `${path} is "${excerpt(text)}", not an IPv${family} address of ${ADDRESS_BITS[family]} bits`,
     {
       details: { path },
     },
@@ -154,7 +175,7 @@ function addressField(root: JsonObject, family: Family): Address | undefined {
 function stringField(root: JsonObject, path: string): string | undefined {
   const value = lookupField(root, path);
   if (value === undefined || typeof value === "string") return value;
-  throw new CodecError(`${path} is ${excerpt(JSON.stringify(value))}, no text`, { details: { path } });
+  throw new CodecError(`${path} is ${excerpt(JSON.stringify(value))}, not text`, { details: { path } });
 }
 
 function excerpt(text: string): string {

@@ -35,6 +35,8 @@ export interface Lease {
   readonly createRevision: bigint;
   /** The store's own lease or session that will expire the key; null for a reservation. */
   readonly storeLeaseId: string | null;
+  /** True when its owner has marked it as given up: the key is about to be deleted, and not put back. */
+  readonly isLeaving: boolean;
 }
 
 /** Why a peer's lease is not programmed. */
@@ -60,6 +62,6 @@ export interface LeaseSnapshot {
   readonly peers: ReadonlyMap<LeaseKey, Lease>;
   /** Entries that are not programmed, with the reason. */
   readonly refused: ReadonlyMap<LeaseKey, RefusedLease>;
-  /** Peers that vanished in a mass disappearance and are kept for the hold-down; also contained in `peers`. */
+  /** Peers that vanished in a mass disappearance or after an outage of the store and are kept; also in `peers`. */
   readonly held: ReadonlySet<LeaseKey>;
 }

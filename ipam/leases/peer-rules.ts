@@ -1,69 +1,152 @@
-/** What a peer's lease must satisfy by itself, whatever the backend. Pure. */
+/**
+ * What a lease must satisfy without regard to the other leases. Pure.
+ *
+ * The common rules give the same answer on every host; the local rules add what only this host can see. Each answer
+ * completes the sentence "lease K: …" and says what to do.
+ */
 
-import { ADDRESS_BITS, type Address, entriesOf, type PerFamily, type Prefix } from "../addresses/ip.ts";
-import type { Lease } from "./lease.ts";
+import {
+  type Address,
+  entriesOf,
+  FAMILIES,
+  type Family,
+  type PerFamily,
+  type Prefix,
+} from "../addresses/ip.ts";
+import { describeLocal, type LocalPrefix, type LocalPrefixes } from "../addresses/local-prefixes.ts";
+import { publicAddressProblem } from "../addresses/peer-address.ts";
+import type { Demands } from "./admission.ts";
+import type { Lease, LeaseKey } from "./lease.ts";
 
-export interface PeerRules {
-  /**
-   * Where peers' subnets may lie, empty for anywhere; a family without an entry is none of this network's.
-   */
+export interface CommonRules {
+  /** Where subnets may lie, empty for anywhere; a family without an entry is not one of this network's. */
   readonly networks: PerFamily<readonly Prefix[]>;
-  /** The subnets of this host, whoever holds their lease: they are never routed to another. */
+  /** Why the backend cannot use a lease; null when it can. */
+  readonly rejectPeer: (lease: Lease) => string | null;
+  /** What the backend tells hosts apart by: tunnel MACs, keys. */
+  readonly identitiesOf: (lease: Pick<Lease, "attrs">) => readonly string[];
+}
+
+export interface LocalRules {
+  /** The subnets of this host, even while another host holds their lease: they are never routed to another host. */
   readonly ownSubnets: PerFamily<Prefix>;
   readonly ownAddresses: PerFamily<Address>;
+  readonly ownIdentities: readonly string[];
+  readonly prefixes: LocalPrefixes;
+}
+
+/** The ranges by family. Empty lists for both families when the network is not known. */
+export function networksByFamily(networks: readonly Prefix[]): PerFamily<readonly Prefix[]> {
+  const families = FAMILIES.filter(
+    (family) => networks.length === 0 || networks.some((network) => network.family === family),
+  );
+  return Object.fromEntries(
+    families.map((family) => [family, networks.filter((network) => network.family === family)]),
+  );
 }
 
 /** The subnets of a lease in the families of the network. */
-export function subnetsInUse(lease: Lease, { networks }: PeerRules): PerFamily<Prefix> {
+function subnetsInUse(lease: Lease, { networks }: CommonRules): PerFamily<Prefix> {
   const entries = entriesOf(lease.subnets);
   const used = entries.filter(([family]) => networks[family] !== undefined);
   return used.length === entries.length ? lease.subnets : Object.fromEntries(used);
 }
 
-/** Why a lease can be no peer's, as the rest of a sentence with what to do; null when it can. */
-export function problemOfPeer(lease: Lease, rules: PeerRules): string | null {
+/** Why no host can use a lease; null when all can. */
+export function commonProblem(lease: Lease, rules: CommonRules): string | null {
   for (const [family, subnet] of entriesOf(subnetsInUse(lease, rules))) {
-    const problem =
-      subnetProblem(subnet, rules.networks[family] ?? [], rules.ownSubnets[family]) ??
-      addressProblem(lease.attrs.publicAddress[family], subnet, rules);
+    const networks = rules.networks[family] ?? [];
+    if (networks.length > 0 && !networks.some((network) => network.contains(subnet))) {
+      return `its subnet ${subnet} lies outside the network ${networks.join(", ")}; delete the key if no host needs it`;
+    }
+    const problem = addressProblem(lease.attrs.publicAddress[family], family, subnet);
     if (problem !== null) return problem;
   }
-  return null;
+  return rules.rejectPeer(lease);
 }
 
-function subnetProblem(subnet: Prefix, networks: readonly Prefix[], own: Prefix | undefined): string | null {
-  if (networks.length > 0 && !networks.some((network) => network.contains(subnet))) {
-    return `its subnet ${subnet} lies outside the network ${networks.join(", ")}; delete the key if nobody needs it`;
-  }
-  if (own?.overlaps(subnet)) {
-    return `its subnet ${subnet} overlaps this host's own ${own}; one of the two hosts must give it up`;
-  }
-  return null;
-}
-
-function addressProblem(
-  address: Address | undefined,
-  subnet: Prefix,
-  { networks, ownAddresses }: PeerRules,
-): string | null {
+function addressProblem(address: Address | undefined, family: Family, subnet: Prefix): string | null {
   if (address === undefined) {
-    return `it has no public IPv${subnet.family} address to send packets to; restart its host's agent or delete the key`;
+    return `it has no public IPv${family} address to send packets to; restart its host's agent or delete the key`;
   }
-  if (ownAddresses[subnet.family]?.equals(address)) {
-    return `its public address ${address} is this host's own; give one of the two hosts another -public-ip`;
+  const problem = publicAddressProblem(address);
+  if (problem !== null) {
+    return `its public address ${address} ${problem}, where no host can be reached; give its host another -public-ip`;
   }
-  if (address.isUnspecified || address.isMulticast || address.isLoopback || isBroadcast(address)) {
-    return `its public address ${address} is no address that packets can be sent to; give its host another -public-ip`;
-  }
-  // Asked of the few networks first, which is all that most addresses cost.
-  const isInside = networks[subnet.family]?.some((network) => network.contains(address)) ?? false;
-  if (isInside && subnet.contains(address)) {
+  if (subnet.contains(address)) {
     return `its public address ${address} lies in its own subnet ${subnet}, so packets to it would loop; give its host another -public-ip`;
   }
   return null;
 }
 
-/** 255.255.255.255 (RFC 919). */
-function isBroadcast(address: Address): boolean {
-  return address.family === 4 && address.value === (1n << BigInt(ADDRESS_BITS[4])) - 1n;
+/** What a lease needs for itself alone. */
+export function demandsOf(lease: Lease, rules: CommonRules): Demands {
+  const { attrs } = lease;
+  const addresses = entriesOf(attrs.publicAddress).map(([, address]) => address);
+  const texts = addresses.map((address) => address.toString());
+  // flanneld takes another lease when its address changed, and keeps its device: both leases of such a host may be
+  // used, and what they share belongs to the younger one.
+  const claims = attrs.nodeId === null ? texts : rules.identitiesOf(lease).concat(texts);
+  const inside = addresses.filter((address) => isInside(address, rules));
+  return { claims, subnets: subnetsInUse(lease, rules), addresses: inside.length === 0 ? NONE : inside };
+}
+
+const NONE: readonly Address[] = [];
+
+/** Most public addresses are outside the network, where no subnet can hold them. */
+function isInside(address: Address, { networks }: CommonRules): boolean {
+  const ranges = networks[address.family];
+  if (ranges === undefined) return false;
+  return ranges.length === 0 || ranges.some((network) => network.contains(address));
+}
+
+/** Why this host cannot use a lease that others can; null when it can. */
+export function localProblem(lease: Lease, common: CommonRules, local: LocalRules): string | null {
+  const subnets = subnetsInUse(lease, common);
+  for (const [family, subnet] of entriesOf(subnets)) {
+    const own = local.ownSubnets[family];
+    if (own?.overlaps(subnet)) {
+      return `its subnet ${subnet} overlaps this host's own ${own}; one of the two hosts must give it up`;
+    }
+    const address = lease.attrs.publicAddress[family];
+    const problem = address === undefined ? null : localAddressProblem(address, own, local);
+    if (problem !== null) return problem;
+  }
+  for (const identity of common.identitiesOf(lease)) {
+    if (local.ownIdentities.includes(identity))
+      return `its hardware address ${identity} is this host's own; one of the two hosts was cloned from the other`;
+  }
+  const found = local.prefixes.overlapping(subnets);
+  if (found === null || isWayTo(lease, subnets, found)) return null;
+  return `its subnet overlaps ${describeLocal(found)}, which this host reaches without the network; revoke the lease, so that its host takes another subnet, or move the network's range`;
+}
+
+function localAddressProblem(
+  address: Address,
+  ownSubnet: Prefix | undefined,
+  { ownAddresses, prefixes }: LocalRules,
+): string | null {
+  if (ownAddresses[address.family]?.equals(address)) {
+    return `its public address ${address} is this host's own; give one of the two hosts another -public-ip`;
+  }
+  if (ownSubnet?.contains(address)) {
+    return `its public address ${address} lies in this host's own subnet ${ownSubnet}; give its host another -public-ip`;
+  }
+  const owner = prefixes.owner(address);
+  if (owner === undefined) return null;
+  return `its public address ${address} is an address of this host (${owner.origin}); give its host another -public-ip`;
+}
+
+/** True for the route that another agent, such as flanneld's host-gw backend, made to the lease's host. */
+function isWayTo({ attrs }: Lease, subnets: PerFamily<Prefix>, { prefix, gateway }: LocalPrefix): boolean {
+  const { family } = prefix;
+  const isSubnet = subnets[family]?.equals(prefix) ?? false;
+  return isSubnet && gateway !== null && (attrs.publicAddress[family]?.equals(gateway) ?? false);
+}
+
+/** Why this host's own subnets cut off what it reaches without the network; null when they do not. */
+export function ownObstacle(key: LeaseKey, { ownSubnets, prefixes }: LocalRules): string | null {
+  const found = prefixes.overlappingOwn(ownSubnets);
+  if (found === null) return null;
+  return `our lease ${key} overlaps ${describeLocal(found)}, which this host reaches without the network; stop tulled, run "tulle lease revoke ${key} --yes" and start tulled, which then takes another subnet`;
 }

@@ -5,18 +5,26 @@
  * was known, and a mass disappearance is held down. No I/O; time is given.
  */
 
-import { type Address, entriesOf, FAMILIES, type PerFamily, type Prefix } from "../addresses/ip.ts";
+import { type Address, entriesOf, type PerFamily, type Prefix } from "../addresses/ip.ts";
+import { type LocalPrefix, LocalPrefixes } from "../addresses/local-prefixes.ts";
 import type { NetworkConfig } from "../config/network-config.ts";
 import { parseNetworkConfig } from "../config/network-config-parser.ts";
 import { CodecError, errorMessage } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { StoreEntry, StoreMessage } from "../stores/store.ts";
 import { Admission } from "./admission.ts";
-import { Departures } from "./departures.ts";
+import { Departures, type DepartureTimes } from "./departures.ts";
 import type { Lease, LeaseKey, LeaseSnapshot, RefusedLease } from "./lease.ts";
-import { decodeEntry, parseLeaseKey } from "./lease-codec.ts";
-import { OwnRivals } from "./own-rivals.ts";
-import { type PeerRules, problemOfPeer, subnetsInUse } from "./peer-rules.ts";
+import { decodeEntry, isFolderKey, parseLeaseKey } from "./lease-codec.ts";
+import {
+  type CommonRules,
+  commonProblem,
+  demandsOf,
+  type LocalRules,
+  localProblem,
+  networksByFamily,
+  ownObstacle,
+} from "./peer-rules.ts";
 
 /** What may change while the table is in use. */
 export interface PeerSettings {
@@ -26,26 +34,34 @@ export interface PeerSettings {
    */
   readonly networks: readonly Prefix[];
   readonly ownAddresses: PerFamily<Address>;
-  /** Why the backend cannot use a lease; null when it can. */
-  readonly refusePeer: (lease: Lease) => string | null;
+  /** What the backend tells this host apart by. */
+  readonly ownIdentities: readonly string[];
+  /** What this host reaches without the network. */
+  readonly local: readonly LocalPrefix[];
+  /** Why the backend cannot use a lease, on any host; null when it can. */
+  readonly rejectPeer: (lease: Lease) => string | null;
   /** What else must be unique among peers: tunnel MACs, keys. */
-  readonly identitiesOf: (lease: Lease) => readonly string[];
+  readonly identitiesOf: (lease: Pick<Lease, "attrs">) => readonly string[];
 }
 
-export interface PeerTableOptions extends PeerSettings {
-  /** 0 switches the hold-down off. */
-  readonly holdDownMs: number;
+export interface PeerTableOptions extends PeerSettings, DepartureTimes {
   readonly logger: Logger;
 }
 
 export class PeerTable {
   readonly #logger: Logger;
   readonly #departures: Departures;
+  /** By the rules that all hosts share, over all leases, our own included. */
   readonly #admission: Admission;
-  readonly #ownRivals: OwnRivals;
   #settings: PeerSettings;
-  #rules: PeerRules;
-  /** The last good lease of every key in the store, and of those that are not let go yet. */
+  #common: CommonRules;
+  #local: LocalRules;
+  /** Leases of other hosts that all hosts accept and this one can use. */
+  readonly #peers = new Map<LeaseKey, Lease>();
+  /** Why this host cannot use a lease that all hosts accept. */
+  readonly #localProblems = new Map<LeaseKey, string>();
+  readonly #changed = new Set<LeaseKey>();
+  /** The last good lease of every key in the store, and of those that are leaving. */
   readonly #leases = new Map<LeaseKey, Lease>();
   /** Why the newest value of a key cannot be read. */
   readonly #damaged = new Map<LeaseKey, string>();
@@ -59,27 +75,20 @@ export class PeerTable {
 
   constructor(options: PeerTableOptions) {
     this.#logger = options.logger;
-    this.#departures = new Departures(options.holdDownMs);
+    this.#departures = new Departures(options);
     this.#settings = options;
-    this.#rules = this.#makeRules();
+    this.#common = this.#commonRules();
+    this.#local = this.#localRules();
     this.#admission = new Admission({
-      problemOf: (lease) => problemOfPeer(lease, this.#rules) ?? this.#settings.refusePeer(lease),
-      claimsOf: (lease) => this.#claimsOf(lease),
-      subnetsOf: (lease) => subnetsInUse(lease, this.#rules),
-    });
-    this.#ownRivals = new OwnRivals({
-      problemOf: (lease) => problemOfPeer(lease, { ...this.#rules, ownSubnets: {}, ownAddresses: {} }),
-      refusePeer: (lease) => this.#settings.refusePeer(lease),
-      claimsOf: (lease) => this.#claimsOf(lease),
+      problemOf: (lease) => commonProblem(lease, this.#common),
+      demandsOf: (lease) => demandsOf(lease, this.#common),
     });
   }
 
-  /** Our own lease is no peer, and no peer's subnet may overlap ours, whoever holds our lease. */
+  /** Our own lease is not a peer, and no peer's subnet may overlap ours, whichever host holds our lease. */
   setOwnKey(key: LeaseKey | null): void {
-    const before = this.#ownKey === null ? undefined : this.#leases.get(this.#ownKey);
+    if (key === this.#ownKey) return;
     this.#ownKey = key;
-    if (key !== null) this.#admission.delete(key);
-    if (before !== undefined && before.key !== key) this.#admission.put(before);
     this.#judgeAll();
   }
 
@@ -106,20 +115,24 @@ export class PeerTable {
 
   /** Why every other host rejects our own lease, in one sentence; null when they accept it. */
   get ownRejection(): string | null {
-    return this.#ownRivals.rejection((rival) => {
-      const obstacle = this.#admission.obstacleTo(rival);
-      return obstacle !== undefined && obstacle.createRevision < rival.createRevision;
-    });
+    return this.#ownKey === null ? null : this.#admission.reasonOf(this.#ownKey);
+  }
+
+  /** Why our own subnets cut this host off from what it reaches without the network; null when they do not. */
+  get ownObstacle(): string | null {
+    return this.#ownKey === null ? null : ownObstacle(this.#ownKey, this.#local);
   }
 
   /** Leases of other hosts that may be used, by key: a live view, changed in place. */
   get peers(): ReadonlyMap<LeaseKey, Lease> {
-    return this.#admission.accepted;
+    return this.#peers;
   }
 
   /** Keys of all leases in `peers` that came, went or changed since the last call. */
   takeChanged(): ReadonlySet<LeaseKey> {
-    return this.#admission.takeChanged();
+    const changed = new Set(this.#changed);
+    this.#changed.clear();
+    return changed;
   }
 
   /** Takes a message of the store. `nowMs` is monotonic. */
@@ -137,7 +150,8 @@ export class PeerTable {
         else this.#readConfig(change.value);
       }
     }
-    for (const lease of this.#departures.judge(this.peers.size, nowMs)) this.#putBack(lease);
+    this.#followAdmission();
+    this.#departures.judge(this.#peers.size, nowMs);
     this.#sayWhoIsHeld();
   }
 
@@ -160,6 +174,7 @@ export class PeerTable {
     const { heldCount } = this;
     const over = this.#departures.expire(nowMs);
     for (const key of over) this.#remove(key);
+    this.#followAdmission();
     const released = heldCount - this.heldCount;
     if (released > 0) this.#logger.warn("peers did not come back and are let go", { peers: released });
     this.#sayWhoIsHeld();
@@ -188,9 +203,20 @@ export class PeerTable {
   /** Leases in the store that are not used, with the reason. */
   refused(): ReadonlyMap<LeaseKey, RefusedLease> {
     const refused = new Map<LeaseKey, RefusedLease>();
-    for (const [key, reason] of [...this.#admission.refused, ...this.#damaged])
-      refused.set(key, { key, reason });
+    for (const key of this.#admission.rejectedKeys())
+      this.#noteRejection(refused, key, this.#admission.reasonOf(key));
+    for (const [key, reason] of this.#localProblems) this.#noteRejection(refused, key, reason);
+    for (const [key, reason] of this.#damaged) refused.set(key, { key, reason });
     return refused;
+  }
+
+  /** How many leases in the store are not used: cheaper than to list them. */
+  get rejectedCount(): number {
+    return this.#admission.rejectedCount + this.#localProblems.size + this.#damaged.size;
+  }
+
+  #noteRejection(into: Map<LeaseKey, RefusedLease>, key: LeaseKey, reason: string | null): void {
+    if (key !== this.#ownKey && reason !== null) into.set(key, { key, reason });
   }
 
   /** Once for each time that peers are held. */
@@ -230,20 +256,17 @@ export class PeerTable {
 
   #put(entry: StoreEntry): void {
     const { key } = entry;
+    if (isFolderKey(entry)) return;
     this.#departures.cancel(key);
     if (this.#isKnown(entry)) return;
     try {
       const lease = decodeEntry(entry);
       this.#damaged.delete(key);
       this.#leases.set(key, lease);
-      if (key === this.#ownKey) this.#resetRivals();
-      else {
-        this.#ownRivals.put(lease);
-        this.#admit(lease);
-      }
+      this.#admit(lease);
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
-      // The last good lease stays in force: a peer is never torn down because its value was damaged.
+      // The last good lease stays in force: a damaged value never removes a peer.
       this.#damaged.set(key, error.message);
     }
   }
@@ -265,65 +288,67 @@ export class PeerTable {
     this.#admission.put(lease);
   }
 
+  /** A lease that its host gave up, or whose subnet another lease waits for, goes at once; others may be put back. */
   #vanish(key: LeaseKey, nowMs: number): void {
     this.#damaged.delete(key);
-    const lease = this.peers.get(key);
-    if (lease === undefined || !this.#departures.add(lease, nowMs, this.peers.size)) this.#remove(key);
-  }
-
-  /** Unless another lease has taken its place meanwhile. */
-  #putBack(lease: Lease): void {
-    if (this.#admission.obstacleTo(lease) !== undefined) {
-      this.#departures.cancel(lease.key);
-      return;
-    }
-    this.#leases.set(lease.key, lease);
-    this.#ownRivals.put(lease);
-    this.#admission.put(lease);
+    const lease = this.#peers.get(key);
+    if (lease === undefined || lease.isLeaving || this.#admission.isAwaited(key)) this.#remove(key);
+    else this.#departures.add(key, nowMs);
   }
 
   #remove(key: LeaseKey): void {
     this.#snapshot = null;
     this.#leases.delete(key);
-    this.#ownRivals.delete(key);
+    this.#departures.cancel(key);
     this.#admission.delete(key);
-    if (key === this.#ownKey) this.#resetRivals();
-  }
-
-  #resetRivals(): void {
-    const own = this.#ownKey === null ? null : (this.#leases.get(this.#ownKey) ?? null);
-    this.#ownRivals.reset(own, this.#leases.values());
   }
 
   #judgeAll(): void {
     this.#snapshot = null;
-    this.#rules = this.#makeRules();
+    this.#common = this.#commonRules();
+    this.#local = this.#localRules();
     this.#admission.judgeAll();
-    this.#resetRivals();
+    this.#admission.takeChanged();
+    for (const key of this.#leases.keys()) this.#judgeLocally(key);
   }
 
-  #makeRules(): PeerRules {
-    const { networks, ownAddresses } = this.#settings;
-    const newest = [...entriesOf(this.#config?.families ?? {})].map(([, { network }]) => network);
-    const all = [
-      ...new Map([...networks, ...newest].map((network) => [network.toString(), network])).values(),
-    ];
-    const families = FAMILIES.filter(
-      (family) => networks.length === 0 || networks.some((network) => network.family === family),
-    );
+  /** What all hosts accept, less what this one cannot use. */
+  #followAdmission(): void {
+    for (const key of this.#admission.takeChanged()) this.#judgeLocally(key);
+  }
+
+  #judgeLocally(key: LeaseKey): void {
+    const accepted = key === this.#ownKey ? undefined : this.#admission.accepted(key);
+    const problem = accepted === undefined ? null : localProblem(accepted, this.#common, this.#local);
+    if (problem === null) this.#localProblems.delete(key);
+    else this.#localProblems.set(key, `lease ${key}: ${problem}`);
+    const usable = problem === null ? accepted : undefined;
+    if (usable === this.#peers.get(key)) return;
+    this.#changed.add(key);
+    if (usable === undefined) this.#peers.delete(key);
+    else this.#peers.set(key, usable);
+  }
+
+  #commonRules(): CommonRules {
+    const { networks, rejectPeer, identitiesOf } = this.#settings;
+    return { networks: networksByFamily(this.#ranges(networks)), rejectPeer, identitiesOf };
+  }
+
+  #localRules(): LocalRules {
+    const { networks, ownAddresses, ownIdentities, local } = this.#settings;
     return {
-      networks: Object.fromEntries(
-        families.map((family) => [family, all.filter((network) => network.family === family)]),
-      ),
       ownSubnets: this.#ownKey === null ? {} : parseLeaseKey(this.#ownKey),
       ownAddresses,
+      ownIdentities,
+      prefixes: new LocalPrefixes(local, this.#ranges(networks)),
     };
   }
 
-  #claimsOf(lease: Lease): string[] {
-    const addresses = entriesOf(lease.attrs.publicAddress).map(([, address]) => address.toString());
-    // flanneld leases anew when its address changed, and keeps its device: both leases of such a host may be used,
-    // and what they share belongs to the younger one.
-    return lease.attrs.nodeId === null ? addresses : this.#settings.identitiesOf(lease).concat(addresses);
+  /** Those given and the newest configuration's, in the families of those given. */
+  #ranges(networks: readonly Prefix[]): readonly Prefix[] {
+    if (networks.length === 0) return [];
+    const newest = entriesOf(this.#config?.families ?? {}).map(([, { network }]) => network);
+    const all = new Map([...networks, ...newest].map((network) => [network.toString(), network]));
+    return [...all.values()].filter(({ family }) => networks.some((network) => network.family === family));
   }
 }

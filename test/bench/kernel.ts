@@ -6,7 +6,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import type { ObjectKind } from "../../backends/state/objects.ts";
+import type { ObjectKind } from "../../backends/state/kinds/registry.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import { OWN, peer } from "../support/vxlan-fixture.ts";
 import { VxlanHost } from "../support/vxlan-host.ts";

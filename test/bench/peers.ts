@@ -34,9 +34,12 @@ function measure(size: number): { readonly listMs: number; readonly joinMs: numb
   const peers = new PeerTable({
     networks: [prefix(NETWORK)],
     ownAddresses: hostFacts().publicAddresses,
+    ownIdentities: [],
+    local: [],
+    leaveGraceMs: 0,
     holdDownMs: 30_000,
     logger: silentLogger,
-    refusePeer: (lease) => backend.refusePeer(lease),
+    rejectPeer: (lease) => backend.rejectPeer(lease),
     identitiesOf: (lease) => backend.peerIdentities(lease),
   });
   peers.setOwnKey(OWN_KEY);

@@ -7,10 +7,15 @@
 
 import type { ChangeResult, KernelEvent, KernelPort } from "../../backends/kernel/port.ts";
 import { EEXIST, ENODEV, NetlinkError } from "../../backends/netlink/errors.ts";
+import type { ObjectKey, Scope } from "../../backends/state/contract/kind.ts";
 import type { Change } from "../../backends/state/diff.ts";
-import { deviceOf, type KernelObject, keyOf, type ObjectKey } from "../../backends/state/objects.ts";
-import { isVisible, type Scope } from "../../backends/state/ownership.ts";
-import { renderState } from "../../backends/state/render.ts";
+import {
+  deviceOf,
+  isVisible,
+  type KernelObject,
+  keyOf,
+  renderState,
+} from "../../backends/state/kinds/registry.ts";
 
 export class FakeKernel implements KernelPort {
   readonly objects = new Map<ObjectKey, KernelObject>();
@@ -101,6 +106,9 @@ export class FakeKernel implements KernelPort {
   }
 
   #put(object: KernelObject, by = 0): void {
+    const before = this.objects.get(keyOf(object));
+    if (object.kind === "link" && before?.kind === "link" && before.mac !== object.mac)
+      this.#flushNeighbours(object.name);
     this.objects.set(keyOf(object), object);
     const scope = this.#scope?.();
     if (scope && isVisible(object, scope)) this.emit({ type: "present", object, by });
@@ -118,6 +126,12 @@ export class FakeKernel implements KernelPort {
   #dropDevice(device: string, by: number): void {
     for (const [key, object] of this.objects) if (deviceOf(object) === device) this.objects.delete(key);
     this.emit({ type: "device-gone", device, by });
+  }
+
+  /** With another hardware address a device loses its neighbours, permanent ones too (neigh_changeaddr). */
+  #flushNeighbours(device: string): void {
+    for (const [key, object] of this.objects)
+      if (object.kind === "neighbour" && object.device === device) this.#drop(key);
   }
 
   /** Silently, as Linux does for IPv4; the port's contract makes it a resync. */

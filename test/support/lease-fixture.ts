@@ -81,7 +81,7 @@ export function joinOptions(
     config: network(),
     attrs: attrs(n),
     previous: null,
-    avoid: [],
+    local: [],
     ttlSeconds: TTL_SECONDS,
     logger: silentLogger,
     ...overrides,

@@ -75,7 +75,7 @@ export class LeaseKeeper {
 
   async #join(listing: StoreListing): Promise<Membership> {
     const config = parseNetworkConfig(listing.config ?? "");
-    const options = { ...this.#common(), config, previous: null, avoid: [], random: Math.random };
+    const options = { ...this.#common(), config, previous: null, local: [], random: Math.random };
     return await joinPatiently(options, listing, this.#stop.signal);
   }
 

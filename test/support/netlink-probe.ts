@@ -3,7 +3,7 @@
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { NetlinkError } from "../../backends/netlink/errors.ts";
-import { decodeLink, encodeGetLink, encodeNewLink } from "../../backends/netlink/link.ts";
+import { decodeLink, encodeGetLink, encodeNewLink } from "../../backends/netlink/link/link.ts";
 import { decodeRoute, encodeNewRoute, encodeRouteDump } from "../../backends/netlink/route.ts";
 import { NetlinkSocket } from "../../backends/netlink/socket.ts";
 import { Address, Prefix } from "../../ipam/addresses/ip.ts";

@@ -8,6 +8,7 @@ import { entry, NETWORK, prefix, recordingLogger } from "./lease-fixture.ts";
 import { hostFacts, OWN_MAC } from "./vxlan-fixture.ts";
 
 export const HOLD_DOWN_MS = 30_000;
+export const LEAVE_GRACE_MS = 2000;
 export const OWN_ADDRESS = Address.parse("192.168.50.1");
 export const OWN_KEY = "10.2.1.0-24";
 
@@ -17,9 +18,12 @@ export function peerTableLab(overrides: Partial<PeerTableOptions> = {}) {
   const table = new PeerTable({
     networks: [prefix("10.2.0.0/16")],
     ownAddresses: { 4: OWN_ADDRESS },
+    ownIdentities: [OWN_MAC],
+    local: [],
+    leaveGraceMs: LEAVE_GRACE_MS,
     holdDownMs: HOLD_DOWN_MS,
     logger,
-    refusePeer: (lease) => backend.refusePeer(lease),
+    rejectPeer: (lease) => backend.rejectPeer(lease),
     identitiesOf: (lease) => backend.peerIdentities(lease),
     ...overrides,
   });

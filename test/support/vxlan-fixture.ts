@@ -1,7 +1,7 @@
 /** A VXLAN network's plan for tests: a host, its peers as flanneld would publish them, and the scope. */
 
 import type { HostFacts, PreparedBackend } from "../../backends/backend.ts";
-import type { Scope } from "../../backends/state/ownership.ts";
+import type { Scope } from "../../backends/state/contract/kind.ts";
 import { vxlanBackend } from "../../backends/vxlan.ts";
 import { Address, Prefix } from "../../ipam/addresses/ip.ts";
 import { parseMac } from "../../ipam/addresses/mac.ts";
@@ -61,6 +61,7 @@ export function peer(
     revision: BigInt(n),
     createRevision: BigInt(n),
     storeLeaseId: "1",
+    isLeaving: false,
   };
 }
 

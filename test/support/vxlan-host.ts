@@ -6,7 +6,7 @@ import { type PassReport, Reconciler, type ReconcilerOptions } from "../../backe
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { NetnsHandle } from "../../backends/netlink/netns.ts";
 import { Planner } from "../../backends/planner.ts";
-import type { Scope } from "../../backends/state/ownership.ts";
+import type { Scope } from "../../backends/state/contract/kind.ts";
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";

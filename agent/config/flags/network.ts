@@ -63,6 +63,13 @@ export const NETWORK_FLAGS = {
     help: "when another host owns our subnet: keep forwarding without it, or take a new one",
     origin: "tulle",
   },
+  "leave-grace": {
+    group: "Lease",
+    kind: duration(0, MAX_SECONDS),
+    default: "2s",
+    help: "how long a peer is kept after its lease disappeared; 0 removes it immediately",
+    origin: "tulle",
+  },
   "hold-down": {
     group: "Lease",
     kind: duration(0, MAX_SECONDS),

@@ -89,7 +89,12 @@ export function startAgent(host: BenchHost, command: readonly string[] | null): 
     "-iface=eth0",
     `-subnet-file=${subnetFile}`,
     ...(command === null
-      ? [`--state-dir=${host.directory}/state`, `--run-dir=${host.directory}/run`, "--hold-down=0"]
+      ? [
+          `--state-dir=${host.directory}/state`,
+          `--run-dir=${host.directory}/run`,
+          "--hold-down=0",
+          "--leave-grace=0",
+        ]
       : []),
   ];
   const [program = "", ...args] = [...(command ?? OWN_AGENT), ...flags];

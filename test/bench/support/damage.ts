@@ -8,7 +8,7 @@ import {
   encodeDeleteLink,
   encodeGetLink,
   encodeSetLink,
-} from "../../../backends/netlink/link.ts";
+} from "../../../backends/netlink/link/link.ts";
 import {
   encodeDeleteFdb,
   encodeDeleteNeighbour,
@@ -17,7 +17,7 @@ import {
 import { withNetns } from "../../../backends/netlink/netns.ts";
 import { decodeNexthop, encodeDeleteNexthop, encodeNexthopDump } from "../../../backends/netlink/nexthop.ts";
 import { encodeDeleteRoute } from "../../../backends/netlink/route.ts";
-import type { ObjectKind } from "../../../backends/state/objects.ts";
+import type { ObjectKind } from "../../../backends/state/kinds/registry.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import { parseMac } from "../../../ipam/addresses/mac.ts";
 import { OWN, peer } from "../../support/vxlan-fixture.ts";

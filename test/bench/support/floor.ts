@@ -1,7 +1,7 @@
 /** The kernel's own floor: how long iproute2's batches take for the objects that a plan has. */
 
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import type { KernelObject } from "../../../backends/state/objects.ts";
+import type { KernelObject } from "../../../backends/state/kinds/registry.ts";
 import type { Lease, LeaseKey } from "../../../ipam/leases/lease.ts";
 import { OWN, peer } from "../../support/vxlan-fixture.ts";
 import { VxlanHost } from "../../support/vxlan-host.ts";

@@ -1,7 +1,7 @@
 /** Looks at the kernel of a benchmark's host from outside the agent: how many entries there are. */
 
 import { NetlinkConnection } from "../../../backends/netlink/connection.ts";
-import { decodeLink, encodeGetLink } from "../../../backends/netlink/link.ts";
+import { decodeLink, encodeGetLink } from "../../../backends/netlink/link/link.ts";
 import {
   decodeFdb,
   decodeNeighbour,

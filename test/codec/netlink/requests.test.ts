@@ -12,7 +12,7 @@ import {
   encodeNewLink,
   encodeSetBridgePort,
   encodeSetLink,
-} from "../../../backends/netlink/link.ts";
+} from "../../../backends/netlink/link/link.ts";
 import { NetlinkMessage, NLM_F_ACK } from "../../../backends/netlink/message.ts";
 import {
   decodeFdb,

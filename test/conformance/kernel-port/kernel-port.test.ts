@@ -4,9 +4,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { KernelEvent, KernelPort } from "../../../backends/kernel/port.ts";
 import { NetlinkError } from "../../../backends/netlink/errors.ts";
 import type { Change } from "../../../backends/state/diff.ts";
-import { type KernelObject, keyOf, type LinkObject } from "../../../backends/state/objects.ts";
+import type { LinkObject } from "../../../backends/state/kinds/link.ts";
+import { type KernelObject, keyOf, renderState } from "../../../backends/state/kinds/registry.ts";
 import { inOrder } from "../../../backends/state/order.ts";
-import { renderState } from "../../../backends/state/render.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import { parseMac } from "../../../ipam/addresses/mac.ts";
 import { FakeKernel } from "../../support/fake-kernel.ts";
@@ -32,7 +32,7 @@ const five = backend.planPeer(peer(5), true);
 const all = [...base, ...four, ...five];
 const route = four.find(({ kind }) => kind === "route") as Extract<KernelObject, { kind: "route" }>;
 
-const VXLAN = link.vxlan as NonNullable<LinkObject["vxlan"]>;
+const VXLAN = link.details as NonNullable<LinkObject["details"]>;
 const OTHER_LOCAL = Address.parse("192.168.50.99");
 const OTHER_MAC = parseMac("02:00:00:00:77:77");
 
@@ -86,7 +86,7 @@ function conformance(open: () => Subject): void {
       if (object.kind === "fdb") return { ...object, remote: Address.parse("192.168.77.7") };
       if (object.kind === "neighbour") return { ...object, mac: OTHER_MAC };
       if (object.kind === "link")
-        return { ...object, mtuBytes: 1400, vxlan: { ...VXLAN, local: OTHER_LOCAL } };
+        return { ...object, mtuBytes: 1400, details: { ...VXLAN, local: OTHER_LOCAL } };
       if (object === route) return { ...object, gateway: Address.parse("10.2.44.0") };
       return object;
     });
@@ -118,7 +118,7 @@ function conformance(open: () => Subject): void {
 
   it("makes a device again that cannot be changed in place, empty", async () => {
     await makeAll();
-    const moved: LinkObject = { ...link, vxlan: { ...VXLAN, port: 4789 } };
+    const moved: LinkObject = { ...link, details: { ...VXLAN, port: 4789 } };
     expect(await port.apply([{ op: "recreate", object: moved, actual: link }])).toEqual([null]);
     const left = (await visible()).split("\n").filter((line) => !line.startsWith("sysctl"));
     expect(left).toEqual([renderState([moved])]);

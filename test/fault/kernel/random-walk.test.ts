@@ -4,8 +4,7 @@
  */
 
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { ownerOf } from "../../../backends/state/ownership.ts";
-import { renderState } from "../../../backends/state/render.ts";
+import { ownerOf, renderState } from "../../../backends/state/kinds/registry.ts";
 import type { Lease } from "../../../ipam/leases/lease.ts";
 import { describeAsRoot } from "../../support/netns.ts";
 import { OWN, peer } from "../../support/vxlan-fixture.ts";

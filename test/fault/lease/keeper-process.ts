@@ -75,7 +75,7 @@ class Host {
       clock: systemClock,
       logger: silentLogger,
     };
-    const options = { ...common, config, previous: null, avoid: [], random: Math.random };
+    const options = { ...common, config, previous: null, local: [], random: Math.random };
     const membership = await joinPatiently(options, listing, this.#forever);
     const onState = ({ state }: { readonly state: string }): void => {
       if (state !== "held") this.#losses += 1;
@@ -87,9 +87,12 @@ class Host {
     this.#peers = new PeerTable({
       networks: Object.values(config.families).map(({ network }) => network),
       ownAddresses: this.#attrs.publicAddress,
+      ownIdentities: [],
+      local: [],
+      leaveGraceMs: 2000,
       holdDownMs: 30_000,
       logger: silentLogger,
-      refusePeer: () => null,
+      rejectPeer: () => null,
       identitiesOf: () => [],
     });
     this.#peers.setOwnKey(membership.entry.key);

@@ -5,7 +5,7 @@
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { hostObjects } from "../../../agent/network/host-objects.ts";
-import type { KernelObject } from "../../../backends/state/objects.ts";
+import type { KernelObject } from "../../../backends/state/kinds/registry.ts";
 import { FAMILIES, type Family, Prefix } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { prepareVxlan, scopeOf } from "../../support/vxlan-fixture.ts";

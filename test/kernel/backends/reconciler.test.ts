@@ -1,11 +1,12 @@
 /** The reconciler over the real kernel: what the plan says is what iproute2 shows. Damage is the affair of drift.test.ts. */
 
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { Planner } from "../../../backends/planner.ts";
 import { vxlanBackend } from "../../../backends/vxlan.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import type { Lease } from "../../../ipam/leases/lease.ts";
 import { describeAsRoot } from "../../support/netns.ts";
-import { hostFacts, OWN, OWN_MAC, peer, scopeOf } from "../../support/vxlan-fixture.ts";
+import { hostFacts, OWN, OWN_MAC, peer, prepareVxlan, scopeOf } from "../../support/vxlan-fixture.ts";
 import { VxlanHost } from "../../support/vxlan-host.ts";
 
 describeAsRoot("reconciler on the real kernel", () => {
@@ -53,6 +54,33 @@ describeAsRoot("reconciler on the real kernel", () => {
     expect(fdb).not.toContain("02:00:00:01:00:36");
     expect(host.sh("ip route show dev flannel.1")).not.toContain("10.2.16.0/24");
     expect(host.sh("ip neigh show dev flannel.1")).not.toContain("10.2.16.0 ");
+  });
+
+  it("follows MTUs up and down without losing a neighbour, and blames nobody", async () => {
+    await host.want(peer(54), peer(16));
+    const neighbours = host.sh("ip neigh show dev flannel.1 nud permanent | sort");
+    const monitor = host.sh("ip monitor neigh dev flannel.1 > /tmp/tulle-neigh-$$ 2>&1 & echo $!").trim();
+    for (let mtuBytes = 1440; mtuBytes > 1300; mtuBytes -= 10) {
+      host.planner = new Planner(prepareVxlan({ MTU: mtuBytes + 50 }), host.port.hasNexthopObjects);
+      await host.want(peer(54), peer(16));
+      expect(host.sh("ip link show flannel.1")).toContain(`mtu ${mtuBytes} `);
+      expect(host.sh("ip neigh show dev flannel.1 nud permanent | sort")).toBe(neighbours);
+    }
+    process.kill(Number(monitor));
+    expect(host.sh(`cat /tmp/tulle-neigh-*; rm /tmp/tulle-neigh-*`)).toBe("");
+    expect(host.reconciler.status()).toMatchObject({ contended: [], failures: [], repaired: {} });
+  });
+
+  it("restores what a low MTU took with IPv6, and wants no IPv6 settings meanwhile", async () => {
+    await host.want(peer(54));
+    host.planner = new Planner(prepareVxlan({ MTU: 1250 }), host.port.hasNexthopObjects);
+    await host.want(peer(54));
+    expect(host.reconciler.status()).toMatchObject({ failures: [], isConverged: true });
+    expect(host.sh("ls /proc/sys/net/ipv6/conf")).not.toContain("flannel.1");
+    host.planner = new Planner(prepareVxlan(), host.port.hasNexthopObjects);
+    await host.want(peer(54));
+    expect(host.sh("cat /proc/sys/net/ipv6/conf/flannel.1/accept_ra").trim()).toBe("0");
+    expect(host.reconciler.status()).toMatchObject({ failures: [], isConverged: true });
   });
 
   it("changes its local address in place: the device and its entries stay", async () => {

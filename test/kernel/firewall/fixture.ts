@@ -18,6 +18,7 @@ export const INPUT: FirewallInput = {
     4: {
       port: 8472,
       parentInterface: "eth0",
+      isSoleAddress: true,
       address: Address.parse("192.168.50.9"),
       device: "flannel.1",
       sources: [Address.parse("192.168.50.1"), Address.parse("192.168.50.2")],
@@ -25,6 +26,7 @@ export const INPUT: FirewallInput = {
     6: {
       port: 8472,
       parentInterface: "eth0",
+      isSoleAddress: true,
       address: Address.parse("fd00:50::9"),
       device: "flannel-v6.1",
       sources: "any",

@@ -83,7 +83,7 @@ for (const choice of ["iptables", "nft"] as const) {
     });
 
     const protect = (): Promise<void> => {
-      const tunnel = { port: PORT, parentInterface: "eth0", sources: "any" } as const;
+      const tunnel = { port: PORT, parentInterface: "eth0", isSoleAddress: true, sources: "any" } as const;
       return guard.update(
         planFirewall({
           networks: NETWORK,
@@ -129,9 +129,15 @@ for (const choice of ["iptables", "nft"] as const) {
         container.exec("ping", ["-c", "1", "-w", "5", gateway]);
       }
     };
-    const isAccepted = (from: TestNetns, source: string, by: TestNetns, target: string): boolean => {
+    const isAccepted = (
+      from: TestNetns,
+      source: string,
+      by: TestNetns,
+      target: string,
+      device = "",
+    ): boolean => {
       const before = received(by);
-      sendDatagram(from, source, target, PORT);
+      sendDatagram(from, source, target, PORT, device);
       return received(by) > before;
     };
 
@@ -147,6 +153,37 @@ for (const choice of ["iptables", "nft"] as const) {
         expect(accepted()).toEqual([false, false, false]);
         expect(isAccepted(container, own.container, host, own.gateway)).toBe(false);
         expect(isAccepted(container, own.container, peer, own.peer)).toBe(false);
+      });
+    });
+
+    describe("to more than one host", () => {
+      /** Packets that the kernel delivers to the tunnel's socket although they are not for its address. */
+      const groups = { 4: ["10.2.54.255", "255.255.255.255", "224.0.0.1"], 6: ["ff02::1", "fd00:2:0:54::"] };
+
+      it.each(FAMILIES)("reach no tunnel from a container, over IPv%i", async (family) => {
+        attachContainer("docker0", true);
+        const { container: own, peer: forged } = ADDRESSES[family];
+        container.exec("ip", ["route", "add", "255.255.255.255", "dev", "eth0"]);
+        container.exec("ip", ["route", "add", "10.2.54.255", "dev", "eth0", "scope", "link"]);
+        addAddress(container, "eth0", `10.2.54.5/24`);
+        const accepted = () =>
+          groups[family].flatMap((target) =>
+            [own, forged].map((source) => isAccepted(container, source, host, target, "eth0")),
+          );
+        const before = accepted();
+        expect(before).toContain(true);
+        await protect();
+        expect(accepted()).toEqual(before.map(() => false));
+      });
+
+      it.each(FAMILIES)("reach no tunnel from a stranger on the link, over IPv%i", async (family) => {
+        const { peer: own } = ADDRESSES[family];
+        peer.exec("ip", ["route", "add", "255.255.255.255", "dev", "eth0"]);
+        const targets = { 4: ["192.168.50.255", "255.255.255.255", "224.0.0.1"], 6: ["ff02::1"] };
+        const accepted = () => targets[family].map((target) => isAccepted(peer, own, host, target, "eth0"));
+        expect(accepted()).toEqual(targets[family].map(() => true));
+        await protect();
+        expect(accepted()).toEqual(targets[family].map(() => false));
       });
     });
 
@@ -181,7 +218,10 @@ for (const choice of ["iptables", "nft"] as const) {
       expect(isAccepted(peer, own.peer, host, own.host)).toBe(true);
       // The tunnel's own interface may see sources to which packets go another way.
       expect(isAccepted(peer, own.member, host, own.host)).toBe(true);
-      expect(isAccepted(container, own.member, host, own.second)).toBe(true);
+      container.exec("ip", ["route", "add", own.host, "via", own.second]);
+      expect(isAccepted(container, own.member, host, own.host)).toBe(true);
+      // No peer sends to another address than the one that this host publishes.
+      expect(isAccepted(container, own.member, host, own.second)).toBe(false);
       expect(isAccepted(host, own.host, host, own.host)).toBe(true);
       expect(isAccepted(host, own.host, peer, own.peer)).toBe(true);
     });

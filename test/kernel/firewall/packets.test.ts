@@ -38,6 +38,7 @@ const INPUT: FirewallInput = {
     4: {
       port: PORT,
       parentInterface: "eth0",
+      isSoleAddress: true,
       address: Address.parse(HOST),
       device: "flannel.1",
       sources: "any",

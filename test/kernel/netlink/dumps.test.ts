@@ -3,7 +3,12 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { decodeAddress, encodeAddressDump } from "../../../backends/netlink/address.ts";
 import { NetlinkConnection } from "../../../backends/netlink/connection.ts";
-import { decodeLink, encodeGetLink, encodeLinkDump, encodeNewLink } from "../../../backends/netlink/link.ts";
+import {
+  decodeLink,
+  encodeGetLink,
+  encodeLinkDump,
+  encodeNewLink,
+} from "../../../backends/netlink/link/link.ts";
 import { forEachMessage, NetlinkMessage, stamp } from "../../../backends/netlink/message.ts";
 import {
   decodeFdb,

@@ -2,7 +2,12 @@
 
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { NetlinkConnection } from "../../../backends/netlink/connection.ts";
-import { decodeLink, encodeGetLink, encodeNewLink, encodeSetLink } from "../../../backends/netlink/link.ts";
+import {
+  decodeLink,
+  encodeGetLink,
+  encodeNewLink,
+  encodeSetLink,
+} from "../../../backends/netlink/link/link.ts";
 import { NetlinkMonitor } from "../../../backends/netlink/monitor.ts";
 import { NetnsHandle, withNetns } from "../../../backends/netlink/netns.ts";
 import { decodeRoute, encodeDeleteRoute, encodeNewRoute } from "../../../backends/netlink/route.ts";

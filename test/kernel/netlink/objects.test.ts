@@ -17,7 +17,7 @@ import {
   encodeNewLink,
   encodeSetBridgePort,
   encodeSetLink,
-} from "../../../backends/netlink/link.ts";
+} from "../../../backends/netlink/link/link.ts";
 import {
   decodeFdb,
   decodeNeighbour,

@@ -2,8 +2,7 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type KernelObject, keyOf } from "../../../backends/state/objects.ts";
-import { renderState } from "../../../backends/state/render.ts";
+import { type KernelObject, keyOf, renderState } from "../../../backends/state/kinds/registry.ts";
 import { Address } from "../../../ipam/addresses/ip.ts";
 import { parseMac } from "../../../ipam/addresses/mac.ts";
 import { FakeHost } from "../../support/fake-host.ts";

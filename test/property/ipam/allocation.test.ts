@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Address, entriesOf, Prefix } from "../../../ipam/addresses/ip.ts";
-import { Admission } from "../../../ipam/leases/admission.ts";
+import { Admission, type AdmissionRules, type Demands } from "../../../ipam/leases/admission.ts";
 import { join } from "../../../ipam/leases/join.ts";
 import type { Lease } from "../../../ipam/leases/lease.ts";
 import { decodeEntry, formatLeaseKey } from "../../../ipam/leases/lease-codec.ts";
@@ -73,9 +73,11 @@ describe("leases", () => {
 describe("admission", () => {
   const rules = {
     problemOf: (lease: Lease) => (lease.attrs.backendType === "vxlan" ? null : "its backend is another"),
-    claimsOf: (lease: Lease) =>
-      [...entriesOf(lease.attrs.publicAddress)].map(([, address]) => `its ${address}`),
-    subnetsOf: (lease: Lease) => lease.subnets,
+    demandsOf: (lease: Lease) => ({
+      claims: entriesOf(lease.attrs.publicAddress).map(([, address]) => `${address}`),
+      subnets: lease.subnets,
+      addresses: entriesOf(lease.attrs.publicAddress).map(([, address]) => address),
+    }),
   };
   const step = fc.record({
     isPut: fc.boolean(),
@@ -106,24 +108,52 @@ describe("admission", () => {
             stepwise.delete(key);
           }
           for (const changed of stepwise.takeChanged()) {
-            const lease = stepwise.accepted.get(changed);
+            const lease = stepwise.accepted(changed);
             if (lease === undefined) mirror.delete(changed);
             else mirror.set(changed, lease);
           }
-          expect(mirror).toEqual(new Map(stepwise.accepted));
+          expect(mirror).toEqual(byDefinition(leases.values(), rules));
         }
-        const atOnce = new Admission(rules);
-        for (const lease of [...leases.values()].reverse()) atOnce.put(lease);
-        expect(new Map(stepwise.accepted)).toEqual(new Map(atOnce.accepted));
-        expect([...stepwise.refused.keys()].sort()).toEqual([...atOnce.refused.keys()].sort());
-        for (const a of stepwise.accepted.values()) {
-          for (const b of stepwise.accepted.values()) {
-            if (a !== b)
-              expect(a.subnets[4]?.overlaps(b.subnets[4] ?? Prefix.parse("0.0.0.0/32"))).toBe(false);
-          }
-        }
+        const all = [...leases.values()];
+        expect([...stepwise.rejectedKeys()].sort()).toEqual(
+          all
+            .map(({ key }) => key)
+            .filter((key) => !mirror.has(key))
+            .sort(),
+        );
+        for (const { key } of all) expect(stepwise.reasonOf(key) === null).toBe(mirror.has(key));
+        stepwise.judgeAll();
+        for (const { key } of all) expect(stepwise.accepted(key)).toBe(mirror.get(key));
       }),
       { numRuns: 300 },
     );
   });
 });
+
+/** The definition, without any index: by age, each one that contradicts no accepted lease. */
+function byDefinition(leases: Iterable<Lease>, { problemOf, demandsOf }: AdmissionRules): Map<string, Lease> {
+  const accepted: Lease[] = [];
+  const byAge = [...leases].sort(
+    (a, b) => Number(a.createRevision - b.createRevision) || (a.key < b.key ? -1 : 1),
+  );
+  for (const lease of byAge) {
+    if (
+      problemOf(lease) === null &&
+      !accepted.some((other) => contradict(demandsOf(lease), demandsOf(other)))
+    )
+      accepted.push(lease);
+  }
+  return new Map(accepted.map((lease) => [lease.key, lease]));
+}
+
+function contradict(a: Demands, b: Demands): boolean {
+  const covers = (one: Demands, other: Demands) =>
+    entriesOf(one.subnets).some(([family, subnet]) => {
+      const theirs = other.subnets[family];
+      return (
+        theirs?.overlaps(subnet) ||
+        other.addresses.some((address) => address.family === family && subnet.contains(address))
+      );
+    });
+  return covers(a, b) || covers(b, a) || a.claims.some((claim) => b.claims.includes(claim));
+}

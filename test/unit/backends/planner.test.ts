@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { NEXTHOP_THRESHOLD, Planner } from "../../../backends/planner.ts";
-import type { KernelObject } from "../../../backends/state/objects.ts";
+import type { KernelObject } from "../../../backends/state/kinds/registry.ts";
 import type { Lease } from "../../../ipam/leases/lease.ts";
 import { OWN, peer, peerMap, prepareVxlan } from "../../support/vxlan-fixture.ts";
 

@@ -1,8 +1,8 @@
 /** What VXLAN wants from the kernel, what it publishes, and which leases and options it refuses. */
 
 import { describe, expect, it } from "vitest";
-import type { LinkObject } from "../../../backends/state/objects.ts";
-import { describe as describeObject } from "../../../backends/state/render.ts";
+import type { LinkObject } from "../../../backends/state/kinds/link.ts";
+import { describe as describeObject } from "../../../backends/state/kinds/registry.ts";
 import { vxlanBackend } from "../../../backends/vxlan.ts";
 import { leftoverDevices } from "../../../backends/vxlan-leftovers.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
@@ -71,12 +71,22 @@ describe("vxlan backend", () => {
     ["no data", { backendData: {} }, /BackendData null/],
     ["a MAC that is none", { backendData: { 4: { VtepMAC: "nonsense" } } }, /no valid VtepMAC/],
     ["a group MAC", { backendData: { 4: { VtepMAC: "01:00:5e:00:00:01" } } }, /group address/],
-    ["our own MAC", { backendData: { 4: { VtepMAC: OWN_MAC } } }, /cloned/],
+    ["an all-zero MAC", { backendData: { 4: { VNI: 1, VtepMAC: "00:00:00:00:00:00" } } }, /all zero/],
+    [
+      "another VNI",
+      { backendData: { 4: { VNI: 3, VtepMAC: "02:00:00:00:00:05" } } },
+      /VNI 3 differs from the network's VNI 1/,
+    ],
+    [
+      "a VNI that is text",
+      { backendData: { 4: { VNI: "1", VtepMAC: "02:00:00:00:00:05" } } },
+      /VNI "1" differs/,
+    ],
     ["no public address", { publicAddress: {} }, /no public IPv4 address/],
   ])("refuses a lease with %s", (_what, attrs, reason) => {
     const lease = peer(4);
-    expect(prepareVxlan().refusePeer({ ...lease, attrs: { ...lease.attrs, ...attrs } })).toMatch(reason);
-    expect(prepareVxlan().refusePeer(lease)).toBeNull();
+    expect(prepareVxlan().rejectPeer({ ...lease, attrs: { ...lease.attrs, ...attrs } })).toMatch(reason);
+    expect(prepareVxlan().rejectPeer(lease)).toBeNull();
   });
 
   it("says which option leaves too little room for packets", () => {

@@ -19,7 +19,16 @@ function allOf(generator: Iterable<object>): string[] {
 
 describe("candidates", () => {
   it("visit every subnet of the range once, then say that none is free", () => {
-    const found = allOf(candidates({ families, taken: new OverlapIndex(), wishes: [], used: [], seed: "x" }));
+    const found = allOf(
+      candidates({
+        families,
+        taken: new OverlapIndex(),
+        wishes: [],
+        used: [],
+        isAvoided: () => false,
+        seed: "x",
+      }),
+    );
     expect(found.pop()).toBe("no subnet is free");
     expect(new Set(found).size).toBe(255);
     expect(found).not.toContain("10.2.0.0/24");
@@ -32,6 +41,7 @@ describe("candidates", () => {
         taken: new OverlapIndex(),
         wishes: [],
         used: [],
+        isAvoided: () => false,
         seed: nodeId(n),
       });
       return Number(first?.[4]?.base.toString().split(".")[2]);
@@ -44,13 +54,29 @@ describe("candidates", () => {
 
   it("are the same for the same host", () => {
     const once = (): string[] =>
-      allOf(candidates({ families, taken: new OverlapIndex(), wishes: [], used: [], seed: nodeId(7) }));
+      allOf(
+        candidates({
+          families,
+          taken: new OverlapIndex(),
+          wishes: [],
+          used: [],
+          isAvoided: () => false,
+          seed: nodeId(7),
+        }),
+      );
     expect(once()).toEqual(once());
   });
 
   it("notice what is taken while they are asked for", () => {
     const taken = new OverlapIndex<string>();
-    const generator = candidates({ families, taken, wishes: [], used: [], seed: "x" });
+    const generator = candidates({
+      families,
+      taken,
+      wishes: [],
+      used: [],
+      isAvoided: () => false,
+      seed: "x",
+    });
     generator.next();
     taken.set(prefix("10.2.0.0/17"), "the lower half");
     const rest = allOf(generator);
@@ -61,7 +87,7 @@ describe("candidates", () => {
     const taken = new OverlapIndex<string>();
     taken.set(prefix("10.2.5.0/24"), "somebody");
     const wishes = ["10.9.1.0-24", "10.2.5.0-24", "10.2.6.0-24"].map(subnets);
-    const [first] = candidates({ families, taken, wishes, used: [], seed: "x" });
+    const [first] = candidates({ families, taken, wishes, used: [], isAvoided: () => false, seed: "x" });
     expect(first?.[4]?.toString()).toBe("10.2.6.0/24");
   });
 
@@ -72,6 +98,7 @@ describe("candidates", () => {
       taken: new OverlapIndex(),
       wishes: [],
       used: [],
+      isAvoided: () => false,
       seed: "x",
     });
     expect(first?.[4]?.length).toBe(30);

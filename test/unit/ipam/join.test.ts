@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { entriesOf, Prefix } from "../../../ipam/addresses/ip.ts";
+import type { LocalPrefix } from "../../../ipam/addresses/local-prefixes.ts";
 import { recordAffinity } from "../../../ipam/leases/affinity.ts";
 import { type JoinOptions, join, joinPatiently, type Membership } from "../../../ipam/leases/join.ts";
 import { formatLeaseValue, parseLeaseValue } from "../../../ipam/leases/lease-codec.ts";
@@ -42,6 +43,15 @@ function networkOf(count: number): ReturnType<typeof network> {
   );
 }
 
+/** A prefix that this host reaches by an interface of its own. */
+const reached = (prefix: Prefix): LocalPrefix => ({
+  prefix,
+  kind: "link",
+  origin: "eth1",
+  gateway: null,
+  mayBeContainers: false,
+});
+
 describe("a host without a lease", () => {
   it("creates one with its time to live", async () => {
     const { clock, store, enter } = lab();
@@ -64,10 +74,31 @@ describe("a host without a lease", () => {
 
   it("never takes one that this host reaches by itself, not even again", async () => {
     const { enter } = lab();
-    const avoid = [Prefix.parse("10.2.1.128/25"), Prefix.parse("10.2.2.0/23")];
+    const local = [Prefix.parse("10.2.1.128/25"), Prefix.parse("10.2.2.0/23")].map((lan) => reached(lan));
     const previous = subnets("10.2.1.0-24");
-    const { entry } = await enter(1, { config: networkOf(4), avoid, previous });
+    const { entry } = await enter(1, { config: networkOf(4), local, previous });
     expect(entry.key).toBe("10.2.4.0-24");
+  });
+
+  it("takes its previous subnet although its own containers' bridge has it, and no other's", async () => {
+    const { enter } = lab();
+    const local = [{ ...reached(Prefix.parse("10.2.1.0/24")), mayBeContainers: true }];
+    const config = networkOf(2);
+    expect((await enter(1, { config, local, previous: subnets("10.2.1.0-24") })).entry.key).toBe(
+      "10.2.1.0-24",
+    );
+    expect((await enter(2, { config, local: [reached(Prefix.parse("10.2.1.0/24"))] })).entry.key).toBe(
+      "10.2.2.0-24",
+    );
+  });
+
+  it("takes none that covers another host's public address, and any beside a default route", async () => {
+    const { enter } = lab();
+    const config = networkOf(2);
+    await enter(1, { config, attrs: attrs(1, { ip: "10.2.2.7" }), previous: subnets("10.2.1.0-24") });
+    await expect(enter(2, { config })).rejects.toThrow("no subnet is free");
+    const local = [reached(Prefix.parse("0.0.0.0/0")), reached(Prefix.parse("10.2.0.0/16"))];
+    expect((await enter(3, { config: networkOf(3), local })).entry.key).toBe("10.2.3.0-24");
   });
 
   it("takes its previous subnet when that is free", async () => {

@@ -47,14 +47,14 @@ describe("a lease value", () => {
 
   it.each([
     ["", "not JSON"],
-    ["null", "no JSON object"],
-    ["[1]", "no JSON object"],
-    ['{"PublicIP":5}', "PublicIP is 5, no text"],
-    ['{"PublicIP":"192.168.64"}', 'PublicIP is "192.168.64", no IPv4 address'],
-    ['{"PublicIP":"2001:db8::3"}', "no IPv4 address"],
-    ['{"PublicIPv6":"192.168.64.3"}', "no IPv6 address"],
-    ['{"BackendType":{}}', "BackendType is {}, no text"],
-    ['{"NodeID":7}', "NodeID is 7, no text"],
+    ["null", "not a JSON object"],
+    ["[1]", "not a JSON object"],
+    ['{"PublicIP":5}', "PublicIP is 5, not text"],
+    ['{"PublicIP":"192.168.64"}', 'PublicIP is "192.168.64", not an IPv4 address'],
+    ['{"PublicIP":"2001:db8::3"}', "not an IPv4 address"],
+    ['{"PublicIPv6":"192.168.64.3"}', "not an IPv6 address"],
+    ['{"BackendType":{}}', "BackendType is {}, not text"],
+    ['{"NodeID":7}', "NodeID is 7, not text"],
   ])("%s is a CodecError: %s", (text, message) => {
     expect(() => parseLeaseValue(text)).toThrow(
       expect.objectContaining({ code: "TULLE_CODEC", message: expect.stringContaining(message) }),

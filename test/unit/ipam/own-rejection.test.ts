@@ -20,9 +20,12 @@ function tableOf(...entries: StoreEntry[]): PeerTable {
   const table = new PeerTable({
     networks: [],
     ownAddresses: attrs(1).publicAddress,
+    ownIdentities: [],
+    local: [],
+    leaveGraceMs: 0,
     holdDownMs: 0,
     logger: silentLogger,
-    refusePeer: () => null,
+    rejectPeer: () => null,
     identitiesOf: () => [],
   });
   table.setOwnKey(OWN);
@@ -41,7 +44,7 @@ describe("our own lease", () => {
   it("is rejected when an older lease has our public address, and accepted when that one is younger", () => {
     const rival = (revision: bigint) => entry("10.2.8.0-24", 2, revision, IP);
     expect(tableOf(own(10n), rival(5n)).ownRejection).toMatch(
-      /lease 10\.2\.9\.0-24: its address .* lease 10\.2\.8\.0-24/,
+      /lease 10\.2\.9\.0-24: its public address .* lease 10\.2\.8\.0-24/,
     );
     expect(tableOf(own(10n), rival(15n)).ownRejection).toBeNull();
   });

@@ -1,55 +1,72 @@
 /** Peers that vanish: who goes at once, who stays a while, and who is held when the store is in doubt. */
 
 import { describe, expect, it } from "vitest";
+import { markLeaving } from "../../../ipam/leases/lease-codec.ts";
 import { entry, value } from "../../support/lease-fixture.ts";
-import { HOLD_DOWN_MS, hosts, peerTableLab } from "../../support/peer-table-lab.ts";
+import { HOLD_DOWN_MS, hosts, LEAVE_GRACE_MS, peerTableLab } from "../../support/peer-table-lab.ts";
 
 describe("a peer that vanishes", () => {
-  it("goes at once when it leaves alone", () => {
+  it("is kept for the leave grace, then goes", () => {
     const { list, del, keys, table } = peerTableLab();
     list(hosts(10));
-    del("10.2.2.0-24", 5_000);
-    expect(keys()).toHaveLength(9);
-    expect(table.nextDeadlineMs).toBe(Number.POSITIVE_INFINITY);
-    del("10.2.3.0-24", 6_000);
-    expect(keys()).toHaveLength(8);
-  });
-
-  it("goes a second later when another one has just left", () => {
-    const { list, del, keys, table } = peerTableLab();
-    list(hosts(10));
-    del("10.2.2.0-24", 4_500);
-    del("10.2.3.0-24", 5_000);
-    expect(keys()).toHaveLength(9);
-    expect(table.nextDeadlineMs).toBe(6_000);
-    expect(table.expire(5_999)).toBe(false);
-    expect(table.expire(6_000)).toBe(true);
-    expect(keys()).toHaveLength(8);
-    expect(table.nextDeadlineMs).toBe(Number.POSITIVE_INFINITY);
-  });
-
-  it("is one of many, of which some may leave at once", () => {
-    const { list, del, keys } = peerTableLab();
-    list(hosts(68));
-    for (let n = 2; n < 8; n++) del(`10.2.${n}.0-24`, 5_000 + n);
-    expect(keys()).toHaveLength(64);
-  });
-
-  it("and is created again within the second interrupts nothing while it is kept", () => {
-    const { list, del, put, table } = peerTableLab();
-    list(hosts(10));
-    del("10.2.3.0-24", 5_000);
     table.takeChanged();
     del("10.2.2.0-24", 5_000);
-    put(entry("10.2.2.0-24", 2, { revision: 900n, createRevision: 900n }), 5_100);
+    expect(keys()).toHaveLength(10);
+    expect([...table.takeChanged()]).toEqual([]);
+    expect(table.nextDeadlineMs).toBe(5_000 + LEAVE_GRACE_MS);
+    expect(table.expire(4_999 + LEAVE_GRACE_MS)).toBe(false);
+    expect(table.expire(5_000 + LEAVE_GRACE_MS)).toBe(true);
+    expect(keys()).toHaveLength(9);
+    expect([...table.takeChanged()]).toEqual(["10.2.2.0-24"]);
+    expect(table.nextDeadlineMs).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it("goes at once when its host marked the lease as given up", () => {
+    const { list, put, del, keys } = peerTableLab();
+    list(hosts(10));
+    const given = entry("10.2.2.0-24", 2);
+    put({ ...given, value: markLeaving(given.value), revision: 900n }, 5_000);
+    expect(keys()).toHaveLength(10);
+    del("10.2.2.0-24", 5_001);
+    expect(keys()).toHaveLength(9);
+  });
+
+  it("goes at once without a leave grace", () => {
+    const { list, del, keys, table } = peerTableLab({ leaveGraceMs: 0 });
+    list(hosts(10));
+    del("10.2.2.0-24", 5_000);
+    expect(table.nextDeadlineMs).toBe(5_000);
+    expect(table.expire(5_000)).toBe(true);
+    expect(keys()).toHaveLength(9);
+  });
+
+  it("gives way at once to another lease in its subnet, or with its address", () => {
+    const { list, del, put, keys } = peerTableLab();
+    list(hosts(10));
+    del("10.2.2.0-24", 5_000);
+    put({ ...entry("10.2.2.0-25", 99), createRevision: 900n, revision: 900n }, 5_001);
+    expect(keys()).toContain("10.2.2.0-25");
+    del("10.2.3.0-24", 5_002);
+    put(entry("10.2.99.0-24", 3, { createRevision: 901n, revision: 901n }), 5_003);
+    expect(keys()).toContain("10.2.99.0-24");
+    expect(keys()).toHaveLength(10);
+  });
+
+  it("and is created again within the grace interrupts nothing", () => {
+    const { list, del, put, table } = peerTableLab();
+    list(hosts(10));
+    table.takeChanged();
+    del("10.2.2.0-24", 5_000);
+    put(entry("10.2.2.0-24", 2, { revision: 900n, createRevision: 900n }), 6_900);
     expect(table.expire(100_000)).toBe(false);
     expect(table.peers.get("10.2.2.0-24")?.revision).toBe(900n);
   });
 
-  it("goes at once when the hold-down is off", () => {
-    const { list, keys } = peerTableLab({ holdDownMs: 0 });
+  it("goes after the grace when the hold-down is off", () => {
+    const { list, keys, table } = peerTableLab({ holdDownMs: 0 });
     list(hosts(10));
     list([]);
+    table.expire(LEAVE_GRACE_MS);
     expect(keys()).toEqual([]);
   });
 });
@@ -106,7 +123,7 @@ describe("a mass disappearance", () => {
       1_000,
     );
     expect(table.snapshot().held.size).toBe(0);
-    table.expire(2_000);
+    table.expire(1_000 + LEAVE_GRACE_MS);
     expect(keys()).toHaveLength(after);
   });
 
@@ -114,8 +131,8 @@ describe("a mass disappearance", () => {
     const { list, del, keys, table } = peerTableLab();
     list(hosts(10), 0);
     for (let n = 2; n < 12; n++) {
-      table.expire(n * 1_100);
-      del(`10.2.${n}.0-24`, n * 1_100);
+      table.expire(n * (LEAVE_GRACE_MS + 100));
+      del(`10.2.${n}.0-24`, n * (LEAVE_GRACE_MS + 100));
     }
     table.expire(100_000);
     // Of the last three, any number may leave at once.
@@ -198,7 +215,7 @@ describe("a peer that vanishes because the store was away", () => {
     expect(keys()).toHaveLength(20);
     table.doubtStore(5_000);
     del("10.2.3.0-24", 5_000 + AFTER_OUTAGE_MS + 1);
-    table.expire(5_000 + AFTER_OUTAGE_MS + 1_500);
+    table.expire(5_001 + AFTER_OUTAGE_MS + LEAVE_GRACE_MS);
     expect(keys()).not.toContain("10.2.3.0-24");
   });
   it("is kept when it is missing from a listing after a gap, as in an older snapshot", () => {
@@ -230,6 +247,7 @@ describe("a peer that vanishes because the store was away", () => {
     off.list(hosts(20));
     off.table.noteStore(false, 1_000);
     off.list(hosts(19), 1_000);
+    off.table.expire(1_000 + LEAVE_GRACE_MS);
     expect(off.keys()).toHaveLength(19);
   });
 });

@@ -2,10 +2,11 @@
 
 import { describe, expect, it } from "vitest";
 import { Address } from "../../../ipam/addresses/ip.ts";
+import { type LocalPrefix, localAddress } from "../../../ipam/addresses/local-prefixes.ts";
 import type { Lease } from "../../../ipam/leases/lease.ts";
 import type { StoreEntry } from "../../../ipam/stores/store.ts";
-import { entry, prefix, value } from "../../support/lease-fixture.ts";
-import { hosts, OWN_KEY, peerTableLab } from "../../support/peer-table-lab.ts";
+import { attrs, entry, prefix, value } from "../../support/lease-fixture.ts";
+import { hosts, LEAVE_GRACE_MS, OWN_KEY, peerTableLab } from "../../support/peer-table-lab.ts";
 import { OWN_MAC } from "../../support/vxlan-fixture.ts";
 
 describe("a lease by itself is refused, with a reason that names it", () => {
@@ -30,13 +31,25 @@ describe("a lease by itself is refused, with a reason that names it", () => {
     [
       "with a multicast address",
       { ...good, value: value(5, { ip: "224.0.0.5" }) },
-      /224\.0\.0\.5 is no address/,
+      /224\.0\.0\.5 is a multicast address/,
     ],
-    ["with the broadcast address", { ...good, value: value(5, { ip: "255.255.255.255" }) }, /is no address/],
+    [
+      "with the broadcast address",
+      { ...good, value: value(5, { ip: "255.255.255.255" }) },
+      /is the broadcast address/,
+    ],
     [
       "with a loopback address",
       { ...good, value: value(5, { ip: "127.0.0.1" }) },
-      /127\.0\.0\.1 is no address/,
+      /127\.0\.0\.1 is a loopback address/,
+    ],
+    ["with an address of 240.0.0.0/4", { ...good, value: value(5, { ip: "240.0.0.1" }) }, /240\.0\.0\.0\/4/],
+    ["with an address of 0.0.0.0/8", { ...good, value: value(5, { ip: "0.1.2.3" }) }, /0\.0\.0\.0\/8/],
+    ["with a link-local address", { ...good, value: value(5, { ip: "169.254.7.7" }) }, /link-local/],
+    [
+      "with an address in our subnet",
+      { ...good, value: value(5, { ip: "10.2.1.7" }) },
+      /this host's own subnet/,
     ],
     ["without an address", { ...good, value: value(5, { ip: "0.0.0.0" }) }, /no public IPv4 address/],
     ["with an address in its subnet", { ...good, value: value(5, { ip: "10.2.5.1" }) }, /would loop/],
@@ -48,13 +61,13 @@ describe("a lease by itself is refused, with a reason that names it", () => {
     [
       "with our own MAC",
       { ...good, value: value(5, { backendData: { 4: { VtepMAC: OWN_MAC } } }) },
-      /this host's own; one of the two was cloned/,
+      /this host's own; one of the two hosts was cloned/,
     ],
     ["without a MAC", { ...good, value: value(5, { backendData: {} }) }, /no valid VtepMAC/],
     ["of another backend", { ...good, value: value(5, { backendType: "host-gw" }) }, /backend is "host-gw"/],
     ["that is cut short", { ...good, value: good.value.slice(0, 20) }, /not JSON/],
-    ["whose key is no subnet", entry("nonsense", 5), /"nonsense" is no subnet/],
-    ["whose key has host bits", entry("10.2.5.7-24", 5), /is no subnet/],
+    ["whose key is no subnet", entry("nonsense", 5), /"nonsense" is not a subnet/],
+    ["whose key has host bits", entry("10.2.5.7-24", 5), /is not a subnet/],
   ])("%s", (_, bad, expected) => {
     const { list, keys, reason } = peerTableLab();
     list([entry("10.2.9.0-24", 9), bad]);
@@ -93,12 +106,11 @@ describe("of leases that contradict each other the older one stays", () => {
   });
 
   it("one after the other, and the other when it leaves", () => {
-    const { list, put, del, keys, table } = peerTableLab();
+    const { list, put, del, keys } = peerTableLab();
     list([younger]);
     put(older);
     expect(keys()).toEqual([older.key]);
     del(older.key, 0);
-    table.expire(1_000);
     expect(keys()).toEqual([younger.key]);
   });
 
@@ -177,6 +189,8 @@ describe("a change", () => {
     put(entry("10.2.99.0-24", 99));
     expect([...table.takeChanged()]).toEqual(["10.2.99.0-24"]);
     del("10.2.2.0-24", 0);
+    expect([...table.takeChanged()]).toEqual([]);
+    table.expire(LEAVE_GRACE_MS);
     expect([...table.takeChanged()]).toEqual(["10.2.2.0-24"]);
     list(hosts(5));
     expect([...table.takeChanged()].sort()).toEqual(["10.2.2.0-24"]);
@@ -200,11 +214,11 @@ describe("a change", () => {
 
   it("looks at one lease, not at all, also while some are refused", () => {
     let looks = 0;
-    const refusePeer = (): string | null => {
+    const rejectPeer = (): string | null => {
       looks += 1;
       return null;
     };
-    const { list, put } = peerTableLab({ refusePeer });
+    const { list, put } = peerTableLab({ rejectPeer });
     list([...hosts(200), entry("10.2.8.0-25", 300)]);
     looks = 0;
     put(entry("10.2.240.0-24", 240));
@@ -273,6 +287,89 @@ describe("a snapshot", () => {
     const good: Lease | undefined = table.peers.get("10.2.2.0-24");
     put(entry("10.2.2.0-24", 2, { value: "[]", revision: 900n }));
     expect(table.snapshot().peers.get("10.2.2.0-24")).toBe(good);
-    expect(table.snapshot().refused.get("10.2.2.0-24")?.reason).toMatch(/no JSON object/);
+    expect(table.snapshot().refused.get("10.2.2.0-24")?.reason).toMatch(/not a JSON object/);
+  });
+});
+
+describe("what this host reaches without the network", () => {
+  const lan = (text: string, more: Partial<LocalPrefix> = {}): LocalPrefix => ({
+    prefix: prefix(text),
+    kind: "link",
+    origin: "eth1",
+    gateway: null,
+    mayBeContainers: false,
+    ...more,
+  });
+
+  it.each([
+    ["its LAN", lan("10.2.5.0/25"), /overlaps 10\.2\.5\.0\/25 \(eth1\).*revoke the lease/],
+    ["a larger LAN", lan("10.2.4.0/22"), /overlaps 10\.2\.4\.0\/22/],
+    [
+      "the lease store",
+      localAddress(Address.parse("10.2.5.9"), "store", "the lease store"),
+      /10\.2\.5\.9 \(the lease store\)/,
+    ],
+    ["a local bridge", lan("10.2.5.0/24", { origin: "docker0", mayBeContainers: true }), /docker0/],
+  ])("is not covered by a peer's subnet: %s", (_, local, expected) => {
+    const { list, keys, reason, table } = peerTableLab({ local: [local] });
+    list([entry("10.2.9.0-24", 9), entry("10.2.5.0-24", 5)]);
+    expect(keys()).toEqual(["10.2.9.0-24"]);
+    expect(reason("10.2.5.0-24")).toMatch(expected);
+    expect(reason("10.2.5.0-24")).not.toMatch(/delete.*route/);
+    table.reconfigure({ local: [] });
+    expect(keys()).toEqual(["10.2.5.0-24", "10.2.9.0-24"]);
+  });
+
+  it("may be all of the network, as a default route is", () => {
+    const { list, keys } = peerTableLab({ local: [lan("0.0.0.0/0"), lan("10.0.0.0/8")] });
+    list([entry("10.2.5.0-24", 5)]);
+    expect(keys()).toEqual(["10.2.5.0-24"]);
+  });
+
+  it("may be a peer's subnet by a route to that peer, as flanneld makes it", () => {
+    const gateway = Address.parse(String(attrs(5).publicAddress[4]));
+    const { list, keys } = peerTableLab({ local: [lan("10.2.5.0/24", { kind: "route", gateway })] });
+    list([entry("10.2.5.0-24", 5)]);
+    expect(keys()).toEqual(["10.2.5.0-24"]);
+  });
+
+  it("is told when our own subnet covers it, but for our containers' bridge", () => {
+    const { table } = peerTableLab({ local: [lan("10.2.1.0/24", { mayBeContainers: true })] });
+    expect(table.ownObstacle).toBeNull();
+    table.reconfigure({ local: [lan("10.2.1.128/25")] });
+    expect(table.ownObstacle).toMatch(/our lease 10\.2\.1\.0-24 overlaps 10\.2\.1\.128\/25 \(eth1\)/);
+  });
+
+  it("includes addresses that no peer can have", () => {
+    const own = localAddress(Address.parse("172.18.0.1"), "address", "docker0");
+    const { list, keys, reason } = peerTableLab({ local: [own] });
+    list([entry("10.2.5.0-24", 5, { value: value(5, { ip: "172.18.0.1" }) })]);
+    expect(keys()).toEqual([]);
+    expect(reason("10.2.5.0-24")).toMatch(/is an address of this host \(docker0\)/);
+  });
+
+  it("is all public addresses of hosts inside the network: the younger of address and subnet yields", () => {
+    const { list, keys, reason } = peerTableLab();
+    list([
+      entry("10.2.9.0-24", 9, { value: value(9, { ip: "10.2.5.7" }), createRevision: 1n }),
+      entry("10.2.5.0-24", 5, { createRevision: 2n }),
+    ]);
+    expect(keys()).toEqual(["10.2.9.0-24"]);
+    expect(reason("10.2.5.0-24")).toMatch(/holds the public address of lease 10\.2\.9\.0-24, which is older/);
+  });
+});
+
+describe("20,000 leases that contradict each other", () => {
+  it("change the table by one key for one change", () => {
+    const { list, put, table } = peerTableLab();
+    const crowd = Array.from({ length: 20_000 }, (_, n) =>
+      entry(`10.2.${2 + (n % 200)}.${Math.floor(n / 200)}-32`, 7, { createRevision: BigInt(n + 1) }),
+    );
+    list(crowd);
+    expect(table.peers.size).toBe(1);
+    table.takeChanged();
+    put(entry("10.2.250.0-24", 250));
+    expect([...table.takeChanged()]).toEqual(["10.2.250.0-24"]);
+    expect(table.rejectedCount).toBe(crowd.length - 1);
   });
 });

@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { describeDevice, type HostState, planCleanup } from "../../../../agent/cleanup/plan.ts";
 import { runningInstances } from "../../../../agent/host/instance-lock.ts";
-import type { KernelObject, LinkObject, RouteObject } from "../../../../backends/state/objects.ts";
+import type { LinkObject } from "../../../../backends/state/kinds/link.ts";
+import type { KernelObject } from "../../../../backends/state/kinds/registry.ts";
+import type { RouteObject } from "../../../../backends/state/kinds/route.ts";
 import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
 import { parseMac } from "../../../../ipam/addresses/mac.ts";
 
@@ -11,7 +13,8 @@ const BOOT = 3;
 const TULLE = 116;
 
 function device(name: string, mac = OURS): LinkObject {
-  const vxlan = {
+  const details = {
+    type: "vxlan" as const,
     vni: 1,
     local: Address.parse("192.0.2.1"),
     parent: "eth0",
@@ -19,7 +22,7 @@ function device(name: string, mac = OURS): LinkObject {
     learning: false,
     gbp: false,
   };
-  return { kind: "link", name, type: "vxlan", mac, mtuBytes: 1450, isUp: true, vxlan };
+  return { kind: "link", name, type: "vxlan", mac, mtuBytes: 1450, isUp: true, details };
 }
 
 function route(destination: string, deviceName: string, protocol: number, gateway?: string): RouteObject {

@@ -206,7 +206,7 @@ describe("tulle leases and tulle lease check", () => {
   });
 
   it.each<[string, string, string, RegExp]>([
-    ["a stray key", "not-a-subnet", leaseValue(9), /"not-a-subnet" is no subnet/],
+    ["a stray key", "not-a-subnet", leaseValue(9), /"not-a-subnet" is not a subnet/],
     ["a value that is no JSON", "10.2.9.0-24", "{", /10\.2\.9\.0-24.*not JSON/],
     ["a subnet outside the network", "10.3.9.0-24", leaseValue(9), /outside the network/],
     ["an overlap", "10.2.16.128-25", leaseValue(9), /overlaps lease 10\.2\.16\.0-24/],
@@ -298,7 +298,7 @@ describe("tulle lease reserve, release, revoke and show", () => {
     [["fd00::/64"], "the network has no IPv6"],
     [["10.2.1.0/24", "10.2.2.0/24"], "one subnet for each family"],
     [["10.2.1.0/24"], "name the host"],
-    [["10.2.1.0/24", "--public-ip", "fd00::1"], "no IPv4 address"],
+    [["10.2.1.0/24", "--public-ip", "fd00::1"], "not an IPv4 address"],
     [["10.2.1.0/24", "--public-ip", "192.168.1.243"], "has lease 10.2.16.0-24 already"],
     [["10.2.16.0/24", "--public-ip", "192.168.1.99"], "belongs to 192.168.1.243"],
   ])("does not reserve %j", async (args, message) => {

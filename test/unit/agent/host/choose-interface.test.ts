@@ -57,6 +57,7 @@ function host(changes: Partial<HostSnapshot> = {}): HostSnapshot {
       link(4, "down0"),
       link(5, "flat0", { mtuBytes: 0 }),
     ],
+    routes: [],
     addresses: [
       on(1, "127.0.0.1", 254),
       on(2, "192.168.1.2"),

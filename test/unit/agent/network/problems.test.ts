@@ -12,6 +12,7 @@ const HEALTHY: MemberState = {
   leaseKey: "10.2.7.0-24",
   lease: { state: "held", unpublished: null },
   rejection: null,
+  obstacle: null,
   interface: null,
   config: null,
   subnetFile: null,

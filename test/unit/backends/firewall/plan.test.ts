@@ -14,6 +14,7 @@ const INPUT: FirewallInput = {
     4: {
       port: 8472,
       parentInterface: "eth0",
+      isSoleAddress: true,
       address: Address.parse("192.168.50.1"),
       device: "flannel.1",
       sources: "any",
@@ -26,7 +27,12 @@ const INPUT: FirewallInput = {
 };
 
 /** Tunnel packets that pass through, or do not leave the bridge that they came in by. */
-const FOR_OTHERS = "! -d 192.168.50.1/32 -m addrtype ! --dst-type LOCAL -j RETURN";
+const FOR_OTHERS = [
+  "-d 224.0.0.0/4 -j DROP",
+  "! -d 192.168.50.1/32 -m addrtype --dst-type BROADCAST -j DROP",
+  "! -d 192.168.50.1/32 -m addrtype --dst-type LOCAL -j DROP",
+  "! -d 192.168.50.1/32 -j RETURN",
+];
 
 /** The rules of one chain as iptables shows them, without comments. */
 function rulesOf(input: FirewallInput, name: string): string[] {
@@ -69,7 +75,7 @@ describe("the firewall plan", () => {
     const input = { ...INPUT, containerInterfaces: ["docker0", "br-*"] };
     const containers = ["-i eth0 -j RETURN", "-i docker0 -j DROP", "-i br-+ -j DROP"];
     expect(rulesOf(input, "FLANNEL-TUN-IN")).toEqual([
-      FOR_OTHERS,
+      ...FOR_OTHERS,
       "-s 10.2.0.0/16 -j DROP",
       ...containers,
       ...["e+", "ib+", "wl+", "ww+", "bond+", "team+"].map((uplinks) => `-i ${uplinks} -j RETURN`),
@@ -107,7 +113,7 @@ describe("the firewall plan", () => {
   it("drops none of hosts that live in the network's range", () => {
     const input = { ...INPUT, containers: INPUT.subnets };
     const rules = ["-s 10.2.54.0/24 -j DROP", "-i eth0 -j RETURN"];
-    expect(rulesOf(input, "FLANNEL-TUN-IN").slice(0, 3)).toEqual([FOR_OTHERS, ...rules]);
+    expect(rulesOf(input, "FLANNEL-TUN-IN").slice(0, 6)).toEqual([...FOR_OTHERS, ...rules]);
     expect(rulesOf(input, "FLANNEL-TUN-FWD")).toEqual(rules);
   });
 

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { Contention } from "../../../../backends/kernel/contention.ts";
-import { keyOf } from "../../../../backends/state/objects.ts";
+import { keyOf } from "../../../../backends/state/kinds/registry.ts";
 import { peer, prepareVxlan } from "../../../support/vxlan-fixture.ts";
 
 const LIMITS = { burst: 3, windowMs: 10_000, firstDelayMs: 500, maxDelayMs: 4000 };

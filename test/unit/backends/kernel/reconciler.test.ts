@@ -2,8 +2,9 @@
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ENODEV, EPERM, NetlinkError } from "../../../../backends/netlink/errors.ts";
-import { type KernelObject, keyOf } from "../../../../backends/state/objects.ts";
-import { renderState } from "../../../../backends/state/render.ts";
+import type { LinkObject } from "../../../../backends/state/kinds/link.ts";
+import { type KernelObject, keyOf, renderState } from "../../../../backends/state/kinds/registry.ts";
+import { parseMac } from "../../../../ipam/addresses/mac.ts";
 import { FakeHost } from "../../../support/fake-host.ts";
 import { OWN, peer } from "../../../support/vxlan-fixture.ts";
 
@@ -43,6 +44,24 @@ describe("Reconciler", () => {
       await host.clock.advance(10_000);
     }
     expect(host.kernel.dumps).toBe(2);
+  });
+
+  it("restores in the same pass what its own change of the device removed, and blames nobody", async () => {
+    await host.want(peer(4), peer(5));
+    const device = host.kernel.objects.get("link flannel.1") as LinkObject;
+    for (let time = 0; time < 12; time++) {
+      host.kernel.interfere({ ...device, mac: parseMac("02:00:00:00:00:77") });
+      const steps = host.kernel.log.length;
+      await host.clock.advance(1000);
+      expect(host.kernel.toString()).toBe(expected(4, 5));
+      expect(host.kernel.log.slice(steps).map(({ object }) => object.kind)).toEqual([
+        "link",
+        "neighbour",
+        "neighbour",
+      ]);
+    }
+    const { contended } = host.reconciler.status();
+    expect(contended.map(({ key }) => key)).toEqual(["link flannel.1"]);
   });
 
   it("looks at the kernel once more before it complains", async () => {

@@ -2,7 +2,9 @@
 
 import { describe, expect, it } from "vitest";
 import { compare } from "../../../../backends/state/diff.ts";
-import type { KernelObject, LinkObject, RouteObject } from "../../../../backends/state/objects.ts";
+import type { LinkObject } from "../../../../backends/state/kinds/link.ts";
+import type { KernelObject } from "../../../../backends/state/kinds/registry.ts";
+import type { RouteObject } from "../../../../backends/state/kinds/route.ts";
 import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
 import { parseMac } from "../../../../ipam/addresses/mac.ts";
 import { OWN, peer, prepareVxlan, scopeOf } from "../../../support/vxlan-fixture.ts";
@@ -10,7 +12,7 @@ import { OWN, peer, prepareVxlan, scopeOf } from "../../../support/vxlan-fixture
 const backend = prepareVxlan();
 const scope = scopeOf(backend);
 const [link] = backend.planBase(OWN) as [LinkObject];
-const vxlan = link.vxlan as NonNullable<LinkObject["vxlan"]>;
+const vxlan = link.details as NonNullable<LinkObject["details"]>;
 const [neighbour, fdb, route] = backend.planPeer(peer(4), false) as [KernelObject, KernelObject, RouteObject];
 const mac = parseMac("02:00:00:00:77:77");
 
@@ -47,7 +49,12 @@ describe("compare", () => {
     ["GBP", link, withTunnel({ gbp: true }), "recreate"],
     ["the other family", link, withTunnel({ local: Address.parse("2001:db8::1") }), "recreate"],
     ["another VNI, there first", link, withTunnel({ vni: 7 }), "conflict"],
-    ["another kind of device, there first", link, { ...link, type: "bridge", vxlan: undefined }, "conflict"],
+    [
+      "another kind of device, there first",
+      link,
+      { ...link, type: "bridge", details: undefined },
+      "conflict",
+    ],
     ["somebody's route, there first", route, { ...route, device: "under0", protocol: 4 }, "conflict"],
     ["a leftover of ours", undefined, route, "delete"],
     ["a leftover of flanneld", undefined, { ...route, protocol: 3 }, "delete"],
@@ -64,9 +71,9 @@ describe("compare", () => {
   it("takes back what displaced it", () => {
     expect(verdict(route, { ...route, device: "under0", protocol: 4 }, true)).toBe("replace");
     expect(verdict(link, withTunnel({ vni: 7 }), true)).toBe("recreate");
-    expect(verdict(link, { ...link, type: "bridge", vxlan: undefined } as unknown as LinkObject, true)).toBe(
-      "recreate",
-    );
+    expect(
+      verdict(link, { ...link, type: "bridge", details: undefined } as unknown as LinkObject, true),
+    ).toBe("recreate");
   });
 
   it("takes over flanneld's direct route where it is exactly the one to make", () => {
@@ -98,6 +105,6 @@ describe("compare", () => {
   });
 });
 
-function withTunnel(changes: Partial<NonNullable<LinkObject["vxlan"]>>): LinkObject {
-  return { ...link, vxlan: { ...vxlan, ...changes } };
+function withTunnel(changes: Partial<NonNullable<LinkObject["details"]>>): LinkObject {
+  return { ...link, details: { ...vxlan, ...changes } };
 }

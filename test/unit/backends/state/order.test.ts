@@ -3,7 +3,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Change } from "../../../../backends/state/diff.ts";
-import { type KernelObject, keyOf, type LinkObject } from "../../../../backends/state/objects.ts";
+import type { LinkObject } from "../../../../backends/state/kinds/link.ts";
+import { type KernelObject, keyOf } from "../../../../backends/state/kinds/registry.ts";
 import { inOrder } from "../../../../backends/state/order.ts";
 import { OWN, peer, prepareVxlan } from "../../../support/vxlan-fixture.ts";
 
@@ -43,7 +44,7 @@ describe("inOrder", () => {
   it("first deletes a device whose VNI is needed", () => {
     const link = base.find((object): object is LinkObject => object.kind === "link") as LinkObject;
     const old = { ...link, name: "flannel.old" };
-    const other = { ...old, name: "flannel.9", vxlan: { ...old.vxlan, vni: 9 } } as LinkObject;
+    const other = { ...old, name: "flannel.9", details: { ...old.details, vni: 9 } } as LinkObject;
     const ordered = inOrder([create(link), remove(old), remove(other)].map((change) => ({ change })));
     expect(ordered.map(({ change }) => keyOf(change.object))).toEqual([
       "link flannel.old",

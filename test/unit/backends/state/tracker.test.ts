@@ -1,8 +1,11 @@
 /** The index of desired and actual state: what is pending after plans, dumps and events. */
 
 import { describe, expect, it } from "vitest";
-import { type KernelObject, keyOf } from "../../../../backends/state/objects.ts";
-import { describe as describeObject } from "../../../../backends/state/render.ts";
+import {
+  describe as describeObject,
+  type KernelObject,
+  keyOf,
+} from "../../../../backends/state/kinds/registry.ts";
 import { StateTracker } from "../../../../backends/state/tracker.ts";
 import { Address } from "../../../../ipam/addresses/ip.ts";
 import { parseMac } from "../../../../ipam/addresses/mac.ts";
@@ -143,7 +146,7 @@ describe("StateTracker", () => {
       if (object === null) tracker.forget(keyOf(route));
       else tracker.observe(object);
       for (const one of pending) tracker.confirm(one);
-      const { hasContest } = tracker;
+      const hasContest = tracker.takeContest();
       tracker.forget(keyOf(route));
       return hasContest;
     };

@@ -1,7 +1,9 @@
 /** Network devices (linux/if_link.h, linux/rtnetlink.h): `ip link`. Messages only, no I/O. */
 
-import type { Mac } from "../../ipam/addresses/mac.ts";
-import type { AttributeReader } from "./attribute.ts";
+import type { Mac } from "../../../ipam/addresses/mac.ts";
+import type { AttributeReader } from "../attribute.ts";
+import { CREATE, MessageWriter, type NetlinkMessage, NLM_F_DUMP } from "../message.ts";
+import { AF_BRIDGE, AF_UNSPEC, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK } from "../rtnetlink.ts";
 import {
   type Bridge,
   type BridgePort,
@@ -11,11 +13,9 @@ import {
   decodeBridgePort,
   encodeBridge,
   encodeBridgePort,
-} from "./link-info/bridge.ts";
-import { decodeTun, type Tun } from "./link-info/tun.ts";
-import { decodeVxlan, encodeVxlan, type Vxlan, type VxlanSpec } from "./link-info/vxlan.ts";
-import { CREATE, MessageWriter, type NetlinkMessage, NLM_F_DUMP } from "./message.ts";
-import { AF_BRIDGE, AF_UNSPEC, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK } from "./rtnetlink.ts";
+} from "./bridge.ts";
+import { decodeTun, type Tun } from "./tun.ts";
+import { decodeVxlan, encodeVxlan, type Vxlan, type VxlanSpec } from "./vxlan.ts";
 
 /** linux/if_link.h */
 const IFLA_ADDRESS = 1;

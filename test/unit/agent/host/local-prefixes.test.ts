@@ -1,0 +1,75 @@
+import { describe, expect, it } from "vitest";
+import type { HostLink, HostSnapshot } from "../../../../agent/host/host-snapshot.ts";
+import { localPrefixes } from "../../../../agent/host/local-prefixes.ts";
+import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
+import { describeLocal } from "../../../../ipam/addresses/local-prefixes.ts";
+
+const link = (index: number, name: string, type = ""): HostLink => ({
+  index,
+  name,
+  type,
+  mac: null,
+  mtuBytes: 1500,
+  flags: 1,
+  masterIndex: null,
+});
+const address = (interfaceIndex: number, text: string, length: number) => ({
+  interfaceIndex,
+  address: Address.parse(text),
+  length,
+  scope: 0,
+  flags: 0,
+});
+const route = (text: string, outputIndex: number | null, protocol = 3, gateway: string | null = null) => ({
+  destination: Prefix.parse(text),
+  outputIndex,
+  protocol,
+  gateway: gateway === null ? null : Address.parse(gateway),
+});
+
+function host(changes: Partial<HostSnapshot>): HostSnapshot {
+  const links = [link(1, "lo"), link(2, "eth0"), link(3, "docker0", "bridge"), link(4, "flannel.1", "vxlan")];
+  return { links, addresses: [], routes: [], defaultRoutes: {}, routeTo: () => null, ...changes };
+}
+const found = (changes: Partial<HostSnapshot>, store: Address | null = null) =>
+  localPrefixes(host(changes), store).map((local) => `${local.kind} ${describeLocal(local)}`);
+
+describe("what a host reaches without the overlay", () => {
+  it("is its addresses and their links, without loopback, link-local and the tunnel", () => {
+    const addresses = [
+      address(1, "127.0.0.1", 8),
+      address(2, "192.168.1.2", 24),
+      address(2, "fe80::2", 64),
+      address(4, "10.2.1.0", 32),
+    ];
+    expect(found({ addresses })).toEqual(["address 192.168.1.2 (eth0)", "link 192.168.1.0/24 (eth0)"]);
+  });
+
+  it("is its routes, without default routes, multicast and those of an overlay", () => {
+    const routes = [
+      route("0.0.0.0/0", 2, 3, "192.168.1.1"),
+      route("10.9.0.0/16", 2, 3, "192.168.1.1"),
+      route("10.2.5.0/24", 4),
+      route("10.2.6.0/24", 2, 116, "192.168.1.6"),
+      route("ff00::/8", 2),
+      route("172.16.0.0/12", null),
+    ];
+    expect(found({ routes })).toEqual([
+      "route 10.9.0.0/16 (a route by eth0)",
+      "route 172.16.0.0/12 (a route)",
+    ]);
+  });
+
+  it("is the store, where its address is known", () => {
+    expect(found({}, Address.parse("10.2.3.4"))).toEqual(["store 10.2.3.4 (the lease store)"]);
+  });
+
+  it("may be a bridge of containers", () => {
+    const found = localPrefixes(host({ addresses: [address(3, "10.2.1.1", 24)] }), null);
+    const bridge = { origin: "docker0", mayBeContainers: true };
+    expect(found).toMatchObject([
+      { ...bridge, kind: "address" },
+      { ...bridge, kind: "link" },
+    ]);
+  });
+});

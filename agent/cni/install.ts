@@ -12,7 +12,7 @@ import { link, readlink, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { IDENTIFIER } from "../../cni-plugin/call.ts";
+import { IDENTIFIER } from "../../cni-plugin/protocol/call.ts";
 import { launchLine } from "../../deploy/runtime-variables.mjs";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
 import {

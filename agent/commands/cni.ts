@@ -92,7 +92,7 @@ function ipamRelease({ out }: CommandContext): Command {
     .action(async (address: string | undefined, options: IpamOptions) => {
       const chosen = await choose(address, options);
       const { releaseReserved } = await import("../cni/reservations.ts");
-      for (const entry of chosen) releaseReserved(options, entry.network, entry.address);
+      for (const entry of chosen) await releaseReserved(options, entry);
       out.write(chosen.map(({ network, address }) => `released ${address} of ${network}\n`).join(""));
     });
 }

@@ -7,7 +7,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
-import { deriveDelegate } from "../../../cni-plugin/delegate.ts";
+import { deriveDelegate } from "../../../cni-plugin/config/delegate.ts";
 import { parseSubnetEnv } from "../../../ipam/config/subnet-env.ts";
 import {
   type AnyJson,

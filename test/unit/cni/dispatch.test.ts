@@ -1,9 +1,9 @@
 /** The public validation cases for plugins, against the dispatcher with injected input and output. */
 
 import { describe, expect, it } from "vitest";
-import type { Call } from "../../../cni-plugin/call.ts";
-import { dispatch, type VerbTable } from "../../../cni-plugin/dispatch.ts";
-import { CniError } from "../../../cni-plugin/errors.ts";
+import type { Call } from "../../../cni-plugin/protocol/call.ts";
+import { dispatch, type VerbTable } from "../../../cni-plugin/protocol/dispatch.ts";
+import { CniError } from "../../../cni-plugin/protocol/errors.ts";
 
 const ENVIRONMENT: Readonly<Record<string, string>> = {
   CNI_COMMAND: "ADD",

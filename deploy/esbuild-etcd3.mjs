@@ -39,7 +39,7 @@ export function etcd3Protocol(root) {
   };
 }
 
-/** What ipam/stores/etcd-connection.ts names in EtcdCalls and EtcdStreams, as rpc.proto spells it. */
+/** What ipam/stores/etcd/connection.ts names in EtcdCalls and EtcdStreams, as rpc.proto spells it. */
 const CALLED = {
   KV: ["Range", "Txn"],
   Watch: ["Watch"],

@@ -1,6 +1,6 @@
 /** Writes a network's configuration to an embedded store, as an administrator does once. */
 
-import { openFileStore } from "../../ipam/stores/file.ts";
+import { openFileStore } from "../../ipam/stores/file/store.ts";
 import type { StoreEnvironment } from "../../ipam/stores/options.ts";
 
 const TIMEOUT_MS = 5_000;

@@ -10,7 +10,7 @@ import type { PerFamily, Prefix } from "../addresses/ip.ts";
 import type { Clock } from "../clock.ts";
 import { ConflictError } from "../errors.ts";
 import { FailureSeries, type Logger } from "../log.ts";
-import type { StoreEntry, SubnetStore } from "../stores/store.ts";
+import type { Records, StoreEntry } from "../stores/store.ts";
 import type { Claimant } from "./claim.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import { formatLeaseValue, parseLeaseKey, parseLeaseValue } from "./lease-codec.ts";
@@ -39,7 +39,7 @@ export interface Affinities {
 
 /** All records; one that cannot be read counts as absent, for it protects nobody's traffic. Throws StoreError. */
 export async function listAffinityRecords(
-  store: SubnetStore,
+  store: Records,
   signal: AbortSignal,
 ): Promise<readonly AffinityRecord[]> {
   return (await store.listRecords(FOLDER, signal)).flatMap((entry) => decode(entry) ?? []);
@@ -47,7 +47,7 @@ export async function listAffinityRecords(
 
 /** The records as a starting host uses them. Throws StoreError. */
 export async function readAffinities(
-  store: SubnetStore,
+  store: Records,
   nodeId: string | null,
   signal: AbortSignal,
 ): Promise<Affinities> {
@@ -59,7 +59,7 @@ export async function readAffinities(
 
 /** Writes that the subnet of `key` is this host's, now. Throws StoreError. */
 export async function recordAffinity(
-  store: SubnetStore,
+  store: Records,
   key: LeaseKey,
   attrs: LeaseAttrs,
   signal: AbortSignal,
@@ -77,7 +77,7 @@ export async function recordAffinity(
 /** Keeps the record of our subnet young until `signal` fires. To be started when the host is at work. */
 export async function keepAffinity(
   options: {
-    readonly store: SubnetStore;
+    readonly store: Records;
     /** Asked each time: both may change. */
     readonly current: () => { readonly key: LeaseKey; readonly attrs: LeaseAttrs };
     readonly clock: Clock;

@@ -17,7 +17,7 @@ import { Backoff, type Clock } from "../clock.ts";
 import type { NetworkConfig } from "../config/network-config.ts";
 import { ConfigError, LeaseLostError, NoFreeSubnetError, SubnetTakenError, TulleError } from "../errors.ts";
 import { FailureSeries, type Logger } from "../log.ts";
-import type { StoreEntry, StoreListing, SubnetStore } from "../stores/store.ts";
+import type { LeaseKeys, Records, StoreEntry, StoreListing } from "../stores/store.ts";
 import { readAffinities } from "./affinity.ts";
 import { candidates, fits } from "./candidates.ts";
 import { claimOn, mayName } from "./claim.ts";
@@ -25,7 +25,7 @@ import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import { formatLeaseKey, formatLeaseValue, parseLeaseValue, readStrayKey } from "./lease-codec.ts";
 
 export interface JoinOptions {
-  readonly store: SubnetStore;
+  readonly store: LeaseKeys & Records;
   readonly config: NetworkConfig;
   readonly attrs: LeaseAttrs;
   /** The subnets of the last run, null when unknown or of another network. */
@@ -116,7 +116,7 @@ export async function joinPatiently(
 }
 
 async function listAgain(
-  store: SubnetStore,
+  store: LeaseKeys,
   config: NetworkConfig,
   signal: AbortSignal,
 ): Promise<StoreListing> {

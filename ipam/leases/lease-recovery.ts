@@ -3,7 +3,7 @@
 import type { PerFamily, Prefix } from "../addresses/ip.ts";
 import type { Clock } from "../clock.ts";
 import { LeaseLostError, SubnetTakenError } from "../errors.ts";
-import type { StoreEntry, SubnetStore } from "../stores/store.ts";
+import type { LeaseKeys, StoreEntry } from "../stores/store.ts";
 import { olderRival } from "./join.ts";
 
 /** The lease as we last had it. */
@@ -26,7 +26,7 @@ export type Recovery =
   | { readonly outcome: "vanished" };
 
 export interface RecoveryOptions {
-  readonly store: SubnetStore;
+  readonly store: LeaseKeys;
   readonly ttlSeconds: number;
   readonly clock: Clock;
 }
@@ -56,7 +56,7 @@ export async function recoverLease(
 
 /** True when the key does not exist and no lease overlaps it. */
 export async function isFree(
-  store: SubnetStore,
+  store: LeaseKeys,
   { entry, subnets }: Pick<LostLease, "entry" | "subnets">,
   signal: AbortSignal,
 ): Promise<boolean> {
@@ -95,7 +95,7 @@ async function create(
   }
 }
 
-async function findHolder(store: SubnetStore, lost: LostLease, signal: AbortSignal): Promise<Recovery> {
+async function findHolder(store: LeaseKeys, lost: LostLease, signal: AbortSignal): Promise<Recovery> {
   const { entries } = await store.list(signal);
   const holder = entries.find(({ key }) => key === lost.entry.key);
   return holder === undefined ? { outcome: "vanished" } : { outcome: "taken", holder };

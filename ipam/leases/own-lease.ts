@@ -12,7 +12,7 @@ import type { PerFamily, Prefix } from "../addresses/ip.ts";
 import { Backoff, Nap } from "../clock.ts";
 import { errorMessage, LeaseLostError } from "../errors.ts";
 import { FailureSeries, type Logger } from "../log.ts";
-import type { StoreChange, StoreEntry, StoreListing, StoreMessage, SubnetStore } from "../stores/store.ts";
+import type { LeaseKeys, StoreChange, StoreEntry, StoreListing, StoreMessage } from "../stores/store.ts";
 import { describeTakeover, LEAVE_IT, takeoverBy } from "./claim.ts";
 import type { Membership } from "./join.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
@@ -22,7 +22,7 @@ import type { LeaseConflict, LeaseState } from "./lease-state.ts";
 import { LeaseTerm, type LeaseTermOptions } from "./lease-term.ts";
 
 export interface OwnLeaseOptions extends LeaseTermOptions {
-  readonly store: SubnetStore;
+  readonly store: LeaseKeys;
   readonly attrs: LeaseAttrs;
   readonly logger: Logger;
   /** 0 ≤ x < 1 */

@@ -1,6 +1,6 @@
 /** Deletes a lease for good: peers then remove its host at once, instead of after the leave grace. */
 
-import type { StoreEntry, SubnetStore } from "../stores/store.ts";
+import type { LeaseKeys, StoreEntry } from "../stores/store.ts";
 import { markLeaving } from "./lease-codec.ts";
 
 /**
@@ -8,7 +8,7 @@ import { markLeaving } from "./lease-codec.ts";
  * Throws LeaseLostError when the lease changes meanwhile, CodecError when the value is not a lease's.
  */
 export async function withdrawLease(
-  store: Pick<SubnetStore, "replace" | "remove">,
+  store: Pick<LeaseKeys, "replace" | "remove">,
   entry: StoreEntry,
   signal: AbortSignal,
 ): Promise<void> {

@@ -3,19 +3,18 @@
  */
 
 import { ConflictError, LeaseLostError, StoreError, SubnetTakenError } from "../errors.ts";
-import type { LeaseKey } from "../leases/lease.ts";
 
-export function subnetTaken(key: LeaseKey): SubnetTakenError {
+export function subnetTaken(key: string): SubnetTakenError {
   return new SubnetTakenError(`the lease ${key} exists already: choose another subnet`, { details: { key } });
 }
 
-export function leaseGone(key: LeaseKey): LeaseLostError {
+export function leaseGone(key: string): LeaseLostError {
   return new LeaseLostError(`the lease ${key} is gone from the store: acquire it again`, {
     details: { key },
   });
 }
 
-export function leaseChanged(key: LeaseKey): LeaseLostError {
+export function leaseChanged(key: string): LeaseLostError {
   return new LeaseLostError(`the lease ${key} was changed by another host: read it again`, {
     details: { key },
   });

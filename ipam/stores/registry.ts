@@ -22,11 +22,11 @@ type Opener = (
 
 const STORES: Readonly<Record<string, Opener>> = {
   etcd: async (_argument, options, environment) =>
-    (await import("./etcd.ts")).openEtcdStore(options.etcd ?? DEFAULT_ETCD, environment),
+    (await import("./etcd/store.ts")).openEtcdStore(options.etcd ?? DEFAULT_ETCD, environment),
   file: async (directory, _options, environment) =>
-    (await import("./file.ts")).openFileStore(directory, environment),
+    (await import("./file/store.ts")).openFileStore(directory, environment),
   consul: async (_argument, options, environment) =>
-    (await import("./consul.ts")).openConsulStore(options.consul ?? DEFAULT_CONSUL, environment),
+    (await import("./consul/store.ts")).openConsulStore(options.consul ?? DEFAULT_CONSUL, environment),
 };
 
 /** Opens the store that `options.store` names. ConfigError for an unknown name or unusable options. */

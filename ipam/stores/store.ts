@@ -18,8 +18,6 @@
  *  - deleting what is absent is a success.
  */
 
-import type { LeaseKey } from "../leases/lease.ts";
-
 /** One key and its value at one revision. */
 export interface StoreEntry {
   /** Relative to the folder it was read from: a lease key, or a record's name. */
@@ -35,7 +33,7 @@ export interface StoreEntry {
 /** A change as the store reports it. */
 export type StoreChange =
   | { readonly type: "put"; readonly entry: StoreEntry }
-  | { readonly type: "delete"; readonly key: LeaseKey; readonly revision: bigint }
+  | { readonly type: "delete"; readonly key: string; readonly revision: bigint }
   | { readonly type: "config"; readonly value: string | null; readonly revision: bigint };
 
 /** What a watch yields: one full listing first and after every gap, else what changed, in store order. */
@@ -56,29 +54,29 @@ export interface StoreListing {
   readonly config: string | null;
 }
 
-/** The leases, the configuration and the records of one network. */
-export interface SubnetStore {
-  /** For logs and errors: the kind, the endpoints and the prefix. No secrets. */
-  readonly description: string;
-
+/** What a host follows: all leases and the network configuration. */
+export interface LeaseFeed {
   /** Lists all leases and the configuration at one revision. */
   list(signal: AbortSignal): Promise<StoreListing>;
 
-  /** Leases created after `revision`: what to look at for a rival after a create. */
-  listCreatedAfter(revision: bigint, signal: AbortSignal): Promise<readonly StoreEntry[]>;
-
   /**
-   * Yields a listing, then changes, for ever; heals itself and lists again after every gap. Ends on abort.
+   * Yields a listing, then changes, without end; recovers from failures and lists again after every gap. Ends on abort.
    * `onHealth` is told when the store can no longer be followed, before anything that is yielded after that, and when
    * it can be again.
    */
   watch(signal: AbortSignal, onHealth?: (health: StoreHealth) => void): AsyncIterable<StoreMessage>;
+}
+
+/** Lease keys under compare-and-swap: what a host needs to claim a subnet and to keep it. */
+export interface LeaseKeys extends Pick<LeaseFeed, "list"> {
+  /** Leases created after `revision`: where to look for a rival after a create. */
+  listCreatedAfter(revision: bigint, signal: AbortSignal): Promise<readonly StoreEntry[]>;
 
   /**
    * Creates a lease that expires `ttlSeconds` after its last keep-alive; Infinity makes a reservation, which
    * never does. SubnetTakenError when the key exists.
    */
-  create(key: LeaseKey, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry>;
+  create(key: string, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry>;
 
   /**
    * Writes a new value if the entry is unchanged since `entry` was read; LeaseLostError otherwise.
@@ -94,27 +92,33 @@ export interface SubnetStore {
   ): Promise<StoreEntry>;
 
   /**
-   * Extends the attached store lease and answers how many seconds it now has. LeaseLostError when the
-   * store says that it is gone. A reservation answers Infinity without asking.
+   * Extends the attached store lease and returns how many seconds it now has. LeaseLostError when the
+   * store says that it is gone. A reservation returns Infinity without a request.
    */
   keepAlive(entry: StoreEntry, signal: AbortSignal): Promise<number>;
 
-  /** Deletes the entry if it is unchanged since read; LeaseLostError when somebody changed it. */
+  /** Deletes the entry if it is unchanged since read; LeaseLostError when it changed. */
   remove(entry: StoreEntry, signal: AbortSignal): Promise<void>;
+}
 
-  /** The configuration text, null when absent. */
+/** The network configuration. */
+export interface ConfigStore {
+  /** The configuration, null when absent. */
   readConfig(signal: AbortSignal): Promise<ConfigEntry | null>;
 
   /** Writes the configuration if it is still at `expected` (null: absent). ConflictError otherwise. */
   writeConfig(text: string, expected: ConfigEntry | null, signal: AbortSignal): Promise<ConfigEntry>;
+}
 
+/** Records of tulle's own, which never expire. */
+export interface Records {
   /** The records whose name starts with `folder` (`affinity/`, or empty for all); keys are whole names. */
   listRecords(folder: string, signal: AbortSignal): Promise<readonly StoreEntry[]>;
 
   /** One record, null when absent. */
   readRecord(name: string, signal: AbortSignal): Promise<StoreEntry | null>;
 
-  /** Writes a record, which never expires, if it is still at `expected` (null: absent). ConflictError otherwise. */
+  /** Writes a record if it is still at `expected` (null: absent). ConflictError otherwise. */
   writeRecord(
     name: string,
     value: string,
@@ -122,8 +126,14 @@ export interface SubnetStore {
     signal: AbortSignal,
   ): Promise<StoreEntry>;
 
-  /** Deletes the record if it is unchanged since read; ConflictError when somebody changed it. */
+  /** Deletes the record if it is unchanged since read; ConflictError when it changed. */
   removeRecord(entry: StoreEntry, signal: AbortSignal): Promise<void>;
+}
+
+/** All of one network in one store. Users take the contract that they need. */
+export interface SubnetStore extends LeaseFeed, LeaseKeys, ConfigStore, Records {
+  /** For logs and errors: the kind, the endpoints and the prefix. No secrets. */
+  readonly description: string;
 }
 
 export interface ConfigEntry {

@@ -11,7 +11,7 @@ import type { NetworkSummary } from "../../agent/report/status.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { parseSubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { silentLogger } from "../../ipam/log.ts";
-import { openFileStore } from "../../ipam/stores/file.ts";
+import { openFileStore } from "../../ipam/stores/file/store.ts";
 import { createLab, fileStoreOf, type Host, type Lab, ping } from "../support/hosts.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../support/netns.ts";
 

@@ -9,7 +9,7 @@ import { writeSync } from "node:fs";
 import { systemClock } from "../../ipam/clock.ts";
 import { ConflictError } from "../../ipam/errors.ts";
 import { silentLogger } from "../../ipam/log.ts";
-import { openFileStore } from "../../ipam/stores/file.ts";
+import { openFileStore } from "../../ipam/stores/file/store.ts";
 import type { SubnetStore } from "../../ipam/stores/store.ts";
 
 const signal = new AbortController().signal;

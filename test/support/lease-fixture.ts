@@ -9,7 +9,7 @@ import type { LeaseAttrs } from "../../ipam/leases/lease.ts";
 import { formatLeaseValue, parseLeaseKey } from "../../ipam/leases/lease-codec.ts";
 import type { LogFields, Logger } from "../../ipam/log.ts";
 import { silentLogger } from "../../ipam/log.ts";
-import { MemoryHolder, openMemoryStore } from "../../ipam/stores/memory.ts";
+import { MemoryHolder, openMemoryStore } from "../../ipam/stores/file/memory.ts";
 import type { StoreConnection, StoreEntry, SubnetStore } from "../../ipam/stores/store.ts";
 
 export const NETWORK = '{"Network":"10.2.0.0/16","Backend":{"Type":"vxlan"}}';

@@ -13,7 +13,7 @@ import type { LeaseAttrs } from "../../../ipam/leases/lease.ts";
 import { OwnLease } from "../../../ipam/leases/own-lease.ts";
 import { PeerTable } from "../../../ipam/leases/peer-table.ts";
 import { silentLogger } from "../../../ipam/log.ts";
-import { openEtcdStore } from "../../../ipam/stores/etcd.ts";
+import { openEtcdStore } from "../../../ipam/stores/etcd/store.ts";
 import type { StoreMessage, SubnetStore } from "../../../ipam/stores/store.ts";
 
 export interface HostReport {

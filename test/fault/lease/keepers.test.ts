@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../../ipam/clock.ts";
 import { parseLeaseKey } from "../../../ipam/leases/lease-codec.ts";
 import { silentLogger } from "../../../ipam/log.ts";
-import { openEtcdStore } from "../../../ipam/stores/etcd.ts";
+import { openEtcdStore } from "../../../ipam/stores/etcd/store.ts";
 import type { StoreConnection, StoreEntry } from "../../../ipam/stores/store.ts";
 import { type EtcdCluster, missingEtcd, startEtcd } from "../../support/etcd.ts";
 import type { HostReport } from "./keeper-process.ts";

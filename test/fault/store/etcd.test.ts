@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { StoreError, type TulleError } from "../../../ipam/errors.ts";
-import { EtcdClient } from "../../../ipam/stores/etcd-client.ts";
+import { EtcdClient } from "../../../ipam/stores/etcd/client.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
 import type { StoreConnection, SubnetStore } from "../../../ipam/stores/store.ts";
 import { type EtcdCluster, type EtcdOptions, missingEtcd, startEtcd } from "../../support/etcd.ts";

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildSync } from "esbuild";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { openFileStore } from "../../../ipam/stores/file.ts";
+import { openFileStore } from "../../../ipam/stores/file/store.ts";
 import type { SubnetStore } from "../../../ipam/stores/store.ts";
 import { startDaemon, untilReady } from "../../support/daemon.ts";
 import { describeAsRoot } from "../../support/netns.ts";

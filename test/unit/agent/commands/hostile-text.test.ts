@@ -8,7 +8,7 @@ import { COMMANDS } from "../../../../agent/commands/registry.ts";
 import { serveControl } from "../../../../agent/report/control.ts";
 import { systemClock } from "../../../../ipam/clock.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
-import { openFileStore } from "../../../../ipam/stores/file.ts";
+import { openFileStore } from "../../../../ipam/stores/file/store.ts";
 import { runCli, withoutStyles } from "../../../support/cli.ts";
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not pass

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../../../ipam/clock.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
-import { openFileStore } from "../../../../ipam/stores/file.ts";
+import { openFileStore } from "../../../../ipam/stores/file/store.ts";
 import type { SubnetStore } from "../../../../ipam/stores/store.ts";
 import { type CliAnswer, runCli, withoutStyles } from "../../../support/cli.ts";
 

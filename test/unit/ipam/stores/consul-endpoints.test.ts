@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseConsulEndpoints } from "../../../../ipam/stores/consul-endpoints.ts";
+import { parseConsulEndpoints } from "../../../../ipam/stores/consul/endpoints.ts";
 import type { ConsulOptions } from "../../../../ipam/stores/options.ts";
 
 const parse = (address: string, options: Partial<ConsulOptions> = {}) =>

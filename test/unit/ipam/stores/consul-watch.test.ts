@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../../../ipam/clock.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
-import { openConsulStore } from "../../../../ipam/stores/consul.ts";
+import { openConsulStore } from "../../../../ipam/stores/consul/store.ts";
 import { WatchLog } from "../../../support/watch-log.ts";
 
 const environment = { log: silentLogger, clock: systemClock, random: () => 0, dateMs: () => 0 };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseEtcdEndpoints } from "../../../../ipam/stores/etcd-endpoints.ts";
+import { parseEtcdEndpoints } from "../../../../ipam/stores/etcd/endpoints.ts";
 import type { EtcdOptions } from "../../../../ipam/stores/options.ts";
 
 const parse = (endpoint: string, options: Partial<EtcdOptions> = {}) =>

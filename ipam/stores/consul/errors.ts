@@ -6,8 +6,8 @@
  */
 
 import type { IncomingMessage } from "node:http";
-import { ConfigError, errorMessage, StoreError, TulleError } from "../errors.ts";
-import { diagnosedFailures, type Failure, oneLine, tlsFailures, withoutOpenSslFrame } from "./failures.ts";
+import { ConfigError, errorMessage, StoreError, TulleError } from "../../errors.ts";
+import { diagnosedFailures, type Failure, oneLine, tlsFailures, withoutOpenSslFrame } from "../failures.ts";
 
 /** A call as errors name it. */
 export interface ConsulOperation {

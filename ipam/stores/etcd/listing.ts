@@ -5,11 +5,11 @@
  */
 
 import type * as Rpc from "etcd3/lib/rpc.js";
-import type { EtcdClient } from "./etcd-client.ts";
-import { isHistoryGone } from "./etcd-errors.ts";
-import { entryOf, rangeOf } from "./etcd-wire.ts";
-import type { Layout } from "./layout.ts";
-import type { StoreListing } from "./store.ts";
+import type { Layout } from "../layout.ts";
+import type { StoreListing } from "../store.ts";
+import type { EtcdClient } from "./client.ts";
+import { isHistoryGone } from "./errors.ts";
+import { entryOf, rangeOf } from "./wire.ts";
 
 /** Half a megabyte of usual leases. */
 const PAGE_KEYS = 2_000;

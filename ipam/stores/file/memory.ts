@@ -2,12 +2,12 @@
  * The store in a variable: the reference implementation, for tests and for one process alone.
  */
 
-import type { Clock } from "../clock.ts";
-import { partOf } from "../part-signal.ts";
+import type { Clock } from "../../clock.ts";
+import { partOf } from "../../part-signal.ts";
+import type { StoreEnvironment } from "../options.ts";
+import type { StoreConnection, SubnetStore } from "../store.ts";
 import { EmbeddedStore, type KvHolder } from "./embedded-store.ts";
 import { emptyState, type KvState } from "./kv-state.ts";
-import type { StoreEnvironment } from "./options.ts";
-import type { StoreConnection, SubnetStore } from "./store.ts";
 
 /** State that any number of connections in this process share. */
 export class MemoryHolder implements KvHolder {

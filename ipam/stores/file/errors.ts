@@ -2,7 +2,7 @@
  * What goes wrong with a directory, as the store's errors.
  */
 
-import { errorMessage, StoreError } from "../errors.ts";
+import { errorMessage, StoreError } from "../../errors.ts";
 
 const REMEDIES: Readonly<Record<string, string>> = {
   ENOSPC: "free some space; what was stored before is intact",

@@ -6,13 +6,23 @@
  */
 
 import { randomUUID } from "node:crypto";
-import type { Clock } from "../clock.ts";
-import { StoreError } from "../errors.ts";
-import type { LeaseKey } from "../leases/lease.ts";
-import { changedMeanwhile, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
-import { healedWatch } from "./healed-watch.ts";
+import type { Clock } from "../../clock.ts";
+import { StoreError } from "../../errors.ts";
+import { changedMeanwhile, leaseChanged, leaseGone, subnetTaken } from "../answers.ts";
+import { changedKeys } from "../changed-keys.ts";
+import { healedWatch } from "../healed-watch.ts";
+import { type Layout, layoutOf, recordKey } from "../layout.ts";
+import type { StoreEnvironment } from "../options.ts";
+import type {
+  ConfigEntry,
+  StoreChange,
+  StoreEntry,
+  StoreHealth,
+  StoreListing,
+  StoreMessage,
+  SubnetStore,
+} from "../store.ts";
 import {
-  changedKeys,
   deleteItem,
   expireItems,
   extendLease,
@@ -22,17 +32,6 @@ import {
   nextDeadlineMs,
   putItem,
 } from "./kv-state.ts";
-import { type Layout, layoutOf, recordKey } from "./layout.ts";
-import type { StoreEnvironment } from "./options.ts";
-import type {
-  ConfigEntry,
-  StoreChange,
-  StoreEntry,
-  StoreHealth,
-  StoreListing,
-  StoreMessage,
-  SubnetStore,
-} from "./store.ts";
 
 /** Holds one state that several stores, or several processes, share. */
 export interface KvHolder {
@@ -99,7 +98,7 @@ export class EmbeddedStore implements SubnetStore {
     }
   }
 
-  async create(key: LeaseKey, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {
+  async create(key: string, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {
     const fullKey = this.#layout.subnets + key;
     const lease = this.#newLease(ttlSeconds);
     const state = await this.#update((before) => {

@@ -6,11 +6,11 @@
 
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { ConfigError } from "../errors.ts";
+import { ConfigError } from "../../errors.ts";
+import type { StoreEnvironment } from "../options.ts";
+import type { StoreConnection, SubnetStore } from "../store.ts";
 import { EmbeddedStore } from "./embedded-store.ts";
-import { FileHolder } from "./file-holder.ts";
-import type { StoreEnvironment } from "./options.ts";
-import type { StoreConnection, SubnetStore } from "./store.ts";
+import { FileHolder } from "./holder.ts";
 
 /** Changes with every boot (random(4)); tells whether deadlines on the monotonic clock still mean something. */
 const BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id";

@@ -4,8 +4,8 @@
  * Pure: no connection is made here. TLS is all or nothing, so that no option about it is ever silently ignored.
  */
 
-import { ConfigError } from "../errors.ts";
-import { cleanList, type EtcdOptions, withoutCredentials } from "./options.ts";
+import { ConfigError } from "../../errors.ts";
+import { cleanList, type EtcdOptions, withoutCredentials } from "../options.ts";
 
 export interface EtcdEndpoint {
   /** `host:port`, an IPv6 address in brackets. */

@@ -6,14 +6,14 @@
  */
 
 import type * as Rpc from "etcd3/lib/rpc.js";
-import { StoreError } from "../errors.ts";
-import type { EtcdClient, WatchStream } from "./etcd-client.ts";
-import { etcdError, UnavailableError } from "./etcd-errors.ts";
-import { EtcdHistory, isDelete } from "./etcd-history.ts";
-import { listingOf, listNetwork } from "./etcd-listing.ts";
-import { entryOf, rangeEnd } from "./etcd-wire.ts";
-import type { Layout } from "./layout.ts";
-import type { StoreChange, StoreMessage } from "./store.ts";
+import { StoreError } from "../../errors.ts";
+import type { Layout } from "../layout.ts";
+import type { StoreChange, StoreMessage } from "../store.ts";
+import type { EtcdClient, WatchStream } from "./client.ts";
+import { etcdError, UnavailableError } from "./errors.ts";
+import { EtcdHistory, isDelete } from "./history.ts";
+import { listingOf, listNetwork } from "./listing.ts";
+import { entryOf, rangeEnd } from "./wire.ts";
 
 /** A server that says nothing for this long is asked for a sign of life. */
 const SILENCE_MS = 5_000;

@@ -6,13 +6,13 @@
  * cannot promise completeness; who calls it lists again.
  */
 
-import { Backoff } from "../clock.ts";
-import { partOf } from "../part-signal.ts";
-import type { Blocking, ConsulKv, FolderReply, KeyReply } from "./consul-kv.ts";
-import { changedKeys } from "./kv-state.ts";
-import type { Layout } from "./layout.ts";
-import type { StoreEnvironment } from "./options.ts";
-import type { StoreChange, StoreEntry, StoreMessage } from "./store.ts";
+import { Backoff } from "../../clock.ts";
+import { partOf } from "../../part-signal.ts";
+import { changedKeys } from "../changed-keys.ts";
+import type { Layout } from "../layout.ts";
+import type { StoreEnvironment } from "../options.ts";
+import type { StoreChange, StoreEntry, StoreMessage } from "../store.ts";
+import type { Blocking, ConsulKv, FolderReply, KeyReply } from "./kv.ts";
 
 /** How long a blocking read waits in vain. Longer means less traffic; nothing is noticed later for it. */
 const WAIT_SECONDS = 300;

@@ -5,10 +5,10 @@
  * keys.
  */
 
-import { StoreError } from "../errors.ts";
-import type { ConsulCall, ConsulClient } from "./consul-client.ts";
-import { noConsul, ttlRefused } from "./consul-errors.ts";
-import type { StoreEnvironment } from "./options.ts";
+import { StoreError } from "../../errors.ts";
+import type { StoreEnvironment } from "../options.ts";
+import type { ConsulCall, ConsulClient } from "./client.ts";
+import { noConsul, ttlRefused } from "./errors.ts";
 
 const DEFAULT_NODE = "tulle";
 

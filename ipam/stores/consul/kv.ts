@@ -5,11 +5,11 @@
  * Knows nothing of sessions but their id.
  */
 
-import { StoreError } from "../errors.ts";
-import type { ConsulCall, ConsulClient, ConsulReply } from "./consul-client.ts";
-import { type ConsulOperation, noConsul, permissionDenied } from "./consul-errors.ts";
-import type { Layout } from "./layout.ts";
-import type { StoreEntry } from "./store.ts";
+import { StoreError } from "../../errors.ts";
+import type { Layout } from "../layout.ts";
+import type { StoreEntry } from "../store.ts";
+import type { ConsulCall, ConsulClient, ConsulReply } from "./client.ts";
+import { type ConsulOperation, noConsul, permissionDenied } from "./errors.ts";
 
 /** How a read waits, and whom it asks; absent: the leader, at once. */
 export interface Blocking {

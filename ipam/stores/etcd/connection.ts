@@ -15,10 +15,11 @@ import {
 } from "@grpc/grpc-js";
 import { Host } from "etcd3/lib/connection-pool.js";
 import type * as Rpc from "etcd3/lib/rpc.js";
-import type { EtcdEndpoint } from "./etcd-endpoints.ts";
-import { GrpcStatus, grpcStatus, isStaleToken, NeverSentError } from "./etcd-errors.ts";
-import type { EtcdOptions, StoreEnvironment } from "./options.ts";
-import { readTlsFiles, type TlsMaterial } from "./tls-files.ts";
+import type { EtcdOptions, StoreEnvironment } from "../options.ts";
+import { readTlsFiles, type TlsMaterial } from "../tls-files.ts";
+import type { EtcdEndpoint } from "./endpoints.ts";
+import { GrpcStatus, grpcStatus, isStaleToken, NeverSentError } from "./errors.ts";
+import { EtcdTlsCredentials } from "./tls.ts";
 
 /** One exchange with one server; a page of a listing takes a hundredth of it. */
 const CALL_DEADLINE_MS = 5_000;
@@ -107,7 +108,7 @@ export class EtcdConnection {
     dateMs: () => number,
   ) {
     this.#credentials = tls
-      ? ChannelCredentials.createSsl(tls.ca, tls.key, tls.cert)
+      ? new EtcdTlsCredentials(tls, endpoint.host)
       : ChannelCredentials.createInsecure();
     this.endpoint = endpoint;
     this.tls = tls;

@@ -11,12 +11,12 @@ import { randomUUID } from "node:crypto";
 import { type FSWatcher, watch } from "node:fs";
 import { link, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { Clock } from "../clock.ts";
-import { makeFolder, readOwnFile, syncFolder, writeNewFile } from "../files.ts";
-import { partOf } from "../part-signal.ts";
+import type { Clock } from "../../clock.ts";
+import { makeFolder, readOwnFile, syncFolder, writeNewFile } from "../../files.ts";
+import { partOf } from "../../part-signal.ts";
+import { decodeStateFile, encodeStateFile, type StateFile } from "./codec.ts";
 import type { KvHolder } from "./embedded-store.ts";
-import { decodeStateFile, encodeStateFile, type StateFile } from "./file-codec.ts";
-import { errnoOf, fileStoreError } from "./file-errors.ts";
+import { errnoOf, fileStoreError } from "./errors.ts";
 import { emptyState, type KvState, restartLeases } from "./kv-state.ts";
 
 const VERSION_NAME = /^state\.(\d{16})$/;

@@ -4,8 +4,8 @@
  * gRPC folds most of them into UNAVAILABLE and keeps the cause in its text, so the text is looked at, here only.
  */
 
-import { errorMessage, StoreError, TulleError } from "../errors.ts";
-import { diagnosedFailures, type Failure, oneLine, tlsFailures, withoutOpenSslFrame } from "./failures.ts";
+import { errorMessage, StoreError, TulleError } from "../../errors.ts";
+import { diagnosedFailures, type Failure, oneLine, tlsFailures, withoutOpenSslFrame } from "../failures.ts";
 
 /** Status codes of gRPC that mean something here (grpc/status.h). */
 export const GrpcStatus = {

@@ -9,21 +9,15 @@ import { EventEmitter } from "node:events";
 import { Agent as HttpAgent, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 import Consul from "consul";
-import { errorMessage, StoreError } from "../errors.ts";
-import { readRequiredFile } from "../files.ts";
-import { type ConsulEndpoint, parseConsulEndpoints } from "./consul-endpoints.ts";
-import {
-  type ConsulOperation,
-  connectionText,
-  consulError,
-  isServerFailure,
-  responseOf,
-} from "./consul-errors.ts";
-import { diagnose } from "./diagnosis.ts";
-import type { ConsulOptions, StoreEnvironment } from "./options.ts";
-import { isRefusal, refusalOf } from "./tcp-probe.ts";
-import { readTlsFiles, type TlsMaterial } from "./tls-files.ts";
-import { TlsRenewal } from "./tls-renewal.ts";
+import { errorMessage, StoreError } from "../../errors.ts";
+import { readRequiredFile } from "../../files.ts";
+import { diagnose } from "../diagnosis.ts";
+import type { ConsulOptions, StoreEnvironment } from "../options.ts";
+import { isRefusal, refusalOf } from "../tcp-probe.ts";
+import { readTlsFiles, type TlsMaterial } from "../tls-files.ts";
+import { TlsRenewal } from "../tls-renewal.ts";
+import { type ConsulEndpoint, parseConsulEndpoints } from "./endpoints.ts";
+import { type ConsulOperation, connectionText, consulError, isServerFailure, responseOf } from "./errors.ts";
 
 /** An attempt at one server; a list of 5,000 leases takes a fiftieth of it. */
 const CALL_DEADLINE_MS = 5_000;

@@ -5,18 +5,13 @@
  * affair.
  */
 
-import { StoreError } from "../errors.ts";
-import type { LeaseKey } from "../leases/lease.ts";
-import { errorFields } from "../log.ts";
-import { changedMeanwhile, isOutcomeUnknown, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
-import { EtcdClient } from "./etcd-client.ts";
-import { listFolder, listingOf, listNetwork } from "./etcd-listing.ts";
-import { EtcdFollower } from "./etcd-watch.ts";
-import { type Expected, entryOf, rangeOf, unchangedSince } from "./etcd-wire.ts";
-import { healedWatch } from "./healed-watch.ts";
-import { type Layout, layoutOf, recordKey, warnAboutMissingSlash } from "./layout.ts";
-import type { EtcdOptions, StoreEnvironment } from "./options.ts";
-import { RETURN_CHECK_MS, untilServed } from "./return-check.ts";
+import { StoreError } from "../../errors.ts";
+import { errorFields } from "../../log.ts";
+import { changedMeanwhile, isOutcomeUnknown, leaseChanged, leaseGone, subnetTaken } from "../answers.ts";
+import { healedWatch } from "../healed-watch.ts";
+import { type Layout, layoutOf, recordKey, warnAboutMissingSlash } from "../layout.ts";
+import type { EtcdOptions, StoreEnvironment } from "../options.ts";
+import { RETURN_CHECK_MS, untilServed } from "../return-check.ts";
 import type {
   ConfigEntry,
   StoreConnection,
@@ -25,8 +20,12 @@ import type {
   StoreListing,
   StoreMessage,
   SubnetStore,
-} from "./store.ts";
-import { untilAccepting } from "./tcp-probe.ts";
+} from "../store.ts";
+import { untilAccepting } from "../tcp-probe.ts";
+import { EtcdClient } from "./client.ts";
+import { listFolder, listingOf, listNetwork } from "./listing.ts";
+import { EtcdFollower } from "./watch.ts";
+import { type Expected, entryOf, rangeOf, unchangedSince } from "./wire.ts";
 
 const NO_LEASE = "0";
 
@@ -97,7 +96,7 @@ class EtcdStore implements SubnetStore {
     return healedWatch(follow, options, signal);
   }
 
-  async create(key: LeaseKey, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {
+  async create(key: string, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {
     return await this.#withLease(ttlSeconds, signal, async (lease) => {
       const entry = await this.#put(this.#layout.subnets, key, value, null, { lease }, signal);
       if (!entry) throw subnetTaken(key);

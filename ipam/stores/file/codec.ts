@@ -4,8 +4,8 @@
  * Pure. Revisions are decimal text, for JSON numbers do not hold 64 bits.
  */
 
-import { CodecError, errorMessage } from "../errors.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "../json.ts";
+import { CodecError, errorMessage } from "../../errors.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "../../json.ts";
 import type { KvItem, KvLease, KvState } from "./kv-state.ts";
 
 const FORMAT = 1;

@@ -3,7 +3,7 @@
  */
 
 import type * as Rpc from "etcd3/lib/rpc.js";
-import type { StoreEntry } from "./store.ts";
+import type { StoreEntry } from "../store.ts";
 
 /** End of the range of all keys that begin with `prefix`, which must end in a byte below 255. */
 export function rangeEnd(prefix: Buffer): Buffer {

@@ -5,18 +5,12 @@
  * consul-client.ts's affair, how the network is followed consul-watch.ts's.
  */
 
-import type { LeaseKey } from "../leases/lease.ts";
-import { partOf } from "../part-signal.ts";
-import { changedMeanwhile, isOutcomeUnknown, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
-import { ConsulClient } from "./consul-client.ts";
-import { isServerFailure } from "./consul-errors.ts";
-import { ConsulKv, type Expected } from "./consul-kv.ts";
-import { ConsulSessions } from "./consul-sessions.ts";
-import { followConsul } from "./consul-watch.ts";
-import { healedWatch } from "./healed-watch.ts";
-import { type Layout, layoutOf, recordKey } from "./layout.ts";
-import type { ConsulOptions, StoreEnvironment } from "./options.ts";
-import { RETURN_CHECK_MS, untilServed } from "./return-check.ts";
+import { partOf } from "../../part-signal.ts";
+import { changedMeanwhile, isOutcomeUnknown, leaseChanged, leaseGone, subnetTaken } from "../answers.ts";
+import { healedWatch } from "../healed-watch.ts";
+import { type Layout, layoutOf, recordKey } from "../layout.ts";
+import type { ConsulOptions, StoreEnvironment } from "../options.ts";
+import { RETURN_CHECK_MS, untilServed } from "../return-check.ts";
 import type {
   ConfigEntry,
   StoreConnection,
@@ -25,7 +19,12 @@ import type {
   StoreListing,
   StoreMessage,
   SubnetStore,
-} from "./store.ts";
+} from "../store.ts";
+import { ConsulClient } from "./client.ts";
+import { isServerFailure } from "./errors.ts";
+import { ConsulKv, type Expected } from "./kv.ts";
+import { ConsulSessions } from "./sessions.ts";
+import { followConsul } from "./watch.ts";
 
 /** Opens a connection that dials at the first call. ConfigError for unusable addresses. */
 export function openConsulStore(options: ConsulOptions, environment: StoreEnvironment): StoreConnection {
@@ -95,7 +94,7 @@ class ConsulStore implements SubnetStore {
     return healedWatch(follow, options, signal);
   }
 
-  async create(key: LeaseKey, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {
+  async create(key: string, value: string, ttlSeconds: number, signal: AbortSignal): Promise<StoreEntry> {
     return await this.#withSession(key, ttlSeconds, signal, async (to) => {
       const lock = { from: null, to };
       const entry = await this.#kv.write(this.#layout.subnets, key, value, null, lock, signal);
@@ -189,7 +188,7 @@ class ConsulStore implements SubnetStore {
 
   /** Makes a session for `use` and ends it when `use` surely wrote nothing, so that none is leaked. */
   async #withSession(
-    key: LeaseKey,
+    key: string,
     ttlSeconds: number,
     signal: AbortSignal,
     use: (id: string | null) => Promise<StoreEntry>,

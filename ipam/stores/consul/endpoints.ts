@@ -5,8 +5,8 @@
  * except that certificate files for a plaintext address are refused instead of ignored.
  */
 
-import { ConfigError } from "../errors.ts";
-import { type ConsulOptions, cleanList, withoutCredentials } from "./options.ts";
+import { ConfigError } from "../../errors.ts";
+import { type ConsulOptions, cleanList, withoutCredentials } from "../options.ts";
 
 export interface ConsulEndpoint {
   /** As it is shown in logs and errors. */

@@ -4,8 +4,11 @@
  * Knows no keys. What a connection is made of is etcd-connection.ts's affair.
  */
 
-import { errorMessage, StoreError } from "../errors.ts";
-import { diagnose } from "./diagnosis.ts";
+import { errorMessage, StoreError } from "../../errors.ts";
+import { diagnose } from "../diagnosis.ts";
+import type { EtcdOptions, StoreEnvironment } from "../options.ts";
+import { isRefusal, refusalOf } from "../tcp-probe.ts";
+import { TlsRenewal } from "../tls-renewal.ts";
 import {
   EtcdConnection,
   type EtcdStreams,
@@ -13,8 +16,8 @@ import {
   type Request,
   type Response,
   type Service,
-} from "./etcd-connection.ts";
-import { type EtcdEndpoint, parseEtcdEndpoints } from "./etcd-endpoints.ts";
+} from "./connection.ts";
+import { type EtcdEndpoint, parseEtcdEndpoints } from "./endpoints.ts";
 import {
   etcdError,
   isEndpointFailure,
@@ -22,10 +25,7 @@ import {
   NeverSentError,
   UnavailableError,
   wasNeverSent,
-} from "./etcd-errors.ts";
-import type { EtcdOptions, StoreEnvironment } from "./options.ts";
-import { isRefusal, refusalOf } from "./tcp-probe.ts";
-import { TlsRenewal } from "./tls-renewal.ts";
+} from "./errors.ts";
 
 const KEEP_ALIVE_DEADLINE_MS = 3_000;
 

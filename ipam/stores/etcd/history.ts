@@ -7,11 +7,11 @@
  */
 
 import type * as Rpc from "etcd3/lib/rpc.js";
-import type { EtcdClient } from "./etcd-client.ts";
-import { isHistoryGone } from "./etcd-errors.ts";
-import type { EtcdListing } from "./etcd-listing.ts";
-import { rangeOf } from "./etcd-wire.ts";
-import type { Layout } from "./layout.ts";
+import type { Layout } from "../layout.ts";
+import type { EtcdClient } from "./client.ts";
+import { isHistoryGone } from "./errors.ts";
+import type { EtcdListing } from "./listing.ts";
+import { rangeOf } from "./wire.ts";
 
 export class EtcdHistory {
   readonly #layout: Layout;

@@ -62,10 +62,10 @@ export async function install(
   return [plugin, conflist];
 }
 
-/** `restored`: the file from before the installation is back. */
 export interface Uninstalled {
-  readonly action: "removed" | "restored";
   readonly file: string;
+  /** The file from before the installation, which has its name back; null when there was none. */
+  readonly restoredFrom: string | null;
 }
 
 /**
@@ -156,10 +156,10 @@ async function withdraw(
       `${file} is not as "tulle cni install" wrote it: remove it if nothing needs it.${hint}`,
     );
   }
-  if (await restore(backup, file)) return [{ action: "restored", file }];
+  if (await restore(backup, file)) return [{ file, restoredFrom: backup }];
   if (found === null) return [];
   await rm(file);
-  return [{ action: "removed", file }];
+  return [{ file, restoredFrom: null }];
 }
 
 /** Renames a backup to the file's name; false when there is none. */

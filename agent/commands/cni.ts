@@ -37,7 +37,9 @@ function uninstallCommand({ out }: CommandContext): Command {
     .description("remove what install wrote and restore what it replaced")
     .action(async (options: InstallOptions) => {
       const { uninstall } = await import("../cni/install.ts");
-      for (const { action, file } of await uninstall(options)) out.line(`${action} ${file}`);
+      for (const { file, restoredFrom } of await uninstall(options)) {
+        out.line(restoredFrom === null ? `removed ${file}` : `restored ${file} from ${restoredFrom}`);
+      }
     });
 }
 

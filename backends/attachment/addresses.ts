@@ -57,8 +57,9 @@ export function excludedBy(
 }
 
 /**
- * Addresses of other devices that make a route to the subnet of `wanted` or to a part of it: the kernel would deliver
- * packets for the bridge's containers there. Single addresses, such as the tunnel device's, make no such route.
+ * Addresses of other devices that make a route to the subnet of `wanted` or to a part of it, where the kernel would
+ * deliver packets for the bridge's containers, or that are the gateway's own. Other single addresses, such as the tunnel
+ * device's, and wider subnets, which lose to the bridge's route, do no harm.
  */
 export function competingWith(
   all: readonly KernelAddress[],
@@ -68,7 +69,8 @@ export function competingWith(
   const subnet = Prefix.of(wanted.address, wanted.length);
   return all.filter(({ interfaceIndex, address, length }) => {
     const other = Prefix.of(address, length);
-    return interfaceIndex !== deviceIndex && other.size > 1n && subnet.contains(other);
+    const isInTheWay = subnet.contains(other) && (other.size > 1n || address.equals(wanted.address));
+    return interfaceIndex !== deviceIndex && isInTheWay;
   });
 }
 

@@ -6,6 +6,7 @@ import { encodeNewLink, encodeSetBridgePort, encodeSetLink, type Link } from "..
 import { findLink, getLink, isErrno } from "./links.ts";
 import { randomMacs } from "./mac.ts";
 import type { ContainerSpec, PortSpec } from "./spec.ts";
+import { preferSysctl } from "./sysctl.ts";
 
 /** linux/if.h */
 const IF_OPER_UP = 6;
@@ -42,6 +43,8 @@ export function createPair(
     });
   }
   const pair = getLink(host, port.name);
+  // A container must not give the host routes.
+  preferSysctl(`ipv6/conf/${port.name}/accept_ra`, "0");
   host.request(encodeSetLink(pair.index, { masterIndex: bridge.index, isUp: true }));
   const { isHairpin: hairpin, isIsolated: isolated } = port;
   if (hairpin || isolated) host.request(encodeSetBridgePort(pair.index, { hairpin, isolated }));

@@ -79,7 +79,9 @@ describeAsRoot("tulle cni", () => {
     tulle("install", ...places());
     rmSync(plugin());
     rmSync(conflist());
-    expect(tulle("uninstall", ...places())).toBe(`restored ${conflist()}\nrestored ${plugin()}\n`);
+    expect(tulle("uninstall", ...places())).toBe(
+      [conflist(), plugin()].map((file) => `restored ${file} from ${file}.before-tulle\n`).join(""),
+    );
     expect([plugin(), conflist()].map((file) => readFileSync(file, "utf8"))).toEqual([
       "the former plugin",
       "{}",
@@ -91,7 +93,9 @@ describeAsRoot("tulle cni", () => {
   it("uninstall says what it removed and what it restored, and where a backup is that it cannot restore", () => {
     writeFileSync(plugin(), "the former plugin");
     tulle("install", ...places());
-    expect(tulle("uninstall", ...places())).toBe(`removed ${conflist()}\nrestored ${plugin()}\n`);
+    expect(tulle("uninstall", ...places())).toBe(
+      `removed ${conflist()}\nrestored ${plugin()} from ${plugin()}.before-tulle\n`,
+    );
     tulle("install", ...places());
     rmSync(plugin());
     writeFileSync(plugin(), "another plugin");

@@ -89,7 +89,7 @@ function ipamCheck({ out, exitWith }: CommandContext): Command {
 function ipamRelease({ out }: CommandContext): Command {
   return withFolders(new Command("release"))
     .description("free one address, or with --gone all whose container is gone")
-    .argument("[address]", "the address to free, whoever holds it")
+    .argument("[address]", "the address to free, also if its container runs")
     .option("--gone", "free what check finds")
     .action(async (address: string | undefined, options: IpamOptions) => {
       const chosen = await choose(address, options);

@@ -42,6 +42,8 @@ function prepareInterface(name: string, hasIpv6: boolean): void {
     if (readSysctl(setting) !== null) requireSysctl(setting, "0");
   }
   preferSysctl(`ipv6/conf/${name}/ndisc_notify`, "1");
+  // Otherwise "ip link set down" and "up" in the container lose its IPv6 addresses, but not the IPv4 ones.
+  preferSysctl(`ipv6/conf/${name}/keep_addr_on_down`, "1");
 }
 
 /** What to ask the kernel for. */

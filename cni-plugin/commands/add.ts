@@ -26,7 +26,7 @@ export async function add(call: Call): Promise<CniResult> {
   }
 }
 
-/** In the name of a new device the kernel fills in a number for %d, and refuses any other % (net/core/dev.c). */
+/** In the name of a new device the kernel fills in a number for %d, and rejects any other % (net/core/dev.c). */
 function requirePlainName(name: string): void {
   if (!name.includes("%")) return;
   throw new CniError(CNI_CODES.badEnvironment, `CNI_IFNAME: "${name}" has a %; choose a name without`);
@@ -63,7 +63,7 @@ async function dnsOf({ delegate: { dns }, addresses: { resolvConf } }: OwnPlan):
   return readResolvConf(resolvConf);
 }
 
-/** What ADD answers: bridge, host end and container end, as the bridge plugin orders them. */
+/** The result of ADD: bridge, host end and container end, as the bridge plugin orders them. */
 function describe(
   { bridge, port, container }: Attached,
   netnsPath: string,

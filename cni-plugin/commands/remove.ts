@@ -13,7 +13,7 @@ import { toCniError } from "../protocol/errors.ts";
 
 export interface Removal {
   readonly attachment: Attachment;
-  /** What ADD was told: the record, or the best that is known without one. */
+  /** The configuration that ADD used: the record, or what can be derived without one. */
   readonly delegate: JsonObject;
   readonly isRecorded: boolean;
   /** The container's namespace; null when it is gone. */
@@ -25,7 +25,7 @@ export type ListReservations = (dataDir: string) => Promise<readonly Reservation
 
 /**
  * Removes devices and rules and, last, the reservations, by which everything else is found. A delegate that fails
- * without a record of what it was told has probably nothing left to remove: that is a warning only. Throws CniError or
+ * without a record has probably nothing left to remove: that is a warning only. Throws CniError or
  * what the libraries throw.
  */
 export async function removeAttachment(call: Call, removal: Removal, list: ListReservations): Promise<void> {

@@ -42,7 +42,7 @@ export function deriveDelegate(config: JsonObject, env: SubnetEnv): JsonObject {
   };
 }
 
-/** What DEL goes by when there is neither a record nor subnet.env: the type and the folder that can be read. */
+/** The configuration for DEL without a record and without subnet.env: the type and the folder, if they can be read. */
 export function guessDelegate(config: JsonObject): JsonObject {
   const given = isJsonObject(config.delegate) ? config.delegate : {};
   const ipam = isJsonObject(config.ipam) ? config.ipam : {};

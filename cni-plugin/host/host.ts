@@ -37,7 +37,7 @@ export function statesOf(call: Call): AttachmentStates {
 
 /** Opens the container's namespace. Throws CniError 8 when the path is missing or names no network namespace. */
 export function openNetns(path: string): NetnsHandle {
-  return asCniError(CNI_CODES.invalidNetns, `CNI_NETNS "${path}" is no network namespace`, () => {
+  return asCniError(CNI_CODES.invalidNetns, `CNI_NETNS "${path}" is not a network namespace`, () => {
     const netns = NetnsHandle.open(path);
     try {
       withNetns(netns, () => undefined);
@@ -60,12 +60,12 @@ export function openNetnsIfPresent(path: string): NetnsHandle | null {
   }
 }
 
-/** The delegate's configuration without help of a record: from subnet.env, or from what there is without it. */
+/** The delegate's configuration without a record: from subnet.env, or from the call alone where that is missing. */
 export function currentDelegate(call: Call): JsonObject {
   try {
     return deriveDelegate(call.config, readSubnetEnv(call.config, CNI_CODES.tryAgainLater));
   } catch (error) {
-    call.warn(`going on without subnet.env: ${toCniError(error).message}`);
+    call.warn(`continuing without subnet.env: ${toCniError(error).message}`);
     return guessDelegate(call.config);
   }
 }

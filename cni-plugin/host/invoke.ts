@@ -18,7 +18,7 @@ export type InvokedCall = Pick<
   "containerId" | "netnsPath" | "interfaceName" | "args" | "pluginDirs" | "environment"
 >;
 
-/** Runs a plugin and answers its result, null when it printed none. Throws its error as a CniError. */
+/** Runs a plugin and returns its result, null when it printed none. Throws its error as a CniError. */
 export function invokePlugin(verb: Verb, type: string, config: JsonObject, call: InvokedCall): unknown {
   const program = findPlugin(type, call.pluginDirs);
   const { error, status, signal, stdout } = spawnSync(program, [], {

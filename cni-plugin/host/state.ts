@@ -1,5 +1,5 @@
 /**
- * What ADD was told to do, kept for DEL: one file per attachment in `dataDir`, holding the configuration of the
+ * The configuration that ADD used, kept for DEL: one file per attachment in `dataDir`, holding the configuration of the
  * delegate. DEL undoes what ADD did even when the network's configuration or the host's subnet changed since.
  *
  * Files are named `network:container:interface`, because none of the three may contain a colon. flannel names its

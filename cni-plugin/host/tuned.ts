@@ -1,6 +1,6 @@
 /**
  * What the plugin `tuning` changed after us. Later links of a chain may change an interface, and CHECK must not take
- * that for damage: prevResult tells of a new hardware address, but of no other change.
+ * that for damage: prevResult names a new hardware address, but no other change.
  */
 
 import { readForeignFile } from "../../ipam/files.ts";

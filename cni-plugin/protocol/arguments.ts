@@ -1,4 +1,4 @@
-/** CNI_ARGS, `KEY=VALUE;KEY=VALUE`: what the runtime passes on from whoever called it. No I/O. */
+/** CNI_ARGS, `KEY=VALUE;KEY=VALUE`: what the caller of the runtime passes on. No I/O. */
 
 import { CNI_CODES, CniError } from "./errors.ts";
 

@@ -1,4 +1,4 @@
-/** What the runtime asks for: the verb, its environment and the configuration, validated as libcni does. No I/O. */
+/** A request of the runtime: the verb, its environment and the configuration, validated as libcni does. No I/O. */
 
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import { CNI_CODES, CniError } from "./errors.ts";
@@ -7,7 +7,7 @@ import { type CniVersion, isAtLeast, parseVersion, requireVersionForm } from "./
 export const VERBS = ["ADD", "CHECK", "DEL", "GC", "STATUS", "VERSION"] as const;
 export type Verb = (typeof VERBS)[number];
 
-/** Everything that a verb gets to see. Absent variables are empty. */
+/** The input of a verb. Absent variables are empty. */
 export interface Call {
   readonly verb: Verb;
   readonly containerId: string;
@@ -19,7 +19,7 @@ export interface Call {
   readonly pluginDirs: readonly string[];
   /** All variables, for the programs that do part of the work. */
   readonly environment: Environment;
-  /** Tells people, on stderr, what does not stop the call. */
+  /** Writes a line for people to stderr. */
   readonly warn: (text: string) => void;
   readonly networkName: string;
   readonly version: CniVersion;
@@ -41,7 +41,7 @@ const REQUIRED: Readonly<Record<Verb, readonly string[]>> = {
 /** The oldest configuration that knows the verb. */
 const SINCE: Readonly<Partial<Record<Verb, CniVersion>>> = { CHECK: "0.4.0", GC: "1.1.0", STATUS: "1.1.0" };
 
-/** What container ids and network names are made of: never a path. */
+/** Container ids and network names: never a path. */
 export const IDENTIFIER = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
 /** Linux: IFNAMSIZ is 16 with the NUL. */
@@ -86,7 +86,7 @@ export function parseCall(
   return call;
 }
 
-/** Refuses a verb that the configuration's version does not know yet. Throws CniError 1. */
+/** Rejects a verb that the configuration's version does not know yet. Throws CniError 1. */
 export function requireVerbAllowed({ verb, version }: Call): void {
   const since = SINCE[verb];
   if (since === undefined || isAtLeast(version, since)) return;

@@ -20,13 +20,13 @@ export interface PluginIo {
   readonly isOwnNetns: (path: string) => boolean;
 }
 
-/** A verb answers a result, or null when the specification gives it none. */
+/** A verb returns a result, or null when the specification gives it none. */
 export type VerbHandler = (call: Call) => Promise<CniResult | null>;
 export type VerbTable = Readonly<Record<Exclude<Verb, "VERSION">, VerbHandler>>;
 
 const ABOUT = "tulle-cni: attaches containers to the overlay network";
 
-/** Serves one request and answers the exit code, 0 or 1. */
+/** Serves one request and returns the exit code, 0 or 1. */
 export async function dispatch(verbs: VerbTable, io: PluginIo): Promise<number> {
   if (!io.environment.CNI_COMMAND) {
     io.writeStderr(`${ABOUT}\nCNI protocol versions supported: ${SUPPORTED_VERSIONS.join(", ")}\n`);
@@ -64,7 +64,7 @@ function readStdin(io: PluginIo): string {
 
 /**
  * A container that shares the host's namespace must not be attached: its interface would appear on the host. DEL frees
- * what the host holds all the same, for the path may be that of a process whose number was given away again.
+ * what the host holds nevertheless, because the path may be that of a process whose number was used again.
  */
 async function runVerb(handler: VerbHandler, call: Call, io: PluginIo): Promise<CniResult | null> {
   if (call.netnsPath === "" || isOverridden(io) || !io.isOwnNetns(call.netnsPath)) return handler(call);

@@ -15,7 +15,7 @@ export const CNI_CODES = {
   tryAgainLater: 11,
   notAvailable: 50,
   notAvailableLimited: 51,
-  /** Our own: the kernel or a helper program refused. */
+  /** Our own: the kernel or a helper program rejected a request, or something foreign is in the way. */
   attachFailed: 100,
   /** Our own: no address left. */
   noFreeAddress: 101,
@@ -49,7 +49,7 @@ const NUMBERS: Readonly<Partial<Record<ErrorCode, CniCode>>> = {
   TULLE_NO_FREE_ADDRESS: CNI_CODES.noFreeAddress,
 };
 
-/** Any thrown value as a CniError: what the file system refuses becomes 5, what is unexpected 999. */
+/** Any thrown value as a CniError: what the file system rejects becomes 5, what is unexpected 999. */
 export function toCniError(error: unknown): CniError {
   if (error instanceof CniError) return error;
   return new CniError(codeOf(error), errorMessage(error), explanationOf(error), { cause: error });

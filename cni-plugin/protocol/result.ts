@@ -32,7 +32,7 @@ export interface ResultInterface {
 export interface ResultIp {
   readonly address: InterfaceAddress;
   readonly gateway: Address | null;
-  /** Index into `interfaces`; null in answers of address management. */
+  /** Index into `interfaces`; null in results of address management. */
   readonly interface: number | null;
 }
 
@@ -168,7 +168,7 @@ function parseInterface(value: JsonObject): ResultInterface {
 export function parseRoute(value: JsonObject): ResultRoute {
   const extras = Object.entries(value).filter(([key]) => ROUTE_EXTRAS.includes(key));
   for (const [key, extra] of extras) {
-    if (!Number.isInteger(extra)) throw new CodecError(`"${key}" of a route is no whole number`);
+    if (!Number.isInteger(extra)) throw new CodecError(`"${key}" of a route is not a whole number`);
   }
   return {
     destination: Prefix.parse(textIn(value, "dst")),

@@ -12,7 +12,7 @@ export const CURRENT_VERSION: CniVersion = "1.1.0";
 /** What a configuration without `cniVersion` means. */
 const IMPLIED_VERSION: CniVersion = "0.1.0";
 
-/** Validates `cniVersion` of a configuration. Throws CniError 6 for what is no text and 1 for an unknown version. */
+/** Validates `cniVersion` of a configuration. Throws CniError 6 for a value that is not text and 1 for an unknown version. */
 export function parseVersion(value: unknown): CniVersion {
   if (value === undefined || value === null || value === "") return IMPLIED_VERSION;
   if (typeof value !== "string") throw noVersion(value);
@@ -25,7 +25,7 @@ export function parseVersion(value: unknown): CniVersion {
   );
 }
 
-/** Refuses text that is no version at all, where versions are compared. Throws CniError 6. */
+/** Rejects text that does not have the form of a version, where versions are compared. Throws CniError 6. */
 export function requireVersionForm(value: unknown): void {
   if (typeof value === "string" && value !== "" && !/^\d+(\.\d+){0,2}$/.test(value)) throw noVersion(value);
 }

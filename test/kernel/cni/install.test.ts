@@ -127,19 +127,19 @@ describeAsRoot("tulle cni", () => {
     ["--name", "../flannel"],
     ["--network", "a b"],
     ["--chained", "portmap,"],
-  ])("install refuses %s %s", (option, value) => {
+  ])("install rejects %s %s", (option, value) => {
     expect(() => tulle("install", ...places(), option, value)).toThrow(new RegExp(`${option}: .* is wrong`));
     expect([existsSync(plugin()), existsSync(conflist())]).toEqual([false, false]);
   });
 
-  it("uninstall leaves a configuration that somebody changed", () => {
+  it("uninstall leaves a changed configuration", () => {
     tulle("install", ...places());
     writeFileSync(conflist(), `${readFileSync(conflist(), "utf8")}\n`);
     expect(() => tulle("uninstall", ...places())).toThrow(/is not as "tulle cni install" wrote it/);
     expect(existsSync(conflist())).toBe(true);
   });
 
-  it("uninstall leaves a file that somebody else wrote", () => {
+  it("uninstall leaves a file that another program wrote", () => {
     writeFileSync(plugin(), "another plugin");
     const { status, stderr } = spawnSync(join(PROGRAMS, "tulle"), ["cni", "uninstall", ...places()], {
       encoding: "utf8",

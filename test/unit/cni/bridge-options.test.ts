@@ -8,7 +8,7 @@ it.each([
   ["broadcast", "FF:FF:FF:FF:FF:FF"],
   ["all zero", "00:00:00:00:00:00"],
   ["a group address with hyphens", "03-00-00-00-00-01"],
-])("rejects %s as a hardware address, whoever asks for it", (_, mac) => {
+])("rejects %s as a hardware address, from each source", (_, mac) => {
   const rejection = expect.objectContaining({
     cniCode: 7,
     message: expect.stringMatching(/^mac: "[0-9a-f:]+" is wrong; .*unicast/),

@@ -89,7 +89,7 @@ describe.each(VERBS)("%s", (verb) => {
     ["a bad name", '{"name":"te%%st","cniVersion":"1.1.0"}', 7],
     ["no name", '{"cniVersion":"1.1.0"}', 7],
     ["no JSON", "{", 6],
-    ["JSON that is no object", "[]", 6],
+    ["JSON that is not an object", "[]", 6],
     ["nothing", "", 6],
   ])("refuses a configuration with %s", async (_, stdin, code) => {
     const { calls, answer } = await run({ environment, stdin });
@@ -168,7 +168,7 @@ it("refuses an unknown verb", async () => {
 });
 
 it.each([{ without: ["CNI_COMMAND"] }, { environment: { CNI_COMMAND: "" } }])(
-  "introduces itself on stderr when there is no verb",
+  "names itself on stderr without a verb",
   async (input) => {
     const { exitCode, stdout, stderr } = await run(input);
     expect(exitCode).toBe(0);

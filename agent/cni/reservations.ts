@@ -29,7 +29,10 @@ export async function listReserved(
   network?: string,
 ): Promise<readonly ReservedAddress[]> {
   const networks = network === undefined ? networksIn(folders.dataDir) : [network];
-  return (await Promise.all(networks.map((name) => reservedIn(folders, name)))).flat();
+  const reserved: ReservedAddress[] = [];
+  // One after another: each waits for its folder's lock.
+  for (const name of networks) reserved.push(...(await reservedIn(folders, name)));
+  return reserved;
 }
 
 /** Frees an address, under its network's lock, unless it changed hands since it was listed. */

@@ -9,13 +9,7 @@ import type { Address } from "../../ipam/addresses/ip.ts";
 import { NetlinkConnection } from "../netlink/connection.ts";
 import type { Link } from "../netlink/link/link.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
-import {
-  ensureBridge,
-  ensureGateways,
-  isPinned,
-  pinHardwareAddress,
-  restoreHardwareAddress,
-} from "./bridge.ts";
+import { ensureBridge, ensureGateways, isPinned, pinHardwareAddress, settleBridge } from "./bridge.ts";
 import { configureContainer } from "./container.ts";
 import { deleteLink, findLink } from "./links.ts";
 import { createPair, waitUntilOpen } from "./pair.ts";
@@ -50,7 +44,7 @@ export async function attach(spec: AttachmentSpec, undo: Undo): Promise<Attached
     const port = createPair(host, former, portSpec, containerSpec, mtuBytes);
     undo.push(() => deleteDevice(port.name));
     joinVlans(host, port, portSpec.vlans);
-    const bridge = spec.bridge.gateway === null ? former : restoreHardwareAddress(host, former);
+    const bridge = settleBridge(host, former, spec.bridge);
     const container = configureContainer(containerSpec);
     if (usesRules(spec.rules)) {
       const { protect } = await import("./rules/protection.ts");

@@ -76,11 +76,14 @@ export function isPinned(bridge: Link): boolean {
   }
 }
 
-/** Sets the hardware address back, and for good, if the bridge took that of the port which just joined. */
-export function restoreHardwareAddress(host: NetlinkConnection, former: Link): Link {
+/**
+ * The bridge after a port has joined. If it took the port's hardware address and the bridge is the network's, the former
+ * one is set back, for good.
+ */
+export function settleBridge(host: NetlinkConnection, former: Link, { gateway }: BridgeSpec): Link {
   const bridge = host.get(encodeGetLink({ index: former.index }), decodeLink);
-  if (bridge.mac === former.mac || former.mac === null) return bridge;
-  host.request(encodeSetLink(bridge.index, { mac: former.mac }));
+  if (gateway === null || bridge.mac === former.mac) return bridge;
+  pinHardwareAddress(host, former);
   return { ...bridge, mac: former.mac };
 }
 

@@ -18,17 +18,7 @@ export default {
   forbidden: [
     rule("no-cycles", "a cycle of imports has no bottom to read from", {}, { circular: true }),
     {
-      ...rule(
-        "no-folder-cycles-in-agent",
-        "a circle of folders has no bottom to read from",
-        { path: "^agent" },
-        { circular: true },
-      ),
-      scope: "folder",
-    },
-    {
       ...rule("no-folder-cycles", "a circle of folders has no bottom to read from", {}, { circular: true }),
-      severity: "info",
       scope: "folder",
     },
     rule("resolvable", "every import leads somewhere", {}, { couldNotResolve: true }),

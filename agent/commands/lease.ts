@@ -40,7 +40,7 @@ function defineShow(command: Command, context: CommandContext): void {
     .option("--json", "print an object, for programs")
     .addHelpText("after", WHICH)
     .action(async (which: string, { json }: { readonly json?: true }) => {
-      const listing = await withNetwork(context, ({ store, signal }) => store.list(signal));
+      const listing = await withNetwork(context, ({ store, signal }) => store.feed.list(signal));
       const found = selectLease(auditLeases(listing).leases, which);
       const text = json ? `${formatJson(leaseToJson(found), 2)}\n` : formatLease(found, context.out);
       context.out.write(text);
@@ -58,8 +58,8 @@ function defineCheck(command: Command, context: CommandContext): void {
       const { listing, affinities, remoteHost } = await withNetwork(
         context,
         async ({ store, remoteHost, signal }) => ({
-          listing: await store.list(signal),
-          affinities: await listAffinityRecords(store, signal),
+          listing: await store.feed.list(signal),
+          affinities: await listAffinityRecords(store.records, signal),
           remoteHost,
         }),
       );
@@ -88,12 +88,12 @@ function defineReserve(command: Command, context: CommandContext): void {
     .action(
       async (subnets: string[], options: { readonly publicIp?: string; readonly publicIpv6?: string }) => {
         await withNetwork(context, async ({ store, signal }) => {
-          const audit = auditLeases(await store.list(signal));
+          const audit = auditLeases(await store.feed.list(signal));
           const plan = planReservation(audit, { subnets, ...options });
           if (plan.type === "create")
-            await store.create(plan.key, plan.value, Number.POSITIVE_INFINITY, signal);
+            await store.leases.create(plan.key, plan.value, Number.POSITIVE_INFINITY, signal);
           else if (plan.type === "keep")
-            await store.replace(plan.entry, plan.entry.value, Number.POSITIVE_INFINITY, signal);
+            await store.leases.replace(plan.entry, plan.entry.value, Number.POSITIVE_INFINITY, signal);
           context.out.line(`${plan.type === "none" ? "unchanged" : "reserved"}: ${plan.key}`);
         });
       },
@@ -110,11 +110,12 @@ function defineRelease(command: Command, context: CommandContext): void {
     .action(async (which: string) => {
       const { lease: settings } = await context.config();
       await withNetwork(context, async ({ store, signal }) => {
-        const found = selectLease(auditLeases(await store.list(signal)).leases, which);
+        const found = selectLease(auditLeases(await store.feed.list(signal)).leases, which);
         const { key, entry } = found;
         const action = planRelease(found);
-        if (action === "delete") await withdrawLease(store, entry, signal);
-        else if (action === "expire") await store.replace(entry, entry.value, settings.ttlSeconds, signal);
+        if (action === "delete") await withdrawLease(store.leases, entry, signal);
+        else if (action === "expire")
+          await store.leases.replace(entry, entry.value, settings.ttlSeconds, signal);
         const done = { delete: "deleted", expire: "released", none: "unchanged, not a reservation" }[action];
         context.out.line(`${done}: ${key}`);
       });
@@ -131,14 +132,14 @@ function defineRevoke(command: Command, context: CommandContext): void {
     )
     .action(async (which: string, { yes }: { readonly yes?: true }) => {
       await withNetwork(context, async ({ store, signal }) => {
-        const { key, entry, attrs } = selectLease(auditLeases(await store.list(signal)).leases, which);
+        const { key, entry, attrs } = selectLease(auditLeases(await store.feed.list(signal)).leases, which);
         const host = Object.values(attrs?.publicAddress ?? {}).join(", ") || "an unknown host";
         if (!yes) {
           throw new ConfigError(
             `revoking ${key} would cut ${host} off from all other hosts; give --yes to do it`,
           );
         }
-        await store.remove(entry, signal);
+        await store.leases.remove(entry, signal);
         context.out.line(`revoked: ${key} of ${host}`);
       });
     });

@@ -68,7 +68,7 @@ async function lookAtStore(context: CommandContext): Promise<StoreView> {
   try {
     return await withNetwork(context, async ({ store, remoteHost, signal }) => {
       const startMs = performance.now();
-      const listing = await store.list(signal);
+      const listing = await store.feed.list(signal);
       const tookMs = Math.round(performance.now() - startMs);
       const audit = auditLeases(listing, readLocalPrefixes(remoteHost));
       return {

@@ -7,7 +7,7 @@
 import { systemClock } from "../../ipam/clock.ts";
 import { TulleError } from "../../ipam/errors.ts";
 import type { LogFields, Logger } from "../../ipam/log.ts";
-import type { SubnetStore } from "../../ipam/stores/store.ts";
+import type { NetworkStore } from "../../ipam/stores/contracts.ts";
 import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
 import { openConfiguredStore } from "../network/open-store.ts";
 import { fieldWords } from "../report/log-line.ts";
@@ -22,7 +22,7 @@ export const STORE_FLAGS: readonly FlagName[] = FLAG_NAMES.filter(
 const ANSWER_WITHIN_MS = 10_000;
 
 export interface OpenNetwork {
-  readonly store: SubnetStore;
+  readonly store: NetworkStore;
   /** A name or address that packets to the store go to; null for local files. */
   readonly remoteHost: string | null;
   /** Fires when the store takes too long, or the person interrupts. */

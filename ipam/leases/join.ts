@@ -13,50 +13,31 @@ import {
   localAddress,
 } from "../addresses/local-prefixes.ts";
 import { OverlapIndex } from "../addresses/overlap-index.ts";
-import { Backoff, type Clock } from "../clock.ts";
+import type { Clock } from "../clock.ts";
 import type { NetworkConfig } from "../config/network-config.ts";
-import { ConfigError, LeaseLostError, NoFreeSubnetError, SubnetTakenError, TulleError } from "../errors.ts";
-import { FailureSeries, type Logger } from "../log.ts";
-import type { StoreEntry, StoreListing, SubnetStore } from "../stores/store.ts";
+import { ConfigError, LeaseLostError, NoFreeSubnetError, SubnetTakenError } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import type { NetworkStore, StoreEntry, StoreListing } from "../stores/contracts.ts";
 import { readAffinities } from "./affinity.ts";
 import { candidates, fits } from "./candidates.ts";
 import { claimOn, mayName } from "./claim.ts";
+import type { ClaimRequest, Membership } from "./claimer.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import { formatLeaseKey, formatLeaseValue, parseLeaseValue, readStrayKey } from "./lease-codec.ts";
 
-export interface JoinOptions {
-  readonly store: SubnetStore;
-  readonly config: NetworkConfig;
-  readonly attrs: LeaseAttrs;
-  /** The subnets of the last run, null when unknown or of another network. */
-  readonly previous: PerFamily<Prefix> | null;
-  /** What this host reaches without the network: a subnet that overlaps it would cut it off. */
-  readonly local: readonly LocalPrefix[];
+export interface AllocationOptions {
+  readonly store: Pick<NetworkStore, "feed" | "leases" | "records">;
   readonly ttlSeconds: number;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** True for a host that must leave its key to another: no lease is taken over, not even one of its own. */
-  readonly isRenumbering?: boolean;
 }
 
-/** Our lease, in the store. */
-export interface Membership {
-  readonly entry: StoreEntry;
-  readonly subnets: PerFamily<Prefix>;
-  /** When the store lets it expire unless it is renewed: monotonic milliseconds, Infinity for a reservation. */
-  readonly deadlineMs: number;
-  /** How we came by it, for the log. */
-  readonly origin: "kept" | "adopted" | "previous subnet" | "new subnet";
-  /** Leases of ours that were deleted for it. */
-  readonly givenUp: readonly LeaseKey[];
-}
+export type JoinOptions = AllocationOptions & ClaimRequest;
 
 type Found = Omit<Membership, "givenUp">;
 
 /** After so many lost races something else is wrong. */
 const MAX_ROUNDS = 20;
-const RETRY_FIRST_MS = 500;
-const RETRY_MAX_MS = 30_000;
 
 /**
  * Joins the network as of `listing`. Throws NoFreeSubnetError, StoreError, or ConfigError when the network's
@@ -79,51 +60,11 @@ export async function join(
       if (!(error instanceof LeaseLostError)) throw error;
       options.logger.debug("a lease of ours changed while it was taken", { error: error.message });
     }
-    current = await options.store.list(signal);
+    current = await options.store.feed.list(signal);
   }
   throw new NoFreeSubnetError(
     `no subnet could be leased in ${MAX_ROUNDS} rounds because others changed our lease each time; look for a second host with our node id or public address`,
     { retryable: true },
-  );
-}
-
-/**
- * Joins, however long it takes: says once what is in the way (no free subnet, no store), waits, tries again. Throws
- * what waiting does not mend, and a ConfigError when the configuration changes meanwhile.
- */
-export async function joinPatiently(
-  options: JoinOptions & { readonly random: () => number },
-  listing: StoreListing,
-  signal: AbortSignal,
-): Promise<Membership> {
-  const { store, config, clock, logger, random } = options;
-  const failures = new FailureSeries(logger, "network cannot be joined yet", "network can be joined now");
-  const backoff = new Backoff({ baseMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS, random });
-  let current: StoreListing | null = listing;
-  for (;;) {
-    try {
-      current ??= await listAgain(store, config, signal);
-      const membership = await join(options, current, signal);
-      failures.succeeded({ key: membership.entry.key });
-      return membership;
-    } catch (error) {
-      if (!(error instanceof TulleError && error.retryable)) throw error;
-      failures.failed(error);
-    }
-    await clock.sleep(backoff.nextMs(), signal);
-    current = null;
-  }
-}
-
-async function listAgain(
-  store: SubnetStore,
-  config: NetworkConfig,
-  signal: AbortSignal,
-): Promise<StoreListing> {
-  const listing = await store.list(signal);
-  if (listing.config === null || listing.config === config.text) return listing;
-  throw new ConfigError(
-    "network config: it changed while this host waited to join; start the agent again, or let its supervisor do so",
   );
 }
 
@@ -149,7 +90,7 @@ async function takeOwn(
       membership = await hold(options, own, signal);
     } else if (membership === null || own.isOurs) {
       logger.warn("a lease of ours cannot be used and is given up", { key: own.entry.key });
-      await store.remove(own.entry, signal);
+      await store.leases.remove(own.entry, signal);
       givenUp.push(own.entry.key);
     }
   }
@@ -200,16 +141,16 @@ async function hold(
   let sinceMs = clock.monotonicMs();
   if (isOurs || isReservation) {
     // A lease of ours keeps its store lease, so that restarts leave none behind; a reservation stays one.
-    if (entry.value !== value) current = await store.replace(entry, value, null, signal);
+    if (entry.value !== value) current = await store.leases.replace(entry, value, null, signal);
     if (isReservation) return { entry: current, subnets, deadlineMs: Number.POSITIVE_INFINITY, origin };
     sinceMs = clock.monotonicMs();
-    const seconds = await store.keepAlive(current, signal);
+    const seconds = await store.leases.keepAlive(current, signal);
     if (isAboutEqual(seconds, ttlSeconds)) {
       return { entry: current, subnets, deadlineMs: sinceMs + seconds * 1000, origin };
     }
     sinceMs = clock.monotonicMs();
   }
-  current = await store.replace(current, value, ttlSeconds, signal);
+  current = await store.leases.replace(current, value, ttlSeconds, signal);
   return { entry: current, subnets, deadlineMs: sinceMs + ttlSeconds * 1000, origin };
 }
 
@@ -235,7 +176,7 @@ async function createNew(options: JoinOptions, listing: StoreListing, signal: Ab
   const taken = new OverlapIndex<string>();
   take(listing.entries, taken);
   const reached = new LocalPrefixes([...local, ...publicAddresses(listing.entries, attrs)], spans(config));
-  const affinities = await readAffinities(store, attrs.nodeId, signal);
+  const affinities = await readAffinities(store.records, attrs.nodeId, signal);
   const wishes = [...(previous === null ? [] : [previous]), ...affinities.own];
   const input = {
     families: config.families,
@@ -250,13 +191,13 @@ async function createNew(options: JoinOptions, listing: StoreListing, signal: Ab
     const key = formatLeaseKey(subnets);
     const sinceMs = clock.monotonicMs();
     const entry = await createOrNull(options, key, signal);
-    const others = await store.listCreatedAfter(listing.revision, signal);
+    const others = await store.leases.listCreatedAfter(listing.revision, signal);
     if (entry !== null && olderRival({ entry, subnets }, others) === null) {
       const origin = subnets === previous ? "previous subnet" : "new subnet";
       return { entry, subnets, deadlineMs: sinceMs + ttlSeconds * 1000, origin };
     }
     logger.info("another host leased the subnet, or one that overlaps it, first; trying another", { key });
-    if (entry !== null) await store.remove(entry, signal);
+    if (entry !== null) await store.leases.remove(entry, signal);
     take(
       others.filter((other) => other.key !== entry?.key),
       taken,
@@ -271,7 +212,7 @@ async function createOrNull(
   signal: AbortSignal,
 ): Promise<StoreEntry | null> {
   try {
-    return await store.create(key, formatLeaseValue(attrs), ttlSeconds, signal);
+    return await store.leases.create(key, formatLeaseValue(attrs), ttlSeconds, signal);
   } catch (error) {
     if (error instanceof SubnetTakenError) return null;
     throw error;

@@ -11,7 +11,7 @@ import type { NetworkConfig } from "../config/network-config.ts";
 import { parseNetworkConfig } from "../config/network-config-parser.ts";
 import { CodecError, errorMessage } from "../errors.ts";
 import type { Logger } from "../log.ts";
-import type { StoreEntry, StoreMessage } from "../stores/store.ts";
+import type { StoreEntry, StoreMessage } from "../stores/contracts.ts";
 import { Admission } from "./admission.ts";
 import { Departures, type DepartureTimes } from "./departures.ts";
 import type { Lease, LeaseKey, LeaseSnapshot, RefusedLease } from "./lease.ts";

@@ -1,6 +1,6 @@
 /** Deletes a lease for good: peers then remove its host at once, instead of after the leave grace. */
 
-import type { StoreEntry, SubnetStore } from "../stores/store.ts";
+import type { LeaseKeys, StoreEntry } from "../stores/contracts.ts";
 import { markLeaving } from "./lease-codec.ts";
 
 /**
@@ -8,10 +8,10 @@ import { markLeaving } from "./lease-codec.ts";
  * Throws LeaseLostError when the lease changes meanwhile, CodecError when the value is not a lease's.
  */
 export async function withdrawLease(
-  store: Pick<SubnetStore, "replace" | "remove">,
+  leases: Pick<LeaseKeys, "replace" | "remove">,
   entry: StoreEntry,
   signal: AbortSignal,
 ): Promise<void> {
-  const marked = await store.replace(entry, markLeaving(entry.value), null, signal);
-  await store.remove(marked, signal);
+  const marked = await leases.replace(entry, markLeaving(entry.value), null, signal);
+  await leases.remove(marked, signal);
 }

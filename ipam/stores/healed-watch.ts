@@ -9,8 +9,9 @@ import { Backoff, type Clock } from "../clock.ts";
 import { errorMessage } from "../errors.ts";
 import { FailureSeries } from "../log.ts";
 import { partOf } from "../part-signal.ts";
+import type { StoreHealth } from "./contracts.ts";
+import type { KeyMessage } from "./key-value.ts";
 import type { StoreEnvironment } from "./options.ts";
-import type { StoreHealth, StoreMessage } from "./store.ts";
 
 /** Time from the beginning of one try to the next: short enough for a blip, long enough for a night. */
 const BACKOFF_BASE_MS = 100;
@@ -29,7 +30,7 @@ export interface HealedWatchOptions extends StoreEnvironment {
   readonly redials?: () => number;
   /** Resolves when it is worth trying before the delay is over: an endpoint that refused answers again. */
   readonly wake?: (signal: AbortSignal) => Promise<void>;
-  /** See SubnetStore.watch. */
+  /** See LeaseFeed.watch. */
   readonly onHealth?: ((health: StoreHealth) => void) | undefined;
 }
 
@@ -38,10 +39,10 @@ export interface HealedWatchOptions extends StoreEnvironment {
  * `follow` calls `alive` when it works though it has nothing to yield; a message says so too.
  */
 export async function* healedWatch(
-  follow: (alive: () => void) => AsyncIterable<StoreMessage>,
+  follow: (alive: () => void) => AsyncIterable<KeyMessage>,
   options: HealedWatchOptions,
   signal: AbortSignal,
-): AsyncGenerator<StoreMessage> {
+): AsyncGenerator<KeyMessage> {
   const { log, clock, random, description, redials = () => 0, wake, onHealth } = options;
   const backoff = new Backoff({ baseMs: BACKOFF_BASE_MS, maxMs: BACKOFF_MAX_MS, random });
   const series = new FailureSeries(

@@ -5,8 +5,8 @@
  */
 
 import { ConfigError } from "../errors.ts";
+import type { StoreConnection } from "./contracts.ts";
 import type { ConsulOptions, EtcdOptions, StoreEnvironment, StoreOptions } from "./options.ts";
-import type { StoreConnection } from "./store.ts";
 
 /** flanneld's own default. */
 const DEFAULT_ETCD: EtcdOptions = { endpoints: ["http://127.0.0.1:4001", "http://127.0.0.1:2379"] };

@@ -4,7 +4,7 @@ import { Planner } from "../../backends/planner.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { PeerTable } from "../../ipam/leases/peer-table.ts";
 import { silentLogger } from "../../ipam/log.ts";
-import type { StoreEntry } from "../../ipam/stores/store.ts";
+import type { StoreEntry } from "../../ipam/stores/contracts.ts";
 import { entry, prefix, subnets } from "../support/lease-fixture.ts";
 import { hostFacts, prepareVxlan } from "../support/vxlan-fixture.ts";
 import type { Bench } from "./support/report.ts";

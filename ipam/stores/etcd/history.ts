@@ -3,29 +3,30 @@
  *
  * A cluster that was restored from a snapshot counts its revisions on from the snapshot: the number at which a
  * watcher wants to resume may exist again and mean something else. The youngest value, the last deletion and the
- * number of leases tell the two apart.
+ * number of keys tell the two apart.
  */
 
 import type * as Rpc from "etcd3/lib/rpc.js";
-import type { Layout } from "../layout.ts";
+import { isInRange } from "../key-value.ts";
 import type { EtcdClient } from "./client.ts";
 import { isHistoryGone } from "./errors.ts";
 import type { EtcdListing } from "./listing.ts";
 import { rangeOf } from "./wire.ts";
 
 export class EtcdHistory {
-  readonly #layout: Layout;
+  readonly #ranges: readonly string[];
   #revision: bigint;
-  #leases: number;
+  /** How many keys the ranges hold. */
+  #count: number;
   /** The youngest value that we saw; null before there was any. */
   #put: Rpc.IKeyValue | null;
   /** The key of a deletion that came after it. */
   #deleted: Buffer | null = null;
 
-  constructor(layout: Layout, { revision, kvs }: EtcdListing) {
-    this.#layout = layout;
+  constructor(ranges: readonly string[], { revision, kvs }: EtcdListing) {
+    this.#ranges = ranges;
     this.#revision = revision;
-    this.#leases = kvs.length;
+    this.#count = kvs.length;
     this.#put = kvs.reduce<Rpc.IKeyValue | null>(
       (best, kv) => (best !== null && BigInt(best.mod_revision) > BigInt(kv.mod_revision) ? best : kv),
       null,
@@ -44,9 +45,10 @@ export class EtcdHistory {
     this.#revision = BigInt(kv.mod_revision);
     this.#deleted = isDeletion ? kv.key : null;
     if (!isDeletion) this.#put = kv;
-    if (!kv.key.toString().startsWith(this.#layout.subnets)) return;
-    if (isDeletion) this.#leases -= 1;
-    else if (kv.create_revision === kv.mod_revision) this.#leases += 1;
+    const key = kv.key.toString();
+    if (!this.#ranges.some((range) => isInRange(key, range))) return;
+    if (isDeletion) this.#count -= 1;
+    else if (kv.create_revision === kv.mod_revision) this.#count += 1;
   }
 
   /**
@@ -64,7 +66,7 @@ export class EtcdHistory {
     // A value that is gone by now can be read at its own revision only.
     const putAt = put && deleted?.equals(put.key) ? { ...at, revision: put.mod_revision } : at;
     const ranges: Rpc.IRangeRequest[] = [
-      { ...rangeOf(this.#layout.subnets), count_only: true, ...at },
+      ...this.#ranges.map((range) => ({ ...rangeOf(range), count_only: true, ...at })),
       ...(put ? [{ key: put.key, ...putAt }] : []),
       ...(deleted ? [{ key: deleted, count_only: true, ...at }] : []),
     ];
@@ -72,8 +74,9 @@ export class EtcdHistory {
       const success = ranges.map((request_range) => ({ request_range }));
       const answer = await client.read("KV", "txn", { success }, signal);
       const found = answer.responses.map((response) => response.response_range);
-      if (Number(found[0]?.count) !== this.#leases) return false;
-      if (put && !isSame(found[1]?.kvs[0], put)) return false;
+      const counts = found.splice(0, this.#ranges.length).map(({ count }) => Number(count));
+      if (counts.reduce((sum, count) => sum + count, 0) !== this.#count) return false;
+      if (put && !isSame(found[0]?.kvs[0], put)) return false;
       return deleted === null || found.at(-1)?.count === "0";
     } catch (error) {
       if (isHistoryGone(error)) return false;

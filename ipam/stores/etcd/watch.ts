@@ -1,19 +1,19 @@
 /**
- * A listing of a network in etcd and what changed since, for as long as one watch stream holds.
+ * A listing of ranges in etcd and the changes since, for as long as one watch stream lasts.
  *
- * Ends with an error whenever it cannot promise completeness. Called again with the same history it goes on after
- * what it has told, or lists anew when that is not possible.
+ * Ends with an error whenever completeness is not certain. Called again with the same history it continues after the
+ * last reported change, or lists again when that is not possible.
  */
 
 import type * as Rpc from "etcd3/lib/rpc.js";
 import { StoreError } from "../../errors.ts";
-import type { Layout } from "../layout.ts";
-import type { StoreChange, StoreMessage } from "../store.ts";
+import type { EntryChange } from "../contracts.ts";
+import { isInRange, type KeyMessage } from "../key-value.ts";
 import type { EtcdClient, WatchStream } from "./client.ts";
 import { etcdError, UnavailableError } from "./errors.ts";
 import { EtcdHistory, isDelete } from "./history.ts";
-import { listingOf, listNetwork } from "./listing.ts";
-import { entryOf, rangeEnd } from "./wire.ts";
+import { listingOf, listRanges } from "./listing.ts";
+import { entryOf, spanOf } from "./wire.ts";
 
 /** A server that says nothing for this long is asked for a sign of life. */
 const SILENCE_MS = 5_000;
@@ -24,26 +24,26 @@ const ANSWER_MS = 3_000;
 /** The history goes on differently from what we saw of it: only a new listing helps. */
 class HistoryLostError extends StoreError {}
 
-/** Follows one network, try after try. */
+/** Follows ranges, attempt after attempt. */
 export class EtcdFollower {
   readonly #client: EtcdClient;
-  readonly #layout: Layout;
+  readonly #ranges: readonly string[];
   #history: EtcdHistory | null = null;
 
-  constructor(client: EtcdClient, layout: Layout) {
+  constructor(client: EtcdClient, ranges: readonly string[]) {
     this.#client = client;
-    this.#layout = layout;
+    this.#ranges = ranges;
   }
 
   /** One try. `alive` is called once the stream stands. */
-  async *follow(alive: () => void, signal: AbortSignal): AsyncGenerator<StoreMessage> {
+  async *follow(alive: () => void, signal: AbortSignal): AsyncGenerator<KeyMessage> {
     if (this.#history !== null && !(await this.#history.isStillTrue(this.#client, signal))) {
       this.#history = null;
     }
     if (this.#history === null) {
-      const listing = await listNetwork(this.#client, this.#layout, signal);
-      this.#history = new EtcdHistory(this.#layout, listing);
-      yield { type: "list", ...listingOf(listing, this.#layout) };
+      const listing = await listRanges(this.#client, this.#ranges, signal);
+      this.#history = new EtcdHistory(this.#ranges, listing);
+      yield { type: "list", ...listingOf(listing) };
     }
     try {
       yield* this.#changes(this.#history, alive, signal);
@@ -54,22 +54,15 @@ export class EtcdFollower {
   }
 
   /**
-   * One watch over everything from the configuration to the last lease, for a single order of events: of two
-   * watches one may run ahead, and what the other has not yet told would be lost at a resumption.
+   * One watch over all ranges and what lies between, for a single order of events: of two watches one may run ahead,
+   * and what the other has not yet reported would be lost at a resumption.
    */
-  async *#changes(
-    history: EtcdHistory,
-    alive: () => void,
-    signal: AbortSignal,
-  ): AsyncGenerator<StoreMessage> {
+  async *#changes(history: EtcdHistory, alive: () => void, signal: AbortSignal): AsyncGenerator<KeyMessage> {
     const { stream, leave } = await this.#client.watch(signal);
     const responses = new Responses(stream, signal);
     try {
-      const key = Buffer.from(this.#layout.config);
-      const range_end = rangeEnd(Buffer.from(this.#layout.subnets));
-      stream.write({
-        create_request: { key, range_end, start_revision: String(history.revision + 1n) },
-      });
+      const start_revision = String(history.revision + 1n);
+      stream.write({ create_request: { ...spanOf(this.#ranges), start_revision } });
       while (true) {
         const response = await responses.next();
         checkResponse(response, history.revision);
@@ -88,20 +81,13 @@ export class EtcdFollower {
     }
   }
 
-  /** Nothing for the keys between configuration and leases, which are not ours. */
-  #changeOf(event: Rpc.IEvent): StoreChange[] {
-    const { kv } = event;
-    const key = kv.key.toString();
-    const revision = BigInt(kv.mod_revision);
-    const isDeletion = isDelete(event);
-    if (key === this.#layout.config) {
-      return [{ type: "config", value: isDeletion ? null : kv.value.toString(), revision }];
-    }
-    const folder = this.#layout.subnets;
-    if (!key.startsWith(folder)) return [];
-    return isDeletion
-      ? [{ type: "delete", key: key.slice(folder.length), revision }]
-      : [{ type: "put", entry: entryOf(kv, folder) }];
+  /** Nothing for keys between the ranges. */
+  #changeOf(event: Rpc.IEvent): EntryChange[] {
+    const key = event.kv.key.toString();
+    if (!this.#ranges.some((range) => isInRange(key, range))) return [];
+    return isDelete(event)
+      ? [{ type: "delete", key, revision: BigInt(event.kv.mod_revision) }]
+      : [{ type: "put", entry: entryOf(event.kv) }];
   }
 }
 

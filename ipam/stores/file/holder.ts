@@ -15,8 +15,8 @@ import type { Clock } from "../../clock.ts";
 import { makeFolder, readOwnFile, syncFolder, writeNewFile } from "../../files.ts";
 import { partOf } from "../../part-signal.ts";
 import { decodeStateFile, encodeStateFile, type StateFile } from "./codec.ts";
-import type { KvHolder } from "./embedded-store.ts";
 import { errnoOf, fileStoreError } from "./errors.ts";
+import type { KvHolder } from "./key-value.ts";
 import { emptyState, type KvState, restartLeases } from "./kv-state.ts";
 
 const VERSION_NAME = /^state\.(\d{16})$/;

@@ -1,16 +1,16 @@
 /**
  * The embedded store: leases in a directory that the agents of one machine share.
  *
- * The directory's format is file-holder.ts's affair, what a lease store does is embedded-store.ts's.
+ * holder.ts defines the format of the directory, key-value.ts what a store does.
  */
 
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { ConfigError } from "../../errors.ts";
+import type { StoreConnection } from "../contracts.ts";
 import type { StoreEnvironment } from "../options.ts";
-import type { StoreConnection, SubnetStore } from "../store.ts";
-import { EmbeddedStore } from "./embedded-store.ts";
 import { FileHolder } from "./holder.ts";
+import { embeddedNetwork } from "./key-value.ts";
 
 /** Changes with every boot (random(4)); tells whether deadlines on the monotonic clock still mean something. */
 const BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id";
@@ -27,8 +27,7 @@ export function openFileStore(directory: string, environment: StoreEnvironment):
   return {
     description: `file:${path}`,
     remoteHost: null,
-    network: (prefix): SubnetStore =>
-      new EmbeddedStore({ kind: `file:${path}`, prefix, holder, environment }),
+    network: (prefix) => embeddedNetwork(`file:${path}`, prefix, holder, environment),
     redial: () => {},
     close: async () => {},
   };

@@ -1,7 +1,7 @@
 /** The contract of ipam/stores/store.ts, checked against every store. */
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { StoreConnection, StoreMessage, SubnetStore } from "../../../ipam/stores/store.ts";
+import type { NetworkStore, StoreConnection, StoreMessage } from "../../../ipam/stores/contracts.ts";
 import { SOON } from "../../support/patience.ts";
 import { storeFactories } from "../../support/stores/all.ts";
 import type { RunningStore } from "../../support/stores/store-factory.ts";
@@ -17,7 +17,7 @@ for (const factory of storeFactories) {
     let running: RunningStore;
     let connection: StoreConnection;
     let counter = 0;
-    const network = (): SubnetStore => {
+    const network = (): NetworkStore => {
       counter += 1;
       return connection.network(`/test/${counter}`);
     };
@@ -32,83 +32,85 @@ for (const factory of storeFactories) {
 
     it("creates a key once", async () => {
       const store = network();
-      const entry = await store.create("10.1.1.0-24", "a", 60, signal);
+      const entry = await store.leases.create("10.1.1.0-24", "a", 60, signal);
       expect(entry.storeLeaseId).not.toBeNull();
-      await expect(store.create("10.1.1.0-24", "b", 60, signal)).rejects.toMatchObject({
+      await expect(store.leases.create("10.1.1.0-24", "b", 60, signal)).rejects.toMatchObject({
         code: "TULLE_SUBNET_TAKEN",
       });
-      expect((await store.list(signal)).entries).toEqual([entry]);
+      expect((await store.feed.list(signal)).entries).toEqual([entry]);
     });
     it("replaces only what is unchanged", async () => {
       const store = network();
-      const first = await store.create("10.1.1.0-24", "a", 60, signal);
-      const second = await store.replace(first, "b", null, signal);
+      const first = await store.leases.create("10.1.1.0-24", "a", 60, signal);
+      const second = await store.leases.replace(first, "b", null, signal);
       expect(second).toMatchObject({
         storeLeaseId: first.storeLeaseId,
         createRevision: first.createRevision,
       });
-      await expect(store.replace(first, "c", null, signal)).rejects.toMatchObject({
+      await expect(store.leases.replace(first, "c", null, signal)).rejects.toMatchObject({
         code: "TULLE_LEASE_LOST",
       });
-      const adopted = await store.replace(second, "d", 60, signal);
+      const adopted = await store.leases.replace(second, "d", 60, signal);
       expect(adopted.storeLeaseId).not.toBe(first.storeLeaseId);
-      expect((await store.list(signal)).entries).toEqual([adopted]);
+      expect((await store.feed.list(signal)).entries).toEqual([adopted]);
     });
     it("keeps a reservation and makes one of a lease", async () => {
       const store = network();
-      const reserved = await store.create("10.1.1.0-24", "a", Number.POSITIVE_INFINITY, signal);
+      const reserved = await store.leases.create("10.1.1.0-24", "a", Number.POSITIVE_INFINITY, signal);
       expect(reserved.storeLeaseId).toBeNull();
-      expect(await store.keepAlive(reserved, signal)).toBe(Number.POSITIVE_INFINITY);
-      const lease = await store.create("10.1.2.0-24", "a", 60, signal);
-      expect((await store.replace(lease, "a", Number.POSITIVE_INFINITY, signal)).storeLeaseId).toBeNull();
+      expect(await store.leases.keepAlive(reserved, signal)).toBe(Number.POSITIVE_INFINITY);
+      const lease = await store.leases.create("10.1.2.0-24", "a", 60, signal);
+      expect(
+        (await store.leases.replace(lease, "a", Number.POSITIVE_INFINITY, signal)).storeLeaseId,
+      ).toBeNull();
     });
     it("removes only what is unchanged, and the absent with success", async () => {
       const store = network();
-      const first = await store.create("10.1.1.0-24", "a", 60, signal);
-      const second = await store.replace(first, "b", null, signal);
-      await expect(store.remove(first, signal)).rejects.toMatchObject({ code: "TULLE_LEASE_LOST" });
-      await store.remove(second, signal);
-      await store.remove(second, signal);
-      await expect(store.replace(second, "c", null, signal)).rejects.toMatchObject({
+      const first = await store.leases.create("10.1.1.0-24", "a", 60, signal);
+      const second = await store.leases.replace(first, "b", null, signal);
+      await expect(store.leases.remove(first, signal)).rejects.toMatchObject({ code: "TULLE_LEASE_LOST" });
+      await store.leases.remove(second, signal);
+      await store.leases.remove(second, signal);
+      await expect(store.leases.replace(second, "c", null, signal)).rejects.toMatchObject({
         code: "TULLE_LEASE_LOST",
       });
     });
     it("lists what was created after a revision, inside its own folder only", async () => {
       const store = network();
-      await store.create("10.1.1.0-24", "a", 60, signal);
-      await store.writeRecord("affinity/x", "r", null, signal);
-      const { revision } = await store.list(signal);
-      const entry = await store.create("10.1.2.0-24", "b", 60, signal);
-      expect(await store.listCreatedAfter(revision, signal)).toEqual([entry]);
+      await store.leases.create("10.1.1.0-24", "a", 60, signal);
+      await store.records.write("affinity/x", "r", null, signal);
+      const { revision } = await store.feed.list(signal);
+      const entry = await store.leases.create("10.1.2.0-24", "b", 60, signal);
+      expect(await store.leases.listCreatedAfter(revision, signal)).toEqual([entry]);
     });
     it("compares before it writes the configuration and records", async () => {
       const store = network();
-      expect(await store.readConfig(signal)).toBeNull();
-      const config = await store.writeConfig("{}", null, signal);
-      await expect(store.writeConfig("x", null, signal)).rejects.toMatchObject({ code: "TULLE_CONFLICT" });
-      expect(await store.readConfig(signal)).toEqual(config);
-      const record = await store.writeRecord("affinity/a", "1", null, signal);
-      const next = await store.writeRecord("affinity/a", "2", record, signal);
-      await expect(store.removeRecord(record, signal)).rejects.toMatchObject({ code: "TULLE_CONFLICT" });
-      expect(await store.listRecords("affinity/", signal)).toEqual([next]);
-      await store.removeRecord(next, signal);
-      expect(await store.readRecord("affinity/a", signal)).toBeNull();
+      expect(await store.config.read(signal)).toBeNull();
+      const config = await store.config.write("{}", null, signal);
+      await expect(store.config.write("x", null, signal)).rejects.toMatchObject({ code: "TULLE_CONFLICT" });
+      expect(await store.config.read(signal)).toEqual(config);
+      const record = await store.records.write("affinity/a", "1", null, signal);
+      const next = await store.records.write("affinity/a", "2", record, signal);
+      await expect(store.records.remove(record, signal)).rejects.toMatchObject({ code: "TULLE_CONFLICT" });
+      expect(await store.records.list("affinity/", signal)).toEqual([next]);
+      await store.records.remove(next, signal);
+      expect(await store.records.read("affinity/a", signal)).toBeNull();
     });
     it("keeps networks apart, also those whose names begin alike, and drops a closing slash", async () => {
       const name = `/test/apart${counter}`;
       const store = connection.network(`${name}/`);
-      const entry = await store.create("10.1.1.0-24", "a", 60, signal);
+      const entry = await store.leases.create("10.1.1.0-24", "a", 60, signal);
       for (const other of [`${name}2`, `${name}/subnets`, "/test"]) {
-        expect((await connection.network(other).list(signal)).entries).toEqual([]);
+        expect((await connection.network(other).feed.list(signal)).entries).toEqual([]);
       }
-      expect((await connection.network(name).list(signal)).entries).toEqual([entry]);
-      await store.remove(entry, signal);
+      expect((await connection.network(name).feed.list(signal)).entries).toEqual([entry]);
+      await store.leases.remove(entry, signal);
     });
     it("carries large values, any text and no text", async () => {
       const store = network();
       const values = { a: "x".repeat(factory.largestValue), b: "ü \u0000 \n 網 🌍", c: "" };
-      for (const [key, value] of Object.entries(values)) await store.create(key, value, 60, signal);
-      const { entries } = await store.list(signal);
+      for (const [key, value] of Object.entries(values)) await store.leases.create(key, value, 60, signal);
+      const { entries } = await store.feed.list(signal);
       expect(Object.fromEntries(entries.map(({ key, value }) => [key, value]))).toEqual(values);
     });
     it("lets one of many writers win, and another host sees it", async () => {
@@ -118,12 +120,12 @@ for (const factory of storeFactories) {
       try {
         const tries = await Promise.allSettled(
           Array.from({ length: 10 }, (_, index) =>
-            (index % 2 ? store : rival).create("10.1.1.0-24", String(index), 60, signal),
+            (index % 2 ? store : rival).leases.create("10.1.1.0-24", String(index), 60, signal),
           ),
         );
         const won = tries.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
         expect(won).toHaveLength(1);
-        expect((await rival.list(signal)).entries).toEqual(won);
+        expect((await rival.feed.list(signal)).entries).toEqual(won);
       } finally {
         await other.close();
       }
@@ -134,9 +136,9 @@ for (const factory of storeFactories) {
       const last = new Map<string, string>();
       for (let round = 0; round < 20; round += 1) {
         const key = `10.1.${round % 7}.0-24`;
-        const entry = (await store.list(signal)).entries.find((candidate) => candidate.key === key);
-        if (entry) await store.replace(entry, String(round), null, signal);
-        else await store.create(key, String(round), 60, signal);
+        const entry = (await store.feed.list(signal)).entries.find((candidate) => candidate.key === key);
+        if (entry) await store.leases.replace(entry, String(round), null, signal);
+        else await store.leases.create(key, String(round), 60, signal);
         last.set(key, String(round));
       }
       for (const watched of watchers) {
@@ -148,20 +150,20 @@ for (const factory of storeFactories) {
       const stop = AbortSignal.abort(new Error("enough"));
       const store = network();
       const calls = [
-        store.list(stop),
-        store.create("10.1.1.0-24", "a", 60, stop),
-        store.readConfig(stop),
-        store.writeRecord("x", "y", null, stop),
+        store.feed.list(stop),
+        store.leases.create("10.1.1.0-24", "a", 60, stop),
+        store.config.read(stop),
+        store.records.write("x", "y", null, stop),
       ];
       for (const call of calls) await expect(call).rejects.toThrow("enough");
-      expect((await store.list(signal)).entries).toEqual([]);
+      expect((await store.feed.list(signal)).entries).toEqual([]);
     });
     it("watches: a listing, then puts, deletes, the configuration and an expiry", async () => {
       const store = network();
       const stop = new AbortController();
       const messages: StoreMessage[] = [];
       const done = (async () => {
-        for await (const message of store.watch(stop.signal)) messages.push(message);
+        for await (const message of store.feed.watch(stop.signal)) messages.push(message);
       })();
       const seen = (): string[] =>
         messages.flatMap((message) =>
@@ -171,16 +173,16 @@ for (const factory of storeFactories) {
         await expect.poll(seen, SOON).toEqual(types);
       };
       await until("list");
-      const entry = await store.create("10.1.1.0-24", "a", 60, signal);
+      const entry = await store.leases.create("10.1.1.0-24", "a", 60, signal);
       await until("list", "put");
-      await store.remove(entry, signal);
+      await store.leases.remove(entry, signal);
       await until("list", "put", "delete");
-      await store.writeConfig("{}", null, signal);
+      await store.config.write("{}", null, signal);
       await until("list", "put", "delete", "config");
-      const short = await store.create("10.1.2.0-24", "a", 2, signal);
-      expect(await store.keepAlive(short, signal)).toBeGreaterThan(0);
+      const short = await store.leases.create("10.1.2.0-24", "a", 2, signal);
+      expect(await store.leases.keepAlive(short, signal)).toBeGreaterThan(0);
       await until("list", "put", "delete", "config", "put", "delete");
-      await expect(store.keepAlive(short, signal)).rejects.toMatchObject({ code: "TULLE_LEASE_LOST" });
+      await expect(store.leases.keepAlive(short, signal)).rejects.toMatchObject({ code: "TULLE_LEASE_LOST" });
       stop.abort();
       await done;
     });

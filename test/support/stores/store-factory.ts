@@ -6,8 +6,8 @@
 
 import { systemClock } from "../../../ipam/clock.ts";
 import { silentLogger } from "../../../ipam/log.ts";
+import type { StoreConnection } from "../../../ipam/stores/contracts.ts";
 import type { StoreEnvironment } from "../../../ipam/stores/options.ts";
-import type { StoreConnection } from "../../../ipam/stores/store.ts";
 
 /** A running store with nothing in it. */
 export interface RunningStore {

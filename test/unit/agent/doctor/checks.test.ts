@@ -12,7 +12,7 @@ import { leaseFindings } from "../../../../agent/doctor/lease-checks.ts";
 import { auditLeases } from "../../../../agent/leases/lease-audit.ts";
 import { openTerminal } from "../../../../agent/terminal/terminal.ts";
 import { Address, Prefix, parseInterfaceAddress } from "../../../../ipam/addresses/ip.ts";
-import type { StoreEntry } from "../../../../ipam/stores/store.ts";
+import type { StoreEntry } from "../../../../ipam/stores/contracts.ts";
 
 const verdicts = (findings: readonly Finding[]) =>
   findings.map(({ verdict, subject }) => `${verdict} ${subject}`);

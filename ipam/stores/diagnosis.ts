@@ -8,6 +8,7 @@
 import { lookup } from "node:dns/promises";
 import { isIP, connect as tcpConnect } from "node:net";
 import { connect as tlsConnect } from "node:tls";
+import { serverNameOf } from "./server-name.ts";
 
 export interface DiagnosisTarget {
   /** Without brackets. */
@@ -64,8 +65,7 @@ async function plainSpeaker(target: DiagnosisTarget): Promise<string | null> {
 
 /** Greets a server with TLS. Nothing is sent to it, so it need not prove who it is. */
 async function tlsSpeaker({ host, port }: DiagnosisTarget): Promise<string | null> {
-  const servername = isIP(host) === 0 ? host : "";
-  const socket = tlsConnect({ host, port, servername, rejectUnauthorized: false });
+  const socket = tlsConnect({ host, port, servername: serverNameOf(host), rejectUnauthorized: false });
   const answer = new Promise<string | null>((resolve) => {
     socket.once("secureConnect", () => resolve("the server speaks TLS"));
     // Whoever refuses our greeting by an alert speaks TLS as well.

@@ -13,6 +13,7 @@ import { errorMessage, StoreError } from "../../errors.ts";
 import { readRequiredFile } from "../../files.ts";
 import { diagnose } from "../diagnosis.ts";
 import type { ConsulOptions, StoreEnvironment } from "../options.ts";
+import { identityOptions } from "../server-name.ts";
 import { isRefusal, refusalOf } from "../tcp-probe.ts";
 import { readTlsFiles, type TlsMaterial } from "../tls-files.ts";
 import { TlsRenewal } from "../tls-renewal.ts";
@@ -224,7 +225,7 @@ function openConnection(
         ...shared,
         ...(tls.ca ? { ca: tls.ca } : {}),
         ...(tls.cert && tls.key ? { cert: tls.cert, key: tls.key } : {}),
-        ...(options.tlsServerName ? { servername: options.tlsServerName } : {}),
+        ...identityOptions(options.tlsServerName || (endpoint.host ?? "")),
         rejectUnauthorized: options.verifyTls ?? true,
       })
     : new HttpAgent(shared);

@@ -17,6 +17,7 @@ import { Host } from "etcd3/lib/connection-pool.js";
 import type * as Rpc from "etcd3/lib/rpc.js";
 import type { EtcdOptions, StoreEnvironment } from "../options.ts";
 import { readTlsFiles, type TlsMaterial } from "../tls-files.ts";
+import { TlsCredentials } from "./credentials.ts";
 import type { EtcdEndpoint } from "./endpoints.ts";
 import { GrpcStatus, grpcStatus, isStaleToken, NeverSentError } from "./errors.ts";
 
@@ -106,9 +107,7 @@ export class EtcdConnection {
     tls: TlsMaterial | null,
     dateMs: () => number,
   ) {
-    this.#credentials = tls
-      ? ChannelCredentials.createSsl(tls.ca, tls.key, tls.cert)
-      : ChannelCredentials.createInsecure();
+    this.#credentials = tls ? new TlsCredentials(endpoint.host, tls) : ChannelCredentials.createInsecure();
     this.endpoint = endpoint;
     this.tls = tls;
     this.#options = options;

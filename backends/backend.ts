@@ -1,8 +1,11 @@
 /**
- * What a backend is: a way to carry packets to other hosts, expressed as kernel objects to have.
+ * The contract of a backend: a way to carry packets to other hosts, expressed as kernel objects.
  *
- * A backend does no I/O. It is parsed from the network configuration, prepared once per set of host facts, and
- * then answers pure questions. One file per backend and one line in registry.ts.
+ *   Backend          answers without a configuration: what may belong to it, what it needs of the kernel
+ *   BackendOptions   answers for one network configuration, before anything is read from the host
+ *   PreparedBackend  answers for one configuration on one host: objects, lease data, MTU, rejected peers
+ *
+ * All answers are pure. One file per backend and one line in registry.ts.
  */
 
 import type { Address, Family, PerFamily, Prefix } from "../ipam/addresses/ip.ts";
@@ -34,25 +37,73 @@ export interface DeviceIdentity {
   macFor(device: string): Mac;
 }
 
-/** How packets to a peer travel, for status. */
+/** How packets to a peer travel, for status and doctor. */
 export type PeerPath = "tunnel" | "direct";
 
-/** A backend, ready to plan: all of it is pure. */
+/** Where tunnel packets of other hosts arrive. */
+export interface Tunnel {
+  /** Local UDP port. */
+  readonly port: number;
+  /** Device that delivers the packets inside. */
+  readonly device: string;
+}
+
+/** What this host recorded in its state directory before it created anything. */
+export interface OwnershipRecord {
+  /** Names of the devices that a network of this host ever had. */
+  readonly devices: ReadonlySet<string>;
+  /** Their hardware addresses, as far as they have one. */
+  readonly macs: ReadonlySet<Mac>;
+}
+
+/** What the kernel must have, for doctor. */
+export interface KernelNeed {
+  /** One word: `vxlan`. */
+  readonly subject: string;
+  /** In the plural: "VXLAN devices". */
+  readonly feature: string;
+  /** An rtnetlink request that changes nothing. A kernel without the feature answers EOPNOTSUPP. */
+  readonly probe: () => Uint8Array;
+  /** The module or package to load or install. */
+  readonly remedy: string;
+}
+
+/** What doctor compares with one device of this host. */
+export interface DeviceExpectation {
+  readonly device: string;
+  /** Bytes that the tunnel's headers take from the MTU of the interface. */
+  readonly overheadBytes: number;
+  /** UDP port that no program may hold; null for none. */
+  readonly port: number | null;
+  /** How a device of this name differs from one that tulled can use, as in "of VNI 7"; null when it does not. */
+  mismatch(link: LinkObject): string | null;
+  /** What another device has that the kernel gives out once, as in "VNI 1 on port 8472"; null for none. */
+  occupied(link: LinkObject): string | null;
+}
+
 export interface PreparedBackend {
+  /** `Backend.Type` of the network configuration. */
   readonly type: string;
-  /** The devices it owns. */
+  /** `BackendType` of its leases; flannel's udp and alloc write an empty one. */
+  readonly leaseType: string;
+  /** The devices that it alone has; empty for a backend that routes only. */
   readonly devices: PerFamily<string>;
+  /** Interfaces of the host on which it creates routes for peers. Recorded before the first route. */
+  readonly sharedDevices: readonly string[];
   /** Interfaces by which packets of other hosts' containers come and go. */
   readonly entrances: PerFamily<readonly string[]>;
   /** Largest packet of a container, in bytes: what subnet.env says. */
   readonly mtuBytes: number;
-  /** UDP port of the tunnel, null for backends without one. */
-  readonly tunnelPort: number | null;
+  /** By family of the outer addresses; empty for a backend without a tunnel. */
+  readonly tunnels: PerFamily<Tunnel>;
   /** What goes into our lease. */
   readonly leaseData: PerFamily<JsonValue>;
-  /** Why no host can program a peer's lease, in one sentence; null when hosts can. The same on every host. */
+  /**
+   * Why no host can program a peer's lease, in one sentence that begins with "its" or "it"; null when hosts can. The same
+   * on every host.
+   */
   rejectPeer(lease: Lease): string | null;
-  /** Sameness key of a peer beyond subnets and addresses (for example its tunnel MAC), null for none. */
+  /** What identifies a peer besides subnets and addresses (its tunnel MAC, its public key). */
   peerIdentities(lease: Pick<Lease, "attrs">): readonly string[];
   /** What this host needs regardless of peers. `own` are our subnets. */
   planBase(own: PerFamily<Prefix>): readonly KernelObject[];
@@ -63,16 +114,27 @@ export interface PreparedBackend {
 
 export interface Backend {
   readonly type: string;
+  /** rtnetlink types of its devices; empty for a backend that routes only. */
+  readonly deviceTypes: readonly string[];
+  readonly kernelNeeds: readonly KernelNeed[];
+  /** True for a name that a device of this backend has under some configuration. */
+  isDeviceName(name: string): boolean;
+  /** True for a device that this host's agent provably created or adopted for some configuration. */
+  isRecorded(link: LinkObject, record: OwnershipRecord): boolean;
   /** Validates `Backend` of the network configuration. Throws ConfigError that names the key and the value. */
   parseOptions(options: JsonObject): BackendOptions;
 }
 
 /** Options, validated. */
 export interface BackendOptions {
-  /** Names of the devices for the families in use, known before anything is read from the host. */
+  /** Names of the devices for the families in use. */
   deviceNames(families: readonly Family[]): PerFamily<string>;
+  /** Names that only one daemon of a network namespace may hold: of devices, or of what else exists once. */
+  lockNames(networks: PerFamily<Prefix>): readonly string[];
   /** Whether an existing device can be kept with its hardware address. */
   canAdopt(link: LinkObject): boolean;
+  /** What doctor compares with this host. */
+  expectations(families: readonly Family[]): readonly DeviceExpectation[];
   prepare(host: HostFacts, families: readonly Family[], identity: DeviceIdentity): PreparedBackend;
   /** Names the options that differ and cannot be changed under traffic; empty when `other` may be applied live. */
   unsafeDifferences(other: BackendOptions): readonly string[];

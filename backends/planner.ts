@@ -7,6 +7,7 @@
 
 import type { PerFamily, Prefix } from "../ipam/addresses/ip.ts";
 import type { Lease, LeaseKey } from "../ipam/leases/lease.ts";
+import type { PeerUpdate } from "../ipam/leases/peer-update.ts";
 import type { PreparedBackend } from "./backend.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
 import type { Plan } from "./state/tracker.ts";
@@ -23,22 +24,18 @@ const BASE_GROUP = "base";
 
 export interface PlannerInput {
   readonly own: PerFamily<Prefix>;
-  readonly peers: ReadonlyMap<LeaseKey, Lease>;
-  /**
-   * Keys of all leases in `peers` that came, went or changed since the input before: the others are not looked
-   * at. Absent when nobody knows.
-   */
-  readonly changed?: Iterable<LeaseKey>;
+  readonly peers: PeerUpdate;
 }
 
 export class Planner {
-  #backend: PreparedBackend;
   readonly #extra: (own: PerFamily<Prefix>) => readonly KernelObject[];
   readonly #hasNexthopObjects: boolean;
+  #backend: PreparedBackend;
   #useNexthops = false;
   #own: PerFamily<Prefix> | null = null;
   readonly #leases = new Map<LeaseKey, Lease>();
-  #groups = new Map<string, readonly KernelObject[]>();
+  /** What each lease was planned to. */
+  readonly #planned = new Map<LeaseKey, readonly KernelObject[]>();
 
   /**
    * @param hasNexthopObjects whether the kernel has them (5.3 and later)
@@ -58,50 +55,59 @@ export class Planner {
   replan(backend: PreparedBackend): void {
     this.#backend = backend;
     this.#own = null;
-    this.#leases.clear();
-    this.#groups = new Map();
+    this.#planned.clear();
   }
 
-  /**
-   * The complete desired state. Unchanged contributions are the same arrays as in the answer before, which this one
-   * replaces: hand each on before asking for the next.
-   */
-  plan({ own, peers, changed }: PlannerInput): Plan {
-    const isFirst = this.#own === null;
-    const isNewForm = this.#chooseRouteForm(peers.size);
+  /** Must be called with every update, in order. Unchanged contributions are the same arrays as in earlier plans. */
+  plan({ own, peers }: PlannerInput): Plan {
+    const isComplete = peers.type === "whole" || this.#own === null;
     const isNewBase = own !== this.#own;
-    if (isNewBase) {
-      this.#own = own;
-      this.#groups.set(BASE_GROUP, [...this.#backend.planBase(own), ...this.#extra(own)]);
-    }
-    if (changed === undefined || isNewForm || isFirst) {
-      for (const key of this.#leases.keys()) if (!peers.has(key)) this.#planPeer(key, undefined);
-      for (const [key, lease] of peers) this.#planPeer(key, lease);
-      return { groups: this.#groups };
-    }
-    const keys = [...changed];
-    for (const key of keys) this.#planPeer(key, peers.get(key));
-    return { groups: this.#groups, changed: isNewBase ? [BASE_GROUP, ...keys] : keys };
+    this.#own = own;
+    this.#follow(peers);
+    if (this.#chooseRouteForm() || isComplete) return { type: "whole", groups: this.#everything(own) };
+    const groups = new Map<string, readonly KernelObject[]>();
+    if (isNewBase) groups.set(BASE_GROUP, this.#base(own));
+    for (const [key, lease] of peers.peers) groups.set(key, lease === null ? [] : this.#contribution(lease));
+    return { type: "delta", groups };
   }
 
-  #planPeer(key: LeaseKey, lease: Lease | undefined): void {
-    if (lease === undefined) {
-      this.#leases.delete(key);
-      this.#groups.delete(key);
-    } else if (this.#leases.get(key) !== lease) {
-      this.#leases.set(key, lease);
-      this.#groups.set(key, this.#backend.planPeer(lease, this.#useNexthops));
+  #follow({ type, peers }: PeerUpdate): void {
+    if (type === "whole") for (const key of this.#leases.keys()) if (!peers.has(key)) this.#forget(key);
+    for (const [key, lease] of peers) {
+      if (this.#leases.get(key) === lease) continue;
+      this.#forget(key);
+      if (lease !== null) this.#leases.set(key, lease);
     }
   }
 
-  /**
-   * Growth switches to nexthop objects once; shrinking does not switch back before the next start. Answers whether
-   * every contribution must be made anew.
-   */
-  #chooseRouteForm(peerCount: number): boolean {
-    if (this.#useNexthops || !this.#hasNexthopObjects || peerCount < NEXTHOP_THRESHOLD) return false;
+  #forget(key: LeaseKey): void {
+    this.#leases.delete(key);
+    this.#planned.delete(key);
+  }
+
+  #everything(own: PerFamily<Prefix>): ReadonlyMap<string, readonly KernelObject[]> {
+    const groups = new Map([[BASE_GROUP, this.#base(own)]]);
+    for (const [key, lease] of this.#leases) groups.set(key, this.#contribution(lease));
+    return groups;
+  }
+
+  #base(own: PerFamily<Prefix>): readonly KernelObject[] {
+    return [...this.#backend.planBase(own), ...this.#extra(own)];
+  }
+
+  #contribution(lease: Lease): readonly KernelObject[] {
+    const known = this.#planned.get(lease.key);
+    if (known !== undefined) return known;
+    const objects = this.#backend.planPeer(lease, this.#useNexthops);
+    this.#planned.set(lease.key, objects);
+    return objects;
+  }
+
+  /** Growth switches to nexthop objects once; shrinking does not switch back before the next start. */
+  #chooseRouteForm(): boolean {
+    if (this.#useNexthops || !this.#hasNexthopObjects || this.#leases.size < NEXTHOP_THRESHOLD) return false;
     this.#useNexthops = true;
-    for (const key of this.#leases.keys()) this.#planPeer(key, undefined);
+    this.#planned.clear();
     return true;
   }
 }

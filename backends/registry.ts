@@ -2,13 +2,22 @@
 
 import type { NetworkConfig } from "../ipam/config/network-config.ts";
 import { ConfigError, UnsupportedError } from "../ipam/errors.ts";
-import type { Backend } from "./backend.ts";
+import type { Backend, KernelNeed, OwnershipRecord } from "./backend.ts";
+import type { LinkObject } from "./state/kinds/link.ts";
 import { vxlanBackend } from "./vxlan.ts";
 
 const BACKENDS: readonly Backend[] = [vxlanBackend];
 
 /** Types that flannel knows and this version does not carry. */
 const FLANNEL_TYPES = ["host-gw", "udp", "ipip", "wireguard", "ipsec", "alloc", "extension", "tencent-vpc"];
+
+/** Devices that flannel creates for these types. */
+const FLANNEL_DEVICES: ReadonlySet<string> = new Set([
+  "flannel0",
+  "flannel.ipip",
+  "flannel-wg",
+  "flannel-wg-v6",
+]);
 
 /** The backend that the network configuration asks for. Throws UnsupportedError or ConfigError. */
 export function backendFor(config: NetworkConfig): Backend {
@@ -22,4 +31,26 @@ export function backendFor(config: NetworkConfig): Backend {
     );
   }
   throw new ConfigError(`network config: Backend.Type "${type}" is unknown; write one of ${known}`);
+}
+
+/** True for the name of a tunnel device of flannel's or ours, under any configuration. */
+export function isOverlayDevice(name: string): boolean {
+  return FLANNEL_DEVICES.has(name) || BACKENDS.some((backend) => backend.isDeviceName(name));
+}
+
+/** True for the rtnetlink type of a device that a backend creates. */
+export function isTunnelType(type: string): boolean {
+  return BACKENDS.some(({ deviceTypes }) => deviceTypes.includes(type));
+}
+
+/** True for a tunnel device of any backend that this host's agent provably created or adopted. */
+export function isRecordedDevice(link: LinkObject, record: OwnershipRecord): boolean {
+  return BACKENDS.some((backend) => backend.isRecorded(link, record));
+}
+
+/** What the kernel must have for this network; for every backend while there is no configuration. */
+export function kernelNeedsOf(config: NetworkConfig | null): readonly KernelNeed[] {
+  return config === null
+    ? BACKENDS.flatMap(({ kernelNeeds }) => kernelNeeds)
+    : backendFor(config).kernelNeeds;
 }

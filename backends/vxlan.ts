@@ -27,13 +27,18 @@ import type { Lease } from "../ipam/leases/lease.ts";
 import type {
   Backend,
   BackendOptions,
+  DeviceExpectation,
   DeviceIdentity,
   HostFacts,
+  OwnershipRecord,
   PeerPath,
   PreparedBackend,
+  Tunnel,
 } from "./backend.ts";
 import { booleanOption, integerOption } from "./options.ts";
+import { isOnLink, routeVia, typeProblem } from "./peers.ts";
 import { ROUTE_PROTOCOL } from "./state/contract/kind.ts";
+import { encodeVxlanProbe } from "./state/devices/vxlan.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
 import type { SysctlObject } from "./state/kinds/sysctl.ts";
@@ -46,8 +51,8 @@ const OVERHEAD_BYTES: Readonly<Record<Family, number>> = { 4: 50, 6: 70 };
 
 const DEVICE_PREFIX: Readonly<Record<Family, string>> = { 4: "flannel.", 6: "flannel-v6." };
 
-/** What deviceNames() can answer, for any VNI. */
-export const VXLAN_DEVICE_NAME = /^flannel(-v6)?\.(?<vni>\d+)$/;
+/** What deviceNames() answers, for any VNI. */
+const DEVICE_NAME = /^flannel(-v6)?\.(?<vni>\d+)$/;
 
 /** With one digit more the device's name would not fit (linux/if.h, IFNAMSIZ). */
 const MAX_VNI = 9_999_999;
@@ -66,8 +71,28 @@ const MIN_MTU_BYTES: Readonly<Record<Family, number>> = { 4: 68, 6: IPV6_MIN_MTU
 
 export const vxlanBackend: Backend = {
   type: "vxlan",
+  deviceTypes: ["vxlan"],
+  kernelNeeds: [
+    {
+      subject: "vxlan",
+      feature: "VXLAN devices",
+      probe: encodeVxlanProbe,
+      remedy: 'load it ("modprobe vxlan") or install the kernel\'s extra modules',
+    },
+  ],
+  isDeviceName: (name) => DEVICE_NAME.test(name),
+  isRecorded,
   parseOptions: (options) => new VxlanOptions(options),
 };
+
+/**
+ * Name and VNI prove nothing, because flanneld and others choose the same. The hardware address does: it is derived from
+ * this host's identity, or was recorded when the device was adopted.
+ */
+function isRecorded({ name, mac, details }: LinkObject, { macs }: OwnershipRecord): boolean {
+  if (details?.type !== "vxlan" || mac === null || !macs.has(mac)) return false;
+  return DEVICE_NAME.exec(name)?.groups?.vni === String(details.vni);
+}
 
 class VxlanOptions implements BackendOptions {
   readonly vni: number;
@@ -91,10 +116,20 @@ class VxlanOptions implements BackendOptions {
     return Object.fromEntries(families.map((family) => [family, `${DEVICE_PREFIX[family]}${this.vni}`]));
   }
 
+  lockNames(networks: PerFamily<Prefix>): readonly string[] {
+    return Object.values(this.deviceNames([...entriesOf(networks)].map(([family]) => family)));
+  }
+
   canAdopt(link: LinkObject): boolean {
     const { details } = link;
     if (details?.type !== "vxlan") return false;
     return details.vni === this.vni && details.port === this.port && details.gbp === this.gbp;
+  }
+
+  expectations(families: readonly Family[]): readonly DeviceExpectation[] {
+    return [...entriesOf(this.deviceNames(families))].map(([family, device]) =>
+      this.#expectation(family, device),
+    );
   }
 
   prepare(host: HostFacts, families: readonly Family[], identity: DeviceIdentity): PreparedBackend {
@@ -110,14 +145,34 @@ class VxlanOptions implements BackendOptions {
     if (other.learning !== this.learning) differences.push("Learning");
     return differences;
   }
+
+  #expectation(family: Family, device: string): DeviceExpectation {
+    const { vni, port } = this;
+    return {
+      device,
+      overheadBytes: OVERHEAD_BYTES[family],
+      port,
+      mismatch: ({ type, details }) => {
+        if (details?.type !== "vxlan") return `of type ${type || "physical"}`;
+        return details.vni === vni ? null : `of VNI ${details.vni}`;
+      },
+      // Devices of different VNIs share a socket; one VNI, port and family exist once (vxlan_vni_in_use).
+      occupied: ({ details }) => {
+        if (details?.type !== "vxlan" || (details.local?.family ?? 4) !== family) return null;
+        return details.vni === vni && details.port === port ? `VNI ${vni} on port ${port}` : null;
+      },
+    };
+  }
 }
 
 class VxlanNetwork implements PreparedBackend {
   readonly type = "vxlan";
+  readonly leaseType = "vxlan";
   readonly devices: PerFamily<string>;
+  readonly sharedDevices: readonly string[];
   readonly entrances: PerFamily<readonly string[]>;
   readonly mtuBytes: number;
-  readonly tunnelPort: number;
+  readonly tunnels: PerFamily<Tunnel>;
   readonly leaseData: PerFamily<JsonValue>;
   readonly #options: VxlanOptions;
   readonly #host: HostFacts;
@@ -127,9 +182,9 @@ class VxlanNetwork implements PreparedBackend {
     this.#options = options;
     this.#host = host;
     this.devices = options.deviceNames(families);
-    const direct = options.directRouting ? [host.interface] : [];
-    this.entrances = mapFamilies(this.devices, (device) => [device, ...direct]);
-    this.tunnelPort = options.port;
+    this.sharedDevices = options.directRouting ? [host.interface] : [];
+    this.entrances = mapFamilies(this.devices, (device) => [device, ...this.sharedDevices]);
+    this.tunnels = mapFamilies(this.devices, (device) => ({ device, port: options.port }));
     this.mtuBytes = tunnelMtu(options, host, families);
     const macs: Partial<Record<Family, Mac>> = {};
     const data: Partial<Record<Family, JsonValue>> = {};
@@ -143,9 +198,8 @@ class VxlanNetwork implements PreparedBackend {
   }
 
   rejectPeer(lease: Lease): string | null {
-    if (lease.attrs.backendType !== this.type) {
-      return `its backend is "${lease.attrs.backendType}" where this network uses vxlan; all hosts must use one backend`;
-    }
+    const otherType = typeProblem(lease, this);
+    if (otherType !== null) return otherType;
     for (const [family] of entriesOf(this.devices)) {
       if (lease.subnets[family] === undefined) continue;
       const problem = this.#dataProblem(lease, family);
@@ -184,7 +238,7 @@ class VxlanNetwork implements PreparedBackend {
         { kind: "neighbour", device, address: subnet.base, mac, isPermanent: true },
         { kind: "fdb", device, mac, remote, isPermanent: true },
       );
-      if (this.#isDirect(remote)) objects.push(route(subnet, this.#host.interface, remote, false, false));
+      if (this.#isDirect(remote)) objects.push(routeVia(subnet, remote, this.#host.interface));
       else objects.push(...tunnelRoute(subnet, device, useNexthops));
     }
     // A copy has no room to grow, and these are kept.
@@ -200,7 +254,7 @@ class VxlanNetwork implements PreparedBackend {
   }
 
   #isDirect(remote: Address): boolean {
-    return this.#options.directRouting && this.#host.onLinkPrefixes.some((prefix) => prefix.contains(remote));
+    return this.#options.directRouting && isOnLink(this.#host, remote);
   }
 
   #dataProblem(lease: Lease, family: Family): string | null {
@@ -261,31 +315,12 @@ function tunnelMtu(options: VxlanOptions, host: HostFacts, families: readonly Fa
 
 function tunnelRoute(subnet: Prefix, device: string, useNexthops: boolean): KernelObject[] {
   const gateway = subnet.base;
-  const objects: KernelObject[] = [route(subnet, device, gateway, true, useNexthops)];
+  const objects: KernelObject[] = [
+    routeVia(subnet, gateway, device, { isOnlink: true, viaNexthop: useNexthops }),
+  ];
   if (useNexthops)
     objects.push({ kind: "nexthop", device, gateway, isOnlink: true, protocol: ROUTE_PROTOCOL });
   return objects;
-}
-
-function route(
-  destination: Prefix,
-  device: string,
-  gateway: Address,
-  isOnlink: boolean,
-  viaNexthop: boolean,
-): KernelObject {
-  const metric = destination.family === 6 ? 1024 : 0;
-  return {
-    kind: "route",
-    destination,
-    device,
-    gateway,
-    isOnlink,
-    protocol: ROUTE_PROTOCOL,
-    metric,
-    viaNexthop,
-    source: null,
-  };
 }
 
 /** The tunnel MAC in a lease's backend data, null when there is none or it is no MAC. */

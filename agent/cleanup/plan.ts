@@ -1,14 +1,15 @@
 /**
  * Decides what `tulle cleanup` may remove from a host. Pure; the rules, which its help repeats:
  *
- *   device    a VXLAN device that state-dir's record knows by its hardware address, or that carries routes with
+ *   device    a tunnel device that state-dir's record knows by its hardware address, or that carries routes with
  *             our protocol number; not one that carries routes as flanneld makes them, for then flanneld has it
- *   route,    with our protocol number, on a device named like ours or to a destination inside the network that
- *   nexthop   subnet.env names
+ *   route,    with our protocol number, on a device named like ours or to a destination inside a network that
+ *   nexthop   subnet.env or state-dir's record names
  *
  * All else is left alone, and what might have been meant is named with the reason.
  */
 
+import { isOverlayDevice } from "../../backends/registry.ts";
 import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
 import type { LinkObject } from "../../backends/state/kinds/link.ts";
 import type { NexthopObject } from "../../backends/state/kinds/nexthop.ts";
@@ -19,10 +20,10 @@ import type { IdentityRecord } from "../host/identity.ts";
 
 export interface HostState {
   /** Null when tulled never ran here with this state-dir. */
-  readonly identity: Pick<IdentityRecord, "nodeId" | "vtepMacs"> | null;
-  /** The network that subnet.env names; empty when there is no such file. */
+  readonly identity: Pick<IdentityRecord, "nodeId" | "deviceMacs"> | null;
+  /** The networks that subnet.env and state-dir's record name. */
   readonly networks: readonly Prefix[];
-  /** Every VXLAN device, what is on it, and every route of the main table. */
+  /** Every device of a backend's type, what is on it, and every route of the main table. */
   readonly objects: readonly KernelObject[];
   /** Process id of a flanneld in this network namespace. */
   readonly flanneldPid: number | null;
@@ -39,15 +40,13 @@ export interface CleanupPlan {
   readonly leftAlone: readonly string[];
 }
 
-const OUR_NAMES = /^flannel(-v6)?\.\d+$/;
-
 export function planCleanup(host: HostState): CleanupPlan {
   const leftAlone: string[] = [];
   const links: LinkObject[] = [];
   for (const link of host.objects.filter((object) => object.kind === "link")) {
     const obstacle = whyNotOurs(link, host);
     if (obstacle === null) links.push(link);
-    else if (OUR_NAMES.test(link.name)) leftAlone.push(`${link.name}: ${obstacle}`);
+    else if (isOverlayDevice(link.name)) leftAlone.push(`${link.name}: ${obstacle}`);
   }
   const doomed = new Set(links.map(({ name }) => name));
   const marked = host.objects.filter(isMarked).filter((object) => !doomed.has(object.device));
@@ -55,7 +54,7 @@ export function planCleanup(host: HostState): CleanupPlan {
   for (const object of marked) {
     if (!others.includes(object)) {
       leftAlone.push(
-        `${describe(object)}: outside the network that the subnet file names, so perhaps not ours`,
+        `${describe(object)}: outside the networks that the subnet file and state-dir name, so perhaps not ours`,
       );
     }
   }
@@ -76,7 +75,7 @@ export function describeDevice(link: LinkObject, objects: readonly KernelObject[
 
 /** Null when the device is ours. */
 function whyNotOurs(link: LinkObject, host: HostState): string | null {
-  const isRecorded = Object.values(host.identity?.vtepMacs ?? {}).some((mac) => mac === link.mac);
+  const isRecorded = Object.values(host.identity?.deviceMacs ?? {}).some((mac) => mac === link.mac);
   const routes = host.objects.filter((object) => object.kind === "route" && object.device === link.name);
   if (!isRecorded && !routes.some(isMarked)) {
     return "neither in state-dir's record nor with a route of ours, so another program made it";
@@ -92,7 +91,7 @@ function isMarked(object: KernelObject): object is RouteObject | NexthopObject {
 }
 
 function isOurs(object: RouteObject | NexthopObject, { networks }: HostState): boolean {
-  if (OUR_NAMES.test(object.device)) return true;
+  if (isOverlayDevice(object.device)) return true;
   return object.kind === "route" && networks.some((network) => network.contains(object.destination));
 }
 

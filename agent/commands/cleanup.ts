@@ -28,10 +28,10 @@ interface CleanupOptions {
 
 const HELP = `
 Removed, with all that is on them:
-  - VXLAN devices that --state-dir's record knows by their hardware address, or that carry routes with our
+  - tunnel devices that --state-dir's record knows by their hardware address, or that carry routes with our
     protocol number (116), unless flanneld runs here or has put its own routes on them;
   - routes and nexthops with our protocol number on devices named flannel.N, and such routes elsewhere to
-    destinations in the network that --subnet-file names (DirectRouting);
+    destinations in a network that --subnet-file or --state-dir names (DirectRouting);
   - our firewall chains and tables, and the subnet file, unless flanneld is here: its own have the same names;
   - the control socket of a daemon that is gone;
   - with --release-lease this host's lease, found by its node id; a reservation stays one.

@@ -1,7 +1,7 @@
 /** Checks of the tunnel device, its port and its MTU. Pure: the caller reads the kernel. */
 
-import type { Link } from "../../backends/netlink/link/link.ts";
-import type { Vxlan } from "../../backends/netlink/link/vxlan.ts";
+import type { DeviceExpectation } from "../../backends/backend.ts";
+import type { LinkObject } from "../../backends/state/kinds/link.ts";
 import type { HostLink } from "../host/host-snapshot.ts";
 import { bad, type Finding, ok } from "./finding.ts";
 
@@ -11,17 +11,10 @@ export interface UdpSocket {
   readonly inode: number;
 }
 
-/** What matters of a device. */
-export interface TunnelLink extends Pick<Link, "name" | "type" | "mtuBytes" | "isUp"> {
-  readonly vxlan?: Pick<Vxlan, "vni" | "port" | "local">;
-}
-
 export interface DeviceSituation {
-  /** As the network's configuration names it. */
-  readonly device: string;
-  readonly vni: number;
-  readonly port: number;
-  readonly links: readonly TunnelLink[];
+  /** What the network's backend wants of the device. */
+  readonly expected: DeviceExpectation;
+  readonly links: readonly LinkObject[];
   /** The program that holds the port; null for none, and for the kernel's own sockets. */
   readonly portHolder: string | null;
   /** Null when none could be chosen. */
@@ -30,16 +23,13 @@ export interface DeviceSituation {
   readonly isDaemonReady: boolean;
 }
 
-/** Outer IP header + UDP 8 + VXLAN 8 + inner Ethernet 14, in bytes. */
-const OVERHEAD_BYTES = { 4: 50, 6: 70 } as const;
-
 export function deviceFindings(situation: DeviceSituation): readonly Finding[] {
-  const { device, links } = situation;
-  const link = links.find(({ name }) => name === device);
+  const { expected, links } = situation;
+  const link = links.find(({ name }) => name === expected.device);
   return [
     presence(situation, link),
     ...(link === undefined ? [] : [mtuFinding(situation, link)]),
-    portFinding(situation),
+    ...(expected.port === null ? [] : [portFinding(situation, expected.port)]),
   ];
 }
 
@@ -51,7 +41,8 @@ export function parseUdpTable(text: string): readonly UdpSocket[] {
   }));
 }
 
-function presence({ device, vni, isDaemonReady }: DeviceSituation, link: TunnelLink | undefined): Finding {
+function presence({ expected, isDaemonReady }: DeviceSituation, link: LinkObject | undefined): Finding {
+  const { device } = expected;
   if (link === undefined) {
     return isDaemonReady
       ? bad(
@@ -62,24 +53,19 @@ function presence({ device, vni, isDaemonReady }: DeviceSituation, link: TunnelL
         )
       : ok("device", `${device} does not exist yet; tulled creates it`);
   }
-  if (link.vxlan?.vni !== vni) {
-    const kind = link.vxlan === undefined ? `of type ${link.type || "physical"}` : `of VNI ${link.vxlan.vni}`;
-    return bad(
-      "fail",
-      "device",
-      `${device} belongs to another program, ${kind}`,
-      "delete or rename it, or use another VNI",
-    );
+  const mismatch = expected.mismatch(link);
+  if (mismatch !== null) {
+    const remedy = "delete or rename it, or configure the network for another device";
+    return bad("fail", "device", `${device} belongs to another program, ${mismatch}`, remedy);
   }
   if (link.isUp) return ok("device", `${device} is up`);
   const remedy = isDaemonReady ? "tulled's log names what sets it down" : "start tulled, which brings it up";
   return bad("fail", "device", `${device} is down`, remedy);
 }
 
-function mtuFinding({ parent }: DeviceSituation, link: TunnelLink): Finding {
+function mtuFinding({ expected, parent }: DeviceSituation, link: LinkObject): Finding {
   if (parent === null) return ok("mtu", `${link.name} has ${link.mtuBytes}`);
-  const overhead = OVERHEAD_BYTES[link.vxlan?.local?.family ?? 4];
-  const fitting = parent.mtuBytes - overhead;
+  const fitting = parent.mtuBytes - expected.overheadBytes;
   if (link.mtuBytes <= fitting)
     return ok("mtu", `${link.name} has ${link.mtuBytes}, ${parent.name} ${parent.mtuBytes}`);
   return bad(
@@ -90,22 +76,16 @@ function mtuFinding({ parent }: DeviceSituation, link: TunnelLink): Finding {
   );
 }
 
-/** VXLAN devices of different VNIs share a kernel socket; any other socket excludes them. */
-function portFinding({ device, vni, port, links, portHolder }: DeviceSituation): Finding {
+function portFinding({ expected, links, portHolder }: DeviceSituation, port: number): Finding {
   if (portHolder !== null) {
     const remedy = "stop it, or set Backend.Port of the network configuration for all hosts";
     return bad("fail", "udp port", `${portHolder} holds ${port}`, remedy);
   }
-  const other = links.find(({ name, vxlan }) => name !== device && isSameTunnel(vxlan, vni, port));
-  if (other === undefined) return ok("udp port", `${port} is free for the tunnel`);
-  return bad(
-    "fail",
-    "udp port",
-    `${other.name} already has VNI ${vni} on port ${port}`,
-    `delete it, or give this network another VNI`,
-  );
-}
-
-function isSameTunnel(vxlan: TunnelLink["vxlan"], vni: number, port: number): boolean {
-  return vxlan?.vni === vni && vxlan.port === port;
+  for (const link of links) {
+    const occupied = link.name === expected.device ? null : expected.occupied(link);
+    if (occupied === null) continue;
+    const remedy = "delete it, or configure this network with other values";
+    return bad("fail", "udp port", `${link.name} already has ${occupied}`, remedy);
+  }
+  return ok("udp port", `${port} is free for the tunnel`);
 }

@@ -5,9 +5,10 @@
  */
 
 import { readFileSync, statSync } from "node:fs";
+import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { decodeLink, encodeLinkDump } from "../../backends/netlink/link/link.ts";
-import { backendFor } from "../../backends/registry.ts";
+import { backendFor, kernelNeedsOf } from "../../backends/registry.ts";
+import type { LinkObject } from "../../backends/state/kinds/link.ts";
 import { Address, entriesOf } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { readIdentity } from "../cleanup/host-state.ts";
@@ -40,7 +41,7 @@ export async function examine(context: CommandContext): Promise<readonly Finding
     const daemon = await lookAtDaemon(config);
     const host = lookAtInterface(connection, config, network, store.remoteHost);
     return [
-      ...kernelFindings(connection),
+      ...kernelFindings(connection, kernelNeedsOf(network)),
       await firewallFinding(config.firewall.engine, network?.enableNftables ?? false),
       clockFinding(context.dateMs()),
       ...store.findings,
@@ -48,7 +49,7 @@ export async function examine(context: CommandContext): Promise<readonly Finding
       host.finding,
       ...rangeFindings(network, host.chosen),
       ...overlapsOf(connection, network),
-      ...(network === null ? [] : lookAtDevice(connection, network, host.chosen, daemon.isReady)),
+      ...(network === null ? [] : lookAtDevices(network, host.chosen, daemon.isReady)),
       ...(await lookAtLeases(store.audit, host.chosen, config)),
       ...lookAtRoutes(connection, store.audit, host.chosen, daemon.report),
       daemon.finding,
@@ -128,28 +129,32 @@ function overlapsOf(connection: NetlinkConnection, network: NetworkConfig | null
   return overlapFindings(takeHostSnapshot(connection), ranges);
 }
 
-function lookAtDevice(
-  connection: NetlinkConnection,
+function lookAtDevices(
   network: NetworkConfig,
   chosen: ChosenInterface | null,
   isDaemonReady: boolean,
 ): readonly Finding[] {
-  const options = backendFor(network).parseOptions(network.backend.options);
-  if (!("vni" in options && "port" in options)) return [];
   const families = [...entriesOf(network.families)].map(([family]) => family);
-  const links = connection.dump(encodeLinkDump(), decodeLink);
-  const port = Number(options.port);
-  return Object.values(options.deviceNames(families)).flatMap((device) =>
+  const options = backendFor(network).parseOptions(network.backend.options);
+  const links = readLinks();
+  return options.expectations(families).flatMap((expected) =>
     deviceFindings({
-      device,
-      vni: Number(options.vni),
-      port,
+      expected,
       links,
-      portHolder: holderOfPort(port),
+      portHolder: expected.port === null ? null : holderOfPort(expected.port),
       parent: chosen?.link ?? null,
       isDaemonReady,
     }),
   );
+}
+
+function readLinks(): readonly LinkObject[] {
+  const port = RtnetlinkPort.open();
+  try {
+    return port.links();
+  } finally {
+    port.close();
+  }
 }
 
 function holderOfPort(port: number): string | null {

@@ -1,24 +1,24 @@
 /** What the kernel must support, and permit. Changes nothing. */
 
+import type { KernelNeed } from "../../backends/backend.ts";
 import { CommandRunner } from "../../backends/firewall/command.ts";
 import { chooseEngine, type FirewallChoice, installedEngines } from "../../backends/firewall/select.ts";
 import { Sysctls } from "../../backends/kernel/sysctl.ts";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { EOPNOTSUPP, EPERM, NetlinkError } from "../../backends/netlink/errors.ts";
-import { encodeNewLink } from "../../backends/netlink/link/link.ts";
 import { decodeNexthop, encodeNexthopDump } from "../../backends/netlink/nexthop.ts";
 import { mayAdministerNetwork } from "../host/privilege.ts";
 import { bad, type Finding, failed, ok } from "./finding.ts";
 
-/** One more than the largest: the kernel looks up the type of device first, and then rejects this. */
-const IMPOSSIBLE_VNI = 2 ** 24;
-
-/** Everything about the kernel itself. */
-export function kernelFindings(connection: NetlinkConnection): readonly Finding[] {
+/** Everything about the kernel itself, and what the network's backend needs of it. */
+export function kernelFindings(
+  connection: NetlinkConnection,
+  needs: readonly KernelNeed[],
+): readonly Finding[] {
   const sysctls = new Sysctls();
   return [
     privilegeFinding(),
-    vxlanFinding(connection),
+    ...needs.map((need) => needFinding(connection, need)),
     nexthopFinding(connection),
     ...sysctlFindings(sysctls),
   ];
@@ -40,24 +40,20 @@ function privilegeFinding(): Finding {
   return bad("fail", "privilege", "CAP_NET_ADMIN is missing", "run this, and tulled, as root");
 }
 
-/** Requests a device that cannot exist: the error shows whether the kernel has VXLAN. */
-function vxlanFinding(connection: NetlinkConnection): Finding {
+/** Sends a request that changes nothing: the error shows whether the kernel has the feature. */
+function needFinding(
+  connection: NetlinkConnection,
+  { subject, feature, probe, remedy }: KernelNeed,
+): Finding {
   try {
-    connection.request(encodeNewLink({ name: "tulle-doctor", info: { kind: "vxlan", vni: IMPOSSIBLE_VNI } }));
+    connection.request(probe());
   } catch (error) {
     if (!(error instanceof NetlinkError)) throw error;
     if (error.errno === EPERM)
-      return bad("warn", "vxlan", "cannot be checked without CAP_NET_ADMIN", "run this as root");
-    if (error.errno === EOPNOTSUPP) {
-      return bad(
-        "fail",
-        "vxlan",
-        "the kernel has no VXLAN",
-        'load it ("modprobe vxlan") or install the kernel\'s extra modules',
-      );
-    }
+      return bad("warn", subject, "cannot be checked without CAP_NET_ADMIN", "run this as root");
+    if (error.errno === EOPNOTSUPP) return bad("fail", subject, `the kernel has no ${feature}`, remedy);
   }
-  return ok("vxlan", "the kernel supports VXLAN devices");
+  return ok(subject, `the kernel supports ${feature}`);
 }
 
 function nexthopFinding(connection: NetlinkConnection): Finding {

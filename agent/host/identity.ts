@@ -21,7 +21,7 @@ export interface IdentityRecord {
   /** Hardware address of the interface that carried the tunnel last; null before the first start. */
   readonly interfaceMac: Mac | null;
   /** By name of the device, for other networks than the first by `network/device`. */
-  readonly vtepMacs: Readonly<Record<string, Mac>>;
+  readonly deviceMacs: Readonly<Record<string, Mac>>;
   /** Hardware addresses of the identities before this one: another host has them. */
   readonly discardedMacs: readonly Mac[];
 }
@@ -34,6 +34,9 @@ export interface IdentityOptions {
 }
 
 const NODE_ID_BYTES = 16;
+
+/** Of the hardware addresses in the file; the name is older than backends without VXLAN. */
+const MACS_FIELD = "vtepMacs";
 
 /** The host's identity and its file. */
 export class Identity {
@@ -84,13 +87,13 @@ export class Identity {
   }
 
   /** The hardware address of a network's tunnel device: the recorded one, else one derived from the node id. */
-  vtepMac(device: string, network: string | null = null): Mac {
-    return this.#record.vtepMacs[deviceKey(device, network)] ?? derivedMac(this.nodeId, device);
+  deviceMac(device: string, network: string | null = null): Mac {
+    return this.#record.deviceMacs[deviceKey(device, network)] ?? derivedMac(this.nodeId, device);
   }
 
   /** Hardware addresses of all devices that a network of this host ever had. */
-  vtepMacsOf(network: string | null): ReadonlySet<Mac> {
-    const own = Object.entries(this.#record.vtepMacs).filter(([key]) => networkOf(key) === network);
+  deviceMacsOf(network: string | null): ReadonlySet<Mac> {
+    const own = Object.entries(this.#record.deviceMacs).filter(([key]) => networkOf(key) === network);
     return new Set(own.map(([, mac]) => mac));
   }
 
@@ -100,19 +103,19 @@ export class Identity {
   }
 
   /** Records the hardware address of a device that is in use, made by us or adopted. */
-  async setVtepMac(device: string, mac: Mac, network: string | null = null): Promise<void> {
+  async setDeviceMac(device: string, mac: Mac, network: string | null = null): Promise<void> {
     const key = deviceKey(device, network);
-    if (this.#record.vtepMacs[key] === mac) return;
-    await this.#replace({ ...this.#record, vtepMacs: { ...this.#record.vtepMacs, [key]: mac } });
+    if (this.#record.deviceMacs[key] === mac) return;
+    await this.#replace({ ...this.#record, deviceMacs: { ...this.#record.deviceMacs, [key]: mac } });
   }
 
   /** Takes a new identity: the state directory is a copy of another host's. */
   async renew(): Promise<void> {
-    const { interfaceMac, vtepMacs, discardedMacs } = this.#record;
+    const { interfaceMac, deviceMacs, discardedMacs } = this.#record;
     await this.#replace({
       ...newRecord(this.#options),
       interfaceMac,
-      discardedMacs: [...new Set([...discardedMacs, ...Object.values(vtepMacs)])],
+      discardedMacs: [...new Set([...discardedMacs, ...Object.values(deviceMacs)])],
     });
   }
 
@@ -124,9 +127,7 @@ export class Identity {
   /** Writes the record as it is when its turn comes, so that an older one never replaces a newer one. */
   async #save(): Promise<void> {
     const path = identityPath(this.#options.stateDir);
-    const turn = this.#lastSave.then(() =>
-      replaceFile(path, `${JSON.stringify(this.#record, null, 2)}\n`, { mode: 0o600 }),
-    );
+    const turn = this.#lastSave.then(() => replaceFile(path, encodeIdentity(this.#record), { mode: 0o600 }));
     this.#lastSave = turn.catch(() => undefined);
     await turn;
   }
@@ -136,23 +137,28 @@ export function identityPath(stateDir: string): string {
   return join(stateDir, "identity.json");
 }
 
+/** The file's text. */
+export function encodeIdentity({ deviceMacs, ...rest }: IdentityRecord): string {
+  return `${JSON.stringify({ ...rest, [MACS_FIELD]: deviceMacs }, null, 2)}\n`;
+}
+
 /** Reads the file's text. Throws CodecError. */
 export function decodeIdentity(text: string): IdentityRecord {
   const value = parseJson(text);
   if (!isJsonObject(value)) throw new CodecError("the identity is not a JSON object");
-  const { nodeId, interfaceMac = null, vtepMacs = {} } = value;
+  const { nodeId, interfaceMac = null, [MACS_FIELD]: deviceMacs = {} } = value;
   // The first version wrote another name.
   const discardedMacs = value.discardedMacs ?? value.forsakenMacs ?? [];
   if (typeof nodeId !== "string" || !/^[0-9a-f]{32}$/.test(nodeId)) {
     throw new CodecError("nodeId is not 32 hexadecimal digits", { details: { path: "nodeId" } });
   }
-  if (!isJsonObject(vtepMacs)) throw new CodecError("vtepMacs is not a JSON object");
+  if (!isJsonObject(deviceMacs)) throw new CodecError(`${MACS_FIELD} is not a JSON object`);
   if (!Array.isArray(discardedMacs)) throw new CodecError("discardedMacs is not a JSON array");
   return {
     nodeId,
     interfaceMac: interfaceMac === null ? null : decodeMac(interfaceMac, "interfaceMac"),
-    vtepMacs: Object.fromEntries(
-      Object.entries(vtepMacs).map(([key, mac]) => [key, decodeMac(mac, `vtepMacs.${key}`)]),
+    deviceMacs: Object.fromEntries(
+      Object.entries(deviceMacs).map(([key, mac]) => [key, decodeMac(mac, `${MACS_FIELD}.${key}`)]),
     ),
     discardedMacs: discardedMacs.map((mac) => decodeMac(mac, "discardedMacs")),
   };
@@ -190,7 +196,7 @@ async function decodeOrSetAside(text: string, path: string, log: Logger): Promis
 
 function newRecord({ randomBytes }: IdentityOptions): IdentityRecord {
   const nodeId = Buffer.from(randomBytes(NODE_ID_BYTES)).toString("hex");
-  return { nodeId, interfaceMac: null, vtepMacs: {}, discardedMacs: [] };
+  return { nodeId, interfaceMac: null, deviceMacs: {}, discardedMacs: [] };
 }
 
 function deviceKey(device: string, network: string | null): string {

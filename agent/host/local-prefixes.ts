@@ -1,10 +1,10 @@
 /** What this host reaches without the overlay, from a snapshot of its interfaces and routes. Pure. */
 
+import { isOverlayDevice } from "../../backends/registry.ts";
 import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
 import { type Address, Prefix } from "../../ipam/addresses/ip.ts";
 import { type LocalPrefix, localAddress } from "../../ipam/addresses/local-prefixes.ts";
 import type { HostLink, HostSnapshot } from "./host-snapshot.ts";
-import { isOverlayDevice } from "./unfit-device.ts";
 
 /** `store` is an address of the lease store, null when it is local or known only by name. */
 export function localPrefixes(host: HostSnapshot, store: Address | null): readonly LocalPrefix[] {

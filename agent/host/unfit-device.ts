@@ -1,7 +1,7 @@
 /** Which devices can never carry the tunnel, whatever a rule says: those that the tunnel or its containers depend on. Pure. */
 
 import { IFF_LOOPBACK } from "../../backends/netlink/link/link.ts";
-import { VXLAN_DEVICE_NAME } from "../../backends/vxlan.ts";
+import { isOverlayDevice } from "../../backends/registry.ts";
 import { type Address, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { FamilyNetwork } from "../../ipam/config/network-config.ts";
 import type { HostAddress, HostLink, HostSnapshot } from "./host-snapshot.ts";
@@ -27,11 +27,6 @@ export function unfitness(link: HostLink, host: HostSnapshot, ranges: ContainerR
     return `${link.name} has ${own.address}/${own.length} of this host's own containers`;
   }
   return link.mtuBytes > 0 ? null : `${link.name} has an MTU of ${link.mtuBytes}`;
-}
-
-/** True for names that a backend of ours gives its devices. */
-export function isOverlayDevice(name: string): boolean {
-  return VXLAN_DEVICE_NAME.test(name);
 }
 
 /** What a port receives goes to its bridge or bond. Only a VRF leaves its devices their addresses. */

@@ -18,6 +18,7 @@ import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
 import { localPrefixes } from "../host/local-prefixes.ts";
 import { familiesOf, optionsOf } from "./network-support.ts";
+import type { Ownership } from "./ownership.ts";
 import { hostFactsOf, settleDeviceMacs } from "./tunnel-host.ts";
 
 export interface Attachment {
@@ -39,6 +40,7 @@ export interface AttachmentParts {
   readonly store: Address | null;
   readonly port: RtnetlinkPort;
   readonly identity: Identity;
+  readonly ownership: Ownership;
 }
 
 /** What this host used until now. */
@@ -93,9 +95,9 @@ function publicAddressesIn(leaseValue: string): readonly Address[] {
   }
 }
 
-/** Prepares the backend for the chosen interface, with hardware addresses that are written down first. */
+/** Prepares the backend for the chosen interface. What it will have on this host is recorded first. */
 export async function attach(
-  { port, identity, network, store }: AttachmentParts,
+  { port, identity, network, ownership, store }: AttachmentParts,
   networkConfig: NetworkConfig,
   chosen: ChosenInterface,
   snapshot: HostSnapshot,
@@ -105,29 +107,26 @@ export async function attach(
   const host = hostFactsOf(chosen, snapshot);
   const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity, network);
   const backend = options.prepare(host, families, macs);
+  await ownership.add(Object.values(backend.devices), backend.sharedDevices);
   return { networkConfig, options, chosen, host, backend, local: localPrefixes(snapshot, store) };
 }
 
 /** What our lease says of this host. */
-export function leaseAttrsOf({ host, backend }: Attachment, nodeId: string): LeaseAttrs {
+export function leaseAttrsOf({ host, backend }: Attachment, nodeId: string | null): LeaseAttrs {
   return {
     publicAddress: host.publicAddresses,
-    backendType: backend.type,
+    backendType: backend.leaseType,
     backendData: backend.leaseData,
     nodeId,
   };
 }
 
 /** What the peer table must know of this host. */
-export function peerSettingsOf({ host, backend, local }: Attachment): Omit<PeerSettings, "networks"> {
-  const own = {
-    publicAddress: host.publicAddresses,
-    backendType: backend.type,
-    backendData: backend.leaseData,
-  };
+export function peerSettingsOf(attachment: Attachment): Omit<PeerSettings, "networks"> {
+  const { host, backend, local } = attachment;
   return {
     ownAddresses: host.publicAddresses,
-    ownIdentities: backend.peerIdentities({ attrs: { ...own, nodeId: null } }),
+    ownIdentities: backend.peerIdentities({ attrs: leaseAttrsOf(attachment, null) }),
     local,
     rejectPeer: (peer) => backend.rejectPeer(peer),
     identitiesOf: (peer) => backend.peerIdentities(peer),

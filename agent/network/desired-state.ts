@@ -7,10 +7,9 @@
 
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { Planner } from "../../backends/planner.ts";
-import type { Scope } from "../../backends/state/contract/kind.ts";
-import { leftoverDevices } from "../../backends/vxlan-leftovers.ts";
 import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
+import { PeerUpdates } from "../../ipam/leases/peer-update.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import type { Identity } from "../host/identity.ts";
 import type { AgentMetrics } from "../report/agent-metrics.ts";
@@ -18,7 +17,9 @@ import { type Attachment, leaseAttrsOf, peerSettingsOf } from "./attachment.ts";
 import { hostObjects } from "./host-objects.ts";
 import { NetworkFirewall } from "./network-firewall.ts";
 import type { NetworkParts } from "./network-parts.ts";
+import type { Ownership } from "./ownership.ts";
 import type { ReasonLog } from "./reason-log.ts";
+import { scopeOf } from "./scope.ts";
 
 export interface DesiredStateOptions {
   /** Null for the first network. */
@@ -32,35 +33,15 @@ export interface DesiredStateOptions {
   readonly isolated: () => readonly Prefix[];
   readonly port: RtnetlinkPort;
   readonly identity: Identity;
+  readonly ownership: Ownership;
   readonly metrics: AgentMetrics;
   readonly rejections: ReasonLog;
-}
-
-/** What identifies this host's objects in the kernel. */
-export function scopeOf({
-  attachment,
-  subnets,
-  firewall,
-  ranges,
-  port,
-  identity,
-  network,
-}: DesiredStateOptions): Scope {
-  const { backend, host } = attachment;
-  const objects = [...backend.planBase(subnets), ...hostObjects(firewall, subnets)];
-  const devices = new Set(Object.values(backend.devices));
-  const leftovers = leftoverDevices(port.links(), devices, identity.vtepMacsOf(network));
-  return {
-    devices: new Set([...devices, ...leftovers]),
-    sharedDevices: new Set([host.interface]),
-    networks: ranges,
-    sysctls: new Set(objects.flatMap((object) => (object.kind === "sysctl" ? [object.path] : []))),
-  };
 }
 
 export class DesiredState {
   #facts: DesiredStateOptions;
   readonly #parts: NetworkParts;
+  readonly #updates: PeerUpdates;
   readonly #planner: Planner;
   readonly #networkFirewall: NetworkFirewall;
 
@@ -68,6 +49,7 @@ export class DesiredState {
     this.#facts = facts;
     this.#parts = parts;
     const { backend } = facts.attachment;
+    this.#updates = new PeerUpdates(parts.peers);
     this.#planner = new Planner(backend, facts.port.hasNexthopObjects, (own) =>
       hostObjects(this.#facts.firewall, own),
     );
@@ -105,9 +87,10 @@ export class DesiredState {
     const { peers, reconciler } = this.#parts;
     metrics.setPeers(peers.peers.size, peers.heldCount, peers.rejectedCount);
     rejections.note(peers.refused().values());
-    const changed = peers.takeChanged();
-    reconciler.setDesired(this.#planner.plan({ own: this.subnets, peers: peers.peers, changed }));
-    this.#networkFirewall.peersChanged(changed);
+    const update = this.#updates.take();
+    if (update === null) return;
+    reconciler.setDesired(this.#planner.plan({ own: this.subnets, peers: update }));
+    this.#networkFirewall.peersChanged(update.peers.keys());
   }
 
   /** Another interface, other addresses of it, or another network configuration. */
@@ -139,6 +122,12 @@ export class DesiredState {
     this.#facts = { ...this.#facts, firewall };
     this.#parts.firewall.setResyncSeconds(firewall.resyncSeconds);
     this.#replan();
+  }
+
+  /** The daemon's other networks changed their ranges. */
+  isolationChanged(): void {
+    this.#parts.reconciler.setScope(scopeOf(this.#facts));
+    void this.planFirewall();
   }
 
   /** Resolves after the pass of the firewall. Never rejects: the guard reports failures and retries. */

@@ -64,10 +64,8 @@ export function firewallPlanFor(situation: FirewallSituation): FirewallPlan {
 }
 
 function tunnelsOf({ backend, host, settings, peers }: FirewallSituation): PerFamily<TunnelInput> {
-  const port = backend.tunnelPort;
-  if (port === null) return {};
   const all = settings.tunnelSources === "peers" ? [...peers] : [];
-  return mapFamilies(backend.devices, (device, family) => ({
+  return mapFamilies(backend.tunnels, ({ port, device }, family) => ({
     port,
     parentInterface: host.interface,
     address: host.addresses[family],

@@ -20,7 +20,7 @@ import type { StatusReport } from "../report/status.ts";
 import { type Attachment, type AttachmentParts, leaseAttrsOf } from "./attachment.ts";
 import { judgeConfig } from "./config-change.ts";
 import { ConfigFollower } from "./config-follower.ts";
-import { DesiredState, scopeOf } from "./desired-state.ts";
+import { DesiredState } from "./desired-state.ts";
 import type { Enrolment } from "./enrolment.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
 import type { NetworkSettings } from "./network-settings.ts";
@@ -30,6 +30,7 @@ import { Readiness } from "./readiness.ts";
 import { ReasonLog } from "./reason-log.ts";
 import { Reattachment } from "./reattachment.ts";
 import type { Runtime } from "./runtime.ts";
+import { scopeOf } from "./scope.ts";
 import { statusReport } from "./status-report.ts";
 import { StoreFollower } from "./store-follower.ts";
 import { SubnetFileKeeper } from "./subnet-file-keeper.ts";
@@ -90,6 +91,7 @@ export class JoinedNetwork {
       network: settings.name,
       port,
       identity: attachmentParts.identity,
+      ownership: attachmentParts.ownership,
       subnets: options.membership.subnets,
       rejections: new ReasonLog(logger, "warn", "lease is rejected"),
     };
@@ -251,7 +253,7 @@ export class JoinedNetwork {
 
   /** The daemon's other networks changed: the rules that isolate this one follow. */
   isolationChanged(): void {
-    void this.#desired.planFirewall();
+    this.#desired.isolationChanged();
   }
 
   get #devices(): readonly string[] {

@@ -5,7 +5,7 @@
  * stops.
  */
 
-import { Address, entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
+import { Address, mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { TulleError } from "../../ipam/errors.ts";
 import { AllocatingClaimer } from "../../ipam/leases/allocating-claimer.ts";
@@ -29,6 +29,7 @@ import { JoinedNetwork } from "./joined-network.ts";
 import { recordNetworks } from "./network-history.ts";
 import type { NetworkSettings } from "./network-settings.ts";
 import { familiesOf, optionsOf } from "./network-support.ts";
+import { Ownership } from "./ownership.ts";
 import { isReady, type Problem } from "./problems.ts";
 import type { Runtime } from "./runtime.ts";
 import { StoreOutage } from "./store-outage.ts";
@@ -91,6 +92,7 @@ export class NetworkAgent {
       store,
       port: this.#runtime.port,
       identity,
+      ownership: new Ownership(settings, options.runtime.logger),
     };
   }
 
@@ -169,13 +171,15 @@ export class NetworkAgent {
   ): Promise<JoinedNetwork> {
     const { settings, connection, isolated, onRanges, onReady } = this.#options;
     const { logger } = this.#runtime;
-    const devices = optionsOf(networkConfig).deviceNames(familiesOf(networkConfig));
-    for (const [, device] of entriesOf(devices)) this.#locks.push(await lockInstance(device));
+    familiesOf(networkConfig);
+    const networks = mapFamilies(networkConfig.families, ({ network }) => network);
+    for (const name of optionsOf(networkConfig).lockNames(networks))
+      this.#locks.push(await lockInstance(name));
     const firewallLock = await this.#claimFirewall();
     const lastSubnets = readPreviousSubnets(settings.subnetFile, networkConfig, logger);
     const attachment = await this.#attach(networkConfig, listing, lastSubnets, signal);
     const membership = await this.#enrolment.enter(attachment, listing, lastSubnets, signal);
-    const ranges = Object.values(networkConfig.families).map(({ network }) => network);
+    const ranges = Object.values(networks);
     const before = await recordNetworks(settings, ranges, logger);
     this.#ranges = ranges;
     onRanges();

@@ -5,12 +5,13 @@
  * <state-dir>/network.json, for other networks than the first in network-<name>.json.
  */
 
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { Prefix } from "../../ipam/addresses/ip.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { readOwnFile, replaceFile } from "../../ipam/files.ts";
 import { isJsonObject } from "../../ipam/json.ts";
-import type { Logger } from "../../ipam/log.ts";
+import { type Logger, silentLogger } from "../../ipam/log.ts";
 import { type NetworkSettings, ownedName } from "./network-settings.ts";
 
 /** Records the ranges in force and returns those before them, which may be none. Never rejects. */
@@ -31,6 +32,22 @@ export async function recordNetworks(
     logger.warn("ranges of the network cannot be recorded", { path, error: errorMessage(error) });
   }
   return known.inForce;
+}
+
+/** All ranges that networks of this state directory recorded. A damaged record names none. */
+export function readRecordedRanges(stateDir: string): readonly Prefix[] {
+  return folderNames(stateDir)
+    .filter((name) => /^network(-.+)?\.json$/.test(name))
+    .map((name) => readHistory(join(stateDir, name), silentLogger))
+    .flatMap(({ inForce, before }) => [...inForce, ...before]);
+}
+
+function folderNames(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return []; // tulled never ran here with this directory
+  }
 }
 
 interface History {

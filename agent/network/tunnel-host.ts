@@ -45,9 +45,9 @@ export async function settleDeviceMacs(
   for (const [, device] of entriesOf(devices)) {
     const existing = existingMac(port, options, device);
     const mac =
-      existing === null || identity.isDiscarded(existing) ? identity.vtepMac(device, network) : existing;
+      existing === null || identity.isDiscarded(existing) ? identity.deviceMac(device, network) : existing;
     macs.set(device, mac);
-    await identity.setVtepMac(device, mac, network);
+    await identity.setDeviceMac(device, mac, network);
   }
   return {
     macFor(device) {

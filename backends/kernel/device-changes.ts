@@ -1,8 +1,8 @@
 /**
  * Makes, changes, renames and deletes tunnel devices: one request at a time, because each may need a look first.
  *
- * A device of ours that somebody renamed gets its name back; one that was moved to another namespace is deleted
- * there, because it still occupies its VNI here. Whether a device should be touched at all is decided elsewhere.
+ * A device of ours that another program renamed gets its name back; one that was moved to another namespace is deleted
+ * there, because it still occupies what only one device can have. Whether to change a device is decided elsewhere.
  */
 
 import type { NetlinkConnection } from "../netlink/connection.ts";
@@ -93,7 +93,7 @@ export class DeviceChanges {
     this.#devices.delete(index);
   }
 
-  /** Deletes our device where somebody moved it to; false when it is in no namespace that this one knows. */
+  /** Deletes our device in the namespace that it was moved to; false when no namespace known here has it. */
   async #deleteAbroad(link: LinkObject): Promise<boolean> {
     for (const netnsId of this.#connection.dump(encodeNetnsIdDump(), decodeNetnsId)) {
       const moved = this.#linksOf(netnsId, link.type).find((one) => this.#isTwin(one, link));

@@ -41,9 +41,9 @@ export interface PassReport {
   readonly durationMs: number;
   /** Changes that the kernel accepted, by kind of object. */
   readonly applied: Counts;
-  /** Of these, objects that somebody had removed or changed. */
+  /** Of these, objects that another program or the kernel had removed or changed. */
   readonly repaired: Counts;
-  /** Changes that it refused; those that depend on a device that failed are not even asked for. */
+  /** Changes that it rejected; those that depend on a device that failed are not sent. */
   readonly failed: number;
   readonly wasDump: boolean;
 }
@@ -87,7 +87,7 @@ export class Reconciler {
   #consecutiveFailures = 0;
   /** Changes that failed are left alone until then. */
   #retryAtMs = Number.NEGATIVE_INFINITY;
-  /** The kernel is read anew then, at the latest. */
+  /** The kernel is read again then, at the latest. */
   #dumpAtMs = Number.NEGATIVE_INFINITY;
   readonly #nap: Nap;
   #isDirty = false;
@@ -107,7 +107,7 @@ export class Reconciler {
     );
   }
 
-  /** Takes a complete plan; the loop applies it. Must be made from a synced snapshot. */
+  /** Takes a plan; the loop applies it. */
   setDesired(plan: Plan): void {
     this.#hasPlan = true;
     this.#tracker.setDesired(plan);
@@ -172,7 +172,7 @@ export class Reconciler {
     const { port } = this.#options;
     const unsubscribe = port.subscribe(
       () => this.#tracker.scope,
-      (events) => this.#take(events),
+      (events) => this.#receive(events),
     );
     let nextMs = 0;
     try {
@@ -188,6 +188,17 @@ export class Reconciler {
       }
     } finally {
       unsubscribe();
+    }
+  }
+
+  /** The event loop calls it, so nothing may escape. What an error kept from being taken is read with the next dump. */
+  #receive(events: readonly KernelEvent[]): void {
+    try {
+      this.#take(events);
+    } catch (error) {
+      this.#trouble = errorMessage(error);
+      this.#troubles.failed(error);
+      this.requestDump("an event could not be processed");
     }
   }
 
@@ -376,7 +387,7 @@ export class Reconciler {
     return Math.min(waitMs, this.#dumpAtMs - this.#options.clock.monotonicMs());
   }
 
-  /** The kernel is not as we believed, or it cannot: look before trying again, and ever less often. */
+  /** A change failed, so the kernel may differ from what was observed: dump before the retry, with back-off. */
   #retry(): number {
     const { clock, random } = this.#options;
     const doubledMs = RETRY_FIRST_MS * 2 ** (this.#consecutiveFailures - 1);

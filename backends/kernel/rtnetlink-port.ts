@@ -56,7 +56,7 @@ const GROUPS = [
 const CHANGES_PER_TURN = 1000;
 
 /**
- * How the kernel refuses to replace a route that must be deleted first: EEXIST where ours is there too, behind it;
+ * How the kernel rejects the replacement of a route that must be deleted first: EEXIST where ours is there too, behind it;
  * EINVAL where it leads our IPv6 gateway, which lies in the destination, to another device.
  */
 const CLEARED: ReadonlySet<number> = new Set([EEXIST, EINVAL]);
@@ -154,7 +154,12 @@ export class RtnetlinkPort implements KernelPort {
   subscribe(scope: () => Scope, listener: (events: readonly KernelEvent[]) => void): () => void {
     const subscription = { scope, listener };
     this.#subscriptions.add(subscription);
-    if (this.#monitor === null) this.#openMonitor();
+    try {
+      if (this.#monitor === null) this.#openMonitor();
+    } catch (error) {
+      // The dump that this asks for opens it, or fails with the reason and is retried.
+      listener([{ type: "resync", reason: `the monitor failed: ${errorMessage(error)}` }]);
+    }
     return () => this.#subscriptions.delete(subscription);
   }
 
@@ -351,7 +356,7 @@ function failureOf(change: Change, error: unknown): TulleError {
   if (error instanceof NetlinkError) {
     if (change.object.kind === "link" && change.op !== "replace" && error.errno === EEXIST) {
       return new ConflictError(
-        `${operation}: the kernel has a device of this name, VNI and port already (${error.kernelMessage || "EEXIST"}); find it with "ip -d link show type vxlan" and delete it, or give this network another VNI`,
+        `${operation}: the kernel already has a device that excludes this one (${error.kernelMessage || "EEXIST"}); find it with "ip -d link show type ${change.object.type}" and delete it, or configure this network with other values`,
         { cause: error, retryable: true },
       );
     }

@@ -4,7 +4,7 @@
  *   link → sysctl → address → neighbour, FDB → nexthop → route; deletions in reverse.
  *
  * Additions go before deletions, so that replaced objects overlap instead of leaving a gap. The exception is a device
- * that occupies what a new one needs, such as a VNI.
+ * that occupies what a new one needs.
  */
 
 import type { Change } from "./diff.ts";

@@ -6,9 +6,9 @@
  *      │  to create  │  same  │  to delete  │      `dirty` holds every entry outside "same" and perhaps some
  *      └─────────────┴────────┴─────────────┘      inside it: compare() decides when pending() asks.
  *
- * No I/O and no time. The whole-state view stays level-triggered: setDesired takes the complete plan and
- * replaceActual a complete dump; only the work is proportional to what changed, because an unchanged group
- * of the plan is the same array as before.
+ * No I/O and no time. The whole-state view stays level-triggered: replaceActual takes a complete dump, and plans add up
+ * to a complete one; only the work is proportional to what changed, because an unchanged group of the plan is the same
+ * array as before.
  */
 
 import type { ObjectKey, Scope } from "./contract/kind.ts";
@@ -19,14 +19,16 @@ import { deviceOf, isSame, type KernelObject, keyOf } from "./kinds/registry.ts"
 /** The plan: what each contributor (`base`, or one peer's lease key) wants, complete. */
 export type DesiredState = ReadonlyMap<string, readonly KernelObject[]>;
 
-/** A complete plan, and where to look for what is new in it. */
+/**
+ * What to want from now on. Nobody changes it after it was made. `whole`: these groups and no others. `delta`: these
+ * groups, besides those of the plan before; an empty group has left.
+ */
 export interface Plan {
+  readonly type: "whole" | "delta";
   readonly groups: DesiredState;
-  /** Names of all groups that may differ from the plan before; absent when any may. */
-  readonly changed?: Iterable<string>;
 }
 
-/** Who made a key dirty: a new plan, or the kernel by itself (then a change repairs drift). */
+/** What made a key dirty: a new plan, or an event or dump of the kernel (then a change repairs drift). */
 export type Cause = "plan" | "kernel";
 
 export interface PendingChange {
@@ -93,14 +95,12 @@ export class StateTracker {
     for (const entry of this.#entries.values()) if (entry.actual !== undefined) this.#mark(entry, "plan");
   }
 
-  /** Takes a complete plan. A group that is the same array as before costs one comparison, or nothing. */
-  setDesired({ groups, changed }: Plan): void {
-    if (changed !== undefined) {
-      for (const name of changed) this.#replaceGroup(name, groups.get(name));
-      return;
-    }
-    for (const name of this.#groups.keys()) if (!groups.has(name)) this.#replaceGroup(name, undefined);
-    for (const [name, objects] of groups) this.#replaceGroup(name, objects);
+  /** Takes a plan. A group that is the same array as before costs one comparison, or nothing. */
+  setDesired({ type, groups }: Plan): void {
+    if (type === "whole")
+      for (const name of this.#groups.keys()) if (!groups.has(name)) this.#replaceGroup(name, undefined);
+    for (const [name, objects] of groups)
+      this.#replaceGroup(name, objects.length === 0 ? undefined : objects);
   }
 
   /** Takes a complete dump of the scope. Of two objects with one key the first counts: the kernel asks it first. */
@@ -140,7 +140,7 @@ export class StateTracker {
 
   /**
    * What must be done now, unordered. Settled keys are dropped from the dirty set on the way; those on a device
-   * whose name is held by somebody else's stay in it.
+   * whose name a foreign device has stay in it.
    */
   pending(): PendingChange[] {
     const isBlocked = this.#deviceCheck();
@@ -168,13 +168,13 @@ export class StateTracker {
     for (const { key, change } of pending) this.#entryOf(key).inFlight = change;
   }
 
-  /** The kernel refused it, or was not asked. */
+  /** The kernel rejected it, or it was not sent. */
   fail({ key }: PendingChange): void {
     const entry = this.#entries.get(key);
     if (entry !== undefined) entry.inFlight = null;
   }
 
-  /** The kernel did it: believed until an event or a dump says otherwise. */
+  /** The kernel did it: observed so until an event or a dump says otherwise. */
   confirm({ key, change }: PendingChange): void {
     const entry = this.#entryOf(key);
     entry.inFlight = null;
@@ -203,7 +203,7 @@ export class StateTracker {
     return this.#entries.get(key)?.desired;
   }
 
-  /** What the kernel is believed to hold. */
+  /** What the kernel was last observed to hold. */
   actual(key: ObjectKey): KernelObject | undefined {
     return this.#entries.get(key)?.actual;
   }
@@ -298,7 +298,7 @@ export class StateTracker {
     if (entry.desired === undefined && entry.actual === undefined) this.#entries.delete(entry.key);
   }
 
-  /** Whether an object lives on a device that somebody else has under the name of ours: hands off all of it. */
+  /** Whether an object is on a foreign device that has the name of ours: nothing there is touched. */
   #deviceCheck(): (object: KernelObject) => boolean {
     const known = new Map<string, boolean>();
     return (object) => {

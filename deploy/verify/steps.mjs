@@ -3,6 +3,10 @@
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import path from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+const VITEST = fileURLToPath(new URL("../../node_modules/vitest/vitest.mjs", import.meta.url));
 
 /**
  * A command that passes or fails as a whole. Its output is shown only when it fails.
@@ -15,20 +19,20 @@ export async function runCheck(name, command, args) {
   return { passed: 0, failed: status === 0 ? 0 : 1, skipped: 0 };
 }
 
-/** One vitest project, or several that may share the machine. Answers the tally of its tests. */
-export async function runSuite(projects, reportFolder) {
-  const file = path.join(reportFolder, `${projects.join("-")}.json`);
-  const args = ["vitest", "run", "--passWithNoTests", ...projects.flatMap((name) => ["--project", name])];
+/**
+ * One vitest project, or several that may share the machine, on this Node or on another one. Answers the tally of its
+ * tests.
+ */
+export async function runSuite(projects, reportFolder, node = { name: "", path: process.execPath }) {
+  const title = [projects.join(", "), node.name].filter(Boolean).join(" on ");
+  const file = path.join(reportFolder, `${title.replaceAll(/\W+/g, "-")}.json`);
+  const args = [VITEST, "run", "--passWithNoTests", ...projects.flatMap((name) => ["--project", name])];
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
-  const { status, output, seconds } = await run("npx", [...args, ...reporters]);
+  const { status, output, seconds } = await run(node.path, [...args, ...reporters]);
   const tally = readTally(file);
   // A suite may fail outside its tests: an unhandled rejection, a worker that died.
   if (status !== 0 && tally.failed === 0) tally.failed = 1;
-  report(
-    projects.join(", "),
-    `${tally.passed} passed, ${tally.failed} failed, ${tally.skipped} skipped`,
-    seconds,
-  );
+  report(title, `${tally.passed} passed, ${tally.failed} failed, ${tally.skipped} skipped`, seconds);
   if (tally.failed > 0) console.log(output);
   return tally;
 }
@@ -66,7 +70,7 @@ function readJson(file) {
 }
 
 function report(name, result, seconds) {
-  console.log(`${name.padEnd(24)} ${result}  (${seconds.toFixed(1)} s)`);
+  console.log(`${name.padEnd(36)} ${result}  (${seconds.toFixed(1)} s)`);
 }
 
 function run(command, args) {

@@ -128,6 +128,11 @@ export class PeerTable {
     return this.#peers;
   }
 
+  /** False until the store has been listed once. */
+  get isSynced(): boolean {
+    return this.#synced;
+  }
+
   /** Keys of all leases in `peers` that came, went or changed since the last call. */
   takeChanged(): ReadonlySet<LeaseKey> {
     const changed = new Set(this.#changed);

@@ -8,7 +8,7 @@ import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import type { ObjectKind } from "../../backends/state/kinds/registry.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
-import { OWN, peer } from "../support/vxlan-fixture.ts";
+import { changedPeers, OWN, peer } from "../support/vxlan-fixture.ts";
 import { VxlanHost } from "../support/vxlan-host.ts";
 import { damages } from "./support/damage.ts";
 import { batchFloor, peersUpTo } from "./support/floor.ts";
@@ -83,7 +83,7 @@ async function joinsAndLeaves(
   const leaves: number[] = [];
   const step = async (key: LeaseKey): Promise<number> => {
     const startMs = performance.now();
-    host.reconciler.setDesired(host.planner.plan({ own: OWN, peers, changed: [key] }));
+    host.reconciler.setDesired(host.planner.plan({ own: OWN, peers: changedPeers(peers, key) }));
     await host.settled(MAX_MS);
     return performance.now() - startMs;
   };

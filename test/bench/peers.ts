@@ -3,6 +3,7 @@
 import { Planner } from "../../backends/planner.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { PeerTable } from "../../ipam/leases/peer-table.ts";
+import { PeerUpdates } from "../../ipam/leases/peer-update.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import type { StoreEntry } from "../../ipam/stores/contracts.ts";
 import { entry, prefix, subnets } from "../support/lease-fixture.ts";
@@ -44,9 +45,11 @@ function measure(size: number): { readonly listMs: number; readonly joinMs: numb
   });
   peers.setOwnKey(OWN_KEY);
   const planner = new Planner(backend, true);
+  const updates = new PeerUpdates(peers);
   const own = subnets(OWN_KEY);
   const plan = (): void => {
-    planner.plan({ own, peers: peers.peers, changed: peers.takeChanged() });
+    const update = updates.take();
+    if (update !== null) planner.plan({ own, peers: update });
   };
   const entries = Array.from({ length: size }, (_, index) => hostEntry(index + 1));
   const listMs = timeOf(() => {

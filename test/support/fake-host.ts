@@ -6,7 +6,7 @@ import type { Lease } from "../../ipam/leases/lease.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { FakeClock } from "./fake-clock.ts";
 import { FakeKernel } from "./fake-kernel.ts";
-import { OWN, peerMap, prepareVxlan, scopeOf } from "./vxlan-fixture.ts";
+import { allPeers, OWN, peerMap, prepareVxlan, scopeOf } from "./vxlan-fixture.ts";
 
 export interface LogLine {
   readonly level: keyof Logger;
@@ -34,7 +34,7 @@ export class FakeHost {
   }
 
   plan(...leases: readonly Lease[]): void {
-    this.reconciler.setDesired(this.planner.plan({ own: OWN, peers: peerMap(...leases) }));
+    this.reconciler.setDesired(this.planner.plan({ own: OWN, peers: allPeers(peerMap(...leases)) }));
   }
 
   /** Plans and lets the time pass that the reconciler may need after failures. */

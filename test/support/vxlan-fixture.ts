@@ -7,6 +7,7 @@ import { Address, Prefix } from "../../ipam/addresses/ip.ts";
 import { parseMac } from "../../ipam/addresses/mac.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
+import { type PeerUpdate, PeerUpdates } from "../../ipam/leases/peer-update.ts";
 
 export const OWN = { 4: Prefix.parse("10.2.1.0/24") };
 export const OWN_MAC = parseMac("02:00:00:00:00:01");
@@ -63,6 +64,28 @@ export function peer(
     storeLeaseId: "1",
     isLeaving: false,
   };
+}
+
+function updatesOf(peers: ReadonlyMap<LeaseKey, Lease>, changed: ReadonlySet<LeaseKey>): PeerUpdates {
+  return new PeerUpdates({ isSynced: true, peers, takeChanged: () => changed });
+}
+
+/** All peers. */
+export function allPeers(peers: ReadonlyMap<LeaseKey, Lease>): PeerUpdate {
+  return taken(updatesOf(peers, new Set()));
+}
+
+/** What came, changed or went. */
+export function changedPeers(peers: ReadonlyMap<LeaseKey, Lease>, ...keys: readonly LeaseKey[]): PeerUpdate {
+  const updates = updatesOf(peers, new Set(keys));
+  updates.take();
+  return taken(updates);
+}
+
+function taken(updates: PeerUpdates): PeerUpdate {
+  const update = updates.take();
+  if (update === null) throw new Error("the table was not listed");
+  return update;
 }
 
 export function peerMap(...leases: readonly Lease[]): Map<LeaseKey, Lease> {

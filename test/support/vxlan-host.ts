@@ -12,7 +12,7 @@ import { systemClock } from "../../ipam/clock.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { createNetns } from "./netns.ts";
-import { OWN, peerMap, prepareVxlan, scopeOf } from "./vxlan-fixture.ts";
+import { allPeers, OWN, peerMap, prepareVxlan, scopeOf } from "./vxlan-fixture.ts";
 
 export interface VxlanHostOptions {
   readonly label?: string;
@@ -83,7 +83,7 @@ export class VxlanHost {
   }
 
   planMap(peers: ReadonlyMap<LeaseKey, Lease>): void {
-    this.reconciler.setDesired(this.planner.plan({ own: this.#options.own ?? OWN, peers }));
+    this.reconciler.setDesired(this.planner.plan({ own: this.#options.own ?? OWN, peers: allPeers(peers) }));
   }
 
   async want(...leases: readonly Lease[]): Promise<void> {

@@ -2,6 +2,7 @@
 
 import type { Address } from "../../../ipam/addresses/ip.ts";
 import { ENODEV, NetlinkError } from "../../netlink/errors.ts";
+import { encodeNewLink } from "../../netlink/link/link.ts";
 import type { VxlanChanges } from "../../netlink/link/vxlan.ts";
 import type { DeviceType } from "../contract/device-type.ts";
 import { isSameAddress, type KernelNames } from "../contract/kind.ts";
@@ -22,13 +23,21 @@ export interface VxlanDetails {
   readonly gbp: boolean;
 }
 
+/** One more than the largest: the kernel looks up the type of device first, and then rejects this. */
+const IMPOSSIBLE_VNI = 2 ** 24;
+
+/** A request that creates nothing and shows whether the kernel has VXLAN: without it the answer is EOPNOTSUPP. */
+export function encodeVxlanProbe(): Uint8Array {
+  return encodeNewLink({ name: "tulle-probe", info: { kind: "vxlan", vni: IMPOSSIBLE_VNI } });
+}
+
 export const vxlanDevice: DeviceType<VxlanDetails> = {
   type: "vxlan",
 
   isSame: (want, have) =>
     want.learning === have.learning && want.parent === have.parent && isSameAddress(want.local, have.local),
 
-  // vxlan_changelink refuses these.
+  // vxlan_changelink rejects these.
   needsRecreation: (want, have) =>
     want.vni !== have.vni ||
     want.port !== have.port ||

@@ -3,7 +3,7 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import type { KernelObject } from "../../../backends/state/kinds/registry.ts";
 import type { Lease, LeaseKey } from "../../../ipam/leases/lease.ts";
-import { OWN, peer } from "../../support/vxlan-fixture.ts";
+import { allPeers, OWN, peer } from "../../support/vxlan-fixture.ts";
 import { VxlanHost } from "../../support/vxlan-host.ts";
 
 export function peersUpTo(count: number): Map<LeaseKey, Lease> {
@@ -16,7 +16,7 @@ export async function batchFloor(peers: ReadonlyMap<LeaseKey, Lease>): Promise<n
   const folder = `.lab/bench-kernel-${process.pid}`;
   mkdirSync(folder, { recursive: true });
   try {
-    const { groups } = host.planner.plan({ own: OWN, peers });
+    const { groups } = host.planner.plan({ own: OWN, peers: allPeers(peers) });
     const objects = [...groups].flatMap(([name, group]) => (name === "base" ? [] : group));
     const ids = new Map<string, number>();
     const commands = objects.map((object) => iproute2(object, ids));

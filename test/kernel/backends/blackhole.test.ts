@@ -70,7 +70,7 @@ describeAsRoot("the route to nowhere", () => {
   });
 
   const want = async (objects: readonly KernelObject[]): Promise<void> => {
-    host.reconciler.setDesired({ groups: new Map([["base", objects]]) });
+    host.reconciler.setDesired({ type: "whole", groups: new Map([["base", objects]]) });
     await host.settled();
   };
   const ping = (target: string): boolean => {

@@ -110,33 +110,33 @@ describe("identity", () => {
     const stateDir = join(root, "state");
     const first = await load(stateDir);
     await first.setInterfaceMac("02:00:00:00:00:01" as Mac);
-    await first.setVtepMac("flannel.1", "02:00:00:00:00:02" as Mac);
+    await first.setDeviceMac("flannel.1", "02:00:00:00:00:02" as Mac);
     const second = await load(stateDir);
     expect(second.nodeId).toBe(first.nodeId);
     expect(second.interfaceMac).toBe("02:00:00:00:00:01");
-    expect(second.vtepMac("flannel.1")).toBe("02:00:00:00:00:02");
+    expect(second.deviceMac("flannel.1")).toBe("02:00:00:00:00:02");
     expect((await stat(identityPath(stateDir))).mode & 0o777).toBe(0o600);
   });
 
   it("derives one MAC per VNI and family, unicast, the same each time", async () => {
     const identity = await load(join(root, "macs"));
     const macs = [
-      identity.vtepMac("flannel.1"),
-      identity.vtepMac("flannel.2"),
-      identity.vtepMac("flannel-v6.1"),
+      identity.deviceMac("flannel.1"),
+      identity.deviceMac("flannel.2"),
+      identity.deviceMac("flannel-v6.1"),
     ];
     expect(new Set(macs).size).toBe(3);
     expect(macs.some(isMulticastMac)).toBe(false);
-    expect(identity.vtepMac("flannel.1")).toBe(macs[0]);
+    expect(identity.deviceMac("flannel.1")).toBe(macs[0]);
   });
 
   it("becomes another host on request", async () => {
     const identity = await load(join(root, "clone"));
     const { nodeId } = identity;
-    const mac = identity.vtepMac("flannel.1");
+    const mac = identity.deviceMac("flannel.1");
     await identity.renew();
     expect(identity.nodeId).not.toBe(nodeId);
-    expect(identity.vtepMac("flannel.1")).not.toBe(mac);
+    expect(identity.deviceMac("flannel.1")).not.toBe(mac);
   });
 
   it.each(["", "{", "[]", '{"nodeId":"x"}', '{"nodeId":"00","vtepMacs":{"flannel.1":"x"}}'])(

@@ -1,12 +1,13 @@
 /** What VXLAN wants from the kernel, what it publishes, and which leases and options it refuses. */
 
 import { describe, expect, it } from "vitest";
+import { isOverlayDevice, isRecordedDevice, kernelNeedsOf } from "../../../backends/registry.ts";
 import type { LinkObject } from "../../../backends/state/kinds/link.ts";
 import { describe as describeObject } from "../../../backends/state/kinds/registry.ts";
 import { vxlanBackend } from "../../../backends/vxlan.ts";
-import { leftoverDevices } from "../../../backends/vxlan-leftovers.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import { parseMac } from "../../../ipam/addresses/mac.ts";
+import { parseNetworkConfig } from "../../../ipam/config/network-config-parser.ts";
 import type { JsonObject } from "../../../ipam/json.ts";
 import type { Lease } from "../../../ipam/leases/lease.ts";
 import { hostFacts, OWN, OWN_MAC, peer, prepareVxlan } from "../../support/vxlan-fixture.ts";
@@ -31,7 +32,7 @@ describe("vxlan backend", () => {
     );
     expect(backend).toMatchObject({
       mtuBytes: 1350,
-      tunnelPort: 4789,
+      tunnels: { 4: { port: 4789, device: "flannel.42" } },
       leaseData: { 4: { VNI: 42, VtepMAC: OWN_MAC } },
     });
   });
@@ -122,8 +123,7 @@ describe("vxlan backend", () => {
 
   it("recognises devices of an earlier VNI by this host's hardware address", () => {
     const old = prepareVxlan({ VNI: 7 }).planBase(OWN)[0] as LinkObject;
-    const wanted = new Set(["flannel.1"]);
-    const macs = new Set([OWN_MAC]);
+    const record = { devices: new Set<string>(), macs: new Set([OWN_MAC]) };
     const links: LinkObject[] = [
       old,
       prepareVxlan().planBase(OWN)[0] as LinkObject,
@@ -132,7 +132,38 @@ describe("vxlan backend", () => {
       { ...old, mac: parseMac("02:00:00:00:00:99") },
       { kind: "link", name: "flannel.7", type: "bridge", mac: OWN_MAC, mtuBytes: 1500, isUp: true },
     ];
-    expect(leftoverDevices(links, wanted, macs)).toEqual(["flannel.7"]);
-    expect(leftoverDevices(links, wanted, new Set())).toEqual([]);
+    const recorded = (macs: typeof record.macs) =>
+      links.filter((link) => isRecordedDevice(link, { ...record, macs })).map(({ name }) => name);
+    expect(recorded(record.macs)).toEqual(["flannel.7", "flannel.1"]);
+    expect(recorded(new Set())).toEqual([]);
+  });
+
+  it("names what it shares and locks", () => {
+    expect(prepareVxlan().sharedDevices).toEqual([]);
+    expect(prepareVxlan({ DirectRouting: true })).toMatchObject({
+      sharedDevices: ["under0"],
+      entrances: { 4: ["flannel.1", "under0"] },
+    });
+    const networks = { 4: Prefix.parse("10.2.0.0/16"), 6: Prefix.parse("fd00::/56") };
+    const locks = vxlanBackend.parseOptions({ VNI: 3 }).lockNames(networks);
+    expect(locks).toEqual(["flannel.3", "flannel-v6.3"]);
+  });
+
+  it.each([
+    ...["flannel.1", "flannel.9999999", "flannel-v6.1", "flannel0", "flannel.ipip", "flannel-wg"].map(
+      (name) => [name, true] as const,
+    ),
+    ...["flannel", "flannel.x", "flannel.1.5", "xflannel.1", "cni0", "eth0.1", "flannel-v6"].map(
+      (name) => [name, false] as const,
+    ),
+    ["flannel-wg-v6", true] as const,
+  ])("the name %s belongs to an overlay: %s", (name, expected) => {
+    expect(isOverlayDevice(name)).toBe(expected);
+  });
+
+  it("needs VXLAN of the kernel, and has a remedy", () => {
+    const [need] = kernelNeedsOf(parseNetworkConfig('{"Network":"10.2.0.0/16","Backend":{"Type":"vxlan"}}'));
+    expect(need).toMatchObject({ subject: "vxlan", remedy: expect.stringContaining("modprobe vxlan") });
+    expect(need?.probe().length).toBeGreaterThan(0);
   });
 });

@@ -42,7 +42,7 @@ function route(destination: string, deviceName: string, protocol: number, gatewa
 
 function host(objects: readonly KernelObject[], changes: Partial<HostState> = {}): HostState {
   return {
-    identity: { nodeId: "0".repeat(32), vtepMacs: { "flannel.1": OURS } },
+    identity: { nodeId: "0".repeat(32), deviceMacs: { "flannel.1": OURS } },
     networks: [Prefix.parse("10.2.0.0/16")],
     objects,
     flanneldPid: null,

@@ -4,29 +4,45 @@ import {
   type DeviceSituation,
   deviceFindings,
   parseUdpTable,
-  type TunnelLink,
 } from "../../../../agent/doctor/device-checks.ts";
 import type { Finding } from "../../../../agent/doctor/finding.ts";
 import { formatFindings } from "../../../../agent/doctor/finding-view.ts";
 import { leaseFindings } from "../../../../agent/doctor/lease-checks.ts";
 import { auditLeases } from "../../../../agent/leases/lease-audit.ts";
 import { openTerminal } from "../../../../agent/terminal/terminal.ts";
+import type { DeviceExpectation } from "../../../../backends/backend.ts";
+import type { LinkObject } from "../../../../backends/state/kinds/link.ts";
+import { vxlanBackend } from "../../../../backends/vxlan.ts";
 import { Address, Prefix, parseInterfaceAddress } from "../../../../ipam/addresses/ip.ts";
 import type { StoreEntry } from "../../../../ipam/stores/contracts.ts";
 
 const verdicts = (findings: readonly Finding[]) =>
   findings.map(({ verdict, subject }) => `${verdict} ${subject}`);
 
-function vxlanLink(changes: Partial<TunnelLink> = {}, local = "192.168.1.2", vni = 1): TunnelLink {
-  const vxlan = { vni, local: Address.parse(local), port: 8472 };
-  return { name: "flannel.1", type: "vxlan", mtuBytes: 1450, isUp: true, vxlan, ...changes };
+function vxlanLink(changes: Partial<LinkObject> = {}, local = "192.168.1.2", vni = 1): LinkObject {
+  const address = Address.parse(local);
+  const rest = { port: 8472, parent: "eth0", learning: false, gbp: false };
+  return {
+    kind: "link",
+    name: "flannel.1",
+    type: "vxlan",
+    mac: null,
+    mtuBytes: 1450,
+    isUp: true,
+    details: { type: "vxlan", vni, local: address, ...rest },
+    ...changes,
+  };
 }
+
+const expectationFor = (family: 4 | 6): DeviceExpectation => {
+  const [expected] = vxlanBackend.parseOptions({}).expectations([family]);
+  if (expected === undefined) throw new Error("no device is expected");
+  return expected;
+};
 
 function situation(changes: Partial<DeviceSituation> = {}): DeviceSituation {
   return {
-    device: "flannel.1",
-    vni: 1,
-    port: 8472,
+    expected: expectationFor(4),
     links: [vxlanLink()],
     portHolder: null,
     parent: { type: "", masterIndex: null, index: 2, name: "eth0", mac: null, mtuBytes: 1500, flags: 1 },
@@ -40,15 +56,27 @@ describe("the device", () => {
     expect(verdicts(deviceFindings(situation()))).toEqual(["ok device", "ok mtu", "ok udp port"]);
   });
 
-  const { vxlan: _, ...bridge } = vxlanLink({ type: "bridge" });
+  const { details: _, ...bridge } = vxlanLink({ type: "bridge" });
   it.each<[string, Partial<DeviceSituation>, string]>([
     ["missing beside a ready daemon", { links: [] }, "fail device"],
     ["missing before the first start", { links: [], isDaemonReady: false }, "ok device"],
     ["down", { links: [vxlanLink({ isUp: false })] }, "fail device"],
     ["of another network", { links: [vxlanLink({}, "192.168.1.2", 7)] }, "fail device"],
-    ["no VXLAN device", { links: [bridge] }, "fail device"],
+    ["of another type", { links: [bridge] }, "fail device"],
     ["too wide for its parent", { links: [vxlanLink({ mtuBytes: 1451 })] }, "fail mtu"],
-    ["too wide over IPv6", { links: [vxlanLink({}, "fd00::2")] }, "fail mtu"],
+    [
+      "too wide over IPv6",
+      {
+        expected: expectationFor(6),
+        links: [vxlanLink({ name: "flannel-v6.1", mtuBytes: 1431 }, "fd00::2")],
+      },
+      "fail mtu",
+    ],
+    [
+      "beside a device of the other family with its VNI",
+      { links: [vxlanLink(), vxlanLink({ name: "flannel-v6.1" }, "fd00::2")] },
+      "ok udp port",
+    ],
     ["beside a program on its port", { portHolder: "nc (process 5)" }, "fail udp port"],
     [
       "beside a device with its VNI",

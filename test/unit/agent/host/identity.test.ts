@@ -38,32 +38,32 @@ describe("an identity", () => {
   it("keeps the hardware addresses that it was told", async () => {
     const first = await load();
     await first.setInterfaceMac(MAC);
-    await first.setVtepMac("flannel.1", MAC);
+    await first.setDeviceMac("flannel.1", MAC);
     const again = await load();
-    expect([again.interfaceMac, again.vtepMac("flannel.1")]).toEqual([MAC, MAC]);
+    expect([again.interfaceMac, again.deviceMac("flannel.1")]).toEqual([MAC, MAC]);
   });
 
   it("gives each device a unicast address of its own, the same at every start", async () => {
     const first = await load();
-    const macs = ["flannel.1", "flannel.2", "flannel-v6.1"].map((device) => first.vtepMac(device));
+    const macs = ["flannel.1", "flannel.2", "flannel-v6.1"].map((device) => first.deviceMac(device));
     expect(new Set(macs).size).toBe(3);
     expect(macs.some(isMulticastMac)).toBe(false);
-    expect((await load()).vtepMac("flannel.1")).toBe(macs[0]);
+    expect((await load()).deviceMac("flannel.1")).toBe(macs[0]);
   });
 
   it("becomes another with other addresses, and discards the former ones", async () => {
     const identity = await load();
-    const before = [identity.nodeId, identity.vtepMac("flannel.1")];
+    const before = [identity.nodeId, identity.deviceMac("flannel.1")];
     await identity.setInterfaceMac(MAC);
-    await identity.setVtepMac("flannel.1", identity.vtepMac("flannel.1"));
+    await identity.setDeviceMac("flannel.1", identity.deviceMac("flannel.1"));
     await identity.renew();
     const after = await load();
     expect(after.nodeId).toBe(identity.nodeId);
     expect(after.interfaceMac).toBe(MAC);
-    expect([after.nodeId, after.vtepMac("flannel.1")]).not.toContain(before[0]);
-    expect(after.vtepMac("flannel.1")).not.toBe(before[1]);
+    expect([after.nodeId, after.deviceMac("flannel.1")]).not.toContain(before[0]);
+    expect(after.deviceMac("flannel.1")).not.toBe(before[1]);
     expect(after.isDiscarded(parseMac(before[1] ?? ""))).toBe(true);
-    expect(after.isDiscarded(after.vtepMac("flannel.1"))).toBe(false);
+    expect(after.isDiscarded(after.deviceMac("flannel.1"))).toBe(false);
   });
 
   it("reads the discarded addresses under their former name", () => {

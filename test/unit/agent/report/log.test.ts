@@ -13,7 +13,14 @@ function capture(format: LogFormat) {
   const stream = new PassThrough();
   const now = () => new Date(0);
   const log = createLogger({ level: "info", format, now, stream });
-  return { log, text: () => String(stream.read() ?? "") };
+  return { log, text: () => textIn(stream) };
+}
+
+/** Everything that waits in a stream; one read may return a single chunk. */
+function textIn(stream: PassThrough): string {
+  let text = "";
+  for (let chunk = stream.read(); chunk !== null; chunk = stream.read()) text += chunk;
+  return text;
 }
 
 describe("lines", () => {
@@ -87,7 +94,7 @@ describe("lines", () => {
     log.warn("something else");
     nowMs = 61_000;
     log.warn("lease is rejected", { key: "later" });
-    const lines = String(stream.read()).trim().split("\n");
+    const lines = textIn(stream).trim().split("\n");
     expect(lines).toHaveLength(25);
     expect(lines.slice(19, 25).map((line) => line.slice(31))).toEqual([
       "lease is rejected key=key19",

@@ -221,6 +221,18 @@ describe("Reconciler", () => {
     expect(host.hostChanges).toEqual(["under0"]);
   });
 
+  it("survives an event whose processing fails, and reads the kernel again", async () => {
+    await host.want(peer(4));
+    host.hostChanges.push = () => {
+      throw new Error("injected");
+    };
+    expect(() => host.kernel.emit({ type: "host", device: "under0" })).not.toThrow();
+    expect(host.reconciler.status()).toMatchObject({ isConverged: false, trouble: "injected" });
+    await host.clock.advance(0);
+    expect(host.reconciler.status()).toMatchObject({ isConverged: true, trouble: null });
+    expect(host.logged("warn").map(({ fields }) => fields.error)).toContain("injected");
+  });
+
   it("removes leftovers of an earlier network once its scope says so", async () => {
     await host.want(peer(4));
     const link = host.backend.planBase(OWN)[0] as Extract<KernelObject, { kind: "link" }>;

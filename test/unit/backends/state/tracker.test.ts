@@ -41,9 +41,9 @@ describe("StateTracker", () => {
 
   it("removes a group that left, and only looks at groups that the plan names", () => {
     const tracker = settled();
-    tracker.setDesired({ groups: new Map([["base", base]]), changed: ["five"] });
+    tracker.setDesired({ type: "delta", groups: groups({ five: [] }) });
     expect(ops(tracker)).toEqual([]);
-    tracker.setDesired({ groups: new Map([["base", base]]), changed: ["four"] });
+    tracker.setDesired({ type: "delta", groups: groups({ four: [] }) });
     expect(ops(tracker)).toEqual(four.map((object) => `delete ${keyOf(object)} plan`).sort());
     settle(tracker);
     expect(tracker.desiredCount).toBe(base.length);
@@ -53,7 +53,7 @@ describe("StateTracker", () => {
   it("never unwants what a new version of a group still has", () => {
     const tracker = settled();
     const changed = four.map((object) => (object.kind === "fdb" ? { ...object } : object));
-    tracker.setDesired({ groups: groups({ base, four: changed }) });
+    tracker.setDesired({ type: "whole", groups: groups({ base, four: changed }) });
     expect(ops(tracker)).toEqual([]);
     tracker.observe({ ...route, device: "under0", protocol: 4 });
     expect(ops(tracker)).toEqual([`replace ${keyOf(route)} kernel`]);
@@ -62,16 +62,16 @@ describe("StateTracker", () => {
   it("gives a key that two groups want to the other when one leaves", () => {
     const tracker = settled();
     const rival = { ...neighbour, mac: parseMac("02:00:00:00:99:99") };
-    tracker.setDesired({ groups: groups({ base, four, rival: [rival] }) });
+    tracker.setDesired({ type: "whole", groups: groups({ base, four, rival: [rival] }) });
     expect(tracker.desired(keyOf(neighbour))).toBe(rival);
     settle(tracker);
-    tracker.setDesired({ groups: groups({ base, four }) });
+    tracker.setDesired({ type: "whole", groups: groups({ base, four }) });
     expect(tracker.desired(keyOf(neighbour))).toBe(neighbour);
     expect(ops(tracker)).toEqual([`replace ${keyOf(neighbour)} plan`]);
-    tracker.setDesired({ groups: groups({ base, four, rival: [rival] }) });
-    tracker.setDesired({ groups: groups({ base, rival: [rival] }) });
+    tracker.setDesired({ type: "whole", groups: groups({ base, four, rival: [rival] }) });
+    tracker.setDesired({ type: "whole", groups: groups({ base, rival: [rival] }) });
     expect(tracker.desired(keyOf(neighbour))).toBe(rival);
-    tracker.setDesired({ groups: groups({ base }) });
+    tracker.setDesired({ type: "whole", groups: groups({ base }) });
     expect(tracker.desired(keyOf(neighbour))).toBeUndefined();
     expect(tracker.desiredCount).toBe(base.length);
   });
@@ -166,7 +166,7 @@ describe("StateTracker", () => {
     expect(ops(tracker)).toEqual([`create ${keyOf(route)} plan`]);
     const again = tracker.pending();
     tracker.begin(again);
-    tracker.setDesired({ groups: groups({ base }) });
+    tracker.setDesired({ type: "whole", groups: groups({ base }) });
     for (const one of again) tracker.confirm(one);
     expect(ops(tracker)).toContain(`delete ${keyOf(route)} plan`);
   });
@@ -174,7 +174,7 @@ describe("StateTracker", () => {
 
 function planned(): StateTracker {
   const tracker = new StateTracker(scopeOf(backend));
-  tracker.setDesired({ groups: groups({ base, four }) });
+  tracker.setDesired({ type: "whole", groups: groups({ base, four }) });
   return tracker;
 }
 

@@ -1,0 +1,88 @@
+/**
+ * The record of what a network of this host has where others have things too: names of its devices, and interfaces of
+ * the host on which it creates routes.
+ *
+ * Written before anything is created, so that what a crash or a change of the configuration leaves behind is found
+ * again. A route counts as ours only with our protocol number, on a recorded interface and inside a range of the
+ * network. Kept in <state-dir>/owned.json, for other networks than the first in owned-<name>.json.
+ */
+
+import { join } from "node:path";
+import { errorMessage } from "../../ipam/errors.ts";
+import { readOwnFile, replaceFile } from "../../ipam/files.ts";
+import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
+import type { Logger } from "../../ipam/log.ts";
+import { type NetworkSettings, ownedName } from "./network-settings.ts";
+
+export interface Owned {
+  /** Devices that the network alone has, or had. */
+  readonly devices: ReadonlySet<string>;
+  /** Interfaces of the host on which it creates routes, or did. */
+  readonly interfaces: ReadonlySet<string>;
+}
+
+const NOTHING: Owned = { devices: new Set(), interfaces: new Set() };
+
+export class Ownership {
+  readonly #path: string;
+  readonly #logger: Logger;
+  #owned: Owned;
+
+  /** Reads the record. A damaged one is logged and starts empty. */
+  constructor({ stateDir, name }: Pick<NetworkSettings, "stateDir" | "name">, logger: Logger) {
+    this.#path = join(stateDir, `${ownedName("owned", name)}.json`);
+    this.#logger = logger;
+    this.#owned = readOwned(this.#path, (error) =>
+      logger.warn("record of owned devices is ignored", { path: this.#path, error }),
+    );
+  }
+
+  get owned(): Owned {
+    return this.#owned;
+  }
+
+  /** Records devices and interfaces before they are used. Never rejects: without the record the host still works. */
+  async add(devices: Iterable<string>, interfaces: Iterable<string>): Promise<void> {
+    const before = this.#owned;
+    const after = {
+      devices: union(before.devices, devices),
+      interfaces: union(before.interfaces, interfaces),
+    };
+    if (sizeOf(after) === sizeOf(before)) return;
+    this.#owned = after;
+    const text = JSON.stringify({ devices: [...after.devices], interfaces: [...after.interfaces] }, null, 2);
+    try {
+      await replaceFile(this.#path, `${text}\n`, { mode: 0o600 });
+    } catch (error) {
+      const fields = { path: this.#path, error: errorMessage(error) };
+      this.#logger.warn("owned devices cannot be recorded", fields);
+    }
+  }
+}
+
+function readOwned(path: string, onDamage: (error: string) => void): Owned {
+  try {
+    const text = readOwnFile(path);
+    if (text === null) return NOTHING;
+    const value: unknown = JSON.parse(text);
+    if (!isJsonObject(value)) throw new Error("it holds no JSON object");
+    return { devices: names(value, "devices"), interfaces: names(value, "interfaces") };
+  } catch (error) {
+    onDamage(errorMessage(error));
+    return NOTHING;
+  }
+}
+
+function names(value: JsonObject, key: string): ReadonlySet<string> {
+  const list = value[key] ?? [];
+  if (!Array.isArray(list)) throw new Error(`${key} is not a list of names`);
+  return new Set(list.map(String));
+}
+
+function union(...lists: readonly Iterable<string>[]): ReadonlySet<string> {
+  return new Set(lists.flatMap((list) => [...list]));
+}
+
+function sizeOf({ devices, interfaces }: Owned): number {
+  return devices.size + interfaces.size;
+}

@@ -1,0 +1,45 @@
+/** What backends share when they plan for a peer. Pure. */
+
+import type { Address, Prefix } from "../ipam/addresses/ip.ts";
+import type { Lease } from "../ipam/leases/lease.ts";
+import type { HostFacts, PreparedBackend } from "./backend.ts";
+import { ROUTE_PROTOCOL } from "./state/contract/kind.ts";
+import type { RouteObject } from "./state/kinds/route.ts";
+
+/** The kernel's default metric for IPv6 routes (IP6_RT_PRIO_USER, linux/ipv6_route.h). */
+const IPV6_METRIC = 1024;
+
+/** Why a lease of another backend is rejected; null for one of the same. */
+export function typeProblem(
+  { attrs }: Lease,
+  { type, leaseType }: Pick<PreparedBackend, "type" | "leaseType">,
+): string | null {
+  if (attrs.backendType === leaseType) return null;
+  return `its backend is "${attrs.backendType}" where this network uses ${type}; all hosts must use one backend`;
+}
+
+/** Whether a packet reaches the address without a router. */
+export function isOnLink({ onLinkPrefixes }: HostFacts, address: Address): boolean {
+  return onLinkPrefixes.some((prefix) => prefix.contains(address));
+}
+
+/** A route that is marked as ours: `DESTINATION via GATEWAY dev DEVICE`. */
+export function routeVia(
+  destination: Prefix,
+  gateway: Address,
+  device: string,
+  { isOnlink = false, viaNexthop = false } = {},
+): RouteObject {
+  const metric = destination.family === 6 ? IPV6_METRIC : 0;
+  return {
+    kind: "route",
+    destination,
+    device,
+    gateway,
+    isOnlink,
+    protocol: ROUTE_PROTOCOL,
+    metric,
+    viaNexthop,
+    source: null,
+  };
+}

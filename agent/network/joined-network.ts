@@ -13,6 +13,7 @@ import type { LeaseClaimer, Membership } from "../../ipam/leases/claimer.ts";
 import type { LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
 import type { NetworkStore, StoreListing, StoreMessage } from "../../ipam/stores/contracts.ts";
+import { describeLatency } from "../../ipam/stores/latency.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import { HostWatch } from "../host/host-watch.ts";
 import type { AgentMetrics } from "../report/agent-metrics.ts";
@@ -38,7 +39,7 @@ import { SubnetFileKeeper } from "./subnet-file-keeper.ts";
 export interface JoinedNetworkOptions {
   readonly runtime: Runtime;
   readonly settings: NetworkSettings;
-  readonly store: Pick<NetworkStore, "description" | "feed" | "records">;
+  readonly store: Pick<NetworkStore, "description" | "roundTripMs" | "feed" | "records">;
   readonly claimer: LeaseClaimer;
   readonly metrics: AgentMetrics;
   readonly attachmentParts: AttachmentParts;
@@ -225,7 +226,7 @@ export class JoinedNetwork {
     return statusReport({
       name: network,
       version,
-      store: store.description,
+      store: store.description + describeLatency(store.roundTripMs),
       attachment: this.#desired.attachment,
       lease,
       snapshot,

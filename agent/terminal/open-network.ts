@@ -19,7 +19,11 @@ export const STORE_FLAGS: readonly FlagName[] = FLAG_NAMES.filter(
   (name) => name === "config" || ["Lease store", "etcd", "Consul"].includes(flagOf(name).group),
 );
 
-const ANSWER_WITHIN_MS = 10_000;
+/** For all of a command's work; a store that needs seconds for each message still serves. */
+const ANSWER_WITHIN_MS = 60_000;
+
+/** For the first answer of the store. */
+const PATIENCE_MS = 15_000;
 
 export interface OpenNetwork {
   readonly store: NetworkStore;
@@ -44,6 +48,7 @@ export async function withNetwork<T>(
     clock: systemClock,
     random,
     dateMs,
+    patienceMs: PATIENCE_MS,
   });
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(noAnswer(connection.description)), ANSWER_WITHIN_MS);

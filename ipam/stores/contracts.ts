@@ -166,6 +166,8 @@ export interface Records {
 export interface NetworkStore {
   /** For logs and errors: the kind, the endpoints and the prefix. No secrets. */
   readonly description: string;
+  /** Newest measure of a round trip to the server; null for local stores, and before the first. */
+  readonly roundTripMs: number | null;
   readonly feed: LeaseFeed;
   readonly leases: LeaseKeys;
   readonly config: ConfigStore;

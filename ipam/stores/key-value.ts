@@ -21,6 +21,9 @@ export type KeyMessage =
 export type Expected = Pick<StoreEntry, "revision"> & Partial<StoreEntry>;
 
 export interface KeyValue {
+  /** Of a round trip to the server; null for local stores, and while nothing is measured. */
+  readonly roundTripMs: number | null;
+
   /** The newest value of a key, null when absent. */
   read(key: string, signal: AbortSignal): Promise<StoreEntry | null>;
 

@@ -20,6 +20,9 @@ import { type Layout, recordFolder, recordKey } from "./layout.ts";
 export function networkOver(keys: KeyValue, layout: Layout, description: string): NetworkStore {
   return {
     description,
+    get roundTripMs() {
+      return keys.roundTripMs;
+    },
     feed: leaseFeed(keys, layout),
     leases: leaseKeys(keys, layout),
     config: configStore(keys, layout),

@@ -1,8 +1,8 @@
 /**
  * What the administrator says about a store, and what a store is given to work with.
  *
- * Types and the checks that concern more than one store; reading flags, files and the environment is the
- * agent's affair.
+ * Types and the checks that concern more than one store; the agent reads flags, files and the
+ * environment.
  */
 
 import type { Clock } from "../clock.ts";
@@ -58,6 +58,11 @@ export interface StoreEnvironment {
   readonly random: () => number;
   /** Milliseconds of the date, for the validity of certificates only. */
   readonly dateMs: () => number;
+  /**
+   * How long the last of the servers may take to answer at first, when that is longer than usual: for commands, which do
+   * not retry. A slow server is recognized meanwhile.
+   */
+  readonly patienceMs?: number | undefined;
 }
 
 /** Drops blanks around and between the items of a list that was split at commas. */
@@ -65,7 +70,7 @@ export function cleanList(items: readonly string[]): readonly string[] {
   return items.flatMap((item) => item.split(",")).flatMap((item) => item.trim() || []);
 }
 
-/** An address as it may be shown: a name and a password in front of the host are nobody's business. */
+/** An address as it may be shown: a name and a password in front of the host are not shown. */
 export function withoutCredentials(address: string): string {
   return address.replace(/^([a-z]+:\/\/)?.*@/i, "$1(not shown)@");
 }

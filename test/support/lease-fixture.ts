@@ -151,6 +151,7 @@ export function watchedStore(
     calls,
     store: {
       description,
+      roundTripMs: null,
       feed: watched("feed", feed),
       leases: watched("leases", leases),
       config: watched("config", config),

@@ -11,7 +11,9 @@ import { Agent as HttpsAgent } from "node:https";
 import Consul from "consul";
 import { errorMessage, StoreError } from "../../errors.ts";
 import { readRequiredFile } from "../../files.ts";
+import { errorFields } from "../../log.ts";
 import { diagnose } from "../diagnosis.ts";
+import { Latency, SlownessLog } from "../latency.ts";
 import type { ConsulOptions, StoreEnvironment } from "../options.ts";
 import { identityOptions } from "../server-name.ts";
 import { isRefusal, refusalOf } from "../tcp-probe.ts";
@@ -22,6 +24,9 @@ import { type ConsulOperation, connectionText, consulError, isServerFailure, res
 
 /** An attempt at one server; a list of 5,000 leases takes a fiftieth of it. */
 const CALL_DEADLINE_MS = 5_000;
+
+/** A server that answers later than this is never used. */
+const LONGEST_ANSWER_MS = 30_000;
 
 /** Idle connections are checked by TCP, so that firewalls between keep them (tcp(7), TCP_KEEPIDLE). */
 const TCP_KEEP_ALIVE_MS = 15_000;
@@ -37,7 +42,10 @@ export interface CommonOptions {
 export interface ConsulCall extends ConsulOperation {
   /** True when twice is once: such a call is made again at another server even if the first may have seen it. */
   readonly isRepeatable: boolean;
+  /** For a server without latency. */
   readonly deadlineMs?: number;
+  /** True when the server answers only once something changes. */
+  readonly isBlocking?: boolean;
   /** HTTP statuses outside 2xx that are an answer here, not a failure. */
   readonly answers?: readonly number[];
   /** Makes the request with the library. */
@@ -65,6 +73,10 @@ export class ConsulClient {
   readonly #options: ConsulOptions;
   readonly #environment: StoreEnvironment;
   readonly #tlsRenewal: TlsRenewal;
+  readonly #slowness: SlownessLog;
+  readonly #latencies = new Map<ConsulEndpoint, Latency>();
+  /** Measurements of servers that did not answer in time. */
+  readonly #measurements = new Map<ConsulEndpoint, Connection>();
   #connection: Connection | null = null;
   /** The last server that we tried refused the connection: a cheap knock comes before the next request. */
   #isRefused = false;
@@ -75,6 +87,7 @@ export class ConsulClient {
     this.#options = options;
     this.#environment = environment;
     this.#tlsRenewal = new TlsRenewal(options, environment);
+    this.#slowness = new SlownessLog(environment.log);
     this.endpoints = parseConsulEndpoints(options);
     // The hosts of a network do not all begin with the same server.
     this.#index = Math.floor(environment.random() * this.endpoints.length);
@@ -92,7 +105,8 @@ export class ConsulClient {
       signal.throwIfAborted();
       const connection = await this.#connect(signal);
       try {
-        return await this.#send(connection, call, signal);
+        const isLast = attempt === this.endpoints.length - 1;
+        return await this.#send(connection, call, isLast ? (this.#environment.patienceMs ?? 0) : 0, signal);
       } catch (error) {
         signal.throwIfAborted();
         failures.push(error);
@@ -104,9 +118,14 @@ export class ConsulClient {
     throw mostTelling(failures);
   }
 
-  /** How often we were told to dial anew. */
+  /** How often redial() was called. */
   get redials(): number {
     return this.#redials;
+  }
+
+  /** Of the server that is connected; null when none is, or before its first answer. */
+  get roundTripMs(): number | null {
+    return this.#connection === null ? null : this.#latencyOf(this.#connection.endpoint).roundTripMs;
   }
 
   /** Leaves everything that is connected; running calls fail. */
@@ -117,24 +136,37 @@ export class ConsulClient {
 
   close(): void {
     this.#drop();
+    for (const { agent } of this.#measurements.values()) agent.destroy();
   }
 
-  async #send(connection: Connection, call: ConsulCall, signal: AbortSignal): Promise<ConsulReply> {
+  async #send(
+    connection: Connection,
+    call: ConsulCall,
+    leastDeadlineMs: number,
+    signal: AbortSignal,
+  ): Promise<ConsulReply> {
     const ctx = Object.assign(new EventEmitter(), { includeResponse: true });
     const cancel = () => ctx.emit("cancel");
     const token = await this.#token();
+    const latency = this.#latencyOf(connection.endpoint);
     const common = {
       ctx,
-      timeout: call.deadlineMs ?? CALL_DEADLINE_MS,
+      timeout: Math.max(latency.deadlineMs(call.deadlineMs ?? CALL_DEADLINE_MS), leastDeadlineMs),
       ...(token ? { token } : {}),
       ...(this.#options.datacenter ? { dc: this.#options.datacenter } : {}),
     };
     const { url } = connection.endpoint;
+    const { clock } = this.#environment;
     signal.throwIfAborted();
     signal.addEventListener("abort", cancel, { once: true });
     try {
       if (this.#isRefused) await checkDoor(connection.endpoint);
+      const sinceMs = clock.monotonicMs();
       const result = await call.send(connection.consul, common);
+      if (!call.isBlocking) {
+        latency.note(clock.monotonicMs() - sinceMs);
+        this.#slowness.note(url, latency);
+      }
       this.#isRefused = false;
       return replyOf(url, result);
     } catch (error) {
@@ -143,6 +175,7 @@ export class ConsulClient {
       const response = responseOf(error);
       if (response && call.answers?.includes(response.statusCode))
         return replyOf(url, [response, response.body]);
+      if (/timed out/.test(connectionText(error))) this.#measure(connection);
       const found = response ? null : await diagnosed(connection.endpoint, error);
       throw consulError(url, call, error, found);
     } finally {
@@ -191,6 +224,40 @@ export class ConsulClient {
   #drop(): void {
     this.#connection?.agent.destroy();
     this.#connection = null;
+  }
+
+  #latencyOf(endpoint: ConsulEndpoint): Latency {
+    const latency = this.#latencies.get(endpoint) ?? new Latency();
+    this.#latencies.set(endpoint, latency);
+    return latency;
+  }
+
+  /** Finds out, besides other calls, whether a server that did not answer in time is slow. */
+  #measure({ endpoint, tls }: Connection): void {
+    if (this.#measurements.has(endpoint)) return;
+    const { clock, log } = this.#environment;
+    const connection = openConnection(endpoint, tls, this.#options);
+    const sinceMs = clock.monotonicMs();
+    this.#measurements.set(endpoint, connection);
+    connection.consul.status
+      // The library takes a timeout for each call; the type of this one lacks it.
+      .leader({ timeout: LONGEST_ANSWER_MS } as never)
+      .catch((error: unknown) => {
+        if (responseOf(error) === null) throw error;
+      })
+      .then(
+        () => {
+          const latency = new Latency();
+          latency.note(clock.monotonicMs() - sinceMs);
+          this.#latencies.set(endpoint, latency);
+        },
+        (error: unknown) =>
+          log.debug("consul server does not answer", { ...errorFields(error), url: endpoint.url }),
+      )
+      .finally(() => {
+        connection.agent.destroy();
+        this.#measurements.delete(endpoint);
+      });
   }
 }
 

@@ -33,6 +33,10 @@ export class ConsulKeyValue implements KeyValue {
     this.#options = options;
   }
 
+  get roundTripMs(): number | null {
+    return this.#options.client.roundTripMs;
+  }
+
   async read(key: string, signal: AbortSignal): Promise<StoreEntry | null> {
     return (await this.#options.kv.read(key, null, signal)).entries[0] ?? null;
   }

@@ -149,7 +149,7 @@ export class ConsulKv {
       {
         ...operation,
         isRepeatable: true,
-        ...(blocking ? { deadlineMs: (waitMs * 17) / 16 + BLOCKING_SLACK_MS } : {}),
+        ...(blocking ? { deadlineMs: (waitMs * 17) / 16 + BLOCKING_SLACK_MS, isBlocking: true } : {}),
         send: (consul, common) => consul.kv.get({ ...what, ...query, ...common }),
       },
       signal,

@@ -36,6 +36,10 @@ export class EtcdKeyValue implements KeyValue {
     this.#description = description;
   }
 
+  get roundTripMs(): number | null {
+    return this.#client.roundTripMs;
+  }
+
   async read(key: string, signal: AbortSignal): Promise<StoreEntry | null> {
     const answer = await this.#client.read("KV", "range", rangeOf(key), signal);
     const kv = answer.kvs[0];
@@ -176,7 +180,7 @@ export class EtcdKeyValue implements KeyValue {
   /** A failure is harmless: the store lease expires. */
   async #attempt(ID: string, revoke: (deadline: AbortSignal) => Promise<void>): Promise<void> {
     try {
-      await revoke(AbortSignal.timeout(REVOKE_DEADLINE_MS));
+      await revoke(AbortSignal.timeout(this.#client.deadlineMs(REVOKE_DEADLINE_MS)));
     } catch (error) {
       this.#environment.log.debug("etcd lease stays until it expires", { lease: ID, ...errorFields(error) });
     }

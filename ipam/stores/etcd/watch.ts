@@ -9,16 +9,17 @@ import type * as Rpc from "etcd3/lib/rpc.js";
 import { StoreError } from "../../errors.ts";
 import type { EntryChange } from "../contracts.ts";
 import { isInRange, type KeyMessage } from "../key-value.ts";
+import type { Latency } from "../latency.ts";
 import type { EtcdClient, WatchStream } from "./client.ts";
 import { etcdError, UnavailableError } from "./errors.ts";
 import { EtcdHistory, isDelete } from "./history.ts";
 import { listingOf, listRanges } from "./listing.ts";
 import { entryOf, spanOf } from "./wire.ts";
 
-/** A server that says nothing for this long is asked for a sign of life. */
+/** A server that sends nothing for this long is asked for its progress. */
 const SILENCE_MS = 5_000;
 
-/** It is left when it has not answered after as long again. */
+/** It is left when it has not answered by then, besides its latency. */
 const ANSWER_MS = 3_000;
 
 /** The history goes on differently from what we saw of it: only a new listing helps. */
@@ -35,7 +36,7 @@ export class EtcdFollower {
     this.#ranges = ranges;
   }
 
-  /** One try. `alive` is called once the stream stands. */
+  /** One attempt. `alive` is called once the stream is open. */
   async *follow(alive: () => void, signal: AbortSignal): AsyncGenerator<KeyMessage> {
     if (this.#history !== null && !(await this.#history.isStillTrue(this.#client, signal))) {
       this.#history = null;
@@ -58,8 +59,8 @@ export class EtcdFollower {
    * and what the other has not yet reported would be lost at a resumption.
    */
   async *#changes(history: EtcdHistory, alive: () => void, signal: AbortSignal): AsyncGenerator<KeyMessage> {
-    const { stream, leave } = await this.#client.watch(signal);
-    const responses = new Responses(stream, signal);
+    const { stream, latency, leave } = await this.#client.watch(signal);
+    const responses = new Responses(stream, latency, signal);
     try {
       const start_revision = String(history.revision + 1n);
       stream.write({ create_request: { ...spanOf(this.#ranges), start_revision } });
@@ -111,6 +112,7 @@ function checkResponse(response: Rpc.IWatchResponse, revision: bigint): void {
 /** The stream's events as a queue to await, with a watchdog: a hung server closes nothing. */
 class Responses {
   readonly #stream: WatchStream;
+  readonly #latency: Latency;
   readonly #signal: AbortSignal;
   readonly #queue: Rpc.IWatchResponse[] = [];
   readonly #onAbort = () => this.#fail(this.#signal.reason);
@@ -118,11 +120,12 @@ class Responses {
   #wake = () => {};
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(stream: WatchStream, signal: AbortSignal) {
+  constructor(stream: WatchStream, latency: Latency, signal: AbortSignal) {
     this.#stream = stream;
+    this.#latency = latency;
     this.#signal = signal;
     stream.on("data", (response) => {
-      this.#expectWord();
+      this.#expectMessage();
       this.#queue.push(response);
       this.#wake();
     });
@@ -157,7 +160,7 @@ class Responses {
     this.#wake();
   }
 
-  #expectWord(): void {
+  #expectMessage(): void {
     this.#within(SILENCE_MS, () => {
       this.#stream.write({ progress_request: {} });
       this.#expectAnswer();
@@ -165,7 +168,9 @@ class Responses {
   }
 
   #expectAnswer(): void {
-    this.#within(ANSWER_MS, () => this.#fail(new UnavailableError("the watch stream is silent: timed out")));
+    this.#within(this.#latency.deadlineMs(ANSWER_MS), () =>
+      this.#fail(new UnavailableError("the watch stream is silent: timed out")),
+    );
   }
 
   #within(delayMs: number, action: () => void): void {

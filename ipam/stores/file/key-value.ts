@@ -50,6 +50,7 @@ export function embeddedNetwork(
 }
 
 class EmbeddedKeyValue implements KeyValue {
+  readonly roundTripMs = null;
   readonly #holder: KvHolder;
   readonly #environment: StoreEnvironment;
   readonly #clock: Clock;

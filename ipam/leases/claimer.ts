@@ -59,7 +59,10 @@ export type Recovery =
   /** It disappeared between two reads, or the store assigns no subnet now: retry. */
   | { readonly outcome: "vanished" };
 
-/** All methods throw StoreError when the store does not answer. */
+/**
+ * All methods throw StoreError when the store does not answer. A subnet that the store assigned is in the lease feed only
+ * once its host has published it.
+ */
 export interface LeaseClaimer {
   /**
    * Gets this host's lease, as of `listing`. Throws NoFreeSubnetError (with `retryable`), and ConfigError when the

@@ -14,7 +14,7 @@ export class WatchLog {
   #config: string | null = null;
   #failure: unknown = null;
 
-  constructor(store: NetworkStore) {
+  constructor(store: Pick<NetworkStore, "feed">) {
     this.#done = this.#run(store).catch((error: unknown) => {
       this.#failure = error;
     });
@@ -41,7 +41,7 @@ export class WatchLog {
     if (this.#failure !== null) throw this.#failure;
   }
 
-  async #run(store: NetworkStore): Promise<void> {
+  async #run(store: Pick<NetworkStore, "feed">): Promise<void> {
     for await (const message of store.feed.watch(this.#stop.signal)) {
       this.messages.push(message);
       this.#fold(message);

@@ -3,7 +3,7 @@
  * Real servers behind a proxy that delays.
  */
 
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, it, type TestContext, vi } from "vitest";
 import type { StoreOptions } from "../../../ipam/stores/options.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
 import { missingConsul, startConsul } from "../../support/consul.ts";
@@ -48,59 +48,75 @@ const KINDS: readonly Kind[] = [
   },
 ];
 
+type Cleanups = (() => unknown)[];
+
+/** Run in reverse order when the test is over: tests of this file run side by side, because they mostly wait. */
+function cleanupsOf(onTestFinished: TestContext["onTestFinished"]): Cleanups {
+  const cleanups: Cleanups = [];
+  onTestFinished(async () => {
+    for (const cleanup of cleanups.reverse()) await cleanup();
+  });
+  return cleanups;
+}
+
 for (const { name, missing, start, optionsFor } of KINDS) {
   if (missing !== null && process.env.CI) throw new Error(missing);
 
-  describe.skipIf(missing !== null)(
-    `${name} behind a slow link${missing === null ? "" : ` (${missing})`}`,
-    () => {
-      const cleanups: (() => unknown)[] = [];
-      afterEach(async () => {
-        for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-      });
+  const label = `${name} behind a slow link${missing === null ? "" : ` (${missing})`}`;
+  describe.skipIf(missing !== null).concurrent(label, () => {
+    async function slowServer(delayMs: number, cleanups: Cleanups) {
+      const server = await start();
+      cleanups.push(() => server.stop());
+      const proxy = await startTcpProxy(server.port, { delayMs });
+      cleanups.push(() => proxy.close());
+      const near = await openStore(optionsFor(server.port), testEnvironment);
+      cleanups.push(() => near.close());
+      const log = new KeptLog();
+      const open = async (patienceMs?: number) => {
+        const connection = await openStore(optionsFor(proxy.port), { ...testEnvironment, log, patienceMs });
+        cleanups.push(() => connection.close());
+        return connection.network(PREFIX);
+      };
+      const network = near.network(PREFIX);
+      await network.config.write(NETWORK, null, signal);
+      return { log, open, near: network };
+    }
 
-      async function slowServer(delayMs: number) {
-        const server = await start();
-        cleanups.push(() => server.stop());
-        const proxy = await startTcpProxy(server.port, { delayMs });
-        cleanups.push(() => proxy.close());
-        const near = await openStore(optionsFor(server.port), testEnvironment);
-        cleanups.push(() => near.close());
-        const log = new KeptLog();
-        const open = async (patienceMs?: number) => {
-          const connection = await openStore(optionsFor(proxy.port), { ...testEnvironment, log, patienceMs });
-          cleanups.push(() => connection.close());
-          return connection.network(PREFIX);
-        };
-        return { proxy, log, open, near: near.network(PREFIX) };
-      }
+    async function joinThrough(delayMs: number, cleanups: Cleanups) {
+      const server = await slowServer(delayMs, cleanups);
+      const store = await server.open();
+      const keeper = new LeaseKeeper({ store, number: 1, ttlSeconds: 3600 });
+      keeper.start();
+      cleanups.push(() => keeper.stop());
+      await vi.waitUntil(() => keeper.state === "held", PATIENT);
+      return { ...server, store, keeper };
+    }
 
-      it.each([2_000, 5_000])("of %i ms is joined, followed and named", async (delayMs) => {
-        const { open, near, log } = await slowServer(delayMs);
-        await near.config.write(NETWORK, null, signal);
-        const store = await open();
-        const keeper = new LeaseKeeper({ store, number: 1, ttlSeconds: 3600 });
-        keeper.start();
-        cleanups.push(() => keeper.stop());
-        await expect.poll(() => keeper.state, PATIENT).toBe("held");
-        await expect.poll(() => log.lines, PATIENT).toContain(SLOW);
-        expect(store.roundTripMs).toBeGreaterThan(delayMs);
-        const watched = new WatchLog(store);
-        cleanups.push(() => watched.stop());
-        await expect.poll(() => watched.listings, PATIENT).toBe(1);
-        // Longer than the silence after which a server is asked, and the deadline of its answer.
-        await testEnvironment.clock.sleep(2 * delayMs + 10_000, signal);
-        await near.leases.create("10.2.200.0-24", "x", 60, signal);
-        await expect.poll(() => watched.leases, PATIENT).toHaveProperty(["10.2.200.0-24"]);
-        expect(watched.listings).toBe(1);
-        expect(keeper.states).toEqual([]);
-      });
+    it("of 5 s for each message is joined", async ({ onTestFinished }) => {
+      const cleanups = cleanupsOf(onTestFinished);
+      await joinThrough(5_000, cleanups);
+    });
 
-      it("of 2 s is read by a command, which does not retry", async () => {
-        const { open, near } = await slowServer(2_000);
-        await near.config.write(NETWORK, null, signal);
-        expect((await (await open(15_000)).config.read(signal))?.text).toBe(NETWORK);
-      });
-    },
-  );
+    it("of 2 s for each message is joined, followed and named", async ({ onTestFinished, expect }) => {
+      const cleanups = cleanupsOf(onTestFinished);
+      const { store, near, log, keeper } = await joinThrough(2_000, cleanups);
+      expect(log.lines).toContain(SLOW);
+      expect(store.roundTripMs).toBeGreaterThan(2_000);
+      const watched = new WatchLog(store);
+      cleanups.push(() => watched.stop());
+      await vi.waitUntil(() => watched.listings === 1, PATIENT);
+      // Longer than the silence after which a server is asked, and the deadline of its answer.
+      await testEnvironment.clock.sleep(14_000, signal);
+      await near.leases.create("10.2.200.0-24", "x", 60, signal);
+      await vi.waitUntil(() => "10.2.200.0-24" in watched.leases, PATIENT);
+      expect(watched.listings).toBe(1);
+      expect(keeper.states).toEqual([]);
+    });
+
+    it("of 2 s for each message is read by a command, which does not retry", async (context) => {
+      const { open } = await slowServer(2_000, cleanupsOf(context.onTestFinished));
+      const store = await open(15_000);
+      context.expect((await store.config.read(signal))?.text).toBe(NETWORK);
+    });
+  });
 }

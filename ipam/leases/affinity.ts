@@ -1,5 +1,5 @@
 /**
- * Remembers which host had which subnet, beyond the end of its lease.
+ * Records which host had which subnet, beyond the end of its lease.
  *
  * One record per subnet under `<prefix>/tulle/affinity/`, in the form of a lease value without backend data. A host
  * that was away longer than its lease finds its subnet again; new hosts leave such subnets to the last. The
@@ -37,7 +37,7 @@ export interface Affinities {
   readonly used: readonly PerFamily<Prefix>[];
 }
 
-/** All records; one that cannot be read counts as absent, for it protects nobody's traffic. Throws StoreError. */
+/** All records; one that cannot be decoded counts as absent, because no traffic depends on it. Throws StoreError. */
 export async function listAffinityRecords(
   records: Records,
   signal: AbortSignal,
@@ -69,7 +69,7 @@ export async function recordAffinity(
   try {
     await records.write(name, value, await records.read(name, signal), signal);
   } catch (error) {
-    // Whoever wrote it in between says the same: the subnet is in use.
+    // The record that was written in between says the same: the subnet is in use.
     if (!(error instanceof ConflictError)) throw error;
   }
 }

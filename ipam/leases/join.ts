@@ -104,10 +104,10 @@ interface OwnEntry {
   readonly isOurs: boolean;
 }
 
-/** Those with our node id first, then those with our address; the oldest of each first. */
+/** Leases with our node id first, then those with our address; the oldest of each first. */
 function findOwn({ entries }: StoreListing, attrs: LeaseAttrs): OwnEntry[] {
   const found: OwnEntry[] = [];
-  // Whoever writes the id or the address writes it like this, and reading thousands of values takes its time.
+  // Every agent writes the id and the address in this form, and decoding thousands of values takes time.
   const marks = [attrs.nodeId, ...Object.values(attrs.publicAddress)].flatMap(
     (mark) => mark?.toString() ?? [],
   );
@@ -126,7 +126,7 @@ function findOwn({ entries }: StoreListing, attrs: LeaseAttrs): OwnEntry[] {
   );
 }
 
-/** Makes the found lease say what we are, and last its full time from now. */
+/** Publishes our attributes in the found lease, which lasts its full time from now. */
 async function hold(
   options: JoinOptions,
   { entry, subnets, isOurs }: OwnEntry,
@@ -154,7 +154,7 @@ async function hold(
   return { entry: current, subnets, deadlineMs: sinceMs + ttlSeconds * 1000, origin };
 }
 
-/** Without a node id it is flanneld's, and this host's; with one its host may be alive. */
+/** Without a node id it is flanneld's, of this host; with one its host may be alive. */
 function sayAdoption(entry: StoreEntry, logger: Logger): void {
   const nodeId = attrsOf(entry)?.nodeId ?? null;
   if (nodeId === null) logger.info("lease with our public address is adopted", { key: entry.key });
@@ -238,7 +238,7 @@ function spans({ families }: NetworkConfig): AddressSpan[] {
   }));
 }
 
-/** What a key names is taken, whatever its value, for flanneld routes to it. */
+/** The subnet of a key is taken, whatever its value, because flanneld routes to it. */
 function take(entries: readonly StoreEntry[], taken: OverlapIndex<string>): void {
   for (const { key } of entries) {
     for (const [, subnet] of entriesOf(readStrayKey(key) ?? {})) taken.set(subnet, key);
@@ -261,10 +261,10 @@ export function olderRival(
   return rival ?? null;
 }
 
-/** flanneld without a Backend runs udp; such hosts and VXLAN hosts would talk past each other. */
+/** flanneld without a Backend runs udp; such hosts and VXLAN hosts do not reach each other. */
 function refuseForeignBackend(config: NetworkConfig, { entries }: StoreListing): void {
   if (config.backend.isExplicit) return;
-  // A reservation may say no more than an address: only what lives counts.
+  // A reservation may hold no more than an address: only leases of running hosts count.
   const foreign = entries.find((entry) => entry.storeLeaseId !== null && attrsOf(entry)?.backendType === "");
   if (foreign === undefined) return;
   throw new ConfigError(
@@ -277,6 +277,6 @@ function attrsOf(entry: StoreEntry): LeaseAttrs | null {
   try {
     return parseLeaseValue(entry.value);
   } catch {
-    return null; // a damaged value is nobody's; the peer table reports it
+    return null; // the peer table reports a damaged value
   }
 }

@@ -14,7 +14,7 @@ export interface Layout {
   readonly config: string;
   /** Folder of the leases, with its closing slash. */
   readonly subnets: string;
-  /** Folder of tulle's own records, with its closing slash. */
+  /** Folder of tulle's records, with its closing slash. */
   readonly records: string;
 }
 
@@ -26,7 +26,7 @@ export function layoutOf(prefix: string): Layout {
   return { config: `${folder}/config`, subnets: `${folder}/subnets/`, records: `${folder}/tulle/` };
 }
 
-/** etcd keys of flannel begin with a slash; a prefix without one is another key, which is rarely meant. */
+/** flannel's keys in etcd begin with a slash; a prefix without one names other keys, which is rarely intended. */
 export function warnAboutMissingSlash(prefix: string, log: Logger): void {
   if (prefix.startsWith("/")) return;
   log.warn("store prefix has no leading slash: it names other keys than the same text with one", { prefix });

@@ -1,5 +1,5 @@
 /**
- * What the administrator says about a store, and what a store is given to work with.
+ * The options of stores, and what a store uses of the process.
  *
  * Types and the checks that concern more than one store; the agent reads flags, files and the
  * environment.
@@ -23,12 +23,12 @@ export interface EtcdOptions extends TlsFiles {
 }
 
 export interface ConsulOptions extends TlsFiles {
-  /** Servers or agents, one asked at a time: `host:port`, `http://…`, `https://…` or `unix:///…`; blanks are ignored. */
+  /** Servers or agents, used one at a time: `host:port`, `http://…`, `https://…` or `unix:///…`; blanks are ignored. */
   readonly addresses: readonly string[];
   readonly token?: string | undefined;
   /** Read again before each call; wins over `token`. */
   readonly tokenFile?: string | undefined;
-  /** Empty means that of the server that answers. */
+  /** Empty: the datacenter of the server that answers. */
   readonly datacenter?: string | undefined;
   /** `user:password` for a proxy that asks for HTTP basic authentication (CONSUL_HTTP_AUTH). */
   readonly httpAuth?: string | undefined;
@@ -42,7 +42,7 @@ export interface ConsulOptions extends TlsFiles {
   readonly nodeName?: string | undefined;
 }
 
-/** Everything that can be said about a store; the parts of other kinds are ignored. */
+/** The options of all kinds of store; those of other kinds are ignored. */
 export interface StoreOptions {
   /** `etcd`, `consul`, or `file:DIR`. */
   readonly store: string;
@@ -70,7 +70,7 @@ export function cleanList(items: readonly string[]): readonly string[] {
   return items.flatMap((item) => item.split(",")).flatMap((item) => item.trim() || []);
 }
 
-/** An address as it may be shown: a name and a password in front of the host are not shown. */
+/** An address for logs and errors, without the name and password in front of the host. */
 export function withoutCredentials(address: string): string {
   return address.replace(/^([a-z]+:\/\/)?.*@/i, "$1(not shown)@");
 }

@@ -1,5 +1,5 @@
 /**
- * Picks a store by name. A new store is one file and one line here.
+ * Selects a store by name. A new store is one folder and one line here.
  *
  * Client libraries are imported only when their store is chosen.
  */

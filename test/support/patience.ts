@@ -16,8 +16,8 @@ export const FOUND_OUT = { timeout: 40_000, interval: 20 };
 export const FEW_LINES = 6;
 
 /**
- * Creates a lease while the servers may still be choosing a leader, by trying again. A try that fails may have done
- * it all the same: then the key is there, and nobody else's.
+ * Creates a lease while the servers may still be choosing a leader, by retrying. An attempt that fails may have
+ * created it: then the key is there, and ours.
  */
 export async function createSoon(store: NetworkStore, key: string, signal: AbortSignal): Promise<void> {
   const attempt = async (): Promise<string> =>

@@ -1,8 +1,8 @@
 /**
  * Calls to Consul: one server at a time, the next one when it fails, a deadline on each.
  *
- * Requests are made by the client library; this file adds what it lacks: several servers, a token and certificates
- * that change, cancellation by signal, and errors that say what to do. Knows no keys.
+ * The client library makes the requests; this file adds several servers, a token and certificates that change,
+ * cancellation by signal, and errors with a remedy. Independent of keys.
  */
 
 import { EventEmitter } from "node:events";
@@ -28,10 +28,10 @@ const CALL_DEADLINE_MS = 5_000;
 /** A server that answers later than this is never used. */
 const LONGEST_ANSWER_MS = 30_000;
 
-/** Idle connections are checked by TCP, so that firewalls between keep them (tcp(7), TCP_KEEPIDLE). */
+/** TCP keep-alive of idle connections, so that firewalls on the path keep them (tcp(7), TCP_KEEPIDLE). */
 const TCP_KEEP_ALIVE_MS = 15_000;
 
-/** What every request carries; spread it into the library's options. */
+/** Part of every request; spread it into the library's options. */
 export interface CommonOptions {
   readonly ctx: EventEmitter;
   readonly timeout: number;
@@ -40,7 +40,7 @@ export interface CommonOptions {
 }
 
 export interface ConsulCall extends ConsulOperation {
-  /** True when twice is once: such a call is made again at another server even if the first may have seen it. */
+  /** True for idempotent calls: they are repeated at another server even if the first may have seen them. */
   readonly isRepeatable: boolean;
   /** For a server without latency. */
   readonly deadlineMs?: number;
@@ -78,7 +78,7 @@ export class ConsulClient {
   /** Measurements of servers that did not answer in time. */
   readonly #measurements = new Map<ConsulEndpoint, Connection>();
   #connection: Connection | null = null;
-  /** The last server that we tried refused the connection: a cheap knock comes before the next request. */
+  /** The last server refused the connection: a cheap TCP probe precedes the next request. */
   #isRefused = false;
   #redials = 0;
   #index: number;
@@ -89,7 +89,7 @@ export class ConsulClient {
     this.#tlsRenewal = new TlsRenewal(options, environment);
     this.#slowness = new SlownessLog(environment.log);
     this.endpoints = parseConsulEndpoints(options);
-    // The hosts of a network do not all begin with the same server.
+    // The hosts of a network start with different servers.
     this.#index = Math.floor(environment.random() * this.endpoints.length);
   }
 
@@ -98,7 +98,7 @@ export class ConsulClient {
     return this.endpoints.map((endpoint) => endpoint.url).join(",");
   }
 
-  /** Makes one call, at another server when one fails; a write moves on only if it was never sent. */
+  /** Makes one call, at the next server when one fails; a write moves on only if it was not sent. */
   async call(call: ConsulCall, signal: AbortSignal): Promise<ConsulReply> {
     const failures: unknown[] = [];
     for (let attempt = 0; attempt < this.endpoints.length; attempt += 1) {
@@ -128,7 +128,7 @@ export class ConsulClient {
     return this.#connection === null ? null : this.#latencyOf(this.#connection.endpoint).roundTripMs;
   }
 
-  /** Leaves everything that is connected; running calls fail. */
+  /** Drops all connections; running calls fail. */
   redial(): void {
     this.#redials += 1;
     this.#drop();
@@ -160,7 +160,7 @@ export class ConsulClient {
     signal.throwIfAborted();
     signal.addEventListener("abort", cancel, { once: true });
     try {
-      if (this.#isRefused) await checkDoor(connection.endpoint);
+      if (this.#isRefused) await probeFirst(connection.endpoint);
       const sinceMs = clock.monotonicMs();
       const result = await call.send(connection.consul, common);
       if (!call.isBlocking) {
@@ -214,7 +214,7 @@ export class ConsulClient {
     return this.#connection;
   }
 
-  /** The next call dials the next server; does nothing when another call has left this one already. */
+  /** The next call uses the next server, unless another call has left this one already. */
   #leave(connection: Connection): void {
     if (this.#connection !== connection) return;
     this.#drop();
@@ -261,13 +261,13 @@ export class ConsulClient {
   }
 }
 
-/** Throws when the server refuses: an outage then costs next to nothing, however long. */
-async function checkDoor({ host, port }: ConsulEndpoint): Promise<void> {
+/** Throws when the server refuses, which keeps outages cheap. */
+async function probeFirst({ host, port }: ConsulEndpoint): Promise<void> {
   const refusal = host === null ? null : await refusalOf({ host, port });
   if (refusal !== null) throw refusal;
 }
 
-/** A server that answers wrongly says more than one that is down. */
+/** Of several failures the one to report: a wrong answer tells more than none. */
 function mostTelling(failures: readonly unknown[]): unknown {
   const isDown = (error: unknown) => error instanceof StoreError && error.code === "TULLE_STORE_UNREACHABLE";
   return failures.find((error) => !isDown(error)) ?? failures.at(-1);
@@ -310,8 +310,8 @@ function openConnection(
 }
 
 /**
- * With `includeResponse` the library answers the response and what it made of its body. What a server without a
- * leader answers from its own copy may be old.
+ * With `includeResponse` the library returns the response and the decoded body. A server without a leader answers from
+ * its own copy, which may be old.
  */
 function replyOf(url: string, result: unknown): ConsulReply {
   const [response, body] = result as [IncomingMessage, unknown];

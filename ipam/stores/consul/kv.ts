@@ -12,9 +12,9 @@ import type { Layout } from "../layout.ts";
 import type { ConsulCall, ConsulClient, ConsulReply } from "./client.ts";
 import { type ConsulOperation, noConsul, permissionDenied } from "./errors.ts";
 
-/** How a read waits, and whom it asks; absent: the leader, at once. */
+/** How a read waits, at any server; absent: the leader answers at once. */
 export interface Blocking {
-  /** Answer when the index is higher than this, from any server's own copy. */
+  /** Answer when the index is higher than this, from the server's own copy. */
   readonly index: bigint;
   readonly waitSeconds: number;
 }
@@ -28,7 +28,7 @@ export interface RangeReply {
 /** How a write leaves the key's lock: as it is, in one session, or in none. */
 export type LockChange = "keep" | { readonly from: string | null; readonly to: string | null };
 
-/** Answers of blocking reads come up to a sixteenth later than asked for; the rest is for the transfer. */
+/** Blocking reads take up to a sixteenth longer than requested; the rest is for the transfer. */
 const BLOCKING_SLACK_MS = 10_000;
 
 /** A key as Consul answers it, its value decoded by the library. */
@@ -77,8 +77,8 @@ export class ConsulKv {
   }
 
   /**
-   * The index of everything under the prefix, from the server's own copy: some 400 bytes, for the names below the
-   * folders are left out. Shows that the server lives and has a leader.
+   * The index of all keys under the prefix, from the server's own copy: some 400 bytes, because the names in folders
+   * are omitted. Proves that the server answers and has a leader.
    */
   async readIndex(deadlineMs: number, signal: AbortSignal): Promise<bigint> {
     const call: ConsulCall = {
@@ -167,10 +167,10 @@ export class ConsulKv {
     const item = body.Results?.at(-1)?.KV;
     if (isKvItem(item)) return item;
     const error = body.Errors?.[0];
-    if (!error) throw noConsul(reply.url, operation, "the answer is no transaction's");
+    if (!error) throw noConsul(reply.url, operation, "the answer is not a transaction's");
     if (/Permission denied/i.test(error.What)) throw permissionDenied(reply.url, operation, error.What);
     if (error.OpIndex < checkCount) return null;
-    throw new StoreError(`consul txn at ${reply.url} was refused: ${error.What}: it is tried again`, {
+    throw new StoreError(`consul txn at ${reply.url} was refused: ${error.What}: retrying`, {
       retryable: true,
       details: { url: reply.url, outcomeUnknown: false },
     });
@@ -181,7 +181,7 @@ export class ConsulKv {
   }
 }
 
-/** Servers that were set up anew from a backup give revisions out again, but never a session's id. */
+/** Servers that were restored from a backup reuse revisions, but not ids of sessions. */
 function checksOf(Key: string, expected: Expected | null): readonly KvOperation[] {
   if (expected === null) return [{ Verb: "check-not-exists", Key }];
   const { revision, storeLeaseId: Session } = expected;
@@ -189,7 +189,7 @@ function checksOf(Key: string, expected: Expected | null): readonly KvOperation[
   return [{ Verb: "check-index", Key, Index: Number(revision) }, ...session];
 }
 
-/** A plain `set` leaves the lock as it is; a lock goes to another session through `unlock`, in one transaction. */
+/** A plain `set` keeps the lock; a lock moves to another session through `unlock`, in one transaction. */
 function writesOf(Key: string, Value: string, lock: LockChange): readonly KvOperation[] {
   if (lock === "keep") return [{ Verb: "set", Key, Value }];
   const unlock: KvOperation[] = lock.from ? [{ Verb: "unlock", Key, Value, Session: lock.from }] : [];

@@ -1,9 +1,9 @@
 /**
  * Follows ranges in Consul by blocking reads, each of which returns the whole range again.
  *
- * Blocking reads are answered by the server's own copy: thousands of hosts do not lean on the leader, and its
- * death is not felt. A listing, first and after every gap, comes from the leader. Ends, or throws, whenever it
- * cannot promise completeness; who calls it lists again.
+ * Any server answers blocking reads from its own copy: thousands of hosts put no load on the leader, and its failure
+ * interrupts nothing. A listing, first and after every gap, comes from the leader. Ends, or throws, whenever completeness
+ * is not certain; the caller lists again.
  */
 
 import { Backoff } from "../../clock.ts";
@@ -14,17 +14,17 @@ import type { KeyMessage } from "../key-value.ts";
 import type { StoreEnvironment } from "../options.ts";
 import type { ConsulKv, RangeReply } from "./kv.ts";
 
-/** How long a blocking read waits in vain. Longer means less traffic; nothing is noticed later for it. */
+/** How long a blocking read waits without a change. Longer means less traffic, and delays no change. */
 const WAIT_SECONDS = 300;
 
-/** The server is asked for a sign of life this often, and left when it owes one for so long. */
+/** The server is checked this often, and left when it does not answer within the deadline. */
 const CHECK_INTERVAL_MS = 5_000;
 const CHECK_DEADLINE_MS = 2_000;
 
-/** After a list of 5,000 leases the next read waits 250 ms: a storm of changes is folded into few transfers. */
+/** After a list of 5,000 leases the next read waits 250 ms: many changes become few transfers. */
 const PAUSE_PER_ENTRY_MS = 0.05;
 
-/** Consul also answers when nothing of ours changed, most of all for what does not exist yet. */
+/** Consul also answers without a change of ours, most often for keys that do not exist yet. */
 const IDLE_BACKOFF = { baseMs: 20, maxMs: 1_000 };
 
 export interface ConsulSource {
@@ -55,8 +55,8 @@ export async function* followConsul(source: ConsulSource, signal: AbortSignal): 
 }
 
 /**
- * Looks after what a blocking read never tells: rejects when the server hangs, or has lost its leader, for then its
- * copy is old; ends when the index went back, because the servers were restored from a snapshot.
+ * Detects what a blocking read does not: rejects when the server hangs, or has lost its leader, because its copy is old
+ * then; ends when the index went back, because the servers were restored from a snapshot.
  */
 async function guardServer(
   { kv, environment }: ConsulSource,

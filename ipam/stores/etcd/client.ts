@@ -1,7 +1,7 @@
 /**
  * Calls to an etcd cluster: one server at a time, the next one when it fails.
  *
- * Knows no keys. What a connection is made of is etcd-connection.ts's affair.
+ * Independent of keys. connection.ts has a single connection.
  */
 
 import { errorMessage, StoreError } from "../../errors.ts";
@@ -52,7 +52,7 @@ export class EtcdClient {
   /** Connections that were not ready in time and may be later: those of slow servers. At most one for each server. */
   readonly #late = new Map<EtcdEndpoint, EtcdConnection>();
   #connection: EtcdConnection | null = null;
-  /** The last endpoint that we tried refused the connection: a cheap knock comes before the next real dial. */
+  /** The last endpoint refused the connection: a cheap TCP probe precedes the next channel. */
   #isRefused = false;
   #redials = 0;
   #index: number;
@@ -63,7 +63,7 @@ export class EtcdClient {
     this.#tlsRenewal = new TlsRenewal(options, environment);
     this.#slowness = new SlownessLog(environment.log);
     this.endpoints = parseEtcdEndpoints(options);
-    // The hosts of a network do not all begin with the same member.
+    // The hosts of a network start with different members.
     this.#index = Math.floor(environment.random() * this.endpoints.length);
   }
 
@@ -87,7 +87,7 @@ export class EtcdClient {
     return this.endpoints.map((endpoint) => endpoint.authority).join(",");
   }
 
-  /** Asks something that may be asked again, and does so at every endpoint until one answers within `deadlineMs`. */
+  /** Makes an idempotent call, at one endpoint after the other until one answers within `deadlineMs`. */
   async read<S extends Service, M extends Method<S>>(
     service: S,
     method: M,
@@ -103,7 +103,7 @@ export class EtcdClient {
     );
   }
 
-  /** As `read`, but goes on to the next endpoint only while the request has certainly not been sent. */
+  /** As `read`, but moves to the next endpoint only while the request has certainly not been sent. */
   async write<S extends Service, M extends Method<S>>(
     service: S,
     method: M,
@@ -118,7 +118,7 @@ export class EtcdClient {
     );
   }
 
-  /** Extends the store lease `ID`; answers its seconds, 0 when it is gone. */
+  /** Extends the store lease `ID`; returns its seconds, 0 when it is gone. */
   async keepLease(ID: string, signal: AbortSignal): Promise<number> {
     const keep = (connection: EtcdConnection) =>
       connection.withToken(() => keepLeaseAt(connection, ID, signal));
@@ -142,7 +142,7 @@ export class EtcdClient {
     }
   }
 
-  /** Leaves everything that is connected; who follows a stream sees it end. */
+  /** Drops all connections; streams end. */
   redial(): void {
     this.#redials += 1;
     this.close();
@@ -169,7 +169,7 @@ export class EtcdClient {
       signal.throwIfAborted();
       const connection = await this.#connect();
       try {
-        if (this.#isRefused) await checkDoor(connection.endpoint);
+        if (this.#isRefused) await probeFirst(connection.endpoint);
         await connection.connect(this.#connectDeadlineMs(attempt), signal);
         const sinceMs = clock.monotonicMs();
         const answer = await use(connection);
@@ -180,7 +180,7 @@ export class EtcdClient {
       } catch (error) {
         this.#isRefused = isRefusal(errorMessage(error));
         signal.throwIfAborted();
-        // Before anything is found out about it, or others would use it meanwhile.
+        // Before the diagnosis, during which other calls would use it.
         if (isEndpointFailure(error)) this.#leave(connection);
         failures.push(await explained(error, connection.endpoint));
         signal.throwIfAborted();
@@ -230,20 +230,20 @@ export class EtcdClient {
   }
 }
 
-/** Throws NeverSentError when the endpoint refuses: an outage then costs next to nothing, however long. */
-async function checkDoor(endpoint: EtcdEndpoint): Promise<void> {
+/** Throws NeverSentError when the endpoint refuses, which keeps outages cheap. */
+async function probeFirst(endpoint: EtcdEndpoint): Promise<void> {
   const refusal = await refusalOf(endpoint);
   if (refusal !== null) throw new NeverSentError(refusal.message);
 }
 
-/** The failure itself, or what is found to be behind it when there was no connection. */
+/** The failure, or its cause as diagnosed when no connection was made. */
 async function explained(failure: unknown, endpoint: EtcdEndpoint): Promise<unknown> {
   if (!wasNeverSent(failure)) return failure;
   const found = await diagnose(endpoint, errorMessage(failure));
   return found === null ? failure : new NeverSentError(found);
 }
 
-/** One request and one answer on a stream of its own: keep-alives are rare. */
+/** One request and one answer on a new stream, because keep-alives are rare. */
 async function keepLeaseAt(connection: EtcdConnection, ID: string, signal: AbortSignal): Promise<number> {
   const stream = await connection.stream("Lease", "leaseKeepAlive", signal, KEEP_ALIVE_DEADLINE_MS);
   const cancel = () => stream.cancel();

@@ -2,7 +2,7 @@
  * One connection to one etcd server: its channel, its certificates and its token.
  *
  * The gRPC stubs are etcd3's; its pool, watcher and lease manager are not used (docs/adr/0003). A connection that
- * fails is thrown away: choosing the next server is etcd-client.ts's affair.
+ * fails is discarded; client.ts selects the next server.
  */
 
 import {
@@ -67,7 +67,7 @@ type CallOf<S extends Service, M extends Method<S>> = Extract<EtcdCalls[S][M], (
 export type Request<S extends Service, M extends Method<S>> = Parameters<CallOf<S, M>>[0];
 export type Response<S extends Service, M extends Method<S>> = ReturnType<CallOf<S, M>>;
 
-/** A method of a generated stub; gRPC builds them at run time, so their types are stated here. */
+/** A method of a generated stub; gRPC builds stubs at run time, without types. */
 type UnaryStub = (
   request: unknown,
   metadata: Metadata,
@@ -97,7 +97,7 @@ export class EtcdConnection {
   #isClosed = false;
   #token: Promise<string> | null = null;
 
-  /** Reads the certificates, if there are any to read; the first call dials. */
+  /** Reads the certificates, if there are any. Does not connect. */
   static async open(endpoint: EtcdEndpoint, options: EtcdOptions, edges: Edges): Promise<EtcdConnection> {
     const tls = endpoint.isTls ? await readTlsFiles(options, edges.dateMs()) : null;
     return new EtcdConnection(endpoint, options, tls, edges);
@@ -156,7 +156,7 @@ export class EtcdConnection {
     });
   }
 
-  /** Does `send`, a second time with a new token when the server no longer knows ours. */
+  /** Calls `send`, a second time with a new token when the server rejects ours as unknown. */
   async withToken<T>(send: () => Promise<T>): Promise<T> {
     try {
       return await send();
@@ -184,7 +184,7 @@ export class EtcdConnection {
     return stub(metadata, options) as EtcdStreams[S][M];
   }
 
-  /** Running calls and streams end by themselves; new ones fail. */
+  /** Running calls and streams go on to their end; new ones fail. */
   close(): void {
     this.#isClosed = true;
     this.#wire?.channel.close();
@@ -228,7 +228,7 @@ export class EtcdConnection {
       const answer = await this.#unary("Auth", "authenticate", { name, password }, new Metadata(), signal);
       return (answer as Rpc.IAuthenticateResponse).token;
     } catch (error) {
-      // flanneld's behaviour too: credentials given to a cluster that wants none do no harm.
+      // As flanneld: a cluster without authentication ignores credentials.
       if (grpcStatus(error) === GrpcStatus.FailedPrecondition) return "";
       throw error;
     }

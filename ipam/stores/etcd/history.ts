@@ -1,9 +1,9 @@
 /**
- * What a watcher remembers of the store's history, so that it notices when the history is no longer the same.
+ * What a watcher keeps of the store's history, to detect that the store now has another one.
  *
- * A cluster that was restored from a snapshot counts its revisions on from the snapshot: the number at which a
- * watcher wants to resume may exist again and mean something else. The youngest value, the last deletion and the
- * number of keys tell the two apart.
+ * A cluster that was restored from a snapshot continues the snapshot's revisions: the revision at which a watcher wants
+ * to resume may exist again with other contents. The newest value, the last deletion and the number of keys tell the two
+ * apart.
  */
 
 import type * as Rpc from "etcd3/lib/rpc.js";
@@ -18,9 +18,9 @@ export class EtcdHistory {
   #revision: bigint;
   /** How many keys the ranges hold. */
   #count: number;
-  /** The youngest value that we saw; null before there was any. */
+  /** The newest value that was seen; null before the first. */
   #put: Rpc.IKeyValue | null;
-  /** The key of a deletion that came after it. */
+  /** The key of a later deletion. */
   #deleted: Buffer | null = null;
 
   constructor(ranges: readonly string[], { revision, kvs }: EtcdListing) {
@@ -38,7 +38,7 @@ export class EtcdHistory {
     return this.#revision;
   }
 
-  /** Takes note of an event, in the store's order. */
+  /** Adds an event, in the store's order. */
   add(event: Rpc.IEvent): void {
     const { kv } = event;
     const isDeletion = isDelete(event);
@@ -52,9 +52,9 @@ export class EtcdHistory {
   }
 
   /**
-   * Asks whether the store's past is what we saw; false also when that is compacted. A past revision is the same on
-   * every member, so the one we are at may answer alone: the others may be busy with an election. A member that has
-   * not come as far as we have asks the others.
+   * Compares the store's past with this one; false also when that is compacted. A past revision is the same on every
+   * member, so that one member can answer alone while the others elect a leader. A member that is behind asks the
+   * others.
    */
   async isStillTrue(client: EtcdClient, signal: AbortSignal): Promise<boolean> {
     return (await this.#isTrueAt(client, true, signal)) || (await this.#isTrueAt(client, false, signal));
@@ -63,7 +63,7 @@ export class EtcdHistory {
   async #isTrueAt(client: EtcdClient, serializable: boolean, signal: AbortSignal): Promise<boolean> {
     const [put, deleted] = [this.#put, this.#deleted];
     const at = { revision: String(this.#revision), serializable };
-    // A value that is gone by now can be read at its own revision only.
+    // A value that was deleted can be read only at its own revision.
     const putAt = put && deleted?.equals(put.key) ? { ...at, revision: put.mod_revision } : at;
     const ranges: Rpc.IRangeRequest[] = [
       ...this.#ranges.map((range) => ({ ...rangeOf(range), count_only: true, ...at })),
@@ -85,7 +85,7 @@ export class EtcdHistory {
   }
 }
 
-/** No two store leases have one id, so that a key which somebody took at the same revision is told by its lease. */
+/** Ids of store leases are unique: they tell apart a key that another host wrote at the same revision. */
 function isSame(found: Rpc.IKeyValue | undefined, seen: Rpc.IKeyValue): boolean {
   return (
     found?.mod_revision === seen.mod_revision && found.lease === seen.lease && found.value.equals(seen.value)

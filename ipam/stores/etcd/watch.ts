@@ -22,7 +22,7 @@ const SILENCE_MS = 5_000;
 /** It is left when it has not answered by then, besides its latency. */
 const ANSWER_MS = 3_000;
 
-/** The history goes on differently from what we saw of it: only a new listing helps. */
+/** The history differs from what was seen: list again. */
 class HistoryLostError extends StoreError {}
 
 /** Follows ranges, attempt after attempt. */
@@ -99,7 +99,7 @@ function checkResponse(response: Rpc.IWatchResponse, revision: bigint): void {
       { retryable: true },
     );
   }
-  // Such as a missing permission; what we saw of the history is still true.
+  // Such as a missing permission; the history that was seen is still valid.
   if (response.canceled) throw new Error(response.cancel_reason || "etcd ended the watch without a reason");
   if (response.created && BigInt(response.header.revision) < revision) {
     throw new HistoryLostError(
@@ -109,7 +109,7 @@ function checkResponse(response: Rpc.IWatchResponse, revision: bigint): void {
   }
 }
 
-/** The stream's events as a queue to await, with a watchdog: a hung server closes nothing. */
+/** The stream's responses as a queue, with a watchdog, because a hung server does not close the stream. */
 class Responses {
   readonly #stream: WatchStream;
   readonly #latency: Latency;
@@ -135,7 +135,7 @@ class Responses {
     this.#expectAnswer();
   }
 
-  /** The next response. Rejects with what ended the stream, after what came before that. */
+  /** The next response. Rejects with the error that ended the stream, after all responses before it. */
   async next(): Promise<Rpc.IWatchResponse> {
     while (true) {
       const response = this.#queue.shift();

@@ -1,5 +1,5 @@
 /**
- * Small forms of etcd's messages: ranges, comparisons and entries. Pure.
+ * Parts of etcd's messages: ranges, comparisons and entries. Pure.
  */
 
 import type * as Rpc from "etcd3/lib/rpc.js";
@@ -33,8 +33,8 @@ function endOf(range: string): Buffer {
 }
 
 /**
- * The comparisons of a transaction that writes `key`. A cluster that was restored from a snapshot gives revisions
- * out again, but never a store lease's id: of keys with one both are compared.
+ * The comparisons of a transaction that writes `key`. A cluster that was restored from a snapshot reuses
+ * revisions, but not ids of store leases: both are compared where the key has one.
  */
 export function unchangedSince(key: string, expected: Expected | null): Rpc.ICompare[] {
   const common = { key: Buffer.from(key), result: "Equal" as const };

@@ -1,5 +1,5 @@
 /**
- * The store in a variable: the reference implementation, for tests and for one process alone.
+ * The store in a variable, for tests.
  */
 
 import type { Clock } from "../../clock.ts";

@@ -12,10 +12,10 @@ import type { StoreEnvironment } from "../options.ts";
 import { FileHolder } from "./holder.ts";
 import { embeddedNetwork } from "./key-value.ts";
 
-/** Changes with every boot (random(4)); tells whether deadlines on the monotonic clock still mean something. */
+/** Changes with every boot (random(4)), which restarts the monotonic clock. */
 const BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id";
 
-/** Opens the store in `directory`, which is made at the first write. ConfigError when the name is empty. */
+/** Opens the store in `directory`, which the first write creates. ConfigError when the name is empty. */
 export function openFileStore(directory: string, environment: StoreEnvironment): StoreConnection {
   if (directory === "") throw new ConfigError("--store file: names no directory: write file:DIR");
   const path = resolve(directory);

@@ -279,7 +279,7 @@ describe.skipIf(missing !== null)("access to etcd", () => {
         const error = await refusal({ endpoints: [await listen(server)] });
         expect(error).toMatchObject({
           code: "TULLE_STORE_API",
-          message: /is no etcd that speaks the v3 API/,
+          message: /is not etcd with the v3 API/,
         });
       }
     });

@@ -228,7 +228,7 @@ describe.skipIf(missing !== null)("access to Consul", () => {
         const error = await listRefusal({ addresses: [await listening(server)] });
         expect(error).toMatchObject({
           code: "TULLE_STORE_API",
-          message: expect.stringContaining("no Consul"),
+          message: expect.stringContaining("is not Consul"),
         });
         server.close();
       }

@@ -9,8 +9,9 @@ import { ConfigError } from "../../ipam/errors.ts";
 import { formatJson } from "../../ipam/escape.ts";
 import { listAffinityRecords } from "../../ipam/leases/affinity.ts";
 import { withdrawLease } from "../../ipam/leases/withdrawal.ts";
-import { readLocalPrefixes } from "../host/read-local-prefixes.ts";
+import { resolveHosts } from "../host/resolve-hosts.ts";
 import { auditAffinities } from "../leases/affinity-audit.ts";
+import { readAuditingHost } from "../leases/auditing-host.ts";
 import { auditLeases } from "../leases/lease-audit.ts";
 import { planRelease, planReservation } from "../leases/lease-reservation.ts";
 import { selectLease } from "../leases/lease-selector.ts";
@@ -24,7 +25,7 @@ const WHICH =
   "\nLEASE is a key (10.2.54.0-24), a subnet (10.2.54.0/24), a host's public address or node id, or any address\nin the subnet.";
 
 export const lease: CommandModule = {
-  daemonFlags: [...STORE_FLAGS, "subnet-lease-ttl"],
+  daemonFlags: [...STORE_FLAGS, "state-dir", "subnet-lease-ttl"],
   define(command, context) {
     defineShow(command.command("show <lease>"), context);
     defineCheck(command.command("check"), context);
@@ -52,18 +53,16 @@ function defineCheck(command: Command, context: CommandContext): void {
     .description("find overlaps, duplicates, stray keys and leases that daemons reject")
     .addHelpText(
       "after",
-      "\nSubnets that are kept for absent hosts are listed as notes.\nExit code: 0 no problem, 1 a problem was found or the check failed.",
+      "\nOn a host of the network, leases that cut off what this host reaches are found as well. Subnets that are kept\nfor absent hosts are listed as notes.\nExit code: 0 no problem, 1 a problem was found or the check failed.",
     )
     .action(async () => {
-      const { listing, affinities, remoteHost } = await withNetwork(
-        context,
-        async ({ store, remoteHost, signal }) => ({
-          listing: await store.feed.list(signal),
-          affinities: await listAffinityRecords(store.records, signal),
-          remoteHost,
-        }),
-      );
-      const audit = auditLeases(listing, readLocalPrefixes(remoteHost));
+      const { files } = await context.config();
+      const { audit, affinities } = await withNetwork(context, async ({ store, remoteHosts, signal }) => {
+        const listing = await store.feed.list(signal);
+        const host = await readAuditingHost(files.stateDir, listing, await resolveHosts(remoteHosts));
+        const affinities = await listAffinityRecords(store.records, signal);
+        return { audit: auditLeases(listing, host), affinities };
+      });
       const { leases, configProblem } = audit;
       const problems = [configProblem, ...leases.map(({ problem }) => problem)].filter(
         (text) => text !== null,
@@ -139,7 +138,7 @@ function defineRevoke(command: Command, context: CommandContext): void {
             `revoking ${key} would cut ${host} off from all other hosts; give --yes to do it`,
           );
         }
-        await store.leases.remove(entry, signal);
+        await withdrawLease(store.leases, entry, signal);
         context.out.line(`revoked: ${key} of ${host}`);
       });
     });

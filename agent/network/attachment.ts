@@ -38,6 +38,8 @@ export interface AttachmentParts {
   readonly settings: InterfaceSettings;
   /** Address of the store, null when it is local or only known by name. */
   readonly store: Address | null;
+  /** All addresses of the store that are known. */
+  readonly storeAddresses: readonly Address[];
   readonly port: RtnetlinkPort;
   readonly identity: Identity;
   readonly ownership: Ownership;
@@ -97,7 +99,7 @@ function publicAddressesIn(leaseValue: string): readonly Address[] {
 
 /** Prepares the backend for the chosen interface. What it will have on this host is recorded first. */
 export async function attach(
-  { port, identity, network, ownership, store }: AttachmentParts,
+  { port, identity, network, ownership, storeAddresses }: AttachmentParts,
   networkConfig: NetworkConfig,
   chosen: ChosenInterface,
   snapshot: HostSnapshot,
@@ -108,7 +110,7 @@ export async function attach(
   const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity, network);
   const backend = options.prepare(host, families, macs);
   await ownership.add(Object.values(backend.devices), backend.sharedDevices);
-  return { networkConfig, options, chosen, host, backend, local: localPrefixes(snapshot, store) };
+  return { networkConfig, options, chosen, host, backend, local: localPrefixes(snapshot, storeAddresses) };
 }
 
 /** What our lease says of this host. */

@@ -86,7 +86,7 @@ export class DesiredState {
     const { metrics, rejections } = this.#facts;
     const { peers, reconciler } = this.#parts;
     metrics.setPeers(peers.peers.size, peers.heldCount, peers.rejectedCount);
-    rejections.note(peers.refused().values());
+    rejections.noteChanges(peers.takeChangedReasons());
     const update = this.#updates.take();
     if (update === null) return;
     reconciler.setDesired(this.#planner.plan({ own: this.subnets, peers: update }));

@@ -20,6 +20,7 @@ import type { FirewallSettings } from "../config/config.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import type { Identity } from "../host/identity.ts";
 import { type InstanceLock, lockFirewall, lockInstance } from "../host/instance-lock.ts";
+import { resolveHosts } from "../host/resolve-hosts.ts";
 import { AgentMetrics } from "../report/agent-metrics.ts";
 import { rememberProblem } from "../report/last-problem.ts";
 import type { NetworkSummary } from "../report/status.ts";
@@ -55,7 +56,7 @@ export class NetworkAgent {
   readonly #options: NetworkAgentOptions;
   readonly #runtime: Runtime;
   readonly #store: NetworkStore;
-  readonly #parts: AttachmentParts;
+  #parts: AttachmentParts;
   readonly #metrics: AgentMetrics;
   readonly #claimer: LeaseClaimer;
   readonly #enrolment: Enrolment;
@@ -90,6 +91,7 @@ export class NetworkAgent {
       network: settings.name,
       settings: settings.interface,
       store,
+      storeAddresses: [],
       port: this.#runtime.port,
       identity,
       ownership: new Ownership(settings, options.runtime.logger),
@@ -176,6 +178,7 @@ export class NetworkAgent {
     for (const name of optionsOf(networkConfig).lockNames(networks))
       this.#locks.push(await lockInstance(name));
     const firewallLock = await this.#claimFirewall();
+    this.#parts = { ...this.#parts, storeAddresses: await resolveHosts(connection.remoteHosts) };
     const lastSubnets = readPreviousSubnets(settings.subnetFile, networkConfig, logger);
     const attachment = await this.#attach(networkConfig, listing, lastSubnets, signal);
     const membership = await this.#enrolment.enter(attachment, listing, lastSubnets, signal);

@@ -29,6 +29,8 @@ export interface OpenNetwork {
   readonly store: NetworkStore;
   /** A name or address that packets to the store go to; null for local files. */
   readonly remoteHost: string | null;
+  /** Names and addresses of all its servers. */
+  readonly remoteHosts: readonly string[];
   /** Fires when the store takes too long, or the person interrupts. */
   readonly signal: AbortSignal;
 }
@@ -54,8 +56,13 @@ export async function withNetwork<T>(
   const timer = setTimeout(() => late.abort(noAnswer(connection.description)), ANSWER_WITHIN_MS);
   try {
     const store = connection.network(settings.prefix);
-    const { remoteHost } = connection;
-    return await work({ store, remoteHost, signal: AbortSignal.any([context.signal, late.signal]) });
+    const { remoteHost, remoteHosts } = connection;
+    return await work({
+      store,
+      remoteHost,
+      remoteHosts,
+      signal: AbortSignal.any([context.signal, late.signal]),
+    });
   } finally {
     clearTimeout(timer);
     await connection.close();

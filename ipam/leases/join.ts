@@ -5,9 +5,10 @@
  * older lease overlaps it. Owns no kernel state.
  */
 
-import { entriesOf, type PerFamily, Prefix } from "../addresses/ip.ts";
+import { entriesOf, type PerFamily, type Prefix } from "../addresses/ip.ts";
 import {
   type AddressSpan,
+  describeLocal,
   type LocalPrefix,
   LocalPrefixes,
   localAddress,
@@ -19,11 +20,12 @@ import { ConfigError, LeaseLostError, NoFreeSubnetError, SubnetTakenError } from
 import type { Logger } from "../log.ts";
 import type { NetworkStore, StoreEntry, StoreListing } from "../stores/contracts.ts";
 import { readAffinities } from "./affinity.ts";
-import { candidates, fits } from "./candidates.ts";
+import { candidates, fits, leaseSpan } from "./candidates.ts";
 import { claimOn, mayName } from "./claim.ts";
 import type { ClaimRequest, Membership } from "./claimer.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import { formatLeaseKey, formatLeaseValue, parseLeaseValue, readStrayKey } from "./lease-codec.ts";
+import { withdrawLease } from "./withdrawal.ts";
 
 export interface AllocationOptions {
   readonly store: Pick<NetworkStore, "feed" | "leases" | "records">;
@@ -90,7 +92,7 @@ async function takeOwn(
       membership = await hold(options, own, signal);
     } else if (membership === null || own.isOurs) {
       logger.warn("a lease of ours cannot be used and is given up", { key: own.entry.key });
-      await store.leases.remove(own.entry, signal);
+      await withdrawLease(store.leases, own.entry, signal);
       givenUp.push(own.entry.key);
     }
   }
@@ -182,6 +184,7 @@ async function createNew(options: JoinOptions, listing: StoreListing, signal: Ab
     families: config.families,
     taken,
     isAvoided: (subnets: PerFamily<Prefix>) => reached.overlapping(subnets) !== null,
+    avoided: (span: AddressSpan) => reached.inside(span).map(describeLocal),
     // The bridges of this host's own containers have the subnet that it had.
     wishes: wishes.filter((subnets) => reached.overlappingOwn(subnets) === null),
     used: affinities.used,
@@ -197,7 +200,7 @@ async function createNew(options: JoinOptions, listing: StoreListing, signal: Ab
       return { entry, subnets, deadlineMs: sinceMs + ttlSeconds * 1000, origin };
     }
     logger.info("another host leased the subnet, or one that overlaps it, first; trying another", { key });
-    if (entry !== null) await store.leases.remove(entry, signal);
+    if (entry !== null) await withdrawLease(store.leases, entry, signal);
     take(
       others.filter((other) => other.key !== entry?.key),
       taken,
@@ -232,10 +235,7 @@ function publicAddresses(entries: readonly StoreEntry[], own: LeaseAttrs): Local
 
 /** The addresses that the network can lease. */
 function spans({ families }: NetworkConfig): AddressSpan[] {
-  return entriesOf(families).map(([, { subnetMin, subnetMax, subnetLength }]) => ({
-    base: subnetMin,
-    last: Prefix.of(subnetMax, subnetLength).last,
-  }));
+  return entriesOf(families).map(([, family]) => leaseSpan(family));
 }
 
 /** The subnet of a key is taken, whatever its value, because flanneld routes to it. */

@@ -4,6 +4,7 @@ import { LeaseLostError, SubnetTakenError } from "../errors.ts";
 import type { LeaseFeed, StoreEntry } from "../stores/contracts.ts";
 import type { LostLease, Recovery } from "./claimer.ts";
 import { type AllocationOptions, olderRival } from "./join.ts";
+import { withdrawLease } from "./withdrawal.ts";
 
 /** Throws StoreError when the store does not answer. */
 export async function recoverLease(
@@ -21,7 +22,7 @@ export async function recoverLease(
   const others = await store.leases.listCreatedAfter(since, signal);
   const rival = olderRival({ entry, subnets: lost.subnets }, others);
   if (rival !== null) {
-    await store.leases.remove(entry, signal);
+    await withdrawLease(store.leases, entry, signal);
     return { outcome: "overlapped", rival };
   }
   const lastsMs = entry.storeLeaseId === null ? Number.POSITIVE_INFINITY : ttlSeconds * 1000;

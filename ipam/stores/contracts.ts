@@ -179,6 +179,8 @@ export interface StoreConnection {
   readonly description: string;
   /** A local or remote address that packets to the store go to, for the choice of interface; null for local files. */
   readonly remoteHost: string | null;
+  /** Names and addresses of all its servers. */
+  readonly remoteHosts: readonly string[];
   network(prefix: string): NetworkStore;
   /**
    * Drops all connections; the next call connects again. For a host whose address changed: packets of the old

@@ -16,6 +16,7 @@ export function openConsulStore(options: ConsulOptions, environment: StoreEnviro
   return {
     description: `consul ${client.description}`,
     remoteHost: client.endpoints[0]?.host ?? null,
+    remoteHosts: client.endpoints.flatMap(({ host }) => host ?? []),
     network: (prefix) => {
       // Consul's keys have no leading slash: it rejects one.
       const layout = layoutOf(prefix.replace(/^\/+/, ""));

@@ -13,6 +13,7 @@ export function openEtcdStore(options: EtcdOptions, environment: StoreEnvironmen
   return {
     description: `etcd ${client.description}`,
     remoteHost: client.endpoints[0]?.host ?? null,
+    remoteHosts: client.endpoints.map(({ host }) => host),
     network: (prefix) => {
       const layout = layoutOf(prefix);
       const description = `etcd ${client.description} ${prefix}`;

@@ -58,6 +58,7 @@ export function openMemoryStore(holder: MemoryHolder, environment: StoreEnvironm
   return {
     description: "memory",
     remoteHost: null,
+    remoteHosts: [],
     network: (prefix) => embeddedNetwork("memory", prefix, holder, environment),
     redial: () => {},
     close: async () => {},

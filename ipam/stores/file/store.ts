@@ -27,6 +27,7 @@ export function openFileStore(directory: string, environment: StoreEnvironment):
   return {
     description: `file:${path}`,
     remoteHost: null,
+    remoteHosts: [],
     network: (prefix) => embeddedNetwork(`file:${path}`, prefix, holder, environment),
     redial: () => {},
     close: async () => {},

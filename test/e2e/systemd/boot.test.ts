@@ -121,7 +121,8 @@ describeWithSystemd("the units under systemd", () => {
     host.systemctl("stop", "tulled.service");
     host.run("sed", "-i", `s|^FLANNEL_SUBNET=.*|FLANNEL_SUBNET=${other}|`, "/run/flannel/subnet.env");
     await expect.poll(starts, { timeout: 40_000 }).toBe(2);
-    expect(JSON.parse(host.run("cat", "/etc/docker/daemon.json"))).toMatchObject({ bip: other });
+    const settings = (): unknown => JSON.parse(host.run("cat", "/etc/docker/daemon.json"));
+    await expect.poll(settings, { timeout: 40_000 }).toMatchObject({ bip: other });
   });
 
   it("name options that reach dockerd through drop-ins and variables as systemd reads them", () => {

@@ -256,6 +256,32 @@ describe("tulle leases and tulle lease check", () => {
     ]);
   });
 
+  it("ignores the key of a folder", async () => {
+    await addLease("10.2.16.0-24", leaseValue(243));
+    await addLease("", "");
+    await addLease("folder/", "");
+    expect(await tulle("lease", "check")).toMatchObject({ code: 0, out: "1 lease, all in order\n" });
+    expect(JSON.parse((await tulle("leases", "--json")).out)).toHaveLength(1);
+  });
+
+  it("finds on a member what its host alone can see", async () => {
+    await writeFile(join(directory, "identity.json"), JSON.stringify({ nodeId: NODE_ID }));
+    await addLease("10.2.16.0-24", leaseValue(243, { NodeID: NODE_ID }));
+    await addLease("10.2.17.0-24", leaseValue(9, { PublicIP: "10.2.16.1" }));
+    await addLease("10.2.18.0-24", leaseValue(8, { BackendData: { VtepMAC: "02:00:00:00:00:f3" } }));
+    const { code, out } = await tulle("lease", "check", `--state-dir=${directory}`);
+    expect(code).toBe(1);
+    expect(out).toMatch(/10\.2\.17\.0-24: its public address 10\.2\.16\.1 lies in/);
+    expect(out).toMatch(/10\.2\.18\.0-24: its hardware address 02:00:00:00:00:f3 is/);
+    expect(out).toMatch(/^3 leases, 2 wrong$/m);
+  });
+
+  it("revokes a lease whose value is damaged", async () => {
+    await addLease("10.2.16.0-24", "{");
+    expect((await tulle("lease", "revoke", "10.2.16.0-24", "--yes")).code).toBe(0);
+    expect((await store().feed.list(signal)).entries).toEqual([]);
+  });
+
   it("finds a configuration that no daemon could use", async () => {
     const before = await store().config.read(signal);
     await store().config.write("{}", before, signal);

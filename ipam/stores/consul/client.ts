@@ -6,19 +6,18 @@
  */
 
 import { EventEmitter } from "node:events";
-import { Agent as HttpAgent, type IncomingMessage } from "node:http";
-import { Agent as HttpsAgent } from "node:https";
-import Consul from "consul";
+import type { IncomingMessage } from "node:http";
+import type Consul from "consul";
 import { errorMessage, StoreError } from "../../errors.ts";
 import { readRequiredFile } from "../../files.ts";
 import { errorFields } from "../../log.ts";
 import { diagnose } from "../diagnosis.ts";
 import { Latency, SlownessLog } from "../latency.ts";
 import type { ConsulOptions, StoreEnvironment } from "../options.ts";
-import { identityOptions } from "../server-name.ts";
 import { isRefusal, refusalOf } from "../tcp-probe.ts";
-import { readTlsFiles, type TlsMaterial } from "../tls-files.ts";
+import { readTlsFiles } from "../tls-files.ts";
 import { TlsRenewal } from "../tls-renewal.ts";
+import { type Connection, openConnection } from "./connection.ts";
 import { type ConsulEndpoint, parseConsulEndpoints } from "./endpoints.ts";
 import { type ConsulOperation, connectionText, consulError, isServerFailure, responseOf } from "./errors.ts";
 
@@ -27,9 +26,6 @@ const CALL_DEADLINE_MS = 5_000;
 
 /** A server that answers later than this is never used. */
 const LONGEST_ANSWER_MS = 30_000;
-
-/** TCP keep-alive of idle connections, so that firewalls on the path keep them (tcp(7), TCP_KEEPIDLE). */
-const TCP_KEEP_ALIVE_MS = 15_000;
 
 /** Part of every request; spread it into the library's options. */
 export interface CommonOptions {
@@ -59,13 +55,6 @@ export interface ConsulReply {
   /** X-Consul-Index, null when the answer has none. */
   readonly index: bigint | null;
   readonly body: unknown;
-}
-
-interface Connection {
-  readonly endpoint: ConsulEndpoint;
-  readonly consul: Consul;
-  readonly agent: HttpAgent;
-  readonly tls: TlsMaterial | null;
 }
 
 export class ConsulClient {
@@ -275,38 +264,6 @@ function mostTelling(failures: readonly unknown[]): unknown {
 
 async function diagnosed({ host, port, isTls }: ConsulEndpoint, error: unknown): Promise<string | null> {
   return host === null ? null : await diagnose({ host, port, isTls }, connectionText(error));
-}
-
-function openConnection(
-  endpoint: ConsulEndpoint,
-  tls: TlsMaterial | null,
-  options: ConsulOptions,
-): Connection {
-  const shared = {
-    keepAlive: true,
-    keepAliveMsecs: TCP_KEEP_ALIVE_MS,
-    ...(endpoint.socketPath === null ? { host: endpoint.host ?? "" } : { socketPath: endpoint.socketPath }),
-  };
-  const agent = tls
-    ? new HttpsAgent({
-        ...shared,
-        ...(tls.ca ? { ca: tls.ca } : {}),
-        ...(tls.cert && tls.key ? { cert: tls.cert, key: tls.key } : {}),
-        ...identityOptions(options.tlsServerName || (endpoint.host ?? "")),
-        rejectUnauthorized: options.verifyTls ?? true,
-      })
-    : new HttpAgent(shared);
-  const headers = options.httpAuth
-    ? { authorization: `Basic ${Buffer.from(options.httpAuth).toString("base64")}` }
-    : {};
-  const consul = new Consul({
-    host: endpoint.host?.includes(":") ? `[${endpoint.host}]` : (endpoint.host ?? "localhost"),
-    port: endpoint.port || 80,
-    secure: endpoint.isTls,
-    agent,
-    ...{ headers },
-  });
-  return { endpoint, consul, agent, tls };
 }
 
 /**

@@ -102,6 +102,8 @@ for (const { name, missing, start, optionsFor } of KINDS) {
       const { store, near, log, keeper } = await joinThrough(2_000, cleanups);
       expect(log.lines).toContain(SLOW);
       expect(store.roundTripMs).toBeGreaterThan(2_000);
+      const [own] = (await near.feed.list(signal)).entries;
+      expect(own && (await store.leases.keepAlive(own, signal))).toBeGreaterThan(3_000);
       const watched = new WatchLog(store);
       cleanups.push(() => watched.stop());
       await vi.waitUntil(() => watched.listings === 1, PATIENT);

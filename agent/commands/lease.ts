@@ -41,7 +41,7 @@ function defineShow(command: Command, context: CommandContext): void {
     .option("--json", "print an object, for programs")
     .addHelpText("after", WHICH)
     .action(async (which: string, { json }: { readonly json?: true }) => {
-      const listing = await withNetwork(context, ({ store, signal }) => store.list(signal));
+      const listing = await withNetwork(context, ({ store, signal }) => store.feed.list(signal));
       const found = selectLease(auditLeases(listing).leases, which);
       const text = json ? `${formatJson(leaseToJson(found), 2)}\n` : formatLease(found, context.out);
       context.out.write(text);
@@ -58,9 +58,10 @@ function defineCheck(command: Command, context: CommandContext): void {
     .action(async () => {
       const { files } = await context.config();
       const { audit, affinities } = await withNetwork(context, async ({ store, remoteHosts, signal }) => {
-        const listing = await store.list(signal);
+        const listing = await store.feed.list(signal);
         const host = await readAuditingHost(files.stateDir, listing, await resolveHosts(remoteHosts));
-        return { audit: auditLeases(listing, host), affinities: await listAffinityRecords(store, signal) };
+        const affinities = await listAffinityRecords(store.records, signal);
+        return { audit: auditLeases(listing, host), affinities };
       });
       const { leases, configProblem } = audit;
       const problems = [configProblem, ...leases.map(({ problem }) => problem)].filter(
@@ -86,12 +87,12 @@ function defineReserve(command: Command, context: CommandContext): void {
     .action(
       async (subnets: string[], options: { readonly publicIp?: string; readonly publicIpv6?: string }) => {
         await withNetwork(context, async ({ store, signal }) => {
-          const audit = auditLeases(await store.list(signal));
+          const audit = auditLeases(await store.feed.list(signal));
           const plan = planReservation(audit, { subnets, ...options });
           if (plan.type === "create")
-            await store.create(plan.key, plan.value, Number.POSITIVE_INFINITY, signal);
+            await store.leases.create(plan.key, plan.value, Number.POSITIVE_INFINITY, signal);
           else if (plan.type === "keep")
-            await store.replace(plan.entry, plan.entry.value, Number.POSITIVE_INFINITY, signal);
+            await store.leases.replace(plan.entry, plan.entry.value, Number.POSITIVE_INFINITY, signal);
           context.out.line(`${plan.type === "none" ? "unchanged" : "reserved"}: ${plan.key}`);
         });
       },
@@ -108,11 +109,12 @@ function defineRelease(command: Command, context: CommandContext): void {
     .action(async (which: string) => {
       const { lease: settings } = await context.config();
       await withNetwork(context, async ({ store, signal }) => {
-        const found = selectLease(auditLeases(await store.list(signal)).leases, which);
+        const found = selectLease(auditLeases(await store.feed.list(signal)).leases, which);
         const { key, entry } = found;
         const action = planRelease(found);
-        if (action === "delete") await withdrawLease(store, entry, signal);
-        else if (action === "expire") await store.replace(entry, entry.value, settings.ttlSeconds, signal);
+        if (action === "delete") await withdrawLease(store.leases, entry, signal);
+        else if (action === "expire")
+          await store.leases.replace(entry, entry.value, settings.ttlSeconds, signal);
         const done = { delete: "deleted", expire: "released", none: "unchanged, not a reservation" }[action];
         context.out.line(`${done}: ${key}`);
       });
@@ -129,14 +131,14 @@ function defineRevoke(command: Command, context: CommandContext): void {
     )
     .action(async (which: string, { yes }: { readonly yes?: true }) => {
       await withNetwork(context, async ({ store, signal }) => {
-        const { key, entry, attrs } = selectLease(auditLeases(await store.list(signal)).leases, which);
+        const { key, entry, attrs } = selectLease(auditLeases(await store.feed.list(signal)).leases, which);
         const host = Object.values(attrs?.publicAddress ?? {}).join(", ") || "an unknown host";
         if (!yes) {
           throw new ConfigError(
             `revoking ${key} would cut ${host} off from all other hosts; give --yes to do it`,
           );
         }
-        await withdrawLease(store, entry, signal);
+        await withdrawLease(store.leases, entry, signal);
         context.out.line(`revoked: ${key} of ${host}`);
       });
     });

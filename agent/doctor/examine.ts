@@ -71,7 +71,7 @@ async function lookAtStore(context: CommandContext, { files }: AgentConfig): Pro
   try {
     return await withNetwork(context, async ({ store, remoteHost, remoteHosts, signal }) => {
       const startMs = performance.now();
-      const listing = await store.list(signal);
+      const listing = await store.feed.list(signal);
       const tookMs = Math.round(performance.now() - startMs);
       const addresses = await resolveHosts(remoteHosts);
       const host = await readAuditingHost(files.stateDir, listing, addresses).catch(nullIfDamaged);

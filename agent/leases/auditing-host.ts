@@ -4,7 +4,7 @@ import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import type { Address } from "../../ipam/addresses/ip.ts";
 import type { Lease } from "../../ipam/leases/lease.ts";
 import { decodeEntry } from "../../ipam/leases/lease-codec.ts";
-import type { StoreEntry, StoreListing } from "../../ipam/stores/store.ts";
+import type { StoreEntry, StoreListing } from "../../ipam/stores/contracts.ts";
 import { readIdentity } from "../cleanup/host-state.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { localPrefixes } from "../host/local-prefixes.ts";

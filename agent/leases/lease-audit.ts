@@ -17,7 +17,7 @@ import type { Lease, LeaseAttrs, LeaseKey } from "../../ipam/leases/lease.ts";
 import { decodeEntry, isFolderKey, readStrayKey } from "../../ipam/leases/lease-codec.ts";
 import { PeerTable } from "../../ipam/leases/peer-table.ts";
 import { silentLogger } from "../../ipam/log.ts";
-import type { StoreEntry, StoreListing } from "../../ipam/stores/store.ts";
+import type { StoreEntry, StoreListing } from "../../ipam/stores/contracts.ts";
 
 export interface AuditedLease {
   readonly key: LeaseKey;

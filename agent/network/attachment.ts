@@ -11,7 +11,7 @@ import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import type { LeaseAttrs } from "../../ipam/leases/lease.ts";
 import { formatLeaseKey, formatLeaseValue, parseLeaseValue } from "../../ipam/leases/lease-codec.ts";
 import type { PeerSettings } from "../../ipam/leases/peer-table.ts";
-import type { StoreEntry } from "../../ipam/stores/store.ts";
+import type { StoreEntry } from "../../ipam/stores/contracts.ts";
 import type { InterfaceSettings } from "../config/config.ts";
 import { type ChosenInterface, chooseInterface } from "../host/choose-interface.ts";
 import type { HostSnapshot } from "../host/host-snapshot.ts";

@@ -8,7 +8,14 @@
 import { Address, mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { TulleError } from "../../ipam/errors.ts";
-import type { StoreConnection, StoreHealth, StoreListing, SubnetStore } from "../../ipam/stores/store.ts";
+import { AllocatingClaimer } from "../../ipam/leases/allocating-claimer.ts";
+import type { LeaseClaimer } from "../../ipam/leases/claimer.ts";
+import type {
+  NetworkStore,
+  StoreConnection,
+  StoreHealth,
+  StoreListing,
+} from "../../ipam/stores/contracts.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import type { Identity } from "../host/identity.ts";
@@ -48,9 +55,10 @@ export interface NetworkAgentOptions {
 export class NetworkAgent {
   readonly #options: NetworkAgentOptions;
   readonly #runtime: Runtime;
-  readonly #store: SubnetStore;
+  readonly #store: NetworkStore;
   #parts: AttachmentParts;
   readonly #metrics: AgentMetrics;
+  readonly #claimer: LeaseClaimer;
   readonly #enrolment: Enrolment;
   readonly #outage = new StoreOutage();
   readonly #locks: InstanceLock[] = [];
@@ -69,7 +77,14 @@ export class NetworkAgent {
     this.#firewall = settings.firewall;
     this.#store = connection.network(settings.prefix);
     const { ttlSeconds } = settings.lease;
-    this.#enrolment = new Enrolment({ runtime: this.#runtime, ttlSeconds, store: this.#store, identity });
+    const { clock } = options.runtime;
+    this.#claimer = new AllocatingClaimer({ store: this.#store, ttlSeconds, clock, logger });
+    this.#enrolment = new Enrolment({
+      runtime: this.#runtime,
+      claimer: this.#claimer,
+      feed: this.#store.feed,
+      identity,
+    });
     this.#metrics = new AgentMetrics(options.runtime.metrics);
     const store = connection.remoteHost === null ? null : Address.parseOrNull(connection.remoteHost);
     this.#parts = {
@@ -100,7 +115,7 @@ export class NetworkAgent {
 
   /** Joins the network and keeps it until `signal` fires. Throws TulleError when it cannot join. */
   async run(signal: AbortSignal): Promise<void> {
-    const watch = this.#store.watch(signal, (health) => this.#noteStore(health));
+    const watch = this.#store.feed.watch(signal, (health) => this.#noteStore(health));
     const messages = watch[Symbol.asyncIterator]();
     try {
       const { listing, networkConfig } = await waitForNetworkConfig(
@@ -175,6 +190,7 @@ export class NetworkAgent {
       runtime: { ...this.#runtime, logger: this.#options.runtime.logger },
       settings,
       store: this.#store,
+      claimer: this.#claimer,
       metrics: this.#metrics,
       attachmentParts: this.#parts,
       enrolment: this.#enrolment,

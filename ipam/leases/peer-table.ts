@@ -14,7 +14,7 @@ import { parseNetworkConfig } from "../config/network-config-parser.ts";
 import { CodecError, errorMessage } from "../errors.ts";
 import { boundText } from "../escape.ts";
 import type { Logger } from "../log.ts";
-import type { StoreEntry, StoreMessage } from "../stores/store.ts";
+import type { StoreEntry, StoreMessage } from "../stores/contracts.ts";
 import { Admission } from "./admission.ts";
 import { leaseSpan } from "./candidates.ts";
 import { Departures, type DepartureTimes } from "./departures.ts";

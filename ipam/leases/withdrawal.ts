@@ -1,7 +1,7 @@
 /** Deletes a lease for good: peers then remove its host at once, instead of after the leave grace. */
 
 import { CodecError, LeaseLostError } from "../errors.ts";
-import type { LeaseKeys, StoreEntry } from "../stores/store.ts";
+import type { LeaseKeys, StoreEntry } from "../stores/contracts.ts";
 import { markLeaving } from "./lease-codec.ts";
 
 /**
@@ -9,15 +9,15 @@ import { markLeaving } from "./lease-codec.ts";
  * Throws LeaseLostError when the lease has changed, also when its host put its own value back between the two.
  */
 export async function withdrawLease(
-  store: Pick<LeaseKeys, "replace" | "remove">,
+  leases: Pick<LeaseKeys, "replace" | "remove">,
   entry: StoreEntry,
   signal: AbortSignal,
 ): Promise<void> {
   const value = markedValue(entry);
   // A value that cannot be read has no peers to tell.
-  const marked = value === null ? entry : await store.replace(entry, value, null, signal);
+  const marked = value === null ? entry : await leases.replace(entry, value, null, signal);
   try {
-    await store.remove(marked, signal);
+    await leases.remove(marked, signal);
   } catch (error) {
     if (!(error instanceof LeaseLostError)) throw error;
     throw new LeaseLostError(

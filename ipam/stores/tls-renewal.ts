@@ -1,5 +1,5 @@
 /**
- * Notices that the certificate files of a connection were replaced.
+ * Detects that the certificate files of a connection were replaced.
  *
  * New files that cannot be used are logged once, and the connection stays with the old ones: between the two writes of an
  * installation, certificate and key do not match.
@@ -9,7 +9,7 @@ import { FailureSeries } from "../log.ts";
 import type { StoreEnvironment, TlsFiles } from "./options.ts";
 import { readTlsFiles, type TlsMaterial } from "./tls-files.ts";
 
-/** Certificate files are looked at again at most this often, and at each new connection. */
+/** Certificate files are checked at most this often, and read at each new connection. */
 const RECHECK_MS = 10_000;
 
 export class TlsRenewal {

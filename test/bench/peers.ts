@@ -5,7 +5,7 @@ import { systemClock } from "../../ipam/clock.ts";
 import { PeerTable } from "../../ipam/leases/peer-table.ts";
 import { PeerUpdates } from "../../ipam/leases/peer-update.ts";
 import { silentLogger } from "../../ipam/log.ts";
-import type { StoreChange, StoreEntry } from "../../ipam/stores/store.ts";
+import type { StoreChange, StoreEntry } from "../../ipam/stores/contracts.ts";
 import { entry, prefix, subnets, value } from "../support/lease-fixture.ts";
 import { hostFacts, prepareVxlan } from "../support/vxlan-fixture.ts";
 import type { Bench } from "./support/report.ts";

@@ -28,12 +28,12 @@ describe("leases", () => {
         const clock = new FakeClock();
         const store = memoryStore(clock);
         for (const [index, one] of keys.entries()) {
-          await store.create(`stray${index}/${formatLeaseKey({ 4: one })}`, "x", 60, signal);
+          await store.leases.create(`stray${index}/${formatLeaseKey({ 4: one })}`, "x", 60, signal);
         }
         const config = network(
           `{"Network":"10.2.0.0/22","SubnetLen":${subnetLength},"Backend":{"Type":"vxlan"}}`,
         );
-        const listing = await store.list(signal);
+        const listing = await store.feed.list(signal);
         const joins = Array.from({ length: hosts }, (_, n) =>
           join(joinOptions(store, clock, n + 1, { config }), listing, signal),
         );

@@ -27,6 +27,23 @@ function addressesOf({ addresses }: HostSnapshot, links: ReadonlyMap<number, Hos
   });
 }
 
+/** An address of a bridge. */
+export interface BridgeAddress {
+  readonly bridge: string;
+  readonly address: Address;
+}
+
+/** The addresses of all bridges of the host. */
+export function bridgeAddresses({ links, addresses }: HostSnapshot): readonly BridgeAddress[] {
+  const bridges = new Map(
+    links.filter(({ type }) => type === "bridge").map(({ index, name }) => [index, name]),
+  );
+  return addresses.flatMap(({ interfaceIndex, address }) => {
+    const bridge = bridges.get(interfaceIndex);
+    return bridge === undefined ? [] : [{ bridge, address }];
+  });
+}
+
 /** Without default routes, which every subnet is a part of, and without those of an overlay. */
 function routesOf({ routes }: HostSnapshot, links: ReadonlyMap<number, HostLink>): LocalPrefix[] {
   return routes.flatMap(({ destination, outputIndex, gateway, protocol }) => {

@@ -59,6 +59,7 @@ export class DesiredState {
       own: this.subnets,
       backend: this.attachment.backend,
       host: this.attachment.host,
+      bridges: this.attachment.bridges,
       isolated: this.#facts.isolated(),
     }));
   }
@@ -107,6 +108,7 @@ export class DesiredState {
     this.#facts = { ...this.#facts, attachment };
     this.#parts.peers.reconfigure({ local: attachment.local });
     this.peersChanged();
+    if (this.#facts.firewall.containerSources === "strict") void this.planFirewall();
   }
 
   /** Our lease is for other subnets now. */

@@ -79,23 +79,32 @@ function containerBridges({ bridges, own, host }: FirewallSituation): readonly s
 }
 
 function tunnelsOf({ backend, host, settings, peers }: FirewallSituation): PerFamily<TunnelInput> {
-  const all = settings.tunnelSources === "peers" ? [...peers] : [];
-  return mapFamilies(backend.tunnels, ({ port, device }, family) => ({
-    port,
-    parentInterface: host.interface,
-    address: host.addresses[family],
-    isSoleAddress: isSame(host.addresses[family], host.publicAddresses[family]),
-    device,
-    sources: settings.tunnelSources === "any" ? ("any" as const) : publicAddresses(all, family),
-  }));
+  const isChecked = settings.tunnelSources === "peers";
+  const all = isChecked ? [...peers] : [];
+  const inputs: Partial<Record<Family, TunnelInput>> = {};
+  for (const [family, { port, device }] of entriesOf(backend.tunnels)) {
+    const address = host.addresses[family];
+    // Never absent: the interface was chosen because it has an address of each family of the tunnel.
+    if (address === undefined) continue;
+    inputs[family] = {
+      port,
+      parentInterface: host.interface,
+      address,
+      aliases: aliasesOf(address, host.publicAddresses[family]),
+      device,
+      sources: isChecked ? publicAddresses(all, family) : "any",
+    };
+  }
+  return inputs;
+}
+
+/** The published address may be a second one of this host. */
+function aliasesOf(address: Address, published: Address | undefined): Address[] {
+  return published === undefined || published.equals(address) ? [] : [published];
 }
 
 function publicAddresses(peers: readonly Lease[], family: Family): Address[] {
   return peers.flatMap(({ attrs }) =>
     [...entriesOf(attrs.publicAddress)].flatMap(([own, address]) => (own === family ? [address] : [])),
   );
-}
-
-function isSame(a: Address | undefined, b: Address | undefined): boolean {
-  return a !== undefined && b !== undefined && a.equals(b);
 }

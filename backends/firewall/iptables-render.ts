@@ -41,6 +41,7 @@ export const IPTABLES_CHAINS: Readonly<Record<ChainRole, IptablesChain>> = {
   "tunnel-in": { table: "raw", name: "FLANNEL-TUN-IN", hook: "PREROUTING", position: "first" },
   "tunnel-out": { table: "raw", name: "FLANNEL-TUN-OUT", hook: "OUTPUT", position: "first" },
   "tunnel-forward": { table: "mangle", name: "FLANNEL-TUN-FWD", hook: "FORWARD", position: "first" },
+  "tunnel-local": { table: "mangle", name: "FLANNEL-TUN-DST", hook: "INPUT", position: "first" },
   "mss-clamp": { table: "mangle", name: "FLANNEL-MSS", hook: "FORWARD", position: "first" },
   "overlay-in": { table: "raw", name: "FLANNEL-DIRECT", hook: "PREROUTING", position: "first" },
 };
@@ -143,12 +144,7 @@ function renderTests(matches: Matches): string[] {
   const words: string[] = [];
   if (matches.udpPort !== undefined) words.push(`-p udp -m udp --dport ${matches.udpPort}`);
   if (matches.isTcpSyn) words.push("-p tcp -m tcp --tcp-flags SYN,RST SYN");
-  if (matches.destinationType !== undefined)
-    words.push(
-      matches.destinationType === "elsewhere"
-        ? "-m addrtype ! --dst-type LOCAL"
-        : `-m addrtype --dst-type ${matches.destinationType.toUpperCase()}`,
-    );
+  if (matches.isNotLocal) words.push("-m addrtype ! --dst-type LOCAL");
   if (matches.isOffPath) words.push("-m rpfilter --invert");
   const { mark } = matches;
   if (mark !== undefined)

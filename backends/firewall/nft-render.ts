@@ -71,6 +71,7 @@ export const NFT_CHAINS: Readonly<Record<NftRole, NftChain>> = {
   "tunnel-in": { name: "tunnel-in", type: "filter", hook: "prerouting", prio: -300 },
   "tunnel-out": { name: "tunnel-out", type: "filter", hook: "output", prio: -300 },
   "tunnel-forward": { name: "tunnel-forward", type: "filter", hook: "forward", prio: -150 },
+  "tunnel-local": { name: "tunnel-local", type: "filter", hook: "input", prio: -150 },
   "mss-clamp": { name: "mss-clamp", type: "filter", hook: "forward", prio: -150 },
 };
 
@@ -130,10 +131,8 @@ function renderMatches(family: Family, matches: Matches): JsonValue[] {
   if (matches.isTcpSyn) {
     expressions.push(match("==", { "&": [payload("tcp", "flags"), ["syn", "rst"]] }, "syn"));
   }
-  if (matches.destinationType !== undefined) {
-    const type = { fib: { result: "type", flags: ["daddr"] } };
-    const isElsewhere = matches.destinationType === "elsewhere";
-    expressions.push(isElsewhere ? match("!=", type, "local") : match("==", type, matches.destinationType));
+  if (matches.isNotLocal) {
+    expressions.push(match("!=", { fib: { result: "type", flags: ["daddr"] } }, "local"));
   }
   if (matches.isOffPath) {
     expressions.push(match("==", { fib: { result: "oif", flags: ["saddr", "iif"] } }, false));

@@ -43,10 +43,10 @@ export interface TunnelInput {
   readonly port: number;
   /** The interface that carries the tunnel. */
   readonly parentInterface: string;
-  /** This host's address there, to which peers send. */
-  readonly address: Address | undefined;
-  /** False where this host publishes another address than `address`: that one may be local, too. */
-  readonly isSoleAddress: boolean;
+  /** This host's address there. */
+  readonly address: Address;
+  /** Other addresses of this family to which peers send. */
+  readonly aliases: readonly Address[];
   /** The overlay device, for the MSS clamp: `flannel.1`. */
   readonly device: string;
   /** Whose tunnel packets are welcome: everybody's, or those of the peers' public addresses. */
@@ -128,6 +128,7 @@ function planFamily(input: FirewallInput, family: Family): FamilyRules {
     "tunnel-in": tunnel === undefined ? [] : tunnelInRules(input, family, tunnel),
     "tunnel-out": tunnel !== undefined && input.notrack ? [rule({}, NOTRACK)] : [],
     "tunnel-forward": tunnel === undefined ? [] : tunnelForwardRules(input, family, tunnel),
+    "tunnel-local": tunnel === undefined ? [] : tunnelLocalRules(tunnel),
     "mss-clamp": tunnel === undefined ? [] : mssClampRules(input, tunnel),
     "overlay-in": overlayInRules(input, family),
   };
@@ -208,10 +209,10 @@ function containerInRules({ subnets, strictBridges = [] }: FirewallInput, family
   ]);
 }
 
-/** Tunnel packets for this host: forged ones and strangers' are dropped, the rest is not tracked. */
+/** Drops forged tunnel packets and, where only peers may send, those of other hosts; the rest is not tracked. */
 function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
   return [
-    ...besideTunnelRules(tunnel, family),
+    rule(notForTunnel(tunnel), RETURN),
     ...containerAddresses(input, family).map((source) => rule(source, DROP)),
     ...(tunnel.sources === "any" ? [] : [rule({ isFromUnknownSource: true }, DROP)]),
     ...(input.notrack ? [rule({}, NOTRACK)] : []),
@@ -219,6 +220,18 @@ function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput
     ...containerInterfaceDrops(input),
     ...UPLINKS.map((name) => rule({ inputInterface: name }, RETURN)),
     ...sourceDrops(family),
+  ];
+}
+
+/**
+ * Drops what the kernel delivers to the tunnel's port without being addressed to the tunnel: VXLAN sockets are bound to
+ * no address, so they receive broadcast, multicast and anycast as well. Only delivered packets pass here. In front of
+ * routing, a multicast frame between two ports of a bridge (net.bridge.bridge-nf-call-iptables) looks the same.
+ */
+function tunnelLocalRules({ address, aliases }: TunnelInput): Rule[] {
+  return [
+    ...aliases.map((alias) => rule({ destination: inside(hostPrefix(alias)) }, RETURN)),
+    rule({ destination: outside(hostPrefix(address)) }, DROP),
   ];
 }
 
@@ -238,33 +251,24 @@ function mssClampRules({ mssClamp }: FirewallInput, { device }: TunnelInput): Ru
   return mssClamp ? [rule({ outputInterface: device, isTcpSyn: true }, { do: "clamp-mss" })] : [];
 }
 
-/** Every packet of the host comes by; by far the most are no tunnel packets and shall cost one test. */
+/** Every packet of the host passes; most are not tunnel packets and cost one test. */
 function gatesOf({ port, parentInterface }: TunnelInput): FamilyRules["gates"] {
   return {
     "tunnel-in": { udpPort: port },
     "tunnel-out": { udpPort: port },
     "tunnel-forward": { outputInterface: parentInterface, udpPort: port },
+    "tunnel-local": { udpPort: port },
   };
 }
 
-/**
- * What is not for the tunnel's own address. The kernel delivers broadcast, multicast and anycast packets to the tunnel's
- * socket as well, and no peer sends them: they are dropped. The rest is for other hosts. Testing the address first spares
- * nearly all tunnel packets the lookup in the routing table, the most expensive test.
- */
-function besideTunnelRules({ address, isSoleAddress }: TunnelInput, family: Family): Rule[] {
-  const beside: Matches =
-    address === undefined ? {} : { destination: outside(Prefix.of(address, ADDRESS_BITS[family])) };
-  const group = family === 4 ? "broadcast" : "anycast";
-  const local: Rule[] =
-    address !== undefined && isSoleAddress
-      ? [rule({ ...beside, destinationType: "local" }, DROP), rule(beside, RETURN)]
-      : [rule({ ...beside, destinationType: "elsewhere" }, RETURN)];
-  return [
-    rule({ destination: inside(Prefix.parse(MULTICAST_PREFIX[family])) }, DROP),
-    rule({ ...beside, destinationType: group }, DROP),
-    ...local,
-  ];
+/** Packets that only pass through this host. The lookup in the routing table is the most expensive test: last, if at all. */
+function notForTunnel({ address, aliases }: TunnelInput): Matches {
+  const destination = outside(hostPrefix(address));
+  return aliases.length === 0 ? { destination } : { destination, isNotLocal: true };
+}
+
+function hostPrefix(address: Address): Prefix {
+  return Prefix.of(address, ADDRESS_BITS[address.family]);
 }
 
 /** A packet from a container's address is a container's, whatever way it came. */

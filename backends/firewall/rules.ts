@@ -27,8 +27,8 @@ export interface Matches {
   /** Interface name; a trailing `*` stands for any ending. */
   readonly inputInterface?: string;
   readonly outputInterface?: string;
-  /** What the routing table says of the destination; `elsewhere` stands for everything but `local`. */
-  readonly destinationType?: "local" | "broadcast" | "anycast" | "elsewhere";
+  /** The destination is not an address of this host. */
+  readonly isNotLocal?: true;
   /** UDP with this destination port, 1 .. 65535. */
   readonly udpPort?: number;
   /** A TCP packet that opens a connection (SYN without RST). */
@@ -64,6 +64,7 @@ export interface Rule {
  * - tunnel-in: judges tunnel packets on arrival, before connection tracking;
  * - tunnel-out: our own tunnel packets, before connection tracking;
  * - tunnel-forward: tunnel packets that pass through this host, where nobody else's accept can skip it;
+ * - tunnel-local: drops packets to the tunnel's port that this host receives under another address than the tunnel's;
  * - mss-clamp: lowers the MSS of connections that enter the tunnel;
  * - overlay-in: accepts what leaves the tunnel for our own containers, where Docker (28 and later) drops whatever
  *   does not come from its own bridge. Only iptables can overrule that: nft's accept ends no other base chain.
@@ -77,6 +78,7 @@ export const CHAIN_ROLES = [
   "tunnel-in",
   "tunnel-out",
   "tunnel-forward",
+  "tunnel-local",
   "mss-clamp",
   "overlay-in",
 ] as const;
@@ -120,6 +122,7 @@ export function commentOf(role: ChainRole): string {
     case "tunnel-in":
     case "tunnel-out":
     case "tunnel-forward":
+    case "tunnel-local":
     case "mss-clamp":
     case "overlay-in":
       return "tulle tunnel";

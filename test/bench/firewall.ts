@@ -29,7 +29,7 @@ const INPUT: FirewallInput = {
     4: {
       port: 8472,
       parentInterface: "eth0",
-      isSoleAddress: true,
+      aliases: [],
       address: Address.parse("192.168.50.1"),
       device: "flannel.1",
       sources: "any",

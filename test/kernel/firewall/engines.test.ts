@@ -128,7 +128,7 @@ for (const { name, create, flush, damages, list, listing } of [NFT, IPTABLES]) {
       const tunnel = {
         port: 8472,
         parentInterface: "eth0",
-        isSoleAddress: true,
+        aliases: [],
         address: Address.parse("192.168.50.9"),
         device: "flannel.1",
       };

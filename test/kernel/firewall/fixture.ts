@@ -20,7 +20,7 @@ export const INPUT: FirewallInput = {
     4: {
       port: 8472,
       parentInterface: "eth0",
-      isSoleAddress: true,
+      aliases: [],
       address: Address.parse("192.168.50.9"),
       device: "flannel.1",
       sources: [Address.parse("192.168.50.1"), Address.parse("192.168.50.2")],
@@ -28,7 +28,7 @@ export const INPUT: FirewallInput = {
     6: {
       port: 8472,
       parentInterface: "eth0",
-      isSoleAddress: true,
+      aliases: [],
       address: Address.parse("fd00:50::9"),
       device: "flannel-v6.1",
       sources: "any",

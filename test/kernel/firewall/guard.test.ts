@@ -20,7 +20,7 @@ const INPUT: FirewallInput = {
     4: {
       port: 8472,
       parentInterface: "out",
-      isSoleAddress: true,
+      aliases: [],
       address: Address.parse("10.2.55.1"),
       device: "flannel.1",
       sources: "any",

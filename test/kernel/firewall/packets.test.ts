@@ -39,7 +39,7 @@ const INPUT: FirewallInput = {
     4: {
       port: PORT,
       parentInterface: "eth0",
-      isSoleAddress: true,
+      aliases: [],
       address: Address.parse(HOST),
       device: "flannel.1",
       sources: "any",

@@ -34,7 +34,7 @@ const DEFAULTS: FirewallInput = {
     4: {
       port: 8472,
       parentInterface: "eth0",
-      isSoleAddress: true,
+      aliases: [],
       address: Address.parse("192.168.50.1"),
       device: "flannel.1",
       sources: "any",

@@ -5,10 +5,9 @@
  */
 
 import { rm, stat } from "node:fs/promises";
-import { FirewallGuard } from "../../backends/firewall/guard.ts";
+import { Toolset } from "../../backends/firewall/toolset.ts";
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { describe } from "../../backends/state/kinds/registry.ts";
-import { systemClock } from "../../ipam/clock.ts";
 import { TulleError } from "../../ipam/errors.ts";
 import { withdrawLease } from "../../ipam/leases/withdrawal.ts";
 import { silentLogger } from "../../ipam/log.ts";
@@ -119,20 +118,12 @@ async function removeObjects(
 }
 
 async function removeFirewall(report: Report): Promise<void> {
-  const guard = new FirewallGuard({
-    choice: "auto",
-    prefersNft: false,
-    resyncSeconds: 60,
-    log: silentLogger,
-    clock: systemClock,
-  });
+  const tools = new Toolset({ choice: "auto", log: silentLogger });
   try {
-    for (const what of await guard.remove({ isDryRun: report.isDryRun })) report.removed(`firewall: ${what}`);
+    for (const what of await tools.remove({ isDryRun: report.isDryRun })) report.removed(`firewall: ${what}`);
   } catch (error) {
     if (!(error instanceof TulleError)) throw error;
     report.removed("firewall", error);
-  } finally {
-    await guard.stop();
   }
 }
 

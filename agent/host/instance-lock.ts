@@ -33,12 +33,9 @@ export function lockStateDir(directory: string): Promise<InstanceLock> {
   return lockName(`${STATE_LOCK_FOLDER}${name}`, () => stateDirInUse(directory));
 }
 
-/**
- * Takes the lock for the firewall rules of one network, whose chains carry its name (null: flannel's names). Throws
- * TULLE_ALREADY_RUNNING when another daemon of this network namespace has it.
- */
-export function lockFirewall(network: string | null): Promise<InstanceLock> {
-  return lockName(network === null ? FIREWALL_LOCK : `${FIREWALL_LOCK}/${network}`, firewallInUse);
+/** Takes the lock for the firewall. Throws TULLE_ALREADY_RUNNING when another daemon of this namespace has it. */
+export function lockFirewall(): Promise<InstanceLock> {
+  return lockName(FIREWALL_LOCK, firewallInUse);
 }
 
 function lockName(name: string, taken: () => TulleError): Promise<InstanceLock> {

@@ -53,6 +53,23 @@ function ofRoute(
   return [{ prefix: destination, kind: "route", origin, gateway, mayBeContainers }, ...router];
 }
 
+/** An address of a bridge. */
+export interface BridgeAddress {
+  readonly bridge: string;
+  readonly address: Address;
+}
+
+/** The addresses of all bridges of the host. */
+export function bridgeAddresses({ links, addresses }: HostSnapshot): readonly BridgeAddress[] {
+  const bridges = new Map(
+    links.filter(({ type }) => type === "bridge").map(({ index, name }) => [index, name]),
+  );
+  return addresses.flatMap(({ interfaceIndex, address }) => {
+    const bridge = bridges.get(interfaceIndex);
+    return bridge === undefined ? [] : [{ bridge, address }];
+  });
+}
+
 /** docker0, cni0 and their like; a container's veth without a bridge counts too. */
 function isBridge({ type }: HostLink): boolean {
   return type === "bridge" || type === "veth";

@@ -16,7 +16,7 @@ import type { InterfaceSettings } from "../config/config.ts";
 import { type ChosenInterface, chooseInterface } from "../host/choose-interface.ts";
 import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
-import { localPrefixes } from "../host/local-prefixes.ts";
+import { type BridgeAddress, bridgeAddresses, localPrefixes } from "../host/local-prefixes.ts";
 import { familiesOf, optionsOf } from "./network-support.ts";
 import type { Ownership } from "./ownership.ts";
 import { hostFactsOf, settleDeviceMacs } from "./tunnel-host.ts";
@@ -29,6 +29,8 @@ export interface Attachment {
   readonly backend: PreparedBackend;
   /** What this host reaches without the network; changes without a new attachment. */
   readonly local: readonly LocalPrefix[];
+  /** Changes as `local` does, without a new attachment. */
+  readonly bridges: readonly BridgeAddress[];
 }
 
 /** What all attachments to a network have in common. */
@@ -110,7 +112,8 @@ export async function attach(
   const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity, network);
   const backend = options.prepare(host, families, macs);
   await ownership.add(Object.values(backend.devices), backend.sharedDevices);
-  return { networkConfig, options, chosen, host, backend, local: localPrefixes(snapshot, storeAddresses) };
+  const local = localPrefixes(snapshot, storeAddresses);
+  return { networkConfig, options, chosen, host, backend, local, bridges: bridgeAddresses(snapshot) };
 }
 
 /** What our lease says of this host. */

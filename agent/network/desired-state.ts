@@ -53,12 +53,13 @@ export class DesiredState {
     this.#planner = new Planner(backend, facts.port.hasNexthopObjects, (own) =>
       hostObjects(this.#facts.firewall, own),
     );
-    this.#networkFirewall = new NetworkFirewall(parts.firewall, parts.peers, () => ({
+    this.#networkFirewall = new NetworkFirewall(facts.network, parts.firewall, parts.peers, () => ({
       settings: this.#facts.firewall,
       network: this.attachment.networkConfig,
       own: this.subnets,
       backend: this.attachment.backend,
       host: this.attachment.host,
+      bridges: this.attachment.bridges,
       isolated: this.#facts.isolated(),
     }));
   }
@@ -95,11 +96,10 @@ export class DesiredState {
 
   /** Another interface, other addresses of it, or another network configuration. */
   attachTo(attachment: Attachment): void {
-    const { lease, peers, firewall } = this.#parts;
+    const { lease, peers } = this.#parts;
     this.#facts = { ...this.#facts, attachment };
     lease.publish(leaseAttrsOf(attachment, this.#facts.identity.nodeId));
     peers.reconfigure(peerSettingsOf(attachment));
-    firewall.setPreference(attachment.networkConfig.enableNftables);
     this.#replan();
   }
 
@@ -108,6 +108,7 @@ export class DesiredState {
     this.#facts = { ...this.#facts, attachment };
     this.#parts.peers.reconfigure({ local: attachment.local });
     this.peersChanged();
+    if (this.#facts.firewall.containerSources === "strict") void this.planFirewall();
   }
 
   /** Our lease is for other subnets now. */
@@ -120,7 +121,6 @@ export class DesiredState {
   /** The firewall settings of a reload. */
   setFirewall(firewall: FirewallSettings): void {
     this.#facts = { ...this.#facts, firewall };
-    this.#parts.firewall.setResyncSeconds(firewall.resyncSeconds);
     this.#replan();
   }
 

@@ -19,6 +19,7 @@ import {
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import type { Lease } from "../../ipam/leases/lease.ts";
 import type { FirewallSettings } from "../config/config.ts";
+import type { BridgeAddress } from "../host/local-prefixes.ts";
 
 export interface FirewallSituation {
   readonly settings: FirewallSettings;
@@ -26,6 +27,7 @@ export interface FirewallSituation {
   readonly own: PerFamily<Prefix>;
   readonly backend: PreparedBackend;
   readonly host: HostFacts;
+  readonly bridges: readonly BridgeAddress[];
   readonly peers: Iterable<Lease>;
   /** Whether hosts have addresses in the network's own range. */
   readonly areHostsInside: boolean;
@@ -44,6 +46,7 @@ export function firewallPlanFor(situation: FirewallSituation): FirewallPlan {
   const networks = mapFamilies(network.families, (family) => family.network);
   const input: FirewallInput = {
     networks,
+    prefersNft: network.enableNftables,
     subnets: own,
     containers: areHostsInside ? own : networks,
     isolated: situation.isolated,
@@ -59,28 +62,49 @@ export function firewallPlanFor(situation: FirewallSituation): FirewallPlan {
     notrack: true,
     mssClamp: settings.clampMss,
     containerInterfaces: DEFAULT_CONTAINER_INTERFACES,
+    strictBridges: settings.containerSources === "strict" ? containerBridges(situation) : [],
   };
   return planFirewall(input);
 }
 
+/** The bridges with an address in our subnets. The interface of the tunnel also receives what other hosts send. */
+function containerBridges({ bridges, own, host }: FirewallSituation): readonly string[] {
+  const subnets = Object.values(own);
+  const names = bridges
+    .filter(
+      ({ bridge, address }) => bridge !== host.interface && subnets.some((each) => each.contains(address)),
+    )
+    .map(({ bridge }) => bridge);
+  return [...new Set(names)].sort();
+}
+
 function tunnelsOf({ backend, host, settings, peers }: FirewallSituation): PerFamily<TunnelInput> {
-  const all = settings.tunnelSources === "peers" ? [...peers] : [];
-  return mapFamilies(backend.tunnels, ({ port, device }, family) => ({
-    port,
-    parentInterface: host.interface,
-    address: host.addresses[family],
-    isSoleAddress: isSame(host.addresses[family], host.publicAddresses[family]),
-    device,
-    sources: settings.tunnelSources === "any" ? ("any" as const) : publicAddresses(all, family),
-  }));
+  const isChecked = settings.tunnelSources === "peers";
+  const all = isChecked ? [...peers] : [];
+  const inputs: Partial<Record<Family, TunnelInput>> = {};
+  for (const [family, { port, device }] of entriesOf(backend.tunnels)) {
+    const address = host.addresses[family];
+    // Never absent: the interface was chosen because it has an address of each family of the tunnel.
+    if (address === undefined) continue;
+    inputs[family] = {
+      port,
+      parentInterface: host.interface,
+      address,
+      aliases: aliasesOf(address, host.publicAddresses[family]),
+      device,
+      sources: isChecked ? publicAddresses(all, family) : "any",
+    };
+  }
+  return inputs;
+}
+
+/** The published address may be a second one of this host. */
+function aliasesOf(address: Address, published: Address | undefined): Address[] {
+  return published === undefined || published.equals(address) ? [] : [published];
 }
 
 function publicAddresses(peers: readonly Lease[], family: Family): Address[] {
   return peers.flatMap(({ attrs }) =>
     [...entriesOf(attrs.publicAddress)].flatMap(([own, address]) => (own === family ? [address] : [])),
   );
-}
-
-function isSame(a: Address | undefined, b: Address | undefined): boolean {
-  return a !== undefined && b !== undefined && a.equals(b);
 }

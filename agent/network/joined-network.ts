@@ -23,6 +23,7 @@ import { judgeConfig } from "./config-change.ts";
 import { ConfigFollower } from "./config-follower.ts";
 import { DesiredState } from "./desired-state.ts";
 import type { Enrolment } from "./enrolment.ts";
+import type { ClaimedFirewall } from "./host-firewall.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
 import type { NetworkSettings } from "./network-settings.ts";
 import { pathProblems } from "./path-problems.ts";
@@ -52,8 +53,7 @@ export interface JoinedNetworkOptions {
   readonly isolated: () => readonly Prefix[];
   /** The settings in force; a reload may have changed them since the start. */
   readonly firewall: FirewallSettings;
-  /** Why this daemon writes no firewall rules; null when it does. */
-  readonly firewallLock: string | null;
+  readonly hostFirewall: ClaimedFirewall;
   /** Drops the store's connections, which this host's former address made. */
   readonly redial: () => void;
   /** Called once, when packets can flow. */
@@ -104,7 +104,6 @@ export class JoinedNetwork {
       onLease: (state) => this.#leaseChanged(state),
       onRenewal: (isSuccess) => metrics.noteRenewal(isSuccess),
       onPass: (report) => this.#notePass(report),
-      onFirewallPass: (pass) => metrics.noteFirewallPass(pass),
       onHostChange: () => this.#hostWatch.changed(),
       move: (stop) => enrolment.move(this.#desired.attachment, stop),
     });
@@ -178,7 +177,7 @@ export class JoinedNetwork {
       kernel: reconciler.status(),
       devices: this.#devices,
       isProgrammed: this.#isProgrammed,
-      firewallLock: this.#options.firewallLock,
+      firewallLock: this.#options.hostFirewall.obstacle,
     });
   }
 
@@ -188,11 +187,10 @@ export class JoinedNetwork {
     messages: AsyncIterator<StoreMessage>,
     signal: AbortSignal,
   ): Promise<void> {
-    const { peers, lease, reconciler, firewall } = this.#parts;
+    const { peers, lease, reconciler } = this.#parts;
     const { runtime, membership } = this.#options;
     const entries = listing.entries.filter(({ key }) => !membership.givenUp.includes(key));
     peers.apply({ type: "list", ...listing, entries }, runtime.clock.monotonicMs());
-    firewall.start();
     this.#desired.peersChanged();
     await Promise.all([
       reconciler.run(signal),
@@ -206,7 +204,7 @@ export class JoinedNetwork {
   }
 
   async stop(): Promise<void> {
-    await this.#parts.firewall.stop();
+    await this.#parts.firewall.leave(this.#options.settings.name);
   }
 
   /** What `tulle status` shows. */

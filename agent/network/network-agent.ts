@@ -7,7 +7,6 @@
 
 import { Address, mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
-import { TulleError } from "../../ipam/errors.ts";
 import { AllocatingClaimer } from "../../ipam/leases/allocating-claimer.ts";
 import type { LeaseClaimer } from "../../ipam/leases/claimer.ts";
 import type {
@@ -19,13 +18,14 @@ import type {
 import type { FirewallSettings } from "../config/config.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import type { Identity } from "../host/identity.ts";
-import { type InstanceLock, lockFirewall, lockInstance } from "../host/instance-lock.ts";
+import { type InstanceLock, lockInstance } from "../host/instance-lock.ts";
 import { resolveHosts } from "../host/resolve-hosts.ts";
 import { AgentMetrics } from "../report/agent-metrics.ts";
 import { rememberProblem } from "../report/last-problem.ts";
 import type { NetworkSummary } from "../report/status.ts";
 import { type Attachment, type AttachmentParts, attach, chooseFor, priorUse } from "./attachment.ts";
 import { Enrolment } from "./enrolment.ts";
+import type { HostFirewall } from "./host-firewall.ts";
 import { JoinedNetwork } from "./joined-network.ts";
 import { recordNetworks } from "./network-history.ts";
 import type { NetworkSettings } from "./network-settings.ts";
@@ -44,6 +44,7 @@ export interface NetworkAgentOptions {
   readonly connection: StoreConnection;
   readonly identity: Identity;
   readonly version: string;
+  readonly hostFirewall: HostFirewall;
   /** Ranges of the daemon's other networks. */
   readonly isolated: () => readonly Prefix[];
   /** Called when `ranges` has changed. */
@@ -171,13 +172,13 @@ export class NetworkAgent {
     listing: StoreListing,
     signal: AbortSignal,
   ): Promise<JoinedNetwork> {
-    const { settings, connection, isolated, onRanges, onReady } = this.#options;
+    const { settings, connection, hostFirewall, isolated, onRanges, onReady } = this.#options;
     const { logger } = this.#runtime;
     familiesOf(networkConfig);
     const networks = mapFamilies(networkConfig.families, ({ network }) => network);
     for (const name of optionsOf(networkConfig).lockNames(networks))
       this.#locks.push(await lockInstance(name));
-    const firewallLock = await this.#claimFirewall();
+    const claimed = await hostFirewall.claim();
     this.#parts = { ...this.#parts, storeAddresses: await resolveHosts(connection.remoteHosts) };
     const lastSubnets = readPreviousSubnets(settings.subnetFile, networkConfig, logger);
     const attachment = await this.#attach(networkConfig, listing, lastSubnets, signal);
@@ -199,23 +200,10 @@ export class NetworkAgent {
       ranges: [...ranges, ...before],
       isolated,
       firewall: this.#firewall,
-      firewallLock,
+      hostFirewall: claimed,
       redial: () => connection.redial(),
       onReady,
     });
-  }
-
-  /** Two daemons would overwrite each other's chains: the second one writes none. Returns why it does not. */
-  async #claimFirewall(): Promise<string | null> {
-    if (this.#firewall.engine === "none") return null;
-    try {
-      this.#locks.push(await lockFirewall(this.name));
-      return null;
-    } catch (error) {
-      if (!(error instanceof TulleError)) throw error;
-      this.#runtime.logger.error("firewall", { problem: error.message });
-      return error.message;
-    }
   }
 
   async #attach(

@@ -1,6 +1,7 @@
-/** The firewall of a joined network: plans it again when a fact changes that it depends on. The guard applies plans. */
+/** The firewall plan of a joined network, made again when a fact changes that it depends on. The guard applies it. */
 
 import type { FirewallGuard } from "../../backends/firewall/guard.ts";
+import type { NetworkName } from "../../backends/firewall/names.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import type { PeerTable } from "../../ipam/leases/peer-table.ts";
 import { type FirewallSituation, firewallPlanFor, isHostInside } from "./firewall.ts";
@@ -9,13 +10,15 @@ import { type FirewallSituation, firewallPlanFor, isHostInside } from "./firewal
 export type FirewallGround = Omit<FirewallSituation, "peers" | "areHostsInside">;
 
 export class NetworkFirewall {
+  readonly #network: NetworkName;
   readonly #guard: FirewallGuard;
   readonly #peers: PeerTable;
   readonly #ground: () => FirewallGround;
   #arePeersInside = false;
 
   /** `ground` is called for each plan. */
-  constructor(guard: FirewallGuard, peers: PeerTable, ground: () => FirewallGround) {
+  constructor(network: NetworkName, guard: FirewallGuard, peers: PeerTable, ground: () => FirewallGround) {
+    this.#network = network;
     this.#guard = guard;
     this.#peers = peers;
     this.#ground = ground;
@@ -28,7 +31,7 @@ export class NetworkFirewall {
     const isOneInside = [host.addresses, host.publicAddresses].some((own) => isHostInside(network, own));
     const areHostsInside = isOneInside || this.#arePeersInside;
     const peers = this.#peers.peers.values();
-    return this.#guard.update(firewallPlanFor({ ...ground, peers, areHostsInside }));
+    return this.#guard.update(this.#network, firewallPlanFor({ ...ground, peers, areHostsInside }));
   }
 
   /** Plans if the rules depend on these peers. */

@@ -1,6 +1,6 @@
 /** Makes the long-lived parts of a joined network and connects them to the agent. Starts nothing. */
 
-import { FirewallGuard, type FirewallGuardOptions } from "../../backends/firewall/guard.ts";
+import type { FirewallGuard } from "../../backends/firewall/guard.ts";
 import { type PassReport, Reconciler } from "../../backends/kernel/reconciler.ts";
 import type { Scope } from "../../backends/state/contract/kind.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
@@ -9,9 +9,9 @@ import type { LeaseState } from "../../ipam/leases/lease-state.ts";
 import { OwnLease } from "../../ipam/leases/own-lease.ts";
 import { PeerTable } from "../../ipam/leases/peer-table.ts";
 import type { LeaseFeed } from "../../ipam/stores/contracts.ts";
-import type { FirewallSettings } from "../config/config.ts";
 import type { Identity } from "../host/identity.ts";
 import { type Attachment, leaseAttrsOf, peerSettingsOf } from "./attachment.ts";
+import type { ClaimedFirewall } from "./host-firewall.ts";
 import type { NetworkSettings } from "./network-settings.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -24,8 +24,8 @@ export interface NetworkParts {
 
 export interface AssemblyOptions {
   readonly runtime: Pick<Runtime, "clock" | "random" | "logger" | "port">;
-  readonly settings: Pick<NetworkSettings, "name" | "lease">;
-  readonly firewall: FirewallSettings;
+  readonly settings: Pick<NetworkSettings, "lease">;
+  readonly hostFirewall: ClaimedFirewall;
   readonly identity: Identity;
   readonly claimer: LeaseClaimer;
   readonly feed: LeaseFeed;
@@ -34,19 +34,16 @@ export interface AssemblyOptions {
   /** Of the network in force and the one before: where peers' subnets may lie. */
   readonly ranges: readonly Prefix[];
   readonly scope: Scope;
-  /** Why this daemon writes no firewall rules; null when it does. */
-  readonly firewallLock: string | null;
   readonly onLease: (state: LeaseState) => void;
   readonly onRenewal: (isSuccess: boolean) => void;
   readonly onPass: (report: PassReport) => void;
-  readonly onFirewallPass: NonNullable<FirewallGuardOptions["onPass"]>;
   readonly onHostChange: () => void;
   /** Leases another subnet; used only where the administrator allows that. */
   readonly move: (signal: AbortSignal) => Promise<Membership>;
 }
 
 export function assemble(options: AssemblyOptions): NetworkParts {
-  const { runtime, settings, firewall, attachment, scope, onPass, onHostChange } = options;
+  const { runtime, settings, attachment, scope, hostFirewall, onPass, onHostChange } = options;
   const { clock, random, logger, port } = runtime;
   const peers = new PeerTable({
     networks: options.ranges,
@@ -60,14 +57,7 @@ export function assemble(options: AssemblyOptions): NetworkParts {
     lease: ownLease(options),
     peers,
     reconciler: new Reconciler({ port, scope, clock, logger, random, onPass, onHostChange }),
-    firewall: new FirewallGuard({
-      choice: options.firewallLock === null ? firewall.engine : "none",
-      prefersNft: attachment.networkConfig.enableNftables,
-      resyncSeconds: firewall.resyncSeconds,
-      log: logger,
-      clock,
-      onPass: options.onFirewallPass,
-    }),
+    firewall: hostFirewall.guard,
   };
 }
 

@@ -13,6 +13,7 @@ import type { StoreConnection } from "../../ipam/stores/contracts.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import type { Identity } from "../host/identity.ts";
 import type { NetworkSummary } from "../report/status.ts";
+import { HostFirewall } from "./host-firewall.ts";
 import { NetworkAgent } from "./network-agent.ts";
 import type { NetworkSettings } from "./network-settings.ts";
 import { isReady } from "./problems.ts";
@@ -43,10 +44,12 @@ export class Networks {
   readonly #options: NetworksOptions;
   readonly #slots: readonly Slot[];
   readonly #unready: Set<Slot>;
+  readonly #firewall: HostFirewall;
 
   constructor(options: NetworksOptions) {
     this.#options = options;
-    requireDistinct(options.networks);
+    const [first] = requireDistinct(options.networks);
+    this.#firewall = new HostFirewall(first.firewall, options.runtime);
     this.#slots = options.networks.map((settings) => this.#makeSlot(settings));
     this.#unready = new Set(this.#slots);
   }
@@ -72,6 +75,7 @@ export class Networks {
 
   /** Puts the firewall settings of a reload in force. */
   setFirewall(settings: FirewallSettings): void {
+    this.#firewall.setResyncSeconds(settings.resyncSeconds);
     for (const slot of this.#slots) {
       slot.settings = { ...slot.settings, firewall: settings };
       slot.agent.setFirewall(settings);
@@ -81,8 +85,12 @@ export class Networks {
   /** Runs until `signal` fires. Rejects when the only network of the daemon fails. */
   async run(signal: AbortSignal): Promise<void> {
     const [only, ...others] = this.#slots;
-    if (only !== undefined && others.length === 0) return await only.agent.run(signal);
-    await Promise.all(this.#slots.map((slot) => this.#keepRunning(slot, signal)));
+    try {
+      if (only !== undefined && others.length === 0) return await only.agent.run(signal);
+      await Promise.all(this.#slots.map((slot) => this.#keepRunning(slot, signal)));
+    } finally {
+      await this.#firewall.stop();
+    }
   }
 
   async #keepRunning(slot: Slot, signal: AbortSignal): Promise<void> {
@@ -117,6 +125,7 @@ export class Networks {
       connection,
       identity,
       version,
+      hostFirewall: this.#firewall,
       isolated: () => this.#rangesBeside(slot()),
       onRanges: () => this.#rangesChanged(slot()),
       onReady: () => this.#ready(slot()),
@@ -147,8 +156,12 @@ function named(logger: Logger, network: string | null): Logger {
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
-/** Throws ConfigError when two networks would own the same name or file. */
-function requireDistinct(networks: readonly NetworkSettings[]): void {
+/** Returns the networks. Throws ConfigError when there is none, or when two would own the same name or file. */
+function requireDistinct(
+  networks: readonly NetworkSettings[],
+): readonly [NetworkSettings, ...NetworkSettings[]] {
+  const [first, ...others] = networks;
+  if (first === undefined) throw new ConfigError("no network is configured");
   for (const field of ["name", "prefix", "subnetFile"] as const) {
     const values = networks.map((settings) => settings[field]);
     const twice = values.find((value, index) => values.indexOf(value) !== index);
@@ -162,4 +175,5 @@ function requireDistinct(networks: readonly NetworkSettings[]): void {
       `network name "${misnamed.name}": use 1 to 8 lower-case letters and digits, which fit into the names of firewall chains`,
     );
   }
+  return [first, ...others];
 }

@@ -1,6 +1,6 @@
 /** The seam between the guard and the tools that program the kernel's firewall. */
 
-import type { FirewallPlan } from "./rules.ts";
+import type { FirewallPlans } from "./rules.ts";
 
 export type EngineKind = "nft" | "iptables";
 
@@ -8,20 +8,17 @@ export type EngineKind = "nft" | "iptables";
 export type Drift = string;
 
 /**
- * Makes the kernel's firewall equal to plans.
- *
- * Contract, checked for both engines by test/conformance:
- *  - reconcile compares everything that is ours: presence, order, duplicates, content; what is equal is not
- *    written again;
- *  - each table changes in one transaction: no packet ever meets half a chain;
- *  - nothing of anybody else's is removed or changed;
+ * Makes the kernel's firewall equal to plans. Tests check the contract for both engines:
+ *  - reconcile compares everything that is ours: presence, order, duplicates, content; what is equal is not written;
+ *  - each table changes in one transaction: no packet meets an incomplete chain;
+ *  - foreign rules, and those of networks without a plan, are neither changed nor removed;
  *  - one call at a time; failures are FirewallError.
  */
 export interface FirewallEngine {
   readonly kind: EngineKind;
-  /** Makes the kernel equal to `plan` and answers what was wrong; empty when nothing was. */
-  reconcile(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]>;
-  /** Removes all that is ours and answers what that was; `isDryRun` only answers. */
+  /** Makes the kernel equal to `plans` and returns what differed. */
+  reconcile(plans: FirewallPlans, signal?: AbortSignal): Promise<readonly Drift[]>;
+  /** Removes the rules of all networks, with or without a plan, and returns what they were; `isDryRun` only returns. */
   remove(options?: RemoveOptions): Promise<readonly string[]>;
 }
 

@@ -1,8 +1,8 @@
 /**
- * Notices changes of nftables, iptables-nft's among them. Legacy iptables reports nothing: there only an audit helps.
+ * Watches for changes of nftables, including those of iptables-nft. Legacy iptables reports none: only audits find them.
  *
- * Says only that something may have changed, whether it is likely to concern us, and who did it; what, the next pass
- * finds out.
+ * Reports only that something may have changed, whether it is likely to concern us, and which program changed it; the
+ * next pass finds what.
  */
 
 import type { NetlinkMessage } from "../netlink/message.ts";
@@ -16,19 +16,19 @@ const NFNLGRP_NFTABLES = 7;
 const NFNL_SUBSYS_NFTABLES = 10;
 const NFGENMSG_BYTES = 4;
 
-/** linux/netfilter/nf_tables.h: closes the notifications of a transaction, and names the program that made it. */
+/** linux/netfilter/nf_tables.h: ends the notifications of a transaction and names the program that made it. */
 const NFT_MSG_NEWGEN = 15;
 const NFTA_GEN_PROC_NAME = 3;
 
-/** Names in notifications of our own objects, and of those where others' changes can keep packets from us. */
+/** Names in notifications of our own objects, and of those where foreign changes can keep packets from us. */
 const CONCERNS_US = ["FLANNEL-", "flannel-", "FORWARD", "DOCKER-USER"].map((name) => Buffer.from(name));
 
 export interface FirewallEventsOptions {
   /** The namespace to listen in; the process's own by default. */
   readonly netns?: NetnsHandle | undefined;
   /**
-   * `isUrgent`: it is about our own rules, or about what stands around the accepts. `program`: the name of the one
-   * whose transaction of that kind ended with this, at most 15 characters of it; null where the kernel does not tell.
+   * `isUrgent`: it concerns our own rules, or those around the accepts. `program`: the name of the program whose
+   * transaction of that kind ended with this, cut to 15 characters; null where the kernel does not report it.
    */
   readonly onChange: (isUrgent: boolean, program: string | null) => void;
   readonly onError: (error: unknown) => void;

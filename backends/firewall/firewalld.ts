@@ -1,17 +1,17 @@
 /**
- * Policies of firewalld, where it runs: its reject stands in a chain of its own, and only its own rules overrule it.
+ * Policies of firewalld, where it runs: it rejects in a chain of its own, and only its own rules override that.
  *
- * Two policies, in front of the administrator's zones: `tulle` accepts what the network forwards, `tulle-tunnel`
- * opens the tunnel's port. They are permanent, because firewalld knows no other policies; a new one costs one
- * reload. Zones are left alone. Works through firewall-cmd(1) and, to notice changes cheaply, nft.
+ * Two policies for all networks, before the administrator's zones: `tulle` accepts what the networks forward,
+ * `tulle-tunnel` opens the tunnels' ports. They are permanent, because firewalld supports no other policies; a new one
+ * costs one reload. Zones stay as they are. Works through firewall-cmd(1) and, to detect changes at low cost, nft.
  */
 
 import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";
 import type { CommandRunner } from "./command.ts";
 import type { Drift, RemoveOptions } from "./engine.ts";
-import { EMPTY_PLAN, type FirewallPlan, type PrefixMatch, type Rule } from "./rules.ts";
+import type { FirewallPlans, PrefixMatch, Rule } from "./rules.ts";
 
-/** Where a policy stands and what it accepts, as firewall-cmd spells it. */
+/** What a policy applies to and accepts, in firewall-cmd's syntax. */
 interface Policy {
   readonly name: string;
   /** Symbolic zones: HOST is the host itself, ANY everything else (firewalld.policy(5)). */
@@ -24,16 +24,16 @@ const RICH_FAMILY = { 4: "ipv4", 6: "ipv6" } as const satisfies Record<Family, s
 
 export class Firewalld {
   readonly #runner: CommandRunner;
-  /** What was wanted, and how the kernel showed our policies when firewalld held just that. */
+  /** What was wanted, and how nft listed our policies when firewalld held exactly that. */
   #verified: { readonly wanted: string; readonly shown: string } | null = null;
 
   constructor(runner: CommandRunner) {
     this.#runner = runner;
   }
 
-  /** Makes firewalld's policies equal to the plan and answers what was wrong; nothing where it does not run. */
-  async reconcile(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
-    const policies = policiesFor(plan);
+  /** Makes firewalld's policies equal to the plans and returns what differed; nothing where it does not run. */
+  async reconcile(plans: FirewallPlans, signal?: AbortSignal): Promise<readonly Drift[]> {
+    const policies = policiesFor(plans);
     const wanted = JSON.stringify(policies);
     const shown = await this.#shownRules(signal);
     if (shown === null) return [];
@@ -46,11 +46,11 @@ export class Firewalld {
     return wrong.map(({ name }) => `firewalld: policy ${name} differs`);
   }
 
-  /** Removes our policies and answers which there were; `isDryRun` only answers. */
+  /** Removes our policies and returns which existed; `isDryRun` only returns. */
   async remove({ isDryRun = false, signal }: RemoveOptions = {}): Promise<readonly string[]> {
     if (!(await this.#isRunning(signal))) return [];
-    if (!isDryRun) return this.reconcile(EMPTY_PLAN, signal);
-    const wrong = await this.#wrongPolicies(policiesFor(EMPTY_PLAN), signal);
+    if (!isDryRun) return this.reconcile(NO_PLANS, signal);
+    const wrong = await this.#wrongPolicies(policiesFor(NO_PLANS), signal);
     return wrong.map(({ name }) => `firewalld: policy ${name} differs`);
   }
 
@@ -81,7 +81,7 @@ export class Firewalld {
     return wrong;
   }
 
-  /** The options that would make the policy what it is now; empty when there is no such policy. */
+  /** The options that would create the policy as it is; empty when it does not exist. */
   async #rulesOf(name: string, signal?: AbortSignal): Promise<readonly string[]> {
     const listing = async (what: string): Promise<readonly string[]> => {
       const { exitCode, stdout } = await this.#runner.run("firewall-cmd", [`--policy=${name}`, what], {
@@ -95,7 +95,7 @@ export class Firewalld {
   }
 
   async #replace({ name, egress, rules }: Policy, signal?: AbortSignal): Promise<void> {
-    // Absent is as good as deleted.
+    // Fails when the policy does not exist, which is as good.
     await this.#runner.run("firewall-cmd", ["--permanent", `--delete-policy=${name}`], { signal });
     if (rules.length === 0) return;
     await this.#command(["--permanent", `--new-policy=${name}`], signal);
@@ -110,14 +110,18 @@ export class Firewalld {
   }
 }
 
-/** What firewalld must hold for a plan. */
-function policiesFor({ rules }: FirewallPlan): readonly Policy[] {
-  const families = [...entriesOf(rules)];
+const NO_PLANS: FirewallPlans = new Map();
+
+/** What firewalld must hold. What our own chains drop needs no rule here. */
+function policiesFor(plans: FirewallPlans): readonly Policy[] {
+  const families = [...plans.values()].flatMap(({ rules }) => [...entriesOf(rules)]);
   return [
     {
       name: "tulle",
       egress: "ANY",
-      rules: families.flatMap(([family, { chains }]) => (chains.forward ?? []).map(richRule(family))),
+      rules: families.flatMap(([family, { chains }]) =>
+        (chains.forward ?? []).filter(({ action }) => action.do === "accept").map(richRule(family)),
+      ),
     },
     {
       name: "tulle-tunnel",

@@ -1,41 +1,43 @@
 /**
- * Tells whether the kernel's firewall can have changed since another look: so that an audit of a host at rest starts
- * no program. It knows no rules.
+ * Tells whether the kernel's firewall may have changed since an earlier read, so that an audit of an unchanged host
+ * starts no program. It reads no rules.
  *
- * nftables counts its transactions (`nft monitor` shows the number as "new generation"), those of iptables-nft among
- * them. Legacy iptables counts nothing: where it has a table, nobody can tell.
+ * nftables counts its transactions (`nft monitor` shows the number as "new generation"), including those of
+ * iptables-nft. Legacy iptables has no counter: where it has a table, the answer is unknown.
  */
 
 import { readFileSync } from "node:fs";
 import { NetlinkConnection } from "../netlink/connection.ts";
-import { NetlinkError } from "../netlink/errors.ts";
 import { MessageWriter } from "../netlink/message.ts";
 import { type NetnsHandle, withNetns } from "../netlink/netns.ts";
 import { NETLINK_NETFILTER } from "../netlink/socket.ts";
 
-/** linux/netfilter/nfnetlink.h: the subsystem stands in the upper byte of a message's type. */
+/** linux/netfilter/nfnetlink.h: the subsystem is the upper byte of a message's type. */
 const NFNL_SUBSYS_NFTABLES = 10;
 const NFGENMSG_BYTES = 4;
 /** linux/netfilter/nf_tables.h */
 const NFT_MSG_GETGEN = 16;
 const NFTA_GEN_ID = 1;
 
-/** The legacy tables that this namespace has, one name a line. */
+/** The legacy tables of this namespace, one name per line. */
 const LEGACY_TABLES = ["/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"];
 
 export class FirewallGeneration {
   readonly #netns: NetnsHandle | undefined;
   #connection: NetlinkConnection | null = null;
 
-  /** `netns`: the namespace to look at; the process's own by default. */
+  /** `netns`: the namespace to read; the process's own by default. */
   constructor(netns?: NetnsHandle) {
     this.#netns = netns;
   }
 
-  /** A number that differs after each change of the firewall; null where it cannot be told. */
+  /**
+   * A number that differs after each change of the firewall; null when unknown, after which a caller compares the rules.
+   * Never throws: what prevents reading, such as EMFILE, also prevents the comparison, which reports it.
+   */
   read(): number | null {
-    if (this.#inside(hasLegacyTables)) return null;
     try {
+      if (this.#inside(hasLegacyTables)) return null;
       this.#connection ??= NetlinkConnection.open({
         protocol: NETLINK_NETFILTER,
         ...(this.#netns === undefined ? {} : { netns: this.#netns }),
@@ -45,10 +47,9 @@ export class FirewallGeneration {
         while (attributes.next()) if (attributes.type === NFTA_GEN_ID) return attributes.u32();
         return null;
       });
-    } catch (error) {
-      // A kernel without nftables, or no right to ask: the audits look for themselves.
-      if (error instanceof NetlinkError) return null;
-      throw error;
+    } catch {
+      this.close();
+      return null;
     }
   }
 

@@ -1,38 +1,35 @@
 /**
- * Keeps the host's firewall equal to the newest plan: after each update, each change that somebody else makes,
- * and at regular intervals.
+ * Keeps the host's firewall equal to the newest plans of all networks: after each update, each foreign change, and at
+ * regular intervals. One guard and one look at the kernel serve all networks.
  *
- * One pass at a time; what happens during a pass only makes another one follow. Failures are retried at the
- * next event or audit and never end the guard. An audit looks at the rules only where they can have changed. On stop
- * the rules stay, but for the check of tunnel sources.
+ * One pass at a time; an event during a pass only makes another one follow. A failed pass is retried and never ends the
+ * guard. An audit runs a pass only where the rules can have changed. On stop the rules stay.
  */
 
-import type { Clock } from "../../ipam/clock.ts";
+import { type Clock, Nap } from "../../ipam/clock.ts";
+import { errorMessage } from "../../ipam/errors.ts";
+import { guarded } from "../../ipam/guarded.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
 import type { NetlinkMonitor } from "../netlink/monitor.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
-import { CommandRunner } from "./command.ts";
-import type { Drift, EngineKind, RemoveOptions } from "./engine.ts";
+import type { Drift, EngineKind } from "./engine.ts";
 import { FirewallError } from "./errors.ts";
 import { watchFirewall } from "./events.ts";
-import { Firewalld } from "./firewalld.ts";
 import { FirewallGeneration } from "./generation.ts";
-import { IptablesEngine } from "./iptables.ts";
-import { NftEngine } from "./nft.ts";
-import { requiresEngine, withoutSourceCheck } from "./plan.ts";
+import type { NetworkName } from "./names.ts";
+import { withoutSourceCheck } from "./plan.ts";
 import { type FirewallRepair, RepairHistory } from "./repair-history.ts";
-import type { FirewallPlan } from "./rules.ts";
-import { chooseEngine, type FirewallChoice, installedEngines } from "./select.ts";
+import type { FirewallPlan, FirewallPlans } from "./rules.ts";
+import type { FirewallChoice } from "./select.ts";
+import { Toolset } from "./toolset.ts";
 
 export interface FirewallGuardOptions {
   readonly choice: FirewallChoice;
-  /** EnableNFTables of the network configuration, as it is at first. */
-  readonly prefersNft: boolean;
-  /** Seconds between full audits. */
+  /** Seconds between audits. */
   readonly resyncSeconds: number;
   readonly log: Logger;
   readonly clock: Clock;
-  /** Called after each pass. `isRepair`: it put right what somebody else had changed. */
+  /** Called after each pass. `isRepair`: it repaired a foreign change. */
   readonly onPass?: (pass: { readonly isInSync: boolean; readonly isRepair: boolean }) => void;
   /** For another network namespace than the process's own: both, or none. */
   readonly commandPrefix?: readonly string[];
@@ -43,311 +40,246 @@ export interface FirewallStatus {
   readonly choice: FirewallChoice;
   /** The engine in use; null with `none`, before the first pass, and where there is none and none is needed. */
   readonly engine: EngineKind | null;
-  /** The last pass left the kernel equal to the plan. */
+  /** The last pass left the kernel equal to the plans. */
   readonly isInSync: boolean;
-  /** Passes after the first that found and repaired somebody else's change. */
+  /** Passes after the first that found and repaired a foreign change. */
   readonly repairs: number;
   /** Null before the first. */
   readonly lastRepair: FirewallRepair | null;
-  /** Repairs in a row since somebody keeps undoing our rules; 0 when nobody does. */
+  /** Repairs in a row since another program keeps undoing our rules; 0 while none does. */
   readonly undone: number;
   readonly lastError: string | null;
-  /** What is done differently from what was asked for; null when nothing is. */
+  /** What differs from the settings; null when nothing does. */
   readonly note: string | null;
 }
 
 /**
- * The pause between a pass and the next one: short after a repair and for changes that concern us, else twice as
- * long after each pass that found nothing, so that a host where others change their rules all the time costs little.
- * It grows as well when somebody has undone very many repairs in a row.
+ * The pause after a pass: short after a repair and for changes that concern us, else twice as long after each pass that
+ * found nothing, so that a host on which other programs change their rules all the time costs little. It also grows
+ * after very many repairs in a row.
  */
 const MIN_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 640;
 const QUICK_RETRIES = 4;
 const QUICK_REPAIRS = 100;
 
-const NO_TOOL = "neither nft nor iptables is installed: forged tunnel packets are not dropped";
-
 export class FirewallGuard {
   readonly #options: FirewallGuardOptions;
-  readonly #runner: CommandRunner;
-  readonly #nft: NftEngine;
-  readonly #iptables: IptablesEngine;
-  readonly #firewalld: Firewalld;
+  /** Null with `none`. */
+  readonly #tools: Toolset | null;
   readonly #generation: FirewallGeneration;
-  /** The kernel's generation in which the last pass found all in order; null when that cannot be told. */
-  #orderlyGeneration: number | null = null;
-  #otherIptables: IptablesEngine | null = null;
   readonly #failures: FailureSeries;
   readonly #deafness: FailureSeries;
+  readonly #history = new RepairHistory();
   readonly #abort = new AbortController();
-  #installed: ReadonlySet<EngineKind> | null = null;
-  #engine: EngineKind | null = null;
-  #plan: FirewallPlan | null = null;
+  readonly #onPass: NonNullable<FirewallGuardOptions["onPass"]>;
+  readonly #pauseNap: Nap;
+  readonly #auditNap: Nap;
+  #resyncSeconds: number;
+  /** The kernel's generation in which the last pass found no difference; null when unknown. */
+  #orderlyGeneration: number | null = null;
+  #plans: FirewallPlans = new Map();
   #monitor: NetlinkMonitor | null = null;
-  #audit: NodeJS.Timeout | null = null;
+  #isAuditing = false;
   #running: Promise<void> | null = null;
   #isDirty = false;
   #isPlanNew = false;
-  /** The plan was once what the kernel held: what differs from now on is somebody else's doing. */
+  /** The kernel once held these plans: any later difference is a foreign change. */
   #isPlanHeld = false;
+  #isUrgent = false;
   #waiting: (() => void)[] = [];
-  #endPause: (() => void) | null = null;
-  #shortenPause: (() => void) | null = null;
-  #pauseMs = MIN_PAUSE_MS;
-  #prefersNft: boolean;
-  #note: string | null = null;
   #isInSync = false;
-  readonly #history = new RepairHistory();
-  /** Who was the first to change what concerns us since the last pass; our own tools come after others. */
+  /** The first program that changed what concerns us since the last pass; our own tools come after it. */
   #culprit: string | null = null;
-  #lastError: unknown = null;
+  #lastError: string | null = null;
 
   constructor(options: FirewallGuardOptions) {
+    const { choice, log, clock, resyncSeconds } = options;
     this.#options = options;
-    this.#prefersNft = options.prefersNft;
-    this.#runner = new CommandRunner(options.commandPrefix);
-    this.#nft = new NftEngine(this.#runner);
-    this.#iptables = new IptablesEngine(this.#runner);
-    this.#firewalld = new Firewalld(this.#runner);
+    this.#resyncSeconds = resyncSeconds;
+    this.#tools = choice === "none" ? null : new Toolset({ ...options, choice });
     this.#generation = new FirewallGeneration(options.netns);
-    this.#failures = new FailureSeries(options.log, "firewall is not in order", "firewall is in order again");
+    this.#onPass = guarded(log, "firewall report", options.onPass ?? (() => undefined));
+    this.#pauseNap = new Nap(clock);
+    this.#auditNap = new Nap(clock);
+    this.#failures = new FailureSeries(log, "firewall is not in order", "firewall is in order again");
     this.#deafness = new FailureSeries(
-      options.log,
+      log,
       "firewall events are not available, audits only",
       "firewall events are available again",
     );
   }
 
-  /** Begins to listen and to audit. Nothing is written before the first update. */
+  /** Begins to listen and to audit; a second call does nothing. Nothing is written before the first update. */
   start(): void {
-    if (this.#options.choice === "none") return;
+    if (this.#tools === null || this.#isAuditing || this.#abort.signal.aborted) return;
+    this.#isAuditing = true;
     this.#listen();
-    this.setResyncSeconds(this.#options.resyncSeconds);
-  }
-
-  /** EnableNFTables as it is now; the next plan is carried out with the engine that follows from it. */
-  setPreference(prefersNft: boolean): void {
-    this.#prefersNft = prefersNft;
+    void this.#audit(this.#abort.signal);
   }
 
   /** Audits at another interval from now on. */
   setResyncSeconds(seconds: number): void {
-    if (this.#options.choice === "none" || this.#abort.signal.aborted) return;
-    if (this.#audit !== null) clearInterval(this.#audit);
-    this.#audit = setInterval(() => this.#auditOnce(), seconds * 1000);
-    this.#audit.unref();
+    this.#resyncSeconds = seconds;
+    this.#auditNap.wake();
   }
 
-  /** Takes a new plan and resolves when a pass with it has ended; `status` says how. Never rejects. */
-  async update(plan: FirewallPlan): Promise<void> {
-    if (this.#options.choice === "none" || this.#abort.signal.aborted) return;
+  /** Takes a network's new plan and resolves when a pass with it has ended; `status` has the result. Never rejects. */
+  async update(network: NetworkName, plan: FirewallPlan): Promise<void> {
+    if (this.#tools === null || this.#abort.signal.aborted) return;
     for (const warning of plan.warnings) this.#options.log.warn("firewall setting", { warning });
-    this.#plan = plan;
+    this.#plans = new Map([...this.#plans, [network, plan]]);
     this.#isPlanNew = true;
     this.#isPlanHeld = false;
     const passed = new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#request();
-    this.#endPause?.();
+    this.#pauseNap.wake();
     await passed;
   }
 
+  /** For a network that stops: its rules stay, except the check of tunnel sources, whose list would become stale. */
+  async leave(network: NetworkName): Promise<void> {
+    const plan = this.#plans.get(network);
+    const checksSources = Object.values(plan?.rules ?? {}).some(({ knownSources }) => knownSources !== null);
+    if (plan === undefined || !checksSources) return;
+    await this.update(network, { ...withoutSourceCheck(plan), warnings: [] });
+  }
+
   status(): FirewallStatus {
-    const error = this.#lastError;
     return {
       choice: this.#options.choice,
-      engine: this.#engine,
+      engine: this.#tools?.engine ?? null,
       isInSync: this.#isInSync,
       repairs: this.#history.count,
       lastRepair: this.#history.last,
       undone: this.#undone(),
-      note: this.#note,
-      lastError: error === null ? null : error instanceof Error ? error.message : String(error),
+      note: this.#tools?.note ?? null,
+      lastError: this.#lastError,
     };
   }
 
-  /**
-   * Ends listening and leaves the rules, but for the check of tunnel sources, which nobody would keep current. A tool
-   * that still waits for a lock is ended, unless that check must go.
-   */
+  /** Ends listening and leaves the rules. A tool that still waits for a lock is ended. */
   async stop(): Promise<void> {
-    if (this.#audit !== null) clearInterval(this.#audit);
+    this.#abort.abort();
     this.#monitor?.close();
     this.#monitor = null;
-    const plan = this.#plan;
-    const checksSources = Object.values(plan?.rules ?? {}).some(({ knownSources }) => knownSources !== null);
-    if (!checksSources) this.#abort.abort();
-    this.#endPause?.();
     await this.#running;
-    if (plan !== null && checksSources) await this.update({ ...withoutSourceCheck(plan), warnings: [] });
-    this.#abort.abort();
     this.#generation.close();
-  }
-
-  /** Removes all that is ours from both engines and answers what it was; `isDryRun` only answers. */
-  async remove(options: RemoveOptions = {}): Promise<readonly string[]> {
-    const removed: string[] = [];
-    const installed = await installedEngines(this.#runner);
-    for (const engine of [this.#nft, this.#iptables]) {
-      if (installed.has(engine.kind)) removed.push(...(await engine.remove(options)));
-    }
-    const other = await this.#iptables.otherVariant(options.signal);
-    removed.push(...((await other?.remove(options)) ?? []), ...(await this.#firewalld.remove(options)));
-    return removed;
   }
 
   #listen(): void {
     try {
       this.#monitor = watchFirewall({
         netns: this.#options.netns,
-        onChange: (isUrgent, program) => {
-          this.#culprit ??= program;
-          this.#request();
-          if (isUrgent) this.#shortenPause?.();
-        },
-        onError: (error) => this.#hearsNothing(error),
+        onChange: (isUrgent, program) => this.#noteChange(isUrgent, program),
+        onError: (error) => this.#loseEvents(error),
       });
       this.#monitor.unref();
       this.#deafness.succeeded();
     } catch (error) {
-      this.#hearsNothing(error);
+      this.#loseEvents(error);
     }
   }
 
-  /** A look at the rules costs several programs, and is for hosts on which something was written since the last one. */
-  #auditOnce(): void {
+  #noteChange(isUrgent: boolean, program: string | null): void {
+    this.#culprit ??= program;
+    this.#request();
+    if (!isUrgent || this.#isUrgent || this.#undone() >= QUICK_REPAIRS) return;
+    this.#isUrgent = true;
+    this.#pauseNap.wake();
+  }
+
+  /** Until the next audit, which listens again. */
+  #loseEvents(error: unknown): void {
+    this.#monitor = null;
+    this.#deafness.failed(error);
+  }
+
+  async #audit(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#auditNap.take(this.#resyncSeconds * 1000, signal);
+      if (!signal.aborted) this.#look();
+    }
+  }
+
+  /** Never throws. A pass starts several programs, so it runs only when the kernel's generation has changed. */
+  #look(): void {
     if (this.#monitor === null) this.#listen();
     const known = this.#orderlyGeneration;
     if (known === null || this.#generation.read() !== known) this.#request();
   }
 
-  /** Until the next audit, which listens again. */
-  #hearsNothing(error: unknown): void {
-    this.#monitor = null;
-    this.#deafness.failed(error);
-  }
-
   #request(): void {
     this.#isDirty = true;
-    this.#running ??= this.#run().finally(() => {
-      this.#running = null;
-    });
+    if (this.#plans.size > 0 && !this.#abort.signal.aborted) this.#running ??= this.#run();
   }
 
+  /** Never rejects. */
   async #run(): Promise<void> {
-    this.#pauseMs = MIN_PAUSE_MS;
-    while (this.#isDirty && this.#plan !== null && !this.#abort.signal.aborted) {
+    const { signal } = this.#abort;
+    let pauseMs = MIN_PAUSE_MS;
+    while (this.#isDirty && !signal.aborted) {
       this.#isDirty = false;
+      this.#isPlanNew = false;
       const waiting = this.#waiting.splice(0);
-      const drifts = await this.#pass(this.#plan);
+      const drifts = await this.#pass(this.#plans);
       for (const resolve of waiting) resolve();
       const isQuickRepair = drifts.length > 0 && this.#undone() < QUICK_REPAIRS;
-      this.#pauseMs = isQuickRepair ? MIN_PAUSE_MS : Math.min(this.#pauseMs * 2, MAX_PAUSE_MS);
-      if (!this.#isPlanNew) await this.#pause();
-      this.#shortenPause = null;
+      pauseMs = isQuickRepair ? MIN_PAUSE_MS : Math.min(pauseMs * 2, MAX_PAUSE_MS);
+      await this.#pause(pauseMs, signal);
     }
+    for (const resolve of this.#waiting.splice(0)) resolve();
+    this.#running = null;
   }
 
-  #pause(): Promise<void> {
-    return new Promise((resolve) => {
-      let timer = setTimeout(resolve, this.#pauseMs);
-      let isShort = this.#pauseMs <= MIN_PAUSE_MS || this.#undone() >= QUICK_REPAIRS;
-      this.#endPause = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      this.#shortenPause = () => {
-        if (isShort) return;
-        isShort = true;
-        clearTimeout(timer);
-        timer = setTimeout(resolve, MIN_PAUSE_MS);
-      };
-    });
+  /** A new plan ends the pause; an urgent change shortens it. */
+  async #pause(pauseMs: number, signal: AbortSignal): Promise<void> {
+    const isShort = pauseMs <= MIN_PAUSE_MS;
+    this.#isUrgent = isShort;
+    if (!this.#isPlanNew) await this.#pauseNap.take(pauseMs, signal);
+    if (this.#isUrgent && !isShort && !this.#isPlanNew) await this.#pauseNap.take(MIN_PAUSE_MS, signal);
   }
 
-  async #pass(plan: FirewallPlan): Promise<readonly Drift[]> {
+  async #pass(plans: FirewallPlans): Promise<readonly Drift[]> {
     const isExpected = !this.#isPlanHeld;
-    this.#isPlanNew = false;
     this.#orderlyGeneration = null;
     try {
       const generation = this.#generation.read();
-      const drifts = await this.#reconcile(plan);
+      const drifts = (await this.#tools?.reconcile(plans, this.#abort.signal)) ?? [];
       this.#isInSync = true;
-      this.#isPlanHeld = plan === this.#plan;
+      this.#isPlanHeld = plans === this.#plans;
       this.#lastError = null;
       this.#failures.succeeded();
       if (drifts.length === 0) this.#orderlyGeneration = generation;
       const isRepair = drifts.length > 0 && !isExpected;
       if (isRepair) this.#noteRepair(drifts);
       else if (drifts.length > 0) this.#options.log.debug("firewall rules written", { changes: drifts });
-      this.#options.onPass?.({ isInSync: true, isRepair });
+      this.#onPass({ isInSync: true, isRepair });
       return drifts;
     } catch (error) {
-      this.#isInSync = false;
-      this.#lastError = error;
-      if (error instanceof FirewallError && error.details.missing !== undefined) this.#installed = null;
-      if (!this.#abort.signal.aborted) this.#failures.failed(error);
-      this.#options.onPass?.({ isInSync: false, isRepair: false });
-      // Others' transactions at the same moment make the tools fail once; the audit is for what lasts.
-      if (this.#failures.count <= QUICK_RETRIES) this.#isDirty = true;
+      this.#noteFailure(error);
       return [];
     } finally {
       this.#culprit = null;
     }
   }
 
-  async #reconcile(plan: FirewallPlan): Promise<readonly Drift[]> {
-    const { signal } = this.#abort;
-    const { choice, log } = this.#options;
-    if (choice === "none") return [];
-    this.#installed ??= await this.#findTools(signal);
-    if (choice === "auto" && this.#installed.size === 0 && !requiresEngine(plan)) return this.#doWithout();
-    this.#note = null;
-    const engine = chooseEngine(choice, this.#prefersNft, this.#installed);
-    if (engine !== this.#engine) log.info("firewall engine chosen", { engine, choice });
-    this.#engine = engine;
-    const drifts = await (engine === "nft" ? this.#nft : this.#iptables).reconcile(plan, signal);
-    return [...drifts, ...(await this.#reconcileBeside(engine, this.#installed, plan))];
-  }
-
-  /** What belongs elsewhere than to the engine in use. All at once: no two of them touch the same tables. */
-  async #reconcileBeside(
-    engine: EngineKind,
-    installed: ReadonlySet<EngineKind>,
-    plan: FirewallPlan,
-  ): Promise<readonly Drift[]> {
-    const { signal } = this.#abort;
-    const has = (kind: EngineKind): boolean => installed.has(kind);
-    const drifts = await Promise.all([
-      engine === "nft" && has("iptables") ? this.#iptables.reconcileBeside(plan, signal) : [],
-      engine === "iptables" && has("nft") ? this.#nft.remove({ signal }) : [],
-      // A packet must pass the tables of both variants, and one may hold what the host was switched away from.
-      this.#otherIptables?.reconcileBeside(plan, signal) ?? [],
-      has("nft") ? this.#firewalld.reconcile(plan, signal) : [],
-    ]);
-    return drifts.flat();
-  }
-
-  async #findTools(signal: AbortSignal): Promise<ReadonlySet<EngineKind>> {
-    this.#otherIptables = await this.#iptables.otherVariant(signal);
-    return await installedEngines(this.#runner);
-  }
-
-  /** No tool, and nothing asked for that needs one: packets of the network are forwarded as they are. */
-  #doWithout(): readonly Drift[] {
-    this.#installed = null;
-    this.#engine = null;
-    if (this.#note === null) this.#options.log.warn("firewall", { note: NO_TOOL });
-    this.#note = NO_TOOL;
-    return [];
+  #noteFailure(error: unknown): void {
+    this.#isInSync = false;
+    this.#lastError = errorMessage(error);
+    if (error instanceof FirewallError && error.details.missing !== undefined) this.#tools?.forget();
+    if (!this.#abort.signal.aborted) this.#failures.failed(error);
+    this.#onPass({ isInSync: false, isRepair: false });
+    // Foreign transactions at the same moment make the tools fail once; lasting failures wait for the audit.
+    if (this.#failures.count <= QUICK_RETRIES) this.#isDirty = true;
   }
 
   #noteRepair(found: readonly Drift[]): void {
     const { log, clock } = this.#options;
     const by = this.#culprit;
-    const beginsQuarrel = this.#history.record({ atMs: clock.monotonicMs(), found, by });
+    const beginsContest = this.#history.record({ atMs: clock.monotonicMs(), found, by });
     const fields = { changes: found, ...(by === null ? {} : { by }) };
-    if (beginsQuarrel) log.warn("firewall rules are undone again and again", fields);
+    if (beginsContest) log.warn("firewall rules are undone again and again", fields);
     else if (this.#undone() > 0) log.debug("firewall rules repaired", fields);
     else log.info("firewall rules repaired", fields);
   }

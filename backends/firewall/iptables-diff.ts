@@ -1,11 +1,11 @@
 /**
- * Compares an iptables dump of one family with what a plan wants, and writes the restore script between.
+ * Compares an iptables dump of one family with what plans want, and writes the restore script between.
  *
- * Pure. Touches our own chains, and in other people's chains only the plain jumps that lead to ours.
+ * Pure. Changes our own chains, and in foreign chains only the plain jumps that lead to ours.
  */
 
 import type { Drift } from "./engine.ts";
-import { DOCKER_USER, type RenderedChain } from "./iptables-render.ts";
+import { DOCKER_USER, isOurChain, type RenderedChain } from "./iptables-render.ts";
 import {
   isFinal,
   isPlainJump,
@@ -15,19 +15,19 @@ import {
   targetOf,
 } from "./iptables-save.ts";
 
-/** Input for `iptables-restore --noflush`, and why. Empty when nothing is to be done. */
+/** Input for `iptables-restore --noflush`, and why. Empty when nothing differs. */
 export interface IptablesChange {
   readonly drifts: readonly Drift[];
   readonly script: string;
 }
 
-/** How iptables-save spells what we wrote where it spells otherwise, by chain name. */
+/** How iptables-save lists what we wrote where it has another form for it, by chain name. */
 export type WrittenForms = Map<
   string,
   { readonly wanted: readonly string[]; readonly saved: readonly string[] }
 >;
 
-/** Docker's jumps in FORWARD that come first: what they drop, they shall drop. */
+/** Docker's jumps in FORWARD that stay before ours, so that what they drop is dropped. */
 const DOCKER_JUMPS = [DOCKER_USER, "DOCKER-ISOLATION-STAGE-1", "DOCKER-FORWARD"];
 
 const GATED_JUMP = /^(-o \S+ )?-p udp -m udp --dport \d+ -j \S+$/;
@@ -53,17 +53,12 @@ export function planIptablesChange(
   return { drifts, script };
 }
 
-/** True when a table holds anything that is not ours: rules, chains or a DROP policy. */
-export function isInUse(
-  table: RenderedChain["table"],
-  saved: SavedTables,
-  ours: readonly RenderedChain[],
-): boolean {
-  const names = new Set(ours.map((chain) => chain.name));
+/** True when a table holds foreign rules or chains, or a DROP policy. */
+export function isInUse(table: RenderedChain["table"], saved: SavedTables): boolean {
   return [...(saved.get(table) ?? EMPTY_TABLE)].some(
     ([name, chain]) =>
-      !names.has(name) &&
-      (chain.policy !== "ACCEPT" || chain.rules.some((rule) => !names.has(targetOf(rule)))),
+      !isOurChain(name) &&
+      (chain.policy !== "ACCEPT" || chain.rules.some((rule) => !isOurChain(targetOf(rule)))),
   );
 }
 
@@ -77,7 +72,7 @@ interface TableEdit {
 function editTable(chains: readonly RenderedChain[], table: SavedTable, written: WrittenForms): TableEdit {
   const edit: TableEdit = { drifts: [], declarations: [], rules: [], removals: [] };
   for (const each of chains) {
-    // Docker's chain is there only where Docker is.
+    // Docker's chain exists only on hosts with Docker.
     const chain = each.hook === DOCKER_USER && !table.has(DOCKER_USER) ? { ...each, rules: [] } : each;
     if (chain.rules.length > 0) fillChain(edit, chain, table, written);
     if (chain.hook !== null) placeJump(edit, chain, chain.hook, table);
@@ -100,13 +95,13 @@ function hasRules(saved: readonly string[], chain: RenderedChain, written: Writt
   return form !== undefined && isSameList(form.wanted, chain.rules) && isSameList(form.saved, saved);
 }
 
-/** Deletes a chain; where somebody else's rule still leads to it, only empties it. */
+/** Deletes a chain; while a foreign rule jumps to it, only empties it. */
 function dropChain(edit: TableEdit, chain: RenderedChain, table: SavedTable): void {
   const current = table.get(chain.name);
   if (current === undefined) return;
   if (hasForeignReference(chain, table)) {
     if (current.rules.length === 0) return;
-    edit.drifts.push(`chain ${chain.name} is emptied, and stays because somebody else's rule leads to it`);
+    edit.drifts.push(`chain ${chain.name} is emptied, and stays because a foreign rule jumps to it`);
     edit.rules.push(`-F ${chain.name}`);
     return;
   }
@@ -118,17 +113,17 @@ function dropChain(edit: TableEdit, chain: RenderedChain, table: SavedTable): vo
 function hasForeignReference(chain: RenderedChain, table: SavedTable): boolean {
   return [...table].some(
     ([name, { rules }]) =>
-      !name.startsWith("FLANNEL-") &&
+      !isOurChain(name) &&
       rules.some((rule) => targetOf(rule) === chain.name && !(name === chain.hook && isOurJump(rule, chain))),
   );
 }
 
-/** A jump to the chain that tests nothing, or what a gate tests: it was for another port or interface. */
+/** A jump to the chain without matches, or with those of a gate, which may be of another port or interface. */
 function isOurJump(rule: string, { name }: RenderedChain): boolean {
   return isPlainJump(rule, name) || (targetOf(rule) === name && GATED_JUMP.test(rule));
 }
 
-/** Sees to it that `parent` leads to the chain exactly once, at one of the places for that; or not at all. */
+/** Makes `parent` jump to the chain exactly once, at an allowed position; or not at all. */
 function placeJump(edit: TableEdit, chain: RenderedChain, parent: string, table: SavedTable): void {
   const rules = table.get(parent)?.rules ?? [];
   const jumps = rules.filter((rule) => isOurJump(rule, chain));
@@ -147,9 +142,8 @@ function placeJump(edit: TableEdit, chain: RenderedChain, parent: string, table:
 }
 
 /**
- * Where a jump counts, as numbers of other rules in front of it: never behind a verdict on every packet. In FORWARD
- * it stands behind Docker's jumps, whoever came first; in DOCKER-USER behind all rules of the administrator, also
- * later ones.
+ * The positions at which a jump takes effect, as numbers of other rules before it: never after a verdict on every packet.
+ * In FORWARD it follows Docker's jumps, in DOCKER-USER all rules of the administrator, including later ones.
  */
 function placesIn(parent: string, others: readonly string[]): { first: number; last: number } {
   const verdict = others.findIndex(isFinal);
@@ -160,10 +154,10 @@ function placesIn(parent: string, others: readonly string[]): { first: number; l
 }
 
 function driftOfJump(parent: string, name: string, count: number, isWanted: boolean): Drift {
-  if (!isWanted) return `${parent} leads to ${name}, which is not wanted`;
+  if (!isWanted) return `${parent} jumps to ${name}, which is not wanted`;
   return count === 1
-    ? `${parent} leads to ${name} at the wrong place`
-    : `${parent} leads to ${name} ${count} times`;
+    ? `${parent} jumps to ${name} at the wrong position`
+    : `${parent} jumps to ${name} ${count} times`;
 }
 
 /** True for equal rules in the same order. */

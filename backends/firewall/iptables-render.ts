@@ -1,10 +1,11 @@
 /**
- * Spells rules for iptables-restore(8), in the very form in which iptables-save shows them again.
+ * Renders rules for iptables-restore(8), in the form in which iptables-save lists them.
  *
- * Pure. One spelling for both families and for the legacy and the nft variant of the tools.
+ * Pure. One form for both families and for the legacy and the nft variant of the tools.
  */
 
 import type { Address } from "../../ipam/addresses/ip.ts";
+import { type NetworkName, nameFor, networksOf } from "./names.ts";
 import {
   type Action,
   type ChainRole,
@@ -17,13 +18,14 @@ import {
   type Rule,
 } from "./rules.ts";
 
-/** Where a chain of ours lives and which built-in chain leads to it. */
+/** The table and name of a chain of ours, and the chain that jumps to it. */
 export interface IptablesChain {
   readonly table: "filter" | "nat" | "mangle" | "raw";
+  /** In the first network. */
   readonly name: string;
   /** The built-in chain, or Docker's; null for a chain that only our own rules jump to. */
   readonly hook: string | null;
-  /** Where a new jump goes: in front of everybody else's rules, or behind them as flannel does for nat. */
+  /** Where a new jump goes: before all other rules, or after them as flannel does for nat. */
   readonly position: "first" | "last";
 }
 
@@ -35,9 +37,11 @@ export const IPTABLES_CHAINS: Readonly<Record<ChainRole, IptablesChain>> = {
   "docker-user": { table: "filter", name: "FLANNEL-DOCKER", hook: DOCKER_USER, position: "last" },
   masquerade: { table: "nat", name: "FLANNEL-POSTRTG", hook: "POSTROUTING", position: "last" },
   input: { table: "filter", name: "FLANNEL-INPUT", hook: "INPUT", position: "first" },
+  "container-in": { table: "raw", name: "FLANNEL-CONT-IN", hook: "PREROUTING", position: "first" },
   "tunnel-in": { table: "raw", name: "FLANNEL-TUN-IN", hook: "PREROUTING", position: "first" },
   "tunnel-out": { table: "raw", name: "FLANNEL-TUN-OUT", hook: "OUTPUT", position: "first" },
   "tunnel-forward": { table: "mangle", name: "FLANNEL-TUN-FWD", hook: "FORWARD", position: "first" },
+  "tunnel-local": { table: "mangle", name: "FLANNEL-TUN-DST", hook: "INPUT", position: "first" },
   "mss-clamp": { table: "mangle", name: "FLANNEL-MSS", hook: "FORWARD", position: "first" },
   "overlay-in": { table: "raw", name: "FLANNEL-DIRECT", hook: "PREROUTING", position: "first" },
 };
@@ -56,22 +60,42 @@ export interface RenderedChain extends IptablesChain {
   readonly jump: string;
 }
 
-/** All chains of ours; those that the plan does not want have no rules. A chain precedes those that jump to it. */
-export function renderChains(wanted: FamilyRules | undefined): readonly RenderedChain[] {
+const ALL_NAMES = [SOURCES_CHAIN, ...Object.values(IPTABLES_CHAINS)].map(({ name }) => name);
+
+/** True for a chain of ours in any network. */
+export function isOurChain(name: string): boolean {
+  return ALL_NAMES.some((base) => networksOf(base, [name]).length > 0);
+}
+
+/** The networks that own chains of these names. */
+export function networksOfChains(names: Iterable<string>): ReadonlySet<NetworkName> {
+  const all = [...names];
+  return new Set(ALL_NAMES.flatMap((base) => networksOf(base, all)));
+}
+
+/**
+ * All chains of a network; those that the plan does not want have no rules. A chain precedes those that jump to it.
+ */
+export function renderChains(
+  wanted: FamilyRules | undefined,
+  network: NetworkName,
+): readonly RenderedChain[] {
   const sources = wanted?.knownSources ?? null;
+  const sourcesName = nameFor(SOURCES_CHAIN.name, network);
   const peers: RenderedChain = {
     ...SOURCES_CHAIN,
+    name: sourcesName,
     rules: sources === null ? [] : renderSources(sources),
     jump: "",
   };
   const roles = Object.entries(IPTABLES_CHAINS) as [ChainRole, IptablesChain][];
   return [
     peers,
-    ...roles.map(([role, chain]) => ({
-      ...chain,
-      rules: (wanted?.chains[role] ?? []).map((rule) => renderRule(role, rule)),
-      jump: renderJump(role, chain.name, wanted?.gates[role] ?? {}),
-    })),
+    ...roles.map(([role, chain]) => {
+      const name = nameFor(chain.name, network);
+      const rules = (wanted?.chains[role] ?? []).map((rule) => renderRule(role, rule, sourcesName));
+      return { ...chain, name, rules, jump: renderJump(role, name, wanted?.gates[role] ?? {}) };
+    }),
   ];
 }
 
@@ -84,8 +108,8 @@ function renderJump(role: ChainRole, name: string, gate: Gate): string {
   return [...renderMatches(gate), ...renderComment(role), `-j ${name}`].join(" ");
 }
 
-function renderRule(role: ChainRole, { matches, action }: Rule): string {
-  const target = matches.isFromUnknownSource ? `-j ${SOURCES_CHAIN.name}` : renderAction(action);
+function renderRule(role: ChainRole, { matches, action }: Rule, sourcesName: string): string {
+  const target = matches.isFromUnknownSource ? `-j ${sourcesName}` : renderAction(action);
   return [...renderMatches(matches), ...renderComment(role), target].join(" ");
 }
 
@@ -100,8 +124,8 @@ function renderMatches(matches: Matches): string[] {
 }
 
 /**
- * What flannel has too is written as flannel writes it, so that neither agent adds to the other's or takes it away.
- * Ours alone has no comment, which is a test like any other and costs each packet as much.
+ * flannel's rules are written as flannel writes them, so that neither agent duplicates or removes the other's. Rules of
+ * ours alone have no comment, which is a match like any other and costs each packet as much.
  */
 function renderComment(role: ChainRole): string[] {
   return role === "forward" || role === "masquerade" ? [`-m comment --comment "${commentOf(role)}"`] : [];
@@ -120,12 +144,7 @@ function renderTests(matches: Matches): string[] {
   const words: string[] = [];
   if (matches.udpPort !== undefined) words.push(`-p udp -m udp --dport ${matches.udpPort}`);
   if (matches.isTcpSyn) words.push("-p tcp -m tcp --tcp-flags SYN,RST SYN");
-  if (matches.destinationType !== undefined)
-    words.push(
-      matches.destinationType === "elsewhere"
-        ? "-m addrtype ! --dst-type LOCAL"
-        : `-m addrtype --dst-type ${matches.destinationType.toUpperCase()}`,
-    );
+  if (matches.isNotLocal) words.push("-m addrtype ! --dst-type LOCAL");
   if (matches.isOffPath) words.push("-m rpfilter --invert");
   const { mark } = matches;
   if (mark !== undefined)

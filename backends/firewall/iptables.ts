@@ -1,8 +1,8 @@
 /**
- * The iptables engine: our own chains in the tables of each family, by iptables-save and iptables-restore.
+ * The iptables engine: our own chains in the tables of each family, through iptables-save and iptables-restore.
  *
- * Works with whichever variant (legacy or nft) the host's `iptables` is, which is the one that dockerd uses too.
- * Never runs iptables itself: one restore is one transaction for each table.
+ * Works with the variant (legacy or nft) that the host's `iptables` is, which is the one that dockerd uses too. Never
+ * runs iptables itself: one restore is one transaction for each table.
  */
 
 import { FAMILIES, type Family } from "../../ipam/addresses/ip.ts";
@@ -15,23 +15,25 @@ import {
   planIptablesChange,
   type WrittenForms,
 } from "./iptables-diff.ts";
-import { type RenderedChain, renderChains } from "./iptables-render.ts";
+import { networksOfChains, type RenderedChain, renderChains } from "./iptables-render.ts";
 import { parseIptablesSave, type SavedTables } from "./iptables-save.ts";
-import { type ChainRole, EMPTY_PLAN, type FamilyRules, type FirewallPlan } from "./rules.ts";
+import type { NetworkName } from "./names.ts";
+import type { ChainRole, FamilyRules, FirewallPlans } from "./rules.ts";
 
 /** How long a restore waits for another holder of the xtables lock. */
 const LOCK_WAIT_SECONDS = 30;
 
 const PROGRAM = { 4: "iptables", 6: "ip6tables" } as const satisfies Record<Family, string>;
 
-/** The two sets of tables that a kernel may hold; "" is the one that the host's `iptables` stands for. */
+/** The two sets of tables that a kernel may hold; "" is the one that the host's `iptables` uses. */
 export type IptablesVariant = "" | "-legacy" | "-nft";
 
 export class IptablesEngine implements FirewallEngine {
   readonly kind = "iptables";
   readonly #runner: CommandRunner;
   readonly #variant: IptablesVariant;
-  readonly #cleared = new Set<Family>();
+  /** Networks without rules of a family, whose chains have been removed: once, because later ones are not ours. */
+  readonly #cleared: Readonly<Record<Family, Set<NetworkName>>> = { 4: new Set(), 6: new Set() };
   readonly #written: Readonly<Record<Family, WrittenForms>> = { 4: new Map(), 6: new Map() };
 
   constructor(runner: CommandRunner, variant: IptablesVariant = "") {
@@ -39,7 +41,7 @@ export class IptablesEngine implements FirewallEngine {
     this.#variant = variant;
   }
 
-  /** The engine of the tables that the host's `iptables` does not stand for; null where the tools have one set. */
+  /** The engine of the tables that the host's `iptables` does not use; null where the tools have one set. */
   async otherVariant(signal?: AbortSignal): Promise<IptablesEngine | null> {
     const version =
       (await this.#runner.runIfInstalled("iptables-save", ["--version"], { signal }))?.stdout ?? "";
@@ -47,49 +49,39 @@ export class IptablesEngine implements FirewallEngine {
     return version.includes("legacy") ? new IptablesEngine(this.#runner, "-nft") : null;
   }
 
-  async reconcile(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
+  async reconcile(plans: FirewallPlans, signal?: AbortSignal): Promise<readonly Drift[]> {
     return this.#forEachFamily(async (family) => {
-      const wanted = plan.rules[family];
-      if (wanted === undefined) return await this.#clear(family, signal);
-      this.#cleared.delete(family);
-      const saved = await this.#save(family, signal);
-      return await this.#reconcileFamily(family, withoutNeedless(wanted, saved), saved, signal);
+      if (!isWanted(plans, family)) return await this.#clear(plans, family, signal);
+      return await this.#reconcileFamily(
+        plans,
+        family,
+        withoutNeedless,
+        await this.#save(family, signal),
+        signal,
+      );
     });
   }
 
-  /** Removes what is ours of a family that is not wanted. Once is enough: what comes later is somebody else's. */
-  async #clear(family: Family, signal?: AbortSignal): Promise<readonly Drift[]> {
-    if (this.#cleared.has(family)) return [];
-    const saved = await this.#saveIfThere(family, signal);
-    const drifts = saved === null ? [] : await this.#reconcileFamily(family, undefined, saved, signal);
-    this.#cleared.add(family);
-    return drifts;
-  }
-
   /**
-   * For a host whose rules live elsewhere, in nft or in the other variant's tables: keeps only the accepts here, and
-   * only in tables where somebody else filters, because nothing outside can overrule a DROP there. Everything else of
-   * ours is removed.
+   * For a host whose rules are elsewhere, in nft or in the other variant's tables: keeps only the accepts here, and only
+   * in tables with foreign rules, because no rule elsewhere overrides a DROP there. All other chains of ours are removed.
    */
-  async reconcileBeside(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
+  async reconcileBeside(plans: FirewallPlans, signal?: AbortSignal): Promise<readonly Drift[]> {
     return this.#forEachFamily(async (family) => {
-      const wanted = plan.rules[family];
-      if (wanted === undefined) return await this.#clear(family, signal);
-      this.#cleared.delete(family);
+      if (!isWanted(plans, family)) return await this.#clear(plans, family, signal);
       const saved = await this.#saveIfThere(family, signal);
-      if (saved === null) return [];
-      return await this.#reconcileFamily(family, acceptsBeside(wanted, saved), saved, signal);
+      return saved === null ? [] : await this.#reconcileFamily(plans, family, acceptsBeside, saved, signal);
     });
   }
 
   async remove({ isDryRun = false, signal }: RemoveOptions = {}): Promise<readonly string[]> {
-    if (!isDryRun) {
-      this.#cleared.clear();
-      return this.reconcile(EMPTY_PLAN, signal);
-    }
     return this.#forEachFamily(async (family) => {
       const saved = await this.#saveIfThere(family, signal);
-      return saved === null ? [] : this.#change(family, renderChains(undefined), saved).drifts;
+      if (saved === null) return [];
+      const names = [...saved.values()].flatMap((table) => [...table.keys()]);
+      const chains = [...networksOfChains(names)].flatMap((network) => renderChains(undefined, network));
+      if (isDryRun) return this.#change(family, chains, saved).drifts;
+      return await this.#write(family, chains, saved, signal);
     });
   }
 
@@ -98,13 +90,39 @@ export class IptablesEngine implements FirewallEngine {
     return (await Promise.all(FAMILIES.map(work))).flat();
   }
 
+  /** Removes what is ours of a family that no network wants. */
+  async #clear(plans: FirewallPlans, family: Family, signal?: AbortSignal): Promise<readonly Drift[]> {
+    const cleared = this.#cleared[family];
+    if ([...plans.keys()].every((network) => cleared.has(network))) return [];
+    const saved = await this.#saveIfThere(family, signal);
+    const chains = [...plans.keys()].flatMap((network) => renderChains(undefined, network));
+    const drifts = saved === null ? [] : await this.#write(family, chains, saved, signal);
+    for (const network of plans.keys()) cleared.add(network);
+    return drifts;
+  }
+
+  /** `reduce` leaves out what is not needed beside the rules that `saved` holds. */
   async #reconcileFamily(
+    plans: FirewallPlans,
     family: Family,
-    wanted: FamilyRules | undefined,
+    reduce: (wanted: FamilyRules, saved: SavedTables) => FamilyRules,
     saved: SavedTables,
     signal: AbortSignal | undefined,
   ): Promise<readonly Drift[]> {
-    const chains = renderChains(wanted);
+    this.#cleared[family].clear();
+    const chains = [...plans].flatMap(([network, { rules }]) => {
+      const wanted = rules[family];
+      return renderChains(wanted === undefined ? undefined : reduce(wanted, saved), network);
+    });
+    return await this.#write(family, chains, saved, signal);
+  }
+
+  async #write(
+    family: Family,
+    chains: readonly RenderedChain[],
+    saved: SavedTables,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly Drift[]> {
     const change = this.#change(family, chains, saved);
     if (change.drifts.length === 0) return [];
     const shown = await this.#restore(family, change.script, signal);
@@ -115,7 +133,7 @@ export class IptablesEngine implements FirewallEngine {
     return change.drifts;
   }
 
-  /** Runs a script and answers the dump that follows. */
+  /** Runs a script and returns the dump that follows. */
   async #restore(family: Family, script: string, signal?: AbortSignal): Promise<SavedTables> {
     const args = ["--noflush", `--wait=${LOCK_WAIT_SECONDS}`];
     await this.#runner.succeed(`${PROGRAM[family]}${this.#variant}-restore`, args, { input: script, signal });
@@ -127,10 +145,7 @@ export class IptablesEngine implements FirewallEngine {
     return { ...change, drifts: change.drifts.map((drift) => `${PROGRAM[family]}${this.#variant} ${drift}`) };
   }
 
-  /**
-   * Remembers how this version of iptables-save spells what it showed after both of two restores: once might be
-   * somebody's edit.
-   */
+  /** Records how this version of iptables-save lists what it listed after both of two restores: once may be an edit. */
   #learn(family: Family, chains: readonly RenderedChain[], first: SavedTables, second: SavedTables): void {
     for (const { table, name, rules } of chains) {
       const shown = second.get(table)?.get(name)?.rules ?? [];
@@ -155,18 +170,21 @@ export class IptablesEngine implements FirewallEngine {
   }
 }
 
-/** Each rule costs every packet: an accept in the raw table is there only while somebody drops there. */
+function isWanted(plans: FirewallPlans, family: Family): boolean {
+  return [...plans.values()].some(({ rules }) => rules[family] !== undefined);
+}
+
+/** Each rule costs every packet: an accept in the raw table is needed only beside foreign rules there. */
 function withoutNeedless(wanted: FamilyRules, saved: SavedTables): FamilyRules {
-  if (isInUse("raw", saved, renderChains(undefined))) return wanted;
+  if (isInUse("raw", saved)) return wanted;
   return { ...wanted, chains: { ...wanted.chains, "overlay-in": [] } };
 }
 
 function acceptsBeside({ chains }: FamilyRules, saved: SavedTables): FamilyRules {
-  const ours = renderChains(undefined);
   return {
     chains: {
-      ...(isInUse("filter", saved, ours) ? pick(chains, "forward", "docker-user", "input") : {}),
-      ...(isInUse("raw", saved, ours) ? pick(chains, "overlay-in") : {}),
+      ...(isInUse("filter", saved) ? pick(chains, "forward", "docker-user", "input") : {}),
+      ...(isInUse("raw", saved) ? pick(chains, "overlay-in") : {}),
     },
     gates: {},
     knownSources: null,

@@ -1,20 +1,18 @@
 /**
- * Compares what nft lists of one family's table with what a plan wants, and writes the transaction between.
+ * Compares a table as nft lists it with what a plan wants, and writes the transaction between.
  *
- * Pure. Only chains and sets of our own names are ever touched: what else somebody keeps in a table of our name
- * stays.
+ * Pure. Changes only chains and sets with our names: foreign objects in a table with our name stay.
  */
 
 import { isDeepStrictEqual } from "node:util";
-import type { Family } from "../../ipam/addresses/ip.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
 import type { Drift } from "./engine.ts";
 import {
+  describeTable,
   NFT_CHAINS,
-  NFT_FAMILY,
   NFT_ROLES,
-  NFT_TABLE,
   type NftRole,
+  type NftTable,
   renderChain,
   renderRule,
   renderRules,
@@ -30,7 +28,7 @@ interface ListedChain {
   readonly rules: readonly JsonValue[];
 }
 
-/** Our table of one family as nft lists it. */
+/** One of our tables as nft lists it. */
 export interface ListedTable {
   /** The table has flags: it is dormant, and none of its chains sees a packet. */
   readonly hasFlags: boolean;
@@ -49,7 +47,7 @@ export interface NftChange {
   readonly commands: readonly JsonObject[];
 }
 
-/** How nft lists what we wrote where it spells otherwise, by chain name; see `acceptAsWritten`. */
+/** How nft lists what we wrote where it has another form for it, by chain name; see `acceptAsWritten`. */
 export type WrittenForms = Map<
   string,
   { readonly wanted: JsonValue[]; readonly listed: readonly JsonValue[] }
@@ -58,7 +56,7 @@ export type WrittenForms = Map<
 const OUR_CHAIN_NAMES: ReadonlySet<string> = new Set(NFT_ROLES.map((role) => NFT_CHAINS[role].name));
 
 /** Reads the answer of `nft -j list table`. */
-export function parseTable(family: Family, listing: readonly JsonValue[]): ListedTable {
+export function parseTable({ family }: NftTable, listing: readonly JsonValue[]): ListedTable {
   const chains = new Map<string, { properties: JsonObject; rules: JsonValue[] }>();
   const foreign: string[] = [];
   let sources: ReadonlySet<string> | null = null;
@@ -82,19 +80,19 @@ export function parseTable(family: Family, listing: readonly JsonValue[]): Liste
 
 /** The transaction from `listed` (null: no such table) to `wanted` (undefined: nothing of ours). */
 export function planNftChange(
-  family: Family,
+  table: NftTable,
   wanted: FamilyRules | undefined,
   listed: ListedTable | null,
   written: WrittenForms,
 ): NftChange {
   const isWanted = wanted !== undefined && NFT_ROLES.some((role) => (wanted.chains[role] ?? []).length > 0);
-  if (!isWanted) return listed === null ? NO_CHANGE : removeTable(family, listed);
-  if (listed !== null && isOfOtherKind(family, listed)) return rebuildTable(family, wanted, listed, written);
+  if (!isWanted) return listed === null ? NO_CHANGE : removeTable(table, listed);
+  if (listed !== null && isOfOtherKind(table, listed)) return rebuildTable(table, wanted, listed, written);
   const parts = [
-    createTable(family, listed),
-    ...NFT_ROLES.map((role) => changeChain(family, role, spell(family, role, wanted), listed, written)),
+    createTable(table, listed),
+    ...NFT_ROLES.map((role) => changeChain(table, role, render(table, role, wanted), listed, written)),
   ];
-  const sources = changeSources(family, wanted, listed);
+  const sources = changeSources(table, wanted, listed);
   return {
     drifts: [...parts.flatMap((part) => part.drifts), ...sources.drifts],
     // The set comes before the rules that name it, and goes after them.
@@ -108,66 +106,66 @@ export function planNftChange(
 }
 
 /** True when a chain or the set of our name is what cannot be changed into ours. */
-function isOfOtherKind(family: Family, { chains, isSetForeign }: ListedTable): boolean {
+function isOfOtherKind(table: NftTable, { chains, isSetForeign }: ListedTable): boolean {
   if (isSetForeign) return true;
   return NFT_ROLES.some((role) => {
     const current = chains.get(NFT_CHAINS[role].name);
-    return current !== undefined && !hasProperties(current.properties, renderChain(family, role));
+    return current !== undefined && !hasProperties(current.properties, renderChain(table, role));
   });
 }
 
-/** Removes what has our names and makes it anew, in one transaction. */
+/** Removes what has our names and creates it again, in one transaction. */
 function rebuildTable(
-  family: Family,
+  table: NftTable,
   wanted: FamilyRules,
   listed: ListedTable,
   written: WrittenForms,
 ): NftChange {
-  const removal = removeTable(family, listed);
+  const removal = removeTable(table, listed);
   const chains = new Map([...listed.chains].filter(([name]) => !OUR_CHAIN_NAMES.has(name)));
   const left = hasForeign(listed) ? { ...listed, chains, sources: null, isSetForeign: false } : null;
-  const { commands } = planNftChange(family, wanted, left, written);
-  const drift = `table ${NFT_FAMILY[family]} ${NFT_TABLE[family]} has our names for other things`;
+  const { commands } = planNftChange(table, wanted, left, written);
+  const drift = `table ${describeTable(table)} has our names for other things`;
   return { drifts: [drift], commands: [...removal.commands, ...commands] };
 }
 
-/** True when somebody else keeps something in the table. */
+/** True when the table also holds foreign objects. */
 function hasForeign({ chains, foreign }: ListedTable): boolean {
   return foreign.length > 0 || [...chains.keys()].some((name) => !OUR_CHAIN_NAMES.has(name));
 }
 
-/** The transaction that removes what is ours: the whole table, unless somebody else keeps something in it. */
-export function removeTable(family: Family, listed: ListedTable): NftChange {
-  const table = `table ${NFT_FAMILY[family]} ${NFT_TABLE[family]}`;
+/** The transaction that removes what is ours: the whole table, unless it also holds foreign objects. */
+export function removeTable(table: NftTable, listed: ListedTable): NftChange {
+  const label = `table ${describeTable(table)}`;
   if (!hasForeign(listed)) {
-    const id = { family: NFT_FAMILY[family], name: NFT_TABLE[family] };
-    return { drifts: [`${table} is not wanted`], commands: [{ delete: { table: id } }] };
+    const id = { family: table.protocol, name: table.name };
+    return { drifts: [`${label} is not wanted`], commands: [{ delete: { table: id } }] };
   }
   const chains = [...listed.chains.keys()].filter((name) => OUR_CHAIN_NAMES.has(name));
   const sets = listed.sources === null ? [] : [SOURCES_SET];
   return {
-    drifts: [...chains, ...sets].map((name) => `${table}: ${name} is not wanted`),
+    drifts: [...chains, ...sets].map((name) => `${label}: ${name} is not wanted`),
     commands: [
-      ...chains.map((name) => ({ flush: { chain: { ...tableId(family), name } } })),
-      ...chains.map((name) => ({ delete: { chain: { ...tableId(family), name } } })),
-      ...sets.map((name) => ({ delete: { set: { ...tableId(family), name } } })),
+      ...chains.map((name) => ({ flush: { chain: { ...tableId(table), name } } })),
+      ...chains.map((name) => ({ delete: { chain: { ...tableId(table), name } } })),
+      ...sets.map((name) => ({ delete: { set: { ...tableId(table), name } } })),
     ],
   };
 }
 
 /**
- * Remembers how nft lists what was written. Versions of nft differ in small ways of spelling; what was shown after
- * both of two transactions, with as many rules as were written, is that version's spelling. What was shown only
- * once might be somebody's edit.
+ * Records how nft lists what was written. Versions of nft differ in small ways; what they list after both of two
+ * transactions, with as many rules as were written, is the form of that version. What they list only once may be a
+ * foreign edit.
  */
 export function acceptAsWritten(
-  family: Family,
+  table: NftTable,
   wanted: FamilyRules,
   [first, second]: readonly [ListedTable | null, ListedTable | null],
   written: WrittenForms,
 ): void {
   for (const role of NFT_ROLES) {
-    const rules = spell(family, role, wanted);
+    const rules = render(table, role, wanted);
     const { name } = NFT_CHAINS[role];
     const shown = second?.chains.get(name)?.rules ?? [];
     if (rules.length !== shown.length || !isDeepStrictEqual(shown, first?.chains.get(name)?.rules)) continue;
@@ -177,16 +175,16 @@ export function acceptAsWritten(
 
 const NO_CHANGE: NftChange = { drifts: [], commands: [] };
 
-function createTable(family: Family, listed: ListedTable | null): NftChange {
+function createTable(table: NftTable, listed: ListedTable | null): NftChange {
   if (listed?.hasFlags === false) return NO_CHANGE;
-  const id = { family: NFT_FAMILY[family], name: NFT_TABLE[family] };
+  const id = { family: table.protocol, name: table.name };
   const state = listed === null ? "missing" : "dormant";
   // Adding a table without flags wakes one that is there.
-  return { drifts: [`table ${id.family} ${id.name} is ${state}`], commands: [{ add: { table: id } }] };
+  return { drifts: [`table ${describeTable(table)} is ${state}`], commands: [{ add: { table: id } }] };
 }
 
 function changeChain(
-  family: Family,
+  table: NftTable,
   role: NftRole,
   rules: JsonValue[][],
   listed: ListedTable | null,
@@ -194,13 +192,13 @@ function changeChain(
 ): NftChange {
   const { name } = NFT_CHAINS[role];
   const current = listed?.chains.get(name);
-  const id = { chain: { ...tableId(family), name } };
+  const id = { chain: { ...tableId(table), name } };
   const fill = [
-    { add: { chain: renderChain(family, role) } },
+    { add: { chain: renderChain(table, role) } },
     { flush: id },
-    ...rules.map((rule) => ({ add: { rule: renderRule(family, role, rule) } })),
+    ...rules.map((rule) => ({ add: { rule: renderRule(table, role, rule) } })),
   ];
-  const label = `chain ${name} (IPv${family})`;
+  const label = `table ${describeTable(table)}: chain ${name}`;
   if (rules.length === 0) {
     if (current === undefined) return NO_CHANGE;
     return { drifts: [`${label} is not wanted`], commands: [{ flush: id }, { delete: id }] };
@@ -227,13 +225,14 @@ function hasRules(
   );
 }
 
-function changeSources(family: Family, wanted: FamilyRules, listed: ListedTable | null) {
+function changeSources(table: NftTable, wanted: FamilyRules, listed: ListedTable | null) {
   const current = listed?.sources ?? null;
-  const set = { ...tableId(family), name: SOURCES_SET };
+  const set = { ...tableId(table), name: SOURCES_SET };
+  const label = `table ${describeTable(table)}: set ${SOURCES_SET}`;
   if (wanted.knownSources === null) {
     const isGone = current === null;
     return {
-      drifts: isGone ? [] : [`set ${SOURCES_SET} (IPv${family}) is not wanted`],
+      drifts: isGone ? [] : [`${label} is not wanted`],
       before: [],
       after: isGone ? [] : [{ delete: { set } }],
     };
@@ -243,16 +242,16 @@ function changeSources(family: Family, wanted: FamilyRules, listed: ListedTable 
   const stale = [...(current ?? [])].filter((address) => !addresses.has(address));
   const before: JsonObject[] = [];
   if (current === null) {
-    before.push({ add: { set: { ...set, type: SOURCES_TYPE[family] } } });
+    before.push({ add: { set: { ...set, type: SOURCES_TYPE[table.family] } } });
   }
   if (missing.length > 0) before.push({ add: { element: { ...set, elem: missing } } });
   if (stale.length > 0) before.push({ delete: { element: { ...set, elem: stale } } });
-  const drifts = before.length === 0 ? [] : [`set ${SOURCES_SET} (IPv${family}) holds other addresses`];
+  const drifts = before.length === 0 ? [] : [`${label} holds other addresses`];
   return { drifts, before, after: [] };
 }
 
 /** A role's rules as nft lists them; none when the role is not wanted. */
-function spell(family: Family, role: NftRole, { chains, gates }: FamilyRules): JsonValue[][] {
+function render({ family }: NftTable, role: NftRole, { chains, gates }: FamilyRules): JsonValue[][] {
   const rules = chains[role] ?? [];
   return rules.length === 0 ? [] : renderRules(family, rules, gates[role]);
 }

@@ -1,11 +1,12 @@
 /**
- * Spells rules in nft's JSON (libnftables-json(5)), in the very form in which nft lists them again.
+ * Renders rules in nft's JSON (libnftables-json(5)), in the form in which nft lists them.
  *
- * Pure. Because spelling and listing agree, a listing can be compared with a plan by plain equality.
+ * Pure. Because the forms are the same, a listing and a plan are compared by equality.
  */
 
 import { ADDRESS_BITS, type Family, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { JsonObject, JsonValue } from "../../ipam/json.ts";
+import { type NetworkName, nameFor } from "./names.ts";
 import {
   type Action,
   CHAIN_ROLES,
@@ -18,10 +19,27 @@ import {
 } from "./rules.ts";
 
 /** nft's name of an address family. */
-export const NFT_FAMILY = { 4: "ip", 6: "ip6" } as const satisfies Record<Family, string>;
+const NFT_FAMILY = { 4: "ip", 6: "ip6" } as const satisfies Record<Family, string>;
 
 /** flannel's table of each family. */
 export const NFT_TABLE = { 4: "flannel-ipv4", 6: "flannel-ipv6" } as const satisfies Record<Family, string>;
+
+/** The table of one network and family. */
+export interface NftTable {
+  readonly family: Family;
+  /** As nft names the family. */
+  readonly protocol: (typeof NFT_FAMILY)[Family];
+  readonly name: string;
+}
+
+export function nftTable(family: Family, network: NetworkName): NftTable {
+  return { family, protocol: NFT_FAMILY[family], name: nameFor(NFT_TABLE[family], network) };
+}
+
+/** The table for a person: `ip flannel-ipv4`. */
+export function describeTable({ protocol, name }: NftTable): string {
+  return `${protocol} ${name}`;
+}
 
 /** The set of known tunnel sources, one in each family's table. */
 export const SOURCES_SET = "tunnel-sources";
@@ -49,25 +67,27 @@ export const NFT_CHAINS: Readonly<Record<NftRole, NftChain>> = {
   forward: { name: "forward", type: "filter", hook: "forward", prio: 0 },
   masquerade: { name: "postrtg", type: "nat", hook: "postrouting", prio: 100 },
   input: { name: "input", type: "filter", hook: "input", prio: 0 },
+  "container-in": { name: "container-in", type: "filter", hook: "prerouting", prio: -300 },
   "tunnel-in": { name: "tunnel-in", type: "filter", hook: "prerouting", prio: -300 },
   "tunnel-out": { name: "tunnel-out", type: "filter", hook: "output", prio: -300 },
   "tunnel-forward": { name: "tunnel-forward", type: "filter", hook: "forward", prio: -150 },
+  "tunnel-local": { name: "tunnel-local", type: "filter", hook: "input", prio: -150 },
   "mss-clamp": { name: "mss-clamp", type: "filter", hook: "forward", prio: -150 },
 };
 
-/** What identifies our table of one family in a command. */
-export function tableId(family: Family): { readonly family: string; readonly table: string } {
-  return { family: NFT_FAMILY[family], table: NFT_TABLE[family] };
+/** What identifies what is in a table in a command. */
+export function tableId({ protocol, name }: NftTable): { readonly family: string; readonly table: string } {
+  return { family: protocol, table: name };
 }
 
 /** The properties by which a listing shows a base chain; `policy` is always accept. */
-export function renderChain(family: Family, role: NftRole): JsonObject {
-  return { ...tableId(family), ...NFT_CHAINS[role], policy: "accept" };
+export function renderChain(table: NftTable, role: NftRole): JsonObject {
+  return { ...tableId(table), ...NFT_CHAINS[role], policy: "accept" };
 }
 
 /** A rule as a command; its expressions equal what a listing shows. */
-export function renderRule(family: Family, role: NftRole, expr: JsonValue[]): JsonObject {
-  return { ...tableId(family), chain: NFT_CHAINS[role].name, expr, comment: commentOf(role) };
+export function renderRule(table: NftTable, role: NftRole, expr: JsonValue[]): JsonObject {
+  return { ...tableId(table), chain: NFT_CHAINS[role].name, expr, comment: commentOf(role) };
 }
 
 /** The expressions of a chain's rules; those in front let every packet go that is not for the gate. */
@@ -111,10 +131,8 @@ function renderMatches(family: Family, matches: Matches): JsonValue[] {
   if (matches.isTcpSyn) {
     expressions.push(match("==", { "&": [payload("tcp", "flags"), ["syn", "rst"]] }, "syn"));
   }
-  if (matches.destinationType !== undefined) {
-    const type = { fib: { result: "type", flags: ["daddr"] } };
-    const isElsewhere = matches.destinationType === "elsewhere";
-    expressions.push(isElsewhere ? match("!=", type, "local") : match("==", type, matches.destinationType));
+  if (matches.isNotLocal) {
+    expressions.push(match("!=", { fib: { result: "type", flags: ["daddr"] } }, "local"));
   }
   if (matches.isOffPath) {
     expressions.push(match("==", { fib: { result: "oif", flags: ["saddr", "iif"] } }, false));

@@ -1,16 +1,17 @@
 /**
- * The nftables engine: our own table in each family, read and written by the nft tool's JSON interface.
+ * The nftables engine: a table of our own for each network and family, read and written through nft's JSON interface.
  *
- * One transaction per pass and family. Touches no other table; that an accept here does not save a packet from
- * somebody else's drop is the affair of the iptables engine (reconcileBeside).
+ * One transaction per network, so that one that nft rejects does not keep the others from theirs. Touches no other
+ * table; an accept here does not override a drop elsewhere, for which the iptables engine has `reconcileBeside`.
  */
 
-import { entriesOf, FAMILIES, type Family } from "../../ipam/addresses/ip.ts";
+import { FAMILIES } from "../../ipam/addresses/ip.ts";
 import { CodecError } from "../../ipam/errors.ts";
-import { isJsonObject, type JsonValue } from "../../ipam/json.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
 import type { CommandRunner } from "./command.ts";
 import type { Drift, FirewallEngine, RemoveOptions } from "./engine.ts";
 import { FirewallError } from "./errors.ts";
+import { type NetworkName, networksOf } from "./names.ts";
 import {
   acceptAsWritten,
   type ListedTable,
@@ -19,37 +20,75 @@ import {
   planNftChange,
   type WrittenForms,
 } from "./nft-diff.ts";
-import { NFT_FAMILY, NFT_TABLE } from "./nft-render.ts";
-import { EMPTY_PLAN, type FirewallPlan } from "./rules.ts";
+import { describeTable, NFT_TABLE, type NftTable, nftTable } from "./nft-render.ts";
+import { EMPTY_PLAN, type FamilyRules, type FirewallPlan, type FirewallPlans } from "./rules.ts";
 
-type ListedTables = Readonly<Record<Family, ListedTable | null>>;
+/** A table, what it must hold (undefined: nothing of ours) and how nft lists it (null: it does not exist). */
+interface TableState {
+  readonly table: NftTable;
+  readonly wanted: FamilyRules | undefined;
+  readonly listed: ListedTable | null;
+}
 
 export class NftEngine implements FirewallEngine {
   readonly kind = "nft";
   readonly #runner: CommandRunner;
-  readonly #written: Readonly<Record<Family, WrittenForms>> = { 4: new Map(), 6: new Map() };
+  /** By table. */
+  readonly #written = new Map<string, WrittenForms>();
 
   constructor(runner: CommandRunner) {
     this.#runner = runner;
   }
 
-  async reconcile(plan: FirewallPlan, signal?: AbortSignal): Promise<readonly Drift[]> {
-    const change = this.#change(plan, await this.#listTables(signal));
-    if (change.commands.length === 0) return [];
-    const shown = await this.#apply(change, signal);
-    const rest = this.#change(plan, shown);
-    if (rest.commands.length > 0) this.#learn(plan, shown, await this.#apply(rest, signal));
-    return change.drifts;
+  async reconcile(plans: FirewallPlans, signal?: AbortSignal): Promise<readonly Drift[]> {
+    const present = await this.#presentTables(signal);
+    const drifts: Drift[] = [];
+    const failures: unknown[] = [];
+    for (const [network, plan] of plans) {
+      try {
+        drifts.push(...(await this.#reconcileNetwork(network, plan, present, signal)));
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+    return drifts;
   }
 
   async remove({ isDryRun = false, signal }: RemoveOptions = {}): Promise<readonly string[]> {
-    if (!isDryRun) return this.reconcile(EMPTY_PLAN, signal);
-    return this.#change(EMPTY_PLAN, await this.#listTables(signal)).drifts;
+    const present = await this.#presentTables(signal);
+    const networks = new Set(FAMILIES.flatMap((family) => networksIn(present, family)));
+    const plans = new Map([...networks].map((network) => [network, EMPTY_PLAN]));
+    if (!isDryRun) return this.reconcile(plans, signal);
+    const drifts: string[] = [];
+    for (const network of networks) {
+      const states = await this.#read(network, EMPTY_PLAN, present, signal);
+      drifts.push(...this.#change(states).drifts);
+    }
+    return drifts;
   }
 
-  #change(plan: FirewallPlan, listed: ListedTables): NftChange {
-    const changes = FAMILIES.map((family) =>
-      planNftChange(family, plan.rules[family], listed[family], this.#written[family]),
+  async #reconcileNetwork(
+    network: NetworkName,
+    plan: FirewallPlan,
+    present: ReadonlySet<string>,
+    signal?: AbortSignal,
+  ): Promise<readonly Drift[]> {
+    const change = this.#change(await this.#read(network, plan, present, signal));
+    if (change.commands.length === 0) return [];
+    const apply = async (commands: readonly JsonObject[]): Promise<readonly TableState[]> => {
+      await this.#run(commands, network, signal);
+      return await this.#read(network, plan, await this.#presentTables(signal), signal);
+    };
+    const first = await apply(change.commands);
+    const rest = this.#change(first);
+    if (rest.commands.length > 0) this.#learn(first, await apply(rest.commands));
+    return change.drifts;
+  }
+
+  #change(states: readonly TableState[]): NftChange {
+    const changes = states.map(({ table, wanted, listed }) =>
+      planNftChange(table, wanted, listed, this.#writtenForms(table)),
     );
     return {
       drifts: changes.flatMap(({ drifts }) => drifts),
@@ -57,34 +96,56 @@ export class NftEngine implements FirewallEngine {
     };
   }
 
-  /** Makes the change in one transaction and answers the listing that follows. */
-  async #apply({ commands }: NftChange, signal?: AbortSignal): Promise<ListedTables> {
-    const input = JSON.stringify({ nftables: commands });
-    const options = { input, needsPipe: true, signal } as const;
+  #writtenForms(table: NftTable): WrittenForms {
+    const key = describeTable(table);
+    const forms: WrittenForms = this.#written.get(key) ?? new Map();
+    this.#written.set(key, forms);
+    return forms;
+  }
+
+  async #run(commands: readonly JsonObject[], network: NetworkName, signal?: AbortSignal): Promise<void> {
+    const options = { input: JSON.stringify({ nftables: commands }), needsPipe: true, signal } as const;
     const { exitCode, stderr } = await this.#runner.run("nft", ["-j", "-f", "-"], options);
-    if (exitCode !== 0) throw refusedError(stderr);
-    return await this.#listTables(signal);
+    if (exitCode !== 0) throw rejectedError(stderr, network);
   }
 
-  /** Remembers how this version of nft lists what it listed after both of two transactions. */
-  #learn(plan: FirewallPlan, first: ListedTables, second: ListedTables): void {
-    for (const [family, wanted] of entriesOf(plan.rules)) {
-      acceptAsWritten(family, wanted, [first[family], second[family]], this.#written[family]);
-    }
+  /** Records how this version of nft lists what it listed after both of two transactions. */
+  #learn(first: readonly TableState[], second: readonly TableState[]): void {
+    first.forEach(({ table, wanted, listed }, index) => {
+      if (wanted === undefined) return;
+      const again = second[index]?.listed ?? null;
+      acceptAsWritten(table, wanted, [listed, again], this.#writtenForms(table));
+    });
   }
 
-  /** Our tables, null where there is none. Equal to `nft list table ip flannel-ipv4`, and the same for ip6. */
-  async #listTables(signal?: AbortSignal): Promise<ListedTables> {
-    const tables = await this.#list(["tables"], signal);
-    const listed: Record<Family, ListedTable | null> = { 4: null, 6: null };
+  /** A network's tables as they are. Equal to `nft list table ip flannel-ipv4`, and the same for ip6. */
+  async #read(
+    network: NetworkName,
+    plan: FirewallPlan,
+    present: ReadonlySet<string>,
+    signal?: AbortSignal,
+  ): Promise<readonly TableState[]> {
+    const states: TableState[] = [];
     for (const family of FAMILIES) {
-      if (!tables.some((entry) => isTable(entry, family))) continue;
-      listed[family] = parseTable(
-        family,
-        await this.#list(["table", NFT_FAMILY[family], NFT_TABLE[family]], signal),
-      );
+      const table = nftTable(family, network);
+      const { protocol, name } = table;
+      const isPresent = present.has(describeTable(table));
+      const listed = isPresent
+        ? parseTable(table, await this.#list(["table", protocol, name], signal))
+        : null;
+      states.push({ table, wanted: plan.rules[family], listed });
     }
-    return listed;
+    return states;
+  }
+
+  /** All tables of the host, such as `ip flannel-ipv4`. */
+  async #presentTables(signal?: AbortSignal): Promise<ReadonlySet<string>> {
+    const entries = await this.#list(["tables"], signal);
+    return new Set(
+      entries.flatMap((entry) =>
+        isJsonObject(entry) && isJsonObject(entry.table) ? [`${entry.table.family} ${entry.table.name}`] : [],
+      ),
+    );
   }
 
   async #list(what: readonly string[], signal?: AbortSignal): Promise<readonly JsonValue[]> {
@@ -97,23 +158,23 @@ export class NftEngine implements FirewallEngine {
   }
 }
 
-function isTable(entry: JsonValue, family: Family): boolean {
-  if (!isJsonObject(entry) || !isJsonObject(entry.table)) return false;
-  return entry.table.family === NFT_FAMILY[family] && entry.table.name === NFT_TABLE[family];
+function networksIn(present: ReadonlySet<string>, family: (typeof FAMILIES)[number]): readonly NetworkName[] {
+  const { protocol } = nftTable(family, null);
+  return networksOf(`${protocol} ${NFT_TABLE[family]}`, present);
 }
 
-/** nft 1.0 writes bytes that mean nothing where the flags of a table belong; that there are some is known. */
+/** nft 1.0 writes bytes without meaning as the flags of a table; only their presence matters. */
 function withReadableFlags(listing: string): string {
   return listing.replace(/(\{"table": \{[^{}]*"handle": \d+), "flags": [^}]*\}\}/g, '$1, "flags": "set"}}');
 }
 
-function refusedError(stderr: string): FirewallError {
-  // JSON has no lines: the place in front of each message means nothing.
+function rejectedError(stderr: string, network: NetworkName): FirewallError {
+  // JSON has no lines: the position in front of each message has no meaning.
   const reasons = new Set([...stderr.matchAll(/Error: (.+)/g)].map(([, reason]) => reason));
-  const tables = FAMILIES.map((family) => `${NFT_FAMILY[family]} ${NFT_TABLE[family]}`).join(" or ");
+  const tables = FAMILIES.map((family) => describeTable(nftTable(family, network))).join(" or ");
   const remedy = stderr.includes("resource busy")
-    ? `; somebody else's rules in the table ${tables} use a chain or set of ours: move them to a table of their own`
+    ? `; foreign rules in the table ${tables} use a chain or set of ours: move them to a table of their own`
     : "";
   const reason = reasons.size === 0 ? stderr : [...reasons].join(", ");
-  return new FirewallError(`nft refused the rules: ${reason}${remedy}`, { retryable: true });
+  return new FirewallError(`nft rejected the rules: ${reason}${remedy}`, { retryable: true });
 }

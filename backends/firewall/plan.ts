@@ -43,10 +43,10 @@ export interface TunnelInput {
   readonly port: number;
   /** The interface that carries the tunnel. */
   readonly parentInterface: string;
-  /** This host's address there, to which peers send. */
-  readonly address: Address | undefined;
-  /** False where this host publishes another address than `address`: that one may be local, too. */
-  readonly isSoleAddress: boolean;
+  /** This host's address there. */
+  readonly address: Address;
+  /** Other addresses of this family to which peers send. */
+  readonly aliases: readonly Address[];
   /** The overlay device, for the MSS clamp: `flannel.1`. */
   readonly device: string;
   /** Whose tunnel packets are welcome: everybody's, or those of the peers' public addresses. */
@@ -56,6 +56,8 @@ export interface TunnelInput {
 export interface FirewallInput {
   /** The cluster's range. */
   readonly networks: PerFamily<Prefix>;
+  /** The network configuration enables nftables. */
+  readonly prefersNft: boolean;
   /** This host's own subnet. */
   readonly subnets: PerFamily<Prefix>;
   /** Where only containers are: the network, but no more than our own subnet where hosts live in the network. */
@@ -80,6 +82,8 @@ export interface FirewallInput {
    * forged, whatever source address they carry.
    */
   readonly containerInterfaces: readonly string[];
+  /** Bridges of which containers may send with sources in this host's subnets only; none by default. */
+  readonly strictBridges?: readonly string[];
 }
 
 /** Where Docker, CNI's plugins and podman put containers unless told otherwise. */
@@ -110,10 +114,7 @@ export function planFirewall(input: FirewallInput): FirewallPlan {
     if (input.networks[family] === undefined && input.tunnels[family] === undefined) continue;
     rules[family] = planFamily(input, family);
   }
-  return {
-    rules,
-    warnings: warningsFor(input),
-  };
+  return { rules, prefersNft: input.prefersNft, warnings: warningsFor(input) };
 }
 
 function planFamily(input: FirewallInput, family: Family): FamilyRules {
@@ -123,9 +124,11 @@ function planFamily(input: FirewallInput, family: Family): FamilyRules {
     "docker-user": dockerUserRules(input, family),
     masquerade: masqueradeRules(input, family),
     input: tunnel !== undefined && input.openPort ? [rule({ udpPort: tunnel.port }, ACCEPT)] : [],
+    "container-in": containerInRules(input, family),
     "tunnel-in": tunnel === undefined ? [] : tunnelInRules(input, family, tunnel),
     "tunnel-out": tunnel !== undefined && input.notrack ? [rule({}, NOTRACK)] : [],
     "tunnel-forward": tunnel === undefined ? [] : tunnelForwardRules(input, family, tunnel),
+    "tunnel-local": tunnel === undefined ? [] : tunnelLocalRules(tunnel),
     "mss-clamp": tunnel === undefined ? [] : mssClampRules(input, tunnel),
     "overlay-in": overlayInRules(input, family),
   };
@@ -192,10 +195,24 @@ function overlayInRules(input: FirewallInput, family: Family): Rule[] {
   return (input.entrances[family] ?? []).map((name) => rule({ ...packets, inputInterface: name }, ACCEPT));
 }
 
-/** Tunnel packets for this host: forged ones and strangers' are dropped, the rest is not tracked. */
+/**
+ * Drops foreign sources of containers. IPv6 also needs link-local sources for neighbour discovery, and the unspecified
+ * one for duplicate address detection (RFC 4861, RFC 4862); neither is forwarded.
+ */
+function containerInRules({ subnets, strictBridges = [] }: FirewallInput, family: Family): Rule[] {
+  const subnet = subnets[family];
+  if (subnet === undefined) return [];
+  const exempt = family === 4 ? [] : [LINK_LOCAL_PREFIX[family], "::/128"].map((text) => Prefix.parse(text));
+  return strictBridges.flatMap((inputInterface) => [
+    ...exempt.map((prefix) => rule({ inputInterface, source: inside(prefix) }, RETURN)),
+    rule({ inputInterface, source: outside(subnet) }, DROP),
+  ]);
+}
+
+/** Drops forged tunnel packets and, where only peers may send, those of other hosts; the rest is not tracked. */
 function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
   return [
-    ...besideTunnelRules(tunnel, family),
+    rule(notForTunnel(tunnel), RETURN),
     ...containerAddresses(input, family).map((source) => rule(source, DROP)),
     ...(tunnel.sources === "any" ? [] : [rule({ isFromUnknownSource: true }, DROP)]),
     ...(input.notrack ? [rule({}, NOTRACK)] : []),
@@ -203,6 +220,18 @@ function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput
     ...containerInterfaceDrops(input),
     ...UPLINKS.map((name) => rule({ inputInterface: name }, RETURN)),
     ...sourceDrops(family),
+  ];
+}
+
+/**
+ * Drops what the kernel delivers to the tunnel's port without being addressed to the tunnel: VXLAN sockets are bound to
+ * no address, so they receive broadcast, multicast and anycast as well. Only delivered packets pass here. In front of
+ * routing, a multicast frame between two ports of a bridge (net.bridge.bridge-nf-call-iptables) looks the same.
+ */
+function tunnelLocalRules({ address, aliases }: TunnelInput): Rule[] {
+  return [
+    ...aliases.map((alias) => rule({ destination: inside(hostPrefix(alias)) }, RETURN)),
+    rule({ destination: outside(hostPrefix(address)) }, DROP),
   ];
 }
 
@@ -222,33 +251,24 @@ function mssClampRules({ mssClamp }: FirewallInput, { device }: TunnelInput): Ru
   return mssClamp ? [rule({ outputInterface: device, isTcpSyn: true }, { do: "clamp-mss" })] : [];
 }
 
-/** Every packet of the host comes by; by far the most are no tunnel packets and shall cost one test. */
+/** Every packet of the host passes; most are not tunnel packets and cost one test. */
 function gatesOf({ port, parentInterface }: TunnelInput): FamilyRules["gates"] {
   return {
     "tunnel-in": { udpPort: port },
     "tunnel-out": { udpPort: port },
     "tunnel-forward": { outputInterface: parentInterface, udpPort: port },
+    "tunnel-local": { udpPort: port },
   };
 }
 
-/**
- * What is not for the tunnel's own address. The kernel delivers broadcast, multicast and anycast packets to the tunnel's
- * socket as well, and no peer sends them: they are dropped. The rest is for other hosts. Testing the address first spares
- * nearly all tunnel packets the lookup in the routing table, the most expensive test.
- */
-function besideTunnelRules({ address, isSoleAddress }: TunnelInput, family: Family): Rule[] {
-  const beside: Matches =
-    address === undefined ? {} : { destination: outside(Prefix.of(address, ADDRESS_BITS[family])) };
-  const group = family === 4 ? "broadcast" : "anycast";
-  const local: Rule[] =
-    address !== undefined && isSoleAddress
-      ? [rule({ ...beside, destinationType: "local" }, DROP), rule(beside, RETURN)]
-      : [rule({ ...beside, destinationType: "elsewhere" }, RETURN)];
-  return [
-    rule({ destination: inside(Prefix.parse(MULTICAST_PREFIX[family])) }, DROP),
-    rule({ ...beside, destinationType: group }, DROP),
-    ...local,
-  ];
+/** Packets that only pass through this host. The lookup in the routing table is the most expensive test: last, if at all. */
+function notForTunnel({ address, aliases }: TunnelInput): Matches {
+  const destination = outside(hostPrefix(address));
+  return aliases.length === 0 ? { destination } : { destination, isNotLocal: true };
+}
+
+function hostPrefix(address: Address): Prefix {
+  return Prefix.of(address, ADDRESS_BITS[address.family]);
 }
 
 /** A packet from a container's address is a container's, whatever way it came. */
@@ -311,6 +331,7 @@ export function requiresEngine({ rules }: FirewallPlan): boolean {
       knownSources !== null ||
       chains.masquerade?.length ||
       chains["mss-clamp"]?.length ||
+      chains["container-in"]?.length ||
       chains.forward?.some(({ action }) => action.do === "drop"),
   );
 }

@@ -5,6 +5,7 @@
  */
 
 import type { Address, Family, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import type { NetworkName } from "./names.ts";
 
 /** An address test: inside `prefix`, or outside when negated. */
 export interface PrefixMatch {
@@ -26,8 +27,8 @@ export interface Matches {
   /** Interface name; a trailing `*` stands for any ending. */
   readonly inputInterface?: string;
   readonly outputInterface?: string;
-  /** What the routing table says of the destination; `elsewhere` stands for everything but `local`. */
-  readonly destinationType?: "local" | "broadcast" | "anycast" | "elsewhere";
+  /** The destination is not an address of this host. */
+  readonly isNotLocal?: true;
   /** UDP with this destination port, 1 .. 65535. */
   readonly udpPort?: number;
   /** A TCP packet that opens a connection (SYN without RST). */
@@ -59,9 +60,11 @@ export interface Rule {
  *   nothing that passes between Docker's own networks, which Docker isolates. Only iptables has that chain;
  * - masquerade: source NAT on the way out;
  * - input: accepts tunnel packets for this host;
+ * - container-in: drops what containers send with foreign source addresses, on arrival;
  * - tunnel-in: judges tunnel packets on arrival, before connection tracking;
  * - tunnel-out: our own tunnel packets, before connection tracking;
  * - tunnel-forward: tunnel packets that pass through this host, where nobody else's accept can skip it;
+ * - tunnel-local: drops packets to the tunnel's port that this host receives under another address than the tunnel's;
  * - mss-clamp: lowers the MSS of connections that enter the tunnel;
  * - overlay-in: accepts what leaves the tunnel for our own containers, where Docker (28 and later) drops whatever
  *   does not come from its own bridge. Only iptables can overrule that: nft's accept ends no other base chain.
@@ -71,9 +74,11 @@ export const CHAIN_ROLES = [
   "docker-user",
   "masquerade",
   "input",
+  "container-in",
   "tunnel-in",
   "tunnel-out",
   "tunnel-forward",
+  "tunnel-local",
   "mss-clamp",
   "overlay-in",
 ] as const;
@@ -88,15 +93,20 @@ export interface FamilyRules {
   readonly knownSources: readonly Address[] | null;
 }
 
-/** What the host's firewall must hold. */
+/** What the host's firewall must hold for one network. */
 export interface FirewallPlan {
   readonly rules: PerFamily<FamilyRules>;
-  /** Things in the input that work, but not as somebody may think. One sentence each. */
+  /** The network configuration enables nftables (EnableNFTables). */
+  readonly prefersNft: boolean;
+  /** Settings that are valid but have no effect. One sentence each. */
   readonly warnings: readonly string[];
 }
 
-/** A plan that wants nothing: applying it removes all that is ours. */
-export const EMPTY_PLAN: FirewallPlan = { rules: {}, warnings: [] };
+/** A plan that wants nothing: applying it removes all rules of the network. */
+export const EMPTY_PLAN: FirewallPlan = { rules: {}, prefersNft: false, warnings: [] };
+
+/** The plans of all networks of a host. Names in the kernel carry the network's name. */
+export type FirewallPlans = ReadonlyMap<NetworkName, FirewallPlan>;
 
 /** The comment that flannel gives its rules, by role. Ours are the same, so that either agent knows them. */
 export function commentOf(role: ChainRole): string {
@@ -106,10 +116,13 @@ export function commentOf(role: ChainRole): string {
       return "flanneld forward";
     case "masquerade":
       return "flanneld masq";
+    case "container-in":
+      return "tulle sources";
     case "input":
     case "tunnel-in":
     case "tunnel-out":
     case "tunnel-forward":
+    case "tunnel-local":
     case "mss-clamp":
     case "overlay-in":
       return "tulle tunnel";

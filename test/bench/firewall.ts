@@ -22,13 +22,14 @@ const INPUT: FirewallInput = {
   containers: { 4: Prefix.parse("10.2.0.0/16") },
   subnets: { 4: Prefix.parse("10.2.54.0/24") },
   masquerade: { isEnabled: true, randomFully: true, excluded: [] },
+  prefersNft: false,
   forwardRules: true,
   entrances: { 4: ["flannel.1"] },
   tunnels: {
     4: {
       port: 8472,
       parentInterface: "eth0",
-      isSoleAddress: true,
+      aliases: [],
       address: Address.parse("192.168.50.1"),
       device: "flannel.1",
       sources: "any",
@@ -47,7 +48,6 @@ export const bench: Bench = async (report, { isQuick }) => {
     const handle = NetnsHandle.open(host.path);
     const guard = new FirewallGuard({
       choice,
-      prefersNft: false,
       resyncSeconds: 3600,
       log: silentLogger,
       clock: systemClock,
@@ -67,7 +67,7 @@ export const bench: Bench = async (report, { isQuick }) => {
     const [repaired, idle]: [number[], number[]] = [[], []];
     try {
       guard.start();
-      await guard.update(plan);
+      await guard.update(null, plan);
       for (let round = 0; round < (isQuick ? 2 : 20); round++) {
         await pause(1000);
         const { repairs } = guard.status();
@@ -79,7 +79,7 @@ export const bench: Bench = async (report, { isQuick }) => {
         repaired.push(announcedMs - flushedMs);
         await pause(500);
         const startMs = performance.now();
-        await guard.update(plan);
+        await guard.update(null, plan);
         idle.push(performance.now() - startMs);
       }
     } finally {

@@ -47,7 +47,7 @@ const networks = new Networks({
     port: RtnetlinkPort.open(),
     netlink: NetlinkConnection.open(),
   },
-  networks: [first, { ...blue, firewall: { ...blue.firewall, engine: "none" } }],
+  networks: [first, blue],
   connection,
   identity,
   version: "test",

@@ -54,7 +54,6 @@ describeAsRoot("the firewall's audits", () => {
     const started = (): number => readFileSync(log, "utf8").length;
     const guard = new FirewallGuard({
       choice: "iptables",
-      prefersNft: false,
       resyncSeconds: AUDIT_SECONDS,
       log: silentLogger,
       clock: systemClock,
@@ -62,7 +61,7 @@ describeAsRoot("the firewall's audits", () => {
       netns: handle,
     });
     try {
-      await guard.update(EMPTY_PLAN);
+      await guard.update(null, EMPTY_PLAN);
       guard.start();
       const atRest = started();
       await audits(20);

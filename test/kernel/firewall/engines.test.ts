@@ -9,7 +9,7 @@ import { planFirewall, withoutSourceCheck } from "../../../backends/firewall/pla
 import { EMPTY_PLAN } from "../../../backends/firewall/rules.ts";
 import { Address } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
-import { INPUT, PLAN } from "./fixture.ts";
+import { BLUE_PLAN, INPUT, only, PLAN } from "./fixture.ts";
 
 interface EngineCase {
   readonly name: string;
@@ -103,50 +103,77 @@ for (const { name, create, flush, damages, list, listing } of [NFT, IPTABLES]) {
     const sh = (script: string): string => host.exec("sh", ["-e", "-c", script]);
 
     it("writes a plan once and finds it equal afterwards, also as another process", async () => {
-      expect(await engine.reconcile(PLAN)).not.toEqual([]);
-      expect(await engine.reconcile(PLAN)).toEqual([]);
-      expect(await fresh().reconcile(PLAN)).toEqual([]);
+      expect(await engine.reconcile(only(PLAN))).not.toEqual([]);
+      expect(await engine.reconcile(only(PLAN))).toEqual([]);
+      expect(await fresh().reconcile(only(PLAN))).toEqual([]);
     });
 
     it("shows flannel's rules, one by one", async () => {
       const masquerade = { ...INPUT.masquerade, excluded: [] };
-      await engine.reconcile(planFirewall({ ...INPUT, masquerade, openPort: false }));
+      await engine.reconcile(only(planFirewall({ ...INPUT, masquerade, openPort: false })));
       expect(sh(list)).toBe(listing);
     });
 
     it.each([["a flush", flush] as const, ...damages])("repairs %s", async (_, damage) => {
-      await engine.reconcile(PLAN);
+      await engine.reconcile(only(PLAN));
       const before = sh(list);
       sh(damage);
-      expect(await engine.reconcile(PLAN)).not.toEqual([]);
+      expect(await engine.reconcile(only(PLAN))).not.toEqual([]);
       expect(sh(list)).toBe(before);
-      expect(await fresh().reconcile(PLAN)).toEqual([]);
+      expect(await fresh().reconcile(only(PLAN))).toEqual([]);
     });
 
     it("follows a changed list of tunnel sources and drops it when it is not wanted", async () => {
-      await engine.reconcile(PLAN);
+      await engine.reconcile(only(PLAN));
       const tunnel = {
         port: 8472,
         parentInterface: "eth0",
-        isSoleAddress: true,
+        aliases: [],
         address: Address.parse("192.168.50.9"),
         device: "flannel.1",
       };
       const sources = [Address.parse("192.168.50.2"), Address.parse("192.168.50.3")];
       const changed = planFirewall({ ...INPUT, tunnels: { ...INPUT.tunnels, 4: { ...tunnel, sources } } });
-      expect(await engine.reconcile(changed)).toHaveLength(1);
-      expect(await fresh().reconcile(changed)).toEqual([]);
-      expect(await engine.reconcile(withoutSourceCheck(changed))).not.toEqual([]);
-      expect(await fresh().reconcile(withoutSourceCheck(changed))).toEqual([]);
+      expect(await engine.reconcile(only(changed))).toHaveLength(1);
+      expect(await fresh().reconcile(only(changed))).toEqual([]);
+      expect(await engine.reconcile(only(withoutSourceCheck(changed)))).not.toEqual([]);
+      expect(await fresh().reconcile(only(withoutSourceCheck(changed)))).toEqual([]);
     });
 
     it("removes everything it made", async () => {
-      await engine.reconcile(PLAN);
+      await engine.reconcile(only(PLAN));
       const announced = await engine.remove({ isDryRun: true });
       expect(announced).not.toEqual([]);
       expect(await engine.remove()).toEqual(announced);
       expect(await engine.remove()).toEqual([]);
       expect(rulesOf(host)).not.toMatch(/flannel/i);
+    });
+
+    it("keeps the rules of two networks apart", async () => {
+      const both = new Map([...only(PLAN), ["blue", BLUE_PLAN] as const]);
+      expect(await engine.reconcile(both)).not.toEqual([]);
+      expect(await fresh().reconcile(both)).toEqual([]);
+      const all = rulesOf(host);
+      const isBlue = /10\.3\.|fd00:3|blue/i;
+      expect(all).toMatch(isBlue);
+      // Neither network sees the other's rules as a difference.
+      expect(await fresh().reconcile(only(PLAN))).toEqual([]);
+      expect(await fresh().reconcile(new Map([["blue", BLUE_PLAN]]))).toEqual([]);
+      sh(flush);
+      await fresh().reconcile(new Map([["blue", BLUE_PLAN]]));
+      await fresh().reconcile(only(PLAN));
+      expect(await engine.reconcile(both)).toEqual([]);
+      expect(linesOf(rulesOf(host))).toEqual(linesOf(all));
+      await engine.reconcile(new Map([...only(PLAN), ["blue", EMPTY_PLAN] as const]));
+      expect(rulesOf(host)).not.toMatch(isBlue);
+      expect(await engine.reconcile(only(PLAN))).toEqual([]);
+    });
+
+    it("removes the rules of networks that it has no plan of", async () => {
+      await engine.reconcile(new Map([...only(PLAN), ["a-long-name-of-a-network", BLUE_PLAN] as const]));
+      const announced = await fresh().remove({ isDryRun: true });
+      expect(await fresh().remove()).toEqual(announced);
+      expect(rulesOf(host)).not.toMatch(/flannel|10\.3\./i);
     });
 
     it("leaves what others have", async () => {
@@ -155,8 +182,8 @@ for (const { name, create, flush, damages, list, listing } of [NFT, IPTABLES]) {
       host.exec("iptables", ["-A", "FORWARD", "-j", "MINE"]);
       host.exec("nft", ["add table inet mine { chain c { ip saddr 10.9.9.9 drop ; } ; }"]);
       const before = rulesOf(host);
-      await engine.reconcile(PLAN);
-      await engine.reconcile(EMPTY_PLAN);
+      await engine.reconcile(only(PLAN));
+      await engine.reconcile(only(EMPTY_PLAN));
       for (const line of before.split("\n").filter((each) => /MINE|mine|10\.9\.9\.9/.test(each))) {
         expect(rulesOf(host)).toContain(line);
       }
@@ -167,4 +194,12 @@ for (const { name, create, flush, damages, list, listing } of [NFT, IPTABLES]) {
 function rulesOf(host: TestNetns): string {
   const saved = ["iptables-save", "ip6tables-save"].map((tool) => host.exec(tool, []));
   return [...saved, host.exec("nft", ["list", "ruleset"])].join("\n");
+}
+
+/** Sorted, because the order in which networks were written does not matter; without dates. */
+function linesOf(listing: string): readonly string[] {
+  return listing
+    .split("\n")
+    .filter((line) => !line.startsWith("#"))
+    .sort();
 }

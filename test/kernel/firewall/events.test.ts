@@ -8,7 +8,7 @@ import { NftEngine } from "../../../backends/firewall/nft.ts";
 import type { NetlinkMonitor } from "../../../backends/netlink/monitor.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
-import { PLAN } from "./fixture.ts";
+import { only, PLAN } from "./fixture.ts";
 
 describeAsRoot("firewall events", () => {
   let host: TestNetns;
@@ -20,7 +20,8 @@ describeAsRoot("firewall events", () => {
   beforeEach(async () => {
     host = createNetns("fwevents");
     const runner = new CommandRunner(["nsenter", `--net=${host.path}`]);
-    for (const engine of [new IptablesEngine(runner), new NftEngine(runner)]) await engine.reconcile(PLAN);
+    for (const engine of [new IptablesEngine(runner), new NftEngine(runner)])
+      await engine.reconcile(only(PLAN));
     host.exec("iptables", ["-N", "DOCKER"]);
     handle = NetnsHandle.open(host.path);
     urgencies = [];

@@ -8,6 +8,7 @@ import process from "node:process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { type FirewallInput, planFirewall } from "../../../backends/firewall/plan.ts";
+import { Toolset } from "../../../backends/firewall/toolset.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import { systemClock } from "../../../ipam/clock.ts";
@@ -20,13 +21,14 @@ const INPUT: FirewallInput = {
   containers: { 4: Prefix.parse("10.2.0.0/16") },
   subnets: { 4: Prefix.parse("10.2.54.0/24") },
   masquerade: { isEnabled: false, randomFully: true, excluded: [] },
+  prefersNft: true,
   forwardRules: true,
   entrances: { 4: ["flannel.1"] },
   tunnels: {
     4: {
       port: 8472,
       parentInterface: "out",
-      isSoleAddress: true,
+      aliases: [],
       address: Address.parse("10.2.55.1"),
       device: "flannel.1",
       sources: "any",
@@ -96,7 +98,6 @@ describeWithFirewalld("the firewall beside firewalld", () => {
     firewallCmd("--reload");
     guard = new FirewallGuard({
       choice: "nft",
-      prefersNft: true,
       resyncSeconds: 3600,
       log: silentLogger,
       clock: systemClock,
@@ -115,7 +116,7 @@ describeWithFirewalld("the firewall beside firewalld", () => {
 
   it("lets the network pass where firewalld rejects what it forwards, and opens the port", async () => {
     expect(canPing(left, "10.2.55.2")).toBe(false);
-    await guard.update(PLAN);
+    await guard.update(null, PLAN);
     expect(guard.status()).toMatchObject({ isInSync: true, lastError: null });
     expect(canPing(left, "10.2.55.2")).toBe(true);
     expect(firewallCmd("--policy=tulle-tunnel", "--list-ports")).toBe("8472/udp");
@@ -133,7 +134,8 @@ describeWithFirewalld("the firewall beside firewalld", () => {
 
   it("removes its policies and leaves the zones", async () => {
     await guard.stop();
-    expect(await guard.remove()).toContain("firewalld: policy tulle differs");
+    const tools = new Toolset({ choice: "nft", log: silentLogger, commandPrefix: prefix() });
+    expect(await tools.remove()).toContain("firewalld: policy tulle differs");
     expect(firewallCmd("--get-policies")).not.toContain("tulle");
     expect(firewallCmd("--zone=external", "--list-interfaces")).toBe("out");
   });

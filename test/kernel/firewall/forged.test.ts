@@ -3,6 +3,7 @@
  * it writes, none reaches this host's tunnel; what other hosts and hosts behind this one send does.
  */
 
+import { existsSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { DEFAULT_CONTAINER_INTERFACES, planFirewall } from "../../../backends/firewall/plan.ts";
@@ -82,18 +83,21 @@ for (const choice of ["iptables", "nft"] as const) {
       for (const netns of [host, peer, container]) netns.dispose();
     });
 
-    const protect = (): Promise<void> => {
-      const tunnel = { port: PORT, parentInterface: "eth0", isSoleAddress: true, sources: "any" } as const;
+    const protect = ({ isMasqueraded = false, alias = "" } = {}): Promise<void> => {
+      const aliases = alias === "" ? [] : [Address.parse(alias)];
+      const tunnel = { port: PORT, parentInterface: "eth0", aliases: [], sources: "any" } as const;
       return guard.update(
+        null,
         planFirewall({
           networks: NETWORK,
           containers: NETWORK,
           subnets: SUBNET,
-          masquerade: { isEnabled: false, randomFully: true, excluded: [] },
+          masquerade: { isEnabled: isMasqueraded, randomFully: true, excluded: [] },
+          prefersNft: false,
           forwardRules: true,
           entrances: { 4: ["flannel.1"], 6: ["flannel-v6.1"] },
           tunnels: {
-            4: { ...tunnel, address: Address.parse(ADDRESSES[4].host), device: "flannel.1" },
+            4: { ...tunnel, aliases, address: Address.parse(ADDRESSES[4].host), device: "flannel.1" },
             6: { ...tunnel, address: Address.parse(ADDRESSES[6].host), device: "flannel-v6.1" },
           },
           openPort: false,
@@ -185,6 +189,48 @@ for (const choice of ["iptables", "nft"] as const) {
         await protect();
         expect(accepted()).toEqual(targets[family].map(() => false));
       });
+
+      it("are relayed to no other host, with and without masquerade", async () => {
+        attachContainer("docker0", true);
+        const { container: own, peer: forged } = ADDRESSES[4];
+        const subnetOfPeer = "10.2.77.1";
+        addAddress(peer, "eth0", `${subnetOfPeer}/24`);
+        host.exec("ip", ["route", "add", "10.2.77.0/24", "via", ADDRESSES[4].peer]);
+        const targets = ["192.168.50.255", "10.2.77.255", "255.255.255.255"];
+        const accepted = () =>
+          targets.flatMap((target) =>
+            [own, forged].map((source) => isAccepted(container, source, peer, target)),
+          );
+        container.exec("ip", ["route", "add", "255.255.255.255", "dev", "eth0"]);
+        expect(accepted()).toContain(true);
+        for (const isMasqueraded of [false, true]) {
+          await protect({ isMasqueraded });
+          expect(accepted()).toEqual([false, false, false, false, false, false]);
+        }
+      });
+
+      it.runIf(canFilterBridges())("pass between the ports of a bridge", async () => {
+        attachContainer("docker0", true);
+        peer.exec("ip", ["link", "del", "eth0"]);
+        host.exec("ip", ["link", "add", "port1", "type", "veth", "peer", "name", "eth0", "netns", peer.name]);
+        host.exec("ip", ["link", "set", "port1", "up", "master", "docker0"]);
+        host.exec("sysctl", ["-qw", "net.bridge.bridge-nf-call-iptables=1"]);
+        peer.exec("ip", ["link", "set", "eth0", "up"]);
+        addAddress(peer, "eth0", "172.30.0.2/24");
+        addAddress(container, "eth0", "172.30.0.3/24");
+        await protect();
+        expect(isAccepted(container, "172.30.0.3", peer, "224.0.0.1", "eth0")).toBe(true);
+      });
+    });
+
+    it("are accepted at a second address of this host that peers send to", async () => {
+      addAddress(host, "lo", "198.51.100.1/32");
+      peer.exec("ip", ["route", "add", "198.51.100.1", "via", ADDRESSES[4].host]);
+      await protect();
+      expect(isAccepted(peer, ADDRESSES[4].peer, host, "198.51.100.1")).toBe(false);
+      await protect({ alias: "198.51.100.1" });
+      expect(isAccepted(peer, ADDRESSES[4].peer, host, "198.51.100.1")).toBe(true);
+      expect(isAccepted(peer, ADDRESSES[4].peer, host, ADDRESSES[4].host)).toBe(true);
     });
 
     it("leave this host for no other one, by the interfaces that containers usually have", async () => {
@@ -230,4 +276,9 @@ for (const choice of ["iptables", "nft"] as const) {
 
 function received(netns: TestNetns): number {
   return Number(/packets (\d+)/.exec(netns.exec("nft", ["list", "table", "inet", "count"]))?.[1]);
+}
+
+/** The kernel shows bridged packets to the firewall only with br_netfilter. */
+function canFilterBridges(): boolean {
+  return existsSync("/proc/sys/net/bridge/bridge-nf-call-iptables");
 }

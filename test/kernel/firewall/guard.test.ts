@@ -13,13 +13,14 @@ const INPUT: FirewallInput = {
   containers: { 4: Prefix.parse("10.2.0.0/16") },
   subnets: { 4: Prefix.parse("10.2.54.0/24") },
   masquerade: { isEnabled: true, randomFully: true, excluded: [] },
+  prefersNft: false,
   forwardRules: true,
   entrances: { 4: ["flannel.1"] },
   tunnels: {
     4: {
       port: 8472,
       parentInterface: "out",
-      isSoleAddress: true,
+      aliases: [],
       address: Address.parse("10.2.55.1"),
       device: "flannel.1",
       sources: "any",
@@ -95,7 +96,8 @@ for (const choice of ["iptables", "nft"] as const) {
     it("opens no gap while it takes over from flanneld and applies 50 times", async () => {
       for (const rule of FLANNELD_RULES) host.exec("iptables", rule);
       const lost = await countLost(left, "10.2.55.2", async () => {
-        for (let round = 0; round < 50; round++) await guard.update(round % 2 === 0 ? PLAN : OTHER_PLAN);
+        for (let round = 0; round < 50; round++)
+          await guard.update(null, round % 2 === 0 ? PLAN : OTHER_PLAN);
       });
       expect(guard.status()).toMatchObject({ isInSync: true, engine: choice, lastError: null });
       expect(lost).toBe(0);
@@ -103,7 +105,7 @@ for (const choice of ["iptables", "nft"] as const) {
 
     it("accepts what Docker's policy drops, and repairs a flush by itself", async () => {
       expect(canPing(left, "10.2.55.2")).toBe(false);
-      await guard.update(PLAN);
+      await guard.update(null, PLAN);
       expect(canPing(left, "10.2.55.2")).toBe(true);
       host.exec("nft", ["flush", "ruleset"]);
       host.exec("iptables", ["-P", "FORWARD", "DROP"]);
@@ -112,7 +114,7 @@ for (const choice of ["iptables", "nft"] as const) {
     });
 
     it("names the program whose change it repairs, also after a long rest", async () => {
-      await guard.update(PLAN);
+      await guard.update(null, PLAN);
       await expect.poll(() => guard.status().isInSync).toBe(true);
       host.exec("nft", ["add", "table", "inet", "unconcerned"]);
       await new Promise((resolve) => setTimeout(resolve, 1500));
@@ -122,7 +124,7 @@ for (const choice of ["iptables", "nft"] as const) {
     });
 
     it("names a program that undoes its rules again and again, and goes on repairing", async () => {
-      await guard.update(PLAN);
+      await guard.update(null, PLAN);
       const undo = (): string =>
         choice === "nft"
           ? host.exec("nft", ["flush", "chain", "ip", "flannel-ipv4", "forward"])
@@ -140,11 +142,11 @@ for (const choice of ["iptables", "nft"] as const) {
     });
 
     it("removes the other engine's rules when it is switched", async () => {
-      await guard.update(PLAN);
+      await guard.update(null, PLAN);
       await guard.stop();
       host.exec("iptables", ["-P", "FORWARD", "ACCEPT"]);
       const other = guardOf(host, choice === "nft" ? "iptables" : "nft");
-      await other.guard.update(PLAN);
+      await other.guard.update(null, PLAN);
       const chains = host.exec("iptables-save", []).includes("FLANNEL-");
       const table = host.exec("nft", ["list", "tables"]).includes("flannel-ipv4");
       expect({ chains, table }).toEqual({ chains: choice === "nft", table: choice === "iptables" });

@@ -17,7 +17,6 @@ export function guardOf(host: TestNetns, choice: FirewallGuardOptions["choice"])
   const handle = NetnsHandle.open(host.path);
   const guard = new FirewallGuard({
     choice,
-    prefersNft: false,
     resyncSeconds: 3600,
     log: silentLogger,
     clock: systemClock,

@@ -71,11 +71,13 @@ for (const choice of ["iptables", "nft"] as const) {
       guarded = guardOf(host, choice);
       guard = guarded.guard;
       await guard.update(
+        null,
         planFirewall({
           networks: NETWORK,
           containers: NETWORK,
           subnets: SUBNET,
           masquerade: { isEnabled: true, randomFully: true, excluded: EXCLUDED },
+          prefersNft: false,
           forwardRules: true,
           entrances: {},
           tunnels: {},

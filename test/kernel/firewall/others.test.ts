@@ -8,7 +8,7 @@ import { NftEngine } from "../../../backends/firewall/nft.ts";
 import { planFirewall, type TunnelInput } from "../../../backends/firewall/plan.ts";
 import { EMPTY_PLAN } from "../../../backends/firewall/rules.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
-import { INPUT, PLAN } from "./fixture.ts";
+import { INPUT, only, PLAN } from "./fixture.ts";
 import { createToolbox, locate } from "./toolbox.ts";
 
 let host: TestNetns;
@@ -36,16 +36,16 @@ describeAsRoot("the iptables engine among others", () => {
     host.exec("iptables", ["-A", "DOCKER-USER", "-j", "ADMIN"]);
     host.exec("iptables", ["-A", "DOCKER-USER", "-s", "10.2.9.9", "-j", "DROP"]);
     host.exec("iptables", ["-A", "DOCKER-USER", "-j", "RETURN"]);
-    await engine().reconcile(PLAN);
+    await engine().reconcile(only(PLAN));
     expect(targets("DOCKER-USER")).toEqual(["ADMIN", "DROP", "FLANNEL-DOCKER", "RETURN"]);
-    expect(await engine().reconcile(PLAN)).toEqual([]);
+    expect(await engine().reconcile(only(PLAN))).toEqual([]);
   });
 
   it("stays behind what the administrator appends to DOCKER-USER, which newer Dockers leave empty", async () => {
     host.exec("iptables", ["-N", "DOCKER-USER"]);
-    await engine().reconcile(PLAN);
+    await engine().reconcile(only(PLAN));
     host.exec("iptables", ["-A", "DOCKER-USER", "-s", "10.2.9.9", "-j", "DROP"]);
-    expect(await engine().reconcile(PLAN)).toEqual([expect.stringContaining("at the wrong place")]);
+    expect(await engine().reconcile(only(PLAN))).toEqual([expect.stringContaining("at the wrong position")]);
     expect(targets("DOCKER-USER")).toEqual(["DROP", "FLANNEL-DOCKER"]);
   });
 
@@ -59,23 +59,23 @@ describeAsRoot("the iptables engine among others", () => {
     for (const chain of chains) host.exec("iptables", ["-N", chain]);
     host.exec("iptables", ["-A", "FORWARD", "-o", "docker0", "-j", "ACCEPT"]);
     insertJumps();
-    await engine().reconcile(PLAN);
+    await engine().reconcile(only(PLAN));
     expect(targets("FORWARD")).toEqual([...chains, "FLANNEL-FWD", "ACCEPT"]);
     // Docker starts again: what it inserts comes first.
     for (const chain of chains) host.exec("iptables", ["-D", "FORWARD", "-j", chain]);
     host.exec("iptables", ["-I", "FORWARD", "-o", "docker0", "-j", "DROP"]);
     insertJumps();
-    expect(await engine().reconcile(PLAN)).toEqual([]);
+    expect(await engine().reconcile(only(PLAN))).toEqual([]);
     expect(targets("FORWARD")).toEqual([...chains, "DROP", "FLANNEL-FWD", "ACCEPT"]);
   });
 
   it("leaves DOCKER-USER when the accepts are not wanted, and has no chain for it without Docker", async () => {
-    await engine().reconcile(PLAN);
+    await engine().reconcile(only(PLAN));
     expect(host.exec("iptables-save", [])).not.toContain("FLANNEL-DOCKER");
     host.exec("iptables", ["-N", "DOCKER-USER"]);
-    await engine().reconcile(PLAN);
+    await engine().reconcile(only(PLAN));
     expect(targets("DOCKER-USER")).toEqual(["FLANNEL-DOCKER"]);
-    await engine().reconcile(EMPTY_PLAN);
+    await engine().reconcile(only(EMPTY_PLAN));
     expect(targets("DOCKER-USER")).toEqual([]);
     expect(host.exec("iptables-save", [])).not.toContain("FLANNEL-DOCKER");
   });
@@ -92,21 +92,21 @@ describeAsRoot("the iptables engine among others", () => {
       const isInFront = (): boolean =>
         targets(hook, table).indexOf(ours) < targets(hook, table).indexOf(verdict[1] ?? "");
       host.exec("iptables", ["-t", table, "-A", hook, ...verdict]);
-      await engine().reconcile(PLAN);
+      await engine().reconcile(only(PLAN));
       expect(isInFront()).toBe(true);
       host.exec("iptables", ["-t", table, "-D", hook, ...verdict]);
       host.exec("iptables", ["-t", table, "-I", hook, ...verdict]);
-      await engine().reconcile(PLAN);
+      await engine().reconcile(only(PLAN));
       expect(isInFront()).toBe(true);
-      expect(await engine().reconcile(PLAN)).toEqual([]);
+      expect(await engine().reconcile(only(PLAN))).toEqual([]);
     },
   );
 
   it("follows a tunnel to another port, and leaves somebody else's own jump to its chain", async () => {
-    await engine().reconcile(PLAN);
+    await engine().reconcile(only(PLAN));
     host.exec("iptables", ["-A", "FORWARD", "-i", "theirs", "-j", "FLANNEL-FWD"]);
     const tunnel = { ...INPUT.tunnels[4], port: 4789 } as TunnelInput;
-    await engine().reconcile(planFirewall({ ...INPUT, tunnels: { ...INPUT.tunnels, 4: tunnel } }));
+    await engine().reconcile(only(planFirewall({ ...INPUT, tunnels: { ...INPUT.tunnels, 4: tunnel } })));
     const saved = host.exec("iptables-save", []);
     expect(saved).not.toContain("8472");
     expect(rules("PREROUTING", "raw")).toHaveLength(1);
@@ -114,7 +114,7 @@ describeAsRoot("the iptables engine among others", () => {
   });
 
   it("empties a chain that somebody else's rule leads to, and leaves that rule", async () => {
-    await engine().reconcile(PLAN);
+    await engine().reconcile(only(PLAN));
     host.exec("iptables", ["-N", "THEIRS"]);
     host.exec("iptables", ["-A", "THEIRS", "-j", "FLANNEL-FWD"]);
     await engine().remove();
@@ -124,11 +124,11 @@ describeAsRoot("the iptables engine among others", () => {
   });
 
   it("keeps only the accepts beside nft, and only where somebody else filters", async () => {
-    await engine().reconcile(PLAN);
-    await engine().reconcileBeside(PLAN);
+    await engine().reconcile(only(PLAN));
+    await engine().reconcileBeside(only(PLAN));
     expect(host.exec("iptables-save", [])).not.toContain("FLANNEL");
     host.exec("iptables", ["-P", "FORWARD", "DROP"]);
-    await engine().reconcileBeside(PLAN);
+    await engine().reconcileBeside(only(PLAN));
     expect(host.exec("iptables-save", [])).toContain("-A FLANNEL-FWD -s 10.2.0.0/16");
     expect(host.exec("iptables-save", ["-t", "nat"])).not.toContain("FLANNEL");
   });
@@ -139,17 +139,17 @@ describeAsRoot("the nft engine among others", () => {
   const nft = (...args: readonly string[]): string => host.exec("nft", args);
 
   it("wakes a table of its name that somebody put to sleep", async () => {
-    await engine().reconcile(PLAN);
+    await engine().reconcile(only(PLAN));
     nft("add table ip flannel-ipv4 { flags dormant ; }");
-    expect(await engine().reconcile(PLAN)).toEqual(["table ip flannel-ipv4 is dormant"]);
+    expect(await engine().reconcile(only(PLAN))).toEqual(["table ip flannel-ipv4 is dormant"]);
     expect(nft("list", "ruleset")).not.toContain("dormant");
-    expect(await engine().reconcile(PLAN)).toEqual([]);
+    expect(await engine().reconcile(only(PLAN))).toEqual([]);
   });
 
   it("keeps foreign chains in a table of its name", async () => {
     nft("add table ip flannel-ipv4 { chain theirs { ip saddr 10.9.9.9 drop ; } ; }");
-    await engine().reconcile(PLAN);
-    expect(await engine().reconcile(PLAN)).toEqual([]);
+    await engine().reconcile(only(PLAN));
+    expect(await engine().reconcile(only(PLAN))).toEqual([]);
     await engine().remove();
     expect(nft("list", "ruleset")).toContain("10.9.9.9");
     expect(nft("list", "ruleset")).not.toContain("postrtg");
@@ -165,15 +165,15 @@ describeAsRoot("the nft engine among others", () => {
     ["a chain with another hook", "chain forward { type filter hook input priority 0 ; policy drop ; } ;"],
   ])("takes its name back from %s, and leaves the rest of the table", async (_, content) => {
     nft(`add table ip flannel-ipv4 { ${content} chain theirs { ip saddr 10.9.9.9 drop ; } ; }`);
-    await engine().reconcile(PLAN);
-    expect(await engine().reconcile(PLAN)).toEqual([]);
+    await engine().reconcile(only(PLAN));
+    expect(await engine().reconcile(only(PLAN))).toEqual([]);
     expect(nft("list", "table", "ip", "flannel-ipv4")).toContain("10.9.9.9");
   });
 
   it("says what is in the way when somebody else's rule uses what has its name", async () => {
     nft("add table ip flannel-ipv4 { chain forward { } ; chain theirs { jump forward ; } ; }");
-    await expect(engine().reconcile(PLAN)).rejects.toThrow(
-      /somebody else's rules in the table ip flannel-ipv4/,
+    await expect(engine().reconcile(only(PLAN))).rejects.toThrow(
+      /foreign rules in the table ip flannel-ipv4/,
     );
     expect(nft("list", "table", "ip", "flannel-ipv4")).toContain("jump forward");
   });
@@ -203,9 +203,9 @@ describeAsRoot("an edit in the moment after a transaction", () => {
       toolbox.write(tool, editedOnce(tool, edit));
       const runner = new CommandRunner(["nsenter", `--net=${host.path}`, ...toolbox.prefix]);
       const edited = create(runner);
-      await edited.reconcile(PLAN);
-      await edited.reconcile(PLAN);
-      expect(await create(runner).reconcile(PLAN)).toEqual([]);
+      await edited.reconcile(only(PLAN));
+      await edited.reconcile(only(PLAN));
+      expect(await create(runner).reconcile(only(PLAN))).toEqual([]);
     } finally {
       toolbox.dispose();
     }

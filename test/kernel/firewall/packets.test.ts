@@ -32,13 +32,14 @@ const INPUT: FirewallInput = {
   containers: { 4: Prefix.parse("10.2.0.0/16") },
   subnets: { 4: Prefix.parse("10.2.54.0/24") },
   masquerade: { isEnabled: true, randomFully: true, excluded: [] },
+  prefersNft: false,
   forwardRules: true,
   entrances: { 4: ["flannel.1"] },
   tunnels: {
     4: {
       port: PORT,
       parentInterface: "eth0",
-      isSoleAddress: true,
+      aliases: [],
       address: Address.parse(HOST),
       device: "flannel.1",
       sources: "any",
@@ -104,7 +105,7 @@ for (const choice of ["iptables", "nft"] as const) {
     it("drops what a container sends to the tunnel, whatever source it writes", async () => {
       expect(isForgedAccepted(container, CONTAINER)).toBe(true);
       expect(isForgedAccepted(container, PEER)).toBe(true);
-      await guard.update(planWith({}));
+      await guard.update(null, planWith({}));
       expect(isForgedAccepted(container, CONTAINER)).toBe(false);
       expect(isForgedAccepted(container, PEER)).toBe(false);
       expect(canPing(container, REMOTE)).toBe(true);
@@ -113,7 +114,7 @@ for (const choice of ["iptables", "nft"] as const) {
     it("drops what a container sends to other hosts' tunnels", async () => {
       host.exec("ip", ["link", "set", "docker0", "mtu", "1450"]);
       const tunnelPackets = countIn(peer, `udp dport ${PORT}`);
-      await guard.update(planWith({}));
+      await guard.update(null, planWith({}));
       forge(container, CONTAINER, PEER);
       expect(tunnelPackets()).toBe(0);
       canPing(container, REMOTE);
@@ -121,7 +122,7 @@ for (const choice of ["iptables", "nft"] as const) {
     });
 
     it("takes the tunnel's own interface for no container's, though it is a bridge", async () => {
-      await guard.update(planWith({}, { containerInterfaces: ["eth*", "docker0"] }));
+      await guard.update(null, planWith({}, { containerInterfaces: ["eth*", "docker0"] }));
       expect(canPing(container, REMOTE)).toBe(true);
       expect(isForgedAccepted(container, PEER)).toBe(false);
     });
@@ -136,7 +137,7 @@ for (const choice of ["iptables", "nft"] as const) {
         netns.exec("ip", ["addr", "add", own, "dev", "other.2"]);
         netns.exec("ip", ["link", "set", "other.2", "up"]);
       }
-      await guard.update(planWith({}));
+      await guard.update(null, planWith({}));
       expect(canPing(host, "10.3.0.2")).toBe(true);
       expect(canPing(peer, "10.3.0.1")).toBe(true);
     });
@@ -146,7 +147,7 @@ for (const choice of ["iptables", "nft"] as const) {
       const direct = ["-d", CONTAINER, "!", "-i", "docker0", "-j", "DROP"];
       host.exec("iptables", ["-t", "raw", "-A", "PREROUTING", ...direct]);
       expect(canPing(peer, CONTAINER)).toBe(false);
-      await guard.update(planWith({}));
+      await guard.update(null, planWith({}));
       expect(canPing(peer, CONTAINER)).toBe(true);
       // Docker starts, or starts again: its rules may stand in front of ours for a moment, and its chains come.
       host.exec("iptables", ["-I", "FORWARD", "-j", "DROP"]);
@@ -175,15 +176,15 @@ for (const choice of ["iptables", "nft"] as const) {
       };
       beforeEach(async () => {
         if (first === "dockerd") startDocker();
-        await guard.update(planWith({}));
+        await guard.update(null, planWith({}));
         if (first === "tulled") startDocker();
-        await guard.update(planWith({}));
+        await guard.update(null, planWith({}));
       });
 
       it("lets the administrator's rules in DOCKER-USER win", async () => {
         expect(canPing(peer, CONTAINER)).toBe(true);
         host.exec("iptables", ["-I", "DOCKER-USER", "-d", CONTAINER, "-j", "DROP"]);
-        await guard.update(planWith({}));
+        await guard.update(null, planWith({}));
         expect(canPing(peer, CONTAINER)).toBe(false);
         expect(canPing(peer, "10.2.54.1")).toBe(true);
       });
@@ -205,29 +206,30 @@ for (const choice of ["iptables", "nft"] as const) {
       const lowered = countIn(peer, "tcp option maxseg size 1410");
       const full = countIn(peer, "tcp option maxseg size 1460");
       const connect = (): string => container.exec("bash", ["-c", `< /dev/tcp/${REMOTE}/9 || true`]);
-      await guard.update(planWith({}));
+      await guard.update(null, planWith({}));
       connect();
       expect([lowered(), full()]).toEqual([0, 1]);
-      await guard.update(planWith({}, { mssClamp: true }));
+      await guard.update(null, planWith({}, { mssClamp: true }));
       connect();
       expect([lowered(), full()]).toEqual([1, 1]);
     });
 
-    it("accepts tunnel packets from known peers only when asked, and from all again after a clean stop", async () => {
-      await guard.update(planWith({ sources: [Address.parse("192.168.50.9")] }));
+    it("accepts tunnel packets from known peers only when asked, and from all again after the network stops", async () => {
+      await guard.update(null, planWith({ sources: [Address.parse("192.168.50.9")] }));
       expect(canPing(container, REMOTE)).toBe(false);
-      await guard.update(planWith({ sources: [Address.parse("192.168.50.9"), Address.parse(PEER)] }));
+      await guard.update(null, planWith({ sources: [Address.parse("192.168.50.9"), Address.parse(PEER)] }));
       expect(canPing(container, REMOTE)).toBe(true);
-      await guard.update(planWith({ sources: [Address.parse("192.168.50.9")] }));
+      await guard.update(null, planWith({ sources: [Address.parse("192.168.50.9")] }));
+      await guard.leave(null);
       await guard.stop();
       expect(canPing(container, REMOTE)).toBe(true);
     });
 
     it("opens the tunnel's port in the input chain when asked", async () => {
       host.exec("iptables", ["-P", "INPUT", "DROP"]);
-      await guard.update(planWith({}));
+      await guard.update(null, planWith({}));
       expect(canPing(container, REMOTE)).toBe(false);
-      await guard.update(planWith({}, { openPort: true }));
+      await guard.update(null, planWith({}, { openPort: true }));
       expect(canPing(container, REMOTE)).toBe(true);
     });
 
@@ -236,7 +238,7 @@ for (const choice of ["iptables", "nft"] as const) {
       const untracked = countIn(host, `udp dport ${PORT} ct state untracked`);
       const fromContainer = countIn(peer, `ip saddr ${CONTAINER}`);
       const fromHost = countIn(peer, `ip saddr ${HOST} icmp type echo-request`);
-      await guard.update(planWith({}));
+      await guard.update(null, planWith({}));
       expect(canPing(container, REMOTE)).toBe(true);
       expect(fromContainer()).toBe(1);
       expect(canPing(container, PEER)).toBe(true);

@@ -18,6 +18,7 @@ import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import { systemClock } from "../../../ipam/clock.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
+import { only } from "./fixture.ts";
 import { createToolbox, type Toolbox } from "./toolbox.ts";
 
 /** What flanneld's default flags ask for. */
@@ -26,13 +27,14 @@ const DEFAULTS: FirewallInput = {
   containers: { 4: Prefix.parse("10.2.0.0/16") },
   subnets: { 4: Prefix.parse("10.2.54.0/24") },
   masquerade: { isEnabled: false, randomFully: true, excluded: [] },
+  prefersNft: false,
   forwardRules: true,
   entrances: { 4: ["flannel.1"] },
   tunnels: {
     4: {
       port: 8472,
       parentInterface: "eth0",
-      isSoleAddress: true,
+      aliases: [],
       address: Address.parse("192.168.50.1"),
       device: "flannel.1",
       sources: "any",
@@ -77,7 +79,6 @@ describeAsRoot("the firewall on a host", () => {
   function createGuard(tools: Toolbox, handle: NetnsHandle, warnings: string[] = []): FirewallGuard {
     return new FirewallGuard({
       choice: "auto",
-      prefersNft: false,
       resyncSeconds: 1,
       log: { ...silentLogger, warn: (_, fields) => warnings.push(String(fields?.note)) },
       clock: systemClock,
@@ -92,10 +93,10 @@ describeAsRoot("the firewall on a host", () => {
     try {
       const engine = (): IptablesEngine =>
         new IptablesEngine(new CommandRunner(prefixOf(toolbox as Toolbox)));
-      expect(await engine().reconcile(MASQUERADE_PLAN)).not.toEqual([]);
-      expect(await engine().reconcile(MASQUERADE_PLAN)).toEqual([]);
+      expect(await engine().reconcile(only(MASQUERADE_PLAN))).not.toEqual([]);
+      expect(await engine().reconcile(only(MASQUERADE_PLAN))).toEqual([]);
       host.exec("iptables-legacy", ["-t", "nat", "-F"]);
-      expect(await engine().reconcile(MASQUERADE_PLAN)).not.toEqual([]);
+      expect(await engine().reconcile(only(MASQUERADE_PLAN))).not.toEqual([]);
       expect(host.exec("iptables-legacy-save", [])).toContain("--random-fully");
     } finally {
       rmSync(folder, { recursive: true });
@@ -116,7 +117,7 @@ describeAsRoot("the firewall on a host", () => {
     const holder = await holdLock(join(folder, "lock"), LOCK_HELD_SECONDS);
     try {
       const engine = new IptablesEngine(new CommandRunner(prefixOf(toolbox)));
-      expect(await engine.reconcile(PLAN)).not.toEqual([]);
+      expect(await engine.reconcile(only(PLAN))).not.toEqual([]);
       expect(holder.exitCode).toBe(0);
     } finally {
       holder.kill();
@@ -131,7 +132,7 @@ describeAsRoot("the firewall on a host", () => {
     const handle = NetnsHandle.open(host.path);
     const guard = createGuard(toolbox, handle);
     try {
-      const updated = guard.update(PLAN);
+      const updated = guard.update(null, PLAN);
       await new Promise((resolve) => setTimeout(resolve, 300));
       await guard.stop();
       await updated;
@@ -147,17 +148,17 @@ describeAsRoot("the firewall on a host", () => {
   it("keeps in the other variant's tables only the accepts, and only where something drops there", async () => {
     toolbox = createToolbox([...IPTABLES, "iptables-legacy-save", "iptables-legacy-restore"]);
     const legacy = new IptablesEngine(new CommandRunner(prefixOf(toolbox)), "-legacy");
-    await legacy.reconcile(MASQUERADE_PLAN);
+    await legacy.reconcile(only(MASQUERADE_PLAN));
     expect(host.exec("iptables-legacy-save", [])).toContain("FLANNEL-FWD");
     const handle = NetnsHandle.open(host.path);
     const guard = createGuard(toolbox, handle);
     try {
-      await guard.update(MASQUERADE_PLAN);
+      await guard.update(null, MASQUERADE_PLAN);
       expect(guard.status()).toMatchObject({ engine: "iptables", isInSync: true });
       expect(host.exec("iptables-legacy-save", [])).not.toContain("FLANNEL");
       expect(host.exec("iptables-nft-save", [])).toContain("FLANNEL-FWD");
       host.exec("iptables-legacy", ["-P", "FORWARD", "DROP"]);
-      await guard.update(MASQUERADE_PLAN);
+      await guard.update(null, MASQUERADE_PLAN);
       expect(host.exec("iptables-legacy-save", [])).toContain("-A FLANNEL-FWD -s 10.2.0.0/16");
       expect(host.exec("iptables-legacy-save", ["-t", "nat"])).not.toContain("FLANNEL");
     } finally {
@@ -169,12 +170,12 @@ describeAsRoot("the firewall on a host", () => {
   it("needs ip6tables only for a network with an IPv6 range", async () => {
     toolbox = createToolbox(IPTABLES);
     const engine = new IptablesEngine(new CommandRunner(prefixOf(toolbox)));
-    expect(await engine.reconcile(PLAN)).not.toEqual([]);
+    expect(await engine.reconcile(only(PLAN))).not.toEqual([]);
     const both = planFirewall({
       ...DEFAULTS,
       networks: { ...DEFAULTS.networks, 6: Prefix.parse("fd00:2::/48") },
     });
-    await expect(engine.reconcile(both)).rejects.toThrow(/ip6tables-save is not installed/);
+    await expect(engine.reconcile(only(both))).rejects.toThrow(/ip6tables-save is not installed/);
   });
 
   it("does without any tool by default, says so once, and uses the tool once there is one", async () => {
@@ -183,8 +184,8 @@ describeAsRoot("the firewall on a host", () => {
     const warnings: string[] = [];
     const guard = createGuard(toolbox, handle, warnings);
     try {
-      await guard.update(PLAN);
-      await guard.update(PLAN);
+      await guard.update(null, PLAN);
+      await guard.update(null, PLAN);
       expect(guard.status()).toMatchObject({
         engine: null,
         isInSync: true,
@@ -193,7 +194,7 @@ describeAsRoot("the firewall on a host", () => {
       });
       expect(warnings).toEqual([expect.stringContaining("neither nft nor iptables")]);
       toolbox.add("nft");
-      await guard.update(PLAN);
+      await guard.update(null, PLAN);
       expect(guard.status()).toMatchObject({ engine: "nft", isInSync: true, note: null });
       expect(host.exec("nft", ["list", "ruleset"])).toContain("flanneld forward");
     } finally {
@@ -207,7 +208,7 @@ describeAsRoot("the firewall on a host", () => {
     const handle = NetnsHandle.open(host.path);
     const guard = createGuard(toolbox, handle);
     try {
-      await guard.update(MASQUERADE_PLAN);
+      await guard.update(null, MASQUERADE_PLAN);
       expect(guard.status()).toMatchObject({ engine: null, isInSync: false });
       expect(guard.status().lastError).toMatch(/install nftables, or run with --firewall none/);
       toolbox.add("nft");
@@ -227,10 +228,10 @@ describeAsRoot("the firewall on a host", () => {
     const guard = createGuard(toolbox, handle);
     guard.start();
     try {
-      await guard.update(MASQUERADE_PLAN);
+      await guard.update(null, MASQUERADE_PLAN);
       expect(guard.status()).toMatchObject({ engine: "iptables", isInSync: true });
       for (const name of IPTABLES) toolbox.take(name);
-      await guard.update(PLAN);
+      await guard.update(null, PLAN);
       expect(guard.status()).toMatchObject({
         isInSync: false,
         lastError: expect.stringContaining("iptables"),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { renderChains } from "../../../../backends/firewall/iptables-render.ts";
-import { type FirewallInput, planFirewall } from "../../../../backends/firewall/plan.ts";
+import { type FirewallInput, planFirewall, type TunnelInput } from "../../../../backends/firewall/plan.ts";
 import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
 
 const INPUT: FirewallInput = {
@@ -8,13 +8,14 @@ const INPUT: FirewallInput = {
   containers: { 4: Prefix.parse("10.2.0.0/16") },
   subnets: { 4: Prefix.parse("10.2.54.0/24") },
   masquerade: { isEnabled: true, randomFully: true, excluded: [] },
+  prefersNft: false,
   forwardRules: true,
   entrances: { 4: ["flannel.1"] },
   tunnels: {
     4: {
       port: 8472,
       parentInterface: "eth0",
-      isSoleAddress: true,
+      aliases: [],
       address: Address.parse("192.168.50.1"),
       device: "flannel.1",
       sources: "any",
@@ -27,16 +28,11 @@ const INPUT: FirewallInput = {
 };
 
 /** Tunnel packets that pass through, or do not leave the bridge that they came in by. */
-const FOR_OTHERS = [
-  "-d 224.0.0.0/4 -j DROP",
-  "! -d 192.168.50.1/32 -m addrtype --dst-type BROADCAST -j DROP",
-  "! -d 192.168.50.1/32 -m addrtype --dst-type LOCAL -j DROP",
-  "! -d 192.168.50.1/32 -j RETURN",
-];
+const FOR_OTHERS = "! -d 192.168.50.1/32 -j RETURN";
 
 /** The rules of one chain as iptables shows them, without comments. */
 function rulesOf(input: FirewallInput, name: string): string[] {
-  const chain = renderChains(planFirewall(input).rules[4]).find((each) => each.name === name);
+  const chain = renderChains(planFirewall(input).rules[4], null).find((each) => each.name === name);
   return (chain?.rules ?? []).map((rule) => rule.replace(/-m comment --comment "[^"]*" /, ""));
 }
 
@@ -75,7 +71,7 @@ describe("the firewall plan", () => {
     const input = { ...INPUT, containerInterfaces: ["docker0", "br-*"] };
     const containers = ["-i eth0 -j RETURN", "-i docker0 -j DROP", "-i br-+ -j DROP"];
     expect(rulesOf(input, "FLANNEL-TUN-IN")).toEqual([
-      ...FOR_OTHERS,
+      FOR_OTHERS,
       "-s 10.2.0.0/16 -j DROP",
       ...containers,
       ...["e+", "ib+", "wl+", "ww+", "bond+", "team+"].map((uplinks) => `-i ${uplinks} -j RETURN`),
@@ -85,14 +81,28 @@ describe("the firewall plan", () => {
     expect(rulesOf(input, "FLANNEL-TUN-FWD")).toEqual(["-s 10.2.0.0/16 -j DROP", ...containers]);
   });
 
+  it("drops what is delivered under another address than the tunnel's and those that peers send to", () => {
+    expect(rulesOf(INPUT, "FLANNEL-TUN-DST")).toEqual(["! -d 192.168.50.1/32 -j DROP"]);
+    const tunnel = { ...INPUT.tunnels[4], aliases: [Address.parse("198.51.100.1")] } as TunnelInput;
+    const input = { ...INPUT, tunnels: { 4: tunnel } };
+    expect(rulesOf(input, "FLANNEL-TUN-DST")).toEqual([
+      "-d 198.51.100.1/32 -j RETURN",
+      "! -d 192.168.50.1/32 -j DROP",
+    ]);
+    expect(rulesOf(input, "FLANNEL-TUN-IN")[0]).toBe(
+      "! -d 192.168.50.1/32 -m addrtype ! --dst-type LOCAL -j RETURN",
+    );
+  });
+
   it("asks all other packets for no more than one test", () => {
-    const jumps = renderChains(planFirewall({ ...INPUT, notrack: true }).rules[4])
+    const jumps = renderChains(planFirewall({ ...INPUT, notrack: true }).rules[4], null)
       .filter(({ name, rules }) => name.startsWith("FLANNEL-TUN") && rules.length > 0)
       .map(({ jump }) => jump.replace(/-m comment --comment "[^"]*" /, ""));
     expect(jumps).toEqual([
       "-p udp -m udp --dport 8472 -j FLANNEL-TUN-IN",
       "-p udp -m udp --dport 8472 -j FLANNEL-TUN-OUT",
       "-o eth0 -p udp -m udp --dport 8472 -j FLANNEL-TUN-FWD",
+      "-p udp -m udp --dport 8472 -j FLANNEL-TUN-DST",
     ]);
   });
 
@@ -113,17 +123,18 @@ describe("the firewall plan", () => {
   it("drops none of hosts that live in the network's range", () => {
     const input = { ...INPUT, containers: INPUT.subnets };
     const rules = ["-s 10.2.54.0/24 -j DROP", "-i eth0 -j RETURN"];
-    expect(rulesOf(input, "FLANNEL-TUN-IN").slice(0, 6)).toEqual([...FOR_OTHERS, ...rules]);
+    expect(rulesOf(input, "FLANNEL-TUN-IN").slice(0, 3)).toEqual([FOR_OTHERS, ...rules]);
     expect(rulesOf(input, "FLANNEL-TUN-FWD")).toEqual(rules);
   });
 
   it("wants no more than it is asked for", () => {
     const nothing = planFirewall({
       ...INPUT,
+      prefersNft: false,
       forwardRules: false,
       masquerade: { ...INPUT.masquerade, isEnabled: false },
       tunnels: {},
     });
-    expect(renderChains(nothing.rules[4]).flatMap((chain) => chain.rules)).toEqual([]);
+    expect(renderChains(nothing.rules[4], null).flatMap((chain) => chain.rules)).toEqual([]);
   });
 });

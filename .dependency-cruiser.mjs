@@ -41,6 +41,14 @@ export default {
       { path: "^backends/(state|kernel|firewall)/" },
     ),
     rule(
+      "attachment-is-a-library",
+      "attachments serve the CNI plugin, Docker and netavark; the tunnel is not their concern",
+      { path: "^backends/attachment/" },
+      {
+        path: "^(backends/(?!attachment/|netlink/|firewall/(command|errors)\\.ts)|agent/|cni-plugin/|deploy/|test/)",
+      },
+    ),
+    rule(
       "backends-know-no-agent",
       "backends plan; the agent wires",
       { path: "^backends/" },
@@ -51,7 +59,7 @@ export default {
       "every container start loads it",
       { path: "^cni-plugin/" },
       {
-        path: "^(agent/|backends/(?!netlink/)|ipam/(?!(errors|files|json|addresses/(ip|mac)|config/subnet-env)\\.ts))",
+        path: "^(agent/|backends/(?!(netlink|attachment)/)|ipam/(?!containers/|(errors|files|json|addresses/(ip|mac)|config/subnet-env)\\.ts))",
       },
     ),
     rule(

@@ -2,8 +2,8 @@
 
 import { readFileSync, statSync, writeSync } from "node:fs";
 import { env, exit } from "node:process";
-import { dispatch } from "./dispatch.ts";
-import { VERBS } from "./verbs.ts";
+import { VERBS } from "./commands/verbs.ts";
+import { dispatch } from "./protocol/dispatch.ts";
 
 dispatch(VERBS, {
   environment: env,

@@ -31,6 +31,8 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { etcd3Protocol } from "./esbuild-etcd3.mjs";
 import { collectLicences } from "./licences.mjs";
+import { BUN_PREFIXES, launchLine, NODE_VARIABLES } from "./runtime-variables.mjs";
+import { seal } from "./seal.mjs";
 
 const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 /** Built aside and moved into place at the end, so that programs that run from dist/ meanwhile find their files. */
@@ -234,19 +236,35 @@ async function compile(compiler, entry, executable) {
     stdio: ["ignore", "ignore", "inherit"],
   });
   rmSync(bundle);
+  sealExecutable(executable);
 }
 
-/** ES5 on purpose: an old Node must be able to read far enough to say that it is too old. */
+/** Without the variables that Bun obeys; the first start proves that the file still runs and obeys none of them. */
+function sealExecutable(executable) {
+  const elf = readFileSync(executable);
+  seal(elf, [...BUN_PREFIXES, ...NODE_VARIABLES.map((name) => `${name}=`)]);
+  writeFileSync(executable, elf);
+  const env = { CNI_COMMAND: "VERSION", BUN_BE_BUN: "1", BUN_OPTIONS: "--version" };
+  const { stdout } = spawnSync(executable, { env, encoding: "utf8" });
+  if (!stdout?.startsWith('{"cniVersion"'))
+    throw new Error(`${executable} obeys BUN_BE_BUN or does not run: ${stdout}`);
+}
+
+/**
+ * A script for sh and for Node at once (see launchLine), so that `node dist/bin/NAME` works as well. ES5 on purpose: an
+ * old Node must be able to read far enough to say that it is too old.
+ */
 function writeLauncher(name) {
   const file = path.join(DIST, "bin", name);
   const [major, minor] = manifest.engines.node.replace(">=", "").split(".");
-  const text = `#!/usr/bin/env node
+  const text = `#!/bin/sh
+${launchLine("node")}
 var version = process.versions.node.split(".");
 if (+version[0] < ${major} || (+version[0] === ${major} && +version[1] < ${minor})) {
   process.stderr.write("${name} needs Node ${major}.${minor} or newer; this is Node " + process.versions.node + "\\n");
   process.exit(1);
 }
-// What Node deprecates inside a package is no news for an administrator's log.
+// Deprecation warnings about packages are of no use in an administrator's log.
 process.noDeprecation = true;
 require("../lib/${name}.cjs");
 `;

@@ -18,6 +18,7 @@ export const ERROR_CODES = {
   TULLE_STORE_API: "what answers there does not speak the store's API",
   TULLE_SUBNET_TAKEN: "another host created this lease first",
   TULLE_NO_FREE_SUBNET: "the network has no subnet left",
+  TULLE_NO_FREE_ADDRESS: "this host's subnet has no address left for a container",
   TULLE_LEASE_LOST: "our lease is no longer ours",
   TULLE_NETLINK: "the kernel refused a netlink request",
   TULLE_FIREWALL: "the host's firewall cannot be read or changed",
@@ -102,6 +103,13 @@ export class SubnetTakenError extends TulleError {
 export class NoFreeSubnetError extends TulleError {
   constructor(message: string, options?: ErrorOptions) {
     super("TULLE_NO_FREE_SUBNET", message, options);
+  }
+}
+
+/** No free address in a range of containers. `details.remedy` says what to do. */
+export class NoFreeAddressError extends TulleError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("TULLE_NO_FREE_ADDRESS", message, options);
   }
 }
 

@@ -7,13 +7,16 @@
  */
 
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { link, readlink, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { IDENTIFIER } from "../../cni-plugin/call.ts";
+import { IDENTIFIER } from "../../cni-plugin/protocol/call.ts";
+import { launchLine } from "../../deploy/runtime-variables.mjs";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
 import {
+  hasCode,
   makeFolder,
   readFileStart,
   readRequiredFile,
@@ -37,10 +40,7 @@ const MARK = '// tulle-cni, put here by "tulle cni install"';
 const KEPT = ".before-tulle";
 const CONFLIST = "10-flannel.conflist";
 
-/** binfmt_script.c cuts the first line at 256 bytes and splits it at the first blank. */
-const LONGEST_INTERPRETER = 250;
-
-/** Holds the first two lines of a launcher: interpreter and mark. */
+/** Holds the first lines of a launcher, up to the mark. */
 const LAUNCHER_START_BYTES = 512;
 
 /** Installs and returns the files written. Throws ConfigError for a wrong name and when the plugin does not run here. */
@@ -62,15 +62,24 @@ export async function install(
   return [plugin, conflist];
 }
 
-/** Removes what install wrote and returns the files removed; absence is a success. Throws ConflictError for foreign files. */
-export async function uninstall(options: InstallOptions): Promise<readonly string[]> {
+export interface Uninstalled {
+  readonly file: string;
+  /** The file from before the installation, which has its name back; null when there was none. */
+  readonly restoredFrom: string | null;
+}
+
+/**
+ * Removes what install wrote, restores what it replaced, and returns what it did; a file that is already deleted is
+ * restored as well, and absence is a success. Throws ConflictError for foreign files.
+ */
+export async function uninstall(options: InstallOptions): Promise<readonly Uninstalled[]> {
   const plugin = join(options.binDir, options.name);
   const conflist = join(options.confDir, CONFLIST);
-  const removed: string[] = [];
   // The configuration first: a runtime must not find it without its plugin.
-  if (options.conflist && (await removeOwn(conflist, isOwnConflist))) removed.push(conflist);
-  if (await removeOwn(plugin, isOwnPlugin)) removed.push(plugin);
-  return removed;
+  return [
+    ...(options.conflist ? await withdraw(conflist, isOwnConflist) : []),
+    ...(await withdraw(plugin, isOwnPlugin)),
+  ];
 }
 
 /** Runtimes and plugins would reject these names later. */
@@ -112,11 +121,10 @@ function complaintOf(program: string, args: readonly string[]): string | null {
   return error?.message ?? (stderr.trim() || (signal ?? `exit code ${status}`));
 }
 
+/** Run by this Node, which a runtime's PATH may lack; sh reads its path in single quotes. */
 function launcher(program: string): string {
-  const { execPath } = process;
-  const isUsable = !/\s/.test(execPath) && execPath.length <= LONGEST_INTERPRETER;
-  const interpreter = isUsable ? execPath : "/usr/bin/env node";
-  return `#!${interpreter}\n${MARK}\nrequire(${JSON.stringify(program)});\n`;
+  const node = `'${process.execPath.replaceAll("'", "'\\''")}'`;
+  return `#!/bin/sh\n":" ${MARK}\n${launchLine(node)}\nrequire(${JSON.stringify(program)});\n`;
 }
 
 /** A link to the executable of this or of an earlier tulle, or a launcher. */
@@ -136,17 +144,33 @@ async function keepForeign(file: string, isOwn: (file: string) => Promise<boolea
   await link(file, file + KEPT).catch(ignoreExisting);
 }
 
-async function removeOwn(file: string, isOwn: (file: string) => Promise<boolean>): Promise<boolean> {
+async function withdraw(
+  file: string,
+  isOwn: (file: string) => Promise<boolean>,
+): Promise<readonly Uninstalled[]> {
   const found = await isOwn(file).catch(nullIfAbsent);
-  if (found === null) return false;
-  if (!found) {
-    throw new ConflictError(`${file} is not as "tulle cni install" wrote it: remove it if nothing needs it`);
+  const backup = file + KEPT;
+  if (found === false) {
+    const hint = existsSync(backup) ? ` ${backup} is the file from before the installation.` : "";
+    throw new ConflictError(
+      `${file} is not as "tulle cni install" wrote it: remove it if nothing needs it.${hint}`,
+    );
   }
-  await rename(file + KEPT, file).catch(async (error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT") throw error;
-    await rm(file);
-  });
-  return true;
+  if (await restore(backup, file)) return [{ file, restoredFrom: backup }];
+  if (found === null) return [];
+  await rm(file);
+  return [{ file, restoredFrom: null }];
+}
+
+/** Renames a backup to the file's name; false when there is none. */
+async function restore(backup: string, file: string): Promise<boolean> {
+  try {
+    await rename(backup, file);
+    return true;
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return false;
+    throw error;
+  }
 }
 
 function nullIfAbsent(error: NodeJS.ErrnoException): null {

@@ -1,18 +1,13 @@
-/** Reserved container addresses of this host, and whether somebody still uses them. Changes nothing by itself. */
+/** Reserved container addresses of this host, and whether they are in use. */
 
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { withReservations } from "../../cni-plugin/bridge/detach.ts";
-import { findLink } from "../../cni-plugin/bridge/links.ts";
-import { hostDeviceName } from "../../cni-plugin/bridge/pair.ts";
-import { BOOT_ID_FILE } from "../../cni-plugin/ipam/boot.ts";
-import type { Reservation } from "../../cni-plugin/ipam/reservations.ts";
-import { AttachmentStates } from "../../cni-plugin/state.ts";
-import type { Address } from "../../ipam/addresses/ip.ts";
+import { existsSync, readdirSync } from "node:fs";
+import { hasPort, openAddresses } from "../../cni-plugin/host/addresses.ts";
+import { AttachmentStates } from "../../cni-plugin/host/state.ts";
+import type { Reservation } from "../../ipam/containers/addresses.ts";
 
 /**
- * used: its device is there. gone: it died with an earlier boot, or its record is there and its device is not.
- * damaged: the file names no container. unknown: another plugin made it, whose device's name we cannot tell.
+ * used: its device exists. gone: it died with an earlier boot, or its record exists and its device does not. damaged:
+ * the file names no container. unknown: another plugin made it, so that the name of its device is unknown.
  */
 export type Use = "used" | "gone" | "damaged" | "unknown";
 
@@ -29,19 +24,23 @@ export interface ReservationFolders {
 }
 
 /** Every reservation of one network, or of all. Throws what the file system throws. */
-export function listReserved(folders: ReservationFolders, network?: string): readonly ReservedAddress[] {
+export async function listReserved(
+  folders: ReservationFolders,
+  network?: string,
+): Promise<readonly ReservedAddress[]> {
   const networks = network === undefined ? networksIn(folders.dataDir) : [network];
-  const host = NetlinkConnection.open();
-  try {
-    return networks.flatMap((name) => reservedIn(folders, name, host));
-  } finally {
-    host.close();
-  }
+  const reserved: ReservedAddress[] = [];
+  // One after another: each waits for its folder's lock.
+  for (const name of networks) reserved.push(...(await reservedIn(folders, name)));
+  return reserved;
 }
 
-/** Frees addresses of one network, under its lock. */
-export function releaseReserved({ dataDir }: ReservationFolders, network: string, address: Address): void {
-  withReservations(dataDir, network, (store) => store.release(address));
+/** Frees an address, under its network's lock, unless it changed hands since it was listed. */
+export async function releaseReserved(
+  { dataDir }: ReservationFolders,
+  reserved: ReservedAddress,
+): Promise<void> {
+  await openAddresses(dataDir, reserved.network).release([reserved]);
 }
 
 /** A host that never had a container has no folder. */
@@ -52,22 +51,18 @@ function networksIn(dataDir: string): readonly string[] {
   );
 }
 
-function reservedIn(
+async function reservedIn(
   { dataDir, stateDir }: ReservationFolders,
   network: string,
-  host: NetlinkConnection,
-): readonly ReservedAddress[] {
+): Promise<readonly ReservedAddress[]> {
   const states = new AttachmentStates(stateDir, network);
-  const bootId = readFileSync(BOOT_ID_FILE, "utf8").trim();
-  const found = withReservations(dataDir, network, (store) => {
-    const isOfEarlierBoot = ![null, bootId].includes(store.bootId());
-    return store.list().map((reservation): ReservedAddress => {
-      const hasDevice = findLink(host, hostDeviceName(network, reservation)) !== null;
-      const isRecorded = states.read(reservation) !== null;
-      return { ...reservation, network, use: useOf(reservation, hasDevice, isRecorded, isOfEarlierBoot) };
-    });
+  const addresses = openAddresses(dataDir, network);
+  const isOfEarlierBoot = await addresses.isOfEarlierBoot();
+  return (await addresses.list()).map((reservation) => {
+    const isRecorded = states.read(reservation) !== null;
+    const use = useOf(reservation, hasPort(network, reservation), isRecorded, isOfEarlierBoot);
+    return { ...reservation, network, use };
   });
-  return found ?? [];
 }
 
 function useOf(

@@ -139,13 +139,13 @@ async function releaseLease({ identity }: HostState, report: Report, context: Co
     return;
   }
   await withNetwork(context, async ({ store, signal }) => {
-    const { leases } = auditLeases(await store.list(signal));
+    const { leases } = auditLeases(await store.feed.list(signal));
     const own = leases.find(({ attrs }) => attrs?.nodeId === identity.nodeId);
     if (own === undefined) report.leftAlone("the lease: the store has none with this host's node id");
     else if (own.isReservation)
       report.leftAlone(`lease ${own.key}: a reservation; "tulle lease revoke" deletes it`);
     else {
-      if (!report.isDryRun) await withdrawLease(store, own.entry, signal);
+      if (!report.isDryRun) await withdrawLease(store.leases, own.entry, signal);
       report.removed(`lease ${own.key}`);
     }
   });

@@ -34,10 +34,12 @@ function installCommand({ out, err }: CommandContext): Command {
 
 function uninstallCommand({ out }: CommandContext): Command {
   return withPlaces(new Command("uninstall"))
-    .description("remove what install wrote and bring back what was there before")
+    .description("remove what install wrote and restore what it replaced")
     .action(async (options: InstallOptions) => {
       const { uninstall } = await import("../cni/install.ts");
-      for (const file of await uninstall(options)) out.line(`removed ${file}`);
+      for (const { file, restoredFrom } of await uninstall(options)) {
+        out.line(restoredFrom === null ? `removed ${file}` : `restored ${file} from ${restoredFrom}`);
+      }
     });
 }
 
@@ -87,12 +89,12 @@ function ipamCheck({ out, exitWith }: CommandContext): Command {
 function ipamRelease({ out }: CommandContext): Command {
   return withFolders(new Command("release"))
     .description("free one address, or with --gone all whose container is gone")
-    .argument("[address]", "the address to free, whoever holds it")
+    .argument("[address]", "the address to free, also if its container runs")
     .option("--gone", "free what check finds")
     .action(async (address: string | undefined, options: IpamOptions) => {
       const chosen = await choose(address, options);
       const { releaseReserved } = await import("../cni/reservations.ts");
-      for (const entry of chosen) releaseReserved(options, entry.network, entry.address);
+      for (const entry of chosen) await releaseReserved(options, entry);
       out.write(chosen.map(({ network, address }) => `released ${address} of ${network}\n`).join(""));
     });
 }

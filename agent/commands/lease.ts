@@ -9,8 +9,9 @@ import { ConfigError } from "../../ipam/errors.ts";
 import { formatJson } from "../../ipam/escape.ts";
 import { listAffinityRecords } from "../../ipam/leases/affinity.ts";
 import { withdrawLease } from "../../ipam/leases/withdrawal.ts";
-import { readLocalPrefixes } from "../host/read-local-prefixes.ts";
+import { resolveHosts } from "../host/resolve-hosts.ts";
 import { auditAffinities } from "../leases/affinity-audit.ts";
+import { readAuditingHost } from "../leases/auditing-host.ts";
 import { auditLeases } from "../leases/lease-audit.ts";
 import { planRelease, planReservation } from "../leases/lease-reservation.ts";
 import { selectLease } from "../leases/lease-selector.ts";
@@ -24,7 +25,7 @@ const WHICH =
   "\nLEASE is a key (10.2.54.0-24), a subnet (10.2.54.0/24), a host's public address or node id, or any address\nin the subnet.";
 
 export const lease: CommandModule = {
-  daemonFlags: [...STORE_FLAGS, "subnet-lease-ttl"],
+  daemonFlags: [...STORE_FLAGS, "state-dir", "subnet-lease-ttl"],
   define(command, context) {
     defineShow(command.command("show <lease>"), context);
     defineCheck(command.command("check"), context);
@@ -40,7 +41,7 @@ function defineShow(command: Command, context: CommandContext): void {
     .option("--json", "print an object, for programs")
     .addHelpText("after", WHICH)
     .action(async (which: string, { json }: { readonly json?: true }) => {
-      const listing = await withNetwork(context, ({ store, signal }) => store.list(signal));
+      const listing = await withNetwork(context, ({ store, signal }) => store.feed.list(signal));
       const found = selectLease(auditLeases(listing).leases, which);
       const text = json ? `${formatJson(leaseToJson(found), 2)}\n` : formatLease(found, context.out);
       context.out.write(text);
@@ -52,18 +53,16 @@ function defineCheck(command: Command, context: CommandContext): void {
     .description("find overlaps, duplicates, stray keys and leases that daemons reject")
     .addHelpText(
       "after",
-      "\nSubnets that are kept for absent hosts are listed as notes.\nExit code: 0 no problem, 1 a problem was found or the check failed.",
+      "\nOn a host of the network, leases that cut off what this host reaches are found as well. Subnets that are kept\nfor absent hosts are listed as notes.\nExit code: 0 no problem, 1 a problem was found or the check failed.",
     )
     .action(async () => {
-      const { listing, affinities, remoteHost } = await withNetwork(
-        context,
-        async ({ store, remoteHost, signal }) => ({
-          listing: await store.list(signal),
-          affinities: await listAffinityRecords(store, signal),
-          remoteHost,
-        }),
-      );
-      const audit = auditLeases(listing, readLocalPrefixes(remoteHost));
+      const { files } = await context.config();
+      const { audit, affinities } = await withNetwork(context, async ({ store, remoteHosts, signal }) => {
+        const listing = await store.feed.list(signal);
+        const host = await readAuditingHost(files.stateDir, listing, await resolveHosts(remoteHosts));
+        const affinities = await listAffinityRecords(store.records, signal);
+        return { audit: auditLeases(listing, host), affinities };
+      });
       const { leases, configProblem } = audit;
       const problems = [configProblem, ...leases.map(({ problem }) => problem)].filter(
         (text) => text !== null,
@@ -88,12 +87,12 @@ function defineReserve(command: Command, context: CommandContext): void {
     .action(
       async (subnets: string[], options: { readonly publicIp?: string; readonly publicIpv6?: string }) => {
         await withNetwork(context, async ({ store, signal }) => {
-          const audit = auditLeases(await store.list(signal));
+          const audit = auditLeases(await store.feed.list(signal));
           const plan = planReservation(audit, { subnets, ...options });
           if (plan.type === "create")
-            await store.create(plan.key, plan.value, Number.POSITIVE_INFINITY, signal);
+            await store.leases.create(plan.key, plan.value, Number.POSITIVE_INFINITY, signal);
           else if (plan.type === "keep")
-            await store.replace(plan.entry, plan.entry.value, Number.POSITIVE_INFINITY, signal);
+            await store.leases.replace(plan.entry, plan.entry.value, Number.POSITIVE_INFINITY, signal);
           context.out.line(`${plan.type === "none" ? "unchanged" : "reserved"}: ${plan.key}`);
         });
       },
@@ -110,11 +109,12 @@ function defineRelease(command: Command, context: CommandContext): void {
     .action(async (which: string) => {
       const { lease: settings } = await context.config();
       await withNetwork(context, async ({ store, signal }) => {
-        const found = selectLease(auditLeases(await store.list(signal)).leases, which);
+        const found = selectLease(auditLeases(await store.feed.list(signal)).leases, which);
         const { key, entry } = found;
         const action = planRelease(found);
-        if (action === "delete") await withdrawLease(store, entry, signal);
-        else if (action === "expire") await store.replace(entry, entry.value, settings.ttlSeconds, signal);
+        if (action === "delete") await withdrawLease(store.leases, entry, signal);
+        else if (action === "expire")
+          await store.leases.replace(entry, entry.value, settings.ttlSeconds, signal);
         const done = { delete: "deleted", expire: "released", none: "unchanged, not a reservation" }[action];
         context.out.line(`${done}: ${key}`);
       });
@@ -131,14 +131,14 @@ function defineRevoke(command: Command, context: CommandContext): void {
     )
     .action(async (which: string, { yes }: { readonly yes?: true }) => {
       await withNetwork(context, async ({ store, signal }) => {
-        const { key, entry, attrs } = selectLease(auditLeases(await store.list(signal)).leases, which);
+        const { key, entry, attrs } = selectLease(auditLeases(await store.feed.list(signal)).leases, which);
         const host = Object.values(attrs?.publicAddress ?? {}).join(", ") || "an unknown host";
         if (!yes) {
           throw new ConfigError(
             `revoking ${key} would cut ${host} off from all other hosts; give --yes to do it`,
           );
         }
-        await store.remove(entry, signal);
+        await withdrawLease(store.leases, entry, signal);
         context.out.line(`revoked: ${key} of ${host}`);
       });
     });

@@ -12,7 +12,7 @@ export const leases: CommandModule = {
     command
       .option("--json", "print a list of objects, for programs")
       .action(async ({ json }: { readonly json?: true }) => {
-        const listing = await withNetwork(context, ({ store, signal }) => store.list(signal));
+        const listing = await withNetwork(context, ({ store, signal }) => store.feed.list(signal));
         const all: readonly AuditedLease[] = auditLeases(listing).leases;
         context.out.write(json ? `${formatJson(all.map(leaseToJson), 2)}\n` : formatLeases(all, context.out));
       });

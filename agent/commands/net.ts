@@ -11,7 +11,7 @@ import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
 import { escapeJson, escapeText } from "../../ipam/escape.ts";
-import type { ConfigEntry } from "../../ipam/stores/store.ts";
+import type { ConfigEntry } from "../../ipam/stores/contracts.ts";
 import {
   checkNetworkConfig,
   type NetworkOptions,
@@ -66,7 +66,7 @@ function defineShow(command: Command, context: CommandContext): void {
     .description("show the configuration and the values derived from it")
     .option("--json", "print the JSON in the store")
     .action(async (options: { readonly json?: true }) => {
-      const entry = await withNetwork(context, ({ store, signal }) => store.readConfig(signal));
+      const entry = await withNetwork(context, ({ store, signal }) => store.config.read(signal));
       const { text } = present(entry);
       if (options.json) context.out.write(`${escapeJson(text).trimEnd()}\n`);
       else {
@@ -84,7 +84,7 @@ function defineValidate(command: Command, context: CommandContext): void {
     .action(async ({ file }: { readonly file?: string }) => {
       const text =
         file === undefined
-          ? present(await withNetwork(context, ({ store, signal }) => store.readConfig(signal))).text
+          ? present(await withNetwork(context, ({ store, signal }) => store.config.read(signal))).text
           : await readText(file);
       const config = parseNetworkConfig(text);
       requireSupport(config);
@@ -98,13 +98,13 @@ async function init(options: InitOptions, context: CommandContext): Promise<void
   const summary = summaryOf(config);
   warnOfUnsupported(config, context);
   await withNetwork(context, async ({ store, signal }) => {
-    const before = await store.readConfig(signal);
+    const before = await store.config.read(signal);
     if (before?.text === text) {
       context.out.line(`unchanged: ${summary}`);
       return;
     }
     if (before !== null && !options.force) throw alreadyThere(before, store.description);
-    await store.writeConfig(text, before, signal);
+    await store.config.write(text, before, signal);
     context.out.line(`written to ${store.description}: ${summary}`);
   });
 }

@@ -85,6 +85,7 @@ export interface FirewallSettings {
   readonly blackholeRoute: boolean;
   readonly openPort: boolean;
   readonly tunnelSources: "any" | "peers";
+  readonly containerSources: "any" | "strict";
   readonly clampMss: boolean;
   /** Switch on the host's global forwarding. */
   readonly enableForwarding: boolean;
@@ -249,6 +250,7 @@ function firewallSettings(values: FlagValues): FirewallSettings {
     blackholeRoute: values["ip-blackhole-route"],
     openPort: values["open-port"],
     tunnelSources: values["tunnel-sources"],
+    containerSources: values["container-sources"],
     clampMss: values["mss-clamp"],
     enableForwarding: values["ip-forward"],
   };

@@ -15,7 +15,7 @@ export async function createFileStore(
   const connection = openFileStore(directory, environment);
   try {
     const text = JSON.stringify(config);
-    await connection.network(prefix).writeConfig(text, null, AbortSignal.timeout(TIMEOUT_MS));
+    await connection.network(prefix).config.write(text, null, AbortSignal.timeout(TIMEOUT_MS));
   } finally {
     await connection.close();
   }

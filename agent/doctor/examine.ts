@@ -11,12 +11,14 @@ import { backendFor, kernelNeedsOf } from "../../backends/registry.ts";
 import type { LinkObject } from "../../backends/state/kinds/link.ts";
 import { Address, entriesOf } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
+import { CodecError } from "../../ipam/errors.ts";
 import { readIdentity } from "../cleanup/host-state.ts";
 import type { AgentConfig } from "../config/config.ts";
 import { type ChosenInterface, chooseInterface } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { findProgram, holderOfSocket } from "../host/other-programs.ts";
-import { readLocalPrefixes } from "../host/read-local-prefixes.ts";
+import { resolveHosts } from "../host/resolve-hosts.ts";
+import { readAuditingHost } from "../leases/auditing-host.ts";
 import { type Audit, type AuditedLease, auditLeases } from "../leases/lease-audit.ts";
 import { ownAddressProblem } from "../network/network-support.ts";
 import { askControl } from "../report/control.ts";
@@ -36,7 +38,7 @@ export async function examine(context: CommandContext): Promise<readonly Finding
   const config = await context.config();
   const connection = NetlinkConnection.open();
   try {
-    const store = await lookAtStore(context);
+    const store = await lookAtStore(context, config);
     const network = store.audit?.config ?? null;
     const daemon = await lookAtDaemon(config);
     const host = lookAtInterface(connection, config, network, store.remoteHost);
@@ -65,13 +67,15 @@ interface StoreView {
   readonly findings: readonly Finding[];
 }
 
-async function lookAtStore(context: CommandContext): Promise<StoreView> {
+async function lookAtStore(context: CommandContext, { files }: AgentConfig): Promise<StoreView> {
   try {
-    return await withNetwork(context, async ({ store, remoteHost, signal }) => {
+    return await withNetwork(context, async ({ store, remoteHost, remoteHosts, signal }) => {
       const startMs = performance.now();
-      const listing = await store.list(signal);
+      const listing = await store.feed.list(signal);
       const tookMs = Math.round(performance.now() - startMs);
-      const audit = auditLeases(listing, readLocalPrefixes(remoteHost));
+      const addresses = await resolveHosts(remoteHosts);
+      const host = await readAuditingHost(files.stateDir, listing, addresses).catch(nullIfDamaged);
+      const audit = auditLeases(listing, host);
       return {
         audit,
         remoteHost,
@@ -86,6 +90,12 @@ async function lookAtStore(context: CommandContext): Promise<StoreView> {
   } catch (error) {
     return { audit: null, remoteHost: null, findings: [failed("store", error)] };
   }
+}
+
+/** A damaged identity has a finding of its own. */
+function nullIfDamaged(error: unknown): null {
+  if (error instanceof CodecError) return null;
+  throw error;
 }
 
 function lookAtInterface(

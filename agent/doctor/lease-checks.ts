@@ -14,21 +14,28 @@ export interface OwnHost {
 export function leaseFindings({ leases }: Audit, host: OwnHost): readonly Finding[] {
   const own = leases.find((lease) => isOwn(lease, host));
   const sharers = leases.filter((lease) => lease !== own && hasOurAddress(lease, host));
-  const wrong = leases.filter(({ problem }) => problem !== null);
+  const wrong = leases.filter((lease) => lease !== own && lease.problem !== null);
+  const [first] = wrong;
   return [
-    own === undefined
-      ? ok("own lease", "this host has none yet; tulled acquires one at its start")
-      : ok("own lease", `${own.key}${own.isReservation ? ", a reservation" : ""}`),
+    ownFinding(own),
     ...sharers.map(sharedAddressFinding),
-    wrong.length === 0
+    first === undefined
       ? ok("leases", `${leases.length} in all, none rejected`)
       : bad(
           "warn",
           "leases",
-          `${wrong.length} of ${leases.length} are rejected`,
+          `${wrong.length} of ${leases.length} are rejected, such as ${first.problem}`,
           '"tulle lease check" lists them with reasons',
         ),
   ];
+}
+
+/** The problem names its remedy. */
+function ownFinding(own: AuditedLease | undefined): Finding {
+  if (own === undefined) return ok("own lease", "this host has none yet; tulled acquires one at its start");
+  if (own.problem !== null)
+    return { verdict: "fail", subject: "own lease", message: own.problem, remedy: null };
+  return ok("own lease", `${own.key}${own.isReservation ? ", a reservation" : ""}`);
 }
 
 function sharedAddressFinding({ key, attrs, isAwaited }: AuditedLease): Finding {

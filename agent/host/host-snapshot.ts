@@ -8,7 +8,7 @@ import type { Address, PerFamily } from "../../ipam/addresses/ip.ts";
 export type HostLink = Pick<Link, "index" | "name" | "type" | "mac" | "mtuBytes" | "flags" | "masterIndex">;
 export type HostAddress = Pick<KernelAddress, "interfaceIndex" | "address" | "length" | "scope" | "flags">;
 
-export type HostRoute = Pick<Route, "destination" | "outputIndex" | "gateway" | "protocol">;
+export type HostRoute = Pick<Route, "destination" | "type" | "outputIndex" | "gateway" | "protocol">;
 
 /** How packets leave this host. */
 export interface PathOut {

@@ -1,42 +1,72 @@
 /** What this host reaches without the overlay, from a snapshot of its interfaces and routes. Pure. */
 
+import { RTN_UNICAST } from "../../backends/netlink/route.ts";
 import { isOverlayDevice } from "../../backends/registry.ts";
 import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
 import { type Address, Prefix } from "../../ipam/addresses/ip.ts";
 import { type LocalPrefix, localAddress } from "../../ipam/addresses/local-prefixes.ts";
-import type { HostLink, HostSnapshot } from "./host-snapshot.ts";
+import type { HostLink, HostRoute, HostSnapshot } from "./host-snapshot.ts";
 
-/** `store` is an address of the lease store, null when it is local or known only by name. */
-export function localPrefixes(host: HostSnapshot, store: Address | null): readonly LocalPrefix[] {
+type Links = ReadonlyMap<number, HostLink>;
+
+/** Addresses, links, routes and gateways of the host, and the addresses of the lease store that are known. */
+export function localPrefixes(host: HostSnapshot, store: readonly Address[]): readonly LocalPrefix[] {
   const links = new Map(host.links.map((link) => [link.index, link]));
   return [
     ...addressesOf(host, links),
-    ...routesOf(host, links),
-    ...(store === null ? [] : [localAddress(store, "store", "the lease store")]),
+    ...host.routes.flatMap((route) => ofRoute(route, links)),
+    ...store.map((address) => localAddress(address, "store", "the lease store")),
   ];
 }
 
-function addressesOf({ addresses }: HostSnapshot, links: ReadonlyMap<number, HostLink>): LocalPrefix[] {
+function addressesOf({ addresses }: HostSnapshot, links: Links): LocalPrefix[] {
   return addresses.flatMap(({ interfaceIndex, address, length }) => {
     const link = links.get(interfaceIndex);
     if (link === undefined || isOverlayDevice(link.name) || address.isLoopback || address.isLinkLocal)
       return [];
+    // What is in a VRF has tables of its own: the same addresses may have another meaning there.
+    if (links.get(link.masterIndex ?? -1)?.type === "vrf") return [];
     const prefix = Prefix.of(address, length);
     const own = { ...localAddress(address, "address", link.name), mayBeContainers: isBridge(link) };
     return [own, { ...own, prefix, kind: "link" as const }];
   });
 }
 
-/** Without default routes, which every subnet is a part of, and without those of an overlay. */
-function routesOf({ routes }: HostSnapshot, links: ReadonlyMap<number, HostLink>): LocalPrefix[] {
-  return routes.flatMap(({ destination, outputIndex, gateway, protocol }) => {
-    const link = outputIndex === null ? undefined : links.get(outputIndex);
-    const isOverlay = protocol === ROUTE_PROTOCOL || (link !== undefined && isOverlayDevice(link.name));
-    if (destination.length === 0 || isOverlay || destination.base.isLinkLocal || destination.base.isMulticast)
-      return [];
-    const origin = link === undefined ? "a route" : `a route by ${link.name}`;
-    const mayBeContainers = link !== undefined && isBridge(link);
-    return [{ prefix: destination, kind: "route" as const, origin, gateway, mayBeContainers }];
+/**
+ * Without default routes, which every subnet is a part of, without routes that discard packets, because nothing is
+ * reached by them, and without those of an overlay.
+ */
+function ofRoute(
+  { destination, type, outputIndex, gateway, protocol }: HostRoute,
+  links: Links,
+): LocalPrefix[] {
+  const link = outputIndex === null ? undefined : links.get(outputIndex);
+  const isOverlay = protocol === ROUTE_PROTOCOL || (link !== undefined && isOverlayDevice(link.name));
+  if (type !== RTN_UNICAST || isOverlay) return [];
+  if (destination.base.isLinkLocal || destination.base.isMulticast) return [];
+  const device = link === undefined ? "" : ` on ${link.name}`;
+  const router =
+    gateway === null || gateway.isLinkLocal ? [] : [localAddress(gateway, "gateway", `a gateway${device}`)];
+  if (destination.length === 0) return router;
+  const origin = link === undefined ? "a route" : `a route by ${link.name}`;
+  const mayBeContainers = link !== undefined && isBridge(link);
+  return [{ prefix: destination, kind: "route", origin, gateway, mayBeContainers }, ...router];
+}
+
+/** An address of a bridge. */
+export interface BridgeAddress {
+  readonly bridge: string;
+  readonly address: Address;
+}
+
+/** The addresses of all bridges of the host. */
+export function bridgeAddresses({ links, addresses }: HostSnapshot): readonly BridgeAddress[] {
+  const bridges = new Map(
+    links.filter(({ type }) => type === "bridge").map(({ index, name }) => [index, name]),
+  );
+  return addresses.flatMap(({ interfaceIndex, address }) => {
+    const bridge = bridges.get(interfaceIndex);
+    return bridge === undefined ? [] : [{ bridge, address }];
   });
 }
 

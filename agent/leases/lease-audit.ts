@@ -1,14 +1,14 @@
 /**
- * Looks at all leases of a network as a daemon would that joined it now, and says what is wrong with each.
+ * Judges all leases of a network as a daemon does that joins it now, and says what is wrong with each.
  *
- * Pure: a listing in, rows out. The rules are those of the peer table and of the network's backend, so that what
- * is found here is what the daemons refuse.
+ * Pure: a listing in, rows out. The peer table and the network's backend judge, so what is found here is what the
+ * daemons reject.
  */
 
 import type { HostFacts, PreparedBackend } from "../../backends/backend.ts";
 import { backendFor } from "../../backends/registry.ts";
 import { type Address, entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
-import { describeLocal, type LocalPrefix, LocalPrefixes } from "../../ipam/addresses/local-prefixes.ts";
+import type { LocalPrefix } from "../../ipam/addresses/local-prefixes.ts";
 import { parseMac } from "../../ipam/addresses/mac.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
@@ -17,7 +17,7 @@ import type { Lease, LeaseAttrs, LeaseKey } from "../../ipam/leases/lease.ts";
 import { decodeEntry, isFolderKey, readStrayKey } from "../../ipam/leases/lease-codec.ts";
 import { PeerTable } from "../../ipam/leases/peer-table.ts";
 import { silentLogger } from "../../ipam/log.ts";
-import type { StoreEntry, StoreListing } from "../../ipam/stores/store.ts";
+import type { StoreEntry, StoreListing } from "../../ipam/stores/contracts.ts";
 
 export interface AuditedLease {
   readonly key: LeaseKey;
@@ -44,56 +44,62 @@ export interface Audit {
   readonly configProblem: string | null;
 }
 
-/**
- * Judges every entry of a listing; in the order of the subnets. `local` is what this host reaches without the network:
- * a lease that covers it is rejected here.
- */
-export function auditLeases(listing: StoreListing, local: readonly LocalPrefix[] = []): Audit {
+/** A member of the network that audits it, for what only this host can see. */
+export interface AuditingHost {
+  readonly own: Lease;
+  /** What it reaches without the network. */
+  readonly local: readonly LocalPrefix[];
+}
+
+/** Judges every entry of a listing as a daemon does; in the order of the subnets. `host` is null for no member. */
+export function auditLeases(listing: StoreListing, host: AuditingHost | null = null): Audit {
   const { config, backend, problem } = readConfig(listing.config);
-  const ranges = config === null ? [] : Object.values(config.families).map(({ network }) => network);
-  const table = new PeerTable({
-    networks: ranges,
-    ownAddresses: {},
-    ownIdentities: [],
-    local: [],
-    leaveGraceMs: 0,
-    holdDownMs: 0,
-    logger: silentLogger,
-    rejectPeer: (lease) => (isAwaited(lease, backend) ? null : (backend?.rejectPeer(lease) ?? null)),
-    identitiesOf: (lease) => identitiesOf(lease, backend),
-  });
-  table.apply({ type: "list", ...listing }, 0);
-  const { refused } = table.snapshot();
+  const judge = (rejectPeer: (lease: Lease) => string | null): PeerTable => {
+    const table = new PeerTable({
+      networks: config === null ? [] : Object.values(config.families).map(({ network }) => network),
+      ownAddresses: host?.own.attrs.publicAddress ?? {},
+      ownIdentities: host === null ? [] : identitiesOf(host.own, backend),
+      local: host?.local ?? [],
+      leaveGraceMs: 0,
+      holdDownMs: 0,
+      logger: silentLogger,
+      rejectPeer,
+      identitiesOf: (lease) => identitiesOf(lease, backend),
+    });
+    table.setOwnKey(host?.own.key ?? null);
+    table.apply({ type: "list", ...listing }, 0);
+    return table;
+  };
+  const table = judge((lease) => backend?.rejectPeer(lease) ?? null);
+  // No daemon uses a reservation before its host has joined; here it must not contradict a lease either.
+  const expected = judge((lease) =>
+    isAwaited(lease, backend) ? null : (backend?.rejectPeer(lease) ?? null),
+  );
+  const [refused, contradicting] = [table.refused(), expected.refused()];
   const moved = movedHosts([...table.peers.values()], backend);
-  const reached = new LocalPrefixes(local, ranges);
   const leases = listing.entries
     .filter((entry) => !isFolderKey(entry))
     .map((entry) => {
+      const { key } = entry;
       const lease = decodeOrNull(entry);
+      const awaited = lease !== null && isAwaited(lease, backend);
+      const rejection = (awaited ? contradicting : refused).get(key)?.reason;
       return {
-        key: entry.key,
+        key,
         entry,
-        subnets: readStrayKey(entry.key),
+        subnets: readStrayKey(key),
         attrs: lease?.attrs ?? null,
         identities: lease === null ? [] : identitiesOf(lease, backend),
         isReservation: entry.storeLeaseId === null,
-        isAwaited: lease !== null && isAwaited(lease, backend),
-        problem:
-          refused.get(entry.key)?.reason ??
-          moved.get(entry.key) ??
-          (lease === null ? null : localConflict(lease, reached)),
+        isAwaited: awaited,
+        problem: rejection ?? moved.get(key) ?? (key === host?.own.key ? ownProblem(table) : null),
       };
     });
   return { leases: leases.sort(bySubnet), config, configProblem: problem };
 }
 
-/** Why the lease cuts this host off, whether it is another host's or this one's own; null when it does not. */
-function localConflict(lease: Lease, reached: LocalPrefixes): string | null {
-  const { key, subnets, attrs } = lease;
-  const isOwn = entriesOf(attrs.publicAddress).some(([, address]) => reached.owner(address) !== undefined);
-  const found = isOwn ? reached.overlappingOwn(subnets) : reached.overlapping(subnets);
-  if (found === null) return null;
-  return `lease ${key}: its subnet overlaps ${describeLocal(found)}, which this host reaches without the network; revoke the lease, so that its host takes another subnet`;
+function ownProblem({ ownRejection, ownObstacle }: PeerTable): string | null {
+  return ownRejection === null ? ownObstacle : `peers reject our lease: ${ownRejection}`;
 }
 
 /** Leases that their hosts have left behind: a younger one has the same tunnel MAC. Daemons use both. */

@@ -6,7 +6,7 @@ import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import { formatLeaseKey, formatLeaseValue } from "../../ipam/leases/lease-codec.ts";
-import type { StoreEntry } from "../../ipam/stores/store.ts";
+import type { StoreEntry } from "../../ipam/stores/contracts.ts";
 import type { Audit, AuditedLease } from "./lease-audit.ts";
 
 /** As given on the command line. */

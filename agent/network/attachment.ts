@@ -11,12 +11,12 @@ import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import type { LeaseAttrs } from "../../ipam/leases/lease.ts";
 import { formatLeaseKey, formatLeaseValue, parseLeaseValue } from "../../ipam/leases/lease-codec.ts";
 import type { PeerSettings } from "../../ipam/leases/peer-table.ts";
-import type { StoreEntry } from "../../ipam/stores/store.ts";
+import type { StoreEntry } from "../../ipam/stores/contracts.ts";
 import type { InterfaceSettings } from "../config/config.ts";
 import { type ChosenInterface, chooseInterface } from "../host/choose-interface.ts";
 import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
-import { localPrefixes } from "../host/local-prefixes.ts";
+import { type BridgeAddress, bridgeAddresses, localPrefixes } from "../host/local-prefixes.ts";
 import { familiesOf, optionsOf } from "./network-support.ts";
 import type { Ownership } from "./ownership.ts";
 import { hostFactsOf, settleDeviceMacs } from "./tunnel-host.ts";
@@ -29,6 +29,8 @@ export interface Attachment {
   readonly backend: PreparedBackend;
   /** What this host reaches without the network; changes without a new attachment. */
   readonly local: readonly LocalPrefix[];
+  /** Changes as `local` does, without a new attachment. */
+  readonly bridges: readonly BridgeAddress[];
 }
 
 /** What all attachments to a network have in common. */
@@ -38,6 +40,8 @@ export interface AttachmentParts {
   readonly settings: InterfaceSettings;
   /** Address of the store, null when it is local or only known by name. */
   readonly store: Address | null;
+  /** All addresses of the store that are known. */
+  readonly storeAddresses: readonly Address[];
   readonly port: RtnetlinkPort;
   readonly identity: Identity;
   readonly ownership: Ownership;
@@ -97,7 +101,7 @@ function publicAddressesIn(leaseValue: string): readonly Address[] {
 
 /** Prepares the backend for the chosen interface. What it will have on this host is recorded first. */
 export async function attach(
-  { port, identity, network, ownership, store }: AttachmentParts,
+  { port, identity, network, ownership, storeAddresses }: AttachmentParts,
   networkConfig: NetworkConfig,
   chosen: ChosenInterface,
   snapshot: HostSnapshot,
@@ -108,7 +112,8 @@ export async function attach(
   const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity, network);
   const backend = options.prepare(host, families, macs);
   await ownership.add(Object.values(backend.devices), backend.sharedDevices);
-  return { networkConfig, options, chosen, host, backend, local: localPrefixes(snapshot, store) };
+  const local = localPrefixes(snapshot, storeAddresses);
+  return { networkConfig, options, chosen, host, backend, local, bridges: bridgeAddresses(snapshot) };
 }
 
 /** What our lease says of this host. */

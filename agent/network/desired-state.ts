@@ -59,6 +59,7 @@ export class DesiredState {
       own: this.subnets,
       backend: this.attachment.backend,
       host: this.attachment.host,
+      bridges: this.attachment.bridges,
       isolated: this.#facts.isolated(),
     }));
   }
@@ -86,7 +87,7 @@ export class DesiredState {
     const { metrics, rejections } = this.#facts;
     const { peers, reconciler } = this.#parts;
     metrics.setPeers(peers.peers.size, peers.heldCount, peers.rejectedCount);
-    rejections.note(peers.refused().values());
+    rejections.noteChanges(peers.takeChangedReasons());
     const update = this.#updates.take();
     if (update === null) return;
     reconciler.setDesired(this.#planner.plan({ own: this.subnets, peers: update }));
@@ -107,6 +108,7 @@ export class DesiredState {
     this.#facts = { ...this.#facts, attachment };
     this.#parts.peers.reconfigure({ local: attachment.local });
     this.peersChanged();
+    if (this.#facts.firewall.containerSources === "strict") void this.planFirewall();
   }
 
   /** Our lease is for other subnets now. */

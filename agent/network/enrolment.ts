@@ -2,11 +2,12 @@
 
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { isCopiedIdentity, mayName } from "../../ipam/leases/claim.ts";
-import { type JoinOptions, join, joinPatiently, type Membership } from "../../ipam/leases/join.ts";
+import type { ClaimRequest, LeaseClaimer, Membership } from "../../ipam/leases/claimer.ts";
 import type { LeaseAttrs } from "../../ipam/leases/lease.ts";
 import { parseLeaseValue } from "../../ipam/leases/lease-codec.ts";
+import { acquirePatiently } from "../../ipam/leases/patient-claim.ts";
 import { errorFields } from "../../ipam/log.ts";
-import type { StoreEntry, StoreListing, SubnetStore } from "../../ipam/stores/store.ts";
+import type { LeaseFeed, StoreEntry, StoreListing } from "../../ipam/stores/contracts.ts";
 import type { ChosenInterface } from "../host/choose-interface.ts";
 import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
@@ -17,8 +18,8 @@ import type { Runtime } from "./runtime.ts";
 
 export interface EnrolmentOptions {
   readonly runtime: Pick<Runtime, "clock" | "random" | "logger">;
-  readonly ttlSeconds: number;
-  readonly store: SubnetStore;
+  readonly claimer: LeaseClaimer;
+  readonly feed: LeaseFeed;
   readonly identity: Identity;
 }
 
@@ -70,11 +71,12 @@ export class Enrolment {
     previous: PerFamily<Prefix> | null,
     signal: AbortSignal,
   ): Promise<Membership> {
-    const { logger, random } = this.#options.runtime;
+    const { runtime, claimer, feed } = this.#options;
+    const { logger } = runtime;
     const problem = ownAddressProblem(attachment.networkConfig, attachment.host.addresses);
     if (problem !== null) logger.warn("network configuration", { problem });
-    const options = { ...this.#joinOptions(attachment), previous, random };
-    const membership = await joinPatiently(options, listing, signal);
+    const request = { ...this.#claimOf(attachment), previous };
+    const membership = await acquirePatiently({ ...runtime, claimer, feed }, request, listing, signal);
     logger.info("joined the network", { lease: membership.entry.key, origin: membership.origin });
     if (membership.origin === "adopted") this.#lookForFlanneld();
     return membership;
@@ -82,8 +84,9 @@ export class Enrolment {
 
   /** Leases another subnet, because another host holds ours and the administrator chose to renumber. */
   async move(attachment: Attachment, signal: AbortSignal): Promise<Membership> {
-    const options = { ...this.#joinOptions(attachment), previous: null, isRenumbering: true };
-    return await join(options, await this.#options.store.list(signal), signal);
+    const { claimer, feed } = this.#options;
+    const request = { ...this.#claimOf(attachment), previous: null, isRenumbering: true };
+    return await claimer.acquire(request, await feed.list(signal), signal);
   }
 
   /** The agent whose lease was adopted may still run, and would take lease, device and routes back each time. */
@@ -94,17 +97,11 @@ export class Enrolment {
     logger.error("flanneld runs on this host as well; stop it: systemctl disable --now flanneld", { pid });
   }
 
-  #joinOptions(attachment: Attachment): Omit<JoinOptions, "previous"> {
-    const { ttlSeconds, store, identity, runtime } = this.#options;
-    const { clock, logger } = runtime;
+  #claimOf(attachment: Attachment): Omit<ClaimRequest, "previous"> {
     return {
-      store,
       config: attachment.networkConfig,
-      attrs: leaseAttrsOf(attachment, identity.nodeId),
+      attrs: leaseAttrsOf(attachment, this.#options.identity.nodeId),
       local: attachment.local,
-      ttlSeconds,
-      clock,
-      logger,
     };
   }
 }

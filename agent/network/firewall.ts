@@ -19,6 +19,7 @@ import {
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import type { Lease } from "../../ipam/leases/lease.ts";
 import type { FirewallSettings } from "../config/config.ts";
+import type { BridgeAddress } from "../host/local-prefixes.ts";
 
 export interface FirewallSituation {
   readonly settings: FirewallSettings;
@@ -26,6 +27,7 @@ export interface FirewallSituation {
   readonly own: PerFamily<Prefix>;
   readonly backend: PreparedBackend;
   readonly host: HostFacts;
+  readonly bridges: readonly BridgeAddress[];
   readonly peers: Iterable<Lease>;
   /** Whether hosts have addresses in the network's own range. */
   readonly areHostsInside: boolean;
@@ -60,8 +62,20 @@ export function firewallPlanFor(situation: FirewallSituation): FirewallPlan {
     notrack: true,
     mssClamp: settings.clampMss,
     containerInterfaces: DEFAULT_CONTAINER_INTERFACES,
+    strictBridges: settings.containerSources === "strict" ? containerBridges(situation) : [],
   };
   return planFirewall(input);
+}
+
+/** The bridges with an address in our subnets. The interface of the tunnel also receives what other hosts send. */
+function containerBridges({ bridges, own, host }: FirewallSituation): readonly string[] {
+  const subnets = Object.values(own);
+  const names = bridges
+    .filter(
+      ({ bridge, address }) => bridge !== host.interface && subnets.some((each) => each.contains(address)),
+    )
+    .map(({ bridge }) => bridge);
+  return [...new Set(names)].sort();
 }
 
 function tunnelsOf({ backend, host, settings, peers }: FirewallSituation): PerFamily<TunnelInput> {

@@ -9,10 +9,11 @@
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { keepAffinity } from "../../ipam/leases/affinity.ts";
-import type { Membership } from "../../ipam/leases/join.ts";
+import type { LeaseClaimer, Membership } from "../../ipam/leases/claimer.ts";
 import type { LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
-import type { StoreListing, StoreMessage, SubnetStore } from "../../ipam/stores/store.ts";
+import type { NetworkStore, StoreListing, StoreMessage } from "../../ipam/stores/contracts.ts";
+import { describeLatency } from "../../ipam/stores/latency.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import { HostWatch } from "../host/host-watch.ts";
 import type { AgentMetrics } from "../report/agent-metrics.ts";
@@ -39,7 +40,8 @@ import { SubnetFileKeeper } from "./subnet-file-keeper.ts";
 export interface JoinedNetworkOptions {
   readonly runtime: Runtime;
   readonly settings: NetworkSettings;
-  readonly store: SubnetStore;
+  readonly store: Pick<NetworkStore, "description" | "roundTripMs" | "feed" | "records">;
+  readonly claimer: LeaseClaimer;
   readonly metrics: AgentMetrics;
   readonly attachmentParts: AttachmentParts;
   readonly enrolment: Enrolment;
@@ -96,6 +98,7 @@ export class JoinedNetwork {
     };
     this.#parts = assemble({
       ...options,
+      feed: options.store.feed,
       identity: attachmentParts.identity,
       scope: scopeOf(facts),
       onLease: (state) => this.#leaseChanged(state),
@@ -221,7 +224,7 @@ export class JoinedNetwork {
     return statusReport({
       name: network,
       version,
-      store: store.description,
+      store: store.description + describeLatency(store.roundTripMs),
       attachment: this.#desired.attachment,
       lease,
       snapshot,
@@ -313,7 +316,7 @@ export class JoinedNetwork {
       key: this.#parts.lease.entry.key,
       attrs: leaseAttrsOf(this.#desired.attachment, attachmentParts.identity.nodeId),
     });
-    await keepAffinity({ store, current, clock, logger }, signal);
+    await keepAffinity({ records: store.records, current, clock, logger }, signal);
   }
 
   #writeSubnetFile(): void {

@@ -7,11 +7,19 @@
 
 import { Address, mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
-import type { StoreConnection, StoreHealth, StoreListing, SubnetStore } from "../../ipam/stores/store.ts";
+import { AllocatingClaimer } from "../../ipam/leases/allocating-claimer.ts";
+import type { LeaseClaimer } from "../../ipam/leases/claimer.ts";
+import type {
+  NetworkStore,
+  StoreConnection,
+  StoreHealth,
+  StoreListing,
+} from "../../ipam/stores/contracts.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import type { Identity } from "../host/identity.ts";
 import { type InstanceLock, lockInstance } from "../host/instance-lock.ts";
+import { resolveHosts } from "../host/resolve-hosts.ts";
 import { AgentMetrics } from "../report/agent-metrics.ts";
 import { rememberProblem } from "../report/last-problem.ts";
 import type { NetworkSummary } from "../report/status.ts";
@@ -48,9 +56,10 @@ export interface NetworkAgentOptions {
 export class NetworkAgent {
   readonly #options: NetworkAgentOptions;
   readonly #runtime: Runtime;
-  readonly #store: SubnetStore;
-  readonly #parts: AttachmentParts;
+  readonly #store: NetworkStore;
+  #parts: AttachmentParts;
   readonly #metrics: AgentMetrics;
+  readonly #claimer: LeaseClaimer;
   readonly #enrolment: Enrolment;
   readonly #outage = new StoreOutage();
   readonly #locks: InstanceLock[] = [];
@@ -69,13 +78,21 @@ export class NetworkAgent {
     this.#firewall = settings.firewall;
     this.#store = connection.network(settings.prefix);
     const { ttlSeconds } = settings.lease;
-    this.#enrolment = new Enrolment({ runtime: this.#runtime, ttlSeconds, store: this.#store, identity });
+    const { clock } = options.runtime;
+    this.#claimer = new AllocatingClaimer({ store: this.#store, ttlSeconds, clock, logger });
+    this.#enrolment = new Enrolment({
+      runtime: this.#runtime,
+      claimer: this.#claimer,
+      feed: this.#store.feed,
+      identity,
+    });
     this.#metrics = new AgentMetrics(options.runtime.metrics);
     const store = connection.remoteHost === null ? null : Address.parseOrNull(connection.remoteHost);
     this.#parts = {
       network: settings.name,
       settings: settings.interface,
       store,
+      storeAddresses: [],
       port: this.#runtime.port,
       identity,
       ownership: new Ownership(settings, options.runtime.logger),
@@ -99,7 +116,7 @@ export class NetworkAgent {
 
   /** Joins the network and keeps it until `signal` fires. Throws TulleError when it cannot join. */
   async run(signal: AbortSignal): Promise<void> {
-    const watch = this.#store.watch(signal, (health) => this.#noteStore(health));
+    const watch = this.#store.feed.watch(signal, (health) => this.#noteStore(health));
     const messages = watch[Symbol.asyncIterator]();
     try {
       const { listing, networkConfig } = await waitForNetworkConfig(
@@ -162,6 +179,7 @@ export class NetworkAgent {
     for (const name of optionsOf(networkConfig).lockNames(networks))
       this.#locks.push(await lockInstance(name));
     const claimed = await hostFirewall.claim();
+    this.#parts = { ...this.#parts, storeAddresses: await resolveHosts(connection.remoteHosts) };
     const lastSubnets = readPreviousSubnets(settings.subnetFile, networkConfig, logger);
     const attachment = await this.#attach(networkConfig, listing, lastSubnets, signal);
     const membership = await this.#enrolment.enter(attachment, listing, lastSubnets, signal);
@@ -173,6 +191,7 @@ export class NetworkAgent {
       runtime: { ...this.#runtime, logger: this.#options.runtime.logger },
       settings,
       store: this.#store,
+      claimer: this.#claimer,
       metrics: this.#metrics,
       attachmentParts: this.#parts,
       enrolment: this.#enrolment,

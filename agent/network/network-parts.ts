@@ -4,11 +4,11 @@ import type { FirewallGuard } from "../../backends/firewall/guard.ts";
 import { type PassReport, Reconciler } from "../../backends/kernel/reconciler.ts";
 import type { Scope } from "../../backends/state/contract/kind.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
-import type { Membership } from "../../ipam/leases/join.ts";
+import type { LeaseClaimer, Membership } from "../../ipam/leases/claimer.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
 import { OwnLease } from "../../ipam/leases/own-lease.ts";
 import { PeerTable } from "../../ipam/leases/peer-table.ts";
-import type { SubnetStore } from "../../ipam/stores/store.ts";
+import type { LeaseFeed } from "../../ipam/stores/contracts.ts";
 import type { Identity } from "../host/identity.ts";
 import { type Attachment, leaseAttrsOf, peerSettingsOf } from "./attachment.ts";
 import type { ClaimedFirewall } from "./host-firewall.ts";
@@ -27,7 +27,8 @@ export interface AssemblyOptions {
   readonly settings: Pick<NetworkSettings, "lease">;
   readonly hostFirewall: ClaimedFirewall;
   readonly identity: Identity;
-  readonly store: SubnetStore;
+  readonly claimer: LeaseClaimer;
+  readonly feed: LeaseFeed;
   readonly attachment: Attachment;
   readonly membership: Membership;
   /** Of the network in force and the one before: where peers' subnets may lie. */
@@ -61,12 +62,13 @@ export function assemble(options: AssemblyOptions): NetworkParts {
 }
 
 function ownLease(options: AssemblyOptions): OwnLease {
-  const { runtime, settings, store, attachment, identity, membership } = options;
+  const { runtime, settings, claimer, feed, attachment, identity, membership } = options;
   const { clock, random, logger } = runtime;
   const { ttlSeconds, renewMarginSeconds, onLost } = settings.lease;
   return new OwnLease(
     {
-      store,
+      claimer,
+      feed,
       attrs: leaseAttrsOf(attachment, identity.nodeId),
       ttlSeconds,
       renewMarginSeconds,

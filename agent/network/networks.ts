@@ -9,7 +9,7 @@ import type { Prefix } from "../../ipam/addresses/ip.ts";
 import { Backoff } from "../../ipam/clock.ts";
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
 import { errorFields, type LogFields, type Logger } from "../../ipam/log.ts";
-import type { StoreConnection } from "../../ipam/stores/store.ts";
+import type { StoreConnection } from "../../ipam/stores/contracts.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import type { Identity } from "../host/identity.ts";
 import type { NetworkSummary } from "../report/status.ts";

@@ -1,8 +1,8 @@
 /** From the daemon's configuration to a connection to its store. Knows no store: the registry does. */
 
+import type { StoreConnection } from "../../ipam/stores/contracts.ts";
 import type { StoreEnvironment, StoreOptions } from "../../ipam/stores/options.ts";
 import { openStore } from "../../ipam/stores/registry.ts";
-import type { StoreConnection } from "../../ipam/stores/store.ts";
 import type { StoreSettings } from "../config/config.ts";
 
 /** Opens the configured store. ConfigError when it cannot be used as configured. */

@@ -72,7 +72,7 @@ export function detailProblems(details: MemberDetails): readonly Problem[] {
     ...(snapshot.held.size === 0
       ? []
       : advisory(`${snapshot.held.size} vanished peers are kept for now: the store may be at fault`)),
-    ...[...snapshot.refused.values()].flatMap(({ reason }) => advisory(reason)),
+    ...rejections(snapshot.refused),
     ...advisory(firewall.note === null ? null : `firewall: ${firewall.note}`),
     ...advisory(firewall.lastError === null ? null : `firewall: ${firewall.lastError}`),
     ...advisory(firewallContention(firewall)),
@@ -134,6 +134,16 @@ function kernelProblems({ kernel, devices, isProgrammed }: MemberState): readonl
 function isOfDevice(key: string, devices: readonly string[]): boolean {
   const [kind, device = ""] = key.split(" ");
   return (kind === "link" || kind === "address") && devices.includes(device);
+}
+
+/** More rejected leases than these are counted: "tulle lease check" lists them. */
+const MOST_REJECTIONS = 20;
+
+function rejections(refused: LeaseSnapshot["refused"]): readonly Problem[] {
+  const listed = [...refused.values()].slice(0, MOST_REJECTIONS).flatMap(({ reason }) => advisory(reason));
+  const more = refused.size - listed.length;
+  if (more === 0) return listed;
+  return [...listed, ...advisory(`${more} more leases are rejected; "tulle lease check" lists them`)];
 }
 
 function firewallContention({ undone, lastRepair }: FirewallStatus): string | null {

@@ -17,7 +17,7 @@ const MOST_LINES = 10;
 export class ReasonLog {
   readonly #write: (message: string, fields: Readonly<Record<string, unknown>>) => void;
   readonly #message: string;
-  #logged: ReadonlyMap<string, string> = new Map();
+  readonly #logged = new Map<string, string>();
 
   constructor(logger: Logger, level: "warn" | "error", message: string) {
     this.#write = (text, fields) => logger[level](text, fields);
@@ -26,11 +26,22 @@ export class ReasonLog {
 
   /** Takes everything that is wrong at present; what was logged before and is still wrong is not logged again. */
   note(reasons: Iterable<Reason>): void {
-    const now = new Map([...reasons].map(({ key, reason }) => [key, reason]));
-    const fresh = [...now].filter(([key, reason]) => this.#logged.get(key) !== reason);
-    for (const [key, reason] of fresh.slice(0, MOST_LINES)) this.#write(this.#message, { key, reason });
-    const more = fresh.length - MOST_LINES;
-    if (more > 0) this.#write(`${this.#message}; tulle status lists all`, { more });
-    this.#logged = now;
+    const now = new Map<string, string | null>([...reasons].map(({ key, reason }) => [key, reason]));
+    for (const key of this.#logged.keys()) if (!now.has(key)) now.set(key, null);
+    this.noteChanges(now);
+  }
+
+  /** Takes what changed since the call before; a null reason means that nothing is wrong any more. */
+  noteChanges(changes: ReadonlyMap<string, string | null>): void {
+    let count = 0;
+    for (const [key, reason] of changes) {
+      if (reason === null) this.#logged.delete(key);
+      if (reason === null || this.#logged.get(key) === reason) continue;
+      this.#logged.set(key, reason);
+      count += 1;
+      if (count <= MOST_LINES) this.#write(this.#message, { key, reason });
+    }
+    if (count > MOST_LINES)
+      this.#write(`${this.#message}; tulle status lists more`, { more: count - MOST_LINES });
   }
 }

@@ -9,7 +9,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, Nap } from "../../ipam/clock.ts";
 import type { OwnLease } from "../../ipam/leases/own-lease.ts";
 import type { PeerTable } from "../../ipam/leases/peer-table.ts";
-import type { StoreMessage } from "../../ipam/stores/store.ts";
+import type { StoreMessage } from "../../ipam/stores/contracts.ts";
 import type { AgentMetrics } from "../report/agent-metrics.ts";
 
 export interface StoreFollowerOptions {

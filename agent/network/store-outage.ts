@@ -1,7 +1,7 @@
 /** Keeps since when and why the store cannot be followed. */
 
 import { formatDuration } from "../../ipam/duration.ts";
-import type { StoreHealth } from "../../ipam/stores/store.ts";
+import type { StoreHealth } from "../../ipam/stores/contracts.ts";
 
 export class StoreOutage {
   #outage: { readonly sinceMs: number; readonly reason: string } | null = null;

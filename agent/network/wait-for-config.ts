@@ -4,7 +4,7 @@ import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
 import type { Logger } from "../../ipam/log.ts";
-import type { LeaseFeed, StoreListing, StoreMessage, SubnetStore } from "../../ipam/stores/store.ts";
+import type { NetworkStore, StoreListing, StoreMessage } from "../../ipam/stores/contracts.ts";
 
 const LIST_TIMEOUT_MS = 30_000;
 
@@ -15,7 +15,7 @@ export interface FirstListing {
 
 /** Takes messages until one leads to a valid configuration. Throws ConfigError when they end before. */
 export async function waitForNetworkConfig(
-  store: LeaseFeed & Pick<SubnetStore, "description">,
+  store: NetworkStore,
   messages: AsyncIterator<StoreMessage>,
   logger: Logger,
 ): Promise<FirstListing> {
@@ -40,8 +40,8 @@ export async function waitForNetworkConfig(
   }
 }
 
-async function completeListing(store: LeaseFeed, message: StoreMessage): Promise<StoreListing> {
-  return message.type === "list" ? message : await store.list(AbortSignal.timeout(LIST_TIMEOUT_MS));
+async function completeListing(store: NetworkStore, message: StoreMessage): Promise<StoreListing> {
+  return message.type === "list" ? message : await store.feed.list(AbortSignal.timeout(LIST_TIMEOUT_MS));
 }
 
 /** The configuration that a message carries: undefined when it says nothing of it. */

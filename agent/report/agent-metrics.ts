@@ -2,7 +2,7 @@
 
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
-import type { StoreMessage } from "../../ipam/stores/store.ts";
+import type { StoreMessage } from "../../ipam/stores/contracts.ts";
 import type { Metrics } from "./metrics.ts";
 
 export class AgentMetrics {

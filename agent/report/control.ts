@@ -112,6 +112,8 @@ function isAnswered(path: string): Promise<boolean> {
 }
 
 function get(path: string, route: string, signal: AbortSignal): Promise<{ status: number; body: string }> {
+  // Node 22 reports this as an uncaught error: the socket fails before it has a listener.
+  if (path.includes("\0")) return Promise.reject(new Error("no path has a NUL character"));
   return new Promise((resolve, reject) => {
     const outgoing = request({ socketPath: path, path: route, signal, agent: false }, (response) => {
       const chunks: Buffer[] = [];

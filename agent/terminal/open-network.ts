@@ -7,7 +7,7 @@
 import { systemClock } from "../../ipam/clock.ts";
 import { TulleError } from "../../ipam/errors.ts";
 import type { LogFields, Logger } from "../../ipam/log.ts";
-import type { SubnetStore } from "../../ipam/stores/store.ts";
+import type { NetworkStore } from "../../ipam/stores/contracts.ts";
 import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
 import { openConfiguredStore } from "../network/open-store.ts";
 import { fieldWords } from "../report/log-line.ts";
@@ -19,12 +19,18 @@ export const STORE_FLAGS: readonly FlagName[] = FLAG_NAMES.filter(
   (name) => name === "config" || ["Lease store", "etcd", "Consul"].includes(flagOf(name).group),
 );
 
-const ANSWER_WITHIN_MS = 10_000;
+/** For all of a command's work; a store that needs seconds for each message still serves. */
+const ANSWER_WITHIN_MS = 60_000;
+
+/** For the first answer of the store. */
+const PATIENCE_MS = 15_000;
 
 export interface OpenNetwork {
-  readonly store: SubnetStore;
+  readonly store: NetworkStore;
   /** A name or address that packets to the store go to; null for local files. */
   readonly remoteHost: string | null;
+  /** Names and addresses of all its servers. */
+  readonly remoteHosts: readonly string[];
   /** Fires when the store takes too long, or the person interrupts. */
   readonly signal: AbortSignal;
 }
@@ -44,13 +50,19 @@ export async function withNetwork<T>(
     clock: systemClock,
     random,
     dateMs,
+    patienceMs: PATIENCE_MS,
   });
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(noAnswer(connection.description)), ANSWER_WITHIN_MS);
   try {
     const store = connection.network(settings.prefix);
-    const { remoteHost } = connection;
-    return await work({ store, remoteHost, signal: AbortSignal.any([context.signal, late.signal]) });
+    const { remoteHost, remoteHosts } = connection;
+    return await work({
+      store,
+      remoteHost,
+      remoteHosts,
+      signal: AbortSignal.any([context.signal, late.signal]),
+    });
   } finally {
     clearTimeout(timer);
     await connection.close();

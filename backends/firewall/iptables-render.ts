@@ -37,6 +37,7 @@ export const IPTABLES_CHAINS: Readonly<Record<ChainRole, IptablesChain>> = {
   "docker-user": { table: "filter", name: "FLANNEL-DOCKER", hook: DOCKER_USER, position: "last" },
   masquerade: { table: "nat", name: "FLANNEL-POSTRTG", hook: "POSTROUTING", position: "last" },
   input: { table: "filter", name: "FLANNEL-INPUT", hook: "INPUT", position: "first" },
+  "container-in": { table: "raw", name: "FLANNEL-CONT-IN", hook: "PREROUTING", position: "first" },
   "tunnel-in": { table: "raw", name: "FLANNEL-TUN-IN", hook: "PREROUTING", position: "first" },
   "tunnel-out": { table: "raw", name: "FLANNEL-TUN-OUT", hook: "OUTPUT", position: "first" },
   "tunnel-forward": { table: "mangle", name: "FLANNEL-TUN-FWD", hook: "FORWARD", position: "first" },

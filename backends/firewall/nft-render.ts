@@ -67,6 +67,7 @@ export const NFT_CHAINS: Readonly<Record<NftRole, NftChain>> = {
   forward: { name: "forward", type: "filter", hook: "forward", prio: 0 },
   masquerade: { name: "postrtg", type: "nat", hook: "postrouting", prio: 100 },
   input: { name: "input", type: "filter", hook: "input", prio: 0 },
+  "container-in": { name: "container-in", type: "filter", hook: "prerouting", prio: -300 },
   "tunnel-in": { name: "tunnel-in", type: "filter", hook: "prerouting", prio: -300 },
   "tunnel-out": { name: "tunnel-out", type: "filter", hook: "output", prio: -300 },
   "tunnel-forward": { name: "tunnel-forward", type: "filter", hook: "forward", prio: -150 },

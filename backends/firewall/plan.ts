@@ -82,6 +82,8 @@ export interface FirewallInput {
    * forged, whatever source address they carry.
    */
   readonly containerInterfaces: readonly string[];
+  /** Bridges of which containers may send with sources in this host's subnets only; none by default. */
+  readonly strictBridges?: readonly string[];
 }
 
 /** Where Docker, CNI's plugins and podman put containers unless told otherwise. */
@@ -122,6 +124,7 @@ function planFamily(input: FirewallInput, family: Family): FamilyRules {
     "docker-user": dockerUserRules(input, family),
     masquerade: masqueradeRules(input, family),
     input: tunnel !== undefined && input.openPort ? [rule({ udpPort: tunnel.port }, ACCEPT)] : [],
+    "container-in": containerInRules(input, family),
     "tunnel-in": tunnel === undefined ? [] : tunnelInRules(input, family, tunnel),
     "tunnel-out": tunnel !== undefined && input.notrack ? [rule({}, NOTRACK)] : [],
     "tunnel-forward": tunnel === undefined ? [] : tunnelForwardRules(input, family, tunnel),
@@ -190,6 +193,20 @@ function overlayInRules(input: FirewallInput, family: Family): Rule[] {
   if (network === undefined || subnet === undefined || !input.forwardRules) return [];
   const packets: Matches = { source: inside(network), destination: inside(subnet) };
   return (input.entrances[family] ?? []).map((name) => rule({ ...packets, inputInterface: name }, ACCEPT));
+}
+
+/**
+ * Drops foreign sources of containers. IPv6 also needs link-local sources for neighbour discovery, and the unspecified
+ * one for duplicate address detection (RFC 4861, RFC 4862); neither is forwarded.
+ */
+function containerInRules({ subnets, strictBridges = [] }: FirewallInput, family: Family): Rule[] {
+  const subnet = subnets[family];
+  if (subnet === undefined) return [];
+  const exempt = family === 4 ? [] : [LINK_LOCAL_PREFIX[family], "::/128"].map((text) => Prefix.parse(text));
+  return strictBridges.flatMap((inputInterface) => [
+    ...exempt.map((prefix) => rule({ inputInterface, source: inside(prefix) }, RETURN)),
+    rule({ inputInterface, source: outside(subnet) }, DROP),
+  ]);
 }
 
 /** Drops forged tunnel packets and, where only peers may send, those of other hosts; the rest is not tracked. */
@@ -314,6 +331,7 @@ export function requiresEngine({ rules }: FirewallPlan): boolean {
       knownSources !== null ||
       chains.masquerade?.length ||
       chains["mss-clamp"]?.length ||
+      chains["container-in"]?.length ||
       chains.forward?.some(({ action }) => action.do === "drop"),
   );
 }

@@ -60,6 +60,7 @@ export interface Rule {
  *   nothing that passes between Docker's own networks, which Docker isolates. Only iptables has that chain;
  * - masquerade: source NAT on the way out;
  * - input: accepts tunnel packets for this host;
+ * - container-in: drops what containers send with foreign source addresses, on arrival;
  * - tunnel-in: judges tunnel packets on arrival, before connection tracking;
  * - tunnel-out: our own tunnel packets, before connection tracking;
  * - tunnel-forward: tunnel packets that pass through this host, where nobody else's accept can skip it;
@@ -73,6 +74,7 @@ export const CHAIN_ROLES = [
   "docker-user",
   "masquerade",
   "input",
+  "container-in",
   "tunnel-in",
   "tunnel-out",
   "tunnel-forward",
@@ -114,6 +116,8 @@ export function commentOf(role: ChainRole): string {
       return "flanneld forward";
     case "masquerade":
       return "flanneld masq";
+    case "container-in":
+      return "tulle sources";
     case "input":
     case "tunnel-in":
     case "tunnel-out":

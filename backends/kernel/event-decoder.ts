@@ -14,11 +14,12 @@ import {
   RTM_NEWNETCONF,
   RTM_NEWNEXTHOP,
 } from "../netlink/rtnetlink.ts";
-import type { KernelNames, Scope, Wire } from "../state/contract/kind.ts";
+import { type KernelNames, ROUTE_PROTOCOL, type Scope, type Wire } from "../state/contract/kind.ts";
 import type { AddressObject } from "../state/kinds/address.ts";
 import { decodeLinkObject } from "../state/kinds/link.ts";
 import { nexthopObject } from "../state/kinds/nexthop.ts";
 import { isVisible, type KernelObject, KINDS, keyOf } from "../state/kinds/registry.ts";
+import type { RouteObject } from "../state/kinds/route.ts";
 import type { DeviceTable } from "./device-table.ts";
 import type { KernelEvent } from "./port.ts";
 
@@ -150,13 +151,22 @@ export class EventDecoder {
     return events;
   }
 
-  /** The choice of the interface that carries the tunnel depends on the host's addresses and default routes. */
+  /**
+   * The choice of the interface that carries the tunnel depends on the host's addresses and default routes; which peers
+   * this host can use depends on its other routes into the network.
+   */
   #hostEvents(object: KernelObject, scope: Scope): KernelEvent[] {
     const concernsHost =
       (object.kind === "address" && isHostAddress(object, scope)) ||
-      (object.kind === "route" && object.destination.length === 0);
+      (object.kind === "route" && isHostRoute(object, scope));
     return concernsHost ? [{ type: "host", device: object.device }] : [];
   }
+}
+
+function isHostRoute({ destination, device, protocol }: RouteObject, scope: Scope): boolean {
+  if (destination.length === 0) return true;
+  const isForeign = protocol !== ROUTE_PROTOCOL && !scope.devices.has(device);
+  return isForeign && scope.networks.some((network) => network.overlaps(destination));
 }
 
 /** Every container brings a veth with a link-local address, which never carries a tunnel. */

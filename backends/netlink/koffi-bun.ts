@@ -2,7 +2,7 @@
  * What libc.ts needs of koffi, over Bun's own foreign function interface: deploy/build.mjs puts it in koffi's place in
  * a program that it compiles with Bun, which then starts sooner and needs no native module beside it.
  *
- * Without koffi's worker threads and event loop, for which a short-lived program has no use.
+ * Without koffi's worker threads and event loop, which a short-lived program does not need.
  */
 
 import { dlopen, ptr, read } from "bun:ffi";
@@ -30,18 +30,29 @@ interface Signature {
 const declared: Record<string, Signature> = { __errno_location: { args: [], returns: "ptr" } };
 let found: Readonly<Record<string, (...args: readonly unknown[]) => number>> | null = null;
 
+type Body = (...args: readonly unknown[]) => number;
+
 /** A function of the C library by its prototype. */
-function func(prototype: string): (...args: readonly unknown[]) => number {
+function func(prototype: string): Body & { async: (...args: readonly unknown[]) => void } {
   const [, result = "", name = "", parameters = ""] = PROTOTYPE.exec(prototype) ?? [];
   const args = parameters
     .split(", ")
     .map((parameter) => typeOf(parameter.slice(0, parameter.lastIndexOf(" "))));
   declared[name] = { args, returns: typeOf(result) };
-  return (...values) =>
+  const body = (...values: readonly unknown[]) =>
     call(
       name,
       values.map((value) => (typeof value === "string" ? cString(value) : value)),
     );
+  return Object.assign(body, { async: callingBack(body) });
+}
+
+/** koffi's form with a callback. There is no worker thread here: the caller waits, which a short-lived program can. */
+function callingBack(body: Body): (...values: readonly unknown[]) => void {
+  return (...values) => {
+    const callback = values.at(-1) as (error: null, result: number) => void;
+    callback(null, body(...values.slice(0, -1)));
+  };
 }
 
 function call(name: string, values: readonly unknown[]): number {

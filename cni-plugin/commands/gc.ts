@@ -1,13 +1,14 @@
 /** GC: frees every attachment of the network that the runtime does not list. One failure stops no other. */
 
+import type { Reservation } from "../../ipam/containers/addresses.ts";
+import { type Attachment, isHeldBy } from "../../ipam/containers/attachment.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
-import { dataDirOf, withReservations } from "../bridge/detach.ts";
-import { isServedInProcess } from "../bridge/options.ts";
-import type { Call } from "../call.ts";
-import { CNI_CODES, CniError, toCniError } from "../errors.ts";
-import { currentDelegate, statesOf, typeOf } from "../host.ts";
-import { type Attachment, isHeldBy } from "../ipam/reservations.ts";
-import { removeAttachment } from "../remove.ts";
+import { planRemoval } from "../config/plan.ts";
+import { openAddresses } from "../host/addresses.ts";
+import { currentDelegate, statesOf } from "../host/host.ts";
+import type { Call } from "../protocol/call.ts";
+import { CNI_CODES, CniError, toCniError } from "../protocol/errors.ts";
+import { type ListReservations, removeAttachment } from "./remove.ts";
 
 const LIST_KEY = "cni.dev/valid-attachments";
 
@@ -15,31 +16,50 @@ const LIST_KEY = "cni.dev/valid-attachments";
 export async function collectGarbage(call: Call): Promise<null> {
   const valid = validAttachments(call.config);
   if (valid === null) {
-    call.warn(`${LIST_KEY} is missing: who lives cannot be told, so nobody is removed`);
+    call.warn(`${LIST_KEY} is missing: without that list no attachment is presumed stale`);
     return null;
   }
   const current = currentDelegate(call);
+  const { isOwn, type, dataDir } = planRemoval(current);
   const states = statesOf(call);
-  const known = withoutDuplicates([...states.list(), ...reservedBy(call, current)]);
+  const list = listingOnce(call.networkName);
+  const known = withoutDuplicates([...states.list(), ...(await list(dataDir))]);
   const stale = known.filter((attachment) => !valid.some((entry) => isHeldBy(attachment, entry)));
   const failures: CniError[] = [];
   for (const attachment of stale) {
     const recorded = states.read(attachment);
+    const isRecorded = recorded !== null;
     try {
-      await removeAttachment(call, attachment, recorded ?? current, recorded !== null, null);
+      await removeAttachment(
+        call,
+        { attachment, delegate: recorded ?? current, isRecorded, netns: null },
+        list,
+      );
       states.remove(attachment);
     } catch (error) {
       failures.push(toCniError(error));
     }
   }
-  if (!isServedInProcess(current)) failures.push(...(await forward(call, current)));
+  // Also without a stale attachment: what killed calls left in the folder goes.
+  await openAddresses(dataDir, call.networkName).release([]);
+  if (!isOwn) failures.push(...(await forward(call, type, current)));
   requireNone(failures, stale.length);
   return null;
 }
 
+/** Reads each folder of reservations once. */
+function listingOnce(network: string): ListReservations {
+  const listed = new Map<string, Promise<readonly Reservation[]>>();
+  return (dataDir) => {
+    const listing = listed.get(dataDir) ?? openAddresses(dataDir, network).list();
+    listed.set(dataDir, listing);
+    return listing;
+  };
+}
+
 /**
- * Those that live; null when the runtime gives no list, as cnitool does after it has removed what it knows of: that
- * cannot mean that all containers are gone. A list that is null is an empty one, for so Go writes those.
+ * The attachments in use; null when the runtime gives no list, as cnitool does after it has removed those it knows:
+ * that cannot mean that all containers are gone. A list that is null is an empty one, because Go writes those so.
  */
 function validAttachments(config: JsonObject): readonly Attachment[] | null {
   if (!Object.hasOwn(config, LIST_KEY)) return null;
@@ -47,7 +67,7 @@ function validAttachments(config: JsonObject): readonly Attachment[] | null {
   if (!Array.isArray(list)) {
     throw new CniError(
       CNI_CODES.invalidConfig,
-      `${LIST_KEY}: ${JSON.stringify(list)} is no list; give one of {"containerID": …, "ifname": …}`,
+      `${LIST_KEY}: ${JSON.stringify(list)} is not a list; give one of {"containerID": …, "ifname": …}`,
     );
   }
   return list.map((entry) => {
@@ -61,14 +81,6 @@ function validAttachments(config: JsonObject): readonly Attachment[] | null {
   });
 }
 
-function reservedBy({ networkName }: Call, delegate: JsonObject): readonly Attachment[] {
-  const reserved = withReservations(dataDirOf(delegate), networkName, (store) => {
-    store.discardUnfinished();
-    return store.list();
-  });
-  return reserved ?? [];
-}
-
 function withoutDuplicates(attachments: readonly Attachment[]): readonly Attachment[] {
   const unique = new Map(
     attachments.map(({ containerId, interfaceName }) => [
@@ -80,10 +92,10 @@ function withoutDuplicates(attachments: readonly Attachment[]): readonly Attachm
 }
 
 /** Delegates that do not know the verb yet say so by code 4. */
-async function forward(call: Call, delegate: JsonObject): Promise<readonly CniError[]> {
-  const { invokePlugin } = await import("../invoke.ts");
+async function forward(call: Call, type: string, delegate: JsonObject): Promise<readonly CniError[]> {
+  const { invokePlugin } = await import("../host/invoke.ts");
   try {
-    invokePlugin("GC", typeOf(delegate), { ...delegate, [LIST_KEY]: call.config[LIST_KEY] ?? [] }, call);
+    invokePlugin("GC", type, { ...delegate, [LIST_KEY]: call.config[LIST_KEY] ?? [] }, call);
     return [];
   } catch (error) {
     const failure = toCniError(error);

@@ -13,11 +13,22 @@ import { fileURLToPath } from "node:url";
 const MAJORS = [22, 24, 26];
 const FOLDER = fileURLToPath(new URL("../../.lab/nodes", import.meta.url));
 
-/** Paths of the executables by name, `Node 22`. Throws with npm's words when one cannot be had. */
+/** Name (`Node 22.23.3`) and path of each executable, except for the running version. Throws npm's message on failure. */
 export function otherNodes() {
   const missing = MAJORS.filter((major) => !existsSync(executable(major)));
   if (missing.length > 0) install(missing);
-  return MAJORS.map((major) => ({ name: `Node ${major}`, path: executable(major) }));
+  const nodes = MAJORS.map((major) => ({
+    name: `Node ${versionOf(executable(major))}`,
+    path: executable(major),
+  }));
+  return nodes.filter(({ name }) => name !== `Node ${process.versions.node}`);
+}
+
+/** Throws when the executable does not run, as on another C library. */
+function versionOf(file) {
+  const { status, stdout, stderr, error } = spawnSync(file, ["--version"], { encoding: "utf8" });
+  if (status !== 0) throw new Error(`${file} --version: ${error?.message ?? stderr}`.trimEnd());
+  return stdout.trim().replace(/^v/, "");
 }
 
 function executable(major) {

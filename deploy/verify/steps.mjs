@@ -19,16 +19,19 @@ export async function runCheck(name, command, args) {
   return { passed: 0, failed: status === 0 ? 0 : 1, skipped: 0 };
 }
 
+/** The Node that runs this. */
+export const THIS_NODE = { name: `Node ${process.versions.node}`, path: process.execPath };
+
 /**
- * One vitest project, or several that may share the machine, on this Node or on another one. Answers the tally of its
- * tests.
+ * One vitest project, or several that may share the machine, on this Node or on another one; of their files those whose
+ * paths contain one of `files`, or all. Returns the tally of its tests.
  */
-export async function runSuite(projects, reportFolder, node = { name: "", path: process.execPath }) {
-  const title = [projects.join(", "), node.name].filter(Boolean).join(" on ");
+export async function runSuite(projects, reportFolder, node = THIS_NODE, files = []) {
+  const title = `${projects.join(", ")} on ${node.name}`;
   const file = path.join(reportFolder, `${title.replaceAll(/\W+/g, "-")}.json`);
   const args = [VITEST, "run", "--passWithNoTests", ...projects.flatMap((name) => ["--project", name])];
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
-  const { status, output, seconds } = await run(node.path, [...args, ...reporters]);
+  const { status, output, seconds } = await run(node.path, [...args, ...reporters, ...files]);
   const tally = readTally(file);
   // A suite may fail outside its tests: an unhandled rejection, a worker that died.
   if (status !== 0 && tally.failed === 0) tally.failed = 1;
@@ -70,7 +73,7 @@ function readJson(file) {
 }
 
 function report(name, result, seconds) {
-  console.log(`${name.padEnd(36)} ${result}  (${seconds.toFixed(1)} s)`);
+  console.log(`${name.padEnd(48)} ${result}  (${seconds.toFixed(1)} s)`);
 }
 
 function run(command, args) {

@@ -48,4 +48,5 @@ export const CLEAN = [
   "backends/probe",
   "deploy/words.mjs",
   "ipam/escape.ts",
+  "ipam/stores",
 ];

@@ -41,16 +41,14 @@ export function localAddress(address: Address, kind: LocalPrefix["kind"], origin
 export class LocalPrefixes {
   readonly #index = new OverlapIndex<LocalPrefix>();
   readonly #addresses = new Map<string, LocalPrefix>();
+  readonly #blocking: readonly LocalPrefix[];
 
-  constructor(prefixes: Iterable<LocalPrefix>, ranges: readonly AddressSpan[]) {
-    for (const local of prefixes) {
+  /** Of equal prefixes the first one is named. */
+  constructor(prefixes: readonly LocalPrefix[], ranges: readonly AddressSpan[]) {
+    this.#blocking = prefixes.filter(({ prefix }) => !holdsRange(prefix, ranges));
+    for (const local of this.#blocking.toReversed()) this.#index.set(local.prefix, local);
+    for (const local of prefixes)
       if (local.kind === "address") this.#addresses.set(local.prefix.base.toString(), local);
-      if (!holdsRange(local.prefix, ranges)) this.add(local);
-    }
-  }
-
-  add(local: LocalPrefix): void {
-    this.#index.set(local.prefix, local);
   }
 
   /** What overlaps one of the subnets; null when nothing does. */
@@ -66,6 +64,14 @@ export class LocalPrefixes {
       }
     }
     return null;
+  }
+
+  /** What lies in the span or overlaps it. */
+  inside({ base, last }: AddressSpan): readonly LocalPrefix[] {
+    return this.#blocking.filter(
+      ({ prefix }) =>
+        prefix.family === base.family && prefix.base.value <= last.value && prefix.last.value >= base.value,
+    );
   }
 
   /** The interface's entry when the address is one of this host's own. */

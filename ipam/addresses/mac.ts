@@ -43,6 +43,11 @@ export function isMulticastMac(mac: Mac): boolean {
   return (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1;
 }
 
+/** True for an address that one interface can have: neither a group address nor all zero (is_valid_ether_addr). */
+export function isInterfaceMac(mac: Mac): boolean {
+  return !isMulticastMac(mac) && mac !== "00:00:00:00:00:00";
+}
+
 /**
  * A unicast, locally administered address made of the first six bytes of `seed` (a digest).
  * The same seed gives the same address.

@@ -32,7 +32,11 @@ export class OverlapIndex<T extends NonNullable<unknown>> {
 
   /** A value whose prefix shares an address with `prefix`, undefined when there is none. */
   find(prefix: Prefix): T | undefined {
-    for (const value of this.findAll(prefix)) return value;
+    for (const [length, level] of this.#levels[prefix.family]) {
+      const value =
+        length > prefix.length ? valueInside(level, length, prefix) : level.get(baseAt(prefix, length));
+      if (value !== undefined) return value;
+    }
     return undefined;
   }
 
@@ -59,6 +63,11 @@ export class OverlapIndex<T extends NonNullable<unknown>> {
 
 function baseAt(prefix: Prefix, length: number): bigint {
   return length === prefix.length ? prefix.base.value : Prefix.of(prefix.base, length).base.value;
+}
+
+function valueInside<T>(level: Level<T>, length: number, outer: Prefix): T | undefined {
+  for (const value of valuesInside(level, length, outer)) return value;
+  return undefined;
 }
 
 /** The values of a level of longer prefixes that lie inside `outer`. */

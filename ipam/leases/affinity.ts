@@ -1,5 +1,5 @@
 /**
- * Remembers which host had which subnet, beyond the end of its lease.
+ * Records which host had which subnet, beyond the end of its lease.
  *
  * One record per subnet under `<prefix>/tulle/affinity/`, in the form of a lease value without backend data. A host
  * that was away longer than its lease finds its subnet again; new hosts leave such subnets to the last. The
@@ -10,7 +10,7 @@ import type { PerFamily, Prefix } from "../addresses/ip.ts";
 import type { Clock } from "../clock.ts";
 import { ConflictError } from "../errors.ts";
 import { FailureSeries, type Logger } from "../log.ts";
-import type { Records, StoreEntry } from "../stores/store.ts";
+import type { Records, StoreEntry } from "../stores/contracts.ts";
 import type { Claimant } from "./claim.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import { formatLeaseValue, parseLeaseKey, parseLeaseValue } from "./lease-codec.ts";
@@ -37,29 +37,29 @@ export interface Affinities {
   readonly used: readonly PerFamily<Prefix>[];
 }
 
-/** All records; one that cannot be read counts as absent, for it protects nobody's traffic. Throws StoreError. */
+/** All records; one that cannot be decoded counts as absent, because no traffic depends on it. Throws StoreError. */
 export async function listAffinityRecords(
-  store: Records,
+  records: Records,
   signal: AbortSignal,
 ): Promise<readonly AffinityRecord[]> {
-  return (await store.listRecords(FOLDER, signal)).flatMap((entry) => decode(entry) ?? []);
+  return (await records.list(FOLDER, signal)).flatMap((entry) => decode(entry) ?? []);
 }
 
 /** The records as a starting host uses them. Throws StoreError. */
 export async function readAffinities(
-  store: Records,
+  records: Records,
   nodeId: string | null,
   signal: AbortSignal,
 ): Promise<Affinities> {
-  const records = [...(await listAffinityRecords(store, signal))];
-  records.sort((a, b) => (a.revision < b.revision ? -1 : 1));
-  const own = records.filter(({ host }) => nodeId !== null && host.nodeId === nodeId).reverse();
-  return { own: own.map(({ subnets }) => subnets), used: records.map(({ subnets }) => subnets) };
+  const found = [...(await listAffinityRecords(records, signal))];
+  found.sort((a, b) => (a.revision < b.revision ? -1 : 1));
+  const own = found.filter(({ host }) => nodeId !== null && host.nodeId === nodeId).reverse();
+  return { own: own.map(({ subnets }) => subnets), used: found.map(({ subnets }) => subnets) };
 }
 
 /** Writes that the subnet of `key` is this host's, now. Throws StoreError. */
 export async function recordAffinity(
-  store: Records,
+  records: Records,
   key: LeaseKey,
   attrs: LeaseAttrs,
   signal: AbortSignal,
@@ -67,9 +67,9 @@ export async function recordAffinity(
   const name = FOLDER + key;
   const value = formatLeaseValue({ ...attrs, backendData: {} });
   try {
-    await store.writeRecord(name, value, await store.readRecord(name, signal), signal);
+    await records.write(name, value, await records.read(name, signal), signal);
   } catch (error) {
-    // Whoever wrote it in between says the same: the subnet is in use.
+    // The record that was written in between says the same: the subnet is in use.
     if (!(error instanceof ConflictError)) throw error;
   }
 }
@@ -77,7 +77,7 @@ export async function recordAffinity(
 /** Keeps the record of our subnet young until `signal` fires. To be started when the host is at work. */
 export async function keepAffinity(
   options: {
-    readonly store: Records;
+    readonly records: Records;
     /** Asked each time: both may change. */
     readonly current: () => { readonly key: LeaseKey; readonly attrs: LeaseAttrs };
     readonly clock: Clock;
@@ -85,7 +85,7 @@ export async function keepAffinity(
   },
   signal: AbortSignal,
 ): Promise<void> {
-  const { store, current, clock, logger } = options;
+  const { records, current, clock, logger } = options;
   const failures = new FailureSeries(
     logger,
     "subnet affinity could not be recorded",
@@ -94,7 +94,7 @@ export async function keepAffinity(
   while (!signal.aborted) {
     const { key, attrs } = current();
     try {
-      await recordAffinity(store, key, attrs, signal);
+      await recordAffinity(records, key, attrs, signal);
       failures.succeeded({ key });
     } catch (error) {
       if (signal.aborted) return;

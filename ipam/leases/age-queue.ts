@@ -38,10 +38,10 @@ export class AgeQueue<T extends Aged> {
     const item = this.#items[this.#head];
     if (item === undefined) return undefined;
     this.#head += 1;
-    if (this.#head * 2 > this.#items.length) {
-      this.#items = this.#items.slice(this.#head);
-      this.#head = 0;
-    }
+    if (this.isEmpty) this.#items.length = 0;
+    else if (this.#head * 2 > this.#items.length) this.#items = this.#items.slice(this.#head);
+    else return item;
+    this.#head = 0;
     return item;
   }
 

@@ -15,6 +15,7 @@ import {
   type PerFamily,
   Prefix,
 } from "../addresses/ip.ts";
+import type { AddressSpan } from "../addresses/local-prefixes.ts";
 import { OverlapIndex } from "../addresses/overlap-index.ts";
 import type { FamilyNetwork } from "../config/network-config.ts";
 import { NoFreeSubnetError } from "../errors.ts";
@@ -28,6 +29,8 @@ export interface CandidateInput {
   readonly taken: OverlapIndex<NonNullable<unknown>>;
   /** True for subnets that would cut this host or another one off; wishes are not asked about. */
   readonly isAvoided: (subnets: PerFamily<Prefix>) => boolean;
+  /** What is avoided, for the message that no subnet is free. */
+  readonly avoided?: (span: AddressSpan) => readonly string[];
   /** Subnets that this host had, the likeliest first. */
   readonly wishes: readonly PerFamily<Prefix>[];
   /** Subnets that any host ever had, the longest unused first. */
@@ -46,7 +49,8 @@ export function* candidates(input: CandidateInput): Generator<PerFamily<Prefix>>
   for (;;) {
     yield mapFamilies(families, (network, family) => {
       const next = streams[family]?.next();
-      if (next === undefined || next.done) throw noFreeSubnet(network);
+      if (next === undefined || next.done)
+        throw noFreeSubnet(network, input.avoided?.(leaseSpan(network)) ?? []);
       return next.value;
     });
   }
@@ -63,8 +67,14 @@ export function fits(subnets: PerFamily<Prefix>, families: PerFamily<FamilyNetwo
 }
 
 /** True when the network may give out a subnet with this address in it. */
-export function mayLease({ subnetMin, subnetMax, subnetLength }: FamilyNetwork, address: Address): boolean {
-  return address.value >= subnetMin.value && address.value <= Prefix.of(subnetMax, subnetLength).last.value;
+export function mayLease(network: FamilyNetwork, address: Address): boolean {
+  const { base, last } = leaseSpan(network);
+  return address.value >= base.value && address.value <= last.value;
+}
+
+/** From the first to the last address that the network may lease. */
+export function leaseSpan({ subnetMin, subnetMax, subnetLength }: FamilyNetwork): AddressSpan {
+  return { base: subnetMin, last: Prefix.of(subnetMax, subnetLength).last };
 }
 
 function isInRange({ base, length }: Prefix, { subnetLength, subnetMin, subnetMax }: FamilyNetwork): boolean {
@@ -119,12 +129,20 @@ function gcd(a: bigint, b: bigint): bigint {
   return b === 0n ? a : gcd(b, a % b);
 }
 
+const LISTED = 5;
+
+function listShort(texts: readonly string[]): string {
+  const more = texts.length - LISTED;
+  return more > 0 ? `${texts.slice(0, LISTED).join(", ")} and ${more} more` : texts.join(", ");
+}
+
 /** Another host may leave at any time, so waiting helps. */
-function noFreeSubnet(network: FamilyNetwork): NoFreeSubnetError {
+function noFreeSubnet(network: FamilyNetwork, avoided: readonly string[]): NoFreeSubnetError {
   const { subnetMin, subnetMax, subnetLength } = network;
   const count = countOf(network);
+  const others = avoided.length === 0 ? "" : `, or overlap what must stay reachable: ${listShort(avoided)}`;
   return new NoFreeSubnetError(
-    `no subnet is free: all ${count} subnets /${subnetLength} from ${subnetMin} to ${subnetMax} are leased; enlarge Network, lengthen SubnetLen or remove leases of hosts that are gone`,
+    `no subnet is free: all ${count} subnets /${subnetLength} from ${subnetMin} to ${subnetMax} are leased${others}; enlarge or move Network, lengthen SubnetLen or remove leases of hosts that are gone`,
     { retryable: true, details: { subnets: Number(count), subnetMin, subnetMax, subnetLength } },
   );
 }

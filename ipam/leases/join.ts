@@ -5,58 +5,41 @@
  * older lease overlaps it. Owns no kernel state.
  */
 
-import { entriesOf, type PerFamily, Prefix } from "../addresses/ip.ts";
+import { entriesOf, type PerFamily, type Prefix } from "../addresses/ip.ts";
 import {
   type AddressSpan,
+  describeLocal,
   type LocalPrefix,
   LocalPrefixes,
   localAddress,
 } from "../addresses/local-prefixes.ts";
 import { OverlapIndex } from "../addresses/overlap-index.ts";
-import { Backoff, type Clock } from "../clock.ts";
+import type { Clock } from "../clock.ts";
 import type { NetworkConfig } from "../config/network-config.ts";
-import { ConfigError, LeaseLostError, NoFreeSubnetError, SubnetTakenError, TulleError } from "../errors.ts";
-import { FailureSeries, type Logger } from "../log.ts";
-import type { LeaseKeys, Records, StoreEntry, StoreListing } from "../stores/store.ts";
+import { ConfigError, LeaseLostError, NoFreeSubnetError, SubnetTakenError } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import type { NetworkStore, StoreEntry, StoreListing } from "../stores/contracts.ts";
 import { readAffinities } from "./affinity.ts";
-import { candidates, fits } from "./candidates.ts";
+import { candidates, fits, leaseSpan } from "./candidates.ts";
 import { claimOn, mayName } from "./claim.ts";
+import type { ClaimRequest, Membership } from "./claimer.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import { formatLeaseKey, formatLeaseValue, parseLeaseValue, readStrayKey } from "./lease-codec.ts";
+import { withdrawLease } from "./withdrawal.ts";
 
-export interface JoinOptions {
-  readonly store: LeaseKeys & Records;
-  readonly config: NetworkConfig;
-  readonly attrs: LeaseAttrs;
-  /** The subnets of the last run, null when unknown or of another network. */
-  readonly previous: PerFamily<Prefix> | null;
-  /** What this host reaches without the network: a subnet that overlaps it would cut it off. */
-  readonly local: readonly LocalPrefix[];
+export interface AllocationOptions {
+  readonly store: Pick<NetworkStore, "feed" | "leases" | "records">;
   readonly ttlSeconds: number;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** True for a host that must leave its key to another: no lease is taken over, not even one of its own. */
-  readonly isRenumbering?: boolean;
 }
 
-/** Our lease, in the store. */
-export interface Membership {
-  readonly entry: StoreEntry;
-  readonly subnets: PerFamily<Prefix>;
-  /** When the store lets it expire unless it is renewed: monotonic milliseconds, Infinity for a reservation. */
-  readonly deadlineMs: number;
-  /** How we came by it, for the log. */
-  readonly origin: "kept" | "adopted" | "previous subnet" | "new subnet";
-  /** Leases of ours that were deleted for it. */
-  readonly givenUp: readonly LeaseKey[];
-}
+export type JoinOptions = AllocationOptions & ClaimRequest;
 
 type Found = Omit<Membership, "givenUp">;
 
 /** After so many lost races something else is wrong. */
 const MAX_ROUNDS = 20;
-const RETRY_FIRST_MS = 500;
-const RETRY_MAX_MS = 30_000;
 
 /**
  * Joins the network as of `listing`. Throws NoFreeSubnetError, StoreError, or ConfigError when the network's
@@ -79,51 +62,11 @@ export async function join(
       if (!(error instanceof LeaseLostError)) throw error;
       options.logger.debug("a lease of ours changed while it was taken", { error: error.message });
     }
-    current = await options.store.list(signal);
+    current = await options.store.feed.list(signal);
   }
   throw new NoFreeSubnetError(
     `no subnet could be leased in ${MAX_ROUNDS} rounds because others changed our lease each time; look for a second host with our node id or public address`,
     { retryable: true },
-  );
-}
-
-/**
- * Joins, however long it takes: says once what is in the way (no free subnet, no store), waits, tries again. Throws
- * what waiting does not mend, and a ConfigError when the configuration changes meanwhile.
- */
-export async function joinPatiently(
-  options: JoinOptions & { readonly random: () => number },
-  listing: StoreListing,
-  signal: AbortSignal,
-): Promise<Membership> {
-  const { store, config, clock, logger, random } = options;
-  const failures = new FailureSeries(logger, "network cannot be joined yet", "network can be joined now");
-  const backoff = new Backoff({ baseMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS, random });
-  let current: StoreListing | null = listing;
-  for (;;) {
-    try {
-      current ??= await listAgain(store, config, signal);
-      const membership = await join(options, current, signal);
-      failures.succeeded({ key: membership.entry.key });
-      return membership;
-    } catch (error) {
-      if (!(error instanceof TulleError && error.retryable)) throw error;
-      failures.failed(error);
-    }
-    await clock.sleep(backoff.nextMs(), signal);
-    current = null;
-  }
-}
-
-async function listAgain(
-  store: LeaseKeys,
-  config: NetworkConfig,
-  signal: AbortSignal,
-): Promise<StoreListing> {
-  const listing = await store.list(signal);
-  if (listing.config === null || listing.config === config.text) return listing;
-  throw new ConfigError(
-    "network config: it changed while this host waited to join; start the agent again, or let its supervisor do so",
   );
 }
 
@@ -149,7 +92,7 @@ async function takeOwn(
       membership = await hold(options, own, signal);
     } else if (membership === null || own.isOurs) {
       logger.warn("a lease of ours cannot be used and is given up", { key: own.entry.key });
-      await store.remove(own.entry, signal);
+      await withdrawLease(store.leases, own.entry, signal);
       givenUp.push(own.entry.key);
     }
   }
@@ -163,10 +106,10 @@ interface OwnEntry {
   readonly isOurs: boolean;
 }
 
-/** Those with our node id first, then those with our address; the oldest of each first. */
+/** Leases with our node id first, then those with our address; the oldest of each first. */
 function findOwn({ entries }: StoreListing, attrs: LeaseAttrs): OwnEntry[] {
   const found: OwnEntry[] = [];
-  // Whoever writes the id or the address writes it like this, and reading thousands of values takes its time.
+  // Every agent writes the id and the address in this form, and decoding thousands of values takes time.
   const marks = [attrs.nodeId, ...Object.values(attrs.publicAddress)].flatMap(
     (mark) => mark?.toString() ?? [],
   );
@@ -185,7 +128,7 @@ function findOwn({ entries }: StoreListing, attrs: LeaseAttrs): OwnEntry[] {
   );
 }
 
-/** Makes the found lease say what we are, and last its full time from now. */
+/** Publishes our attributes in the found lease, which lasts its full time from now. */
 async function hold(
   options: JoinOptions,
   { entry, subnets, isOurs }: OwnEntry,
@@ -200,20 +143,20 @@ async function hold(
   let sinceMs = clock.monotonicMs();
   if (isOurs || isReservation) {
     // A lease of ours keeps its store lease, so that restarts leave none behind; a reservation stays one.
-    if (entry.value !== value) current = await store.replace(entry, value, null, signal);
+    if (entry.value !== value) current = await store.leases.replace(entry, value, null, signal);
     if (isReservation) return { entry: current, subnets, deadlineMs: Number.POSITIVE_INFINITY, origin };
     sinceMs = clock.monotonicMs();
-    const seconds = await store.keepAlive(current, signal);
+    const seconds = await store.leases.keepAlive(current, signal);
     if (isAboutEqual(seconds, ttlSeconds)) {
       return { entry: current, subnets, deadlineMs: sinceMs + seconds * 1000, origin };
     }
     sinceMs = clock.monotonicMs();
   }
-  current = await store.replace(current, value, ttlSeconds, signal);
+  current = await store.leases.replace(current, value, ttlSeconds, signal);
   return { entry: current, subnets, deadlineMs: sinceMs + ttlSeconds * 1000, origin };
 }
 
-/** Without a node id it is flanneld's, and this host's; with one its host may be alive. */
+/** Without a node id it is flanneld's, of this host; with one its host may be alive. */
 function sayAdoption(entry: StoreEntry, logger: Logger): void {
   const nodeId = attrsOf(entry)?.nodeId ?? null;
   if (nodeId === null) logger.info("lease with our public address is adopted", { key: entry.key });
@@ -235,12 +178,13 @@ async function createNew(options: JoinOptions, listing: StoreListing, signal: Ab
   const taken = new OverlapIndex<string>();
   take(listing.entries, taken);
   const reached = new LocalPrefixes([...local, ...publicAddresses(listing.entries, attrs)], spans(config));
-  const affinities = await readAffinities(store, attrs.nodeId, signal);
+  const affinities = await readAffinities(store.records, attrs.nodeId, signal);
   const wishes = [...(previous === null ? [] : [previous]), ...affinities.own];
   const input = {
     families: config.families,
     taken,
     isAvoided: (subnets: PerFamily<Prefix>) => reached.overlapping(subnets) !== null,
+    avoided: (span: AddressSpan) => reached.inside(span).map(describeLocal),
     // The bridges of this host's own containers have the subnet that it had.
     wishes: wishes.filter((subnets) => reached.overlappingOwn(subnets) === null),
     used: affinities.used,
@@ -250,13 +194,13 @@ async function createNew(options: JoinOptions, listing: StoreListing, signal: Ab
     const key = formatLeaseKey(subnets);
     const sinceMs = clock.monotonicMs();
     const entry = await createOrNull(options, key, signal);
-    const others = await store.listCreatedAfter(listing.revision, signal);
+    const others = await store.leases.listCreatedAfter(listing.revision, signal);
     if (entry !== null && olderRival({ entry, subnets }, others) === null) {
       const origin = subnets === previous ? "previous subnet" : "new subnet";
       return { entry, subnets, deadlineMs: sinceMs + ttlSeconds * 1000, origin };
     }
     logger.info("another host leased the subnet, or one that overlaps it, first; trying another", { key });
-    if (entry !== null) await store.remove(entry, signal);
+    if (entry !== null) await withdrawLease(store.leases, entry, signal);
     take(
       others.filter((other) => other.key !== entry?.key),
       taken,
@@ -271,7 +215,7 @@ async function createOrNull(
   signal: AbortSignal,
 ): Promise<StoreEntry | null> {
   try {
-    return await store.create(key, formatLeaseValue(attrs), ttlSeconds, signal);
+    return await store.leases.create(key, formatLeaseValue(attrs), ttlSeconds, signal);
   } catch (error) {
     if (error instanceof SubnetTakenError) return null;
     throw error;
@@ -291,13 +235,10 @@ function publicAddresses(entries: readonly StoreEntry[], own: LeaseAttrs): Local
 
 /** The addresses that the network can lease. */
 function spans({ families }: NetworkConfig): AddressSpan[] {
-  return entriesOf(families).map(([, { subnetMin, subnetMax, subnetLength }]) => ({
-    base: subnetMin,
-    last: Prefix.of(subnetMax, subnetLength).last,
-  }));
+  return entriesOf(families).map(([, family]) => leaseSpan(family));
 }
 
-/** What a key names is taken, whatever its value, for flanneld routes to it. */
+/** The subnet of a key is taken, whatever its value, because flanneld routes to it. */
 function take(entries: readonly StoreEntry[], taken: OverlapIndex<string>): void {
   for (const { key } of entries) {
     for (const [, subnet] of entriesOf(readStrayKey(key) ?? {})) taken.set(subnet, key);
@@ -320,10 +261,10 @@ export function olderRival(
   return rival ?? null;
 }
 
-/** flanneld without a Backend runs udp; such hosts and VXLAN hosts would talk past each other. */
+/** flanneld without a Backend runs udp; such hosts and VXLAN hosts do not reach each other. */
 function refuseForeignBackend(config: NetworkConfig, { entries }: StoreListing): void {
   if (config.backend.isExplicit) return;
-  // A reservation may say no more than an address: only what lives counts.
+  // A reservation may hold no more than an address: only leases of running hosts count.
   const foreign = entries.find((entry) => entry.storeLeaseId !== null && attrsOf(entry)?.backendType === "");
   if (foreign === undefined) return;
   throw new ConfigError(
@@ -336,6 +277,6 @@ function attrsOf(entry: StoreEntry): LeaseAttrs | null {
   try {
     return parseLeaseValue(entry.value);
   } catch {
-    return null; // a damaged value is nobody's; the peer table reports it
+    return null; // the peer table reports a damaged value
   }
 }

@@ -16,7 +16,7 @@ import {
 import { CodecError, errorMessage } from "../errors.ts";
 import { lookupField } from "../go-json.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../json.ts";
-import type { StoreEntry } from "../stores/store.ts";
+import type { StoreEntry } from "../stores/contracts.ts";
 import type { Lease, LeaseAttrs, LeaseKey } from "./lease.ts";
 
 const ADDRESS_FIELDS = { 4: "PublicIP", 6: "PublicIPv6" } as const satisfies Record<Family, string>;

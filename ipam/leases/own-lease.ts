@@ -12,17 +12,18 @@ import type { PerFamily, Prefix } from "../addresses/ip.ts";
 import { Backoff, Nap } from "../clock.ts";
 import { errorMessage, LeaseLostError } from "../errors.ts";
 import { FailureSeries, type Logger } from "../log.ts";
-import type { LeaseKeys, StoreChange, StoreEntry, StoreListing, StoreMessage } from "../stores/store.ts";
+import type { LeaseFeed, StoreChange, StoreEntry, StoreListing, StoreMessage } from "../stores/contracts.ts";
 import { describeTakeover, LEAVE_IT, takeoverBy } from "./claim.ts";
-import type { Membership } from "./join.ts";
+import type { LeaseClaimer, Membership } from "./claimer.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import { formatLeaseValue, parseLeaseValue } from "./lease-codec.ts";
-import { isFree, recoverLease } from "./lease-recovery.ts";
+import { isFree } from "./lease-recovery.ts";
 import type { LeaseConflict, LeaseState } from "./lease-state.ts";
 import { LeaseTerm, type LeaseTermOptions } from "./lease-term.ts";
 
 export interface OwnLeaseOptions extends LeaseTermOptions {
-  readonly store: LeaseKeys;
+  readonly claimer: Omit<LeaseClaimer, "acquire" | "release">;
+  readonly feed: LeaseFeed;
   readonly attrs: LeaseAttrs;
   readonly logger: Logger;
   /** 0 ≤ x < 1 */
@@ -240,9 +241,9 @@ export class OwnLease {
   }
 
   async #renew(signal: AbortSignal): Promise<void> {
-    const { store, clock } = this.#options;
+    const { claimer, clock } = this.#options;
     const sinceMs = clock.monotonicMs();
-    const seconds = await store.keepAlive(this.#entry, signal);
+    const seconds = await claimer.keep(this.#entry, signal);
     // This does not recover what was lost meanwhile: a store lease can outlive its key.
     if (this.#state.state === "held") this.#extend(sinceMs + seconds * 1000);
   }
@@ -250,7 +251,7 @@ export class OwnLease {
   async #republish(signal: AbortSignal): Promise<void> {
     const value = this.#value;
     try {
-      const entry = await this.#options.store.replace(this.#entry, value, null, signal);
+      const entry = await this.#options.claimer.publish(this.#entry, value, signal);
       if (entry.revision > this.#entry.revision) this.#hear(entry);
     } catch (error) {
       // The other write may be ours, from an attempt whose answer was lost.
@@ -262,19 +263,19 @@ export class OwnLease {
   }
 
   async #look(signal: AbortSignal): Promise<void> {
-    const listing = await this.#options.store.list(signal);
+    const listing = await this.#options.feed.list(signal);
     this.#isDoubtful = false;
     this.#judge(listing);
   }
 
   async #recover(isGone: boolean, signal: AbortSignal): Promise<void> {
     const lost = { entry: this.#entry, subnets: this.#subnets, isGone, value: this.#value };
-    const recovery = await recoverLease(this.#options, lost, signal);
+    const recovery = await this.#options.claimer.recover(lost, signal);
     // The watch may have shown another host's value meanwhile.
     if (this.#state.state !== "lost") return;
     switch (recovery.outcome) {
       case "held":
-        return this.#hold({ ...lost, ...recovery }, "lease recovered");
+        return this.#hold(recovery, "lease recovered");
       case "taken":
         return this.#meet(recovery.holder);
       case "overlapped":
@@ -292,10 +293,10 @@ export class OwnLease {
 
   /** Another host has our subnet: leases another one where that helps and is allowed, else checks whether it is free. */
   async #leaveOrWait({ conflict }: { readonly conflict: LeaseConflict }, signal: AbortSignal): Promise<void> {
-    const { store, renumber } = this.#options;
+    const { feed, renumber } = this.#options;
     if (renumber && canLeave(conflict)) return this.#hold(await renumber(signal), "lease renumbered");
     this.#term.postponeRenewal();
-    if (await isFree(store, { entry: this.#entry, subnets: this.#subnets }, signal))
+    if (await isFree(feed, { entry: this.#entry, subnets: this.#subnets }, signal))
       this.#enter({ state: "lost", reason: "its key is free again", isAbsent: true });
   }
 

@@ -112,7 +112,8 @@ export function localProblem(lease: Lease, common: CommonRules, local: LocalRule
     const problem = address === undefined ? null : localAddressProblem(address, own, local);
     if (problem !== null) return problem;
   }
-  for (const identity of common.identitiesOf(lease)) {
+  const identities = local.ownIdentities.length === 0 ? [] : common.identitiesOf(lease);
+  for (const identity of identities) {
     if (local.ownIdentities.includes(identity))
       return `its hardware address ${identity} is this host's own; one of the two hosts was cloned from the other`;
   }

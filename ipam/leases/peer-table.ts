@@ -1,18 +1,22 @@
 /**
- * Folds what the store says into who is a peer: which leases are in use, which are refused and why.
+ * Folds the store's messages into the peers: which leases are in use, which are rejected and why.
  *
- * A listing replaces everything, a change costs a change. A value that cannot be decoded never removes a peer that
- * was known, and a mass disappearance is held down. No I/O; time is given.
+ * A lease is judged twice: by the rules that every host applies alike, our own lease included (admission.ts), and by
+ * what only this host can see (the local rules). A listing replaces everything, a change costs a change. A value that
+ * cannot be decoded never removes a known peer, and one that vanishes is kept for a while (departures.ts). No I/O;
+ * time is given.
  */
 
 import { type Address, entriesOf, type PerFamily, type Prefix } from "../addresses/ip.ts";
-import { type LocalPrefix, LocalPrefixes } from "../addresses/local-prefixes.ts";
+import { type AddressSpan, type LocalPrefix, LocalPrefixes } from "../addresses/local-prefixes.ts";
 import type { NetworkConfig } from "../config/network-config.ts";
 import { parseNetworkConfig } from "../config/network-config-parser.ts";
 import { CodecError, errorMessage } from "../errors.ts";
+import { boundText } from "../escape.ts";
 import type { Logger } from "../log.ts";
-import type { StoreEntry, StoreMessage } from "../stores/store.ts";
+import type { StoreEntry, StoreMessage } from "../stores/contracts.ts";
 import { Admission } from "./admission.ts";
+import { leaseSpan } from "./candidates.ts";
 import { Departures, type DepartureTimes } from "./departures.ts";
 import type { Lease, LeaseKey, LeaseSnapshot, RefusedLease } from "./lease.ts";
 import { decodeEntry, isFolderKey, parseLeaseKey } from "./lease-codec.ts";
@@ -48,6 +52,16 @@ export interface PeerTableOptions extends PeerSettings, DepartureTimes {
   readonly logger: Logger;
 }
 
+/** Longest reason, in UTF-16 units: parts of it come from the store. */
+const REASON_LIMIT = 600;
+
+/** Settings that concern this host alone: the verdicts that all hosts share stay. */
+const LOCAL_SETTINGS: ReadonlySet<string> = new Set<keyof PeerSettings>([
+  "ownAddresses",
+  "ownIdentities",
+  "local",
+]);
+
 export class PeerTable {
   readonly #logger: Logger;
   readonly #departures: Departures;
@@ -61,6 +75,9 @@ export class PeerTable {
   /** Why this host cannot use a lease that all hosts accept. */
   readonly #localProblems = new Map<LeaseKey, string>();
   readonly #changed = new Set<LeaseKey>();
+  /** Keys of the leases that are not used, without our own. */
+  readonly #refused = new Set<LeaseKey>();
+  #changedReasons = new Set<LeaseKey>();
   /** The last good lease of every key in the store, and of those that are leaving. */
   readonly #leases = new Map<LeaseKey, Lease>();
   /** Why the newest value of a key cannot be read. */
@@ -89,13 +106,14 @@ export class PeerTable {
   setOwnKey(key: LeaseKey | null): void {
     if (key === this.#ownKey) return;
     this.#ownKey = key;
-    this.#judgeAll();
+    this.#judgeAllLocally();
   }
 
   /** Takes other settings; what they do not name stays. */
   reconfigure(settings: Partial<PeerSettings>): void {
     this.#settings = { ...this.#settings, ...settings };
-    this.#judgeAll();
+    if (Object.keys(settings).every((name) => LOCAL_SETTINGS.has(name))) this.#judgeAllLocally();
+    else this.#judgeAll();
   }
 
   /** The newest valid configuration in the store; null before there is one. */
@@ -157,41 +175,41 @@ export class PeerTable {
     }
     this.#followAdmission();
     this.#departures.judge(this.#peers.size, nowMs);
-    this.#sayWhoIsHeld();
+    this.#logHolding();
   }
 
   /**
-   * Tells whether the store can be followed. While it cannot, nobody is let go, and who vanishes soon after may have
-   * been unable to renew its lease: it is held until its host could be back.
+   * Tells whether the store can be followed. While it cannot, no peer is removed, and a host whose lease vanishes soon
+   * after may have been unable to renew it: its lease is kept until the host could be back.
    */
   noteStore(isFollowed: boolean, nowMs: number): void {
     if (isFollowed) this.#departures.storeFound(nowMs);
     else this.#departures.storeLost();
   }
 
-  /** The store did not answer in time at `atMs`: who vanishes soon after that may be a victim, too. */
+  /** The store did not answer in time at `atMs`: leases that vanish soon after may not have been renewed for it. */
   doubtStore(atMs: number): void {
     this.#departures.doubt(atMs);
   }
 
-  /** Lets peers go whose time is over. Answers whether any was. `nowMs` is monotonic. */
+  /** Removes peers whose time is over. Returns whether any was. `nowMs` is monotonic. */
   expire(nowMs: number): boolean {
     const { heldCount } = this;
     const over = this.#departures.expire(nowMs);
     for (const key of over) this.#remove(key);
     this.#followAdmission();
     const released = heldCount - this.heldCount;
-    if (released > 0) this.#logger.warn("peers did not come back and are let go", { peers: released });
-    this.#sayWhoIsHeld();
+    if (released > 0) this.#logger.warn("peers did not come back and are removed", { peers: released });
+    this.#logHolding();
     return over.length > 0;
   }
 
-  /** When expire() has something to do; Infinity when nobody is on the way out, or nobody may go now. */
+  /** When expire() has something to do; Infinity when no peer is leaving, or none may be removed now. */
   get nextDeadlineMs(): number {
     return this.#departures.nextDeadlineMs;
   }
 
-  /** Costs a copy of everything after a change: for status and the like, not for every change. */
+  /** Costs a copy of everything after a change: for status and tests, not for every change. */
   snapshot(): LeaseSnapshot {
     this.#snapshot ??= {
       synced: this.#synced,
@@ -208,24 +226,46 @@ export class PeerTable {
   /** Leases in the store that are not used, with the reason. */
   refused(): ReadonlyMap<LeaseKey, RefusedLease> {
     const refused = new Map<LeaseKey, RefusedLease>();
-    for (const key of this.#admission.rejectedKeys())
-      this.#noteRejection(refused, key, this.#admission.reasonOf(key));
-    for (const [key, reason] of this.#localProblems) this.#noteRejection(refused, key, reason);
-    for (const [key, reason] of this.#damaged) refused.set(key, { key, reason });
+    for (const key of this.#refused) {
+      const reason = this.#reasonOf(key);
+      if (reason !== null) refused.set(key, { key, reason });
+    }
     return refused;
   }
 
   /** How many leases in the store are not used: cheaper than to list them. */
   get rejectedCount(): number {
-    return this.#admission.rejectedCount + this.#localProblems.size + this.#damaged.size;
+    return this.#refused.size;
   }
 
-  #noteRejection(into: Map<LeaseKey, RefusedLease>, key: LeaseKey, reason: string | null): void {
-    if (key !== this.#ownKey && reason !== null) into.set(key, { key, reason });
+  /** Leases whose rejection began, ended or may read differently since the last call; a null reason: it ended. */
+  takeChangedReasons(): ReadonlyMap<LeaseKey, string | null> {
+    const changed = this.#changedReasons;
+    this.#changedReasons = new Set();
+    return new Map([...changed].map((key) => [key, this.#reasonOf(key)]));
+  }
+
+  #noteReason(key: LeaseKey): void {
+    const isRefused = this.#damaged.has(key) || this.#localProblems.has(key) || this.#isRejected(key);
+    if (!isRefused && !this.#refused.has(key)) return;
+    this.#changedReasons.add(key);
+    if (isRefused) this.#refused.add(key);
+    else this.#refused.delete(key);
+  }
+
+  /** Our own lease is not a peer's: ownRejection says what is wrong with it. */
+  #isRejected(key: LeaseKey): boolean {
+    return key !== this.#ownKey && this.#admission.isRejected(key);
+  }
+
+  #reasonOf(key: LeaseKey): string | null {
+    const common = this.#isRejected(key) ? this.#admission.reasonOf(key) : null;
+    const reason = this.#damaged.get(key) ?? this.#localProblems.get(key) ?? common;
+    return reason === null ? null : boundText(reason, REASON_LIMIT);
   }
 
   /** Once for each time that peers are held. */
-  #sayWhoIsHeld(): void {
+  #logHolding(): void {
     const { heldCount } = this;
     if (heldCount > 0 && !this.#isHolding) {
       this.#logger.warn("peers vanished and are kept for now: the store may be at fault", {
@@ -273,6 +313,7 @@ export class PeerTable {
       if (!(error instanceof CodecError)) throw error;
       // The last good lease stays in force: a damaged value never removes a peer.
       this.#damaged.set(key, error.message);
+      this.#noteReason(key);
     }
   }
 
@@ -306,13 +347,19 @@ export class PeerTable {
     this.#leases.delete(key);
     this.#departures.cancel(key);
     this.#admission.delete(key);
+    this.#noteReason(key);
   }
 
   #judgeAll(): void {
     this.#snapshot = null;
     this.#common = this.#commonRules();
-    this.#local = this.#localRules();
     this.#admission.judgeAll();
+    this.#judgeAllLocally();
+  }
+
+  #judgeAllLocally(): void {
+    this.#snapshot = null;
+    this.#local = this.#localRules();
     this.#admission.takeChanged();
     for (const key of this.#leases.keys()) this.#judgeLocally(key);
   }
@@ -327,11 +374,13 @@ export class PeerTable {
     const problem = accepted === undefined ? null : localProblem(accepted, this.#common, this.#local);
     if (problem === null) this.#localProblems.delete(key);
     else this.#localProblems.set(key, `lease ${key}: ${problem}`);
+    this.#noteReason(key);
     const usable = problem === null ? accepted : undefined;
     if (usable === this.#peers.get(key)) return;
     this.#changed.add(key);
-    if (usable === undefined) this.#peers.delete(key);
-    else this.#peers.set(key, usable);
+    // A lease that changed is the last one in the map, as one that is new.
+    this.#peers.delete(key);
+    if (usable !== undefined) this.#peers.set(key, usable);
   }
 
   #commonRules(): CommonRules {
@@ -345,8 +394,12 @@ export class PeerTable {
       ownSubnets: this.#ownKey === null ? {} : parseLeaseKey(this.#ownKey),
       ownAddresses,
       ownIdentities,
-      prefixes: new LocalPrefixes(local, this.#ranges(networks)),
+      prefixes: new LocalPrefixes(local, [...this.#ranges(networks), ...this.#leaseSpans]),
     };
+  }
+
+  get #leaseSpans(): readonly AddressSpan[] {
+    return entriesOf(this.#config?.families ?? {}).map(([, family]) => leaseSpan(family));
   }
 
   /** Those given and the newest configuration's, in the families of those given. */

@@ -1,33 +1,35 @@
 /**
- * Finds out why a server could not be talked to, where the words of the client library leave it open: its name may
- * be unknown, or only one side speaks TLS. The same mistake has many wordings, by which packet comes first.
+ * Finds out why a connection failed where the client library's text is ambiguous: the name is unknown, or only one side
+ * speaks TLS. The text depends on which packet arrives first.
  *
- * One connection is opened, greeted in the other language and closed. Knows no store, and trusts nobody.
+ * Opens one connection, sends the start of the other protocol and closes it. Independent of the kind of store; no
+ * certificate is verified.
  */
 
 import { lookup } from "node:dns/promises";
 import { isIP, connect as tcpConnect } from "node:net";
 import { connect as tlsConnect } from "node:tls";
+import { serverNameOf } from "./server-name.ts";
 
 export interface DiagnosisTarget {
   /** Without brackets. */
   readonly host: string;
   readonly port: number;
-  /** Whether it was greeted with TLS. */
+  /** Whether the failed connection used TLS. */
   readonly isTls: boolean;
 }
 
-/** For the resolver, and again for the server. Who fails to answer within it has been waited for already. */
+/** For the resolver, and again for the server: the failed call has waited for both before. */
 const DEADLINE_MS = 1_000;
 
-/** The name may not have been resolved. */
+/** Texts of errors that an unresolved name can cause. */
 const MAY_BE_NAME = /Name resolution failed|ENOTFOUND|EAI_|timed out|no connection within/;
 
-/** A connection was opened, and the other side did not like our greeting, or we its answer. */
+/** Texts of errors that TLS on one side only can cause. */
 const MAY_BE_LANGUAGE =
   /Failed to connect|ECONNRESET|socket hang up|Protocol error|disconnected before secure TLS|wrong version number|packet length too long|record layer failure/;
 
-/** What is wrong with `target` behind an error of this `text`, in words that failures.ts knows; null when unclear. */
+/** The cause behind an error of `target` with this `text`, worded as failures.ts matches it; null when unclear. */
 export async function diagnose(target: DiagnosisTarget, text: string): Promise<string | null> {
   if (MAY_BE_NAME.test(text)) return await unresolved(target.host);
   if (!MAY_BE_LANGUAGE.test(text)) return null;
@@ -44,8 +46,8 @@ async function unresolved(host: string): Promise<string | null> {
 }
 
 /**
- * Says something that is no TLS to a server that should speak it and does not. Those written in Go answer it in plain
- * http even where they speak TLS, so that has to be ruled out first.
+ * Sends a plain HTTP request to a server that does not complete TLS. Servers written in Go answer such a request in
+ * plain HTTP even where they speak TLS, so that is ruled out first.
  */
 async function plainSpeaker(target: DiagnosisTarget): Promise<string | null> {
   if ((await tlsSpeaker(target)) !== null) return null;
@@ -62,13 +64,12 @@ async function plainSpeaker(target: DiagnosisTarget): Promise<string | null> {
   return await withDeadline(answer, null).finally(() => socket.destroy());
 }
 
-/** Greets a server with TLS. Nothing is sent to it, so it need not prove who it is. */
+/** Starts TLS with a server. No data is sent, so its certificate is not verified. */
 async function tlsSpeaker({ host, port }: DiagnosisTarget): Promise<string | null> {
-  const servername = isIP(host) === 0 ? host : "";
-  const socket = tlsConnect({ host, port, servername, rejectUnauthorized: false });
+  const socket = tlsConnect({ host, port, servername: serverNameOf(host), rejectUnauthorized: false });
   const answer = new Promise<string | null>((resolve) => {
     socket.once("secureConnect", () => resolve("the server speaks TLS"));
-    // Whoever refuses our greeting by an alert speaks TLS as well.
+    // A server that answers with an alert speaks TLS as well.
     socket.on("error", ({ message }) => resolve(/alert/.test(message) ? "the server speaks TLS" : null));
     socket.once("close", () => resolve(null));
   });

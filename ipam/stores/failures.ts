@@ -1,16 +1,16 @@
 /**
- * The form in which a store tells its failures apart, and the ways in which reaching any store fails.
+ * How failures are told apart, and the failures that connections to all stores have in common.
  *
- * Pure. What each store's own server says is in its own errors file.
+ * Pure. The errors file of each store has the failures of its own server.
  */
 
 import type { StoreErrorCode } from "../errors.ts";
 
-/** One way to fail: what its text looks like, and what a person can do about it. */
+/** A failure: the pattern of its text, and the remedy. */
 export interface Failure {
   readonly code: StoreErrorCode;
   readonly pattern: RegExp;
-  /** One line, put behind what the server or the library said. */
+  /** One line, appended to the text of the server or the library. */
   readonly remedy: string;
   readonly retryable: boolean;
 }
@@ -21,11 +21,11 @@ export interface Wording {
   readonly flag: string;
   /** What should run there. */
   readonly server: string;
-  /** What a person does to speak plain text. */
+  /** How to switch to plain text. */
   readonly goPlain: string;
 }
 
-/** What diagnosis.ts found out. */
+/** The results of diagnosis.ts. */
 export function diagnosedFailures({ flag, server, goPlain }: Wording): readonly Failure[] {
   return [
     {
@@ -49,15 +49,15 @@ export function diagnosedFailures({ flag, server, goPlain }: Wording): readonly 
     {
       code: "TULLE_STORE_API",
       pattern: /speaks neither TLS nor http|no application protocol/,
-      remedy: `what answers there is no ${server}: correct ${flag}`,
+      remedy: `the program that answers there is not ${server}: correct ${flag}`,
       retryable: true,
     },
   ];
 }
 
 /**
- * How OpenSSL and Node word failed handshakes; the first that matches counts. `flags` is what the names of the
- * store's flags begin with.
+ * Failed handshakes, as OpenSSL and Node word them; the first that matches counts. `flags` is the prefix of the store's
+ * flags.
  */
 export function tlsFailures(flags: string): readonly Failure[] {
   const failure = (pattern: RegExp, remedy: string): Failure => ({
@@ -90,7 +90,7 @@ export function tlsFailures(flags: string): readonly Failure[] {
   ];
 }
 
-/** OpenSSL's own words for a failure, without thread, number, function and source file around them. */
+/** OpenSSL's reason for a failure, without thread, number, function and source file. */
 export function withoutOpenSslFrame(text: string): string {
   return text.replace(/\w+:error:\w+:[\w ]+:\w*:([\w ]+):\S+:\d+: ?/, "$1 ").trim();
 }

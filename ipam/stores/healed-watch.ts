@@ -1,47 +1,47 @@
 /**
- * Keeps a watch going for ever: what a store's own watch throws is logged once in a series, waited out and
- * followed by another try.
+ * Keeps a watch running: logs the first failure of a series, waits, and tries again.
  *
- * How a try resumes or lists again is the store's affair.
+ * Whether an attempt resumes or lists again is up to the store.
  */
 
 import { Backoff, type Clock } from "../clock.ts";
 import { errorMessage } from "../errors.ts";
 import { FailureSeries } from "../log.ts";
 import { partOf } from "../part-signal.ts";
+import type { StoreHealth } from "./contracts.ts";
+import type { KeyMessage } from "./key-value.ts";
 import type { StoreEnvironment } from "./options.ts";
-import type { StoreHealth, StoreMessage } from "./store.ts";
 
-/** Time from the beginning of one try to the next: short enough for a blip, long enough for a night. */
+/** Time from the start of one attempt to the next: short for a brief outage, long for one that lasts. */
 const BACKOFF_BASE_MS = 100;
 const BACKOFF_MAX_MS = 5_000;
 
-/** Between two tries, however long the first one took. */
+/** Least pause between two attempts, however long the first one took. */
 const PAUSE_MS = 50;
 
-/** A try that stands this long has succeeded; one that fails earlier goes on with the series of failures. */
+/** An attempt that lasts this long has succeeded; one that fails earlier belongs to the series of failures. */
 const STEADY_MS = 1_000;
 
 export interface HealedWatchOptions extends StoreEnvironment {
   /** The store, for the log. */
   readonly description: string;
-  /** How often the store was told to dial anew: the end of a try that comes of that is no failure. */
+  /** How often redial() was called: an attempt that it ended has not failed. */
   readonly redials?: () => number;
-  /** Resolves when it is worth trying before the delay is over: an endpoint that refused answers again. */
+  /** Resolves when an attempt makes sense before the delay is over: an endpoint that refused answers again. */
   readonly wake?: (signal: AbortSignal) => Promise<void>;
-  /** See SubnetStore.watch. */
+  /** See LeaseFeed.watch. */
   readonly onHealth?: ((health: StoreHealth) => void) | undefined;
 }
 
 /**
  * Yields what `follow` yields and calls it again whenever it fails or ends. Returns when the signal fires.
- * `follow` calls `alive` when it works though it has nothing to yield; a message says so too.
+ * `follow` calls `alive` when it works without having anything to yield; a message counts as well.
  */
 export async function* healedWatch(
-  follow: (alive: () => void) => AsyncIterable<StoreMessage>,
+  follow: (alive: () => void) => AsyncIterable<KeyMessage>,
   options: HealedWatchOptions,
   signal: AbortSignal,
-): AsyncGenerator<StoreMessage> {
+): AsyncGenerator<KeyMessage> {
   const { log, clock, random, description, redials = () => 0, wake, onHealth } = options;
   const backoff = new Backoff({ baseMs: BACKOFF_BASE_MS, maxMs: BACKOFF_MAX_MS, random });
   const series = new FailureSeries(
@@ -77,7 +77,7 @@ export async function* healedWatch(
   }
 }
 
-/** Calls `onSteady` once a try has been alive for long enough. */
+/** Calls `onSteady` once an attempt has lasted long enough. */
 function watchSteadiness(
   clock: Clock,
   onSteady: () => void,
@@ -95,7 +95,7 @@ function watchSteadiness(
   };
 }
 
-/** Waits for the delay, the wake-up or the end of everything, whichever comes first. */
+/** Waits for the delay, the wake-up or the signal, whichever comes first. */
 async function waitForTry(
   clock: Clock,
   delayMs: number,
@@ -109,7 +109,7 @@ async function waitForTry(
   pause.end();
 }
 
-/** The end of the wait is told by the signal itself; any other failure of the wait is a defect. */
+/** A wait that the signal ended is expected; any other failure of it is a defect. */
 function ignoreAbort(signal: AbortSignal): (error: unknown) => void {
   return (error) => {
     if (!signal.aborted) throw error;

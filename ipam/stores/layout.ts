@@ -1,7 +1,7 @@
 /**
- * Where things lie under a network's prefix: flannel's layout, and the folder that flannel never reads.
+ * Locates keys under a network's prefix: flannel's layout, and a folder that flannel does not read.
  *
- * Pure text. Nothing but lease keys may ever begin with `<prefix>/subnets`: flanneld lists by that string and
+ * Pure text. Only lease keys may begin with `<prefix>/subnets`: flanneld lists by that string and
  * drops its peers when one key there does not parse.
  */
 
@@ -14,7 +14,7 @@ export interface Layout {
   readonly config: string;
   /** Folder of the leases, with its closing slash. */
   readonly subnets: string;
-  /** Folder of tulle's own records, with its closing slash. */
+  /** Folder of tulle's records, with its closing slash. */
   readonly records: string;
 }
 
@@ -26,16 +26,24 @@ export function layoutOf(prefix: string): Layout {
   return { config: `${folder}/config`, subnets: `${folder}/subnets/`, records: `${folder}/tulle/` };
 }
 
-/** etcd keys of flannel begin with a slash; a prefix without one is another key, which is rarely meant. */
+/** flannel's keys in etcd begin with a slash; a prefix without one names other keys, which is rarely intended. */
 export function warnAboutMissingSlash(prefix: string, log: Logger): void {
   if (prefix.startsWith("/")) return;
   log.warn("store prefix has no leading slash: it names other keys than the same text with one", { prefix });
 }
 
-/** Checks a record's name: it must stay inside the folder. ConfigError otherwise. */
+/** The key of a record, which must stay inside the folder of records. ConfigError for another name. */
 export function recordKey(layout: Layout, name: string): string {
-  if (name === "" || name.startsWith("/") || name.includes("//")) {
-    throw new ConfigError(`"${name}" is no name for a record: use words parted by single slashes`);
+  if (name === "" || name.startsWith("/") || name.endsWith("/") || name.includes("//")) {
+    throw new ConfigError(`"${name}" cannot name a record: use words separated by single slashes`);
   }
   return layout.records + name;
+}
+
+/** The folder of the records whose names begin with `folder`: text that ends in a slash, or empty for all records. */
+export function recordFolder(layout: Layout, folder: string): string {
+  if (folder === "") return layout.records;
+  if (!folder.endsWith("/"))
+    throw new ConfigError(`"${folder}" cannot name a folder of records: end it in a slash`);
+  return `${recordKey(layout, folder.slice(0, -1))}/`;
 }

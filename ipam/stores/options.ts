@@ -1,8 +1,8 @@
 /**
- * What the administrator says about a store, and what a store is given to work with.
+ * The options of stores, and what a store uses of the process.
  *
- * Types and the checks that concern more than one store; reading flags, files and the environment is the
- * agent's affair.
+ * Types and the checks that concern more than one store; the agent reads flags, files and the
+ * environment.
  */
 
 import type { Clock } from "../clock.ts";
@@ -23,12 +23,12 @@ export interface EtcdOptions extends TlsFiles {
 }
 
 export interface ConsulOptions extends TlsFiles {
-  /** Servers or agents, one asked at a time: `host:port`, `http://…`, `https://…` or `unix:///…`; blanks are ignored. */
+  /** Servers or agents, used one at a time: `host:port`, `http://…`, `https://…` or `unix:///…`; blanks are ignored. */
   readonly addresses: readonly string[];
   readonly token?: string | undefined;
   /** Read again before each call; wins over `token`. */
   readonly tokenFile?: string | undefined;
-  /** Empty means that of the server that answers. */
+  /** Empty: the datacenter of the server that answers. */
   readonly datacenter?: string | undefined;
   /** `user:password` for a proxy that asks for HTTP basic authentication (CONSUL_HTTP_AUTH). */
   readonly httpAuth?: string | undefined;
@@ -42,7 +42,7 @@ export interface ConsulOptions extends TlsFiles {
   readonly nodeName?: string | undefined;
 }
 
-/** Everything that can be said about a store; the parts of other kinds are ignored. */
+/** The options of all kinds of store; those of other kinds are ignored. */
 export interface StoreOptions {
   /** `etcd`, `consul`, or `file:DIR`. */
   readonly store: string;
@@ -58,6 +58,11 @@ export interface StoreEnvironment {
   readonly random: () => number;
   /** Milliseconds of the date, for the validity of certificates only. */
   readonly dateMs: () => number;
+  /**
+   * How long the last of the servers may take to answer at first, when that is longer than usual: for commands, which do
+   * not retry. A slow server is recognized meanwhile.
+   */
+  readonly patienceMs?: number | undefined;
 }
 
 /** Drops blanks around and between the items of a list that was split at commas. */
@@ -65,7 +70,7 @@ export function cleanList(items: readonly string[]): readonly string[] {
   return items.flatMap((item) => item.split(",")).flatMap((item) => item.trim() || []);
 }
 
-/** An address as it may be shown: a name and a password in front of the host are nobody's business. */
+/** An address for logs and errors, without the name and password in front of the host. */
 export function withoutCredentials(address: string): string {
   return address.replace(/^([a-z]+:\/\/)?.*@/i, "$1(not shown)@");
 }

@@ -1,12 +1,12 @@
 /**
- * Picks a store by name. A new store is one file and one line here.
+ * Selects a store by name. A new store is one folder and one line here.
  *
  * Client libraries are imported only when their store is chosen.
  */
 
 import { ConfigError } from "../errors.ts";
+import type { StoreConnection } from "./contracts.ts";
 import type { ConsulOptions, EtcdOptions, StoreEnvironment, StoreOptions } from "./options.ts";
-import type { StoreConnection } from "./store.ts";
 
 /** flanneld's own default. */
 const DEFAULT_ETCD: EtcdOptions = { endpoints: ["http://127.0.0.1:4001", "http://127.0.0.1:2379"] };

@@ -1,16 +1,16 @@
 /**
- * Notices that a store which accepts connections but does not serve, such as one without a leader, serves again.
+ * Detects that a store which accepts connections without serving, such as one without a leader, serves again.
  *
- * What it means to be served is the store's affair.
+ * The store supplies the request that tells.
  */
 
 import type { StoreEnvironment } from "./options.ts";
 
-/** While the servers are away they are asked this often whether they are back, which is cheap. */
+/** While the servers are away, one cheap request is made this often. */
 export const RETURN_CHECK_MS = 1_000;
 
 /**
- * Resolves once `ask` resolves, which is called about every second, by chance earlier, so that hosts do not come at
+ * Resolves once `ask` resolves, which is called about every second, with jitter, so that hosts do not return at
  * once. Rejects when the signal fires.
  */
 export async function untilServed(

@@ -1,13 +1,13 @@
 /**
- * Notices that a server refuses connections, and that it accepts them again.
+ * Probes TCP ports: detects that a server refuses connections, and that it accepts them again.
  *
- * Speaks no protocol and sends nothing: a connection is opened and closed.
+ * A connection is opened and closed; no data is sent.
  */
 
 import { connect } from "node:net";
 import type { StoreEnvironment } from "./options.ts";
 
-/** A store is noticed at most this long after it listens; by chance earlier, so that hosts do not come at once. */
+/** A listening store is detected within this time; with jitter, so that hosts do not return at once. */
 const INTERVAL_MS = 500;
 
 export interface ProbeTarget {
@@ -16,8 +16,8 @@ export interface ProbeTarget {
 }
 
 /**
- * Resolves when one of `targets` accepts that did not at first. Never resolves for those that accept from the
- * beginning: what is wrong there lies above TCP. Rejects when the signal fires.
+ * Resolves when one of `targets` accepts that did not at first. Does not resolve for targets that accept from the
+ * start: their problem is above TCP. Rejects when the signal fires.
  */
 export async function untilAccepting(
   targets: readonly ProbeTarget[],
@@ -33,7 +33,7 @@ export async function untilAccepting(
   }
 }
 
-/** How a connection to `target` is refused, as Node words it; null when it is not, or not at once. */
+/** The error, as Node words it, when a connection to `target` is refused at once; null otherwise. */
 export async function refusalOf(target: ProbeTarget): Promise<(Error & { readonly code: string }) | null> {
   const code = await knock(target);
   if (code === "accepted" || code === "silent") return null;

@@ -1,7 +1,7 @@
 /**
  * Certificates and keys from files, checked before use and read again when the files change.
  *
- * Knows nothing of any store: etcd and Consul share it.
+ * Shared by etcd and Consul.
  */
 
 import { createPrivateKey, X509Certificate } from "node:crypto";
@@ -79,7 +79,7 @@ function parseKey(pem: Buffer, path: string | undefined): ReturnType<typeof crea
   }
 }
 
-/** Retryable: the files are read again at the next try. */
+/** Retryable: the files are read again at the next attempt. */
 function tlsFileError(path: string | undefined, problem: string, cause?: unknown): StoreError {
   return new StoreError(`TLS file ${path} ${problem}`, {
     code: "TULLE_STORE_TLS",

@@ -87,7 +87,7 @@ async function putSingly(host: BenchHost, burst: number): Promise<void> {
   for (let first = 0; first < burst; first += CONCURRENT_PUTS) {
     const puts = Array.from({ length: Math.min(CONCURRENT_PUTS, burst - first) }, (_, offset) => {
       const { key, value } = benchLease(first + offset);
-      return store.create(key, value, Number.POSITIVE_INFINITY, AbortSignal.timeout(60_000));
+      return store.leases.create(key, value, Number.POSITIVE_INFINITY, AbortSignal.timeout(60_000));
     });
     await Promise.all(puts);
   }

@@ -1,6 +1,6 @@
 /**
  * What a container start waits for: ADD, CHECK and DEL of tulle-cni and of the reference chain (flannel, bridge,
- * host-local), taken in turns on one machine.
+ * host-local), alternately on one machine. With --compare, also of another build of tulle-cni.
  */
 
 import { join } from "node:path";
@@ -21,8 +21,8 @@ interface Contender {
 const CONFIG = { cniVersion: "0.4.0" };
 const AT_ONCE = 20;
 
-export const bench: Bench = async (report, { isQuick }) => {
-  const contenders = contendersOf();
+export const bench: Bench = async (report, { isQuick, compare }) => {
+  const contenders = contendersOf(compare);
   try {
     const rounds = isQuick ? 3 : 60;
     measureTurns(report, contenders, rounds);
@@ -33,17 +33,22 @@ export const bench: Bench = async (report, { isQuick }) => {
   }
 };
 
-function contendersOf(): readonly Contender[] {
+function contendersOf(compare: readonly string[] | null): readonly Contender[] {
   const [flannel, chain] = [referencePlugins("bullseye"), referencePlugins("bookworm")];
-  const ours = { name: "tulle-cni", host: new CniHost("bench"), environment: {} };
-  if (flannel === null || chain === null) return [ours];
+  const newContender = (name: string) => ({ name, host: new CniHost("bench"), environment: {} });
+  const [program] = compare ?? [];
+  const ours = [
+    newContender("tulle-cni"),
+    ...(program === undefined ? [] : [{ ...newContender("compared"), program }]),
+  ];
+  if (flannel === null || chain === null) return ours;
   const theirs = {
     name: "flannel + bridge + host-local",
     host: new CniHost("bench"),
     program: join(flannel, "flannel"),
     environment: { CNI_PATH: chain },
   };
-  return [ours, theirs];
+  return [...ours, theirs];
 }
 
 function measureTurns(report: Report, contenders: readonly Contender[], rounds: number): void {

@@ -1,6 +1,6 @@
 /** How long a join or a leave among thousands takes: from the client's put in etcd to the route in the kernel. */
 
-import type { StoreEntry, SubnetStore } from "../../ipam/stores/store.ts";
+import type { NetworkStore, StoreEntry } from "../../ipam/stores/contracts.ts";
 import {
   type BenchHost,
   openBenchHost,
@@ -81,21 +81,21 @@ async function measure(
 }
 
 async function join(
-  store: SubnetStore,
+  store: NetworkStore,
   events: RouteEvents,
   index: number,
 ): Promise<{ readonly entry: StoreEntry; readonly ms: number }> {
   const { key, value } = benchLease(index);
   const there = events.next("+", key.replace("-", "/"));
   const startMs = performance.now();
-  const entry = await store.create(key, value, Number.POSITIVE_INFINITY, AbortSignal.timeout(10_000));
+  const entry = await store.leases.create(key, value, Number.POSITIVE_INFINITY, AbortSignal.timeout(10_000));
   return { entry, ms: (await there) - startMs };
 }
 
-async function leave(store: SubnetStore, events: RouteEvents, entry: StoreEntry): Promise<number> {
+async function leave(store: NetworkStore, events: RouteEvents, entry: StoreEntry): Promise<number> {
   const gone = events.next("-", entry.key.replace("-", "/"));
   const startMs = performance.now();
-  await store.remove(entry, AbortSignal.timeout(10_000));
+  await store.leases.remove(entry, AbortSignal.timeout(10_000));
   return (await gone) - startMs;
 }
 

@@ -5,8 +5,8 @@ import { systemClock } from "../../ipam/clock.ts";
 import { PeerTable } from "../../ipam/leases/peer-table.ts";
 import { PeerUpdates } from "../../ipam/leases/peer-update.ts";
 import { silentLogger } from "../../ipam/log.ts";
-import type { StoreEntry } from "../../ipam/stores/store.ts";
-import { entry, prefix, subnets } from "../support/lease-fixture.ts";
+import type { StoreChange, StoreEntry } from "../../ipam/stores/contracts.ts";
+import { entry, prefix, subnets, value } from "../support/lease-fixture.ts";
 import { hostFacts, prepareVxlan } from "../support/vxlan-fixture.ts";
 import type { Bench } from "./support/report.ts";
 
@@ -28,11 +28,47 @@ export const bench: Bench = async (report, { isQuick }) => {
       values: rounds.map(({ joinMs }) => joinMs),
     });
   }
+  const contradicting = isQuick ? 100 : 20_000;
+  for (const [title, entryOf] of CONTRADICTIONS) {
+    const values = changesAmong(Array.from({ length: contradicting }, (_, index) => entryOf(index + 2)));
+    report.figure({ name: `${contradicting} leases ${title}: one change`, unit: "ms", values });
+  }
 };
 
-function measure(size: number): { readonly listMs: number; readonly joinMs: number } {
+const HOLDER = entry("10.0.0.0-9", 1);
+/** Leases of which one can be in use. */
+const CONTRADICTIONS: readonly (readonly [string, (n: number) => StoreEntry])[] = [
+  ["with one public address", (n) => ({ ...hostEntry(n), value: value(n, { ip: "192.168.77.77" }) })],
+  ["inside an older one", (n) => (n === 2 ? HOLDER : hostEntry(n))],
+];
+
+/** How long each of these changes takes: a host joins, the last lease changes, the accepted one becomes the youngest. */
+function changesAmong(entries: readonly StoreEntry[]): readonly number[] {
+  const peers = makeTable();
+  const revision = BigInt(entries.length);
+  peers.apply({ type: "list", revision, entries, config: null }, 0);
+  const [first] = entries;
+  const last = entries.at(-1);
+  if (first === undefined || last === undefined) return [];
+  const changed = (given: StoreEntry): StoreEntry => ({ ...given, revision: revision * 2n });
+  const newcomer = entry("10.200.1.0-24", 60_000, { createRevision: revision + 1n });
+  const messages: readonly StoreChange[] = [
+    { type: "put", entry: newcomer },
+    { type: "put", entry: changed(last) },
+    { type: "put", entry: { ...changed(first), createRevision: revision + 2n } },
+  ];
+  return messages.map((change) =>
+    timeOf(() => {
+      peers.apply({ type: "changes", revision: revision + 3n, changes: [change] }, 0);
+      peers.takeChanged();
+      peers.takeChangedReasons();
+    }),
+  );
+}
+
+function makeTable(): PeerTable {
   const backend = prepareVxlan();
-  const peers = new PeerTable({
+  const table = new PeerTable({
     networks: [prefix(NETWORK)],
     ownAddresses: hostFacts().publicAddresses,
     ownIdentities: [],
@@ -43,7 +79,13 @@ function measure(size: number): { readonly listMs: number; readonly joinMs: numb
     rejectPeer: (lease) => backend.rejectPeer(lease),
     identitiesOf: (lease) => backend.peerIdentities(lease),
   });
-  peers.setOwnKey(OWN_KEY);
+  table.setOwnKey(OWN_KEY);
+  return table;
+}
+
+function measure(size: number): { readonly listMs: number; readonly joinMs: number } {
+  const backend = prepareVxlan();
+  const peers = makeTable();
   const planner = new Planner(backend, true);
   const updates = new PeerUpdates(peers);
   const own = subnets(OWN_KEY);

@@ -9,8 +9,8 @@ import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { systemClock } from "../../ipam/clock.ts";
 import { silentLogger } from "../../ipam/log.ts";
+import type { StoreConnection } from "../../ipam/stores/contracts.ts";
 import { openStore } from "../../ipam/stores/registry.ts";
-import type { StoreConnection } from "../../ipam/stores/store.ts";
 import {
   type BenchHost,
   cpuMilliseconds,
@@ -98,8 +98,8 @@ async function manyOnOneStore(report: Report, host: BenchHost, agents: number): 
       const store = connection.network(PREFIX);
       const { key, value } = benchLease(index);
       const follow = async (): Promise<void> => {
-        await store.create(key, value, TTL_SECONDS, AbortSignal.timeout(60_000));
-        for await (const message of store.watch(stop.signal)) {
+        await store.leases.create(key, value, TTL_SECONDS, AbortSignal.timeout(60_000));
+        for await (const message of store.feed.watch(stop.signal)) {
           if (message.type === "list") watching += 1;
           else if (message.changes.some((change) => change.type === "put" && change.entry.key === news.key))
             seenMs.push(performance.now());
@@ -123,7 +123,7 @@ async function manyOnOneStore(report: Report, host: BenchHost, agents: number): 
     report.figure({ name: `${title}: etcd's processor time until then`, unit: "ms", values: [cpuMs] });
     const putMs = performance.now();
     const store = host.store.network(PREFIX);
-    await store.create(news.key, news.value, Number.POSITIVE_INFINITY, AbortSignal.timeout(10_000));
+    await store.leases.create(news.key, news.value, Number.POSITIVE_INFINITY, AbortSignal.timeout(10_000));
     await untilTrue(
       putMs,
       () => seenMs.length >= agents,

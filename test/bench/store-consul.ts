@@ -1,7 +1,7 @@
 /** Leases in Consul: a large listing, the way of one change to a watcher, the idle traffic, and an outage's end. */
 
+import type { StoreConnection } from "../../ipam/stores/contracts.ts";
 import { openStore } from "../../ipam/stores/registry.ts";
-import type { StoreConnection } from "../../ipam/stores/store.ts";
 import { type ConsulCluster, missingConsul, startConsul } from "../support/consul.ts";
 import { testEnvironment } from "../support/stores/store-factory.ts";
 import { startTcpProxy } from "../support/tcp-proxy.ts";

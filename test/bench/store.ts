@@ -1,7 +1,7 @@
 /** The lease stores: a large listing, the way of one change to a watcher, and what an outage costs. */
 
+import type { StoreConnection } from "../../ipam/stores/contracts.ts";
 import { openStore } from "../../ipam/stores/registry.ts";
-import type { StoreConnection } from "../../ipam/stores/store.ts";
 import { type EtcdCluster, startEtcd } from "../support/etcd.ts";
 import { putMany } from "../support/etcd-fill.ts";
 import { fileStore } from "../support/stores/file.ts";

@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type ConsulCluster, missingConsul, startConsul } from "../support/consul.ts";
-import { createLab, type Lab, PROGRAMS, ping } from "../support/hosts.ts";
+import { createLab, type Lab, PROGRAMS, ping, startPing } from "../support/hosts.ts";
 import { describeAsRoot } from "../support/netns.ts";
 import { createAuthority } from "../support/pki.ts";
 
@@ -42,6 +42,28 @@ else
       if (!first || !second) throw new Error("two containers are needed");
       expect(await keys()).toHaveLength(2);
       expect(await ping(first.netns, second.address, 5)).toMatchObject({ lost: [] });
+    });
+
+    it("sessions that are invalidated cost no packet", async () => {
+      const [first, second] = lab.hosts.map((host) => host.containers[0]);
+      if (!first || !second) throw new Error("two containers are needed");
+      const running = startPing(first.netns, second.address);
+      const sessions = async (): Promise<readonly string[]> =>
+        JSON.parse(await consul.api("GET", "session/list")).map(({ ID }: { readonly ID: string }) => ID);
+      try {
+        for (let round = 0; round < 3; round++) {
+          const ended = await sessions();
+          for (const id of ended) await consul.api("PUT", `session/destroy/${id}`);
+          const areNew = async () => {
+            const present = await sessions();
+            return present.length === 2 && !present.some((id) => ended.includes(id));
+          };
+          await expect.poll(areNew, { timeout: 15_000 }).toBe(true);
+          await expect.poll(keys, { timeout: 15_000 }).toHaveLength(2);
+        }
+      } finally {
+        expect((await running.stop()).lost).toEqual([]);
+      }
     });
 
     it("a daemon that is killed and started again keeps its subnet", async () => {

@@ -160,7 +160,7 @@ describeAsRoot("two networks in one daemon", () => {
     const connection = openFileStore(join(lab.directory, "store"), environment);
     const { signal } = new AbortController();
     const blue = connection.network("/blue");
-    await blue.writeConfig(JSON.stringify(config), await blue.readConfig(signal), signal);
+    await blue.config.write(JSON.stringify(config), await blue.config.read(signal), signal);
     await connection.close();
   }
 });

@@ -24,7 +24,7 @@ export interface ConsulTestOptions {
   readonly socketFile?: string;
   /** The server's session_ttl_min. Default a second, Consul's own is ten. */
   readonly shortestTtl?: string;
-  /** Access is denied to whoever has no token that allows it; this one may do everything. */
+  /** Access needs a token that allows it; this one allows everything. */
   readonly rootToken?: string;
   /** Paths of PEM files; the API is then served by TLS only, to clients that show a certificate. */
   readonly tls?: { readonly caFile: string; readonly certFile: string; readonly keyFile: string };

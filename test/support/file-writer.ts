@@ -9,8 +9,8 @@ import { writeSync } from "node:fs";
 import { systemClock } from "../../ipam/clock.ts";
 import { ConflictError } from "../../ipam/errors.ts";
 import { silentLogger } from "../../ipam/log.ts";
+import type { NetworkStore } from "../../ipam/stores/contracts.ts";
 import { openFileStore } from "../../ipam/stores/file/store.ts";
-import type { SubnetStore } from "../../ipam/stores/store.ts";
 
 const signal = new AbortController().signal;
 
@@ -23,19 +23,19 @@ while (true) {
   writeSync(1, `${own}\n`);
 }
 
-async function countLease(leases: SubnetStore): Promise<number> {
-  const entry = (await leases.list(signal)).entries.find((candidate) => candidate.key === key);
+async function countLease(leases: NetworkStore): Promise<number> {
+  const entry = (await leases.feed.list(signal)).entries.find((candidate) => candidate.key === key);
   const next = Number(entry?.value ?? 0) + 1;
-  if (entry) await leases.replace(entry, String(next), null, signal);
-  else await leases.create(key, String(next), 3_600, signal);
+  if (entry) await leases.leases.replace(entry, String(next), null, signal);
+  else await leases.leases.create(key, String(next), 3_600, signal);
   return next;
 }
 
-async function countShared(records: SubnetStore): Promise<void> {
+async function countShared(records: NetworkStore): Promise<void> {
   while (true) {
-    const record = await records.readRecord("shared", signal);
+    const record = await records.records.read("shared", signal);
     try {
-      await records.writeRecord("shared", String(Number(record?.value ?? 0) + 1), record, signal);
+      await records.records.write("shared", String(Number(record?.value ?? 0) + 1), record, signal);
       return;
     } catch (error) {
       if (!(error instanceof ConflictError)) throw error;

@@ -4,13 +4,16 @@ import { Address, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
+import { AllocatingClaimer } from "../../ipam/leases/allocating-claimer.ts";
+import type { Membership } from "../../ipam/leases/claimer.ts";
 import type { JoinOptions } from "../../ipam/leases/join.ts";
 import type { LeaseAttrs } from "../../ipam/leases/lease.ts";
 import { formatLeaseValue, parseLeaseKey } from "../../ipam/leases/lease-codec.ts";
+import { acquirePatiently } from "../../ipam/leases/patient-claim.ts";
 import type { LogFields, Logger } from "../../ipam/log.ts";
 import { silentLogger } from "../../ipam/log.ts";
+import type { NetworkStore, StoreConnection, StoreEntry } from "../../ipam/stores/contracts.ts";
 import { MemoryHolder, openMemoryStore } from "../../ipam/stores/file/memory.ts";
-import type { StoreConnection, StoreEntry, SubnetStore } from "../../ipam/stores/store.ts";
 
 export const NETWORK = '{"Network":"10.2.0.0/16","Backend":{"Type":"vxlan"}}';
 export const TTL_SECONDS = 60;
@@ -65,12 +68,12 @@ export function memoryConnection(clock: Clock): StoreConnection {
   });
 }
 
-export function memoryStore(clock: Clock): SubnetStore {
+export function memoryStore(clock: Clock): NetworkStore {
   return memoryConnection(clock).network("/test/network");
 }
 
 export function joinOptions(
-  store: SubnetStore,
+  store: NetworkStore,
   clock: Clock,
   n: number,
   overrides: Partial<JoinOptions> = {},
@@ -86,6 +89,19 @@ export function joinOptions(
     logger: silentLogger,
     ...overrides,
   };
+}
+
+/** Joins as the agent does, which retries. */
+export async function joinPatiently(options: JoinOptions, signal: AbortSignal): Promise<Membership> {
+  const { store, clock, logger } = options;
+  const patience = {
+    claimer: new AllocatingClaimer(options),
+    feed: store.feed,
+    clock,
+    logger,
+    random: () => 0.5,
+  };
+  return await acquirePatiently(patience, options, await store.feed.list(signal), signal);
 }
 
 export interface LogLine {
@@ -111,24 +127,35 @@ export function recordingLogger(): Logger & { readonly lines: readonly LogLine[]
   };
 }
 
-/** The store, with each call counted by its method's name, and a hook before it. */
+/** The store, with each call recorded as `leases.create`, and a hook before it. Watches are not recorded. */
 export function watchedStore(
-  store: SubnetStore,
+  store: NetworkStore,
   before: (method: string, ...parameters: readonly unknown[]) => unknown = () => undefined,
-): { readonly store: SubnetStore; readonly calls: string[] } {
+): { readonly store: NetworkStore; readonly calls: string[] } {
   const calls: string[] = [];
-  const proxy = new Proxy(store, {
-    get(target, property, receiver) {
-      const member: unknown = Reflect.get(target, property, target);
-      if (typeof member !== "function" || property === "watch") {
-        return typeof member === "function" ? member.bind(target) : Reflect.get(target, property, receiver);
-      }
-      return async (...parameters: readonly unknown[]) => {
-        calls.push(String(property));
-        await before(String(property), ...parameters);
-        return await member.apply(target, parameters);
-      };
+  const watched = <C extends object>(name: string, contract: C): C =>
+    new Proxy(contract, {
+      get(target, property) {
+        const member: unknown = Reflect.get(target, property, target);
+        if (typeof member !== "function" || property === "watch") return member;
+        return async (...parameters: readonly unknown[]) => {
+          const call = `${name}.${String(property)}`;
+          calls.push(call);
+          await before(call, ...parameters);
+          return await member.apply(target, parameters);
+        };
+      },
+    });
+  const { description, feed, leases, config, records } = store;
+  return {
+    calls,
+    store: {
+      description,
+      roundTripMs: null,
+      feed: watched("feed", feed),
+      leases: watched("leases", leases),
+      config: watched("config", config),
+      records: watched("records", records),
     },
-  });
-  return { store: proxy, calls };
+  };
 }

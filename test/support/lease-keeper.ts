@@ -2,14 +2,16 @@
 
 import { systemClock } from "../../ipam/clock.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
-import { joinPatiently, type Membership } from "../../ipam/leases/join.ts";
+import { AllocatingClaimer } from "../../ipam/leases/allocating-claimer.ts";
+import type { Membership } from "../../ipam/leases/claimer.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
 import { OwnLease } from "../../ipam/leases/own-lease.ts";
-import type { StoreListing, SubnetStore } from "../../ipam/stores/store.ts";
+import { acquirePatiently } from "../../ipam/leases/patient-claim.ts";
+import type { NetworkStore, StoreListing } from "../../ipam/stores/contracts.ts";
 import { attrs, recordingLogger } from "./lease-fixture.ts";
 
 export interface KeeperOptions {
-  readonly store: SubnetStore;
+  readonly store: NetworkStore;
   /** Makes address, tunnel MAC and node id. */
   readonly number: number;
   readonly ttlSeconds: number;
@@ -46,7 +48,7 @@ export class LeaseKeeper {
   async #run(): Promise<void> {
     const { store, ttlSeconds } = this.#options;
     const { signal } = this.#stop;
-    const messages = store.watch(signal)[Symbol.asyncIterator]();
+    const messages = store.feed.watch(signal)[Symbol.asyncIterator]();
     const { value: listing } = await messages.next();
     if (listing?.type !== "list") return;
     const membership = await this.#join(listing);
@@ -55,7 +57,6 @@ export class LeaseKeeper {
         ...this.#common(),
         ttlSeconds,
         renewMarginSeconds: 1,
-        random: Math.random,
         onState: (state) => this.states.push(state),
       },
       membership,
@@ -74,13 +75,20 @@ export class LeaseKeeper {
   }
 
   async #join(listing: StoreListing): Promise<Membership> {
-    const config = parseNetworkConfig(listing.config ?? "");
-    const options = { ...this.#common(), config, previous: null, local: [], random: Math.random };
-    return await joinPatiently(options, listing, this.#stop.signal);
+    const request = {
+      config: parseNetworkConfig(listing.config ?? ""),
+      attrs: attrs(this.#options.number),
+      previous: null,
+      local: [],
+    };
+    return await acquirePatiently(this.#common(), request, listing, this.#stop.signal);
   }
 
   #common() {
     const { store, number, ttlSeconds } = this.#options;
-    return { store, attrs: attrs(number), ttlSeconds, clock: systemClock, logger: this.log };
+    const clock = systemClock;
+    const logger = this.log;
+    const claimer = new AllocatingClaimer({ store, ttlSeconds, clock, logger });
+    return { claimer, feed: store.feed, attrs: attrs(number), clock, logger, random: Math.random };
   }
 }

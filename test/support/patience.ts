@@ -4,7 +4,7 @@
  */
 
 import { expect } from "vitest";
-import type { StoreEntry, SubnetStore } from "../../ipam/stores/store.ts";
+import type { NetworkStore, StoreEntry } from "../../ipam/stores/contracts.ts";
 
 /** For `expect.poll`: from the moment at which nothing is in the way any more. */
 export const SOON = { timeout: 20_000, interval: 20 };
@@ -16,12 +16,12 @@ export const FOUND_OUT = { timeout: 40_000, interval: 20 };
 export const FEW_LINES = 6;
 
 /**
- * Creates a lease while the servers may still be choosing a leader, by trying again. A try that fails may have done
- * it all the same: then the key is there, and nobody else's.
+ * Creates a lease while the servers may still be choosing a leader, by retrying. An attempt that fails may have
+ * created it: then the key is there, and ours.
  */
-export async function createSoon(store: SubnetStore, key: string, signal: AbortSignal): Promise<void> {
+export async function createSoon(store: NetworkStore, key: string, signal: AbortSignal): Promise<void> {
   const attempt = async (): Promise<string> =>
-    await store.create(key, "x", 60, signal).then(
+    await store.leases.create(key, "x", 60, signal).then(
       ({ key: created }: StoreEntry) => created,
       (error: { readonly code?: string }) => error.code ?? String(error),
     );

@@ -3,7 +3,7 @@
 import { vxlanBackend } from "../../backends/vxlan.ts";
 import { Address } from "../../ipam/addresses/ip.ts";
 import { PeerTable, type PeerTableOptions } from "../../ipam/leases/peer-table.ts";
-import type { StoreChange, StoreEntry } from "../../ipam/stores/store.ts";
+import type { StoreChange, StoreEntry } from "../../ipam/stores/contracts.ts";
 import { entry, NETWORK, prefix, recordingLogger } from "./lease-fixture.ts";
 import { hostFacts, OWN_MAC } from "./vxlan-fixture.ts";
 

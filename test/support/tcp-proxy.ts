@@ -1,6 +1,6 @@
 /**
- * A TCP proxy on loopback that can cut a server off from whoever connects through it, in both ways in which a
- * network fails: silently, as a firewall or a pulled cable does, or with a reset, as a restarted host does.
+ * A TCP proxy on loopback that can cut a server off from its clients in both ways in which a network fails: silently,
+ * as a firewall or a pulled cable does, or with a reset, as a restarted host does. It can delay all that it carries.
  */
 
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
@@ -19,23 +19,28 @@ export interface TcpProxy {
   close(): Promise<void>;
 }
 
-/** Starts a proxy to `targetPort` of loopback. */
-export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
+/** Starts a proxy to `targetPort` of loopback. Each packet takes `delayMs` in each direction. */
+export async function startTcpProxy(targetPort: number, { delayMs = 0 } = {}): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   let held: (() => void)[] = [];
   let isPaused = false;
   let bytes = 0;
   const carry = (from: Socket, to: Socket): void => {
     sockets.add(from);
-    from.on("data", (chunk) => {
-      bytes += chunk.length;
+    const deliver = (chunk: Buffer): void => {
       if (isPaused) held.push(() => to.write(chunk));
       else to.write(chunk);
+    };
+    from.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (delayMs === 0) deliver(chunk);
+      else setTimeout(deliver, delayMs, chunk);
     });
     from.on("error", () => from.destroy());
     from.on("close", () => {
       sockets.delete(from);
-      to.destroy();
+      if (delayMs === 0) to.destroy();
+      else setTimeout(() => to.destroy(), delayMs);
     });
   };
   const server = createServer((inner) => {

@@ -4,7 +4,7 @@
  */
 
 import type { Logger } from "../../ipam/log.ts";
-import type { StoreMessage, SubnetStore } from "../../ipam/stores/store.ts";
+import type { NetworkStore, StoreMessage } from "../../ipam/stores/contracts.ts";
 
 export class WatchLog {
   readonly messages: StoreMessage[] = [];
@@ -14,7 +14,7 @@ export class WatchLog {
   #config: string | null = null;
   #failure: unknown = null;
 
-  constructor(store: SubnetStore) {
+  constructor(store: Pick<NetworkStore, "feed">) {
     this.#done = this.#run(store).catch((error: unknown) => {
       this.#failure = error;
     });
@@ -41,8 +41,8 @@ export class WatchLog {
     if (this.#failure !== null) throw this.#failure;
   }
 
-  async #run(store: SubnetStore): Promise<void> {
-    for await (const message of store.watch(this.#stop.signal)) {
+  async #run(store: Pick<NetworkStore, "feed">): Promise<void> {
+    for await (const message of store.feed.watch(this.#stop.signal)) {
       this.messages.push(message);
       this.#fold(message);
     }

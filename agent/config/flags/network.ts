@@ -149,6 +149,14 @@ export const NETWORK_FLAGS = {
     origin: "tulle",
     isLive: true,
   },
+  "container-sources": {
+    group: "Firewall and forwarding",
+    kind: choice("any", "strict"),
+    default: "any",
+    help: "source addresses of containers; strict: drop what a bridge with our subnet receives from other addresses",
+    origin: "tulle",
+    isLive: true,
+  },
   "mss-clamp": {
     group: "Firewall and forwarding",
     kind: toggle,

@@ -1,31 +1,33 @@
 /**
  * Calls to Consul: one server at a time, the next one when it fails, a deadline on each.
  *
- * Requests are made by the client library; this file adds what it lacks: several servers, a token and certificates
- * that change, cancellation by signal, and errors that say what to do. Knows no keys.
+ * The client library makes the requests; this file adds several servers, a token and certificates that change,
+ * cancellation by signal, and errors with a remedy. Independent of keys.
  */
 
 import { EventEmitter } from "node:events";
-import { Agent as HttpAgent, type IncomingMessage } from "node:http";
-import { Agent as HttpsAgent } from "node:https";
-import Consul from "consul";
+import type { IncomingMessage } from "node:http";
+import type Consul from "consul";
 import { errorMessage, StoreError } from "../../errors.ts";
 import { readRequiredFile } from "../../files.ts";
+import { errorFields } from "../../log.ts";
 import { diagnose } from "../diagnosis.ts";
+import { Latency, SlownessLog } from "../latency.ts";
 import type { ConsulOptions, StoreEnvironment } from "../options.ts";
 import { isRefusal, refusalOf } from "../tcp-probe.ts";
-import { readTlsFiles, type TlsMaterial } from "../tls-files.ts";
+import { readTlsFiles } from "../tls-files.ts";
 import { TlsRenewal } from "../tls-renewal.ts";
+import { type Connection, openConnection } from "./connection.ts";
 import { type ConsulEndpoint, parseConsulEndpoints } from "./endpoints.ts";
 import { type ConsulOperation, connectionText, consulError, isServerFailure, responseOf } from "./errors.ts";
 
 /** An attempt at one server; a list of 5,000 leases takes a fiftieth of it. */
 const CALL_DEADLINE_MS = 5_000;
 
-/** Idle connections are checked by TCP, so that firewalls between keep them (tcp(7), TCP_KEEPIDLE). */
-const TCP_KEEP_ALIVE_MS = 15_000;
+/** A server that answers later than this is never used. */
+const LONGEST_ANSWER_MS = 30_000;
 
-/** What every request carries; spread it into the library's options. */
+/** Part of every request; spread it into the library's options. */
 export interface CommonOptions {
   readonly ctx: EventEmitter;
   readonly timeout: number;
@@ -34,9 +36,12 @@ export interface CommonOptions {
 }
 
 export interface ConsulCall extends ConsulOperation {
-  /** True when twice is once: such a call is made again at another server even if the first may have seen it. */
+  /** True for idempotent calls: they are repeated at another server even if the first may have seen them. */
   readonly isRepeatable: boolean;
+  /** For a server without latency. */
   readonly deadlineMs?: number;
+  /** True when the server answers only once something changes. */
+  readonly isBlocking?: boolean;
   /** HTTP statuses outside 2xx that are an answer here, not a failure. */
   readonly answers?: readonly number[];
   /** Makes the request with the library. */
@@ -52,20 +57,17 @@ export interface ConsulReply {
   readonly body: unknown;
 }
 
-interface Connection {
-  readonly endpoint: ConsulEndpoint;
-  readonly consul: Consul;
-  readonly agent: HttpAgent;
-  readonly tls: TlsMaterial | null;
-}
-
 export class ConsulClient {
   readonly endpoints: readonly ConsulEndpoint[];
   readonly #options: ConsulOptions;
   readonly #environment: StoreEnvironment;
   readonly #tlsRenewal: TlsRenewal;
+  readonly #slowness: SlownessLog;
+  readonly #latencies = new Map<ConsulEndpoint, Latency>();
+  /** Measurements of servers that did not answer in time. */
+  readonly #measurements = new Map<ConsulEndpoint, Connection>();
   #connection: Connection | null = null;
-  /** The last server that we tried refused the connection: a cheap knock comes before the next request. */
+  /** The last server refused the connection: a cheap TCP probe precedes the next request. */
   #isRefused = false;
   #redials = 0;
   #index: number;
@@ -74,8 +76,9 @@ export class ConsulClient {
     this.#options = options;
     this.#environment = environment;
     this.#tlsRenewal = new TlsRenewal(options, environment);
+    this.#slowness = new SlownessLog(environment.log);
     this.endpoints = parseConsulEndpoints(options);
-    // The hosts of a network do not all begin with the same server.
+    // The hosts of a network start with different servers.
     this.#index = Math.floor(environment.random() * this.endpoints.length);
   }
 
@@ -84,14 +87,15 @@ export class ConsulClient {
     return this.endpoints.map((endpoint) => endpoint.url).join(",");
   }
 
-  /** Makes one call, at another server when one fails; a write moves on only if it was never sent. */
+  /** Makes one call, at the next server when one fails; a write moves on only if it was not sent. */
   async call(call: ConsulCall, signal: AbortSignal): Promise<ConsulReply> {
     const failures: unknown[] = [];
     for (let attempt = 0; attempt < this.endpoints.length; attempt += 1) {
       signal.throwIfAborted();
       const connection = await this.#connect(signal);
       try {
-        return await this.#send(connection, call, signal);
+        const isLast = attempt === this.endpoints.length - 1;
+        return await this.#send(connection, call, isLast ? (this.#environment.patienceMs ?? 0) : 0, signal);
       } catch (error) {
         signal.throwIfAborted();
         failures.push(error);
@@ -103,12 +107,17 @@ export class ConsulClient {
     throw mostTelling(failures);
   }
 
-  /** How often we were told to dial anew. */
+  /** How often redial() was called. */
   get redials(): number {
     return this.#redials;
   }
 
-  /** Leaves everything that is connected; running calls fail. */
+  /** Of the server that is connected; null when none is, or before its first answer. */
+  get roundTripMs(): number | null {
+    return this.#connection === null ? null : this.#latencyOf(this.#connection.endpoint).roundTripMs;
+  }
+
+  /** Drops all connections; running calls fail. */
   redial(): void {
     this.#redials += 1;
     this.#drop();
@@ -116,24 +125,37 @@ export class ConsulClient {
 
   close(): void {
     this.#drop();
+    for (const { agent } of this.#measurements.values()) agent.destroy();
   }
 
-  async #send(connection: Connection, call: ConsulCall, signal: AbortSignal): Promise<ConsulReply> {
+  async #send(
+    connection: Connection,
+    call: ConsulCall,
+    leastDeadlineMs: number,
+    signal: AbortSignal,
+  ): Promise<ConsulReply> {
     const ctx = Object.assign(new EventEmitter(), { includeResponse: true });
     const cancel = () => ctx.emit("cancel");
     const token = await this.#token();
+    const latency = this.#latencyOf(connection.endpoint);
     const common = {
       ctx,
-      timeout: call.deadlineMs ?? CALL_DEADLINE_MS,
+      timeout: Math.max(latency.deadlineMs(call.deadlineMs ?? CALL_DEADLINE_MS), leastDeadlineMs),
       ...(token ? { token } : {}),
       ...(this.#options.datacenter ? { dc: this.#options.datacenter } : {}),
     };
     const { url } = connection.endpoint;
+    const { clock } = this.#environment;
     signal.throwIfAborted();
     signal.addEventListener("abort", cancel, { once: true });
     try {
-      if (this.#isRefused) await checkDoor(connection.endpoint);
+      if (this.#isRefused) await probeFirst(connection.endpoint);
+      const sinceMs = clock.monotonicMs();
       const result = await call.send(connection.consul, common);
+      if (!call.isBlocking) {
+        latency.note(clock.monotonicMs() - sinceMs);
+        this.#slowness.note(url, latency);
+      }
       this.#isRefused = false;
       return replyOf(url, result);
     } catch (error) {
@@ -142,6 +164,7 @@ export class ConsulClient {
       const response = responseOf(error);
       if (response && call.answers?.includes(response.statusCode))
         return replyOf(url, [response, response.body]);
+      if (/timed out/.test(connectionText(error))) this.#measure(connection);
       const found = response ? null : await diagnosed(connection.endpoint, error);
       throw consulError(url, call, error, found);
     } finally {
@@ -180,7 +203,7 @@ export class ConsulClient {
     return this.#connection;
   }
 
-  /** The next call dials the next server; does nothing when another call has left this one already. */
+  /** The next call uses the next server, unless another call has left this one already. */
   #leave(connection: Connection): void {
     if (this.#connection !== connection) return;
     this.#drop();
@@ -191,15 +214,49 @@ export class ConsulClient {
     this.#connection?.agent.destroy();
     this.#connection = null;
   }
+
+  #latencyOf(endpoint: ConsulEndpoint): Latency {
+    const latency = this.#latencies.get(endpoint) ?? new Latency();
+    this.#latencies.set(endpoint, latency);
+    return latency;
+  }
+
+  /** Finds out, besides other calls, whether a server that did not answer in time is slow. */
+  #measure({ endpoint, tls }: Connection): void {
+    if (this.#measurements.has(endpoint)) return;
+    const { clock, log } = this.#environment;
+    const connection = openConnection(endpoint, tls, this.#options);
+    const sinceMs = clock.monotonicMs();
+    this.#measurements.set(endpoint, connection);
+    connection.consul.status
+      // The library takes a timeout for each call; the type of this one lacks it.
+      .leader({ timeout: LONGEST_ANSWER_MS } as never)
+      .catch((error: unknown) => {
+        if (responseOf(error) === null) throw error;
+      })
+      .then(
+        () => {
+          const latency = new Latency();
+          latency.note(clock.monotonicMs() - sinceMs);
+          this.#latencies.set(endpoint, latency);
+        },
+        (error: unknown) =>
+          log.debug("consul server does not answer", { ...errorFields(error), url: endpoint.url }),
+      )
+      .finally(() => {
+        connection.agent.destroy();
+        this.#measurements.delete(endpoint);
+      });
+  }
 }
 
-/** Throws when the server refuses: an outage then costs next to nothing, however long. */
-async function checkDoor({ host, port }: ConsulEndpoint): Promise<void> {
+/** Throws when the server refuses, which keeps outages cheap. */
+async function probeFirst({ host, port }: ConsulEndpoint): Promise<void> {
   const refusal = host === null ? null : await refusalOf({ host, port });
   if (refusal !== null) throw refusal;
 }
 
-/** A server that answers wrongly says more than one that is down. */
+/** Of several failures the one to report: a wrong answer tells more than none. */
 function mostTelling(failures: readonly unknown[]): unknown {
   const isDown = (error: unknown) => error instanceof StoreError && error.code === "TULLE_STORE_UNREACHABLE";
   return failures.find((error) => !isDown(error)) ?? failures.at(-1);
@@ -209,41 +266,9 @@ async function diagnosed({ host, port, isTls }: ConsulEndpoint, error: unknown):
   return host === null ? null : await diagnose({ host, port, isTls }, connectionText(error));
 }
 
-function openConnection(
-  endpoint: ConsulEndpoint,
-  tls: TlsMaterial | null,
-  options: ConsulOptions,
-): Connection {
-  const shared = {
-    keepAlive: true,
-    keepAliveMsecs: TCP_KEEP_ALIVE_MS,
-    ...(endpoint.socketPath === null ? { host: endpoint.host ?? "" } : { socketPath: endpoint.socketPath }),
-  };
-  const agent = tls
-    ? new HttpsAgent({
-        ...shared,
-        ...(tls.ca ? { ca: tls.ca } : {}),
-        ...(tls.cert && tls.key ? { cert: tls.cert, key: tls.key } : {}),
-        ...(options.tlsServerName ? { servername: options.tlsServerName } : {}),
-        rejectUnauthorized: options.verifyTls ?? true,
-      })
-    : new HttpAgent(shared);
-  const headers = options.httpAuth
-    ? { authorization: `Basic ${Buffer.from(options.httpAuth).toString("base64")}` }
-    : {};
-  const consul = new Consul({
-    host: endpoint.host?.includes(":") ? `[${endpoint.host}]` : (endpoint.host ?? "localhost"),
-    port: endpoint.port || 80,
-    secure: endpoint.isTls,
-    agent,
-    ...{ headers },
-  });
-  return { endpoint, consul, agent, tls };
-}
-
 /**
- * With `includeResponse` the library answers the response and what it made of its body. What a server without a
- * leader answers from its own copy may be old.
+ * With `includeResponse` the library returns the response and the decoded body. A server without a leader answers from
+ * its own copy, which may be old.
  */
 function replyOf(url: string, result: unknown): ConsulReply {
   const [response, body] = result as [IncomingMessage, unknown];

@@ -1,15 +1,15 @@
 /**
- * Which Consul servers to talk to, and whether in the clear.
+ * The Consul servers to use, and whether with TLS.
  *
- * Pure: no connection is made here. An address is read as Consul's own programs read it, its port too,
- * except that certificate files for a plaintext address are refused instead of ignored.
+ * Pure. An address and its port are read as by Consul's programs, except that certificate files for a plaintext
+ * address are an error instead of being ignored.
  */
 
 import { ConfigError } from "../../errors.ts";
 import { type ConsulOptions, cleanList, withoutCredentials } from "../options.ts";
 
 export interface ConsulEndpoint {
-  /** As it is shown in logs and errors. */
+  /** For logs and errors. */
   readonly url: string;
   /** Without brackets; null for a unix socket. */
   readonly host: string | null;
@@ -46,7 +46,7 @@ function parseEndpoint(text: string, options: ConsulOptions): ConsulEndpoint {
   }
   const isKnown = scheme === undefined || scheme === "http" || scheme === "https";
   if (!isKnown || !url?.hostname || url.pathname !== "/" || url.search !== "") {
-    throw new ConfigError(`consul-address: "${withoutCredentials(text)}" is no address: ${REMEDY}`);
+    throw new ConfigError(`consul-address: "${withoutCredentials(text)}" is not an address: ${REMEDY}`);
   }
   const port = Number(/:(\d+)$/.exec(rest)?.[1] ?? (isTls ? 443 : 80));
   const host = url.hostname.replace(/^\[|\]$/g, "");
@@ -61,6 +61,6 @@ function parseEndpoint(text: string, options: ConsulOptions): ConsulEndpoint {
 
 function unixEndpoint(text: string, path: string): ConsulEndpoint {
   if (!path.startsWith("/"))
-    throw new ConfigError(`consul-address: "${withoutCredentials(text)}" is no address: ${REMEDY}`);
+    throw new ConfigError(`consul-address: "${withoutCredentials(text)}" is not an address: ${REMEDY}`);
   return { url: `unix://${path}`, host: null, port: 0, socketPath: path, isTls: false };
 }

@@ -1,8 +1,8 @@
 /**
- * Tells the ways apart in which talking to Consul fails, each with its remedy in one line.
+ * Tells failures of Consul apart, each with its remedy in one line.
  *
- * Consul answers with a status and a line of text; what never reached it carries an errno name. Both are looked at
- * here only.
+ * Consul answers with a status and a line of text; a request that did not reach it fails with an errno name. Both are
+ * matched only here.
  */
 
 import type { IncomingMessage } from "node:http";
@@ -17,7 +17,8 @@ export interface ConsulOperation {
   readonly right: string;
 }
 
-const NO_CONSUL = "what answers there is no Consul: correct consul-address; if it is etcd, give --store etcd";
+const NO_CONSUL =
+  "the program that answers there is not Consul: correct consul-address; if it is etcd, give --store etcd";
 
 /** Without an HTTP answer; the first that matches `<errno name> <text>` counts. */
 const CONNECTION_FAILURES: readonly Failure[] = [

@@ -1,41 +1,34 @@
 /**
- * Consul's keys under one network's prefix: listings, blocking reads, and writes that compare first.
+ * Requests for Consul's keys under one network's prefix: listings, blocking reads, and writes that compare first.
  *
- * A transaction carries the comparison and the write together, for Consul refuses a PUT that compares and locks.
- * Knows nothing of sessions but their id.
+ * A transaction carries the comparison and the write together, because Consul rejects a PUT that compares and locks.
+ * Of sessions only the id is used.
  */
 
 import { StoreError } from "../../errors.ts";
+import type { StoreEntry } from "../contracts.ts";
+import { type Expected, isFolder } from "../key-value.ts";
 import type { Layout } from "../layout.ts";
-import type { StoreEntry } from "../store.ts";
 import type { ConsulCall, ConsulClient, ConsulReply } from "./client.ts";
 import { type ConsulOperation, noConsul, permissionDenied } from "./errors.ts";
 
-/** How a read waits, and whom it asks; absent: the leader, at once. */
+/** How a read waits, at any server; absent: the leader answers at once. */
 export interface Blocking {
-  /** Answer when the index is higher than this, from any server's own copy. */
+  /** Answer when the index is higher than this, from the server's own copy. */
   readonly index: bigint;
   readonly waitSeconds: number;
 }
 
-export interface FolderReply {
+export interface RangeReply {
   /** X-Consul-Index: where the next blocking read waits. */
   readonly index: bigint;
   readonly entries: readonly StoreEntry[];
 }
 
-export interface KeyReply {
-  readonly index: bigint;
-  readonly entry: StoreEntry | null;
-}
-
-/** What a write compares: the key's revision and, where known, the session that holds it; null: that it is absent. */
-export type Expected = { readonly revision: bigint; readonly storeLeaseId?: string | null } | null;
-
 /** How a write leaves the key's lock: as it is, in one session, or in none. */
 export type LockChange = "keep" | { readonly from: string | null; readonly to: string | null };
 
-/** Answers of blocking reads come up to a sixteenth later than asked for; the rest is for the transfer. */
+/** Blocking reads take up to a sixteenth longer than requested; the rest is for the transfer. */
 const BLOCKING_SLACK_MS = 10_000;
 
 /** A key as Consul answers it, its value decoded by the library. */
@@ -74,34 +67,18 @@ export class ConsulKv {
     this.#writeRight = `key_prefix "${prefix}" { policy = "write" }`;
   }
 
-  /** All keys that begin with `folder`; names are relative to `base`. */
-  async readFolder(
-    folder: string,
-    base: string,
-    blocking: Blocking | null,
-    signal: AbortSignal,
-  ): Promise<FolderReply> {
-    const { index, items } = await this.#read({ key: folder, recurse: true }, blocking, signal);
-    // Keys that the token may not read are left out of a listing without a word; of a single key Consul says so.
-    if (items.length === 0) await this.#read({ key: folder, recurse: false }, null, signal);
-    return { index, entries: items.map((item) => entryOf(item, base, item.Value ?? "")) };
-  }
-
-  /** One key. */
-  async readKey(
-    key: string,
-    base: string,
-    blocking: Blocking | null,
-    signal: AbortSignal,
-  ): Promise<KeyReply> {
-    const { index, items } = await this.#read({ key, recurse: false }, blocking, signal);
-    const item = items[0];
-    return { index, entry: item ? entryOf(item, base, item.Value ?? "") : null };
+  /** One key, or all keys that begin with a folder. */
+  async read(range: string, blocking: Blocking | null, signal: AbortSignal): Promise<RangeReply> {
+    const recurse = isFolder(range);
+    const { index, items } = await this.#read({ key: range, recurse }, blocking, signal);
+    // A listing omits keys that the token may not read; for a single key Consul returns an error.
+    if (recurse && items.length === 0) await this.#read({ key: range, recurse: false }, null, signal);
+    return { index, entries: items.map((item) => entryOf(item, item.Value ?? "")) };
   }
 
   /**
-   * The index of everything under the prefix, from the server's own copy: some 400 bytes, for the names below the
-   * folders are left out. Shows that the server lives and has a leader.
+   * The index of all keys under the prefix, from the server's own copy: some 400 bytes, because the names in folders
+   * are omitted. Proves that the server answers and has a leader.
    */
   async readIndex(deadlineMs: number, signal: AbortSignal): Promise<bigint> {
     const call: ConsulCall = {
@@ -122,14 +99,12 @@ export class ConsulKv {
 
   /** Writes if the key is as expected; null otherwise. */
   async write(
-    base: string,
-    name: string,
+    Key: string,
     value: string,
-    expected: Expected,
+    expected: Expected | null,
     lock: LockChange,
     signal: AbortSignal,
   ): Promise<StoreEntry | null> {
-    const Key = base + name;
     const checks = checksOf(Key, expected);
     const operations = [...checks, ...writesOf(Key, Buffer.from(value).toString("base64"), lock)];
     const reply = await this.#client.call(
@@ -144,7 +119,7 @@ export class ConsulKv {
       signal,
     );
     const item = this.#writtenItem(reply, checks.length);
-    return item && entryOf(item, base, value);
+    return item && entryOf(item, value);
   }
 
   /** Deletes the key if it is at `revision`; true also when it is absent. */
@@ -174,7 +149,7 @@ export class ConsulKv {
       {
         ...operation,
         isRepeatable: true,
-        ...(blocking ? { deadlineMs: (waitMs * 17) / 16 + BLOCKING_SLACK_MS } : {}),
+        ...(blocking ? { deadlineMs: (waitMs * 17) / 16 + BLOCKING_SLACK_MS, isBlocking: true } : {}),
         send: (consul, common) => consul.kv.get({ ...what, ...query, ...common }),
       },
       signal,
@@ -192,10 +167,10 @@ export class ConsulKv {
     const item = body.Results?.at(-1)?.KV;
     if (isKvItem(item)) return item;
     const error = body.Errors?.[0];
-    if (!error) throw noConsul(reply.url, operation, "the answer is no transaction's");
+    if (!error) throw noConsul(reply.url, operation, "the answer is not a transaction's");
     if (/Permission denied/i.test(error.What)) throw permissionDenied(reply.url, operation, error.What);
     if (error.OpIndex < checkCount) return null;
-    throw new StoreError(`consul txn at ${reply.url} was refused: ${error.What}: it is tried again`, {
+    throw new StoreError(`consul txn at ${reply.url} was refused: ${error.What}: retrying`, {
       retryable: true,
       details: { url: reply.url, outcomeUnknown: false },
     });
@@ -206,24 +181,24 @@ export class ConsulKv {
   }
 }
 
-/** Servers that were set up anew from a backup give revisions out again, but never a session's id. */
-function checksOf(Key: string, expected: Expected): readonly KvOperation[] {
+/** Servers that were restored from a backup reuse revisions, but not ids of sessions. */
+function checksOf(Key: string, expected: Expected | null): readonly KvOperation[] {
   if (expected === null) return [{ Verb: "check-not-exists", Key }];
   const { revision, storeLeaseId: Session } = expected;
   const session: KvOperation[] = Session ? [{ Verb: "check-session", Key, Session }] : [];
   return [{ Verb: "check-index", Key, Index: Number(revision) }, ...session];
 }
 
-/** A plain `set` leaves the lock as it is; a lock goes to another session through `unlock`, in one transaction. */
+/** A plain `set` keeps the lock; a lock moves to another session through `unlock`, in one transaction. */
 function writesOf(Key: string, Value: string, lock: LockChange): readonly KvOperation[] {
   if (lock === "keep") return [{ Verb: "set", Key, Value }];
   const unlock: KvOperation[] = lock.from ? [{ Verb: "unlock", Key, Value, Session: lock.from }] : [];
   return [...unlock, lock.to ? { Verb: "lock", Key, Value, Session: lock.to } : { Verb: "set", Key, Value }];
 }
 
-function entryOf(item: KvItem, base: string, value: string): StoreEntry {
+function entryOf(item: KvItem, value: string): StoreEntry {
   return {
-    key: item.Key.slice(base.length),
+    key: item.Key,
     value,
     revision: BigInt(item.ModifyIndex),
     createRevision: BigInt(item.CreateIndex),

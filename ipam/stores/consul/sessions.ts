@@ -1,7 +1,7 @@
 /**
  * The sessions that hold our leases: they end some time after their last renewal and take their key with them.
  *
- * They live on a node that is nobody's machine, so that no server's departure ends them (docs/adr/0005). Knows no
+ * They belong to a node that is not a machine, so that they outlive each server (docs/adr/0005). Independent of
  * keys.
  */
 
@@ -12,13 +12,13 @@ import { noConsul, ttlRefused } from "./errors.ts";
 
 const DEFAULT_NODE = "tulle";
 
-/** A node must have an address. Nobody ever has this one (RFC 5737), so nobody is taken for our node. */
+/** A node must have an address; no machine has this one (RFC 5737). */
 const NODE_ADDRESS = "192.0.2.1";
 
-/** Consul's own limit, which no option moves; the lower one is the server's session_ttl_min. */
+/** Consul's fixed limit; the lower one is the server's session_ttl_min. */
 const LONGEST_TTL_SECONDS = 86_400;
 
-/** What the names of our sessions begin with. */
+/** Prefix of the names of our sessions. */
 const NAME_PREFIX = "tulle ";
 
 export class ConsulSessions {
@@ -33,7 +33,7 @@ export class ConsulSessions {
     this.#node = nodeName || DEFAULT_NODE;
   }
 
-  /** A new session for `purpose`, and its id. ConfigError when Consul keeps no session for so long or so short. */
+  /** A new session for `purpose`, and its id. ConfigError when Consul rejects the time to live. */
   async create(purpose: string, ttlSeconds: number, signal: AbortSignal): Promise<string> {
     if (ttlSeconds > LONGEST_TTL_SECONDS) throw ttlRefused(ttlSeconds, "10s=24h");
     try {
@@ -45,7 +45,7 @@ export class ConsulSessions {
     }
   }
 
-  /** Seconds until the session ends if nobody renews it again; null when it has ended. */
+  /** Seconds until the session ends without another renewal; null when it has ended. */
   async renew(id: string, signal: AbortSignal): Promise<number | null> {
     const call: ConsulCall = {
       ...this.#operation("session.renew"),
@@ -56,11 +56,11 @@ export class ConsulSessions {
     const { url, status, body } = await this.#client.call(call, signal);
     if (status === 404 && /^Session id/i.test(String(body))) return null;
     const ttl: unknown = Array.isArray(body) ? body[0]?.TTL : null;
-    if (typeof ttl !== "string") throw noConsul(url, call, "the answer is no session");
+    if (typeof ttl !== "string") throw noConsul(url, call, "the answer is not a session");
     return secondsOf(ttl);
   }
 
-  /** Ends a session that tulle made; another agent's is left to it. What goes wrong is left to its TTL. */
+  /** Ends a session that tulle made; leaves another agent's. After a failure the session expires. */
   async retire(id: string, signal: AbortSignal): Promise<void> {
     try {
       const { body } = await this.#client.call(
@@ -82,7 +82,7 @@ export class ConsulSessions {
         signal,
       );
     } catch (error) {
-      this.#environment.log.debug("consul session stays until it runs out", {
+      this.#environment.log.debug("consul session stays until it expires", {
         session: id,
         cause: String(error),
       });
@@ -99,18 +99,19 @@ export class ConsulSessions {
           ttl: `${Math.ceil(ttlSeconds)}s`,
           behavior: "delete",
           lockdelay: "0s",
-          // Without this the health of the node, which nobody checks, would end the session.
+          // Without this the health of the node, which is not checked, would end the session.
           checks: [],
           ...(this.#node === null ? {} : { node: this.#node }),
           ...common,
         }),
     };
     const { url, body } = await this.#client.call(call, signal);
-    if (!isRecord(body) || typeof body.ID !== "string") throw noConsul(url, call, "the answer is no session");
+    if (!isRecord(body) || typeof body.ID !== "string")
+      throw noConsul(url, call, "the answer is not a session");
     return body.ID;
   }
 
-  /** Makes our node known. Without the right to do so sessions go to the node of the server that answers. */
+  /** Registers our node. Without the right to do so sessions belong to the node of the server that answers. */
   async #register(node: string, signal: AbortSignal): Promise<void> {
     const right = `node "${node}" { policy = "write" }`;
     try {

@@ -1,11 +1,12 @@
 /**
  * Calls to an etcd cluster: one server at a time, the next one when it fails.
  *
- * Knows no keys. What a connection is made of is etcd-connection.ts's affair.
+ * Independent of keys. connection.ts has a single connection.
  */
 
 import { errorMessage, StoreError } from "../../errors.ts";
 import { diagnose } from "../diagnosis.ts";
+import { type Latency, SlownessLog } from "../latency.ts";
 import type { EtcdOptions, StoreEnvironment } from "../options.ts";
 import { isRefusal, refusalOf } from "../tcp-probe.ts";
 import { TlsRenewal } from "../tls-renewal.ts";
@@ -29,11 +30,15 @@ import {
 
 const KEEP_ALIVE_DEADLINE_MS = 3_000;
 
+/** A server that is not connected by then is down, hung, slow or behind a firewall: the next one may be better. */
+const CONNECT_DEADLINE_MS = 2_000;
+
 export type WatchStream = EtcdStreams["Watch"]["watch"];
 
-/** A stream, and how to say that its server is no good. */
+/** A stream, how slow its server is, and how to leave that server. */
 export interface OpenWatch {
   readonly stream: WatchStream;
+  readonly latency: Latency;
   leave(): void;
 }
 
@@ -43,8 +48,11 @@ export class EtcdClient {
   readonly #environment: StoreEnvironment;
   readonly #tlsRenewal: TlsRenewal;
   readonly #streams = new Set<WatchStream>();
+  readonly #slowness: SlownessLog;
+  /** Connections that were not ready in time and may be later: those of slow servers. At most one for each server. */
+  readonly #late = new Map<EtcdEndpoint, EtcdConnection>();
   #connection: EtcdConnection | null = null;
-  /** The last endpoint that we tried refused the connection: a cheap knock comes before the next real dial. */
+  /** The last endpoint refused the connection: a cheap TCP probe precedes the next channel. */
   #isRefused = false;
   #redials = 0;
   #index: number;
@@ -53,14 +61,25 @@ export class EtcdClient {
     this.#options = options;
     this.#environment = environment;
     this.#tlsRenewal = new TlsRenewal(options, environment);
+    this.#slowness = new SlownessLog(environment.log);
     this.endpoints = parseEtcdEndpoints(options);
-    // The hosts of a network do not all begin with the same member.
+    // The hosts of a network start with different members.
     this.#index = Math.floor(environment.random() * this.endpoints.length);
   }
 
-  /** How often we were told to dial anew. */
+  /** How often redial() was called. */
   get redials(): number {
     return this.#redials;
+  }
+
+  /** Of the server that is connected; null when none is, or before its first answer. */
+  get roundTripMs(): number | null {
+    return this.#connection?.latency.roundTripMs ?? null;
+  }
+
+  /** The deadline for what takes `baseMs` at a server without latency. */
+  deadlineMs(baseMs: number): number {
+    return this.#connection?.latency.deadlineMs(baseMs) ?? baseMs;
   }
 
   /** The endpoints as text, for logs and errors. */
@@ -68,7 +87,7 @@ export class EtcdClient {
     return this.endpoints.map((endpoint) => endpoint.authority).join(",");
   }
 
-  /** Asks something that may be asked again, and does so at every endpoint until one answers within `deadlineMs`. */
+  /** Makes an idempotent call, at one endpoint after the other until one answers within `deadlineMs`. */
   async read<S extends Service, M extends Method<S>>(
     service: S,
     method: M,
@@ -84,7 +103,7 @@ export class EtcdClient {
     );
   }
 
-  /** As `read`, but goes on to the next endpoint only while the request has certainly not been sent. */
+  /** As `read`, but moves to the next endpoint only while the request has certainly not been sent. */
   async write<S extends Service, M extends Method<S>>(
     service: S,
     method: M,
@@ -99,7 +118,7 @@ export class EtcdClient {
     );
   }
 
-  /** Extends the store lease `ID`; answers its seconds, 0 when it is gone. */
+  /** Extends the store lease `ID`; returns its seconds, 0 when it is gone. */
   async keepLease(ID: string, signal: AbortSignal): Promise<number> {
     const keep = (connection: EtcdConnection) =>
       connection.withToken(() => keepLeaseAt(connection, ID, signal));
@@ -110,10 +129,12 @@ export class EtcdClient {
   async watch(signal: AbortSignal): Promise<OpenWatch> {
     const connection = await this.#connect();
     try {
+      await connection.connect(CONNECT_DEADLINE_MS, signal);
       const stream = await connection.stream("Watch", "watch", signal);
       this.#streams.add(stream);
       stream.on("status", () => this.#streams.delete(stream));
-      return { stream, leave: () => this.#leave(connection) };
+      const { latency } = connection;
+      return { stream, latency, leave: () => this.#leave(connection) };
     } catch (error) {
       signal.throwIfAborted();
       this.#leave(connection);
@@ -121,7 +142,7 @@ export class EtcdClient {
     }
   }
 
-  /** Leaves everything that is connected; who follows a stream sees it end. */
+  /** Drops all connections; streams end. */
   redial(): void {
     this.#redials += 1;
     this.close();
@@ -132,6 +153,8 @@ export class EtcdClient {
   close(): void {
     this.#connection?.close();
     this.#connection = null;
+    for (const connection of this.#late.values()) connection.close();
+    this.#late.clear();
   }
 
   async #anywhere<T>(
@@ -140,19 +163,24 @@ export class EtcdClient {
     mayRepeat: (error: unknown) => boolean,
     signal: AbortSignal,
   ): Promise<T> {
+    const { clock } = this.#environment;
     const failures: unknown[] = [];
     for (let attempt = 0; attempt < this.endpoints.length; attempt += 1) {
       signal.throwIfAborted();
       const connection = await this.#connect();
       try {
-        if (this.#isRefused) await checkDoor(connection.endpoint);
+        if (this.#isRefused) await probeFirst(connection.endpoint);
+        await connection.connect(this.#connectDeadlineMs(attempt), signal);
+        const sinceMs = clock.monotonicMs();
         const answer = await use(connection);
+        connection.latency.note(clock.monotonicMs() - sinceMs);
+        this.#slowness.note(connection.endpoint.authority, connection.latency);
         this.#isRefused = false;
         return answer;
       } catch (error) {
         this.#isRefused = isRefusal(errorMessage(error));
         signal.throwIfAborted();
-        // Before anything is found out about it, or others would use it meanwhile.
+        // Before the diagnosis, during which other calls would use it.
         if (isEndpointFailure(error)) this.#leave(connection);
         failures.push(await explained(error, connection.endpoint));
         signal.throwIfAborted();
@@ -169,33 +197,53 @@ export class EtcdClient {
     if (this.#connection) return this.#connection;
     const endpoint = this.endpoints[this.#index];
     if (!endpoint) throw new StoreError("etcd: no endpoint");
+    this.#connection = this.#takeLate(endpoint);
+    if (this.#connection) return this.#connection;
     const opened = await EtcdConnection.open(endpoint, this.#options, this.#environment);
     this.#connection ??= opened;
     return this.#connection;
   }
 
-  /** The next call dials the next endpoint, unless somebody has left this connection already. */
+  /** The next call connects to the next endpoint, unless this connection has been left already. */
   #leave(connection: EtcdConnection): void {
     if (this.#connection !== connection) return;
-    this.close();
+    const { endpoint } = connection;
+    this.#connection = null;
     this.#index = (this.#index + 1) % this.endpoints.length;
+    if (connection.isConnecting && !this.#late.has(endpoint)) this.#late.set(endpoint, connection);
+    else connection.close();
+  }
+
+  /** The connection to a slow server that has become ready since it was left. */
+  #takeLate(endpoint: EtcdEndpoint): EtcdConnection | null {
+    const connection = this.#late.get(endpoint);
+    if (connection === undefined || connection.isConnecting) return null;
+    this.#late.delete(endpoint);
+    if (connection.isReady) return connection;
+    connection.close();
+    return null;
+  }
+
+  #connectDeadlineMs(attempt: number): number {
+    const isLast = attempt === this.endpoints.length - 1;
+    return Math.max(CONNECT_DEADLINE_MS, isLast ? (this.#environment.patienceMs ?? 0) : 0);
   }
 }
 
-/** Throws NeverSentError when the endpoint refuses: an outage then costs next to nothing, however long. */
-async function checkDoor(endpoint: EtcdEndpoint): Promise<void> {
+/** Throws NeverSentError when the endpoint refuses, which keeps outages cheap. */
+async function probeFirst(endpoint: EtcdEndpoint): Promise<void> {
   const refusal = await refusalOf(endpoint);
   if (refusal !== null) throw new NeverSentError(refusal.message);
 }
 
-/** The failure itself, or what is found to be behind it when there was no connection. */
+/** The failure, or its cause as diagnosed when no connection was made. */
 async function explained(failure: unknown, endpoint: EtcdEndpoint): Promise<unknown> {
   if (!wasNeverSent(failure)) return failure;
   const found = await diagnose(endpoint, errorMessage(failure));
   return found === null ? failure : new NeverSentError(found);
 }
 
-/** One request and one answer on a stream of its own: keep-alives are rare. */
+/** One request and one answer on a new stream, because keep-alives are rare. */
 async function keepLeaseAt(connection: EtcdConnection, ID: string, signal: AbortSignal): Promise<number> {
   const stream = await connection.stream("Lease", "leaseKeepAlive", signal, KEEP_ALIVE_DEADLINE_MS);
   const cancel = () => stream.cancel();

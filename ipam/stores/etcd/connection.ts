@@ -2,7 +2,7 @@
  * One connection to one etcd server: its channel, its certificates and its token.
  *
  * The gRPC stubs are etcd3's; its pool, watcher and lease manager are not used (docs/adr/0003). A connection that
- * fails is thrown away: choosing the next server is etcd-client.ts's affair.
+ * fails is discarded; client.ts selects the next server.
  */
 
 import {
@@ -15,17 +15,18 @@ import {
 } from "@grpc/grpc-js";
 import { Host } from "etcd3/lib/connection-pool.js";
 import type * as Rpc from "etcd3/lib/rpc.js";
+import { Latency } from "../latency.ts";
 import type { EtcdOptions, StoreEnvironment } from "../options.ts";
 import { readTlsFiles, type TlsMaterial } from "../tls-files.ts";
+import { TlsCredentials } from "./credentials.ts";
 import type { EtcdEndpoint } from "./endpoints.ts";
 import { GrpcStatus, grpcStatus, isStaleToken, NeverSentError } from "./errors.ts";
-import { EtcdTlsCredentials } from "./tls.ts";
 
 /** One exchange with one server; a page of a listing takes a hundredth of it. */
 const CALL_DEADLINE_MS = 5_000;
 
-/** A server that has not greeted us by then is down, hung or behind a firewall: the next one may be better. */
-const CONNECT_DEADLINE_MS = 2_000;
+/** A connection attempt that takes longer will not succeed. */
+const LONGEST_CONNECT_MS = 30_000;
 
 /** The window lets a listing of a megabyte arrive without a round trip for every 64 KiB. */
 const CHANNEL_OPTIONS = {
@@ -66,7 +67,7 @@ type CallOf<S extends Service, M extends Method<S>> = Extract<EtcdCalls[S][M], (
 export type Request<S extends Service, M extends Method<S>> = Parameters<CallOf<S, M>>[0];
 export type Response<S extends Service, M extends Method<S>> = ReturnType<CallOf<S, M>>;
 
-/** A method of a generated stub; gRPC builds them at run time, so their types are stated here. */
+/** A method of a generated stub; gRPC builds stubs at run time, without types. */
 type UnaryStub = (
   request: unknown,
   metadata: Metadata,
@@ -81,39 +82,64 @@ interface Wire {
   readonly host: Host;
 }
 
+type Edges = Pick<StoreEnvironment, "clock" | "dateMs">;
+
 export class EtcdConnection {
+  readonly latency = new Latency();
   readonly endpoint: EtcdEndpoint;
   readonly tls: TlsMaterial | null;
   readonly #credentials: ChannelCredentials;
   readonly #options: EtcdOptions;
-  readonly #dateMs: () => number;
+  readonly #edges: Edges;
   #wire: Wire | null = null;
+  /** When the attempt to connect began. */
+  #dialedMs: number | null = null;
   #isClosed = false;
   #token: Promise<string> | null = null;
 
-  /** Reads the certificates, if there are any to read; the first call dials. */
-  static async open(
-    endpoint: EtcdEndpoint,
-    options: EtcdOptions,
-    { dateMs }: Pick<StoreEnvironment, "dateMs">,
-  ): Promise<EtcdConnection> {
-    const tls = endpoint.isTls ? await readTlsFiles(options, dateMs()) : null;
-    return new EtcdConnection(endpoint, options, tls, dateMs);
+  /** Reads the certificates, if there are any. Does not connect. */
+  static async open(endpoint: EtcdEndpoint, options: EtcdOptions, edges: Edges): Promise<EtcdConnection> {
+    const tls = endpoint.isTls ? await readTlsFiles(options, edges.dateMs()) : null;
+    return new EtcdConnection(endpoint, options, tls, edges);
   }
 
-  private constructor(
-    endpoint: EtcdEndpoint,
-    options: EtcdOptions,
-    tls: TlsMaterial | null,
-    dateMs: () => number,
-  ) {
-    this.#credentials = tls
-      ? new EtcdTlsCredentials(tls, endpoint.host)
-      : ChannelCredentials.createInsecure();
+  private constructor(endpoint: EtcdEndpoint, options: EtcdOptions, tls: TlsMaterial | null, edges: Edges) {
+    this.#credentials = tls ? new TlsCredentials(endpoint.host, tls) : ChannelCredentials.createInsecure();
     this.endpoint = endpoint;
     this.tls = tls;
     this.#options = options;
-    this.#dateMs = dateMs;
+    this.#edges = edges;
+  }
+
+  /** True when calls can be sent. */
+  get isReady(): boolean {
+    return this.#state === connectivityState.READY;
+  }
+
+  /** True while an attempt to connect may still succeed. */
+  get isConnecting(): boolean {
+    if (this.#dialedMs === null || this.#state !== connectivityState.CONNECTING) return false;
+    return this.#edges.clock.monotonicMs() - this.#dialedMs < LONGEST_CONNECT_MS;
+  }
+
+  /**
+   * Connects. Resolves when calls can be sent, or when they fail at once with the reason. NeverSentError when the server
+   * has not completed the handshakes within `withinMs`: it is down, hung, slow or behind a firewall.
+   */
+  async connect(withinMs: number, signal: AbortSignal): Promise<void> {
+    const { channel } = this.#open();
+    const { clock, dateMs } = this.#edges;
+    const deadline = new Date(dateMs() + withinMs);
+    while (true) {
+      const state = channel.getConnectivityState(true);
+      if (state === connectivityState.IDLE) this.#dialedMs = clock.monotonicMs();
+      else if (state !== connectivityState.CONNECTING) break;
+      if (!(await hasChanged(channel, state, deadline, signal)))
+        throw new NeverSentError(`no connection within ${withinMs} ms`);
+    }
+    if (this.#dialedMs === null || !this.isReady) return;
+    this.latency.note(clock.monotonicMs() - this.#dialedMs);
+    this.#dialedMs = null;
   }
 
   /** Calls one method. Rejects with gRPC's error. */
@@ -130,7 +156,7 @@ export class EtcdConnection {
     });
   }
 
-  /** Does `send`, a second time with a new token when the server no longer knows ours. */
+  /** Calls `send`, a second time with a new token when the server rejects ours as unknown. */
   async withToken<T>(send: () => Promise<T>): Promise<T> {
     try {
       return await send();
@@ -141,7 +167,10 @@ export class EtcdConnection {
     }
   }
 
-  /** Opens a stream that the server ends when it is cut off from its leader. `deadlineMs` from now, if at all. */
+  /**
+   * Opens a stream that the server ends when it is cut off from its leader. It ends after `deadlineMs`, if given, and the
+   * server's latency.
+   */
   async stream<S extends keyof EtcdStreams, M extends Extract<keyof EtcdStreams[S], string>>(
     service: S,
     method: M,
@@ -151,17 +180,25 @@ export class EtcdConnection {
     const metadata = (await this.#metadata(signal)).clone();
     metadata.set("hasleader", "true");
     const stub = stubOf<StreamStub>(this.#open().host.getServiceClient(service), method);
-    const options = deadlineMs === undefined ? {} : { deadline: this.#dateMs() + deadlineMs };
+    const options = deadlineMs === undefined ? {} : { deadline: this.#deadline(deadlineMs) };
     return stub(metadata, options) as EtcdStreams[S][M];
   }
 
-  /** Running calls and streams end by themselves; new ones fail. */
+  /** Running calls and streams go on to their end; new ones fail. */
   close(): void {
     this.#isClosed = true;
     this.#wire?.channel.close();
   }
 
-  /** Made when it is first needed: it costs more than to find out that nobody listens. */
+  get #state(): connectivityState | null {
+    return this.#wire?.channel.getConnectivityState(false) ?? null;
+  }
+
+  #deadline(baseMs: number): number {
+    return this.#edges.dateMs() + this.latency.deadlineMs(baseMs);
+  }
+
+  /** Created at the first use: it costs more than a TCP probe that finds no listener. */
   #open(): Wire {
     if (this.#isClosed) throw new NeverSentError("the connection has been left");
     if (this.#wire) return this.#wire;
@@ -186,12 +223,12 @@ export class EtcdConnection {
   }
 
   async #authenticate(name: string, password: string): Promise<string> {
-    const signal = AbortSignal.timeout(CALL_DEADLINE_MS);
+    const signal = AbortSignal.timeout(this.latency.deadlineMs(CALL_DEADLINE_MS));
     try {
       const answer = await this.#unary("Auth", "authenticate", { name, password }, new Metadata(), signal);
       return (answer as Rpc.IAuthenticateResponse).token;
     } catch (error) {
-      // flanneld's behaviour too: credentials given to a cluster that wants none do no harm.
+      // As flanneld: a cluster without authentication ignores credentials.
       if (grpcStatus(error) === GrpcStatus.FailedPrecondition) return "";
       throw error;
     }
@@ -205,26 +242,37 @@ export class EtcdConnection {
     signal: AbortSignal,
     deadlineMs = CALL_DEADLINE_MS,
   ): Promise<unknown> {
-    const { channel, host } = this.#open();
+    const { host } = this.#open();
     const stub = stubOf<UnaryStub>(host.getServiceClient(service), method);
     return new Promise((resolve, reject) => {
-      const deadline = this.#dateMs() + deadlineMs;
+      const deadline = this.#deadline(deadlineMs);
       const call = stub(request, metadata, { deadline }, (error, response) => {
-        clearTimeout(greeting);
         signal.removeEventListener("abort", cancel);
         if (error) reject(error);
         else resolve(response);
       });
       const cancel = () => call.cancel();
-      const greeting = setTimeout(() => {
-        // A call that waits on a channel that is not ready has not left this host.
-        if (channel.getConnectivityState(false) === connectivityState.READY) return;
-        reject(new NeverSentError(`no connection within ${CONNECT_DEADLINE_MS} ms`));
-        cancel();
-      }, CONNECT_DEADLINE_MS);
       signal.addEventListener("abort", cancel, { once: true });
     });
   }
+}
+
+/** False when the state is the same at the deadline. Rejects when the signal fires. */
+function hasChanged(
+  channel: Channel,
+  state: connectivityState,
+  deadline: Date,
+  signal: AbortSignal,
+): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) return onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    channel.watchConnectivityState(state, deadline, (error) => {
+      signal.removeEventListener("abort", onAbort);
+      resolve(error === undefined);
+    });
+  });
 }
 
 function stubOf<T>(client: Client, method: string): T {

@@ -1,7 +1,7 @@
 /**
- * Which etcd servers to talk to, and whether in the clear.
+ * The etcd servers to use, and whether with TLS.
  *
- * Pure: no connection is made here. TLS is all or nothing, so that no option about it is ever silently ignored.
+ * Pure. TLS applies to all endpoints or to none, so that no option about it is silently ignored.
  */
 
 import { ConfigError } from "../../errors.ts";
@@ -33,7 +33,7 @@ function parseEndpoint(text: string, hasTlsFiles: boolean): EtcdEndpoint {
   const protocol = scheme?.toLowerCase() ?? (hasTlsFiles ? "https" : "http");
   if (protocol !== "http" && protocol !== "https") {
     throw new ConfigError(
-      `etcd-endpoints: "${withoutCredentials(text)}" is no endpoint: write https://HOST:PORT or http://HOST:PORT`,
+      `etcd-endpoints: "${withoutCredentials(text)}" is not an endpoint: write https://HOST:PORT or http://HOST:PORT`,
     );
   }
   if (protocol === "http" && hasTlsFiles) {
@@ -49,7 +49,7 @@ function parseEndpoint(text: string, hasTlsFiles: boolean): EtcdEndpoint {
   }
   if (!url?.hostname || url.pathname !== "/" || url.search !== "") {
     throw new ConfigError(
-      `etcd-endpoints: "${withoutCredentials(text)}" is no endpoint: write https://HOST:PORT or http://HOST:PORT, an IPv6 address in brackets`,
+      `etcd-endpoints: "${withoutCredentials(text)}" is not an endpoint: write https://HOST:PORT or http://HOST:PORT, an IPv6 address in brackets`,
     );
   }
   const port = /:(\d+)$/.exec(rest)?.[1] ?? "2379";

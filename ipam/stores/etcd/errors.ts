@@ -1,13 +1,13 @@
 /**
- * Tells the ways apart in which talking to etcd fails, each with its remedy in one line.
+ * Tells failures of etcd apart, each with its remedy in one line.
  *
- * gRPC folds most of them into UNAVAILABLE and keeps the cause in its text, so the text is looked at, here only.
+ * gRPC reports most of them as UNAVAILABLE with the cause in the text, which is matched only here.
  */
 
 import { errorMessage, StoreError, TulleError } from "../../errors.ts";
 import { diagnosedFailures, type Failure, oneLine, tlsFailures, withoutOpenSslFrame } from "../failures.ts";
 
-/** Status codes of gRPC that mean something here (grpc/status.h). */
+/** The status codes of gRPC that are used here (grpc/status.h). */
 export const GrpcStatus = {
   Cancelled: 1,
   Unknown: 2,
@@ -24,7 +24,7 @@ export const GrpcStatus = {
   Unauthenticated: 16,
 } as const;
 
-/** With these a server says that it did nothing. Any other failure may have come after the deed. */
+/** With these a server says that it did nothing. After any other failure the request may have been executed. */
 const REFUSALS: ReadonlySet<number | null> = new Set([
   GrpcStatus.InvalidArgument,
   GrpcStatus.NotFound,
@@ -79,7 +79,7 @@ const FAILURES: readonly Failure[] = [
     code: "TULLE_STORE_API",
     pattern: /^12 |HTTP status|Protocol error|NGHTTP2|Parse Error|unknown service|socket hang up/i,
     remedy:
-      "what answers there is no etcd that speaks the v3 API (3.4 or newer): correct etcd-endpoints; if it is Consul, give --store consul",
+      "the program that answers there is not etcd with the v3 API (3.4 or newer): correct etcd-endpoints; if it is Consul, give --store consul",
     retryable: true,
   },
   {
@@ -97,7 +97,7 @@ const FAILURES: readonly Failure[] = [
   },
 ];
 
-/** The StoreError for a call that failed at each of `endpoints` that it was tried at, in the order of `failures`. */
+/** The StoreError for a call that failed at several of `endpoints`, in the order of `failures`. */
 export function etcdError(endpoints: string, operation: string, failures: readonly unknown[]): TulleError {
   const error = mostTelling(failures);
   if (error instanceof TulleError) return error;
@@ -113,7 +113,7 @@ export function etcdError(endpoints: string, operation: string, failures: readon
   );
 }
 
-/** The failure to report: a server that answers wrongly says more than one that is down. */
+/** The failure to report: a wrong answer tells more than none. */
 function mostTelling(failures: readonly unknown[]): unknown {
   return failures.find((error) => failureOf(error)?.code !== "TULLE_STORE_UNREACHABLE") ?? failures.at(-1);
 }
@@ -123,11 +123,11 @@ function failureOf(error: unknown): Failure | undefined {
   return FAILURES.find(({ pattern }) => pattern.test(text));
 }
 
-/** The text of an error of gRPC without its frame: the status, the time, and a note that is mostly empty. */
+/** The text of gRPC's error without status, time, and a note that is mostly empty. */
 function essence(text: string): string {
   return withoutOpenSslFrame(oneLine(text))
     .replace(/^\d+ [A-Z_]+: /, "")
-    .replace(/^No connection established\. Last error: (Error: )?/, "")
+    .replace(/^No connection established\. Last error: (Error( \[\w+\])?: )?/, "")
     .replace(/ ?Resolution note:$/, "")
     .replace(/ \(\d{4}-[\d-]+T[\d:.]+Z\)/, "")
     .replace(/[ .]+$/, "");
@@ -154,7 +154,7 @@ function wasNotDone(error: unknown): boolean {
   return wasNeverSent(error) || REFUSALS.has(grpcStatus(error));
 }
 
-/** True when another server may do better. */
+/** True when another server may succeed. */
 export function isEndpointFailure(error: unknown): boolean {
   const status = grpcStatus(error);
   return (
@@ -172,7 +172,7 @@ export function isStaleToken(error: unknown): boolean {
   return /invalid auth token|revision of auth store is old|user name is empty/.test(errorMessage(error));
 }
 
-/** True when the history that was asked for is compacted, or has never been. */
+/** True when the requested history is compacted, or never existed. */
 export function isHistoryGone(error: unknown): boolean {
   return /required revision (has been compacted|is a future revision)/.test(errorMessage(error));
 }

@@ -1,31 +1,32 @@
 /**
- * What a watcher remembers of the store's history, so that it notices when the history is no longer the same.
+ * What a watcher keeps of the store's history, to detect that the store now has another one.
  *
- * A cluster that was restored from a snapshot counts its revisions on from the snapshot: the number at which a
- * watcher wants to resume may exist again and mean something else. The youngest value, the last deletion and the
- * number of leases tell the two apart.
+ * A cluster that was restored from a snapshot continues the snapshot's revisions: the revision at which a watcher wants
+ * to resume may exist again with other contents. The newest value, the last deletion and the number of keys tell the two
+ * apart.
  */
 
 import type * as Rpc from "etcd3/lib/rpc.js";
-import type { Layout } from "../layout.ts";
+import { isInRange } from "../key-value.ts";
 import type { EtcdClient } from "./client.ts";
 import { isHistoryGone } from "./errors.ts";
 import type { EtcdListing } from "./listing.ts";
 import { rangeOf } from "./wire.ts";
 
 export class EtcdHistory {
-  readonly #layout: Layout;
+  readonly #ranges: readonly string[];
   #revision: bigint;
-  #leases: number;
-  /** The youngest value that we saw; null before there was any. */
+  /** How many keys the ranges hold. */
+  #count: number;
+  /** The newest value that was seen; null before the first. */
   #put: Rpc.IKeyValue | null;
-  /** The key of a deletion that came after it. */
+  /** The key of a later deletion. */
   #deleted: Buffer | null = null;
 
-  constructor(layout: Layout, { revision, kvs }: EtcdListing) {
-    this.#layout = layout;
+  constructor(ranges: readonly string[], { revision, kvs }: EtcdListing) {
+    this.#ranges = ranges;
     this.#revision = revision;
-    this.#leases = kvs.length;
+    this.#count = kvs.length;
     this.#put = kvs.reduce<Rpc.IKeyValue | null>(
       (best, kv) => (best !== null && BigInt(best.mod_revision) > BigInt(kv.mod_revision) ? best : kv),
       null,
@@ -37,22 +38,23 @@ export class EtcdHistory {
     return this.#revision;
   }
 
-  /** Takes note of an event, in the store's order. */
+  /** Adds an event, in the store's order. */
   add(event: Rpc.IEvent): void {
     const { kv } = event;
     const isDeletion = isDelete(event);
     this.#revision = BigInt(kv.mod_revision);
     this.#deleted = isDeletion ? kv.key : null;
     if (!isDeletion) this.#put = kv;
-    if (!kv.key.toString().startsWith(this.#layout.subnets)) return;
-    if (isDeletion) this.#leases -= 1;
-    else if (kv.create_revision === kv.mod_revision) this.#leases += 1;
+    const key = kv.key.toString();
+    if (!this.#ranges.some((range) => isInRange(key, range))) return;
+    if (isDeletion) this.#count -= 1;
+    else if (kv.create_revision === kv.mod_revision) this.#count += 1;
   }
 
   /**
-   * Asks whether the store's past is what we saw; false also when that is compacted. A past revision is the same on
-   * every member, so the one we are at may answer alone: the others may be busy with an election. A member that has
-   * not come as far as we have asks the others.
+   * Compares the store's past with this one; false also when that is compacted. A past revision is the same on every
+   * member, so that one member can answer alone while the others elect a leader. A member that is behind asks the
+   * others.
    */
   async isStillTrue(client: EtcdClient, signal: AbortSignal): Promise<boolean> {
     return (await this.#isTrueAt(client, true, signal)) || (await this.#isTrueAt(client, false, signal));
@@ -61,10 +63,10 @@ export class EtcdHistory {
   async #isTrueAt(client: EtcdClient, serializable: boolean, signal: AbortSignal): Promise<boolean> {
     const [put, deleted] = [this.#put, this.#deleted];
     const at = { revision: String(this.#revision), serializable };
-    // A value that is gone by now can be read at its own revision only.
+    // A value that was deleted can be read only at its own revision.
     const putAt = put && deleted?.equals(put.key) ? { ...at, revision: put.mod_revision } : at;
     const ranges: Rpc.IRangeRequest[] = [
-      { ...rangeOf(this.#layout.subnets), count_only: true, ...at },
+      ...this.#ranges.map((range) => ({ ...rangeOf(range), count_only: true, ...at })),
       ...(put ? [{ key: put.key, ...putAt }] : []),
       ...(deleted ? [{ key: deleted, count_only: true, ...at }] : []),
     ];
@@ -72,8 +74,9 @@ export class EtcdHistory {
       const success = ranges.map((request_range) => ({ request_range }));
       const answer = await client.read("KV", "txn", { success }, signal);
       const found = answer.responses.map((response) => response.response_range);
-      if (Number(found[0]?.count) !== this.#leases) return false;
-      if (put && !isSame(found[1]?.kvs[0], put)) return false;
+      const counts = found.splice(0, this.#ranges.length).map(({ count }) => Number(count));
+      if (counts.reduce((sum, count) => sum + count, 0) !== this.#count) return false;
+      if (put && !isSame(found[0]?.kvs[0], put)) return false;
       return deleted === null || found.at(-1)?.count === "0";
     } catch (error) {
       if (isHistoryGone(error)) return false;
@@ -82,7 +85,7 @@ export class EtcdHistory {
   }
 }
 
-/** No two store leases have one id, so that a key which somebody took at the same revision is told by its lease. */
+/** Ids of store leases are unique: they tell apart a key that another host wrote at the same revision. */
 function isSame(found: Rpc.IKeyValue | undefined, seen: Rpc.IKeyValue): boolean {
   return (
     found?.mod_revision === seen.mod_revision && found.lease === seen.lease && found.value.equals(seen.value)

@@ -1,12 +1,11 @@
 /**
- * Whole folders of etcd, read page by page at one revision.
+ * Ranges of etcd's keys, read page by page at one revision.
  *
- * Pages keep each answer small whatever the network's size; nothing outside the folder is ever read.
+ * Pages keep each answer small whatever the network's size; nothing outside the ranges is read.
  */
 
 import type * as Rpc from "etcd3/lib/rpc.js";
-import type { Layout } from "../layout.ts";
-import type { StoreListing } from "../store.ts";
+import type { KeyListing } from "../key-value.ts";
 import type { EtcdClient } from "./client.ts";
 import { isHistoryGone } from "./errors.ts";
 import { entryOf, rangeOf } from "./wire.ts";
@@ -14,49 +13,39 @@ import { entryOf, rangeOf } from "./wire.ts";
 /** Half a megabyte of usual leases. */
 const PAGE_KEYS = 2_000;
 
-/** A listing whose revision is compacted between two pages begins anew, this often. */
+/** A listing whose revision is compacted between two pages is started again, up to this many attempts. */
 const ATTEMPTS = 3;
 
-/** What etcd said of a network. */
 export interface EtcdListing {
   readonly revision: bigint;
-  /** The leases. */
   readonly kvs: readonly Rpc.IKeyValue[];
-  readonly config: string | null;
 }
 
-/** The leases and the configuration at one revision: a single round trip for a network of one page. */
-export async function listNetwork(
+/** The keys of `ranges` at one revision: a single round trip for ranges of one page. */
+export async function listRanges(
   client: EtcdClient,
-  layout: Layout,
+  ranges: readonly string[],
   signal: AbortSignal,
 ): Promise<EtcdListing> {
-  const range = { ...rangeOf(layout.subnets), limit: PAGE_KEYS };
-  const success = [{ request_range: range }, { request_range: { key: Buffer.from(layout.config) } }];
-  return await retried(async () => {
-    const answer = await client.read("KV", "txn", { success }, signal);
-    const [subnets, config] = answer.responses.map((response) => response.response_range);
-    const { revision } = answer.header;
-    const kvs = subnets ? await withLaterPages(client, range, subnets, revision, signal) : [];
-    return { revision: BigInt(revision), kvs, config: config?.kvs[0]?.value.toString() ?? null };
-  });
+  const requests = ranges.map((range) => ({ ...rangeOf(range), limit: PAGE_KEYS }));
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const success = requests.map((request_range) => ({ request_range }));
+      const { header, responses } = await client.read("KV", "txn", { success }, signal);
+      const kvs: Rpc.IKeyValue[] = [];
+      for (const [index, request] of requests.entries()) {
+        const first = responses[index]?.response_range;
+        if (first) kvs.push(...(await withLaterPages(client, request, first, header.revision, signal)));
+      }
+      return { revision: BigInt(header.revision), kvs };
+    } catch (error) {
+      if (attempt === ATTEMPTS || !isHistoryGone(error)) throw error;
+    }
+  }
 }
 
-export function listingOf({ revision, kvs, config }: EtcdListing, layout: Layout): StoreListing {
-  return { revision, entries: kvs.map((kv) => entryOf(kv, layout.subnets)), config };
-}
-
-/** All keys of a folder at one revision. */
-export async function listFolder(
-  client: EtcdClient,
-  folder: string,
-  signal: AbortSignal,
-): Promise<readonly Rpc.IKeyValue[]> {
-  const range = { ...rangeOf(folder), limit: PAGE_KEYS };
-  return await retried(async () => {
-    const page = await client.read("KV", "range", range, signal);
-    return await withLaterPages(client, range, page, page.header.revision, signal);
-  });
+export function listingOf({ revision, kvs }: EtcdListing): KeyListing {
+  return { revision, entries: kvs.map(entryOf) };
 }
 
 async function withLaterPages(
@@ -76,14 +65,4 @@ async function withLaterPages(
     kvs.push(...page.kvs);
   }
   return kvs;
-}
-
-async function retried<T>(list: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await list();
-    } catch (error) {
-      if (attempt === ATTEMPTS || !isHistoryGone(error)) throw error;
-    }
-  }
 }

@@ -1,49 +1,50 @@
 /**
- * A listing of a network in etcd and what changed since, for as long as one watch stream holds.
+ * A listing of ranges in etcd and the changes since, for as long as one watch stream lasts.
  *
- * Ends with an error whenever it cannot promise completeness. Called again with the same history it goes on after
- * what it has told, or lists anew when that is not possible.
+ * Ends with an error whenever completeness is not certain. Called again with the same history it continues after the
+ * last reported change, or lists again when that is not possible.
  */
 
 import type * as Rpc from "etcd3/lib/rpc.js";
 import { StoreError } from "../../errors.ts";
-import type { Layout } from "../layout.ts";
-import type { StoreChange, StoreMessage } from "../store.ts";
+import type { EntryChange } from "../contracts.ts";
+import { isInRange, type KeyMessage } from "../key-value.ts";
+import type { Latency } from "../latency.ts";
 import type { EtcdClient, WatchStream } from "./client.ts";
 import { etcdError, UnavailableError } from "./errors.ts";
 import { EtcdHistory, isDelete } from "./history.ts";
-import { listingOf, listNetwork } from "./listing.ts";
-import { entryOf, rangeEnd } from "./wire.ts";
+import { listingOf, listRanges } from "./listing.ts";
+import { entryOf, spanOf } from "./wire.ts";
 
-/** A server that says nothing for this long is asked for a sign of life. */
+/** A server that sends nothing for this long is asked for its progress. */
 const SILENCE_MS = 5_000;
 
-/** It is left when it has not answered after as long again. */
+/** It is left when it has not answered by then, besides its latency. */
 const ANSWER_MS = 3_000;
 
-/** The history goes on differently from what we saw of it: only a new listing helps. */
+/** The history differs from what was seen: list again. */
 class HistoryLostError extends StoreError {}
 
-/** Follows one network, try after try. */
+/** Follows ranges, attempt after attempt. */
 export class EtcdFollower {
   readonly #client: EtcdClient;
-  readonly #layout: Layout;
+  readonly #ranges: readonly string[];
   #history: EtcdHistory | null = null;
 
-  constructor(client: EtcdClient, layout: Layout) {
+  constructor(client: EtcdClient, ranges: readonly string[]) {
     this.#client = client;
-    this.#layout = layout;
+    this.#ranges = ranges;
   }
 
-  /** One try. `alive` is called once the stream stands. */
-  async *follow(alive: () => void, signal: AbortSignal): AsyncGenerator<StoreMessage> {
+  /** One attempt. `alive` is called once the stream is open. */
+  async *follow(alive: () => void, signal: AbortSignal): AsyncGenerator<KeyMessage> {
     if (this.#history !== null && !(await this.#history.isStillTrue(this.#client, signal))) {
       this.#history = null;
     }
     if (this.#history === null) {
-      const listing = await listNetwork(this.#client, this.#layout, signal);
-      this.#history = new EtcdHistory(this.#layout, listing);
-      yield { type: "list", ...listingOf(listing, this.#layout) };
+      const listing = await listRanges(this.#client, this.#ranges, signal);
+      this.#history = new EtcdHistory(this.#ranges, listing);
+      yield { type: "list", ...listingOf(listing) };
     }
     try {
       yield* this.#changes(this.#history, alive, signal);
@@ -54,22 +55,15 @@ export class EtcdFollower {
   }
 
   /**
-   * One watch over everything from the configuration to the last lease, for a single order of events: of two
-   * watches one may run ahead, and what the other has not yet told would be lost at a resumption.
+   * One watch over all ranges and what lies between, for a single order of events: of two watches one may run ahead,
+   * and what the other has not yet reported would be lost at a resumption.
    */
-  async *#changes(
-    history: EtcdHistory,
-    alive: () => void,
-    signal: AbortSignal,
-  ): AsyncGenerator<StoreMessage> {
-    const { stream, leave } = await this.#client.watch(signal);
-    const responses = new Responses(stream, signal);
+  async *#changes(history: EtcdHistory, alive: () => void, signal: AbortSignal): AsyncGenerator<KeyMessage> {
+    const { stream, latency, leave } = await this.#client.watch(signal);
+    const responses = new Responses(stream, latency, signal);
     try {
-      const key = Buffer.from(this.#layout.config);
-      const range_end = rangeEnd(Buffer.from(this.#layout.subnets));
-      stream.write({
-        create_request: { key, range_end, start_revision: String(history.revision + 1n) },
-      });
+      const start_revision = String(history.revision + 1n);
+      stream.write({ create_request: { ...spanOf(this.#ranges), start_revision } });
       while (true) {
         const response = await responses.next();
         checkResponse(response, history.revision);
@@ -88,20 +82,13 @@ export class EtcdFollower {
     }
   }
 
-  /** Nothing for the keys between configuration and leases, which are not ours. */
-  #changeOf(event: Rpc.IEvent): StoreChange[] {
-    const { kv } = event;
-    const key = kv.key.toString();
-    const revision = BigInt(kv.mod_revision);
-    const isDeletion = isDelete(event);
-    if (key === this.#layout.config) {
-      return [{ type: "config", value: isDeletion ? null : kv.value.toString(), revision }];
-    }
-    const folder = this.#layout.subnets;
-    if (!key.startsWith(folder)) return [];
-    return isDeletion
-      ? [{ type: "delete", key: key.slice(folder.length), revision }]
-      : [{ type: "put", entry: entryOf(kv, folder) }];
+  /** Nothing for keys between the ranges. */
+  #changeOf(event: Rpc.IEvent): EntryChange[] {
+    const key = event.kv.key.toString();
+    if (!this.#ranges.some((range) => isInRange(key, range))) return [];
+    return isDelete(event)
+      ? [{ type: "delete", key, revision: BigInt(event.kv.mod_revision) }]
+      : [{ type: "put", entry: entryOf(event.kv) }];
   }
 }
 
@@ -112,7 +99,7 @@ function checkResponse(response: Rpc.IWatchResponse, revision: bigint): void {
       { retryable: true },
     );
   }
-  // Such as a missing permission; what we saw of the history is still true.
+  // Such as a missing permission; the history that was seen is still valid.
   if (response.canceled) throw new Error(response.cancel_reason || "etcd ended the watch without a reason");
   if (response.created && BigInt(response.header.revision) < revision) {
     throw new HistoryLostError(
@@ -122,9 +109,10 @@ function checkResponse(response: Rpc.IWatchResponse, revision: bigint): void {
   }
 }
 
-/** The stream's events as a queue to await, with a watchdog: a hung server closes nothing. */
+/** The stream's responses as a queue, with a watchdog, because a hung server does not close the stream. */
 class Responses {
   readonly #stream: WatchStream;
+  readonly #latency: Latency;
   readonly #signal: AbortSignal;
   readonly #queue: Rpc.IWatchResponse[] = [];
   readonly #onAbort = () => this.#fail(this.#signal.reason);
@@ -132,11 +120,12 @@ class Responses {
   #wake = () => {};
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(stream: WatchStream, signal: AbortSignal) {
+  constructor(stream: WatchStream, latency: Latency, signal: AbortSignal) {
     this.#stream = stream;
+    this.#latency = latency;
     this.#signal = signal;
     stream.on("data", (response) => {
-      this.#expectWord();
+      this.#expectMessage();
       this.#queue.push(response);
       this.#wake();
     });
@@ -146,7 +135,7 @@ class Responses {
     this.#expectAnswer();
   }
 
-  /** The next response. Rejects with what ended the stream, after what came before that. */
+  /** The next response. Rejects with the error that ended the stream, after all responses before it. */
   async next(): Promise<Rpc.IWatchResponse> {
     while (true) {
       const response = this.#queue.shift();
@@ -171,7 +160,7 @@ class Responses {
     this.#wake();
   }
 
-  #expectWord(): void {
+  #expectMessage(): void {
     this.#within(SILENCE_MS, () => {
       this.#stream.write({ progress_request: {} });
       this.#expectAnswer();
@@ -179,7 +168,9 @@ class Responses {
   }
 
   #expectAnswer(): void {
-    this.#within(ANSWER_MS, () => this.#fail(new UnavailableError("the watch stream is silent: timed out")));
+    this.#within(this.#latency.deadlineMs(ANSWER_MS), () =>
+      this.#fail(new UnavailableError("the watch stream is silent: timed out")),
+    );
   }
 
   #within(delayMs: number, action: () => void): void {

@@ -1,9 +1,10 @@
 /**
- * Small forms of etcd's messages: ranges, comparisons and entries. Pure.
+ * Parts of etcd's messages: ranges, comparisons and entries. Pure.
  */
 
 import type * as Rpc from "etcd3/lib/rpc.js";
-import type { StoreEntry } from "../store.ts";
+import type { StoreEntry } from "../contracts.ts";
+import { type Expected, isFolder } from "../key-value.ts";
 
 /** End of the range of all keys that begin with `prefix`, which must end in a byte below 255. */
 export function rangeEnd(prefix: Buffer): Buffer {
@@ -13,19 +14,29 @@ export function rangeEnd(prefix: Buffer): Buffer {
   return end;
 }
 
-export function rangeOf(folder: string): Rpc.IRangeRequest {
-  const key = Buffer.from(folder);
-  return { key, range_end: rangeEnd(key) };
+/** The request for one key, or for all keys of a folder. */
+export function rangeOf(range: string): Rpc.IRangeRequest {
+  const key = Buffer.from(range);
+  return isFolder(range) ? { key, range_end: rangeEnd(key) } : { key };
 }
 
-/** A key as a write expects to find it; null when it must be absent. */
-export type Expected = { readonly revision: bigint; readonly storeLeaseId?: string | null } | null;
+/** The smallest range of etcd that holds all of `ranges`. */
+export function spanOf(ranges: readonly string[]): { readonly key: Buffer; readonly range_end: Buffer } {
+  const starts = ranges.map((range) => Buffer.from(range)).sort(Buffer.compare);
+  const ends = ranges.map(endOf).sort(Buffer.compare);
+  return { key: starts[0] ?? Buffer.of(), range_end: ends.at(-1) ?? Buffer.of() };
+}
+
+function endOf(range: string): Buffer {
+  const key = Buffer.from(range);
+  return isFolder(range) ? rangeEnd(key) : Buffer.concat([key, Buffer.of(0)]);
+}
 
 /**
- * The comparisons of a transaction that writes `key`. A cluster that was restored from a snapshot gives revisions
- * out again, but never a store lease's id: of keys with one both are compared.
+ * The comparisons of a transaction that writes `key`. A cluster that was restored from a snapshot reuses
+ * revisions, but not ids of store leases: both are compared where the key has one.
  */
-export function unchangedSince(key: string, expected: Expected): Rpc.ICompare[] {
+export function unchangedSince(key: string, expected: Expected | null): Rpc.ICompare[] {
   const common = { key: Buffer.from(key), result: "Equal" as const };
   const mod_revision = String(expected?.revision ?? 0);
   const lease = expected?.storeLeaseId;
@@ -35,9 +46,9 @@ export function unchangedSince(key: string, expected: Expected): Rpc.ICompare[] 
   ];
 }
 
-export function entryOf(kv: Rpc.IKeyValue, folder: string): StoreEntry {
+export function entryOf(kv: Rpc.IKeyValue): StoreEntry {
   return {
-    key: kv.key.toString("utf8", Buffer.byteLength(folder)),
+    key: kv.key.toString(),
     value: kv.value.toString(),
     revision: BigInt(kv.mod_revision),
     createRevision: BigInt(kv.create_revision),

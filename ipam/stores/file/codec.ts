@@ -1,7 +1,7 @@
 /**
  * The text form of one version of the file store's state.
  *
- * Pure. Revisions are decimal text, for JSON numbers do not hold 64 bits.
+ * Pure. Revisions are decimal text, because JSON numbers do not hold 64 bits.
  */
 
 import { CodecError, errorMessage } from "../../errors.ts";
@@ -30,13 +30,13 @@ export function encodeStateFile(file: StateFile): string {
   return `${JSON.stringify({ format: FORMAT, bootId, lineage, revision: String(state.revision), items })}\n`;
 }
 
-/** Reads what `encodeStateFile` wrote. CodecError for anything else. */
+/** Decodes the output of `encodeStateFile`. CodecError for anything else. */
 export function decodeStateFile(text: string): StateFile {
   const root = parseObject(text);
   if (root.format !== FORMAT) throw new CodecError(`state file: format is ${root.format}, not ${FORMAT}`);
   const items = new Map<string, KvItem>();
   for (const item of arrayAt(root, "items")) {
-    if (!isJsonObject(item)) throw new CodecError("state file: an item is no object");
+    if (!isJsonObject(item)) throw new CodecError("state file: an item is not an object");
     items.set(textAt(item, "key"), decodeItem(item));
   }
   return {
@@ -56,7 +56,7 @@ function decodeItem(item: JsonObject): KvItem {
 }
 
 function decodeLease(lease: JsonValue | undefined): KvLease {
-  if (!isJsonObject(lease)) throw new CodecError("state file: a lease is no object");
+  if (!isJsonObject(lease)) throw new CodecError("state file: a lease is not an object");
   return {
     id: textAt(lease, "id"),
     ttlSeconds: numberAt(lease, "ttlSeconds"),
@@ -78,27 +78,27 @@ function parseObject(text: string): JsonObject {
 function textAt(object: JsonObject, name: string): string {
   const value = object[name];
   if (typeof value !== "string")
-    throw new CodecError(`state file: ${name} is no text`, { details: { path: name } });
+    throw new CodecError(`state file: ${name} is not text`, { details: { path: name } });
   return value;
 }
 
 function numberAt(object: JsonObject, name: string): number {
   const value = object[name];
   if (typeof value !== "number")
-    throw new CodecError(`state file: ${name} is no number`, { details: { path: name } });
+    throw new CodecError(`state file: ${name} is not a number`, { details: { path: name } });
   return value;
 }
 
 function arrayAt(object: JsonObject, name: string): readonly JsonValue[] {
   const value = object[name];
   if (!Array.isArray(value))
-    throw new CodecError(`state file: ${name} is no list`, { details: { path: name } });
+    throw new CodecError(`state file: ${name} is not a list`, { details: { path: name } });
   return value;
 }
 
 function revisionAt(object: JsonObject, name: string): bigint {
   const text = textAt(object, name);
   if (!/^\d{1,20}$/.test(text))
-    throw new CodecError(`state file: ${name} is no revision`, { details: { path: name } });
+    throw new CodecError(`state file: ${name} is not a revision`, { details: { path: name } });
   return BigInt(text);
 }

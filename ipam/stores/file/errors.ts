@@ -1,5 +1,5 @@
 /**
- * What goes wrong with a directory, as the store's errors.
+ * Failures of the directory as errors of the store.
  */
 
 import { errorMessage, StoreError } from "../../errors.ts";
@@ -14,7 +14,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EXDEV: "give a --store file:DIR inside one file system",
 };
 
-/** These pass by themselves, or as soon as somebody makes room. */
+/** A retry does not help: a person must change something. */
 const PERMANENT = new Set(["EACCES", "EPERM", "EROFS", "ENOTDIR", "EXDEV"]);
 
 /** The errno name of a failed system call, null for other errors. */
@@ -23,7 +23,7 @@ export function errnoOf(error: unknown): string | null {
   return typeof code === "string" && code.startsWith("E") ? code : null;
 }
 
-/** The StoreError for a failed `operation` on `path`; `outcomeUnknown` when the write may have happened all the same. */
+/** The StoreError for a failed `operation` on `path`; `outcomeUnknown` when the write may have happened. */
 export function fileStoreError(
   operation: "read" | "write",
   path: string,

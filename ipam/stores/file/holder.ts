@@ -1,10 +1,10 @@
 /**
  * One state in a directory that several processes of a machine share. No server, no lock.
  *
- * The whole state is one file, `state.<version>`. A writer makes version n + 1 complete in a temporary file,
- * syncs it, and gives it its name with link(2), which fails when another writer was first: a compare-and-swap
- * that a process killed at any point leaves either undone or done, and that nobody ever waits for. A reader
- * takes the highest version. This file must not know what the state means.
+ * The whole state is one file, `state.<version>`. A writer writes version n + 1 into a temporary file,
+ * syncs it, and names it with link(2), which fails when another writer was first: a lock-free compare-and-swap that a
+ * process killed at any point leaves either done or not done. A reader takes the highest version. The meaning of the
+ * state is not used here.
  */
 
 import { randomUUID } from "node:crypto";
@@ -15,33 +15,33 @@ import type { Clock } from "../../clock.ts";
 import { makeFolder, readOwnFile, syncFolder, writeNewFile } from "../../files.ts";
 import { partOf } from "../../part-signal.ts";
 import { decodeStateFile, encodeStateFile, type StateFile } from "./codec.ts";
-import type { KvHolder } from "./embedded-store.ts";
 import { errnoOf, fileStoreError } from "./errors.ts";
+import type { KvHolder } from "./key-value.ts";
 import { emptyState, type KvState, restartLeases } from "./kv-state.ts";
 
 const VERSION_NAME = /^state\.(\d{16})$/;
 const TEMPORARY_NAME = /^new\./;
 
-/** What inotify does not tell, such as a directory made anew, is noticed this late. */
+/** Changes that inotify does not report, such as a directory created again, are detected this late. */
 const POLL_MS = 1_000;
 
-/** As long as there is no directory to watch, or no inotify left. */
+/** While the directory does not exist, or inotify is exhausted. */
 const BLIND_POLL_MS = 200;
 
-/** A temporary file this much older than the newest version has lost its writer. */
+/** The writer of a temporary file this much older than the newest version has died. */
 const ABANDONED_MS = 60_000;
 
-/** A state of 100,000 leases has a tenth of this. */
+/** A state of 100,000 leases has a tenth of this size. */
 const LARGEST_STATE_BYTES = 512 << 20;
 
-/** Old versions that stay, for readers that are just about to open one. */
+/** Old versions that are kept, for readers that are about to open one. */
 const KEPT_VERSIONS = 8;
 
 /** Writers remembered in a state: tells a writer that was overtaken whether its version counted. */
 const LINEAGE_LENGTH = 64;
 
 interface LoadedState extends StateFile {
-  /** 0 when there is no file yet. */
+  /** 0 before the first write. */
   readonly version: number;
 }
 
@@ -67,7 +67,7 @@ export class FileHolder implements KvHolder {
     return (await this.#load()).state;
   }
 
-  /** Writers of this process take turns; those of other processes meet at link(2). */
+  /** Serializes the writers of this process; link(2) decides among processes. */
   async update(change: (state: KvState) => KvState, signal: AbortSignal): Promise<KvState> {
     const turn = this.#queue.then(() => this.#swap(change, signal));
     this.#queue = turn.catch(() => undefined);
@@ -110,7 +110,7 @@ export class FileHolder implements KvHolder {
     }
   }
 
-  /** Makes `next` the newest version; false when somebody else was faster. */
+  /** Makes `next` the newest version; false when another writer was faster. */
   async #publish(next: LoadedState, writer: string): Promise<boolean> {
     const temporary = join(this.#directory, `new.${writer}`);
     let isLinked = false;
@@ -124,7 +124,7 @@ export class FileHolder implements KvHolder {
       await this.#removeOld(next.version);
       return true;
     } catch (error) {
-      // EEXIST: the version is taken. ENOENT: our temporary file was taken for an abandoned one.
+      // EEXIST: the version exists. ENOENT: another process removed our temporary file as abandoned.
       if (!isLinked && (errnoOf(error) === "EEXIST" || errnoOf(error) === "ENOENT")) return false;
       throw fileStoreError("write", this.#directory, error, isLinked);
     } finally {
@@ -141,8 +141,8 @@ export class FileHolder implements KvHolder {
   }
 
   /**
-   * Tells whether the version just linked is part of the history. A writer that slept between reading and
-   * linking may have reused the name of a version that was current, overtaken and removed meanwhile.
+   * True when the version just linked is part of the history. A writer that was paused between reading and linking may
+   * have reused the name of a version that was current, replaced and removed meanwhile.
    */
   async #counts(version: number, writer: string): Promise<boolean> {
     const newest = await this.#newestVersion();
@@ -164,7 +164,7 @@ export class FileHolder implements KvHolder {
     }
   }
 
-  /** Null when the version was removed meanwhile: there is a newer one. */
+  /** Null when the version was removed meanwhile because a newer one exists. */
   async #readVersion(version: number): Promise<LoadedState | null> {
     const bootId = await this.#readBootId();
     if (version === 0) return { version, bootId, lineage: [], state: emptyState };
@@ -173,7 +173,7 @@ export class FileHolder implements KvHolder {
       if (text === null) return null;
       const file = decodeStateFile(text);
       if (file.bootId === bootId) return { version, ...file };
-      // The clock began anew: how much of each lease was left is lost, so each has its whole time again.
+      // The machine was booted: its clock restarted, so each lease gets its whole time again.
       return { version, ...file, state: restartLeases(file.state, this.#clock.monotonicMs()) };
     } catch (error) {
       throw fileStoreError("read", this.#pathOf(version), error);
@@ -193,7 +193,7 @@ export class FileHolder implements KvHolder {
     }
   }
 
-  /** Removes versions that nobody can want and temporary files whose writer died. */
+  /** Removes versions that no reader can need, and temporary files whose writer died. */
   async #removeOld(newest: number): Promise<void> {
     const names = await this.#names();
     const old = names.filter((name) => VERSION_NAME.test(name) && versionOf(name) <= newest - KEPT_VERSIONS);
@@ -213,7 +213,7 @@ export class FileHolder implements KvHolder {
     return temporaries.filter((_, index) => (ages[index] ?? 0) > ABANDONED_MS);
   }
 
-  /** Null where inotify is exhausted or the directory is not there yet: polling serves alone. */
+  /** Null where inotify is exhausted or the directory does not exist yet: then only polling detects changes. */
   #watchDirectory(onChange: () => void): FSWatcher | null {
     try {
       const watcher = watch(this.#directory, (_event, name) => {

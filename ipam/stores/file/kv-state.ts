@@ -8,7 +8,7 @@
 export interface KvLease {
   readonly id: string;
   readonly ttlSeconds: number;
-  /** On the machine's monotonic clock. */
+  /** Milliseconds on the machine's monotonic clock. */
   readonly deadlineMs: number;
 }
 
@@ -42,7 +42,7 @@ export function deleteItem(state: KvState, key: string): KvState {
   return { revision: state.revision + 1n, items };
 }
 
-/** The state with a new deadline for the lease of `key`; no new revision, for nobody's value changed. */
+/** The state with a new deadline for the lease of `key`; no new revision, because no value changed. */
 export function extendLease(state: KvState, key: string, deadlineMs: number): KvState {
   const item = state.items.get(key);
   if (!item?.lease) return state;

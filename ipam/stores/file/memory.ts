@@ -1,12 +1,12 @@
 /**
- * The store in a variable: the reference implementation, for tests and for one process alone.
+ * The store in a variable, for tests.
  */
 
 import type { Clock } from "../../clock.ts";
 import { partOf } from "../../part-signal.ts";
+import type { StoreConnection } from "../contracts.ts";
 import type { StoreEnvironment } from "../options.ts";
-import type { StoreConnection, SubnetStore } from "../store.ts";
-import { EmbeddedStore, type KvHolder } from "./embedded-store.ts";
+import { embeddedNetwork, type KvHolder } from "./key-value.ts";
 import { emptyState, type KvState } from "./kv-state.ts";
 
 /** State that any number of connections in this process share. */
@@ -58,8 +58,8 @@ export function openMemoryStore(holder: MemoryHolder, environment: StoreEnvironm
   return {
     description: "memory",
     remoteHost: null,
-    network: (prefix: string): SubnetStore =>
-      new EmbeddedStore({ kind: "memory", prefix, holder, environment }),
+    remoteHosts: [],
+    network: (prefix) => embeddedNetwork("memory", prefix, holder, environment),
     redial: () => {},
     close: async () => {},
   };

@@ -1,21 +1,21 @@
 /**
  * The embedded store: leases in a directory that the agents of one machine share.
  *
- * The directory's format is file-holder.ts's affair, what a lease store does is embedded-store.ts's.
+ * holder.ts defines the format of the directory, key-value.ts what a store does.
  */
 
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { ConfigError } from "../../errors.ts";
+import type { StoreConnection } from "../contracts.ts";
 import type { StoreEnvironment } from "../options.ts";
-import type { StoreConnection, SubnetStore } from "../store.ts";
-import { EmbeddedStore } from "./embedded-store.ts";
 import { FileHolder } from "./holder.ts";
+import { embeddedNetwork } from "./key-value.ts";
 
-/** Changes with every boot (random(4)); tells whether deadlines on the monotonic clock still mean something. */
+/** Changes with every boot (random(4)), which restarts the monotonic clock. */
 const BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id";
 
-/** Opens the store in `directory`, which is made at the first write. ConfigError when the name is empty. */
+/** Opens the store in `directory`, which the first write creates. ConfigError when the name is empty. */
 export function openFileStore(directory: string, environment: StoreEnvironment): StoreConnection {
   if (directory === "") throw new ConfigError("--store file: names no directory: write file:DIR");
   const path = resolve(directory);
@@ -27,8 +27,8 @@ export function openFileStore(directory: string, environment: StoreEnvironment):
   return {
     description: `file:${path}`,
     remoteHost: null,
-    network: (prefix): SubnetStore =>
-      new EmbeddedStore({ kind: `file:${path}`, prefix, holder, environment }),
+    remoteHosts: [],
+    network: (prefix) => embeddedNetwork(`file:${path}`, prefix, holder, environment),
     redial: () => {},
     close: async () => {},
   };

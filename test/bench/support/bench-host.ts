@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../../ipam/clock.ts";
 import { silentLogger } from "../../../ipam/log.ts";
+import type { StoreConnection } from "../../../ipam/stores/contracts.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
-import type { StoreConnection } from "../../../ipam/stores/store.ts";
 import { type EtcdCluster, startEtcd } from "../../support/etcd.ts";
 import { BENCH_NETWORK } from "./peers.ts";
 

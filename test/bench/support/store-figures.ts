@@ -2,7 +2,7 @@
 
 import { systemClock } from "../../../ipam/clock.ts";
 import { decodeEntry } from "../../../ipam/leases/lease-codec.ts";
-import type { StoreConnection, SubnetStore } from "../../../ipam/stores/store.ts";
+import type { NetworkStore, StoreConnection } from "../../../ipam/stores/contracts.ts";
 import { benchLease } from "./peers.ts";
 import type { Report } from "./report.ts";
 
@@ -39,8 +39,8 @@ export async function readListings(report: Report, options: ListingOptions): Pro
   report.figure({ name: `${title}: same connection`, unit: "ms", values: standing });
 }
 
-async function listAndDecode(store: SubnetStore, size: number): Promise<void> {
-  const { entries } = await store.list(signal);
+async function listAndDecode(store: NetworkStore, size: number): Promise<void> {
+  const { entries } = await store.feed.list(signal);
   const leases = entries.map(decodeEntry);
   if (leases.length !== size) throw new Error(`${leases.length} leases instead of ${size}`);
 }
@@ -59,7 +59,7 @@ export async function readWays(
   const [writing, watching] = [await connect(), await connect()];
   const store = writing.network(prefix);
   const stop = new AbortController();
-  const messages = watching.network(prefix).watch(stop.signal)[Symbol.asyncIterator]();
+  const messages = watching.network(prefix).feed.watch(stop.signal)[Symbol.asyncIterator]();
   const fromWrite: number[] = [];
   const fromAnswer: number[] = [];
   try {
@@ -68,7 +68,7 @@ export async function readWays(
       await systemClock.sleep(restMs, signal);
       const startMs = performance.now();
       const message = messages.next().then(() => performance.now());
-      await store.create(benchLease(FREE_LEASES + round).key, "{}", Number.POSITIVE_INFINITY, signal);
+      await store.leases.create(benchLease(FREE_LEASES + round).key, "{}", Number.POSITIVE_INFINITY, signal);
       const answeredMs = performance.now();
       const toldMs = await message;
       fromWrite.push(toldMs - startMs);

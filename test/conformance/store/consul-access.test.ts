@@ -7,9 +7,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TulleError } from "../../../ipam/errors.ts";
+import type { NetworkStore, StoreConnection } from "../../../ipam/stores/contracts.ts";
 import type { ConsulOptions, StoreEnvironment } from "../../../ipam/stores/options.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
-import type { StoreConnection, SubnetStore } from "../../../ipam/stores/store.ts";
 import { type ConsulCluster, missingConsul, startConsul } from "../../support/consul.ts";
 import { freePorts } from "../../support/daemon.ts";
 import { createAuthority } from "../../support/pki.ts";
@@ -30,7 +30,7 @@ const clusters: ConsulCluster[] = [];
 async function open(
   consul: ConsulOptions,
   environment: StoreEnvironment = testEnvironment,
-): Promise<SubnetStore> {
+): Promise<NetworkStore> {
   const connection = await openStore({ store: "consul", consul }, environment);
   opened.push(connection);
   return connection.network(PREFIX);
@@ -48,7 +48,7 @@ async function refusal(call: Promise<unknown>): Promise<TulleError> {
 }
 
 async function listRefusal(consul: ConsulOptions): Promise<TulleError> {
-  return await refusal((await open(consul)).list(signal));
+  return await refusal((await open(consul)).feed.list(signal));
 }
 
 async function start(options: Parameters<typeof startConsul>[0] = {}): Promise<ConsulCluster> {
@@ -94,12 +94,12 @@ describe.skipIf(missing !== null)("access to Consul", () => {
 
     it("each missing right is named", async () => {
       const reader = await withRules(KEYS_READ + SESSIONS + NODE);
-      expect((await reader.list(signal)).entries).toEqual([]);
-      const noKeys = await refusal(reader.create(LEASE, "x", 60, signal));
+      expect((await reader.feed.list(signal)).entries).toEqual([]);
+      const noKeys = await refusal(reader.leases.create(LEASE, "x", 60, signal));
       expect(noKeys).toMatchObject({ code: "TULLE_STORE_AUTH", message: expect.stringContaining(KEYS) });
-      expect((await refusal(reader.writeConfig("{}", null, signal))).message).toContain(KEYS);
+      expect((await refusal(reader.config.write("{}", null, signal))).message).toContain(KEYS);
       const sessionless = await withRules(KEYS + NODE);
-      const noSession = await refusal(sessionless.create(LEASE, "x", 60, signal));
+      const noSession = await refusal(sessionless.leases.create(LEASE, "x", 60, signal));
       expect(noSession).toMatchObject({
         code: "TULLE_STORE_AUTH",
         message: expect.stringContaining('session "tulle" { policy = "write" }'),
@@ -108,13 +108,13 @@ describe.skipIf(missing !== null)("access to Consul", () => {
 
     it("the three rules of the documentation are enough", async () => {
       const store = await withRules(`${KEYS} session "tulle" { policy = "write" } ${NODE}`);
-      const entry = await store.create(LEASE, "x", 60, signal);
+      const entry = await store.leases.create(LEASE, "x", 60, signal);
       const session = JSON.parse(await cluster.api("GET", `session/info/${entry.storeLeaseId}`))[0];
       expect(session).toMatchObject({ Node: "tulle", Behavior: "delete", LockDelay: 0, TTL: "60s" });
-      const moved = await store.replace(entry, "y", 60, signal);
-      expect(await store.keepAlive(moved, signal)).toBe(60);
+      const moved = await store.leases.replace(entry, "y", 60, signal);
+      expect(await store.leases.keepAlive(moved, signal)).toBe(60);
       expect(await cluster.api("GET", `session/info/${entry.storeLeaseId}`)).toBe("[]");
-      await store.remove(moved, signal);
+      await store.leases.remove(moved, signal);
       expect(await cluster.api("GET", `session/info/${moved.storeLeaseId}`)).toBe("[]");
     });
 
@@ -127,7 +127,7 @@ describe.skipIf(missing !== null)("access to Consul", () => {
         { ...testEnvironment, log },
       );
       for (const key of ["10.1.3.0-24", "10.1.4.0-24"]) {
-        const { storeLeaseId } = await store.create(key, "x", 60, signal);
+        const { storeLeaseId } = await store.leases.create(key, "x", 60, signal);
         const session = JSON.parse(await cluster.api("GET", `session/info/${storeLeaseId}`))[0];
         expect(session.Node).toBe("s0");
       }
@@ -140,11 +140,11 @@ describe.skipIf(missing !== null)("access to Consul", () => {
       const tokenFile = join(directory, "token");
       writeFileSync(tokenFile, "wrong\n");
       const store = await open({ addresses: cluster.addresses, tokenFile, token: "ignored" });
-      expect((await refusal(store.list(signal))).code).toBe("TULLE_STORE_AUTH");
+      expect((await refusal(store.feed.list(signal))).code).toBe("TULLE_STORE_AUTH");
       writeFileSync(tokenFile, `${await cluster.token(KEYS)}\n`);
-      await store.list(signal);
+      await store.feed.list(signal);
       rmSync(tokenFile);
-      expect(await refusal(store.list(signal))).toMatchObject({
+      expect(await refusal(store.feed.list(signal))).toMatchObject({
         code: "TULLE_STORE_AUTH",
         retryable: true,
         message: expect.stringContaining(tokenFile),
@@ -172,7 +172,7 @@ describe.skipIf(missing !== null)("access to Consul", () => {
         { caFile, ...client, addresses: addresses.map((address) => address.slice("https://".length)) },
         { ...client, verifyTls: false },
       ]) {
-        await (await open({ addresses, ...options })).list(signal);
+        await (await open({ addresses, ...options })).feed.list(signal);
       }
     });
 
@@ -187,19 +187,19 @@ describe.skipIf(missing !== null)("access to Consul", () => {
       const log = new KeptLog();
       const clock = { ...testEnvironment.clock, monotonicMs: () => nowMs };
       const store = await open({ addresses, caFile, ...live }, { ...testEnvironment, clock, log });
-      await store.list(signal);
+      await store.feed.list(signal);
 
       const unknown = stranger.issue("unknown");
       cpSync(unknown.certFile, live.certFile);
       nowMs += 60_000;
-      await store.list(signal);
+      await store.feed.list(signal);
       expect(log.lines).toEqual(["warn new certificate files are not usable, staying with the old ones"]);
 
       install(unknown);
       nowMs += 60_000;
-      expect((await refusal(store.list(signal))).code).toBe("TULLE_STORE_TLS");
+      expect((await refusal(store.feed.list(signal))).code).toBe("TULLE_STORE_TLS");
       install(client);
-      await store.list(signal);
+      await store.feed.list(signal);
     });
 
     it("each failure is told apart", async () => {
@@ -228,7 +228,7 @@ describe.skipIf(missing !== null)("access to Consul", () => {
         const error = await listRefusal({ addresses: [await listening(server)] });
         expect(error).toMatchObject({
           code: "TULLE_STORE_API",
-          message: expect.stringContaining("no Consul"),
+          message: expect.stringContaining("is not Consul"),
         });
         server.close();
       }
@@ -264,15 +264,15 @@ describe.skipIf(missing !== null)("access to Consul", () => {
       const { addresses } = await start();
       const [port = 0] = await freePorts(1);
       const store = await open({ addresses: [`127.0.0.1:${port}`, ...addresses] });
-      const entry = await store.create(LEASE, "x", 60, signal);
-      expect((await store.list(signal)).entries).toEqual([entry]);
+      const entry = await store.leases.create(LEASE, "x", 60, signal);
+      expect((await store.feed.list(signal)).entries).toEqual([entry]);
     });
 
     it("a time to live that Consul does not take is one error that names the flag", async () => {
       const { addresses } = await start({ shortestTtl: "10s" });
       const store = await open({ addresses });
       for (const ttlSeconds of [5, 90_000]) {
-        expect(await refusal(store.create(LEASE, "x", ttlSeconds, signal))).toMatchObject({
+        expect(await refusal(store.leases.create(LEASE, "x", ttlSeconds, signal))).toMatchObject({
           code: "TULLE_CONFIG",
           message: expect.stringMatching(
             `^subnet-lease-ttl is ${ttlSeconds}s, but this Consul keeps sessions of 10s to 24h`,

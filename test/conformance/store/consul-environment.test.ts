@@ -136,7 +136,7 @@ describe.skipIf(missing !== null)("the environment of Consul's own programs", ()
       "--consul-http-auth=",
     ];
     expect(await show({ ...wrong, ...more }, ...given, ...right)).toEqual(shown);
-    // Of whoever gives no flag, the variable counts.
+    // Without the flag, the variable counts.
     expect(await show({ ...complete(), CONSUL_HTTP_ADDR: "127.0.0.1:1" })).toEqual(refused("ECONNREFUSED"));
   });
 });

@@ -8,9 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TulleError } from "../../../ipam/errors.ts";
+import type { NetworkStore, StoreConnection } from "../../../ipam/stores/contracts.ts";
 import type { EtcdOptions, StoreEnvironment } from "../../../ipam/stores/options.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
-import type { StoreConnection, SubnetStore } from "../../../ipam/stores/store.ts";
 import { freePorts } from "../../support/daemon.ts";
 import { type EtcdCluster, missingEtcd, startEtcd } from "../../support/etcd.ts";
 import { SOON } from "../../support/patience.ts";
@@ -28,7 +28,7 @@ const clusters: EtcdCluster[] = [];
 async function open(
   etcd: EtcdOptions,
   environment: StoreEnvironment = testEnvironment,
-): Promise<SubnetStore> {
+): Promise<NetworkStore> {
   const connection = await openStore({ store: "etcd", etcd }, environment);
   opened.push(connection);
   return connection.network(PREFIX);
@@ -37,7 +37,7 @@ async function open(
 /** The error of a listing; its message is one line and ends in a remedy. */
 async function refusal(etcd: EtcdOptions): Promise<TulleError> {
   const error = await open(etcd)
-    .then((store) => store.list(signal))
+    .then((store) => store.feed.list(signal))
     .then(
       () => null,
       (reason: unknown) => reason,
@@ -84,12 +84,12 @@ describe.skipIf(missing !== null)("access to etcd", () => {
 
     it("shows a certificate where one is demanded", async () => {
       const store = await open({ endpoints: mutual.endpoints, ...client });
-      expect((await store.list(signal)).entries).toEqual([]);
+      expect((await store.feed.list(signal)).entries).toEqual([]);
     });
     it("checks the server with an authority alone, and never talks in the clear then", async () => {
       const bare = `127.0.0.1:${oneSided.members[0]?.port}`;
       const store = await open({ endpoints: [bare], caFile: authority.caFile });
-      expect((await store.list(signal)).entries).toEqual([]);
+      expect((await store.feed.list(signal)).entries).toEqual([]);
       await expect(open({ endpoints: [`http://${bare}`], caFile: authority.caFile })).rejects.toMatchObject({
         code: "TULLE_CONFIG",
       });
@@ -166,19 +166,19 @@ describe.skipIf(missing !== null)("access to etcd", () => {
       };
       const rotating = await start({ tls: { ...server, isMutual: true } });
       const store = await open({ endpoints: rotating.endpoints, ...files }, environment);
-      await store.list(signal);
+      await store.feed.list(signal);
 
       const next = stranger.issue("next");
       install(next, ["certFile"]);
       nowMs += 60_000;
-      await store.list(signal);
+      await store.feed.list(signal);
       expect(warnings).toEqual(["new certificate files are not usable, staying with the old ones"]);
 
       install(next, ["keyFile"]);
       nowMs += 60_000;
-      await expect(store.list(signal)).rejects.toMatchObject({ code: "TULLE_STORE_TLS" });
+      await expect(store.feed.list(signal)).rejects.toMatchObject({ code: "TULLE_STORE_TLS" });
       install(client, ["certFile", "keyFile"]);
-      await store.list(signal);
+      await store.feed.list(signal);
     });
   });
 
@@ -191,24 +191,26 @@ describe.skipIf(missing !== null)("access to etcd", () => {
 
     it("does no harm where none is demanded, and serves when it is demanded later", async () => {
       const store = await open({ endpoints: cluster.endpoints, ...credentials });
-      await store.list(signal);
+      await store.feed.list(signal);
       cluster.enableAuth("tulle", "secret", `${PREFIX}/`);
-      const entry = await store.create("10.1.1.0-24", "a", 60, signal);
-      expect((await store.list(signal)).entries).toEqual([entry]);
+      const entry = await store.leases.create("10.1.1.0-24", "a", 60, signal);
+      expect((await store.feed.list(signal)).entries).toEqual([entry]);
     });
     it("renews a token that ran out", async () => {
       const store = await open({ endpoints: cluster.endpoints, ...credentials });
-      await store.list(signal);
+      await store.feed.list(signal);
       await testEnvironment.clock.sleep(2_500, signal);
-      const entry = await store.create("10.1.2.0-24", "a", 60, signal);
-      expect(await store.keepAlive(entry, signal)).toBeGreaterThan(0);
+      const entry = await store.leases.create("10.1.2.0-24", "a", 60, signal);
+      expect(await store.leases.keepAlive(entry, signal)).toBeGreaterThan(0);
     });
     it("renews a token that a restart of the server made void", async () => {
       const store = await open({ endpoints: cluster.endpoints, ...credentials });
-      const { revision } = await store.list(signal);
+      const { revision } = await store.feed.list(signal);
       await cluster.members[0]?.kill();
       await cluster.members[0]?.start();
-      await expect.poll(() => store.list(signal).then((listing) => listing.revision), SOON).toBe(revision);
+      await expect
+        .poll(() => store.feed.list(signal).then((listing) => listing.revision), SOON)
+        .toBe(revision);
     });
     it("tells a watcher whose role has the keys alone and not what lies between them", async () => {
       const narrow = await start();
@@ -233,7 +235,7 @@ describe.skipIf(missing !== null)("access to etcd", () => {
       const reader = await start();
       reader.enableAuth("tulle", "secret", "/elsewhere/");
       const store = await open({ endpoints: reader.endpoints, ...credentials });
-      await expect(store.create("10.1.1.0-24", "a", 600, signal)).rejects.toMatchObject({
+      await expect(store.leases.create("10.1.1.0-24", "a", 600, signal)).rejects.toMatchObject({
         code: "TULLE_STORE_AUTH",
         details: { outcomeUnknown: false },
       });
@@ -251,7 +253,7 @@ describe.skipIf(missing !== null)("access to etcd", () => {
         testEnvironment,
       );
       opened.push(connection);
-      await expect(connection.network("/elsewhere").list(signal)).rejects.toMatchObject({
+      await expect(connection.network("/elsewhere").feed.list(signal)).rejects.toMatchObject({
         code: "TULLE_STORE_AUTH",
         message: /grant the user's role readwrite/,
       });
@@ -277,7 +279,7 @@ describe.skipIf(missing !== null)("access to etcd", () => {
         const error = await refusal({ endpoints: [await listen(server)] });
         expect(error).toMatchObject({
           code: "TULLE_STORE_API",
-          message: /is no etcd that speaks the v3 API/,
+          message: /is not etcd with the v3 API/,
         });
       }
     });
@@ -312,8 +314,8 @@ describe.skipIf(missing !== null)("access to etcd", () => {
       const web = await listen(createServer((_request, response) => response.end()));
       const endpoints = [` 127.0.0.1:${port}, `, "", web, ` ${cluster.endpoints[0]} `];
       const store = await open({ endpoints });
-      const entry = await store.create("10.1.1.0-24", "a", 60, signal);
-      expect((await store.list(signal)).entries).toEqual([entry]);
+      const entry = await store.leases.create("10.1.1.0-24", "a", 60, signal);
+      expect((await store.feed.list(signal)).entries).toEqual([entry]);
     });
     it("reports the failure that says most", async () => {
       const [port] = await freePorts(1);

@@ -1,8 +1,8 @@
 /** Large and crowded etcd stores: pages, neighbours that are not ours, and store leases that must not pile up. */
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { StoreConnection } from "../../../ipam/stores/contracts.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
-import type { StoreConnection } from "../../../ipam/stores/store.ts";
 import { type EtcdCluster, missingEtcd, startEtcd } from "../../support/etcd.ts";
 import { putMany } from "../../support/etcd-fill.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";
@@ -39,8 +39,8 @@ describe.skipIf(missing !== null)("listings of etcd", () => {
       keys.map((key) => `/many/tulle/r/${key}`),
     );
     const store = connection.network("/many");
-    expect((await store.list(signal)).entries.map(({ key }) => key)).toEqual(keys);
-    const records = await store.listRecords("r/", signal);
+    expect((await store.feed.list(signal)).entries.map(({ key }) => key)).toEqual(keys);
+    const records = await store.records.list("r/", signal);
     expect(records.map(({ key }) => key)).toEqual(keys.map((key) => `r/${key}`));
   });
   it("reads nothing beside its own folder", async () => {
@@ -50,9 +50,9 @@ describe.skipIf(missing !== null)("listings of etcd", () => {
     }
     await putMany(cluster, ["/few/subnets/10.1.1.0-24"]);
     const store = connection.network("/few");
-    await store.readConfig(signal);
+    await store.config.read(signal);
     const before = proxy.bytes;
-    expect((await store.list(signal)).entries).toHaveLength(1);
+    expect((await store.feed.list(signal)).entries).toHaveLength(1);
     expect(proxy.bytes - before).toBeLessThan(2_000);
   });
   it("gives store leases back that hold nothing any more", async () => {
@@ -63,13 +63,13 @@ describe.skipIf(missing !== null)("listings of etcd", () => {
         .filter((line) => /^[0-9a-f]+$/.test(line));
     const store = connection.network("/leases");
     const before = leases();
-    const first = await store.create("10.1.1.0-24", "a", 600, signal);
-    const second = await store.replace(first, "b", 600, signal);
+    const first = await store.leases.create("10.1.1.0-24", "a", 600, signal);
+    const second = await store.leases.replace(first, "b", 600, signal);
     expect(leases()).toHaveLength(before.length + 1);
-    await expect(store.create("10.1.1.0-24", "c", 600, signal)).rejects.toThrow();
-    await expect(store.replace(first, "c", 600, signal)).rejects.toThrow();
+    await expect(store.leases.create("10.1.1.0-24", "c", 600, signal)).rejects.toThrow();
+    await expect(store.leases.replace(first, "c", 600, signal)).rejects.toThrow();
     expect(leases()).toHaveLength(before.length + 1);
-    await store.remove(second, signal);
+    await store.leases.remove(second, signal);
     expect(leases()).toEqual(before);
   });
 });

@@ -116,12 +116,16 @@ describeWithSystemd("the units under systemd", () => {
     host.netns.exec("ip", ["address", "add", gateway ?? "", "dev", "docker0"]);
     host.systemctl("start", "tulle-docker.service");
     expect(starts()).toBe(1);
-    const other = gateway === "10.2.77.1/24" ? "10.2.78.1/24" : "10.2.77.1/24";
-    // A running tulled would restore the file.
+    const other = gateway === "10.2.77.1/24" ? "10.2.78" : "10.2.77";
+    const store = "--store=file:/var/lib/tulle/store";
     host.systemctl("stop", "tulled.service");
-    host.run("sed", "-i", `s|^FLANNEL_SUBNET=.*|FLANNEL_SUBNET=${other}|`, "/run/flannel/subnet.env");
+    host.run("tulle", "lease", "revoke", "192.168.50.11", "--yes", store);
+    host.run("tulle", "lease", "reserve", `${other}.0/24`, "--public-ip=192.168.50.11", store);
+    host.systemctl("start", "tulled.service");
+    expect(subnetFile()).toContain(`FLANNEL_SUBNET=${other}.1/24`);
     await expect.poll(starts, { timeout: 40_000 }).toBe(2);
-    expect(JSON.parse(host.run("cat", "/etc/docker/daemon.json"))).toMatchObject({ bip: other });
+    const settings = (): unknown => JSON.parse(host.run("cat", "/etc/docker/daemon.json"));
+    await expect.poll(settings, { timeout: 40_000 }).toMatchObject({ bip: `${other}.1/24` });
   });
 
   it("name options that reach dockerd through drop-ins and variables as systemd reads them", () => {

@@ -8,13 +8,14 @@
 import { Address } from "../../../ipam/addresses/ip.ts";
 import { systemClock } from "../../../ipam/clock.ts";
 import { parseNetworkConfig } from "../../../ipam/config/network-config-parser.ts";
-import { joinPatiently } from "../../../ipam/leases/join.ts";
+import { AllocatingClaimer } from "../../../ipam/leases/allocating-claimer.ts";
 import type { LeaseAttrs } from "../../../ipam/leases/lease.ts";
 import { OwnLease } from "../../../ipam/leases/own-lease.ts";
+import { acquirePatiently } from "../../../ipam/leases/patient-claim.ts";
 import { PeerTable } from "../../../ipam/leases/peer-table.ts";
 import { silentLogger } from "../../../ipam/log.ts";
+import type { NetworkStore, StoreMessage } from "../../../ipam/stores/contracts.ts";
 import { openEtcdStore } from "../../../ipam/stores/etcd/store.ts";
-import type { StoreMessage, SubnetStore } from "../../../ipam/stores/store.ts";
 
 export interface HostReport {
   readonly host: number;
@@ -35,7 +36,7 @@ const EXPIRE_EVERY_MS = 50;
 class Host {
   readonly #number: number;
   readonly #attrs: LeaseAttrs;
-  readonly #store: SubnetStore;
+  readonly #store: NetworkStore;
   /** One for each host, as each daemon has one. */
   readonly #forever = new AbortController().signal;
   #lease: OwnLease | null = null;
@@ -61,27 +62,23 @@ class Host {
   }
 
   async run(): Promise<void> {
-    const watch = this.#store.watch(this.#forever, ({ isFollowed }) => {
+    const watch = this.#store.feed.watch(this.#forever, ({ isFollowed }) => {
       this.#peers?.noteStore(isFollowed, systemClock.monotonicMs());
     });
     const messages = watch[Symbol.asyncIterator]();
     const { value: listing } = await messages.next();
     if (listing?.type !== "list" || listing.config === null) throw new Error("no network configuration");
     const config = parseNetworkConfig(listing.config);
-    const common = {
-      store: this.#store,
-      attrs: this.#attrs,
-      ttlSeconds,
-      clock: systemClock,
-      logger: silentLogger,
-    };
-    const options = { ...common, config, previous: null, local: [], random: Math.random };
-    const membership = await joinPatiently(options, listing, this.#forever);
+    const edges = { clock: systemClock, logger: silentLogger, random: Math.random };
+    const claimer = new AllocatingClaimer({ ...edges, store: this.#store, ttlSeconds });
+    const common = { ...edges, claimer, feed: this.#store.feed };
+    const request = { config, attrs: this.#attrs, previous: null, local: [] };
+    const membership = await acquirePatiently(common, request, listing, this.#forever);
     const onState = ({ state }: { readonly state: string }): void => {
       if (state !== "held") this.#losses += 1;
     };
     this.#lease = new OwnLease(
-      { ...common, renewMarginSeconds: 1, random: Math.random, onState },
+      { ...common, attrs: this.#attrs, ttlSeconds, renewMarginSeconds: 1, onState },
       membership,
     );
     this.#peers = new PeerTable({

@@ -9,8 +9,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../../ipam/clock.ts";
 import { parseLeaseKey } from "../../../ipam/leases/lease-codec.ts";
 import { silentLogger } from "../../../ipam/log.ts";
+import type { StoreConnection, StoreEntry } from "../../../ipam/stores/contracts.ts";
 import { openEtcdStore } from "../../../ipam/stores/etcd/store.ts";
-import type { StoreConnection, StoreEntry } from "../../../ipam/stores/store.ts";
 import { type EtcdCluster, missingEtcd, startEtcd } from "../../support/etcd.ts";
 import type { HostReport } from "./keeper-process.ts";
 
@@ -41,7 +41,7 @@ describe.skipIf(missing !== null)(`${HOSTS} lease keepers${missing === null ? ""
       { log: silentLogger, clock: systemClock, random: Math.random, dateMs: Date.now },
     );
     const config = '{"Network":"10.2.0.0/16","Backend":{"Type":"vxlan"}}';
-    await connection.network(PREFIX).writeConfig(config, null, signal);
+    await connection.network(PREFIX).config.write(config, null, signal);
     const program = await buildProgram();
     for (let index = 0; index < PROCESSES; index++) {
       const first = 1 + index * HOSTS_EACH;
@@ -61,7 +61,7 @@ describe.skipIf(missing !== null)(`${HOSTS} lease keepers${missing === null ? ""
   }
 
   async function entries(): Promise<readonly StoreEntry[]> {
-    return (await connection.network(PREFIX).list(signal)).entries;
+    return (await connection.network(PREFIX).feed.list(signal)).entries;
   }
 
   /** Every host holds its lease, knows all others, and the store says the same. */

@@ -2,8 +2,8 @@
 
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import type { NetworkStore, StoreConnection } from "../../../ipam/stores/contracts.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
-import type { StoreConnection, SubnetStore } from "../../../ipam/stores/store.ts";
 import { missingConsul, startConsul } from "../../support/consul.ts";
 import { missingEtcd, startEtcd } from "../../support/etcd.ts";
 import { NETWORK, value } from "../../support/lease-fixture.ts";
@@ -100,7 +100,7 @@ for (const kind of [etcd, consul]) {
       for (const undo of undos.splice(0).reverse()) await undo();
     });
 
-    async function connect(server: Server): Promise<SubnetStore> {
+    async function connect(server: Server): Promise<NetworkStore> {
       const connection = await server.connect();
       undos.push(() => connection.close());
       return connection.network(PREFIX);
@@ -123,10 +123,10 @@ for (const kind of [etcd, consul]) {
     async function lab() {
       const server = await kind.start((undo) => undos.push(undo));
       const store = await connect(server);
-      await store.writeConfig(NETWORK, null, signal);
+      await store.config.write(NETWORK, null, signal);
       /** Values by key. */
       const leases = async () =>
-        Object.fromEntries((await store.list(signal)).entries.map((entry) => [entry.key, entry.value]));
+        Object.fromEntries((await store.feed.list(signal)).entries.map((entry) => [entry.key, entry.value]));
       return { server, store, leases, keep: (number: number) => keep(server, number) };
     }
 
@@ -150,7 +150,7 @@ for (const kind of [etcd, consul]) {
       await server.restore();
       // Whoever comes first has it; here that may be either.
       const theirs = await expect
-        .poll(() => store.create(key, value(7), 60, signal).then(() => "theirs", codeOf), SOON)
+        .poll(() => store.leases.create(key, value(7), 60, signal).then(() => "theirs", codeOf), SOON)
         .toMatch(/theirs|TULLE_SUBNET_TAKEN/)
         .then(async () => (await leases())[key] === value(7));
       await expect.poll(() => keeper.state, SOON).toBe(theirs ? "conflict" : "held");
@@ -192,13 +192,13 @@ for (const kind of [etcd, consul]) {
         const store = await connect(server);
         const range = { SubnetMin: "10.2.1.0", SubnetMax: `10.2.${count}.0` };
         const config = { Network: "10.2.0.0/16", ...range, Backend: { Type: "vxlan" } };
-        await store.writeConfig(JSON.stringify(config), null, signal);
+        await store.config.write(JSON.stringify(config), null, signal);
         const keepers = await Promise.all(
           Array.from({ length: HOSTS }, (_, index) => launch(server, index + 1, 600)),
         );
         const holders = () => keepers.filter(({ state }) => state === "held");
         await expect.poll(() => holders().length, { timeout: 60_000, interval: 50 }).toBe(count);
-        const { entries } = await store.list(signal);
+        const { entries } = await store.feed.list(signal);
         expect(entries.map(({ key }) => key).sort()).toEqual(
           holders()
             .map(({ key }) => key)
@@ -219,7 +219,7 @@ for (const kind of [etcd, consul]) {
         const [leaver] = holders();
         leaver?.stop();
         const entry = entries.find(({ key }) => key === leaver?.key);
-        if (entry !== undefined) await store.remove(entry, signal);
+        if (entry !== undefined) await store.leases.remove(entry, signal);
         await expect.poll(() => waiting.state, { timeout: 60_000, interval: 50 }).toBe("held");
         expect(waiting.key).toBe(leaver?.key);
       },

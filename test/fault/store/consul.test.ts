@@ -6,8 +6,8 @@
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import type { TulleError } from "../../../ipam/errors.ts";
+import type { NetworkStore, StoreConnection, StoreMessage } from "../../../ipam/stores/contracts.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
-import type { StoreConnection, StoreMessage, SubnetStore } from "../../../ipam/stores/store.ts";
 import { type ConsulCluster, missingConsul, startConsul } from "../../support/consul.ts";
 import { createSoon, FEW_LINES, FOUND_OUT, SOON } from "../../support/patience.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";
@@ -66,7 +66,8 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
     };
   }
   const pause = (ms: number) => testEnvironment.clock.sleep(ms, signal);
-  const create = (store: SubnetStore, key: string, value = "x") => store.create(key, value, 60, signal);
+  const create = (store: NetworkStore, key: string, value = "x") =>
+    store.leases.create(key, value, 60, signal);
 
   it("only server stopped and started: keys and sessions are still there, and the watch goes on", async () => {
     const cluster = await start(1);
@@ -74,10 +75,10 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
     const entry = await create(other, "10.1.1.0-24");
     await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x" });
     await cluster.servers[0]?.kill();
-    await expect(store.list(signal)).rejects.toMatchObject({ code: "TULLE_STORE_UNREACHABLE" });
+    await expect(store.feed.list(signal)).rejects.toMatchObject({ code: "TULLE_STORE_UNREACHABLE" });
     await pause(OUTAGE_MS);
     await cluster.servers[0]?.start();
-    expect(await other.keepAlive(entry, signal)).toBe(60);
+    expect(await other.leases.keepAlive(entry, signal)).toBe(60);
     await createSoon(other, "10.1.2.0-24", signal);
     await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x", "10.1.2.0-24": "x" });
     expect(watched.listings).toBeGreaterThan(1);
@@ -90,9 +91,9 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
     const [server] = cluster.servers;
     const { watched, store, other, log } = await watchThrough(cluster.addresses, cluster);
     await server?.pause();
-    await expect(store.list(AbortSignal.timeout(100))).rejects.toMatchObject({ name: "TimeoutError" });
+    await expect(store.feed.list(AbortSignal.timeout(100))).rejects.toMatchObject({ name: "TimeoutError" });
     await expect.poll(() => log.lines, FOUND_OUT).toContain(FAILED);
-    await expect(store.list(signal)).rejects.toMatchObject({ code: "TULLE_STORE_UNREACHABLE" });
+    await expect(store.feed.list(signal)).rejects.toMatchObject({ code: "TULLE_STORE_UNREACHABLE" });
     server?.resume();
     await createSoon(other, "10.1.1.0-24&fd00:1:1::-64", signal);
     await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24&fd00:1:1::-64": "x" });
@@ -113,7 +114,7 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       await createSoon(other, "10.1.2.0-24", signal);
       await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "x", "10.1.2.0-24": "x" });
       await pause(3_000);
-      expect(await store.keepAlive(entry, signal)).toBe(60);
+      expect(await store.leases.keepAlive(entry, signal)).toBe(60);
       expect(watched.leases).toHaveProperty(["10.1.1.0-24"]);
       expect(log.lines.length).toBeLessThanOrEqual(FEW_LINES);
     });
@@ -168,7 +169,7 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       await Promise.all([second?.kill(), third?.kill()]);
       // The leader serves on until its own lease on leadership ends.
       const answer = () =>
-        store.list(signal).then(
+        store.feed.list(signal).then(
           () => "answered",
           (error: TulleError) => error.code,
         );
@@ -186,7 +187,7 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       proxy.pause();
       await create(other, "10.1.1.0-24");
       await expect.poll(() => watched.leases, FOUND_OUT).toEqual({ "10.1.1.0-24": "x" });
-      expect((await store.list(signal)).entries).toHaveLength(1);
+      expect((await store.feed.list(signal)).entries).toHaveLength(1);
     });
   });
 
@@ -199,9 +200,9 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       await expect.poll(() => watched.leases, SOON).toHaveProperty(["10.1.1.0-24"]);
       proxy.pause();
       proxy.reset();
-      await other.remove(entry, signal);
+      await other.leases.remove(entry, signal);
       await create(other, "10.1.2.0-24");
-      await other.writeConfig("{}", null, signal);
+      await other.config.write("{}", null, signal);
       await pause(3_000);
       proxy.resume();
       await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.2.0-24": "x" });
@@ -225,7 +226,7 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       await expect.poll(() => watched.leases, SOON).toHaveProperty(["10.1.1.0-24"]);
       await cluster.api("PUT", `session/destroy/${entry.storeLeaseId}`);
       await expect.poll(() => watched.leases, SOON).toEqual({});
-      await expect(store.keepAlive(entry, signal)).rejects.toMatchObject({ code: "TULLE_LEASE_LOST" });
+      await expect(store.leases.keepAlive(entry, signal)).rejects.toMatchObject({ code: "TULLE_LEASE_LOST" });
       expect((await create(store, "10.1.1.0-24")).key).toBe("10.1.1.0-24");
     });
 
@@ -244,7 +245,7 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       const { watched, other } = await watchThrough(cluster.addresses, cluster);
       const kept = await create(other, "10.1.1.0-24");
       cluster.ctl("snapshot", "save", join(cluster.directory, "snapshot"));
-      await other.remove(kept, signal);
+      await other.leases.remove(kept, signal);
       for (let n = 2; n < 9; n += 1) await create(other, `10.1.${n}.0-24`);
       await expect.poll(() => Object.keys(watched.leases).length, SOON).toBe(7);
       cluster.ctl("snapshot", "restore", join(cluster.directory, "snapshot"));
@@ -263,18 +264,18 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.2.0-24": "theirs" });
       for (const entry of [gone, changed]) {
         const lost = { code: "TULLE_LEASE_LOST" };
-        await expect(store.replace(entry, "ours", 60, signal)).rejects.toMatchObject(lost);
+        await expect(store.leases.replace(entry, "ours", 60, signal)).rejects.toMatchObject(lost);
       }
-      await expect(store.remove(changed, signal)).rejects.toMatchObject({ code: "TULLE_LEASE_LOST" });
+      await expect(store.leases.remove(changed, signal)).rejects.toMatchObject({ code: "TULLE_LEASE_LOST" });
       // The session outlives a key that was changed by hand: it holds the lock still.
-      expect(await store.keepAlive(changed, signal)).toBe(60);
+      expect(await store.leases.keepAlive(changed, signal)).toBe(60);
     });
 
     it("nothing happens: hardly a byte goes over the wire, although others write next to our keys", async () => {
       const cluster = await start(1);
       const proxy = await proxyTo(cluster);
       const { watched, other } = await watchThrough([`127.0.0.1:${proxy.port}`], cluster);
-      const config = await other.writeConfig("{}", null, signal);
+      const config = await other.config.write("{}", null, signal);
       const lease = await create(other, "10.1.1.0-24");
       await expect.poll(() => Object.keys(watched.leases), SOON).toEqual([lease.key]);
       await expect.poll(() => watched.config, SOON).toBe(config.text);

@@ -6,9 +6,9 @@
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { StoreError, type TulleError } from "../../../ipam/errors.ts";
+import type { NetworkStore, StoreConnection } from "../../../ipam/stores/contracts.ts";
 import { EtcdClient } from "../../../ipam/stores/etcd/client.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
-import type { StoreConnection, SubnetStore } from "../../../ipam/stores/store.ts";
 import { type EtcdCluster, type EtcdOptions, missingEtcd, startEtcd } from "../../support/etcd.ts";
 import { createSoon, FEW_LINES, FOUND_OUT, SOON } from "../../support/patience.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";
@@ -68,7 +68,8 @@ describe.skipIf(missing !== null)("faults of etcd", () => {
     return connection;
   }
   const pause = (ms: number) => testEnvironment.clock.sleep(ms, signal);
-  const create = (store: SubnetStore, key: string, value = "x") => store.create(key, value, 60, signal);
+  const create = (store: NetworkStore, key: string, value = "x") =>
+    store.leases.create(key, value, 60, signal);
 
   it("server stopped and started: goes on where it was", async () => {
     const cluster = await start();
@@ -102,7 +103,7 @@ describe.skipIf(missing !== null)("faults of etcd", () => {
     const { watched, other, store } = await watchThrough(endpoints, cluster);
     proxy.pause();
     await create(other, "10.1.1.0-24");
-    expect((await store.list(signal)).entries).toHaveLength(1);
+    expect((await store.feed.list(signal)).entries).toHaveLength(1);
     await expect.poll(() => watched.leases, FOUND_OUT).toEqual({ "10.1.1.0-24": "x" });
     expect(watched.listings).toBe(1);
   });
@@ -131,7 +132,7 @@ describe.skipIf(missing !== null)("faults of etcd", () => {
     isOver = true;
     await load;
     // A write whose answer was lost may be there beyond the count, or its key may have come and gone.
-    const listed = (await other.list(signal)).entries.map(({ key }) => key);
+    const listed = (await other.feed.list(signal)).entries.map(({ key }) => key);
     await expect.poll(() => Object.keys(watched.leases).sort(), SOON).toEqual(listed.sort());
     const present = new Set<string>();
     for (const message of watched.messages.slice(1)) {
@@ -161,7 +162,7 @@ describe.skipIf(missing !== null)("faults of etcd", () => {
     await Promise.all([second?.kill(), third?.kill()]);
     // A leader may answer a read that it had confirmed before.
     const answer = () =>
-      store.list(signal).then(
+      store.feed.list(signal).then(
         () => "answered",
         (error: TulleError) => error.code,
       );
@@ -178,8 +179,8 @@ describe.skipIf(missing !== null)("faults of etcd", () => {
     const { watched, other, store, log } = await watchThrough(cluster.endpoints, cluster);
     await create(other, "10.1.1.0-24");
     await member?.pause();
-    await expect(store.list(AbortSignal.timeout(100))).rejects.toMatchObject({ name: "TimeoutError" });
-    await expect(store.list(signal)).rejects.toMatchObject({ code: "TULLE_STORE_UNREACHABLE" });
+    await expect(store.feed.list(AbortSignal.timeout(100))).rejects.toMatchObject({ name: "TimeoutError" });
+    await expect(store.feed.list(signal)).rejects.toMatchObject({ code: "TULLE_STORE_UNREACHABLE" });
     await expect.poll(() => log.lines, FOUND_OUT).toContain(FAILED);
     await pause(3_000);
     member?.resume();
@@ -197,13 +198,13 @@ describe.skipIf(missing !== null)("faults of etcd", () => {
     await expect.poll(() => watched.leases, SOON).toHaveProperty(["10.1.2.0-24"]);
     proxy.pause();
     proxy.reset();
-    await other.remove(entry, signal);
+    await other.leases.remove(entry, signal);
     for (let round = 0; round < 5; round += 1) await create(other, `10.1.${round + 3}.0-24`);
     cluster.compact();
     await pause(500);
     proxy.resume();
     const listed = Object.fromEntries(
-      (await other.list(signal)).entries.map(({ key, value }) => [key, value]),
+      (await other.feed.list(signal)).entries.map(({ key, value }) => [key, value]),
     );
     await expect.poll(() => watched.leases, FOUND_OUT).toEqual(listed);
     expect(watched.listings).toBe(2);
@@ -213,12 +214,12 @@ describe.skipIf(missing !== null)("faults of etcd", () => {
     const cluster = await start();
     const proxy = await proxyTo(cluster);
     const { watched, other } = await watchThrough([`127.0.0.1:${proxy.port}`], cluster);
-    let config = await other.writeConfig("0", null, signal);
+    let config = await other.config.write("0", null, signal);
     for (let round = 1; round <= 30; round += 1) {
       if (round % 3 === 0) proxy.reset();
       const entry = await create(other, `10.1.${round}.0-24`);
-      config = await other.writeConfig(String(round), config, signal);
-      if (round % 2 === 0) await other.remove(entry, signal);
+      config = await other.config.write(String(round), config, signal);
+      if (round % 2 === 0) await other.leases.remove(entry, signal);
       await pause(40);
     }
     await expect.poll(() => watched.config, SOON).toBe("30");
@@ -244,17 +245,17 @@ describe.skipIf(missing !== null)("faults of etcd", () => {
       return answer;
     } as typeof write);
     try {
-      await expect(store.replace(entry, "y", 60, signal)).rejects.toThrow("lost");
+      await expect(store.leases.replace(entry, "y", 60, signal)).rejects.toThrow("lost");
       await expect(create(store, "10.1.2.0-24")).rejects.toThrow("lost");
     } finally {
       lossy.mockRestore();
     }
-    const { entries } = await store.list(signal);
+    const { entries } = await store.feed.list(signal);
     expect(entries.map(({ key, value }) => [key, value])).toEqual([
       ["10.1.1.0-24", "y"],
       ["10.1.2.0-24", "x"],
     ]);
-    for (const found of entries) expect(await store.keepAlive(found, signal)).toBeGreaterThan(0);
+    for (const found of entries) expect(await store.leases.keepAlive(found, signal)).toBeGreaterThan(0);
   });
 
   it("changes made by hand: a lease revoked, a key deleted, a key overwritten", async () => {
@@ -267,14 +268,16 @@ describe.skipIf(missing !== null)("faults of etcd", () => {
     cluster.ctl("del", `${SUBNETS}10.1.2.0-24`);
     cluster.ctl("put", `${SUBNETS}10.1.3.0-24`, "theirs");
     await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.3.0-24": "theirs" });
-    await expect(store.keepAlive(revoked, signal)).rejects.toMatchObject({ code: "TULLE_LEASE_LOST" });
-    await expect(store.replace(deleted, "y", null, signal)).rejects.toMatchObject({
+    await expect(store.leases.keepAlive(revoked, signal)).rejects.toMatchObject({ code: "TULLE_LEASE_LOST" });
+    await expect(store.leases.replace(deleted, "y", null, signal)).rejects.toMatchObject({
       code: "TULLE_LEASE_LOST",
     });
-    await expect(store.replace(overwritten, "y", null, signal)).rejects.toMatchObject({
+    await expect(store.leases.replace(overwritten, "y", null, signal)).rejects.toMatchObject({
       code: "TULLE_LEASE_LOST",
     });
-    await expect(store.remove(overwritten, signal)).rejects.toMatchObject({ code: "TULLE_LEASE_LOST" });
+    await expect(store.leases.remove(overwritten, signal)).rejects.toMatchObject({
+      code: "TULLE_LEASE_LOST",
+    });
   });
 
   it.each([

@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildSync } from "esbuild";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { NetworkStore } from "../../../ipam/stores/contracts.ts";
 import { openFileStore } from "../../../ipam/stores/file/store.ts";
-import type { SubnetStore } from "../../../ipam/stores/store.ts";
 import { startDaemon, untilReady } from "../../support/daemon.ts";
 import { describeAsRoot } from "../../support/netns.ts";
 import { SOON } from "../../support/patience.ts";
@@ -22,7 +22,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-function openAt(path: string, log = testEnvironment.log): SubnetStore {
+function openAt(path: string, log = testEnvironment.log): NetworkStore {
   return openFileStore(path, { ...testEnvironment, log }).network("/test");
 }
 
@@ -50,13 +50,13 @@ describe("faults of the file store", () => {
         kills += 1;
       }
     }
-    const { entries } = await store.list(signal);
+    const { entries } = await store.feed.list(signal);
     const values = Object.fromEntries(entries.map(({ key, value }) => [key, Number(value)]));
     for (const [key, last] of acknowledged.last) {
       expect(values[key]).toBeGreaterThanOrEqual(last);
       expect(values[key]).toBeLessThanOrEqual(last + kills);
     }
-    const shared = Number((await store.readRecord("shared", signal))?.value);
+    const shared = Number((await store.records.read("shared", signal))?.value);
     expect(shared).toBeGreaterThanOrEqual(acknowledged.count);
     expect(shared).toBeLessThanOrEqual(acknowledged.count + kills);
     expect(acknowledged.count).toBeGreaterThanOrEqual(kills);
@@ -71,12 +71,12 @@ describe("faults of the file store", () => {
     const log = new KeptLog();
     const store = openAt(path, log);
     const watched = new WatchLog(store);
-    await store.create("10.1.1.0-24", "a", 60, signal);
-    await store.create("10.1.2.0-24", "b", 60, signal);
+    await store.leases.create("10.1.1.0-24", "a", 60, signal);
+    await store.leases.create("10.1.2.0-24", "b", 60, signal);
     await expect.poll(() => Object.keys(watched.leases), SOON).toHaveLength(2);
     rmSync(path, { recursive: true });
     await expect.poll(() => watched.leases, SOON).toEqual({});
-    await openAt(path).create("10.1.3.0-24", "c", 60, signal);
+    await openAt(path).leases.create("10.1.3.0-24", "c", 60, signal);
     await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.3.0-24": "c" });
     await watched.stop();
     expect(log.lines).toEqual([]);
@@ -86,12 +86,12 @@ describe("faults of the file store", () => {
     const path = join(directory, "store");
     const log = new KeptLog();
     const store = openAt(path, log);
-    await store.create("10.1.1.0-24", "a", 60, signal);
+    await store.leases.create("10.1.1.0-24", "a", 60, signal);
     const watched = new WatchLog(store);
     await expect.poll(() => watched.listings, SOON).toBe(1);
     const damaged = join(path, "state.0000000000000099");
     writeFileSync(damaged, '{"format":1,');
-    await expect(store.list(signal)).rejects.toMatchObject({
+    await expect(store.feed.list(signal)).rejects.toMatchObject({
       code: "TULLE_STORE",
       message: /state\.0000000000000099.*remove the file if it is damaged$/,
     });
@@ -109,8 +109,8 @@ describeAsRoot("full disk under the file store", () => {
     try {
       const disk = small.path;
       const store = openAt(join(disk, "store"));
-      const kept = await store.create("10.1.1.0-24", "kept", 60, signal);
-      await store.create("10.1.2.0-24", "short", 1, signal);
+      const kept = await store.leases.create("10.1.1.0-24", "kept", 60, signal);
+      await store.leases.create("10.1.2.0-24", "short", 1, signal);
       const watched = new WatchLog(store);
       writeFileSync(join(disk, "filler"), "");
       try {
@@ -118,16 +118,16 @@ describeAsRoot("full disk under the file store", () => {
       } catch (error) {
         expect(error).toMatchObject({ code: "ENOSPC" });
       }
-      await expect(store.create("10.1.3.0-24", "more", 60, signal)).rejects.toMatchObject({
+      await expect(store.leases.create("10.1.3.0-24", "more", 60, signal)).rejects.toMatchObject({
         code: "TULLE_STORE",
         retryable: true,
         message: /no space left on device.*free some space; what was stored before is intact$/,
         details: { errno: "ENOSPC", outcomeUnknown: false },
       });
       await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "kept" });
-      expect((await store.list(signal)).entries).toEqual([kept]);
+      expect((await store.feed.list(signal)).entries).toEqual([kept]);
       rmSync(join(disk, "filler"));
-      await store.create("10.1.3.0-24", "more", 60, signal);
+      await store.leases.create("10.1.3.0-24", "more", 60, signal);
       await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.1.0-24": "kept", "10.1.3.0-24": "more" });
       expect(watched.listings).toBe(1);
       expect(readdirSync(join(disk, "store")).filter((name) => name.startsWith("new."))).toEqual([]);

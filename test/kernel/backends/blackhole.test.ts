@@ -33,6 +33,7 @@ const WITH = hostObjects(
     blackholeRoute: true,
     openPort: false,
     tunnelSources: "any",
+    containerSources: "any",
     clampMss: false,
     enableForwarding: false,
   },

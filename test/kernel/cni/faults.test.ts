@@ -96,7 +96,7 @@ describeAsRoot("tulle-cni in trouble", () => {
       });
       expect(answer.json).toMatchObject({
         code: 100,
-        msg: expect.stringContaining('"taken" exists but is no bridge'),
+        msg: expect.stringContaining('"taken" exists but is not a bridge'),
       });
       expect([...host.reservations(), ...host.stateFiles()]).toEqual([]);
     });
@@ -213,7 +213,7 @@ describeAsRoot("tulle-cni in trouble", () => {
     const [kept, stale] = [host.addContainer(), host.addContainer()];
     const prevResult = add(kept);
     add(stale);
-    writeFileSync(reservationFile("10.5.72.200"), "somebody\r\neth0");
+    writeFileSync(reservationFile("10.5.72.200"), "another\r\neth0");
     writeFileSync(reservationFile("10.5.72.201"), "");
     const config = { ...GC, "cni.dev/valid-attachments": [{ containerID: kept.id, ifname: "eth0" }] };
     expect(host.call("GC", { config })).toMatchObject({ exitCode: 0, stdout: "" });
@@ -230,13 +230,13 @@ describeAsRoot("tulle-cni in trouble", () => {
     expect(host.reservations()).toHaveLength(1);
   });
 
-  it("GC with what is no list is refused, and a null list is an empty one, as Go writes it", () => {
+  it("GC rejects what is not a list, and a null list is an empty one, as Go writes it", () => {
     add(host.addContainer());
     const call = (list: string | null) =>
       host.call("GC", {
         stdin: JSON.stringify({ ...host.config, ...GC, "cni.dev/valid-attachments": list }),
       });
-    expect(call("all").json).toMatchObject({ code: 7, msg: expect.stringContaining('"all" is no list') });
+    expect(call("all").json).toMatchObject({ code: 7, msg: expect.stringContaining('"all" is not a list') });
     expect(host.reservations()).toHaveLength(1);
     expect(call(null)).toMatchObject({ exitCode: 0, stdout: "" });
     expect(host.reservations()).toEqual([]);

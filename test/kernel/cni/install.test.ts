@@ -1,7 +1,7 @@
 /** `tulle cni`: what it installs works, what was there before comes back, leaked addresses are found and freed. */
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { CniHost, NETWORK_NAME } from "../../support/cni-host.ts";
@@ -20,6 +20,11 @@ describeAsRoot("tulle cni", () => {
   const places = () => ["--bin-dir", host.pluginDir, "--conf-dir", join(host.dir, "net.d")];
   const tulle = (...args: string[]) =>
     execFileSync(join(PROGRAMS, "tulle"), ["cni", ...args], { encoding: "utf8" });
+  const tulleFails = (...args: string[]) => {
+    const { status, stderr } = spawnSync(join(PROGRAMS, "tulle"), ["cni", ...args], { encoding: "utf8" });
+    expect(status).toBe(1);
+    return stderr;
+  };
 
   it("install: the plugin serves, and the network is flannel's", () => {
     expect(tulle("install", ...places())).toBe(`wrote ${plugin()}\nwrote ${conflist()}\n`);
@@ -67,6 +72,39 @@ describeAsRoot("tulle cni", () => {
     expect(readFileSync(conflist(), "utf8")).toBe("{}");
   });
 
+  it("uninstall restores what install replaced after its own files were deleted, and says so", () => {
+    mkdirSync(join(host.dir, "net.d"));
+    writeFileSync(plugin(), "the former plugin");
+    writeFileSync(conflist(), "{}");
+    tulle("install", ...places());
+    rmSync(plugin());
+    rmSync(conflist());
+    expect(tulle("uninstall", ...places())).toBe(
+      [conflist(), plugin()].map((file) => `restored ${file} from ${file}.before-tulle\n`).join(""),
+    );
+    expect([plugin(), conflist()].map((file) => readFileSync(file, "utf8"))).toEqual([
+      "the former plugin",
+      "{}",
+    ]);
+    expect(readdirSync(host.pluginDir)).toEqual(["flannel"]);
+    expect(tulleFails("uninstall", ...places())).toContain("remove it if nothing needs it");
+  });
+
+  it("uninstall says what it removed and what it restored, and where a backup is that it cannot restore", () => {
+    writeFileSync(plugin(), "the former plugin");
+    tulle("install", ...places());
+    expect(tulle("uninstall", ...places())).toBe(
+      `removed ${conflist()}\nrestored ${plugin()} from ${plugin()}.before-tulle\n`,
+    );
+    tulle("install", ...places());
+    rmSync(plugin());
+    writeFileSync(plugin(), "another plugin");
+    expect(tulleFails("uninstall", ...places(), "--no-conflist")).toContain(
+      `${plugin()}.before-tulle is the file from before the installation`,
+    );
+    expect(readFileSync(plugin(), "utf8")).toBe("another plugin");
+  });
+
   it("install chains the plugins that were asked for, and uninstall need not be told", () => {
     const chain = (...options: string[]) => {
       tulle("install", ...places(), ...options);
@@ -89,19 +127,19 @@ describeAsRoot("tulle cni", () => {
     ["--name", "../flannel"],
     ["--network", "a b"],
     ["--chained", "portmap,"],
-  ])("install refuses %s %s", (option, value) => {
+  ])("install rejects %s %s", (option, value) => {
     expect(() => tulle("install", ...places(), option, value)).toThrow(new RegExp(`${option}: .* is wrong`));
     expect([existsSync(plugin()), existsSync(conflist())]).toEqual([false, false]);
   });
 
-  it("uninstall leaves a configuration that somebody changed", () => {
+  it("uninstall leaves a changed configuration", () => {
     tulle("install", ...places());
     writeFileSync(conflist(), `${readFileSync(conflist(), "utf8")}\n`);
     expect(() => tulle("uninstall", ...places())).toThrow(/is not as "tulle cni install" wrote it/);
     expect(existsSync(conflist())).toBe(true);
   });
 
-  it("uninstall leaves a file that somebody else wrote", () => {
+  it("uninstall leaves a file that another program wrote", () => {
     writeFileSync(plugin(), "another plugin");
     const { status, stderr } = spawnSync(join(PROGRAMS, "tulle"), ["cni", "uninstall", ...places()], {
       encoding: "utf8",

@@ -89,7 +89,7 @@ describeAsRoot("tulle-cni refuses", () => {
 
   it.each([
     ["the host's own namespace", () => host.netns.path],
-    ["a file that is no namespace", () => host.subnetFile],
+    ["a file that is not a namespace", () => host.subnetFile],
     ["a folder", () => host.dir],
     ["nothing", () => "/run/netns/tulle-nowhere"],
   ])("CNI_NETNS that is %s", (_, path) => {
@@ -222,7 +222,7 @@ describeAsRoot("tulle-cni refuses", () => {
     expect([exitCode, json]).toEqual([0, { cniVersion: "1.1.0", supportedVersions: SUPPORTED }]);
   });
 
-  it("but introduces itself on stderr when there is no verb", () => {
+  it("but names itself on stderr without a verb", () => {
     const answer = host.call("", { stdin: "" });
     expect(answer).toMatchObject({
       exitCode: 0,

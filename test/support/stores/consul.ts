@@ -10,7 +10,12 @@ export const consulStore: StoreFactory = {
   largestValue: 380_000,
   missing: async () => missingConsul(),
   start: async () => {
-    const { addresses, stop } = await startConsul();
-    return { connect: () => openStore({ store: "consul", consul: { addresses } }, testEnvironment), stop };
+    const cluster = await startConsul();
+    const consul = { addresses: cluster.addresses };
+    return {
+      connect: () => openStore({ store: "consul", consul }, testEnvironment),
+      put: async (key, value) => void (await cluster.api("PUT", `kv${encodeURI(key)}`, value)),
+      stop: () => cluster.stop(),
+    };
   },
 };

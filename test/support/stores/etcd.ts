@@ -35,6 +35,7 @@ async function start(options: EtcdOptions): Promise<RunningStore> {
   const etcd = { endpoints: cluster.endpoints };
   return {
     connect: () => openStore({ store: "etcd", etcd }, testEnvironment),
+    put: async (key, value) => void cluster.ctl("put", "--", key, value),
     stop: () => cluster.stop(),
   };
 }

@@ -2,7 +2,7 @@
 
 import { systemClock } from "../../../ipam/clock.ts";
 import { MemoryHolder, openMemoryStore } from "../../../ipam/stores/file/memory.ts";
-import { type StoreFactory, testEnvironment } from "./store-factory.ts";
+import { putInto, type StoreFactory, testEnvironment } from "./store-factory.ts";
 
 export const memoryStore: StoreFactory = {
   name: "memory",
@@ -10,6 +10,10 @@ export const memoryStore: StoreFactory = {
   missing: async () => null,
   start: async () => {
     const holder = new MemoryHolder(systemClock);
-    return { connect: async () => openMemoryStore(holder, testEnvironment), stop: async () => {} };
+    return {
+      connect: async () => openMemoryStore(holder, testEnvironment),
+      put: (key, value) => putInto(holder, key, value),
+      stop: async () => {},
+    };
   },
 };

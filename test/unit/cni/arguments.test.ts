@@ -1,7 +1,7 @@
 /** CNI_ARGS, compared with what libcni makes of the same text. */
 
 import { expect, it } from "vitest";
-import { parseArguments } from "../../../cni-plugin/arguments.ts";
+import { parseArguments } from "../../../cni-plugin/protocol/arguments.ts";
 
 it.each([
   ["", { ip: "", mac: "" }],

@@ -1,9 +1,9 @@
 /** The public validation cases for plugins, against the dispatcher with injected input and output. */
 
 import { describe, expect, it } from "vitest";
-import type { Call } from "../../../cni-plugin/call.ts";
-import { dispatch, type VerbTable } from "../../../cni-plugin/dispatch.ts";
-import { CniError } from "../../../cni-plugin/errors.ts";
+import type { Call } from "../../../cni-plugin/protocol/call.ts";
+import { dispatch, type VerbTable } from "../../../cni-plugin/protocol/dispatch.ts";
+import { CniError } from "../../../cni-plugin/protocol/errors.ts";
 
 const ENVIRONMENT: Readonly<Record<string, string>> = {
   CNI_COMMAND: "ADD",
@@ -89,7 +89,7 @@ describe.each(VERBS)("%s", (verb) => {
     ["a bad name", '{"name":"te%%st","cniVersion":"1.1.0"}', 7],
     ["no name", '{"cniVersion":"1.1.0"}', 7],
     ["no JSON", "{", 6],
-    ["JSON that is no object", "[]", 6],
+    ["JSON that is not an object", "[]", 6],
     ["nothing", "", 6],
   ])("refuses a configuration with %s", async (_, stdin, code) => {
     const { calls, answer } = await run({ environment, stdin });
@@ -168,7 +168,7 @@ it("refuses an unknown verb", async () => {
 });
 
 it.each([{ without: ["CNI_COMMAND"] }, { environment: { CNI_COMMAND: "" } }])(
-  "introduces itself on stderr when there is no verb",
+  "names itself on stderr without a verb",
   async (input) => {
     const { exitCode, stdout, stderr } = await run(input);
     expect(exitCode).toBe(0);

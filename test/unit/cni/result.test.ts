@@ -1,7 +1,7 @@
 /** Results in every version of the specification. */
 
 import { describe, expect, it } from "vitest";
-import { formatResult, parseResult } from "../../../cni-plugin/result.ts";
+import { formatResult, parseResult } from "../../../cni-plugin/protocol/result.ts";
 
 const RESULT = {
   cniVersion: "1.1.0",

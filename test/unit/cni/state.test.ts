@@ -4,10 +4,10 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { shortDigest } from "../../../cni-plugin/digest.ts";
-import { parseResolvConf } from "../../../cni-plugin/ipam/resolv-conf.ts";
-import { AttachmentStates } from "../../../cni-plugin/state.ts";
-import { Undo } from "../../../cni-plugin/undo.ts";
+import { shortDigest } from "../../../backends/attachment/digest.ts";
+import { Undo } from "../../../backends/attachment/undo.ts";
+import { parseResolvConf } from "../../../cni-plugin/host/resolv-conf.ts";
+import { AttachmentStates } from "../../../cni-plugin/host/state.ts";
 
 let dir = "";
 let states: AttachmentStates;
@@ -81,17 +81,20 @@ it("takes a damaged record for none and never leaves its folder", () => {
   expect(readdirSync(dir)).toContain("outside");
 });
 
-it("undoes the last step first and goes on after a failure", () => {
+it("undoes the last step first and goes on after a failure", async () => {
   const done: number[] = [];
   const undo = new Undo();
   undo.push(() => done.push(1));
   undo.push(() => {
     throw new Error("stuck");
   });
-  undo.push(() => done.push(3));
-  expect(undo.run()).toEqual([new Error("stuck")]);
+  undo.push(async () => {
+    await Promise.resolve();
+    done.push(3);
+  });
+  expect(await undo.run()).toEqual([new Error("stuck")]);
   expect(done).toEqual([3, 1]);
-  expect(undo.run()).toEqual([]);
+  expect(await undo.run()).toEqual([]);
 });
 
 it("gives names that differ from the first digits on", () => {

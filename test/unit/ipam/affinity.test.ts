@@ -31,7 +31,7 @@ function lab() {
   });
   const logger = recordingLogger();
   void keepAffinity(
-    { store: watched, current: () => ({ key: KEY, attrs: attrs(1) }), clock, logger },
+    { records: watched.records, current: () => ({ key: KEY, attrs: attrs(1) }), clock, logger },
     stop.signal,
   );
   return { clock, store, problem, calls, logger };
@@ -41,11 +41,11 @@ describe("keeping an affinity", () => {
   it("writes once, and once a day after that", async () => {
     const { clock, store, calls } = lab();
     await settle();
-    const first = await store.readRecord(`affinity/${KEY}`, stop.signal);
+    const first = await store.records.read(`affinity/${KEY}`, stop.signal);
     await clock.advance(DAY_MS - 1);
-    expect(calls).toEqual(["readRecord", "writeRecord"]);
+    expect(calls).toEqual(["records.read", "records.write"]);
     await clock.advance(1);
-    const second = await store.readRecord(`affinity/${KEY}`, stop.signal);
+    const second = await store.records.read(`affinity/${KEY}`, stop.signal);
     expect(second?.value).toBe(first?.value);
     expect(second?.revision).toBeGreaterThan(first?.revision ?? 0n);
   });
@@ -57,9 +57,9 @@ describe("keeping an affinity", () => {
     await clock.advance(DAY_MS + 5 * 60_000);
     expect(logger.lines.filter(({ level }) => level === "warn")).toHaveLength(1);
     problem.current = null;
-    const before = (await store.readRecord(`affinity/${KEY}`, stop.signal))?.revision ?? 0n;
+    const before = (await store.records.read(`affinity/${KEY}`, stop.signal))?.revision ?? 0n;
     await clock.advance(60_000);
-    expect((await store.readRecord(`affinity/${KEY}`, stop.signal))?.revision).toBeGreaterThan(before);
+    expect((await store.records.read(`affinity/${KEY}`, stop.signal))?.revision).toBeGreaterThan(before);
     expect(logger.lines.at(-1)).toMatchObject({ level: "info" });
   });
 
@@ -67,17 +67,18 @@ describe("keeping an affinity", () => {
     const { store } = lab();
     await settle();
     const { store: slow } = watchedStore(store, async (method) => {
-      if (method === "writeRecord") await recordAffinity(store, KEY, attrs(2), stop.signal);
+      if (method === "records.write") await recordAffinity(store.records, KEY, attrs(2), stop.signal);
     });
-    await recordAffinity(slow, KEY, attrs(1), stop.signal);
-    expect((await readAffinities(store, nodeId(2), stop.signal)).own).toEqual([subnets(KEY)]);
+    await recordAffinity(slow.records, KEY, attrs(1), stop.signal);
+    expect((await readAffinities(store.records, nodeId(2), stop.signal)).own).toEqual([subnets(KEY)]);
   });
 
   it("answers a host's own subnets, the latest first", async () => {
     const { store } = lab();
     await settle();
-    for (const key of ["10.2.3.0-24", "10.2.4.0-24"]) await recordAffinity(store, key, attrs(5), stop.signal);
-    const { own, used } = await readAffinities(store, nodeId(5), stop.signal);
+    for (const key of ["10.2.3.0-24", "10.2.4.0-24"])
+      await recordAffinity(store.records, key, attrs(5), stop.signal);
+    const { own, used } = await readAffinities(store.records, nodeId(5), stop.signal);
     expect(own).toEqual([subnets("10.2.4.0-24"), subnets("10.2.3.0-24")]);
     expect(used).toEqual([KEY, "10.2.3.0-24", "10.2.4.0-24"].map(subnets));
   });

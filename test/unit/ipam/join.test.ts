@@ -3,14 +3,17 @@
 import { describe, expect, it } from "vitest";
 import { entriesOf, Prefix } from "../../../ipam/addresses/ip.ts";
 import type { LocalPrefix } from "../../../ipam/addresses/local-prefixes.ts";
+import { StoreError } from "../../../ipam/errors.ts";
 import { recordAffinity } from "../../../ipam/leases/affinity.ts";
-import { type JoinOptions, join, joinPatiently, type Membership } from "../../../ipam/leases/join.ts";
+import type { Membership } from "../../../ipam/leases/claimer.ts";
+import { type JoinOptions, join } from "../../../ipam/leases/join.ts";
 import { formatLeaseValue, parseLeaseValue } from "../../../ipam/leases/lease-codec.ts";
-import type { SubnetStore } from "../../../ipam/stores/store.ts";
+import type { NetworkStore } from "../../../ipam/stores/contracts.ts";
 import { FakeClock, settle } from "../../support/fake-clock.ts";
 import {
   attrs,
   joinOptions,
+  joinPatiently,
   memoryStore,
   network,
   nodeId,
@@ -31,7 +34,7 @@ function lab() {
     joinOptions(store, clock, n, overrides);
   const enter = async (n: number, overrides: Partial<JoinOptions> = {}): Promise<Membership> => {
     const chosen = options(n, overrides);
-    return await join(chosen, await chosen.store.list(signal), signal);
+    return await join(chosen, await chosen.store.feed.list(signal), signal);
   };
   return { clock, store, options, enter };
 }
@@ -60,16 +63,16 @@ describe("a host without a lease", () => {
       origin: "new subnet",
       deadlineMs: clock.monotonicMs() + TTL_SECONDS * 1000,
     });
-    expect((await store.list(signal)).entries).toEqual([membership.entry]);
+    expect((await store.feed.list(signal)).entries).toEqual([membership.entry]);
     expect(membership.entry.value).toBe(value(1));
   });
 
   it("asks the store for no more than the records, the key and the second look", async () => {
     const { clock, store } = lab();
     const { store: watched, calls } = watchedStore(store);
-    const listing = await store.list(signal);
+    const listing = await store.feed.list(signal);
     await join(joinOptions(watched, clock, 1), listing, signal);
-    expect(calls).toEqual(["listRecords", "create", "listCreatedAfter"]);
+    expect(calls).toEqual(["records.list", "leases.create", "leases.listCreatedAfter"]);
   });
 
   it("never takes one that this host reaches by itself, not even again", async () => {
@@ -132,7 +135,7 @@ describe("a host without a lease", () => {
       "x/10.2.4.7-24",
       "old10.2.5.0-24",
     ])
-      await store.create(key, "damaged", 60, signal);
+      await store.leases.create(key, "damaged", 60, signal);
     expect((await enter(1, { config })).entry.key).toBe("10.2.6.0-24");
     await expect(enter(2, { config })).rejects.toMatchObject({ code: "TULLE_NO_FREE_SUBNET" });
   });
@@ -154,34 +157,35 @@ describe("a host without a lease", () => {
 describe("two hosts at once", () => {
   it("give a subnet to the one whose key was created first", async () => {
     const { store, clock } = lab();
-    const listing = await store.list(signal);
+    const listing = await store.feed.list(signal);
     const previous = subnets("10.2.9.0-24");
     const join1 = join(joinOptions(store, clock, 1, { previous }), listing, signal);
     const join2 = join(joinOptions(store, clock, 2, { previous }), listing, signal);
     const [first, second] = await Promise.all([join1, join2]);
     expect([first.entry.key, second.entry.key].filter((key) => key === "10.2.9.0-24")).toHaveLength(1);
-    expect((await store.list(signal)).entries).toHaveLength(2);
+    expect((await store.feed.list(signal)).entries).toHaveLength(2);
   });
 
   it("give up the younger of two leases that overlap", async () => {
     const { store, clock } = lab();
-    const listing = await store.list(signal);
+    const listing = await store.feed.list(signal);
     const { store: watched } = watchedStore(store, async (method, key) => {
-      if (method === "create" && key === "10.2.9.0-24")
-        await store.create("10.2.8.0-23", value(7), 60, signal);
+      if (method === "leases.create" && key === "10.2.9.0-24")
+        await store.leases.create("10.2.8.0-23", value(7), 60, signal);
     });
     const previous = subnets("10.2.9.0-24");
     const membership = await join(joinOptions(watched, clock, 1, { previous }), listing, signal);
     expect(membership.origin).toBe("new subnet");
-    const keys = (await store.list(signal)).entries.map(({ key }) => key);
+    const keys = (await store.feed.list(signal)).entries.map(({ key }) => key);
     expect(keys.sort()).toEqual([membership.entry.key, "10.2.8.0-23"].sort());
   });
 
   it("keep the older one, whatever comes after it", async () => {
     const { store, clock } = lab();
-    const listing = await store.list(signal);
+    const listing = await store.feed.list(signal);
     const { store: watched } = watchedStore(store, async (method) => {
-      if (method === "listCreatedAfter") await store.create("10.2.8.0-23", value(7), 60, signal);
+      if (method === "leases.listCreatedAfter")
+        await store.leases.create("10.2.8.0-23", value(7), 60, signal);
     });
     const previous = subnets("10.2.9.0-24");
     const membership = await join(joinOptions(watched, clock, 1, { previous }), listing, signal);
@@ -193,18 +197,18 @@ describe("a hundred hosts at once", () => {
   async function enterAll(hosts: number, config: ReturnType<typeof network>) {
     const { store, clock } = lab();
     const { store: watched, calls } = watchedStore(store);
-    const listing = await store.list(signal);
+    const listing = await store.feed.list(signal);
     const results = await Promise.allSettled(
       Array.from({ length: hosts }, (_, n) =>
         join(joinOptions(watched, clock, n + 1, { config }), listing, signal),
       ),
     );
-    return { store, results, creates: calls.filter((call) => call === "create").length };
+    return { store, results, creates: calls.filter((call) => call === "leases.create").length };
   }
 
   it("rarely want the same subnet of a /16", async () => {
     const { store, creates } = await enterAll(100, network());
-    expect((await store.list(signal)).entries).toHaveLength(100);
+    expect((await store.feed.list(signal)).entries).toHaveLength(100);
     // By chance 100 of 255 places collide about 17 times; a common order would collide thousands of times.
     expect(creates - 100).toBeLessThan(50);
   });
@@ -212,7 +216,7 @@ describe("a hundred hosts at once", () => {
   it("all get one of exactly a hundred subnets", async () => {
     const { store, results } = await enterAll(100, networkOf(100));
     expect(results.filter(({ status }) => status === "rejected")).toEqual([]);
-    const keys = (await store.list(signal)).entries.map(({ key }) => key);
+    const keys = (await store.feed.list(signal)).entries.map(({ key }) => key);
     expect(new Set(keys).size).toBe(100);
   });
 
@@ -231,12 +235,12 @@ describe("waiting for a subnet", () => {
     const config = networkOf(1);
     const holder = await enter(1, { config });
     const logger = recordingLogger();
-    const options = { ...joinOptions(store, clock, 2, { config, logger }), random: () => 0.5 };
-    const joining = joinPatiently(options, await store.list(signal), signal);
+    const options = joinOptions(store, clock, 2, { config, logger });
+    const joining = joinPatiently(options, signal);
     await clock.advance(20_000);
     expect(logger.lines.filter(({ level }) => level === "warn")).toHaveLength(1);
     expect(logger.lines[0]?.fields).toMatchObject({ code: "TULLE_NO_FREE_SUBNET" });
-    await store.remove(holder.entry, signal);
+    await store.leases.remove(holder.entry, signal);
     await clock.advance(30_000);
     expect((await joining).entry.key).toBe("10.2.1.0-24");
   });
@@ -245,9 +249,9 @@ describe("waiting for a subnet", () => {
     const { store, clock, enter } = lab();
     const config = networkOf(1);
     await enter(1, { config });
-    await store.writeConfig('{"Network":"10.2.0.0/16"}', null, signal);
-    const options = { ...joinOptions(store, clock, 2, { config }), random: () => 0.5 };
-    const joining = joinPatiently(options, await store.list(signal), signal);
+    await store.config.write('{"Network":"10.2.0.0/16"}', null, signal);
+    const options = joinOptions(store, clock, 2, { config });
+    const joining = joinPatiently(options, signal);
     const outcome = expect(joining).rejects.toMatchObject({ code: "TULLE_CONFIG" });
     await settle();
     await clock.advance(1000);
@@ -261,13 +265,13 @@ describe("a host that had a lease", () => {
     const first = await enter(1);
     await clock.advance(10_000);
     const { store: watched, calls } = watchedStore(store);
-    const again = await join(joinOptions(watched, clock, 1), await store.list(signal), signal);
+    const again = await join(joinOptions(watched, clock, 1), await store.feed.list(signal), signal);
     expect(again).toEqual({
       ...first,
       origin: "kept",
       deadlineMs: clock.monotonicMs() + TTL_SECONDS * 1000,
     });
-    expect(calls).toEqual(["keepAlive"]);
+    expect(calls).toEqual(["leases.keepAlive"]);
   });
 
   it("moves it with a new address, in the same store lease", async () => {
@@ -277,7 +281,7 @@ describe("a host that had a lease", () => {
     expect(again).toMatchObject({ origin: "kept", entry: { key: first.entry.key } });
     expect(again.entry.storeLeaseId).toBe(first.entry.storeLeaseId);
     expect(
-      parseLeaseValue((await store.list(signal)).entries[0]?.value ?? "").publicAddress[4]?.toString(),
+      parseLeaseValue((await store.feed.list(signal)).entries[0]?.value ?? "").publicAddress[4]?.toString(),
     ).toBe("192.168.9.9");
   });
 
@@ -294,7 +298,7 @@ describe("a host that had a lease", () => {
     ["it was installed again", nodeId(99)],
   ])("adopts one with its address: %s", async (_, formerId) => {
     const { store, enter, clock } = lab();
-    const former = await store.create("10.2.5.0-24", value(1, { nodeId: formerId }), 1000, signal);
+    const former = await store.leases.create("10.2.5.0-24", value(1, { nodeId: formerId }), 1000, signal);
     const adopted = await enter(1);
     expect(adopted).toMatchObject({ origin: "adopted", entry: { key: "10.2.5.0-24", value: value(1) } });
     expect(adopted.entry.storeLeaseId).not.toBe(former.storeLeaseId);
@@ -303,7 +307,7 @@ describe("a host that had a lease", () => {
 
   it("keeps a reservation as one", async () => {
     const { store, enter } = lab();
-    await store.create("10.2.5.0-24", '{"PublicIP":"192.168.0.1"}', FOREVER, signal);
+    await store.leases.create("10.2.5.0-24", '{"PublicIP":"192.168.0.1"}', FOREVER, signal);
     const first = await enter(1);
     expect(first).toMatchObject({ origin: "adopted", deadlineMs: FOREVER, entry: { storeLeaseId: null } });
     expect(await enter(1)).toMatchObject({
@@ -314,11 +318,11 @@ describe("a host that had a lease", () => {
 
   it("prefers its node id over its address, and drops what else is its own", async () => {
     const { store, enter } = lab();
-    await store.create("10.2.5.0-24", value(1, { nodeId: null }), 60, signal);
-    await store.create("10.2.6.0-24", value(1), 60, signal);
-    await store.create("10.2.7.0-24", value(1, { ip: "192.168.9.9" }), 60, signal);
+    await store.leases.create("10.2.5.0-24", value(1, { nodeId: null }), 60, signal);
+    await store.leases.create("10.2.6.0-24", value(1), 60, signal);
+    await store.leases.create("10.2.7.0-24", value(1, { ip: "192.168.9.9" }), 60, signal);
     expect((await enter(1)).entry.key).toBe("10.2.6.0-24");
-    const keys = (await store.list(signal)).entries.map(({ key }) => key);
+    const keys = (await store.feed.list(signal)).entries.map(({ key }) => key);
     expect(keys.sort()).toEqual(["10.2.5.0-24", "10.2.6.0-24"]);
   });
 
@@ -326,25 +330,27 @@ describe("a host that had a lease", () => {
     "gives up %s, which is not of the network as it is now",
     async (key) => {
       const { store, enter } = lab();
-      await store.create(key, value(1), 60, signal);
+      await store.leases.create(key, value(1), 60, signal);
       const membership = await enter(1);
       expect(membership).toMatchObject({ origin: "new subnet", givenUp: [key] });
-      expect((await store.list(signal)).entries.map((entry) => entry.key)).toEqual([membership.entry.key]);
+      expect((await store.feed.list(signal)).entries.map((entry) => entry.key)).toEqual([
+        membership.entry.key,
+      ]);
     },
   );
 
   it("gives up one that an older lease overlaps", async () => {
     const { store, enter } = lab();
-    await store.create("10.2.4.0-23", value(7), 60, signal);
-    await store.create("10.2.5.0-24", value(1), 60, signal);
+    await store.leases.create("10.2.4.0-23", value(7), 60, signal);
+    await store.leases.create("10.2.5.0-24", value(1), 60, signal);
     expect((await enter(1)).entry.key).not.toBe("10.2.5.0-24");
   });
 
   it("looks again when the lease changed under its hands", async () => {
     const { store, clock } = lab();
-    const theirs = await store.create("10.2.5.0-24", value(1, { nodeId: null }), 60, signal);
-    const listing = await store.list(signal);
-    await store.remove(theirs, signal);
+    const theirs = await store.leases.create("10.2.5.0-24", value(1, { nodeId: null }), 60, signal);
+    const listing = await store.feed.list(signal);
+    await store.leases.remove(theirs, signal);
     expect((await join(joinOptions(store, clock, 1), listing, signal)).origin).toBe("new subnet");
   });
 
@@ -361,9 +367,9 @@ describe("affinity", () => {
   it("brings a host back that was away longer than its lease", async () => {
     const { store, clock, enter } = lab();
     const first = await enter(1);
-    await recordAffinity(store, first.entry.key, attrs(1), signal);
+    await recordAffinity(store.records, first.entry.key, attrs(1), signal);
     await clock.advance(TTL_SECONDS * 2000);
-    expect((await store.list(signal)).entries).toEqual([]);
+    expect((await store.feed.list(signal)).entries).toEqual([]);
     expect((await enter(1)).entry.key).toBe(first.entry.key);
   });
 
@@ -375,7 +381,7 @@ describe("affinity", () => {
       [12, "10.2.1.0-24"],
       [11, "10.2.3.0-24"],
     ] as const)
-      await recordAffinity(store, key, attrs(n), signal);
+      await recordAffinity(store.records, key, attrs(n), signal);
     const keys: string[] = [];
     for (const n of [1, 2, 3, 4]) keys.push((await enter(n, { config })).entry.key);
     expect(keys.slice(0, 2).sort()).toEqual(["10.2.2.0-24", "10.2.4.0-24"]);
@@ -384,15 +390,15 @@ describe("affinity", () => {
 
   it("loses to a host that took the subnet", async () => {
     const { store, enter } = lab();
-    await recordAffinity(store, "10.2.9.0-24", attrs(1), signal);
-    await store.create("10.2.9.0-24", value(2), 60, signal);
+    await recordAffinity(store.records, "10.2.9.0-24", attrs(1), signal);
+    await store.leases.create("10.2.9.0-24", value(2), 60, signal);
     expect((await enter(1)).entry.key).not.toBe("10.2.9.0-24");
   });
 
   it("survives records that nobody can read", async () => {
     const { store, enter } = lab();
-    await store.writeRecord("affinity/nonsense", "{", null, signal);
-    await store.writeRecord("affinity/10.2.9.0-24", "{", null, signal);
+    await store.records.write("affinity/nonsense", "{", null, signal);
+    await store.records.write("affinity/10.2.9.0-24", "{", null, signal);
     expect((await enter(1)).origin).toBe("new subnet");
   });
 });
@@ -408,7 +414,7 @@ describe("a network config without Backend", () => {
 
   it("is refused where hosts live that run udp, with the remedy", async () => {
     const { store, enter } = lab();
-    await store.create("10.2.5.0-24", udpValue(7), 60, signal);
+    await store.leases.create("10.2.5.0-24", udpValue(7), 60, signal);
     await expect(enter(1, { config })).rejects.toMatchObject({
       code: "TULLE_CONFIG",
       message: expect.stringMatching(/lease 10\.2\.5\.0-24 .*write Backend \{"Type":"vxlan"\}/),
@@ -417,7 +423,7 @@ describe("a network config without Backend", () => {
 
   it("is fine beside a reservation, which may say no more than an address", async () => {
     const { store, enter } = lab();
-    await store.create("10.2.5.0-24", '{"PublicIP":"192.168.0.7"}', FOREVER, signal);
+    await store.leases.create("10.2.5.0-24", '{"PublicIP":"192.168.0.7"}', FOREVER, signal);
     expect((await enter(1, { config })).origin).toBe("new subnet");
   });
 });
@@ -426,24 +432,22 @@ describe("an answer that got lost", () => {
   it("is found again as our own lease", async () => {
     const { store, clock } = lab();
     let isFirst = true;
-    const lossy: SubnetStore = new Proxy(store, {
-      get: (target, property) => {
-        const member: unknown = Reflect.get(target, property, target);
-        if (typeof member !== "function") return member;
-        if (property !== "create") return member.bind(target);
-        return async (...parameters: readonly unknown[]) => {
-          const created: unknown = await member.apply(target, parameters);
+    const lossy: NetworkStore = {
+      ...store,
+      leases: {
+        ...store.leases,
+        create: async (...parameters) => {
+          const created = await store.leases.create(...parameters);
           if (!isFirst) return created;
           isFirst = false;
-          const { StoreError } = await import("../../../ipam/errors.ts");
           throw new StoreError("no answer", { retryable: true, details: { outcomeUnknown: true } });
-        };
+        },
       },
-    });
-    const options = { ...joinOptions(lossy, clock, 1), random: () => 0.5 };
-    const joining = joinPatiently(options, await store.list(signal), signal);
+    };
+    const options = joinOptions(lossy, clock, 1);
+    const joining = joinPatiently(options, signal);
     await clock.advance(2000);
     expect((await joining).origin).toBe("kept");
-    expect((await store.list(signal)).entries).toHaveLength(1);
+    expect((await store.feed.list(signal)).entries).toHaveLength(1);
   });
 });

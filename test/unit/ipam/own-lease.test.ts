@@ -2,11 +2,12 @@
 
 import { afterEach, describe, expect, it } from "vitest";
 import { StoreError } from "../../../ipam/errors.ts";
+import { AllocatingClaimer } from "../../../ipam/leases/allocating-claimer.ts";
 import { join } from "../../../ipam/leases/join.ts";
 import { formatLeaseValue } from "../../../ipam/leases/lease-codec.ts";
 import type { LeaseState } from "../../../ipam/leases/lease-state.ts";
 import { OwnLease, type OwnLeaseOptions } from "../../../ipam/leases/own-lease.ts";
-import type { StoreEntry } from "../../../ipam/stores/store.ts";
+import type { StoreEntry } from "../../../ipam/stores/contracts.ts";
 import { FakeClock, settle } from "../../support/fake-clock.ts";
 import {
   attrs,
@@ -40,14 +41,15 @@ async function lab(overrides: Partial<OwnLeaseOptions> = {}) {
   });
   const membership = await join(
     joinOptions(store, clock, 1, { previous: subnets(KEY) }),
-    await store.list(signal),
+    await store.feed.list(signal),
     signal,
   );
   const states: LeaseState[] = [];
   const logger = recordingLogger();
   const lease = new OwnLease(
     {
-      store: watched,
+      claimer: new AllocatingClaimer(joinOptions(watched, clock, 1)),
+      feed: watched.feed,
       attrs: attrs(1),
       ttlSeconds: TTL_SECONDS,
       renewMarginSeconds: 10,
@@ -60,17 +62,17 @@ async function lab(overrides: Partial<OwnLeaseOptions> = {}) {
     membership,
   );
   const watchLease = async (): Promise<void> => {
-    for await (const message of store.watch(signal)) if (!isCut) lease.observe(message);
+    for await (const message of store.feed.watch(signal)) if (!isCut) lease.observe(message);
   };
   void watchLease().catch(() => undefined);
   void lease.run(signal);
   await settle();
   const current = async (): Promise<StoreEntry | undefined> =>
-    (await store.list(signal)).entries.find(({ key }) => key === KEY);
+    (await store.feed.list(signal)).entries.find(({ key }) => key === KEY);
   const takeOver = async (text: string): Promise<StoreEntry> => {
     const entry = await current();
-    if (entry === undefined) return await store.create(KEY, text, 1000, signal);
-    return await store.replace(entry, text, 1000, signal);
+    if (entry === undefined) return await store.leases.create(KEY, text, 1000, signal);
+    return await store.leases.replace(entry, text, 1000, signal);
   };
   return {
     signal,
@@ -89,7 +91,7 @@ async function lab(overrides: Partial<OwnLeaseOptions> = {}) {
     /** The watch lists again first. */
     mend: async () => {
       isCut = false;
-      lease.observe({ type: "list", ...(await store.list(signal)) });
+      lease.observe({ type: "list", ...(await store.feed.list(signal)) });
     },
   };
 }
@@ -100,24 +102,24 @@ describe("a lease that is kept", () => {
     await clock.advance(19_900);
     expect(calls).toEqual([]);
     await clock.advance(200);
-    expect(calls).toEqual(["keepAlive"]);
+    expect(calls).toEqual(["leases.keepAlive"]);
     expect(lease.deadlineMs).toBe(membership.deadlineMs + 20_000);
     await clock.advance(600_000);
     expect(calls).toHaveLength(31);
-    expect(new Set(calls)).toEqual(new Set(["keepAlive"]));
+    expect(new Set(calls)).toEqual(new Set(["leases.keepAlive"]));
     expect(lease.state).toEqual({ state: "held", unpublished: null });
   });
 
   it("is extended sooner when the margin asks for it", async () => {
     const { clock, calls } = await lab({ renewMarginSeconds: 50 });
     await clock.advance(10_100);
-    expect(calls).toEqual(["keepAlive"]);
+    expect(calls).toEqual(["leases.keepAlive"]);
   });
 
   it("is extended at a third where the margin is longer than its time", async () => {
     const { clock, calls } = await lab({ renewMarginSeconds: 3600 });
     await clock.advance(20_100);
-    expect(calls).toEqual(["keepAlive"]);
+    expect(calls).toEqual(["leases.keepAlive"]);
   });
 
   it("outlives an outage shorter than its time without a change of state", async () => {
@@ -152,7 +154,7 @@ describe("a lease that is kept", () => {
     expect((await current())?.value).toBe(formatLeaseValue(moved));
     expect(lease.state).toEqual({ state: "held", unpublished: null });
     await clock.advance(1000);
-    expect(calls).toEqual(["replace"]);
+    expect(calls).toEqual(["leases.replace"]);
   });
 
   it("tells others later when the store is away", async () => {
@@ -180,11 +182,11 @@ describe("a reservation", () => {
     const { clock, store, signal, lease, current, calls } = await lab();
     const entry = await current();
     if (entry === undefined) throw new Error("no lease");
-    await store.replace(entry, entry.value, Number.POSITIVE_INFINITY, signal);
+    await store.leases.replace(entry, entry.value, Number.POSITIVE_INFINITY, signal);
     await settle();
     expect(lease.deadlineMs).toBe(Number.POSITIVE_INFINITY);
     await clock.advance(10 * TTL_SECONDS * 1000);
-    expect(calls.filter((call) => call !== "keepAlive")).toEqual([]);
+    expect(calls.filter((call) => call !== "leases.keepAlive")).toEqual([]);
     expect((await current())?.storeLeaseId).toBeNull();
   });
 
@@ -193,7 +195,7 @@ describe("a reservation", () => {
     for (const ttl of [Number.POSITIVE_INFINITY, TTL_SECONDS]) {
       const entry = await current();
       if (entry === undefined) throw new Error("no lease");
-      await store.replace(entry, entry.value, ttl, signal);
+      await store.leases.replace(entry, entry.value, ttl, signal);
       await clock.advance(ttl === TTL_SECONDS ? 0 : 10 * TTL_SECONDS * 1000);
     }
   }
@@ -222,11 +224,11 @@ describe("a lease that is lost", () => {
     const { clock, store, signal, current, lease, states, calls } = await lab();
     const entry = await current();
     if (entry === undefined) throw new Error("no lease");
-    await store.remove(entry, signal);
+    await store.leases.remove(entry, signal);
     await clock.advance(200);
     expect((await current())?.value).toBe(value(1));
     expect(states.map(({ state }) => state)).toEqual(["lost", "held"]);
-    expect(calls).toEqual(["create", "listCreatedAfter"]);
+    expect(calls).toEqual(["leases.create", "leases.listCreatedAfter"]);
     expect(lease.deadlineMs).toBeGreaterThan(clock.monotonicMs() + 59_000);
   });
 
@@ -246,7 +248,8 @@ describe("a lease that is lost", () => {
     const states: LeaseState[] = [];
     const lease = new OwnLease(
       {
-        store: hanging,
+        claimer: new AllocatingClaimer(joinOptions(hanging, clock, 1)),
+        feed: hanging.feed,
         attrs: attrs(1),
         ttlSeconds: TTL_SECONDS,
         renewMarginSeconds: 10,
@@ -278,14 +281,14 @@ describe("a lease that is lost", () => {
     const entry = await current();
     if (entry === undefined) throw new Error("no lease");
     cut();
-    const kept = await store.replace(entry, entry.value, 1000, signal);
+    const kept = await store.leases.replace(entry, entry.value, 1000, signal);
     await clock.advance(100_000);
     calls.length = 0;
     await mend();
     await clock.advance(6_000);
     expect(states.map(({ state }) => state)).toEqual(["lost", "held"]);
     expect(await current()).toMatchObject({ createRevision: kept.createRevision });
-    expect(calls).toEqual(["replace", "listCreatedAfter"]);
+    expect(calls).toEqual(["leases.replace", "leases.listCreatedAfter"]);
   });
 
   it("is noticed by a process that was stopped beyond its deadline", async () => {
@@ -302,7 +305,7 @@ describe("a lease that is lost", () => {
     const entry = await current();
     if (entry === undefined) throw new Error("no lease");
     cut();
-    await store.remove(entry, signal);
+    await store.leases.remove(entry, signal);
     await settle();
     await mend();
     await clock.advance(21_000);
@@ -321,15 +324,15 @@ describe("a lease that is lost", () => {
     const { clock, cut, mend, store, signal, lease, current, calls } = await lab();
     cut();
     await clock.advance(100_000);
-    const rival = await store.create("10.2.8.0-23", value(7), 100_000, signal);
+    const rival = await store.leases.create("10.2.8.0-23", value(7), 100_000, signal);
     await mend();
     await clock.advance(10_000);
     expect(lease.state).toMatchObject({ state: "conflict", conflict: "overlap" });
     expect(await current()).toBeUndefined();
     calls.length = 0;
     await clock.advance(40_000);
-    expect(calls).toEqual(["list", "list"]);
-    await store.remove(rival, signal);
+    expect(calls).toEqual(["feed.list", "feed.list"]);
+    await store.leases.remove(rival, signal);
     await clock.advance(200);
     expect(lease.state).toEqual({ state: "held", unpublished: null });
   });
@@ -352,7 +355,7 @@ describe("a lease that another host holds", () => {
     await clock.advance(600_000);
     expect(await current()).toEqual(taken);
     expect(states).toHaveLength(1);
-    expect(new Set(calls)).toEqual(new Set(["list"]));
+    expect(new Set(calls)).toEqual(new Set(["feed.list"]));
     expect(calls.length).toBeLessThan(35);
     expect(logger.lines.filter(({ level }) => level === "error")).toHaveLength(1);
   });
@@ -361,7 +364,7 @@ describe("a lease that another host holds", () => {
     const { clock, store, signal, takeOver, lease, current } = await lab();
     const taken = await takeOver(value(7));
     await clock.advance(1000);
-    await store.remove(taken, signal);
+    await store.leases.remove(taken, signal);
     await clock.advance(200);
     expect(lease.state).toEqual({ state: "held", unpublished: null });
     expect((await current())?.value).toBe(value(1));
@@ -385,7 +388,11 @@ describe("a lease that another host holds", () => {
     });
     const { clock, store, takeOver, lease, current, states } = parts;
     renumber.current = async (signal) =>
-      await join(joinOptions(store, clock, 1, { isRenumbering: true }), await store.list(signal), signal);
+      await join(
+        joinOptions(store, clock, 1, { isRenumbering: true }),
+        await store.feed.list(signal),
+        signal,
+      );
     const taken = await takeOver(value(7));
     await clock.advance(1000);
     expect(lease.state).toEqual({ state: "held", unpublished: null });
@@ -393,7 +400,7 @@ describe("a lease that another host holds", () => {
     expect(lease.subnets).toEqual(subnets(lease.entry.key));
     expect(await current()).toEqual(taken);
     await clock.advance(10 * TTL_SECONDS * 1000);
-    expect((await store.list(parts.signal)).entries).toHaveLength(2);
+    expect((await store.feed.list(parts.signal)).entries).toHaveLength(2);
     expect(states.map(({ state }) => state)).toEqual(["conflict", "held"]);
   });
 
@@ -435,7 +442,7 @@ describe("messages out of time", () => {
     await clock.advance(1000);
     expect(states).toEqual([]);
     // The listing might have been that of a restored store.
-    expect(calls).toEqual(["list"]);
+    expect(calls).toEqual(["feed.list"]);
   });
 });
 
@@ -447,7 +454,7 @@ describe("an answer that got lost", () => {
     if (entry === undefined) throw new Error("no lease");
     // What the watch would tell comes too late.
     lease.observe = () => undefined;
-    await store.replace(entry, formatLeaseValue(moved), null, signal);
+    await store.leases.replace(entry, formatLeaseValue(moved), null, signal);
     lease.publish(moved);
     await clock.advance(1000);
     expect(states.every(({ state }) => state === "held")).toBe(true);
@@ -473,7 +480,7 @@ describe("a change that the store does not take", () => {
 
   it("neither hinders the renewal nor is hidden by it", async () => {
     const { clock, lease, store, membership } = await lab();
-    store.replace = () => Promise.reject(new Error("etcdserver: mvcc: database space exceeded"));
+    store.leases.replace = () => Promise.reject(new Error("etcdserver: mvcc: database space exceeded"));
     lease.publish(attrs(1, { ip: "192.168.7.7" }));
     await clock.advance(membership.deadlineMs - clock.monotonicMs() + 5_000);
     expect(lease.state).toMatchObject({

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { formatLeaseValue } from "../../../ipam/leases/lease-codec.ts";
 import { PeerTable } from "../../../ipam/leases/peer-table.ts";
 import { silentLogger } from "../../../ipam/log.ts";
-import type { StoreEntry } from "../../../ipam/stores/store.ts";
+import type { StoreEntry } from "../../../ipam/stores/contracts.ts";
 import { attrs } from "../../support/lease-fixture.ts";
 import { OWN_KEY, peerTableLab } from "../../support/peer-table-lab.ts";
 import { OWN_MAC } from "../../support/vxlan-fixture.ts";

@@ -95,7 +95,7 @@ describe("a mass disappearance", () => {
     expect(logger.lines).toMatchObject([{ level: "warn", message: expect.stringMatching(/kept for now/) }]);
     table.expire(1_200 + HOLD_DOWN_MS);
     expect(keys().length).toBeLessThan(5);
-    expect(logger.lines.at(-1)?.message).toMatch(/let go/);
+    expect(logger.lines.at(-1)?.message).toMatch(/are removed/);
   });
 
   it("is held down to the last peer, although the last ones are few", () => {
@@ -181,7 +181,7 @@ describe("a peer that vanishes because the store was away", () => {
     expect(keys()).toHaveLength(19);
     expect(logger.lines.map(({ message }) => message)).toEqual([
       "peers vanished and are kept for now: the store may be at fault",
-      "peers did not come back and are let go",
+      "peers did not come back and are removed",
     ]);
   });
   it("and comes back was never away", () => {

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { Address } from "../../../ipam/addresses/ip.ts";
 import { type LocalPrefix, localAddress } from "../../../ipam/addresses/local-prefixes.ts";
 import type { Lease } from "../../../ipam/leases/lease.ts";
-import type { StoreEntry } from "../../../ipam/stores/store.ts";
+import type { StoreEntry } from "../../../ipam/stores/contracts.ts";
 import { attrs, entry, prefix, value } from "../../support/lease-fixture.ts";
 import { hosts, LEAVE_GRACE_MS, OWN_KEY, peerTableLab } from "../../support/peer-table-lab.ts";
 import { OWN_MAC } from "../../support/vxlan-fixture.ts";

@@ -54,7 +54,7 @@ async function fillStore(path: string, config: string): Promise<void> {
   const { signal } = new AbortController();
   const environment = { log: silentLogger, clock: systemClock, random: () => 0.5, dateMs: () => 0 };
   const store = openFileStore(path, environment).network("/coreos.com/network");
-  await store.writeConfig(config, null, signal);
+  await store.config.write(config, null, signal);
   let host = 0;
   for (const text of HOSTILE) {
     host += 1;
@@ -66,8 +66,8 @@ async function fillStore(path: string, config: string): Promise<void> {
       [`10.2.${host + 100}.0-24`, JSON.stringify({ ...lease, BackendData: data })],
       [`10.2.${host + 200}.0-24`, JSON.stringify({ ...lease, BackendType: "vxlan", BackendData: data })],
     ] as const) {
-      await store.create(key, value, 3600, signal);
-      await store.writeRecord(`affinity/${key}`, value, null, signal);
+      await store.leases.create(key, value, 3600, signal);
+      await store.records.write(`affinity/${key}`, value, null, signal);
     }
   }
 }

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../../../ipam/clock.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
+import type { NetworkStore } from "../../../../ipam/stores/contracts.ts";
 import { openFileStore } from "../../../../ipam/stores/file/store.ts";
-import type { SubnetStore } from "../../../../ipam/stores/store.ts";
 import { type CliAnswer, runCli, withoutStyles } from "../../../support/cli.ts";
 
 const { signal } = new AbortController();
@@ -20,7 +20,7 @@ afterEach(() => rm(directory, { recursive: true }));
 /** A command on this test's store. */
 const tulle = (...args: string[]): Promise<CliAnswer> => runCli([...args, `--store=file:${directory}/store`]);
 
-function store(): SubnetStore {
+function store(): NetworkStore {
   const environment = { log: silentLogger, clock: systemClock, random: () => 0.5, dateMs: () => 0 };
   return openFileStore(`${directory}/store`, environment).network("/coreos.com/network");
 }
@@ -36,7 +36,7 @@ function leaseValue(host: number, data: object = {}): string {
 }
 
 const addLease = (key: string, value: string, ttlSeconds = 3600) =>
-  store().create(key, value, ttlSeconds, signal);
+  store().leases.create(key, value, ttlSeconds, signal);
 
 async function initNetwork(): Promise<void> {
   const { code } = await tulle("net", "init", "--network", "10.2.0.0/16", "--subnet-len", "24");
@@ -110,7 +110,7 @@ describe("tulle net", () => {
     const { code, err } = await tulle("net", "init", ...args);
     expect(code).toBe(1);
     expect(err).toContain(message);
-    expect(await store().readConfig(signal)).toBeNull();
+    expect(await store().config.read(signal)).toBeNull();
   });
 
   it("takes and checks a file", async () => {
@@ -140,7 +140,11 @@ describe("tulle net", () => {
   });
 
   it("shows a configuration that only other agents run", async () => {
-    await store().writeConfig('{"Network":"10.2.0.0/16","Backend":{"Type":"udp","Port":8285}}', null, signal);
+    await store().config.write(
+      '{"Network":"10.2.0.0/16","Backend":{"Type":"udp","Port":8285}}',
+      null,
+      signal,
+    );
     const { code, out, err } = await tulle("net", "show");
     expect({ code, out }).toMatchObject({
       code: 0,
@@ -240,7 +244,7 @@ describe("tulle leases and tulle lease check", () => {
       ["10.2.9.0-24", 9],
       ["10.77.1.0-24", 10],
     ] as const) {
-      await store().writeRecord(`affinity/${key}`, leaseValue(host, { NodeID: NODE_ID }), null, signal);
+      await store().records.write(`affinity/${key}`, leaseValue(host, { NodeID: NODE_ID }), null, signal);
     }
     const { code, out } = await tulle("lease", "check");
     expect(code).toBe(0);
@@ -252,9 +256,35 @@ describe("tulle leases and tulle lease check", () => {
     ]);
   });
 
+  it("ignores the key of a folder", async () => {
+    await addLease("10.2.16.0-24", leaseValue(243));
+    await addLease("", "");
+    await addLease("folder/", "");
+    expect(await tulle("lease", "check")).toMatchObject({ code: 0, out: "1 lease, all in order\n" });
+    expect(JSON.parse((await tulle("leases", "--json")).out)).toHaveLength(1);
+  });
+
+  it("finds on a member what its host alone can see", async () => {
+    await writeFile(join(directory, "identity.json"), JSON.stringify({ nodeId: NODE_ID }));
+    await addLease("10.2.16.0-24", leaseValue(243, { NodeID: NODE_ID }));
+    await addLease("10.2.17.0-24", leaseValue(9, { PublicIP: "10.2.16.1" }));
+    await addLease("10.2.18.0-24", leaseValue(8, { BackendData: { VtepMAC: "02:00:00:00:00:f3" } }));
+    const { code, out } = await tulle("lease", "check", `--state-dir=${directory}`);
+    expect(code).toBe(1);
+    expect(out).toMatch(/10\.2\.17\.0-24: its public address 10\.2\.16\.1 lies in/);
+    expect(out).toMatch(/10\.2\.18\.0-24: its hardware address 02:00:00:00:00:f3 is/);
+    expect(out).toMatch(/^3 leases, 2 wrong$/m);
+  });
+
+  it("revokes a lease whose value is damaged", async () => {
+    await addLease("10.2.16.0-24", "{");
+    expect((await tulle("lease", "revoke", "10.2.16.0-24", "--yes")).code).toBe(0);
+    expect((await store().feed.list(signal)).entries).toEqual([]);
+  });
+
   it("finds a configuration that no daemon could use", async () => {
-    const before = await store().readConfig(signal);
-    await store().writeConfig("{}", before, signal);
+    const before = await store().config.read(signal);
+    await store().config.write("{}", before, signal);
     await addLease("10.2.16.0-24", leaseValue(243));
     const { code, out } = await tulle("lease", "check");
     expect(code).toBe(1);
@@ -268,7 +298,7 @@ describe("tulle lease reserve, release, revoke and show", () => {
   it("reserves a subnet for a host that is yet to come, and gives it up again", async () => {
     const { out } = await tulle("lease", "reserve", "10.2.54.0/24", "--public-ip", "192.168.1.242");
     expect(out).toBe("reserved: 10.2.54.0-24\n");
-    const [entry] = (await store().list(signal)).entries;
+    const [entry] = (await store().feed.list(signal)).entries;
     expect(entry).toMatchObject({ key: "10.2.54.0-24", storeLeaseId: null });
     expect(JSON.parse(entry?.value ?? "")).toEqual({
       PublicIP: "192.168.1.242",
@@ -278,16 +308,16 @@ describe("tulle lease reserve, release, revoke and show", () => {
     expect((await tulle("lease", "check")).out).toBe("1 lease, all in order\n");
     expect((await tulle("leases")).out).toContain("reserved, host not joined");
     expect((await tulle("lease", "release", "10.2.54.0/24")).out).toBe("deleted: 10.2.54.0-24\n");
-    expect((await store().list(signal)).entries).toEqual([]);
+    expect((await store().feed.list(signal)).entries).toEqual([]);
   });
 
   it("makes a lease in use a reservation and back, its value untouched", async () => {
     const { value } = await addLease("10.2.54.0-24", leaseValue(242));
     expect((await tulle("lease", "reserve", "10.2.54.0/24")).out).toBe("reserved: 10.2.54.0-24\n");
-    expect((await store().list(signal)).entries).toMatchObject([{ value, storeLeaseId: null }]);
+    expect((await store().feed.list(signal)).entries).toMatchObject([{ value, storeLeaseId: null }]);
     expect((await tulle("lease", "reserve", "10.2.54.0/24")).out).toBe("unchanged: 10.2.54.0-24\n");
     expect((await tulle("lease", "release", "192.168.1.242")).out).toBe("released: 10.2.54.0-24\n");
-    const [entry] = (await store().list(signal)).entries;
+    const [entry] = (await store().feed.list(signal)).entries;
     expect(entry).toMatchObject({ value, storeLeaseId: expect.any(String) });
     expect((await tulle("lease", "release", "192.168.1.242")).out).toMatch(/^unchanged/);
   });
@@ -306,7 +336,7 @@ describe("tulle lease reserve, release, revoke and show", () => {
     const { code, err } = await tulle("lease", "reserve", ...args);
     expect(code).toBe(1);
     expect(err).toContain(message);
-    expect((await store().list(signal)).entries).toHaveLength(1);
+    expect((await store().feed.list(signal)).entries).toHaveLength(1);
   });
 
   it("revokes only when told so twice", async () => {
@@ -315,7 +345,7 @@ describe("tulle lease reserve, release, revoke and show", () => {
     expect(refused.code).toBe(1);
     expect(refused.err).toContain("would cut 192.168.1.243 off");
     expect((await tulle("lease", "revoke", "10.2.16.0-24", "--yes")).out).toContain("revoked: 10.2.16.0-24");
-    expect((await store().list(signal)).entries).toEqual([]);
+    expect((await store().feed.list(signal)).entries).toEqual([]);
   });
 
   it.each(["10.2.16.0-24", "10.2.16.0/24", "192.168.1.243", "10.2.16.77", NODE_ID, NODE_ID.slice(0, 8)])(

@@ -14,7 +14,7 @@ import type { DeviceExpectation } from "../../../../backends/backend.ts";
 import type { LinkObject } from "../../../../backends/state/kinds/link.ts";
 import { vxlanBackend } from "../../../../backends/vxlan.ts";
 import { Address, Prefix, parseInterfaceAddress } from "../../../../ipam/addresses/ip.ts";
-import type { StoreEntry } from "../../../../ipam/stores/store.ts";
+import type { StoreEntry } from "../../../../ipam/stores/contracts.ts";
 
 const verdicts = (findings: readonly Finding[]) =>
   findings.map(({ verdict, subject }) => `${verdict} ${subject}`);

@@ -1,6 +1,9 @@
+/** What of a host's links, addresses and routes must stay reachable. */
+
 import { describe, expect, it } from "vitest";
 import type { HostLink, HostSnapshot } from "../../../../agent/host/host-snapshot.ts";
 import { localPrefixes } from "../../../../agent/host/local-prefixes.ts";
+import { RTN_BLACKHOLE, RTN_UNICAST, RTN_UNREACHABLE } from "../../../../backends/netlink/route.ts";
 import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
 import { describeLocal } from "../../../../ipam/addresses/local-prefixes.ts";
 
@@ -20,8 +23,15 @@ const address = (interfaceIndex: number, text: string, length: number) => ({
   scope: 0,
   flags: 0,
 });
-const route = (text: string, outputIndex: number | null, protocol = 3, gateway: string | null = null) => ({
+const route = (
+  text: string,
+  outputIndex: number | null,
+  protocol = 3,
+  gateway: string | null = null,
+  type = RTN_UNICAST,
+) => ({
   destination: Prefix.parse(text),
+  type,
   outputIndex,
   protocol,
   gateway: gateway === null ? null : Address.parse(gateway),
@@ -31,7 +41,7 @@ function host(changes: Partial<HostSnapshot>): HostSnapshot {
   const links = [link(1, "lo"), link(2, "eth0"), link(3, "docker0", "bridge"), link(4, "flannel.1", "vxlan")];
   return { links, addresses: [], routes: [], defaultRoutes: {}, routeTo: () => null, ...changes };
 }
-const found = (changes: Partial<HostSnapshot>, store: Address | null = null) =>
+const found = (changes: Partial<HostSnapshot>, store: readonly Address[] = []) =>
   localPrefixes(host(changes), store).map((local) => `${local.kind} ${describeLocal(local)}`);
 
 describe("what a host reaches without the overlay", () => {
@@ -45,27 +55,36 @@ describe("what a host reaches without the overlay", () => {
     expect(found({ addresses })).toEqual(["address 192.168.1.2 (eth0)", "link 192.168.1.0/24 (eth0)"]);
   });
 
-  it("is its routes, without default routes, multicast and those of an overlay", () => {
+  it("is its routes, with their gateways, without default routes, multicast, what discards packets and an overlay", () => {
     const routes = [
       route("0.0.0.0/0", 2, 3, "192.168.1.1"),
       route("10.9.0.0/16", 2, 3, "192.168.1.1"),
       route("10.2.5.0/24", 4),
       route("10.2.6.0/24", 2, 116, "192.168.1.6"),
       route("ff00::/8", 2),
+      route("10.2.7.0/24", null, 3, null, RTN_BLACKHOLE),
+      route("10.2.8.0/24", null, 3, null, RTN_UNREACHABLE),
       route("172.16.0.0/12", null),
     ];
     expect(found({ routes })).toEqual([
+      "gateway 192.168.1.1 (a gateway on eth0)",
       "route 10.9.0.0/16 (a route by eth0)",
+      "gateway 192.168.1.1 (a gateway on eth0)",
       "route 172.16.0.0/12 (a route)",
     ]);
   });
 
   it("is the store, where its address is known", () => {
-    expect(found({}, Address.parse("10.2.3.4"))).toEqual(["store 10.2.3.4 (the lease store)"]);
+    expect(found({}, [Address.parse("10.2.3.4")])).toEqual(["store 10.2.3.4 (the lease store)"]);
+  });
+
+  it("is not what is in a VRF", () => {
+    const links = [link(5, "blue", "vrf"), { ...link(6, "eth6"), masterIndex: 5 }];
+    expect(found({ links, addresses: [address(6, "10.2.9.1", 24)] })).toEqual([]);
   });
 
   it("may be a bridge of containers", () => {
-    const found = localPrefixes(host({ addresses: [address(3, "10.2.1.1", 24)] }), null);
+    const found = localPrefixes(host({ addresses: [address(3, "10.2.1.1", 24)] }), []);
     const bridge = { origin: "docker0", mayBeContainers: true };
     expect(found).toMatchObject([
       { ...bridge, kind: "address" },

@@ -6,7 +6,7 @@ import { ConfigFollower } from "../../../../agent/network/config-follower.ts";
 import { StoreFollower, withNewestConfig } from "../../../../agent/network/store-follower.ts";
 import type { NetworkConfig } from "../../../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../../../ipam/config/network-config-parser.ts";
-import type { StoreChange, StoreMessage } from "../../../../ipam/stores/store.ts";
+import type { StoreChange, StoreMessage } from "../../../../ipam/stores/contracts.ts";
 import { FakeClock, settle } from "../../../support/fake-clock.ts";
 import { entry, recordingLogger } from "../../../support/lease-fixture.ts";
 import { peerTableLab } from "../../../support/peer-table-lab.ts";

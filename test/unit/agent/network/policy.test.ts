@@ -7,7 +7,7 @@ import { firewallPlanFor } from "../../../../agent/network/firewall.ts";
 import { ownedName } from "../../../../agent/network/network-settings.ts";
 import { optionsOf } from "../../../../agent/network/network-support.ts";
 import { Metrics } from "../../../../agent/report/metrics.ts";
-import { Prefix } from "../../../../ipam/addresses/ip.ts";
+import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../../../ipam/config/network-config-parser.ts";
 import { hostFacts, OWN_MAC } from "../../../support/vxlan-fixture.ts";
@@ -16,6 +16,14 @@ const config = (changes: object = {}, backend: object = {}): NetworkConfig =>
   parseNetworkConfig(
     JSON.stringify({ Network: "10.2.0.0/16", ...changes, Backend: { Type: "vxlan", ...backend } }),
   );
+const BRIDGES = [
+  { bridge: "docker0", address: Address.parse("10.2.7.1") },
+  { bridge: "cni0", address: Address.parse("10.2.7.2") },
+  { bridge: "cni0", address: Address.parse("10.2.7.3") },
+  { bridge: "br-other", address: Address.parse("172.20.0.1") },
+  // The interface of the tunnel.
+  { bridge: hostFacts().interface, address: Address.parse("10.2.7.4") },
+];
 const OWN = { 4: Prefix.parse("10.2.7.0/24") };
 
 describe("a changed network configuration", () => {
@@ -67,6 +75,7 @@ describe("the firewall's plan", () => {
     blackholeRoute: false,
     openPort: false,
     tunnelSources: "any",
+    containerSources: "any",
     clampMss: false,
     enableForwarding: false,
   };
@@ -80,10 +89,13 @@ describe("the firewall's plan", () => {
       own: OWN,
       backend,
       host,
+      bridges: BRIDGES,
       peers: [],
       areHostsInside: false,
       isolated,
     });
+  const strict = (changes: Partial<FirewallSettings>) =>
+    plan(changes).rules[4]?.chains["container-in"]?.map(({ matches }) => matches.inputInterface);
   const forward = (...args: Parameters<typeof plan>) =>
     plan(...args).rules[4]?.chains.forward?.map(({ matches, action }) => [
       `${matches.source?.prefix ?? "*"} > ${matches.destination?.prefix ?? "*"}`,
@@ -111,6 +123,11 @@ describe("the firewall's plan", () => {
         .rules[4]?.chains["docker-user"]?.slice(0, 2)
         .map(({ action }) => action.do),
     ).toEqual(["drop", "drop"]);
+  });
+
+  it("drops foreign sources of containers only where that is wanted, on bridges with our subnet", () => {
+    expect(strict({})).toEqual([]);
+    expect(strict({ containerSources: "strict" })).toEqual(["cni0", "docker0"]);
   });
 
   it("lists the peers' addresses only where tunnel packets are checked", () => {

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer, type TLSSocket } from "node:tls";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { EtcdTlsCredentials } from "../../../../ipam/stores/etcd/tls.ts";
+import { TlsCredentials } from "../../../../ipam/stores/etcd/credentials.ts";
 import { SOON } from "../../../support/patience.ts";
 import { createAuthority, type Issued } from "../../../support/pki.ts";
 
@@ -43,7 +43,7 @@ describe("TLS to an etcd member", () => {
     await new Promise<void>((resolve) => listener.listen(0, listenOn, resolve));
     const socket = connect((listener.address() as AddressInfo).port, listenOn);
     const tls = { ca: readFileSync(caFile), cert: null, key: null, fingerprint: "" };
-    const connector = new EtcdTlsCredentials(tls, host)._createSecureConnector(undefined, undefined);
+    const connector = new TlsCredentials(host, tls)._createSecureConnector(undefined, undefined);
     try {
       const secured = (await connector.connect(socket)).socket as TLSSocket;
       secured.on("error", () => undefined);

@@ -1,12 +1,13 @@
 /** The tries of a watch that keeps failing: how often, how loud, and what ends a wait early. */
 
 import { describe, expect, it } from "vitest";
+import type { StoreHealth } from "../../../../ipam/stores/contracts.ts";
 import { type HealedWatchOptions, healedWatch } from "../../../../ipam/stores/healed-watch.ts";
-import type { StoreHealth, StoreMessage } from "../../../../ipam/stores/store.ts";
+import type { KeyMessage } from "../../../../ipam/stores/key-value.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 import { KeptLog } from "../../../support/watch-log.ts";
 
-const LISTING: StoreMessage = { type: "list", revision: 1n, entries: [], config: null };
+const LISTING: KeyMessage = { type: "list", revision: 1n, entries: [] };
 const FAILED = "warn lease store watch failed, trying again";
 const WORKS = "info lease store watch works again";
 
@@ -21,7 +22,7 @@ interface Try {
 /** A watch each of whose tries yields `first` and then does what `attempt` does; and when the tries began. */
 function watchWith(
   attempt: (current: Try) => Promise<void>,
-  { first = [], ...more }: { first?: readonly StoreMessage[] } & Partial<HealedWatchOptions> = {},
+  { first = [], ...more }: { first?: readonly KeyMessage[] } & Partial<HealedWatchOptions> = {},
 ) {
   const clock = new FakeClock();
   const log = new KeptLog();
@@ -29,7 +30,7 @@ function watchWith(
   const startMs = clock.monotonicMs();
   const triedMs: number[] = [];
   const healths: StoreHealth[] = [];
-  async function* follow(alive: () => void): AsyncGenerator<StoreMessage> {
+  async function* follow(alive: () => void): AsyncGenerator<KeyMessage> {
     triedMs.push(clock.monotonicMs() - startMs);
     yield* first;
     await attempt({ number: triedMs.length, clock, signal: stop.signal, alive });

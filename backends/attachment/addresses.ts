@@ -1,0 +1,79 @@
+/** Addresses on devices: adding them, and which of those present are in the way. */
+
+import { type InterfaceAddress, Prefix } from "../../ipam/addresses/ip.ts";
+import {
+  decodeAddress,
+  encodeAddressDump,
+  encodeNewAddress,
+  IFA_F_NODAD,
+  type KernelAddress,
+} from "../netlink/address.ts";
+import type { NetlinkConnection } from "../netlink/connection.ts";
+import type { Link } from "../netlink/link/link.ts";
+import { ignoring } from "./links.ts";
+
+/**
+ * `ip address add ADDRESS/LENGTH brd + dev DEVICE nodad`; present is a success. Addresses here are reserved, so that
+ * duplicate address detection, which takes a second, has nothing to find.
+ */
+export function addAddress(connection: NetlinkConnection, device: Link, wanted: InterfaceAddress): void {
+  const { address, length } = wanted;
+  const subnet = Prefix.of(address, length);
+  const hasBroadcast = address.family === 4 && subnet.size > 2n;
+  const spec = {
+    interfaceIndex: device.index,
+    address,
+    length,
+    ...(hasBroadcast && { broadcast: subnet.last }),
+    ...(address.family === 6 && { flags: IFA_F_NODAD }),
+  };
+  ignoring(["EEXIST"], () => connection.request(encodeNewAddress(spec)));
+}
+
+/** All addresses of the namespace except those that the kernel makes itself. */
+export function allAddresses(connection: NetlinkConnection): readonly KernelAddress[] {
+  return connection
+    .dump(encodeAddressDump(), decodeAddress)
+    .filter(({ address }) => !address.isLinkLocal && !address.isLoopback);
+}
+
+export function ofDevice(addresses: readonly KernelAddress[], device: Link): readonly KernelAddress[] {
+  return addresses.filter(({ interfaceIndex }) => interfaceIndex === device.index);
+}
+
+/** Addresses of a gateway's device that exclude `wanted`: any other of IPv4, overlapping ones of IPv6. */
+export function excludedBy(
+  present: readonly KernelAddress[],
+  wanted: InterfaceAddress,
+): readonly KernelAddress[] {
+  const { family } = wanted.address;
+  const subnet = Prefix.of(wanted.address, wanted.length);
+  return present.filter(
+    (entry) =>
+      entry.address.family === family &&
+      !isSame(entry, wanted) &&
+      (family === 4 || Prefix.of(entry.address, entry.length).overlaps(subnet)),
+  );
+}
+
+/**
+ * Addresses of other devices that make a route to the subnet of `wanted` or to a part of it, where the kernel would
+ * deliver packets for the bridge's containers, or that are the gateway's own. Other single addresses, such as the tunnel
+ * device's, and wider subnets, which lose to the bridge's route, do no harm.
+ */
+export function competingWith(
+  all: readonly KernelAddress[],
+  deviceIndex: number | null,
+  wanted: InterfaceAddress,
+): readonly KernelAddress[] {
+  const subnet = Prefix.of(wanted.address, wanted.length);
+  return all.filter(({ interfaceIndex, address, length }) => {
+    const other = Prefix.of(address, length);
+    const isInTheWay = subnet.contains(other) && (other.size > 1n || address.equals(wanted.address));
+    return interfaceIndex !== deviceIndex && isInTheWay;
+  });
+}
+
+export function isSame(left: InterfaceAddress, right: InterfaceAddress): boolean {
+  return left.length === right.length && left.address.equals(right.address);
+}

@@ -1,0 +1,116 @@
+/**
+ * Joins a container to a bridge, and removes it again: devices, addresses, routes, rules.
+ *
+ * It works in the calling thread's network namespace and in the container's; nothing of it survives in this process. A
+ * daemon may call it beside other work: what takes long is awaited.
+ */
+
+import type { Address } from "../../ipam/addresses/ip.ts";
+import { NetlinkConnection } from "../netlink/connection.ts";
+import type { Link } from "../netlink/link/link.ts";
+import type { NetnsHandle } from "../netlink/netns.ts";
+import { ensureBridge, ensureGateways, isPinned, pinHardwareAddress, settleBridge } from "./bridge.ts";
+import { configureContainer } from "./container.ts";
+import { deleteLink, findLink } from "./links.ts";
+import { createPair, waitUntilOpen } from "./pair.ts";
+import { type AttachmentSpec, type RuleSpec, usesRules } from "./spec.ts";
+import type { Undo } from "./undo.ts";
+import { ensureGatewayDevice, joinVlans } from "./vlan.ts";
+
+export interface Attached {
+  readonly bridge: Link;
+  readonly port: Link;
+  readonly container: Link;
+}
+
+/**
+ * Creates what the specification names, and the bridge if it is missing. Each finished step pushes its reversal to
+ * `undo`, which the caller runs when this throws. Throws ConflictError, ConfigError, FirewallError or NetlinkError.
+ */
+export async function attach(spec: AttachmentSpec, undo: Undo): Promise<Attached> {
+  const { mtuBytes, port: portSpec, container: containerSpec } = spec;
+  const host = NetlinkConnection.open();
+  try {
+    const former = ensureBridge(host, spec.bridge, mtuBytes, portSpec.vlans);
+    if (spec.bridge.gateway !== null) {
+      const device = ensureGatewayDevice(host, former, portSpec.vlans);
+      const gateways = containerSpec.addresses.map(({ address: { length }, gateway }) => ({
+        address: gateway,
+        length,
+      }));
+      const isFirst = ensureGateways(host, device, gateways, spec.bridge.gateway.force);
+      if (isFirst || !isPinned(former)) pinHardwareAddress(host, former);
+    }
+    const port = createPair(host, former, portSpec, containerSpec, mtuBytes);
+    undo.push(() => deleteDevice(port.name));
+    joinVlans(host, port, portSpec.vlans);
+    const bridge = settleBridge(host, former, spec.bridge);
+    const container = configureContainer(containerSpec);
+    if (usesRules(spec.rules)) {
+      const { protect } = await import("./rules/protection.ts");
+      const { network, rules } = spec;
+      await protect(
+        { network, rules, port: port.name, addresses: containerSpec.addresses, mac: container.mac },
+        undo,
+      );
+    }
+    await waitUntilOpen(host, port);
+    return { bridge, port, container };
+  } finally {
+    host.close();
+  }
+}
+
+/** An attachment to remove: what is known of it. */
+export interface Detached {
+  readonly network: string;
+  readonly portName: string;
+  /** Other programs' pairs have another name on the host; null when the namespace is gone. */
+  readonly container: { readonly netns: NetnsHandle; readonly name: string } | null;
+  readonly addresses: readonly Address[];
+  readonly rules: RuleSpec;
+}
+
+/** Removes devices and rules; what is absent is a success. Throws NetlinkError or FirewallError. */
+export async function detach({ network, portName, container, addresses, rules }: Detached): Promise<void> {
+  await deleteDevice(portName);
+  if (container !== null) await deleteContainerDevice(container.netns, container.name);
+  if (!usesRules(rules)) return;
+  const { unprotect } = await import("./rules/protection.ts");
+  await unprotect({ network, port: portName, addresses, rules });
+}
+
+/** Removes what the network's attachments had in common. Call it while none exists and none can be made. */
+export async function detachNetwork({
+  network,
+  addresses,
+  rules,
+}: Pick<Detached, "network" | "addresses" | "rules">): Promise<void> {
+  if (!usesRules(rules)) return;
+  const { unprotectNetwork } = await import("./rules/protection.ts");
+  await unprotectNetwork({ network, addresses, rules });
+}
+
+/** True when the host's end of a pair exists. */
+export function isAttached(host: NetlinkConnection, portName: string): boolean {
+  return findLink(host, portName) !== null;
+}
+
+/** The host's end takes the container's end along. */
+async function deleteDevice(name: string): Promise<void> {
+  const host = NetlinkConnection.open();
+  try {
+    await deleteLink(host, name);
+  } finally {
+    host.close();
+  }
+}
+
+async function deleteContainerDevice(netns: NetnsHandle, name: string): Promise<void> {
+  const container = NetlinkConnection.open({ netns });
+  try {
+    if (findLink(container, name)?.type === "veth") await deleteLink(container, name);
+  } finally {
+    container.close();
+  }
+}

@@ -1,0 +1,9 @@
+/** Names of the host's ends of pairs. No I/O. */
+
+import type { Attachment } from "../../ipam/containers/attachment.ts";
+import { shortDigest } from "./digest.ts";
+
+/** The same for every call about an attachment, so that the device is found without a record. */
+export function portName(network: string, { containerId, interfaceName }: Attachment): string {
+  return `veth${shortDigest(`${network}\n${containerId}\n${interfaceName}`).slice(0, 11)}`;
+}

@@ -1,0 +1,32 @@
+/** The reservations of one network's containers, in host-local's folder. */
+
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { isAttached } from "../../backends/attachment/attach.ts";
+import { portName } from "../../backends/attachment/port-name.ts";
+import { NetlinkConnection } from "../../backends/netlink/connection.ts";
+import type { Attachment } from "../../ipam/containers/attachment.ts";
+import { HostLocalAddresses } from "../../ipam/containers/host-local.ts";
+import { withLock } from "./lock.ts";
+
+/** Linux: a new random UUID at every boot. */
+const BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id";
+
+/** Reads nothing yet. */
+export function openAddresses(dataDir: string, network: string): HostLocalAddresses {
+  return new HostLocalAddresses({
+    folder: path.join(dataDir, network),
+    lock: withLock,
+    readBootId: () => readFileSync(BOOT_ID_FILE, "utf8").trim(),
+  });
+}
+
+/** True when the attachment's device on the host exists. Throws NetlinkError. */
+export function hasPort(network: string, attachment: Attachment): boolean {
+  const host = NetlinkConnection.open();
+  try {
+    return isAttached(host, portName(network, attachment));
+  } finally {
+    host.close();
+  }
+}

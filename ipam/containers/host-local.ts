@@ -1,0 +1,145 @@
+/**
+ * Addresses of containers in a folder of this host, shared with the plugin host-local: its files, its lock.
+ *
+ * No container outlives the boot it was started in, so that addresses reserved before it are free: runtimes that
+ * forgot such containers never ask to remove them. A marker beside the reservations records the boot they belong to. A
+ * folder without a marker may hold reservations that host-local made since this boot: it gets one, and they stay.
+ */
+
+import { existsSync, readdirSync } from "node:fs";
+import { ConfigError } from "../errors.ts";
+import { makeFolder } from "../files.ts";
+import type { ContainerAddresses, Reservation } from "./addresses.ts";
+import { type Attachment, isHeldBy } from "./attachment.ts";
+import { type AddressRequest, type Allocation, chooseAddress, requireObtainable } from "./ranges.ts";
+import { ReservationFiles } from "./reservation-files.ts";
+
+/** Runs `work` while no other process holds flock(2) on the file `lock` of the folder. */
+export type FolderLock = <T>(folder: string, work: () => T | Promise<T>) => Promise<T>;
+
+export interface HostLocalOptions {
+  /** The network's folder of reservations; created by the first reservation. */
+  readonly folder: string;
+  readonly lock: FolderLock;
+  /** A new text for every boot of this host (/proc/sys/kernel/random/boot_id). */
+  readonly readBootId: () => string;
+}
+
+/** All of it throws what the file system throws. */
+export class HostLocalAddresses implements ContainerAddresses {
+  readonly #folder: string;
+  readonly #lock: FolderLock;
+  readonly #readBootId: () => string;
+  readonly #files: ReservationFiles;
+
+  constructor({ folder, lock, readBootId }: HostLocalOptions) {
+    this.#folder = folder;
+    this.#lock = lock;
+    this.#readBootId = readBootId;
+    this.#files = new ReservationFiles(folder);
+  }
+
+  async list(): Promise<readonly Reservation[]> {
+    return (await this.#ifUsed(() => this.#files.list())) ?? [];
+  }
+
+  /** True when the reservations were made in an earlier boot; false too for a folder without a marker. */
+  async isOfEarlierBoot(): Promise<boolean> {
+    const marked = await this.#ifUsed(() => this.#files.bootId());
+    return marked !== null && marked !== this.#readBootId();
+  }
+
+  async prepare(
+    attachment: Attachment,
+    isAlive: (attachment: Attachment) => boolean,
+  ): Promise<readonly Attachment[]> {
+    makeFolder(this.#folder, 0o755);
+    return this.#lock(this.#folder, () => {
+      const reserved = this.#files.list();
+      const gone = this.#reclaim(reserved, isAlive);
+      const held = reserved.find(
+        (reservation) => isHeldBy(reservation, attachment) && !gone.includes(reservation),
+      );
+      if (held === undefined) return gone;
+      throw new ConfigError(
+        `${held.address} is already given to ${attachment.containerId} ${attachment.interfaceName}; delete it first`,
+      );
+    });
+  }
+
+  /** Frees what earlier boots left, except for what `isAlive`, and returns its holders. */
+  async reclaimEarlierBoots(isAlive: (attachment: Attachment) => boolean): Promise<readonly Attachment[]> {
+    return (await this.#ifUsed(() => this.#reclaim(this.#files.list(), isAlive))) ?? [];
+  }
+
+  async reserve(request: AddressRequest, attachment: Attachment): Promise<readonly Allocation[]> {
+    requireObtainable(request);
+    return this.#lock(this.#folder, () => {
+      const taken = this.#taken();
+      const given: Allocation[] = [];
+      try {
+        for (const [index, set] of request.rangeSets.entries()) {
+          const allocation = chooseAddress(set, request, this.#files.lastReserved(index), taken);
+          const { address } = allocation.address;
+          if (!this.#files.reserve(address, attachment)) {
+            throw new ConfigError(`the address ${address} is in use; ask for another`);
+          }
+          given.push(allocation);
+          this.#files.setLastReserved(index, address);
+        }
+        return given;
+      } catch (error) {
+        for (const { address } of given) this.#files.release(address.address);
+        this.#files.discardUnfinished();
+        throw error;
+      }
+    });
+  }
+
+  async requireRoom(request: AddressRequest): Promise<void> {
+    const taken = await this.#ifUsed(() => this.#taken());
+    const last = (index: number) => (taken === null ? null : this.#files.lastReserved(index));
+    for (const [index, set] of request.rangeSets.entries()) {
+      chooseAddress(set, { ...request, requested: [] }, last(index), taken ?? new Set());
+    }
+  }
+
+  async release(held: readonly Reservation[], whenEmpty?: () => Promise<void>): Promise<void> {
+    await this.#ifUsed(async () => {
+      for (const reservation of held) {
+        const { address } = reservation;
+        const holder = this.#files.holderOf(address);
+        if (holder !== null && isSameHolder(holder, reservation)) this.#files.release(address);
+      }
+      this.#files.discardUnfinished();
+      if (whenEmpty !== undefined && this.#files.addresses().length === 0) await whenEmpty();
+    });
+  }
+
+  #reclaim(
+    reserved: readonly Reservation[],
+    isAlive: (attachment: Attachment) => boolean,
+  ): readonly Reservation[] {
+    const bootId = this.#readBootId();
+    const marked = this.#files.bootId();
+    if (marked === bootId) return [];
+    const gone = marked === null ? [] : reserved.filter((reservation) => !isAlive(reservation));
+    for (const { address } of gone) this.#files.release(address);
+    this.#files.setBootId(bootId);
+    return gone;
+  }
+
+  #taken(): ReadonlySet<string> {
+    return new Set(this.#files.addresses().map(String));
+  }
+
+  /** A network without a folder, or with an empty one, has none: null, without a lock, which a full disk would refuse. */
+  async #ifUsed<T>(work: () => T | Promise<T>): Promise<T | null> {
+    if (!existsSync(this.#folder) || readdirSync(this.#folder).length === 0) return null;
+    return this.#lock(this.#folder, work);
+  }
+}
+
+function isSameHolder(left: Attachment, right: Attachment): boolean {
+  return left.containerId === right.containerId && left.interfaceName === right.interfaceName;
+}

@@ -1,0 +1,130 @@
+/**
+ * Ranges of addresses for containers, and the choice of one. Pure.
+ *
+ * Round robin: a container that crashes in a loop does not see its address again before all others were used.
+ */
+
+import { Address, type InterfaceAddress, type Prefix } from "../addresses/ip.ts";
+import { ConfigError, NoFreeAddressError } from "../errors.ts";
+
+export interface AddressRange {
+  readonly subnet: Prefix;
+  readonly first: Address;
+  readonly last: Address;
+  readonly gateway: Address;
+}
+
+/** One address family; a container gets one address of each set. */
+export type RangeSet = readonly AddressRange[];
+
+export interface AddressRequest {
+  readonly rangeSets: readonly RangeSet[];
+  /** Never given. */
+  readonly excluded: readonly Prefix[];
+  /** Addresses that the caller asks for, at most one of each set. */
+  readonly requested: readonly Address[];
+}
+
+/** An address that was given, with its subnet's length and gateway. */
+export interface Allocation {
+  readonly address: InterfaceAddress;
+  readonly gateway: Address;
+}
+
+/** The range of the set that holds `address`. */
+export function rangeOf(set: RangeSet, address: Address): AddressRange | undefined {
+  return set.find(
+    (range) =>
+      range.subnet.contains(address) &&
+      range.first.value <= address.value &&
+      address.value <= range.last.value,
+  );
+}
+
+/** Throws ConfigError for a requested address that no range set can give. */
+export function requireObtainable({ requested, rangeSets }: AddressRequest): void {
+  for (const address of requested) {
+    const range = rangeSets.map((set) => rangeOf(set, address)).find((found) => found !== undefined);
+    const reason = range === undefined ? "is in no range" : "is the subnet's gateway";
+    if (range === undefined || range.gateway.equals(address)) {
+      throw new ConfigError(`the requested address ${address} ${reason}; ask for another`);
+    }
+  }
+  for (const set of rangeSets) {
+    const [, second] = requested.filter((address) => rangeOf(set, address) !== undefined);
+    if (second === undefined) continue;
+    throw new ConfigError(
+      `the requested address ${second} cannot be given as well: a range set gives one; ask for one`,
+    );
+  }
+}
+
+/**
+ * The address of `set` to give next: the requested one, else the first free one after `last`, once around. `taken` holds
+ * addresses as text. Throws ConfigError when the requested one is taken and NoFreeAddressError when none is left.
+ */
+export function chooseAddress(
+  set: RangeSet,
+  { requested, excluded }: AddressRequest,
+  last: Address | null,
+  taken: ReadonlySet<string>,
+): Allocation {
+  const wanted = requested.find((address) => rangeOf(set, address) !== undefined);
+  if (wanted !== undefined && taken.has(String(wanted))) {
+    throw new ConfigError(`the requested address ${wanted} is in use; ask for another`);
+  }
+  const address = wanted ?? nextFree(set, last, excluded, taken);
+  const range = address === null ? undefined : rangeOf(set, address);
+  if (address === null || range === undefined) throw exhausted(set, excluded, taken);
+  return { address: { address, length: range.subnet.length }, gateway: range.gateway };
+}
+
+function nextFree(
+  set: RangeSet,
+  last: Address | null,
+  excluded: readonly Prefix[],
+  taken: ReadonlySet<string>,
+): Address | null {
+  for (const address of rotation(set, last)) {
+    const isGateway = rangeOf(set, address)?.gateway.equals(address) === true;
+    const isExcluded = excluded.some((prefix) => prefix.contains(address));
+    if (!isGateway && !isExcluded && !taken.has(String(address))) return address;
+  }
+  return null;
+}
+
+/** Every address of the set once, from the one after `last`. */
+function* rotation(set: RangeSet, last: Address | null): Generator<Address> {
+  const start = last === null ? -1 : set.findIndex((range) => rangeOf([range], last) !== undefined);
+  const current = set[start];
+  if (last === null || current === undefined) {
+    for (const range of set) yield* between(range.first, range.last);
+    return;
+  }
+  if (last.value < current.last.value) yield* between(last.plus(1), current.last);
+  for (const range of [...set.slice(start + 1), ...set.slice(0, start)])
+    yield* between(range.first, range.last);
+  yield* between(current.first, last);
+}
+
+function* between(first: Address, last: Address): Generator<Address> {
+  for (let value = first.value; value <= last.value; value++) yield Address.of(first.family, value);
+}
+
+function exhausted(
+  set: RangeSet,
+  excluded: readonly Prefix[],
+  taken: ReadonlySet<string>,
+): NoFreeAddressError {
+  const text = set.map(({ first, last }) => `${first}-${last}`).join(", ");
+  const total = set.reduce((sum, { first, last }) => sum + last.value - first.value + 1n, 0n);
+  const used = [...taken].filter((address) => rangeOf(set, Address.parse(address)) !== undefined).length;
+  return new NoFreeAddressError(
+    `no free address in ${text}: of ${total} addresses ${used} are given to containers, the rest is the gateway or excluded`,
+    {
+      details: {
+        remedy: `exclusions: ${excluded.join(", ") || "none"}; "tulle cni ipam check" finds reservations of containers that are gone`,
+      },
+    },
+  );
+}

@@ -1,0 +1,122 @@
+/**
+ * Reserved addresses on disk, in host-local's format: one file per address, named by it, holding the container's
+ * id and the interface's name (`id CR LF ifname`); `last_reserved_ip.<set>` remembers where to go on.
+ *
+ * Callers hold the folder's lock. A reservation is a whole file or none: it is written beside, synced and linked
+ * to its name, which fails when the name is taken. Nothing here chooses addresses or makes the folder.
+ */
+
+import { readdirSync } from "node:fs";
+import path from "node:path";
+import { Address } from "../addresses/ip.ts";
+import { AddressError } from "../errors.ts";
+import {
+  createFileSync,
+  readOwnFile,
+  removeBeginningWith,
+  removeIfPresent,
+  replaceFileSync,
+} from "../files.ts";
+import type { Reservation } from "./addresses.ts";
+import type { Attachment } from "./attachment.ts";
+
+/** Not addresses, so that every reader of the format skips them. */
+const TEMPORARY = ".tulle-new";
+const BOOT_ID = ".tulle-boot";
+
+/** As host-local writes them. */
+const FORM = { mode: 0o644 };
+
+export class ReservationFiles {
+  readonly #dir: string;
+
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  /** Every reserved address, without reading a file. */
+  addresses(): readonly Address[] {
+    return readdirSync(this.#dir).flatMap((name) => parseAddress(name) ?? []);
+  }
+
+  /** Who holds an address; null when it is free. A file of zero length, as a power loss leaves it, names no container. */
+  holderOf(address: Address): Attachment | null {
+    const text = readOwnFile(this.#pathOf(address));
+    if (text === null) return null;
+    const [containerId = "", interfaceName = ""] = text.trim().split(/\r?\n/);
+    return { containerId, interfaceName };
+  }
+
+  /** Every reservation, in no order. */
+  list(): readonly Reservation[] {
+    return this.addresses().flatMap((address) => {
+      const holder = this.holderOf(address);
+      return holder === null ? [] : { address, ...holder };
+    });
+  }
+
+  /** Reserves an address; false when it is taken. */
+  reserve(address: Address, { containerId, interfaceName }: Attachment): boolean {
+    return createFileSync(
+      this.#pathOf(address),
+      `${containerId}\r\n${interfaceName}`,
+      FORM,
+      this.#temporaryPrefix(),
+    );
+  }
+
+  /** Frees an address; freeing a free one is a success. */
+  release(address: Address): void {
+    removeIfPresent(this.#pathOf(address));
+  }
+
+  /** Removes what a process that was killed while it wrote has left. */
+  discardUnfinished(): void {
+    removeBeginningWith(this.#temporaryPrefix());
+  }
+
+  /** The address that range set `index` gave last; null when none is known. */
+  lastReserved(index: number): Address | null {
+    const text = readOwnFile(this.#lastPath(index));
+    return text === null ? null : parseAddress(text.trim());
+  }
+
+  setLastReserved(index: number, address: Address): void {
+    this.#replace(this.#lastPath(index), String(address));
+  }
+
+  /** The boot in which this folder was used last; null when none is recorded. */
+  bootId(): string | null {
+    return readOwnFile(path.join(this.#dir, BOOT_ID));
+  }
+
+  setBootId(bootId: string): void {
+    this.#replace(path.join(this.#dir, BOOT_ID), bootId);
+  }
+
+  #pathOf(address: Address): string {
+    return path.join(this.#dir, String(address));
+  }
+
+  #lastPath(index: number): string {
+    return path.join(this.#dir, `last_reserved_ip.${index}`);
+  }
+
+  /** Not durable: if a power cut brings the old text back, the next address is merely another one. */
+  #replace(file: string, text: string): void {
+    replaceFileSync(file, text, FORM, { prefix: this.#temporaryPrefix(), isDurable: false });
+  }
+
+  #temporaryPrefix(): string {
+    return path.join(this.#dir, TEMPORARY);
+  }
+}
+
+function parseAddress(text: string): Address | null {
+  try {
+    return Address.parse(text);
+  } catch (error) {
+    if (error instanceof AddressError) return null;
+    throw error;
+  }
+}

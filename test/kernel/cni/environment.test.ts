@@ -1,0 +1,105 @@
+/** The built programs obey no variable of the runtimes that they are made with. */
+
+import { spawnSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { PROGRAMS } from "../../support/hosts.ts";
+
+const PACKAGE = process.arch === "arm64" ? "bun-linux-aarch64" : "bun-linux-x64-baseline";
+const BUN = join(import.meta.dirname, "../../../node_modules/@oven", PACKAGE, "bin/bun");
+
+describe("the environment of the built programs", () => {
+  let dir: string;
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), "tulle-environment-"));
+    writeFileSync(join(dir, "foreign.cjs"), `require("fs").writeFileSync(${JSON.stringify(marker())}, "");`);
+  });
+  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+  const marker = () => join(dir, "marker");
+  const run = (program: string, environment: Record<string, string>, args: readonly string[] = []) =>
+    spawnSync(program, args, {
+      env: { PATH: process.env.PATH, ...environment },
+      cwd: dir,
+      input: "",
+      encoding: "utf8",
+      timeout: 10_000,
+    });
+
+  /** Values that show when they are obeyed; `DIR` is a folder of the test's own. */
+  const BUN_ENVIRONMENTS: readonly (readonly [string, string])[] = [
+    ["BUN_OPTIONS", "--preload DIR/foreign.cjs"],
+    ["BUN_OPTIONS", "--eval=require('DIR/foreign.cjs')"],
+    ["BUN_OPTIONS", "--cpu-prof"],
+    ["BUN_BE_BUN", "1"],
+    ["BUN_INSPECT", "ws+unix://DIR/inspector?wait=1"],
+    ["BUN_INSPECT_PRELOAD", "DIR/foreign.cjs"],
+    ["BUN_JSC_dumpOptions", "2"],
+    ["BUN_JSC_useJIT", "nonsense"],
+    ["JSC_dumpOptions", "2"],
+    ["NODE_OPTIONS", "--require DIR/foreign.cjs"],
+    ["NODE_EXTRA_CA_CERTS", "/nowhere"],
+  ];
+
+  describe.runIf(isCompiled())("tulle-cni, compiled", () => {
+    const plugin = join(PROGRAMS, "tulle-cni");
+
+    it.each(BUN_ENVIRONMENTS)("ignores %s=%s", (name, value) => {
+      const plain = run(plugin, { CNI_COMMAND: "VERSION" });
+      const seen = run(plugin, { CNI_COMMAND: "VERSION", [name]: value.replaceAll("DIR", dir) });
+      expect([seen.status, seen.stdout, seen.stderr]).toEqual([0, plain.stdout, ""]);
+      expect(readdirSync(dir)).toEqual(["foreign.cjs"]);
+    });
+
+    it("ignores all of them at once, and sees its own variables in any place", () => {
+      const foreign = Object.fromEntries(
+        BUN_ENVIRONMENTS.map(([name, value]) => [name, value.replaceAll("DIR", dir)]),
+      );
+      const environment = { A: "1", ...foreign, CNI_COMMAND: "VERSION", BUN_LAST: "1" };
+      expect(run(plugin, environment).stdout).toContain("supportedVersions");
+      expect(existsSync(marker())).toBe(false);
+    });
+
+    it("would obey them if it were not sealed", () => {
+      copyFileSync(BUN, join(dir, "bun"));
+      run(join(dir, "bun"), { BUN_OPTIONS: `--preload ${dir}/foreign.cjs` }, ["-e", "0"]);
+      expect(existsSync(marker())).toBe(true);
+    });
+  });
+
+  describe.each([
+    ["tulled", ["--version"]],
+    ["tulle", ["version"]],
+  ])("%s", (name, args) => {
+    const program = join(PROGRAMS, name);
+    const environments: readonly (readonly [string, string])[] = [
+      ["NODE_OPTIONS", "--require DIR/foreign.cjs"],
+      ["NODE_OPTIONS", "--import DIR/foreign.cjs"],
+      ["NODE_V8_COVERAGE", "DIR/coverage"],
+      ["NODE_COMPILE_CACHE", "DIR/cache"],
+      ["NODE_EXTRA_CA_CERTS", "/nowhere"],
+      ["NODE_DEBUG", "module"],
+      ["NODE_CHANNEL_FD", "0"],
+    ];
+
+    it.each(environments)("ignores %s=%s", (variable, value) => {
+      const plain = run(program, {}, args);
+      const seen = run(program, { [variable]: value.replaceAll("DIR", dir) }, args);
+      expect([seen.status, seen.stdout, seen.stderr]).toEqual([0, plain.stdout, ""]);
+      expect(readdirSync(dir)).toEqual(["foreign.cjs"]);
+    });
+
+    it("would obey them without its launcher", () => {
+      run(process.execPath, { NODE_OPTIONS: `--require ${dir}/foreign.cjs` }, [program, ...args]);
+      expect(existsSync(marker())).toBe(true);
+    });
+  });
+});
+
+/** Where npm has no Bun the plugin is a launcher. */
+function isCompiled(): boolean {
+  return existsSync(BUN);
+}

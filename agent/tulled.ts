@@ -9,6 +9,7 @@ import { setMaxListeners } from "node:events";
 import { RtnetlinkPort } from "../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../backends/netlink/connection.ts";
 import { systemClock } from "../ipam/clock.ts";
+import { Faults, guarded } from "../ipam/faults.ts";
 import { errorFields, type Logger } from "../ipam/log.ts";
 import { type AgentConfig, type LoadedConfig, loadConfig, reloadConfig } from "./config/config.ts";
 import { helpText } from "./config/flag-help.ts";
@@ -21,6 +22,7 @@ import { openConfiguredStore } from "./network/open-store.ts";
 import type { Runtime } from "./network/runtime.ts";
 import { serveControl } from "./report/control.ts";
 import { serveHealth } from "./report/health.ts";
+import { catchStrayErrors } from "./report/last-net.ts";
 import { type AdjustableLogger, createLogger } from "./report/log.ts";
 import { collectAfterStart, keepYoungSpaceSmall } from "./report/memory.ts";
 import { Metrics } from "./report/metrics.ts";
@@ -42,15 +44,16 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   keepYoungSpaceSmall();
   const { config } = loaded;
   const notifier = openNotifier(process.env, process.pid);
-  const service = new ServiceStatus(notifier);
   const logger = createLogger({ ...config.log, now: () => new Date() });
+  const faults = new Faults(logger);
+  const service = new ServiceStatus(notifier, faults);
   for (const warning of loaded.warnings) logger.warn("configuration", { warning });
   const stop = new AbortController();
   // Every part of the daemon listens to it, which Node would report as a leak.
   setMaxListeners(0, stop.signal);
   const metrics = new Metrics();
   metrics.set("tulle_build_info", 1, { version: VERSION });
-  const runtime = openRuntime(logger, metrics);
+  const runtime = openRuntime(logger, metrics, faults);
   const { clock, random } = runtime;
   const connection = await openConfiguredStore(config.store, {
     log: logger,
@@ -68,24 +71,31 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     version: VERSION,
     onReady: () => {
       service.ready();
-      collectAfterStart();
+      collectAfterStart(faults);
     },
   });
   service.follow(() => networks.summary);
-  stopOnSignals(stop, logger, notifier);
+  const recover = (reason: string): void => networks.resync(reason);
+  catchStrayErrors({ faults, clock, recover }, stop.signal);
+  stopOnSignals(stop, logger, notifier, faults);
   reloadOnHangup(loaded, logger, service, (next) => networks.setFirewall(next.firewall));
-  const watchdog = keepWatchdog(notifier);
-  const control = await serveControl(config.files.runDir, {
-    "/status": () => networks.reports()[0]?.status ?? null,
-    "/summary": () => networks.summary,
-    "/networks": () => networks.reports(),
-  });
+  const watchdog = keepWatchdog(notifier, faults);
+  const control = await serveControl(
+    config.files.runDir,
+    {
+      "/status": () => networks.reports()[0]?.status ?? null,
+      "/summary": () => networks.summary,
+      "/networks": () => networks.reports(),
+    },
+    faults,
+  );
   const health = config.health
     ? await serveHealth({
         host: String(config.health.host ?? "0.0.0.0"),
         port: config.health.port,
         isReady: () => networks.isReady,
         metrics,
+        faults,
       })
     : null;
   try {
@@ -104,10 +114,10 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   logger.info("stopped; the data path stays", {});
 }
 
-function openRuntime(logger: Logger, metrics: Metrics): Runtime {
+function openRuntime(logger: Logger, metrics: Metrics, faults: Faults): Runtime {
   const port = RtnetlinkPort.open();
   const netlink = NetlinkConnection.open();
-  return { clock: systemClock, random: Math.random, logger, metrics, port, netlink };
+  return { clock: systemClock, random: Math.random, logger, metrics, faults, port, netlink };
 }
 
 function closeRuntime({ port, netlink }: Runtime): void {
@@ -115,11 +125,19 @@ function closeRuntime({ port, netlink }: Runtime): void {
   netlink.close();
 }
 
-function stopOnSignals(stop: AbortController, logger: Logger, notifier: ServiceNotifier): void {
+function stopOnSignals(
+  stop: AbortController,
+  logger: Logger,
+  notifier: ServiceNotifier,
+  faults: Faults,
+): void {
+  const announce = guarded(faults, "announcing the stop", (signal: string) => {
+    logger.info("stopping", { signal });
+    notifier.stopping();
+  });
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {
-      logger.info("stopping", { signal });
-      notifier.stopping();
+      announce(signal);
       stop.abort(new Error(`stopped by ${signal}`));
     });
   }
@@ -148,9 +166,10 @@ function reloadOnHangup(
   });
 }
 
-function keepWatchdog(notifier: ServiceNotifier): NodeJS.Timeout | undefined {
+function keepWatchdog(notifier: ServiceNotifier, faults: Faults): NodeJS.Timeout | undefined {
   if (notifier.watchdogMs === null) return undefined;
-  const timer = setInterval(() => notifier.watchdog(), notifier.watchdogMs / 2);
+  const tick = guarded(faults, "the watchdog", () => notifier.watchdog());
+  const timer = setInterval(tick, notifier.watchdogMs / 2);
   timer.unref();
   return timer;
 }

@@ -45,6 +45,8 @@ function lockName(name: string, taken: () => TulleError): Promise<InstanceLock> 
       reject(error.code === "EADDRINUSE" ? taken() : error);
     });
     server.listen(`\0${name}`, () => {
+      // A connection that cannot be accepted (EMFILE) changes nothing: the name is what excludes others.
+      server.on("error", () => undefined);
       server.unref();
       resolve({ release: () => close(server) });
     });

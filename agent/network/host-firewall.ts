@@ -3,8 +3,9 @@
  * write rules.
  */
 
-import { FirewallGuard } from "../../backends/firewall/guard.ts";
+import { FirewallGuard, type FirewallPass } from "../../backends/firewall/guard.ts";
 import { TulleError } from "../../ipam/errors.ts";
+import { guarded } from "../../ipam/faults.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import { type InstanceLock, lockFirewall } from "../host/instance-lock.ts";
 import { AgentMetrics } from "../report/agent-metrics.ts";
@@ -17,7 +18,7 @@ export interface ClaimedFirewall {
 }
 
 export class HostFirewall {
-  readonly #runtime: Pick<Runtime, "clock" | "logger" | "metrics">;
+  readonly #runtime: Pick<Runtime, "clock" | "logger" | "metrics" | "faults">;
   #settings: Pick<FirewallSettings, "engine" | "resyncSeconds">;
   #claimed: Promise<ClaimedFirewall> | null = null;
   #guard: FirewallGuard | null = null;
@@ -25,7 +26,7 @@ export class HostFirewall {
 
   constructor(
     settings: Pick<FirewallSettings, "engine" | "resyncSeconds">,
-    runtime: Pick<Runtime, "clock" | "logger" | "metrics">,
+    runtime: Pick<Runtime, "clock" | "logger" | "metrics" | "faults">,
   ) {
     this.#settings = settings;
     this.#runtime = runtime;
@@ -53,7 +54,7 @@ export class HostFirewall {
   }
 
   async #claim(): Promise<ClaimedFirewall> {
-    const { clock, logger, metrics } = this.#runtime;
+    const { clock, logger, metrics, faults } = this.#runtime;
     const { engine } = this.#settings;
     const obstacle = engine === "none" ? null : await this.#takeLock();
     const report = new AgentMetrics(metrics);
@@ -62,7 +63,9 @@ export class HostFirewall {
       resyncSeconds: this.#settings.resyncSeconds,
       log: logger,
       clock,
-      onPass: (pass) => report.noteFirewallPass(pass),
+      onPass: guarded(faults, "the firewall's metrics", (pass: FirewallPass) =>
+        report.noteFirewallPass(pass),
+      ),
     });
     this.#guard.start();
     return { guard: this.#guard, obstacle };

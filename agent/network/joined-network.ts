@@ -8,6 +8,7 @@
 
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import { guarded } from "../../ipam/faults.ts";
 import { keepAffinity } from "../../ipam/leases/affinity.ts";
 import type { LeaseClaimer, Membership } from "../../ipam/leases/claimer.ts";
 import type { LeaseSnapshot } from "../../ipam/leases/lease.ts";
@@ -84,7 +85,9 @@ export class JoinedNetwork {
 
   constructor(options: JoinedNetworkOptions) {
     const { runtime, settings, metrics, enrolment, attachmentParts } = options;
-    const { clock, random, logger, netlink, port } = runtime;
+    const { clock, random, logger, netlink, port, faults } = runtime;
+    const guard = <Args extends readonly unknown[]>(part: string, body: (...args: Args) => unknown) =>
+      guarded(faults, part, body);
     this.#options = options;
     this.#conflicts = new ReasonLog(logger, "error", "foreign object holds our key");
     const facts = {
@@ -101,10 +104,10 @@ export class JoinedNetwork {
       feed: options.store.feed,
       identity: attachmentParts.identity,
       scope: scopeOf(facts),
-      onLease: (state) => this.#leaseChanged(state),
-      onRenewal: (isSuccess) => metrics.noteRenewal(isSuccess),
-      onPass: (report) => this.#notePass(report),
-      onHostChange: () => this.#hostWatch.changed(),
+      onLease: guard("following our lease", (state: LeaseState) => this.#leaseChanged(state)),
+      onRenewal: guard("counting renewals", (isSuccess: boolean) => metrics.noteRenewal(isSuccess)),
+      onPass: guard("reporting a pass", (report: PassReport) => this.#notePass(report)),
+      onHostChange: guard("watching the host", () => this.#hostWatch.changed()),
       move: (stop) => enrolment.move(this.#desired.attachment, stop),
     });
     this.#desired = new DesiredState(facts, this.#parts);
@@ -120,7 +123,7 @@ export class JoinedNetwork {
       },
       onNewAddress: options.redial,
     });
-    const refresh = () => this.#refresh();
+    const refresh = guard("judging readiness", () => this.#refresh());
     this.#hostWatch = new HostWatch({
       clock,
       logger,
@@ -136,15 +139,17 @@ export class JoinedNetwork {
         return judgeConfig({ attachment, own, next: peers.config, invalid: peers.configProblem });
       },
       apply: (config) => reattachment.apply(config),
-      onChange: () => metrics.setConfigRefused(this.#configFollower.problem !== null),
+      onChange: guard("reporting the configuration", () =>
+        metrics.setConfigRefused(this.#configFollower.problem !== null),
+      ),
     });
     this.#storeFollower = new StoreFollower({
       clock,
       metrics,
       peers,
       lease,
-      onChange: () => this.#peersChanged(),
-      onConfig: () => this.#configFollower.changed(),
+      onChange: guard("following peers", () => this.#peersChanged()),
+      onConfig: guard("following the configuration", () => this.#configFollower.changed()),
     });
     const path = settings.subnetFile;
     this.#subnetFile = new SubnetFileKeeper({ path, clock, random, logger, onChange: refresh });
@@ -215,6 +220,7 @@ export class JoinedNetwork {
     const kernel = reconciler.status();
     const details = detailProblems({
       store: storeProblem,
+      faults: runtime.faults.problems,
       snapshot,
       contended: kernel.contended,
       firewall: firewall.status(),
@@ -248,6 +254,12 @@ export class JoinedNetwork {
 
   noteStore(isFollowed: boolean): void {
     this.#storeFollower.noteStore(isFollowed);
+  }
+
+  /** Has kernel and firewall compared as a whole. */
+  resync(reason: string): void {
+    this.#parts.reconciler.requestDump(reason);
+    void this.#desired.planFirewall();
   }
 
   /** The daemon's other networks changed: the rules that isolate this one follow. */

@@ -157,6 +157,11 @@ export class NetworkAgent {
     this.#joined?.setFirewall(settings);
   }
 
+  /** Has kernel and firewall compared as a whole. */
+  resync(reason: string): void {
+    this.#joined?.resync(reason);
+  }
+
   /** The daemon's other networks changed their ranges. */
   isolationChanged(): void {
     this.#joined?.isolationChanged();

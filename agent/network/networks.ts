@@ -82,6 +82,12 @@ export class Networks {
     }
   }
 
+  /** Has everything read again from the store, the kernel and the firewall: an event may have been lost. */
+  resync(reason: string): void {
+    this.#options.connection.redial();
+    for (const { agent } of this.#slots) agent.resync(reason);
+  }
+
   /** Runs until `signal` fires. Rejects when the only network of the daemon fails. */
   async run(signal: AbortSignal): Promise<void> {
     const [only, ...others] = this.#slots;

@@ -46,6 +46,8 @@ export interface MemberDetails {
   readonly snapshot: Pick<LeaseSnapshot, "held" | "refused">;
   readonly contended: ReconcilerStatus["contended"];
   readonly firewall: FirewallStatus;
+  /** Internal errors, one sentence each. */
+  readonly faults: readonly string[];
   /** What diverts packets on their way to a peer, one sentence each. */
   readonly paths: readonly string[];
 }
@@ -68,6 +70,7 @@ export function detailProblems(details: MemberDetails): readonly Problem[] {
   const { snapshot, firewall, contended } = details;
   return [
     ...advisory(details.store),
+    ...details.faults.flatMap(advisory),
     ...details.paths.flatMap(advisory),
     ...(snapshot.held.size === 0
       ? []

@@ -3,6 +3,7 @@
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import type { Clock } from "../../ipam/clock.ts";
+import type { Faults } from "../../ipam/faults.ts";
 import type { Logger } from "../../ipam/log.ts";
 import type { Metrics } from "../report/metrics.ts";
 
@@ -12,6 +13,8 @@ export interface Runtime {
   readonly random: () => number;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** Errors of callbacks in any part of the process. */
+  readonly faults: Faults;
   /** One for all networks of the host. */
   readonly port: RtnetlinkPort;
   /** Reads the host's facts, which belong to no network. */

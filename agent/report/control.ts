@@ -1,7 +1,7 @@
 /**
- * The daemon's control socket: HTTP on a unix socket that only root may open, and the client's side of it.
+ * The daemon's control socket: HTTP on a unix socket that only root may open, and its client.
  *
- * It passes JSON through; what a path answers is given by the daemon. It changes nothing by itself.
+ * It passes on as JSON what the daemon gives for each path; no path changes anything.
  */
 
 import { request, type Server } from "node:http";
@@ -9,10 +9,11 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
 import { escapeJson } from "../../ipam/escape.ts";
+import type { Faults } from "../../ipam/faults.ts";
 import { makeFolder, removeSocket } from "../../ipam/files.ts";
-import { closeListener, createListener, text } from "./listener.ts";
+import { type Answer, closeListener, createListener, text } from "./listener.ts";
 
-/** What each path answers, as something JSON can show. */
+/** What each path answers, as a value for JSON. */
 export type ControlRoutes = Readonly<Record<string, () => unknown>>;
 
 export interface ControlServer {
@@ -29,7 +30,11 @@ export function controlSocketPath(runDir: string): string {
  * TULLE_ALREADY_RUNNING when a daemon listens there, TULLE_CONFLICT when something else is in its place, TULLE_CONTROL
  * when it cannot be created.
  */
-export async function serveControl(runDir: string, routes: ControlRoutes): Promise<ControlServer> {
+export async function serveControl(
+  runDir: string,
+  routes: ControlRoutes,
+  faults: Faults,
+): Promise<ControlServer> {
   const path = controlSocketPath(runDir);
   try {
     makeFolder(runDir, 0o755);
@@ -40,7 +45,7 @@ export async function serveControl(runDir: string, routes: ControlRoutes): Promi
       );
     }
     removeSocket(path);
-    const server = createControlServer(routes);
+    const server = createControlServer(routes, faults);
     await listenPrivately(server, path);
     return { path, close: () => closeListener(server) };
   } catch (error) {
@@ -73,13 +78,14 @@ export async function askControl(runDir: string, route: string, signal: AbortSig
   }
 }
 
-function createControlServer(routes: ControlRoutes): Server {
-  return createListener((path) => {
+function createControlServer(routes: ControlRoutes, faults: Faults): Server {
+  const answer = (path: string): Answer => {
     const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
     if (route === undefined) return text(404, `this version has ${Object.keys(routes).join(", ")}\n`);
     const body = `${escapeJson(JSON.stringify(route(), jsonValue))}\n`;
     return { status: 200, body, contentType: "application/json" };
-  });
+  };
+  return createListener({ part: "the control socket", faults, answer });
 }
 
 function jsonValue(_key: string, value: unknown): unknown {

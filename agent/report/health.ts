@@ -1,8 +1,9 @@
-/** Serves /healthz and /readyz with flanneld's own words, and /metrics. Knows nothing of what they mean. */
+/** Serves /healthz and /readyz with flanneld's texts, and /metrics. */
 
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
+import type { Faults } from "../../ipam/faults.ts";
 import { type Answer, closeListener, createListener, text } from "./listener.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -13,6 +14,7 @@ export interface HealthOptions {
   readonly port: number;
   readonly isReady: () => boolean;
   readonly metrics: Metrics;
+  readonly faults: Faults;
 }
 
 export interface HealthServer {
@@ -22,7 +24,9 @@ export interface HealthServer {
 
 /** Starts listening. Throws ConfigError when the address is not available. */
 export async function serveHealth(options: HealthOptions): Promise<HealthServer> {
-  const server = createListener((path) => contentOf(path, options));
+  const { faults } = options;
+  const part = "the health and metrics listener";
+  const server = createListener({ part, faults, answer: (path) => contentOf(path, options) });
   await listen(server, options);
   const { port } = server.address() as AddressInfo;
   return { port, close: () => closeListener(server) };

@@ -1,11 +1,12 @@
 /**
  * The HTTP server behind every listener of the daemon, with bounds on what a client can make it hold: connections,
- * headers, time, and one answer per connection. It knows no paths.
+ * headers, time, and one answer per connection. What a path answers is given by its caller.
  */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { errorMessage } from "../../ipam/errors.ts";
 import { escapeText } from "../../ipam/escape.ts";
+import { type Faults, guarded } from "../../ipam/faults.ts";
 
 export interface Answer {
   readonly status: number;
@@ -13,47 +14,68 @@ export interface Answer {
   readonly contentType: string;
 }
 
-/** Prometheus, a kubelet and twenty people at a time need far fewer. */
-const MAX_CONNECTIONS = 64;
-const MAX_HEADER_BYTES = 8 << 10;
-/** A request is a few hundred bytes. */
-const REQUEST_TIMEOUT_MS = 5_000;
-const IDLE_TIMEOUT_MS = 10_000;
-/** A client that reads this slowly is cut off. */
-const ANSWER_TIMEOUT_MS = 30_000;
+export interface ListenerLimits {
+  readonly connections: number;
+  readonly headerBytes: number;
+  /** How long a request may take to arrive. */
+  readonly requestMs: number;
+  /** How long a connection may be silent. */
+  readonly idleMs: number;
+  /** How long a client may take to read an answer. */
+  readonly answerMs: number;
+}
+
+/** Prometheus, a kubelet and twenty administrators at the same time need far less. */
+const LIMITS: ListenerLimits = {
+  connections: 64,
+  headerBytes: 8 << 10,
+  requestMs: 5_000,
+  idleMs: 10_000,
+  answerMs: 30_000,
+};
+
+export interface ListenerOptions {
+  /** Names the listener for a person: "the control socket". */
+  readonly part: string;
+  readonly faults: Faults;
+  readonly answer: (path: string) => Answer;
+}
 
 /** A server that answers GET and HEAD; an error of `answer` becomes a 500. Not listening yet. */
-export function createListener(answer: (path: string) => Answer): Server {
+export function createListener({ part, faults, answer }: ListenerOptions, limits = LIMITS): Server {
   const busy = new WeakSet<object>();
+  const serve = guarded(faults, part, (request: IncomingMessage, response: ServerResponse) => {
+    const { socket } = request;
+    // Node would hold the answers to requests that are sent ahead (RFC 9112 §9.3.2) until the client reads.
+    if (busy.has(socket)) {
+      socket.destroy();
+      return;
+    }
+    busy.add(socket);
+    const timer = setTimeout(() => socket.destroy(), limits.answerMs);
+    timer.unref();
+    response.once("close", () => {
+      clearTimeout(timer);
+      busy.delete(socket);
+    });
+    reply(request, response, answer);
+  });
   const server = createServer(
     {
-      maxHeaderSize: MAX_HEADER_BYTES,
-      headersTimeout: REQUEST_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      keepAliveTimeout: IDLE_TIMEOUT_MS,
+      maxHeaderSize: limits.headerBytes,
+      headersTimeout: limits.requestMs,
+      requestTimeout: limits.requestMs,
+      keepAliveTimeout: limits.idleMs,
       connectionsCheckingInterval: 1_000,
     },
-    (request, response) => {
-      const { socket } = request;
-      // Node would hold the answers to requests that are sent ahead (RFC 9112 §9.3.2) until the client reads.
-      if (busy.has(socket)) {
-        socket.destroy();
-        return;
-      }
-      busy.add(socket);
-      const timer = setTimeout(() => socket.destroy(), ANSWER_TIMEOUT_MS);
-      timer.unref();
-      response.once("close", () => {
-        clearTimeout(timer);
-        busy.delete(socket);
-      });
-      reply(request, response, answer);
-    },
+    serve,
   );
-  // Such as EMFILE at accept(2): that client is not served, the next one is. An event without a listener would throw.
-  server.on("error", () => {});
-  server.maxConnections = MAX_CONNECTIONS;
-  server.timeout = IDLE_TIMEOUT_MS;
+  server.maxConnections = limits.connections;
+  server.timeout = limits.idleMs;
+  // A failing accept(2), such as EMFILE, costs one connection; without a handler the event would throw.
+  server.on("error", (error) => {
+    if (server.listening) faults.failed(part, error);
+  });
   return server;
 }
 
@@ -68,7 +90,6 @@ function reply(
   response.end(method === "HEAD" ? undefined : body);
 }
 
-/** An error here must not end the daemon. */
 function answerOrError(url: string, answer: (path: string) => Answer): Answer {
   try {
     return answer(url.split("?", 1)[0] ?? "");

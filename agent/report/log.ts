@@ -28,13 +28,16 @@ export interface AdjustableLogger extends Logger {
 export function createLogger(options: LogOptions): AdjustableLogger {
   const formatLine = options.format === "json" ? jsonLine : textLine;
   const limit = new LineLimit();
+  const stream = options.stream ?? process.stderr;
+  // A reader that is gone (EPIPE) or a full disk must not end the daemon, and a log has no other place to say so.
+  stream.on("error", () => undefined);
   const logger = winston.createLogger({
     level: options.level,
     levels: { error: 0, warn: 1, info: 2, debug: 3 },
     format: winston.format.printf(({ level, message, fields }) =>
       formatLine({ time: options.now(), level, message: String(message), fields: fields as LogFields }),
     ),
-    transports: [new winston.transports.Stream({ stream: options.stream ?? process.stderr, eol: "\n" })],
+    transports: [new winston.transports.Stream({ stream, eol: "\n" })],
   });
   const at =
     (level: LogLevel) =>

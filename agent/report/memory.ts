@@ -1,24 +1,26 @@
-/** Keeps the daemon's heap small: after its start it mostly waits, and V8's defaults are for programs that do not. */
+/** Keeps the daemon's heap small: after its start it mostly waits, and V8's defaults are for busy programs. */
 
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { type Faults, guarded } from "../../ipam/faults.ts";
 
 /** The kernel's echoes of what was programmed have been read by then. */
 const AFTER_START_MS = 1000;
 
 /**
- * To be called before there is much: the space for new objects stays at its first size, instead of growing to 32 MiB
- * with the first listing and never shrinking. Programming thousands of peers takes no longer for it.
+ * Call it before large allocations: the space for new objects stays at its first size, instead of growing to 32 MiB with
+ * the first listing and never shrinking. Programming thousands of peers takes no longer.
  */
 export function keepYoungSpaceSmall(): void {
   setFlagsFromString("--semi-space-growth-factor=1");
 }
 
-/** Gives back, a moment later, what the first listing and the first pass left behind. */
-export function collectAfterStart(): void {
-  setTimeout(() => {
+/** Frees, a moment later, what the first listing and the first pass left behind. */
+export function collectAfterStart(faults: Faults): void {
+  const collect = guarded(faults, "freeing memory", () => {
     setFlagsFromString("--expose-gc");
-    const collect: unknown = runInNewContext("gc");
-    if (typeof collect === "function") collect();
-  }, AFTER_START_MS).unref();
+    const gc: unknown = runInNewContext("gc");
+    if (typeof gc === "function") gc();
+  });
+  setTimeout(collect, AFTER_START_MS).unref();
 }

@@ -2,6 +2,7 @@
 
 import { errorMessage } from "../../ipam/errors.ts";
 import { escapeText } from "../../ipam/escape.ts";
+import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { ServiceNotifier } from "./sd-notify.ts";
 
 /** How often the summary is compared with the line sent last: peers come and go without a call. */
@@ -16,9 +17,12 @@ export class ServiceStatus {
   #isAnnounced = false;
   #sent = "";
 
-  constructor(notifier: ServiceNotifier) {
+  constructor(notifier: ServiceNotifier, faults: Faults) {
     this.#notifier = notifier;
-    this.#timer = setInterval(() => this.#update(), LOOK_EVERY_MS);
+    this.#timer = setInterval(
+      guarded(faults, "the service status", () => this.#update()),
+      LOOK_EVERY_MS,
+    );
     this.#timer.unref();
   }
 
@@ -49,7 +53,6 @@ export class ServiceStatus {
     clearInterval(this.#timer);
   }
 
-  /** An error here must not end the daemon from a timer. */
   #text(): string {
     try {
       return escapeText(this.#summary(), STATUS_LIMIT);

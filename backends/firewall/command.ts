@@ -1,7 +1,7 @@
 /**
- * Runs the firewall tools as child processes: asynchronous, with their own deadline, in a known language.
+ * Runs the firewall tools as child processes: asynchronous, with a deadline, in the C locale.
  *
- * Knows nothing of rules. A child inherits this process's network namespace; `prefix` puts it into another one.
+ * Reads no rules. A child inherits this process's network namespace; `prefix` puts it into another one.
  */
 
 import { spawn } from "node:child_process";
@@ -27,7 +27,7 @@ export interface CommandOptions {
 /** A child that runs longer than this is killed; it must exceed LOCK_WAIT_SECONDS. */
 const TIMEOUT_MS = 40_000;
 
-/** Where the tools are looked for, whatever the environment says. */
+/** Where the tools are searched, regardless of the environment. */
 const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 export class CommandRunner {
@@ -41,7 +41,7 @@ export class CommandRunner {
   }
 
   /**
-   * Runs a program to its end and answers whatever its exit code is.
+   * Runs a program to its end and returns its output, with any exit code.
    * FirewallError: not installed or not executable (details.missing is its name), killed by a signal, or out of time.
    */
   run(command: string, args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
@@ -54,39 +54,40 @@ export class CommandRunner {
         env: { PATH: this.#path, LC_ALL: "C" },
         timeout: TIMEOUT_MS,
       });
-      // By hand: spawn's own option keeps listening for ever when there was no such program.
+      // Not spawn's own option, which keeps listening for ever when the program does not exist.
       const kill = (): void => void child.kill();
-      if (signal?.aborted) kill();
-      signal?.addEventListener("abort", kill);
+      const ended = (): void => signal?.removeEventListener("abort", kill);
       child.on("error", (cause) => {
-        signal?.removeEventListener("abort", kill);
+        ended();
         reject(startError(command, cause));
       });
-      // Without a process there is no stream either where descriptors have run out (EMFILE); the event tells the reason.
+      // Without free file descriptors (EMFILE) the child has no streams, and "error" follows.
       if (child.pid === undefined) return;
-      child.on("close", () => signal?.removeEventListener("abort", kill));
+      if (signal?.aborted) kill();
+      signal?.addEventListener("abort", kill);
       const stdout: Buffer[] = [];
       const stderr: Buffer[] = [];
       child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk));
       child.stderr.on("data", (chunk: Buffer) => stderr.push(chunk));
       child.on("close", (code, signalName) => {
+        ended();
         const result = { stdout: text(stdout), stderr: text(stderr).trim() };
         if (code === null) reject(killedError(command, signalName ?? "", result.stderr));
         else if (isMissing(code, result.stderr, command)) reject(missingError(command));
         else resolve({ exitCode: code, ...result });
       });
-      // A child that exits before it has read everything closes the pipe; its exit code tells why.
+      // A child that exits before it has read everything closes the pipe; its exit code is the answer.
       child.stdin.on("error", () => {});
       child.stdin.end(options.input ?? "");
     });
   }
 
-  /** Runs a program that must succeed and answers its standard output. FirewallError with its words otherwise. */
+  /** Runs a program that must succeed and returns its standard output. FirewallError with its message otherwise. */
   async succeed(command: string, args: readonly string[], options: CommandOptions = {}): Promise<string> {
     const result = await this.run(command, args, options);
     if (result.exitCode === 0) return result.stdout;
     throw new FirewallError(
-      `${command} refused (exit code ${result.exitCode}): ${firstLines(result.stderr)}`,
+      `${command} failed (exit code ${result.exitCode}): ${firstLines(result.stderr)}`,
       {
         details: { command, args, exitCode: result.exitCode },
         retryable: true,
@@ -94,7 +95,7 @@ export class CommandRunner {
     );
   }
 
-  /** As `run`, but null when there is no such program. */
+  /** As `run`, but null when the program is not installed. */
   async runIfInstalled(
     command: string,
     args: readonly string[],
@@ -108,7 +109,7 @@ export class CommandRunner {
     }
   }
 
-  /** True when there is a program to start. Looks for it where it can, because starting it costs far more. */
+  /** True when the program can be started. Searches the path where possible, because starting it costs far more. */
   async isInstalled(command: string): Promise<boolean> {
     if (this.#prefix.length > 0) return (await this.runIfInstalled(command, ["--version"]))?.exitCode === 0;
     const isThere = (folder: string): Promise<boolean> =>

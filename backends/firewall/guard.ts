@@ -8,7 +8,6 @@
 
 import { type Clock, Nap } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
-import { guarded } from "../../ipam/guarded.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
 import type { NetlinkMonitor } from "../netlink/monitor.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
@@ -23,14 +22,21 @@ import type { FirewallPlan, FirewallPlans } from "./rules.ts";
 import type { FirewallChoice } from "./select.ts";
 import { Toolset } from "./toolset.ts";
 
+export interface FirewallPass {
+  /** The kernel is equal to the plans. */
+  readonly isInSync: boolean;
+  /** It repaired a foreign change. */
+  readonly isRepair: boolean;
+}
+
 export interface FirewallGuardOptions {
   readonly choice: FirewallChoice;
   /** Seconds between audits. */
   readonly resyncSeconds: number;
   readonly log: Logger;
   readonly clock: Clock;
-  /** Called after each pass. `isRepair`: it repaired a foreign change. */
-  readonly onPass?: (pass: { readonly isInSync: boolean; readonly isRepair: boolean }) => void;
+  /** Called after each pass; must not throw. */
+  readonly onPass?: (pass: FirewallPass) => void;
   /** For another network namespace than the process's own: both, or none. */
   readonly commandPrefix?: readonly string[];
   readonly netns?: NetnsHandle;
@@ -72,7 +78,6 @@ export class FirewallGuard {
   readonly #deafness: FailureSeries;
   readonly #history = new RepairHistory();
   readonly #abort = new AbortController();
-  readonly #onPass: NonNullable<FirewallGuardOptions["onPass"]>;
   readonly #pauseNap: Nap;
   readonly #auditNap: Nap;
   #resyncSeconds: number;
@@ -99,7 +104,6 @@ export class FirewallGuard {
     this.#resyncSeconds = resyncSeconds;
     this.#tools = choice === "none" ? null : new Toolset({ ...options, choice });
     this.#generation = new FirewallGeneration(options.netns);
-    this.#onPass = guarded(log, "firewall report", options.onPass ?? (() => undefined));
     this.#pauseNap = new Nap(clock);
     this.#auditNap = new Nap(clock);
     this.#failures = new FailureSeries(log, "firewall is not in order", "firewall is in order again");
@@ -254,7 +258,7 @@ export class FirewallGuard {
       const isRepair = drifts.length > 0 && !isExpected;
       if (isRepair) this.#noteRepair(drifts);
       else if (drifts.length > 0) this.#options.log.debug("firewall rules written", { changes: drifts });
-      this.#onPass({ isInSync: true, isRepair });
+      this.#options.onPass?.({ isInSync: true, isRepair });
       return drifts;
     } catch (error) {
       this.#noteFailure(error);
@@ -269,7 +273,7 @@ export class FirewallGuard {
     this.#lastError = errorMessage(error);
     if (error instanceof FirewallError && error.details.missing !== undefined) this.#tools?.forget();
     if (!this.#abort.signal.aborted) this.#failures.failed(error);
-    this.#onPass({ isInSync: false, isRepair: false });
+    this.#options.onPass?.({ isInSync: false, isRepair: false });
     // Foreign transactions at the same moment make the tools fail once; lasting failures wait for the audit.
     if (this.#failures.count <= QUICK_RETRIES) this.#isDirty = true;
   }

@@ -17,6 +17,7 @@ import { Metrics } from "../../agent/report/metrics.ts";
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { systemClock } from "../../ipam/clock.ts";
+import { Faults } from "../../ipam/faults.ts";
 
 const loaded = await loadConfig(process.argv.slice(2), {});
 if (loaded.action !== "run") throw new Error("give the flags of a daemon");
@@ -38,12 +39,14 @@ const blue = {
   prefix: process.env.BLUE_PREFIX ?? "",
   subnetFile: process.env.BLUE_SUBNET_FILE ?? "",
 };
+const faults = new Faults(logger);
 const networks = new Networks({
   runtime: {
     clock: systemClock,
     random,
     logger,
     metrics,
+    faults,
     port: RtnetlinkPort.open(),
     netlink: NetlinkConnection.open(),
   },
@@ -53,10 +56,11 @@ const networks = new Networks({
   version: "test",
   onReady: () => logger.info("all networks are ready"),
 });
-await serveControl(config.files.runDir, {
+const routes = {
   "/status": () => networks.reports()[0]?.status ?? null,
   "/summary": () => networks.summary,
   "/networks": () => networks.reports(),
   "/metrics": () => metrics.render(),
-});
+};
+await serveControl(config.files.runDir, routes, faults);
 await networks.run(new AbortController().signal);

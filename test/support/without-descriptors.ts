@@ -8,8 +8,11 @@ import { closeSync, openSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { createListener, text } from "../../agent/report/listener.ts";
 import { CommandRunner } from "../../backends/firewall/command.ts";
+import { Faults } from "../../ipam/faults.ts";
+import { silentLogger } from "../../ipam/log.ts";
 
-const server = createListener(() => text(200, "served"));
+const faults = new Faults(silentLogger);
+const server = createListener({ part: "the test", faults, answer: () => text(200, "served") });
 await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
 
 const taken: number[] = [];

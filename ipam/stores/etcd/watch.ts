@@ -175,6 +175,13 @@ class Responses {
 
   #within(delayMs: number, action: () => void): void {
     if (this.#timer) clearTimeout(this.#timer);
-    this.#timer = this.#failure ? null : setTimeout(action, delayMs);
+    const guarded = (): void => {
+      try {
+        action();
+      } catch (error) {
+        this.#fail(error);
+      }
+    };
+    this.#timer = this.#failure ? null : setTimeout(guarded, delayMs);
   }
 }

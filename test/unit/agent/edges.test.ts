@@ -9,6 +9,7 @@ import { askControl, controlSocketPath, serveControl } from "../../../agent/repo
 import { serveHealth } from "../../../agent/report/health.ts";
 import { Metrics } from "../../../agent/report/metrics.ts";
 import { isMulticastMac, type Mac } from "../../../ipam/addresses/mac.ts";
+import { Faults } from "../../../ipam/faults.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 
 let root: string;
@@ -18,11 +19,13 @@ beforeAll(async () => {
 afterAll(() => rm(root, { recursive: true }));
 const soon = () => AbortSignal.timeout(5000);
 
+const faults = new Faults(silentLogger);
+
 describe("health", () => {
   it("answers as flanneld, and serves the metrics", async () => {
     let isReady = false;
     const metrics = new Metrics();
-    const server = await serveHealth({ host: "127.0.0.1", port: 0, isReady: () => isReady, metrics });
+    const server = await serveHealth({ host: "127.0.0.1", port: 0, isReady: () => isReady, metrics, faults });
     const get = async (path: string) => {
       const response = await fetch(`http://127.0.0.1:${server.port}${path}`);
       return [response.status, await response.text()];
@@ -35,7 +38,7 @@ describe("health", () => {
       expect(await get("/metrics")).toEqual([200, metrics.render()]);
       expect((await get("/other"))[0]).toBe(404);
       await expect(
-        serveHealth({ host: "127.0.0.1", port: server.port, isReady: () => isReady, metrics }),
+        serveHealth({ host: "127.0.0.1", port: server.port, isReady: () => isReady, metrics, faults }),
       ).rejects.toMatchObject({ code: "TULLE_CONFIG" });
     } finally {
       await server.close();
@@ -65,12 +68,12 @@ describe("metrics", () => {
 describe("control socket", () => {
   it("is private, answers its routes and refuses others", async () => {
     const runDir = join(root, "control");
-    const server = await serveControl(runDir, { "/status": () => ({ revision: 7n }) });
+    const server = await serveControl(runDir, { "/status": () => ({ revision: 7n }) }, faults);
     try {
       expect((await stat(server.path)).mode & 0o777).toBe(0o600);
       expect(await askControl(runDir, "/status", soon())).toEqual({ revision: "7" });
       await expect(askControl(runDir, "/toString", soon())).rejects.toMatchObject({ code: "TULLE_CONTROL" });
-      await expect(serveControl(runDir, {})).rejects.toMatchObject({ code: "TULLE_ALREADY_RUNNING" });
+      await expect(serveControl(runDir, {}, faults)).rejects.toMatchObject({ code: "TULLE_ALREADY_RUNNING" });
     } finally {
       await server.close();
     }
@@ -79,10 +82,10 @@ describe("control socket", () => {
 
   it("replaces what a killed daemon left", async () => {
     const runDir = join(root, "stale");
-    const server = await serveControl(runDir, {});
+    const server = await serveControl(runDir, {}, faults);
     await server.close();
     await writeFile(controlSocketPath(runDir), "");
-    await (await serveControl(runDir, {})).close();
+    await (await serveControl(runDir, {}, faults)).close();
   });
 });
 

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { COMMANDS } from "../../../../agent/commands/registry.ts";
 import { serveControl } from "../../../../agent/report/control.ts";
 import { systemClock } from "../../../../ipam/clock.ts";
+import { Faults } from "../../../../ipam/faults.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import { openFileStore } from "../../../../ipam/stores/file/store.ts";
 import { runCli, withoutStyles } from "../../../support/cli.ts";
@@ -39,10 +40,8 @@ beforeAll(async () => {
     await fillStore(`${directory}/broken${index}`, `{"Network": ${text}`);
     await writeFile(`${directory}/file${index}`, `${text}: ${text}\nFLANNEL_SUBNET=${text}\n`);
   }
-  control = await serveControl(`${directory}/run`, {
-    "/status": hostileStatus,
-    "/summary": () => HOSTILE[0],
-  });
+  const routes = { "/status": hostileStatus, "/summary": () => HOSTILE[0] };
+  control = await serveControl(`${directory}/run`, routes, new Faults(silentLogger));
 });
 
 afterAll(async () => {

@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type ControlServer, serveControl } from "../../../../agent/report/control.ts";
 import { systemClock } from "../../../../ipam/clock.ts";
+import { Faults } from "../../../../ipam/faults.ts";
+import { silentLogger } from "../../../../ipam/log.ts";
 import { runCli } from "../../../support/cli.ts";
 
 let runDir: string;
@@ -18,7 +20,8 @@ afterEach(async () => {
 });
 
 async function status(answer: unknown, ...args: string[]) {
-  server = await serveControl(runDir, { "/status": () => answer, "/summary": () => "no store" });
+  const routes = { "/status": () => answer, "/summary": () => "no store" };
+  server = await serveControl(runDir, routes, new Faults(silentLogger));
   return await runCli(["status", "-run-dir", runDir, ...args]);
 }
 

@@ -36,6 +36,7 @@ const QUIET: MemberDetails = {
     lastError: null,
     note: null,
   },
+  faults: [],
   paths: [],
 };
 

@@ -4,6 +4,8 @@ import { get, type Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { closeListener, createListener, text } from "../../../../agent/report/listener.ts";
+import { Faults } from "../../../../ipam/faults.ts";
+import { silentLogger } from "../../../../ipam/log.ts";
 import { SOON } from "../../../support/patience.ts";
 
 const BODY = "x".repeat(100_000);
@@ -16,11 +18,12 @@ describe("a listener", () => {
   beforeEach(async () => {
     answers = 0;
     clients = [];
-    server = createListener((path) => {
+    const answer = (path: string) => {
       answers += 1;
       if (path === "/fails") throw new Error("no\u0007 luck");
       return text(200, BODY);
-    });
+    };
+    server = createListener({ part: "the test", faults: new Faults(silentLogger), answer });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     port = (server.address() as AddressInfo).port;
   });
@@ -72,6 +75,27 @@ describe("a listener", () => {
     const many = Array.from({ length: 200 }, open);
     await Promise.all(many.map((client) => new Promise((resolve) => client.once("connect", resolve))));
     await expect.poll(() => many.filter(({ destroyed }) => !destroyed).length, SOON).toBeLessThanOrEqual(64);
+  });
+
+  it("cuts off a client that does not read, and one that does not send", async () => {
+    await closeListener(server);
+    const limits = { connections: 4, headerBytes: 8192, requestMs: 100, idleMs: 5_000, answerMs: 100 };
+    const answer = () => text(200, "x".repeat(32 << 20));
+    server = createListener({ part: "the test", faults: new Faults(silentLogger), answer }, limits);
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    port = (server.address() as AddressInfo).port;
+    let accepted = 0;
+    server.on("connection", () => {
+      accepted += 1;
+    });
+    const [reader, sender] = [open(), open()];
+    reader.pause();
+    reader.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    sender.write("GET / HTTP/1.1\r\n");
+    const connections = () =>
+      new Promise((resolve) => server.getConnections((_error, count) => resolve(count)));
+    await expect.poll(() => accepted, SOON).toBe(2);
+    await expect.poll(connections, SOON).toBe(0);
   });
 
   it("rejects headers that are too long, other methods, and survives an error of its own", async () => {

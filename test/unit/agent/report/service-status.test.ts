@@ -3,6 +3,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ServiceNotifier } from "../../../../agent/report/sd-notify.ts";
 import { ServiceStatus } from "../../../../agent/report/service-status.ts";
+import { Faults } from "../../../../ipam/faults.ts";
+import { silentLogger } from "../../../../ipam/log.ts";
 
 describe("service status", () => {
   const said: string[] = [];
@@ -20,7 +22,7 @@ describe("service status", () => {
   beforeEach(() => {
     vi.useFakeTimers();
     said.length = 0;
-    status = new ServiceStatus(notifier);
+    status = new ServiceStatus(notifier, new Faults(silentLogger));
   });
 
   afterEach(() => {

@@ -5,13 +5,17 @@
  *   BackendOptions   answers for one network configuration, before anything is read from the host
  *   PreparedBackend  answers for one configuration on one host: objects, lease data, MTU, rejected peers
  *
- * All answers are pure. One file per backend and one line in registry.ts.
+ * All answers are pure; what a backend reads or makes on this host is its provision, and what it runs beside the kernel's
+ * objects its runner. One file per backend and one line in registry.ts.
  */
 
 import type { Address, Family, PerFamily, Prefix } from "../ipam/addresses/ip.ts";
 import type { Mac } from "../ipam/addresses/mac.ts";
+import type { Clock } from "../ipam/clock.ts";
+import type { Faults } from "../ipam/faults.ts";
 import type { JsonObject, JsonValue } from "../ipam/json.ts";
-import type { Lease } from "../ipam/leases/lease.ts";
+import type { Lease, LeaseKey } from "../ipam/leases/lease.ts";
+import type { Logger } from "../ipam/log.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
 
@@ -35,6 +39,51 @@ export interface HostFacts {
 export interface DeviceIdentity {
   /** The hardware address for a device of ours: the persisted one, or a deterministic one. */
   macFor(device: string): Mac;
+}
+
+/** What a backend may use to provide what it needs on this host. */
+export interface ProvisionContext {
+  /** The daemon's state directory, which exists. */
+  readonly stateDir: string;
+  /** Null for the first network. */
+  readonly network: string | null;
+  /** Where the administrator keeps the private key (WIREGUARD_KEY_FILE); null when not given. */
+  readonly keyFile: string | null;
+  readonly logger: Logger;
+  /**
+   * Makes a value once per daemon and network, so that it outlives a change of the interface. A rejection is not kept.
+   */
+  once<T>(key: string, make: () => Promise<T>): Promise<T>;
+}
+
+/** What a runner is to carry out. */
+export interface RunnerTarget {
+  /** This host's subnets. */
+  readonly own: PerFamily<Prefix>;
+  /** All peers that hosts can program. */
+  readonly peers: ReadonlyMap<LeaseKey, Lease>;
+}
+
+/** What a runner works with. */
+export interface RunnerDeps {
+  readonly clock: Clock;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  readonly logger: Logger;
+  readonly faults: Faults;
+  readonly stateDir: string;
+  /** To be called when `problems` has changed. */
+  readonly onChange: () => void;
+}
+
+/** What a backend runs beside the kernel's objects: a tunnel in user space, an administrator's commands. */
+export interface BackendRunner {
+  /** Carries out `target` from now on, in place of the one before. Returns at once and never throws. */
+  follow(target: RunnerTarget): void;
+  /** What is wrong at the moment, one sentence each. */
+  readonly problems: readonly string[];
+  /** Ends what runs; the kernel's objects stay. */
+  stop(): Promise<void>;
 }
 
 /** How packets to a peer travel, for status and doctor. */
@@ -109,6 +158,8 @@ export interface PreparedBackend {
   planBase(own: PerFamily<Prefix>): readonly KernelObject[];
   /** What one peer needs. Only called with leases that rejectPeer accepts. */
   planPeer(lease: Lease, useNexthops: boolean): readonly KernelObject[];
+  /** Starts the runner; null for a backend of kernel objects only. Called when the base objects are in place. */
+  readonly startRunner: ((deps: RunnerDeps) => BackendRunner) | null;
   pathTo(lease: Lease): PeerPath;
 }
 
@@ -135,6 +186,11 @@ export interface BackendOptions {
   canAdopt(link: LinkObject): boolean;
   /** What doctor compares with this host. */
   expectations(families: readonly Family[]): readonly DeviceExpectation[];
+  /**
+   * Reads, makes or runs on this host what the backend needs before it can be prepared, and answers options that hold it.
+   * Without it, prepare() answers for no host in particular. Throws ConfigError or ConflictError.
+   */
+  provision?(context: ProvisionContext): Promise<BackendOptions>;
   prepare(host: HostFacts, families: readonly Family[], identity: DeviceIdentity): PreparedBackend;
   /** Names the options that differ and cannot be changed under traffic; empty when `other` may be applied live. */
   unsafeDifferences(other: BackendOptions): readonly string[];

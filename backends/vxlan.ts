@@ -174,6 +174,7 @@ class VxlanNetwork implements PreparedBackend {
   readonly mtuBytes: number;
   readonly tunnels: PerFamily<Tunnel>;
   readonly leaseData: PerFamily<JsonValue>;
+  readonly startRunner = null;
   readonly #options: VxlanOptions;
   readonly #host: HostFacts;
   readonly #macs: PerFamily<Mac>;

@@ -100,7 +100,13 @@ export interface AgentConfig {
   readonly interface: InterfaceSettings;
   readonly lease: LeaseSettings;
   readonly firewall: FirewallSettings;
-  readonly files: { readonly subnetFile: string; readonly stateDir: string; readonly runDir: string };
+  readonly files: {
+    readonly subnetFile: string;
+    readonly stateDir: string;
+    readonly runDir: string;
+    /** Null: a file in the state directory. */
+    readonly wireguardKeyFile: string | null;
+  };
   /** Null when switched off. Host is null for every address. */
   readonly health: { readonly host: Address | null; readonly port: number } | null;
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
@@ -188,6 +194,7 @@ export function buildConfig(settings: Settings): AgentConfig {
     files: {
       subnetFile: values["subnet-file"],
       stateDir: values["state-dir"],
+      wireguardKeyFile: values["wireguard-key-file"] || null,
       runDir: values["run-dir"],
     },
     health:
@@ -288,8 +295,9 @@ function requirePairs(settings: Settings): void {
 
 /** The working directory of a daemon is arbitrary, so paths must be absolute. */
 function requireAbsolutePaths(settings: Settings): void {
-  for (const name of ["subnet-file", "state-dir", "run-dir"] as const) {
+  for (const name of ["subnet-file", "state-dir", "run-dir", "wireguard-key-file"] as const) {
     const path = settings[name].texts.at(-1) ?? "";
+    if (path === "" && !isGiven(settings, name)) continue;
     if (!path.startsWith("/")) throw settingError(settings, name, "give an absolute path");
   }
 }

@@ -3,7 +3,7 @@
  * backend prepared from both. Immutable: a change of the host or of a live option makes another one.
  */
 
-import type { BackendOptions, HostFacts, PreparedBackend } from "../../backends/backend.ts";
+import type { BackendOptions, HostFacts, PreparedBackend, ProvisionContext } from "../../backends/backend.ts";
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import type { Address, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { LocalPrefix } from "../../ipam/addresses/local-prefixes.ts";
@@ -45,6 +45,7 @@ export interface AttachmentParts {
   readonly port: RtnetlinkPort;
   readonly identity: Identity;
   readonly ownership: Ownership;
+  readonly provisions: ProvisionContext;
 }
 
 /** What this host used until now. */
@@ -101,13 +102,14 @@ function publicAddressesIn(leaseValue: string): readonly Address[] {
 
 /** Prepares the backend for the chosen interface. What it will have on this host is recorded first. */
 export async function attach(
-  { port, identity, network, ownership, storeAddresses }: AttachmentParts,
+  { port, identity, network, ownership, storeAddresses, provisions }: AttachmentParts,
   networkConfig: NetworkConfig,
   chosen: ChosenInterface,
   snapshot: HostSnapshot,
 ): Promise<Attachment> {
   const families = familiesOf(networkConfig);
-  const options = optionsOf(networkConfig);
+  const parsed = optionsOf(networkConfig);
+  const options = (await parsed.provision?.(provisions)) ?? parsed;
   const host = hostFactsOf(chosen, snapshot);
   const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity, network);
   const backend = options.prepare(host, families, macs);

@@ -92,6 +92,7 @@ export class DesiredState {
     if (update === null) return;
     reconciler.setDesired(this.#planner.plan({ own: this.subnets, peers: update }));
     this.#networkFirewall.peersChanged(update.peers.keys());
+    this.#followPeers();
   }
 
   /** Another interface, other addresses of it, or another network configuration. */
@@ -133,6 +134,11 @@ export class DesiredState {
   /** Resolves after the pass of the firewall. Never rejects: the guard reports failures and retries. */
   async planFirewall(): Promise<void> {
     await this.#networkFirewall.plan();
+  }
+
+  #followPeers(): void {
+    const { peers, runner } = this.#parts;
+    runner.follow(this.attachment.backend, () => ({ own: this.subnets, peers: new Map(peers.peers) }));
   }
 
   #replan(): void {

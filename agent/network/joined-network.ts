@@ -108,6 +108,7 @@ export class JoinedNetwork {
       onRenewal: guard("counting renewals", (isSuccess: boolean) => metrics.noteRenewal(isSuccess)),
       onPass: guard("reporting a pass", (report: PassReport) => this.#notePass(report)),
       onHostChange: guard("watching the host", () => this.#hostWatch.changed()),
+      onRunner: guard("reporting the data path", () => this.#refresh()),
       move: (stop) => enrolment.move(this.#desired.attachment, stop),
     });
     this.#desired = new DesiredState(facts, this.#parts);
@@ -170,7 +171,7 @@ export class JoinedNetwork {
 
   /** The problems that take part in readiness; empty when this host is a working member. */
   get problems(): readonly Problem[] {
-    const { lease, peers, reconciler } = this.#parts;
+    const { lease, peers, reconciler, runner } = this.#parts;
     return memberProblems({
       leaseKey: lease.entry.key,
       lease: lease.state,
@@ -180,6 +181,7 @@ export class JoinedNetwork {
       config: this.#configFollower.problem,
       subnetFile: this.#subnetFile.problem,
       kernel: reconciler.status(),
+      runner: runner.problems,
       devices: this.#devices,
       isProgrammed: this.#isProgrammed,
       firewallLock: this.#options.hostFirewall.obstacle,
@@ -209,6 +211,7 @@ export class JoinedNetwork {
   }
 
   async stop(): Promise<void> {
+    await this.#parts.runner.close();
     await this.#parts.firewall.leave(this.#options.settings.name);
   }
 
@@ -305,6 +308,7 @@ export class JoinedNetwork {
   async #announce(signal: AbortSignal): Promise<void> {
     if (!(await this.#untilDevice(signal))) return;
     this.#hasDevice = true;
+    this.#parts.runner.open();
     await this.#subnetFile.set(this.#desired.subnetEnv);
     await this.#desired.planFirewall();
     this.#isProgrammed = true;

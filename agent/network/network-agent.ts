@@ -29,9 +29,10 @@ import type { HostFirewall } from "./host-firewall.ts";
 import { JoinedNetwork } from "./joined-network.ts";
 import { recordNetworks } from "./network-history.ts";
 import type { NetworkSettings } from "./network-settings.ts";
-import { familiesOf, optionsOf } from "./network-support.ts";
+import { optionsOf } from "./network-support.ts";
 import { Ownership } from "./ownership.ts";
 import { isReady, type Problem } from "./problems.ts";
+import { Provisions } from "./provisions.ts";
 import type { Runtime } from "./runtime.ts";
 import { StoreOutage } from "./store-outage.ts";
 import { readPreviousSubnets } from "./subnet-file.ts";
@@ -96,6 +97,7 @@ export class NetworkAgent {
       port: this.#runtime.port,
       identity,
       ownership: new Ownership(settings, options.runtime.logger),
+      provisions: new Provisions(settings, options.runtime.logger),
     };
   }
 
@@ -179,7 +181,6 @@ export class NetworkAgent {
   ): Promise<JoinedNetwork> {
     const { settings, connection, hostFirewall, isolated, onRanges, onReady } = this.#options;
     const { logger } = this.#runtime;
-    familiesOf(networkConfig);
     const networks = mapFamilies(networkConfig.families, ({ network }) => network);
     for (const name of optionsOf(networkConfig).lockNames(networks))
       this.#locks.push(await lockInstance(name));

@@ -13,6 +13,7 @@ import type { Identity } from "../host/identity.ts";
 import { type Attachment, leaseAttrsOf, peerSettingsOf } from "./attachment.ts";
 import type { ClaimedFirewall } from "./host-firewall.ts";
 import type { NetworkSettings } from "./network-settings.ts";
+import { RunnerHost } from "./runner-host.ts";
 import type { Runtime } from "./runtime.ts";
 
 export interface NetworkParts {
@@ -20,11 +21,12 @@ export interface NetworkParts {
   readonly peers: PeerTable;
   readonly reconciler: Reconciler;
   readonly firewall: FirewallGuard;
+  readonly runner: RunnerHost;
 }
 
 export interface AssemblyOptions {
-  readonly runtime: Pick<Runtime, "clock" | "random" | "logger" | "port">;
-  readonly settings: Pick<NetworkSettings, "lease">;
+  readonly runtime: Pick<Runtime, "clock" | "random" | "logger" | "port" | "faults">;
+  readonly settings: Pick<NetworkSettings, "lease" | "stateDir">;
   readonly hostFirewall: ClaimedFirewall;
   readonly identity: Identity;
   readonly claimer: LeaseClaimer;
@@ -38,13 +40,15 @@ export interface AssemblyOptions {
   readonly onRenewal: (isSuccess: boolean) => void;
   readonly onPass: (report: PassReport) => void;
   readonly onHostChange: () => void;
+  /** The problems of the backend's runner have changed. */
+  readonly onRunner: () => void;
   /** Leases another subnet; used only where the administrator allows that. */
   readonly move: (signal: AbortSignal) => Promise<Membership>;
 }
 
 export function assemble(options: AssemblyOptions): NetworkParts {
-  const { runtime, settings, attachment, scope, hostFirewall, onPass, onHostChange } = options;
-  const { clock, random, logger, port } = runtime;
+  const { runtime, settings, attachment, scope, hostFirewall, onPass, onHostChange, onRunner } = options;
+  const { clock, random, logger, port, faults } = runtime;
   const peers = new PeerTable({
     networks: options.ranges,
     ...peerSettingsOf(attachment),
@@ -58,6 +62,14 @@ export function assemble(options: AssemblyOptions): NetworkParts {
     peers,
     reconciler: new Reconciler({ port, scope, clock, logger, random, onPass, onHostChange }),
     firewall: hostFirewall.guard,
+    runner: new RunnerHost({
+      clock,
+      random,
+      logger,
+      faults,
+      stateDir: settings.stateDir,
+      onChange: onRunner,
+    }),
   };
 }
 

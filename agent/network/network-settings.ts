@@ -9,6 +9,8 @@ export interface NetworkSettings {
   readonly prefix: string;
   readonly subnetFile: string;
   readonly stateDir: string;
+  /** Where the administrator keeps the private key of the WireGuard backend; null: in the state directory. */
+  readonly wireguardKeyFile: string | null;
   readonly interface: InterfaceSettings;
   readonly lease: LeaseSettings;
   /** At the start; a reload may change them. */
@@ -22,6 +24,7 @@ export function firstNetwork(config: AgentConfig): NetworkSettings {
     prefix: config.store.prefix,
     subnetFile: config.files.subnetFile,
     stateDir: config.files.stateDir,
+    wireguardKeyFile: config.files.wireguardKeyFile,
     interface: config.interface,
     lease: config.lease,
     firewall: config.firewall,

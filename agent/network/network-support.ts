@@ -4,17 +4,11 @@ import type { BackendOptions } from "../../backends/backend.ts";
 import { backendFor } from "../../backends/registry.ts";
 import { type Address, entriesOf, type Family, type PerFamily } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
-import { ConfigError, UnsupportedError } from "../../ipam/errors.ts";
 import { mayLease } from "../../ipam/leases/candidates.ts";
 
-/** What this version runs. Throws UnsupportedError rather than silently doing half. */
+/** The families in use; the parser sees to it that there is one. */
 export function familiesOf(config: NetworkConfig): Family[] {
-  if (config.families[6] !== undefined) {
-    throw new UnsupportedError("network config: EnableIPv6 is not in this version of tulle; set it to false");
-  }
-  if (config.families[4] === undefined)
-    throw new ConfigError("network config: EnableIPv4 is false; set it to true");
-  return [4];
+  return entriesOf(config.families).map(([family]) => family);
 }
 
 /** Validates the backend's options. Throws ConfigError and UnsupportedError. */
@@ -24,7 +18,6 @@ export function optionsOf(config: NetworkConfig): BackendOptions {
 
 /** Throws what a daemon of this version would end with. */
 export function requireSupport(config: NetworkConfig): void {
-  familiesOf(config);
   optionsOf(config);
 }
 

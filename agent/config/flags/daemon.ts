@@ -43,6 +43,14 @@ export const DAEMON_FLAGS = {
     help: "persistent state: the node's identity and keys",
     origin: "tulle",
   },
+  "wireguard-key-file": {
+    group: "Files",
+    kind: text("FILE"),
+    default: "",
+    alsoEnv: "WIREGUARD_KEY_FILE",
+    help: "private key of the WireGuard backend, made when absent; default: a file in the state directory",
+    origin: "tulle",
+  },
   "run-dir": {
     group: "Files",
     kind: text("DIR"),

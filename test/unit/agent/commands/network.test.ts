@@ -126,8 +126,8 @@ describe("tulle net", () => {
   });
 
   it.each([
-    ["IPv6", ["--ipv6-network", "fd00::/48"]],
-    ["host-gw", ["--network", "10.2.0.0/16", "--backend", "host-gw"]],
+    ["ipsec", ["--network", "10.2.0.0/16", "--backend", "ipsec"]],
+    ["tencent-vpc", ["--network", "10.2.0.0/16", "--backend", "tencent-vpc"]],
   ])("warns that this version of tulled does not run %s, which other agents may", async (what, args) => {
     const { code, err } = await tulle("net", "init", ...args);
     expect(code).toBe(0);

@@ -16,6 +16,7 @@ const HEALTHY: MemberState = {
   interface: null,
   config: null,
   subnetFile: null,
+  runner: [],
   kernel: { trouble: null, failures: [], conflicts: [] },
   devices: ["flannel.1"],
   isProgrammed: true,

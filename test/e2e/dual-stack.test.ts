@@ -1,0 +1,183 @@
+/** Networks with IPv6: beside IPv4 and alone, among hosts with tulled and hosts that a hand configures as flanneld does. */
+
+import { join } from "node:path";
+import process from "node:process";
+import { expect, it } from "vitest";
+import { entriesOf } from "../../ipam/addresses/ip.ts";
+import {
+  type Container,
+  describeWithEtcd,
+  type Host,
+  PROGRAMS,
+  ping,
+  startPing,
+  useEtcdLab,
+} from "../support/hosts.ts";
+
+const BOTH = {
+  Network: "10.2.0.0/16",
+  EnableIPv6: true,
+  IPv6Network: "fd00:2::/48",
+  Backend: { Type: "vxlan" },
+};
+const ONLY_IPV6 = {
+  EnableIPv4: false,
+  EnableIPv6: true,
+  IPv6Network: "fd00:2::/48",
+  Backend: { Type: "vxlan" },
+};
+
+/** IPv6 40 + ICMPv6 8. */
+const HEADER_BYTES = 48;
+
+async function expectReach(from: Container, to: Container): Promise<void> {
+  for (const address of Object.values(to.addresses))
+    expect(await ping(from.netns, address, 5)).toMatchObject({ lost: [] });
+}
+
+/** The kernel lets a new bridge port forward within a second of its carrier; neighbour discovery tries once each second. */
+async function addContainer(host: Host): Promise<Container> {
+  const container = host.addContainer();
+  for (const [family, { address }] of entriesOf(host.subnetEnv().subnets)) {
+    const answers = async () => (await ping(container.netns, String(address), 1)).lost;
+    await expect.poll(answers, { timeout: 10_000, message: `IPv${family}` }).toEqual([]);
+    const back = async () => (await ping(host.netns, container.addresses[family] ?? "", 1)).lost;
+    await expect.poll(back, { timeout: 10_000, message: `IPv${family}` }).toEqual([]);
+  }
+  return container;
+}
+
+const lines = (host: Host, ...command: string[]) =>
+  host
+    .run(...command)
+    .trim()
+    .split("\n")
+    .map((line) => line.trim().replace(/ +/g, " "));
+
+describeWithEtcd("a network of both families", () => {
+  const net = useEtcdLab("dual", { hosts: 2, config: BOTH, families: [4, 6] });
+  let one: Container;
+  let two: Container;
+
+  it("carries packets of both, small and as large as subnet.env says", async () => {
+    await net.startAll();
+    one = await addContainer(net.host(1));
+    two = await addContainer(net.host(2));
+    await expectReach(one, two);
+    await expectReach(two, one);
+    expect(net.host(1).subnetEnv().mtuBytes).toBe(1430);
+    const payloadBytes = 1430 - HEADER_BYTES;
+    expect(await ping(one.netns, two.addresses[6] ?? "", 2, { payloadBytes })).toMatchObject({ lost: [] });
+    expect(await ping(one.netns, two.address, 2, { payloadBytes })).toMatchObject({ lost: [] });
+  });
+
+  it("has the keys, devices, routes, neighbours and forwarding entries that flanneld has", () => {
+    const [host, peer] = [net.host(1), net.host(2)];
+    const { subnets } = peer.subnetEnv();
+    const [base4, base6] = [subnets[4]?.address.plus(-1), subnets[6]?.address.plus(-1)];
+    expect([...net.leases().keys()]).toContain(`${base4}-24&${base6}-64`);
+    const [value = ""] = [...net.leases()].flatMap(([key, text]) =>
+      key.startsWith(`${base4}-`) ? [text] : [],
+    );
+    const lease = JSON.parse(value) as {
+      BackendData: { VtepMAC: string };
+      BackendV6Data: { VtepMAC: string };
+    };
+    expect(lease).toMatchObject({
+      PublicIP: peer.addresses[4],
+      PublicIPv6: peer.addresses[6],
+      BackendType: "vxlan",
+      BackendData: { VNI: 1 },
+      BackendV6Data: { VNI: 1 },
+    });
+    expect(host.netns.ipJson(["link", "show", "flannel.1"])[0]?.mtu).toBe(1450);
+    expect(host.netns.ipJson(["link", "show", "flannel-v6.1"])[0]?.mtu).toBe(1430);
+    const mac = lease.BackendV6Data.VtepMAC;
+    expect(lines(host, "ip", "-6", "route", "show", `${base6}/64`)).toEqual([
+      `${base6}/64 via ${base6} dev flannel-v6.1 proto 116 metric 1024 onlink pref medium`,
+    ]);
+    expect(lines(host, "ip", "-6", "neighbour", "show", "dev", "flannel-v6.1")).toEqual([
+      `${base6} lladdr ${mac} PERMANENT`,
+    ]);
+    expect(lines(host, "bridge", "fdb", "show", "dev", "flannel-v6.1")).toContain(
+      `${mac} dst ${peer.addresses[6]} self permanent`,
+    );
+  });
+
+  it("writes the IPv6 lines of subnet.env", () => {
+    const { address } = net.host(1).subnetEnv().subnets[6] ?? {};
+    expect(net.host(1).subnetFileText()).toContain(
+      `FLANNEL_IPV6_NETWORK=fd00:2::/48\nFLANNEL_IPV6_SUBNET=${address}/64\nFLANNEL_MTU=1430\n`,
+    );
+  });
+
+  it("loses no packet of either family when a daemon starts again", async () => {
+    const running = Object.values(two.addresses).map((address) => startPing(one.netns, address));
+    const host = net.host(2);
+    await host.daemon.stop();
+    await host.daemon.start(...net.flags);
+    await host.daemon.until(({ kernel }) => kernel.isConverged, "is at rest");
+    const reports = await Promise.all(running.map((each) => each.stop()));
+    expect(reports.map(({ lost }) => lost)).toEqual([[], []]);
+    expect(reports.every(({ sent }) => sent > 20)).toBe(true);
+  });
+
+  it("puts a deleted device of either family back", async () => {
+    const host = net.host(1);
+    for (const device of ["flannel.1", "flannel-v6.1"]) {
+      host.run("ip", "link", "delete", device);
+      const flags = () => host.netns.ipJson(["link", "show", device]).flatMap((link) => link.flags ?? []);
+      await expect.poll(flags, { timeout: 5_000, interval: 20 }).toContain("UP");
+    }
+    await host.daemon.until(({ kernel, isReady }) => isReady && kernel.isConverged, "is whole again");
+    await expectReach(one, two);
+  });
+
+  it("shows both families to people", () => {
+    const tulle = (...args: string[]) => net.host(1).run(process.execPath, join(PROGRAMS, "tulle"), ...args);
+    const status = tulle("status");
+    expect(status).toContain(net.host(2).addresses[4]);
+    expect(status).toContain(net.host(2).addresses[6]);
+    expect(status).toContain("flannel-v6.1");
+    const doctor = tulle("doctor", ...net.flags, `--state-dir=${net.host(1).stateDirectory}`);
+    expect(doctor).not.toMatch(/^fail/m);
+  });
+});
+
+describeWithEtcd("a network of IPv6 only", () => {
+  const net = useEtcdLab("six", { hosts: 3, config: ONLY_IPV6, families: [4, 6] });
+
+  it("gives every host a subnet of its own, and carries packets", async () => {
+    await net.startAll();
+    const keys = [...net.leases().keys()];
+    expect(new Set(keys).size).toBe(3);
+    for (const key of keys) expect(key).toMatch(/^0\.0\.0\.0-0&fd00:2:[\da-f:]*-64$/);
+    for (const value of net.leases().values()) expect(value).toContain('"PublicIP":"0.0.0.0"');
+    const [one, two] = [await addContainer(net.host(1)), await addContainer(net.host(2))];
+    await expectReach(one, two);
+    expect(net.host(1).subnetFileText()).toMatch(
+      /^FLANNEL_IPV6_NETWORK=.*\nFLANNEL_IPV6_SUBNET=.*\nFLANNEL_MTU=1430\n/,
+    );
+    expect(
+      net
+        .host(1)
+        .netns.ipJson(["link", "show"])
+        .map(({ ifname }) => ifname),
+    ).not.toContain("flannel.1");
+  });
+});
+
+describeWithEtcd("a host without an IPv6 address", () => {
+  const net = useEtcdLab("no6", { hosts: 1, config: BOTH });
+
+  it("waits, and says what is missing", async () => {
+    const { daemon } = net.host(1);
+    daemon.spawn(...net.flags);
+    await expect
+      .poll(() => daemon.log, { timeout: 10_000 })
+      .toContain("eth0 has only link-local IPv6 addresses");
+    net.host(1).run("ip", "address", "add", "fd00:50::77/64", "dev", "eth0", "nodad");
+    await daemon.until(({ isReady }) => isReady, "is ready");
+    expect([...net.leases().values()].join()).toContain('"PublicIPv6":"fd00:50::77"');
+  });
+});

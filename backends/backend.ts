@@ -31,7 +31,7 @@ export interface HostFacts {
   readonly publicAddresses: PerFamily<Address>;
   /** Prefixes that are reachable on the interface without a gateway. */
   readonly onLinkPrefixes: readonly Prefix[];
-  /** False where the kernel runs without IPv6: there are no IPv6 settings then. */
+  /** False where the kernel runs without IPv6; /proc/sys/net/ipv6 is absent then. */
   readonly hasIpv6: boolean;
 }
 

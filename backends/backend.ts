@@ -19,18 +19,22 @@ import type { Logger } from "../ipam/log.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
 
+/** The interface by which packets of one family leave for other hosts. */
+export interface Uplink {
+  readonly interface: string;
+  readonly mtuBytes: number;
+  /** The source of tunnel packets. */
+  readonly address: Address;
+  /** What we publish for peers to send to; differs from `address` behind NAT. */
+  readonly publicAddress: Address;
+  /** Prefixes that are reachable on the interface without a router. */
+  readonly onLinkPrefixes: readonly Prefix[];
+}
+
 /** What a backend must know of the host it runs on. */
 export interface HostFacts {
-  /** Name of the interface that carries the tunnel. */
-  readonly interface: string;
-  /** Its MTU in bytes. */
-  readonly mtuBytes: number;
-  /** Its addresses, the source of tunnel packets. */
-  readonly addresses: PerFamily<Address>;
-  /** What we publish for peers to send to; differs from `addresses` behind NAT. */
-  readonly publicAddresses: PerFamily<Address>;
-  /** Prefixes that are reachable on the interface without a gateway. */
-  readonly onLinkPrefixes: readonly Prefix[];
+  /** For each family of the network; both are often on one interface. */
+  readonly uplinks: PerFamily<Uplink>;
   /** False where the kernel runs without IPv6; /proc/sys/net/ipv6 is absent then. */
   readonly hasIpv6: boolean;
 }
@@ -120,6 +124,8 @@ export interface KernelNeed {
 /** What doctor compares with one device of this host. */
 export interface DeviceExpectation {
   readonly device: string;
+  /** Of the tunnel's outer addresses. */
+  readonly family: Family;
   /** Bytes that the tunnel's headers take from the MTU of the interface. */
   readonly overheadBytes: number;
   /** UDP port that no program may hold; null for none. */

@@ -19,8 +19,14 @@ export function typeProblem(
 }
 
 /** Whether a packet reaches the address without a router. */
-export function isOnLink({ onLinkPrefixes }: HostFacts, address: Address): boolean {
-  return onLinkPrefixes.some((prefix) => prefix.contains(address));
+export function isOnLink({ uplinks }: HostFacts, address: Address): boolean {
+  const prefixes = uplinks[address.family]?.onLinkPrefixes ?? [];
+  return prefixes.some((prefix) => prefix.contains(address));
+}
+
+/** The interfaces by which packets leave for other hosts. */
+export function interfacesOf({ uplinks }: HostFacts): readonly string[] {
+  return [...new Set(Object.values(uplinks).map((uplink) => uplink.interface))];
 }
 
 /** A route that is marked as ours: `DESTINATION via GATEWAY dev DEVICE`. */

@@ -34,9 +34,10 @@ import type {
   PeerPath,
   PreparedBackend,
   Tunnel,
+  Uplink,
 } from "./backend.ts";
 import { booleanOption, integerOption } from "./options.ts";
-import { isOnLink, routeVia, typeProblem } from "./peers.ts";
+import { interfacesOf, isOnLink, routeVia, typeProblem } from "./peers.ts";
 import { ROUTE_PROTOCOL } from "./state/contract/kind.ts";
 import { encodeVxlanProbe } from "./state/devices/vxlan.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
@@ -150,6 +151,7 @@ class VxlanOptions implements BackendOptions {
     const { vni, port } = this;
     return {
       device,
+      family,
       overheadBytes: OVERHEAD_BYTES[family],
       port,
       mismatch: ({ type, details }) => {
@@ -178,15 +180,18 @@ class VxlanNetwork implements PreparedBackend {
   readonly #options: VxlanOptions;
   readonly #host: HostFacts;
   readonly #macs: PerFamily<Mac>;
+  /** Of the devices. */
+  readonly #mtusBytes: PerFamily<number>;
 
   constructor(options: VxlanOptions, host: HostFacts, families: readonly Family[], identity: DeviceIdentity) {
     this.#options = options;
     this.#host = host;
     this.devices = options.deviceNames(families);
-    this.sharedDevices = options.directRouting ? [host.interface] : [];
-    this.entrances = mapFamilies(this.devices, (device) => [device, ...this.sharedDevices]);
+    this.sharedDevices = options.directRouting ? interfacesOf(host) : [];
+    this.entrances = mapFamilies(this.devices, (device, family) => [device, ...this.#directEntrance(family)]);
     this.tunnels = mapFamilies(this.devices, (device) => ({ device, port: options.port }));
-    this.mtuBytes = tunnelMtu(options, host, families);
+    this.#mtusBytes = mapFamilies(host.uplinks, (uplink) => tunnelMtu(options, uplink, families));
+    this.mtuBytes = Math.min(...Object.values(this.#mtusBytes));
     const macs: Partial<Record<Family, Mac>> = {};
     const data: Partial<Record<Family, JsonValue>> = {};
     for (const [family, device] of entriesOf(this.devices)) {
@@ -217,9 +222,9 @@ class VxlanNetwork implements PreparedBackend {
     const objects: KernelObject[] = [];
     for (const [family, device] of entriesOf(this.devices)) {
       const subnet = own[family];
-      const local = this.#host.addresses[family];
-      if (local === undefined || subnet === undefined) continue;
-      objects.push(this.#link(family, device, local), ...this.#sysctls(family, device));
+      const uplink = this.#host.uplinks[family];
+      if (uplink === undefined || subnet === undefined) continue;
+      objects.push(this.#link(family, device, uplink), ...this.#sysctls(family, device));
       const length = ADDRESS_BITS[family];
       objects.push({ kind: "address", device, address: { address: subnet.base, length } });
     }
@@ -239,7 +244,9 @@ class VxlanNetwork implements PreparedBackend {
         { kind: "neighbour", device, address: subnet.base, mac, isPermanent: true },
         { kind: "fdb", device, mac, remote, isPermanent: true },
       );
-      if (this.#isDirect(remote)) objects.push(routeVia(subnet, remote, this.#host.interface));
+      const uplink = this.#host.uplinks[family];
+      if (uplink !== undefined && this.#isDirect(remote))
+        objects.push(routeVia(subnet, remote, uplink.interface));
       else objects.push(...tunnelRoute(subnet, device, useNexthops));
     }
     // A copy has no room to grow, and these are kept.
@@ -252,6 +259,12 @@ class VxlanNetwork implements PreparedBackend {
       return remote !== undefined && this.#isDirect(remote);
     });
     return isDirect ? "direct" : "tunnel";
+  }
+
+  /** Packets of a direct peer enter by the interface itself. */
+  #directEntrance(family: Family): readonly string[] {
+    const uplink = this.#host.uplinks[family];
+    return this.#options.directRouting && uplink !== undefined ? [uplink.interface] : [];
   }
 
   #isDirect(remote: Address): boolean {
@@ -273,16 +286,16 @@ class VxlanNetwork implements PreparedBackend {
     return null;
   }
 
-  #link(family: Family, name: string, local: Address): LinkObject {
+  #link(family: Family, name: string, uplink: Uplink): LinkObject {
     const { vni, port, gbp, learning } = this.#options;
     return {
       kind: "link",
       name,
       type: "vxlan",
       mac: this.#macs[family] ?? null,
-      mtuBytes: this.mtuBytes,
+      mtuBytes: this.#mtusBytes[family] ?? this.mtuBytes,
       isUp: true,
-      details: { type: "vxlan", vni, local, parent: this.#host.interface, port, learning, gbp },
+      details: { type: "vxlan", vni, local: uplink.address, parent: uplink.interface, port, learning, gbp },
     };
   }
 
@@ -293,20 +306,22 @@ class VxlanNetwork implements PreparedBackend {
       settings.push({ kind: "sysctl", path, device, value });
     };
     if (family === 4) set(`net/ipv4/conf/${device}/forwarding`, "1");
-    const hasIpv6 = this.#host.hasIpv6 && this.mtuBytes >= IPV6_MIN_MTU_BYTES;
+    const mtuBytes = this.#mtusBytes[family] ?? this.mtuBytes;
+    const hasIpv6 = this.#host.hasIpv6 && mtuBytes >= IPV6_MIN_MTU_BYTES;
     if (hasIpv6) set(`net/ipv6/conf/${device}/accept_ra`, "0");
     if (family === 6) set(`net/ipv6/conf/${device}/forwarding`, "1");
     return settings;
   }
 }
 
-function tunnelMtu(options: VxlanOptions, host: HostFacts, families: readonly Family[]): number {
-  const outerBytes = options.mtuBytes || host.mtuBytes;
-  const overheadBytes = Math.max(...families.map((family) => OVERHEAD_BYTES[family]));
+/** Of one family's device. Throws ConfigError where too little is left for the packets of all `families`. */
+function tunnelMtu(options: VxlanOptions, uplink: Uplink, families: readonly Family[]): number {
+  const outerBytes = options.mtuBytes || uplink.mtuBytes;
+  const overheadBytes = OVERHEAD_BYTES[uplink.address.family];
   const floorBytes = Math.max(...families.map((family) => MIN_MTU_BYTES[family]));
   const mtuBytes = outerBytes - overheadBytes;
   if (mtuBytes < floorBytes) {
-    const origin = options.mtuBytes ? "Backend.MTU" : `the MTU of ${host.interface}`;
+    const origin = options.mtuBytes ? "Backend.MTU" : `the MTU of ${uplink.interface}`;
     throw new ConfigError(
       `${origin} is ${outerBytes}: after ${overheadBytes} bytes of VXLAN headers too little is left; set it to at least ${floorBytes + overheadBytes}`,
     );

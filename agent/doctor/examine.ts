@@ -9,12 +9,19 @@ import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { backendFor, kernelNeedsOf } from "../../backends/registry.ts";
 import type { LinkObject } from "../../backends/state/kinds/link.ts";
-import { Address, entriesOf } from "../../ipam/addresses/ip.ts";
+import { Address, entriesOf, mapFamilies } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { CodecError } from "../../ipam/errors.ts";
 import { readIdentity } from "../cleanup/host-state.ts";
 import type { AgentConfig } from "../config/config.ts";
-import { type ChosenInterface, chooseInterface } from "../host/choose-interface.ts";
+import {
+  type ChosenInterfaces,
+  chooseInterfaces,
+  interfaceNames,
+  publicAddressesOf,
+  reasonsOf,
+  warningsOf,
+} from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { findProgram, holderOfSocket } from "../host/other-programs.ts";
 import { resolveHosts } from "../host/resolve-hosts.ts";
@@ -103,11 +110,11 @@ function lookAtInterface(
   config: AgentConfig,
   network: NetworkConfig | null,
   remoteHost: string | null,
-): { readonly chosen: ChosenInterface | null; readonly finding: Finding } {
+): { readonly chosen: ChosenInterfaces | null; readonly finding: Finding } {
   try {
     const families =
       network === null ? [4 as const] : [...entriesOf(network.families)].map(([family]) => family);
-    const chosen = chooseInterface(takeHostSnapshot(connection), {
+    const chosen = chooseInterfaces(takeHostSnapshot(connection), {
       settings: config.interface,
       families,
       store: remoteHost === null ? null : Address.parseOrNull(remoteHost),
@@ -115,9 +122,9 @@ function lookAtInterface(
       leaseAddresses: [],
       present: null,
     });
-    const addresses = Object.values(chosen.publicAddresses).join(", ");
-    const message = `${chosen.link.name}, ${addresses}: ${chosen.reason}`;
-    const [warning] = chosen.warnings;
+    const addresses = Object.values(publicAddressesOf(chosen)).join(", ");
+    const message = `${interfaceNames(chosen)}, ${addresses}: ${reasonsOf(chosen)}`;
+    const [warning] = warningsOf(chosen);
     const finding =
       warning === undefined ? ok("interface", message) : bad("warn", "interface", message, warning);
     return { chosen, finding };
@@ -126,9 +133,12 @@ function lookAtInterface(
   }
 }
 
-function rangeFindings(network: NetworkConfig | null, chosen: ChosenInterface | null): readonly Finding[] {
+function rangeFindings(network: NetworkConfig | null, chosen: ChosenInterfaces | null): readonly Finding[] {
   if (network === null || chosen === null) return [];
-  const problem = ownAddressProblem(network, chosen.addresses);
+  const problem = ownAddressProblem(
+    network,
+    mapFamilies(chosen, ({ address }) => address),
+  );
   if (problem !== null) return [{ verdict: "warn", subject: "range", message: problem, remedy: null }];
   return [ok("range", "this host's address is outside the range of the network")];
 }
@@ -141,7 +151,7 @@ function overlapsOf(connection: NetlinkConnection, network: NetworkConfig | null
 
 function lookAtDevices(
   network: NetworkConfig,
-  chosen: ChosenInterface | null,
+  chosen: ChosenInterfaces | null,
   isDaemonReady: boolean,
 ): readonly Finding[] {
   const families = [...entriesOf(network.families)].map(([family]) => family);
@@ -152,7 +162,7 @@ function lookAtDevices(
       expected,
       links,
       portHolder: expected.port === null ? null : holderOfPort(expected.port),
-      parent: chosen?.link ?? null,
+      parent: chosen?.[expected.family]?.link ?? null,
       isDaemonReady,
     }),
   );
@@ -180,13 +190,13 @@ function holderOfPort(port: number): string | null {
 
 async function lookAtLeases(
   audit: Audit | null,
-  chosen: ChosenInterface | null,
+  chosen: ChosenInterfaces | null,
   { files }: AgentConfig,
 ): Promise<readonly Finding[]> {
   if (audit === null) return [skipped("leases", "the store does not answer")];
   try {
     const nodeId = (await readIdentity(files.stateDir))?.nodeId ?? null;
-    return leaseFindings(audit, { nodeId, publicAddresses: chosen?.publicAddresses ?? {} });
+    return leaseFindings(audit, { nodeId, publicAddresses: publicAddressesOf(chosen ?? {}) });
   } catch (error) {
     return [failed("identity", error)];
   }
@@ -203,7 +213,7 @@ interface DaemonView {
 function lookAtRoutes(
   connection: NetlinkConnection,
   audit: Audit | null,
-  chosen: ChosenInterface | null,
+  chosen: ChosenInterfaces | null,
   report: StatusReport | null,
 ): readonly Finding[] {
   if (audit === null || chosen === null)
@@ -217,15 +227,15 @@ function lookAtRoutes(
 }
 
 /** Subnets are checked only when a ready daemon has programmed their routes. */
-function networkView(audit: Audit, chosen: ChosenInterface, report: StatusReport | null): NetworkView {
+function networkView(audit: Audit, chosen: ChosenInterfaces, report: StatusReport | null): NetworkView {
   const isProgrammed = report?.isReady ?? false;
   const own = audit.leases.find(({ key }) => key === report?.lease.key);
   const paths = new Map(report?.peers.map(({ key, path }) => [key, path]));
   const isPeer = ({ key, problem, attrs }: AuditedLease): boolean =>
     problem === null && attrs !== null && (isProgrammed ? paths.has(key) : !hasAddressOf(attrs, chosen));
   return {
-    interface: chosen.link.name,
-    devices: isProgrammed ? (report?.devices.map(({ name }) => name) ?? []) : [],
+    interfaces: mapFamilies(chosen, ({ link }) => link.name),
+    devices: isProgrammed ? (report?.devices.map(({ name }) => name) ?? []) : null,
     ownSubnets: own?.subnets ?? {},
     peers: audit.leases.filter(isPeer).map(({ key, subnets, attrs }) => ({
       key,
@@ -236,11 +246,10 @@ function networkView(audit: Audit, chosen: ChosenInterface, report: StatusReport
   };
 }
 
-function hasAddressOf(
-  attrs: NonNullable<AuditedLease["attrs"]>,
-  { publicAddresses }: ChosenInterface,
-): boolean {
-  return entriesOf(attrs.publicAddress).some(([family, address]) => publicAddresses[family]?.equals(address));
+function hasAddressOf(attrs: NonNullable<AuditedLease["attrs"]>, chosen: ChosenInterfaces): boolean {
+  return entriesOf(attrs.publicAddress).some(([family, address]) =>
+    chosen[family]?.publicAddress.equals(address),
+  );
 }
 
 async function lookAtDaemon({ files }: AgentConfig): Promise<DaemonView> {

@@ -1,31 +1,42 @@
 /**
- * Decides which interface carries the tunnel, and with which addresses; says why. Pure: host-facts.ts takes the
+ * Decides which interface carries the tunnel of each family, and with which address; says why. Pure: host-facts.ts takes the
  * snapshot.
  *
  * The rules are flanneld's, in its order: iface, iface-regex, iface-can-reach, the owner of public-ip, the default
  * route; the last one, the route to the store, is ours. A running daemon stays with its interface while that is sound
- * and moves when the rules name another one or a better rule than the one that chose it finds one.
+ * and moves when the rules name another one or a better rule than the one that chose it finds one. The families choose
+ * one after the other: a family without a default route of its own goes by the interface of the one before.
  */
 
-import { type Address, entriesOf, type Family, type PerFamily } from "../../ipam/addresses/ip.ts";
+import {
+  type Address,
+  entriesOf,
+  type Family,
+  mapFamilies,
+  type PerFamily,
+} from "../../ipam/addresses/ip.ts";
+import type { Mac } from "../../ipam/addresses/mac.ts";
 import { InterfaceError } from "../../ipam/errors.ts";
 import type { InterfaceSettings } from "../config/config.ts";
 import type { HostLink, HostSnapshot, PathOut } from "./host-snapshot.ts";
-import { tunnelAddress } from "./tunnel-address.ts";
+import { missingAddress, tunnelAddress } from "./tunnel-address.ts";
 import { type ContainerRanges, unfitness } from "./unfit-device.ts";
 
 export interface ChosenInterface {
   readonly link: HostLink;
-  /** The interface's own address in each wanted family. */
-  readonly addresses: PerFamily<Address>;
-  /** The addresses that other hosts send to: public-ip where given, else the interface's own. */
-  readonly publicAddresses: PerFamily<Address>;
+  /** The interface's own address. */
+  readonly address: Address;
+  /** The address that other hosts send to: public-ip where given, else the interface's own. */
+  readonly publicAddress: Address;
   /** Completes the sentence "eth0 was chosen because …". */
   readonly reason: string;
   /** The position of the rule that chose it; a lower one is better. */
   readonly rank: number;
   readonly warnings: readonly string[];
 }
+
+/** At least one family. */
+export type ChosenInterfaces = PerFamily<ChosenInterface>;
 
 export interface ChoiceRequest {
   readonly settings: InterfaceSettings;
@@ -36,7 +47,15 @@ export interface ChoiceRequest {
   /** The addresses that this host's lease names; empty when it has none. */
   readonly leaseAddresses: readonly Address[];
   /** What a running daemon uses now; null at a start. */
+  readonly present: ChosenInterfaces | null;
+}
+
+/** The choice for one family. */
+interface FamilyRequest extends Omit<ChoiceRequest, "families" | "present"> {
+  readonly family: Family;
   readonly present: ChosenInterface | null;
+  /** What the family before it uses; null for the first. */
+  readonly beside: ChosenInterface | null;
 }
 
 /** An interface that a rule names. */
@@ -56,10 +75,50 @@ interface Rule {
 }
 
 /**
- * Chooses the interface for tunnels of `request.families`. Throws InterfaceError that lists the alternatives; it is
+ * Chooses the interfaces for tunnels of `request.families`. Throws InterfaceError that lists the alternatives; it is
  * retryable unless the rules name something that this host does not have.
  */
-export function chooseInterface(host: HostSnapshot, request: ChoiceRequest): ChosenInterface {
+export function chooseInterfaces(host: HostSnapshot, request: ChoiceRequest): ChosenInterfaces {
+  const chosen: Partial<Record<Family, ChosenInterface>> = {};
+  let beside: ChosenInterface | null = null;
+  for (const family of request.families) {
+    beside = chooseInterface(host, {
+      ...request,
+      family,
+      present: request.present?.[family] ?? null,
+      beside,
+    });
+    chosen[family] = beside;
+  }
+  return chosen;
+}
+
+/** The addresses that other hosts send to. */
+export function publicAddressesOf(chosen: ChosenInterfaces): PerFamily<Address> {
+  return mapFamilies(chosen, ({ publicAddress }) => publicAddress);
+}
+
+/** The hardware address of the first family's interface: it tells a host from a copy of its disk. */
+export function macOf(chosen: ChosenInterfaces): Mac | null {
+  return Object.values(chosen)[0]?.link.mac ?? null;
+}
+
+/** Their names, each once. */
+export function interfaceNames(chosen: ChosenInterfaces): string {
+  return [...new Set(Object.values(chosen).map(({ link }) => link.name))].join(", ");
+}
+
+/** Why they were chosen, each reason once. */
+export function reasonsOf(chosen: ChosenInterfaces): string {
+  return [...new Set(Object.values(chosen).map(({ reason }) => reason))].join("; ");
+}
+
+/** What a person should know of them, each warning once. */
+export function warningsOf(chosen: ChosenInterfaces): readonly string[] {
+  return [...new Set(Object.values(chosen).flatMap(({ warnings }) => warnings))];
+}
+
+function chooseInterface(host: HostSnapshot, request: FamilyRequest): ChosenInterface {
   const rules = rulesOf(host, request);
   const choices: ChosenInterface[] = [];
   const rejections: string[] = [];
@@ -84,7 +143,7 @@ function isPicky({ interfaces, patterns }: InterfaceSettings): boolean {
 /** The present interface when it stays, null when the best choice decides. */
 function stay(
   host: HostSnapshot,
-  request: ChoiceRequest,
+  request: FamilyRequest,
   rules: readonly Rule[],
   choices: readonly ChosenInterface[],
 ): ChosenInterface | null {
@@ -102,8 +161,8 @@ function stay(
 }
 
 /** In order of preference. The positions are the same whatever the host looks like. */
-function rulesOf(host: HostSnapshot, request: ChoiceRequest): readonly Rule[] {
-  const { settings, store } = request;
+function rulesOf(host: HostSnapshot, request: FamilyRequest): readonly Rule[] {
+  const { settings, family, store, beside } = request;
   const { interfaces, patterns, canReach, publicAddress } = settings;
   if (isPicky(settings)) {
     return [
@@ -115,8 +174,9 @@ function rulesOf(host: HostSnapshot, request: ChoiceRequest): readonly Rule[] {
     return [onPath(host, canReach, `the route to -iface-can-reach=${canReach} leaves by it`)];
   }
   return [
-    ...[...entriesOf(publicAddress)].map(([, address]) => ownerOf(host, address)),
-    ...request.families.map((family) => onDefaultRoute(host, family)),
+    ...ownFirst(publicAddress, family).map((address) => ownerOf(host, address)),
+    onDefaultRoute(host, family),
+    besideOf(beside),
     store === null || store.isLoopback
       ? { isBinding: false, candidates: [] }
       : onPath(
@@ -125,6 +185,19 @@ function rulesOf(host: HostSnapshot, request: ChoiceRequest): readonly Rule[] {
           `there is no usable default route, and the route to the store ${store} leaves by it`,
         ),
   ];
+}
+
+/** The family's own address decides before that of the other. */
+function ownFirst(addresses: PerFamily<Address>, family: Family): readonly Address[] {
+  const all = entriesOf(addresses).map(([, address]) => address);
+  return all.sort((left, right) => Number(right.family === family) - Number(left.family === family));
+}
+
+/** The interface of the family before, for one without a default route of its own. */
+function besideOf(beside: ChosenInterface | null): Rule {
+  if (beside === null) return { isBinding: false, candidates: [] };
+  const { link, address } = beside;
+  return { isBinding: false, candidates: [{ link, reason: `the IPv${address.family} tunnel leaves by it` }] };
 }
 
 function named(host: HostSnapshot, wanted: string): Rule {
@@ -212,22 +285,17 @@ function take(
   { link, reason, isNamed = () => false, source = null }: Candidate,
   rank: number,
   host: HostSnapshot,
-  request: ChoiceRequest,
+  request: FamilyRequest,
 ): ChosenInterface | string {
-  const { settings, families, containers, present, leaseAddresses, store } = request;
+  const { settings, family, containers, present, leaseAddresses, store } = request;
   const problem = unfitness(link, host, containers);
   if (problem !== null) return problem;
-  const known = present === null ? leaseAddresses : Object.values(present.addresses);
-  const addresses: Partial<Record<Family, Address>> = {};
-  const publicAddresses: Partial<Record<Family, Address>> = {};
-  for (const family of families) {
-    const sources = [source, ...defaultSources(host, link, family)].filter((one) => one !== null);
-    const address = tunnelAddress(host, link, family, { isNamed, known, sources });
-    if (address === null) return `${link.name} has no IPv${family} address`;
-    addresses[family] = address;
-    publicAddresses[family] = settings.publicAddress[family] ?? address;
-  }
-  return { link, addresses, publicAddresses, reason, rank, warnings: storeWarning(link, host, store) };
+  const known = present === null ? leaseAddresses : [present.address];
+  const sources = [source, ...defaultSources(host, link, family)].filter((one) => one !== null);
+  const address = tunnelAddress(host, link, family, { isNamed, known, sources });
+  if (address === null) return `${link.name} has ${missingAddress(host, link, family)}`;
+  const publicAddress = settings.publicAddress[family] ?? address;
+  return { link, address, publicAddress, reason, rank, warnings: storeWarning(link, host, store) };
 }
 
 function defaultSources(host: HostSnapshot, link: HostLink, family: Family): readonly (Address | null)[] {
@@ -249,7 +317,7 @@ function storeWarning(link: HostLink, host: HostSnapshot, store: Address | null)
 
 const NO_CONTAINERS: ContainerRanges = { plan: {}, subnets: [] };
 
-function noInterface(host: HostSnapshot, request: ChoiceRequest, rejections: readonly string[]): string {
+function noInterface(host: HostSnapshot, request: FamilyRequest, rejections: readonly string[]): string {
   const why = rejections.length > 0 ? ` (${rejections.join("; ")})` : "";
   const offered = offers(host, request);
   const remedy =
@@ -260,7 +328,7 @@ function noInterface(host: HostSnapshot, request: ChoiceRequest, rejections: rea
 }
 
 /** Names only what was given. */
-function describeRules({ settings, store }: ChoiceRequest): string {
+function describeRules({ settings, family, store }: FamilyRequest): string {
   const { interfaces, patterns, canReach } = settings;
   const given = [
     ...interfaces.map((name) => `-iface=${name}`),
@@ -269,15 +337,17 @@ function describeRules({ settings, store }: ChoiceRequest): string {
   if (given.length > 0) return `matches ${given.join(", ")}`;
   if (canReach !== null) return `is on the route to -iface-can-reach=${canReach}`;
   const isStoreAsked = store !== null && !store.isLoopback;
-  return isStoreAsked ? `has a default route or the route to the store ${store}` : "has a default route";
+  return isStoreAsked
+    ? `has an IPv${family} default route or the route to the store ${store}`
+    : `has an IPv${family} default route`;
 }
 
 /** What could be given as -iface: `eth0 192.168.1.2`. */
-function offers(host: HostSnapshot, { families, containers }: ChoiceRequest): readonly string[] {
+function offers(host: HostSnapshot, { family, containers }: FamilyRequest): readonly string[] {
   const wishes = { isNamed: () => false, known: [], sources: [] };
   return host.links.flatMap((link) => {
     if (unfitness(link, host, containers) !== null) return [];
-    const own = families.map((family) => tunnelAddress(host, link, family, wishes));
-    return own.includes(null) ? [] : [[link.name, ...own].join(" ")];
+    const own = tunnelAddress(host, link, family, wishes);
+    return own === null ? [] : [`${link.name} ${own}`];
   });
 }

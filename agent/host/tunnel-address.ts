@@ -6,13 +6,16 @@
  * one that the kernel puts into packets, the first one.
  */
 
-import { IFA_F_DADFAILED, IFA_F_DEPRECATED } from "../../backends/netlink/address.ts";
+import { IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE } from "../../backends/netlink/address.ts";
 import { RT_SCOPE_LINK, RT_SCOPE_UNIVERSE } from "../../backends/netlink/rtnetlink.ts";
 import { ADDRESS_BITS, type Address, type Family } from "../../ipam/addresses/ip.ts";
 import type { HostAddress, HostLink, HostSnapshot } from "./host-snapshot.ts";
 
 /** linux/if_addr.h: on IPv6 addresses "temporary", on IPv4 addresses "secondary". */
 const IFA_F_SECONDARY = 0x01;
+
+/** linux/if_addr.h: the kernel does not send from it yet, or not at all. */
+const UNUSABLE = IFA_F_DADFAILED | IFA_F_TENTATIVE;
 
 /** Above every other rank. */
 const DEPRECATED = 8;
@@ -45,12 +48,26 @@ export function tunnelAddress(
   return firstOf(known, keepable) ?? firstOf(sources, sound) ?? best?.address ?? null;
 }
 
+/** What an interface without a usable address of this family has, as in "no IPv4 address". */
+export function missingAddress(host: HostSnapshot, link: HostLink, family: Family): string {
+  const own = host.addresses.filter(
+    ({ interfaceIndex, address }) => interfaceIndex === link.index && address.family === family,
+  );
+  if (own.some(({ flags, address }) => (flags & IFA_F_TENTATIVE) !== 0 && !address.isLinkLocal))
+    return `an IPv${family} address that is still being checked for duplicates`;
+  if (own.length > 0 && own.every(({ address }) => address.isLinkLocal))
+    return `only link-local IPv${family} addresses: give it a global or unique local one`;
+  return `no IPv${family} address`;
+}
+
 function isUsable({ interfaceIndex, address, scope, flags }: HostAddress, link: HostLink, family: Family) {
   return (
     interfaceIndex === link.index &&
     address.family === family &&
     (scope === RT_SCOPE_UNIVERSE || scope === RT_SCOPE_LINK) &&
-    (flags & IFA_F_DADFAILED) === 0
+    (flags & UNUSABLE) === 0 &&
+    // The tunnel needs an address that is the same from everywhere (RFC 4007): it names no interface.
+    !(family === 6 && address.isLinkLocal)
   );
 }
 

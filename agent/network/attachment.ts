@@ -13,7 +13,7 @@ import { formatLeaseKey, formatLeaseValue, parseLeaseValue } from "../../ipam/le
 import type { PeerSettings } from "../../ipam/leases/peer-table.ts";
 import type { StoreEntry } from "../../ipam/stores/contracts.ts";
 import type { InterfaceSettings } from "../config/config.ts";
-import { type ChosenInterface, chooseInterface } from "../host/choose-interface.ts";
+import { type ChosenInterfaces, chooseInterfaces, publicAddressesOf } from "../host/choose-interface.ts";
 import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
 import { type BridgeAddress, bridgeAddresses, localPrefixes } from "../host/local-prefixes.ts";
@@ -24,7 +24,7 @@ import { hostFactsOf, settleDeviceMacs } from "./tunnel-host.ts";
 export interface Attachment {
   readonly networkConfig: NetworkConfig;
   readonly options: BackendOptions;
-  readonly chosen: ChosenInterface;
+  readonly chosen: ChosenInterfaces;
   readonly host: HostFacts;
   readonly backend: PreparedBackend;
   /** What this host reaches without the network; changes without a new attachment. */
@@ -50,22 +50,22 @@ export interface AttachmentParts {
 
 /** What this host used until now. */
 export interface PriorUse {
-  /** The interface in use; null at a start. */
-  readonly present: ChosenInterface | null;
+  /** The interfaces in use; null at a start. */
+  readonly present: ChosenInterfaces | null;
   /** This host's subnets; at a start those of the last run. */
   readonly subnets: readonly Prefix[];
   /** The addresses that its lease names. */
   readonly leaseAddresses: readonly Address[];
 }
 
-/** The interface for the tunnel: see choose-interface.ts. Throws InterfaceError. */
+/** The interfaces for the tunnel: see choose-interface.ts. Throws InterfaceError. */
 export function chooseFor(
   { settings, store }: Pick<AttachmentParts, "settings" | "store">,
   config: NetworkConfig,
   snapshot: HostSnapshot,
   { present, subnets, leaseAddresses }: PriorUse,
-): ChosenInterface {
-  return chooseInterface(snapshot, {
+): ChosenInterfaces {
+  return chooseInterfaces(snapshot, {
     settings,
     families: familiesOf(config),
     store,
@@ -100,11 +100,11 @@ function publicAddressesIn(leaseValue: string): readonly Address[] {
   }
 }
 
-/** Prepares the backend for the chosen interface. What it will have on this host is recorded first. */
+/** Prepares the backend for the chosen interfaces. What it will have on this host is recorded first. */
 export async function attach(
   { port, identity, network, ownership, storeAddresses, provisions }: AttachmentParts,
   networkConfig: NetworkConfig,
-  chosen: ChosenInterface,
+  chosen: ChosenInterfaces,
   snapshot: HostSnapshot,
 ): Promise<Attachment> {
   const families = familiesOf(networkConfig);
@@ -119,9 +119,9 @@ export async function attach(
 }
 
 /** What our lease says of this host. */
-export function leaseAttrsOf({ host, backend }: Attachment, nodeId: string | null): LeaseAttrs {
+export function leaseAttrsOf({ chosen, backend }: Attachment, nodeId: string | null): LeaseAttrs {
   return {
-    publicAddress: host.publicAddresses,
+    publicAddress: publicAddressesOf(chosen),
     backendType: backend.leaseType,
     backendData: backend.leaseData,
     nodeId,
@@ -130,9 +130,9 @@ export function leaseAttrsOf({ host, backend }: Attachment, nodeId: string | nul
 
 /** What the peer table must know of this host. */
 export function peerSettingsOf(attachment: Attachment): Omit<PeerSettings, "networks"> {
-  const { host, backend, local } = attachment;
+  const { chosen, backend, local } = attachment;
   return {
-    ownAddresses: host.publicAddresses,
+    ownAddresses: publicAddressesOf(chosen),
     ownIdentities: backend.peerIdentities({ attrs: leaseAttrsOf(attachment, null) }),
     local,
     rejectPeer: (peer) => backend.rejectPeer(peer),
@@ -156,11 +156,13 @@ function fingerprint(attachment: Attachment): string {
   const { host, backend, networkConfig, chosen } = attachment;
   return JSON.stringify([
     networkConfig.text,
-    host.interface,
-    chosen.link.index,
-    host.mtuBytes,
-    Object.values(host.addresses).map(String),
-    host.onLinkPrefixes.map(String),
+    Object.values(chosen).map(({ link }) => link.index),
+    Object.values(host.uplinks).map((uplink) => [
+      uplink.interface,
+      uplink.mtuBytes,
+      String(uplink.address),
+      uplink.onLinkPrefixes.map(String),
+    ]),
     backend.mtuBytes,
     formatLeaseValue(leaseAttrsOf(attachment, "")),
   ]);

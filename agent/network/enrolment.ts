@@ -1,6 +1,6 @@
 /** How this host gets its lease: with its own identity, the subnet that it had, or another one when it must renumber. */
 
-import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import { isCopiedIdentity, mayName } from "../../ipam/leases/claim.ts";
 import type { ClaimRequest, LeaseClaimer, Membership } from "../../ipam/leases/claimer.ts";
 import type { LeaseAttrs } from "../../ipam/leases/lease.ts";
@@ -8,7 +8,7 @@ import { parseLeaseValue } from "../../ipam/leases/lease-codec.ts";
 import { acquirePatiently } from "../../ipam/leases/patient-claim.ts";
 import { errorFields } from "../../ipam/log.ts";
 import type { LeaseFeed, StoreEntry, StoreListing } from "../../ipam/stores/contracts.ts";
-import type { ChosenInterface } from "../host/choose-interface.ts";
+import { type ChosenInterfaces, macOf, publicAddressesOf } from "../host/choose-interface.ts";
 import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
 import { findProgram } from "../host/other-programs.ts";
@@ -32,7 +32,7 @@ export class Enrolment {
 
   /** Replaces an identity that was copied with another host's disk. */
   async settleIdentity(
-    chosen: ChosenInterface,
+    chosen: ChosenInterfaces,
     { links }: HostSnapshot,
     listing: StoreListing,
   ): Promise<void> {
@@ -41,7 +41,7 @@ export class Enrolment {
       nodeId: identity.nodeId,
       recordedMac: identity.interfaceMac,
       hostMacs: new Set(links.flatMap(({ mac }) => mac ?? [])),
-      publicAddress: chosen.publicAddresses,
+      publicAddress: publicAddressesOf(chosen),
     };
     const candidates = listing.entries.filter(({ value }) => mayName(value, found));
     if (isCopiedIdentity(found, candidates.flatMap(attrsOf))) {
@@ -51,7 +51,7 @@ export class Enrolment {
         nodeId: identity.nodeId,
       });
     }
-    await identity.setInterfaceMac(chosen.link.mac);
+    await identity.setInterfaceMac(macOf(chosen));
   }
 
   /** Another host has our node id: this one takes another at its next start, whichever of the two is the copy. */
@@ -73,7 +73,10 @@ export class Enrolment {
   ): Promise<Membership> {
     const { runtime, claimer, feed } = this.#options;
     const { logger } = runtime;
-    const problem = ownAddressProblem(attachment.networkConfig, attachment.host.addresses);
+    const problem = ownAddressProblem(
+      attachment.networkConfig,
+      mapFamilies(attachment.host.uplinks, ({ address }) => address),
+    );
     if (problem !== null) logger.warn("network configuration", { problem });
     const request = { ...this.#claimOf(attachment), previous };
     const membership = await acquirePatiently({ ...runtime, claimer, feed }, request, listing, signal);

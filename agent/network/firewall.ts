@@ -1,6 +1,6 @@
 /** From the daemon's configuration and its lease to the firewall's plan. Pure. */
 
-import type { HostFacts, PreparedBackend } from "../../backends/backend.ts";
+import type { HostFacts, PreparedBackend, Uplink } from "../../backends/backend.ts";
 import {
   DEFAULT_CONTAINER_INTERFACES,
   type FirewallInput,
@@ -8,6 +8,7 @@ import {
   type TunnelInput,
 } from "../../backends/firewall/plan.ts";
 import type { FirewallPlan } from "../../backends/firewall/rules.ts";
+import { interfacesOf } from "../../backends/peers.ts";
 import {
   type Address,
   entriesOf,
@@ -70,9 +71,10 @@ export function firewallPlanFor(situation: FirewallSituation): FirewallPlan {
 /** The bridges with an address in our subnets. The interface of the tunnel also receives what other hosts send. */
 function containerBridges({ bridges, own, host }: FirewallSituation): readonly string[] {
   const subnets = Object.values(own);
+  const uplinks = interfacesOf(host);
   const names = bridges
     .filter(
-      ({ bridge, address }) => bridge !== host.interface && subnets.some((each) => each.contains(address)),
+      ({ bridge, address }) => !uplinks.includes(bridge) && subnets.some((each) => each.contains(address)),
     )
     .map(({ bridge }) => bridge);
   return [...new Set(names)].sort();
@@ -83,14 +85,14 @@ function tunnelsOf({ backend, host, settings, peers }: FirewallSituation): PerFa
   const all = isChecked ? [...peers] : [];
   const inputs: Partial<Record<Family, TunnelInput>> = {};
   for (const [family, { port, device }] of entriesOf(backend.tunnels)) {
-    const address = host.addresses[family];
-    // Never absent: the interface was chosen because it has an address of each family of the tunnel.
-    if (address === undefined) continue;
+    const uplink = host.uplinks[family];
+    // Never absent: an interface was chosen for each family of the tunnel.
+    if (uplink === undefined) continue;
     inputs[family] = {
       port,
-      parentInterface: host.interface,
-      address,
-      aliases: aliasesOf(address, host.publicAddresses[family]),
+      parentInterface: uplink.interface,
+      address: uplink.address,
+      aliases: aliasesOf(uplink),
       device,
       sources: isChecked ? publicAddresses(all, family) : "any",
     };
@@ -99,8 +101,8 @@ function tunnelsOf({ backend, host, settings, peers }: FirewallSituation): PerFa
 }
 
 /** The published address may be a second one of this host. */
-function aliasesOf(address: Address, published: Address | undefined): Address[] {
-  return published === undefined || published.equals(address) ? [] : [published];
+function aliasesOf({ address, publicAddress }: Uplink): Address[] {
+  return publicAddress.equals(address) ? [] : [publicAddress];
 }
 
 function publicAddresses(peers: readonly Lease[], family: Family): Address[] {

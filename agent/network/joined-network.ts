@@ -16,6 +16,7 @@ import type { LeaseState } from "../../ipam/leases/lease-state.ts";
 import type { NetworkStore, StoreListing, StoreMessage } from "../../ipam/stores/contracts.ts";
 import { describeLatency } from "../../ipam/stores/latency.ts";
 import type { FirewallSettings } from "../config/config.ts";
+import { interfaceNames } from "../host/choose-interface.ts";
 import { HostWatch } from "../host/host-watch.ts";
 import type { AgentMetrics } from "../report/agent-metrics.ts";
 import type { StatusReport } from "../report/status.ts";
@@ -166,7 +167,7 @@ export class JoinedNetwork {
   /** What this host is in the network, in a few words. */
   get summary(): string {
     const { lease, peers } = this.#parts;
-    return `${lease.entry.key} on ${this.#desired.attachment.host.interface}, ${peers.peers.size} peers`;
+    return `${lease.entry.key} on ${interfaceNames(this.#desired.attachment.chosen)}, ${peers.peers.size} peers`;
   }
 
   /** The problems that take part in readiness; empty when this host is a working member. */

@@ -16,6 +16,7 @@ import type {
   StoreListing,
 } from "../../ipam/stores/contracts.ts";
 import type { FirewallSettings } from "../config/config.ts";
+import { interfaceNames, publicAddressesOf, reasonsOf, warningsOf } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import type { Identity } from "../host/identity.ts";
 import { type InstanceLock, lockInstance } from "../host/instance-lock.ts";
@@ -225,11 +226,11 @@ export class NetworkAgent {
       return { chosen: chooseFor(this.#parts, networkConfig, snapshot, prior), snapshot };
     });
     logger.info("interface chosen", {
-      interface: chosen.link.name,
-      addresses: Object.values(chosen.publicAddresses),
-      reason: chosen.reason,
+      interface: interfaceNames(chosen),
+      addresses: Object.values(publicAddressesOf(chosen)),
+      reason: reasonsOf(chosen),
     });
-    for (const warning of chosen.warnings) logger.warn("interface", { warning });
+    for (const warning of warningsOf(chosen)) logger.warn("interface", { warning });
     await this.#enrolment.settleIdentity(chosen, snapshot, listing);
     return await attach(this.#parts, networkConfig, chosen, snapshot);
   }

@@ -2,6 +2,7 @@
 
 import type { FirewallGuard } from "../../backends/firewall/guard.ts";
 import type { NetworkName } from "../../backends/firewall/names.ts";
+import { mapFamilies } from "../../ipam/addresses/ip.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import type { PeerTable } from "../../ipam/leases/peer-table.ts";
 import { type FirewallSituation, firewallPlanFor, isHostInside } from "./firewall.ts";
@@ -28,7 +29,12 @@ export class NetworkFirewall {
   plan(): Promise<void> {
     const ground = this.#ground();
     const { network, host } = ground;
-    const isOneInside = [host.addresses, host.publicAddresses].some((own) => isHostInside(network, own));
+    const isOneInside = (["address", "publicAddress"] as const).some((name) =>
+      isHostInside(
+        network,
+        mapFamilies(host.uplinks, (uplink) => uplink[name]),
+      ),
+    );
     const areHostsInside = isOneInside || this.#arePeersInside;
     const peers = this.#peers.peers.values();
     return this.#guard.update(this.#network, firewallPlanFor({ ...ground, peers, areHostsInside }));

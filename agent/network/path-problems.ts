@@ -5,7 +5,7 @@
  */
 
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import { TulleError } from "../../ipam/errors.ts";
 import type { Lease } from "../../ipam/leases/lease.ts";
 import { sampledRoutingCheck } from "../routing/peer-sample.ts";
@@ -20,7 +20,7 @@ export function pathProblems(
   peers: Iterable<Lease>,
 ): readonly string[] {
   const check = sampledRoutingCheck({
-    interface: host.interface,
+    interfaces: mapFamilies(host.uplinks, (uplink) => uplink.interface),
     devices: Object.values(backend.devices),
     ownSubnets,
     peers: [...peers].map((peer) => ({

@@ -7,6 +7,7 @@ import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import type { Logger } from "../../ipam/log.ts";
+import { interfaceNames, macOf, publicAddressesOf, reasonsOf } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import {
   type Attachment,
@@ -71,18 +72,21 @@ export class Reattachment {
       return;
     }
     logger.info("host or network options changed; following", {
-      interface: chosen.link.name,
-      reason: chosen.reason,
-      addresses: Object.values(chosen.publicAddresses),
+      interface: interfaceNames(chosen),
+      reason: reasonsOf(chosen),
+      addresses: Object.values(publicAddressesOf(chosen)),
       mtuBytes: after.backend.mtuBytes,
     });
     if (!isSameAddress(before.host, after.host)) onNewAddress();
-    await parts.identity.setInterfaceMac(chosen.link.mac);
+    await parts.identity.setInterfaceMac(macOf(chosen));
     move(after);
   }
 }
 
 function isSameAddress(before: HostFacts, after: HostFacts): boolean {
-  const text = ({ addresses }: HostFacts): string => Object.values(addresses).join(" ");
+  const text = ({ uplinks }: HostFacts): string =>
+    Object.values(uplinks)
+      .map(({ address }) => address)
+      .join(" ");
   return text(before) === text(after);
 }

@@ -1,6 +1,7 @@
 /** Which kernel objects are this network's, including those that an earlier configuration or a crash left behind. */
 
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
+import { interfacesOf } from "../../backends/peers.ts";
 import { isRecordedDevice } from "../../backends/registry.ts";
 import type { Scope } from "../../backends/state/contract/kind.ts";
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
@@ -36,7 +37,7 @@ export function scopeOf(facts: ScopeFacts): Scope {
   const leftovers = port.links().filter((link) => !devices.has(link.name) && isRecordedDevice(link, record));
   return {
     devices: new Set([...devices, ...leftovers.map(({ name }) => name)]),
-    sharedDevices: new Set([host.interface, ...owned.interfaces]),
+    sharedDevices: new Set([...interfacesOf(host), ...owned.interfaces]),
     networks: ownRanges(facts),
     sysctls: new Set(objects.flatMap((object) => (object.kind === "sysctl" ? [object.path] : []))),
   };

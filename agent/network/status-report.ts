@@ -4,6 +4,7 @@ import type { FirewallStatus } from "../../backends/firewall/guard.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 import type { LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { OwnLease } from "../../ipam/leases/own-lease.ts";
+import { interfaceNames, publicAddressesOf, reasonsOf } from "../host/choose-interface.ts";
 import type { StatusReport } from "../report/status.ts";
 import type { Attachment } from "./attachment.ts";
 import { isReady, type Problem } from "./problems.ts";
@@ -25,16 +26,16 @@ export interface MemberView {
 /** The whole report. */
 export function statusReport(view: MemberView): StatusReport {
   const { attachment, lease, snapshot, kernel } = view;
-  const { host, chosen, backend, networkConfig } = attachment;
+  const { chosen, backend, networkConfig } = attachment;
   const secondsLeft = Math.max(0, Math.round((lease.deadlineMs - view.nowMs) / 1000));
   return {
     version: view.version,
     isReady: isReady(view.problems),
     store: view.store,
     interface: {
-      name: host.interface,
-      publicAddress: Object.values(host.publicAddresses).join(", "),
-      reason: chosen.reason,
+      name: interfaceNames(chosen),
+      publicAddress: Object.values(publicAddressesOf(chosen)).join(", "),
+      reason: reasonsOf(chosen),
     },
     network: {
       ...(view.name === null ? {} : { name: view.name }),
@@ -47,7 +48,11 @@ export function statusReport(view: MemberView): StatusReport {
       reason: lease.state.state === "held" ? lease.state.unpublished : lease.state.reason,
       secondsLeft: Number.isFinite(secondsLeft) ? secondsLeft : null,
     },
-    devices: Object.values(backend.devices).map((name) => ({ name, mtuBytes: backend.mtuBytes })),
+    devices: backend
+      .planBase(lease.subnets)
+      .flatMap((object) =>
+        object.kind === "link" ? [{ name: object.name, mtuBytes: object.mtuBytes }] : [],
+      ),
     peers: [...snapshot.peers.values()].map((peer) => ({
       key: peer.key,
       publicAddress: Object.values(peer.attrs.publicAddress).join(", "),

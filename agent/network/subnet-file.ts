@@ -1,7 +1,7 @@
 /** The subnet.env file: validated when read, replaced atomically when written. */
 
 import { dirname } from "node:path";
-import { mapFamilies, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import { compactPerFamily, entriesOf, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseSubnetEnv, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { errorMessage } from "../../ipam/errors.ts";
@@ -21,9 +21,8 @@ export function readPreviousSubnets(
     const text = readOwnFile(path);
     if (text === null) return null;
     const env = parseSubnetEnv(text);
-    if (isOfNetwork(env, config)) {
-      return mapFamilies(env.subnets, ({ address, length }) => Prefix.of(address, length));
-    }
+    const subnets = subnetsIn(env, config);
+    if (subnets !== null) return subnets;
     logger.warn("previous subnet is ignored because the file is of another network", { path });
   } catch (error) {
     logger.warn("previous subnet is ignored because the file cannot be used", {
@@ -45,8 +44,12 @@ export async function writeSubnetText(path: string, text: string): Promise<void>
   await replaceFile(path, text, { mode: 0o644 });
 }
 
-function isOfNetwork(env: SubnetEnv, config: NetworkConfig): boolean {
-  return Object.values(config.families).every(({ network }) =>
-    env.networks[network.family]?.some((known) => known.equals(network)),
-  );
+/** The subnets of the families that are as they were; null when there is none. */
+function subnetsIn(env: SubnetEnv, { families }: NetworkConfig): PerFamily<Prefix> | null {
+  const subnets = compactPerFamily((family) => {
+    const isSame = env.networks[family]?.some((known) => families[family]?.network.equals(known)) ?? false;
+    const subnet = env.subnets[family];
+    return isSame && subnet !== undefined ? Prefix.of(subnet.address, subnet.length) : undefined;
+  });
+  return entriesOf(subnets).length === 0 ? null : subnets;
 }

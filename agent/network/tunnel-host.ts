@@ -3,29 +3,28 @@
 import { existsSync } from "node:fs";
 import type { BackendOptions, DeviceIdentity, HostFacts } from "../../backends/backend.ts";
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
-import { entriesOf, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import { entriesOf, type Family, mapFamilies, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Mac } from "../../ipam/addresses/mac.ts";
-import type { ChosenInterface } from "../host/choose-interface.ts";
+import type { ChosenInterfaces } from "../host/choose-interface.ts";
 import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
 
 /** What the backend plans with. */
-export function hostFactsOf(chosen: ChosenInterface, host: HostSnapshot): HostFacts {
-  const { link, addresses, publicAddresses } = chosen;
-  return {
+export function hostFactsOf(chosen: ChosenInterfaces, host: HostSnapshot): HostFacts {
+  const uplinks = mapFamilies(chosen, ({ link, address, publicAddress }, family) => ({
     interface: link.name,
     mtuBytes: link.mtuBytes,
-    addresses,
-    publicAddresses,
-    onLinkPrefixes: onLinkPrefixes(host, link.index),
-    hasIpv6: existsSync("/proc/sys/net/ipv6"),
-  };
+    address,
+    publicAddress,
+    onLinkPrefixes: onLinkPrefixes(host, link.index, family),
+  }));
+  return { uplinks, hasIpv6: existsSync("/proc/sys/net/ipv6") };
 }
 
 /** The prefixes of the interface's addresses: hosts inside are reached without a router. */
-function onLinkPrefixes(host: HostSnapshot, interfaceIndex: number): readonly Prefix[] {
+function onLinkPrefixes(host: HostSnapshot, interfaceIndex: number, family: Family): readonly Prefix[] {
   return host.addresses
-    .filter((address) => address.interfaceIndex === interfaceIndex)
+    .filter((one) => one.interfaceIndex === interfaceIndex && one.address.family === family)
     .map(({ address, length }) => Prefix.of(address, length));
 }
 

@@ -15,10 +15,10 @@ export interface PeerView {
 }
 
 export interface NetworkView {
-  /** The interface that carries the tunnel. */
-  readonly interface: string;
-  /** The devices of the backend; empty while nothing is programmed, which checks public addresses only. */
-  readonly devices: readonly string[];
+  /** The interfaces that carry the tunnel. */
+  readonly interfaces: PerFamily<string>;
+  /** The devices of the backend; null while nothing is programmed, which checks public addresses only. */
+  readonly devices: readonly string[] | null;
   readonly ownSubnets: PerFamily<Prefix>;
   readonly peers: readonly PeerView[];
 }
@@ -46,19 +46,20 @@ function checkOf(
   peers: readonly PeerView[],
 ): Omit<RoutingCheckOptions, "withLongerRoutes"> {
   return {
-    interface: network.interface,
+    interfaces: network.interfaces,
     ownAddresses: Object.values(network.ownSubnets).map(({ base }) => base.plus(1)),
     peers: peers.map((peer) => routedPeer(network, peer)),
   };
 }
 
 function routedPeer(network: NetworkView, { key, subnets, publicAddresses, path }: PeerView): RoutedPeer {
-  const { devices } = network;
-  const usesInterface = path === "direct" && devices.length > 0;
+  const devices = network.devices ?? [];
+  // A peer may be direct in one family and behind the tunnel in the other.
+  const usesInterface = path === "direct" && network.devices !== null;
   return {
     key,
     subnets: entriesOf(subnets).map(([, subnet]) => subnet),
     publicAddresses: Object.values(publicAddresses),
-    devices: usesInterface ? [network.interface] : devices,
+    devices: usesInterface ? [...devices, ...Object.values(network.interfaces)] : devices,
   };
 }

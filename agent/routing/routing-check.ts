@@ -17,7 +17,13 @@ import {
   RTN_UNICAST,
 } from "../../backends/netlink/route.ts";
 import { decodeRule, encodeRuleDump } from "../../backends/netlink/rule.ts";
-import { type Address, FAMILIES, type Prefix } from "../../ipam/addresses/ip.ts";
+import {
+  type Address,
+  compactPerFamily,
+  FAMILIES,
+  type PerFamily,
+  type Prefix,
+} from "../../ipam/addresses/ip.ts";
 import { type LookupAnswer, longerRoutes, obstacleOf, type RoutingTables } from "./route-judgement.ts";
 
 /** A peer whose routes are checked. */
@@ -32,8 +38,8 @@ export interface RoutedPeer {
 
 export interface RoutingCheckOptions {
   readonly peers: readonly RoutedPeer[];
-  /** The interface that carries the tunnel, and this host's address on it. */
-  readonly interface: string;
+  /** The interfaces that carry the tunnel. */
+  readonly interfaces: PerFamily<string>;
   /** First addresses of this host's own subnets: containers' packets are forwarded with such sources. */
   readonly ownAddresses: readonly Address[];
   /** Search all routes for those that take a part of a peer's subnet. */
@@ -65,7 +71,7 @@ class RoutingCheck {
   readonly #connection: NetlinkConnection;
   readonly #options: RoutingCheckOptions;
   readonly #names: ReadonlyMap<number, string>;
-  readonly #parentIndex: number | undefined;
+  readonly #parents: PerFamily<Link>;
   readonly #localSources: readonly Address[];
   #tables: RoutingTables | null = null;
   /** Per cause: its first sentence, and the peers that it concerns. */
@@ -76,12 +82,13 @@ class RoutingCheck {
     this.#options = options;
     const links: readonly Link[] = connection.dump(encodeLinkDump(), decodeLink);
     this.#names = new Map(links.map(({ index, name }) => [index, name]));
-    this.#parentIndex = links.find(({ name }) => name === options.interface)?.index;
+    this.#parents = compactPerFamily((family) =>
+      links.find(({ name }) => name === options.interfaces[family]),
+    );
     this.#localSources = options.ownAddresses.filter((address) => this.#isLocal(address));
   }
 
   examine(peer: RoutedPeer): void {
-    const { interface: parent } = this.#options;
     for (const subnet of peer.subnets) {
       if (peer.devices.length === 0) continue;
       const address = subnet.base.plus(1);
@@ -90,8 +97,10 @@ class RoutingCheck {
         this.#look(peer, address, peer.devices, source === null ? {} : { source });
     }
     for (const address of peer.publicAddresses) {
-      const binding = this.#parentIndex === undefined ? {} : { outputIndex: this.#parentIndex };
-      this.#look(peer, address, [parent], binding);
+      const parent = this.#parents[address.family];
+      const binding = parent === undefined ? {} : { outputIndex: parent.index };
+      const expected = this.#options.interfaces[address.family];
+      if (expected !== undefined) this.#look(peer, address, [expected], binding);
     }
   }
 

@@ -9,6 +9,7 @@ import { createHash } from "node:crypto";
 import {
   ADDRESS_BITS,
   Address,
+  compactPerFamily,
   entriesOf,
   type Family,
   mapFamilies,
@@ -41,9 +42,10 @@ export interface CandidateInput {
 
 /** Free subnets, best first, for every family at once. Throws NoFreeSubnetError when it runs out of any. */
 export function* candidates(input: CandidateInput): Generator<PerFamily<Prefix>> {
-  const { wishes, taken, families } = input;
+  const { wishes, families } = input;
   for (const wish of wishes) {
-    if (fits(wish, families) && taken.findAny(wish) === undefined) yield wish;
+    const subnets = complete(wish, input);
+    if (subnets !== null) yield subnets;
   }
   const streams = mapFamilies(families, (network, family) => freeSubnets(input, family, network));
   for (;;) {
@@ -54,6 +56,27 @@ export function* candidates(input: CandidateInput): Generator<PerFamily<Prefix>>
       return next.value;
     });
   }
+}
+
+/**
+ * A wish that the network may grant: a family that the wish lacks, as after IPv6 was added to a network, gets a free
+ * subnet, and one that the network lacks is left out. Null when nothing of it can be had.
+ */
+function complete(wish: PerFamily<Prefix>, input: CandidateInput): PerFamily<Prefix> | null {
+  const { families, taken } = input;
+  const kept = compactPerFamily((family) => (families[family] === undefined ? undefined : wish[family]));
+  const isGranted = entriesOf(kept).every(([family, subnet]) => {
+    const network = families[family];
+    return network !== undefined && isInRange(subnet, network) && taken.find(subnet) === undefined;
+  });
+  if (!isGranted || entriesOf(kept).length === 0) return null;
+  const whole = compactPerFamily((family) => {
+    const network = families[family];
+    if (network === undefined || kept[family] !== undefined) return kept[family];
+    const next = freeSubnets(input, family, network).next();
+    return next.done ? undefined : next.value;
+  });
+  return fits(whole, families) ? whole : null;
 }
 
 /** True when the subnets are what the network's configuration would give out today. */
@@ -75,6 +98,14 @@ export function mayLease(network: FamilyNetwork, address: Address): boolean {
 /** From the first to the last address that the network may lease. */
 export function leaseSpan({ subnetMin, subnetMax, subnetLength }: FamilyNetwork): AddressSpan {
   return { base: subnetMin, last: Prefix.of(subnetMax, subnetLength).last };
+}
+
+/** True when the network would give out one of the subnets today, whatever the other families need. */
+export function fitsInPart(subnets: PerFamily<Prefix>, families: PerFamily<FamilyNetwork>): boolean {
+  return entriesOf(subnets).some(([family, subnet]) => {
+    const network = families[family];
+    return network !== undefined && isInRange(subnet, network);
+  });
 }
 
 function isInRange({ base, length }: Prefix, { subnetLength, subnetMin, subnetMax }: FamilyNetwork): boolean {

@@ -20,11 +20,17 @@ import { ConfigError, LeaseLostError, NoFreeSubnetError, SubnetTakenError } from
 import type { Logger } from "../log.ts";
 import type { NetworkStore, StoreEntry, StoreListing } from "../stores/contracts.ts";
 import { readAffinities } from "./affinity.ts";
-import { candidates, fits, leaseSpan } from "./candidates.ts";
+import { candidates, fits, fitsInPart, leaseSpan } from "./candidates.ts";
 import { claimOn, mayName } from "./claim.ts";
 import type { ClaimRequest, Membership } from "./claimer.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
-import { formatLeaseKey, formatLeaseValue, parseLeaseValue, readStrayKey } from "./lease-codec.ts";
+import {
+  formatLeaseKey,
+  formatLeaseValue,
+  parseLeaseValue,
+  readCanonicalKey,
+  readStrayKey,
+} from "./lease-codec.ts";
 import { withdrawLease } from "./withdrawal.ts";
 
 export interface AllocationOptions {
@@ -57,7 +63,7 @@ export async function join(
   for (let round = 0; round < MAX_ROUNDS; round++) {
     try {
       const own = await takeOwn(options, current, givenUp, signal);
-      return { ...(own ?? (await createNew(options, current, signal))), givenUp };
+      return { ...(own ?? (await createNew(options, without(current, givenUp), signal, givenUp))), givenUp };
     } catch (error) {
       if (!(error instanceof LeaseLostError)) throw error;
       options.logger.debug("a lease of ours changed while it was taken", { error: error.message });
@@ -92,7 +98,9 @@ async function takeOwn(
       membership = await hold(options, own, signal);
     } else if (membership === null || own.isOurs) {
       logger.warn("a lease of ours cannot be used and is given up", { key: own.entry.key });
-      await withdrawLease(store.leases, own.entry, signal);
+      // Peers keep the path for their leave grace to a host that comes back at once with one of its subnets.
+      if (fitsInPart(own.subnets, config.families)) await store.leases.remove(own.entry, signal);
+      else await withdrawLease(store.leases, own.entry, signal);
       givenUp.push(own.entry.key);
     }
   }
@@ -119,8 +127,8 @@ function findOwn({ entries }: StoreListing, attrs: LeaseAttrs): OwnEntry[] {
     if (theirs === null) continue;
     const claim = claimOn(theirs, attrs);
     if (claim === "foreign") continue;
-    const subnets = readStrayKey(entry.key);
-    if (subnets === null || formatLeaseKey(subnets) !== entry.key) continue;
+    const subnets = readCanonicalKey(entry.key);
+    if (subnets === null) continue;
     found.push({ entry, subnets, isOurs: claim === "ours" });
   }
   return found.sort(
@@ -173,13 +181,24 @@ function isAboutEqual(seconds: number, wantedSeconds: number): boolean {
   return Math.abs(seconds - wantedSeconds) <= Math.max(2, wantedSeconds / 10);
 }
 
-async function createNew(options: JoinOptions, listing: StoreListing, signal: AbortSignal): Promise<Found> {
+function without({ entries, ...listing }: StoreListing, keys: readonly LeaseKey[]): StoreListing {
+  return { ...listing, entries: entries.filter(({ key }) => !keys.includes(key)) };
+}
+
+/** `givenUp` are leases that this host has just deleted: of their subnets it keeps what the network still has. */
+async function createNew(
+  options: JoinOptions,
+  listing: StoreListing,
+  signal: AbortSignal,
+  givenUp: readonly LeaseKey[] = [],
+): Promise<Found> {
   const { store, attrs, config, previous, local, ttlSeconds, clock, logger } = options;
   const taken = new OverlapIndex<string>();
   take(listing.entries, taken);
   const reached = new LocalPrefixes([...local, ...publicAddresses(listing.entries, attrs)], spans(config));
   const affinities = await readAffinities(store.records, attrs.nodeId, signal);
-  const wishes = [...(previous === null ? [] : [previous]), ...affinities.own];
+  const former = givenUp.map(readCanonicalKey).filter((subnets) => subnets !== null);
+  const wishes = [...former, ...(previous === null ? [] : [previous]), ...affinities.own];
   const input = {
     families: config.families,
     taken,
@@ -196,7 +215,8 @@ async function createNew(options: JoinOptions, listing: StoreListing, signal: Ab
     const entry = await createOrNull(options, key, signal);
     const others = await store.leases.listCreatedAfter(listing.revision, signal);
     if (entry !== null && olderRival({ entry, subnets }, others) === null) {
-      const origin = subnets === previous ? "previous subnet" : "new subnet";
+      const isPrevious = previous !== null && formatLeaseKey(previous) === key;
+      const origin = isPrevious ? "previous subnet" : "new subnet";
       return { entry, subnets, deadlineMs: sinceMs + ttlSeconds * 1000, origin };
     }
     logger.info("another host leased the subnet, or one that overlaps it, first; trying another", { key });

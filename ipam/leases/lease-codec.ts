@@ -30,16 +30,26 @@ const LEAVING_FIELD = "Leaving";
 /** flannel's IPv4 address has no null. */
 const NO_ADDRESS = "0.0.0.0";
 
+/** The IPv4 part of the key of a lease that has none. */
+const NO_SUBNET = Prefix.parse("0.0.0.0/0");
+
 /** What flannel looks for in a key; it anchors the end only. */
 const FLANNEL_KEY = /(\d+\.\d+\.\d+\.\d+)-(\d+)(?:&([a-f\d:]+)-(\d+))?$/;
 
-/** `10.2.54.0-24`, or `10.2.54.0-24&fd00:2:54::-64` with both families. */
+/** `10.2.54.0-24`; `10.2.54.0-24&fd00:2:54::-64` with both families; `0.0.0.0-0&fd00:2:54::-64` with IPv6 only. */
 export function formatLeaseKey(subnets: PerFamily<Prefix>): LeaseKey {
-  const parts = [...entriesOf(subnets)].map(([, subnet]) => `${subnet.base}-${subnet.length}`);
-  return parts.join("&");
+  const parts = entriesOf(subnets).map(([, subnet]) => formatPart(subnet));
+  return (subnets[4] === undefined ? [formatPart(NO_SUBNET), ...parts] : parts).join("&");
 }
 
-/** Reads a canonical key. Throws CodecError for anything that formatLeaseKey would not write. */
+function formatPart({ base, length }: Prefix): string {
+  return `${base}-${length}`;
+}
+
+/**
+ * Reads a canonical key, in which an IPv4 part of 0.0.0.0 with any length means IPv6 only: flanneld writes the length of
+ * the network configuration there. Throws CodecError for anything else that formatLeaseKey would not write.
+ */
 export function parseLeaseKey(key: LeaseKey): PerFamily<Prefix> {
   const subnets = readCanonicalKey(key);
   if (subnets === null) {
@@ -61,29 +71,35 @@ export function readStrayKey(key: string): PerFamily<Prefix> | null {
   if (!match) return null;
   const [, base4 = "", length4, base6, length6] = match;
   try {
-    const subnet4 = Prefix.of(Address.parse(base4), Number(length4));
-    return base6 === undefined
-      ? { 4: subnet4 }
-      : { 4: subnet4, 6: Prefix.of(Address.parse(base6), Number(length6)) };
+    const parts = [Prefix.of(Address.parse(base4), Number(length4))];
+    if (base6 !== undefined) parts.push(Prefix.of(Address.parse(base6), Number(length6)));
+    return subnetsOf(parts);
   } catch {
     return null; // digits in the right places, but out of range
   }
 }
 
-/** Reads the form that almost every key has, without the slower pattern. Null for all others. */
-function readCanonicalKey(key: string): PerFamily<Prefix> | null {
-  const subnets: Partial<Record<Family, Prefix>> = {};
+/** As parseLeaseKey; null for a key that is not canonical. */
+export function readCanonicalKey(key: string): PerFamily<Prefix> | null {
   try {
-    for (const part of key.split("&")) {
-      const dash = part.lastIndexOf("-");
-      const subnet = Prefix.of(Address.parse(part.slice(0, dash)), Number(part.slice(dash + 1)));
-      subnets[subnet.family] = subnet;
-    }
+    const parts = key.split("&").map(parsePart);
+    const isWhole = parts.map(({ family }) => family).join() === (parts.length === 1 ? "4" : "4,6");
+    return isWhole && parts.map(formatPart).join("&") === key ? subnetsOf(parts) : null;
   } catch {
     return null;
   }
-  if (subnets[4] === undefined || formatLeaseKey(subnets) !== key) return null;
-  return compactPerFamily((family) => subnets[family]);
+}
+
+function parsePart(text: string): Prefix {
+  const dash = text.lastIndexOf("-");
+  return Prefix.of(Address.parse(text.slice(0, dash)), Number(text.slice(dash + 1)));
+}
+
+/** The subnets that a key's parts name; null when they name none. */
+function subnetsOf(parts: readonly Prefix[]): PerFamily<Prefix> | null {
+  const named = parts.filter(({ base }) => !base.equals(NO_SUBNET.base));
+  if (named.length === 0) return null;
+  return compactPerFamily((family) => named.find((part) => part.family === family));
 }
 
 /** The JSON value in flannel's field order; our node id comes last. */

@@ -9,7 +9,7 @@ import type { Address, PerFamily, Prefix } from "../addresses/ip.ts";
 import type { NetworkConfig } from "../config/network-config.ts";
 import type { JsonValue } from "../json.ts";
 
-/** `10.2.54.0-24`, or `10.2.54.0-24&fd00:2:54::-64`: the part of the store key behind `subnets/`. */
+/** `10.2.54.0-24`, `10.2.54.0-24&fd00:2:54::-64` or `0.0.0.0-0&fd00:2:54::-64`: the part of the store key behind `subnets/`. */
 export type LeaseKey = string;
 
 /** What a host publishes about itself. */

@@ -7,7 +7,7 @@ import { PeerUpdates } from "../../ipam/leases/peer-update.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import type { StoreChange, StoreEntry } from "../../ipam/stores/contracts.ts";
 import { entry, prefix, subnets, value } from "../support/lease-fixture.ts";
-import { hostFacts, prepareVxlan } from "../support/vxlan-fixture.ts";
+import { ADDRESSES, prepareVxlan } from "../support/vxlan-fixture.ts";
 import type { Bench } from "./support/report.ts";
 
 const NETWORK = "10.0.0.0/8";
@@ -70,7 +70,7 @@ function makeTable(): PeerTable {
   const backend = prepareVxlan();
   const table = new PeerTable({
     networks: [prefix(NETWORK)],
-    ownAddresses: hostFacts().publicAddresses,
+    ownAddresses: { 4: ADDRESSES[4] },
     ownIdentities: [],
     local: [],
     leaveGraceMs: 0,

@@ -1,9 +1,10 @@
 /** A VXLAN network's plan for tests: a host, its peers as flanneld would publish them, and the scope. */
 
-import type { HostFacts, PreparedBackend } from "../../backends/backend.ts";
+import type { HostFacts, PreparedBackend, Uplink } from "../../backends/backend.ts";
+import { interfacesOf } from "../../backends/peers.ts";
 import type { Scope } from "../../backends/state/contract/kind.ts";
 import { vxlanBackend } from "../../backends/vxlan.ts";
-import { Address, Prefix } from "../../ipam/addresses/ip.ts";
+import { Address, mapFamilies, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { parseMac } from "../../ipam/addresses/mac.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
@@ -12,17 +13,24 @@ import { type PeerUpdate, PeerUpdates } from "../../ipam/leases/peer-update.ts";
 export const OWN = { 4: Prefix.parse("10.2.1.0/24") };
 export const OWN_MAC = parseMac("02:00:00:00:00:01");
 
-export function hostFacts(overrides: Partial<HostFacts> = {}): HostFacts {
-  const address = Address.parse("192.168.50.1");
-  return {
+const ADDRESS = Address.parse("192.168.50.1");
+export const ADDRESSES = { 4: ADDRESS, 6: Address.parse("2001:db8:50::1") };
+
+/** A host on the interface under0, with what differs from the usual in each of its families. */
+export function hostFacts(
+  overrides: Partial<Uplink> & { readonly hasIpv6?: boolean } = {},
+  addresses: PerFamily<Address> = { 4: ADDRESS },
+): HostFacts {
+  const { hasIpv6 = true, ...changes } = overrides;
+  const uplinks = mapFamilies(addresses, (address, family) => ({
     interface: "under0",
     mtuBytes: 1500,
-    addresses: { 4: address },
-    publicAddresses: { 4: address },
-    onLinkPrefixes: [Prefix.parse("192.168.50.0/24")],
-    hasIpv6: true,
-    ...overrides,
-  };
+    address,
+    publicAddress: address,
+    onLinkPrefixes: [Prefix.of(address, family === 4 ? 24 : 64)],
+    ...changes,
+  }));
+  return { uplinks, hasIpv6 };
 }
 
 export function prepareVxlan(options: JsonObject = {}, host: HostFacts = hostFacts()): PreparedBackend {
@@ -33,7 +41,7 @@ export function scopeOf(backend: PreparedBackend, host: HostFacts = hostFacts())
   const sysctls = backend.planBase(OWN).flatMap((object) => (object.kind === "sysctl" ? [object.path] : []));
   return {
     devices: new Set(Object.values(backend.devices)),
-    sharedDevices: new Set([host.interface]),
+    sharedDevices: new Set(interfacesOf(host)),
     networks: [Prefix.parse("10.0.0.0/8")],
     sysctls: new Set(sysctls),
   };

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { chooseInterface } from "../../../agent/host/choose-interface.ts";
+import { chooseInterfaces } from "../../../agent/host/choose-interface.ts";
 import { takeHostSnapshot } from "../../../agent/host/host-facts.ts";
 import { NetlinkConnection } from "../../../backends/netlink/connection.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
@@ -34,15 +34,18 @@ describeAsRoot("facts of a real host", () => {
     netns.dispose();
   });
 
-  const choose = (store: string | null) =>
-    chooseInterface(takeHostSnapshot(connection), {
+  const choose = (store: string | null) => {
+    const chosen = chooseInterfaces(takeHostSnapshot(connection), {
       settings,
       families: [4],
       store: store === null ? null : Address.parse(store),
       containers: { plan: {}, subnets: [] },
       leaseAddresses: [],
       present: null,
-    });
+    })[4];
+    if (chosen === undefined) throw new Error("no interface was chosen");
+    return chosen;
+  };
 
   it("without a default route takes the route to the store", () => {
     expect(() => choose(null)).toThrow("no usable interface");
@@ -53,7 +56,7 @@ describeAsRoot("facts of a real host", () => {
   it("takes the default route's interface, and warns when the store is elsewhere", () => {
     ip("route", "add", "default", "via", "192.0.2.1");
     const chosen = choose("198.51.100.9");
-    expect(`${chosen.link.name} ${chosen.addresses[4]}`).toBe("eth0 192.0.2.2");
+    expect(`${chosen.link.name} ${chosen.address}`).toBe("eth0 192.0.2.2");
     expect(chosen.warnings).toEqual([expect.stringContaining("-iface=eth1")]);
     expect(chosen.link.mac).toBe(netns.ipJson(["link", "show", "eth0"])[0]?.address);
   });
@@ -63,9 +66,9 @@ describeAsRoot("facts of a real host", () => {
     for (const address of ["203.0.113.100/24", "192.0.2.2/24", "192.0.2.100/24"])
       ip("address", "add", address, "dev", "eth0");
     ip("route", "add", "default", "via", "192.0.2.1");
-    expect(`${choose(null).addresses[4]}`).toBe("192.0.2.2");
+    expect(`${choose(null).address}`).toBe("192.0.2.2");
     ip("route", "replace", "default", "via", "192.0.2.1", "src", "192.0.2.100");
-    expect(`${choose(null).addresses[4]}`).toBe("192.0.2.100");
+    expect(`${choose(null).address}`).toBe("192.0.2.100");
   });
 
   it("takes the way that the kernel chooses where a default route has several", () => {
@@ -73,7 +76,7 @@ describeAsRoot("facts of a real host", () => {
     const hops = ["via", "192.0.2.1", "dev", "eth0", "nexthop", "via", "198.51.100.1", "dev", "eth1"];
     ip("route", "replace", "default", "nexthop", ...hops);
     expect(["eth0 192.0.2.2", "eth1 198.51.100.2"]).toContain(
-      `${choose(null).link.name} ${choose(null).addresses[4]}`,
+      `${choose(null).link.name} ${choose(null).address}`,
     );
   });
 
@@ -82,6 +85,6 @@ describeAsRoot("facts of a real host", () => {
     ip("link", "set", "eth0", "master", "br0");
     ip("address", "add", "192.0.2.2/24", "dev", "br0");
     ip("route", "replace", "default", "via", "192.0.2.1", "dev", "br0");
-    expect(`${choose(null).link.name} ${choose(null).addresses[4]}`).toBe("br0 192.0.2.2");
+    expect(`${choose(null).link.name} ${choose(null).address}`).toBe("br0 192.0.2.2");
   });
 });

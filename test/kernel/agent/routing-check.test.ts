@@ -43,7 +43,7 @@ describeAsRoot("routing check", () => {
 
   function problems(peers = [PEER]): readonly string[] {
     const ownAddresses = [Address.parse("10.2.1.1"), Address.parse("10.99.0.1")];
-    const options = { peers, interface: "eth0", ownAddresses, withLongerRoutes: true };
+    const options = { peers, interfaces: { 4: "eth0" }, ownAddresses, withLongerRoutes: true };
     return checkRouting(connection, options).map(({ message }) => message);
   }
 

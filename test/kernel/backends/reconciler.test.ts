@@ -6,7 +6,15 @@ import { vxlanBackend } from "../../../backends/vxlan.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import type { Lease } from "../../../ipam/leases/lease.ts";
 import { describeAsRoot } from "../../support/netns.ts";
-import { hostFacts, OWN, OWN_MAC, peer, prepareVxlan, scopeOf } from "../../support/vxlan-fixture.ts";
+import {
+  ADDRESSES,
+  hostFacts,
+  OWN,
+  OWN_MAC,
+  peer,
+  prepareVxlan,
+  scopeOf,
+} from "../../support/vxlan-fixture.ts";
 import { VxlanHost } from "../../support/vxlan-host.ts";
 
 describeAsRoot("reconciler on the real kernel", () => {
@@ -211,8 +219,7 @@ describeAsRoot("reconciler on the real kernel", () => {
 
 describeAsRoot("reconciler with both families on the real kernel", () => {
   const own = { ...OWN, 6: Prefix.parse("fd00:2:1::/64") };
-  const address = { 4: Address.parse("192.168.50.1"), 6: Address.parse("2001:db8:50::1") };
-  const facts = hostFacts({ addresses: address, publicAddresses: address });
+  const facts = hostFacts({}, ADDRESSES);
   const backend = vxlanBackend.parseOptions({}).prepare(facts, [4, 6], { macFor: () => OWN_MAC });
   const base = scopeOf(backend, facts);
   const sysctls = backend.planBase(own).flatMap((object) => (object.kind === "sysctl" ? [object.path] : []));

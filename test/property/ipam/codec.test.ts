@@ -2,7 +2,15 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ADDRESS_BITS, Address, type Family, type PerFamily, Prefix } from "../../../ipam/addresses/ip.ts";
+import {
+  ADDRESS_BITS,
+  Address,
+  compactPerFamily,
+  entriesOf,
+  type Family,
+  type PerFamily,
+  Prefix,
+} from "../../../ipam/addresses/ip.ts";
 import { parseNetworkConfig } from "../../../ipam/config/network-config-parser.ts";
 import { formatSubnetEnv, parseSubnetEnv } from "../../../ipam/config/subnet-env.ts";
 import { CodecError, ConfigError } from "../../../ipam/errors.ts";
@@ -88,8 +96,9 @@ describe("a lease", () => {
 describe("a lease key", () => {
   it("reads back, and flanneld would read the same", () => {
     fc.assert(
-      fc.property(prefixOf(4), fc.option(prefixOf(6)), (four, six) => {
-        const subnets = six === null ? { 4: four } : { 4: four, 6: six };
+      fc.property(fc.option(prefixOf(4)), fc.option(prefixOf(6)), (four, six) => {
+        const subnets = compactPerFamily<Prefix>((family) => (family === 4 ? four : six) ?? undefined);
+        fc.pre(entriesOf(subnets).length > 0 && four?.base.toString() !== "0.0.0.0");
         const key = formatLeaseKey(subnets);
         expect(formatLeaseKey(parseLeaseKey(key))).toBe(key);
         expect(formatLeaseKey(readStrayKey(`some/folder/${key}`) ?? {})).toBe(key);
@@ -102,7 +111,7 @@ describe("a lease key", () => {
     fc.assert(
       fc.property(fc.string({ unit }), (key) => {
         try {
-          expect(formatLeaseKey(parseLeaseKey(key))).toBe(key);
+          expect(formatLeaseKey(parseLeaseKey(key))).toBe(key.replace(/^0\.0\.0\.0-\d+&/, "0.0.0.0-0&"));
         } catch (error) {
           expect(error).toBeInstanceOf(CodecError);
         }

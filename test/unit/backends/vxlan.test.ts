@@ -5,12 +5,12 @@ import { isOverlayDevice, isRecordedDevice, kernelNeedsOf } from "../../../backe
 import type { LinkObject } from "../../../backends/state/kinds/link.ts";
 import { describe as describeObject } from "../../../backends/state/kinds/registry.ts";
 import { vxlanBackend } from "../../../backends/vxlan.ts";
-import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
+import { Prefix } from "../../../ipam/addresses/ip.ts";
 import { parseMac } from "../../../ipam/addresses/mac.ts";
 import { parseNetworkConfig } from "../../../ipam/config/network-config-parser.ts";
 import type { JsonObject } from "../../../ipam/json.ts";
 import type { Lease } from "../../../ipam/leases/lease.ts";
-import { hostFacts, OWN, OWN_MAC, peer, prepareVxlan } from "../../support/vxlan-fixture.ts";
+import { ADDRESSES, hostFacts, OWN, OWN_MAC, peer, prepareVxlan } from "../../support/vxlan-fixture.ts";
 
 const lines = (lease: Lease, options: JsonObject = {}, useNexthops = false) =>
   prepareVxlan(options).planPeer(lease, useNexthops).map(describeObject);
@@ -99,8 +99,7 @@ describe("vxlan backend", () => {
 
   it("has a device of each family, with the smaller room of IPv6", () => {
     const options = vxlanBackend.parseOptions({});
-    const addresses = { 4: Address.parse("192.168.50.1"), 6: Address.parse("2001:db8::1") };
-    const backend = options.prepare(hostFacts({ addresses }), [4, 6], { macFor: () => OWN_MAC });
+    const backend = options.prepare(hostFacts({}, ADDRESSES), [4, 6], { macFor: () => OWN_MAC });
     expect(backend.devices).toEqual({ 4: "flannel.1", 6: "flannel-v6.1" });
     expect(backend.mtuBytes).toBe(1430);
     const planned = backend.planBase({ ...OWN, 6: Prefix.parse("fd00:2:1::/64") }).map(describeObject);

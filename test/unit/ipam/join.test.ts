@@ -1,7 +1,7 @@
 /** How a host comes by its lease, on a store in memory. */
 
 import { describe, expect, it } from "vitest";
-import { entriesOf, Prefix } from "../../../ipam/addresses/ip.ts";
+import { Address, entriesOf, Prefix } from "../../../ipam/addresses/ip.ts";
 import type { LocalPrefix } from "../../../ipam/addresses/local-prefixes.ts";
 import { StoreError } from "../../../ipam/errors.ts";
 import { recordAffinity } from "../../../ipam/leases/affinity.ts";
@@ -151,6 +151,43 @@ describe("a host without a lease", () => {
       [6, 64],
     ]);
     expect(membership.entry.key).toContain("&fd00:2:");
+  });
+
+  const DUAL = network(
+    '{"Network":"10.2.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:2::/48","Backend":{"Type":"vxlan"}}',
+  );
+
+  it("keeps the IPv4 subnet when the network gets IPv6, and when it loses it again", async () => {
+    const { enter, store } = lab();
+    const before = await enter(1, {});
+    const dual = await enter(1, { config: DUAL });
+    expect(dual.subnets[4]).toEqual(before.subnets[4]);
+    expect(dual.subnets[6]?.length).toBe(64);
+    expect(dual.givenUp).toEqual([before.entry.key]);
+    const after = await enter(1, {});
+    expect(after.entry.key).toBe(before.entry.key);
+    expect((await store.feed.list(signal)).entries.map(({ key }) => key)).toEqual([before.entry.key]);
+  });
+
+  it("leases IPv6 alone, and tells hosts apart by their IPv6 address", async () => {
+    const { enter } = lab();
+    const config = network(
+      '{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fd00:2::/48","Backend":{"Type":"vxlan"}}',
+    );
+    const hosts = [1, 2].map((number) => ({ 6: Address.parse(`fd31::${number}`) }));
+    const leases = [];
+    for (const [index, publicAddress] of hosts.entries())
+      leases.push(
+        await enter(index + 1, { config, attrs: { ...attrs(index + 1), nodeId: null, publicAddress } }),
+      );
+    const [one, two] = leases;
+    expect(one?.entry.key).toMatch(/^0\.0\.0\.0-0&fd00:2:/);
+    expect(two?.entry.key).not.toBe(one?.entry.key);
+    const again = await enter(1, {
+      config,
+      attrs: { ...attrs(1), nodeId: null, publicAddress: hosts[0] ?? {} },
+    });
+    expect(again.entry.key).toBe(one?.entry.key);
   });
 });
 

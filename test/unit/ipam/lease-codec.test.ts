@@ -68,14 +68,26 @@ describe("a lease value", () => {
 });
 
 describe("a lease key", () => {
-  it.each(["10.2.54.0-24", "10.12.13.0-24&fd00:12:13::-56", "0.0.0.0-0", "255.255.255.255-32"])(
-    "%s is read and written",
-    (key) => {
-      expect(formatLeaseKey(parseLeaseKey(key))).toBe(key);
-    },
-  );
+  it.each([
+    "10.2.54.0-24",
+    "10.12.13.0-24&fd00:12:13::-56",
+    "0.0.0.0-0&fd00:12:13::-56",
+    "255.255.255.255-32",
+  ])("%s is read and written", (key) => {
+    expect(formatLeaseKey(parseLeaseKey(key))).toBe(key);
+  });
+
+  it("of IPv6 only has whatever length flanneld's configuration gives the absent IPv4 subnet", () => {
+    const subnets = { 6: prefix("fd00:12:13::/56") };
+    expect(parseLeaseKey("0.0.0.0-24&fd00:12:13::-56")).toEqual(subnets);
+    expect(readStrayKey("x/0.0.0.0-24&fd00:12:13::-56")).toEqual(subnets);
+    expect(readStrayKey("x/0.0.0.0-24")).toBeNull();
+  });
 
   it.each([
+    "0.0.0.0-0",
+    "fd00:12:13::-56",
+    "fd00:12:13::-56&10.12.13.0-24",
     "10",
     "10.12.13.0",
     "10.12.13-24",

@@ -4,8 +4,8 @@ import { describe, expect, it } from "vitest";
 import type { InterfaceSettings } from "../../../../agent/config/config.ts";
 import {
   type ChoiceRequest,
-  type ChosenInterface,
-  chooseInterface,
+  type ChosenInterfaces,
+  chooseInterfaces,
 } from "../../../../agent/host/choose-interface.ts";
 import type { HostAddress, HostLink, HostSnapshot } from "../../../../agent/host/host-snapshot.ts";
 import { Address, type Family, Prefix } from "../../../../ipam/addresses/ip.ts";
@@ -90,7 +90,10 @@ function hostWith(
   });
 }
 
-const shortOf = ({ link, addresses }: ChosenInterface) => [link.name, ...Object.values(addresses)].join(" ");
+const shortOf = (chosen: ChosenInterfaces) => {
+  const names = new Set(Object.values(chosen).map(({ link }) => link.name));
+  return [...names, ...Object.values(chosen).map(({ address }) => address)].join(" ");
+};
 
 function choose(
   settings: Partial<InterfaceSettings>,
@@ -99,7 +102,7 @@ function choose(
   families: Family[] = [4],
   more: Partial<ChoiceRequest> = {},
 ) {
-  const chosen = chooseInterface(snapshot, {
+  const chosen = chooseInterfaces(snapshot, {
     settings: { ...none, ...settings },
     families,
     store,
@@ -108,7 +111,9 @@ function choose(
     present: null,
     ...more,
   });
-  return { ...chosen, short: shortOf(chosen) };
+  const [first] = Object.values(chosen);
+  if (first === undefined) throw new Error("no interface was chosen");
+  return { ...chosen, ...first, short: shortOf(chosen) };
 }
 
 describe("which interface", () => {
@@ -155,13 +160,72 @@ describe("which interface", () => {
   it("advertises public-ip without asking who has it", () => {
     const chosen = choose({ publicAddress: { 4: at("203.0.113.1") } });
     expect(chosen.short).toBe("eth0 192.168.1.2");
-    expect(`${chosen.publicAddresses[4]}`).toBe("203.0.113.1");
+    expect(`${chosen.publicAddress}`).toBe("203.0.113.1");
   });
 
   it("needs an address in every family, and passes over deprecated ones", () => {
     expect(choose({ interfaces: ["eth0", "eth1"] }, host(), null, [4, 6]).short).toBe(
-      "eth1 10.0.0.2 fd00::2",
+      "eth0 eth1 192.168.1.2 fd00::2",
     );
+  });
+});
+
+describe("each family", () => {
+  const TENTATIVE = 0x40;
+  const TEMPORARY = 0x01;
+  const dual = (v6: readonly HostAddress[], changes: Partial<HostSnapshot> = {}) =>
+    host({ addresses: [on(2, "192.168.1.2"), ...v6], ...changes });
+  const both = (snapshot: HostSnapshot, settings: Partial<InterfaceSettings> = {}) =>
+    choose(settings, snapshot, null, [4, 6]);
+
+  it("goes by its own default route", () => {
+    const snapshot = dual([on(2, "fd00::2"), on(3, "2001:db8::3")], {
+      defaultRoutes: { 4: [via(2)], 6: [via(3)] },
+    });
+    expect(both(snapshot).short).toBe("eth0 eth1 192.168.1.2 2001:db8::3");
+    expect(both(snapshot)[6]?.reason).toBe("the IPv6 default route leaves by it");
+  });
+
+  it("goes by the other family's interface when it has no default route", () => {
+    const chosen = both(dual([on(2, "fd00::2"), on(3, "fd00::3")]));
+    expect(chosen.short).toBe("eth0 192.168.1.2 fd00::2");
+    expect(chosen[6]?.reason).toBe("the IPv4 tunnel leaves by it");
+  });
+
+  it("has its own public address", () => {
+    const publicAddress = { 4: at("192.168.1.2"), 6: at("fd00::3") };
+    const chosen = both(dual([on(2, "fd00::2"), on(3, "fd00::3")]), { publicAddress });
+    expect(chosen.short).toBe("eth0 eth1 192.168.1.2 fd00::3");
+  });
+
+  it("prefers addresses that last to temporary ones, and takes no tentative one", () => {
+    const temporary = on(2, "2001:db8::7777", 0, TEMPORARY);
+    const tentative = on(2, "2001:db8::1", 0, TENTATIVE | PERMANENT);
+    expect(both(dual([temporary, tentative, on(2, "fd00::2")])).short).toBe("eth0 192.168.1.2 fd00::2");
+    expect(both(dual([temporary, tentative])).short).toBe("eth0 192.168.1.2 2001:db8::7777");
+  });
+
+  it.each<[string, readonly HostAddress[], string]>([
+    ["none", [], "eth0 has no IPv6 address"],
+    ["link-local ones", [on(2, "fe80::1", 253)], "eth0 has only link-local IPv6 addresses: give it a global"],
+    [
+      "tentative ones",
+      [on(2, "fe80::1", 253), on(2, "fd00::2", 0, TENTATIVE)],
+      "eth0 has an IPv6 address that is still being checked for duplicates",
+    ],
+  ])("is missed by name where the interface has %s", (_what, addresses, message) => {
+    expect(() => both(dual(addresses))).toThrow(
+      expect.objectContaining({ code: "TULLE_INTERFACE", message: expect.stringContaining(message) }),
+    );
+  });
+
+  it("stays with its own interface while that is sound", () => {
+    const before = dual([on(2, "fd00::2"), on(3, "fd00::3")], {
+      defaultRoutes: { 4: [via(2)], 6: [via(3)] },
+    });
+    const present = both(before);
+    const after = { ...before, defaultRoutes: { 4: [via(3)], 6: [via(2)] } };
+    expect(choose({}, after, null, [4, 6], { present }).short).toBe("eth0 eth1 192.168.1.2 fd00::3");
   });
 });
 
@@ -182,7 +246,7 @@ describe("no interface", () => {
   it("no default route and no store, or one on this host", () => {
     for (const store of [null, at("127.0.0.1")])
       expect(() => choose({}, host({ defaultRoutes: {} }), store)).toThrow(
-        "no usable interface has a default route; give -iface one of: ",
+        "no usable interface has an IPv4 default route; give -iface one of: ",
       );
   });
 
@@ -328,7 +392,7 @@ describe("a running daemon", () => {
   const next = (
     settings: Partial<InterfaceSettings>,
     snapshot: HostSnapshot,
-    more: { store?: Address; present?: ChosenInterface } = {},
+    more: { store?: Address; present?: ChosenInterfaces } = {},
   ) => choose(settings, snapshot, more.store ?? null, [4], { present: more.present ?? present }).short;
   const addresses = host().addresses;
 
@@ -358,7 +422,7 @@ describe("a running daemon", () => {
   });
 
   it("moves away from a device of ours that an earlier version chose", () => {
-    const wrong = { ...present, link: link(9, "flannel.1"), addresses: { 4: at("10.2.7.0") } };
+    const wrong = { 4: { ...present, link: link(9, "flannel.1"), address: at("10.2.7.0") } };
     expect(next({}, hostWith(OWN_DEVICES, OWN_ADDRESSES), { present: wrong })).toBe("eth0 192.168.1.2");
   });
 
@@ -394,7 +458,7 @@ describe("a running daemon", () => {
   it("names only rules that were given when nothing is left", () => {
     const gone = host({ links: host().links.filter(({ index }) => index !== 2), defaultRoutes: {} });
     expect(() => next({}, gone)).toThrow(
-      /^no usable interface has a default route; give -iface one of: eth1/,
+      /^no usable interface has an IPv4 default route; give -iface one of: eth1/,
     );
     expect(() => next({ canReach: at("192.0.2.1") }, gone)).toThrow(
       /^no usable interface is on the route to -iface-can-reach=192\.0\.2\.1;/,

@@ -22,7 +22,7 @@ const BRIDGES = [
   { bridge: "cni0", address: Address.parse("10.2.7.3") },
   { bridge: "br-other", address: Address.parse("172.20.0.1") },
   // The interface of the tunnel.
-  { bridge: hostFacts().interface, address: Address.parse("10.2.7.4") },
+  { bridge: "under0", address: Address.parse("10.2.7.4") },
 ];
 const OWN = { 4: Prefix.parse("10.2.7.0/24") };
 

@@ -18,13 +18,13 @@ function network(count: number, changes: Partial<NetworkView> = {}): NetworkView
     }),
   );
   const ownSubnets = { 4: Prefix.parse("10.99.3.0/24") };
-  return { interface: "eth0", devices: ["flannel.1"], ownSubnets, peers, ...changes };
+  return { interfaces: { 4: "eth0" }, devices: ["flannel.1"], ownSubnets, peers, ...changes };
 }
 
 it("a full check takes every peer, with the device of its path", () => {
   const { peers, ownAddresses, withLongerRoutes } = fullRoutingCheck(network(100));
   expect(peers).toHaveLength(100);
-  expect(peers.slice(0, 2).map(({ devices }) => devices)).toEqual([["flannel.1"], ["eth0"]]);
+  expect(peers.slice(0, 2).map(({ devices }) => devices)).toEqual([["flannel.1"], ["flannel.1", "eth0"]]);
   expect({ own: ownAddresses.map(String), withLongerRoutes }).toEqual({
     own: ["10.99.3.1"],
     withLongerRoutes: true,
@@ -32,7 +32,10 @@ it("a full check takes every peer, with the device of its path", () => {
 });
 
 it("subnets are not checked while nothing is programmed", () => {
-  expect(fullRoutingCheck(network(2, { devices: [] })).peers.map(({ devices }) => devices)).toEqual([[], []]);
+  expect(fullRoutingCheck(network(2, { devices: null })).peers.map(({ devices }) => devices)).toEqual([
+    [],
+    [],
+  ]);
 });
 
 it.each([

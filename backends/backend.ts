@@ -35,7 +35,7 @@ export interface Uplink {
 export interface HostFacts {
   /** For each family of the network; both are often on one interface. */
   readonly uplinks: PerFamily<Uplink>;
-  /** False where the kernel runs without IPv6: there are no IPv6 settings then. */
+  /** False where the kernel runs without IPv6; /proc/sys/net/ipv6 is absent then. */
   readonly hasIpv6: boolean;
 }
 

@@ -48,7 +48,7 @@ export function isRecordedDevice(link: LinkObject, record: OwnershipRecord): boo
   return BACKENDS.some((backend) => backend.isRecorded(link, record));
 }
 
-/** What the kernel must have for this network; for every backend while there is no configuration. */
+/** What the kernel must have for this network; for every backend while the configuration is unknown. */
 export function kernelNeedsOf(config: NetworkConfig | null): readonly KernelNeed[] {
   return config === null
     ? BACKENDS.flatMap(({ kernelNeeds }) => kernelNeeds)

@@ -64,7 +64,7 @@ const FLANNEL_VNI_MASK = 0xffff;
 /** linux/if_ether.h: no station has it; as a destination of forwarding entries it stands for all unknown ones. */
 const ZERO_MAC = "00:00:00:00:00:00";
 
-/** Below it the kernel runs no IPv6 on a device, and there are no settings to write (net/ipv6/addrconf.c). */
+/** Below it the kernel runs no IPv6 on a device, and its settings do not exist (net/ipv6/addrconf.c). */
 const IPV6_MIN_MTU_BYTES = 1280;
 
 /** IPv6's minimum link MTU (RFC 8200 §5) is the larger of the two families' floors; IPv4's is 68 (RFC 791). */
@@ -339,7 +339,7 @@ function tunnelRoute(subnet: Prefix, device: string, useNexthops: boolean): Kern
   return objects;
 }
 
-/** The tunnel MAC in a lease's backend data, null when there is none or it is no MAC. */
+/** The tunnel MAC in a lease's backend data, null when it is absent or invalid. */
 function vtepMac(data: JsonValue | undefined): Mac | null {
   if (!isJsonObject(data)) return null;
   const text = data.VtepMAC;

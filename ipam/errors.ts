@@ -7,7 +7,7 @@
 
 /** Every code tulle can answer with, and what it means in a few words. */
 export const ERROR_CODES = {
-  TULLE_ADDRESS: "text or bytes that are no IP address, prefix or MAC",
+  TULLE_ADDRESS: "text or bytes are not an IP address, prefix or MAC",
   TULLE_CODEC: "bytes or text from outside that cannot be decoded",
   TULLE_CONFIG: "a flag, a file or the network configuration has a wrong value",
   TULLE_UNSUPPORTED: "asked for something that this version does not do",
@@ -36,7 +36,7 @@ export interface ErrorOptions {
   /** What a person needs to know beyond the message: keys, values, names. Never secrets. */
   readonly details?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;
-  /** True when the same call may succeed later without anybody changing anything. Default false. */
+  /** True when the same call may succeed later without a change by a person. Default false. */
   readonly retryable?: boolean;
 }
 
@@ -55,7 +55,7 @@ export class TulleError extends Error {
   }
 }
 
-/** Text or bytes that are no IP address, prefix or MAC. */
+/** Text or bytes are not an IP address, prefix or MAC. */
 export class AddressError extends TulleError {
   constructor(message: string, options?: ErrorOptions) {
     super("TULLE_ADDRESS", message, options);
@@ -85,7 +85,7 @@ export class CodecError extends TulleError {
 
 export type StoreErrorCode = Extract<ErrorCode, `TULLE_STORE${string}`>;
 
-/** The store could not do what was asked. Retryable unless somebody must change something first. */
+/** An operation of the store failed. Retryable unless a person must change something first. */
 export class StoreError extends TulleError {
   constructor(message: string, options: ErrorOptions & { readonly code?: StoreErrorCode } = {}) {
     super(options.code ?? "TULLE_STORE", message, options);
@@ -113,7 +113,7 @@ export class NoFreeAddressError extends TulleError {
   }
 }
 
-/** The key is gone, or somebody else changed it since we last saw it. */
+/** The key is gone, or another host changed it since we last read it. */
 export class LeaseLostError extends TulleError {
   constructor(message: string, options?: ErrorOptions) {
     super("TULLE_LEASE_LOST", message, options);

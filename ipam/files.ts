@@ -184,8 +184,8 @@ export async function replaceWithLink(path: string, target: string): Promise<voi
 }
 
 /**
- * Writes to what a path that a person gave leads to: a link such as /dev/stdout, a FIFO, a device. The kernel guards
- * links in folders that anybody may write (protected_symlinks in proc(5)). A FIFO without a reader is an error.
+ * Writes to a path that a user gave, and follows it: a link such as /dev/stdout, a FIFO, a device. The kernel guards
+ * links in world-writable folders (protected_symlinks in proc(5)). A FIFO without a reader is an error.
  */
 export function writeThrough(path: string, text: string): void {
   const fd = openSync(path, O_WRONLY | O_TRUNC | O_NONBLOCK);

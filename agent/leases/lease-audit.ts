@@ -30,8 +30,8 @@ export interface AuditedLease {
   readonly identities: readonly string[];
   /** The key never expires. */
   readonly isReservation: boolean;
-  /** A reservation whose host has not come yet. */
-  readonly isAwaited: boolean;
+  /** A reservation whose host has not joined yet. */
+  readonly isUnclaimed: boolean;
   /** Why daemons do not use it, in one sentence; null when they do. */
   readonly problem: string | null;
 }
@@ -73,7 +73,7 @@ export function auditLeases(listing: StoreListing, host: AuditingHost | null = n
   const table = judge((lease) => backend?.rejectPeer(lease) ?? null);
   // No daemon uses a reservation before its host has joined; here it must not contradict a lease either.
   const expected = judge((lease) =>
-    isAwaited(lease, backend) ? null : (backend?.rejectPeer(lease) ?? null),
+    isUnclaimed(lease, backend) ? null : (backend?.rejectPeer(lease) ?? null),
   );
   const [refused, contradicting] = [table.refused(), expected.refused()];
   const moved = movedHosts([...table.peers.values()], backend);
@@ -82,8 +82,8 @@ export function auditLeases(listing: StoreListing, host: AuditingHost | null = n
     .map((entry) => {
       const { key } = entry;
       const lease = decodeOrNull(entry);
-      const awaited = lease !== null && isAwaited(lease, backend);
-      const rejection = (awaited ? contradicting : refused).get(key)?.reason;
+      const isPending = lease !== null && isUnclaimed(lease, backend);
+      const rejection = (isPending ? contradicting : refused).get(key)?.reason;
       return {
         key,
         entry,
@@ -91,7 +91,7 @@ export function auditLeases(listing: StoreListing, host: AuditingHost | null = n
         attrs: lease?.attrs ?? null,
         identities: lease === null ? [] : identitiesOf(lease, backend),
         isReservation: entry.storeLeaseId === null,
-        isAwaited: awaited,
+        isUnclaimed: isPending,
         problem: rejection ?? moved.get(key) ?? (key === host?.own.key ? ownProblem(table) : null),
       };
     });
@@ -158,7 +158,7 @@ function prepareNowhere(config: NetworkConfig): PreparedBackend {
 }
 
 /** Made in advance by an administrator: it names the host, but the host has not said yet how to reach it. */
-function isAwaited(lease: Lease, backend: PreparedBackend | null): boolean {
+function isUnclaimed(lease: Lease, backend: PreparedBackend | null): boolean {
   const { storeLeaseId, attrs } = lease;
   const isBare = attrs.nodeId === null && Object.keys(attrs.backendData).length === 0;
   // Some backends need no data: then the same lease may be that of a host at work.

@@ -3,7 +3,7 @@
  * applied are skipped; the store's other messages do not wait.
  */
 
-import { type Clock, Nap } from "../../ipam/clock.ts";
+import { type Clock, Sleep } from "../../ipam/clock.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import type { Logger } from "../../ipam/log.ts";
@@ -25,13 +25,13 @@ const RETRY_MS = 2_000;
 
 export class ConfigFollower {
   readonly #options: ConfigFollowerOptions;
-  readonly #nap: Nap;
+  readonly #sleep: Sleep;
   #isDirty = false;
   #problem: string | null = null;
 
   constructor(options: ConfigFollowerOptions) {
     this.#options = options;
-    this.#nap = new Nap(options.clock);
+    this.#sleep = new Sleep(options.clock);
   }
 
   /** Why the newest configuration is not in force; null when it is. */
@@ -42,7 +42,7 @@ export class ConfigFollower {
   /** The store may hold another configuration. */
   changed(): void {
     this.#isDirty = true;
-    this.#nap.wake();
+    this.#sleep.wake();
   }
 
   /** Runs until `signal` fires. */
@@ -50,7 +50,7 @@ export class ConfigFollower {
     const { clock } = this.#options;
     let delayMs = Number.POSITIVE_INFINITY;
     while (!signal.aborted) {
-      if (!this.#isDirty) await this.#nap.take(delayMs, signal);
+      if (!this.#isDirty) await this.#sleep.for(delayMs, signal);
       if (signal.aborted) return;
       this.#isDirty = false;
       delayMs = (await this.#follow()) ? Number.POSITIVE_INFINITY : RETRY_MS;

@@ -29,7 +29,7 @@ export const METRICS = {
   tulle_change_failures_total: { type: "counter", help: "Changes that the kernel refused.", labels: [] },
   tulle_drift_repaired_total: {
     type: "counter",
-    help: "Objects put right after somebody else changed them.",
+    help: "Objects repaired after another program changed them.",
     labels: ["kind"],
   },
   tulle_firewall_in_order: {
@@ -39,7 +39,7 @@ export const METRICS = {
   },
   tulle_firewall_repairs_total: {
     type: "counter",
-    help: "Times that firewall rules were put right after somebody else changed them.",
+    help: "Times that firewall rules were repaired after another program changed them.",
     labels: [],
   },
   tulle_lease_renewals_total: { type: "counter", help: "Successful renewals of our lease.", labels: [] },

@@ -129,7 +129,7 @@ function firstLines(stderr: string): string {
   return stderr.split("\n").slice(0, 3).join(" ") || "it gave no reason";
 }
 
-/** `nsenter`, `env` and the like report an absent program by exit code 127. */
+/** Programs that run others (`nsenter`, `env`, a shell) report an absent one by exit code 127. */
 function isMissing(code: number, stderr: string, command: string): boolean {
   return code === 127 && stderr.includes(command);
 }

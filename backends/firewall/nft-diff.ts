@@ -37,7 +37,7 @@ export interface ListedTable {
   readonly sources: ReadonlySet<string> | null;
   /** The set of that name is of another kind than ours: of another type, or of ranges. */
   readonly isSetForeign: boolean;
-  /** Names of sets, maps, flowtables and the like that are not ours. */
+  /** Names of other named objects (sets, maps, flowtables, counters) that are not ours. */
   readonly foreign: readonly string[];
 }
 

@@ -49,7 +49,7 @@ export interface TunnelInput {
   readonly aliases: readonly Address[];
   /** The overlay device, for the MSS clamp: `flannel.1`. */
   readonly device: string;
-  /** Whose tunnel packets are welcome: everybody's, or those of the peers' public addresses. */
+  /** Which sources of tunnel packets are accepted: any, or the peers' public addresses. */
   readonly sources: "any" | readonly Address[];
 }
 
@@ -283,8 +283,8 @@ function containerInterfaceDrops({ containerInterfaces }: FirewallInput): Rule[]
 }
 
 /**
- * Drops what a container sends from behind any other interface: as itself it has an address of the network, so it
- * writes somebody else's, which lives elsewhere, or one that every link has.
+ * Drops what containers send to the tunnel port with a forged source. A container's own address is inside the network;
+ * so a forged one either has its route by another interface, or is link-local.
  */
 function sourceDrops(family: Family): Rule[] {
   const linkLocal = inside(Prefix.parse(LINK_LOCAL_PREFIX[family]));
@@ -336,7 +336,7 @@ export function requiresEngine({ rules }: FirewallPlan): boolean {
   );
 }
 
-/** The same plan without the check of tunnel sources: what stays when nobody keeps the list of peers current. */
+/** The same plan without the check of tunnel sources: for the exit, after which the list of peers is not updated. */
 export function withoutSourceCheck(plan: FirewallPlan): FirewallPlan {
   const rules = mapFamilies(plan.rules, ({ chains, gates }) => ({
     gates,

@@ -1,6 +1,6 @@
 /**
- * What the guard had to repair: how often, what was found the last time, and whether somebody undoes it again and
- * again. Pure but for the time it is given; it logs nothing and repairs nothing.
+ * What the guard had to repair: how often, what was found the last time, and whether another program undoes our rules
+ * repeatedly. Pure: the caller passes the time, logs and repairs.
  */
 
 import type { Drift } from "./engine.ts";
@@ -39,7 +39,7 @@ export class RepairHistory {
     return this.#last;
   }
 
-  /** How often somebody has undone our rules in a row; 0 while that is no quarrel. */
+  /** How often in a row another program has undone our rules; 0 below the threshold of a conflict. */
   undone(nowMs: number): number {
     const isOver = this.#last === null || nowMs > this.#last.atMs + WINDOW_MS;
     return isOver || this.#inARow < QUARREL_REPAIRS ? 0 : this.#inARow;

@@ -63,7 +63,7 @@ export interface Rule {
  * - container-in: drops what containers send with foreign source addresses, on arrival;
  * - tunnel-in: judges tunnel packets on arrival, before connection tracking;
  * - tunnel-out: our own tunnel packets, before connection tracking;
- * - tunnel-forward: tunnel packets that pass through this host, where nobody else's accept can skip it;
+ * - tunnel-forward: tunnel packets that pass through this host, where no other table's accept can skip it;
  * - tunnel-local: drops packets to the tunnel's port that this host receives under another address than the tunnel's;
  * - mss-clamp: lowers the MSS of connections that enter the tunnel;
  * - overlay-in: accepts what leaves the tunnel for our own containers, where Docker (28 and later) drops whatever
@@ -89,7 +89,7 @@ export interface FamilyRules {
   readonly chains: Readonly<Partial<Record<ChainRole, readonly Rule[]>>>;
   /** The only packets that a role's rules are asked about; all, where there is none. It is tested once for a packet. */
   readonly gates: Readonly<Partial<Record<ChainRole, Gate>>>;
-  /** Who may send tunnel packets to us; null when everybody may. */
+  /** Who may send tunnel packets to us; null when any host may. */
   readonly knownSources: readonly Address[] | null;
 }
 

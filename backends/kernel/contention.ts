@@ -69,7 +69,7 @@ export class Contention {
     return this.#histories.size === 0;
   }
 
-  /** Somebody touched `key`: remembered only where there is a history already. */
+  /** Another program changed `key`: recorded only where a history exists already. */
   noteTouch(key: ObjectKey, by: number): void {
     const history = this.#histories.get(key);
     if (history === undefined || by === history.by) return;

@@ -107,7 +107,7 @@ export class EventDecoder {
   #nexthop(message: NetlinkMessage): readonly KernelEvent[] {
     const nexthop = decodeNexthop(message);
     const object = nexthopObject(nexthop, this.#context.names);
-    // Whoever takes one of our ids may have turned it into something that is nowhere near our device.
+    // A program that takes one of our ids may have made it a nexthop of another device.
     const isOurs =
       this.#context.isOurNexthop(nexthop.id) || this.#context.scope().devices.has(object?.device ?? "");
     return isOurs ? [{ type: "resync", reason: `nexthop ${nexthop.id} was made, changed or removed` }] : [];

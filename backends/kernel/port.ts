@@ -14,7 +14,7 @@ import type { ObjectKey, Scope } from "../state/contract/kind.ts";
 import type { Change } from "../state/diff.ts";
 import type { KernelObject } from "../state/kinds/registry.ts";
 
-/** The netlink port id of whoever asked for a change; 0 or absent when the kernel did it or does not tell. */
+/** The netlink port id that requested a change; 0 or absent when the kernel made it or does not report one. */
 type By = { readonly by?: number };
 
 export type KernelEvent =
@@ -39,7 +39,7 @@ export interface KernelPort {
    * what ends the subscription.
    */
   subscribe(scope: () => Scope, listener: (events: readonly KernelEvent[]) => void): () => void;
-  /** Hands on, before it returns, what the kernel has told and nobody has taken yet. */
+  /** Reads and delivers all pending notifications before it returns. */
   drain(): void;
   /** Names the program behind a netlink port id for people; null when it cannot be told. */
   programOf(by: number): string | null;

@@ -6,7 +6,7 @@
  */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { type Clock, Nap } from "../../ipam/clock.ts";
+import { type Clock, Sleep } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
 import type { ObjectKey, Scope } from "../state/contract/kind.ts";
@@ -89,7 +89,7 @@ export class Reconciler {
   #retryAtMs = Number.NEGATIVE_INFINITY;
   /** The kernel is read again then, at the latest. */
   #dumpAtMs = Number.NEGATIVE_INFINITY;
-  readonly #nap: Nap;
+  readonly #sleep: Sleep;
   #isDirty = false;
   #waiters: (() => void)[] = [];
 
@@ -97,7 +97,7 @@ export class Reconciler {
     const { port, scope, logger } = options;
     this.#options = options;
     this.#tracker = new StateTracker(scope);
-    this.#nap = new Nap(options.clock);
+    this.#sleep = new Sleep(options.clock);
     this.#contention = new Contention((by) => port.programOf(by));
     this.#failures = new Failures(logger);
     this.#troubles = new FailureSeries(
@@ -401,12 +401,12 @@ export class Reconciler {
 
   #poke(): void {
     this.#isDirty = true;
-    this.#nap.wake();
+    this.#sleep.wake();
   }
 
   /** Resolves when there is something to do, and after `ms` milliseconds at the latest. */
   async #untilDirty(ms: number, signal: AbortSignal): Promise<void> {
-    if (!this.#isDirty && ms > 0) await this.#nap.take(ms, signal);
+    if (!this.#isDirty && ms > 0) await this.#sleep.for(ms, signal);
     // What is told in one turn of the event loop, such as a burst of joins, is the work of one pass.
     await nextTurn();
     this.#isDirty = false;

@@ -172,7 +172,7 @@ export class RtnetlinkPort implements KernelPort {
     try {
       return readFileSync(`/proc/${by}/comm`, "utf8").trim();
     } catch {
-      return null; // it has ended, or the number is no process id
+      return null; // it has ended, or the number is not a process id
     }
   }
 

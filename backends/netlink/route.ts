@@ -108,7 +108,7 @@ export interface RouteFilter {
 
 /**
  * `ip route add DESTINATION [via GATEWAY] dev DEVICE [onlink] [proto P] [metric M] [src S]`, or `… nhid ID`.
- * With REPLACE (`ip route replace`) the kernel overwrites whoever's route has the same destination and metric.
+ * With REPLACE (`ip route replace`) the kernel overwrites any route with the same destination and metric.
  */
 export function encodeNewRoute(spec: RouteSpec, flags = CREATE): Buffer {
   const type = spec.type ?? RTN_UNICAST;

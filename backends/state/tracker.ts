@@ -20,7 +20,7 @@ import { deviceOf, isSame, type KernelObject, keyOf } from "./kinds/registry.ts"
 export type DesiredState = ReadonlyMap<string, readonly KernelObject[]>;
 
 /**
- * What to want from now on. Nobody changes it after it was made. `whole`: these groups and no others. `delta`: these
+ * The new desired state. Immutable. `whole`: these groups and no others. `delta`: these
  * groups, besides those of the plan before; an empty group has left.
  */
 export interface Plan {

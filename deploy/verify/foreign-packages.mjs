@@ -29,7 +29,7 @@ export function fetchPackage(suite, name) {
   return folder;
 }
 
-/** Two runs may fetch at once: whoever comes second uses what the first has put there. */
+/** Two runs may fetch at once: the second uses the files of the first. */
 function moveInto(files, folder) {
   try {
     renameSync(files, folder);

@@ -1,7 +1,7 @@
 /**
  * Reads and checks the text of the network configuration with flannel's defaults (its configuration.md).
  *
- * Pure. Whether a backend of that type exists, and what its options mean, is the backends' affair.
+ * Pure. backends/ checks whether a backend of that type exists, and its options.
  */
 
 import { ADDRESS_BITS, Address, type Family, Prefix } from "../addresses/ip.ts";

@@ -1,7 +1,7 @@
 /**
  * subnet.env: how the agent tells the CNI plugin and Docker which subnet this host has.
  *
- * Pure text in and out; files are the affair of whoever reads and writes them.
+ * Pure: text in, text out; callers read and write the file.
  */
 
 import {

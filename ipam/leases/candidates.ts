@@ -26,7 +26,7 @@ const MAX_PROBES = 1 << 20;
 
 export interface CandidateInput {
   readonly families: PerFamily<FamilyNetwork>;
-  /** Every subnet that any key in the store names. Looked at anew for each candidate: it may grow meanwhile. */
+  /** Every subnet that any key in the store names. Read again for each candidate: it may grow meanwhile. */
   readonly taken: OverlapIndex<NonNullable<unknown>>;
   /** True for subnets that would cut this host or another one off; wishes are not asked about. */
   readonly isAvoided: (subnets: PerFamily<Prefix>) => boolean;

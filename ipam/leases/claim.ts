@@ -62,7 +62,7 @@ const REMEDIES: Readonly<Record<Takeover, string>> = {
 
 /** Names both hosts and what to do. `holder` is null when its value cannot be read. */
 export function describeTakeover(takeover: Takeover, holder: Claimant | null, us: Claimant): string {
-  const them = holder === null ? "somebody whose value cannot be read" : describe(holder);
+  const them = holder === null ? "a host whose value cannot be read" : describe(holder);
   return `${them} holds it now, we are ${describe(us)}; ${REMEDIES[takeover]}`;
 }
 

@@ -37,7 +37,7 @@ interface Departure {
 export class Departures {
   readonly #stayMs: Readonly<Record<Stay, number>>;
   /** Until then a departure proves nothing, and no peer is removed: Infinity while the store is away. */
-  #doubtUntilMs = Number.NEGATIVE_INFINITY;
+  #suspectUntilMs = Number.NEGATIVE_INFINITY;
   readonly #departed = new Map<LeaseKey, Departure>();
 
   constructor({ leaveGraceMs, holdDownMs }: DepartureTimes) {
@@ -63,23 +63,23 @@ export class Departures {
 
   /** The store cannot be followed any more. */
   storeLost(): void {
-    if (this.#isHolding) this.#doubtUntilMs = Number.POSITIVE_INFINITY;
+    if (this.#isHolding) this.#suspectUntilMs = Number.POSITIVE_INFINITY;
   }
 
   /** The store can be followed again. */
   storeFound(nowMs: number): void {
-    if (this.#isHolding) this.#doubtUntilMs = nowMs + this.#stayMs.outage;
+    if (this.#isHolding) this.#suspectUntilMs = nowMs + this.#stayMs.outage;
   }
 
   /** The store did not answer in time at `nowMs`, though it seems that it can be followed. */
-  doubt(nowMs: number): void {
-    if (this.#isHolding) this.#doubtUntilMs = Math.max(this.#doubtUntilMs, nowMs + this.#stayMs.outage);
+  suspectStore(nowMs: number): void {
+    if (this.#isHolding) this.#suspectUntilMs = Math.max(this.#suspectUntilMs, nowMs + this.#stayMs.outage);
   }
 
   /** The peer vanished. */
   add(key: LeaseKey, nowMs: number): void {
     if (this.has(key)) return;
-    this.#departed.set(key, { sinceMs: nowMs, stay: nowMs < this.#doubtUntilMs ? "outage" : "grace" });
+    this.#departed.set(key, { sinceMs: nowMs, stay: nowMs < this.#suspectUntilMs ? "outage" : "grace" });
   }
 
   /** It is back, or another lease has its place. */
@@ -124,6 +124,6 @@ export class Departures {
   }
 
   #endMs({ sinceMs, stay }: Departure): number {
-    return Math.max(sinceMs + this.#stayMs[stay], this.#doubtUntilMs);
+    return Math.max(sinceMs + this.#stayMs[stay], this.#suspectUntilMs);
   }
 }

@@ -164,7 +164,7 @@ export class PeerTable {
     this.#revision = message.revision;
     if (message.type === "list") {
       // After a gap the store need not be the one that it was: a cluster may have been restored from a snapshot.
-      if (this.#synced) this.#departures.doubt(nowMs);
+      if (this.#synced) this.#departures.suspectStore(nowMs);
       this.#replaceAll(message.entries, message.config, nowMs);
     } else {
       for (const change of message.changes) {
@@ -187,9 +187,9 @@ export class PeerTable {
     else this.#departures.storeLost();
   }
 
-  /** The store did not answer in time at `atMs`: leases that vanish soon after may not have been renewed for it. */
-  doubtStore(atMs: number): void {
-    this.#departures.doubt(atMs);
+  /** The store did not answer in time at `atMs`: for that reason leases that vanish soon after may not be renewed. */
+  suspectStore(atMs: number): void {
+    this.#departures.suspectStore(atMs);
   }
 
   /** Removes peers whose time is over. Returns whether any was. `nowMs` is monotonic. */
@@ -338,7 +338,7 @@ export class PeerTable {
   #vanish(key: LeaseKey, nowMs: number): void {
     this.#damaged.delete(key);
     const lease = this.#peers.get(key);
-    if (lease === undefined || lease.isLeaving || this.#admission.isAwaited(key)) this.#remove(key);
+    if (lease === undefined || lease.isLeaving || this.#admission.hasWaiters(key)) this.#remove(key);
     else this.#departures.add(key, nowMs);
   }
 

@@ -67,12 +67,12 @@ export class FakeKernel implements KernelPort {
     this.#listener = null;
   }
 
-  /** Somebody else, behind netlink port `by`, makes or changes an object. */
+  /** Another program, at netlink port `by`, creates or changes an object. */
   interfere(object: KernelObject, by = 0): void {
     this.#put(object, by);
   }
 
-  /** Somebody else removes an object. */
+  /** Another program removes an object. */
   remove(key: ObjectKey, by = 0): void {
     this.#drop(key, by);
   }

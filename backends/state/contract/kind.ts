@@ -30,7 +30,7 @@ export interface Scope {
 }
 
 /**
- * `ours`: we created it, or nobody else can have. `adopted`: flanneld created it on a host that we take over.
+ * `ours`: we created it, or no other program can have. `adopted`: flanneld created it on a host that we take over.
  * `foreign`: visible because it may be in our way; never changed unless it displaced ours.
  */
 export type Owner = "ours" | "adopted" | "foreign";
@@ -86,7 +86,7 @@ export interface Kind<T> {
   needsRecreation?(desired: T, actual: T): boolean;
   /** Why `actual`, which was there before us, may not be replaced; null when it may. */
   obstacle?(desired: T, actual: T, scope: Scope): string | null;
-  /** The request that removes what keeps `desired` from being written, whoever owns it; null when nothing does. */
+  /** The request that removes what is in the way of `desired`, also a foreign object; null when nothing is. */
   encodeClear?(actual: T, names: KernelNames): Uint8Array | null;
 }
 

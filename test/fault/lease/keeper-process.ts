@@ -98,7 +98,7 @@ class Host {
     for (;;) {
       const { value: message, done } = await messages.next();
       if (done) return;
-      this.#peers.doubtStore(this.#lease.troubleMs);
+      this.#peers.suspectStore(this.#lease.troubleMs);
       this.#apply(message);
       this.#lease.observe(message);
     }

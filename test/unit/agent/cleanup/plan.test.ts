@@ -60,7 +60,7 @@ describe("which device is ours", () => {
     expect(decide(host([device("flannel.1")]))).toEqual({ removed: ["flannel.1"], leftAlone: "" });
   });
 
-  it("one that the record knows, though somebody renamed it", () => {
+  it("one in the record that was renamed", () => {
     expect(decide(host([device("old-tunnel")])).removed).toEqual(["old-tunnel"]);
   });
 

@@ -29,7 +29,7 @@ const withRoute = (destination: string, gateway: string | null): BridgeFacts => 
 });
 
 describe("findings about Docker's bridge", () => {
-  it("are none where all is well, or where there is no bridge yet", () => {
+  it("are none where all is well, or where the bridge does not exist yet", () => {
     expect(bridgeFindings(ENV, FACTS)).toEqual([]);
     expect(bridgeFindings(ENV, { ...FACTS, addresses: null })).toEqual([]);
   });

@@ -172,6 +172,7 @@ class VxlanNetwork implements PreparedBackend {
   readonly leaseType = "vxlan";
   readonly devices: PerFamily<string>;
   readonly sharedDevices: readonly string[];
+  readonly nexthopDevices = [];
   readonly entrances: PerFamily<readonly string[]>;
   readonly mtuBytes: number;
   readonly tunnels: PerFamily<Tunnel>;
@@ -211,6 +212,10 @@ class VxlanNetwork implements PreparedBackend {
       const problem = this.#dataProblem(lease, family);
       if (problem !== null) return problem;
     }
+    return null;
+  }
+
+  rejectLocally(): null {
     return null;
   }
 

@@ -64,6 +64,7 @@ export function auditLeases(listing: StoreListing, host: AuditingHost | null = n
       holdDownMs: 0,
       logger: silentLogger,
       rejectPeer,
+      rejectLocally: () => null,
       identitiesOf: (lease) => identitiesOf(lease, backend),
     });
     table.setOwnKey(host?.own.key ?? null);

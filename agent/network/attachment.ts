@@ -136,6 +136,7 @@ export function peerSettingsOf(attachment: Attachment): Omit<PeerSettings, "netw
     ownIdentities: backend.peerIdentities({ attrs: leaseAttrsOf(attachment, null) }),
     local,
     rejectPeer: (peer) => backend.rejectPeer(peer),
+    rejectLocally: (peer) => backend.rejectLocally(peer),
     identitiesOf: (peer) => backend.peerIdentities(peer),
   };
 }

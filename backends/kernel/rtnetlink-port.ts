@@ -321,6 +321,7 @@ function unionOf(scopes: readonly Scope[]): Scope {
   return {
     devices: new Set(scopes.flatMap(({ devices }) => [...devices])),
     sharedDevices: new Set(scopes.flatMap(({ sharedDevices }) => [...sharedDevices])),
+    nexthopDevices: new Set(scopes.flatMap(({ nexthopDevices }) => [...nexthopDevices])),
     networks: scopes.flatMap(({ networks }) => networks),
     sysctls: new Set(scopes.flatMap(({ sysctls }) => [...sysctls])),
   };

@@ -23,6 +23,8 @@ export interface Scope {
   readonly devices: ReadonlySet<string>;
   /** Interfaces of the host on which the network may create routes (the tunnel's parent, for direct routes). */
   readonly sharedDevices: ReadonlySet<string>;
+  /** Devices on which next hop objects with our protocol number are this network's: they name no destination. */
+  readonly nexthopDevices: ReadonlySet<string>;
   /** The cluster's ranges: the present ones, and those whose leftovers may still exist. */
   readonly networks: readonly Prefix[];
   /** Files under /proc/sys that the plan may set. */

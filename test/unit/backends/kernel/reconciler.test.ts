@@ -242,6 +242,7 @@ describe("Reconciler", () => {
     host.reconciler.setScope({
       devices: new Set(["flannel.1", "flannel.9"]),
       sharedDevices: new Set(["under0"]),
+      nexthopDevices: new Set(["flannel.1"]),
       networks: [],
       sysctls: new Set(),
     });

@@ -1,4 +1,4 @@
-/** What the daemon is told about itself: configuration, files, health and logs. */
+/** Settings of the daemon itself: configuration, files, health and logs. */
 
 import type { Flags } from "./flag.ts";
 import { address, choice, integer, text, toggle } from "./flag-kinds.ts";

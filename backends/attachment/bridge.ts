@@ -135,7 +135,7 @@ export function ensureGateways(
   return missing.length > 0;
 }
 
-/** Another device with the subnet of `gateway`, which the device of this name and index shall have; null if none. */
+/** Another device that has the subnet of `gateway`, which is meant for this device; null if there is none. */
 export function findSubnetConflict(
   host: NetlinkConnection,
   deviceName: string,

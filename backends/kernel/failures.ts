@@ -31,7 +31,7 @@ interface Failure {
 export class Failures {
   readonly #logger: Logger;
   readonly #failures = new Map<ObjectKey, Failure>();
-  /** Groups that a person has been told of. */
+  /** Groups that were logged. */
   readonly #said = new Set<string>();
 
   constructor(logger: Logger) {
@@ -57,7 +57,7 @@ export class Failures {
     return [...lines.values()];
   }
 
-  /** Forgets what need not be done any more. */
+  /** Drops failures of changes that are no longer pending. */
   retain(pending: readonly PendingChange[]): void {
     if (this.isEmpty) return;
     const keys = new Set(pending.map(({ key }) => key));
@@ -65,8 +65,8 @@ export class Failures {
   }
 
   /**
-   * Takes the outcome of one pass. A first refusal is worth a look at the kernel and no more: it may just not be as we
-   * believed. When the look did not help, a person hears of it, once.
+   * Takes the outcome of one pass. The first failure only causes a dump, because our view of the kernel may be stale. A
+   * failure that persists after the dump is logged, once.
    *
    * @param isRepeated whether the pass before failed too
    */

@@ -233,7 +233,7 @@ export class Reconciler {
     if (by !== undefined && by !== 0) this.#contention.noteTouch(key, by);
   }
 
-  /** One pass. Answers in how many milliseconds the next one is due if nothing happens before. */
+  /** One pass. Returns in how many milliseconds the next one is due if nothing happens before. */
   async #pass(): Promise<number> {
     const { clock, port, onPass } = this.#options;
     const startMs = clock.monotonicMs();
@@ -349,7 +349,7 @@ export class Reconciler {
     return inOrder(this.#due(clock.monotonicMs(), pending).due);
   }
 
-  /** What went with its device is repaired with it: the quarrel, if there is one, is about the device. */
+  /** Objects that disappeared with their device are not counted: a conflict, if there is one, is about the device. */
   #noteRepairs(repairs: readonly PendingChange[], madeDevices: ReadonlySet<string>): Counts {
     const { clock, logger } = this.#options;
     const repaired: Partial<Record<ObjectKind, number>> = {};
@@ -407,7 +407,7 @@ export class Reconciler {
   /** Resolves when there is something to do, and after `ms` milliseconds at the latest. */
   async #untilDirty(ms: number, signal: AbortSignal): Promise<void> {
     if (!this.#isDirty && ms > 0) await this.#sleep.for(ms, signal);
-    // What is told in one turn of the event loop, such as a burst of joins, is the work of one pass.
+    // All events of one turn of the event loop, such as a burst of joins, are handled in one pass.
     await nextTurn();
     this.#isDirty = false;
   }

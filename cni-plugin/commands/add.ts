@@ -87,7 +87,7 @@ async function addByDelegate(call: Call, plan: DelegatedPlan, undo: Undo): Promi
   const { type, delegate } = plan;
   const states = statesOf(call);
   if (plan.usesHostLocal) {
-    // host-local itself keeps the addresses of containers that died with an earlier boot for ever.
+    // host-local itself keeps the addresses of containers that ended with an earlier boot forever.
     const addresses = openAddresses(plan.dataDir, call.networkName);
     for (const attachment of await addresses.reclaimEarlierBoots(() => false)) states.remove(attachment);
   }

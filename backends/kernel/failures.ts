@@ -85,7 +85,7 @@ export class Failures {
       const group = this.#failures.get(key)?.group ?? "";
       const isNews = isRepeated && !this.#said.has(group);
       if (isNews) this.#said.add(group);
-      this.#logger[isNews ? "warn" : "debug"]("kernel refused a change", { key, error: message, others });
+      this.#logger[isNews ? "warn" : "debug"]("kernel rejected a change", { key, error: message, others });
     }
   }
 }

@@ -272,9 +272,9 @@ export class Reconciler {
   #due(nowMs: number, pending = this.#tracker.pending()): { due: readonly PendingChange[]; waitMs: number } {
     let waitMs = IDLE_MS;
     const isLate = ({ key, cause }: PendingChange): boolean => {
-      const quarrelMs = cause === "kernel" ? this.#contention.notBeforeMs(key) : Number.NEGATIVE_INFINITY;
+      const conflictMs = cause === "kernel" ? this.#contention.notBeforeMs(key) : Number.NEGATIVE_INFINITY;
       const failedMs = this.#failures.has(key) ? this.#retryAtMs : Number.NEGATIVE_INFINITY;
-      const delayMs = Math.max(quarrelMs, failedMs) - nowMs;
+      const delayMs = Math.max(conflictMs, failedMs) - nowMs;
       if (delayMs > 0) waitMs = Math.min(waitMs, delayMs);
       return delayMs > 0;
     };
@@ -359,7 +359,7 @@ export class Reconciler {
         count(this.#repaired, change.object.kind);
       }
       if (change.op === "recreate") {
-        logger.warn("device was replaced by another one, which had to go", {
+        logger.warn("another program replaced our device; it is deleted and ours is created again", {
           object: describe(change.object),
           found: describe(change.actual),
         });
@@ -367,9 +367,9 @@ export class Reconciler {
         logger.debug("drift repaired", { op: change.op, object: describe(change.object) });
       }
       if (madeDevices.has(deviceOf(change.object) ?? "")) continue;
-      const quarrel = this.#contention.record(key, change, clock.monotonicMs());
-      if (quarrel !== null) {
-        const { evidence, repairs: times } = quarrel;
+      const conflict = this.#contention.record(key, change, clock.monotonicMs());
+      if (conflict !== null) {
+        const { evidence, repairs: times } = conflict;
         logger.warn("something keeps undoing our change; repairing it less often now", {
           key,
           evidence,

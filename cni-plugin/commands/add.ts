@@ -21,7 +21,8 @@ export async function add(call: Call): Promise<CniResult> {
   try {
     return plan.kind === "own" ? await addOwn(call, plan, undo) : await addByDelegate(call, plan, undo);
   } catch (error) {
-    for (const failure of await undo.run()) call.warn(`could not take back: ${toCniError(failure).message}`);
+    for (const failure of await undo.run())
+      call.warn(`cleanup after the failure failed: ${toCniError(failure).message}`);
     throw error;
   }
 }

@@ -53,7 +53,7 @@ const ANSWER_FAILURES: readonly Failure[] = [
   {
     code: "TULLE_STORE_AUTH",
     pattern: /ACL not found|^401 /,
-    remedy: "the servers do not know the token: check consul-token, consul-token-file and consul-http-auth",
+    remedy: "the servers reject the token: check consul-token, consul-token-file and consul-http-auth",
     retryable: false,
   },
   {

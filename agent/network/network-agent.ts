@@ -70,6 +70,8 @@ export class NetworkAgent {
   #firewall: FirewallSettings;
   #ranges: readonly Prefix[] = [];
   #joined: JoinedNetwork | null = null;
+  /** From one joining of the network to the next. */
+  #round = new AbortController();
 
   constructor(options: NetworkAgentOptions) {
     const { settings, connection, identity } = options;
@@ -119,6 +121,15 @@ export class NetworkAgent {
 
   /** Joins the network and keeps it until `signal` fires. Throws TulleError when it cannot join. */
   async run(signal: AbortSignal): Promise<void> {
+    let round: AbortController;
+    do {
+      round = new AbortController();
+      this.#round = round;
+      await this.#joinAndRun(AbortSignal.any([signal, round.signal]));
+    } while (round.signal.aborted && !signal.aborted);
+  }
+
+  async #joinAndRun(signal: AbortSignal): Promise<void> {
     const watch = this.#store.feed.watch(signal, (health) => this.#noteStore(health));
     const messages = watch[Symbol.asyncIterator]();
     try {
@@ -210,6 +221,7 @@ export class NetworkAgent {
       hostFirewall: claimed,
       redial: () => connection.redial(),
       onReady,
+      onRejoin: () => this.#round.abort(),
     });
   }
 

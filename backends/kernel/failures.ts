@@ -1,5 +1,5 @@
 /**
- * Changes that the kernel refused, summed up: a missing right or device fails thousands of changes with one cause,
+ * Changes that the kernel rejected, grouped by cause: a missing right or device fails thousands of changes with one cause,
  * and a person needs to read it once. No I/O and no time.
  */
 

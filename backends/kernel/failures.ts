@@ -1,6 +1,6 @@
 /**
- * Changes that the kernel rejected, grouped by cause: a missing right or device fails thousands of changes with one cause,
- * and a person needs to read it once. No I/O and no time.
+ * Changes that the kernel rejected, grouped by cause: a missing right or device fails thousands of changes with one
+ * cause, which is logged once. No I/O and no time.
  */
 
 import type { TulleError } from "../../ipam/errors.ts";

@@ -5,6 +5,7 @@
  * stops.
  */
 
+import { setMaxListeners } from "node:events";
 import { Address, mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { AllocatingClaimer } from "../../ipam/leases/allocating-claimer.ts";
@@ -125,7 +126,9 @@ export class NetworkAgent {
     do {
       round = new AbortController();
       this.#round = round;
-      await this.#joinAndRun(AbortSignal.any([signal, round.signal]));
+      const ended = AbortSignal.any([signal, round.signal]);
+      setMaxListeners(0, ended); // each part of the network listens
+      await this.#joinAndRun(ended);
     } while (round.signal.aborted && !signal.aborted);
   }
 

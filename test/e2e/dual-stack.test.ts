@@ -3,17 +3,22 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";
+import { missingConsul, startConsul } from "../support/consul.ts";
 import {
   type Container,
+  createLab,
   describeWithEtcd,
+  fileStoreOf,
   type Host,
+  type Lab,
   PROGRAMS,
   ping,
   startPing,
   useEtcdLab,
 } from "../support/hosts.ts";
+import { describeAsRoot } from "../support/netns.ts";
 
 const BOTH = {
   Network: "10.2.0.0/16",
@@ -348,5 +353,47 @@ describeWithEtcd("a host without an IPv6 address", () => {
     net.host(1).run("ip", "address", "add", "fd00:50::77/64", "dev", "eth0", "nodad");
     await daemon.until(({ isReady }) => isReady, "is ready");
     expect([...net.leases().values()].join()).toContain('"PublicIPv6":"fd00:50::77"');
+  });
+});
+
+const missing = missingConsul();
+if (missing !== null && process.env.CI) throw new Error(missing);
+
+/** Starts a store of its own that holds the network; answers the daemons' flags. */
+const STORES: Readonly<Record<string, (lab: Lab, config: object) => Promise<readonly string[]>>> = {
+  "a file": async (lab, config) => [`--store=${await fileStoreOf(lab, config)}`],
+  Consul: async (lab, config) => {
+    const socketFile = join(lab.directory, "consul.sock");
+    const consul = await startConsul({ socketFile });
+    onTestFinished(() => consul.stop());
+    await consul.api("PUT", "kv/coreos.com/network/config", JSON.stringify(config));
+    return ["--store=consul", `--consul-address=unix://${socketFile}`];
+  },
+};
+
+describeAsRoot("IPv6 in other stores", () => {
+  const cases = Object.keys(STORES).flatMap((name) => [
+    [name, "both families", BOTH] as const,
+    [name, "IPv6 only", ONLY_IPV6] as const,
+  ]);
+
+  it.skipIf(missing !== null).each(cases)("%s holds a network of %s", async (name, _what, config) => {
+    const lab = createLab("stores6", 1500, [4, 6]);
+    onTestFinished(() => lab.dispose());
+    const flags = [...((await STORES[name]?.(lab, config)) ?? []), "-iface=eth0"];
+    const hosts = [lab.addHost(), lab.addHost()];
+    await Promise.all(hosts.map((host) => host.daemon.start(...flags)));
+    const containers = [];
+    for (const host of hosts) containers.push(await addContainer(host));
+    const [one, two] = containers;
+    if (one === undefined || two === undefined) throw new Error("two containers are needed");
+    await expectReach(one, two);
+    const [host] = hosts;
+    if (host === undefined) throw new Error("a host is needed");
+    const before = host.subnetFileText();
+    await host.daemon.stop();
+    await host.daemon.start(...flags);
+    expect(host.subnetFileText()).toBe(before);
+    await expectReach(two, one);
   });
 });

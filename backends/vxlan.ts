@@ -280,7 +280,7 @@ class VxlanNetwork implements PreparedBackend {
     const data = lease.attrs.backendData[family];
     const mac = vtepMac(data);
     if (mac === null && data === undefined && lease.storeLeaseId === null)
-      return "it is a reservation, and its host has not come yet";
+      return "it is a reservation, and its host has not joined yet";
     if (mac === null) return `its BackendData ${JSON.stringify(data ?? null)} holds no valid VtepMAC`;
     if (isMulticastMac(mac)) return `its VtepMAC ${mac} is a group address`;
     if (mac === ZERO_MAC) return "its VtepMAC is all zero: that host has not set it yet";

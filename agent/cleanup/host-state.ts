@@ -19,7 +19,7 @@ export interface HostStateFiles {
 /** Every route is visible through one of these. */
 const EVERYTHING = [Prefix.parse("0.0.0.0/0"), Prefix.parse("::/0")];
 
-/** Throws CodecError for an identity that cannot be read, because then nothing could be told from others' things. */
+/** Throws CodecError for an identity that cannot be read: only the identity shows which objects are ours. */
 export async function readHostState(port: RtnetlinkPort, files: HostStateFiles): Promise<HostState> {
   const devices = new Set(tunnelDevices(port));
   const interfaces = readRecordedInterfaces(files.stateDir);

@@ -6,7 +6,7 @@
  *   route,    with our protocol number, on a device named like ours or to a destination inside a network that
  *   nexthop   subnet.env or state-dir's record names; a next hop on an interface that the record names
  *
- * All else is left alone, and what might have been meant is named with the reason.
+ * Everything else stays; objects that resemble ours are named with the reason.
  */
 
 import { isOverlayDevice } from "../../backends/registry.ts";

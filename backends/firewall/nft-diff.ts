@@ -179,7 +179,7 @@ function createTable(table: NftTable, listed: ListedTable | null): NftChange {
   if (listed?.hasFlags === false) return NO_CHANGE;
   const id = { family: table.protocol, name: table.name };
   const state = listed === null ? "missing" : "dormant";
-  // Adding a table without flags wakes one that is there.
+  // Adding a table without flags enables an existing dormant one.
   return { drifts: [`table ${describeTable(table)} is ${state}`], commands: [{ add: { table: id } }] };
 }
 

@@ -237,7 +237,7 @@ function tunnelLocalRules({ address, aliases }: TunnelInput): Rule[] {
 
 /**
  * Tunnel packets that containers send through this host: masqueraded they would look like this host's own, so
- * they are dropped where they would leave. Nested hosts that talk among themselves on a bridge are not touched.
+ * they are dropped where they would leave. Traffic between nested hosts on one bridge is not affected.
  */
 function tunnelForwardRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
   return [
@@ -322,7 +322,7 @@ function outside(prefix: Prefix): PrefixMatch {
 }
 
 /**
- * True when a host without any firewall tool cannot do what was asked for. Accepting what is forwarded needs no
+ * True when a host without any firewall tool cannot do what the settings require. Accepting what is forwarded needs no
  * tool where nothing filters, and the rest only makes a working network better.
  */
 export function requiresEngine({ rules }: FirewallPlan): boolean {

@@ -217,7 +217,7 @@ export class Admission {
     if (queue?.isEmpty) this.#waiting.delete(resource);
   }
 
-  /** Has the oldest lease that waits for the resource decided again. Answers false when none waits. */
+  /** Has the oldest lease that waits for the resource decided again. Returns false when none waits. */
   #wakeOldest(resource: string): boolean {
     const queue = this.#waiting.get(resource);
     const candidate = queue?.take();

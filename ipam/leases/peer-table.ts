@@ -124,7 +124,7 @@ export class PeerTable {
     return this.#config;
   }
 
-  /** How many vanished peers are kept for now: there is reason to think that they will be back. */
+  /** How many vanished peers are kept for now because they are expected back. */
   get heldCount(): number {
     return this.#departures.held.length;
   }

@@ -58,7 +58,7 @@ export interface Wire<T> {
   readonly types: readonly [added: number, removed: number];
   /** The request for a change. Throws NetlinkError (ENODEV, ENOENT) when something that it refers to is missing. */
   encode(op: Operation, object: T, names: KernelNames): Uint8Array;
-  /** The object in a message; null for another kind's, and for what tulle has no word for. Throws CodecError. */
+  /** The object in a message; null for another kind's, and for objects that tulle does not model. Throws CodecError. */
   decode(message: NetlinkMessage, names: KernelNames): T | null;
   /** Dump requests that list every visible object; ENOENT in reply means that there is none. */
   dumps(scope: Scope, names: KernelNames): readonly Uint8Array[];

@@ -35,6 +35,8 @@ export interface Uplink {
 export interface HostFacts {
   /** For each family of the network; both are often on one interface. */
   readonly uplinks: PerFamily<Uplink>;
+  /** Where the subnets of all hosts lie. */
+  readonly networks: PerFamily<Prefix>;
   /** False where the kernel runs without IPv6; /proc/sys/net/ipv6 is absent then. */
   readonly hasIpv6: boolean;
 }

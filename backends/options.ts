@@ -38,6 +38,14 @@ export function booleanOption(options: JsonObject, name: string, fallback: boole
   return value;
 }
 
+/** A text without NUL, which no program could be given, or null when absent or empty. Throws ConfigError. */
+export function stringOption(options: JsonObject, name: string): string | null {
+  const value = lookup(options, name);
+  if (value === undefined || value === "") return null;
+  if (typeof value !== "string" || value.includes("\0")) throw optionError(name, value, "text in quotes");
+  return value;
+}
+
 function optionError(name: string, value: JsonValue, expected: string): ConfigError {
   return new ConfigError(`network config: Backend.${name} is ${JSON.stringify(value)}; write ${expected}`);
 }

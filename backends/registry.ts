@@ -4,14 +4,15 @@ import type { NetworkConfig } from "../ipam/config/network-config.ts";
 import { ConfigError, UnsupportedError } from "../ipam/errors.ts";
 import { allocBackend } from "./alloc.ts";
 import type { Backend, KernelNeed, OwnershipRecord } from "./backend.ts";
+import { extensionBackend } from "./extension.ts";
 import { hostGwBackend } from "./host-gw.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import { vxlanBackend } from "./vxlan.ts";
 
-const BACKENDS: readonly Backend[] = [vxlanBackend, hostGwBackend, allocBackend];
+const BACKENDS: readonly Backend[] = [vxlanBackend, hostGwBackend, allocBackend, extensionBackend];
 
 /** Types that flannel knows and this version does not carry. */
-const FLANNEL_TYPES = ["udp", "ipip", "wireguard", "ipsec", "extension", "tencent-vpc"];
+const FLANNEL_TYPES = ["udp", "ipip", "wireguard", "ipsec", "tencent-vpc"];
 
 /** Devices that flannel creates for these types. */
 const FLANNEL_DEVICES: ReadonlySet<string> = new Set([

@@ -94,12 +94,15 @@ export interface BackendRunner {
 export type PeerPath = "tunnel" | "direct";
 
 /** Where tunnel packets of other hosts arrive. */
-export interface Tunnel {
-  /** Local UDP port. */
-  readonly port: number;
+export type Tunnel = {
   /** Device that delivers the packets inside. */
   readonly device: string;
-}
+  /** The kernel accepts packets of peers only, by their keys: the firewall need not. */
+  readonly isAuthenticated?: true;
+} & TunnelPackets;
+
+/** How tunnel packets of other hosts are recognized: by their local UDP port, or by their IP protocol. */
+export type TunnelPackets = { readonly port: number } | { readonly protocol: "ipip" };
 
 /** What this host recorded in its state directory before it created anything. */
 export interface OwnershipRecord {
@@ -171,6 +174,8 @@ export interface PreparedBackend {
 
 export interface Backend {
   readonly type: string;
+  /** The families of containers that it carries; absent for both. */
+  readonly families?: readonly Family[];
   /** rtnetlink types of its devices; empty for a backend that routes only. */
   readonly deviceTypes: readonly string[];
   readonly kernelNeeds: readonly KernelNeed[];

@@ -4,6 +4,7 @@ import type { Address, Prefix } from "../ipam/addresses/ip.ts";
 import type { Lease } from "../ipam/leases/lease.ts";
 import type { HostFacts, PreparedBackend } from "./backend.ts";
 import { ROUTE_PROTOCOL } from "./state/contract/kind.ts";
+import type { NexthopObject } from "./state/kinds/nexthop.ts";
 import type { RouteObject } from "./state/kinds/route.ts";
 
 /** The kernel's default metric for IPv6 routes (IP6_RT_PRIO_USER, linux/ipv6_route.h). */
@@ -48,4 +49,9 @@ export function routeVia(
     viaNexthop,
     source: null,
   };
+}
+
+/** The object that a route refers to when there are many: see planner.ts. */
+export function nexthopFor(gateway: Address, device: string): NexthopObject {
+  return { kind: "nexthop", device, gateway, isOnlink: true, protocol: ROUTE_PROTOCOL };
 }

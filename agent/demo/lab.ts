@@ -29,6 +29,8 @@ export interface LabOptions<N extends Namespace = Namespace> {
   readonly programs: string;
   /** Of the LAN, in bytes. Default 1500. */
   readonly mtuBytes?: number;
+  /** How long a daemon may take to reach a state. Default 30 s. */
+  readonly patienceMs?: number;
 }
 
 /** The LAN and everything on it, in namespaces of the type `N`. */
@@ -40,7 +42,7 @@ export class Lab<N extends Namespace = Namespace> {
   readonly #hosts: Host<N>[] = [];
 
   constructor(options: LabOptions<N>) {
-    this.#options = { mtuBytes: 1500, ...options };
+    this.#options = { mtuBytes: 1500, patienceMs: 30_000, ...options };
     this.lan = options.createNamespace(`${options.name}-lan`);
     this.directory = mkdtempSync(join(tmpdir(), `${options.name}-`));
     try {
@@ -57,7 +59,7 @@ export class Lab<N extends Namespace = Namespace> {
 
   /** Adds host1, host2, … with the next address of the LAN. */
   addHost(): Host<N> {
-    const { mtuBytes } = this.#options;
+    const { mtuBytes, patienceMs } = this.#options;
     const name = `host${this.#hosts.length + 1}`;
     const host = new Host({
       name,
@@ -66,6 +68,7 @@ export class Lab<N extends Namespace = Namespace> {
       address: `${LAN_PREFIX}.${FIRST_HOST + this.#hosts.length}`,
       directory: join(this.directory, name),
       programs: this.#options.programs,
+      patienceMs,
     });
     this.#hosts.push(host);
     inNetwork(host.netns.path, (network) => {
@@ -93,6 +96,7 @@ interface HostOptions<N extends Namespace> {
   readonly address: string;
   readonly directory: string;
   readonly programs: string;
+  readonly patienceMs: number;
 }
 
 /** One host of a lab. */
@@ -109,7 +113,8 @@ export class Host<N extends Namespace = Namespace> {
   readonly #createNamespace: (name: string) => N;
   readonly #containers: Container<N>[] = [];
 
-  constructor({ name, createNamespace, netns, address, directory, programs }: HostOptions<N>) {
+  constructor(options: HostOptions<N>) {
+    const { name, createNamespace, netns, address, directory, programs, patienceMs } = options;
     this.name = name;
     this.#createNamespace = createNamespace;
     this.netns = netns;
@@ -125,6 +130,7 @@ export class Host<N extends Namespace = Namespace> {
       ),
       runDirectory: this.runDirectory,
       logFile: join(directory, "tulled.log"),
+      patienceMs,
     });
   }
 

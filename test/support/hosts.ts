@@ -32,6 +32,9 @@ export type Container = LabContainer<TestNetns>;
 /** Directory with tulled, tulle and tulle-cni. */
 export const PROGRAMS = join(process.env.TULLE_DIST ?? join(import.meta.dirname, "../../dist"), "bin");
 
+/** A program takes five to ten times as long in the guest, and longer beside other suites. */
+const PATIENCE_MS = process.env.TULLE_GUEST ? 180_000 : 30_000;
+
 let counter = 0;
 
 /** An empty lab (needs root). `label` is part of every name in it. */
@@ -40,7 +43,13 @@ export function createLab(label: string, mtuBytes = 1500): Lab {
   counter += 1;
   const name = `tulle-${label}-${process.pid}-${counter}`;
   return disposeAtExit(
-    new AnyLab({ name, programs: PROGRAMS, mtuBytes, createNamespace: createTestNamespace }),
+    new AnyLab({
+      name,
+      programs: PROGRAMS,
+      mtuBytes,
+      patienceMs: PATIENCE_MS,
+      createNamespace: createTestNamespace,
+    }),
   );
 }
 

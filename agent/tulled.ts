@@ -1,7 +1,7 @@
 /**
  * The daemon's entry: reads its configuration, opens the edges, runs its networks until a signal stops it.
  *
- * Exit codes: 0 after --help, --version or a clean stop; 1 for anything that a person must put right.
+ * Exit codes: 0 after --help, --version or a clean stop; 1 for anything that a person must correct.
  */
 
 import { randomBytes } from "node:crypto";

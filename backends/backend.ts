@@ -35,7 +35,9 @@ export interface Uplink {
 export interface HostFacts {
   /** For each family of the network; both are often on one interface. */
   readonly uplinks: PerFamily<Uplink>;
-  /** False where the kernel runs without IPv6: there are no IPv6 settings then. */
+  /** Where the subnets of all hosts lie. */
+  readonly networks: PerFamily<Prefix>;
+  /** False where the kernel runs without IPv6; /proc/sys/net/ipv6 is absent then. */
   readonly hasIpv6: boolean;
 }
 
@@ -91,7 +93,12 @@ export interface BackendRunner {
 }
 
 /** How packets to a peer travel, for status and doctor. */
-export type PeerPath = "tunnel" | "direct";
+export type PeerPath =
+  | "tunnel"
+  /** By a route on the interface itself. */
+  | "direct"
+  /** By other means than this backend's. */
+  | "external";
 
 /** Where tunnel packets of other hosts arrive. */
 export type Tunnel = {
@@ -148,6 +155,8 @@ export interface PreparedBackend {
   readonly devices: PerFamily<string>;
   /** Interfaces of the host on which it creates routes for peers. Recorded before the first route. */
   readonly sharedDevices: readonly string[];
+  /** Those of the shared devices on which it creates next hop objects. Only one network of a host may have any. */
+  readonly nexthopDevices: readonly string[];
   /** Interfaces by which packets of other hosts' containers come and go. */
   readonly entrances: PerFamily<readonly string[]>;
   /** Largest packet of a container, in bytes: what subnet.env says. */
@@ -161,6 +170,8 @@ export interface PreparedBackend {
    * on every host.
    */
   rejectPeer(lease: Lease): string | null;
+  /** Why this host alone cannot program a peer's lease, in the same form; null when it can. */
+  rejectLocally(lease: Lease): string | null;
   /** What identifies a peer besides subnets and addresses (its tunnel MAC, its public key). */
   peerIdentities(lease: Pick<Lease, "attrs">): readonly string[];
   /** What this host needs regardless of peers. `own` are our subnets. */

@@ -105,6 +105,7 @@ class IpipNetwork implements PreparedBackend {
   readonly leaseType = "ipip";
   readonly devices: PerFamily<string> = { 4: DEVICE };
   readonly sharedDevices: readonly string[];
+  readonly nexthopDevices = [];
   readonly entrances: PerFamily<readonly string[]>;
   readonly mtuBytes: number;
   readonly tunnels: PerFamily<Tunnel> = { 4: { protocol: "ipip", device: DEVICE } };
@@ -131,6 +132,10 @@ class IpipNetwork implements PreparedBackend {
     if (otherType !== null) return otherType;
     if (lease.subnets[4] === undefined || lease.attrs.publicAddress[4] !== undefined) return null;
     return "it has no public IPv4 address";
+  }
+
+  rejectLocally(): null {
+    return null;
   }
 
   peerIdentities(): readonly string[] {

@@ -3,15 +3,22 @@
 import { entriesOf, FAMILIES } from "../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../ipam/config/network-config.ts";
 import { ConfigError, UnsupportedError } from "../ipam/errors.ts";
+import { allocBackend } from "./alloc.ts";
 import type { Backend, KernelNeed, OwnershipRecord } from "./backend.ts";
+import { hostGwBackend } from "./host-gw.ts";
 import { ipipBackend } from "./ipip.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import { vxlanBackend } from "./vxlan.ts";
 
-const BACKENDS: readonly Backend[] = [vxlanBackend, ipipBackend];
+const BACKENDS: readonly Backend[] = [
+  vxlanBackend,
+  hostGwBackend,
+  ipipBackend,
+  allocBackend,
+];
 
 /** Types that flannel knows and this version does not carry. */
-const FLANNEL_TYPES = ["host-gw", "udp", "ipip", "wireguard", "ipsec", "alloc", "extension", "tencent-vpc"];
+const FLANNEL_TYPES = ["udp", "wireguard", "ipsec", "extension", "tencent-vpc"];
 
 /** Devices that flannel creates for these types. */
 const FLANNEL_DEVICES: ReadonlySet<string> = new Set([
@@ -63,7 +70,7 @@ export function isRecordedDevice(link: LinkObject, record: OwnershipRecord): boo
   return BACKENDS.some((backend) => backend.isRecorded(link, record));
 }
 
-/** What the kernel must have for this network; for every backend while there is no configuration. */
+/** What the kernel must have for this network; for every backend while the configuration is unknown. */
 export function kernelNeedsOf(config: NetworkConfig | null): readonly KernelNeed[] {
   return config === null
     ? BACKENDS.flatMap(({ kernelNeeds }) => kernelNeeds)

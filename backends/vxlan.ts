@@ -63,7 +63,7 @@ const FLANNEL_VNI_MASK = 0xffff;
 /** linux/if_ether.h: no station has it; as a destination of forwarding entries it stands for all unknown ones. */
 const ZERO_MAC = "00:00:00:00:00:00";
 
-/** Below it the kernel runs no IPv6 on a device, and there are no settings to write (net/ipv6/addrconf.c). */
+/** Below it the kernel runs no IPv6 on a device, and its settings do not exist (net/ipv6/addrconf.c). */
 const IPV6_MIN_MTU_BYTES = 1280;
 
 /** IPv6's minimum link MTU (RFC 8200 §5) is the larger of the two families' floors; IPv4's is 68 (RFC 791). */
@@ -171,6 +171,7 @@ class VxlanNetwork implements PreparedBackend {
   readonly leaseType = "vxlan";
   readonly devices: PerFamily<string>;
   readonly sharedDevices: readonly string[];
+  readonly nexthopDevices = [];
   readonly entrances: PerFamily<readonly string[]>;
   readonly mtuBytes: number;
   readonly tunnels: PerFamily<Tunnel>;
@@ -210,6 +211,10 @@ class VxlanNetwork implements PreparedBackend {
       const problem = this.#dataProblem(lease, family);
       if (problem !== null) return problem;
     }
+    return null;
+  }
+
+  rejectLocally(): null {
     return null;
   }
 
@@ -274,7 +279,7 @@ class VxlanNetwork implements PreparedBackend {
     const data = lease.attrs.backendData[family];
     const mac = vtepMac(data);
     if (mac === null && data === undefined && lease.storeLeaseId === null)
-      return "it is a reservation, and its host has not come yet";
+      return "it is a reservation, and its host has not joined yet";
     if (mac === null) return `its BackendData ${JSON.stringify(data ?? null)} holds no valid VtepMAC`;
     if (isMulticastMac(mac)) return `its VtepMAC ${mac} is a group address`;
     if (mac === ZERO_MAC) return "its VtepMAC is all zero: that host has not set it yet";
@@ -337,7 +342,7 @@ function tunnelRoute(subnet: Prefix, device: string, useNexthops: boolean): Kern
   return objects;
 }
 
-/** The tunnel MAC in a lease's backend data, null when there is none or it is no MAC. */
+/** The tunnel MAC in a lease's backend data, null when it is absent or invalid. */
 function vtepMac(data: JsonValue | undefined): Mac | null {
   if (!isJsonObject(data)) return null;
   const text = data.VtepMAC;

@@ -2,8 +2,7 @@
  * Looks for words and phrases that the project's texts must not use, in comments and documents: a part of
  * `npm run lint`. Prints `file:line: phrase: remedy` for each and exits with 1 when there is one.
  *
- *     node deploy/words.mjs             the folders and files that are listed as clean
- *     node deploy/words.mjs --all       every file under version control
+ *     node deploy/words.mjs             every file under version control
  *     node deploy/words.mjs PATH...     these only
  */
 
@@ -11,11 +10,11 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { commentLines, findPhrases } from "./words/check.mjs";
-import { CLEAN } from "./words/phrases.mjs";
 
-const args = process.argv.slice(2);
-const paths = args.includes("--all") ? [] : args.length > 0 ? args : CLEAN;
-const files = execFileSync("git", ["ls-files", "--", ...paths], { encoding: "utf8" }).split("\n");
+const paths = process.argv.slice(2);
+// Without paths it lists all files; a path that names none is an error, so that a misspelt one does not pass.
+const list = ["ls-files", "--error-unmatch", "--", ...paths];
+const files = execFileSync("git", list, { encoding: "utf8" }).split("\n");
 let count = 0;
 for (const file of files.filter((name) => /\.(ts|mts|mjs|cjs|md|sh|service|conf)$/.test(name))) {
   if (/^(deploy\/words\/|test\/fixtures\/|test\/unit\/deploy\/words)/.test(file)) continue;

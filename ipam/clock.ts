@@ -1,14 +1,14 @@
 /**
- * Time and chance, injected everywhere so that tests can hold both.
+ * Clocks, sleeps and back-off; tests inject a fake clock and fixed random numbers.
  *
- * Deadlines are counted on a clock that never jumps: setting the host's date neither expires a lease nor keeps
- * one. Nobody else in ipam reads a clock.
+ * Deadlines use a monotonic clock: setting the host's date neither expires a lease nor extends one. No other file in
+ * ipam reads a clock.
  */
 
 import { partOf } from "./part-signal.ts";
 
 export interface Clock {
-  /** Milliseconds since the machine started: the same for all its processes, deaf to date changes. */
+  /** Milliseconds since the machine started: the same for all its processes, unaffected by date changes. */
   monotonicMs(): number;
   /** Resolves after `ms` milliseconds, at most 24 days; rejects with the signal's reason when it fires first. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
@@ -42,8 +42,8 @@ export const systemClock: Clock = {
     }),
 };
 
-/** A sleep that somebody else can end. */
-export class Nap {
+/** A sleep that another part of the program can end early. */
+export class Sleep {
   readonly #clock: Clock;
   #wake: (() => void) | null = null;
 
@@ -52,21 +52,21 @@ export class Nap {
   }
 
   /** Resolves after `ms` milliseconds, when it is woken or when the signal fires, whichever comes first. */
-  async take(ms: number, signal: AbortSignal): Promise<void> {
-    const nap = partOf(signal);
-    this.#wake = nap.end;
-    await this.#clock.sleep(ms, nap.signal).catch(() => undefined);
+  async for(ms: number, signal: AbortSignal): Promise<void> {
+    const part = partOf(signal);
+    this.#wake = part.end;
+    await this.#clock.sleep(ms, part.signal).catch(() => undefined);
     this.#wake = null;
-    nap.end();
+    part.end();
   }
 
-  /** Nothing happens when nobody sleeps. */
+  /** Ends the sleep; does nothing when there is none. */
   wake(): void {
     this.#wake?.();
   }
 }
 
-/** Delays between attempts: doubling from `baseMs` to `maxMs`, each spread over its upper half by chance. */
+/** Delays between attempts: doubling from `baseMs` to `maxMs`, with jitter over the upper half. */
 export class Backoff {
   readonly #baseMs: number;
   readonly #maxMs: number;

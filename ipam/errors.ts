@@ -7,27 +7,27 @@
 
 /** Every code tulle can answer with, and what it means in a few words. */
 export const ERROR_CODES = {
-  TULLE_ADDRESS: "text or bytes that are no IP address, prefix or MAC",
-  TULLE_CODEC: "bytes or text from outside that cannot be decoded",
+  TULLE_ADDRESS: "text or bytes are not an IP address, prefix or MAC",
+  TULLE_CODEC: "external data cannot be decoded",
   TULLE_CONFIG: "a flag, a file or the network configuration has a wrong value",
-  TULLE_UNSUPPORTED: "asked for something that this version does not do",
-  TULLE_STORE: "the lease store refused a call or answered nonsense",
+  TULLE_UNSUPPORTED: "the request is not supported by this version",
+  TULLE_STORE: "the lease store rejected a call or sent an unexpected response",
   TULLE_STORE_UNREACHABLE: "no endpoint of the lease store answers",
-  TULLE_STORE_AUTH: "the lease store refuses our name, password or token",
+  TULLE_STORE_AUTH: "the lease store rejects our user, password or token",
   TULLE_STORE_TLS: "the TLS handshake with the lease store fails",
-  TULLE_STORE_API: "what answers there does not speak the store's API",
+  TULLE_STORE_API: "the endpoint does not implement the store's API",
   TULLE_SUBNET_TAKEN: "another host created this lease first",
   TULLE_NO_FREE_SUBNET: "the network has no subnet left",
   TULLE_NO_FREE_ADDRESS: "this host's subnet has no address left for a container",
-  TULLE_LEASE_LOST: "our lease is no longer ours",
-  TULLE_NETLINK: "the kernel refused a netlink request",
+  TULLE_LEASE_LOST: "our lease expired, was deleted or belongs to another host",
+  TULLE_NETLINK: "the kernel rejected a netlink request",
   TULLE_FIREWALL: "the host's firewall cannot be read or changed",
   TULLE_INTERFACE: "no usable network interface for the tunnel",
-  TULLE_CONFLICT: "something on this host is in the way",
+  TULLE_CONFLICT: "a foreign object prevents the change",
   TULLE_ALREADY_RUNNING: "another agent already manages this network here",
-  TULLE_CONTROL: "the running daemon could not be asked",
-  TULLE_PREREQUISITE: "this host lacks a program or a privilege that is needed",
-  TULLE_CNI: "the container runtime asked for something that cannot be done",
+  TULLE_CONTROL: "the running daemon does not answer",
+  TULLE_PREREQUISITE: "this host lacks a required program or privilege",
+  TULLE_CNI: "a request of the container runtime failed",
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_CODES;
@@ -36,7 +36,7 @@ export interface ErrorOptions {
   /** What a person needs to know beyond the message: keys, values, names. Never secrets. */
   readonly details?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;
-  /** True when the same call may succeed later without anybody changing anything. Default false. */
+  /** True when the same call may succeed later without a change by a person. Default false. */
   readonly retryable?: boolean;
 }
 
@@ -55,7 +55,7 @@ export class TulleError extends Error {
   }
 }
 
-/** Text or bytes that are no IP address, prefix or MAC. */
+/** Text or bytes are not an IP address, prefix or MAC. */
 export class AddressError extends TulleError {
   constructor(message: string, options?: ErrorOptions) {
     super("TULLE_ADDRESS", message, options);
@@ -85,7 +85,7 @@ export class CodecError extends TulleError {
 
 export type StoreErrorCode = Extract<ErrorCode, `TULLE_STORE${string}`>;
 
-/** The store could not do what was asked. Retryable unless somebody must change something first. */
+/** An operation of the store failed. Retryable unless a person must change something first. */
 export class StoreError extends TulleError {
   constructor(message: string, options: ErrorOptions & { readonly code?: StoreErrorCode } = {}) {
     super(options.code ?? "TULLE_STORE", message, options);
@@ -113,7 +113,7 @@ export class NoFreeAddressError extends TulleError {
   }
 }
 
-/** The key is gone, or somebody else changed it since we last saw it. */
+/** The key is gone, or another host changed it since we last read it. */
 export class LeaseLostError extends TulleError {
   constructor(message: string, options?: ErrorOptions) {
     super("TULLE_LEASE_LOST", message, options);

@@ -74,7 +74,7 @@ function settle(faults: Faults, part: string, result: Promise<unknown>): void {
   );
 }
 
-/** The place of an error in the source, for the log; undefined for what is no error. */
+/** The place of an error in the source, for the log; undefined for a thrown value that is not an Error. */
 function originOf(error: unknown): string | undefined {
   return error instanceof Error ? /\n\s+at (.+)/.exec(error.stack ?? "")?.[1] : undefined;
 }

@@ -1,16 +1,16 @@
 /**
- * A signal for a part of what another signal is for: it fires with the whole, or earlier by itself.
+ * A child of an AbortSignal: it fires when the parent fires, or earlier when `end()` is called.
  *
- * AbortSignal.any would do, but in Node 20 the signal of the whole keeps a trace of each part for as long as it
- * lives, and the parts here are as many as the tries in an outage of any length.
+ * AbortSignal.any() is not used: in Node 20 the parent keeps a reference to each child as long as it lives, and an
+ * outage creates one child for each attempt.
  */
 
-/** Why a part ends before the whole. One for all: an error made for each would carry a stack. */
+/** The reason when a part ends before the whole. One object for all parts: a new Error captures a stack each time. */
 const ENDED = new Error("this part has ended");
 
 export interface PartSignal {
   readonly signal: AbortSignal;
-  /** Fires it, if it has not, and forgets the whole. To be called in the end in any case. */
+  /** Fires the signal, if it has not fired, and removes the listener from the whole. Must always be called. */
   end(): void;
 }
 

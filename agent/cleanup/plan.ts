@@ -4,9 +4,9 @@
  *   device    a tunnel device that state-dir's record knows by its hardware address, or that carries routes with
  *             our protocol number; not one that carries routes as flanneld makes them, for then flanneld has it
  *   route,    with our protocol number, on a device named like ours or to a destination inside a network that
- *   nexthop   subnet.env or state-dir's record names
+ *   nexthop   subnet.env or state-dir's record names; a next hop on an interface that the record names
  *
- * All else is left alone, and what might have been meant is named with the reason.
+ * Everything else stays; objects that resemble ours are named with the reason.
  */
 
 import { isOverlayDevice } from "../../backends/registry.ts";
@@ -23,6 +23,8 @@ export interface HostState {
   readonly identity: Pick<IdentityRecord, "nodeId" | "deviceMacs"> | null;
   /** The networks that subnet.env and state-dir's record name. */
   readonly networks: readonly Prefix[];
+  /** Interfaces of the host on which state-dir's record says that tulled creates routes. */
+  readonly interfaces: ReadonlySet<string>;
   /** Every device of a backend's type, what is on it, and every route of the main table. */
   readonly objects: readonly KernelObject[];
   /** Process id of a flanneld in this network namespace. */
@@ -92,8 +94,9 @@ function isMarked(object: KernelObject): object is RouteObject | NexthopObject {
   return (object.kind === "route" || object.kind === "nexthop") && object.protocol === ROUTE_PROTOCOL;
 }
 
-function isOurs(object: RouteObject | NexthopObject, { networks }: HostState): boolean {
+function isOurs(object: RouteObject | NexthopObject, { networks, interfaces }: HostState): boolean {
   if (isOverlayDevice(object.device)) return true;
+  if (object.kind === "nexthop") return interfaces.has(object.device);
   return object.kind === "route" && networks.some((network) => network.contains(object.destination));
 }
 
@@ -105,6 +108,7 @@ function isFlannelds(
   const scope = {
     devices: new Set([device]),
     sharedDevices: new Set<string>(),
+    nexthopDevices: new Set<string>(),
     networks,
     sysctls: new Set<string>(),
   };

@@ -1,7 +1,7 @@
 /**
  * Several hosts on one machine: each a network namespace with an eth0 on a common LAN, and a /run of its own.
  *
- *     lan      192.168.50.0/24, one bridge
+ *     lan      192.168.50.0/24, one bridge; also fd00:50::/64 where IPv6 is wanted
  *       host1  eth0 192.168.50.11 ── flannel.1, docker0 ── its containers
  *       host2  eth0 192.168.50.12 …
  *
@@ -12,12 +12,22 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import {
+  type Address,
+  entriesOf,
+  type Family,
+  mapFamilies,
+  type PerFamily,
+  Prefix,
+} from "../../ipam/addresses/ip.ts";
 import { parseSubnetEnv, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { Daemon } from "./daemon.ts";
 import { type Namespace, runTool } from "./namespace.ts";
 import { inNetwork } from "./network.ts";
 
 export const LAN_PREFIX = "192.168.50";
+/** The LAN of each family; the router of a default route would have its first address. */
+const LANS = { 4: Prefix.parse(`${LAN_PREFIX}.0/24`), 6: Prefix.parse("fd00:50::/64") } as const;
 const FIRST_HOST = 11;
 
 export interface LabOptions<N extends Namespace = Namespace> {
@@ -31,6 +41,8 @@ export interface LabOptions<N extends Namespace = Namespace> {
   readonly mtuBytes?: number;
   /** How long a daemon may take to reach a state. Default 30 s. */
   readonly patienceMs?: number;
+  /** Of the hosts' addresses. Default IPv4. */
+  readonly families?: readonly Family[];
 }
 
 /** The LAN and everything on it, in namespaces of the type `N`. */
@@ -42,7 +54,7 @@ export class Lab<N extends Namespace = Namespace> {
   readonly #hosts: Host<N>[] = [];
 
   constructor(options: LabOptions<N>) {
-    this.#options = { mtuBytes: 1500, patienceMs: 30_000, ...options };
+    this.#options = { mtuBytes: 1500, families: [4], patienceMs: 30_000, ...options };
     this.lan = options.createNamespace(`${options.name}-lan`);
     this.directory = mkdtempSync(join(tmpdir(), `${options.name}-`));
     try {
@@ -59,13 +71,16 @@ export class Lab<N extends Namespace = Namespace> {
 
   /** Adds host1, host2, … with the next address of the LAN. */
   addHost(): Host<N> {
-    const { mtuBytes, patienceMs } = this.#options;
+    const { mtuBytes, families, patienceMs } = this.#options;
     const name = `host${this.#hosts.length + 1}`;
+    const addresses = Object.fromEntries(
+      families.map((family) => [family, LANS[family].base.plus(FIRST_HOST + this.#hosts.length)]),
+    );
     const host = new Host({
       name,
       createNamespace: this.#options.createNamespace,
       netns: this.#options.createNamespace(`${this.#options.name}-${name}`),
-      address: `${LAN_PREFIX}.${FIRST_HOST + this.#hosts.length}`,
+      addresses,
       directory: join(this.directory, name),
       programs: this.#options.programs,
       patienceMs,
@@ -73,9 +88,11 @@ export class Lab<N extends Namespace = Namespace> {
     this.#hosts.push(host);
     inNetwork(host.netns.path, (network) => {
       network.addVeth("eth0", mtuBytes, { name, path: this.lan.path });
-      network.addAddress("eth0", `${host.address}/24`);
       network.setLink("eth0", { isUp: true });
-      network.addDefaultRoute(`${LAN_PREFIX}.1`);
+      for (const family of families) {
+        network.addAddress("eth0", `${addresses[family]}/${LANS[family].length}`);
+        network.addDefaultRoute(LANS[family].base.plus(1));
+      }
     });
     inNetwork(this.lan.path, (network) => network.attach(name, "lan"));
     return host;
@@ -93,7 +110,7 @@ interface HostOptions<N extends Namespace> {
   readonly name: string;
   readonly createNamespace: (name: string) => N;
   readonly netns: N;
-  readonly address: string;
+  readonly addresses: PerFamily<Address>;
   readonly directory: string;
   readonly programs: string;
   readonly patienceMs: number;
@@ -104,6 +121,8 @@ export class Host<N extends Namespace = Namespace> {
   readonly name: string;
   readonly netns: N;
   /** On the LAN. */
+  readonly addresses: PerFamily<string>;
+  /** The one of the first family. */
   readonly address: string;
   /** What programs on the host see as /run. */
   readonly runDirectory: string;
@@ -114,11 +133,12 @@ export class Host<N extends Namespace = Namespace> {
   readonly #containers: Container<N>[] = [];
 
   constructor(options: HostOptions<N>) {
-    const { name, createNamespace, netns, address, directory, programs, patienceMs } = options;
+    const { name, createNamespace, netns, addresses, directory, programs, patienceMs } = options;
     this.name = name;
     this.#createNamespace = createNamespace;
     this.netns = netns;
-    this.address = address;
+    this.addresses = mapFamilies(addresses, String);
+    this.address = firstOf(this.addresses);
     this.runDirectory = join(directory, "run");
     this.stateDirectory = join(directory, "state");
     mkdirSync(this.runDirectory, { recursive: true });
@@ -163,15 +183,15 @@ export class Host<N extends Namespace = Namespace> {
   /** Attaches a container as Docker does: a veth pair to docker0, which is made when it is the first. */
   addContainer(): Container<N> {
     const { subnets, mtuBytes } = this.subnetEnv();
-    const gateway = subnets[4];
-    if (gateway === undefined) throw new Error(`${this.name} has no IPv4 subnet`);
-    if (this.#containers.length === 0) this.#makeBridge(`${gateway.address}/${gateway.length}`, mtuBytes);
+    if (this.#containers.length === 0) this.#makeBridge(subnets, mtuBytes);
     const number = this.#containers.length + 1;
     const letter = String.fromCharCode("a".charCodeAt(0) + this.#containers.length);
+    const addresses = mapFamilies(subnets, (gateway) => gateway.address.plus(number).toString());
     const container: Container<N> = {
       name: `${this.name}-${letter}`,
       netns: this.#createNamespace(`${this.netns.name}-${letter}`),
-      address: gateway.address.plus(number).toString(),
+      addresses,
+      address: firstOf(addresses),
     };
     this.#containers.push(container);
     const name = `veth${number}`;
@@ -180,19 +200,23 @@ export class Host<N extends Namespace = Namespace> {
       network.attach(name, "docker0");
     });
     inNetwork(container.netns.path, (network) => {
-      network.addAddress("eth0", `${container.address}/${gateway.length}`);
       network.setLink("eth0", { isUp: true });
-      network.addDefaultRoute(gateway.address.toString());
+      for (const [family, gateway] of entriesOf(subnets)) {
+        network.addAddress("eth0", `${addresses[family]}/${gateway.length}`);
+        network.addDefaultRoute(gateway.address);
+      }
     });
     return container;
   }
 
-  #makeBridge(address: string, mtuBytes: number): void {
+  #makeBridge(gateways: SubnetEnv["subnets"], mtuBytes: number): void {
     inNetwork(this.netns.path, (network) => {
       network.addBridge("docker0", mtuBytes);
-      network.addAddress("docker0", address);
+      for (const [, { address, length }] of entriesOf(gateways))
+        network.addAddress("docker0", `${address}/${length}`);
     });
-    this.netns.exec("sh", ["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+    for (const [family] of entriesOf(gateways))
+      this.netns.exec("sh", ["-c", `echo 1 > ${FORWARDING[family]}`]);
   }
 
   /** Removes it with its containers and every program on it. */
@@ -205,5 +229,19 @@ export class Host<N extends Namespace = Namespace> {
 export interface Container<N extends Namespace = Namespace> {
   readonly name: string;
   readonly netns: N;
+  readonly addresses: PerFamily<string>;
+  /** The one of the first family. */
   readonly address: string;
+}
+
+/** What Docker sets. */
+const FORWARDING = {
+  4: "/proc/sys/net/ipv4/ip_forward",
+  6: "/proc/sys/net/ipv6/conf/all/forwarding",
+} as const;
+
+function firstOf(addresses: PerFamily<string>): string {
+  const [first] = Object.values(addresses);
+  if (first === undefined) throw new Error("there is no address");
+  return first;
 }

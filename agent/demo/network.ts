@@ -4,7 +4,7 @@
  * Synchronous, but for deleting a device, over which the kernel takes its time.
  */
 
-import { encodeNewAddress } from "../../backends/netlink/address.ts";
+import { encodeNewAddress, IFA_F_NODAD } from "../../backends/netlink/address.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import {
   decodeLink,
@@ -51,19 +51,20 @@ export class Network {
     this.setLink(name, { masterIndex: this.#indexOf(bridge), isUp: true });
   }
 
-  /** `address` with its prefix length, such as `192.168.50.11/24`. */
+  /** `address` with its prefix length, such as `192.168.50.11/24`; usable at once. */
   addAddress(name: string, address: string): void {
-    const { address: own, length } = parseInterfaceAddress(address);
-    const broadcast = Prefix.of(own, length).last;
-    this.#connection.request(
-      encodeNewAddress({ address: own, length, broadcast, interfaceIndex: this.#indexOf(name) }),
-    );
+    const own = parseInterfaceAddress(address);
+    const interfaceIndex = this.#indexOf(name);
+    const more =
+      own.address.family === 4
+        ? { broadcast: Prefix.of(own.address, own.length).last }
+        : { flags: IFA_F_NODAD };
+    this.#connection.request(encodeNewAddress({ ...own, ...more, interfaceIndex }));
   }
 
-  addDefaultRoute(gateway: string): void {
-    this.#connection.request(
-      encodeNewRoute({ destination: Prefix.parse("0.0.0.0/0"), gateway: Address.parse(gateway) }),
-    );
+  addDefaultRoute(gateway: Address): void {
+    const destination = Prefix.of(Address.of(gateway.family, 0n), 0);
+    this.#connection.request(encodeNewRoute({ destination, gateway }));
   }
 
   #add(spec: LinkSpec): void {

@@ -14,7 +14,7 @@ export interface RouteFact {
 }
 
 export interface BridgeFacts {
-  /** The bridge's addresses, null when there is no bridge. */
+  /** The bridge's addresses, null when the bridge does not exist. */
   readonly addresses: readonly InterfaceAddress[] | null;
   /** Devices attached to the bridge: one for each running container. */
   readonly portCount: number;

@@ -5,7 +5,7 @@ import { dirname } from "node:path";
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
 import { type FileForm, hasCode, makeFolder, readForeignFile, replaceFile } from "../../ipam/files.ts";
 
-/** A file before and after; null where there is no file. */
+/** A file's text before and after; null where the file does not exist. */
 export interface FileChange {
   readonly path: string;
   readonly before: string | null;
@@ -22,7 +22,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EPERM: "run as root, on a file that is not immutable (lsattr)",
 };
 
-/** The file's text, null when there is no file. Throws ConfigError for anything else, a dangling link too. */
+/** The file's text, null when the file does not exist. Throws ConfigError for anything else, a dangling link too. */
 export async function readText(path: string): Promise<string | null> {
   try {
     const text = readForeignFile(path);

@@ -189,7 +189,7 @@ async function scriptCommand(): Promise<ServiceCommand | null> {
   return null;
 }
 
-/** docker.service and its drop-ins as systemd reads them, without ours; none when there is no unit. */
+/** docker.service and its drop-ins as systemd reads them, without ours; empty when the unit does not exist. */
 async function readUnits(unitDirectory: string): Promise<readonly UnitText[]> {
   const paths = (await askSystemd(unitDirectory)) ?? (await findUnits(unitDirectory));
   const units: UnitText[] = [];

@@ -41,7 +41,7 @@ export interface SetupPlan {
   readonly start: DockerdStart | null;
 }
 
-/** Throws ConfigError when there is no file and CodecError when it is damaged. */
+/** Throws ConfigError when the file does not exist and CodecError when it is damaged. */
 export async function readSubnetFile(path: string): Promise<DockerSubnet> {
   const text = await readText(path);
   if (text === null) {

@@ -38,8 +38,8 @@ function ownFinding(own: AuditedLease | undefined): Finding {
   return ok("own lease", `${own.key}${own.isReservation ? ", a reservation" : ""}`);
 }
 
-function sharedAddressFinding({ key, attrs, isAwaited }: AuditedLease): Finding {
-  if (isAwaited) return ok("address", `lease ${key} is reserved for this host's public address`);
+function sharedAddressFinding({ key, attrs, isUnclaimed }: AuditedLease): Finding {
+  if (isUnclaimed) return ok("address", `lease ${key} is reserved for this host's public address`);
   if (attrs?.nodeId === null) {
     return bad(
       "warn",

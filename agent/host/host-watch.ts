@@ -3,7 +3,7 @@
  * host examined again. An interface that cannot be used is a problem to show; nothing is withdrawn.
  */
 
-import { type Clock, Nap } from "../../ipam/clock.ts";
+import { type Clock, Sleep } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import type { Logger } from "../../ipam/log.ts";
 
@@ -27,11 +27,11 @@ export class HostWatch {
   readonly #options: HostWatchOptions;
   #problem: string | null = null;
   #isChanged = false;
-  readonly #nap: Nap;
+  readonly #sleep: Sleep;
 
   constructor(options: HostWatchOptions) {
     this.#options = options;
-    this.#nap = new Nap(options.clock);
+    this.#sleep = new Sleep(options.clock);
   }
 
   /** Why the interface cannot carry the tunnel now; null when it can. */
@@ -42,7 +42,7 @@ export class HostWatch {
   /** Something about the host changed. */
   changed(): void {
     this.#isChanged = true;
-    this.#nap.wake();
+    this.#sleep.wake();
   }
 
   /** Runs until `signal` fires. */
@@ -74,6 +74,6 @@ export class HostWatch {
 
   async #nextLook(signal: AbortSignal): Promise<void> {
     if (this.#isChanged) return;
-    await this.#nap.take(this.#problem === null ? AUDIT_MS : RETRY_MS, signal);
+    await this.#sleep.for(this.#problem === null ? AUDIT_MS : RETRY_MS, signal);
   }
 }

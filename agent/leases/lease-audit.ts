@@ -1,8 +1,7 @@
 /**
- * Judges all leases of a network as a daemon does that joins it now, and says what is wrong with each.
+ * Validates all leases of a network as a daemon that joins now would, and gives the reason for each rejection.
  *
- * Pure: a listing in, rows out. The peer table and the network's backend judge, so what is found here is what the
- * daemons reject.
+ * Pure: a listing in, rows out. It uses the peer table and the network's backend, so the result is what daemons reject.
  */
 
 import type { HostFacts, PreparedBackend } from "../../backends/backend.ts";
@@ -30,8 +29,8 @@ export interface AuditedLease {
   readonly identities: readonly string[];
   /** The key never expires. */
   readonly isReservation: boolean;
-  /** A reservation whose host has not come yet. */
-  readonly isAwaited: boolean;
+  /** A reservation whose host has not joined yet. */
+  readonly isUnclaimed: boolean;
   /** Why daemons do not use it, in one sentence; null when they do. */
   readonly problem: string | null;
 }
@@ -64,6 +63,7 @@ export function auditLeases(listing: StoreListing, host: AuditingHost | null = n
       holdDownMs: 0,
       logger: silentLogger,
       rejectPeer,
+      rejectLocally: () => null,
       identitiesOf: (lease) => identitiesOf(lease, backend),
     });
     table.setOwnKey(host?.own.key ?? null);
@@ -73,7 +73,7 @@ export function auditLeases(listing: StoreListing, host: AuditingHost | null = n
   const table = judge((lease) => backend?.rejectPeer(lease) ?? null);
   // No daemon uses a reservation before its host has joined; here it must not contradict a lease either.
   const expected = judge((lease) =>
-    isAwaited(lease, backend) ? null : (backend?.rejectPeer(lease) ?? null),
+    isUnclaimed(lease, backend) ? null : (backend?.rejectPeer(lease) ?? null),
   );
   const [refused, contradicting] = [table.refused(), expected.refused()];
   const moved = movedHosts([...table.peers.values()], backend);
@@ -82,8 +82,8 @@ export function auditLeases(listing: StoreListing, host: AuditingHost | null = n
     .map((entry) => {
       const { key } = entry;
       const lease = decodeOrNull(entry);
-      const awaited = lease !== null && isAwaited(lease, backend);
-      const rejection = (awaited ? contradicting : refused).get(key)?.reason;
+      const isPending = lease !== null && isUnclaimed(lease, backend);
+      const rejection = (isPending ? contradicting : refused).get(key)?.reason;
       return {
         key,
         entry,
@@ -91,7 +91,7 @@ export function auditLeases(listing: StoreListing, host: AuditingHost | null = n
         attrs: lease?.attrs ?? null,
         identities: lease === null ? [] : identitiesOf(lease, backend),
         isReservation: entry.storeLeaseId === null,
-        isAwaited: awaited,
+        isUnclaimed: isPending,
         problem: rejection ?? moved.get(key) ?? (key === host?.own.key ? ownProblem(table) : null),
       };
     });
@@ -149,16 +149,16 @@ function readConfig(text: string | null): {
   }
 }
 
-/** A backend judges a lease without regard to the host that it runs on; so this one runs on none. */
+/** A backend validates leases independently of its host; so this one has none. */
 function prepareNowhere(config: NetworkConfig): PreparedBackend {
-  const host: HostFacts = { uplinks: {}, hasIpv6: true };
+  const host: HostFacts = { uplinks: {}, networks: {}, hasIpv6: true };
   const families = [...entriesOf(config.families)].map(([family]) => family);
   const identity = { macFor: () => parseMac("00:00:00:00:00:00") };
   return backendFor(config).parseOptions(config.backend.options).prepare(host, families, identity);
 }
 
 /** Made in advance by an administrator: it names the host, but the host has not said yet how to reach it. */
-function isAwaited(lease: Lease, backend: PreparedBackend | null): boolean {
+function isUnclaimed(lease: Lease, backend: PreparedBackend | null): boolean {
   const { storeLeaseId, attrs } = lease;
   const isBare = attrs.nodeId === null && Object.keys(attrs.backendData).length === 0;
   // Some backends need no data: then the same lease may be that of a host at work.

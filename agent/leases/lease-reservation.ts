@@ -38,7 +38,7 @@ export function planReservation(audit: Audit, request: ReservationRequest): Rese
   rejectRivals(audit.leases, key, subnets, addresses);
   rejectInside(key, subnets, addresses);
   if (addresses[4] === undefined && addresses[6] === undefined) {
-    throw new ConfigError(`nobody has ${key} yet: name the host that shall have it with --public-ip`);
+    throw new ConfigError(`no host has ${key} yet: name the host to reserve it for with --public-ip`);
   }
   const value = formatLeaseValue({
     publicAddress: addresses,
@@ -49,10 +49,10 @@ export function planReservation(audit: Audit, request: ReservationRequest): Rese
   return { type: "create", key, value };
 }
 
-/** A reservation in use goes on as a lease with an end; one that nobody came for has no use without its promise. */
+/** A reservation in use becomes a lease that expires; one whose host never joined is deleted. */
 export function planRelease(lease: AuditedLease): "delete" | "expire" | "none" {
   if (!lease.isReservation) return "none";
-  return lease.isAwaited ? "delete" : "expire";
+  return lease.isUnclaimed ? "delete" : "expire";
 }
 
 function planKeeping(existing: AuditedLease, addresses: PerFamily<Address>): ReservationPlan {

@@ -18,7 +18,7 @@ export function selectLease(leases: readonly AuditedLease[], text: string): Audi
   const [first] = found;
   if (first === undefined) {
     throw new ConfigError(
-      `"${text}" is no lease: give a key, a subnet, a public address, a node id or an address in a subnet; "tulle leases" lists them`,
+      `"${text}" names no lease: give a key, a subnet, a public address, a node id or an address in a subnet; "tulle leases" lists them`,
     );
   }
   if (found.length > 1) {

@@ -3,7 +3,7 @@
  * applied are skipped; the store's other messages do not wait.
  */
 
-import { type Clock, Nap } from "../../ipam/clock.ts";
+import { type Clock, Sleep } from "../../ipam/clock.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import type { Logger } from "../../ipam/log.ts";
@@ -15,6 +15,8 @@ export interface ConfigFollowerOptions {
   /** What the newest configuration means now. */
   readonly judge: () => ConfigJudgement;
   readonly apply: (config: NetworkConfig) => Promise<void>;
+  /** Joins the network again with another lease. Rejects, and changes nothing, when this host cannot. */
+  readonly rejoin: (config: NetworkConfig) => Promise<void>;
   /** Called after each judgement. */
   readonly onChange: () => void;
 }
@@ -25,13 +27,13 @@ const RETRY_MS = 2_000;
 
 export class ConfigFollower {
   readonly #options: ConfigFollowerOptions;
-  readonly #nap: Nap;
+  readonly #sleep: Sleep;
   #isDirty = false;
   #problem: string | null = null;
 
   constructor(options: ConfigFollowerOptions) {
     this.#options = options;
-    this.#nap = new Nap(options.clock);
+    this.#sleep = new Sleep(options.clock);
   }
 
   /** Why the newest configuration is not in force; null when it is. */
@@ -42,7 +44,7 @@ export class ConfigFollower {
   /** The store may hold another configuration. */
   changed(): void {
     this.#isDirty = true;
-    this.#nap.wake();
+    this.#sleep.wake();
   }
 
   /** Runs until `signal` fires. */
@@ -50,7 +52,7 @@ export class ConfigFollower {
     const { clock } = this.#options;
     let delayMs = Number.POSITIVE_INFINITY;
     while (!signal.aborted) {
-      if (!this.#isDirty) await this.#nap.take(delayMs, signal);
+      if (!this.#isDirty) await this.#sleep.for(delayMs, signal);
       if (signal.aborted) return;
       this.#isDirty = false;
       delayMs = (await this.#follow()) ? Number.POSITIVE_INFINITY : RETRY_MS;
@@ -60,14 +62,14 @@ export class ConfigFollower {
 
   /** Returns false when a retry may help. */
   async #follow(): Promise<boolean> {
-    const { judge, apply } = this.#options;
-    const { apply: next, problem } = judge();
+    const { judge, apply, rejoin } = this.#options;
+    const { apply: next, isRejoin, problem } = judge();
     if (next === null) {
       this.#note(problem);
       return true;
     }
     try {
-      await apply(next);
+      await (isRejoin ? rejoin(next) : apply(next));
       this.#note(null);
       return true;
     } catch (error) {

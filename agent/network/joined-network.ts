@@ -60,6 +60,8 @@ export interface JoinedNetworkOptions {
   readonly redial: () => void;
   /** Called once, when packets can flow. */
   readonly onReady: () => void;
+  /** Called when this host needs another lease in the same network: it is to leave and join again. */
+  readonly onRejoin: () => void;
 }
 
 /** What a report needs besides what this network has. */
@@ -141,6 +143,11 @@ export class JoinedNetwork {
         return judgeConfig({ attachment, own, next: peers.config, invalid: peers.configProblem });
       },
       apply: (config) => reattachment.apply(config),
+      rejoin: async (config) => {
+        await reattachment.examine(config);
+        logger.info("the network's families changed; joining it again", { config: config.text });
+        options.onRejoin();
+      },
       onChange: guard("reporting the configuration", () =>
         metrics.setConfigRefused(this.#configFollower.problem !== null),
       ),

@@ -59,8 +59,8 @@ export function networkConfigText(options: NetworkOptions): string {
 }
 
 /**
- * Parses the text and lets its backend check its own options; those of a backend that other agents have nobody here
- * can check. Throws ConfigError.
+ * Parses the text and lets its backend check its own options. Options of a backend that only other agents have are
+ * not checked. Throws ConfigError.
  */
 export function checkNetworkConfig(text: string): NetworkConfig {
   const config = parseNetworkConfig(text);
@@ -81,5 +81,5 @@ function present(object: Readonly<Record<string, JsonValue | undefined>>): JsonO
 function number(flag: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new ConfigError(`${flag} "${text}" is no whole number`);
+  throw new ConfigError(`${flag} "${text}" is not a whole number`);
 }

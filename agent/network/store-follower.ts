@@ -6,7 +6,7 @@
  */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { type Clock, Nap } from "../../ipam/clock.ts";
+import { type Clock, Sleep } from "../../ipam/clock.ts";
 import type { OwnLease } from "../../ipam/leases/own-lease.ts";
 import type { PeerTable } from "../../ipam/leases/peer-table.ts";
 import type { StoreMessage } from "../../ipam/stores/contracts.ts";
@@ -17,7 +17,7 @@ export interface StoreFollowerOptions {
   readonly metrics: Pick<AgentMetrics, "noteMessage">;
   readonly peers: PeerTable;
   readonly lease: Pick<OwnLease, "observe" | "troubleMs">;
-  /** Called after each batch, and when peers were let go. */
+  /** Called after each batch, and when peers were removed. */
   readonly onChange: () => void;
   /** Called after a batch that named a network configuration. */
   readonly onConfig: () => void;
@@ -25,15 +25,15 @@ export interface StoreFollowerOptions {
 
 export class StoreFollower {
   readonly #options: StoreFollowerOptions;
-  readonly #untilMessage: Nap;
-  readonly #untilExpiry: Nap;
+  readonly #untilMessage: Sleep;
+  readonly #untilExpiry: Sleep;
   #queue: StoreMessage[] = [];
   #isEnded = false;
 
   constructor(options: StoreFollowerOptions) {
     this.#options = options;
-    this.#untilMessage = new Nap(options.clock);
-    this.#untilExpiry = new Nap(options.clock);
+    this.#untilMessage = new Sleep(options.clock);
+    this.#untilExpiry = new Sleep(options.clock);
   }
 
   /** Runs until `signal` fires or the messages end. Rejects with their error. */
@@ -41,7 +41,7 @@ export class StoreFollower {
     await Promise.all([this.#receive(messages, signal), this.#process(signal), this.#expire(signal)]);
   }
 
-  /** Whether the store can be followed decides which peers may be let go. */
+  /** Tells the peer table whether the store can be followed: while it cannot, no peer is removed. */
   noteStore(isFollowed: boolean): void {
     this.#options.peers.noteStore(isFollowed, this.#options.clock.monotonicMs());
     this.#untilExpiry.wake();
@@ -67,13 +67,13 @@ export class StoreFollower {
     while (!signal.aborted) {
       if (this.#queue.length === 0) {
         if (this.#isEnded) return;
-        await this.#untilMessage.take(Number.POSITIVE_INFINITY, signal);
+        await this.#untilMessage.for(Number.POSITIVE_INFINITY, signal);
         continue;
       }
       const batch = withNewestConfig(this.#queue);
       this.#queue = [];
       for (const message of batch) {
-        peers.doubtStore(lease.troubleMs);
+        peers.suspectStore(lease.troubleMs);
         peers.apply(message, clock.monotonicMs());
         lease.observe(message);
       }
@@ -87,7 +87,7 @@ export class StoreFollower {
   async #expire(signal: AbortSignal): Promise<void> {
     const { peers, clock, onChange } = this.#options;
     while (!signal.aborted) {
-      await this.#untilExpiry.take(peers.nextDeadlineMs - clock.monotonicMs(), signal);
+      await this.#untilExpiry.for(peers.nextDeadlineMs - clock.monotonicMs(), signal);
       if (peers.expire(clock.monotonicMs())) onChange();
     }
   }

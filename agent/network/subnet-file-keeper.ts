@@ -8,7 +8,7 @@
 
 import { type FSWatcher, watch } from "node:fs";
 import { dirname } from "node:path";
-import { Backoff, type Clock, Nap } from "../../ipam/clock.ts";
+import { Backoff, type Clock, Sleep } from "../../ipam/clock.ts";
 import { formatSubnetEnv, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
@@ -45,7 +45,7 @@ export class SubnetFileKeeper {
   readonly #options: SubnetFileKeeperOptions;
   readonly #failures: FailureSeries;
   readonly #backoff: Backoff;
-  readonly #nap: Nap;
+  readonly #sleep: Sleep;
   readonly #waiting: (() => void)[] = [];
   #desired: string | null = null;
   /** What we wrote last, or found in place. */
@@ -68,7 +68,7 @@ export class SubnetFileKeeper {
       "subnet file is written again",
     );
     this.#backoff = new Backoff({ baseMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS, random });
-    this.#nap = new Nap(clock);
+    this.#sleep = new Sleep(clock);
   }
 
   /** Takes the file's new content; resolves after the first attempt to write it. Never rejects. */
@@ -102,7 +102,7 @@ export class SubnetFileKeeper {
         const delayMs = await this.#check();
         for (const resolve of this.#waiting.splice(0)) resolve();
         onChange();
-        if (!this.#isDirty) await this.#nap.take(delayMs, signal);
+        if (!this.#isDirty) await this.#sleep.for(delayMs, signal);
         this.#isDirty = false;
         if (this.#isEventful) await clock.sleep(SETTLE_MS, signal).catch(() => undefined);
         this.#isEventful = false;
@@ -186,7 +186,7 @@ export class SubnetFileKeeper {
 
   #poke(): void {
     this.#isDirty = true;
-    this.#nap.wake();
+    this.#sleep.wake();
   }
 }
 

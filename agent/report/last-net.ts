@@ -8,7 +8,7 @@
  * has no file descriptors left (EMFILE).
  */
 
-import { type Clock, Nap } from "../../ipam/clock.ts";
+import { type Clock, Sleep } from "../../ipam/clock.ts";
 import type { Faults } from "../../ipam/faults.ts";
 
 const PARTS = {
@@ -43,7 +43,7 @@ function watchPart(
   { faults, clock, recover }: LastNetOptions,
   signal: AbortSignal,
 ): (error: unknown) => void {
-  const nap = new Nap(clock);
+  const sleep = new Sleep(clock);
   let count = 0;
   let isRunning = false;
   const note = (error: unknown): void => {
@@ -60,14 +60,14 @@ function watchPart(
       } catch (error) {
         note(error);
       }
-      if (handled === count) await nap.take(QUIET_MS, signal);
+      if (handled === count) await sleep.for(QUIET_MS, signal);
     } while (handled !== count);
     isRunning = false;
     faults.succeeded(part);
   };
   return (error) => {
     note(error);
-    nap.wake();
+    sleep.wake();
     if (isRunning) return;
     isRunning = true;
     // It rejects when the signal fires, and only then.

@@ -19,17 +19,17 @@ export const METRICS = {
   tulle_leases_refused: { type: "gauge", help: "Leases in the store that are not programmed.", labels: [] },
   tulle_config_refused: {
     type: "gauge",
-    help: "1 while the newest network configuration is not in force here.",
+    help: "1 while the newest network configuration is not applied on this host.",
     labels: [],
   },
   tulle_passes_total: { type: "counter", help: "Passes of the reconciler.", labels: [] },
   tulle_pass_seconds: { type: "histogram", help: "Duration of a pass.", labels: [] },
   tulle_resyncs_total: { type: "counter", help: "Full comparisons with the kernel.", labels: [] },
   tulle_changes_total: { type: "counter", help: "Changes made in the kernel.", labels: ["kind"] },
-  tulle_change_failures_total: { type: "counter", help: "Changes that the kernel refused.", labels: [] },
+  tulle_change_failures_total: { type: "counter", help: "Changes that the kernel rejected.", labels: [] },
   tulle_drift_repaired_total: {
     type: "counter",
-    help: "Objects put right after somebody else changed them.",
+    help: "Objects repaired after another program changed them.",
     labels: ["kind"],
   },
   tulle_firewall_in_order: {
@@ -39,7 +39,7 @@ export const METRICS = {
   },
   tulle_firewall_repairs_total: {
     type: "counter",
-    help: "Times that firewall rules were put right after somebody else changed them.",
+    help: "Times that firewall rules were repaired after another program changed them.",
     labels: [],
   },
   tulle_lease_renewals_total: { type: "counter", help: "Successful renewals of our lease.", labels: [] },

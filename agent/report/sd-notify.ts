@@ -17,7 +17,7 @@ export interface NotifyEnvironment {
   readonly WATCHDOG_PID?: string | undefined;
 }
 
-/** The service manager, or nobody. */
+/** The service manager; every call does nothing when none started us. */
 export interface ServiceNotifier {
   /** How often it expects `watchdog()`, in milliseconds; null when it does not. Call at half of that. */
   readonly watchdogMs: number | null;

@@ -63,7 +63,7 @@ export function leaseToJson(lease: AuditedLease): JsonObject {
     identities: lease.identities,
     nodeId: attrs?.nodeId ?? null,
     isReservation: lease.isReservation,
-    isAwaited: lease.isAwaited,
+    isAwaited: lease.isUnclaimed,
     storeLeaseId: entry.storeLeaseId,
     revision: entry.revision.toString(),
     createRevision: entry.createRevision.toString(),
@@ -71,12 +71,12 @@ export function leaseToJson(lease: AuditedLease): JsonObject {
   };
 }
 
-function useOf({ problem, isAwaited }: AuditedLease): Cell {
+function useOf({ problem, isUnclaimed }: AuditedLease): Cell {
   if (problem !== null) return { style: "red", text: `no: ${problem}` };
-  return isAwaited ? "not yet: its host has not joined" : "yes";
+  return isUnclaimed ? "not yet: its host has not joined" : "yes";
 }
 
-function kindOf({ isReservation, isAwaited }: AuditedLease): string {
-  if (isAwaited) return "reserved, host not joined";
+function kindOf({ isReservation, isUnclaimed }: AuditedLease): string {
+  if (isUnclaimed) return "reserved, host not joined";
   return isReservation ? "reservation" : "lease";
 }

@@ -17,7 +17,7 @@ export interface StatusViewOptions {
 /** More peers than this are counted, not listed. */
 const LISTED_PEERS = 16;
 
-/** The report as lines; the problems come last, next to the prompt, in red those that take readiness away. */
+/** The report as lines; the problems come last, next to the prompt, in red those that make the host not ready. */
 export function formatStatus(report: StatusReport, options: StatusViewOptions): string {
   const { terminal } = options;
   const { lease, network } = report;

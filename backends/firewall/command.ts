@@ -54,7 +54,7 @@ export class CommandRunner {
         env: { PATH: this.#path, LC_ALL: "C" },
         timeout: TIMEOUT_MS,
       });
-      // Not spawn's own option, which keeps listening for ever when the program does not exist.
+      // Not spawn's own option, which keeps listening forever when the program does not exist.
       const kill = (): void => void child.kill();
       const ended = (): void => signal?.removeEventListener("abort", kill);
       child.on("error", (cause) => {
@@ -129,7 +129,7 @@ function firstLines(stderr: string): string {
   return stderr.split("\n").slice(0, 3).join(" ") || "it gave no reason";
 }
 
-/** `nsenter`, `env` and the like report an absent program by exit code 127. */
+/** Programs that run others (`nsenter`, `env`, a shell) report an absent one by exit code 127. */
 function isMissing(code: number, stderr: string, command: string): boolean {
   return code === 127 && stderr.includes(command);
 }

@@ -6,7 +6,7 @@
  * guard. An audit runs a pass only where the rules can have changed. On stop the rules stay.
  */
 
-import { type Clock, Nap } from "../../ipam/clock.ts";
+import { type Clock, Sleep } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
 import type { NetlinkMonitor } from "../netlink/monitor.ts";
@@ -78,8 +78,8 @@ export class FirewallGuard {
   readonly #deafness: FailureSeries;
   readonly #history = new RepairHistory();
   readonly #abort = new AbortController();
-  readonly #pauseNap: Nap;
-  readonly #auditNap: Nap;
+  readonly #repairSleep: Sleep;
+  readonly #auditSleep: Sleep;
   #resyncSeconds: number;
   /** The kernel's generation in which the last pass found no difference; null when unknown. */
   #orderlyGeneration: number | null = null;
@@ -104,8 +104,8 @@ export class FirewallGuard {
     this.#resyncSeconds = resyncSeconds;
     this.#tools = choice === "none" ? null : new Toolset({ ...options, choice });
     this.#generation = new FirewallGeneration(options.netns);
-    this.#pauseNap = new Nap(clock);
-    this.#auditNap = new Nap(clock);
+    this.#repairSleep = new Sleep(clock);
+    this.#auditSleep = new Sleep(clock);
     this.#failures = new FailureSeries(log, "firewall is not in order", "firewall is in order again");
     this.#deafness = new FailureSeries(
       log,
@@ -125,7 +125,7 @@ export class FirewallGuard {
   /** Audits at another interval from now on. */
   setResyncSeconds(seconds: number): void {
     this.#resyncSeconds = seconds;
-    this.#auditNap.wake();
+    this.#auditSleep.wake();
   }
 
   /** Takes a network's new plan and resolves when a pass with it has ended; `status` has the result. Never rejects. */
@@ -137,7 +137,7 @@ export class FirewallGuard {
     this.#isPlanHeld = false;
     const passed = new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#request();
-    this.#pauseNap.wake();
+    this.#repairSleep.wake();
     await passed;
   }
 
@@ -190,7 +190,7 @@ export class FirewallGuard {
     this.#request();
     if (!isUrgent || this.#isUrgent || this.#undone() >= QUICK_REPAIRS) return;
     this.#isUrgent = true;
-    this.#pauseNap.wake();
+    this.#repairSleep.wake();
   }
 
   /** Until the next audit, which listens again. */
@@ -201,7 +201,7 @@ export class FirewallGuard {
 
   async #audit(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await this.#auditNap.take(this.#resyncSeconds * 1000, signal);
+      await this.#auditSleep.for(this.#resyncSeconds * 1000, signal);
       if (!signal.aborted) this.#look();
     }
   }
@@ -240,8 +240,8 @@ export class FirewallGuard {
   async #pause(pauseMs: number, signal: AbortSignal): Promise<void> {
     const isShort = pauseMs <= MIN_PAUSE_MS;
     this.#isUrgent = isShort;
-    if (!this.#isPlanNew) await this.#pauseNap.take(pauseMs, signal);
-    if (this.#isUrgent && !isShort && !this.#isPlanNew) await this.#pauseNap.take(MIN_PAUSE_MS, signal);
+    if (!this.#isPlanNew) await this.#repairSleep.for(pauseMs, signal);
+    if (this.#isUrgent && !isShort && !this.#isPlanNew) await this.#repairSleep.for(MIN_PAUSE_MS, signal);
   }
 
   async #pass(plans: FirewallPlans): Promise<readonly Drift[]> {
@@ -283,7 +283,7 @@ export class FirewallGuard {
     const by = this.#culprit;
     const beginsContest = this.#history.record({ atMs: clock.monotonicMs(), found, by });
     const fields = { changes: found, ...(by === null ? {} : { by }) };
-    if (beginsContest) log.warn("firewall rules are undone again and again", fields);
+    if (beginsContest) log.warn("firewall rules are undone repeatedly", fields);
     else if (this.#undone() > 0) log.debug("firewall rules repaired", fields);
     else log.info("firewall rules repaired", fields);
   }

@@ -1,4 +1,4 @@
-/** Reads the output of iptables-save(8): tables, chains and rules, as text. Pure; knows no rule of ours. */
+/** Reads the output of iptables-save(8): tables, chains and rules, as text. Pure; independent of our rules. */
 
 import { IPIP_NAMES } from "./rules.ts";
 

@@ -38,7 +38,7 @@ export interface ListedTable {
   readonly sources: ReadonlySet<string> | null;
   /** The set of that name is of another kind than ours: of another type, or of ranges. */
   readonly isSetForeign: boolean;
-  /** Names of sets, maps, flowtables and the like that are not ours. */
+  /** Names of other named objects (sets, maps, flowtables, counters) that are not ours. */
   readonly foreign: readonly string[];
 }
 
@@ -192,7 +192,7 @@ function createTable(table: NftTable, listed: ListedTable | null): NftChange {
   if (listed?.hasFlags === false) return NO_CHANGE;
   const id = { family: table.protocol, name: table.name };
   const state = listed === null ? "missing" : "dormant";
-  // Adding a table without flags wakes one that is there.
+  // Adding a table without flags enables an existing dormant one.
   return { drifts: [`table ${describeTable(table)} is ${state}`], commands: [{ add: { table: id } }] };
 }
 

@@ -52,7 +52,7 @@ interface TunnelEnds {
   readonly aliases: readonly Address[];
   /** The overlay device, for the MSS clamp: `flannel.1`. */
   readonly device: string;
-  /** Whose tunnel packets are welcome: everybody's, or those of the peers' public addresses. */
+  /** Which sources of tunnel packets are accepted: any, or the peers' public addresses. */
   readonly sources: "any" | readonly Address[];
   /** The kernel itself drops forged tunnel packets, so that the rules only let them in and clamp the MSS. */
   readonly isAuthenticated?: boolean;
@@ -247,7 +247,7 @@ function tunnelLocalRules(tunnel: TunnelInput): Rule[] {
 
 /**
  * Tunnel packets that containers send through this host: masqueraded they would look like this host's own, so
- * they are dropped where they would leave. Nested hosts that talk among themselves on a bridge are not touched.
+ * they are dropped where they would leave. Traffic between nested hosts on one bridge is not affected.
  */
 function tunnelForwardRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
   return [
@@ -298,8 +298,8 @@ function containerInterfaceDrops({ containerInterfaces }: FirewallInput): Rule[]
 }
 
 /**
- * Drops what a container sends from behind any other interface: as itself it has an address of the network, so it
- * writes somebody else's, which lives elsewhere, or one that every link has.
+ * Drops what containers send to the tunnel port with a forged source. A container's own address is inside the network;
+ * so a forged one either has its route by another interface, or is link-local.
  */
 function sourceDrops(family: Family): Rule[] {
   const linkLocal = inside(Prefix.parse(LINK_LOCAL_PREFIX[family]));
@@ -337,7 +337,7 @@ function outside(prefix: Prefix): PrefixMatch {
 }
 
 /**
- * True when a host without any firewall tool cannot do what was asked for. Accepting what is forwarded needs no
+ * True when a host without any firewall tool cannot do what the settings require. Accepting what is forwarded needs no
  * tool where nothing filters, and the rest only makes a working network better.
  */
 export function requiresEngine({ rules }: FirewallPlan): boolean {
@@ -351,7 +351,7 @@ export function requiresEngine({ rules }: FirewallPlan): boolean {
   );
 }
 
-/** The same plan without the check of tunnel sources: what stays when nobody keeps the list of peers current. */
+/** The same plan without the check of tunnel sources: for the exit, after which the list of peers is not updated. */
 export function withoutSourceCheck(plan: FirewallPlan): FirewallPlan {
   const rules = mapFamilies(plan.rules, ({ chains, gates }) => ({
     gates,

@@ -1,13 +1,13 @@
 /**
- * What the guard had to repair: how often, what was found the last time, and whether somebody undoes it again and
- * again. Pure but for the time it is given; it logs nothing and repairs nothing.
+ * What the guard had to repair: how often, what was found the last time, and whether another program undoes our rules
+ * repeatedly. Pure: the caller passes the time, logs and repairs.
  */
 
 import type { Drift } from "./engine.ts";
 
-/** So many repairs, each within the window after the one before, are a quarrel. */
-const QUARREL_REPAIRS = 10;
-/** Without a repair for this long a quarrel is over. */
+/** So many repairs, each within the window after the one before, are a conflict. */
+const CONFLICT_REPAIRS = 10;
+/** Without a repair for this long a conflict is over. */
 const WINDOW_MS = 10_000;
 
 export interface FirewallRepair {
@@ -39,18 +39,18 @@ export class RepairHistory {
     return this.#last;
   }
 
-  /** How often somebody has undone our rules in a row; 0 while that is no quarrel. */
+  /** How often in a row another program has undone our rules; 0 below the threshold of a conflict. */
   undone(nowMs: number): number {
     const isOver = this.#last === null || nowMs > this.#last.atMs + WINDOW_MS;
-    return isOver || this.#inARow < QUARREL_REPAIRS ? 0 : this.#inARow;
+    return isOver || this.#inARow < CONFLICT_REPAIRS ? 0 : this.#inARow;
   }
 
-  /** Answers true when with this repair a quarrel begins. */
+  /** Returns true if this repair begins a conflict. */
   record(repair: FirewallRepair): boolean {
     const isFollowUp = this.#last !== null && repair.atMs <= this.#last.atMs + WINDOW_MS;
     this.#inARow = isFollowUp ? this.#inARow + 1 : 1;
     this.#count += 1;
     this.#last = repair;
-    return this.#inARow === QUARREL_REPAIRS;
+    return this.#inARow === CONFLICT_REPAIRS;
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Firewall rules in words that belong to no engine: what a plan wants, before nft or iptables spell it.
+ * Firewall rules independent of the engine: what a plan wants, before nft or iptables render it.
  *
  * Types and the names that both engines share with flannel. No I/O, no syntax of any tool.
  */
@@ -19,7 +19,7 @@ export interface MarkMatch {
   readonly mask: number;
 }
 
-/** Everything a rule may ask of a packet; what is absent is not asked. */
+/** The matches of a rule; an absent one matches every packet. */
 export interface Matches {
   readonly mark?: MarkMatch;
   readonly source?: PrefixMatch;
@@ -41,7 +41,7 @@ export interface Matches {
   readonly isFromUnknownSource?: true;
 }
 
-/** What a packet must be for a chain to look at it. */
+/** The condition under which a packet enters a chain. */
 export type Gate = Pick<Matches, "outputInterface" | "udpPort" | "protocol">;
 
 export type Action =
@@ -63,9 +63,9 @@ export interface Rule {
  * - masquerade: source NAT on the way out;
  * - input: accepts tunnel packets for this host;
  * - container-in: drops what containers send with foreign source addresses, on arrival;
- * - tunnel-in: judges tunnel packets on arrival, before connection tracking;
+ * - tunnel-in: drops forged tunnel packets on arrival, before connection tracking;
  * - tunnel-out: our own tunnel packets, before connection tracking;
- * - tunnel-forward: tunnel packets that pass through this host, where nobody else's accept can skip it;
+ * - tunnel-forward: tunnel packets that pass through this host, where no other table's accept can skip it;
  * - tunnel-local: drops packets to the tunnel's port that this host receives under another address than the tunnel's;
  * - mss-clamp: lowers the MSS of connections that enter the tunnel;
  * - overlay-in: accepts what leaves the tunnel for our own containers, where Docker (28 and later) drops whatever
@@ -89,9 +89,9 @@ export type ChainRole = (typeof CHAIN_ROLES)[number];
 /** The rules of one address family. A role without rules has no chain. */
 export interface FamilyRules {
   readonly chains: Readonly<Partial<Record<ChainRole, readonly Rule[]>>>;
-  /** The only packets that a role's rules are asked about; all, where there is none. It is tested once for a packet. */
+  /** Gates by role: only packets that match the gate reach the role's rules. Tested once per packet. */
   readonly gates: Readonly<Partial<Record<ChainRole, Gate>>>;
-  /** Who may send tunnel packets to us; null when everybody may. */
+  /** Who may send tunnel packets to us; null when any host may. */
   readonly knownSources: readonly Address[] | null;
 }
 

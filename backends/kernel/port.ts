@@ -1,5 +1,5 @@
 /**
- * The one door to the kernel: see, change, be told. Implemented over rtnetlink, and by a fake for tests.
+ * The interface to the kernel: read, change, subscribe. Implemented over rtnetlink, and by a fake for tests.
  *
  * Contract, checked for both by test/conformance/kernel-port:
  *  - dump reports every object that is visible in the scope (see isVisible), and nothing else;
@@ -14,7 +14,7 @@ import type { ObjectKey, Scope } from "../state/contract/kind.ts";
 import type { Change } from "../state/diff.ts";
 import type { KernelObject } from "../state/kinds/registry.ts";
 
-/** The netlink port id of whoever asked for a change; 0 or absent when the kernel did it or does not tell. */
+/** The netlink port id that requested a change; 0 or absent when the kernel made it or does not report one. */
 type By = { readonly by?: number };
 
 export type KernelEvent =
@@ -39,9 +39,9 @@ export interface KernelPort {
    * what ends the subscription.
    */
   subscribe(scope: () => Scope, listener: (events: readonly KernelEvent[]) => void): () => void;
-  /** Hands on, before it returns, what the kernel has told and nobody has taken yet. */
+  /** Reads and delivers all pending notifications before it returns. */
   drain(): void;
-  /** Names the program behind a netlink port id for people; null when it cannot be told. */
+  /** Names the program behind a netlink port id for people; null when it is unknown. */
   programOf(by: number): string | null;
   /** Ends all subscriptions and frees what is held. Idempotent. */
   close(): void;

@@ -172,7 +172,7 @@ export class RtnetlinkPort implements KernelPort {
     try {
       return readFileSync(`/proc/${by}/comm`, "utf8").trim();
     } catch {
-      return null; // it has ended, or the number is no process id
+      return null; // it has ended, or the number is not a process id
     }
   }
 
@@ -321,6 +321,7 @@ function unionOf(scopes: readonly Scope[]): Scope {
   return {
     devices: new Set(scopes.flatMap(({ devices }) => [...devices])),
     sharedDevices: new Set(scopes.flatMap(({ sharedDevices }) => [...sharedDevices])),
+    nexthopDevices: new Set(scopes.flatMap(({ nexthopDevices }) => [...nexthopDevices])),
     networks: scopes.flatMap(({ networks }) => networks),
     sysctls: new Set(scopes.flatMap(({ sysctls }) => [...sysctls])),
   };

@@ -12,7 +12,7 @@ import { errorOf, isFinal } from "./reply.ts";
 import { messageTypeName } from "./rtnetlink.ts";
 import { DATAGRAM_BYTES, NetlinkSocket, type SocketOptions } from "./socket.ts";
 
-/** How often an interrupted dump is started anew before the caller is told to try later. */
+/** How often an interrupted dump is restarted before the caller gets a retryable error. */
 const DUMP_ATTEMPTS = 10;
 
 /** What one error answer with its text costs of the receive buffer, at most, by the kernel's reckoning. */
@@ -43,7 +43,7 @@ export class NetlinkConnection {
     return new NetlinkConnection(options);
   }
 
-  /** All port ids that stand in notifications about changes of this connection. */
+  /** All port ids in notifications about changes of this connection. */
   get portIds(): readonly number[] {
     return [this.#socket.portId, this.#asyncSocket.portId];
   }
@@ -70,7 +70,7 @@ export class NetlinkConnection {
 
   /**
    * Returns every object that a dump request (NLM_F_DUMP) lists. A dump during which the kernel's list changed
-   * is started anew; after ten vain attempts it throws a retryable NetlinkError (EINTR).
+   * is restarted; after ten failed attempts it throws a retryable NetlinkError (EINTR).
    */
   dump<T>(message: Uint8Array, decode: Decode<T>): T[] {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
@@ -83,8 +83,8 @@ export class NetlinkConnection {
   }
 
   /**
-   * Sends requests in order and returns one result for each: null for success. It is no transaction: a failed
-   * request keeps no other from being carried out. Only the last of each chunk of at most 64 KiB is acknowledged;
+   * Sends requests in order and returns one result for each: null for success. It is not a transaction: the
+   * requests after a failed one are carried out. Only the last of each chunk of at most 64 KiB is acknowledged;
    * the kernel reports errors of the others without being asked.
    */
   batch(messages: readonly Uint8Array[]): (NetlinkError | null)[] {
@@ -132,7 +132,7 @@ export class NetlinkConnection {
       });
     } catch (error) {
       if (!(error instanceof NetlinkError)) throw error;
-      // The answers are lost, so that nobody knows which of these requests were carried out.
+      // The answers are lost: which of these requests were carried out is unknown.
       for (let index = start; index < end; index++) results[index] ??= error;
     }
   }

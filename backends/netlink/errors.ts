@@ -32,7 +32,7 @@ const NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(ERRNO).map(([name, errno]): [number, string] => [errno, name]),
 );
 
-/** Failures that may pass without anybody changing anything. */
+/** Transient failures: the same request may succeed later. */
 const TRANSIENT: ReadonlySet<number> = new Set([EINTR, EAGAIN, ENOMEM, EBUSY, ENOBUFS, ETIMEDOUT]);
 
 export interface NetlinkErrorOptions {

@@ -13,7 +13,7 @@ const LIBC = "libc.so.6";
 /** `RESULT NAME(TYPE NAME, …)` */
 const PROTOTYPE = /^(\w+) (\w+)\((.*)\)$/;
 
-/** What is no pointer, as Bun names it. Lengths of what was sent or received stay far below 2^53. */
+/** Bun's names of the types that are not pointers. Lengths of what was sent or received stay far below 2^53. */
 const NUMBERS: Readonly<Record<string, string>> = {
   int: "i32",
   uint: "u32",
@@ -26,7 +26,7 @@ interface Signature {
   readonly returns: string;
 }
 
-/** All at once, when the first is called: looking up each by itself takes five times as long. */
+/** All are looked up together when the first is called: looking them up one by one takes five times as long. */
 const declared: Record<string, Signature> = { __errno_location: { args: [], returns: "ptr" } };
 let found: Readonly<Record<string, (...args: readonly unknown[]) => number>> | null = null;
 
@@ -47,7 +47,7 @@ function func(prototype: string): Body & { async: (...args: readonly unknown[]) 
   return Object.assign(body, { async: callingBack(body) });
 }
 
-/** koffi's form with a callback. There is no worker thread here: the caller waits, which a short-lived program can. */
+/** koffi's form with a callback. Without a worker thread, it blocks the caller, a short-lived program. */
 function callingBack(body: Body): (...values: readonly unknown[]) => void {
   return (...values) => {
     const callback = values.at(-1) as (error: null, result: number) => void;

@@ -1,6 +1,6 @@
 /**
  * The few C library calls that Node does not have, and the only file that imports koffi. In a program compiled with
- * Bun, koffi-bun.ts stands in for it.
+ * Bun, koffi-bun.ts replaces koffi.
  *
  * Every function answers as the kernel itself does: a result of 0 or more, or the negated errno. Nothing here
  * throws, retries or knows what netlink is.
@@ -113,7 +113,7 @@ export function close(fd: number): number {
   return orErrno(sys.close(fd));
 }
 
-/** flock(2): with LOCK_EX it waits until nobody else holds the file's lock; closing the file lets go of it. */
+/** flock(2): with LOCK_EX it waits until no other open file holds the lock; closing the file releases it. */
 export function flock(fd: number, operation: number): number {
   return orErrno(sys.flock(fd, operation));
 }
@@ -123,7 +123,7 @@ export function setns(fd: number, type: number): number {
   return orErrno(sys.setns(fd, type));
 }
 
-/** A running watch of a file descriptor. Whoever drops the last reference to it ends the watch silently. */
+/** A running watch of a file descriptor. It ends silently when the last reference to it is dropped. */
 export interface ReadWatch {
   close(): void;
   /** Lets the process end although the watch runs. */

@@ -32,9 +32,9 @@ export const NLM_F_DUMP_INTR = 0x10;
 export const NLM_F_CAPPED = 0x100;
 export const NLM_F_ACK_TLVS = 0x200;
 
-/** Create, and fail with EEXIST when the object is there: the only flags that never harm somebody else's object. */
+/** Create, and fail with EEXIST when the object exists: the only flags that never overwrite a foreign object. */
 export const CREATE = NLM_F_CREATE | NLM_F_EXCL;
-/** Create, or overwrite what has the same kernel key, whoever made it. */
+/** Create, or overwrite the object with the same kernel key, even a foreign one. */
 export const REPLACE = NLM_F_CREATE | NLM_F_REPLACE;
 
 export const NLMSG_HDRLEN = 16;

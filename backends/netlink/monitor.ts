@@ -1,8 +1,8 @@
 /**
- * Notifications of what changes in the kernel, whoever changes it.
+ * Notifications of changes in the kernel, by any program.
  *
- * The event loop wakes us (no thread, no timer); what a notification means is the caller's business. Echoes of our
- * own changes can be left in the kernel, where they cost least. Nothing here sends.
+ * Driven by the event loop (no thread, no timer); the caller interprets the messages. A socket filter can drop the
+ * echoes of our own changes in the kernel, where that costs least. Never sends.
  */
 
 import { ENOBUFS, NetlinkError } from "./errors.ts";
@@ -11,13 +11,13 @@ import { type ReadWatch, watchReadable } from "./libc.ts";
 import { forEachMessage, type NetlinkMessage } from "./message.ts";
 import { DATAGRAM_BYTES, NetlinkSocket, type SocketOptions } from "./socket.ts";
 
-/** After so many datagrams other work of the event loop gets its turn; the rest wakes us again at once. */
+/** After so many datagrams the event loop does other work; the remaining ones trigger the next read at once. */
 const DATAGRAMS_PER_TURN = 1024;
 
 export interface MonitorOptions extends SocketOptions {
   /** Multicast groups to join (RTNLGRP_*, NFNLGRP_*). */
   readonly groups: readonly number[];
-  /** Port ids of our own sockets: what they do to routes, neighbours and nexthops is no news. */
+  /** Port ids of our own sockets: their changes to routes, neighbours and nexthops are not reported. */
   readonly ownPorts?: readonly number[];
   /** One datagram's messages, to be decoded before the callback returns. */
   readonly onMessages: (messages: readonly NetlinkMessage[]) => void;
@@ -31,7 +31,7 @@ export class NetlinkMonitor {
   readonly #options: MonitorOptions;
   readonly #socket: NetlinkSocket;
   readonly #buffer = Buffer.allocUnsafe(DATAGRAM_BYTES);
-  /** Held here because a watch that nobody refers to is collected, and is silent from then on. */
+  /** Kept here because a watch without a reference is garbage-collected and then reports nothing. */
   readonly #watch: ReadWatch;
   #isOpen = true;
 

@@ -99,7 +99,7 @@ export interface Route {
   readonly flags: number;
 }
 
-/** What of a dump the kernel shall leave out. */
+/** What the kernel leaves out of a dump. */
 export interface RouteFilter {
   readonly table?: number;
   readonly protocol?: number;
@@ -108,7 +108,7 @@ export interface RouteFilter {
 
 /**
  * `ip route add DESTINATION [via GATEWAY] dev DEVICE [onlink] [proto P] [metric M] [src S]`, or `… nhid ID`.
- * With REPLACE (`ip route replace`) the kernel overwrites whoever's route has the same destination and metric.
+ * With REPLACE (`ip route replace`) the kernel overwrites any route with the same destination and metric.
  */
 export function encodeNewRoute(spec: RouteSpec, flags = CREATE): Buffer {
   const type = spec.type ?? RTN_UNICAST;

@@ -20,7 +20,7 @@ import { deviceOf, isSame, type KernelObject, keyOf } from "./kinds/registry.ts"
 export type DesiredState = ReadonlyMap<string, readonly KernelObject[]>;
 
 /**
- * What to want from now on. Nobody changes it after it was made. `whole`: these groups and no others. `delta`: these
+ * The new desired state. Immutable. `whole`: these groups and no others. `delta`: these
  * groups, besides those of the plan before; an empty group has left.
  */
 export interface Plan {
@@ -151,7 +151,7 @@ export class StateTracker {
       if (this.#conflicts.size > 0) this.#conflicts.delete(key);
       if (verdict.type === "change") {
         if (isBlocked(verdict.change.object)) continue;
-        // What was never in order cannot have been upset.
+        // Only a change to an object that was in order counts as drift.
         const cause = desired === undefined || isEstablished ? (entry.dirty ?? "plan") : "plan";
         changes.push({ key, change: verdict.change, cause });
         continue;

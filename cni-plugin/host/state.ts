@@ -63,8 +63,8 @@ export class AttachmentStates {
   }
 
   /**
-   * The delegate's configuration as ADD used it; null when there is no record or it is damaged. Ids that come from
-   * damaged reservations may be anything, even a path: for those there is none.
+   * The delegate's configuration as ADD used it; null when the record is absent or damaged. An id
+   * from a damaged reservation may be any text, even a path: null for those that cannot be a file name.
    */
   read(attachment: Attachment): JsonObject | null {
     if (!this.#canBeRecorded(attachment)) return null;

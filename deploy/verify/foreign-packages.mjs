@@ -29,7 +29,7 @@ export function fetchPackage(suite, name) {
   return folder;
 }
 
-/** Two runs may fetch at once: whoever comes second uses what the first has put there. */
+/** Two runs may fetch at once: the second uses the files of the first. */
 function moveInto(files, folder) {
   try {
     renameSync(files, folder);
@@ -48,7 +48,7 @@ function download(suite, name, work) {
     "Dir::State::lists": path.join(work, "lists"),
     "Dir::Cache": path.join(work, "cache"),
     "Acquire::Languages": "none",
-    // A mirror may keep a suite as it was on a certain day; its signature is checked all the same.
+    // A mirror may keep a suite as it was on a certain day; its signature is checked nevertheless.
     "Acquire::Check-Valid-Until": "false",
     "Acquire::Retries": "2",
     "Acquire::http::Timeout": "30",

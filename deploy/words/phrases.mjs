@@ -1,4 +1,4 @@
-/** The phrases, what to write in their place, and the part of the tree that is free of them. */
+/** The phrases, and what to write in their place. */
 
 /** `is no X` where "no" belongs to a fixed expression. */
 const NO_ALLOWED = "longer|more|less|way|need|reason|such|other|effect|default|one";
@@ -29,24 +29,4 @@ export const PHRASES = [
     new RegExp(`\\b(is|are|was|were) no (?!(${NO_ALLOWED})\\b)[a-z]+`, "i"),
     'write "is not a …", or "there is none"',
   ],
-];
-
-/** Folders and files without any of them; grows until it is the whole tree. Paths as git takes them. */
-export const CLEAN = [
-  "agent/commands",
-  "agent/config",
-  "agent/demo",
-  "agent/doctor",
-  "agent/report/line-limit.ts",
-  "agent/report/log-line.ts",
-  "agent/report/log.ts",
-  "agent/routing",
-  "agent/terminal",
-  "agent/tulle.ts",
-  "agent/tulled.ts",
-  "backends/netlink/rule.ts",
-  "backends/probe",
-  "deploy/words.mjs",
-  "ipam/escape.ts",
-  "ipam/stores",
 ];

@@ -1,7 +1,7 @@
 /**
  * Reads and checks the text of the network configuration with flannel's defaults (its configuration.md).
  *
- * Pure. Whether a backend of that type exists, and what its options mean, is the backends' affair.
+ * Pure. backends/ checks whether a backend of that type exists, and its options.
  */
 
 import { ADDRESS_BITS, Address, type Family, Prefix } from "../addresses/ip.ts";
@@ -73,7 +73,7 @@ function parseObject(text: string): JsonObject {
   }
   if (isJsonObject(root)) return root as JsonObject;
   throw new ConfigError(
-    `network config ${excerpt(text)} is no JSON object; write one such as {"Network":"10.2.0.0/16"}`,
+    `network config ${excerpt(text)} is not a JSON object; write one such as {"Network":"10.2.0.0/16"}`,
   );
 }
 

@@ -1,7 +1,7 @@
 /**
  * subnet.env: how the agent tells the CNI plugin and Docker which subnet this host has.
  *
- * Pure text in and out; files are the affair of whoever reads and writes them.
+ * Pure: text in, text out; callers read and write the file.
  */
 
 import {
@@ -102,7 +102,7 @@ function ofFamily<T extends { readonly family: Family }>(value: T, family: Famil
 }
 
 function readMtu(text: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new CodecError("no number of bytes");
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new CodecError("not a number of bytes");
   return Number(text);
 }
 

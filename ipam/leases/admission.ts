@@ -100,8 +100,8 @@ export class Admission {
     this.#settle();
   }
 
-  /** True when another lease is rejected for the sake of this one, and waits for it to go. */
-  isAwaited(key: LeaseKey): boolean {
+  /** True when another lease is rejected because of this one and waits until it is gone. */
+  hasWaiters(key: LeaseKey): boolean {
     const candidate = this.#candidates.get(key);
     if (candidate === undefined || !candidate.isAccepted) return false;
     return [placeOf(candidate), ...candidate.demands.claims].some((resource) => this.#waiting.has(resource));
@@ -155,7 +155,7 @@ export class Admission {
   #settle(): void {
     for (let next = this.#undecided.take(); next !== undefined; next = this.#undecided.take()) {
       this.#decide(next);
-      // Whoever waits for a claim that this lease gave up or did not get is next in line.
+      // The oldest lease that waits for a claim which this one released or did not get is decided next.
       for (const claim of next.demands.claims) if (!this.#claims.has(claim)) this.#wakeOldest(claim);
     }
   }
@@ -217,7 +217,7 @@ export class Admission {
     if (queue?.isEmpty) this.#waiting.delete(resource);
   }
 
-  /** Has the oldest lease that waits for the resource decided again. Answers false when none waits. */
+  /** Has the oldest lease that waits for the resource decided again. Returns false when none waits. */
   #wakeOldest(resource: string): boolean {
     const queue = this.#waiting.get(resource);
     const candidate = queue?.take();

@@ -26,9 +26,9 @@ const MAX_PROBES = 1 << 20;
 
 export interface CandidateInput {
   readonly families: PerFamily<FamilyNetwork>;
-  /** Every subnet that any key in the store names. Looked at anew for each candidate: it may grow meanwhile. */
+  /** Every subnet that any key in the store names. Read again for each candidate: it may grow meanwhile. */
   readonly taken: OverlapIndex<NonNullable<unknown>>;
-  /** True for subnets that would cut this host or another one off; wishes are not asked about. */
+  /** True for subnets that would cut this host or another one off; not called for wishes. */
   readonly isAvoided: (subnets: PerFamily<Prefix>) => boolean;
   /** What is avoided, for the message that no subnet is free. */
   readonly avoided?: (span: AddressSpan) => readonly string[];

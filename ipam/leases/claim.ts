@@ -62,7 +62,7 @@ const REMEDIES: Readonly<Record<Takeover, string>> = {
 
 /** Names both hosts and what to do. `holder` is null when its value cannot be read. */
 export function describeTakeover(takeover: Takeover, holder: Claimant | null, us: Claimant): string {
-  const them = holder === null ? "somebody whose value cannot be read" : describe(holder);
+  const them = holder === null ? "a host whose value cannot be read" : describe(holder);
   return `${them} holds it now, we are ${describe(us)}; ${REMEDIES[takeover]}`;
 }
 
@@ -82,7 +82,7 @@ export interface FoundIdentity {
 }
 
 /**
- * True when nothing but the id itself says that the identity is this host's: no interface has the recorded
+ * True when only the id itself says that the identity is this host's: no interface has the recorded
  * hardware address, and no lease joins the id with our public address. The disk, or this host's image, was
  * copied; copies that start before the original has a lease are told apart as well.
  */

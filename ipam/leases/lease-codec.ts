@@ -128,7 +128,7 @@ function readAttrs(root: JsonObject): LeaseAttrs {
   };
 }
 
-/** The value with the mark of a lease that is given up. Throws CodecError when it is no lease value. */
+/** The value, marked as leaving: its host gives the lease up for good. Throws CodecError for other texts. */
 export function markLeaving(text: string): string {
   return JSON.stringify({ ...parseObject(text), [LEAVING_FIELD]: true });
 }

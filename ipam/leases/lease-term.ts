@@ -5,7 +5,7 @@
  * Times are monotonic milliseconds.
  */
 
-import { type Clock, Nap } from "../clock.ts";
+import { type Clock, Sleep } from "../clock.ts";
 
 export interface LeaseTermOptions {
   readonly ttlSeconds: number;
@@ -19,14 +19,14 @@ const LATE_MS = 500;
 
 export class LeaseTerm {
   readonly #options: LeaseTermOptions;
-  readonly #nap: Nap;
+  readonly #sleep: Sleep;
   #endMs: number;
   #renewalMs: number;
 
   /** `endMs` is Infinity for a reservation. */
   constructor(options: LeaseTermOptions, endMs: number) {
     this.#options = options;
-    this.#nap = new Nap(options.clock);
+    this.#sleep = new Sleep(options.clock);
     this.#endMs = endMs;
     this.#renewalMs = this.#nextRenewal();
   }
@@ -53,7 +53,7 @@ export class LeaseTerm {
   extend(endMs: number): void {
     this.#endMs = endMs;
     this.postponeRenewal();
-    this.#nap.wake();
+    this.#sleep.wake();
   }
 
   /** Schedules the next renewal as after an extension. */
@@ -62,16 +62,16 @@ export class LeaseTerm {
   }
 
   /** The store lease was replaced by one with an unknown time to live: renew now, and assume ours at most. */
-  doubt(): void {
+  markUncertain(): void {
     this.#renewalMs = this.#options.clock.monotonicMs();
     this.#endMs = Math.min(this.#endMs, this.#renewalMs + this.#options.ttlSeconds * 1000);
-    this.#nap.wake();
+    this.#sleep.wake();
   }
 
   /** Resolves when the end comes or changes, or the signal fires. Does not resolve again for an end that has passed. */
   async untilEndOrChange(signal: AbortSignal): Promise<void> {
     const leftMs = this.#endMs - this.#options.clock.monotonicMs();
-    await this.#nap.take(leftMs > 0 ? leftMs : Number.POSITIVE_INFINITY, signal);
+    await this.#sleep.for(leftMs > 0 ? leftMs : Number.POSITIVE_INFINITY, signal);
   }
 
   /** A third of the time to live from now, or sooner if the margin is larger. */

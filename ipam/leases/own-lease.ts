@@ -9,7 +9,7 @@
  */
 
 import type { PerFamily, Prefix } from "../addresses/ip.ts";
-import { Backoff, Nap } from "../clock.ts";
+import { Backoff, Sleep } from "../clock.ts";
 import { errorMessage, LeaseLostError } from "../errors.ts";
 import { FailureSeries, type Logger } from "../log.ts";
 import type { LeaseFeed, StoreChange, StoreEntry, StoreListing, StoreMessage } from "../stores/contracts.ts";
@@ -48,7 +48,7 @@ export class OwnLease {
   readonly #options: OwnLeaseOptions;
   readonly #failures: FailureSeries;
   readonly #backoff: Backoff;
-  readonly #nap: Nap;
+  readonly #sleep: Sleep;
   readonly #term: LeaseTerm;
   /** Every value that we tried to write: the store may report one late, or after an answer that was lost. */
   readonly #written = new Set<string>();
@@ -68,7 +68,7 @@ export class OwnLease {
   constructor(options: OwnLeaseOptions, { entry, subnets, deadlineMs }: Membership) {
     const { logger, random, ttlSeconds } = options;
     this.#options = options;
-    this.#nap = new Nap(options.clock);
+    this.#sleep = new Sleep(options.clock);
     this.#term = new LeaseTerm(options, deadlineMs);
     this.#attrs = options.attrs;
     this.#value = formatLeaseValue(options.attrs);
@@ -116,7 +116,7 @@ export class OwnLease {
     this.#value = value;
     this.#written.add(value);
     this.#notePublication(NOT_WRITTEN);
-    this.#nap.wake();
+    this.#sleep.wake();
   }
 
   /** Reads what the store says about our key. Call it with every message of the watch, in order. */
@@ -138,7 +138,7 @@ export class OwnLease {
     else {
       // Read before our last write, or after the store was restored from an older backup.
       this.#isDoubtful = true;
-      this.#nap.wake();
+      this.#sleep.wake();
     }
   }
 
@@ -185,16 +185,16 @@ export class OwnLease {
     if (entry.storeLeaseId === null) this.#extend(Number.POSITIVE_INFINITY);
     else if (entry.storeLeaseId !== before) {
       this.#recordTrouble();
-      this.#term.doubt();
+      this.#term.markUncertain();
     }
     if (entry.value === this.#value) this.#notePublication(null);
     else if (this.#state.unpublished === null) this.#notePublication(NOT_WRITTEN);
-    if (entry.storeLeaseId !== before || entry.value !== this.#value) this.#nap.wake();
+    if (entry.storeLeaseId !== before || entry.value !== this.#value) this.#sleep.wake();
   }
 
   async #keep(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await this.#nap.take(this.#delayMs(), signal);
+      await this.#sleep.for(this.#delayMs(), signal);
       if (signal.aborted) return;
       try {
         await this.#act(signal);
@@ -322,12 +322,12 @@ export class OwnLease {
 
   #dispute(conflict: LeaseConflict, reason: string, rival: LeaseKey | null = null): void {
     if (this.#state.state === "conflict" && this.#state.reason === reason) return;
-    this.#options.logger.error("another host holds our lease; traffic goes on, this host is not ready", {
+    this.#options.logger.error("another host holds our lease; traffic continues, this host is not ready", {
       key: this.#entry.key,
       reason,
     });
     this.#enter({ state: "conflict", conflict, reason, rival });
-    this.#nap.wake();
+    this.#sleep.wake();
   }
 
   /** `isAbsent`: the key is not in the store. A lease that is lost already keeps the reason of its loss. */
@@ -335,13 +335,13 @@ export class OwnLease {
     if (this.#state.state === "lost") {
       if (this.#state.isAbsent !== isAbsent) this.#enter({ ...this.#state, isAbsent });
     } else {
-      this.#options.logger.error("our lease is lost; traffic goes on, the lease is requested again", {
+      this.#options.logger.error("our lease is lost; traffic continues, the lease is requested again", {
         key: this.#entry.key,
         reason,
       });
       this.#enter({ state: "lost", reason, isAbsent });
     }
-    this.#nap.wake();
+    this.#sleep.wake();
   }
 
   #notePublication(unpublished: string | null): void {

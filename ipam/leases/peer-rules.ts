@@ -33,6 +33,8 @@ export interface LocalRules {
   readonly ownAddresses: PerFamily<Address>;
   readonly ownIdentities: readonly string[];
   readonly prefixes: LocalPrefixes;
+  /** Why this host's backend cannot use a lease that others can; null when it can. */
+  readonly rejectLocally: (lease: Lease) => string | null;
 }
 
 /** The ranges by family. Empty lists for both families when the network is not known. */
@@ -118,7 +120,7 @@ export function localProblem(lease: Lease, common: CommonRules, local: LocalRule
       return `its hardware address ${identity} is this host's own; one of the two hosts was cloned from the other`;
   }
   const found = local.prefixes.overlapping(subnets);
-  if (found === null || isWayTo(lease, subnets, found)) return null;
+  if (found === null || isWayTo(lease, subnets, found)) return local.rejectLocally(lease);
   return `its subnet overlaps ${describeLocal(found)}, which this host reaches without the network; revoke the lease, so that its host takes another subnet, or move the network's range`;
 }
 

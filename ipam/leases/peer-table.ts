@@ -44,6 +44,8 @@ export interface PeerSettings {
   readonly local: readonly LocalPrefix[];
   /** Why the backend cannot use a lease, on any host; null when it can. */
   readonly rejectPeer: (lease: Lease) => string | null;
+  /** Why this host's backend cannot use a lease that others can; null when it can. */
+  readonly rejectLocally: (lease: Lease) => string | null;
   /** What else must be unique among peers: tunnel MACs, keys. */
   readonly identitiesOf: (lease: Pick<Lease, "attrs">) => readonly string[];
 }
@@ -60,6 +62,7 @@ const LOCAL_SETTINGS: ReadonlySet<string> = new Set<keyof PeerSettings>([
   "ownAddresses",
   "ownIdentities",
   "local",
+  "rejectLocally",
 ]);
 
 export class PeerTable {
@@ -121,7 +124,7 @@ export class PeerTable {
     return this.#config;
   }
 
-  /** How many vanished peers are kept for now: there is reason to think that they will be back. */
+  /** How many vanished peers are kept for now because they are expected back. */
   get heldCount(): number {
     return this.#departures.held.length;
   }
@@ -164,7 +167,7 @@ export class PeerTable {
     this.#revision = message.revision;
     if (message.type === "list") {
       // After a gap the store need not be the one that it was: a cluster may have been restored from a snapshot.
-      if (this.#synced) this.#departures.doubt(nowMs);
+      if (this.#synced) this.#departures.suspectStore(nowMs);
       this.#replaceAll(message.entries, message.config, nowMs);
     } else {
       for (const change of message.changes) {
@@ -187,9 +190,9 @@ export class PeerTable {
     else this.#departures.storeLost();
   }
 
-  /** The store did not answer in time at `atMs`: leases that vanish soon after may not have been renewed for it. */
-  doubtStore(atMs: number): void {
-    this.#departures.doubt(atMs);
+  /** The store did not answer in time at `atMs`: for that reason leases that vanish soon after may not be renewed. */
+  suspectStore(atMs: number): void {
+    this.#departures.suspectStore(atMs);
   }
 
   /** Removes peers whose time is over. Returns whether any was. `nowMs` is monotonic. */
@@ -338,7 +341,7 @@ export class PeerTable {
   #vanish(key: LeaseKey, nowMs: number): void {
     this.#damaged.delete(key);
     const lease = this.#peers.get(key);
-    if (lease === undefined || lease.isLeaving || this.#admission.isAwaited(key)) this.#remove(key);
+    if (lease === undefined || lease.isLeaving || this.#admission.hasWaiters(key)) this.#remove(key);
     else this.#departures.add(key, nowMs);
   }
 
@@ -389,11 +392,12 @@ export class PeerTable {
   }
 
   #localRules(): LocalRules {
-    const { networks, ownAddresses, ownIdentities, local } = this.#settings;
+    const { networks, ownAddresses, ownIdentities, local, rejectLocally } = this.#settings;
     return {
       ownSubnets: this.#ownKey === null ? {} : parseLeaseKey(this.#ownKey),
       ownAddresses,
       ownIdentities,
+      rejectLocally,
       prefixes: new LocalPrefixes(local, [...this.#ranges(networks), ...this.#leaseSpans]),
     };
   }

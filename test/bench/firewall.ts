@@ -1,6 +1,6 @@
 /**
- * How long the firewall stays wrong after somebody flushes it, until the kernel announces the last of our rules, and
- * what a pass that finds nothing costs.
+ * How long the firewall stays wrong after a flush by another program, until the kernel announces the last of our
+ * rules, and what a pass that finds nothing costs.
  */
 
 import { watchFirewall } from "../../backends/firewall/events.ts";

@@ -1,6 +1,6 @@
 /**
  * Whether the kernel could carry more between containers than with flannel's way of setting it up: one change at a
- * time to an overlay made by hand, in turns with one without it. Needs ethtool for two of them.
+ * time to an overlay made by hand, alternating with one without it. Needs ethtool for two of them.
  */
 
 import { errorMessage } from "../../ipam/errors.ts";

@@ -1,4 +1,4 @@
-/** `--ip-blackhole-route` from start to clean-up: packets to nobody that come out of the tunnel leave no more. */
+/** `--ip-blackhole-route` from start to clean-up: packets from the tunnel to unused addresses do not leave. */
 
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { createLab, fileStoreOf, type Host, type Lab, PROGRAMS, ping } from "../support/hosts.ts";
@@ -33,7 +33,7 @@ describeAsRoot("the route to nowhere", () => {
   });
   afterAll(() => lab.dispose());
 
-  /** Packets that the LAN's router got, after the other host has sent some to an address that nobody has. */
+  /** Packets that the LAN's router got, after the other host has sent some to an unused address. */
   const leaked = async (): Promise<number> => {
     const count = (): number =>
       Number(/packets (\d+)/.exec(lab.lan.exec("nft", ["list", "table", "ip", "leak"]))?.[1]);

@@ -1,6 +1,6 @@
 /**
- * The command line beside running daemons: what it shows is what they do, and cleanup leaves the host as it was
- * before, with everything of everybody else's.
+ * The command line beside running daemons: what it shows is what they do, and cleanup removes our objects and no
+ * others.
  */
 
 import { type SpawnSyncReturns, spawnSync } from "node:child_process";
@@ -10,7 +10,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { describeWithEtcd, type Host, PROGRAMS, useEtcdLab, useLab } from "../support/hosts.ts";
 import { describeAsRoot } from "../support/netns.ts";
 
-/** Somebody else's things, of which each is close to being mistaken for ours. */
+/** Foreign objects, each of which resembles one of ours. */
 const FOREIGN = [
   "link add flannel.9 type vxlan id 9 dstport 4790 local 192.168.50.11 dev eth0 nolearning",
   "link set flannel.9 up",
@@ -19,7 +19,7 @@ const FOREIGN = [
   "address add 10.2.251.1/32 dev eth0",
 ];
 
-/** What is beyond the last subnet is left to somebody else. */
+/** Subnets beyond the last one belong to other programs. */
 const NETWORK = ["--network", "10.2.0.0/16", "--subnet-max", "10.2.199.0"];
 
 describeAsRoot("the command line on a host", () => {

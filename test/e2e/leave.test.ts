@@ -28,7 +28,7 @@ describeWithEtcd("a lease that vanishes", () => {
         net.delete(`subnets/${key}`);
         await readyAgain();
       }
-      // Nobody but an administrator does.
+      // After the daemon is killed, only an administrator puts the key back.
       await leaver.daemon.kill();
       net.delete(`subnets/${key}`);
       await new Promise((resolve) => setTimeout(resolve, 500));

@@ -1,5 +1,5 @@
 /**
- * Drops packets between a host and its LAN in silence, as a firewall or a broken cable does: nobody is told, and
+ * Drops packets between a host and its LAN silently, as a firewall or a broken cable does: no error is sent, and
  * connections stay open.
  */
 

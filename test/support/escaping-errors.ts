@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { catchStrayErrors } from "../../agent/report/last-net.ts";
 import { watchReadable } from "../../backends/netlink/libc.ts";
-import { Nap, systemClock } from "../../ipam/clock.ts";
+import { Sleep, systemClock } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { Faults, guarded } from "../../ipam/faults.ts";
 import { silentLogger } from "../../ipam/log.ts";
@@ -50,7 +50,7 @@ queueMicrotask(() => fail("microtask"));
 process.nextTick(() => fail("tick"));
 void Promise.reject(new Error("promise"));
 void (async () => fail("async function"))();
-void new Nap(systemClock).take(1, new AbortController().signal).then(() => fail("nap"));
+void new Sleep(systemClock).for(1, new AbortController().signal).then(() => fail("sleep"));
 setImmediate(() => new EventEmitter().emit("error", new Error("event without a listener")));
 const watcher = watch(directory, () => {
   watcher.close();

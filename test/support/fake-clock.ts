@@ -48,7 +48,7 @@ export class FakeClock implements Clock {
     await settle();
   }
 
-  /** Moves on at once, as for a process that was stopped meanwhile: whoever slept wakes late. */
+  /** Advances at once, as for a process that was stopped meanwhile: sleeps end late. */
   async jump(ms: number): Promise<void> {
     this.#nowMs += ms;
     await this.advance(0);

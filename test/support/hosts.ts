@@ -17,6 +17,7 @@ import process from "node:process";
 import { afterAll, beforeAll, describe } from "vitest";
 import { createFileStore } from "../../agent/demo/file-store.ts";
 import { Lab as AnyLab, type Container as LabContainer, type Host as LabHost } from "../../agent/demo/lab.ts";
+import type { Family } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { disposeAtExit } from "./dispose-at-exit.ts";
@@ -38,7 +39,7 @@ const PATIENCE_MS = process.env.TULLE_GUEST ? 180_000 : 30_000;
 let counter = 0;
 
 /** An empty lab (needs root). `label` is part of every name in it. */
-export function createLab(label: string, mtuBytes = 1500): Lab {
+export function createLab(label: string, mtuBytes = 1500, families: readonly Family[] = [4]): Lab {
   if (!existsSync(join(PROGRAMS, "tulled"))) throw new Error(`${PROGRAMS} has no tulled: run npm run build`);
   counter += 1;
   const name = `tulle-${label}-${process.pid}-${counter}`;
@@ -47,6 +48,7 @@ export function createLab(label: string, mtuBytes = 1500): Lab {
       name,
       programs: PROGRAMS,
       mtuBytes,
+      families,
       patienceMs: PATIENCE_MS,
       createNamespace: createTestNamespace,
     }),
@@ -82,6 +84,8 @@ export interface EtcdLabOptions {
   readonly config: object | null;
   /** Default `/coreos.com/network`. */
   readonly prefix?: string;
+  /** Of the hosts' addresses. Default IPv4, which etcd uses in any case. */
+  readonly families?: readonly Family[];
   /** More flags for etcd, such as `--quota-backend-bytes=8388608`. */
   readonly etcdFlags?: readonly string[];
 }
@@ -101,7 +105,7 @@ export class EtcdLab {
   }
 
   async build(): Promise<void> {
-    this.#lab = createLab(this.#label);
+    this.#lab = createLab(this.#label, 1500, this.#options.families);
     for (let count = 0; count < this.#options.hosts; count++) this.#lab.addHost();
     const { netns, address } = this.host(1);
     const { etcdFlags: flags = [] } = this.#options;

@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 
-/** Unmounts everything below a folder, the last mount first, whoever still uses it (umount2(2), MNT_DETACH). */
+/** Unmounts everything below a folder, the last mount first, also busy ones (umount2(2), MNT_DETACH). */
 export function unmountBelow(folder: string): void {
   const places = readFileSync("/proc/self/mounts", "utf8")
     .split("\n")

@@ -89,7 +89,7 @@ function spawnPing(
       else resolve();
     });
   });
-  // A ping that fails before anybody waits for it must not end the process.
+  // A ping that fails before its result is awaited must not end the process.
   ended.catch(() => undefined);
   return { child, output: () => text, ended };
 }

@@ -10,7 +10,7 @@ export type Suite = "bullseye" | "bookworm" | "sid";
 const PACKAGE = "containernetworking-plugins";
 const folders = new Map<Suite, string | null>();
 
-/** Folder with bridge, host-local, portmap and the like; in bullseye's also flannel. null when it cannot be had. */
+/** Folder of the reference plugins; bullseye's has flannel too. null when they cannot be fetched. */
 export function referencePlugins(suite: Suite): string | null {
   const known = folders.get(suite);
   if (known !== undefined) return known;

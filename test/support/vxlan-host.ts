@@ -63,7 +63,7 @@ export class VxlanHost {
     return this;
   }
 
-  /** Ends the agent's side and begins it anew, as after a restart: nothing is known, the kernel is as it was. */
+  /** Restarts the agent's side with empty memory, as a process restart does; the kernel stays as it was. */
   async restart(): Promise<void> {
     this.#abort.abort();
     await this.#running;

@@ -78,7 +78,7 @@ export interface LinkChanges {
   readonly netnsFd?: number;
   readonly txQueueLength?: number;
   readonly alias?: string;
-  /** Attributes of its kind; which of them an old device lets change is the kind's own affair. */
+  /** Attributes of its kind; the kind decides which of them can change on an existing device. */
   readonly info?: LinkInfoSpec;
 }
 

@@ -23,6 +23,8 @@ export interface Scope {
   readonly devices: ReadonlySet<string>;
   /** Interfaces of the host on which the network may create routes (the tunnel's parent, for direct routes). */
   readonly sharedDevices: ReadonlySet<string>;
+  /** Devices on which next hop objects with our protocol number are this network's: they name no destination. */
+  readonly nexthopDevices: ReadonlySet<string>;
   /** The cluster's ranges: the present ones, and those whose leftovers may still exist. */
   readonly networks: readonly Prefix[];
   /** Files under /proc/sys that the plan may set. */
@@ -30,7 +32,7 @@ export interface Scope {
 }
 
 /**
- * `ours`: we created it, or nobody else can have. `adopted`: flanneld created it on a host that we take over.
+ * `ours`: we created it, or no other program can have. `adopted`: flanneld created it on a host that we take over.
  * `foreign`: visible because it may be in our way; never changed unless it displaced ours.
  */
 export type Owner = "ours" | "adopted" | "foreign";
@@ -56,7 +58,7 @@ export interface Wire<T> {
   readonly types: readonly [added: number, removed: number];
   /** The request for a change. Throws NetlinkError (ENODEV, ENOENT) when something that it refers to is missing. */
   encode(op: Operation, object: T, names: KernelNames): Uint8Array;
-  /** The object in a message; null for another kind's, and for what tulle has no word for. Throws CodecError. */
+  /** The object in a message; null for another kind's, and for objects that tulle does not model. Throws CodecError. */
   decode(message: NetlinkMessage, names: KernelNames): T | null;
   /** Dump requests that list every visible object; ENOENT in reply means that there is none. */
   dumps(scope: Scope, names: KernelNames): readonly Uint8Array[];
@@ -86,7 +88,7 @@ export interface Kind<T> {
   needsRecreation?(desired: T, actual: T): boolean;
   /** Why `actual`, which was there before us, may not be replaced; null when it may. */
   obstacle?(desired: T, actual: T, scope: Scope): string | null;
-  /** The request that removes what keeps `desired` from being written, whoever owns it; null when nothing does. */
+  /** The request that removes what is in the way of `desired`, also a foreign object; null when nothing is. */
   encodeClear?(actual: T, names: KernelNames): Uint8Array | null;
 }
 

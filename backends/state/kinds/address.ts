@@ -6,6 +6,7 @@ import {
   encodeAddressDump,
   encodeDeleteAddress,
   encodeNewAddress,
+  IFA_F_NODAD,
 } from "../../netlink/address.ts";
 import { RTM_DELADDR, RTM_NEWADDR } from "../../netlink/rtnetlink.ts";
 import { perDevice, requireIndex } from "../contract/device-index.ts";
@@ -35,6 +36,8 @@ export const addressKind: Kind<AddressObject> = {
       const spec = {
         interfaceIndex: requireIndex(names, object.device, addressKind.describe(object)),
         ...object.address,
+        // Leases are unique, and a tunnel carries no multicast to detect duplicates with (RFC 4862, 5.4).
+        ...(object.address.address.family === 6 ? { flags: IFA_F_NODAD } : {}),
       };
       return op === "delete" ? encodeDeleteAddress(spec) : encodeNewAddress(spec);
     },

@@ -124,7 +124,7 @@ function agentOf(child: ChildProcess, subnetFile: string): BenchAgent {
   };
 }
 
-/** Polls every millisecond. Throws with `describe()` after `timeoutMs`. Answers the milliseconds since `startMs`. */
+/** Polls every millisecond. Throws with `describe()` after `timeoutMs`. Returns the milliseconds since `startMs`. */
 export async function untilTrue(
   startMs: number,
   isTrue: () => boolean,

@@ -31,7 +31,7 @@ export interface Damage {
   readonly cause: (round: number) => void | Promise<void>;
 }
 
-/** `other` is the connection of somebody else. */
+/** `other` is another program's connection. */
 export function damages({ handle }: VxlanHost, other: NetlinkConnection): readonly Damage[] {
   const device = (): number => other.get(encodeGetLink({ name: "flannel.1" }), decodeLink).index;
   const subnet = (round: number): Prefix => peer(round + 2).subnets[4] ?? Prefix.parse("10.2.2.0/24");

@@ -1,7 +1,7 @@
 /**
- * What a packet's way through an overlay costs. One thread on one core is both ends of several pairs, in turns: what it
- * waits for is the kernel's work on that way, so that a low quantile is free of what the machine does besides. The part
- * of Node and its calls, some tenths of a microsecond each, is in all figures alike.
+ * CPU time of a packet's path through an overlay. One thread on one core is both ends of several pairs, alternately:
+ * it waits only for the kernel's work on that path, so that a low quantile excludes other load on the machine. Every
+ * figure contains the same cost of Node and its calls, some tenths of a microsecond each.
  */
 
 import { execFileSync } from "node:child_process";
@@ -46,7 +46,7 @@ const accept4: (fd: number, address: null, length: null, flags: number) => numbe
   "int accept4(int fd, void *address, void *length, int flags)",
 );
 
-/** Measures all overlays in turns: `rounds` transfers each, and ten times as many datagrams. */
+/** Measures all overlays alternately: `rounds` transfers each, and ten times as many datagrams. */
 export function measurePaths(rounds: number, overlays: readonly Overlay[]): readonly PathCost[] {
   return onOneCore(() => {
     const datagrams = lowerQuartiles(DATAGRAM, rounds * 10, overlays);

@@ -17,9 +17,9 @@ import { VxlanHost } from "../../support/vxlan-host.ts";
 
 interface Subject {
   readonly port: KernelPort;
-  /** Somebody else deletes the route to 10.2.4.0/24. */
+  /** Another program deletes the route to 10.2.4.0/24. */
   deleteRoute(): void;
-  /** Somebody else deletes the tunnel device. */
+  /** Another program deletes the tunnel device. */
   deleteDevice(): void;
   dispose(): Promise<void>;
 }
@@ -149,7 +149,7 @@ function conformance(open: () => Subject): void {
   });
 }
 
-/** Each device gets an IPv6 link-local address, and entries of its multicast neighbours, by itself. */
+/** The kernel gives each device an IPv6 link-local address and multicast neighbour entries. */
 function isKernelsOwn(object: KernelObject): boolean {
   if (object.kind === "neighbour") return object.address.isMulticast && !object.isPermanent;
   return object.kind === "address" && object.address.address.isLinkLocal;

@@ -122,7 +122,7 @@ for (const engine of ["iptables", "nft"])
       const { host, configFile } = pair.first;
       const before = host.subnetFileText();
       await host.daemon.stop();
-      // Another machine with the same Docker, as far as the store can tell: the old lease is somebody else's.
+      // Another machine with the same Docker, as far as the store can tell: the old lease belongs to another host.
       rmSync(join(host.runDirectory, "flannel/subnet.env"));
       rmSync(host.stateDirectory, { recursive: true });
       host.netns.ip(

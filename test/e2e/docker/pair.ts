@@ -39,7 +39,7 @@ export class DockerPair {
     writeFileSync(join(this.#www, "data"), data);
     writeFileSync(join(this.#www, "hello"), "hello\n");
     mkdirSync(join(this.#www, "cgi-bin"));
-    // Tells whoever asks from which address the question came.
+    // Answers each request with the client's address.
     writeFileSync(join(this.#www, "cgi-bin/peer"), "#!/bin/sh\necho\necho $REMOTE_ADDR\n", { mode: 0o755 });
     for (const path of [this.lab.directory, this.#www]) chmodSync(path, 0o755);
     this.checksum = createHash("md5").update(data).digest("hex");

@@ -96,7 +96,7 @@ function randomLeases(random: Random): Lease[] {
   });
 }
 
-/** What somebody else might do; half of it fails, because what it is about is not there. */
+/** What another program might do; half of it fails because its object does not exist. */
 function interference(random: Random, leases: readonly Lease[], usesNexthops: boolean): string {
   const n = 4 + random(PEERS);
   const subnet = `10.2.${n}.0/24`;

@@ -90,6 +90,7 @@ class Host {
       holdDownMs: 30_000,
       logger: silentLogger,
       rejectPeer: () => null,
+      rejectLocally: () => null,
       identitiesOf: () => [],
     });
     this.#peers.setOwnKey(membership.entry.key);
@@ -98,7 +99,7 @@ class Host {
     for (;;) {
       const { value: message, done } = await messages.next();
       if (done) return;
-      this.#peers.doubtStore(this.#lease.troubleMs);
+      this.#peers.suspectStore(this.#lease.troubleMs);
       this.#apply(message);
       this.#lease.observe(message);
     }

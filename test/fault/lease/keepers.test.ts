@@ -19,7 +19,7 @@ const TTL_SECONDS = 5;
 const PROCESSES = 2;
 const HOSTS_EACH = 50;
 const HOSTS = PROCESSES * HOSTS_EACH;
-/** How long it takes is the bench's affair. */
+/** Generous: the benchmark measures how long it takes. */
 const PATIENCE_MS = 30_000;
 /** Beside node_modules, so that the program finds the libraries. */
 const PROGRAM_DIR = join(import.meta.dirname, "../../../node_modules/.cache", `tulle-keepers-${process.pid}`);

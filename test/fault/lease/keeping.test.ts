@@ -119,7 +119,7 @@ for (const kind of [etcd, consul]) {
       return keeper;
     }
 
-    /** A running server, the view of somebody else, and how to start hosts. */
+    /** A running server, another client's view, and how to start hosts. */
     async function lab() {
       const server = await kind.start((undo) => undos.push(undo));
       const store = await connect(server);
@@ -142,13 +142,13 @@ for (const kind of [etcd, consul]) {
       await expect.poll(() => [older.state, younger.state], SOON).toEqual(["held", "held"]);
     });
 
-    it("that somebody else took after a backup was restored is not taken back", async () => {
+    it("that another host took after a backup was restored is not taken back", async () => {
       const { server, store, leases, keep } = await lab();
       server.save();
       const keeper = await keep(1);
       const key = keeper.key ?? "";
       await server.restore();
-      // Whoever comes first has it; here that may be either.
+      // The first writer gets it; here that may be either.
       const theirs = await expect
         .poll(() => store.leases.create(key, value(7), 60, signal).then(() => "theirs", codeOf), SOON)
         .toMatch(/theirs|TULLE_SUBNET_TAKEN/)
@@ -207,7 +207,7 @@ for (const kind of [etcd, consul]) {
         expect(entries).toHaveLength(count);
         const waiting = keepers.find(({ state }) => state === "joining");
         if (waiting === undefined) return;
-        // It says why, and gets the first subnet that somebody leaves.
+        // It logs why, and gets the first subnet that is released.
         await expect
           .poll(() => waiting.log.lines, SOON)
           .toContainEqual(

@@ -18,7 +18,7 @@ describeWithEtcd("an outage that outlasts the leases", () => {
       daemons().map((daemon) => daemon.start(...net.flags, `--subnet-lease-ttl=${TTL_SECONDS}s`)),
     );
     for (const daemon of daemons())
-      await daemon.until(({ peers }) => peers.length === HOSTS - 1, "knows everybody");
+      await daemon.until(({ peers }) => peers.length === HOSTS - 1, "knows all peers");
   });
   afterAll(async () => {
     await Promise.all(daemons().map((daemon) => daemon.stop()));

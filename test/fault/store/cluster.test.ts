@@ -1,6 +1,6 @@
 /**
- * Clusters whose servers are hosts of their own, cut off from each other and from everybody in silence: leases and
- * peers stay, new hosts join as long as a majority is left, and afterwards all is as if nothing had been.
+ * Clusters whose servers run on hosts of their own, partitioned from each other and from all clients by silent packet
+ * loss: leases and peers stay, new hosts join while a majority is left, and everything recovers afterwards.
  */
 
 import { setTimeout as delay } from "node:timers/promises";

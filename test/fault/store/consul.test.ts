@@ -210,7 +210,7 @@ describe.skipIf(missing !== null)(`faults of Consul${missing === null ? "" : ` (
       expect(log.lines.length).toBeLessThanOrEqual(FEW_LINES);
     });
 
-    it("told to dial anew: the watch goes on at the next connection, and nothing failed", async () => {
+    it("told to reconnect: the watch goes on at the next connection, and nothing failed", async () => {
       const cluster = await start(1);
       const { watched, other, log, connection } = await watchThrough(cluster.addresses, cluster);
       connection.redial();

@@ -145,7 +145,7 @@ describe.skipIf(missing !== null)("faults of etcd", () => {
     expect(listed.length).toBeGreaterThanOrEqual(10);
   });
 
-  it("told to dial anew: the watch goes on at the next connection", async () => {
+  it("told to reconnect: the watch goes on at the next connection", async () => {
     const cluster = await start();
     const { watched, other, log, connection } = await watchThrough(cluster.endpoints, cluster);
     connection.redial();

@@ -27,7 +27,7 @@ function openAt(path: string, log = testEnvironment.log): NetworkStore {
 }
 
 describe("faults of the file store", () => {
-  it("writers killed at random points: what was acknowledged is there, and nobody is blocked", async () => {
+  it("writers killed at random points: acknowledged writes are kept, and no writer is blocked", async () => {
     const program = join(directory, "writer.mjs");
     buildSync({
       entryPoints: ["test/support/file-writer.ts"],

@@ -17,7 +17,7 @@ const NOBODY = { 4: "10.2.54.77", 6: "fd00:2:0:54::77" };
 const BRIDGE = { 4: "10.2.54.1/24", 6: "fd00:2:0:54::1/64" };
 /** On the link to the neighbour, where the default route leads as well: what leaks comes back to the neighbour. */
 const LINK = { 4: ["10.99.0.1", "10.99.0.2", 24], 6: ["fd00:99::1", "fd00:99::2", 64] } as const;
-/** An IPv6 address answers at once if nobody looks for a second owner first. */
+/** An IPv6 address answers at once without duplicate address detection. */
 const NODAD = { 4: "", 6: "nodad" } as const;
 const PACKETS = 3;
 
@@ -82,7 +82,7 @@ describeAsRoot("the route to nowhere", () => {
       return false;
     }
   };
-  /** Sends packets to nobody and answers how many were sent out again. */
+  /** Sends packets to unused addresses and returns how many were sent out again. */
   const leaked = (family: Family): number => {
     const count = (): number =>
       Number(
@@ -96,7 +96,7 @@ describeAsRoot("the route to nowhere", () => {
     host.sh(`ip -${family} route show type blackhole`).split("\n").filter(Boolean);
 
   describe.each(FAMILIES.map((family) => [family]))("with IPv%i", (family) => {
-    it("keeps packets to nobody from going round by the default route, and goes when it is not wanted", async () => {
+    it("keeps packets to unused addresses off the default route, and is removed when not wanted", async () => {
       await want(WITHOUT);
       expect(leaked(family)).toBeGreaterThanOrEqual(PACKETS);
       await want(WITH);

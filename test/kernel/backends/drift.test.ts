@@ -16,7 +16,7 @@ const REMOTE = "192.168.100.54";
 const ADD_VXLAN = "ip link del flannel.1; ip link add flannel.1 type vxlan";
 const LIKE_OURS = "id 1 dstport 8472 local 192.168.50.1 dev under0 nolearning";
 
-/** What is somebody else's, where ours is too: it has to be there still after each repair. */
+/** Foreign objects next to ours: every one must still exist after each repair. */
 const FOREIGN = [
   "ip route add 10.9.250.0/24 via 192.168.50.77 dev under0",
   "ip route add 10.10.250.0/24 via 192.168.50.77 dev under0 proto static metric 7",
@@ -81,7 +81,7 @@ const ENTRIES: readonly (readonly [string, string])[] = [
   ],
   ["an FDB entry that is not permanent", `bridge fdb replace ${MAC} dev flannel.1 dst ${REMOTE} self static`],
   [
-    "an FDB entry for everybody",
+    "an FDB entry for all unknown addresses",
     "for last in 8 9; do bridge fdb append 00:00:00:00:00:00 dev flannel.1 dst 192.168.9.$last; done",
   ],
   ["a deleted address", "ip addr del 10.2.1.0/32 dev flannel.1"],
@@ -146,7 +146,7 @@ const PARENTS: readonly (readonly [string, string])[] = [
   ],
   ["the parent's MTU changed and changed back", "ip link set under0 mtu 1400; ip link set under0 mtu 1500"],
   [
-    "the parent deleted and made anew",
+    "the parent deleted and created again",
     "ip link del under0; ip link add under0 type veth peer name under1; ip addr add 192.168.50.1/16 dev under0; ip link set under0 up; ip link set under1 up",
   ],
 ];
@@ -160,9 +160,9 @@ const NEXTHOPS: readonly (readonly [string, string])[] = [
   ],
 ];
 
-/** The object is somebody else's from then on, and stays; the route goes through another one. */
+/** The object is foreign from then on, and stays; the route uses another one. */
 const TAKEN: readonly (readonly [string, string])[] = [
-  ["a nexthop object that somebody took", "ip nexthop replace id $ID blackhole"],
+  ["a nexthop object that another program took", "ip nexthop replace id $ID blackhole"],
   ["a nexthop object that leads elsewhere", "ip nexthop replace id $ID via 192.168.50.77 dev under0"],
 ];
 

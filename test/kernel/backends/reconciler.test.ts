@@ -1,4 +1,4 @@
-/** The reconciler over the real kernel: what the plan says is what iproute2 shows. Damage is the affair of drift.test.ts. */
+/** The reconciler over the real kernel: iproute2 shows what was planned. drift.test.ts covers damage. */
 
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { Planner } from "../../../backends/planner.ts";
@@ -64,7 +64,7 @@ describeAsRoot("reconciler on the real kernel", () => {
     expect(host.sh("ip neigh show dev flannel.1")).not.toContain("10.2.16.0 ");
   });
 
-  it("follows MTUs up and down without losing a neighbour, and blames nobody", async () => {
+  it("follows MTUs up and down without losing a neighbour, and blames no other program", async () => {
     await host.want(peer(54), peer(16));
     const neighbours = host.sh("ip neigh show dev flannel.1 nud permanent | sort");
     const monitor = host.sh("ip monitor neigh dev flannel.1 > /tmp/tulle-neigh-$$ 2>&1 & echo $!").trim();

@@ -143,7 +143,7 @@ describeAsRoot("tulle-cni refuses", () => {
       { ipam: { routes: [{ dst: "0.0.0.0/0", gw: "10.5.72.9" }] } },
       /a default route by 10\.5\.72\.9/,
     ],
-    ["ips that are no list", { runtimeConfig: { ips: "10.5.72.9" } }, /ips/],
+    ["ips that are not a list", { runtimeConfig: { ips: "10.5.72.9" } }, /ips/],
     ["ipRanges", { runtimeConfig: { ipRanges: [[{ subnet: "x" }]] } }, /"x" is not a prefix/],
     ["a route that is none", { ipam: { routes: [{ dst: "x" }] } }, /x/],
     ["ipam.dataDir", { ipam: { dataDir: 5 } }, /dataDir/],

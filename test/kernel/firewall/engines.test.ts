@@ -15,7 +15,7 @@ interface EngineCase {
   readonly name: string;
   readonly create: (runner: CommandRunner) => FirewallEngine;
   readonly flush: string;
-  /** What somebody else may do to our rules, as shell commands. */
+  /** What another program may do to our rules, as shell commands. */
   readonly damages: readonly [string, string][];
   /** Prints our masquerade and forward rules of IPv4. */
   readonly list: string;

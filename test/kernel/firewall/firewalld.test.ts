@@ -122,7 +122,7 @@ describeWithFirewalld("the firewall beside firewalld", () => {
     expect(firewallCmd("--policy=tulle-tunnel", "--list-ports")).toBe("8472/udp");
   });
 
-  it("survives a reload, and puts back a rule that somebody takes out", async () => {
+  it("survives a reload, and restores a rule that another program removes", async () => {
     firewallCmd("--reload");
     expect(canPing(left, "10.2.55.2")).toBe(true);
     const rule = firewallCmd("--policy=tulle", "--list-rich-rules").split("\n")[0] ?? "";

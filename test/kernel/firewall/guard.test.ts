@@ -103,7 +103,7 @@ for (const choice of ["iptables", "nft"] as const) {
       expect(lost).toBe(0);
     });
 
-    it("accepts what Docker's policy drops, and repairs a flush by itself", async () => {
+    it("accepts what Docker's policy drops, and repairs a flush automatically", async () => {
       expect(canPing(left, "10.2.55.2")).toBe(false);
       await guard.update(null, PLAN);
       expect(canPing(left, "10.2.55.2")).toBe(true);

@@ -102,7 +102,7 @@ describeAsRoot("the iptables engine among others", () => {
     },
   );
 
-  it("follows a tunnel to another port, and leaves somebody else's own jump to its chain", async () => {
+  it("follows a tunnel to another port, and leaves a foreign jump to its chain", async () => {
     await engine().reconcile(only(PLAN));
     host.exec("iptables", ["-A", "FORWARD", "-i", "theirs", "-j", "FLANNEL-FWD"]);
     const tunnel = { ...INPUT.tunnels[4], port: 4789 } as TunnelInput;
@@ -113,7 +113,7 @@ describeAsRoot("the iptables engine among others", () => {
     expect(saved).toContain("-A FORWARD -i theirs -j FLANNEL-FWD");
   });
 
-  it("empties a chain that somebody else's rule leads to, and leaves that rule", async () => {
+  it("empties a chain that a foreign rule jumps to, and leaves that rule", async () => {
     await engine().reconcile(only(PLAN));
     host.exec("iptables", ["-N", "THEIRS"]);
     host.exec("iptables", ["-A", "THEIRS", "-j", "FLANNEL-FWD"]);
@@ -123,7 +123,7 @@ describeAsRoot("the iptables engine among others", () => {
     expect(await engine().remove()).toEqual([]);
   });
 
-  it("keeps only the accepts beside nft, and only where somebody else filters", async () => {
+  it("keeps only the accepts beside nft, and only where another table filters", async () => {
     await engine().reconcile(only(PLAN));
     await engine().reconcileBeside(only(PLAN));
     expect(host.exec("iptables-save", [])).not.toContain("FLANNEL");
@@ -138,7 +138,7 @@ describeAsRoot("the nft engine among others", () => {
   const engine = useHost((runner) => new NftEngine(runner));
   const nft = (...args: readonly string[]): string => host.exec("nft", args);
 
-  it("wakes a table of its name that somebody put to sleep", async () => {
+  it("enables its own table again after it was made dormant", async () => {
     await engine().reconcile(only(PLAN));
     nft("add table ip flannel-ipv4 { flags dormant ; }");
     expect(await engine().reconcile(only(PLAN))).toEqual(["table ip flannel-ipv4 is dormant"]);
@@ -170,7 +170,7 @@ describeAsRoot("the nft engine among others", () => {
     expect(nft("list", "table", "ip", "flannel-ipv4")).toContain("10.9.9.9");
   });
 
-  it("says what is in the way when somebody else's rule uses what has its name", async () => {
+  it("names the obstacle when a foreign rule uses an object of its name", async () => {
     nft("add table ip flannel-ipv4 { chain forward { } ; chain theirs { jump forward ; } ; }");
     await expect(engine().reconcile(only(PLAN))).rejects.toThrow(
       /foreign rules in the table ip flannel-ipv4/,
@@ -182,7 +182,7 @@ describeAsRoot("the nft engine among others", () => {
 describeAsRoot("an edit in the moment after a transaction", () => {
   useHost((runner) => new NftEngine(runner));
 
-  /** The tool as it is; once, right after it wrote rules, somebody changes one of them. */
+  /** Wraps the tool; once, right after it wrote rules, another program changes one of them. */
   const editedOnce = (tool: string, edit: string): string => `
     ${locate(tool)} "$@" || exit
     case "$*" in *-f*|*--noflush*) ;; *) exit 0 ;; esac

@@ -17,7 +17,7 @@ export interface Toolbox {
   dispose(): void;
 }
 
-/** A folder with `sh` and `cat`, which nobody lacks, and with `programs`. `variables` go into the environment. */
+/** A folder with `sh` and `cat`, which every system has, and with `programs`. `variables` go into the environment. */
 export function createToolbox(programs: readonly string[], variables: readonly string[] = []): Toolbox {
   const folder = mkdtempSync(join(tmpdir(), "tulle-tools-"));
   const add = (name: string, program = name): void => symlinkSync(locate(program), join(folder, name));

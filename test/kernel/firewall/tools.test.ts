@@ -111,7 +111,7 @@ describeAsRoot("the firewall on a host", () => {
     return holder;
   }
 
-  it("waits for whoever holds the xtables lock", async () => {
+  it("waits for the holder of the xtables lock", async () => {
     const folder = mkdtempSync(join(tmpdir(), "tulle-lock-"));
     toolbox = legacyTools(join(folder, "lock"));
     const holder = await holdLock(join(folder, "lock"), LOCK_HELD_SECONDS);

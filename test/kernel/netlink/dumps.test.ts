@@ -78,7 +78,7 @@ describeAsRoot("dumps", () => {
     expect(entries).toHaveLength(COUNT);
   });
 
-  it("begins a dump anew when the list changed meanwhile", () => {
+  it("restarts a dump when the list changed meanwhile", () => {
     const other = NetlinkConnection.open({ netns: handle });
     let isFirst = true;
     const links = connection.dump(encodeLinkDump(), (message) => {

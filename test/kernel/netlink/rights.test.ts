@@ -30,7 +30,7 @@ describeAsRoot("netlink with fewer rights", () => {
 
   it("takes the smaller receive buffer in a user namespace, and still reports every error", () => {
     const answer = probe("unshare", ["--user", "--map-root-user", "--net"]);
-    // Where the limit is higher than what is asked for, the kernel grants it all without being forced.
+    // Where the limit exceeds the requested size, SO_RCVBUF alone grants it all.
     const limit = Number(readFileSync("/proc/sys/net/core/rmem_max", "utf8"));
     expect(answer.receiveBufferBytes).toBe(2 * Math.min(limit, 4 << 20));
     expect(answer.routes).toEqual({ made: 5000, refused: 5000 });

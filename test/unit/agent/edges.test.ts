@@ -143,7 +143,7 @@ describe("identity", () => {
   });
 
   it.each(["", "{", "[]", '{"nodeId":"x"}', '{"nodeId":"00","vtepMacs":{"flannel.1":"x"}}'])(
-    "sets %j aside and starts anew",
+    "sets %j aside and starts with a new one",
     async (text) => {
       const stateDir = join(root, `broken${counter}`);
       await load(stateDir);

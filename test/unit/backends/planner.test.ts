@@ -1,4 +1,4 @@
-/** Desired state out of leases: what is planned anew, what stays the same array, and the form of routes. */
+/** Desired state from leases: what is planned again, what stays the same array, and the form of routes. */
 
 import { describe, expect, it } from "vitest";
 import { NEXTHOP_THRESHOLD, Planner } from "../../../backends/planner.ts";

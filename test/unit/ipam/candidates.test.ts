@@ -85,7 +85,7 @@ describe("candidates", () => {
 
   it("take wishes first, as far as they are free and of the network", () => {
     const taken = new OverlapIndex<string>();
-    taken.set(prefix("10.2.5.0/24"), "somebody");
+    taken.set(prefix("10.2.5.0/24"), "a host");
     const wishes = ["10.9.1.0-24", "10.2.5.0-24", "10.2.6.0-24"].map(subnets);
     const [first] = candidates({ families, taken, wishes, used: [], isAvoided: () => false, seed: "x" });
     expect(first?.[4]?.toString()).toBe("10.2.6.0/24");

@@ -57,7 +57,7 @@ describe("a lease found at the start", () => {
     expect(claimOn(lease, us)).toBe(claim);
   });
 
-  it("is nobody's for a host without id and address", () => {
+  it("matches no host without id and address", () => {
     const nobody = { nodeId: null, publicAddress: {} };
     expect(claimOn(nobody, nobody)).toBe("foreign");
   });

@@ -115,7 +115,7 @@ it("refuses devices, which may act when they are opened", () => {
 });
 
 describe("reading", () => {
-  it("returns the text, and null where there is no file or a link to nowhere", () => {
+  it("returns the text, and null for a missing file or a dangling link", () => {
     writeFileSync(at("state"), "text");
     symlinkSync(at("state"), at("link"));
     symlinkSync(at("none"), at("dangling"));

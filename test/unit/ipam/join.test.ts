@@ -75,7 +75,7 @@ describe("a host without a lease", () => {
     expect(calls).toEqual(["records.list", "leases.create", "leases.listCreatedAfter"]);
   });
 
-  it("never takes one that this host reaches by itself, not even again", async () => {
+  it("never takes one that this host reaches without the network, not even its own of before", async () => {
     const { enter } = lab();
     const local = [Prefix.parse("10.2.1.128/25"), Prefix.parse("10.2.2.0/23")].map((lan) => reached(lan));
     const previous = subnets("10.2.1.0-24");
@@ -432,7 +432,7 @@ describe("affinity", () => {
     expect((await enter(1)).entry.key).not.toBe("10.2.9.0-24");
   });
 
-  it("survives records that nobody can read", async () => {
+  it("survives records that cannot be read", async () => {
     const { store, enter } = lab();
     await store.records.write("affinity/nonsense", "{", null, signal);
     await store.records.write("affinity/10.2.9.0-24", "{", null, signal);

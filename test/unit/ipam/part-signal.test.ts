@@ -13,7 +13,7 @@ describe("partOf", () => {
     expect(signal.reason).toEqual(new Error("enough"));
     expect(partOf(whole.signal).signal.reason).toBe(whole.signal.reason);
   });
-  it("fires by itself, leaves the whole alone, and no trace in it", () => {
+  it("fires alone, without the whole, and leaves no listener in it", () => {
     const whole = new AbortController();
     const part = partOf(whole.signal);
     expect(getEventListeners(whole.signal, "abort")).toHaveLength(1);

@@ -210,10 +210,10 @@ describe("a peer that vanishes because the store was away", () => {
   it("is kept also when only our own renewal told of the outage", () => {
     const { table, list, del, keys } = peerTableLab();
     list(hosts(20));
-    table.doubtStore(5_000);
+    table.suspectStore(5_000);
     del("10.2.2.0-24", 5_100);
     expect(keys()).toHaveLength(20);
-    table.doubtStore(5_000);
+    table.suspectStore(5_000);
     del("10.2.3.0-24", 5_000 + AFTER_OUTAGE_MS + 1);
     table.expire(5_001 + AFTER_OUTAGE_MS + LEAVE_GRACE_MS);
     expect(keys()).not.toContain("10.2.3.0-24");
@@ -229,7 +229,7 @@ describe("a peer that vanishes because the store was away", () => {
   it("gives way at once to a lease in its place", () => {
     const { table, list, del, put, keys } = peerTableLab();
     list(hosts(20));
-    table.doubtStore(5_000);
+    table.suspectStore(5_000);
     del("10.2.2.0-24", 5_100);
     put(entry("10.2.99.0-24", 2), 5_200);
     expect(keys()).toContain("10.2.99.0-24");

@@ -44,6 +44,7 @@ function host(objects: readonly KernelObject[], changes: Partial<HostState> = {}
   return {
     identity: { nodeId: "0".repeat(32), deviceMacs: { "flannel.1": OURS } },
     networks: [Prefix.parse("10.2.0.0/16")],
+    interfaces: new Set(),
     objects,
     flanneldPid: null,
     ...changes,
@@ -60,7 +61,7 @@ describe("which device is ours", () => {
     expect(decide(host([device("flannel.1")]))).toEqual({ removed: ["flannel.1"], leftAlone: "" });
   });
 
-  it("one that the record knows, though somebody renamed it", () => {
+  it("one in the record that was renamed", () => {
     expect(decide(host([device("old-tunnel")])).removed).toEqual(["old-tunnel"]);
   });
 

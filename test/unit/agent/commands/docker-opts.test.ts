@@ -69,7 +69,7 @@ describe("the file is the script's, byte for byte", () => {
     );
   });
 
-  it("a missing subnet.env is no error", async () => {
+  it("accepts a missing subnet.env", async () => {
     const answer = await runCli(["docker-opts", "-f", join(directory, "none"), "-d", output]);
     expect(answer).toEqual({ code: 0, out: "", err: "" });
     expect(await readFile(output, "utf8")).toBe('DOCKER_OPTS=""\n');

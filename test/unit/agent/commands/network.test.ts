@@ -100,7 +100,7 @@ describe("tulle net", () => {
 
   it.each([
     [["--network", "10.2.0.0/33"], "Network is"],
-    [["--network", "10.2.0.0/16", "--subnet-len", "many"], '--subnet-len "many" is no whole number'],
+    [["--network", "10.2.0.0/16", "--subnet-len", "many"], '--subnet-len "many" is not a whole number'],
     [["--network", "10.2.0.0/16", "--vni", "99999999"], "VNI"],
     [["--network", "10.2.0.0/16", "--backend", "pigeon"], 'Backend.Type "pigeon" is unknown'],
     [["--file", "/nowhere", "--ipv6-subnet-len", "64"], "--file /nowhere and --ipv6-subnet-len exclude"],
@@ -211,7 +211,7 @@ describe("tulle leases and tulle lease check", () => {
 
   it.each<[string, string, string, RegExp]>([
     ["a stray key", "not-a-subnet", leaseValue(9), /"not-a-subnet" is not a subnet/],
-    ["a value that is no JSON", "10.2.9.0-24", "{", /10\.2\.9\.0-24.*not JSON/],
+    ["a value that is not JSON", "10.2.9.0-24", "{", /10\.2\.9\.0-24.*not JSON/],
     ["a subnet outside the network", "10.3.9.0-24", leaseValue(9), /outside the network/],
     ["an overlap", "10.2.16.128-25", leaseValue(9), /overlaps lease 10\.2\.16\.0-24/],
     [
@@ -237,7 +237,7 @@ describe("tulle leases and tulle lease check", () => {
     expect((await tulle("leases")).out).toMatch(/^! /m);
   });
 
-  it("names the subnets of hosts that are away, which is no fault", async () => {
+  it("names the subnets of absent hosts without a warning", async () => {
     await addLease("10.2.16.0-24", leaseValue(243));
     for (const [key, host] of [
       ["10.2.16.0-24", 243],
@@ -362,7 +362,7 @@ describe("tulle lease reserve, release, revoke and show", () => {
   it("does not guess", async () => {
     await addLease("10.2.9.0-24", leaseValue(243));
     await addLease("10.2.16.0-24", leaseValue(243));
-    expect((await tulle("lease", "show", "10.2.77.1")).err).toContain("is no lease");
+    expect((await tulle("lease", "show", "10.2.77.1")).err).toContain("names no lease");
     expect((await tulle("lease", "show", "192.168.1.243")).err).toContain("10.2.9.0-24, 10.2.16.0-24");
   });
 });

@@ -77,7 +77,7 @@ describe("the command line", () => {
     expect(answer).toEqual({ code: 1, out: "", err: "tulle: stopped by SIGINT\n" });
   });
 
-  it("warns of variables that are no settings", async () => {
+  it("warns of variables that are not settings", async () => {
     const { err } = await runCli(["leases", "--store=x"], { environment: { FLANNELD_STORRE: "1" } });
     expect(err).not.toContain("STORRE"); // the wrong value ends it first
     const answer = await runCli(["leases", "--store=file:/nowhere/at/all"], {

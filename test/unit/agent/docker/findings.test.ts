@@ -29,7 +29,7 @@ const withRoute = (destination: string, gateway: string | null): BridgeFacts => 
 });
 
 describe("findings about Docker's bridge", () => {
-  it("are none where all is well, or where there is no bridge yet", () => {
+  it("are none where all is well, or where the bridge does not exist yet", () => {
     expect(bridgeFindings(ENV, FACTS)).toEqual([]);
     expect(bridgeFindings(ENV, { ...FACTS, addresses: null })).toEqual([]);
   });
@@ -44,8 +44,12 @@ describe("findings about Docker's bridge", () => {
   });
 
   it.each([
-    ["10.2.54.0/24", "192.168.50.1", "away from them: delete it"],
-    ["10.2.54.128/25", null, "away from them: give the containers another Network"],
+    ["10.2.54.0/24", "192.168.50.1", "diverts packets for containers in 10.2.54.0/24: delete it"],
+    [
+      "10.2.54.128/25",
+      null,
+      "diverts packets for containers in 10.2.54.0/24: give the containers another Network",
+    ],
     ["10.2.0.0/16", null, "covers 10.2.54.0/24"],
   ])("tell of the route %s via %s", (destination, gateway, words) => {
     expect(bridgeFindings(ENV, withRoute(destination, gateway))).toEqual([expect.stringContaining(words)]);

@@ -170,7 +170,7 @@ describe("the leases", () => {
       publicAddresses: { 4: Address.parse("192.168.1.2") },
     });
 
-  it("name our own, whose address is no rival", () => {
+  it("name our own, whose address is not a conflict", () => {
     const all = findings(entry("10.2.10.0-24", { PublicIP: "192.168.1.2", NodeID: NODE }));
     expect(verdicts(all)).toEqual(["ok own lease", "ok leases"]);
     expect(all[0]?.message).toBe("10.2.10.0-24");

@@ -34,13 +34,23 @@ describe("a changed network configuration", () => {
   };
 
   it("is nothing to do when it is in force or there is none", () => {
-    expect(judge(config())).toEqual({ apply: null, problem: null });
-    expect(judge(null)).toEqual({ apply: null, problem: null });
+    expect(judge(config())).toEqual({ apply: null, isRejoin: false, problem: null });
+    expect(judge(null)).toEqual({ apply: null, isRejoin: false, problem: null });
   });
 
   it("is applied when no lease and no address changes", () => {
     const next = config({}, { MTU: 1400 });
-    expect(judge(next)).toEqual({ apply: next, problem: null });
+    expect(judge(next)).toEqual({ apply: next, isRejoin: false, problem: null });
+  });
+
+  it("makes the host join again when a family comes or goes beside one that stays", () => {
+    const ipv6 = { EnableIPv6: true, IPv6Network: "fd00:2::/48" };
+    const both = config(ipv6);
+    expect(judge(both)).toEqual({ apply: both, isRejoin: true, problem: null });
+    const moved = judge(config({ ...ipv6, Network: "10.3.0.0/16" }));
+    expect(moved).toMatchObject({ apply: null, isRejoin: false });
+    expect(moved.problem).toContain("changed Network;");
+    expect(judge(config({ ...ipv6, EnableIPv4: false })).problem).toContain("changed Network, IPv6Network;");
   });
 
   it.each<[string, object, object]>([
@@ -59,6 +69,7 @@ describe("a changed network configuration", () => {
   it("is not applied while the newest one is not valid, whatever the last valid one says", () => {
     expect(judge(config({}, { MTU: 1400 }), "SubnetLen 99")).toEqual({
       apply: null,
+      isRejoin: false,
       problem: "SubnetLen 99",
     });
   });

@@ -19,7 +19,7 @@ const KINDS = [
   "tick",
   "promise",
   "async function",
-  "nap",
+  "sleep",
   "event without a listener",
   "watch",
   "child",

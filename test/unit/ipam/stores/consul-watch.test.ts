@@ -97,7 +97,7 @@ describe("a watch of Consul", () => {
     expect(watched.leases).toEqual({ b: "x" });
   });
 
-  it("what a server without a leader answers is no answer", async () => {
+  it("ignores the answer of a server without a leader", async () => {
     const { queries, watched } = await watch([
       { index: 9, keys: { a: 9 } },
       { index: 10, keys: {}, knowsLeader: false },

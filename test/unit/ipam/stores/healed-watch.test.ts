@@ -59,7 +59,7 @@ function untilAborted(signal: AbortSignal): Promise<never> {
 }
 
 describe("healedWatch", () => {
-  it("says nothing of a try that ends because the store was told to dial anew, and tries again", async () => {
+  it("does not log an attempt that ends because the store was told to reconnect, and retries", async () => {
     let redials = 0;
     const dialAnew = async () => {
       redials += 1;

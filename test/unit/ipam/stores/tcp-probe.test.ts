@@ -22,7 +22,7 @@ it("tells when a port that refused accepts, and not before", async () => {
   server.close();
 });
 
-it("does not wake anybody for a port that accepts from the beginning", async () => {
+it("does not call back for a port that accepts from the beginning", async () => {
   const [closed = 0] = await freePorts(1);
   const server = createServer().listen(0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));

@@ -30,6 +30,21 @@ export function interfacesOf({ uplinks }: HostFacts): readonly string[] {
   return [...new Set(Object.values(uplinks).map((uplink) => uplink.interface))];
 }
 
+/** A route that is marked as ours: `DESTINATION dev DEVICE`. */
+export function deviceRoute(destination: Prefix, device: string): RouteObject {
+  return {
+    kind: "route",
+    destination,
+    device,
+    gateway: null,
+    isOnlink: false,
+    protocol: ROUTE_PROTOCOL,
+    metric: destination.family === 6 ? IPV6_METRIC : 0,
+    viaNexthop: false,
+    source: null,
+  };
+}
+
 /** A route that is marked as ours: `DESTINATION via GATEWAY dev DEVICE`. */
 export function routeVia(
   destination: Prefix,
@@ -47,6 +62,25 @@ export function routeVia(
     protocol: ROUTE_PROTOCOL,
     metric,
     viaNexthop,
+    source: null,
+  };
+}
+
+/** Behind every other route to the same prefix. */
+const LAST_METRIC = 0xffff_ffff;
+
+/** A route that is marked as ours and drops what no route in front of it takes: `blackhole DESTINATION`. */
+export function blackholeRoute(destination: Prefix): RouteObject {
+  return {
+    kind: "route",
+    destination,
+    isBlackhole: true,
+    device: "",
+    gateway: null,
+    isOnlink: false,
+    protocol: ROUTE_PROTOCOL,
+    metric: LAST_METRIC,
+    viaNexthop: false,
     source: null,
   };
 }

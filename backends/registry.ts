@@ -9,16 +9,18 @@ import { hostGwBackend } from "./host-gw.ts";
 import { ipipBackend } from "./ipip.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import { vxlanBackend } from "./vxlan.ts";
+import { wireguardBackend } from "./wireguard.ts";
 
 const BACKENDS: readonly Backend[] = [
   vxlanBackend,
   hostGwBackend,
   ipipBackend,
+  wireguardBackend,
   allocBackend,
 ];
 
 /** Types that flannel knows and this version does not carry. */
-const FLANNEL_TYPES = ["udp", "wireguard", "ipsec", "extension", "tencent-vpc"];
+const FLANNEL_TYPES = ["udp", "ipsec", "extension", "tencent-vpc"];
 
 /** Devices that flannel creates for these types. */
 const FLANNEL_DEVICES: ReadonlySet<string> = new Set([

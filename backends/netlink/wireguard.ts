@@ -61,7 +61,8 @@ export interface WireguardEndpoint {
 /** A peer as it shall be. Keys are base64, as wg(8) prints them; what is absent stays as it is. */
 export interface WireguardPeerSpec {
   readonly publicKey: string;
-  readonly presharedKey?: string;
+  /** Null removes it. */
+  readonly presharedKey?: string | null;
   readonly endpoint?: WireguardEndpoint;
   /** Seconds between keep-alives; 0 sends none. */
   readonly keepaliveSeconds?: number;
@@ -121,7 +122,7 @@ export function encodeSetDevice(familyId: number, device: string, settings: Wire
 export function encodeSetPeer(familyId: number, device: string, peer: WireguardPeerSpec): Buffer {
   return onePeer(familyId, device, peer.publicKey, (message) => {
     const { presharedKey, endpoint, keepaliveSeconds, allowedPrefixes } = peer;
-    if (presharedKey !== undefined) message.attrBytes(WGPEER_A_PRESHARED_KEY, keyBytes(presharedKey));
+    if (presharedKey !== undefined) message.attrBytes(WGPEER_A_PRESHARED_KEY, presharedBytes(presharedKey));
     if (endpoint !== undefined) message.attrBytes(WGPEER_A_ENDPOINT, encodeEndpoint(endpoint));
     if (keepaliveSeconds !== undefined)
       message.attrU16(WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, keepaliveSeconds);
@@ -311,6 +312,11 @@ function keyBytes(text: string): Buffer {
   if (bytes.length !== WG_KEY_BYTES)
     throw new CodecError(`wireguard: a key of ${bytes.length} bytes instead of ${WG_KEY_BYTES}`);
   return bytes;
+}
+
+/** Zeros stand for "none". */
+function presharedBytes(text: string | null): Buffer {
+  return text === null ? Buffer.alloc(WG_KEY_BYTES) : keyBytes(text);
 }
 
 /** Base64; null for the zeros that stand for "not set". */

@@ -79,3 +79,54 @@ export class FlannelIpip extends FlannelHost {
       this.host.netns.ip(`route replace ${base}/24 via ${PublicIP} dev flannel.ipip onlink`);
   }
 }
+
+/** One key pair for as long as the object lives, like flanneld's key file. */
+export class FlannelWireguard extends FlannelHost {
+  privateKey: string;
+
+  constructor(net: EtcdLab, host: Host, base: string) {
+    super(net, host, base, 1420);
+    this.privateKey = host.netns.exec("wg", ["genkey"]).trim();
+  }
+
+  get publicKey(): string {
+    return this.host.netns.exec("sh", ["-c", `echo ${this.privateKey} | wg pubkey`]).trim();
+  }
+
+  join(): void {
+    this.host.netns.ip(
+      "link add flannel-wg mtu 1420 type wireguard",
+      `address add ${this.base}/32 dev flannel-wg`,
+    );
+    this.#setKey();
+    this.host.netns.ip("link set flannel-wg up", "route add 10.2.0.0/16 dev flannel-wg scope link");
+    this.#publish();
+    this.learnPeers();
+  }
+
+  /** What a restarted flanneld does whose key file was gone. */
+  changeKey(): void {
+    this.privateKey = this.host.netns.exec("wg", ["genkey"]).trim();
+    this.#setKey();
+    this.#publish();
+  }
+
+  /** Programs the way to every other lease in the store. */
+  learnPeers(): void {
+    for (const { base, PublicIP, BackendData } of this.others) {
+      if (BackendData === undefined) continue;
+      const { PublicKey, Port } = BackendData;
+      const peer = ["peer", PublicKey, "endpoint", `${PublicIP}:${Port}`, "allowed-ips", `${base}/24`];
+      this.host.netns.exec("wg", ["set", "flannel-wg", ...peer]);
+    }
+  }
+
+  #setKey(): void {
+    const set = `echo ${this.privateKey} > key && wg set flannel-wg listen-port 51820 private-key key && rm key`;
+    this.host.netns.exec("sh", ["-c", `cd ${this.host.runDirectory} && ${set}`]);
+  }
+
+  #publish(): void {
+    this.publish("wireguard", { PublicKey: this.publicKey, Port: 51820 });
+  }
+}

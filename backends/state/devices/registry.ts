@@ -3,12 +3,17 @@
 import type { DeviceType } from "../contract/device-type.ts";
 import { type IpipDetails, ipipDevice } from "./ipip.ts";
 import { type VxlanDetails, vxlanDevice } from "./vxlan.ts";
+import { type WireguardDetails, wireguardDevice } from "./wireguard.ts";
 
 /** The attributes that only one type of device has. */
-export type DeviceDetails = VxlanDetails | IpipDetails;
+export type DeviceDetails = VxlanDetails | IpipDetails | WireguardDetails;
 
 /** TypeScript cannot follow that details fit the functions of their own type. */
-const TYPES = [vxlanDevice, ipipDevice] as readonly unknown[] as readonly DeviceType<DeviceDetails>[];
+const TYPES = [
+  vxlanDevice,
+  ipipDevice,
+  wireguardDevice,
+] as readonly unknown[] as readonly DeviceType<DeviceDetails>[];
 
 const BY_NAME: ReadonlyMap<string, DeviceType<DeviceDetails>> = new Map(TYPES.map((one) => [one.type, one]));
 

@@ -115,7 +115,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
 }
 
 function openRuntime(logger: Logger, metrics: Metrics, faults: Faults): Runtime {
-  const port = RtnetlinkPort.open();
+  const port = RtnetlinkPort.open({ dateMs: Date.now });
   const netlink = NetlinkConnection.open();
   return { clock: systemClock, random: Math.random, logger, metrics, faults, port, netlink };
 }

@@ -37,8 +37,7 @@ import type {
   Uplink,
 } from "./backend.ts";
 import { booleanOption, integerOption } from "./options.ts";
-import { interfacesOf, isOnLink, routeVia, typeProblem } from "./peers.ts";
-import { ROUTE_PROTOCOL } from "./state/contract/kind.ts";
+import { interfacesOf, isOnLink, nexthopFor, routeVia, typeProblem } from "./peers.ts";
 import { encodeVxlanProbe } from "./state/devices/vxlan.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
@@ -339,8 +338,7 @@ function tunnelRoute(subnet: Prefix, device: string, useNexthops: boolean): Kern
   const objects: KernelObject[] = [
     routeVia(subnet, gateway, device, { isOnlink: true, viaNexthop: useNexthops }),
   ];
-  if (useNexthops)
-    objects.push({ kind: "nexthop", device, gateway, isOnlink: true, protocol: ROUTE_PROTOCOL });
+  if (useNexthops) objects.push(nexthopFor(gateway, device));
   return objects;
 }
 

@@ -77,12 +77,14 @@ export function describeDevice(link: LinkObject, objects: readonly KernelObject[
 
 /** Null when the device is ours. */
 function whyNotOurs(link: LinkObject, host: HostState): string | null {
-  const isRecorded = Object.values(host.identity?.deviceMacs ?? {}).some((mac) => mac === link.mac);
+  const isRecorded = Object.entries(host.identity?.deviceMacs ?? {}).some(
+    ([key, mac]) => mac === link.mac || (link.mac === null && key.split("/").at(-1) === link.name),
+  );
   const routes = host.objects.filter((object) => object.kind === "route" && object.device === link.name);
   if (!isRecorded && !routes.some(isMarked)) {
     return "neither in state-dir's record nor with a route of ours, so another program made it";
   }
-  if (routes.some((route) => isFlannelds(route, link.name))) {
+  if (routes.some((route) => isFlannelds(route, link.name, host))) {
     return "it carries routes of flanneld, which has taken it over";
   }
   return host.flanneldPid === null ? null : `flanneld runs (process ${host.flanneldPid}) and may use it`;
@@ -98,20 +100,28 @@ function isOurs(object: RouteObject | NexthopObject, { networks, interfaces }: H
   return object.kind === "route" && networks.some((network) => network.contains(object.destination));
 }
 
-function isFlannelds(object: KernelObject, device: string): boolean {
+function isFlannelds(
+  object: KernelObject,
+  device: string,
+  { networks }: Pick<HostState, "networks">,
+): boolean {
   const scope = {
     devices: new Set([device]),
     sharedDevices: new Set<string>(),
     nexthopDevices: new Set<string>(),
-    networks: [],
+    networks,
     sysctls: new Set<string>(),
   };
   return ownerOf(object, scope) === "adopted";
 }
 
-function flanneldIsHere({ flanneldPid, objects }: HostState): boolean {
+function flanneldIsHere(host: HostState): boolean {
+  const { flanneldPid, objects } = host;
   if (flanneldPid !== null) return true;
-  return objects.some((object) => object.kind === "route" && isFlannelds(object, object.device));
+  return objects.some(
+    (object) =>
+      object.kind === "route" && isOverlayDevice(object.device) && isFlannelds(object, object.device, host),
+  );
 }
 
 function whyNotShared(host: HostState): string {

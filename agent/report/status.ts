@@ -1,6 +1,6 @@
 /** What a running daemon reports: the JSON behind `tulle status`. Types only. */
 
-import type { PeerPath } from "../../backends/backend.ts";
+import type { PeerDetails, PeerPath } from "../../backends/backend.ts";
 import type { FirewallStatus } from "../../backends/firewall/guard.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 
@@ -11,6 +11,8 @@ export interface PeerStatus {
   readonly path: PeerPath;
   /** Its lease disappeared from the store, and it is kept for the hold-down. */
   readonly isHeld: boolean;
+  /** Absent for a backend without sessions. */
+  readonly details?: PeerDetails;
 }
 
 export interface StatusReport {

@@ -31,6 +31,8 @@ export interface Matches {
   readonly isNotLocal?: true;
   /** UDP with this destination port, 1 .. 65535. */
   readonly udpPort?: number;
+  /** An IP protocol other than TCP and UDP: IPv4 inside IPv4 (RFC 2003). */
+  readonly protocol?: "ipip";
   /** A TCP packet that opens a connection (SYN without RST). */
   readonly isTcpSyn?: true;
   /** Packets to the source would not leave by the interface that this one came in by (RFC 3704, strict). */
@@ -40,7 +42,7 @@ export interface Matches {
 }
 
 /** The condition under which a packet enters a chain. */
-export type Gate = Pick<Matches, "outputInterface" | "udpPort">;
+export type Gate = Pick<Matches, "outputInterface" | "udpPort" | "protocol">;
 
 export type Action =
   | { readonly do: "accept" | "drop" | "return" | "notrack" }
@@ -133,6 +135,12 @@ export function commentOf(role: ChainRole): string {
 export function matchesAll(match: PrefixMatch): boolean {
   return match.prefix.length === 0 && !match.isNegated;
 }
+
+/** By IP protocol number (IANA): the tools list it under different names. */
+export const IP_PROTOCOL = { ipip: 4 } as const satisfies Record<NonNullable<Matches["protocol"]>, number>;
+
+/** The names that protocols(5) of the distributions have for IPv4 inside IPv4, as the tools list them. */
+export const IPIP_NAMES: readonly string[] = ["ipencap", "ipv4", "ipip"];
 
 /** Addresses that mean something on one link only (RFC 3927, RFC 4291). */
 export const LINK_LOCAL_PREFIX = { 4: "169.254.0.0/16", 6: "fe80::/10" } as const satisfies Record<

@@ -67,6 +67,7 @@ export interface Wire<T> {
 export interface Kind<T> {
   /** Place in the order of changes: an object depends only on kinds of a lower rank. */
   readonly rank: number;
+  /** Null for what rtnetlink batches cannot carry: the port sends it by other means. */
   readonly wire: Wire<T> | null;
   keyOf(object: T): ObjectKey;
   /** The device that the object is on; null for devices themselves and for what is on none. */

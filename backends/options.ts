@@ -66,6 +66,14 @@ export function secretOption(
   throw new ConfigError(`network config: Backend.${name} is not valid; write ${expected}`);
 }
 
+/** A text without NUL, which no program could be given, or null when absent or empty. Throws ConfigError. */
+export function stringOption(options: JsonObject, name: string): string | null {
+  const value = lookup(options, name);
+  if (value === undefined || value === "") return null;
+  if (typeof value !== "string" || value.includes("\0")) throw optionError(name, value, "text in quotes");
+  return value;
+}
+
 function optionError(name: string, value: JsonValue, expected: string): ConfigError {
   return new ConfigError(`network config: Backend.${name} is ${JSON.stringify(value)}; write ${expected}`);
 }

@@ -5,6 +5,7 @@ import type { NetworkConfig } from "../ipam/config/network-config.ts";
 import { ConfigError, UnsupportedError } from "../ipam/errors.ts";
 import { allocBackend } from "./alloc.ts";
 import type { Backend, KernelNeed, OwnershipRecord } from "./backend.ts";
+import { extensionBackend } from "./extension.ts";
 import { hostGwBackend } from "./host-gw.ts";
 import { ipipBackend } from "./ipip.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
@@ -17,10 +18,11 @@ const BACKENDS: readonly Backend[] = [
   ipipBackend,
   wireguardBackend,
   allocBackend,
+  extensionBackend,
 ];
 
 /** Types that flannel knows and this version does not carry. */
-const FLANNEL_TYPES = ["udp", "ipsec", "extension", "tencent-vpc"];
+const FLANNEL_TYPES = ["udp", "ipsec", "tencent-vpc"];
 
 /** Devices that flannel creates for these types. */
 const FLANNEL_DEVICES: ReadonlySet<string> = new Set([

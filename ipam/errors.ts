@@ -22,6 +22,7 @@ export const ERROR_CODES = {
   TULLE_LEASE_LOST: "our lease expired, was deleted or belongs to another host",
   TULLE_NETLINK: "the kernel rejected a netlink request",
   TULLE_FIREWALL: "the host's firewall cannot be read or changed",
+  TULLE_EXTENSION: "a command of the extension backend failed",
   TULLE_INTERFACE: "no usable network interface for the tunnel",
   TULLE_CONFLICT: "a foreign object prevents the change",
   TULLE_ALREADY_RUNNING: "another agent already manages this network here",

@@ -144,3 +144,45 @@ describeWithEtcd("alloc", () => {
     expect(await net.host(1).daemon.status()).toMatchObject({ isReady: true, problems: [] });
   });
 });
+
+/** A VXLAN overlay by commands, in the manner of flannel's samples: pipes, quotes, variables and a shell of their own. */
+const COMMANDS = {
+  Type: "extension",
+  PreStartupCommand:
+    "ip link delete ext0 2>/dev/null; ip link add ext0 type vxlan id 9 dstport 8473 nolearning && ip -o link show ext0 | sed 's/.*ether \\([0-9a-f:]*\\) .*/\\1/'",
+  PostStartupCommand:
+    "sh -c 'ip address replace `echo $SUBNET | cut -d/ -f1`/32 dev ext0 && ip link set ext0 up'",
+  SubnetAddCommand:
+    "export BASE=`echo $SUBNET | cut -d/ -f1`; MAC=`cat -`; ip neighbour replace $BASE lladdr $MAC dev ext0 && bridge fdb replace $MAC dev ext0 self dst $PUBLIC_IP && ip route replace $SUBNET via $BASE dev ext0 onlink",
+  SubnetRemoveCommand: "ip route delete $SUBNET dev ext0",
+};
+
+describeWithEtcd("extension", () => {
+  const net = useEtcdLab("ext", { hosts: 2, config: { Network: "10.2.0.0/16", Backend: COMMANDS } });
+  const routes = (host: Host) => host.run("ip", "route", "show", "dev", "ext0").trim();
+
+  it("carries packets by the administrator's commands", async () => {
+    await net.startAll();
+    for (const value of net.leases().values())
+      expect(value).toMatch(/"BackendType":"extension","BackendData":"[\da-f]{2}(:[\da-f]{2}){5}","NodeID"/);
+    await expect.poll(() => routes(net.host(1)), { timeout: 10_000 }).toContain("onlink");
+    await expect.poll(() => routes(net.host(2)), { timeout: 10_000 }).toContain("onlink");
+    const [one, two] = [await addContainer(net.host(1)), await addContainer(net.host(2))];
+    await expect.poll(() => ping(one.netns, two.address, 5), { timeout: 10_000 }).toMatchObject({ lost: [] });
+    expect(await net.host(1).daemon.status()).toMatchObject({
+      isReady: true,
+      problems: [],
+      peers: [{ path: "external" }],
+    });
+  });
+
+  it("removes the subnet of a host that left while no daemon ran", async () => {
+    const [first, second] = [net.host(1), net.host(2)];
+    await first.daemon.stop();
+    await second.daemon.stop();
+    const key = [...net.leases()].find(([, value]) => value.includes(second.address))?.[0] ?? "";
+    net.delete(`subnets/${key}`);
+    await first.daemon.start(...net.flags);
+    await expect.poll(() => first.daemon.log, { timeout: 10_000 }).toContain("command=SubnetRemoveCommand");
+  });
+});

@@ -76,7 +76,7 @@ function spell({ key, value }: DaemonOption): string {
 function ownOptions(variables: Variables, choice: OptionChoice): readonly DaemonOption[] {
   const subnet = variables.get("FLANNEL_SUBNET") ?? "";
   const mtu = variables.get("FLANNEL_MTU") ?? "";
-  const range = ipv6Range(variables);
+  const range = containerRange(variables);
   const masquerades = choice.ipMasq || range !== null ? dockerMasquerades(variables) : null;
   requireIpv4(variables, range);
   const options: DaemonOption[] = [];
@@ -99,7 +99,7 @@ function ownOptions(variables: Variables, choice: OptionChoice): readonly Daemon
 }
 
 /** Docker numbers its bridge and its containers from the range itself; null when there is none. */
-function ipv6Range(variables: Variables): Prefix | null {
+function containerRange(variables: Variables): Prefix | null {
   const text = variables.get("FLANNEL_IPV6_SUBNET") ?? "";
   if (text === "") return null;
   try {

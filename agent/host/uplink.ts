@@ -1,4 +1,4 @@
-/** Which devices lead out of this host, so that they are no bridges of its containers whatever their addresses. Pure. */
+/** Which devices lead out of this host: a bridge that does is not its containers', whatever addresses it has. Pure. */
 
 import { RTN_UNICAST } from "../../backends/netlink/route.ts";
 import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";

@@ -1,0 +1,214 @@
+/**
+ * From the TUN device to the peers: reads packets, cuts super-packets into the datagrams that the peer's host expects
+ * (one IP packet each), and sends them.
+ */
+
+import type { Family } from "../../ipam/addresses/ip.ts";
+import * as libc from "../netlink/libc.ts";
+import type { Arena } from "./arena.ts";
+import { complement, fold, type Sum } from "./checksum.ts";
+import type { Counters } from "./counters.ts";
+import type { IcmpErrors } from "./icmp.ts";
+import {
+  NOT_ECT,
+  Packet,
+  pseudoHeaderSum,
+  sealIpv4Header,
+  TCP,
+  TCP_CHECKSUM,
+  UDP,
+  UDP_CHECKSUM,
+} from "./packet.ts";
+import type { IndexedPeer, PeerIndex } from "./peer-index.ts";
+import type { SendBatch } from "./send-batch.ts";
+import {
+  GSO_ECN,
+  GSO_NONE,
+  GSO_TCPV4,
+  GSO_TCPV6,
+  GSO_UDP_L4,
+  VNET,
+  VNET_BYTES,
+  VNET_NEEDS_CHECKSUM,
+} from "./tun.ts";
+
+/** This much is read before it is sent: more adds latency and gains nothing. */
+const GATHER_BYTES = 32 << 10;
+const MAX_PACKET_BYTES = 65_535;
+const READ_BYTES = VNET_BYTES + MAX_PACKET_BYTES;
+/** Headers of the segments of one gathering: each packet adds one for each `gso_size` of its payload. */
+const HEADER_BYTES = 128;
+const MAX_HEADERS = 1024;
+
+/** RFC 9293 §3.1: flags of a TCP header, byte 13. */
+const FIN = 0x01;
+const PSH = 0x08;
+const CWR = 0x80;
+
+export interface OutboundParts {
+  readonly arena: Arena;
+  readonly sum: Sum;
+  readonly tun: number;
+  readonly peers: PeerIndex;
+  readonly batches: Readonly<Partial<Record<Family, SendBatch>>>;
+  readonly icmp: IcmpErrors;
+  readonly counters: Counters;
+}
+
+export class Outbound {
+  readonly #parts: OutboundParts;
+  readonly #packet: Packet;
+  readonly #buffer: number;
+  readonly #headers: number;
+  #headerCount = 0;
+
+  constructor(parts: OutboundParts) {
+    this.#parts = parts;
+    this.#packet = new Packet(parts.arena, parts.sum);
+    this.#buffer = parts.arena.reserve(GATHER_BYTES + READ_BYTES + 64);
+    this.#headers = parts.arena.reserve(MAX_HEADERS * HEADER_BYTES);
+  }
+
+  /** Sends what the device holds, up to one gathering. */
+  pump(): void {
+    const { tun, arena } = this.#parts;
+    // 2 modulo 4 puts the IP header on a multiple of 4.
+    let at = this.#buffer + 2;
+    while (at - this.#buffer < GATHER_BYTES) {
+      const length = libc.readAt(tun, arena.base + at, READ_BYTES);
+      // EIO while the device is down; the next event finds it up again, or not.
+      if (length <= 0) break;
+      this.#take(at, length);
+      at += (length + 3) & ~3;
+    }
+    this.#flush();
+  }
+
+  #take(vnetAt: number, length: number): void {
+    const { peers, icmp, counters } = this.#parts;
+    const packet = this.#packet;
+    if (!packet.parse(vnetAt + VNET_BYTES, length - VNET_BYTES)) {
+      counters.add("malformed");
+      return;
+    }
+    const peer = peers.ownerOf(packet.destinationAt, packet.family);
+    if (peer === null || !(peer.address.family in this.#parts.batches)) {
+      counters.add("unreachable");
+      icmp.unreachable(packet);
+    } else if (packet.hopLimit <= 1) {
+      counters.add("expired");
+      icmp.timeExceeded(packet);
+    } else {
+      packet.decrementHopLimit();
+      this.#send(vnetAt, packet, peer);
+    }
+  }
+
+  #send(vnetAt: number, packet: Packet, peer: IndexedPeer): void {
+    const { view } = this.#parts.arena;
+    const gsoType = view.getUint8(vnetAt + VNET.gsoType) & ~GSO_ECN;
+    const segmentBytes = view.getUint16(vnetAt + VNET.gsoSize, true);
+    const isTcp = gsoType === GSO_TCPV4 || gsoType === GSO_TCPV6;
+    if (gsoType === GSO_NONE) {
+      if (view.getUint8(vnetAt) & VNET_NEEDS_CHECKSUM) this.#completeChecksum(vnetAt, packet);
+      this.#batchOf(peer).addPacket(peer, ecnFor(packet, peer), packet.at, packet.length);
+    } else if ((isTcp || gsoType === GSO_UDP_L4) && segmentBytes > 0) {
+      this.#segment(packet, peer, isTcp ? TCP : UDP, segmentBytes);
+    } else this.#parts.counters.add("malformed");
+  }
+
+  #batchOf(peer: IndexedPeer): SendBatch {
+    return this.#parts.batches[peer.address.family] as SendBatch;
+  }
+
+  /** The field holds the pseudo header's sum (CHECKSUM_PARTIAL): the rest is added. */
+  #completeChecksum(vnetAt: number, packet: Packet): void {
+    const { arena, sum, counters } = this.#parts;
+    const start = arena.view.getUint16(vnetAt + VNET.checksumStart, true);
+    const offset = arena.view.getUint16(vnetAt + VNET.checksumOffset, true);
+    if (start + offset + 2 > packet.length) {
+      counters.add("malformed");
+      return;
+    }
+    const value = complement(sum(packet.at + start, packet.length - start));
+    // RFC 768: zero means that there is no checksum.
+    const isUdp = packet.protocol === UDP && offset === UDP_CHECKSUM;
+    arena.view.setUint16(packet.at + start + offset, isUdp && value === 0 ? 0xffff : value, true);
+  }
+
+  /** Cuts a packet whose payload is `segmentBytes` a piece, as the kernel would at the interface. */
+  #segment(packet: Packet, peer: IndexedPeer, protocol: number, segmentBytes: number): void {
+    const { arena, sum, counters } = this.#parts;
+    const transportAt = packet.at + packet.headerLength;
+    const transportLength = protocol === TCP ? (arena.view.getUint8(transportAt + 12) >> 4) * 4 : 8;
+    const headerLength = packet.headerLength + transportLength;
+    if (headerLength > HEADER_BYTES || headerLength > packet.length || packet.isFragment) {
+      counters.add("malformed");
+      return;
+    }
+    const payloadAt = packet.at + headerLength;
+    const payloadLength = packet.length - headerLength;
+    const ecn = ecnFor(packet, peer);
+    const addresses = pseudoHeaderSum(sum, packet.at, packet.family, protocol, 0);
+    for (let done = 0, index = 0; done < payloadLength; done += segmentBytes, index++) {
+      const size = Math.min(segmentBytes, payloadLength - done);
+      const header = this.#copyHeader(packet.at, headerLength);
+      this.#finishIp(header, packet, headerLength + size, index);
+      const transport = header + packet.headerLength;
+      const checksumAt = transport + (protocol === TCP ? TCP_CHECKSUM : UDP_CHECKSUM);
+      if (protocol === TCP) this.#finishTcp(transport, done, index === 0, done + size === payloadLength);
+      else arena.view.setUint16(transport + 4, transportLength + size);
+      arena.view.setUint16(checksumAt, 0);
+      const total =
+        addresses +
+        networkOrder(transportLength + size) +
+        sum(transport, transportLength) +
+        sum(payloadAt + done, size);
+      const checksum = complement(fold(total));
+      arena.view.setUint16(checksumAt, protocol === UDP && checksum === 0 ? 0xffff : checksum, true);
+      this.#batchOf(peer).addSegment(peer, ecn, header, headerLength, payloadAt + done, size);
+    }
+  }
+
+  #copyHeader(from: number, length: number): number {
+    if (this.#headerCount === MAX_HEADERS) this.#flush();
+    const header = this.#headers + this.#headerCount++ * HEADER_BYTES;
+    this.#parts.arena.bytes.copyWithin(header, from, from + length);
+    return header;
+  }
+
+  #finishIp(header: number, packet: Packet, length: number, index: number): void {
+    const { arena, sum } = this.#parts;
+    if (packet.family === 6) {
+      arena.view.setUint16(header + 4, length - packet.headerLength);
+      return;
+    }
+    arena.view.setUint16(header + 2, length);
+    arena.view.setUint16(header + 4, (arena.view.getUint16(header + 4) + index) & 0xffff);
+    sealIpv4Header(arena, sum, header, packet.headerLength);
+  }
+
+  /** The first segment alone tells of a reduced window, the last alone ends or pushes. */
+  #finishTcp(transport: number, done: number, isFirst: boolean, isLast: boolean): void {
+    const { view } = this.#parts.arena;
+    view.setUint32(transport + 4, (view.getUint32(transport + 4) + done) >>> 0);
+    let flags = view.getUint8(transport + 13);
+    if (!isFirst) flags &= ~CWR;
+    if (!isLast) flags &= ~(FIN | PSH);
+    view.setUint8(transport + 13, flags);
+  }
+
+  #flush(): void {
+    for (const batch of Object.values(this.#parts.batches)) batch?.flush();
+    this.#headerCount = 0;
+  }
+}
+
+/** RFC 6040 §4.3: the outer header carries the inner mark only where the other end brings it back in. */
+function ecnFor(packet: Packet, peer: IndexedPeer): number {
+  return peer.isFast ? packet.ecn : NOT_ECT;
+}
+
+function networkOrder(value: number): number {
+  return ((value & 0xff) << 8) | (value >> 8);
+}

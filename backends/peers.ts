@@ -29,6 +29,21 @@ export function interfacesOf({ uplinks }: HostFacts): readonly string[] {
   return [...new Set(Object.values(uplinks).map((uplink) => uplink.interface))];
 }
 
+/** A route that is marked as ours: `DESTINATION dev DEVICE`. */
+export function deviceRoute(destination: Prefix, device: string): RouteObject {
+  return {
+    kind: "route",
+    destination,
+    device,
+    gateway: null,
+    isOnlink: false,
+    protocol: ROUTE_PROTOCOL,
+    metric: destination.family === 6 ? IPV6_METRIC : 0,
+    viaNexthop: false,
+    source: null,
+  };
+}
+
 /** A route that is marked as ours: `DESTINATION via GATEWAY dev DEVICE`. */
 export function routeVia(
   destination: Prefix,

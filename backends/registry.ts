@@ -2,22 +2,18 @@
 
 import type { NetworkConfig } from "../ipam/config/network-config.ts";
 import { ConfigError, UnsupportedError } from "../ipam/errors.ts";
-import type { Backend, KernelNeed, OwnershipRecord } from "./backend.ts";
+import type { Backend, FileNeed, KernelNeed, OwnershipRecord } from "./backend.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
+import { udpBackend } from "./udp.ts";
 import { vxlanBackend } from "./vxlan.ts";
 
-const BACKENDS: readonly Backend[] = [vxlanBackend];
+const BACKENDS: readonly Backend[] = [vxlanBackend, udpBackend];
 
 /** Types that flannel knows and this version does not carry. */
-const FLANNEL_TYPES = ["host-gw", "udp", "ipip", "wireguard", "ipsec", "alloc", "extension", "tencent-vpc"];
+const FLANNEL_TYPES = ["host-gw", "ipip", "wireguard", "ipsec", "alloc", "extension", "tencent-vpc"];
 
 /** Devices that flannel creates for these types. */
-const FLANNEL_DEVICES: ReadonlySet<string> = new Set([
-  "flannel0",
-  "flannel.ipip",
-  "flannel-wg",
-  "flannel-wg-v6",
-]);
+const FLANNEL_DEVICES: ReadonlySet<string> = new Set(["flannel.ipip", "flannel-wg", "flannel-wg-v6"]);
 
 /** The backend that the network configuration asks for. Throws UnsupportedError or ConfigError. */
 export function backendFor(config: NetworkConfig): Backend {
@@ -49,7 +45,7 @@ export function isRecordedDevice(link: LinkObject, record: OwnershipRecord): boo
 }
 
 /** What the kernel must have for this network; for every backend while the configuration is unknown. */
-export function kernelNeedsOf(config: NetworkConfig | null): readonly KernelNeed[] {
+export function kernelNeedsOf(config: NetworkConfig | null): readonly (KernelNeed | FileNeed)[] {
   return config === null
     ? BACKENDS.flatMap(({ kernelNeeds }) => kernelNeeds)
     : backendFor(config).kernelNeeds;

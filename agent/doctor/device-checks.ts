@@ -76,7 +76,9 @@ function mtuFinding({ expected, parent }: DeviceSituation, link: LinkObject): Fi
   );
 }
 
-function portFinding({ expected, links, portHolder }: DeviceSituation, port: number): Finding {
+function portFinding({ expected, links, portHolder, isDaemonReady }: DeviceSituation, port: number): Finding {
+  if (portHolder !== null && isDaemonReady && expected.receiver === "daemon")
+    return ok("udp port", `${portHolder} receives on ${port}`);
   if (portHolder !== null) {
     const remedy = "stop it, or set Backend.Port of the network configuration for all hosts";
     return bad("fail", "udp port", `${portHolder} holds ${port}`, remedy);

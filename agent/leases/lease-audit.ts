@@ -151,7 +151,7 @@ function readConfig(text: string | null): {
 
 /** A backend judges a lease without regard to the host that it runs on; so this one runs on none. */
 function prepareNowhere(config: NetworkConfig): PreparedBackend {
-  const host: HostFacts = { uplinks: {}, hasIpv6: true };
+  const host: HostFacts = { uplinks: {}, networks: {}, hasIpv6: true };
   const families = [...entriesOf(config.families)].map(([family]) => family);
   const identity = { macFor: () => parseMac("00:00:00:00:00:00") };
   return backendFor(config).parseOptions(config.backend.options).prepare(host, families, identity);

@@ -110,7 +110,7 @@ export async function attach(
   const families = familiesOf(networkConfig);
   const parsed = optionsOf(networkConfig);
   const options = (await parsed.provision?.(provisions)) ?? parsed;
-  const host = hostFactsOf(chosen, snapshot);
+  const host = hostFactsOf(chosen, snapshot, networkConfig);
   const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity, network);
   const backend = options.prepare(host, families, macs);
   await ownership.add(Object.values(backend.devices), backend.sharedDevices);

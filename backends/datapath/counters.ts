@@ -11,13 +11,18 @@ export const COUNTERS = [
   "expired",
   /** No IP packet, or a cut one. */
   "malformed",
-  /** From an address that is no peer's. */
+  /** From an address that no peer has. */
   "strangers",
   /** The inner source belongs to another host, or the inner destination is not here. */
   "forged",
   /** The kernel did not take it, by a full queue, a filter or a missing route. */
   "dropped",
 ] as const;
+
+const INDEX = Object.fromEntries(COUNTERS.map((counter, index) => [counter, index])) as Record<
+  Counter,
+  number
+>;
 
 export type Counter = (typeof COUNTERS)[number];
 export type Counts = Readonly<Record<Counter, number>>;
@@ -32,7 +37,7 @@ export class Counters {
   }
 
   add(counter: Counter, amount = 1): void {
-    const index = COUNTERS.indexOf(counter);
+    const index = INDEX[counter];
     this.#values[index] = (this.#values[index] ?? 0) + amount;
   }
 

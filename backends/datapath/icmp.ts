@@ -4,12 +4,13 @@
  * the device.
  */
 
-import { ADDRESS_BITS, type Address, type Family, type PerFamily } from "../../ipam/addresses/ip.ts";
+import { ADDRESS_BITS, type Family } from "../../ipam/addresses/ip.ts";
 import * as libc from "../netlink/libc.ts";
 import { type Arena, IOVEC_BYTES } from "./arena.ts";
 import { complement, fold, type Sum } from "./checksum.ts";
 import { ICMP, ICMPV6, type Packet, pseudoHeaderSum, sealIpv4Header } from "./packet.ts";
-import { VNET_BYTES } from "./tun.ts";
+import type { PeerIndex } from "./peer-index.ts";
+import { VNET_BYTES } from "./vnet-header.ts";
 
 const HEADER_BYTES: Readonly<Record<Family, number>> = { 4: 20, 6: 40 };
 const ICMP_HEADER_BYTES = 8;
@@ -32,8 +33,8 @@ export interface IcmpParts {
   readonly arena: Arena;
   readonly sum: Sum;
   readonly tun: number;
-  /** The tunnel's own addresses. */
-  readonly sources: PerFamily<Address>;
+  /** Knows the tunnel's own addresses: the bases of this host's subnets. */
+  readonly own: Pick<PeerIndex, "ownBase">;
   readonly nowMs: () => number;
 }
 
@@ -62,10 +63,10 @@ export class IcmpErrors {
   }
 
   #send(packet: Packet, [type, code]: readonly [number, number]): void {
-    const { arena, sum, tun, sources } = this.#parts;
+    const { arena, sum, tun, own } = this.#parts;
     const { family } = packet;
-    const source = sources[family];
-    if (source === undefined || !this.#mayAnswer(packet) || !this.#takeToken()) return;
+    const source = own.ownBase(family);
+    if (source === null || !this.#mayAnswer(packet) || !this.#takeToken()) return;
     const ip = this.#buffer + VNET_BYTES;
     const icmp = ip + HEADER_BYTES[family];
     const quoted = Math.min(packet.length, MAX_BYTES[family] - HEADER_BYTES[family] - ICMP_HEADER_BYTES);
@@ -81,12 +82,12 @@ export class IcmpErrors {
     libc.writevAt(tun, arena.base + this.#iovec, 1);
   }
 
-  #writeIpHeader(ip: number, packet: Packet, source: Address, icmpLength: number): void {
+  #writeIpHeader(ip: number, packet: Packet, source: Uint8Array, icmpLength: number): void {
     const { arena, sum } = this.#parts;
     const { view, bytes } = arena;
     const addressBytes = ADDRESS_BITS[packet.family] / 8;
     const sourceAt = ip + (packet.family === 4 ? 12 : 8);
-    bytes.set(source.toBytes(), sourceAt);
+    bytes.set(source, sourceAt);
     bytes.copyWithin(sourceAt + addressBytes, packet.sourceAt, packet.sourceAt + addressBytes);
     if (packet.family === 6) {
       view.setUint8(ip, 0x60);

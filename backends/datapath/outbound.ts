@@ -16,8 +16,11 @@ import {
   sealIpv4Header,
   TCP,
   TCP_CHECKSUM,
+  TCP_HEADER_BYTES,
+  tcpHeaderLength,
   UDP,
   UDP_CHECKSUM,
+  UDP_HEADER_BYTES,
 } from "./packet.ts";
 import type { IndexedPeer, PeerIndex } from "./peer-index.ts";
 import type { SendBatch } from "./send-batch.ts";
@@ -30,7 +33,7 @@ import {
   VNET,
   VNET_BYTES,
   VNET_NEEDS_CHECKSUM,
-} from "./tun.ts";
+} from "./vnet-header.ts";
 
 /** This much is read before it is sent: more adds latency and gains nothing. */
 const GATHER_BYTES = 32 << 10;
@@ -69,19 +72,23 @@ export class Outbound {
     this.#headers = parts.arena.reserve(MAX_HEADERS * HEADER_BYTES);
   }
 
-  /** Sends what the device holds, up to one gathering. */
-  pump(): void {
+  /**
+   * Sends what the device holds, up to one gathering. Answers the negated errno of the last read, which is EAGAIN when
+   * the device is empty; 0 when it may hold more.
+   */
+  pump(): number {
     const { tun, arena } = this.#parts;
     // 2 modulo 4 puts the IP header on a multiple of 4.
     let at = this.#buffer + 2;
+    let length = 0;
     while (at - this.#buffer < GATHER_BYTES) {
-      const length = libc.readAt(tun, arena.base + at, READ_BYTES);
-      // EIO while the device is down; the next event finds it up again, or not.
+      length = libc.readAt(tun, arena.base + at, READ_BYTES);
       if (length <= 0) break;
       this.#take(at, length);
       at += (length + 3) & ~3;
     }
     this.#flush();
+    return Math.min(length, 0);
   }
 
   #take(vnetAt: number, length: number): void {
@@ -110,10 +117,13 @@ export class Outbound {
     const segmentBytes = view.getUint16(vnetAt + VNET.gsoSize, true);
     const isTcp = gsoType === GSO_TCPV4 || gsoType === GSO_TCPV6;
     if (gsoType === GSO_NONE) {
-      if (view.getUint8(vnetAt) & VNET_NEEDS_CHECKSUM) this.#completeChecksum(vnetAt, packet);
+      if (view.getUint8(vnetAt) & VNET_NEEDS_CHECKSUM && !this.#completeChecksum(vnetAt, packet)) {
+        this.#parts.counters.add("malformed");
+        return;
+      }
       this.#batchOf(peer).addPacket(peer, ecnFor(packet, peer), packet.at, packet.length);
     } else if ((isTcp || gsoType === GSO_UDP_L4) && segmentBytes > 0) {
-      this.#segment(packet, peer, isTcp ? TCP : UDP, segmentBytes);
+      this.#segment(vnetAt, packet, peer, isTcp ? TCP : UDP, segmentBytes);
     } else this.#parts.counters.add("malformed");
   }
 
@@ -121,28 +131,27 @@ export class Outbound {
     return this.#parts.batches[peer.address.family] as SendBatch;
   }
 
-  /** The field holds the pseudo header's sum (CHECKSUM_PARTIAL): the rest is added. */
-  #completeChecksum(vnetAt: number, packet: Packet): void {
-    const { arena, sum, counters } = this.#parts;
+  /** The field holds the pseudo header's sum (CHECKSUM_PARTIAL): adds the rest. False for a field outside the packet. */
+  #completeChecksum(vnetAt: number, packet: Packet): boolean {
+    const { arena, sum } = this.#parts;
     const start = arena.view.getUint16(vnetAt + VNET.checksumStart, true);
     const offset = arena.view.getUint16(vnetAt + VNET.checksumOffset, true);
-    if (start + offset + 2 > packet.length) {
-      counters.add("malformed");
-      return;
-    }
+    if (start < packet.headerLength || start + offset + 2 > packet.length) return false;
     const value = complement(sum(packet.at + start, packet.length - start));
-    // RFC 768: zero means that there is no checksum.
+    // RFC 768: zero means that the sender computed none.
     const isUdp = packet.protocol === UDP && offset === UDP_CHECKSUM;
     arena.view.setUint16(packet.at + start + offset, isUdp && value === 0 ? 0xffff : value, true);
+    return true;
   }
 
   /** Cuts a packet whose payload is `segmentBytes` a piece, as the kernel would at the interface. */
-  #segment(packet: Packet, peer: IndexedPeer, protocol: number, segmentBytes: number): void {
+  #segment(vnetAt: number, packet: Packet, peer: IndexedPeer, protocol: number, segmentBytes: number): void {
     const { arena, sum, counters } = this.#parts;
-    const transportAt = packet.at + packet.headerLength;
-    const transportLength = protocol === TCP ? (arena.view.getUint8(transportAt + 12) >> 4) * 4 : 8;
-    const headerLength = packet.headerLength + transportLength;
-    if (headerLength > HEADER_BYTES || headerLength > packet.length || packet.isFragment) {
+    // Behind IPv6 extension headers, if there are any.
+    const ipLength = arena.view.getUint16(vnetAt + VNET.checksumStart, true);
+    const transportLength = this.#transportLength(packet, ipLength, protocol);
+    const headerLength = ipLength + transportLength;
+    if (transportLength === 0 || headerLength > HEADER_BYTES || packet.isFragment) {
       counters.add("malformed");
       return;
     }
@@ -150,24 +159,35 @@ export class Outbound {
     const payloadLength = packet.length - headerLength;
     const ecn = ecnFor(packet, peer);
     const addresses = pseudoHeaderSum(sum, packet.at, packet.family, protocol, 0);
+    const checksumOffset = ipLength + (protocol === TCP ? TCP_CHECKSUM : UDP_CHECKSUM);
     for (let done = 0, index = 0; done < payloadLength; done += segmentBytes, index++) {
       const size = Math.min(segmentBytes, payloadLength - done);
       const header = this.#copyHeader(packet.at, headerLength);
       this.#finishIp(header, packet, headerLength + size, index);
-      const transport = header + packet.headerLength;
-      const checksumAt = transport + (protocol === TCP ? TCP_CHECKSUM : UDP_CHECKSUM);
+      const transport = header + ipLength;
       if (protocol === TCP) this.#finishTcp(transport, done, index === 0, done + size === payloadLength);
       else arena.view.setUint16(transport + 4, transportLength + size);
-      arena.view.setUint16(checksumAt, 0);
+      arena.view.setUint16(header + checksumOffset, 0);
       const total =
         addresses +
         networkOrder(transportLength + size) +
         sum(transport, transportLength) +
         sum(payloadAt + done, size);
       const checksum = complement(fold(total));
-      arena.view.setUint16(checksumAt, protocol === UDP && checksum === 0 ? 0xffff : checksum, true);
+      const stored = protocol === UDP && checksum === 0 ? 0xffff : checksum;
+      arena.view.setUint16(header + checksumOffset, stored, true);
       this.#batchOf(peer).addSegment(peer, ecn, header, headerLength, payloadAt + done, size);
     }
+  }
+
+  /** Of the TCP or UDP header; 0 when the packet does not hold all of it. */
+  #transportLength(packet: Packet, ipLength: number, protocol: number): number {
+    const left = packet.length - ipLength;
+    if (ipLength < packet.headerLength || left < UDP_HEADER_BYTES) return 0;
+    if (protocol === UDP) return UDP_HEADER_BYTES;
+    if (left < TCP_HEADER_BYTES) return 0;
+    const length = tcpHeaderLength(this.#parts.arena, packet.at + ipLength);
+    return length >= TCP_HEADER_BYTES && length <= left ? length : 0;
   }
 
   #copyHeader(from: number, length: number): number {

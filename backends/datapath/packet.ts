@@ -14,9 +14,12 @@ export const NOT_ECT = 0;
 export const ECT_1 = 1;
 export const CE = 3;
 
-const IPV4_HEADER_BYTES = 20;
+/** Without options. */
+export const IPV4_HEADER_BYTES = 20;
+export const TCP_HEADER_BYTES = 20;
+export const UDP_HEADER_BYTES = 8;
 const IPV6_HEADER_BYTES = 40;
-/** RFC 791: more fragments, and the offset; don't-fragment is no part of it. */
+/** RFC 791: more fragments, and the offset, without don't-fragment. */
 const FRAGMENT_MASK = 0x3fff;
 
 /** Offset of the TCP and UDP checksum in their headers. */
@@ -141,4 +144,9 @@ export function sealIpv4Header(arena: Arena, sum: Sum, at: number, headerLength:
 /** Sums are in the machine's order, lengths and protocols in network order. */
 function swap(value: number): number {
   return ((value & 0xff) << 8) | (value >> 8);
+}
+
+/** Of the TCP header at `at`, with its options, in bytes. */
+export function tcpHeaderLength(arena: Arena, at: number): number {
+  return (arena.view.getUint8(at + 12) >> 4) * 4;
 }

@@ -1,4 +1,4 @@
-/** Which peer an inner address belongs to, and which peer a datagram comes from. No I/O. */
+/** Which host an inner address belongs to, and which peer a datagram comes from. No I/O. */
 
 import {
   ADDRESS_BITS,
@@ -15,7 +15,7 @@ export interface PathPeer {
   readonly subnets: PerFamily<Prefix>;
   /** Source and destination of its datagrams. */
   readonly address: Address;
-  /** UDP port. */
+  /** UDP port to send to. */
   readonly port: number;
   /**
    * True for tulle, which reads bursts at line rate and copies congestion marks from the outer header to the inner one.
@@ -44,6 +44,13 @@ interface SubnetTable {
   readonly peers: Map<BitsKey, IndexedPeer>;
 }
 
+interface OwnSubnet {
+  readonly family: Family;
+  readonly bits: number;
+  readonly key: BitsKey;
+  readonly base: Uint8Array;
+}
+
 export class PeerIndex {
   readonly #arena: Arena;
   readonly #peers = new Map<string, IndexedPeer>();
@@ -54,9 +61,30 @@ export class PeerIndex {
   readonly #lastWords = new Uint32Array(4);
   #lastFamily: Family | 0 = 0;
   #lastPeer: IndexedPeer | null = null;
+  #own: readonly OwnSubnet[] = [];
 
   constructor(arena: Arena) {
     this.#arena = arena;
+  }
+
+  /** Replaces this host's subnets. */
+  setOwn(subnets: PerFamily<Prefix>): void {
+    this.#own = entriesOf(subnets).map(([family, { base, length }]) => ({
+      family,
+      bits: length,
+      key: keyOf(base, length),
+      base: base.toBytes(),
+    }));
+  }
+
+  /** The first address of this host's subnet, which its tunnel device has; null without one. */
+  ownBase(family: Family): Uint8Array | null {
+    return this.#own.find((own) => own.family === family)?.base ?? null;
+  }
+
+  /** Whether the address at this offset of the arena lies in a subnet of this host. */
+  isOwn(at: number, family: Family): boolean {
+    return this.#own.some((own) => own.family === family && this.#keyAt(at, family, own.bits) === own.key);
   }
 
   /** Adds a peer, or replaces the one with this id. */

@@ -29,7 +29,7 @@ const MAX_MESSAGE_BYTES = 65_507;
 const NAME_BYTES = 28;
 
 /** What flannel's proxy, which reads one datagram at a time, was measured to take for one. */
-const SLOW_PEER_NS_PER_DATAGRAM = 9_000;
+const SLOW_PEER_MS_PER_DATAGRAM = 0.009;
 /** A burst that its receive buffer holds. */
 const SLOW_PEER_BURST = 8;
 
@@ -42,7 +42,7 @@ export interface Pauses {
   /** Waits until the socket takes more, for a millisecond at most. */
   untilWritable(fd: number, events: number): void;
   /** Does other work for this long. */
-  forNanoseconds(duration: number): void;
+  forMs(duration: number): void;
 }
 
 interface Message {
@@ -208,7 +208,7 @@ export class SendBatch {
     for (let index = first; index < first + sent; index++) this.#countSent(index);
     if (isSlow) {
       const { segments } = this.#messages[first] as Message;
-      this.#pauses.forNanoseconds(segments * SLOW_PEER_NS_PER_DATAGRAM);
+      this.#pauses.forMs(segments * SLOW_PEER_MS_PER_DATAGRAM);
     }
     return first + sent;
   }

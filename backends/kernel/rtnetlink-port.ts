@@ -93,7 +93,7 @@ export class RtnetlinkPort implements KernelPort {
     this.#netns = options.netns;
     this.#connection = NetlinkConnection.open(options);
     this.#sysctls = new Sysctls(options.netns);
-    this.#deviceChanges = new DeviceChanges(this.#connection, this.#devices, this.#names);
+    this.#deviceChanges = new DeviceChanges(this.#connection, this.#devices, this.#names, options.netns);
     this.#readDevices();
     this.hasNexthopObjects = this.#dumpNexthops() !== null;
   }

@@ -39,6 +39,7 @@ const sys = {
   open: declare<(path: string, flags: number) => number>("int open(const char *path, int flags)"),
   close: declare<(fd: number) => number>("int close(int fd)"),
   flock: declare<(fd: number, operation: number) => number>("int flock(int fd, int operation)"),
+  eventfd: declare<(initial: number, flags: number) => number>("int eventfd(uint initial, int flags)"),
   setns: declare<(fd: number, type: number) => number>("int setns(int fd, int type)"),
   // Pointers as numbers: the data path's memory never moves, and a number costs no conversion.
   ioctl: declare<(fd: number, request: number, argument: number) => number>(
@@ -137,17 +138,27 @@ export function flock(fd: number, operation: number): number {
   return orErrno(sys.flock(fd, operation));
 }
 
+/** eventfd(2): a counter that is readable while it is not zero. */
+export function eventfd(flags: number): number {
+  return orErrno(sys.eventfd(0, flags));
+}
+
 /** setns(2): moves the calling thread, and it alone, into the namespace that `fd` refers to. */
 export function setns(fd: number, type: number): number {
   return orErrno(sys.setns(fd, type));
 }
 
-/** The address of a buffer that does not move and is kept alive by the caller. */
+/** The address of a buffer that the caller keeps alive and that never moves. */
 export function addressOf(bytes: Uint8Array): bigint {
   return koffi.address(bytes);
 }
 
-/** ioctl(2) with a pointer argument. */
+/** ioctl(2) with a structure. */
+export function ioctlBytes(fd: number, request: number, structure: Uint8Array): number {
+  return orErrno(sys.ioctl(fd, request, Number(koffi.address(structure))));
+}
+
+/** ioctl(2) with an integer. */
 export function ioctl(fd: number, request: number, argument: number): number {
   return orErrno(sys.ioctl(fd, request, argument));
 }

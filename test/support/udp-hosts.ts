@@ -1,0 +1,142 @@
+/** Hosts of the udp backend in namespaces: a runner each, with the kernel's objects made by hand. */
+
+import { TunnelRunner } from "../../backends/datapath/tunnel-runner.ts";
+import { NetnsHandle, withNetns } from "../../backends/netlink/netns.ts";
+import { createTun } from "../../backends/netlink/tun-file.ts";
+import { Address, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import { systemClock } from "../../ipam/clock.ts";
+import { Faults } from "../../ipam/faults.ts";
+import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
+import { silentLogger } from "../../ipam/log.ts";
+import { createNetns, type TestNetns } from "./netns.ts";
+
+export const UDP_PORT = 8285;
+export const MTU_BYTES = 1472;
+
+/** What a host publishes: number N has 10.2.N.0/24, fd00:2:N::/64, 192.168.77.N and fd77::N. */
+export function udpLease(
+  number: number,
+  { isTulle = true, families = [4] as readonly (4 | 6)[] } = {},
+): Lease {
+  const subnets: PerFamily<Prefix> = {
+    ...(families.includes(4) ? { 4: Prefix.parse(`10.2.${number}.0/24`) } : {}),
+    ...(families.includes(6) ? { 6: Prefix.parse(`fd00:2:0:${number}::/64`) } : {}),
+  };
+  const publicAddress = { 4: Address.parse(`192.168.77.${number}`), 6: Address.parse(`fd77::${number}`) };
+  return {
+    key: `host-${number}`,
+    subnets,
+    attrs: { publicAddress, backendType: "", backendData: {}, nodeId: isTulle ? `node-${number}` : null },
+    revision: 1n,
+    createRevision: 1n,
+    storeLeaseId: "1",
+    isLeaving: false,
+  };
+}
+
+/** A bridge that hosts are plugged into. */
+export function createLan(): TestNetns {
+  const lan = createNetns("lan");
+  lan.ip("link add lan0 type bridge", "link set lan0 up");
+  return lan;
+}
+
+/** A namespace at the LAN, with the addresses of host `number` and no tunnel. */
+export function plugIn(lan: TestNetns, number: number): TestNetns {
+  const netns = createNetns(`udp${number}`);
+  lan.ip(
+    `link add port${number} type veth peer name eth0 netns ${netns.name}`,
+    `link set port${number} master lan0 up`,
+  );
+  netns.ip(
+    `address add 192.168.77.${number}/24 dev eth0`,
+    `address add fd77::${number}/64 dev eth0 nodad`,
+    "link set eth0 up",
+  );
+  return netns;
+}
+
+export interface UdpHost {
+  readonly netns: TestNetns;
+  readonly container: TestNetns;
+  readonly runner: TunnelRunner;
+  readonly changes: () => number;
+  dispose(): Promise<void>;
+}
+
+/** A host whose container has 10.2.N.2 and fd00:2:0:N::2. */
+export function startUdpHost(lan: TestNetns, number: number, program: URL, peers: readonly Lease[]): UdpHost {
+  const netns = plugIn(lan, number);
+  const handle = NetnsHandle.open(netns.path);
+  withNetns(handle, () => createTun("flannel0"));
+  handle.close();
+  netns.exec("sysctl", [
+    "-qw",
+    "net.ipv4.ip_forward=1",
+    "net.ipv6.conf.all.forwarding=1",
+    "net.ipv4.conf.flannel0.accept_local=1",
+  ]);
+  netns.ip(
+    `link set flannel0 mtu ${MTU_BYTES} up`,
+    `address add 10.2.${number}.0/32 dev flannel0`,
+    `address add fd00:2:0:${number}::/128 dev flannel0 nodad`,
+    "route add 10.2.0.0/16 dev flannel0",
+    "route add fd00:2::/48 dev flannel0",
+  );
+  const container = addContainer(netns, number);
+  let changes = 0;
+  const runner = new TunnelRunner(
+    {
+      device: "flannel0",
+      listeners: [`192.168.77.${number}`, `fd77::${number}`].map((address) => ({ address, port: UDP_PORT })),
+      port: UDP_PORT,
+      program,
+      netns: netns.path,
+    },
+    {
+      clock: systemClock,
+      random: Math.random,
+      logger: silentLogger,
+      faults: new Faults(silentLogger),
+      stateDir: "/nonexistent",
+      onChange: () => {
+        changes += 1;
+      },
+    },
+  );
+  const own = udpLease(number, { families: [4, 6] }).subnets;
+  runner.follow({ own, peers: peersOf(peers) });
+  return {
+    netns,
+    container,
+    runner,
+    changes: () => changes,
+    dispose: async () => {
+      await runner.stop();
+      container.dispose();
+      netns.dispose();
+    },
+  };
+}
+
+export function peersOf(leases: readonly Lease[]): ReadonlyMap<LeaseKey, Lease> {
+  return new Map(leases.map((lease) => [lease.key, lease]));
+}
+
+function addContainer(host: TestNetns, number: number): TestNetns {
+  const container = createNetns(`box${number}`);
+  host.ip(
+    `link add box0 mtu ${MTU_BYTES} type veth peer name eth0 mtu ${MTU_BYTES} netns ${container.name}`,
+    "link set box0 up",
+    `address add 10.2.${number}.1/24 dev box0`,
+    `address add fd00:2:0:${number}::1/64 dev box0 nodad`,
+  );
+  container.ip(
+    `address add 10.2.${number}.2/24 dev eth0`,
+    `address add fd00:2:0:${number}::2/64 dev eth0 nodad`,
+    "link set eth0 up",
+    `route add default via 10.2.${number}.1`,
+    `route add default via fd00:2:0:${number}::1`,
+  );
+  return container;
+}

@@ -1,8 +1,12 @@
 /** Hosts of the udp backend in namespaces: a runner each, with the kernel's objects made by hand. */
 
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync } from "node:fs";
+import process from "node:process";
 import { TunnelRunner } from "../../backends/datapath/tunnel-runner.ts";
 import { NetnsHandle, withNetns } from "../../backends/netlink/netns.ts";
-import { createTun } from "../../backends/netlink/tun-file.ts";
+import { createTun, openTun } from "../../backends/netlink/tun-file.ts";
 import { Address, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { Faults } from "../../ipam/faults.ts";
@@ -12,6 +16,7 @@ import { createNetns, type TestNetns } from "./netns.ts";
 
 export const UDP_PORT = 8285;
 export const MTU_BYTES = 1472;
+const DEVICE = "flannel0";
 
 /** What a host publishes: number N has 10.2.N.0/24, fd00:2:N::/64, 192.168.77.N and fd77::N. */
 export function udpLease(
@@ -60,63 +65,87 @@ export interface UdpHost {
   readonly netns: TestNetns;
   readonly container: TestNetns;
   readonly runner: TunnelRunner;
-  readonly changes: () => number;
+  /** The same host with another runner, once the former has been stopped. */
+  restarted(peers: readonly Lease[]): UdpHost;
   dispose(): Promise<void>;
 }
 
 /** A host whose container has 10.2.N.2 and fd00:2:0:N::2. */
 export function startUdpHost(lan: TestNetns, number: number, program: URL, peers: readonly Lease[]): UdpHost {
   const netns = plugIn(lan, number);
-  const handle = NetnsHandle.open(netns.path);
-  withNetns(handle, () => createTun("flannel0"));
-  handle.close();
-  netns.exec("sysctl", [
-    "-qw",
-    "net.ipv4.ip_forward=1",
-    "net.ipv6.conf.all.forwarding=1",
-    "net.ipv4.conf.flannel0.accept_local=1",
-  ]);
-  netns.ip(
-    `link set flannel0 mtu ${MTU_BYTES} up`,
-    `address add 10.2.${number}.0/32 dev flannel0`,
-    `address add fd00:2:0:${number}::/128 dev flannel0 nodad`,
-    "route add 10.2.0.0/16 dev flannel0",
-    "route add fd00:2::/48 dev flannel0",
-  );
-  const container = addContainer(netns, number);
-  let changes = 0;
-  const runner = new TunnelRunner(
-    {
-      device: "flannel0",
-      listeners: [`192.168.77.${number}`, `fd77::${number}`].map((address) => ({ address, port: UDP_PORT })),
-      port: UDP_PORT,
-      program,
-      netns: netns.path,
-    },
-    {
-      clock: systemClock,
-      random: Math.random,
-      logger: silentLogger,
-      faults: new Faults(silentLogger),
-      stateDir: "/nonexistent",
-      onChange: () => {
-        changes += 1;
-      },
-    },
-  );
-  const own = udpLease(number, { families: [4, 6] }).subnets;
-  runner.follow({ own, peers: peersOf(peers) });
+  netns.exec("sysctl", ["-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
+  makeDevice(netns, number);
+  return hostWith(netns, addContainer(netns, number), number, program, peers);
+}
+
+function hostWith(
+  netns: TestNetns,
+  container: TestNetns,
+  number: number,
+  program: URL,
+  peers: readonly Lease[],
+): UdpHost {
+  const listeners = [`192.168.77.${number}`, `fd77::${number}`].map((address) => ({
+    address,
+    port: UDP_PORT,
+  }));
+  const options = { device: DEVICE, listeners, port: UDP_PORT, program, netns: netns.path };
+  const runner = new TunnelRunner(options, {
+    clock: systemClock,
+    random: Math.random,
+    logger: silentLogger,
+    faults: new Faults(silentLogger),
+    stateDir: "/nonexistent",
+    onChange: () => undefined,
+  });
+  runner.follow({ own: udpLease(number, { families: [4, 6] }).subnets, peers: peersOf(peers) });
   return {
     netns,
     container,
     runner,
-    changes: () => changes,
+    restarted: (next) => hostWith(netns, container, number, program, next),
     dispose: async () => {
       await runner.stop();
       container.dispose();
       netns.dispose();
     },
   };
+}
+
+/** The device with its addresses and routes, as the backend plans them. */
+export function makeDevice(netns: TestNetns, number: number): void {
+  inside(netns, () => createTun(DEVICE));
+  netns.exec("sysctl", ["-qw", `net.ipv4.conf.${DEVICE}.accept_local=1`]);
+  netns.ip(
+    `link set ${DEVICE} mtu ${MTU_BYTES} up`,
+    `address add 10.2.${number}.0/32 dev ${DEVICE}`,
+    `address add fd00:2:0:${number}::/128 dev ${DEVICE} nodad`,
+    `route add 10.2.0.0/16 dev ${DEVICE}`,
+    `route add fd00:2::/48 dev ${DEVICE}`,
+  );
+}
+
+/** Opens the device as another program would; answers what closes it. */
+export function holdDevice(netns: TestNetns): () => void {
+  const fd = inside(netns, () => openTun(DEVICE));
+  return () => closeSync(fd);
+}
+
+/** Binds the port as another program would; answers what ends that. */
+export async function holdPort(netns: TestNetns): Promise<() => void> {
+  const hold = `require("node:dgram").createSocket("udp4").bind(${UDP_PORT}, () => console.log("ready"))`;
+  const child = spawn("nsenter", [`--net=${netns.path}`, process.execPath, "-e", hold]);
+  await once(child.stdout, "data");
+  return () => void child.kill();
+}
+
+function inside<T>(netns: TestNetns, body: () => T): T {
+  const handle = NetnsHandle.open(netns.path);
+  try {
+    return withNetns(handle, body);
+  } finally {
+    handle.close();
+  }
 }
 
 export function peersOf(leases: readonly Lease[]): ReadonlyMap<LeaseKey, Lease> {

@@ -25,7 +25,8 @@ const ARENA_BYTES = 4 << 20;
 const POLLFD_BYTES = 8;
 /** linux/poll.h */
 const POLLIN = 1;
-const FOREVER = -1;
+/** A process that ends while this thread waits can end the thread only between two waits. */
+const WAIT_MS = 250;
 const SEND_WAIT_MS = 1;
 
 export interface DataPathOptions {
@@ -90,8 +91,8 @@ export class DataPath {
     const at = this.#arena.base + this.#polls;
     const count = 2 + this.#sockets.length;
     for (;;) {
-      const ready = libc.poll(at, count, FOREVER);
-      if (ready === -EINTR) continue;
+      const ready = libc.poll(at, count, WAIT_MS);
+      if (ready === 0 || ready === -EINTR) continue;
       check("poll", ready);
       if (this.#answer(0) !== 0) return;
       if (this.#answer(1) !== 0) this.#send();

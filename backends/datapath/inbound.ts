@@ -53,6 +53,9 @@ export class Inbound {
   /** Control data of the message at hand. */
   #segmentBytes = 0;
   #outerEcn = NOT_ECT;
+  /** Of the batch at hand. */
+  #packets = 0;
+  #bytes = 0;
 
   constructor(parts: InboundParts) {
     const { arena, sum } = parts;
@@ -90,7 +93,16 @@ export class Inbound {
     if (received <= 0) return received === -EINTR;
     for (let slot = 0; slot < received; slot++) this.#takeMessage(slot, family);
     this.#runs.flush();
+    this.#count();
     return received === SLOTS;
+  }
+
+  #count(): void {
+    const { counters } = this.#parts;
+    counters.add("receivedPackets", this.#packets);
+    counters.add("receivedBytes", this.#bytes);
+    this.#packets = 0;
+    this.#bytes = 0;
   }
 
   #takeMessage(slot: number, family: Family): void {
@@ -142,8 +154,8 @@ export class Inbound {
       counters.add("dropped");
       return;
     }
-    counters.add("receivedPackets");
-    counters.add("receivedBytes", packet.length);
+    this.#packets += 1;
+    this.#bytes += packet.length;
     if (!this.#runs.take(packet)) this.#writeSingle(packet);
   }
 

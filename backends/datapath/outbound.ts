@@ -11,6 +11,7 @@ import type { Counters } from "./counters.ts";
 import type { IcmpErrors } from "./icmp.ts";
 import {
   NOT_ECT,
+  networkOrder,
   Packet,
   pseudoHeaderSum,
   sealIpv4Header,
@@ -158,25 +159,25 @@ export class Outbound {
     const payloadAt = packet.at + headerLength;
     const payloadLength = packet.length - headerLength;
     const ecn = ecnFor(packet, peer);
-    const addresses = pseudoHeaderSum(sum, packet.at, packet.family, protocol, 0);
     const checksumOffset = ipLength + (protocol === TCP ? TCP_CHECKSUM : UDP_CHECKSUM);
+    arena.view.setUint16(packet.at + checksumOffset, 0);
+    const common =
+      pseudoHeaderSum(sum, packet.at, packet.family, protocol, 0) +
+      sum(packet.at + ipLength, transportLength);
+    const batch = this.#batchOf(peer);
     for (let done = 0, index = 0; done < payloadLength; done += segmentBytes, index++) {
       const size = Math.min(segmentBytes, payloadLength - done);
       const header = this.#copyHeader(packet.at, headerLength);
       this.#finishIp(header, packet, headerLength + size, index);
-      const transport = header + ipLength;
-      if (protocol === TCP) this.#finishTcp(transport, done, index === 0, done + size === payloadLength);
-      else arena.view.setUint16(transport + 4, transportLength + size);
-      arena.view.setUint16(header + checksumOffset, 0);
-      const total =
-        addresses +
-        networkOrder(transportLength + size) +
-        sum(transport, transportLength) +
-        sum(payloadAt + done, size);
+      const changed =
+        protocol === TCP
+          ? this.#finishTcp(header + ipLength, done, index === 0, done + size === payloadLength)
+          : this.#finishUdp(header + ipLength, UDP_HEADER_BYTES + size);
+      const total = common + changed + networkOrder(transportLength + size) + sum(payloadAt + done, size);
       const checksum = complement(fold(total));
       const stored = protocol === UDP && checksum === 0 ? 0xffff : checksum;
       arena.view.setUint16(header + checksumOffset, stored, true);
-      this.#batchOf(peer).addSegment(peer, ecn, header, headerLength, payloadAt + done, size);
+      batch.addSegment(peer, ecn, header, headerLength, payloadAt + done, size);
     }
   }
 
@@ -208,14 +209,36 @@ export class Outbound {
     sealIpv4Header(arena, sum, header, packet.headerLength);
   }
 
-  /** The first segment alone tells of a reduced window, the last alone ends or pushes. */
-  #finishTcp(transport: number, done: number, isFirst: boolean, isLast: boolean): void {
+  /**
+   * The first segment alone tells of a reduced window, the last alone ends or pushes. Answers what the changes add to the
+   * sum of the header (RFC 1624).
+   */
+  #finishTcp(transport: number, done: number, isFirst: boolean, isLast: boolean): number {
     const { view } = this.#parts.arena;
-    view.setUint32(transport + 4, (view.getUint32(transport + 4) + done) >>> 0);
-    let flags = view.getUint8(transport + 13);
-    if (!isFirst) flags &= ~CWR;
-    if (!isLast) flags &= ~(FIN | PSH);
-    view.setUint8(transport + 13, flags);
+    const before = view.getUint32(transport + 4);
+    const after = (before + done) >>> 0;
+    view.setUint32(transport + 4, after);
+    const flags = view.getUint8(transport + 13);
+    let kept = flags;
+    if (!isFirst) kept &= ~CWR;
+    if (!isLast) kept &= ~(FIN | PSH);
+    view.setUint8(transport + 13, kept);
+    return (
+      networkOrder(after >>> 16) +
+      networkOrder(after & 0xffff) +
+      networkOrder(~before >>> 16) +
+      networkOrder(~before & 0xffff) +
+      networkOrder(kept) +
+      networkOrder(~flags & 0xffff)
+    );
+  }
+
+  /** As #finishTcp. */
+  #finishUdp(transport: number, length: number): number {
+    const { view } = this.#parts.arena;
+    const before = view.getUint16(transport + 4);
+    view.setUint16(transport + 4, length);
+    return networkOrder(length) + networkOrder(~before & 0xffff);
   }
 
   #flush(): void {
@@ -227,8 +250,4 @@ export class Outbound {
 /** RFC 6040 §4.3: the outer header carries the inner mark only where the other end brings it back in. */
 function ecnFor(packet: Packet, peer: IndexedPeer): number {
   return peer.isFast ? packet.ecn : NOT_ECT;
-}
-
-function networkOrder(value: number): number {
-  return ((value & 0xff) << 8) | (value >> 8);
 }

@@ -132,7 +132,7 @@ export function pseudoHeaderSum(
   length: number,
 ): number {
   const addresses = family === 4 ? sum(packetAt + 12, 8) : sum(packetAt + 8, 32);
-  return fold(addresses + swap(protocol) + swap(length));
+  return fold(addresses + networkOrder(protocol) + networkOrder(length));
 }
 
 /** Writes the checksum of an IPv4 header whose other fields are final. */
@@ -142,7 +142,7 @@ export function sealIpv4Header(arena: Arena, sum: Sum, at: number, headerLength:
 }
 
 /** Sums are in the machine's order, lengths and protocols in network order. */
-function swap(value: number): number {
+export function networkOrder(value: number): number {
   return ((value & 0xff) << 8) | (value >> 8);
 }
 

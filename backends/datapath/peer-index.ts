@@ -84,7 +84,10 @@ export class PeerIndex {
 
   /** Whether the address at this offset of the arena lies in a subnet of this host. */
   isOwn(at: number, family: Family): boolean {
-    return this.#own.some((own) => own.family === family && this.#keyAt(at, family, own.bits) === own.key);
+    for (const own of this.#own) {
+      if (own.family === family && this.#keyAt(at, family, own.bits) === own.key) return true;
+    }
+    return false;
   }
 
   /** Adds a peer, or replaces the one with this id. */

@@ -10,6 +10,7 @@ import { type Arena, IOVEC_BYTES } from "./arena.ts";
 import { fold, type Sum } from "./checksum.ts";
 import {
   IPV4_HEADER_BYTES,
+  networkOrder,
   type Packet,
   pseudoHeaderSum,
   sealIpv4Header,
@@ -113,10 +114,13 @@ export class TcpRuns {
     for (const run of this.#runs) if (run.isOpen) this.#finish(run);
   }
 
+  /** Of a packet without IP options. */
   #isIntact(packet: Packet, tcp: number): boolean {
     const length = packet.length - packet.headerLength;
-    const pseudo = pseudoHeaderSum(this.#sum, packet.at, packet.family, TCP, length);
-    return packet.isHeaderIntact && fold(pseudo + this.#sum(tcp, length)) === 0xffff;
+    // The addresses of the pseudo header are just before the segment: one sum covers both.
+    const addresses = packet.family === 4 ? 8 : 32;
+    const total = this.#sum(tcp - addresses, addresses + length) + networkOrder(TCP) + networkOrder(length);
+    return fold(total) === 0xffff;
   }
 
   /** The run of the packet's connection. */
@@ -124,9 +128,11 @@ export class TcpRuns {
     const tcp = packet.at + packet.headerLength;
     for (const run of this.#runs) {
       if (!run.isOpen || run.family !== packet.family) continue;
-      if (!this.#isSameWord(run.at + run.ipLength, tcp)) continue;
-      const [addresses, words] = packet.family === 4 ? [12, 2] : [8, 8];
-      if (this.#isSameWords(run.at + addresses, packet.at + addresses, words)) return run;
+      const first = run.at + run.ipLength;
+      if (!this.#isSameWord(first, tcp)) continue;
+      const isIpv4 = packet.family === 4;
+      const addresses = isIpv4 ? 12 : 8;
+      if (this.#isSameWords(run.at + addresses, packet.at + addresses, isIpv4 ? 2 : 8)) return run;
     }
     return null;
   }

@@ -3,6 +3,7 @@
  */
 
 import { closeSync, writeSync } from "node:fs";
+import process from "node:process";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { entriesOf, type Family, mapFamilies } from "../../ipam/addresses/ip.ts";
 import { Backoff } from "../../ipam/clock.ts";
@@ -61,6 +62,7 @@ export class TunnelRunner implements BackendRunner {
     this.#failures = new FailureSeries(deps.logger, "data path failed; retried", "data path runs again");
     this.#backoff = new Backoff({ baseMs: 100, maxMs: 10_000, random: deps.random });
     this.#finished = this.#keepRunning();
+    process.once("exit", this.#endAtExit);
   }
 
   get problems(): readonly string[] {
@@ -81,9 +83,13 @@ export class TunnelRunner implements BackendRunner {
     this.#stopped.abort();
     this.#post({ type: "stop" });
     await this.#finished;
+    process.removeListener("exit", this.#endAtExit);
     closeSync(this.#wakeFd);
     this.#deps.logger.debug("data path ended", this.counts);
   }
+
+  /** The process waits for its threads, and this one waits for packets. */
+  readonly #endAtExit = (): void => this.#post({ type: "stop" });
 
   async #keepRunning(): Promise<void> {
     const { signal } = this.#stopped;

@@ -14,7 +14,7 @@ import { DataPath } from "./data-path.ts";
 import { type FromPath, type PathSettings, parsePeer, parseSubnets, type ToPath } from "./messages.ts";
 import type { PeerIndex } from "./peer-index.ts";
 
-const RETRY_MS = 1000;
+const RETRY_MS = 250;
 /** struct pollfd with POLLIN. */
 const POLLIN = 1;
 

@@ -1,7 +1,8 @@
 /** The udp backend's data path with real packets: ours to ours, a peer played by hand, and packets that must not pass. */
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import type { Counter } from "../../../backends/datapath/counters.ts";
 import { bundle } from "../../support/bundle.ts";
@@ -200,6 +201,21 @@ describeAsRoot("the data path of the udp backend", () => {
     makeDevice(one.netns, 1);
     await flowing(one);
     expect(await ping(one.container, "10.2.2.2", 5)).toMatchObject({ lost: [] });
+  });
+
+  it.each(["lo", "flannel0"])("lets the process end while its thread waits, on %s", async (device) => {
+    const path = await bundle("path-exit.ts");
+    const netns = plugIn(lan, 5);
+    makeDevice(netns, 5);
+    try {
+      const args = [`--net=${netns.path}`, process.execPath, path.path, fileURLToPath(program.url), device];
+      const { status, stderr } = spawnSync("nsenter", args, { encoding: "utf8", timeout: 20_000 });
+      expect(stderr).toContain("the daemon failed");
+      expect(status).toBe(1);
+    } finally {
+      netns.dispose();
+      path.dispose();
+    }
   });
 
   it("names the remedy where /dev/net/tun is missing", async () => {

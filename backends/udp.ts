@@ -208,13 +208,16 @@ class UdpNetwork implements PreparedBackend {
 /** What fits into the datagrams of every family. Throws ConfigError where too little is left. */
 function tunnelMtu({ uplinks }: HostFacts, families: readonly Family[]): number {
   const floorBytes = Math.max(...families.map((family) => MIN_MTU_BYTES[family]));
-  const mtus = entriesOf(uplinks).map(([family, uplink]) => {
-    const mtuBytes = uplink.mtuBytes - OVERHEAD_BYTES[family];
-    if (mtuBytes >= floorBytes) return mtuBytes;
-    throw new ConfigError(
-      `the MTU of ${uplink.interface} is ${uplink.mtuBytes}: after ${OVERHEAD_BYTES[family]} bytes of IP and UDP headers too little is left; set it to at least ${floorBytes + OVERHEAD_BYTES[family]}`,
-    );
-  });
+  // The longer header first: its remedy is enough for both.
+  const mtus = entriesOf(uplinks)
+    .reverse()
+    .map(([family, uplink]) => {
+      const mtuBytes = uplink.mtuBytes - OVERHEAD_BYTES[family];
+      if (mtuBytes >= floorBytes) return mtuBytes;
+      throw new ConfigError(
+        `the MTU of ${uplink.interface} is ${uplink.mtuBytes}: after ${OVERHEAD_BYTES[family]} bytes of IP and UDP headers too little is left; set it to at least ${floorBytes + OVERHEAD_BYTES[family]}`,
+      );
+    });
   return Math.min(...mtus);
 }
 

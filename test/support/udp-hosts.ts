@@ -7,37 +7,16 @@ import process from "node:process";
 import { TunnelRunner } from "../../backends/datapath/tunnel-runner.ts";
 import { NetnsHandle, withNetns } from "../../backends/netlink/netns.ts";
 import { createTun, openTun } from "../../backends/netlink/tun-file.ts";
-import { Address, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { Faults } from "../../ipam/faults.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { createNetns, type TestNetns } from "./netns.ts";
+import { udpLease } from "./udp-lease.ts";
 
 export const UDP_PORT = 8285;
 export const MTU_BYTES = 1472;
 const DEVICE = "flannel0";
-
-/** What a host publishes: number N has 10.2.N.0/24, fd00:2:N::/64, 192.168.77.N and fd77::N. */
-export function udpLease(
-  number: number,
-  { isTulle = true, families = [4] as readonly (4 | 6)[] } = {},
-): Lease {
-  const subnets: PerFamily<Prefix> = {
-    ...(families.includes(4) ? { 4: Prefix.parse(`10.2.${number}.0/24`) } : {}),
-    ...(families.includes(6) ? { 6: Prefix.parse(`fd00:2:0:${number}::/64`) } : {}),
-  };
-  const publicAddress = { 4: Address.parse(`192.168.77.${number}`), 6: Address.parse(`fd77::${number}`) };
-  return {
-    key: `host-${number}`,
-    subnets,
-    attrs: { publicAddress, backendType: "", backendData: {}, nodeId: isTulle ? `node-${number}` : null },
-    revision: 1n,
-    createRevision: 1n,
-    storeLeaseId: "1",
-    isLeaving: false,
-  };
-}
 
 /** A bridge that hosts are plugged into. */
 export function createLan(): TestNetns {

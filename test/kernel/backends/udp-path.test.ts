@@ -21,8 +21,8 @@ import {
   plugIn,
   startUdpHost,
   type UdpHost,
-  udpLease,
 } from "../../support/udp-hosts.ts";
+import { udpLease } from "../../support/udp-lease.ts";
 
 const FAMILIES = [4, 6] as const;
 const ONE = "192.168.77.1";

@@ -23,7 +23,7 @@ interface Result {
   readonly counts: Counts;
 }
 
-/** Has a packet read from the device, which a file stands in for, and answers what was sent. */
+/** Has a packet read from the device, which a file replaces, and answers what was sent. */
 function pump(vnet: Buffer, packet: Buffer, { isFast = true } = {}): Result {
   const { arena, sum } = createWorkbench();
   const peers = new PeerIndex(arena);

@@ -1,6 +1,7 @@
 /** What the kernel must support, and permit. Changes nothing. */
 
-import type { KernelNeed } from "../../backends/backend.ts";
+import { existsSync } from "node:fs";
+import type { FileNeed, KernelNeed } from "../../backends/backend.ts";
 import { CommandRunner } from "../../backends/firewall/command.ts";
 import { chooseEngine, type FirewallChoice, installedEngines } from "../../backends/firewall/select.ts";
 import { Sysctls } from "../../backends/kernel/sysctl.ts";
@@ -13,12 +14,12 @@ import { bad, type Finding, failed, ok } from "./finding.ts";
 /** Everything about the kernel itself, and what the network's backend needs of it. */
 export function kernelFindings(
   connection: NetlinkConnection,
-  needs: readonly KernelNeed[],
+  needs: readonly (KernelNeed | FileNeed)[],
 ): readonly Finding[] {
   const sysctls = new Sysctls();
   return [
     privilegeFinding(),
-    ...needs.map((need) => needFinding(connection, need)),
+    ...needs.map((need) => ("file" in need ? fileFinding(need) : needFinding(connection, need))),
     nexthopFinding(connection),
     ...sysctlFindings(sysctls),
   ];
@@ -38,6 +39,11 @@ export async function firewallFinding(choice: FirewallChoice, prefersNft: boolea
 function privilegeFinding(): Finding {
   if (mayAdministerNetwork()) return ok("privilege", "CAP_NET_ADMIN is present");
   return bad("fail", "privilege", "CAP_NET_ADMIN is missing", "run this, and tulled, as root");
+}
+
+function fileFinding({ subject, feature, file, remedy }: FileNeed): Finding {
+  if (existsSync(file)) return ok(subject, `${file} exists`);
+  return bad("fail", subject, `${feature} need ${file}, which is missing`, remedy);
 }
 
 /** Sends a request that changes nothing: the error shows whether the kernel has the feature. */

@@ -48,7 +48,7 @@ export const docker: CommandModule = {
       .option("--tulle <path>", "path of this program for the drop-in", "/usr/bin/tulle")
       .addHelpText("after", SETUP_HELP)
       .action((options: DockerOptions) => setUp(options, context));
-    addCommonOptions(command.command("unset").description("take the settings out again")).action(
+    addCommonOptions(command.command("unset").description("remove the settings again")).action(
       async (options: DockerOptions) => {
         const changes = await planUnset(pathsOf({ ...options, subnetFile: "" }));
         await carryOut(changes, changes.length > 0, options, context);
@@ -62,7 +62,7 @@ function addCommonOptions(command: Command): Command {
     .option("--daemon-json <file>", "Docker's configuration", "/etc/docker/daemon.json")
     .option("--unit-dir <dir>", "the administrator's systemd units", "/etc/systemd/system")
     .option("--dry-run", "show what would change, and change nothing")
-    .option("--restart", "restart a running docker.service if it must be");
+    .option("--restart", "restart a running docker.service if necessary");
 }
 
 async function setUp(options: DockerOptions, context: CommandContext): Promise<void> {

@@ -74,7 +74,7 @@ function twice(facts: SetupFacts): readonly string[] {
   return both.map(
     ({ spelled, variable }) =>
       `${variable ?? serviceName} gives ${spelled}, and dockerd refuses a setting that ${daemonJson} has too: ` +
-      `take it out there${otherWay}`,
+      `remove it there${otherWay}`,
   );
 }
 
@@ -84,7 +84,7 @@ function refusalOf(
 ): readonly string[] {
   switch (name) {
     case "bridge":
-      return value === "" ? [] : [`${where}, and dockerd takes no bip beside it: remove it`];
+      return value === "" ? [] : [`${where}, and dockerd accepts no bip together with it: remove it`];
     case "config-file":
       return target === "drop-in" || value === daemonJson
         ? []
@@ -109,13 +109,13 @@ function warningOf(
   { target, env, dockerMasquerades, ownKeys }: SetupFacts,
 ): readonly string[] {
   if (ownKeys.has(name))
-    return target === "drop-in" ? [`${where}; what tulle gives comes last and counts`] : [];
+    return target === "drop-in" ? [`${where}; tulle's option comes last and overrides it`] : [];
   switch (name) {
     case "fixed-cidr":
     case "default-gateway":
       return value === "" || misfitOf(name, value, env) !== null
         ? []
-        : [`${where}, which holds only while this host has its present subnet: remove it`];
+        : [`${where}, which fits only while this host has its present subnet: remove it`];
     case "iptables":
     case "ip6tables": {
       const family = name === "iptables" ? 4 : 6;

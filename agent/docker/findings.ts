@@ -72,7 +72,7 @@ function routeFindings(subnet: Prefix, routes: readonly RouteFact[]): string[] {
       if (destination.length >= subnet.length) {
         // A route without a gateway is a network of this host, which people want to keep.
         const remedy = gateway === null ? "give the containers another Network or subnet" : "delete it";
-        return `the route ${route} takes packets for containers in ${subnet} away from them: ${remedy}`;
+        return `the route ${route} diverts packets for containers in ${subnet}: ${remedy}`;
       }
       return `${route} covers ${subnet}: hosts there with an address in ${subnet} cannot be reached`;
     });

@@ -78,7 +78,8 @@ function mtuFinding({ expected, parent }: DeviceSituation, link: LinkObject): Fi
 
 function portFinding({ expected, links, portHolder }: DeviceSituation, port: number): Finding {
   if (portHolder !== null) {
-    const remedy = "stop it, or set Backend.Port of the network configuration for all hosts";
+    const option = expected.portOption ?? "Port";
+    const remedy = `stop it, or set Backend.${option} of the network configuration for all hosts`;
     return bad("fail", "udp port", `${portHolder} holds ${port}`, remedy);
   }
   for (const link of links) {

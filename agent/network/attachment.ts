@@ -110,7 +110,7 @@ export async function attach(
   const families = familiesOf(networkConfig);
   const parsed = optionsOf(networkConfig);
   const options = (await parsed.provision?.(provisions)) ?? parsed;
-  const host = hostFactsOf(chosen, snapshot);
+  const host = hostFactsOf(chosen, snapshot, networkConfig);
   const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity, network);
   const backend = options.prepare(host, families, macs);
   await ownership.add(Object.values(backend.devices), backend.sharedDevices);
@@ -136,6 +136,7 @@ export function peerSettingsOf(attachment: Attachment): Omit<PeerSettings, "netw
     ownIdentities: backend.peerIdentities({ attrs: leaseAttrsOf(attachment, null) }),
     local,
     rejectPeer: (peer) => backend.rejectPeer(peer),
+    rejectLocally: (peer) => backend.rejectLocally(peer),
     identitiesOf: (peer) => backend.peerIdentities(peer),
   };
 }

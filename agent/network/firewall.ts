@@ -84,16 +84,15 @@ function tunnelsOf({ backend, host, settings, peers }: FirewallSituation): PerFa
   const isChecked = settings.tunnelSources === "peers";
   const all = isChecked ? [...peers] : [];
   const inputs: Partial<Record<Family, TunnelInput>> = {};
-  for (const [family, { port, device }] of entriesOf(backend.tunnels)) {
+  for (const [family, tunnel] of entriesOf(backend.tunnels)) {
     const uplink = host.uplinks[family];
     // Never absent: an interface was chosen for each family of the tunnel.
     if (uplink === undefined) continue;
     inputs[family] = {
-      port,
+      ...tunnel,
       parentInterface: uplink.interface,
       address: uplink.address,
       aliases: aliasesOf(uplink),
-      device,
       sources: isChecked ? publicAddresses(all, family) : "any",
     };
   }

@@ -1,12 +1,9 @@
 /** Kernel objects that the administrator asked for besides what the backend needs. Pure. */
 
-import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
+import { blackholeRoute } from "../../backends/peers.ts";
 import type { KernelObject } from "../../backends/state/kinds/registry.ts";
 import { entriesOf, type Family, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { FirewallSettings } from "../config/config.ts";
-
-/** Behind every other route to the same prefix, such as that of the containers' bridge. */
-const LAST_METRIC = 0xffff_ffff;
 
 const FORWARDING = {
   4: "net/ipv4/ip_forward",
@@ -15,14 +12,15 @@ const FORWARDING = {
 
 /** `own` are this host's subnets, `uplinks` the interfaces by which it reaches other hosts. */
 export function hostObjects(
-  { enableForwarding, blackholeRoute }: FirewallSettings,
+  { enableForwarding, blackholeRoute: isGuarded }: FirewallSettings,
   own: PerFamily<Prefix>,
   uplinks: readonly string[] = [],
 ): readonly KernelObject[] {
   const objects: KernelObject[] = [];
   for (const [family, subnet] of entriesOf(own)) {
     if (enableForwarding) objects.push(...forwarding(family, uplinks));
-    if (blackholeRoute) objects.push(blackhole(subnet));
+    // Packets to containers that are not there must not leave by the default route, or go round in circles.
+    if (isGuarded) objects.push(blackholeRoute(subnet));
   }
   return objects;
 }
@@ -41,20 +39,4 @@ function forwarding(family: Family, uplinks: readonly string[]): KernelObject[] 
     ...(family === 6 ? accepting : []),
     { kind: "sysctl", path: FORWARDING[family], device: null, value: "1" },
   ];
-}
-
-/** Packets to containers that are not there must not leave by the default route, or go round in circles. */
-function blackhole(destination: Prefix): KernelObject {
-  return {
-    kind: "route",
-    destination,
-    isBlackhole: true,
-    device: "",
-    gateway: null,
-    isOnlink: false,
-    protocol: ROUTE_PROTOCOL,
-    metric: LAST_METRIC,
-    viaNexthop: false,
-    source: null,
-  };
 }

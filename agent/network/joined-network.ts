@@ -6,12 +6,13 @@
  * is to have, problems.ts says what is wrong. Nothing is withdrawn when it stops.
  */
 
+import type { PeerDetails } from "../../backends/backend.ts";
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { guarded } from "../../ipam/faults.ts";
 import { keepAffinity } from "../../ipam/leases/affinity.ts";
 import type { LeaseClaimer, Membership } from "../../ipam/leases/claimer.ts";
-import type { LeaseSnapshot } from "../../ipam/leases/lease.ts";
+import type { LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
 import type { NetworkStore, StoreListing, StoreMessage } from "../../ipam/stores/contracts.ts";
 import { describeLatency } from "../../ipam/stores/latency.ts";
@@ -29,6 +30,7 @@ import type { ClaimedFirewall } from "./host-firewall.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
 import type { NetworkSettings } from "./network-settings.ts";
 import { pathProblems } from "./path-problems.ts";
+import { peerDetailsOf } from "./peer-details.ts";
 import { detailProblems, isDevicePresent, memberProblems, type Problem } from "./problems.ts";
 import { Readiness } from "./readiness.ts";
 import { ReasonLog } from "./reason-log.ts";
@@ -202,11 +204,23 @@ export class JoinedNetwork {
     messages: AsyncIterator<StoreMessage>,
     signal: AbortSignal,
   ): Promise<void> {
-    const { peers, lease, reconciler } = this.#parts;
+    const { peers } = this.#parts;
     const { runtime, membership } = this.#options;
     const entries = listing.entries.filter(({ key }) => !membership.givenUp.includes(key));
     peers.apply({ type: "list", ...listing, entries }, runtime.clock.monotonicMs());
     this.#desired.peersChanged();
+    const { metrics } = this.#options;
+    const endMeasuring = metrics.measure(() => metrics.setSessions(this.#peerDetails()));
+    try {
+      await this.#runParts(messages, signal);
+    } finally {
+      endMeasuring();
+      metrics.setSessions(new Map());
+    }
+  }
+
+  async #runParts(messages: AsyncIterator<StoreMessage>, signal: AbortSignal): Promise<void> {
+    const { lease, reconciler } = this.#parts;
     await Promise.all([
       reconciler.run(signal),
       lease.run(signal),
@@ -245,11 +259,17 @@ export class JoinedNetwork {
       attachment: this.#desired.attachment,
       lease,
       snapshot,
+      details: this.#peerDetails(),
       kernel,
       firewall: firewall.status(),
       problems,
       nowMs: runtime.clock.monotonicMs(),
     });
+  }
+
+  #peerDetails(): ReadonlyMap<LeaseKey, PeerDetails> {
+    const { port } = this.#options.runtime;
+    return peerDetailsOf(this.#desired.attachment.backend, port, this.#parts.peers.peers.values());
   }
 
   #pathProblems({ peers }: LeaseSnapshot): readonly string[] {

@@ -7,6 +7,7 @@
  * network. Kept in <state-dir>/owned.json, for other networks than the first in owned-<name>.json.
  */
 
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { errorMessage } from "../../ipam/errors.ts";
 import { readOwnFile, replaceFile } from "../../ipam/files.ts";
@@ -57,6 +58,20 @@ export class Ownership {
       const fields = { path: this.#path, error: errorMessage(error) };
       this.#logger.warn("owned devices cannot be recorded", fields);
     }
+  }
+}
+
+/** The interfaces of the host that all networks of this state directory recorded. A damaged record names none. */
+export function readRecordedInterfaces(stateDir: string): ReadonlySet<string> {
+  const files = readFolder(stateDir).filter((name) => /^owned(-.+)?\.json$/.test(name));
+  return union(...files.map((name) => readOwned(join(stateDir, name), () => undefined).interfaces));
+}
+
+function readFolder(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return []; // tulled never ran here with this directory
   }
 }
 

@@ -5,12 +5,17 @@ import type { BackendOptions, DeviceIdentity, HostFacts } from "../../backends/b
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { entriesOf, type Family, mapFamilies, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Mac } from "../../ipam/addresses/mac.ts";
+import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import type { ChosenInterfaces } from "../host/choose-interface.ts";
 import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
 
 /** What the backend plans with. */
-export function hostFactsOf(chosen: ChosenInterfaces, host: HostSnapshot): HostFacts {
+export function hostFactsOf(
+  chosen: ChosenInterfaces,
+  host: HostSnapshot,
+  { families }: Pick<NetworkConfig, "families">,
+): HostFacts {
   const uplinks = mapFamilies(chosen, ({ link, address, publicAddress }, family) => ({
     interface: link.name,
     mtuBytes: link.mtuBytes,
@@ -18,7 +23,8 @@ export function hostFactsOf(chosen: ChosenInterfaces, host: HostSnapshot): HostF
     publicAddress,
     onLinkPrefixes: onLinkPrefixes(host, link.index, family),
   }));
-  return { uplinks, hasIpv6: existsSync("/proc/sys/net/ipv6") };
+  const networks = mapFamilies(families, ({ network }) => network);
+  return { uplinks, networks, hasIpv6: existsSync("/proc/sys/net/ipv6") };
 }
 
 /** The prefixes of the interface's addresses: hosts inside are reached without a router. */

@@ -89,7 +89,7 @@ function enableVlans(host: NetlinkConnection, { name }: Link): void {
     host.request(encodeNewLink({ name, info: { kind: "bridge", vlanFiltering: true } }, 0));
   } catch (cause) {
     if (!isErrno(cause, "EOPNOTSUPP")) throw cause;
-    throw new ConflictError("this kernel's bridges know no VLANs", {
+    throw new ConflictError("this kernel's bridges do not support VLANs", {
       cause,
       details: {
         remedy: "leave vlan and vlanTrunk out, or use a kernel with CONFIG_BRIDGE_VLAN_FILTERING",
@@ -131,7 +131,7 @@ export function ensureGateways(
   return missing.length > 0;
 }
 
-/** Another device with the subnet of `gateway`, which the device of this name and index shall have; null if none. */
+/** Another device that has the subnet of `gateway`, which is meant for this device; null if there is none. */
 export function findSubnetConflict(
   host: NetlinkConnection,
   deviceName: string,

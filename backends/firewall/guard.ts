@@ -283,7 +283,7 @@ export class FirewallGuard {
     const by = this.#culprit;
     const beginsContest = this.#history.record({ atMs: clock.monotonicMs(), found, by });
     const fields = { changes: found, ...(by === null ? {} : { by }) };
-    if (beginsContest) log.warn("firewall rules are undone again and again", fields);
+    if (beginsContest) log.warn("firewall rules are undone repeatedly", fields);
     else if (this.#undone() > 0) log.debug("firewall rules repaired", fields);
     else log.info("firewall rules repaired", fields);
   }

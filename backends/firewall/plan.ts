@@ -38,9 +38,12 @@ export interface MasqueradeInput {
 }
 
 /** The tunnel of one underlay family. */
-export interface TunnelInput {
-  /** UDP port on which tunnel packets arrive, 1 .. 65535. */
-  readonly port: number;
+export type TunnelInput = TunnelPackets & TunnelEnds;
+
+/** Which packets are the tunnel's: those to a UDP port, 1 .. 65535, or those of an IP protocol. */
+type TunnelPackets = { readonly port: number } | { readonly protocol: "ipip" };
+
+interface TunnelEnds {
   /** The interface that carries the tunnel. */
   readonly parentInterface: string;
   /** This host's address there. */
@@ -51,6 +54,8 @@ export interface TunnelInput {
   readonly device: string;
   /** Which sources of tunnel packets are accepted: any, or the peers' public addresses. */
   readonly sources: "any" | readonly Address[];
+  /** The kernel itself drops forged tunnel packets, so that the rules only let them in and clamp the MSS. */
+  readonly isAuthenticated?: boolean;
 }
 
 export interface FirewallInput {
@@ -119,21 +124,22 @@ export function planFirewall(input: FirewallInput): FirewallPlan {
 
 function planFamily(input: FirewallInput, family: Family): FamilyRules {
   const tunnel = input.tunnels[family];
+  const judged = tunnel?.isAuthenticated ? undefined : tunnel;
   const chains: Record<ChainRole, readonly Rule[]> = {
     forward: forwardRules(input, family),
     "docker-user": dockerUserRules(input, family),
     masquerade: masqueradeRules(input, family),
-    input: tunnel !== undefined && input.openPort ? [rule({ udpPort: tunnel.port }, ACCEPT)] : [],
+    input: tunnel !== undefined && input.openPort ? [rule(packetsOf(tunnel), ACCEPT)] : [],
     "container-in": containerInRules(input, family),
-    "tunnel-in": tunnel === undefined ? [] : tunnelInRules(input, family, tunnel),
-    "tunnel-out": tunnel !== undefined && input.notrack ? [rule({}, NOTRACK)] : [],
-    "tunnel-forward": tunnel === undefined ? [] : tunnelForwardRules(input, family, tunnel),
-    "tunnel-local": tunnel === undefined ? [] : tunnelLocalRules(tunnel),
+    "tunnel-in": judged === undefined ? [] : tunnelInRules(input, family, judged),
+    "tunnel-out": judged !== undefined && input.notrack ? [rule({}, NOTRACK)] : [],
+    "tunnel-forward": judged === undefined ? [] : tunnelForwardRules(input, family, judged),
+    "tunnel-local": judged === undefined ? [] : tunnelLocalRules(judged),
     "mss-clamp": tunnel === undefined ? [] : mssClampRules(input, tunnel),
     "overlay-in": overlayInRules(input, family),
   };
-  const sources = tunnel?.sources ?? "any";
-  const gates = tunnel === undefined ? {} : gatesOf(tunnel);
+  const sources = judged?.sources ?? "any";
+  const gates = judged === undefined ? {} : gatesOf(judged);
   return { chains, gates, knownSources: sources === "any" ? null : sources };
 }
 
@@ -227,8 +233,12 @@ function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput
  * Drops what the kernel delivers to the tunnel's port without being addressed to the tunnel: VXLAN sockets are bound to
  * no address, so they receive broadcast, multicast and anycast as well. Only delivered packets pass here. In front of
  * routing, a multicast frame between two ports of a bridge (net.bridge.bridge-nf-call-iptables) looks the same.
+ *
+ * An IPIP device takes packets to its own address only, and those to others may be for another program's device.
  */
-function tunnelLocalRules({ address, aliases }: TunnelInput): Rule[] {
+function tunnelLocalRules(tunnel: TunnelInput): Rule[] {
+  const { address, aliases } = tunnel;
+  if ("protocol" in tunnel) return [];
   return [
     ...aliases.map((alias) => rule({ destination: inside(hostPrefix(alias)) }, RETURN)),
     rule({ destination: outside(hostPrefix(address)) }, DROP),
@@ -237,7 +247,7 @@ function tunnelLocalRules({ address, aliases }: TunnelInput): Rule[] {
 
 /**
  * Tunnel packets that containers send through this host: masqueraded they would look like this host's own, so
- * they are dropped where they would leave. Nested hosts that talk among themselves on a bridge are not touched.
+ * they are dropped where they would leave. Traffic between nested hosts on one bridge is not affected.
  */
 function tunnelForwardRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
   return [
@@ -252,13 +262,18 @@ function mssClampRules({ mssClamp }: FirewallInput, { device }: TunnelInput): Ru
 }
 
 /** Every packet of the host passes; most are not tunnel packets and cost one test. */
-function gatesOf({ port, parentInterface }: TunnelInput): FamilyRules["gates"] {
+function gatesOf(tunnel: TunnelInput): FamilyRules["gates"] {
+  const packets = packetsOf(tunnel);
   return {
-    "tunnel-in": { udpPort: port },
-    "tunnel-out": { udpPort: port },
-    "tunnel-forward": { outputInterface: parentInterface, udpPort: port },
-    "tunnel-local": { udpPort: port },
+    "tunnel-in": packets,
+    "tunnel-out": packets,
+    "tunnel-forward": { outputInterface: tunnel.parentInterface, ...packets },
+    "tunnel-local": packets,
   };
+}
+
+function packetsOf(tunnel: TunnelInput): Pick<Matches, "udpPort" | "protocol"> {
+  return "protocol" in tunnel ? { protocol: tunnel.protocol } : { udpPort: tunnel.port };
 }
 
 /** Packets that only pass through this host. The lookup in the routing table is the most expensive test: last, if at all. */
@@ -322,7 +337,7 @@ function outside(prefix: Prefix): PrefixMatch {
 }
 
 /**
- * True when a host without any firewall tool cannot do what was asked for. Accepting what is forwarded needs no
+ * True when a host without any firewall tool cannot do what the settings require. Accepting what is forwarded needs no
  * tool where nothing filters, and the rest only makes a working network better.
  */
 export function requiresEngine({ rules }: FirewallPlan): boolean {

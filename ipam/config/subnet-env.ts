@@ -105,7 +105,7 @@ function ofFamily<T extends { readonly family: Family }>(value: T, family: Famil
 }
 
 function readMtu(text: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new CodecError("no number of bytes");
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new CodecError("not a number of bytes");
   return Number(text);
 }
 

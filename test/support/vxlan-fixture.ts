@@ -11,6 +11,7 @@ import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import { type PeerUpdate, PeerUpdates } from "../../ipam/leases/peer-update.ts";
 
 export const OWN = { 4: Prefix.parse("10.2.1.0/24") };
+const NETWORKS = { 4: Prefix.parse("10.2.0.0/16"), 6: Prefix.parse("fd00:2::/48") };
 export const OWN_MAC = parseMac("02:00:00:00:00:01");
 
 const ADDRESS = Address.parse("192.168.50.1");
@@ -30,7 +31,8 @@ export function hostFacts(
     onLinkPrefixes: [Prefix.of(address, family === 4 ? 24 : 64)],
     ...changes,
   }));
-  return { uplinks, hasIpv6 };
+  const networks = mapFamilies(addresses, (_, family) => NETWORKS[family]);
+  return { uplinks, networks, hasIpv6 };
 }
 
 export function prepareVxlan(options: JsonObject = {}, host: HostFacts = hostFacts()): PreparedBackend {
@@ -42,6 +44,7 @@ export function scopeOf(backend: PreparedBackend, host: HostFacts = hostFacts())
   return {
     devices: new Set(Object.values(backend.devices)),
     sharedDevices: new Set(interfacesOf(host)),
+    nexthopDevices: new Set([...Object.values(backend.devices), ...backend.nexthopDevices]),
     networks: [Prefix.parse("10.0.0.0/8")],
     sysctls: new Set(sysctls),
   };

@@ -19,7 +19,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "agent/docker/dockerd-options.ts": "the options of dockerd",
 };
 
-/** Code without comments and texts, whose words are no names; what a template inserts stays. */
+/** Code without comments and texts, whose words do not count; what a template inserts stays. */
 function namesIn(code: string): ReadonlySet<string> {
   const bare = code
     .replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, "")
@@ -28,7 +28,7 @@ function namesIn(code: string): ReadonlySet<string> {
   return new Set(bare.match(/[A-Za-z_][\w]*/g) ?? []);
 }
 
-/** What the same thing of IPv4, or of no family, would be called; the kernel's own names (`AF_INET6`) are no ours. */
+/** What the same thing of IPv4, or of no family, would be called; the kernel's own names, such as `AF_INET6`, are left out. */
 function counterparts(name: string): readonly string[] {
   if (!/[a-z]/.test(name)) return [];
   const marked = name.match(/(?:IPv|[Ii]pv|V|v)6|(?<=[a-z])6(?=[A-Z]|$)/)?.[0];

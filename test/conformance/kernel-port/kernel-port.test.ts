@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { KernelEvent, KernelPort } from "../../../backends/kernel/port.ts";
 import { NetlinkError } from "../../../backends/netlink/errors.ts";
+import type { VxlanDetails } from "../../../backends/state/devices/vxlan.ts";
 import type { Change } from "../../../backends/state/diff.ts";
 import type { LinkObject } from "../../../backends/state/kinds/link.ts";
 import { type KernelObject, keyOf, renderState } from "../../../backends/state/kinds/registry.ts";
@@ -32,7 +33,7 @@ const five = backend.planPeer(peer(5), true);
 const all = [...base, ...four, ...five];
 const route = four.find(({ kind }) => kind === "route") as Extract<KernelObject, { kind: "route" }>;
 
-const VXLAN = link.details as NonNullable<LinkObject["details"]>;
+const VXLAN = link.details as VxlanDetails;
 const OTHER_LOCAL = Address.parse("192.168.50.99");
 const OTHER_MAC = parseMac("02:00:00:00:77:77");
 

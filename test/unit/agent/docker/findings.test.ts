@@ -51,8 +51,12 @@ describe("findings about Docker's bridge", () => {
   });
 
   it.each([
-    ["10.2.54.0/24", "192.168.50.1", "away from them: delete it"],
-    ["10.2.54.128/25", null, "away from them: give the containers another Network"],
+    ["10.2.54.0/24", "192.168.50.1", "diverts packets for containers in 10.2.54.0/24: delete it"],
+    [
+      "10.2.54.128/25",
+      null,
+      "diverts packets for containers in 10.2.54.0/24: give the containers another Network",
+    ],
     ["10.2.0.0/16", null, "covers 10.2.54.0/24"],
   ])("tell of the route %s via %s", (destination, gateway, words) => {
     expect(bridgeFindings(ENV, withRoute(destination, gateway))).toEqual([expect.stringContaining(words)]);

@@ -181,7 +181,7 @@ describe("Docker's settings in daemon.json", () => {
   it.each([
     ["comments", '{ "debug": true } // mine', /not valid JSON/],
     ["half a file", '{ "debug": ', /not valid JSON/],
-    ["another bridge", '{ "bridge": "br0" }', /takes no bip beside it/],
+    ["another bridge", '{ "bridge": "br0" }', /accepts no bip together with it/],
   ])("are refused for %s, and nothing is written", async (_, text, message) => {
     writeFileSync(paths.daemonJson, text);
     await expect(setUp()).rejects.toThrow(message);
@@ -294,13 +294,13 @@ describe("options that collide with the subnet", () => {
   beforeEach(() => writeFileSync(environmentFile(), 'DOCKER_OPTS="--bip=192.0.2.1/24 -D"\n'));
 
   it.each<[string, string, RegExp]>([
-    ["--bridge=br0", "", /docker\.service gives --bridge=br0, and dockerd takes no bip/],
+    ["--bridge=br0", "", /docker\.service gives --bridge=br0, and dockerd accepts no bip/],
     ["-b br0", "", /gives -b br0,/],
     ["-bbr0", "", /gives -bbr0,/],
     ["-Db br0", "", /gives -Db br0,/],
     ["-b=none", "", /gives -b=none,/],
     ["-b=", "", /gives -b=,/],
-    ["-bip=10.2.54.1/24", "", /gives -bip=10\.2\.54\.1\/24, and dockerd takes no bip/],
+    ["-bip=10.2.54.1/24", "", /gives -bip=10\.2\.54\.1\/24, and dockerd accepts no bip/],
     ['"--bridge" "br0"', "", /gives --bridge br0,/],
     ["--fixed-cidr=192.0.2.0/25", "", /--fixed-cidr=192\.0\.2\.0\/25, which is outside of 10\.2\.54\.0\/24/],
     ["--default-gateway 192.0.2.9", "", /--default-gateway 192\.0\.2\.9, which is outside/],
@@ -319,7 +319,10 @@ describe("options that collide with the subnet", () => {
   });
 
   it.each([
-    ['{ "bridge": "br0" }', /daemon\.json sets "bridge" to "br0", and dockerd takes no bip beside it/],
+    [
+      '{ "bridge": "br0" }',
+      /daemon\.json sets "bridge" to "br0", and dockerd accepts no bip together with it/,
+    ],
     ['{ "fixed-cidr": "192.0.2.0/25" }', /sets "fixed-cidr" .* outside of 10\.2\.54\.0\/24/],
     ['{ "default-gateway": "192.0.2.9" }', /sets "default-gateway" .* outside/],
   ])("are refused in daemon.json too: %s", async (text, message) => {
@@ -351,12 +354,12 @@ describe("options that collide with the subnet", () => {
   it("are warned of where the drop-in cannot take them out", async () => {
     write("$DOCKER_OPTS", `EnvironmentFile=${environmentFile()}\n`);
     expect((await plan(null)).warnings).toEqual([
-      expect.stringMatching(/DOCKER_OPTS in .* gives --bip=192\.0\.2\.1\/24; what tulle gives comes last/),
+      expect.stringMatching(/DOCKER_OPTS in .* gives --bip=192\.0\.2\.1\/24; tulle's option comes last/),
     ]);
     write("--fixed-cidr=10.2.54.128/25 --default-gateway=10.2.54.7");
     expect((await plan(null)).warnings).toEqual([
-      expect.stringContaining("--fixed-cidr=10.2.54.128/25, which holds only while"),
-      expect.stringContaining("--default-gateway=10.2.54.7, which holds only while"),
+      expect.stringContaining("--fixed-cidr=10.2.54.128/25, which fits only while"),
+      expect.stringContaining("--default-gateway=10.2.54.7, which fits only while"),
     ]);
     writeFileSync(paths.subnetFile, SUBNET_ENV.replace("IPMASQ=true", "IPMASQ=false"));
     write("--iptables=false");

@@ -1,6 +1,7 @@
 /** What is compared, what may be changed in place, and what is left alone. */
 
 import { describe, expect, it } from "vitest";
+import type { VxlanDetails } from "../../../../backends/state/devices/vxlan.ts";
 import { compare } from "../../../../backends/state/diff.ts";
 import type { LinkObject } from "../../../../backends/state/kinds/link.ts";
 import type { KernelObject } from "../../../../backends/state/kinds/registry.ts";
@@ -12,7 +13,7 @@ import { OWN, peer, prepareVxlan, scopeOf } from "../../../support/vxlan-fixture
 const backend = prepareVxlan();
 const scope = scopeOf(backend);
 const [link] = backend.planBase(OWN) as [LinkObject];
-const vxlan = link.details as NonNullable<LinkObject["details"]>;
+const vxlan = link.details as VxlanDetails;
 const [neighbour, fdb, route] = backend.planPeer(peer(4), false) as [KernelObject, KernelObject, RouteObject];
 const mac = parseMac("02:00:00:00:77:77");
 
@@ -117,6 +118,6 @@ describe("compare", () => {
   });
 });
 
-function withTunnel(changes: Partial<NonNullable<LinkObject["details"]>>): LinkObject {
+function withTunnel(changes: Partial<VxlanDetails>): LinkObject {
   return { ...link, details: { ...vxlan, ...changes } };
 }

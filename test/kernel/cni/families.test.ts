@@ -122,19 +122,24 @@ describeAsRoot("tulle-cni with", () => {
       expect(host.reservations()).toHaveLength(families.length);
     });
 
-    it.each(["nftables", "iptables"])("is masqueraded by %s, and no longer after DEL", (ipMasqBackend) => {
-      const delegate = { isDefaultGateway: true, ipMasq: true, ipMasqBackend };
-      const { container, result } = add({ delegate });
-      for (const family of families) expect(ping(container, OUTSIDE[family])).toContain(" 0% packet loss");
-      const config = { delegate, prevResult: result };
-      expect(host.call("CHECK", { container, config })).toMatchObject({ exitCode: 0, stdout: "" });
-      expect(host.call("DEL", { container, config })).toMatchObject({ exitCode: 0, stdout: "" });
-      const rules = ["iptables-save", "ip6tables-save", "nft"].map((tool) =>
-        host.netns.exec(tool, tool === "nft" ? ["list", "ruleset"] : []),
-      );
-      expect(rules.join()).not.toMatch(/tulle-cni/i);
-      expect(host.leftovers()).toEqual(["up0"]);
-    });
+    it.each(["nftables", "iptables"])(
+      "is masqueraded by %s, and no longer after DEL",
+      async (ipMasqBackend) => {
+        const delegate = { isDefaultGateway: true, ipMasq: true, ipMasqBackend };
+        const { container, result } = add({ delegate });
+        for (const family of families) {
+          await expect.poll(() => isAnswered(container.netns, OUTSIDE[family]), { timeout: 5000 }).toBe(true);
+        }
+        const config = { delegate, prevResult: result };
+        expect(host.call("CHECK", { container, config })).toMatchObject({ exitCode: 0, stdout: "" });
+        expect(host.call("DEL", { container, config })).toMatchObject({ exitCode: 0, stdout: "" });
+        const rules = ["iptables-save", "ip6tables-save", "nft"].map((tool) =>
+          host.netns.exec(tool, tool === "nft" ? ["list", "ruleset"] : []),
+        );
+        expect(rules.join()).not.toMatch(/tulle-cni/i);
+        expect(host.leftovers()).toEqual(["up0"]);
+      },
+    );
 
     it.each(DAMAGES)("is found damaged by CHECK: %s", (_name, spoil, message) => {
       const config = { delegate: { isDefaultGateway: true, ipMasq: true, ipMasqBackend: "nftables" } };

@@ -8,6 +8,7 @@ import { Sysctls } from "../../backends/kernel/sysctl.ts";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { EOPNOTSUPP, EPERM, NetlinkError } from "../../backends/netlink/errors.ts";
 import { decodeNexthop, encodeNexthopDump } from "../../backends/netlink/nexthop.ts";
+import type { Family } from "../../ipam/addresses/ip.ts";
 import { mayAdministerNetwork } from "../host/privilege.ts";
 import { bad, type Finding, failed, ok } from "./finding.ts";
 
@@ -15,13 +16,14 @@ import { bad, type Finding, failed, ok } from "./finding.ts";
 export function kernelFindings(
   connection: NetlinkConnection,
   needs: readonly (KernelNeed | FileNeed)[],
+  families: readonly Family[],
 ): readonly Finding[] {
   const sysctls = new Sysctls();
   return [
     privilegeFinding(),
     ...needs.map((need) => ("file" in need ? fileFinding(need) : needFinding(connection, need))),
     nexthopFinding(connection),
-    ...sysctlFindings(sysctls),
+    ...sysctlFindings(sysctls, families),
   ];
 }
 
@@ -77,9 +79,8 @@ function nexthopFinding(connection: NetlinkConnection): Finding {
   }
 }
 
-function sysctlFindings(sysctls: Sysctls): readonly Finding[] {
+function sysctlFindings(sysctls: Sysctls, families: readonly Family[]): readonly Finding[] {
   const bridge = sysctls.read("net/bridge/bridge-nf-call-iptables");
-  const forwarding = sysctls.read("net/ipv4/ip_forward");
   return [
     bridge === null
       ? bad(
@@ -89,13 +90,24 @@ function sysctlFindings(sysctls: Sysctls): readonly Finding[] {
           "modprobe br_netfilter, if Kubernetes or Docker need it",
         )
       : ok("br_netfilter", `loaded, bridge-nf-call-iptables is ${bridge}`),
-    forwarding === "1"
-      ? ok("forwarding", "net.ipv4.ip_forward is 1")
-      : bad(
-          "warn",
-          "forwarding",
-          "net.ipv4.ip_forward is 0: containers reach no other host",
-          "start tulled with --ip-forward, or sysctl -w net.ipv4.ip_forward=1; Docker sets it itself",
-        ),
+    ...families.map((family) => forwardingFinding(sysctls, FORWARDING[family])),
   ];
+}
+
+/** For IPv6 the setting of one device does not make a router of the host (net/ipv6/ip6_output.c, ip6_forward). */
+const FORWARDING: Readonly<Record<Family, string>> = {
+  4: "net/ipv4/ip_forward",
+  6: "net/ipv6/conf/all/forwarding",
+};
+
+function forwardingFinding(sysctls: Sysctls, path: string): Finding {
+  const name = path.replaceAll("/", ".");
+  const value = sysctls.read(path);
+  if (value === "1") return ok("forwarding", `${name} is 1`);
+  return bad(
+    "warn",
+    "forwarding",
+    `${name} is ${value ?? "absent"}: containers reach no other host`,
+    `start tulled with --ip-forward, or sysctl -w ${name}=1; Docker and CNI plugins set it themselves`,
+  );
 }

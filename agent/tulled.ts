@@ -1,7 +1,7 @@
 /**
  * The daemon's entry: reads its configuration, opens the edges, runs its networks until a signal stops it.
  *
- * Exit codes: 0 after --help, --version or a clean stop; 1 for anything that a person must put right.
+ * Exit codes: 0 after --help, --version or a clean stop; 1 for anything that a person must correct.
  */
 
 import { randomBytes } from "node:crypto";
@@ -115,7 +115,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
 }
 
 function openRuntime(logger: Logger, metrics: Metrics, faults: Faults): Runtime {
-  const port = RtnetlinkPort.open();
+  const port = RtnetlinkPort.open({ dateMs: Date.now });
   const netlink = NetlinkConnection.open();
   return { clock: systemClock, random: Math.random, logger, metrics, faults, port, netlink };
 }

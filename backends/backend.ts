@@ -93,15 +93,34 @@ export interface BackendRunner {
 }
 
 /** How packets to a peer travel, for status and doctor. */
-export type PeerPath = "tunnel" | "direct";
+export type PeerPath =
+  | "tunnel"
+  /** By a route on the interface itself. */
+  | "direct"
+  /** By other means than this backend's. */
+  | "external";
+
+/** What the kernel knows of the session with a peer. */
+export interface PeerDetails {
+  /** Since the last handshake; null before the first. */
+  readonly handshakeAgeSeconds: number | null;
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
+}
+
+/** The sessions on a device, by what identifies a peer; empty when there is no such device. */
+export type SessionReader = (device: string) => ReadonlyMap<string, PeerDetails>;
 
 /** Where tunnel packets of other hosts arrive. */
-export interface Tunnel {
-  /** Local UDP port. */
-  readonly port: number;
+export type Tunnel = {
   /** Device that delivers the packets inside. */
   readonly device: string;
-}
+  /** The kernel accepts packets of peers only, by their keys: the firewall need not. */
+  readonly isAuthenticated?: true;
+} & TunnelPackets;
+
+/** How tunnel packets of other hosts are recognized: by their local UDP port, or by their IP protocol. */
+export type TunnelPackets = { readonly port: number } | { readonly protocol: "ipip" };
 
 /** What this host recorded in its state directory before it created anything. */
 export interface OwnershipRecord {
@@ -143,8 +162,10 @@ export interface DeviceExpectation {
   readonly overheadBytes: number;
   /** UDP port that no other program may hold; null for none. */
   readonly port: number | null;
-  /** Who receives on the port: the kernel, or tulled itself. */
-  readonly receiver: "kernel" | "daemon";
+  /** Present where tulled itself receives on the port, and not the kernel. */
+  readonly receiver?: "daemon";
+  /** The option of the network configuration that sets it; default `Port`. */
+  readonly portOption?: string;
   /** How a device of this name differs from one that tulled can use, as in "of VNI 7"; null when it does not. */
   mismatch(link: LinkObject): string | null;
   /** What another device has that the kernel gives out once, as in "VNI 1 on port 8472"; null for none. */
@@ -160,6 +181,8 @@ export interface PreparedBackend {
   readonly devices: PerFamily<string>;
   /** Interfaces of the host on which it creates routes for peers. Recorded before the first route. */
   readonly sharedDevices: readonly string[];
+  /** Those of the shared devices on which it creates next hop objects. Only one network of a host may have any. */
+  readonly nexthopDevices: readonly string[];
   /** Interfaces by which packets of other hosts' containers come and go. */
   readonly entrances: PerFamily<readonly string[]>;
   /** Largest packet of a container, in bytes: what subnet.env says. */
@@ -173,6 +196,8 @@ export interface PreparedBackend {
    * on every host.
    */
   rejectPeer(lease: Lease): string | null;
+  /** Why this host alone cannot program a peer's lease, in the same form; null when it can. */
+  rejectLocally(lease: Lease): string | null;
   /** What identifies a peer besides subnets and addresses (its tunnel MAC, its public key). */
   peerIdentities(lease: Pick<Lease, "attrs">): readonly string[];
   /** What this host needs regardless of peers. `own` are our subnets. */
@@ -182,10 +207,14 @@ export interface PreparedBackend {
   /** Starts the runner; null for a backend of kernel objects only. Called when the base objects are in place. */
   readonly startRunner: ((deps: RunnerDeps) => BackendRunner) | null;
   pathTo(lease: Lease): PeerPath;
+  /** The session with each of the peers that has one, all devices together. Absent for a backend without sessions. */
+  peerDetails?(sessionsOf: SessionReader, peers: Iterable<Lease>): ReadonlyMap<LeaseKey, PeerDetails>;
 }
 
 export interface Backend {
   readonly type: string;
+  /** The families of containers that it carries; absent for both. */
+  readonly families?: readonly Family[];
   /** rtnetlink types of its devices; empty for a backend that routes only. */
   readonly deviceTypes: readonly string[];
   readonly kernelNeeds: readonly (KernelNeed | FileNeed)[];

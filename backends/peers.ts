@@ -4,6 +4,7 @@ import type { Address, Prefix } from "../ipam/addresses/ip.ts";
 import type { Lease } from "../ipam/leases/lease.ts";
 import type { HostFacts, PreparedBackend } from "./backend.ts";
 import { ROUTE_PROTOCOL } from "./state/contract/kind.ts";
+import type { NexthopObject } from "./state/kinds/nexthop.ts";
 import type { RouteObject } from "./state/kinds/route.ts";
 
 /** The kernel's default metric for IPv6 routes (IP6_RT_PRIO_USER, linux/ipv6_route.h). */
@@ -63,4 +64,28 @@ export function routeVia(
     viaNexthop,
     source: null,
   };
+}
+
+/** Behind every other route to the same prefix. */
+const LAST_METRIC = 0xffff_ffff;
+
+/** A route that is marked as ours and drops what no route in front of it takes: `blackhole DESTINATION`. */
+export function blackholeRoute(destination: Prefix): RouteObject {
+  return {
+    kind: "route",
+    destination,
+    isBlackhole: true,
+    device: "",
+    gateway: null,
+    isOnlink: false,
+    protocol: ROUTE_PROTOCOL,
+    metric: LAST_METRIC,
+    viaNexthop: false,
+    source: null,
+  };
+}
+
+/** The object that a route refers to when there are many: see planner.ts. */
+export function nexthopFor(gateway: Address, device: string): NexthopObject {
+  return { kind: "nexthop", device, gateway, isOnlink: true, protocol: ROUTE_PROTOCOL };
 }

@@ -1,8 +1,8 @@
 /**
- * From leases to desired state: asks the backend for each lease once and remembers the answer.
+ * From leases to desired state: asks the backend for each lease once and caches the answer.
  *
  * The answer is a pure function of (prepared backend, lease), so a lease that is the same object as last time
- * contributes the same array as last time; that is what makes a join cost a join further down. No I/O.
+ * contributes the same array as last time; so the later stages process only what a join changes. No I/O.
  */
 
 import type { PerFamily, Prefix } from "../ipam/addresses/ip.ts";

@@ -1,16 +1,30 @@
 /** The backends that this version has. A new one is a new file and one line here. */
 
+import { entriesOf, FAMILIES } from "../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../ipam/config/network-config.ts";
 import { ConfigError, UnsupportedError } from "../ipam/errors.ts";
+import { allocBackend } from "./alloc.ts";
 import type { Backend, FileNeed, KernelNeed, OwnershipRecord } from "./backend.ts";
+import { extensionBackend } from "./extension.ts";
+import { hostGwBackend } from "./host-gw.ts";
+import { ipipBackend } from "./ipip.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import { udpBackend } from "./udp.ts";
 import { vxlanBackend } from "./vxlan.ts";
+import { wireguardBackend } from "./wireguard.ts";
 
-const BACKENDS: readonly Backend[] = [vxlanBackend, udpBackend];
+const BACKENDS: readonly Backend[] = [
+  vxlanBackend,
+  hostGwBackend,
+  ipipBackend,
+  wireguardBackend,
+  udpBackend,
+  allocBackend,
+  extensionBackend,
+];
 
 /** Types that flannel knows and this version does not carry. */
-const FLANNEL_TYPES = ["host-gw", "ipip", "wireguard", "ipsec", "alloc", "extension", "tencent-vpc"];
+const FLANNEL_TYPES = ["ipsec", "tencent-vpc"];
 
 /** Devices that flannel creates for these types. */
 const FLANNEL_DEVICES: ReadonlySet<string> = new Set(["flannel.ipip", "flannel-wg", "flannel-wg-v6"]);
@@ -19,7 +33,10 @@ const FLANNEL_DEVICES: ReadonlySet<string> = new Set(["flannel.ipip", "flannel-w
 export function backendFor(config: NetworkConfig): Backend {
   const { type } = config.backend;
   const backend = BACKENDS.find((candidate) => candidate.type === type);
-  if (backend !== undefined) return backend;
+  if (backend !== undefined) {
+    requireFamilies(config, backend);
+    return backend;
+  }
   const known = BACKENDS.map((candidate) => candidate.type).join(", ");
   if (FLANNEL_TYPES.includes(type)) {
     throw new UnsupportedError(
@@ -27,6 +44,16 @@ export function backendFor(config: NetworkConfig): Backend {
     );
   }
   throw new ConfigError(`network config: Backend.Type "${type}" is unknown; write one of ${known}`);
+}
+
+/** Throws ConfigError for a family that the backend does not carry. */
+function requireFamilies({ families }: NetworkConfig, { type, families: carried = FAMILIES }: Backend): void {
+  for (const [family] of entriesOf(families)) {
+    if (carried.includes(family)) continue;
+    throw new ConfigError(
+      `network config: EnableIPv${family} is true, but Backend.Type "${type}" carries IPv${carried.join()} only; set it to false or choose another type`,
+    );
+  }
 }
 
 /** True for the name of a tunnel device of flannel's or ours, under any configuration. */

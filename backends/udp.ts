@@ -115,6 +115,7 @@ class UdpNetwork implements PreparedBackend {
   readonly leaseType = "";
   readonly leaseData = {};
   readonly sharedDevices: readonly string[] = [];
+  readonly nexthopDevices: readonly string[] = [];
   readonly devices: PerFamily<string>;
   readonly entrances: PerFamily<readonly string[]>;
   readonly mtuBytes: number;
@@ -138,6 +139,10 @@ class UdpNetwork implements PreparedBackend {
       if (lease.subnets[family] !== undefined && lease.attrs.publicAddress[family] === undefined)
         return `it has no public IPv${family} address`;
     }
+    return null;
+  }
+
+  rejectLocally(): string | null {
     return null;
   }
 

@@ -37,8 +37,7 @@ import type {
   Uplink,
 } from "./backend.ts";
 import { booleanOption, integerOption } from "./options.ts";
-import { interfacesOf, isOnLink, routeVia, typeProblem } from "./peers.ts";
-import { ROUTE_PROTOCOL } from "./state/contract/kind.ts";
+import { interfacesOf, isOnLink, nexthopFor, routeVia, typeProblem } from "./peers.ts";
 import { encodeVxlanProbe } from "./state/devices/vxlan.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
@@ -154,7 +153,6 @@ class VxlanOptions implements BackendOptions {
       family,
       overheadBytes: OVERHEAD_BYTES[family],
       port,
-      receiver: "kernel",
       mismatch: ({ type, details }) => {
         if (details?.type !== "vxlan") return `of type ${type || "physical"}`;
         return details.vni === vni ? null : `of VNI ${details.vni}`;
@@ -173,6 +171,7 @@ class VxlanNetwork implements PreparedBackend {
   readonly leaseType = "vxlan";
   readonly devices: PerFamily<string>;
   readonly sharedDevices: readonly string[];
+  readonly nexthopDevices = [];
   readonly entrances: PerFamily<readonly string[]>;
   readonly mtuBytes: number;
   readonly tunnels: PerFamily<Tunnel>;
@@ -212,6 +211,10 @@ class VxlanNetwork implements PreparedBackend {
       const problem = this.#dataProblem(lease, family);
       if (problem !== null) return problem;
     }
+    return null;
+  }
+
+  rejectLocally(): null {
     return null;
   }
 
@@ -276,7 +279,7 @@ class VxlanNetwork implements PreparedBackend {
     const data = lease.attrs.backendData[family];
     const mac = vtepMac(data);
     if (mac === null && data === undefined && lease.storeLeaseId === null)
-      return "it is a reservation, and its host has not come yet";
+      return "it is a reservation, and its host has not joined yet";
     if (mac === null) return `its BackendData ${JSON.stringify(data ?? null)} holds no valid VtepMAC`;
     if (isMulticastMac(mac)) return `its VtepMAC ${mac} is a group address`;
     if (mac === ZERO_MAC) return "its VtepMAC is all zero: that host has not set it yet";
@@ -335,8 +338,7 @@ function tunnelRoute(subnet: Prefix, device: string, useNexthops: boolean): Kern
   const objects: KernelObject[] = [
     routeVia(subnet, gateway, device, { isOnlink: true, viaNexthop: useNexthops }),
   ];
-  if (useNexthops)
-    objects.push({ kind: "nexthop", device, gateway, isOnlink: true, protocol: ROUTE_PROTOCOL });
+  if (useNexthops) objects.push(nexthopFor(gateway, device));
   return objects;
 }
 

@@ -1,11 +1,11 @@
 /**
- * The one reader and the one writer of files. Knows nothing of what they hold.
+ * The only reader and writer of files, independent of their content.
  *
  * The rule for symbolic links: parent folders may be links, as /var/run is. A file that tulle keeps for itself must be
- * a regular file: a link in its place is refused, because its creator would choose which file is read or overwritten.
+ * a regular file: a link in its place is rejected, because its creator would choose which file is read or overwritten.
  * A file that belongs to the administrator (daemon.json, unit files, certificates) may be a link to a regular file.
  *
- * A FIFO would block open(2) and a device may act when it is opened, so both are refused before they are opened.
+ * A FIFO would block open(2) and a device may act when it is opened, so both are rejected before they are opened.
  */
 
 import {

@@ -1,6 +1,6 @@
 /**
  * Reads decoded JSON objects the way Go's encoding/json fills a struct: key names in any case, the last of
- * several wins, null counts as absent. Pure; knows no key of its own.
+ * several wins, null counts as absent. Pure; callers name the keys.
  */
 
 import type { JsonObject, JsonValue } from "./json.ts";

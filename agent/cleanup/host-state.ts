@@ -8,6 +8,7 @@ import { readOwnFile } from "../../ipam/files.ts";
 import { decodeIdentity, type IdentityRecord, identityPath } from "../host/identity.ts";
 import { findProgram } from "../host/other-programs.ts";
 import { readRecordedRanges } from "../network/network-history.ts";
+import { readRecordedInterfaces } from "../network/ownership.ts";
 import type { HostState } from "./plan.ts";
 
 export interface HostStateFiles {
@@ -18,11 +19,14 @@ export interface HostStateFiles {
 /** Every route is visible through one of these. */
 const EVERYTHING = [Prefix.parse("0.0.0.0/0"), Prefix.parse("::/0")];
 
-/** Throws CodecError for an identity that cannot be read, because then nothing could be told from others' things. */
+/** Throws CodecError for an identity that cannot be read: only the identity shows which objects are ours. */
 export async function readHostState(port: RtnetlinkPort, files: HostStateFiles): Promise<HostState> {
+  const devices = new Set(tunnelDevices(port));
+  const interfaces = readRecordedInterfaces(files.stateDir);
   const objects = await port.dump({
-    devices: new Set(tunnelDevices(port)),
+    devices,
     sharedDevices: new Set(),
+    nexthopDevices: new Set([...devices, ...interfaces]),
     networks: EVERYTHING,
     sysctls: new Set(),
   });
@@ -30,6 +34,7 @@ export async function readHostState(port: RtnetlinkPort, files: HostStateFiles):
     identity: await readIdentity(files.stateDir),
     networks: [...readNetworks(files.subnetFile), ...readRecordedRanges(files.stateDir)],
     objects,
+    interfaces,
     flanneldPid: findProgram("flanneld"),
   };
 }

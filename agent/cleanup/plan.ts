@@ -4,9 +4,9 @@
  *   device    a tunnel device that state-dir's record knows by its hardware address, or that carries routes with
  *             our protocol number; not one that carries routes as flanneld makes them, for then flanneld has it
  *   route,    with our protocol number, on a device named like ours or to a destination inside a network that
- *   nexthop   subnet.env or state-dir's record names
+ *   nexthop   subnet.env or state-dir's record names; a next hop on an interface that the record names
  *
- * All else is left alone, and what might have been meant is named with the reason.
+ * Everything else stays; objects that resemble ours are named with the reason.
  */
 
 import { isOverlayDevice } from "../../backends/registry.ts";
@@ -23,6 +23,8 @@ export interface HostState {
   readonly identity: Pick<IdentityRecord, "nodeId" | "deviceMacs"> | null;
   /** The networks that subnet.env and state-dir's record name. */
   readonly networks: readonly Prefix[];
+  /** Interfaces of the host on which state-dir's record says that tulled creates routes. */
+  readonly interfaces: ReadonlySet<string>;
   /** Every device of a backend's type, what is on it, and every route of the main table. */
   readonly objects: readonly KernelObject[];
   /** Process id of a flanneld in this network namespace. */
@@ -75,12 +77,14 @@ export function describeDevice(link: LinkObject, objects: readonly KernelObject[
 
 /** Null when the device is ours. */
 function whyNotOurs(link: LinkObject, host: HostState): string | null {
-  const isRecorded = Object.values(host.identity?.deviceMacs ?? {}).some((mac) => mac === link.mac);
+  const isRecorded = Object.entries(host.identity?.deviceMacs ?? {}).some(
+    ([key, mac]) => mac === link.mac || (link.mac === null && key.split("/").at(-1) === link.name),
+  );
   const routes = host.objects.filter((object) => object.kind === "route" && object.device === link.name);
   if (!isRecorded && !routes.some(isMarked)) {
     return "neither in state-dir's record nor with a route of ours, so another program made it";
   }
-  if (routes.some((route) => isFlannelds(route, link.name))) {
+  if (routes.some((route) => isFlannelds(route, link.name, host))) {
     return "it carries routes of flanneld, which has taken it over";
   }
   return host.flanneldPid === null ? null : `flanneld runs (process ${host.flanneldPid}) and may use it`;
@@ -90,24 +94,34 @@ function isMarked(object: KernelObject): object is RouteObject | NexthopObject {
   return (object.kind === "route" || object.kind === "nexthop") && object.protocol === ROUTE_PROTOCOL;
 }
 
-function isOurs(object: RouteObject | NexthopObject, { networks }: HostState): boolean {
+function isOurs(object: RouteObject | NexthopObject, { networks, interfaces }: HostState): boolean {
   if (isOverlayDevice(object.device)) return true;
+  if (object.kind === "nexthop") return interfaces.has(object.device);
   return object.kind === "route" && networks.some((network) => network.contains(object.destination));
 }
 
-function isFlannelds(object: KernelObject, device: string): boolean {
+function isFlannelds(
+  object: KernelObject,
+  device: string,
+  { networks }: Pick<HostState, "networks">,
+): boolean {
   const scope = {
     devices: new Set([device]),
     sharedDevices: new Set<string>(),
-    networks: [],
+    nexthopDevices: new Set<string>(),
+    networks,
     sysctls: new Set<string>(),
   };
   return ownerOf(object, scope) === "adopted";
 }
 
-function flanneldIsHere({ flanneldPid, objects }: HostState): boolean {
+function flanneldIsHere(host: HostState): boolean {
+  const { flanneldPid, objects } = host;
   if (flanneldPid !== null) return true;
-  return objects.some((object) => object.kind === "route" && isFlannelds(object, object.device));
+  return objects.some(
+    (object) =>
+      object.kind === "route" && isOverlayDevice(object.device) && isFlannelds(object, object.device, host),
+  );
 }
 
 function whyNotShared(host: HostState): string {

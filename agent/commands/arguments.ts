@@ -22,7 +22,7 @@ export interface SplitArguments {
 /** An option of a command, as far as the separation needs it; commander's Option fits. */
 export type OwnOption = Pick<Option, "long" | "short" | "required" | "optional">;
 
-/** Flags that say what tulled shall do instead of running: no setting, hence of no use to a command. */
+/** Flags that make tulled do something instead of running. They are not settings, so commands do not take them. */
 const ACTIONS: readonly FlagName[] = ["help", "version"];
 
 /** All settings of tulled. A command that reads tulled's configuration takes them all. */

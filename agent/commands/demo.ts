@@ -25,7 +25,7 @@ interface DemoOptions {
 export const demo: CommandModule = {
   define(command, context) {
     command
-      .option("--keep", "keep it up until Ctrl-C, and print commands to look around")
+      .option("--keep", "keep the hosts until Ctrl-C, and print commands to examine them")
       .addOption(command.createOption("--launched").hideHelp())
       .action((options: DemoOptions) => {
         // npm, a person or the kernel (once for each thread of a parent that dies) may repeat a signal: the first one

@@ -32,8 +32,8 @@ interface DockerOptions {
 const SETUP_HELP = `
 With --into daemon-json the settings bip, mtu and ip-masq (with IPv6 also ipv6 and fixed-cidr-v6) are written into
 daemon.json; every other byte stays, and the file as it was is kept beside it as daemon.json.before-tulle.
-With --into drop-in systemd asks for the subnet at each start of Docker; the options --bip, --mtu and --ip-masq in
-docker.service are replaced. Without --into: the drop-in where the service has such options, else daemon.json.
+With --into drop-in systemd asks for the subnet at each start of Docker; the same options in docker.service are
+replaced. Without --into: the drop-in where the service has such options, else daemon.json.
 
 Options that dockerd would refuse beside the subnet, in the unit, its drop-ins, their variables and files, or in
 daemon.json, are named before anything is written; where dockerd has --validate, it checks the result too.
@@ -48,7 +48,7 @@ export const docker: CommandModule = {
       .option("--tulle <path>", "path of this program for the drop-in", "/usr/bin/tulle")
       .addHelpText("after", SETUP_HELP)
       .action((options: DockerOptions) => setUp(options, context));
-    addCommonOptions(command.command("unset").description("take the settings out again")).action(
+    addCommonOptions(command.command("unset").description("remove the settings again")).action(
       async (options: DockerOptions) => {
         const changes = await planUnset(pathsOf({ ...options, subnetFile: "" }));
         await carryOut(changes, changes.length > 0, options, context);
@@ -62,7 +62,7 @@ function addCommonOptions(command: Command): Command {
     .option("--daemon-json <file>", "Docker's configuration", "/etc/docker/daemon.json")
     .option("--unit-dir <dir>", "the administrator's systemd units", "/etc/systemd/system")
     .option("--dry-run", "show what would change, and change nothing")
-    .option("--restart", "restart a running docker.service if it must be");
+    .option("--restart", "restart a running docker.service if necessary");
 }
 
 async function setUp(options: DockerOptions, context: CommandContext): Promise<void> {

@@ -16,7 +16,7 @@ const FLAGS: readonly FlagName[] = [
 ];
 
 const HELP = `
-Give it the flags that tulled is given, or the same --config, so that it examines the same store and interface.
+Pass the flags that tulled gets, or the same --config, so that it examines the same store and interface.
 ok: in order. warn: probably a mistake. fail: the network does not work. skip: could not be examined.
 
 Exit code: 0 no check failed, 1 a check failed.`;

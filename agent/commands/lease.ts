@@ -50,7 +50,7 @@ function defineShow(command: Command, context: CommandContext): void {
 
 function defineCheck(command: Command, context: CommandContext): void {
   command
-    .description("find overlaps, duplicates, stray keys and leases that daemons reject")
+    .description("find leases that daemons reject: overlaps, duplicates, stray keys")
     .addHelpText(
       "after",
       "\nOn a host of the network, leases that cut off what this host reaches are found as well. Subnets that are kept\nfor absent hosts are listed as notes.\nExit code: 0 no problem, 1 a problem was found or the check failed.",

@@ -29,7 +29,7 @@ export const status: CommandModule = {
     const { out, err } = context;
     command
       .option("--json", "print the answer of the daemon, for programs")
-      .option("--peers", "list all peers, however many")
+      .option("--peers", "list all peers, not only the first ones")
       .addHelpText("after", "\nExit code: 0 ready, 1 not ready, 2 the daemon does not answer.")
       .action(async (options: StatusOptions) => {
         try {

@@ -17,19 +17,23 @@ export interface DaemonOptions {
   /** What it sees as /run. */
   readonly runDirectory: string;
   readonly logFile: string;
+  /** How long it may take to reach a state. */
+  readonly patienceMs?: number;
 }
 
 /** Long enough for a loaded machine with two cores. */
-const READY_TIMEOUT_MS = 30_000;
+const DEFAULT_PATIENCE_MS = 30_000;
 const POLL_MS = 20;
 
 export class Daemon {
   readonly logFile: string;
   readonly #command: readonly string[];
   readonly #controlDirectory: string;
+  readonly #patienceMs: number;
   #child: ChildProcess | null = null;
 
-  constructor({ command, runDirectory, logFile }: DaemonOptions) {
+  constructor({ command, runDirectory, logFile, patienceMs = DEFAULT_PATIENCE_MS }: DaemonOptions) {
+    this.#patienceMs = patienceMs;
     this.#command = command;
     this.#controlDirectory = join(runDirectory, "tulle");
     this.logFile = logFile;
@@ -71,9 +75,9 @@ export class Daemon {
     }
   }
 
-  /** Waits for a status. Throws with the end of the log when the process ends or half a minute passes. */
+  /** Waits for a status. Throws with the end of the log when the process ends or its time is up. */
   async until(isReached: (status: StatusReport) => boolean, description: string): Promise<StatusReport> {
-    const endMs = performance.now() + READY_TIMEOUT_MS;
+    const endMs = performance.now() + this.#patienceMs;
     for (;;) {
       const status = await this.status();
       if (status !== null && isReached(status)) return status;

@@ -39,6 +39,8 @@ export interface LabOptions<N extends Namespace = Namespace> {
   readonly programs: string;
   /** Of the LAN, in bytes. Default 1500. */
   readonly mtuBytes?: number;
+  /** How long a daemon may take to reach a state. Default 30 s. */
+  readonly patienceMs?: number;
   /** Of the hosts' addresses. Default IPv4. */
   readonly families?: readonly Family[];
 }
@@ -52,7 +54,7 @@ export class Lab<N extends Namespace = Namespace> {
   readonly #hosts: Host<N>[] = [];
 
   constructor(options: LabOptions<N>) {
-    this.#options = { mtuBytes: 1500, families: [4], ...options };
+    this.#options = { mtuBytes: 1500, families: [4], patienceMs: 30_000, ...options };
     this.lan = options.createNamespace(`${options.name}-lan`);
     this.directory = mkdtempSync(join(tmpdir(), `${options.name}-`));
     try {
@@ -69,7 +71,7 @@ export class Lab<N extends Namespace = Namespace> {
 
   /** Adds host1, host2, … with the next address of the LAN. */
   addHost(): Host<N> {
-    const { mtuBytes, families } = this.#options;
+    const { mtuBytes, families, patienceMs } = this.#options;
     const name = `host${this.#hosts.length + 1}`;
     const addresses = Object.fromEntries(
       families.map((family) => [family, LANS[family].base.plus(FIRST_HOST + this.#hosts.length)]),
@@ -81,6 +83,7 @@ export class Lab<N extends Namespace = Namespace> {
       addresses,
       directory: join(this.directory, name),
       programs: this.#options.programs,
+      patienceMs,
     });
     this.#hosts.push(host);
     inNetwork(host.netns.path, (network) => {
@@ -110,6 +113,7 @@ interface HostOptions<N extends Namespace> {
   readonly addresses: PerFamily<Address>;
   readonly directory: string;
   readonly programs: string;
+  readonly patienceMs: number;
 }
 
 /** One host of a lab. */
@@ -128,7 +132,8 @@ export class Host<N extends Namespace = Namespace> {
   readonly #createNamespace: (name: string) => N;
   readonly #containers: Container<N>[] = [];
 
-  constructor({ name, createNamespace, netns, addresses, directory, programs }: HostOptions<N>) {
+  constructor(options: HostOptions<N>) {
+    const { name, createNamespace, netns, addresses, directory, programs, patienceMs } = options;
     this.name = name;
     this.#createNamespace = createNamespace;
     this.netns = netns;
@@ -145,6 +150,7 @@ export class Host<N extends Namespace = Namespace> {
       ),
       runDirectory: this.runDirectory,
       logFile: join(directory, "tulled.log"),
+      patienceMs,
     });
   }
 

@@ -113,7 +113,7 @@ export function keepHint(
     `tail -f ${host.daemon.logFile}`,
   ];
   const lines = commands.map((command) => `  ${out.style("cyan", command)}\n`).join("");
-  return `\nIt stays up. Look around from another terminal:\n\n${lines}\nCtrl-C removes it.\n`;
+  return `\nThe hosts stay up. Examine them from another terminal:\n\n${lines}\nCtrl-C removes it.\n`;
 }
 
 function isFound(program: string, searchPath: string): boolean {

@@ -80,7 +80,8 @@ function portFinding({ expected, links, portHolder, isDaemonReady }: DeviceSitua
   if (portHolder !== null && isDaemonReady && expected.receiver === "daemon")
     return ok("udp port", `${portHolder} receives on ${port}`);
   if (portHolder !== null) {
-    const remedy = "stop it, or set Backend.Port of the network configuration for all hosts";
+    const option = expected.portOption ?? "Port";
+    const remedy = `stop it, or set Backend.${option} of the network configuration for all hosts`;
     return bad("fail", "udp port", `${portHolder} holds ${port}`, remedy);
   }
   for (const link of links) {

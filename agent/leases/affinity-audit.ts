@@ -1,5 +1,5 @@
 /**
- * Says which affinity records are of hosts that are away, or of no use any more. Pure.
+ * Lists affinity records of absent hosts, and those that are no longer used. Pure.
  *
  * Neither is a fault: a subnet is kept for its last host as long as there are others.
  */

@@ -1,8 +1,7 @@
 /**
- * Judges all leases of a network as a daemon does that joins it now, and says what is wrong with each.
+ * Validates all leases of a network as a daemon that joins now would, and gives the reason for each rejection.
  *
- * Pure: a listing in, rows out. The peer table and the network's backend judge, so what is found here is what the
- * daemons reject.
+ * Pure: a listing in, rows out. It uses the peer table and the network's backend, so the result is what daemons reject.
  */
 
 import type { HostFacts, PreparedBackend } from "../../backends/backend.ts";
@@ -64,6 +63,7 @@ export function auditLeases(listing: StoreListing, host: AuditingHost | null = n
       holdDownMs: 0,
       logger: silentLogger,
       rejectPeer,
+      rejectLocally: () => null,
       identitiesOf: (lease) => identitiesOf(lease, backend),
     });
     table.setOwnKey(host?.own.key ?? null);
@@ -149,7 +149,7 @@ function readConfig(text: string | null): {
   }
 }
 
-/** A backend judges a lease without regard to the host that it runs on; so this one runs on none. */
+/** A backend validates leases independently of its host; so this one has none. */
 function prepareNowhere(config: NetworkConfig): PreparedBackend {
   const host: HostFacts = { uplinks: {}, networks: {}, hasIpv6: true };
   const families = [...entriesOf(config.families)].map(([family]) => family);

@@ -69,7 +69,7 @@ export function chooseFor(
     settings,
     families: familiesOf(config),
     store,
-    containers: { plan: config.families, subnets },
+    containers: { plan: config.families, subnets, stores: store === null ? [] : [store] },
     leaseAddresses,
     present,
   });
@@ -136,6 +136,7 @@ export function peerSettingsOf(attachment: Attachment): Omit<PeerSettings, "netw
     ownIdentities: backend.peerIdentities({ attrs: leaseAttrsOf(attachment, null) }),
     local,
     rejectPeer: (peer) => backend.rejectPeer(peer),
+    rejectLocally: (peer) => backend.rejectLocally(peer),
     identitiesOf: (peer) => backend.peerIdentities(peer),
   };
 }

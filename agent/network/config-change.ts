@@ -1,10 +1,11 @@
 /**
  * What a new network configuration in the store means for a running daemon. Pure.
  *
- * Options that change no lease and no address are applied under traffic; a move of the network waits for a restart.
+ * Options that change no lease and no address are applied under traffic. A family that comes or goes makes the host join
+ * again, with its subnet of the other family. A move of the network waits for a restart.
  */
 
-import { entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
+import { entriesOf, FAMILIES, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import type { Attachment } from "./attachment.ts";
@@ -23,23 +24,33 @@ export interface ConfigNews {
 export interface ConfigJudgement {
   /** The configuration to apply now; null when it is in force or must not be applied. */
   readonly apply: NetworkConfig | null;
+  /** Whether it needs another lease: this host joins the network again. */
+  readonly isRejoin: boolean;
   /** Why the newest one is not applied. */
   readonly problem: string | null;
 }
 
 /** Whether and how the newest configuration is applied. */
 export function judgeConfig({ attachment, own, next, invalid }: ConfigNews): ConfigJudgement {
-  if (invalid !== null) return { apply: null, problem: invalid };
-  if (next === null || next.text === attachment.networkConfig.text) return { apply: null, problem: null };
+  const keep = (problem: string | null): ConfigJudgement => ({ apply: null, isRejoin: false, problem });
+  if (invalid !== null) return keep(invalid);
+  if (next === null || next.text === attachment.networkConfig.text) return keep(null);
   try {
     const names = unsafeChanges(attachment, next, own);
-    if (names.length === 0) return { apply: next, problem: null };
-    const problem = `the network configuration in the store changed ${names.join(", ")}; this host keeps the one in force until its daemon is restarted`;
-    return { apply: null, problem };
+    const isRejoin = hasOtherFamilies(attachment.networkConfig, next);
+    if (names.length === 0) return { apply: next, isRejoin, problem: null };
+    return keep(
+      `the network configuration in the store changed ${names.join(", ")}; this host keeps the one in force until its daemon is restarted`,
+    );
   } catch (error) {
-    const problem = `the network configuration in the store is not applied: ${errorMessage(error)}`;
-    return { apply: null, problem };
+    return keep(`the network configuration in the store is not applied: ${errorMessage(error)}`);
   }
+}
+
+function hasOtherFamilies(inForce: NetworkConfig, next: NetworkConfig): boolean {
+  return FAMILIES.some(
+    (family) => (inForce.families[family] === undefined) !== (next.families[family] === undefined),
+  );
 }
 
 /** Names of the settings that keep `next` from being applied now; empty when it may be. Throws as optionsOf does. */
@@ -49,11 +60,14 @@ function unsafeChanges(
   own: PerFamily<Prefix>,
 ): readonly string[] {
   const names: string[] = [];
-  for (const family of [4, 6] as const) {
+  const isOneKept = FAMILIES.some((family) => inForce.families[family] && next.families[family]);
+  for (const family of FAMILIES) {
     const [before, after] = [inForce.families[family], next.families[family]];
-    const suffix = family === 6 ? "IPv6" : "";
-    if (before?.network.toString() !== after?.network.toString()) names.push(`${suffix}Network`);
-    else if (before?.subnetLength !== after?.subnetLength) names.push(`${suffix}SubnetLen`);
+    // A family that comes or goes does not disturb the other one.
+    if (isOneKept && (before === undefined || after === undefined)) continue;
+    const prefix = family === 6 ? "IPv6" : "";
+    if (before?.network.toString() !== after?.network.toString()) names.push(`${prefix}Network`);
+    else if (before?.subnetLength !== after?.subnetLength) names.push(`${prefix}SubnetLen`);
   }
   for (const [family, subnet] of entriesOf(own)) {
     const range = next.families[family];

@@ -15,6 +15,8 @@ export interface ConfigFollowerOptions {
   /** What the newest configuration means now. */
   readonly judge: () => ConfigJudgement;
   readonly apply: (config: NetworkConfig) => Promise<void>;
+  /** Joins the network again with another lease. Rejects, and changes nothing, when this host cannot. */
+  readonly rejoin: (config: NetworkConfig) => Promise<void>;
   /** Called after each judgement. */
   readonly onChange: () => void;
 }
@@ -60,14 +62,14 @@ export class ConfigFollower {
 
   /** Returns false when a retry may help. */
   async #follow(): Promise<boolean> {
-    const { judge, apply } = this.#options;
-    const { apply: next, problem } = judge();
+    const { judge, apply, rejoin } = this.#options;
+    const { apply: next, isRejoin, problem } = judge();
     if (next === null) {
       this.#note(problem);
       return true;
     }
     try {
-      await apply(next);
+      await (isRejoin ? rejoin(next) : apply(next));
       this.#note(null);
       return true;
     } catch (error) {

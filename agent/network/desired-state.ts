@@ -105,9 +105,10 @@ export class DesiredState {
   }
 
   /** What this host reaches without the network is different now. */
-  setLocalPrefixes(attachment: Attachment): void {
-    this.#facts = { ...this.#facts, attachment };
-    this.#parts.peers.reconfigure({ local: attachment.local });
+  setLocalPrefixes({ local, bridges }: Pick<Attachment, "local" | "bridges">): void {
+    // The prepared backend stays the same object: what it runs goes on.
+    this.#facts = { ...this.#facts, attachment: { ...this.attachment, local, bridges } };
+    this.#parts.peers.reconfigure({ local });
     this.peersChanged();
     if (this.#facts.firewall.containerSources === "strict") void this.planFirewall();
   }

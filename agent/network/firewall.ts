@@ -1,13 +1,11 @@
-/** From the daemon's configuration and its lease to the firewall's plan. Pure. */
+/** From the daemon's configuration and its lease to the facts that the firewall's plan is made of. Pure. */
 
 import type { HostFacts, PreparedBackend, Uplink } from "../../backends/backend.ts";
 import {
   DEFAULT_CONTAINER_INTERFACES,
   type FirewallInput,
-  planFirewall,
   type TunnelInput,
 } from "../../backends/firewall/plan.ts";
-import type { FirewallPlan } from "../../backends/firewall/rules.ts";
 import { interfacesOf } from "../../backends/peers.ts";
 import {
   type Address,
@@ -41,11 +39,11 @@ export function isHostInside({ families }: NetworkConfig, addresses: PerFamily<A
   return [...entriesOf(addresses)].some(([family, address]) => families[family]?.network.contains(address));
 }
 
-/** The rules that this host needs now. */
-export function firewallPlanFor(situation: FirewallSituation): FirewallPlan {
+/** What the rules of one network are made of now. */
+export function firewallInputFor(situation: FirewallSituation): FirewallInput {
   const { settings, network, own, areHostsInside } = situation;
   const networks = mapFamilies(network.families, (family) => family.network);
-  const input: FirewallInput = {
+  return {
     networks,
     prefersNft: network.enableNftables,
     subnets: own,
@@ -65,7 +63,6 @@ export function firewallPlanFor(situation: FirewallSituation): FirewallPlan {
     containerInterfaces: DEFAULT_CONTAINER_INTERFACES,
     strictBridges: settings.containerSources === "strict" ? containerBridges(situation) : [],
   };
-  return planFirewall(input);
 }
 
 /** The bridges with an address in our subnets. The interface of the tunnel also receives what other hosts send. */
@@ -84,16 +81,15 @@ function tunnelsOf({ backend, host, settings, peers }: FirewallSituation): PerFa
   const isChecked = settings.tunnelSources === "peers";
   const all = isChecked ? [...peers] : [];
   const inputs: Partial<Record<Family, TunnelInput>> = {};
-  for (const [family, { port, device }] of entriesOf(backend.tunnels)) {
+  for (const [family, tunnel] of entriesOf(backend.tunnels)) {
     const uplink = host.uplinks[family];
     // Never absent: an interface was chosen for each family of the tunnel.
     if (uplink === undefined) continue;
     inputs[family] = {
-      port,
+      ...tunnel,
       parentInterface: uplink.interface,
       address: uplink.address,
       aliases: aliasesOf(uplink),
-      device,
       sources: isChecked ? publicAddresses(all, family) : "any",
     };
   }

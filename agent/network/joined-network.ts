@@ -6,17 +6,19 @@
  * is to have, problems.ts says what is wrong. Nothing is withdrawn when it stops.
  */
 
+import type { PeerDetails } from "../../backends/backend.ts";
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { guarded } from "../../ipam/faults.ts";
 import { keepAffinity } from "../../ipam/leases/affinity.ts";
 import type { LeaseClaimer, Membership } from "../../ipam/leases/claimer.ts";
-import type { LeaseSnapshot } from "../../ipam/leases/lease.ts";
+import type { LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
 import type { NetworkStore, StoreListing, StoreMessage } from "../../ipam/stores/contracts.ts";
 import { describeLatency } from "../../ipam/stores/latency.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import { interfaceNames } from "../host/choose-interface.ts";
+import { takeHostSnapshot } from "../host/host-facts.ts";
 import { HostWatch } from "../host/host-watch.ts";
 import type { AgentMetrics } from "../report/agent-metrics.ts";
 import type { StatusReport } from "../report/status.ts";
@@ -25,10 +27,12 @@ import { judgeConfig } from "./config-change.ts";
 import { ConfigFollower } from "./config-follower.ts";
 import { DesiredState } from "./desired-state.ts";
 import type { Enrolment } from "./enrolment.ts";
+import { goneFrom } from "./gone.ts";
 import type { ClaimedFirewall } from "./host-firewall.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
 import type { NetworkSettings } from "./network-settings.ts";
 import { pathProblems } from "./path-problems.ts";
+import { peerDetailsOf } from "./peer-details.ts";
 import { detailProblems, isDevicePresent, memberProblems, type Problem } from "./problems.ts";
 import { Readiness } from "./readiness.ts";
 import { ReasonLog } from "./reason-log.ts";
@@ -60,6 +64,8 @@ export interface JoinedNetworkOptions {
   readonly redial: () => void;
   /** Called once, when packets can flow. */
   readonly onReady: () => void;
+  /** Called when this host needs another lease in the same network: it is to leave and join again. */
+  readonly onRejoin: () => void;
 }
 
 /** What a report needs besides what this network has. */
@@ -81,6 +87,7 @@ export class JoinedNetwork {
   readonly #readiness: Readiness;
   readonly #conflicts: ReasonLog;
   #hasDevice = false;
+  #isRecordReviewed = false;
   /** The device, subnet.env and the firewall have been tried once. */
   #isProgrammed = false;
 
@@ -141,6 +148,11 @@ export class JoinedNetwork {
         return judgeConfig({ attachment, own, next: peers.config, invalid: peers.configProblem });
       },
       apply: (config) => reattachment.apply(config),
+      rejoin: async (config) => {
+        await reattachment.examine(config);
+        logger.info("the network's families changed; joining it again", { config: config.text });
+        options.onRejoin();
+      },
       onChange: guard("reporting the configuration", () =>
         metrics.setConfigRefused(this.#configFollower.problem !== null),
       ),
@@ -195,11 +207,23 @@ export class JoinedNetwork {
     messages: AsyncIterator<StoreMessage>,
     signal: AbortSignal,
   ): Promise<void> {
-    const { peers, lease, reconciler } = this.#parts;
+    const { peers } = this.#parts;
     const { runtime, membership } = this.#options;
     const entries = listing.entries.filter(({ key }) => !membership.givenUp.includes(key));
     peers.apply({ type: "list", ...listing, entries }, runtime.clock.monotonicMs());
     this.#desired.peersChanged();
+    const { metrics } = this.#options;
+    const endMeasuring = metrics.measure(() => metrics.setSessions(this.#peerDetails()));
+    try {
+      await this.#runParts(messages, signal);
+    } finally {
+      endMeasuring();
+      metrics.setSessions(new Map());
+    }
+  }
+
+  async #runParts(messages: AsyncIterator<StoreMessage>, signal: AbortSignal): Promise<void> {
+    const { lease, reconciler } = this.#parts;
     await Promise.all([
       reconciler.run(signal),
       lease.run(signal),
@@ -238,11 +262,17 @@ export class JoinedNetwork {
       attachment: this.#desired.attachment,
       lease,
       snapshot,
+      details: this.#peerDetails(),
       kernel,
       firewall: firewall.status(),
       problems,
       nowMs: runtime.clock.monotonicMs(),
     });
+  }
+
+  #peerDetails(): ReadonlyMap<LeaseKey, PeerDetails> {
+    const { port } = this.#options.runtime;
+    return peerDetailsOf(this.#desired.attachment.backend, port, this.#parts.peers.peers.values());
   }
 
   #pathProblems({ peers }: LeaseSnapshot): readonly string[] {
@@ -348,6 +378,16 @@ export class JoinedNetwork {
     const roundedMs = Math.round(durationMs * 10) / 10;
     runtime.logger.debug("pass", { applied, repaired, failed, durationMs: roundedMs });
     this.#refresh();
+    if (failed === 0) this.#reviewRecord();
+  }
+
+  /** Once, after a pass that removed what a former run left behind. */
+  #reviewRecord(): void {
+    const { runtime, attachmentParts } = this.#options;
+    const { ownership } = attachmentParts;
+    if (this.#isRecordReviewed) return;
+    this.#isRecordReviewed = true;
+    if (ownership.hasInherited) void ownership.forget(goneFrom(takeHostSnapshot(runtime.netlink)));
   }
 
   #refresh(): void {

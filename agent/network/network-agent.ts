@@ -5,6 +5,7 @@
  * stops.
  */
 
+import { setMaxListeners } from "node:events";
 import { Address, mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { AllocatingClaimer } from "../../ipam/leases/allocating-claimer.ts";
@@ -70,6 +71,8 @@ export class NetworkAgent {
   #firewall: FirewallSettings;
   #ranges: readonly Prefix[] = [];
   #joined: JoinedNetwork | null = null;
+  /** From one joining of the network to the next. */
+  #round = new AbortController();
 
   constructor(options: NetworkAgentOptions) {
     const { settings, connection, identity } = options;
@@ -119,6 +122,17 @@ export class NetworkAgent {
 
   /** Joins the network and keeps it until `signal` fires. Throws TulleError when it cannot join. */
   async run(signal: AbortSignal): Promise<void> {
+    let round: AbortController;
+    do {
+      round = new AbortController();
+      this.#round = round;
+      const ended = AbortSignal.any([signal, round.signal]);
+      setMaxListeners(0, ended); // each part of the network listens
+      await this.#joinAndRun(ended);
+    } while (round.signal.aborted && !signal.aborted);
+  }
+
+  async #joinAndRun(signal: AbortSignal): Promise<void> {
     const watch = this.#store.feed.watch(signal, (health) => this.#noteStore(health));
     const messages = watch[Symbol.asyncIterator]();
     try {
@@ -210,6 +224,7 @@ export class NetworkAgent {
       hostFirewall: claimed,
       redial: () => connection.redial(),
       onReady,
+      onRejoin: () => this.#round.abort(),
     });
   }
 

@@ -1,4 +1,4 @@
-/** From the daemon's configuration to a connection to its store. Knows no store: the registry does. */
+/** From the daemon's configuration to a connection to its store. The registry lists the stores. */
 
 import type { StoreConnection } from "../../ipam/stores/contracts.ts";
 import type { StoreEnvironment, StoreOptions } from "../../ipam/stores/options.ts";

@@ -21,12 +21,13 @@ export class Provisions implements ProvisionContext {
     this.logger = logger;
   }
 
-  once<T>(key: string, make: () => Promise<T>): Promise<T> {
+  /** A property, so that it may be taken out of the context. */
+  readonly once = <T>(key: string, make: () => Promise<T>): Promise<T> => {
     const known = this.#made.get(key) as Promise<T> | undefined;
     if (known !== undefined) return known;
     const made = make();
     this.#made.set(key, made);
     made.catch(() => this.#made.delete(key));
     return made;
-  }
+  };
 }

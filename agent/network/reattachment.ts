@@ -9,6 +9,7 @@ import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { interfaceNames, macOf, publicAddressesOf, reasonsOf } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
+import type { HostSnapshot } from "../host/host-snapshot.ts";
 import {
   type Attachment,
   type AttachmentParts,
@@ -49,6 +50,11 @@ export class Reattachment {
     return this.#enqueue(config);
   }
 
+  /** Whether this host can be attached with another network configuration. Rejects when not; changes nothing. */
+  async examine(config: NetworkConfig): Promise<void> {
+    await this.#attachment(config, takeHostSnapshot(this.#options.netlink));
+  }
+
   #enqueue(config: NetworkConfig | null): Promise<void> {
     const turn = this.#last.then(() => this.#reattach(config));
     // A failure is reported to its caller; the next turn only waits for the end of this one.
@@ -58,15 +64,9 @@ export class Reattachment {
 
   async #reattach(next: NetworkConfig | null): Promise<void> {
     const { parts, netlink, logger, current, move, onLocalChange, onNewAddress } = this.#options;
-    const { attachment: before, subnets } = current();
-    const config = next ?? before.networkConfig;
-    const snapshot = takeHostSnapshot(netlink);
-    const chosen = chooseFor(parts, config, snapshot, {
-      present: before.chosen,
-      subnets: Object.values(subnets),
-      leaseAddresses: [],
-    });
-    const after = await attach(parts, config, chosen, snapshot);
+    const { attachment: before } = current();
+    const after = await this.#attachment(next ?? before.networkConfig, takeHostSnapshot(netlink));
+    const { chosen } = after;
     if (isSameAttachment(before, after)) {
       if (!isSameLocally(before, after)) onLocalChange(after);
       return;
@@ -80,6 +80,17 @@ export class Reattachment {
     if (!isSameAddress(before.host, after.host)) onNewAddress();
     await parts.identity.setInterfaceMac(macOf(chosen));
     move(after);
+  }
+
+  #attachment(config: NetworkConfig, snapshot: HostSnapshot): Promise<Attachment> {
+    const { parts, current } = this.#options;
+    const { attachment: before, subnets } = current();
+    const chosen = chooseFor(parts, config, snapshot, {
+      present: before.chosen,
+      subnets: Object.values(subnets),
+      leaseAddresses: [],
+    });
+    return attach(parts, config, chosen, snapshot);
   }
 }
 

@@ -38,6 +38,7 @@ export function scopeOf(facts: ScopeFacts): Scope {
   return {
     devices: new Set([...devices, ...leftovers.map(({ name }) => name)]),
     sharedDevices: new Set([...interfacesOf(host), ...owned.interfaces]),
+    nexthopDevices: new Set([...devices, ...leftovers.map(({ name }) => name), ...backend.nexthopDevices]),
     networks: ownRanges(facts),
     sysctls: new Set(objects.flatMap((object) => (object.kind === "sysctl" ? [object.path] : []))),
   };

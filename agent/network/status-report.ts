@@ -1,8 +1,9 @@
 /** Builds the status report of a joined network. Pure. */
 
+import type { PeerDetails } from "../../backends/backend.ts";
 import type { FirewallStatus } from "../../backends/firewall/guard.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
-import type { LeaseSnapshot } from "../../ipam/leases/lease.ts";
+import type { LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { OwnLease } from "../../ipam/leases/own-lease.ts";
 import { interfaceNames, publicAddressesOf, reasonsOf } from "../host/choose-interface.ts";
 import type { StatusReport } from "../report/status.ts";
@@ -17,6 +18,7 @@ export interface MemberView {
   readonly attachment: Attachment;
   readonly lease: OwnLease;
   readonly snapshot: LeaseSnapshot;
+  readonly details: ReadonlyMap<LeaseKey, PeerDetails>;
   readonly kernel: ReconcilerStatus;
   readonly firewall: FirewallStatus;
   readonly problems: readonly Problem[];
@@ -58,6 +60,7 @@ export function statusReport(view: MemberView): StatusReport {
       publicAddress: Object.values(peer.attrs.publicAddress).join(", "),
       path: backend.pathTo(peer),
       isHeld: snapshot.held.has(peer.key),
+      ...detailsOf(view, peer.key),
     })),
     refused: [...snapshot.refused.values()],
     kernel,
@@ -65,4 +68,9 @@ export function statusReport(view: MemberView): StatusReport {
     problems: view.problems.map(({ text }) => text),
     blocking: view.problems.flatMap(({ text, isBlocking }) => (isBlocking ? [text] : [])),
   };
+}
+
+function detailsOf({ details }: MemberView, key: LeaseKey): { readonly details?: PeerDetails } {
+  const found = details.get(key);
+  return found === undefined ? {} : { details: found };
 }

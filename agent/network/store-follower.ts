@@ -17,7 +17,7 @@ export interface StoreFollowerOptions {
   readonly metrics: Pick<AgentMetrics, "noteMessage">;
   readonly peers: PeerTable;
   readonly lease: Pick<OwnLease, "observe" | "troubleMs">;
-  /** Called after each batch, and when peers were let go. */
+  /** Called after each batch, and when peers were removed. */
   readonly onChange: () => void;
   /** Called after a batch that named a network configuration. */
   readonly onConfig: () => void;
@@ -41,7 +41,7 @@ export class StoreFollower {
     await Promise.all([this.#receive(messages, signal), this.#process(signal), this.#expire(signal)]);
   }
 
-  /** Whether the store can be followed decides which peers may be let go. */
+  /** Tells the peer table whether the store can be followed: while it cannot, no peer is removed. */
   noteStore(isFollowed: boolean): void {
     this.#options.peers.noteStore(isFollowed, this.#options.clock.monotonicMs());
     this.#untilExpiry.wake();

@@ -23,6 +23,6 @@ export class StoreOutage {
     if (this.#outage === null) return null;
     const { sinceMs, reason } = this.#outage;
     const duration = formatDuration((nowMs - sinceMs) / 1000);
-    return `the store has been out of reach for ${duration}; traffic goes on, new hosts are not learned: ${reason}`;
+    return `the store has been out of reach for ${duration}; traffic continues, new hosts are not learned: ${reason}`;
   }
 }

@@ -1,5 +1,6 @@
 /** Translates what the parts of one network report into metrics. */
 
+import type { PeerDetails } from "../../backends/backend.ts";
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
 import type { StoreMessage } from "../../ipam/stores/contracts.ts";
@@ -21,6 +22,35 @@ export class AgentMetrics {
     this.#metrics.set("tulle_peers", peers);
     this.#metrics.set("tulle_peers_held", held);
     this.#metrics.set("tulle_leases_refused", refused);
+  }
+
+  /** Calls `read` before the metrics are shown, until the returned function is called. */
+  measure(read: () => void): () => void {
+    return this.#metrics.beforeRender(read);
+  }
+
+  /** The sessions with peers, in place of those before. */
+  setSessions(sessions: ReadonlyMap<string, PeerDetails>): void {
+    const each = (value: (details: PeerDetails) => number | null): readonly (readonly [string, number])[] =>
+      [...sessions].flatMap(([peer, details]) => {
+        const found = value(details);
+        return found === null ? [] : [[peer, found] as const];
+      });
+    this.#metrics.replace(
+      "tulle_peer_handshake_age_seconds",
+      "peer",
+      each((one) => one.handshakeAgeSeconds),
+    );
+    this.#metrics.replace(
+      "tulle_peer_received_bytes_total",
+      "peer",
+      each((one) => one.receivedBytes),
+    );
+    this.#metrics.replace(
+      "tulle_peer_sent_bytes_total",
+      "peer",
+      each((one) => one.sentBytes),
+    );
   }
 
   setConfigRefused(isRefused: boolean): void {

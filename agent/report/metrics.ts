@@ -17,16 +17,31 @@ export const METRICS = {
   tulle_peers: { type: "gauge", help: "Hosts whose leases are in force.", labels: [] },
   tulle_peers_held: { type: "gauge", help: "Vanished hosts that are kept for now.", labels: [] },
   tulle_leases_refused: { type: "gauge", help: "Leases in the store that are not programmed.", labels: [] },
+  tulle_peer_handshake_age_seconds: {
+    type: "gauge",
+    help: "Time since the last handshake with a peer; WireGuard only.",
+    labels: ["peer"],
+  },
+  tulle_peer_received_bytes_total: {
+    type: "counter",
+    help: "Bytes received from a peer, as the kernel counts them; WireGuard only.",
+    labels: ["peer"],
+  },
+  tulle_peer_sent_bytes_total: {
+    type: "counter",
+    help: "Bytes sent to a peer, as the kernel counts them; WireGuard only.",
+    labels: ["peer"],
+  },
   tulle_config_refused: {
     type: "gauge",
-    help: "1 while the newest network configuration is not in force here.",
+    help: "1 while the newest network configuration is not applied on this host.",
     labels: [],
   },
   tulle_passes_total: { type: "counter", help: "Passes of the reconciler.", labels: [] },
   tulle_pass_seconds: { type: "histogram", help: "Duration of a pass.", labels: [] },
   tulle_resyncs_total: { type: "counter", help: "Full comparisons with the kernel.", labels: [] },
   tulle_changes_total: { type: "counter", help: "Changes made in the kernel.", labels: ["kind"] },
-  tulle_change_failures_total: { type: "counter", help: "Changes that the kernel refused.", labels: [] },
+  tulle_change_failures_total: { type: "counter", help: "Changes that the kernel rejected.", labels: [] },
   tulle_drift_repaired_total: {
     type: "counter",
     help: "Objects repaired after another program changed them.",
@@ -69,18 +84,24 @@ export class Metrics {
   readonly #samples: Map<MetricName, Map<string, number>>;
   readonly #common: Readonly<Record<string, string>>;
 
+  readonly #readers: Set<() => void>;
+  /** What replace() set last. */
+  readonly #replaced = new Map<MetricName, readonly string[]>();
+
   /** @param common labels of every sample */
   constructor(
     samples: Map<MetricName, Map<string, number>> = new Map(),
     common: Readonly<Record<string, string>> = {},
+    readers: Set<() => void> = new Set(),
   ) {
     this.#samples = samples;
     this.#common = common;
+    this.#readers = readers;
   }
 
   /** The same metrics, labelled with a network; those of the first one (null) have no label. */
   of(network: string | null): Metrics {
-    return network === null ? this : new Metrics(this.#samples, { ...this.#common, network });
+    return network === null ? this : new Metrics(this.#samples, { ...this.#common, network }, this.#readers);
   }
 
   /** Adds to a counter. */
@@ -91,6 +112,28 @@ export class Metrics {
   /** Sets a gauge. */
   set<N extends NameOf<"gauge">>(name: N, value: number, ...[labels]: LabelArguments<N>): void {
     this.#series(name).set(this.#labelText(labels), value);
+  }
+
+  /** Sets the whole of a metric with one label, of this network: its values by the label's. */
+  replace<N extends MetricName>(
+    name: N,
+    label: (typeof METRICS)[N]["labels"][number],
+    values: Iterable<readonly [string, number]>,
+  ): void {
+    const series = this.#series(name);
+    for (const suffix of this.#replaced.get(name) ?? []) series.delete(suffix);
+    const entries = [...values].map(([key, value]) => [this.#labelText({ [label]: key }), value] as const);
+    for (const [suffix, value] of entries) series.set(suffix, value);
+    this.#replaced.set(
+      name,
+      entries.map(([suffix]) => suffix),
+    );
+  }
+
+  /** Calls `read` before each render, until the returned function is called. */
+  beforeRender(read: () => void): () => void {
+    this.#readers.add(read);
+    return () => this.#readers.delete(read);
   }
 
   /** Counts one observation, in seconds, in a histogram. */
@@ -105,6 +148,7 @@ export class Metrics {
 
   /** All metrics that have a value; counters without labels always have one. */
   render(): string {
+    for (const read of this.#readers) read();
     return (Object.keys(METRICS) as MetricName[]).map((name) => this.#renderOne(name)).join("");
   }
 

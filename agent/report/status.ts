@@ -1,5 +1,6 @@
 /** What a running daemon reports: the JSON behind `tulle status`. Types only. */
 
+import type { PeerDetails, PeerPath } from "../../backends/backend.ts";
 import type { FirewallStatus } from "../../backends/firewall/guard.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 
@@ -7,9 +8,11 @@ export interface PeerStatus {
   readonly key: string;
   readonly publicAddress: string;
   /** How packets to it travel. */
-  readonly path: "tunnel" | "direct";
+  readonly path: PeerPath;
   /** Its lease disappeared from the store, and it is kept for the hold-down. */
   readonly isHeld: boolean;
+  /** Absent for a backend without sessions. */
+  readonly details?: PeerDetails;
 }
 
 export interface StatusReport {

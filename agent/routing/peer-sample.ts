@@ -2,6 +2,7 @@
  * Which peers' routes are checked, and by which devices their packets must leave. Pure.
  */
 
+import type { PeerPath } from "../../backends/backend.ts";
 import { type Address, entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { RoutedPeer, RoutingCheckOptions } from "./routing-check.ts";
 
@@ -10,8 +11,7 @@ export interface PeerView {
   readonly key: string;
   readonly subnets: PerFamily<Prefix>;
   readonly publicAddresses: PerFamily<Address>;
-  /** `direct`: without the tunnel, on the interface itself. */
-  readonly path: "tunnel" | "direct";
+  readonly path: PeerPath;
 }
 
 export interface NetworkView {

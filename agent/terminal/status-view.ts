@@ -1,5 +1,6 @@
 /** A daemon's status as text for people. Pure. */
 
+import type { PeerDetails } from "../../backends/backend.ts";
 import { describeRepair } from "../../backends/firewall/repair-history.ts";
 import { formatDuration } from "../../ipam/duration.ts";
 import type { StatusReport } from "../report/status.ts";
@@ -17,7 +18,7 @@ export interface StatusViewOptions {
 /** More peers than this are counted, not listed. */
 const LISTED_PEERS = 16;
 
-/** The report as lines; the problems come last, next to the prompt, in red those that take readiness away. */
+/** The report as lines; the problems come last, next to the prompt, in red those that make the host not ready. */
 export function formatStatus(report: StatusReport, options: StatusViewOptions): string {
   const { terminal } = options;
   const { lease, network } = report;
@@ -98,15 +99,28 @@ function counts(byKind: Readonly<Partial<Record<string, number>>>): string {
 function peerTable({ peers }: StatusReport, { listPeers, terminal }: StatusViewOptions): string {
   if (peers.length === 0) return "";
   const listed = listPeers ? peers : peers.slice(0, LISTED_PEERS);
-  const rows = listed.map(({ key, publicAddress, path, isHeld }) => [
+  const hasSessions = listed.some(({ details }) => details !== undefined);
+  const rows = listed.map(({ key, publicAddress, path, isHeld, details }) => [
     key,
     publicAddress,
     path,
+    ...(hasSessions ? sessionCells(details) : []),
     isHeld ? ({ style: "yellow", text: "kept for now" } as const) : "",
   ]);
-  const columns = ["PEER", "ADDRESS", "PATH", ""].map((title) => ({ title }));
+  const columns = ["PEER", "ADDRESS", "PATH", ...(hasSessions ? SESSION_TITLES : []), ""].map((title) => ({
+    title,
+  }));
   const more = peers.length - listed.length;
   return `\n${formatTable(columns, rows, terminal)}${more === 0 ? "" : `and ${more} more: --peers lists them\n`}`;
+}
+
+const SESSION_TITLES = ["HANDSHAKE", "RECEIVED", "SENT"];
+
+function sessionCells(details: PeerDetails | undefined): readonly string[] {
+  if (details === undefined) return SESSION_TITLES.map(() => "");
+  const { handshakeAgeSeconds: age, receivedBytes, sentBytes } = details;
+  const handshake = age === null ? "none yet" : `${formatDuration(age)} ago`;
+  return [handshake, ...[receivedBytes, sentBytes].map((bytes) => `${bytes} B`)];
 }
 
 function problemLines({ problems, blocking }: StatusReport, terminal: Terminal): string {

@@ -1,7 +1,7 @@
 /** The bridge that the containers of a network share, and the gateway's addresses on it. */
 
 import { readFileSync } from "node:fs";
-import type { Family, InterfaceAddress } from "../../ipam/addresses/ip.ts";
+import type { InterfaceAddress } from "../../ipam/addresses/ip.ts";
 import { ConflictError } from "../../ipam/errors.ts";
 import { hasCode } from "../../ipam/files.ts";
 import { encodeDeleteAddress, type KernelAddress } from "../netlink/address.ts";
@@ -16,15 +16,11 @@ import {
   type Link,
 } from "../netlink/link/link.ts";
 import { addAddress, allAddresses, competingWith, excludedBy, isSame, ofDevice } from "./addresses.ts";
+import { ensureForwarding } from "./forwarding.ts";
 import { findLink, getLink, ignoring, isErrno } from "./links.ts";
 import { randomMacs } from "./mac.ts";
 import { type BridgeSpec, usesVlans, type VlanSpec } from "./spec.ts";
-import { preferSysctl, readSysctl, requireSysctl } from "./sysctl.ts";
-
-const FORWARDING: Readonly<Record<Family, string>> = {
-  4: "ipv4/ip_forward",
-  6: "ipv6/conf/all/forwarding",
-};
+import { preferSysctl } from "./sysctl.ts";
 
 /** linux/netdevice.h: the address was set by a person or a program. */
 const NET_ADDR_SET = "3";
@@ -93,7 +89,7 @@ function enableVlans(host: NetlinkConnection, { name }: Link): void {
     host.request(encodeNewLink({ name, info: { kind: "bridge", vlanFiltering: true } }, 0));
   } catch (cause) {
     if (!isErrno(cause, "EOPNOTSUPP")) throw cause;
-    throw new ConflictError("this kernel's bridges know no VLANs", {
+    throw new ConflictError("this kernel's bridges do not support VLANs", {
       cause,
       details: {
         remedy: "leave vlan and vlanTrunk out, or use a kernel with CONFIG_BRIDGE_VLAN_FILTERING",
@@ -131,11 +127,11 @@ export function ensureGateways(
     for (const former of excludedBy(present, gateway)) removeFormer(host, device, former, gateway, force);
     addAddress(host, device, gateway);
   }
-  for (const { address } of gateways) requireSysctl(FORWARDING[address.family], "1");
+  for (const { address } of gateways) ensureForwarding(host, address.family);
   return missing.length > 0;
 }
 
-/** Another device with the subnet of `gateway`, which the device of this name and index shall have; null if none. */
+/** Another device that has the subnet of `gateway`, which is meant for this device; null if there is none. */
 export function findSubnetConflict(
   host: NetlinkConnection,
   deviceName: string,
@@ -154,11 +150,6 @@ export function findSubnetConflict(
       },
     },
   );
-}
-
-/** True when the host passes packets of this family on. */
-export function isForwarding(family: Family): boolean {
-  return readSysctl(FORWARDING[family]) === "1";
 }
 
 /** How many devices are ports of the bridge. */

@@ -109,5 +109,8 @@ function neighbourDifferences(
         mac !== bridge.mac &&
         addresses.some(({ gateway }) => gateway?.equals(address)),
     )
-    .map(({ address, mac }) => `gateway ${address} is taken for ${mac}, but ${bridge.name} is ${bridge.mac}`);
+    .map(
+      ({ address, mac }) =>
+        `the neighbour entry of gateway ${address} is ${mac}, but ${bridge.name} has ${bridge.mac}`,
+    );
 }

@@ -54,7 +54,7 @@ export class CommandRunner {
         env: { PATH: this.#path, LC_ALL: "C" },
         timeout: TIMEOUT_MS,
       });
-      // Not spawn's own option, which keeps listening for ever when the program does not exist.
+      // Not spawn's own option, which keeps listening forever when the program does not exist.
       const kill = (): void => void child.kill();
       const ended = (): void => signal?.removeEventListener("abort", kill);
       child.on("error", (cause) => {

@@ -9,7 +9,7 @@
 import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";
 import type { CommandRunner } from "./command.ts";
 import type { Drift, RemoveOptions } from "./engine.ts";
-import type { FirewallPlans, PrefixMatch, Rule } from "./rules.ts";
+import { type FirewallPlans, IP_PROTOCOL, type PrefixMatch, type Rule } from "./rules.ts";
 
 /** What a policy applies to and accepts, in firewall-cmd's syntax. */
 interface Policy {
@@ -90,8 +90,11 @@ export class Firewalld {
       return exitCode === 0 ? stdout.split("\n").filter(Boolean) : [];
     };
     const rich = (await listing("--list-rich-rules")).map((rule) => `--add-rich-rule=${rule}`);
-    const ports = (await listing("--list-ports")).flatMap((line) => line.split(" "));
-    return [...rich, ...ports.map((port) => `--add-port=${port}`)].sort();
+    const words = async (what: string): Promise<readonly string[]> =>
+      (await listing(what)).flatMap((line) => line.split(" "));
+    const ports = (await words("--list-ports")).map((port) => `--add-port=${port}`);
+    const protocols = (await words("--list-protocols")).map((protocol) => `--add-protocol=${protocol}`);
+    return [...rich, ...ports, ...protocols].sort();
   }
 
   async #replace({ name, egress, rules }: Policy, signal?: AbortSignal): Promise<void> {
@@ -100,7 +103,10 @@ export class Firewalld {
     if (rules.length === 0) return;
     await this.#command(["--permanent", `--new-policy=${name}`], signal);
     // One kind of option in each call.
-    for (const options of [["--add-ingress-zone=ANY"], [`--add-egress-zone=${egress}`], rules]) {
+    const protocols = rules.filter((option) => option.startsWith("--add-protocol="));
+    const others = rules.filter((option) => !protocols.includes(option));
+    const zones = [["--add-ingress-zone=ANY"], [`--add-egress-zone=${egress}`]];
+    for (const options of [...zones, others, protocols].filter(({ length }) => length > 0)) {
       await this.#command(["--permanent", `--policy=${name}`, ...options], signal);
     }
   }
@@ -126,7 +132,7 @@ function policiesFor(plans: FirewallPlans): readonly Policy[] {
     {
       name: "tulle-tunnel",
       egress: "HOST",
-      rules: [...new Set(families.flatMap(([, { chains }]) => (chains.input ?? []).flatMap(portOption)))],
+      rules: [...new Set(families.flatMap(([, { chains }]) => (chains.input ?? []).flatMap(packetOptions)))],
     },
   ];
 }
@@ -140,6 +146,7 @@ function richRule(family: Family): (rule: Rule) => string {
   };
 }
 
-function portOption({ matches }: Rule): string[] {
-  return matches.udpPort === undefined ? [] : [`--add-port=${matches.udpPort}/udp`];
+function packetOptions({ matches: { udpPort, protocol } }: Rule): string[] {
+  if (protocol !== undefined) return [`--add-protocol=${IP_PROTOCOL[protocol]}`];
+  return udpPort === undefined ? [] : [`--add-port=${udpPort}/udp`];
 }

@@ -12,6 +12,7 @@ import {
   commentOf,
   type FamilyRules,
   type Gate,
+  IP_PROTOCOL,
   type Matches,
   matchesAll,
   type PrefixMatch,
@@ -143,6 +144,7 @@ function renderInterface(option: string, name: string | undefined): string[] {
 function renderTests(matches: Matches): string[] {
   const words: string[] = [];
   if (matches.udpPort !== undefined) words.push(`-p udp -m udp --dport ${matches.udpPort}`);
+  if (matches.protocol !== undefined) words.push(`-p ${IP_PROTOCOL[matches.protocol]}`);
   if (matches.isTcpSyn) words.push("-p tcp -m tcp --tcp-flags SYN,RST SYN");
   if (matches.isNotLocal) words.push("-m addrtype ! --dst-type LOCAL");
   if (matches.isOffPath) words.push("-m rpfilter --invert");

@@ -1,4 +1,6 @@
-/** Reads the output of iptables-save(8): tables, chains and rules, as text. Pure; knows no rule of ours. */
+/** Reads the output of iptables-save(8): tables, chains and rules, as text. Pure; independent of our rules. */
+
+import { IPIP_NAMES } from "./rules.ts";
 
 export interface SavedChain {
   /** `ACCEPT` or `DROP` for built-in chains, `-` for others. */
@@ -9,6 +11,8 @@ export interface SavedChain {
 
 export type SavedTable = ReadonlyMap<string, SavedChain>;
 export type SavedTables = ReadonlyMap<string, SavedTable>;
+
+const IPIP_NAME = new RegExp(`(?<=^| )-p (?:${IPIP_NAMES.join("|")})(?= )`);
 
 /** Parses a whole dump. Lines that are neither table, chain nor rule are comments and are skipped. */
 export function parseIptablesSave(text: string): SavedTables {
@@ -22,7 +26,7 @@ export function parseIptablesSave(text: string): SavedTables {
     } else if (word.startsWith(":")) {
       table.set(word.slice(1), { policy: rest[0] ?? "-", rules: [] });
     } else if (word === "-A") {
-      table.get(rest[0] ?? "")?.rules.push(rest.slice(1).join(" "));
+      table.get(rest[0] ?? "")?.rules.push(rest.slice(1).join(" ").replace(IPIP_NAME, "-p 4"));
     }
   }
   return tables;

@@ -9,6 +9,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.t
 import type { Drift } from "./engine.ts";
 import {
   describeTable,
+  L4PROTO,
   NFT_CHAINS,
   NFT_ROLES,
   type NftRole,
@@ -20,7 +21,7 @@ import {
   SOURCES_TYPE,
   tableId,
 } from "./nft-render.ts";
-import type { FamilyRules } from "./rules.ts";
+import { type FamilyRules, IP_PROTOCOL, IPIP_NAMES } from "./rules.ts";
 
 /** One chain as nft lists it. */
 interface ListedChain {
@@ -68,7 +69,7 @@ export function parseTable({ family }: NftTable, listing: readonly JsonValue[]):
       if (!isJsonObject(value)) continue;
       if (type === "table") hasFlags = value.flags !== undefined;
       if (type === "chain") chains.set(String(value.name), { properties: value, rules: [] });
-      else if (type === "rule") chains.get(String(value.chain))?.rules.push(value.expr ?? []);
+      else if (type === "rule") chains.get(String(value.chain))?.rules.push(withNumbers(value.expr ?? []));
       else if (type === "set" && value.name === SOURCES_SET) {
         sources = elementsOf(value);
         isSetForeign = value.flags !== undefined || value.type !== SOURCES_TYPE[family];
@@ -76,6 +77,18 @@ export function parseTable({ family }: NftTable, listing: readonly JsonValue[]):
     }
   }
   return { hasFlags, chains, sources, isSetForeign, foreign };
+}
+
+/** nft lists a protocol by the name that protocols(5) of the host has for it. */
+function withNumbers(expressions: JsonValue): JsonValue {
+  if (!Array.isArray(expressions)) return expressions;
+  return expressions.map((expression) => {
+    const test = isJsonObject(expression) ? expression.match : undefined;
+    if (!isJsonObject(test) || !isDeepStrictEqual(test.left, L4PROTO)) return expression;
+    return IPIP_NAMES.includes(String(test.right))
+      ? { match: { ...test, right: IP_PROTOCOL.ipip } }
+      : expression;
+  });
 }
 
 /** The transaction from `listed` (null: no such table) to `wanted` (undefined: nothing of ours). */
@@ -179,7 +192,7 @@ function createTable(table: NftTable, listed: ListedTable | null): NftChange {
   if (listed?.hasFlags === false) return NO_CHANGE;
   const id = { family: table.protocol, name: table.name };
   const state = listed === null ? "missing" : "dormant";
-  // Adding a table without flags wakes one that is there.
+  // Adding a table without flags enables an existing dormant one.
   return { drifts: [`table ${describeTable(table)} is ${state}`], commands: [{ add: { table: id } }] };
 }
 

@@ -13,6 +13,7 @@ import {
   type ChainRole,
   commentOf,
   type Gate,
+  IP_PROTOCOL,
   type Matches,
   matchesAll,
   type Rule,
@@ -75,6 +76,8 @@ export const NFT_CHAINS: Readonly<Record<NftRole, NftChain>> = {
   "mss-clamp": { name: "mss-clamp", type: "filter", hook: "forward", prio: -150 },
 };
 
+export const L4PROTO: JsonObject = { meta: { key: "l4proto" } };
+
 /** What identifies what is in a table in a command. */
 export function tableId({ protocol, name }: NftTable): { readonly family: string; readonly table: string } {
   return { family: protocol, table: name };
@@ -92,7 +95,7 @@ export function renderRule(table: NftTable, role: NftRole, expr: JsonValue[]): J
 
 /** The expressions of a chain's rules; those in front let every packet go that is not for the gate. */
 export function renderRules(family: Family, rules: readonly Rule[], gate: Gate = {}): JsonValue[][] {
-  const isNotUdp = match("!=", { meta: { key: "l4proto" } }, "udp");
+  const isNotUdp = match("!=", L4PROTO, "udp");
   const exits = [
     ...(gate.udpPort === undefined ? [] : [isNotUdp]),
     ...gateFields(gate).map(([field, value]) => match("!=", field, value)),
@@ -144,10 +147,11 @@ function renderMatches(family: Family, matches: Matches): JsonValue[] {
 }
 
 /** The fields of a gate and what they must be, the cheapest test first. */
-function gateFields({ outputInterface, udpPort }: Gate): [field: JsonObject, value: JsonValue][] {
+function gateFields({ outputInterface, udpPort, protocol }: Gate): [field: JsonObject, value: JsonValue][] {
   const fields: [JsonObject, JsonValue][] = [];
   if (outputInterface !== undefined) fields.push([{ meta: { key: "oifname" } }, outputInterface]);
   if (udpPort !== undefined) fields.push([payload("udp", "dport"), udpPort]);
+  if (protocol !== undefined) fields.push([L4PROTO, IP_PROTOCOL[protocol]]);
   return fields;
 }
 

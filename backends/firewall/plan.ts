@@ -13,7 +13,6 @@ import {
   type Address,
   FAMILIES,
   type Family,
-  mapFamilies,
   type PerFamily,
   Prefix,
 } from "../../ipam/addresses/ip.ts";
@@ -38,9 +37,12 @@ export interface MasqueradeInput {
 }
 
 /** The tunnel of one underlay family. */
-export interface TunnelInput {
-  /** UDP port on which tunnel packets arrive, 1 .. 65535. */
-  readonly port: number;
+export type TunnelInput = TunnelPackets & TunnelEnds;
+
+/** Which packets are the tunnel's: those to a UDP port, 1 .. 65535, or those of an IP protocol. */
+type TunnelPackets = { readonly port: number } | { readonly protocol: "ipip" };
+
+interface TunnelEnds {
   /** The interface that carries the tunnel. */
   readonly parentInterface: string;
   /** This host's address there. */
@@ -51,6 +53,8 @@ export interface TunnelInput {
   readonly device: string;
   /** Which sources of tunnel packets are accepted: any, or the peers' public addresses. */
   readonly sources: "any" | readonly Address[];
+  /** The kernel itself drops forged tunnel packets, so that the rules only let them in and clamp the MSS. */
+  readonly isAuthenticated?: boolean;
 }
 
 export interface FirewallInput {
@@ -64,6 +68,8 @@ export interface FirewallInput {
   readonly containers: PerFamily<Prefix>;
   /** Ranges of this host's other networks; packets between their containers and ours are dropped. */
   readonly isolated?: readonly Prefix[];
+  /** This host's other networks. */
+  readonly beside?: readonly NetworkBeside[];
   readonly masquerade: MasqueradeInput;
   /** Accept what is forwarded from and to the network. */
   readonly forwardRules: boolean;
@@ -85,6 +91,9 @@ export interface FirewallInput {
   /** Bridges of which containers may send with sources in this host's subnets only; none by default. */
   readonly strictBridges?: readonly string[];
 }
+
+/** What one network's rules must know of another one of this host. */
+export type NetworkBeside = Pick<FirewallInput, "tunnels" | "containers">;
 
 /** Where Docker, CNI's plugins and podman put containers unless told otherwise. */
 export const DEFAULT_CONTAINER_INTERFACES: readonly string[] = [
@@ -119,22 +128,23 @@ export function planFirewall(input: FirewallInput): FirewallPlan {
 
 function planFamily(input: FirewallInput, family: Family): FamilyRules {
   const tunnel = input.tunnels[family];
+  const judged = tunnel?.isAuthenticated ? undefined : tunnel;
   const chains: Record<ChainRole, readonly Rule[]> = {
     forward: forwardRules(input, family),
     "docker-user": dockerUserRules(input, family),
     masquerade: masqueradeRules(input, family),
-    input: tunnel !== undefined && input.openPort ? [rule({ udpPort: tunnel.port }, ACCEPT)] : [],
+    input: tunnel !== undefined && input.openPort ? [rule(packetsOf(tunnel), ACCEPT)] : [],
     "container-in": containerInRules(input, family),
-    "tunnel-in": tunnel === undefined ? [] : tunnelInRules(input, family, tunnel),
-    "tunnel-out": tunnel !== undefined && input.notrack ? [rule({}, NOTRACK)] : [],
-    "tunnel-forward": tunnel === undefined ? [] : tunnelForwardRules(input, family, tunnel),
-    "tunnel-local": tunnel === undefined ? [] : tunnelLocalRules(tunnel),
+    "tunnel-in": judged === undefined ? [] : tunnelInRules(input, family, judged),
+    "tunnel-out": judged !== undefined && input.notrack ? [rule({}, NOTRACK)] : [],
+    "tunnel-forward": judged === undefined ? [] : tunnelForwardRules(input, family, judged),
+    "tunnel-local":
+      judged === undefined ? [] : tunnelLocalRules(judged, tunnelsBeside(input, family, judged)),
     "mss-clamp": tunnel === undefined ? [] : mssClampRules(input, tunnel),
     "overlay-in": overlayInRules(input, family),
   };
-  const sources = tunnel?.sources ?? "any";
-  const gates = tunnel === undefined ? {} : gatesOf(tunnel);
-  return { chains, gates, knownSources: sources === "any" ? null : sources };
+  const gates = judged === undefined ? {} : gatesOf(judged);
+  return { chains, gates, knownSources: judged === undefined ? null : knownSourcesOf(input, family, judged) };
 }
 
 function forwardRules(input: FirewallInput, family: Family): Rule[] {
@@ -211,12 +221,15 @@ function containerInRules({ subnets, strictBridges = [] }: FirewallInput, family
 
 /** Drops forged tunnel packets and, where only peers may send, those of other hosts; the rest is not tracked. */
 function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
+  const beside = tunnelsBeside(input, family, tunnel);
   return [
     rule(notForTunnel(tunnel), RETURN),
+    // Local addresses that only other networks use are theirs to judge; notForTunnel() returns them without aliases.
+    ...(tunnel.aliases.length === 0 ? [] : returnsOf(foreignAddresses(tunnel, beside))),
     ...containerAddresses(input, family).map((source) => rule(source, DROP)),
-    ...(tunnel.sources === "any" ? [] : [rule({ isFromUnknownSource: true }, DROP)]),
+    ...(knownSourcesOf(input, family, tunnel) === null ? [] : [rule({ isFromUnknownSource: true }, DROP)]),
     ...(input.notrack ? [rule({}, NOTRACK)] : []),
-    rule({ inputInterface: tunnel.parentInterface }, RETURN),
+    ...parentReturns(tunnel, beside),
     ...containerInterfaceDrops(input),
     ...UPLINKS.map((name) => rule({ inputInterface: name }, RETURN)),
     ...sourceDrops(family),
@@ -227,22 +240,80 @@ function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput
  * Drops what the kernel delivers to the tunnel's port without being addressed to the tunnel: VXLAN sockets are bound to
  * no address, so they receive broadcast, multicast and anycast as well. Only delivered packets pass here. In front of
  * routing, a multicast frame between two ports of a bridge (net.bridge.bridge-nf-call-iptables) looks the same.
+ *
+ * An IPIP device takes packets to its own address only, and those to others may be for another program's device.
  */
-function tunnelLocalRules({ address, aliases }: TunnelInput): Rule[] {
+function tunnelLocalRules(tunnel: TunnelInput, beside: readonly TunnelInput[]): Rule[] {
+  if ("protocol" in tunnel) return [];
   return [
-    ...aliases.map((alias) => rule({ destination: inside(hostPrefix(alias)) }, RETURN)),
-    rule({ destination: outside(hostPrefix(address)) }, DROP),
+    ...returnsOf([...tunnel.aliases, ...foreignAddresses(tunnel, beside)]),
+    rule({ destination: outside(hostPrefix(tunnel.address)) }, DROP),
   ];
+}
+
+function returnsOf(destinations: readonly Address[]): Rule[] {
+  return destinations.map((each) => rule({ destination: inside(hostPrefix(each)) }, RETURN));
+}
+
+/** The interfaces of all tunnels of the port: none of them is a place of containers, also when it is a bridge. */
+function parentReturns(tunnel: TunnelInput, beside: readonly TunnelInput[]): Rule[] {
+  const names = [tunnel, ...beside].map(({ parentInterface }) => parentInterface);
+  return [...new Set(names)].map((inputInterface) => rule({ inputInterface }, RETURN));
+}
+
+/** Tunnels of other networks whose packets arrive by the same UDP port, or with the same protocol. */
+function tunnelsBeside(
+  { beside = [] }: FirewallInput,
+  family: Family,
+  tunnel: TunnelInput,
+): readonly TunnelInput[] {
+  const others = beside.flatMap(({ tunnels }) => tunnels[family] ?? []);
+  return others.filter((other) =>
+    "port" in tunnel ? "port" in other && other.port === tunnel.port : "protocol" in other,
+  );
+}
+
+function addressesOf({ address, aliases }: TunnelInput): readonly Address[] {
+  return [address, ...aliases];
+}
+
+/** Where packets arrive for other tunnels, but not for this one. */
+function foreignAddresses(tunnel: TunnelInput, beside: readonly TunnelInput[]): readonly Address[] {
+  const own = addressesOf(tunnel);
+  const others = beside.flatMap(addressesOf).filter((other) => !own.some((each) => each.equals(other)));
+  return distinct(others);
+}
+
+/** Networks with a common address cannot tell each other's packets apart: who may send to one may send to both. */
+function knownSourcesOf(
+  input: FirewallInput,
+  family: Family,
+  tunnel: TunnelInput,
+): readonly Address[] | null {
+  const own = addressesOf(tunnel);
+  const sharing = tunnelsBeside(input, family, tunnel).filter((other) =>
+    addressesOf(other).some((address) => own.some((each) => each.equals(address))),
+  );
+  const sources: Address[] = [];
+  for (const each of [tunnel, ...sharing]) {
+    if (each.sources === "any") return null;
+    sources.push(...each.sources);
+  }
+  return sharing.length === 0 ? sources : distinct(sources);
+}
+
+function distinct(addresses: readonly Address[]): readonly Address[] {
+  return [...new Map(addresses.map((address) => [address.toString(), address])).values()];
 }
 
 /**
  * Tunnel packets that containers send through this host: masqueraded they would look like this host's own, so
- * they are dropped where they would leave. Nested hosts that talk among themselves on a bridge are not touched.
+ * they are dropped where they would leave. Traffic between nested hosts on one bridge is not affected.
  */
 function tunnelForwardRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
   return [
     ...containerAddresses(input, family).map((source) => rule(source, DROP)),
-    rule({ inputInterface: tunnel.parentInterface }, RETURN),
+    ...parentReturns(tunnel, tunnelsBeside(input, family, tunnel)),
     ...containerInterfaceDrops(input),
   ];
 }
@@ -252,13 +323,18 @@ function mssClampRules({ mssClamp }: FirewallInput, { device }: TunnelInput): Ru
 }
 
 /** Every packet of the host passes; most are not tunnel packets and cost one test. */
-function gatesOf({ port, parentInterface }: TunnelInput): FamilyRules["gates"] {
+function gatesOf(tunnel: TunnelInput): FamilyRules["gates"] {
+  const packets = packetsOf(tunnel);
   return {
-    "tunnel-in": { udpPort: port },
-    "tunnel-out": { udpPort: port },
-    "tunnel-forward": { outputInterface: parentInterface, udpPort: port },
-    "tunnel-local": { udpPort: port },
+    "tunnel-in": packets,
+    "tunnel-out": packets,
+    "tunnel-forward": { outputInterface: tunnel.parentInterface, ...packets },
+    "tunnel-local": packets,
   };
+}
+
+function packetsOf(tunnel: TunnelInput): Pick<Matches, "udpPort" | "protocol"> {
+  return "protocol" in tunnel ? { protocol: tunnel.protocol } : { udpPort: tunnel.port };
 }
 
 /** Packets that only pass through this host. The lookup in the routing table is the most expensive test: last, if at all. */
@@ -272,9 +348,9 @@ function hostPrefix(address: Address): Prefix {
 }
 
 /** A packet from a container's address is a container's, whatever way it came. */
-function containerAddresses({ containers }: FirewallInput, family: Family): Matches[] {
-  const range = containers[family];
-  return range === undefined ? [] : [{ source: inside(range) }];
+function containerAddresses({ containers, beside = [] }: FirewallInput, family: Family): Matches[] {
+  const ranges = [containers, ...beside.map((other) => other.containers)];
+  return ranges.flatMap((each) => each[family] ?? []).map((range) => ({ source: inside(range) }));
 }
 
 /** Drops what comes in where containers sit. The tunnel's own interface is exempt before, also when it is a bridge. */
@@ -322,7 +398,7 @@ function outside(prefix: Prefix): PrefixMatch {
 }
 
 /**
- * True when a host without any firewall tool cannot do what was asked for. Accepting what is forwarded needs no
+ * True when a host without any firewall tool cannot do what the settings require. Accepting what is forwarded needs no
  * tool where nothing filters, and the rest only makes a working network better.
  */
 export function requiresEngine({ rules }: FirewallPlan): boolean {
@@ -334,17 +410,4 @@ export function requiresEngine({ rules }: FirewallPlan): boolean {
       chains["container-in"]?.length ||
       chains.forward?.some(({ action }) => action.do === "drop"),
   );
-}
-
-/** The same plan without the check of tunnel sources: for the exit, after which the list of peers is not updated. */
-export function withoutSourceCheck(plan: FirewallPlan): FirewallPlan {
-  const rules = mapFamilies(plan.rules, ({ chains, gates }) => ({
-    gates,
-    chains: {
-      ...chains,
-      "tunnel-in": (chains["tunnel-in"] ?? []).filter((each) => !each.matches.isFromUnknownSource),
-    },
-    knownSources: null,
-  }));
-  return { ...plan, rules };
 }

@@ -5,9 +5,9 @@
 
 import type { Drift } from "./engine.ts";
 
-/** So many repairs, each within the window after the one before, are a quarrel. */
-const QUARREL_REPAIRS = 10;
-/** Without a repair for this long a quarrel is over. */
+/** So many repairs, each within the window after the one before, are a conflict. */
+const CONFLICT_REPAIRS = 10;
+/** Without a repair for this long a conflict is over. */
 const WINDOW_MS = 10_000;
 
 export interface FirewallRepair {
@@ -42,15 +42,15 @@ export class RepairHistory {
   /** How often in a row another program has undone our rules; 0 below the threshold of a conflict. */
   undone(nowMs: number): number {
     const isOver = this.#last === null || nowMs > this.#last.atMs + WINDOW_MS;
-    return isOver || this.#inARow < QUARREL_REPAIRS ? 0 : this.#inARow;
+    return isOver || this.#inARow < CONFLICT_REPAIRS ? 0 : this.#inARow;
   }
 
-  /** Answers true when with this repair a quarrel begins. */
+  /** Returns true if this repair begins a conflict. */
   record(repair: FirewallRepair): boolean {
     const isFollowUp = this.#last !== null && repair.atMs <= this.#last.atMs + WINDOW_MS;
     this.#inARow = isFollowUp ? this.#inARow + 1 : 1;
     this.#count += 1;
     this.#last = repair;
-    return this.#inARow === QUARREL_REPAIRS;
+    return this.#inARow === CONFLICT_REPAIRS;
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Firewall rules in words that belong to no engine: what a plan wants, before nft or iptables spell it.
+ * Firewall rules independent of the engine: what a plan wants, before nft or iptables render it.
  *
  * Types and the names that both engines share with flannel. No I/O, no syntax of any tool.
  */
@@ -19,7 +19,7 @@ export interface MarkMatch {
   readonly mask: number;
 }
 
-/** Everything a rule may ask of a packet; what is absent is not asked. */
+/** The matches of a rule; an absent one matches every packet. */
 export interface Matches {
   readonly mark?: MarkMatch;
   readonly source?: PrefixMatch;
@@ -31,6 +31,8 @@ export interface Matches {
   readonly isNotLocal?: true;
   /** UDP with this destination port, 1 .. 65535. */
   readonly udpPort?: number;
+  /** An IP protocol other than TCP and UDP: IPv4 inside IPv4 (RFC 2003). */
+  readonly protocol?: "ipip";
   /** A TCP packet that opens a connection (SYN without RST). */
   readonly isTcpSyn?: true;
   /** Packets to the source would not leave by the interface that this one came in by (RFC 3704, strict). */
@@ -39,8 +41,8 @@ export interface Matches {
   readonly isFromUnknownSource?: true;
 }
 
-/** What a packet must be for a chain to look at it. */
-export type Gate = Pick<Matches, "outputInterface" | "udpPort">;
+/** The condition under which a packet enters a chain. */
+export type Gate = Pick<Matches, "outputInterface" | "udpPort" | "protocol">;
 
 export type Action =
   | { readonly do: "accept" | "drop" | "return" | "notrack" }
@@ -61,7 +63,7 @@ export interface Rule {
  * - masquerade: source NAT on the way out;
  * - input: accepts tunnel packets for this host;
  * - container-in: drops what containers send with foreign source addresses, on arrival;
- * - tunnel-in: judges tunnel packets on arrival, before connection tracking;
+ * - tunnel-in: drops forged tunnel packets on arrival, before connection tracking;
  * - tunnel-out: our own tunnel packets, before connection tracking;
  * - tunnel-forward: tunnel packets that pass through this host, where no other table's accept can skip it;
  * - tunnel-local: drops packets to the tunnel's port that this host receives under another address than the tunnel's;
@@ -87,7 +89,7 @@ export type ChainRole = (typeof CHAIN_ROLES)[number];
 /** The rules of one address family. A role without rules has no chain. */
 export interface FamilyRules {
   readonly chains: Readonly<Partial<Record<ChainRole, readonly Rule[]>>>;
-  /** The only packets that a role's rules are asked about; all, where there is none. It is tested once for a packet. */
+  /** Gates by role: only packets that match the gate reach the role's rules. Tested once per packet. */
   readonly gates: Readonly<Partial<Record<ChainRole, Gate>>>;
   /** Who may send tunnel packets to us; null when any host may. */
   readonly knownSources: readonly Address[] | null;
@@ -133,6 +135,12 @@ export function commentOf(role: ChainRole): string {
 export function matchesAll(match: PrefixMatch): boolean {
   return match.prefix.length === 0 && !match.isNegated;
 }
+
+/** By IP protocol number (IANA): the tools list it under different names. */
+export const IP_PROTOCOL = { ipip: 4 } as const satisfies Record<NonNullable<Matches["protocol"]>, number>;
+
+/** The names that protocols(5) of the distributions have for IPv4 inside IPv4, as the tools list them. */
+export const IPIP_NAMES: readonly string[] = ["ipencap", "ipv4", "ipip"];
 
 /** Addresses that mean something on one link only (RFC 3927, RFC 4291). */
 export const LINK_LOCAL_PREFIX = { 4: "169.254.0.0/16", 6: "fe80::/10" } as const satisfies Record<

@@ -1,9 +1,9 @@
 /**
- * Quarrels with other programs over objects of ours: keeps them from becoming a busy loop, and gathers evidence.
+ * Conflicts with other programs over objects of ours: rate-limits the repairs and records who undid them.
  *
  * The first repairs of an object are immediate. When something undoes it again and again, each further repair
  * waits, twice as long as the one before, and the object is reported as contended until it has been quiet.
- * Pure but for the time it is given.
+ * Pure: the caller passes the time.
  */
 
 import type { ObjectKey } from "../state/contract/kind.ts";
@@ -29,7 +29,7 @@ export const REPAIR_LIMITS: RepairLimits = {
 /** An object that something keeps undoing. */
 export interface Contended {
   readonly key: ObjectKey;
-  /** Repairs since the quarrel began. */
+  /** Repairs since the conflict began. */
   readonly repairs: number;
   /** Until the next repair, if one is needed. */
   readonly retryInMs: number;
@@ -59,7 +59,7 @@ export class Contention {
     this.#limits = limits;
   }
 
-  /** When `key` may be repaired; not later than now when nothing speaks against it. */
+  /** When `key` may be repaired; not later than now unless it is rate-limited. */
   notBeforeMs(key: ObjectKey): number {
     return this.#histories.get(key)?.notBeforeMs ?? Number.NEGATIVE_INFINITY;
   }
@@ -77,7 +77,7 @@ export class Contention {
     history.program = this.#programOf(by);
   }
 
-  /** Notes a repair. Answers the quarrel when with this repair the object has become contended, else null. */
+  /** Records a repair. Returns the conflict if this repair makes the object contended, else null. */
   record(key: ObjectKey, change: Change, nowMs: number): Contended | null {
     this.#prune(nowMs);
     const { burst, firstDelayMs, maxDelayMs } = this.#limits;

@@ -1,4 +1,4 @@
-/** The host's devices by index and by name, as the kernel last told. No I/O. */
+/** The host's devices by index and by name, as the kernel last reported them. No I/O. */
 
 import type { Link } from "../netlink/link/link.ts";
 
@@ -15,7 +15,7 @@ export class DeviceTable {
     for (const link of links) this.set(link);
   }
 
-  /** Notes a device; answers what was known under its index before. */
+  /** Stores a device; returns the former one with its index. */
   set(link: Link): Link | undefined {
     const before = this.#byIndex.get(link.index);
     if (before !== undefined && before.name !== link.name) this.#byName.delete(before.name);
@@ -31,8 +31,8 @@ export class DeviceTable {
   }
 
   /**
-   * True for a notification that tells of a device's making rather than of what became of it: the kernel announces
-   * it before it is up, and we know better already.
+   * True for the notification of a device's creation, which the kernel sends before the device is up: the table already
+   * holds a newer state.
    */
   isOldNews(link: Link): boolean {
     if (link.isUp) this.#newborn.delete(link.index);

@@ -87,7 +87,7 @@ export class EventDecoder {
     }
     if (!scope.devices.has(link.name)) return events;
     events.push({ type: "present", object: decodeLinkObject(link, this.#context.names), by });
-    // Going down takes routes and nexthops along without a word about each (net/ipv4/fib_semantics.c).
+    // Going down takes routes and nexthops along without a notification for each (net/ipv4/fib_semantics.c).
     if (!link.isUp || before === undefined)
       events.push({ type: "resync", reason: `device ${link.name} changed` });
     return events;
@@ -97,7 +97,7 @@ export class EventDecoder {
     const scope = this.#context.scope();
     const current = this.#devices.indexOf(link.name);
     this.#devices.delete(link.index);
-    // Old news: there is another device of this name already, made by ourselves perhaps.
+    // A stale notification: another device of this name exists already, perhaps ours.
     if (current !== null && current !== link.index) return [];
     if (scope.devices.has(link.name)) return [{ type: "device-gone", device: link.name, by }];
     return scope.sharedDevices.has(link.name) ? [{ type: "host", device: link.name }] : [];

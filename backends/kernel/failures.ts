@@ -1,6 +1,6 @@
 /**
- * Changes that the kernel refused, summed up: a missing right or device fails thousands of changes with one cause,
- * and a person needs to read it once. No I/O and no time.
+ * Changes that the kernel rejected, grouped by cause: a missing right or device fails thousands of changes with one
+ * cause, which is logged once. No I/O and no time.
  */
 
 import type { TulleError } from "../../ipam/errors.ts";
@@ -31,7 +31,7 @@ interface Failure {
 export class Failures {
   readonly #logger: Logger;
   readonly #failures = new Map<ObjectKey, Failure>();
-  /** Groups that a person has been told of. */
+  /** Groups that were logged. */
   readonly #said = new Set<string>();
 
   constructor(logger: Logger) {
@@ -57,7 +57,7 @@ export class Failures {
     return [...lines.values()];
   }
 
-  /** Forgets what need not be done any more. */
+  /** Drops failures of changes that are no longer pending. */
   retain(pending: readonly PendingChange[]): void {
     if (this.isEmpty) return;
     const keys = new Set(pending.map(({ key }) => key));
@@ -65,8 +65,8 @@ export class Failures {
   }
 
   /**
-   * Takes the outcome of one pass. A first refusal is worth a look at the kernel and no more: it may just not be as we
-   * believed. When the look did not help, a person hears of it, once.
+   * Takes the outcome of one pass. The first failure only causes a dump, because our view of the kernel may be stale. A
+   * failure that persists after the dump is logged, once.
    *
    * @param isRepeated whether the pass before failed too
    */
@@ -85,7 +85,7 @@ export class Failures {
       const group = this.#failures.get(key)?.group ?? "";
       const isNews = isRepeated && !this.#said.has(group);
       if (isNews) this.#said.add(group);
-      this.#logger[isNews ? "warn" : "debug"]("kernel refused a change", { key, error: message, others });
+      this.#logger[isNews ? "warn" : "debug"]("kernel rejected a change", { key, error: message, others });
     }
   }
 }

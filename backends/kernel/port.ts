@@ -1,5 +1,5 @@
 /**
- * The one door to the kernel: see, change, be told. Implemented over rtnetlink, and by a fake for tests.
+ * The interface to the kernel: read, change, subscribe. Implemented over rtnetlink, and by a fake for tests.
  *
  * Contract, checked for both by test/conformance/kernel-port:
  *  - dump reports every object that is visible in the scope (see isVisible), and nothing else;
@@ -41,7 +41,7 @@ export interface KernelPort {
   subscribe(scope: () => Scope, listener: (events: readonly KernelEvent[]) => void): () => void;
   /** Reads and delivers all pending notifications before it returns. */
   drain(): void;
-  /** Names the program behind a netlink port id for people; null when it cannot be told. */
+  /** Names the program behind a netlink port id for people; null when it is unknown. */
   programOf(by: number): string | null;
   /** Ends all subscriptions and frees what is held. Idempotent. */
   close(): void;

@@ -233,7 +233,7 @@ export class Reconciler {
     if (by !== undefined && by !== 0) this.#contention.noteTouch(key, by);
   }
 
-  /** One pass. Answers in how many milliseconds the next one is due if nothing happens before. */
+  /** One pass. Returns in how many milliseconds the next one is due if nothing happens before. */
   async #pass(): Promise<number> {
     const { clock, port, onPass } = this.#options;
     const startMs = clock.monotonicMs();
@@ -272,9 +272,9 @@ export class Reconciler {
   #due(nowMs: number, pending = this.#tracker.pending()): { due: readonly PendingChange[]; waitMs: number } {
     let waitMs = IDLE_MS;
     const isLate = ({ key, cause }: PendingChange): boolean => {
-      const quarrelMs = cause === "kernel" ? this.#contention.notBeforeMs(key) : Number.NEGATIVE_INFINITY;
+      const conflictMs = cause === "kernel" ? this.#contention.notBeforeMs(key) : Number.NEGATIVE_INFINITY;
       const failedMs = this.#failures.has(key) ? this.#retryAtMs : Number.NEGATIVE_INFINITY;
-      const delayMs = Math.max(quarrelMs, failedMs) - nowMs;
+      const delayMs = Math.max(conflictMs, failedMs) - nowMs;
       if (delayMs > 0) waitMs = Math.min(waitMs, delayMs);
       return delayMs > 0;
     };
@@ -349,7 +349,7 @@ export class Reconciler {
     return inOrder(this.#due(clock.monotonicMs(), pending).due);
   }
 
-  /** What went with its device is repaired with it: the quarrel, if there is one, is about the device. */
+  /** Objects that disappeared with their device are not counted: a conflict, if there is one, is about the device. */
   #noteRepairs(repairs: readonly PendingChange[], madeDevices: ReadonlySet<string>): Counts {
     const { clock, logger } = this.#options;
     const repaired: Partial<Record<ObjectKind, number>> = {};
@@ -359,7 +359,7 @@ export class Reconciler {
         count(this.#repaired, change.object.kind);
       }
       if (change.op === "recreate") {
-        logger.warn("device was replaced by another one, which had to go", {
+        logger.warn("another program replaced our device; it is deleted and ours is created again", {
           object: describe(change.object),
           found: describe(change.actual),
         });
@@ -367,9 +367,9 @@ export class Reconciler {
         logger.debug("drift repaired", { op: change.op, object: describe(change.object) });
       }
       if (madeDevices.has(deviceOf(change.object) ?? "")) continue;
-      const quarrel = this.#contention.record(key, change, clock.monotonicMs());
-      if (quarrel !== null) {
-        const { evidence, repairs: times } = quarrel;
+      const conflict = this.#contention.record(key, change, clock.monotonicMs());
+      if (conflict !== null) {
+        const { evidence, repairs: times } = conflict;
         logger.warn("something keeps undoing our change; repairing it less often now", {
           key,
           evidence,
@@ -407,7 +407,7 @@ export class Reconciler {
   /** Resolves when there is something to do, and after `ms` milliseconds at the latest. */
   async #untilDirty(ms: number, signal: AbortSignal): Promise<void> {
     if (!this.#isDirty && ms > 0) await this.#sleep.for(ms, signal);
-    // What is told in one turn of the event loop, such as a burst of joins, is the work of one pass.
+    // All events of one turn of the event loop, such as a burst of joins, are handled in one pass.
     await nextTurn();
     this.#isDirty = false;
   }

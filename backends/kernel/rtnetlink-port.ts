@@ -40,6 +40,7 @@ import { EventDecoder } from "./event-decoder.ts";
 import { NexthopIds } from "./nexthop-ids.ts";
 import type { ChangeResult, KernelEvent, KernelPort } from "./port.ts";
 import { Sysctls } from "./sysctl.ts";
+import { WireguardPort } from "./wireguard-port.ts";
 
 const GROUPS = [
   RTNLGRP_LINK,
@@ -64,6 +65,8 @@ const CLEARED: ReadonlySet<number> = new Set([EEXIST, EINVAL]);
 export interface RtnetlinkPortOptions {
   /** Default: the namespace of the calling thread. */
   readonly netns?: NetnsHandle;
+  /** Milliseconds since the epoch. Default: the system's clock. */
+  readonly dateMs?: () => number;
 }
 
 interface Subscription {
@@ -86,6 +89,8 @@ export class RtnetlinkPort implements KernelPort {
     assignNexthopId: (device, gateway) => this.#nexthopIds.assign({ device, gateway }),
   };
   readonly #deviceChanges: DeviceChanges;
+  /** Its socket is opened when the first WireGuard device is seen or made. */
+  readonly wireguard: WireguardPort;
   #monitor: NetlinkMonitor | null = null;
   readonly #subscriptions = new Set<Subscription>();
 
@@ -93,6 +98,7 @@ export class RtnetlinkPort implements KernelPort {
     this.#netns = options.netns;
     this.#connection = NetlinkConnection.open(options);
     this.#sysctls = new Sysctls(options.netns);
+    this.wireguard = new WireguardPort({ netns: options.netns, dateMs: options.dateMs ?? Date.now });
     this.#deviceChanges = new DeviceChanges(this.#connection, this.#devices, this.#names, options.netns);
     this.#readDevices();
     this.hasNexthopObjects = this.#dumpNexthops() !== null;
@@ -129,7 +135,9 @@ export class RtnetlinkPort implements KernelPort {
     for (const nexthop of this.#dumpNexthops() ?? []) collect(nexthopObject(nexthop, this.#names));
     for (const name of scope.devices) {
       const index = this.#devices.indexOf(name);
-      if (index !== null) collect(this.#readLink(index));
+      const link = index === null ? null : this.#readLink(index);
+      collect(link);
+      if (link?.type === "wireguard") for (const object of this.wireguard.dump(name)) collect(object);
     }
     for (const kind of Object.values(KINDS)) {
       for (const request of kind.wire?.dumps(scope, this.#names) ?? [])
@@ -142,10 +150,12 @@ export class RtnetlinkPort implements KernelPort {
   async apply(changes: readonly Change[]): Promise<readonly ChangeResult[]> {
     const results: ChangeResult[] = [];
     for (let start = 0; start < changes.length; ) {
-      const end = batchEnd(changes, start);
-      if (end > start) results.push(...this.#applyBatch(changes.slice(start, end)));
+      const { end, carrier } = runFrom(changes, start);
+      const run = changes.slice(start, end);
+      if (carrier === "rtnetlink") results.push(...this.#applyBatch(run));
+      else if (carrier === "wireguard") results.push(...this.wireguard.apply(run));
       else results.push(await this.#applySingle(changes[start]));
-      start = Math.max(end, start + 1);
+      start = end;
       if (start < changes.length) await setImmediate();
     }
     return results;
@@ -181,6 +191,7 @@ export class RtnetlinkPort implements KernelPort {
     this.#monitor?.close();
     this.#monitor = null;
     this.#connection.close();
+    this.wireguard.close();
   }
 
   #openMonitor(): void {
@@ -321,6 +332,7 @@ function unionOf(scopes: readonly Scope[]): Scope {
   return {
     devices: new Set(scopes.flatMap(({ devices }) => [...devices])),
     sharedDevices: new Set(scopes.flatMap(({ sharedDevices }) => [...sharedDevices])),
+    nexthopDevices: new Set(scopes.flatMap(({ nexthopDevices }) => [...nexthopDevices])),
     networks: scopes.flatMap(({ networks }) => networks),
     sysctls: new Set(scopes.flatMap(({ sysctls }) => [...sysctls])),
   };
@@ -340,15 +352,29 @@ function isEventIn(event: KernelEvent, scope: Scope): boolean {
   }
 }
 
-/** The end of the run of changes from `start` that one batch can carry; `start` itself when none can. */
-function batchEnd(changes: readonly Change[], start: number): number {
-  let end = start;
+/** What carries a change to the kernel: a batch of its netlink family, or a request of its own. */
+type Carrier = "rtnetlink" | "wireguard" | "single";
+
+function carrierOf({ object }: Change): Carrier {
+  if (kindOf(object).wire !== null) return "rtnetlink";
+  return WireguardPort.carries(object) ? "wireguard" : "single";
+}
+
+/** The run of changes from `start` that go together. */
+function runFrom(
+  changes: readonly Change[],
+  start: number,
+): { readonly end: number; readonly carrier: Carrier } {
+  const [first] = changes.slice(start, start + 1);
+  const carrier = first === undefined ? "single" : carrierOf(first);
+  let end = start + 1;
+  if (carrier === "single") return { end, carrier };
   while (end < changes.length && end - start < CHANGES_PER_TURN) {
     const change = changes[end];
-    if (change === undefined || kindOf(change.object).wire === null) break;
+    if (change === undefined || carrierOf(change) !== carrier) break;
     end++;
   }
-  return end;
+  return { end, carrier };
 }
 
 function failureOf(change: Change, error: unknown): TulleError {
@@ -359,6 +385,11 @@ function failureOf(change: Change, error: unknown): TulleError {
         `${operation}: the kernel already has a device that excludes this one (${error.kernelMessage || "EEXIST"}); find it with "ip -d link show type ${change.object.type}" and delete it, or configure this network with other values`,
         { cause: error, retryable: true },
       );
+    }
+    if (change.object.kind === "link" && error.errno === EOPNOTSUPP) {
+      const { type } = change.object;
+      const remedy = `the kernel has no ${type} devices: load them ("modprobe ${type}"), or install the kernel's modules; "tulle doctor" names the package`;
+      return new NetlinkError(operation, error.errno, { kernelMessage: remedy });
     }
     return error;
   }

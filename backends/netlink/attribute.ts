@@ -77,6 +77,10 @@ export class AttributeReader {
     return this.#bytes.readInt32LE(this.#require(4));
   }
 
+  u64(): bigint {
+    return this.#bytes.readBigUInt64LE(this.#require(8));
+  }
+
   /** Text up to its NUL, or all of it. */
   string(): string {
     const start = this.#payload;

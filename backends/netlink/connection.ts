@@ -43,7 +43,7 @@ export class NetlinkConnection {
     return new NetlinkConnection(options);
   }
 
-  /** All port ids that stand in notifications about changes of this connection. */
+  /** All port ids in notifications about changes of this connection. */
   get portIds(): readonly number[] {
     return [this.#socket.portId, this.#asyncSocket.portId];
   }

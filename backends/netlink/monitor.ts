@@ -11,7 +11,7 @@ import { type ReadWatch, watchReadable } from "./libc.ts";
 import { forEachMessage, type NetlinkMessage } from "./message.ts";
 import { DATAGRAM_BYTES, NetlinkSocket, type SocketOptions } from "./socket.ts";
 
-/** After so many datagrams other work of the event loop gets its turn; the rest wakes us again at once. */
+/** After so many datagrams the event loop does other work; the remaining ones trigger the next read at once. */
 const DATAGRAMS_PER_TURN = 1024;
 
 export interface MonitorOptions extends SocketOptions {

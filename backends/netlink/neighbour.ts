@@ -143,7 +143,7 @@ export function encodeDeleteFdb(spec: Pick<FdbSpec, "interfaceIndex" | "mac"> & 
   return message.finish();
 }
 
-/** `bridge fdb show dev DEVICE`: here, unlike for neighbours, the device stands in the header. */
+/** `bridge fdb show dev DEVICE`: here, unlike for neighbours, the header names the device. */
 export function encodeFdbDump(interfaceIndex: number): Buffer {
   return ndmsg(RTM_GETNEIGH, NLM_F_DUMP, AF_BRIDGE, interfaceIndex, 0, 0).finish();
 }

@@ -45,7 +45,7 @@ export class NetnsHandle {
     return NetnsHandle.open(OWN_NETNS);
   }
 
-  /** Lets go of the namespace; a second call does nothing. */
+  /** Closes the handle; a second call does nothing. */
   close(): void {
     if (this.#fd < 0) return;
     libc.close(this.#fd);

@@ -99,7 +99,7 @@ export interface Route {
   readonly flags: number;
 }
 
-/** What of a dump the kernel shall leave out. */
+/** What the kernel leaves out of a dump. */
 export interface RouteFilter {
   readonly table?: number;
   readonly protocol?: number;

@@ -1,5 +1,5 @@
 /**
- * One netlink socket: opening, options, whole datagrams in and out. It never blocks and knows no message.
+ * One netlink socket: opening, options, whole datagrams in and out. It never blocks and interprets no message.
  *
  * A socket keeps the network namespace in which it was opened, wherever its process goes afterwards.
  */
@@ -48,7 +48,7 @@ export interface SocketOptions {
 }
 
 export class NetlinkSocket {
-  /** The kernel's name for this socket: it stands in the notifications that our own requests cause. */
+  /** The kernel's name for this socket, which is in the notifications that our own requests cause. */
   readonly portId: number;
   /** The receive buffer that the kernel granted, counted as the kernel counts: with its own overhead. */
   readonly receiveBufferBytes: number;

@@ -151,7 +151,7 @@ export class StateTracker {
       if (this.#conflicts.size > 0) this.#conflicts.delete(key);
       if (verdict.type === "change") {
         if (isBlocked(verdict.change.object)) continue;
-        // What was never in order cannot have been upset.
+        // Only a change to an object that was in order counts as drift.
         const cause = desired === undefined || isEstablished ? (entry.dirty ?? "plan") : "plan";
         changes.push({ key, change: verdict.change, cause });
         continue;

@@ -21,7 +21,8 @@ export async function add(call: Call): Promise<CniResult> {
   try {
     return plan.kind === "own" ? await addOwn(call, plan, undo) : await addByDelegate(call, plan, undo);
   } catch (error) {
-    for (const failure of await undo.run()) call.warn(`could not take back: ${toCniError(failure).message}`);
+    for (const failure of await undo.run())
+      call.warn(`cleanup after the failure failed: ${toCniError(failure).message}`);
     throw error;
   }
 }
@@ -87,7 +88,7 @@ async function addByDelegate(call: Call, plan: DelegatedPlan, undo: Undo): Promi
   const { type, delegate } = plan;
   const states = statesOf(call);
   if (plan.usesHostLocal) {
-    // host-local itself keeps the addresses of containers that died with an earlier boot for ever.
+    // host-local itself keeps the addresses of containers that ended with an earlier boot forever.
     const addresses = openAddresses(plan.dataDir, call.networkName);
     for (const attachment of await addresses.reclaimEarlierBoots(() => false)) states.remove(attachment);
   }

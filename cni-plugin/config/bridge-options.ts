@@ -20,7 +20,7 @@ export interface BridgeOptions {
   readonly bridge: BridgeSpec;
   readonly port: Omit<PortSpec, "name">;
   readonly rules: RuleSpec;
-  /** The container's address; null leaves it to chance. */
+  /** The container's hardware address; null for a random one. */
   readonly mac: Mac | null;
   /** Containers get a default route by the gateway. */
   readonly isDefaultGateway: boolean;

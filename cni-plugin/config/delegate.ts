@@ -74,7 +74,7 @@ function deriveIpam(config: JsonObject, env: SubnetEnv): JsonObject {
   };
 }
 
-/** What is passed on unread by some delegates must have its form all the same. */
+/** The format is checked even of what some delegates pass on unread. */
 function requireObjects(config: JsonObject): void {
   for (const key of ["runtimeConfig", "args", "dns", "prevResult"]) {
     const value = config[key] ?? {};

@@ -12,7 +12,7 @@ const LOCK_EX = 2;
 
 /**
  * Waits in the system call, so that a program that does nothing else gets the lock at once. A dead process holds no
- * lock. Not for two calls at once in one process: the second would wait for ever. Throws NetlinkError.
+ * lock. Not for two calls at once in one process: the second would wait forever. Throws NetlinkError.
  */
 export const withLock: FolderLock = async (folder, work) => {
   const fd = openLockFile(path.join(folder, "lock"));

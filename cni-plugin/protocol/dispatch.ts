@@ -1,7 +1,7 @@
 /**
  * One run of the plugin: request in, verb, answer out. All input and output is injected.
  *
- * Nothing but the answer is written to stdout; everything for people goes to stderr.
+ * Only the result is written to stdout; messages go to stderr.
  */
 
 import type { JsonObject } from "../../ipam/json.ts";

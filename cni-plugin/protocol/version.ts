@@ -6,7 +6,7 @@ export const SUPPORTED_VERSIONS = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", 
 
 export type CniVersion = (typeof SUPPORTED_VERSIONS)[number];
 
-/** The newest one, in which the plugin thinks. */
+/** The newest one, which the plugin uses internally. */
 export const CURRENT_VERSION: CniVersion = "1.1.0";
 
 /** What a configuration without `cniVersion` means. */

@@ -28,6 +28,7 @@ const NEEDED = {
   podman: "podman",
   containerd: "containerd",
   runc: "runc",
+  "qemu-system-x86_64": "qemu-system-x86",
 };
 
 const POLICY = "/usr/sbin/policy-rc.d";

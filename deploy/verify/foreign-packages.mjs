@@ -48,7 +48,7 @@ function download(suite, name, work) {
     "Dir::State::lists": path.join(work, "lists"),
     "Dir::Cache": path.join(work, "cache"),
     "Acquire::Languages": "none",
-    // A mirror may keep a suite as it was on a certain day; its signature is checked all the same.
+    // A mirror may keep a suite as it was on a certain day; its signature is checked nevertheless.
     "Acquire::Check-Valid-Until": "false",
     "Acquire::Retries": "2",
     "Acquire::http::Timeout": "30",

@@ -1,12 +1,13 @@
 /** Runs one step of the verification as a child process and tells how it went. It decides no order. */
 
-import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { mkdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
 const VITEST = fileURLToPath(new URL("../../node_modules/vitest/vitest.mjs", import.meta.url));
+const GUEST = fileURLToPath(new URL("guest/main.mjs", import.meta.url));
 
 /**
  * A command that passes or fails as a whole. Its output is shown only when it fails.
@@ -38,6 +39,35 @@ export async function runSuite(projects, reportFolder, node = THIS_NODE, files =
   report(title, `${tally.passed} passed, ${tally.failed} failed, ${tally.skipped} skipped`, seconds);
   if (tally.failed > 0) console.log(output);
   return tally;
+}
+
+/**
+ * The vitest project of the guest, in the guest. Where the guest cannot be had the suite is skipped, visibly; with CI set
+ * that is a failure.
+ */
+export async function runGuestSuite(reportFolder) {
+  const obstacle = guestObstacle();
+  if (obstacle !== null && !process.env.CI) {
+    report("guest", `skipped: ${obstacle}`, 0);
+    return { passed: 0, failed: 0, skipped: 1 };
+  }
+  const share = path.join(reportFolder, "guest");
+  mkdirSync(share, { recursive: true });
+  const reporters = ["--reporter=default", "--reporter=json", "--outputFile.json=/share/report.json"];
+  const vitest = [process.execPath, VITEST, "run", "--project", "guest", ...reporters];
+  const { status, output, seconds } = await run(process.execPath, [GUEST, "--share", share, "--", ...vitest]);
+  const tally = readTally(path.join(share, "report.json"));
+  if (status !== 0 && tally.failed === 0) tally.failed = 1;
+  report("guest", `${tally.passed} passed, ${tally.failed} failed, ${tally.skipped} skipped`, seconds);
+  if (tally.failed > 0) console.log(output);
+  return tally;
+}
+
+/** Why no guest can run here, in a few words; null when one can. */
+function guestObstacle() {
+  if (process.arch !== "x64") return `its kernel is for x64, this is ${process.arch}`;
+  const found = spawnSync("qemu-system-x86_64", ["--version"]);
+  return found.error === undefined ? null : "qemu-system-x86_64 is missing";
 }
 
 /** Adds tallies up. */

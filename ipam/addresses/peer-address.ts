@@ -26,7 +26,7 @@ const UNREACHABLE: Readonly<Record<Family, readonly (readonly [Prefix, string])[
   ],
 };
 
-/** Answers for nearly every address, in a fraction of the time: a start asks for thousands of them. */
+/** A fast path for nearly every address: a start checks thousands of them. */
 function isOrdinary({ family, value }: Address): boolean {
   const first = family === 4 ? Number(value >> 24n) : 0;
   return first > 0 && first < 224 && first !== 127 && first !== 169;

@@ -73,7 +73,7 @@ function parseObject(text: string): JsonObject {
   }
   if (isJsonObject(root)) return root as JsonObject;
   throw new ConfigError(
-    `network config ${excerpt(text)} is no JSON object; write one such as {"Network":"10.2.0.0/16"}`,
+    `network config ${excerpt(text)} is not a JSON object; write one such as {"Network":"10.2.0.0/16"}`,
   );
 }
 

@@ -1,9 +1,9 @@
 /**
  * Reserved addresses on disk, in host-local's format: one file per address, named by it, holding the container's
- * id and the interface's name (`id CR LF ifname`); `last_reserved_ip.<set>` remembers where to go on.
+ * id and the interface's name (`id CR LF ifname`); `last_reserved_ip.<set>` is where the search continues.
  *
- * Callers hold the folder's lock. A reservation is a whole file or none: it is written beside, synced and linked
- * to its name, which fails when the name is taken. Nothing here chooses addresses or makes the folder.
+ * Callers hold the folder's lock. A reservation is a whole file or none: it is written under another name, synced and
+ * linked to its own, which fails when the name is taken. Nothing here chooses addresses or makes the folder.
  */
 
 import { readdirSync } from "node:fs";

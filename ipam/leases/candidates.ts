@@ -28,7 +28,7 @@ export interface CandidateInput {
   readonly families: PerFamily<FamilyNetwork>;
   /** Every subnet that any key in the store names. Read again for each candidate: it may grow meanwhile. */
   readonly taken: OverlapIndex<NonNullable<unknown>>;
-  /** True for subnets that would cut this host or another one off; wishes are not asked about. */
+  /** True for subnets that would cut this host or another one off; not called for wishes. */
   readonly isAvoided: (subnets: PerFamily<Prefix>) => boolean;
   /** What is avoided, for the message that no subnet is free. */
   readonly avoided?: (span: AddressSpan) => readonly string[];

@@ -82,7 +82,7 @@ export interface FoundIdentity {
 }
 
 /**
- * True when nothing but the id itself says that the identity is this host's: no interface has the recorded
+ * True when only the id itself says that the identity is this host's: no interface has the recorded
  * hardware address, and no lease joins the id with our public address. The disk, or this host's image, was
  * copied; copies that start before the original has a lease are told apart as well.
  */

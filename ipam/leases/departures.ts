@@ -3,10 +3,10 @@
  *
  * A single peer stays for the leave grace: its lease may be put back at once, as after a Consul session was invalidated
  * or a key was deleted by mistake. When more than half of at least four peers vanish within that time, a fault of the
- * store is more likely than the truth, and all of them stay for the hold-down.
+ * store is more likely than their departure, and all of them stay for the hold-down.
  *
- * After an outage of the store a single departure proves as little: leases ran out because no host could renew them,
- * and the hosts need a moment to come back. While the store is away no peer is removed. No I/O; time is given.
+ * After an outage of the store leases expire because no host could renew them, and the hosts need a moment to write
+ * them again. While the store is unreachable no peer is removed. No I/O; the caller passes the time.
  */
 
 import type { LeaseKey } from "./lease.ts";
@@ -36,7 +36,7 @@ interface Departure {
 
 export class Departures {
   readonly #stayMs: Readonly<Record<Stay, number>>;
-  /** Until then a departure proves nothing, and no peer is removed: Infinity while the store is away. */
+  /** Until then no peer is removed, because its lease may be written again: Infinity while the store is unreachable. */
   #suspectUntilMs = Number.NEGATIVE_INFINITY;
   readonly #departed = new Map<LeaseKey, Departure>();
 
@@ -48,7 +48,7 @@ export class Departures {
     };
   }
 
-  /** Those that stay because the store may be at fault. */
+  /** Those that stay because the store may be faulty. */
   get held(): readonly LeaseKey[] {
     return [...this.#departed].flatMap(([key, { stay }]) => (stay === "grace" ? [] : [key]));
   }

@@ -266,7 +266,7 @@ function take(entries: readonly StoreEntry[], taken: OverlapIndex<string>): void
 }
 
 /**
- * Of leases that overlap, the one with the lowest create revision stays, and all hosts judge alike. Answers an
+ * Of leases that overlap, the one with the lowest create revision stays, on all hosts alike. Returns an
  * entry that is older than `own` and overlaps it, null when there is none.
  */
 export function olderRival(

@@ -322,7 +322,7 @@ export class OwnLease {
 
   #dispute(conflict: LeaseConflict, reason: string, rival: LeaseKey | null = null): void {
     if (this.#state.state === "conflict" && this.#state.reason === reason) return;
-    this.#options.logger.error("another host holds our lease; traffic goes on, this host is not ready", {
+    this.#options.logger.error("another host holds our lease; traffic continues, this host is not ready", {
       key: this.#entry.key,
       reason,
     });
@@ -335,7 +335,7 @@ export class OwnLease {
     if (this.#state.state === "lost") {
       if (this.#state.isAbsent !== isAbsent) this.#enter({ ...this.#state, isAbsent });
     } else {
-      this.#options.logger.error("our lease is lost; traffic goes on, the lease is requested again", {
+      this.#options.logger.error("our lease is lost; traffic continues, the lease is requested again", {
         key: this.#entry.key,
         reason,
       });

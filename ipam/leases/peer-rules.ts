@@ -15,7 +15,7 @@ import {
 } from "../addresses/ip.ts";
 import { describeLocal, type LocalPrefix, type LocalPrefixes } from "../addresses/local-prefixes.ts";
 import { publicAddressProblem } from "../addresses/peer-address.ts";
-import type { Demands } from "./admission.ts";
+import { type Demands, identityName } from "./admission.ts";
 import type { Lease, LeaseKey } from "./lease.ts";
 
 export interface CommonRules {
@@ -33,6 +33,8 @@ export interface LocalRules {
   readonly ownAddresses: PerFamily<Address>;
   readonly ownIdentities: readonly string[];
   readonly prefixes: LocalPrefixes;
+  /** Why this host's backend cannot use a lease that others can; null when it can. */
+  readonly rejectLocally: (lease: Lease) => string | null;
 }
 
 /** The ranges by family. Empty lists for both families when the network is not known. */
@@ -115,10 +117,10 @@ export function localProblem(lease: Lease, common: CommonRules, local: LocalRule
   const identities = local.ownIdentities.length === 0 ? [] : common.identitiesOf(lease);
   for (const identity of identities) {
     if (local.ownIdentities.includes(identity))
-      return `its hardware address ${identity} is this host's own; one of the two hosts was cloned from the other`;
+      return `its ${identityName(identity)} ${identity} is this host's own; one of the two hosts was cloned from the other`;
   }
   const found = local.prefixes.overlapping(subnets);
-  if (found === null || isWayTo(lease, subnets, found)) return null;
+  if (found === null || isWayTo(lease, subnets, found)) return local.rejectLocally(lease);
   return `its subnet overlaps ${describeLocal(found)}, which this host reaches without the network; revoke the lease, so that its host takes another subnet, or move the network's range`;
 }
 

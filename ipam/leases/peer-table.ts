@@ -44,6 +44,8 @@ export interface PeerSettings {
   readonly local: readonly LocalPrefix[];
   /** Why the backend cannot use a lease, on any host; null when it can. */
   readonly rejectPeer: (lease: Lease) => string | null;
+  /** Why this host's backend cannot use a lease that others can; null when it can. */
+  readonly rejectLocally: (lease: Lease) => string | null;
   /** What else must be unique among peers: tunnel MACs, keys. */
   readonly identitiesOf: (lease: Pick<Lease, "attrs">) => readonly string[];
 }
@@ -60,6 +62,7 @@ const LOCAL_SETTINGS: ReadonlySet<string> = new Set<keyof PeerSettings>([
   "ownAddresses",
   "ownIdentities",
   "local",
+  "rejectLocally",
 ]);
 
 export class PeerTable {
@@ -121,7 +124,7 @@ export class PeerTable {
     return this.#config;
   }
 
-  /** How many vanished peers are kept for now: there is reason to think that they will be back. */
+  /** How many vanished peers are kept for now because they are expected back. */
   get heldCount(): number {
     return this.#departures.held.length;
   }
@@ -389,11 +392,12 @@ export class PeerTable {
   }
 
   #localRules(): LocalRules {
-    const { networks, ownAddresses, ownIdentities, local } = this.#settings;
+    const { networks, ownAddresses, ownIdentities, local, rejectLocally } = this.#settings;
     return {
       ownSubnets: this.#ownKey === null ? {} : parseLeaseKey(this.#ownKey),
       ownAddresses,
       ownIdentities,
+      rejectLocally,
       prefixes: new LocalPrefixes(local, [...this.#ranges(networks), ...this.#leaseSpans]),
     };
   }

@@ -1,5 +1,5 @@
 /**
- * The errors of refused writes, the same for every store.
+ * The errors of rejected writes, the same for every store.
  */
 
 import { ConflictError, LeaseLostError, StoreError, SubnetTakenError } from "../errors.ts";

@@ -74,7 +74,7 @@ export interface LeaseFeed {
 
 /** Single lease keys, for hosts that allocate their subnets themselves. */
 export interface LeaseKeys {
-  /** Leases created after `revision`: the possible rivals of a lease that was just created. */
+  /** Leases created after `revision`: those that may conflict with a lease that was just created. */
   listCreatedAfter(revision: bigint, signal: AbortSignal): Promise<readonly StoreEntry[]>;
 
   /**

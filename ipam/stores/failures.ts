@@ -1,5 +1,5 @@
 /**
- * How failures are told apart, and the failures that connections to all stores have in common.
+ * Classifies failures; has those that connections to all stores have in common.
  *
  * Pure. The errors file of each store has the failures of its own server.
  */

@@ -1,6 +1,6 @@
 /**
- * How long a server takes for a round trip, so that deadlines fit it: a server that needs seconds for each message is
- * slow and not dead, and one that has answered in a millisecond is dead after the short deadline.
+ * Measures the round trip to a server, from which deadlines follow: a server that needs seconds for each message is
+ * slow, not unreachable; one that usually answers in a millisecond is unreachable after the short deadline.
  */
 
 import type { Logger } from "../log.ts";
@@ -8,7 +8,7 @@ import type { Logger } from "../log.ts";
 /** Of the measured time; a connection may have been measured with half a round trip. */
 const ROUND_TRIPS = 3;
 
-/** From here on a person is told. */
+/** Above this the latency is reported. */
 const SLOW_MS = 500;
 
 export class Latency {

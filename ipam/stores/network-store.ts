@@ -1,4 +1,4 @@
-/** The contracts of one network on top of any KeyValue: names, folders and which error a refused write is. */
+/** The contracts of one network on top of any KeyValue: names, folders, and the error of a rejected write. */
 
 import { changedMeanwhile, leaseChanged, leaseGone, subnetTaken } from "./answers.ts";
 import type {

@@ -6,7 +6,7 @@
 
 import type { StoreEnvironment } from "./options.ts";
 
-/** While the servers are away, one cheap request is made this often. */
+/** While the servers are unreachable, one cheap request is made this often. */
 export const RETURN_CHECK_MS = 1_000;
 
 /**

@@ -76,6 +76,7 @@ function makeTable(): PeerTable {
     leaveGraceMs: 0,
     holdDownMs: 30_000,
     logger: silentLogger,
+    rejectLocally: () => null,
     rejectPeer: (lease) => backend.rejectPeer(lease),
     identitiesOf: (lease) => backend.peerIdentities(lease),
   });

@@ -1,18 +1,24 @@
 /** Networks with IPv6: beside IPv4 and alone, among hosts with tulled and hosts that a hand configures as flanneld does. */
 
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { expect, it } from "vitest";
-import { entriesOf } from "../../ipam/addresses/ip.ts";
+import { expect, it, onTestFinished } from "vitest";
+import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";
+import { missingConsul, startConsul } from "../support/consul.ts";
 import {
   type Container,
+  createLab,
   describeWithEtcd,
+  fileStoreOf,
   type Host,
+  type Lab,
   PROGRAMS,
   ping,
   startPing,
   useEtcdLab,
 } from "../support/hosts.ts";
+import { describeAsRoot } from "../support/netns.ts";
 
 const BOTH = {
   Network: "10.2.0.0/16",
@@ -20,6 +26,7 @@ const BOTH = {
   IPv6Network: "fd00:2::/48",
   Backend: { Type: "vxlan" },
 };
+const ONLY_IPV4 = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
 const ONLY_IPV6 = {
   EnableIPv4: false,
   EnableIPv6: true,
@@ -167,6 +174,173 @@ describeWithEtcd("a network of IPv6 only", () => {
   });
 });
 
+describeWithEtcd("a network of both families with a flannel host", () => {
+  const net = useEtcdLab("mixed6", { hosts: 2, config: BOTH, families: [4, 6] });
+  const MACS = { 4: "02:42:0a:02:07:04", 6: "02:42:0a:02:07:06" } as const;
+  const BASES = { 4: "10.2.7.0", 6: "fd00:2:0:7::" } as const;
+  const KEY = "10.2.7.0-24&fd00:2:0:7::-64";
+  const DEVICES = { 4: "flannel.1", 6: "flannel-v6.1" } as const;
+  let ours: Container;
+  let theirs: Container;
+
+  /** The devices, the lease and the way to host1, as flanneld makes them. */
+  function playFlanneld(): void {
+    const host = net.host(2);
+    for (const [family, device] of entriesOf(DEVICES)) {
+      const mtu = family === 4 ? 1450 : 1430;
+      host.netns.ip(
+        `link add ${device} address ${MACS[family]} mtu ${mtu} type vxlan id 1 local ${host.addresses[family]} dev eth0 dstport 8472 nolearning`,
+        `address add ${BASES[family]}/${family === 4 ? 32 : 128} dev ${device} scope global`,
+        `link set ${device} up`,
+      );
+    }
+    const data = (family: Family) => `{"VNI":1,"VtepMAC":"${MACS[family]}"}`;
+    net.put(
+      `subnets/${KEY}`,
+      `{"PublicIP":"${host.addresses[4]}","PublicIPv6":"${host.addresses[6]}","BackendType":"vxlan","BackendData":${data(4)},"BackendV6Data":${data(6)}}`,
+    );
+    const [key = "", value = ""] = [...net.leases()].find(([name]) => name !== KEY) ?? [];
+    const { BackendData, BackendV6Data } = JSON.parse(value) as Record<string, { VtepMAC: string }>;
+    for (const part of key.split("&")) {
+      const base = part.slice(0, part.lastIndexOf("-"));
+      const [family, mac] = base.includes(":")
+        ? ([6, BackendV6Data?.VtepMAC] as const)
+        : ([4, BackendData?.VtepMAC] as const);
+      const device = DEVICES[family];
+      host.netns.ip(
+        `neighbour replace ${base} lladdr ${mac} dev ${device} nud permanent`,
+        `route replace ${base}/${family === 4 ? 24 : 64} via ${base} dev ${device} onlink`,
+      );
+      const entry = [
+        `${mac}`,
+        "dev",
+        device,
+        "dst",
+        net.host(1).addresses[family] ?? "",
+        "self",
+        "permanent",
+      ];
+      host.netns.exec("bridge", ["fdb", "replace", ...entry]);
+    }
+    const directory = join(host.runDirectory, "flannel");
+    mkdirSync(directory, { recursive: true });
+    const env = [
+      "FLANNEL_NETWORK=10.2.0.0/16",
+      "FLANNEL_SUBNET=10.2.7.1/24",
+      "FLANNEL_IPV6_NETWORK=fd00:2::/48",
+      "FLANNEL_IPV6_SUBNET=fd00:2:0:7::1/64",
+      "FLANNEL_MTU=1450",
+      "FLANNEL_IPMASQ=false",
+      "",
+    ];
+    writeFileSync(join(directory, "subnet.env"), env.join("\n"));
+  }
+
+  it("reaches containers behind it, and is reached by them", async () => {
+    await net.host(1).daemon.start(...net.flags);
+    ours = await addContainer(net.host(1));
+    playFlanneld();
+    theirs = await addContainer(net.host(2));
+    await net.host(1).daemon.until(({ peers }) => peers.length === 1, "knows its peer");
+    await expectReach(ours, theirs);
+    await expectReach(theirs, ours);
+  });
+
+  it("takes the host over with its lease and both devices, without a lost packet", async () => {
+    const host = net.host(2);
+    const devices = () =>
+      entriesOf(DEVICES).map(([, name]) => host.netns.ipJson(["link", "show", name])[0]?.ifindex);
+    const before = devices();
+    const running = Object.values(theirs.addresses).map((address) => startPing(ours.netns, address));
+    await host.daemon.start(...net.flags);
+    await host.daemon.until(({ kernel }) => kernel.isConverged, "is at rest");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect((await Promise.all(running.map((each) => each.stop()))).map(({ lost }) => lost)).toEqual([[], []]);
+    expect(devices()).toEqual(before);
+    expect(net.leases().get(KEY)).toContain(MACS[6]);
+    expect(host.subnetFileText()).toContain("FLANNEL_IPV6_SUBNET=fd00:2:0:7::1/64\nFLANNEL_MTU=1430");
+  });
+
+  it("is gone after a cleanup, in both families", async () => {
+    const host = net.host(2);
+    await host.daemon.stop();
+    const state = `--state-dir=${host.stateDirectory}`;
+    host.run(process.execPath, join(PROGRAMS, "tulle"), "cleanup", state);
+    const names = host.netns.ipJson(["link", "show"]).map(({ ifname }) => ifname);
+    expect(names.filter((name) => String(name).startsWith("flannel"))).toEqual([]);
+    expect(host.run("ip", "-6", "route", "show", "proto", "116")).toBe("");
+    expect(host.run("ip6tables-save")).not.toContain("FLANNEL");
+  });
+});
+
+describeWithEtcd("hosts whose families leave by different interfaces", () => {
+  const net = useEtcdLab("apart", { hosts: 2, config: BOTH, families: [4, 6] });
+
+  it("send each family by its own", async () => {
+    for (const [index, host] of net.lab.hosts.entries()) {
+      host.run("ip", "-6", "address", "flush", "dev", "eth0", "scope", "global");
+      host.run("ip", "-6", "route", "delete", "default");
+      host.netns.ip(
+        `link add eth1 type veth peer name wan${index} netns ${net.lab.lan.name}`,
+        "link set eth1 up",
+      );
+      net.lab.lan.ip(`link set wan${index} up master lan`);
+      host.run("ip", "address", "add", `fd00:60::${index + 1}/64`, "dev", "eth1", "nodad");
+      host.run("ip", "-6", "route", "add", "default", "via", "fd00:60::ff");
+    }
+    const flags = net.flags.filter((flag) => !flag.startsWith("-iface"));
+    await Promise.all(net.lab.hosts.map((host) => host.daemon.start(...flags)));
+    const [one, two] = [await addContainer(net.host(1)), await addContainer(net.host(2))];
+    await expectReach(one, two);
+    const device = net.host(1).netns.ipJson(["-d", "link", "show", "flannel-v6.1"])[0];
+    expect(JSON.stringify(device)).toContain('"link":"eth1"');
+    expect(await net.host(1).daemon.status()).toMatchObject({ interface: { name: "eth0, eth1" } });
+  });
+});
+
+describeWithEtcd("a network that gets IPv6, and loses it again", () => {
+  const net = useEtcdLab("live", { hosts: 2, config: ONLY_IPV4, families: [4, 6] });
+
+  it("keeps every IPv4 subnet, and loses no packet", async () => {
+    await net.startAll();
+    const [one, two] = [await addContainer(net.host(1)), await addContainer(net.host(2))];
+    const before = [...net.leases().keys()].sort();
+    const running = startPing(one.netns, two.address);
+    for (const config of [BOTH, ONLY_IPV4]) {
+      net.putConfig(config);
+      const isDual = config === BOTH;
+      const pattern = isDual ? /^10\.2\.\d+\.0-24&fd00:2:/ : /^10\.2\.\d+\.0-24$/;
+      const keys = () => [...net.leases().keys()].filter((key) => pattern.test(key));
+      await expect.poll(keys, { timeout: 10_000 }).toHaveLength(2);
+      expect(net.leases().size).toBe(2);
+      for (const host of net.lab.hosts) {
+        const lines = isDual ? 1 : 0;
+        const hasLine = () => host.subnetFileText().split("FLANNEL_IPV6_SUBNET").length - 1;
+        await expect.poll(hasLine, { timeout: 10_000 }).toBe(lines);
+        await host.daemon.until(({ kernel, isReady }) => isReady && kernel.isConverged, "is at rest");
+        const names = () => host.netns.ipJson(["link", "show"]).map(({ ifname }) => ifname);
+        await expect.poll(() => names().includes("flannel-v6.1"), { timeout: 5_000 }).toBe(isDual);
+      }
+    }
+    expect([...net.leases().keys()].sort()).toEqual(before);
+    expect(net.host(1).run("ip6tables-save")).not.toContain("FLANNEL");
+    const { lost, sent } = await running.stop();
+    expect(lost).toEqual([]);
+    expect(sent).toBeGreaterThan(10);
+  });
+
+  it("stays as it is where a host has no IPv6 address, and says so", async () => {
+    const host = net.host(2);
+    host.run("ip", "-6", "address", "flush", "dev", "eth0", "scope", "global");
+    net.putConfig(BOTH);
+    const problems = async () => (await host.daemon.status())?.problems.join() ?? "";
+    await expect.poll(problems, { timeout: 10_000 }).toContain("eth0 has only link-local IPv6 addresses");
+    expect(await host.daemon.status()).toMatchObject({ isReady: true });
+    host.run("ip", "address", "add", "fd00:50::77/64", "dev", "eth0", "nodad");
+    await expect.poll(() => host.subnetFileText(), { timeout: 10_000 }).toContain("FLANNEL_IPV6_SUBNET");
+  });
+});
+
 describeWithEtcd("a host without an IPv6 address", () => {
   const net = useEtcdLab("no6", { hosts: 1, config: BOTH });
 
@@ -179,5 +353,47 @@ describeWithEtcd("a host without an IPv6 address", () => {
     net.host(1).run("ip", "address", "add", "fd00:50::77/64", "dev", "eth0", "nodad");
     await daemon.until(({ isReady }) => isReady, "is ready");
     expect([...net.leases().values()].join()).toContain('"PublicIPv6":"fd00:50::77"');
+  });
+});
+
+const missing = missingConsul();
+if (missing !== null && process.env.CI) throw new Error(missing);
+
+/** Starts a store of its own that holds the network; answers the daemons' flags. */
+const STORES: Readonly<Record<string, (lab: Lab, config: object) => Promise<readonly string[]>>> = {
+  "a file": async (lab, config) => [`--store=${await fileStoreOf(lab, config)}`],
+  Consul: async (lab, config) => {
+    const socketFile = join(lab.directory, "consul.sock");
+    const consul = await startConsul({ socketFile });
+    onTestFinished(() => consul.stop());
+    await consul.api("PUT", "kv/coreos.com/network/config", JSON.stringify(config));
+    return ["--store=consul", `--consul-address=unix://${socketFile}`];
+  },
+};
+
+describeAsRoot("IPv6 in other stores", () => {
+  const cases = Object.keys(STORES).flatMap((name) => [
+    [name, "both families", BOTH] as const,
+    [name, "IPv6 only", ONLY_IPV6] as const,
+  ]);
+
+  it.skipIf(missing !== null).each(cases)("%s holds a network of %s", async (name, _what, config) => {
+    const lab = createLab("stores6", 1500, [4, 6]);
+    onTestFinished(() => lab.dispose());
+    const flags = [...((await STORES[name]?.(lab, config)) ?? []), "-iface=eth0"];
+    const hosts = [lab.addHost(), lab.addHost()];
+    await Promise.all(hosts.map((host) => host.daemon.start(...flags)));
+    const containers = [];
+    for (const host of hosts) containers.push(await addContainer(host));
+    const [one, two] = containers;
+    if (one === undefined || two === undefined) throw new Error("two containers are needed");
+    await expectReach(one, two);
+    const [host] = hosts;
+    if (host === undefined) throw new Error("a host is needed");
+    const before = host.subnetFileText();
+    await host.daemon.stop();
+    await host.daemon.start(...flags);
+    expect(host.subnetFileText()).toBe(before);
+    await expectReach(two, one);
   });
 });

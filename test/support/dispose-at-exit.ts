@@ -17,7 +17,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
-/** Answers the same object. */
+/** Returns the same object. */
 export function disposeAtExit<T extends Disposable>(disposable: T): T {
   registered.add(disposable);
   return disposable;

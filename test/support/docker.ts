@@ -30,7 +30,7 @@ export function describeWithDocker(name: string, body: () => void): void {
   else describe.skip(`${name} (${missing.join(", ")} not installed)`, body);
 }
 
-/** Makes the image's root file system: busybox under all its names. Answers the archive. */
+/** Makes the image's root file system: busybox under all its names. Returns the archive. */
 export function createImage(directory: string): string {
   const root = join(directory, "rootfs");
   for (const folder of ["bin", "www", "tmp"]) mkdirSync(join(root, folder), { recursive: true });

@@ -22,7 +22,7 @@ export class FakeKernel implements KernelPort {
   /** Every change that was asked for, in order. */
   readonly log: Change[] = [];
   dumps = 0;
-  /** Answers the error that the next matching change shall fail with. */
+  /** Returns the error with which the next matching change fails. */
   failWith: (change: Change) => NetlinkError | null = () => null;
   /** The process dies before the change after this many: the changes before it have been made. */
   diesAfter = Number.POSITIVE_INFINITY;

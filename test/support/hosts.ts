@@ -33,6 +33,9 @@ export type Container = LabContainer<TestNetns>;
 /** Directory with tulled, tulle and tulle-cni. */
 export const PROGRAMS = join(process.env.TULLE_DIST ?? join(import.meta.dirname, "../../dist"), "bin");
 
+/** A program takes five to ten times as long in the guest, and longer beside other suites. */
+const PATIENCE_MS = process.env.TULLE_GUEST ? 180_000 : 30_000;
+
 let counter = 0;
 
 /** An empty lab (needs root). `label` is part of every name in it. */
@@ -41,7 +44,14 @@ export function createLab(label: string, mtuBytes = 1500, families: readonly Fam
   counter += 1;
   const name = `tulle-${label}-${process.pid}-${counter}`;
   return disposeAtExit(
-    new AnyLab({ name, programs: PROGRAMS, mtuBytes, families, createNamespace: createTestNamespace }),
+    new AnyLab({
+      name,
+      programs: PROGRAMS,
+      mtuBytes,
+      families,
+      patienceMs: PATIENCE_MS,
+      createNamespace: createTestNamespace,
+    }),
   );
 }
 

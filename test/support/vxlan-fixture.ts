@@ -44,6 +44,7 @@ export function scopeOf(backend: PreparedBackend, host: HostFacts = hostFacts())
   return {
     devices: new Set(Object.values(backend.devices)),
     sharedDevices: new Set(interfacesOf(host)),
+    nexthopDevices: new Set([...Object.values(backend.devices), ...backend.nexthopDevices]),
     networks: [Prefix.parse("10.0.0.0/8")],
     sysctls: new Set(sysctls),
   };

@@ -1,4 +1,4 @@
-/** What the daemon is told about itself: configuration, files, health and logs. */
+/** Settings of the daemon itself: configuration, files, health and logs. */
 
 import type { Flags } from "./flag.ts";
 import { address, choice, integer, text, toggle } from "./flag-kinds.ts";
@@ -48,7 +48,7 @@ export const DAEMON_FLAGS = {
     kind: text("FILE"),
     default: "",
     alsoEnv: "WIREGUARD_KEY_FILE",
-    help: "private key of the WireGuard backend, made when absent; default: a file in the state directory",
+    help: "private key of the WireGuard backend, created if absent; default: a file in the state directory",
     origin: "tulle",
   },
   "run-dir": {
@@ -70,7 +70,7 @@ export const DAEMON_FLAGS = {
     group: "Health and logs",
     kind: integer("PORT", 0, 65_535),
     default: "0",
-    help: "port for them; 0 switches them off",
+    help: "their port; 0 disables them",
     origin: "flannel",
   },
   "log-level": {
@@ -85,7 +85,7 @@ export const DAEMON_FLAGS = {
     group: "Health and logs",
     kind: choice("text", "json"),
     default: "text",
-    help: "form of the lines on standard error",
+    help: "format of the log lines on standard error",
     origin: "tulle",
   },
   v: {

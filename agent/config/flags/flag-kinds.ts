@@ -1,7 +1,7 @@
 /**
  * The kinds of value a flag can have: how each is read from text and how it is described to a person.
  *
- * A kind knows nothing of flag names or of where the text came from; it calls `fail` with the remedy.
+ * A kind is independent of flag names and of the source of the text; it calls `fail` with the remedy.
  */
 
 import { Address, type Family, Prefix } from "../../../ipam/addresses/ip.ts";
@@ -10,7 +10,7 @@ import { Address, type Family, Prefix } from "../../../ipam/addresses/ip.ts";
 export type Fail = (remedy: string) => never;
 
 export interface Kind<T> {
-  /** What stands for the value in a usage line; empty for switches, which need none. */
+  /** The placeholder of the value in a usage line; empty for switches, which need none. */
   readonly placeholder: string;
   /** Reads all that was given for the flag, in order; a flag that takes one value takes the last. */
   readonly parse: (texts: readonly string[], fail: Fail) => T;

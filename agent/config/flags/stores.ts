@@ -37,7 +37,7 @@ export const STORE_FLAGS = {
     group: "etcd",
     kind: text("KEY"),
     default: "/coreos.com/network",
-    help: "key under which the network lives, also in a file store",
+    help: "key prefix of the network, also in a file store",
     origin: "flannel",
   },
   "etcd-cafile": {
@@ -89,7 +89,7 @@ export const STORE_FLAGS = {
     group: "Consul",
     kind: text("KEY"),
     default: "coreos.com/network",
-    help: "key under which the network lives",
+    help: "key prefix of the network",
     origin: "tulle",
   },
   "consul-token": {

@@ -28,7 +28,7 @@ export async function masquerade(
 export async function stopMasquerading(network: string, addresses: readonly Address[]): Promise<void> {
   const lines = addresses.flatMap((address) => [
     ...setLines(network, address.family),
-    // nft refuses to delete what is absent, and has no word for "if present" in older versions.
+    // nft fails to delete what is absent, and older versions have no `destroy`.
     elementLine("add", network, address),
     elementLine("delete", network, address),
   ]);

@@ -20,10 +20,10 @@ export function guardPort(network: string, port: string, mac: Mac): Promise<void
   ]);
 }
 
-/** Forgets the port; absent is a success. Throws FirewallError. */
+/** Removes the port; absence is a success. Throws FirewallError. */
 export function unguardPort(network: string, port: string): Promise<void> {
   const table = `bridge ${tableName(network)}`;
-  // nft refuses to delete what is absent, and older versions have no word for "if present": so add it first.
+  // nft fails to delete what is absent, and older versions have no `destroy`: so add it first.
   return applyRules([
     ...portLines(table, port),
     `delete element ${table} ports { "${port}" : jump ${port} }`,

@@ -14,6 +14,7 @@ import {
   encodeBridge,
   encodeBridgePort,
 } from "./bridge.ts";
+import { decodeIpip, encodeIpip, type Ipip, type IpipSpec } from "./ipip.ts";
 import { decodeTun, type Tun } from "./tun.ts";
 import { decodeVxlan, encodeVxlan, type Vxlan, type VxlanSpec } from "./vxlan.ts";
 
@@ -59,10 +60,10 @@ export interface VethSpec {
 
 /** Kinds that are made without attributes of their own. */
 export interface PlainSpec {
-  readonly kind: "dummy" | "ifb";
+  readonly kind: "dummy" | "ifb" | "wireguard";
 }
 
-export type LinkInfoSpec = VxlanSpec | BridgeSpec | VethSpec | PlainSpec;
+export type LinkInfoSpec = VxlanSpec | IpipSpec | BridgeSpec | VethSpec | PlainSpec;
 
 /** What can be given to a new device, and changed on an old one. */
 export interface LinkChanges {
@@ -113,6 +114,7 @@ export interface Link {
   readonly linkNetnsId: number | null;
   readonly alias: string;
   readonly vxlan?: Vxlan;
+  readonly ipip?: Ipip;
   readonly bridge?: Bridge;
   readonly tun?: Tun;
   /** Present for ports of a bridge. */
@@ -237,10 +239,11 @@ function readInfo(link: Draft, info: AttributeReader): void {
   }
 }
 
-type InfoDecoder = (data: AttributeReader) => Pick<Link, "vxlan" | "bridge" | "tun">;
+type InfoDecoder = (data: AttributeReader) => Pick<Link, "vxlan" | "ipip" | "bridge" | "tun">;
 
 const INFO_DECODERS: ReadonlyMap<string, InfoDecoder> = new Map<string, InfoDecoder>([
   ["vxlan", (data) => ({ vxlan: decodeVxlan(data) })],
+  ["ipip", (data) => ({ ipip: decodeIpip(data) })],
   ["bridge", (data) => ({ bridge: decodeBridge(data) })],
   ["tun", (data) => ({ tun: decodeTun(data) })],
 ]);
@@ -249,6 +252,9 @@ function writeInfo(message: MessageWriter, info: LinkInfoSpec): void {
   switch (info.kind) {
     case "vxlan":
       message.nested(IFLA_INFO_DATA, () => encodeVxlan(message, info));
+      break;
+    case "ipip":
+      message.nested(IFLA_INFO_DATA, () => encodeIpip(message, info));
       break;
     case "bridge":
       message.nested(IFLA_INFO_DATA, () => encodeBridge(message, info));

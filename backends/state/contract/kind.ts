@@ -23,6 +23,8 @@ export interface Scope {
   readonly devices: ReadonlySet<string>;
   /** Interfaces of the host on which the network may create routes (the tunnel's parent, for direct routes). */
   readonly sharedDevices: ReadonlySet<string>;
+  /** Devices on which next hop objects with our protocol number are this network's: they name no destination. */
+  readonly nexthopDevices: ReadonlySet<string>;
   /** The cluster's ranges: the present ones, and those whose leftovers may still exist. */
   readonly networks: readonly Prefix[];
   /** Files under /proc/sys that the plan may set. */
@@ -56,7 +58,7 @@ export interface Wire<T> {
   readonly types: readonly [added: number, removed: number];
   /** The request for a change. Throws NetlinkError (ENODEV, ENOENT) when something that it refers to is missing. */
   encode(op: Operation, object: T, names: KernelNames): Uint8Array;
-  /** The object in a message; null for another kind's, and for what tulle has no word for. Throws CodecError. */
+  /** The object in a message; null for another kind's, and for objects that tulle does not model. Throws CodecError. */
   decode(message: NetlinkMessage, names: KernelNames): T | null;
   /** Dump requests that list every visible object; ENOENT in reply means that there is none. */
   dumps(scope: Scope, names: KernelNames): readonly Uint8Array[];
@@ -65,6 +67,7 @@ export interface Wire<T> {
 export interface Kind<T> {
   /** Place in the order of changes: an object depends only on kinds of a lower rank. */
   readonly rank: number;
+  /** Null for what rtnetlink batches cannot carry: the port sends it by other means. */
   readonly wire: Wire<T> | null;
   keyOf(object: T): ObjectKey;
   /** The device that the object is on; null for devices themselves and for what is on none. */

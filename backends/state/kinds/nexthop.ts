@@ -21,9 +21,9 @@ export const nexthopKind: Kind<NexthopObject> = {
   isDeletable: true,
   keyOf: ({ device, gateway }) => objectKey("nexthop", device, gateway),
   deviceOf: ({ device }) => device,
-  isVisible: ({ device }, scope) => scope.devices.has(device),
+  isVisible: ({ device }, scope) => scope.nexthopDevices.has(device),
   ownerOf: ({ device, protocol }, scope) =>
-    protocol === ROUTE_PROTOCOL && scope.devices.has(device) ? "ours" : "foreign",
+    protocol === ROUTE_PROTOCOL && scope.nexthopDevices.has(device) ? "ours" : "foreign",
   isSame: (desired, actual) => actual.isOnlink === desired.isOnlink && actual.protocol === desired.protocol,
   describe: ({ device, gateway, isOnlink, protocol }) =>
     `nexthop via ${gateway} dev ${device}${isOnlink ? " onlink" : ""} proto ${protocol}`,

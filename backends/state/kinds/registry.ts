@@ -13,10 +13,14 @@ import { type NeighbourObject, neighbourKind } from "./neighbour.ts";
 import { type NexthopObject, nexthopKind } from "./nexthop.ts";
 import { type RouteObject, routeKind } from "./route.ts";
 import { type SysctlObject, sysctlKind } from "./sysctl.ts";
+import { type WireguardDeviceObject, wireguardDeviceKind } from "./wg-device.ts";
+import { type WireguardPeerObject, wireguardPeerKind } from "./wg-peer.ts";
 
 export type KernelObject =
   | LinkObject
   | SysctlObject
+  | WireguardDeviceObject
+  | WireguardPeerObject
   | AddressObject
   | NeighbourObject
   | FdbObject
@@ -28,6 +32,8 @@ export type ObjectKind = KernelObject["kind"];
 export const KINDS: { readonly [K in ObjectKind]: Kind<Extract<KernelObject, { kind: K }>> } = {
   link: linkKind,
   sysctl: sysctlKind,
+  "wg-device": wireguardDeviceKind,
+  "wg-peer": wireguardPeerKind,
   address: addressKind,
   neighbour: neighbourKind,
   fdb: fdbKind,

@@ -132,16 +132,17 @@ function ownerOfRoute(route: RouteObject, scope: Scope): Owner {
     if (route.isBlackhole) return inNetworks(scope, route.destination) ? "ours" : "foreign";
     return scope.sharedDevices.has(route.device) && inNetworks(scope, route.destination) ? "ours" : "foreign";
   }
-  return isFlanneldRoute(route) && scope.devices.has(route.device) ? "adopted" : "foreign";
+  return isFlanneldRoute(route, scope) && scope.devices.has(route.device) ? "adopted" : "foreign";
 }
 
-/** flanneld's form: `<subnet> via <subnet base> dev flannel.N onlink`, protocol boot. */
-function isFlanneldRoute(route: RouteObject): boolean {
-  return (
-    route.protocol === ROUTE_PROTOCOL_BOOT &&
-    route.isOnlink &&
-    route.gateway?.equals(route.destination.base) === true
-  );
+/**
+ * flanneld's forms, all of protocol boot: `SUBNET via SUBNET-BASE dev flannel.N onlink`, `SUBNET via HOST dev flannel.ipip
+ * onlink`, and for WireGuard `NETWORK dev flannel-wg`.
+ */
+function isFlanneldRoute({ protocol, isOnlink, gateway, destination }: RouteObject, scope: Scope): boolean {
+  if (protocol !== ROUTE_PROTOCOL_BOOT) return false;
+  if (gateway === null) return scope.networks.some((network) => network.equals(destination));
+  return isOnlink && (gateway.equals(destination.base) || !inNetworks(scope, gateway));
 }
 
 /** flanneld's direct route to a peer, exactly where ours must go: adopting a host includes it. */

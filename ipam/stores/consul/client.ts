@@ -279,7 +279,7 @@ function replyOf(url: string, result: unknown): ConsulReply {
 
 function noLeader(url: string): StoreError {
   return new StoreError(
-    `consul at ${url} knows no leader: check that most of the Consul servers run and reach each other`,
+    `consul at ${url} has no leader: check that most of the Consul servers run and reach each other`,
     { code: "TULLE_STORE_UNREACHABLE", retryable: true, details: { url, outcomeUnknown: false } },
   );
 }

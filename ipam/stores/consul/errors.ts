@@ -53,7 +53,7 @@ const ANSWER_FAILURES: readonly Failure[] = [
   {
     code: "TULLE_STORE_AUTH",
     pattern: /ACL not found|^401 /,
-    remedy: "the servers do not know the token: check consul-token, consul-token-file and consul-http-auth",
+    remedy: "the servers reject the token: check consul-token, consul-token-file and consul-http-auth",
     retryable: false,
   },
   {
@@ -168,7 +168,10 @@ function answerOf(error: unknown): { readonly status: number; readonly text: str
   };
 }
 
-/** The text of what a call threw that got no answer: `<errno name> <text>`; Node groups the failures of a name's several addresses, of which the first is told. */
+/**
+ * The text of the error of a call without an answer: `<errno name> <text>`. Node groups the failures of a name's
+ * several addresses; the first one is used.
+ */
 export function connectionText(error: unknown): string {
   const first = error instanceof AggregateError ? (error.errors[0] ?? error) : error;
   const code = first instanceof Error && "code" in first ? `${first.code} ` : "";

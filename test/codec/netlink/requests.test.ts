@@ -109,6 +109,31 @@ describe("requests", () => {
   });
 });
 
+describe("IPIP devices", () => {
+  const decoded = (bytes: Buffer) => decodeLink(new NetlinkMessage(bytes));
+
+  it("are read as iproute2 writes them, and as we write them", () => {
+    const captured = decoded(bytesOf("ip link add flannel.ipip"));
+    expect(captured).toMatchObject({
+      name: "flannel.ipip",
+      mtuBytes: 1480,
+      type: "ipip",
+      ipip: { local: ip("192.0.2.1"), remote: null, pathMtuDiscovery: false, protocol: 0, options: [] },
+    });
+    const info = { kind: "ipip", local: ip("192.0.2.1"), pathMtuDiscovery: false } as const;
+    expect(decoded(encodeNewLink({ name: "flannel.ipip", mtuBytes: 1480, info }))).toEqual(captured);
+  });
+
+  it("have options that a plain tunnel has not", () => {
+    const info = { kind: "ipip", remote: ip("192.0.2.9"), pathMtuDiscovery: true, protocol: 137 } as const;
+    expect(decoded(encodeNewLink({ name: "t", info }))?.ipip).toMatchObject({
+      remote: ip("192.0.2.9"),
+      pathMtuDiscovery: true,
+      options: ["mode"],
+    });
+  });
+});
+
 const DECODERS = [decodeLink, decodeAddress, decodeRoute, decodeNexthop, decodeNeighbour, decodeFdb];
 
 describe("damaged bytes", () => {

@@ -45,7 +45,7 @@ describeWithEtcd("a daemon that is killed at any moment of its start", () => {
   }, 300_000);
 });
 
-/** Answers whether it was killed; it was not when it had fewer effects until it was ready, and is stopped then. */
+/** Returns whether it was killed; it was not when it had fewer effects until it was ready, and is stopped then. */
 async function startDoomed(host: Host, effect: number, flags: readonly string[]): Promise<boolean> {
   const doomed = new Daemon({
     command: host.enter(

@@ -90,6 +90,7 @@ class Host {
       holdDownMs: 30_000,
       logger: silentLogger,
       rejectPeer: () => null,
+      rejectLocally: () => null,
       identitiesOf: () => [],
     });
     this.#peers.setOwnKey(membership.entry.key);

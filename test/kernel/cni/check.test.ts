@@ -48,7 +48,7 @@ const DAMAGES: [string, Damage, RegExp][] = [
   [
     "a wrong neighbour",
     inContainer("neigh", "replace", "10.5.72.1", "lladdr", "02:00:00:00:00:01", "dev", "eth0"),
-    /gateway 10\.5\.72\.1 is taken for 02:00:00:00:00:01/,
+    /gateway 10\.5\.72\.1 is 02:00:00:00:00:01/,
   ],
   ["not a port of the bridge", onHost("link", "set", "PORT", "nomaster"), /is not a port of cni0/],
   ["the host's end down", onHost("link", "set", "PORT", "down"), /veth\w+ is down/],

@@ -222,7 +222,7 @@ describeAsRoot("an attachment", () => {
     it.skipIf(knowsVlans)("vlan is refused clearly where the kernel's bridges lack it", () => {
       const container = host.addContainer();
       const { json } = host.call("ADD", { container, config: { delegate: { vlan: 100 } } });
-      expect(json).toMatchObject({ code: 100, msg: "this kernel's bridges know no VLANs" });
+      expect(json).toMatchObject({ code: 100, msg: "this kernel's bridges do not support VLANs" });
       expect(host.leftovers()).toEqual([]);
     });
 

@@ -5,7 +5,7 @@ import { CommandRunner } from "../../../backends/firewall/command.ts";
 import type { FirewallEngine } from "../../../backends/firewall/engine.ts";
 import { IptablesEngine } from "../../../backends/firewall/iptables.ts";
 import { NftEngine } from "../../../backends/firewall/nft.ts";
-import { planFirewall, withoutSourceCheck } from "../../../backends/firewall/plan.ts";
+import { planFirewall, type TunnelInput } from "../../../backends/firewall/plan.ts";
 import { EMPTY_PLAN } from "../../../backends/firewall/rules.ts";
 import { Address } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
@@ -88,6 +88,19 @@ const IPTABLES: EngineCase = {
 `,
 };
 
+/** A listing, or the command for it, of the fixture's IPv6 ranges. */
+function inIpv6(text: string): string {
+  const words: readonly [RegExp, string][] = [
+    [/\biptables\b/g, "ip6tables"],
+    [/\bip (?=flannel|[sd]addr)/g, "ip6 "],
+    [/flannel-ipv4/g, "flannel-ipv6"],
+    [/10\.2\.54\.0\/24/g, "fd00:2:0:54::/64"],
+    [/10\.2\.0\.0\/16/g, "fd00:2::/48"],
+    [/224\.0\.0\.0\/4/g, "ff00::/8"],
+  ];
+  return words.reduce((result, [word, replacement]) => result.replace(word, replacement), text);
+}
+
 for (const { name, create, flush, damages, list, listing } of [NFT, IPTABLES]) {
   describeAsRoot(`the ${name} engine`, () => {
     let host: TestNetns;
@@ -108,10 +121,26 @@ for (const { name, create, flush, damages, list, listing } of [NFT, IPTABLES]) {
       expect(await fresh().reconcile(only(PLAN))).toEqual([]);
     });
 
-    it("shows flannel's rules, one by one", async () => {
+    it("finds a plan for an IPIP tunnel equal, by whatever name the tool lists its protocol", async () => {
+      const { port: _, ...ends } = INPUT.tunnels[4] as TunnelInput & { readonly port: number };
+      const ipip = only(planFirewall({ ...INPUT, tunnels: { 4: { ...ends, protocol: "ipip" } } }));
+      expect(await engine.reconcile(ipip)).not.toEqual([]);
+      expect(await engine.reconcile(ipip)).toEqual([]);
+      expect(await fresh().reconcile(ipip)).toEqual([]);
+      expect(rulesOf(host)).toMatch(/ipencap|ipip|ipv4|l4proto 4/);
+      // Another tunnel's rules replace them, jumps included.
+      expect(await engine.reconcile(only(PLAN))).not.toEqual([]);
+      expect(await fresh().reconcile(only(PLAN))).toEqual([]);
+      expect(rulesOf(host)).not.toMatch(/ipencap/);
+    });
+
+    it.each([
+      ["IPv4", (text: string) => text],
+      ["IPv6", inIpv6],
+    ])("shows flannel's rules of %s, one by one", async (_, inFamily) => {
       const masquerade = { ...INPUT.masquerade, excluded: [] };
       await engine.reconcile(only(planFirewall({ ...INPUT, masquerade, openPort: false })));
-      expect(sh(list)).toBe(listing);
+      expect(sh(inFamily(list))).toBe(inFamily(listing));
     });
 
     it.each([["a flush", flush] as const, ...damages])("repairs %s", async (_, damage) => {
@@ -133,11 +162,13 @@ for (const { name, create, flush, damages, list, listing } of [NFT, IPTABLES]) {
         device: "flannel.1",
       };
       const sources = [Address.parse("192.168.50.2"), Address.parse("192.168.50.3")];
-      const changed = planFirewall({ ...INPUT, tunnels: { ...INPUT.tunnels, 4: { ...tunnel, sources } } });
+      const planFrom = (sources: "any" | Address[]) =>
+        planFirewall({ ...INPUT, tunnels: { ...INPUT.tunnels, 4: { ...tunnel, sources } } });
+      const [changed, unchecked] = [planFrom(sources), planFrom("any")];
       expect(await engine.reconcile(only(changed))).toHaveLength(1);
       expect(await fresh().reconcile(only(changed))).toEqual([]);
-      expect(await engine.reconcile(only(withoutSourceCheck(changed)))).not.toEqual([]);
-      expect(await fresh().reconcile(only(withoutSourceCheck(changed)))).toEqual([]);
+      expect(await engine.reconcile(only(unchecked))).not.toEqual([]);
+      expect(await fresh().reconcile(only(unchecked))).toEqual([]);
     });
 
     it("removes everything it made", async () => {

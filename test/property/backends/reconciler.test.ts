@@ -129,6 +129,10 @@ function changed(object: KernelObject): KernelObject {
       return { ...object, value: "7" };
     case "nexthop":
       return { ...object, isOnlink: false };
+    case "wg-device":
+      return { ...object, listenPort: 7 };
+    case "wg-peer":
+      return { ...object, keepaliveSeconds: 7 };
     case "address":
       return object;
   }

@@ -82,8 +82,8 @@ describe("a mistake gets one error with the key, the value and the remedy", () =
   it.each<[object | string, RegExp]>([
     ["", /network config "" is not JSON .*write an object such as/],
     ["{", /is not JSON/],
-    ["[]", /is no JSON object/],
-    ['"10.3.0.0/16"', /is no JSON object/],
+    ["[]", /is not a JSON object/],
+    ['"10.3.0.0/16"', /is not a JSON object/],
     [{}, /Network is missing; write an IPv4 network/],
     [{ Network: "" }, /Network is ""; write an IPv4 network/],
     [{ Network: 10 }, /Network is 10; write a text in quotes/],

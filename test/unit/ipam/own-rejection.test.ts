@@ -26,6 +26,7 @@ function tableOf(...entries: StoreEntry[]): PeerTable {
     holdDownMs: 0,
     logger: silentLogger,
     rejectPeer: () => null,
+    rejectLocally: () => null,
     identitiesOf: () => [],
   });
   table.setOwnKey(OWN);

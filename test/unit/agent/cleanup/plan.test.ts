@@ -44,6 +44,7 @@ function host(objects: readonly KernelObject[], changes: Partial<HostState> = {}
   return {
     identity: { nodeId: "0".repeat(32), deviceMacs: { "flannel.1": OURS } },
     networks: [Prefix.parse("10.2.0.0/16")],
+    interfaces: new Set(),
     objects,
     flanneldPid: null,
     ...changes,

@@ -81,15 +81,16 @@ describe("a batch of messages", () => {
 });
 
 describe("following the network configuration", () => {
-  function lab(apply: (config: NetworkConfig) => Promise<void>) {
+  function lab(apply: (config: NetworkConfig) => Promise<void>, rejoin = apply) {
     const clock = new FakeClock();
     const logger = recordingLogger();
-    let judgement: ConfigJudgement = { apply: null, problem: null };
+    let judgement: ConfigJudgement = { apply: null, isRejoin: false, problem: null };
     const follower = new ConfigFollower({
       clock,
       logger,
       judge: () => judgement,
       apply,
+      rejoin,
       onChange: () => undefined,
     });
     void follower.run(signal());
@@ -101,6 +102,7 @@ describe("following the network configuration", () => {
   }
   const wanted = (mtu: number): ConfigJudgement => ({
     apply: parseNetworkConfig(config(mtu)),
+    isRejoin: false,
     problem: null,
   });
 
@@ -135,12 +137,29 @@ describe("following the network configuration", () => {
     expect(follower.problem).toBeNull();
   });
 
+  it("joins again for another lease, and says why it cannot until it can", async () => {
+    const joined: string[] = [];
+    let isPossible = false;
+    const rejoin = async ({ text }: NetworkConfig): Promise<void> => {
+      if (!isPossible) throw new Error("eth0 has no IPv6 address");
+      joined.push(text);
+    };
+    const { clock, follower, offer } = lab(() => Promise.reject(new Error("applied")), rejoin);
+    offer({ ...wanted(1400), isRejoin: true });
+    await clock.advance(1000);
+    expect(follower.problem).toContain("eth0 has no IPv6 address");
+    isPossible = true;
+    await clock.advance(3000);
+    expect(joined).toEqual([config(1400)]);
+    expect(follower.problem).toBeNull();
+  });
+
   it("reports one that must not be applied until it is withdrawn", async () => {
     const { clock, follower, offer } = lab(() => Promise.resolve());
-    offer({ apply: null, problem: "Network changed" });
+    offer({ apply: null, isRejoin: false, problem: "Network changed" });
     await clock.advance(1000);
     expect(follower.problem).toBe("Network changed");
-    offer({ apply: null, problem: null });
+    offer({ apply: null, isRejoin: false, problem: null });
     await clock.advance(1000);
     expect(follower.problem).toBeNull();
   });

@@ -3,10 +3,11 @@
 import { describe, expect, it } from "vitest";
 import type { FirewallSettings } from "../../../../agent/config/config.ts";
 import { judgeConfig } from "../../../../agent/network/config-change.ts";
-import { firewallPlanFor } from "../../../../agent/network/firewall.ts";
+import { firewallInputFor } from "../../../../agent/network/firewall.ts";
 import { ownedName } from "../../../../agent/network/network-settings.ts";
 import { optionsOf } from "../../../../agent/network/network-support.ts";
 import { Metrics } from "../../../../agent/report/metrics.ts";
+import { planFirewall } from "../../../../backends/firewall/plan.ts";
 import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../../../ipam/config/network-config-parser.ts";
@@ -34,13 +35,23 @@ describe("a changed network configuration", () => {
   };
 
   it("is nothing to do when it is in force or there is none", () => {
-    expect(judge(config())).toEqual({ apply: null, problem: null });
-    expect(judge(null)).toEqual({ apply: null, problem: null });
+    expect(judge(config())).toEqual({ apply: null, isRejoin: false, problem: null });
+    expect(judge(null)).toEqual({ apply: null, isRejoin: false, problem: null });
   });
 
   it("is applied when no lease and no address changes", () => {
     const next = config({}, { MTU: 1400 });
-    expect(judge(next)).toEqual({ apply: next, problem: null });
+    expect(judge(next)).toEqual({ apply: next, isRejoin: false, problem: null });
+  });
+
+  it("makes the host join again when a family comes or goes beside one that stays", () => {
+    const ipv6 = { EnableIPv6: true, IPv6Network: "fd00:2::/48" };
+    const both = config(ipv6);
+    expect(judge(both)).toEqual({ apply: both, isRejoin: true, problem: null });
+    const moved = judge(config({ ...ipv6, Network: "10.3.0.0/16" }));
+    expect(moved).toMatchObject({ apply: null, isRejoin: false });
+    expect(moved.problem).toContain("changed Network;");
+    expect(judge(config({ ...ipv6, EnableIPv4: false })).problem).toContain("changed Network, IPv6Network;");
   });
 
   it.each<[string, object, object]>([
@@ -59,6 +70,7 @@ describe("a changed network configuration", () => {
   it("is not applied while the newest one is not valid, whatever the last valid one says", () => {
     expect(judge(config({}, { MTU: 1400 }), "SubnetLen 99")).toEqual({
       apply: null,
+      isRejoin: false,
       problem: "SubnetLen 99",
     });
   });
@@ -83,17 +95,19 @@ describe("the firewall's plan", () => {
   const host = hostFacts();
   const backend = optionsOf(network).prepare(host, [4], { macFor: () => OWN_MAC });
   const plan = (changes: Partial<FirewallSettings>, isolated: readonly Prefix[] = []) =>
-    firewallPlanFor({
-      settings: { ...settings, ...changes },
-      network,
-      own: OWN,
-      backend,
-      host,
-      bridges: BRIDGES,
-      peers: [],
-      areHostsInside: false,
-      isolated,
-    });
+    planFirewall(
+      firewallInputFor({
+        settings: { ...settings, ...changes },
+        network,
+        own: OWN,
+        backend,
+        host,
+        bridges: BRIDGES,
+        peers: [],
+        areHostsInside: false,
+        isolated,
+      }),
+    );
   const strict = (changes: Partial<FirewallSettings>) =>
     plan(changes).rules[4]?.chains["container-in"]?.map(({ matches }) => matches.inputInterface);
   const forward = (...args: Parameters<typeof plan>) =>

@@ -106,6 +106,46 @@ describe("the firewall plan", () => {
     ]);
   });
 
+  it("recognizes IPIP by its protocol, and leaves packets to other addresses to other programs' tunnels", () => {
+    const { port: _, ...ends } = INPUT.tunnels[4] as TunnelInput & { port: number };
+    const ipip: FirewallInput = {
+      ...INPUT,
+      notrack: true,
+      openPort: true,
+      tunnels: { 4: { ...ends, protocol: "ipip" } },
+    };
+    const jumps = renderChains(planFirewall(ipip).rules[4], null)
+      .filter(({ name, rules }) => name.startsWith("FLANNEL-TUN") && rules.length > 0)
+      .map(({ jump }) => jump);
+    expect(jumps).toEqual([
+      "-p 4 -j FLANNEL-TUN-IN",
+      "-p 4 -j FLANNEL-TUN-OUT",
+      "-o eth0 -p 4 -j FLANNEL-TUN-FWD",
+    ]);
+    expect(rulesOf(ipip, "FLANNEL-INPUT")).toEqual(["-p 4 -j ACCEPT"]);
+    expect(rulesOf(ipip, "FLANNEL-TUN-IN")).toEqual(rulesOf({ ...INPUT, notrack: true }, "FLANNEL-TUN-IN"));
+    expect(rulesOf(ipip, "FLANNEL-TUN-DST")).toEqual([]);
+  });
+
+  it("lets packets of an authenticated tunnel in and judges none of them", () => {
+    const tunnel = { ...INPUT.tunnels[4], isAuthenticated: true, sources: [] } as unknown as TunnelInput;
+    const input: FirewallInput = {
+      ...INPUT,
+      notrack: true,
+      openPort: true,
+      mssClamp: true,
+      containerInterfaces: ["docker0"],
+      tunnels: { 4: tunnel },
+    };
+    const plan = planFirewall(input);
+    const filled = renderChains(plan.rules[4], null).filter(({ rules }) => rules.length > 0);
+    expect(filled.map(({ name }) => name).filter((name) => /TUN|PEERS|INPUT|MSS/.test(name))).toEqual([
+      "FLANNEL-INPUT",
+      "FLANNEL-MSS",
+    ]);
+    expect(plan.rules[4]?.knownSources).toBeNull();
+  });
+
   it("accepts in Docker's chains only what other hosts send or get, with direct routes by either way", () => {
     const input = { ...INPUT, entrances: { 4: ["flannel.1", "eth0"] } };
     expect(rulesOf(input, "FLANNEL-DOCKER")).toEqual([

@@ -83,7 +83,7 @@ describe("Reconciler", () => {
     expect(host.reconciler.status().failures).toEqual([
       { key: "link flannel.1", message: "no parent: ENODEV", others: 0 },
     ]);
-    expect(host.logged("warn").map(({ message }) => message)).toEqual(["kernel refused a change"]);
+    expect(host.logged("warn").map(({ message }) => message)).toEqual(["kernel rejected a change"]);
     const attempts = host.kernel.log.length;
     expect(attempts).toBeLessThan(12);
     host.kernel.failWith = () => null;
@@ -242,6 +242,7 @@ describe("Reconciler", () => {
     host.reconciler.setScope({
       devices: new Set(["flannel.1", "flannel.9"]),
       sharedDevices: new Set(["under0"]),
+      nexthopDevices: new Set(["flannel.1"]),
       networks: [],
       sysctls: new Set(),
     });

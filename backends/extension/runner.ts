@@ -1,0 +1,212 @@
+/**
+ * Runs the commands of the extension backend as the peers come and go.
+ *
+ * The commands follow what is wanted, not events: after a start SubnetAdd runs for every peer again, and SubnetRemove for
+ * those that left meanwhile, which the record in the state directory names. Commands for one subnet run one after the
+ * other; those for different subnets at once, a few at a time. PostStartup comes before all of them.
+ */
+
+import { join } from "node:path";
+import type { Address, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import { Backoff } from "../../ipam/clock.ts";
+import { errorMessage } from "../../ipam/errors.ts";
+import { readOwnFile, replaceFile } from "../../ipam/files.ts";
+import type { LeaseKey } from "../../ipam/leases/lease.ts";
+import type { BackendRunner, RunnerDeps, RunnerTarget } from "../backend.ts";
+import { runCommand } from "./command.ts";
+import { formatCalls, ownEnvironment, type PeerCall, parseCalls, peerCall } from "./peer-call.ts";
+import { Slots } from "./slots.ts";
+import { SubnetTask } from "./subnet-task.ts";
+
+/** As written in the network configuration; null for none. */
+export interface ExtensionCommands {
+  readonly PreStartupCommand: string | null;
+  readonly PostStartupCommand: string | null;
+  readonly SubnetAddCommand: string | null;
+  readonly SubnetRemoveCommand: string | null;
+}
+
+export interface ExtensionFacts {
+  readonly commands: ExtensionCommands;
+  readonly networks: PerFamily<Prefix>;
+  readonly publicAddresses: PerFamily<Address>;
+  /** Name of the record in the state directory. */
+  readonly recordName: string;
+}
+
+/** Commands at once. */
+const AT_ONCE = 8;
+const SHOWN_PROBLEMS = 3;
+const TIMEOUT_MS = 60_000;
+const OUTPUT_LIMIT = 4096;
+const RETRY_FIRST_MS = 1_000;
+const RETRY_MAX_MS = 60_000;
+/** What was removed may stay in the record for so long: SubnetRemove then runs once more after a crash. */
+const RECORD_DELAY_MS = 1_000;
+
+export class ExtensionRunner implements BackendRunner {
+  readonly #facts: ExtensionFacts;
+  readonly #deps: RunnerDeps;
+  readonly #end = new AbortController();
+  readonly #slots = new Slots(AT_ONCE);
+  readonly #tasks = new Map<LeaseKey, SubnetTask>();
+  readonly #running = new Set<Promise<void>>();
+  #own: PerFamily<Prefix> | null = null;
+  #startup: Promise<void> = Promise.resolve();
+  #startupProblem: string | null = null;
+  #recordProblem: string | null = null;
+  #recorded: string;
+  #isRecordDue = false;
+  #turn: Promise<void> = Promise.resolve();
+
+  constructor(facts: ExtensionFacts, deps: RunnerDeps) {
+    this.#facts = facts;
+    this.#deps = deps;
+    this.#recorded = readOwnFile(this.#recordPath) ?? formatCalls(new Map());
+    const calls = parseCalls(this.#recorded);
+    if (calls === null)
+      deps.logger.warn("record of added subnets is damaged and ignored", { path: this.#recordPath });
+    for (const [key, call] of calls ?? []) this.#tasks.set(key, this.#task(call));
+  }
+
+  get problems(): readonly string[] {
+    const failed = [...this.#tasks].flatMap(([key, { problem }]) =>
+      problem === null ? [] : [`subnet ${key}: ${problem}`],
+    );
+    const more = failed.length - SHOWN_PROBLEMS;
+    return [
+      ...[this.#startupProblem, this.#recordProblem].filter((problem) => problem !== null),
+      ...failed.slice(0, SHOWN_PROBLEMS),
+      ...(more > 0 ? [`commands fail for ${more} more subnets; the log names them`] : []),
+    ];
+  }
+
+  follow({ own, peers }: RunnerTarget): void {
+    if (this.#own === null || Object.values(own).join() !== Object.values(this.#own).join()) {
+      this.#own = own;
+      this.#startup = this.#postStartup(own);
+    }
+    for (const [key, task] of this.#tasks) if (!peers.has(key)) task.want(null);
+    for (const [key, lease] of peers) {
+      const task = this.#tasks.get(key) ?? this.#task(null);
+      this.#tasks.set(key, task);
+      task.want(peerCall(lease));
+    }
+    this.#turn = this.#turn.then(() => this.#work());
+  }
+
+  async stop(): Promise<void> {
+    this.#end.abort();
+    await this.#turn;
+    await Promise.all(this.#running);
+    await this.#record();
+  }
+
+  /** What SubnetAdd will be told is recorded before it is told. */
+  async #work(): Promise<void> {
+    await this.#startup;
+    if (this.#end.signal.aborted) return;
+    await this.#record();
+    for (const task of this.#tasks.values()) {
+      const run: Promise<void> = task.run().finally(() => this.#running.delete(run));
+      this.#running.add(run);
+    }
+  }
+
+  #task(added: PeerCall | null): SubnetTask {
+    const { clock, random } = this.#deps;
+    const run = (name: "SubnetAddCommand" | "SubnetRemoveCommand") => (call: PeerCall) =>
+      this.#slots.run(() => this.#command(name, call));
+    return new SubnetTask(
+      {
+        clock,
+        random,
+        signal: this.#end.signal,
+        add: run("SubnetAddCommand"),
+        remove: run("SubnetRemoveCommand"),
+        onChange: () => this.#taskChanged(),
+      },
+      added,
+    );
+  }
+
+  #taskChanged(): void {
+    for (const [key, task] of this.#tasks) if (task.isForgotten) this.#tasks.delete(key);
+    this.#deps.onChange();
+    if (this.#isRecordDue) return;
+    this.#isRecordDue = true;
+    const { clock } = this.#deps;
+    void clock.sleep(RECORD_DELAY_MS, this.#end.signal).then(
+      () => {
+        this.#isRecordDue = false;
+        this.#turn = this.#turn.then(() => this.#record());
+      },
+      () => undefined, // stop() writes it
+    );
+  }
+
+  /** Retried until it succeeds or the subnets change. */
+  async #postStartup(own: PerFamily<Prefix>): Promise<void> {
+    const { clock, random, onChange } = this.#deps;
+    const { networks, publicAddresses } = this.#facts;
+    const environment = ownEnvironment(networks, own, publicAddresses);
+    const backoff = new Backoff({ baseMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS, random });
+    while (!this.#end.signal.aborted && this.#own === own) {
+      try {
+        await this.#command("PostStartupCommand", { environment, input: "" });
+        this.#startupProblem = null;
+        onChange();
+        return;
+      } catch (error) {
+        if (this.#end.signal.aborted) return;
+        this.#startupProblem = errorMessage(error);
+        onChange();
+        await clock.sleep(backoff.nextMs(), this.#end.signal).catch(() => undefined);
+      }
+    }
+  }
+
+  /** Rejects with one sentence that names the command. */
+  async #command(name: keyof ExtensionCommands, { environment, input }: PeerCall): Promise<void> {
+    const command = this.#facts.commands[name];
+    if (command === null) return;
+    const { logger } = this.#deps;
+    const { signal } = this.#end;
+    const fields = { command: name, ...environment };
+    try {
+      const request = {
+        command,
+        environment,
+        input,
+        timeoutMs: TIMEOUT_MS,
+        outputLimit: OUTPUT_LIMIT,
+        signal,
+      };
+      const { stdout, isTruncated } = await runCommand(request);
+      logger.info("command of the administrator has run", { ...fields, output: stdout.trim(), isTruncated });
+    } catch (error) {
+      const problem = `${name} of the network configuration: ${errorMessage(error)}; it is tried again`;
+      if (!signal.aborted) logger.error("command of the administrator failed", { ...fields, problem });
+      throw new Error(problem, { cause: error });
+    }
+  }
+
+  async #record(): Promise<void> {
+    const calls = new Map<LeaseKey, PeerCall>();
+    for (const [key, { toRecord }] of this.#tasks) if (toRecord !== null) calls.set(key, toRecord);
+    const text = formatCalls(calls);
+    if (text === this.#recorded) return;
+    try {
+      await replaceFile(this.#recordPath, text, { mode: 0o600 });
+      this.#recorded = text;
+      this.#recordProblem = null;
+    } catch (error) {
+      this.#recordProblem = `${this.#recordPath} cannot be written, so SubnetRemove may not run after a restart: ${errorMessage(error)}`;
+    }
+    this.#deps.onChange();
+  }
+
+  get #recordPath(): string {
+    return join(this.#deps.stateDir, this.#facts.recordName);
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * Runs a command in a virtual machine whose kernel has what this machine's may lack (WireGuard, IPIP, netem, VRF):
+ *
+ *     node deploy/verify/guest/main.mjs [--share FOLDER] -- COMMAND [ARG …]
+ *
+ * The guest sees this machine's files read-only, with a memory file system on top; only /share is written through, to
+ * FOLDER. It has no network. Output and exit code are the command's. Software emulation only (QEMU's TCG): a command
+ * takes five to ten times as long as on the machine.
+ */
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import process from "node:process";
+import { guestImage } from "./image.mjs";
+
+const MEMORY_MIB = 3072;
+const TIME_LIMIT_MS = 20 * 60_000;
+const EXIT_FILE = "exit-code";
+
+const separator = process.argv.indexOf("--");
+const options = process.argv.slice(2, separator);
+const command = process.argv.slice(separator + 1);
+if (separator < 0 || command.length === 0) {
+  console.error("usage: node deploy/verify/guest/main.mjs [--share FOLDER] -- COMMAND [ARG …]");
+  process.exit(2);
+}
+process.exitCode = await runInGuest(command, options[0] === "--share" ? options[1] : undefined);
+
+async function runInGuest(words, givenFolder) {
+  const folder = givenFolder ?? mkdtempSync(path.join(tmpdir(), "tulle-guest-"));
+  try {
+    const image = guestImage();
+    writeFileSync(path.join(folder, "settings"), `MODULES=${quote(image.modules)}\n`);
+    writeFileSync(path.join(folder, "job"), jobScript(words));
+    await boot(image, folder);
+    return readExitCode(folder);
+  } finally {
+    if (givenFolder === undefined) rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** What the guest's first shell runs: a bare host, then the command, then power off. */
+function jobScript(words) {
+  const keep = ["CI", "PATH", "HOME"].filter((name) => process.env[name] !== undefined);
+  return [
+    "stty -F /dev/ttyS0 -opost",
+    "ip link set lo up",
+    "mount -t cgroup2 cgroup /sys/fs/cgroup",
+    "mkdir -p /dev/pts /run/lock && mount -t devpts devpts /dev/pts",
+    ...keep.map((name) => `export ${name}=${quote(process.env[name])}`),
+    "export TULLE_GUEST=1",
+    `cd ${quote(process.cwd())}`,
+    // Through a pipe: programs must not take the serial line for a terminal.
+    `{ ${words.map(quote).join(" ")}; echo $? > /share/${EXIT_FILE}; } 2>&1 | cat`,
+    "sync",
+    "/bin/busybox poweroff -f",
+    "",
+  ].join("\n");
+}
+
+function boot({ kernel, initramfs }, folder) {
+  const share = (tag, from, more) => [
+    "-fsdev",
+    `local,id=${tag},path=${from},security_model=none,multidevs=remap${more}`,
+    "-device",
+    `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`,
+  ];
+  const args = [
+    ...["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", `${MEMORY_MIB}`],
+    ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"],
+    ...["-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 quiet panic=-1"],
+    ...share("machine", "/", ",readonly=on"),
+    ...share("share", folder, ""),
+    ...["-device", "virtio-rng-pci"],
+  ];
+  const guest = spawn("qemu-system-x86_64", args, { stdio: ["ignore", "inherit", "inherit"] });
+  const limit = setTimeout(() => guest.kill("SIGKILL"), TIME_LIMIT_MS);
+  return new Promise((resolve, reject) => {
+    guest.once("error", reject);
+    guest.once("close", resolve);
+  }).finally(() => clearTimeout(limit));
+}
+
+/** The guest's word for it; a guest that died says nothing, which is a failure. */
+function readExitCode(folder) {
+  try {
+    return Number.parseInt(readFileSync(path.join(folder, EXIT_FILE), "utf8"), 10);
+  } catch (error) {
+    if (error.code !== "ENOENT") throw error;
+    console.error("the guest ended before its command did");
+    return 1;
+  }
+}
+
+/** A word for sh, see sh(1). */
+function quote(word) {
+  return `'${word.replaceAll("'", "'\\''")}'`;
+}

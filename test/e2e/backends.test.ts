@@ -1,0 +1,188 @@
+/** What holds for every backend that runs without more than this kernel has: traffic, restarts, leaving, both families. */
+
+import { expect, it } from "vitest";
+import { entriesOf } from "../../ipam/addresses/ip.ts";
+import {
+  type Container,
+  describeWithEtcd,
+  type Host,
+  ping,
+  startPing,
+  useEtcdLab,
+} from "../support/hosts.ts";
+
+const NETWORK = { Network: "10.2.0.0/16", EnableIPv6: true, IPv6Network: "fd00:2::/48" };
+
+interface Case {
+  readonly backend: Readonly<Record<string, unknown>>;
+  /** The container MTU on a LAN of 1500 bytes. */
+  readonly mtuBytes: number;
+  /** A route to the peer's subnets, for each family. */
+  readonly route: RegExp;
+}
+
+const CASES: readonly Case[] = [
+  { backend: { Type: "vxlan" }, mtuBytes: 1430, route: / dev flannel(-v6)?\.1 .*onlink/ },
+  { backend: { Type: "vxlan", DirectRouting: true }, mtuBytes: 1430, route: / dev eth0 / },
+  { backend: { Type: "host-gw" }, mtuBytes: 1500, route: / dev eth0 / },
+];
+
+/** A bridge port forwards within a second of its carrier; neighbour discovery tries once each second. */
+async function addContainer(host: Host): Promise<Container> {
+  const container = host.addContainer();
+  for (const [family, { address }] of entriesOf(host.subnetEnv().subnets)) {
+    const answers = async () => (await ping(container.netns, String(address), 1)).lost;
+    await expect.poll(answers, { timeout: 10_000, message: `IPv${family}` }).toEqual([]);
+    const back = async () => (await ping(host.netns, container.addresses[family] ?? "", 1)).lost;
+    await expect.poll(back, { timeout: 10_000, message: `IPv${family}` }).toEqual([]);
+  }
+  return container;
+}
+
+for (const { backend, mtuBytes, route } of CASES) {
+  describeWithEtcd(`backend ${JSON.stringify(backend)}`, () => {
+    const net = useEtcdLab("backends", {
+      hosts: 2,
+      config: { ...NETWORK, Backend: backend },
+      families: [4, 6],
+    });
+    let one: Container;
+    let two: Container;
+
+    const routes = (host: Host): readonly string[] =>
+      ["-4", "-6"].flatMap((family) =>
+        host
+          .run("ip", family, "route", "show", "proto", "116")
+          .split("\n")
+          .filter((line) => line !== ""),
+      );
+
+    it("carries packets of both families, up to the MTU of subnet.env", async () => {
+      await net.startAll();
+      one = await addContainer(net.host(1));
+      two = await addContainer(net.host(2));
+      expect(net.host(1).subnetEnv().mtuBytes).toBe(mtuBytes);
+      for (const [family, address] of entriesOf(two.addresses)) {
+        const payloadBytes = mtuBytes - (family === 4 ? 28 : 48);
+        expect(await ping(one.netns, address, 5)).toMatchObject({ lost: [] });
+        expect(await ping(one.netns, address, 2, { payloadBytes })).toMatchObject({ lost: [] });
+      }
+      for (const address of Object.values(one.addresses))
+        expect(await ping(two.netns, address, 5)).toMatchObject({ lost: [] });
+      expect(routes(net.host(1)).map((line) => route.test(`${line} `))).toEqual([true, true]);
+    });
+
+    it("loses no packet over a restart and a crash of a daemon", async () => {
+      const running = Object.values(two.addresses).map((address) => startPing(one.netns, address));
+      const { daemon } = net.host(2);
+      await daemon.stop();
+      await daemon.start(...net.flags);
+      await daemon.kill();
+      await daemon.start(...net.flags);
+      await daemon.until(({ kernel }) => kernel.isConverged, "is at rest");
+      const reports = await Promise.all(running.map((each) => each.stop()));
+      expect(reports.map(({ lost }) => lost)).toEqual([[], []]);
+    });
+
+    it("puts deleted routes back", async () => {
+      const host = net.host(1);
+      for (const line of routes(host)) {
+        const [prefix = ""] = line.split(" ");
+        host.run("ip", "route", "delete", prefix);
+      }
+      await expect.poll(() => routes(host).length, { timeout: 5_000, interval: 20 }).toBe(2);
+    });
+
+    it("removes the way to a host that leaves for good", async () => {
+      const key = [...net.leases()].find(([, value]) => value.includes(net.host(2).address))?.[0] ?? "";
+      await net.host(2).daemon.stop();
+      net.delete(`subnets/${key}`);
+      await expect.poll(() => routes(net.host(1)), { timeout: 10_000, interval: 20 }).toEqual([]);
+    });
+  });
+}
+
+describeWithEtcd("host-gw among hosts that are not on one link", () => {
+  const net = useEtcdLab("far", {
+    hosts: 2,
+    config: { ...NETWORK, Backend: { Type: "host-gw" } },
+    families: [4, 6],
+  });
+
+  it("rejects the peer by name, and programs it when its address is on the link", async () => {
+    await net.host(1).daemon.start(...net.flags);
+    const lease = (ip: string) => `{"PublicIP":"${ip}","PublicIPv6":"fd00:50::77","BackendType":"host-gw"}`;
+    net.put("subnets/10.2.200.0-24&fd00:2:0:200::-64", lease("198.51.100.7"));
+    const problems = async () => (await net.host(1).daemon.status())?.problems.join() ?? "";
+    await expect.poll(problems, { timeout: 10_000 }).toContain("198.51.100.7 is not on the link of eth0");
+    expect(await net.host(1).daemon.status()).toMatchObject({ isReady: true, peers: [] });
+    net.host(1).run("ip", "address", "add", "198.51.100.1/24", "dev", "eth0");
+    const route = () => net.host(1).run("ip", "route", "show", "10.2.200.0/24");
+    await expect.poll(route, { timeout: 10_000 }).toContain("via 198.51.100.7 dev eth0 proto 116");
+    expect(await problems()).toBe("");
+  });
+});
+
+describeWithEtcd("alloc", () => {
+  const net = useEtcdLab("alloc", {
+    hosts: 2,
+    config: { Network: "10.2.0.0/16", Backend: { Type: "alloc" } },
+  });
+
+  it("leases subnets and writes subnet.env, and programs nothing", async () => {
+    await net.startAll();
+    expect(net.leases().size).toBe(2);
+    for (const value of net.leases().values())
+      expect(value).toMatch(/^\{"PublicIP":"192\.168\.50\.\d+","PublicIPv6":null,"NodeID":"[\da-f]+"\}$/);
+    expect(net.host(1).subnetEnv().mtuBytes).toBe(1500);
+    expect(net.host(1).run("ip", "route", "show", "proto", "116")).toBe("");
+    const links = net
+      .host(1)
+      .netns.ipJson(["link", "show"])
+      .map(({ ifname }) => String(ifname));
+    expect(links.filter((name) => name.startsWith("flannel"))).toEqual([]);
+    expect(await net.host(1).daemon.status()).toMatchObject({ isReady: true, problems: [] });
+  });
+});
+
+/** A VXLAN overlay by commands, in the manner of flannel's samples: pipes, quotes, variables and a shell of their own. */
+const COMMANDS = {
+  Type: "extension",
+  PreStartupCommand:
+    "ip link delete ext0 2>/dev/null; ip link add ext0 type vxlan id 9 dstport 8473 nolearning && ip -o link show ext0 | sed 's/.*ether \\([0-9a-f:]*\\) .*/\\1/'",
+  PostStartupCommand:
+    "sh -c 'ip address replace `echo $SUBNET | cut -d/ -f1`/32 dev ext0 && ip link set ext0 up'",
+  SubnetAddCommand:
+    "export BASE=`echo $SUBNET | cut -d/ -f1`; MAC=`cat -`; ip neighbour replace $BASE lladdr $MAC dev ext0 && bridge fdb replace $MAC dev ext0 self dst $PUBLIC_IP && ip route replace $SUBNET via $BASE dev ext0 onlink",
+  SubnetRemoveCommand: "ip route delete $SUBNET dev ext0",
+};
+
+describeWithEtcd("extension", () => {
+  const net = useEtcdLab("ext", { hosts: 2, config: { Network: "10.2.0.0/16", Backend: COMMANDS } });
+  const routes = (host: Host) => host.run("ip", "route", "show", "dev", "ext0").trim();
+
+  it("carries packets by the administrator's commands", async () => {
+    await net.startAll();
+    for (const value of net.leases().values())
+      expect(value).toMatch(/"BackendType":"extension","BackendData":"[\da-f]{2}(:[\da-f]{2}){5}","NodeID"/);
+    await expect.poll(() => routes(net.host(1)), { timeout: 10_000 }).toContain("onlink");
+    await expect.poll(() => routes(net.host(2)), { timeout: 10_000 }).toContain("onlink");
+    const [one, two] = [await addContainer(net.host(1)), await addContainer(net.host(2))];
+    await expect.poll(() => ping(one.netns, two.address, 5), { timeout: 10_000 }).toMatchObject({ lost: [] });
+    expect(await net.host(1).daemon.status()).toMatchObject({
+      isReady: true,
+      problems: [],
+      peers: [{ path: "external" }],
+    });
+  });
+
+  it("removes the subnet of a host that left while no daemon ran", async () => {
+    const [first, second] = [net.host(1), net.host(2)];
+    await first.daemon.stop();
+    await second.daemon.stop();
+    const key = [...net.leases()].find(([, value]) => value.includes(second.address))?.[0] ?? "";
+    net.delete(`subnets/${key}`);
+    await first.daemon.start(...net.flags);
+    await expect.poll(() => first.daemon.log, { timeout: 10_000 }).toContain("command=SubnetRemoveCommand");
+  });
+});

@@ -135,7 +135,9 @@ describeAsRoot("the data path of the udp backend", () => {
   it("puts one IP packet into each datagram, and takes such from a peer", async () => {
     const answering = await answerEchoes(hand);
     try {
-      expect(await ping(one.container, "10.2.3.2", 10)).toMatchObject({ lost: [] });
+      for (let count = 0; count < 5; count++)
+        expect(pingOutput(one.container, "10.2.3.2")).toContain("1 received");
+      await vi.waitFor(() => expect(answering.packets).toHaveLength(5), 5_000);
     } finally {
       answering.stop();
     }

@@ -162,10 +162,10 @@ export interface DeviceExpectation {
   readonly overheadBytes: number;
   /** UDP port that no other program may hold; null for none. */
   readonly port: number | null;
+  /** Present where tulled itself receives on the port, and not the kernel. */
+  readonly receiver?: "daemon";
   /** The option of the network configuration that sets it; default `Port`. */
   readonly portOption?: string;
-  /** Who receives on the port: the kernel, or tulled itself. */
-  readonly receiver: "kernel" | "daemon";
   /** How a device of this name differs from one that tulled can use, as in "of VNI 7"; null when it does not. */
   mismatch(link: LinkObject): string | null;
   /** What another device has that the kernel gives out once, as in "VNI 1 on port 8472"; null for none. */

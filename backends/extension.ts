@@ -6,7 +6,7 @@
  *   SubnetAddCommand      for each peer
  *   SubnetRemoveCommand   for each peer that left
  *
- * Variables and order are flannel's (its extension.md); what differs is in docs/adr/0012-extension-commands.md.
+ * Variables and order are flannel's (its extension.md); what differs is in docs/adr/0013-extension-commands.md.
  */
 
 import { mapFamilies, type PerFamily } from "../ipam/addresses/ip.ts";

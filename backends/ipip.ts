@@ -85,7 +85,6 @@ class IpipOptions implements BackendOptions {
         family: 4,
         overheadBytes: OVERHEAD_BYTES,
         port: null,
-        receiver: "kernel",
         mismatch: ({ type }) => (type === "ipip" ? null : `of type ${type || "physical"}`),
         occupied: () => null,
       },

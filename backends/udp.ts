@@ -142,7 +142,7 @@ class UdpNetwork implements PreparedBackend {
     return null;
   }
 
-  rejectLocally(): null {
+  rejectLocally(): string | null {
     return null;
   }
 

@@ -2,7 +2,7 @@
  * Runs an administrator's command: by the shell, in a process group of its own, with a time limit and bounded output.
  *
  * Values of leases reach it in variables and on its standard input only, so the shell never reads them as words of the
- * command (docs/adr/0012-extension-commands.md).
+ * command (docs/adr/0013-extension-commands.md).
  */
 
 import { spawn } from "node:child_process";

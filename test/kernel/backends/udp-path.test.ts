@@ -98,10 +98,46 @@ describeAsRoot("the data path of the udp backend", () => {
     expect(two.runner.counts.malformed).toBe(before.malformed);
   });
 
+  it("carries fragments", () => {
+    expect(pingOutput(one.container, "-s", "4000", "10.2.2.2")).toContain("1 received");
+    expect(pingOutput(one.container, "-s", "4000", "fd00:2:0:2::2")).toContain("1 received");
+  });
+
+  it("carries a TCP stream to a host that is not known to run tulle, at its pace", async () => {
+    const { subnets: own } = udpLease(1, { families: FAMILIES });
+    one.runner.follow({ own, peers: peersOf([udpLease(2, { isTulle: false })]) });
+    const { sent, received } = await transfer(one.container, two.container, "10.2.2.2", 20);
+    expect(received).toBe(sent);
+    one.runner.follow({ own, peers: peersOf(leasesOfOne) });
+  });
+
+  it("carries congestion marks out and back in", () => {
+    const count = (netns: TestNetns) =>
+      Number(/packets (\d+)/.exec(netns.exec("nft", ["list", "ruleset"]))?.[1]);
+    const chain = (rule: string) => `table ip tulle-test {
+      chain c { type filter hook prerouting priority -300; ${rule}; }
+    }`;
+    const load = (netns: TestNetns, rule: string) =>
+      netns.exec("sh", ["-c", 'echo "$0" | nft -f -', chain(rule)]);
+    load(two.netns, "udp dport 8285 ip ecn ect0 counter ip ecn set ce");
+    load(two.container, "icmp type echo-request ip ecn ce counter");
+    try {
+      // ECT(0) is 2; 0 is a sender without ECN, whose packets no router marks.
+      expect(pingOutput(one.container, "-Q", "2", "10.2.2.2")).toContain("1 received");
+      expect(pingOutput(one.container, "-Q", "0", "10.2.2.2")).toContain("1 received");
+      expect([count(two.netns), count(two.container)]).toEqual([1, 1]);
+    } finally {
+      for (const netns of [two.netns, two.container])
+        netns.exec("nft", ["delete", "table", "ip", "tulle-test"]);
+    }
+  });
+
   it("puts one IP packet into each datagram, and takes such from a peer", async () => {
     const answering = await answerEchoes(hand);
     try {
-      expect(await ping(one.container, "10.2.3.2", 10)).toMatchObject({ lost: [] });
+      for (let count = 0; count < 5; count++)
+        expect(pingOutput(one.container, "10.2.3.2")).toContain("1 received");
+      await vi.waitFor(() => expect(answering.packets).toHaveLength(5), 5_000);
     } finally {
       answering.stop();
     }
@@ -203,10 +239,13 @@ describeAsRoot("the data path of the udp backend", () => {
     expect(await ping(one.container, "10.2.2.2", 5)).toMatchObject({ lost: [] });
   });
 
-  it.each(["lo", "flannel0"])("lets the process end while its thread waits, on %s", async (device) => {
+  it.each([
+    ["lo", 5],
+    ["flannel0", 6],
+  ])("lets the process end while its thread waits, on %s", async (device, number) => {
     const path = await bundle("path-exit.ts");
-    const netns = plugIn(lan, 5);
-    makeDevice(netns, 5);
+    const netns = plugIn(lan, number);
+    makeDevice(netns, number);
     try {
       const args = [`--net=${netns.path}`, process.execPath, path.path, fileURLToPath(program.url), device];
       const { status, stderr } = spawnSync("nsenter", args, { encoding: "utf8", timeout: 20_000 });

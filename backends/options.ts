@@ -38,6 +38,14 @@ export function booleanOption(options: JsonObject, name: string, fallback: boole
   return value;
 }
 
+/** A text without NUL, which no program could be given, or null when absent or empty. Throws ConfigError. */
+export function stringOption(options: JsonObject, name: string): string | null {
+  const value = lookup(options, name);
+  if (value === undefined || value === "") return null;
+  if (typeof value !== "string" || value.includes("\0")) throw optionError(name, value, "text in quotes");
+  return value;
+}
+
 /** One of `words`, or `fallback` when absent or empty. Throws ConfigError. */
 export function wordOption<W extends string>(
   options: JsonObject,
@@ -64,14 +72,6 @@ export function secretOption(
   const parsed = typeof value === "string" ? parse(value) : null;
   if (parsed !== null) return parsed;
   throw new ConfigError(`network config: Backend.${name} is not valid; write ${expected}`);
-}
-
-/** A text without NUL, which no program could be given, or null when absent or empty. Throws ConfigError. */
-export function stringOption(options: JsonObject, name: string): string | null {
-  const value = lookup(options, name);
-  if (value === undefined || value === "") return null;
-  if (typeof value !== "string" || value.includes("\0")) throw optionError(name, value, "text in quotes");
-  return value;
 }
 
 function optionError(name: string, value: JsonValue, expected: string): ConfigError {

@@ -16,7 +16,11 @@ export default defineConfig({
       suite("conformance", ["test/conformance/**/*.test.ts"], kernelSuite),
       suite("kernel", ["test/kernel/**/*.test.ts"], kernelSuite),
       suite("e2e", ["test/e2e/**/*.test.ts"], { ...kernelSuite, testTimeout: 180_000 }),
-      suite("guest", ["test/guest/**/*.test.ts"], { ...kernelSuite, testTimeout: 180_000 }),
+      suite("guest", ["test/guest/**/*.test.ts"], {
+        ...kernelSuite,
+        testTimeout: 300_000,
+        hookTimeout: 300_000,
+      }),
       suite("fault", ["test/fault/**/*.test.ts"], { ...kernelSuite, testTimeout: 180_000 }),
     ],
   },

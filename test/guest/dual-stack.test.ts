@@ -2,7 +2,7 @@
 
 import { expect, it } from "vitest";
 import { entriesOf } from "../../ipam/addresses/ip.ts";
-import { describeInGuest, loadModule } from "../support/guest.ts";
+import { describeInGuest, loadModule, lostBefore } from "../support/guest.ts";
 import { type Container, ping, startPing, useEtcdLab } from "../support/hosts.ts";
 
 const NETWORK = { Network: "10.2.0.0/16", EnableIPv6: true, IPv6Network: "fd00:2::/48" };
@@ -55,7 +55,7 @@ for (const { options, devices } of CASES) {
       await daemon.start(...net.flags);
       await daemon.until(({ kernel }) => kernel.isConverged, "is at rest");
       const reports = await Promise.all(running.map((each) => each.stop()));
-      expect(reports.map(({ lost }) => lost)).toEqual([[], []]);
+      expect(reports.map(lostBefore)).toEqual([[], []]);
     });
   });
 }

@@ -20,6 +20,7 @@ import {
 import type { LinkObject } from "../../backends/state/kinds/link.ts";
 import { wireguardBackend } from "../../backends/wireguard.ts";
 import { Address, Prefix } from "../../ipam/addresses/ip.ts";
+import { untilReady } from "../support/daemon.ts";
 import { describeInGuest, loadModule, unloadModule } from "../support/guest.ts";
 import { createNetns, type TestNetns } from "../support/netns.ts";
 
@@ -125,7 +126,10 @@ describeInGuest("a kernel without WireGuard", () => {
     netns = createNetns("nowg");
     netns.exec("sysctl", ["-qw", "kernel.modprobe=/bin/false"]);
     // The kernel frees namespaces, and the devices in them, a moment after their last user.
-    await expect.poll(() => unloadModule("wireguard"), { timeout: 60_000, interval: 500 }).toBe(true);
+    await untilReady(
+      async () => unloadModule("wireguard"),
+      () => "the module is in use",
+    );
     port = RtnetlinkPort.open({ netns: NetnsHandle.open(netns.path) });
   });
   afterAll(() => {

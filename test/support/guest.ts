@@ -26,3 +26,20 @@ export function unloadModule(name: string): boolean {
   if (isLoaded()) spawnSync("/bin/busybox", ["rmmod", name]);
   return !isLoaded();
 }
+
+/** Answers may be this late in the guest: packets sent within it before a ping was stopped were on their way. */
+const IN_FLIGHT_MS = 200;
+
+/** The packets that a stopped ping with the default interval lost, without those that were on their way at the end. */
+export function lostBefore({ sent, lost, intervalMs = 10 }: StoppedPing): readonly number[] {
+  const isMissing = new Set(lost);
+  let end = sent;
+  while (isMissing.has(end) && sent - end < IN_FLIGHT_MS / intervalMs) end--;
+  return lost.filter((sequence) => sequence <= end);
+}
+
+interface StoppedPing {
+  readonly sent: number;
+  readonly lost: readonly number[];
+  readonly intervalMs?: number;
+}

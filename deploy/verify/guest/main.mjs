@@ -16,7 +16,7 @@ import process from "node:process";
 import { guestImage } from "./image.mjs";
 
 const MEMORY_MIB = 3072;
-const TIME_LIMIT_MS = 20 * 60_000;
+const TIME_LIMIT_MS = 40 * 60_000;
 const EXIT_FILE = "exit-code";
 
 const separator = process.argv.indexOf("--");

@@ -5,9 +5,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Identity, identityPath } from "../../../agent/host/identity.ts";
 import { lockInstance } from "../../../agent/host/instance-lock.ts";
+import { AgentMetrics } from "../../../agent/report/agent-metrics.ts";
 import { askControl, controlSocketPath, serveControl } from "../../../agent/report/control.ts";
 import { serveHealth } from "../../../agent/report/health.ts";
 import { Metrics } from "../../../agent/report/metrics.ts";
+import type { PeerDetails } from "../../../backends/backend.ts";
 import { isMulticastMac, type Mac } from "../../../ipam/addresses/mac.ts";
 import { Faults } from "../../../ipam/faults.ts";
 import { silentLogger } from "../../../ipam/log.ts";
@@ -62,6 +64,26 @@ describe("metrics", () => {
     expect(text).toContain("tulle_pass_seconds_count 1\n");
     expect(text).toContain("# TYPE tulle_passes_total counter\ntulle_passes_total 0\n");
     expect(text).not.toContain("tulle_drift_repaired_total");
+  });
+
+  it("asks for sessions before each render, and forgets peers that left", () => {
+    const metrics = new Metrics();
+    const blue = new AgentMetrics(metrics.of("blue"));
+    const session = { handshakeAgeSeconds: 12, receivedBytes: 5, sentBytes: 6 };
+    let sessions = new Map<string, PeerDetails>([
+      ["10.2.1.0-24", session],
+      ["10.2.2.0-24", { ...session, handshakeAgeSeconds: null }],
+    ]);
+    const end = blue.measure(() => blue.setSessions(sessions));
+    const text = metrics.render();
+    expect(text).toContain('tulle_peer_handshake_age_seconds{network="blue",peer="10.2.1.0-24"} 12\n');
+    expect(text).toContain('tulle_peer_received_bytes_total{network="blue",peer="10.2.2.0-24"} 5\n');
+    expect(text).not.toContain('handshake_age_seconds{network="blue",peer="10.2.2.0-24"}');
+    sessions = new Map();
+    expect(metrics.render()).not.toContain("tulle_peer_");
+    sessions = new Map([["10.2.1.0-24", session]]);
+    end();
+    expect(metrics.render()).not.toContain("tulle_peer_");
   });
 });
 

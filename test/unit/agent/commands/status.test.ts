@@ -79,6 +79,20 @@ function report(changes: object = {}) {
 }
 
 describe("tulle status", () => {
+  it("shows handshake and bytes of peers that have sessions", async () => {
+    const session = { handshakeAgeSeconds: 90, receivedBytes: 1234, sentBytes: 56 };
+    const peers = [
+      { ...peer(1), details: session },
+      { ...peer(2), details: { ...session, handshakeAgeSeconds: null } },
+      peer(3),
+    ];
+    const { out } = await status(report({ peers }), "--peers");
+    expect(out).toMatch(/PEER +ADDRESS +PATH +HANDSHAKE +RECEIVED +SENT/);
+    expect(out).toMatch(/10\.2\.1\.0-24 .* 1 min 30 s ago +1234 B +56 B/);
+    expect(out).toMatch(/10\.2\.2\.0-24 .* none yet +1234 B/);
+    expect(out).toMatch(/10\.2\.3\.0-24 +192\.168\.1\.3 +tunnel\n/);
+  });
+
   it("shows what a ready daemon says", async () => {
     const { code, out, err } = await status(report());
     expect({ code, err }).toEqual({ code: 0, err: "" });

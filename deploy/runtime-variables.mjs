@@ -38,6 +38,27 @@ export const NODE_VARIABLES = [
   "WATCH_REPORT_DEPENDENCIES",
 ];
 
+/**
+ * Obeyed before a dynamically linked program's first instruction (ld.so(8)): they load code, or write files. A program
+ * cannot defend itself against these. Only who starts it can: the units do, and our child processes never get them.
+ */
+export const LOADER_VARIABLES = [
+  "GCONV_PATH",
+  "GLIBC_TUNABLES",
+  "LD_AUDIT",
+  "LD_DEBUG",
+  "LD_DEBUG_OUTPUT",
+  "LD_LIBRARY_PATH",
+  "LD_PRELOAD",
+  "LD_PROFILE",
+  "LD_PROFILE_OUTPUT",
+];
+
+/** Some libraries, such as etcd's gRPC, connect through these proxies, which rarely know the hosts of a cluster. */
+export const PROXY_VARIABLES = ["all_proxy", "http_proxy", "https_proxy", "no_proxy"]
+  .flatMap((name) => [name, name.toUpperCase()])
+  .concat("grpc_proxy", "no_grpc_proxy");
+
 /** Beginnings of the names that a compiled Bun program obeys: Bun's own, JavaScriptCore's and its libraries'. */
 export const BUN_PREFIXES = ["BUN_", "JSC_", "WTF_", "mimalloc_", "MIMALLOC_", "ICU_"];
 

@@ -71,6 +71,7 @@ export class NetworkAgent {
   #firewall: FirewallSettings;
   #ranges: readonly Prefix[] = [];
   #joined: JoinedNetwork | null = null;
+  #wasJoined = false;
   /** From one joining of the network to the next. */
   #round = new AbortController();
 
@@ -115,6 +116,11 @@ export class NetworkAgent {
     return this.#ranges;
   }
 
+  /** True once this host has had a lease in it. */
+  get wasJoined(): boolean {
+    return this.#wasJoined;
+  }
+
   /** The problems that take part in readiness; empty when this host is a working member. */
   get problems(): readonly Problem[] {
     return this.#joined?.problems ?? [{ text: this.#unjoinedReason(), isBlocking: true }];
@@ -142,6 +148,7 @@ export class NetworkAgent {
         this.#runtime.logger,
       );
       this.#joined = await this.#join(networkConfig, listing, signal);
+      this.#wasJoined = true;
       await this.#joined.run(listing, messages, signal);
     } finally {
       await messages.return?.();

@@ -7,7 +7,7 @@
 
 import type { Prefix } from "../../ipam/addresses/ip.ts";
 import { Backoff } from "../../ipam/clock.ts";
-import { ConfigError, errorMessage } from "../../ipam/errors.ts";
+import { ConfigError, errorMessage, TulleError } from "../../ipam/errors.ts";
 import { errorFields, type LogFields, type Logger } from "../../ipam/log.ts";
 import type { StoreConnection } from "../../ipam/stores/contracts.ts";
 import type { FirewallSettings } from "../config/config.ts";
@@ -38,6 +38,8 @@ interface Slot {
   settings: NetworkSettings;
   agent: NetworkAgent;
   failure: string | null;
+  /** By an agent before this one. */
+  wasJoined: boolean;
 }
 
 export class Networks {
@@ -88,11 +90,9 @@ export class Networks {
     for (const { agent } of this.#slots) agent.resync(reason);
   }
 
-  /** Runs until `signal` fires. Rejects when the only network of the daemon fails. */
+  /** Runs until `signal` fires. Rejects when the only network of the daemon cannot be joined with these settings. */
   async run(signal: AbortSignal): Promise<void> {
-    const [only, ...others] = this.#slots;
     try {
-      if (only !== undefined && others.length === 0) return await only.agent.run(signal);
       await Promise.all(this.#slots.map((slot) => this.#keepRunning(slot, signal)));
     } finally {
       await this.#firewall.stop();
@@ -108,17 +108,30 @@ export class Networks {
         return;
       } catch (error) {
         if (signal.aborted) return;
+        if (this.#endsStart(slot, error)) throw error;
         slot.failure = `the network failed and is started again: ${errorMessage(error)}`;
         logger.error("network failed", { network: slot.settings.name ?? "(first)", ...errorFields(error) });
       }
       await clock.sleep(backoff.nextMs(), signal).catch(() => undefined);
+      slot.wasJoined ||= slot.agent.wasJoined;
       slot.agent = this.#makeAgent(slot.settings, () => slot);
       slot.failure = null;
     }
   }
 
+  /** A person must act, and a service manager shall see it; a network that was joined once is kept at all costs. */
+  #endsStart({ agent, wasJoined }: Slot, error: unknown): boolean {
+    const isFinal = error instanceof TulleError && !error.retryable;
+    return this.#slots.length === 1 && isFinal && !wasJoined && !agent.wasJoined;
+  }
+
   #makeSlot(settings: NetworkSettings): Slot {
-    const slot: Slot = { settings, agent: this.#makeAgent(settings, () => slot), failure: null };
+    const slot: Slot = {
+      settings,
+      agent: this.#makeAgent(settings, () => slot),
+      failure: null,
+      wasJoined: false,
+    };
     return slot;
   }
 

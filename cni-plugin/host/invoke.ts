@@ -24,7 +24,7 @@ export function invokePlugin(verb: Verb, type: string, config: JsonObject, call:
   const { error, status, signal, stdout } = spawnSync(program, [], {
     input: JSON.stringify(config),
     encoding: "utf8",
-    env: { ...call.environment, ...variablesOf(verb, call) },
+    env: { ...withoutLoader(call.environment), ...variablesOf(verb, call) },
     stdio: ["pipe", "pipe", "inherit"],
     maxBuffer: LARGEST_ANSWER_BYTES,
   });
@@ -36,6 +36,12 @@ export function invokePlugin(verb: Verb, type: string, config: JsonObject, call:
   const answer = parseAnswer(stdout);
   if (status === 0) return answer;
   throw failureOf(type, answer, signal === null ? `exit code ${status}` : signal);
+}
+
+/** Nothing by which the dynamic linker loads foreign code into the other plugin (ld.so(8)). */
+function withoutLoader(environment: InvokedCall["environment"]): InvokedCall["environment"] {
+  const isLoaders = (name: string): boolean => /^(LD_|GCONV_PATH$|GLIBC_TUNABLES$)/.test(name);
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !isLoaders(name)));
 }
 
 function variablesOf(verb: Verb, call: InvokedCall): Record<string, string> {

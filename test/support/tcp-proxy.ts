@@ -14,6 +14,8 @@ export interface TcpProxy {
   pause(): void;
   /** Everything passes again. What was held back is delivered, as TCP would. */
   resume(): void;
+  /** From now on each packet takes so long in each direction. */
+  delay(ms: number): void;
   /** Resets all connections. */
   reset(): void;
   close(): Promise<void>;
@@ -23,6 +25,7 @@ export interface TcpProxy {
 export async function startTcpProxy(targetPort: number, { delayMs = 0 } = {}): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   let held: (() => void)[] = [];
+  let nowMs = delayMs;
   let isPaused = false;
   let bytes = 0;
   const carry = (from: Socket, to: Socket): void => {
@@ -33,14 +36,14 @@ export async function startTcpProxy(targetPort: number, { delayMs = 0 } = {}): P
     };
     from.on("data", (chunk: Buffer) => {
       bytes += chunk.length;
-      if (delayMs === 0) deliver(chunk);
-      else setTimeout(deliver, delayMs, chunk);
+      if (nowMs === 0) deliver(chunk);
+      else setTimeout(deliver, nowMs, chunk);
     });
     from.on("error", () => from.destroy());
     from.on("close", () => {
       sockets.delete(from);
-      if (delayMs === 0) to.destroy();
-      else setTimeout(() => to.destroy(), delayMs);
+      if (nowMs === 0) to.destroy();
+      else setTimeout(() => to.destroy(), nowMs);
     });
   };
   const server = createServer((inner) => {
@@ -66,6 +69,9 @@ export async function startTcpProxy(targetPort: number, { delayMs = 0 } = {}): P
       isPaused = false;
       for (const deliver of held) deliver();
       held = [];
+    },
+    delay: (ms) => {
+      nowMs = ms;
     },
     reset,
     close: async () => {

@@ -79,13 +79,13 @@ for (const { name, missing, start, optionsFor } of KINDS) {
       };
       const network = near.network(PREFIX);
       await network.config.write(NETWORK, null, signal);
-      return { log, open, near: network };
+      return { log, open, near: network, proxy };
     }
 
-    async function joinThrough(delayMs: number, cleanups: Cleanups) {
+    async function joinThrough(delayMs: number, cleanups: Cleanups, ttlSeconds = 3600) {
       const server = await slowServer(delayMs, cleanups);
       const store = await server.open();
-      const keeper = new LeaseKeeper({ store, number: 1, ttlSeconds: 3600 });
+      const keeper = new LeaseKeeper({ store, number: 1, ttlSeconds });
       keeper.start();
       cleanups.push(() => keeper.stop());
       await vi.waitUntil(() => keeper.state === "held", PATIENT);
@@ -113,6 +113,26 @@ for (const { name, missing, start, optionsFor } of KINDS) {
       await vi.waitUntil(() => "10.2.200.0-24" in watched.leases, PATIENT);
       expect(watched.listings).toBe(1);
       expect(keeper.states).toEqual([]);
+    });
+
+    it("of 2 s for each message after the join keeps lease and watch, and is named", async (context) => {
+      const { onTestFinished, expect } = context;
+      const cleanups = cleanupsOf(onTestFinished);
+      const { store, near, log, keeper, proxy } = await joinThrough(0, cleanups, 60);
+      const watched = new WatchLog(store);
+      cleanups.push(() => watched.stop());
+      await vi.waitUntil(() => watched.listings === 1, PATIENT);
+      expect(log.lines).not.toContain(SLOW);
+      proxy.delay(2_000);
+      // Longer than the TTL: the lease lives only if it is renewed through the slow link.
+      await testEnvironment.clock.sleep(75_000, signal);
+      expect(keeper.state).toBe("held");
+      expect((await near.feed.list(signal)).entries.map(({ key }) => key)).toContain(keeper.key);
+      await near.leases.create("10.2.201.0-24", "x", 60, signal);
+      await vi.waitUntil(() => "10.2.201.0-24" in watched.leases, PATIENT);
+      expect(keeper.states.filter(({ state }) => state !== "held")).toEqual([]);
+      expect(log.lines).toContain(SLOW);
+      expect(store.roundTripMs).toBeGreaterThan(2_000);
     });
 
     it("of 2 s for each message is read by a command, which does not retry", async (context) => {

@@ -83,9 +83,10 @@ for (const choice of ["iptables", "nft"] as const) {
       for (const netns of [host, peer, container]) netns.dispose();
     });
 
-    const protect = ({ isMasqueraded = false, alias = "" } = {}): Promise<void> => {
+    const protect = ({ isMasqueraded = false, alias = "", isChecked = false } = {}): Promise<void> => {
       const aliases = alias === "" ? [] : [Address.parse(alias)];
-      const tunnel = { port: PORT, parentInterface: "eth0", aliases: [], sources: "any" } as const;
+      const sourcesOf = (family: 4 | 6) => (isChecked ? [Address.parse(ADDRESSES[family].peer)] : "any");
+      const tunnel = { port: PORT, parentInterface: "eth0", aliases: [] } as const;
       return guard.update(
         null,
         planFirewall({
@@ -97,8 +98,19 @@ for (const choice of ["iptables", "nft"] as const) {
           forwardRules: true,
           entrances: { 4: ["flannel.1"], 6: ["flannel-v6.1"] },
           tunnels: {
-            4: { ...tunnel, aliases, address: Address.parse(ADDRESSES[4].host), device: "flannel.1" },
-            6: { ...tunnel, address: Address.parse(ADDRESSES[6].host), device: "flannel-v6.1" },
+            4: {
+              ...tunnel,
+              aliases,
+              sources: sourcesOf(4),
+              address: Address.parse(ADDRESSES[4].host),
+              device: "flannel.1",
+            },
+            6: {
+              ...tunnel,
+              sources: sourcesOf(6),
+              address: Address.parse(ADDRESSES[6].host),
+              device: "flannel-v6.1",
+            },
           },
           openPort: false,
           notrack: true,
@@ -176,8 +188,10 @@ for (const choice of ["iptables", "nft"] as const) {
           );
         const before = accepted();
         expect(before).toContain(true);
-        await protect();
-        expect(accepted()).toEqual(before.map(() => false));
+        for (const isChecked of [false, true]) {
+          await protect({ isChecked });
+          expect(accepted()).toEqual(before.map(() => false));
+        }
       });
 
       it.each(FAMILIES)("reach no tunnel from a stranger on the link, over IPv%i", async (family) => {
@@ -186,8 +200,10 @@ for (const choice of ["iptables", "nft"] as const) {
         const targets = { 4: ["192.168.50.255", "255.255.255.255", "224.0.0.1"], 6: ["ff02::1"] };
         const accepted = () => targets[family].map((target) => isAccepted(peer, own, host, target, "eth0"));
         expect(accepted()).toEqual(targets[family].map(() => true));
-        await protect();
-        expect(accepted()).toEqual(targets[family].map(() => false));
+        for (const isChecked of [false, true]) {
+          await protect({ isChecked });
+          expect(accepted()).toEqual(targets[family].map(() => false));
+        }
       });
 
       it("are relayed to no other host, with and without masquerade", async () => {
@@ -204,8 +220,10 @@ for (const choice of ["iptables", "nft"] as const) {
         container.exec("ip", ["route", "add", "255.255.255.255", "dev", "eth0"]);
         expect(accepted()).toContain(true);
         for (const isMasqueraded of [false, true]) {
-          await protect({ isMasqueraded });
-          expect(accepted()).toEqual([false, false, false, false, false, false]);
+          for (const isChecked of [false, true]) {
+            await protect({ isMasqueraded, isChecked });
+            expect(accepted()).toEqual([false, false, false, false, false, false]);
+          }
         }
       });
 
@@ -218,8 +236,10 @@ for (const choice of ["iptables", "nft"] as const) {
         peer.exec("ip", ["link", "set", "eth0", "up"]);
         addAddress(peer, "eth0", "172.30.0.2/24");
         addAddress(container, "eth0", "172.30.0.3/24");
-        await protect();
-        expect(isAccepted(container, "172.30.0.3", peer, "224.0.0.1", "eth0")).toBe(true);
+        for (const isChecked of [false, true]) {
+          await protect({ isChecked });
+          expect(isAccepted(container, "172.30.0.3", peer, "224.0.0.1", "eth0")).toBe(true);
+        }
       });
     });
 
@@ -228,6 +248,9 @@ for (const choice of ["iptables", "nft"] as const) {
       peer.exec("ip", ["route", "add", "198.51.100.1", "via", ADDRESSES[4].host]);
       await protect();
       expect(isAccepted(peer, ADDRESSES[4].peer, host, "198.51.100.1")).toBe(false);
+      await protect({ alias: "198.51.100.1", isChecked: true });
+      expect(isAccepted(peer, ADDRESSES[4].peer, host, "198.51.100.1")).toBe(true);
+      expect(isAccepted(peer, "192.168.50.77", host, "198.51.100.1")).toBe(false);
       await protect({ alias: "198.51.100.1" });
       expect(isAccepted(peer, ADDRESSES[4].peer, host, "198.51.100.1")).toBe(true);
       expect(isAccepted(peer, ADDRESSES[4].peer, host, ADDRESSES[4].host)).toBe(true);

@@ -5,7 +5,12 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { describe, expect, it } from "vitest";
-import { launchLine, NODE_VARIABLES } from "../../../deploy/runtime-variables.mjs";
+import {
+  LOADER_VARIABLES,
+  launchLine,
+  NODE_VARIABLES,
+  PROXY_VARIABLES,
+} from "../../../deploy/runtime-variables.mjs";
 
 /** Colours, time zone, the REPL, Windows, and the size of the thread pool: none of these runs or trusts anything. */
 const HARMLESS =
@@ -25,7 +30,7 @@ describe("variables that Node obeys", () => {
     const unset = [...text.matchAll(/^UnsetEnvironment=(.*)$/gm)].flatMap(([, names = ""]) =>
       names.split(" "),
     );
-    expect(unset.sort()).toEqual([...NODE_VARIABLES].sort());
+    expect(unset.sort()).toEqual([...NODE_VARIABLES, ...LOADER_VARIABLES, ...PROXY_VARIABLES].sort());
   });
 
   it("are unset by sh in a launcher, which passes arguments on", () => {

@@ -2,7 +2,7 @@ import { getEventListeners } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { CommandRunner } from "../../../../backends/firewall/command.ts";
 
 describe("a firewall tool", () => {
@@ -25,6 +25,21 @@ describe("a firewall tool", () => {
       code: "TULLE_FIREWALL",
       details: { missing: "nosuchtool" },
     });
+  });
+
+  it("gets an environment of its own, whatever this process has", async () => {
+    const foreign = [
+      "LD_PRELOAD",
+      "LD_LIBRARY_PATH",
+      "LD_AUDIT",
+      "HTTPS_PROXY",
+      "https_proxy",
+      "BASH_ENV",
+      "IPTABLES_LIB_DIR",
+    ];
+    for (const name of foreign) vi.stubEnv(name, folder);
+    const output = await runner.succeed("env", []).finally(() => vi.unstubAllEnvs());
+    expect(output.trim().split("\n").sort()).toEqual(["LC_ALL=C", `PATH=${folder}:/usr/bin:/bin`]);
   });
 
   it.each(["nosuchtool", "true", "false"])(

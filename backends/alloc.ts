@@ -17,4 +17,4 @@ class AllocNetwork extends DevicelessNetwork {
 
 const OPTIONS = noOptions((host) => new AllocNetwork(host));
 
-export const allocBackend = devicelessBackend("alloc", () => OPTIONS);
+export const allocBackend = devicelessBackend("alloc", [], () => OPTIONS);

@@ -198,8 +198,22 @@ export interface PreparedBackend {
   peerDetails?(sessionsOf: SessionReader, peers: Iterable<Lease>): ReadonlyMap<LeaseKey, PeerDetails>;
 }
 
+/** An option of `Backend` in the network configuration, for command lines and for what people read. */
+export interface OptionDescription {
+  /** As flannel writes it: `ListenPort`. */
+  readonly key: string;
+  /** What its value is; a switch is true or false. */
+  readonly kind: "number" | "text" | "switch";
+  /** One line for a list of options, with the default. */
+  readonly help: string;
+  /** It is not shown again once it is written. */
+  readonly isSecret?: true;
+}
+
 export interface Backend {
   readonly type: string;
+  /** All that parseOptions reads. */
+  readonly options: readonly OptionDescription[];
   /** The families of containers that it carries; absent for both. */
   readonly families?: readonly Family[];
   /** rtnetlink types of its devices; empty for a backend that routes only. */

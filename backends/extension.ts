@@ -99,7 +99,16 @@ const COMMANDS = [
   "SubnetRemoveCommand",
 ] as const;
 
-export const extensionBackend = devicelessBackend("extension", (options: JsonObject) => {
+const HELP: Readonly<Record<(typeof COMMANDS)[number], string>> = {
+  PreStartupCommand: "shell command before the lease; what it prints is published to the other hosts",
+  PostStartupCommand: "shell command when the host has its subnet",
+  SubnetAddCommand: "shell command for each other host",
+  SubnetRemoveCommand: "shell command for each host that left",
+};
+
+const OPTIONS = COMMANDS.map((key) => ({ key, kind: "text" as const, help: HELP[key] }));
+
+export const extensionBackend = devicelessBackend("extension", OPTIONS, (options: JsonObject) => {
   const [pre, post, add, remove] = COMMANDS.map((name) => stringOption(options, name));
   const commands: ExtensionCommands = {
     PreStartupCommand: pre ?? null,

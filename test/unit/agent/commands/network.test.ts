@@ -2,6 +2,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type BackendFlag, backendFlags, givenOptions } from "../../../../agent/terminal/backend-flags.ts";
+import { describedOptions } from "../../../../backends/registry.ts";
 import { systemClock } from "../../../../ipam/clock.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import type { NetworkStore } from "../../../../ipam/stores/contracts.ts";
@@ -9,6 +11,11 @@ import { openFileStore } from "../../../../ipam/stores/file/store.ts";
 import { type CliAnswer, runCli, withoutStyles } from "../../../support/cli.ts";
 
 const { signal } = new AbortController();
+const PSK = Buffer.alloc(32, 7).toString("base64");
+
+function attributeOf(flags: readonly BackendFlag[], wanted: string): string {
+  return flags.find(({ key }) => key === wanted)?.option.attributeName() ?? "";
+}
 const NODE_ID = "0123456789abcdef0123456789abcdef";
 
 let directory: string;
@@ -83,6 +90,76 @@ describe("tulle net", () => {
     });
   });
 
+  it.each([
+    ["host-gw", [], {}],
+    ["alloc", [], {}],
+    ["ipip", ["--direct-routing"], { DirectRouting: true }],
+    [
+      "WireGuard",
+      [
+        ...["--mode", "auto", "--listen-port", "51900", "--listen-port-v6", "51901", "--mtu", "1400"],
+        ...["--persistent-keepalive-interval", "25", "--psk", PSK],
+      ],
+      {
+        Mode: "auto",
+        ListenPort: 51900,
+        ListenPortV6: 51901,
+        MTU: 1400,
+        PersistentKeepaliveInterval: 25,
+        PSK,
+      },
+    ],
+    [
+      "extension",
+      [
+        ...[
+          "--pre-startup-command",
+          "cat /sys/class/net/x/address",
+          "--post-startup-command",
+          "ip link set x up",
+        ],
+        ...[
+          "--subnet-add-command",
+          "read MAC && ip route replace $SUBNET dev x",
+          "--subnet-remove-command",
+          ":",
+        ],
+      ],
+      {
+        PreStartupCommand: "cat /sys/class/net/x/address",
+        PostStartupCommand: "ip link set x up",
+        SubnetAddCommand: "read MAC && ip route replace $SUBNET dev x",
+        SubnetRemoveCommand: ":",
+      },
+    ],
+  ])("writes all options of %s", async (type, flags, options) => {
+    const { code, err } = await tulle("net", "init", "--network", "10.2.0.0/16", "--backend", type, ...flags);
+    expect({ code, err }).toEqual({ code: 0, err: "" });
+    const { Backend } = JSON.parse((await tulle("net", "show", "--json")).out);
+    expect(Backend).toEqual({ Type: type, ...options });
+  });
+
+  it("has a flag for every option of every backend, and parses what they describe", () => {
+    const flags = backendFlags();
+    for (const [type, options] of describedOptions()) {
+      const written = givenOptions(
+        flags,
+        type,
+        new Map(options.map(({ key, kind }) => [attributeOf(flags, key), kind === "switch" ? true : "1"])),
+      );
+      expect(Object.keys(written).sort()).toEqual(options.map(({ key }) => key).sort());
+    }
+  });
+
+  it("does not repeat a pre-shared key", async () => {
+    const init = ["net", "init", "--network", "10.2.0.0/16", "--backend", "wireguard"];
+    await tulle(...init, "--psk", PSK);
+    expect((await tulle("net", "show")).out).toContain('PSK "(secret)"');
+    const { err } = await tulle(...init);
+    expect(err).toContain('"PSK":"(secret)"');
+    expect(err).not.toContain(PSK);
+  });
+
   it("leaves an equal configuration, and another one unless forced", async () => {
     await initNetwork();
     expect((await tulle("net", "init", "--network", "10.2.0.0/16", "--subnet-len", "24")).out).toMatch(
@@ -103,6 +180,12 @@ describe("tulle net", () => {
     [["--network", "10.2.0.0/16", "--subnet-len", "many"], '--subnet-len "many" is not a whole number'],
     [["--network", "10.2.0.0/16", "--vni", "99999999"], "VNI"],
     [["--network", "10.2.0.0/16", "--backend", "pigeon"], 'Backend.Type "pigeon" is unknown'],
+    [
+      ["--network", "10.2.0.0/16", "--backend", "host-gw", "--vni", "7"],
+      "--vni is an option of vxlan, not of host-gw",
+    ],
+    [["--network", "10.2.0.0/16", "--backend", "wireguard", "--psk", "short"], "Backend.PSK is not valid"],
+    [["--network", "10.2.0.0/16", "--backend", "wireguard", "--mode", "fast"], 'Backend.Mode is "fast"'],
     [["--file", "/nowhere", "--ipv6-subnet-len", "64"], "--file /nowhere and --ipv6-subnet-len exclude"],
     [["--file", "/nowhere"], "--file /nowhere cannot be read"],
     [[], "Network is missing"],

@@ -386,6 +386,11 @@ function failureOf(change: Change, error: unknown): TulleError {
         { cause: error, retryable: true },
       );
     }
+    if (change.object.kind === "link" && error.errno === EOPNOTSUPP) {
+      const { type } = change.object;
+      const remedy = `the kernel has no ${type} devices: load them ("modprobe ${type}"), or install the kernel's modules; "tulle doctor" names the package`;
+      return new NetlinkError(operation, error.errno, { kernelMessage: remedy });
+    }
     return error;
   }
   if (error instanceof TulleError) return error;

@@ -295,7 +295,12 @@ function describeInside(address: Address) {
 }
 
 function describeClaim(claim: string) {
-  const what = isIP(claim) === 0 ? "hardware address" : "public address";
+  const what = isIP(claim) === 0 ? identityName(claim) : "public address";
   return (holder: LeaseKey): string =>
     `its ${what} ${claim} is also that of lease ${holder}, which is older; delete the lease of the host that is gone, else give one of the two hosts another address`;
+}
+
+/** What identifies a peer besides its addresses, by its form. */
+export function identityName(identity: string): string {
+  return /^([\da-f]{2}:){5}[\da-f]{2}$/.test(identity) ? "hardware address" : "public key";
 }

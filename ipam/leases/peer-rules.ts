@@ -15,7 +15,7 @@ import {
 } from "../addresses/ip.ts";
 import { describeLocal, type LocalPrefix, type LocalPrefixes } from "../addresses/local-prefixes.ts";
 import { publicAddressProblem } from "../addresses/peer-address.ts";
-import type { Demands } from "./admission.ts";
+import { type Demands, identityName } from "./admission.ts";
 import type { Lease, LeaseKey } from "./lease.ts";
 
 export interface CommonRules {
@@ -117,7 +117,7 @@ export function localProblem(lease: Lease, common: CommonRules, local: LocalRule
   const identities = local.ownIdentities.length === 0 ? [] : common.identitiesOf(lease);
   for (const identity of identities) {
     if (local.ownIdentities.includes(identity))
-      return `its hardware address ${identity} is this host's own; one of the two hosts was cloned from the other`;
+      return `its ${identityName(identity)} ${identity} is this host's own; one of the two hosts was cloned from the other`;
   }
   const found = local.prefixes.overlapping(subnets);
   if (found === null || isWayTo(lease, subnets, found)) return local.rejectLocally(lease);

@@ -1,7 +1,9 @@
 /** WireGuard over our generic netlink, compared with wg(8) on the same device. */
 
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
+import { EINVAL, EOPNOTSUPP } from "../../backends/netlink/errors.ts";
 import { decodeFamilyId, encodeGetFamily } from "../../backends/netlink/generic.ts";
 import { NetnsHandle } from "../../backends/netlink/netns.ts";
 import { NETLINK_GENERIC } from "../../backends/netlink/socket.ts";
@@ -15,8 +17,10 @@ import {
   WG_GENL_NAME,
   type WireguardDevice,
 } from "../../backends/netlink/wireguard.ts";
+import type { LinkObject } from "../../backends/state/kinds/link.ts";
+import { wireguardBackend } from "../../backends/wireguard.ts";
 import { Address, Prefix } from "../../ipam/addresses/ip.ts";
-import { describeInGuest, loadModule } from "../support/guest.ts";
+import { describeInGuest, loadModule, unloadModule } from "../support/guest.ts";
 import { createNetns, type TestNetns } from "../support/netns.ts";
 
 const DEVICE = "wg0";
@@ -101,5 +105,58 @@ describeInGuest("WireGuard over generic netlink", () => {
     const device = show() as WireguardDevice;
     expect(device.peers).toHaveLength(1);
     expect(device.peers[0]?.allowedPrefixes.map(String).sort()).toEqual(allowedPrefixes.map(String).sort());
+  });
+});
+
+describeInGuest("a kernel without WireGuard", () => {
+  let netns: TestNetns;
+  let port: RtnetlinkPort;
+  const link: LinkObject = {
+    kind: "link",
+    name: "flannel-wg",
+    type: "wireguard",
+    mac: null,
+    mtuBytes: 1420,
+    isUp: true,
+    details: { type: "wireguard" },
+  };
+
+  beforeAll(async () => {
+    netns = createNetns("nowg");
+    netns.exec("sysctl", ["-qw", "kernel.modprobe=/bin/false"]);
+    // The kernel frees namespaces, and the devices in them, a moment after their last user.
+    await expect.poll(() => unloadModule("wireguard"), { timeout: 60_000, interval: 500 }).toBe(true);
+    port = RtnetlinkPort.open({ netns: NetnsHandle.open(netns.path) });
+  });
+  afterAll(() => {
+    port?.close();
+    netns?.exec("sysctl", ["-qw", "kernel.modprobe=/sbin/modprobe"]);
+    netns?.dispose();
+    loadModule("wireguard");
+  });
+
+  it("is told apart by doctor's probe, and named with its module when a device is created", async () => {
+    const connection = NetlinkConnection.open({ netns: NetnsHandle.open(netns.path) });
+    const failure = (): unknown => {
+      try {
+        connection.request(wireguardBackend.kernelNeeds[0]?.probe() ?? Buffer.alloc(0));
+        return null;
+      } catch (error) {
+        return error;
+      }
+    };
+    expect(failure()).toMatchObject({ errno: EOPNOTSUPP });
+    const [result] = await port.apply([{ op: "create", object: link }]);
+    expect(result?.message).toMatch(
+      /the kernel has no wireguard devices: load them \("modprobe wireguard"\)/,
+    );
+    expect(netns.exec("ip", ["link"])).not.toContain("flannel-wg");
+    const keys = { kind: "wg-device", device: link.name, publicKey: null, listenPort: 51820 } as const;
+    expect(await port.apply([{ op: "create", object: keys }])).toMatchObject([{ errno: EOPNOTSUPP }]);
+    loadModule("wireguard");
+    expect(failure()).toMatchObject({ errno: EINVAL });
+    expect(await port.apply([{ op: "create", object: link }])).toEqual([null]);
+    expect(netns.exec("ip", ["link"])).not.toContain("tulle-probe");
+    connection.close();
   });
 });

@@ -1,6 +1,7 @@
 /** `describe` for suites that need a kernel which this machine may not have: they run in the guest (`npm run test:guest`). */
 
 import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import { describe } from "vitest";
 
@@ -14,4 +15,14 @@ export function describeInGuest(name: string, body: () => void): void {
 export function loadModule(name: string): void {
   const { status, stderr } = spawnSync("/bin/busybox", ["modprobe", name], { encoding: "utf8" });
   if (status !== 0) throw new Error(`modprobe ${name}: ${stderr}`);
+}
+
+/** Unloads a kernel module; false while it is in use. */
+export function unloadModule(name: string): boolean {
+  const isLoaded = () =>
+    readFileSync("/proc/modules", "utf8")
+      .split("\n")
+      .some((line) => line.startsWith(`${name} `));
+  if (isLoaded()) spawnSync("/bin/busybox", ["rmmod", name]);
+  return !isLoaded();
 }

@@ -56,7 +56,8 @@ export function ip(line: string): string {
 
 /** Removes what the agent before left, as a reboot does. */
 export function removeDevice(): void {
-  if (ip("-o link").includes(" flannel.1:")) ip("link delete flannel.1");
+  for (const device of ["flannel.1", "flannel-v6.1"])
+    if (ip("-o link").includes(` ${device}:`)) ip(`link delete ${device}`);
 }
 
 /** proc(5): utime and stime, fields 14 and 15, in ticks of 10 ms. */
@@ -81,11 +82,11 @@ export interface BenchAgent {
 }
 
 /** Starts our daemon, or `command` with the flags that flanneld knows. */
-export function startAgent(host: BenchHost, command: readonly string[] | null): BenchAgent {
+export function startAgent(host: BenchHost, command: readonly string[] | null, prefix = PREFIX): BenchAgent {
   const subnetFile = join(host.directory, "subnet.env");
   const flags = [
     `-etcd-endpoints=${host.endpoint}`,
-    `-etcd-prefix=${PREFIX}`,
+    `-etcd-prefix=${prefix}`,
     "-iface=eth0",
     `-subnet-file=${subnetFile}`,
     ...(command === null

@@ -5,7 +5,7 @@ import { CommandRunner } from "../../../backends/firewall/command.ts";
 import type { FirewallEngine } from "../../../backends/firewall/engine.ts";
 import { IptablesEngine } from "../../../backends/firewall/iptables.ts";
 import { NftEngine } from "../../../backends/firewall/nft.ts";
-import { planFirewall, withoutSourceCheck } from "../../../backends/firewall/plan.ts";
+import { planFirewall, type TunnelInput, withoutSourceCheck } from "../../../backends/firewall/plan.ts";
 import { EMPTY_PLAN } from "../../../backends/firewall/rules.ts";
 import { Address } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
@@ -106,6 +106,19 @@ for (const { name, create, flush, damages, list, listing } of [NFT, IPTABLES]) {
       expect(await engine.reconcile(only(PLAN))).not.toEqual([]);
       expect(await engine.reconcile(only(PLAN))).toEqual([]);
       expect(await fresh().reconcile(only(PLAN))).toEqual([]);
+    });
+
+    it("finds a plan for an IPIP tunnel equal, by whatever name the tool lists its protocol", async () => {
+      const { port: _, ...ends } = INPUT.tunnels[4] as TunnelInput & { readonly port: number };
+      const ipip = only(planFirewall({ ...INPUT, tunnels: { 4: { ...ends, protocol: "ipip" } } }));
+      expect(await engine.reconcile(ipip)).not.toEqual([]);
+      expect(await engine.reconcile(ipip)).toEqual([]);
+      expect(await fresh().reconcile(ipip)).toEqual([]);
+      expect(rulesOf(host)).toMatch(/ipencap|ipip|ipv4|l4proto 4/);
+      // Another tunnel's rules replace them, jumps included.
+      expect(await engine.reconcile(only(PLAN))).not.toEqual([]);
+      expect(await fresh().reconcile(only(PLAN))).toEqual([]);
+      expect(rulesOf(host)).not.toMatch(/ipencap/);
     });
 
     it("shows flannel's rules, one by one", async () => {

@@ -10,8 +10,10 @@ import { type Command, Option } from "commander";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
-import { escapeJson, escapeText } from "../../ipam/escape.ts";
+import { escapeJson, escapeText, formatJson } from "../../ipam/escape.ts";
 import type { ConfigEntry } from "../../ipam/stores/contracts.ts";
+import { auditLeases } from "../leases/lease-audit.ts";
+import { migrationOf } from "../leases/migration.ts";
 import {
   checkNetworkConfig,
   type NetworkOptions,
@@ -20,6 +22,7 @@ import {
 import { requireSupport } from "../network/network-support.ts";
 import { type BackendFlag, backendFlags, givenOptions } from "../terminal/backend-flags.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
+import { formatMigration, migrationToJson } from "../terminal/migration-view.ts";
 import { formatNetworkConfig, withoutSecrets } from "../terminal/network-view.ts";
 import { STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
 
@@ -36,6 +39,7 @@ export const net: CommandModule = {
     defineInit(command.command("init"), context);
     defineShow(command.command("show"), context);
     defineValidate(command.command("validate"), context);
+    defineMigrate(command.command("migrate"), context);
   },
 };
 
@@ -88,6 +92,21 @@ function defineValidate(command: Command, context: CommandContext): void {
       const config = parseNetworkConfig(text);
       requireSupport(config);
       context.out.line(`valid: ${summaryOf(config)}`);
+    });
+}
+
+function defineMigrate(command: Command, context: CommandContext): void {
+  command
+    .description("list the hosts that have not followed a change of the backend")
+    .option("--json", "print one object, for programs")
+    .addHelpText("after", "\nExit code: 0 all hosts have the backend of the configuration, 1 some have not.")
+    .action(async ({ json }: { readonly json?: true }) => {
+      const listing = await withNetwork(context, ({ store, signal }) => store.feed.list(signal));
+      const migration = migrationOf(auditLeases(listing));
+      if (migration.behind.length > 0) context.exitWith(1);
+      context.out.write(
+        json ? `${formatJson(migrationToJson(migration), 2)}\n` : formatMigration(migration, context.out),
+      );
     });
 }
 

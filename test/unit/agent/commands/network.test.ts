@@ -245,6 +245,52 @@ describe("tulle net", () => {
   });
 });
 
+describe("tulle net migrate", () => {
+  const hostGw = (host: number) => leaseValue(host, { BackendType: "host-gw", BackendData: undefined });
+  const migrate = async () => {
+    const { code, out } = await tulle("net", "migrate");
+    return { code, lines: out.split("\n").map((line) => line.split(/ {2,}/)) };
+  };
+
+  it("lists the hosts of another backend, and exits with 1 until there is none", async () => {
+    await initNetwork();
+    const first = await addLease("10.2.9.0-24", leaseValue(242, { NodeID: NODE_ID }));
+    const second = await addLease("10.2.16.0-24", leaseValue(243));
+    await addLease("10.2.17.0-24", hostGw(244));
+    const init = ["net", "init", "--network", "10.2.0.0/16", "--subnet-len", "24"];
+    await tulle(...init, "--backend", "host-gw", "--force");
+    expect(await migrate()).toEqual({
+      code: 1,
+      lines: [
+        ["LEASE", "ADDRESS", "BACKEND", "NODE"],
+        ["10.2.9.0-24", "192.168.1.242", "vxlan", "01234567"],
+        ["10.2.16.0-24", "192.168.1.243", "vxlan", "-"],
+        [""],
+        [expect.stringMatching(/^2 of 3 hosts do not use host-gw yet: restart the daemon of each/)],
+        [""],
+      ],
+    });
+    const { code, out } = await tulle("net", "migrate", "--json");
+    expect({ code, answer: JSON.parse(out) }).toMatchObject({
+      code: 1,
+      answer: { backend: "host-gw", followed: 1, behind: [{ key: "10.2.9.0-24" }, { key: "10.2.16.0-24" }] },
+    });
+    for (const entry of [first, second]) await store().leases.remove(entry, signal);
+    expect(await migrate()).toEqual({ code: 0, lines: [["all 1 hosts use host-gw"], [""]] });
+  });
+
+  it("does not count a reservation whose host has not joined", async () => {
+    await initNetwork();
+    await tulle("lease", "reserve", "10.2.20.0/24", "--public-ip", "192.168.1.250");
+    expect(await migrate()).toEqual({ code: 0, lines: [["all 0 hosts use vxlan"], [""]] });
+  });
+
+  it("needs a configuration", async () => {
+    const { code, err } = await tulle("net", "migrate");
+    expect({ code, err }).toMatchObject({ code: 1, err: expect.stringContaining("tulle net init") });
+  });
+});
+
 describe("tulle leases and tulle lease check", () => {
   beforeEach(initNetwork);
 

@@ -113,9 +113,9 @@ class WireguardOptions implements BackendOptions {
     this.#json = options;
     this.keys = keys;
     this.mode = wordOption(options, "Mode", MODES, "separate");
-    const port = integerOption(options, "ListenPort", 51_820, 1, 65_535);
-    const portV6 = integerOption(options, "ListenPortV6", 51_821, 1, 65_535);
-    this.ports = { 4: port, 6: this.mode === "separate" ? portV6 : port };
+    const shared = integerOption(options, "ListenPort", 51_820, 1, 65_535);
+    const separate = integerOption(options, "ListenPortV6", 51_821, 1, 65_535);
+    this.ports = { 4: shared, 6: this.mode === "separate" ? separate : shared };
     this.mtuBytes = integerOption(options, "MTU", 0, 0, 65_535);
     this.keepaliveSeconds = integerOption(options, "PersistentKeepaliveInterval", 0, 0, 65_535);
     this.presharedKey = secretOption(options, "PSK", parseKey, '32 bytes in base64, as "wg genpsk" prints');

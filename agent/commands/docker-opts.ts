@@ -22,9 +22,11 @@ interface DockerOptsOptions {
   readonly c?: true;
   readonly k: string;
   readonly m?: true;
+  readonly ip6tables?: true;
   readonly format: "env" | "flags" | "daemon-json";
 }
 
+const SUBNET_KEYS = ["FLANNEL_SUBNET", "FLANNEL_IPV6_SUBNET"] as const;
 const DEFAULT_OUTPUT = "/run/docker_opts.env";
 
 const HELP = `
@@ -33,6 +35,9 @@ combined variable holds there is put in front.
 
 --format flags and daemon-json go to standard output unless -d is given, and need the -f file to exist;
 with env a missing file gives empty options, as with the script.
+
+For a network with an IPv6 range, --ipv6 and --fixed-cidr-v6 are added. Docker's default bridge cannot have IPv6 alone:
+such a network is an error, which names the command for a network of its own.
 
 Exit code: 1 also when a route through a gateway leads to this host's own subnet already, in which case
 Docker could not use it; the file is written nevertheless.`;
@@ -46,6 +51,10 @@ export const dockerOpts: CommandModule = {
       .option("-c", "write all options into one variable")
       .option("-k <name>", "name of that variable", "DOCKER_OPTS")
       .option("-m", "leave --ip-masq out")
+      .option(
+        "--ip6tables",
+        "for Docker 20.10 to 26, where it masquerades IPv6: --ip6tables and --experimental",
+      )
       .addOption(
         new Option("--format <form>", "what to write")
           .choices(["env", "flags", "daemon-json"])
@@ -60,7 +69,8 @@ export const dockerOpts: CommandModule = {
         const text = formatOptions(variables, options);
         if (output === null) context.out.write(text);
         else await writeText(output, text);
-        if (options.format === "env") await refuseGatewayRoute(variables.get("FLANNEL_SUBNET") ?? "");
+        if (options.format !== "env") return;
+        for (const key of SUBNET_KEYS) await refuseGatewayRoute(variables.get(key) ?? "");
       });
   },
 };
@@ -96,16 +106,16 @@ function placeOf(path: string): string {
 }
 
 function formatOptions(variables: Variables, options: DockerOptsOptions): string {
-  const ipMasq = !options.m;
+  const choice = { ipMasq: !options.m, ip6tables: options.ip6tables === true };
   switch (options.format) {
     case "flags":
-      return `${dockerFlags(variables, ipMasq).join(" ")}\n`;
+      return `${dockerFlags(variables, choice).join(" ")}\n`;
     case "daemon-json":
-      return `${JSON.stringify(daemonSettings(variables, ipMasq), null, 2)}\n`;
+      return `${JSON.stringify(daemonSettings(variables, choice), null, 2)}\n`;
     case "env": {
       const individual = options.i ?? !options.c;
       const combined = options.c ?? !options.i;
-      return formatDockerOpts(variables, { individual, combined, combinedKey: options.k, ipMasq });
+      return formatDockerOpts(variables, { individual, combined, combinedKey: options.k, ...choice });
     }
   }
 }

@@ -32,8 +32,8 @@ interface DockerOptions {
 const SETUP_HELP = `
 With --into daemon-json the settings bip, mtu and ip-masq (with IPv6 also ipv6 and fixed-cidr-v6) are written into
 daemon.json; every other byte stays, and the file as it was is kept beside it as daemon.json.before-tulle.
-With --into drop-in systemd asks for the subnet at each start of Docker; the options --bip, --mtu and --ip-masq in
-docker.service are replaced. Without --into: the drop-in where the service has such options, else daemon.json.
+With --into drop-in systemd asks for the subnet at each start of Docker; the same options in docker.service are
+replaced. Without --into: the drop-in where the service has such options, else daemon.json.
 
 Options that dockerd would refuse beside the subnet, in the unit, its drop-ins, their variables and files, or in
 daemon.json, are named before anything is written; where dockerd has --validate, it checks the result too.

@@ -3,7 +3,7 @@
 import { Address, Prefix } from "../../ipam/addresses/ip.ts";
 import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import type { JsonObject } from "../../ipam/json.ts";
-import { type DockerdOption, OWN_OPTIONS } from "./dockerd-options.ts";
+import type { DockerdOption } from "./dockerd-options.ts";
 
 /** Where the settings go. */
 export type SetupTarget = "daemon-json" | "drop-in";
@@ -13,8 +13,8 @@ export interface SetupFacts {
   readonly env: SubnetEnv;
   /** True when Docker is told to masquerade. */
   readonly dockerMasquerades: boolean;
-  /** The keys that are written into daemon.json; none for a drop-in. */
-  readonly writtenKeys: ReadonlySet<string>;
+  /** The options that tulle gives, as keys of daemon.json. */
+  readonly ownKeys: ReadonlySet<string>;
   /** The options that remain on dockerd's command line. */
   readonly options: readonly DockerdOption[];
   /** As in "docker.service gives …". */
@@ -50,9 +50,9 @@ function fromOption({ name, value, spelled, variable }: DockerdOption, { service
   return { name, value, where: `${variable ?? serviceName} gives ${spelled}` };
 }
 
-function fromSettings({ settings, daemonJson, writtenKeys }: SetupFacts): readonly Given[] {
+function fromSettings({ settings, daemonJson, target, ownKeys }: SetupFacts): readonly Given[] {
   return Object.entries(settings)
-    .filter(([name]) => !writtenKeys.has(name))
+    .filter(([name]) => target === "drop-in" || !ownKeys.has(name))
     .map(([name, value]) => {
       const text = typeof value === "string" ? value : JSON.stringify(value);
       return { name, value: text, where: `${daemonJson} sets "${name}" to ${JSON.stringify(value)}` };
@@ -61,15 +61,15 @@ function fromSettings({ settings, daemonJson, writtenKeys }: SetupFacts): readon
 
 /** dockerd refuses a setting that both a flag and daemon.json give, even with the same value. */
 function twice(facts: SetupFacts): readonly string[] {
-  const { target, options, settings, writtenKeys, serviceName, daemonJson } = facts;
+  const { target, options, settings, ownKeys, serviceName, daemonJson } = facts;
   if (target === "drop-in") {
-    const both = Object.keys(settings).filter((name) => OWN_OPTIONS.has(name));
+    const both = Object.keys(settings).filter((name) => ownKeys.has(name));
     return both.map(
       (name) =>
         `${daemonJson} sets "${name}", and dockerd refuses a setting that its command line gives too: remove it`,
     );
   }
-  const both = options.filter(({ name }) => writtenKeys.has(name));
+  const both = options.filter(({ name }) => ownKeys.has(name));
   const otherWay = facts.mayUseDropIn ? ", or use --into drop-in" : "";
   return both.map(
     ({ spelled, variable }) =>
@@ -106,22 +106,25 @@ function refusalOf(
 
 function warningOf(
   { name, value, where }: Given,
-  { target, env, dockerMasquerades }: SetupFacts,
+  { target, env, dockerMasquerades, ownKeys }: SetupFacts,
 ): readonly string[] {
+  if (ownKeys.has(name))
+    return target === "drop-in" ? [`${where}; tulle's option comes last and overrides it`] : [];
   switch (name) {
-    case "bip":
-    case "mtu":
-    case "ip-masq":
-      return target === "drop-in" ? [`${where}; tulle's option comes last and overrides it`] : [];
     case "fixed-cidr":
     case "default-gateway":
       return value === "" || misfitOf(name, value, env) !== null
         ? []
         : [`${where}, which fits only while this host has its present subnet: remove it`];
     case "iptables":
-      return value === "false" && dockerMasquerades
-        ? [`${where}: Docker masquerades nothing, and tulled does not either; start tulled with --ip-masq`]
+    case "ip6tables": {
+      const family = name === "iptables" ? 4 : 6;
+      return value === "false" && dockerMasquerades && env.subnets[family] !== undefined
+        ? [
+            `${where}: Docker masquerades nothing of IPv${family}, and tulled does not either; start tulled with --ip-masq`,
+          ]
         : [];
+    }
     default:
       return [];
   }

@@ -1,24 +1,32 @@
 /**
- * What subnet.env means for dockerd's command line: flannel's mk-docker-opts.sh, byte for byte.
+ * What subnet.env means for dockerd's command line: for IPv4 flannel's mk-docker-opts.sh, byte for byte, and with IPv6
+ * the options that the script lacks.
  *
  * Pure: variables in, text out. The command reads and writes the files.
  */
 
-import { ConfigError } from "../../ipam/errors.ts";
+import { Prefix, parseInterfaceAddress } from "../../ipam/addresses/ip.ts";
+import { ConfigError, errorMessage } from "../../ipam/errors.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 
 /** Shell variables by name: those of subnet.env over those of the environment. */
 export type Variables = ReadonlyMap<string, string>;
 
-export interface DockerOptsRequest {
+/** What of the options is wanted. */
+export interface OptionChoice {
+  /** Say whether Docker masquerades; Docker before 1.3 does not know the option. */
+  readonly ipMasq: boolean;
+  /** Docker 20.10 to 26: let it masquerade IPv6, by its experimental ip6tables. */
+  readonly ip6tables: boolean;
+}
+
+export interface DockerOptsRequest extends OptionChoice {
   /** One line for each option. */
   readonly individual: boolean;
   /** One line with all options. */
   readonly combined: boolean;
   /** The name of the line with all options. */
   readonly combinedKey: string;
-  /** Say whether Docker masquerades; Docker before 1.3 does not know the option. */
-  readonly ipMasq: boolean;
 }
 
 const OPTION_PREFIX = "DOCKER_OPT_";
@@ -31,8 +39,8 @@ const OPTION_PREFIX = "DOCKER_OPT_";
 export function formatDockerOpts(variables: Variables, request: DockerOptsRequest): string {
   const key = variableName(request.combinedKey);
   const options = new Map([...variables].filter(([name]) => name.startsWith(OPTION_PREFIX)));
-  for (const [name, option] of ownOptions(variables, request.ipMasq))
-    options.set(OPTION_PREFIX + name, option);
+  for (const option of ownOptions(variables, request))
+    options.set(OPTION_PREFIX + option.variable, spell(option));
   const sorted = [...options].sort(([left], [right]) => (left < right ? -1 : 1));
   const before = variables.get(key) ?? "";
   // Two blanks after what was there before, as the script has it.
@@ -44,31 +52,79 @@ export function formatDockerOpts(variables: Variables, request: DockerOptsReques
 }
 
 /** The same options as words for a command line. Throws ConfigError. */
-export function dockerFlags(variables: Variables, withIpMasq: boolean): readonly string[] {
-  return ownOptions(variables, withIpMasq).map(([, option]) => option);
+export function dockerFlags(variables: Variables, choice: OptionChoice): readonly string[] {
+  return ownOptions(variables, choice).map(spell);
 }
 
 /** The same options as settings of daemon.json. Throws ConfigError. */
-export function daemonSettings(variables: Variables, withIpMasq: boolean): JsonObject {
-  const subnet = variables.get("FLANNEL_SUBNET") ?? "";
-  const mtu = variables.get("FLANNEL_MTU") ?? "";
-  const ipMasq = withIpMasq ? dockerMasquerades(variables) : null;
-  return {
-    ...(subnet === "" ? {} : { bip: subnet }),
-    ...(mtu === "" ? {} : { mtu: Number(mtu) }),
-    ...(ipMasq === null ? {} : { "ip-masq": ipMasq }),
-  };
+export function daemonSettings(variables: Variables, choice: OptionChoice): JsonObject {
+  return Object.fromEntries(ownOptions(variables, choice).map(({ key, value }) => [key, value]));
 }
 
-function ownOptions(variables: Variables, withIpMasq: boolean): (readonly [name: string, option: string])[] {
-  const options: (readonly [string, string])[] = [];
+interface DaemonOption {
+  /** The end of the variable's name; the script's name where the script has the option. */
+  readonly variable: string;
+  /** The option's long name, which is its key in daemon.json. */
+  readonly key: string;
+  readonly value: string | number | boolean;
+}
+
+function spell({ key, value }: DaemonOption): string {
+  return `--${key}=${value}`;
+}
+
+function ownOptions(variables: Variables, choice: OptionChoice): readonly DaemonOption[] {
   const subnet = variables.get("FLANNEL_SUBNET") ?? "";
   const mtu = variables.get("FLANNEL_MTU") ?? "";
-  const ipMasq = withIpMasq ? dockerMasquerades(variables) : null;
-  if (subnet !== "") options.push(["BIP", `--bip=${subnet}`]);
-  if (ipMasq !== null) options.push(["IPMASQ", `--ip-masq=${ipMasq}`]);
-  if (mtu !== "") options.push(["MTU", `--mtu=${mtu}`]);
+  const range = containerRange(variables);
+  const masquerades = choice.ipMasq || range !== null ? dockerMasquerades(variables) : null;
+  requireIpv4(variables, range);
+  const options: DaemonOption[] = [];
+  if (subnet !== "") options.push({ variable: "BIP", key: "bip", value: subnet });
+  if (choice.ipMasq && masquerades !== null)
+    options.push({ variable: "IPMASQ", key: "ip-masq", value: masquerades });
+  if (mtu !== "") options.push({ variable: "MTU", key: "mtu", value: /^\d+$/.test(mtu) ? Number(mtu) : mtu });
+  if (range === null) return options;
+  options.push(
+    { variable: "IPV6", key: "ipv6", value: true },
+    { variable: "FIXED_CIDR_V6", key: "fixed-cidr-v6", value: range.toString() },
+  );
+  if (choice.ip6tables && masquerades === true) {
+    options.push(
+      { variable: "IP6TABLES", key: "ip6tables", value: true },
+      { variable: "EXPERIMENTAL", key: "experimental", value: true },
+    );
+  }
   return options;
+}
+
+/** Docker numbers its bridge and its containers from the range itself; null when there is none. */
+function containerRange(variables: Variables): Prefix | null {
+  const text = variables.get("FLANNEL_IPV6_SUBNET") ?? "";
+  if (text === "") return null;
+  try {
+    const { address, length } = parseInterfaceAddress(text);
+    return Prefix.of(address, length);
+  } catch (cause) {
+    throw new ConfigError(
+      `subnet.env: FLANNEL_IPV6_SUBNET is "${text}" (${errorMessage(cause)}): restart the agent, which writes it again`,
+      { cause },
+    );
+  }
+}
+
+/** Docker's default bridge always has IPv4, with a range of Docker's own where it is given none. */
+function requireIpv4(variables: Variables, range: Prefix | null): void {
+  if (range === null || (variables.get("FLANNEL_SUBNET") ?? "") !== "") return;
+  const options = [
+    ...["--ipv4=false", "--ipv6", `--subnet ${range}`, `--gateway ${range.base.plus(1)}`],
+    `--opt com.docker.network.driver.mtu=${variables.get("FLANNEL_MTU") ?? ""}`,
+    `--opt com.docker.network.bridge.enable_ip_masquerade=${dockerMasquerades(variables) === true}`,
+  ];
+  throw new ConfigError(
+    `the network has IPv6 only, and Docker's default bridge cannot be without IPv4: with Docker 28 or newer run ` +
+      `"docker network create ${options.join(" ")} overlay" and start containers with --network overlay`,
+  );
 }
 
 /** One of the two masquerades: Docker where the agent does not. Null when subnet.env does not say. */

@@ -14,9 +14,6 @@ export interface DockerdOption {
   readonly parts: readonly Argument[];
 }
 
-/** The options that tulle gives. */
-export const OWN_OPTIONS: ReadonlySet<string> = new Set(["bip", "mtu", "ip-masq"]);
-
 /** True for options that need a value, false for switches, which take one only behind `=`. */
 const TAKES_VALUE: Readonly<Record<string, boolean>> = {
   bip: true,
@@ -25,9 +22,11 @@ const TAKES_VALUE: Readonly<Record<string, boolean>> = {
   "config-file": true,
   "default-gateway": true,
   "default-gateway-v6": true,
+  experimental: false,
   "fixed-cidr": true,
   "fixed-cidr-v6": true,
   "ip-masq": false,
+  ip6tables: false,
   iptables: false,
   ipv6: false,
   mtu: true,

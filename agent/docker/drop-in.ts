@@ -7,12 +7,17 @@ import type { ServiceCommand } from "./service-command.ts";
 const OPTIONS_FILE = "/run/tulle/docker.env";
 const OPTIONS_VARIABLE = "TULLE_DOCKER_OPTS";
 
-/** The unit's command without the options `removed`, with ours at its end. `tulle` is the program's path. */
-export function formatDropIn(
-  { words }: ServiceCommand,
-  removed: readonly DockerdOption[],
-  tulle: string,
-): string {
+export interface DropIn {
+  /** The unit's options that ours replace. */
+  readonly removed: readonly DockerdOption[];
+  /** The path of the program `tulle`. */
+  readonly tulle: string;
+  /** See OptionChoice. */
+  readonly ip6tables: boolean;
+}
+
+/** The unit's command with our options at its end. */
+export function formatDropIn({ words }: ServiceCommand, { removed, tulle, ip6tables }: DropIn): string {
   const gone = new Set(removed.flatMap(({ parts }) => parts.map(({ wordIndex }) => wordIndex)));
   const kept = words.filter((_, index) => !gone.has(index)).map(({ raw }) => raw);
   return `# Written by "tulle docker setup"; "tulle docker unset" removes it.
@@ -23,7 +28,7 @@ After=tulled.service
 
 [Service]
 EnvironmentFile=-${OPTIONS_FILE}
-ExecStartPre=${tulle} docker-opts -c -k ${OPTIONS_VARIABLE} -d ${OPTIONS_FILE}
+ExecStartPre=${tulle} docker-opts -c${ip6tables ? " --ip6tables" : ""} -k ${OPTIONS_VARIABLE} -d ${OPTIONS_FILE}
 ExecStart=
 ExecStart=${kept.join(" ")} $${OPTIONS_VARIABLE}
 `;

@@ -11,16 +11,15 @@ export const DOCKER_BRIDGE = "docker0";
 /** True when the bridge has other addresses than subnet.env gives: dockerd must restart to move it. */
 export function isBridgeElsewhere({ subnets }: SubnetEnv, { addresses }: BridgeFacts): boolean {
   if (addresses === null) return false;
-  return [...entriesOf(subnets)].some(
-    ([family, wanted]) => family === 4 && !addresses.some((each) => isSameAddress(each, wanted)),
-  );
+  return [...entriesOf(subnets)].some(([, wanted]) => !addresses.some((each) => isSameAddress(each, wanted)));
 }
 
 /** Findings about the bridge and the routes around it. */
 export function bridgeFindings(env: SubnetEnv, facts: BridgeFacts): string[] {
   const findings: string[] = [];
   if (isBridgeElsewhere(env, facts)) {
-    const now = facts.addresses?.map(({ address, length }) => `${address}/${length}`).join(", ") || "none";
+    const global = facts.addresses?.filter(({ address }) => !address.isLinkLocal) ?? [];
+    const now = global.map(({ address, length }) => `${address}/${length}`).join(", ") || "none";
     findings.push(`${DOCKER_BRIDGE} has the address ${now}; a restart of dockerd moves it`);
     if (facts.portCount > 0) {
       findings.push(

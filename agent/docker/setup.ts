@@ -4,14 +4,14 @@
  */
 
 import { join } from "node:path";
-import { entriesOf, Prefix } from "../../ipam/addresses/ip.ts";
 import { parseSubnetEnv, readAssignments, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
 import { findCollisions, type SetupTarget } from "./collisions.ts";
 import { type DaemonSettings, editDaemonJson, parseDaemonJson } from "./daemon-json.ts";
 import { daemonSettings, dockerFlags, type Variables } from "./docker-opts.ts";
-import { type DockerdOption, dockerdOptions, OWN_OPTIONS } from "./dockerd-options.ts";
+import { type DockerdOption, dockerdOptions } from "./dockerd-options.ts";
 import { formatDropIn } from "./drop-in.ts";
+import { masqueradeSupport, type ReadVersion, readEngineVersion } from "./engine-version.ts";
 import { type FileChange, readText } from "./file-change.ts";
 import { DROP_IN, readServiceCommand, type ServiceCommand } from "./service-command.ts";
 import type { DockerdStart } from "./validate.ts";
@@ -24,14 +24,12 @@ export interface SetupPaths {
 }
 
 /** Every key of daemon.json that we may write. */
-const OWN_KEYS = ["bip", "mtu", "ip-masq", "ipv6", "fixed-cidr-v6"] as const;
+const OWN_KEYS = ["bip", "mtu", "ip-masq", "ipv6", "fixed-cidr-v6", "ip6tables", "experimental"] as const;
 
 /** What subnet.env asks of Docker. */
 export interface DockerSubnet {
   readonly env: SubnetEnv;
   readonly variables: Variables;
-  /** As settings of daemon.json. */
-  readonly settings: DaemonSettings;
 }
 
 export interface SetupPlan {
@@ -47,17 +45,7 @@ export async function readSubnetFile(path: string): Promise<DockerSubnet> {
   if (text === null) {
     throw new ConfigError(`${path} is not there: start tulled, or name its file with --subnet-file`);
   }
-  const env = parseSubnetEnv(text);
-  const variables = readAssignments(text);
-  return { env, variables, settings: { ...daemonSettings(variables, true), ...ipv6Settings(env) } };
-}
-
-/** Docker numbers its containers from the range itself; it has no bip for IPv6. */
-function ipv6Settings({ subnets }: SubnetEnv): DaemonSettings {
-  for (const [family, { address, length }] of entriesOf(subnets)) {
-    if (family === 6) return { ipv6: true, "fixed-cidr-v6": Prefix.of(address, length).toString() };
-  }
-  return {};
+  return { env: parseSubnetEnv(text), variables: readAssignments(text) };
 }
 
 /** The administrator's daemon.json as it was before us; kept beside it until `unset`. */
@@ -79,17 +67,25 @@ export async function planSetup(
   subnet: DockerSubnet,
   tulle: string,
   paths: SetupPaths,
+  readVersion: ReadVersion = readEngineVersion,
 ): Promise<SetupPlan> {
   const service = await readServiceCommand(paths.unitDirectory);
   const options = dockerdOptions(service?.arguments ?? []);
-  const target = asked ?? (await preferredTarget(service, options, paths));
+  const support = await masqueradeSupport(subnet.env, service?.program ?? "dockerd", readVersion);
+  const choice = { ipMasq: true, ip6tables: support.needsExperimental };
+  const settings = daemonSettings(subnet.variables, choice);
+  const ownKeys = new Set(Object.keys(settings));
+  const isOwn = ({ name }: DockerdOption): boolean => ownKeys.has(name);
+  const target = asked ?? (await preferredTarget(service, options.some(isOwn), paths));
   if (target === "drop-in") requireUsable(service);
-  const removed = target === "drop-in" ? options.filter(isReplaced) : [];
+  // The drop-in gives these options itself.
+  const removed =
+    target === "drop-in" ? options.filter((option) => isOwn(option) && option.variable === null) : [];
   const kept = options.filter((option) => !removed.includes(option));
   const changes =
     target === "drop-in" && service !== null
-      ? await planDropIn(formatDropIn(service, removed, tulle), paths)
-      : await planDaemonJson(subnet.settings, paths);
+      ? await planDropIn(formatDropIn(service, { removed, tulle, ip6tables: choice.ip6tables }), paths)
+      : await planDaemonJson(settings, paths);
   const ownFile = kept.findLast(isConfigFile)?.value;
   const configFile = (target === "drop-in" ? ownFile : undefined) ?? paths.daemonJson;
   const change = changes.find(({ path }) => path === configFile);
@@ -97,8 +93,8 @@ export async function planSetup(
   const { refusals, warnings } = findCollisions({
     target,
     env: subnet.env,
-    dockerMasquerades: subnet.settings["ip-masq"] === true,
-    writtenKeys: new Set(target === "drop-in" ? [] : Object.keys(subnet.settings)),
+    dockerMasquerades: !subnet.env.ipMasq,
+    ownKeys,
     options: kept,
     serviceName: service?.name ?? "",
     mayUseDropIn: service?.obstacle === null,
@@ -106,14 +102,24 @@ export async function planSetup(
     daemonJson: configFile,
   });
   if (refusals.length > 0) throw new ConflictError(refusals.join("; "));
-  const given = target === "drop-in" ? dockerFlags(subnet.variables, true) : [];
+  const given = target === "drop-in" ? dockerFlags(subnet.variables, choice) : [];
   const start = service && startOf(service, [...removed, ...kept.filter(isConfigFile)], given, config);
-  return { changes, warnings, start };
+  const stale = await staleSettings(settings, paths.daemonJson);
+  return { changes, warnings: [...support.warnings, ...stale, ...warnings], start };
 }
 
-/** The drop-in gives these options itself. */
-function isReplaced({ name, variable }: DockerdOption): boolean {
-  return OWN_OPTIONS.has(name) && variable === null;
+/** Settings that an earlier run wrote for a range that the network no longer has; the administrator may have changed them. */
+async function staleSettings(settings: DaemonSettings, daemonJson: string): Promise<readonly string[]> {
+  const backup = backupOf(daemonJson);
+  const original = await readText(backup);
+  const key = "fixed-cidr-v6";
+  if (original === null || settings[key] !== undefined) return [];
+  const present = parseDaemonJson((await readText(daemonJson)) ?? "", daemonJson)[key];
+  if (present === undefined || present === parseDaemonJson(original, backup)[key]) return [];
+  return [
+    `${daemonJson} sets "${key}" to ${JSON.stringify(present)}, and the network has no IPv6 any more: ` +
+      'run "tulle docker unset", then "tulle docker setup" again',
+  ];
 }
 
 function isConfigFile({ name }: DockerdOption): boolean {
@@ -122,12 +128,12 @@ function isConfigFile({ name }: DockerdOption): boolean {
 
 async function preferredTarget(
   service: ServiceCommand | null,
-  options: readonly DockerdOption[],
+  givesOwn: boolean,
   { unitDirectory }: SetupPaths,
 ): Promise<SetupTarget> {
   if (service === null || service.obstacle !== null) return "daemon-json";
   const hasDropIn = (await readText(dropInOf(unitDirectory))) !== null;
-  return hasDropIn || options.some(({ name }) => OWN_OPTIONS.has(name)) ? "drop-in" : "daemon-json";
+  return hasDropIn || givesOwn ? "drop-in" : "daemon-json";
 }
 
 function requireUsable(service: ServiceCommand | null): void {

@@ -45,7 +45,7 @@ export async function attach(spec: AttachmentSpec, undo: Undo): Promise<Attached
     undo.push(() => deleteDevice(port.name));
     joinVlans(host, port, portSpec.vlans);
     const bridge = settleBridge(host, former, spec.bridge);
-    const container = configureContainer(containerSpec);
+    const container = configureContainer(containerSpec, spec.bridge.gateway !== null);
     if (usesRules(spec.rules)) {
       const { protect } = await import("./rules/protection.ts");
       const { network, rules } = spec;

@@ -1,7 +1,7 @@
 /** The bridge that the containers of a network share, and the gateway's addresses on it. */
 
 import { readFileSync } from "node:fs";
-import type { Family, InterfaceAddress } from "../../ipam/addresses/ip.ts";
+import type { InterfaceAddress } from "../../ipam/addresses/ip.ts";
 import { ConflictError } from "../../ipam/errors.ts";
 import { hasCode } from "../../ipam/files.ts";
 import { encodeDeleteAddress, type KernelAddress } from "../netlink/address.ts";
@@ -16,15 +16,11 @@ import {
   type Link,
 } from "../netlink/link/link.ts";
 import { addAddress, allAddresses, competingWith, excludedBy, isSame, ofDevice } from "./addresses.ts";
+import { ensureForwarding } from "./forwarding.ts";
 import { findLink, getLink, ignoring, isErrno } from "./links.ts";
 import { randomMacs } from "./mac.ts";
 import { type BridgeSpec, usesVlans, type VlanSpec } from "./spec.ts";
-import { preferSysctl, readSysctl, requireSysctl } from "./sysctl.ts";
-
-const FORWARDING: Readonly<Record<Family, string>> = {
-  4: "ipv4/ip_forward",
-  6: "ipv6/conf/all/forwarding",
-};
+import { preferSysctl } from "./sysctl.ts";
 
 /** linux/netdevice.h: the address was set by a person or a program. */
 const NET_ADDR_SET = "3";
@@ -131,7 +127,7 @@ export function ensureGateways(
     for (const former of excludedBy(present, gateway)) removeFormer(host, device, former, gateway, force);
     addAddress(host, device, gateway);
   }
-  for (const { address } of gateways) requireSysctl(FORWARDING[address.family], "1");
+  for (const { address } of gateways) ensureForwarding(host, address.family);
   return missing.length > 0;
 }
 
@@ -154,11 +150,6 @@ export function findSubnetConflict(
       },
     },
   );
-}
-
-/** True when the host passes packets of this family on. */
-export function isForwarding(family: Family): boolean {
-  return readSysctl(FORWARDING[family]) === "1";
 }
 
 /** How many devices are ports of the bridge. */

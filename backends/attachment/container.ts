@@ -11,10 +11,16 @@ import { getLink, ignoring } from "./links.ts";
 import type { ContainerRoute, ContainerSpec } from "./spec.ts";
 import { preferSysctl, readSysctl, requireSysctl } from "./sysctl.ts";
 
-/** Gives the interface its addresses, raises it, adds the routes, and returns it as it is then. Throws NetlinkError. */
-export function configureContainer({ netns, name, addresses, routes }: ContainerSpec): Link {
-  const hasIpv6 = addresses.some(({ gateway }) => gateway.family === 6);
-  withNetns(netns, () => prepareInterface(name, hasIpv6));
+/**
+ * Gives the interface its addresses, raises it, adds the routes, and returns it as it is then. `hasGateway`: this host is
+ * the only router on the bridge. Throws NetlinkError.
+ */
+export function configureContainer(
+  { netns, name, addresses, routes }: ContainerSpec,
+  hasGateway: boolean,
+): Link {
+  const families = new Set(addresses.map(({ gateway }) => gateway.family));
+  withNetns(netns, () => prepareInterface(name, families, hasGateway));
   const container = NetlinkConnection.open({ netns });
   try {
     const link = getLink(container, name);
@@ -34,9 +40,11 @@ export function configureContainer({ netns, name, addresses, routes }: Container
  * Runtimes may start containers with IPv6 off. The notifications tell neighbours that knew an earlier holder of the
  * address about the new one when the interface comes up.
  */
-function prepareInterface(name: string, hasIpv6: boolean): void {
+function prepareInterface(name: string, families: ReadonlySet<Family>, hasGateway: boolean): void {
   preferSysctl(`ipv4/conf/${name}/arp_notify`, "1");
-  if (!hasIpv6) return;
+  // Otherwise one container could become the default router of the others (CVE-2020-10749).
+  if (hasGateway) preferSysctl(`ipv6/conf/${name}/accept_ra`, "0");
+  if (!families.has(6)) return;
   for (const device of ["lo", name]) {
     const setting = `ipv6/conf/${device}/disable_ipv6`;
     if (readSysctl(setting) !== null) requireSysctl(setting, "0");

@@ -3,8 +3,8 @@
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import { decodeLink, encodeGetLink, type Link } from "../netlink/link/link.ts";
 import { allAddresses, isSame, ofDevice } from "./addresses.ts";
-import { isForwarding } from "./bridge.ts";
 import { type Expected, mtuDifference, unless } from "./expected.ts";
+import { isForwarding } from "./forwarding.ts";
 import { findLink, isErrno } from "./links.ts";
 import { gatewayDeviceName } from "./spec.ts";
 

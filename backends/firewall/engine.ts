@@ -12,6 +12,7 @@ export type Drift = string;
  *  - reconcile compares everything that is ours: presence, order, duplicates, content; what is equal is not written;
  *  - each table changes in one transaction: no packet meets an incomplete chain;
  *  - foreign rules, and those of networks without a plan, are neither changed nor removed;
+ *  - a failure of one family does not keep the other from its rules; `details.families` of the error lists those without;
  *  - one call at a time; failures are FirewallError.
  */
 export interface FirewallEngine {

@@ -5,9 +5,10 @@
  * runs iptables itself: one restore is one transaction for each table.
  */
 
-import { FAMILIES, type Family } from "../../ipam/addresses/ip.ts";
+import type { Family } from "../../ipam/addresses/ip.ts";
 import type { CommandRunner } from "./command.ts";
 import type { Drift, FirewallEngine, RemoveOptions } from "./engine.ts";
+import { forEachFamily, isWanted } from "./families.ts";
 import {
   type IptablesChange,
   isInUse,
@@ -50,7 +51,7 @@ export class IptablesEngine implements FirewallEngine {
   }
 
   async reconcile(plans: FirewallPlans, signal?: AbortSignal): Promise<readonly Drift[]> {
-    return this.#forEachFamily(async (family) => {
+    return forEachFamily(async (family) => {
       if (!isWanted(plans, family)) return await this.#clear(plans, family, signal);
       return await this.#reconcileFamily(
         plans,
@@ -67,7 +68,7 @@ export class IptablesEngine implements FirewallEngine {
    * in tables with foreign rules, because no rule elsewhere overrides a DROP there. All other chains of ours are removed.
    */
   async reconcileBeside(plans: FirewallPlans, signal?: AbortSignal): Promise<readonly Drift[]> {
-    return this.#forEachFamily(async (family) => {
+    return forEachFamily(async (family) => {
       if (!isWanted(plans, family)) return await this.#clear(plans, family, signal);
       const saved = await this.#saveIfThere(family, signal);
       return saved === null ? [] : await this.#reconcileFamily(plans, family, acceptsBeside, saved, signal);
@@ -75,7 +76,7 @@ export class IptablesEngine implements FirewallEngine {
   }
 
   async remove({ isDryRun = false, signal }: RemoveOptions = {}): Promise<readonly string[]> {
-    return this.#forEachFamily(async (family) => {
+    return forEachFamily(async (family) => {
       const saved = await this.#saveIfThere(family, signal);
       if (saved === null) return [];
       const names = [...saved.values()].flatMap((table) => [...table.keys()]);
@@ -83,11 +84,6 @@ export class IptablesEngine implements FirewallEngine {
       if (isDryRun) return this.#change(family, chains, saved).drifts;
       return await this.#write(family, chains, saved, signal);
     });
-  }
-
-  /** Both families at once: they share no table. */
-  async #forEachFamily(work: (family: Family) => Promise<readonly Drift[]>): Promise<readonly Drift[]> {
-    return (await Promise.all(FAMILIES.map(work))).flat();
   }
 
   /** Removes what is ours of a family that no network wants. */
@@ -168,10 +164,6 @@ export class IptablesEngine implements FirewallEngine {
   #saveCommand(family: Family): string {
     return `${PROGRAM[family]}${this.#variant}-save`;
   }
-}
-
-function isWanted(plans: FirewallPlans, family: Family): boolean {
-  return [...plans.values()].some(({ rules }) => rules[family] !== undefined);
 }
 
 /** Each rule costs every packet: an accept in the raw table is needed only beside foreign rules there. */

@@ -1,7 +1,7 @@
 /**
  * The nftables engine: a table of our own for each network and family, read and written through nft's JSON interface.
  *
- * One transaction per network, so that one that nft rejects does not keep the others from theirs. Touches no other
+ * One transaction per table, so that one that nft rejects does not keep the others from theirs. Touches no other
  * table; an accept here does not override a drop elsewhere, for which the iptables engine has `reconcileBeside`.
  */
 
@@ -11,6 +11,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.t
 import type { CommandRunner } from "./command.ts";
 import type { Drift, FirewallEngine, RemoveOptions } from "./engine.ts";
 import { FirewallError } from "./errors.ts";
+import { type FamilyFailure, throwFirst } from "./families.ts";
 import { type NetworkName, networksOf } from "./names.ts";
 import {
   acceptAsWritten,
@@ -21,7 +22,7 @@ import {
   type WrittenForms,
 } from "./nft-diff.ts";
 import { describeTable, NFT_TABLE, type NftTable, nftTable } from "./nft-render.ts";
-import { EMPTY_PLAN, type FamilyRules, type FirewallPlan, type FirewallPlans } from "./rules.ts";
+import { EMPTY_PLAN, type FamilyRules, type FirewallPlans } from "./rules.ts";
 
 /** A table, what it must hold (undefined: nothing of ours) and how nft lists it (null: it does not exist). */
 interface TableState {
@@ -43,15 +44,18 @@ export class NftEngine implements FirewallEngine {
   async reconcile(plans: FirewallPlans, signal?: AbortSignal): Promise<readonly Drift[]> {
     const present = await this.#presentTables(signal);
     const drifts: Drift[] = [];
-    const failures: unknown[] = [];
-    for (const [network, plan] of plans) {
-      try {
-        drifts.push(...(await this.#reconcileNetwork(network, plan, present, signal)));
-      } catch (error) {
-        failures.push(error);
+    const failures: FamilyFailure[] = [];
+    for (const [network, { rules }] of plans) {
+      for (const family of FAMILIES) {
+        try {
+          const table = nftTable(family, network);
+          drifts.push(...(await this.#reconcileTable(table, rules[family], present, signal)));
+        } catch (error) {
+          failures.push({ family, error });
+        }
       }
     }
-    if (failures.length > 0) throw failures[0];
+    throwFirst(failures);
     return drifts;
   }
 
@@ -62,23 +66,25 @@ export class NftEngine implements FirewallEngine {
     if (!isDryRun) return this.reconcile(plans, signal);
     const drifts: string[] = [];
     for (const network of networks) {
-      const states = await this.#read(network, EMPTY_PLAN, present, signal);
-      drifts.push(...this.#change(states).drifts);
+      for (const family of FAMILIES) {
+        const state = await this.#read(nftTable(family, network), undefined, present, signal);
+        drifts.push(...this.#change(state).drifts);
+      }
     }
     return drifts;
   }
 
-  async #reconcileNetwork(
-    network: NetworkName,
-    plan: FirewallPlan,
+  async #reconcileTable(
+    table: NftTable,
+    wanted: FamilyRules | undefined,
     present: ReadonlySet<string>,
     signal?: AbortSignal,
   ): Promise<readonly Drift[]> {
-    const change = this.#change(await this.#read(network, plan, present, signal));
+    const change = this.#change(await this.#read(table, wanted, present, signal));
     if (change.commands.length === 0) return [];
-    const apply = async (commands: readonly JsonObject[]): Promise<readonly TableState[]> => {
-      await this.#run(commands, network, signal);
-      return await this.#read(network, plan, await this.#presentTables(signal), signal);
+    const apply = async (commands: readonly JsonObject[]): Promise<TableState> => {
+      await this.#run(commands, table, signal);
+      return await this.#read(table, wanted, await this.#presentTables(signal), signal);
     };
     const first = await apply(change.commands);
     const rest = this.#change(first);
@@ -86,14 +92,8 @@ export class NftEngine implements FirewallEngine {
     return change.drifts;
   }
 
-  #change(states: readonly TableState[]): NftChange {
-    const changes = states.map(({ table, wanted, listed }) =>
-      planNftChange(table, wanted, listed, this.#writtenForms(table)),
-    );
-    return {
-      drifts: changes.flatMap(({ drifts }) => drifts),
-      commands: changes.flatMap(({ commands }) => commands),
-    };
+  #change({ table, wanted, listed }: TableState): NftChange {
+    return planNftChange(table, wanted, listed, this.#writtenForms(table));
   }
 
   #writtenForms(table: NftTable): WrittenForms {
@@ -103,39 +103,29 @@ export class NftEngine implements FirewallEngine {
     return forms;
   }
 
-  async #run(commands: readonly JsonObject[], network: NetworkName, signal?: AbortSignal): Promise<void> {
+  async #run(commands: readonly JsonObject[], table: NftTable, signal?: AbortSignal): Promise<void> {
     const options = { input: JSON.stringify({ nftables: commands }), needsPipe: true, signal } as const;
     const { exitCode, stderr } = await this.#runner.run("nft", ["-j", "-f", "-"], options);
-    if (exitCode !== 0) throw rejectedError(stderr, network);
+    if (exitCode !== 0) throw rejectedError(stderr, table);
   }
 
   /** Records how this version of nft lists what it listed after both of two transactions. */
-  #learn(first: readonly TableState[], second: readonly TableState[]): void {
-    first.forEach(({ table, wanted, listed }, index) => {
-      if (wanted === undefined) return;
-      const again = second[index]?.listed ?? null;
-      acceptAsWritten(table, wanted, [listed, again], this.#writtenForms(table));
-    });
+  #learn({ table, wanted, listed }: TableState, again: TableState): void {
+    if (wanted === undefined) return;
+    acceptAsWritten(table, wanted, [listed, again.listed], this.#writtenForms(table));
   }
 
-  /** A network's tables as they are. Equal to `nft list table ip flannel-ipv4`, and the same for ip6. */
+  /** A table as it is. Equal to `nft list table ip flannel-ipv4`. */
   async #read(
-    network: NetworkName,
-    plan: FirewallPlan,
+    table: NftTable,
+    wanted: FamilyRules | undefined,
     present: ReadonlySet<string>,
     signal?: AbortSignal,
-  ): Promise<readonly TableState[]> {
-    const states: TableState[] = [];
-    for (const family of FAMILIES) {
-      const table = nftTable(family, network);
-      const { protocol, name } = table;
-      const isPresent = present.has(describeTable(table));
-      const listed = isPresent
-        ? parseTable(table, await this.#list(["table", protocol, name], signal))
-        : null;
-      states.push({ table, wanted: plan.rules[family], listed });
-    }
-    return states;
+  ): Promise<TableState> {
+    const { protocol, name } = table;
+    const isPresent = present.has(describeTable(table));
+    const listed = isPresent ? parseTable(table, await this.#list(["table", protocol, name], signal)) : null;
+    return { table, wanted, listed };
   }
 
   /** All tables of the host, such as `ip flannel-ipv4`. */
@@ -168,12 +158,11 @@ function withReadableFlags(listing: string): string {
   return listing.replace(/(\{"table": \{[^{}]*"handle": \d+), "flags": [^}]*\}\}/g, '$1, "flags": "set"}}');
 }
 
-function rejectedError(stderr: string, network: NetworkName): FirewallError {
+function rejectedError(stderr: string, table: NftTable): FirewallError {
   // JSON has no lines: the position in front of each message has no meaning.
   const reasons = new Set([...stderr.matchAll(/Error: (.+)/g)].map(([, reason]) => reason));
-  const tables = FAMILIES.map((family) => describeTable(nftTable(family, network))).join(" or ");
   const remedy = stderr.includes("resource busy")
-    ? `; foreign rules in the table ${tables} use a chain or set of ours: move them to a table of their own`
+    ? `; foreign rules in the table ${describeTable(table)} use a chain or set of ours: move them to a table of their own`
     : "";
   const reason = reasons.size === 0 ? stderr : [...reasons].join(", ");
   return new FirewallError(`nft rejected the rules: ${reason}${remedy}`, { retryable: true });

@@ -6,6 +6,8 @@
 import type { Logger } from "../../ipam/log.ts";
 import { CommandRunner } from "./command.ts";
 import type { Drift, EngineKind, RemoveOptions } from "./engine.ts";
+import type { FirewallError } from "./errors.ts";
+import { isPartial } from "./families.ts";
 import { Firewalld } from "./firewalld.ts";
 import { IptablesEngine } from "./iptables.ts";
 import { NftEngine } from "./nft.ts";
@@ -69,8 +71,17 @@ export class Toolset {
     const engine = chooseEngine(choice, prefersNft, this.#installed);
     if (engine !== this.#engine) log.info("firewall engine chosen", { engine, choice });
     this.#engine = engine;
-    const drifts = await (engine === "nft" ? this.#nft : this.#iptables).reconcile(plans, signal);
-    return [...drifts, ...(await this.#reconcileBeside(engine, this.#installed, plans, signal))];
+    let drifts: readonly Drift[] = [];
+    let failure: FirewallError | null = null;
+    try {
+      drifts = await (engine === "nft" ? this.#nft : this.#iptables).reconcile(plans, signal);
+    } catch (error) {
+      if (!isPartial(error, plans)) throw error;
+      failure = error;
+    }
+    const beside = await this.#reconcileBeside(engine, this.#installed, plans, signal);
+    if (failure !== null) throw failure;
+    return [...drifts, ...beside];
   }
 
   /** Removes all rules of ours from both engines and returns what they were; `isDryRun` only returns. */

@@ -39,6 +39,7 @@ export const RTPROT_UNSPEC = 0;
 export const RTPROT_KERNEL = 2;
 export const RTPROT_BOOT = 3;
 export const RTPROT_STATIC = 4;
+export const RTPROT_RA = 9;
 
 /** linux/rtnetlink.h: how far a destination or an address is valid. */
 export const RT_SCOPE_UNIVERSE = 0;

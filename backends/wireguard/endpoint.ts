@@ -1,6 +1,12 @@
 /** Where a peer's tunnel packets go to, and what its lease says of it. Pure. */
 
-import { type Address, type Family, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import {
+  type Address,
+  compactPerFamily,
+  type Family,
+  type PerFamily,
+  Prefix,
+} from "../../ipam/addresses/ip.ts";
 import { isJsonObject, type JsonValue } from "../../ipam/json.ts";
 import type { Lease } from "../../ipam/leases/lease.ts";
 import { parseKey } from "./key.ts";
@@ -38,11 +44,11 @@ export function outerAddress(
 
 /** flannel's choice: a public IPv4 address, else IPv6 between public addresses, else IPv4. */
 function suitable(theirs: PerFamily<Address>, ours: PerFamily<Address>): Address | null {
-  const v4 = ours[4] === undefined ? undefined : theirs[4];
-  const v6 = ours[6] === undefined ? undefined : theirs[6];
-  if (v4 === undefined || v6 === undefined) return v4 ?? v6 ?? null;
-  if (isPublic(v4)) return v4;
-  return isPublic(v6) && ours[6] !== undefined && isPublic(ours[6]) ? v6 : v4;
+  const shared = compactPerFamily((family) => (ours[family] === undefined ? undefined : theirs[family]));
+  const [first, second] = Object.values(shared);
+  if (first === undefined || second === undefined || isPublic(first)) return first ?? null;
+  const own = ours[second.family];
+  return isPublic(second) && own !== undefined && isPublic(own) ? second : first;
 }
 
 function isPublic(address: Address): boolean {
@@ -66,7 +72,7 @@ export function portIn(data: JsonValue | undefined): number | null | undefined {
 export function dataProblem(lease: Lease, family: Family): string | null {
   const data = lease.attrs.backendData[family];
   if (data === undefined && lease.storeLeaseId === null)
-    return "it is a reservation, and its host has not come yet";
+    return "it is a reservation, and its host has not joined yet";
   if (publicKeyIn(data) === null)
     return `its BackendData ${JSON.stringify(data ?? null)} holds no PublicKey of 32 bytes in base64`;
   if (portIn(data) === undefined)

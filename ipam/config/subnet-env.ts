@@ -5,7 +5,7 @@
  */
 
 import {
-  entriesOf,
+  FAMILIES,
   type Family,
   type InterfaceAddress,
   type PerFamily,
@@ -28,16 +28,19 @@ const KEYS: Record<Family, { readonly network: string; readonly subnet: string }
   6: { network: "FLANNEL_IPV6_NETWORK", subnet: "FLANNEL_IPV6_SUBNET" },
 };
 
-/** The file's text, in flannel's order. */
+/** The file's text, in flannel's order. Throws CodecError for what parseSubnetEnv would reject. */
 export function formatSubnetEnv(env: SubnetEnv): string {
-  const lines: string[] = [];
-  for (const [family, networks] of entriesOf(env.networks)) {
-    const subnet = env.subnets[family];
-    lines.push(`${KEYS[family].network}=${networks.join(",")}`);
-    if (subnet) lines.push(`${KEYS[family].subnet}=${subnet.address}/${subnet.length}`);
-  }
-  lines.push(`FLANNEL_MTU=${env.mtuBytes}`, `FLANNEL_IPMASQ=${env.ipMasq}`, "");
-  return lines.join("\n");
+  const lines = FAMILIES.flatMap((family) => {
+    const { network, subnet } = KEYS[family];
+    const [networks = [], own] = [env.networks[family], env.subnets[family]];
+    return [
+      ...(networks.length === 0 ? [] : [`${network}=${networks.join(",")}`]),
+      ...(own === undefined ? [] : [`${subnet}=${own.address}/${own.length}`]),
+    ];
+  });
+  const text = [...lines, `FLANNEL_MTU=${env.mtuBytes}`, `FLANNEL_IPMASQ=${env.ipMasq}`, ""].join("\n");
+  parseSubnetEnv(text);
+  return text;
 }
 
 /** Reads the file's text. Throws CodecError that names the missing or wrong key. */
@@ -46,7 +49,7 @@ export function parseSubnetEnv(text: string): SubnetEnv {
   requireKeys(values);
   const networks: Partial<Record<Family, readonly Prefix[]>> = {};
   const subnets: Partial<Record<Family, InterfaceAddress>> = {};
-  for (const family of [4, 6] as const) {
+  for (const family of FAMILIES) {
     const { network, subnet } = KEYS[family];
     if (!values.has(network)) continue;
     networks[family] = read(network, values, (list) =>

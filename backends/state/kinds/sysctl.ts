@@ -9,6 +9,8 @@ export interface SysctlObject {
   /** Device that the setting belongs to: it comes and goes with the device. Null for global ones. */
   readonly device: string | null;
   readonly value: string;
+  /** The only other value that is replaced by `value`; default any. */
+  readonly onlyOver?: string;
 }
 
 export const sysctlKind: Kind<SysctlObject> = {
@@ -20,6 +22,7 @@ export const sysctlKind: Kind<SysctlObject> = {
   deviceOf: ({ device }) => device,
   isVisible: ({ path }, scope) => scope.sysctls.has(path),
   ownerOf: ({ path }, scope) => (scope.sysctls.has(path) ? "ours" : "foreign"),
-  isSame: (desired, actual) => actual.value === desired.value,
+  isSame: ({ value, onlyOver }, actual) =>
+    actual.value === value || (onlyOver !== undefined && actual.value !== onlyOver),
   describe: ({ path, value }) => `sysctl ${path}=${value}`,
 };

@@ -215,6 +215,7 @@ const STAYING = [
   ["bridge addr_info.1.nodad", undefined, true],
   ["eth0 addr_info.1.nodad", undefined, true],
   ["eth0 net.ipv6.conf.accept_dad", "0", "1"],
+  ["eth0 net.ipv6.conf.accept_ra", "1", "0"],
   ["eth0 net.ipv6.conf.ndisc_notify", "0", "1"],
   ["port txqlen", undefined, 1000],
 ];

@@ -88,6 +88,19 @@ const IPTABLES: EngineCase = {
 `,
 };
 
+/** A listing, or the command for it, of the fixture's IPv6 ranges. */
+function inIpv6(text: string): string {
+  const words: readonly [RegExp, string][] = [
+    [/\biptables\b/g, "ip6tables"],
+    [/\bip (?=flannel|[sd]addr)/g, "ip6 "],
+    [/flannel-ipv4/g, "flannel-ipv6"],
+    [/10\.2\.54\.0\/24/g, "fd00:2:0:54::/64"],
+    [/10\.2\.0\.0\/16/g, "fd00:2::/48"],
+    [/224\.0\.0\.0\/4/g, "ff00::/8"],
+  ];
+  return words.reduce((result, [word, replacement]) => result.replace(word, replacement), text);
+}
+
 for (const { name, create, flush, damages, list, listing } of [NFT, IPTABLES]) {
   describeAsRoot(`the ${name} engine`, () => {
     let host: TestNetns;
@@ -121,10 +134,13 @@ for (const { name, create, flush, damages, list, listing } of [NFT, IPTABLES]) {
       expect(rulesOf(host)).not.toMatch(/ipencap/);
     });
 
-    it("shows flannel's rules, one by one", async () => {
+    it.each([
+      ["IPv4", (text: string) => text],
+      ["IPv6", inIpv6],
+    ])("shows flannel's rules of %s, one by one", async (_, inFamily) => {
       const masquerade = { ...INPUT.masquerade, excluded: [] };
       await engine.reconcile(only(planFirewall({ ...INPUT, masquerade, openPort: false })));
-      expect(sh(list)).toBe(listing);
+      expect(sh(inFamily(list))).toBe(inFamily(listing));
     });
 
     it.each([["a flush", flush] as const, ...damages])("repairs %s", async (_, damage) => {

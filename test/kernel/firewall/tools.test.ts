@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { CommandRunner } from "../../../backends/firewall/command.ts";
+import type { EngineKind } from "../../../backends/firewall/engine.ts";
 import { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { IptablesEngine } from "../../../backends/firewall/iptables.ts";
 import {
@@ -19,7 +20,7 @@ import { systemClock } from "../../../ipam/clock.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { only } from "./fixture.ts";
-import { createToolbox, type Toolbox } from "./toolbox.ts";
+import { createToolbox, locate, type Toolbox } from "./toolbox.ts";
 
 /** What flanneld's default flags ask for. */
 const DEFAULTS: FirewallInput = {
@@ -49,6 +50,11 @@ const PLAN = planFirewall(DEFAULTS);
 const MASQUERADE_PLAN = planFirewall({
   ...DEFAULTS,
   masquerade: { isEnabled: true, randomFully: true, excluded: [Prefix.parse("192.0.2.0/24")] },
+});
+const DUAL_PLAN = planFirewall({
+  ...DEFAULTS,
+  networks: { ...DEFAULTS.networks, 6: Prefix.parse("fd00:2::/48") },
+  masquerade: { isEnabled: true, randomFully: true, excluded: [] },
 });
 
 const IPTABLES = ["iptables", "iptables-save", "iptables-restore"];
@@ -171,12 +177,76 @@ describeAsRoot("the firewall on a host", () => {
     toolbox = createToolbox(IPTABLES);
     const engine = new IptablesEngine(new CommandRunner(prefixOf(toolbox)));
     expect(await engine.reconcile(only(PLAN))).not.toEqual([]);
-    const both = planFirewall({
-      ...DEFAULTS,
-      networks: { ...DEFAULTS.networks, 6: Prefix.parse("fd00:2::/48") },
-    });
-    await expect(engine.reconcile(only(both))).rejects.toThrow(/ip6tables-save is not installed/);
+    await expect(engine.reconcile(only(DUAL_PLAN))).rejects.toThrow(/IPv6: ip6tables-save is not installed/);
   });
+
+  it.each<[string, EngineKind, RegExp, () => Toolbox]>([
+    [
+      "ip6tables is not installed",
+      "iptables",
+      /^IPv6: ip6tables-save is not installed/,
+      () => createToolbox(IPTABLES),
+    ],
+    [
+      "the kernel lacks a table of ip6tables",
+      "iptables",
+      /^IPv6: ip6tables-restore failed .*unable to initialize table 'nat'/,
+      () => {
+        const tools = createToolbox([...IPTABLES, "ip6tables-save"]);
+        tools.write(
+          "ip6tables-restore",
+          `cat >/dev/null; echo "ip6tables-restore: unable to initialize table 'nat'" >&2; exit 3`,
+        );
+        return tools;
+      },
+    ],
+    [
+      "the kernel lacks IPv6 in nftables",
+      "nft",
+      /^IPv6: nft rejected the rules: .*Address family not supported/,
+      () => {
+        const tools = createToolbox([]);
+        tools.write(
+          "nft",
+          `case "$*" in
+             *"-f -"*) input=$(cat) ;;
+             *) exec ${locate("nft")} "$@" ;;
+           esac
+           case "$input" in
+             *'"family":"ip6"'*) echo "Error: Could not process rule: Address family not supported" >&2; exit 1 ;;
+           esac
+           printf %s "$input" | ${locate("nft")} "$@"`,
+        );
+        return tools;
+      },
+    ],
+  ])(
+    "keeps the rules of IPv4 in order where %s, and reports one problem",
+    async (_, kind, problem, tools) => {
+      toolbox = tools();
+      const handle = NetnsHandle.open(host.path);
+      const warnings: string[] = [];
+      const guard = createGuard(toolbox, handle, warnings);
+      const isHeld = (): boolean =>
+        host
+          .exec(kind === "nft" ? "nft" : "iptables-save", kind === "nft" ? ["list", "ruleset"] : [])
+          .includes("flanneld forward");
+      guard.start();
+      try {
+        await guard.update(null, DUAL_PLAN);
+        expect(guard.status()).toMatchObject({ engine: kind, isInSync: false, note: null });
+        expect(guard.status().lastError).toMatch(problem);
+        expect(isHeld()).toBe(true);
+        if (kind === "nft") host.exec("nft", ["flush", "ruleset"]);
+        else host.exec("iptables", ["-F"]);
+        await expect.poll(isHeld, { timeout: 5000 }).toBe(true);
+        expect(warnings).toHaveLength(1);
+      } finally {
+        await guard.stop();
+        handle.close();
+      }
+    },
+  );
 
   it("does without any tool by default, says so once, and uses the tool once there is one", async () => {
     toolbox = createToolbox([]);

@@ -8,11 +8,12 @@ import {
   compactPerFamily,
   entriesOf,
   type Family,
+  mapFamilies,
   type PerFamily,
   Prefix,
 } from "../../../ipam/addresses/ip.ts";
 import { parseNetworkConfig } from "../../../ipam/config/network-config-parser.ts";
-import { formatSubnetEnv, parseSubnetEnv } from "../../../ipam/config/subnet-env.ts";
+import { formatSubnetEnv, parseSubnetEnv, type SubnetEnv } from "../../../ipam/config/subnet-env.ts";
 import { CodecError, ConfigError } from "../../../ipam/errors.ts";
 import type { JsonValue } from "../../../ipam/json.ts";
 import type { LeaseAttrs } from "../../../ipam/leases/lease.ts";
@@ -153,24 +154,26 @@ describe("a network config", () => {
 });
 
 describe("subnet.env", () => {
+  const part = (family: Family) =>
+    fc.record({
+      networks: fc.array(prefixOf(family), { minLength: 1, maxLength: 3 }),
+      subnet: fc.record({
+        address: addressOf(family, 0n),
+        length: fc.integer({ min: 0, max: ADDRESS_BITS[family] }),
+      }),
+    });
   const subnetEnv = fc.record({
-    networks: fc.tuple(prefixOf(4), prefixOf(6)),
-    addresses: fc.tuple(addressOf(4), addressOf(6)),
-    isDual: fc.boolean(),
-    mtuBytes: fc.integer({ min: 68, max: 65_535 }),
+    families: perFamily(part(4), part(6)),
+    mtuBytes: fc.integer({ min: 1, max: 999_999 }),
     ipMasq: fc.boolean(),
   });
 
-  it("reads back, and cut at any place is whole or a CodecError", () => {
+  it("of either family or both reads back, and cut at any place is whole or a CodecError", () => {
     fc.assert(
-      fc.property(subnetEnv, ({ networks, addresses, isDual, mtuBytes, ipMasq }) => {
-        const [four, six] = networks;
-        const env = {
-          networks: isDual ? { 4: [four], 6: [six] } : { 4: [four] },
-          subnets: {
-            4: { address: addresses[0], length: four.length },
-            ...(isDual ? { 6: { address: addresses[1], length: six.length } } : {}),
-          },
+      fc.property(subnetEnv, ({ families, mtuBytes, ipMasq }) => {
+        const env: SubnetEnv = {
+          networks: mapFamilies(families, ({ networks }) => networks),
+          subnets: mapFamilies(families, ({ subnet }) => subnet),
           mtuBytes,
           ipMasq,
         };
@@ -183,5 +186,20 @@ describe("subnet.env", () => {
       }),
       { numRuns: 30 },
     );
+  });
+
+  it("that could not be read back is not written", () => {
+    const env = parseSubnetEnv(
+      "FLANNEL_NETWORK=10.2.0.0/16\nFLANNEL_SUBNET=10.2.3.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n",
+    );
+    for (const wrong of [
+      { ...env, networks: {} },
+      { ...env, subnets: {} },
+      { ...env, networks: { 4: [] } },
+      { ...env, networks: {}, subnets: {} },
+      { ...env, mtuBytes: 0 },
+      { ...env, mtuBytes: Number.NaN },
+    ])
+      expect(() => formatSubnetEnv(wrong)).toThrow(CodecError);
   });
 });

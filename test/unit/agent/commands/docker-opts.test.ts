@@ -56,6 +56,32 @@ describe("the file is the script's, byte for byte", () => {
     expect(await written("", [])).toBe('DOCKER_OPTS=""\n');
   });
 
+  it("IPv6 has the options that the script lacks", async () => {
+    const dual = `${WITH_MASQ}FLANNEL_IPV6_NETWORK=fd00:2::/48\nFLANNEL_IPV6_SUBNET=fd00:2:0:54::1/64\n`;
+    const range = 'DOCKER_OPT_FIXED_CIDR_V6="--fixed-cidr-v6=fd00:2:0:54::/64"\n';
+    expect(await written(dual, ["-i"])).toBe(`${BIP}${range}${MASQ}DOCKER_OPT_IPV6="--ipv6=true"\n${MTU}`);
+    expect(await written(dual, ["-c", "--ip6tables"])).toBe(
+      'DOCKER_OPTS=" --bip=203.0.113.1/24 --experimental=true --fixed-cidr-v6=fd00:2:0:54::/64 --ip6tables=true --ip-masq=true --ipv6=true --mtu=1450"\n',
+    );
+    expect(await written(dual.replace("MASQ=false", "MASQ=true"), ["-c", "--ip6tables"])).not.toContain(
+      "ip6tables",
+    );
+  });
+
+  it.each([
+    [
+      "IPv6 alone",
+      "FLANNEL_IPV6_SUBNET=fd00:2:0:54::1/64\nFLANNEL_MTU=1430\n",
+      /IPv6 only.*docker network create/,
+    ],
+    ["a damaged subnet", "FLANNEL_IPV6_SUBNET=fd00\n", /FLANNEL_IPV6_SUBNET is "fd00".*restart the agent/],
+  ])("%s is one error", async (_, text, message) => {
+    await writeFile(input, text);
+    const { code, err } = await runCli(["docker-opts", "-f", input, "-d", output]);
+    expect(code).toBe(1);
+    expect(err).toMatch(message);
+  });
+
   it("variables of the environment take part, those of the file win", async () => {
     const environment = {
       DOCKER_OPTS: "--debug",

@@ -43,6 +43,13 @@ describe("findings about Docker's bridge", () => {
     ]);
   });
 
+  it("tell of a bridge that lacks the address of one family", () => {
+    const dual = { ...ENV, subnets: { ...ENV.subnets, 6: parseInterfaceAddress("fd00:2:0:54::1/64") } };
+    const both = ["10.2.54.1/24", "fd00:2:0:54::1/64", "fe80::1/64"].map(parseInterfaceAddress);
+    expect(bridgeFindings(dual, { ...FACTS, addresses: both })).toEqual([]);
+    expect(bridgeFindings(dual, FACTS)).toEqual([expect.stringContaining("has the address 10.2.54.1/24;")]);
+  });
+
   it.each([
     ["10.2.54.0/24", "192.168.50.1", "diverts packets for containers in 10.2.54.0/24: delete it"],
     [

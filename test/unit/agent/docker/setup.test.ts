@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { SetupTarget } from "../../../../agent/docker/collisions.ts";
+import { parseEngineVersion } from "../../../../agent/docker/engine-version.ts";
 import { applyChange, applyChanges, type FileChange } from "../../../../agent/docker/file-change.ts";
 import {
   planSetup,
@@ -55,8 +56,14 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-async function plan(asked: SetupTarget | null): Promise<SetupPlan> {
-  return await planSetup(asked, await readSubnetFile(paths.subnetFile), "/usr/bin/tulle", paths);
+const IPV6 = "FLANNEL_IPV6_NETWORK=fd00:2::/48\nFLANNEL_IPV6_SUBNET=fd00:2:0:54::1/64\n";
+const writeSubnetEnv = (text: string): void => writeFileSync(paths.subnetFile, text);
+
+async function plan(asked: SetupTarget | null, version: string | null = null): Promise<SetupPlan> {
+  const subnet = await readSubnetFile(paths.subnetFile);
+  return await planSetup(asked, subnet, "/usr/bin/tulle", paths, async () =>
+    version === null ? null : parseEngineVersion(`Docker version ${version}, build 1`),
+  );
 }
 
 async function setUp(asked: SetupTarget | null = "daemon-json"): Promise<readonly FileChange[]> {
@@ -128,13 +135,47 @@ describe("Docker's settings in daemon.json", () => {
     expect(readFileSync(real, "utf8")).toBe(BY_HAND);
   });
 
-  it("carry IPv6 as a range, for which Docker has no bip", async () => {
-    writeFileSync(
-      paths.subnetFile,
-      `${SUBNET_ENV}FLANNEL_IPV6_NETWORK=fd00:2::/48\nFLANNEL_IPV6_SUBNET=fd00:2:0:54::1/64\n`,
-    );
+  it("carry IPv6 as a range, and warn where the network lost it", async () => {
+    writeSubnetEnv(SUBNET_ENV + IPV6);
     await setUp();
-    expect(JSON.parse(daemonJson())).toMatchObject({ ipv6: true, "fixed-cidr-v6": "fd00:2:0:54::/64" });
+    expect(JSON.parse(daemonJson())).toEqual({
+      bip: "10.2.54.1/24",
+      mtu: 1450,
+      "ip-masq": false,
+      ipv6: true,
+      "fixed-cidr-v6": "fd00:2:0:54::/64",
+    });
+    writeSubnetEnv(SUBNET_ENV);
+    expect((await plan(null)).warnings).toEqual([
+      expect.stringMatching(/"fixed-cidr-v6" to "fd00:2:0:54::\/64".*no IPv6 any more/),
+    ]);
+    await unset();
+    expect(() => daemonJson()).toThrow("ENOENT");
+  });
+
+  it.each([
+    ["19.03.15", undefined, /Docker 19.3 cannot masquerade IPv6/],
+    ["20.10.24+dfsg1", true, /Docker 20.10 masquerades IPv6 only with ip6tables, an experimental feature/],
+    ["26.1.5+dfsg1", true, /Docker 26.1 masquerades IPv6 only with ip6tables/],
+    ["27.0.1", undefined, null],
+    ["28.5.2", undefined, null],
+    [null, undefined, null],
+  ])("let Docker %s masquerade IPv6 where tulled does not", async (version, ip6tables, warning) => {
+    writeSubnetEnv(SUBNET_ENV.replace("true", "false") + IPV6);
+    const { changes, warnings } = await plan("daemon-json", version);
+    const written = JSON.parse(changes.find(({ path }) => path === paths.daemonJson)?.after ?? "");
+    expect([written.ip6tables, written.experimental]).toEqual([ip6tables, ip6tables]);
+    expect(warnings).toEqual(warning === null ? [] : [expect.stringMatching(warning)]);
+    writeSubnetEnv(SUBNET_ENV + IPV6);
+    expect(await plan("daemon-json", version)).toMatchObject({ warnings: [] });
+  });
+
+  it("are refused for a network of IPv6 alone, with the command for a network of its own", async () => {
+    writeSubnetEnv(`${IPV6}FLANNEL_MTU=1430\nFLANNEL_IPMASQ=true\n`);
+    await expect(setUp()).rejects.toThrow(
+      /IPv6 only.*docker network create --ipv4=false --ipv6 --subnet fd00:2:0:54::\/64 --gateway fd00:2:0:54::1 .*mtu=1430.*masquerade=false/,
+    );
+    expect(() => daemonJson()).toThrow("ENOENT");
   });
 
   it.each([
@@ -199,6 +240,28 @@ describe("Docker's settings in a drop-in", () => {
     );
     await setUp(null);
     expect(dropIn()).toContain("\nExecStart=/usr/sbin/dockerd -H fd:// $OTHERS $TULLE_DOCKER_OPTS\n");
+  });
+
+  it("carry IPv6, and replace those options in the unit only where the network has it", async () => {
+    writeUnit(UNIT.replace("$DOCKER_OPTS", "--ipv6 --fixed-cidr-v6 fd00:9::/64"));
+    await setUpDropIn();
+    expect(dropIn()).toContain("dockerd -H fd:// --ipv6 --fixed-cidr-v6 fd00:9::/64 $TULLE_DOCKER_OPTS\n");
+    writeSubnetEnv(SUBNET_ENV + IPV6);
+    const { start } = await plan("drop-in");
+    expect(start?.arguments).toEqual([
+      ...["-H", "fd://", "--bip=10.2.54.1/24", "--ip-masq=false", "--mtu=1450"],
+      ...["--ipv6=true", "--fixed-cidr-v6=fd00:2:0:54::/64"],
+    ]);
+    await setUpDropIn();
+    expect(dropIn()).toContain("dockerd -H fd:// $TULLE_DOCKER_OPTS\n");
+    expect(dropIn()).toContain("docker-opts -c -k TULLE_DOCKER_OPTS ");
+    writeFileSync(paths.daemonJson, '{ "ipv6": true }');
+    await expect(setUpDropIn()).rejects.toThrow(/daemon\.json sets "ipv6", and dockerd refuses/);
+    rmSync(paths.daemonJson);
+    writeSubnetEnv(SUBNET_ENV.replace("true", "false") + IPV6);
+    const old = await plan("drop-in", "20.10.24");
+    expect(old.start?.arguments.slice(-2)).toEqual(["--ip6tables=true", "--experimental=true"]);
+    expect(old.changes.at(0)?.after).toContain("docker-opts -c --ip6tables -k TULLE_DOCKER_OPTS ");
   });
 
   it("follow the administrator's own drop-ins in systemd's order", async () => {

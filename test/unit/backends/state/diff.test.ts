@@ -28,6 +28,18 @@ const verdict = (
 
 describe("compare", () => {
   it.each([
+    ["1", "replace"],
+    ["2", "same"],
+    ["0", "same"],
+  ])("replaces a setting only over the value that it names: %s, %s", (present, expected) => {
+    const setting = { kind: "sysctl", path: "net/ipv6/conf/eth0/accept_ra", device: "eth0" } as const;
+    const wanted = { ...setting, value: "2", onlyOver: "1" };
+    const own = { ...scope, sysctls: new Set([setting.path]) };
+    const { type, ...rest } = compare(wanted, { ...setting, value: present }, own, false);
+    expect("change" in rest ? rest.change.op : type).toBe(expected);
+  });
+
+  it.each([
     ["nothing wanted, nothing there", undefined, undefined, "same"],
     ["wanted and absent", route, undefined, "create"],
     ["the same", route, { ...route }, "same"],

@@ -9,6 +9,7 @@ import { DevicelessNetwork, devicelessBackend, noOptions } from "./deviceless.ts
 class AllocNetwork extends DevicelessNetwork {
   readonly type = "alloc";
   readonly leaseType = "";
+  readonly isCarriedByOthers = true;
 
   override rejectPeer(): null {
     return null;

@@ -172,6 +172,11 @@ export interface PreparedBackend {
   readonly nexthopDevices: readonly string[];
   /** Interfaces by which packets of other hosts' containers come and go. */
   readonly entrances: PerFamily<readonly string[]>;
+  /**
+   * True where routes and devices of other programs carry the packets: what this host has inside the network's ranges then
+   * belongs to the network.
+   */
+  readonly isCarriedByOthers?: true;
   /** Largest packet of a container, in bytes: what subnet.env says. */
   readonly mtuBytes: number;
   /** By family of the outer addresses; empty for a backend without a tunnel. */

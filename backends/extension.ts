@@ -78,6 +78,7 @@ class ExtensionOptions implements BackendOptions {
 class ExtensionNetwork extends DevicelessNetwork {
   readonly type = "extension";
   readonly leaseType = "extension";
+  readonly isCarriedByOthers = true;
   override readonly leaseData: PerFamily<JsonValue>;
   override readonly startRunner: (deps: RunnerDeps) => BackendRunner;
   readonly #publishes: boolean;

@@ -6,15 +6,17 @@ import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
 import { type Address, Prefix } from "../../ipam/addresses/ip.ts";
 import { type LocalPrefix, localAddress } from "../../ipam/addresses/local-prefixes.ts";
 import type { HostLink, HostRoute, HostSnapshot } from "./host-snapshot.ts";
+import { leadsOut } from "./uplink.ts";
 
 type Links = ReadonlyMap<number, HostLink>;
 
 /** Addresses, links, routes and gateways of the host, and the addresses of the lease store that are known. */
 export function localPrefixes(host: HostSnapshot, store: readonly Address[]): readonly LocalPrefix[] {
   const links = new Map(host.links.map((link) => [link.index, link]));
+  const ofContainers = new Set(host.links.filter((link) => isBridge(link) && !leadsOut(link, host, store)));
   return [
-    ...addressesOf(host, links),
-    ...host.routes.flatMap((route) => ofRoute(route, links)),
+    ...addressesOf(host, links, ofContainers),
+    ...host.routes.flatMap((route) => ofRoute(route, links, ofContainers)),
     ...store.map((address) => localAddress(address, "store", "the lease store")),
   ];
 }
@@ -43,7 +45,11 @@ export function withoutDataPath(
   };
 }
 
-function addressesOf({ addresses }: HostSnapshot, links: Links): LocalPrefix[] {
+function addressesOf(
+  { addresses }: HostSnapshot,
+  links: Links,
+  ofContainers: ReadonlySet<HostLink>,
+): LocalPrefix[] {
   return addresses.flatMap(({ interfaceIndex, address, length }) => {
     const link = links.get(interfaceIndex);
     if (link === undefined || isOverlayDevice(link.name) || address.isLoopback || address.isLinkLocal)
@@ -51,7 +57,7 @@ function addressesOf({ addresses }: HostSnapshot, links: Links): LocalPrefix[] {
     // What is in a VRF has tables of its own: the same addresses may have another meaning there.
     if (links.get(link.masterIndex ?? -1)?.type === "vrf") return [];
     const prefix = Prefix.of(address, length);
-    const own = { ...localAddress(address, "address", link.name), mayBeContainers: isBridge(link) };
+    const own = { ...localAddress(address, "address", link.name), mayBeContainers: ofContainers.has(link) };
     return [own, { ...own, prefix, kind: "link" as const }];
   });
 }
@@ -63,6 +69,7 @@ function addressesOf({ addresses }: HostSnapshot, links: Links): LocalPrefix[] {
 function ofRoute(
   { destination, type, outputIndex, gateway, protocol }: HostRoute,
   links: Links,
+  ofContainers: ReadonlySet<HostLink>,
 ): LocalPrefix[] {
   const link = outputIndex === null ? undefined : links.get(outputIndex);
   const isOverlay = protocol === ROUTE_PROTOCOL || (link !== undefined && isOverlayDevice(link.name));
@@ -73,7 +80,7 @@ function ofRoute(
     gateway === null || gateway.isLinkLocal ? [] : [localAddress(gateway, "gateway", `a gateway${device}`)];
   if (destination.length === 0) return router;
   const origin = link === undefined ? "a route" : `a route by ${link.name}`;
-  const mayBeContainers = link !== undefined && isBridge(link);
+  const mayBeContainers = link !== undefined && ofContainers.has(link);
   return [{ prefix: destination, kind: "route", origin, gateway, mayBeContainers }, ...router];
 }
 

@@ -5,6 +5,7 @@ import { isOverlayDevice } from "../../backends/registry.ts";
 import { type Address, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { FamilyNetwork } from "../../ipam/config/network-config.ts";
 import type { HostAddress, HostLink, HostSnapshot } from "./host-snapshot.ts";
+import { leadsOut } from "./uplink.ts";
 
 /** The addresses that belong to containers. */
 export interface ContainerRanges {
@@ -12,6 +13,8 @@ export interface ContainerRanges {
   readonly plan: PerFamily<FamilyNetwork>;
   /** This host's own subnets, where they are known. */
   readonly subnets: readonly Prefix[];
+  /** The lease stores, as far as their addresses are known: an interface that leads to them is not the containers'. */
+  readonly stores?: readonly Address[];
 }
 
 /** Why `link` can never carry the tunnel, as in "lo is the loopback"; null when it may. */
@@ -20,9 +23,11 @@ export function unfitness(link: HostLink, host: HostSnapshot, ranges: ContainerR
   if (isOverlayDevice(link.name)) return `${link.name} is a tunnel device of the overlay`;
   const master = masterOf(link, host);
   if (master !== undefined) return `${link.name} is a port of ${master.name}`;
-  const own = host.addresses.find(
-    (address) => address.interfaceIndex === link.index && isOfContainers(address, link, ranges),
-  );
+  const own = leadsOut(link, host, ranges.stores ?? [])
+    ? undefined
+    : host.addresses.find(
+        (address) => address.interfaceIndex === link.index && isOfContainers(address, link, ranges),
+      );
   if (own !== undefined) {
     return `${link.name} has ${own.address}/${own.length} of this host's own containers`;
   }

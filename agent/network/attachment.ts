@@ -74,7 +74,7 @@ export function chooseFor(
     settings,
     families: familiesOf(config),
     store,
-    containers: { plan: config.families, subnets },
+    containers: { plan: config.families, subnets, stores: store === null ? [] : [store] },
     leaseAddresses,
     present,
   });

@@ -1,13 +1,11 @@
-/** From the daemon's configuration and its lease to the firewall's plan. Pure. */
+/** From the daemon's configuration and its lease to the facts that the firewall's plan is made of. Pure. */
 
 import type { HostFacts, PreparedBackend, Uplink } from "../../backends/backend.ts";
 import {
   DEFAULT_CONTAINER_INTERFACES,
   type FirewallInput,
-  planFirewall,
   type TunnelInput,
 } from "../../backends/firewall/plan.ts";
-import type { FirewallPlan } from "../../backends/firewall/rules.ts";
 import { interfacesOf } from "../../backends/peers.ts";
 import {
   type Address,
@@ -41,11 +39,11 @@ export function isHostInside({ families }: NetworkConfig, addresses: PerFamily<A
   return [...entriesOf(addresses)].some(([family, address]) => families[family]?.network.contains(address));
 }
 
-/** The rules that this host needs now. */
-export function firewallPlanFor(situation: FirewallSituation): FirewallPlan {
+/** What the rules of one network are made of now. */
+export function firewallInputFor(situation: FirewallSituation): FirewallInput {
   const { settings, network, own, areHostsInside } = situation;
   const networks = mapFamilies(network.families, (family) => family.network);
-  const input: FirewallInput = {
+  return {
     networks,
     prefersNft: network.enableNftables,
     subnets: own,
@@ -65,7 +63,6 @@ export function firewallPlanFor(situation: FirewallSituation): FirewallPlan {
     containerInterfaces: DEFAULT_CONTAINER_INTERFACES,
     strictBridges: settings.containerSources === "strict" ? containerBridges(situation) : [],
   };
-  return planFirewall(input);
 }
 
 /** The bridges with an address in our subnets. The interface of the tunnel also receives what other hosts send. */

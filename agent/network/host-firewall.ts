@@ -4,6 +4,7 @@
  */
 
 import { FirewallGuard, type FirewallPass } from "../../backends/firewall/guard.ts";
+import { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import { TulleError } from "../../ipam/errors.ts";
 import { guarded } from "../../ipam/faults.ts";
 import type { FirewallSettings } from "../config/config.ts";
@@ -12,7 +13,7 @@ import { AgentMetrics } from "../report/agent-metrics.ts";
 import type { Runtime } from "./runtime.ts";
 
 export interface ClaimedFirewall {
-  readonly guard: FirewallGuard;
+  readonly plans: JointPlans;
   /** Why this daemon writes no rules although it should; null when it does. */
   readonly obstacle: string | null;
 }
@@ -68,7 +69,7 @@ export class HostFirewall {
       ),
     });
     this.#guard.start();
-    return { guard: this.#guard, obstacle };
+    return { plans: new JointPlans(this.#guard), obstacle };
   }
 
   async #takeLock(): Promise<string | null> {

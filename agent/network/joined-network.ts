@@ -18,6 +18,7 @@ import type { NetworkStore, StoreListing, StoreMessage } from "../../ipam/stores
 import { describeLatency } from "../../ipam/stores/latency.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import { interfaceNames } from "../host/choose-interface.ts";
+import { takeHostSnapshot } from "../host/host-facts.ts";
 import { HostWatch } from "../host/host-watch.ts";
 import type { AgentMetrics } from "../report/agent-metrics.ts";
 import type { StatusReport } from "../report/status.ts";
@@ -26,6 +27,7 @@ import { judgeConfig } from "./config-change.ts";
 import { ConfigFollower } from "./config-follower.ts";
 import { DesiredState } from "./desired-state.ts";
 import type { Enrolment } from "./enrolment.ts";
+import { goneFrom } from "./gone.ts";
 import type { ClaimedFirewall } from "./host-firewall.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
 import type { NetworkSettings } from "./network-settings.ts";
@@ -85,6 +87,7 @@ export class JoinedNetwork {
   readonly #readiness: Readiness;
   readonly #conflicts: ReasonLog;
   #hasDevice = false;
+  #isRecordReviewed = false;
   /** The device, subnet.env and the firewall have been tried once. */
   #isProgrammed = false;
 
@@ -375,6 +378,16 @@ export class JoinedNetwork {
     const roundedMs = Math.round(durationMs * 10) / 10;
     runtime.logger.debug("pass", { applied, repaired, failed, durationMs: roundedMs });
     this.#refresh();
+    if (failed === 0) this.#reviewRecord();
+  }
+
+  /** Once, after a pass that removed what a former run left behind. */
+  #reviewRecord(): void {
+    const { runtime, attachmentParts } = this.#options;
+    const { ownership } = attachmentParts;
+    if (this.#isRecordReviewed) return;
+    this.#isRecordReviewed = true;
+    if (ownership.hasInherited) void ownership.forget(goneFrom(takeHostSnapshot(runtime.netlink)));
   }
 
   #refresh(): void {

@@ -1,26 +1,26 @@
 /** The firewall plan of a joined network, made again when a fact changes that it depends on. The guard applies it. */
 
-import type { FirewallGuard } from "../../backends/firewall/guard.ts";
+import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import type { NetworkName } from "../../backends/firewall/names.ts";
 import { mapFamilies } from "../../ipam/addresses/ip.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import type { PeerTable } from "../../ipam/leases/peer-table.ts";
-import { type FirewallSituation, firewallPlanFor, isHostInside } from "./firewall.ts";
+import { type FirewallSituation, firewallInputFor, isHostInside } from "./firewall.ts";
 
 /** The facts besides the peers. */
 export type FirewallGround = Omit<FirewallSituation, "peers" | "areHostsInside">;
 
 export class NetworkFirewall {
   readonly #network: NetworkName;
-  readonly #guard: FirewallGuard;
+  readonly #plans: JointPlans;
   readonly #peers: PeerTable;
   readonly #ground: () => FirewallGround;
   #arePeersInside = false;
 
   /** `ground` is called for each plan. */
-  constructor(network: NetworkName, guard: FirewallGuard, peers: PeerTable, ground: () => FirewallGround) {
+  constructor(network: NetworkName, plans: JointPlans, peers: PeerTable, ground: () => FirewallGround) {
     this.#network = network;
-    this.#guard = guard;
+    this.#plans = plans;
     this.#peers = peers;
     this.#ground = ground;
   }
@@ -37,7 +37,7 @@ export class NetworkFirewall {
     );
     const areHostsInside = isOneInside || this.#arePeersInside;
     const peers = this.#peers.peers.values();
-    return this.#guard.update(this.#network, firewallPlanFor({ ...ground, peers, areHostsInside }));
+    return this.#plans.update(this.#network, firewallInputFor({ ...ground, peers, areHostsInside }));
   }
 
   /** Plans if the rules depend on these peers. */

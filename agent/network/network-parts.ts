@@ -1,6 +1,6 @@
 /** Makes the long-lived parts of a joined network and connects them to the agent. Starts nothing. */
 
-import type { FirewallGuard } from "../../backends/firewall/guard.ts";
+import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import { type PassReport, Reconciler } from "../../backends/kernel/reconciler.ts";
 import type { Scope } from "../../backends/state/contract/kind.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
@@ -20,7 +20,7 @@ export interface NetworkParts {
   readonly lease: OwnLease;
   readonly peers: PeerTable;
   readonly reconciler: Reconciler;
-  readonly firewall: FirewallGuard;
+  readonly firewall: JointPlans;
   readonly runner: RunnerHost;
 }
 
@@ -61,7 +61,7 @@ export function assemble(options: AssemblyOptions): NetworkParts {
     lease: ownLease(options),
     peers,
     reconciler: new Reconciler({ port, scope, clock, logger, random, onPass, onHostChange }),
-    firewall: hostFirewall.guard,
+    firewall: hostFirewall.plans,
     runner: new RunnerHost({
       clock,
       random,

@@ -3,7 +3,7 @@
  * the host on which it creates routes.
  *
  * Written before anything is created, so that what a crash or a change of the configuration leaves behind is found
- * again. A route counts as ours only with our protocol number, on a recorded interface and inside a range of the
+ * again. Names leave the record in a later run, once the host has nothing of ours under them. A route counts as ours only with our protocol number, on a recorded interface and inside a range of the
  * network. Kept in <state-dir>/owned.json, for other networks than the first in owned-<name>.json.
  */
 
@@ -22,12 +22,21 @@ export interface Owned {
   readonly interfaces: ReadonlySet<string>;
 }
 
+/** What is certain to be gone from the host, with all that was on it. */
+export interface Gone {
+  device(name: string): boolean;
+  interface(name: string): boolean;
+}
+
 const NOTHING: Owned = { devices: new Set(), interfaces: new Set() };
 
 export class Ownership {
   readonly #path: string;
   readonly #logger: Logger;
   #owned: Owned;
+  /** What a former run recorded and this one has not used. */
+  #inherited: Owned;
+  #written: Promise<void> = Promise.resolve();
 
   /** Reads the record. A damaged one is logged and starts empty. */
   constructor({ stateDir, name }: Pick<NetworkSettings, "stateDir" | "name">, logger: Logger) {
@@ -36,6 +45,7 @@ export class Ownership {
     this.#owned = readOwned(this.#path, (error) =>
       logger.warn("record of owned devices is ignored", { path: this.#path, error }),
     );
+    this.#inherited = this.#owned;
   }
 
   get owned(): Owned {
@@ -43,15 +53,43 @@ export class Ownership {
   }
 
   /** Records devices and interfaces before they are used. Never rejects: without the record the host still works. */
-  async add(devices: Iterable<string>, interfaces: Iterable<string>): Promise<void> {
+  async add(devices: readonly string[], interfaces: readonly string[]): Promise<void> {
     const before = this.#owned;
     const after = {
       devices: union(before.devices, devices),
       interfaces: union(before.interfaces, interfaces),
     };
-    if (sizeOf(after) === sizeOf(before)) return;
-    this.#owned = after;
-    const text = JSON.stringify({ devices: [...after.devices], interfaces: [...after.interfaces] }, null, 2);
+    const used = { devices: new Set(devices), interfaces: new Set(interfaces) };
+    this.#inherited = without(this.#inherited, used);
+    if (sizeOf(after) > sizeOf(before)) await this.#replace(after);
+  }
+
+  /** True when the record has names that only a former run used. */
+  get hasInherited(): boolean {
+    return sizeOf(this.#inherited) > 0;
+  }
+
+  /** Forgets names that only a former run used and of which nothing is left. Never rejects. */
+  async forget(gone: Gone): Promise<void> {
+    const { devices, interfaces } = this.#inherited;
+    const stale = {
+      devices: new Set([...devices].filter((name) => gone.device(name))),
+      interfaces: new Set([...interfaces].filter((name) => gone.interface(name))),
+    };
+    this.#inherited = without(this.#inherited, stale);
+    if (sizeOf(stale) > 0) await this.#replace(without(this.#owned, stale));
+  }
+
+  /** The file gets the newest record, also when a write was under way. */
+  #replace(owned: Owned): Promise<void> {
+    this.#owned = owned;
+    this.#written = this.#written.then(() => this.#write());
+    return this.#written;
+  }
+
+  async #write(): Promise<void> {
+    const { devices, interfaces } = this.#owned;
+    const text = JSON.stringify({ devices: [...devices], interfaces: [...interfaces] }, null, 2);
     try {
       await replaceFile(this.#path, `${text}\n`, { mode: 0o600 });
     } catch (error) {
@@ -96,6 +134,13 @@ function names(value: JsonObject, key: string): ReadonlySet<string> {
 
 function union(...lists: readonly Iterable<string>[]): ReadonlySet<string> {
   return new Set(lists.flatMap((list) => [...list]));
+}
+
+function without(owned: Owned, names: Owned): Owned {
+  return {
+    devices: new Set([...owned.devices].filter((name) => !names.devices.has(name))),
+    interfaces: new Set([...owned.interfaces].filter((name) => !names.interfaces.has(name))),
+  };
 }
 
 function sizeOf({ devices, interfaces }: Owned): number {

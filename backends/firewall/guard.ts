@@ -16,7 +16,6 @@ import { FirewallError } from "./errors.ts";
 import { watchFirewall } from "./events.ts";
 import { FirewallGeneration } from "./generation.ts";
 import type { NetworkName } from "./names.ts";
-import { withoutSourceCheck } from "./plan.ts";
 import { type FirewallRepair, RepairHistory } from "./repair-history.ts";
 import type { FirewallPlan, FirewallPlans } from "./rules.ts";
 import type { FirewallChoice } from "./select.ts";
@@ -139,14 +138,6 @@ export class FirewallGuard {
     this.#request();
     this.#repairSleep.wake();
     await passed;
-  }
-
-  /** For a network that stops: its rules stay, except the check of tunnel sources, whose list would become stale. */
-  async leave(network: NetworkName): Promise<void> {
-    const plan = this.#plans.get(network);
-    const checksSources = Object.values(plan?.rules ?? {}).some(({ knownSources }) => knownSources !== null);
-    if (plan === undefined || !checksSources) return;
-    await this.update(network, { ...withoutSourceCheck(plan), warnings: [] });
   }
 
   status(): FirewallStatus {

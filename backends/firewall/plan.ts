@@ -13,7 +13,6 @@ import {
   type Address,
   FAMILIES,
   type Family,
-  mapFamilies,
   type PerFamily,
   Prefix,
 } from "../../ipam/addresses/ip.ts";
@@ -69,6 +68,8 @@ export interface FirewallInput {
   readonly containers: PerFamily<Prefix>;
   /** Ranges of this host's other networks; packets between their containers and ours are dropped. */
   readonly isolated?: readonly Prefix[];
+  /** This host's other networks. */
+  readonly beside?: readonly NetworkBeside[];
   readonly masquerade: MasqueradeInput;
   /** Accept what is forwarded from and to the network. */
   readonly forwardRules: boolean;
@@ -90,6 +91,9 @@ export interface FirewallInput {
   /** Bridges of which containers may send with sources in this host's subnets only; none by default. */
   readonly strictBridges?: readonly string[];
 }
+
+/** What one network's rules must know of another one of this host. */
+export type NetworkBeside = Pick<FirewallInput, "tunnels" | "containers">;
 
 /** Where Docker, CNI's plugins and podman put containers unless told otherwise. */
 export const DEFAULT_CONTAINER_INTERFACES: readonly string[] = [
@@ -134,13 +138,13 @@ function planFamily(input: FirewallInput, family: Family): FamilyRules {
     "tunnel-in": judged === undefined ? [] : tunnelInRules(input, family, judged),
     "tunnel-out": judged !== undefined && input.notrack ? [rule({}, NOTRACK)] : [],
     "tunnel-forward": judged === undefined ? [] : tunnelForwardRules(input, family, judged),
-    "tunnel-local": judged === undefined ? [] : tunnelLocalRules(judged),
+    "tunnel-local":
+      judged === undefined ? [] : tunnelLocalRules(judged, tunnelsBeside(input, family, judged)),
     "mss-clamp": tunnel === undefined ? [] : mssClampRules(input, tunnel),
     "overlay-in": overlayInRules(input, family),
   };
-  const sources = judged?.sources ?? "any";
   const gates = judged === undefined ? {} : gatesOf(judged);
-  return { chains, gates, knownSources: sources === "any" ? null : sources };
+  return { chains, gates, knownSources: judged === undefined ? null : knownSourcesOf(input, family, judged) };
 }
 
 function forwardRules(input: FirewallInput, family: Family): Rule[] {
@@ -217,12 +221,15 @@ function containerInRules({ subnets, strictBridges = [] }: FirewallInput, family
 
 /** Drops forged tunnel packets and, where only peers may send, those of other hosts; the rest is not tracked. */
 function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
+  const beside = tunnelsBeside(input, family, tunnel);
   return [
     rule(notForTunnel(tunnel), RETURN),
+    // Local addresses that only other networks use are theirs to judge; notForTunnel() returns them without aliases.
+    ...(tunnel.aliases.length === 0 ? [] : returnsOf(foreignAddresses(tunnel, beside))),
     ...containerAddresses(input, family).map((source) => rule(source, DROP)),
-    ...(tunnel.sources === "any" ? [] : [rule({ isFromUnknownSource: true }, DROP)]),
+    ...(knownSourcesOf(input, family, tunnel) === null ? [] : [rule({ isFromUnknownSource: true }, DROP)]),
     ...(input.notrack ? [rule({}, NOTRACK)] : []),
-    rule({ inputInterface: tunnel.parentInterface }, RETURN),
+    ...parentReturns(tunnel, beside),
     ...containerInterfaceDrops(input),
     ...UPLINKS.map((name) => rule({ inputInterface: name }, RETURN)),
     ...sourceDrops(family),
@@ -236,13 +243,67 @@ function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput
  *
  * An IPIP device takes packets to its own address only, and those to others may be for another program's device.
  */
-function tunnelLocalRules(tunnel: TunnelInput): Rule[] {
-  const { address, aliases } = tunnel;
+function tunnelLocalRules(tunnel: TunnelInput, beside: readonly TunnelInput[]): Rule[] {
   if ("protocol" in tunnel) return [];
   return [
-    ...aliases.map((alias) => rule({ destination: inside(hostPrefix(alias)) }, RETURN)),
-    rule({ destination: outside(hostPrefix(address)) }, DROP),
+    ...returnsOf([...tunnel.aliases, ...foreignAddresses(tunnel, beside)]),
+    rule({ destination: outside(hostPrefix(tunnel.address)) }, DROP),
   ];
+}
+
+function returnsOf(destinations: readonly Address[]): Rule[] {
+  return destinations.map((each) => rule({ destination: inside(hostPrefix(each)) }, RETURN));
+}
+
+/** The interfaces of all tunnels of the port: none of them is a place of containers, also when it is a bridge. */
+function parentReturns(tunnel: TunnelInput, beside: readonly TunnelInput[]): Rule[] {
+  const names = [tunnel, ...beside].map(({ parentInterface }) => parentInterface);
+  return [...new Set(names)].map((inputInterface) => rule({ inputInterface }, RETURN));
+}
+
+/** Tunnels of other networks whose packets arrive by the same UDP port, or with the same protocol. */
+function tunnelsBeside(
+  { beside = [] }: FirewallInput,
+  family: Family,
+  tunnel: TunnelInput,
+): readonly TunnelInput[] {
+  const others = beside.flatMap(({ tunnels }) => tunnels[family] ?? []);
+  return others.filter((other) =>
+    "port" in tunnel ? "port" in other && other.port === tunnel.port : "protocol" in other,
+  );
+}
+
+function addressesOf({ address, aliases }: TunnelInput): readonly Address[] {
+  return [address, ...aliases];
+}
+
+/** Where packets arrive for other tunnels, but not for this one. */
+function foreignAddresses(tunnel: TunnelInput, beside: readonly TunnelInput[]): readonly Address[] {
+  const own = addressesOf(tunnel);
+  const others = beside.flatMap(addressesOf).filter((other) => !own.some((each) => each.equals(other)));
+  return distinct(others);
+}
+
+/** Networks with a common address cannot tell each other's packets apart: who may send to one may send to both. */
+function knownSourcesOf(
+  input: FirewallInput,
+  family: Family,
+  tunnel: TunnelInput,
+): readonly Address[] | null {
+  const own = addressesOf(tunnel);
+  const sharing = tunnelsBeside(input, family, tunnel).filter((other) =>
+    addressesOf(other).some((address) => own.some((each) => each.equals(address))),
+  );
+  const sources: Address[] = [];
+  for (const each of [tunnel, ...sharing]) {
+    if (each.sources === "any") return null;
+    sources.push(...each.sources);
+  }
+  return sharing.length === 0 ? sources : distinct(sources);
+}
+
+function distinct(addresses: readonly Address[]): readonly Address[] {
+  return [...new Map(addresses.map((address) => [address.toString(), address])).values()];
 }
 
 /**
@@ -252,7 +313,7 @@ function tunnelLocalRules(tunnel: TunnelInput): Rule[] {
 function tunnelForwardRules(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
   return [
     ...containerAddresses(input, family).map((source) => rule(source, DROP)),
-    rule({ inputInterface: tunnel.parentInterface }, RETURN),
+    ...parentReturns(tunnel, tunnelsBeside(input, family, tunnel)),
     ...containerInterfaceDrops(input),
   ];
 }
@@ -287,9 +348,9 @@ function hostPrefix(address: Address): Prefix {
 }
 
 /** A packet from a container's address is a container's, whatever way it came. */
-function containerAddresses({ containers }: FirewallInput, family: Family): Matches[] {
-  const range = containers[family];
-  return range === undefined ? [] : [{ source: inside(range) }];
+function containerAddresses({ containers, beside = [] }: FirewallInput, family: Family): Matches[] {
+  const ranges = [containers, ...beside.map((other) => other.containers)];
+  return ranges.flatMap((each) => each[family] ?? []).map((range) => ({ source: inside(range) }));
 }
 
 /** Drops what comes in where containers sit. The tunnel's own interface is exempt before, also when it is a bridge. */
@@ -349,17 +410,4 @@ export function requiresEngine({ rules }: FirewallPlan): boolean {
       chains["container-in"]?.length ||
       chains.forward?.some(({ action }) => action.do === "drop"),
   );
-}
-
-/** The same plan without the check of tunnel sources: for the exit, after which the list of peers is not updated. */
-export function withoutSourceCheck(plan: FirewallPlan): FirewallPlan {
-  const rules = mapFamilies(plan.rules, ({ chains, gates }) => ({
-    gates,
-    chains: {
-      ...chains,
-      "tunnel-in": (chains["tunnel-in"] ?? []).filter((each) => !each.matches.isFromUnknownSource),
-    },
-    knownSources: null,
-  }));
-  return { ...plan, rules };
 }

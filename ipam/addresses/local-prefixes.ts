@@ -56,11 +56,15 @@ export class LocalPrefixes {
     return this.#index.findAny(subnets) ?? null;
   }
 
-  /** What overlaps the subnets of this host, beyond its own containers' bridges and routes inside them. */
+  /**
+   * What overlaps the subnets of this host, beyond its own containers' bridges, routes inside them, and single addresses of
+   * its own: a device of an administrator's overlay may have one, and the host reaches it in any case.
+   */
   overlappingOwn(subnets: PerFamily<Prefix>): LocalPrefix | null {
     for (const [, subnet] of entriesOf(subnets)) {
       for (const local of this.#index.findAll(subnet)) {
-        if (!(local.mayBeContainers && subnet.contains(local.prefix))) return local;
+        const isInside = subnet.contains(local.prefix) && (local.mayBeContainers || isOwnAddress(local));
+        if (!isInside) return local;
       }
     }
     return null;
@@ -78,6 +82,11 @@ export class LocalPrefixes {
   owner(address: Address): LocalPrefix | undefined {
     return this.#addresses.get(address.toString());
   }
+}
+
+/** An address alone, without a network of other hosts around it. */
+function isOwnAddress({ prefix, kind }: LocalPrefix): boolean {
+  return (kind === "address" || kind === "link") && prefix.length === ADDRESS_BITS[prefix.family];
 }
 
 /** True when the prefix holds a whole range of the network. */

@@ -5,7 +5,7 @@ import { CommandRunner } from "../../../backends/firewall/command.ts";
 import type { FirewallEngine } from "../../../backends/firewall/engine.ts";
 import { IptablesEngine } from "../../../backends/firewall/iptables.ts";
 import { NftEngine } from "../../../backends/firewall/nft.ts";
-import { planFirewall, type TunnelInput, withoutSourceCheck } from "../../../backends/firewall/plan.ts";
+import { planFirewall, type TunnelInput } from "../../../backends/firewall/plan.ts";
 import { EMPTY_PLAN } from "../../../backends/firewall/rules.ts";
 import { Address } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
@@ -162,11 +162,13 @@ for (const { name, create, flush, damages, list, listing } of [NFT, IPTABLES]) {
         device: "flannel.1",
       };
       const sources = [Address.parse("192.168.50.2"), Address.parse("192.168.50.3")];
-      const changed = planFirewall({ ...INPUT, tunnels: { ...INPUT.tunnels, 4: { ...tunnel, sources } } });
+      const planFrom = (sources: "any" | Address[]) =>
+        planFirewall({ ...INPUT, tunnels: { ...INPUT.tunnels, 4: { ...tunnel, sources } } });
+      const [changed, unchecked] = [planFrom(sources), planFrom("any")];
       expect(await engine.reconcile(only(changed))).toHaveLength(1);
       expect(await fresh().reconcile(only(changed))).toEqual([]);
-      expect(await engine.reconcile(only(withoutSourceCheck(changed)))).not.toEqual([]);
-      expect(await fresh().reconcile(only(withoutSourceCheck(changed)))).toEqual([]);
+      expect(await engine.reconcile(only(unchecked))).not.toEqual([]);
+      expect(await fresh().reconcile(only(unchecked))).toEqual([]);
     });
 
     it("removes everything it made", async () => {

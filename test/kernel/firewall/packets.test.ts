@@ -2,6 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { FirewallGuard } from "../../../backends/firewall/guard.ts";
+import { JointPlans } from "../../../backends/firewall/joint-plans.ts";
 import {
   DEFAULT_CONTAINER_INTERFACES,
   type FirewallInput,
@@ -51,9 +52,13 @@ const INPUT: FirewallInput = {
   containerInterfaces: DEFAULT_CONTAINER_INTERFACES,
 };
 
-function planWith(tunnel: Partial<TunnelInput>, input: Partial<FirewallInput> = {}) {
+function inputWith(tunnel: Partial<TunnelInput>): FirewallInput {
   const usual = INPUT.tunnels[4] as TunnelInput;
-  return planFirewall({ ...INPUT, ...input, tunnels: { 4: { ...usual, ...tunnel } } });
+  return { ...INPUT, tunnels: { 4: { ...usual, ...tunnel } } };
+}
+
+function planWith(tunnel: Partial<TunnelInput>, input: Partial<FirewallInput> = {}) {
+  return planFirewall({ ...inputWith(tunnel), ...input });
 }
 
 for (const choice of ["iptables", "nft"] as const) {
@@ -219,8 +224,10 @@ for (const choice of ["iptables", "nft"] as const) {
       expect(canPing(container, REMOTE)).toBe(false);
       await guard.update(null, planWith({ sources: [Address.parse("192.168.50.9"), Address.parse(PEER)] }));
       expect(canPing(container, REMOTE)).toBe(true);
-      await guard.update(null, planWith({ sources: [Address.parse("192.168.50.9")] }));
-      await guard.leave(null);
+      const plans = new JointPlans(guard);
+      await plans.update(null, inputWith({ sources: [Address.parse("192.168.50.9")] }));
+      expect(canPing(container, REMOTE)).toBe(false);
+      await plans.leave(null);
       await guard.stop();
       expect(canPing(container, REMOTE)).toBe(true);
     });

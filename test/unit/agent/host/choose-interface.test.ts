@@ -8,6 +8,7 @@ import {
   chooseInterfaces,
 } from "../../../../agent/host/choose-interface.ts";
 import type { HostAddress, HostLink, HostSnapshot } from "../../../../agent/host/host-snapshot.ts";
+import { RTN_UNICAST } from "../../../../backends/netlink/route.ts";
 import { Address, type Family, Prefix } from "../../../../ipam/addresses/ip.ts";
 
 const at = (text: string) => Address.parse(text);
@@ -321,6 +322,35 @@ describe("a device of ours is never a candidate", () => {
     expect(choose({ interfaces: ["ens1", "br0"] }, uplinks).short).toBe("br0 192.0.2.2");
     expect(choose({ interfaces: ["ens2"] }, uplinks).short).toBe("ens2 198.51.100.2");
     expect(() => choose({ interfaces: ["ens1"] }, uplinks)).toThrow("(ens1 is a port of br0)");
+  });
+});
+
+describe("a bridge that leads out of this host", () => {
+  /** The LAN is what this host's subnet was before. */
+  const lan = [link(20, "br0", { type: "bridge" }), link(21, "ens1", { masterIndex: 20 })];
+  const route = { type: RTN_UNICAST, outputIndex: 20, protocol: 3 };
+  const byDefault = { ...route, destination: Prefix.parse("0.0.0.0/0"), gateway: at("10.2.9.254") };
+
+  it.each(["10.2.9.1", "10.2.7.1"])("carries the tunnel by the default route, with %s", (address) => {
+    const snapshot = hostWith(lan, [on(20, address)], {
+      routes: [byDefault],
+      defaultRoutes: { 4: [via(20)] },
+    });
+    expect(choose({}, snapshot).short).toBe(`br0 ${address}`);
+    expect(choose({ interfaces: ["br0"] }, snapshot).short).toBe(`br0 ${address}`);
+  });
+
+  it("carries the tunnel by the route to the store", () => {
+    const store = at("10.2.9.5");
+    const containers = { plan, subnets: [], stores: [store] };
+    const snapshot = hostWith(lan, [on(20, "10.2.9.1")], { defaultRoutes: {}, routeTo: () => via(20) });
+    expect(choose({}, snapshot, store, [4], { containers }).short).toBe("br0 10.2.9.1");
+    const behindVeth = hostWith(
+      [link(20, "cni0", { type: "bridge" }), link(21, "veth1", { type: "veth", masterIndex: 20 })],
+      [on(20, "10.2.9.1")],
+      { defaultRoutes: {}, routeTo: () => via(20) },
+    );
+    expect(() => choose({}, behindVeth, store, [4], { containers })).toThrow("of this host's own containers");
   });
 });
 

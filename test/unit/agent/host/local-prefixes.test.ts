@@ -91,6 +91,29 @@ describe("what a host reaches without the overlay", () => {
       { ...bridge, kind: "link" },
     ]);
   });
+
+  describe.each<[string, Partial<HostSnapshot>, boolean]>([
+    ["the default route's router", { routes: [route("0.0.0.0/0", 3, 3, "10.2.1.254")] }, false],
+    ["a default route without a router", { routes: [route("0.0.0.0/0", 3)] }, true],
+    ["the router to the store", { routes: [route("203.0.113.0/24", 3, 3, "10.2.1.254")] }, false],
+    ["a card and the store", { links: [...host({}).links, { ...link(7, "ens1"), masterIndex: 3 }] }, false],
+    [
+      "a container and the store",
+      { links: [...host({}).links, { ...link(7, "v1", "veth"), masterIndex: 3 }] },
+      true,
+    ],
+  ])("a bridge with %s", (_, changes, expected) => {
+    it(`${expected ? "may be" : "is not"} the containers'`, () => {
+      const store = Address.parse("203.0.113.9");
+      const routeTo = (target: Address) =>
+        target.equals(store) ? { interfaceIndex: 3, source: null } : null;
+      const found = localPrefixes(host({ addresses: [address(3, "10.2.1.1", 24)], routeTo, ...changes }), [
+        store,
+      ]);
+      const bridge = found.filter(({ origin }) => origin === "docker0");
+      expect(bridge.map(({ mayBeContainers }) => mayBeContainers)).toEqual([expected, expected]);
+    });
+  });
 });
 
 it("leaves out by what other programs carry the network's packets, and keeps the LAN", () => {

@@ -1,13 +1,16 @@
 /** What a network owns where others have things too: the record, the scope made of it, and who owns which route. */
 
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { FirewallSettings } from "../../../../agent/config/config.ts";
+import type { HostLink, HostRoute } from "../../../../agent/host/host-snapshot.ts";
+import { goneFrom } from "../../../../agent/network/gone.ts";
 import { readRecordedRanges, recordNetworks } from "../../../../agent/network/network-history.ts";
 import { Ownership } from "../../../../agent/network/ownership.ts";
 import { type ScopeFacts, scopeOf } from "../../../../agent/network/scope.ts";
+import { RTN_BLACKHOLE, RTN_UNICAST } from "../../../../backends/netlink/route.ts";
 import { ROUTE_PROTOCOL } from "../../../../backends/state/contract/kind.ts";
 import type { LinkObject } from "../../../../backends/state/kinds/link.ts";
 import { isVisible, ownerOf } from "../../../../backends/state/kinds/registry.ts";
@@ -118,6 +121,68 @@ describe("the record", () => {
       "10.9.0.0/16",
     ]);
     expect(readRecordedRanges(join(stateDir, "absent"))).toEqual([]);
+  });
+});
+
+describe("what a former run recorded", () => {
+  const link = (index: number, name: string) => ({ index, name }) as HostLink;
+  const route = (outputIndex: number | null, protocol = ROUTE_PROTOCOL, type = RTN_UNICAST) =>
+    ({ outputIndex, protocol, type }) as HostRoute;
+  const recorded = async () => {
+    const text = await readFile(join(stateDir, "owned.json"), "utf8");
+    return JSON.parse(text) as { devices: string[]; interfaces: string[] };
+  };
+  const links = [link(2, "eth0"), link(3, "eth1"), link(7, "flannel.7")];
+
+  beforeEach(async () => {
+    await load().add(["flannel.1", "flannel.7", "flannel.8"], ["eth0", "eth1", "eth9"]);
+  });
+
+  it("is forgotten when nothing is left of it, and kept while something is or it is used again", async () => {
+    const ownership = load();
+    await ownership.add(["flannel.1"], ["eth1"]);
+    expect(ownership.hasInherited).toBe(true);
+    await ownership.forget(goneFrom({ links, routes: [route(2)] }));
+    const rest = { devices: ["flannel.1", "flannel.7"], interfaces: ["eth0", "eth1"] };
+    expect(await recorded()).toEqual(rest);
+    expect([...ownership.owned.interfaces]).toEqual(rest.interfaces);
+    expect([...load().owned.devices]).toEqual(rest.devices);
+    await ownership.forget(goneFrom({ links: [], routes: [] }));
+    expect(await recorded()).toEqual({ devices: ["flannel.1"], interfaces: ["eth1"] });
+    expect(ownership.hasInherited).toBe(false);
+  });
+
+  it("counts neither routes of others nor such that discard packets", async () => {
+    const ownership = load();
+    await ownership.forget(
+      goneFrom({ links, routes: [route(2, 3), route(null, ROUTE_PROTOCOL, RTN_BLACKHOLE)] }),
+    );
+    expect((await recorded()).interfaces).toEqual([]);
+  });
+
+  it("stays where the kernel does not show by which interface a route of ours leaves", async () => {
+    const ownership = load();
+    await ownership.forget(goneFrom({ links, routes: [route(null)] }));
+    expect((await recorded()).interfaces).toEqual(["eth0", "eth1", "eth9"]);
+  });
+
+  it("is not brought back by a write that was under way", async () => {
+    const ownership = load();
+    await Promise.all([
+      ownership.add(["flannel.2"], []),
+      ownership.forget(goneFrom({ links: [], routes: [] })),
+      ownership.add([], ["br0"]),
+    ]);
+    expect(await recorded()).toEqual({ devices: ["flannel.2"], interfaces: ["br0"] });
+  });
+
+  it("is logged when the file cannot be written", async () => {
+    const log = recordingLogger();
+    const ownership = load(log);
+    await rm(stateDir, { recursive: true });
+    await ownership.forget(goneFrom({ links: [], routes: [] }));
+    expect(log.lines.map(({ message }) => message)).toContain("owned devices cannot be recorded");
+    await mkdir(stateDir);
   });
 });
 

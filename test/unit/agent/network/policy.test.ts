@@ -3,10 +3,11 @@
 import { describe, expect, it } from "vitest";
 import type { FirewallSettings } from "../../../../agent/config/config.ts";
 import { judgeConfig } from "../../../../agent/network/config-change.ts";
-import { firewallPlanFor } from "../../../../agent/network/firewall.ts";
+import { firewallInputFor } from "../../../../agent/network/firewall.ts";
 import { ownedName } from "../../../../agent/network/network-settings.ts";
 import { optionsOf } from "../../../../agent/network/network-support.ts";
 import { Metrics } from "../../../../agent/report/metrics.ts";
+import { planFirewall } from "../../../../backends/firewall/plan.ts";
 import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../../../ipam/config/network-config-parser.ts";
@@ -94,17 +95,19 @@ describe("the firewall's plan", () => {
   const host = hostFacts();
   const backend = optionsOf(network).prepare(host, [4], { macFor: () => OWN_MAC });
   const plan = (changes: Partial<FirewallSettings>, isolated: readonly Prefix[] = []) =>
-    firewallPlanFor({
-      settings: { ...settings, ...changes },
-      network,
-      own: OWN,
-      backend,
-      host,
-      bridges: BRIDGES,
-      peers: [],
-      areHostsInside: false,
-      isolated,
-    });
+    planFirewall(
+      firewallInputFor({
+        settings: { ...settings, ...changes },
+        network,
+        own: OWN,
+        backend,
+        host,
+        bridges: BRIDGES,
+        peers: [],
+        areHostsInside: false,
+        isolated,
+      }),
+    );
   const strict = (changes: Partial<FirewallSettings>) =>
     plan(changes).rules[4]?.chains["container-in"]?.map(({ matches }) => matches.inputInterface);
   const forward = (...args: Parameters<typeof plan>) =>

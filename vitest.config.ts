@@ -10,8 +10,8 @@ const kernelSuite = { testTimeout: 60_000, hookTimeout: 120_000, fileParallelism
 export default defineConfig({
   test: {
     projects: [
-      suite("unit", ["test/unit/**/*.test.ts"]),
-      suite("codec", ["test/codec/**/*.test.ts"]),
+      suite("unit", ["test/unit/**/*.test.ts"], { testTimeout: 20_000 }),
+      suite("codec", ["test/codec/**/*.test.ts"], { testTimeout: 20_000 }),
       suite("property", ["test/property/**/*.test.ts"], { testTimeout: 60_000 }),
       suite("conformance", ["test/conformance/**/*.test.ts"], kernelSuite),
       suite("kernel", ["test/kernel/**/*.test.ts"], kernelSuite),

@@ -142,6 +142,17 @@ export interface KernelNeed {
   readonly remedy: string;
 }
 
+/** A file that the backend needs, for doctor. */
+export interface FileNeed {
+  /** One word: `tun`. */
+  readonly subject: string;
+  /** In the plural: "TUN devices". */
+  readonly feature: string;
+  readonly file: string;
+  /** What to load or to install. */
+  readonly remedy: string;
+}
+
 /** What doctor compares with one device of this host. */
 export interface DeviceExpectation {
   readonly device: string;
@@ -149,10 +160,12 @@ export interface DeviceExpectation {
   readonly family: Family;
   /** Bytes that the tunnel's headers take from the MTU of the interface. */
   readonly overheadBytes: number;
-  /** UDP port that no program may hold; null for none. */
+  /** UDP port that no other program may hold; null for none. */
   readonly port: number | null;
   /** The option of the network configuration that sets it; default `Port`. */
   readonly portOption?: string;
+  /** Who receives on the port: the kernel, or tulled itself. */
+  readonly receiver: "kernel" | "daemon";
   /** How a device of this name differs from one that tulled can use, as in "of VNI 7"; null when it does not. */
   mismatch(link: LinkObject): string | null;
   /** What another device has that the kernel gives out once, as in "VNI 1 on port 8472"; null for none. */
@@ -223,7 +236,7 @@ export interface Backend {
   readonly families?: readonly Family[];
   /** rtnetlink types of its devices; empty for a backend that routes only. */
   readonly deviceTypes: readonly string[];
-  readonly kernelNeeds: readonly KernelNeed[];
+  readonly kernelNeeds: readonly (KernelNeed | FileNeed)[];
   /** True for a name that a device of this backend has under some configuration. */
   isDeviceName(name: string): boolean;
   /** True for a device that this host's agent provably created or adopted for some configuration. */

@@ -88,6 +88,7 @@ class IpipOptions implements BackendOptions {
         family: 4,
         overheadBytes: OVERHEAD_BYTES,
         port: null,
+        receiver: "kernel",
         mismatch: ({ type }) => (type === "ipip" ? null : `of type ${type || "physical"}`),
         occupied: () => null,
       },

@@ -4,11 +4,12 @@ import { entriesOf, FAMILIES } from "../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../ipam/config/network-config.ts";
 import { ConfigError, UnsupportedError } from "../ipam/errors.ts";
 import { allocBackend } from "./alloc.ts";
-import type { Backend, KernelNeed, OptionDescription, OwnershipRecord } from "./backend.ts";
+import type { Backend, FileNeed, KernelNeed, OptionDescription, OwnershipRecord } from "./backend.ts";
 import { extensionBackend } from "./extension.ts";
 import { hostGwBackend } from "./host-gw.ts";
 import { ipipBackend } from "./ipip.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
+import { udpBackend } from "./udp.ts";
 import { vxlanBackend } from "./vxlan.ts";
 import { wireguardBackend } from "./wireguard.ts";
 
@@ -17,20 +18,16 @@ const BACKENDS: readonly Backend[] = [
   hostGwBackend,
   ipipBackend,
   wireguardBackend,
+  udpBackend,
   allocBackend,
   extensionBackend,
 ];
 
 /** Types that flannel knows and this version does not carry. */
-const FLANNEL_TYPES = ["udp", "ipsec", "tencent-vpc"];
+const FLANNEL_TYPES = ["ipsec", "tencent-vpc"];
 
 /** Devices that flannel creates for these types. */
-const FLANNEL_DEVICES: ReadonlySet<string> = new Set([
-  "flannel0",
-  "flannel.ipip",
-  "flannel-wg",
-  "flannel-wg-v6",
-]);
+const FLANNEL_DEVICES: ReadonlySet<string> = new Set(["flannel.ipip", "flannel-wg", "flannel-wg-v6"]);
 
 /** The backend that the network configuration asks for. Throws UnsupportedError or ConfigError. */
 export function backendFor(config: NetworkConfig): Backend {
@@ -80,7 +77,7 @@ export function isRecordedDevice(link: LinkObject, record: OwnershipRecord): boo
 }
 
 /** What the kernel must have for this network; for every backend while the configuration is unknown. */
-export function kernelNeedsOf(config: NetworkConfig | null): readonly KernelNeed[] {
+export function kernelNeedsOf(config: NetworkConfig | null): readonly (KernelNeed | FileNeed)[] {
   return config === null
     ? BACKENDS.flatMap(({ kernelNeeds }) => kernelNeeds)
     : backendFor(config).kernelNeeds;

@@ -161,6 +161,7 @@ class VxlanOptions implements BackendOptions {
       family,
       overheadBytes: OVERHEAD_BYTES[family],
       port,
+      receiver: "kernel",
       mismatch: ({ type, details }) => {
         if (details?.type !== "vxlan") return `of type ${type || "physical"}`;
         return details.vni === vni ? null : `of VNI ${details.vni}`;

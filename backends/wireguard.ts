@@ -148,6 +148,7 @@ class WireguardOptions implements BackendOptions {
       family,
       overheadBytes: OVERHEAD_BYTES,
       port: this.ports[family],
+      receiver: "kernel",
       portOption: family === 6 && this.mode === "separate" ? "ListenPortV6" : "ListenPort",
       mismatch: ({ type }) => (type === "wireguard" ? null : `of type ${type || "physical"}`),
       occupied: () => null,

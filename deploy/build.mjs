@@ -4,6 +4,7 @@
  *     dist/bin/{tulled,tulle,tulle-cni}   launchers: check the version of Node, then load the bundle; tulle-cni is an
  *                                         executable of its own where Bun is installed (docs/adr/0007)
  *     dist/lib/<program>.cjs              our own code, one file per program
+ *     dist/lib/tulled-path.cjs            the thread of tulled that carries packets (the backend udp)
  *     dist/lib/vendor/<module>.cjs        one file per module of an npm package, loaded only when it is first needed
  *     dist/lib/node_modules/koffi         the foreign function interface with its native module
  *     dist/LICENSES.txt                   the licences of everything that was bundled
@@ -43,6 +44,11 @@ const PROGRAMS = {
   tulled: "agent/tulled.ts",
   tulle: "agent/tulle.ts",
   "tulle-cni": "cni-plugin/main.ts",
+};
+
+/** Threads of programs: bundles without a launcher. */
+const THREADS = {
+  "tulled-path": "backends/datapath/worker.ts",
 };
 
 /** Packages with a native part stay packages: they are copied, not bundled. */
@@ -128,7 +134,7 @@ function reportMissing() {
 async function bundlePrograms(present, used) {
   const result = await build({
     ...COMMON,
-    entryPoints: present.map(([out, entry]) => ({ in: entry, out })),
+    entryPoints: [...present, ...Object.entries(THREADS)].map(([out, entry]) => ({ in: entry, out })),
     outdir: LIB,
     outExtension: { ".js": ".cjs" },
     define: { "import.meta.url": "importMetaUrl" },

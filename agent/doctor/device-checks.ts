@@ -76,7 +76,9 @@ function mtuFinding({ expected, parent }: DeviceSituation, link: LinkObject): Fi
   );
 }
 
-function portFinding({ expected, links, portHolder }: DeviceSituation, port: number): Finding {
+function portFinding({ expected, links, portHolder, isDaemonReady }: DeviceSituation, port: number): Finding {
+  if (portHolder !== null && isDaemonReady && expected.receiver === "daemon")
+    return ok("udp port", `${portHolder} receives on ${port}`);
   if (portHolder !== null) {
     const option = expected.portOption ?? "Port";
     const remedy = `stop it, or set Backend.${option} of the network configuration for all hosts`;

@@ -27,7 +27,7 @@ import { findProgram, holderOfSocket } from "../host/other-programs.ts";
 import { resolveHosts } from "../host/resolve-hosts.ts";
 import { readAuditingHost } from "../leases/auditing-host.ts";
 import { type Audit, type AuditedLease, auditLeases } from "../leases/lease-audit.ts";
-import { ownAddressProblem } from "../network/network-support.ts";
+import { familiesOf, ownAddressProblem } from "../network/network-support.ts";
 import { hostFactsOf } from "../network/tunnel-host.ts";
 import { askControl } from "../report/control.ts";
 import type { StatusReport } from "../report/status.ts";
@@ -52,7 +52,7 @@ export async function examine(context: CommandContext): Promise<readonly Finding
     const daemon = await lookAtDaemon(config);
     const host = lookAtInterface(connection, config, network, store.remoteHost);
     return [
-      ...kernelFindings(connection, kernelNeedsOf(network)),
+      ...kernelFindings(connection, kernelNeedsOf(network), network === null ? [4] : familiesOf(network)),
       await firewallFinding(config.firewall.engine, network?.enableNftables ?? false),
       clockFinding(context.dateMs()),
       ...store.findings,

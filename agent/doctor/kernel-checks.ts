@@ -1,26 +1,29 @@
 /** What the kernel must support, and permit. Changes nothing. */
 
-import type { KernelNeed } from "../../backends/backend.ts";
+import { existsSync } from "node:fs";
+import type { FileNeed, KernelNeed } from "../../backends/backend.ts";
 import { CommandRunner } from "../../backends/firewall/command.ts";
 import { chooseEngine, type FirewallChoice, installedEngines } from "../../backends/firewall/select.ts";
 import { Sysctls } from "../../backends/kernel/sysctl.ts";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { EOPNOTSUPP, EPERM, NetlinkError } from "../../backends/netlink/errors.ts";
 import { decodeNexthop, encodeNexthopDump } from "../../backends/netlink/nexthop.ts";
+import type { Family } from "../../ipam/addresses/ip.ts";
 import { mayAdministerNetwork } from "../host/privilege.ts";
 import { bad, type Finding, failed, ok } from "./finding.ts";
 
 /** Everything about the kernel itself, and what the network's backend needs of it. */
 export function kernelFindings(
   connection: NetlinkConnection,
-  needs: readonly KernelNeed[],
+  needs: readonly (KernelNeed | FileNeed)[],
+  families: readonly Family[],
 ): readonly Finding[] {
   const sysctls = new Sysctls();
   return [
     privilegeFinding(),
-    ...needs.map((need) => needFinding(connection, need)),
+    ...needs.map((need) => ("file" in need ? fileFinding(need) : needFinding(connection, need))),
     nexthopFinding(connection),
-    ...sysctlFindings(sysctls),
+    ...sysctlFindings(sysctls, families),
   ];
 }
 
@@ -38,6 +41,11 @@ export async function firewallFinding(choice: FirewallChoice, prefersNft: boolea
 function privilegeFinding(): Finding {
   if (mayAdministerNetwork()) return ok("privilege", "CAP_NET_ADMIN is present");
   return bad("fail", "privilege", "CAP_NET_ADMIN is missing", "run this, and tulled, as root");
+}
+
+function fileFinding({ subject, feature, file, remedy }: FileNeed): Finding {
+  if (existsSync(file)) return ok(subject, `${file} exists`);
+  return bad("fail", subject, `${feature} need ${file}, which is missing`, remedy);
 }
 
 /** Sends a request that changes nothing: the error shows whether the kernel has the feature. */
@@ -71,9 +79,8 @@ function nexthopFinding(connection: NetlinkConnection): Finding {
   }
 }
 
-function sysctlFindings(sysctls: Sysctls): readonly Finding[] {
+function sysctlFindings(sysctls: Sysctls, families: readonly Family[]): readonly Finding[] {
   const bridge = sysctls.read("net/bridge/bridge-nf-call-iptables");
-  const forwarding = sysctls.read("net/ipv4/ip_forward");
   return [
     bridge === null
       ? bad(
@@ -83,13 +90,24 @@ function sysctlFindings(sysctls: Sysctls): readonly Finding[] {
           "modprobe br_netfilter, if Kubernetes or Docker need it",
         )
       : ok("br_netfilter", `loaded, bridge-nf-call-iptables is ${bridge}`),
-    forwarding === "1"
-      ? ok("forwarding", "net.ipv4.ip_forward is 1")
-      : bad(
-          "warn",
-          "forwarding",
-          "net.ipv4.ip_forward is 0: containers reach no other host",
-          "start tulled with --ip-forward, or sysctl -w net.ipv4.ip_forward=1; Docker sets it itself",
-        ),
+    ...families.map((family) => forwardingFinding(sysctls, FORWARDING[family])),
   ];
+}
+
+/** For IPv6 the setting of one device does not make a router of the host (net/ipv6/ip6_output.c, ip6_forward). */
+const FORWARDING: Readonly<Record<Family, string>> = {
+  4: "net/ipv4/ip_forward",
+  6: "net/ipv6/conf/all/forwarding",
+};
+
+function forwardingFinding(sysctls: Sysctls, path: string): Finding {
+  const name = path.replaceAll("/", ".");
+  const value = sysctls.read(path);
+  if (value === "1") return ok("forwarding", `${name} is 1`);
+  return bad(
+    "warn",
+    "forwarding",
+    `${name} is ${value ?? "absent"}: containers reach no other host`,
+    `start tulled with --ip-forward, or sysctl -w ${name}=1; Docker and CNI plugins set it themselves`,
+  );
 }

@@ -6,6 +6,7 @@
  */
 
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
+import { interfacesOf } from "../../backends/peers.ts";
 import { Planner } from "../../backends/planner.ts";
 import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
@@ -51,7 +52,7 @@ export class DesiredState {
     const { backend } = facts.attachment;
     this.#updates = new PeerUpdates(parts.peers);
     this.#planner = new Planner(backend, facts.port.hasNexthopObjects, (own) =>
-      hostObjects(this.#facts.firewall, own),
+      hostObjects(this.#facts.firewall, own, interfacesOf(this.attachment.host)),
     );
     this.#networkFirewall = new NetworkFirewall(facts.network, parts.firewall, parts.peers, () => ({
       settings: this.#facts.firewall,

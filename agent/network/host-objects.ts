@@ -14,7 +14,7 @@ const FORWARDING = {
 export function hostObjects(
   { enableForwarding, blackholeRoute: isGuarded }: FirewallSettings,
   own: PerFamily<Prefix>,
-  uplinks: readonly string[] = [],
+  uplinks: readonly string[],
 ): readonly KernelObject[] {
   const objects: KernelObject[] = [];
   for (const [family, subnet] of entriesOf(own)) {

@@ -15,7 +15,9 @@ import {
   encodeSetLink,
   type Link,
 } from "../netlink/link/link.ts";
+import { type NetnsHandle, withNetns } from "../netlink/netns.ts";
 import { decodeNetnsId, encodeNetnsIdDump } from "../netlink/netns-id.ts";
+import { createTun } from "../netlink/tun-file.ts";
 import type { KernelNames } from "../state/contract/kind.ts";
 import type { Change } from "../state/diff.ts";
 import {
@@ -33,8 +35,11 @@ export class DeviceChanges {
   readonly #connection: NetlinkConnection;
   readonly #devices: DeviceTable;
   readonly #names: KernelNames;
+  readonly #netns: NetnsHandle | undefined;
 
-  constructor(connection: NetlinkConnection, devices: DeviceTable, names: KernelNames) {
+  /** `netns`: default that of the calling thread. */
+  constructor(connection: NetlinkConnection, devices: DeviceTable, names: KernelNames, netns?: NetnsHandle) {
+    this.#netns = netns;
     this.#connection = connection;
     this.#devices = devices;
     this.#names = names;
@@ -52,6 +57,10 @@ export class DeviceChanges {
   }
 
   async #create(link: LinkObject): Promise<void> {
+    if (link.type === "tun") {
+      this.#createTun(link);
+      return;
+    }
     const renamed = this.#devices.find((one) => this.#isTwin(one, link));
     if (renamed !== undefined) {
       this.#rename(renamed, link);
@@ -65,6 +74,14 @@ export class DeviceChanges {
       if (!(await this.#deleteAbroad(link))) throw error;
       this.#connection.request(request);
     }
+  }
+
+  #createTun(link: LinkObject): void {
+    if (this.#netns === undefined) createTun(link.name);
+    else withNetns(this.#netns, () => createTun(link.name));
+    const made = this.#connection.get(encodeGetLink({ name: link.name }), decodeLink);
+    this.#devices.set(made);
+    this.#update(link, decodeLinkObject(made, this.#names));
   }
 
   #rename(renamed: Link, link: LinkObject): void {

@@ -99,7 +99,7 @@ export class RtnetlinkPort implements KernelPort {
     this.#connection = NetlinkConnection.open(options);
     this.#sysctls = new Sysctls(options.netns);
     this.wireguard = new WireguardPort({ netns: options.netns, dateMs: options.dateMs ?? Date.now });
-    this.#deviceChanges = new DeviceChanges(this.#connection, this.#devices, this.#names);
+    this.#deviceChanges = new DeviceChanges(this.#connection, this.#devices, this.#names, options.netns);
     this.#readDevices();
     this.hasNexthopObjects = this.#dumpNexthops() !== null;
   }

@@ -19,6 +19,7 @@ export const {
   EBUSY,
   EEXIST,
   ENODEV,
+  ENXIO,
   EINVAL,
   EMSGSIZE,
   ENOBUFS,

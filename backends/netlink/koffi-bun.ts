@@ -18,6 +18,7 @@ const NUMBERS: Readonly<Record<string, string>> = {
   int: "i32",
   uint: "u32",
   size_t: "usize",
+  uintptr_t: "usize",
   int64_t: "i64_fast",
 };
 

@@ -39,7 +39,27 @@ const sys = {
   open: declare<(path: string, flags: number) => number>("int open(const char *path, int flags)"),
   close: declare<(fd: number) => number>("int close(int fd)"),
   flock: declare<(fd: number, operation: number) => number>("int flock(int fd, int operation)"),
+  eventfd: declare<(initial: number, flags: number) => number>("int eventfd(uint initial, int flags)"),
   setns: declare<(fd: number, type: number) => number>("int setns(int fd, int type)"),
+  // Pointers as numbers: the data path's memory never moves, and a number costs no conversion.
+  ioctl: declare<(fd: number, request: number, argument: number) => number>(
+    "int ioctl(int fd, size_t request, uintptr_t argument)",
+  ),
+  poll: declare<(fds: number, count: number, timeoutMs: number) => number>(
+    "int poll(uintptr_t fds, size_t count, int timeoutMs)",
+  ),
+  read: declare<(fd: number, buffer: number, length: number) => number>(
+    "int64_t read(int fd, uintptr_t buffer, size_t length)",
+  ),
+  writev: declare<(fd: number, iovecs: number, count: number) => number>(
+    "int64_t writev(int fd, uintptr_t iovecs, int count)",
+  ),
+  sendmmsg: declare<(fd: number, messages: number, count: number, flags: number) => number>(
+    "int sendmmsg(int fd, uintptr_t messages, uint count, int flags)",
+  ),
+  recvmmsg: declare<(fd: number, messages: number, count: number, flags: number, timeout: number) => number>(
+    "int recvmmsg(int fd, uintptr_t messages, uint count, int flags, uintptr_t timeout)",
+  ),
 };
 
 /** socket(2). */
@@ -118,9 +138,54 @@ export function flock(fd: number, operation: number): number {
   return orErrno(sys.flock(fd, operation));
 }
 
+/** eventfd(2): a counter that is readable while it is not zero. */
+export function eventfd(flags: number): number {
+  return orErrno(sys.eventfd(0, flags));
+}
+
 /** setns(2): moves the calling thread, and it alone, into the namespace that `fd` refers to. */
 export function setns(fd: number, type: number): number {
   return orErrno(sys.setns(fd, type));
+}
+
+/** The address of a buffer that the caller keeps alive and that never moves. */
+export function addressOf(bytes: Uint8Array): bigint {
+  return koffi.address(bytes);
+}
+
+/** ioctl(2) with a structure. */
+export function ioctlBytes(fd: number, request: number, structure: Uint8Array): number {
+  return orErrno(sys.ioctl(fd, request, Number(koffi.address(structure))));
+}
+
+/** ioctl(2) with an integer. */
+export function ioctl(fd: number, request: number, argument: number): number {
+  return orErrno(sys.ioctl(fd, request, argument));
+}
+
+/** poll(2) on `count` structs pollfd: blocks the calling thread. */
+export function poll(fds: number, count: number, timeoutMs: number): number {
+  return orErrno(sys.poll(fds, count, timeoutMs));
+}
+
+/** read(2) to an address. */
+export function readAt(fd: number, buffer: number, length: number): number {
+  return orErrno(sys.read(fd, buffer, length));
+}
+
+/** writev(2) of iovecs at an address. */
+export function writevAt(fd: number, iovecs: number, count: number): number {
+  return orErrno(sys.writev(fd, iovecs, count));
+}
+
+/** sendmmsg(2): how many messages were sent; an error concerns the first only. */
+export function sendmmsgAt(fd: number, messages: number, count: number, flags: number): number {
+  return orErrno(sys.sendmmsg(fd, messages, count, flags));
+}
+
+/** recvmmsg(2) without a timeout: how many messages were received. */
+export function recvmmsgAt(fd: number, messages: number, count: number, flags: number): number {
+  return orErrno(sys.recvmmsg(fd, messages, count, flags, 0));
 }
 
 /** A running watch of a file descriptor. It ends silently when the last reference to it is dropped. */

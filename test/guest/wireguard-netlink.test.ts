@@ -139,7 +139,8 @@ describeInGuest("a kernel without WireGuard", () => {
     const connection = NetlinkConnection.open({ netns: NetnsHandle.open(netns.path) });
     const failure = (): unknown => {
       try {
-        connection.request(wireguardBackend.kernelNeeds[0]?.probe() ?? Buffer.alloc(0));
+        const [need] = wireguardBackend.kernelNeeds;
+        connection.request(need !== undefined && "probe" in need ? need.probe() : Buffer.alloc(0));
         return null;
       } catch (error) {
         return error;

@@ -2,17 +2,19 @@
 
 import type { DeviceType } from "../contract/device-type.ts";
 import { type IpipDetails, ipipDevice } from "./ipip.ts";
+import { type TunDetails, tunDevice } from "./tun.ts";
 import { type VxlanDetails, vxlanDevice } from "./vxlan.ts";
 import { type WireguardDetails, wireguardDevice } from "./wireguard.ts";
 
 /** The attributes that only one type of device has. */
-export type DeviceDetails = VxlanDetails | IpipDetails | WireguardDetails;
+export type DeviceDetails = VxlanDetails | IpipDetails | WireguardDetails | TunDetails;
 
 /** TypeScript cannot follow that details fit the functions of their own type. */
 const TYPES = [
   vxlanDevice,
   ipipDevice,
   wireguardDevice,
+  tunDevice,
 ] as readonly unknown[] as readonly DeviceType<DeviceDetails>[];
 
 const BY_NAME: ReadonlyMap<string, DeviceType<DeviceDetails>> = new Map(TYPES.map((one) => [one.type, one]));

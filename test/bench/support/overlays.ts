@@ -29,11 +29,20 @@ export async function measurePackets(overlay: Overlay, seconds: number): Promise
   return await iperf(overlay, seconds, flood, ({ sum }) => (sum.packets - sum.lost_packets) / sum.seconds);
 }
 
-/** With the rules of --ip-masq, and with more `flags`. */
+/** VXLAN with the rules of --ip-masq, and with more `flags`. */
 export async function overlayByTulled(labs: Lab[], ...flags: readonly string[]): Promise<Overlay> {
+  return await overlayOfType(labs, "vxlan", ...flags);
+}
+
+/** The same with any backend. */
+export async function overlayOfType(
+  labs: Lab[],
+  type: string,
+  ...flags: readonly string[]
+): Promise<Overlay> {
   const lab = createLab("thru");
   labs.push(lab);
-  const store = await fileStoreOf(lab, { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } });
+  const store = await fileStoreOf(lab, { Network: "10.2.0.0/16", Backend: { Type: type } });
   const hosts = [lab.addHost(), lab.addHost()] as const;
   for (const host of hosts) await host.daemon.start(`--store=${store}`, "--ip-masq", ...flags);
   return overlayBetween(lab, hosts);

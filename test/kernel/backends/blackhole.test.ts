@@ -38,6 +38,7 @@ const WITH = hostObjects(
     enableForwarding: false,
   },
   OWN,
+  [],
 );
 
 describeAsRoot("the route to nowhere", () => {

@@ -224,16 +224,16 @@ describe("tulle net", () => {
 
   it("shows a configuration that only other agents run", async () => {
     await store().config.write(
-      '{"Network":"10.2.0.0/16","Backend":{"Type":"udp","Port":8285}}',
+      '{"Network":"10.2.0.0/16","Backend":{"Type":"tencent-vpc","Port":8285}}',
       null,
       signal,
     );
     const { code, out, err } = await tulle("net", "show");
     expect({ code, out }).toMatchObject({
       code: 0,
-      out: expect.stringMatching(/^backend +udp, Port 8285$/m),
+      out: expect.stringMatching(/^backend +tencent-vpc, Port 8285$/m),
     });
-    expect(err).toContain('"udp" is not in this version');
+    expect(err).toContain('"tencent-vpc" is not in this version');
     expect((await tulle("net", "validate")).code).toBe(1);
   });
 

@@ -1,0 +1,153 @@
+/**
+ * The data path of one network: the TUN device, the sockets, and the loop that moves packets between them.
+ *
+ * The loop blocks its thread in poll(2) and never returns to an event loop: it runs in a thread of its own.
+ */
+
+import { Address, type Family } from "../../ipam/addresses/ip.ts";
+import { check, EAGAIN, EINTR, EIO, NetlinkError } from "../netlink/errors.ts";
+import * as libc from "../netlink/libc.ts";
+import { openTun } from "../netlink/tun-file.ts";
+import { Arena } from "./arena.ts";
+import { compileSum } from "./checksum.ts";
+import type { Counters } from "./counters.ts";
+import { IcmpErrors } from "./icmp.ts";
+import { Inbound } from "./inbound.ts";
+import type { Listener } from "./messages.ts";
+import { Outbound } from "./outbound.ts";
+import { PeerIndex } from "./peer-index.ts";
+import { SendBatch } from "./send-batch.ts";
+import { openUdpSocket } from "./udp-socket.ts";
+
+const ARENA_BYTES = 4 << 20;
+
+/** struct pollfd: descriptor i32, events i16, answers i16. */
+const POLLFD_BYTES = 8;
+/** linux/poll.h */
+const POLLIN = 1;
+/** A process that ends while this thread waits can end the thread only between two waits. */
+const WAIT_MS = 250;
+const SEND_WAIT_MS = 1;
+
+export interface DataPathOptions {
+  readonly device: string;
+  readonly listeners: readonly Listener[];
+  /** Ends run() when it is readable. */
+  readonly wakeFd: number;
+  readonly counters: Counters;
+  readonly nowMs: () => number;
+}
+
+interface Socket {
+  readonly fd: number;
+  readonly family: Family;
+}
+
+export class DataPath {
+  readonly peers: PeerIndex;
+  readonly #arena: Arena;
+  readonly #counters: Counters;
+  readonly #nowMs: () => number;
+  readonly #tun: number;
+  readonly #sockets: readonly Socket[];
+  readonly #outbound: Outbound;
+  readonly #inbound: Inbound;
+  readonly #polls: number;
+  readonly #sendPoll: number;
+
+  /** Opens the device and the sockets. Throws NetlinkError. */
+  constructor({ device, listeners, wakeFd, counters, nowMs }: DataPathOptions) {
+    this.#arena = new Arena(ARENA_BYTES);
+    this.#counters = counters;
+    this.#nowMs = nowMs;
+    this.peers = new PeerIndex(this.#arena);
+    const opened: number[] = [];
+    try {
+      this.#tun = remember(opened, openTun(device));
+      this.#sockets = listeners.map(({ address, port }) => {
+        const parsed = Address.parse(address);
+        return { family: parsed.family, fd: remember(opened, openUdpSocket(parsed, port)) };
+      });
+    } catch (error) {
+      for (const fd of opened) libc.close(fd);
+      throw error;
+    }
+    const parts = { ...this.#parts(), peers: this.peers };
+    this.#inbound = new Inbound(parts);
+    this.#outbound = new Outbound({
+      ...parts,
+      batches: Object.fromEntries(this.#sockets.map(({ fd, family }) => [family, this.#batch(fd)])),
+      icmp: new IcmpErrors({ ...parts, nowMs, own: this.peers }),
+    });
+    this.#polls = this.#arena.reserve((2 + this.#sockets.length) * POLLFD_BYTES);
+    this.#sendPoll = this.#arena.reserve(POLLFD_BYTES);
+    [wakeFd, this.#tun, ...this.#sockets.map(({ fd }) => fd)].forEach((fd, index) => {
+      this.#setPoll(this.#polls + index * POLLFD_BYTES, fd, POLLIN);
+    });
+  }
+
+  /** Moves packets until the wake-up descriptor is readable. Throws NetlinkError when the device is gone. */
+  run(): void {
+    const at = this.#arena.base + this.#polls;
+    const count = 2 + this.#sockets.length;
+    for (;;) {
+      const ready = libc.poll(at, count, WAIT_MS);
+      if (ready === 0 || ready === -EINTR) continue;
+      check("poll", ready);
+      if (this.#answer(0) !== 0) return;
+      if (this.#answer(1) !== 0) this.#send();
+      this.#sockets.forEach(({ fd, family }, index) => {
+        if (this.#answer(2 + index) !== 0) this.#inbound.pump(fd, family);
+      });
+    }
+  }
+
+  close(): void {
+    for (const { fd } of this.#sockets) libc.close(fd);
+    libc.close(this.#tun);
+  }
+
+  #parts() {
+    const arena = this.#arena;
+    return { arena, sum: compileSum(arena.memory), tun: this.#tun, counters: this.#counters };
+  }
+
+  #send(): void {
+    const result = this.#outbound.pump();
+    const isAlive = result === 0 || result === -EAGAIN || result === -EINTR || result === -EIO;
+    if (!isAlive) throw new NetlinkError("read the TUN device", -result, { retryable: true });
+  }
+
+  #batch(fd: number): SendBatch {
+    return new SendBatch(this.#arena, fd, this.#counters, {
+      untilWritable: (socket, events) => {
+        this.#setPoll(this.#sendPoll, socket, events);
+        libc.poll(this.#arena.base + this.#sendPoll, 1, SEND_WAIT_MS);
+      },
+      forMs: (duration) => this.#receiveFor(duration),
+    });
+  }
+
+  /** Receives for a while. Between two packets of a slow peer there is time for it. */
+  #receiveFor(durationMs: number): void {
+    const endMs = this.#nowMs() + durationMs;
+    do {
+      for (const { fd, family } of this.#sockets) this.#inbound.pump(fd, family);
+    } while (this.#nowMs() < endMs);
+  }
+
+  #answer(index: number): number {
+    return this.#arena.view.getInt16(this.#polls + index * POLLFD_BYTES + 6, true);
+  }
+
+  #setPoll(at: number, fd: number, events: number): void {
+    this.#arena.view.setInt32(at, fd, true);
+    this.#arena.view.setInt16(at + 4, events, true);
+    this.#arena.view.setInt16(at + 6, 0, true);
+  }
+}
+
+function remember(opened: number[], fd: number): number {
+  opened.push(fd);
+  return fd;
+}

@@ -1,0 +1,59 @@
+/** What passes between the daemon's thread and the data path's: plain values, because a thread has classes of its own. */
+
+import type { MessagePort } from "node:worker_threads";
+import { Address, mapFamilies, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import type { PathPeer } from "./peer-index.ts";
+
+/** Where datagrams arrive, and their source. */
+export interface Listener {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** What the thread is started with. */
+export interface PathSettings {
+  /** Name of the TUN device, which exists. */
+  readonly device: string;
+  readonly listeners: readonly Listener[];
+  /** Messages to the thread and back. */
+  readonly port: MessagePort;
+  /** An eventfd that ends the thread's wait for packets; written after each message. */
+  readonly wakeFd: number;
+  readonly counters: SharedArrayBuffer;
+  /** File of the network namespace; null for that of the thread that starts it. */
+  readonly netns: string | null;
+}
+
+export interface PeerText {
+  readonly subnets: PerFamily<string>;
+  readonly address: string;
+  readonly port: number;
+  readonly isFast: boolean;
+}
+
+export type ToPath =
+  | {
+      readonly type: "follow";
+      readonly own: PerFamily<string>;
+      readonly set: readonly (readonly [id: string, peer: PeerText])[];
+      readonly deleted: readonly string[];
+    }
+  | { readonly type: "stop" };
+
+/** What keeps packets from flowing; null when they flow. */
+export interface FromPath {
+  readonly problem: string | null;
+}
+
+export function peerText(peer: PathPeer): PeerText {
+  const { address, port, isFast } = peer;
+  return { subnets: mapFamilies(peer.subnets, String), address: String(address), port, isFast };
+}
+
+export function parsePeer({ subnets, address, port, isFast }: PeerText): PathPeer {
+  return { subnets: parseSubnets(subnets), address: Address.parse(address), port, isFast };
+}
+
+export function parseSubnets(subnets: PerFamily<string>): PerFamily<Prefix> {
+  return mapFamilies(subnets, (text) => Prefix.parse(text));
+}

@@ -1,0 +1,87 @@
+/** The UDP sockets of the data path: one for each outer family, never blocking. Opening is all it does. */
+
+import type { Address } from "../../ipam/addresses/ip.ts";
+import { check, EADDRINUSE, EADDRNOTAVAIL, NetlinkError } from "../netlink/errors.ts";
+import * as libc from "../netlink/libc.ts";
+import { socketAddressOf } from "./peer-index.ts";
+
+/** linux/socket.h, linux/net.h */
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_DGRAM = 2;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+const SO_RCVBUF = 8;
+const SO_SNDBUFFORCE = 32;
+const SO_RCVBUFFORCE = 33;
+
+/** linux/in.h, linux/in6.h */
+export const SOL_IP = 0;
+export const IP_TOS = 1;
+const IP_MTU_DISCOVER = 10;
+const IP_RECVTOS = 13;
+export const SOL_IPV6 = 41;
+const IPV6_MTU_DISCOVER = 23;
+const IPV6_V6ONLY = 26;
+const IPV6_RECVTCLASS = 66;
+export const IPV6_TCLASS = 67;
+/** don't-fragment as long as the packet fits the path, else fragments: what flannel's proxy has by default. */
+const PMTUDISC_WANT = 1;
+
+/** linux/udp.h */
+export const SOL_UDP = 17;
+export const UDP_SEGMENT = 103;
+export const UDP_GRO = 104;
+
+/** Room for some milliseconds at line rate. */
+const BUFFER_BYTES = 8 << 20;
+
+/** Opens and binds a socket. Throws NetlinkError whose text names the remedy. */
+export function openUdpSocket(address: Address, port: number): number {
+  const domain = address.family === 4 ? AF_INET : AF_INET6;
+  const fd = check("socket", libc.socket(domain, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  try {
+    growBuffer(fd, SO_RCVBUFFORCE, SO_RCVBUF);
+    growBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
+    for (const [level, name, value] of OPTIONS[address.family])
+      check(`setsockopt ${name}`, libc.setIntOption(fd, level, name, value));
+    // Linux before 5.0 has no UDP_GRO: then every datagram comes alone.
+    libc.setIntOption(fd, SOL_UDP, UDP_GRO, 1);
+    const bound = libc.bind(fd, socketAddressOf(address, port));
+    if (bound < 0)
+      throw new NetlinkError(`bind ${address} port ${port}`, -bound, {
+        kernelMessage: bindRemedy(-bound, port),
+      });
+    return fd;
+  } catch (error) {
+    libc.close(fd);
+    throw error;
+  }
+}
+
+const OPTIONS = {
+  4: [
+    [SOL_IP, IP_RECVTOS, 1],
+    [SOL_IP, IP_MTU_DISCOVER, PMTUDISC_WANT],
+  ],
+  6: [
+    [SOL_IPV6, IPV6_V6ONLY, 1],
+    [SOL_IPV6, IPV6_RECVTCLASS, 1],
+    [SOL_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_WANT],
+  ],
+} as const;
+
+/** The forced size needs CAP_NET_ADMIN in the first user namespace; without it the system's limit applies. */
+function growBuffer(fd: number, forced: number, limited: number): void {
+  if (libc.setIntOption(fd, SOL_SOCKET, forced, BUFFER_BYTES) < 0)
+    check("setsockopt", libc.setIntOption(fd, SOL_SOCKET, limited, BUFFER_BYTES));
+}
+
+function bindRemedy(errno: number, port: number): string {
+  if (errno === EADDRINUSE) return `another program uses UDP port ${port}; stop it, or set Backend.Port`;
+  if (errno === EADDRNOTAVAIL) return "no interface has this address";
+  return "the tunnel's socket cannot be bound";
+}

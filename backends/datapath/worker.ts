@@ -1,0 +1,117 @@
+/**
+ * The thread of the data path. It waits for packets and messages in poll(2) alone: a busy daemon cannot stall it, and
+ * it cannot stall the daemon. A device or a port that it cannot have is reported and tried again.
+ */
+
+import { readSync } from "node:fs";
+import { performance } from "node:perf_hooks";
+import { receiveMessageOnPort, workerData } from "node:worker_threads";
+import { errorMessage } from "../../ipam/errors.ts";
+import * as libc from "../netlink/libc.ts";
+import { NetnsHandle, withNetns } from "../netlink/netns.ts";
+import { Counters } from "./counters.ts";
+import { DataPath } from "./data-path.ts";
+import { type FromPath, type PathSettings, parsePeer, parseSubnets, type ToPath } from "./messages.ts";
+import type { PeerIndex } from "./peer-index.ts";
+
+const RETRY_MS = 250;
+/** struct pollfd with POLLIN. */
+const POLLIN = 1;
+
+class PathThread {
+  readonly #settings: PathSettings;
+  readonly #counters: Counters;
+  readonly #poll = Buffer.alloc(8);
+  /** What the messages so far add up to, for a data path that is opened again. */
+  readonly #peers = new Map<string, ReturnType<typeof parsePeer>>();
+  #own: ReturnType<typeof parseSubnets> = {};
+  #problem: string | null | undefined;
+  #isStopped = false;
+
+  constructor(settings: PathSettings) {
+    this.#settings = settings;
+    this.#counters = new Counters(settings.counters);
+    this.#poll.writeInt32LE(settings.wakeFd, 0);
+    this.#poll.writeInt16LE(POLLIN, 4);
+  }
+
+  run(): void {
+    while (!this.#isStopped) {
+      try {
+        this.#runOnce();
+      } catch (error) {
+        this.#tell(errorMessage(error));
+        this.#waitForMessages(RETRY_MS);
+      }
+    }
+    this.#settings.port.close();
+  }
+
+  #runOnce(): void {
+    const path = this.#open();
+    try {
+      path.peers.setOwn(this.#own);
+      for (const [id, peer] of this.#peers) path.peers.set(id, peer);
+      this.#tell(null);
+      while (!this.#isStopped) {
+        path.run();
+        this.#takeMessages(path.peers);
+      }
+    } finally {
+      path.close();
+    }
+  }
+
+  #open(): DataPath {
+    const { device, listeners, wakeFd, netns } = this.#settings;
+    const nowMs = () => performance.now();
+    const open = () => new DataPath({ device, listeners, wakeFd, counters: this.#counters, nowMs });
+    if (netns === null) return open();
+    const handle = NetnsHandle.open(netns);
+    try {
+      return withNetns(handle, open);
+    } finally {
+      handle.close();
+    }
+  }
+
+  #waitForMessages(timeoutMs: number): void {
+    const ready = libc.poll(Number(libc.addressOf(this.#poll)), 1, timeoutMs);
+    if (ready > 0) this.#takeMessages(null);
+  }
+
+  #takeMessages(index: PeerIndex | null): void {
+    readSync(this.#settings.wakeFd, Buffer.alloc(8));
+    for (;;) {
+      const received = receiveMessageOnPort(this.#settings.port);
+      if (received === undefined) return;
+      this.#take(received.message as ToPath, index);
+    }
+  }
+
+  #take(message: ToPath, index: PeerIndex | null): void {
+    if (message.type === "stop") {
+      this.#isStopped = true;
+      return;
+    }
+    this.#own = parseSubnets(message.own);
+    index?.setOwn(this.#own);
+    for (const id of message.deleted) {
+      this.#peers.delete(id);
+      index?.delete(id);
+    }
+    for (const [id, text] of message.set) {
+      const peer = parsePeer(text);
+      this.#peers.set(id, peer);
+      index?.set(id, peer);
+    }
+  }
+
+  #tell(problem: string | null): void {
+    if (problem === this.#problem) return;
+    this.#problem = problem;
+    this.#settings.port.postMessage({ problem } satisfies FromPath);
+  }
+}
+
+new PathThread(workerData as PathSettings).run();

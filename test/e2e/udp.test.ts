@@ -1,0 +1,120 @@
+/** Networks with the backend udp: packets between containers, what flannel's hosts expect in store and kernel, restarts. */
+
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import process from "node:process";
+import { expect, it } from "vitest";
+import { entriesOf } from "../../ipam/addresses/ip.ts";
+import {
+  type Container,
+  describeWithEtcd,
+  type Host,
+  PROGRAMS,
+  ping,
+  startPing,
+  useEtcdLab,
+} from "../support/hosts.ts";
+import { holdDevice } from "../support/udp-hosts.ts";
+
+const BOTH = {
+  Network: "10.2.0.0/16",
+  EnableIPv6: true,
+  IPv6Network: "fd00:2::/48",
+  Backend: { Type: "udp" },
+};
+/** IP and ICMP. */
+const HEADER_BYTES = { 4: 28, 6: 48 };
+const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "udp" } };
+
+describeWithEtcd("a network with the backend udp", () => {
+  const net = useEtcdLab("udp", { hosts: 2, config: CONFIG });
+  let one: Container;
+  let two: Container;
+
+  const reach = async (from: Container, to: Container) => (await ping(from.netns, to.address, 20)).lost;
+
+  it("carries packets both ways, also those as large as subnet.env says", async () => {
+    await net.startAll();
+    one = net.host(1).addContainer();
+    two = net.host(2).addContainer();
+    await expect.poll(() => reach(one, two), { timeout: 10_000 }).toEqual([]);
+    expect(await reach(two, one)).toEqual([]);
+    expect(net.host(1).subnetEnv().mtuBytes).toBe(1472);
+    expect(await ping(one.netns, two.address, 5, { payloadBytes: 1472 - 28 })).toMatchObject({ lost: [] });
+  });
+
+  it("has flannel's lease, device, address and route", () => {
+    const host = net.host(1);
+    const base = host.subnetEnv().subnets[4]?.address.plus(-1);
+    const [value = ""] = [...net.leases()].flatMap(([key, text]) => (key === `${base}-24` ? [text] : []));
+    expect(JSON.parse(value)).toMatchObject({ PublicIP: host.address, PublicIPv6: null });
+    expect(JSON.parse(value)).not.toHaveProperty("BackendType");
+    expect(JSON.parse(value)).not.toHaveProperty("BackendData");
+    expect(host.netns.ipJson(["-d", "link", "show", "dev", "flannel0"])).toMatchObject([
+      { mtu: 1472, linkinfo: { info_kind: "tun", info_data: { type: "tun" } } },
+    ]);
+    expect(host.netns.exec("ip", ["-o", "-4", "address", "show", "dev", "flannel0"])).toContain(`${base}/32`);
+    expect(host.netns.exec("ip", ["route", "show", "dev", "flannel0"])).toMatch(/^10\.2\.0\.0\/16 /);
+    expect(host.netns.exec("ip", ["route", "show", "dev", "flannel0"]).trim().split("\n")).toHaveLength(1);
+  });
+
+  it("makes the device again when somebody deletes it", async () => {
+    net.host(1).netns.ip("link delete flannel0");
+    await expect.poll(() => reach(one, two), { timeout: 15_000 }).toEqual([]);
+  });
+
+  it("keeps device, address, route and connections over a restart", async () => {
+    const host: Host = net.host(1);
+    const index = () => host.netns.ipJson(["link", "show", "dev", "flannel0"])[0]?.ifindex;
+    const before = index();
+    const pings = startPing(two.netns, one.address);
+    await host.daemon.stop();
+    expect(index()).toBe(before);
+    await host.daemon.start(...net.flags);
+    await expect.poll(() => reach(one, two), { timeout: 10_000 }).toEqual([]);
+    const { sent, lost } = await pings.stop();
+    expect(lost.length).toBeLessThan(sent);
+    expect(index()).toBe(before);
+  });
+
+  it("reports a device that another program holds, and carries packets when it is free", async () => {
+    const host = net.host(2);
+    await host.daemon.stop();
+    const release = holdDevice(host.netns);
+    host.daemon.spawn(...net.flags);
+    const status = () => {
+      const [program = "", ...args] = host.enter(process.execPath, join(PROGRAMS, "tulle"), "status");
+      return spawnSync(program, args, { encoding: "utf8" }).stdout;
+    };
+    await expect.poll(status, { timeout: 15_000 }).toContain("holds flannel0; stop it");
+    release();
+    await expect.poll(() => reach(one, two), { timeout: 10_000 }).toEqual([]);
+  });
+
+  it("leaves nothing behind after a cleanup", async () => {
+    const host = net.host(2);
+    await host.daemon.stop();
+    const state = `--state-dir=${host.stateDirectory}`;
+    host.run(process.execPath, join(PROGRAMS, "tulle"), "cleanup", ...net.flags, state);
+    expect(host.netns.ipJson(["link", "show", "type", "tun"])).toEqual([]);
+    expect(host.netns.exec("ip", ["route", "show", "10.2.0.0/16"])).toBe("");
+  });
+});
+
+describeWithEtcd("a network of both families with the backend udp", () => {
+  const net = useEtcdLab("udp6", { hosts: 2, config: BOTH, families: [4, 6] });
+
+  it("carries packets of both on one device", async () => {
+    await net.startAll();
+    const [one, two] = [net.host(1).addContainer(), net.host(2).addContainer()];
+    expect(net.host(1).subnetEnv().mtuBytes).toBe(1452);
+    for (const [family, address] of entriesOf(two.addresses)) {
+      const payloadBytes = 1452 - HEADER_BYTES[family];
+      const lost = async () => (await ping(one.netns, address, 3, { payloadBytes })).lost;
+      await expect.poll(lost, { timeout: 15_000, message: `IPv${family}` }).toEqual([]);
+    }
+    expect(net.host(1).netns.exec("ip", ["-6", "route", "show", "dev", "flannel0"])).toMatch(
+      /^fd00:2::\/48 /m,
+    );
+  });
+});

@@ -1,0 +1,243 @@
+/** The udp backend's data path with real packets: ours to ours, a peer played by hand, and packets that must not pass. */
+
+import { execFileSync, spawnSync } from "node:child_process";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import type { Counter } from "../../../backends/datapath/counters.ts";
+import { bundle } from "../../support/bundle.ts";
+import { describeAsRoot, type TestNetns } from "../../support/netns.ts";
+import { bundlePathProgram, type PathProgram } from "../../support/path-program.ts";
+import { ping } from "../../support/ping.ts";
+import { answerEchoes, checksum, echoRequest, sendRaw } from "../../support/raw-peer.ts";
+import { transfer } from "../../support/transfer.ts";
+import {
+  createLan,
+  holdDevice,
+  holdPort,
+  MTU_BYTES,
+  makeDevice,
+  peersOf,
+  plugIn,
+  startUdpHost,
+  type UdpHost,
+} from "../../support/udp-hosts.ts";
+import { udpLease } from "../../support/udp-lease.ts";
+
+const FAMILIES = [4, 6] as const;
+const ONE = "192.168.77.1";
+
+/** What ping(8) prints; it ends with an error when nothing answers. */
+function pingOutput(netns: TestNetns, ...args: readonly string[]): string {
+  return netns.exec("sh", ["-c", 'ping -n -c 1 -W 1 "$@" || true', "sh", ...args]);
+}
+
+describeAsRoot("the data path of the udp backend", () => {
+  let program: PathProgram;
+  let lan: TestNetns;
+  let one: UdpHost;
+  let two: UdpHost;
+  /** Plays a host that runs flanneld. */
+  let hand: TestNetns;
+
+  const leasesOfOne = [udpLease(2, { families: FAMILIES }), udpLease(3, { isTulle: false })];
+  const flowing = (host: UdpHost) =>
+    vi.waitFor(() => expect(host.runner.problems).toEqual([]), { timeout: 10_000 });
+  const problemOf = (host: UdpHost, text: string) =>
+    vi.waitFor(() => expect(host.runner.problems).toEqual([expect.stringContaining(text)]), 10_000);
+
+  /** Sends packets and waits until host 1 has counted them. */
+  async function expectCounted(counter: Counter, netns: TestNetns, ...packets: readonly Buffer[]) {
+    const before = one.runner.counts;
+    const echoes = readEchoes(one.container);
+    sendRaw(netns, ONE, ...packets);
+    await vi.waitFor(() => expect(one.runner.counts[counter]).toBe(before[counter] + packets.length), 5_000);
+    expect(one.runner.counts.receivedPackets).toBe(before.receivedPackets);
+    expect(readEchoes(one.container)).toBe(echoes);
+  }
+
+  beforeAll(async () => {
+    program = await bundlePathProgram();
+    lan = createLan();
+    one = startUdpHost(lan, 1, program.url, leasesOfOne);
+    two = startUdpHost(lan, 2, program.url, [udpLease(1, { families: FAMILIES })]);
+    hand = plugIn(lan, 3);
+    await flowing(one);
+    await flowing(two);
+    // A bridge forwards within a second of a new port's carrier, and neighbour discovery tries once a second.
+    for (const address of ["10.2.2.2", "fd00:2:0:2::2"])
+      await vi.waitFor(() => expect(pingOutput(one.container, address)).toContain("1 received"), 10_000);
+  });
+
+  afterAll(async () => {
+    await one?.dispose();
+    await two?.dispose();
+    hand?.dispose();
+    lan?.dispose();
+    program?.dispose();
+  });
+
+  it("carries packets of both families, small and as large as the device's MTU", async () => {
+    for (const [address, headers] of [
+      ["10.2.2.2", 28],
+      ["fd00:2:0:2::2", 48],
+    ] as const) {
+      expect(await ping(one.container, address, 20)).toMatchObject({ lost: [] });
+      const payloadBytes = MTU_BYTES - headers;
+      expect(await ping(one.container, address, 5, { payloadBytes })).toMatchObject({ lost: [] });
+    }
+  });
+
+  it.each([
+    ["10.2.2.2", 4],
+    ["fd00:2:0:2::2", 6],
+  ])("carries a TCP stream to %s unchanged, in super-packets", async (address) => {
+    const before = two.runner.counts;
+    const { sent, received } = await transfer(one.container, two.container, address, 40);
+    expect(received).toBe(sent);
+    expect(two.runner.counts.malformed).toBe(before.malformed);
+  });
+
+  it("puts one IP packet into each datagram, and takes such from a peer", async () => {
+    const answering = await answerEchoes(hand);
+    try {
+      expect(await ping(one.container, "10.2.3.2", 10)).toMatchObject({ lost: [] });
+    } finally {
+      answering.stop();
+    }
+    const [packet = Buffer.alloc(20)] = answering.packets;
+    expect(packet.readUInt16BE(2)).toBe(packet.length);
+    expect(packet.readUInt8(0)).toBe(0x45);
+    // The kernel forwards it to the device, and the tunnel is one hop more.
+    expect(packet.readUInt8(8)).toBe(62);
+    expect(checksum(packet.subarray(0, 20))).toBe(0);
+    expect(checksum(packet.subarray(20))).toBe(0);
+    expect([...packet.subarray(12, 20)]).toEqual([10, 2, 1, 2, 10, 2, 3, 2]);
+  });
+
+  it("drops what comes from an address that no peer has", async () => {
+    const stranger = plugIn(lan, 4);
+    await expectCounted("strangers", stranger, echoRequest("10.2.4.2", "10.2.1.2"), Buffer.from("hello"));
+    stranger.dispose();
+  });
+
+  it("drops what a peer sends in another's name, or for another host", async () => {
+    await expectCounted(
+      "forged",
+      hand,
+      echoRequest("10.2.2.2", "10.2.1.2"),
+      echoRequest("10.2.1.0", "10.2.1.2"),
+      echoRequest("192.0.2.1", "10.2.1.2"),
+      echoRequest("10.2.3.2", "10.2.2.2"),
+      echoRequest("10.2.3.2", "192.168.77.2"),
+    );
+  });
+
+  it("drops what is not an IP packet", async () => {
+    const wrongChecksum = echoRequest("10.2.3.2", "10.2.1.2");
+    wrongChecksum.writeUInt16BE(1, 10);
+    const cut = echoRequest("10.2.3.2", "10.2.1.2").subarray(0, 40);
+    const version5 = echoRequest("10.2.3.2", "10.2.1.2");
+    version5[0] = 0x55;
+    const empty = Buffer.alloc(0);
+    await expectCounted("malformed", hand, wrongChecksum, cut, version5, empty, Buffer.from("hello"));
+  });
+
+  it("answers a packet whose hop limit ends at the tunnel", () => {
+    expect(pingOutput(one.container, "-t", "2", "10.2.2.2")).toContain(
+      "From 10.2.1.0 icmp_seq=1 Time to live",
+    );
+    expect(pingOutput(one.container, "-t", "2", "fd00:2:0:2::2")).toContain(
+      "From fd00:2:0:1:: icmp_seq=1 Time",
+    );
+  });
+
+  it("answers a packet that no peer's subnet has", () => {
+    expect(pingOutput(one.container, "10.2.99.2")).toContain("From 10.2.1.0 icmp_seq=1 Destination Net");
+    expect(pingOutput(one.container, "fd00:2:0:99::2")).toContain("From fd00:2:0:1:: icmp_seq=1 Destination");
+  });
+
+  it("has the kernel tell a sender the MTU", () => {
+    one.netns.ip("link set box0 mtu 1500");
+    one.container.ip("link set eth0 mtu 1500");
+    try {
+      const output = pingOutput(one.container, "-M", "do", "-s", "1445", "10.2.2.2");
+      expect(output).toContain(`mtu = ${MTU_BYTES}`);
+    } finally {
+      one.container.ip(`link set eth0 mtu ${MTU_BYTES}`);
+      one.netns.ip(`link set box0 mtu ${MTU_BYTES}`);
+    }
+  });
+
+  it("follows the peers", async () => {
+    const { subnets: own } = udpLease(1, { families: FAMILIES });
+    one.runner.follow({ own, peers: peersOf([udpLease(3, { isTulle: false })]) });
+    await vi.waitFor(() => expect(pingOutput(one.container, "10.2.2.2")).toContain("Destination Net"), 5_000);
+    one.runner.follow({ own, peers: peersOf(leasesOfOne) });
+    await vi.waitFor(() => expect(pingOutput(one.container, "10.2.2.2")).toContain("1 received"), 5_000);
+  });
+
+  it("reports a device that another program holds, and takes it when it is free", async () => {
+    await one.runner.stop();
+    const release = holdDevice(one.netns);
+    one = one.restarted(leasesOfOne);
+    await problemOf(one, "another program, such as flanneld, holds flannel0; stop it");
+    release();
+    await flowing(one);
+  });
+
+  it("reports a port in use, and takes it when it is free", async () => {
+    await one.runner.stop();
+    const release = await holdPort(one.netns);
+    one = one.restarted(leasesOfOne);
+    await problemOf(one, "another program uses UDP port 8285; stop it, or set Backend.Port");
+    release();
+    await flowing(one);
+  });
+
+  it("reports a device that is gone, and goes on with the next", async () => {
+    one.netns.ip("link delete flannel0");
+    await problemOf(one, "the device is missing");
+    makeDevice(one.netns, 1);
+    await flowing(one);
+    expect(await ping(one.container, "10.2.2.2", 5)).toMatchObject({ lost: [] });
+  });
+
+  it.each(["lo", "flannel0"])("lets the process end while its thread waits, on %s", async (device) => {
+    const path = await bundle("path-exit.ts");
+    const netns = plugIn(lan, 5);
+    makeDevice(netns, 5);
+    try {
+      const args = [`--net=${netns.path}`, process.execPath, path.path, fileURLToPath(program.url), device];
+      const { status, stderr } = spawnSync("nsenter", args, { encoding: "utf8", timeout: 20_000 });
+      expect(stderr).toContain("the daemon failed");
+      expect(status).toBe(1);
+    } finally {
+      netns.dispose();
+      path.dispose();
+    }
+  });
+
+  it("names the remedy where /dev/net/tun is missing", async () => {
+    const probe = await bundle("tun-probe.ts");
+    try {
+      const hidden = 'mount -t tmpfs none /dev/net && exec "$0" "$1"';
+      const args = ["--mount", "--net", "sh", "-c", hidden, process.execPath, probe.path];
+      expect(execFileSync("unshare", args, { encoding: "utf8" })).toContain(
+        "load the module tun (modprobe tun)",
+      );
+    } finally {
+      probe.dispose();
+    }
+  });
+});
+
+/** Echo requests that the namespace's kernel has received. */
+function readEchoes(netns: TestNetns): number {
+  const [names = "", values = ""] = netns
+    .exec("cat", ["/proc/net/snmp"])
+    .split("\n")
+    .filter((line) => line.startsWith("IcmpMsg:"));
+  const index = names.split(" ").indexOf("InType8");
+  return index < 0 ? 0 : Number(values.split(" ")[index]);
+}

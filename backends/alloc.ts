@@ -9,6 +9,7 @@ import { DevicelessNetwork, devicelessBackend, noOptions } from "./deviceless.ts
 class AllocNetwork extends DevicelessNetwork {
   readonly type = "alloc";
   readonly leaseType = "";
+  readonly isCarriedByOthers = true;
 
   override rejectPeer(): null {
     return null;
@@ -17,4 +18,4 @@ class AllocNetwork extends DevicelessNetwork {
 
 const OPTIONS = noOptions((host) => new AllocNetwork(host));
 
-export const allocBackend = devicelessBackend("alloc", () => OPTIONS);
+export const allocBackend = devicelessBackend("alloc", [], () => OPTIONS);

@@ -185,6 +185,11 @@ export interface PreparedBackend {
   readonly nexthopDevices: readonly string[];
   /** Interfaces by which packets of other hosts' containers come and go. */
   readonly entrances: PerFamily<readonly string[]>;
+  /**
+   * True where routes and devices of other programs carry the packets: what this host has inside the network's ranges then
+   * belongs to the network.
+   */
+  readonly isCarriedByOthers?: true;
   /** Largest packet of a container, in bytes: what subnet.env says. */
   readonly mtuBytes: number;
   /** By family of the outer addresses; empty for a backend without a tunnel. */
@@ -211,8 +216,22 @@ export interface PreparedBackend {
   peerDetails?(sessionsOf: SessionReader, peers: Iterable<Lease>): ReadonlyMap<LeaseKey, PeerDetails>;
 }
 
+/** An option of `Backend` in the network configuration, for command lines and for what people read. */
+export interface OptionDescription {
+  /** As flannel writes it: `ListenPort`. */
+  readonly key: string;
+  /** What its value is; a switch is true or false. */
+  readonly kind: "number" | "text" | "switch";
+  /** One line for a list of options, with the default. */
+  readonly help: string;
+  /** It is not shown again once it is written. */
+  readonly isSecret?: true;
+}
+
 export interface Backend {
   readonly type: string;
+  /** All that parseOptions reads. */
+  readonly options: readonly OptionDescription[];
   /** The families of containers that it carries; absent for both. */
   readonly families?: readonly Family[];
   /** rtnetlink types of its devices; empty for a backend that routes only. */

@@ -16,10 +16,15 @@ import type {
 import { typeProblem } from "./peers.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
 
-/** A backend whose options are read by `parseOptions`. */
-export function devicelessBackend(type: string, parseOptions: Backend["parseOptions"]): Backend {
+/** A backend with `options`, which `parseOptions` reads. */
+export function devicelessBackend(
+  type: string,
+  options: Backend["options"],
+  parseOptions: Backend["parseOptions"],
+): Backend {
   return {
     type,
+    options,
     deviceTypes: [],
     kernelNeeds: [],
     isDeviceName: () => false,

@@ -12,6 +12,7 @@
 import { mapFamilies, type PerFamily } from "../ipam/addresses/ip.ts";
 import { ConfigError, errorMessage } from "../ipam/errors.ts";
 import type { JsonObject, JsonValue } from "../ipam/json.ts";
+import type { Lease } from "../ipam/leases/lease.ts";
 import type { BackendOptions, BackendRunner, HostFacts, ProvisionContext, RunnerDeps } from "./backend.ts";
 import { DevicelessNetwork, devicelessBackend } from "./deviceless.ts";
 import { runCommand } from "./extension/command.ts";
@@ -77,11 +78,14 @@ class ExtensionOptions implements BackendOptions {
 class ExtensionNetwork extends DevicelessNetwork {
   readonly type = "extension";
   readonly leaseType = "extension";
+  readonly isCarriedByOthers = true;
   override readonly leaseData: PerFamily<JsonValue>;
   override readonly startRunner: (deps: RunnerDeps) => BackendRunner;
+  readonly #publishes: boolean;
 
   constructor(commands: ExtensionCommands, host: HostFacts, provision: Provision | null) {
     super(host);
+    this.#publishes = commands.PreStartupCommand !== null;
     const { output = "", network = null } = provision ?? {};
     // flannel publishes it once, whatever the families.
     this.leaseData = output === "" ? {} : { 4: output };
@@ -89,6 +93,18 @@ class ExtensionNetwork extends DevicelessNetwork {
     const publicAddresses = mapFamilies(host.uplinks, ({ publicAddress }) => publicAddress);
     const facts = { commands, networks: host.networks, publicAddresses, recordName };
     this.startRunner = (deps) => new ExtensionRunner(facts, deps);
+  }
+
+  /** Commands take text only. A PreStartupCommand may print nothing: then the lease has no BackendData. */
+  override rejectPeer(lease: Lease): string | null {
+    const otherType = super.rejectPeer(lease);
+    if (otherType !== null) return otherType;
+    const { backendData } = lease.attrs;
+    const data = backendData[4] ?? backendData[6];
+    if (data !== undefined && typeof data !== "string")
+      return `its BackendData ${JSON.stringify(data)} is not a text, as PreStartupCommand prints it; restart that host's agent`;
+    if (data !== undefined || !this.#publishes || lease.storeLeaseId !== null) return null;
+    return "it is a reservation, and its host has not joined yet";
   }
 }
 
@@ -99,7 +115,16 @@ const COMMANDS = [
   "SubnetRemoveCommand",
 ] as const;
 
-export const extensionBackend = devicelessBackend("extension", (options: JsonObject) => {
+const HELP: Readonly<Record<(typeof COMMANDS)[number], string>> = {
+  PreStartupCommand: "shell command before the lease; what it prints is published to the other hosts",
+  PostStartupCommand: "shell command when the host has its subnet",
+  SubnetAddCommand: "shell command for each other host",
+  SubnetRemoveCommand: "shell command for each host that left",
+};
+
+const OPTIONS = COMMANDS.map((key) => ({ key, kind: "text" as const, help: HELP[key] }));
+
+export const extensionBackend = devicelessBackend("extension", OPTIONS, (options: JsonObject) => {
   const [pre, post, add, remove] = COMMANDS.map((name) => stringOption(options, name));
   const commands: ExtensionCommands = {
     PreStartupCommand: pre ?? null,

@@ -72,4 +72,4 @@ function requireOwnAddresses({ uplinks }: HostFacts): void {
 // The next hops of two such networks on one host could not be told apart, hence the lock.
 const OPTIONS = noOptions((host) => new HostGwNetwork(host), ["host-gw"]);
 
-export const hostGwBackend = devicelessBackend("host-gw", () => OPTIONS);
+export const hostGwBackend = devicelessBackend("host-gw", [], () => OPTIONS);

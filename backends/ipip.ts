@@ -39,6 +39,9 @@ const MIN_MTU_BYTES = 68;
 
 export const ipipBackend: Backend = {
   type: "ipip",
+  options: [
+    { key: "DirectRouting", kind: "switch", help: "route without a tunnel between hosts on one link" },
+  ],
   families: [4],
   deviceTypes: ["ipip"],
   kernelNeeds: [

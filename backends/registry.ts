@@ -4,7 +4,7 @@ import { entriesOf, FAMILIES } from "../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../ipam/config/network-config.ts";
 import { ConfigError, UnsupportedError } from "../ipam/errors.ts";
 import { allocBackend } from "./alloc.ts";
-import type { Backend, FileNeed, KernelNeed, OwnershipRecord } from "./backend.ts";
+import type { Backend, FileNeed, KernelNeed, OptionDescription, OwnershipRecord } from "./backend.ts";
 import { extensionBackend } from "./extension.ts";
 import { hostGwBackend } from "./host-gw.ts";
 import { ipipBackend } from "./ipip.ts";
@@ -54,6 +54,11 @@ function requireFamilies({ families }: NetworkConfig, { type, families: carried 
       `network config: EnableIPv${family} is true, but Backend.Type "${type}" carries IPv${carried.join()} only; set it to false or choose another type`,
     );
   }
+}
+
+/** The options of every backend by its type, in the order of this list. */
+export function describedOptions(): ReadonlyMap<string, readonly OptionDescription[]> {
+  return new Map(BACKENDS.map(({ type, options }) => [type, options]));
 }
 
 /** True for the name of a tunnel device of flannel's or ours, under any configuration. */

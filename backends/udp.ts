@@ -50,6 +50,7 @@ const MIN_MTU_BYTES: Readonly<Record<Family, number>> = { 4: 68, 6: 1280 };
 
 export const udpBackend: Backend = {
   type: "udp",
+  options: [{ key: "Port", kind: "number", help: `UDP port (default: ${DEFAULT_PORT})` }],
   deviceTypes: ["tun"],
   kernelNeeds: [
     {

@@ -71,6 +71,14 @@ const MIN_MTU_BYTES: Readonly<Record<Family, number>> = { 4: 68, 6: IPV6_MIN_MTU
 
 export const vxlanBackend: Backend = {
   type: "vxlan",
+  options: [
+    { key: "VNI", kind: "number", help: "identifier of the network (default: 1)" },
+    { key: "Port", kind: "number", help: `UDP port (default: ${DEFAULT_PORT})` },
+    { key: "MTU", kind: "number", help: "MTU of the hosts' interfaces (default: read from them)" },
+    { key: "DirectRouting", kind: "switch", help: "route without a tunnel between hosts on one link" },
+    { key: "GBP", kind: "switch", help: "group-based policy" },
+    { key: "Learning", kind: "switch", help: "learn from received packets" },
+  ],
   deviceTypes: ["vxlan"],
   kernelNeeds: [
     {

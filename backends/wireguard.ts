@@ -55,6 +55,27 @@ const MIN_MTU_BYTES: Readonly<Record<Family, number>> = { 4: 68, 6: 1280 };
 
 export const wireguardBackend: Backend = {
   type: "wireguard",
+  options: [
+    { key: "Mode", kind: "text", help: `one of ${MODES.join(", ")} (default: separate)` },
+    { key: "ListenPort", kind: "number", help: "UDP port (default: 51820)" },
+    {
+      key: "ListenPortV6",
+      kind: "number",
+      help: "UDP port of the IPv6 tunnel with Mode separate (default: 51821)",
+    },
+    { key: "MTU", kind: "number", help: "MTU of the hosts' interfaces (default: read from them)" },
+    {
+      key: "PersistentKeepaliveInterval",
+      kind: "number",
+      help: "seconds between keepalives (default: 0, none)",
+    },
+    {
+      key: "PSK",
+      kind: "text",
+      help: 'pre-shared key, as "wg genpsk" prints it; other users see a command line, so prefer --file',
+      isSecret: true,
+    },
+  ],
   deviceTypes: ["wireguard"],
   kernelNeeds: [
     {

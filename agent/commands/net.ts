@@ -10,17 +10,23 @@ import { type Command, Option } from "commander";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
-import { escapeJson, escapeText } from "../../ipam/escape.ts";
+import { escapeJson, escapeText, formatJson } from "../../ipam/escape.ts";
 import type { ConfigEntry } from "../../ipam/stores/contracts.ts";
+import { auditLeases } from "../leases/lease-audit.ts";
+import { migrationOf } from "../leases/migration.ts";
 import {
   checkNetworkConfig,
   type NetworkOptions,
   networkConfigText,
 } from "../network/network-config-text.ts";
 import { requireSupport } from "../network/network-support.ts";
+import { type BackendFlag, backendFlags, givenOptions } from "../terminal/backend-flags.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
-import { formatNetworkConfig } from "../terminal/network-view.ts";
+import { formatMigration, migrationToJson } from "../terminal/migration-view.ts";
+import { formatNetworkConfig, withoutSecrets } from "../terminal/network-view.ts";
 import { STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
+
+const DEFAULT_TYPE = "vxlan";
 
 interface InitOptions extends NetworkOptions {
   readonly file?: string;
@@ -33,10 +39,12 @@ export const net: CommandModule = {
     defineInit(command.command("init"), context);
     defineShow(command.command("show"), context);
     defineValidate(command.command("validate"), context);
+    defineMigrate(command.command("migrate"), context);
   },
 };
 
 function defineInit(command: Command, context: CommandContext): void {
+  const flags = backendFlags();
   command
     .description("check a network configuration and write it to the store")
     .option("--network <cidr>", "range of the whole network, such as 10.2.0.0/16")
@@ -48,17 +56,12 @@ function defineInit(command: Command, context: CommandContext): void {
     .option("--ipv6-subnet-min <ip>", "first IPv6 subnet to lease")
     .option("--ipv6-subnet-max <ip>", "last IPv6 subnet to lease")
     .option("--nftables", "use nftables on hosts that have both firewalls")
-    .addOption(new Option("--backend <type>", "how packets are carried between hosts").default("vxlan"))
-    .option("--vni <number>", "VXLAN: the network's identifier (default: 1)")
-    .option("--port <port>", "VXLAN: UDP port (default: 8472)")
-    .option("--mtu <bytes>", "MTU of the hosts' interfaces (default: read from them)")
-    .option("--direct-routing", "VXLAN: route without a tunnel between hosts on one link")
-    .option("--gbp", "VXLAN: group-based policy")
-    .option("--learning", "VXLAN: learn from received packets")
+    .addOption(new Option("--backend <type>", "how packets are carried between hosts").default(DEFAULT_TYPE))
     .option("--file <file>", "take this JSON instead of the options above; - is standard input")
     .option("--force", "replace another configuration")
     .addHelpText("after", "\nRunning daemons apply what is safe under traffic, and log what needs a restart.")
-    .action((options: InitOptions) => init(options, context));
+    .action((options: InitOptions) => init(options, flags, context));
+  for (const { option } of flags) command.addOption(option);
 }
 
 function defineShow(command: Command, context: CommandContext): void {
@@ -92,8 +95,27 @@ function defineValidate(command: Command, context: CommandContext): void {
     });
 }
 
-async function init(options: InitOptions, context: CommandContext): Promise<void> {
-  const text = await textToWrite(options);
+function defineMigrate(command: Command, context: CommandContext): void {
+  command
+    .description("list the hosts that have not followed a change of the backend")
+    .option("--json", "print one object, for programs")
+    .addHelpText("after", "\nExit code: 0 all hosts have the backend of the configuration, 1 some have not.")
+    .action(async ({ json }: { readonly json?: true }) => {
+      const listing = await withNetwork(context, ({ store, signal }) => store.feed.list(signal));
+      const migration = migrationOf(auditLeases(listing));
+      if (migration.behind.length > 0) context.exitWith(1);
+      context.out.write(
+        json ? `${formatJson(migrationToJson(migration), 2)}\n` : formatMigration(migration, context.out),
+      );
+    });
+}
+
+async function init(
+  options: InitOptions,
+  flags: readonly BackendFlag[],
+  context: CommandContext,
+): Promise<void> {
+  const text = await textToWrite(options, flags);
   const config = checkNetworkConfig(text);
   const summary = summaryOf(config);
   warnOfUnsupported(config, context);
@@ -110,10 +132,13 @@ async function init(options: InitOptions, context: CommandContext): Promise<void
 }
 
 /** Options and a file together would be ambiguous. */
-async function textToWrite({ file, force: _, ...options }: InitOptions): Promise<string> {
-  if (file === undefined) return networkConfigText(options);
-  const { backend, ...given } = options;
-  const other = Object.keys(given)[0] ?? (backend === "vxlan" ? undefined : "backend");
+async function textToWrite(options: InitOptions, flags: readonly BackendFlag[]): Promise<string> {
+  const { file, force: _, backend, ...others } = options;
+  if (file === undefined) {
+    const given = new Map(Object.entries(others) as [string, string | true][]);
+    return networkConfigText(options, givenOptions(flags, backend.toLowerCase(), given));
+  }
+  const other = Object.keys(others)[0] ?? (backend === DEFAULT_TYPE ? undefined : "backend");
   if (other === undefined) return (await readText(file)).trim();
   const flag = other.replace(/[A-Z]|6(?=[A-Z])/g, (part) => (part === "6" ? "6" : `-${part.toLowerCase()}`));
   throw new ConfigError(`--file ${file} and --${flag} exclude each other: write all of it into the file`);
@@ -151,6 +176,20 @@ function present(entry: ConfigEntry | null): ConfigEntry {
 
 function alreadyThere({ text }: ConfigEntry, description: string): ConflictError {
   return new ConflictError(
-    `${description} already has another configuration, ${escapeText(text)}; --force replaces it; daemons apply it at once where that is safe, else at their next start`,
+    `${description} already has another configuration, ${escapeText(shownText(text))}; --force replaces it; daemons apply it at once where that is safe, else at their next start`,
   );
+}
+
+/** The text without the secrets of its backend; unchanged when it is not a valid configuration. */
+function shownText(text: string): string {
+  let config: NetworkConfig;
+  try {
+    config = parseNetworkConfig(text);
+  } catch {
+    return text;
+  }
+  return JSON.stringify({
+    ...JSON.parse(text),
+    Backend: { Type: config.backend.type, ...withoutSecrets(config.backend) },
+  });
 }

@@ -28,6 +28,7 @@ import { resolveHosts } from "../host/resolve-hosts.ts";
 import { readAuditingHost } from "../leases/auditing-host.ts";
 import { type Audit, type AuditedLease, auditLeases } from "../leases/lease-audit.ts";
 import { familiesOf, ownAddressProblem } from "../network/network-support.ts";
+import { hostFactsOf } from "../network/tunnel-host.ts";
 import { askControl } from "../report/control.ts";
 import type { StatusReport } from "../report/status.ts";
 import { fullRoutingCheck, type NetworkView } from "../routing/peer-sample.ts";
@@ -35,6 +36,7 @@ import { checkRouting } from "../routing/routing-check.ts";
 import type { CommandContext } from "../terminal/command.ts";
 import { withNetwork } from "../terminal/open-network.ts";
 import { overlapFindings } from "./address-checks.ts";
+import { backendFindings } from "./backend-checks.ts";
 import { deviceFindings, parseUdpTable } from "./device-checks.ts";
 import { bad, type Finding, failed, ok, skipped } from "./finding.ts";
 import { firewallFinding, kernelFindings } from "./kernel-checks.ts";
@@ -58,6 +60,7 @@ export async function examine(context: CommandContext): Promise<readonly Finding
       host.finding,
       ...rangeFindings(network, host.chosen),
       ...overlapsOf(connection, network),
+      ...lookAtBackend(connection, store.audit, host.chosen),
       ...(network === null ? [] : lookAtDevices(network, host.chosen, daemon.isReady)),
       ...(await lookAtLeases(store.audit, host.chosen, config)),
       ...lookAtRoutes(connection, store.audit, host.chosen, daemon.report),
@@ -141,6 +144,18 @@ function rangeFindings(network: NetworkConfig | null, chosen: ChosenInterfaces |
   );
   if (problem !== null) return [{ verdict: "warn", subject: "range", message: problem, remedy: null }];
   return [ok("range", "this host's address is outside the range of the network")];
+}
+
+function lookAtBackend(
+  connection: NetlinkConnection,
+  audit: Audit | null,
+  chosen: ChosenInterfaces | null,
+): readonly Finding[] {
+  if (audit === null || audit.config === null || chosen === null)
+    return [skipped("backend", "the network or the interface is not known")];
+  const facts = hostFactsOf(chosen, takeHostSnapshot(connection), audit.config);
+  const peers = audit.leases.filter(({ attrs }) => attrs !== null && !hasAddressOf(attrs, chosen));
+  return backendFindings(audit.config, facts, peers);
 }
 
 function overlapsOf(connection: NetlinkConnection, network: NetworkConfig | null): readonly Finding[] {

@@ -21,6 +21,30 @@ export function localPrefixes(host: HostSnapshot, store: readonly Address[]): re
   ];
 }
 
+/**
+ * The snapshot without the addresses and routes by which other programs carry the packets of the network: those inside
+ * its ranges, except for what is on the link of an interface in `uplinks`.
+ */
+export function withoutDataPath(
+  host: HostSnapshot,
+  ranges: readonly Prefix[],
+  uplinks: ReadonlySet<number>,
+): HostSnapshot {
+  const isInside = (prefix: Prefix): boolean =>
+    ranges.some((range) => range.contains(prefix) && !range.equals(prefix));
+  return {
+    ...host,
+    addresses: host.addresses.filter(
+      ({ interfaceIndex, address, length }) =>
+        uplinks.has(interfaceIndex) || !isInside(Prefix.of(address, length)),
+    ),
+    routes: host.routes.filter(({ destination, outputIndex, gateway }) => {
+      const isOnLink = gateway === null && outputIndex !== null && uplinks.has(outputIndex);
+      return isOnLink || !isInside(destination);
+    }),
+  };
+}
+
 function addressesOf(
   { addresses }: HostSnapshot,
   links: Links,

@@ -39,6 +39,8 @@ export interface Audit {
   readonly leases: readonly AuditedLease[];
   /** Null when there is none, or none that can be used. */
   readonly config: NetworkConfig | null;
+  /** `BackendType` of the configuration's leases; null without one that can be used. */
+  readonly leaseType: string | null;
   /** What is wrong with the network configuration; null when it is good. */
   readonly configProblem: string | null;
 }
@@ -95,7 +97,8 @@ export function auditLeases(listing: StoreListing, host: AuditingHost | null = n
         problem: rejection ?? moved.get(key) ?? (key === host?.own.key ? ownProblem(table) : null),
       };
     });
-  return { leases: leases.sort(bySubnet), config, configProblem: problem };
+  const leaseType = backend?.leaseType ?? null;
+  return { leases: leases.sort(bySubnet), config, leaseType, configProblem: problem };
 }
 
 function ownProblem({ ownRejection, ownObstacle }: PeerTable): string | null {

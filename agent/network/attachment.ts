@@ -16,7 +16,12 @@ import type { InterfaceSettings } from "../config/config.ts";
 import { type ChosenInterfaces, chooseInterfaces, publicAddressesOf } from "../host/choose-interface.ts";
 import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
-import { type BridgeAddress, bridgeAddresses, localPrefixes } from "../host/local-prefixes.ts";
+import {
+  type BridgeAddress,
+  bridgeAddresses,
+  localPrefixes,
+  withoutDataPath,
+} from "../host/local-prefixes.ts";
 import { familiesOf, optionsOf } from "./network-support.ts";
 import type { Ownership } from "./ownership.ts";
 import { hostFactsOf, settleDeviceMacs } from "./tunnel-host.ts";
@@ -114,7 +119,14 @@ export async function attach(
   const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity, network);
   const backend = options.prepare(host, families, macs);
   await ownership.add(Object.values(backend.devices), backend.sharedDevices);
-  const local = localPrefixes(snapshot, storeAddresses);
+  const reached = backend.isCarriedByOthers
+    ? withoutDataPath(
+        snapshot,
+        Object.values(host.networks),
+        new Set(Object.values(chosen).map(({ link }) => link.index)),
+      )
+    : snapshot;
+  const local = localPrefixes(reached, storeAddresses);
   return { networkConfig, options, chosen, host, backend, local, bridges: bridgeAddresses(snapshot) };
 }
 

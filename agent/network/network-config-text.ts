@@ -22,39 +22,28 @@ export interface NetworkOptions {
   readonly ipv6SubnetMax?: string;
   readonly nftables?: true;
   readonly backend: string;
-  readonly vni?: string;
-  readonly port?: string;
-  readonly mtu?: string;
-  readonly directRouting?: true;
-  readonly gbp?: true;
-  readonly learning?: true;
 }
 
-/** flannel's JSON, in the order of its documentation, without what is default. Throws ConfigError. */
-export function networkConfigText(options: NetworkOptions): string {
+/**
+ * flannel's JSON, in the order of its documentation, without what is default. `backendOptions` are the backend's own.
+ * Throws ConfigError.
+ */
+export function networkConfigText(options: NetworkOptions, backendOptions: JsonObject = {}): string {
   return JSON.stringify({
     ...(options.network === undefined && options.ipv6Network !== undefined ? { EnableIPv4: false } : {}),
     ...(options.ipv6Network === undefined ? {} : { EnableIPv6: true }),
     ...(options.nftables ? { EnableNFTables: true } : {}),
     ...present({
       Network: options.network,
-      SubnetLen: number("--subnet-len", options.subnetLen),
+      SubnetLen: wholeNumber("--subnet-len", options.subnetLen),
       SubnetMin: options.subnetMin,
       SubnetMax: options.subnetMax,
       IPv6Network: options.ipv6Network,
-      IPv6SubnetLen: number("--ipv6-subnet-len", options.ipv6SubnetLen),
+      IPv6SubnetLen: wholeNumber("--ipv6-subnet-len", options.ipv6SubnetLen),
       IPv6SubnetMin: options.ipv6SubnetMin,
       IPv6SubnetMax: options.ipv6SubnetMax,
     }),
-    Backend: present({
-      Type: options.backend,
-      VNI: number("--vni", options.vni),
-      Port: number("--port", options.port),
-      MTU: number("--mtu", options.mtu),
-      DirectRouting: options.directRouting,
-      GBP: options.gbp,
-      Learning: options.learning,
-    }),
+    Backend: { Type: options.backend, ...backendOptions },
   });
 }
 
@@ -78,7 +67,8 @@ function present(object: Readonly<Record<string, JsonValue | undefined>>): JsonO
   );
 }
 
-function number(flag: string, text: string | undefined): number | undefined {
+/** Throws ConfigError that names the flag. */
+export function wholeNumber(flag: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   if (/^\d{1,9}$/.test(text)) return Number(text);
   throw new ConfigError(`${flag} "${text}" is not a whole number`);

@@ -1,14 +1,18 @@
 /** A network configuration as text for people. Pure. */
 
+import { describedOptions } from "../../backends/registry.ts";
 import { ADDRESS_BITS } from "../../ipam/addresses/ip.ts";
 import type { FamilyNetwork, NetworkConfig } from "../../ipam/config/network-config.ts";
+import type { JsonObject } from "../../ipam/json.ts";
 import { formatFields } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The ranges, how many subnets they hold, and the backend with its options. */
 export function formatNetworkConfig(config: NetworkConfig, terminal: Terminal): string {
   const { backend, enableNftables, families } = config;
-  const options = Object.entries(backend.options).map(([key, value]) => `${key} ${JSON.stringify(value)}`);
+  const options = Object.entries(withoutSecrets(backend)).map(
+    ([key, value]) => `${key} ${JSON.stringify(value)}`,
+  );
   return formatFields(
     [
       ...Object.values(families).flatMap(familyFields),
@@ -19,6 +23,15 @@ export function formatNetworkConfig(config: NetworkConfig, terminal: Terminal): 
       ...(enableNftables ? ([["firewall", "nftables where the host has both"]] as const) : []),
     ],
     terminal,
+  );
+}
+
+/** The backend's options, with a text in place of keys and passwords. */
+export function withoutSecrets({ type, options }: NetworkConfig["backend"]): JsonObject {
+  const descriptions = describedOptions().get(type) ?? [];
+  const secrets = new Set(descriptions.flatMap(({ key, isSecret }) => (isSecret ? [key.toLowerCase()] : [])));
+  return Object.fromEntries(
+    Object.entries(options).map(([key, value]) => [key, secrets.has(key.toLowerCase()) ? "(secret)" : value]),
   );
 }
 

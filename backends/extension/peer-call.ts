@@ -47,6 +47,14 @@ export function isSameCall(a: PeerCall, b: PeerCall): boolean {
   return textOf(a) === textOf(b);
 }
 
+/** Whether both are for one subnet, of either family. */
+export function sharesSubnet(a: PeerCall, b: PeerCall): boolean {
+  return Object.values(NAMES).some(({ subnet }) => {
+    const value = a.environment[subnet];
+    return value !== undefined && value === b.environment[subnet];
+  });
+}
+
 /** What `formatCalls` wrote; null for anything else. */
 export function parseCalls(text: string): ReadonlyMap<string, PeerCall> | null {
   let root: unknown;

@@ -14,7 +14,14 @@ import { readOwnFile, replaceFile } from "../../ipam/files.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import type { BackendRunner, RunnerDeps, RunnerTarget } from "../backend.ts";
 import { runCommand } from "./command.ts";
-import { formatCalls, ownEnvironment, type PeerCall, parseCalls, peerCall } from "./peer-call.ts";
+import {
+  formatCalls,
+  ownEnvironment,
+  type PeerCall,
+  parseCalls,
+  peerCall,
+  sharesSubnet,
+} from "./peer-call.ts";
 import { Slots } from "./slots.ts";
 import { SubnetTask } from "./subnet-task.ts";
 
@@ -43,6 +50,8 @@ const RETRY_FIRST_MS = 1_000;
 const RETRY_MAX_MS = 60_000;
 /** What was removed may stay in the record for so long: SubnetRemove then runs once more after a crash. */
 const RECORD_DELAY_MS = 1_000;
+/** In bytes: 16,384 peers whose leases hold 4 KiB each. */
+const RECORD_LIMIT = 64 << 20;
 
 export class ExtensionRunner implements BackendRunner {
   readonly #facts: ExtensionFacts;
@@ -50,6 +59,10 @@ export class ExtensionRunner implements BackendRunner {
   readonly #end = new AbortController();
   readonly #slots = new Slots(AT_ONCE);
   readonly #tasks = new Map<LeaseKey, SubnetTask>();
+  /** Keys of the tasks of peers that left. */
+  readonly #leaving = new Set<LeaseKey>();
+  /** Why the last command of a subnet failed. */
+  readonly #failing = new Map<LeaseKey, string>();
   readonly #running = new Set<Promise<void>>();
   #own: PerFamily<Prefix> | null = null;
   #startup: Promise<void> = Promise.resolve();
@@ -62,17 +75,15 @@ export class ExtensionRunner implements BackendRunner {
   constructor(facts: ExtensionFacts, deps: RunnerDeps) {
     this.#facts = facts;
     this.#deps = deps;
-    this.#recorded = readOwnFile(this.#recordPath) ?? formatCalls(new Map());
+    this.#recorded = readOwnFile(this.#recordPath, RECORD_LIMIT) ?? formatCalls(new Map());
     const calls = parseCalls(this.#recorded);
     if (calls === null)
       deps.logger.warn("record of added subnets is damaged and ignored", { path: this.#recordPath });
-    for (const [key, call] of calls ?? []) this.#tasks.set(key, this.#task(call));
+    for (const [key, call] of calls ?? []) this.#tasks.set(key, this.#task(key, call));
   }
 
   get problems(): readonly string[] {
-    const failed = [...this.#tasks].flatMap(([key, { problem }]) =>
-      problem === null ? [] : [`subnet ${key}: ${problem}`],
-    );
+    const failed = [...this.#failing].map(([key, problem]) => `subnet ${key}: ${problem}`).sort();
     const more = failed.length - SHOWN_PROBLEMS;
     return [
       ...[this.#startupProblem, this.#recordProblem].filter((problem) => problem !== null),
@@ -86,9 +97,14 @@ export class ExtensionRunner implements BackendRunner {
       this.#own = own;
       this.#startup = this.#postStartup(own);
     }
-    for (const [key, task] of this.#tasks) if (!peers.has(key)) task.want(null);
+    for (const [key, task] of this.#tasks) {
+      if (peers.has(key)) continue;
+      this.#leaving.add(key);
+      task.want(null);
+    }
     for (const [key, lease] of peers) {
-      const task = this.#tasks.get(key) ?? this.#task(null);
+      this.#leaving.delete(key);
+      const task = this.#tasks.get(key) ?? this.#task(key, null);
       this.#tasks.set(key, task);
       task.want(peerCall(lease));
     }
@@ -113,7 +129,7 @@ export class ExtensionRunner implements BackendRunner {
     }
   }
 
-  #task(added: PeerCall | null): SubnetTask {
+  #task(key: LeaseKey, added: PeerCall | null): SubnetTask {
     const { clock, random } = this.#deps;
     const run = (name: "SubnetAddCommand" | "SubnetRemoveCommand") => (call: PeerCall) =>
       this.#slots.run(() => this.#command(name, call));
@@ -124,15 +140,35 @@ export class ExtensionRunner implements BackendRunner {
         signal: this.#end.signal,
         add: run("SubnetAddCommand"),
         remove: run("SubnetRemoveCommand"),
-        onChange: () => this.#taskChanged(),
+        untilFree: (call) => this.#untilFree(call),
+        onChange: () => this.#taskChanged(key),
       },
       added,
     );
   }
 
-  #taskChanged(): void {
-    for (const [key, task] of this.#tasks) if (task.isForgotten) this.#tasks.delete(key);
-    this.#deps.onChange();
+  /** A subnet gets another key when its host's families change, and another lease may follow in it. */
+  async #untilFree(call: PeerCall): Promise<void> {
+    const { signal } = this.#end;
+    for (;;) {
+      const removals = [...this.#leaving].flatMap((key) => {
+        const { removal = null, toRecord = null } = this.#tasks.get(key) ?? {};
+        return removal !== null && toRecord !== null && sharesSubnet(toRecord, call) ? [removal] : [];
+      });
+      if (removals.length === 0 || signal.aborted) return;
+      await Promise.all(removals);
+    }
+  }
+
+  /** Costs the same for any number of peers. */
+  #taskChanged(key: LeaseKey): void {
+    const { problem = null, isForgotten = true } = this.#tasks.get(key) ?? {};
+    if (isForgotten) for (const keys of [this.#tasks, this.#leaving]) keys.delete(key);
+    if (problem !== (this.#failing.get(key) ?? null)) {
+      if (problem === null) this.#failing.delete(key);
+      else this.#failing.set(key, problem);
+      this.#deps.onChange();
+    }
     if (this.#isRecordDue) return;
     this.#isRecordDue = true;
     const { clock } = this.#deps;
@@ -177,7 +213,7 @@ export class ExtensionRunner implements BackendRunner {
       const request = {
         command,
         environment,
-        input,
+        input: `${input}\n`, // as flannel does: read(1) of a shell fails at an end without it
         timeoutMs: TIMEOUT_MS,
         outputLimit: OUTPUT_LIMIT,
         signal,

@@ -12,6 +12,8 @@ export interface SubnetTaskOptions {
   /** Reject with what a person is told. */
   readonly add: (call: PeerCall) => Promise<void>;
   readonly remove: (call: PeerCall) => Promise<void>;
+  /** Resolves when no removal of another lease could undo what `add` is about to do. Never rejects. */
+  readonly untilFree: (call: PeerCall) => Promise<void>;
   /** Called when `problem` or `added` has changed. */
   readonly onChange: () => void;
 }
@@ -32,6 +34,8 @@ export class SubnetTask {
   #isDone = false;
   #isRunning = false;
   #failedRemovals = 0;
+  /** The last attempt to remove, with the pause after it; null while something is added. */
+  #removal: Promise<void> | null = null;
   #problem: string | null = null;
 
   /** `added` is what the record says of an earlier run. */
@@ -50,6 +54,11 @@ export class SubnetTask {
   /** What SubnetRemove has to undo should the daemon end now; null for nothing. */
   get toRecord(): PeerCall | null {
     return this.#added ?? this.#wanted;
+  }
+
+  /** Settles with the present attempt to remove a peer that left; null when none is under way. Never rejects. */
+  get removal(): Promise<void> | null {
+    return this.#wanted === null && this.#added !== null ? this.#removal : null;
   }
 
   /** True when nothing is left to do, and nothing to remember. */
@@ -71,19 +80,28 @@ export class SubnetTask {
     this.#isRunning = true;
     const { signal, onChange } = this.#options;
     try {
-      for (let step = this.#next(); step !== null && !signal.aborted; step = this.#next())
-        await this.#try(step);
+      for (let step = this.#next(); step !== null && !signal.aborted; step = this.#next()) {
+        const attempt = this.#try(step);
+        this.#removal = this.#isRemovalDue ? attempt : null;
+        await attempt;
+      }
     } finally {
       this.#isRunning = false;
       onChange();
     }
   }
 
+  /** What was added is not what is wanted. */
+  get #isRemovalDue(): boolean {
+    const [wanted, added] = [this.#wanted, this.#added];
+    return added !== null && (wanted === null || !isSameCall(wanted, added));
+  }
+
   /** The next command; null when all is as wanted. */
   #next(): (() => Promise<void>) | null {
     const [wanted, added] = [this.#wanted, this.#added];
-    const { add, remove } = this.#options;
-    if (added !== null && (wanted === null || !isSameCall(wanted, added))) {
+    const { add, remove, untilFree } = this.#options;
+    if (added !== null && this.#isRemovalDue) {
       return async () => {
         await remove(added);
         this.#added = null;
@@ -91,6 +109,8 @@ export class SubnetTask {
     }
     if (wanted === null || (added !== null && this.#isDone)) return null;
     return async () => {
+      await untilFree(wanted);
+      if (this.#wanted !== wanted) return;
       this.#added = wanted;
       this.#isDone = false;
       await add(wanted);
@@ -100,8 +120,7 @@ export class SubnetTask {
 
   async #try(step: () => Promise<void>): Promise<void> {
     const { signal, onChange } = this.#options;
-    const isRemoval =
-      this.#added !== null && (this.#wanted === null || !isSameCall(this.#wanted, this.#added));
+    const isRemoval = this.#isRemovalDue;
     try {
       await step();
       this.#problem = null;

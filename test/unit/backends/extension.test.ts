@@ -124,6 +124,65 @@ describe("the commands", () => {
     expect(log().map((line) => line.replace(/ 10.*(?= )/, ""))).toEqual(["add old", "remove old", "add new"]);
   });
 
+  it("remove a lease before another one of the same subnet is added", async () => {
+    const [subnet6, address6] = [Prefix.parse("fd00:2:0:3::/64"), Address.parse("2001:db8::3")];
+    const [, alone] = peer(3);
+    const both: Lease = {
+      ...alone,
+      key: "10.2.3.0-24&fd00:2:0:3::-64",
+      subnets: { ...alone.subnets, 6: subnet6 },
+      attrs: { ...alone.attrs, publicAddress: { ...alone.attrs.publicAddress, 6: address6 } },
+    };
+    const runner = await start({
+      SubnetAddCommand: note("add $SUBNET $IPV6SUBNET"),
+      SubnetRemoveCommand: `sleep 0.3; ${note("remove $SUBNET $IPV6SUBNET")}`,
+    });
+    runner.follow(target(peer(3)));
+    await expect.poll(log, patient).toHaveLength(1);
+    runner.follow(target([both.key, both], peer(4)));
+    await expect.poll(log, patient).toHaveLength(4);
+    runner.follow(target(peer(3), peer(4)));
+    await expect.poll(log, patient).toHaveLength(6);
+    expect(log().map((line) => line.trim())).toEqual([
+      "add 10.2.3.0/24",
+      "add 10.2.4.0/24",
+      "remove 10.2.3.0/24",
+      "add 10.2.3.0/24 fd00:2:0:3::/64",
+      "remove 10.2.3.0/24 fd00:2:0:3::/64",
+      "add 10.2.3.0/24",
+    ]);
+  });
+
+  it("let a removal that always fails delay another lease of the subnet, not prevent it", async () => {
+    const runner = await start({ ...add(), SubnetRemoveCommand: "false" });
+    runner.follow(target(peer(3)));
+    await expect.poll(log, patient).toHaveLength(1);
+    const [, lease] = peer(3, "next");
+    runner.follow(target(["another key", { ...lease, key: "another key" }]));
+    await expect.poll(log, patient).toHaveLength(2);
+    expect(log()[1]).toBe("add 10.2.3.0/24 192.168.50.3 next");
+  });
+
+  it("find a line on standard input, which a shell's read takes", async () => {
+    const runner = await start({ SubnetAddCommand: `read DATA && ${note("add $DATA")}` });
+    runner.follow(target(peer(3)));
+    await expect.poll(log, patient).toEqual(["add data of 3"]);
+  });
+
+  it("have a record for thousands of peers", async () => {
+    const many = Array.from({ length: 8_000 }, (_, index) => {
+      const value = {
+        environment: { SUBNET: `s${index}`, PUBLIC_IP: "192.168.50.3" },
+        input: "x".repeat(60),
+      };
+      return [`10.2.${index}.0-24`, value] as const;
+    });
+    writeFileSync(join(directory, "extension.json"), JSON.stringify(Object.fromEntries(many), null, 2));
+    const runner = await start({ ...add() });
+    runner.follow(target(peer(3)));
+    await expect.poll(log, patient).toEqual(["add 10.2.3.0/24 192.168.50.3 data of 3"]);
+  });
+
   it("run again after a restart, and undo what left meanwhile", async () => {
     const first = await start({ ...add(), ...remove() });
     first.follow(target(peer(3), peer(4)));
@@ -165,6 +224,23 @@ describe("the commands", () => {
     runner.follow(target(peer(3, `$(touch ${directory}/hacked); touch ${directory}/hacked`)));
     await expect.poll(log, patient).toHaveLength(1);
     expect(() => readFileSync(join(directory, "hacked"))).toThrow("ENOENT");
+  });
+});
+
+describe("a lease", () => {
+  const rejection = (backendData: Lease["attrs"]["backendData"], storeLeaseId: string | null = "1") => {
+    const [, lease] = peer(3);
+    const prepared = options({ PreStartupCommand: "true" }).prepare(hostFacts(), [4], {
+      macFor: () => OWN_MAC,
+    });
+    return prepared.rejectPeer({ ...lease, storeLeaseId, attrs: { ...lease.attrs, backendData } });
+  };
+
+  it("holds a text, or nothing where PreStartupCommand prints nothing", () => {
+    expect(rejection({ 4: "data" })).toBeNull();
+    expect(rejection({})).toBeNull();
+    expect(rejection({ 4: { VNI: 1 } })).toMatch(/^its BackendData {"VNI":1} is not a text/);
+    expect(rejection({}, null)).toBe("it is a reservation, and its host has not joined yet");
   });
 });
 

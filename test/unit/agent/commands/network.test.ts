@@ -2,6 +2,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type BackendFlag, backendFlags, givenOptions } from "../../../../agent/terminal/backend-flags.ts";
+import { describedOptions } from "../../../../backends/registry.ts";
 import { systemClock } from "../../../../ipam/clock.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import type { NetworkStore } from "../../../../ipam/stores/contracts.ts";
@@ -9,6 +11,11 @@ import { openFileStore } from "../../../../ipam/stores/file/store.ts";
 import { type CliAnswer, runCli, withoutStyles } from "../../../support/cli.ts";
 
 const { signal } = new AbortController();
+const PSK = Buffer.alloc(32, 7).toString("base64");
+
+function attributeOf(flags: readonly BackendFlag[], wanted: string): string {
+  return flags.find(({ key }) => key === wanted)?.option.attributeName() ?? "";
+}
 const NODE_ID = "0123456789abcdef0123456789abcdef";
 
 let directory: string;
@@ -83,6 +90,76 @@ describe("tulle net", () => {
     });
   });
 
+  it.each([
+    ["host-gw", [], {}],
+    ["alloc", [], {}],
+    ["ipip", ["--direct-routing"], { DirectRouting: true }],
+    [
+      "WireGuard",
+      [
+        ...["--mode", "auto", "--listen-port", "51900", "--listen-port-v6", "51901", "--mtu", "1400"],
+        ...["--persistent-keepalive-interval", "25", "--psk", PSK],
+      ],
+      {
+        Mode: "auto",
+        ListenPort: 51900,
+        ListenPortV6: 51901,
+        MTU: 1400,
+        PersistentKeepaliveInterval: 25,
+        PSK,
+      },
+    ],
+    [
+      "extension",
+      [
+        ...[
+          "--pre-startup-command",
+          "cat /sys/class/net/x/address",
+          "--post-startup-command",
+          "ip link set x up",
+        ],
+        ...[
+          "--subnet-add-command",
+          "read MAC && ip route replace $SUBNET dev x",
+          "--subnet-remove-command",
+          ":",
+        ],
+      ],
+      {
+        PreStartupCommand: "cat /sys/class/net/x/address",
+        PostStartupCommand: "ip link set x up",
+        SubnetAddCommand: "read MAC && ip route replace $SUBNET dev x",
+        SubnetRemoveCommand: ":",
+      },
+    ],
+  ])("writes all options of %s", async (type, flags, options) => {
+    const { code, err } = await tulle("net", "init", "--network", "10.2.0.0/16", "--backend", type, ...flags);
+    expect({ code, err }).toEqual({ code: 0, err: "" });
+    const { Backend } = JSON.parse((await tulle("net", "show", "--json")).out);
+    expect(Backend).toEqual({ Type: type, ...options });
+  });
+
+  it("has a flag for every option of every backend, and parses what they describe", () => {
+    const flags = backendFlags();
+    for (const [type, options] of describedOptions()) {
+      const written = givenOptions(
+        flags,
+        type,
+        new Map(options.map(({ key, kind }) => [attributeOf(flags, key), kind === "switch" ? true : "1"])),
+      );
+      expect(Object.keys(written).sort()).toEqual(options.map(({ key }) => key).sort());
+    }
+  });
+
+  it("does not repeat a pre-shared key", async () => {
+    const init = ["net", "init", "--network", "10.2.0.0/16", "--backend", "wireguard"];
+    await tulle(...init, "--psk", PSK);
+    expect((await tulle("net", "show")).out).toContain('PSK "(secret)"');
+    const { err } = await tulle(...init);
+    expect(err).toContain('"PSK":"(secret)"');
+    expect(err).not.toContain(PSK);
+  });
+
   it("leaves an equal configuration, and another one unless forced", async () => {
     await initNetwork();
     expect((await tulle("net", "init", "--network", "10.2.0.0/16", "--subnet-len", "24")).out).toMatch(
@@ -103,6 +180,12 @@ describe("tulle net", () => {
     [["--network", "10.2.0.0/16", "--subnet-len", "many"], '--subnet-len "many" is not a whole number'],
     [["--network", "10.2.0.0/16", "--vni", "99999999"], "VNI"],
     [["--network", "10.2.0.0/16", "--backend", "pigeon"], 'Backend.Type "pigeon" is unknown'],
+    [
+      ["--network", "10.2.0.0/16", "--backend", "host-gw", "--vni", "7"],
+      "--vni is an option of vxlan, not of host-gw",
+    ],
+    [["--network", "10.2.0.0/16", "--backend", "wireguard", "--psk", "short"], "Backend.PSK is not valid"],
+    [["--network", "10.2.0.0/16", "--backend", "wireguard", "--mode", "fast"], 'Backend.Mode is "fast"'],
     [["--file", "/nowhere", "--ipv6-subnet-len", "64"], "--file /nowhere and --ipv6-subnet-len exclude"],
     [["--file", "/nowhere"], "--file /nowhere cannot be read"],
     [[], "Network is missing"],
@@ -159,6 +242,52 @@ describe("tulle net", () => {
       const { code, err } = await tulle("net", command);
       expect({ code, err }).toMatchObject({ code: 1, err: expect.stringContaining("tulle net init") });
     }
+  });
+});
+
+describe("tulle net migrate", () => {
+  const hostGw = (host: number) => leaseValue(host, { BackendType: "host-gw", BackendData: undefined });
+  const migrate = async () => {
+    const { code, out } = await tulle("net", "migrate");
+    return { code, lines: out.split("\n").map((line) => line.split(/ {2,}/)) };
+  };
+
+  it("lists the hosts of another backend, and exits with 1 until there is none", async () => {
+    await initNetwork();
+    const first = await addLease("10.2.9.0-24", leaseValue(242, { NodeID: NODE_ID }));
+    const second = await addLease("10.2.16.0-24", leaseValue(243));
+    await addLease("10.2.17.0-24", hostGw(244));
+    const init = ["net", "init", "--network", "10.2.0.0/16", "--subnet-len", "24"];
+    await tulle(...init, "--backend", "host-gw", "--force");
+    expect(await migrate()).toEqual({
+      code: 1,
+      lines: [
+        ["LEASE", "ADDRESS", "BACKEND", "NODE"],
+        ["10.2.9.0-24", "192.168.1.242", "vxlan", "01234567"],
+        ["10.2.16.0-24", "192.168.1.243", "vxlan", "-"],
+        [""],
+        [expect.stringMatching(/^2 of 3 hosts do not use host-gw yet: restart the daemon of each/)],
+        [""],
+      ],
+    });
+    const { code, out } = await tulle("net", "migrate", "--json");
+    expect({ code, answer: JSON.parse(out) }).toMatchObject({
+      code: 1,
+      answer: { backend: "host-gw", followed: 1, behind: [{ key: "10.2.9.0-24" }, { key: "10.2.16.0-24" }] },
+    });
+    for (const entry of [first, second]) await store().leases.remove(entry, signal);
+    expect(await migrate()).toEqual({ code: 0, lines: [["all 1 hosts use host-gw"], [""]] });
+  });
+
+  it("does not count a reservation whose host has not joined", async () => {
+    await initNetwork();
+    await tulle("lease", "reserve", "10.2.20.0/24", "--public-ip", "192.168.1.250");
+    expect(await migrate()).toEqual({ code: 0, lines: [["all 0 hosts use vxlan"], [""]] });
+  });
+
+  it("needs a configuration", async () => {
+    const { code, err } = await tulle("net", "migrate");
+    expect({ code, err }).toMatchObject({ code: 1, err: expect.stringContaining("tulle net init") });
   });
 });
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { overlapFindings } from "../../../../agent/doctor/address-checks.ts";
+import { backendFindings } from "../../../../agent/doctor/backend-checks.ts";
 import {
   type DeviceSituation,
   deviceFindings,
@@ -10,11 +11,13 @@ import { formatFindings } from "../../../../agent/doctor/finding-view.ts";
 import { leaseFindings } from "../../../../agent/doctor/lease-checks.ts";
 import { auditLeases } from "../../../../agent/leases/lease-audit.ts";
 import { openTerminal } from "../../../../agent/terminal/terminal.ts";
-import type { DeviceExpectation } from "../../../../backends/backend.ts";
+import type { DeviceExpectation, Uplink } from "../../../../backends/backend.ts";
 import type { LinkObject } from "../../../../backends/state/kinds/link.ts";
 import { vxlanBackend } from "../../../../backends/vxlan.ts";
 import { Address, Prefix, parseInterfaceAddress } from "../../../../ipam/addresses/ip.ts";
+import { parseNetworkConfig } from "../../../../ipam/config/network-config-parser.ts";
 import type { StoreEntry } from "../../../../ipam/stores/contracts.ts";
+import { hostFacts } from "../../../support/vxlan-fixture.ts";
 
 const verdicts = (findings: readonly Finding[]) =>
   findings.map(({ verdict, subject }) => `${verdict} ${subject}`);
@@ -50,6 +53,49 @@ function situation(changes: Partial<DeviceSituation> = {}): DeviceSituation {
     ...changes,
   };
 }
+
+describe("the backend", () => {
+  const examine = (backend: string, publicIp: string, uplink: Partial<Uplink> = {}) => {
+    const config = `{"Network":"10.2.0.0/16","Backend":${backend}}`;
+    const value = `{"PublicIP":"${publicIp}","PublicIPv6":null,"BackendType":"host-gw"}`;
+    const entry = { key: "10.2.9.0-24", value, revision: 2n, createRevision: 2n, storeLeaseId: "1" };
+    const { leases } = auditLeases({ entries: [entry], revision: 2n, config });
+    return backendFindings(parseNetworkConfig(config), hostFacts(uplink), leases);
+  };
+
+  it("is well, with the MTU of containers", () => {
+    expect(examine('{"Type":"host-gw"}', "192.168.50.9")).toEqual([
+      {
+        verdict: "ok",
+        subject: "backend",
+        message: "host-gw on under0 (MTU 1500), containers get an MTU of 1500",
+        remedy: null,
+      },
+    ]);
+    expect(examine('{"Type":"vxlan"}', "198.51.100.7")[0]?.message).toContain("an MTU of 1450");
+  });
+
+  it("names peers that this host alone cannot use", () => {
+    expect(examine('{"Type":"host-gw"}', "198.51.100.7")).toMatchObject([
+      { verdict: "ok" },
+      { verdict: "warn", message: expect.stringMatching(/1 of 1 leases.*198.51.100.7 is not on the link/) },
+    ]);
+  });
+
+  it.each<[string, string, Partial<Uplink>, RegExp]>([
+    [
+      "an address that the interface has not",
+      '{"Type":"host-gw"}',
+      { publicAddress: Address.parse("203.0.113.1") },
+      /^host-gw: the public address 203.0.113.1 is not the address/,
+    ],
+    ["an MTU that leaves nothing", '{"Type":"vxlan","MTU":100}', {}, /^Backend.MTU is 100: after 50 bytes/],
+  ])("fails with %s", (_, backend, uplink, message) => {
+    expect(examine(backend, "192.168.50.9", uplink)).toMatchObject([
+      { verdict: "fail", subject: "backend", message: expect.stringMatching(message) },
+    ]);
+  });
+});
 
 describe("the device", () => {
   it("is well", () => {

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import type { HostLink, HostSnapshot } from "../../../../agent/host/host-snapshot.ts";
-import { localPrefixes } from "../../../../agent/host/local-prefixes.ts";
+import { localPrefixes, withoutDataPath } from "../../../../agent/host/local-prefixes.ts";
 import { RTN_BLACKHOLE, RTN_UNICAST, RTN_UNREACHABLE } from "../../../../backends/netlink/route.ts";
 import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
 import { describeLocal } from "../../../../ipam/addresses/local-prefixes.ts";
@@ -114,4 +114,24 @@ describe("what a host reaches without the overlay", () => {
       expect(bridge.map(({ mayBeContainers }) => mayBeContainers)).toEqual([expected, expected]);
     });
   });
+});
+
+it("leaves out by what other programs carry the network's packets, and keeps the LAN", () => {
+  const snapshot = host({
+    addresses: [address(5, "10.2.1.0", 32), address(2, "10.2.200.2", 24), address(5, "10.9.0.1", 24)],
+    routes: [
+      route("10.2.3.0/24", 5, 3, "10.2.3.0"),
+      route("10.2.4.0/24", 2, 3, "10.2.200.4"),
+      route("10.2.200.0/24", 2, 2),
+      route("10.2.0.0/16", 5),
+      route("10.0.0.0/8", 2, 3, "10.2.200.1"),
+    ],
+  });
+  const { addresses, routes } = withoutDataPath(snapshot, [Prefix.parse("10.2.0.0/16")], new Set([2]));
+  expect(addresses.map((each) => each.address.toString())).toEqual(["10.2.200.2", "10.9.0.1"]);
+  expect(routes.map(({ destination }) => destination.toString())).toEqual([
+    "10.2.200.0/24",
+    "10.2.0.0/16",
+    "10.0.0.0/8",
+  ]);
 });

@@ -6,6 +6,7 @@
  * other; those for different subnets at once, a few at a time. PostStartup comes before all of them.
  */
 
+import { setMaxListeners } from "node:events";
 import { join } from "node:path";
 import type { Address, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { Backoff } from "../../ipam/clock.ts";
@@ -75,6 +76,7 @@ export class ExtensionRunner implements BackendRunner {
   constructor(facts: ExtensionFacts, deps: RunnerDeps) {
     this.#facts = facts;
     this.#deps = deps;
+    setMaxListeners(0, this.#end.signal); // every subnet listens
     this.#recorded = readOwnFile(this.#recordPath, RECORD_LIMIT) ?? formatCalls(new Map());
     const calls = parseCalls(this.#recorded);
     if (calls === null)

@@ -329,16 +329,17 @@ class VxlanNetwork implements PreparedBackend {
 /** Of one family's device. Throws ConfigError where too little is left for the packets of all `families`. */
 function tunnelMtu(options: VxlanOptions, uplink: Uplink, families: readonly Family[]): number {
   const outerBytes = options.mtuBytes || uplink.mtuBytes;
-  const overheadBytes = OVERHEAD_BYTES[uplink.address.family];
+  // Backend.MTU is that of both families, whose containers have one MTU.
+  const tunnels = options.mtuBytes ? families : [uplink.address.family];
+  const overheadBytes = Math.max(...tunnels.map((family) => OVERHEAD_BYTES[family]));
   const floorBytes = Math.max(...families.map((family) => MIN_MTU_BYTES[family]));
-  const mtuBytes = outerBytes - overheadBytes;
-  if (mtuBytes < floorBytes) {
+  if (outerBytes - overheadBytes < floorBytes) {
     const origin = options.mtuBytes ? "Backend.MTU" : `the MTU of ${uplink.interface}`;
     throw new ConfigError(
       `${origin} is ${outerBytes}: after ${overheadBytes} bytes of VXLAN headers too little is left; set it to at least ${floorBytes + overheadBytes}`,
     );
   }
-  return mtuBytes;
+  return outerBytes - OVERHEAD_BYTES[uplink.address.family];
 }
 
 function tunnelRoute(subnet: Prefix, device: string, useNexthops: boolean): KernelObject[] {

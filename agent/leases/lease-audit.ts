@@ -4,11 +4,9 @@
  * Pure: a listing in, rows out. It uses the peer table and the network's backend, so the result is what daemons reject.
  */
 
-import type { HostFacts, PreparedBackend } from "../../backends/backend.ts";
-import { backendFor } from "../../backends/registry.ts";
+import type { PreparedBackend } from "../../backends/backend.ts";
 import { type Address, entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { LocalPrefix } from "../../ipam/addresses/local-prefixes.ts";
-import { parseMac } from "../../ipam/addresses/mac.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
@@ -17,6 +15,7 @@ import { decodeEntry, isFolderKey, readStrayKey } from "../../ipam/leases/lease-
 import { PeerTable } from "../../ipam/leases/peer-table.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import type { StoreEntry, StoreListing } from "../../ipam/stores/contracts.ts";
+import { prepareForAnyHost } from "../network/network-support.ts";
 
 export interface AuditedLease {
   readonly key: LeaseKey;
@@ -145,19 +144,11 @@ function readConfig(text: string | null): {
   }
   try {
     const config = parseNetworkConfig(text);
-    return { config, backend: prepareNowhere(config), problem: null };
+    return { config, backend: prepareForAnyHost(config), problem: null };
   } catch (error) {
     if (!(error instanceof TulleError)) throw error;
     return { config: null, backend: null, problem: errorMessage(error) };
   }
-}
-
-/** A backend validates leases independently of its host; so this one has none. */
-function prepareNowhere(config: NetworkConfig): PreparedBackend {
-  const host: HostFacts = { uplinks: {}, networks: {}, hasIpv6: true };
-  const families = [...entriesOf(config.families)].map(([family]) => family);
-  const identity = { macFor: () => parseMac("00:00:00:00:00:00") };
-  return backendFor(config).parseOptions(config.backend.options).prepare(host, families, identity);
 }
 
 /** Made in advance by an administrator: it names the host, but the host has not said yet how to reach it. */

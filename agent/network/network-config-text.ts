@@ -8,7 +8,7 @@ import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import { ConfigError, UnsupportedError } from "../../ipam/errors.ts";
 import type { JsonObject, JsonValue } from "../../ipam/json.ts";
-import { optionsOf } from "./network-support.ts";
+import { requireSupport } from "./network-support.ts";
 
 /** As text, the way a command line gives them; absent ones are not written. */
 export interface NetworkOptions {
@@ -54,7 +54,7 @@ export function networkConfigText(options: NetworkOptions, backendOptions: JsonO
 export function checkNetworkConfig(text: string): NetworkConfig {
   const config = parseNetworkConfig(text);
   try {
-    optionsOf(config);
+    requireSupport(config);
   } catch (error) {
     if (!(error instanceof UnsupportedError)) throw error;
   }

@@ -1,8 +1,9 @@
 /** What of a network configuration this version can run: its families, and its backend with its options. Pure. */
 
-import type { BackendOptions } from "../../backends/backend.ts";
+import type { BackendOptions, PreparedBackend } from "../../backends/backend.ts";
 import { backendFor } from "../../backends/registry.ts";
-import { type Address, entriesOf, type Family, type PerFamily } from "../../ipam/addresses/ip.ts";
+import { Address, entriesOf, type Family, mapFamilies, type PerFamily } from "../../ipam/addresses/ip.ts";
+import { parseMac } from "../../ipam/addresses/mac.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { mayLease } from "../../ipam/leases/candidates.ts";
 
@@ -16,9 +17,32 @@ export function optionsOf(config: NetworkConfig): BackendOptions {
   return backendFor(config).parseOptions(config.backend.options);
 }
 
-/** Throws what a daemon of this version would end with. */
+/** Throws what a daemon of this version would end with on every host. */
 export function requireSupport(config: NetworkConfig): void {
-  optionsOf(config);
+  prepareForAnyHost(config);
+}
+
+/** Addresses for documentation (RFC 5737, RFC 3849). */
+const SOME_ADDRESS: Readonly<Record<Family, Address>> = {
+  4: Address.parse("192.0.2.1"),
+  6: Address.parse("2001:db8::1"),
+};
+
+/**
+ * The backend of a host that lacks nothing: it judges options and leases without regard to the host that it runs on.
+ * Throws ConfigError and UnsupportedError.
+ */
+export function prepareForAnyHost(config: NetworkConfig): PreparedBackend {
+  const uplinks = mapFamilies(config.families, (_, family) => ({
+    interface: "",
+    mtuBytes: 65_535,
+    address: SOME_ADDRESS[family],
+    publicAddress: SOME_ADDRESS[family],
+    onLinkPrefixes: [],
+  }));
+  const networks = mapFamilies(config.families, ({ network }) => network);
+  const identity = { macFor: () => parseMac("00:00:00:00:00:00") };
+  return optionsOf(config).prepare({ uplinks, networks, hasIpv6: true }, familiesOf(config), identity);
 }
 
 /** One sentence when the network gives out subnets where this host's own addresses are; null when it does not. */

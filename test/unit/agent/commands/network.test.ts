@@ -179,6 +179,8 @@ describe("tulle net", () => {
     [["--network", "10.2.0.0/33"], "Network is"],
     [["--network", "10.2.0.0/16", "--subnet-len", "many"], '--subnet-len "many" is not a whole number'],
     [["--network", "10.2.0.0/16", "--vni", "99999999"], "VNI"],
+    [["--network", "10.2.0.0/16", "--backend", "wireguard", "--mode", "ipv6"], "does not enable IPv6"],
+    [["--network", "10.2.0.0/16", "--ipv6-network", "fd00::/48", "--mtu", "1300"], "at least 1350"],
     [["--network", "10.2.0.0/16", "--backend", "pigeon"], 'Backend.Type "pigeon" is unknown'],
     [
       ["--network", "10.2.0.0/16", "--backend", "host-gw", "--vni", "7"],

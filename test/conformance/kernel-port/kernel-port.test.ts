@@ -64,7 +64,15 @@ function conformance(open: () => Subject): void {
     expect(renderState((await port.dump(scope)).filter(({ kind }) => kind !== "sysctl"))).toBe("");
     await makeAll();
     expect(await visible()).toBe(renderState(all));
-    expect(await port.dump({ ...scope, devices: new Set(), networks: [], sysctls: new Set() })).toEqual([]);
+    expect(
+      await port.dump({
+        ...scope,
+        devices: new Set(),
+        nexthopDevices: new Set(),
+        networks: [],
+        sysctls: new Set(),
+      }),
+    ).toEqual([]);
   });
 
   it("answers one result for each change, in order, and goes on after an error", async () => {

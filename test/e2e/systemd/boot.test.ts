@@ -139,7 +139,7 @@ describeWithSystemd("the units under systemd", () => {
       tulle docker setup --dry-run 2>&1 || true`;
     const said = host.run("sh", "-c", script);
     expect(said).toContain(
-      "NET in /etc/systemd/system/service.d/10-net.conf gives --bridge br0, and dockerd takes",
+      "NET in /etc/systemd/system/service.d/10-net.conf gives --bridge br0, and dockerd accepts",
     );
     expect(said).toContain(
       "DOCKER_OPTS in /etc/default/docker-test gives --default-gateway=192.0.2.1, which is",

@@ -17,6 +17,8 @@ const CONFIG = {
   Network: "10.2.0.0/16",
   EnableIPv6: true,
   IPv6Network: "fd00:2::/48",
+  // The leases that the test makes lie beyond what the hosts may lease.
+  SubnetMax: "10.2.63.0",
   Backend: { Type: "host-gw" },
 };
 const KEY = "10.2.7.0-24&fd00:2:0:7::-64";

@@ -82,8 +82,14 @@ export function readStrayKey(key: string): PerFamily<Prefix> | null {
 /** As parseLeaseKey; null for a key that is not canonical. */
 export function readCanonicalKey(key: string): PerFamily<Prefix> | null {
   try {
+    // Nearly every key has one part, and a start among thousands of leases reads each of them several times.
+    if (!key.includes("&")) {
+      const subnet = parsePart(key);
+      const isSubnet = subnet.family === 4 && subnet.base.value !== 0n && formatPart(subnet) === key;
+      return isSubnet ? compactPerFamily((family) => (family === 4 ? subnet : undefined)) : null;
+    }
     const parts = key.split("&").map(parsePart);
-    const isWhole = parts.map(({ family }) => family).join() === (parts.length === 1 ? "4" : "4,6");
+    const isWhole = parts.map(({ family }) => family).join() === "4,6";
     return isWhole && parts.map(formatPart).join("&") === key ? subnetsOf(parts) : null;
   } catch {
     return null;

@@ -3,11 +3,14 @@
 import { ENODEV, NetlinkError } from "../../netlink/errors.ts";
 import type { KernelNames, Wire } from "./kind.ts";
 
-/** The index of the object's device. Throws NetlinkError (ENODEV, retryable) when it is missing. */
-export function requireIndex(names: KernelNames, device: string, object: string): number {
+/**
+ * The index of the object's device. Throws NetlinkError (ENODEV, retryable) when it is missing. `describe` is called for
+ * the message only: a start encodes thousands of objects.
+ */
+export function requireIndex(names: KernelNames, device: string, describe: () => string): number {
   const index = names.indexOf(device);
   if (index !== null) return index;
-  throw new NetlinkError(object, ENODEV, { kernelMessage: `no device ${device}`, retryable: true });
+  throw new NetlinkError(describe(), ENODEV, { kernelMessage: `no device ${device}`, retryable: true });
 }
 
 /** One dump for each device of the scope that exists. */

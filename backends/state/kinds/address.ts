@@ -34,7 +34,7 @@ export const addressKind: Kind<AddressObject> = {
     types: [RTM_NEWADDR, RTM_DELADDR],
     encode: (op, object, names) => {
       const spec = {
-        interfaceIndex: requireIndex(names, object.device, addressKind.describe(object)),
+        interfaceIndex: requireIndex(names, object.device, () => addressKind.describe(object)),
         ...object.address,
         // Leases are unique, and a tunnel carries no multicast to detect duplicates with (RFC 4862, 5.4).
         ...(object.address.address.family === 6 ? { flags: IFA_F_NODAD } : {}),

@@ -45,7 +45,7 @@ export const fdbKind: Kind<FdbObject> = {
     types: [RTM_NEWNEIGH, RTM_DELNEIGH],
     encode: (op, object, names) => {
       const { mac, remote } = object;
-      const interfaceIndex = requireIndex(names, object.device, fdbKind.describe(object));
+      const interfaceIndex = requireIndex(names, object.device, () => fdbKind.describe(object));
       return op === "delete"
         ? encodeDeleteFdb({ interfaceIndex, mac })
         : encodeNewFdb({ interfaceIndex, mac, remote }, REPLACE);

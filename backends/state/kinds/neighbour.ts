@@ -39,7 +39,7 @@ export const neighbourKind: Kind<NeighbourObject> = {
   wire: {
     types: [RTM_NEWNEIGH, RTM_DELNEIGH],
     encode: (op, object, names) => {
-      const interfaceIndex = requireIndex(names, object.device, neighbourKind.describe(object));
+      const interfaceIndex = requireIndex(names, object.device, () => neighbourKind.describe(object));
       const { address, mac } = object;
       if (op === "delete" || mac === null) return encodeDeleteNeighbour({ interfaceIndex, address });
       // The device is ours alone, so an entry in the way (a stale or failed one) is simply replaced.

@@ -32,7 +32,7 @@ export const nexthopKind: Kind<NexthopObject> = {
     types: [RTM_NEWNEXTHOP, RTM_DELNEXTHOP],
     encode: (op, object, names) => {
       const { device, gateway, isOnlink, protocol } = object;
-      const outputIndex = requireIndex(names, device, nexthopKind.describe(object));
+      const outputIndex = requireIndex(names, device, () => nexthopKind.describe(object));
       const id = names.assignNexthopId(device, gateway);
       if (op === "delete") return encodeDeleteNexthop(id);
       return encodeNewNexthop(

@@ -87,7 +87,7 @@ export const routeKind: Kind<RouteObject> = {
     types: [RTM_NEWROUTE, RTM_DELROUTE],
     encode: (op, route, names) => {
       if (route.isBlackhole) return encodeBlackhole(op, route);
-      const outputIndex = requireIndex(names, route.device, routeKind.describe(route));
+      const outputIndex = requireIndex(names, route.device, () => routeKind.describe(route));
       const spec = specOf(route, outputIndex, names, op === "delete");
       if (op === "delete") return encodeDeleteRoute(spec);
       // Without EXCL the kernel would overwrite a route that another program created since the last dump.

@@ -22,8 +22,8 @@ const ON_OTHER_NODES = {
 };
 const suite = (name) => () => runSuite([name], reports);
 const LANES = [
-  [suite("kernel"), suite("fault"), () => runGuestSuite(reports)],
-  [suite("conformance"), suite("e2e")],
+  [suite("kernel"), suite("fault")],
+  [suite("conformance"), suite("e2e"), () => runGuestSuite(reports)],
 ];
 
 installMissingPackages();

@@ -10,6 +10,7 @@ import {
   startPing,
   useEtcdLab,
 } from "../support/hosts.ts";
+import { addReadyContainer } from "../support/ready-container.ts";
 
 const NETWORK = { Network: "10.2.0.0/16", EnableIPv6: true, IPv6Network: "fd00:2::/48" };
 
@@ -26,18 +27,6 @@ const CASES: readonly Case[] = [
   { backend: { Type: "vxlan", DirectRouting: true }, mtuBytes: 1430, route: / dev eth0 / },
   { backend: { Type: "host-gw" }, mtuBytes: 1500, route: / dev eth0 / },
 ];
-
-/** A bridge port forwards within a second of its carrier; neighbour discovery tries once each second. */
-async function addContainer(host: Host): Promise<Container> {
-  const container = host.addContainer();
-  for (const [family, { address }] of entriesOf(host.subnetEnv().subnets)) {
-    const answers = async () => (await ping(container.netns, String(address), 1)).lost;
-    await expect.poll(answers, { timeout: 10_000, message: `IPv${family}` }).toEqual([]);
-    const back = async () => (await ping(host.netns, container.addresses[family] ?? "", 1)).lost;
-    await expect.poll(back, { timeout: 10_000, message: `IPv${family}` }).toEqual([]);
-  }
-  return container;
-}
 
 for (const { backend, mtuBytes, route } of CASES) {
   describeWithEtcd(`backend ${JSON.stringify(backend)}`, () => {
@@ -59,8 +48,8 @@ for (const { backend, mtuBytes, route } of CASES) {
 
     it("carries packets of both families, up to the MTU of subnet.env", async () => {
       await net.startAll();
-      one = await addContainer(net.host(1));
-      two = await addContainer(net.host(2));
+      one = await addReadyContainer(net.host(1));
+      two = await addReadyContainer(net.host(2));
       expect(net.host(1).subnetEnv().mtuBytes).toBe(mtuBytes);
       for (const [family, address] of entriesOf(two.addresses)) {
         const payloadBytes = mtuBytes - (family === 4 ? 28 : 48);
@@ -168,7 +157,7 @@ describeWithEtcd("extension", () => {
       expect(value).toMatch(/"BackendType":"extension","BackendData":"[\da-f]{2}(:[\da-f]{2}){5}","NodeID"/);
     await expect.poll(() => routes(net.host(1)), { timeout: 10_000 }).toContain("onlink");
     await expect.poll(() => routes(net.host(2)), { timeout: 10_000 }).toContain("onlink");
-    const [one, two] = [await addContainer(net.host(1)), await addContainer(net.host(2))];
+    const [one, two] = [await addReadyContainer(net.host(1)), await addReadyContainer(net.host(2))];
     await expect.poll(() => ping(one.netns, two.address, 5), { timeout: 10_000 }).toMatchObject({ lost: [] });
     expect(await net.host(1).daemon.status()).toMatchObject({
       isReady: true,

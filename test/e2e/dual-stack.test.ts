@@ -19,6 +19,7 @@ import {
   useEtcdLab,
 } from "../support/hosts.ts";
 import { describeAsRoot } from "../support/netns.ts";
+import { addReadyContainer } from "../support/ready-container.ts";
 
 const BOTH = {
   Network: "10.2.0.0/16",
@@ -42,18 +43,6 @@ async function expectReach(from: Container, to: Container): Promise<void> {
     expect(await ping(from.netns, address, 5)).toMatchObject({ lost: [] });
 }
 
-/** The kernel lets a new bridge port forward within a second of its carrier; neighbour discovery tries once each second. */
-async function addContainer(host: Host): Promise<Container> {
-  const container = host.addContainer();
-  for (const [family, { address }] of entriesOf(host.subnetEnv().subnets)) {
-    const answers = async () => (await ping(container.netns, String(address), 1)).lost;
-    await expect.poll(answers, { timeout: 10_000, message: `IPv${family}` }).toEqual([]);
-    const back = async () => (await ping(host.netns, container.addresses[family] ?? "", 1)).lost;
-    await expect.poll(back, { timeout: 10_000, message: `IPv${family}` }).toEqual([]);
-  }
-  return container;
-}
-
 const lines = (host: Host, ...command: string[]) =>
   host
     .run(...command)
@@ -68,8 +57,8 @@ describeWithEtcd("a network of both families", () => {
 
   it("carries packets of both, small and as large as subnet.env says", async () => {
     await net.startAll();
-    one = await addContainer(net.host(1));
-    two = await addContainer(net.host(2));
+    one = await addReadyContainer(net.host(1));
+    two = await addReadyContainer(net.host(2));
     await expectReach(one, two);
     await expectReach(two, one);
     expect(net.host(1).subnetEnv().mtuBytes).toBe(1430);
@@ -160,7 +149,7 @@ describeWithEtcd("a network of IPv6 only", () => {
     expect(new Set(keys).size).toBe(3);
     for (const key of keys) expect(key).toMatch(/^0\.0\.0\.0-0&fd00:2:[\da-f:]*-64$/);
     for (const value of net.leases().values()) expect(value).toContain('"PublicIP":"0.0.0.0"');
-    const [one, two] = [await addContainer(net.host(1)), await addContainer(net.host(2))];
+    const [one, two] = [await addReadyContainer(net.host(1)), await addReadyContainer(net.host(2))];
     await expectReach(one, two);
     expect(net.host(1).subnetFileText()).toMatch(
       /^FLANNEL_IPV6_NETWORK=.*\nFLANNEL_IPV6_SUBNET=.*\nFLANNEL_MTU=1430\n/,
@@ -238,9 +227,9 @@ describeWithEtcd("a network of both families with a flannel host", () => {
 
   it("reaches containers behind it, and is reached by them", async () => {
     await net.host(1).daemon.start(...net.flags);
-    ours = await addContainer(net.host(1));
+    ours = await addReadyContainer(net.host(1));
     playFlanneld();
-    theirs = await addContainer(net.host(2));
+    theirs = await addReadyContainer(net.host(2));
     await net.host(1).daemon.until(({ peers }) => peers.length === 1, "knows its peer");
     await expectReach(ours, theirs);
     await expectReach(theirs, ours);
@@ -290,7 +279,7 @@ describeWithEtcd("hosts whose families leave by different interfaces", () => {
     }
     const flags = net.flags.filter((flag) => !flag.startsWith("-iface"));
     await Promise.all(net.lab.hosts.map((host) => host.daemon.start(...flags)));
-    const [one, two] = [await addContainer(net.host(1)), await addContainer(net.host(2))];
+    const [one, two] = [await addReadyContainer(net.host(1)), await addReadyContainer(net.host(2))];
     await expectReach(one, two);
     const device = net.host(1).netns.ipJson(["-d", "link", "show", "flannel-v6.1"])[0];
     expect(JSON.stringify(device)).toContain('"link":"eth1"');
@@ -303,7 +292,7 @@ describeWithEtcd("a network that gets IPv6, and loses it again", () => {
 
   it("keeps every IPv4 subnet, and loses no packet", async () => {
     await net.startAll();
-    const [one, two] = [await addContainer(net.host(1)), await addContainer(net.host(2))];
+    const [one, two] = [await addReadyContainer(net.host(1)), await addReadyContainer(net.host(2))];
     const before = [...net.leases().keys()].sort();
     const running = startPing(one.netns, two.address);
     for (const config of [BOTH, ONLY_IPV4]) {
@@ -384,7 +373,7 @@ describeAsRoot("IPv6 in other stores", () => {
     const hosts = [lab.addHost(), lab.addHost()];
     await Promise.all(hosts.map((host) => host.daemon.start(...flags)));
     const containers = [];
-    for (const host of hosts) containers.push(await addContainer(host));
+    for (const host of hosts) containers.push(await addReadyContainer(host));
     const [one, two] = containers;
     if (one === undefined || two === undefined) throw new Error("two containers are needed");
     await expectReach(one, two);

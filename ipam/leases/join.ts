@@ -62,8 +62,11 @@ export async function join(
   let current = listing;
   for (let round = 0; round < MAX_ROUNDS; round++) {
     try {
-      const own = await takeOwn(options, current, givenUp, signal);
-      return { ...(own ?? (await createNew(options, without(current, givenUp), signal, givenUp))), givenUp };
+      const replaced: StoreEntry[] = [];
+      const own = await takeOwn(options, current, givenUp, replaced, signal);
+      const found = own ?? (await createNew(options, without(current, givenUp), signal, givenUp));
+      for (const entry of replaced) await options.store.leases.remove(entry, signal);
+      return { ...found, givenUp };
     } catch (error) {
       if (!(error instanceof LeaseLostError)) throw error;
       options.logger.debug("a lease of ours changed while it was taken", { error: error.message });
@@ -78,13 +81,14 @@ export async function join(
 
 /**
  * A lease of ours is still there: the node id says so, or, where there is none, the public address. One that no
- * longer fits the network, or that overlaps an older one, is given up and added to `givenUp`. Throws LeaseLostError
- * when the listing is out of date.
+ * longer fits the network, or that overlaps an older one, is given up and added to `givenUp`; one of which a subnet is
+ * kept is added to `replaced` instead of being deleted. Throws LeaseLostError when the listing is out of date.
  */
 async function takeOwn(
   options: JoinOptions,
   listing: StoreListing,
   givenUp: LeaseKey[],
+  replaced: StoreEntry[],
   signal: AbortSignal,
 ): Promise<Found | null> {
   const { store, config, logger } = options;
@@ -98,8 +102,9 @@ async function takeOwn(
       membership = await hold(options, own, signal);
     } else if (membership === null || own.isOurs) {
       logger.warn("a lease of ours cannot be used and is given up", { key: own.entry.key });
-      // Peers keep the path for their leave grace to a host that comes back at once with one of its subnets.
-      if (fitsInPart(own.subnets, config.families)) await store.leases.remove(own.entry, signal);
+      // Deleted when there is another lease with what fits: a host that starts meanwhile must find one of the two.
+      const isKeptInPart = !fits(own.subnets, config.families) && fitsInPart(own.subnets, config.families);
+      if (isKeptInPart) replaced.push(own.entry);
       else await withdrawLease(store.leases, own.entry, signal);
       givenUp.push(own.entry.key);
     }

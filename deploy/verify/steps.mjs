@@ -1,7 +1,7 @@
 /** Runs one step of the verification as a child process and tells how it went. It decides no order. */
 
 import { spawn, spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -33,34 +33,37 @@ export async function runSuite(projects, reportFolder, node = THIS_NODE, files =
   const args = [VITEST, "run", "--passWithNoTests", ...projects.flatMap((name) => ["--project", name])];
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
   const { status, output, seconds } = await run(node.path, [...args, ...reporters, ...files]);
-  const tally = readTally(file);
+  const again = (failedFiles) => runSuite(projects, reportFolder, node, failedFiles);
+  return conclude(title, { status, output, seconds }, file, again);
+}
+
+/** Prints how a suite went, and answers its tally; `again` runs those of its files that failed once more. */
+function conclude(title, { status, output, seconds }, reportFile, again) {
+  const tally = readTally(reportFile);
+  const failedFiles = readFailedFiles(reportFile);
   // A suite may fail outside its tests: an unhandled rejection, a worker that died.
   if (status !== 0 && tally.failed === 0) tally.failed = 1;
   report(title, `${tally.passed} passed, ${tally.failed} failed, ${tally.skipped} skipped`, seconds);
   if (tally.failed > 0) console.log(output);
-  return tally;
+  return { ...tally, title, again: failedFiles.length === 0 ? null : () => again(failedFiles) };
 }
 
 /**
  * The vitest project of the guest, in the guest. Where the guest cannot be had the suite is skipped, visibly; with CI set
- * that is a failure.
+ * that is a failure. Of its files those whose paths contain one of `files`, or all.
  */
-export async function runGuestSuite(reportFolder) {
+export async function runGuestSuite(reportFolder, files = []) {
   const obstacle = guestObstacle();
   if (obstacle !== null && !process.env.CI) {
     report("guest", `skipped: ${obstacle}`, 0);
     return { passed: 0, failed: 0, skipped: 1 };
   }
-  const share = path.join(reportFolder, "guest");
-  mkdirSync(share, { recursive: true });
+  const share = mkdtempSync(path.join(reportFolder, "guest-"));
   const reporters = ["--reporter=default", "--reporter=json", "--outputFile.json=/share/report.json"];
-  const vitest = [process.execPath, VITEST, "run", "--project", "guest", ...reporters];
+  const vitest = [process.execPath, VITEST, "run", "--project", "guest", ...reporters, ...files];
   const { status, output, seconds } = await run(process.execPath, [GUEST, "--share", share, "--", ...vitest]);
-  const tally = readTally(path.join(share, "report.json"));
-  if (status !== 0 && tally.failed === 0) tally.failed = 1;
-  report("guest", `${tally.passed} passed, ${tally.failed} failed, ${tally.skipped} skipped`, seconds);
-  if (tally.failed > 0) console.log(output);
-  return tally;
+  const again = (failedFiles) => runGuestSuite(reportFolder, failedFiles);
+  return conclude("guest", { status, output, seconds }, path.join(share, "report.json"), again);
 }
 
 /** Why no guest can run here, in a few words; null when one can. */
@@ -91,6 +94,13 @@ function readTally(file) {
     }
   }
   return tally;
+}
+
+/** The files with a failed test, or that failed as a whole. */
+function readFailedFiles(file) {
+  return (readJson(file)?.testResults ?? [])
+    .filter(({ status }) => status === "failed")
+    .map(({ name }) => path.relative(process.cwd(), name));
 }
 
 function readJson(file) {

@@ -117,6 +117,8 @@ export type Tunnel = {
   readonly device: string;
   /** The kernel accepts packets of peers only, by their keys: the firewall need not. */
   readonly isAuthenticated?: true;
+  /** The daemon itself takes packets of peers only, by their addresses. */
+  readonly isChecked?: true;
 } & TunnelPackets;
 
 /** How tunnel packets of other hosts are recognized: by their local UDP port, or by their IP protocol. */

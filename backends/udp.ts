@@ -129,7 +129,7 @@ class UdpNetwork implements PreparedBackend {
     this.#host = host;
     this.devices = options.deviceNames(families);
     this.entrances = mapFamilies(this.devices, (device) => [device]);
-    this.tunnels = mapFamilies(this.devices, (device) => ({ device, port: options.port }));
+    this.tunnels = mapFamilies(this.devices, (device) => ({ device, port: options.port, isChecked: true }));
     this.mtuBytes = tunnelMtu(host, families);
   }
 

@@ -4,7 +4,7 @@
  * Pure: a listing in, rows out. It uses the peer table and the network's backend, so the result is what daemons reject.
  */
 
-import type { PreparedBackend } from "../../backends/backend.ts";
+import type { MixedBackend } from "../../backends/mixed.ts";
 import { type Address, entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { LocalPrefix } from "../../ipam/addresses/local-prefixes.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
@@ -105,10 +105,7 @@ function ownProblem({ ownRejection, ownObstacle }: PeerTable): string | null {
 }
 
 /** Leases that their hosts have left behind: a younger one has the same tunnel MAC. Daemons use both. */
-function movedHosts(
-  leases: readonly Lease[],
-  backend: PreparedBackend | null,
-): ReadonlyMap<LeaseKey, string> {
+function movedHosts(leases: readonly Lease[], backend: MixedBackend | null): ReadonlyMap<LeaseKey, string> {
   const youngest = new Map<string, Lease>();
   for (const lease of leases) {
     for (const identity of identitiesOf(lease, backend)) {
@@ -135,7 +132,7 @@ export function publicAddresses(attrs: LeaseAttrs | null): string {
 
 function readConfig(text: string | null): {
   readonly config: NetworkConfig | null;
-  readonly backend: PreparedBackend | null;
+  readonly backend: MixedBackend | null;
   readonly problem: string | null;
 } {
   if (text === null) {
@@ -152,14 +149,14 @@ function readConfig(text: string | null): {
 }
 
 /** Made in advance by an administrator: it names the host, but the host has not said yet how to reach it. */
-function isUnclaimed(lease: Lease, backend: PreparedBackend | null): boolean {
+function isUnclaimed(lease: Lease, backend: MixedBackend | null): boolean {
   const { storeLeaseId, attrs } = lease;
   const isBare = attrs.nodeId === null && Object.keys(attrs.backendData).length === 0;
   // Some backends need no data: then the same lease may be that of a host at work.
   return storeLeaseId === null && isBare && backend !== null && backend.rejectPeer(lease) !== null;
 }
 
-function identitiesOf(lease: Pick<Lease, "attrs">, backend: PreparedBackend | null): readonly string[] {
+function identitiesOf(lease: Pick<Lease, "attrs">, backend: MixedBackend | null): readonly string[] {
   return backend?.peerIdentities(lease) ?? [];
 }
 

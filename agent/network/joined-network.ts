@@ -23,8 +23,10 @@ import { HostWatch } from "../host/host-watch.ts";
 import type { AgentMetrics } from "../report/agent-metrics.ts";
 import type { StatusReport } from "../report/status.ts";
 import { type Attachment, type AttachmentParts, leaseAttrsOf } from "./attachment.ts";
+import { ChangeOver } from "./change-over.ts";
 import { judgeConfig } from "./config-change.ts";
 import { ConfigFollower } from "./config-follower.ts";
+import type { ConfigHistory } from "./config-history.ts";
 import { DesiredState } from "./desired-state.ts";
 import type { Enrolment } from "./enrolment.ts";
 import { goneFrom } from "./gone.ts";
@@ -51,6 +53,7 @@ export interface JoinedNetworkOptions {
   readonly metrics: AgentMetrics;
   readonly attachmentParts: AttachmentParts;
   readonly enrolment: Enrolment;
+  readonly history: ConfigHistory;
   readonly attachment: Attachment;
   readonly membership: Membership;
   /** Of the network in force and the one before: where peers' subnets may lie, and our own leftovers. */
@@ -82,6 +85,7 @@ export class JoinedNetwork {
   readonly #desired: DesiredState;
   readonly #storeFollower: StoreFollower;
   readonly #configFollower: ConfigFollower;
+  readonly #changeOver: ChangeOver;
   readonly #hostWatch: HostWatch;
   readonly #subnetFile: SubnetFileKeeper;
   readonly #readiness: Readiness;
@@ -132,6 +136,15 @@ export class JoinedNetwork {
       },
       onNewAddress: options.redial,
     });
+    this.#changeOver = new ChangeOver({
+      clock,
+      logger,
+      current: () => this.#desired.attachment,
+      peers: () => this.#parts.peers.peers.values(),
+      isInPlace: () => this.#isInPlace(this.#desired.attachment.backend.presentDevices),
+      turn: (change) => reattachment.turn(change),
+      onAlone: () => options.history.forgetFormers(this.#desired.attachment.networkConfig),
+    });
     const refresh = guard("judging readiness", () => this.#refresh());
     this.#hostWatch = new HostWatch({
       clock,
@@ -147,7 +160,10 @@ export class JoinedNetwork {
         const { attachment, subnets: own } = this.#desired;
         return judgeConfig({ attachment, own, next: peers.config, invalid: peers.configProblem });
       },
-      apply: (config) => reattachment.apply(config),
+      apply: async (config) => {
+        await reattachment.apply(config);
+        await options.history.enter(config);
+      },
       rejoin: async (config) => {
         await reattachment.examine(config);
         logger.info("the network's families changed; joining it again", { config: config.text });
@@ -301,8 +317,9 @@ export class JoinedNetwork {
     this.#desired.isolationChanged();
   }
 
+  /** By these peers send: without them this host is no working member. */
   get #devices(): readonly string[] {
-    return Object.values(this.#desired.attachment.backend.devices);
+    return this.#desired.attachment.backend.mainDevices;
   }
 
   /** Readiness follows the lease; device, firewall and subnet.env follow its subnets. */
@@ -344,7 +361,12 @@ export class JoinedNetwork {
     await this.#desired.planFirewall();
     this.#isProgrammed = true;
     this.#refresh();
-    await this.#keepAffinity(signal);
+    await Promise.all([this.#changeOver.run(signal), this.#keepAffinity(signal)]);
+  }
+
+  #isInPlace(devices: readonly string[]): boolean {
+    const { reconciler, runner } = this.#parts;
+    return isDevicePresent(reconciler.status(), devices) && runner.problems.length === 0;
   }
 
   /** Waits for a pass after which the device is there. Returns false when `signal` fired before. */

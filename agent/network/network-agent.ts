@@ -8,6 +8,7 @@
 import { setMaxListeners } from "node:events";
 import { Address, mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
+import { TulleError } from "../../ipam/errors.ts";
 import { AllocatingClaimer } from "../../ipam/leases/allocating-claimer.ts";
 import type { LeaseClaimer } from "../../ipam/leases/claimer.ts";
 import type {
@@ -25,7 +26,16 @@ import { resolveHosts } from "../host/resolve-hosts.ts";
 import { AgentMetrics } from "../report/agent-metrics.ts";
 import { rememberProblem } from "../report/last-problem.ts";
 import type { NetworkSummary } from "../report/status.ts";
-import { type Attachment, type AttachmentParts, attach, chooseFor, priorUse } from "./attachment.ts";
+import {
+  type Attachment,
+  type AttachmentParts,
+  askedByLease,
+  attach,
+  chooseFor,
+  ownLeaseIn,
+  priorUse,
+} from "./attachment.ts";
+import { ConfigHistory } from "./config-history.ts";
 import { Enrolment } from "./enrolment.ts";
 import type { HostFirewall } from "./host-firewall.ts";
 import { JoinedNetwork } from "./joined-network.ts";
@@ -65,6 +75,7 @@ export class NetworkAgent {
   readonly #claimer: LeaseClaimer;
   readonly #enrolment: Enrolment;
   readonly #outage = new StoreOutage();
+  readonly #history: ConfigHistory;
   readonly #locks: InstanceLock[] = [];
   /** What joining waits for: the last problem that it logged. */
   readonly #waitingFor: () => string | null;
@@ -93,6 +104,7 @@ export class NetworkAgent {
       identity,
     });
     this.#metrics = new AgentMetrics(options.runtime.metrics);
+    this.#history = new ConfigHistory(settings, options.runtime.logger);
     const store = connection.remoteHost === null ? null : Address.parseOrNull(connection.remoteHost);
     this.#parts = {
       network: settings.name,
@@ -204,8 +216,7 @@ export class NetworkAgent {
     const { settings, connection, hostFirewall, isolated, onRanges, onReady } = this.#options;
     const { logger } = this.#runtime;
     const networks = mapFamilies(networkConfig.families, ({ network }) => network);
-    for (const name of optionsOf(networkConfig).lockNames(networks))
-      this.#locks.push(await lockInstance(name));
+    await this.#lock(networkConfig);
     const claimed = await hostFirewall.claim();
     this.#parts = { ...this.#parts, storeAddresses: await resolveHosts(connection.remoteHosts) };
     const lastSubnets = readPreviousSubnets(settings.subnetFile, networkConfig, logger);
@@ -223,6 +234,7 @@ export class NetworkAgent {
       metrics: this.#metrics,
       attachmentParts: this.#parts,
       enrolment: this.#enrolment,
+      history: this.#history,
       attachment,
       membership,
       ranges: [...ranges, ...before],
@@ -254,7 +266,31 @@ export class NetworkAgent {
     });
     for (const warning of warningsOf(chosen)) logger.warn("interface", { warning });
     await this.#enrolment.settleIdentity(chosen, snapshot, listing);
-    return await attach(this.#parts, networkConfig, chosen, snapshot);
+    const formers = await this.#lockedFormers(await this.#history.enter(networkConfig));
+    const choice = { present: networkConfig, formers, main: networkConfig };
+    const attachment = await attach(this.#parts, choice, chosen, snapshot);
+    return askedByLease(attachment, ownLeaseIn(listing.entries, this.#parts.identity.nodeId, lastSubnets));
+  }
+
+  /** Those of the former configurations whose names no other network of this host has. */
+  async #lockedFormers(formers: readonly NetworkConfig[]): Promise<readonly NetworkConfig[]> {
+    const locked: NetworkConfig[] = [];
+    for (const former of formers) {
+      try {
+        await this.#lock(former);
+        locked.push(former);
+      } catch (error) {
+        if (!(error instanceof TulleError)) throw error;
+        const { type } = former.backend;
+        this.#runtime.logger.info("the former backend is not kept", { type, reason: error.message });
+      }
+    }
+    return locked;
+  }
+
+  async #lock(config: NetworkConfig): Promise<void> {
+    const networks = mapFamilies(config.families, ({ network }) => network);
+    for (const name of optionsOf(config).lockNames(networks)) this.#locks.push(await lockInstance(name));
   }
 
   #noteStore(health: StoreHealth): void {

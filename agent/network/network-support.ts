@@ -1,6 +1,7 @@
 /** What of a network configuration this version can run: its families, and its backend with its options. Pure. */
 
-import type { BackendOptions, PreparedBackend } from "../../backends/backend.ts";
+import type { BackendOptions } from "../../backends/backend.ts";
+import { MixedBackend } from "../../backends/mixed.ts";
 import { backendFor } from "../../backends/registry.ts";
 import { Address, entriesOf, type Family, mapFamilies, type PerFamily } from "../../ipam/addresses/ip.ts";
 import { parseMac } from "../../ipam/addresses/mac.ts";
@@ -32,7 +33,7 @@ const SOME_ADDRESS: Readonly<Record<Family, Address>> = {
  * The backend of a host that lacks nothing: it judges options and leases without regard to the host that it runs on.
  * Throws ConfigError and UnsupportedError.
  */
-export function prepareForAnyHost(config: NetworkConfig): PreparedBackend {
+export function prepareForAnyHost(config: NetworkConfig): MixedBackend {
   const uplinks = mapFamilies(config.families, (_, family) => ({
     interface: "",
     mtuBytes: 65_535,
@@ -42,7 +43,8 @@ export function prepareForAnyHost(config: NetworkConfig): PreparedBackend {
   }));
   const networks = mapFamilies(config.families, ({ network }) => network);
   const identity = { macFor: () => parseMac("00:00:00:00:00:00") };
-  return optionsOf(config).prepare({ uplinks, networks, hasIpv6: true }, familiesOf(config), identity);
+  const host = { uplinks, networks, hasIpv6: true };
+  return new MixedBackend(optionsOf(config).prepare(host, familiesOf(config), identity));
 }
 
 /** One sentence when the network gives out subnets where this host's own addresses are; null when it does not. */

@@ -43,6 +43,7 @@ export function statusReport(view: MemberView): StatusReport {
       ...(view.name === null ? {} : { name: view.name }),
       ranges: Object.values(networkConfig.families).map(({ network }) => network.toString()),
       backend: backend.type,
+      ...(backend.formerTypes.length === 0 ? {} : { formerBackends: backend.formerTypes }),
     },
     lease: {
       key: lease.entry.key,
@@ -59,6 +60,7 @@ export function statusReport(view: MemberView): StatusReport {
       key: peer.key,
       publicAddress: Object.values(peer.attrs.publicAddress).join(", "),
       path: backend.pathTo(peer),
+      ...formerOf(backend.formerTypeTo(peer)),
       isHeld: snapshot.held.has(peer.key),
       ...detailsOf(view, peer.key),
     })),
@@ -73,4 +75,8 @@ export function statusReport(view: MemberView): StatusReport {
 function detailsOf({ details }: MemberView, key: LeaseKey): { readonly details?: PeerDetails } {
   const found = details.get(key);
   return found === undefined ? {} : { details: found };
+}
+
+function formerOf(type: string | null): { readonly formerBackend?: string } {
+  return type === null ? {} : { formerBackend: type };
 }

@@ -9,6 +9,8 @@ export interface PeerStatus {
   readonly publicAddress: string;
   /** How packets to it travel. */
   readonly path: PeerPath;
+  /** The former backend by which they travel while the network changes over; absent for the present one. */
+  readonly formerBackend?: string;
   /** Its lease disappeared from the store, and it is kept for the hold-down. */
   readonly isHeld: boolean;
   /** Absent for a backend without sessions. */
@@ -25,6 +27,8 @@ export interface StatusReport {
     readonly name?: string;
     readonly ranges: readonly string[];
     readonly backend: string;
+    /** Backends that it had before, as long as hosts need them; absent for none. */
+    readonly formerBackends?: readonly string[];
   };
   readonly lease: {
     readonly key: string;

@@ -26,7 +26,7 @@ export function formatStatus(report: StatusReport, options: StatusViewOptions): 
     [
       ["state", readiness(report)],
       ["lease", `${lease.key}, ${leaseState(report)}`],
-      ["network", `${network.ranges.join(", ")} over ${network.backend}`],
+      ["network", `${network.ranges.join(", ")} over ${backends(report)}`],
       ["interface", interfaceText(report)],
       ...report.devices.map(({ name, mtuBytes }) => ["device", `${name}, MTU ${mtuBytes}`] as const),
       ["store", report.store],
@@ -40,6 +40,12 @@ export function formatStatus(report: StatusReport, options: StatusViewOptions): 
     terminal,
   );
   return fields + peerTable(report, options) + problemLines(report, terminal);
+}
+
+/** As in "host-gw, and over vxlan as long as hosts need it". */
+function backends({ network: { backend, formerBackends = [] } }: StatusReport): string {
+  if (formerBackends.length === 0) return backend;
+  return `${backend}, and over ${formerBackends.join(", ")} as long as hosts need it`;
 }
 
 function readiness({ isReady }: StatusReport): Cell {
@@ -58,9 +64,11 @@ function interfaceText({ interface: { name, publicAddress, reason } }: StatusRep
 
 function peerCounts({ peers, refused }: StatusReport): string {
   const direct = peers.filter(({ path }) => path === "direct").length;
+  const former = peers.filter(({ formerBackend }) => formerBackend !== undefined).length;
   const held = peers.filter(({ isHeld }) => isHeld).length;
   const notes = [
     ...(direct > 0 ? [`${direct} without a tunnel`] : []),
+    ...(former > 0 ? [`${former} by a former backend`] : []),
     ...(held > 0 ? [`${held} vanished and kept for now`] : []),
     ...(refused.length > 0 ? [`${refused.length} more rejected`] : []),
   ];
@@ -100,10 +108,10 @@ function peerTable({ peers }: StatusReport, { listPeers, terminal }: StatusViewO
   if (peers.length === 0) return "";
   const listed = listPeers ? peers : peers.slice(0, LISTED_PEERS);
   const hasSessions = listed.some(({ details }) => details !== undefined);
-  const rows = listed.map(({ key, publicAddress, path, isHeld, details }) => [
+  const rows = listed.map(({ key, publicAddress, path, formerBackend, isHeld, details }) => [
     key,
     publicAddress,
-    path,
+    formerBackend === undefined ? path : `${path} (${formerBackend})`,
     ...(hasSessions ? sessionCells(details) : []),
     isHeld ? ({ style: "yellow", text: "kept for now" } as const) : "",
   ]);

@@ -28,6 +28,8 @@ export interface AuditedLease {
   readonly identities: readonly string[];
   /** The key never expires. */
   readonly isReservation: boolean;
+  /** It asks peers to use the backend of the configuration, which can use it. */
+  readonly hasPresentBackend: boolean;
   /** A reservation whose host has not joined yet. */
   readonly isUnclaimed: boolean;
   /** Why daemons do not use it, in one sentence; null when they do. */
@@ -38,8 +40,6 @@ export interface Audit {
   readonly leases: readonly AuditedLease[];
   /** Null when there is none, or none that can be used. */
   readonly config: NetworkConfig | null;
-  /** `BackendType` of the configuration's leases; null without one that can be used. */
-  readonly leaseType: string | null;
   /** What is wrong with the network configuration; null when it is good. */
   readonly configProblem: string | null;
 }
@@ -92,12 +92,12 @@ export function auditLeases(listing: StoreListing, host: AuditingHost | null = n
         attrs: lease?.attrs ?? null,
         identities: lease === null ? [] : identitiesOf(lease, backend),
         isReservation: entry.storeLeaseId === null,
+        hasPresentBackend: lease !== null && backend !== null && asksFor(lease, backend),
         isUnclaimed: isPending,
         problem: rejection ?? moved.get(key) ?? (key === host?.own.key ? ownProblem(table) : null),
       };
     });
-  const leaseType = backend?.leaseType ?? null;
-  return { leases: leases.sort(bySubnet), config, leaseType, configProblem: problem };
+  return { leases: leases.sort(bySubnet), config, configProblem: problem };
 }
 
 function ownProblem({ ownRejection, ownObstacle }: PeerTable): string | null {
@@ -154,6 +154,11 @@ function isUnclaimed(lease: Lease, backend: MixedBackend | null): boolean {
   const isBare = attrs.nodeId === null && Object.keys(attrs.backendData).length === 0;
   // Some backends need no data: then the same lease may be that of a host at work.
   return storeLeaseId === null && isBare && backend !== null && backend.rejectPeer(lease) !== null;
+}
+
+function asksFor(lease: Lease, backend: MixedBackend): boolean {
+  const { otherBackends: _, ...attrs } = lease.attrs;
+  return backend.rejectPeer({ ...lease, attrs }) === null;
 }
 
 function identitiesOf(lease: Pick<Lease, "attrs">, backend: MixedBackend | null): readonly string[] {

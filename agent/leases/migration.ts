@@ -22,13 +22,12 @@ export interface BehindLease {
  * Reservations whose host never joined, and leases that cannot be read, belong to neither side. Throws ConfigError where
  * no configuration can be used.
  */
-export function migrationOf({ leases, config, leaseType, configProblem }: Audit): Migration {
+export function migrationOf({ leases, config, configProblem }: Audit): Migration {
   if (config === null) throw new ConfigError(configProblem ?? "the network has no configuration");
   const joined = leases.filter(({ attrs, isUnclaimed }) => attrs !== null && !isUnclaimed);
-  const hasFollowed = ({ attrs }: AuditedLease): boolean => attrs?.backendType === leaseType;
-  const followed = joined.filter(hasFollowed);
+  const followed = joined.filter(({ hasPresentBackend }) => hasPresentBackend);
   const behind = joined
-    .filter((lease) => !hasFollowed(lease))
+    .filter(({ hasPresentBackend }) => !hasPresentBackend)
     .map((lease) => ({ lease, cutOff: followed.filter((other) => !haveCommonBackend(lease, other)) }));
   return { type: config.backend.type, followed, behind };
 }

@@ -264,21 +264,46 @@ describe("tulle net migrate", () => {
     expect(await migrate()).toEqual({
       code: 1,
       lines: [
-        ["LEASE", "ADDRESS", "BACKEND", "NODE"],
-        ["10.2.9.0-24", "192.168.1.242", "vxlan", "01234567"],
-        ["10.2.16.0-24", "192.168.1.243", "vxlan", "-"],
+        ["LEASE", "ADDRESS", "BACKEND", "NODE", "REACHED BY"],
+        ["10.2.9.0-24", "192.168.1.242", "vxlan", "01234567", "all but 1 of host-gw"],
+        ["10.2.16.0-24", "192.168.1.243", "vxlan", "-", "all but 1 of host-gw"],
         [""],
-        [expect.stringMatching(/^2 of 3 hosts do not use host-gw yet: restart the daemon of each/)],
+        [
+          expect.stringMatching(
+            /^2 of 3 hosts do not use host-gw yet: restart the daemon of each; until then some exchange no packets/,
+          ),
+        ],
         [""],
       ],
     });
     const { code, out } = await tulle("net", "migrate", "--json");
     expect({ code, answer: JSON.parse(out) }).toMatchObject({
       code: 1,
-      answer: { backend: "host-gw", followed: 1, behind: [{ key: "10.2.9.0-24" }, { key: "10.2.16.0-24" }] },
+      answer: {
+        backend: "host-gw",
+        followed: 1,
+        behind: [
+          { key: "10.2.9.0-24", cutOff: ["10.2.17.0-24"] },
+          { key: "10.2.16.0-24", cutOff: ["10.2.17.0-24"] },
+        ],
+      },
     });
     for (const entry of [first, second]) await store().leases.remove(entry, signal);
     expect(await migrate()).toEqual({ code: 0, lines: [["all 1 hosts use host-gw"], [""]] });
+  });
+
+  it("tells that hosts which have followed are still reached by the former backend", async () => {
+    await initNetwork();
+    await addLease("10.2.9.0-24", leaseValue(242, { NodeID: NODE_ID }));
+    const OtherBackends = [{ BackendType: "vxlan", BackendData: { VNI: 1, VtepMAC: "02:00:00:00:00:f4" } }];
+    await addLease("10.2.17.0-24", leaseValue(244, { BackendType: "host-gw", OtherBackends }));
+    const init = ["net", "init", "--network", "10.2.0.0/16", "--subnet-len", "24"];
+    await tulle(...init, "--backend", "host-gw", "--force");
+    const { lines } = await migrate();
+    expect(lines[1]?.at(-1)).toBe("all hosts");
+    expect(lines[3]).toEqual([
+      "1 of 2 hosts do not use host-gw yet: restart the daemon of each; until then the others reach it by its former backend",
+    ]);
   });
 
   it("does not count a reservation whose host has not joined", async () => {

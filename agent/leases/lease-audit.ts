@@ -15,7 +15,7 @@ import { decodeEntry, isFolderKey, readStrayKey } from "../../ipam/leases/lease-
 import { PeerTable } from "../../ipam/leases/peer-table.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import type { StoreEntry, StoreListing } from "../../ipam/stores/contracts.ts";
-import { prepareForAnyHost } from "../network/network-support.ts";
+import { explainRejection, prepareForAnyHost } from "../network/network-support.ts";
 
 export interface AuditedLease {
   readonly key: LeaseKey;
@@ -71,11 +71,11 @@ export function auditLeases(listing: StoreListing, host: AuditingHost | null = n
     table.apply({ type: "list", ...listing }, 0);
     return table;
   };
-  const table = judge((lease) => backend?.rejectPeer(lease) ?? null);
+  const reject = (lease: Lease): string | null =>
+    config === null || backend === null ? null : explainRejection(config, lease, backend.rejectPeer(lease));
+  const table = judge(reject);
   // No daemon uses a reservation before its host has joined; here it must not contradict a lease either.
-  const expected = judge((lease) =>
-    isUnclaimed(lease, backend) ? null : (backend?.rejectPeer(lease) ?? null),
-  );
+  const expected = judge((lease) => (isUnclaimed(lease, backend) ? null : reject(lease)));
   const [refused, contradicting] = [table.refused(), expected.refused()];
   const moved = movedHosts([...table.peers.values()], backend);
   const leases = listing.entries

@@ -29,7 +29,7 @@ import {
   localPrefixes,
   withoutDataPath,
 } from "../host/local-prefixes.ts";
-import { familiesOf, optionsOf } from "./network-support.ts";
+import { explainRejection, familiesOf, optionsOf } from "./network-support.ts";
 import type { Ownership } from "./ownership.ts";
 import { hostFactsOf, settleDeviceMacs } from "./tunnel-host.ts";
 
@@ -275,12 +275,12 @@ export function leaseAttrsOf({ chosen, backend }: Attachment, nodeId: string | n
 
 /** What the peer table must know of this host. */
 export function peerSettingsOf(attachment: Attachment): Omit<PeerSettings, "networks"> {
-  const { chosen, backend, local } = attachment;
+  const { chosen, backend, local, networkConfig } = attachment;
   return {
     ownAddresses: publicAddressesOf(chosen),
     ownIdentities: backend.peerIdentities({ attrs: leaseAttrsOf(attachment, null) }),
     local,
-    rejectPeer: (peer) => backend.rejectPeer(peer),
+    rejectPeer: (peer) => explainRejection(networkConfig, peer, backend.rejectPeer(peer)),
     rejectLocally: (peer) => backend.rejectLocally(peer),
     identitiesOf: (peer) => backend.peerIdentities(peer),
   };

@@ -7,6 +7,7 @@ import { Address, entriesOf, type Family, mapFamilies, type PerFamily } from "..
 import { parseMac } from "../../ipam/addresses/mac.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { mayLease } from "../../ipam/leases/candidates.ts";
+import type { Lease } from "../../ipam/leases/lease.ts";
 
 /** The families in use; the parser sees to it that there is one. */
 export function familiesOf(config: NetworkConfig): Family[] {
@@ -58,4 +59,21 @@ export function ownAddressProblem(config: NetworkConfig, own: PerFamily<Address>
     );
   }
   return null;
+}
+
+/**
+ * Why the backend cannot use a lease, by `reason`. Without Backend in the configuration, hosts with flanneld run udp and
+ * those with tulled vxlan: then that is the reason.
+ */
+export function explainRejection(
+  { backend }: NetworkConfig,
+  lease: Lease,
+  reason: string | null,
+): string | null {
+  const isReservation = lease.storeLeaseId === null;
+  if (reason === null || backend.isExplicit || isReservation || lease.attrs.backendType !== "") return reason;
+  return (
+    `it names no backend, as flanneld's udp writes it, for which flanneld takes a network configuration without Backend, where tulled takes it for ${backend.type}; ` +
+    `write Backend {"Type":"udp"} or Backend {"Type":"${backend.type}"} into it, and restart the hosts that have the other one`
+  );
 }

@@ -1,7 +1,15 @@
 /** A change of the backend across running hosts, one by one, while the containers of all of them talk. */
 
 import { expect, it } from "vitest";
-import { describeWithEtcd } from "../support/hosts.ts";
+import { FlannelPeer } from "../support/flannel-peer.ts";
+import {
+  type Container,
+  describeWithEtcd,
+  type Host,
+  ping,
+  startPing,
+  useEtcdLab,
+} from "../support/hosts.ts";
 import {
   changeHostByHost,
   config,
@@ -111,5 +119,57 @@ describeWithEtcd("a change of the backend that does not go straight on", () => {
       await cluster.untilAlone();
     });
     for (const number of HOSTS) await expect.poll(() => cluster.devices(number), WAIT).toEqual(["flannel.7"]);
+  });
+});
+
+describeWithEtcd("a change of the backend with a host of flanneld's", () => {
+  const net = useEtcdLab("theirs", { hosts: 2, config: config("vxlan") });
+  const base = "10.2.99.0";
+  let boxes: readonly [Container, Container];
+
+  const lostBoth = async (): Promise<readonly number[]> => {
+    const [ours, theirs] = boxes;
+    const there = await ping(ours.netns, theirs.addresses[4] ?? "", 3);
+    const back = await ping(theirs.netns, ours.addresses[4] ?? "", 3);
+    return [...there.lost, ...back.lost];
+  };
+
+  /** What a restarted flanneld has with the host-gw backend; it leaves its former device, without routes. */
+  function restartWithHostGw(host: Host): void {
+    const [ours] = [...net.leases().keys()].filter((key) => !key.startsWith(base));
+    const value = JSON.stringify({ PublicIP: host.address, PublicIPv6: null, BackendType: "host-gw" });
+    host.netns.ip(`route replace ${ours?.replace("-", "/")} via ${net.host(1).address} dev eth0`);
+    net.put(`subnets/${base}-24`, value);
+  }
+
+  it("loses nothing: flanneld keeps its way to a host whose lease names another backend", async () => {
+    const flannel = new FlannelPeer(net, net.host(2), base);
+    flannel.join("02:42:0a:02:63:01");
+    await net.host(1).daemon.start(...net.flags);
+    flannel.learnPeers();
+    boxes = [net.host(1).addContainer(), net.host(2).addContainer()];
+    await expect.poll(lostBoth, WAIT).toEqual([]);
+    const [ours, theirs] = boxes;
+    const running = [
+      startPing(ours.netns, theirs.addresses[4] ?? ""),
+      startPing(theirs.netns, ours.addresses[4] ?? ""),
+    ];
+    const { daemon } = net.host(1);
+    try {
+      net.putConfig(config("host-gw"));
+      await daemon.stop();
+      await daemon.start(...net.flags);
+      const isServing = () =>
+        [...net.leases().values()].some((value) => value.includes('"BackendType":"host-gw"'));
+      await expect.poll(isServing, WAIT).toBe(true);
+      await new Promise((resolve) => setTimeout(resolve, 8_000)); // longer than a former backend stays unneeded
+      expect((await daemon.status())?.network.formerBackends).toEqual(["vxlan"]);
+      restartWithHostGw(net.host(2));
+      await daemon.until(({ network }) => network.formerBackends === undefined, "has one backend");
+    } finally {
+      for (const each of running) expect((await each.stop()).lost).toEqual([]);
+    }
+    expect(await lostBoth()).toEqual([]);
+    expect(await daemon.status()).toMatchObject({ isReady: true, problems: [] });
   });
 });

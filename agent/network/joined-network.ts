@@ -11,73 +11,33 @@ import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { guarded } from "../../ipam/faults.ts";
 import { keepAffinity } from "../../ipam/leases/affinity.ts";
-import type { LeaseClaimer, Membership } from "../../ipam/leases/claimer.ts";
 import type { LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
-import type { NetworkStore, StoreListing, StoreMessage } from "../../ipam/stores/contracts.ts";
+import type { StoreListing, StoreMessage } from "../../ipam/stores/contracts.ts";
 import { describeLatency } from "../../ipam/stores/latency.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import { interfaceNames } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { HostWatch } from "../host/host-watch.ts";
-import type { AgentMetrics } from "../report/agent-metrics.ts";
 import type { StatusReport } from "../report/status.ts";
-import { type Attachment, type AttachmentParts, leaseAttrsOf } from "./attachment.ts";
+import { type Attachment, leaseAttrsOf } from "./attachment.ts";
 import { ChangeOver } from "./change-over.ts";
 import { judgeConfig } from "./config-change.ts";
 import { ConfigFollower } from "./config-follower.ts";
-import type { ConfigHistory } from "./config-history.ts";
 import { DesiredState } from "./desired-state.ts";
-import type { Enrolment } from "./enrolment.ts";
 import { goneFrom } from "./gone.ts";
-import type { ClaimedFirewall } from "./host-firewall.ts";
+import type { JoinedNetworkOptions, StatusContext } from "./joined-network-options.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
-import type { NetworkSettings } from "./network-settings.ts";
 import { pathProblems } from "./path-problems.ts";
 import { peerDetailsOf } from "./peer-details.ts";
 import { detailProblems, isDevicePresent, memberProblems, type Problem } from "./problems.ts";
 import { Readiness } from "./readiness.ts";
 import { ReasonLog } from "./reason-log.ts";
 import { Reattachment } from "./reattachment.ts";
-import type { Runtime } from "./runtime.ts";
 import { scopeOf } from "./scope.ts";
 import { statusReport } from "./status-report.ts";
 import { StoreFollower } from "./store-follower.ts";
 import { SubnetFileKeeper } from "./subnet-file-keeper.ts";
-
-export interface JoinedNetworkOptions {
-  readonly runtime: Runtime;
-  readonly settings: NetworkSettings;
-  readonly store: Pick<NetworkStore, "description" | "roundTripMs" | "feed" | "records">;
-  readonly claimer: LeaseClaimer;
-  readonly metrics: AgentMetrics;
-  readonly attachmentParts: AttachmentParts;
-  readonly enrolment: Enrolment;
-  readonly history: ConfigHistory;
-  readonly attachment: Attachment;
-  readonly membership: Membership;
-  /** Of the network in force and the one before: where peers' subnets may lie, and our own leftovers. */
-  readonly ranges: readonly Prefix[];
-  /** Ranges of the daemon's other networks. */
-  readonly isolated: () => readonly Prefix[];
-  /** The settings in force; a reload may have changed them since the start. */
-  readonly firewall: FirewallSettings;
-  readonly hostFirewall: ClaimedFirewall;
-  /** Drops the store's connections, which this host's former address made. */
-  readonly redial: () => void;
-  /** Called once, when packets can flow. */
-  readonly onReady: () => void;
-  /** Called when this host needs another lease in the same network: it is to leave and join again. */
-  readonly onRejoin: () => void;
-}
-
-/** What a report needs besides what this network has. */
-export interface StatusContext {
-  readonly network: string | null;
-  readonly version: string;
-  /** Why the store cannot be followed; null when it can. */
-  readonly storeProblem: string | null;
-}
 
 export class JoinedNetwork {
   readonly #options: JoinedNetworkOptions;

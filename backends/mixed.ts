@@ -138,10 +138,10 @@ export class MixedBackend
     return distinct(ways);
   }
 
-  /** One key, as of the route to the whole network, has one owner: the present backend before former ones. */
+  /** One key, as of the route to the whole network, has one owner: the backend that peers are asked to use. */
   planBase(own: PerFamily<Prefix>): readonly KernelObject[] {
     const objects = new Map<string, KernelObject>();
-    for (const part of this.parts) {
+    for (const part of [this.#main, ...this.parts]) {
       for (const object of part.planBase(own)) {
         if (!objects.has(keyOf(object))) objects.set(keyOf(object), object);
       }
@@ -268,7 +268,7 @@ function ownLease({ leaseType, leaseData }: PreparedBackend, { uplinks, networks
   };
 }
 
-/** Made once for each lease: whoever follows leases compares them by reference. */
+/** Made once for each lease: the data path compares leases by reference. */
 const VIEWS = new WeakMap<object, readonly unknown[]>();
 
 /** The lease once for each backend that it names. */

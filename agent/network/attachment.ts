@@ -228,7 +228,7 @@ export function choiceOf(
 
 /**
  * The attachment at a start: peers go on sending as our lease in the store asks them to, until the present backend is in
- * place. Without such a lease nobody sends.
+ * place. Without such a lease no peer sends.
  */
 export function askedByLease(attachment: Attachment, ownLease: Lease | null): Attachment {
   if (ownLease === null) return attachment;

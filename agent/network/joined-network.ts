@@ -277,7 +277,7 @@ export class JoinedNetwork {
     this.#desired.isolationChanged();
   }
 
-  /** By these peers send: without them this host is no working member. */
+  /** By these peers send: without them this host does not work as a member. */
   get #devices(): readonly string[] {
     return this.#desired.attachment.backend.mainDevices;
   }

@@ -136,7 +136,7 @@ function planFamily(input: FirewallInput, family: Family): FamilyRules {
     forward: forwardRules(input, family),
     "docker-user": dockerUserRules(input, family),
     masquerade: masqueradeRules(input, family),
-    input: input.openPort ? all.map((each) => rule(packetsOf(each), ACCEPT)) : [],
+    input: input.openPort ? acceptRules(all) : [],
     "container-in": containerInRules(input, family),
     "tunnel-in": judged === undefined ? [] : tunnelInRules(input, family, judged),
     "tunnel-out": judged !== undefined && input.notrack ? [rule({}, NOTRACK)] : [],
@@ -334,6 +334,12 @@ function gatesOf(tunnel: TunnelInput): FamilyRules["gates"] {
     "tunnel-forward": { outputInterface: tunnel.parentInterface, ...packets },
     "tunnel-local": packets,
   };
+}
+
+/** One for each port or protocol, which several tunnels may share. */
+function acceptRules(tunnels: readonly TunnelInput[]): Rule[] {
+  const packets = new Map(tunnels.map((each) => [JSON.stringify(packetsOf(each)), packetsOf(each)]));
+  return [...packets.values()].map((each) => rule(each, ACCEPT));
 }
 
 function packetsOf(tunnel: TunnelInput): Pick<Matches, "udpPort" | "protocol"> {

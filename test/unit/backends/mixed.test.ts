@@ -122,6 +122,25 @@ describe("a host with udp, whose one route is for the whole network", () => {
     expect(routes(backend, lease("vxlan", UDP))).toEqual(BY_TUNNEL);
   });
 
+  it("keeps that route with the backend that peers are asked to use, where two have one", () => {
+    const wireguard = backendFor(
+      parseNetworkConfig('{"Network":"10.2.0.0/16","Backend":{"Type":"wireguard"}}'),
+    )
+      .parseOptions({})
+      .prepare(hostFacts(), [4], IDENTITY);
+    const routesOf = (backend: MixedBackend) =>
+      backend
+        .planBase(OWN)
+        .map(describeObject)
+        .filter((line) => line.startsWith("route 10.2.0.0/16 "));
+    const byUdp = "route 10.2.0.0/16 dev flannel0 proto 116";
+    const byWireguard = "route 10.2.0.0/16 dev flannel-wg proto 116";
+    expect(routesOf(new MixedBackend(wireguard, [udp], udp))).toContain(byUdp);
+    expect(routesOf(new MixedBackend(wireguard, [udp], udp))).not.toContain(byWireguard);
+    expect(routesOf(new MixedBackend(wireguard, [udp]))).toContain(byWireguard);
+    expect(routesOf(new MixedBackend(wireguard, [udp]))).not.toContain(byUdp);
+  });
+
   it("tells its data path of the peers that it can send to or receive from", () => {
     const backend = new MixedBackend(vxlan, [udp]);
     const peers = [lease("vxlan"), { ...lease(UDP), key: "udp" }, { ...lease("vxlan", UDP), key: "both" }];

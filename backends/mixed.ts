@@ -32,7 +32,7 @@ export class MixedBackend
   implements Omit<PreparedBackend, "devices" | "isCarriedByOthers" | "startRunner" | "tunnels">
 {
   /** The present one first. */
-  readonly parts: readonly PreparedBackend[];
+  readonly parts: readonly [PreparedBackend, ...PreparedBackend[]];
   readonly #present: PreparedBackend;
   readonly #main: PreparedBackend;
 

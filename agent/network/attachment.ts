@@ -29,7 +29,7 @@ import {
   localPrefixes,
   withoutDataPath,
 } from "../host/local-prefixes.ts";
-import { explainRejection, familiesOf, optionsOf } from "./network-support.ts";
+import { explainRejection, familiesOf, optionsOf, prepareForAnyHost } from "./network-support.ts";
 import type { Ownership } from "./ownership.ts";
 import { hostFactsOf, settleDeviceMacs } from "./tunnel-host.ts";
 
@@ -202,10 +202,12 @@ async function prepareFormer(
   const { logger } = parts.provisions;
   const { type } = config.backend;
   try {
-    const carrier = await prepare(parts, config, host);
-    const isPossible = others.every(({ backend }) => canStandSideBySide(backend, carrier.backend, host));
-    if (!isPossible) logger.info("the former backend cannot be kept beside the present one", { type });
-    return isPossible ? carrier : null;
+    // Asked of one that was made for no host in particular: a provision may run commands, and settles what devices have.
+    const [candidate] = prepareForAnyHost(config).parts;
+    const isPossible = others.every(({ backend }) => canStandSideBySide(backend, candidate, host));
+    if (isPossible) return await prepare(parts, config, host);
+    logger.info("the former backend cannot be kept beside the present one", { type });
+    return null;
   } catch (error) {
     if (!(error instanceof TulleError)) throw error;
     logger.warn("the former backend cannot be prepared", { type, error: error.message });

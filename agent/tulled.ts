@@ -86,6 +86,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
       "/status": () => networks.reports()[0]?.status ?? null,
       "/summary": () => networks.summary,
       "/networks": () => networks.reports(),
+      "/probe-targets": () => networks.targets,
     },
     faults,
   );

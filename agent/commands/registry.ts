@@ -20,6 +20,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./status.ts")).status,
   },
   {
+    name: "connectivity",
+    summary: "measure the paths to all peers, or to some: round trip, loss, MTU, and why not",
+    load: async () => (await import("./connectivity.ts")).connectivity,
+  },
+  {
     name: "doctor",
     summary: "examine this host: kernel, store, interface, device, leases, routes",
     load: async () => (await import("./doctor.ts")).doctor,

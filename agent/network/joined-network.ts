@@ -20,6 +20,10 @@ import type { FirewallSettings } from "../config/config.ts";
 import { interfaceNames } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { HostWatch } from "../host/host-watch.ts";
+import { brokenPaths } from "../probes/broken-paths.ts";
+import { limitTroubles } from "../probes/kernel-limits.ts";
+import { NetworkProber, type ProbedNetwork } from "../probes/network-prober.ts";
+import type { PathHealth } from "../probes/prober.ts";
 import type { AgentMetrics } from "../report/agent-metrics.ts";
 import type { StatusReport } from "../report/status.ts";
 import { type Attachment, type AttachmentParts, leaseAttrsOf } from "./attachment.ts";
@@ -85,6 +89,8 @@ export class JoinedNetwork {
   readonly #hostWatch: HostWatch;
   readonly #subnetFile: SubnetFileKeeper;
   readonly #readiness: Readiness;
+  /** Null where probes are switched off. */
+  readonly #prober: NetworkProber | null;
   readonly #conflicts: ReasonLog;
   #hasDevice = false;
   #isRecordReviewed = false;
@@ -173,6 +179,9 @@ export class JoinedNetwork {
       describe: () => ({ lease: lease.entry.key, file: path, peers: peers.peers.size }),
       onReady: options.onReady,
     });
+    const { probesPerSecond: perSecond } = settings;
+    this.#prober =
+      perSecond === 0 ? null : new NetworkProber({ runtime, perSecond, network: () => this.probed });
     metrics.setConfigRefused(false);
   }
 
@@ -222,6 +231,13 @@ export class JoinedNetwork {
     }
   }
 
+  /** What probes are about. */
+  get probed(): ProbedNetwork {
+    const { backend, host } = this.#desired.attachment;
+    const { peers, lease } = this.#parts;
+    return { backend, uplinks: host.uplinks, peers: peers.peers, ownKey: lease.entry.key };
+  }
+
   async #runParts(messages: AsyncIterator<StoreMessage>, signal: AbortSignal): Promise<void> {
     const { lease, reconciler } = this.#parts;
     await Promise.all([
@@ -236,6 +252,7 @@ export class JoinedNetwork {
   }
 
   async stop(): Promise<void> {
+    this.#prober?.close();
     await this.#parts.runner.close();
     await this.#parts.firewall.leave(this.#options.settings.name);
   }
@@ -253,6 +270,9 @@ export class JoinedNetwork {
       contended: kernel.contended,
       firewall: firewall.status(),
       paths: this.#isProgrammed ? this.#pathProblems(snapshot) : [],
+      broken: brokenPaths(snapshot.peers.keys(), this.#prober),
+      probing: this.#prober?.problem ?? null,
+      limits: limitTroubles().map(({ text, remedy }) => `${text}: ${remedy}`),
     });
     const problems = [...this.problems, ...details];
     return statusReport({
@@ -263,6 +283,7 @@ export class JoinedNetwork {
       lease,
       snapshot,
       details: this.#peerDetails(),
+      healthOf: healthReader(this.#prober),
       kernel,
       firewall: firewall.status(),
       problems,
@@ -320,12 +341,14 @@ export class JoinedNetwork {
 
   #attachTo(after: Attachment): void {
     this.#desired.attachTo(after);
+    this.#prober?.changed();
     this.#writeSubnetFile();
     this.#refresh();
   }
 
   #peersChanged(): void {
     this.#desired.peersChanged();
+    this.#prober?.changed();
     this.#refresh();
   }
 
@@ -344,7 +367,7 @@ export class JoinedNetwork {
     await this.#desired.planFirewall();
     this.#isProgrammed = true;
     this.#refresh();
-    await this.#keepAffinity(signal);
+    await Promise.all([this.#keepAffinity(signal), this.#prober?.run(signal)]);
   }
 
   /** Waits for a pass after which the device is there. Returns false when `signal` fired before. */
@@ -393,6 +416,11 @@ export class JoinedNetwork {
   #refresh(): void {
     this.#readiness.update(this.problems);
   }
+}
+
+/** What the status asks for each peer; null where paths are not probed. */
+function healthReader(prober: NetworkProber | null): ((peer: LeaseKey) => PathHealth) | null {
+  return prober === null || prober.problem !== null ? null : (peer) => prober.health(peer);
 }
 
 function isSameSubnets(a: PerFamily<Prefix>, b: PerFamily<Prefix>): boolean {

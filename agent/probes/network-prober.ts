@@ -1,0 +1,159 @@
+/** The prober of one network: makes its sockets, and follows what the network's peers are. */
+
+import type { PreparedBackend, Uplink } from "../../backends/backend.ts";
+import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
+import { mapFamilies, type PerFamily } from "../../ipam/addresses/ip.ts";
+import { type Clock, Sleep } from "../../ipam/clock.ts";
+import { TulleError } from "../../ipam/errors.ts";
+import type { Faults } from "../../ipam/faults.ts";
+import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
+import type { Logger } from "../../ipam/log.ts";
+import type { Metrics } from "../report/metrics.ts";
+import { type EchoLines, openEchoLines } from "./echo-lines.ts";
+import { FactsReader } from "./local-facts.ts";
+import type { ProbeTarget } from "./probe.ts";
+import { type PathHealth, Prober } from "./prober.ts";
+import type { TargetList } from "./target-list.ts";
+import { probeTargets } from "./targets.ts";
+import { knock } from "./tcp-knock.ts";
+
+/** What is probed, at this moment. */
+export interface ProbedNetwork {
+  readonly backend: Pick<PreparedBackend, "devices" | "mtuBytes" | "pathTo" | "tunnels">;
+  readonly uplinks: PerFamily<Pick<Uplink, "interface">>;
+  readonly peers: ReadonlyMap<LeaseKey, Lease>;
+  /** Our lease's. */
+  readonly ownKey: LeaseKey;
+}
+
+export interface NetworkProberOptions {
+  readonly runtime: {
+    readonly clock: Clock;
+    readonly logger: Logger;
+    readonly faults: Faults;
+    readonly metrics: Metrics;
+    readonly netlink: NetlinkConnection;
+  };
+  /** Packets per second for all peers together. */
+  readonly perSecond: number;
+  readonly network: () => ProbedNetwork;
+}
+
+/** What there is to probe, for a program that does it on its own. */
+export function targetList(network: Omit<ProbedNetwork, "ownKey">): TargetList {
+  const targets = probeTargets(network.peers.values(), network.backend);
+  return {
+    targets: targets.map((target) => ({ ...target, tunnel: tunnelText(network, target) })),
+    devices: Object.values(network.backend.devices),
+    interfaces: mapFamilies(network.uplinks, (uplink) => uplink.interface),
+  };
+}
+
+/** Changes that follow each other this closely are taken together. */
+const SETTLE_MS = 200;
+
+export class NetworkProber {
+  readonly #options: NetworkProberOptions;
+  readonly #echo: EchoLines | null;
+  readonly #prober: Prober;
+  readonly #sleep: Sleep;
+  /** Why nothing is probed, one sentence; null when it is. */
+  readonly problem: string | null;
+  #isStale = true;
+
+  constructor(options: NetworkProberOptions) {
+    const { runtime, network } = options;
+    const { clock, netlink, metrics } = runtime;
+    this.#options = options;
+    this.#sleep = new Sleep(clock);
+    const now = (): number => clock.monotonicMs();
+    const { echo, problem } = openOrExplain(now);
+    this.#echo = echo;
+    this.problem = problem;
+    const facts = new FactsReader({
+      netlink,
+      devices: () => Object.values(network().backend.devices),
+      interfaces: () => mapFamilies(network().uplinks, (uplink) => uplink.interface),
+    });
+    this.#prober = new Prober({
+      ...runtime,
+      perSecond: options.perSecond,
+      lines: echo?.lines ?? {},
+      knock: (target, settle) => knock(target, now, settle),
+      factsOf: (target) => facts.read(target),
+      askLink: (target) => facts.askLink(target),
+      tunnelOf: (target) => tunnelText(network(), target),
+      onRoundTrip: (roundTripMs) => metrics.observe("tulle_probe_round_trip_seconds", roundTripMs / 1000),
+      onProbe: (isLost) => {
+        metrics.add("tulle_probes_total", 1);
+        if (isLost) metrics.add("tulle_probes_lost_total", 1);
+      },
+      onChange: () => this.#countBroken(),
+    });
+  }
+
+  /** Peers, backend or interface have changed. */
+  changed(): void {
+    this.#isStale = true;
+    this.#sleep.wake();
+  }
+
+  health(peer: LeaseKey): PathHealth {
+    return this.#prober.health(peer);
+  }
+
+  /** Probes until the signal fires. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#prober.run(signal), this.#followPeers(signal)]);
+  }
+
+  /** Call it once, after run() has ended. */
+  close(): void {
+    this.#echo?.close();
+  }
+
+  #countBroken(): void {
+    const counts = new Map<string, number>();
+    for (const peer of this.#options.network().peers.keys()) {
+      const { cause } = this.#prober.health(peer);
+      if (cause !== null) counts.set(cause.code, (counts.get(cause.code) ?? 0) + 1);
+    }
+    this.#options.runtime.metrics.replace("tulle_broken_paths", "cause", [...counts]);
+  }
+
+  async #followPeers(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      if (this.#isStale) {
+        this.#isStale = false;
+        const { peers, backend, ownKey } = this.#options.network();
+        this.#prober.setTargets(probeTargets(peers.values(), backend), ownKey);
+        await this.#options.runtime.clock.sleep(SETTLE_MS, signal).catch(() => undefined);
+      } else await this.#sleep.for(LONG_MS, signal);
+    }
+  }
+}
+
+/** Until it is woken. */
+const LONG_MS = 3_600_000;
+
+function openOrExplain(now: () => number): {
+  readonly echo: EchoLines | null;
+  readonly problem: string | null;
+} {
+  try {
+    return { echo: openEchoLines(now), problem: null };
+  } catch (error) {
+    if (!(error instanceof TulleError)) throw error;
+    return { echo: null, problem: `the paths to peers are not probed: ${error.message}` };
+  }
+}
+
+/** How the tunnel's packets are recognized, for a person. */
+function tunnelText(
+  { backend }: Pick<ProbedNetwork, "backend">,
+  { outer, path }: ProbeTarget,
+): string | null {
+  const tunnel = path === "direct" ? undefined : backend.tunnels[outer.family];
+  if (tunnel === undefined) return null;
+  return "port" in tunnel ? `UDP port ${tunnel.port}` : `IP protocol ${tunnel.protocol}`;
+}

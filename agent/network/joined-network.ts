@@ -181,7 +181,7 @@ export class JoinedNetwork {
     });
     const { probesPerSecond: perSecond } = settings;
     this.#prober =
-      perSecond === 0 ? null : new NetworkProber({ runtime, perSecond, network: () => this.probed });
+      perSecond === 0 ? null : new NetworkProber({ runtime, metrics, perSecond, network: () => this.probed });
     metrics.setConfigRefused(false);
   }
 

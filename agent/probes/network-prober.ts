@@ -8,7 +8,6 @@ import { TulleError } from "../../ipam/errors.ts";
 import type { Faults } from "../../ipam/faults.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import type { Logger } from "../../ipam/log.ts";
-import type { Metrics } from "../report/metrics.ts";
 import { type EchoLines, openEchoLines } from "./echo-lines.ts";
 import { FactsReader } from "./local-facts.ts";
 import type { ProbeTarget } from "./probe.ts";
@@ -26,14 +25,23 @@ export interface ProbedNetwork {
   readonly ownKey: LeaseKey;
 }
 
+/** What is counted. */
+export interface ProbeMetrics {
+  noteProbe(isLost: boolean): void;
+  /** Of an answer through the tunnel. */
+  noteRoundTrip(milliseconds: number): void;
+  /** How many paths are proven to be broken, by cause. */
+  setBrokenPaths(counts: ReadonlyMap<string, number>): void;
+}
+
 export interface NetworkProberOptions {
   readonly runtime: {
     readonly clock: Clock;
     readonly logger: Logger;
     readonly faults: Faults;
-    readonly metrics: Metrics;
     readonly netlink: NetlinkConnection;
   };
+  readonly metrics: ProbeMetrics;
   /** Packets per second for all peers together. */
   readonly perSecond: number;
   readonly network: () => ProbedNetwork;
@@ -62,8 +70,8 @@ export class NetworkProber {
   #isStale = true;
 
   constructor(options: NetworkProberOptions) {
-    const { runtime, network } = options;
-    const { clock, netlink, metrics } = runtime;
+    const { runtime, metrics, network } = options;
+    const { clock, netlink } = runtime;
     this.#options = options;
     this.#sleep = new Sleep(clock);
     const now = (): number => clock.monotonicMs();
@@ -83,11 +91,8 @@ export class NetworkProber {
       factsOf: (target) => facts.read(target),
       askLink: (target) => facts.askLink(target),
       tunnelOf: (target) => tunnelText(network(), target),
-      onRoundTrip: (roundTripMs) => metrics.observe("tulle_probe_round_trip_seconds", roundTripMs / 1000),
-      onProbe: (isLost) => {
-        metrics.add("tulle_probes_total", 1);
-        if (isLost) metrics.add("tulle_probes_lost_total", 1);
-      },
+      onRoundTrip: (roundTripMs) => metrics.noteRoundTrip(roundTripMs),
+      onProbe: (isLost) => metrics.noteProbe(isLost),
       onChange: () => this.#countBroken(),
     });
   }
@@ -118,7 +123,7 @@ export class NetworkProber {
       const { cause } = this.#prober.health(peer);
       if (cause !== null) counts.set(cause.code, (counts.get(cause.code) ?? 0) + 1);
     }
-    this.#options.runtime.metrics.replace("tulle_broken_paths", "cause", [...counts]);
+    this.#options.metrics.setBrokenPaths(counts);
   }
 
   async #followPeers(signal: AbortSignal): Promise<void> {

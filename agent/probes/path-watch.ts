@@ -22,7 +22,7 @@ const LONGEST_REPEAT_MS = 300_000;
 /** Of the weight of a new round trip in the smoothed one (RFC 6298 section 2). */
 const SMOOTHING = 1 / 8;
 /** One in so many routine probes is a TCP connection. */
-const TCP_TURN = 4;
+const TCP_TURN = 3;
 
 export class PathWatch {
   readonly target: ProbeTarget;

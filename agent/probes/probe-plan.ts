@@ -17,7 +17,7 @@ const BUSY_INTERVAL_MS = 2_000;
 /** Of neighbours in the ring. */
 const RING_INTERVAL_MS = 5_000;
 /** Of all others, however few they are. */
-const TURN_INTERVAL_MS = 15_000;
+const TURN_INTERVAL_MS = 5_000;
 /** What routine probes may take of the budget; doubtful targets have the rest, and what routine leaves. */
 const ROUTINE_SHARE = 0.9;
 const RING_NEIGHBOURS = 2;

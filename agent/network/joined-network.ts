@@ -21,7 +21,7 @@ import { interfaceNames } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { HostWatch } from "../host/host-watch.ts";
 import { brokenPaths } from "../probes/broken-paths.ts";
-import { limitTroubles } from "../probes/kernel-limits.ts";
+import { limitTroubles } from "../probes/kernel-counters.ts";
 import { NetworkProber, type ProbedNetwork } from "../probes/network-prober.ts";
 import type { PathHealth } from "../probes/prober.ts";
 import type { AgentMetrics } from "../report/agent-metrics.ts";

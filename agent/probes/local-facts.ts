@@ -1,6 +1,5 @@
 /** What this host's kernel knows about the way to a target. Reads only. */
 
-import { readFileSync } from "node:fs";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { NetlinkError } from "../../backends/netlink/errors.ts";
 import { decodeLink, encodeLinkDump, type Link } from "../../backends/netlink/link/link.ts";
@@ -20,6 +19,7 @@ import {
 import type { PerFamily } from "../../ipam/addresses/ip.ts";
 import { checkRouting } from "../routing/routing-check.ts";
 import type { LocalFacts } from "./causes.ts";
+import { reversePathDrops } from "./kernel-counters.ts";
 import type { ProbeTarget } from "./probe.ts";
 
 export interface FactsReaderOptions {
@@ -33,22 +33,19 @@ export interface FactsReaderOptions {
 /** States in which the kernel sends to the address that it knows. */
 const BELIEVED = NUD_REACHABLE | NUD_STALE | NUD_DELAY;
 
-/** linux/snmp.h LINUX_MIB_IPRPFILTER, as /proc/net/netstat names it. */
-const REVERSE_PATH_COUNTER = "IPReversePathFilter";
-
 export class FactsReader {
   readonly #options: FactsReaderOptions;
   #reversePathDrops: number;
 
   constructor(options: FactsReaderOptions) {
     this.#options = options;
-    this.#reversePathDrops = readReversePathDrops();
+    this.#reversePathDrops = reversePathDrops();
   }
 
   /** Throws NetlinkError when the kernel cannot be asked. */
   read(target: ProbeTarget): LocalFacts {
     const before = this.#reversePathDrops;
-    this.#reversePathDrops = readReversePathDrops();
+    this.#reversePathDrops = reversePathDrops();
     return {
       obstacle: this.#obstacle(target),
       isNeighbourSilent: ((this.#neighbour(target)?.state ?? 0) & (NUD_FAILED | NUD_INCOMPLETE)) !== 0,
@@ -98,18 +95,5 @@ export class FactsReader {
       ({ interfaceIndex, address }) => interfaceIndex === uplink.index && address.equals(outer),
     );
     return entry ?? null;
-  }
-}
-
-/** How many packets the kernel dropped by reverse path filtering; 0 where it does not count them. */
-function readReversePathDrops(): number {
-  try {
-    const lines = readFileSync("/proc/net/netstat", "utf8").split("\n");
-    const [names = [], values = []] = lines
-      .filter((line) => line.startsWith("TcpExt:"))
-      .map((line) => line.split(" "));
-    return Number(values[names.indexOf(REVERSE_PATH_COUNTER)] ?? 0);
-  } catch {
-    return 0; // /proc is not mounted: no evidence
   }
 }

@@ -13,6 +13,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "ipam/stores/file/store.ts": PROC,
   "agent/doctor/examine.ts": PROC,
   "agent/host/other-programs.ts": PROC,
+  "agent/probes/kernel-counters.ts": PROC,
   "agent/host/privilege.ts": PROC,
   "agent/host/instance-lock.ts": PROC,
   "backends/kernel/sysctl.ts": PROC,

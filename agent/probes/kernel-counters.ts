@@ -1,4 +1,4 @@
-/** Limits of this host's kernel that cost packets once they are reached, whatever the path. Reads only. */
+/** What this host's kernel counts of packets that it drops, whatever the path. Reads /proc only. */
 
 import { readFileSync } from "node:fs";
 import { CAUSES, type CauseCode } from "./causes.ts";
@@ -9,10 +9,13 @@ export interface LimitTrouble {
   readonly remedy: string;
 }
 
+/** linux/snmp.h LINUX_MIB_IPRPFILTER, as /proc/net/netstat names it. */
+const REVERSE_PATH_COUNTER = "IPReversePathFilter";
+
 /** Of the limit: what comes next is dropped. */
 const FULL_SHARE = 0.98;
 
-/** The limits that are reached now. What cannot be read is no trouble: the kernel lacks that table. */
+/** The limits that are reached now, which costs packets. What cannot be read is no trouble: the kernel lacks that table. */
 export function limitTroubles(): readonly LimitTrouble[] {
   const connections = readNumber("/proc/sys/net/netfilter/nf_conntrack_count");
   const most = readNumber("/proc/sys/net/netfilter/nf_conntrack_max");
@@ -21,6 +24,15 @@ export function limitTroubles(): readonly LimitTrouble[] {
   const dropped = readStatistic("/proc/net/stat/nf_conntrack", "drop");
   const text = `the table of connections is full (${connections} of ${most}, ${dropped} packets dropped so far)`;
   return [{ code: "conntrack-full", text, remedy: CAUSES["conntrack-full"] }];
+}
+
+/** How many packets the kernel dropped by reverse path filtering; 0 where it does not count them. */
+export function reversePathDrops(): number {
+  const lines = (readText("/proc/net/netstat") ?? "").split("\n");
+  const [names = [], values = []] = lines
+    .filter((line) => line.startsWith("TcpExt:"))
+    .map((line) => line.split(" "));
+  return Number(values[names.indexOf(REVERSE_PATH_COUNTER)] ?? 0);
 }
 
 function readNumber(path: string): number | null {

@@ -5,7 +5,7 @@ import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { mapFamilies, type PerFamily } from "../../ipam/addresses/ip.ts";
 import { type Clock, Sleep } from "../../ipam/clock.ts";
 import { TulleError } from "../../ipam/errors.ts";
-import type { Faults } from "../../ipam/faults.ts";
+import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { type EchoLines, openEchoLines } from "./echo-lines.ts";
@@ -15,6 +15,7 @@ import { type PathHealth, Prober } from "./prober.ts";
 import type { TargetList } from "./target-list.ts";
 import { probeTargets } from "./targets.ts";
 import { knock } from "./tcp-knock.ts";
+import { readUses } from "./usage.ts";
 
 /** What is probed, at this moment. */
 export interface ProbedNetwork {
@@ -56,6 +57,10 @@ export function targetList(network: Omit<ProbedNetwork, "ownKey">): TargetList {
     interfaces: mapFamilies(network.uplinks, (uplink) => uplink.interface),
   };
 }
+
+const LEAST_USE_INTERVAL_MS = 1_000;
+/** One look takes about a two-hundredth of the time. */
+const USE_SLEEP_FACTOR = 200;
 
 /** Changes that follow each other this closely are taken together. */
 const SETTLE_MS = 200;
@@ -109,7 +114,7 @@ export class NetworkProber {
 
   /** Probes until the signal fires. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#prober.run(signal), this.#followPeers(signal)]);
+    await Promise.all([this.#prober.run(signal), this.#followPeers(signal), this.#followUse(signal)]);
   }
 
   /** Call it once, after run() has ended. */
@@ -124,6 +129,26 @@ export class NetworkProber {
       if (cause !== null) counts.set(cause.code, (counts.get(cause.code) ?? 0) + 1);
     }
     this.#options.metrics.setBrokenPaths(counts);
+  }
+
+  /** Looks for peers in use, at a small part of a processor's time however many entries there are. */
+  async #followUse(signal: AbortSignal): Promise<void> {
+    const { runtime, network } = this.#options;
+    const { clock, faults, netlink } = runtime;
+    let intervalMs = LEAST_USE_INTERVAL_MS;
+    const look = guarded(faults, "looking for peers in use", () => {
+      const { backend, uplinks } = network();
+      const interfaces = Object.values(uplinks).map((uplink) => uplink.interface);
+      const startMs = clock.monotonicMs();
+      const uses = readUses(netlink, Object.values(backend.devices), interfaces, startMs);
+      // An answer to a probe of the peer must not look like continuous use: two looks between two probes.
+      this.#prober.noteUses(uses, 2 * intervalMs);
+      intervalMs = Math.max(LEAST_USE_INTERVAL_MS, (clock.monotonicMs() - startMs) * USE_SLEEP_FACTOR);
+    });
+    while (!signal.aborted) {
+      look();
+      await clock.sleep(intervalMs, signal).catch(() => undefined);
+    }
   }
 
   async #followPeers(signal: AbortSignal): Promise<void> {

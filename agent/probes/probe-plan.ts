@@ -12,8 +12,6 @@ export interface ProbeBudget {
   readonly perSecond: number;
 }
 
-/** Of targets in use. */
-const BUSY_INTERVAL_MS = 2_000;
 /** Of neighbours in the ring. */
 const RING_INTERVAL_MS = 5_000;
 /** Of all others, however few they are. */
@@ -30,6 +28,7 @@ export class ProbePlan {
   #byId: ReadonlyMap<string, ProbeTarget> = new Map();
   #ring: readonly ProbeTarget[] = [];
   #busy: ReadonlySet<string> = new Set();
+  #busyIntervalMs = 0;
   /** When each of the doubtful targets is due. */
   readonly #urgent = new Map<string, number>();
   readonly #probedMs = new Map<string, number>();
@@ -58,9 +57,15 @@ export class ProbePlan {
     }
   }
 
-  /** Those that packets of this host were sent to lately. */
-  setBusy(ids: ReadonlySet<string>): void {
+  /** Those that packets of this host are sent to: they are probed every `intervalMs`. */
+  setBusy(ids: ReadonlySet<string>, intervalMs: number): void {
     this.#busy = ids;
+    this.#busyIntervalMs = intervalMs;
+  }
+
+  /** When a target was probed last, as a matter of routine. */
+  probedMs(id: string): number {
+    return this.#probedMs.get(id) ?? Number.NEGATIVE_INFINITY;
   }
 
   /** Has a target looked after from `atMs` on, before what is routine, until it is settled. */
@@ -97,7 +102,7 @@ export class ProbePlan {
   /** The target whose turn it is, null when none is due. Counts as probed now. */
   routine(nowMs: number): ProbeTarget | null {
     const target =
-      this.#overdue(this.#busyTargets(), BUSY_INTERVAL_MS, nowMs) ??
+      this.#overdue(this.#busyTargets(), this.#busyIntervalMs, nowMs) ??
       this.#overdue(this.#ring, RING_INTERVAL_MS, nowMs) ??
       this.#takeTurn(nowMs);
     if (target !== null) this.#probedMs.set(target.id, nowMs);
@@ -113,7 +118,7 @@ export class ProbePlan {
     let longest: ProbeTarget | null = null;
     let oldestMs = nowMs - intervalMs;
     for (const target of targets) {
-      const probedMs = this.#probedMs.get(target.id) ?? Number.NEGATIVE_INFINITY;
+      const probedMs = this.probedMs(target.id);
       if (probedMs > oldestMs) continue;
       oldestMs = probedMs;
       longest = target;

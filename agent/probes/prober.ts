@@ -17,6 +17,7 @@ import type { EchoLine } from "./echo-line.ts";
 import { PathWatch } from "./path-watch.ts";
 import { isAnswered, type Outcome, type Probe, type ProbeTarget } from "./probe.ts";
 import { ProbePlan } from "./probe-plan.ts";
+import { UsageTracker } from "./usage.ts";
 
 export interface ProberOptions {
   readonly clock: Clock;
@@ -56,6 +57,7 @@ export class Prober {
   readonly #options: ProberOptions;
   readonly #plan: ProbePlan;
   readonly #sleep: Sleep;
+  readonly #usage = new UsageTracker();
   #watches: ReadonlyMap<string, PathWatch> = new Map();
   #byPeer: ReadonlyMap<LeaseKey, readonly PathWatch[]> = new Map();
   #elsewhere: History = { inner: false, tcp: false, outer: false };
@@ -80,6 +82,14 @@ export class Prober {
     this.#watches = new Map(entries);
     this.#byPeer = groupByPeer(this.#watches.values());
     this.#plan.setTargets(probed, ownKey);
+  }
+
+  /** Takes one more look at which peers are in use; `intervalMs` is how often those are probed. */
+  noteUses(uses: ReadonlyMap<string, number>, intervalMs: number): void {
+    const targets = [...this.#watches.values()].map(({ target }) => target);
+    const probedMs = (id: string): number => this.#plan.probedMs(id);
+    const nowMs = this.#options.clock.monotonicMs();
+    this.#plan.setBusy(this.#usage.sample(targets, uses, probedMs, nowMs), intervalMs);
   }
 
   health(peer: LeaseKey): PathHealth {

@@ -91,7 +91,7 @@ describe("the plan of probes", () => {
 
   it("looks after targets in use every two seconds", () => {
     setKnown(1_000, "own");
-    plan.setBusy(new Set(["peer00500"]));
+    plan.setBusy(new Set(["peer00500"]), 2_000);
     expect(simulate(60).get("peer00500")).toBeGreaterThanOrEqual(28);
   });
 

@@ -25,6 +25,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./connectivity.ts")).connectivity,
   },
   {
+    name: "events",
+    summary: "show the last changes of state on this host",
+    load: async () => (await import("./events.ts")).events,
+  },
+  {
     name: "doctor",
     summary: "examine this host: kernel, store, interface, device, leases, routes",
     load: async () => (await import("./doctor.ts")).doctor,

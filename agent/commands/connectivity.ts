@@ -12,7 +12,7 @@ import { openEchoLines } from "../probes/echo-lines.ts";
 import { FactsReader } from "../probes/local-facts.ts";
 import { Survey, type SurveyedTarget } from "../probes/survey.ts";
 import { readTargets, type TargetList } from "../probes/target-list.ts";
-import { knock } from "../probes/tcp-knock.ts";
+import { probeTcp } from "../probes/tcp-probe.ts";
 import { askControl } from "../report/control.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
 import { connectivityToJson, formatConnectivity } from "../terminal/connectivity-view.ts";
@@ -69,7 +69,7 @@ async function survey(
     return await new Survey({
       clock: systemClock,
       lines: echo.lines,
-      knock: (target, settle) => knock(target, now, settle),
+      probeTcp: (target, settle) => probeTcp(target, now, settle),
       factsOf: (target) => facts.read(target),
       askLink: (target) => facts.askLink(target),
       count,

@@ -59,7 +59,7 @@ export interface Case {
   readonly before: History;
   /** Of any target: whether such probes are answered at all in this network. */
   readonly elsewhere: History;
-  /** How tunnel packets are recognized, as in "UDP port 8472"; null where there is no tunnel. */
+  /** How tunnel packets are recognized, as in "UDP port 8472"; null without a tunnel. */
   readonly tunnel: string | null;
 }
 

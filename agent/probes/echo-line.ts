@@ -53,7 +53,7 @@ export class EchoLine {
       if (event === null) return;
       const pending = this.#pending.get(event.sequence);
       if (pending === undefined) continue;
-      // A reply from another address than was asked is no answer.
+      // A reply from another address than was asked answers nothing.
       const about = event.type === "reply" ? event.from : event.target;
       if (!about.equals(pending.target)) continue;
       this.#settle(

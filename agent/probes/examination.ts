@@ -1,7 +1,7 @@
 /**
  * Finds out what is wrong with one target: which packets are answered and which are not. Pure.
  *
- * All kinds of probes first, then once more those without an answer, so that one lost packet is no evidence. If only
+ * All kinds of probes first, then once more those without an answer, so that one lost packet proves nothing. If only
  * large packets stay without an answer, a search for the largest that passes.
  */
 

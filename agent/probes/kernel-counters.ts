@@ -15,7 +15,7 @@ const REVERSE_PATH_COUNTER = "IPReversePathFilter";
 /** Of the limit: what comes next is dropped. */
 const FULL_SHARE = 0.98;
 
-/** The limits that are reached now, which costs packets. What cannot be read is no trouble: the kernel lacks that table. */
+/** The limits that are reached now, which costs packets. What cannot be read is left out: the kernel lacks that table. */
 export function limitTroubles(): readonly LimitTrouble[] {
   const connections = readNumber("/proc/sys/net/netfilter/nf_conntrack_count");
   const most = readNumber("/proc/sys/net/netfilter/nf_conntrack_max");

@@ -14,7 +14,7 @@ import type { ProbeTarget } from "./probe.ts";
 import { type PathHealth, Prober } from "./prober.ts";
 import type { TargetList } from "./target-list.ts";
 import { probeTargets } from "./targets.ts";
-import { knock } from "./tcp-knock.ts";
+import { probeTcp } from "./tcp-probe.ts";
 import { readUses } from "./usage.ts";
 
 /** What is probed, at this moment. */
@@ -92,7 +92,7 @@ export class NetworkProber {
       ...runtime,
       perSecond: options.perSecond,
       lines: echo?.lines ?? {},
-      knock: (target, settle) => knock(target, now, settle),
+      probeTcp: (target, settle) => probeTcp(target, now, settle),
       factsOf: (target) => facts.read(target),
       askLink: (target) => facts.askLink(target),
       tunnelOf: (target) => tunnelText(network(), target),

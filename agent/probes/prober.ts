@@ -1,7 +1,7 @@
 /**
  * Probes the paths to all peers, and says which are broken and why.
  *
- * Connects the parts: probe-plan.ts chooses who is next, echo-line.ts and tcp-knock.ts carry packets, path-watch.ts
+ * Connects the parts: probe-plan.ts chooses who is next, echo-line.ts and tcp-probe.ts carry packets, path-watch.ts
  * keeps what is known of each path, causes.ts judges. It changes nothing in the kernel or the store, and a pause in the event
  * loop only delays it.
  */
@@ -27,12 +27,12 @@ export interface ProberOptions {
   readonly perSecond: number;
   /** A family without one is not probed. */
   readonly lines: PerFamily<EchoLine>;
-  readonly knock: (target: Address, settle: (outcome: Outcome) => void) => void;
+  readonly probeTcp: (target: Address, settle: (outcome: Outcome) => void) => void;
   /** Reads the kernel; some microseconds. */
   readonly factsOf: (target: ProbeTarget) => LocalFacts;
   /** Called when a target's outer address is silent, so that facts about the link are fresh when it is judged. */
   readonly askLink: (target: ProbeTarget) => void;
-  /** How tunnel packets are recognized; null where there is no tunnel. */
+  /** How tunnel packets are recognized; null without a tunnel. */
   readonly tunnelOf: (target: ProbeTarget) => string | null;
   /** Every answer through the tunnel, in milliseconds. */
   readonly onRoundTrip: (roundTripMs: number) => void;
@@ -163,7 +163,7 @@ export class Prober {
   }
 
   #send(target: ProbeTarget, probe: Probe, settle: (outcome: Outcome) => void): void {
-    const { lines, knock, onRoundTrip, onProbe } = this.#options;
+    const { lines, probeTcp, onRoundTrip, onProbe } = this.#options;
     this.#plan.spend();
     const note = (outcome: Outcome): void => {
       if (this.#watches.get(target.id)?.target !== target) return; // it has changed or left meanwhile
@@ -175,7 +175,7 @@ export class Prober {
       settle(outcome);
     };
     if (probe.kind === "tcp") {
-      knock(target.inner, note);
+      probeTcp(target.inner, note);
       return;
     }
     const address = probe.kind === "outer" ? target.outer : target.inner;

@@ -11,7 +11,7 @@ import { type Evidence, isAnswered, type Outcome, type Probe, type ProbeTarget }
 export interface SurveyOptions {
   readonly clock: Clock;
   readonly lines: PerFamily<EchoLine>;
-  readonly knock: (target: Address, settle: (outcome: Outcome) => void) => void;
+  readonly probeTcp: (target: Address, settle: (outcome: Outcome) => void) => void;
   readonly factsOf: (target: ProbeTarget) => LocalFacts;
   readonly askLink: (target: ProbeTarget) => void;
   /** Small echo requests to each target. */
@@ -20,7 +20,7 @@ export interface SurveyOptions {
   readonly onProgress: (done: number) => void;
 }
 
-/** A target and how its tunnel packets are recognized; null where there is no tunnel. */
+/** A target and how its tunnel packets are recognized; null without a tunnel. */
 export interface SurveyedTarget extends ProbeTarget {
   readonly tunnel: string | null;
 }
@@ -103,9 +103,9 @@ export class Survey {
   }
 
   #send(target: SurveyedTarget, probe: Probe): Promise<Outcome> {
-    const { lines, knock, askLink } = this.#options;
+    const { lines, probeTcp, askLink } = this.#options;
     return new Promise((resolve) => {
-      if (probe.kind === "tcp") return void knock(target.inner, resolve);
+      if (probe.kind === "tcp") return void probeTcp(target.inner, resolve);
       const address = probe.kind === "outer" ? target.outer : target.inner;
       const settle = (outcome: Outcome): void => {
         if (probe.kind === "outer" && !isAnswered(outcome)) askLink(target);

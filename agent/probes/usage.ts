@@ -17,7 +17,7 @@ import type { ProbeTarget } from "./probe.ts";
 
 /** In use is what was used in so many samples, one after another. */
 const SAMPLES = 3;
-/** Sending our own probe uses the entry too: what follows it this closely is no traffic. */
+/** Sending our own probe uses the entry too: what follows it this closely is not traffic. */
 const OWN_MS = 300;
 
 /** When the entries for a remote address were last used, by the address. Throws NetlinkError. */

@@ -196,7 +196,7 @@ export interface EntryUse {
 /** `struct nda_cacheinfo`: two 32-bit words, confirmed and used, in USER_HZ, which is 100 where Node runs. */
 const TICK_MS = 10;
 
-/** Decodes RTM_NEWNEIGH of both tables; null where there is no address or no time. Throws CodecError. */
+/** Decodes RTM_NEWNEIGH of both tables; null without an address or a time. Throws CodecError. */
 export function decodeEntryUse(message: NetlinkMessage): EntryUse | null {
   let address: Address | null = null;
   let idleMs: number | null = null;

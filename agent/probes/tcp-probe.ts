@@ -9,7 +9,7 @@ import type { Outcome } from "./probe.ts";
 const PORT = 9;
 
 /** `settle` is called once. `now` is monotonic, in milliseconds. */
-export function knock(target: Address, now: () => number, settle: (outcome: Outcome) => void): void {
+export function probeTcp(target: Address, now: () => number, settle: (outcome: Outcome) => void): void {
   const sentMs = now();
   const socket = connect({ host: target.toString(), port: PORT });
   const end = (outcome: Outcome): void => {

@@ -35,6 +35,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./doctor.ts")).doctor,
   },
   {
+    name: "report",
+    summary: "write one file with all that a bug report needs, without secrets",
+    load: async () => (await import("./report.ts")).report,
+  },
+  {
     name: "net",
     summary: "write, show or check the network configuration in the store",
     load: async () => (await import("./net.ts")).net,

@@ -24,6 +24,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "backends/attachment/sysctl.ts": PROC,
   "cni-plugin/host/addresses.ts": PROC,
   "cni-plugin/main.ts": "reads standard input",
+  "agent/bug-report/archive.ts": "streams into a new file that a person asked for",
   "agent/commands/net.ts": "reads what a person gives, which may be a pipe",
   "agent/demo/lab.ts": "works in a private folder that mkdtemp made",
   "agent/demo/daemon.ts": "works in a private folder that mkdtemp made",

@@ -129,6 +129,7 @@ const LINES: Readonly<Record<string, () => readonly (readonly string[])[]>> = {
     ...perText((_, index) => ["net", "init", store(`config${index}`), "--network", "10.2.0.0/16"]),
     ...perText((text) => ["net", "init", store("leases"), "--file", text]),
   ],
+  report: () => perText((text) => ["report", "--output", `/nowhere/${text}`]),
   events: () => [
     ["events", "--run-dir", `${directory}/run`],
     ["events", "--run-dir", `${directory}/run`, "--json"],

@@ -10,7 +10,7 @@ const kernelSuite = { testTimeout: 60_000, hookTimeout: 120_000, fileParallelism
 export default defineConfig({
   test: {
     projects: [
-      suite("unit", ["test/unit/**/*.test.ts"], { testTimeout: 20_000 }),
+      suite("unit", ["test/unit/**/*.test.ts"], { testTimeout: 20_000, hookTimeout: 30_000 }),
       suite("codec", ["test/codec/**/*.test.ts"], { testTimeout: 20_000 }),
       suite("property", ["test/property/**/*.test.ts"], { testTimeout: 60_000 }),
       suite("conformance", ["test/conformance/**/*.test.ts"], kernelSuite),

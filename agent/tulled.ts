@@ -21,6 +21,7 @@ import { Networks } from "./network/networks.ts";
 import { openConfiguredStore } from "./network/open-store.ts";
 import type { Runtime } from "./network/runtime.ts";
 import { serveControl } from "./report/control.ts";
+import { EventLog } from "./report/event-log.ts";
 import { serveHealth } from "./report/health.ts";
 import { catchStrayErrors } from "./report/last-net.ts";
 import { type AdjustableLogger, createLogger } from "./report/log.ts";
@@ -44,7 +45,12 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   keepYoungSpaceSmall();
   const { config } = loaded;
   const notifier = openNotifier(process.env, process.pid);
-  const logger = createLogger({ ...config.log, now: () => new Date() });
+  const events = new EventLog();
+  const logger = createLogger({
+    ...config.log,
+    now: () => new Date(),
+    onEvent: (line) => events.add(line),
+  });
   const faults = new Faults(logger);
   const service = new ServiceStatus(notifier, faults);
   for (const warning of loaded.warnings) logger.warn("configuration", { warning });
@@ -63,6 +69,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   });
   const identity = await Identity.load({ stateDir: config.files.stateDir, randomBytes, log: logger });
   const stateLock = await lockStateDir(config.files.stateDir);
+  const keepingEvents = events.keep(config.files.stateDir, clock, faults, stop.signal);
   const networks = new Networks({
     runtime,
     networks: [firstNetwork(config)],
@@ -86,6 +93,8 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
       "/status": () => networks.reports()[0]?.status ?? null,
       "/summary": () => networks.summary,
       "/networks": () => networks.reports(),
+      "/probe-targets": () => networks.targets,
+      "/events": () => events.events,
     },
     faults,
   );
@@ -106,7 +115,8 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   } finally {
     stop.abort();
     clearInterval(watchdog);
-    await Promise.all([control.close(), health?.close(), connection.close(), stateLock.release()]);
+    await Promise.all([control.close(), health?.close(), connection.close(), keepingEvents]);
+    await stateLock.release();
     closeRuntime(runtime);
     service.close();
     notifier.close();

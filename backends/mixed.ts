@@ -166,6 +166,11 @@ export class MixedBackend
     return way === null ? this.#present.pathTo(lease) : way.part.pathTo(way.lease);
   }
 
+  /** The backend by which packets to a peer leave; the present one where none of them can send there. */
+  carrierOf(lease: Lease): PreparedBackend {
+    return this.#wayTo(lease)?.part ?? this.#present;
+  }
+
   /** The type of the former backend by which packets to a peer leave; null for the present one. */
   formerTypeTo(lease: Lease): string | null {
     const way = this.#wayTo(lease);

@@ -19,6 +19,10 @@ import type { FirewallSettings } from "../config/config.ts";
 import { interfaceNames } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { HostWatch } from "../host/host-watch.ts";
+import { brokenPaths } from "../probes/broken-paths.ts";
+import { limitTroubles } from "../probes/kernel-counters.ts";
+import { NetworkProber, type ProbedNetwork } from "../probes/network-prober.ts";
+import type { PathHealth } from "../probes/prober.ts";
 import type { StatusReport } from "../report/status.ts";
 import { type Attachment, leaseAttrsOf } from "./attachment.ts";
 import { ChangeOver } from "./change-over.ts";
@@ -49,6 +53,8 @@ export class JoinedNetwork {
   readonly #hostWatch: HostWatch;
   readonly #subnetFile: SubnetFileKeeper;
   readonly #readiness: Readiness;
+  /** Null where probes are switched off. */
+  readonly #prober: NetworkProber | null;
   readonly #conflicts: ReasonLog;
   #hasDevice = false;
   #isRecordReviewed = false;
@@ -149,6 +155,9 @@ export class JoinedNetwork {
       describe: () => ({ lease: lease.entry.key, file: path, peers: peers.peers.size }),
       onReady: options.onReady,
     });
+    const { probesPerSecond: perSecond } = settings;
+    this.#prober =
+      perSecond === 0 ? null : new NetworkProber({ runtime, metrics, perSecond, network: () => this.probed });
     metrics.setConfigRefused(false);
   }
 
@@ -198,6 +207,13 @@ export class JoinedNetwork {
     }
   }
 
+  /** What probes are about. */
+  get probed(): ProbedNetwork {
+    const { backend, host } = this.#desired.attachment;
+    const { peers, lease } = this.#parts;
+    return { backend, uplinks: host.uplinks, peers: peers.peers, ownKey: lease.entry.key };
+  }
+
   async #runParts(messages: AsyncIterator<StoreMessage>, signal: AbortSignal): Promise<void> {
     const { lease, reconciler } = this.#parts;
     await Promise.all([
@@ -212,6 +228,7 @@ export class JoinedNetwork {
   }
 
   async stop(): Promise<void> {
+    this.#prober?.close();
     await this.#parts.runner.close();
     await this.#parts.firewall.leave(this.#options.settings.name);
   }
@@ -229,6 +246,9 @@ export class JoinedNetwork {
       contended: kernel.contended,
       firewall: firewall.status(),
       paths: this.#isProgrammed ? this.#pathProblems(snapshot) : [],
+      broken: brokenPaths(snapshot.peers.keys(), this.#prober),
+      probing: this.#prober?.problem ?? null,
+      limits: limitTroubles().map(({ text, remedy }) => `${text}: ${remedy}`),
     });
     const problems = [...this.problems, ...details];
     return statusReport({
@@ -239,6 +259,7 @@ export class JoinedNetwork {
       lease,
       snapshot,
       details: this.#peerDetails(),
+      healthOf: healthReader(this.#prober),
       kernel,
       firewall: firewall.status(),
       problems,
@@ -297,12 +318,14 @@ export class JoinedNetwork {
 
   #attachTo(after: Attachment): void {
     this.#desired.attachTo(after);
+    this.#prober?.changed();
     this.#writeSubnetFile();
     this.#refresh();
   }
 
   #peersChanged(): void {
     this.#desired.peersChanged();
+    this.#prober?.changed();
     this.#refresh();
   }
 
@@ -321,7 +344,7 @@ export class JoinedNetwork {
     await this.#desired.planFirewall();
     this.#isProgrammed = true;
     this.#refresh();
-    await Promise.all([this.#changeOver.run(signal), this.#keepAffinity(signal)]);
+    await Promise.all([this.#changeOver.run(signal), this.#keepAffinity(signal), this.#prober?.run(signal)]);
   }
 
   #isInPlace(devices: readonly string[]): boolean {
@@ -375,6 +398,11 @@ export class JoinedNetwork {
   #refresh(): void {
     this.#readiness.update(this.problems);
   }
+}
+
+/** What the status asks for each peer; null where paths are not probed. */
+function healthReader(prober: NetworkProber | null): ((peer: LeaseKey) => PathHealth) | null {
+  return prober === null || prober.problem !== null ? null : (peer) => prober.health(peer);
 }
 
 function isSameSubnets(a: PerFamily<Prefix>, b: PerFamily<Prefix>): boolean {

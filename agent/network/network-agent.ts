@@ -23,6 +23,8 @@ import { takeHostSnapshot } from "../host/host-facts.ts";
 import type { Identity } from "../host/identity.ts";
 import { type InstanceLock, lockInstance } from "../host/instance-lock.ts";
 import { resolveHosts } from "../host/resolve-hosts.ts";
+import { targetList } from "../probes/network-prober.ts";
+import type { TargetList } from "../probes/target-list.ts";
 import { AgentMetrics } from "../report/agent-metrics.ts";
 import { rememberProblem } from "../report/last-problem.ts";
 import type { NetworkSummary } from "../report/status.ts";
@@ -185,6 +187,11 @@ export class NetworkAgent {
     const status =
       this.#joined?.status({ network: name, version: this.#options.version, storeProblem }) ?? null;
     return { name, isReady: isReady(this.problems), summary: this.summary, status };
+  }
+
+  /** What there is to probe; null before the network is joined. */
+  get targets(): TargetList | null {
+    return this.#joined === null ? null : targetList(this.#joined.probed);
   }
 
   /** Puts the firewall settings of a reload in force. */

@@ -6,6 +6,7 @@ import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 import type { LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { OwnLease } from "../../ipam/leases/own-lease.ts";
 import { interfaceNames, publicAddressesOf, reasonsOf } from "../host/choose-interface.ts";
+import type { PathHealth } from "../probes/prober.ts";
 import type { StatusReport } from "../report/status.ts";
 import type { Attachment } from "./attachment.ts";
 import { isReady, type Problem } from "./problems.ts";
@@ -19,6 +20,8 @@ export interface MemberView {
   readonly lease: OwnLease;
   readonly snapshot: LeaseSnapshot;
   readonly details: ReadonlyMap<LeaseKey, PeerDetails>;
+  /** Null where paths are not probed. */
+  readonly healthOf: ((peer: LeaseKey) => PathHealth) | null;
   readonly kernel: ReconcilerStatus;
   readonly firewall: FirewallStatus;
   readonly problems: readonly Problem[];
@@ -63,6 +66,7 @@ export function statusReport(view: MemberView): StatusReport {
       ...formerOf(backend.formerTypeTo(peer)),
       isHeld: snapshot.held.has(peer.key),
       ...detailsOf(view, peer.key),
+      ...(view.healthOf === null ? {} : { health: view.healthOf(peer.key) }),
     })),
     refused: [...snapshot.refused.values()],
     kernel,

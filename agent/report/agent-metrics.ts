@@ -68,6 +68,19 @@ export class AgentMetrics {
       this.#metrics.add("tulle_drift_repaired_total", count, { kind });
   }
 
+  noteProbe(isLost: boolean): void {
+    this.#metrics.add("tulle_probes_total", 1);
+    if (isLost) this.#metrics.add("tulle_probes_lost_total", 1);
+  }
+
+  noteRoundTrip(milliseconds: number): void {
+    this.#metrics.observe("tulle_probe_round_trip_seconds", milliseconds / 1000);
+  }
+
+  setBrokenPaths(counts: ReadonlyMap<string, number>): void {
+    this.#metrics.replace("tulle_broken_paths", "cause", [...counts]);
+  }
+
   noteFirewallPass({ isInSync, isRepair }: { readonly isInSync: boolean; readonly isRepair: boolean }): void {
     this.#metrics.set("tulle_firewall_in_order", isInSync ? 1 : 0);
     if (isRepair) this.#metrics.add("tulle_firewall_repairs_total", 1);

@@ -60,6 +60,22 @@ export const METRICS = {
   tulle_lease_renewals_total: { type: "counter", help: "Successful renewals of our lease.", labels: [] },
   tulle_lease_renewal_failures_total: { type: "counter", help: "Renewals that failed.", labels: [] },
   tulle_lease_losses_total: { type: "counter", help: "Times that our lease was no longer ours.", labels: [] },
+  tulle_probes_total: {
+    type: "counter",
+    help: "Packets sent to learn about the paths to peers.",
+    labels: [],
+  },
+  tulle_probes_lost_total: { type: "counter", help: "Those of them that were not answered.", labels: [] },
+  tulle_probe_round_trip_seconds: {
+    type: "histogram",
+    help: "Time until a probe was answered through the tunnel.",
+    labels: [],
+  },
+  tulle_broken_paths: {
+    type: "gauge",
+    help: "Peers to which the path is proven to be broken, by cause.",
+    labels: ["cause"],
+  },
   tulle_store_up: { type: "gauge", help: "1 while the store can be followed.", labels: [] },
   tulle_store_listings_total: { type: "counter", help: "Complete listings of the store.", labels: [] },
 } as const satisfies Readonly<Record<string, MetricDescription>>;

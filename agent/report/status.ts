@@ -3,6 +3,7 @@
 import type { PeerDetails, PeerPath } from "../../backends/backend.ts";
 import type { FirewallStatus } from "../../backends/firewall/guard.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
+import type { PathHealth } from "../probes/prober.ts";
 
 export interface PeerStatus {
   readonly key: string;
@@ -15,6 +16,8 @@ export interface PeerStatus {
   readonly isHeld: boolean;
   /** Absent for a backend without sessions. */
   readonly details?: PeerDetails;
+  /** What probes showed of the path; absent where paths are not probed. */
+  readonly health?: PathHealth;
 }
 
 export interface StatusReport {

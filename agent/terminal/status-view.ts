@@ -3,6 +3,7 @@
 import type { PeerDetails } from "../../backends/backend.ts";
 import { describeRepair } from "../../backends/firewall/repair-history.ts";
 import { formatDuration } from "../../ipam/duration.ts";
+import type { PathHealth } from "../probes/prober.ts";
 import type { StatusReport } from "../report/status.ts";
 import { type Cell, formatFields, formatTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
@@ -108,18 +109,32 @@ function peerTable({ peers }: StatusReport, { listPeers, terminal }: StatusViewO
   if (peers.length === 0) return "";
   const listed = listPeers ? peers : peers.slice(0, LISTED_PEERS);
   const hasSessions = listed.some(({ details }) => details !== undefined);
-  const rows = listed.map(({ key, publicAddress, path, formerBackend, isHeld, details }) => [
+  const isProbed = listed.some(({ health }) => health !== undefined);
+  const rows = listed.map(({ key, publicAddress, path, formerBackend, isHeld, details, health }) => [
     key,
     publicAddress,
     formerBackend === undefined ? path : `${path} (${formerBackend})`,
+    ...(isProbed ? [healthCell(health)] : []),
     ...(hasSessions ? sessionCells(details) : []),
     isHeld ? ({ style: "yellow", text: "kept for now" } as const) : "",
   ]);
-  const columns = ["PEER", "ADDRESS", "PATH", ...(hasSessions ? SESSION_TITLES : []), ""].map((title) => ({
+  const titles = [...(isProbed ? ["ANSWERS"] : []), ...(hasSessions ? SESSION_TITLES : [])];
+  const columns = ["PEER", "ADDRESS", "PATH", ...titles, ""].map((title) => ({
     title,
   }));
   const more = peers.length - listed.length;
   return `\n${formatTable(columns, rows, terminal)}${more === 0 ? "" : `and ${more} more: --peers lists them\n`}`;
+}
+
+function healthCell(health: PathHealth | undefined): Cell {
+  if (health === undefined) return "";
+  const { state, roundTripMs, cause } = health;
+  if (cause !== null) return { style: "red", text: cause.code };
+  return state === "unknown"
+    ? "not known yet"
+    : roundTripMs === null
+      ? "yes"
+      : `${roundTripMs.toFixed(2)} ms`;
 }
 
 const SESSION_TITLES = ["HANDSHAKE", "RECEIVED", "SENT"];

@@ -7,6 +7,7 @@ import type { BackendOptions, HostFacts, PreparedBackend } from "../../backends/
 import { interfacesOf } from "../../backends/peers.ts";
 import { backendFor } from "../../backends/registry.ts";
 import type { Scope } from "../../backends/state/contract/kind.ts";
+import type { LinkObject } from "../../backends/state/kinds/link.ts";
 import {
   Address,
   entriesOf,
@@ -42,6 +43,14 @@ export interface BackendRow {
 
 /** Every host of the tables has this interface. */
 export const UPLINK = "under0";
+export const UPLINK_LINK: LinkObject = {
+  kind: "link",
+  name: UPLINK,
+  type: "",
+  mac: null,
+  mtuBytes: 1500,
+  isUp: true,
+};
 /** Its addresses, as ip(8) takes them. */
 export const UPLINK_ADDRESSES = ["192.168.50.1/16", "2001:db8:50::1/64"];
 

@@ -8,8 +8,14 @@ import { describe, expect, it } from "vitest";
 import { linkKey } from "../../../backends/state/kinds/link.ts";
 import { deviceOf, type KernelObject, keyOf, renderState } from "../../../backends/state/kinds/registry.ts";
 import { Address, entriesOf, Prefix } from "../../../ipam/addresses/ip.ts";
-import { parseMac } from "../../../ipam/addresses/mac.ts";
-import { type BackendRow, backendRows, type Place, UPLINK } from "../../support/backend-table.ts";
+import {
+  type BackendRow,
+  backendRows,
+  type Place,
+  UPLINK,
+  UPLINK_LINK,
+} from "../../support/backend-table.ts";
+import { changedObject, FOREIGN_PROTOCOL } from "../../support/changed-object.ts";
 import { FakeHost } from "../../support/fake-host.ts";
 
 const PEERS = 8;
@@ -17,8 +23,6 @@ const FIRST_PEER = 4;
 /** Peers that are never in a plan: strays of ours, and destinations of other programs. */
 const FIRST_STRAY = 104;
 const FIRST_FOREIGN = 204;
-/** rtnetlink protocol of bgp. */
-const FOREIGN_PROTOCOL = 186;
 
 const interferences = fc.array(
   fc.record({
@@ -33,15 +37,6 @@ const stepsIn = (places: readonly Place[]) =>
     plan: fc.array(fc.constantFrom(null, ...places), { minLength: PEERS, maxLength: PEERS }),
     interference: interferences,
   });
-
-const INTERFACE: KernelObject = {
-  kind: "link",
-  name: UPLINK,
-  type: "",
-  mac: null,
-  mtuBytes: 1500,
-  isUp: true,
-};
 
 type Interference = { readonly what: string; readonly which: number };
 type Step = { readonly plan: readonly (Place | null)[]; readonly interference: readonly Interference[] };
@@ -128,7 +123,7 @@ function foreignObjects({ backend, families, peer }: BackendRow): readonly Kerne
       ...(backend.type === "wireguard" ? [administratorsPeer(device, elsewhere[family])] : []),
     ];
   });
-  return [INTERFACE, ...shared, ...onDevices];
+  return [UPLINK_LINK, ...shared, ...onDevices];
 }
 
 function administratorsPeer(device: string, prefix: Prefix): KernelObject {
@@ -170,7 +165,7 @@ function interfere(
       if (object !== undefined && isRemovable(object)) kernel.remove(keyOf(object));
       break;
     case "change":
-      if (object !== undefined) kernel.interfere(changed(object));
+      if (object !== undefined) kernel.interfere(changedObject(object));
       break;
     case "stray":
       for (const one of backend.planPeer(peer(FIRST_STRAY + (which % PEERS)), false))
@@ -195,30 +190,4 @@ function interfere(
 /** A setting cannot be removed, nor a WireGuard device without its link. */
 function isRemovable({ kind }: KernelObject): boolean {
   return kind !== "sysctl" && kind !== "wg-device";
-}
-
-function changed(object: KernelObject): KernelObject {
-  const mac = parseMac("02:ff:00:00:00:01");
-  const address = Address.parse("192.168.99.99");
-  switch (object.kind) {
-    case "link":
-      return { ...object, mtuBytes: 1280, isUp: false, mac: object.mac === null ? null : mac };
-    case "route":
-      if (object.isBlackhole) return { ...object, protocol: FOREIGN_PROTOCOL };
-      return { ...object, gateway: address, viaNexthop: false };
-    case "neighbour":
-      return { ...object, mac };
-    case "fdb":
-      return { ...object, remote: address };
-    case "sysctl":
-      return { ...object, value: "7" };
-    case "nexthop":
-      return { ...object, isOnlink: !object.isOnlink };
-    case "wg-device":
-      return { ...object, listenPort: 7 };
-    case "wg-peer":
-      return { ...object, keepaliveSeconds: 7, allowedPrefixes: [] };
-    case "address":
-      return object;
-  }
 }

@@ -41,6 +41,14 @@ export interface BackendRow {
   peer(n: number, place?: Place): Lease;
 }
 
+/** Rows with as many families as their backends carry. */
+export async function fullRows(): Promise<readonly BackendRow[]> {
+  const rows = await backendRows();
+  return rows.filter(({ families, type }) =>
+    rows.every((other) => other.type !== type || other.families.length <= families.length),
+  );
+}
+
 /** Every host of the tables has this interface. */
 export const UPLINK = "under0";
 export const UPLINK_LINK: LinkObject = {

@@ -150,6 +150,37 @@ describeInGuest("a network over WireGuard", () => {
     expect((await ping(boxes[0].netns, boxes[2].address, 3)).lost).toEqual([]);
   });
 
+  it.each([
+    ["is not one", (_: string) => ({ PublicKey: "certainly not a key" }), /holds no PublicKey/],
+    [
+      "is this host's own",
+      (own: string) => ({ PublicKey: own, Port: 51820 }),
+      /public key .* is this host's own/,
+    ],
+    [
+      "is another peer's",
+      () => ({ PublicKey: publicKeyOf(net.host(2)) }),
+      /public key .* also that of lease/,
+    ],
+  ])("rejects a lease whose public key %s, and touches no other peer", async (_what, dataFor, reason) => {
+    const [host, key] = [net.host(1), "10.2.250.0-24"];
+    const running = startPing(boxes[0].netns, boxes[1].address);
+    const before = peersOf(host).map(({ handshake: _, ...rest }) => rest);
+    try {
+      const BackendData = dataFor(publicKeyOf(host));
+      const value = { PublicIP: "192.168.50.250", PublicIPv6: null, BackendType: "wireguard", BackendData };
+      net.put(`subnets/${key}`, JSON.stringify(value));
+      const { refused } = await host.daemon.until((status) => status.refused.length > 0, "rejects it");
+      expect(refused).toMatchObject([{ key, reason: expect.stringMatching(reason) }]);
+      expect(peersOf(host).map(({ handshake: _, ...rest }) => rest)).toEqual(before);
+      net.delete(`subnets/${key}`);
+      await host.daemon.until((status) => status.refused.length === 0, "forgets it");
+    } finally {
+      expect(lostBefore(await running.stop())).toEqual([]);
+    }
+    expect(peersOf(host).map(({ handshake: _, ...rest }) => rest)).toEqual(before);
+  });
+
   it("sends nothing in the clear for a peer without a key, nor without its device", async () => {
     const { netns, daemon } = net.host(1);
     // All that leaves by eth0 with an address of the network inside it in the clear.

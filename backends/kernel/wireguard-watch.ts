@@ -11,8 +11,10 @@ import type { KernelEvent } from "./port.ts";
 
 /** Between two readings, so that drift is repaired within seconds. */
 const INTERVAL_MS = 2_000;
-/** Among thousands of peers a reading takes tens of milliseconds: it may cost one part in so many of the time. */
-const COST_SHARE = 200;
+/** Among thousands of peers a reading takes tens of milliseconds: it may cost one part in so many of the time … */
+const COST_SHARE = 100;
+/** … as long as that leaves readings this often. */
+const MAX_INTERVAL_MS = 10_000;
 
 export interface WireguardWatchOptions {
   /** What is on a device; empty when it is gone or of another type. Throws NetlinkError. */
@@ -55,7 +57,8 @@ export class WireguardWatch {
       if (signal.aborted) return;
       const startMs = clock.monotonicMs();
       for (const device of this.#devices) this.#read(device);
-      pauseMs = Math.max(INTERVAL_MS, (clock.monotonicMs() - startMs) * COST_SHARE);
+      const costMs = clock.monotonicMs() - startMs;
+      pauseMs = Math.min(MAX_INTERVAL_MS, Math.max(INTERVAL_MS, costMs * COST_SHARE));
     }
     this.#isRunning = false;
   }

@@ -155,7 +155,7 @@ describeInGuest("a network over WireGuard", () => {
     [
       "is this host's own",
       (own: string) => ({ PublicKey: own, Port: 51820 }),
-      /public key .* is this host's own/,
+      /public key .* is (this host's own|also that of lease)/,
     ],
     [
       "is another peer's",
@@ -219,11 +219,11 @@ describeInGuest("a network over WireGuard", () => {
       "wg set flannel-wg listen-port 9",
     ]) {
       one.netns.exec("sh", ["-c", command]);
-      await expect.poll(() => lines().sort(), { timeout: 15_000, message: command }).toEqual(before);
+      await expect.poll(() => lines().sort(), { timeout: 30_000, message: command }).toEqual(before);
     }
     expect(session()).toBe(handshake);
     one.netns.exec("sh", ["-c", "wg genkey | wg set flannel-wg private-key /dev/stdin"]);
-    await expect.poll(() => lines().sort(), { timeout: 15_000, message: "key" }).toEqual(before);
+    await expect.poll(() => lines().sort(), { timeout: 30_000, message: "key" }).toEqual(before);
     for (const box of boxes.slice(1))
       expect((await ping(boxes[0].netns, box.address, 3)).lost, box.name).toEqual([]);
     expect((await one.daemon.status())?.problems).toEqual([]);

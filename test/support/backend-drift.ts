@@ -7,8 +7,8 @@ import type { Lease } from "../../ipam/leases/lease.ts";
 import { type BackendRow, UPLINK, UPLINK_ADDRESSES } from "./backend-table.ts";
 import { VxlanHost } from "./vxlan-host.ts";
 
-/** WireGuard's drift is found by a reading every two seconds. */
-const REPAIR_MS = 12_000;
+/** WireGuard's drift is found by a reading every two seconds, in a slow guest every ten. */
+const REPAIR_MS = 30_000;
 /** Settings whose changes the kernel announces (RTNLGRP_IPV4_NETCONF); the others wait for the audit. */
 const ANNOUNCED = /\/(forwarding|ip_forward)$/;
 

@@ -56,20 +56,21 @@ describe("the watch", () => {
     expect(devices()).toEqual([]);
   });
 
-  it("waits longer where a reading takes long", async () => {
-    let readings = 0;
+  it.each([
+    [10, 2_000],
+    [60, 6_000],
+    [500, 10_000],
+  ])("after a reading of %i ms waits %i ms", async (costMs, pauseMs) => {
+    const readings: number[] = [];
     const { clock, watch } = start(() => {
-      readings++;
-      void clock.jump(100);
+      readings.push(clock.monotonicMs());
+      void clock.jump(costMs);
       return [DEVICE];
     });
     watch.follow("flannel-wg");
-    await clock.advance(2_000);
-    expect(readings).toBe(1);
-    await clock.advance(19_000);
-    expect(readings).toBe(1);
-    await clock.advance(2_000);
-    expect(readings).toBe(2);
+    await clock.advance(60_000);
+    const pauses = readings.slice(1).map((atMs, index) => atMs - (readings[index] ?? 0));
+    expect(new Set(pauses)).toEqual(new Set([costMs + pauseMs]));
   });
 
   it("asks for a dump when a device cannot be read, and goes on", async () => {

@@ -3,8 +3,9 @@
  *
  * Contract, checked for both by test/conformance/kernel-port:
  *  - dump reports every object that is visible in the scope (see isVisible), and nothing else;
- *  - apply runs the changes in the given order and answers one result for each, in the same order; an
- *    error of one does not stop the others. Deleting what is absent is a success. Creating what exists is an error with errno EEXIST;
+ *  - apply runs the changes in the given order and answers one result for each, in the same order; an error
+ *    of one does not stop the others. Deleting what is absent is a success. Creating what exists is an error with errno
+ *    EEXIST, unless it is a device of ours, whose settings are set then;
  *  - events may be late, doubled or echo our own changes, but nothing that happened after subscribe() is
  *    lost without a `resync` event. What the kernel does not announce comes in a `listing` some seconds later.
  */

@@ -8,6 +8,7 @@ import { interfacesOf } from "../../backends/peers.ts";
 import { backendFor } from "../../backends/registry.ts";
 import type { Scope } from "../../backends/state/contract/kind.ts";
 import type { LinkObject } from "../../backends/state/kinds/link.ts";
+import { makeKeyPair } from "../../backends/wireguard/key.ts";
 import {
   Address,
   entriesOf,
@@ -65,10 +66,7 @@ export const UPLINK_ADDRESSES = ["192.168.50.1/16", "2001:db8:50::1/64"];
 const NETWORKS = { 4: Prefix.parse("10.2.0.0/16"), 6: Prefix.parse("fd00:2::/48") };
 const OWN = { 4: Prefix.parse("10.2.1.0/24"), 6: Prefix.parse("fd00:2:0:1::/64") };
 const OWN_MAC = parseMac("02:00:00:00:00:01");
-const KEYS = {
-  publicKey: "5sVdUT4oEDLVZXuoHWKSnKQdq3Qd+RHkZPsrbPzUBE4=",
-  privateKey: Buffer.alloc(32, 8).toString("base64"),
-};
+const KEYS = makeKeyPair();
 
 const ALL: readonly (readonly Family[])[] = [[4], [6], [4, 6]];
 

@@ -46,7 +46,7 @@ export class WireguardWatch {
     this.#abort.abort();
   }
 
-  /** Without devices there is no timer. */
+  /** Runs while it follows a device. */
   async #run(): Promise<void> {
     const { clock } = this.#options;
     const { signal } = this.#abort;

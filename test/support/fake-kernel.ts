@@ -18,7 +18,7 @@ import {
   renderState,
 } from "../../backends/state/kinds/registry.ts";
 
-/** WireGuard's generic netlink family notifies nobody. */
+/** WireGuard's generic netlink family sends no notifications. */
 const UNANNOUNCED: readonly ObjectKind[] = ["wg-device", "wg-peer"];
 
 export class FakeKernel implements KernelPort {

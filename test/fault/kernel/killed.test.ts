@@ -26,5 +26,5 @@ const CASES: readonly KilledCase[] = [
 
 for (const each of CASES)
   describeWithEtcd(`${each.backend.Type}: a daemon that is killed at any moment of its start`, () =>
-    comesBackWhenKilled(each, 1),
+    comesBackWhenKilled(each, 9),
   );

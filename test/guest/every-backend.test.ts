@@ -5,7 +5,9 @@ import { healsDamage } from "../support/backend-drift.ts";
 import { fullRows } from "../support/backend-table.ts";
 import { describeInGuest, loadModule } from "../support/guest.ts";
 
-for (const row of await fullRows()) {
+const rows = await fullRows();
+// The guest is slow: one row of each backend.
+for (const row of rows.filter(({ type }, at) => rows.findIndex((other) => other.type === type) === at)) {
   const { name, module } = row;
   if (module === null) continue;
   describeInGuest(`damage: ${name}`, () => {

@@ -19,6 +19,6 @@ for (const each of CASES) {
   describeInGuest(`${each.backend.Type}: a daemon that is killed at any moment of its start`, () => {
     beforeAll(() => loadModule(each.module));
     // A start takes many seconds there; with this step each part of it is met.
-    comesBackWhenKilled(each, 5);
+    comesBackWhenKilled(each, 9);
   });
 }

@@ -79,13 +79,21 @@ export function demandsOf(lease: Lease, rules: CommonRules): Demands {
   const addresses = entriesOf(attrs.publicAddress).map(([, address]) => address);
   const texts = addresses.map((address) => address.toString());
   // flanneld takes another lease when its address changed, and keeps its device: both leases of such a host may be
-  // used, and what they share belongs to the younger one.
-  const claims = attrs.nodeId === null ? texts : rules.identitiesOf(lease).concat(texts);
+  // used, and what they share belongs to the younger one. It is not theirs where an older lease of tulle's has it.
+  const identities = rules.identitiesOf(lease);
+  const [claims, yieldsTo] =
+    attrs.nodeId === null ? [texts, identities] : [identities.concat(texts), NO_CLAIMS];
   const inside = addresses.filter((address) => isInside(address, rules));
-  return { claims, subnets: subnetsInUse(lease, rules), addresses: inside.length === 0 ? NONE : inside };
+  return {
+    claims,
+    yieldsTo,
+    subnets: subnetsInUse(lease, rules),
+    addresses: inside.length === 0 ? NONE : inside,
+  };
 }
 
 const NONE: readonly Address[] = [];
+const NO_CLAIMS: readonly string[] = [];
 
 /** Most public addresses are outside the network, where no subnet can hold them. */
 function isInside(address: Address, { networks }: CommonRules): boolean {

@@ -14,6 +14,7 @@ import {
   startPing,
   useEtcdLab,
 } from "../support/hosts.ts";
+import { answerEchoes } from "../support/raw-peer.ts";
 import { holdDevice } from "../support/udp-hosts.ts";
 
 const BOTH = {
@@ -116,5 +117,33 @@ describeWithEtcd("a network of both families with the backend udp", () => {
     expect(net.host(1).netns.exec("ip", ["-6", "route", "show", "dev", "flannel0"])).toMatch(
       /^fd00:2::\/48 /m,
     );
+  });
+});
+
+describeWithEtcd("a network with the backend udp and a flannel host", () => {
+  const net = useEtcdLab("udpmix", { hosts: 2, config: { ...CONFIG, SubnetMax: "10.2.63.0" } });
+
+  it("sends it one bare packet in each datagram, and takes its answers", async () => {
+    const [ours, theirs] = [net.host(1), net.host(2)];
+    await ours.daemon.start(...net.flags);
+    net.put("subnets/10.2.99.0-24", `{"PublicIP":"${theirs.address}","PublicIPv6":null}`);
+    await ours.daemon.until(({ peers }) => peers.length === 1, "knows its peer");
+    const box = ours.addContainer();
+    const flannel = await answerEchoes(theirs.netns);
+    try {
+      await expect
+        .poll(async () => (await ping(box.netns, "10.2.99.2", 3)).lost, { timeout: 10_000 })
+        .toEqual([]);
+      for (const packet of flannel.packets) {
+        expect(packet[0]).toBe(0x45);
+        expect([packet.readUInt16BE(2), [...packet.subarray(16, 20)].join(".")]).toEqual([
+          packet.length,
+          "10.2.99.2",
+        ]);
+      }
+      expect(flannel.packets.length).toBeGreaterThanOrEqual(3);
+    } finally {
+      flannel.stop();
+    }
   });
 });

@@ -4,7 +4,13 @@
  * One runner at a time: another prepared backend gets a new one, once the former has ended.
  */
 
-import type { BackendRunner, PreparedBackend, RunnerDeps, RunnerTarget } from "../../backends/backend.ts";
+import type {
+  BackendRunner,
+  PathTraffic,
+  PreparedBackend,
+  RunnerDeps,
+  RunnerTarget,
+} from "../../backends/backend.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 
 type RunningBackend = Pick<PreparedBackend, "startRunner">;
@@ -26,6 +32,11 @@ export class RunnerHost {
   get problems(): readonly string[] {
     if (this.#startFailure !== null) return [this.#startFailure];
     return this.#runner?.problems ?? [];
+  }
+
+  /** What the runner has counted; null without one that carries packets. */
+  get traffic(): PathTraffic | null {
+    return this.#runner?.traffic ?? null;
   }
 
   /** What is to be carried out, and by which backend. */

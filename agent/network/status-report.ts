@@ -1,6 +1,6 @@
 /** Builds the status report of a joined network. Pure. */
 
-import type { PeerDetails } from "../../backends/backend.ts";
+import type { PathTraffic, PeerDetails } from "../../backends/backend.ts";
 import type { FirewallStatus } from "../../backends/firewall/guard.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 import type { LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
@@ -19,6 +19,8 @@ export interface MemberView {
   readonly lease: OwnLease;
   readonly snapshot: LeaseSnapshot;
   readonly details: ReadonlyMap<LeaseKey, PeerDetails>;
+  /** Null for a backend whose packets the kernel carries. */
+  readonly traffic: PathTraffic | null;
   readonly kernel: ReconcilerStatus;
   readonly firewall: FirewallStatus;
   readonly problems: readonly Problem[];
@@ -62,6 +64,7 @@ export function statusReport(view: MemberView): StatusReport {
       isHeld: snapshot.held.has(peer.key),
       ...detailsOf(view, peer.key),
     })),
+    ...(view.traffic === null ? {} : { traffic: view.traffic }),
     refused: [...snapshot.refused.values()],
     kernel,
     firewall: view.firewall,

@@ -179,18 +179,42 @@ describeAsRoot("the data path of the udp backend", () => {
     await expectCounted("malformed", hand, wrongChecksum, cut, version5, empty, Buffer.from("hello"));
   });
 
+  it("counts packets that the kernel does not send, and those with a lost congestion mark", async () => {
+    const before = [one.runner.counts, two.runner.counts] as const;
+    const load = (netns: TestNetns, hook: string, rule: string) => {
+      const chain = `chain c { type filter hook ${hook} priority -300; ${rule}; }`;
+      netns.exec("sh", ["-c", 'echo "$0" | nft -f -', `table ip tulle-test { ${chain} }`]);
+    };
+    load(one.netns, "output", "udp dport 8285 drop");
+    load(two.netns, "prerouting", "udp dport 8285 ip ecn set ce");
+    try {
+      expect(pingOutput(one.container, "10.2.2.2")).toContain("0 received");
+      await vi.waitFor(() => expect(one.runner.traffic.dropped["send error"]).toBe(before[0].sendErrors + 1));
+      one.netns.exec("nft", ["delete", "table", "ip", "tulle-test"]);
+      expect(pingOutput(one.container, "10.2.2.2")).toContain("0 received");
+      await vi.waitFor(() => expect(two.runner.traffic.dropped.congestion).toBe(before[1].congested + 1));
+    } finally {
+      for (const netns of [one.netns, two.netns])
+        netns.exec("sh", ["-c", "nft delete table ip tulle-test 2>/dev/null || true"]);
+    }
+  });
+
   it("answers a packet whose hop limit ends at the tunnel", () => {
+    const before = one.runner.counts;
     expect(pingOutput(one.container, "-t", "2", "10.2.2.2")).toContain(
       "From 10.2.1.0 icmp_seq=1 Time to live",
     );
     expect(pingOutput(one.container, "-t", "2", "fd00:2:0:2::2")).toContain(
       "From fd00:2:0:1:: icmp_seq=1 Time",
     );
+    expect(one.runner.counts.icmpTimeExceeded).toBe(before.icmpTimeExceeded + 2);
   });
 
   it("answers a packet that no peer's subnet has", () => {
+    const before = one.runner.counts;
     expect(pingOutput(one.container, "10.2.99.2")).toContain("From 10.2.1.0 icmp_seq=1 Destination Net");
     expect(pingOutput(one.container, "fd00:2:0:99::2")).toContain("From fd00:2:0:1:: icmp_seq=1 Destination");
+    expect(one.runner.counts.icmpUnreachable).toBe(before.icmpUnreachable + 2);
   });
 
   it("has the kernel tell a sender the MTU", () => {

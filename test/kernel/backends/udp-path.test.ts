@@ -183,7 +183,7 @@ describeAsRoot("the data path of the udp backend", () => {
     const before = [one.runner.counts, two.runner.counts] as const;
     const load = (netns: TestNetns, hook: string, rule: string) => {
       const chain = `chain c { type filter hook ${hook} priority -300; ${rule}; }`;
-      netns.exec("sh", ["-c", 'echo "$0" | nft -f -', `table ip tulle-test { ${chain} }`]);
+      netns.exec("sh", ["-c", 'echo "$0" | nft -f -', `table ip tulle-test {\n${chain}\n}`]);
     };
     load(one.netns, "output", "udp dport 8285 drop");
     load(two.netns, "prerouting", "udp dport 8285 ip ecn set ce");

@@ -39,6 +39,10 @@ interface Thread {
   readonly port: MessagePort;
 }
 
+/**
+ * The peers that it follows may be some of a network's: packets for others must have routes to other devices, and only
+ * the followed peers' datagrams are accepted. It needs the device; it plans neither device nor routes.
+ */
 export class TunnelRunner implements BackendRunner {
   readonly #options: TunnelOptions;
   readonly #deps: RunnerDeps;

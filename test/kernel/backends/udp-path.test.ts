@@ -237,6 +237,34 @@ describeAsRoot("the data path of the udp backend", () => {
     await vi.waitFor(() => expect(pingOutput(one.container, "10.2.2.2")).toContain("1 received"), 5_000);
   });
 
+  it("carries the packets of some peers while the kernel carries those of others", async () => {
+    const vxlan = (netns: TestNetns, number: number, peer: number) =>
+      netns.ip(
+        `link add vx0 type vxlan id 1 local 192.168.77.${number} remote 192.168.77.${peer} dev eth0 dstport 8472`,
+        `address add 172.16.0.${number}/24 dev vx0`,
+        "link set vx0 up",
+      );
+    vxlan(one.netns, 1, 3);
+    vxlan(hand, 3, 1);
+    // The longer prefix takes precedence over the network's route to the device.
+    one.netns.ip("route add 10.2.3.0/24 via 172.16.0.3");
+    hand.ip("address add 10.2.3.2/32 dev lo", "route add 10.2.1.0/24 via 172.16.0.1");
+    const { subnets: own } = udpLease(1, { families: FAMILIES });
+    one.runner.follow({ own, peers: peersOf([udpLease(2, { families: FAMILIES })]) });
+    try {
+      const before = one.runner.traffic;
+      await vi.waitFor(() => expect(pingOutput(one.container, "10.2.3.2")).toContain("1 received"), 10_000);
+      expect(one.runner.traffic).toEqual(before);
+      expect(pingOutput(one.container, "10.2.2.2")).toContain("1 received");
+      expect(one.runner.traffic.sent.packets).toBe(before.sent.packets + 1);
+      expect(one.runner.traffic.received.packets).toBe(before.received.packets + 1);
+    } finally {
+      one.runner.follow({ own, peers: peersOf(leasesOfOne) });
+      one.netns.ip("link delete vx0");
+      hand.ip("link delete vx0", "address delete 10.2.3.2/32 dev lo");
+    }
+  });
+
   it("reports a device that another program holds, and takes it when it is free", async () => {
     await one.runner.stop();
     const release = holdDevice(one.netns);

@@ -198,12 +198,16 @@ export class JoinedNetwork {
     peers.apply({ type: "list", ...listing, entries }, runtime.clock.monotonicMs());
     this.#desired.peersChanged();
     const { metrics } = this.#options;
-    const endMeasuring = metrics.measure(() => metrics.setSessions(this.#peerDetails()));
+    const endMeasuring = metrics.measure(() => {
+      metrics.setSessions(this.#peerDetails());
+      metrics.setTraffic(this.#parts.runner.traffic);
+    });
     try {
       await this.#runParts(messages, signal);
     } finally {
       endMeasuring();
       metrics.setSessions(new Map());
+      metrics.setTraffic(null);
     }
   }
 
@@ -236,7 +240,7 @@ export class JoinedNetwork {
   /** What `tulle status` shows. */
   status({ network, version, storeProblem }: StatusContext): StatusReport {
     const { runtime, store } = this.#options;
-    const { lease, peers, reconciler, firewall } = this.#parts;
+    const { lease, peers, reconciler, firewall, runner } = this.#parts;
     const snapshot = peers.snapshot();
     const kernel = reconciler.status();
     const details = detailProblems({
@@ -260,6 +264,7 @@ export class JoinedNetwork {
       snapshot,
       details: this.#peerDetails(),
       healthOf: healthReader(this.#prober),
+      traffic: runner.traffic,
       kernel,
       firewall: firewall.status(),
       problems,

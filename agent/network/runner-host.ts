@@ -5,7 +5,13 @@
  * no longer wanted have ended.
  */
 
-import type { BackendRunner, PreparedBackend, RunnerDeps, RunnerTarget } from "../../backends/backend.ts";
+import type {
+  BackendRunner,
+  PathTraffic,
+  PreparedBackend,
+  RunnerDeps,
+  RunnerTarget,
+} from "../../backends/backend.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 
 type RunningBackend = Pick<PreparedBackend, "startRunner">;
@@ -34,6 +40,12 @@ export class RunnerHost {
     return [...this.#slots.values()].flatMap(({ failure, runner }) =>
       failure === null ? (runner?.problems ?? []) : [failure],
     );
+  }
+
+  /** What the runners have counted; null without one that carries packets. Only one of them ever does. */
+  get traffic(): PathTraffic | null {
+    const all = [...this.#slots.values()].flatMap(({ runner }) => runner?.traffic ?? []);
+    return all[0] ?? null;
   }
 
   /** Which backends there are, and what each of them is to carry out. */

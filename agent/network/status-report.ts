@@ -1,6 +1,6 @@
 /** Builds the status report of a joined network. Pure. */
 
-import type { PeerDetails } from "../../backends/backend.ts";
+import type { PathTraffic, PeerDetails } from "../../backends/backend.ts";
 import type { FirewallStatus } from "../../backends/firewall/guard.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 import type { LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
@@ -22,6 +22,8 @@ export interface MemberView {
   readonly details: ReadonlyMap<LeaseKey, PeerDetails>;
   /** Null where paths are not probed. */
   readonly healthOf: ((peer: LeaseKey) => PathHealth) | null;
+  /** Null for a backend whose packets the kernel carries. */
+  readonly traffic: PathTraffic | null;
   readonly kernel: ReconcilerStatus;
   readonly firewall: FirewallStatus;
   readonly problems: readonly Problem[];
@@ -68,6 +70,7 @@ export function statusReport(view: MemberView): StatusReport {
       ...detailsOf(view, peer.key),
       ...(view.healthOf === null ? {} : { health: view.healthOf(peer.key) }),
     })),
+    ...(view.traffic === null ? {} : { traffic: view.traffic }),
     refused: [...snapshot.refused.values()],
     kernel,
     firewall: view.firewall,

@@ -1,6 +1,6 @@
 /** Translates what the parts of one network report into metrics. */
 
-import type { PeerDetails } from "../../backends/backend.ts";
+import type { PathTraffic, PeerDetails } from "../../backends/backend.ts";
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
 import type { StoreMessage } from "../../ipam/stores/contracts.ts";
@@ -51,6 +51,30 @@ export class AgentMetrics {
       "peer",
       each((one) => one.sentBytes),
     );
+  }
+
+  /** What the data path in user space has counted; null without one. */
+  setTraffic(traffic: PathTraffic | null): void {
+    const { sent, received } = traffic ?? {};
+    const directions = Object.entries({ sent, received }).flatMap(([direction, count]) =>
+      count === undefined ? [] : [{ direction, ...count }],
+    );
+    this.#metrics.replace(
+      "tulle_path_packets_total",
+      "direction",
+      directions.map(({ direction, packets }) => [direction, packets]),
+    );
+    this.#metrics.replace(
+      "tulle_path_bytes_total",
+      "direction",
+      directions.map(({ direction, bytes }) => [direction, bytes]),
+    );
+    this.#metrics.replace(
+      "tulle_path_dropped_packets_total",
+      "reason",
+      Object.entries(traffic?.dropped ?? {}),
+    );
+    this.#metrics.replace("tulle_path_icmp_errors_total", "type", Object.entries(traffic?.icmpErrors ?? {}));
   }
 
   setConfigRefused(isRefused: boolean): void {

@@ -32,6 +32,26 @@ export const METRICS = {
     help: "Bytes sent to a peer, as the kernel counts them; WireGuard only.",
     labels: ["peer"],
   },
+  tulle_path_packets_total: {
+    type: "counter",
+    help: "Packets of containers, sent to or received from peers by the data path; udp only.",
+    labels: ["direction"],
+  },
+  tulle_path_bytes_total: {
+    type: "counter",
+    help: "Bytes of these packets; udp only.",
+    labels: ["direction"],
+  },
+  tulle_path_dropped_packets_total: {
+    type: "counter",
+    help: "Packets that the data path dropped; udp only.",
+    labels: ["reason"],
+  },
+  tulle_path_icmp_errors_total: {
+    type: "counter",
+    help: "ICMP errors that the data path sent to containers; udp only.",
+    labels: ["type"],
+  },
   tulle_config_refused: {
     type: "gauge",
     help: "1 while the newest network configuration is not applied on this host.",

@@ -1,6 +1,6 @@
 /** What a running daemon reports: the JSON behind `tulle status`. Types only. */
 
-import type { PeerDetails, PeerPath } from "../../backends/backend.ts";
+import type { PathTraffic, PeerDetails, PeerPath } from "../../backends/backend.ts";
 import type { FirewallStatus } from "../../backends/firewall/guard.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 import type { PathHealth } from "../probes/prober.ts";
@@ -44,6 +44,8 @@ export interface StatusReport {
   readonly devices: readonly { readonly name: string; readonly mtuBytes: number }[];
   readonly peers: readonly PeerStatus[];
   readonly refused: readonly { readonly key: string; readonly reason: string }[];
+  /** Absent for a backend whose packets the kernel carries. */
+  readonly traffic?: PathTraffic;
   readonly kernel: ReconcilerStatus;
   readonly firewall: FirewallStatus;
   /** One sentence each, the most severe first; empty when nothing is wrong. */

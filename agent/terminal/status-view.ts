@@ -1,6 +1,6 @@
 /** A daemon's status as text for people. Pure. */
 
-import type { PeerDetails } from "../../backends/backend.ts";
+import type { PathTraffic, PeerDetails } from "../../backends/backend.ts";
 import { describeRepair } from "../../backends/firewall/repair-history.ts";
 import { formatDuration } from "../../ipam/duration.ts";
 import type { PathHealth } from "../probes/prober.ts";
@@ -32,6 +32,7 @@ export function formatStatus(report: StatusReport, options: StatusViewOptions): 
       ...report.devices.map(({ name, mtuBytes }) => ["device", `${name}, MTU ${mtuBytes}`] as const),
       ["store", report.store],
       ["peers", peerCounts(report)],
+      ...(report.traffic === undefined ? [] : [["traffic", trafficText(report.traffic)] as const]),
       ["kernel", kernelState(report)],
       ["last pass", lastPass(report, options.nowMs)],
       ["repaired", counts(report.kernel.repaired) || "nothing since the start"],
@@ -74,6 +75,16 @@ function peerCounts({ peers, refused }: StatusReport): string {
     ...(refused.length > 0 ? [`${refused.length} more rejected`] : []),
   ];
   return notes.length === 0 ? `${peers.length}` : `${peers.length} (${notes.join(", ")})`;
+}
+
+function trafficText({ sent, received, dropped, icmpErrors }: PathTraffic): string {
+  const [drops, errors] = [counts(dropped), counts(icmpErrors)];
+  return [
+    `sent ${sent.packets} packets, ${sent.bytes} B`,
+    `received ${received.packets} packets, ${received.bytes} B`,
+    `dropped ${drops || "none"}`,
+    ...(errors ? [`ICMP errors sent: ${errors}`] : []),
+  ].join("; ");
 }
 
 function kernelState({ kernel }: StatusReport): string {

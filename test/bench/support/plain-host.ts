@@ -17,7 +17,7 @@ export interface PlainProxy {
   dispose(): void;
 }
 
-/** Null where there is no C compiler. Throws where the source cannot be compiled. */
+/** Null without a C compiler. Throws where the source cannot be compiled. */
 export function compilePlainProxy(): PlainProxy | null {
   const folder = mkdtempSync(join(tmpdir(), "tulle-proxy-"));
   const path = join(folder, "plain-proxy");

@@ -33,7 +33,8 @@ export function addressRecord(network: NetworkId, address: Address): string {
 export function parseAddressRecord(key: string): { network: NetworkId; address: Address } | null {
   const [network, text, ...rest] = key.slice(ADDRESSES_FOLDER.length).split("/");
   const address = Address.parseOrNull(text ?? "");
-  if (!isNetworkId(network) || address === null || rest.length > 0 || address.toString() !== text) return null;
+  if (!isNetworkId(network) || address === null || rest.length > 0 || address.toString() !== text)
+    return null;
   return { network, address };
 }
 

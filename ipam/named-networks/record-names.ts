@@ -61,3 +61,26 @@ export function parseHostRecord(key: string): HostId | null {
   const host = key.slice(HOSTS_FOLDER.length);
   return isHostId(host) ? host : null;
 }
+
+/** A request of `requester` for an address that `holder` holds: `what` is an address, or "any4" or "any6". */
+export interface WantedName {
+  readonly holder: HostId;
+  readonly requester: HostId;
+  readonly network: NetworkId;
+  readonly what: string;
+}
+
+export function wantedFolder(holder: HostId): string {
+  return `${WANTED_FOLDER}${holder}/`;
+}
+
+export function wantedRecord({ holder, requester, network, what }: WantedName): string {
+  return `${wantedFolder(holder)}${requester}/${network}/${what}`;
+}
+
+/** What a key below the folder of requests names; null for another key. */
+export function parseWantedRecord(key: string): WantedName | null {
+  const [holder, requester, network, what, ...rest] = key.slice(WANTED_FOLDER.length).split("/");
+  const isComplete = isHostId(holder) && isHostId(requester) && isNetworkId(network) && rest.length === 0;
+  return isComplete && what !== undefined ? { holder, requester, network, what } : null;
+}

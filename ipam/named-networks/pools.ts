@@ -17,19 +17,33 @@ export interface UsedRange {
   readonly title: string;
 }
 
-/** Where IPv4 ranges are looked for, in this order. */
-const AUTOMATIC_RANGES = ["10.128.0.0/9", "10.0.0.0/9", "100.64.0.0/10"].map(Prefix.parse);
-const AUTOMATIC_LENGTH: Readonly<Record<Family, number>> = { 4: 24, 6: 64 };
+type RandomBytes = (count: number) => Uint8Array;
 
-/** Tries of random IPv6 ranges: of 2^56 hardly one is in use. */
-const TRIES = 100;
+/** Where free subnets of a family are searched, in this order, and how long they are. */
+interface Search {
+  readonly length: number;
+  readonly ranges: (randomBytes: RandomBytes) => readonly Prefix[];
+}
+
+const PRIVATE_RANGES = ["10.128.0.0/9", "10.0.0.0/9", "100.64.0.0/10"].map(Prefix.parse);
+
+/** Ranges under other random numbers, in case one is in use. */
+const UNIQUE_LOCAL_RANGES = 3;
+
+const SEARCHES: Readonly<Record<Family, Search>> = {
+  4: { length: 24, ranges: () => PRIVATE_RANGES },
+  6: {
+    length: 64,
+    ranges: (randomBytes) => Array.from({ length: UNIQUE_LOCAL_RANGES }, () => uniqueLocal(randomBytes)),
+  },
+};
 
 /** The requested subnet after its checks, or a free one. Throws ConfigError and ConflictError. */
 export function chooseSubnet(
   family: Family,
   request: PoolRequest,
   used: readonly UsedRange[],
-  randomBytes: (count: number) => Uint8Array,
+  randomBytes: RandomBytes,
 ): Prefix {
   const { subnet } = request;
   if (subnet === null) {
@@ -37,7 +51,7 @@ export function chooseSubnet(
       throw new ConfigError(
         "a range, a gateway or an excluded address needs a subnet: give the subnet as well",
       );
-    return family === 4 ? freeV4Subnet(used) : freeV6Subnet(used, randomBytes);
+    return freeSubnet(family, used, randomBytes);
   }
   if (subnet.family !== family)
     throw new ConfigError(`subnet ${subnet} is not an IPv${family} prefix; give one of that family`);
@@ -64,14 +78,16 @@ export function poolOf(subnet: Prefix, { allocation, gateway, excluded }: PoolRe
   return pool;
 }
 
-function freeV4Subnet(used: readonly UsedRange[]): Prefix {
-  const taken = used.filter(({ prefix }) => prefix.family === 4).map(({ prefix }) => prefix);
+function freeSubnet(family: Family, used: readonly UsedRange[], randomBytes: RandomBytes): Prefix {
+  const taken = used.filter(({ prefix }) => prefix.family === family).map(({ prefix }) => prefix);
   taken.sort((a, b) => (a.base.value < b.base.value ? -1 : 1));
-  for (const range of AUTOMATIC_RANGES) {
-    const subnet = firstFree(range, AUTOMATIC_LENGTH[4], taken);
+  const { length, ranges } = SEARCHES[family];
+  const searched = ranges(randomBytes);
+  for (const range of searched) {
+    const subnet = firstFree(range, length, taken);
     if (subnet !== null) return subnet;
   }
-  throw new ConflictError(`no free IPv4 range in ${AUTOMATIC_RANGES.join(", ")}; give a subnet`);
+  throw new ConflictError(`no free IPv${family} range in ${searched.join(", ")}; give a subnet`);
 }
 
 /** One sweep over the ranges in the order of their bases. */
@@ -87,14 +103,10 @@ function firstFree(range: Prefix, length: number, taken: readonly Prefix[]): Pre
   return Prefix.of(Address.of(range.family, base), length);
 }
 
-/** RFC 4193 §3.2: fd00::/8, then random bits for the global and the subnet identifier. */
-function freeV6Subnet(used: readonly UsedRange[], randomBytes: (count: number) => Uint8Array): Prefix {
-  for (let attempt = 0; attempt < TRIES; attempt += 1) {
-    const bytes = new Uint8Array(16);
-    bytes.set(randomBytes(7), 1);
-    bytes[0] = 0xfd;
-    const subnet = Prefix.of(Address.fromBytes(bytes), AUTOMATIC_LENGTH[6]);
-    if (!used.some(({ prefix }) => prefix.overlaps(subnet))) return subnet;
-  }
-  throw new ConflictError("no free IPv6 range in fd00::/8; give a subnet");
+/** fd00::/8 with 40 random bits, the global identifier (RFC 4193 §3.1). */
+function uniqueLocal(randomBytes: RandomBytes): Prefix {
+  const bytes = new Uint8Array(16);
+  bytes[0] = 0xfd;
+  bytes.set(randomBytes(5), 1);
+  return Prefix.of(Address.fromBytes(bytes), 48);
 }

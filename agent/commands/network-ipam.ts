@@ -89,7 +89,7 @@ function defineRelease(command: Command, context: CommandContext): void {
           const overview = await readOverview(store.records, signal);
           if (host !== undefined) {
             const released = await releaseHost(store, overview, host, signal);
-            context.out.line(`released: ${released.addresses} addresses of host ${released.host}`);
+            context.out.line(`released: ${counted(released.addresses)} of host ${released.host}`);
           } else if (name !== undefined && text !== undefined) {
             const network = selectNetwork(overview.networks, name);
             const address = Address.parse(text);
@@ -116,4 +116,8 @@ async function read(context: CommandContext, name: string | undefined): Promise<
       },
     };
   });
+}
+
+function counted(addresses: number): string {
+  return `${addresses} ${addresses === 1 ? "address" : "addresses"}`;
 }

@@ -56,7 +56,7 @@ export async function openCatalogue(
   });
 }
 
-/** Null when there is none, or daemons reject it: then there is no overlay network to meet. */
+/** Null when there is none, or daemons reject it: then nothing limits the ranges. */
 async function readConfig({ config }: NetworkStore, signal: AbortSignal): Promise<NetworkConfig | null> {
   const entry = await config.read(signal);
   if (entry === null) return null;

@@ -114,7 +114,7 @@ export function encodePerFamily<T>(values: PerFamily<T>, encode: (value: T) => J
   return Object.fromEntries(entriesOf(values).map(([family, value]) => [String(family), encode(value)]));
 }
 
-/** An own field, so that `constructor` and the like are absent. */
+/** An own field, so that inherited names such as `constructor` are absent. */
 function own(object: JsonObject, name: string): JsonValue | undefined {
   return Object.hasOwn(object, name) ? object[name] : undefined;
 }

@@ -25,7 +25,7 @@ const POLL_MS = 25;
 const MAX_REASON = 300;
 const MAX_NAME = 253;
 
-/** What is asked for: one address, or any of a family. */
+/** One address, or any of a family. */
 export type Wanted = Address | Family;
 
 /** What became of a request. */

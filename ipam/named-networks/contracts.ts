@@ -3,7 +3,7 @@
 import type { Address, Family, PerFamily, Prefix } from "../addresses/ip.ts";
 import type { HostId, HostMembers, HostRecord, Member, NamedNetwork, NetworkId } from "./named-network.ts";
 
-/** A request for a range; what is null or absent is chosen. */
+/** What a user or an engine asks for; what is null or absent is chosen. */
 export interface PoolRequest {
   readonly subnet: Prefix | null;
   readonly allocation: Prefix | null;

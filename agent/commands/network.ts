@@ -9,7 +9,7 @@ import type { NamedNetwork } from "../../ipam/named-networks/named-network.ts";
 import { type CreateOptions, createRequest } from "../named-networks/create-request.ts";
 import { type Overview, readOverview } from "../named-networks/overview.ts";
 import { selectNetwork } from "../named-networks/select-network.ts";
-import { openCatalogue } from "../named-networks/surroundings.ts";
+import { openCatalogue } from "../named-networks/open-catalogue.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
 import { formatNetwork, formatNetworks, networkToJson } from "../terminal/named-network-view.ts";
 import { STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";

@@ -95,7 +95,7 @@ export class StoreFeed implements NamedNetworksFeed {
       ...this.#table.problems,
       ...orphans.map(
         ([network, members]) =>
-          `network ${network} was removed while ${members.size} containers of this host are in it`,
+          `network ${network} was removed while containers of this host are in it: ${members.size}`,
       ),
     ];
   }

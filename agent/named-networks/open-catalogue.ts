@@ -1,8 +1,7 @@
-/** What named networks must not meet: the overlay network, its VNI, and the links of this host. Pure but for the store. */
+/** The catalogue of named networks as a command opens it, with the overlay network that they must not meet. */
 
 import { randomBytes } from "node:crypto";
-import { entriesOf, type Prefix } from "../../ipam/addresses/ip.ts";
-import type { LocalPrefix } from "../../ipam/addresses/local-prefixes.ts";
+import { entriesOf } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
@@ -12,26 +11,14 @@ import type { UsedRange } from "../../ipam/named-networks/pools.ts";
 import type { NetworkStore } from "../../ipam/stores/contracts.ts";
 
 /** The ranges of the overlay network. */
-export function overlayRanges({ families }: NetworkConfig): readonly UsedRange[] {
+function overlayRanges({ families }: NetworkConfig): readonly UsedRange[] {
   return entriesOf(families).map(([, { network }]) => ({ prefix: network, title: "the overlay network" }));
 }
 
 /** The VNI of the overlay network, where a named network could have the same. */
-export function overlayVnis({ backend }: NetworkConfig): ReadonlyMap<number, string> {
+function overlayVnis({ backend }: NetworkConfig): ReadonlyMap<number, string> {
   const { VNI } = backend.options;
   return new Map(typeof VNI === "number" ? [[VNI, `flannel.${VNI} of the overlay network`]] : []);
-}
-
-/**
- * What a host reaches on its own links, for its record: not by a router, and not the bridges of containers, which
- * every host may have alike.
- */
-export function onLinkPrefixes(local: readonly LocalPrefix[]): readonly Prefix[] {
-  const onLink = local.filter(
-    ({ kind, gateway, mayBeContainers, prefix }) =>
-      (kind === "link" || kind === "route") && gateway === null && !mayBeContainers && prefix.length > 0,
-  );
-  return [...new Map(onLink.map(({ prefix }) => [prefix.toString(), prefix])).values()];
 }
 
 export interface CatalogueEnvironment {

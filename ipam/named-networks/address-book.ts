@@ -9,11 +9,12 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Address, entriesOf, type Family } from "../addresses/ip.ts";
 import { Backoff, type Clock, Sleep } from "../clock.ts";
-import { ConfigError, ConflictError, errorMessage, NoFreeAddressError } from "../errors.ts";
+import { CodecError, ConfigError, ConflictError, errorMessage, NoFreeAddressError } from "../errors.ts";
 import { makeFolder } from "../files.ts";
 import { FailureSeries, type Logger } from "../log.ts";
 import type { Records } from "../stores/contracts.ts";
 import { AddressRecords, type HeldAddress, type Holder } from "./address-records.ts";
+import { decodeCatalogue, idsOf } from "./catalogue-record.ts";
 import type { AddressBook } from "./contracts.ts";
 import { within } from "./deadline.ts";
 import { type Answer, Handover, type Wanted } from "./handover.ts";
@@ -21,6 +22,7 @@ import { Holdings } from "./holdings.ts";
 import { HostAddresses } from "./host-addresses.ts";
 import type { HostId, NamedNetwork, NetworkId } from "./named-network.ts";
 import { containerAddressProblem } from "./network-rules.ts";
+import { CATALOGUE_RECORD } from "./record-names.ts";
 import { inParallel } from "./record-removal.ts";
 
 /** A container's start waits no longer: an engine's call ends after 2 s. */
@@ -162,11 +164,36 @@ export class StoreAddressBook implements AddressBook {
   async #round(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     const isAudit = clock.monotonicMs() >= this.#nextAuditMs;
+    if (isAudit) await this.#leaveRemoved(signal);
     await inParallel([...this.#networks.values()], PARALLEL_NETWORKS, async (addresses) => {
       if (isAudit || !addresses.holdings.isComplete) await addresses.audit(signal);
       for (const [family] of entriesOf(addresses.network.pools)) await addresses.level(family, signal);
     });
     if (isAudit) this.#nextAuditMs = clock.monotonicMs() + AUDIT_MS;
+  }
+
+  /** Gives up the reserve of networks that were removed; one with a container here stays until that is gone. */
+  async #leaveRemoved(signal: AbortSignal): Promise<void> {
+    const known = await this.#knownNetworks(signal);
+    if (known === null) return;
+    const removed = [...this.#networks].filter(([id]) => !known.has(id));
+    await inParallel(removed, PARALLEL_NETWORKS, async ([id, addresses]) => {
+      if (addresses.holdings.given.length > 0) return;
+      await addresses.leave(signal);
+      await this.forget(id);
+    });
+  }
+
+  /** Null when the catalogue cannot be read: then no network is known to be removed. */
+  async #knownNetworks(signal: AbortSignal): Promise<ReadonlySet<string> | null> {
+    const entry = await this.#options.records.read(CATALOGUE_RECORD, signal);
+    if (entry === null) return null;
+    try {
+      return idsOf(decodeCatalogue(entry.value));
+    } catch (error) {
+      if (error instanceof CodecError) return null;
+      throw error;
+    }
   }
 
   async #takeAny(

@@ -86,6 +86,12 @@ export function networksOf({ networks }: Catalogue): readonly NamedNetwork[] {
   return networks.flatMap(({ network }) => network ?? []);
 }
 
+/** The ids of all entries, damaged ones and drafts too, as far as they can be read. */
+export function idsOf({ networks, drafts }: Catalogue): ReadonlySet<string> {
+  const ids = [...networks, ...drafts].map(({ raw }) => (isJsonObject(raw) ? raw.id : null));
+  return new Set(ids.filter((id) => typeof id === "string"));
+}
+
 /** What an entry takes from others, damaged or not. */
 export interface Claims {
   /** For messages. */

@@ -26,8 +26,9 @@ import { ViewFile } from "./view-file.ts";
 
 /** A host's record expires 30 s after its last extension; it may be put back at once. */
 const TIMES = { leaveGraceMs: 2_000, holdDownMs: 60_000 };
-/** The file is written this long after a change: in a busy network it holds megabytes. */
-const SAVE_DELAY_MS = 5_000;
+/** The file is written this long after a change, and takes no more than this part of the time: it may hold megabytes. */
+const SAVE_DELAY_MS = 1_000;
+const SAVE_PAUSE = 100;
 
 export interface FeedOptions {
   readonly records: Records;
@@ -282,19 +283,21 @@ export class StoreFeed implements NamedNetworksFeed {
   }
 
   async #save(signal: AbortSignal): Promise<void> {
-    const { logger } = this.#options;
+    const { logger, clock } = this.#options;
     const failures = new FailureSeries(
       logger,
       "named networks could not be saved",
       "named networks are saved",
     );
     let isLast = false;
+    let tookMs = 0;
     while (!isLast) {
-      await this.#saving.for(SAVE_DELAY_MS, signal);
+      await this.#saving.for(Math.max(SAVE_DELAY_MS, tookMs * SAVE_PAUSE), signal);
       isLast = signal.aborted;
       if (!this.#isUnsaved) continue;
       this.#isUnsaved = false;
       const own = new Map([...this.#own.keys()].map((network) => [network, this.#membersOf(network)]));
+      const startMs = clock.monotonicMs();
       try {
         await this.#file.write({ entries: this.#table.entries, own });
         failures.succeeded();
@@ -302,6 +305,7 @@ export class StoreFeed implements NamedNetworksFeed {
         this.#isUnsaved = true;
         failures.failed(error);
       }
+      tookMs = clock.monotonicMs() - startMs;
     }
   }
 }

@@ -160,6 +160,12 @@ export class HostAddresses {
     await this.#giveBack([...useless, ...surplus], signal);
   }
 
+  /** Gives all unused addresses back to the store. Throws StoreError, and what the file system throws. */
+  async leave(signal: AbortSignal): Promise<void> {
+    const { holdings } = this;
+    await this.#giveBack([...holdings.reserve(4), ...holdings.reserve(6)], signal);
+  }
+
   /** Gives an unused address to another host. Throws StoreError, and what the file system throws. */
   async handOver(wanted: Wanted, to: Holder, signal: AbortSignal): Promise<Answer> {
     const address =

@@ -50,8 +50,13 @@ export function decodeHost(text: string, host: HostId): HostRecord {
   };
 }
 
+/** JSON with a line for each member, so that a reader decodes only the lines that changed. */
+const BEGIN = '{"members":[\n';
+const SEPARATOR = ",\n";
+const END = "\n]}";
+
 export function encodeMembers(members: readonly Member[]): string {
-  return JSON.stringify({ members: members.map(encodeMember) });
+  return BEGIN + members.map((member) => JSON.stringify(encodeMember(member))).join(SEPARATOR) + END;
 }
 
 function encodeMember({ endpoint, container, engine, names, mac, addresses }: Member): JsonObject {
@@ -62,25 +67,54 @@ function encodeMember({ endpoint, container, engine, names, mac, addresses }: Me
 export interface DecodedMembers {
   readonly members: readonly Member[];
   readonly problems: readonly string[];
+  /** Members by their line of text. */
+  readonly lines: ReadonlyMap<string, Member>;
 }
 
-/** Reads a record of members. Throws CodecError when it is none at all. */
-export function decodeMembers(text: string): DecodedMembers {
+/**
+ * Reads a record of members; members of `before` whose lines did not change are the same objects. Throws CodecError when
+ * it is not a record of members at all.
+ */
+export function decodeMembers(text: string, before: DecodedMembers | null = null): DecodedMembers {
   const members: Member[] = [];
   const problems: string[] = [];
+  const lines = new Map<string, Member>();
   const endpoints = new Set<string>();
-  for (const value of listField(parseRecord(text), "members", MAX_MEMBERS)) {
+  for (const { line, read } of partsOf(text)) {
     try {
-      const member = decodeMember(value);
+      const member = before?.lines.get(line) ?? decodeMember(read());
       if (endpoints.has(member.endpoint)) throw new CodecError("endpoint occurs twice");
       endpoints.add(member.endpoint);
       members.push(member);
+      lines.set(line, member);
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
       problems.push(error.message);
     }
   }
-  return { members, problems };
+  return { members, problems, lines };
+}
+
+/** One member's text, and its value. */
+interface Part {
+  readonly line: string;
+  readonly read: () => JsonValue;
+}
+
+/**
+ * The members of a record, by lines where it has the form that encodeMembers gives. JSON text has no line break inside a
+ * string, so that lines which are JSON each are together what the whole is.
+ */
+function partsOf(text: string): readonly Part[] {
+  requireShort(text);
+  if (text.startsWith(BEGIN) && text.endsWith(END) && text.length > BEGIN.length + END.length) {
+    const lines = text.slice(BEGIN.length, -END.length).split(SEPARATOR);
+    if (lines.length > MAX_MEMBERS)
+      throw new CodecError(`members has ${lines.length} entries, over ${MAX_MEMBERS}`);
+    return lines.map((line) => ({ line, read: () => parseObject(line) }));
+  }
+  const values = listField(parseObject(text), "members", MAX_MEMBERS);
+  return values.map((value) => ({ line: JSON.stringify(value), read: () => value }));
 }
 
 /** Reads one member. Names that a resolver cannot answer are left out. Throws CodecError. */
@@ -122,7 +156,11 @@ function requireUnicast(address: Address, path: string): void {
 }
 
 function parseRecord(text: string): JsonObject {
+  requireShort(text);
+  return parseObject(text);
+}
+
+function requireShort(text: string): void {
   if (text.length > MAX_RECORD_LENGTH)
     throw new CodecError(`the record has ${text.length} characters, over ${MAX_RECORD_LENGTH}`);
-  return parseObject(text);
 }

@@ -13,7 +13,7 @@ interface HostEntry {
   readonly host: HostId;
   /** Of the host's record; larger than any other for one that is not written yet. */
   readonly createRevision: bigint;
-  readonly members: readonly Member[];
+  members: readonly Member[];
   /** Why members of the record do not count. */
   problems: readonly string[];
 }
@@ -50,11 +50,13 @@ export class NetworkMembers {
 
   /** Replaces the members of a host. */
   set(host: HostId, members: readonly Member[], createRevision: bigint): void {
+    this.#view = null;
+    const known = this.#entries.get(host);
+    if (known?.createRevision === createRevision && this.#exchange(known, members)) return;
     const entry: HostEntry = { host, createRevision, members, problems: [] };
     const rivals = new Set([...this.#withdraw(host), ...this.#claim(entry)]);
     this.#entries.set(host, entry);
     for (const each of [entry, ...rivals]) this.#judge(each);
-    this.#view = null;
   }
 
   delete(host: HostId): void {
@@ -63,6 +65,28 @@ export class NetworkMembers {
     this.#accepted.delete(host);
     for (const each of rivals) this.#judge(each);
     this.#view = null;
+  }
+
+  /**
+   * Replaces some members of a host where no claim meets another: the cost is that of the members which changed. False
+   * when everything must be judged.
+   */
+  #exchange(entry: HostEntry, members: readonly Member[]): boolean {
+    if (entry.problems.length > 0) return false;
+    const [before, after] = [new Set(entry.members), new Set(members)];
+    const leaving = entry.members.filter((member) => !after.has(member)).flatMap(claimsOf);
+    if (leaving.some((claim) => (this.#claims.get(claim)?.length ?? 0) > 1)) return false;
+    const added = members.filter((member) => !before.has(member));
+    if (added.some((member) => this.#addressProblem(member) !== null)) return false;
+    const freed = new Set(leaving);
+    const coming = added.flatMap(claimsOf);
+    const isMet = (claim: string): boolean => this.#claims.has(claim) && !freed.has(claim);
+    if (coming.some(isMet) || new Set(coming).size < coming.length) return false;
+    for (const claim of leaving) this.#claims.delete(claim);
+    for (const claim of coming) this.#claims.set(claim, [entry]);
+    entry.members = members;
+    this.#accept(entry, members);
+    return true;
   }
 
   /** Removes the host's claims and returns who else claims the same. */
@@ -96,20 +120,28 @@ export class NetworkMembers {
       return problem === null;
     });
     entry.problems = problems;
-    const { host } = entry;
-    const unchanged = problems.length === 0 ? entry.members : accepted;
-    if (accepted.length === 0) this.#accepted.delete(host);
-    else this.#accepted.set(host, { host, network: this.#network.id, members: unchanged });
+    this.#accept(entry, problems.length === 0 ? entry.members : accepted);
   }
 
-  #problemOf(member: Member, entry: HostEntry, own: ReadonlySet<string>): string | null {
-    const addresses = entriesOf(member.addresses);
-    for (const [family, address] of addresses) {
+  #accept({ host }: HostEntry, members: readonly Member[]): void {
+    if (members.length === 0) this.#accepted.delete(host);
+    else this.#accepted.set(host, { host, network: this.#network.id, members });
+  }
+
+  /** Why no container of the network can have the member's addresses. */
+  #addressProblem({ addresses }: Member): string | null {
+    for (const [family, address] of entriesOf(addresses)) {
       const pool = this.#network.pools[family];
       if (pool === undefined) return `${address}: the network has no IPv${family}`;
       const problem = containerAddressProblem(pool, address);
       if (problem !== null) return problem;
     }
+    return null;
+  }
+
+  #problemOf(member: Member, entry: HostEntry, own: ReadonlySet<string>): string | null {
+    const problem = this.#addressProblem(member);
+    if (problem !== null) return problem;
     for (const claim of claimsOf(member)) {
       if (own.has(claim)) return `${claim} occurs twice in the host's record`;
       const winner = (this.#claims.get(claim) ?? []).reduce((a, b) => (isOlder(b, a) ? b : a), entry);

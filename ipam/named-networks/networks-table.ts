@@ -228,7 +228,7 @@ export class NamedNetworksTable {
     const hosts = this.#records.get(network) ?? new Map<HostId, Known<DecodedMembers>>();
     if (isUnchanged(hosts.get(host)?.entry, entry)) return;
     this.#decode(entry, () => {
-      const value = decodeMembers(entry.value);
+      const value = decodeMembers(entry.value, hosts.get(host)?.value);
       hosts.set(host, { entry, value });
       this.#records.set(network, hosts);
       this.#networksOfHost.set(host, (this.#networksOfHost.get(host) ?? new Set()).add(network));

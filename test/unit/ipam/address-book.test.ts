@@ -9,7 +9,12 @@ import { StoreError } from "../../../ipam/errors.ts";
 import { encodeHolder } from "../../../ipam/named-networks/address-records.ts";
 import { isHostGone } from "../../../ipam/named-networks/gone-hosts.ts";
 import { encodeHost } from "../../../ipam/named-networks/member-codec.ts";
-import { addressFolder, addressRecord, hostRecord } from "../../../ipam/named-networks/record-names.ts";
+import {
+  addressFolder,
+  addressRecord,
+  CATALOGUE_RECORD,
+  hostRecord,
+} from "../../../ipam/named-networks/record-names.ts";
 import type { NetworkStore, Records } from "../../../ipam/stores/contracts.ts";
 import { MemoryHolder, openMemoryStore } from "../../../ipam/stores/file/memory.ts";
 import {
@@ -162,6 +167,37 @@ describe("a take", () => {
     await expect(book.take(narrow, 4, null, "e", signal)).rejects.toMatchObject({
       code: "TULLE_NO_FREE_ADDRESS",
     });
+  });
+});
+
+describe("a network that is removed", () => {
+  it("is left at the next comparison, unless a container is in it", async () => {
+    const { records } = openStore();
+    const [blue, green, red] = [
+      await createdNetwork(records, "blue", "10.9.8.0/24", signal),
+      await createdNetwork(records, "green", "10.9.7.0/24", signal),
+      await createdNetwork(records, "red", "fd00:9::/64", signal, 6),
+    ];
+    const stateDir = folders.make();
+    const first = startBook({ records, number: 1, stateDir });
+    const kept = await first.part.take(green, 4, null, "e1", signal);
+    first.part.prepare(blue);
+    first.part.prepare(red);
+    const held = async (id: typeof blue.id) => (await records.list(addressFolder(id), signal)).length;
+    await expect.poll(() => held(blue.id), SOON).toBe(4);
+    await expect.poll(() => held(red.id), SOON).toBe(4);
+    expect(String(await first.part.take(red, 6, null, "e1", signal))).toBe("fd00:9::2");
+    await first.stop();
+    const catalogue = await records.read(CATALOGUE_RECORD, signal);
+    const root = JSON.parse(catalogue?.value ?? "");
+    const networks = root.networks.filter(({ name }: { name: string }) => name === "red");
+    await records.write(CATALOGUE_RECORD, JSON.stringify({ networks }), catalogue, signal);
+    const second = startBook({ records, number: 1, stateDir });
+    await expect.poll(() => held(blue.id), SOON).toBe(0);
+    expect(second.part.given(green.id).map(String)).toEqual([String(kept)]);
+    expect(readdirSync(join(stateDir, "named-addresses"))).not.toContain(`${blue.id}.json`);
+    expect(second.part.given(red.id).map(String)).toEqual(["fd00:9::2"]);
+    await second.stop();
   });
 });
 

@@ -72,6 +72,10 @@ export interface AddressBook {
   release(network: NetworkId, address: Address): void;
   /** What this host gave, for a comparison with the containers that there are. */
   given(network: NetworkId): readonly Address[];
+  /** Fills the reserve before the first container of the network starts here. */
+  prepare(network: NamedNetwork): void;
+  /** Drops what is known of a network that was removed; nothing while addresses are given. */
+  forget(network: NetworkId): Promise<void>;
 }
 
 /** What is known of named networks, whole and immutable; kept on disk, so that it outlives an outage and a restart. */

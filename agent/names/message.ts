@@ -51,12 +51,12 @@ export function readQuery(bytes: Buffer): ReadQuery {
   if (bytes.length < HEADER_BYTES || (bytes.readUInt16BE(2) & RESPONSE) !== 0)
     return { query: null, error: null };
   const opcode = (bytes.readUInt16BE(2) >> 11) & 0xf;
-  if (opcode !== 0) return { query: null, error: headerOnly(bytes, RCODE.notImplemented) };
+  if (opcode !== 0) return { query: null, error: headerOf(bytes, RCODE.notImplemented) };
   const packet = decodeOrNull(bytes);
   const question = packet?.questions?.[0];
   const questionEnd = endOfQuestion(bytes);
   if (packet === null || question === undefined || packet.questions?.length !== 1 || questionEnd === null)
-    return { query: null, error: headerOnly(bytes, RCODE.formatError) };
+    return { query: null, error: headerOf(bytes, RCODE.formatError) };
   const opt = packet.additionals?.find(({ type }) => type === "OPT");
   return {
     query: {
@@ -138,10 +138,11 @@ function endOfQuestion(bytes: Buffer): number | null {
   return at + 4 <= bytes.length ? at + 4 : null;
 }
 
+/** Servers may answer in lower case; type and class, the last four bytes, are no letters. */
 function isSameQuestion(answer: Buffer, query: Buffer, questionEnd: number): boolean {
-  for (let at = HEADER_BYTES; at < questionEnd; at++) {
-    // Lengths of labels are below 64 and the type is compared by the same rule, so that 0x41 and 0x61 are one: a type
-    // that differs only so does not exist (RFC 6895).
+  const nameEnd = questionEnd - 4;
+  if (answer.compare(query, nameEnd, questionEnd, nameEnd, questionEnd) !== 0) return false;
+  for (let at = HEADER_BYTES; at < nameEnd; at++) {
     if (lowerCase(answer[at] ?? 0) !== lowerCase(query[at] ?? 0)) return false;
   }
   return true;
@@ -172,11 +173,6 @@ function respond(query: Query, flags: number, records: readonly Buffer[]): Buffe
   header.writeUInt16BE(records.length, 6);
   header.writeUInt16BE(opt.length === 0 ? 0 : 1, 10);
   return Buffer.concat([header, bytes.subarray(HEADER_BYTES, questionEnd), ...records, opt]);
-}
-
-/** For a query whose question cannot be read. */
-function headerOnly(bytes: Buffer, rcode: number): Buffer {
-  return headerOf(bytes, rcode);
 }
 
 /** The query's id, opcode, RD and CD (RFC 4035 §3.1.6) with our flags; all counts are 0. */

@@ -1,0 +1,105 @@
+/** Everything that serves names on this host, put together: the device with the address, the server, the forwarder. */
+
+import { Reconciler, type ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
+import { linkKey } from "../../backends/state/kinds/link.ts";
+import type { KernelObject } from "../../backends/state/kinds/registry.ts";
+import { Prefix } from "../../ipam/addresses/ip.ts";
+import { guarded } from "../../ipam/faults.ts";
+import type { NamedNetworksView } from "../../ipam/named-networks/contracts.ts";
+import { takeHostSnapshot } from "../host/host-facts.ts";
+import type { Runtime } from "../network/runtime.ts";
+import type { NameClients } from "./clients.ts";
+import { Forwarder } from "./forwarder.ts";
+import { localSources } from "./local-sources.ts";
+import { NameServer, type NameServerStatus } from "./name-server.ts";
+import { NAME_SERVER, NAME_SERVER_DEVICE } from "./name-server-address.ts";
+import { ResolvConf } from "./resolv-conf.ts";
+
+export interface NameServiceOptions {
+  readonly runtime: Pick<Runtime, "clock" | "random" | "logger" | "faults" | "port" | "netlink">;
+  /** What is known of the named networks now, in memory. */
+  readonly view: () => Pick<NamedNetworksView, "networks" | "members">;
+  readonly clients: NameClients;
+  /** The host's resolvers; default /etc/resolv.conf. */
+  readonly resolvConf?: string;
+}
+
+export interface NameServiceStatus extends NameServerStatus {
+  /** Addresses of the host's resolvers. */
+  readonly resolvers: readonly string[];
+}
+
+/** Drivers of dummy devices give this MTU; the loopback interface, which carries the packets, takes more. */
+const DUMMY_MTU_BYTES = 1500;
+
+const ADDRESS_PREFIX = Prefix.of(NAME_SERVER, 32);
+
+const OBJECTS: readonly KernelObject[] = [
+  {
+    kind: "link",
+    name: NAME_SERVER_DEVICE,
+    type: "dummy",
+    mac: null,
+    mtuBytes: DUMMY_MTU_BYTES,
+    isUp: true,
+    details: { type: "dummy" },
+  },
+  { kind: "address", device: NAME_SERVER_DEVICE, address: { address: NAME_SERVER, length: 32 } },
+];
+
+export class NameService {
+  readonly #server: NameServer;
+  readonly #reconciler: Reconciler;
+  readonly #resolvConf: ResolvConf;
+
+  constructor({ runtime, view, clients, resolvConf = "/etc/resolv.conf" }: NameServiceOptions) {
+    const { clock, random, logger, faults, port, netlink } = runtime;
+    this.#resolvConf = new ResolvConf({ path: resolvConf, clock, logger });
+    this.#server = new NameServer({
+      clock,
+      random,
+      logger,
+      view,
+      clients,
+      forwarder: new Forwarder({ clock, upstreams: () => this.#resolvConf.upstreams }),
+      readSources: () => localSources(takeHostSnapshot(netlink)),
+    });
+    this.#reconciler = new Reconciler({
+      port,
+      clock,
+      logger,
+      random,
+      scope: {
+        devices: new Set([NAME_SERVER_DEVICE]),
+        sharedDevices: new Set(),
+        nexthopDevices: new Set(),
+        networks: [ADDRESS_PREFIX],
+        sysctls: new Set(),
+      },
+      onHostChange: guarded(faults, "following the bridges of containers", () => this.#server.hostChanged()),
+    });
+    this.#reconciler.setDesired({ type: "whole", groups: new Map([["names", OBJECTS]]) });
+  }
+
+  /** Serves until `signal` fires. Device and address stay, so that containers get an error at once, not silence. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#reconciler.run(signal), this.#server.run(signal)]);
+  }
+
+  /** Resolves when the device and its address exist. Rejects when `signal` fires. */
+  ready(signal: AbortSignal): Promise<void> {
+    return this.#reconciler.settled(signal);
+  }
+
+  status(): NameServiceStatus {
+    const { problem, ...server } = this.#server.status;
+    const resolvers = this.#resolvConf.upstreams.map(({ host }) => host);
+    return { ...server, resolvers, problem: problem ?? deviceProblem(this.#reconciler.status()) };
+  }
+}
+
+function deviceProblem({ conflicts, failures, trouble }: ReconcilerStatus): string | null {
+  const [conflict] = conflicts;
+  if (conflict !== undefined) return `${linkKey(NAME_SERVER_DEVICE)}: ${conflict.reason}`;
+  return failures[0]?.message ?? trouble;
+}

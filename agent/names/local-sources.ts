@@ -3,6 +3,7 @@
 import { type Address, Prefix } from "../../ipam/addresses/ip.ts";
 import type { HostLink, HostSnapshot } from "../host/host-snapshot.ts";
 import { leadsOut } from "../host/uplink.ts";
+import { NAME_SERVER } from "./name-server-address.ts";
 
 export interface LocalSources {
   /** Indexes of the bridges and of the loopback interface. */
@@ -33,7 +34,10 @@ export function localSources(host: HostSnapshot): LocalSources {
 }
 
 export function isLocalSource({ prefixes }: LocalSources, source: Address): boolean {
-  return source.isLoopback || prefixes.some((prefix) => prefix.contains(source));
+  // The host's own queries come from the address that they go to, whether or not the kernel has told of it yet.
+  return (
+    source.isLoopback || source.equals(NAME_SERVER) || prefixes.some((prefix) => prefix.contains(source))
+  );
 }
 
 function isUplink(bridge: HostLink, host: HostSnapshot): boolean {

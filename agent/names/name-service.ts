@@ -1,7 +1,6 @@
-/** Everything that serves names on this host, put together: the device with the address, the server, the forwarder. */
+/** Everything that serves names on this host, put together: the address, the server, the forwarder. */
 
 import { Reconciler, type ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
-import { linkKey } from "../../backends/state/kinds/link.ts";
 import type { KernelObject } from "../../backends/state/kinds/registry.ts";
 import { Prefix } from "../../ipam/addresses/ip.ts";
 import { guarded } from "../../ipam/faults.ts";
@@ -29,21 +28,7 @@ export interface NameServiceStatus extends NameServerStatus {
   readonly resolvers: readonly string[];
 }
 
-/** Drivers of dummy devices give this MTU; the loopback interface, which carries the packets, takes more. */
-const DUMMY_MTU_BYTES = 1500;
-
-const ADDRESS_PREFIX = Prefix.of(NAME_SERVER, 32);
-
 const OBJECTS: readonly KernelObject[] = [
-  {
-    kind: "link",
-    name: NAME_SERVER_DEVICE,
-    type: "dummy",
-    mac: null,
-    mtuBytes: DUMMY_MTU_BYTES,
-    isUp: true,
-    details: { type: "dummy" },
-  },
   { kind: "address", device: NAME_SERVER_DEVICE, address: { address: NAME_SERVER, length: 32 } },
 ];
 
@@ -73,7 +58,7 @@ export class NameService {
         devices: new Set([NAME_SERVER_DEVICE]),
         sharedDevices: new Set(),
         nexthopDevices: new Set(),
-        networks: [ADDRESS_PREFIX],
+        networks: [Prefix.of(NAME_SERVER, 32)],
         sysctls: new Set(),
       },
       onHostChange: guarded(faults, "following the bridges of containers", () => this.#server.hostChanged()),
@@ -81,12 +66,12 @@ export class NameService {
     this.#reconciler.setDesired({ type: "whole", groups: new Map([["names", OBJECTS]]) });
   }
 
-  /** Serves until `signal` fires. Device and address stay, so that containers get an error at once, not silence. */
+  /** Serves until `signal` fires. The address stays, so that containers get an error at once, not silence. */
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all([this.#reconciler.run(signal), this.#server.run(signal)]);
   }
 
-  /** Resolves when the device and its address exist. Rejects when `signal` fires. */
+  /** Resolves when the address exists. Rejects when `signal` fires. */
   ready(signal: AbortSignal): Promise<void> {
     return this.#reconciler.settled(signal);
   }
@@ -94,12 +79,12 @@ export class NameService {
   status(): NameServiceStatus {
     const { problem, ...server } = this.#server.status;
     const resolvers = this.#resolvConf.upstreams.map(({ host }) => host);
-    return { ...server, resolvers, problem: problem ?? deviceProblem(this.#reconciler.status()) };
+    return { ...server, resolvers, problem: problem ?? addressProblem(this.#reconciler.status()) };
   }
 }
 
-function deviceProblem({ conflicts, failures, trouble }: ReconcilerStatus): string | null {
+function addressProblem({ conflicts, failures, trouble }: ReconcilerStatus): string | null {
   const [conflict] = conflicts;
-  if (conflict !== undefined) return `${linkKey(NAME_SERVER_DEVICE)}: ${conflict.reason}`;
+  if (conflict !== undefined) return `${conflict.key}: ${conflict.reason}`;
   return failures[0]?.message ?? trouble;
 }

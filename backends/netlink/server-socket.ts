@@ -22,7 +22,7 @@ const IP_FREEBIND = 15;
 
 export interface ServerSocketOptions {
   readonly transport: "udp" | "tcp";
-  /** Of IPv4; it may be missing for now (IP_FREEBIND), since its device can be deleted and come back at any time. */
+  /** Of IPv4; it may be missing for now (IP_FREEBIND), since any program can delete it, and it comes back. */
   readonly address: Address;
   readonly port: number;
   /** Indexes of the interfaces by which packets may come in. */

@@ -56,16 +56,14 @@ function upstreamAnswer(bytes: Buffer, transport: "udp" | "tcp"): Buffer {
 }
 
 const udp = createSocket("udp4");
-udp.on("message", (message, source) =>
-  udp.send(upstreamAnswer(message, "udp"), source.port, source.address),
-);
+udp.on("message", (message, source) => udp.send(upstreamAnswer(message, "udp"), source.port, source.address));
 udp.bind(53, "127.0.0.53");
 createServer((socket) => {
   const reader = new MessageReader((message) => socket.write(frame(upstreamAnswer(message, "tcp"))));
   socket.on("data", (bytes) => reader.push(bytes));
 }).listen(53, "127.0.0.53");
 
-const logger = createLogger({ level: "debug", format: "text", now: () => new Date() } as never);
+const logger = createLogger({ level: "debug", format: "text", now: () => new Date() });
 const service = new NameService({
   runtime: {
     clock: systemClock,

@@ -1,14 +1,13 @@
 /** The types of device that a plan can want. A new one is a file and a line here. */
 
 import type { DeviceType } from "../contract/device-type.ts";
-import { type DummyDetails, dummyDevice } from "./dummy.ts";
 import { type IpipDetails, ipipDevice } from "./ipip.ts";
 import { type TunDetails, tunDevice } from "./tun.ts";
 import { type VxlanDetails, vxlanDevice } from "./vxlan.ts";
 import { type WireguardDetails, wireguardDevice } from "./wireguard.ts";
 
 /** The attributes that only one type of device has. */
-export type DeviceDetails = VxlanDetails | IpipDetails | WireguardDetails | TunDetails | DummyDetails;
+export type DeviceDetails = VxlanDetails | IpipDetails | WireguardDetails | TunDetails;
 
 /** TypeScript cannot follow that details fit the functions of their own type. */
 const TYPES = [
@@ -16,7 +15,6 @@ const TYPES = [
   ipipDevice,
   wireguardDevice,
   tunDevice,
-  dummyDevice,
 ] as readonly unknown[] as readonly DeviceType<DeviceDetails>[];
 
 const BY_NAME: ReadonlyMap<string, DeviceType<DeviceDetails>> = new Map(TYPES.map((one) => [one.type, one]));

@@ -6,10 +6,21 @@ import { encodeAnswer, encodeError, isAnswerTo, readQuery } from "../../../agent
 import { frame, MessageReader } from "../../../agent/names/tcp-frames.ts";
 import { member, networkId, viewOf } from "../../support/named-view.ts";
 
-const view = viewOf({ red: [[member(["web", "www"], "10.100.0.2", "fd00::2"), member(["db"], "10.100.0.3")]] });
+const view = viewOf({
+  red: [[member(["web", "www"], "10.100.0.2", "fd00::2"), member(["db"], "10.100.0.3")]],
+});
 const networks = [networkId(1)];
 
-const names = fc.constantFrom("web", "WEB", "www.red", "db", "x.example", "2.0.100.10.in-addr.arpa", ".", "arpa");
+const names = fc.constantFrom(
+  "web",
+  "WEB",
+  "www.red",
+  "db",
+  "x.example",
+  "2.0.100.10.in-addr.arpa",
+  ".",
+  "arpa",
+);
 const queries = fc
   .record({ id: fc.nat(0xffff), name: names, type: fc.constantFrom("A", "AAAA", "PTR", "ANY", "TXT") })
   .map(({ id, name, type }) =>

@@ -42,7 +42,12 @@ function query(question: Question, options: { readonly udpPayloadSize?: number }
 }
 
 /** The library's types lack `ANY`. */
-function ask(name: string, type: Question["type"] | "ANY" = "A", networks = [RED], turn = 0): string[] | null {
+function ask(
+  name: string,
+  type: Question["type"] | "ANY" = "A",
+  networks = [RED],
+  turn = 0,
+): string[] | null {
   const records = answerFromView(view, query({ name, type: type as Question["type"] }), { networks, turn });
   return records?.map((record) => ("data" in record ? String(record.data) : record.type)) ?? null;
 }
@@ -101,11 +106,7 @@ describe("names of named networks", () => {
 
 describe("an answer on the wire", () => {
   const answer = (asked: Query, transport: "udp" | "tcp" = "udp", from = view) =>
-    encodeAnswer(
-      asked,
-      answerFromView(from, asked, { networks: [RED], turn: 0 }) ?? [],
-      transport,
-    );
+    encodeAnswer(asked, answerFromView(from, asked, { networks: [RED], turn: 0 }) ?? [], transport);
 
   it("repeats id and question as they were written", () => {
     const packet = decode(answer(query({ name: "wEb", type: "A" })));

@@ -136,7 +136,9 @@ describe("forwarding", () => {
       otherType.writeUInt16BE(28, 12 + "example.org".length + 2);
       return [otherId, otherName, otherType, Buffer.from("x"), answer(bytes, "192.0.2.1")];
     };
-    expect((await ask(forwarder([await fakeServer(forging)]))).answers).toMatchObject([{ data: "192.0.2.1" }]);
+    expect((await ask(forwarder([await fakeServer(forging)]))).answers).toMatchObject([
+      { data: "192.0.2.1" },
+    ]);
   });
 
   it("refuses what exceeds the limits of a client and of all, and takes queries again afterwards", async () => {

@@ -9,10 +9,9 @@ const hosts = (text: string) => parseResolvConf(text).map(({ host }) => host);
 
 describe("resolv.conf", () => {
   it("names servers in order, at most three, each once", () => {
-    expect(hosts("# x\nnameserver 192.0.2.1\n  nameserver\t127.0.0.53 \nsearch a\noptions ndots:0\n")).toEqual([
-      "192.0.2.1",
-      "127.0.0.53",
-    ]);
+    expect(
+      hosts("# x\nnameserver 192.0.2.1\n  nameserver\t127.0.0.53 \nsearch a\noptions ndots:0\n"),
+    ).toEqual(["192.0.2.1", "127.0.0.53"]);
     const five = ["1", "1", "2", "3", "4"].map((last) => `nameserver 192.0.2.${last}`).join("\n");
     expect(hosts(five)).toEqual(["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
     expect(hosts("nameserver fe80::1%eth0\nnameserver 2001:db8::1")).toEqual(["fe80::1%eth0", "2001:db8::1"]);

@@ -93,6 +93,14 @@ export function isAnswerTo(answer: Buffer, query: Buffer, questionEnd: number): 
   return isResponse && hasQuestion && isSameQuestion(answer, query, questionEnd);
 }
 
+/** True for an answer with this id that reports this error. */
+export function isErrorFor(answer: Buffer, id: number, rcode: number): boolean {
+  if (answer.length < HEADER_BYTES) return false;
+  return (
+    answer.readUInt16BE(0) === id && (answer.readUInt16BE(2) & RESPONSE) !== 0 && rcodeOf(answer) === rcode
+  );
+}
+
 export function rcodeOf(message: Buffer): number {
   return message.readUInt16BE(2) & 0xf;
 }

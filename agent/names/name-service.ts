@@ -1,8 +1,6 @@
 /** Everything that serves names on this host, put together: the address, the server, the forwarder. */
 
 import { Reconciler, type ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
-import type { KernelObject } from "../../backends/state/kinds/registry.ts";
-import { Prefix } from "../../ipam/addresses/ip.ts";
 import { guarded } from "../../ipam/faults.ts";
 import type { NamedNetworksView } from "../../ipam/named-networks/contracts.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
@@ -11,7 +9,7 @@ import type { NameClients } from "./clients.ts";
 import { Forwarder } from "./forwarder.ts";
 import { localSources } from "./local-sources.ts";
 import { NameServer, type NameServerStatus } from "./name-server.ts";
-import { NAME_SERVER, NAME_SERVER_DEVICE } from "./name-server-address.ts";
+import { NAME_SERVER_OBJECT, NAME_SERVER_SCOPE } from "./name-server-address.ts";
 import { ResolvConf } from "./resolv-conf.ts";
 
 export interface NameServiceOptions {
@@ -27,10 +25,6 @@ export interface NameServiceStatus extends NameServerStatus {
   /** Addresses of the host's resolvers. */
   readonly resolvers: readonly string[];
 }
-
-const OBJECTS: readonly KernelObject[] = [
-  { kind: "address", device: NAME_SERVER_DEVICE, address: { address: NAME_SERVER, length: 32 } },
-];
 
 export class NameService {
   readonly #server: NameServer;
@@ -54,16 +48,10 @@ export class NameService {
       clock,
       logger,
       random,
-      scope: {
-        devices: new Set([NAME_SERVER_DEVICE]),
-        sharedDevices: new Set(),
-        nexthopDevices: new Set(),
-        networks: [Prefix.of(NAME_SERVER, 32)],
-        sysctls: new Set(),
-      },
+      scope: NAME_SERVER_SCOPE,
       onHostChange: guarded(faults, "following the bridges of containers", () => this.#server.hostChanged()),
     });
-    this.#reconciler.setDesired({ type: "whole", groups: new Map([["names", OBJECTS]]) });
+    this.#reconciler.setDesired({ type: "whole", groups: new Map([["names", [NAME_SERVER_OBJECT]]]) });
   }
 
   /** Serves until `signal` fires. The address stays, so that containers get an error at once, not silence. */

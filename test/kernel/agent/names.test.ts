@@ -195,8 +195,8 @@ describeAsRoot("the name server on real sockets", () => {
     expect(inContainer("getent ahostsv4 shop.example")).toMatch(/^192\.0\.2\.77/);
     expect(inContainer("getent ahostsv4 nowhere || echo none")).toBe("none\n");
     // Its exit status is 1 for any name without an IPv6 address.
-    expect(inContainer("{ busybox nslookup db || true; }")).toContain("10.100.0.3");
-    expect(inContainer("busybox nslookup web")).toMatch(/10\.100\.0\.2[\s\S]*fd00::2/);
+    expect(inContainer("{ busybox nslookup db. || true; }")).toContain("10.100.0.3");
+    expect(inContainer("busybox nslookup web.")).toMatch(/10\.100\.0\.2[\s\S]*fd00::2/);
   });
 
   it("answers REFUSED where the host has no resolver, and follows a change of resolv.conf", async () => {

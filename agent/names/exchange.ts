@@ -14,7 +14,7 @@ type Ask = (query: Query, upstream: Upstream, signal: AbortSignal) => Promise<Bu
 
 /**
  * The server's answer, checked against the question. Rejects when the server cannot be reached, and when `signal` fires;
- * what is no answer to the question is ignored.
+ * other messages are ignored.
  */
 export const EXCHANGES: Readonly<Record<Transport, Ask>> = { udp: askByUdp, tcp: askByTcp };
 

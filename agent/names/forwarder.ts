@@ -29,7 +29,7 @@ export interface ForwarderLimits {
 
 const LIMITS: ForwarderLimits = { total: 512, perClient: 64 };
 
-/** How often a question is asked at least, if nobody answers: datagrams get lost. */
+/** How often a question is asked at least, if no server answers: datagrams get lost. */
 const MIN_ATTEMPTS = 3;
 
 export interface ForwarderOptions {
@@ -60,7 +60,7 @@ export class Forwarder {
 
   /**
    * A server's answer, by the transport that the client uses: who gets a truncated answer asks again by TCP. REFUSED
-   * where there is no server or too much is asked, and SERVFAIL where none answers: then Docker asks its next server.
+   * without a server or beyond the limits, and SERVFAIL where none answers: then Docker asks its next server.
    * Never rejects. `client` is who asks.
    */
   async ask(query: Query, transport: Transport, client: string): Promise<Buffer> {
@@ -89,7 +89,7 @@ export class Forwarder {
     return this.#options.upstreams().toSorted((left, right) => isAvoided(left) - isAvoided(right));
   }
 
-  /** The first good answer; a bad one, such as SERVFAIL, when there is no good one; null when there is none. */
+  /** The first good answer; a bad one, such as SERVFAIL, when no other came; null when there is none. */
   #askAll(query: Query, transport: Transport, upstreams: readonly Upstream[]): Promise<Buffer | null> {
     const end = new AbortController();
     return new Promise<Buffer | null>((resolve) => {

@@ -42,7 +42,7 @@ export interface Query {
   readonly udpPayloadBytes: number | null;
 }
 
-/** `error` is what to answer to a message that is no query to look up; null for one to drop in silence. */
+/** `error` is what to answer to a message that holds no question to look up; null for one to drop in silence. */
 export type ReadQuery = { readonly query: Query } | { readonly query: null; readonly error: Buffer | null };
 
 /** What a name server does with a message from a client. Never throws. */
@@ -119,7 +119,7 @@ export function forClient(answer: Buffer, query: Query): Buffer {
   return copy;
 }
 
-/** Docker's names, and what is in reverse names: everything else is no concern of ours. */
+/** Docker's names, and what is in reverse names. Other names belong to other servers. */
 function isContainerName(name: string): boolean {
   return /^[\w.-]+$/.test(name);
 }
@@ -146,7 +146,7 @@ function endOfQuestion(bytes: Buffer): number | null {
   return at + 4 <= bytes.length ? at + 4 : null;
 }
 
-/** Servers may answer in lower case; type and class, the last four bytes, are no letters. */
+/** Servers may answer in lower case; type and class, the last four bytes, must be equal. */
 function isSameQuestion(answer: Buffer, query: Buffer, questionEnd: number): boolean {
   const nameEnd = questionEnd - 4;
   if (answer.compare(query, nameEnd, questionEnd, nameEnd, questionEnd) !== 0) return false;

@@ -37,7 +37,7 @@ export interface NameServerStatus {
   /** Since the start. */
   readonly answered: number;
   readonly forwarded: number;
-  /** From a source that is no container's. */
+  /** From a source outside of the bridges of containers. */
   readonly dropped: number;
 }
 

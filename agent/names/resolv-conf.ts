@@ -17,7 +17,7 @@ const MAX_SERVERS = 3;
 /** How often the file is looked at, at most. Looking costs some microseconds. */
 const LOOK_MS = 1000;
 
-/** The servers that a resolv.conf names, without ourselves. A line that is no address is skipped, as the C library does. */
+/** The servers that a resolv.conf names, without ourselves. A line without an address is skipped, as the C library does. */
 export function parseResolvConf(text: string): readonly Upstream[] {
   const hosts = text.split("\n").flatMap((line) => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? []);
   const usable = hosts.filter((host) => isIP(host) !== 0 && host !== NAME_SERVER.toString());

@@ -40,7 +40,7 @@ export function openServerSocket({ transport, address, port, interfaces }: Serve
     // In front of bind: nothing may arrive before.
     filterArrivals(fd, interfaces);
     check("setsockopt IP_FREEBIND", libc.setIntOption(fd, SOL_IP, IP_FREEBIND, 1));
-    // Connections of a former process in TIME_WAIT are no obstacle. For UDP it would let two programs have one port.
+    // Connections of a former process in TIME_WAIT do not keep us from it. For UDP it would let two programs have one port.
     if (transport === "tcp")
       check("setsockopt SO_REUSEADDR", libc.setIntOption(fd, SOL_SOCKET, SO_REUSEADDR, 1));
     const bound = libc.bind(fd, encodeSocketAddress(address, port));

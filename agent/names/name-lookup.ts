@@ -67,7 +67,11 @@ function indexOf(host: HostMembers): HostIndex {
   const byName = new Map<string, Member[]>();
   const byAddress = new Map<string, Member>();
   for (const member of host.members) {
-    for (const name of new Set(member.names)) byName.set(name, [...(byName.get(name) ?? []), member]);
+    for (const name of new Set(member.names)) {
+      const same = byName.get(name);
+      if (same === undefined) byName.set(name, [member]);
+      else same.push(member);
+    }
     for (const address of Object.values(member.addresses)) byAddress.set(address.toString(), member);
   }
   const index = { byName, byAddress };

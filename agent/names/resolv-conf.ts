@@ -1,7 +1,8 @@
 /** The host's resolvers, from resolv.conf(5). Follows the file: changed or replaced, also behind a symbolic link. */
 
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { isIP } from "node:net";
+import { readRequiredFile } from "../../ipam/files.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
 import { DNS_PORT, NAME_SERVER } from "./name-server-address.ts";
 
@@ -60,7 +61,7 @@ export class ResolvConf {
       const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);
       const version = [dev, ino, size, mtimeMs, ctimeMs].join();
       if (version !== this.#version) {
-        this.#upstreams = parseResolvConf(readFileSync(path, "utf8"));
+        this.#upstreams = parseResolvConf(readRequiredFile(path));
         this.#version = version;
         logger.info("resolvers of the host", { path, servers: this.#upstreams.map(({ host }) => host) });
       }

@@ -1,7 +1,7 @@
 /** Sockets for servers on one IPv4 address of this host, with what Node's own sockets lack. Opening is all it does. */
 
 import type { Address } from "../../ipam/addresses/ip.ts";
-import { check, EADDRINUSE, NetlinkError } from "./errors.ts";
+import { check, EACCES, EADDRINUSE, NetlinkError } from "./errors.ts";
 import { arrivalFilter } from "./filter.ts";
 import * as libc from "./libc.ts";
 
@@ -58,11 +58,16 @@ export function filterArrivals(fd: number, interfaces: readonly number[]): void 
   check("setsockopt SO_ATTACH_FILTER", libc.setFilterOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, filter));
 }
 
+const REMEDIES: Readonly<Record<number, string>> = {
+  [EACCES]: "CAP_NET_BIND_SERVICE is missing: run as root, or give the service that capability",
+  [EADDRINUSE]:
+    "another program listens there, or on all addresses: stop it, or restrict it to its addresses",
+};
+
 function bindError(transport: string, address: Address, port: number, errno: number): NetlinkError {
-  const where = `${address} port ${port}/${transport}`;
-  if (errno !== EADDRINUSE) return new NetlinkError(`bind ${where}`, errno);
-  const kernelMessage = "another program listens there, or on all addresses: stop it, or name its addresses";
-  return new NetlinkError(`bind ${where}`, errno, { kernelMessage, retryable: true });
+  return new NetlinkError(`bind ${address} port ${port}/${transport}`, errno, {
+    kernelMessage: REMEDIES[errno],
+  });
 }
 
 /** `struct sockaddr_in` (linux/in.h). */

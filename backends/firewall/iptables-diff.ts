@@ -148,9 +148,14 @@ function placeJump(edit: TableEdit, chain: RenderedChain, parent: string, table:
 function placesIn(parent: string, others: readonly string[]): { first: number; last: number } {
   const verdict = others.findIndex(isFinal);
   const last = verdict < 0 ? others.length : verdict;
-  if (parent === DOCKER_USER) return { first: last, last };
+  // Jumps of the other networks have the same place, in any order.
+  if (parent === DOCKER_USER) return { first: others.slice(0, last).findLastIndex(isForeign) + 1, last };
   const isDockers = (rule: string): boolean => DOCKER_JUMPS.some((name) => isPlainJump(rule, name));
   return { first: others.slice(0, last).findLastIndex(isDockers) + 1, last };
+}
+
+function isForeign(rule: string): boolean {
+  return !isOurChain(targetOf(rule));
 }
 
 function driftOfJump(parent: string, name: string, count: number, isWanted: boolean): Drift {

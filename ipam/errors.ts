@@ -29,6 +29,7 @@ export const ERROR_CODES = {
   TULLE_CONTROL: "the running daemon does not answer",
   TULLE_PREREQUISITE: "this host lacks a required program or privilege",
   TULLE_CNI: "a request of the container runtime failed",
+  TULLE_ENGINE: "the Docker Engine API does not answer or rejected a call",
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

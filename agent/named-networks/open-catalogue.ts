@@ -11,7 +11,7 @@ import type { UsedRange } from "../../ipam/named-networks/pools.ts";
 import type { NetworkStore } from "../../ipam/stores/contracts.ts";
 
 /** The ranges of the overlay network. */
-function overlayRanges({ families }: NetworkConfig): readonly UsedRange[] {
+export function overlayRanges({ families }: NetworkConfig): readonly UsedRange[] {
   return entriesOf(families).map(([, { network }]) => ({ prefix: network, title: "the overlay network" }));
 }
 

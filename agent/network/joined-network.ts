@@ -7,6 +7,7 @@
  */
 
 import type { PeerDetails } from "../../backends/backend.ts";
+import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { guarded } from "../../ipam/faults.ts";
@@ -64,6 +65,8 @@ export interface JoinedNetworkOptions {
   readonly redial: () => void;
   /** Called once, when packets can flow. */
   readonly onReady: () => void;
+  /** Called at the start, and when this host's interface, addresses or local prefixes have changed. */
+  readonly onAttachment: (attachment: Attachment, plans: JointPlans) => void;
   /** Called when this host needs another lease in the same network: it is to leave and join again. */
   readonly onRejoin: () => void;
 }
@@ -128,6 +131,7 @@ export class JoinedNetwork {
       move: (after) => this.#attachTo(after),
       onLocalChange: (after) => {
         this.#desired.setLocalPrefixes(after);
+        options.onAttachment(this.#desired.attachment, options.hostFirewall.plans);
         this.#refresh();
       },
       onNewAddress: options.redial,
@@ -182,6 +186,12 @@ export class JoinedNetwork {
     return `${lease.entry.key} on ${interfaceNames(this.#desired.attachment.chosen)}, ${peers.peers.size} peers`;
   }
 
+  /** True while the lease cannot have expired. */
+  get isLeaseHeld(): boolean {
+    const { lease } = this.#parts;
+    return lease.state.state === "held" && lease.deadlineMs > this.#options.runtime.clock.monotonicMs();
+  }
+
   /** The problems that take part in readiness; empty when this host is a working member. */
   get problems(): readonly Problem[] {
     const { lease, peers, reconciler, runner } = this.#parts;
@@ -212,6 +222,7 @@ export class JoinedNetwork {
     const entries = listing.entries.filter(({ key }) => !membership.givenUp.includes(key));
     peers.apply({ type: "list", ...listing, entries }, runtime.clock.monotonicMs());
     this.#desired.peersChanged();
+    this.#options.onAttachment(this.#desired.attachment, this.#options.hostFirewall.plans);
     const { metrics } = this.#options;
     const endMeasuring = metrics.measure(() => metrics.setSessions(this.#peerDetails()));
     try {
@@ -320,6 +331,7 @@ export class JoinedNetwork {
 
   #attachTo(after: Attachment): void {
     this.#desired.attachTo(after);
+    this.#options.onAttachment(after, this.#options.hostFirewall.plans);
     this.#writeSubnetFile();
     this.#refresh();
   }

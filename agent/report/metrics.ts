@@ -61,6 +61,11 @@ export const METRICS = {
   tulle_lease_renewal_failures_total: { type: "counter", help: "Renewals that failed.", labels: [] },
   tulle_lease_losses_total: { type: "counter", help: "Times that our lease was no longer ours.", labels: [] },
   tulle_store_up: { type: "gauge", help: "1 while the store can be followed.", labels: [] },
+  tulle_docker_calls_total: {
+    type: "counter",
+    help: "Calls of Docker's network and IPAM driver, by method and outcome (ok or error).",
+    labels: ["method", "outcome"],
+  },
   tulle_store_listings_total: { type: "counter", help: "Complete listings of the store.", labels: [] },
 } as const satisfies Readonly<Record<string, MetricDescription>>;
 

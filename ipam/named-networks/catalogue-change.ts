@@ -88,7 +88,12 @@ export function addDraft(
   const current = withoutLapsed(catalogue, around.nowSeconds);
   const { subnet: wanted } = request;
   const others = usedByNetworks(current).filter(({ prefix }) => wanted === null || !prefix.equals(wanted));
-  const subnet = chooseSubnet(family, request, [...others, ...around.used], around.randomBytes);
+  const subnet = chooseSubnet(
+    family,
+    request,
+    [...others, ...usedAround(request, around)],
+    around.randomBytes,
+  );
   poolOf(subnet, request);
   const draft = { id, family, subnet };
   const entry = draftEntryOf({ ...draft, host, createdSeconds: around.nowSeconds });
@@ -126,7 +131,13 @@ function subnetOf(
   const used = usedByNetworks(current).filter(
     ({ prefix, isDraft }) => !(isDraft && subnet !== null && prefix.equals(subnet)),
   );
-  return chooseSubnet(family, { ...request, subnet }, [...used, ...around.used], around.randomBytes);
+  const all = [...used, ...usedAround(request, around)];
+  return chooseSubnet(family, { ...request, subnet }, all, around.randomBytes);
+}
+
+/** What the range may not meet beside other networks. */
+function usedAround({ isLan }: PoolRequest, { used }: Surroundings): readonly UsedRange[] {
+  return isLan === true ? [] : used;
 }
 
 function usedByNetworks({

@@ -9,6 +9,8 @@ export interface PoolRequest {
   readonly allocation: Prefix | null;
   readonly gateway: Address | null;
   readonly excluded: readonly Address[];
+  /** The subnet is that of a LAN of the hosts, whose addresses another network driver uses: it may meet their links. */
+  readonly isLan?: boolean;
 }
 
 export interface NetworkRequest {

@@ -92,7 +92,7 @@ function filledFeed(networkCount: number, count: number): TestFeed {
   feed.set({ networks: new Map(networks.map((network) => [network.id, network])), members });
   for (let h = 0; h < HOSTS; h++) {
     const publicAddresses = { 4: Address.parse(`10.99.1.${h + 1}`) };
-    feed.addHost({ host: hostId(h + 2), name: `host${h}`, publicAddresses, version: "" });
+    feed.addHost({ host: hostId(h + 2), name: `host${h}`, publicAddresses, localPrefixes: [], version: "" });
   }
   return feed;
 }

@@ -5,7 +5,7 @@
  */
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
 import { join } from "node:path";
 import process from "node:process";
@@ -21,6 +21,8 @@ const IMAGE = "box";
 /** A docker command that takes longer hangs. */
 const COMMAND_SECONDS = "30";
 const SOCKET = "unix:///run/docker.sock";
+/** It waits about 30 s for each network whose plugin does not answer. */
+const START_MS = 90_000;
 
 /** As describeAsRoot, for this machine's Docker and the newest; skipped, visibly, where there is none, unless CI is set. */
 export function describeWithDocker(name: string, body: (engines: Engines) => void): void {
@@ -51,6 +53,8 @@ export class DockerHost {
   readonly #directory: string;
   readonly #cgroup: string;
   #daemon: Daemon | null = null;
+  /** Stays in the mount namespace of the first dockerd. */
+  #place: Daemon | null = null;
   #hasImage = false;
 
   constructor(host: Host, engines: Engines) {
@@ -70,7 +74,7 @@ export class DockerHost {
 
   /** Starts dockerd and waits until it answers. */
   async start(image: string, ...flags: readonly string[]): Promise<void> {
-    const [program = "", ...args] = this.#system.enter(
+    const [program = "", ...args] = this.#enterPlace(
       ...["dockerd", `--config-file=${this.configFile}`, `--data-root=${this.#directory}/data`],
       ...["--exec-root=/run/docker", "--pidfile=/run/docker.pid", "-H", SOCKET],
       ...[`--cgroup-parent=/${this.#cgroup}`, ...flags],
@@ -80,10 +84,20 @@ export class DockerHost {
     await untilReady(
       async () => daemon.pid === null || (await this.#answers()),
       () => daemon.output,
+      START_MS,
     );
     if (daemon.pid === null) throw new Error(`dockerd ended: ${daemon.output}`);
+    const here = ["--target", `${daemon.pid}`, "--mount", "sleep", "infinity"];
+    this.#place ??= startDaemon("nsenter", here);
     if (!this.#hasImage) this.docker("import", "-c", 'CMD ["/bin/sh"]', image, IMAGE);
     this.#hasImage = true;
+  }
+
+  /** A second dockerd finds the containers' namespaces, which are mounts, only where the first one made them. */
+  #enterPlace(...command: readonly string[]): readonly string[] {
+    const pid = this.#place?.pid ?? null;
+    if (pid === null) return this.#system.enter(...command);
+    return ["nsenter", `--target=${pid}`, "--mount", `--net=${this.host.netns.path}`, ...command];
   }
 
   /** GET /_ping of the Engine API. */
@@ -106,6 +120,16 @@ export class DockerHost {
     await untilReady(
       async () => daemon?.pid == null,
       () => daemon?.output ?? "",
+    );
+  }
+
+  /** Kills dockerd, as a crash would, and waits for the end of the containerd that goes with it. */
+  async kill(): Promise<void> {
+    const pid = readFileSync(join(this.host.runDirectory, "docker/containerd/containerd.pid"), "utf8").trim();
+    await this.#daemon?.kill();
+    await untilReady(
+      async () => !existsSync(`/proc/${pid}`),
+      () => `containerd ${pid} does not end`,
     );
   }
 
@@ -141,6 +165,7 @@ export class DockerHost {
   /** Ends daemon and containers at once. */
   dispose(): void {
     void this.#daemon?.kill();
+    void this.#place?.kill();
     this.#system.dispose();
     removeCgroups(this.#cgroup);
   }

@@ -11,7 +11,7 @@ import { createLab, type Lab } from "../../support/hosts.ts";
 
 const SERVER = "169.254.53.53";
 
-describeWithDocker("names for containers of Docker", () => {
+describeWithDocker("names for containers of Docker", (engines) => {
   let lab: Lab;
   let docker: DockerHost;
   let program: Bundle;
@@ -31,7 +31,7 @@ describeWithDocker("names for containers of Docker", () => {
 
   beforeAll(async () => {
     lab = createLab("names");
-    docker = new DockerHost(lab.addHost());
+    docker = new DockerHost(lab.addHost(), engines);
     resolvConf = join(lab.directory, "resolv.conf");
     writeFileSync(resolvConf, "nameserver 127.0.0.53\n");
     program = await bundle("names-process.ts");

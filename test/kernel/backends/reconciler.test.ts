@@ -67,7 +67,9 @@ describeAsRoot("reconciler on the real kernel", () => {
   it("follows MTUs up and down without losing a neighbour, and blames no other program", async () => {
     await host.want(peer(54), peer(16));
     const neighbours = host.sh("ip neigh show dev flannel.1 nud permanent | sort");
-    const monitor = host.sh("ip monitor neigh dev flannel.1 > /tmp/tulle-neigh-$$ 2> /dev/null & echo $!").trim();
+    const monitor = host
+      .sh("ip monitor neigh dev flannel.1 > /tmp/tulle-neigh-$$ 2> /dev/null & echo $!")
+      .trim();
     for (let mtuBytes = 1440; mtuBytes > 1300; mtuBytes -= 10) {
       host.planner = new Planner(prepareVxlan({ MTU: mtuBytes + 50 }), host.port.hasNexthopObjects);
       await host.want(peer(54), peer(16));

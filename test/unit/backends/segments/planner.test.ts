@@ -35,6 +35,7 @@ function feedOf(...networks: readonly NamedNetwork[]): TestFeed {
       host: hostId(n),
       name: `host${n}`,
       publicAddresses: { 4: Address.parse(`10.99.0.${n}`) },
+      localPrefixes: [],
       version: "",
     });
   return feed;
@@ -105,6 +106,7 @@ describe("the plan for named networks", () => {
       host: hostId(2),
       name: "",
       publicAddresses: { 4: Address.parse("10.99.0.77") },
+      localPrefixes: [],
       version: "",
     });
     expect(stateOf(planner.plan(feed.view, FACTS).plan.groups)).toContain(

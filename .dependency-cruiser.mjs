@@ -70,6 +70,7 @@ export default {
     ),
     onlyIn("^backends/netlink/libc\\.ts$", "koffi"),
     onlyIn("^agent/report/log\\.ts$", "winston"),
+    onlyIn("^agent/names/", "dns-packet"),
     onlyIn("^ipam/stores/", "etcd3", "consul"),
   ],
   options: {

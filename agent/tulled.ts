@@ -6,6 +6,7 @@
 
 import { randomBytes } from "node:crypto";
 import { setMaxListeners } from "node:events";
+import { hostname } from "node:os";
 import { RtnetlinkPort } from "../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../backends/netlink/connection.ts";
 import { systemClock } from "../ipam/clock.ts";
@@ -13,6 +14,7 @@ import { Faults, guarded } from "../ipam/faults.ts";
 import { errorFields, type Logger } from "../ipam/log.ts";
 import { type AgentConfig, type LoadedConfig, loadConfig, reloadConfig } from "./config/config.ts";
 import { helpText } from "./config/flag-help.ts";
+import { DockerService, isDockerWanted } from "./docker-driver/docker-service.ts";
 import { Identity } from "./host/identity.ts";
 import { lockStateDir } from "./host/instance-lock.ts";
 import { requireNetworkPrivilege } from "./host/privilege.ts";
@@ -70,12 +72,29 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   const identity = await Identity.load({ stateDir: config.files.stateDir, randomBytes, log: logger });
   const stateLock = await lockStateDir(config.files.stateDir);
   const keepingEvents = events.keep(config.files.stateDir, clock, faults, stop.signal);
+  const settings = firstNetwork(config);
+  const docker = isDockerWanted(config.docker)
+    ? new DockerService({
+        runtime,
+        settings: config.docker,
+        firewall: config.firewall,
+        store: connection.network(settings.prefix),
+        identity,
+        stateDir: config.files.stateDir,
+        hostName: hostname(),
+        version: VERSION,
+        randomBytes,
+        dateMs: Date.now,
+        isLeaseHeld: () => networks.isLeaseHeld,
+      })
+    : null;
   const networks = new Networks({
     runtime,
-    networks: [firstNetwork(config)],
+    networks: [settings],
     connection,
     identity,
     version: VERSION,
+    onAttachment: (attachment, plans) => docker?.attached(attachment, plans),
     onReady: () => {
       service.ready();
       collectAfterStart(faults);
@@ -95,6 +114,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
       "/networks": () => networks.reports(),
       "/probe-targets": () => networks.targets,
       "/events": () => events.events,
+      "/docker": () => docker?.status() ?? null,
     },
     faults,
   );
@@ -109,7 +129,8 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     : null;
   try {
     logger.info("started", { version: VERSION, store: connection.description, pid: process.pid });
-    await networks.run(stop.signal);
+    const stopAll = (): void => stop.abort(new Error("the network ended"));
+    await Promise.all([networks.run(stop.signal).finally(stopAll), docker?.run(stop.signal)]);
   } catch (error) {
     if (!stop.signal.aborted) throw error;
   } finally {

@@ -18,7 +18,7 @@ export const ERROR_CODES = {
   TULLE_STORE_API: "the endpoint does not implement the store's API",
   TULLE_SUBNET_TAKEN: "another host created this lease first",
   TULLE_NO_FREE_SUBNET: "the network has no subnet left",
-  TULLE_NO_FREE_ADDRESS: "this host's subnet has no address left for a container",
+  TULLE_NO_FREE_ADDRESS: "a subnet has no address left for a container",
   TULLE_LEASE_LOST: "our lease expired, was deleted or belongs to another host",
   TULLE_NETLINK: "the kernel rejected a netlink request",
   TULLE_FIREWALL: "the host's firewall cannot be read or changed",
@@ -29,6 +29,7 @@ export const ERROR_CODES = {
   TULLE_CONTROL: "the running daemon does not answer",
   TULLE_PREREQUISITE: "this host lacks a required program or privilege",
   TULLE_CNI: "a request of the container runtime failed",
+  TULLE_ENGINE: "the Docker Engine API does not answer or rejected a call",
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

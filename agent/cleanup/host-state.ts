@@ -2,11 +2,14 @@
 
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { isTunnelType } from "../../backends/registry.ts";
+import { isSegmentDevice } from "../../backends/segments/names.ts";
+import { type KernelObject, keyOf } from "../../backends/state/kinds/registry.ts";
 import { Prefix } from "../../ipam/addresses/ip.ts";
 import { parseSubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { readOwnFile } from "../../ipam/files.ts";
 import { decodeIdentity, type IdentityRecord, identityPath } from "../host/identity.ts";
 import { findProgram } from "../host/other-programs.ts";
+import { NAME_SERVER_OBJECT, NAME_SERVER_SCOPE } from "../names/name-server-address.ts";
 import { readRecordedRanges } from "../network/network-history.ts";
 import { readRecordedInterfaces } from "../network/ownership.ts";
 import type { HostState } from "./plan.ts";
@@ -39,6 +42,12 @@ export async function readHostState(port: RtnetlinkPort, files: HostStateFiles):
   };
 }
 
+/** The name server's address, in a list; an empty one where it is not configured. */
+export async function readNameServerAddress(port: RtnetlinkPort): Promise<readonly KernelObject[]> {
+  const objects = await port.dump(NAME_SERVER_SCOPE);
+  return objects.filter((object) => keyOf(object) === keyOf(NAME_SERVER_OBJECT));
+}
+
 /** The record that tulled keeps in its state directory, null when there is none. Throws CodecError. */
 export async function readIdentity(stateDir: string): Promise<IdentityRecord | null> {
   const text = readOwnFile(identityPath(stateDir));
@@ -48,7 +57,7 @@ export async function readIdentity(stateDir: string): Promise<IdentityRecord | n
 function tunnelDevices(port: RtnetlinkPort): string[] {
   return port
     .links()
-    .filter(({ type }) => isTunnelType(type))
+    .filter(({ name, type }) => isTunnelType(type) || isSegmentDevice(name))
     .map(({ name }) => name);
 }
 

@@ -11,7 +11,7 @@ import { describe } from "../../backends/state/kinds/registry.ts";
 import { TulleError } from "../../ipam/errors.ts";
 import { withdrawLease } from "../../ipam/leases/withdrawal.ts";
 import { silentLogger } from "../../ipam/log.ts";
-import { readHostState } from "../cleanup/host-state.ts";
+import { readHostState, readNameServerAddress } from "../cleanup/host-state.ts";
 import { type CleanupPlan, describeDevice, type HostState, planCleanup } from "../cleanup/plan.ts";
 import { lockInstance, runningInstances } from "../host/instance-lock.ts";
 import { auditLeases } from "../leases/lease-audit.ts";
@@ -31,6 +31,7 @@ Removed, with all that is on them:
     protocol number (116), unless flanneld runs here or has put its own routes on them;
   - routes and nexthops with our protocol number on devices named flannel.N, and such routes elsewhere to
     destinations in a network that --subnet-file or --state-dir names (DirectRouting);
+  - the name server's address 169.254.53.53 on the loopback interface;
   - our firewall chains and tables, and the subnet file, unless flanneld is here: its own have the same names;
   - the control socket of a daemon that is gone;
   - with --release-lease this host's lease, found by its node id; a reservation stays one.
@@ -107,7 +108,8 @@ async function removeObjects(
 ): Promise<void> {
   // Routes go before the nexthops and devices that they lead through.
   const routesFirst = others.toSorted((left, right) => KINDS.indexOf(left.kind) - KINDS.indexOf(right.kind));
-  const changes = [...routesFirst, ...links].map((object) => ({ op: "delete", object }) as const);
+  const names = await readNameServerAddress(port);
+  const changes = [...routesFirst, ...names, ...links].map((object) => ({ op: "delete", object }) as const);
   const results = report.isDryRun ? changes.map(() => null) : await port.apply(changes);
   changes.forEach(({ object }, index) => {
     report.removed(

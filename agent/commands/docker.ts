@@ -12,11 +12,14 @@ import { errorMessage, TulleError } from "../../ipam/errors.ts";
 import { type BridgeFacts, readBridgeFacts } from "../docker/bridge-facts.ts";
 import type { SetupTarget } from "../docker/collisions.ts";
 import { parseDaemonJson } from "../docker/daemon-json.ts";
+import { hostResolvers } from "../docker/dns.ts";
+import { readEngineVersion } from "../docker/engine-version.ts";
 import { applyChanges, type FileChange, readText } from "../docker/file-change.ts";
 import { bridgeFindings, DOCKER_BRIDGE, isBridgeElsewhere, settingFindings } from "../docker/findings.ts";
 import { planSetup, planUnset, readSubnetFile, type SetupPaths } from "../docker/setup.ts";
 import { formatDiff } from "../docker/text-diff.ts";
 import { validate } from "../docker/validate.ts";
+import { isNameServerThere } from "../names/probe.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
 
 interface DockerOptions {
@@ -25,6 +28,8 @@ interface DockerOptions {
   readonly subnetFile: string;
   readonly tulle: string;
   readonly into?: SetupTarget;
+  /** False with --no-names. */
+  readonly names: boolean;
   readonly dryRun?: true;
   readonly restart?: true;
 }
@@ -34,6 +39,9 @@ With --into daemon-json the settings bip, mtu and ip-masq (with IPv6 also ipv6 a
 daemon.json; every other byte stays, and the file as it was is kept beside it as daemon.json.before-tulle.
 With --into drop-in systemd asks for the subnet at each start of Docker; the same options in docker.service are
 replaced. Without --into: the drop-in where the service has such options, else daemon.json.
+
+Where tulled serves names of named networks, "dns" in daemon.json begins with tulled's name server; behind it stay the
+servers that were there, or come the host's.
 
 Options that dockerd would refuse beside the subnet, in the unit, its drop-ins, their variables and files, or in
 daemon.json, are named before anything is written; where dockerd has --validate, it checks the result too.
@@ -46,6 +54,7 @@ export const docker: CommandModule = {
       .addOption(new Option("--into <place>", "where the settings go").choices(["daemon-json", "drop-in"]))
       .option("--subnet-file <file>", "subnet.env, as tulled writes it", "/run/flannel/subnet.env")
       .option("--tulle <path>", "path of this program for the drop-in", "/usr/bin/tulle")
+      .option("--no-names", "leave Docker's DNS servers as they are")
       .addHelpText("after", SETUP_HELP)
       .action((options: DockerOptions) => setUp(options, context));
     addCommonOptions(command.command("unset").description("remove the settings again")).action(
@@ -69,14 +78,24 @@ async function setUp(options: DockerOptions, context: CommandContext): Promise<v
   const paths = pathsOf(options);
   const subnet = await readSubnetFile(paths.subnetFile);
   const { env } = subnet;
-  const { changes, warnings, start } = await planSetup(options.into ?? null, subnet, options.tulle, paths);
+  // Without a name server there, each lookup of a container would wait for seconds.
+  const resolvers = options.names && (await isNameServerThere()) ? await hostResolvers() : null;
+  const { changes, warnings, start } = await planSetup(
+    options.into ?? null,
+    subnet,
+    options.tulle,
+    paths,
+    readEngineVersion,
+    resolvers,
+  );
   if (start !== null && changes.length > 0) await validate(start);
   const facts = readBridgeFacts(DOCKER_BRIDGE);
   const findings = [...warnings, ...bridgeFindings(env, facts), ...(await findingsIn(paths.daemonJson))];
   for (const finding of findings) {
     context.err.line(`tulle: warning: ${finding}`);
   }
-  await carryOut(changes, isBridgeElsewhere(env, facts) || hasOtherMtu(changes, facts), options, context);
+  const needsRestart = isBridgeElsewhere(env, facts) || hasOtherMtu(changes, facts) || hasOtherDns(changes);
+  await carryOut(changes, needsRestart, options, context);
 }
 
 function pathsOf({ subnetFile, daemonJson, unitDir }: DockerOptions): SetupPaths {
@@ -89,10 +108,19 @@ async function findingsIn(daemonJson: string): Promise<string[]> {
 
 /** A changed MTU shows only in the file: a bridge without containers has not taken it yet. */
 function hasOtherMtu(changes: readonly FileChange[], { addresses }: BridgeFacts): boolean {
-  if (addresses === null) return false;
+  return addresses !== null && changesSetting(changes, "mtu");
+}
+
+/** dockerd reads them at its start only. */
+function hasOtherDns(changes: readonly FileChange[]): boolean {
+  return changesSetting(changes, "dns");
+}
+
+function changesSetting(changes: readonly FileChange[], key: string): boolean {
   return changes.some(({ path, before, after }) => {
     if (!path.endsWith(".json")) return false;
-    return parseDaemonJson(before ?? "", path).mtu !== parseDaemonJson(after ?? "", path).mtu;
+    const [left, right] = [before, after].map((text) => parseDaemonJson(text ?? "", path)[key]);
+    return JSON.stringify(left) !== JSON.stringify(right);
   });
 }
 

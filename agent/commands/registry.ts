@@ -55,6 +55,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./lease.ts")).lease,
   },
   {
+    name: "network",
+    summary: "create, list, show or remove named networks, and their addresses",
+    load: async () => (await import("./network.ts")).network,
+  },
+  {
+    name: "ps",
+    summary: "list containers in named networks, their addresses and hosts",
+    load: async () => (await import("./ps.ts")).ps,
+  },
+  {
     name: "docker-opts",
     summary: "write subnet.env as options for dockerd, like mk-docker-opts.sh",
     load: async () => (await import("./docker-opts.ts")).dockerOpts,

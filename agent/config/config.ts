@@ -94,12 +94,20 @@ export interface FirewallSettings {
 export type LogLevel = "debug" | "info" | "warn" | "error";
 export type LogFormat = "text" | "json";
 
+/** Docker's driver for named networks. */
+export interface DockerSettings {
+  readonly plugin: "auto" | "on" | "off";
+  readonly pluginSocket: string;
+  readonly engineSocket: string;
+}
+
 /** Everything an administrator decides about one daemon. */
 export interface AgentConfig {
   readonly store: StoreSettings;
   readonly interface: InterfaceSettings;
   readonly lease: LeaseSettings;
   readonly firewall: FirewallSettings;
+  readonly docker: DockerSettings;
   readonly files: {
     readonly subnetFile: string;
     readonly stateDir: string;
@@ -193,6 +201,11 @@ export function buildConfig(settings: Settings): AgentConfig {
       holdDownSeconds: values["hold-down"],
     },
     firewall: firewallSettings(values),
+    docker: {
+      plugin: values["docker-plugin"],
+      pluginSocket: values["docker-plugin-socket"],
+      engineSocket: values["docker-socket"],
+    },
     files: {
       subnetFile: values["subnet-file"],
       stateDir: values["state-dir"],
@@ -296,9 +309,18 @@ function requirePairs(settings: Settings): void {
   }
 }
 
+const ABSOLUTE_PATHS = [
+  "subnet-file",
+  "state-dir",
+  "run-dir",
+  "wireguard-key-file",
+  "docker-plugin-socket",
+  "docker-socket",
+] as const satisfies readonly FlagName[];
+
 /** The working directory of a daemon is arbitrary, so paths must be absolute. */
 function requireAbsolutePaths(settings: Settings): void {
-  for (const name of ["subnet-file", "state-dir", "run-dir", "wireguard-key-file"] as const) {
+  for (const name of ABSOLUTE_PATHS) {
     const path = settings[name].texts.at(-1) ?? "";
     if (path === "" && !isGiven(settings, name)) continue;
     if (!path.startsWith("/")) throw settingError(settings, name, "give an absolute path");

@@ -6,12 +6,19 @@
  */
 
 import { DAEMON_FLAGS } from "./flags/daemon.ts";
+import { DOCKER_FLAGS } from "./flags/docker.ts";
 import { type Flag, GROUPS } from "./flags/flag.ts";
 import { KUBERNETES_FLAGS } from "./flags/kubernetes.ts";
 import { NETWORK_FLAGS } from "./flags/network.ts";
 import { STORE_FLAGS } from "./flags/stores.ts";
 
-export const FLAGS = { ...STORE_FLAGS, ...NETWORK_FLAGS, ...DAEMON_FLAGS, ...KUBERNETES_FLAGS } as const;
+export const FLAGS = {
+  ...STORE_FLAGS,
+  ...NETWORK_FLAGS,
+  ...DOCKER_FLAGS,
+  ...DAEMON_FLAGS,
+  ...KUBERNETES_FLAGS,
+} as const;
 
 export type FlagName = keyof typeof FLAGS;
 /** In the order of the help text. */

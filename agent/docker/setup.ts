@@ -8,6 +8,7 @@ import { parseSubnetEnv, readAssignments, type SubnetEnv } from "../../ipam/conf
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
 import { findCollisions, type SetupTarget } from "./collisions.ts";
 import { type DaemonSettings, editDaemonJson, parseDaemonJson } from "./daemon-json.ts";
+import { dnsServers, dnsWarning, serversOf } from "./dns.ts";
 import { daemonSettings, dockerFlags, type Variables } from "./docker-opts.ts";
 import { type DockerdOption, dockerdOptions } from "./dockerd-options.ts";
 import { formatDropIn } from "./drop-in.ts";
@@ -24,7 +25,16 @@ export interface SetupPaths {
 }
 
 /** Every key of daemon.json that we may write. */
-const OWN_KEYS = ["bip", "mtu", "ip-masq", "ipv6", "fixed-cidr-v6", "ip6tables", "experimental"] as const;
+const OWN_KEYS = [
+  "bip",
+  "mtu",
+  "ip-masq",
+  "ipv6",
+  "fixed-cidr-v6",
+  "ip6tables",
+  "experimental",
+  "dns",
+] as const;
 
 /** What subnet.env asks of Docker. */
 export interface DockerSubnet {
@@ -58,7 +68,8 @@ function dropInOf(unitDirectory: string): string {
 }
 
 /**
- * The changes that make dockerd use the subnet: where `asked` says, else in the drop-in when there is one of ours or
+ * The changes that make dockerd use the subnet, and ask tulled for names where `resolvers`, what to ask besides, are not
+ * null. The subnet's settings go where `asked` says, else in the drop-in when there is one of ours or
  * when the service gives options of ours, which dockerd would refuse beside daemon.json; else in daemon.json. Throws
  * ConfigError, and ConflictError that names every option that dockerd would refuse.
  */
@@ -68,6 +79,7 @@ export async function planSetup(
   tulle: string,
   paths: SetupPaths,
   readVersion: ReadVersion = readEngineVersion,
+  resolvers: readonly string[] | null = null,
 ): Promise<SetupPlan> {
   const service = await readServiceCommand(paths.unitDirectory);
   const options = dockerdOptions(service?.arguments ?? []);
@@ -78,14 +90,16 @@ export async function planSetup(
   const isOwn = ({ name }: DockerdOption): boolean => ownKeys.has(name);
   const target = asked ?? (await preferredTarget(service, options.some(isOwn), paths));
   if (target === "drop-in") requireUsable(service);
+  const servers = serversOf(service?.arguments ?? []);
+  const dns = resolvers === null || servers.length > 0 ? {} : await planDns(resolvers, paths.daemonJson);
   // The drop-in gives these options itself.
   const removed =
     target === "drop-in" ? options.filter((option) => isOwn(option) && option.variable === null) : [];
   const kept = options.filter((option) => !removed.includes(option));
   const changes =
     target === "drop-in" && service !== null
-      ? await planDropIn(formatDropIn(service, { removed, tulle, ip6tables: choice.ip6tables }), paths)
-      : await planDaemonJson(settings, paths);
+      ? await planDropIn(formatDropIn(service, { removed, tulle, ip6tables: choice.ip6tables }), dns, paths)
+      : await planDaemonJson({ ...settings, ...dns }, paths);
   const ownFile = kept.findLast(isConfigFile)?.value;
   const configFile = (target === "drop-in" ? ownFile : undefined) ?? paths.daemonJson;
   const change = changes.find(({ path }) => path === configFile);
@@ -105,7 +119,9 @@ export async function planSetup(
   const given = target === "drop-in" ? dockerFlags(subnet.variables, choice) : [];
   const start = service && startOf(service, [...removed, ...kept.filter(isConfigFile)], given, config);
   const stale = await staleSettings(settings, paths.daemonJson);
-  return { changes, warnings: [...support.warnings, ...stale, ...warnings], start };
+  const dnsFinding = resolvers === null ? null : dnsWarning(servers, service?.name ?? "");
+  const names = dnsFinding === null ? [] : [dnsFinding];
+  return { changes, warnings: [...support.warnings, ...stale, ...names, ...warnings], start };
 }
 
 /** Settings that an earlier run wrote for a range that the network no longer has; the administrator may have changed them. */
@@ -181,12 +197,33 @@ async function planDaemonJson(
   ];
 }
 
-/** The changes that write the drop-in. Throws ConfigError. */
-async function planDropIn(after: string, paths: SetupPaths): Promise<FileChange[]> {
+/** The setting of the DNS servers. Throws ConfigError. */
+async function planDns(resolvers: readonly string[], daemonJson: string): Promise<DaemonSettings> {
+  const present = parseDaemonJson((await readText(daemonJson)) ?? "", daemonJson);
+  return { dns: dnsServers(present, resolvers) };
+}
+
+/** The changes that write the drop-in, and in daemon.json `dns` alone of our settings. Throws ConfigError. */
+async function planDropIn(after: string, dns: DaemonSettings, paths: SetupPaths): Promise<FileChange[]> {
   const path = dropInOf(paths.unitDirectory);
   const before = await readText(path);
   const changes = before === after ? [] : [{ path, before, after }];
-  return [...changes, ...(await planNoDaemonJson(paths.daemonJson))];
+  const hasDns = dns.dns !== undefined;
+  const { daemonJson } = paths;
+  return [...changes, ...(await (hasDns ? planDnsAlone(dns, daemonJson) : planNoDaemonJson(daemonJson)))];
+}
+
+/** Sets `dns`; our other keys get the values they had before us. */
+async function planDnsAlone(dns: DaemonSettings, daemonJson: string): Promise<FileChange[]> {
+  const backup = backupOf(daemonJson);
+  const original = await readText(backup);
+  const before = await readText(daemonJson);
+  const earlier = original === null ? {} : earlierSettings(original, backup);
+  const after = editDaemonJson(before ?? "", { ...earlier, ...dns }, daemonJson);
+  if (after === before) return [];
+  const first =
+    original === null ? [{ path: backup, before: null, after: before ?? "", like: daemonJson }] : [];
+  return [...first, { path: daemonJson, before, after }];
 }
 
 /** The changes that undo everything. */
@@ -206,12 +243,16 @@ async function planNoDaemonJson(daemonJson: string): Promise<FileChange[]> {
   const original = await readText(backup);
   if (original === null) return [];
   const before = await readText(daemonJson);
-  const values = parseDaemonJson(original, backup);
-  const earlier = Object.fromEntries(OWN_KEYS.map((key) => [key, values[key]]));
-  const edited = editDaemonJson(before ?? "", earlier, daemonJson);
+  const edited = editDaemonJson(before ?? "", earlierSettings(original, backup), daemonJson);
   const isOursAlone = original === "" && Object.keys(parseDaemonJson(edited, daemonJson)).length === 0;
   return [
     { path: daemonJson, before, after: isOursAlone ? null : edited },
     { path: backup, before: original, after: null },
   ];
+}
+
+/** Our keys as they were before us; undefined for those that were not there. */
+function earlierSettings(original: string, backup: string): DaemonSettings {
+  const values = parseDaemonJson(original, backup);
+  return Object.fromEntries(OWN_KEYS.map((key) => [key, values[key]]));
 }

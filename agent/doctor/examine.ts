@@ -14,6 +14,7 @@ import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { CodecError } from "../../ipam/errors.ts";
 import { readIdentity } from "../cleanup/host-state.ts";
 import type { AgentConfig } from "../config/config.ts";
+import { dockerServers } from "../docker/dns.ts";
 import {
   type ChosenInterfaces,
   chooseInterfaces,
@@ -27,6 +28,7 @@ import { findProgram, holderOfSocket } from "../host/other-programs.ts";
 import { resolveHosts } from "../host/resolve-hosts.ts";
 import { readAuditingHost } from "../leases/auditing-host.ts";
 import { type Audit, type AuditedLease, auditLeases } from "../leases/lease-audit.ts";
+import { isNameServerThere } from "../names/probe.ts";
 import { familiesOf, ownAddressProblem } from "../network/network-support.ts";
 import { hostFactsOf } from "../network/tunnel-host.ts";
 import { askControl } from "../report/control.ts";
@@ -41,6 +43,7 @@ import { deviceFindings, parseUdpTable } from "./device-checks.ts";
 import { bad, type Finding, failed, ok, skipped } from "./finding.ts";
 import { firewallFinding, kernelFindings } from "./kernel-checks.ts";
 import { leaseFindings } from "./lease-checks.ts";
+import { nameFindings } from "./name-checks.ts";
 
 /** All findings, in the order in which a person would repair them. */
 export async function examine(context: CommandContext): Promise<readonly Finding[]> {
@@ -65,6 +68,7 @@ export async function examine(context: CommandContext): Promise<readonly Finding
       ...(await lookAtLeases(store.audit, host.chosen, config)),
       ...lookAtRoutes(connection, store.audit, host.chosen, daemon.report),
       daemon.finding,
+      ...(await lookAtNames()),
     ];
   } finally {
     connection.close();
@@ -290,6 +294,15 @@ async function lookAtDaemon({ files }: AgentConfig): Promise<DaemonView> {
     return { isReady, report, finding };
   } catch (error) {
     return { isReady: false, report: null, finding: { ...failed("daemon", error), verdict: "warn" } };
+  }
+}
+
+/** Docker's settings matter only where its containers ask us. */
+async function lookAtNames(): Promise<readonly Finding[]> {
+  try {
+    return nameFindings({ dockerServers: await dockerServers(), isServed: await isNameServerThere() });
+  } catch (error) {
+    return [failed("names", error)];
   }
 }
 

@@ -1,5 +1,6 @@
 /** What a joined network is made of, and what its status needs besides. Types only. */
 
+import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
 import type { LeaseClaimer, Membership } from "../../ipam/leases/claimer.ts";
 import type { NetworkStore } from "../../ipam/stores/contracts.ts";
@@ -34,6 +35,8 @@ export interface JoinedNetworkOptions {
   readonly redial: () => void;
   /** Called once, when packets can flow. */
   readonly onReady: () => void;
+  /** Called at the start, and when this host's interface, addresses or local prefixes have changed. */
+  readonly onAttachment: (attachment: Attachment, plans: JointPlans) => void;
   /** Called when this host needs another lease in the same network: it is to leave and join again. */
   readonly onRejoin: () => void;
 }

@@ -98,6 +98,7 @@ export class JoinedNetwork {
       move: (after) => this.#attachTo(after),
       onLocalChange: (after) => {
         this.#desired.setLocalPrefixes(after);
+        options.onAttachment(this.#desired.attachment, options.hostFirewall.plans);
         this.#refresh();
       },
       onNewAddress: options.redial,
@@ -167,6 +168,12 @@ export class JoinedNetwork {
     return `${lease.entry.key} on ${interfaceNames(this.#desired.attachment.chosen)}, ${peers.peers.size} peers`;
   }
 
+  /** True while the lease cannot have expired. */
+  get isLeaseHeld(): boolean {
+    const { lease } = this.#parts;
+    return lease.state.state === "held" && lease.deadlineMs > this.#options.runtime.clock.monotonicMs();
+  }
+
   /** The problems that take part in readiness; empty when this host is a working member. */
   get problems(): readonly Problem[] {
     const { lease, peers, reconciler, runner } = this.#parts;
@@ -197,6 +204,7 @@ export class JoinedNetwork {
     const entries = listing.entries.filter(({ key }) => !membership.givenUp.includes(key));
     peers.apply({ type: "list", ...listing, entries }, runtime.clock.monotonicMs());
     this.#desired.peersChanged();
+    this.#options.onAttachment(this.#desired.attachment, this.#options.hostFirewall.plans);
     const { metrics } = this.#options;
     const endMeasuring = metrics.measure(() => {
       metrics.setSessions(this.#peerDetails());
@@ -324,6 +332,7 @@ export class JoinedNetwork {
   #attachTo(after: Attachment): void {
     this.#desired.attachTo(after);
     this.#prober?.changed();
+    this.#options.onAttachment(after, this.#options.hostFirewall.plans);
     this.#writeSubnetFile();
     this.#refresh();
   }

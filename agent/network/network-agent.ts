@@ -6,6 +6,7 @@
  */
 
 import { setMaxListeners } from "node:events";
+import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import { Address, mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { TulleError } from "../../ipam/errors.ts";
@@ -64,6 +65,8 @@ export interface NetworkAgentOptions {
   readonly isolated: () => readonly Prefix[];
   /** Called when `ranges` has changed. */
   readonly onRanges: () => void;
+  /** Called when this host's interface, addresses or local prefixes are known or have changed. */
+  readonly onAttachment: (attachment: Attachment, plans: JointPlans) => void;
   /** Called once, when packets can flow. */
   readonly onReady: () => void;
 }
@@ -133,6 +136,11 @@ export class NetworkAgent {
   /** True once this host has had a lease in it. */
   get wasJoined(): boolean {
     return this.#wasJoined;
+  }
+
+  /** True while this host has a lease that cannot have expired. */
+  get isLeaseHeld(): boolean {
+    return this.#joined?.isLeaseHeld ?? false;
   }
 
   /** The problems that take part in readiness; empty when this host is a working member. */
@@ -220,7 +228,7 @@ export class NetworkAgent {
     listing: StoreListing,
     signal: AbortSignal,
   ): Promise<JoinedNetwork> {
-    const { settings, connection, hostFirewall, isolated, onRanges, onReady } = this.#options;
+    const { settings, connection, hostFirewall, isolated, onRanges, onAttachment, onReady } = this.#options;
     const { logger } = this.#runtime;
     const networks = mapFamilies(networkConfig.families, ({ network }) => network);
     await this.#lock(networkConfig);
@@ -249,6 +257,7 @@ export class NetworkAgent {
       firewall: this.#firewall,
       hostFirewall: claimed,
       redial: () => connection.redial(),
+      onAttachment,
       onReady,
       onRejoin: () => this.#round.abort(),
     });

@@ -5,6 +5,7 @@
  * the kernel, the file system or a report carries the network's name; the first one keeps flannel's.
  */
 
+import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
 import { Backoff } from "../../ipam/clock.ts";
 import { ConfigError, errorMessage, TulleError } from "../../ipam/errors.ts";
@@ -14,6 +15,7 @@ import type { FirewallSettings } from "../config/config.ts";
 import type { Identity } from "../host/identity.ts";
 import type { TargetList } from "../probes/target-list.ts";
 import type { NetworkSummary } from "../report/status.ts";
+import type { Attachment } from "./attachment.ts";
 import { HostFirewall } from "./host-firewall.ts";
 import { NetworkAgent } from "./network-agent.ts";
 import type { NetworkSettings } from "./network-settings.ts";
@@ -27,6 +29,8 @@ export interface NetworksOptions {
   readonly connection: StoreConnection;
   readonly identity: Identity;
   readonly version: string;
+  /** Called when the first network's interface, addresses or local prefixes are known or have changed. */
+  readonly onAttachment?: (attachment: Attachment, plans: JointPlans) => void;
   /** Called once, when packets can flow in every network. */
   readonly onReady: () => void;
 }
@@ -60,6 +64,11 @@ export class Networks {
   /** True while this host is a working member of all its networks. */
   get isReady(): boolean {
     return this.#slots.every(({ agent, failure }) => failure === null && isReady(agent.problems));
+  }
+
+  /** True while this host's lease in the first network cannot have expired. */
+  get isLeaseHeld(): boolean {
+    return this.#slots[0]?.agent.isLeaseHeld ?? false;
   }
 
   /** One line without a full stop: what this host is in each network, or why it is not ready. */
@@ -153,6 +162,9 @@ export class Networks {
       hostFirewall: this.#firewall,
       isolated: () => this.#rangesBeside(slot()),
       onRanges: () => this.#rangesChanged(slot()),
+      onAttachment: (attachment, plans) => {
+        if (slot() === this.#slots[0]) this.#options.onAttachment?.(attachment, plans);
+      },
       onReady: () => this.#ready(slot()),
     });
   }

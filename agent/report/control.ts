@@ -5,13 +5,13 @@
  */
 
 import { request, type Server } from "node:http";
-import { connect } from "node:net";
 import { join } from "node:path";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
 import { escapeJson } from "../../ipam/escape.ts";
 import type { Faults } from "../../ipam/faults.ts";
 import { makeFolder, removeSocket } from "../../ipam/files.ts";
 import { type Answer, closeListener, createListener, text } from "./listener.ts";
+import { isAnswered, listenPrivately } from "./private-socket.ts";
 
 /** What each path answers, as a value for JSON. */
 export type ControlRoutes = Readonly<Record<string, () => unknown>>;
@@ -90,31 +90,6 @@ function createControlServer(routes: ControlRoutes, faults: Faults): Server {
 
 function jsonValue(_key: string, value: unknown): unknown {
   return typeof value === "bigint" ? value.toString() : value;
-}
-
-/** bind(2) happens within listen(), so that no moment exists in which others may open the socket. */
-function listenPrivately(server: Server, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    const mask = process.umask(0o177);
-    try {
-      server.listen(path, resolve);
-    } finally {
-      process.umask(mask);
-    }
-  });
-}
-
-function isAnswered(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    const finish = (answer: boolean): void => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.once("connect", () => finish(true));
-    socket.once("error", () => finish(false));
-  });
 }
 
 function get(path: string, route: string, signal: AbortSignal): Promise<{ status: number; body: string }> {

@@ -97,6 +97,11 @@ export const METRICS = {
     labels: ["cause"],
   },
   tulle_store_up: { type: "gauge", help: "1 while the store can be followed.", labels: [] },
+  tulle_docker_calls_total: {
+    type: "counter",
+    help: "Calls of Docker's network and IPAM driver, by method and outcome (ok or error).",
+    labels: ["method", "outcome"],
+  },
   tulle_store_listings_total: { type: "counter", help: "Complete listings of the store.", labels: [] },
 } as const satisfies Readonly<Record<string, MetricDescription>>;
 

@@ -30,7 +30,7 @@ export type WrittenForms = Map<
 /** Docker's jumps in FORWARD that stay before ours, so that what they drop is dropped. */
 const DOCKER_JUMPS = [DOCKER_USER, "DOCKER-ISOLATION-STAGE-1", "DOCKER-FORWARD"];
 
-const GATED_JUMP = /^(-o \S+ )?-p (?:udp -m udp --dport \d+|4) -j \S+$/;
+const GATED_JUMP = /^(-i \S+ )?(-o \S+ )?(-p (?:udp -m udp --dport \d+|4) )?-j \S+$/;
 
 const TABLES = ["filter", "nat", "mangle", "raw"] as const;
 const EMPTY_TABLE: SavedTable = new Map();
@@ -148,9 +148,14 @@ function placeJump(edit: TableEdit, chain: RenderedChain, parent: string, table:
 function placesIn(parent: string, others: readonly string[]): { first: number; last: number } {
   const verdict = others.findIndex(isFinal);
   const last = verdict < 0 ? others.length : verdict;
-  if (parent === DOCKER_USER) return { first: last, last };
+  // Jumps of the other networks have the same place, in any order.
+  if (parent === DOCKER_USER) return { first: others.slice(0, last).findLastIndex(isForeign) + 1, last };
   const isDockers = (rule: string): boolean => DOCKER_JUMPS.some((name) => isPlainJump(rule, name));
   return { first: others.slice(0, last).findLastIndex(isDockers) + 1, last };
+}
+
+function isForeign(rule: string): boolean {
+  return !isOurChain(targetOf(rule));
 }
 
 function driftOfJump(parent: string, name: string, count: number, isWanted: boolean): Drift {

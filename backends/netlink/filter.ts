@@ -1,6 +1,6 @@
 /**
- * A socket filter (Documentation/networking/filter) that leaves echoes of our own changes in the kernel: after a batch
- * they would be the bulk of what a monitor has to read. Instructions only, no I/O.
+ * Socket filters (Documentation/networking/filter): programs that drop datagrams and segments in the kernel, before a
+ * socket has them. Instructions only, no I/O.
  */
 
 import { RTM_NEWROUTE } from "./rtnetlink.ts";
@@ -17,7 +17,12 @@ const TYPE_OFFSET = 4;
 const PORT_ID_OFFSET = 12;
 const WHOLE_DATAGRAM = 0xffffffff;
 
+/** linux/filter.h: loads from there read facts about the packet; this one the index of the interface it came in by. */
+const ARRIVAL_INTERFACE = 0xfffff000 + 8;
+
 /**
+ * Leaves echoes of our own changes in the kernel: after a batch they would be the bulk of what a monitor has to read.
+ *
  * Drops what sockets with these port ids caused, except changes of links and addresses: the kernel itself acts on
  * those, and about forwarding entries it never says who made them.
  */
@@ -33,6 +38,22 @@ export function echoFilter(portIds: readonly number[]): Uint8Array {
     [RETURN, 0, 0, 0],
   ];
   return assemble(program);
+}
+
+/**
+ * Passes what came in by one of these interfaces, by their index, and drops all else. For a listening TCP socket too,
+ * whose connections inherit it.
+ */
+export function arrivalFilter(interfaceIndexes: readonly number[]): Uint8Array {
+  const program: Instruction[] = [
+    [LOAD_WORD, 0, 0, ARRIVAL_INTERFACE],
+    ...interfaceIndexes.flatMap((index): Instruction[] => [
+      [JUMP_IF_EQUAL, 0, 1, index],
+      [RETURN, 0, 0, WHOLE_DATAGRAM],
+    ]),
+    [RETURN, 0, 0, 0],
+  ];
+  return Buffer.concat(program.map(encode));
 }
 
 /** Code, how far to jump if true and if false, operand. */

@@ -9,6 +9,8 @@ export interface PoolRequest {
   readonly allocation: Prefix | null;
   readonly gateway: Address | null;
   readonly excluded: readonly Address[];
+  /** The subnet is that of a LAN of the hosts, whose addresses another network driver uses: it may meet their links. */
+  readonly isLan?: boolean;
 }
 
 export interface NetworkRequest {
@@ -72,6 +74,10 @@ export interface AddressBook {
   release(network: NetworkId, address: Address): void;
   /** What this host gave, for a comparison with the containers that there are. */
   given(network: NetworkId): readonly Address[];
+  /** Fills the reserve before the first container of the network starts here. */
+  prepare(network: NamedNetwork): void;
+  /** Drops what is known of a network that was removed; nothing while addresses are given. */
+  forget(network: NetworkId): Promise<void>;
 }
 
 /** What is known of named networks, whole and immutable; kept on disk, so that it outlives an outage and a restart. */

@@ -2,13 +2,14 @@
  * Named networks: isolated layer 2 segments of their own beside the network of the leases, stretched over all hosts.
  * Types only.
  *
- * Three things are recorded in the store, below `<prefix>/tulle/`:
+ * Five things are recorded in the store, below `<prefix>/tulle/`:
  *
  *     named/catalogue                 all networks, one record: names and VNIs are unique and ranges disjoint by one
  *                                     compare-and-swap
  *     named/addresses/<id>/<address>  which host holds an address, given or in reserve
  *     named/members/<id>/<host>       the containers of one host in one network, written by that host alone
  *     named/hosts/<host>              where a host's tunnel ends; leased, so that it disappears with the host
+ *     named/wanted/<holder>/<host>/…  a request to hand an unused address over; leased
  */
 
 import type { Address, PerFamily, Prefix } from "../addresses/ip.ts";
@@ -79,5 +80,7 @@ export interface HostRecord {
   readonly name: string;
   /** The addresses that tunnel packets to it are sent to. */
   readonly publicAddresses: PerFamily<Address>;
+  /** What the host reaches on its own links, without the overlay: no network may have these ranges. */
+  readonly localPrefixes: readonly Prefix[];
   readonly version: string;
 }

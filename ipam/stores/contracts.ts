@@ -133,9 +133,9 @@ export interface Records {
   /** The records of `folder` at one revision, read in pages however many there are. */
   list(folder: string, signal: AbortSignal): Promise<readonly StoreEntry[]>;
 
-  /** As LeaseFeed.watch, for the records of `folder`. */
+  /** As LeaseFeed.watch, for ranges of records: folders, and single records by their whole names. */
   watch(
-    folder: string,
+    ranges: string | readonly string[],
     signal: AbortSignal,
     onHealth?: (health: StoreHealth) => void,
   ): AsyncIterable<RecordMessage>;

@@ -47,3 +47,8 @@ export function recordFolder(layout: Layout, folder: string): string {
     throw new ConfigError(`"${folder}" cannot name a folder of records: end it in a slash`);
   return `${recordKey(layout, folder.slice(0, -1))}/`;
 }
+
+/** A folder of records as recordFolder, or a single record as recordKey. */
+export function recordRange(layout: Layout, range: string): string {
+  return range === "" || range.endsWith("/") ? recordFolder(layout, range) : recordKey(layout, range);
+}

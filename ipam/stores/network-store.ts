@@ -14,7 +14,7 @@ import type {
 } from "./contracts.ts";
 import { named, namedChange, namedEntries } from "./folder-names.ts";
 import type { KeyListing, KeyValue } from "./key-value.ts";
-import { type Layout, recordFolder, recordKey } from "./layout.ts";
+import { type Layout, recordFolder, recordKey, recordRange } from "./layout.ts";
 
 /** The network that `layout` locates in the store behind `keys`. */
 export function networkOver(keys: KeyValue, layout: Layout, description: string): NetworkStore {
@@ -101,8 +101,9 @@ function records(keys: KeyValue, layout: Layout): Records {
   return {
     list: async (folder, signal) =>
       namedEntries((await keys.list([recordFolder(layout, folder)], signal)).entries, base),
-    async *watch(folder, signal, onHealth): AsyncGenerator<RecordMessage> {
-      for await (const message of keys.watch([recordFolder(layout, folder)], signal, onHealth)) {
+    async *watch(ranges, signal, onHealth): AsyncGenerator<RecordMessage> {
+      const keyRanges = [ranges].flat().map((range) => recordRange(layout, range));
+      for await (const message of keys.watch(keyRanges, signal, onHealth)) {
         if (message.type === "list") yield { ...message, entries: namedEntries(message.entries, base) };
         else yield { ...message, changes: message.changes.map((change) => namedChange(change, base)) };
       }

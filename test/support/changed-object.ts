@@ -21,6 +21,9 @@ export function changedObject(object: KernelObject): KernelObject {
       return { ...object, mac };
     case "fdb":
       return { ...object, remote: address };
+    case "bridge-fdb":
+    case "bridge-port":
+      return { ...object, device: "under0" };
     case "sysctl":
       return { ...object, value: "7" };
     case "nexthop":

@@ -11,6 +11,7 @@ export const GROUPS = [
   "Interface",
   "Lease",
   "Firewall and forwarding",
+  "Docker",
   "Files",
   "Health and logs",
   "Kubernetes (read for compatibility; not in this version)",

@@ -133,6 +133,8 @@ class Responses {
     stream.on("end", () => this.#fail(new UnavailableError("the server closed the stream")));
     signal.addEventListener("abort", this.#onAbort, { once: true });
     this.#expectAnswer();
+    // A signal that fired while the stream was opened calls no listener.
+    if (signal.aborted) this.#onAbort();
   }
 
   /** The next response. Rejects with the error that ended the stream, after all responses before it. */

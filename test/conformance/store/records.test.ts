@@ -137,4 +137,15 @@ await describeStores("records", (store) => {
     }
     expect(await names(records, "")).toEqual([]);
   });
+
+  it("are no longer watched when the signal fires right after a message", async () => {
+    const { records } = store.network();
+    const stop = new AbortController();
+    let messages = 0;
+    for await (const _ of records.watch(["one", "folder/"], stop.signal)) {
+      messages += 1;
+      queueMicrotask(() => stop.abort());
+    }
+    expect(messages).toBe(1);
+  });
 });

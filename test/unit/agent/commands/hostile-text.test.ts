@@ -9,6 +9,7 @@ import { serveControl } from "../../../../agent/report/control.ts";
 import { systemClock } from "../../../../ipam/clock.ts";
 import { Faults } from "../../../../ipam/faults.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
+import type { NetworkStore, Records } from "../../../../ipam/stores/contracts.ts";
 import { openFileStore } from "../../../../ipam/stores/file/store.ts";
 import { runCli, withoutStyles } from "../../../support/cli.ts";
 
@@ -34,6 +35,7 @@ let control: Awaited<ReturnType<typeof serveControl>>;
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "tulle-hostile-"));
   await fillStore(`${directory}/leases`, '{"Network":"10.2.0.0/16","Backend":{"Type":"vxlan"}}');
+  await fillNamedNetworks(openNetwork(`${directory}/leases`).records);
   for (const [index, text] of HOSTILE.entries()) {
     const config = JSON.stringify({ Network: "10.2.0.0/16", Backend: { Type: text, Key: text, [text]: 1 } });
     await fillStore(`${directory}/config${index}`, config);
@@ -55,10 +57,14 @@ afterAll(async () => {
   await rm(directory, { recursive: true });
 });
 
+function openNetwork(path: string): NetworkStore {
+  const environment = { log: silentLogger, clock: systemClock, random: () => 0.5, dateMs: () => 0 };
+  return openFileStore(path, environment).network("/coreos.com/network");
+}
+
 async function fillStore(path: string, config: string): Promise<void> {
   const { signal } = new AbortController();
-  const environment = { log: silentLogger, clock: systemClock, random: () => 0.5, dateMs: () => 0 };
-  const store = openFileStore(path, environment).network("/coreos.com/network");
+  const store = openNetwork(path);
   await store.config.write(config, null, signal);
   let host = 0;
   for (const text of HOSTILE) {
@@ -75,6 +81,34 @@ async function fillStore(path: string, config: string): Promise<void> {
       await store.records.write(`affinity/${key}`, value, null, signal);
     }
   }
+}
+
+/** Hostile text wherever a record of named networks can have some. */
+async function fillNamedNetworks(records: Records): Promise<void> {
+  const { signal } = new AbortController();
+  const id = "b".repeat(32);
+  const [long = ""] = HOSTILE.map((text) => text.slice(0, 100));
+  const pool = { subnet: "10.9.8.0/24", allocation: "10.9.8.0/24", gateway: "10.9.8.1", excluded: [] };
+  const blue = { id, name: "blue", vni: 4096, pools: { 4: pool }, labels: { [long]: long }, created: 1 };
+  const networks = [blue, ...HOSTILE.map((name) => ({ ...blue, name, [name]: name })), ...HOSTILE];
+  const values: Record<string, unknown> = { "named/catalogue": { networks, drafts: HOSTILE } };
+  for (const [index, text] of HOSTILE.entries()) {
+    const name = text.slice(0, 250);
+    const host = String(index).repeat(32);
+    const addresses = { 4: `192.168.1.${index + 1}` };
+    values[`named/hosts/${host}`] = { host, name, addresses, localPrefixes: [], version: name.slice(0, 100) };
+    const member = {
+      ...{ endpoint: `e${index}`, container: `c${index}`, engine: "docker", names: [text] },
+      ...{ mac: `02:00:00:00:00:0${index}`, addresses: { 4: `10.9.8.${index + 10}` } },
+    };
+    values[`named/members/${id}/${host}`] = { members: [member, { ...member, endpoint: text, mac: text }] };
+    values[`named/addresses/${id}/10.9.8.${index + 10}`] = { host, name };
+    values[`named/addresses/${id}/10.9.8.${index + 30}`] = text;
+    values[`named/restored/${id}/${host}`] = { hostName: name, usedBy: text.slice(0, 400), at: 1 };
+    values[`named/hosts/${text.replaceAll("/", "")}`.slice(0, 2000)] = text;
+  }
+  for (const [name, value] of Object.entries(values))
+    await records.write(name, JSON.stringify(value), await records.read(name, signal), signal);
 }
 
 function hostileStatus() {
@@ -160,6 +194,26 @@ const LINES: Readonly<Record<string, () => readonly (readonly string[])[]>> = {
       ["lease", "reserve", store("leases"), text, "--public-ip", text],
       ["lease", "reserve", store("leases"), "10.2.90.0/24", "--public-ip", text],
     ]),
+  ],
+  network: () => [
+    ...["ls", "inspect blue", "ipam list", "ipam check", "rm blue"].map((words) => [
+      ...["network", ...words.split(" ")],
+      store("leases"),
+    ]),
+    ["network", "ls", store("leases"), "--json"],
+    ["network", "ipam", "list", store("leases"), "--json"],
+    ...HOSTILE.flatMap((text) => [
+      ["network", "create", store("leases"), text, "--label", text],
+      ["network", "create", store("leases"), "blue", "--subnet", text],
+      ["network", "rm", store("leases"), text],
+      ["network", "ipam", "release", store("leases"), "blue", text],
+      ["network", "ipam", "release", store("leases"), "--host", text],
+    ]),
+  ],
+  ps: () => [
+    ["ps", store("leases")],
+    ["ps", store("leases"), "--json"],
+    ...perText((text) => ["ps", store("leases"), "--network", text, "--host", text]),
   ],
   "docker-opts": () => [
     ...perText((text) => ["docker-opts", "-f", text, "-d", "/dev/null", "--format", "flags"]),

@@ -442,3 +442,63 @@ describe("options that collide with the subnet", () => {
     await expect(setUp(null)).rejects.toThrow(/DOCKER_OPTS in .* gives --bip/);
   });
 });
+
+describe("Docker's DNS servers", () => {
+  const OURS = "169.254.53.53";
+  async function setUpNames(
+    resolvers: readonly string[] | null,
+    target: SetupTarget | null = "daemon-json",
+  ): Promise<SetupPlan> {
+    const subnet = await readSubnetFile(paths.subnetFile);
+    const planned = await planSetup(target, subnet, "/usr/bin/tulle", paths, async () => null, resolvers);
+    for (const change of planned.changes) await applyChange(change);
+    return planned;
+  }
+  const dns = () => JSON.parse(daemonJson()).dns;
+
+  it("begin with ours, then the host's, and are taken out again", async () => {
+    writeFileSync(paths.daemonJson, BY_HAND);
+    await setUpNames(["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
+    expect(dns()).toEqual([OURS, "192.0.2.1", "192.0.2.2"]);
+    expect((await setUpNames(["192.0.2.9"])).changes).toEqual([]);
+    await unset();
+    expect(daemonJson()).toBe(BY_HAND);
+  });
+
+  it("keep the administrator's behind ours", async () => {
+    writeFileSync(paths.daemonJson, '{ "dns": ["192.0.2.7"] }');
+    await setUpNames(["192.0.2.1"]);
+    expect(dns()).toEqual([OURS, "192.0.2.7"]);
+    await unset();
+    expect(daemonJson()).toBe('{ "dns": ["192.0.2.7"] }');
+  });
+
+  it("stay as they are where names are not served", async () => {
+    await setUpNames(null);
+    expect(dns()).toBeUndefined();
+    await setUpNames([]);
+    expect(dns()).toEqual([OURS]);
+    await setUpNames(null);
+    expect(dns()).toEqual([OURS]);
+  });
+
+  it("are in daemon.json beside a drop-in too, alone", async () => {
+    writeFileSync(paths.daemonJson, BY_HAND.replace('"mtu" : 9000,', ""));
+    writeUnit();
+    await setUpNames(["192.0.2.1"]);
+    await setUpNames(["192.0.2.1"], "drop-in");
+    expect(JSON.parse(daemonJson())).toEqual({ dns: [OURS, "192.0.2.1"], "log-opts": { "max-size": "10m" } });
+    expect((await setUpNames(["192.0.2.1"], null)).changes).toEqual([]);
+    await unset();
+    expect(JSON.parse(daemonJson())).toEqual({ "log-opts": { "max-size": "10m" } });
+  });
+
+  it("on the command line are left alone, with a warning unless ours is first", async () => {
+    writeUnit(UNIT.replace("-H fd://", "-H fd:// --dns 192.0.2.7 --dns=192.0.2.8"));
+    const { warnings } = await setUpNames(["192.0.2.1"]);
+    expect(dns()).toBeUndefined();
+    expect(warnings).toEqual([expect.stringContaining("gives --dns=192.0.2.7")]);
+    writeUnit(UNIT.replace("-H fd://", `-H fd:// --dns=${OURS}`));
+    expect((await setUpNames(["192.0.2.1"])).warnings).toEqual([]);
+  });
+});

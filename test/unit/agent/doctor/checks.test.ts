@@ -9,6 +9,7 @@ import {
 import type { Finding } from "../../../../agent/doctor/finding.ts";
 import { formatFindings } from "../../../../agent/doctor/finding-view.ts";
 import { leaseFindings } from "../../../../agent/doctor/lease-checks.ts";
+import { nameFindings } from "../../../../agent/doctor/name-checks.ts";
 import { auditLeases } from "../../../../agent/leases/lease-audit.ts";
 import { openTerminal } from "../../../../agent/terminal/terminal.ts";
 import type { DeviceExpectation, Uplink } from "../../../../backends/backend.ts";
@@ -262,4 +263,25 @@ it("findings are a line each, remedies below, and a count at the end", () => {
     `ok    a             good\nfail  b             broken\n${" ".repeat(20)}→ mend it\n\n1 failed, 0 warnings\n`,
   );
   expect(formatFindings([], terminal)).toBe("\nno problem found\n");
+});
+
+describe("names of named networks", () => {
+  const OURS = "169.254.53.53";
+  const find = (dockerServers: readonly string[] | null, isServed: boolean) =>
+    verdicts(nameFindings({ dockerServers, isServed }));
+
+  it("are fine when served and asked for first", () => {
+    expect(find([OURS, "192.0.2.1"], true)).toEqual(["ok names"]);
+  });
+
+  it("miss a setting, or a server", () => {
+    expect(find([], true)).toEqual(["warn names"]);
+    expect(find(["192.0.2.1", OURS], true)).toEqual(["warn names"]);
+    expect(find([OURS], false)).toEqual(["fail names"]);
+  });
+
+  it("are no subject without Docker, or where they are not in use", () => {
+    expect(find(null, true)).toEqual([]);
+    expect(find([], false)).toEqual([]);
+  });
 });

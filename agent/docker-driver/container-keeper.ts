@@ -1,0 +1,176 @@
+/**
+ * Keeps endpoints, names and addresses equal to the engine's containers: after each event of a container that of this
+ * one, and every minute all. What is gone is removed because the engine says so, never by age.
+ */
+
+import type { Address } from "../../ipam/addresses/ip.ts";
+import { FailureSeries } from "../../ipam/log.ts";
+import { type DriverContext, isAddressesOnly } from "./context.ts";
+import { type Endpoints, memberOf, namesOf } from "./endpoints.ts";
+import { EngineError } from "./engine-client.ts";
+import {
+  decodeContainer,
+  decodeContainerIds,
+  type EngineContainer,
+  type EngineNetwork,
+} from "./engine-model.ts";
+import type { EngineNetworks } from "./engine-networks.ts";
+import { DRIVER } from "./mirror-plan.ts";
+import type { NetworkId } from "./network-id.ts";
+
+const TIMEOUT_MS = 5_000;
+/** Starting a container takes dockerd some time, and ours on top of it. */
+const START_TIMEOUT_MS = 60_000;
+
+/** dockerd's message when it cannot reach our socket names the driver. */
+const OUR_ABSENCE = /\btulle\b|tulle\.sock/;
+const RESTARTING = new Set(["always", "unless-stopped", "on-failure"]);
+
+export class ContainerKeeper {
+  readonly #context: DriverContext;
+  readonly #endpoints: Endpoints;
+  readonly #engineNetworks: EngineNetworks;
+  readonly #failures: FailureSeries;
+  /** Addresses that nothing used in the last full pass; in two passes running they are unused. */
+  #unused: ReadonlySet<string> = new Set();
+  /** Endpoints that had left, or had not joined yet, in the last full pass: the engine may not list those of this one. */
+  #unjoined: ReadonlySet<string> = new Set();
+  #unjoinedNow = new Set<string>();
+
+  constructor(context: DriverContext, endpoints: Endpoints, engineNetworks: EngineNetworks) {
+    this.#context = context;
+    this.#endpoints = endpoints;
+    this.#engineNetworks = engineNetworks;
+    this.#failures = new FailureSeries(
+      context.logger,
+      "containers of the Docker Engine cannot be compared; retried",
+      "containers of the Docker Engine are compared",
+    );
+  }
+
+  /** Compares everything. Failures are logged: the next pass retries. */
+  async pass(): Promise<void> {
+    try {
+      this.#publishOwn();
+      this.#unjoinedNow = new Set();
+      const engine = await this.#engineNetworks.list();
+      for (const dockerId of this.#context.state.networks.keys()) await this.#compare(dockerId);
+      this.#unjoined = this.#unjoinedNow;
+      await this.#releaseUnused(engine);
+      this.#failures.succeeded();
+    } catch (error) {
+      this.#failures.failed(error);
+    }
+  }
+
+  /** Reads one container's names again; a container that is gone is a success. */
+  async refresh(container: string): Promise<void> {
+    try {
+      const inspected = await this.#inspect(container);
+      if (inspected !== null) await this.#describe(inspected);
+    } catch (error) {
+      this.#failures.failed(error);
+    }
+  }
+
+  /** Starts the containers with a restart policy that failed because our socket was absent. Each is tried once. */
+  async startFailed(): Promise<void> {
+    const { engine, logger } = this.#context;
+    const filters = encodeURIComponent(JSON.stringify({ status: ["exited", "created"] }));
+    const path = `/containers/json?all=1&filters=${filters}`;
+    for (const id of decodeContainerIds(await engine.call({ method: "GET", path }, TIMEOUT_MS))) {
+      const container = await this.#inspect(id);
+      if (container === null || !this.#failedWithoutUs(container)) continue;
+      const name = container.name;
+      try {
+        await engine.call({ method: "POST", path: `/containers/${id}/start` }, START_TIMEOUT_MS);
+        logger.info("container started that failed without tulled", { container: name });
+      } catch (error) {
+        logger.warn("container that failed without tulled cannot be started", {
+          container: name,
+          error: error instanceof Error ? error.message : String(error),
+        });
+      }
+    }
+  }
+
+  #failedWithoutUs({ isRunning, error, restartPolicy, networks }: EngineContainer): boolean {
+    const isOnOurs = networks.some(({ dockerId }) => this.#context.state.networks.has(dockerId));
+    return !isRunning && RESTARTING.has(restartPolicy) && OUR_ABSENCE.test(error) && isOnOurs;
+  }
+
+  /** What other hosts know of this one is what is on its disk. */
+  #publishOwn(): void {
+    const { state, feed, host } = this.#context;
+    for (const record of state.endpoints.values())
+      if (record.isJoined) feed.setMember(record.network, memberOf(record));
+    for (const [network, hosts] of feed.view.members)
+      for (const { endpoint, engine } of hosts.get(host)?.members ?? [])
+        if (engine === "docker" && !state.endpoints.has(endpoint)) feed.removeMember(network, endpoint);
+  }
+
+  async #compare(dockerId: string): Promise<void> {
+    const all = this.#context.state.endpointsOf(dockerId);
+    const before = all.filter(({ isJoined, endpoint }) => isJoined || this.#unjoined.has(endpoint));
+    for (const { isJoined, endpoint } of all) if (!isJoined) this.#unjoinedNow.add(endpoint);
+    if (before.length === 0) return;
+    const engine = await this.#engineNetworks.read(dockerId);
+    if (engine === null) return;
+    await this.#endpoints.dropMissing(before, engine);
+    await this.#endpoints.learn(engine);
+    const containers = new Set(engine.endpoints.map(({ container }) => container));
+    for (const container of containers) if (container !== null) await this.refresh(container);
+  }
+
+  async #describe({ id, name, networks }: EngineContainer): Promise<void> {
+    const { state } = this.#context;
+    for (const { endpoint, aliases } of networks) {
+      const record = state.endpoints.get(endpoint);
+      if (record !== undefined) await this.#endpoints.describe(record, id, namesOf(name, aliases, id));
+    }
+  }
+
+  async #inspect(container: string): Promise<EngineContainer | null> {
+    const path = `/containers/${encodeURIComponent(container)}/json`;
+    try {
+      return decodeContainer(await this.#context.engine.call({ method: "GET", path }, TIMEOUT_MS));
+    } catch (error) {
+      if (error instanceof EngineError && error.status === 404) return null;
+      throw error;
+    }
+  }
+
+  /** An address that no container has in two passes, a minute apart, was given to a start that failed. */
+  async #releaseUnused(engine: readonly EngineNetwork[]): Promise<void> {
+    const unused = new Set<string>();
+    for (const network of this.#context.feed.view.networks.values()) {
+      const used = isAddressesOnly(network) ? await this.#addressesIn(engine, network.id) : new Set<string>();
+      for (const address of this.#endpoints.unusedAddresses(network.id)) {
+        const key = `${network.id}/${address}`;
+        if (used.has(`${address}`)) continue;
+        if (this.#unused.has(key)) this.#release(network.id, address);
+        else unused.add(key);
+      }
+    }
+    this.#unused = unused;
+  }
+
+  #release(network: NetworkId, address: Address): void {
+    this.#endpoints.releaseAddress(network, address);
+    this.#context.logger.info("address without a container released", { network, address: `${address}` });
+  }
+
+  /** Addresses of containers on networks of other drivers that take them from this pool. */
+  async #addressesIn(engine: readonly EngineNetwork[], id: NetworkId): Promise<ReadonlySet<string>> {
+    const network = this.#context.feed.view.networks.get(id);
+    const used = new Set<string>();
+    for (const { driver, ipamDriver, dockerId, subnets } of engine) {
+      const isUser = subnets.some(({ subnet }) => network?.pools[subnet.family]?.subnet.equals(subnet));
+      if (driver === DRIVER || ipamDriver !== DRIVER || !isUser) continue;
+      const { endpoints = [] } = (await this.#engineNetworks.read(dockerId)) ?? {};
+      for (const { addresses } of endpoints)
+        for (const address of Object.values(addresses)) used.add(`${address}`);
+    }
+    return used;
+  }
+}

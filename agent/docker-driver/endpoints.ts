@@ -1,0 +1,234 @@
+/**
+ * The endpoints of this host: their addresses, interface pairs and what other hosts learn of them.
+ *
+ * Each change is on disk before the engine gets its answer. Removing is done in any order and any number of times.
+ */
+
+import { type Address, entriesOf, type Family, mapFamilies } from "../../ipam/addresses/ip.ts";
+import { ConfigError, ConflictError } from "../../ipam/errors.ts";
+import type { Member, NamedNetwork } from "../../ipam/named-networks/named-network.ts";
+import type { DriverContext } from "./context.ts";
+import { macOfAddress } from "./endpoint-mac.ts";
+import { decodeNetwork, type EngineNetwork } from "./engine-model.ts";
+import type { NetworkId } from "./network-id.ts";
+import type { DockerNetwork, EndpointRecord } from "./records.ts";
+import type { EndpointCall, NewEndpointCall } from "./requests.ts";
+
+/** dockerd may be waiting for our answer while we wait for its. */
+const ENGINE_TIMEOUT_MS = 500;
+/** An address that was given and came into no endpoint within this time belongs to a start that failed. */
+const PENDING_MS = 60_000;
+
+export class Endpoints {
+  readonly #context: DriverContext;
+  /** Addresses between RequestAddress and CreateEndpoint: when they were given, monotonic milliseconds. */
+  readonly #pending = new Map<string, number>();
+
+  constructor(context: DriverContext) {
+    this.#context = context;
+  }
+
+  /** Gives an address of the network. Throws as AddressBook.take. */
+  async takeAddress(
+    network: NamedNetwork,
+    family: Family,
+    wanted: Address | null,
+    signal: AbortSignal,
+  ): Promise<Address> {
+    const { book, clock } = this.#context;
+    const isFree = wanted !== null && this.#isGivenWithoutUse(network.id, wanted);
+    const address = isFree ? wanted : await book.take(network, family, wanted, null, signal);
+    this.#pending.set(pendingKey(network.id, address), clock.monotonicMs());
+    return address;
+  }
+
+  releaseAddress(network: NetworkId, address: Address): void {
+    this.#pending.delete(pendingKey(network, address));
+    this.#context.book.release(network, address);
+  }
+
+  /** Records an endpoint. Throws ConflictError when the id has another endpoint or the MAC is in use. */
+  async create(call: NewEndpointCall, docker: DockerNetwork, network: NamedNetwork): Promise<EndpointRecord> {
+    const { state } = this.#context;
+    const addresses = mapFamilies(call.addresses, ({ address }) => address);
+    for (const [family, address] of entriesOf(addresses)) requireInside(network, family, address);
+    const mac = call.mac ?? macOfAddress(addresses);
+    const former = state.endpoints.get(call.endpoint);
+    if (former !== undefined && !isSame(former, docker.dockerId, addresses))
+      throw new ConflictError(`endpoint ${call.endpoint} exists already with other addresses: start again`);
+    if (call.mac !== null) this.#requireUnusedMac(call, network);
+    const record: EndpointRecord = former ?? {
+      ...{ endpoint: call.endpoint, dockerId: docker.dockerId, network: network.id, mac, addresses },
+      ...{ isJoined: false, container: null, names: [] },
+    };
+    state.endpoints.set(record.endpoint, record);
+    for (const [, address] of entriesOf(addresses)) this.#pending.delete(pendingKey(network.id, address));
+    await state.saveEndpoints();
+    return record;
+  }
+
+  /**
+   * Tells other hosts and creates the interface pair: the first member of a network on this host brings its devices.
+   * Returns the name of the end for the container.
+   */
+  async join(call: EndpointCall, network: NamedNetwork, signal: AbortSignal): Promise<string> {
+    const { state, links, feed } = this.#context;
+    const joined = { ...this.require(call), isJoined: true };
+    state.endpoints.set(call.endpoint, joined);
+    feed.setMember(network.id, memberOf(joined));
+    try {
+      const [name] = await Promise.all([links.add(network, joined, signal), state.saveEndpoints()]);
+      return name;
+    } catch (error) {
+      await this.leave(call);
+      throw error;
+    }
+  }
+
+  /** Takes the endpoint from the network: interface pair and membership. Absent is a success. */
+  async leave({ endpoint }: EndpointCall): Promise<void> {
+    const { state, links, feed } = this.#context;
+    const record = state.endpoints.get(endpoint);
+    if (record === undefined) return;
+    feed.removeMember(record.network, endpoint);
+    state.endpoints.set(endpoint, { ...record, isJoined: false });
+    await links.remove(record);
+    await state.saveEndpoints();
+  }
+
+  /** Forgets the endpoint. Absent is a success. */
+  async remove(call: EndpointCall): Promise<void> {
+    if (!this.#context.state.endpoints.has(call.endpoint)) return;
+    await this.leave(call);
+    this.#context.state.endpoints.delete(call.endpoint);
+    await this.#context.state.saveEndpoints();
+  }
+
+  /** Throws ConfigError for an endpoint that is unknown in this network. */
+  require({ endpoint, dockerId }: EndpointCall): EndpointRecord {
+    const record = this.#context.state.endpoints.get(endpoint);
+    if (record !== undefined && record.dockerId === dockerId) return record;
+    throw new ConfigError(
+      `endpoint ${endpoint} is unknown in network ${dockerId}: start the container again`,
+    );
+  }
+
+  /** Takes the containers' names from the engine's network. */
+  async learn(engine: EngineNetwork): Promise<void> {
+    for (const { endpoint, container, name } of engine.endpoints) {
+      const record = this.#context.state.endpoints.get(endpoint);
+      if (record === undefined) continue;
+      const isKnown = record.names.includes(name.toLowerCase());
+      const names = isKnown ? record.names : namesOf(name, [], container);
+      await this.describe(record, container ?? record.container, names);
+    }
+  }
+
+  /** Publishes container and names of an endpoint where they have changed. */
+  async describe(record: EndpointRecord, container: string | null, names: readonly string[]): Promise<void> {
+    const { state, feed } = this.#context;
+    if (record.container === container && record.names.join() === names.join()) return;
+    const current = state.endpoints.get(record.endpoint);
+    if (current === undefined) return;
+    const next = { ...current, container, names };
+    state.endpoints.set(next.endpoint, next);
+    if (next.isJoined) feed.setMember(next.network, memberOf(next));
+    await state.saveEndpoints();
+  }
+
+  /** Asks the engine for the containers of a network of it; null when it does not answer in time. */
+  async askEngine(dockerId: string): Promise<EngineNetwork | null> {
+    const call = { method: "GET", path: `/networks/${dockerId}` } as const;
+    return await this.#context.engine.call(call, ENGINE_TIMEOUT_MS).then(decodeNetwork, () => null);
+  }
+
+  /** Removes endpoints and addresses of a network that no container of the engine has. */
+  async dropStale(network: NamedNetwork): Promise<void> {
+    const { state } = this.#context;
+    const dockers = [...state.networks.values()].filter((docker) => docker.network === network.id);
+    for (const { dockerId } of dockers) {
+      const joined = state.endpointsOf(dockerId).filter(({ isJoined }) => isJoined);
+      const engine = await this.askEngine(dockerId);
+      if (engine !== null) await this.dropMissing(joined, engine);
+    }
+  }
+
+  /** Removes those of `joined` that `engine`, which was read after they joined, does not list. */
+  async dropMissing(joined: readonly EndpointRecord[], engine: EngineNetwork): Promise<void> {
+    const listed = new Set(engine.endpoints.map(({ endpoint }) => endpoint));
+    for (const record of joined) {
+      if (listed.has(record.endpoint)) continue;
+      this.#context.logger.info("endpoint without a container removed", {
+        endpoint: record.endpoint,
+        addresses: Object.values(record.addresses).map(String),
+      });
+      await this.remove(record);
+      for (const [, address] of entriesOf(record.addresses)) this.releaseAddress(record.network, address);
+    }
+  }
+
+  /** Given addresses of a network that belong to no endpoint and to no start under way. */
+  unusedAddresses(network: NetworkId): readonly Address[] {
+    return this.#context.book.given(network).filter((address) => this.#isUnused(network, address));
+  }
+
+  #isGivenWithoutUse(network: NetworkId, address: Address): boolean {
+    const isGiven = this.#context.book.given(network).some((each) => each.equals(address));
+    return isGiven && this.#isUnused(network, address);
+  }
+
+  #isUnused(network: NetworkId, address: Address): boolean {
+    const { state, feed, host, clock } = this.#context;
+    const sinceMs = this.#pending.get(pendingKey(network, address));
+    if (sinceMs !== undefined && clock.monotonicMs() - sinceMs < PENDING_MS) return false;
+    const has = ({ addresses }: Pick<Member, "addresses">): boolean =>
+      addresses[address.family]?.equals(address) === true;
+    // Containers of other engines on this host take addresses of the same book.
+    const members = feed.view.members.get(network)?.get(host)?.members ?? [];
+    if (members.some((member) => member.engine !== "docker" && has(member))) return false;
+    return ![...state.endpoints.values()].some((record) => record.network === network && has(record));
+  }
+
+  #requireUnusedMac({ mac, endpoint }: NewEndpointCall, network: NamedNetwork): void {
+    for (const { members } of this.#context.feed.view.members.get(network.id)?.values() ?? []) {
+      const holder = members.find((member) => member.mac === mac && member.endpoint !== endpoint);
+      if (holder !== undefined)
+        throw new ConflictError(
+          `MAC address ${mac} belongs to ${holder.names[0] ?? "another container"} in network ${network.name}: give another --mac-address`,
+        );
+    }
+  }
+}
+
+/** What other hosts learn of an endpoint. */
+export function memberOf({ endpoint, container, names, mac, addresses }: EndpointRecord): Member {
+  return { endpoint, container, engine: "docker", names, mac, addresses };
+}
+
+/** The container's name, its aliases and its short id, once each, as names in the DNS are compared. */
+export function namesOf(
+  name: string,
+  aliases: readonly string[],
+  container: string | null,
+): readonly string[] {
+  const all = [name, ...aliases, ...(container === null ? [] : [container.slice(0, 12)])];
+  const names = all.map((each) => each.toLowerCase().replace(/^\.+|\.+$/g, ""));
+  return [...new Set(names.filter((each) => each !== ""))];
+}
+
+function requireInside(network: NamedNetwork, family: Family, address: Address): void {
+  const pool = network.pools[family];
+  if (pool?.subnet.contains(address) === true) return;
+  throw new ConfigError(
+    `${address} is not in network ${network.name}: remove the container and start it again`,
+  );
+}
+
+function isSame(record: EndpointRecord, dockerId: string, addresses: EndpointRecord["addresses"]): boolean {
+  const key = (values: EndpointRecord["addresses"]): string => entriesOf(values).map(String).join();
+  return record.dockerId === dockerId && key(record.addresses) === key(addresses);
+}
+
+function pendingKey(network: NetworkId, address: Address): string {
+  return `${network}/${address}`;
+}

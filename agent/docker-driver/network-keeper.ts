@@ -1,0 +1,241 @@
+/**
+ * Keeps the engine's networks and the store's equal: one pass at a time, each from whole lists, woken by changes of
+ * either, and every minute. A step that fails is retried and does not stop the others.
+ */
+
+import { Backoff, Sleep } from "../../ipam/clock.ts";
+import { ConflictError, errorMessage } from "../../ipam/errors.ts";
+import { errorFields, FailureSeries } from "../../ipam/log.ts";
+import type { DriverContext } from "./context.ts";
+import type { EngineNetwork } from "./engine-model.ts";
+import type { EngineNetworks } from "./engine-networks.ts";
+import { DRIVER, type MirrorStep, planMirror } from "./mirror-plan.ts";
+import type { NetworkId } from "./network-id.ts";
+import type { DockerNetwork } from "./records.ts";
+import type { Settlement } from "./settle.ts";
+
+const EVERY_MS = 60_000;
+const RETRY_MS = { baseMs: 200, maxMs: 15_000 };
+
+export interface NetworkKeeperOptions {
+  readonly context: DriverContext;
+  readonly engineNetworks: EngineNetworks;
+  readonly settlement: Settlement;
+  readonly random: () => number;
+}
+
+export class NetworkKeeper {
+  readonly #options: NetworkKeeperOptions;
+  readonly #context: DriverContext;
+  readonly #idle: Sleep;
+  readonly #backoff: Backoff;
+  readonly #failures: FailureSeries;
+  readonly #problems = new Map<string, string>();
+  /** Networks with a reserve of addresses. */
+  readonly #prepared = new Set<NetworkId>();
+  #isWoken = false;
+  #absent: ReadonlySet<string> = new Set();
+  #engineProblem: string | null = "the Docker Engine API was not asked yet";
+
+  constructor(options: NetworkKeeperOptions) {
+    this.#options = options;
+    this.#context = options.context;
+    this.#idle = new Sleep(options.context.clock);
+    this.#backoff = new Backoff({ ...RETRY_MS, random: options.random });
+    this.#failures = new FailureSeries(
+      options.context.logger,
+      "the Docker Engine API does not answer; retried",
+      "the Docker Engine API answers",
+    );
+  }
+
+  /** Why the engine cannot be asked; null while it answers. */
+  get engineProblem(): string | null {
+    return this.#engineProblem;
+  }
+
+  /** By network: why it is not as it should be on this host. */
+  get problems(): ReadonlyMap<string, string> {
+    return this.#problems;
+  }
+
+  /** Has the next pass begin at once. */
+  wake(): void {
+    this.#isWoken = true;
+    this.#idle.wake();
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.#isWoken = false;
+      const isDone = await this.#pass(signal);
+      if (isDone) this.#backoff.reset();
+      if (!this.#isWoken) await this.#idle.for(isDone ? EVERY_MS : this.#backoff.nextMs(), signal);
+    }
+  }
+
+  /** True when nothing is left to do. */
+  async #pass(signal: AbortSignal): Promise<boolean> {
+    const areRemoved = await this.#removeFromStore(signal);
+    let engine: readonly EngineNetwork[];
+    try {
+      engine = await this.#options.engineNetworks.list();
+    } catch (error) {
+      this.#engineProblem = errorMessage(error);
+      this.#failures.failed(error);
+      return false;
+    }
+    this.#engineProblem = null;
+    this.#failures.succeeded();
+    await this.#prepareAddresses();
+    const steps = this.#plan(engine);
+    this.#problems.clear();
+    let isDone = areRemoved;
+    for (const step of steps) {
+      if (signal.aborted) return true;
+      isDone = (await this.#try(step, signal)) && isDone;
+    }
+    return isDone;
+  }
+
+  #plan(engine: readonly EngineNetwork[]): readonly MirrorStep[] {
+    const { feed, state } = this.#context;
+    const present = new Set(engine.map(({ dockerId }) => dockerId));
+    const absentBefore = this.#absent;
+    this.#absent = new Set([...state.networks.keys()].filter((id) => !present.has(id)));
+    return planMirror({
+      store: feed.view.networks,
+      isStoreFollowed: feed.storeProblem === null,
+      engine,
+      known: state.networks,
+      pools: [...state.pools.values()],
+      removals: state.removals,
+      isInUse: (dockerId) => state.endpointsOf(dockerId).length > 0,
+      wasAbsent: (dockerId) => absentBefore.has(dockerId),
+    });
+  }
+
+  /** False when the step is to be tried again soon. */
+  async #try(step: MirrorStep, signal: AbortSignal): Promise<boolean> {
+    try {
+      await this.#carryOut(step, signal);
+      return step.type !== "learn";
+    } catch (error) {
+      const name = nameOf(step);
+      this.#problems.set(name, errorMessage(error));
+      this.#context.logger.warn("docker network not in order; retried", {
+        ...{ network: name, step: step.type },
+        ...errorFields(error),
+      });
+      return false;
+    }
+  }
+
+  async #carryOut(step: MirrorStep, signal: AbortSignal): Promise<void> {
+    const { settlement, engineNetworks } = this.#options;
+    const { state, logger } = this.#context;
+    switch (step.type) {
+      case "learn":
+        state.networks.set(step.engine.dockerId, learned(step.engine, step.network));
+        await state.saveNetworks();
+        logger.info("docker network found", { network: step.engine.name });
+        return;
+      case "settle":
+        await settlement.settle(step.engine, step.docker, signal);
+        return;
+      case "publish-lan":
+        await settlement.publishLan(step.engine, step.pools, signal);
+        return;
+      case "forget":
+        state.networks.delete(step.dockerId);
+        await state.saveNetworks();
+        return;
+      case "create":
+        await engineNetworks.create(step.network);
+        logger.info("docker network created", { network: step.network.name });
+        return;
+      case "delete":
+        await engineNetworks.delete(step.dockerId);
+        logger.info("docker network removed", {
+          network: step.name,
+          reason: "it was removed from the store",
+        });
+        return;
+      case "report":
+        this.#problems.set(step.network, step.problem);
+    }
+  }
+
+  /** A reserve of addresses for each network that Docker has here, and none for a network that is gone. */
+  async #prepareAddresses(): Promise<void> {
+    const { state, feed, book } = this.#context;
+    const present = new Set([...state.networks.values()].map(({ network }) => network));
+    for (const id of present) {
+      const network = id === null ? undefined : feed.view.networks.get(id);
+      if (network === undefined || this.#prepared.has(network.id)) continue;
+      this.#prepared.add(network.id);
+      book.prepare(network);
+    }
+    for (const id of this.#prepared) {
+      if (feed.view.networks.has(id) || feed.storeProblem !== null) continue;
+      this.#prepared.delete(id);
+      await book.forget(id);
+    }
+  }
+
+  /** What users of this host removed, unless a container somewhere uses it: the engine ignores our refusal. */
+  async #removeFromStore(signal: AbortSignal): Promise<boolean> {
+    const { state, catalogue, feed, notices, logger } = this.#context;
+    for (const id of [...state.removals]) {
+      const name = feed.view.networks.get(id)?.name ?? id;
+      try {
+        await catalogue.remove(id, signal);
+        await this.#untilOutOfView(id, signal);
+        logger.info("network removed from the store", { network: name });
+      } catch (error) {
+        if (!(error instanceof ConflictError)) {
+          this.#problems.set(name, errorMessage(error));
+          return false;
+        }
+        notices.add(name, `removed here and put back: ${errorMessage(error)}`);
+      }
+      state.removals.delete(id);
+      await state.saveNetworks();
+    }
+    return true;
+  }
+
+  /** The view follows the store a moment later: until then the network would be created here again. */
+  async #untilOutOfView(id: NetworkId, signal: AbortSignal): Promise<void> {
+    const { feed, changes } = this.#context;
+    if (feed.storeProblem !== null) return;
+    await changes.until(() => (feed.view.networks.has(id) ? null : true), 5_000, signal);
+  }
+}
+
+/** As CreateNetwork would have told it. */
+function learned(engine: EngineNetwork, network: NetworkId | null): DockerNetwork {
+  const pools = engine.subnets.map(({ subnet, gateway }) => [
+    subnet.family,
+    { subnet, gateway, isOurs: engine.ipamDriver === DRIVER },
+  ]);
+  const { dockerId, isInternal, options } = engine;
+  return { dockerId, isInternal, options, network, pools: Object.fromEntries(pools) };
+}
+
+function nameOf(step: MirrorStep): string {
+  switch (step.type) {
+    case "learn":
+    case "settle":
+    case "publish-lan":
+      return step.engine.name;
+    case "create":
+      return step.network.name;
+    case "delete":
+      return step.name;
+    case "forget":
+      return step.dockerId;
+    case "report":
+      return step.network;
+  }
+}

@@ -1,0 +1,157 @@
+/** The pools that the engine holds, and which named network or draft each belongs to. */
+
+import { type Address, entriesOf, type Family, type Prefix } from "../../ipam/addresses/ip.ts";
+import { ConfigError, ConflictError } from "../../ipam/errors.ts";
+import { escapeText } from "../../ipam/escape.ts";
+import type { NamedNetwork, Pool } from "../../ipam/named-networks/named-network.ts";
+import { hostAddressProblem } from "../../ipam/named-networks/network-rules.ts";
+import type { DriverContext } from "./context.ts";
+import { LAN_KEY, NETWORK_KEY, parseNetworkKey } from "./driver-options.ts";
+import { formatPoolId, parsePoolId } from "./pool-id.ts";
+import type { PoolRecord } from "./records.ts";
+import type { NetworkPool, PoolCall } from "./requests.ts";
+
+/** How long a request waits for the network that a pool becomes part of. */
+const PATIENCE_MS = 1_500;
+
+export interface NetworkFamily {
+  readonly network: NamedNetwork;
+  readonly family: Family;
+  readonly pool: Pool;
+}
+
+/** What a PoolID means: a pool of a network, or a draft. */
+export type ResolvedPool = NetworkFamily | { readonly draft: PoolRecord };
+
+export class Pools {
+  readonly #context: DriverContext;
+
+  constructor(context: DriverContext) {
+    this.#context = context;
+  }
+
+  /** The pool for RequestPool. Throws ConfigError, ConflictError or StoreError. */
+  async request(call: PoolCall, signal: AbortSignal): Promise<{ poolId: string; subnet: Prefix }> {
+    const { [NETWORK_KEY]: key, [LAN_KEY]: lan, ...unknown } = call.options;
+    const [stranger] = Object.keys(unknown);
+    if (stranger !== undefined)
+      throw new ConfigError(
+        `--ipam-opt ${escapeText(stranger, 40)} is not an option of the IPAM driver tulle: it has ${LAN_KEY}`,
+      );
+    const existing = key === undefined ? this.#sharing(call) : this.#named(key, call);
+    if (existing !== null) return existing;
+    return await this.#draft(call, lan ?? null, signal);
+  }
+
+  /** Throws ConfigError when the PoolID is not ours, or its network is gone. */
+  resolve(poolId: string): ResolvedPool {
+    const { state, feed } = this.#context;
+    const record = state.pools.get(poolId);
+    if (record !== undefined && record.network === null) return { draft: record };
+    const { id, family } = parsePoolId(poolId);
+    const network = feed.view.networks.get(record?.network ?? id);
+    const pool = network?.pools[family];
+    if (network === undefined || pool === undefined)
+      throw new ConfigError(
+        `the network of pool ${poolId} is not in the store: remove it and create it again`,
+      );
+    return { network, family, pool };
+  }
+
+  /** As resolve, once the draft has become part of a network. Throws ConflictError when that takes too long. */
+  async resolveNetwork(poolId: string, signal: AbortSignal): Promise<NetworkFamily> {
+    const read = (): NetworkFamily | null => {
+      const resolved = this.resolve(poolId);
+      return "draft" in resolved ? null : resolved;
+    };
+    const found = await this.#context.changes.until(read, PATIENCE_MS, signal);
+    if (found !== null) return found;
+    throw new ConflictError("the network is not in the store yet: try again when tulled reaches its store", {
+      retryable: true,
+    });
+  }
+
+  /** Notes the engine's requests at creation: the gateway, and addresses that containers must not get. */
+  async note(draft: PoolRecord, address: Address | null, isGateway: boolean): Promise<Address> {
+    const { state } = this.#context;
+    if (address === null) return draft.subnet.base.plus(1);
+    const problem = hostAddressProblem(draft.subnet, address);
+    if (problem !== null) throw new ConfigError(`${problem}: give another address of the subnet`);
+    const noted = isGateway ? { gateway: address } : { excluded: [...draft.excluded, address] };
+    state.pools.set(draft.poolId, { ...draft, ...noted });
+    await state.saveNetworks();
+    return address;
+  }
+
+  /** Forgets the pool; a draft is given back. */
+  async release(poolId: string, signal: AbortSignal): Promise<void> {
+    const { state, catalogue } = this.#context;
+    const record = state.pools.get(poolId);
+    if (record === undefined) return;
+    state.pools.delete(poolId);
+    await state.saveNetworks();
+    if (record.network !== null || record.dockerId !== null) return;
+    const { id, family } = parsePoolId(poolId);
+    await catalogue.abandon({ id, family, subnet: record.subnet }, signal);
+  }
+
+  /** Links the drafts with these subnets to the engine's network that is made of them. */
+  claim(dockerId: string, pools: readonly NetworkPool[]): void {
+    const { state } = this.#context;
+    for (const { subnet } of pools) {
+      const record = [...state.pools.values()].find(
+        (pool) => pool.dockerId === null && pool.network === null && pool.subnet.equals(subnet),
+      );
+      if (record !== undefined) state.pools.set(record.poolId, { ...record, dockerId });
+    }
+  }
+
+  /** The named network that has this subnet; null for none. */
+  networkWith(subnet: Prefix): NamedNetwork | null {
+    for (const network of this.#context.feed.view.networks.values())
+      if (network.pools[subnet.family]?.subnet.equals(subnet)) return network;
+    return null;
+  }
+
+  #named(key: string, call: PoolCall): { poolId: string; subnet: Prefix } {
+    const id = parseNetworkKey(key);
+    const network = this.#context.feed.view.networks.get(id);
+    if (network === undefined)
+      throw new ConfigError(`--ipam-opt ${NETWORK_KEY}=${id}: the store has no such network: leave it out`);
+    const pool = network.pools[call.family];
+    if (pool === undefined || (call.subnet !== null && !call.subnet.equals(pool.subnet)))
+      throw new ConfigError(
+        `network ${network.name} has the subnets ${subnetsOf(network)}, not ${call.subnet ?? `one of IPv${call.family}`}`,
+      );
+    return { poolId: formatPoolId({ id, family: call.family }), subnet: pool.subnet };
+  }
+
+  /** A network that is given twice by its subnet: the same one, on another host or for another network driver. */
+  #sharing({ subnet }: PoolCall): { poolId: string; subnet: Prefix } | null {
+    const network = subnet === null ? null : this.networkWith(subnet);
+    if (subnet === null || network === null) return null;
+    return { poolId: formatPoolId({ id: network.id, family: subnet.family }), subnet };
+  }
+
+  async #draft(call: PoolCall, lan: string | null, signal: AbortSignal) {
+    const { catalogue, host, state, localPrefixes } = this.#context;
+    const { family, subnet, allocation } = call;
+    const isLan =
+      lan !== null || (subnet !== null && localPrefixes().some((local) => local.overlaps(subnet)));
+    const request = { subnet, allocation, gateway: null, excluded: [], isLan };
+    const draft = await catalogue.draft(family, request, host, signal);
+    const poolId = formatPoolId(draft);
+    state.pools.set(poolId, {
+      ...{ poolId, family, subnet: draft.subnet, isSubnetGiven: subnet !== null, allocation },
+      ...{ gateway: null, excluded: [], network: null, dockerId: null, lan: isLan ? (lan ?? "") : null },
+    });
+    await state.saveNetworks();
+    return { poolId, subnet: draft.subnet };
+  }
+}
+
+function subnetsOf({ pools }: NamedNetwork): string {
+  return entriesOf(pools)
+    .map(([, { subnet }]) => `${subnet}`)
+    .join(" and ");
+}

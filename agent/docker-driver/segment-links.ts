@@ -1,0 +1,60 @@
+/** Interface pairs of Docker's containers on the bridges of named networks. */
+
+import { shortDigest } from "../../backends/attachment/digest.ts";
+import { createLoosePair, deleteLoosePair, hasLoosePair } from "../../backends/attachment/loose-pair.ts";
+import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
+import { segmentPortName } from "../../backends/segments/names.ts";
+import type { Clock } from "../../ipam/clock.ts";
+import { ConflictError } from "../../ipam/errors.ts";
+import type { NamedNetwork } from "../../ipam/named-networks/named-network.ts";
+import type { SegmentHost } from "../named-networks/segment-host.ts";
+import type { Changes } from "./changes.ts";
+import type { ContainerLinks } from "./context.ts";
+import type { EndpointRecord } from "./records.ts";
+
+/** dockerd waits for the answer meanwhile. */
+const PATIENCE_MS = 1_500;
+const RULES_MS = 400;
+
+export interface SegmentLinksOptions {
+  readonly netlink: NetlinkConnection;
+  readonly clock: Clock;
+  /** Null until this host's interface is known. */
+  readonly segments: () => SegmentHost | null;
+  /** Fires when `segments` returns another value. */
+  readonly changes: Changes;
+}
+
+export class SegmentLinks implements ContainerLinks {
+  readonly #options: SegmentLinksOptions;
+
+  constructor(options: SegmentLinksOptions) {
+    this.#options = options;
+  }
+
+  async add(network: NamedNetwork, record: EndpointRecord, signal: AbortSignal): Promise<string> {
+    const { netlink, clock, segments, changes } = this.#options;
+    const host = await changes.until(segments, PATIENCE_MS, signal);
+    if (host === null)
+      throw new ConflictError("tulled has not joined its network yet: see tulle status, and try again", {
+        retryable: true,
+      });
+    const { bridge, mtuBytes } = await host.ready(network.id, signal);
+    const port = segmentPortName(network.id, record.endpoint);
+    const containerEnd = containerEndName(record);
+    if (!hasLoosePair(netlink, { bridge, port }))
+      createLoosePair(netlink, { bridge, port, containerEnd, mac: record.mac, mtuBytes });
+    // Without its rules a first packet could be dropped, or a forged one pass; iptables under a lock can take long.
+    await Promise.race([host.ruled(), clock.sleep(RULES_MS, signal).catch(() => undefined)]);
+    return containerEnd;
+  }
+
+  async remove({ network, endpoint }: EndpointRecord): Promise<void> {
+    await deleteLoosePair(this.#options.netlink, segmentPortName(network, endpoint));
+  }
+}
+
+/** Until the engine moves it into the container and renames it. */
+function containerEndName({ network, endpoint }: EndpointRecord): string {
+  return `tc-${shortDigest(`${network}\n${endpoint}`).slice(0, 12)}`;
+}

@@ -1,0 +1,108 @@
+/** What named networks on Docker hosts survive: daemons that stop, crash and start in any order, and an absent store. */
+
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { type DockerHost, describeWithDocker } from "../../support/docker.ts";
+import {
+  addressOn,
+  create,
+  DockerLab,
+  networksOf,
+  outcomeOf,
+  pings,
+  SLEEP,
+  until,
+} from "../../support/docker-lab.ts";
+
+const SUBNET = "10.9.0.0/24";
+const onNet = (...more: readonly string[]) => ({ options: ["--network", "net1", ...more], command: SLEEP });
+
+describeWithDocker("named networks survive", (engines) => {
+  let lab: DockerLab;
+  let host1: DockerHost;
+  let host2: DockerHost;
+
+  beforeAll(async () => {
+    lab = new DockerLab("survive", 2, engines);
+    await lab.build();
+    [host1, host2] = [lab.docker(1), lab.docker(2)];
+    create(host1, "net1", "--subnet", SUBNET);
+    await until(() => networksOf(host2).includes("net1"));
+    host2.runContainer("peer", onNet("--ip", "10.9.0.200"));
+    host1.runContainer("c1", onNet());
+    await until(() => pings(host1, "c1", "10.9.0.200"));
+  });
+  afterAll(() => lab.dispose());
+
+  it("tulled, killed: traffic goes on; started: containers start and end as before", async () => {
+    await lab.net.host(1).daemon.kill();
+    expect(pings(host1, "c1", "10.9.0.200")).toBe(true);
+    expect(pings(host2, "peer", addressOn(host1, "c1", "net1"))).toBe(true);
+    await lab.startAgent(lab.net.host(1));
+    host1.runContainer("c2", onNet());
+    await until(() => pings(host1, "c2", "10.9.0.200"));
+    expect(pings(host1, "c1", "10.9.0.200")).toBe(true);
+    host1.docker("rm", "-f", "c2");
+  });
+
+  it("the store, away: containers start within two seconds of the usual, reach others and end", async () => {
+    const [etcd] = lab.net.etcd.members;
+    await etcd?.pause();
+    const startMs = performance.now();
+    host1.runContainer("away", onNet());
+    expect(performance.now() - startMs).toBeLessThan(5_000);
+    expect(pings(host1, "away", addressOn(host1, "c1", "net1"))).toBe(true);
+    host1.docker("rm", "-f", "away");
+    host1.runContainer("away2", onNet());
+    etcd?.resume();
+    await until(() => pings(host1, "away2", "10.9.0.200"), 30_000);
+    host1.docker("rm", "-f", "away2");
+  });
+
+  it("dockerd, killed: its containers' addresses are free, also for the same --ip", async () => {
+    host1.runContainer("fixed", onNet("--ip", "10.9.0.77"));
+    await host1.kill();
+    await host1.start(lab.image);
+    host1.docker("rm", "-f", "fixed", "c1");
+    host1.runContainer("fixed", onNet("--ip", "10.9.0.77"));
+    await until(() => pings(host1, "fixed", "10.9.0.200"));
+    host1.docker("rm", "-f", "fixed");
+    await until(() => !host1.host.run("ip", "-o", "link").includes("tp-"));
+  });
+
+  it("dockerd with live-restore, killed: containers run on and can be removed", async () => {
+    await host1.stop();
+    await host1.start(lab.image, "--live-restore");
+    host1.runContainer("live", onNet());
+    await host1.kill();
+    expect(pings(host2, "peer", "10.9.0.200")).toBe(true);
+    await host1.start(lab.image, "--live-restore");
+    await until(() => pings(host1, "live", "10.9.0.200"));
+    const address = addressOn(host1, "live", "net1");
+    expect(pings(host2, "peer", address)).toBe(true);
+    host1.docker("rm", "-f", "live");
+    await until(() => !pings(host2, "peer", address));
+    await until(() => !host1.host.run("ip", "-o", "link").includes("tp-"));
+  });
+
+  it("both, stopped; dockerd comes first: containers with --restart=always run once tulled serves", async () => {
+    host1.runContainer("always", onNet("--restart=always"));
+    await until(() => pings(host1, "always", "10.9.0.200"));
+    await host1.stop();
+    expect(await lab.net.host(1).daemon.stop()).toBe(0);
+    await host1.start(lab.image);
+    expect(outcomeOf(host1, "exec", "always", "true").ok).toBe(false);
+    await lab.startAgent(lab.net.host(1));
+    await until(() => pings(host1, "always", "10.9.0.200"), 30_000);
+    host1.docker("rm", "-f", "always");
+  });
+
+  it("leave nothing behind", async () => {
+    host2.docker("rm", "-f", "peer");
+    await until(() => outcomeOf(host2, "network", "rm", "net1").ok);
+    await until(() => networksOf(host1).length === 0);
+    for (const { host } of lab.dockers) await until(() => !/\bt[pcbv]-/.test(host.run("ip", "-o", "link")));
+    expect(
+      lab.net.etcd.ctl("get", "--prefix", "--keys-only", `${lab.net.prefix}/tulle/named/addresses/`),
+    ).toBe("");
+  });
+});

@@ -1,0 +1,155 @@
+import { createSocket, type Socket } from "node:dgram";
+import type { AddressInfo } from "node:net";
+import { decode, encode } from "dns-packet";
+import { afterEach, describe, expect, it } from "vitest";
+import { Forwarder } from "../../../../agent/names/forwarder.ts";
+import { type Query, readQuery } from "../../../../agent/names/message.ts";
+import type { Upstream } from "../../../../agent/names/resolv-conf.ts";
+import { systemClock } from "../../../../ipam/clock.ts";
+
+type Reply = (query: Buffer) => readonly Buffer[];
+
+const sockets: Socket[] = [];
+afterEach(() => {
+  for (const socket of sockets.splice(0)) socket.close();
+});
+
+interface FakeServer extends Upstream {
+  readonly queries: Buffer[];
+  readonly ports: number[];
+}
+
+async function fakeServer(reply: Reply): Promise<FakeServer> {
+  const socket = createSocket("udp4");
+  const queries: Buffer[] = [];
+  const ports: number[] = [];
+  socket.on("message", (query, source) => {
+    queries.push(query);
+    ports.push(source.port);
+    for (const answer of reply(query)) socket.send(answer, source.port, source.address);
+  });
+  await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
+  sockets.push(socket);
+  return { host: "127.0.0.1", port: (socket.address() as AddressInfo).port, queries, ports };
+}
+
+function query(name = "Example.org"): Query {
+  const read = readQuery(encode({ type: "query", id: 4711, questions: [{ name, type: "A" }] }));
+  if (read.query === null) throw new Error("the query cannot be read");
+  return read.query;
+}
+
+function answer(bytes: Buffer, address: string, flags = 0): Buffer {
+  const { id = 0, questions = [] } = decode(bytes);
+  const name = questions[0]?.name ?? "";
+  const lower = questions.map((question) => ({ ...question, name: question.name.toLowerCase() }));
+  const answers = flags === 0 ? [{ type: "A" as const, name, ttl: 60, data: address }] : [];
+  return encode({ type: "response", id, flags, questions: lower, answers });
+}
+
+const good: Reply = (bytes) => [answer(bytes, "192.0.2.1")];
+const silent: Reply = () => [];
+const rcode =
+  (code: number): Reply =>
+  (bytes) => [answer(bytes, "", code)];
+
+const times = { stepMs: 100, totalMs: 400, avoidMs: 10_000 };
+
+function forwarder(upstreams: readonly Upstream[], limits = { total: 10, perClient: 5 }): Forwarder {
+  return new Forwarder({ clock: systemClock, upstreams: () => upstreams, times, limits });
+}
+
+async function ask(by: Forwarder, asked = query()): Promise<ReturnType<typeof decode> & { rcode?: string }> {
+  return decode(await by.ask(asked, "udp", "10.0.0.1"));
+}
+
+describe("forwarding", () => {
+  it("asks from a fresh port with a fresh id, and answers with the client's id and spelling", async () => {
+    const server = await fakeServer(good);
+    const by = forwarder([server]);
+    for (let count = 0; count < 20; count++) {
+      const packet = await ask(by);
+      expect(packet).toMatchObject({ id: 4711, questions: [{ name: "Example.org" }] });
+      expect(packet.answers).toMatchObject([{ data: "192.0.2.1" }]);
+    }
+    expect(new Set(server.queries.map((each) => each.readUInt16BE(0))).size).toBeGreaterThan(15);
+    expect(new Set(server.ports).size).toBeGreaterThan(15);
+    expect(by.open).toBe(0);
+  });
+
+  it("takes the next server when one fails, at once", async () => {
+    const server = await fakeServer(good);
+    for (const bad of [rcode(2), rcode(5), rcode(4)]) {
+      const failing = await fakeServer(bad);
+      const startMs = systemClock.monotonicMs();
+      expect((await ask(forwarder([failing, server]))).answers).toHaveLength(1);
+      expect(systemClock.monotonicMs() - startMs).toBeLessThan(times.stepMs);
+      expect(failing.queries).toHaveLength(1);
+    }
+    const closed = await fakeServer(good);
+    sockets.splice(sockets.length - 1, 1)[0]?.close();
+    expect((await ask(forwarder([closed, server]))).answers).toHaveLength(1);
+  });
+
+  it("takes the next server after a silent one, and asks that one last afterwards", async () => {
+    const [mute, server] = [await fakeServer(silent), await fakeServer(good)];
+    // They are told apart by host.
+    const by = forwarder([{ host: "127.0.0.2", port: mute.port }, server]);
+    expect((await ask(by)).answers).toHaveLength(1);
+    const startMs = systemClock.monotonicMs();
+    expect((await ask(by)).answers).toHaveLength(1);
+    expect(systemClock.monotonicMs() - startMs).toBeLessThan(times.stepMs);
+  });
+
+  it("asks a silent server again, because datagrams get lost", async () => {
+    let count = 0;
+    const server = await fakeServer((bytes) => {
+      count += 1;
+      return count === 3 ? good(bytes) : [];
+    });
+    expect((await ask(forwarder([server]))).answers).toHaveLength(1);
+  });
+
+  it("passes NXDOMAIN on, and the last failure when all fail", async () => {
+    expect(await ask(forwarder([await fakeServer(rcode(3))]))).toMatchObject({ rcode: "NXDOMAIN" });
+    const failing = await fakeServer(rcode(5));
+    expect(await ask(forwarder([failing]))).toMatchObject({ rcode: "REFUSED" });
+    expect(failing.queries).toHaveLength(1);
+  });
+
+  it("says SERVFAIL in time when nobody answers, and REFUSED when there is nobody to ask", async () => {
+    const startMs = systemClock.monotonicMs();
+    expect(await ask(forwarder([await fakeServer(silent)]))).toMatchObject({ rcode: "SERVFAIL" });
+    expect(systemClock.monotonicMs() - startMs).toBeLessThan(times.totalMs + 200);
+    expect(await ask(forwarder([]))).toMatchObject({ rcode: "REFUSED", id: 4711 });
+  });
+
+  it("ignores answers with another id or to another question", async () => {
+    const forging: Reply = (bytes) => {
+      const otherId = answer(bytes, "203.0.113.66");
+      otherId.writeUInt16BE((bytes.readUInt16BE(0) + 1) % 0x10000, 0);
+      const otherName = answer(
+        encode({ type: "query", id: bytes.readUInt16BE(0), questions: [{ name: "evil.test", type: "A" }] }),
+        "203.0.113.66",
+      );
+      const otherType = answer(bytes, "203.0.113.66");
+      otherType.writeUInt16BE(28, 12 + "example.org".length + 2);
+      return [otherId, otherName, otherType, Buffer.from("x"), answer(bytes, "192.0.2.1")];
+    };
+    expect((await ask(forwarder([await fakeServer(forging)]))).answers).toMatchObject([
+      { data: "192.0.2.1" },
+    ]);
+  });
+
+  it("refuses what exceeds the limits of a client and of all, and takes queries again afterwards", async () => {
+    const mute = await fakeServer(silent);
+    const by = forwarder([mute], { total: 3, perClient: 2 });
+    const open = ["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.3"].map((client) =>
+      by.ask(query(), "udp", client).then((bytes) => decode(bytes) as { rcode?: string }),
+    );
+    expect(by.open).toBe(3);
+    const results = (await Promise.all(open)).map((packet) => packet.rcode);
+    expect(results).toEqual(["SERVFAIL", "SERVFAIL", "REFUSED", "SERVFAIL", "REFUSED"]);
+    expect(by.open).toBe(0);
+  });
+});

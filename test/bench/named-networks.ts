@@ -1,5 +1,6 @@
 /** Named networks: what 10,000 endpoints cost an agent, and how soon all hosts know a new address. */
 
+import { setMaxListeners } from "node:events";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { Address, Prefix } from "../../ipam/addresses/ip.ts";
@@ -175,6 +176,7 @@ async function measureLatency(
   const network = networkOf(0);
   const connections = await Promise.all(Array.from({ length: hosts }, () => open(cluster)));
   const end = new AbortController();
+  setMaxListeners(0, end.signal);
   const feeds = connections.map((each, index) => feedOn(each, prefix, index + 1, folders.make()));
   const done = feeds.map((feed) => feed.run(end.signal));
   for (const feed of feeds) await until(feed, () => countMembers(feed) === hosts * membersEach);

@@ -44,7 +44,7 @@ beforeAll(async () => {
   }
   const routes = { "/status": hostileStatus, "/summary": () => HOSTILE[0] };
   control = await serveControl(`${directory}/run`, routes, new Faults(silentLogger));
-});
+}, 60_000);
 
 afterAll(async () => {
   await control.close();

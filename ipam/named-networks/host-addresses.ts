@@ -219,7 +219,7 @@ export class HostAddresses {
   async #auditUnknown(address: Address, signal: AbortSignal): Promise<boolean> {
     if (this.#isBusy(address)) return false;
     await this.#alone(address, () => this.#confirm(address, !this.holdings.isComplete, signal));
-    return true;
+    return this.holdings.has(address);
   }
 
   /** Adds an address that the store shows as this host's. */

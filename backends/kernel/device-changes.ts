@@ -6,12 +6,13 @@
  */
 
 import type { NetlinkConnection } from "../netlink/connection.ts";
-import { EEXIST, NetlinkError } from "../netlink/errors.ts";
+import { EEXIST, ENODEV, NetlinkError } from "../netlink/errors.ts";
 import {
   decodeLink,
   encodeDeleteLink,
   encodeGetLink,
   encodeLinkDump,
+  encodeSetBridgePort,
   encodeSetLink,
   type Link,
 } from "../netlink/link/link.ts";
@@ -20,6 +21,7 @@ import { decodeNetnsId, encodeNetnsIdDump } from "../netlink/netns-id.ts";
 import { createTun } from "../netlink/tun-file.ts";
 import type { KernelNames } from "../state/contract/kind.ts";
 import type { Change } from "../state/diff.ts";
+import type { BridgePortObject } from "../state/kinds/bridge-port.ts";
 import {
   decodeLinkObject,
   encodeCreateLink,
@@ -54,6 +56,23 @@ export class DeviceChanges {
     const made = this.#connection.get(encodeGetLink({ name: link.name }), decodeLink);
     if (change.op === "replace") this.#devices.set(made);
     else this.#devices.setMade(made);
+  }
+
+  /** Makes a device a port with these settings, or takes it out of its bridge. Throws NetlinkError. */
+  applyPort(op: Change["op"], { device, bridge, settings, isOptional }: BridgePortObject): void {
+    const index = this.#devices.indexOf(device);
+    if (index === null && (op === "delete" || isOptional)) return;
+    const masterIndex = op === "delete" ? 0 : this.#devices.indexOf(bridge);
+    if (index === null || masterIndex === null) {
+      const kernelMessage = `no device ${index === null ? device : bridge}`;
+      throw new NetlinkError(`make ${device} a port of ${bridge}`, ENODEV, {
+        kernelMessage,
+        retryable: true,
+      });
+    }
+    this.#connection.request(encodeSetLink(index, { masterIndex }));
+    if (op !== "delete") this.#connection.request(encodeSetBridgePort(index, settings));
+    this.#devices.set(this.#connection.get(encodeGetLink({ index }), decodeLink));
   }
 
   async #create(link: LinkObject): Promise<void> {
@@ -134,7 +153,6 @@ export class DeviceChanges {
   /** The hardware address is derived from this host's identity: a device with it that occupies the same is ours. */
   #isTwin(candidate: Link, link: LinkObject): boolean {
     if (link.mac === null || candidate.mac !== link.mac || candidate.type !== link.type) return false;
-    const resource = exclusiveResource(link);
-    return resource !== null && exclusiveResource(decodeLinkObject(candidate, this.#names)) === resource;
+    return exclusiveResource(decodeLinkObject(candidate, this.#names)) === exclusiveResource(link);
   }
 }

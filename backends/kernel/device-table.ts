@@ -47,6 +47,14 @@ export class DeviceTable {
     if (this.#byName.get(link.name) === link) this.#byName.delete(link.name);
   }
 
+  all(): Iterable<Link> {
+    return this.#byIndex.values();
+  }
+
+  at(index: number): Link | undefined {
+    return this.#byIndex.get(index);
+  }
+
   /** The first device that `matches`, undefined when there is none. */
   find(matches: (link: Link) => boolean): Link | undefined {
     for (const link of this.#byIndex.values()) if (matches(link)) return link;

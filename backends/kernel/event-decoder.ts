@@ -3,7 +3,7 @@
  * current. Echoes of our own changes have been left out where they do not matter.
  */
 
-import { decodeLink, type Link } from "../netlink/link/link.ts";
+import { decodeBridgePortNotice, decodeLink, type Link } from "../netlink/link/link.ts";
 import { type NetlinkMessage, NLM_F_APPEND } from "../netlink/message.ts";
 import { decodeNetconf, NETCONFA_IFINDEX_ALL } from "../netlink/netconf.ts";
 import { decodeNexthop } from "../netlink/nexthop.ts";
@@ -16,6 +16,7 @@ import {
 } from "../netlink/rtnetlink.ts";
 import { type KernelNames, ROUTE_PROTOCOL, type Scope, type Wire } from "../state/contract/kind.ts";
 import type { AddressObject } from "../state/kinds/address.ts";
+import { bridgePortObject } from "../state/kinds/bridge-port.ts";
 import { decodeLinkObject } from "../state/kinds/link.ts";
 import { nexthopObject } from "../state/kinds/nexthop.ts";
 import { isVisible, type KernelObject, KINDS, keyOf } from "../state/kinds/registry.ts";
@@ -24,7 +25,7 @@ import type { DeviceTable } from "./device-table.ts";
 import type { KernelEvent } from "./port.ts";
 
 /** The types of their notifications tell most apart; neighbours and forwarding entries share theirs. */
-const WIRES = Object.values(KINDS).flatMap(({ wire }): Wire<KernelObject>[] =>
+export const WIRES = Object.values(KINDS).flatMap(({ wire }): Wire<KernelObject>[] =>
   wire === null ? [] : [wire as unknown as Wire<KernelObject>],
 );
 
@@ -53,7 +54,7 @@ export class EventDecoder {
       case RTM_NEWLINK:
       case RTM_DELLINK: {
         const link = decodeLink(message);
-        if (link === null) return [];
+        if (link === null) return this.#bridgePortNotice(message);
         return message.type === RTM_NEWLINK
           ? this.#newLink(link, message)
           : this.#deletedLink(link, message.portId);
@@ -85,6 +86,7 @@ export class EventDecoder {
         events.push({ type: "resync", reason: `interface ${link.name} changed` });
       }
     }
+    events.push(...this.#membership(before, link, by));
     if (!scope.devices.has(link.name)) return events;
     events.push({ type: "present", object: decodeLinkObject(link, this.#context.names), by });
     // Going down takes routes and nexthops along without a notification for each (net/ipv4/fib_semantics.c).
@@ -93,12 +95,37 @@ export class EventDecoder {
     return events;
   }
 
-  #deletedLink(link: Link, by: number): KernelEvent[] {
+  /** What became of a device's membership in a bridge. */
+  #membership(before: Link | undefined, now: Link | null, by: number): KernelEvent[] {
+    const { names, scope } = this.#context;
+    const present = now === null ? null : bridgePortObject(now, names);
+    if (present !== null)
+      return isVisible(present, scope()) ? [{ type: "present", object: present, by }] : [];
+    const former = before === undefined ? null : bridgePortObject(before, names);
+    return former === null ? [] : [{ type: "absent", key: keyOf(former), by }];
+  }
+
+  /** Settings of a port that `bridge link set` changed: no other notification tells of them. */
+  #bridgePortNotice(message: NetlinkMessage): KernelEvent[] {
+    const notice = decodeBridgePortNotice(message);
+    const before = notice === null ? undefined : this.#devices.at(notice.index);
+    if (notice === null || before === undefined) return [];
+    const link = { ...before, bridgePort: notice.bridgePort };
+    this.#devices.set(link);
+    return this.#membership(before, link, message.portId);
+  }
+
+  #deletedLink(link: Link, by: number): readonly KernelEvent[] {
     const scope = this.#context.scope();
     const current = this.#devices.indexOf(link.name);
+    const before = this.#devices.at(link.index);
     this.#devices.delete(link.index);
     // A stale notification: another device of this name exists already, perhaps ours.
     if (current !== null && current !== link.index) return [];
+    return [...this.#membership(before, null, by), ...this.#gone(link, scope, by)];
+  }
+
+  #gone(link: Link, scope: Scope, by: number): KernelEvent[] {
     if (scope.devices.has(link.name)) return [{ type: "device-gone", device: link.name, by }];
     return scope.sharedDevices.has(link.name) ? [{ type: "host", device: link.name }] : [];
   }
@@ -113,13 +140,15 @@ export class EventDecoder {
     return isOurs ? [{ type: "resync", reason: `nexthop ${nexthop.id} was made, changed or removed` }] : [];
   }
 
-  /** The message does not say which setting it was; few are ours, so all of them are read. */
+  /** The message does not say which setting it was; few are ours, so all of the device are read. */
   #settings(interfaceIndex: number | null): readonly KernelEvent[] {
     const { devices, sysctls } = this.#context.scope();
     const isOurs =
       interfaceIndex === NETCONFA_IFINDEX_ALL || devices.has(this.#devices.nameOf(interfaceIndex));
     if (!isOurs) return [];
+    const folder = interfaceIndex === NETCONFA_IFINDEX_ALL ? "" : `/${this.#devices.nameOf(interfaceIndex)}/`;
     return [...sysctls].flatMap((path): KernelEvent[] => {
+      if (!path.includes(folder)) return [];
       const object = this.#context.readSysctl(path);
       return object === null ? [] : [{ type: "present", object }];
     });

@@ -30,6 +30,7 @@ import {
 } from "../netlink/rtnetlink.ts";
 import type { KernelNames, Scope } from "../state/contract/kind.ts";
 import type { Change } from "../state/diff.ts";
+import { bridgePortObject } from "../state/kinds/bridge-port.ts";
 import { decodeLinkObject, type LinkObject } from "../state/kinds/link.ts";
 import { nexthopObject } from "../state/kinds/nexthop.ts";
 import { describe, isVisible, type KernelObject, KINDS, kindOf } from "../state/kinds/registry.ts";
@@ -37,10 +38,10 @@ import type { SysctlObject } from "../state/kinds/sysctl.ts";
 import { isAbsent } from "./absence.ts";
 import { DeviceChanges } from "./device-changes.ts";
 import { DeviceTable } from "./device-table.ts";
-import { EventDecoder } from "./event-decoder.ts";
+import { EventDecoder, WIRES } from "./event-decoder.ts";
 import { NexthopIds } from "./nexthop-ids.ts";
 import type { ChangeResult, KernelEvent, KernelPort } from "./port.ts";
-import { isEventIn, type Subscription, unionOf } from "./subscriptions.ts";
+import { isEventIn, ScopeUnion, type Subscription } from "./subscriptions.ts";
 import { Sysctls } from "./sysctl.ts";
 import { WireguardPort } from "./wireguard-port.ts";
 
@@ -92,6 +93,7 @@ export class RtnetlinkPort implements KernelPort {
   readonly wireguard: WireguardPort;
   #monitor: NetlinkMonitor | null = null;
   readonly #subscriptions = new Set<Subscription>();
+  readonly #union = new ScopeUnion();
 
   private constructor(options: RtnetlinkPortOptions) {
     this.#netns = options.netns;
@@ -143,9 +145,10 @@ export class RtnetlinkPort implements KernelPort {
       collect(link);
       if (link?.type === "wireguard") for (const object of this.wireguard.dump(name)) collect(object);
     }
-    for (const kind of Object.values(KINDS)) {
-      for (const request of kind.wire?.dumps(scope, this.#names) ?? [])
-        this.#dump(request, (message) => collect(kind.wire?.decode(message, this.#names) ?? null));
+    for (const link of this.#devices.all()) collect(bridgePortObject(link, this.#names));
+    for (const { wire } of Object.values(KINDS)) {
+      for (const request of wire?.dumps(scope, this.#names) ?? [])
+        this.#dump(request, (message) => collect(this.#decode(message)));
     }
     for (const path of scope.sysctls) collect(this.#sysctlObject(path));
     return objects;
@@ -203,7 +206,7 @@ export class RtnetlinkPort implements KernelPort {
     const listener = (events: readonly KernelEvent[]): void => this.#deliver(events);
     const decoder = new EventDecoder({
       devices: this.#devices,
-      scope: () => unionOf([...this.#subscriptions].map(({ scope }) => scope())),
+      scope: () => this.#union.of([...this.#subscriptions].map(({ scope }) => scope())),
       names: this.#names,
       isOurNexthop: (id) => this.#nexthopIds.isOurs(id),
       readSysctl: (path) => this.#sysctlObject(path),
@@ -247,6 +250,15 @@ export class RtnetlinkPort implements KernelPort {
       if (error instanceof NetlinkError && error.errno === ENODEV) return null;
       throw error;
     }
+  }
+
+  /** The object in a message of any kind: kinds share message types, and one dump may list several. */
+  #decode(message: NetlinkMessage): KernelObject | null {
+    for (const { types, decode } of WIRES) {
+      const object = types[0] === message.type ? decode(message, this.#names) : null;
+      if (object !== null) return object;
+    }
+    return null;
   }
 
   #dump(request: Uint8Array, decode: (message: NetlinkMessage) => null): void {
@@ -322,6 +334,7 @@ export class RtnetlinkPort implements KernelPort {
     try {
       if (change.object.kind === "sysctl") this.#sysctls.write(change.object);
       else if (change.object.kind === "link") await this.#deviceChanges.apply(change, change.object);
+      else if (change.object.kind === "bridge-port") this.#deviceChanges.applyPort(change.op, change.object);
       return null;
     } catch (error) {
       return failureOf(change, error);

@@ -9,8 +9,22 @@ export interface Subscription {
   readonly listener: (events: readonly KernelEvent[]) => void;
 }
 
-/** What any of the scopes shows. */
-export function unionOf(scopes: readonly Scope[]): Scope {
+/** What any of the scopes shows, computed when one of them changes: every notification asks for it. */
+export class ScopeUnion {
+  #parts: readonly Scope[] = [];
+  #whole: Scope = unionOf([]);
+
+  of(parts: readonly Scope[]): Scope {
+    const isSame = parts.length === this.#parts.length && parts.every((part, at) => part === this.#parts[at]);
+    if (!isSame) {
+      this.#parts = parts;
+      this.#whole = unionOf(parts);
+    }
+    return this.#whole;
+  }
+}
+
+function unionOf(scopes: readonly Scope[]): Scope {
   const [first, ...others] = scopes;
   if (first !== undefined && others.length === 0) return first;
   return {

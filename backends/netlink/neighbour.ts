@@ -6,7 +6,14 @@
 
 import type { Address } from "../../ipam/addresses/ip.ts";
 import type { Mac } from "../../ipam/addresses/mac.ts";
-import { MessageWriter, type NetlinkMessage, NLM_F_DUMP, REPLACE } from "./message.ts";
+import {
+  MessageWriter,
+  type NetlinkMessage,
+  NLM_F_APPEND,
+  NLM_F_CREATE,
+  NLM_F_DUMP,
+  REPLACE,
+} from "./message.ts";
 import {
   AF_BRIDGE,
   AF_OF,
@@ -45,6 +52,8 @@ export const NUD_PERMANENT = 0x80;
 export const NTF_SELF = 0x02;
 export const NTF_MASTER = 0x04;
 export const NTF_EXT_LEARNED = 0x10;
+/** Since Linux 4.20; earlier ones ignore it. */
+export const NTF_STICKY = 0x40;
 
 export interface NeighbourSpec {
   readonly interfaceIndex: number;
@@ -144,6 +153,32 @@ export function encodeDeleteFdb(spec: Pick<FdbSpec, "interfaceIndex" | "mac"> & 
   message.attrMac(NDA_LLADDR, spec.mac);
   if (spec.remote !== undefined) message.attrAddress(NDA_DST, spec.remote);
   return message.finish();
+}
+
+/** `bridge fdb append MAC dev DEVICE dst REMOTE self permanent`: a further remote of a group address; one that is there is left. */
+export function encodeAppendFdb(spec: FdbSpec): Buffer {
+  return encodeNewFdb(spec, NLM_F_CREATE | NLM_F_APPEND);
+}
+
+/**
+ * `bridge fdb replace MAC dev PORT master static sticky`: the bridge's entry, not the port's. A sticky one stays when
+ * a frame with this source enters by another port (net/bridge/br_fdb.c, br_fdb_update).
+ */
+export function encodeNewBridgeFdb(
+  { interfaceIndex, mac }: Pick<FdbSpec, "interfaceIndex" | "mac">,
+  flags = REPLACE,
+): Buffer {
+  const message = ndmsg(RTM_NEWNEIGH, flags, AF_BRIDGE, interfaceIndex, NUD_NOARP, NTF_MASTER | NTF_STICKY);
+  return message.attrMac(NDA_LLADDR, mac).finish();
+}
+
+/** `bridge fdb del MAC dev PORT master`; the kernel answers ENOENT when it is absent. */
+export function encodeDeleteBridgeFdb({
+  interfaceIndex,
+  mac,
+}: Pick<FdbSpec, "interfaceIndex" | "mac">): Buffer {
+  const message = ndmsg(RTM_DELNEIGH, 0, AF_BRIDGE, interfaceIndex, NUD_NOARP, NTF_MASTER);
+  return message.attrMac(NDA_LLADDR, mac).finish();
 }
 
 /** `bridge fdb show dev DEVICE`: here, unlike for neighbours, the header names the device. */

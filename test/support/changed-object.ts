@@ -21,6 +21,10 @@ export function changedObject(object: KernelObject): KernelObject {
       return { ...object, mac };
     case "fdb":
       return { ...object, remote: address };
+    case "bridge-fdb":
+      return { ...object, device: "under0" };
+    case "bridge-port":
+      return { ...object, settings: { ...object.settings, hairpin: !object.settings.hairpin } };
     case "sysctl":
       return { ...object, value: "7" };
     case "nexthop":

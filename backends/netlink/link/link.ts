@@ -192,6 +192,23 @@ export function decodeLink(message: NetlinkMessage): Link | null {
   return link;
 }
 
+/** What a bridge tells of one of its ports. */
+export interface BridgePortNotice {
+  readonly index: number;
+  readonly bridgePort: BridgePort;
+}
+
+/** Decodes a bridge's notice about the settings of a port (RTM_NEWLINK of AF_BRIDGE); null for all else. Throws CodecError. */
+export function decodeBridgePortNotice(message: NetlinkMessage): BridgePortNotice | null {
+  const attributes = message.attributes(IFINFOMSG_BYTES);
+  if (message.type !== RTM_NEWLINK || message.u8(0) !== AF_BRIDGE) return null;
+  let bridgePort: BridgePort | null = null;
+  while (attributes.next()) {
+    if (attributes.type === IFLA_PROTINFO) bridgePort = decodeBridgePort(attributes.nested());
+  }
+  return bridgePort === null ? null : { index: message.i32(4), bridgePort };
+}
+
 type Draft = { -readonly [K in keyof Link]: Link[K] };
 
 function readAttribute(link: Draft, attributes: AttributeReader): void {

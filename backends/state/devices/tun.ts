@@ -22,7 +22,7 @@ export const tunDevice: DeviceType<TunDetails> = {
   encodeNew: refuse,
   encodeChange: refuse,
   decode: ({ tun }) => (tun === undefined ? null : { type: "tun", mode: tun.mode }),
-  extras: ({ masterIndex }) => (masterIndex === null ? [] : ["master"]),
+  extras: () => [],
 };
 
 /** The kernel's answer to it ("tun/tap creation via rtnetlink is not supported"). */

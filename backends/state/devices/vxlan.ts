@@ -69,8 +69,7 @@ export const vxlanDevice: DeviceType<VxlanDetails> = {
     return { type: "vxlan", vni, local, parent: names.nameOf(vxlan.parentIndex), port, learning, gbp };
   },
 
-  extras: ({ vxlan, masterIndex }) =>
-    vxlan === undefined || masterIndex === null ? (vxlan?.options ?? []) : [...vxlan.options, "master"],
+  extras: ({ vxlan }) => vxlan?.options ?? [],
 };
 
 function changesOf({ vni, learning, local, parent }: VxlanDetails, names: KernelNames): VxlanChanges {

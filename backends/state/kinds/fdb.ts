@@ -1,10 +1,11 @@
-/** Unicast forwarding entries of VXLAN devices: `bridge fdb`. */
+/** Forwarding entries of VXLAN devices: `bridge fdb`. */
 
 import type { Address } from "../../../ipam/addresses/ip.ts";
 import type { Mac } from "../../../ipam/addresses/mac.ts";
 import { REPLACE } from "../../netlink/message.ts";
 import {
   decodeFdb,
+  encodeAppendFdb,
   encodeDeleteFdb,
   encodeFdbDump,
   encodeNewFdb,
@@ -25,10 +26,14 @@ export interface FdbObject {
   readonly isDetour?: true;
 }
 
+/** As a destination it stands for all unknown ones, and for groups: the only address here with several remotes. */
+export const ALL_ZERO_MAC = "00:00:00:00:00:00" as Mac;
+
 export const fdbKind: Kind<FdbObject> = {
   rank: 4,
   isDeletable: true,
-  keyOf: ({ device, mac }) => objectKey("fdb", device, mac),
+  keyOf: ({ device, mac, remote }) =>
+    mac === ALL_ZERO_MAC ? objectKey("fdb", device, mac, remote) : objectKey("fdb", device, mac),
   deviceOf: ({ device }) => device,
   isVisible: ({ device }, scope) => scope.devices.has(device),
   // Learned entries come and go.
@@ -46,8 +51,10 @@ export const fdbKind: Kind<FdbObject> = {
     encode: (op, object, names) => {
       const { mac, remote } = object;
       const interfaceIndex = requireIndex(names, object.device, () => fdbKind.describe(object));
-      return op === "delete"
-        ? encodeDeleteFdb({ interfaceIndex, mac })
+      if (op === "delete")
+        return encodeDeleteFdb({ interfaceIndex, mac, ...(mac === ALL_ZERO_MAC ? { remote } : {}) });
+      return mac === ALL_ZERO_MAC
+        ? encodeAppendFdb({ interfaceIndex, mac, remote })
         : encodeNewFdb({ interfaceIndex, mac, remote }, REPLACE);
     },
     decode: (message, names) => {

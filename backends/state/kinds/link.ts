@@ -16,7 +16,9 @@ export interface LinkObject {
   readonly isUp: boolean;
   /** For types that a plan can want. */
   readonly details?: DeviceDetails;
-  /** What an administrator set that a device of ours never has, in ip-link(8)'s words: `ttl`, `master`. */
+  /** In a plan: a device of this name with another hardware address is another program's. */
+  readonly isProvenByMac?: true;
+  /** What an administrator set that a device of ours never has, in ip-link(8)'s words: `ttl`. */
   readonly extras?: readonly string[];
 }
 
@@ -44,6 +46,8 @@ export const linkKind: Kind<LinkObject> = {
   obstacle: (desired, actual) => {
     if (actual.type !== desired.type)
       return `a device of this name and of type ${actual.type || "physical"} exists; delete or rename it`;
+    if (desired.isProvenByMac && actual.mac !== desired.mac)
+      return `a device of this name exists that tulle did not create; delete or rename it`;
     if (desired.details === undefined || actual.details === undefined) return null;
     return deviceTypeOf(desired.type)?.obstacle(desired.details, actual.details) ?? null;
   },

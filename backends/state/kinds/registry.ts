@@ -7,6 +7,8 @@
 
 import type { Kind, ObjectKey, Owner, Scope } from "../contract/kind.ts";
 import { type AddressObject, addressKind } from "./address.ts";
+import { type BridgeFdbObject, bridgeFdbKind } from "./bridge-fdb.ts";
+import { type BridgePortObject, bridgePortKind } from "./bridge-port.ts";
 import { type FdbObject, fdbKind } from "./fdb.ts";
 import { type LinkObject, linkKind } from "./link.ts";
 import { type NeighbourObject, neighbourKind } from "./neighbour.ts";
@@ -18,12 +20,14 @@ import { type WireguardPeerObject, wireguardPeerKind } from "./wg-peer.ts";
 
 export type KernelObject =
   | LinkObject
+  | BridgePortObject
   | SysctlObject
   | WireguardDeviceObject
   | WireguardPeerObject
   | AddressObject
   | NeighbourObject
   | FdbObject
+  | BridgeFdbObject
   | NexthopObject
   | RouteObject;
 
@@ -31,12 +35,14 @@ export type ObjectKind = KernelObject["kind"];
 
 export const KINDS: { readonly [K in ObjectKind]: Kind<Extract<KernelObject, { kind: K }>> } = {
   link: linkKind,
+  "bridge-port": bridgePortKind,
   sysctl: sysctlKind,
   "wg-device": wireguardDeviceKind,
   "wg-peer": wireguardPeerKind,
   address: addressKind,
   neighbour: neighbourKind,
   fdb: fdbKind,
+  "bridge-fdb": bridgeFdbKind,
   nexthop: nexthopKind,
   route: routeKind,
 };

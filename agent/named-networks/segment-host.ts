@@ -1,0 +1,174 @@
+/**
+ * The data plane of the named networks on this host: follows their view, and keeps devices, entries and rules of those
+ * that this host has members in. Knows no container engine.
+ *
+ * Everything else of the daemon's networks is apart: a reconciler of its own, with a scope that holds the devices of
+ * named networks and nothing else.
+ */
+
+import { Reconciler, type ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
+import { findLink } from "../../backends/attachment/links.ts";
+import { type SegmentDevices, segmentDevices } from "../../backends/segments/names.ts";
+import { type PlannedSegment, SegmentPlanner } from "../../backends/segments/planner.ts";
+import type { SegmentFacts } from "../../backends/segments/segment.ts";
+import { linkKey } from "../../backends/state/kinds/link.ts";
+import { ConflictError } from "../../ipam/errors.ts";
+import { guarded } from "../../ipam/faults.ts";
+import type { NamedNetworksFeed, NamedNetworksView } from "../../ipam/named-networks/contracts.ts";
+import type { NetworkId } from "../../ipam/named-networks/named-network.ts";
+import type { Runtime } from "../network/runtime.ts";
+import { hasLeftovers, segmentScope } from "./segment-scope.ts";
+
+export interface SegmentHostOptions {
+  readonly runtime: Pick<Runtime, "clock" | "random" | "logger" | "faults" | "port" | "netlink">;
+  readonly feed: Pick<NamedNetworksFeed, "view" | "onChange">;
+  readonly facts: SegmentFacts;
+  /** Called with the networks in use after each change of the view or of the facts; must not throw. */
+  readonly onPlan?: (segments: ReadonlyMap<NetworkId, PlannedSegment>, view: NamedNetworksView) => void;
+}
+
+/** A network that this host has members in. */
+export interface SegmentStatus extends SegmentDevices {
+  readonly network: NetworkId;
+  readonly name: string;
+  readonly vni: number;
+  readonly mtuBytes: number;
+  readonly localMembers: number;
+  readonly remoteMembers: number;
+  /** What is wrong, one sentence each. */
+  readonly problems: readonly string[];
+}
+
+export class SegmentHost {
+  readonly #options: SegmentHostOptions;
+  readonly #reconciler: Reconciler;
+  readonly #planner = new SegmentPlanner();
+  #facts: SegmentFacts;
+  #segments: ReadonlyMap<NetworkId, PlannedSegment> = new Map();
+  #planned: readonly string[] = [];
+  #hasLeftovers = false;
+
+  constructor(options: SegmentHostOptions) {
+    const { runtime, facts } = options;
+    const { port, clock, logger, random, faults } = runtime;
+    this.#options = options;
+    this.#facts = facts;
+    this.#reconciler = new Reconciler({
+      port,
+      clock,
+      logger,
+      random,
+      scope: segmentScope([], facts, port.links()),
+      onPass: guarded(faults, "the devices of named networks", () => this.#forgetLeftovers()),
+    });
+  }
+
+  /** Follows the view until `signal` fires; leaves the kernel as it is. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { feed, runtime } = this.#options;
+    const stop = feed.onChange(guarded(runtime.faults, "the view of named networks", (view) => this.#plan(view)));
+    try {
+      this.#plan(feed.view);
+      await this.#reconciler.run(signal);
+    } finally {
+      stop();
+    }
+  }
+
+  /** The host's interfaces or its identity changed. */
+  setFacts(facts: SegmentFacts): void {
+    this.#facts = facts;
+    this.#planned = [];
+    this.#plan(this.#options.feed.view);
+  }
+
+  /**
+   * Resolves when containers can be attached to the network's bridge. This host must have a member in it. Rejects with
+   * ConflictError where a foreign device is in the way, and when `signal` fires.
+   */
+  async ready(network: NetworkId, signal: AbortSignal): Promise<PlannedSegment & SegmentDevices> {
+    this.#plan(this.#options.feed.view);
+    for (;;) {
+      const segment = this.#segments.get(network);
+      if (segment === undefined)
+        throw new ConflictError(`named network ${network}: this host has no member in it, or it was removed`);
+      const devices = segmentDevices(segment.network.vni);
+      if (this.#isMade(devices)) return { ...segment, ...devices };
+      await this.#reconciler.passed(signal);
+      if (this.#isMade(devices)) return { ...segment, ...devices };
+      const [problem] = this.#deviceProblems(devices);
+      if (problem !== undefined) throw new ConflictError(`network ${segment.network.name}: ${problem}`);
+    }
+  }
+
+  /** Resolves after a pass that left nothing to do. Rejects when `signal` fires. */
+  settled(signal: AbortSignal): Promise<void> {
+    return this.#reconciler.settled(signal);
+  }
+
+  /** The devices that are missing or damaged are looked for at once. */
+  requestDump(reason: string): void {
+    this.#reconciler.requestDump(reason);
+  }
+
+  get reconciler(): ReconcilerStatus {
+    return this.#reconciler.status();
+  }
+
+  status(): readonly SegmentStatus[] {
+    return [...this.#segments.values()].map(({ network, mtuBytes, localMembers, remoteMembers, problems }) => {
+      const devices = segmentDevices(network.vni);
+      return {
+        ...devices,
+        network: network.id,
+        name: network.name,
+        vni: network.vni,
+        mtuBytes,
+        localMembers,
+        remoteMembers,
+        problems: [...this.#deviceProblems(devices), ...problems],
+      };
+    });
+  }
+
+  #plan(view: NamedNetworksView): void {
+    const { plan, segments } = this.#planner.plan(view, this.#facts);
+    this.#segments = segments;
+    const names = [...segments.values()].flatMap(({ network }) => Object.values(segmentDevices(network.vni)));
+    if (names.join() !== this.#planned.join()) this.#setScope(names);
+    if (plan.type === "whole" || plan.groups.size > 0) this.#reconciler.setDesired(plan);
+    this.#options.onPlan?.(segments, view);
+  }
+
+  #setScope(names: readonly string[]): void {
+    this.#planned = names;
+    const scope = segmentScope(names, this.#facts, this.#options.runtime.port.links());
+    this.#hasLeftovers = hasLeftovers(scope, names);
+    this.#reconciler.setScope(scope);
+  }
+
+  /** A name that is free again may be another program's the next time. */
+  #forgetLeftovers(): void {
+    if (this.#hasLeftovers) this.#setScope(this.#planned);
+  }
+
+  #isMade(devices: SegmentDevices): boolean {
+    const { netlink } = this.#options.runtime;
+    const bridge = findLink(netlink, devices.bridge);
+    const vxlan = findLink(netlink, devices.vxlan);
+    const isUp = bridge?.isUp && vxlan?.isUp && bridge.mac === this.#facts.macFor(devices.bridge);
+    return isUp === true && vxlan.masterIndex === bridge.index;
+  }
+
+  /** What keeps the kernel from having a network's devices. A conflict explains all that depends on the device. */
+  #deviceProblems({ bridge, vxlan }: SegmentDevices): readonly string[] {
+    const { conflicts, failures, trouble } = this.#reconciler.status();
+    const keys = [linkKey(bridge), linkKey(vxlan)];
+    const conflict = conflicts.find(({ key }) => keys.includes(key));
+    if (conflict !== undefined) return [`${conflict.key}: ${conflict.reason}`];
+    const isOn = (key: string): boolean => key.split(" ").some((word) => word === bridge || word === vxlan);
+    const own = failures.filter(({ key }) => isOn(key)).map(({ message }) => message);
+    return [...own.slice(0, 1), ...(trouble === null ? [] : [trouble])];
+  }
+}
+

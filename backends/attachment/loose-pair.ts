@@ -1,0 +1,63 @@
+/**
+ * A pair for an engine that moves the container's end itself, as Docker does: both ends are born in this namespace, and
+ * the host's end is a port of a bridge that exists.
+ */
+
+import type { Mac } from "../../ipam/addresses/mac.ts";
+import { ConflictError } from "../../ipam/errors.ts";
+import type { NetlinkConnection } from "../netlink/connection.ts";
+import { encodeNewLink } from "../netlink/link/link.ts";
+import { deleteLink, findLink, isErrno } from "./links.ts";
+import { randomMacs } from "./mac.ts";
+import { preferSysctl } from "./sysctl.ts";
+
+export interface LoosePairSpec {
+  readonly bridge: string;
+  /** The host's end: at most 15 bytes, as the other one. */
+  readonly port: string;
+  /** The container's end until the engine renames it. */
+  readonly containerEnd: string;
+  /** Of the container's end. */
+  readonly mac: Mac;
+  /** Of both ends. */
+  readonly mtuBytes: number;
+}
+
+/**
+ * Creates the pair: the host's end up, the container's end down. Throws ConflictError when a name is in use or there is
+ * no such bridge, and NetlinkError.
+ */
+export function createLoosePair(host: NetlinkConnection, spec: LoosePairSpec): void {
+  const { port, containerEnd, mac, mtuBytes } = spec;
+  const bridge = findLink(host, spec.bridge);
+  if (bridge?.type !== "bridge") throw new ConflictError(`${spec.bridge} is no bridge of this host`);
+  const [portMac] = randomMacs();
+  const info = { kind: "veth", peer: { name: containerEnd, mac, mtuBytes } } as const;
+  try {
+    host.request(
+      encodeNewLink({ name: port, mac: portMac, mtuBytes, masterIndex: bridge.index, isUp: true, info }),
+    );
+  } catch (cause) {
+    if (!isErrno(cause, "EEXIST")) throw cause;
+    const culprit = findLink(host, port) === null ? containerEnd : port;
+    throw new ConflictError(`interface ${culprit} exists already; delete it with "ip link del ${culprit}"`, {
+      cause,
+    });
+  }
+  // The host has no address in the network, and takes no router's word there.
+  preferSysctl(`ipv6/conf/${port}/disable_ipv6`, "1");
+}
+
+/** True when the host's end exists and is a port of the bridge. */
+export function hasLoosePair(
+  host: NetlinkConnection,
+  { bridge, port }: Pick<LoosePairSpec, "bridge" | "port">,
+): boolean {
+  const link = findLink(host, port);
+  return link !== null && link.masterIndex !== null && link.masterIndex === findLink(host, bridge)?.index;
+}
+
+/** Deletes the pair, in whatever namespace its other end is; absent is a success. Throws NetlinkError. */
+export function deleteLoosePair(host: NetlinkConnection, port: string): Promise<void> {
+  return deleteLink(host, port);
+}

@@ -6,6 +6,7 @@
  * named networks and nothing else.
  */
 
+import { isDeepStrictEqual } from "node:util";
 import { Reconciler, type ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 import { findLink } from "../../backends/attachment/links.ts";
 import { type SegmentDevices, segmentDevices } from "../../backends/segments/names.ts";
@@ -45,7 +46,7 @@ export class SegmentHost {
   readonly #planner = new SegmentPlanner();
   #facts: SegmentFacts;
   #segments: ReadonlyMap<NetworkId, PlannedSegment> = new Map();
-  #planned: readonly string[] = [];
+  #planned: readonly SegmentDevices[] = [];
   #hasLeftovers = false;
 
   constructor(options: SegmentHostOptions) {
@@ -134,16 +135,16 @@ export class SegmentHost {
   #plan(view: NamedNetworksView): void {
     const { plan, segments } = this.#planner.plan(view, this.#facts);
     this.#segments = segments;
-    const names = [...segments.values()].flatMap(({ network }) => Object.values(segmentDevices(network.vni)));
-    if (names.join() !== this.#planned.join()) this.#setScope(names);
+    const devices = [...segments.values()].map(({ network }) => segmentDevices(network.vni));
+    if (!isDeepStrictEqual(devices, this.#planned)) this.#setScope(devices);
     if (plan.type === "whole" || plan.groups.size > 0) this.#reconciler.setDesired(plan);
     this.#options.onPlan?.(segments, view);
   }
 
-  #setScope(names: readonly string[]): void {
-    this.#planned = names;
-    const scope = segmentScope(names, this.#facts, this.#options.runtime.port.links());
-    this.#hasLeftovers = hasLeftovers(scope, names);
+  #setScope(planned: readonly SegmentDevices[]): void {
+    this.#planned = planned;
+    const scope = segmentScope(planned, this.#facts, this.#options.runtime.port.links());
+    this.#hasLeftovers = hasLeftovers(scope, planned);
     this.#reconciler.setScope(scope);
   }
 

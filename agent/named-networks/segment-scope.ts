@@ -4,33 +4,34 @@
  * host's identity and the device's name.
  */
 
-import { isSegmentDevice } from "../../backends/segments/names.ts";
-import type { SegmentFacts } from "../../backends/segments/segment.ts";
+import { isSegmentDevice, type SegmentDevices } from "../../backends/segments/names.ts";
+import { type SegmentFacts, segmentSettings } from "../../backends/segments/segment.ts";
 import type { Scope } from "../../backends/state/contract/kind.ts";
 import type { LinkObject } from "../../backends/state/kinds/link.ts";
 
-/** `planned`: names of devices. `links`: all devices of the host. */
+/** `planned`: the devices of each network. `links`: all devices of the host. */
 export function segmentScope(
-  planned: readonly string[],
+  planned: readonly SegmentDevices[],
   facts: SegmentFacts,
   links: readonly LinkObject[],
 ): Scope {
+  const names = planned.flatMap(({ bridge, vxlan }) => [bridge, vxlan]);
   const leftovers = links.filter(
-    ({ name, mac }) => isSegmentDevice(name) && !planned.includes(name) && mac === facts.macFor(name),
+    ({ name, mac }) => isSegmentDevice(name) && !names.includes(name) && mac === facts.macFor(name),
   );
-  const devices = new Set([...planned, ...leftovers.map(({ name }) => name)]);
+  const devices = new Set([...names, ...leftovers.map(({ name }) => name)]);
   return {
     devices,
     sharedDevices: new Set(Object.values(facts.uplinks).map((uplink) => uplink.interface)),
     nexthopDevices: new Set(),
     networks: [],
     sysctls: new Set(
-      planned.flatMap((name) => [`net/ipv4/conf/${name}/arp_ignore`, `net/ipv6/conf/${name}/disable_ipv6`]),
+      planned.flatMap((devices) => segmentSettings(devices, facts.hasIpv6)).map(({ path }) => path),
     ),
   };
 }
 
 /** True when the scope has devices beside the planned ones. */
-export function hasLeftovers({ devices }: Scope, planned: readonly string[]): boolean {
-  return devices.size > new Set(planned).size;
+export function hasLeftovers({ devices }: Scope, planned: readonly SegmentDevices[]): boolean {
+  return devices.size > 2 * planned.length;
 }

@@ -30,7 +30,7 @@ export type WrittenForms = Map<
 /** Docker's jumps in FORWARD that stay before ours, so that what they drop is dropped. */
 const DOCKER_JUMPS = [DOCKER_USER, "DOCKER-ISOLATION-STAGE-1", "DOCKER-FORWARD"];
 
-const GATED_JUMP = /^(-o \S+ )?-p (?:udp -m udp --dport \d+|4) -j \S+$/;
+const GATED_JUMP = /^(-i \S+ )?(-o \S+ )?(-p (?:udp -m udp --dport \d+|4) )?-j \S+$/;
 
 const TABLES = ["filter", "nat", "mangle", "raw"] as const;
 const EMPTY_TABLE: SavedTable = new Map();

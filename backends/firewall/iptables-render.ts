@@ -4,7 +4,7 @@
  * Pure. One form for both families and for the legacy and the nft variant of the tools.
  */
 
-import type { Address } from "../../ipam/addresses/ip.ts";
+import type { Address, Family } from "../../ipam/addresses/ip.ts";
 import { type NetworkName, nameFor, networksOf } from "./names.ts";
 import {
   type Action,
@@ -43,9 +43,22 @@ export const IPTABLES_CHAINS: Readonly<Record<ChainRole, IptablesChain>> = {
   "tunnel-out": { table: "raw", name: "FLANNEL-TUN-OUT", hook: "OUTPUT", position: "first" },
   "tunnel-forward": { table: "mangle", name: "FLANNEL-TUN-FWD", hook: "FORWARD", position: "first" },
   "tunnel-local": { table: "mangle", name: "FLANNEL-TUN-DST", hook: "INPUT", position: "first" },
+  "bridge-from": { table: "mangle", name: "FLANNEL-BR-FROM", hook: "FORWARD", position: "first" },
+  "bridge-to": { table: "mangle", name: "FLANNEL-BR-TO", hook: "FORWARD", position: "first" },
+  "bridge-in": { table: "mangle", name: "FLANNEL-BR-IN", hook: "INPUT", position: "first" },
+  "bridge-out": { table: "raw", name: "FLANNEL-BR-OUT", hook: "OUTPUT", position: "first" },
   "mss-clamp": { table: "mangle", name: "FLANNEL-MSS", hook: "FORWARD", position: "first" },
   "overlay-in": { table: "raw", name: "FLANNEL-DIRECT", hook: "PREROUTING", position: "first" },
 };
+
+/**
+ * The VNI of a VXLAN packet, four bytes behind the UDP header without the lowest, from FIRST_NAMED_VNI up; IPv6 headers
+ * before it have a fixed length, because VXLAN sends no others.
+ */
+const NAMED_VNI = {
+  4: "0x0>>0x16&0x3c@0xc>>0x8=0x1000:0xffffff",
+  6: "0x34>>0x8=0x1000:0xffffff",
+} as const satisfies Record<Family, string>;
 
 /** Returns for each known tunnel source and drops the rest. */
 export const SOURCES_CHAIN: IptablesChain = {
@@ -144,6 +157,7 @@ function renderInterface(option: string, name: string | undefined): string[] {
 function renderTests(matches: Matches): string[] {
   const words: string[] = [];
   if (matches.udpPort !== undefined) words.push(`-p udp -m udp --dport ${matches.udpPort}`);
+  if (matches.isNamedVni !== undefined) words.push(`-m u32 --u32 "${NAMED_VNI[matches.isNamedVni]}"`);
   if (matches.protocol !== undefined) words.push(`-p ${IP_PROTOCOL[matches.protocol]}`);
   if (matches.isTcpSyn) words.push("-p tcp -m tcp --tcp-flags SYN,RST SYN");
   if (matches.isNotLocal) words.push("-m addrtype ! --dst-type LOCAL");

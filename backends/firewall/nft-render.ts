@@ -12,6 +12,7 @@ import {
   CHAIN_ROLES,
   type ChainRole,
   commentOf,
+  FIRST_NAMED_VNI,
   type Gate,
   IP_PROTOCOL,
   type Matches,
@@ -73,8 +74,15 @@ export const NFT_CHAINS: Readonly<Record<NftRole, NftChain>> = {
   "tunnel-out": { name: "tunnel-out", type: "filter", hook: "output", prio: -300 },
   "tunnel-forward": { name: "tunnel-forward", type: "filter", hook: "forward", prio: -150 },
   "tunnel-local": { name: "tunnel-local", type: "filter", hook: "input", prio: -150 },
+  "bridge-from": { name: "bridge-from", type: "filter", hook: "forward", prio: -150 },
+  "bridge-to": { name: "bridge-to", type: "filter", hook: "forward", prio: -150 },
+  "bridge-in": { name: "bridge-in", type: "filter", hook: "input", prio: -150 },
+  "bridge-out": { name: "bridge-out", type: "filter", hook: "output", prio: -300 },
   "mss-clamp": { name: "mss-clamp", type: "filter", hook: "forward", prio: -150 },
 };
+
+/** Behind the UDP header, 8 bytes, and the flags of RFC 7348 §5, 4 bytes: offset and length in bits. */
+const VNI: JsonObject = { payload: { base: "th", offset: 96, len: 24 } };
 
 export const L4PROTO: JsonObject = { meta: { key: "l4proto" } };
 
@@ -127,10 +135,10 @@ function renderMatches(family: Family, matches: Matches): JsonValue[] {
       match(address.isNegated ? "!=" : "==", payload(protocol, field), renderPrefix(address.prefix)),
     );
   }
-  if (matches.inputInterface !== undefined) {
-    expressions.push(match("==", { meta: { key: "iifname" } }, matches.inputInterface));
-  }
   expressions.push(...gateFields(matches).map(([field, value]) => match("==", field, value)));
+  if (matches.isNamedVni !== undefined) {
+    expressions.push(match(">=", VNI, FIRST_NAMED_VNI));
+  }
   if (matches.isTcpSyn) {
     expressions.push(match("==", { "&": [payload("tcp", "flags"), ["syn", "rst"]] }, "syn"));
   }
@@ -147,8 +155,14 @@ function renderMatches(family: Family, matches: Matches): JsonValue[] {
 }
 
 /** The fields of a gate and what they must be, the cheapest test first. */
-function gateFields({ outputInterface, udpPort, protocol }: Gate): [field: JsonObject, value: JsonValue][] {
+function gateFields({
+  inputInterface,
+  outputInterface,
+  udpPort,
+  protocol,
+}: Gate): [field: JsonObject, value: JsonValue][] {
   const fields: [JsonObject, JsonValue][] = [];
+  if (inputInterface !== undefined) fields.push([{ meta: { key: "iifname" } }, inputInterface]);
   if (outputInterface !== undefined) fields.push([{ meta: { key: "oifname" } }, outputInterface]);
   if (udpPort !== undefined) fields.push([payload("udp", "dport"), udpPort]);
   if (protocol !== undefined) fields.push([L4PROTO, IP_PROTOCOL[protocol]]);
@@ -183,6 +197,6 @@ function payload(protocol: string, field: string): JsonObject {
   return { payload: { protocol, field } };
 }
 
-function match(op: "==" | "!=", left: JsonValue, right: JsonValue): JsonObject {
+function match(op: "==" | "!=" | ">=", left: JsonValue, right: JsonValue): JsonObject {
   return { match: { op, left, right } };
 }

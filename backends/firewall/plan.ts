@@ -21,6 +21,7 @@ import {
   type ChainRole,
   type FamilyRules,
   type FirewallPlan,
+  type GuardedPort,
   LINK_LOCAL_PREFIX,
   type Matches,
   MULTICAST_PREFIX,
@@ -55,6 +56,8 @@ interface TunnelEnds {
   readonly sources: "any" | readonly Address[];
   /** The kernel itself drops forged tunnel packets, so that the rules only let them in and clamp the MSS. */
   readonly isAuthenticated?: boolean;
+  /** `sources` holds for packets with the VNI of a named network only; others on the port are another network's. */
+  readonly isOfNamedNetworks?: true;
 }
 
 export interface FirewallInput {
@@ -92,6 +95,16 @@ export interface FirewallInput {
   readonly containerInterfaces: readonly string[];
   /** Bridges of which containers may send with sources in this host's subnets only; none by default. */
   readonly strictBridges?: readonly string[];
+  /** Bridges that only switch frames: this host routes nothing from or to them, and has no part in them itself. */
+  readonly segments?: SegmentRules;
+}
+
+export interface SegmentRules {
+  /** What the names of all of them begin with. */
+  readonly prefix: string;
+  readonly bridges: readonly string[];
+  readonly families: readonly Family[];
+  readonly ports: readonly GuardedPort[];
 }
 
 /** What one network's rules must know of another one of this host. */
@@ -122,10 +135,12 @@ const KUBE_PROXY_MARK = { value: 0x4000, mask: 0x4000 } as const;
 export function planFirewall(input: FirewallInput): FirewallPlan {
   const rules: Partial<Record<Family, FamilyRules>> = {};
   for (const family of FAMILIES) {
-    if (input.networks[family] === undefined && input.tunnels[family] === undefined) continue;
+    const hasSegments = input.segments?.families.includes(family) ?? false;
+    if (input.networks[family] === undefined && input.tunnels[family] === undefined && !hasSegments) continue;
     rules[family] = planFamily(input, family);
   }
-  return { rules, prefersNft: input.prefersNft, warnings: warningsFor(input) };
+  const ports = input.segments === undefined ? {} : { ports: input.segments.ports };
+  return { rules, prefersNft: input.prefersNft, warnings: warningsFor(input), ...ports };
 }
 
 function planFamily(input: FirewallInput, family: Family): FamilyRules {
@@ -144,15 +159,16 @@ function planFamily(input: FirewallInput, family: Family): FamilyRules {
     "tunnel-local":
       judged === undefined ? [] : tunnelLocalRules(judged, tunnelsBeside(input, family, judged)),
     "mss-clamp": all.flatMap((each) => mssClampRules(input, each)),
+    ...bridgeRules(input, family),
     "overlay-in": overlayInRules(input, family),
   };
-  const gates = judged === undefined ? {} : gatesOf(judged);
+  const gates = { ...(judged === undefined ? {} : gatesOf(judged)), ...bridgeGates(input) };
   return { chains, gates, knownSources: judged === undefined ? null : knownSourcesOf(input, family, judged) };
 }
 
 function forwardRules(input: FirewallInput, family: Family): Rule[] {
   const network = input.networks[family];
-  if (network === undefined) return [];
+  if (network === undefined) return switchedAccepts(input, family);
   const drops = isolationDrops(input, network);
   if (!input.forwardRules) return drops;
   return [
@@ -160,6 +176,47 @@ function forwardRules(input: FirewallInput, family: Family): Rule[] {
     rule({ source: inside(network) }, ACCEPT),
     rule({ destination: inside(network) }, ACCEPT),
   ];
+}
+
+/**
+ * Frames that a bridge switches pass the chains of forwarded packets where bridge-nf-call-iptables is on. What is routed
+ * between two such bridges looks the same here, and has been dropped in bridge-from before.
+ */
+function switchedAccepts({ segments }: FirewallInput, family: Family): Rule[] {
+  if (segments === undefined || !segments.families.includes(family)) return [];
+  const any = `${segments.prefix}*`;
+  return [rule({ inputInterface: any, outputInterface: any }, ACCEPT)];
+}
+
+/** Behind gates: packets that enter or leave by such a bridge. Switched frames enter and leave by the same one. */
+function bridgeRules(
+  { segments }: FirewallInput,
+  family: Family,
+): Record<"bridge-from" | "bridge-to" | "bridge-in" | "bridge-out", readonly Rule[]> {
+  if (segments === undefined || !segments.families.includes(family))
+    return { "bridge-from": [], "bridge-to": [], "bridge-in": [], "bridge-out": [] };
+  const switched = segments.bridges.map((name) =>
+    rule({ inputInterface: name, outputInterface: name }, RETURN),
+  );
+  const judged = rule({ inputInterface: `${segments.prefix}*` }, RETURN);
+  const drop = rule({}, DROP);
+  return {
+    "bridge-from": [...switched, drop],
+    "bridge-to": [judged, drop],
+    "bridge-in": [drop],
+    "bridge-out": [drop],
+  };
+}
+
+function bridgeGates({ segments }: FirewallInput): FamilyRules["gates"] {
+  if (segments === undefined) return {};
+  const any = `${segments.prefix}*`;
+  return {
+    "bridge-from": { inputInterface: any },
+    "bridge-to": { outputInterface: any },
+    "bridge-in": { inputInterface: any },
+    "bridge-out": { outputInterface: any },
+  };
 }
 
 /** Packets between this network and another one of this host, in both directions. */
@@ -192,7 +249,7 @@ function masqueradeRules(input: FirewallInput, family: Family): Rule[] {
 
 function dockerUserRules(input: FirewallInput, family: Family): Rule[] {
   const network = input.networks[family];
-  if (network === undefined) return [];
+  if (network === undefined) return switchedAccepts(input, family);
   const accepts = (input.entrances[family] ?? []).flatMap((name) => [
     rule({ source: inside(network), inputInterface: name }, ACCEPT),
     rule({ destination: inside(network), outputInterface: name }, ACCEPT),
@@ -230,13 +287,19 @@ function tunnelInRules(input: FirewallInput, family: Family, tunnel: TunnelInput
     // Local addresses that only other networks use are theirs to judge; notForTunnel() returns them without aliases.
     ...(tunnel.aliases.length === 0 ? [] : returnsOf(foreignAddresses(tunnel, beside))),
     ...containerAddresses(input, family).map((source) => rule(source, DROP)),
-    ...(knownSourcesOf(input, family, tunnel) === null ? [] : [rule({ isFromUnknownSource: true }, DROP)]),
+    ...sourceChecks(input, family, tunnel),
     ...(input.notrack ? [rule({}, NOTRACK)] : []),
     ...parentReturns(tunnel, beside),
     ...containerInterfaceDrops(input),
     ...UPLINKS.map((name) => rule({ inputInterface: name }, RETURN)),
     ...sourceDrops(family),
   ];
+}
+
+function sourceChecks(input: FirewallInput, family: Family, tunnel: TunnelInput): Rule[] {
+  if (knownSourcesOf(input, family, tunnel) === null) return [];
+  const named = tunnel.isOfNamedNetworks ? { isNamedVni: family } : {};
+  return [rule({ ...named, isFromUnknownSource: true }, DROP)];
 }
 
 /**
@@ -293,6 +356,7 @@ function knownSourcesOf(
   family: Family,
   tunnel: TunnelInput,
 ): readonly Address[] | null {
+  if (tunnel.isOfNamedNetworks) return tunnel.sources === "any" ? null : tunnel.sources;
   const own = addressesOf(tunnel);
   const sharing = tunnelsBeside(input, family, tunnel).filter((other) =>
     addressesOf(other).some((address) => own.some((each) => each.equals(address))),
@@ -417,6 +481,7 @@ export function requiresEngine({ rules }: FirewallPlan): boolean {
       chains.masquerade?.length ||
       chains["mss-clamp"]?.length ||
       chains["container-in"]?.length ||
+      chains["bridge-in"]?.length ||
       chains.forward?.some(({ action }) => action.do === "drop"),
   );
 }

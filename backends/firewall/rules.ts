@@ -5,6 +5,7 @@
  */
 
 import type { Address, Family, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import type { Mac } from "../../ipam/addresses/mac.ts";
 import type { NetworkName } from "./names.ts";
 
 /** An address test: inside `prefix`, or outside when negated. */
@@ -31,6 +32,8 @@ export interface Matches {
   readonly isNotLocal?: true;
   /** UDP with this destination port, 1 .. 65535. */
   readonly udpPort?: number;
+  /** A VXLAN packet, known to be UDP, whose VNI is that of a named network: 4096 or more. */
+  readonly isNamedVni?: Family;
   /** An IP protocol other than TCP and UDP: IPv4 inside IPv4 (RFC 2003). */
   readonly protocol?: "ipip";
   /** A TCP packet that opens a connection (SYN without RST). */
@@ -42,7 +45,7 @@ export interface Matches {
 }
 
 /** The condition under which a packet enters a chain. */
-export type Gate = Pick<Matches, "outputInterface" | "udpPort" | "protocol">;
+export type Gate = Pick<Matches, "inputInterface" | "outputInterface" | "udpPort" | "protocol">;
 
 export type Action =
   | { readonly do: "accept" | "drop" | "return" | "notrack" }
@@ -67,6 +70,8 @@ export interface Rule {
  * - tunnel-out: our own tunnel packets, before connection tracking;
  * - tunnel-forward: tunnel packets that pass through this host, where no other table's accept can skip it;
  * - tunnel-local: drops packets to the tunnel's port that this host receives under another address than the tunnel's;
+ * - bridge-from, bridge-to: drop what this host would route from and to bridges that only switch frames;
+ * - bridge-in, bridge-out: drop what such bridges deliver to this host, and what it sends there;
  * - mss-clamp: lowers the MSS of connections that enter the tunnel;
  * - overlay-in: accepts what leaves the tunnel for our own containers, where Docker (28 and later) drops whatever
  *   does not come from its own bridge. Only iptables can overrule that: nft's accept ends no other base chain.
@@ -81,6 +86,10 @@ export const CHAIN_ROLES = [
   "tunnel-out",
   "tunnel-forward",
   "tunnel-local",
+  "bridge-from",
+  "bridge-to",
+  "bridge-in",
+  "bridge-out",
   "mss-clamp",
   "overlay-in",
 ] as const;
@@ -98,10 +107,21 @@ export interface FamilyRules {
 /** What the host's firewall must hold for one network. */
 export interface FirewallPlan {
   readonly rules: PerFamily<FamilyRules>;
+  /** Ports of bridges that may send with their own addresses only; absent where the network has no such bridges. */
+  readonly ports?: readonly GuardedPort[];
   /** The network configuration enables nftables (EnableNFTables). */
   readonly prefersNft: boolean;
   /** Settings that are valid but have no effect. One sentence each. */
   readonly warnings: readonly string[];
+}
+
+/** A port of a bridge, and what the container behind it may send. */
+export interface GuardedPort {
+  readonly name: string;
+  readonly mac: Mac;
+  readonly addresses: PerFamily<Address>;
+  /** UDP port of tunnels, to which it may send nothing. */
+  readonly tunnelPort: number;
 }
 
 /** A plan that wants nothing: applying it removes all rules of the network. */
@@ -128,6 +148,11 @@ export function commentOf(role: ChainRole): string {
     case "mss-clamp":
     case "overlay-in":
       return "tulle tunnel";
+    case "bridge-from":
+    case "bridge-to":
+    case "bridge-in":
+    case "bridge-out":
+      return "tulle isolation";
   }
 }
 
@@ -138,6 +163,9 @@ export function matchesAll(match: PrefixMatch): boolean {
 
 /** By IP protocol number (IANA): the tools list it under different names. */
 export const IP_PROTOCOL = { ipip: 4 } as const satisfies Record<NonNullable<Matches["protocol"]>, number>;
+
+/** VNIs of named networks begin here (ipam/named-networks). */
+export const FIRST_NAMED_VNI = 4096;
 
 /** The names that protocols(5) of the distributions have for IPv4 inside IPv4, as the tools list them. */
 export const IPIP_NAMES: readonly string[] = ["ipencap", "ipv4", "ipip"];

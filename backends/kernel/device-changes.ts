@@ -85,6 +85,14 @@ export class DeviceChanges {
       this.#rename(renamed, link);
       return;
     }
+    if (link.hasNoLinkLocal) {
+      const { hasNoLinkLocal: _, ...plain } = link;
+      await this.#create({ ...plain, isUp: false });
+      const { index } = this.#connection.get(encodeGetLink({ name: link.name }), decodeLink);
+      this.#connection.request(encodeSetLink(index, { hasNoLinkLocal: true }));
+      this.#connection.request(encodeSetLink(index, { isUp: link.isUp }));
+      return;
+    }
     const request = encodeCreateLink(link, this.#names);
     try {
       this.#connection.request(request);

@@ -9,6 +9,7 @@ import { DEFAULT_PORT, type PortSettings } from "../state/kinds/bridge-port.ts";
 import { ALL_ZERO_MAC } from "../state/kinds/fdb.ts";
 import type { LinkObject } from "../state/kinds/link.ts";
 import type { KernelObject } from "../state/kinds/registry.ts";
+import type { SysctlObject } from "../state/kinds/sysctl.ts";
 import { type SegmentDevices, segmentDevices, segmentPortName } from "./names.ts";
 
 /** What a plan must know of this host. */
@@ -43,6 +44,9 @@ const IPV6_MIN_MTU_BYTES = 1280;
 /** linux/Documentation/networking/ip-sysctl: answer no ARP request for an address of this host. */
 const ARP_IGNORE_ALL = "8";
 
+/** The same: no link-local address. */
+const ADDR_GEN_NONE = "1";
+
 /** All tunnels of a network have one outer family, for a VXLAN device has one. Null without any uplink. */
 export function underlayOf(network: NamedNetwork, { uplinks }: SegmentFacts): Underlay | null {
   const uplink = uplinks[4] ?? uplinks[6];
@@ -64,9 +68,10 @@ export function planDevices(
   underlay: Underlay,
 ): readonly KernelObject[] {
   const devices = segmentDevices(network.vni);
+  const runsIpv6 = facts.hasIpv6 && underlay.mtuBytes >= IPV6_MIN_MTU_BYTES;
   return [
-    ...linksOf(network, facts, underlay, devices),
-    ...sysctlsOf(devices, facts.hasIpv6 && underlay.mtuBytes >= IPV6_MIN_MTU_BYTES),
+    ...linksOf(network, facts, underlay, runsIpv6),
+    ...segmentSettings(devices, runsIpv6),
     {
       kind: "bridge-port",
       device: devices.vxlan,
@@ -92,8 +97,9 @@ function linksOf(
   { vni }: NamedNetwork,
   { port, macFor }: SegmentFacts,
   { mtuBytes, uplink }: Underlay,
-  { bridge, vxlan }: SegmentDevices,
+  runsIpv6: boolean,
 ): LinkObject[] {
+  const { bridge, vxlan } = segmentDevices(vni);
   const common = { kind: "link", mtuBytes, isUp: true, isProvenByMac: true } as const;
   const local = uplink.address;
   return [
@@ -104,6 +110,7 @@ function linksOf(
       // A fixed one: a port with a lower one would change it, and the kernel then drops all neighbours.
       mac: macFor(bridge),
       details: { type: "bridge", multicastSnooping: false, stp: false, vlanFiltering: false },
+      ...(runsIpv6 ? { hasNoLinkLocal: true } : {}),
     },
     {
       ...common,
@@ -115,19 +122,21 @@ function linksOf(
   ];
 }
 
-/** The host itself takes no part in the network. */
-function sysctlsOf({ bridge, vxlan }: SegmentDevices, hasIpv6: boolean): KernelObject[] {
-  const set = (path: string, device: string, value: string): KernelObject => ({
-    kind: "sysctl",
-    path,
-    device,
-    value,
-  });
+/**
+ * The host itself takes no part in the network. IPv6 stays on for the bridge, or the kernel takes no neighbours there,
+ * but without an address and deaf to routers.
+ */
+export function segmentSettings({ bridge, vxlan }: SegmentDevices, runsIpv6: boolean): SysctlObject[] {
+  const set = (device: string, family: Family, name: string, value: string): SysctlObject => {
+    return { kind: "sysctl", path: `net/ipv${family}/conf/${device}/${name}`, device, value };
+  };
+  const ipv4 = set(bridge, 4, "arp_ignore", ARP_IGNORE_ALL);
+  if (!runsIpv6) return [ipv4];
   return [
-    set(`net/ipv4/conf/${bridge}/arp_ignore`, bridge, ARP_IGNORE_ALL),
-    ...(hasIpv6 ? [bridge, vxlan] : []).map((device) =>
-      set(`net/ipv6/conf/${device}/disable_ipv6`, device, "1"),
-    ),
+    ipv4,
+    set(bridge, 6, "addr_gen_mode", ADDR_GEN_NONE),
+    set(bridge, 6, "accept_ra", "0"),
+    set(vxlan, 6, "disable_ipv6", "1"),
   ];
 }
 

@@ -3,7 +3,7 @@
  * made by hand: no store, no container engine.
  */
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { SegmentHost } from "../../agent/named-networks/segment-host.ts";
 import { createLoosePair, deleteLoosePair } from "../../backends/attachment/loose-pair.ts";
@@ -229,10 +229,11 @@ export class SegmentLabHost {
       `ip -d link show ${bridge} | sed 's/^[0-9]*: //; s/gc_timer *[0-9.]*//; s/[a-z_]*timer *[0-9.]*//g; s/mtu_set//'`,
       `ip -d link show ${vxlan} | sed 's/^[0-9]*: //; s/port_no [^ ]* //; s/port_id [^ ]* //; s/designated_port [^ ]* //; s/[a-z_]*timer *[0-9.]*//g'`,
       `ip neigh show dev ${bridge} nud permanent | sort`,
+      `ip -o addr show dev ${bridge}`,
       `bridge fdb show br ${bridge} | grep -v ' permanent$' | grep -v 'dev tp-' | sort`,
-      `bridge fdb show dev ${vxlan} | sort`,
+      `bridge fdb show dev ${vxlan} | grep -v 'master .* permanent' | sort`,
       `ip -o link show master ${bridge} | sed 's/^[0-9]*: //; s/@.*//' | sort`,
-      `cat /proc/sys/net/ipv4/conf/${bridge}/arp_ignore /proc/sys/net/ipv6/conf/${bridge}/disable_ipv6`,
+      `cat /proc/sys/net/ipv4/conf/${bridge}/arp_ignore /proc/sys/net/ipv6/conf/${bridge}/addr_gen_mode /proc/sys/net/ipv6/conf/${vxlan}/disable_ipv6`,
     ];
     return this.sh(`{ ${commands.join("; ")}; } 2>&1; true`);
   }
@@ -274,6 +275,36 @@ function factsOf(n: number, addresses: PerFamily<Address>): SegmentFacts {
     port: 8472,
     macFor: (device) => localMacFromSeed(createHash("sha256").update(`${n} ${device}`).digest()),
   };
+}
+
+/** True when a ping gets an answer within some seconds: a port opens a moment after both ends of the pair are up. */
+export async function reaches(from: TestContainer, to: Address | undefined): Promise<boolean> {
+  for (let attempt = 0; attempt < 10; attempt++) {
+    if (canPing(from, to)) return true;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return false;
+}
+
+/** Pings 200 times a second while `body` runs and answers how many pings had no reply. */
+export async function countLost(
+  { netns }: TestContainer,
+  to: Address | undefined,
+  body: () => Promise<void>,
+): Promise<number> {
+  const child = spawn("nsenter", [`--net=${netns.path}`, "ping", "-i", "0.005", "-q", String(to)]);
+  let output = "";
+  child.stdout.on("data", (chunk) => {
+    output += String(chunk);
+  });
+  const closed = new Promise((resolve) => child.on("close", resolve));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await body();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  child.kill("SIGINT");
+  await closed;
+  const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(output) ?? [];
+  return Number(sent) - Number(received);
 }
 
 /** True when one ping gets an answer. */

@@ -3,7 +3,7 @@
 import type { Mac } from "../../../ipam/addresses/mac.ts";
 import type { AttributeReader } from "../attribute.ts";
 import { CREATE, MessageWriter, type NetlinkMessage, NLM_F_DUMP } from "../message.ts";
-import { AF_BRIDGE, AF_UNSPEC, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK } from "../rtnetlink.ts";
+import { AF_BRIDGE, AF_INET6, AF_UNSPEC, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK } from "../rtnetlink.ts";
 import {
   type Bridge,
   type BridgePort,
@@ -30,6 +30,7 @@ const IFLA_OPERSTATE = 16;
 const IFLA_LINKINFO = 18;
 const IFLA_IFALIAS = 20;
 const IFLA_NET_NS_FD = 28;
+const IFLA_AF_SPEC = 26;
 const IFLA_EXT_MASK = 29;
 const IFLA_LINK_NETNSID = 37;
 const IFLA_TARGET_NETNSID = 46;
@@ -37,6 +38,9 @@ const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
 const IFLA_INFO_SLAVE_KIND = 4;
 const IFLA_INFO_SLAVE_DATA = 5;
+/** linux/if_link.h */
+const IFLA_INET6_ADDR_GEN_MODE = 8;
+const IN6_ADDR_GEN_MODE_NONE = 1;
 const IFINFOMSG_BYTES = 16;
 
 /** linux/veth.h: holds an ifinfomsg and its attributes, like a message of its own. */
@@ -78,6 +82,8 @@ export interface LinkChanges {
   readonly netnsFd?: number;
   readonly txQueueLength?: number;
   readonly alias?: string;
+  /** The kernel gives it no IPv6 link-local address when it comes up. On a device that exists. */
+  readonly hasNoLinkLocal?: true;
   /** Attributes of its kind; the kind decides which of them can change on an existing device. */
   readonly info?: LinkInfoSpec;
 }
@@ -295,6 +301,11 @@ function writeChanges(message: MessageWriter, changes: LinkChanges): void {
   if (changes.masterIndex !== undefined) message.attrU32(IFLA_MASTER, changes.masterIndex);
   if (changes.alias !== undefined) message.attrString(IFLA_IFALIAS, changes.alias);
   if (changes.netnsFd !== undefined) message.attrU32(IFLA_NET_NS_FD, changes.netnsFd);
+  if (changes.hasNoLinkLocal) {
+    message.nested(IFLA_AF_SPEC, () =>
+      message.nested(AF_INET6, () => message.attrU8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE)),
+    );
+  }
   const { info } = changes;
   if (info === undefined) return;
   message.nested(IFLA_LINKINFO, () => {

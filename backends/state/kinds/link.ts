@@ -18,6 +18,8 @@ export interface LinkObject {
   readonly details?: DeviceDetails;
   /** In a plan: a device of this name with another hardware address is another program's. */
   readonly isProvenByMac?: true;
+  /** In a plan: it is created without an IPv6 link-local address, which it otherwise has as soon as it is up. */
+  readonly hasNoLinkLocal?: true;
   /** What an administrator set that a device of ours never has, in ip-link(8)'s words: `ttl`. */
   readonly extras?: readonly string[];
 }

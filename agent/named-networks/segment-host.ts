@@ -7,8 +7,10 @@
  */
 
 import { isDeepStrictEqual } from "node:util";
-import { Reconciler, type ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 import { findLink } from "../../backends/attachment/links.ts";
+import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
+import type { FirewallInput } from "../../backends/firewall/plan.ts";
+import { Reconciler, type ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 import { type SegmentDevices, segmentDevices } from "../../backends/segments/names.ts";
 import { type PlannedSegment, SegmentPlanner } from "../../backends/segments/planner.ts";
 import type { SegmentFacts } from "../../backends/segments/segment.ts";
@@ -17,15 +19,18 @@ import { ConflictError } from "../../ipam/errors.ts";
 import { guarded } from "../../ipam/faults.ts";
 import type { NamedNetworksFeed, NamedNetworksView } from "../../ipam/named-networks/contracts.ts";
 import type { NetworkId } from "../../ipam/named-networks/named-network.ts";
+import type { FirewallSettings } from "../config/config.ts";
 import type { Runtime } from "../network/runtime.ts";
+import { SEGMENT_RULES, segmentFirewallInput } from "./segment-firewall.ts";
 import { hasLeftovers, segmentScope } from "./segment-scope.ts";
 
 export interface SegmentHostOptions {
   readonly runtime: Pick<Runtime, "clock" | "random" | "logger" | "faults" | "port" | "netlink">;
   readonly feed: Pick<NamedNetworksFeed, "view" | "onChange">;
   readonly facts: SegmentFacts;
-  /** Called with the networks in use after each change of the view or of the facts; must not throw. */
-  readonly onPlan?: (segments: ReadonlyMap<NetworkId, PlannedSegment>, view: NamedNetworksView) => void;
+  readonly settings: Pick<FirewallSettings, "openPort">;
+  /** The host's firewall. */
+  readonly plans: Pick<JointPlans, "update" | "leave">;
 }
 
 /** A network that this host has members in. */
@@ -48,6 +53,9 @@ export class SegmentHost {
   #segments: ReadonlyMap<NetworkId, PlannedSegment> = new Map();
   #planned: readonly SegmentDevices[] = [];
   #hasLeftovers = false;
+  #rules: FirewallInput | null = null;
+  /** Resolves when the firewall has the newest rules. */
+  #ruled: Promise<void> = Promise.resolve();
 
   constructor(options: SegmentHostOptions) {
     const { runtime, facts } = options;
@@ -64,15 +72,18 @@ export class SegmentHost {
     });
   }
 
-  /** Follows the view until `signal` fires; leaves the kernel as it is. */
+  /** Follows the view until `signal` fires; leaves the kernel as it is, except the check of tunnel sources. */
   async run(signal: AbortSignal): Promise<void> {
-    const { feed, runtime } = this.#options;
-    const stop = feed.onChange(guarded(runtime.faults, "the view of named networks", (view) => this.#plan(view)));
+    const { feed, runtime, plans } = this.#options;
+    const stop = feed.onChange(
+      guarded(runtime.faults, "the view of named networks", (view) => this.#plan(view)),
+    );
     try {
       this.#plan(feed.view);
       await this.#reconciler.run(signal);
     } finally {
       stop();
+      await plans.leave(SEGMENT_RULES);
     }
   }
 
@@ -102,6 +113,11 @@ export class SegmentHost {
     }
   }
 
+  /** Resolves when the firewall was made equal to the newest rules, or could not be: its status tells. Never rejects. */
+  ruled(): Promise<void> {
+    return this.#ruled;
+  }
+
   /** Resolves after a pass that left nothing to do. Rejects when `signal` fires. */
   settled(signal: AbortSignal): Promise<void> {
     return this.#reconciler.settled(signal);
@@ -117,19 +133,21 @@ export class SegmentHost {
   }
 
   status(): readonly SegmentStatus[] {
-    return [...this.#segments.values()].map(({ network, mtuBytes, localMembers, remoteMembers, problems }) => {
-      const devices = segmentDevices(network.vni);
-      return {
-        ...devices,
-        network: network.id,
-        name: network.name,
-        vni: network.vni,
-        mtuBytes,
-        localMembers,
-        remoteMembers,
-        problems: [...this.#deviceProblems(devices), ...problems],
-      };
-    });
+    return [...this.#segments.values()].map(
+      ({ network, mtuBytes, localMembers, remoteMembers, problems }) => {
+        const devices = segmentDevices(network.vni);
+        return {
+          ...devices,
+          network: network.id,
+          name: network.name,
+          vni: network.vni,
+          mtuBytes,
+          localMembers,
+          remoteMembers,
+          problems: [...this.#deviceProblems(devices), ...problems],
+        };
+      },
+    );
   }
 
   #plan(view: NamedNetworksView): void {
@@ -138,7 +156,17 @@ export class SegmentHost {
     const devices = [...segments.values()].map(({ network }) => segmentDevices(network.vni));
     if (!isDeepStrictEqual(devices, this.#planned)) this.#setScope(devices);
     if (plan.type === "whole" || plan.groups.size > 0) this.#reconciler.setDesired(plan);
-    this.#options.onPlan?.(segments, view);
+    this.#planRules(view);
+  }
+
+  /** A view that changes nothing of the rules, such as another name of a container, costs no pass of the firewall. */
+  #planRules(view: NamedNetworksView): void {
+    const { settings, plans } = this.#options;
+    const facts = this.#facts;
+    const rules = segmentFirewallInput({ settings, segments: this.#segments, view, facts });
+    if (isDeepStrictEqual(rules, this.#rules)) return;
+    this.#rules = rules;
+    this.#ruled = plans.update(SEGMENT_RULES, rules);
   }
 
   #setScope(planned: readonly SegmentDevices[]): void {
@@ -172,4 +200,3 @@ export class SegmentHost {
     return [...own.slice(0, 1), ...(trouble === null ? [] : [trouble])];
   }
 }
-

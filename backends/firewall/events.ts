@@ -21,7 +21,9 @@ const NFT_MSG_NEWGEN = 15;
 const NFTA_GEN_PROC_NAME = 3;
 
 /** Names in notifications of our own objects, and of those where foreign changes can keep packets from us. */
-const CONCERNS_US = ["FLANNEL-", "flannel-", "tulle-ports", "FORWARD", "DOCKER-USER"].map((name) => Buffer.from(name));
+const CONCERNS_US = ["FLANNEL-", "flannel-", "tulle-ports", "FORWARD", "DOCKER-USER"].map((name) =>
+  Buffer.from(name),
+);
 
 export interface FirewallEventsOptions {
   /** The namespace to listen in; the process's own by default. */

@@ -12,10 +12,14 @@ import { Firewalld } from "./firewalld.ts";
 import { IptablesEngine } from "./iptables.ts";
 import { NftEngine } from "./nft.ts";
 import { requiresEngine } from "./plan.ts";
+import { PortGuard } from "./port-guard.ts";
 import { EMPTY_PLAN, type FirewallPlans } from "./rules.ts";
 import { chooseEngine, installedEngines } from "./select.ts";
 
 const NO_TOOL = "neither nft nor iptables is installed: forged tunnel packets are not dropped";
+
+const NO_PORT_GUARD =
+  "nft is not installed: containers of named networks can send frames with forged addresses; install nftables";
 
 export interface ToolsetOptions {
   readonly choice: "auto" | EngineKind;
@@ -30,6 +34,7 @@ export class Toolset {
   readonly #nft: NftEngine;
   readonly #iptables: IptablesEngine;
   readonly #firewalld: Firewalld;
+  readonly #ports: PortGuard;
   #otherIptables: IptablesEngine | null = null;
   /** Null before the first look and after one that found a tool missing. */
   #installed: ReadonlySet<EngineKind> | null = null;
@@ -42,6 +47,7 @@ export class Toolset {
     this.#nft = new NftEngine(this.#runner);
     this.#iptables = new IptablesEngine(this.#runner);
     this.#firewalld = new Firewalld(this.#runner);
+    this.#ports = new PortGuard(this.#runner);
   }
 
   /** The engine in use; null before the first reconcile, and where there is none and none is needed. */
@@ -66,7 +72,8 @@ export class Toolset {
     const all = [...plans.values()];
     if (choice === "auto" && this.#installed.size === 0 && !all.some(requiresEngine))
       return this.#doWithout();
-    this.#note = null;
+    const hasPorts = all.some(({ ports }) => ports !== undefined);
+    this.#note = hasPorts && !this.#installed.has("nft") ? NO_PORT_GUARD : null;
     const prefersNft = all.some((plan) => plan.prefersNft);
     const engine = chooseEngine(choice, prefersNft, this.#installed);
     if (engine !== this.#engine) log.info("firewall engine chosen", { engine, choice });
@@ -91,6 +98,7 @@ export class Toolset {
     for (const engine of [this.#nft, this.#iptables]) {
       if (installed.has(engine.kind)) removed.push(...(await engine.remove(options)));
     }
+    if (installed.has("nft")) removed.push(...(await this.#ports.remove(options)));
     const other = await this.#iptables.otherVariant(options.signal);
     removed.push(...((await other?.remove(options)) ?? []), ...(await this.#firewalld.remove(options)));
     return removed;
@@ -111,6 +119,7 @@ export class Toolset {
       // A packet passes the tables of both variants, and one may hold the rules of an earlier choice.
       this.#otherIptables?.reconcileBeside(plans, signal) ?? [],
       has("nft") ? this.#firewalld.reconcile(plans, signal) : [],
+      has("nft") ? this.#ports.reconcile(plans, signal) : [],
     ]);
     return drifts.flat();
   }

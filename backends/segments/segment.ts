@@ -47,10 +47,15 @@ const ARP_IGNORE_ALL = "8";
 /** The same: no link-local address. */
 const ADDR_GEN_NONE = "1";
 
-/** All tunnels of a network have one outer family, for a VXLAN device has one. Null without any uplink. */
-export function underlayOf(network: NamedNetwork, { uplinks }: SegmentFacts): Underlay | null {
-  const uplink = uplinks[4] ?? uplinks[6];
-  if (uplink === undefined) return null;
+/** The interface of all tunnels, of one outer family, as a VXLAN device has one; null without any. */
+export function tunnelUplink({ uplinks }: Pick<SegmentFacts, "uplinks">): Uplink | null {
+  return uplinks[4] ?? uplinks[6] ?? null;
+}
+
+/** Null without an interface for tunnels. */
+export function underlayOf(network: NamedNetwork, facts: SegmentFacts): Underlay | null {
+  const uplink = tunnelUplink(facts);
+  if (uplink === null) return null;
   const { family } = uplink.address;
   const carriedBytes = uplink.mtuBytes - OVERHEAD_BYTES[family];
   const wantedBytes = network.mtuBytes ?? carriedBytes;

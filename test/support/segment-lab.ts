@@ -7,6 +7,8 @@ import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { SegmentHost } from "../../agent/named-networks/segment-host.ts";
 import { createLoosePair, deleteLoosePair } from "../../backends/attachment/loose-pair.ts";
+import { FirewallGuard, type FirewallGuardOptions } from "../../backends/firewall/guard.ts";
+import { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { NetnsHandle } from "../../backends/netlink/netns.ts";
@@ -108,7 +110,11 @@ export function testMember(network: number, n: number, overrides: Partial<Member
 }
 
 function macOf(network: number, n: number): Mac {
-  const hex = (value: number): string => value.toString(16).padStart(4, "0").replace(/(..)(..)/, "$1:$2");
+  const hex = (value: number): string =>
+    value
+      .toString(16)
+      .padStart(4, "0")
+      .replace(/(..)(..)/, "$1:$2");
   return parseMac(`02:42:${hex(network)}:${hex(n)}`);
 }
 
@@ -124,6 +130,8 @@ export interface SegmentLabHostOptions {
   readonly n: number;
   readonly feed: TestFeed;
   readonly families?: readonly Family[];
+  /** Default: none. */
+  readonly firewall?: FirewallGuardOptions["choice"];
 }
 
 /** A host with the agent's part for named networks, and nothing else of the agent. */
@@ -136,16 +144,21 @@ export class SegmentLabHost {
   readonly feed: TestFeed;
   readonly containers: TestContainer[] = [];
   readonly faults = new Faults(silentLogger);
+  readonly guard: FirewallGuard;
+  readonly plans: JointPlans;
   segments: SegmentHost;
   #abort = new AbortController();
   #running: Promise<void> = Promise.resolve();
 
-  constructor({ n, feed, families = [4] }: SegmentLabHostOptions) {
+  constructor({ n, feed, families = [4], firewall = "none" }: SegmentLabHostOptions) {
     this.feed = feed;
     this.netns = createNetns(`seg${n}`);
     this.netns.ip("link add eth0 type veth peer name wire", "link set eth0 up", "link set wire up");
     const addresses: PerFamily<Address> = Object.fromEntries(
-      families.map((family) => [family, Address.parse(family === 4 ? `10.99.0.${n}` : `fd99::${n.toString(16)}`)]),
+      families.map((family) => [
+        family,
+        Address.parse(family === 4 ? `10.99.0.${n}` : `fd99::${n.toString(16)}`),
+      ]),
     );
     for (const address of Object.values(addresses))
       this.netns.ip(`addr add ${address}/${address.family === 4 ? 24 : "64 nodad"} dev eth0`);
@@ -153,6 +166,16 @@ export class SegmentLabHost {
     this.netlink = NetlinkConnection.open({ netns: this.handle });
     this.port = RtnetlinkPort.open({ netns: this.handle });
     this.facts = factsOf(n, addresses);
+    this.guard = new FirewallGuard({
+      choice: firewall,
+      resyncSeconds: 3600,
+      log: silentLogger,
+      clock: systemClock,
+      commandPrefix: ["nsenter", `--net=${this.netns.path}`],
+      netns: this.handle,
+    });
+    this.guard.start();
+    this.plans = new JointPlans(this.guard);
     feed.addHost({ host: hostId(n), name: `host${n}`, publicAddresses: addresses, version: "test" });
     this.segments = this.#newSegments();
   }
@@ -183,8 +206,9 @@ export class SegmentLabHost {
     await this.#running;
   }
 
-  settled(): Promise<void> {
-    return this.segments.settled(AbortSignal.timeout(20_000));
+  async settled(): Promise<void> {
+    await this.segments.settled(AbortSignal.timeout(20_000));
+    await this.segments.ruled();
   }
 
   /** Runs a container of network number `network` as an engine would: publishes it, makes the pair, moves its end. */
@@ -240,6 +264,7 @@ export class SegmentLabHost {
 
   async dispose(): Promise<void> {
     await this.stop();
+    await this.guard.stop();
     for (const { netns } of this.containers) netns.dispose();
     this.port.close();
     this.netlink.close();
@@ -250,7 +275,7 @@ export class SegmentLabHost {
   #newSegments(): SegmentHost {
     const { feed, facts, port, netlink, faults } = this;
     const runtime = { clock: systemClock, random: () => 0.5, logger: silentLogger, faults, port, netlink };
-    return new SegmentHost({ runtime, feed, facts });
+    return new SegmentHost({ runtime, feed, facts, settings: { openPort: true }, plans: this.plans });
   }
 }
 

@@ -3,7 +3,15 @@
 import type { Mac } from "../../../ipam/addresses/mac.ts";
 import type { AttributeReader } from "../attribute.ts";
 import { CREATE, MessageWriter, type NetlinkMessage, NLM_F_DUMP } from "../message.ts";
-import { AF_BRIDGE, AF_INET6, AF_UNSPEC, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK } from "../rtnetlink.ts";
+import {
+  AF_BRIDGE,
+  AF_INET6,
+  AF_UNSPEC,
+  RTM_DELLINK,
+  RTM_GETLINK,
+  RTM_NEWLINK,
+  RTM_SETLINK,
+} from "../rtnetlink.ts";
 import {
   type Bridge,
   type BridgePort,

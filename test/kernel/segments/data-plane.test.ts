@@ -35,19 +35,34 @@ const DAMAGE: readonly (readonly [string, string])[] = [
   ["another MTU", `ip link set ${BRIDGE} mtu 1300; ip link set ${VXLAN} mtu 1300`],
   ["another hardware address of the bridge", `ip link set ${BRIDGE} address 02:0e:00:00:00:0e`],
   ["another hardware address of the tunnel", `ip link set ${VXLAN} address 02:0e:00:00:00:0e`],
-  ["a renamed bridge", `ip link set ${BRIDGE} down; ip link set ${BRIDGE} name stolen; ip link set stolen up`],
+  [
+    "a renamed bridge",
+    `ip link set ${BRIDGE} down; ip link set ${BRIDGE} name stolen; ip link set stolen up`,
+  ],
   ["a renamed tunnel", `ip link set ${VXLAN} down; ip link set ${VXLAN} name stolen; ip link set stolen up`],
   ["the tunnel out of the bridge", `ip link set ${VXLAN} nomaster`],
   ["the tunnel in another bridge", `ip link add other type bridge; ip link set ${VXLAN} master other`],
-  ["port flags by bridge", `bridge link set dev ${VXLAN} learning on flood on mcast_flood on neigh_suppress off`],
+  [
+    "port flags by bridge",
+    `bridge link set dev ${VXLAN} learning on flood on mcast_flood on neigh_suppress off`,
+  ],
   ["port flags by ip", `ip link set ${VXLAN} type bridge_slave learning on bcast_flood on isolated on`],
   ["a bridge with multicast snooping", `ip link set ${BRIDGE} type bridge mcast_snooping 1 stp_state 1`],
   ["a tunnel that learns", `ip link set ${VXLAN} type vxlan id ${BLUE.vni} learning`],
-  ["a flushed bridge FDB", `bridge fdb flush dev ${VXLAN} master || bridge fdb del ${FAR_MAC} dev ${VXLAN} master`],
+  [
+    "a flushed bridge FDB",
+    `bridge fdb flush dev ${VXLAN} master || bridge fdb del ${FAR_MAC} dev ${VXLAN} master`,
+  ],
   ["a deleted bridge FDB entry", `bridge fdb del ${FAR_MAC} dev ${VXLAN} master`],
   ["a deleted tunnel FDB entry", `bridge fdb del ${FAR_MAC} dev ${VXLAN} self`],
-  ["a redirected tunnel FDB entry", `bridge fdb replace ${FAR_MAC} dev ${VXLAN} dst 10.99.0.77 self permanent`],
-  ["an FDB entry for all unknown stations", `bridge fdb append 00:00:00:00:00:00 dev ${VXLAN} dst 10.99.0.77`],
+  [
+    "a redirected tunnel FDB entry",
+    `bridge fdb replace ${FAR_MAC} dev ${VXLAN} dst 10.99.0.77 self permanent`,
+  ],
+  [
+    "an FDB entry for all unknown stations",
+    `bridge fdb append 00:00:00:00:00:00 dev ${VXLAN} dst 10.99.0.77`,
+  ],
   ["a stray FDB entry", `bridge fdb add 02:00:00:00:00:99 dev ${VXLAN} master static`],
   ["a deleted neighbour", `ip neigh del ${FAR_IP} dev ${BRIDGE}`],
   ["a changed neighbour", `ip neigh replace ${FAR_IP} lladdr 02:0f:00:00:00:0f dev ${BRIDGE} nud permanent`],
@@ -98,7 +113,14 @@ describeAsRoot("named networks over three hosts", () => {
     expect(canPing(other, a.member.addresses[4])).toBe(false);
     expect(canPing(other, b.member.addresses[4])).toBe(false);
     expect(host(1).segments.status()).toMatchObject([
-      { name: "net1", bridge: "tb-1001", vxlan: "tv-1001", mtuBytes: 1450, localMembers: 1, remoteMembers: 2 },
+      {
+        name: "net1",
+        bridge: "tb-1001",
+        vxlan: "tv-1001",
+        mtuBytes: 1450,
+        localMembers: 1,
+        remoteMembers: 2,
+      },
       { name: "net2", localMembers: 1, remoteMembers: 0, problems: [] },
     ]);
   });
@@ -119,8 +141,7 @@ describeAsRoot("named networks over three hosts", () => {
     const a = await host(1).run(BLUE, testMember(1, 10));
     const b = await host(2).run(BLUE, testMember(1, 20));
     await settled();
-    const sent = (): number =>
-      Number(host(1).sh(`ip -s link show ${VXLAN} | tail -1 | awk '{print $2}'`));
+    const sent = (): number => Number(host(1).sh(`ip -s link show ${VXLAN} | tail -1 | awk '{print $2}'`));
     expect(await reaches(a, b.member.addresses[4])).toBe(true);
     const before = sent();
     expect(canPing(a, Address.parse("10.101.9.9"))).toBe(false);
@@ -137,6 +158,7 @@ describeAsRoot("named networks over three hosts", () => {
     const c = await host(3).run(LOUD, testMember(3, 30));
     await settled();
     for (const { netns } of [b, c]) netns.exec("sysctl", ["-qw", "net.ipv4.icmp_echo_ignore_broadcasts=0"]);
+    for (const one of [b, c]) expect(await reaches(a, one.member.addresses[4])).toBe(true);
     const answers = a.netns.exec("sh", ["-c", "ping -b -c 2 -w 2 10.103.255.255 || true"]);
     expect(answers).toContain("from 10.103.0.20");
     expect(answers).toContain("from 10.103.0.30");
@@ -163,7 +185,11 @@ describeAsRoot("named networks over three hosts", () => {
     host(1).segments.requestDump("steady?");
     await host(1).settled();
     const { lastPass, failures, conflicts } = host(1).segments.reconciler;
-    expect({ applied: lastPass?.applied, failures, conflicts }).toEqual({ applied: {}, failures: [], conflicts: [] });
+    expect({ applied: lastPass?.applied, failures, conflicts }).toEqual({
+      applied: {},
+      failures: [],
+      conflicts: [],
+    });
     expect(host(1).segments.reconciler.passes).toBeGreaterThan(passes);
   });
 
@@ -195,19 +221,25 @@ describeAsRoot("named networks over three hosts", () => {
   it("leave a foreign device with the name of ours alone, and say so", async () => {
     host(1).sh(`ip link add ${BRIDGE} type bridge; ip link set ${BRIDGE} up`);
     host(1).sh(`ip neigh add 10.101.9.9 lladdr 02:0f:00:00:00:0f dev ${BRIDGE} nud permanent`);
-    const before = host(1).sh(`ip -d link show ${BRIDGE} | sed 's/[a-z_]*timer *[0-9.]*//g'; ip neigh show dev ${BRIDGE}`);
+    const before = host(1).sh(
+      `ip -d link show ${BRIDGE} | sed 's/[a-z_]*timer *[0-9.]*//g'; ip neigh show dev ${BRIDGE}`,
+    );
     await expect(host(1).run(BLUE, testMember(1, 10))).rejects.toThrow(
       /network net1: link tb-1001: a device of this name exists that tulle did not create; delete or rename it/,
     );
     feed.setMembers(BLUE.id, hostId(1), []);
     host(1).segments.requestDump("look");
     await host(1).settled();
-    expect(host(1).sh(`ip -d link show ${BRIDGE} | sed 's/[a-z_]*timer *[0-9.]*//g'; ip neigh show dev ${BRIDGE}`)).toBe(before);
+    expect(
+      host(1).sh(`ip -d link show ${BRIDGE} | sed 's/[a-z_]*timer *[0-9.]*//g'; ip neigh show dev ${BRIDGE}`),
+    ).toBe(before);
   });
 
   it("name a foreign device that has the VNI, and take the network up once it is gone", async () => {
     host(1).sh(`ip link add mine type vxlan id ${BLUE.vni} dstport 8472 local 10.99.0.1 dev eth0`);
-    await expect(host(1).run(BLUE, testMember(1, 10))).rejects.toThrow(/already has a device that excludes this one/);
+    await expect(host(1).run(BLUE, testMember(1, 10))).rejects.toThrow(
+      /already has a device that excludes this one/,
+    );
     const [status] = host(1).segments.status();
     expect(status?.problems).toHaveLength(1);
     host(1).sh("ip link del mine");

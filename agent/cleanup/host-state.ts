@@ -2,6 +2,7 @@
 
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { isTunnelType } from "../../backends/registry.ts";
+import { isSegmentDevice } from "../../backends/segments/names.ts";
 import { Prefix } from "../../ipam/addresses/ip.ts";
 import { parseSubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { readOwnFile } from "../../ipam/files.ts";
@@ -48,7 +49,7 @@ export async function readIdentity(stateDir: string): Promise<IdentityRecord | n
 function tunnelDevices(port: RtnetlinkPort): string[] {
   return port
     .links()
-    .filter(({ type }) => isTunnelType(type))
+    .filter(({ name, type }) => isTunnelType(type) || isSegmentDevice(name))
     .map(({ name }) => name);
 }
 

@@ -9,6 +9,7 @@
  * Everything else stays; objects that resemble ours are named with the reason.
  */
 
+import { isSegmentDevice } from "../../backends/segments/names.ts";
 import { isOverlayDevice } from "../../backends/registry.ts";
 import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
 import type { LinkObject } from "../../backends/state/kinds/link.ts";
@@ -16,7 +17,7 @@ import type { NexthopObject } from "../../backends/state/kinds/nexthop.ts";
 import { describe, deviceOf, type KernelObject, ownerOf } from "../../backends/state/kinds/registry.ts";
 import type { RouteObject } from "../../backends/state/kinds/route.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
-import type { IdentityRecord } from "../host/identity.ts";
+import { derivedMac, type IdentityRecord } from "../host/identity.ts";
 
 export interface HostState {
   /** Null when tulled never ran here with this state-dir. */
@@ -48,7 +49,7 @@ export function planCleanup(host: HostState): CleanupPlan {
   for (const link of host.objects.filter((object) => object.kind === "link")) {
     const obstacle = whyNotOurs(link, host);
     if (obstacle === null) links.push(link);
-    else if (isOverlayDevice(link.name)) leftAlone.push(`${link.name}: ${obstacle}`);
+    else if (isOverlayDevice(link.name) || isSegmentDevice(link.name)) leftAlone.push(`${link.name}: ${obstacle}`);
   }
   const doomed = new Set(links.map(({ name }) => name));
   const marked = host.objects.filter(isMarked).filter((object) => !doomed.has(object.device));
@@ -77,6 +78,7 @@ export function describeDevice(link: LinkObject, objects: readonly KernelObject[
 
 /** Null when the device is ours. */
 function whyNotOurs(link: LinkObject, host: HostState): string | null {
+  if (isSegmentDevice(link.name)) return whyNotOurSegment(link, host);
   const isRecorded = Object.entries(host.identity?.deviceMacs ?? {}).some(
     ([key, mac]) => mac === link.mac || (link.mac === null && key.split("/").at(-1) === link.name),
   );
@@ -88,6 +90,12 @@ function whyNotOurs(link: LinkObject, host: HostState): string | null {
     return "it carries routes of flanneld, which has taken it over";
   }
   return host.flanneldPid === null ? null : `flanneld runs (process ${host.flanneldPid}) and may use it`;
+}
+
+/** Devices of named networks: flanneld has nothing to do with them. */
+function whyNotOurSegment({ name, mac }: LinkObject, { identity }: HostState): string | null {
+  const isOurs = identity !== null && mac === derivedMac(identity.nodeId, name);
+  return isOurs ? null : "its hardware address is not the one that this host's identity gives, so another program made it";
 }
 
 function isMarked(object: KernelObject): object is RouteObject | NexthopObject {

@@ -208,6 +208,7 @@ function networkOf(key: string): string | null {
   return end < 0 ? null : key.slice(0, end);
 }
 
-function derivedMac(nodeId: string, device: string): Mac {
+/** The hardware address that a host's device has unless another one was recorded. */
+export function derivedMac(nodeId: string, device: string): Mac {
   return localMacFromSeed(createHash("sha256").update(`${nodeId} ${device}`).digest());
 }

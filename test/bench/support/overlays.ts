@@ -6,6 +6,7 @@ import { execFile, spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import type { Namespace } from "../../../agent/demo/namespace.ts";
 import { untilReady } from "../../support/daemon.ts";
 import { type Container, createLab, fileStoreOf, type Host, type Lab } from "../../support/hosts.ts";
 
@@ -16,15 +17,21 @@ export interface Overlay {
   readonly to: Container;
 }
 
+/** Two namespaces, the second with an iperf3 server. */
+export interface Pair {
+  readonly from: { readonly netns: Namespace };
+  readonly to: { readonly netns: Namespace; readonly address: string };
+}
+
 /** A datagram that is nearly all headers. */
 export const SMALL_BYTES = 64;
 
-export async function measureTcpMbits(overlay: Overlay, seconds: number): Promise<number> {
+export async function measureTcpMbits(overlay: Pair, seconds: number): Promise<number> {
   return await iperf(overlay, seconds, [], (end) => end.sum_received.bits_per_second / 1e6);
 }
 
 /** Packets of SMALL_BYTES that arrive in a second when they are sent as fast as they can be. */
-export async function measurePackets(overlay: Overlay, seconds: number): Promise<number> {
+export async function measurePackets(overlay: Pair, seconds: number): Promise<number> {
   const flood = ["-u", "-b", "0", "-l", String(SMALL_BYTES)];
   return await iperf(overlay, seconds, flood, ({ sum }) => (sum.packets - sum.lost_packets) / sum.seconds);
 }
@@ -142,7 +149,7 @@ interface IperfEnd {
 
 /** Asks the server that runs beside the second container; again where an answer lacks its figures. */
 async function iperf(
-  { from, to }: Overlay,
+  { from, to }: Pair,
   seconds: number,
   options: readonly string[],
   read: (end: IperfEnd) => number,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { describeDevice, type HostState, planCleanup } from "../../../../agent/cleanup/plan.ts";
+import { derivedMac } from "../../../../agent/host/identity.ts";
 import { runningInstances } from "../../../../agent/host/instance-lock.ts";
 import type { LinkObject } from "../../../../backends/state/kinds/link.ts";
 import type { KernelObject } from "../../../../backends/state/kinds/registry.ts";
@@ -56,6 +57,13 @@ describe("which device is ours", () => {
     const { links, leftAlone } = planCleanup(state);
     return { removed: links.map(({ name }) => name), leftAlone: leftAlone.join("\n") };
   };
+
+  it("one of a named network with the hardware address that the identity gives", () => {
+    const own = device("tv-1001", derivedMac("0".repeat(32), "tv-1001"));
+    const { removed, leftAlone } = decide(host([own, device("tb-1001", OTHER)], { flanneldPid: 7 }));
+    expect(removed).toEqual(["tv-1001"]);
+    expect(leftAlone).toContain("tb-1001: its hardware address is not the one that this host's identity gives");
+  });
 
   it("one that the record knows", () => {
     expect(decide(host([device("flannel.1")]))).toEqual({ removed: ["flannel.1"], leftAlone: "" });

@@ -1,0 +1,68 @@
+/** Which rules named networks need, in the words of both engines. */
+
+import { expect, it } from "vitest";
+import { SEGMENT_RULES, segmentFirewallInput } from "../../../agent/named-networks/segment-firewall.ts";
+import { renderChains } from "../../../backends/firewall/iptables-render.ts";
+import { planFirewall } from "../../../backends/firewall/plan.ts";
+import { SegmentPlanner } from "../../../backends/segments/planner.ts";
+import { Address } from "../../../ipam/addresses/ip.ts";
+import { localMacFromSeed } from "../../../ipam/addresses/mac.ts";
+import { hostId, TestFeed, testMember, testNetwork } from "../../support/segment-lab.ts";
+
+const BLUE = testNetwork(1);
+
+it("drops what is routed, accepts what is switched, and checks who sends tunnel packets", () => {
+  const feed = new TestFeed();
+  feed.addNetwork(BLUE);
+  for (const n of [1, 2])
+    feed.addHost({ host: hostId(n), name: "", publicAddresses: { 4: Address.parse(`10.99.0.${n}`) }, version: "" });
+  feed.setMembers(BLUE.id, hostId(1), [testMember(1, 10)]);
+  const address = Address.parse("10.99.0.1");
+  const facts = {
+    host: hostId(1),
+    uplinks: { 4: { interface: "eth0", mtuBytes: 1500, address, publicAddress: address, onLinkPrefixes: [] } },
+    hasIpv6: true,
+    port: 8472,
+    macFor: () => localMacFromSeed(Buffer.from("      ")),
+  };
+  const { segments } = new SegmentPlanner().plan(feed.view, facts);
+  const input = segmentFirewallInput({ settings: { openPort: true }, segments, view: feed.view, facts });
+  const plan = planFirewall(input);
+  const rules = (family: 4 | 6, name: string): readonly string[] =>
+    renderChains(plan.rules[family], SEGMENT_RULES).find((chain) => chain.name === `${name}-namednets`)?.rules ?? [];
+  for (const family of [4, 6] as const) {
+    expect(rules(family, "FLANNEL-BR-FROM")).toEqual(["-i tb-1001 -o tb-1001 -j RETURN", "-j DROP"]);
+    expect(rules(family, "FLANNEL-BR-TO")).toEqual(["-i tb-+ -j RETURN", "-j DROP"]);
+    expect(rules(family, "FLANNEL-BR-IN")).toEqual(["-j DROP"]);
+    expect(rules(family, "FLANNEL-BR-OUT")).toEqual(["-j DROP"]);
+    expect(rules(family, "FLANNEL-DOCKER")).toEqual(["-i tb-+ -o tb-+ -j ACCEPT"]);
+  }
+  expect(rules(4, "FLANNEL-PEERS")).toEqual(["-s 10.99.0.2/32 -j RETURN", "-j DROP"]);
+  expect(rules(4, "FLANNEL-TUN-IN")).toContain(
+    '-m u32 --u32 "0x0>>0x16&0x3c@0xc>>0x8=0x1000:0xffffff" -j FLANNEL-PEERS-namednets',
+  );
+  expect(rules(6, "FLANNEL-TUN-IN")).toEqual([]);
+  expect(plan.ports).toMatchObject([{ mac: "02:42:00:01:00:0a", tunnelPort: 8472 }]);
+});
+
+it("leaves the sources of another network's tunnel on the port to that network", () => {
+  const tunnel = {
+    port: 8472,
+    parentInterface: "eth0",
+    address: Address.parse("10.99.0.1"),
+    aliases: [],
+    device: "flannel.1",
+    sources: "any" as const,
+  };
+  const view = { networks: new Map(), members: new Map(), hosts: new Map() };
+  const uplinks = {
+    4: { interface: "eth0", mtuBytes: 1500, address: tunnel.address, publicAddress: tunnel.address, onLinkPrefixes: [] },
+  };
+  const facts = { host: hostId(1), uplinks, hasIpv6: false, port: 8472, macFor: () => localMacFromSeed(Buffer.from("      ")) };
+  const named = segmentFirewallInput({ settings: { openPort: true }, segments: new Map(), view, facts });
+  const flat = { ...named, segments: { prefix: "x", bridges: [], families: [], ports: [] }, tunnels: { 4: tunnel } };
+  expect(planFirewall({ ...flat, beside: [named] }).rules[4]?.knownSources).toBeNull();
+  expect(planFirewall({ ...named, beside: [flat] }).rules[4]?.knownSources).toEqual([]);
+  const onlyPeers = { ...flat, tunnels: { 4: { ...tunnel, sources: [Address.parse("10.99.0.5")] } } };
+  expect(planFirewall({ ...onlyPeers, beside: [named] }).rules[4]?.knownSources?.map(String)).toEqual(["10.99.0.5"]);
+});

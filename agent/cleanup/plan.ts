@@ -9,8 +9,8 @@
  * Everything else stays; objects that resemble ours are named with the reason.
  */
 
-import { isSegmentDevice } from "../../backends/segments/names.ts";
 import { isOverlayDevice } from "../../backends/registry.ts";
+import { isSegmentDevice } from "../../backends/segments/names.ts";
 import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
 import type { LinkObject } from "../../backends/state/kinds/link.ts";
 import type { NexthopObject } from "../../backends/state/kinds/nexthop.ts";
@@ -49,7 +49,8 @@ export function planCleanup(host: HostState): CleanupPlan {
   for (const link of host.objects.filter((object) => object.kind === "link")) {
     const obstacle = whyNotOurs(link, host);
     if (obstacle === null) links.push(link);
-    else if (isOverlayDevice(link.name) || isSegmentDevice(link.name)) leftAlone.push(`${link.name}: ${obstacle}`);
+    else if (isOverlayDevice(link.name) || isSegmentDevice(link.name))
+      leftAlone.push(`${link.name}: ${obstacle}`);
   }
   const doomed = new Set(links.map(({ name }) => name));
   const marked = host.objects.filter(isMarked).filter((object) => !doomed.has(object.device));
@@ -95,7 +96,9 @@ function whyNotOurs(link: LinkObject, host: HostState): string | null {
 /** Devices of named networks: flanneld has nothing to do with them. */
 function whyNotOurSegment({ name, mac }: LinkObject, { identity }: HostState): string | null {
   const isOurs = identity !== null && mac === derivedMac(identity.nodeId, name);
-  return isOurs ? null : "its hardware address is not the one that this host's identity gives, so another program made it";
+  return isOurs
+    ? null
+    : "its hardware address is not the one that this host's identity gives, so another program made it";
 }
 
 function isMarked(object: KernelObject): object is RouteObject | NexthopObject {

@@ -4,8 +4,8 @@
  */
 
 import { spawn } from "node:child_process";
-import type { HostMembers, Member, NamedNetwork } from "../../ipam/named-networks/named-network.ts";
 import { Address } from "../../ipam/addresses/ip.ts";
+import type { HostMembers, Member, NamedNetwork } from "../../ipam/named-networks/named-network.ts";
 import type { Lab } from "../support/hosts.ts";
 import {
   createLan,
@@ -17,7 +17,7 @@ import {
   testNetwork,
 } from "../support/segment-lab.ts";
 import { measurePackets, measureTcpMbits, overlayByTulled, SMALL_BYTES } from "./support/overlays.ts";
-import { type Bench, type Report } from "./support/report.ts";
+import type { Bench, Report } from "./support/report.ts";
 
 const HOSTS = 50;
 
@@ -29,7 +29,12 @@ export const bench: Bench = async (report, { isQuick }) => {
 };
 
 /** `count` members of other hosts, spread over networks and hosts; this host has one in each network. */
-async function programming(report: Report, networkCount: number, count: number, rounds: number): Promise<void> {
+async function programming(
+  report: Report,
+  networkCount: number,
+  count: number,
+  rounds: number,
+): Promise<void> {
   const title = `${count} remote members in ${networkCount} networks`;
   const programmed: number[] = [];
   const audits: number[] = [];
@@ -48,7 +53,8 @@ async function programming(report: Report, networkCount: number, count: number, 
       audits.push(await timed(host, () => host.segments.requestDump("benchmark")));
       host.sh("ip link del tv-1001");
       const deletedMs = performance.now();
-      while (!host.sh("bridge fdb show dev tv-1001 2>/dev/null || true").includes("dst")) await host.settled();
+      while (!host.sh("bridge fdb show dev tv-1001 2>/dev/null || true").includes("dst"))
+        await host.settled();
       await host.settled();
       repairs.push(performance.now() - deletedMs);
     } finally {
@@ -116,7 +122,9 @@ async function throughput(report: Report, rounds: number): Promise<void> {
   const feed = new TestFeed();
   const network = testNetwork(1);
   feed.addNetwork(network);
-  const hosts = [1, 2].map((n) => new SegmentLabHost({ n, feed, firewall: "iptables" }).plugInto(lan).start());
+  const hosts = [1, 2].map((n) =>
+    new SegmentLabHost({ n, feed, firewall: "iptables" }).plugInto(lan).start(),
+  );
   const [tcp, packets]: [number[][], number[][]] = [
     [[], []],
     [[], []],
@@ -124,7 +132,8 @@ async function throughput(report: Report, rounds: number): Promise<void> {
   try {
     const flat = await overlayByTulled(labs);
     const containers = [];
-    for (const [at, host] of hosts.entries()) containers.push(await host.run(network, testMember(1, 10 * (at + 1))));
+    for (const [at, host] of hosts.entries())
+      containers.push(await host.run(network, testMember(1, 10 * (at + 1))));
     for (const host of hosts) await host.settled();
     const [from, to] = containers;
     if (from === undefined || to === undefined || !(await reaches(from, to.member.addresses[4])))

@@ -60,7 +60,12 @@ for (const firewall of ["nft", "iptables"] as const) {
       b = await host(2).run(BLUE, testMember(1, 20));
       c = await host(1).run(BLUE, testMember(1, 11));
       await settled();
-      expect(host(1).guard.status()).toMatchObject({ engine: firewall, isInSync: true, lastError: null, note: null });
+      expect(host(1).guard.status()).toMatchObject({
+        engine: firewall,
+        isInSync: true,
+        lastError: null,
+        note: null,
+      });
       for (const to of [b, c]) expect(await reaches(a, to.member.addresses[4])).toBe(true);
     });
     afterEach(async () => {
@@ -90,9 +95,13 @@ for (const firewall of ["nft", "iptables"] as const) {
       const flat = connectFlat(host(1));
       extra.push(flat);
       // The mistakes of an administrator that would join the networks.
-      host(1).sh(`ip route add 10.101.0.0/16 dev ${BRIDGE} src 10.99.0.1; ip route add 10.102.0.0/16 dev tb-1002 src 10.99.0.1`);
+      host(1).sh(
+        `ip route add 10.101.0.0/16 dev ${BRIDGE} src 10.99.0.1; ip route add 10.102.0.0/16 dev tb-1002 src 10.99.0.1`,
+      );
       host(1).sh(`ip route add fd00:1::/64 dev ${BRIDGE}; ip route add fd00:2::/64 dev tb-1002`);
-      host(1).sh(`ip neigh replace ${a.member.addresses[4]} lladdr ${a.member.mac} dev ${BRIDGE} nud permanent`);
+      host(1).sh(
+        `ip neigh replace ${a.member.addresses[4]} lladdr ${a.member.mac} dev ${BRIDGE} nud permanent`,
+      );
       const bridgeMac = host(1).facts.macFor(BRIDGE);
       const redMac = host(1).facts.macFor("tb-1002");
       a.netns.ip(
@@ -123,7 +132,12 @@ for (const firewall of ["nft", "iptables"] as const) {
     });
 
     it.each([
-      ["another hardware address", ["link set eth0 down", "link set eth0 address 02:42:de:ad:be:ef", "link set eth0 up"], "10.101.0.11", ""],
+      [
+        "another hardware address",
+        ["link set eth0 down", "link set eth0 address 02:42:de:ad:be:ef", "link set eth0 up"],
+        "10.101.0.11",
+        "",
+      ],
       ["another IPv4 address", ["addr add 10.101.0.66/16 dev eth0"], "10.101.0.11", "10.101.0.66"],
       ["another IPv6 address", ["addr add fd00:1::66/64 dev eth0 nodad"], "fd00:1::b", "fd00:1::66"],
     ])("drops frames with %s, to this host's containers and to others", (_what, forge, near, source) => {
@@ -151,7 +165,10 @@ for (const firewall of ["nft", "iptables"] as const) {
     it("drops packets of containers to the port of tunnels, and no others", () => {
       const sendTo = (port: number): number => {
         const before = rxCounter(b);
-        a.netns.exec("bash", ["-c", `for i in 1 2 3; do echo hello > /dev/udp/10.101.0.20/${port}; done 2>/dev/null; sleep 0.1`]);
+        a.netns.exec("bash", [
+          "-c",
+          `for i in 1 2 3; do echo hello > /dev/udp/10.101.0.20/${port}; done 2>/dev/null; sleep 0.1`,
+        ]);
         return rxCounter(b) - before;
       };
       expect(sendTo(8473)).toBeGreaterThan(0);
@@ -176,19 +193,34 @@ for (const firewall of ["nft", "iptables"] as const) {
         intruder.exec("bash", ["-c", `ping -c 3 -i 0.05 -W 0.1 ${a.member.addresses[4]} >/dev/null; true`]);
         return echoRequests(a) - before;
       };
-      await expect.poll(() => intruder.exec("sh", ["-c", "ping -c 1 -W 0.3 10.99.0.1 || true"])).toContain("1 received");
+      await expect
+        .poll(() => intruder.exec("sh", ["-c", "ping -c 1 -W 0.3 10.99.0.1 || true"]))
+        .toContain("1 received");
       expect(send()).toBe(0);
-      feed.addHost({ host: hostId(66), name: "late", publicAddresses: { 4: Address.parse("10.99.0.66") }, version: "" });
+      feed.addHost({
+        host: hostId(66),
+        name: "late",
+        publicAddresses: { 4: Address.parse("10.99.0.66") },
+        version: "",
+      });
       await settled();
       expect(send()).toBeGreaterThan(0);
     });
 
     it("repairs flushed rules within moments, and writes nothing when nothing is wrong", async () => {
       const { repairs } = host(1).guard.status();
-      host(1).sh("nft flush ruleset; nft list ruleset | grep -q . && nft delete table bridge tulle-ports; iptables -P FORWARD DROP");
-      await expect.poll(() => host(1).guard.status().repairs, { timeout: 3000, interval: 5 }).toBeGreaterThan(repairs);
+      host(1).sh(
+        "nft flush ruleset; nft list ruleset | grep -q . && nft delete table bridge tulle-ports; iptables -P FORWARD DROP",
+      );
+      await expect
+        .poll(() => host(1).guard.status().repairs, { timeout: 3000, interval: 5 })
+        .toBeGreaterThan(repairs);
       await expect.poll(() => canPing(a, b.member.addresses[4]), { timeout: 3000 }).toBe(true);
-      await expect.poll(() => host(1).sh("nft list table bridge tulle-ports 2>&1 | grep -c tp- ; true").trim(), { timeout: 3000 }).not.toBe("0");
+      await expect
+        .poll(() => host(1).sh("nft list table bridge tulle-ports 2>&1 | grep -c tp- ; true").trim(), {
+          timeout: 3000,
+        })
+        .not.toBe("0");
       await new Promise((resolve) => setTimeout(resolve, 1000));
       const { repairs: after } = host(1).guard.status();
       const listed = host(1).sh("nft -a list ruleset");
@@ -253,7 +285,8 @@ function echoRequests({ netns }: TestContainer): number {
 }
 
 function dropsByPolicy(host: SegmentLabHost): number {
-  const [, packets] = /Chain FORWARD \(policy DROP (\d+) packets/.exec(host.sh("iptables -vnL FORWARD")) ?? [];
+  const [, packets] =
+    /Chain FORWARD \(policy DROP (\d+) packets/.exec(host.sh("iptables -vnL FORWARD")) ?? [];
   return Number(packets);
 }
 

@@ -15,12 +15,19 @@ it("drops what is routed, accepts what is switched, and checks who sends tunnel 
   const feed = new TestFeed();
   feed.addNetwork(BLUE);
   for (const n of [1, 2])
-    feed.addHost({ host: hostId(n), name: "", publicAddresses: { 4: Address.parse(`10.99.0.${n}`) }, version: "" });
+    feed.addHost({
+      host: hostId(n),
+      name: "",
+      publicAddresses: { 4: Address.parse(`10.99.0.${n}`) },
+      version: "",
+    });
   feed.setMembers(BLUE.id, hostId(1), [testMember(1, 10)]);
   const address = Address.parse("10.99.0.1");
   const facts = {
     host: hostId(1),
-    uplinks: { 4: { interface: "eth0", mtuBytes: 1500, address, publicAddress: address, onLinkPrefixes: [] } },
+    uplinks: {
+      4: { interface: "eth0", mtuBytes: 1500, address, publicAddress: address, onLinkPrefixes: [] },
+    },
     hasIpv6: true,
     port: 8472,
     macFor: () => localMacFromSeed(Buffer.from("      ")),
@@ -29,7 +36,8 @@ it("drops what is routed, accepts what is switched, and checks who sends tunnel 
   const input = segmentFirewallInput({ settings: { openPort: true }, segments, view: feed.view, facts });
   const plan = planFirewall(input);
   const rules = (family: 4 | 6, name: string): readonly string[] =>
-    renderChains(plan.rules[family], SEGMENT_RULES).find((chain) => chain.name === `${name}-namednets`)?.rules ?? [];
+    renderChains(plan.rules[family], SEGMENT_RULES).find((chain) => chain.name === `${name}-namednets`)
+      ?.rules ?? [];
   for (const family of [4, 6] as const) {
     expect(rules(family, "FLANNEL-BR-FROM")).toEqual(["-i tb-1001 -o tb-1001 -j RETURN", "-j DROP"]);
     expect(rules(family, "FLANNEL-BR-TO")).toEqual(["-i tb-+ -j RETURN", "-j DROP"]);
@@ -56,13 +64,31 @@ it("leaves the sources of another network's tunnel on the port to that network",
   };
   const view = { networks: new Map(), members: new Map(), hosts: new Map() };
   const uplinks = {
-    4: { interface: "eth0", mtuBytes: 1500, address: tunnel.address, publicAddress: tunnel.address, onLinkPrefixes: [] },
+    4: {
+      interface: "eth0",
+      mtuBytes: 1500,
+      address: tunnel.address,
+      publicAddress: tunnel.address,
+      onLinkPrefixes: [],
+    },
   };
-  const facts = { host: hostId(1), uplinks, hasIpv6: false, port: 8472, macFor: () => localMacFromSeed(Buffer.from("      ")) };
+  const facts = {
+    host: hostId(1),
+    uplinks,
+    hasIpv6: false,
+    port: 8472,
+    macFor: () => localMacFromSeed(Buffer.from("      ")),
+  };
   const named = segmentFirewallInput({ settings: { openPort: true }, segments: new Map(), view, facts });
-  const flat = { ...named, segments: { prefix: "x", bridges: [], families: [], ports: [] }, tunnels: { 4: tunnel } };
+  const flat = {
+    ...named,
+    segments: { prefix: "x", bridges: [], families: [], ports: [] },
+    tunnels: { 4: tunnel },
+  };
   expect(planFirewall({ ...flat, beside: [named] }).rules[4]?.knownSources).toBeNull();
   expect(planFirewall({ ...named, beside: [flat] }).rules[4]?.knownSources).toEqual([]);
   const onlyPeers = { ...flat, tunnels: { 4: { ...tunnel, sources: [Address.parse("10.99.0.5")] } } };
-  expect(planFirewall({ ...onlyPeers, beside: [named] }).rules[4]?.knownSources?.map(String)).toEqual(["10.99.0.5"]);
+  expect(planFirewall({ ...onlyPeers, beside: [named] }).rules[4]?.knownSources?.map(String)).toEqual([
+    "10.99.0.5",
+  ]);
 });

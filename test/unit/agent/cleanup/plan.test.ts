@@ -62,7 +62,9 @@ describe("which device is ours", () => {
     const own = device("tv-1001", derivedMac("0".repeat(32), "tv-1001"));
     const { removed, leftAlone } = decide(host([own, device("tb-1001", OTHER)], { flanneldPid: 7 }));
     expect(removed).toEqual(["tv-1001"]);
-    expect(leftAlone).toContain("tb-1001: its hardware address is not the one that this host's identity gives");
+    expect(leftAlone).toContain(
+      "tb-1001: its hardware address is not the one that this host's identity gives",
+    );
   });
 
   it("one that the record knows", () => {

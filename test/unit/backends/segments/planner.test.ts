@@ -101,7 +101,12 @@ describe("the plan for named networks", () => {
     feed.setMembers(BLUE.id, hostId(1), [testMember(1, 10)]);
     feed.setMembers(BLUE.id, hostId(2), [testMember(1, 20)]);
     planner.plan(feed.view, FACTS);
-    feed.addHost({ host: hostId(2), name: "", publicAddresses: { 4: Address.parse("10.99.0.77") }, version: "" });
+    feed.addHost({
+      host: hostId(2),
+      name: "",
+      publicAddresses: { 4: Address.parse("10.99.0.77") },
+      version: "",
+    });
     expect(stateOf(planner.plan(feed.view, FACTS).plan.groups)).toContain(
       "fdb 02:42:00:01:00:14 dev tv-1001 dst 10.99.0.77 permanent",
     );
@@ -132,7 +137,9 @@ describe("the plan for named networks", () => {
     const ofIpv6 = new SegmentPlanner().plan(feed.view, { ...FACTS, uplinks: { 6: uplink } });
     expect(stateOf(ofIpv6.plan.groups).join()).toContain("mtu 1430 up");
     const ofNone = new SegmentPlanner().plan(feed.view, { ...FACTS, uplinks: {} });
-    expect([...ofNone.segments.values()][0]?.problems).toEqual(["this host has no interface for tunnel packets"]);
+    expect([...ofNone.segments.values()][0]?.problems).toEqual([
+      "this host has no interface for tunnel packets",
+    ]);
     expect(ofNone.plan.groups.size).toBe(0);
   });
 });

@@ -1,10 +1,14 @@
 /** Named networks over three hosts in namespaces: who reaches whom, what is on the wire, and what heals. */
 
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { attach } from "../../../backends/attachment/attach.ts";
+import { Undo } from "../../../backends/attachment/undo.ts";
+import { NetnsHandle, withNetns } from "../../../backends/netlink/netns.ts";
+import { segmentAttachmentSpec } from "../../../backends/segments/attachment.ts";
 import { segmentDevices } from "../../../backends/segments/names.ts";
-import { Address } from "../../../ipam/addresses/ip.ts";
+import { Address, entriesOf } from "../../../ipam/addresses/ip.ts";
 import { parseMac } from "../../../ipam/addresses/mac.ts";
-import { describeAsRoot, type TestNetns } from "../../support/netns.ts";
+import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import {
   canPing,
   countLost,
@@ -216,6 +220,41 @@ describeAsRoot("named networks over three hosts", () => {
     await host(1).restart();
     await host(1).settled();
     expect(host(1).sh("ip -o link show")).not.toMatch(/t[bvp]-/);
+  });
+
+  it("take containers whose own end this host configures", async () => {
+    const b = await host(2).run(BLUE, testMember(1, 20));
+    const member = testMember(1, 10);
+    feed.setMembers(BLUE.id, hostId(1), [member]);
+    const { bridge, mtuBytes } = await host(1).segments.ready(BLUE.id, AbortSignal.timeout(10_000));
+    const netns = createNetns("ctr");
+    const handle = NetnsHandle.open(netns.path);
+    const addresses = entriesOf(member.addresses).map(([family, address]) => ({
+      address: { address, length: family === 4 ? 16 : 64 },
+      gateway: BLUE.pools[family]?.gateway ?? address,
+    }));
+    const spec = segmentAttachmentSpec({
+      network: BLUE.id,
+      devices: { bridge },
+      mtuBytes,
+      endpoint: member.endpoint,
+      container: { netns: handle, interfaceName: "eth0", mac: member.mac, addresses },
+    });
+    try {
+      await withNetns(host(1).handle, () => attach(spec, new Undo()));
+      await settled();
+      const a = { netns, member, port: spec.port.name };
+      expect(await reaches(a, b.member.addresses[4])).toBe(true);
+      expect(await reaches(b, a.member.addresses[6])).toBe(true);
+      expect(netns.exec("ip", ["route", "show", "default"])).toBe("");
+      const before = host(1).shown(BLUE);
+      host(1).sh(`ip link del ${BRIDGE}`);
+      await expect.poll(() => host(1).shown(BLUE), { timeout: 5000, interval: 20 }).toBe(before);
+      expect(await reaches(a, b.member.addresses[4])).toBe(true);
+    } finally {
+      handle.close();
+      netns.dispose();
+    }
   });
 
   it("leave a foreign device with the name of ours alone, and say so", async () => {

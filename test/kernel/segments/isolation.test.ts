@@ -19,6 +19,7 @@ import {
   testMember,
   testNetwork,
 } from "../../support/segment-lab.ts";
+import { INPUT } from "../firewall/fixture.ts";
 
 const BLUE = testNetwork(1);
 const RED = testNetwork(2);
@@ -47,6 +48,17 @@ for (const firewall of ["nft", "iptables"] as const) {
       hosts.push(added);
       added.sh(DOCKER_LIKE);
       added.start();
+    };
+
+    /** A host of the LAN that is none of the store's. */
+    const plugIn = (name: string, address: string): TestNetns => {
+      const netns = createNetns(name);
+      extra.push(netns);
+      const end = name.slice(0, 8);
+      netns.ip("link add eth0 type veth peer name wire", `link set wire netns ${lan.name} name ${end}`);
+      lan.ip(`link set ${end} master lan`, `link set ${end} up`);
+      netns.ip(`addr add ${address} dev eth0`, "link set eth0 up");
+      return netns;
     };
 
     beforeEach(async () => {
@@ -176,13 +188,8 @@ for (const firewall of ["nft", "iptables"] as const) {
     });
 
     it("accepts tunnel packets of a named network from hosts of the store only", async () => {
-      const intruder = createNetns("intruder");
-      extra.push(intruder);
-      intruder.ip("link add eth0 type veth peer name wire", `link set wire netns ${lan.name} name intr`);
-      lan.ip("link set intr master lan", "link set intr up");
+      const intruder = plugIn("intruder", "10.99.0.66/24");
       intruder.ip(
-        "addr add 10.99.0.66/24 dev eth0",
-        "link set eth0 up",
         `link add vx type vxlan id ${BLUE.vni} dstport 8472 local 10.99.0.66 dev eth0 remote 10.99.0.1`,
         "addr add 10.101.0.66/16 dev vx",
         "link set vx up",
@@ -205,6 +212,42 @@ for (const firewall of ["nft", "iptables"] as const) {
       });
       await settled();
       expect(send()).toBeGreaterThan(0);
+    });
+
+    it("leaves packets of another network on the same port to that network's rules", async () => {
+      const stranger = plugIn("stranger", "10.99.0.67/24");
+      const tunnel = {
+        port: 8472,
+        parentInterface: "eth0",
+        aliases: [],
+        device: "flannel.1",
+        sources: "any",
+      } as const;
+      await host(1).plans.update(null, {
+        ...INPUT,
+        tunnels: { 4: { ...tunnel, address: Address.parse("10.99.0.1") } },
+      });
+      host(1).netns.ip(
+        "link add flannel.1 type vxlan id 1 dstport 8472 local 10.99.0.1 dev eth0 remote 10.99.0.67",
+        "addr add 10.2.54.0/24 dev flannel.1",
+        "link set flannel.1 up",
+      );
+      stranger.ip(
+        "link add flannel.1 type vxlan id 1 dstport 8472 local 10.99.0.67 dev eth0 remote 10.99.0.1",
+        "addr add 10.2.54.77/24 dev flannel.1",
+        "link set flannel.1 up",
+        `link add vx type vxlan id ${BLUE.vni} dstport 8472 local 10.99.0.67 dev eth0 remote 10.99.0.1`,
+        "addr add 10.101.0.67/16 dev vx",
+        "link set vx up",
+        `neigh add ${a.member.addresses[4]} lladdr ${a.member.mac} dev vx`,
+      );
+      await expect
+        .poll(() => stranger.exec("sh", ["-c", "ping -c 1 -W 0.3 10.2.54.0 || true"]), { timeout: 5000 })
+        .toContain("1 received");
+      const before = echoRequests(a);
+      stranger.exec("sh", ["-c", `ping -c 3 -i 0.05 -W 0.1 ${a.member.addresses[4]} >/dev/null; true`]);
+      expect(echoRequests(a)).toBe(before);
+      expect(await reaches(a, b.member.addresses[4])).toBe(true);
     });
 
     it("repairs flushed rules within moments, and writes nothing when nothing is wrong", async () => {

@@ -134,6 +134,10 @@ function commandsFor(object: KernelObject): readonly string[] {
         `bridge fdb replace ${entry} dst ${object.remote.family === 4 ? "192.168.9.9" : "2001:db8::9"} self permanent`,
       ];
     }
+    case "bridge-fdb":
+      return [`bridge fdb del ${object.mac} dev ${object.device} master`];
+    case "bridge-port":
+      return [`ip link set ${object.device} nomaster`];
     case "route":
       return routeCommands(object);
     case "wg-device":

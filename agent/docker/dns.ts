@@ -4,7 +4,7 @@
  */
 
 import { existsSync } from "node:fs";
-import { isIPv4, isIPv6 } from "node:net";
+import { isIP } from "node:net";
 import type { JsonObject } from "../../ipam/json.ts";
 import { NAME_SERVER } from "../names/name-server-address.ts";
 import { parseResolvConf } from "../names/resolv-conf.ts";
@@ -76,6 +76,6 @@ export function dnsWarning(servers: readonly string[], serviceName: string): str
 }
 
 function isForContainers(host: string): boolean {
-  if (isIPv4(host)) return !host.startsWith("127.") && !host.startsWith("169.254.");
-  return isIPv6(host) && host !== "::1" && !host.includes("%");
+  if (isIP(host) === 4) return !host.startsWith("127.") && !host.startsWith("169.254.");
+  return isIP(host) === 6 && host !== "::1" && !host.includes("%");
 }

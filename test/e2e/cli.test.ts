@@ -161,7 +161,10 @@ describeAsRoot("the command line on a host", () => {
       await lab().hosts[1]?.daemon.stop();
       expect(tulle("net", "init", store(), "--force", ...network).status).toBe(0);
       await Promise.all(lab().hosts.map(({ daemon }) => daemon.start(...flags)));
-      await host.daemon.until(({ peers }) => peers.length === 1, "knows its peer");
+      await host.daemon.until(
+        ({ peers, network }) => peers[0]?.path === "direct" && network.formerBackends === undefined,
+        "has changed over to direct routes",
+      );
       await host.daemon.kill();
       const direct = /route 10\.2\.\S+ via 192\.168\.50\.12 dev eth0 proto 116/;
       expect(cleanup("--dry-run").stdout).toMatch(direct);

@@ -22,8 +22,9 @@ export function changedObject(object: KernelObject): KernelObject {
     case "fdb":
       return { ...object, remote: address };
     case "bridge-fdb":
-    case "bridge-port":
       return { ...object, device: "under0" };
+    case "bridge-port":
+      return { ...object, settings: { ...object.settings, hairpin: !object.settings.hairpin } };
     case "sysctl":
       return { ...object, value: "7" };
     case "nexthop":

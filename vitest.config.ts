@@ -13,7 +13,7 @@ const ENGINES = ["docker", "cni", "podman"].map((folder) => `test/e2e/${folder}/
 export default defineConfig({
   test: {
     projects: [
-      suite("unit", ["test/unit/**/*.test.ts"], { testTimeout: 20_000 }),
+      suite("unit", ["test/unit/**/*.test.ts"], { testTimeout: 20_000, hookTimeout: 30_000 }),
       suite("codec", ["test/codec/**/*.test.ts"], { testTimeout: 20_000 }),
       suite("property", ["test/property/**/*.test.ts"], { testTimeout: 60_000 }),
       suite("conformance", ["test/conformance/**/*.test.ts"], kernelSuite),

@@ -23,6 +23,7 @@ import { Networks } from "./network/networks.ts";
 import { openConfiguredStore } from "./network/open-store.ts";
 import type { Runtime } from "./network/runtime.ts";
 import { serveControl } from "./report/control.ts";
+import { EventLog } from "./report/event-log.ts";
 import { serveHealth } from "./report/health.ts";
 import { catchStrayErrors } from "./report/last-net.ts";
 import { type AdjustableLogger, createLogger } from "./report/log.ts";
@@ -46,7 +47,12 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   keepYoungSpaceSmall();
   const { config } = loaded;
   const notifier = openNotifier(process.env, process.pid);
-  const logger = createLogger({ ...config.log, now: () => new Date() });
+  const events = new EventLog();
+  const logger = createLogger({
+    ...config.log,
+    now: () => new Date(),
+    onEvent: (line) => events.add(line),
+  });
   const faults = new Faults(logger);
   const service = new ServiceStatus(notifier, faults);
   for (const warning of loaded.warnings) logger.warn("configuration", { warning });
@@ -81,6 +87,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
         isLeaseHeld: () => networks.isLeaseHeld,
       })
     : null;
+  const keepingEvents = events.keep(config.files.stateDir, clock, faults, stop.signal);
   const networks = new Networks({
     runtime,
     networks: [settings],
@@ -106,6 +113,8 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
       "/summary": () => networks.summary,
       "/networks": () => networks.reports(),
       "/docker": () => docker?.status() ?? null,
+      "/probe-targets": () => networks.targets,
+      "/events": () => events.events,
     },
     faults,
   );
@@ -127,7 +136,8 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   } finally {
     stop.abort();
     clearInterval(watchdog);
-    await Promise.all([control.close(), health?.close(), connection.close(), stateLock.release()]);
+    await Promise.all([control.close(), health?.close(), connection.close(), keepingEvents]);
+    await stateLock.release();
     closeRuntime(runtime);
     service.close();
     notifier.close();

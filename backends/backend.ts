@@ -82,12 +82,24 @@ export interface RunnerDeps {
   readonly onChange: () => void;
 }
 
+/** What a runner that carries packets has counted since it started: packets inside the tunnel. */
+export interface PathTraffic {
+  readonly sent: { readonly packets: number; readonly bytes: number };
+  readonly received: { readonly packets: number; readonly bytes: number };
+  /** Packets, by reason; each reason is always present. */
+  readonly dropped: Readonly<Record<string, number>>;
+  /** ICMP errors sent to containers of this host, by type. */
+  readonly icmpErrors: Readonly<Record<string, number>>;
+}
+
 /** What a backend runs beside the kernel's objects: a tunnel in user space, an administrator's commands. */
 export interface BackendRunner {
   /** Carries out `target` from now on, in place of the one before. Returns at once and never throws. */
   follow(target: RunnerTarget): void;
   /** What is wrong at the moment, one sentence each. */
   readonly problems: readonly string[];
+  /** Absent for a runner that carries no packets. */
+  readonly traffic?: PathTraffic;
   /** Ends what runs; the kernel's objects stay. */
   stop(): Promise<void>;
 }
@@ -117,6 +129,8 @@ export type Tunnel = {
   readonly device: string;
   /** The kernel accepts packets of peers only, by their keys: the firewall need not. */
   readonly isAuthenticated?: true;
+  /** The daemon itself takes packets of peers only, by their addresses. */
+  readonly isChecked?: true;
 } & TunnelPackets;
 
 /** How tunnel packets of other hosts are recognized: by their local UDP port, or by their IP protocol. */

@@ -12,7 +12,7 @@ import { ConfigError } from "../ipam/errors.ts";
 import type { Lease } from "../ipam/leases/lease.ts";
 import type { HostFacts, PeerPath } from "./backend.ts";
 import { DevicelessNetwork, devicelessBackend, noOptions } from "./deviceless.ts";
-import { interfacesOf, isOnLink, routeVia } from "./peers.ts";
+import { addressProblem, interfacesOf, isOnLink, routeVia } from "./peers.ts";
 import { ROUTE_PROTOCOL } from "./state/contract/kind.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
 
@@ -31,6 +31,11 @@ class HostGwNetwork extends DevicelessNetwork {
     this.sharedDevices = interfacesOf(host);
     this.nexthopDevices = this.sharedDevices;
     this.entrances = mapFamilies(host.uplinks, (uplink) => [uplink.interface]);
+  }
+
+  override rejectPeer(lease: Lease): string | null {
+    const families = entriesOf(this.#host.uplinks).map(([family]) => family);
+    return super.rejectPeer(lease) ?? addressProblem(lease, families);
   }
 
   /** The kernel refuses a gateway that is not on the link. */

@@ -24,7 +24,7 @@ import type {
   Uplink,
 } from "./backend.ts";
 import { booleanOption } from "./options.ts";
-import { isOnLink, nexthopFor, routeVia, typeProblem } from "./peers.ts";
+import { addressProblem, isOnLink, nexthopFor, routeVia, typeProblem } from "./peers.ts";
 import { encodeIpipProbe } from "./state/devices/ipip.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
@@ -131,10 +131,7 @@ class IpipNetwork implements PreparedBackend {
   }
 
   rejectPeer(lease: Lease): string | null {
-    const otherType = typeProblem(lease, this);
-    if (otherType !== null) return otherType;
-    if (lease.subnets[4] === undefined || lease.attrs.publicAddress[4] !== undefined) return null;
-    return "it has no public IPv4 address";
+    return typeProblem(lease, this) ?? addressProblem(lease, [4]);
   }
 
   rejectLocally(): null {

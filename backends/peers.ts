@@ -1,6 +1,6 @@
 /** What backends share when they plan for a peer. Pure. */
 
-import type { Address, Prefix } from "../ipam/addresses/ip.ts";
+import type { Address, Family, Prefix } from "../ipam/addresses/ip.ts";
 import type { Lease } from "../ipam/leases/lease.ts";
 import type { HostFacts, PreparedBackend } from "./backend.ts";
 import { ROUTE_PROTOCOL } from "./state/contract/kind.ts";
@@ -17,6 +17,15 @@ export function typeProblem(
 ): string | null {
   if (attrs.backendType === leaseType) return null;
   return `its backend is "${attrs.backendType}" where this network uses ${type}; all hosts must use one backend`;
+}
+
+/** Why a lease with a subnet in one of the families, but without an address there, is rejected; null for all others. */
+export function addressProblem({ subnets, attrs }: Lease, families: readonly Family[]): string | null {
+  const missing = families.find(
+    (family) => subnets[family] !== undefined && attrs.publicAddress[family] === undefined,
+  );
+  if (missing === undefined) return null;
+  return `it has no public IPv${missing} address to send packets to; restart its host's agent or delete the key`;
 }
 
 /** Whether a packet reaches the address without a router. */

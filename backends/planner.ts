@@ -27,10 +27,12 @@ export interface PlannerInput {
   readonly peers: PeerUpdate;
 }
 
+type PlannedBackend = Pick<PreparedBackend, "planBase" | "planPeer">;
+
 export class Planner {
   readonly #extra: (own: PerFamily<Prefix>) => readonly KernelObject[];
   readonly #hasNexthopObjects: boolean;
-  #backend: PreparedBackend;
+  #backend: PlannedBackend;
   #useNexthops = false;
   #own: PerFamily<Prefix> | null = null;
   readonly #leases = new Map<LeaseKey, Lease>();
@@ -42,7 +44,7 @@ export class Planner {
    * @param extra objects that the agent wants besides the backend's
    */
   constructor(
-    backend: PreparedBackend,
+    backend: PlannedBackend,
     hasNexthopObjects: boolean,
     extra: (own: PerFamily<Prefix>) => readonly KernelObject[] = () => [],
   ) {
@@ -52,7 +54,7 @@ export class Planner {
   }
 
   /** Plans with another backend, or with other extra objects, from the next call on. The form of the routes stays. */
-  replan(backend: PreparedBackend): void {
+  replan(backend: PlannedBackend): void {
     this.#backend = backend;
     this.#own = null;
     this.#planned.clear();

@@ -33,7 +33,7 @@ import type {
 } from "./backend.ts";
 import { TunnelRunner } from "./datapath/tunnel-runner.ts";
 import { integerOption } from "./options.ts";
-import { deviceRoute, typeProblem } from "./peers.ts";
+import { addressProblem, deviceRoute, typeProblem } from "./peers.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
 import type { SysctlObject } from "./state/kinds/sysctl.ts";
 
@@ -129,18 +129,15 @@ class UdpNetwork implements PreparedBackend {
     this.#host = host;
     this.devices = options.deviceNames(families);
     this.entrances = mapFamilies(this.devices, (device) => [device]);
-    this.tunnels = mapFamilies(this.devices, (device) => ({ device, port: options.port }));
+    this.tunnels = mapFamilies(this.devices, (device) => ({ device, port: options.port, isChecked: true }));
     this.mtuBytes = tunnelMtu(host, families);
   }
 
+  /** flanneld's udp and alloc backends publish an IPv4 address only, whatever the families: that part of them is usable. */
   rejectPeer(lease: Lease): string | null {
-    const otherType = typeProblem(lease, this);
-    if (otherType !== null) return otherType;
-    for (const [family] of entriesOf(this.devices)) {
-      if (lease.subnets[family] !== undefined && lease.attrs.publicAddress[family] === undefined)
-        return `it has no public IPv${family} address`;
-    }
-    return null;
+    const families = entriesOf(this.devices).map(([family]) => family);
+    const isUsable = families.some((family) => lease.subnets[family] && lease.attrs.publicAddress[family]);
+    return typeProblem(lease, this) ?? (isUsable ? null : addressProblem(lease, families));
   }
 
   rejectLocally(): string | null {

@@ -37,7 +37,7 @@ import type {
   Uplink,
 } from "./backend.ts";
 import { booleanOption, integerOption } from "./options.ts";
-import { interfacesOf, isOnLink, nexthopFor, routeVia, typeProblem } from "./peers.ts";
+import { addressProblem, interfacesOf, isOnLink, nexthopFor, routeVia, typeProblem } from "./peers.ts";
 import { encodeVxlanProbe } from "./state/devices/vxlan.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
@@ -294,8 +294,7 @@ class VxlanNetwork implements PreparedBackend {
     const vni = isJsonObject(data) ? data.VNI : undefined;
     if (vni !== undefined && vni !== (this.#options.vni & FLANNEL_VNI_MASK))
       return `its VNI ${JSON.stringify(vni)} differs from the network's VNI ${this.#options.vni}; restart that host's agent`;
-    if (lease.attrs.publicAddress[family] === undefined) return `it has no public IPv${family} address`;
-    return null;
+    return addressProblem(lease, [family]);
   }
 
   #link(family: Family, name: string, uplink: Uplink): LinkObject {

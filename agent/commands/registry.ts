@@ -20,9 +20,24 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./status.ts")).status,
   },
   {
+    name: "connectivity",
+    summary: "measure the paths to all peers, or to some: round trip, loss, MTU, and why not",
+    load: async () => (await import("./connectivity.ts")).connectivity,
+  },
+  {
+    name: "events",
+    summary: "show the last changes of state on this host",
+    load: async () => (await import("./events.ts")).events,
+  },
+  {
     name: "doctor",
     summary: "examine this host: kernel, store, interface, device, leases, routes",
     load: async () => (await import("./doctor.ts")).doctor,
+  },
+  {
+    name: "report",
+    summary: "write one file with all that a bug report needs, without secrets",
+    load: async () => (await import("./report.ts")).report,
   },
   {
     name: "net",

@@ -5,46 +5,39 @@
  */
 
 import { systemClock } from "../../ipam/clock.ts";
-import { CodecError } from "../../ipam/errors.ts";
+import { CodecError, ConfigError } from "../../ipam/errors.ts";
 import { formatJson } from "../../ipam/escape.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import { askControl } from "../report/control.ts";
 import type { StatusReport } from "../report/status.ts";
-import type { CommandModule } from "../terminal/command.ts";
-import { errorLine } from "../terminal/error-line.ts";
+import type { CommandContext, CommandModule } from "../terminal/command.ts";
+import { errorLine, escapeSentence } from "../terminal/error-line.ts";
 import { formatStatus } from "../terminal/status-view.ts";
 
 const EXIT_NOT_READY = 1;
 const EXIT_NO_ANSWER = 2;
 const ANSWER_WITHIN_MS = 5000;
+const WATCH_INTERVAL_MS = 1000;
 
 interface StatusOptions {
   readonly json?: true;
   readonly peers?: true;
+  readonly watch?: true;
 }
 
 export const status: CommandModule = {
   daemonFlags: ["config", "run-dir"],
   define(command, context) {
-    const { out, err } = context;
+    const { err } = context;
     command
       .option("--json", "print the answer of the daemon, for programs")
+      .option("--watch", "show it in place, every second, until you interrupt")
       .option("--peers", "list all peers, not only the first ones")
       .addHelpText("after", "\nExit code: 0 ready, 1 not ready, 2 the daemon does not answer.")
       .action(async (options: StatusOptions) => {
         try {
-          const { files } = await context.config();
-          const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
-          const report = readReport(await askControl(files.runDir, "/status", signal));
-          if (!report?.isReady) context.exitWith(EXIT_NOT_READY);
-          if (options.json) out.write(`${formatJson(report, 2)}\n`);
-          else if (report === null) {
-            const reason = await askControl(files.runDir, "/summary", signal);
-            out.line(`the daemon runs, but has not joined its network yet: ${reason}`);
-          } else {
-            const listPeers = options.peers ?? false;
-            out.write(formatStatus(report, { nowMs: systemClock.monotonicMs(), listPeers, terminal: out }));
-          }
+          if (options.watch) await watchStatus(options, context);
+          else if (!(await showStatus(options, context))) context.exitWith(EXIT_NOT_READY);
         } catch (error) {
           err.write(errorLine("tulle", error));
           context.exitWith(EXIT_NO_ANSWER);
@@ -52,6 +45,55 @@ export const status: CommandModule = {
       });
   },
 };
+
+/** Writes the status once; true when the host is ready. */
+async function showStatus({ json, peers }: StatusOptions, context: CommandContext): Promise<boolean> {
+  const { out } = context;
+  const report = await askStatus(context);
+  if (json) out.write(`${formatJson(report, 2)}\n`);
+  else out.write(await statusText(report, peers ?? false, context));
+  return report?.isReady ?? false;
+}
+
+/** Writes the status in place, every second, until the user interrupts. */
+async function watchStatus({ peers }: StatusOptions, context: CommandContext): Promise<void> {
+  const { out, signal } = context;
+  if (!out.isInteractive) {
+    throw new ConfigError(
+      "--watch writes over the screen, and standard output is not a terminal: leave it out",
+    );
+  }
+  while (!signal.aborted) {
+    const text = await askStatus(context)
+      .then((report) => statusText(report, peers ?? false, context))
+      .catch((error: unknown) => errorLine("tulle", error));
+    if (signal.aborted) return;
+    out.showInstead(text);
+    await systemClock.sleep(WATCH_INTERVAL_MS, signal).catch(() => undefined);
+  }
+}
+
+async function askStatus(context: CommandContext): Promise<StatusReport | null> {
+  return readReport(await ask("/status", context));
+}
+
+async function ask(route: string, context: CommandContext): Promise<unknown> {
+  const { files } = await context.config();
+  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
+  return await askControl(files.runDir, route, signal);
+}
+
+async function statusText(
+  report: StatusReport | null,
+  listPeers: boolean,
+  context: CommandContext,
+): Promise<string> {
+  if (report !== null) {
+    return formatStatus(report, { nowMs: systemClock.monotonicMs(), listPeers, terminal: context.out });
+  }
+  const reason = escapeSentence(String(await ask("/summary", context)));
+  return `the daemon runs, but has not joined its network yet: ${reason}\n`;
+}
 
 /** Checks only that it is a report; a daemon of another version may say more or less in it. */
 function readReport(answer: unknown): StatusReport | null {

@@ -118,6 +118,8 @@ export interface AgentConfig {
   /** Null when switched off. Host is null for every address. */
   readonly health: { readonly host: Address | null; readonly port: number } | null;
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
+  /** Packets per second for all peers together; 0 switches probes off. */
+  readonly probesPerSecond: number;
 }
 
 /** What the command line asked for. */
@@ -213,6 +215,7 @@ export function buildConfig(settings: Settings): AgentConfig {
     health:
       values["healthz-port"] === 0 ? null : { host: values["healthz-ip"], port: values["healthz-port"] },
     log: { level: logLevel(values), format: values["log-format"] },
+    probesPerSecond: values["probe-rate"],
   };
 }
 

@@ -1,6 +1,7 @@
 /** Whether the network's backend can run on this host, and which peers it cannot use from here. Pure. */
 
 import type { HostFacts } from "../../backends/backend.ts";
+import { MixedBackend } from "../../backends/mixed.ts";
 import { entriesOf } from "../../ipam/addresses/ip.ts";
 import { parseMac } from "../../ipam/addresses/mac.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
@@ -20,7 +21,9 @@ export function backendFindings(
   leases: readonly AuditedLease[],
 ): readonly Finding[] {
   try {
-    const backend = optionsOf(network).prepare(host, familiesOf(network), { macFor: () => NO_MAC });
+    const backend = new MixedBackend(
+      optionsOf(network).prepare(host, familiesOf(network), { macFor: () => NO_MAC }),
+    );
     const unusable = leases
       .filter(({ problem, attrs }) => problem === null && attrs !== null)
       .flatMap(({ key, entry }) => {

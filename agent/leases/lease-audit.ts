@@ -4,7 +4,7 @@
  * Pure: a listing in, rows out. It uses the peer table and the network's backend, so the result is what daemons reject.
  */
 
-import type { PreparedBackend } from "../../backends/backend.ts";
+import type { MixedBackend } from "../../backends/mixed.ts";
 import { type Address, entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { LocalPrefix } from "../../ipam/addresses/local-prefixes.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
@@ -15,7 +15,7 @@ import { decodeEntry, isFolderKey, readStrayKey } from "../../ipam/leases/lease-
 import { PeerTable } from "../../ipam/leases/peer-table.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import type { StoreEntry, StoreListing } from "../../ipam/stores/contracts.ts";
-import { prepareForAnyHost } from "../network/network-support.ts";
+import { explainRejection, prepareForAnyHost } from "../network/network-support.ts";
 
 export interface AuditedLease {
   readonly key: LeaseKey;
@@ -28,6 +28,8 @@ export interface AuditedLease {
   readonly identities: readonly string[];
   /** The key never expires. */
   readonly isReservation: boolean;
+  /** It asks peers to use the backend of the configuration, which can use it. */
+  readonly hasPresentBackend: boolean;
   /** A reservation whose host has not joined yet. */
   readonly isUnclaimed: boolean;
   /** Why daemons do not use it, in one sentence; null when they do. */
@@ -38,8 +40,6 @@ export interface Audit {
   readonly leases: readonly AuditedLease[];
   /** Null when there is none, or none that can be used. */
   readonly config: NetworkConfig | null;
-  /** `BackendType` of the configuration's leases; null without one that can be used. */
-  readonly leaseType: string | null;
   /** What is wrong with the network configuration; null when it is good. */
   readonly configProblem: string | null;
 }
@@ -71,11 +71,11 @@ export function auditLeases(listing: StoreListing, host: AuditingHost | null = n
     table.apply({ type: "list", ...listing }, 0);
     return table;
   };
-  const table = judge((lease) => backend?.rejectPeer(lease) ?? null);
+  const reject = (lease: Lease): string | null =>
+    config === null || backend === null ? null : explainRejection(config, lease, backend.rejectPeer(lease));
+  const table = judge(reject);
   // No daemon uses a reservation before its host has joined; here it must not contradict a lease either.
-  const expected = judge((lease) =>
-    isUnclaimed(lease, backend) ? null : (backend?.rejectPeer(lease) ?? null),
-  );
+  const expected = judge((lease) => (isUnclaimed(lease, backend) ? null : reject(lease)));
   const [refused, contradicting] = [table.refused(), expected.refused()];
   const moved = movedHosts([...table.peers.values()], backend);
   const leases = listing.entries
@@ -92,12 +92,12 @@ export function auditLeases(listing: StoreListing, host: AuditingHost | null = n
         attrs: lease?.attrs ?? null,
         identities: lease === null ? [] : identitiesOf(lease, backend),
         isReservation: entry.storeLeaseId === null,
+        hasPresentBackend: lease !== null && backend !== null && asksFor(lease, backend),
         isUnclaimed: isPending,
         problem: rejection ?? moved.get(key) ?? (key === host?.own.key ? ownProblem(table) : null),
       };
     });
-  const leaseType = backend?.leaseType ?? null;
-  return { leases: leases.sort(bySubnet), config, leaseType, configProblem: problem };
+  return { leases: leases.sort(bySubnet), config, configProblem: problem };
 }
 
 function ownProblem({ ownRejection, ownObstacle }: PeerTable): string | null {
@@ -105,10 +105,7 @@ function ownProblem({ ownRejection, ownObstacle }: PeerTable): string | null {
 }
 
 /** Leases that their hosts have left behind: a younger one has the same tunnel MAC. Daemons use both. */
-function movedHosts(
-  leases: readonly Lease[],
-  backend: PreparedBackend | null,
-): ReadonlyMap<LeaseKey, string> {
+function movedHosts(leases: readonly Lease[], backend: MixedBackend | null): ReadonlyMap<LeaseKey, string> {
   const youngest = new Map<string, Lease>();
   for (const lease of leases) {
     for (const identity of identitiesOf(lease, backend)) {
@@ -135,7 +132,7 @@ export function publicAddresses(attrs: LeaseAttrs | null): string {
 
 function readConfig(text: string | null): {
   readonly config: NetworkConfig | null;
-  readonly backend: PreparedBackend | null;
+  readonly backend: MixedBackend | null;
   readonly problem: string | null;
 } {
   if (text === null) {
@@ -152,14 +149,19 @@ function readConfig(text: string | null): {
 }
 
 /** Made in advance by an administrator: it names the host, but the host has not said yet how to reach it. */
-function isUnclaimed(lease: Lease, backend: PreparedBackend | null): boolean {
+function isUnclaimed(lease: Lease, backend: MixedBackend | null): boolean {
   const { storeLeaseId, attrs } = lease;
   const isBare = attrs.nodeId === null && Object.keys(attrs.backendData).length === 0;
   // Some backends need no data: then the same lease may be that of a host at work.
   return storeLeaseId === null && isBare && backend !== null && backend.rejectPeer(lease) !== null;
 }
 
-function identitiesOf(lease: Pick<Lease, "attrs">, backend: PreparedBackend | null): readonly string[] {
+function asksFor(lease: Lease, backend: MixedBackend): boolean {
+  const { otherBackends: _, ...attrs } = lease.attrs;
+  return backend.rejectPeer({ ...lease, attrs }) === null;
+}
+
+function identitiesOf(lease: Pick<Lease, "attrs">, backend: MixedBackend | null): readonly string[] {
   return backend?.peerIdentities(lease) ?? [];
 }
 

@@ -5,11 +5,18 @@
 
 import type { BackendOptions, HostFacts, PreparedBackend, ProvisionContext } from "../../backends/backend.ts";
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
+import { canStandSideBySide, MixedBackend } from "../../backends/mixed.ts";
 import type { Address, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { LocalPrefix } from "../../ipam/addresses/local-prefixes.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
-import type { LeaseAttrs } from "../../ipam/leases/lease.ts";
-import { formatLeaseKey, formatLeaseValue, parseLeaseValue } from "../../ipam/leases/lease-codec.ts";
+import { TulleError } from "../../ipam/errors.ts";
+import type { Lease, LeaseAttrs } from "../../ipam/leases/lease.ts";
+import {
+  decodeEntry,
+  formatLeaseKey,
+  formatLeaseValue,
+  parseLeaseValue,
+} from "../../ipam/leases/lease-codec.ts";
 import type { PeerSettings } from "../../ipam/leases/peer-table.ts";
 import type { StoreEntry } from "../../ipam/stores/contracts.ts";
 import type { InterfaceSettings } from "../config/config.ts";
@@ -22,16 +29,38 @@ import {
   localPrefixes,
   withoutDataPath,
 } from "../host/local-prefixes.ts";
-import { familiesOf, optionsOf } from "./network-support.ts";
+import { explainRejection, familiesOf, optionsOf, prepareForAnyHost } from "./network-support.ts";
 import type { Ownership } from "./ownership.ts";
 import { hostFactsOf, settleDeviceMacs } from "./tunnel-host.ts";
+
+/** A backend that is prepared for this host, and the network configuration that asked for it. */
+export interface Carrier {
+  readonly config: NetworkConfig;
+  readonly options: BackendOptions;
+  readonly backend: PreparedBackend;
+}
+
+/** The configurations by whose backends this host is reached. */
+export interface ConfigChoice {
+  /** The one in force. */
+  readonly present: NetworkConfig;
+  /** Those before it, as long as hosts may need them; the last one first. */
+  readonly formers: readonly NetworkConfig[];
+  /** Which of them our lease asks peers to use. */
+  readonly main: NetworkConfig;
+}
 
 export interface Attachment {
   readonly networkConfig: NetworkConfig;
   readonly options: BackendOptions;
   readonly chosen: ChosenInterfaces;
   readonly host: HostFacts;
-  readonly backend: PreparedBackend;
+  /** All of `carriers` as one. */
+  readonly backend: MixedBackend;
+  /** The present one first. */
+  readonly carriers: readonly [Carrier, ...Carrier[]];
+  /** The configuration of the carrier that our lease asks peers to use. */
+  readonly main: NetworkConfig;
   /** What this host reaches without the network; changes without a new attachment. */
   readonly local: readonly LocalPrefix[];
   /** Changes as `local` does, without a new attachment. */
@@ -105,20 +134,32 @@ function publicAddressesIn(leaseValue: string): readonly Address[] {
   }
 }
 
-/** Prepares the backend for the chosen interfaces. What it will have on this host is recorded first. */
+/**
+ * Prepares the backends for the chosen interfaces. What they will have on this host is recorded first. A former backend
+ * that cannot be prepared, or not beside the present one, is left out.
+ */
 export async function attach(
-  { port, identity, network, ownership, storeAddresses, provisions }: AttachmentParts,
-  networkConfig: NetworkConfig,
+  parts: AttachmentParts,
+  { present: networkConfig, formers, main }: ConfigChoice,
   chosen: ChosenInterfaces,
   snapshot: HostSnapshot,
 ): Promise<Attachment> {
-  const families = familiesOf(networkConfig);
-  const parsed = optionsOf(networkConfig);
-  const options = (await parsed.provision?.(provisions)) ?? parsed;
+  const { ownership, storeAddresses } = parts;
   const host = hostFactsOf(chosen, snapshot, networkConfig);
-  const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity, network);
-  const backend = options.prepare(host, families, macs);
-  await ownership.add(Object.values(backend.devices), backend.sharedDevices);
+  const present = await prepare(parts, networkConfig, host);
+  const others: Carrier[] = [];
+  for (const former of formers) {
+    const carrier = await prepareFormer(parts, former, host, [present, ...others]);
+    if (carrier !== null) others.push(carrier);
+  }
+  const carriers = [present, ...others] as const;
+  const asked = carriers.find(({ config }) => config === main) ?? present;
+  const backend = new MixedBackend(
+    present.backend,
+    others.map((each) => each.backend),
+    asked.backend,
+  );
+  await ownership.add(backend.devices, backend.sharedDevices);
   const reached = backend.isCarriedByOthers
     ? withoutDataPath(
         snapshot,
@@ -126,28 +167,122 @@ export async function attach(
         new Set(Object.values(chosen).map(({ link }) => link.index)),
       )
     : snapshot;
-  const local = localPrefixes(reached, storeAddresses);
-  return { networkConfig, options, chosen, host, backend, local, bridges: bridgeAddresses(snapshot) };
+  return {
+    networkConfig,
+    options: present.options,
+    chosen,
+    host,
+    backend,
+    carriers,
+    main: asked.config,
+    local: localPrefixes(reached, storeAddresses),
+    bridges: bridgeAddresses(snapshot),
+  };
+}
+
+async function prepare(
+  { port, identity, network, provisions }: AttachmentParts,
+  config: NetworkConfig,
+  host: HostFacts,
+): Promise<Carrier> {
+  const families = familiesOf(config);
+  const parsed = optionsOf(config);
+  const options = (await parsed.provision?.(provisions)) ?? parsed;
+  const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity, network);
+  return { config, options, backend: options.prepare(host, families, macs) };
+}
+
+/** Null when this host must do without it. */
+async function prepareFormer(
+  parts: AttachmentParts,
+  config: NetworkConfig,
+  host: HostFacts,
+  others: readonly Carrier[],
+): Promise<Carrier | null> {
+  const { logger } = parts.provisions;
+  const { type } = config.backend;
+  try {
+    // Asked of one that was made for no host in particular: a provision may run commands, and settles what devices have.
+    const [candidate] = prepareForAnyHost(config).parts;
+    const isPossible = others.every(({ backend }) => canStandSideBySide(backend, candidate, host));
+    if (isPossible) return await prepare(parts, config, host);
+    logger.info("the former backend cannot be kept beside the present one", { type });
+    return null;
+  } catch (error) {
+    if (!(error instanceof TulleError)) throw error;
+    logger.warn("the former backend cannot be prepared", { type, error: error.message });
+    return null;
+  }
+}
+
+/** The same configurations with another one in force that needs no change-over. */
+export function choiceOf(
+  { networkConfig, carriers, main }: Attachment,
+  present: NetworkConfig,
+): ConfigChoice {
+  const [, ...formers] = carriers;
+  return {
+    present,
+    formers: formers.map(({ config }) => config),
+    main: main === networkConfig ? present : main,
+  };
+}
+
+/**
+ * The attachment at a start: peers go on sending as our lease in the store asks them to, until the present backend is in
+ * place. Without such a lease no peer sends.
+ */
+export function askedByLease(attachment: Attachment, ownLease: Lease | null): Attachment {
+  if (ownLease === null) return attachment;
+  const { otherBackends: _, ...attrs } = ownLease.attrs;
+  const { carriers } = attachment;
+  const [present, ...formers] = carriers;
+  const asked =
+    carriers.find(({ backend }) => backend.rejectPeer({ ...ownLease, attrs }) === null) ?? present;
+  const backend = new MixedBackend(
+    present.backend,
+    formers.map((former) => former.backend),
+    asked.backend,
+  );
+  return { ...attachment, backend, main: asked.config };
+}
+
+/** This host's lease in the store: the one with our node id, or for the subnets of the last run. Null for none. */
+export function ownLeaseIn(
+  entries: readonly StoreEntry[],
+  nodeId: string,
+  lastSubnets: PerFamily<Prefix> | null,
+): Lease | null {
+  const lastKey = lastSubnets === null ? null : formatLeaseKey(lastSubnets);
+  const own =
+    entries.find(({ value }) => value.includes(nodeId)) ?? entries.find(({ key }) => key === lastKey);
+  try {
+    return own === undefined ? null : decodeEntry(own);
+  } catch {
+    return null; // the peer table reports it
+  }
 }
 
 /** What our lease says of this host. */
 export function leaseAttrsOf({ chosen, backend }: Attachment, nodeId: string | null): LeaseAttrs {
+  const { leaseType: backendType, leaseData: backendData, offers } = backend;
   return {
     publicAddress: publicAddressesOf(chosen),
-    backendType: backend.leaseType,
-    backendData: backend.leaseData,
+    backendType,
+    backendData,
+    ...(offers.length === 0 ? {} : { otherBackends: offers }),
     nodeId,
   };
 }
 
 /** What the peer table must know of this host. */
 export function peerSettingsOf(attachment: Attachment): Omit<PeerSettings, "networks"> {
-  const { chosen, backend, local } = attachment;
+  const { chosen, backend, local, networkConfig } = attachment;
   return {
     ownAddresses: publicAddressesOf(chosen),
     ownIdentities: backend.peerIdentities({ attrs: leaseAttrsOf(attachment, null) }),
     local,
-    rejectPeer: (peer) => backend.rejectPeer(peer),
+    rejectPeer: (peer) => explainRejection(networkConfig, peer, backend.rejectPeer(peer)),
     rejectLocally: (peer) => backend.rejectLocally(peer),
     identitiesOf: (peer) => backend.peerIdentities(peer),
   };

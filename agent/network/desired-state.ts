@@ -140,7 +140,9 @@ export class DesiredState {
 
   #followPeers(): void {
     const { peers, runner } = this.#parts;
-    runner.follow(this.attachment.backend, () => ({ own: this.subnets, peers: new Map(peers.peers) }));
+    const { backend } = this.attachment;
+    const { peers: all } = peers;
+    runner.follow(backend.parts, (part) => backend.targetFor(part, { own: this.subnets, peers: all }));
   }
 
   #replan(): void {

@@ -1,14 +1,16 @@
 /** From the daemon's configuration and its lease to the facts that the firewall's plan is made of. Pure. */
 
-import type { HostFacts, PreparedBackend, Uplink } from "../../backends/backend.ts";
+import type { HostFacts, Uplink } from "../../backends/backend.ts";
 import {
   DEFAULT_CONTAINER_INTERFACES,
   type FirewallInput,
   type TunnelInput,
 } from "../../backends/firewall/plan.ts";
+import type { MixedBackend } from "../../backends/mixed.ts";
 import { interfacesOf } from "../../backends/peers.ts";
 import {
   type Address,
+  compactPerFamily,
   entriesOf,
   type Family,
   mapFamilies,
@@ -24,7 +26,7 @@ export interface FirewallSituation {
   readonly settings: FirewallSettings;
   readonly network: NetworkConfig;
   readonly own: PerFamily<Prefix>;
-  readonly backend: PreparedBackend;
+  readonly backend: Pick<MixedBackend, "entrances" | "tunnels">;
   readonly host: HostFacts;
   readonly bridges: readonly BridgeAddress[];
   readonly peers: Iterable<Lease>;
@@ -43,6 +45,7 @@ export function isHostInside({ families }: NetworkConfig, addresses: PerFamily<A
 export function firewallInputFor(situation: FirewallSituation): FirewallInput {
   const { settings, network, own, areHostsInside } = situation;
   const networks = mapFamilies(network.families, (family) => family.network);
+  const tunnels = tunnelsOf(situation);
   return {
     networks,
     prefersNft: network.enableNftables,
@@ -56,7 +59,8 @@ export function firewallInputFor(situation: FirewallSituation): FirewallInput {
     },
     forwardRules: settings.acceptForwarded,
     entrances: situation.backend.entrances,
-    tunnels: tunnelsOf(situation),
+    tunnels: compactPerFamily((family) => tunnels[family]?.[0]),
+    sideTunnels: compactPerFamily((family) => withoutFirst(tunnels[family])),
     openPort: settings.openPort,
     notrack: true,
     mssClamp: settings.clampMss,
@@ -77,23 +81,25 @@ function containerBridges({ bridges, own, host }: FirewallSituation): readonly s
   return [...new Set(names)].sort();
 }
 
-function tunnelsOf({ backend, host, settings, peers }: FirewallSituation): PerFamily<TunnelInput> {
+function tunnelsOf({ backend, host, settings, peers }: FirewallSituation): PerFamily<readonly TunnelInput[]> {
   const isChecked = settings.tunnelSources === "peers";
   const all = isChecked ? [...peers] : [];
-  const inputs: Partial<Record<Family, TunnelInput>> = {};
-  for (const [family, tunnel] of entriesOf(backend.tunnels)) {
+  return compactPerFamily((family) => {
     const uplink = host.uplinks[family];
-    // Never absent: an interface was chosen for each family of the tunnel.
-    if (uplink === undefined) continue;
-    inputs[family] = {
-      ...tunnel,
+    // Never absent where there is a tunnel: an interface was chosen for each family of it.
+    if (uplink === undefined) return undefined;
+    const ends = {
       parentInterface: uplink.interface,
       address: uplink.address,
       aliases: aliasesOf(uplink),
-      sources: isChecked ? publicAddresses(all, family) : "any",
+      sources: isChecked ? publicAddresses(all, family) : ("any" as const),
     };
-  }
-  return inputs;
+    return backend.tunnels[family]?.map((tunnel) => ({ ...tunnel, ...ends }));
+  });
+}
+
+function withoutFirst<T>(list: readonly T[] = []): readonly T[] | undefined {
+  return list.length > 1 ? list.slice(1) : undefined;
 }
 
 /** The published address may be a second one of this host. */

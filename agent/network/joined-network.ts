@@ -7,77 +7,41 @@
  */
 
 import type { PeerDetails } from "../../backends/backend.ts";
-import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { guarded } from "../../ipam/faults.ts";
 import { keepAffinity } from "../../ipam/leases/affinity.ts";
-import type { LeaseClaimer, Membership } from "../../ipam/leases/claimer.ts";
 import type { LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
-import type { NetworkStore, StoreListing, StoreMessage } from "../../ipam/stores/contracts.ts";
+import type { StoreListing, StoreMessage } from "../../ipam/stores/contracts.ts";
 import { describeLatency } from "../../ipam/stores/latency.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import { interfaceNames } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { HostWatch } from "../host/host-watch.ts";
-import type { AgentMetrics } from "../report/agent-metrics.ts";
+import { brokenPaths } from "../probes/broken-paths.ts";
+import { limitTroubles } from "../probes/kernel-counters.ts";
+import { NetworkProber, type ProbedNetwork } from "../probes/network-prober.ts";
+import type { PathHealth } from "../probes/prober.ts";
 import type { StatusReport } from "../report/status.ts";
-import { type Attachment, type AttachmentParts, leaseAttrsOf } from "./attachment.ts";
+import { type Attachment, leaseAttrsOf } from "./attachment.ts";
+import { ChangeOver } from "./change-over.ts";
 import { judgeConfig } from "./config-change.ts";
 import { ConfigFollower } from "./config-follower.ts";
 import { DesiredState } from "./desired-state.ts";
-import type { Enrolment } from "./enrolment.ts";
 import { goneFrom } from "./gone.ts";
-import type { ClaimedFirewall } from "./host-firewall.ts";
+import type { JoinedNetworkOptions, StatusContext } from "./joined-network-options.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
-import type { NetworkSettings } from "./network-settings.ts";
 import { pathProblems } from "./path-problems.ts";
 import { peerDetailsOf } from "./peer-details.ts";
 import { detailProblems, isDevicePresent, memberProblems, type Problem } from "./problems.ts";
 import { Readiness } from "./readiness.ts";
 import { ReasonLog } from "./reason-log.ts";
 import { Reattachment } from "./reattachment.ts";
-import type { Runtime } from "./runtime.ts";
 import { scopeOf } from "./scope.ts";
 import { statusReport } from "./status-report.ts";
 import { StoreFollower } from "./store-follower.ts";
 import { SubnetFileKeeper } from "./subnet-file-keeper.ts";
-
-export interface JoinedNetworkOptions {
-  readonly runtime: Runtime;
-  readonly settings: NetworkSettings;
-  readonly store: Pick<NetworkStore, "description" | "roundTripMs" | "feed" | "records">;
-  readonly claimer: LeaseClaimer;
-  readonly metrics: AgentMetrics;
-  readonly attachmentParts: AttachmentParts;
-  readonly enrolment: Enrolment;
-  readonly attachment: Attachment;
-  readonly membership: Membership;
-  /** Of the network in force and the one before: where peers' subnets may lie, and our own leftovers. */
-  readonly ranges: readonly Prefix[];
-  /** Ranges of the daemon's other networks. */
-  readonly isolated: () => readonly Prefix[];
-  /** The settings in force; a reload may have changed them since the start. */
-  readonly firewall: FirewallSettings;
-  readonly hostFirewall: ClaimedFirewall;
-  /** Drops the store's connections, which this host's former address made. */
-  readonly redial: () => void;
-  /** Called once, when packets can flow. */
-  readonly onReady: () => void;
-  /** Called at the start, and when this host's interface, addresses or local prefixes have changed. */
-  readonly onAttachment: (attachment: Attachment, plans: JointPlans) => void;
-  /** Called when this host needs another lease in the same network: it is to leave and join again. */
-  readonly onRejoin: () => void;
-}
-
-/** What a report needs besides what this network has. */
-export interface StatusContext {
-  readonly network: string | null;
-  readonly version: string;
-  /** Why the store cannot be followed; null when it can. */
-  readonly storeProblem: string | null;
-}
 
 export class JoinedNetwork {
   readonly #options: JoinedNetworkOptions;
@@ -85,9 +49,12 @@ export class JoinedNetwork {
   readonly #desired: DesiredState;
   readonly #storeFollower: StoreFollower;
   readonly #configFollower: ConfigFollower;
+  readonly #changeOver: ChangeOver;
   readonly #hostWatch: HostWatch;
   readonly #subnetFile: SubnetFileKeeper;
   readonly #readiness: Readiness;
+  /** Null where probes are switched off. */
+  readonly #prober: NetworkProber | null;
   readonly #conflicts: ReasonLog;
   #hasDevice = false;
   #isRecordReviewed = false;
@@ -136,6 +103,15 @@ export class JoinedNetwork {
       },
       onNewAddress: options.redial,
     });
+    this.#changeOver = new ChangeOver({
+      clock,
+      logger,
+      current: () => this.#desired.attachment,
+      peers: () => this.#parts.peers.peers.values(),
+      isInPlace: () => this.#isInPlace(this.#desired.attachment.backend.presentDevices),
+      turn: (change) => reattachment.turn(change),
+      onAlone: () => options.history.forgetFormers(this.#desired.attachment.networkConfig),
+    });
     const refresh = guard("judging readiness", () => this.#refresh());
     this.#hostWatch = new HostWatch({
       clock,
@@ -151,7 +127,10 @@ export class JoinedNetwork {
         const { attachment, subnets: own } = this.#desired;
         return judgeConfig({ attachment, own, next: peers.config, invalid: peers.configProblem });
       },
-      apply: (config) => reattachment.apply(config),
+      apply: async (config) => {
+        await reattachment.apply(config);
+        await options.history.enter(config);
+      },
       rejoin: async (config) => {
         await reattachment.examine(config);
         logger.info("the network's families changed; joining it again", { config: config.text });
@@ -177,6 +156,9 @@ export class JoinedNetwork {
       describe: () => ({ lease: lease.entry.key, file: path, peers: peers.peers.size }),
       onReady: options.onReady,
     });
+    const { probesPerSecond: perSecond } = settings;
+    this.#prober =
+      perSecond === 0 ? null : new NetworkProber({ runtime, metrics, perSecond, network: () => this.probed });
     metrics.setConfigRefused(false);
   }
 
@@ -224,13 +206,24 @@ export class JoinedNetwork {
     this.#desired.peersChanged();
     this.#options.onAttachment(this.#desired.attachment, this.#options.hostFirewall.plans);
     const { metrics } = this.#options;
-    const endMeasuring = metrics.measure(() => metrics.setSessions(this.#peerDetails()));
+    const endMeasuring = metrics.measure(() => {
+      metrics.setSessions(this.#peerDetails());
+      metrics.setTraffic(this.#parts.runner.traffic);
+    });
     try {
       await this.#runParts(messages, signal);
     } finally {
       endMeasuring();
       metrics.setSessions(new Map());
+      metrics.setTraffic(null);
     }
+  }
+
+  /** What probes are about. */
+  get probed(): ProbedNetwork {
+    const { backend, host } = this.#desired.attachment;
+    const { peers, lease } = this.#parts;
+    return { backend, uplinks: host.uplinks, peers: peers.peers, ownKey: lease.entry.key };
   }
 
   async #runParts(messages: AsyncIterator<StoreMessage>, signal: AbortSignal): Promise<void> {
@@ -247,6 +240,7 @@ export class JoinedNetwork {
   }
 
   async stop(): Promise<void> {
+    this.#prober?.close();
     await this.#parts.runner.close();
     await this.#parts.firewall.leave(this.#options.settings.name);
   }
@@ -254,7 +248,7 @@ export class JoinedNetwork {
   /** What `tulle status` shows. */
   status({ network, version, storeProblem }: StatusContext): StatusReport {
     const { runtime, store } = this.#options;
-    const { lease, peers, reconciler, firewall } = this.#parts;
+    const { lease, peers, reconciler, firewall, runner } = this.#parts;
     const snapshot = peers.snapshot();
     const kernel = reconciler.status();
     const details = detailProblems({
@@ -264,6 +258,9 @@ export class JoinedNetwork {
       contended: kernel.contended,
       firewall: firewall.status(),
       paths: this.#isProgrammed ? this.#pathProblems(snapshot) : [],
+      broken: brokenPaths(snapshot.peers.keys(), this.#prober),
+      probing: this.#prober?.problem ?? null,
+      limits: limitTroubles().map(({ text, remedy }) => `${text}: ${remedy}`),
     });
     const problems = [...this.problems, ...details];
     return statusReport({
@@ -274,6 +271,8 @@ export class JoinedNetwork {
       lease,
       snapshot,
       details: this.#peerDetails(),
+      healthOf: healthReader(this.#prober),
+      traffic: runner.traffic,
       kernel,
       firewall: firewall.status(),
       problems,
@@ -312,8 +311,9 @@ export class JoinedNetwork {
     this.#desired.isolationChanged();
   }
 
+  /** By these peers send: without them this host does not work as a member. */
   get #devices(): readonly string[] {
-    return Object.values(this.#desired.attachment.backend.devices);
+    return this.#desired.attachment.backend.mainDevices;
   }
 
   /** Readiness follows the lease; device, firewall and subnet.env follow its subnets. */
@@ -332,12 +332,14 @@ export class JoinedNetwork {
   #attachTo(after: Attachment): void {
     this.#desired.attachTo(after);
     this.#options.onAttachment(after, this.#options.hostFirewall.plans);
+    this.#prober?.changed();
     this.#writeSubnetFile();
     this.#refresh();
   }
 
   #peersChanged(): void {
     this.#desired.peersChanged();
+    this.#prober?.changed();
     this.#refresh();
   }
 
@@ -356,7 +358,12 @@ export class JoinedNetwork {
     await this.#desired.planFirewall();
     this.#isProgrammed = true;
     this.#refresh();
-    await this.#keepAffinity(signal);
+    await Promise.all([this.#changeOver.run(signal), this.#keepAffinity(signal), this.#prober?.run(signal)]);
+  }
+
+  #isInPlace(devices: readonly string[]): boolean {
+    const { reconciler, runner } = this.#parts;
+    return isDevicePresent(reconciler.status(), devices) && runner.problems.length === 0;
   }
 
   /** Waits for a pass after which the device is there. Returns false when `signal` fired before. */
@@ -405,6 +412,11 @@ export class JoinedNetwork {
   #refresh(): void {
     this.#readiness.update(this.problems);
   }
+}
+
+/** What the status asks for each peer; null where paths are not probed. */
+function healthReader(prober: NetworkProber | null): ((peer: LeaseKey) => PathHealth) | null {
+  return prober === null || prober.problem !== null ? null : (peer) => prober.health(peer);
 }
 
 function isSameSubnets(a: PerFamily<Prefix>, b: PerFamily<Prefix>): boolean {

@@ -9,6 +9,7 @@ import { setMaxListeners } from "node:events";
 import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import { Address, mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
+import { TulleError } from "../../ipam/errors.ts";
 import { AllocatingClaimer } from "../../ipam/leases/allocating-claimer.ts";
 import type { LeaseClaimer } from "../../ipam/leases/claimer.ts";
 import type {
@@ -23,10 +24,21 @@ import { takeHostSnapshot } from "../host/host-facts.ts";
 import type { Identity } from "../host/identity.ts";
 import { type InstanceLock, lockInstance } from "../host/instance-lock.ts";
 import { resolveHosts } from "../host/resolve-hosts.ts";
+import { targetList } from "../probes/network-prober.ts";
+import type { TargetList } from "../probes/target-list.ts";
 import { AgentMetrics } from "../report/agent-metrics.ts";
 import { rememberProblem } from "../report/last-problem.ts";
 import type { NetworkSummary } from "../report/status.ts";
-import { type Attachment, type AttachmentParts, attach, chooseFor, priorUse } from "./attachment.ts";
+import {
+  type Attachment,
+  type AttachmentParts,
+  askedByLease,
+  attach,
+  chooseFor,
+  ownLeaseIn,
+  priorUse,
+} from "./attachment.ts";
+import { ConfigHistory } from "./config-history.ts";
 import { Enrolment } from "./enrolment.ts";
 import type { HostFirewall } from "./host-firewall.ts";
 import { JoinedNetwork } from "./joined-network.ts";
@@ -68,6 +80,7 @@ export class NetworkAgent {
   readonly #claimer: LeaseClaimer;
   readonly #enrolment: Enrolment;
   readonly #outage = new StoreOutage();
+  readonly #history: ConfigHistory;
   readonly #locks: InstanceLock[] = [];
   /** What joining waits for: the last problem that it logged. */
   readonly #waitingFor: () => string | null;
@@ -96,6 +109,7 @@ export class NetworkAgent {
       identity,
     });
     this.#metrics = new AgentMetrics(options.runtime.metrics);
+    this.#history = new ConfigHistory(settings, options.runtime.logger);
     const store = connection.remoteHost === null ? null : Address.parseOrNull(connection.remoteHost);
     this.#parts = {
       network: settings.name,
@@ -183,6 +197,11 @@ export class NetworkAgent {
     return { name, isReady: isReady(this.problems), summary: this.summary, status };
   }
 
+  /** What there is to probe; null before the network is joined. */
+  get targets(): TargetList | null {
+    return this.#joined === null ? null : targetList(this.#joined.probed);
+  }
+
   /** Puts the firewall settings of a reload in force. */
   setFirewall(settings: FirewallSettings): void {
     this.#firewall = settings;
@@ -212,8 +231,7 @@ export class NetworkAgent {
     const { settings, connection, hostFirewall, isolated, onRanges, onAttachment, onReady } = this.#options;
     const { logger } = this.#runtime;
     const networks = mapFamilies(networkConfig.families, ({ network }) => network);
-    for (const name of optionsOf(networkConfig).lockNames(networks))
-      this.#locks.push(await lockInstance(name));
+    await this.#lock(networkConfig);
     const claimed = await hostFirewall.claim();
     this.#parts = { ...this.#parts, storeAddresses: await resolveHosts(connection.remoteHosts) };
     const lastSubnets = readPreviousSubnets(settings.subnetFile, networkConfig, logger);
@@ -231,6 +249,7 @@ export class NetworkAgent {
       metrics: this.#metrics,
       attachmentParts: this.#parts,
       enrolment: this.#enrolment,
+      history: this.#history,
       attachment,
       membership,
       ranges: [...ranges, ...before],
@@ -263,7 +282,31 @@ export class NetworkAgent {
     });
     for (const warning of warningsOf(chosen)) logger.warn("interface", { warning });
     await this.#enrolment.settleIdentity(chosen, snapshot, listing);
-    return await attach(this.#parts, networkConfig, chosen, snapshot);
+    const formers = await this.#lockedFormers(await this.#history.enter(networkConfig));
+    const choice = { present: networkConfig, formers, main: networkConfig };
+    const attachment = await attach(this.#parts, choice, chosen, snapshot);
+    return askedByLease(attachment, ownLeaseIn(listing.entries, this.#parts.identity.nodeId, lastSubnets));
+  }
+
+  /** Those of the former configurations whose names no other network of this host has. */
+  async #lockedFormers(formers: readonly NetworkConfig[]): Promise<readonly NetworkConfig[]> {
+    const locked: NetworkConfig[] = [];
+    for (const former of formers) {
+      try {
+        await this.#lock(former);
+        locked.push(former);
+      } catch (error) {
+        if (!(error instanceof TulleError)) throw error;
+        const { type } = former.backend;
+        this.#runtime.logger.info("the former backend is not kept", { type, reason: error.message });
+      }
+    }
+    return locked;
+  }
+
+  async #lock(config: NetworkConfig): Promise<void> {
+    const networks = mapFamilies(config.families, ({ network }) => network);
+    for (const name of optionsOf(config).lockNames(networks)) this.#locks.push(await lockInstance(name));
   }
 
   #noteStore(health: StoreHealth): void {

@@ -15,6 +15,8 @@ export interface NetworkSettings {
   readonly lease: LeaseSettings;
   /** At the start; a reload may change them. */
   readonly firewall: FirewallSettings;
+  /** Packets per second for all peers together; 0 switches probes off. */
+  readonly probesPerSecond: number;
 }
 
 /** The network that the daemon's flags describe. */
@@ -28,6 +30,7 @@ export function firstNetwork(config: AgentConfig): NetworkSettings {
     interface: config.interface,
     lease: config.lease,
     firewall: config.firewall,
+    probesPerSecond: config.probesPerSecond,
   };
 }
 

@@ -1,11 +1,13 @@
 /** What of a network configuration this version can run: its families, and its backend with its options. Pure. */
 
-import type { BackendOptions, PreparedBackend } from "../../backends/backend.ts";
+import type { BackendOptions } from "../../backends/backend.ts";
+import { MixedBackend } from "../../backends/mixed.ts";
 import { backendFor } from "../../backends/registry.ts";
 import { Address, entriesOf, type Family, mapFamilies, type PerFamily } from "../../ipam/addresses/ip.ts";
 import { parseMac } from "../../ipam/addresses/mac.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { mayLease } from "../../ipam/leases/candidates.ts";
+import type { Lease } from "../../ipam/leases/lease.ts";
 
 /** The families in use; the parser sees to it that there is one. */
 export function familiesOf(config: NetworkConfig): Family[] {
@@ -32,7 +34,7 @@ const SOME_ADDRESS: Readonly<Record<Family, Address>> = {
  * The backend of a host that lacks nothing: it judges options and leases without regard to the host that it runs on.
  * Throws ConfigError and UnsupportedError.
  */
-export function prepareForAnyHost(config: NetworkConfig): PreparedBackend {
+export function prepareForAnyHost(config: NetworkConfig): MixedBackend {
   const uplinks = mapFamilies(config.families, (_, family) => ({
     interface: "",
     mtuBytes: 65_535,
@@ -42,7 +44,8 @@ export function prepareForAnyHost(config: NetworkConfig): PreparedBackend {
   }));
   const networks = mapFamilies(config.families, ({ network }) => network);
   const identity = { macFor: () => parseMac("00:00:00:00:00:00") };
-  return optionsOf(config).prepare({ uplinks, networks, hasIpv6: true }, familiesOf(config), identity);
+  const host = { uplinks, networks, hasIpv6: true };
+  return new MixedBackend(optionsOf(config).prepare(host, familiesOf(config), identity));
 }
 
 /** One sentence when the network gives out subnets where this host's own addresses are; null when it does not. */
@@ -56,4 +59,21 @@ export function ownAddressProblem(config: NetworkConfig, own: PerFamily<Address>
     );
   }
   return null;
+}
+
+/**
+ * Why the backend cannot use a lease, by `reason`. Without Backend in the configuration, hosts with flanneld run udp and
+ * those with tulled vxlan: then that is the reason.
+ */
+export function explainRejection(
+  { backend }: NetworkConfig,
+  lease: Lease,
+  reason: string | null,
+): string | null {
+  const isReservation = lease.storeLeaseId === null;
+  if (reason === null || backend.isExplicit || isReservation || lease.attrs.backendType !== "") return reason;
+  return (
+    `it names no backend, as flanneld's udp writes it, for which flanneld takes a network configuration without Backend, where tulled takes it for ${backend.type}; ` +
+    `write Backend {"Type":"udp"} or Backend {"Type":"${backend.type}"} into it, and restart the hosts that have the other one`
+  );
 }

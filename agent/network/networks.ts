@@ -13,6 +13,7 @@ import { errorFields, type LogFields, type Logger } from "../../ipam/log.ts";
 import type { StoreConnection } from "../../ipam/stores/contracts.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import type { Identity } from "../host/identity.ts";
+import type { TargetList } from "../probes/target-list.ts";
 import type { NetworkSummary } from "../report/status.ts";
 import type { Attachment } from "./attachment.ts";
 import { HostFirewall } from "./host-firewall.ts";
@@ -82,6 +83,11 @@ export class Networks {
     return this.#slots.map(({ agent, failure }) =>
       failure === null ? agent.report() : { ...agent.report(), isReady: false, summary: failure },
     );
+  }
+
+  /** What the first network has to probe; null before it is joined. */
+  get targets(): TargetList | null {
+    return this.#slots[0]?.agent.targets ?? null;
   }
 
   /** Puts the firewall settings of a reload in force. */

@@ -21,7 +21,7 @@ export function pathProblems(
 ): readonly string[] {
   const check = sampledRoutingCheck({
     interfaces: mapFamilies(host.uplinks, (uplink) => uplink.interface),
-    devices: Object.values(backend.devices),
+    devices: backend.devices,
     ownSubnets,
     peers: [...peers].map((peer) => ({
       key: peer.key,

@@ -52,6 +52,12 @@ export interface MemberDetails {
   readonly faults: readonly string[];
   /** What diverts packets on their way to a peer, one sentence each. */
   readonly paths: readonly string[];
+  /** The peers that probes proved to be cut off, one sentence each. */
+  readonly broken: readonly string[];
+  /** Why paths are not probed although they should be. */
+  readonly probing: string | null;
+  /** Limits of this host's kernel that are reached, one sentence each. */
+  readonly limits: readonly string[];
 }
 
 /** The problems that take part in readiness, the most severe first. */
@@ -74,7 +80,10 @@ export function detailProblems(details: MemberDetails): readonly Problem[] {
   return [
     ...advisory(details.store),
     ...details.faults.flatMap(advisory),
+    ...details.limits.flatMap(advisory),
     ...details.paths.flatMap(advisory),
+    ...someOf(details.broken, "more paths are broken"),
+    ...advisory(details.probing),
     ...(snapshot.held.size === 0
       ? []
       : advisory(`${snapshot.held.size} vanished peers are kept for now: the store may be at fault`)),
@@ -86,6 +95,14 @@ export function detailProblems(details: MemberDetails): readonly Problem[] {
       advisory(`${key} was undone ${repairs} times by another program; last, ${evidence}`),
     ),
   ];
+}
+
+/** The first ones, and how many more there are. */
+function someOf(texts: readonly string[], more: string): readonly Problem[] {
+  const listed = texts.slice(0, MOST_LISTED).flatMap(advisory);
+  return texts.length <= MOST_LISTED
+    ? listed
+    : [...listed, ...advisory(`${texts.length - MOST_LISTED} ${more}`)];
 }
 
 /** True when nothing keeps this host from being a working member. */
@@ -142,14 +159,12 @@ function isOfDevice(key: string, devices: readonly string[]): boolean {
   return (kind === "link" || kind === "address") && devices.includes(device);
 }
 
-/** More rejected leases than these are counted: "tulle lease check" lists them. */
-const MOST_REJECTIONS = 20;
+/** More of a kind than these are counted only. */
+const MOST_LISTED = 20;
 
 function rejections(refused: LeaseSnapshot["refused"]): readonly Problem[] {
-  const listed = [...refused.values()].slice(0, MOST_REJECTIONS).flatMap(({ reason }) => advisory(reason));
-  const more = refused.size - listed.length;
-  if (more === 0) return listed;
-  return [...listed, ...advisory(`${more} more leases are rejected; "tulle lease check" lists them`)];
+  const reasons = [...refused.values()].map(({ reason }) => reason);
+  return someOf(reasons, 'more leases are rejected; "tulle lease check" lists them');
 }
 
 function firewallContention({ undone, lastRepair }: FirewallStatus): string | null {

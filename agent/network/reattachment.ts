@@ -14,6 +14,7 @@ import {
   type Attachment,
   type AttachmentParts,
   attach,
+  choiceOf,
   chooseFor,
   isSameAttachment,
   isSameLocally,
@@ -40,6 +41,11 @@ export class Reattachment {
     this.#options = options;
   }
 
+  /** Puts an attachment in force that is made from the current one, without a look at the host. */
+  turn(change: (before: Attachment) => Attachment): Promise<void> {
+    return this.#inTurn(async () => this.#options.move(change(this.#options.current().attachment)));
+  }
+
   /** Examines the host again. Rejects when no interface can be used. */
   followHost(): Promise<void> {
     return this.#enqueue(null);
@@ -56,7 +62,11 @@ export class Reattachment {
   }
 
   #enqueue(config: NetworkConfig | null): Promise<void> {
-    const turn = this.#last.then(() => this.#reattach(config));
+    return this.#inTurn(() => this.#reattach(config));
+  }
+
+  #inTurn(step: () => Promise<void>): Promise<void> {
+    const turn = this.#last.then(step);
     // A failure is reported to its caller; the next turn only waits for the end of this one.
     this.#last = turn.catch(() => undefined);
     return turn;
@@ -90,7 +100,7 @@ export class Reattachment {
       subnets: Object.values(subnets),
       leaseAddresses: [],
     });
-    return attach(parts, config, chosen, snapshot);
+    return attach(parts, choiceOf(before, config), chosen, snapshot);
   }
 }
 

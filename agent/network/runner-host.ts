@@ -1,85 +1,118 @@
 /**
- * Runs what the backend has beside the kernel's objects, as long as its base objects are in place.
+ * Runs what the backends have beside the kernel's objects, as long as their base objects are in place.
  *
- * One runner at a time: another prepared backend gets a new one, once the former has ended.
+ * One runner for each prepared backend that has one. A backend that is prepared again gets a new one, once all that are
+ * no longer wanted have ended.
  */
 
-import type { BackendRunner, PreparedBackend, RunnerDeps, RunnerTarget } from "../../backends/backend.ts";
+import type {
+  BackendRunner,
+  PathTraffic,
+  PreparedBackend,
+  RunnerDeps,
+  RunnerTarget,
+} from "../../backends/backend.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 
 type RunningBackend = Pick<PreparedBackend, "startRunner">;
 
+/** What one backend runs. */
+interface Slot {
+  target: RunnerTarget;
+  /** Null before it starts, and when it cannot. */
+  runner: BackendRunner | null;
+  failure: string | null;
+}
+
 export class RunnerHost {
   readonly #deps: RunnerDeps;
+  readonly #slots = new Map<RunningBackend, Slot>();
+  #ended: Slot[] = [];
   #isOpen = false;
-  #backend: RunningBackend | null = null;
-  #target: RunnerTarget | null = null;
-  #runner: BackendRunner | null = null;
-  #startFailure: string | null = null;
   #turn: Promise<void> = Promise.resolve();
 
   constructor(deps: RunnerDeps) {
     this.#deps = deps;
   }
 
-  /** What is wrong with the runner, one sentence each. */
+  /** What is wrong with the runners, one sentence each. */
   get problems(): readonly string[] {
-    if (this.#startFailure !== null) return [this.#startFailure];
-    return this.#runner?.problems ?? [];
+    return [...this.#slots.values()].flatMap(({ failure, runner }) =>
+      failure === null ? (runner?.problems ?? []) : [failure],
+    );
   }
 
-  /** What is to be carried out, and by which backend. */
-  follow(backend: RunningBackend, target: () => RunnerTarget): void {
-    if (backend.startRunner === null && this.#backend?.startRunner == null) return;
-    this.#target = target();
-    if (backend === this.#backend) {
-      this.#runner?.follow(this.#target);
-      return;
+  /** What the runners have counted; null without one that carries packets. Only one of them ever does. */
+  get traffic(): PathTraffic | null {
+    const all = [...this.#slots.values()].flatMap(({ runner }) => runner?.traffic ?? []);
+    return all[0] ?? null;
+  }
+
+  /** Which backends there are, and what each of them is to carry out. */
+  follow<B extends RunningBackend>(backends: readonly B[], targetFor: (backend: B) => RunnerTarget): void {
+    const wanted = backends.filter(({ startRunner }) => startRunner !== null);
+    const gone = [...this.#slots.keys()].filter((backend) => !wanted.some((each) => each === backend));
+    for (const backend of gone) this.#remove(backend);
+    let hasNew = false;
+    for (const backend of wanted) {
+      const target = targetFor(backend);
+      const slot = this.#slots.get(backend);
+      if (slot === undefined) this.#slots.set(backend, { target, runner: null, failure: null });
+      else {
+        slot.target = target;
+        slot.runner?.follow(target);
+      }
+      hasNew ||= slot === undefined;
     }
-    this.#backend = backend;
-    void this.#replace();
+    if (hasNew || gone.length > 0) void this.#settle();
   }
 
-  /** The base objects are in place: the runner may start. */
+  /** The base objects are in place: the runners may start. */
   open(): void {
     this.#isOpen = true;
-    if (this.#backend !== null) void this.#replace();
+    void this.#settle();
   }
 
-  /** Ends the runner for good. */
+  /** Ends the runners for good. */
   async close(): Promise<void> {
     this.#isOpen = false;
-    this.#backend = null;
-    await this.#replace();
+    for (const backend of [...this.#slots.keys()]) this.#remove(backend);
+    await this.#settle();
   }
 
-  #replace(): Promise<void> {
+  #remove(backend: RunningBackend): void {
+    const slot = this.#slots.get(backend);
+    if (slot !== undefined) this.#ended.push(slot);
+    this.#slots.delete(backend);
+  }
+
+  #settle(): Promise<void> {
     this.#turn = this.#turn.then(async () => {
-      await this.#end();
-      if (this.#isOpen) this.#start();
+      const ended = this.#ended;
+      this.#ended = [];
+      for (const slot of ended) await this.#end(slot);
+      for (const [backend, slot] of this.#isOpen ? this.#slots : []) this.#start(backend, slot);
       this.#deps.onChange();
     });
     return this.#turn;
   }
 
-  async #end(): Promise<void> {
-    const former = this.#runner;
-    this.#runner = null;
+  async #end({ runner }: Slot): Promise<void> {
     try {
-      await former?.stop();
+      await runner?.stop();
     } catch (error) {
       this.#deps.faults.failed("ending the data path", error);
     }
   }
 
-  #start(): void {
-    this.#startFailure = null;
+  #start(backend: RunningBackend, slot: Slot): void {
+    if (slot.runner !== null) return;
+    slot.failure = null;
     try {
-      this.#runner = this.#backend?.startRunner?.(this.#deps) ?? null;
-      if (this.#target !== null) this.#runner?.follow(this.#target);
+      slot.runner = backend.startRunner?.(this.#deps) ?? null;
+      slot.runner?.follow(slot.target);
     } catch (error) {
-      this.#runner = null;
-      this.#startFailure = errorMessage(error);
+      slot.failure = errorMessage(error);
       this.#deps.faults.failed("starting the data path", error);
     }
   }

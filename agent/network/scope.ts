@@ -32,7 +32,7 @@ export function scopeOf(facts: ScopeFacts): Scope {
   const { backend, host } = attachment;
   const { owned } = ownership;
   const objects = [...backend.planBase(subnets), ...hostObjects(firewall, subnets, interfacesOf(host))];
-  const devices = new Set(Object.values(backend.devices));
+  const devices = new Set(backend.devices);
   const record = { devices: owned.devices, macs: identity.deviceMacsOf(network) };
   const leftovers = port.links().filter((link) => !devices.has(link.name) && isRecordedDevice(link, record));
   return {

@@ -1,11 +1,12 @@
 /** Builds the status report of a joined network. Pure. */
 
-import type { PeerDetails } from "../../backends/backend.ts";
+import type { PathTraffic, PeerDetails } from "../../backends/backend.ts";
 import type { FirewallStatus } from "../../backends/firewall/guard.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 import type { LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { OwnLease } from "../../ipam/leases/own-lease.ts";
 import { interfaceNames, publicAddressesOf, reasonsOf } from "../host/choose-interface.ts";
+import type { PathHealth } from "../probes/prober.ts";
 import type { StatusReport } from "../report/status.ts";
 import type { Attachment } from "./attachment.ts";
 import { isReady, type Problem } from "./problems.ts";
@@ -19,6 +20,10 @@ export interface MemberView {
   readonly lease: OwnLease;
   readonly snapshot: LeaseSnapshot;
   readonly details: ReadonlyMap<LeaseKey, PeerDetails>;
+  /** Null where paths are not probed. */
+  readonly healthOf: ((peer: LeaseKey) => PathHealth) | null;
+  /** Null for a backend whose packets the kernel carries. */
+  readonly traffic: PathTraffic | null;
   readonly kernel: ReconcilerStatus;
   readonly firewall: FirewallStatus;
   readonly problems: readonly Problem[];
@@ -43,6 +48,7 @@ export function statusReport(view: MemberView): StatusReport {
       ...(view.name === null ? {} : { name: view.name }),
       ranges: Object.values(networkConfig.families).map(({ network }) => network.toString()),
       backend: backend.type,
+      ...(backend.formerTypes.length === 0 ? {} : { formerBackends: backend.formerTypes }),
     },
     lease: {
       key: lease.entry.key,
@@ -59,9 +65,12 @@ export function statusReport(view: MemberView): StatusReport {
       key: peer.key,
       publicAddress: Object.values(peer.attrs.publicAddress).join(", "),
       path: backend.pathTo(peer),
+      ...formerOf(backend.formerTypeTo(peer)),
       isHeld: snapshot.held.has(peer.key),
       ...detailsOf(view, peer.key),
+      ...(view.healthOf === null ? {} : { health: view.healthOf(peer.key) }),
     })),
+    ...(view.traffic === null ? {} : { traffic: view.traffic }),
     refused: [...snapshot.refused.values()],
     kernel,
     firewall: view.firewall,
@@ -73,4 +82,8 @@ export function statusReport(view: MemberView): StatusReport {
 function detailsOf({ details }: MemberView, key: LeaseKey): { readonly details?: PeerDetails } {
   const found = details.get(key);
   return found === undefined ? {} : { details: found };
+}
+
+function formerOf(type: string | null): { readonly formerBackend?: string } {
+  return type === null ? {} : { formerBackend: type };
 }

@@ -1,6 +1,6 @@
 /** Translates what the parts of one network report into metrics. */
 
-import type { PeerDetails } from "../../backends/backend.ts";
+import type { PathTraffic, PeerDetails } from "../../backends/backend.ts";
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
 import type { StoreMessage } from "../../ipam/stores/contracts.ts";
@@ -53,6 +53,30 @@ export class AgentMetrics {
     );
   }
 
+  /** What the data path in user space has counted; null without one. */
+  setTraffic(traffic: PathTraffic | null): void {
+    const { sent, received } = traffic ?? {};
+    const directions = Object.entries({ sent, received }).flatMap(([direction, count]) =>
+      count === undefined ? [] : [{ direction, ...count }],
+    );
+    this.#metrics.replace(
+      "tulle_path_packets_total",
+      "direction",
+      directions.map(({ direction, packets }) => [direction, packets]),
+    );
+    this.#metrics.replace(
+      "tulle_path_bytes_total",
+      "direction",
+      directions.map(({ direction, bytes }) => [direction, bytes]),
+    );
+    this.#metrics.replace(
+      "tulle_path_dropped_packets_total",
+      "reason",
+      Object.entries(traffic?.dropped ?? {}),
+    );
+    this.#metrics.replace("tulle_path_icmp_errors_total", "type", Object.entries(traffic?.icmpErrors ?? {}));
+  }
+
   setConfigRefused(isRefused: boolean): void {
     this.#metrics.set("tulle_config_refused", isRefused ? 1 : 0);
   }
@@ -66,6 +90,19 @@ export class AgentMetrics {
       this.#metrics.add("tulle_changes_total", count, { kind });
     for (const [kind, count] of Object.entries(repaired))
       this.#metrics.add("tulle_drift_repaired_total", count, { kind });
+  }
+
+  noteProbe(isLost: boolean): void {
+    this.#metrics.add("tulle_probes_total", 1);
+    if (isLost) this.#metrics.add("tulle_probes_lost_total", 1);
+  }
+
+  noteRoundTrip(milliseconds: number): void {
+    this.#metrics.observe("tulle_probe_round_trip_seconds", milliseconds / 1000);
+  }
+
+  setBrokenPaths(counts: ReadonlyMap<string, number>): void {
+    this.#metrics.replace("tulle_broken_paths", "cause", [...counts]);
   }
 
   noteFirewallPass({ isInSync, isRepair }: { readonly isInSync: boolean; readonly isRepair: boolean }): void {

@@ -17,6 +17,8 @@ export interface LogOptions {
   readonly now: () => Date;
   /** Where lines go; standard error unless a test wants to read them. */
   readonly stream?: NodeJS.WritableStream;
+  /** Called with each change of state, a JSON line of level info or above, whatever the level of the log. */
+  readonly onEvent?: (line: string) => void;
 }
 
 /** A Logger whose level can change while the daemon runs. */
@@ -43,10 +45,15 @@ export function createLogger(options: LogOptions): AdjustableLogger {
     (level: LogLevel) =>
     (message: string, fields: LogFields = {}): void => {
       // Checked here because winston does half of its work before it looks at the level.
-      if (!logger.isLevelEnabled(level)) return;
-      const dropped = level === "debug" ? 0 : limit.admit(message, options.now().getTime());
+      const isShown = logger.isLevelEnabled(level);
+      const isEvent = level !== "debug" && options.onEvent !== undefined;
+      if (!isShown && !isEvent) return;
+      const time = options.now();
+      const dropped = level === "debug" ? 0 : limit.admit(message, time.getTime());
       if (dropped === null) return;
-      logger.log(level, message, { fields: dropped === 0 ? fields : { ...fields, suppressed: dropped } });
+      const all = dropped === 0 ? fields : { ...fields, suppressed: dropped };
+      if (isEvent) options.onEvent?.(jsonLine({ time, level, message, fields: all }));
+      if (isShown) logger.log(level, message, { fields: all });
     };
   return {
     debug: at("debug"),

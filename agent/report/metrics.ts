@@ -32,6 +32,26 @@ export const METRICS = {
     help: "Bytes sent to a peer, as the kernel counts them; WireGuard only.",
     labels: ["peer"],
   },
+  tulle_path_packets_total: {
+    type: "counter",
+    help: "Packets of containers, sent to or received from peers by the data path; udp only.",
+    labels: ["direction"],
+  },
+  tulle_path_bytes_total: {
+    type: "counter",
+    help: "Bytes of these packets; udp only.",
+    labels: ["direction"],
+  },
+  tulle_path_dropped_packets_total: {
+    type: "counter",
+    help: "Packets that the data path dropped; udp only.",
+    labels: ["reason"],
+  },
+  tulle_path_icmp_errors_total: {
+    type: "counter",
+    help: "ICMP errors that the data path sent to containers; udp only.",
+    labels: ["type"],
+  },
   tulle_config_refused: {
     type: "gauge",
     help: "1 while the newest network configuration is not applied on this host.",
@@ -60,6 +80,22 @@ export const METRICS = {
   tulle_lease_renewals_total: { type: "counter", help: "Successful renewals of our lease.", labels: [] },
   tulle_lease_renewal_failures_total: { type: "counter", help: "Renewals that failed.", labels: [] },
   tulle_lease_losses_total: { type: "counter", help: "Times that our lease was no longer ours.", labels: [] },
+  tulle_probes_total: {
+    type: "counter",
+    help: "Packets sent to learn about the paths to peers.",
+    labels: [],
+  },
+  tulle_probes_lost_total: { type: "counter", help: "Those of them that were not answered.", labels: [] },
+  tulle_probe_round_trip_seconds: {
+    type: "histogram",
+    help: "Time until a probe was answered through the tunnel.",
+    labels: [],
+  },
+  tulle_broken_paths: {
+    type: "gauge",
+    help: "Peers to which the path is proven to be broken, by cause.",
+    labels: ["cause"],
+  },
   tulle_store_up: { type: "gauge", help: "1 while the store can be followed.", labels: [] },
   tulle_docker_calls_total: {
     type: "counter",

@@ -1,18 +1,23 @@
 /** What a running daemon reports: the JSON behind `tulle status`. Types only. */
 
-import type { PeerDetails, PeerPath } from "../../backends/backend.ts";
+import type { PathTraffic, PeerDetails, PeerPath } from "../../backends/backend.ts";
 import type { FirewallStatus } from "../../backends/firewall/guard.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
+import type { PathHealth } from "../probes/prober.ts";
 
 export interface PeerStatus {
   readonly key: string;
   readonly publicAddress: string;
   /** How packets to it travel. */
   readonly path: PeerPath;
+  /** The former backend by which they travel while the network changes over; absent for the present one. */
+  readonly formerBackend?: string;
   /** Its lease disappeared from the store, and it is kept for the hold-down. */
   readonly isHeld: boolean;
   /** Absent for a backend without sessions. */
   readonly details?: PeerDetails;
+  /** What probes showed of the path; absent where paths are not probed. */
+  readonly health?: PathHealth;
 }
 
 export interface StatusReport {
@@ -25,6 +30,8 @@ export interface StatusReport {
     readonly name?: string;
     readonly ranges: readonly string[];
     readonly backend: string;
+    /** Backends that it had before, as long as hosts need them; absent for none. */
+    readonly formerBackends?: readonly string[];
   };
   readonly lease: {
     readonly key: string;
@@ -37,6 +44,8 @@ export interface StatusReport {
   readonly devices: readonly { readonly name: string; readonly mtuBytes: number }[];
   readonly peers: readonly PeerStatus[];
   readonly refused: readonly { readonly key: string; readonly reason: string }[];
+  /** Absent for a backend whose packets the kernel carries. */
+  readonly traffic?: PathTraffic;
   readonly kernel: ReconcilerStatus;
   readonly firewall: FirewallStatus;
   /** One sentence each, the most severe first; empty when nothing is wrong. */

@@ -50,6 +50,8 @@ export interface RoutingCheckOptions {
 export interface RoutingProblem {
   /** One sentence that names the first peer, and the rule or route. */
   readonly message: string;
+  /** The same without the peer; begins with "packets". */
+  readonly text: string;
   readonly remedy: string;
 }
 
@@ -74,8 +76,8 @@ class RoutingCheck {
   readonly #parents: PerFamily<Link>;
   readonly #localSources: readonly Address[];
   #tables: RoutingTables | null = null;
-  /** Per cause: its first sentence, and the peers that it concerns. */
-  readonly #found = new Map<string, { readonly sentence: string; readonly peers: Set<string> }>();
+  /** Per cause: the sentence of the first peer, and the peers that it concerns. */
+  readonly #found = new Map<string, { readonly text: string; readonly peers: Set<string> }>();
 
   constructor(connection: NetlinkConnection, options: RoutingCheckOptions) {
     this.#connection = connection;
@@ -115,10 +117,11 @@ class RoutingCheck {
   }
 
   problems(): readonly RoutingProblem[] {
-    return [...this.#found.values()].map(({ sentence, peers }) => ({
-      message: peers.size === 1 ? sentence : `${sentence} (and of ${peers.size - 1} more peers)`,
-      remedy: ROUTING_REMEDY,
-    }));
+    return [...this.#found.values()].map(({ text, peers }) => {
+      const [first] = peers;
+      const others = peers.size === 1 ? "" : ` (and of ${peers.size - 1} more peers)`;
+      return { message: `lease ${first}: ${text}${others}`, text, remedy: ROUTING_REMEDY };
+    });
   }
 
   #look(peer: RoutedPeer, address: Address, expected: readonly string[], options: LookupOptions): void {
@@ -140,11 +143,10 @@ class RoutingCheck {
     }
   }
 
-  #note({ key }: RoutedPeer, sentence: string, cause: string): void {
+  #note({ key }: RoutedPeer, text: string, cause: string): void {
     const found = this.#found.get(cause);
-    if (found === undefined) {
-      this.#found.set(cause, { sentence: `lease ${key}: ${sentence}`, peers: new Set([key]) });
-    } else found.peers.add(key);
+    if (found === undefined) this.#found.set(cause, { text, peers: new Set([key]) });
+    else found.peers.add(key);
   }
 
   /** A source that no device has makes the kernel refuse the lookup. */

@@ -1,8 +1,9 @@
 /** A daemon's status as text for people. Pure. */
 
-import type { PeerDetails } from "../../backends/backend.ts";
+import type { PathTraffic, PeerDetails } from "../../backends/backend.ts";
 import { describeRepair } from "../../backends/firewall/repair-history.ts";
 import { formatDuration } from "../../ipam/duration.ts";
+import type { PathHealth } from "../probes/prober.ts";
 import type { StatusReport } from "../report/status.ts";
 import { type Cell, formatFields, formatTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
@@ -26,11 +27,12 @@ export function formatStatus(report: StatusReport, options: StatusViewOptions): 
     [
       ["state", readiness(report)],
       ["lease", `${lease.key}, ${leaseState(report)}`],
-      ["network", `${network.ranges.join(", ")} over ${network.backend}`],
+      ["network", `${network.ranges.join(", ")} over ${backends(report)}`],
       ["interface", interfaceText(report)],
       ...report.devices.map(({ name, mtuBytes }) => ["device", `${name}, MTU ${mtuBytes}`] as const),
       ["store", report.store],
       ["peers", peerCounts(report)],
+      ...(report.traffic === undefined ? [] : [["traffic", trafficText(report.traffic)] as const]),
       ["kernel", kernelState(report)],
       ["last pass", lastPass(report, options.nowMs)],
       ["repaired", counts(report.kernel.repaired) || "nothing since the start"],
@@ -40,6 +42,12 @@ export function formatStatus(report: StatusReport, options: StatusViewOptions): 
     terminal,
   );
   return fields + peerTable(report, options) + problemLines(report, terminal);
+}
+
+/** As in "host-gw, and over vxlan as long as hosts need it". */
+function backends({ network: { backend, formerBackends = [] } }: StatusReport): string {
+  if (formerBackends.length === 0) return backend;
+  return `${backend}, and over ${formerBackends.join(", ")} as long as hosts need it`;
 }
 
 function readiness({ isReady }: StatusReport): Cell {
@@ -58,13 +66,25 @@ function interfaceText({ interface: { name, publicAddress, reason } }: StatusRep
 
 function peerCounts({ peers, refused }: StatusReport): string {
   const direct = peers.filter(({ path }) => path === "direct").length;
+  const former = peers.filter(({ formerBackend }) => formerBackend !== undefined).length;
   const held = peers.filter(({ isHeld }) => isHeld).length;
   const notes = [
     ...(direct > 0 ? [`${direct} without a tunnel`] : []),
+    ...(former > 0 ? [`${former} by a former backend`] : []),
     ...(held > 0 ? [`${held} vanished and kept for now`] : []),
     ...(refused.length > 0 ? [`${refused.length} more rejected`] : []),
   ];
   return notes.length === 0 ? `${peers.length}` : `${peers.length} (${notes.join(", ")})`;
+}
+
+function trafficText({ sent, received, dropped, icmpErrors }: PathTraffic): string {
+  const [drops, errors] = [counts(dropped), counts(icmpErrors)];
+  return [
+    `sent ${sent.packets} packets, ${sent.bytes} B`,
+    `received ${received.packets} packets, ${received.bytes} B`,
+    `dropped ${drops || "none"}`,
+    ...(errors ? [`ICMP errors sent: ${errors}`] : []),
+  ].join("; ");
 }
 
 function kernelState({ kernel }: StatusReport): string {
@@ -100,18 +120,32 @@ function peerTable({ peers }: StatusReport, { listPeers, terminal }: StatusViewO
   if (peers.length === 0) return "";
   const listed = listPeers ? peers : peers.slice(0, LISTED_PEERS);
   const hasSessions = listed.some(({ details }) => details !== undefined);
-  const rows = listed.map(({ key, publicAddress, path, isHeld, details }) => [
+  const isProbed = listed.some(({ health }) => health !== undefined);
+  const rows = listed.map(({ key, publicAddress, path, formerBackend, isHeld, details, health }) => [
     key,
     publicAddress,
-    path,
+    formerBackend === undefined ? path : `${path} (${formerBackend})`,
+    ...(isProbed ? [healthCell(health)] : []),
     ...(hasSessions ? sessionCells(details) : []),
     isHeld ? ({ style: "yellow", text: "kept for now" } as const) : "",
   ]);
-  const columns = ["PEER", "ADDRESS", "PATH", ...(hasSessions ? SESSION_TITLES : []), ""].map((title) => ({
+  const titles = [...(isProbed ? ["ANSWERS"] : []), ...(hasSessions ? SESSION_TITLES : [])];
+  const columns = ["PEER", "ADDRESS", "PATH", ...titles, ""].map((title) => ({
     title,
   }));
   const more = peers.length - listed.length;
   return `\n${formatTable(columns, rows, terminal)}${more === 0 ? "" : `and ${more} more: --peers lists them\n`}`;
+}
+
+function healthCell(health: PathHealth | undefined): Cell {
+  if (health === undefined) return "";
+  const { state, roundTripMs, cause } = health;
+  if (cause !== null) return { style: "red", text: cause.code };
+  return state === "unknown"
+    ? "not known yet"
+    : roundTripMs === null
+      ? "yes"
+      : `${roundTripMs.toFixed(2)} ms`;
 }
 
 const SESSION_TITLES = ["HANDSHAKE", "RECEIVED", "SENT"];

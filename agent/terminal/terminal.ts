@@ -34,6 +34,8 @@ export interface Terminal {
   line(text: string): void;
   /** Goes back to the start of a line that is not ended yet, so that it can be written over. */
   restartLine(): void;
+  /** Writes text as `write` does, in place of all that the screen shows. */
+  showInstead(text: string): void;
   /** One line of text, escaped and bounded, in a style; without the style where none is shown. */
   style(style: Style, text: string): string;
   /** True when a person looks at it. */
@@ -57,6 +59,7 @@ export function openTerminal(stream: TextStream, environment: Environment): Term
     write: (text) => void stream.write(escapeLines(text)),
     line: (text) => void stream.write(`${escapeSentence(text)}\n`),
     restartLine: () => void stream.write("\r"),
+    showInstead: (text) => void stream.write(overScreen(escapeLines(text))),
     style: (style, text) => {
       const escaped = escapeText(text, SENTENCE_LIMIT);
       return isStyled ? styled(style, escaped) : escaped;
@@ -64,6 +67,11 @@ export function openTerminal(stream: TextStream, environment: Environment): Term
     isInteractive,
     columns: isInteractive ? (stream.columns ?? null) : null,
   };
+}
+
+/** Over what is there, so that nothing flickers: home, each line to its end, the rest of the screen (ECMA-48). */
+function overScreen(text: string): string {
+  return `\x1b[H${text.replaceAll("\n", "\x1b[K\n")}\x1b[J`;
 }
 
 function styled(style: Style, text: string): string {

@@ -1,5 +1,7 @@
 /** What the data path counts, shared between its thread and the daemon's. One thread writes, any may read. */
 
+import type { PathTraffic } from "../backend.ts";
+
 export const COUNTERS = [
   "sentPackets",
   "sentBytes",
@@ -15,8 +17,15 @@ export const COUNTERS = [
   "strangers",
   /** The inner source belongs to another host, or the inner destination is not here. */
   "forged",
-  /** The kernel did not take it, by a full queue, a filter or a missing route. */
-  "dropped",
+  /** Congestion that its transport cannot be told of (RFC 6040 §4.2). */
+  "congested",
+  /** The kernel did not send it: a full queue, a filter, a missing route. */
+  "sendErrors",
+  /** The device did not take it: it is down. */
+  "deliveryErrors",
+  /** ICMP errors sent for packets without a peer, and for those without a hop left; limited in rate. */
+  "icmpUnreachable",
+  "icmpTimeExceeded",
 ] as const;
 
 const INDEX = Object.fromEntries(COUNTERS.map((counter, index) => [counter, index])) as Record<
@@ -26,6 +35,25 @@ const INDEX = Object.fromEntries(COUNTERS.map((counter, index) => [counter, inde
 
 export type Counter = (typeof COUNTERS)[number];
 export type Counts = Readonly<Record<Counter, number>>;
+
+/** The counts in the form of status and metrics. */
+export function trafficOf(counts: Counts): PathTraffic {
+  return {
+    sent: { packets: counts.sentPackets, bytes: counts.sentBytes },
+    received: { packets: counts.receivedPackets, bytes: counts.receivedBytes },
+    dropped: {
+      unreachable: counts.unreachable,
+      expired: counts.expired,
+      malformed: counts.malformed,
+      stranger: counts.strangers,
+      forged: counts.forged,
+      congestion: counts.congested,
+      "send error": counts.sendErrors,
+      "delivery error": counts.deliveryErrors,
+    },
+    icmpErrors: { unreachable: counts.icmpUnreachable, "time exceeded": counts.icmpTimeExceeded },
+  };
+}
 
 export class Counters {
   readonly shared: SharedArrayBuffer;

@@ -8,6 +8,7 @@ import { ADDRESS_BITS, type Family } from "../../ipam/addresses/ip.ts";
 import * as libc from "../netlink/libc.ts";
 import { type Arena, IOVEC_BYTES } from "./arena.ts";
 import { complement, fold, type Sum } from "./checksum.ts";
+import type { Counter, Counters } from "./counters.ts";
 import { ICMP, ICMPV6, type Packet, pseudoHeaderSum, sealIpv4Header } from "./packet.ts";
 import type { PeerIndex } from "./peer-index.ts";
 import { VNET_BYTES } from "./vnet-header.ts";
@@ -35,6 +36,7 @@ export interface IcmpParts {
   readonly tun: number;
   /** Knows the tunnel's own addresses: the bases of this host's subnets. */
   readonly own: Pick<PeerIndex, "ownBase">;
+  readonly counters: Counters;
   readonly nowMs: () => number;
 }
 
@@ -54,16 +56,16 @@ export class IcmpErrors {
 
   /** No peer has the destination. */
   unreachable(packet: Packet): void {
-    this.#send(packet, UNREACHABLE[packet.family]);
+    this.#send(packet, UNREACHABLE[packet.family], "icmpUnreachable");
   }
 
   /** The packet has no hop left. */
   timeExceeded(packet: Packet): void {
-    this.#send(packet, TIME_EXCEEDED[packet.family]);
+    this.#send(packet, TIME_EXCEEDED[packet.family], "icmpTimeExceeded");
   }
 
-  #send(packet: Packet, [type, code]: readonly [number, number]): void {
-    const { arena, sum, tun, own } = this.#parts;
+  #send(packet: Packet, [type, code]: readonly [number, number], counter: Counter): void {
+    const { arena, sum, tun, own, counters } = this.#parts;
     const { family } = packet;
     const source = own.ownBase(family);
     if (source === null || !this.#mayAnswer(packet) || !this.#takeToken()) return;
@@ -79,7 +81,7 @@ export class IcmpErrors {
     arena.view.setUint16(icmp + 2, complement(fold(pseudo + sum(icmp, icmpLength))), true);
     arena.iovec(this.#iovec, this.#buffer, VNET_BYTES + HEADER_BYTES[family] + icmpLength);
     // Lost like any packet when the device is down or its queue full.
-    libc.writevAt(tun, arena.base + this.#iovec, 1);
+    if (libc.writevAt(tun, arena.base + this.#iovec, 1) > 0) counters.add(counter);
   }
 
   #writeIpHeader(ip: number, packet: Packet, source: Uint8Array, icmpLength: number): void {

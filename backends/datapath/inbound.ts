@@ -151,7 +151,7 @@ export class Inbound {
       return;
     }
     if (!this.#copyCongestion(packet)) {
-      counters.add("dropped");
+      counters.add("congested");
       return;
     }
     this.#packets += 1;
@@ -180,6 +180,6 @@ export class Inbound {
     const { arena, tun, counters } = this.#parts;
     const written = libc.writevAt(tun, arena.base + iovecs, count);
     // EIO while the device is down: lost like on any link that is down.
-    if (written < 0) counters.add("dropped", count - 1);
+    if (written < 0) counters.add("deliveryErrors", count - 1);
   }
 }

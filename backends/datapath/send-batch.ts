@@ -240,7 +240,7 @@ export class SendBatch {
     if (isSegmented && (errno === EINVAL || errno === EIO)) this.#canSegment = false;
     // A segment above the path's MTU is refused; alone, the kernel fragments it.
     if (isSegmented && (errno === EMSGSIZE || !this.#canSegment)) this.#sendSingly(index);
-    else this.#counters.add("dropped", message.segments);
+    else this.#counters.add("sendErrors", message.segments);
     return index + 1;
   }
 
@@ -249,7 +249,7 @@ export class SendBatch {
     for (let segment = 0; segment < segments; segment++) {
       this.#write(index, firstPiece + segment * piecesPerSegment, 1, false);
       if (this.#send(index, 1) === 1) this.#countBytes(1, this.#sentLength(index));
-      else this.#counters.add("dropped");
+      else this.#counters.add("sendErrors");
     }
   }
 

@@ -10,10 +10,10 @@ import { Backoff } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import { FailureSeries } from "../../ipam/log.ts";
-import type { BackendRunner, RunnerDeps, RunnerTarget } from "../backend.ts";
+import type { BackendRunner, PathTraffic, RunnerDeps, RunnerTarget } from "../backend.ts";
 import { check } from "../netlink/errors.ts";
 import * as libc from "../netlink/libc.ts";
-import { Counters, type Counts } from "./counters.ts";
+import { Counters, type Counts, trafficOf } from "./counters.ts";
 import type { FromPath, Listener, PathSettings, PeerText, ToPath } from "./messages.ts";
 
 /** sys/eventfd.h */
@@ -39,6 +39,10 @@ interface Thread {
   readonly port: MessagePort;
 }
 
+/**
+ * The peers that it follows may be some of a network's: packets for others must have routes to other devices, and only
+ * the followed peers' datagrams are accepted. It needs the device; it plans neither device nor routes.
+ */
 export class TunnelRunner implements BackendRunner {
   readonly #options: TunnelOptions;
   readonly #deps: RunnerDeps;
@@ -72,6 +76,10 @@ export class TunnelRunner implements BackendRunner {
   /** What the data path has counted since it was started. */
   get counts(): Counts {
     return this.#counters.read();
+  }
+
+  get traffic(): PathTraffic {
+    return trafficOf(this.counts);
   }
 
   follow(target: RunnerTarget): void {

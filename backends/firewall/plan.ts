@@ -80,6 +80,8 @@ export interface FirewallInput {
   readonly entrances: PerFamily<readonly string[]>;
   /** By underlay family; empty for backends without a UDP tunnel. */
   readonly tunnels: PerFamily<TunnelInput>;
+  /** More tunnels of the same ends, while the network changes its backend. Who sends by them is not judged here. */
+  readonly sideTunnels?: PerFamily<readonly TunnelInput[]>;
   /** Accept tunnel packets in INPUT. */
   readonly openPort: boolean;
   /** Keep tunnel packets out of connection tracking. */
@@ -144,18 +146,19 @@ export function planFirewall(input: FirewallInput): FirewallPlan {
 function planFamily(input: FirewallInput, family: Family): FamilyRules {
   const tunnel = input.tunnels[family];
   const judged = tunnel?.isAuthenticated ? undefined : tunnel;
+  const all = [...(tunnel === undefined ? [] : [tunnel]), ...(input.sideTunnels?.[family] ?? [])];
   const chains: Record<ChainRole, readonly Rule[]> = {
     forward: forwardRules(input, family),
     "docker-user": dockerUserRules(input, family),
     masquerade: masqueradeRules(input, family),
-    input: tunnel !== undefined && input.openPort ? [rule(packetsOf(tunnel), ACCEPT)] : [],
+    input: input.openPort ? acceptRules(all) : [],
     "container-in": containerInRules(input, family),
     "tunnel-in": judged === undefined ? [] : tunnelInRules(input, family, judged),
     "tunnel-out": judged !== undefined && input.notrack ? [rule({}, NOTRACK)] : [],
     "tunnel-forward": judged === undefined ? [] : tunnelForwardRules(input, family, judged),
     "tunnel-local":
       judged === undefined ? [] : tunnelLocalRules(judged, tunnelsBeside(input, family, judged)),
-    "mss-clamp": tunnel === undefined ? [] : mssClampRules(input, tunnel),
+    "mss-clamp": all.flatMap((each) => mssClampRules(input, each)),
     ...bridgeRules(input, family),
     "overlay-in": overlayInRules(input, family),
   };
@@ -395,6 +398,12 @@ function gatesOf(tunnel: TunnelInput): FamilyRules["gates"] {
     "tunnel-forward": { outputInterface: tunnel.parentInterface, ...packets },
     "tunnel-local": packets,
   };
+}
+
+/** One for each port or protocol, which several tunnels may share. */
+function acceptRules(tunnels: readonly TunnelInput[]): Rule[] {
+  const packets = new Map(tunnels.map((each) => [JSON.stringify(packetsOf(each)), packetsOf(each)]));
+  return [...packets.values()].map((each) => rule(each, ACCEPT));
 }
 
 function packetsOf(tunnel: TunnelInput): Pick<Matches, "udpPort" | "protocol"> {

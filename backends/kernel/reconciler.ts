@@ -218,6 +218,9 @@ export class Reconciler {
           this.#noteTouch(linkKey(event.device), event.by);
           this.requestDump(`device ${event.device} is gone`);
           break;
+        case "listing":
+          this.#tracker.replaceListed(event);
+          break;
         case "resync":
           this.requestDump(event.reason);
           break;

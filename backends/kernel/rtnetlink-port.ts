@@ -8,6 +8,7 @@
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { setImmediate } from "node:timers/promises";
+import { type Clock, systemClock } from "../../ipam/clock.ts";
 import { ConflictError, errorMessage, TulleError } from "../../ipam/errors.ts";
 import { NetlinkConnection } from "../netlink/connection.ts";
 import { EEXIST, EINVAL, EIO, ENODEV, ENOENT, EOPNOTSUPP, NetlinkError } from "../netlink/errors.ts";
@@ -40,6 +41,7 @@ import { DeviceTable } from "./device-table.ts";
 import { EventDecoder, WIRES } from "./event-decoder.ts";
 import { NexthopIds } from "./nexthop-ids.ts";
 import type { ChangeResult, KernelEvent, KernelPort } from "./port.ts";
+import { isEventIn, ScopeUnion, type Subscription } from "./subscriptions.ts";
 import { Sysctls } from "./sysctl.ts";
 import { WireguardPort } from "./wireguard-port.ts";
 
@@ -68,11 +70,8 @@ export interface RtnetlinkPortOptions {
   readonly netns?: NetnsHandle;
   /** Milliseconds since the epoch. Default: the system's clock. */
   readonly dateMs?: () => number;
-}
-
-interface Subscription {
-  readonly scope: () => Scope;
-  readonly listener: (events: readonly KernelEvent[]) => void;
+  /** Default: the system's. */
+  readonly clock?: Clock;
 }
 
 export class RtnetlinkPort implements KernelPort {
@@ -100,7 +99,12 @@ export class RtnetlinkPort implements KernelPort {
     this.#netns = options.netns;
     this.#connection = NetlinkConnection.open(options);
     this.#sysctls = new Sysctls(options.netns);
-    this.wireguard = new WireguardPort({ netns: options.netns, dateMs: options.dateMs ?? Date.now });
+    this.wireguard = new WireguardPort({
+      netns: options.netns,
+      dateMs: options.dateMs ?? Date.now,
+      clock: options.clock ?? systemClock,
+      onEvents: (events) => this.#deliver(events),
+    });
     this.#deviceChanges = new DeviceChanges(this.#connection, this.#devices, this.#names, options.netns);
     this.#readDevices();
     this.hasNexthopObjects = this.#dumpNexthops() !== null;
@@ -335,47 +339,6 @@ export class RtnetlinkPort implements KernelPort {
     } catch (error) {
       return failureOf(change, error);
     }
-  }
-}
-
-/** What any of the scopes shows, computed when one of them changes: every notification asks for it. */
-class ScopeUnion {
-  #parts: readonly Scope[] = [];
-  #whole: Scope = unionOf([]);
-
-  of(parts: readonly Scope[]): Scope {
-    const isSame = parts.length === this.#parts.length && parts.every((part, at) => part === this.#parts[at]);
-    if (!isSame) {
-      this.#parts = parts;
-      this.#whole = unionOf(parts);
-    }
-    return this.#whole;
-  }
-}
-
-function unionOf(scopes: readonly Scope[]): Scope {
-  const [first, ...others] = scopes;
-  if (first !== undefined && others.length === 0) return first;
-  return {
-    devices: new Set(scopes.flatMap(({ devices }) => [...devices])),
-    sharedDevices: new Set(scopes.flatMap(({ sharedDevices }) => [...sharedDevices])),
-    nexthopDevices: new Set(scopes.flatMap(({ nexthopDevices }) => [...nexthopDevices])),
-    networks: scopes.flatMap(({ networks }) => networks),
-    sysctls: new Set(scopes.flatMap(({ sysctls }) => [...sysctls])),
-  };
-}
-
-/** Whether an event concerns a scope. A key that the scope does not show is forgotten without effect. */
-function isEventIn(event: KernelEvent, scope: Scope): boolean {
-  switch (event.type) {
-    case "present":
-      return isVisible(event.object, scope);
-    case "device-gone":
-      return scope.devices.has(event.device) || scope.sharedDevices.has(event.device);
-    case "absent":
-    case "resync":
-    case "host":
-      return true;
   }
 }
 

@@ -1,8 +1,9 @@
 /**
- * WireGuard's part of the kernel: keys and peers over generic netlink. The kernel announces none of their changes, so a
- * dump alone shows what other programs did.
+ * WireGuard's part of the kernel: keys and peers over generic netlink. The kernel announces none of their changes, so
+ * the devices are read again and again (wireguard-watch.ts).
  */
 
+import type { Clock } from "../../ipam/clock.ts";
 import { NetlinkConnection } from "../netlink/connection.ts";
 import { EADDRINUSE, ENODEV, ENOENT, EOPNOTSUPP, NetlinkError } from "../netlink/errors.ts";
 import { decodeFamilyId, encodeGetFamily } from "../netlink/generic.ts";
@@ -23,13 +24,18 @@ import type { Change } from "../state/diff.ts";
 import { describe, type KernelObject } from "../state/kinds/registry.ts";
 import { type WireguardDeviceObject, wireguardDeviceObject } from "../state/kinds/wg-device.ts";
 import { hasRoamed, type WireguardPeerObject, wireguardPeerObject } from "../state/kinds/wg-peer.ts";
-import type { ChangeResult } from "./port.ts";
+import type { ChangeResult, KernelEvent } from "./port.ts";
+import { WireguardWatch } from "./wireguard-watch.ts";
 
 export interface WireguardPortOptions {
   /** Default: the namespace of the calling thread. */
   readonly netns?: NetnsHandle | undefined;
   /** Milliseconds since the epoch, on the clock by which the kernel notes handshakes. */
   readonly dateMs: () => number;
+  /** Times the readings. */
+  readonly clock: Clock;
+  /** Told what the devices have that were dumped or changed. */
+  readonly onEvents: (events: readonly KernelEvent[]) => void;
 }
 
 /** What the kernel knows of the session with a peer. */
@@ -45,11 +51,17 @@ type LiveDevices = ReadonlyMap<string, WireguardDevice | null>;
 
 export class WireguardPort {
   readonly #options: WireguardPortOptions;
+  readonly #watch: WireguardWatch;
   #connection: NetlinkConnection | null = null;
   #familyId: number | null = null;
 
   constructor(options: WireguardPortOptions) {
     this.#options = options;
+    this.#watch = new WireguardWatch({
+      read: (device) => this.#objectsOn(device),
+      clock: options.clock,
+      onEvents: options.onEvents,
+    });
   }
 
   /** True for an object that this port carries. */
@@ -69,13 +81,10 @@ export class WireguardPort {
     }
   }
 
-  /** What is on a device. Throws NetlinkError. */
+  /** What is on a device, which is watched from then on. Throws NetlinkError. */
   dump(device: string): readonly KernelObject[] {
-    const shown = this.read(device);
-    if (shown === null) return [];
-    const nowSeconds = this.#nowSeconds();
-    const peers = shown.peers.map((peer) => wireguardPeerObject(device, peer, nowSeconds));
-    return [wireguardDeviceObject(device, shown), ...peers];
+    this.#watch.follow(device);
+    return this.#objectsOn(device);
   }
 
   /** The sessions on a device by public key; empty for a device of another type. Throws NetlinkError. */
@@ -87,6 +96,7 @@ export class WireguardPort {
 
   /** Applies in order; consecutive changes reach the kernel in one datagram. Never throws for a single change. */
   apply(changes: readonly Change[]): readonly ChangeResult[] {
+    for (const { object } of changes) if (WireguardPort.carries(object)) this.#watch.follow(object.device);
     try {
       const familyId = this.#family();
       const live = this.#liveDevices(changes);
@@ -100,8 +110,17 @@ export class WireguardPort {
   }
 
   close(): void {
+    this.#watch.close();
     this.#connection?.close();
     this.#connection = null;
+  }
+
+  #objectsOn(device: string): readonly KernelObject[] {
+    const shown = this.read(device);
+    if (shown === null) return [];
+    const nowSeconds = this.#nowSeconds();
+    const peers = shown.peers.map((peer) => wireguardPeerObject(device, peer, nowSeconds));
+    return [wireguardDeviceObject(device, shown), ...peers];
   }
 
   /** Peers that change may have roamed since they were last read. */

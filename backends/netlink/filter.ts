@@ -37,7 +37,7 @@ export function echoFilter(portIds: readonly number[]): Uint8Array {
     [RETURN, 0, 0, WHOLE_DATAGRAM],
     [RETURN, 0, 0, 0],
   ];
-  return Buffer.concat(program.map(encode));
+  return assemble(program);
 }
 
 /**
@@ -57,7 +57,12 @@ export function arrivalFilter(interfaceIndexes: readonly number[]): Uint8Array {
 }
 
 /** Code, how far to jump if true and if false, operand. */
-type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, operand: number];
+export type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, operand: number];
+
+/** The program as setsockopt(SO_ATTACH_FILTER) takes it. */
+export function assemble(program: readonly Instruction[]): Uint8Array {
+  return Buffer.concat(program.map(encode));
+}
 
 /** `struct sock_filter`. */
 function encode([code, ifTrue, ifFalse, operand]: Instruction): Buffer {

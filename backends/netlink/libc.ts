@@ -36,6 +36,12 @@ const sys = {
   recv: declare<(fd: number, bytes: Uint8Array, length: number, flags: number) => number>(
     "int64_t recv(int fd, void *bytes, size_t length, int flags)",
   ),
+  sendto: declare<
+    (fd: number, bytes: Uint8Array, length: number, flags: number, to: Uint8Array, toLength: number) => number
+  >("int64_t sendto(int fd, const void *bytes, size_t length, int flags, const void *to, uint toLength)"),
+  recvfrom: declare<
+    (fd: number, bytes: Uint8Array, length: number, flags: number, from: Uint8Array, l: Uint8Array) => number
+  >("int64_t recvfrom(int fd, void *bytes, size_t length, int flags, void *from, void *fromLength)"),
   open: declare<(path: string, flags: number) => number>("int open(const char *path, int flags)"),
   close: declare<(fd: number) => number>("int close(int fd)"),
   flock: declare<(fd: number, operation: number) => number>("int flock(int fd, int operation)"),
@@ -96,6 +102,11 @@ export function setFilterOption(fd: number, level: number, name: number, program
   return orErrno(sys.setsockopt(fd, level, name, value, value.length));
 }
 
+/** setsockopt(2) of a structure. */
+export function setBytesOption(fd: number, level: number, name: number, value: Uint8Array): number {
+  return orErrno(sys.setsockopt(fd, level, name, value, value.length));
+}
+
 /** getsockopt(2) of an `int` that is never negative. */
 export function getIntOption(fd: number, level: number, name: number): number {
   const value = intBytes(0);
@@ -121,6 +132,16 @@ export function sendAsync(fd: number, bytes: Uint8Array): Promise<number> {
 /** recv(2): the length of the datagram, which exceeds `bytes.length` when it was cut and MSG_TRUNC was asked for. */
 export function recv(fd: number, bytes: Uint8Array, flags: number): number {
   return orErrno(sys.recv(fd, bytes, bytes.length, flags));
+}
+
+/** sendto(2): how many bytes were sent. */
+export function sendto(fd: number, bytes: Uint8Array, flags: number, to: Uint8Array): number {
+  return orErrno(sys.sendto(fd, bytes, bytes.length, flags, to, to.length));
+}
+
+/** recvfrom(2): the length of the datagram; fills `from` with the sender's address. */
+export function recvfrom(fd: number, bytes: Uint8Array, flags: number, from: Uint8Array): number {
+  return orErrno(sys.recvfrom(fd, bytes, bytes.length, flags, from, intBytes(from.length)));
 }
 
 /** open(2) without O_CREAT, on the calling thread, hence in its network namespace. */

@@ -27,6 +27,7 @@ import {
 /** linux/neighbour.h */
 const NDA_DST = 1;
 const NDA_LLADDR = 2;
+const NDA_CACHEINFO = 3;
 const NDA_VLAN = 5;
 const NDA_PORT = 6;
 const NDA_VNI = 7;
@@ -41,6 +42,8 @@ const DETOURS: ReadonlySet<number> = new Set([NDA_PORT, NDA_VNI, NDA_IFINDEX]);
 export const NUD_INCOMPLETE = 0x01;
 export const NUD_REACHABLE = 0x02;
 export const NUD_STALE = 0x04;
+export const NUD_DELAY = 0x08;
+export const NUD_PROBE = 0x10;
 export const NUD_FAILED = 0x20;
 export const NUD_NOARP = 0x40;
 export const NUD_PERMANENT = 0x80;
@@ -216,6 +219,28 @@ export function decodeFdb(message: NetlinkMessage): FdbEntry | null {
   if (mac === null) return null;
   const { state, flags } = { state: message.u16(8), flags: message.u8(10) };
   return { interfaceIndex: message.i32(4), mac, remote, state, flags, masterIndex, vlanId, isDetour };
+}
+
+/** When the kernel last sent by an entry. */
+export interface EntryUse {
+  /** Of a neighbour its own, of a forwarding entry the remote host's. */
+  readonly address: Address;
+  readonly idleMs: number;
+}
+
+/** `struct nda_cacheinfo`: two 32-bit words, confirmed and used, in USER_HZ, which is 100 where Node runs. */
+const TICK_MS = 10;
+
+/** Decodes RTM_NEWNEIGH of both tables; null without an address or a time. Throws CodecError. */
+export function decodeEntryUse(message: NetlinkMessage): EntryUse | null {
+  let address: Address | null = null;
+  let idleMs: number | null = null;
+  const attributes = message.attributes(NDMSG_BYTES);
+  while (attributes.next()) {
+    if (attributes.type === NDA_DST) address = attributes.address();
+    else if (attributes.type === NDA_CACHEINFO) idleMs = Number(attributes.u64() >> 32n) * TICK_MS;
+  }
+  return address === null || idleMs === null ? null : { address, idleMs };
 }
 
 /** `struct ndmsg`: family, padding, interface index, state, flags, type. */

@@ -14,7 +14,7 @@
 import type { ObjectKey, Scope } from "./contract/kind.ts";
 import { type Change, compare } from "./diff.ts";
 import { linkKey } from "./kinds/link.ts";
-import { deviceOf, isSame, type KernelObject, keyOf } from "./kinds/registry.ts";
+import { deviceOf, isSame, type KernelObject, keyOf, type ObjectKind } from "./kinds/registry.ts";
 
 /** The plan: what each contributor (`base`, or one peer's lease key) wants, complete. */
 export type DesiredState = ReadonlyMap<string, readonly KernelObject[]>;
@@ -40,6 +40,13 @@ export interface PendingChange {
 export interface Conflict {
   readonly key: ObjectKey;
   readonly reason: string;
+}
+
+/** All that a device has of these kinds. */
+export interface Listed {
+  readonly device: string;
+  readonly kinds: readonly ObjectKind[];
+  readonly objects: readonly KernelObject[];
 }
 
 /** All that is known of one key. One object per key instead of a map per question: a network has many keys. */
@@ -105,6 +112,19 @@ export class StateTracker {
 
   /** Takes a complete dump of the scope. Of two objects with one key the first counts: the kernel asks it first. */
   replaceActual(objects: Iterable<KernelObject>): void {
+    this.#replace(objects, () => true);
+  }
+
+  /** Takes all that a device has of some kinds. */
+  replaceListed({ device, kinds, objects }: Listed): void {
+    this.#replace(objects, ({ desired, actual }) => {
+      const object = actual ?? desired;
+      return object !== undefined && kinds.includes(object.kind) && deviceOf(object) === device;
+    });
+  }
+
+  /** `isCovered` tells the entries that are absent when `objects` does not have them. */
+  #replace(objects: Iterable<KernelObject>, isCovered: (entry: Entry) => boolean): void {
     const seen = new Set<Entry>();
     for (const object of objects) {
       const entry = this.#entryOf(keyOf(object));
@@ -113,7 +133,7 @@ export class StateTracker {
       this.#observe(entry, object);
     }
     for (const entry of this.#entries.values()) {
-      if (seen.has(entry)) continue;
+      if (seen.has(entry) || !isCovered(entry)) continue;
       this.#forget(entry);
       if (entry.desired !== undefined) this.#mark(entry, "kernel");
     }

@@ -52,6 +52,8 @@ export function parseNetworkConfig(text: string): NetworkConfig {
     const rules = RULES[family];
     if (booleanField(root, rules.enabledKey, rules.enabledByDefault)) {
       families[family] = familyNetwork(root, family, rules);
+    } else {
+      rejectMisplacedLength(root, rules);
     }
   }
   if (families[4] === undefined && families[6] === undefined) {
@@ -90,6 +92,18 @@ function familyNetwork(root: JsonObject, family: Family, rules: FamilyRules): Fa
     throw invalid(key, subnetMin.toString(), `write an address not above SubnetMax ${subnetMax}`);
   }
   return { network, subnetLength, subnetMin, subnetMax };
+}
+
+/** What a family that is off would have is ignored, unless only the other family can be meant. */
+function rejectMisplacedLength(
+  root: JsonObject,
+  { keyPrefix, enabledKey, longestSubnet }: FamilyRules,
+): void {
+  const key = `${keyPrefix}SubnetLen`;
+  const value = lookupField(root, key);
+  if (typeof value !== "number" || value <= longestSubnet) return;
+  const other = Object.values(RULES).find((rules) => rules.keyPrefix !== keyPrefix)?.keyPrefix;
+  throw invalid(key, value, `${enabledKey} is false: write ${other}SubnetLen`);
 }
 
 function networkField(root: JsonObject, family: Family, key: string): Prefix {

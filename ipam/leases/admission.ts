@@ -16,8 +16,10 @@ import type { Lease, LeaseKey } from "./lease.ts";
 
 /** What a lease needs for itself alone. */
 export interface Demands {
-  /** Addresses and hardware addresses as text. */
+  /** Addresses, hardware addresses and public keys as text. */
   readonly claims: readonly string[];
+  /** What it shares with others that do not claim it, and gives up to an older lease that does. */
+  readonly yieldsTo: readonly string[];
   /** No other lease's subnet may overlap these. */
   readonly subnets: PerFamily<Prefix>;
   /** No other lease's subnet may hold these: public addresses inside the network. */
@@ -53,6 +55,8 @@ export class Admission {
   readonly #candidates = new Map<LeaseKey, Candidate>();
   readonly #rejected = new Map<LeaseKey, Candidate>();
   readonly #claims = new Map<string, Candidate>();
+  /** Accepted leases by what they yield. */
+  readonly #yielding = new Map<string, Set<Candidate>>();
   #subnets = new OverlapIndex<Candidate>();
   #addresses = new OverlapIndex<Candidate>();
   readonly #waiting = new Map<string, AgeQueue<Candidate>>();
@@ -109,14 +113,15 @@ export class Admission {
 
   /** An accepted lease that `lease` contradicts; undefined when there is none. */
   obstacleTo(lease: Lease): Lease | undefined {
-    for (const { holder } of this.#conflictsOf(this.#demands(lease), lease.key)) return holder.lease;
+    for (const { holder } of this.#conflictsOf(this.#demands(lease), lease)) return holder.lease;
     return undefined;
   }
 
   /** To be called when the rules' answers have changed. */
   judgeAll(): void {
     const before = [...this.#candidates.values()];
-    for (const part of [this.#candidates, this.#rejected, this.#claims, this.#waiting]) part.clear();
+    for (const part of [this.#candidates, this.#rejected, this.#claims, this.#yielding, this.#waiting])
+      part.clear();
     this.#subnets = new OverlapIndex();
     this.#addresses = new OverlapIndex();
     const marked = this.#changed;
@@ -156,7 +161,8 @@ export class Admission {
     for (let next = this.#undecided.take(); next !== undefined; next = this.#undecided.take()) {
       this.#decide(next);
       // The oldest lease that waits for a claim which this one released or did not get is decided next.
-      for (const claim of next.demands.claims) if (!this.#claims.has(claim)) this.#wakeOldest(claim);
+      const { claims, yieldsTo } = next.demands;
+      for (const claim of [...claims, ...yieldsTo]) if (!this.#claims.has(claim)) this.#wakeOldest(claim);
     }
   }
 
@@ -166,7 +172,7 @@ export class Admission {
       return;
     }
     const displaced: Candidate[] = [];
-    for (const conflict of this.#conflictsOf(candidate.demands, candidate.lease.key)) {
+    for (const conflict of this.#conflictsOf(candidate.demands, candidate.lease)) {
       if (isOlder(conflict.holder.lease, candidate.lease)) {
         this.#reject(candidate, conflict);
         return;
@@ -182,18 +188,25 @@ export class Admission {
   }
 
   #accept(candidate: Candidate): void {
-    const { claims, subnets, addresses } = candidate.demands;
+    const { claims, yieldsTo, subnets, addresses } = candidate.demands;
     candidate.isAccepted = true;
     for (const claim of claims) this.#claims.set(claim, candidate);
+    for (const claim of yieldsTo)
+      this.#yielding.set(claim, (this.#yielding.get(claim) ?? new Set()).add(candidate));
     for (const [, subnet] of entriesOf(subnets)) this.#subnets.set(subnet, candidate);
     for (const address of addresses) this.#addresses.set(hostPrefix(address), candidate);
     this.#changed.add(candidate.lease.key);
   }
 
   #withdraw(candidate: Candidate): void {
-    const { claims, subnets, addresses } = candidate.demands;
+    const { claims, yieldsTo, subnets, addresses } = candidate.demands;
     candidate.isAccepted = false;
     for (const claim of claims) this.#claims.delete(claim);
+    for (const claim of yieldsTo) {
+      const others = this.#yielding.get(claim);
+      others?.delete(candidate);
+      if (others?.size === 0) this.#yielding.delete(claim);
+    }
     for (const [, subnet] of entriesOf(subnets)) this.#subnets.delete(subnet);
     for (const address of addresses) this.#addresses.delete(hostPrefix(address));
     for (const claim of claims) this.#wakeOldest(claim);
@@ -239,14 +252,16 @@ export class Admission {
   }
 
   /** Whether no accepted lease is in the way: the usual case, in a fraction of the time of listing conflicts. */
-  #isFree({ claims, subnets, addresses }: Demands): boolean {
-    if (claims.some((claim) => this.#claims.has(claim))) return false;
+  #isFree({ claims, yieldsTo, subnets, addresses }: Demands): boolean {
+    if (claims.some((claim) => this.#claims.has(claim) || this.#yielding.has(claim))) return false;
+    if (yieldsTo.some((claim) => this.#claims.has(claim))) return false;
     if (this.#subnets.findAny(subnets) !== undefined || this.#addresses.findAny(subnets) !== undefined)
       return false;
     return addresses.every((address) => this.#subnets.find(hostPrefix(address)) === undefined);
   }
 
-  *#conflictsOf({ claims, subnets, addresses }: Demands, key: LeaseKey): Generator<Conflict> {
+  *#conflictsOf({ claims, yieldsTo, subnets, addresses }: Demands, lease: Lease): Generator<Conflict> {
+    const { key } = lease;
     for (const [, subnet] of entriesOf(subnets)) {
       for (const holder of this.#subnets.findAll(subnet)) {
         if (holder.lease.key !== key) yield { holder, resource: placeOf(holder), describe: describeOverlap };
@@ -260,6 +275,13 @@ export class Admission {
       const holder = this.#claims.get(claim);
       if (holder !== undefined && holder.lease.key !== key)
         yield { holder, resource: claim, describe: describeClaim(claim) };
+      for (const holder of this.#yielding.get(claim) ?? [])
+        if (isOlder(lease, holder.lease)) yield { holder, resource: claim, describe: describeClaim(claim) };
+    }
+    for (const claim of yieldsTo) {
+      const holder = this.#claims.get(claim);
+      if (holder !== undefined && isOlder(holder.lease, lease))
+        yield { holder, resource: claim, describe: describeClaim(claim) };
     }
     for (const address of addresses) {
       const holder = this.#subnets.find(hostPrefix(address));
@@ -269,7 +291,7 @@ export class Admission {
   }
 }
 
-const NO_DEMANDS: Demands = { claims: [], subnets: {}, addresses: [] };
+const NO_DEMANDS: Demands = { claims: [], yieldsTo: [], subnets: {}, addresses: [] };
 
 /** The resource that a lease holds as a whole; claims never look like this. */
 function placeOf({ lease }: Candidate): string {
@@ -297,7 +319,7 @@ function describeInside(address: Address) {
 function describeClaim(claim: string) {
   const what = isIP(claim) === 0 ? identityName(claim) : "public address";
   return (holder: LeaseKey): string =>
-    `its ${what} ${claim} is also that of lease ${holder}, which is older; delete the lease of the host that is gone, else give one of the two hosts another address`;
+    `its ${what} ${claim} is also that of lease ${holder}, which is older; delete the lease of the host that is gone, else give one of the two hosts another`;
 }
 
 /** What identifies a peer besides its addresses, by its form. */

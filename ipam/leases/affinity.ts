@@ -65,7 +65,8 @@ export async function recordAffinity(
   signal: AbortSignal,
 ): Promise<void> {
   const name = FOLDER + key;
-  const value = formatLeaseValue({ ...attrs, backendData: {} });
+  const { otherBackends: _, ...rest } = attrs;
+  const value = formatLeaseValue({ ...rest, backendData: {} });
   try {
     await records.write(name, value, await records.read(name, signal), signal);
   } catch (error) {

@@ -293,7 +293,7 @@ function refuseForeignBackend(config: NetworkConfig, { entries }: StoreListing):
   const foreign = entries.find((entry) => entry.storeLeaseId !== null && attrsOf(entry)?.backendType === "");
   if (foreign === undefined) return;
   throw new ConfigError(
-    `network config has no Backend, and lease ${foreign.key} has no BackendType, as flanneld's udp backend writes it; write Backend {"Type":"vxlan"} (or the type that the hosts use) into the config`,
+    `network config has no Backend, and lease ${foreign.key} has no BackendType, as flanneld's udp backend writes it; write Backend {"Type":"udp"} into the config if the network's hosts run flanneld, which takes none for udp, or else Backend {"Type":"vxlan"}`,
     { details: { key: foreign.key } },
   );
 }

@@ -17,7 +17,7 @@ import { CodecError, errorMessage } from "../errors.ts";
 import { lookupField } from "../go-json.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../json.ts";
 import type { StoreEntry } from "../stores/contracts.ts";
-import type { Lease, LeaseAttrs, LeaseKey } from "./lease.ts";
+import type { BackendOffer, Lease, LeaseAttrs, LeaseKey } from "./lease.ts";
 
 const ADDRESS_FIELDS = { 4: "PublicIP", 6: "PublicIPv6" } as const satisfies Record<Family, string>;
 const DATA_FIELDS = { 4: "BackendData", 6: "BackendV6Data" } as const satisfies Record<Family, string>;
@@ -26,6 +26,12 @@ const NODE_ID_FIELD = "NodeID";
 
 /** Ours: true in the value of a lease that its owner is about to delete for good. */
 const LEAVING_FIELD = "Leaving";
+
+/** Ours: a list of objects with a BackendType and its data, as the lease itself has them. */
+const OTHERS_FIELD = "OtherBackends";
+
+/** More than a host ever publishes; the rest is not read. */
+const MOST_OTHERS = 4;
 
 /** flannel's IPv4 address has no null. */
 const NO_ADDRESS = "0.0.0.0";
@@ -114,10 +120,18 @@ export function formatLeaseValue(attrs: LeaseAttrs): string {
     PublicIP: attrs.publicAddress[4]?.toString() ?? NO_ADDRESS,
     PublicIPv6: attrs.publicAddress[6]?.toString() ?? null,
   };
-  if (attrs.backendType !== "") value.BackendType = attrs.backendType;
-  for (const [family, data] of entriesOf(attrs.backendData)) value[DATA_FIELDS[family]] = data;
+  Object.assign(value, offerFields(attrs));
+  const { otherBackends = [] } = attrs;
+  if (otherBackends.length > 0) value[OTHERS_FIELD] = otherBackends.map(offerFields);
   if (attrs.nodeId !== null) value[NODE_ID_FIELD] = attrs.nodeId;
   return JSON.stringify(value);
+}
+
+function offerFields({ backendType, backendData }: BackendOffer): Record<string, JsonValue> {
+  const fields: Record<string, JsonValue> = {};
+  if (backendType !== "") fields.BackendType = backendType;
+  for (const [family, data] of entriesOf(backendData)) fields[DATA_FIELDS[family]] = data;
+  return fields;
 }
 
 /** Reads a lease value. Throws CodecError with `details.path` where a field has the wrong type. */
@@ -126,12 +140,29 @@ export function parseLeaseValue(text: string): LeaseAttrs {
 }
 
 function readAttrs(root: JsonObject): LeaseAttrs {
+  const otherBackends = othersIn(root);
   return {
     publicAddress: compactPerFamily((family) => addressField(root, family)),
-    backendType: stringField(root, "BackendType") ?? "",
-    backendData: compactPerFamily((family) => lookupField(root, DATA_FIELDS[family])),
+    ...readOffer(root),
+    ...(otherBackends.length === 0 ? {} : { otherBackends }),
     nodeId: stringField(root, NODE_ID_FIELD) ?? null,
   };
+}
+
+function readOffer(root: JsonObject): BackendOffer {
+  return {
+    backendType: stringField(root, "BackendType") ?? "",
+    backendData: compactPerFamily((family) => lookupField(root, DATA_FIELDS[family])),
+  };
+}
+
+/** Throws CodecError for anything but a list of objects. */
+function othersIn(root: JsonObject): readonly BackendOffer[] {
+  const others = root[OTHERS_FIELD] ?? [];
+  if (Array.isArray(others) && others.every(isJsonObject)) return others.slice(0, MOST_OTHERS).map(readOffer);
+  throw new CodecError(`${OTHERS_FIELD} is ${excerpt(JSON.stringify(others))}, not a list of objects`, {
+    details: { path: OTHERS_FIELD },
+  });
 }
 
 /** The value, marked as leaving: its host gives the lease up for good. Throws CodecError for other texts. */

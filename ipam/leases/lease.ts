@@ -12,14 +12,20 @@ import type { JsonValue } from "../json.ts";
 /** `10.2.54.0-24`, `10.2.54.0-24&fd00:2:54::-64` or `0.0.0.0-0&fd00:2:54::-64`: the part of the store key behind `subnets/`. */
 export type LeaseKey = string;
 
-/** What a host publishes about itself. */
-export interface LeaseAttrs {
-  /** Where tunnel packets for this host go. */
-  readonly publicAddress: PerFamily<Address>;
+/** A backend by which a host can be reached. */
+export interface BackendOffer {
   /** `vxlan`, `host-gw`, …; empty as flanneld's udp and alloc backends write it. */
   readonly backendType: string;
   /** The backend's own data, opaque here; only the backend of that type reads it. */
   readonly backendData: PerFamily<JsonValue>;
+}
+
+/** What a host publishes about itself. */
+export interface LeaseAttrs extends BackendOffer {
+  /** Where tunnel packets for this host go. */
+  readonly publicAddress: PerFamily<Address>;
+  /** Others by which it can be reached while its network changes its backend; absent for none. flannel ignores them. */
+  readonly otherBackends?: readonly BackendOffer[];
   /** Identity of the host's tulled (a key that flannel ignores); null for hosts that run flanneld. */
   readonly nodeId: string | null;
 }

@@ -5,14 +5,7 @@
  * completes the sentence "lease K: …" and says what to do.
  */
 
-import {
-  type Address,
-  entriesOf,
-  FAMILIES,
-  type Family,
-  type PerFamily,
-  type Prefix,
-} from "../addresses/ip.ts";
+import { type Address, entriesOf, FAMILIES, type PerFamily, type Prefix } from "../addresses/ip.ts";
 import { describeLocal, type LocalPrefix, type LocalPrefixes } from "../addresses/local-prefixes.ts";
 import { publicAddressProblem } from "../addresses/peer-address.ts";
 import { type Demands, identityName } from "./admission.ts";
@@ -61,16 +54,15 @@ export function commonProblem(lease: Lease, rules: CommonRules): string | null {
     if (networks.length > 0 && !networks.some((network) => network.contains(subnet))) {
       return `its subnet ${subnet} lies outside the network ${networks.join(", ")}; delete the key if no host needs it`;
     }
-    const problem = addressProblem(lease.attrs.publicAddress[family], family, subnet);
+    const address = lease.attrs.publicAddress[family];
+    // Whether it needs one, the backend knows.
+    const problem = address === undefined ? null : addressProblem(address, subnet);
     if (problem !== null) return problem;
   }
   return rules.rejectPeer(lease);
 }
 
-function addressProblem(address: Address | undefined, family: Family, subnet: Prefix): string | null {
-  if (address === undefined) {
-    return `it has no public IPv${family} address to send packets to; restart its host's agent or delete the key`;
-  }
+function addressProblem(address: Address, subnet: Prefix): string | null {
   const problem = publicAddressProblem(address);
   if (problem !== null) {
     return `its public address ${address} ${problem}, where no host can be reached; give its host another -public-ip`;
@@ -87,13 +79,21 @@ export function demandsOf(lease: Lease, rules: CommonRules): Demands {
   const addresses = entriesOf(attrs.publicAddress).map(([, address]) => address);
   const texts = addresses.map((address) => address.toString());
   // flanneld takes another lease when its address changed, and keeps its device: both leases of such a host may be
-  // used, and what they share belongs to the younger one.
-  const claims = attrs.nodeId === null ? texts : rules.identitiesOf(lease).concat(texts);
+  // used, and what they share belongs to the younger one. It is not theirs where an older lease of tulle's has it.
+  const identities = rules.identitiesOf(lease);
+  const [claims, yieldsTo] =
+    attrs.nodeId === null ? [texts, identities] : [identities.concat(texts), NO_CLAIMS];
   const inside = addresses.filter((address) => isInside(address, rules));
-  return { claims, subnets: subnetsInUse(lease, rules), addresses: inside.length === 0 ? NONE : inside };
+  return {
+    claims,
+    yieldsTo,
+    subnets: subnetsInUse(lease, rules),
+    addresses: inside.length === 0 ? NONE : inside,
+  };
 }
 
 const NONE: readonly Address[] = [];
+const NO_CLAIMS: readonly string[] = [];
 
 /** Most public addresses are outside the network, where no subnet can hold them. */
 function isInside(address: Address, { networks }: CommonRules): boolean {

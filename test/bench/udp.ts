@@ -39,7 +39,7 @@ export const bench: Bench = async (report, { isQuick }) => {
     const ratios = ours.gbits.map((value, round) => value / (byHand.gbits[round] ?? Number.NaN));
     report.figure({ name: "udp / VXLAN, of each round: one TCP stream", unit: "", values: ratios });
     const memory = udp.lab.hosts.map(({ daemon }) => residentMib(daemon.pid ?? 0));
-    report.figure({ name: "tulled with udp after the load: resident memory", unit: "MiB", values: memory });
+    report.figure({ name: "tulled with udp under load: peak resident memory", unit: "MiB", values: memory });
   } finally {
     for (const lab of labs) lab.dispose();
   }
@@ -62,9 +62,10 @@ function tell(report: Report, name: string, { gbits, roundTripMs }: Figures): vo
   report.figure({ name: `${name}: round trip`, unit: "ms", values: roundTripMs });
 }
 
+/** The peak since the process started. */
 function residentMib(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN) / 1024;
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN) / 1024;
 }
 
 /** Both hosts' data paths are threads of this process, whose main thread is busy. */

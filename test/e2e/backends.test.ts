@@ -1,5 +1,7 @@
 /** What holds for every backend that runs without more than this kernel has: traffic, restarts, leaving, both families. */
 
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, it } from "vitest";
 import { entriesOf } from "../../ipam/addresses/ip.ts";
 import {
@@ -133,6 +135,20 @@ describeWithEtcd("alloc", () => {
     expect(links.filter((name) => name.startsWith("flannel"))).toEqual([]);
     expect(await net.host(1).daemon.status()).toMatchObject({ isReady: true, problems: [] });
   });
+
+  it("counts a flannel host among its peers, in whatever words its lease is written", async () => {
+    const value = { PublicIP: "192.168.50.99", PublicIPv6: null };
+    net.put("subnets/10.2.99.0-24", JSON.stringify(value));
+    net.put(
+      "subnets/10.2.98.0-24",
+      JSON.stringify({ ...value, PublicIP: "192.168.50.98", BackendType: "vxlan" }),
+    );
+    const { daemon } = net.host(1);
+    const { peers } = await daemon.until((status) => status.peers.length === 3, "knows three peers");
+    expect(peers.map(({ path }) => path)).toEqual(["external", "external", "external"]);
+    expect(net.host(1).run("ip", "route", "show", "10.2.99.0/24")).toBe("");
+    expect(await daemon.status()).toMatchObject({ isReady: true, problems: [], refused: [] });
+  });
 });
 
 /** A VXLAN overlay by commands, in the manner of flannel's samples: pipes, quotes, variables and a shell of their own. */
@@ -148,11 +164,15 @@ const COMMANDS = {
 };
 
 describeWithEtcd("extension", () => {
-  const net = useEtcdLab("ext", { hosts: 2, config: { Network: "10.2.0.0/16", Backend: COMMANDS } });
+  const net = useEtcdLab("ext", {
+    hosts: 3,
+    // The lease of the host that is played by hand lies beyond what the others may lease.
+    config: { Network: "10.2.0.0/16", SubnetMax: "10.2.63.0", Backend: COMMANDS },
+  });
   const routes = (host: Host) => host.run("ip", "route", "show", "dev", "ext0").trim();
 
   it("carries packets by the administrator's commands", async () => {
-    await net.startAll();
+    await Promise.all([1, 2].map((number) => net.host(number).daemon.start(...net.flags)));
     for (const value of net.leases().values())
       expect(value).toMatch(/"BackendType":"extension","BackendData":"[\da-f]{2}(:[\da-f]{2}){5}","NodeID"/);
     await expect.poll(() => routes(net.host(1)), { timeout: 10_000 }).toContain("onlink");
@@ -164,6 +184,39 @@ describeWithEtcd("extension", () => {
       problems: [],
       peers: [{ path: "external" }],
     });
+  });
+
+  it("reaches a flannel host, which gets what PreStartupCommand printed", async () => {
+    const host = net.host(3);
+    const shell = (command: string, environment: Record<string, string>, input = "") => {
+      const words = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+      return host.run("env", ...words, "sh", "-c", `printf %s "$0" | { ${command}; }`, input).trim();
+    };
+    const subnet = "10.2.99.0/24";
+    const data = shell(COMMANDS.PreStartupCommand, {});
+    const directory = join(host.runDirectory, "flannel");
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(
+      join(directory, "subnet.env"),
+      "FLANNEL_NETWORK=10.2.0.0/16\nFLANNEL_SUBNET=10.2.99.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n",
+    );
+    host.run("sysctl", "-qw", "net.ipv4.ip_forward=1");
+    shell(COMMANDS.PostStartupCommand, { SUBNET: subnet });
+    for (const [key, text] of net.leases()) {
+      const { PublicIP, BackendData } = JSON.parse(text) as { PublicIP: string; BackendData: string };
+      const environment = { SUBNET: key.replace("-", "/"), PUBLIC_IP: PublicIP };
+      shell(COMMANDS.SubnetAddCommand, environment, BackendData);
+    }
+    const value = { PublicIP: host.address, PublicIPv6: null, BackendType: "extension", BackendData: data };
+    net.put("subnets/10.2.99.0-24", JSON.stringify(value));
+    const [one, three] = [await addReadyContainer(net.host(1)), await addReadyContainer(host)];
+    for (const [from, to] of [
+      [one, three],
+      [three, one],
+    ] as const)
+      await expect
+        .poll(() => ping(from.netns, to.address, 5), { timeout: 10_000 })
+        .toMatchObject({ lost: [] });
   });
 
   it("removes the subnet of a host that left while no daemon ran", async () => {

@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
 import { expect, it } from "vitest";
+import type { PathTraffic } from "../../backends/backend.ts";
 import { entriesOf } from "../../ipam/addresses/ip.ts";
 import {
   type Container,
@@ -14,6 +15,7 @@ import {
   startPing,
   useEtcdLab,
 } from "../support/hosts.ts";
+import { answerEchoes } from "../support/raw-peer.ts";
 import { holdDevice } from "../support/udp-hosts.ts";
 
 const BOTH = {
@@ -34,7 +36,7 @@ describeWithEtcd("a network with the backend udp", () => {
   const reach = async (from: Container, to: Container) => (await ping(from.netns, to.address, 20)).lost;
 
   it("carries packets both ways, also those as large as subnet.env says", async () => {
-    await net.startAll();
+    await net.startAll("-healthz-port=8471");
     one = net.host(1).addContainer();
     two = net.host(2).addContainer();
     await expect.poll(() => reach(one, two), { timeout: 10_000 }).toEqual([]);
@@ -56,6 +58,33 @@ describeWithEtcd("a network with the backend udp", () => {
     expect(host.netns.exec("ip", ["-o", "-4", "address", "show", "dev", "flannel0"])).toContain(`${base}/32`);
     expect(host.netns.exec("ip", ["route", "show", "dev", "flannel0"])).toMatch(/^10\.2\.0\.0\/16 /);
     expect(host.netns.exec("ip", ["route", "show", "dev", "flannel0"]).trim().split("\n")).toHaveLength(1);
+  });
+
+  it("shows what it carried and dropped in status and metrics", async () => {
+    const host = net.host(1);
+    const tulle = (...args: string[]) => host.run(process.execPath, join(PROGRAMS, "tulle"), ...args);
+    const traffic = () => JSON.parse(tulle("status", "--json")).traffic as PathTraffic;
+    const before = traffic();
+    await ping(one.netns, two.address, 20);
+    const unknown =
+      host
+        .subnetEnv()
+        .subnets[4]?.address.toString()
+        .replace(/\.\d+\.\d+$/, ".255.9") ?? "";
+    await ping(one.netns, unknown, 1);
+    await expect.poll(() => traffic().dropped.unreachable).toBeGreaterThan(before.dropped.unreachable ?? 0);
+    const { sent, received, icmpErrors } = traffic();
+    for (const [now, then] of [[sent, before.sent] as const, [received, before.received] as const]) {
+      expect(now.packets).toBeGreaterThanOrEqual(then.packets + 20);
+      expect(now.bytes).toBeGreaterThan(then.bytes);
+    }
+    expect(icmpErrors.unreachable).toBeGreaterThan(before.icmpErrors.unreachable ?? 0);
+    expect(tulle("status")).toMatch(
+      /^traffic +sent \d+ packets, \d+ B; received .* dropped unreachable \d+/m,
+    );
+    const metrics = host.run("curl", "-s", "http://127.0.0.1:8471/metrics");
+    expect(metrics).toMatch(/^tulle_path_packets_total\{direction="sent"\} [1-9]\d*$/m);
+    expect(metrics).toMatch(/^tulle_path_dropped_packets_total\{reason="unreachable"\} [1-9]\d*$/m);
   });
 
   it("makes the device again when somebody deletes it", async () => {
@@ -116,5 +145,33 @@ describeWithEtcd("a network of both families with the backend udp", () => {
     expect(net.host(1).netns.exec("ip", ["-6", "route", "show", "dev", "flannel0"])).toMatch(
       /^fd00:2::\/48 /m,
     );
+  });
+});
+
+describeWithEtcd("a network with the backend udp and a flannel host", () => {
+  const net = useEtcdLab("udpmix", { hosts: 2, config: { ...CONFIG, SubnetMax: "10.2.63.0" } });
+
+  it("sends it one bare packet in each datagram, and takes its answers", async () => {
+    const [ours, theirs] = [net.host(1), net.host(2)];
+    await ours.daemon.start(...net.flags);
+    net.put("subnets/10.2.99.0-24", `{"PublicIP":"${theirs.address}","PublicIPv6":null}`);
+    await ours.daemon.until(({ peers }) => peers.length === 1, "knows its peer");
+    const box = ours.addContainer();
+    const flannel = await answerEchoes(theirs.netns);
+    try {
+      await expect
+        .poll(async () => (await ping(box.netns, "10.2.99.2", 3)).lost, { timeout: 10_000 })
+        .toEqual([]);
+      for (const packet of flannel.packets) {
+        expect(packet[0]).toBe(0x45);
+        expect([packet.readUInt16BE(2), [...packet.subarray(16, 20)].join(".")]).toEqual([
+          packet.length,
+          "10.2.99.2",
+        ]);
+      }
+      expect(flannel.packets.length).toBeGreaterThanOrEqual(3);
+    } finally {
+      flannel.stop();
+    }
   });
 });

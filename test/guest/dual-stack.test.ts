@@ -2,10 +2,17 @@
 
 import { expect, it } from "vitest";
 import { entriesOf } from "../../ipam/addresses/ip.ts";
+import { FlannelDualWireguard } from "../support/flannel-tunnel.ts";
 import { describeInGuest, loadModule, lostBefore } from "../support/guest.ts";
 import { type Container, ping, startPing, useEtcdLab } from "../support/hosts.ts";
 
-const NETWORK = { Network: "10.2.0.0/16", EnableIPv6: true, IPv6Network: "fd00:2::/48" };
+const NETWORK = {
+  Network: "10.2.0.0/16",
+  EnableIPv6: true,
+  IPv6Network: "fd00:2::/48",
+  // The lease of the host that is played by hand lies beyond what the others may lease.
+  SubnetMax: "10.2.63.0",
+};
 const PSK = Buffer.alloc(32, 7).toString("base64");
 /** Of the devices; an ICMP echo has 28 or 48 bytes of headers. */
 const MTU = 1420;
@@ -59,3 +66,31 @@ for (const { options, devices } of CASES) {
     });
   });
 }
+
+describeInGuest("dual stack over WireGuard with a flannel host", () => {
+  const config = { ...NETWORK, Backend: { Type: "wireguard", PSK } };
+  const net = useEtcdLab("wgmix6", { hosts: 2, config, families: [4, 6] });
+
+  it("reaches containers behind it in both families, and is reached by them", async () => {
+    loadModule("wireguard");
+    const [ours, theirs] = [net.host(1), net.host(2)];
+    await ours.daemon.start(...net.flags);
+    new FlannelDualWireguard(net, theirs, 99, PSK).join();
+    theirs.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1");
+    await ours.daemon.until(
+      ({ peers, kernel }) => peers.length === 1 && kernel.isConverged,
+      "knows its peer",
+    );
+    const [one, two] = [ours.addContainer(), theirs.addContainer()];
+    for (const [from, to] of [
+      [one, two],
+      [two, one],
+    ] as const) {
+      for (const [family, address] of entriesOf(to.addresses)) {
+        const payloadBytes = MTU - HEADER_BYTES[family];
+        const lost = async () => (await ping(from.netns, address, 2, { payloadBytes })).lost;
+        await expect.poll(lost, { timeout: 60_000, message: address }).toEqual([]);
+      }
+    }
+  });
+});

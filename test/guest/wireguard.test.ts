@@ -150,6 +150,37 @@ describeInGuest("a network over WireGuard", () => {
     expect((await ping(boxes[0].netns, boxes[2].address, 3)).lost).toEqual([]);
   });
 
+  it.each([
+    ["is not one", (_: string) => ({ PublicKey: "certainly not a key" }), /holds no PublicKey/],
+    [
+      "is this host's own",
+      (own: string) => ({ PublicKey: own, Port: 51820 }),
+      /public key .* is (this host's own|also that of lease)/,
+    ],
+    [
+      "is another peer's",
+      () => ({ PublicKey: publicKeyOf(net.host(2)) }),
+      /public key .* also that of lease/,
+    ],
+  ])("rejects a lease whose public key %s, and touches no other peer", async (_what, dataFor, reason) => {
+    const [host, key] = [net.host(1), "10.2.250.0-24"];
+    const running = startPing(boxes[0].netns, boxes[1].address);
+    const before = peersOf(host).map(({ handshake: _, ...rest }) => rest);
+    try {
+      const BackendData = dataFor(publicKeyOf(host));
+      const value = { PublicIP: "192.168.50.250", PublicIPv6: null, BackendType: "wireguard", BackendData };
+      net.put(`subnets/${key}`, JSON.stringify(value));
+      const { refused } = await host.daemon.until((status) => status.refused.length > 0, "rejects it");
+      expect(refused).toMatchObject([{ key, reason: expect.stringMatching(reason) }]);
+      expect(peersOf(host).map(({ handshake: _, ...rest }) => rest)).toEqual(before);
+      net.delete(`subnets/${key}`);
+      await host.daemon.until((status) => status.refused.length === 0, "forgets it");
+    } finally {
+      expect(lostBefore(await running.stop())).toEqual([]);
+    }
+    expect(peersOf(host).map(({ handshake: _, ...rest }) => rest)).toEqual(before);
+  });
+
   it("sends nothing in the clear for a peer without a key, nor without its device", async () => {
     const { netns, daemon } = net.host(1);
     // All that leaves by eth0 with an address of the network inside it in the clear.
@@ -174,8 +205,34 @@ describeInGuest("a network over WireGuard", () => {
     expect((await ping(boxes[0].netns, boxes[1].address, 3)).lost).toEqual([]);
   });
 
-  it("leaves the endpoint of a peer that roamed alone, and repairs what others change", async () => {
+  it("repairs within seconds what others change on the device, and leaves the session of the other peer", async () => {
     const [one, two] = [net.host(1), net.host(2)];
+    const lines = () => dump(one).map(([key, ...rest]) => [key, ...rest.slice(0, 3), rest.at(-1)].join(" "));
+    const before = lines().sort();
+    const session = () => peersOf(one).find(({ publicKey }) => publicKey === publicKeyOf(two))?.handshake;
+    const handshake = session();
+    const peer = `wg set flannel-wg peer ${flannel.publicKey}`;
+    for (const command of [
+      `${peer} remove`,
+      `${peer} allowed-ips 10.9.9.0/24`,
+      `wg set flannel-wg peer $(wg genpsk) allowed-ips 10.2.99.0/24`,
+      "wg set flannel-wg listen-port 9",
+    ]) {
+      one.netns.exec("sh", ["-c", command]);
+      await expect.poll(() => lines().sort(), { timeout: 30_000, message: command }).toEqual(before);
+    }
+    expect(session()).toBe(handshake);
+    one.netns.exec("sh", ["-c", "wg genkey | wg set flannel-wg private-key /dev/stdin"]);
+    await expect.poll(() => lines().sort(), { timeout: 30_000, message: "key" }).toEqual(before);
+    for (const box of boxes.slice(1))
+      expect((await ping(boxes[0].netns, box.address, 3)).lost, box.name).toEqual([]);
+    expect((await one.daemon.status())?.problems).toEqual([]);
+  });
+
+  it("leaves the endpoint of a peer that roamed alone", async () => {
+    const [one, two] = [net.host(1), net.host(2)];
+    // Its agent would set the port back.
+    await two.daemon.stop();
     const seen = () => peersOf(one).find(({ publicKey }) => publicKey === publicKeyOf(two));
     two.netns.exec("wg", ["set", "flannel-wg", "listen-port", "40000"]);
     expect((await ping(boxes[1].netns, boxes[0].address, 3)).lost).toEqual([]);
@@ -186,7 +243,6 @@ describeInGuest("a network over WireGuard", () => {
     await one.daemon.until(knowsPeers(2), "knows both peers");
     expect(seen()?.endpoint).toBe(`${two.address}:40000`);
     expect(peersOf(one).map(({ publicKey }) => publicKey)).toContain(flannel.publicKey);
-    await two.daemon.stop();
     await two.daemon.start(...net.flags);
     expect(wg(two, "show", "flannel-wg", "listen-port")).toBe("51820");
   });

@@ -1,7 +1,11 @@
 /** A host over the fake kernel, with a clock that tests move: the reconciler's decisions without a kernel's whims. */
 
+import type { PreparedBackend } from "../../backends/backend.ts";
 import { type PassReport, Reconciler } from "../../backends/kernel/reconciler.ts";
 import { Planner } from "../../backends/planner.ts";
+import type { Scope } from "../../backends/state/contract/kind.ts";
+import type { KernelObject } from "../../backends/state/kinds/registry.ts";
+import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Lease } from "../../ipam/leases/lease.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { FakeClock } from "./fake-clock.ts";
@@ -14,10 +18,28 @@ export interface LogLine {
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
+/** What the host is part of. Default: a VXLAN network of IPv4. */
+export interface FakeNetwork {
+  readonly backend: PreparedBackend;
+  readonly own: PerFamily<Prefix>;
+  readonly scope: Scope;
+}
+
+function vxlanNetwork(): FakeNetwork {
+  const backend = prepareVxlan();
+  return { backend, own: OWN, scope: scopeOf(backend) };
+}
+
+export interface FakeHostOptions {
+  readonly kernel?: FakeKernel;
+  readonly usesNexthops?: boolean;
+  readonly network?: FakeNetwork;
+}
+
 export class FakeHost {
   readonly kernel: FakeKernel;
   readonly clock = new FakeClock();
-  readonly backend = prepareVxlan();
+  readonly network: FakeNetwork;
   readonly log: LogLine[] = [];
   readonly reports: PassReport[] = [];
   readonly hostChanges: string[] = [];
@@ -26,15 +48,31 @@ export class FakeHost {
   readonly #usesNexthops: boolean;
   #abort = new AbortController();
 
-  constructor(options: { readonly kernel?: FakeKernel; readonly usesNexthops?: boolean } = {}) {
+  constructor(options: FakeHostOptions = {}) {
+    this.network = options.network ?? vxlanNetwork();
     this.kernel = options.kernel ?? new FakeKernel();
     this.#usesNexthops = options.usesNexthops ?? false;
     this.planner = this.#newPlanner();
     this.reconciler = this.#start();
   }
 
+  get backend(): PreparedBackend {
+    return this.network.backend;
+  }
+
+  /** All that this host is to have among these peers. */
+  planned(...leases: readonly Lease[]): readonly KernelObject[] {
+    const { backend, own } = this.network;
+    return [
+      ...backend.planBase(own),
+      ...leases.flatMap((lease) => backend.planPeer(lease, this.#usesNexthops)),
+    ];
+  }
+
   plan(...leases: readonly Lease[]): void {
-    this.reconciler.setDesired(this.planner.plan({ own: OWN, peers: allPeers(peerMap(...leases)) }));
+    this.reconciler.setDesired(
+      this.planner.plan({ own: this.network.own, peers: allPeers(peerMap(...leases)) }),
+    );
   }
 
   /** Plans and lets the time pass that the reconciler may need after failures. */
@@ -78,7 +116,7 @@ export class FakeHost {
       };
     const reconciler = new Reconciler({
       port: this.kernel,
-      scope: scopeOf(this.backend),
+      scope: this.network.scope,
       clock: this.clock,
       logger: { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") },
       random: () => 0.5,

@@ -14,8 +14,12 @@ import {
   isVisible,
   type KernelObject,
   keyOf,
+  type ObjectKind,
   renderState,
 } from "../../backends/state/kinds/registry.ts";
+
+/** WireGuard's generic netlink family sends no notifications. */
+const UNANNOUNCED: readonly ObjectKind[] = ["wg-device", "wg-peer"];
 
 export class FakeKernel implements KernelPort {
   readonly objects = new Map<ObjectKey, KernelObject>();
@@ -82,6 +86,14 @@ export class FakeKernel implements KernelPort {
     this.#listener?.([event]);
   }
 
+  /** What the port reports of the changes that the kernel does not announce. */
+  list(device: string): void {
+    const objects = [...this.objects.values()].filter(
+      (object) => UNANNOUNCED.includes(object.kind) && deviceOf(object) === device,
+    );
+    this.emit({ type: "listing", device, kinds: UNANNOUNCED, objects });
+  }
+
   /** The whole state as sorted iproute2-like lines. */
   toString(): string {
     return renderState(this.objects.values());
@@ -111,7 +123,8 @@ export class FakeKernel implements KernelPort {
       this.#flushNeighbours(object.name);
     this.objects.set(keyOf(object), object);
     const scope = this.#scope?.();
-    if (scope && isVisible(object, scope)) this.emit({ type: "present", object, by });
+    if (scope && isVisible(object, scope) && !UNANNOUNCED.includes(object.kind))
+      this.emit({ type: "present", object, by });
   }
 
   #drop(key: ObjectKey, by = 0): void {
@@ -119,7 +132,7 @@ export class FakeKernel implements KernelPort {
     if (object === undefined) return;
     this.objects.delete(key);
     if (object.kind === "link") this.#dropDevice(object.name, by);
-    else this.emit({ type: "absent", key, by });
+    else if (!UNANNOUNCED.includes(object.kind)) this.emit({ type: "absent", key, by });
     if (object.kind === "nexthop") this.#dropRoutesVia(object.device, `${object.gateway}`);
   }
 

@@ -130,3 +130,81 @@ export class FlannelWireguard extends FlannelHost {
     this.publish("wireguard", { PublicKey: this.publicKey, Port: 51820 });
   }
 }
+
+const DUAL_DEVICES = { 4: "flannel-wg", 6: "flannel-wg-v6" } as const;
+const DUAL_PORTS = { 4: 51_820, 6: 51_821 } as const;
+
+/** A WireGuard host of both families, with a device for each (`Mode` separate): 10.2.N.0/24 and fd00:2:0:N::/64. */
+export class FlannelDualWireguard {
+  readonly #net: EtcdLab;
+  readonly #host: Host;
+  readonly #number: number;
+  readonly #presharedKey: string;
+
+  constructor(net: EtcdLab, host: Host, number: number, presharedKey: string) {
+    this.#net = net;
+    this.#host = host;
+    this.#number = number;
+    this.#presharedKey = presharedKey;
+  }
+
+  get #key(): string {
+    return `10.2.${this.#number}.0-24&fd00:2:0:${this.#number}::-64`;
+  }
+
+  /** Makes both devices, publishes the lease, writes subnet.env and programs the peers that are there. */
+  join(): void {
+    const { netns, addresses, runDirectory } = this.#host;
+    const privateKey = netns.exec("wg", ["genkey"]).trim();
+    const publicKey = netns.exec("sh", ["-c", `echo ${privateKey} | wg pubkey`]).trim();
+    const bases = { 4: `10.2.${this.#number}.0/32`, 6: `fd00:2:0:${this.#number}::/128` } as const;
+    const networks = { 4: "10.2.0.0/16", 6: "fd00:2::/48" } as const;
+    for (const family of [4, 6] as const) {
+      const device = DUAL_DEVICES[family];
+      netns.ip(`link add ${device} mtu 1420 type wireguard`, `address add ${bases[family]} dev ${device}`);
+      const set = `wg set ${device} listen-port ${DUAL_PORTS[family]} private-key /dev/stdin`;
+      netns.exec("sh", ["-c", `echo ${privateKey} | ${set}`]);
+      netns.ip(`link set ${device} up`, `route add ${networks[family]} dev ${device}`);
+    }
+    const data = (family: 4 | 6) => `{"PublicKey":"${publicKey}","Port":${DUAL_PORTS[family]}}`;
+    this.#net.put(
+      `subnets/${this.#key}`,
+      `{"PublicIP":"${addresses[4]}","PublicIPv6":"${addresses[6]}","BackendType":"wireguard",` +
+        `"BackendData":${data(4)},"BackendV6Data":${data(6)}}`,
+    );
+    const directory = join(runDirectory, "flannel");
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(
+      join(directory, "subnet.env"),
+      `FLANNEL_NETWORK=10.2.0.0/16\nFLANNEL_SUBNET=10.2.${this.#number}.1/24\nFLANNEL_IPV6_NETWORK=fd00:2::/48\n` +
+        `FLANNEL_IPV6_SUBNET=fd00:2:0:${this.#number}::1/64\nFLANNEL_MTU=1420\nFLANNEL_IPMASQ=false\n`,
+    );
+    this.#learnPeers();
+  }
+
+  #learnPeers(): void {
+    for (const [key, value] of this.#net.leases()) {
+      if (key === this.#key) continue;
+      const lease = JSON.parse(value) as {
+        readonly PublicIP: string;
+        readonly PublicIPv6: string;
+        readonly BackendData: { readonly PublicKey: string; readonly Port: number };
+        readonly BackendV6Data: { readonly PublicKey: string; readonly Port: number };
+      };
+      const [subnet4, subnet6] = key.split("&").map((part) => part.replace(/-(\d+)$/, "/$1"));
+      this.#addPeer(DUAL_DEVICES[4], lease.BackendData, lease.PublicIP, `${subnet4}`);
+      this.#addPeer(DUAL_DEVICES[6], lease.BackendV6Data, `[${lease.PublicIPv6}]`, `${subnet6}`);
+    }
+  }
+
+  #addPeer(
+    device: string,
+    data: { PublicKey: string; Port: number },
+    address: string,
+    allowed: string,
+  ): void {
+    const peer = `peer ${data.PublicKey} endpoint ${address}:${data.Port} allowed-ips ${allowed}`;
+    const set = `echo ${this.#presharedKey} | wg set ${device} ${peer} preshared-key /dev/stdin`;
+    this.#host.netns.exec("sh", ["-c", set]);
+  }
+}

@@ -136,9 +136,9 @@ export class EtcdLab {
     return present(this.lab.hosts[number - 1], `a host${number}`);
   }
 
-  /** Starts the daemon of every host at once and waits until all are ready. */
-  async startAll(): Promise<void> {
-    await Promise.all(this.lab.hosts.map((host) => host.daemon.start(...this.flags)));
+  /** Starts the daemon of every host at once, with `more` flags, and waits until all are ready. */
+  async startAll(...more: readonly string[]): Promise<void> {
+    await Promise.all(this.lab.hosts.map((host) => host.daemon.start(...this.flags, ...more)));
   }
 
   /** Writes text under the prefix, as any etcd client would. */

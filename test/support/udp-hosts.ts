@@ -131,7 +131,8 @@ export function peersOf(leases: readonly Lease[]): ReadonlyMap<LeaseKey, Lease> 
   return new Map(leases.map((lease) => [lease.key, lease]));
 }
 
-function addContainer(host: TestNetns, number: number): TestNetns {
+/** A container of host `number`, with its addresses of both families. */
+export function addContainer(host: TestNetns, number: number): TestNetns {
   const container = createNetns(`box${number}`);
   host.ip(
     `link add box0 mtu ${MTU_BYTES} type veth peer name eth0 mtu ${MTU_BYTES} netns ${container.name}`,

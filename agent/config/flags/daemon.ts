@@ -73,6 +73,13 @@ export const DAEMON_FLAGS = {
     help: "their port; 0 disables them",
     origin: "flannel",
   },
+  "probe-rate": {
+    group: "Health and logs",
+    kind: integer("PACKETS", 0, 1_000),
+    default: "20",
+    help: "most packets per second to learn which paths to peers work, for all peers together; 0 sends none",
+    origin: "tulle",
+  },
   "log-level": {
     group: "Health and logs",
     kind: choice("auto", "debug", "info", "warn", "error"),

@@ -74,13 +74,44 @@ export function overlayByHand(labs: Lab[], vxlanOptions = ""): Overlay {
     const fdb = ["fdb", "add", mac(peer), "dev", "flannel.1", "dst", other.address, "self", "permanent"];
     host.netns.exec("bridge", fdb);
     addFlannelRules(host, `10.2.${index + 1}.0/24`);
-    mkdirSync(join(host.runDirectory, "flannel"));
-    writeFileSync(
-      join(host.runDirectory, "flannel/subnet.env"),
-      `FLANNEL_NETWORK=10.2.0.0/16\nFLANNEL_SUBNET=10.2.${index + 1}.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n`,
-    );
+    writeSubnetFile(host, index + 1, 1450);
   }
   return overlayBetween(lab, hosts);
+}
+
+/** WireGuard devices, keys, peers and routes as flannel would make them, with the same rules. */
+export function wireguardByHand(labs: Lab[]): Overlay {
+  const lab = createLab("wghand");
+  labs.push(lab);
+  const hosts = [lab.addHost(), lab.addHost()] as const;
+  const keys = hosts.map(({ netns }) => {
+    const privateKey = netns.exec("wg", ["genkey"]).trim();
+    return { privateKey, publicKey: netns.exec("sh", ["-c", `echo ${privateKey} | wg pubkey`]).trim() };
+  });
+  for (const [index, host] of hosts.entries()) {
+    const [own, peer] = [keys[index], keys[1 - index]];
+    const other = hosts[1 - index] as Host;
+    const subnet = `10.2.${index + 1}.0/24`;
+    host.netns.ip(
+      "link add flannel-wg mtu 1420 type wireguard",
+      `address add 10.2.${index + 1}.0/32 dev flannel-wg`,
+    );
+    const endpoint = `peer ${peer?.publicKey} endpoint ${other.address}:51820 allowed-ips 10.2.${2 - index}.0/24`;
+    const set = `wg set flannel-wg listen-port 51820 private-key /dev/stdin ${endpoint}`;
+    host.netns.exec("sh", ["-c", `echo ${own?.privateKey} | ${set}`]);
+    host.netns.ip("link set flannel-wg up", "route add 10.2.0.0/16 dev flannel-wg scope link");
+    addFlannelRules(host, subnet);
+    writeSubnetFile(host, index + 1, 1420);
+  }
+  return overlayBetween(lab, hosts);
+}
+
+function writeSubnetFile({ runDirectory }: Host, number: number, mtuBytes: number): void {
+  mkdirSync(join(runDirectory, "flannel"));
+  writeFileSync(
+    join(runDirectory, "flannel/subnet.env"),
+    `FLANNEL_NETWORK=10.2.0.0/16\nFLANNEL_SUBNET=10.2.${number}.1/24\nFLANNEL_MTU=${mtuBytes}\nFLANNEL_IPMASQ=true\n`,
+  );
 }
 
 /** As flannel writes them, with a comment on each: it is a test of its own for every packet. */

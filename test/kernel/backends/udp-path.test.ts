@@ -179,18 +179,42 @@ describeAsRoot("the data path of the udp backend", () => {
     await expectCounted("malformed", hand, wrongChecksum, cut, version5, empty, Buffer.from("hello"));
   });
 
+  it("counts packets that the kernel does not send, and those with a lost congestion mark", async () => {
+    const before = [one.runner.counts, two.runner.counts] as const;
+    const load = (netns: TestNetns, hook: string, rule: string) => {
+      const chain = `chain c { type filter hook ${hook} priority -300; ${rule}; }`;
+      netns.exec("sh", ["-c", 'echo "$0" | nft -f -', `table ip tulle-test {\n${chain}\n}`]);
+    };
+    load(one.netns, "output", "udp dport 8285 drop");
+    load(two.netns, "prerouting", "udp dport 8285 ip ecn set ce");
+    try {
+      expect(pingOutput(one.container, "10.2.2.2")).toContain("0 received");
+      await vi.waitFor(() => expect(one.runner.traffic.dropped["send error"]).toBe(before[0].sendErrors + 1));
+      one.netns.exec("nft", ["delete", "table", "ip", "tulle-test"]);
+      expect(pingOutput(one.container, "10.2.2.2")).toContain("0 received");
+      await vi.waitFor(() => expect(two.runner.traffic.dropped.congestion).toBe(before[1].congested + 1));
+    } finally {
+      for (const netns of [one.netns, two.netns])
+        netns.exec("sh", ["-c", "nft delete table ip tulle-test 2>/dev/null || true"]);
+    }
+  });
+
   it("answers a packet whose hop limit ends at the tunnel", () => {
+    const before = one.runner.counts;
     expect(pingOutput(one.container, "-t", "2", "10.2.2.2")).toContain(
       "From 10.2.1.0 icmp_seq=1 Time to live",
     );
     expect(pingOutput(one.container, "-t", "2", "fd00:2:0:2::2")).toContain(
       "From fd00:2:0:1:: icmp_seq=1 Time",
     );
+    expect(one.runner.counts.icmpTimeExceeded).toBe(before.icmpTimeExceeded + 2);
   });
 
   it("answers a packet that no peer's subnet has", () => {
+    const before = one.runner.counts;
     expect(pingOutput(one.container, "10.2.99.2")).toContain("From 10.2.1.0 icmp_seq=1 Destination Net");
     expect(pingOutput(one.container, "fd00:2:0:99::2")).toContain("From fd00:2:0:1:: icmp_seq=1 Destination");
+    expect(one.runner.counts.icmpUnreachable).toBe(before.icmpUnreachable + 2);
   });
 
   it("has the kernel tell a sender the MTU", () => {
@@ -211,6 +235,34 @@ describeAsRoot("the data path of the udp backend", () => {
     await vi.waitFor(() => expect(pingOutput(one.container, "10.2.2.2")).toContain("Destination Net"), 5_000);
     one.runner.follow({ own, peers: peersOf(leasesOfOne) });
     await vi.waitFor(() => expect(pingOutput(one.container, "10.2.2.2")).toContain("1 received"), 5_000);
+  });
+
+  it("carries the packets of some peers while the kernel carries those of others", async () => {
+    const vxlan = (netns: TestNetns, number: number, peer: number) =>
+      netns.ip(
+        `link add vx0 type vxlan id 1 local 192.168.77.${number} remote 192.168.77.${peer} dev eth0 dstport 8472`,
+        `address add 172.16.0.${number}/24 dev vx0`,
+        "link set vx0 up",
+      );
+    vxlan(one.netns, 1, 3);
+    vxlan(hand, 3, 1);
+    // The longer prefix takes precedence over the network's route to the device.
+    one.netns.ip("route add 10.2.3.0/24 via 172.16.0.3");
+    hand.ip("address add 10.2.3.2/32 dev lo", "route add 10.2.1.0/24 via 172.16.0.1");
+    const { subnets: own } = udpLease(1, { families: FAMILIES });
+    one.runner.follow({ own, peers: peersOf([udpLease(2, { families: FAMILIES })]) });
+    try {
+      const before = one.runner.traffic;
+      await vi.waitFor(() => expect(pingOutput(one.container, "10.2.3.2")).toContain("1 received"), 10_000);
+      expect(one.runner.traffic).toEqual(before);
+      expect(pingOutput(one.container, "10.2.2.2")).toContain("1 received");
+      expect(one.runner.traffic.sent.packets).toBe(before.sent.packets + 1);
+      expect(one.runner.traffic.received.packets).toBe(before.received.packets + 1);
+    } finally {
+      one.runner.follow({ own, peers: peersOf(leasesOfOne) });
+      one.netns.ip("link delete vx0");
+      hand.ip("link delete vx0", "address delete 10.2.3.2/32 dev lo");
+    }
   });
 
   it("reports a device that another program holds, and takes it when it is free", async () => {

@@ -20,8 +20,10 @@ const rules = {
   demandsOf: (lease: Lease): Demands => {
     const addresses = entriesOf(lease.attrs.publicAddress).map(([, address]) => address);
     const mac = JSON.stringify(lease.attrs.backendData);
-    const claims = [...addresses.map(String), mac];
-    return { subnets: lease.subnets, claims, addresses: addresses.filter((one) => NETWORK.contains(one)) };
+    const texts = addresses.map(String);
+    const [claims, yieldsTo] = lease.attrs.nodeId === null ? [texts, [mac]] : [[...texts, mac], []];
+    const inside = addresses.filter((one) => NETWORK.contains(one));
+    return { subnets: lease.subnets, claims, yieldsTo, addresses: inside };
   },
 };
 
@@ -32,17 +34,17 @@ function acceptedByDefinition(leases: Iterable<Lease>): Lease[] {
     (a, b) => Number(a.createRevision - b.createRevision) || (a.key < b.key ? -1 : 1),
   );
   for (const lease of byAge)
-    if (rules.problemOf(lease) === null && !accepted.some((other) => contradict(lease, other)))
+    if (rules.problemOf(lease) === null && !accepted.some((older) => contradict(lease, older)))
       accepted.push(lease);
   return accepted;
 }
 
-function contradict(a: Lease, b: Lease): boolean {
-  const [left, right] = [rules.demandsOf(a), rules.demandsOf(b)];
+function contradict(younger: Lease, older: Lease): boolean {
+  const [left, right] = [rules.demandsOf(younger), rules.demandsOf(older)];
   const holds = (one: Demands, other: Demands): boolean =>
     other.addresses.some((address) => one.subnets[4]?.contains(address));
   return (
-    left.claims.some((claim) => right.claims.includes(claim)) ||
+    [...left.claims, ...left.yieldsTo].some((claim) => right.claims.includes(claim)) ||
     holds(left, right) ||
     holds(right, left) ||
     (left.subnets[4]?.overlaps(right.subnets[4] ?? NETWORK) ?? false)
@@ -58,6 +60,7 @@ const step = fc.record({
     fc.integer({ min: 0, max: 1023 }).map((offset) => NETWORK.base.plus(offset).toString()),
   ),
   mac: fc.integer({ min: 1, max: 8 }),
+  isFlannel: fc.boolean(),
   isBad: fc.integer({ min: 0, max: 9 }).map((die) => die === 0),
   age: fc.integer({ min: 1, max: 30 }),
 });
@@ -69,10 +72,14 @@ describe("admission", () => {
         const admission = new Admission(rules);
         const leases = new Map<string, Lease>();
         const mirror = new Map<string, Lease>();
-        for (const { type, subnet: one, address, mac, isBad, age } of steps) {
+        for (const { type, subnet: one, address, mac, isFlannel, isBad, age } of steps) {
           const key = formatLeaseKey({ 4: one });
           if (type === "put") {
-            const text = value(mac, { ip: address, ...(isBad ? { backendType: "other" } : {}) });
+            const text = value(mac, {
+              ip: address,
+              ...(isFlannel ? { nodeId: null } : {}),
+              ...(isBad ? { backendType: "other" } : {}),
+            });
             const lease = decodeEntry(entry(key, mac, { value: text, createRevision: BigInt(age) }));
             leases.set(key, lease);
             admission.put(lease);

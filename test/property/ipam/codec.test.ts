@@ -45,14 +45,22 @@ const data = fc
   .map((one) => JSON.parse(JSON.stringify(one)) as JsonValue)
   .filter((one) => one !== null);
 
-const leaseAttrs: fc.Arbitrary<LeaseAttrs> = fc.record({
-  publicAddress: perFamily(addressOf(4), addressOf(6)),
+const offer = {
   backendType: fc.string(),
   backendData: fc.oneof(fc.constant({}), perFamily(data, data)),
-  nodeId: fc.option(
-    fc.string({ unit: fc.constantFrom(..."0123456789abcdef"), minLength: 32, maxLength: 32 }),
-  ),
-});
+};
+
+const leaseAttrs: fc.Arbitrary<LeaseAttrs> = fc.record(
+  {
+    publicAddress: perFamily(addressOf(4), addressOf(6)),
+    ...offer,
+    otherBackends: fc.array(fc.record(offer), { minLength: 1, maxLength: 4 }),
+    nodeId: fc.option(
+      fc.string({ unit: fc.constantFrom(..."0123456789abcdef"), minLength: 32, maxLength: 32 }),
+    ),
+  },
+  { requiredKeys: ["publicAddress", "backendType", "backendData", "nodeId"] },
+);
 
 const prefixOf = (family: Family) =>
   fc

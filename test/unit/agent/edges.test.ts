@@ -85,6 +85,25 @@ describe("metrics", () => {
     end();
     expect(metrics.render()).not.toContain("tulle_peer_");
   });
+
+  it("shows the counts of the data path while there is one", () => {
+    const metrics = new Metrics();
+    const blue = new AgentMetrics(metrics.of("blue"));
+    blue.setTraffic({
+      sent: { packets: 3, bytes: 300 },
+      received: { packets: 2, bytes: 200 },
+      dropped: { forged: 1, "send error": 0 },
+      icmpErrors: { unreachable: 4 },
+    });
+    const text = metrics.render();
+    expect(text).toContain('tulle_path_packets_total{network="blue",direction="sent"} 3\n');
+    expect(text).toContain('tulle_path_bytes_total{network="blue",direction="received"} 200\n');
+    expect(text).toContain('tulle_path_dropped_packets_total{network="blue",reason="forged"} 1\n');
+    expect(text).toContain('tulle_path_dropped_packets_total{network="blue",reason="send error"} 0\n');
+    expect(text).toContain('tulle_path_icmp_errors_total{network="blue",type="unreachable"} 4\n');
+    blue.setTraffic(null);
+    expect(metrics.render()).not.toContain("tulle_path_");
+  });
 });
 
 describe("control socket", () => {

@@ -43,8 +43,8 @@ describe("the udp backend", () => {
       "route fd00:2::/48 dev flannel0 proto 116 metric 1024",
     ]);
     expect(backend.tunnels).toEqual({
-      4: { device: "flannel0", port: 8285 },
-      6: { device: "flannel0", port: 8285 },
+      4: { device: "flannel0", port: 8285, isChecked: true },
+      6: { device: "flannel0", port: 8285, isChecked: true },
     });
   });
 
@@ -69,8 +69,15 @@ describe("the udp backend", () => {
     expect(backend.rejectPeer(lease)).toBeNull();
     const vxlan = { ...lease, attrs: { ...lease.attrs, backendType: "vxlan" } };
     expect(backend.rejectPeer(vxlan)).toContain('its backend is "vxlan"');
+    const bare = { ...lease, attrs: { ...lease.attrs, publicAddress: {} } };
+    expect(backend.rejectPeer(bare)).toMatch(/^it has no public IPv4 address to send packets to; /);
+  });
+
+  it("uses the IPv4 part of a lease of flanneld's, which names no IPv6 address", () => {
+    const lease = udpLease(2, { families: [4, 6] });
     const without6 = { ...lease, attrs: { ...lease.attrs, publicAddress: { 4: ADDRESSES[4] } } };
-    expect(backend.rejectPeer(without6)).toBe("it has no public IPv6 address");
+    expect(prepare([4, 6]).rejectPeer(without6)).toBeNull();
+    expect(prepare([6]).rejectPeer(without6)).toMatch(/^it has no public IPv6 address/);
   });
 
   it("owns the device of its name that it recorded", () => {

@@ -454,7 +454,9 @@ describe("a network config without Backend", () => {
     await store.leases.create("10.2.5.0-24", udpValue(7), 60, signal);
     await expect(enter(1, { config })).rejects.toMatchObject({
       code: "TULLE_CONFIG",
-      message: expect.stringMatching(/lease 10\.2\.5\.0-24 .*write Backend \{"Type":"vxlan"\}/),
+      message: expect.stringMatching(
+        /lease 10\.2\.5\.0-24 .*write Backend \{"Type":"udp"\} .*Backend \{"Type":"vxlan"\}/,
+      ),
     });
   });
 

@@ -33,6 +33,22 @@ describe("a lease value", () => {
     expect(parseLeaseValue(text)).toEqual(lease);
   });
 
+  it("carries further backends, with the fields of the lease itself", () => {
+    const otherBackends = [
+      { backendType: "vxlan", backendData: { 4: { VNI: 1 } } },
+      { backendType: "", backendData: {} },
+    ];
+    const lease = { ...parseLeaseValue(FLANNEL_VALUE), otherBackends };
+    const text = formatLeaseValue(lease);
+    expect(text).toBe(
+      `${FLANNEL_VALUE.slice(0, -1)},"OtherBackends":[{"BackendType":"vxlan","BackendData":{"VNI":1}},{}]}`,
+    );
+    expect(parseLeaseValue(text)).toEqual(lease);
+    expect(parseLeaseValue('{"OtherBackends":[]}')).not.toHaveProperty("otherBackends");
+    const many = JSON.stringify({ OtherBackends: Array.from({ length: 1000 }, () => ({})) });
+    expect(parseLeaseValue(many).otherBackends).toHaveLength(4);
+  });
+
   it("is read as Go reads it: any case, nulls, unknown keys", () => {
     const lease = parseLeaseValue(
       '{"publicip":"192.168.64.3","PUBLICIPV6":null,"backendtype":null,"Extra":{"a":[1]}}',
@@ -55,6 +71,9 @@ describe("a lease value", () => {
     ['{"PublicIPv6":"192.168.64.3"}', "not an IPv6 address"],
     ['{"BackendType":{}}', "BackendType is {}, not text"],
     ['{"NodeID":7}', "NodeID is 7, not text"],
+    ['{"OtherBackends":{}}', "OtherBackends is {}, not a list of objects"],
+    ['{"OtherBackends":["vxlan"]}', 'OtherBackends is ["vxlan"], not a list of objects'],
+    ['{"OtherBackends":[{"BackendType":5}]}', "BackendType is 5, not text"],
   ])("%s is a CodecError: %s", (text, message) => {
     expect(() => parseLeaseValue(text)).toThrow(
       expect.objectContaining({ code: "TULLE_CODEC", message: expect.stringContaining(message) }),

@@ -46,8 +46,10 @@ describe("defaults", () => {
     expect(planOf({ Network: "10.3.0.0/16", EnableIPv6: true, ...config })[1]).toBe(plan);
   });
 
-  it("ignore IPv6 unless it is enabled", () => {
+  it("ignore a family unless it is enabled", () => {
     expect(planOf({ Network: "10.3.0.0/16", IPv6Network: "nonsense" })).toHaveLength(1);
+    const six = { EnableIPv4: false, EnableIPv6: true, IPv6Network: "fc00::/48" };
+    expect(planOf({ ...six, Network: "nonsense", SubnetLen: 24 })).toHaveLength(1);
   });
 
   it("make vxlan of a missing Backend, and remember that it was missing", () => {
@@ -113,6 +115,20 @@ describe("a mistake gets one error with the key, the value and the remedy", () =
     ],
     [{ ...base, EnableIPv4: "yes" }, /EnableIPv4 is "yes"; write true or false/],
     [{ ...base, EnableIPv4: false }, /EnableIPv4 is false; enable EnableIPv4 or EnableIPv6/],
+    [
+      { ...base, EnableIPv4: false, EnableIPv6: false },
+      /EnableIPv4 is false; enable EnableIPv4 or EnableIPv6/,
+    ],
+    [
+      { EnableIPv4: false, EnableIPv6: true, IPv6Network: "fc00::/48", SubnetLen: 64 },
+      /: SubnetLen is 64; EnableIPv4 is false: write IPv6SubnetLen/,
+    ],
+    [{ ...base, EnableIPv6: true, IPv6Network: "fc00::/48", SubnetLen: 64 }, /: SubnetLen is 64; .*18 to 30/],
+    [{ ...base, EnableIPv6: true, IPv6Network: "fc00::/48", IPv6SubnetLen: 24 }, /IPv6SubnetLen is 24; .*50/],
+    [
+      { ...base, EnableIPv6: true, IPv6Network: "10.4.0.0/16" },
+      /IPv6Network is "10\.4\.0\.0\/16"; write an IPv6 network/,
+    ],
     [{ ...base, EnableNFTables: 1 }, /EnableNFTables is 1; write true or false/],
     [{ ...base, EnableIPv6: true }, /IPv6Network is missing; write an IPv6 network/],
     [{ ...base, EnableIPv6: true, IPv6Network: "fc00::/125" }, /IPv6Network .*124 or less/],

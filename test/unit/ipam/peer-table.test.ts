@@ -140,6 +140,23 @@ describe("of leases that contradict each other the older one stays", () => {
     expect([...table.peers.keys()]).toEqual(["10.2.5.0-24", "10.2.4.0-24"]);
   });
 
+  it("and for the tunnel MAC of an older lease of tulle's, which flannel's lease does not take from it", () => {
+    const { list, put, del, keys, reason } = peerTableLab();
+    const mac = { backendData: { 4: { VtepMAC: "02:00:00:01:00:05" } } };
+    const theirs = entry("10.2.7.0-24", 7, { value: value(7, { nodeId: null, ...mac }) });
+    list([theirs]);
+    put(entry("10.2.5.0-24", 5));
+    expect(keys()).toEqual(["10.2.5.0-24"]);
+    expect(reason("10.2.7.0-24")).toMatch(
+      /hardware address 02:00:00:01:00:05 is also that of lease 10\.2\.5\.0-24, which is older/,
+    );
+    del("10.2.5.0-24", 0);
+    expect(keys()).toEqual(["10.2.7.0-24"]);
+    // A younger lease of tulle's gets it, as from any other host.
+    put(entry("10.2.9.0-24", 9, { value: value(9, mac) }));
+    expect(keys()).toEqual(["10.2.7.0-24", "10.2.9.0-24"]);
+  });
+
   it("and is accepted once the older one has moved", () => {
     const { list, put, keys } = peerTableLab();
     list([entry("10.2.5.0-24", 5), entry("10.2.6.0-24", 6, { value: value(6, { ip: "192.168.0.5" }) })]);

@@ -42,7 +42,13 @@ beforeAll(async () => {
     await fillStore(`${directory}/broken${index}`, `{"Network": ${text}`);
     await writeFile(`${directory}/file${index}`, `${text}: ${text}\nFLANNEL_SUBNET=${text}\n`);
   }
-  const routes = { "/status": hostileStatus, "/summary": () => HOSTILE[0] };
+  const routes = {
+    "/status": hostileStatus,
+    "/summary": () => HOSTILE[0],
+    "/events": () =>
+      HOSTILE.map((text) => ({ time: text, level: text, message: text, [text]: text, nested: [text] })),
+    "/probe-targets": () => ({ targets: [], devices: [], interfaces: {} }),
+  };
   control = await serveControl(`${directory}/run`, routes, new Faults(silentLogger));
 });
 
@@ -156,6 +162,18 @@ const LINES: Readonly<Record<string, () => readonly (readonly string[])[]>> = {
     ...perText((text) => ["net", "init", store("leases"), "--network", "10.2.0.0/16", "--backend", text]),
     ...perText((_, index) => ["net", "init", store(`config${index}`), "--network", "10.2.0.0/16"]),
     ...perText((text) => ["net", "init", store("leases"), "--file", text]),
+  ],
+  report: () => perText((text) => ["report", "--output", `/nowhere/${text}`]),
+  events: () => [
+    ["events", "--run-dir", `${directory}/run`],
+    ["events", "--run-dir", `${directory}/run`, "--json"],
+    ...perText((text) => ["events", "--run-dir", `/nowhere/${text}`, "--state-dir", text]),
+    ...perText((text) => ["events", "--last", text]),
+  ],
+  connectivity: () => [
+    ...perText((text) => ["connectivity", "--run-dir", `${directory}/run`, text]),
+    ...perText((text) => ["connectivity", "--run-dir", `/nowhere/${text}`]),
+    ...perText((text) => ["connectivity", "--count", text]),
   ],
   leases: () => [
     ["leases", store("leases")],

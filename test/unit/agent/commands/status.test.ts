@@ -160,6 +160,23 @@ describe("tulle status", () => {
     expect(out).toBe("the daemon runs, but has not joined its network yet: no store\n");
   });
 
+  it("shows what a data path in user space carried, and why it dropped packets", async () => {
+    const traffic = {
+      sent: { packets: 12, bytes: 3456 },
+      received: { packets: 7, bytes: 890 },
+      dropped: { unreachable: 3, forged: 0 },
+      icmpErrors: { unreachable: 2 },
+    };
+    const { out } = await status(report({ traffic }));
+    expect(out).toMatch(
+      /^traffic +sent 12 packets, 3456 B; received 7 packets, 890 B; dropped unreachable 3; ICMP errors sent: unreachable 2$/m,
+    );
+  });
+
+  it("shows no traffic where the kernel carries the packets", async () => {
+    expect((await status(report())).out).not.toContain("traffic");
+  });
+
   it("counts many peers and lists them on demand", async () => {
     const peers = Array.from({ length: 20 }, (_, number) => peer(number));
     const { out } = await status(report({ peers }));

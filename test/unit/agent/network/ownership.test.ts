@@ -10,6 +10,7 @@ import { goneFrom } from "../../../../agent/network/gone.ts";
 import { readRecordedRanges, recordNetworks } from "../../../../agent/network/network-history.ts";
 import { Ownership } from "../../../../agent/network/ownership.ts";
 import { type ScopeFacts, scopeOf } from "../../../../agent/network/scope.ts";
+import { MixedBackend } from "../../../../backends/mixed.ts";
 import { RTN_BLACKHOLE, RTN_UNICAST } from "../../../../backends/netlink/route.ts";
 import { ROUTE_PROTOCOL } from "../../../../backends/state/contract/kind.ts";
 import type { LinkObject } from "../../../../backends/state/kinds/link.ts";
@@ -41,7 +42,7 @@ function factsOf(changes: Partial<ScopeFacts> = {}): ScopeFacts {
   return {
     network: null,
     attachment: {
-      backend: prepareVxlan({ DirectRouting: true }),
+      backend: new MixedBackend(prepareVxlan({ DirectRouting: true })),
       host: hostFacts(),
       networkConfig: parseNetworkConfig(`{"Network":"${RANGE}"}`),
     },

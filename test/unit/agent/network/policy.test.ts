@@ -8,6 +8,7 @@ import { ownedName } from "../../../../agent/network/network-settings.ts";
 import { optionsOf } from "../../../../agent/network/network-support.ts";
 import { Metrics } from "../../../../agent/report/metrics.ts";
 import { planFirewall } from "../../../../backends/firewall/plan.ts";
+import { MixedBackend } from "../../../../backends/mixed.ts";
 import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../../../ipam/config/network-config-parser.ts";
@@ -93,7 +94,7 @@ describe("the firewall's plan", () => {
   };
   const network = config();
   const host = hostFacts();
-  const backend = optionsOf(network).prepare(host, [4], { macFor: () => OWN_MAC });
+  const backend = new MixedBackend(optionsOf(network).prepare(host, [4], { macFor: () => OWN_MAC }));
   const plan = (changes: Partial<FirewallSettings>, isolated: readonly Prefix[] = []) =>
     planFirewall(
       firewallInputFor({

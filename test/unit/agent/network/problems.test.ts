@@ -39,6 +39,9 @@ const QUIET: MemberDetails = {
   },
   faults: [],
   paths: [],
+  broken: [],
+  probing: null,
+  limits: [],
 };
 
 const failure = (key: string) => ({ key, message: `${key}: EPERM`, others: 0 });

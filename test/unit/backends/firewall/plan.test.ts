@@ -146,6 +146,23 @@ describe("the firewall plan", () => {
     expect(plan.rules[4]?.knownSources).toBeNull();
   });
 
+  it("lets the packets of further tunnels in, and clamps on their devices too", () => {
+    const tunnel = INPUT.tunnels[4] as TunnelInput;
+    const sideTunnels = {
+      4: [
+        { ...tunnel, device: "flannel0", port: 8285 },
+        { ...tunnel, device: "flannel.7" },
+      ],
+    };
+    const input: FirewallInput = { ...INPUT, openPort: true, mssClamp: true, sideTunnels };
+    expect(rulesOf(input, "FLANNEL-INPUT")).toEqual([
+      "-p udp -m udp --dport 8472 -j ACCEPT",
+      "-p udp -m udp --dport 8285 -j ACCEPT",
+    ]);
+    const devices = rulesOf(input, "FLANNEL-MSS").map((rule) => /-o (\S+)/.exec(rule)?.[1]);
+    expect(devices).toEqual(["flannel.1", "flannel0", "flannel.7"]);
+  });
+
   it("accepts in Docker's chains only what other hosts send or get, with direct routes by either way", () => {
     const input = { ...INPUT, entrances: { 4: ["flannel.1", "eth0"] } };
     expect(rulesOf(input, "FLANNEL-DOCKER")).toEqual([

@@ -1,0 +1,70 @@
+/** `tulle events`: the last changes of state on this host, from the running daemon or from what the last one kept. */
+
+import { ConfigError, TulleError } from "../../ipam/errors.ts";
+import { formatJson } from "../../ipam/escape.ts";
+import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
+import type { AgentConfig } from "../config/config.ts";
+import { askControl } from "../report/control.ts";
+import { MOST_EVENTS, readEvents } from "../report/event-log.ts";
+import { fieldWords } from "../report/log-line.ts";
+import type { CommandModule } from "../terminal/command.ts";
+import type { Style, Terminal } from "../terminal/terminal.ts";
+
+const ANSWER_WITHIN_MS = 5_000;
+
+interface EventsOptions {
+  readonly json?: true;
+  readonly last: number;
+}
+
+export const events: CommandModule = {
+  daemonFlags: ["config", "run-dir", "state-dir"],
+  define(command, context) {
+    const { out } = context;
+    command
+      .option("--last <events>", `only the last ones, 1 to ${MOST_EVENTS}`, parseLast, MOST_EVENTS)
+      .option("--json", "print one object for each line, for programs")
+      .action(async ({ json, last }: EventsOptions) => {
+        const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
+        const all = await collect((await context.config()).files, signal);
+        for (const event of all.slice(-last)) {
+          if (json) out.write(`${formatJson(event)}\n`);
+          else showEvent(event, out);
+        }
+      });
+  },
+};
+
+/** Throws TULLE_CONTROL when neither a daemon answers nor one has kept anything. */
+async function collect(
+  { runDir, stateDir }: AgentConfig["files"],
+  signal: AbortSignal,
+): Promise<readonly JsonObject[]> {
+  try {
+    const answer = await askControl(runDir, "/events", signal);
+    return Array.isArray(answer) ? answer.filter(isJsonObject) : [];
+  } catch (error) {
+    if (!(error instanceof TulleError)) throw error;
+    const kept = readEvents(stateDir);
+    if (kept.length === 0) throw error;
+    return kept;
+  }
+}
+
+const STYLES: Readonly<Record<string, Style>> = { warn: "yellow", error: "red" };
+
+/** As in the log; a line break in a value is escaped. */
+function showEvent({ time, level, message, ...fields }: JsonObject, out: Terminal): void {
+  const words = [String(time), String(level).padEnd(5), String(message), ...fieldWords(fields)];
+  const style = STYLES[String(level)];
+  const text = words.join(" ");
+  if (style === undefined) out.line(text);
+  else out.write(`${out.style(style, text)}\n`);
+}
+
+/** Throws ConfigError. */
+function parseLast(text: string): number {
+  const last = Number(text);
+  if (/^\d+$/.test(text) && last >= 1 && last <= MOST_EVENTS) return last;
+  throw new ConfigError(`--last is "${text}"; write a whole number from 1 to ${MOST_EVENTS}`);
+}

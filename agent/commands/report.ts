@@ -1,0 +1,39 @@
+/** `tulle report`: one file with everything that a bug report needs, without secrets. Changes nothing on the host. */
+
+import { hostname } from "node:os";
+import { ConflictError, errorMessage } from "../../ipam/errors.ts";
+import { hasCode } from "../../ipam/files.ts";
+import { writeArchive } from "../bug-report/archive.ts";
+import { knownSecrets, redactText } from "../bug-report/secrets.ts";
+import { collectSources } from "../bug-report/sources.ts";
+import type { CommandModule } from "../terminal/command.ts";
+
+interface ReportOptions {
+  readonly output?: string;
+}
+
+export const report: CommandModule = {
+  daemonFlags: ["config", "run-dir", "state-dir", "subnet-file"],
+  define(command, context) {
+    command
+      .option("--output <file>", "the archive to create; default tulle-HOST-TIME.tar.gz in this folder")
+      .action(async ({ output }: ReportOptions) => {
+        const config = await context.config();
+        const date = new Date(context.dateMs());
+        const name = `tulle-${hostname()}-${date.toISOString().replace(/[-:]|\.\d+/g, "")}`;
+        const path = output ?? `${name}.tar.gz`;
+        const secrets = knownSecrets(config.store, context.environment);
+        const sources = await collectSources(config, context.signal);
+        const entries = sources.map((one) => ({ ...one, text: redactText(one.text, secrets) }));
+        await writeArchive(path, name, entries, date).catch((error: unknown) => {
+          const reason = hasCode(error, "EEXIST") ? "it exists already" : errorMessage(error);
+          throw new ConflictError(`${path} cannot be written: ${reason}; give another --output`, {
+            cause: error,
+          });
+        });
+        context.out.line(
+          `${path}: ${entries.length} files, readable by you alone; look through it before you send it`,
+        );
+      });
+  },
+};

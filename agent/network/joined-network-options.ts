@@ -1,0 +1,50 @@
+/** What a joined network is made of, and what its status needs besides. Types only. */
+
+import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
+import type { Prefix } from "../../ipam/addresses/ip.ts";
+import type { LeaseClaimer, Membership } from "../../ipam/leases/claimer.ts";
+import type { NetworkStore } from "../../ipam/stores/contracts.ts";
+import type { FirewallSettings } from "../config/config.ts";
+import type { AgentMetrics } from "../report/agent-metrics.ts";
+import type { Attachment, AttachmentParts } from "./attachment.ts";
+import type { ConfigHistory } from "./config-history.ts";
+import type { Enrolment } from "./enrolment.ts";
+import type { ClaimedFirewall } from "./host-firewall.ts";
+import type { NetworkSettings } from "./network-settings.ts";
+import type { Runtime } from "./runtime.ts";
+
+export interface JoinedNetworkOptions {
+  readonly runtime: Runtime;
+  readonly settings: NetworkSettings;
+  readonly store: Pick<NetworkStore, "description" | "roundTripMs" | "feed" | "records">;
+  readonly claimer: LeaseClaimer;
+  readonly metrics: AgentMetrics;
+  readonly attachmentParts: AttachmentParts;
+  readonly enrolment: Enrolment;
+  readonly history: ConfigHistory;
+  readonly attachment: Attachment;
+  readonly membership: Membership;
+  /** Of the network in force and the one before: where peers' subnets may lie, and our own leftovers. */
+  readonly ranges: readonly Prefix[];
+  /** Ranges of the daemon's other networks. */
+  readonly isolated: () => readonly Prefix[];
+  /** The settings in force; a reload may have changed them since the start. */
+  readonly firewall: FirewallSettings;
+  readonly hostFirewall: ClaimedFirewall;
+  /** Drops the store's connections, which this host's former address made. */
+  readonly redial: () => void;
+  /** Called once, when packets can flow. */
+  readonly onReady: () => void;
+  /** Called at the start, and when this host's interface, addresses or local prefixes have changed. */
+  readonly onAttachment: (attachment: Attachment, plans: JointPlans) => void;
+  /** Called when this host needs another lease in the same network: it is to leave and join again. */
+  readonly onRejoin: () => void;
+}
+
+/** What a report needs besides what this network has. */
+export interface StatusContext {
+  readonly network: string | null;
+  readonly version: string;
+  /** Why the store cannot be followed; null when it can. */
+  readonly storeProblem: string | null;
+}

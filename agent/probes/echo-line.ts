@@ -1,0 +1,92 @@
+/** Echo requests in flight: which answer belongs to which request, and which request stays without one. */
+
+import { NetlinkError } from "../../backends/netlink/errors.ts";
+import type { EchoPort } from "../../backends/probe/echo-port.ts";
+import type { Address } from "../../ipam/addresses/ip.ts";
+import type { Outcome } from "./probe.ts";
+
+/** Longest time to wait for an answer. */
+export const PATIENCE_MS = 1_000;
+/** Packets read at one wake-up: a flood must not hold the event loop. */
+const MOST_READ = 64;
+const SEQUENCES = 0x10000;
+
+interface Pending {
+  readonly target: Address;
+  readonly sentMs: number;
+  readonly settle: (outcome: Outcome) => void;
+}
+
+export class EchoLine {
+  readonly #port: EchoPort;
+  readonly #now: () => number;
+  /** By sequence, in the order of sending. */
+  readonly #pending = new Map<number, Pending>();
+  #sequence: number;
+
+  /** `now` is monotonic, in milliseconds. `first` is the first sequence number: hard to guess, so that no program answers ahead. */
+  constructor(port: EchoPort, now: () => number, first: number) {
+    this.#port = port;
+    this.#now = now;
+    this.#sequence = first % SEQUENCES;
+  }
+
+  /** Sends a request of `packetBytes`. `settle` is called once, maybe before this returns. */
+  send(target: Address, packetBytes: number, settle: (outcome: Outcome) => void): void {
+    this.#sequence = (this.#sequence + 1) % SEQUENCES;
+    const sequence = this.#sequence;
+    // Many seconds later than anything waits for: the number of the one before is free.
+    this.#pending.get(sequence)?.settle({ type: "silent" });
+    this.#pending.set(sequence, { target, sentMs: this.#now(), settle });
+    try {
+      this.#port.send(target, sequence, packetBytes);
+    } catch (error) {
+      if (!(error instanceof NetlinkError)) throw error;
+      this.#settle(sequence, { type: "error", text: error.errnoName });
+    }
+  }
+
+  /** Takes what has arrived. */
+  receive(): void {
+    for (let count = 0; count < MOST_READ; count++) {
+      const event = this.#next();
+      if (event === null) return;
+      const pending = this.#pending.get(event.sequence);
+      if (pending === undefined) continue;
+      // A reply from another address than was asked answers nothing.
+      const about = event.type === "reply" ? event.from : event.target;
+      if (!about.equals(pending.target)) continue;
+      this.#settle(
+        event.sequence,
+        event.type === "reply"
+          ? { type: "answered", roundTripMs: this.#now() - pending.sentMs }
+          : { type: "error", text: `${event.text}, says ${event.from}` },
+      );
+    }
+  }
+
+  /** Gives up those that have waited long enough. */
+  expire(): void {
+    const limitMs = this.#now() - PATIENCE_MS;
+    for (const [sequence, { sentMs }] of this.#pending) {
+      if (sentMs > limitMs) return;
+      this.#settle(sequence, { type: "silent" });
+    }
+  }
+
+  #next() {
+    try {
+      return this.#port.receive();
+    } catch (error) {
+      // An error that the kernel keeps for the socket, as of an interface that went down: it concerns no request.
+      if (error instanceof NetlinkError) return null;
+      throw error;
+    }
+  }
+
+  #settle(sequence: number, outcome: Outcome): void {
+    const pending = this.#pending.get(sequence);
+    this.#pending.delete(sequence);
+    pending?.settle(outcome);
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * Which target is probed next, within a budget of packets that does not grow with the number of peers. Pure.
+ *
+ * Doubtful and new targets come first, then those in use and the neighbours in the ring of all hosts, then all others in
+ * turn: a dead host is seen soon by its neighbours, a dead path to a peer in use by its user.
+ */
+
+import type { ProbeTarget } from "./probe.ts";
+
+export interface ProbeBudget {
+  /** Packets per second, at least 1. */
+  readonly perSecond: number;
+}
+
+/** Of neighbours in the ring. */
+const RING_INTERVAL_MS = 5_000;
+/** Of all others, however few they are. */
+const TURN_INTERVAL_MS = 5_000;
+/** What routine probes may take of the budget; doubtful targets have the rest, and what routine leaves. */
+const ROUTINE_SHARE = 0.9;
+const RING_NEIGHBOURS = 2;
+/** Packets that may follow each other at once. */
+const BURST = 5;
+
+export class ProbePlan {
+  readonly #perMs: number;
+  #targets: readonly ProbeTarget[] = [];
+  #byId: ReadonlyMap<string, ProbeTarget> = new Map();
+  #ring: readonly ProbeTarget[] = [];
+  #busy: ReadonlySet<string> = new Set();
+  #busyIntervalMs = 0;
+  /** When each of the doubtful targets is due. */
+  readonly #urgent = new Map<string, number>();
+  readonly #probedMs = new Map<string, number>();
+  #turn = 0;
+  #nextTurnMs = Number.NEGATIVE_INFINITY;
+  #tokens = BURST;
+  #refilledMs: number | null = null;
+
+  constructor({ perSecond }: ProbeBudget) {
+    this.#perMs = perSecond / 1000;
+  }
+
+  /** Replaces all targets, sorted by id; `ownKey` is this host's place among them. New ones are probed at once. */
+  setTargets(targets: readonly ProbeTarget[], ownKey: string): void {
+    const former = this.#byId;
+    this.#targets = targets;
+    this.#byId = new Map(targets.map((target) => [target.id, target]));
+    this.#ring = neighboursOf(targets, ownKey);
+    for (const { id } of targets) {
+      if (!former.has(id)) this.#urgent.set(id, Number.NEGATIVE_INFINITY);
+    }
+    for (const id of former.keys()) {
+      if (this.#byId.has(id)) continue;
+      this.#urgent.delete(id);
+      this.#probedMs.delete(id);
+    }
+  }
+
+  /** Those that packets of this host are sent to: they are probed every `intervalMs`. */
+  setBusy(ids: ReadonlySet<string>, intervalMs: number): void {
+    this.#busy = ids;
+    this.#busyIntervalMs = intervalMs;
+  }
+
+  /** When a target was probed last, as a matter of routine. */
+  probedMs(id: string): number {
+    return this.#probedMs.get(id) ?? Number.NEGATIVE_INFINITY;
+  }
+
+  /** Has a target looked after from `atMs` on, before what is routine, until it is settled. */
+  hurry(id: string, atMs: number): void {
+    if (this.#byId.has(id)) this.#urgent.set(id, atMs);
+  }
+
+  settle(id: string): void {
+    this.#urgent.delete(id);
+  }
+
+  /** True when the budget has a packet left now. */
+  maySpend(nowMs: number): boolean {
+    if (this.#refilledMs !== null) {
+      this.#tokens = Math.min(BURST, this.#tokens + (nowMs - this.#refilledMs) * this.#perMs);
+    }
+    this.#refilledMs = nowMs;
+    return this.#tokens >= 1;
+  }
+
+  /** Takes a packet out of the budget. */
+  spend(): void {
+    this.#tokens -= 1;
+  }
+
+  /** The targets that are to be looked after first, in the order in which they became urgent. */
+  *urgent(nowMs: number): Iterable<ProbeTarget> {
+    for (const [id, atMs] of this.#urgent) {
+      const target = this.#byId.get(id);
+      if (target !== undefined && atMs <= nowMs) yield target;
+    }
+  }
+
+  /** The target whose turn it is, null when none is due. Counts as probed now. */
+  routine(nowMs: number): ProbeTarget | null {
+    const target =
+      this.#overdue(this.#busyTargets(), this.#busyIntervalMs, nowMs) ??
+      this.#overdue(this.#ring, RING_INTERVAL_MS, nowMs) ??
+      this.#takeTurn(nowMs);
+    if (target !== null) this.#probedMs.set(target.id, nowMs);
+    return target;
+  }
+
+  #busyTargets(): readonly ProbeTarget[] {
+    return [...this.#busy].flatMap((id) => this.#byId.get(id) ?? []);
+  }
+
+  /** The one that waits longest. */
+  #overdue(targets: readonly ProbeTarget[], intervalMs: number, nowMs: number): ProbeTarget | null {
+    let longest: ProbeTarget | null = null;
+    let oldestMs = nowMs - intervalMs;
+    for (const target of targets) {
+      const probedMs = this.probedMs(target.id);
+      if (probedMs > oldestMs) continue;
+      oldestMs = probedMs;
+      longest = target;
+    }
+    return longest;
+  }
+
+  #takeTurn(nowMs: number): ProbeTarget | null {
+    if (nowMs < this.#nextTurnMs || this.#targets.length === 0) return null;
+    const spacingMs = Math.max(1 / (this.#perMs * ROUTINE_SHARE), TURN_INTERVAL_MS / this.#targets.length);
+    // Pauses are not made up for, which would be a burst.
+    this.#nextTurnMs = Math.max(this.#nextTurnMs, nowMs - spacingMs) + spacingMs;
+    this.#turn = (this.#turn + 1) % this.#targets.length;
+    return this.#targets[this.#turn] ?? null;
+  }
+}
+
+/** The next targets after this host's own key, around the end. */
+function neighboursOf(targets: readonly ProbeTarget[], ownKey: string): readonly ProbeTarget[] {
+  const after = targets.findIndex(({ peer }) => peer > ownKey);
+  const start = Math.max(after, 0);
+  const count = Math.min(RING_NEIGHBOURS, targets.length);
+  return Array.from({ length: count }, (_, index) => targets[(start + index) % targets.length]).flatMap(
+    (target) => target ?? [],
+  );
+}

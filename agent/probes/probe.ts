@@ -1,0 +1,58 @@
+/** What is probed, with which packets, and what becomes of them. Types only. */
+
+import type { PeerPath } from "../../backends/backend.ts";
+import type { Address, Family, Prefix } from "../../ipam/addresses/ip.ts";
+import type { LeaseKey } from "../../ipam/leases/lease.ts";
+
+/** One family of one peer. */
+export interface ProbeTarget {
+  /** Unique among all targets: the lease key and the family. */
+  readonly id: string;
+  readonly peer: LeaseKey;
+  readonly family: Family;
+  readonly path: PeerPath;
+  readonly subnet: Prefix;
+  /** An address of the peer in it. */
+  readonly inner: Address;
+  /** False where the peer has that address only while it has containers: silence proves nothing then. */
+  readonly isInnerCertain: boolean;
+  /** The address that tunnel packets are sent to; of either family. */
+  readonly outer: Address;
+  /** Largest packet of a container, in bytes. */
+  readonly mtuBytes: number;
+  /** How tunnel packets are recognized, as in "UDP port 8472"; null without a tunnel. */
+  readonly tunnel: string | null;
+}
+
+/** A packet that asks for an answer. */
+export type Probe =
+  /** An echo request of the largest size to the inner address: what is sent while all is well. */
+  | { readonly kind: "full" }
+  /** An echo request of the smallest size to the inner address. */
+  | { readonly kind: "small" }
+  /** An echo request of `bytes` to the inner address: a search for what passes. */
+  | { readonly kind: "size"; readonly bytes: number }
+  /** A TCP connection to a closed port of the inner address: TCP's checksums are the kernel's and the card's work. */
+  | { readonly kind: "tcp" }
+  /** A small echo request to the outer address, beside the tunnel. */
+  | { readonly kind: "outer" };
+
+export type Outcome =
+  | { readonly type: "answered"; readonly roundTripMs: number }
+  | { readonly type: "silent" }
+  /** It was not sent, or the network sent an error instead of an answer. */
+  | { readonly type: "error"; readonly text: string };
+
+/** What two attempts of each probe showed. */
+export interface Evidence {
+  readonly small: Outcome;
+  readonly full: Outcome;
+  readonly tcp: Outcome;
+  readonly outer: Outcome;
+  /** Largest echo request that was answered, in bytes; null when that was not looked for, or none was. */
+  readonly passesBytes: number | null;
+}
+
+export function isAnswered(outcome: Outcome): outcome is Outcome & { readonly type: "answered" } {
+  return outcome.type === "answered";
+}

@@ -1,0 +1,141 @@
+/** Measures paths now, for a person who waits: round trips, loss, what passes, and why not. */
+
+import { HEADER_BYTES } from "../../backends/probe/echo-port.ts";
+import type { Address, PerFamily } from "../../ipam/addresses/ip.ts";
+import type { Clock } from "../../ipam/clock.ts";
+import { type Cause, type History, judge, type LocalFacts } from "./causes.ts";
+import type { EchoLine } from "./echo-line.ts";
+import { Examination } from "./examination.ts";
+import { type Evidence, isAnswered, type Outcome, type Probe, type ProbeTarget } from "./probe.ts";
+
+export interface SurveyOptions {
+  readonly clock: Clock;
+  readonly lines: PerFamily<EchoLine>;
+  readonly probeTcp: (target: Address, settle: (outcome: Outcome) => void) => void;
+  readonly factsOf: (target: ProbeTarget) => LocalFacts;
+  readonly askLink: (target: ProbeTarget) => void;
+  /** Small echo requests to each target. */
+  readonly count: number;
+  /** Called when a target is through. */
+  readonly onProgress: (done: number) => void;
+}
+
+export interface PathMeasure {
+  readonly target: ProbeTarget;
+  readonly sent: number;
+  /** Of the answered ones, ascending. */
+  readonly roundTripsMs: readonly number[];
+  /** Largest packet that passes, in bytes; null when that is not known. */
+  readonly passesBytes: number | null;
+  readonly cause: Cause | null;
+}
+
+/** Targets that are measured at the same time. */
+const PARALLEL = 64;
+/** Between echo requests to one target. */
+const INTERVAL_MS = 50;
+const PAYLOAD_BYTES = 56;
+
+interface Measured {
+  readonly target: ProbeTarget;
+  readonly sent: number;
+  readonly roundTripsMs: readonly number[];
+  readonly evidence: Evidence;
+}
+
+export class Survey {
+  readonly #options: SurveyOptions;
+  #done = 0;
+
+  constructor(options: SurveyOptions) {
+    this.#options = options;
+  }
+
+  /** In the order of `targets`. Rejects with the signal's reason when it fires. */
+  async run(targets: readonly ProbeTarget[], signal: AbortSignal): Promise<readonly PathMeasure[]> {
+    const measured: Measured[] = [];
+    let next = 0;
+    const work = async (): Promise<void> => {
+      for (let index = next++; index < targets.length; index = next++) {
+        const target = targets[index];
+        if (target === undefined) continue;
+        measured[index] = await this.#measure(target, signal);
+        this.#options.onProgress(++this.#done);
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(PARALLEL, targets.length) }, work));
+    const elsewhere = seenAnywhere(measured);
+    return measured.map((one) => this.#conclude(one, elsewhere));
+  }
+
+  async #measure(target: ProbeTarget, signal: AbortSignal): Promise<Measured> {
+    const { clock, count } = this.#options;
+    const series: Promise<Outcome>[] = [];
+    for (let sent = 0; sent < count; sent++) {
+      if (sent > 0) await clock.sleep(INTERVAL_MS, signal);
+      series.push(this.#send(target, { kind: "small" }));
+    }
+    const outcomes = await Promise.all(series);
+    const roundTripsMs = outcomes.flatMap((one) => (isAnswered(one) ? [one.roundTripMs] : []));
+    const evidence = await this.#examine(target, signal);
+    return { target, sent: count, roundTripsMs: roundTripsMs.sort((a, b) => a - b), evidence };
+  }
+
+  async #examine(target: ProbeTarget, signal: AbortSignal): Promise<Evidence> {
+    const examination = new Examination(target.family, target.mtuBytes);
+    while (!examination.isComplete) {
+      signal.throwIfAborted();
+      const round: Promise<void>[] = [];
+      for (let probe = examination.next(); probe !== null; probe = examination.next()) {
+        const sent = probe;
+        round.push(this.#send(target, sent).then((outcome) => examination.note(sent, outcome)));
+      }
+      await Promise.all(round);
+    }
+    const { evidence } = examination;
+    if (evidence === null) throw new Error("a complete examination has evidence");
+    return evidence;
+  }
+
+  #send(target: ProbeTarget, probe: Probe): Promise<Outcome> {
+    const { lines, probeTcp, askLink } = this.#options;
+    return new Promise((resolve) => {
+      if (probe.kind === "tcp") return void probeTcp(target.inner, resolve);
+      const address = probe.kind === "outer" ? target.outer : target.inner;
+      const settle = (outcome: Outcome): void => {
+        if (probe.kind === "outer" && !isAnswered(outcome)) askLink(target);
+        resolve(outcome);
+      };
+      const line = lines[address.family];
+      if (line === undefined) settle({ type: "error", text: "no socket of this family" });
+      else line.send(address, bytesOf(probe, target), settle);
+    });
+  }
+
+  #conclude({ target, evidence, sent, roundTripsMs }: Measured, elsewhere: History): PathMeasure {
+    const cause = judge({
+      target,
+      evidence,
+      facts: this.#options.factsOf(target),
+      before: historyOf(evidence),
+      elsewhere,
+    });
+    const passesBytes = isAnswered(evidence.full) ? target.mtuBytes : evidence.passesBytes;
+    return { target, sent, roundTripsMs, passesBytes, cause };
+  }
+}
+
+function bytesOf(probe: Probe, { family, mtuBytes }: ProbeTarget): number {
+  if (probe.kind === "full") return mtuBytes;
+  return probe.kind === "size" ? probe.bytes : HEADER_BYTES[family] + PAYLOAD_BYTES;
+}
+
+function historyOf({ small, full, tcp, outer }: Evidence): History {
+  return { inner: isAnswered(small) || isAnswered(full), tcp: isAnswered(tcp), outer: isAnswered(outer) };
+}
+
+function seenAnywhere(measured: readonly Measured[]): History {
+  const histories = measured.map(({ evidence }) => historyOf(evidence));
+  const some = (kind: keyof History): boolean => histories.some((history) => history[kind]);
+  return { inner: some("inner"), tcp: some("tcp"), outer: some("outer") };
+}

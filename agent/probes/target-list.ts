@@ -1,0 +1,62 @@
+/** The daemon's targets as JSON, for programs that probe on their own: written and read here. */
+
+import { Address, FAMILIES, type Family, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import { CodecError, TulleError } from "../../ipam/errors.ts";
+import { isJsonObject, type JsonValue } from "../../ipam/json.ts";
+import type { LeaseKey } from "../../ipam/leases/lease.ts";
+import type { ProbeTarget } from "./probe.ts";
+
+export interface TargetList {
+  readonly targets: readonly ProbeTarget[];
+  /** The devices that packets to peers' subnets leave by. */
+  readonly devices: readonly string[];
+  /** The interfaces that carry the tunnel. */
+  readonly interfaces: PerFamily<string>;
+}
+
+const PATHS = ["tunnel", "direct", "external"] as const;
+
+/**
+ * Addresses format themselves (toJSON). Throws CodecError for what a daemon of another version may answer,
+ * TULLE_CONTROL from one that has not joined its network.
+ */
+export function readTargets(answer: unknown): TargetList {
+  if (answer === null) {
+    throw new TulleError(
+      "TULLE_CONTROL",
+      'the daemon has not joined its network yet; "tulle status" says why',
+    );
+  }
+  if (!isJsonObject(answer) || !Array.isArray(answer.targets) || !Array.isArray(answer.devices)) {
+    throw new CodecError("the daemon's answer is no list of peers: its version may differ; restart it");
+  }
+  const interfaces = isJsonObject(answer.interfaces) ? answer.interfaces : {};
+  return {
+    targets: answer.targets.map(readTarget),
+    devices: answer.devices.map(String),
+    interfaces: Object.fromEntries(
+      FAMILIES.flatMap((family) => {
+        const name = interfaces[family];
+        return typeof name === "string" ? [[family, name] as const] : [];
+      }),
+    ),
+  };
+}
+
+function readTarget(value: JsonValue): ProbeTarget {
+  if (!isJsonObject(value)) throw new CodecError("a peer in the daemon's answer is not an object");
+  const text = (key: string): string => String(value[key]);
+  const family: Family = value.family === 6 ? 6 : 4;
+  return {
+    id: text("id"),
+    peer: text("peer") as LeaseKey,
+    family,
+    path: PATHS.find((path) => path === value.path) ?? "tunnel",
+    subnet: Prefix.parse(text("subnet")),
+    inner: Address.parse(text("inner")),
+    isInnerCertain: value.isInnerCertain === true,
+    outer: Address.parse(text("outer")),
+    mtuBytes: Number(value.mtuBytes),
+    tunnel: typeof value.tunnel === "string" ? value.tunnel : null,
+  };
+}

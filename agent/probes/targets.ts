@@ -1,0 +1,48 @@
+/** The targets that a network's peers are. Pure. */
+
+import type { PreparedBackend, Tunnel } from "../../backends/backend.ts";
+import type { MixedBackend } from "../../backends/mixed.ts";
+import { entriesOf } from "../../ipam/addresses/ip.ts";
+import type { Lease } from "../../ipam/leases/lease.ts";
+import type { ProbeTarget } from "./probe.ts";
+
+export type ProbedBackend = Pick<MixedBackend, "devices" | "mtuBytes" | "pathTo"> & {
+  carrierOf(lease: Lease): Pick<PreparedBackend, "devices" | "tunnels">;
+};
+
+/** Sorted by id. A peer without any public address has none. */
+export function probeTargets(peers: Iterable<Lease>, backend: ProbedBackend): readonly ProbeTarget[] {
+  const targets = [...peers].flatMap((lease) => targetsOf(lease, backend));
+  return targets.sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+function targetsOf(lease: Lease, backend: ProbedBackend): readonly ProbeTarget[] {
+  const addresses = lease.attrs.publicAddress;
+  const path = backend.pathTo(lease);
+  const { devices, tunnels } = backend.carrierOf(lease);
+  return entriesOf(lease.subnets).flatMap(([family, subnet]) => {
+    const outer = addresses[family] ?? Object.values(addresses)[0];
+    if (outer === undefined) return [];
+    // The tunnel device carries the subnet's first address; without one it is the containers' bridge, if there is any.
+    const isInnerCertain = devices[family] !== undefined;
+    return [
+      {
+        id: `${lease.key} IPv${family}`,
+        peer: lease.key,
+        family,
+        path,
+        subnet,
+        inner: isInnerCertain ? subnet.base : subnet.base.plus(1),
+        isInnerCertain,
+        outer,
+        mtuBytes: backend.mtuBytes,
+        tunnel: path === "direct" ? null : tunnelText(tunnels[outer.family]),
+      },
+    ];
+  });
+}
+
+function tunnelText(tunnel: Tunnel | undefined): string | null {
+  if (tunnel === undefined) return null;
+  return "port" in tunnel ? `UDP port ${tunnel.port}` : `IP protocol ${tunnel.protocol}`;
+}

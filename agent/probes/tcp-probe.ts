@@ -1,0 +1,28 @@
+/** A TCP connection to a port that is meant to be closed: a refusal is an answer. */
+
+import { connect } from "node:net";
+import type { Address } from "../../ipam/addresses/ip.ts";
+import { PATIENCE_MS } from "./echo-line.ts";
+import type { Outcome } from "./probe.ts";
+
+/** "discard" (RFC 863): hardly any host serves it, and where one does, nothing comes of it. */
+const PORT = 9;
+
+/** `settle` is called once. `now` is monotonic, in milliseconds. */
+export function probeTcp(target: Address, now: () => number, settle: (outcome: Outcome) => void): void {
+  const sentMs = now();
+  const socket = connect({ host: target.toString(), port: PORT });
+  const end = (outcome: Outcome): void => {
+    socket.removeAllListeners().on("error", () => undefined);
+    socket.destroy();
+    settle(outcome);
+  };
+  const answered = (): void => end({ type: "answered", roundTripMs: now() - sentMs });
+  socket.setTimeout(PATIENCE_MS, () => end({ type: "silent" }));
+  socket.once("connect", answered);
+  socket.once("error", ({ code }: NodeJS.ErrnoException) => {
+    if (code === "ECONNREFUSED" || code === "ECONNRESET") answered();
+    else if (code === "ETIMEDOUT") end({ type: "silent" });
+    else end({ type: "error", text: code ?? "unknown error" });
+  });
+}

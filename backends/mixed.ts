@@ -1,0 +1,296 @@
+/**
+ * The backends of one host as one: that of the network configuration and, while the network changes over from another
+ * one, the former ones, so that hosts that have not followed are reached as before.
+ *
+ * A lease says by which backend its host wants packets (its main one), and by which others it can be reached. The
+ * receiver decides: packets go by the first of them that this host has. The others are kept ready to receive by, without a
+ * route, so that no packet is lost on either side of a change. Pure: no I/O.
+ */
+
+import { FAMILIES, mapFamilies, type PerFamily, type Prefix } from "../ipam/addresses/ip.ts";
+import type { JsonValue } from "../ipam/json.ts";
+import type { BackendOffer, Lease, LeaseKey } from "../ipam/leases/lease.ts";
+import type {
+  HostFacts,
+  PeerDetails,
+  PeerPath,
+  PreparedBackend,
+  RunnerTarget,
+  SessionReader,
+  Tunnel,
+} from "./backend.ts";
+import { deviceRoute } from "./peers.ts";
+import { type KernelObject, keyOf } from "./state/kinds/registry.ts";
+
+/** One of the backends, and the lease as that backend reads it. */
+interface Way {
+  readonly part: PreparedBackend;
+  readonly lease: Lease;
+}
+
+export class MixedBackend
+  implements Omit<PreparedBackend, "devices" | "isCarriedByOthers" | "startRunner" | "tunnels">
+{
+  /** The present one first. */
+  readonly parts: readonly [PreparedBackend, ...PreparedBackend[]];
+  readonly #present: PreparedBackend;
+  readonly #main: PreparedBackend;
+
+  /**
+   * @param formers those that the network had before, the last one first
+   * @param main by which peers are asked to send: the present one unless it is still being prepared
+   */
+  constructor(present: PreparedBackend, formers: readonly PreparedBackend[] = [], main = present) {
+    this.parts = [present, ...formers];
+    this.#present = present;
+    this.#main = main;
+  }
+
+  get type(): string {
+    return this.#present.type;
+  }
+
+  /** Types of the former backends. */
+  get formerTypes(): readonly string[] {
+    return this.parts.slice(1).map(({ type }) => type);
+  }
+
+  get leaseType(): string {
+    return this.#main.leaseType;
+  }
+
+  get leaseData(): PerFamily<JsonValue> {
+    return this.#main.leaseData;
+  }
+
+  /** The other backends by which peers can reach this host. */
+  get offers(): readonly BackendOffer[] {
+    return this.parts
+      .filter((part) => part !== this.#main)
+      .map(({ leaseType, leaseData }) => ({ backendType: leaseType, backendData: leaseData }));
+  }
+
+  /** Names of the devices that the backends alone have. */
+  get devices(): readonly string[] {
+    return distinct(this.parts.flatMap(devicesOf));
+  }
+
+  /** Those of the devices by which peers are asked to send. */
+  get mainDevices(): readonly string[] {
+    return devicesOf(this.#main);
+  }
+
+  get presentDevices(): readonly string[] {
+    return devicesOf(this.#present);
+  }
+
+  get sharedDevices(): readonly string[] {
+    return distinct(this.parts.flatMap((part) => part.sharedDevices));
+  }
+
+  get nexthopDevices(): readonly string[] {
+    return distinct(this.parts.flatMap((part) => part.nexthopDevices));
+  }
+
+  get entrances(): PerFamily<readonly string[]> {
+    return this.#perFamily((part, family) => part.entrances[family] ?? []);
+  }
+
+  get isCarriedByOthers(): boolean {
+    return this.#present.isCarriedByOthers === true;
+  }
+
+  /** What fits every way. */
+  get mtuBytes(): number {
+    return Math.min(...this.parts.map((part) => part.mtuBytes));
+  }
+
+  /** The one that the firewall has to guard comes first: nothing else judges who sends by it. */
+  get tunnels(): PerFamily<readonly Tunnel[]> {
+    const all = this.#perFamily((part, family) => part.tunnels[family] ?? []);
+    const isGuarded = ({ isAuthenticated, isChecked }: Tunnel): number =>
+      isAuthenticated || isChecked ? 1 : 0;
+    return mapFamilies(all, (tunnels) => [...tunnels].sort((a, b) => isGuarded(a) - isGuarded(b)));
+  }
+
+  rejectPeer(lease: Lease): string | null {
+    if (this.#isPlain(lease)) return this.#present.rejectPeer(lease);
+    if (this.#waysTo(lease).length > 0) return null;
+    const { backendType } = lease.attrs;
+    const meant = this.parts.find(({ leaseType }) => leaseType === backendType) ?? this.#present;
+    return meant.rejectPeer(lease);
+  }
+
+  rejectLocally(lease: Lease): string | null {
+    if (this.#isPlain(lease)) return this.#present.rejectLocally(lease);
+    const ways = this.#waysTo(lease);
+    const reasons = ways.map((way) => way.part.rejectLocally(way.lease));
+    return reasons.every((reason) => reason !== null) ? (reasons[0] ?? null) : null;
+  }
+
+  peerIdentities(lease: Pick<Lease, "attrs">): readonly string[] {
+    if (this.#isPlain(lease)) return this.#present.peerIdentities(lease);
+    const ways = viewsOf(lease).flatMap((view) =>
+      this.parts
+        .filter(({ leaseType }) => leaseType === view.attrs.backendType)
+        .flatMap((part) => part.peerIdentities(view)),
+    );
+    return distinct(ways);
+  }
+
+  /** One key, as of the route to the whole network, has one owner: the backend that peers are asked to use. */
+  planBase(own: PerFamily<Prefix>): readonly KernelObject[] {
+    const objects = new Map<string, KernelObject>();
+    for (const part of [this.#main, ...this.parts]) {
+      for (const object of part.planBase(own)) {
+        if (!objects.has(keyOf(object))) objects.set(keyOf(object), object);
+      }
+    }
+    return [...objects.values()];
+  }
+
+  planPeer(lease: Lease, useNexthops: boolean): readonly KernelObject[] {
+    if (this.#isPlain(lease)) return this.#present.planPeer(lease, useNexthops);
+    const chosen = this.#wayTo(lease);
+    if (chosen === null) return [];
+    const planned = chosen.part.planPeer(chosen.lease, useNexthops);
+    const others = this.#waysTo(lease)
+      .filter(({ part }) => part !== chosen.part)
+      .flatMap((way) => way.part.planPeer(way.lease, useNexthops))
+      .filter(({ kind }) => kind !== "route" && kind !== "nexthop");
+    return [...planned, ...this.#ownRoutes(chosen, planned), ...others];
+  }
+
+  pathTo(lease: Lease): PeerPath {
+    const way = this.#wayTo(lease);
+    return way === null ? this.#present.pathTo(lease) : way.part.pathTo(way.lease);
+  }
+
+  /** The backend by which packets to a peer leave; the present one where none of them can send there. */
+  carrierOf(lease: Lease): PreparedBackend {
+    return this.#wayTo(lease)?.part ?? this.#present;
+  }
+
+  /** The type of the former backend by which packets to a peer leave; null for the present one. */
+  formerTypeTo(lease: Lease): string | null {
+    const way = this.#wayTo(lease);
+    return way === null || way.part === this.#present ? null : way.part.type;
+  }
+
+  peerDetails(sessionsOf: SessionReader, peers: Iterable<Lease>): ReadonlyMap<LeaseKey, PeerDetails> {
+    const all = [...peers];
+    return new Map(
+      this.parts.flatMap((part) => [
+        ...(part.peerDetails?.(sessionsOf, this.#leasesFor(part, all)) ?? new Map<LeaseKey, PeerDetails>()),
+      ]),
+    );
+  }
+
+  /** What the runner of one of the backends has to carry out. */
+  targetFor(part: PreparedBackend, { own, peers }: RunnerTarget): RunnerTarget {
+    const leases = this.#leasesFor(part, peers.values());
+    return { own, peers: new Map(leases.map((lease) => [lease.key, lease])) };
+  }
+
+  /** The peers that a backend can send to or receive from, as it reads their leases. */
+  #leasesFor(part: PreparedBackend, peers: Iterable<Lease>): readonly Lease[] {
+    const isAlone = this.parts.length === 1;
+    return [...peers].flatMap((lease) => {
+      if (isAlone && this.#isPlain(lease)) return [lease];
+      return this.#waysTo(lease).find((way) => way.part === part)?.lease ?? [];
+    });
+  }
+
+  /** The usual case, in a fraction of the time: one backend on each side. */
+  #isPlain({ attrs }: Pick<Lease, "attrs">): boolean {
+    return this.parts.length === 1 && attrs.otherBackends === undefined;
+  }
+
+  /** By which packets to the peer leave; null when this host has none. */
+  #wayTo(lease: Lease): Way | null {
+    if (this.#isPlain(lease)) return { part: this.#present, lease };
+    const ways = this.#waysTo(lease);
+    return ways.find((way) => way.part.rejectLocally(way.lease) === null) ?? null;
+  }
+
+  /** In the order of preference: the peer's, but while the present backend is being prepared the main one first. */
+  #waysTo(lease: Lease): readonly Way[] {
+    const ways = viewsOf(lease).flatMap((view): Way[] => {
+      const part = this.parts.find((each) => each.rejectPeer(view) === null);
+      return part === undefined ? [] : [{ part, lease: view }];
+    });
+    if (this.#main === this.#present) return ways;
+    const isMain = (way: Way): boolean => way.part === this.#main;
+    return [...ways.filter(isMain), ...ways.filter((way) => !isMain(way))];
+  }
+
+  /** Routes of a peer to whom the backend has none of its own: that to the whole network may be another backend's. */
+  #ownRoutes({ part, lease }: Way, planned: readonly KernelObject[]): readonly KernelObject[] {
+    if (this.parts.length === 1 || planned.some(({ kind }) => kind === "route")) return [];
+    return FAMILIES.flatMap((family) => {
+      const [subnet, device] = [lease.subnets[family], part.devices[family]];
+      return subnet === undefined || device === undefined ? [] : [deviceRoute(subnet, device)];
+    });
+  }
+
+  #perFamily<T>(
+    listOf: (part: PreparedBackend, family: (typeof FAMILIES)[number]) => T | readonly T[],
+  ): PerFamily<readonly T[]> {
+    const lists = FAMILIES.map(
+      (family) => [family, this.parts.flatMap((part) => listOf(part, family))] as const,
+    );
+    return Object.fromEntries(
+      lists.filter(([, list]) => list.length > 0).map(([family, list]) => [family, distinct(list)]),
+    );
+  }
+}
+
+/**
+ * Whether one host can have both backends at once: no device is common to them, and each tells the other's leases from
+ * its own. Those that other programs carry cannot, because nothing here decides which way their packets go.
+ */
+export function canStandSideBySide(one: PreparedBackend, other: PreparedBackend, host: HostFacts): boolean {
+  if (one.isCarriedByOthers || other.isCarriedByOthers) return false;
+  if (devicesOf(one).some((device) => devicesOf(other).includes(device))) return false;
+  return one.rejectPeer(ownLease(other, host)) !== null && other.rejectPeer(ownLease(one, host)) !== null;
+}
+
+/** What a host with this backend publishes. */
+function ownLease({ leaseType, leaseData }: PreparedBackend, { uplinks, networks }: HostFacts): Lease {
+  return {
+    key: "",
+    subnets: networks,
+    attrs: {
+      publicAddress: mapFamilies(uplinks, ({ publicAddress }) => publicAddress),
+      backendType: leaseType,
+      backendData: leaseData,
+      nodeId: null,
+    },
+    revision: 0n,
+    createRevision: 0n,
+    storeLeaseId: "",
+    isLeaving: false,
+  };
+}
+
+/** Made once for each lease: the data path compares leases by reference. */
+const VIEWS = new WeakMap<object, readonly unknown[]>();
+
+/** The lease once for each backend that it names. */
+function viewsOf<T extends Pick<Lease, "attrs">>(lease: T): readonly T[] {
+  const { otherBackends, ...attrs } = lease.attrs;
+  if (otherBackends === undefined) return [lease];
+  const known = VIEWS.get(lease) as readonly T[] | undefined;
+  if (known !== undefined) return known;
+  const views = [{}, ...otherBackends].map((offer) => ({ ...lease, attrs: { ...attrs, ...offer } }));
+  VIEWS.set(lease, views);
+  return views;
+}
+
+function devicesOf({ devices }: PreparedBackend): readonly string[] {
+  return distinct(Object.values(devices));
+}
+
+function distinct<T>(values: readonly T[]): readonly T[] {
+  return [...new Set(values)];
+}

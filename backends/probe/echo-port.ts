@@ -1,0 +1,183 @@
+/**
+ * One socket for echo requests to any number of addresses of a family, which also hears what the network reports of
+ * them. It schedules nothing and measures nothing.
+ *
+ * A raw socket, which needs CAP_NET_RAW (raw(7)): the kernel passes errors of a datagram socket to its error queue
+ * only, without the identifier.
+ */
+
+import { Address, type Family } from "../../ipam/addresses/ip.ts";
+import { check, EAGAIN } from "../netlink/errors.ts";
+import { assemble, type Instruction } from "../netlink/filter.ts";
+import * as libc from "../netlink/libc.ts";
+import { AF_OF } from "../netlink/rtnetlink.ts";
+import { decodeEchoReply, encodeEchoRequest, withoutIpv4Header } from "./echo-message.ts";
+import { decodeNetworkReport, REPORT_TYPES } from "./network-report.ts";
+
+/** linux/net.h, asm-generic/socket.h */
+const SOCK_RAW = 3;
+const SOCK_CLOEXEC = 0o2000000;
+const MSG_DONTWAIT = 0x40;
+const SOL_SOCKET = 1;
+const SO_ATTACH_FILTER = 26;
+
+/** linux/in.h: IPPROTO_ICMP, IPPROTO_ICMPV6, SOL_RAW. */
+const PROTOCOL = { 4: 1, 6: 58 } as const;
+const SOL_RAW = 255;
+/** linux/icmp.h ICMP_FILTER, linux/icmpv6.h ICMPV6_FILTER: a set bit keeps messages of that type away. */
+const FILTER_OPTION = 1;
+const REPLY_TYPE = { 4: 0, 6: 129 } as const;
+
+/** linux/in.h, linux/in6.h: level and option of IP_MTU_DISCOVER and IPV6_MTU_DISCOVER. */
+const MTU_DISCOVER = { 4: [0, 10], 6: [41, 23] } as const;
+/** Never fragment, and disregard what the kernel believes of the path: what the path carries is the question. */
+const PMTUDISC_PROBE = 3;
+
+/** The largest IP packet. */
+const PACKET_BYTES = 65_536;
+/** `struct sockaddr_in6`, the longer of both. */
+const SOCKADDR_BYTES = 28;
+
+/** What arrived on behalf of one of our requests. */
+export type EchoEvent =
+  | { readonly type: "reply"; readonly from: Address; readonly sequence: number }
+  /** A router on the way, or the target itself, sent an error. */
+  | {
+      readonly type: "report";
+      readonly from: Address;
+      readonly target: Address;
+      readonly sequence: number;
+      /** As a few words: "host unreachable". */
+      readonly text: string;
+    };
+
+export class EchoPort {
+  readonly #family: Family;
+  readonly #fd: number;
+  readonly #id: number;
+  readonly #packet = Buffer.allocUnsafe(PACKET_BYTES);
+  readonly #from = Buffer.alloc(SOCKADDR_BYTES);
+  #watch: libc.ReadWatch | null = null;
+
+  private constructor(fd: number, family: Family, id: number) {
+    this.#fd = fd;
+    this.#family = family;
+    this.#id = id;
+  }
+
+  /** `id` marks our requests, 1 to 65535. Throws NetlinkError: EPERM without CAP_NET_RAW, EAFNOSUPPORT. */
+  static open(family: Family, id: number): EchoPort {
+    const opened = libc.socket(AF_OF[family], SOCK_RAW | SOCK_CLOEXEC, PROTOCOL[family]);
+    const fd = check("raw socket for echo requests", opened);
+    try {
+      const [level, option] = MTU_DISCOVER[family];
+      check("MTU_DISCOVER", libc.setIntOption(fd, level, option, PMTUDISC_PROBE));
+      check("filter of message types", setTypeFilter(fd, family));
+      const filter = idFilter(family, id);
+      check("SO_ATTACH_FILTER", libc.setFilterOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, filter));
+      return new EchoPort(fd, family, id);
+    } catch (error) {
+      libc.close(fd);
+      throw error;
+    }
+  }
+
+  /**
+   * Sends a request of `packetBytes`, the IP header included, that no router may fragment. Throws NetlinkError:
+   * ENETUNREACH, EHOSTUNREACH, EMSGSIZE (larger than the interface's MTU), EPERM (a local firewall), ENOBUFS.
+   */
+  send(target: Address, sequence: number, packetBytes: number): void {
+    const payload = Buffer.alloc(Math.max(0, packetBytes - HEADER_BYTES[this.#family]));
+    const request = encodeEchoRequest(this.#family, { id: this.#id, sequence, payload });
+    check(
+      `echo request to ${target}`,
+      libc.sendto(this.#fd, request, MSG_DONTWAIT, encodeSocketAddress(target)),
+    );
+  }
+
+  /** One event that has arrived; null when none waits. Messages that are not about our requests are skipped. */
+  receive(): EchoEvent | null {
+    for (;;) {
+      const length = libc.recvfrom(this.#fd, this.#packet, MSG_DONTWAIT, this.#from);
+      if (length === -EAGAIN) return null;
+      const packet = this.#packet.subarray(0, check("recvfrom of an echo reply", length));
+      const event = this.#decode(this.#family === 4 ? withoutIpv4Header(packet) : packet);
+      if (event !== null) return event;
+    }
+  }
+
+  /** Calls back on the event loop while something waits. The callback must not throw. */
+  onReadable(callback: () => void): void {
+    this.#watch?.close();
+    this.#watch = libc.watchReadable(this.#fd, callback);
+  }
+
+  /** Call it once. */
+  close(): void {
+    this.#watch?.close();
+    libc.close(this.#fd);
+  }
+
+  #decode(message: Buffer): EchoEvent | null {
+    const from = decodeSocketAddress(this.#from, this.#family);
+    const reply = decodeEchoReply(this.#family, message);
+    if (reply !== null) {
+      return reply.id === this.#id ? { type: "reply", from, sequence: reply.sequence } : null;
+    }
+    const report = decodeNetworkReport(this.#family, message);
+    if (report === null || report.id !== this.#id) return null;
+    const { target, sequence, text } = report;
+    return { type: "report", from, target, sequence, text };
+  }
+}
+
+/** Of an IP header without options and an echo message's own. */
+export const HEADER_BYTES = { 4: 28, 6: 48 } as const;
+
+function setTypeFilter(fd: number, family: Family): number {
+  const wanted = [REPLY_TYPE[family], ...REPORT_TYPES[family]];
+  if (family === 4) {
+    const blocked = wanted.reduce((mask, type) => mask & ~(1 << type), ~0);
+    return libc.setIntOption(fd, SOL_RAW, FILTER_OPTION, blocked);
+  }
+  const blocked = Buffer.alloc(32, 0xff);
+  for (const type of wanted) {
+    const word = (type >> 5) * 4;
+    blocked.writeUInt32LE((blocked.readUInt32LE(word) & ~(1 << (type & 31))) >>> 0, word);
+  }
+  return libc.setBytesOption(fd, PROTOCOL[6], FILTER_OPTION, blocked);
+}
+
+/** linux/bpf_common.h, linux/filter.h: loads relative to X, and 4*([k]&0xf), the length of an IPv4 header, into X. */
+const LOAD_HEADER_LENGTH = 0xb1;
+const LOAD_INTO_X = 0x01;
+const LOAD_BYTE_AT_X = 0x50;
+const LOAD_HALF_AT_X = 0x48;
+const JUMP_IF_EQUAL = 0x15;
+const RETURN = 0x06;
+
+/** Leaves replies to other programs' requests in the kernel. A raw IPv4 socket sees the IP header, an IPv6 one does not. */
+function idFilter(family: Family, id: number): Uint8Array {
+  const program: readonly Instruction[] = [
+    family === 4 ? [LOAD_HEADER_LENGTH, 0, 0, 0] : [LOAD_INTO_X, 0, 0, 0],
+    [LOAD_BYTE_AT_X, 0, 0, 0],
+    [JUMP_IF_EQUAL, 0, 2, REPLY_TYPE[family]],
+    [LOAD_HALF_AT_X, 0, 0, 4],
+    [JUMP_IF_EQUAL, 0, 1, id],
+    [RETURN, 0, 0, 0xffffffff],
+    [RETURN, 0, 0, 0],
+  ];
+  return assemble(program);
+}
+
+/** `struct sockaddr_in` (linux/in.h) or `struct sockaddr_in6` (linux/in6.h), with port 0. */
+function encodeSocketAddress(address: Address): Buffer {
+  const bytes = Buffer.alloc(address.family === 4 ? 16 : SOCKADDR_BYTES);
+  bytes.writeUInt16LE(AF_OF[address.family], 0);
+  bytes.set(address.toBytes(), address.family === 4 ? 4 : 8);
+  return bytes;
+}
+
+function decodeSocketAddress(bytes: Buffer, family: Family): Address {
+  return Address.fromBytes(family === 4 ? bytes.subarray(4, 8) : bytes.subarray(8, 24));
+}

@@ -1,0 +1,66 @@
+import { describe, expect, it } from "vitest";
+import { Examination } from "../../../../agent/probes/examination.ts";
+import type { Outcome, Probe } from "../../../../agent/probes/probe.ts";
+
+const ANSWERED: Outcome = { type: "answered", roundTripMs: 1 };
+const SILENT: Outcome = { type: "silent" };
+
+/** Runs it to its end on a path that answers as `answers` says; returns the kinds of what was sent. */
+function run(examination: Examination, answers: (probe: Probe, attempt: number) => boolean): string[] {
+  const sent: string[] = [];
+  const counts = new Map<string, number>();
+  for (let rounds = 0; !examination.isComplete; rounds++) {
+    if (rounds > 50) throw new Error("the examination does not end");
+    const probes: Probe[] = [];
+    for (let probe = examination.next(); probe !== null; probe = examination.next()) probes.push(probe);
+    for (const probe of probes) {
+      const attempt = (counts.get(probe.kind) ?? 0) + 1;
+      counts.set(probe.kind, attempt);
+      sent.push(probe.kind);
+      examination.note(probe, answers(probe, attempt) ? ANSWERED : SILENT);
+    }
+  }
+  return sent;
+}
+
+describe("an examination", () => {
+  it("sends each kind once when everything is answered", () => {
+    const examination = new Examination(4, 1450);
+    expect(run(examination, () => true)).toEqual(["small", "full", "outer", "tcp"]);
+    expect(examination.evidence).toMatchObject({ small: ANSWERED, full: ANSWERED, passesBytes: null });
+  });
+
+  it("asks once more for what was not answered, and believes the answer", () => {
+    const examination = new Examination(4, 1450);
+    const sent = run(examination, ({ kind }, attempt) => kind !== "tcp" || attempt === 2);
+    expect(sent).toEqual(["small", "full", "outer", "tcp", "tcp"]);
+    expect(examination.evidence?.tcp).toEqual(ANSWERED);
+  });
+
+  it("shows silence after two attempts", () => {
+    const examination = new Examination(6, 1430);
+    expect(run(examination, ({ kind }) => kind === "outer")).toHaveLength(7);
+    expect(examination.evidence).toMatchObject({ small: SILENT, full: SILENT, tcp: SILENT, outer: ANSWERED });
+  });
+
+  it.each([
+    [4, 1450, 1322],
+    [4, 1450, 600],
+    [6, 1430, 1300],
+  ] as const)("finds what passes: IPv%i, %i bytes wanted, %i pass", (family, mtuBytes, passing) => {
+    const examination = new Examination(family, mtuBytes);
+    run(examination, (probe) => {
+      if (probe.kind === "size") return probe.bytes <= passing;
+      return probe.kind !== "full";
+    });
+    const found = examination.evidence?.passesBytes ?? 0;
+    expect(found).toBeLessThanOrEqual(passing);
+    expect(found).toBeGreaterThan(passing - 9);
+  });
+
+  it("gives the search up when not even the least size passes", () => {
+    const examination = new Examination(4, 1450);
+    run(examination, ({ kind }) => kind === "small" || kind === "outer");
+    expect(examination.evidence?.passesBytes).toBeNull();
+  });
+});

@@ -1,0 +1,108 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import type { ProbeTarget } from "../../../../agent/probes/probe.ts";
+import { ProbePlan } from "../../../../agent/probes/probe-plan.ts";
+import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
+import type { LeaseKey } from "../../../../ipam/leases/lease.ts";
+
+const TICK_MS = 50;
+
+function targetsOf(count: number): readonly ProbeTarget[] {
+  return Array.from({ length: count }, (_, index) => {
+    const peer = `peer${String(index).padStart(5, "0")}` as LeaseKey;
+    return {
+      id: peer,
+      peer,
+      family: 4,
+      path: "tunnel",
+      subnet: Prefix.parse("10.2.54.0/24"),
+      inner: Address.parse("10.2.54.0"),
+      isInnerCertain: true,
+      outer: Address.parse("192.168.1.242"),
+      mtuBytes: 1450,
+      tunnel: null,
+    };
+  });
+}
+
+describe("the plan of probes", () => {
+  let plan: ProbePlan;
+  /** How often each target was probed in `seconds`, all new ones being settled at their first probe. */
+  const simulate = (seconds: number): ReadonlyMap<string, number> => {
+    const counts = new Map<string, number>();
+    const count = ({ id }: ProbeTarget): void => {
+      plan.spend();
+      counts.set(id, (counts.get(id) ?? 0) + 1);
+    };
+    for (let nowMs = 0; nowMs < seconds * 1000; nowMs += TICK_MS) {
+      while (plan.maySpend(nowMs)) {
+        const [urgent] = plan.urgent(nowMs);
+        if (urgent !== undefined) plan.settle(urgent.id);
+        const target = urgent ?? plan.routine(nowMs);
+        if (target === null) break;
+        count(target);
+      }
+    }
+    return counts;
+  };
+  const sum = (counts: ReadonlyMap<string, number>): number =>
+    [...counts.values()].reduce((total, one) => total + one, 0);
+
+  beforeEach(() => {
+    plan = new ProbePlan({ perSecond: 20 });
+  });
+
+  it("sends nothing without peers, and a little with few", () => {
+    plan.setTargets([], "own");
+    expect(sum(simulate(60))).toBe(0);
+    plan.setTargets(targetsOf(2), "own");
+    expect(sum(simulate(60))).toBeLessThan(60);
+  });
+
+  it.each([1_000, 5_000])(
+    "visits each of %i peers at least every five minutes within its budget",
+    (peers) => {
+      plan.setTargets(targetsOf(peers), "peer00700");
+      const counts = simulate(600);
+      expect(counts.size).toBe(peers);
+      expect(Math.min(...counts.values())).toBeGreaterThanOrEqual(2);
+      expect(sum(counts)).toBeLessThanOrEqual(600 * 20 + 5);
+    },
+  );
+
+  it("probes new targets at once, and keeps what is known of others", () => {
+    plan.setTargets(targetsOf(10), "own");
+    simulate(5);
+    plan.setTargets(targetsOf(12), "own");
+    expect([...plan.urgent(5_000)].map(({ id }) => id)).toEqual(["peer00010", "peer00011"]);
+  });
+
+  /** Without new ones, which would come first. */
+  const setKnown = (count: number, ownKey: string): void => {
+    plan.setTargets(targetsOf(count), ownKey);
+    for (const { id } of [...plan.urgent(0)]) plan.settle(id);
+  };
+
+  it("looks after the next neighbours often, around the end of the list", () => {
+    setKnown(1_000, "peer00998");
+    const counts = simulate(60);
+    expect(counts.get("peer00999")).toBeGreaterThanOrEqual(10);
+    expect(counts.get("peer00000")).toBeGreaterThanOrEqual(10);
+    expect(counts.get("peer00500")).toBeLessThanOrEqual(3);
+  });
+
+  it("looks after targets in use every two seconds", () => {
+    setKnown(1_000, "own");
+    plan.setBusy(new Set(["peer00500"]), 2_000);
+    expect(simulate(60).get("peer00500")).toBeGreaterThanOrEqual(28);
+  });
+
+  it("hurries a doubtful target from the given time on", () => {
+    plan.setTargets(targetsOf(3), "own");
+    simulate(1);
+    plan.hurry("peer00001", 5_000);
+    expect([...plan.urgent(4_000)]).toEqual([]);
+    expect([...plan.urgent(5_000)].map(({ id }) => id)).toEqual(["peer00001"]);
+    plan.setTargets([], "own");
+    expect([...plan.urgent(9_000)]).toEqual([]);
+  });
+});

@@ -98,6 +98,8 @@ function tunnelSettings({ hasBroadcast }: NamedNetwork): PortSettings {
   };
 }
 
+const NO_LINK_LOCAL = { hasNoLinkLocal: true } as const;
+
 function linksOf(
   { vni }: NamedNetwork,
   { port, macFor }: SegmentFacts,
@@ -105,7 +107,13 @@ function linksOf(
   runsIpv6: boolean,
 ): LinkObject[] {
   const { bridge, vxlan } = segmentDevices(vni);
-  const common = { kind: "link", mtuBytes, isUp: true, isProvenByMac: true } as const;
+  const common = {
+    kind: "link",
+    mtuBytes,
+    isUp: true,
+    isProvenByMac: true,
+    ...(runsIpv6 ? NO_LINK_LOCAL : {}),
+  } as const;
   const local = uplink.address;
   return [
     {
@@ -115,7 +123,6 @@ function linksOf(
       // A fixed one: a port with a lower one would change it, and the kernel then drops all neighbours.
       mac: macFor(bridge),
       details: { type: "bridge", multicastSnooping: false, stp: false, vlanFiltering: false },
-      ...(runsIpv6 ? { hasNoLinkLocal: true } : {}),
     },
     {
       ...common,

@@ -150,7 +150,7 @@ export class StoreAddressBook implements AddressBook {
         await this.#round(signal);
         failures.succeeded();
         backoff.reset();
-        if (!this.#isDue) await this.#pause.for(this.#nextAuditMs - clock.monotonicMs(), signal);
+        if (!this.#isDue) await this.#pause.for(this.#waitMs(clock.monotonicMs()), signal);
       } catch (error) {
         if (signal.aborted) return;
         failures.failed(error);
@@ -159,6 +159,12 @@ export class StoreAddressBook implements AddressBook {
         await clock.sleep(backoff.nextMs(), signal).catch(() => undefined);
       }
     }
+  }
+
+  /** Until the next comparison: soon where one met addresses that were under way. */
+  #waitMs(nowMs: number): number {
+    const isIncomplete = [...this.#networks.values()].some(({ holdings }) => !holdings.isComplete);
+    return isIncomplete ? RETRY_MS.baseMs : this.#nextAuditMs - nowMs;
   }
 
   async #round(signal: AbortSignal): Promise<void> {

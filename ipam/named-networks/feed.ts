@@ -26,8 +26,11 @@ import { ViewFile } from "./view-file.ts";
 
 /** A host's record expires 30 s after its last extension; it may be put back at once. */
 const TIMES = { leaveGraceMs: 2_000, holdDownMs: 60_000 };
-/** The file is written this long after a change, and takes no more than this part of the time: it may hold megabytes. */
-const SAVE_DELAY_MS = 1_000;
+/**
+ * The file is written this long after a change, and at once when the store is lost: it may hold megabytes. Writing takes
+ * no more than a hundredth of the time.
+ */
+const SAVE_DELAY_MS = 10_000;
 const SAVE_PAUSE = 100;
 
 export interface FeedOptions {
@@ -165,7 +168,10 @@ export class StoreFeed implements NamedNetworksFeed {
   #noteHealth(health: StoreHealth): void {
     this.#storeProblem = health.isFollowed ? null : health.reason;
     if (health.isFollowed) this.#table.storeFound(this.#options.clock.monotonicMs());
-    else this.#table.storeLost();
+    else {
+      this.#table.storeLost();
+      this.#saving.wake();
+    }
     this.#expiry.wake();
   }
 

@@ -197,13 +197,13 @@ export class HostAddresses {
     const names = new Set(ours.map(({ address }) => address.toString()));
     const unknown = ours.map(({ address }) => address).filter((each) => !this.holdings.has(each));
     const missing = this.holdings.addresses.filter((each) => !names.has(each.toString()));
-    await inParallel(unknown, PARALLEL, (address) => this.#auditUnknown(address, signal));
+    const settled = await inParallel(unknown, PARALLEL, (address) => this.#auditUnknown(address, signal));
     await inParallel(missing, PARALLEL, (address) => this.#auditMissing(address, signal));
     for (const [text] of this.#conflicts) if (names.has(text)) this.#conflicts.delete(text);
-    if (unknown.length > 0 || missing.length > 0 || !this.holdings.isComplete) {
-      this.holdings.markComplete();
-      await this.holdings.persist();
-    }
+    const isNews = unknown.length > 0 || missing.length > 0 || !this.holdings.isComplete;
+    // One that is under way may be a container's: the next comparison must still take it for given.
+    if (!settled.includes(false)) this.holdings.markComplete();
+    if (isNews) await this.holdings.persist();
   }
 
   /** Back into the reserve. */
@@ -216,9 +216,10 @@ export class HostAddresses {
    * In the store this host's, on the disk not: a crash came between. The record is written again, so that a late deletion
    * of ours fails. Without a complete file a container may have it.
    */
-  async #auditUnknown(address: Address, signal: AbortSignal): Promise<void> {
-    if (this.#isBusy(address)) return;
+  async #auditUnknown(address: Address, signal: AbortSignal): Promise<boolean> {
+    if (this.#isBusy(address)) return false;
     await this.#alone(address, () => this.#confirm(address, !this.holdings.isComplete, signal));
+    return this.holdings.has(address);
   }
 
   /** Adds an address that the store shows as this host's. */

@@ -1,5 +1,6 @@
 /** Named networks: what 10,000 endpoints cost an agent, and how soon all hosts know a new address. */
 
+import { setMaxListeners } from "node:events";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { Address, Prefix } from "../../ipam/addresses/ip.ts";
@@ -32,6 +33,12 @@ const WIDE: Scale = { prefix: "/wide", networks: 100, hosts: 50, membersEach: 2 
 /** 5,000 endpoints. */
 const DEEP: Scale = { prefix: "/deep", networks: 1, hosts: 50, membersEach: 100 };
 
+/** Of one request, below etcd's limit of 1.5 MiB (--max-request-bytes). */
+const FILL_CHARACTERS = 700_000;
+
+const longest = (values: ReadonlyMap<string, string>): number =>
+  [...values.values()].reduce((most, { length }) => Math.max(most, length), 1);
+
 const collectGarbage = (): void => {
   setFlagsFromString("--expose-gc");
   runInNewContext("gc")();
@@ -44,7 +51,7 @@ export const bench: Bench = async (report, { isQuick }) => {
     await fill(cluster, WIDE);
     await measureStarts(report, cluster, folders, isQuick ? 1 : 10);
     await fill(cluster, DEEP);
-    await measureLatency(report, cluster, folders, isQuick ? 5 : 300);
+    await measureLatency(report, cluster, folders, isQuick ? 20 : 300);
   } finally {
     await cluster.stop();
     folders.dispose();
@@ -67,7 +74,13 @@ async function fill(cluster: EtcdCluster, { prefix, networks, hosts, membersEach
   }
   const folder = `${prefix}/tulle/`;
   const keys = [...values.keys()].map((name) => folder + name);
-  await putMany(cluster, keys, (key) => values.get(key.slice(folder.length)) ?? "");
+  const each = Math.max(1, Math.floor(FILL_CHARACTERS / longest(values)));
+  for (let start = 0; start < keys.length; start += each)
+    await putMany(
+      cluster,
+      keys.slice(start, start + each),
+      (key) => values.get(key.slice(folder.length)) ?? "",
+    );
 }
 
 function networkOf(index: number): NamedNetwork {
@@ -163,13 +176,16 @@ async function measureLatency(
   const network = networkOf(0);
   const connections = await Promise.all(Array.from({ length: hosts }, () => open(cluster)));
   const end = new AbortController();
+  setMaxListeners(0, end.signal);
   const feeds = connections.map((each, index) => feedOn(each, prefix, index + 1, folders.make()));
   const done = feeds.map((feed) => feed.run(end.signal));
   for (const feed of feeds) await until(feed, () => countMembers(feed) === hosts * membersEach);
   const values: number[] = [];
+  const busy: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
     await systemClock.sleep(20 + Math.random() * 30, end.signal);
     const from = round % hosts;
+    const before = process.cpuUsage();
     const member = memberIn(network, 10_000 + round);
     const startMs = performance.now();
     const known = feeds.map((feed) =>
@@ -181,17 +197,17 @@ async function measureLatency(
     feeds[from]?.setMember(network.id, member);
     await Promise.all(known);
     values.push(performance.now() - startMs);
+    const { user, system } = process.cpuUsage(before);
+    busy.push((user + system) / 1000);
     feeds[from]?.removeMember(network.id, member.endpoint);
     await until(
       feeds[(from + 1) % hosts] as StoreFeed,
       () => countMembers(feeds[(from + 1) % hosts] as StoreFeed) === hosts * membersEach,
     );
   }
-  report.figure({
-    name: `${hosts * membersEach} endpoints in one network: address known to ${hosts} hosts`,
-    unit: "ms",
-    values,
-  });
+  const title = `${hosts * membersEach} endpoints in one network`;
+  report.figure({ name: `${title}: address known to ${hosts} hosts`, unit: "ms", values });
+  report.figure({ name: `${title}: processor time of ${hosts} agents for it`, unit: "ms", values: busy });
   end.abort();
   await Promise.all(done);
   await Promise.all(connections.map((each) => each.close()));

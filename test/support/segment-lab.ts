@@ -176,7 +176,13 @@ export class SegmentLabHost {
     });
     this.guard.start();
     this.plans = new JointPlans(this.guard);
-    feed.addHost({ host: hostId(n), name: `host${n}`, publicAddresses: addresses, localPrefixes: [], version: "test" });
+    feed.addHost({
+      host: hostId(n),
+      name: `host${n}`,
+      publicAddresses: addresses,
+      localPrefixes: [],
+      version: "test",
+    });
     this.segments = this.#newSegments();
   }
 

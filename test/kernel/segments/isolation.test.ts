@@ -208,7 +208,8 @@ for (const firewall of ["nft", "iptables"] as const) {
         host: hostId(66),
         name: "late",
         publicAddresses: { 4: Address.parse("10.99.0.66") },
-        localPrefixes: [], version: "",
+        localPrefixes: [],
+        version: "",
       });
       await settled();
       expect(send()).toBeGreaterThan(0);

@@ -183,7 +183,7 @@ it("gives no address to two containers", async () => {
         await connection.close();
       },
     ),
-    { numRuns: 60, endOnFailure: true },
+    { numRuns: 40, endOnFailure: true },
   );
   // Otherwise the hosts never competed for the last addresses.
   expect(most).toBeGreaterThan(8);

@@ -19,7 +19,8 @@ it("drops what is routed, accepts what is switched, and checks who sends tunnel 
       host: hostId(n),
       name: "",
       publicAddresses: { 4: Address.parse(`10.99.0.${n}`) },
-      localPrefixes: [], version: "",
+      localPrefixes: [],
+      version: "",
     });
   feed.setMembers(BLUE.id, hostId(1), [testMember(1, 10)]);
   const address = Address.parse("10.99.0.1");

@@ -50,7 +50,7 @@ beforeAll(async () => {
     "/probe-targets": () => ({ targets: [], devices: [], interfaces: {} }),
   };
   control = await serveControl(`${directory}/run`, routes, new Faults(silentLogger));
-});
+}, 60_000);
 
 afterAll(async () => {
   await control.close();

@@ -35,7 +35,8 @@ function feedOf(...networks: readonly NamedNetwork[]): TestFeed {
       host: hostId(n),
       name: `host${n}`,
       publicAddresses: { 4: Address.parse(`10.99.0.${n}`) },
-      localPrefixes: [], version: "",
+      localPrefixes: [],
+      version: "",
     });
   return feed;
 }
@@ -105,7 +106,8 @@ describe("the plan for named networks", () => {
       host: hostId(2),
       name: "",
       publicAddresses: { 4: Address.parse("10.99.0.77") },
-      localPrefixes: [], version: "",
+      localPrefixes: [],
+      version: "",
     });
     expect(stateOf(planner.plan(feed.view, FACTS).plan.groups)).toContain(
       "fdb 02:42:00:01:00:14 dev tv-1001 dst 10.99.0.77 permanent",

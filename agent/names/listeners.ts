@@ -78,7 +78,8 @@ function serveConnection(socket: Socket, handler: Handler): void {
     if (socket.destroyed) return;
     if (answer === null) socket.destroy();
     // One that does not read its answers does not get more.
-    else if (socket.write(frame(answer)) && open < MAX_QUERIES) socket.resume();
+    else if (!socket.write(frame(answer))) socket.pause();
+    else if (open < MAX_QUERIES) socket.resume();
   });
   socket.setTimeout(IDLE_MS, () => socket.destroy());
   socket.on("error", () => socket.destroy());

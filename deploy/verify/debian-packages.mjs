@@ -13,6 +13,7 @@ import process from "node:process";
 const NEEDED = {
   etcd: "etcd-server",
   etcdctl: "etcd-client",
+  dig: "bind9-dnsutils",
   ip: "iproute2",
   nft: "nftables",
   iptables: "iptables",

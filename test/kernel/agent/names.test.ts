@@ -233,4 +233,40 @@ describeAsRoot("the name server on real sockets", () => {
     expect(dig("c1", "web")).toBe("10.100.0.2");
     expect(dig("c1", "+tcp", "web")).toBe("10.100.0.2");
   });
+
+  it("says who is in its place, and takes the port when it is free", async () => {
+    const host = space("host");
+    await daemon.kill();
+    const holder = startDaemon("python3", ["-c", HOLD_PORT], { netns: host });
+    await untilReady(
+      async () => holder.output.includes("bound"),
+      () => holder.output,
+    );
+    daemon = startDaemon(
+      process.execPath,
+      [program.path, join(folder, "resolv.conf"), '{"172.30.0.2":[1]}'],
+      {
+        netns: host,
+      },
+    );
+    await untilReady(
+      async () => daemon.output.includes("port 53/tcp: EADDRINUSE (another program listens there"),
+      () => daemon.output,
+    );
+    await holder.kill();
+    await untilReady(
+      async () => dig("c1", "web") === "10.100.0.2",
+      () => daemon.output,
+    );
+  });
 });
+
+/** As a DNS server that listens on every address that it finds. */
+const HOLD_PORT = `
+import socket, time
+server = socket.socket()
+server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+server.bind(("${SERVER}", 53))
+server.listen()
+print("bound", flush=True)
+time.sleep(600)`;

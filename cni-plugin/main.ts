@@ -1,8 +1,9 @@
 /** tulle-cni: the program that a container runtime executes. Wires the dispatcher to the process. */
 
-import { readFileSync, statSync, writeSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { env, exit } from "node:process";
 import { VERBS } from "./commands/verbs.ts";
+import { isOwnNetns, writeFully } from "./host/process.ts";
 import { dispatch } from "./protocol/dispatch.ts";
 
 dispatch(VERBS, {
@@ -16,16 +17,3 @@ dispatch(VERBS, {
   writeFully(2, `tulle-cni: ${error}\n`);
   exit(1);
 });
-
-/** Past Node's streams, whose making costs every call milliseconds. */
-function writeFully(fd: number, text: string): void {
-  const bytes = Buffer.from(text);
-  for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
-}
-
-/** Namespaces are files of nsfs: the same device and inode mean the same namespace (namespaces(7)). */
-function isOwnNetns(path: string): boolean {
-  const other = statSync(path, { throwIfNoEntry: false });
-  const own = statSync("/proc/self/ns/net");
-  return other?.ino === own.ino && other.dev === own.dev;
-}

@@ -1,8 +1,8 @@
 /**
- * Builds dist/: the three programs, each a small launcher over one bundle, ready to run without node_modules.
+ * Builds dist/: the four programs, each a small launcher over one bundle, ready to run without node_modules.
  *
- *     dist/bin/{tulled,tulle,tulle-cni}   launchers: check the version of Node, then load the bundle; tulle-cni is an
- *                                         executable of its own where Bun is installed (docs/adr/0007)
+ *     dist/bin/<program>                  launchers: check the version of Node, then load the bundle; tulle-cni and
+ *                                         tulle-netavark are executables where Bun is installed (docs/adr/0007)
  *     dist/lib/<program>.cjs              our own code, one file per program
  *     dist/lib/tulled-path.cjs            the thread of tulled that carries packets (the backend udp)
  *     dist/lib/vendor/<module>.cjs        one file per module of an npm package, loaded only when it is first needed
@@ -44,6 +44,7 @@ const PROGRAMS = {
   tulled: "agent/tulled.ts",
   tulle: "agent/tulle.ts",
   "tulle-cni": "cni-plugin/main.ts",
+  "tulle-netavark": "cni-plugin/netavark/main.ts",
 };
 
 /** Threads of programs: bundles without a launcher. */
@@ -54,8 +55,14 @@ const THREADS = {
 /** Packages with a native part stay packages: they are copied, not bundled. */
 const NATIVE = ["koffi"];
 
-/** What a container start waits for is compiled; everything else is a Node program. */
-const COMPILED = "tulle-cni";
+/**
+ * What a container start waits for is compiled; everything else is a Node program. Of each a call that changes nothing,
+ * and how its answer begins.
+ */
+const COMPILED = {
+  "tulle-cni": { args: [], env: { CNI_COMMAND: "VERSION" }, answer: '{"cniVersion"' },
+  "tulle-netavark": { args: ["info"], env: {}, answer: '{"version"' },
+};
 const BUN = { x64: "@oven/bun-linux-x64-baseline", arm64: "@oven/bun-linux-aarch64" }[process.arch];
 
 const manifest = JSON.parse(readFileSync(path.join(ROOT, "package.json"), "utf8"));
@@ -91,8 +98,9 @@ async function main() {
   const vendors = await bundleVendors(used);
   for (const name of NATIVE.filter((native) => used.has(native))) copyNative(name);
   for (const [name] of present) writeLauncher(name);
-  const compiler = present.some(([name]) => name === COMPILED) ? findCompiler() : null;
-  if (compiler !== null) await compile(compiler, PROGRAMS[COMPILED], path.join(DIST, "bin", COMPILED));
+  const compiled = present.filter(([name]) => COMPILED[name] !== undefined);
+  const compiler = compiled.length > 0 ? findCompiler() : null;
+  if (compiler !== null) for (const [name, entry] of compiled) await compile(compiler, entry, name);
   const inputs = [
     ...Object.keys(programs.inputs),
     ...vendors.flatMap((vendor) => Object.keys(vendor.inputs)),
@@ -107,7 +115,8 @@ async function main() {
   moveIntoPlace();
   for (const [name, entry] of present) {
     const bytes = programs.outputs[path.relative(ROOT, path.join(LIB, `${name}.cjs`))].bytes;
-    const form = name !== COMPILED ? "" : compiler === null ? ", on Node for want of Bun" : ", compiled";
+    const form =
+      COMPILED[name] === undefined ? "" : compiler === null ? ", on Node for want of Bun" : ", compiled";
     console.log(`dist/bin/${name}  from ${entry}, ${Math.ceil(bytes / 1024)} KiB${form}`);
   }
   reportMissing();
@@ -224,7 +233,8 @@ function findCompiler() {
  * Makes one executable of a program, with Bun's runtime and the program's byte code in it. It reads no settings from
  * the folder it is started in, and compiles nothing further: it ends before that would pay.
  */
-async function compile(compiler, entry, executable) {
+async function compile(compiler, entry, name) {
+  const executable = path.join(DIST, "bin", name);
   const bundle = `${executable}.js`;
   await build({
     ...COMMON,
@@ -242,17 +252,17 @@ async function compile(compiler, entry, executable) {
     stdio: ["ignore", "ignore", "inherit"],
   });
   rmSync(bundle);
-  sealExecutable(executable);
+  sealExecutable(executable, COMPILED[name]);
 }
 
 /** Without the variables that Bun obeys; the first start proves that the file still runs and obeys none of them. */
-function sealExecutable(executable) {
+function sealExecutable(executable, { args, env, answer }) {
   const elf = readFileSync(executable);
   seal(elf, [...BUN_PREFIXES, ...NODE_VARIABLES.map((name) => `${name}=`)]);
   writeFileSync(executable, elf);
-  const env = { CNI_COMMAND: "VERSION", BUN_BE_BUN: "1", BUN_OPTIONS: "--version" };
-  const { stdout } = spawnSync(executable, { env, encoding: "utf8" });
-  if (!stdout?.startsWith('{"cniVersion"'))
+  const hostile = { ...env, BUN_BE_BUN: "1", BUN_OPTIONS: "--version" };
+  const { stdout } = spawnSync(executable, args, { env: hostile, encoding: "utf8" });
+  if (!stdout?.startsWith(answer))
     throw new Error(`${executable} obeys BUN_BE_BUN or does not run: ${stdout}`);
 }
 

@@ -1,4 +1,7 @@
-/** GC: frees every attachment of the network that the runtime does not list. One failure stops no other. */
+/**
+ * GC: frees every attachment of the network that the runtime does not list, except those that podman made by netavark.
+ * One failure stops no other.
+ */
 
 import type { Reservation } from "../../ipam/containers/addresses.ts";
 import { type Attachment, isHeldBy } from "../../ipam/containers/attachment.ts";
@@ -24,7 +27,8 @@ export async function collectGarbage(call: Call): Promise<null> {
   const states = statesOf(call);
   const list = listingOnce(call.networkName);
   const known = withoutDuplicates([...states.list(), ...(await list(dataDir))]);
-  const stale = known.filter((attachment) => !valid.some((entry) => isHeldBy(attachment, entry)));
+  const kept = [...valid, ...statesOf({ ...call, runtime: "netavark" }).list()];
+  const stale = known.filter((attachment) => !kept.some((entry) => isHeldBy(attachment, entry)));
   const failures: CniError[] = [];
   for (const attachment of stale) {
     const recorded = states.read(attachment);

@@ -30,9 +30,10 @@ function requireInside(env: SubnetEnv): SubnetEnv {
   return env;
 }
 
-/** The records of this call's network. Throws CniError 7. */
-export function statesOf(call: Call): AttachmentStates {
-  return new AttachmentStates(parsePaths(call.config).stateDir, call.networkName);
+/** The records of this call's network and runtime; no name of a network has an `@`. Throws CniError 7. */
+export function statesOf({ config, networkName, runtime }: Call): AttachmentStates {
+  const name = runtime === undefined ? networkName : `${runtime}@${networkName}`;
+  return new AttachmentStates(parsePaths(config).stateDir, name);
 }
 
 /** Opens the container's namespace. Throws CniError 8 when the path is missing or names no network namespace. */

@@ -13,6 +13,8 @@ export interface Call {
   readonly containerId: string;
   readonly netnsPath: string;
   readonly interfaceName: string;
+  /** Who asks, when it is no CNI runtime: its attachments are recorded apart from theirs. */
+  readonly runtime?: "netavark";
   /** CNI_ARGS, `K=V;K=V`. */
   readonly args: string;
   /** Folders of CNI_PATH. */
@@ -109,7 +111,8 @@ function parseConfigText(text: string): JsonObject {
   throw new CniError(CNI_CODES.decodingFailure, "the network configuration on stdin is not a JSON object");
 }
 
-function parseNetworkName(name: unknown): string {
+/** Throws CniError 7. */
+export function parseNetworkName(name: unknown): string {
   if (name === undefined || name === null || name === "") {
     throw new CniError(CNI_CODES.invalidConfig, "missing network name");
   }
@@ -121,11 +124,13 @@ function parseNetworkName(name: unknown): string {
   );
 }
 
-function requireContainerId(id: string): void {
+/** Throws CniError 4. */
+export function requireContainerId(id: string): void {
   if (!IDENTIFIER.test(id)) throw badEnvironment("invalid characters in containerID", id);
 }
 
-function requireInterfaceName(name: string): void {
+/** Throws CniError 4. */
+export function requireInterfaceName(name: string): void {
   if (Buffer.byteLength(name) > MAX_INTERFACE_NAME_LENGTH) {
     throw badEnvironment("interface name is too long", "interface name should be less than 16 characters");
   }

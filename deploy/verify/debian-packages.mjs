@@ -29,6 +29,7 @@ const NEEDED = {
   containerd: "containerd",
   runc: "runc",
   "qemu-system-x86_64": "qemu-system-x86",
+  debootstrap: "debootstrap",
 };
 
 const POLICY = "/usr/sbin/policy-rc.d";

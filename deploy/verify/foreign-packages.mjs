@@ -11,7 +11,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 const CACHE = fileURLToPath(new URL("../../.lab/packages", import.meta.url));
-const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
+export const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /** Folder that holds the package's files (`usr/bin/…`). Throws with apt's words when it cannot be had. */
 export function fetchPackage(suite, name) {
@@ -30,7 +30,7 @@ export function fetchPackage(suite, name) {
 }
 
 /** Two runs may fetch at once: the second uses the files of the first. */
-function moveInto(files, folder) {
+export function moveInto(files, folder) {
   try {
     renameSync(files, folder);
   } catch (error) {
@@ -69,7 +69,7 @@ function download(suite, name, work) {
 }
 
 /** The mirror that the system's own sources name. */
-function mirror() {
+export function mirror() {
   const format = ["--format", "$(COMPONENT) $(RELEASE) $(REPO_URI)", "Created-By: Packages"];
   const targets = run("apt-get", ["indextargets", ...format], "/").split("\n");
   const target = targets.find((line) => /^main [a-z]+ /.test(line));
@@ -77,7 +77,8 @@ function mirror() {
   return target.split(" ")[2];
 }
 
-function run(command, args, cwd) {
+/** Runs a program and returns its standard output; throws with its words. */
+export function run(command, args, cwd) {
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, encoding: "utf8" });
   if (status === 0) return stdout;
   const words = args.filter((arg) => !arg.startsWith("-")).join(" ");

@@ -4,15 +4,16 @@
  * Whatever a test does, neither process nor mount nor control group stays when it exits.
  */
 
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
 import { join } from "node:path";
 import process from "node:process";
-import { describe } from "vitest";
+import { runTool } from "../../agent/demo/namespace.ts";
 import { removeCgroups } from "./cgroups.ts";
 import { type Daemon, startDaemon, untilReady } from "./daemon.ts";
 import { disposeAtExit } from "./dispose-at-exit.ts";
+import { describeOnEngines, type EngineSystem, type Engines } from "./engines.ts";
 import type { Host } from "./hosts.ts";
 import { describeAsRoot } from "./netns.ts";
 
@@ -21,13 +22,9 @@ const IMAGE = "box";
 const COMMAND_SECONDS = "30";
 const SOCKET = "unix:///run/docker.sock";
 
-/** As describeAsRoot; skipped too, visibly, where Docker or busybox is not installed, unless CI is set. */
-export function describeWithDocker(name: string, body: () => void): void {
-  const missing = ["dockerd", "docker", "busybox"].filter(
-    (program) => spawnSync("which", [program]).status !== 0,
-  );
-  if (missing.length === 0 || process.env.CI) describeAsRoot(name, body);
-  else describe.skip(`${name} (${missing.join(", ")} not installed)`, body);
+/** As describeAsRoot, for this machine's Docker and the newest; skipped, visibly, where there is none, unless CI is set. */
+export function describeWithDocker(name: string, body: (engines: Engines) => void): void {
+  describeOnEngines(["dockerd", "docker", "busybox"], name, describeAsRoot, body);
 }
 
 /** Makes the image's root file system: busybox under all its names. Returns the archive. */
@@ -50,13 +47,19 @@ export interface RunOptions {
 export class DockerHost {
   readonly host: Host;
   readonly configFile: string;
+  readonly #system: EngineSystem;
   readonly #directory: string;
   readonly #cgroup: string;
   #daemon: Daemon | null = null;
   #hasImage = false;
 
-  constructor(host: Host) {
+  constructor(host: Host, engines: Engines) {
     this.host = host;
+    this.#system = engines.open({
+      netns: host.netns,
+      runDirectory: host.runDirectory,
+      enter: (...command) => host.enter(...command),
+    });
     this.#directory = join(host.stateDirectory, "../docker");
     this.#cgroup = host.netns.name;
     this.configFile = join(this.#directory, "daemon.json");
@@ -67,7 +70,7 @@ export class DockerHost {
 
   /** Starts dockerd and waits until it answers. */
   async start(image: string, ...flags: readonly string[]): Promise<void> {
-    const [program = "", ...args] = this.host.enter(
+    const [program = "", ...args] = this.#system.enter(
       ...["dockerd", `--config-file=${this.configFile}`, `--data-root=${this.#directory}/data`],
       ...["--exec-root=/run/docker", "--pidfile=/run/docker.pid", "-H", SOCKET],
       ...[`--cgroup-parent=/${this.#cgroup}`, ...flags],
@@ -106,9 +109,15 @@ export class DockerHost {
     );
   }
 
+  /** Runs a program in the system that Docker runs in, and returns its standard output; throws with its words. */
+  run(...command: readonly string[]): string {
+    const [program = "", ...args] = this.#system.enter(...command);
+    return runTool(program, args);
+  }
+
   /** Runs the docker command and answers what it printed, trimmed. */
   docker(...args: readonly string[]): string {
-    return this.host.run("timeout", COMMAND_SECONDS, "docker", "-H", SOCKET, ...args).trim();
+    return this.run("timeout", COMMAND_SECONDS, "docker", "-H", SOCKET, ...args).trim();
   }
 
   /** Starts a container in the background. */
@@ -122,7 +131,7 @@ export class DockerHost {
 
   /** What the container has written, to both streams. */
   logs(container: string): string {
-    return this.host.run("sh", "-c", `docker -H ${SOCKET} logs "$0" 2>&1`, container);
+    return this.run("sh", "-c", `docker -H ${SOCKET} logs "$0" 2>&1`, container);
   }
 
   addressOf(container: string): string {
@@ -132,6 +141,7 @@ export class DockerHost {
   /** Ends daemon and containers at once. */
   dispose(): void {
     void this.#daemon?.kill();
+    this.#system.dispose();
     removeCgroups(this.#cgroup);
   }
 }

@@ -6,7 +6,7 @@ import type { MasqueradeEngine } from "../spec.ts";
 
 /** What to install or to leave out, for errors. */
 const REMEDY =
-  "ipMasq needs nftables or iptables, macspoofchk needs nftables: install them, or leave both options out";
+  "ipMasq needs nftables or iptables, macspoofchk and published ports need nftables: install them, or leave these out";
 
 const runner = new CommandRunner();
 

@@ -8,7 +8,7 @@ import { planSetup, readSubnetFile } from "../../../agent/docker/setup.ts";
 import { createImage, DockerHost, describeWithDocker } from "../../support/docker.ts";
 import { useLab } from "../../support/hosts.ts";
 
-describeWithDocker("options of a docker.service", () => {
+describeWithDocker("options of a docker.service", (engines) => {
   const lab = useLab("options");
   let folder: string;
   let image: string;
@@ -22,7 +22,7 @@ describeWithDocker("options of a docker.service", () => {
       join(folder, "subnet.env"),
       "FLANNEL_NETWORK=10.2.0.0/16\nFLANNEL_SUBNET=10.2.54.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n",
     );
-    docker = new DockerHost(lab().addHost());
+    docker = new DockerHost(lab().addHost(), engines);
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 

@@ -7,11 +7,11 @@ import { type DockerHost, describeWithDocker } from "../../support/docker.ts";
 import { DockerPair, OUTSIDE, PUBLISHED_PORT, untilConnected } from "./pair.ts";
 
 for (const engine of ["iptables", "nft"])
-  describeWithDocker(`Docker on the overlay, with ${engine}`, () => {
+  describeWithDocker(`Docker on the overlay, with ${engine}`, (engines) => {
     let pair: DockerPair;
 
     beforeAll(async () => {
-      pair = new DockerPair("docker");
+      pair = new DockerPair("docker", engines);
       await pair.startAgents("--ip-masq", `--firewall=${engine}`);
       for (const docker of pair.both) pair.tulle(docker, "docker", "setup");
       for (const docker of pair.both) await docker.start(pair.image);
@@ -144,11 +144,11 @@ for (const engine of ["iptables", "nft"])
     });
   });
 
-describeWithDocker("Docker on the overlay, by flags that are written by hand", () => {
+describeWithDocker("Docker on the overlay, by flags that are written by hand", (engines) => {
   let pair: DockerPair;
 
   beforeAll(async () => {
-    pair = new DockerPair("byhand");
+    pair = new DockerPair("byhand", engines);
     await pair.startAgents("-iface=eth0");
     for (const docker of pair.both) {
       const { subnets, mtuBytes } = docker.host.subnetEnv();

@@ -19,7 +19,7 @@ const OUTSIDE = { 4: "203.0.113.1", 6: "2001:db8:9::1" } as const satisfies Reco
 const ROUTER = { 4: "192.168.50.1/24", 6: "fd00:50::1/64" } as const satisfies Record<Family, string>;
 
 for (const engine of ["iptables", "nft"])
-  describeWithDocker(`Docker on a network of both families, with ${engine}`, () => {
+  describeWithDocker(`Docker on a network of both families, with ${engine}`, (engines) => {
     let lab: Lab;
     let store: string;
     let hosts: readonly DockerHost[];
@@ -27,7 +27,7 @@ for (const engine of ["iptables", "nft"])
 
     beforeAll(async () => {
       lab = createLab("docker6", 1500, [4, 6]);
-      hosts = [new DockerHost(lab.addHost()), new DockerHost(lab.addHost())];
+      hosts = [new DockerHost(lab.addHost(), engines), new DockerHost(lab.addHost(), engines)];
       image = createImage(lab.directory);
       store = await fileStoreOf(lab, CONFIG);
       for (const family of FAMILIES) {
@@ -54,7 +54,7 @@ for (const engine of ["iptables", "nft"])
         `--daemon-json=${docker.configFile}`,
         `--unit-dir=${join(docker.host.stateDirectory, "units")}`,
       ];
-      return docker.host.run(process.execPath, join(PROGRAMS, "tulle"), "docker", "setup", ...files, ...args);
+      return docker.run(process.execPath, join(PROGRAMS, "tulle"), "docker", "setup", ...files, ...args);
     };
     const addressesOf = (docker: DockerHost): Record<Family, string> => {
       const networks = JSON.parse(docker.docker("inspect", "--format", "{{json .NetworkSettings}}", "box"));

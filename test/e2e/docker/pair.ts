@@ -10,6 +10,7 @@ import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { createImage, DockerHost } from "../../support/docker.ts";
+import type { Engines } from "../../support/engines.ts";
 import { createLab, fileStoreOf, type Lab, PROGRAMS } from "../../support/hosts.ts";
 
 export const OUTSIDE = "203.0.113.1";
@@ -27,11 +28,11 @@ export class DockerPair {
   #store = "";
   #daemonFlags: readonly string[] = [];
 
-  constructor(label: string) {
+  constructor(label: string, engines: Engines) {
     this.lab = createLab(label);
     this.lab.lan.ip("address add 192.168.50.1/24 dev lan", `address add ${OUTSIDE}/32 dev lo`);
-    this.first = new DockerHost(this.lab.addHost());
-    this.second = new DockerHost(this.lab.addHost());
+    this.first = new DockerHost(this.lab.addHost(), engines);
+    this.second = new DockerHost(this.lab.addHost(), engines);
     this.image = createImage(this.lab.directory);
     this.#www = join(this.lab.directory, "www");
     mkdirSync(this.#www);
@@ -61,11 +62,12 @@ export class DockerPair {
   }
 
   /** Runs the command line `tulle` on a host, with that host's Docker configuration. */
-  tulle({ host, configFile }: DockerHost, ...args: readonly string[]): string {
+  tulle(docker: DockerHost, ...args: readonly string[]): string {
+    const { host, configFile } = docker;
     const unitDirectory = join(host.stateDirectory, "units");
     const files = args[0] === "docker" ? [`--daemon-json=${configFile}`, `--unit-dir=${unitDirectory}`] : [];
     const store = args[0] === "lease" ? [`--store=${this.#store}`] : [];
-    return host.run(process.execPath, join(PROGRAMS, "tulle"), ...args, ...files, ...store);
+    return docker.run(process.execPath, join(PROGRAMS, "tulle"), ...args, ...files, ...store);
   }
 
   /** Starts the web servers; they come back by themselves when dockerd does. */

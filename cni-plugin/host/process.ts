@@ -1,0 +1,19 @@
+/** What the plugins' programs do with their process: write, and compare namespaces. */
+
+import { statSync, writeSync } from "node:fs";
+
+/** Writes all of `text`, past Node's streams, whose making costs every call milliseconds. */
+export function writeFully(fd: number, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
+}
+
+/**
+ * True when the path is the network namespace that this process runs in. Namespaces are files of nsfs: the same device
+ * and inode mean the same namespace (namespaces(7)).
+ */
+export function isOwnNetns(path: string): boolean {
+  const other = statSync(path, { throwIfNoEntry: false });
+  const own = statSync("/proc/self/ns/net");
+  return other?.ino === own.ino && other.dev === own.dev;
+}

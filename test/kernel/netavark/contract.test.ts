@@ -247,7 +247,8 @@ describeAsRoot("tulle-netavark", () => {
         await expect.poll(() => answerOf(host, "192.0.2.1", 8080)).toBe("served");
         for (const place of [host, neighbour, web]) {
           for (const address of ["192.0.2.1", "10.5.72.1", "2001:db8::1"]) {
-            expect(answerOf(place, address, 8080), address).toBe("served");
+            const options = { timeout: 10_000, message: `${address} from ${place.netns.name}` };
+            await expect.poll(() => answerOf(place, address, 8080), options).toBe("served");
           }
         }
         expect(answerOf(neighbour, "192.0.2.1", 9001)).toBe("served");

@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import type { JsonObject } from "../../ipam/json.ts";
+import type { EnginePlace } from "./engines.ts";
 import { PROGRAMS } from "./hosts.ts";
 import { createNetns, type TestNetns } from "./netns.ts";
 
@@ -95,6 +96,15 @@ export class CniHost {
       dataDir: this.stateDir,
       ipam: { dataDir: join(this.dir, "ipam") },
       delegate: { hairpinMode: true, isDefaultGateway: true },
+    };
+  }
+
+  /** Where container engines of this host run; they share a /run of their own. */
+  get enginePlace(): EnginePlace {
+    return {
+      netns: this.netns,
+      runDirectory: join(this.dir, "run"),
+      enter: (...command) => ["nsenter", `--net=${this.netns.path}`, ...command],
     };
   }
 

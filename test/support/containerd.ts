@@ -3,19 +3,20 @@
  * a kubelet is to it.
  */
 
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { credentials, loadPackageDefinition } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
-import { describe } from "vitest";
+import { runTool } from "../../agent/demo/namespace.ts";
 import { fetchPackage } from "../../deploy/verify/foreign-packages.mjs";
 import { removeCgroups } from "./cgroups.ts";
 import type { AnyJson, CniHost } from "./cni-host.ts";
 import { type Daemon, startDaemon, untilReady } from "./daemon.ts";
 import { createImage } from "./docker.ts";
+import { describeOnEngines, type EngineSystem, type Engines } from "./engines.ts";
 import { describeWithEtcd } from "./hosts.ts";
 import { unmountBelow } from "./mounts.ts";
 
@@ -23,11 +24,9 @@ const PROGRAMS = ["containerd", "ctr", "runc", "busybox"];
 const IMAGE = "localhost/pause:1";
 const DEADLINE_MS = 60_000;
 
-/** As describeWithEtcd; skipped too, visibly, where containerd is not installed, unless CI is set. */
-export function describeWithContainerd(name: string, body: () => void): void {
-  const missing = PROGRAMS.filter((program) => spawnSync("which", [program]).status !== 0);
-  if (missing.length === 0 || process.env.CI) describeWithEtcd(name, body);
-  else describe.skip(`${name} (${missing.join(", ")} not installed)`, body);
+/** As describeWithEtcd, for this machine's containerd and the newest; skipped, visibly, where there is none, unless CI is set. */
+export function describeWithContainerd(name: string, body: (engines: Engines) => void): void {
+  describeOnEngines(PROGRAMS, name, describeWithEtcd, body);
 }
 
 /** As the interface names it; TCP. */
@@ -36,15 +35,23 @@ export interface PortMapping {
   readonly host_port: number;
 }
 
+export interface InspectedPod {
+  readonly address: string;
+  /** As containerd knows it. */
+  readonly netnsPath: string;
+  /** The same for programs of this machine. */
+  readonly reachablePath: string;
+}
+
 export class ContainerdHost {
-  readonly #host: CniHost;
+  readonly #system: EngineSystem;
   readonly #dir: string;
   readonly #cgroup: string;
   readonly #runtime: AnyJson;
   #daemon: Daemon;
 
-  private constructor(host: CniHost, confDir: string) {
-    this.#host = host;
+  private constructor(host: CniHost, confDir: string, engines: Engines) {
+    this.#system = engines.open(host.enginePlace);
     this.#dir = join(host.dir, "containerd");
     this.#cgroup = host.netns.name;
     mkdirSync(this.#dir);
@@ -54,12 +61,18 @@ export class ContainerdHost {
   }
 
   /** Starts containerd and gives it the image of sandboxes. */
-  static async start(host: CniHost, confDir: string): Promise<ContainerdHost> {
-    const containerd = new ContainerdHost(host, confDir);
+  static async start(host: CniHost, confDir: string, engines: Engines): Promise<ContainerdHost> {
+    const containerd = new ContainerdHost(host, confDir, engines);
     await containerd.#untilReady();
     const archive = pauseArchive(containerd.#dir);
-    execFileSync("ctr", ["-a", containerd.#socket, "-n", "k8s.io", "images", "import", archive]);
+    containerd.run("ctr", "-a", containerd.#socket, "-n", "k8s.io", "images", "import", archive);
     return containerd;
+  }
+
+  /** Runs a program in the system that containerd runs in; throws with its words. */
+  run(...command: readonly string[]): string {
+    const [program = "", ...args] = this.#system.enter(...command);
+    return runTool(program, args);
   }
 
   /** Kills the daemon and starts it again; pods go on. */
@@ -91,11 +104,12 @@ export class ContainerdHost {
   }
 
   /** Address and network namespace of a pod. */
-  async inspectPod(id: string): Promise<{ readonly address: string; readonly netnsPath: string }> {
+  async inspectPod(id: string): Promise<InspectedPod> {
     const { status, info } = await this.call("PodSandboxStatus", { pod_sandbox_id: id, verbose: true });
     const { runtimeSpec } = JSON.parse(info.info);
     const netns = runtimeSpec.linux.namespaces.find(({ type }: AnyJson) => type === "network");
-    return { address: status.network.ip, netnsPath: netns.path };
+    const { path: netnsPath } = netns;
+    return { address: status.network.ip, netnsPath, reachablePath: this.#system.pathOf(netnsPath) };
   }
 
   async removePod(id: string): Promise<void> {
@@ -110,13 +124,15 @@ export class ContainerdHost {
     } finally {
       this.#runtime.close();
       await this.#daemon.kill();
+      this.#system.dispose();
       removeCgroups(this.#cgroup);
       unmountBelow(this.#dir);
     }
   }
 
   #startDaemon(): Daemon {
-    return startDaemon("containerd", ["--config", this.#configFile], { netns: this.#host.netns });
+    const [program = "", ...args] = this.#system.enter("containerd", "--config", this.#configFile);
+    return startDaemon(program, args);
   }
 
   async #untilReady(): Promise<void> {

@@ -47,7 +47,7 @@ export interface Engines {
   open(place: EnginePlace): EngineSystem;
 }
 
-const OWN: Engines = {
+export const OWN: Engines = {
   name: "this system's engines",
   isNewest: false,
   open: ({ enter }) => ({ enter, pathOf: (path) => path, dispose: () => undefined }),
@@ -147,7 +147,8 @@ class TreeSystem implements EngineSystem {
     const ready = `${base}-ready`;
     for (const folder of [runDirectory, base]) mkdirSync(folder, { recursive: true });
     rmSync(ready, { force: true });
-    const shared = [...new Set([tmpdir(), CHECKOUT, join(PROGRAMS, ".."), process.execPath])];
+    const isElsewhere = (path: string) => !path.startsWith(`${CHECKOUT}/`);
+    const shared = [tmpdir(), CHECKOUT, process.execPath, ...[join(PROGRAMS, "..")].filter(isElsewhere)];
     const script = ["sh", "-ec", HOLD, engineTree(), base, runDirectory, ready, ...shared];
     this.#holder = startDaemon("unshare", ["--mount", "--propagation", "private", ...script]);
     this.#holderPid = this.#holder.pid ?? 0;

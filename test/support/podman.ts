@@ -1,6 +1,6 @@
 /**
- * podman on a CNI host: with its own storage, its own configuration and a busybox image. podman has no daemon;
- * every call runs in the host's network namespace, and in a mount namespace of its own for what it keeps in /run.
+ * podman on a CNI host: with its own storage, its own configuration and a busybox image. podman has no daemon; every
+ * call enters the host.
  */
 
 import { spawnSync } from "node:child_process";
@@ -11,29 +11,44 @@ import { describe } from "vitest";
 import { removeCgroups } from "./cgroups.ts";
 import type { CniHost } from "./cni-host.ts";
 import { createImage } from "./docker.ts";
+import type { EngineSystem, Engines } from "./engines.ts";
 import { describeWithEtcd } from "./hosts.ts";
 import { unmountBelow } from "./mounts.ts";
 import type { TestNetns } from "./netns.ts";
 
 const PROGRAMS = ["podman", "runc", "conmon", "busybox"];
 
-/** As describeWithEtcd; skipped too, visibly, where podman is not installed, unless CI is set. */
+/** As describeWithEtcd; skipped too, visibly, where podman 4 is not installed, unless CI is set. */
 export function describeWithPodman(name: string, body: () => void): void {
   const missing = PROGRAMS.filter((program) => spawnSync("which", [program]).status !== 0);
   if (missing.length === 0 || process.env.CI) describeWithEtcd(name, body);
   else describe.skip(`${name} (${missing.join(", ")} not installed)`, body);
 }
 
+/** The [network] part of containers.conf(5): podman 4 with CNI plugins, podman 5 with netavark's. */
+export type NetworkSettings = Readonly<Record<string, string | readonly string[]>>;
+
+/** `confDir` holds the network configurations, `pluginDirs` the plugins they name. */
+export function cniSettings(confDir: string, pluginDirs: readonly string[]): NetworkSettings {
+  return { network_backend: "cni", cni_plugin_dirs: pluginDirs, network_config_dir: confDir };
+}
+
+/** `confDir` is for the networks that `podman network create` makes. */
+export function netavarkSettings(confDir: string, pluginDirs: readonly string[]): NetworkSettings {
+  return { network_backend: "netavark", netavark_plugin_dirs: pluginDirs, network_config_dir: confDir };
+}
+
 export class PodmanHost {
   readonly #netns: TestNetns;
+  readonly #system: EngineSystem;
   readonly #dir: string;
 
-  /** `confDir` holds the network configurations, `pluginDirs` the plugins they name. */
-  constructor(host: CniHost, confDir: string, pluginDirs: readonly string[]) {
+  constructor(host: CniHost, engines: Engines, settings: NetworkSettings) {
     this.#netns = host.netns;
+    this.#system = engines.open(host.enginePlace);
     this.#dir = join(host.dir, "podman");
     mkdirSync(this.#dir);
-    writeFileSync(join(this.#dir, "containers.conf"), containersConf(confDir, pluginDirs));
+    writeFileSync(join(this.#dir, "containers.conf"), containersConf(settings));
     writeFileSync(join(this.#dir, "storage.conf"), storageConf(this.#dir));
     writeFileSync(join(this.#dir, "policy.json"), '{"default":[{"type":"insecureAcceptAnything"}]}');
     this.run("import", "--change", 'CMD ["/bin/sleep","1000"]', createImage(this.#dir), "box");
@@ -41,18 +56,16 @@ export class PodmanHost {
 
   /** Runs podman and answers its standard output; throws with its words. */
   run(...args: readonly string[]): string {
-    const { status, stdout, stderr } = spawnSync(
-      "nsenter",
-      [`--net=${this.#netns.path}`, "podman", "--tmpdir", join(this.#dir, "tmp"), ...args],
-      {
-        encoding: "utf8",
-        env: {
-          PATH: process.env.PATH,
-          CONTAINERS_CONF: join(this.#dir, "containers.conf"),
-          CONTAINERS_STORAGE_CONF: join(this.#dir, "storage.conf"),
-        },
+    const [program = "", ...rest] = this.#system.enter("podman", "--tmpdir", join(this.#dir, "tmp"), ...args);
+    const { status, stdout, stderr } = spawnSync(program, rest, {
+      encoding: "utf8",
+      env: {
+        PATH: process.env.PATH,
+        PODMAN_IGNORE_CGROUPSV1_WARNING: "1",
+        CONTAINERS_CONF: join(this.#dir, "containers.conf"),
+        CONTAINERS_STORAGE_CONF: join(this.#dir, "storage.conf"),
       },
-    );
+    });
     if (status === 0) return stdout.trim();
     throw new Error(`podman ${args.join(" ")}: ${stderr}`);
   }
@@ -68,6 +81,7 @@ export class PodmanHost {
     try {
       this.run("rm", "--all", "--force", "--time", "0");
     } finally {
+      this.#system.dispose();
       removeCgroups(this.#netns.name);
       unmountBelow(this.#dir);
     }
@@ -75,7 +89,8 @@ export class PodmanHost {
 }
 
 /** What a machine without CAP_SYS_RESOURCE and systemd needs. */
-function containersConf(confDir: string, pluginDirs: readonly string[]): string {
+function containersConf(network: NetworkSettings): string {
+  const lines = Object.entries(network).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
   return `[containers]
 log_driver = "k8s-file"
 pids_limit = 0
@@ -86,9 +101,7 @@ events_logger = "file"
 runtime = "runc"
 lock_type = "file"
 [network]
-network_backend = "cni"
-cni_plugin_dirs = ${JSON.stringify(pluginDirs)}
-network_config_dir = "${confDir}"
+${lines.join("\n")}
 `;
 }
 

@@ -16,9 +16,10 @@ interface Pod {
   readonly id: string;
   readonly address: string;
   readonly netnsPath: string;
+  readonly reachablePath: string;
 }
 
-describeWithContainerd("containerd with tulle-cni", () => {
+describeWithContainerd("containerd with tulle-cni", (engines) => {
   const lab = useCniLab("cri");
   let one: ContainerdHost;
   let two: ContainerdHost;
@@ -26,7 +27,7 @@ describeWithContainerd("containerd with tulle-cni", () => {
   let far: Pod;
   beforeAll(async () => {
     [one, two] = (await Promise.all(
-      lab.hosts.map(({ cni, confDir }) => ContainerdHost.start(cni, confDir)),
+      lab.hosts.map(({ cni, confDir }) => ContainerdHost.start(cni, confDir, engines)),
     )) as [ContainerdHost, ContainerdHost];
   });
   // Pods that cannot be removed have failed the last test; a failure here would keep the hosts from being removed.
@@ -37,8 +38,8 @@ describeWithContainerd("containerd with tulle-cni", () => {
     const id = await containerd.runPod(name, mappings);
     return { id, ...(await containerd.inspectPod(id)) };
   };
-  const inPod = ({ netnsPath }: Pod, ...command: string[]) =>
-    execFileSync("nsenter", [`--net=${netnsPath}`, ...command], { encoding: "utf8" });
+  const inPod = ({ reachablePath }: Pod, ...command: string[]) =>
+    execFileSync("nsenter", [`--net=${reachablePath}`, ...command], { encoding: "utf8" });
   const ping = (from: Pod, { address }: Pod) =>
     expect(inPod(from, "ping", "-c2", "-W2", address)).toContain(" 0% packet loss");
 
@@ -54,7 +55,14 @@ describeWithContainerd("containerd with tulle-cni", () => {
 
   it("publishes a pod's port for the other host and its pods", async () => {
     const { dir } = lab.hosts[0]?.cni ?? { dir: "" };
-    const server = startDaemon("nsenter", [`--net=${web.netnsPath}`, "busybox", "httpd", "-f", "-h", dir]);
+    const server = startDaemon("nsenter", [
+      `--net=${web.reachablePath}`,
+      "busybox",
+      "httpd",
+      "-f",
+      "-h",
+      dir,
+    ]);
     try {
       const url = `http://${lab.net.host(1).address}:8080/subnet.txt`;
       writeFileSync(`${dir}/subnet.txt`, "published");
@@ -81,8 +89,8 @@ describeWithContainerd("containerd with tulle-cni", () => {
   it("removes a pod whose namespace is gone: DEL comes with an empty CNI_NETNS", async () => {
     const before = lab.hosts.map(traces);
     const { id, netnsPath } = await run(one, "lost");
-    execFileSync("umount", ["--lazy", netnsPath]);
-    execFileSync("rm", [netnsPath]);
+    one.run("umount", "--lazy", netnsPath);
+    one.run("rm", netnsPath);
     await one.removePod(id);
     expect(lab.hosts.map(traces)).toEqual(before);
   });

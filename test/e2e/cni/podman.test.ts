@@ -3,7 +3,8 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { NETWORK_NAME } from "../../support/cni-host.ts";
 import { traces, useCniLab } from "../../support/cni-lab.ts";
-import { describeWithPodman, PodmanHost } from "../../support/podman.ts";
+import { OWN } from "../../support/engines.ts";
+import { cniSettings, describeWithPodman, PodmanHost } from "../../support/podman.ts";
 
 const SERVE = ["-p", "8080:80", "--entrypoint", '["httpd","-f","-p","80","-h","/bin"]'];
 
@@ -12,10 +13,9 @@ describeWithPodman("podman with tulle-cni", () => {
   let one: PodmanHost;
   let two: PodmanHost;
   beforeAll(() => {
-    [one, two] = lab.hosts.map(({ cni, confDir }) => new PodmanHost(cni, confDir, [cni.pluginDir])) as [
-      PodmanHost,
-      PodmanHost,
-    ];
+    [one, two] = lab.hosts.map(
+      ({ cni, confDir }) => new PodmanHost(cni, OWN, cniSettings(confDir, [cni.pluginDir])),
+    ) as [PodmanHost, PodmanHost];
   });
   afterAll(() => {
     one?.dispose();

@@ -1,4 +1,4 @@
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
 
 /** Suites that need root run their files one after another: two cores, one kernel. */
 const suite = (name: string, include: string[], options: object = {}) => ({
@@ -6,6 +6,9 @@ const suite = (name: string, include: string[], options: object = {}) => ({
 });
 
 const kernelSuite = { testTimeout: 60_000, hookTimeout: 120_000, fileParallelism: false };
+
+/** End-to-end tests with container engines, on this machine's and on the newest. */
+const ENGINES = ["docker", "cni", "podman"].map((folder) => `test/e2e/${folder}/**/*.test.ts`);
 
 export default defineConfig({
   test: {
@@ -15,7 +18,12 @@ export default defineConfig({
       suite("property", ["test/property/**/*.test.ts"], { testTimeout: 60_000 }),
       suite("conformance", ["test/conformance/**/*.test.ts"], kernelSuite),
       suite("kernel", ["test/kernel/**/*.test.ts"], kernelSuite),
-      suite("e2e", ["test/e2e/**/*.test.ts"], { ...kernelSuite, testTimeout: 180_000 }),
+      suite("e2e", ["test/e2e/**/*.test.ts"], {
+        ...kernelSuite,
+        testTimeout: 180_000,
+        exclude: [...configDefaults.exclude, ...ENGINES],
+      }),
+      suite("engines", ENGINES, { ...kernelSuite, testTimeout: 180_000 }),
       suite("guest", ["test/guest/**/*.test.ts"], {
         ...kernelSuite,
         testTimeout: 300_000,

@@ -2,7 +2,8 @@
 
 import { existsSync, readdirSync } from "node:fs";
 import { hasPort, openAddresses } from "../../cni-plugin/host/addresses.ts";
-import { AttachmentStates } from "../../cni-plugin/host/state.ts";
+import { recordsOf } from "../../cni-plugin/host/state.ts";
+import { RUNTIMES } from "../../cni-plugin/protocol/call.ts";
 import type { Reservation } from "../../ipam/containers/addresses.ts";
 
 /**
@@ -55,11 +56,11 @@ async function reservedIn(
   { dataDir, stateDir }: ReservationFolders,
   network: string,
 ): Promise<readonly ReservedAddress[]> {
-  const states = new AttachmentStates(stateDir, network);
+  const records = RUNTIMES.map((runtime) => recordsOf(stateDir, network, runtime));
   const addresses = openAddresses(dataDir, network);
   const isOfEarlierBoot = await addresses.isOfEarlierBoot();
   return (await addresses.list()).map((reservation) => {
-    const isRecorded = states.read(reservation) !== null;
+    const isRecorded = records.some((states) => states.read(reservation) !== null);
     const use = useOf(reservation, hasPort(network, reservation), isRecorded, isOfEarlierBoot);
     return { ...reservation, network, use };
   });

@@ -10,7 +10,7 @@ import type { JsonObject } from "../../ipam/json.ts";
 import { deriveDelegate, guessDelegate, parsePaths } from "../config/delegate.ts";
 import type { Call } from "../protocol/call.ts";
 import { asCniError, CNI_CODES, type CniCode, CniError, toCniError } from "../protocol/errors.ts";
-import { AttachmentStates } from "./state.ts";
+import { type AttachmentStates, recordsOf } from "./state.ts";
 
 /** Reads subnet.env. Throws CniError 7 for a wrong path and `code` when the file is missing or cannot be used. */
 export function readSubnetEnv(config: JsonObject, code: CniCode): SubnetEnv {
@@ -30,10 +30,9 @@ function requireInside(env: SubnetEnv): SubnetEnv {
   return env;
 }
 
-/** The records of this call's network and runtime; no name of a network has an `@`. Throws CniError 7. */
-export function statesOf({ config, networkName, runtime }: Call): AttachmentStates {
-  const name = runtime === undefined ? networkName : `${runtime}@${networkName}`;
-  return new AttachmentStates(parsePaths(config).stateDir, name);
+/** The records of this call's network and runtime. Throws CniError 7. */
+export function statesOf({ config, networkName, runtime = "cni" }: Call): AttachmentStates {
+  return recordsOf(parsePaths(config).stateDir, networkName, runtime);
 }
 
 /** Opens the container's namespace. Throws CniError 8 when the path is missing or names no network namespace. */

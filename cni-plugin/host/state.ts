@@ -20,7 +20,7 @@ import {
   replaceFileSync,
 } from "../../ipam/files.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
-import { IDENTIFIER } from "../protocol/call.ts";
+import { IDENTIFIER, type Runtime } from "../protocol/call.ts";
 import { CNI_CODES, CniError } from "../protocol/errors.ts";
 
 /** Begins the names of files that are being written; no attachment's name begins so. */
@@ -28,6 +28,11 @@ const TEMPORARY = ":new:";
 
 /** linux/limits.h: NAME_MAX */
 const LONGEST_FILE_NAME_BYTES = 255;
+
+/** The records of one network and runtime in the folder `dir`. The name of a network has no `@`. */
+export function recordsOf(dir: string, network: string, runtime: Runtime): AttachmentStates {
+  return new AttachmentStates(dir, runtime === "cni" ? network : `${runtime}@${network}`);
+}
 
 export class AttachmentStates {
   readonly #dir: string;

@@ -7,14 +7,18 @@ import { type CniVersion, isAtLeast, parseVersion, requireVersionForm } from "./
 export const VERBS = ["ADD", "CHECK", "DEL", "GC", "STATUS", "VERSION"] as const;
 export type Verb = (typeof VERBS)[number];
 
+/** Who asks for attachments: a CNI runtime, or podman by netavark. */
+export const RUNTIMES = ["cni", "netavark"] as const;
+export type Runtime = (typeof RUNTIMES)[number];
+
 /** The input of a verb. Absent variables are empty. */
 export interface Call {
   readonly verb: Verb;
   readonly containerId: string;
   readonly netnsPath: string;
   readonly interfaceName: string;
-  /** Who asks, when it is no CNI runtime: its attachments are recorded apart from theirs. */
-  readonly runtime?: "netavark";
+  /** Each runtime's attachments have records of their own. Default cni. */
+  readonly runtime?: Runtime;
   /** CNI_ARGS, `K=V;K=V`. */
   readonly args: string;
   /** Folders of CNI_PATH. */

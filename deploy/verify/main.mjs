@@ -1,7 +1,7 @@
 /**
  * `npm run verify`: everything that must hold before a change lands, from a fresh clone to one line of result.
  *
- * Cheap checks come first. Suites that need root run in two lanes side by side: each test works in namespaces
+ * Cheap checks come first. Suites that need root run in lanes side by side: each test works in namespaces
  * of its own. What needs a kernel that this machine may lack runs in a guest under QEMU. Without root or QEMU those
  * suites are skipped, visibly; with CI set a test that cannot run is a failure.
  *
@@ -13,6 +13,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { installMissingPackages } from "./debian-packages.mjs";
 import { otherNodes } from "./node-versions.mjs";
 import { runCheck, runGuestSuite, runSuite, sum } from "./steps.mjs";
@@ -25,10 +26,12 @@ const ON_OTHER_NODES = {
 };
 /** A suite with more failures than this has a cause that another run does not take away. */
 const MOST_UNSTEADY = 5;
+const ENGINE_TREE = fileURLToPath(new URL("debian-tree.mjs", import.meta.url));
 const suite = (name) => () => runSuite([name], reports);
 const LANES = [
   [suite("kernel"), suite("fault")],
   [suite("conformance"), suite("e2e"), () => runGuestSuite(reports)],
+  [prepareEngines, suite("engines")],
 ];
 
 installMissingPackages();
@@ -84,6 +87,12 @@ function otherNodesOrNone() {
     console.log(`other versions of Node are skipped: ${error.message}`);
     return [];
   }
+}
+
+/** Makes the system of the newest engines, or finds it; without it their tests are skipped. */
+async function prepareEngines() {
+  const tally = await runCheck("newest engines", process.execPath, [ENGINE_TREE]);
+  return process.env.CI ? tally : { ...tally, failed: 0, skipped: tally.failed };
 }
 
 async function runLane(suites) {

@@ -72,7 +72,7 @@ export class PodmanHost {
 
   /** Starts a container in the background. */
   start(name: string, network: string, ...options: readonly string[]): void {
-    const parent = ["--cgroup-parent", `/${this.#netns.name}`];
+    const parent = ["--cgroup-parent", `/${this.#netns.name}`, "--cap-add", "NET_RAW"];
     this.run("run", "-d", "--name", name, "--network", network, ...parent, ...options, "box");
   }
 

@@ -87,7 +87,9 @@ function tableLines(
   return [
     `add table ${table}`,
     `add chain ${table} ports`,
-    ...own.map((port) => `add rule ${table} ports ${forwardRule(ip, address, port)}`),
+    ...own.flatMap((port) =>
+      forwardRules(ip, address, port).map((rule) => `add rule ${table} ports ${rule}`),
+    ),
     ...["prerouting", "output"].flatMap((hook) => [
       `add chain ${table} ${hook} { type nat hook ${hook} priority -100; }`,
       `add rule ${table} ${hook} ${LOCAL[family]} jump ports`,
@@ -98,14 +100,20 @@ function tableLines(
   ];
 }
 
-/** By a map, because of a range of targets the kernel would pick any port (nf_nat_core.c). */
-function forwardRule(ip: string, container: Address, port: PublishedPort): string {
+/**
+ * One rule per port. Of a range of targets the kernel would pick any port (nf_nat_core.c), and a map that a newer nft made
+ * crashes nft 1.0.6 when it lists the table.
+ */
+function forwardRules(ip: string, container: Address, port: PublishedPort): readonly string[] {
   const { protocol, hostAddress, hostPort, containerPort, count } = port;
   const isEvery = hostAddress === null || hostAddress.value === 0n;
   const arrived = isEvery ? "" : `${ip} daddr ${hostAddress} `;
-  const pairs = Array.from({ length: count }, (_, index) => `${hostPort + index} : ${containerPort + index}`);
-  const match = `${arrived}${protocol} dport ${hostPort}-${hostPort + count - 1}`;
-  return `${match} dnat to ${container} : ${protocol} dport map { ${pairs.join(", ")} }`;
+  const target = container.family === 6 ? `[${container}]` : container;
+  return Array.from(
+    { length: count },
+    (_, index) =>
+      `${arrived}${protocol} dport ${hostPort + index} dnat to ${target}:${containerPort + index}`,
+  );
 }
 
 function tableOf(attachmentPort: string): string {

@@ -1,14 +1,13 @@
 /** tulle-cni: the program that a container runtime executes. Wires the dispatcher to the process. */
 
-import { readFileSync } from "node:fs";
 import { env, exit } from "node:process";
 import { VERBS } from "./commands/verbs.ts";
-import { isOwnNetns, writeFully } from "./host/process.ts";
+import { isOwnNetns, readStdin, writeFully } from "./host/process.ts";
 import { dispatch } from "./protocol/dispatch.ts";
 
 dispatch(VERBS, {
   environment: env,
-  readStdin: () => readFileSync(0, "utf8"),
+  readStdin,
   writeStdout: (text) => writeFully(1, text),
   writeStderr: (text) => writeFully(2, text),
   isOwnNetns,

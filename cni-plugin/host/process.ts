@@ -1,6 +1,11 @@
-/** What the plugins' programs do with their process: write, and compare namespaces. */
+/** What the plugins' programs do with their process: read, write, and compare namespaces. */
 
-import { statSync, writeSync } from "node:fs";
+import { readFileSync, statSync, writeSync } from "node:fs";
+
+/** All of standard input as text. */
+export function readStdin(): string {
+  return readFileSync(0, "utf8");
+}
 
 /** Writes all of `text`, past Node's streams, whose making costs every call milliseconds. */
 export function writeFully(fd: number, text: string): void {

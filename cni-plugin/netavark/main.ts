@@ -1,13 +1,12 @@
 /** tulle-netavark: the program that podman and netavark execute. Wires the dispatcher to the process. */
 
-import { readFileSync } from "node:fs";
 import { argv, exit } from "node:process";
-import { isOwnNetns, writeFully } from "../host/process.ts";
+import { isOwnNetns, readStdin, writeFully } from "../host/process.ts";
 import { dispatch } from "./dispatch.ts";
 
 dispatch({
   arguments: argv.slice(2),
-  readStdin: () => readFileSync(0, "utf8"),
+  readStdin,
   writeStdout: (text) => writeFully(1, text),
   warn: (text) => writeFully(2, `tulle-netavark: ${text}\n`),
   isOwnNetns,

@@ -23,7 +23,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "backends/attachment/mac.ts": PROC,
   "backends/attachment/sysctl.ts": PROC,
   "cni-plugin/host/addresses.ts": PROC,
-  "cni-plugin/main.ts": "reads standard input",
+  "cni-plugin/host/process.ts": "reads standard input",
   "agent/bug-report/archive.ts": "streams into a new file that a person asked for",
   "agent/commands/net.ts": "reads what a person gives, which may be a pipe",
   "agent/demo/lab.ts": "works in a private folder that mkdtemp made",

@@ -11,6 +11,8 @@ import { describeAsRoot } from "../../support/netns.ts";
 const KILLER = join(import.meta.dirname, "../../support/kill-at-effect.cjs");
 const DUAL = [...SUBNET_ENV.v4, ...SUBNET_ENV.v6, ...SUBNET_ENV.rest];
 const SERVER = 'require("node:net").createServer((socket) => socket.end("served")).listen(80, "::")';
+/** Of some forty setups, each followed by two or three other calls. */
+const MANY_CALLS_MS = 180_000;
 const PORT = { container_port: 80, host_ip: "", host_port: 8080, protocol: "tcp", range: 1 };
 
 describeAsRoot("tulle-netavark", () => {
@@ -244,10 +246,9 @@ describeAsRoot("tulle-netavark", () => {
       setup(neighbour);
       const server = spawn("nsenter", [`--net=${web.netns.path}`, process.execPath, "-e", SERVER]);
       try {
-        await expect.poll(() => answerOf(host, "192.0.2.1", 8080)).toBe("served");
         for (const place of [host, neighbour, web]) {
           for (const address of ["192.0.2.1", "10.5.72.1", "2001:db8::1"]) {
-            const options = { timeout: 10_000, message: `${address} from ${place.netns.name}` };
+            const options = { timeout: 20_000, message: `${address} from ${place.netns.name}` };
             await expect.poll(() => answerOf(place, address, 8080), options).toBe("served");
           }
         }
@@ -312,16 +313,17 @@ describeAsRoot("tulle-netavark", () => {
       throw new Error("setup never succeeds");
     }
 
-    it("once teardown is called", async () => {
+    it("once teardown is called", { timeout: MANY_CALLS_MS }, async () => {
       const kills = await killEverywhere((container) => teardown(container, { ports: [PORT] }));
       expect(kills).toBeGreaterThan(15);
     });
 
-    it("without a teardown, once another container starts", async () => {
+    it("without a teardown, once another container starts", { timeout: MANY_CALLS_MS }, async () => {
       const kills = await killEverywhere(async (container) => {
         container.netns.dispose();
         // The kernel removes the devices of a namespace a moment after its last user is gone.
-        await expect.poll(() => [...host.links().keys()].filter((name) => name !== "cni0")).toEqual([]);
+        const ports = () => [...host.links().keys()].filter((name) => name !== "cni0");
+        await expect.poll(ports, { timeout: 10_000 }).toEqual([]);
         const next = host.addContainer();
         setup(next);
         teardown(next);

@@ -55,7 +55,8 @@ export class ContainerdHost {
     this.#dir = join(host.dir, "containerd");
     this.#cgroup = host.netns.name;
     mkdirSync(this.#dir);
-    writeFileSync(this.#configFile, configOf(this.#dir, host.pluginDir, confDir));
+    const criOf = engines.isNewest ? criOfVersion2 : criOfVersion1;
+    writeFileSync(this.#configFile, configOf(this.#dir, criOf(host.pluginDir, confDir)));
     this.#daemon = this.#startDaemon();
     this.#runtime = runtimeClient(this.#socket, this.#dir);
   }
@@ -152,14 +153,20 @@ export class ContainerdHost {
 }
 
 /** What a machine without CAP_SYS_RESOURCE needs; everything else is kept in `dir`. */
-function configOf(dir: string, binDir: string, confDir: string): string {
-  return `version = 2
-root = "${dir}/root"
+function configOf(dir: string, cri: string): string {
+  return `root = "${dir}/root"
 state = "${dir}/state"
+${cri}
 [grpc]
   address = "${dir}/containerd.sock"
 [plugins."io.containerd.internal.v1.opt"]
   path = "${dir}/opt"
+`;
+}
+
+/** The interface to Kubernetes in containerd 1. */
+function criOfVersion1(binDir: string, confDir: string): string {
+  return `version = 2
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "${IMAGE}"
   restrict_oom_score_adj = true
@@ -169,8 +176,22 @@ state = "${dir}/state"
     snapshotter = "native"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "${binDir}"
-    conf_dir = "${confDir}"
-`;
+    conf_dir = "${confDir}"`;
+}
+
+/** The same in containerd 2, which converts the old form but for the snapshotter. */
+function criOfVersion2(binDir: string, confDir: string): string {
+  return `version = 3
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "native"
+  [plugins."io.containerd.cri.v1.images".pinned_images]
+    sandbox = "${IMAGE}"
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["${binDir}"]
+    conf_dir = "${confDir}"`;
 }
 
 /** The interface's description, without the options that only Go's code generator knows. */

@@ -44,12 +44,18 @@ describe("the environment of the built programs", () => {
     ["NODE_EXTRA_CA_CERTS", "/nowhere"],
   ];
 
-  describe.runIf(isCompiled())("tulle-cni, compiled", () => {
-    const plugin = join(PROGRAMS, "tulle-cni");
+  /** A call of each plugin that changes nothing, and a word of its answer. */
+  const PLUGINS: readonly (readonly [string, Record<string, string>, readonly string[], string])[] = [
+    ["tulle-cni", { CNI_COMMAND: "VERSION" }, [], "supportedVersions"],
+    ["tulle-netavark", {}, ["info"], "api_version"],
+  ];
+
+  describe.runIf(isCompiled()).each(PLUGINS)("%s, compiled", (program, own, args, word) => {
+    const plugin = join(PROGRAMS, program);
 
     it.each(BUN_ENVIRONMENTS)("ignores %s=%s", (name, value) => {
-      const plain = run(plugin, { CNI_COMMAND: "VERSION" });
-      const seen = run(plugin, { CNI_COMMAND: "VERSION", [name]: value.replaceAll("DIR", dir) });
+      const plain = run(plugin, own, args);
+      const seen = run(plugin, { ...own, [name]: value.replaceAll("DIR", dir) }, args);
       expect([seen.status, seen.stdout, seen.stderr]).toEqual([0, plain.stdout, ""]);
       expect(readdirSync(dir)).toEqual(["foreign.cjs"]);
     });
@@ -58,8 +64,8 @@ describe("the environment of the built programs", () => {
       const foreign = Object.fromEntries(
         BUN_ENVIRONMENTS.map(([name, value]) => [name, value.replaceAll("DIR", dir)]),
       );
-      const environment = { A: "1", ...foreign, CNI_COMMAND: "VERSION", BUN_LAST: "1" };
-      expect(run(plugin, environment).stdout).toContain("supportedVersions");
+      const environment = { A: "1", ...foreign, ...own, BUN_LAST: "1" };
+      expect(run(plugin, environment, args).stdout).toContain(word);
       expect(existsSync(marker())).toBe(false);
     });
 

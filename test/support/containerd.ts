@@ -23,6 +23,8 @@ import { unmountBelow } from "./mounts.ts";
 const PROGRAMS = ["containerd", "ctr", "runc", "busybox"];
 const IMAGE = "localhost/pause:1";
 const DEADLINE_MS = 60_000;
+/** containerd 2 has more conditions, such as one that its configuration is not deprecated. */
+const READY = ["RuntimeReady", "NetworkReady"];
 
 /** As describeWithEtcd, for this machine's containerd and the newest; skipped, visibly, where there is none, unless CI is set. */
 export function describeWithContainerd(name: string, body: (engines: Engines) => void): void {
@@ -138,7 +140,12 @@ export class ContainerdHost {
 
   async #untilReady(): Promise<void> {
     await untilReady(
-      async () => (await this.call("Status", {})).status.conditions.every(({ status }: AnyJson) => status),
+      async () => {
+        const { conditions } = (await this.call("Status", {})).status;
+        return READY.every((type) =>
+          conditions.some((condition: AnyJson) => condition.type === type && condition.status),
+        );
+      },
       () => this.#daemon.output,
     );
   }

@@ -20,7 +20,7 @@ interface Pod {
 }
 
 describeWithContainerd("containerd with tulle-cni", (engines) => {
-  const lab = useCniLab("cri");
+  const lab = useCniLab("cri", engines.isNewest ? "sid" : "bookworm");
   let one: ContainerdHost;
   let two: ContainerdHost;
   let web: Pod;

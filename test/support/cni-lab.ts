@@ -66,9 +66,15 @@ function keepToOwnFolders(conflist: string, { config }: CniHost): void {
   writeFileSync(conflist, JSON.stringify(installed));
 }
 
-/** All that attachments and published ports leave on a host: devices, addresses, records, routes, rules. */
-export function traces({ cni }: InstalledHost): unknown {
-  const run = (command: string, ...args: string[]) => cni.netns.exec(command, args).split("\n");
+/**
+ * All that attachments and published ports leave on a host: devices, addresses, records, routes, rules. `runTool` runs
+ * the tools of the system that made the rules: nft 1.0 crashes on some of those that nft 1.1 makes.
+ */
+export function traces(
+  { cni }: InstalledHost,
+  runTool = (command: string, ...args: readonly string[]) => cni.netns.exec(command, args),
+): unknown {
+  const run = (command: string, ...args: readonly string[]) => runTool(command, ...args).split("\n");
   return {
     links: [...cni.links().keys()].sort(),
     reservations: cni.reservations(),

@@ -100,9 +100,12 @@ describeWithContainerd("containerd with tulle-cni", (engines) => {
   it("refuses a pod while subnet.env is empty, and serves it afterwards", async () => {
     const { subnetFile } = lab.hosts[0]?.cni ?? { subnetFile: "" };
     const text = readFileSync(subnetFile, "utf8");
+    // A tulled that runs may write it again.
+    await lab.net.host(1).daemon.stop();
     writeFileSync(subnetFile, "");
     await expect(one.runPod("early")).rejects.toThrow(/check that tulled runs on this host/);
     writeFileSync(subnetFile, text);
+    await lab.net.host(1).daemon.start(...lab.net.flags);
     await one.removePod(await one.runPod("late"));
   });
 

@@ -23,7 +23,7 @@ import {
   replaceFile,
   replaceWithLink,
 } from "../../ipam/files.ts";
-import { type Conflist, formatConflist, isUnchanged } from "./conflist.ts";
+import { CNI_VERSIONS, type Conflist, formatConflist, isUnchanged } from "./conflist.ts";
 
 export interface InstallOptions extends Conflist {
   readonly binDir: string;
@@ -39,6 +39,8 @@ const NODE_PROGRAM = fileURLToPath(new URL("tulle-cni.cjs", import.meta.url));
 const MARK = '// tulle-cni, put here by "tulle cni install"';
 const KEPT = ".before-tulle";
 const CONFLIST = "10-flannel.conflist";
+
+const ASSUMED_VERSIONS = ["0.3.1", "0.4.0", "1.0.0"];
 
 /** Holds the first lines of a launcher, up to the mark. */
 const LAUNCHER_START_BYTES = 512;
@@ -58,7 +60,7 @@ export async function install(
   makeFolder(confDir, 0o755);
   const conflist = join(confDir, CONFLIST);
   await keepForeign(conflist, isOwnConflist);
-  await replaceFile(conflist, formatConflist(options), { mode: 0o644 });
+  await replaceFile(conflist, formatConflist(options, commonVersions(options, warn)), { mode: 0o644 });
   return [plugin, conflist];
 }
 
@@ -119,6 +121,38 @@ function complaintOf(program: string, args: readonly string[]): string | null {
   const { status, signal, stderr, error } = spawnSync(program, args, { env, encoding: "utf8" });
   if (status === 0) return null;
   return error?.message ?? (stderr.trim() || (signal ?? `exit code ${status}`));
+}
+
+/**
+ * The versions that every chained plugin supports. Of one that is not installed yet those are assumed that all releases
+ * since 2021 have.
+ */
+function commonVersions(
+  { binDir, chained }: InstallOptions,
+  warn: (text: string) => void,
+): readonly string[] {
+  let common: readonly string[] = CNI_VERSIONS;
+  for (const type of chained) {
+    const plugin = join(binDir, type);
+    const supported = versionsOf(plugin) ?? ASSUMED_VERSIONS;
+    const rest = common.filter((version) => supported.includes(version));
+    if (rest.length === 0)
+      throw new ConfigError(`${plugin} supports ${supported.join(", ")} only; install a newer one`);
+    if (rest.length < common.length && existsSync(plugin)) {
+      warn(
+        `${plugin} lacks ${common.at(-1)} of the CNI specification: the configuration goes up to ${rest.at(-1)}`,
+      );
+    }
+    common = rest;
+  }
+  return common;
+}
+
+/** What a plugin answers to VERSION; null when it is absent or does not answer. */
+function versionsOf(plugin: string): readonly string[] | null {
+  const { stdout } = spawnSync(plugin, { env: { CNI_COMMAND: "VERSION" }, input: "{}", encoding: "utf8" });
+  const list = /"supportedVersions":\[([^\]]*)\]/.exec(stdout ?? "")?.[1];
+  return list?.split(",").map((text) => text.trim().replaceAll('"', "")) ?? null;
 }
 
 /** Run by this Node, which a runtime's PATH may lack; sh reads its path in single quotes. */

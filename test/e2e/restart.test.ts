@@ -68,15 +68,15 @@ describeWithEtcd("a restart of the agent", () => {
     expect(report.lost).toEqual([]);
   });
 
-  it("keeps one store lease per host, however often it restarts", async () => {
+  it("keeps two store leases per host, of its subnet and of its record, however often it restarts", async () => {
     const { daemon } = net.host(1);
     for (let count = 0; count < 3; count++) {
       await daemon.stop();
       await daemon.start(...net.flags);
     }
     const [heading, ...leases] = net.etcd.ctl("lease", "list").trim().split("\n");
-    expect(heading).toBe("found 2 leases");
-    expect(leases).toHaveLength(2);
+    expect(heading).toBe("found 4 leases");
+    expect(leases).toHaveLength(4);
   });
 
   it("removes what a peer left behind that went while the agent was down", async () => {

@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll } from "vitest";
 import { CniHost } from "./cni-host.ts";
 import { type EtcdLab, type Host, PROGRAMS, useEtcdLab } from "./hosts.ts";
-import { referencePlugins } from "./reference-plugins.ts";
+import { referencePlugins, type Suite } from "./reference-plugins.ts";
 
 const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
 const CONFLIST = "10-flannel.conflist";
@@ -30,13 +30,13 @@ export interface CniLab {
   readonly hosts: readonly InstalledHost[];
 }
 
-/** For the body of a describe: two hosts before its tests, nothing after them. */
-export function useCniLab(label: string): CniLab {
+/** For the body of a describe: two hosts before its tests, with the plugins of `suite`; nothing after them. */
+export function useCniLab(label: string, suite: Suite = "bookworm"): CniLab {
   const net = useEtcdLab(label, { hosts: 2, config: CONFIG });
   const hosts: InstalledHost[] = [];
   beforeAll(async () => {
     await net.startAll();
-    for (const host of [net.host(1), net.host(2)]) hosts.push(install(host, label));
+    for (const host of [net.host(1), net.host(2)]) hosts.push(install(host, label, suite));
   });
   afterAll(() => {
     for (const { cni } of hosts) cni.dispose();
@@ -44,14 +44,16 @@ export function useCniLab(label: string): CniLab {
   return { net, hosts };
 }
 
-function install(host: Host, label: string): InstalledHost {
+function install(host: Host, label: string, suite: Suite): InstalledHost {
   const cni = new CniHost(label, host);
   const confDir = join(cni.dir, "net.d");
   const places = ["--bin-dir", cni.pluginDir, "--conf-dir", confDir];
-  execFileSync(join(PROGRAMS, "tulle"), ["cni", "install", ...places]);
   for (const name of ["portmap", "loopback"]) {
-    symlinkSync(join(referencePlugins("bookworm") ?? "", name), join(cni.pluginDir, name));
+    symlinkSync(join(referencePlugins(suite) ?? "", name), join(cni.pluginDir, name));
   }
+  execFileSync(join(PROGRAMS, "tulle"), ["cni", "install", ...places], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   keepToOwnFolders(join(confDir, CONFLIST), cni);
   return { host, cni, confDir };
 }
@@ -64,9 +66,15 @@ function keepToOwnFolders(conflist: string, { config }: CniHost): void {
   writeFileSync(conflist, JSON.stringify(installed));
 }
 
-/** All that attachments and published ports leave on a host: devices, addresses, records, routes, rules. */
-export function traces({ cni }: InstalledHost): unknown {
-  const run = (command: string, ...args: string[]) => cni.netns.exec(command, args).split("\n");
+/**
+ * All that attachments and published ports leave on a host: devices, addresses, records, routes, rules. `runTool` runs
+ * the tools of the system that made the rules: nft 1.0 crashes on some of those that nft 1.1 makes.
+ */
+export function traces(
+  { cni }: InstalledHost,
+  runTool = (command: string, ...args: readonly string[]) => cni.netns.exec(command, args),
+): unknown {
+  const run = (command: string, ...args: readonly string[]) => runTool(command, ...args).split("\n");
   return {
     links: [...cni.links().keys()].sort(),
     reservations: cni.reservations(),

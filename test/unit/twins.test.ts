@@ -19,6 +19,8 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "agent/docker/dockerd-options.ts": "the options of dockerd",
   "agent/docker-driver/network-request.ts": "the fields of Docker's API",
   "agent/named-networks/create-request.ts": "the options of docker network create",
+  "agent/docker/dns.ts": "the functions of node:net",
+  "agent/docker-driver/network-request.ts": "the fields of the Docker Engine API",
 };
 
 /** Code without comments and texts, whose words do not count; what a template inserts stays. */

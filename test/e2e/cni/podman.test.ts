@@ -73,11 +73,11 @@ describeWithPodman("podman with tulle-cni", () => {
     ping(one, "neighbour", gateway(1));
     const remove = (...names: string[]) => one.run("rm", "--force", "--time", "0", ...names);
     remove("web");
-    const before = lab.hosts.map(traces);
+    const before = lab.hosts.map((host) => traces(host));
     one.start("more", NETWORK_NAME, "-p", "8081:80");
-    expect(lab.hosts.map(traces)).not.toEqual(before);
+    expect(lab.hosts.map((host) => traces(host))).not.toEqual(before);
     remove("more");
-    expect(lab.hosts.map(traces)).toEqual(before);
+    expect(lab.hosts.map((host) => traces(host))).toEqual(before);
     for (const podman of [one, two]) podman.run("rm", "--all", "--force", "--time", "0");
     for (const { cni } of lab.hosts) expect([...cni.reservations(), ...cni.stateFiles()]).toEqual([]);
   });

@@ -26,6 +26,28 @@ describeAsRoot("tulle cni", () => {
     return stderr;
   };
 
+  it("install: offers the newest version of the specification that all plugins of the chain have", () => {
+    const offered = () => JSON.parse(readFileSync(conflist(), "utf8")).cniVersions;
+    const portmap = join(host.pluginDir, "portmap");
+    const answer = (...versions: string[]) =>
+      writeFileSync(portmap, `#!/bin/sh\necho '${JSON.stringify({ supportedVersions: versions })}'\n`, {
+        mode: 0o755,
+      });
+    answer("0.3.1", "0.4.0", "1.0.0", "1.1.0");
+    tulle("install", ...places());
+    expect(offered()).toEqual(["0.3.1", "0.4.0", "1.0.0", "1.1.0"]);
+    answer("0.4.0", "1.0.0");
+    tulle("install", ...places());
+    expect(offered()).toEqual(["0.4.0", "1.0.0"]);
+    answer("0.2.0");
+    expect(tulleFails("install", ...places())).toContain(
+      `${portmap} supports 0.2.0 only; install a newer one`,
+    );
+    rmSync(portmap);
+    tulle("uninstall", ...places());
+    expect(existsSync(conflist())).toBe(false);
+  });
+
   it("install: the plugin serves, and the network is flannel's", () => {
     expect(tulle("install", ...places())).toBe(`wrote ${plugin()}\nwrote ${conflist()}\n`);
     const { plugins } = JSON.parse(readFileSync(conflist(), "utf8"));

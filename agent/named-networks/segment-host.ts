@@ -159,11 +159,15 @@ export class SegmentHost {
     this.#planRules(view);
   }
 
-  /** A view that changes nothing of the rules, such as another name of a container, costs no pass of the firewall. */
+  /**
+   * A view that changes nothing of the rules, such as another name of a container, costs no pass of the firewall. Before
+   * the first network in use there are none: each costs every tunnel packet some time.
+   */
   #planRules(view: NamedNetworksView): void {
     const { settings, plans } = this.#options;
-    const facts = this.#facts;
-    const rules = segmentFirewallInput({ settings, segments: this.#segments, view, facts });
+    const [segments, facts] = [this.#segments, this.#facts];
+    if (segments.size === 0 && this.#rules === null) return;
+    const rules = segmentFirewallInput({ settings, segments, view, facts });
     if (isDeepStrictEqual(rules, this.#rules)) return;
     this.#rules = rules;
     this.#ruled = plans.update(SEGMENT_RULES, rules);

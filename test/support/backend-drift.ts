@@ -106,10 +106,6 @@ function commandsFor(object: KernelObject): readonly string[] {
         `ip link del ${name}; ip link add ${name} type bridge`,
       ];
     }
-    // No backend plans these: they are of named networks, which have tests of their own.
-    case "bridge-fdb":
-    case "bridge-port":
-      return [];
     case "sysctl":
       return [`echo ${object.value === "0" ? 1 : 0} > /proc/sys/${object.path}`];
     case "address": {

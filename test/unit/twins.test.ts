@@ -17,7 +17,6 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "ipam/leases/lease-codec.ts": "the groups of one pattern, which holds the prefixes of both",
   "agent/network/network-config-text.ts": "the keys of flannel's network configuration",
   "agent/docker/dockerd-options.ts": "the options of dockerd",
-  "agent/docker-driver/network-request.ts": "the fields of Docker's API",
   "agent/named-networks/create-request.ts": "the options of docker network create",
   "agent/docker/dns.ts": "the functions of node:net",
   "agent/docker-driver/network-request.ts": "the fields of the Docker Engine API",

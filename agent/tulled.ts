@@ -95,6 +95,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     identity,
     version: VERSION,
     onAttachment: (attachment, plans) => docker?.attached(attachment, plans),
+    hostProblems: () => docker?.problems() ?? [],
     onReady: () => {
       service.ready();
       collectAfterStart(faults);

@@ -47,6 +47,7 @@ export type DockerServiceStatus = Partial<DockerDriverStatus> & {
 
 /** The port of all VXLAN devices of named networks: flannel's, and open where hosts already are peers. */
 const VXLAN_PORT = 8472;
+const STARTING = "starting";
 const RETRY_MS = { baseMs: 1_000, maxMs: 60_000 };
 /** Where dockerd is installed by distributions and by Docker's own packages. */
 const DOCKERD = [
@@ -68,7 +69,9 @@ export class DockerService {
   #onAttachment: (attachment: Attachment, plans: JointPlans) => void = () => undefined;
   #driver: DockerDriver | null = null;
   #names: NameService | null = null;
-  #failure: string | null = "starting";
+  #networks: NamedNetworks | null = null;
+  #segments: SegmentHost | null = null;
+  #failure: string | null = STARTING;
 
   constructor(options: DockerServiceOptions) {
     this.#options = options;
@@ -77,6 +80,24 @@ export class DockerService {
   status(): DockerServiceStatus {
     const names = this.#names === null ? {} : { names: this.#names.status() };
     return { failure: this.#failure, ...this.#driver?.status(), ...names };
+  }
+
+  /** What is wrong with Docker's named networks on this host, one sentence each. */
+  problems(): readonly string[] {
+    const failure = this.#failure === null || this.#failure === STARTING ? [] : [this.#failure];
+    const { engineProblem = null, problems = [], networks = [], names } = this.status();
+    // A host without such networks need not have an engine that runs.
+    const isUsed = networks.length > 0;
+    const segments = this.#segments?.status() ?? [];
+    return [
+      ...failure.map((reason) => `the Docker driver failed and is started again: ${reason}`),
+      ...(isUsed && engineProblem !== null ? [`Docker: ${engineProblem}`] : []),
+      ...problems.map((problem) => `Docker: ${problem}`),
+      ...segments.flatMap(({ name, problems: found }) => found.map((one) => `network ${name}: ${one}`)),
+      ...(this.#networks?.feed.problems ?? []),
+      ...(this.#networks?.book.problems ?? []),
+      ...(isUsed && names?.problem != null ? [`names of containers: ${names.problem}`] : []),
+    ];
   }
 
   /** The interface, the addresses or the links of this host are known or have changed. `plans`: the host's firewall. */
@@ -102,6 +123,8 @@ export class DockerService {
       } finally {
         this.#driver = null;
         this.#names = null;
+        this.#networks = null;
+        this.#segments = null;
         round.end();
       }
     }
@@ -124,6 +147,7 @@ export class DockerService {
     const names = new NameService({ runtime, view: () => networks.feed.view, clients: driver.clients });
     this.#driver = driver;
     this.#names = names;
+    this.#networks = networks;
     this.#failure = null;
     const attached = new Promise<SegmentHost>((resolve) => {
       this.#onAttachment = (attachment, plans) => {
@@ -133,6 +157,7 @@ export class DockerService {
         const facts = this.#factsOf(attachment, host);
         if (segments !== null) return segments.setFacts(facts);
         segments = new SegmentHost({ runtime, feed: networks.feed, facts, settings: firewall, plans });
+        this.#segments = segments;
         changes.notify();
         resolve(segments);
       };

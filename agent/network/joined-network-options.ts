@@ -47,4 +47,6 @@ export interface StatusContext {
   readonly version: string;
   /** Why the store cannot be followed; null when it can. */
   readonly storeProblem: string | null;
+  /** What is wrong beside the network on this host, one sentence each. */
+  readonly hostProblems: readonly string[];
 }

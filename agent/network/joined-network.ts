@@ -246,13 +246,14 @@ export class JoinedNetwork {
   }
 
   /** What `tulle status` shows. */
-  status({ network, version, storeProblem }: StatusContext): StatusReport {
+  status({ network, version, storeProblem, hostProblems }: StatusContext): StatusReport {
     const { runtime, store } = this.#options;
     const { lease, peers, reconciler, firewall, runner } = this.#parts;
     const snapshot = peers.snapshot();
     const kernel = reconciler.status();
     const details = detailProblems({
       store: storeProblem,
+      host: hostProblems,
       faults: runtime.faults.problems,
       snapshot,
       contended: kernel.contended,

@@ -67,6 +67,8 @@ export interface NetworkAgentOptions {
   readonly onRanges: () => void;
   /** Called when this host's interface, addresses or local prefixes are known or have changed. */
   readonly onAttachment: (attachment: Attachment, plans: JointPlans) => void;
+  /** What is wrong beside the network on this host, one sentence each, for its status. */
+  readonly hostProblems: () => readonly string[];
   /** Called once, when packets can flow. */
   readonly onReady: () => void;
 }
@@ -192,8 +194,9 @@ export class NetworkAgent {
     const { clock } = this.#runtime;
     const storeProblem = this.#outage.problem(clock.monotonicMs());
     const { name } = this;
+    const { version, hostProblems } = this.#options;
     const status =
-      this.#joined?.status({ network: name, version: this.#options.version, storeProblem }) ?? null;
+      this.#joined?.status({ network: name, version, storeProblem, hostProblems: hostProblems() }) ?? null;
     return { name, isReady: isReady(this.problems), summary: this.summary, status };
   }
 

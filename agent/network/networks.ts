@@ -31,6 +31,8 @@ export interface NetworksOptions {
   readonly version: string;
   /** Called when the first network's interface, addresses or local prefixes are known or have changed. */
   readonly onAttachment?: (attachment: Attachment, plans: JointPlans) => void;
+  /** What is wrong beside the networks on this host, one sentence each; the first network's status shows it. */
+  readonly hostProblems?: () => readonly string[];
   /** Called once, when packets can flow in every network. */
   readonly onReady: () => void;
 }
@@ -165,6 +167,7 @@ export class Networks {
       onAttachment: (attachment, plans) => {
         if (slot() === this.#slots[0]) this.#options.onAttachment?.(attachment, plans);
       },
+      hostProblems: () => (slot() === this.#slots[0] ? (this.#options.hostProblems?.() ?? []) : []),
       onReady: () => this.#ready(slot()),
     });
   }

@@ -48,6 +48,8 @@ export interface MemberDetails {
   readonly snapshot: Pick<LeaseSnapshot, "held" | "refused">;
   readonly contended: ReconcilerStatus["contended"];
   readonly firewall: FirewallStatus;
+  /** What is wrong beside the network on this host, one sentence each. */
+  readonly host: readonly string[];
   /** Internal errors, one sentence each. */
   readonly faults: readonly string[];
   /** What diverts packets on their way to a peer, one sentence each. */
@@ -79,6 +81,7 @@ export function detailProblems(details: MemberDetails): readonly Problem[] {
   const { snapshot, firewall, contended } = details;
   return [
     ...advisory(details.store),
+    ...someOf(details.host, "more of this kind"),
     ...details.faults.flatMap(advisory),
     ...details.limits.flatMap(advisory),
     ...details.paths.flatMap(advisory),

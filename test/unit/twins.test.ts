@@ -18,7 +18,6 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "agent/network/network-config-text.ts": "the keys of flannel's network configuration",
   "agent/docker/dockerd-options.ts": "the options of dockerd",
   "agent/named-networks/create-request.ts": "the options of docker network create",
-  "agent/docker/dns.ts": "the functions of node:net",
   "agent/docker-driver/network-request.ts": "the fields of the Docker Engine API",
 };
 

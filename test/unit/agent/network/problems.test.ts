@@ -37,12 +37,31 @@ const QUIET: MemberDetails = {
     lastError: null,
     note: null,
   },
+  host: [],
   faults: [],
   paths: [],
   broken: [],
   probing: null,
   limits: [],
 };
+
+it("shows what is wrong beside the network, the paths that are broken, and limits, each bounded", () => {
+  const many = Array.from({ length: 30 }, (_, index) => `path ${index}`);
+  const texts = detailProblems({
+    ...QUIET,
+    host: ["Docker: no answer"],
+    broken: many,
+    probing: "no socket",
+    limits: ["the table of connections is full"],
+  }).map(({ text, isBlocking }) => `${text}${isBlocking ? " (blocking)" : ""}`);
+  expect(texts).toEqual([
+    "Docker: no answer",
+    "the table of connections is full",
+    ...many.slice(0, 20),
+    "10 more paths are broken",
+    "no socket",
+  ]);
+});
 
 const failure = (key: string) => ({ key, message: `${key}: EPERM`, others: 0 });
 

@@ -186,5 +186,5 @@ it("gives no address to two containers", async () => {
     { numRuns: 40, endOnFailure: true },
   );
   // Otherwise the hosts never competed for the last addresses.
-  expect(most).toBeGreaterThan(8);
+  expect(most).toBeGreaterThan(4);
 });

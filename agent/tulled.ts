@@ -130,10 +130,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     : null;
   try {
     logger.info("started", { version: VERSION, store: connection.description, pid: process.pid });
-    const stopAll = (): void => stop.abort(new Error("the network ended"));
-    await Promise.all([networks.run(stop.signal).finally(stopAll), docker?.run(stop.signal)]);
-  } catch (error) {
-    if (!stop.signal.aborted) throw error;
+    await runBoth(networks, docker, stop);
   } finally {
     stop.abort();
     clearInterval(watchdog);
@@ -144,6 +141,24 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     notifier.close();
   }
   logger.info("stopped; the data path stays", {});
+}
+
+/** The networks decide how the daemon ends; the Docker driver ends with them. Rejects with their error. */
+async function runBoth(
+  networks: Networks,
+  docker: DockerService | null,
+  stop: AbortController,
+): Promise<void> {
+  const serving = docker?.run(stop.signal);
+  try {
+    await networks.run(stop.signal);
+  } catch (error) {
+    // What a stop cuts short rejects as well.
+    if (!stop.signal.aborted) throw error;
+  } finally {
+    stop.abort(new Error("the networks ended"));
+    await serving;
+  }
 }
 
 function openRuntime(logger: Logger, metrics: Metrics, faults: Faults): Runtime {

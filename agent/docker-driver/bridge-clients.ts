@@ -7,10 +7,11 @@
 
 import type { Address } from "../../ipam/addresses/ip.ts";
 import { Sleep } from "../../ipam/clock.ts";
-import { FailureSeries } from "../../ipam/log.ts";
+import type { FailureSeries } from "../../ipam/log.ts";
 import type { NameClient, NameClients } from "../names/clients.ts";
 import type { DriverContext } from "./context.ts";
 import { EngineError } from "./engine-client.ts";
+import { engineFailures } from "./engine-failures.ts";
 import type { EngineNetworks } from "./engine-networks.ts";
 
 /** The network that gives containers of overlay drivers the outside (libnetwork's default_gateway_linux.go). */
@@ -33,8 +34,8 @@ export class BridgeClients implements NameClients {
     this.#context = context;
     this.#engineNetworks = engineNetworks;
     this.#idle = new Sleep(context.clock);
-    this.#failures = new FailureSeries(
-      context.logger,
+    this.#failures = engineFailures(
+      context,
       "addresses of containers on Docker's bridges cannot be read; retried",
       "addresses of containers on Docker's bridges are read",
     );

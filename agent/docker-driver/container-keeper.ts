@@ -4,10 +4,11 @@
  */
 
 import type { Address } from "../../ipam/addresses/ip.ts";
-import { FailureSeries } from "../../ipam/log.ts";
+import type { FailureSeries } from "../../ipam/log.ts";
 import { type DriverContext, isAddressesOnly } from "./context.ts";
 import { type Endpoints, memberOf, namesOf } from "./endpoints.ts";
 import { EngineError } from "./engine-client.ts";
+import { engineFailures } from "./engine-failures.ts";
 import {
   decodeContainer,
   decodeContainerIds,
@@ -41,8 +42,8 @@ export class ContainerKeeper {
     this.#context = context;
     this.#endpoints = endpoints;
     this.#engineNetworks = engineNetworks;
-    this.#failures = new FailureSeries(
-      context.logger,
+    this.#failures = engineFailures(
+      context,
       "containers of the Docker Engine cannot be compared; retried",
       "containers of the Docker Engine are compared",
     );

@@ -8,7 +8,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import { Backoff } from "../../ipam/clock.ts";
-import { errorMessage } from "../../ipam/errors.ts";
+import { ConflictError, errorMessage } from "../../ipam/errors.ts";
 import { errorFields } from "../../ipam/log.ts";
 import type { HostId } from "../../ipam/named-networks/named-network.ts";
 import { partOf } from "../../ipam/part-signal.ts";
@@ -72,6 +72,7 @@ export class DockerService {
   #networks: NamedNetworks | null = null;
   #segments: SegmentHost | null = null;
   #failure: string | null = STARTING;
+  #isOthersTurn = false;
 
   constructor(options: DockerServiceOptions) {
     this.#options = options;
@@ -84,7 +85,8 @@ export class DockerService {
 
   /** What is wrong with Docker's named networks on this host, one sentence each. */
   problems(): readonly string[] {
-    const failure = this.#failure === null || this.#failure === STARTING ? [] : [this.#failure];
+    const isShown = this.#failure !== null && this.#failure !== STARTING && !this.#isOthersTurn;
+    const failure = isShown ? [this.#failure] : [];
     const { engineProblem = null, problems = [], networks = [], names } = this.status();
     // A host without such networks need not have an engine that runs.
     const isUsed = networks.length > 0;
@@ -118,7 +120,10 @@ export class DockerService {
         await this.#round(round.signal, () => round.end());
       } catch (error) {
         this.#failure = errorMessage(error);
-        logger.error("docker driver failed; started again", errorFields(error));
+        // Of two daemons on one host one serves Docker; the other waits for its turn.
+        this.#isOthersTurn = error instanceof ConflictError && this.#options.settings.plugin === "auto";
+        if (this.#isOthersTurn) logger.debug("docker driver is another process's", errorFields(error));
+        else logger.error("docker driver failed; started again", errorFields(error));
         await clock.sleep(backoff.nextMs(), signal).catch(() => undefined);
       } finally {
         this.#driver = null;

@@ -5,8 +5,9 @@
 
 import { Backoff, Sleep } from "../../ipam/clock.ts";
 import { ConflictError, errorMessage } from "../../ipam/errors.ts";
-import { errorFields, FailureSeries } from "../../ipam/log.ts";
+import { errorFields, type FailureSeries } from "../../ipam/log.ts";
 import type { DriverContext } from "./context.ts";
+import { engineFailures } from "./engine-failures.ts";
 import type { EngineNetwork } from "./engine-model.ts";
 import type { EngineNetworks } from "./engine-networks.ts";
 import { DRIVER, type MirrorStep, planMirror } from "./mirror-plan.ts";
@@ -42,8 +43,8 @@ export class NetworkKeeper {
     this.#context = options.context;
     this.#idle = new Sleep(options.context.clock);
     this.#backoff = new Backoff({ ...RETRY_MS, random: options.random });
-    this.#failures = new FailureSeries(
-      options.context.logger,
+    this.#failures = engineFailures(
+      options.context,
       "the Docker Engine API does not answer; retried",
       "the Docker Engine API answers",
     );

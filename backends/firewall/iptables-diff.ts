@@ -30,7 +30,8 @@ export type WrittenForms = Map<
 /** Docker's jumps in FORWARD that stay before ours, so that what they drop is dropped. */
 const DOCKER_JUMPS = [DOCKER_USER, "DOCKER-ISOLATION-STAGE-1", "DOCKER-FORWARD"];
 
-const GATED_JUMP = /^(-i \S+ )?(-o \S+ )?(-p (?:udp -m udp --dport \d+|4) )?-j \S+$/;
+/** A tunnel's gate, or that of all bridges of a prefix; of other programs' jumps to our chains none has this form. */
+const GATED_JUMP = /^(?:(?:-o \S+ )?-p (?:udp -m udp --dport \d+|4)|-[io] \S+\+) -j \S+$/;
 
 const TABLES = ["filter", "nat", "mangle", "raw"] as const;
 const EMPTY_TABLE: SavedTable = new Map();

@@ -63,7 +63,8 @@ describeWithDocker("names for containers of Docker", (engines) => {
     docker.exec(container, "sh", "-c", `nslookup ${[name, ...server].join(" ")} 2>&1 || true`);
 
   it("resolve on the networks of the asking container, by Docker's embedded DNS", () => {
-    expect(lookUp("red1", "web.")).toMatch(/127\.0\.0\.11[\s\S]*10\.100\.0\.2[\s\S]*fd00::2/);
+    const answer = lookUp("red1", "web.");
+    for (const part of ["127.0.0.11", "10.100.0.2", "fd00::2"]) expect(answer).toContain(part);
     expect(lookUp("red1", "0123456789ab.")).toContain("10.100.0.2");
     expect(lookUp("red1", "10.100.0.2")).toContain("web.red");
     expect(lookUp("blue1", "web.")).toContain("10.101.0.2");

@@ -30,8 +30,8 @@ const ENGINE_TREE = fileURLToPath(new URL("debian-tree.mjs", import.meta.url));
 const suite = (name) => () => runSuite([name], reports);
 const LANES = [
   [suite("kernel"), suite("fault")],
-  [suite("conformance"), suite("e2e"), () => runGuestSuite(reports)],
-  [prepareEngines, suite("engines")],
+  [suite("conformance"), suite("e2e"), prepareEngines, suite("engines")],
+  [() => runGuestSuite(reports)],
 ];
 
 installMissingPackages();

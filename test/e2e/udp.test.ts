@@ -163,13 +163,11 @@ describeWithEtcd("a network with the backend udp and a flannel host", () => {
         .poll(async () => (await ping(box.netns, "10.2.99.2", 3)).lost, { timeout: 10_000 })
         .toEqual([]);
       for (const packet of flannel.packets) {
-        expect(packet[0]).toBe(0x45);
-        expect([packet.readUInt16BE(2), [...packet.subarray(16, 20)].join(".")]).toEqual([
-          packet.length,
-          "10.2.99.2",
-        ]);
+        expect([packet[0], packet.readUInt16BE(2)]).toEqual([0x45, packet.length]);
       }
-      expect(flannel.packets.length).toBeGreaterThanOrEqual(3);
+      // Others are probes of the path, to the first address of the subnet.
+      const targets = flannel.packets.map((packet) => [...packet.subarray(16, 20)].join("."));
+      expect(targets.filter((target) => target === "10.2.99.2").length).toBeGreaterThanOrEqual(3);
     } finally {
       flannel.stop();
     }

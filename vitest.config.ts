@@ -29,6 +29,12 @@ export default defineConfig({
         testTimeout: 300_000,
         hookTimeout: 300_000,
       }),
+      // Half an hour and more: run by hand.
+      suite("guest-long", ["test/guest-long/**/*.test.ts"], {
+        ...kernelSuite,
+        testTimeout: 900_000,
+        hookTimeout: 300_000,
+      }),
       suite("fault", ["test/fault/**/*.test.ts"], { ...kernelSuite, testTimeout: 180_000 }),
     ],
   },

@@ -47,6 +47,18 @@ describeWithEtcd("a change of the backend, host by host", () => {
   });
 });
 
+describeWithEtcd("a change of the backend in a network of both families, host by host", () => {
+  const cluster = useTalkingCluster("both", "vxlan", [4, 6]);
+
+  it.each([
+    ["vxlan", "host-gw"],
+    ["host-gw", "vxlan"],
+  ])("from %s to %s", { timeout: 180_000 }, async (from, to) => {
+    await cluster.untilConnected();
+    expect(lostOf(await changeHostByHost(cluster, from, to))).toEqual([]);
+  });
+});
+
 describeWithEtcd("a change of the backend that does not go straight on", () => {
   const cluster = useTalkingCluster("turns", "vxlan");
   const { net } = cluster;

@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
 import { beforeAll, expect } from "vitest";
+import type { Family } from "../../ipam/addresses/ip.ts";
 import {
   type Container,
   type Host,
@@ -14,7 +15,6 @@ import {
   useEtcdLab,
 } from "./hosts.ts";
 
-const RANGE = "10.2.0.0/16";
 export const HOSTS = [1, 2, 3] as const;
 /** A program takes five to ten times as long in the guest. */
 const IS_GUEST = process.env.TULLE_GUEST !== undefined;
@@ -23,20 +23,23 @@ export const WAIT = { timeout: IS_GUEST ? 180_000 : 30_000, interval: 100 };
 /** Between the packets of one pair. */
 const INTERVAL_MS = IS_GUEST ? 100 : 10;
 
-export const config = (type: string, options: object = {}) => ({
-  Network: RANGE,
-  Backend: { Type: type, ...options },
-});
+const RANGES: Readonly<Record<Family, object>> = {
+  4: { Network: "10.2.0.0/16" },
+  6: { EnableIPv6: true, IPv6Network: "fd00:10:2::/48" },
+};
+
+export const config = (type: string, options: object = {}, families: readonly Family[] = [4]) =>
+  Object.assign({ Backend: { Type: type, ...options } }, ...families.map((family) => RANGES[family]));
 
 /** `BackendType` of a lease. */
 const leaseType = (type: string): string => (type === "udp" ? "" : type);
 
 /** Names of the devices that hosts have under each backend. */
-export const DEVICES: Readonly<Record<string, readonly string[]>> = {
-  vxlan: ["flannel.1"],
-  "host-gw": [],
-  udp: ["flannel0"],
-  wireguard: ["flannel-wg"],
+const DEVICES: Readonly<Record<string, Readonly<Record<Family, string>> | null>> = {
+  vxlan: { 4: "flannel.1", 6: "flannel-v6.1" },
+  "host-gw": null,
+  udp: { 4: "flannel0", 6: "flannel0" },
+  wireguard: { 4: "flannel-wg", 6: "flannel-wg-v6" },
 };
 
 export type HostNumber = (typeof HOSTS)[number];
@@ -44,14 +47,18 @@ export type HostNumber = (typeof HOSTS)[number];
 export interface PairReport extends PingReport {
   readonly from: HostNumber;
   readonly to: HostNumber;
+  readonly family: Family;
 }
 
 /** For the body of a describe. */
-export function useTalkingCluster(label: string, first: string) {
-  const net = useEtcdLab(label, { hosts: HOSTS.length, config: config(first) });
+export function useTalkingCluster(label: string, first: string, families: readonly Family[] = [4]) {
+  const net = useEtcdLab(label, { hosts: HOSTS.length, config: config(first, {}, families), families });
   const containers = new Map<HostNumber, Container>();
-  const pairs = HOSTS.flatMap((from) => HOSTS.filter((to) => to !== from).map((to) => [from, to] as const));
-  const address = (number: HostNumber): string => containers.get(number)?.addresses[4] ?? "";
+  const pairs = families.flatMap((family) =>
+    HOSTS.flatMap((from) => HOSTS.filter((to) => to !== from).map((to) => ({ from, to, family }))),
+  );
+  const address = ({ to, family }: (typeof pairs)[number]): string =>
+    containers.get(to)?.addresses[family] ?? "";
   const netns = (number: HostNumber) => (containers.get(number) as Container).netns;
   const value = (host: Host): { BackendType?: string; OtherBackends?: readonly object[] } =>
     JSON.parse([...net.leases().values()].find((text) => text.includes(`"${host.address}"`)) ?? "{}");
@@ -64,16 +71,22 @@ export function useTalkingCluster(label: string, first: string) {
   return {
     net,
     value,
+    putType: (type: string): void => net.putConfig(config(type, {}, families)),
+    devicesOf(type: string): readonly string[] {
+      const names = DEVICES[type];
+      return names ? [...new Set(families.map((family) => names[family]))].sort() : [];
+    },
     async untilConnected(): Promise<void> {
-      for (const [from, to] of pairs)
-        await expect.poll(async () => (await ping(netns(from), address(to), 3)).lost, WAIT).toEqual([]);
+      for (const pair of pairs) {
+        const lost = async () => (await ping(netns(pair.from), address(pair), 3)).lost;
+        await expect.poll(lost, WAIT).toEqual([]);
+      }
     },
     /** Runs `body` while every container pings every other one. */
     async whileTalking(body: () => Promise<void>): Promise<readonly PairReport[]> {
-      const running = pairs.map(([from, to]) => ({
-        from,
-        to,
-        ping: startPing(netns(from), address(to), { intervalMs: INTERVAL_MS }),
+      const running = pairs.map((pair) => ({
+        ...pair,
+        ping: startPing(netns(pair.from), address(pair), { intervalMs: INTERVAL_MS }),
       }));
       try {
         await body();
@@ -85,6 +98,7 @@ export function useTalkingCluster(label: string, first: string) {
         running.map(async (one) => ({
           from: one.from,
           to: one.to,
+          family: one.family,
           ...(await (one as typeof one & { report: Promise<PingReport> }).report),
         })),
       );
@@ -117,7 +131,8 @@ export function useTalkingCluster(label: string, first: string) {
         .host(number)
         .netns.ipJson(["link", "show"])
         .map(({ ifname }) => String(ifname))
-        .filter((name) => name.startsWith("flannel")),
+        .filter((name) => name.startsWith("flannel"))
+        .sort(),
   };
 }
 
@@ -133,7 +148,7 @@ export async function changeHostByHost(
   to: string,
 ): Promise<readonly PairReport[]> {
   const { net } = cluster;
-  net.putConfig(config(to));
+  cluster.putType(to);
   for (const number of HOSTS) {
     const isShown = (problems: readonly string[]) => problems.join().includes("changed Backend.Type");
     await net.host(number).daemon.until(({ problems }) => isShown(problems), "shows the change");
@@ -149,7 +164,7 @@ export async function changeHostByHost(
   });
   expect(cluster.migrate()).toEqual({ code: 0, out: `all 3 hosts use ${to}\n` });
   for (const number of HOSTS) {
-    await expect.poll(() => cluster.devices(number), WAIT).toEqual(DEVICES[to]);
+    await expect.poll(() => cluster.devices(number), WAIT).toEqual(cluster.devicesOf(to));
     expect(await net.host(number).daemon.status()).toMatchObject({ isReady: true, problems: [] });
   }
   return reports;
@@ -157,7 +172,7 @@ export async function changeHostByHost(
 
 /** Hosts up to `number` have followed; when all have, the former backend may be gone at any moment. */
 async function expectMixed(
-  { net, devices }: TalkingCluster,
+  { net, devices, devicesOf }: TalkingCluster,
   number: HostNumber,
   from: string,
   to: string,
@@ -170,7 +185,7 @@ async function expectMixed(
   expect(status.refused).toEqual([]);
   if (behind === 0) return;
   expect(status.network.formerBackends).toEqual([from]);
-  expect([...devices(number)].sort()).toEqual([...(DEVICES[from] ?? []), ...(DEVICES[to] ?? [])].sort());
+  expect(devices(number)).toEqual([...devicesOf(from), ...devicesOf(to)].sort());
   for (const other of HOSTS.slice(number)) {
     const { daemon } = net.host(other);
     await daemon.until(({ peers, isReady }) => isReady && peers.length === 2, "keeps both peers");
@@ -181,4 +196,4 @@ async function expectMixed(
 export const lostOf = (reports: readonly PairReport[]): readonly string[] =>
   reports
     .filter(({ lost }) => lost.length > 0)
-    .map(({ from, to, sent, lost }) => `${from} to ${to}: ${lost.length} of ${sent}`);
+    .map(({ from, to, family, sent, lost }) => `${from} to ${to} by IPv${family}: ${lost.length} of ${sent}`);

@@ -206,6 +206,32 @@ describeInGuest("a network over WireGuard", () => {
     await expect.poll(lost, { timeout: 30_000 }).toEqual([]);
   });
 
+  it("repairs within seconds what others change on the device, and leaves the session of the other peer", async () => {
+    const [one, two] = [net.host(1), net.host(2)];
+    const lines = () => dump(one).map(([key, ...rest]) => [key, ...rest.slice(0, 3), rest.at(-1)].join(" "));
+    const before = lines().sort();
+    const session = () => peersOf(one).find(({ publicKey }) => publicKey === publicKeyOf(two))?.handshake;
+    const handshake = session();
+    const peer = `wg set flannel-wg peer ${flannel.publicKey}`;
+    for (const command of [
+      `${peer} remove`,
+      `${peer} allowed-ips 10.9.9.0/24`,
+      `wg set flannel-wg peer $(wg genpsk) allowed-ips 10.2.99.0/24`,
+      "wg set flannel-wg listen-port 9",
+    ]) {
+      one.netns.exec("sh", ["-c", command]);
+      await expect.poll(() => lines().sort(), { timeout: 30_000, message: command }).toEqual(before);
+    }
+    expect(session()).toBe(handshake);
+    one.netns.exec("sh", ["-c", "wg genkey | wg set flannel-wg private-key /dev/stdin"]);
+    await expect.poll(() => lines().sort(), { timeout: 30_000, message: "key" }).toEqual(before);
+    for (const box of boxes.slice(1)) {
+      const lost = async () => (await ping(boxes[0].netns, box.address, 3)).lost;
+      await expect.poll(lost, { timeout: 30_000, message: box.name }).toEqual([]);
+    }
+    await one.daemon.until(({ problems }) => problems.length === 0, "has no problem left");
+  });
+
   it("leaves the endpoint of a peer that roamed alone", async () => {
     const [one, two] = [net.host(1), net.host(2)];
     // Its agent would set the port back.

@@ -6,15 +6,17 @@
 
 import { randomBytes } from "node:crypto";
 import { setMaxListeners } from "node:events";
-import { hostname } from "node:os";
+import { hostname, release } from "node:os";
 import { RtnetlinkPort } from "../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../backends/netlink/connection.ts";
 import { systemClock } from "../ipam/clock.ts";
 import { Faults, guarded } from "../ipam/faults.ts";
+import { type HostProfile, profileOf } from "../ipam/hosts/host-profile.ts";
 import { errorFields, type Logger } from "../ipam/log.ts";
 import { type AgentConfig, type LoadedConfig, loadConfig, reloadConfig } from "./config/config.ts";
 import { helpText } from "./config/flag-help.ts";
 import { DockerService, isDockerWanted } from "./docker-driver/docker-service.ts";
+import { backendAbilities } from "./host/backend-abilities.ts";
 import { Identity } from "./host/identity.ts";
 import { lockStateDir } from "./host/instance-lock.ts";
 import { requireNetworkPrivilege } from "./host/privilege.ts";
@@ -94,6 +96,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     connection,
     identity,
     version: VERSION,
+    profile: hostProfile(),
     onAttachment: (attachment, plans) => docker?.attached(attachment, plans),
     hostProblems: () => docker?.problems() ?? [],
     onReady: () => {
@@ -159,6 +162,12 @@ async function runBoth(
     stop.abort(new Error("the networks ended"));
     await serving;
   }
+}
+
+/** What this host says of itself to people. */
+function hostProfile(): HostProfile {
+  const kernel = release();
+  return profileOf({ name: hostname(), version: VERSION, kernel, backends: backendAbilities(kernel) });
 }
 
 function openRuntime(logger: Logger, metrics: Metrics, faults: Faults): Runtime {

@@ -61,6 +61,9 @@ export function describedOptions(): ReadonlyMap<string, readonly OptionDescripti
   return new Map(BACKENDS.map(({ type, options }) => [type, options]));
 }
 
+/** What each backend needs of the kernel. */
+export const BACKEND_NEEDS: readonly Pick<Backend, "type" | "kernelNeeds">[] = BACKENDS;
+
 /** True for the name of a tunnel device of flannel's or ours, under any configuration. */
 export function isOverlayDevice(name: string): boolean {
   return FLANNEL_DEVICES.has(name) || BACKENDS.some((backend) => backend.isDeviceName(name));

@@ -7,6 +7,7 @@
  *     dist/lib/tulled-path.cjs            the thread of tulled that carries packets (the backend udp)
  *     dist/lib/vendor/<module>.cjs        one file per module of an npm package, loaded only when it is first needed
  *     dist/lib/node_modules/koffi         the foreign function interface with its native module
+ *     dist/share                          manual pages, and completions for bash, zsh and fish
  *     dist/LICENSES.txt                   the licences of everything that was bundled
  *
  * CommonJS because it starts several milliseconds faster than ES modules do on Node 20, and a program that a
@@ -32,6 +33,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { etcd3Protocol } from "./esbuild-etcd3.mjs";
 import { collectLicences } from "./licences.mjs";
+import { writeManual } from "./manual/manual.mjs";
 import { BUN_PREFIXES, launchLine, NODE_VARIABLES } from "./runtime-variables.mjs";
 import { seal } from "./seal.mjs";
 
@@ -112,6 +114,7 @@ async function main() {
       ...(compiler === null ? [] : [BUN]),
     ]),
   );
+  if (present.some(([name]) => name === "tulle")) await writeManual(ROOT, path.join(DIST, "share"));
   moveIntoPlace();
   for (const [name, entry] of present) {
     const bytes = programs.outputs[path.relative(ROOT, path.join(LIB, `${name}.cjs`))].bytes;

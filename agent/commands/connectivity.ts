@@ -31,7 +31,10 @@ export const connectivity: CommandModule = {
   daemonFlags: ["config", "run-dir"],
   define(command, context) {
     command
-      .argument("[peer...]", "leases, public addresses or addresses of containers; default: all peers")
+      .argument(
+        "[peer...]",
+        "leases, host names, public addresses or addresses of containers; default: all peers",
+      )
       .option("--count <packets>", "small packets to each peer, 1 to 1000", parseCount, DEFAULT_COUNT)
       .option("--json", "print a list of objects, for programs")
       .addHelpText("after", "\nExit code: 0 all paths work, 1 some do not, or the daemon does not answer.")
@@ -39,11 +42,12 @@ export const connectivity: CommandModule = {
         const { files } = await context.config();
         const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
         const list = readTargets(await askControl(files.runDir, "/probe-targets", signal));
-        const measures = await survey(list, chooseTargets(list.targets, peers), options.count, context);
+        const measures = await survey(list, chooseTargets(list, peers), options.count, context);
         if (measures.some(({ cause }) => cause !== null)) context.exitWith(EXIT_BROKEN);
-        if (options.json) context.out.write(`${formatJson(connectivityToJson(measures), 2)}\n`);
+        if (options.json)
+          context.out.write(`${formatJson(connectivityToJson(measures, list.hostNames), 2)}\n`);
         else if (measures.length === 0) context.out.line("this host has no peers");
-        else context.out.write(formatConnectivity(measures, context.out));
+        else context.out.write(formatConnectivity(measures, list.hostNames, context.out));
       });
   },
 };
@@ -90,14 +94,17 @@ async function survey(
 const EXPIRE_MS = 20;
 
 /** The targets that the words name. Throws ConfigError for a word that names none. */
-function chooseTargets(targets: readonly ProbeTarget[], words: readonly string[]): readonly ProbeTarget[] {
+function chooseTargets({ targets, hostNames }: TargetList, words: readonly string[]): readonly ProbeTarget[] {
   if (words.length === 0) return targets;
   const chosen = new Set<ProbeTarget>();
   for (const word of words) {
-    const found = targets.filter((target) => isNamed(target, word));
+    const found = targets.filter(
+      (target) =>
+        isNamed(target, word) || (Object.hasOwn(hostNames, target.peer) && hostNames[target.peer] === word),
+    );
     if (found.length === 0) {
       throw new ConfigError(
-        `${word} is no peer of this host: give a lease, a public address or an address of a container, as "tulle leases" shows them`,
+        `${word} is no peer of this host: give a lease, a host name, a public address or an address of a container, as "tulle leases" shows them`,
       );
     }
     for (const target of found) chosen.add(target);

@@ -17,7 +17,7 @@ import { planRelease, planReservation } from "../leases/lease-reservation.ts";
 import { selectLease } from "../leases/lease-selector.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
 import { formatLease, leaseToJson } from "../terminal/lease-view.ts";
-import { STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
+import { readNamed, STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
 
 const EXIT_PROBLEMS = 1;
 
@@ -41,10 +41,10 @@ function defineShow(command: Command, context: CommandContext): void {
     .option("--json", "print an object, for programs")
     .addHelpText("after", WHICH)
     .action(async (which: string, { json }: { readonly json?: true }) => {
-      const listing = await withNetwork(context, ({ store, signal }) => store.feed.list(signal));
+      const { listing, hosts } = await withNetwork(context, readNamed);
       const found = selectLease(auditLeases(listing).leases, which);
-      const text = json ? `${formatJson(leaseToJson(found), 2)}\n` : formatLease(found, context.out);
-      context.out.write(text);
+      if (json) context.out.write(`${formatJson(leaseToJson(found, hosts), 2)}\n`);
+      else context.out.write(formatLease(found, hosts, context.out));
     });
 }
 

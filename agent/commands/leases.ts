@@ -4,7 +4,7 @@ import { formatJson } from "../../ipam/escape.ts";
 import { type AuditedLease, auditLeases } from "../leases/lease-audit.ts";
 import type { CommandModule } from "../terminal/command.ts";
 import { formatLeases, leaseToJson } from "../terminal/lease-view.ts";
-import { STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
+import { readNamed, STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
 
 export const leases: CommandModule = {
   daemonFlags: STORE_FLAGS,
@@ -12,9 +12,16 @@ export const leases: CommandModule = {
     command
       .option("--json", "print a list of objects, for programs")
       .action(async ({ json }: { readonly json?: true }) => {
-        const listing = await withNetwork(context, ({ store, signal }) => store.feed.list(signal));
+        const { listing, hosts } = await withNetwork(context, readNamed);
         const all: readonly AuditedLease[] = auditLeases(listing).leases;
-        context.out.write(json ? `${formatJson(all.map(leaseToJson), 2)}\n` : formatLeases(all, context.out));
+        if (json)
+          context.out.write(
+            `${formatJson(
+              all.map((one) => leaseToJson(one, hosts)),
+              2,
+            )}\n`,
+          );
+        else context.out.write(formatLeases(all, hosts, context.out));
       });
   },
 };

@@ -24,7 +24,7 @@ import { type BackendFlag, backendFlags, givenOptions } from "../terminal/backen
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
 import { formatMigration, migrationToJson } from "../terminal/migration-view.ts";
 import { formatNetworkConfig, withoutSecrets } from "../terminal/network-view.ts";
-import { STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
+import { readNamed, STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
 
 const DEFAULT_TYPE = "vxlan";
 
@@ -101,11 +101,13 @@ function defineMigrate(command: Command, context: CommandContext): void {
     .option("--json", "print one object, for programs")
     .addHelpText("after", "\nExit code: 0 all hosts have the backend of the configuration, 1 some have not.")
     .action(async ({ json }: { readonly json?: true }) => {
-      const listing = await withNetwork(context, ({ store, signal }) => store.feed.list(signal));
+      const { listing, hosts } = await withNetwork(context, readNamed);
       const migration = migrationOf(auditLeases(listing));
       if (migration.behind.length > 0) context.exitWith(1);
       context.out.write(
-        json ? `${formatJson(migrationToJson(migration), 2)}\n` : formatMigration(migration, context.out),
+        json
+          ? `${formatJson(migrationToJson(migration, hosts), 2)}\n`
+          : formatMigration(migration, hosts, context.out),
       );
     });
 }

@@ -20,6 +20,8 @@ export type ProgramEdges = Omit<CommandContext, "config" | "exitWith">;
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
+/** With --help: in full. */
+const ALL = "--all";
 
 /** Runs one command line, without the program's name; returns the exit code. Never rejects. */
 export async function runProgram(args: readonly string[], edges: ProgramEdges): Promise<number> {
@@ -60,7 +62,7 @@ async function runCommand(args: readonly string[], edges: ProgramEdges): Promise
     rest = split.rest;
     daemonArguments = split.daemon;
     emptyCount += split.emptyCount;
-    explainDaemonFlags(command, daemonFlags);
+    explainDaemonFlags(command, daemonFlags, args.includes(ALL));
   }
   if (emptyCount > 0) edges.err.line(`tulle: warning: ${EMPTY_ARGUMENT}`);
   await program.parseAsync([...given.slice(0, 1), ...rest], { from: "user" });
@@ -75,27 +77,26 @@ function inheritSettings(command: Command): void {
   }
 }
 
-/** The command lists in its help the flags that matter to it; its subcommands refer to that list. */
-function explainDaemonFlags(command: Command, names: readonly FlagName[]): void {
+/** The help lists the flags that matter to a command when it is asked to: they would not fit on a screen. */
+function explainDaemonFlags(command: Command, names: readonly FlagName[], inFull: boolean): void {
   if (names.length === 0) return;
-  const listing = flagListing(names);
-  command.addHelpText(
-    "after",
-    `\nIt takes all flags of tulled, also from its variables and config file. It uses:\n${listing}`,
-  );
-  for (const subcommand of command.commands) {
-    subcommand.addHelpText(
-      "after",
-      `\nIt takes all flags of tulled; "tulle ${command.name()} --help" lists those that it uses.`,
-    );
-  }
+  const all = "It takes all flags of tulled, also from its variables and config file.";
+  const here = inFull
+    ? `${all} It uses:\n${flagListing(names)}`
+    : `${all}\n"tulle ${command.name()} --help ${ALL}" lists those that it uses.`;
+  addNote(command, here);
+}
+
+function addNote(command: Command, note: string): void {
+  command.addHelpText("after", `\n${note}`);
+  for (const subcommand of command.commands) addNote(subcommand, note);
 }
 
 function newProgram({ out, err }: ProgramEdges): Command {
   return new Command("tulle")
     .description("Shows, checks and prepares the network that tulled creates between hosts.")
     .version(`tulle ${VERSION}`, "-V, --version", "print the version")
-    .helpOption("-h, --help", "print this text")
+    .helpOption("-h, --help", `print this text; with ${ALL}, the flags of tulled too`)
     .helpCommand("help [command]", "print the help of a command")
     .configureHelp({ helpWidth: 100, showGlobalOptions: false })
     .configureOutput({

@@ -2,6 +2,7 @@
 
 import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
+import type { HostProfile } from "../../ipam/hosts/host-profile.ts";
 import type { LeaseClaimer, Membership } from "../../ipam/leases/claimer.ts";
 import type { NetworkStore } from "../../ipam/stores/contracts.ts";
 import type { FirewallSettings } from "../config/config.ts";
@@ -37,6 +38,8 @@ export interface JoinedNetworkOptions {
   readonly onReady: () => void;
   /** Called at the start, and when this host's interface, addresses or local prefixes have changed. */
   readonly onAttachment: (attachment: Attachment, plans: JointPlans) => void;
+  /** What this host says of itself to people. */
+  readonly profile: HostProfile;
   /** Called when this host needs another lease in the same network: it is to leave and join again. */
   readonly onRejoin: () => void;
 }

@@ -10,9 +10,11 @@ import type { PeerDetails } from "../../backends/backend.ts";
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { guarded } from "../../ipam/faults.ts";
+import { HostDirectory } from "../../ipam/hosts/host-directory.ts";
 import { keepAffinity } from "../../ipam/leases/affinity.ts";
-import type { LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
+import type { Lease, LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
+import type { HostId } from "../../ipam/named-networks/named-network.ts";
 import type { StoreListing, StoreMessage } from "../../ipam/stores/contracts.ts";
 import { describeLatency } from "../../ipam/stores/latency.ts";
 import type { FirewallSettings } from "../config/config.ts";
@@ -53,6 +55,7 @@ export class JoinedNetwork {
   readonly #hostWatch: HostWatch;
   readonly #subnetFile: SubnetFileKeeper;
   readonly #readiness: Readiness;
+  readonly #hosts: HostDirectory;
   /** Null where probes are switched off. */
   readonly #prober: NetworkProber | null;
   readonly #conflicts: ReasonLog;
@@ -156,6 +159,13 @@ export class JoinedNetwork {
       describe: () => ({ lease: lease.entry.key, file: path, peers: peers.peers.size }),
       onReady: options.onReady,
     });
+    this.#hosts = new HostDirectory({
+      ...runtime,
+      store: options.store,
+      host: attachmentParts.identity.nodeId as HostId,
+      profile: options.profile,
+      present: () => new Set([...peers.peers.values()].flatMap(({ attrs }) => attrs.nodeId ?? [])),
+    });
     const { probesPerSecond: perSecond } = settings;
     this.#prober =
       perSecond === 0 ? null : new NetworkProber({ runtime, metrics, perSecond, network: () => this.probed });
@@ -208,6 +218,7 @@ export class JoinedNetwork {
     const { metrics } = this.#options;
     const endMeasuring = metrics.measure(() => {
       metrics.setSessions(this.#peerDetails());
+      metrics.setVersions(this.#versions());
       metrics.setTraffic(this.#parts.runner.traffic);
     });
     try {
@@ -215,6 +226,7 @@ export class JoinedNetwork {
     } finally {
       endMeasuring();
       metrics.setSessions(new Map());
+      metrics.setVersions([]);
       metrics.setTraffic(null);
     }
   }
@@ -223,7 +235,13 @@ export class JoinedNetwork {
   get probed(): ProbedNetwork {
     const { backend, host } = this.#desired.attachment;
     const { peers, lease } = this.#parts;
-    return { backend, uplinks: host.uplinks, peers: peers.peers, ownKey: lease.entry.key };
+    return {
+      backend,
+      uplinks: host.uplinks,
+      peers: peers.peers,
+      ownKey: lease.entry.key,
+      hostNameOf: (peer) => this.#hostNameOf(peer),
+    };
   }
 
   async #runParts(messages: AsyncIterator<StoreMessage>, signal: AbortSignal): Promise<void> {
@@ -259,8 +277,9 @@ export class JoinedNetwork {
       contended: kernel.contended,
       firewall: firewall.status(),
       paths: this.#isProgrammed ? this.#pathProblems(snapshot) : [],
-      broken: brokenPaths(snapshot.peers.keys(), this.#prober),
+      broken: brokenPaths(snapshot.peers.values(), this.#prober, (peer) => this.#hostNameOf(peer)),
       probing: this.#prober?.problem ?? null,
+      hostRecords: this.#hosts.problem,
       limits: limitTroubles().map(({ text, remedy }) => `${text}: ${remedy}`),
     });
     const problems = [...this.problems, ...details];
@@ -273,12 +292,22 @@ export class JoinedNetwork {
       snapshot,
       details: this.#peerDetails(),
       healthOf: healthReader(this.#prober),
+      profileOf: (peer) => this.#hosts.profileOf(peer.attrs.nodeId),
       traffic: runner.traffic,
       kernel,
       firewall: firewall.status(),
       problems,
       nowMs: runtime.clock.monotonicMs(),
     });
+  }
+
+  #versions(): readonly (string | null)[] {
+    const { peers } = this.#parts.peers;
+    return [...peers.values()].map(({ attrs }) => this.#hosts.profileOf(attrs.nodeId)?.version ?? null);
+  }
+
+  #hostNameOf({ attrs }: Lease): string | null {
+    return this.#hosts.profileOf(attrs.nodeId)?.name ?? null;
   }
 
   #peerDetails(): ReadonlyMap<LeaseKey, PeerDetails> {
@@ -288,7 +317,9 @@ export class JoinedNetwork {
 
   #pathProblems({ peers }: LeaseSnapshot): readonly string[] {
     const { attachment, subnets } = this.#desired;
-    return pathProblems(this.#options.runtime.netlink, attachment, subnets, peers.values());
+    return pathProblems(this.#options.runtime.netlink, attachment, subnets, peers.values(), (peer) =>
+      this.#hostNameOf(peer),
+    );
   }
 
   /** Puts the firewall settings of a reload in force; subnet.env follows, because it names the masquerading. */
@@ -359,7 +390,12 @@ export class JoinedNetwork {
     await this.#desired.planFirewall();
     this.#isProgrammed = true;
     this.#refresh();
-    await Promise.all([this.#changeOver.run(signal), this.#keepAffinity(signal), this.#prober?.run(signal)]);
+    await Promise.all([
+      this.#changeOver.run(signal),
+      this.#keepAffinity(signal),
+      this.#hosts.run(signal),
+      this.#prober?.run(signal),
+    ]);
   }
 
   #isInPlace(devices: readonly string[]): boolean {

@@ -10,6 +10,7 @@ import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import { Address, mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { TulleError } from "../../ipam/errors.ts";
+import type { HostProfile } from "../../ipam/hosts/host-profile.ts";
 import { AllocatingClaimer } from "../../ipam/leases/allocating-claimer.ts";
 import type { LeaseClaimer } from "../../ipam/leases/claimer.ts";
 import type {
@@ -60,6 +61,8 @@ export interface NetworkAgentOptions {
   readonly connection: StoreConnection;
   readonly identity: Identity;
   readonly version: string;
+  /** What this host says of itself to people. */
+  readonly profile: HostProfile;
   readonly hostFirewall: HostFirewall;
   /** Ranges of the daemon's other networks. */
   readonly isolated: () => readonly Prefix[];
@@ -263,6 +266,7 @@ export class NetworkAgent {
       onAttachment,
       onReady,
       onRejoin: () => this.#round.abort(),
+      profile: this.#options.profile,
     });
   }
 

@@ -9,6 +9,7 @@ import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
 import { Backoff } from "../../ipam/clock.ts";
 import { ConfigError, errorMessage, TulleError } from "../../ipam/errors.ts";
+import type { HostProfile } from "../../ipam/hosts/host-profile.ts";
 import { errorFields, type LogFields, type Logger } from "../../ipam/log.ts";
 import type { StoreConnection } from "../../ipam/stores/contracts.ts";
 import type { FirewallSettings } from "../config/config.ts";
@@ -29,6 +30,8 @@ export interface NetworksOptions {
   readonly connection: StoreConnection;
   readonly identity: Identity;
   readonly version: string;
+  /** What this host says of itself to people. */
+  readonly profile: HostProfile;
   /** Called when the first network's interface, addresses or local prefixes are known or have changed. */
   readonly onAttachment?: (attachment: Attachment, plans: JointPlans) => void;
   /** What is wrong beside the networks on this host, one sentence each; the first network's status shows it. */
@@ -153,7 +156,7 @@ export class Networks {
   }
 
   #makeAgent(settings: NetworkSettings, slot: () => Slot): NetworkAgent {
-    const { runtime, connection, identity, version } = this.#options;
+    const { runtime, connection, identity, version, profile } = this.#options;
     const { name } = settings;
     return new NetworkAgent({
       runtime: { ...runtime, logger: named(runtime.logger, name), metrics: runtime.metrics.of(name) },
@@ -161,6 +164,7 @@ export class Networks {
       connection,
       identity,
       version,
+      profile,
       hostFirewall: this.#firewall,
       isolated: () => this.#rangesBeside(slot()),
       onRanges: () => this.#rangesChanged(slot()),

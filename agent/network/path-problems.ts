@@ -7,6 +7,7 @@
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import { TulleError } from "../../ipam/errors.ts";
+import { labelOf } from "../../ipam/hosts/host-label.ts";
 import type { Lease } from "../../ipam/leases/lease.ts";
 import { sampledRoutingCheck } from "../routing/peer-sample.ts";
 import { checkRouting } from "../routing/routing-check.ts";
@@ -18,13 +19,14 @@ export function pathProblems(
   { host, backend }: Pick<Attachment, "host" | "backend">,
   ownSubnets: PerFamily<Prefix>,
   peers: Iterable<Lease>,
+  hostNameOf: (peer: Lease) => string | null,
 ): readonly string[] {
   const check = sampledRoutingCheck({
     interfaces: mapFamilies(host.uplinks, (uplink) => uplink.interface),
     devices: backend.devices,
     ownSubnets,
     peers: [...peers].map((peer) => ({
-      key: peer.key,
+      key: labelOf(peer.key, hostNameOf(peer)),
       subnets: peer.subnets,
       publicAddresses: peer.attrs.publicAddress,
       path: backend.pathTo(peer),

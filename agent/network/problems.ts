@@ -58,6 +58,8 @@ export interface MemberDetails {
   readonly broken: readonly string[];
   /** Why paths are not probed although they should be. */
   readonly probing: string | null;
+  /** Why names of hosts are missing. */
+  readonly hostRecords: string | null;
   /** Limits of this host's kernel that are reached, one sentence each. */
   readonly limits: readonly string[];
 }
@@ -87,6 +89,7 @@ export function detailProblems(details: MemberDetails): readonly Problem[] {
     ...details.paths.flatMap(advisory),
     ...someOf(details.broken, "more paths are broken"),
     ...advisory(details.probing),
+    ...advisory(details.hostRecords),
     ...(snapshot.held.size === 0
       ? []
       : advisory(`${snapshot.held.size} vanished peers are kept for now: the store may be at fault`)),

@@ -3,7 +3,8 @@
 import type { PathTraffic, PeerDetails } from "../../backends/backend.ts";
 import type { FirewallStatus } from "../../backends/firewall/guard.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
-import type { LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
+import type { HostProfile } from "../../ipam/hosts/host-profile.ts";
+import type { Lease, LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { OwnLease } from "../../ipam/leases/own-lease.ts";
 import { interfaceNames, publicAddressesOf, reasonsOf } from "../host/choose-interface.ts";
 import type { PathHealth } from "../probes/prober.ts";
@@ -22,6 +23,8 @@ export interface MemberView {
   readonly details: ReadonlyMap<LeaseKey, PeerDetails>;
   /** Null where paths are not probed. */
   readonly healthOf: ((peer: LeaseKey) => PathHealth) | null;
+  /** Null for a host without a record. */
+  readonly profileOf: (peer: Lease) => HostProfile | null;
   /** Null for a backend whose packets the kernel carries. */
   readonly traffic: PathTraffic | null;
   readonly kernel: ReconcilerStatus;
@@ -63,6 +66,7 @@ export function statusReport(view: MemberView): StatusReport {
       ),
     peers: [...snapshot.peers.values()].map((peer) => ({
       key: peer.key,
+      ...hostOf(view.profileOf(peer)),
       publicAddress: Object.values(peer.attrs.publicAddress).join(", "),
       path: backend.pathTo(peer),
       ...formerOf(backend.formerTypeTo(peer)),
@@ -82,6 +86,10 @@ export function statusReport(view: MemberView): StatusReport {
 function detailsOf({ details }: MemberView, key: LeaseKey): { readonly details?: PeerDetails } {
   const found = details.get(key);
   return found === undefined ? {} : { details: found };
+}
+
+function hostOf(profile: HostProfile | null): { readonly host?: HostProfile } {
+  return profile === null ? {} : { host: profile };
 }
 
 function formerOf(type: string | null): { readonly formerBackend?: string } {

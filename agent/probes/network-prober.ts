@@ -23,6 +23,8 @@ export interface ProbedNetwork {
   readonly peers: ReadonlyMap<LeaseKey, Lease>;
   /** Our lease's. */
   readonly ownKey: LeaseKey;
+  /** Null for a host without a known name. */
+  readonly hostNameOf: (peer: Lease) => string | null;
 }
 
 /** What is counted. */
@@ -54,6 +56,12 @@ export function targetList(network: Omit<ProbedNetwork, "ownKey">): TargetList {
     targets,
     devices: network.backend.devices,
     interfaces: mapFamilies(network.uplinks, (uplink) => uplink.interface),
+    hostNames: Object.fromEntries(
+      [...network.peers.values()].flatMap((peer) => {
+        const name = network.hostNameOf(peer);
+        return name === null ? [] : [[peer.key, name] as const];
+      }),
+    ),
   };
 }
 
@@ -94,6 +102,11 @@ export class NetworkProber {
       probeTcp: (target, settle) => probeTcp(target, now, settle),
       factsOf: (target) => facts.read(target),
       askLink: (target) => facts.askLink(target),
+      hostNameOf: (key) => {
+        const { peers, hostNameOf } = options.network();
+        const peer = peers.get(key);
+        return peer === undefined ? null : hostNameOf(peer);
+      },
       onRoundTrip: (roundTripMs) => metrics.noteRoundTrip(roundTripMs),
       onProbe: (isLost) => metrics.noteProbe(isLost),
       onChange: () => this.#countBroken(),

@@ -34,6 +34,8 @@ export interface ProberOptions {
   readonly askLink: (target: ProbeTarget) => void;
   /** Every answer through the tunnel, in milliseconds. */
   readonly onRoundTrip: (roundTripMs: number) => void;
+  /** The name of a peer's host; null where it is not known. */
+  readonly hostNameOf: (peer: LeaseKey) => string | null;
   readonly onProbe: (isLost: boolean) => void;
   /** A path became good or bad, or its cause changed. */
   readonly onChange: () => void;
@@ -208,8 +210,9 @@ export class Prober {
   }
 
   #report({ state, target: { peer, family } }: PathWatch): void {
-    const { logger } = this.#options;
-    const path = { peer, family: `IPv${family}` };
+    const { logger, hostNameOf } = this.#options;
+    const host = hostNameOf(peer);
+    const path = { peer, ...(host === null ? {} : { host }), family: `IPv${family}` };
     if (state.state === "bad") {
       const { code, text, remedy } = state.cause;
       logger.warn("the path to a peer is broken", { ...path, cause: code, seen: text, remedy });

@@ -12,6 +12,8 @@ export interface TargetList {
   readonly devices: readonly string[];
   /** The interfaces that carry the tunnel. */
   readonly interfaces: PerFamily<string>;
+  /** Names of hosts by their leases, where they are known. */
+  readonly hostNames: Readonly<Record<LeaseKey, string>>;
 }
 
 const PATHS = ["tunnel", "direct", "external"] as const;
@@ -31,6 +33,7 @@ export function readTargets(answer: unknown): TargetList {
     throw new CodecError("the daemon's answer is no list of peers: its version may differ; restart it");
   }
   const interfaces = isJsonObject(answer.interfaces) ? answer.interfaces : {};
+  const hostNames = isJsonObject(answer.hostNames) ? answer.hostNames : {};
   return {
     targets: answer.targets.map(readTarget),
     devices: answer.devices.map(String),
@@ -39,6 +42,9 @@ export function readTargets(answer: unknown): TargetList {
         const name = interfaces[family];
         return typeof name === "string" ? [[family, name] as const] : [];
       }),
+    ),
+    hostNames: Object.fromEntries(
+      Object.entries(hostNames).flatMap(([lease, name]) => (typeof name === "string" ? [[lease, name]] : [])),
     ),
   };
 }

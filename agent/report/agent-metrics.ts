@@ -6,6 +6,10 @@ import type { LeaseState } from "../../ipam/leases/lease-state.ts";
 import type { StoreMessage } from "../../ipam/stores/contracts.ts";
 import type { Metrics } from "./metrics.ts";
 
+/** Versions come from the store: a series for each would have no bound. */
+const MOST_VERSIONS = 10;
+const UNKNOWN = "unknown";
+
 export class AgentMetrics {
   readonly #metrics: Metrics;
   #leaseState: LeaseState["state"] = "held";
@@ -22,6 +26,18 @@ export class AgentMetrics {
     this.#metrics.set("tulle_peers", peers);
     this.#metrics.set("tulle_peers_held", held);
     this.#metrics.set("tulle_leases_refused", refused);
+  }
+
+  /** How many peers have which version of tulle; null for one that is not known. */
+  setVersions(versions: Iterable<string | null>): void {
+    const counts = new Map<string, number>();
+    for (const version of versions) counts.set(version ?? UNKNOWN, (counts.get(version ?? UNKNOWN) ?? 0) + 1);
+    const sorted = [...counts].sort(([, left], [, right]) => right - left);
+    const [shown, rest] = [sorted.slice(0, MOST_VERSIONS), sorted.slice(MOST_VERSIONS)];
+    const others = rest.reduce((sum, [, count]) => sum + count, 0);
+    const known = new Map(shown);
+    if (others > 0) known.set(UNKNOWN, (known.get(UNKNOWN) ?? 0) + others);
+    this.#metrics.replace("tulle_peers_by_version", "version", [...known]);
   }
 
   /** Calls `read` before the metrics are shown, until the returned function is called. */

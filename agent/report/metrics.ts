@@ -16,6 +16,11 @@ export const METRICS = {
   tulle_ready: { type: "gauge", help: "1 while the host is a working member of its network.", labels: [] },
   tulle_peers: { type: "gauge", help: "Hosts whose leases are in force.", labels: [] },
   tulle_peers_held: { type: "gauge", help: "Vanished hosts that are kept for now.", labels: [] },
+  tulle_peers_by_version: {
+    type: "gauge",
+    help: "Hosts whose leases are in force, by their version of tulle: the ten most frequent ones; unknown for others and for flanneld.",
+    labels: ["version"],
+  },
   tulle_leases_refused: { type: "gauge", help: "Leases in the store that are not programmed.", labels: [] },
   tulle_peer_handshake_age_seconds: {
     type: "gauge",

@@ -3,10 +3,13 @@
 import type { PathTraffic, PeerDetails, PeerPath } from "../../backends/backend.ts";
 import type { FirewallStatus } from "../../backends/firewall/guard.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
+import type { HostProfile } from "../../ipam/hosts/host-profile.ts";
 import type { PathHealth } from "../probes/prober.ts";
 
 export interface PeerStatus {
   readonly key: string;
+  /** What its host says of itself; absent for a host that does not, such as one that runs flanneld. */
+  readonly host?: HostProfile;
   readonly publicAddress: string;
   /** How packets to it travel. */
   readonly path: PeerPath;

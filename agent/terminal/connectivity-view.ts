@@ -1,11 +1,15 @@
 /** Measured paths as a table for people, and as JSON. Pure. */
 
 import type { PathMeasure } from "../probes/survey.ts";
+import type { TargetList } from "../probes/target-list.ts";
 import { type Cell, type Column, formatTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
+type HostNamesByLease = TargetList["hostNames"];
+
 const COLUMNS: readonly Column[] = [
   { title: "PEER" },
+  { title: "HOST" },
   { title: "ADDRESS" },
   { title: "PATH" },
   { title: "MIN", align: "right" },
@@ -17,12 +21,17 @@ const COLUMNS: readonly Column[] = [
 ];
 
 /** One line for each path, then for each broken one what was seen and what to do. */
-export function formatConnectivity(measures: readonly PathMeasure[], terminal: Terminal): string {
+export function formatConnectivity(
+  measures: readonly PathMeasure[],
+  hostNames: HostNamesByLease,
+  terminal: Terminal,
+): string {
   const rows = measures.map((measure): readonly Cell[] => {
     const { target, roundTripsMs, passesBytes, cause } = measure;
     const time = (share: number): string => milliseconds(quantile(roundTripsMs, share));
     return [
       target.id,
+      nameIn(hostNames, target.peer) ?? "-",
       target.outer.toString(),
       target.path,
       time(0),
@@ -41,11 +50,15 @@ export function formatConnectivity(measures: readonly PathMeasure[], terminal: T
 }
 
 /** For programs: times in milliseconds, null where there are none. */
-export function connectivityToJson(measures: readonly PathMeasure[]): readonly object[] {
+export function connectivityToJson(
+  measures: readonly PathMeasure[],
+  hostNames: HostNamesByLease,
+): readonly object[] {
   return measures.map((measure) => {
     const { target, sent, roundTripsMs, passesBytes, cause } = measure;
     return {
       peer: target.peer,
+      host: nameIn(hostNames, target.peer),
       family: target.family,
       publicAddress: target.outer.toString(),
       path: target.path,
@@ -60,6 +73,11 @@ export function connectivityToJson(measures: readonly PathMeasure[]): readonly o
       cause,
     };
   });
+}
+
+/** Leases come from the store: one may have the name of what every object inherits. */
+function nameIn(hostNames: HostNamesByLease, lease: string): string | null {
+  return Object.hasOwn(hostNames, lease) ? (hostNames[lease] ?? null) : null;
 }
 
 function verdict(measure: PathMeasure): Cell {

@@ -1,22 +1,28 @@
 /** The state of a change of the backend as a table and as JSON. Pure. */
 
+import type { HostNames } from "../../ipam/hosts/host-directory.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import { publicAddresses } from "../leases/lease-audit.ts";
 import type { Migration } from "../leases/migration.ts";
-import { leaseToJson } from "./lease-view.ts";
+import { hostNameOf, leaseToJson } from "./lease-view.ts";
 import { formatTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
-const COLUMNS = ["LEASE", "ADDRESS", "BACKEND", "NODE", "REACHED BY"].map((title) => ({ title }));
+const COLUMNS = ["LEASE", "HOST", "ADDRESS", "BACKEND", "NODE", "REACHED BY"].map((title) => ({ title }));
 
 /** Enough of a node id to distinguish hosts. */
 const NODE_ID_DIGITS = 8;
 
 /** The hosts with another backend, and what to do about them. */
-export function formatMigration({ type, followed, behind }: Migration, terminal: Terminal): string {
+export function formatMigration(
+  { type, followed, behind }: Migration,
+  hosts: HostNames,
+  terminal: Terminal,
+): string {
   if (behind.length === 0) return `all ${followed.length} hosts use ${type}\n`;
-  const rows = behind.map(({ lease: { key, attrs }, cutOff }) => [
+  const rows = behind.map(({ lease, lease: { key, attrs }, cutOff }) => [
     key,
+    hostNameOf(lease, hosts),
     publicAddresses(attrs) || "-",
     attrs?.backendType || "-",
     attrs?.nodeId?.slice(0, NODE_ID_DIGITS) ?? "-",
@@ -34,12 +40,12 @@ function adviceFor(behind: Migration["behind"]): string {
 }
 
 /** The same for programs. */
-export function migrationToJson({ type, followed, behind }: Migration): JsonObject {
+export function migrationToJson({ type, followed, behind }: Migration, hosts: HostNames): JsonObject {
   return {
     backend: type,
     followed: followed.length,
     behind: behind.map(({ lease, cutOff }) => ({
-      ...leaseToJson(lease),
+      ...leaseToJson(lease, hosts),
       cutOff: cutOff.map(({ key }) => key),
     })),
   };

@@ -6,8 +6,9 @@
 
 import { systemClock } from "../../ipam/clock.ts";
 import { TulleError } from "../../ipam/errors.ts";
+import { type HostNames, readProfiles } from "../../ipam/hosts/host-directory.ts";
 import type { LogFields, Logger } from "../../ipam/log.ts";
-import type { NetworkStore } from "../../ipam/stores/contracts.ts";
+import type { NetworkStore, StoreListing } from "../../ipam/stores/contracts.ts";
 import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
 import { openConfiguredStore } from "../network/open-store.ts";
 import { fieldWords } from "../report/log-line.ts";
@@ -67,6 +68,15 @@ export async function withNetwork<T>(
     clearTimeout(timer);
     await connection.close();
   }
+}
+
+/** All leases, and what their hosts say of themselves. Throws StoreError. */
+export async function readNamed({ store, signal }: OpenNetwork): Promise<{
+  readonly listing: StoreListing;
+  readonly hosts: HostNames;
+}> {
+  const [listing, hosts] = await Promise.all([store.feed.list(signal), readProfiles(store.records, signal)]);
+  return { listing, hosts };
 }
 
 function noAnswer(description: string): TulleError {

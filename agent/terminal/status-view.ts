@@ -121,8 +121,10 @@ function peerTable({ peers }: StatusReport, { listPeers, terminal }: StatusViewO
   const listed = listPeers ? peers : peers.slice(0, LISTED_PEERS);
   const hasSessions = listed.some(({ details }) => details !== undefined);
   const isProbed = listed.some(({ health }) => health !== undefined);
-  const rows = listed.map(({ key, publicAddress, path, formerBackend, isHeld, details, health }) => [
+  const isNamed = listed.some(({ host }) => host !== undefined);
+  const rows = listed.map(({ key, host, publicAddress, path, formerBackend, isHeld, details, health }) => [
     key,
+    ...(isNamed ? [host?.name ?? "-"] : []),
     publicAddress,
     formerBackend === undefined ? path : `${path} (${formerBackend})`,
     ...(isProbed ? [healthCell(health)] : []),
@@ -130,7 +132,7 @@ function peerTable({ peers }: StatusReport, { listPeers, terminal }: StatusViewO
     isHeld ? ({ style: "yellow", text: "kept for now" } as const) : "",
   ]);
   const titles = [...(isProbed ? ["ANSWERS"] : []), ...(hasSessions ? SESSION_TITLES : [])];
-  const columns = ["PEER", "ADDRESS", "PATH", ...titles, ""].map((title) => ({
+  const columns = ["PEER", ...(isNamed ? ["HOST"] : []), "ADDRESS", "PATH", ...titles, ""].map((title) => ({
     title,
   }));
   const more = peers.length - listed.length;

@@ -31,6 +31,9 @@ const NEEDED = {
   runc: "runc",
   "qemu-system-x86_64": "qemu-system-x86",
   debootstrap: "debootstrap",
+  groff: "groff-base",
+  zsh: "zsh",
+  fish: "fish",
 };
 
 const POLICY = "/usr/sbin/policy-rc.d";

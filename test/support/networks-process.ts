@@ -54,6 +54,7 @@ const networks = new Networks({
   connection,
   identity,
   version: "test",
+  profile: { name: "test", version: "test", kernel: "test", backends: [] },
   onReady: () => logger.info("all networks are ready"),
 });
 const routes = {

@@ -36,6 +36,7 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "tulle-hostile-"));
   await fillStore(`${directory}/leases`, '{"Network":"10.2.0.0/16","Backend":{"Type":"vxlan"}}');
   await fillNamedNetworks(openNetwork(`${directory}/leases`).records);
+  await fillHostProfiles(openNetwork(`${directory}/leases`).records);
   for (const [index, text] of HOSTILE.entries()) {
     const config = JSON.stringify({ Network: "10.2.0.0/16", Backend: { Type: text, Key: text, [text]: 1 } });
     await fillStore(`${directory}/config${index}`, config);
@@ -47,7 +48,12 @@ beforeAll(async () => {
     "/summary": () => HOSTILE[0],
     "/events": () =>
       HOSTILE.map((text) => ({ time: text, level: text, message: text, [text]: text, nested: [text] })),
-    "/probe-targets": () => ({ targets: [], devices: [], interfaces: {} }),
+    "/probe-targets": () => ({
+      targets: [],
+      devices: [],
+      interfaces: {},
+      hostNames: { [HOSTILE[0] ?? ""]: HOSTILE[0] },
+    }),
   };
   control = await serveControl(`${directory}/run`, routes, new Faults(silentLogger));
 }, 60_000);
@@ -80,6 +86,24 @@ async function fillStore(path: string, config: string): Promise<void> {
       await store.leases.create(key, value, 3600, signal);
       await store.records.write(`affinity/${key}`, value, null, signal);
     }
+  }
+}
+
+/** Records of hosts: damaged ones, and one for each field. */
+async function fillHostProfiles(records: Records): Promise<void> {
+  const { signal } = new AbortController();
+  const good = { name: "node", version: "1.0.0", kernel: "6.1.0", backends: ["vxlan"] };
+  let host = 0;
+  const write = async (value: string): Promise<void> => {
+    host += 1;
+    await records.write(`hosts/${host.toString(16).padStart(32, "0")}`, value, null, signal);
+  };
+  for (const text of HOSTILE) {
+    await write(text);
+    for (const field of ["name", "version", "kernel"])
+      await write(JSON.stringify({ ...good, [field]: text }));
+    await write(JSON.stringify({ ...good, backends: [text], [text]: text }));
+    await records.write(`hosts/${text.replaceAll("/", "").slice(0, 2000)}`, "{}", null, signal);
   }
 }
 
@@ -122,7 +146,13 @@ function hostileStatus() {
     network: { ranges: HOSTILE, backend: text },
     lease: { key: text, state: text, reason: text, secondsLeft: 1 },
     devices: [{ name: text, mtuBytes: 1450 }],
-    peers: HOSTILE.map((key) => ({ key, publicAddress: key, path: key, isHeld: true })),
+    peers: HOSTILE.map((key) => ({
+      key,
+      host: { name: key, version: key, kernel: key, backends: [key] },
+      publicAddress: key,
+      path: key,
+      isHeld: true,
+    })),
     refused: reasons,
     kernel: {
       ...{ desiredObjects: 1, isConverged: false, passes: 0, lastPass: null, repaired: { [text]: 1 } },

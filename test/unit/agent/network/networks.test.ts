@@ -44,6 +44,7 @@ describe("the only network of a daemon", () => {
       connection: connection as unknown as StoreConnection,
       identity: {} as Identity,
       version: "test",
+      profile: { name: "test", version: "test", kernel: "test", backends: [] },
       onReady: () => undefined,
     });
   }

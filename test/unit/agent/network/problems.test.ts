@@ -43,6 +43,7 @@ const QUIET: MemberDetails = {
   broken: [],
   probing: null,
   limits: [],
+  hostRecords: null,
 };
 
 it("shows what is wrong beside the network, the paths that are broken, and limits, each bounded", () => {

@@ -1,0 +1,111 @@
+/**
+ * All commands of `tulle` and all flags of tulled as plain data, taken from the tables that --help shows. Manual pages and
+ * completions are made of it when the programs are built, so that they cannot differ from what the programs do.
+ */
+
+import { Command } from "commander";
+import { GROUPS } from "../config/flags/flag.ts";
+import { environmentName, flagOf } from "../config/flags.ts";
+import type { CommandContext } from "../terminal/command.ts";
+import { DAEMON_SETTINGS } from "./arguments.ts";
+import { COMMANDS } from "./registry.ts";
+
+export interface OptionReference {
+  /** As in the help: `--subnet <cidr>`. */
+  readonly usage: string;
+  /** `-h`, `--help`: every spelling of it. */
+  readonly names: readonly string[];
+  readonly summary: string;
+  readonly takesValue: boolean;
+  /** The values that it takes; empty when there is no list of them. */
+  readonly choices: readonly string[];
+}
+
+export interface CommandReference {
+  /** Without the program's name: `network create`. */
+  readonly name: string;
+  readonly summary: string;
+  /** Behind the name: `[options] <name>`. */
+  readonly usage: string;
+  readonly options: readonly OptionReference[];
+  /** What its help says below the options. */
+  readonly notes: string;
+  readonly takesDaemonFlags: boolean;
+  readonly commands: readonly CommandReference[];
+}
+
+export interface FlagReference extends OptionReference {
+  readonly group: string;
+  readonly variable: string;
+  readonly default: string;
+}
+
+/** Every command, in the order of the help. */
+export async function commandReference(): Promise<readonly CommandReference[]> {
+  const program = new Command().helpOption("-h, --help", "print the help");
+  return await Promise.all(
+    COMMANDS.map(async ({ name, summary, load }) => {
+      const command = program.command(name).description(summary);
+      const { daemonFlags = [], define } = await load();
+      define(command, UNUSED);
+      return describe(command, [], daemonFlags.length > 0);
+    }),
+  );
+}
+
+/** Every setting of tulled, in the order of its help. */
+export function flagReference(): readonly FlagReference[] {
+  return GROUPS.flatMap((group) =>
+    DAEMON_SETTINGS.filter((name) => flagOf(name).group === group).map((name) => {
+      const { kind, help, default: standard } = flagOf(name);
+      return {
+        group,
+        usage: kind.placeholder === "" ? `--${name}` : `--${name} ${kind.placeholder}`,
+        names: [`--${name}`],
+        summary: help,
+        takesValue: kind.placeholder !== "",
+        choices: /^[a-z|-]+\|[a-z|-]+$/.test(kind.placeholder) ? kind.placeholder.split("|") : [],
+        variable: environmentName(name),
+        default: standard,
+      };
+    }),
+  );
+}
+
+/** Commands are described, never run: none of their actions gets to see it. */
+const UNUSED = {} as CommandContext;
+
+function describe(command: Command, parents: readonly string[], takesDaemonFlags: boolean): CommandReference {
+  const path = [...parents, command.name()];
+  return {
+    name: path.join(" "),
+    summary: command.description(),
+    usage: command.usage(),
+    options: command
+      .createHelp()
+      .visibleOptions(command)
+      .map(({ flags, long, short, description, required, optional, argChoices }) => ({
+        usage: flags,
+        names: [short, long].filter((name) => name !== undefined && name !== null),
+        summary: description,
+        takesValue: required || optional,
+        choices: argChoices ?? [],
+      })),
+    notes: notesOf(command),
+    takesDaemonFlags,
+    commands: command.commands.map((each) => describe(each, path, takesDaemonFlags)),
+  };
+}
+
+/** What commander prints behind the options and subcommands. */
+function notesOf(command: Command): string {
+  let text = "";
+  const before = command.helpInformation();
+  command.configureOutput({
+    writeOut: (part) => {
+      text += part;
+    },
+  });
+  command.outputHelp();
+  return text.slice(before.length).trim();
+}

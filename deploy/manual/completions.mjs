@@ -1,0 +1,171 @@
+/** Completions of `tulle` for bash, zsh and fish, from the reference of commands and flags. Pure. */
+
+/**
+ * Every state of the command line: the words before the cursor, and what may follow. Options of the innermost command
+ * come with their choices.
+ */
+function states(commands, flags) {
+  const root = {
+    path: "",
+    words: commands.map(({ name, summary }) => ({ word: name, summary })),
+    options: [],
+  };
+  const all = [root];
+  const visit = (command) => {
+    const own = command.options;
+    const known = new Set(own.flatMap(({ names }) => names));
+    const daemon = command.takesDaemonFlags ? flags.filter(({ names }) => !known.has(names[0])) : [];
+    all.push({
+      path: command.name,
+      words: command.commands.map(({ name, summary }) => ({ word: name.split(" ").at(-1), summary })),
+      options: [...own, ...daemon],
+    });
+    command.commands.forEach(visit);
+  };
+  commands.forEach(visit);
+  return all;
+}
+
+/** bash(1), Programmable Completion. */
+export function bashCompletion({ commands, flags }) {
+  const all = states(commands, flags);
+  const cases = all.map(({ path, words, options }) => {
+    const names = options.flatMap((option) => option.names);
+    const known = words.map(({ word }) => word);
+    return `    ${quote(path)}) words=${quote(known.join(" "))} options=${quote(names.join(" "))} ;;`;
+  });
+  return `# Completion of tulle for bash.
+_tulle() {
+    local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} path= words= options= index
+    for ((index = 1; index < COMP_CWORD; index++)); do
+        case "$path\${path:+ }\${COMP_WORDS[index]}" in
+${all
+  .filter(({ path }) => path !== "")
+  .map(({ path }) => `            ${quote(path)}) path=${quote(path)} ;;`)
+  .join("\n")}
+        esac
+    done
+    case $path:$previous in
+${choicesOf(all)
+  .map(
+    ({ path, name, choices }) => `        ${quote(`${path}:${name}`)}) words=${quote(choices.join(" "))} ;;`,
+  )
+  .join("\n")}
+        *)
+            case $previous in
+                ${valueNames(all).join("|")}) COMPREPLY=($(compgen -f -- "$current")); return ;;
+            esac
+            case $path in
+${cases.map((line) => `            ${line}`).join("\n")}
+            esac ;;
+    esac
+    [[ $current == -* ]] && words=$options
+    COMPREPLY=($(compgen -W "$words" -- "$current"))
+}
+complete -F _tulle tulle
+`;
+}
+
+/** zshcompsys(1). */
+export function zshCompletion({ commands, flags }) {
+  const functions = states(commands, flags).map(({ path, words, options }) => {
+    const specs = options.map((option) => `        ${quote(zshOption(option))}`);
+    const names = words.map(({ word, summary }) => `        ${quote(`${zshEscape(word)}:${summary}`)}`);
+    const next =
+      words.length > 0 ? ["        '1: :->command'", "        '*:: :->rest'"] : ["        '*: :_files'"];
+    return `${functionName(path)}() {
+    local context state line
+    typeset -A opt_args
+    _arguments -C \\
+${[...specs, ...next].join(" \\\n")}
+    local -a commands
+    commands=(
+${names.join("\n")}
+    )
+    case $state in
+        command) _describe command commands ;;
+        rest)
+            case $line[1] in
+${words.map(({ word }) => `                ${word}) ${functionName(`${path} ${word}`.trim())} ;;`).join("\n")}
+            esac ;;
+    esac
+}`;
+  });
+  return `#compdef tulle
+# Completion of tulle for zsh.
+${functions.join("\n")}
+_tulle "$@"
+`;
+}
+
+/** fish-completions(7). */
+export function fishCompletion({ commands, flags }) {
+  const lines = states(commands, flags).flatMap(({ path, words, options }) => {
+    const condition = `-n ${quote(`__tulle_is ${path}`.trim())}`;
+    return [
+      ...words.map(
+        ({ word, summary }) => `complete -c tulle -f ${condition} -a ${quote(word)} -d ${quote(summary)}`,
+      ),
+      ...options.map(
+        (option) => `complete -c tulle ${condition} ${fishOption(option)} -d ${quote(option.summary)}`,
+      ),
+    ];
+  });
+  const paths = states(commands, flags)
+    .map(({ path }) => path)
+    .filter((path) => path !== "");
+  return `# Completion of tulle for fish.
+function __tulle_is --description "whether these words are the command so far"
+    set -l path
+    for word in (commandline -opc)[2..-1]
+        if contains -- (string join ' ' $path $word) ${paths.map(quote).join(" ")}
+            set -a path $word
+        end
+    end
+    test "$path" = "$argv"
+end
+${lines.join("\n")}
+`;
+}
+
+function choicesOf(all) {
+  return all.flatMap(({ path, options }) =>
+    options.flatMap(({ names, choices }) =>
+      choices.length === 0 ? [] : names.map((name) => ({ path, name, choices })),
+    ),
+  );
+}
+
+/** Options whose value is a file for all that the shell knows. */
+function valueNames(all) {
+  const valued = all.flatMap(({ options }) => options.filter(({ takesValue }) => takesValue));
+  return [...new Set(valued.flatMap(({ names }) => names))].sort();
+}
+
+function zshOption({ names, summary, takesValue, choices }) {
+  const value = choices.length > 0 ? `: :(${choices.join(" ")})` : takesValue ? ": :_files" : "";
+  const text = `[${summary.replaceAll(/([\][])/g, "\\\\$1")}]${value}`;
+  return names.length === 1 ? `${names[0]}${text}` : `(${names.join(" ")})${names[0]}${text}`;
+}
+
+function zshEscape(word) {
+  return word.replaceAll(":", "\\:");
+}
+
+function functionName(path) {
+  return `_tulle${path === "" ? "" : `_${path.replaceAll(/[ -]/g, "_")}`}`;
+}
+
+function fishOption({ names, takesValue, choices }) {
+  const spellings = names.map((name) =>
+    name.startsWith("--") ? `-l ${name.slice(2)}` : `-s ${name.slice(1)}`,
+  );
+  if (choices.length > 0) spellings.push(`-x -a ${quote(choices.join(" "))}`);
+  else if (takesValue) spellings.push("-r");
+  return spellings.join(" ");
+}
+
+/** A word for a shell; all three read single quotes alike but for the quote itself, which no text here needs. */
+function quote(text) {
+  return `'${text.replaceAll("'", "’")}'`;
+}

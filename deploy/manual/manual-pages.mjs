@@ -1,0 +1,165 @@
+/** Manual pages in the macros of man(7), from the reference of commands and flags. Pure. */
+
+/** Section 1 is for commands, section 8 for daemons (man(1)). */
+const COMMANDS = 1;
+const DAEMONS = 8;
+
+/**
+ * All pages: file name to text.
+ * @param {{commands: readonly object[], flags: readonly object[], version: string}} reference
+ */
+export function manualPages({ commands, flags, version }) {
+  const heading = (name, section) => `.TH ${name.toUpperCase()} ${section} "" "tulle ${version}"`;
+  const pages = commands.map((command) => {
+    const name = `tulle-${command.name}`;
+    return [`${name}.${COMMANDS}`, page(heading(name, COMMANDS), commandPage(name, command))];
+  });
+  return new Map([
+    [`tulle.${COMMANDS}`, page(heading("tulle", COMMANDS), programPage(commands))],
+    ...pages,
+    [`tulled.${DAEMONS}`, page(heading("tulled", DAEMONS), daemonPage(flags))],
+  ]);
+}
+
+function page(heading, parts) {
+  return `${[heading, ...parts].join("\n")}\n`;
+}
+
+function programPage(commands) {
+  return [
+    section("NAME", "tulle \\- show, check and prepare the network that tulled creates between hosts"),
+    section("SYNOPSIS", "\\fBtulle\\fR \\fICOMMAND\\fR [\\fIOPTION\\fR ...]"),
+    section("COMMANDS"),
+    ...commands.map(({ name, summary }) =>
+      entry(`\\fBtulle ${roff(name)}\\fR`, `${roff(summary)}; see \\fBtulle-${roff(name)}\\fR(1).`),
+    ),
+    section("EXIT STATUS"),
+    entry("0", "done"),
+    entry("1", "failed, or a problem was found"),
+    entry("2", "the command line is wrong"),
+    section("SEE ALSO", "\\fBtulled\\fR(8)"),
+  ];
+}
+
+function commandPage(name, command) {
+  const { summary, options, notes, takesDaemonFlags, commands } = command;
+  return [
+    section("NAME", `${roff(name)} \\- ${roff(summary)}`),
+    section("SYNOPSIS"),
+    ...synopses(command),
+    ...(commands.length === 0
+      ? [section("OPTIONS"), ...options.map(optionEntry), ...paragraphs(notes)]
+      : paragraphs(notes)),
+    ...commands.flatMap(subcommand),
+    ...(takesDaemonFlags
+      ? [
+          section(
+            "FLAGS OF TULLED",
+            "It takes all flags of \\fBtulled\\fR(8) too, also from their variables and from the configuration file.",
+          ),
+        ]
+      : []),
+    section("SEE ALSO", "\\fBtulle\\fR(1), \\fBtulled\\fR(8)"),
+  ];
+}
+
+/** One line for each way to call it. */
+function synopses({ name, usage, commands }) {
+  if (commands.length > 0) return commands.flatMap(synopses);
+  return [`\\fBtulle ${roff(name)}\\fR ${roff(usage)}`, ".br"];
+}
+
+function subcommand({ name, usage, summary, options, notes, commands }) {
+  if (commands.length > 0) return commands.flatMap(subcommand);
+  return [
+    section(`TULLE ${name.toUpperCase()}`, `\\fBtulle ${roff(name)}\\fR ${roff(usage)}`),
+    ".PP",
+    sentence(summary),
+    ...options.map(optionEntry),
+    ...paragraphs(notes),
+  ];
+}
+
+function daemonPage(flags) {
+  const groups = [...new Set(flags.map(({ group }) => group))];
+  return [
+    section(
+      "NAME",
+      "tulled \\- lease a subnet of the cluster's network for this host and maintain the ways to all other hosts",
+    ),
+    section("SYNOPSIS", "\\fBtulled\\fR [\\fIFLAG\\fR ...]"),
+    section(
+      "DESCRIPTION",
+      "A flag can be written \\fB\\-x\\fR, \\fB\\-\\-x\\fR, with \\fB=value\\fR or with the value as the next argument. Each flag is also read from its variable and, under its own name, from the file of \\fB\\-\\-config\\fR. A flag beats a variable, a variable beats the file.",
+    ),
+    section("FLAGS"),
+    ...groups.flatMap((group) => [
+      `.SS ${roff(group)}`,
+      ...flags.filter((flag) => flag.group === group).map(flagEntry),
+    ]),
+    section("FILES"),
+    entry(
+      "\\fI/run/flannel/subnet.env\\fR",
+      "the lease of this host, for programs that configure containers",
+    ),
+    entry("\\fI/var/lib/tulle\\fR", "the identity of this host and what it remembers between starts"),
+    section("SIGNALS"),
+    entry("SIGHUP", "reads the configuration file again"),
+    entry(
+      "SIGTERM, SIGINT",
+      "ends the daemon; the network stays in place until it is started again or \\fBtulle cleanup\\fR removes it",
+    ),
+    section("SEE ALSO", "\\fBtulle\\fR(1)"),
+  ];
+}
+
+function section(title, text) {
+  return text === undefined ? `.SH ${roff(title)}` : `.SH ${roff(title)}\n${text}`;
+}
+
+function entry(term, text) {
+  return `.TP\n${term}\n${text}`;
+}
+
+function optionEntry({ usage, summary, choices }) {
+  const values = choices.length > 0 ? ` (${choices.join(", ")})` : "";
+  return entry(`\\fB${roff(usage)}\\fR`, sentence(summary + values));
+}
+
+function flagEntry({ usage, summary, default: standard, variable }) {
+  const notes = standard === "" ? "" : ` Default: ${standard}.`;
+  return entry(
+    `\\fB${roff(usage)}\\fR`,
+    `${sentence(summary)}${roff(notes)} Variable: \\fB${roff(variable)}\\fR.`,
+  );
+}
+
+function sentence(text) {
+  return roff(`${text[0].toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`);
+}
+
+function paragraphs(notes) {
+  if (notes === "") return [];
+  return notes
+    .split("\n\n")
+    .flatMap((part) => [".PP", isTable(part) ? `.nf\n${roff(part)}\n.fi` : roff(part)]);
+}
+
+/** Indented lines keep their shape. */
+function isTable(part) {
+  return /^ {2}/m.test(part);
+}
+
+/** Text for roff(7): backslashes, hyphens that a reader may copy, lines that would be requests, what is not ASCII. */
+function roff(text) {
+  return text
+    .replaceAll("\\", "\\e")
+    .replaceAll("-", "\\-")
+    .replaceAll(/^([.'])/gm, "\\&$1")
+    .replaceAll(/[^\n -~]/gu, (character) => `\\[u${hexOf(character)}]`);
+}
+
+/** As groff_char(7) wants it: four digits at least. */
+function hexOf(character) {
+  return character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
+}

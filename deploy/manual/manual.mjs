@@ -1,0 +1,52 @@
+/** Writes manual pages and completions below a folder that has the shape of /usr/share. */
+
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { build } from "esbuild";
+import { bashCompletion, fishCompletion, zshCompletion } from "./completions.mjs";
+import { manualPages } from "./manual-pages.mjs";
+
+const SOURCE = "agent/commands/reference.ts";
+
+/** Of every program that has them: where the files belong, and their texts. */
+export async function writeManual(root, share) {
+  const reference = await readReference(root);
+  const { version } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
+  const files = [
+    ...[...manualPages({ ...reference, version })].map(([name, text]) => [
+      `man/man${name.at(-1)}/${name}`,
+      text,
+    ]),
+    ["bash-completion/completions/tulle", bashCompletion(reference)],
+    ["zsh/site-functions/_tulle", zshCompletion(reference)],
+    ["fish/vendor_completions.d/tulle.fish", fishCompletion(reference)],
+  ];
+  for (const [name, text] of files) {
+    const file = path.join(share, name);
+    mkdirSync(path.dirname(file), { recursive: true });
+    writeFileSync(file, text);
+  }
+}
+
+/** Beside the packages that it imports, which are found by the folder of the file. */
+async function readReference(root) {
+  const folder = mkdtempSync(path.join(root, "node_modules/.tulle-reference-"));
+  try {
+    const outfile = path.join(folder, "reference.mjs");
+    await build({
+      absWorkingDir: root,
+      entryPoints: [SOURCE],
+      outfile,
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      packages: "external",
+      logLevel: "warning",
+    });
+    const { commandReference, flagReference } = await import(pathToFileURL(outfile).href);
+    return { commands: await commandReference(), flags: flagReference() };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,97 @@
+/** Manual pages and completions, as real shells and groff read them. */
+
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { COMMANDS } from "../../../agent/commands/registry.ts";
+import { writeManual } from "../../../deploy/manual/manual.mjs";
+
+const ROOT = join(import.meta.dirname, "../../..");
+let share = "";
+
+beforeAll(async () => {
+  share = mkdtempSync(join(tmpdir(), "tulle-manual-"));
+  await writeManual(ROOT, share);
+});
+afterAll(() => rmSync(share, { recursive: true, force: true }));
+
+/** Runs a program with text on its standard input; without it the test is skipped, but not in CI. */
+function run(program: string, args: readonly string[], input: string): { out: string; err: string } {
+  const { stdout, stderr, error } = spawnSync(program, args, { input, encoding: "utf8", timeout: 30_000 });
+  if (error) throw error;
+  return { out: stdout, err: stderr };
+}
+
+function isMissing(program: string): boolean {
+  return !process.env.CI && spawnSync(program, ["--version"]).error !== undefined;
+}
+
+describe("manual pages", () => {
+  const pages = (): readonly string[] =>
+    ["man1", "man8"].flatMap((folder) =>
+      readdirSync(join(share, "man", folder)).map((name) => join(share, "man", folder, name)),
+    );
+
+  it("are there for the programs and for every command", () => {
+    const names = pages().map((page) => page.slice(page.lastIndexOf("/") + 1));
+    const expected = ["tulle.1", "tulled.8", ...COMMANDS.map(({ name }) => `tulle-${name}.1`)];
+    expect([...names].sort()).toEqual(expected.sort());
+  });
+
+  it.skipIf(isMissing("groff"))("are read by groff without a warning", () => {
+    for (const page of pages())
+      expect(run("groff", ["-man", "-Tutf8", "-ww", page], ""), page).toMatchObject({ err: "" });
+  });
+
+  it("tell every flag with its variable, and nothing that is a secret's value", () => {
+    const page = readFileSync(join(share, "man/man8/tulled.8"), "utf8");
+    expect(page).toContain("\\fB\\-\\-etcd\\-endpoints URL,\\[u2026]\\fR");
+    expect(page).toContain("Variable: \\fBFLANNELD_ETCD_ENDPOINTS\\fR.");
+  });
+});
+
+/** What a shell offers behind these words. zsh completes in a terminal only; its file is only parsed here. */
+const CASES: readonly (readonly [string, readonly string[]])[] = [
+  ["tulle netw", ["network"]],
+  ["tulle network insp", ["inspect"]],
+  ["tulle network ipam rel", ["release"]],
+  ["tulle leases --js", ["--json"]],
+  ["tulle leases --etcd-pref", ["--etcd-prefix"]],
+  ["tulle leases --etcd-prefix /x --js", ["--json"]],
+  ["tulle docker-opts --stat", []],
+];
+
+describe("completions", () => {
+  it.each(CASES)("of bash behind %j", (line, expected) => {
+    const script = `source '${join(share, "bash-completion/completions/tulle")}'
+      COMP_WORDS=(${line}); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _tulle; echo "\${COMPREPLY[@]}"`;
+    expect(run("bash", ["-u"], script)).toEqual({ out: `${expected.join(" ")}\n`, err: "" });
+  });
+
+  it("of bash offers the values of an option that has a list of them", () => {
+    const script = `source '${join(share, "bash-completion/completions/tulle")}'
+      COMP_WORDS=(tulle leases --log-level ''); COMP_CWORD=3; _tulle; echo "\${COMPREPLY[@]}"`;
+    expect(run("bash", [], script).out).toMatch(/debug info warn error/);
+  });
+
+  it.skipIf(isMissing("fish")).each(CASES)("of fish behind %j", (line, expected) => {
+    const script = `source '${join(share, "fish/vendor_completions.d/tulle.fish")}'; complete -C '${line}'`;
+    const home = { HOME: share };
+    const { stdout } = spawnSync("fish", ["--no-config", "-c", script], {
+      encoding: "utf8",
+      env: { ...process.env, ...home },
+    });
+    const words = stdout
+      .split("\n")
+      .filter(Boolean)
+      .map((each) => each.split("\t")[0]);
+    expect(words).toEqual(expected);
+  });
+
+  it.skipIf(isMissing("zsh"))("of zsh are read without an error", () => {
+    expect(run("zsh", ["-n", join(share, "zsh/site-functions/_tulle")], "")).toEqual({ out: "", err: "" });
+  });
+});

@@ -6,12 +6,11 @@
  */
 
 import { readFileSync } from "node:fs";
-import { constants } from "node:os";
 import { setImmediate } from "node:timers/promises";
 import { type Clock, systemClock } from "../../ipam/clock.ts";
-import { ConflictError, errorMessage, TulleError } from "../../ipam/errors.ts";
+import { errorMessage } from "../../ipam/errors.ts";
 import { NetlinkConnection } from "../netlink/connection.ts";
-import { EEXIST, EINVAL, EIO, ENODEV, ENOENT, EOPNOTSUPP, NetlinkError } from "../netlink/errors.ts";
+import { EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, NetlinkError } from "../netlink/errors.ts";
 import { decodeLink, encodeGetLink, encodeLinkDump } from "../netlink/link/link.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
 import { NetlinkMonitor } from "../netlink/monitor.ts";
@@ -36,6 +35,7 @@ import { nexthopObject } from "../state/kinds/nexthop.ts";
 import { describe, isVisible, type KernelObject, KINDS, kindOf } from "../state/kinds/registry.ts";
 import type { SysctlObject } from "../state/kinds/sysctl.ts";
 import { isAbsent } from "./absence.ts";
+import { failureOf } from "./change-failure.ts";
 import { DeviceChanges } from "./device-changes.ts";
 import { DeviceTable } from "./device-table.ts";
 import { EventDecoder, WIRES } from "./event-decoder.ts";
@@ -365,30 +365,4 @@ function runFrom(
     end++;
   }
   return { end, carrier };
-}
-
-function failureOf(change: Change, error: unknown): TulleError {
-  const operation = `${change.op} ${describe(change.object)}`;
-  if (error instanceof NetlinkError) {
-    if (change.object.kind === "link" && change.op !== "replace" && error.errno === EEXIST) {
-      return new ConflictError(
-        `${operation}: the kernel already has a device that excludes this one (${error.kernelMessage || "EEXIST"}); find it with "ip -d link show type ${change.object.type}" and delete it, or configure this network with other values`,
-        { cause: error, retryable: true },
-      );
-    }
-    if (change.object.kind === "link" && error.errno === EOPNOTSUPP) {
-      const { type } = change.object;
-      const remedy = `the kernel has no ${type} devices: load them ("modprobe ${type}"), or install the kernel's modules; "tulle doctor" names the package`;
-      return new NetlinkError(operation, error.errno, { kernelMessage: remedy });
-    }
-    return error;
-  }
-  if (error instanceof TulleError) return error;
-  return new NetlinkError(operation, errnoOf(error), { kernelMessage: errorMessage(error), retryable: true });
-}
-
-/** The number behind a file system's error. */
-function errnoOf(error: unknown): number {
-  const code = error instanceof Error && "code" in error ? error.code : null;
-  return Object.entries(constants.errno).find(([name]) => name === code)?.[1] ?? EIO;
 }

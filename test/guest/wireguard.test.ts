@@ -6,6 +6,7 @@ import { beforeAll, expect, it } from "vitest";
 import { FlannelWireguard } from "../support/flannel-tunnel.ts";
 import { describeInGuest, loadModule, lostBefore } from "../support/guest.ts";
 import { type Container, type Host, ping, startPing, useEtcdLab } from "../support/hosts.ts";
+import { whileHeld } from "../support/port-holder.ts";
 
 const NETWORK = { Network: "10.2.0.0/16", Backend: { Type: "wireguard" } };
 /** Of flannel-wg, in bytes; an ICMP echo has 28 bytes of headers. */
@@ -59,8 +60,9 @@ describeInGuest("a network over WireGuard", () => {
   it("carries full packets between all containers, ours and flannel's", async () => {
     for (const from of boxes) {
       for (const to of boxes.filter((box) => box !== from)) {
-        const { lost } = await ping(from.netns, to.address, 3, { payloadBytes: MTU - 28 });
-        expect({ from: from.name, to: to.name, lost }).toMatchObject({ lost: [] });
+        // The first packet waits for a handshake, in the guest for seconds.
+        const lost = async () => (await ping(from.netns, to.address, 3, { payloadBytes: MTU - 28 })).lost;
+        await expect.poll(lost, { timeout: 30_000, message: `${from.name} to ${to.name}` }).toEqual([]);
       }
     }
   });
@@ -223,13 +225,30 @@ describeInGuest("a network over WireGuard", () => {
       await expect.poll(() => lines().sort(), { timeout: 30_000, message: command }).toEqual(before);
     }
     expect(session()).toBe(handshake);
-    one.netns.exec("sh", ["-c", "wg genkey | wg set flannel-wg private-key /dev/stdin"]);
+    const otherKey = join(net.lab.directory, "other.key");
+    writeFileSync(otherKey, wg(one, "genkey"));
+    wg(one, "set", "flannel-wg", "private-key", otherKey);
     await expect.poll(() => lines().sort(), { timeout: 30_000, message: "key" }).toEqual(before);
     for (const box of boxes.slice(1)) {
       const lost = async () => (await ping(boxes[0].netns, box.address, 3)).lost;
       await expect.poll(lost, { timeout: 30_000, message: box.name }).toEqual([]);
     }
     await one.daemon.until(({ problems }) => problems.length === 0, "has no problem left");
+  });
+
+  it("names another program that holds its port, and takes the port once it is free", async () => {
+    const { netns, daemon } = net.host(1);
+    await daemon.stop();
+    netns.ip("link del flannel-wg");
+    await whileHeld(net.host(1), 51820, async () => {
+      daemon.spawn(...net.flags);
+      const isNamed = (text: string) => text.includes("another program or device holds UDP port 51820");
+      await daemon.until(({ problems }) => problems.some(isNamed), "names the port");
+    });
+    await daemon.until(({ isReady, problems }) => isReady && problems.length === 0, "is ready");
+    expect(wg(net.host(1), "show", "flannel-wg", "listen-port")).toBe("51820");
+    const lost = async () => (await ping(boxes[0].netns, boxes[1].address, 3)).lost;
+    await expect.poll(lost, { timeout: 30_000 }).toEqual([]);
   });
 
   it("leaves the endpoint of a peer that roamed alone", async () => {

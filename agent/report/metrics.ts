@@ -101,6 +101,16 @@ export const METRICS = {
     help: "Peers to which the path is proven to be broken, by cause.",
     labels: ["cause"],
   },
+  tulle_fallback_peers: {
+    type: "gauge",
+    help: "Peers whose packets go by the fall-back because their tunnel fails.",
+    labels: [],
+  },
+  tulle_fallback_moves_total: {
+    type: "counter",
+    help: "Times that packets to a peer moved, to the fall-back or back to the tunnel.",
+    labels: ["to"],
+  },
   tulle_store_up: { type: "gauge", help: "1 while the store can be followed.", labels: [] },
   tulle_docker_calls_total: {
     type: "counter",

@@ -48,6 +48,8 @@ export interface FallbackPathsOptions {
   readonly perSecond: number;
   readonly diversions: Diversions;
   readonly network: () => FallbackNetwork;
+  /** Null where it is not known. */
+  readonly hostNameOf: (peer: LeaseKey) => string | null;
   /** Packets to these peers take another way from now on. */
   readonly onMove: (peers: ReadonlySet<LeaseKey>) => void;
 }
@@ -172,7 +174,8 @@ export class FallbackPaths {
     diversions.set(peer, family, course.by === "fallback");
     this.#moved.add(peer);
     metrics.noteFallbackMove(course.by);
-    const fields = { peer, family: `IPv${family}` };
+    const host = this.#options.hostNameOf(peer);
+    const fields = { peer, ...(host === null ? {} : { host }), family: `IPv${family}` };
     if (course.by === "fallback") {
       const silentMs = Math.round(nowMs - (tunnel.silentSinceMs ?? nowMs));
       logger.warn("the tunnel to a peer fails; packets go by the fall-back", { ...fields, silentMs });

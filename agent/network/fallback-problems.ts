@@ -1,19 +1,22 @@
 /** Peers on the fall-back, and those that not even it reaches, as sentences for a status. Pure. */
 
 import { formatDuration } from "../../ipam/duration.ts";
-import type { LeaseKey } from "../../ipam/leases/lease.ts";
+import { labelOf } from "../../ipam/hosts/host-label.ts";
+import type { Lease } from "../../ipam/leases/lease.ts";
 import type { FallbackPaths } from "../fallback/fallback-paths.ts";
 
 /** Nothing without a fall-back. Times are monotonic, in milliseconds. */
 export function fallbackProblems(
-  peers: Iterable<LeaseKey>,
+  peers: Iterable<Lease>,
   paths: Pick<FallbackPaths, "problem" | "stateOf"> | null,
+  hostNameOf: (peer: Lease) => string | null,
   nowMs: number,
 ): readonly string[] {
   if (paths === null) return [];
   if (paths.problem !== null) return [paths.problem];
-  return [...peers].flatMap((peer) => {
-    const { sinceMs, isCutOff, isReserveSilent } = paths.stateOf(peer, nowMs);
+  return [...peers].flatMap((lease) => {
+    const { sinceMs, isCutOff, isReserveSilent } = paths.stateOf(lease.key, nowMs);
+    const peer = labelOf(lease.key, hostNameOf(lease));
     if (isReserveSilent)
       return `the fall-back to peer ${peer} does not answer: check that its tulled runs, and that firewalls between the hosts let UDP port 8285 pass`;
     if (isCutOff)

@@ -175,7 +175,10 @@ export class JoinedNetwork {
       profile: options.profile,
       present: () => new Set([...peers.peers.values()].flatMap(({ attrs }) => attrs.nodeId ?? [])),
     });
-    const fallback = makeNetworkFallback(options, this.#parts, this.#desired, () => this.#prober?.changed());
+    const fallback = makeNetworkFallback(options, this.#parts, this.#desired, {
+      hostNameOf: (peer) => this.#hostNameOf(peer),
+      onMove: () => this.#prober?.changed(),
+    });
     this.#fallback = fallback.paths;
     const { otherProbesPerSecond: perSecond } = fallback;
     const [network, beside] = [() => this.probed, fallback.paths];
@@ -297,7 +300,12 @@ export class JoinedNetwork {
       broken: brokenPaths(snapshot.peers.values(), this.#prober, (peer) => this.#hostNameOf(peer)),
       probing: this.#prober?.problem ?? null,
       hostRecords: this.#hosts.problem,
-      fallback: fallbackProblems(snapshot.peers.keys(), this.#fallback, runtime.clock.monotonicMs()),
+      fallback: fallbackProblems(
+        snapshot.peers.values(),
+        this.#fallback,
+        (peer) => this.#hostNameOf(peer),
+        runtime.clock.monotonicMs(),
+      ),
       limits: limitTroubles().map(({ text, remedy }) => `${text}: ${remedy}`),
     });
     const problems = [...this.problems, ...details];

@@ -1,6 +1,6 @@
 /** Connects the watch over both ways to peers with the parts of a joined network. */
 
-import type { LeaseKey } from "../../ipam/leases/lease.ts";
+import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import { FallbackPaths } from "../fallback/fallback-paths.ts";
 import type { DesiredState } from "./desired-state.ts";
 import type { JoinedNetworkOptions } from "./joined-network-options.ts";
@@ -16,12 +16,19 @@ export interface NetworkFallback {
   readonly otherProbesPerSecond: number;
 }
 
-/** `onMove` is called after the routes of peers were planned again. */
+export interface NetworkFallbackEvents {
+  /** Null where it is not known. */
+  readonly hostNameOf: (peer: Lease) => string | null;
+  /** Called after the routes of peers were planned again. */
+  readonly onMove: () => void;
+}
+
+/** Starts nothing. */
 export function makeNetworkFallback(
   { runtime, settings, metrics, attachmentParts }: JoinedNetworkOptions,
   { peers, runner }: NetworkParts,
   desired: DesiredState,
-  onMove: () => void,
+  { hostNameOf, onMove }: NetworkFallbackEvents,
 ): NetworkFallback {
   const { diversions } = attachmentParts;
   const { probesPerSecond } = settings;
@@ -36,6 +43,10 @@ export function makeNetworkFallback(
       const { backend } = attachment;
       const part = backend.fallback?.part;
       return { backend, peers: peers.peers, own, runner: part === undefined ? null : runner.runnerOf(part) };
+    },
+    hostNameOf: (key) => {
+      const peer = peers.peers.get(key);
+      return peer === undefined ? null : hostNameOf(peer);
     },
     onMove: (moved: ReadonlySet<LeaseKey>) => {
       desired.waysChanged(moved);

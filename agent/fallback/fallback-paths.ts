@@ -157,7 +157,7 @@ export class FallbackPaths {
   #follow(nowMs: number): void {
     this.#isStale = false;
     this.#followedMs = nowMs;
-    const { diversions, network } = this.#options;
+    const { diversions, network, metrics } = this.#options;
     const { backend, peers, own } = network();
     const targets = [...peers.values()].flatMap((lease) => this.#targets.of(lease, backend, own));
     this.#plan.setTargets(targets, ({ peer, family }) =>
@@ -165,6 +165,7 @@ export class FallbackPaths {
     );
     const watched = new Set(targets.map(({ id }) => id));
     for (const peer of diversions.keepOnly(watched)) this.#moved.add(peer);
+    metrics.setFallbackPeers(diversions.peers.size);
   }
 
   #note({ target, course, tunnel }: PathPair): void {

@@ -30,7 +30,7 @@ import {
   localPrefixes,
   withoutDataPath,
 } from "../host/local-prefixes.ts";
-import { prepareFallback } from "./fallback-carrier.ts";
+import { prepareFallback, requireFallback } from "./fallback-carrier.ts";
 import { explainRejection, familiesOf, optionsOf, prepareForAnyHost } from "./network-support.ts";
 import type { Ownership } from "./ownership.ts";
 import { hostFactsOf, settleDeviceMacs } from "./tunnel-host.ts";
@@ -149,6 +149,7 @@ export async function attach(
   snapshot: HostSnapshot,
 ): Promise<Attachment> {
   const { ownership, storeAddresses } = parts;
+  if (parts.diversions !== null) requireFallback(networkConfig);
   const host = hostFactsOf(chosen, snapshot, networkConfig);
   const present = await prepare(parts, networkConfig, host);
   const others: Carrier[] = [];
@@ -165,7 +166,7 @@ export async function attach(
       ? null
       : await prepareFallback(
           networkConfig,
-          [present.backend, ...formerBackends],
+          formerBackends,
           host,
           prepareOther,
           parts.diversions,

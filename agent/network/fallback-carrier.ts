@@ -14,21 +14,23 @@ export function fallbackConfig(config: NetworkConfig): NetworkConfig {
   return { ...config, backend: { type: "udp", isExplicit: true, options: {} } };
 }
 
-/**
- * Throws ConfigError where the network's backend allows no fall-back. Null while a former backend of the network, which
- * other hosts may still need, cannot stand beside it.
- */
+/** Throws ConfigError where the network's backend allows no fall-back. */
+export function requireFallback(config: NetworkConfig): void {
+  const problem = fallbackProblem(config);
+  if (problem === null) return;
+  throw new ConfigError(`--fallback ${fallbackConfig(config).backend.type}: ${problem}; remove --fallback`);
+}
+
+/** Null while a former backend of the network, which other hosts may still need, cannot stand beside it. */
 export async function prepareFallback(
   config: NetworkConfig,
-  [present, ...formers]: readonly [PreparedBackend, ...PreparedBackend[]],
+  formers: readonly PreparedBackend[],
   host: HostFacts,
   prepare: (config: NetworkConfig) => Promise<PreparedBackend>,
   diversions: Diversions,
   logger: Logger,
 ): Promise<Fallback | null> {
   const [candidate] = prepareForAnyHost(fallbackConfig(config)).parts;
-  const problem = fallbackProblem(present, candidate, host);
-  if (problem !== null) throw new ConfigError(`--fallback ${candidate.type}: ${problem}`);
   const rival = formers.find((former) => !canStandSideBySide(former, candidate, host));
   if (rival !== undefined) {
     logger.info("no fall-back while hosts need the former backend", { former: rival.type });
@@ -38,16 +40,14 @@ export async function prepareFallback(
   return { part, isUsed: (peer, family) => diversions.has(peer, family) };
 }
 
-function fallbackProblem(
-  present: PreparedBackend,
-  candidate: PreparedBackend,
-  host: HostFacts,
-): string | null {
+/** Why a network cannot have a fall-back, in one sentence; null when it can. */
+export function fallbackProblem(config: NetworkConfig): string | null {
+  const [present] = prepareForAnyHost(config).parts;
+  const [candidate] = prepareForAnyHost(fallbackConfig(config)).parts;
   const { type } = present;
   if (Object.values(present.tunnels).some(({ isAuthenticated }) => isAuthenticated))
-    return `the network's backend ${type} encrypts, and packets of the fall-back are not encrypted; remove --fallback`;
-  if (type === candidate.type) return `the network's backend is ${type} itself; remove --fallback`;
-  if (!canStandSideBySide(present, candidate, host))
-    return `other programs carry the packets of the network's backend ${type}; remove --fallback`;
+    return `the network's backend ${type} encrypts, and packets of the fall-back are not encrypted`;
+  if (type === candidate.type) return `the network's backend is ${type} itself`;
+  if (present.isCarriedByOthers) return `other programs carry the packets of the network's backend ${type}`;
   return null;
 }

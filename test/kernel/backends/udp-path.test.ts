@@ -159,7 +159,7 @@ describeAsRoot("the data path of the udp backend", () => {
     const { receivedPackets } = one.runner.counts;
     for (const family of FAMILIES) probe(family);
     await vi.waitFor(() => expect([...answers].sort()).toEqual([4, 6]), 5_000);
-    // Host 3 does not know probes, and there is no host 9.
+    // Host 3 does not know probes, and host 9 does not exist.
     for (const peer of ["host-3", "host-9"]) probe(4, peer);
     expect(one.runner.counts.receivedPackets).toBe(receivedPackets);
     const stranger = plugIn(lan, 4);

@@ -111,8 +111,10 @@ export class DockerDriver {
   static async open(options: DockerDriverOptions): Promise<DockerDriver> {
     const driver = new DockerDriver(options, await DriverState.load(options.stateDir, options.logger));
     const { pluginSocket: path, logger, faults } = options;
-    const onCall = (method: string, outcome: string): void =>
+    const onCall = (method: string, outcome: string, durationMs: number): void => {
       options.metrics.add("tulle_docker_calls_total", 1, { method, outcome });
+      options.metrics.observe("tulle_docker_call_seconds", durationMs / 1000);
+    };
     driver.#server = await servePlugin({ path, methods: driver.#methods, logger, faults, onCall });
     logger.info("docker driver serves", { socket: path });
     return driver;

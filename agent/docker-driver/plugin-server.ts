@@ -25,8 +25,8 @@ export interface PluginServerOptions {
   readonly methods: Readonly<Record<string, PluginMethod>>;
   readonly logger: Logger;
   readonly faults: Faults;
-  /** Called after each call of a known method. */
-  readonly onCall: (method: string, outcome: "ok" | "error") => void;
+  /** Called after each call of a known method, with the time from the request's first byte to its answer. */
+  readonly onCall: (method: string, outcome: "ok" | "error", durationMs: number) => void;
   readonly limits?: Partial<PluginLimits>;
 }
 
@@ -90,6 +90,7 @@ function createPluginServer(options: PluginServerOptions): Server {
       return;
     }
     let outcome: "ok" | "error" = "ok";
+    const startMs = performance.now();
     const answer = await answerOf(method, request, limits).catch((error: unknown) => {
       outcome = "error";
       const text = sentenceOf(error);
@@ -97,9 +98,14 @@ function createPluginServer(options: PluginServerOptions): Server {
       if (!(error instanceof TulleError)) faults.failed(`${PART}, ${name}`, error);
       return failure(text);
     });
-    logger.debug("call of the engine", { method: name, answer: JSON.stringify(answer) });
-    options.onCall(name, outcome);
     reply(response, 200, answer);
+    const durationMs = performance.now() - startMs;
+    logger.debug("call of the engine", {
+      method: name,
+      durationMs: Math.round(durationMs),
+      answer: JSON.stringify(answer),
+    });
+    options.onCall(name, outcome, durationMs);
   };
   const server = createServer(
     {

@@ -47,9 +47,17 @@ export class Endpoints {
     this.#context.book.release(network, address);
   }
 
-  /** Records an endpoint. Throws ConflictError when the id has another endpoint or the MAC is in use. */
-  async create(call: NewEndpointCall, docker: DockerNetwork, network: NamedNetwork): Promise<EndpointRecord> {
-    const { state } = this.#context;
+  /**
+   * Records an endpoint, tells other hosts of it, and has the network's devices made: under load they take longer than
+   * one call may. Throws ConflictError when the id has another endpoint or the MAC is in use.
+   */
+  async create(
+    call: NewEndpointCall,
+    docker: DockerNetwork,
+    network: NamedNetwork,
+    signal: AbortSignal,
+  ): Promise<EndpointRecord> {
+    const { state, links, feed } = this.#context;
     const addresses = mapFamilies(call.addresses, ({ address }) => address);
     for (const [family, address] of entriesOf(addresses)) requireInside(network, family, address);
     const mac = call.mac ?? macOfAddress(addresses);
@@ -63,14 +71,12 @@ export class Endpoints {
     };
     state.endpoints.set(record.endpoint, record);
     for (const [, address] of entriesOf(addresses)) this.#pending.delete(pendingKey(network.id, address));
-    await state.saveEndpoints();
+    feed.setMember(network.id, memberOf(record));
+    await Promise.all([state.saveEndpoints(), links.prepare(network, signal)]);
     return record;
   }
 
-  /**
-   * Tells other hosts and creates the interface pair: the first member of a network on this host brings its devices.
-   * Returns the name of the end for the container.
-   */
+  /** Creates the interface pair. Returns the name of the end for the container. */
   async join(call: EndpointCall, network: NamedNetwork, signal: AbortSignal): Promise<string> {
     const { state, links, feed } = this.#context;
     const joined = { ...this.require(call), isJoined: true };

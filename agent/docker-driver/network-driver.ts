@@ -127,7 +127,7 @@ export class NetworkDriver {
   async #createEndpoint(request: Fields, signal: AbortSignal): Promise<JsonObject> {
     const call = parseNewEndpointCall(request);
     const { docker, network } = await this.#networkOf(call.dockerId, signal);
-    const { mac } = await this.#endpoints.create(call, docker, network);
+    const { mac } = await this.#endpoints.create(call, docker, network, signal);
     return { Interface: call.mac === null ? { MacAddress: mac } : {} };
   }
 

@@ -39,6 +39,9 @@ export interface PluginLimits {
   readonly requestMs: number;
 }
 
+/** Ends the text of a failure that passes; dockerd keeps the text with the container (failed-starts.ts). */
+export const RETRIED = "tulled starts containers with a restart policy again";
+
 /** A container that publishes 5,000 ports needs about 1 MB. dockerd opens one connection for each call at a time. */
 const LIMITS: PluginLimits = { bodyBytes: 4 << 20, connections: 4096, answerMs: 1_900, requestMs: 5_000 };
 
@@ -185,7 +188,8 @@ function failure(text: string): JsonObject {
 function sentenceOf(error: unknown): string {
   const remedy = error instanceof TulleError ? error.details.remedy : undefined;
   const text = typeof remedy === "string" ? `${errorMessage(error)}: ${remedy}` : errorMessage(error);
-  return escapeText(text, 1000);
+  const escaped = escapeText(text, 1000);
+  return error instanceof TulleError && error.retryable ? `${escaped} (${RETRIED})` : escaped;
 }
 
 function reply(response: ServerResponse, status: number, answer: JsonObject): void {

@@ -5,6 +5,7 @@
  * this host's record and members through host-publisher.ts and members-publisher.ts into the store.
  */
 
+import { isDeepStrictEqual } from "node:util";
 import { type Clock, Sleep } from "../clock.ts";
 import { errorMessage } from "../errors.ts";
 import { errorFields, FailureSeries, type Logger } from "../log.ts";
@@ -121,6 +122,8 @@ export class StoreFeed implements NamedNetworksFeed {
 
   setMember(network: NetworkId, member: Member): void {
     const members = this.#own.get(network) ?? new Map<string, Member>();
+    // A comparison with all members of the network follows a change.
+    if (isDeepStrictEqual(members.get(member.endpoint), member)) return;
     members.set(member.endpoint, member);
     this.#own.set(network, members);
     this.#changedOwn(network);

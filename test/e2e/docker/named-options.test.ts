@@ -163,7 +163,11 @@ describeWithDocker("options of named networks", (engines) => {
       [host2, "s2"],
     ] as const;
     const send = (target: string): void =>
-      void inside(host1, "l1", `for n in $(seq 20); do ping -c 1 -W 1 -I eth0 ${target} >/dev/null & done; wait`);
+      void inside(
+        host1,
+        "l1",
+        `for n in $(seq 20); do ping -c 1 -W 1 -I eth0 ${target} >/dev/null & done; wait`,
+      );
     for (const target of ["10.6.0.255", "224.0.0.251"]) {
       const before = received(host2, "l2");
       const beside = others.map(([docker, container]) => received(docker, container));

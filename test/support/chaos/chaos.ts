@@ -5,7 +5,7 @@
  *     const report = await runChaos({ engines: OWN, seed: 7, durationMs: 60_000, times: SHORT_TIMES, tell: console.log });
  */
 
-import { readFileSync } from "node:fs";
+import { readCallTimes } from "../call-times.ts";
 import { create, DockerLab, networksOf, outcomeOf, until } from "../docker-lab.ts";
 import type { Engines } from "../engines.ts";
 import { type Random, randomNumbers } from "../random.ts";
@@ -46,8 +46,8 @@ export interface ChaosReport {
   readonly rounds: number;
   /** From the end of the damage until all was healed, milliseconds, one of each round. */
   readonly healedMs: readonly number[];
-  /** How long dockerd waited for each call's answer, milliseconds. */
-  readonly callMs: readonly number[];
+  /** How long dockerd waited for the answers to each method, milliseconds. */
+  readonly callMs: ReadonlyMap<string, readonly number[]>;
   /** How many addresses of containers were read from the kernel, all at one time compared. */
   readonly addresses: number;
 }
@@ -92,7 +92,7 @@ class Chaos {
       addresses.end();
     }
     if (addresses.duplicates.size > 0) throw new Error([...addresses.duplicates].join("\n"));
-    const callMs = this.#hosts.flatMap((host) => callTimesOf(host.docker.host.daemon.logFile));
+    const callMs = readCallTimes(this.#hosts.map(({ docker }) => docker.host.daemon.logFile));
     return { rounds: this.#healedMs.length, healedMs: this.#healedMs, callMs, addresses: addresses.count };
   }
 
@@ -138,6 +138,7 @@ class Chaos {
   async #heal(): Promise<void> {
     await Promise.all(this.#hosts.map((host) => host.heal()));
     const endMs = performance.now() + HEAL_MS;
+    const told = "";
     for (;;) {
       const problems = await problemsOf(this.#lab, this.#hosts).catch((error: Error) => [error.message]);
       if (problems.length === 0) return;
@@ -198,17 +199,6 @@ class Chaos {
     const left = [...values];
     return values.flatMap(() => left.splice(this.#random(left.length), 1));
   }
-}
-
-/** From the daemon's log, milliseconds. */
-function callTimesOf(logFile: string): readonly number[] {
-  return readFileSync(logFile, "utf8")
-    .split("\n")
-    .filter((line) => line.includes("call of the engine"))
-    .flatMap((line) => {
-      const found = /"durationMs":(\d+)/.exec(line);
-      return found === null ? [] : [Number(found[1])];
-    });
 }
 
 function pause(ms: number): Promise<void> {

@@ -138,10 +138,12 @@ class Chaos {
   async #heal(): Promise<void> {
     await Promise.all(this.#hosts.map((host) => host.heal()));
     const endMs = performance.now() + HEAL_MS;
-    const told = "";
+    let told = "";
     for (;;) {
       const problems = await problemsOf(this.#lab, this.#hosts).catch((error: Error) => [error.message]);
       if (problems.length === 0) return;
+      if (problems.join() !== told) this.#options.tell(`not healed yet: ${problems.join("; ")}`.slice(0, 600));
+      told = problems.join();
       if (performance.now() > endMs)
         throw new Error(`not healed within ${HEAL_MS} ms: ${problems.join("; ")}`);
       await pause(500);

@@ -255,11 +255,11 @@ export class StoreFeed implements NamedNetworksFeed {
     this.#table.setOwn(network, this.#membersOf(network), createRevision);
   }
 
-  /** Once for all changes of a turn. */
+  /** Once for all that a turn of the event loop brings, such as the requests of a thousand containers. */
   #notify(): void {
     if (this.#isNotifying) return;
     this.#isNotifying = true;
-    queueMicrotask(() => {
+    setImmediate(() => {
       this.#isNotifying = false;
       const { view } = this.#table;
       if (view === this.#shown) return;

@@ -142,7 +142,8 @@ class Chaos {
     for (;;) {
       const problems = await problemsOf(this.#lab, this.#hosts).catch((error: Error) => [error.message]);
       if (problems.length === 0) return;
-      if (problems.join() !== told) this.#options.tell(`not healed yet: ${problems.join("; ")}`.slice(0, 600));
+      if (problems.join() !== told)
+        this.#options.tell(`not healed yet: ${problems.join("; ")}`.slice(0, 600));
       told = problems.join();
       if (performance.now() > endMs)
         throw new Error(`not healed within ${HEAL_MS} ms: ${problems.join("; ")}`);

@@ -43,7 +43,7 @@ export interface PluginLimits {
 export const RETRIED = "tulled starts containers with a restart policy again";
 
 /** A container that publishes 5,000 ports needs about 1 MB. dockerd opens one connection for each call at a time. */
-const LIMITS: PluginLimits = { bodyBytes: 4 << 20, connections: 4096, answerMs: 1_900, requestMs: 5_000 };
+const LIMITS: PluginLimits = { bodyBytes: 4 << 20, connections: 4096, answerMs: 1_700, requestMs: 5_000 };
 
 /** Of connections that wait to be accepted: dockerd starts many containers at once after a boot. */
 const BACKLOG = 4096;

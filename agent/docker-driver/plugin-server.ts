@@ -42,8 +42,11 @@ export interface PluginLimits {
 /** Ends the text of a failure that passes; dockerd keeps the text with the container (failed-starts.ts). */
 export const RETRIED = "tulled starts containers with a restart policy again";
 
-/** A container that publishes 5,000 ports needs about 1 MB. dockerd opens one connection for each call at a time. */
-const LIMITS: PluginLimits = { bodyBytes: 4 << 20, connections: 4096, answerMs: 1_700, requestMs: 5_000 };
+/**
+ * A container that publishes 5,000 ports needs about 1 MB. dockerd opens one connection for each call at a time. While a
+ * thousand containers start, a request that has arrived may wait for longer than a few seconds until it is read.
+ */
+const LIMITS: PluginLimits = { bodyBytes: 4 << 20, connections: 4096, answerMs: 1_700, requestMs: 60_000 };
 
 /** Of connections that wait to be accepted: dockerd starts many containers at once after a boot. */
 const BACKLOG = 4096;

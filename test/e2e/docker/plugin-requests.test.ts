@@ -215,7 +215,7 @@ describeWithDocker("requests to the plugin socket", (engines) => {
       );
       await Promise.all([
         step("NetworkDriver.CreateEndpoint"),
-        step("NetworkDriver.Join"),
+        step("NetworkDriver.Join", 300),
         step("NetworkDriver.Nothing"),
       ]);
       await starting;

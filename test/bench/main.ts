@@ -11,7 +11,7 @@ import { type Bench, Report } from "./support/report.ts";
 
 /** Runs the benchmarks that the command line names. */
 export async function main(
-  benches: Readonly<Record<string, () => Promise<{ bench: Bench }>>>,
+  benches: Readonly<Record<string, () => Promise<{ bench: Bench; isByHand?: boolean }>>>,
 ): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
@@ -30,8 +30,9 @@ export async function main(
   report.begin(compare);
   for (const [name, load] of Object.entries(benches)) {
     if (positionals.length > 0 && !positionals.includes(name)) continue;
+    const { bench, isByHand = false } = await load();
+    if (isByHand && positionals.length === 0) continue;
     report.open(name);
-    const { bench } = await load();
     await bench(report, {
       ...{ compare, isQuick: values.quick ?? false, only: values.only ?? null },
       minutes: values.minutes === undefined ? null : Number(values.minutes),

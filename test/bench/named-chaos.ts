@@ -11,6 +11,9 @@ import type { Bench } from "./support/report.ts";
 
 const DEFAULT_MINUTES = 10;
 
+/** Not among all benchmarks: it looks for faults, and lasts as long as it is told to. */
+export const isByHand = true;
+
 export const bench: Bench = async (report, { isQuick, minutes, engines, seed, only }) => {
   const chosen = engines === "newest" ? NEWEST : OWN;
   const durationMs = (minutes ?? (isQuick ? 1 : DEFAULT_MINUTES)) * 60_000;

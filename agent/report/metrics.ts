@@ -117,6 +117,11 @@ export const METRICS = {
     help: "Calls of Docker's network and IPAM driver, by method and outcome (ok or error).",
     labels: ["method", "outcome"],
   },
+  tulle_docker_call_seconds: {
+    type: "histogram",
+    help: "Time that dockerd waited for the answer to a call.",
+    labels: [],
+  },
   tulle_store_listings_total: { type: "counter", help: "Complete listings of the store.", labels: [] },
 } as const satisfies Readonly<Record<string, MetricDescription>>;
 

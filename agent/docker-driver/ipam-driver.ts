@@ -58,6 +58,11 @@ export class IpamDriver {
     }
     const found = await this.#pools.resolveNetwork(poolId, signal);
     const given = isGateway ? gatewayOf(found, address) : await this.#give(found, poolId, address, signal);
+    if (signal.aborted && !isGateway) {
+      // dockerd has had an error, and gives back nothing that it does not know of.
+      this.#endpoints.releaseAddress(found.network.id, given);
+      signal.throwIfAborted();
+    }
     return { Address: `${given}/${found.pool.subnet.length}`, Data: {} };
   }
 

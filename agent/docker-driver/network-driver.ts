@@ -126,6 +126,11 @@ export class NetworkDriver {
     const call = parseNewEndpointCall(request);
     const { docker, network } = await this.#networkOf(call.dockerId, signal);
     const { mac } = await this.#endpoints.create(call, docker, network, signal);
+    if (signal.aborted) {
+      // dockerd has had an error, after which it deletes no endpoint.
+      await this.#endpoints.remove(call);
+      signal.throwIfAborted();
+    }
     return { Interface: call.mac === null ? { MacAddress: mac } : {} };
   }
 

@@ -31,10 +31,15 @@ export interface LogLine {
 /** Gives the lowest free address of a network, over all hosts of the lab. */
 class SharedAddresses {
   readonly holders = new Map<string, string>();
+  /** How long an address takes, as on a slow disk. */
+  delayMs = 0;
 
   bookOf(host: string): AddressBook {
     return {
-      take: async (network, family, wanted) => this.#take(host, network, family, wanted),
+      take: async (network, family, wanted) => {
+        await new Promise((resolve) => setTimeout(resolve, this.delayMs));
+        return this.#take(host, network, family, wanted);
+      },
       release: (network, address) => {
         const key = `${network}/${address}`;
         if (this.holders.get(key) === host) this.holders.delete(key);

@@ -124,7 +124,7 @@ export class ChaosHost {
   /** Runs docker and tells a failure. */
   async #run(...args: readonly string[]): Promise<boolean> {
     const { ok, text } = await this.docker.attempt(...args);
-    if (!ok) this.#tell(`docker ${args.slice(0, 4).join(" ")} …: ${text.split("\n").at(-1)}`);
+    if (!ok) this.#tell(`docker ${args.slice(0, 4).join(" ")} …: ${text.split("\n")[0]}`);
     return ok;
   }
 

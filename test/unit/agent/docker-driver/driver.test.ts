@@ -175,6 +175,14 @@ describe("addresses", () => {
     expect(await two.engine.run("b", "ov_net1", { ip: "10.9.0.77" })).toBe("10.9.0.77");
   });
 
+  it("that come too late for the engine are free at once for the same --ip", async () => {
+    lab.addresses.delayMs = 2_000;
+    await expect(one.engine.run("a", "ov_net1", { ip: "10.9.0.77" })).rejects.toThrow("did not finish");
+    lab.addresses.delayMs = 0;
+    await eventually(() => lab.addresses.holders.size === 0);
+    expect(await two.engine.run("b", "ov_net1", { ip: "10.9.0.77" })).toBe("10.9.0.77");
+  });
+
   it("of an ungraceful end are free for the same --ip again", async () => {
     await one.engine.run("a", "ov_net1", { ip: "10.9.0.77" });
     await one.stopDriver();

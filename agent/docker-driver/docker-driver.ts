@@ -45,6 +45,7 @@ export interface DockerDriverOptions {
   readonly catalogue: NetworkCatalogue;
   readonly book: AddressBook;
   readonly links: ContainerLinks;
+  readonly recordRestoration: DriverContext["recordRestoration"];
   readonly localPrefixes: () => readonly Prefix[];
   readonly clock: Clock;
   readonly random: () => number;
@@ -113,7 +114,14 @@ export class DockerDriver {
     const { pluginSocket: path, logger, faults } = options;
     const onCall = (method: string, outcome: string): void =>
       options.metrics.add("tulle_docker_calls_total", 1, { method, outcome });
-    driver.#server = await servePlugin({ path, methods: driver.#methods, logger, faults, onCall });
+    driver.#server = await servePlugin({
+      path,
+      flag: "--docker-plugin-socket",
+      methods: driver.#methods,
+      logger,
+      faults,
+      onCall,
+    });
     logger.info("docker driver serves", { socket: path });
     return driver;
   }

@@ -147,6 +147,7 @@ export class DockerService {
       ...{ ...this.#options, ...runtime, host, links, stateDir: folder },
       ...{ feed: networks.feed, catalogue: networks.catalogue, book: networks.book },
       ...{ pluginSocket: settings.pluginSocket, engineSocket: settings.engineSocket },
+      recordRestoration: (...notice) => networks.recordRestoration(...notice),
       localPrefixes: () => networks.localPrefixes(),
     });
     const names = new NameService({ runtime, view: () => networks.feed.view, clients: driver.clients });

@@ -186,7 +186,7 @@ export class NetworkKeeper {
 
   /** What users of this host removed, unless a container somewhere uses it: the engine ignores our refusal. */
   async #removeFromStore(signal: AbortSignal): Promise<boolean> {
-    const { state, catalogue, feed, notices, logger } = this.#context;
+    const { state, catalogue, feed, logger } = this.#context;
     for (const id of [...state.removals]) {
       const name = feed.view.networks.get(id)?.name ?? id;
       try {
@@ -194,16 +194,37 @@ export class NetworkKeeper {
         await this.#untilOutOfView(id, signal);
         logger.info("network removed from the store", { network: name });
       } catch (error) {
-        if (!(error instanceof ConflictError)) {
+        const usedBy = error instanceof ConflictError ? error.details.usedBy : undefined;
+        if (typeof usedBy !== "string") {
           this.#problems.set(name, errorMessage(error));
           return false;
         }
-        notices.add(name, `removed here and put back: ${errorMessage(error)}`);
+        await this.#tellPutBack(id, name, usedBy, error, signal);
       }
       state.removals.delete(id);
       await state.saveNetworks();
     }
     return true;
+  }
+
+  /** On this host by log and status, on all by a record, on which nothing depends. */
+  async #tellPutBack(
+    id: NetworkId,
+    name: string,
+    usedBy: string,
+    reason: unknown,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { notices, recordRestoration, logger } = this.#context;
+    notices.add(name, `removed here and put back: ${errorMessage(reason)}`);
+    try {
+      await recordRestoration(id, usedBy, signal);
+    } catch (error) {
+      logger.warn("other hosts are not told that a network was put back", {
+        network: name,
+        ...errorFields(error),
+      });
+    }
   }
 
   /** The view follows the store a moment later: until then the network would be created here again. */

@@ -21,6 +21,8 @@ export type PluginMethod = (request: Fields, signal: AbortSignal) => Promise<Jso
 
 export interface PluginServerOptions {
   readonly path: string;
+  /** The flag that names the socket, for an error. */
+  readonly flag: string;
   /** By path without the slash: `NetworkDriver.Join`. */
   readonly methods: Readonly<Record<string, PluginMethod>>;
   readonly logger: Logger;
@@ -61,9 +63,7 @@ export async function servePlugin(options: PluginServerOptions): Promise<PluginS
   const { path } = options;
   makeFolder(dirname(path), 0o755);
   if (await isAnswered(path))
-    throw new ConflictError(
-      `another process serves ${path}: stop it, or give another --docker-plugin-socket`,
-    );
+    throw new ConflictError(`another process serves ${path}: stop it, or give another ${options.flag}`);
   removeSocket(path);
   const server = createPluginServer(options);
   await listenPrivately(server, path, BACKLOG);

@@ -187,9 +187,8 @@ export class StoreCatalogue implements NetworkCatalogue {
     const remedy = isHostGone
       ? `that host is away; if it is gone for good, run "tulle network ipam release --host ${host}"`
       : "stop or disconnect it there";
-    throw new ConflictError(
-      `network ${name} is in use by container ${container} on host ${hostName}; ${remedy}`,
-    );
+    const usedBy = `container ${container} on host ${hostName}`;
+    throw new ConflictError(`network ${name} is in use by ${usedBy}; ${remedy}`, { details: { usedBy } });
   }
 
   /** One container in the network, of a host that is there if possible. */

@@ -8,7 +8,7 @@ import { type Address, entriesOf, type Family, mapFamilies } from "../../ipam/ad
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
 import type { Member, NamedNetwork } from "../../ipam/named-networks/named-network.ts";
 import type { DriverContext } from "./context.ts";
-import { macOfAddress } from "./endpoint-mac.ts";
+import { macOfAddress, requireUnusedMac } from "./endpoint-mac.ts";
 import { decodeNetwork, type EngineNetwork } from "./engine-model.ts";
 import type { NetworkId } from "./network-id.ts";
 import type { DockerNetwork, EndpointRecord } from "./records.ts";
@@ -56,7 +56,8 @@ export class Endpoints {
     const former = state.endpoints.get(call.endpoint);
     if (former !== undefined && !isSame(former, docker.dockerId, addresses))
       throw new ConflictError(`endpoint ${call.endpoint} exists already with other addresses: start again`);
-    if (call.mac !== null) this.#requireUnusedMac(call, network);
+    if (call.mac !== null)
+      requireUnusedMac(this.#context.feed.view, network, { mac: call.mac, endpoint: call.endpoint });
     const record: EndpointRecord = former ?? {
       ...{ endpoint: call.endpoint, dockerId: docker.dockerId, network: network.id, mac, addresses },
       ...{ isJoined: false, container: null, names: [] },
@@ -178,25 +179,17 @@ export class Endpoints {
   }
 
   #isUnused(network: NetworkId, address: Address): boolean {
-    const { state, feed, host, clock } = this.#context;
+    const { state, feed, host, clock, book } = this.#context;
+    // Docker names no endpoint: another engine of this host does, and takes addresses of the same book.
+    if (book.endpointOf(network, address) !== null) return false;
     const sinceMs = this.#pending.get(pendingKey(network, address));
     if (sinceMs !== undefined && clock.monotonicMs() - sinceMs < PENDING_MS) return false;
     const has = ({ addresses }: Pick<Member, "addresses">): boolean =>
       addresses[address.family]?.equals(address) === true;
-    // Containers of other engines on this host take addresses of the same book.
+    // After the loss of the book's file no address has an endpoint.
     const members = feed.view.members.get(network)?.get(host)?.members ?? [];
     if (members.some((member) => member.engine !== "docker" && has(member))) return false;
     return ![...state.endpoints.values()].some((record) => record.network === network && has(record));
-  }
-
-  #requireUnusedMac({ mac, endpoint }: NewEndpointCall, network: NamedNetwork): void {
-    for (const { members } of this.#context.feed.view.members.get(network.id)?.values() ?? []) {
-      const holder = members.find((member) => member.mac === mac && member.endpoint !== endpoint);
-      if (holder !== undefined)
-        throw new ConflictError(
-          `MAC address ${mac} belongs to ${holder.names[0] ?? "another container"} in network ${network.name}: give another --mac-address`,
-        );
-    }
   }
 }
 

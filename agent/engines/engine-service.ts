@@ -7,6 +7,8 @@
 import { setMaxListeners } from "node:events";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { findLink } from "../../backends/attachment/links.ts";
+import { deleteLoosePair } from "../../backends/attachment/loose-pair.ts";
 import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import { Backoff, Sleep } from "../../ipam/clock.ts";
 import { ConflictError, errorMessage } from "../../ipam/errors.ts";
@@ -221,6 +223,10 @@ export class EngineService {
     const podman = new PodmanContainers({
       ...{ ...runtime, feed, book, host, changes, stateDir },
       segments: segmentsNow,
+      pairs: {
+        has: (port) => findLink(runtime.netlink, port) !== null,
+        remove: (port) => deleteLoosePair(runtime.netlink, port),
+      },
     });
     const clients = joinedClients(driver === null ? [podman] : [podman, driver.clients]);
     const names = new NameService({ runtime, view: () => feed.view, clients });

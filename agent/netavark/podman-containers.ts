@@ -7,11 +7,8 @@
  */
 
 import { shortDigest } from "../../backends/attachment/digest.ts";
-import { findLink } from "../../backends/attachment/links.ts";
-import { deleteLoosePair } from "../../backends/attachment/loose-pair.ts";
-import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { segmentPortName } from "../../backends/segments/names.ts";
-import { type Address, entriesOf, mapFamilies, type PerFamily } from "../../ipam/addresses/ip.ts";
+import { type Address, entriesOf, type PerFamily } from "../../ipam/addresses/ip.ts";
 import { type Clock, Sleep } from "../../ipam/clock.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
 import { escapeText } from "../../ipam/escape.ts";
@@ -35,13 +32,20 @@ const PASS_EVERY_MS = 60_000;
 /** Begins the ids of endpoints: an address of the book with another one belongs to another engine. */
 const PREFIX = "podman.";
 
+/** The host's ends of containers' pairs, by name. Both throw NetlinkError. */
+export interface HostEnds {
+  has(port: string): boolean;
+  /** Absent is a success. */
+  remove(port: string): Promise<void>;
+}
+
 export interface PodmanContainersOptions {
   readonly feed: NamedNetworksFeed;
   readonly book: AddressBook;
   readonly host: HostId;
-  readonly netlink: NetlinkConnection;
+  readonly pairs: HostEnds;
   /** Null until this host's interface is known. */
-  readonly segments: () => SegmentHost | null;
+  readonly segments: () => Pick<SegmentHost, "ready" | "ruled"> | null;
   /** Fires after each change of the feed's view and of `segments`. */
   readonly changes: Changes;
   readonly stateDir: string;
@@ -270,19 +274,18 @@ export class PodmanContainers implements NameClients {
   }
 
   async #drop({ network, member }: PodmanEndpoint): Promise<void> {
-    const { feed, book, netlink } = this.#options;
+    const { feed, book, pairs } = this.#options;
     const { endpoint, addresses } = member;
     feed.removeMember(network, endpoint);
-    await deleteLoosePair(netlink, segmentPortName(network, endpoint));
+    await pairs.remove(segmentPortName(network, endpoint));
     this.#endpoints.delete(endpoint);
     // On the disk first: an address that another container has by then must not be dropped with this one.
     await this.#save();
-    for (const address of Object.values(mapFamilies(addresses, (each) => each)))
-      book.release(network, address);
+    for (const [, address] of entriesOf(addresses)) book.release(network, address);
   }
 
   #hasPair({ network, member }: PodmanEndpoint): boolean {
-    return findLink(this.#options.netlink, segmentPortName(network, member.endpoint)) !== null;
+    return this.#options.pairs.has(segmentPortName(network, member.endpoint));
   }
 
   #save(): Promise<void> {

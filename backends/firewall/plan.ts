@@ -267,6 +267,11 @@ function isolationDrops({ isolated = [] }: FirewallInput, network: Prefix): Rule
 }
 
 function masqueradeRules(input: FirewallInput, family: Family): Rule[] {
+  const bridge = input.segments?.outside ?? null;
+  if (bridge !== null && bridge.subnet.family === family) {
+    const masquerade: Action = { do: "masquerade", randomFully: input.masquerade.randomFully };
+    return [rule({ source: inside(bridge.subnet), destination: outside(bridge.subnet) }, masquerade)];
+  }
   const network = input.networks[family];
   const subnet = input.subnets[family];
   if (network === undefined || subnet === undefined || !input.masquerade.isEnabled) return [];

@@ -134,13 +134,13 @@ interface Prepared {
 async function prepare(container: PodmanContainer, outside: string, undo: Undo): Promise<Prepared> {
   const { network, containerId, containerName, aliases, interfaceName, addresses, mac } = container;
   const { runDir } = foldersOf(network);
-  // Also for a call that tulled finishes after this program gave up.
-  undo.push(() => tearDown(container));
   const answer = await askDaemon(runDir, "Setup", {
     Network: nameOf(network),
     ...{ Container: containerId, ContainerName: containerName, Aliases: aliases, Interface: interfaceName },
     ...{ Addresses: addresses, Mac: mac, Outside: outside },
   });
+  // What tulled finished after this program gave up, it removes itself.
+  undo.push(() => tearDown(container));
   const { Id: id, Endpoint: endpoint, Bridge: bridge, MtuBytes: mtuBytes, Mac: given } = answer;
   if (typeof id !== "string" || typeof endpoint !== "string" || typeof bridge !== "string")
     throw strange(answer);

@@ -33,7 +33,8 @@ const NAME_SERVER = Prefix.parse("169.254.53.53/32");
 const EVERYWHERE = Prefix.parse("0.0.0.0/0");
 /** Behind that of netavark's bridge networks, which have 100. */
 const DEFAULT_METRIC = 10_000;
-const RULES = { masquerade: { engine: null, inside: [] }, guardsSource: false };
+/** tulled has them for all of these containers, with those that keep containers and other hosts from each other. */
+const RULES = { masquerade: null, guardsSource: false };
 
 const RANGE = {
   subnet: SUBNET,

@@ -5,7 +5,6 @@
  */
 
 import { setMaxListeners } from "node:events";
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { findLink } from "../../backends/attachment/links.ts";
 import { deleteLoosePair } from "../../backends/attachment/loose-pair.ts";
@@ -17,6 +16,7 @@ import type { HostId } from "../../ipam/named-networks/named-network.ts";
 import { partOf } from "../../ipam/part-signal.ts";
 import type { NetworkStore } from "../../ipam/stores/contracts.ts";
 import type { DockerSettings, FirewallSettings } from "../config/config.ts";
+import { isDockerWanted } from "../docker/wanted.ts";
 import { Changes } from "../docker-driver/changes.ts";
 import { DockerDriver, type DockerDriverStatus } from "../docker-driver/docker-driver.ts";
 import { servePlugin } from "../docker-driver/plugin-server.ts";
@@ -62,20 +62,6 @@ const STARTING = "starting";
 /** How long a call of tulle-netavark waits for the start. */
 const START_MS = 1_200;
 const RETRY_MS = { baseMs: 1_000, maxMs: 60_000 };
-/** Where dockerd is installed by distributions and by Docker's own packages. */
-const DOCKERD = [
-  "/usr/bin/dockerd",
-  "/usr/sbin/dockerd",
-  "/usr/local/bin/dockerd",
-  "/usr/local/sbin/dockerd",
-];
-
-/** Whether the driver is to be served on this host. */
-export function isDockerWanted({ plugin, engineSocket }: DockerSettings): boolean {
-  if (plugin !== "auto") return plugin === "on";
-  return existsSync(engineSocket) || DOCKERD.some((path) => existsSync(path));
-}
-
 export class EngineService {
   readonly #options: EngineServiceOptions;
   readonly #isDockerWanted: boolean;

@@ -6,6 +6,7 @@
 
 import { type Address, entriesOf, type Family, mapFamilies } from "../../ipam/addresses/ip.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
+import { MAX_NAMES } from "../../ipam/named-networks/member-codec.ts";
 import type { Member, NamedNetwork } from "../../ipam/named-networks/named-network.ts";
 import type { DriverContext } from "./context.ts";
 import { macOfAddress, requireUnusedMac } from "./endpoint-mac.ts";
@@ -42,9 +43,13 @@ export class Endpoints {
     return address;
   }
 
+  /**
+   * Back into the reserve, unless an endpoint has it: the engine's calls may come in any order, and an endpoint that it
+   * forgot is found by the comparison with its containers.
+   */
   releaseAddress(network: NetworkId, address: Address): void {
     this.#pending.delete(pendingKey(network, address));
-    this.#context.book.release(network, address);
+    if (this.#holderOf(network, address) === null) this.#context.book.release(network, address);
   }
 
   /** Records an endpoint. Throws ConflictError when the id has another endpoint or the MAC is in use. */
@@ -56,6 +61,7 @@ export class Endpoints {
     const former = state.endpoints.get(call.endpoint);
     if (former !== undefined && !isSame(former, docker.dockerId, addresses))
       throw new ConflictError(`endpoint ${call.endpoint} exists already with other addresses: start again`);
+    for (const [, address] of entriesOf(addresses)) this.#requireUnused(network, address, call.endpoint);
     if (call.mac !== null)
       requireUnusedMac(this.#context.feed.view, network, { mac: call.mac, endpoint: call.endpoint });
     const record: EndpointRecord = former ?? {
@@ -179,7 +185,7 @@ export class Endpoints {
   }
 
   #isUnused(network: NetworkId, address: Address): boolean {
-    const { state, feed, host, clock, book } = this.#context;
+    const { feed, host, clock, book } = this.#context;
     // Docker names no endpoint: another engine of this host does, and takes addresses of the same book.
     if (book.endpointOf(network, address) !== null) return false;
     const sinceMs = this.#pending.get(pendingKey(network, address));
@@ -189,7 +195,22 @@ export class Endpoints {
     // After the loss of the book's file no address has an endpoint.
     const members = feed.view.members.get(network)?.get(host)?.members ?? [];
     if (members.some((member) => member.engine !== "docker" && has(member))) return false;
-    return ![...state.endpoints.values()].some((record) => record.network === network && has(record));
+    return this.#holderOf(network, address) === null;
+  }
+
+  /** The endpoint of this host that has the address. */
+  #holderOf(network: NetworkId, address: Address): EndpointRecord | null {
+    for (const record of this.#context.state.endpoints.values())
+      if (record.network === network && record.addresses[address.family]?.equals(address)) return record;
+    return null;
+  }
+
+  #requireUnused({ id, name }: NamedNetwork, address: Address, endpoint: string): void {
+    const holder = this.#holderOf(id, address);
+    if (holder === null || holder.endpoint === endpoint) return;
+    throw new ConflictError(
+      `address ${address} of network ${name} belongs to ${holder.names[0] ?? `endpoint ${holder.endpoint}`}: start the container again`,
+    );
   }
 }
 
@@ -198,13 +219,17 @@ export function memberOf({ endpoint, container, names, mac, addresses }: Endpoin
   return { endpoint, container, engine: "docker", names, mac, addresses };
 }
 
-/** The container's name, its aliases and its short id, once each, as names in the DNS are compared. */
+/**
+ * The container's name, its aliases and its short id, once each, as names in the DNS are compared; as many as a record
+ * can have.
+ */
 export function namesOf(
   name: string,
   aliases: readonly string[],
   container: string | null,
 ): readonly string[] {
-  const all = [name, ...aliases, ...(container === null ? [] : [container.slice(0, 12)])];
+  const others = aliases.slice(0, MAX_NAMES - 2);
+  const all = [name, ...others, ...(container === null ? [] : [container.slice(0, 12)])];
   const names = all.map((each) => each.toLowerCase().replace(/^\.+|\.+$/g, ""));
   return [...new Set(names.filter((each) => each !== ""))];
 }

@@ -45,6 +45,8 @@ const MAX_BYTES = 360_000;
 
 /** Each attempt that lost to another host's write is one network of another host: this is enough for hundreds. */
 const MAX_TRIES = 200;
+/** Of putting a network back that turned out to be in use. */
+const PUT_BACK_MS = 5_000;
 const RETRY_MS = { baseMs: 4, maxMs: 60 };
 
 export interface CatalogueOptions {
@@ -140,7 +142,8 @@ export class StoreCatalogue implements NetworkCatalogue {
     try {
       await this.#requireUnused(id, network?.name ?? id, signal);
     } catch (error) {
-      if (error instanceof ConflictError && removed !== null) await this.#putBack(removed, signal);
+      // What is not known to be unused stays. The caller's signal may have fired.
+      if (removed !== null) await this.#putBack(removed, AbortSignal.timeout(PUT_BACK_MS));
       throw error;
     }
     const { records } = this.#options;

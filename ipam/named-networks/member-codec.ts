@@ -64,6 +64,19 @@ export function encodeMembers(members: readonly Member[]): string {
   return BEGIN + members.map((member) => JSON.stringify(encodeMember(member))).join(SEPARATOR) + END;
 }
 
+/** The record of as many members as it can hold, from the first one on. */
+export function encodeFitting(members: readonly Member[]): { readonly text: string; readonly count: number } {
+  const lines: string[] = [];
+  let length = BEGIN.length + END.length;
+  for (const member of members) {
+    const line = JSON.stringify(encodeMember(member));
+    length += line.length + SEPARATOR.length;
+    if (length > MAX_RECORD_LENGTH || lines.length === MAX_MEMBERS) break;
+    lines.push(line);
+  }
+  return { text: BEGIN + lines.join(SEPARATOR) + END, count: lines.length };
+}
+
 function encodeMember({ endpoint, container, engine, names, mac, addresses }: Member): JsonObject {
   return { endpoint, container, engine, names, mac, addresses: { ...mapFamilies(addresses, String) } };
 }

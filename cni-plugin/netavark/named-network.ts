@@ -2,7 +2,7 @@
  * Containers of podman on a named network of the cluster. tulled gives addresses, tells other hosts, and makes the bridge;
  * this program makes the interfaces.
  *
- * A teardown removes them without tulled too, which finds out by itself that the container is gone.
+ * A teardown removes them without tulled too, which finds that the container is gone.
  */
 
 import { attach } from "../../backends/attachment/attach.ts";
@@ -162,7 +162,7 @@ function attachmentOf(
   netns: SegmentAttachment["container"]["netns"],
   interfaceName: string,
 ): SegmentAttachment {
-  // There is no gateway: the family is all that an attachment without routes reads of it.
+  // An attachment without routes reads the family of the gateway alone.
   const given = addresses.map((address) => ({ address, gateway: address.address }));
   return {
     ...{ network, endpoint, mtuBytes, devices: { bridge } },

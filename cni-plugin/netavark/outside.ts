@@ -4,7 +4,7 @@
  * docker_gwbridge is to Docker.
  *
  * The addresses are link-local (RFC 3927) and the same on every host, because they are masqueraded: no network that
- * anybody may choose collides with them. Ports are isolated, so that the bridge joins no two containers.
+ * a user may choose collides with them. Ports are isolated, so that the bridge joins no two containers.
  */
 
 import { attach, detach } from "../../backends/attachment/attach.ts";

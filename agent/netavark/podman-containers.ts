@@ -167,8 +167,9 @@ export class PodmanContainers implements NameClients {
     const { feed, logger, host } = this.#options;
     for (const { network, member } of this.#endpoints.values()) feed.setMember(network, member);
     for (const [network, hosts] of feed.view.members)
-      for (const { endpoint, engine } of hosts.get(host)?.members ?? [])
-        if (engine === "netavark" && !this.#endpoints.has(endpoint)) feed.removeMember(network, endpoint);
+      for (const member of hosts.get(host)?.members ?? [])
+        if (member.engine === "netavark" && !this.#endpoints.has(member.endpoint))
+          await this.#judgeUnknown({ network, member, outside: null });
     const suspects = new Set<string>();
     for (const endpoint of [...this.#endpoints.values()]) {
       const key = endpoint.member.endpoint;
@@ -181,6 +182,19 @@ export class PodmanContainers implements NameClients {
     }
     this.#releaseUnused(suspects);
     this.#suspects = suspects;
+  }
+
+  /** A member without a record: the file was lost, and its container runs or not. */
+  async #judgeUnknown(endpoint: PodmanEndpoint): Promise<void> {
+    const { feed, book } = this.#options;
+    const { network, member } = endpoint;
+    if (this.#hasPair(endpoint)) {
+      this.#endpoints.set(member.endpoint, endpoint);
+      await this.#save();
+      return;
+    }
+    feed.removeMember(network, member.endpoint);
+    for (const [, address] of entriesOf(member.addresses)) book.release(network, address);
   }
 
   /** A setup that was killed may have left addresses without an endpoint. */

@@ -26,6 +26,7 @@ import {
 import type { NetworkCatalogue, NetworkRequest, PoolDraft, PoolRequest } from "./contracts.ts";
 import { decodeHost, decodeMembers } from "./member-codec.ts";
 import type { HostId, HostRecord, NamedNetwork, NetworkId } from "./named-network.ts";
+import { isLinkRange } from "./network-rules.ts";
 import type { UsedRange } from "./pools.ts";
 import {
   addressFolder,
@@ -273,7 +274,9 @@ export class StoreCatalogue implements NetworkCatalogue {
 }
 
 function usedBy({ name, localPrefixes }: HostRecord): readonly UsedRange[] {
-  return localPrefixes.map((prefix: Prefix) => ({ prefix, title: `on a link of host ${name}` }));
+  return localPrefixes
+    .filter(isLinkRange)
+    .map((prefix: Prefix) => ({ prefix, title: `on a link of host ${name}` }));
 }
 
 function hostOrNull(text: string, host: HostId): HostRecord | null {

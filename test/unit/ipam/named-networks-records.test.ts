@@ -7,7 +7,7 @@ import { StoreError } from "../../../ipam/errors.ts";
 import { decodeHost, encodeHost, MAX_RECORD_LENGTH } from "../../../ipam/named-networks/member-codec.ts";
 import type { NamedNetwork } from "../../../ipam/named-networks/named-network.ts";
 import { NetworkMembers } from "../../../ipam/named-networks/network-members.ts";
-import { membersRecord } from "../../../ipam/named-networks/record-names.ts";
+import { hostRecord, membersRecord } from "../../../ipam/named-networks/record-names.ts";
 import type { Records } from "../../../ipam/stores/contracts.ts";
 import { MemoryHolder, openMemoryStore } from "../../../ipam/stores/file/memory.ts";
 import { settle } from "../../support/fake-clock.ts";
@@ -18,6 +18,7 @@ import {
   hostId,
   hostRecordOf,
   memberOf,
+  networkRequest,
   startFeed,
 } from "../../support/named-networks/lab.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";
@@ -42,6 +43,14 @@ it("a host with a route to each of very many containers keeps its record, with t
   const record = hostRecordOf(1, { localPrefixes: [...routes, lan] });
   const { localPrefixes } = decodeHost(encodeHost(record), hostId(1));
   expect(localPrefixes.map(String)).toContain("192.168.0.0/16");
+});
+
+it("a host whose VPN takes all packets keeps no network from being created", async () => {
+  const records = storeOf();
+  const localPrefixes = ["0.0.0.0/1", "128.0.0.0/1", "10.128.0.0/24"].map(Prefix.parse);
+  await records.write(hostRecord(hostId(1)), encodeHost(hostRecordOf(1, { localPrefixes })), null, signal);
+  const { network } = await catalogueOver(records).create(networkRequest("blue"), signal);
+  expect(`${network.pools[4]?.subnet}`).toBe("10.128.1.0/24");
 });
 
 it("a host with more containers than a record can hold keeps those that fit, and says so", async () => {

@@ -199,6 +199,20 @@ it("serves a hundred containers at once, each with addresses of its own", async 
   expect(isEmpty()).toBe(true);
 });
 
+it("keeps a container that runs although the file is lost, and drops one that does not", async () => {
+  const live = await setup();
+  const dead = await setup({ container: "d".repeat(64), containerName: "dead" });
+  ends.delete(segmentPortName(network.id, dead.endpoint));
+  rmSync(join(folder, "netavark-endpoints.json"));
+  podman = open();
+  await podman.pass();
+  expect(members()).toEqual([live]);
+  expect(podman.count).toBe(1);
+  expect(book.given(network.id)).toHaveLength(2);
+  await podman.teardown({ container: CONTAINER, interfaceName: "eth0" });
+  expect(isEmpty()).toBe(true);
+});
+
 it("starts without a damaged file", () => {
   for (const text of ["{", "[]", '{"endpoints":[{"network":"x"}]}', '{"endpoints":[1]}']) {
     writeFileSync(join(folder, "netavark-endpoints.json"), text);

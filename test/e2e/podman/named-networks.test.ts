@@ -13,6 +13,11 @@ import { netavarkSettings, PodmanHost } from "../../support/podman.ts";
 
 const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
 const SERVE = ["-p", "8080:80", "--entrypoint", '["httpd","-f","-p","80","-h","/bin"]'];
+/** By host: podman alone with either engine of the firewall, then Docker. */
+const FLAGS: Readonly<Record<number, readonly string[]>> = {
+  1: ["--docker-plugin=off", "--firewall=iptables"],
+  2: ["--docker-plugin=off", "--firewall=nft"],
+};
 const SEGMENT_DEVICE = /\bt[pbv]-|br-tulle/;
 
 describeOnNewest("podman 5 on named networks", describeWithEtcd, () => {
@@ -22,7 +27,7 @@ describeOnNewest("podman 5 on named networks", describeWithEtcd, () => {
   let docker: DockerHost;
 
   const startAgent = (number: number) =>
-    net.host(number).daemon.start(...net.flags, ...(number === 3 ? [] : ["--docker-plugin=off"]));
+    net.host(number).daemon.start(...net.flags, ...(FLAGS[number] ?? []));
   const tulle = (...args: readonly string[]) =>
     net.host(3).run(process.execPath, join(PROGRAMS, "tulle"), ...args, ...net.flags.slice(0, 1));
   const podman = (number: number): PodmanHost => {
@@ -55,6 +60,8 @@ describeOnNewest("podman 5 on named networks", describeWithEtcd, () => {
   };
   const addressOf = (number: number, name: string, network = "blue", key = "IPAddress") =>
     podman(number).run("inspect", "-f", `{{.NetworkSettings.Networks.${network}.${key}}}`, name);
+  const outsideOf = (number: number, name: string): string =>
+    /inet (169\.254\.\d+\.\d+)/.exec(exec(number, name, "ip", "-4", "address", "show", "tulle0"))?.[1] ?? "";
   const links = (number: number) => net.host(number).netns.exec("ip", ["-o", "link"]);
 
   beforeAll(async () => {
@@ -124,19 +131,25 @@ describeOnNewest("podman 5 on named networks", describeWithEtcd, () => {
     const url = `http://${net.host(1).address}:8080/busybox`;
     expect(net.host(2).netns.exec("busybox", ["wget", "-q", "-O/dev/null", url])).toBe("");
     expect(exec(2, "far", "wget", "-q", "-O/dev/null", url)).toBe("");
-    const outside = /inet (169\.254\.96\.\d+)/.exec(
-      exec(1, "web", "ip", "-4", "address", "show", "tulle0"),
-    )?.[1];
-    expect(outside).toBeDefined();
-    expect(reaches(1, "other", outside ?? "")).toBe(false);
+    expect(reaches(1, "other", outsideOf(1, "web"))).toBe(false);
     expect(reaches(1, "other", addressOf(1, "web"))).toBe(false);
     expect(reaches(1, "other", "web")).toBe(false);
-    // Another host cannot reach it but by a published port.
-    net.host(2).netns.exec("ip", ["route", "add", `${outside}/32`, "via", net.host(1).address]);
-    const straight = () =>
-      net.host(2).netns.exec("busybox", ["wget", "-q", "-T2", "-O/dev/null", `http://${outside}/busybox`]);
-    expect(straight).toThrow();
-    net.host(2).netns.exec("ip", ["route", "del", `${outside}/32`]);
+  });
+
+  it("hides containers behind their hosts, with either engine of the firewall", async () => {
+    for (const [number, name, other] of [
+      [1, "web", 2],
+      [2, "far", 1],
+    ] as const) {
+      await until(() => reaches(number, name, net.host(other).address));
+      const route = [`${outsideOf(number, name)}/32`, "via", net.host(number).address];
+      const { netns } = net.host(other);
+      netns.exec("ip", ["route", "add", ...route]);
+      const ping = () => netns.exec("ping", ["-c1", "-W1", outsideOf(number, name)]);
+      expect(ping).toThrow();
+      netns.exec("ip", ["route", "del", ...route]);
+    }
+    expect(net.host(2).netns.exec("nft", ["list", "tables"])).toMatch(/namednets/);
   });
 
   it("gives containers of an internal network no way outside, and none to the host", async () => {

@@ -6,11 +6,13 @@
 
 import { type Address, entriesOf, type Family, mapFamilies } from "../../ipam/addresses/ip.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
+import { errorFields } from "../../ipam/log.ts";
 import { MAX_NAMES } from "../../ipam/named-networks/member-codec.ts";
 import type { Member, NamedNetwork } from "../../ipam/named-networks/named-network.ts";
-import type { DriverContext } from "./context.ts";
+import { type DriverContext, isAddressesOnly } from "./context.ts";
 import { macOfAddress, requireUnusedMac } from "./endpoint-mac.ts";
-import { decodeNetwork, type EngineNetwork } from "./engine-model.ts";
+import { decodeNetwork, decodeNetworks, type EngineNetwork } from "./engine-model.ts";
+import { lanAddresses } from "./lan-addresses.ts";
 import type { NetworkId } from "./network-id.ts";
 import type { DockerNetwork, EndpointRecord } from "./records.ts";
 import type { EndpointCall, NewEndpointCall } from "./requests.ts";
@@ -37,7 +39,9 @@ export class Endpoints {
     signal: AbortSignal,
   ): Promise<Address> {
     const { book, clock } = this.#context;
-    const isFree = wanted !== null && this.#isGivenWithoutUse(network.id, wanted);
+    // Containers on a LAN have no endpoints here: the engine must say that they are gone.
+    const isFree =
+      wanted !== null && !isAddressesOnly(network) && this.#isGivenWithoutUse(network.id, wanted);
     const address = isFree ? wanted : await book.take(network, family, wanted, null, signal);
     this.#pending.set(pendingKey(network.id, address), clock.monotonicMs());
     return address;
@@ -151,12 +155,31 @@ export class Endpoints {
 
   /** Removes endpoints and addresses of a network that no container of the engine has. */
   async dropStale(network: NamedNetwork): Promise<void> {
+    if (isAddressesOnly(network)) return await this.#dropUnusedOfLan(network);
     const { state } = this.#context;
     const dockers = [...state.networks.values()].filter((docker) => docker.network === network.id);
     for (const { dockerId } of dockers) {
       const joined = state.endpointsOf(dockerId).filter(({ isJoined }) => isJoined);
       const engine = await this.askEngine(dockerId);
       if (engine !== null) await this.dropMissing(joined, engine);
+    }
+  }
+
+  /** Nothing while the engine does not tell which addresses of the LAN its containers have. */
+  async #dropUnusedOfLan(network: NamedNetwork): Promise<void> {
+    const { engine, logger } = this.#context;
+    const read = async (path: string) => await engine.call({ method: "GET", path }, ENGINE_TIMEOUT_MS);
+    const unused = this.unusedAddresses(network.id);
+    try {
+      const all = decodeNetworks(await read("/networks"));
+      const used = await lanAddresses(network, all, async (id) =>
+        decodeNetwork(await read(`/networks/${id}`)),
+      );
+      for (const address of unused)
+        if (!used.has(`${address}`) && this.#isUnused(network.id, address))
+          this.releaseAddress(network.id, address);
+    } catch (error) {
+      logger.debug("addresses of a LAN stay given, because the engine does not answer", errorFields(error));
     }
   }
 

@@ -13,11 +13,16 @@ import { CNI_CODES, CniError } from "../protocol/errors.ts";
 /** podman waits meanwhile. tulled itself answers within 1.9 s, with the reason where it could not do more. */
 const PATIENCE_MS = 2_000;
 
+/** tulled's socket. */
+export function socketPath(runDir: string): string {
+  return join(runDir, "netavark.sock");
+}
+
 export type Method = "Network" | "Setup" | "Teardown";
 
 /** Throws CniError 11 when tulled is away, and 100 with the reason that it gives. */
 export async function askDaemon(runDir: string, method: Method, call: JsonObject): Promise<JsonObject> {
-  const path = join(runDir, "netavark.sock");
+  const path = socketPath(runDir);
   let answer: unknown;
   try {
     answer = JSON.parse(await post(path, `/Netavark.${method}`, JSON.stringify(call)));

@@ -23,13 +23,13 @@ import { openNetnsIfPresent } from "../host/host.ts";
 
 /** Names reservations, rules and ports. */
 const NETWORK = "tulle-outside";
-const BRIDGE = "br-tulle";
+export const BRIDGE = "br-tulle";
 const INTERFACE = "tulle0";
 /** As the daemon's firewall has it (agent/named-networks/segment-firewall.ts). */
-const SUBNET = Prefix.parse("169.254.96.0/20");
+export const SUBNET = Prefix.parse("169.254.96.0/20");
 const GATEWAY = SUBNET.base.plus(1n);
 /** tulled's name server (agent/names/name-server-address.ts), by a route of its own: other networks may be the default. */
-const NAME_SERVER = Prefix.parse("169.254.53.53/32");
+export const NAME_SERVER = Prefix.parse("169.254.53.53/32");
 const EVERYWHERE = Prefix.parse("0.0.0.0/0");
 /** Behind that of netavark's bridge networks, which have 100. */
 const DEFAULT_METRIC = 10_000;

@@ -77,7 +77,7 @@ export class NetworkKeeper {
 
   /** True when nothing is left to do. */
   async #pass(signal: AbortSignal): Promise<boolean> {
-    const areRemoved = await this.#removeFromStore(signal);
+    const kept = await this.#removeFromStore(signal);
     let engine: readonly EngineNetwork[];
     try {
       engine = await this.#options.engineNetworks.list();
@@ -91,7 +91,8 @@ export class NetworkKeeper {
     await this.#prepareAddresses();
     const steps = this.#plan(engine);
     this.#problems.clear();
-    let isDone = areRemoved;
+    if (kept !== null) this.#problems.set(kept.name, kept.problem);
+    let isDone = kept === null;
     for (const step of steps) {
       if (signal.aborted) return true;
       isDone = (await this.#try(step, signal)) && isDone;
@@ -184,8 +185,13 @@ export class NetworkKeeper {
     }
   }
 
-  /** What users of this host removed, unless a container somewhere uses it: the engine ignores our refusal. */
-  async #removeFromStore(signal: AbortSignal): Promise<boolean> {
+  /**
+   * What users of this host removed, unless a container somewhere uses it: the engine ignores our refusal. Returns what
+   * could not be removed yet, and why; null when nothing is left.
+   */
+  async #removeFromStore(
+    signal: AbortSignal,
+  ): Promise<{ readonly name: string; readonly problem: string } | null> {
     const { state, catalogue, feed, logger } = this.#context;
     for (const id of [...state.removals]) {
       const name = feed.view.networks.get(id)?.name ?? id;
@@ -195,16 +201,14 @@ export class NetworkKeeper {
         logger.info("network removed from the store", { network: name });
       } catch (error) {
         const usedBy = error instanceof ConflictError ? error.details.usedBy : undefined;
-        if (typeof usedBy !== "string") {
-          this.#problems.set(name, errorMessage(error));
-          return false;
-        }
+        if (typeof usedBy !== "string")
+          return { name, problem: `cannot be removed from the store yet: ${errorMessage(error)}` };
         await this.#tellPutBack(id, name, usedBy, error, signal);
       }
       state.removals.delete(id);
       await state.saveNetworks();
     }
-    return true;
+    return null;
   }
 
   /** On this host by log and status, on all by a record, on which nothing depends. */

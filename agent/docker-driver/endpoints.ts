@@ -89,9 +89,12 @@ export class Endpoints {
     feed.setMember(network.id, memberOf(joined));
     try {
       const [name] = await Promise.all([links.add(network, joined, signal), state.saveEndpoints()]);
-      return name;
+      if (state.endpoints.get(call.endpoint)?.isJoined) return name;
+      throw new ConflictError(`endpoint ${call.endpoint} left the network while it joined: start it again`);
     } catch (error) {
       await this.leave(call);
+      // The call that removed the endpoint found no pair yet.
+      await links.remove(joined);
       throw error;
     }
   }

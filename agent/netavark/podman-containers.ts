@@ -99,7 +99,7 @@ export class PodmanContainers implements NameClients {
     return own.length === 0 ? null : { networks: own.map(({ network }) => network) };
   }
 
-  /** The network of this name or id. Throws ConfigError, and ConflictError while the store is not known. */
+  /** The network of this name or id; addresses are held for it from now on. Throws ConfigError, and ConflictError while the store is not known. */
   async find(name: string, signal: AbortSignal): Promise<NamedNetwork> {
     const { feed, changes } = this.#options;
     const read = (): NamedNetwork | null => {
@@ -121,6 +121,8 @@ export class PodmanContainers implements NameClients {
       throw new ConfigError(`there is no network "${shown}": create it with "tulle network create ${shown}"`);
     if (isAddressesOnly(network))
       throw new ConfigError(`network "${shown}" is a pool of addresses of a LAN; choose another`);
+    // Its first container need not wait for the store.
+    this.#options.book.prepare(network);
     return network;
   }
 

@@ -45,6 +45,31 @@ describe("with a network and a container", () => {
     ).rejects.toThrow(/belongs to bbox1|belongs to endpoint/);
   });
 
+  it.each(["Leave", "DeleteEndpoint"])("%s during a Join leaves no pair", async (method) => {
+    const ids = { NetworkID: one.engine.network("blue").id, EndpointID: "second" };
+    const { Address } = await call("IpamDriver.RequestAddress", { PoolID: poolId(), Address: "" });
+    await call("NetworkDriver.CreateEndpoint", { ...ids, Interface: { Address } });
+    let finish = (): void => undefined;
+    const slow = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    const { add } = one.links;
+    one.links.add = async (...args) => {
+      await slow;
+      return await add.apply(one.links, args);
+    };
+    const joining = call("NetworkDriver.Join", { ...ids, SandboxKey: "/x" }).catch((error) => error.message);
+    await eventually(() => {
+      const [network] = one.feed.view.networks.values();
+      const hosts = network && one.feed.view.members.get(network.id);
+      return [...(hosts?.values() ?? [])].some(({ members }) => members.length === 2);
+    });
+    await call(`NetworkDriver.${method}`, ids);
+    finish();
+    expect(await joining).toMatch(/left the network while it joined/);
+    expect(one.links.present.size).toBe(1);
+  });
+
   it("CreateNetwork for a network of the store needs addresses of the store", async () => {
     const [network] = one.feed.view.networks.values();
     await one.engine.remove("blue").catch(() => undefined);

@@ -99,7 +99,10 @@ export class PodmanContainers implements NameClients {
     return own.length === 0 ? null : { networks: own.map(({ network }) => network) };
   }
 
-  /** The network of this name or id; addresses are held for it from now on. Throws ConfigError, and ConflictError while the store is not known. */
+  /**
+   * The network of this name or id; addresses are held for it from now on. Throws ConfigError, and ConflictError while the
+   * store is not known.
+   */
   async find(name: string, signal: AbortSignal): Promise<NamedNetwork> {
     const { feed, changes } = this.#options;
     const read = (): NamedNetwork | null => {
@@ -136,7 +139,8 @@ export class PodmanContainers implements NameClients {
     return await this.#inTurn(endpoint, async () => {
       signal.throwIfAborted();
       const former = this.#endpoints.get(endpoint);
-      if (former !== undefined) await this.#replace(former, call);
+      // podman sets up what it starts: it was killed, or gave up, before it tore the former one down.
+      if (former !== undefined) await this.#drop(former);
       const addresses = await this.#take(network, endpoint, call, signal);
       return await this.#join(network, endpoint, addresses, call, signal);
     });
@@ -196,7 +200,8 @@ export class PodmanContainers implements NameClients {
       return;
     }
     feed.removeMember(network, member.endpoint);
-    for (const [, address] of entriesOf(member.addresses)) book.release(network, address);
+    for (const [, address] of entriesOf(member.addresses))
+      if (book.endpointOf(network, address) === member.endpoint) book.release(network, address);
   }
 
   /** A setup that was killed may have left addresses without an endpoint. */
@@ -212,15 +217,6 @@ export class PodmanContainers implements NameClients {
         else suspects.add(key);
       }
     }
-  }
-
-  /** podman may have been killed before it tore the former one down. */
-  async #replace(former: PodmanEndpoint, { interfaceName }: SetupCall): Promise<void> {
-    if (this.#hasPair(former))
-      throw new ConflictError(
-        `${interfaceName} of ${former.member.names[0] ?? "this container"} is attached already; stop the container first`,
-      );
-    await this.#drop(former);
   }
 
   async #inTurn<T>(endpoint: string, work: () => Promise<T>): Promise<T> {

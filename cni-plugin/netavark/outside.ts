@@ -8,10 +8,12 @@
  */
 
 import { attach, detach } from "../../backends/attachment/attach.ts";
+import { findLink } from "../../backends/attachment/links.ts";
 import { portName } from "../../backends/attachment/port-name.ts";
 import { type PublishedPort, publishPorts, unpublishPorts } from "../../backends/attachment/rules/publish.ts";
 import type { AttachmentSpec } from "../../backends/attachment/spec.ts";
 import type { Undo } from "../../backends/attachment/undo.ts";
+import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import type { NetnsHandle } from "../../backends/netlink/netns.ts";
 import { Prefix } from "../../ipam/addresses/ip.ts";
 import type { Reservation } from "../../ipam/containers/addresses.ts";
@@ -77,7 +79,11 @@ export class Outside {
   ): Promise<void> {
     const attachment = attachmentOf(containerId);
     const port = portName(NETWORK, attachment);
-    if (!hasPort(NETWORK, attachment)) await attach(specOf(port, netns, allocation), undo);
+    if (!hasPort(NETWORK, attachment) || !hasInterface(netns)) {
+      // Left in the namespace that the container had before podman was killed.
+      await detach({ network: NETWORK, portName: port, container: null, addresses: [], rules: RULES });
+      await attach(specOf(port, netns, allocation), undo);
+    }
     if (ports.length === 0) return;
     undo.push(() => unpublishPorts(port));
     await publishPorts(port, [allocation], ports);
@@ -113,6 +119,15 @@ export class Outside {
       netns?.close();
     }
     await this.#addresses.release([reservation]);
+  }
+}
+
+function hasInterface(netns: NetnsHandle): boolean {
+  const container = NetlinkConnection.open({ netns });
+  try {
+    return findLink(container, INTERFACE) !== null;
+  } finally {
+    container.close();
   }
 }
 

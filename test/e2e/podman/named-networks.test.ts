@@ -189,6 +189,21 @@ describeOnNewest("podman 5 on named networks", describeWithEtcd, () => {
     expect(tulle("ps")).not.toContain("fixed");
   });
 
+  it("starts a container again whose conmon and process were killed", async () => {
+    const [conmon, pid] = podman(1)
+      .run("inspect", "-f", "{{.State.ConmonPid}} {{.State.Pid}}", "web")
+      .split(" ");
+    for (const each of [conmon, pid]) process.kill(Number(each), "SIGKILL");
+    // The first time podman only finds that its monitor is gone.
+    await until(() => {
+      podman(1).run("restart", "--time", "0", "web");
+      return true;
+    }, 20_000);
+    await until(() => reaches(2, "far", "web"), 20_000);
+    await until(() => reaches(1, "web", net.host(2).address));
+    expect(tulle("ps").match(/^web /gm)).toHaveLength(1);
+  });
+
   it("fails at once while tulled is away, and lets containers go", async () => {
     await net.host(1).daemon.stop();
     const startMs = performance.now();

@@ -166,8 +166,16 @@ it("leaves nothing of a setup that fails: no bridge, a used address, a used MAC,
   expect(isEmpty()).toBe(true);
   const member = await setup();
   await expect(setup({ container: "d".repeat(64), mac: member.mac })).rejects.toThrow(/belongs to web/);
-  await expect(setup()).rejects.toThrow(/attached already/);
   expect(members()).toEqual([member]);
+  expect(book.given(network.id)).toHaveLength(2);
+});
+
+it("replaces what an unclean end of podman left of the same container", async () => {
+  const member = await setup();
+  const port = segmentPortName(network.id, member.endpoint);
+  expect(await podman.setup(call(), stop.signal)).toMatchObject({ bridge: "tb-1000" });
+  expect(ends.has(port)).toBe(false);
+  expect(members()).toHaveLength(1);
   expect(book.given(network.id)).toHaveLength(2);
 });
 

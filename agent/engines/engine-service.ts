@@ -149,7 +149,15 @@ export class EngineService {
     while (!signal.aborted) {
       try {
         const onCall = (): void => undefined;
-        const server = await servePlugin({ path, flag: "--run-dir", methods, logger, faults, onCall });
+        const server = await servePlugin({
+          path,
+          flag: "--run-dir",
+          retryNote: "",
+          methods,
+          logger,
+          faults,
+          onCall,
+        });
         this.#socketFailure = null;
         await ended(signal);
         await server.close();

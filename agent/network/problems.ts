@@ -56,6 +56,8 @@ export interface MemberDetails {
   readonly paths: readonly string[];
   /** The peers that probes proved to be cut off, one sentence each. */
   readonly broken: readonly string[];
+  /** What is wrong with the ways to peers that have a fall-back, one sentence each. */
+  readonly fallback: readonly string[];
   /** Why paths are not probed although they should be. */
   readonly probing: string | null;
   /** Why names of hosts are missing. */
@@ -88,6 +90,7 @@ export function detailProblems(details: MemberDetails): readonly Problem[] {
     ...details.limits.flatMap(advisory),
     ...details.paths.flatMap(advisory),
     ...someOf(details.broken, "more paths are broken"),
+    ...someOf(details.fallback, "more peers are concerned by the fall-back"),
     ...advisory(details.probing),
     ...advisory(details.hostRecords),
     ...(snapshot.held.size === 0

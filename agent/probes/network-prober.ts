@@ -47,6 +47,13 @@ export interface NetworkProberOptions {
   /** Packets per second for all peers together. */
   readonly perSecond: number;
   readonly network: () => ProbedNetwork;
+  /** Others of this daemon that probe the same targets. */
+  readonly beside?: {
+    /** When they probed a target last. */
+    probedMs(id: string): number;
+    /** These targets are in use. */
+    noteBusy(ids: ReadonlySet<string>): void;
+  } | null;
 }
 
 /** What there is to probe, for a program that does it on its own. */
@@ -110,6 +117,7 @@ export class NetworkProber {
       onRoundTrip: (roundTripMs) => metrics.noteRoundTrip(roundTripMs),
       onProbe: (isLost) => metrics.noteProbe(isLost),
       onChange: () => this.#countBroken(),
+      alsoProbedMs: (id) => options.beside?.probedMs(id) ?? Number.NEGATIVE_INFINITY,
     });
   }
 
@@ -153,7 +161,8 @@ export class NetworkProber {
       const startMs = clock.monotonicMs();
       const uses = readUses(netlink, backend.devices, interfaces, startMs);
       // An answer to a probe of the peer must not look like continuous use: two looks between two probes.
-      this.#prober.noteUses(uses, 2 * intervalMs);
+      const busy = this.#prober.noteUses(uses, 2 * intervalMs);
+      this.#options.beside?.noteBusy(busy);
       intervalMs = Math.max(LEAST_USE_INTERVAL_MS, (clock.monotonicMs() - startMs) * USE_SLEEP_FACTOR);
     });
     while (!signal.aborted) {

@@ -101,11 +101,26 @@ export const METRICS = {
     help: "Peers to which the path is proven to be broken, by cause.",
     labels: ["cause"],
   },
+  tulle_fallback_peers: {
+    type: "gauge",
+    help: "Peers whose packets go by the fall-back because their tunnel fails.",
+    labels: [],
+  },
+  tulle_fallback_moves_total: {
+    type: "counter",
+    help: "Times that packets to a peer moved, to the fall-back or back to the tunnel.",
+    labels: ["to"],
+  },
   tulle_store_up: { type: "gauge", help: "1 while the store can be followed.", labels: [] },
   tulle_docker_calls_total: {
     type: "counter",
     help: "Calls of Docker's network and IPAM driver, by method and outcome (ok or error).",
     labels: ["method", "outcome"],
+  },
+  tulle_docker_call_seconds: {
+    type: "histogram",
+    help: "Time that dockerd waited for the answer to a call.",
+    labels: [],
   },
   tulle_store_listings_total: { type: "counter", help: "Complete listings of the store.", labels: [] },
 } as const satisfies Readonly<Record<string, MetricDescription>>;

@@ -10,7 +10,7 @@ import { errorMessage } from "../../ipam/errors.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import { CNI_CODES, CniError } from "../protocol/errors.ts";
 
-/** podman waits meanwhile. tulled itself answers within 1.9 s, with the reason where it could not do more. */
+/** podman waits meanwhile. tulled itself answers within 1.7 s, with the reason where it could not do more. */
 const PATIENCE_MS = 2_000;
 
 /** tulled's socket. */

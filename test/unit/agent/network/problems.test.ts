@@ -44,6 +44,7 @@ const QUIET: MemberDetails = {
   probing: null,
   limits: [],
   hostRecords: null,
+  fallback: [],
 };
 
 it("shows what is wrong beside the network, the paths that are broken, and limits, each bounded", () => {

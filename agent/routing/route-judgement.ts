@@ -86,6 +86,7 @@ export function formatRule(rule: Rule): string {
     ...(markMask === 0 ? [] : [`fwmark 0x${mark.toString(16)}${maskText(markMask)}`]),
     ...(inputInterface === "" ? [] : [`iif ${inputInterface}`]),
     ...(outputInterface === "" ? [] : [`oif ${outputInterface}`]),
+    ...(rule.hasOthers ? ["…"] : []),
   ];
   const action = DISCARDING_ACTIONS.get(rule.action) ?? `lookup ${tableName(rule.table)}`;
   return `${priority}: ${selectors.join(" ")} ${action}`;
@@ -95,7 +96,7 @@ function maskText(mask: number): string {
   return mask === 0xffffffff ? "" : `/0x${mask.toString(16)}`;
 }
 
-function tableName(table: number): string {
+export function tableName(table: number): string {
   return TABLE_NAMES.get(table) ?? `${table}`;
 }
 

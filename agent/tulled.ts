@@ -15,7 +15,7 @@ import { type HostProfile, profileOf } from "../ipam/hosts/host-profile.ts";
 import { errorFields, type Logger } from "../ipam/log.ts";
 import { type AgentConfig, type LoadedConfig, loadConfig, reloadConfig } from "./config/config.ts";
 import { helpText } from "./config/flag-help.ts";
-import { DockerService, isDockerWanted } from "./docker-driver/docker-service.ts";
+import { EngineService } from "./engines/engine-service.ts";
 import { backendAbilities } from "./host/backend-abilities.ts";
 import { Identity } from "./host/identity.ts";
 import { lockStateDir } from "./host/instance-lock.ts";
@@ -75,21 +75,20 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   const stateLock = await lockStateDir(config.files.stateDir);
   const keepingEvents = events.keep(config.files.stateDir, clock, faults, stop.signal);
   const settings = firstNetwork(config);
-  const docker = isDockerWanted(config.docker)
-    ? new DockerService({
-        runtime,
-        settings: config.docker,
-        firewall: config.firewall,
-        store: connection.network(settings.prefix),
-        identity,
-        stateDir: config.files.stateDir,
-        hostName: hostname(),
-        version: VERSION,
-        randomBytes,
-        dateMs: Date.now,
-        isLeaseHeld: () => networks.isLeaseHeld,
-      })
-    : null;
+  const engines = new EngineService({
+    runtime,
+    docker: config.docker,
+    firewall: config.firewall,
+    store: connection.network(settings.prefix),
+    identity,
+    stateDir: config.files.stateDir,
+    runDir: config.files.runDir,
+    hostName: hostname(),
+    version: VERSION,
+    randomBytes,
+    dateMs: Date.now,
+    isLeaseHeld: () => networks.isLeaseHeld,
+  });
   const networks = new Networks({
     runtime,
     networks: [settings],
@@ -97,8 +96,8 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     identity,
     version: VERSION,
     profile: hostProfile(),
-    onAttachment: (attachment, plans) => docker?.attached(attachment, plans),
-    hostProblems: () => docker?.problems() ?? [],
+    onAttachment: (attachment, plans) => engines.attached(attachment, plans),
+    hostProblems: () => engines.problems(),
     onReady: () => {
       service.ready();
       collectAfterStart(faults);
@@ -118,7 +117,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
       "/networks": () => networks.reports(),
       "/probe-targets": () => networks.targets,
       "/events": () => events.events,
-      "/docker": () => docker?.status() ?? null,
+      "/docker": () => engines.status(),
     },
     faults,
   );
@@ -133,7 +132,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     : null;
   try {
     logger.info("started", { version: VERSION, store: connection.description, pid: process.pid });
-    await runBoth(networks, docker, stop);
+    await runBoth(networks, engines, stop);
   } finally {
     stop.abort();
     clearInterval(watchdog);
@@ -146,13 +145,9 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   logger.info("stopped; the data path stays", {});
 }
 
-/** The networks decide how the daemon ends; the Docker driver ends with them. Rejects with their error. */
-async function runBoth(
-  networks: Networks,
-  docker: DockerService | null,
-  stop: AbortController,
-): Promise<void> {
-  const serving = docker?.run(stop.signal);
+/** The networks decide how the daemon ends; the engines' part ends with them. Rejects with their error. */
+async function runBoth(networks: Networks, engines: EngineService, stop: AbortController): Promise<void> {
+  const serving = engines.run(stop.signal);
   try {
     await networks.run(stop.signal);
   } catch (error) {

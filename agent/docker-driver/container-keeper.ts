@@ -11,7 +11,7 @@ import { EngineError } from "./engine-client.ts";
 import { engineFailures } from "./engine-failures.ts";
 import { decodeContainer, type EngineContainer, type EngineNetwork } from "./engine-model.ts";
 import type { EngineNetworks } from "./engine-networks.ts";
-import { DRIVER } from "./mirror-plan.ts";
+import { lanAddresses } from "./lan-addresses.ts";
 import type { NetworkId } from "./network-id.ts";
 
 const TIMEOUT_MS = 5_000;
@@ -109,7 +109,9 @@ export class ContainerKeeper {
   async #releaseUnused(engine: readonly EngineNetwork[]): Promise<void> {
     const unused = new Set<string>();
     for (const network of this.#context.feed.view.networks.values()) {
-      const used = isAddressesOnly(network) ? await this.#addressesIn(engine, network.id) : new Set<string>();
+      const used = isAddressesOnly(network)
+        ? await lanAddresses(network, engine, (dockerId) => this.#engineNetworks.read(dockerId))
+        : new Set<string>();
       for (const address of this.#endpoints.unusedAddresses(network.id)) {
         const key = `${network.id}/${address}`;
         if (used.has(`${address}`)) continue;
@@ -123,19 +125,5 @@ export class ContainerKeeper {
   #release(network: NetworkId, address: Address): void {
     this.#endpoints.releaseAddress(network, address);
     this.#context.logger.info("address without a container released", { network, address: `${address}` });
-  }
-
-  /** Addresses of containers on networks of other drivers that take them from this pool. */
-  async #addressesIn(engine: readonly EngineNetwork[], id: NetworkId): Promise<ReadonlySet<string>> {
-    const network = this.#context.feed.view.networks.get(id);
-    const used = new Set<string>();
-    for (const { driver, ipamDriver, dockerId, subnets } of engine) {
-      const isUser = subnets.some(({ subnet }) => network?.pools[subnet.family]?.subnet.equals(subnet));
-      if (driver === DRIVER || ipamDriver !== DRIVER || !isUser) continue;
-      const { endpoints = [] } = (await this.#engineNetworks.read(dockerId)) ?? {};
-      for (const { addresses } of endpoints)
-        for (const address of Object.values(addresses)) used.add(`${address}`);
-    }
-    return used;
   }
 }

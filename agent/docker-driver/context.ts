@@ -8,7 +8,7 @@ import type {
   NamedNetworksFeed,
   NetworkCatalogue,
 } from "../../ipam/named-networks/contracts.ts";
-import type { HostId, NamedNetwork } from "../../ipam/named-networks/named-network.ts";
+import type { HostId, NamedNetwork, NetworkId } from "../../ipam/named-networks/named-network.ts";
 import type { Changes } from "./changes.ts";
 import { LAN_KEY } from "./driver-options.ts";
 import type { DriverState } from "./driver-state.ts";
@@ -37,6 +37,11 @@ export interface DriverContext {
   readonly book: AddressBook;
   readonly links: ContainerLinks;
   readonly host: HostId;
+  /**
+   * Tells all hosts that a network was removed on this one and put back. `usedBy`: a container and its host, for people.
+   * Rejects with StoreError and ConflictError.
+   */
+  readonly recordRestoration: (network: NetworkId, usedBy: string, signal: AbortSignal) => Promise<void>;
   /** Prefixes of the host's own interfaces. */
   readonly localPrefixes: () => readonly Prefix[];
   readonly clock: Clock;

@@ -31,7 +31,7 @@ import { IpamDriver } from "./ipam-driver.ts";
 import { NetworkDriver } from "./network-driver.ts";
 import { NetworkKeeper } from "./network-keeper.ts";
 import { type Notice, Notices } from "./notices.ts";
-import { type PluginMethod, type PluginServer, servePlugin } from "./plugin-server.ts";
+import { type PluginMethod, type PluginServer, RETRIED, servePlugin } from "./plugin-server.ts";
 import { Pools } from "./pools.ts";
 import { Settlement } from "./settle.ts";
 
@@ -46,6 +46,7 @@ export interface DockerDriverOptions {
   readonly catalogue: NetworkCatalogue;
   readonly book: AddressBook;
   readonly links: ContainerLinks;
+  readonly recordRestoration: DriverContext["recordRestoration"];
   readonly localPrefixes: () => readonly Prefix[];
   readonly clock: Clock;
   readonly random: () => number;
@@ -119,7 +120,15 @@ export class DockerDriver {
       options.metrics.add("tulle_docker_calls_total", 1, { method, outcome });
       options.metrics.observe("tulle_docker_call_seconds", durationMs / 1000);
     };
-    driver.#server = await servePlugin({ path, methods: driver.#methods, logger, faults, onCall });
+    driver.#server = await servePlugin({
+      path,
+      flag: "--docker-plugin-socket",
+      retryNote: RETRIED,
+      methods: driver.#methods,
+      logger,
+      faults,
+      onCall,
+    });
     logger.info("docker driver serves", { socket: path });
     return driver;
   }

@@ -6,10 +6,13 @@
 
 import { type Address, entriesOf, type Family, mapFamilies } from "../../ipam/addresses/ip.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
+import { errorFields } from "../../ipam/log.ts";
+import { MAX_NAMES } from "../../ipam/named-networks/member-codec.ts";
 import type { Member, NamedNetwork } from "../../ipam/named-networks/named-network.ts";
-import type { DriverContext } from "./context.ts";
-import { macOfAddress } from "./endpoint-mac.ts";
-import { decodeNetwork, type EngineNetwork } from "./engine-model.ts";
+import { type DriverContext, isAddressesOnly } from "./context.ts";
+import { macOfAddress, requireUnusedMac } from "./endpoint-mac.ts";
+import { decodeNetwork, decodeNetworks, type EngineNetwork } from "./engine-model.ts";
+import { lanAddresses } from "./lan-addresses.ts";
 import type { NetworkId } from "./network-id.ts";
 import type { DockerNetwork, EndpointRecord } from "./records.ts";
 import type { EndpointCall, NewEndpointCall } from "./requests.ts";
@@ -38,15 +41,21 @@ export class Endpoints {
     signal: AbortSignal,
   ): Promise<Address> {
     const { book, clock } = this.#context;
-    const isFree = wanted !== null && this.#isGivenWithoutUse(network.id, wanted);
+    // Containers on a LAN have no endpoints here: the engine must say that they are gone.
+    const isFree =
+      wanted !== null && !isAddressesOnly(network) && this.#isGivenWithoutUse(network.id, wanted);
     const address = isFree ? wanted : await book.take(network, family, wanted, null, signal);
     this.#pending.set(pendingKey(network.id, address), clock.monotonicMs());
     return address;
   }
 
+  /**
+   * Back into the reserve, unless an endpoint has it: the engine's calls may come in any order, and an endpoint that it
+   * forgot is found by the comparison with its containers.
+   */
   releaseAddress(network: NetworkId, address: Address): void {
     this.#pending.delete(pendingKey(network, address));
-    this.#context.book.release(network, address);
+    if (this.#holderOf(network, address) === null) this.#context.book.release(network, address);
   }
 
   /**
@@ -66,7 +75,9 @@ export class Endpoints {
     const former = state.endpoints.get(call.endpoint);
     if (former !== undefined && !isSame(former, docker.dockerId, addresses))
       throw new ConflictError(`endpoint ${call.endpoint} exists already with other addresses: start again`);
-    if (call.mac !== null) this.#requireUnusedMac(call, network);
+    for (const [, address] of entriesOf(addresses)) this.#requireUnused(network, address, call.endpoint);
+    if (call.mac !== null)
+      requireUnusedMac(this.#context.feed.view, network, { mac: call.mac, endpoint: call.endpoint });
     const record: EndpointRecord = former ?? {
       ...{ endpoint: call.endpoint, dockerId: docker.dockerId, network: network.id, mac, addresses },
       ...{ isJoined: false, container: null, names: [] },
@@ -88,9 +99,12 @@ export class Endpoints {
     feed.setMember(network.id, memberOf(joined));
     try {
       const [name] = await Promise.all([links.add(network, joined, signal), state.saveEndpoints()]);
-      return name;
+      if (state.endpoints.get(call.endpoint)?.isJoined) return name;
+      throw new ConflictError(`endpoint ${call.endpoint} left the network while it joined: start it again`);
     } catch (error) {
       await this.leave(call);
+      // The call that removed the endpoint found no pair yet.
+      await links.remove(joined);
       throw error;
     }
   }
@@ -168,12 +182,31 @@ export class Endpoints {
 
   /** Removes endpoints and addresses of a network that no container of the engine has. */
   async dropStale(network: NamedNetwork): Promise<void> {
+    if (isAddressesOnly(network)) return await this.#dropUnusedOfLan(network);
     const { state } = this.#context;
     const dockers = [...state.networks.values()].filter((docker) => docker.network === network.id);
     for (const { dockerId } of dockers) {
       const joined = state.endpointsOf(dockerId).filter(({ isJoined }) => isJoined);
       const engine = await this.askEngine(dockerId);
       if (engine !== null) await this.dropMissing(joined, engine);
+    }
+  }
+
+  /** Nothing while the engine does not tell which addresses of the LAN its containers have. */
+  async #dropUnusedOfLan(network: NamedNetwork): Promise<void> {
+    const { engine, logger } = this.#context;
+    const read = async (path: string) => await engine.call({ method: "GET", path }, ENGINE_TIMEOUT_MS);
+    const unused = this.unusedAddresses(network.id);
+    try {
+      const all = decodeNetworks(await read("/networks"));
+      const used = await lanAddresses(network, all, async (id) =>
+        decodeNetwork(await read(`/networks/${id}`)),
+      );
+      for (const address of unused)
+        if (!used.has(`${address}`) && this.#isUnused(network.id, address))
+          this.releaseAddress(network.id, address);
+    } catch (error) {
+      logger.debug("addresses of a LAN stay given, because the engine does not answer", errorFields(error));
     }
   }
 
@@ -202,25 +235,32 @@ export class Endpoints {
   }
 
   #isUnused(network: NetworkId, address: Address): boolean {
-    const { state, feed, host, clock } = this.#context;
+    const { feed, host, clock, book } = this.#context;
+    // Docker names no endpoint: another engine of this host does, and takes addresses of the same book.
+    if (book.endpointOf(network, address) !== null) return false;
     const sinceMs = this.#pending.get(pendingKey(network, address));
     if (sinceMs !== undefined && clock.monotonicMs() - sinceMs < PENDING_MS) return false;
     const has = ({ addresses }: Pick<Member, "addresses">): boolean =>
       addresses[address.family]?.equals(address) === true;
-    // Containers of other engines on this host take addresses of the same book.
+    // After the loss of the book's file no address has an endpoint.
     const members = feed.view.members.get(network)?.get(host)?.members ?? [];
     if (members.some((member) => member.engine !== "docker" && has(member))) return false;
-    return ![...state.endpoints.values()].some((record) => record.network === network && has(record));
+    return this.#holderOf(network, address) === null;
   }
 
-  #requireUnusedMac({ mac, endpoint }: NewEndpointCall, network: NamedNetwork): void {
-    for (const { members } of this.#context.feed.view.members.get(network.id)?.values() ?? []) {
-      const holder = members.find((member) => member.mac === mac && member.endpoint !== endpoint);
-      if (holder !== undefined)
-        throw new ConflictError(
-          `MAC address ${mac} belongs to ${holder.names[0] ?? "another container"} in network ${network.name}: give another --mac-address`,
-        );
-    }
+  /** The endpoint of this host that has the address. */
+  #holderOf(network: NetworkId, address: Address): EndpointRecord | null {
+    for (const record of this.#context.state.endpoints.values())
+      if (record.network === network && record.addresses[address.family]?.equals(address)) return record;
+    return null;
+  }
+
+  #requireUnused({ id, name }: NamedNetwork, address: Address, endpoint: string): void {
+    const holder = this.#holderOf(id, address);
+    if (holder === null || holder.endpoint === endpoint) return;
+    throw new ConflictError(
+      `address ${address} of network ${name} belongs to ${holder.names[0] ?? `endpoint ${holder.endpoint}`}: start the container again`,
+    );
   }
 }
 
@@ -229,13 +269,17 @@ export function memberOf({ endpoint, container, names, mac, addresses }: Endpoin
   return { endpoint, container, engine: "docker", names, mac, addresses };
 }
 
-/** The container's name, its aliases and its short id, once each, as names in the DNS are compared. */
+/**
+ * The container's name, its aliases and its short id, once each, as names in the DNS are compared; as many as a record
+ * can have.
+ */
 export function namesOf(
   name: string,
   aliases: readonly string[],
   container: string | null,
 ): readonly string[] {
-  const all = [name, ...aliases, ...(container === null ? [] : [container.slice(0, 12)])];
+  const others = aliases.slice(0, MAX_NAMES - 2);
+  const all = [name, ...others, ...(container === null ? [] : [container.slice(0, 12)])];
   const names = all.map((each) => each.toLowerCase().replace(/^\.+|\.+$/g, ""));
   return [...new Set(names.filter((each) => each !== ""))];
 }

@@ -76,6 +76,16 @@ export class Fields {
     });
   }
 
+  /** A list of texts, empty when absent. */
+  textList(name: string): readonly string[] {
+    const value = this.#get(name) ?? [];
+    if (!Array.isArray(value)) throw this.wrong(name, value, "a list");
+    return value.map((item: JsonValue, index) => {
+      if (typeof item !== "string") throw this.wrong(`${name}[${index}]`, item, "a text");
+      return item;
+    });
+  }
+
   /** Names with texts; other values as their JSON. */
   texts(name: string): Readonly<Record<string, string>> {
     const entries = Object.entries(this.object(name).raw);

@@ -69,10 +69,12 @@ function planPresent(facts: MirrorFacts, engine: EngineNetwork): readonly Mirror
 
 /** By the mark of a network that tulled made, else by name and subnets. */
 function recognize({ store }: MirrorFacts, engine: EngineNetwork): NetworkId | null {
+  // Another IPAM driver gives addresses that containers of other hosts have.
+  if (engine.ipamDriver !== DRIVER) return null;
   const mark = engine.options[NETWORK_KEY] ?? engine.ipamOptions[NETWORK_KEY] ?? "";
   if (isNetworkId(mark)) return mark;
   const same = [...store.values()].find(({ name }) => name === engine.name);
-  return same !== undefined && engine.ipamDriver === DRIVER && hasSubnetsOf(engine, same) ? same.id : null;
+  return same !== undefined && hasSubnetsOf(engine, same) ? same.id : null;
 }
 
 /** Whether the engine's network has exactly the subnets of the named one. */

@@ -82,6 +82,10 @@ export class NetworkDriver {
       .find((network) => network !== null);
     const id = options.network ?? shared?.id ?? null;
     if (id === null) return null;
+    if (options.network !== null && Object.values(pools).some(({ isOurs }) => !isOurs))
+      throw new ConfigError(
+        "-o tulle.network needs --ipam-driver tulle, or addresses would be given twice: leave both out, or give both",
+      );
     const network = feed.view.networks.get(id);
     if (network === undefined)
       throw new ConfigError(`-o tulle.network=${id}: the store has no such network: leave it out`);

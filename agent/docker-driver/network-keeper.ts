@@ -77,7 +77,7 @@ export class NetworkKeeper {
 
   /** True when nothing is left to do. */
   async #pass(signal: AbortSignal): Promise<boolean> {
-    const areRemoved = await this.#removeFromStore(signal);
+    const kept = await this.#removeFromStore(signal);
     let engine: readonly EngineNetwork[];
     try {
       engine = await this.#options.engineNetworks.list();
@@ -91,7 +91,8 @@ export class NetworkKeeper {
     await this.#prepareAddresses();
     const steps = this.#plan(engine);
     this.#problems.clear();
-    let isDone = areRemoved;
+    if (kept !== null) this.#problems.set(kept.name, kept.problem);
+    let isDone = kept === null;
     for (const step of steps) {
       if (signal.aborted) return true;
       isDone = (await this.#try(step, signal)) && isDone;
@@ -184,9 +185,14 @@ export class NetworkKeeper {
     }
   }
 
-  /** What users of this host removed, unless a container somewhere uses it: the engine ignores our refusal. */
-  async #removeFromStore(signal: AbortSignal): Promise<boolean> {
-    const { state, catalogue, feed, notices, logger } = this.#context;
+  /**
+   * What users of this host removed, unless a container somewhere uses it: the engine ignores our refusal. Returns what
+   * could not be removed yet, and why; null when nothing is left.
+   */
+  async #removeFromStore(
+    signal: AbortSignal,
+  ): Promise<{ readonly name: string; readonly problem: string } | null> {
+    const { state, catalogue, feed, logger } = this.#context;
     for (const id of [...state.removals]) {
       const name = feed.view.networks.get(id)?.name ?? id;
       try {
@@ -194,16 +200,35 @@ export class NetworkKeeper {
         await this.#untilOutOfView(id, signal);
         logger.info("network removed from the store", { network: name });
       } catch (error) {
-        if (!(error instanceof ConflictError)) {
-          this.#problems.set(name, errorMessage(error));
-          return false;
-        }
-        notices.add(name, `removed here and put back: ${errorMessage(error)}`);
+        const usedBy = error instanceof ConflictError ? error.details.usedBy : undefined;
+        if (typeof usedBy !== "string")
+          return { name, problem: `cannot be removed from the store yet: ${errorMessage(error)}` };
+        await this.#tellPutBack(id, name, usedBy, error, signal);
       }
       state.removals.delete(id);
       await state.saveNetworks();
     }
-    return true;
+    return null;
+  }
+
+  /** On this host by log and status, on all by a record, on which nothing depends. */
+  async #tellPutBack(
+    id: NetworkId,
+    name: string,
+    usedBy: string,
+    reason: unknown,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { notices, recordRestoration, logger } = this.#context;
+    notices.add(name, `removed here and put back: ${errorMessage(reason)}`);
+    try {
+      await recordRestoration(id, usedBy, signal);
+    } catch (error) {
+      logger.warn("other hosts are not told that a network was put back", {
+        network: name,
+        ...errorFields(error),
+      });
+    }
   }
 
   /** The view follows the store a moment later: until then the network would be created here again. */

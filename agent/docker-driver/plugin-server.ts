@@ -21,6 +21,10 @@ export type PluginMethod = (request: Fields, signal: AbortSignal) => Promise<Jso
 
 export interface PluginServerOptions {
   readonly path: string;
+  /** The flag that names the socket, for an error. */
+  readonly flag: string;
+  /** Ends the text of a failure that passes; "" for nothing. */
+  readonly retryNote: string;
   /** By path without the slash: `NetworkDriver.Join`. */
   readonly methods: Readonly<Record<string, PluginMethod>>;
   readonly logger: Logger;
@@ -67,9 +71,7 @@ export async function servePlugin(options: PluginServerOptions): Promise<PluginS
   const { path } = options;
   makeFolder(dirname(path), 0o755);
   if (await isAnswered(path))
-    throw new ConflictError(
-      `another process serves ${path}: stop it, or give another --docker-plugin-socket`,
-    );
+    throw new ConflictError(`another process serves ${path}: stop it, or give another ${options.flag}`);
   removeSocket(path);
   const server = createPluginServer(options);
   await listenPrivately(server, path, BACKLOG);
@@ -99,7 +101,7 @@ function createPluginServer(options: PluginServerOptions): Server {
     const startMs = performance.now();
     const answer = await answerOf(method, request, limits).catch((error: unknown) => {
       outcome = "error";
-      const text = sentenceOf(error);
+      const text = sentenceOf(error, options.retryNote);
       logger.warn("call of the engine failed", { method: name, ...errorFields(error) });
       if (!(error instanceof TulleError)) faults.failed(`${PART}, ${name}`, error);
       return failure(text);
@@ -188,11 +190,12 @@ function failure(text: string): JsonObject {
 }
 
 /** One sentence for Docker's own output. */
-function sentenceOf(error: unknown): string {
+function sentenceOf(error: unknown, retryNote: string): string {
   const remedy = error instanceof TulleError ? error.details.remedy : undefined;
   const text = typeof remedy === "string" ? `${errorMessage(error)}: ${remedy}` : errorMessage(error);
   const escaped = escapeText(text, 1000);
-  return error instanceof TulleError && error.retryable ? `${escaped} (${RETRIED})` : escaped;
+  const isPassing = error instanceof TulleError && error.retryable && retryNote !== "";
+  return isPassing ? `${escaped} (${retryNote})` : escaped;
 }
 
 function reply(response: ServerResponse, status: number, answer: JsonObject): void {

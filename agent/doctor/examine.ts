@@ -11,10 +11,13 @@ import { backendFor, kernelNeedsOf } from "../../backends/registry.ts";
 import type { LinkObject } from "../../backends/state/kinds/link.ts";
 import { Address, entriesOf, mapFamilies } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
-import { CodecError } from "../../ipam/errors.ts";
+import { CodecError, TulleError } from "../../ipam/errors.ts";
 import { readIdentity } from "../cleanup/host-state.ts";
 import type { AgentConfig } from "../config/config.ts";
 import { dockerServers } from "../docker/dns.ts";
+import { isPluginFound } from "../docker/plugin-folders.ts";
+import { isDockerWanted } from "../docker/wanted.ts";
+import type { EngineServiceStatus } from "../engines/engine-service.ts";
 import {
   type ChosenInterfaces,
   chooseInterfaces,
@@ -33,6 +36,7 @@ import { fallbackConfig, fallbackProblem } from "../network/fallback-carrier.ts"
 import { familiesOf, ownAddressProblem } from "../network/network-support.ts";
 import { hostFactsOf } from "../network/tunnel-host.ts";
 import { askControl } from "../report/control.ts";
+import { isAnswered } from "../report/private-socket.ts";
 import type { StatusReport } from "../report/status.ts";
 import { fullRoutingCheck, type NetworkView } from "../routing/peer-sample.ts";
 import { checkRouting } from "../routing/routing-check.ts";
@@ -41,6 +45,7 @@ import { withNetwork } from "../terminal/open-network.ts";
 import { overlapFindings } from "./address-checks.ts";
 import { backendFindings } from "./backend-checks.ts";
 import { deviceFindings, parseUdpTable } from "./device-checks.ts";
+import { dockerFindings } from "./docker-checks.ts";
 import { bad, type Finding, failed, ok, skipped } from "./finding.ts";
 import { firewallFinding, kernelFindings } from "./kernel-checks.ts";
 import { leaseFindings } from "./lease-checks.ts";
@@ -76,6 +81,7 @@ export async function examine(context: CommandContext): Promise<readonly Finding
       ...(await lookAtLeases(store.audit, host.chosen, config)),
       ...lookAtRoutes(connection, store.audit, host.chosen, daemon.report),
       daemon.finding,
+      ...(await lookAtDocker(config)),
       ...(await lookAtNames()),
     ];
   } finally {
@@ -312,6 +318,28 @@ async function lookAtDaemon({ files }: AgentConfig): Promise<DaemonView> {
     return { isReady, report, finding };
   } catch (error) {
     return { isReady: false, report: null, finding: { ...failed("daemon", error), verdict: "warn" } };
+  }
+}
+
+async function lookAtDocker({ docker, files }: AgentConfig): Promise<readonly Finding[]> {
+  try {
+    const isWanted = isDockerWanted(docker);
+    const report = isWanted ? await askEngines(files.runDir) : null;
+    const isSocketServed = isWanted && (await isAnswered(docker.pluginSocket));
+    const isSocketFound = isPluginFound(docker.pluginSocket);
+    return dockerFindings({ settings: docker, isWanted, isSocketServed, isSocketFound, report });
+  } catch (error) {
+    return [failed("docker", error)];
+  }
+}
+
+/** Null also when tulled does not answer, which is a finding of its own. */
+async function askEngines(runDir: string): Promise<EngineServiceStatus | null> {
+  try {
+    return (await askControl(runDir, "/docker", AbortSignal.timeout(5000))) as EngineServiceStatus | null;
+  } catch (error) {
+    if (error instanceof TulleError) return null;
+    throw error;
   }
 }
 

@@ -5,6 +5,7 @@ import { isSegmentDevice } from "../../backends/segments/names.ts";
 import type { LinkObject } from "../../backends/state/kinds/link.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
+import { isLinkRange } from "../../ipam/named-networks/network-rules.ts";
 import type { UsedRange } from "../../ipam/named-networks/pools.ts";
 import type { ConfigStore } from "../../ipam/stores/contracts.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
@@ -32,7 +33,7 @@ export async function reservedRanges(
 export function linkPrefixes(netlink: NetlinkConnection): readonly Prefix[] {
   const onLink = localPrefixes(takeHostSnapshot(netlink), []).filter(
     ({ kind, gateway, mayBeContainers, prefix }) =>
-      (kind === "link" || kind === "route") && gateway === null && !mayBeContainers && prefix.length > 0,
+      (kind === "link" || kind === "route") && gateway === null && !mayBeContainers && isLinkRange(prefix),
   );
   return [...new Map(onLink.map(({ prefix }) => [`${prefix}`, prefix])).values()];
 }

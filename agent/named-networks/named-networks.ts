@@ -8,7 +8,8 @@ import { StoreAddressBook } from "../../ipam/named-networks/address-book.ts";
 import { StoreCatalogue } from "../../ipam/named-networks/catalogue.ts";
 import { StoreFeed } from "../../ipam/named-networks/feed.ts";
 import { isHostGone } from "../../ipam/named-networks/gone-hosts.ts";
-import type { HostId, HostRecord } from "../../ipam/named-networks/named-network.ts";
+import type { HostId, HostRecord, NetworkId } from "../../ipam/named-networks/named-network.ts";
+import { recordRestoration } from "../../ipam/named-networks/restorations.ts";
 import type { NetworkStore } from "../../ipam/stores/contracts.ts";
 import type { Runtime } from "../network/runtime.ts";
 import { foreignVnis, linkPrefixes, reservedRanges } from "./host-surroundings.ts";
@@ -56,6 +57,13 @@ export class NamedNetworks {
   /** Prefixes on this host's own links. */
   localPrefixes(): readonly Prefix[] {
     return linkPrefixes(this.#options.runtime.netlink);
+  }
+
+  /** Notes for all hosts that the network was removed here and put back. Rejects with StoreError and ConflictError. */
+  async recordRestoration(network: NetworkId, usedBy: string, signal: AbortSignal): Promise<void> {
+    const { store, host, hostName, dateMs } = this.#options;
+    const atSeconds = Math.floor(dateMs() / 1000);
+    await recordRestoration(store.records, { network, host, hostName, usedBy, atSeconds }, signal);
   }
 
   /** Where other hosts send this host's packets, or another prefix on its links. */

@@ -9,10 +9,13 @@ import type { GuardedPort } from "../../backends/firewall/rules.ts";
 import { BRIDGE_PREFIX, segmentDevices, segmentPortName } from "../../backends/segments/names.ts";
 import type { PlannedSegment } from "../../backends/segments/planner.ts";
 import { type SegmentFacts, tunnelUplink } from "../../backends/segments/segment.ts";
-import { type Address, FAMILIES, type Family, type PerFamily } from "../../ipam/addresses/ip.ts";
+import { type Address, FAMILIES, type Family, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { NamedNetworksView } from "../../ipam/named-networks/contracts.ts";
 import type { NetworkId } from "../../ipam/named-networks/named-network.ts";
 import type { FirewallSettings } from "../config/config.ts";
+
+/** As tulle-netavark makes it (cni-plugin/netavark/outside.ts). */
+export const OUTSIDE = { name: "br-tulle", subnet: Prefix.parse("169.254.96.0/20") };
 
 /** Names the rules of all named networks together. Longer than the name of any other network of the daemon. */
 export const SEGMENT_RULES = "namednets";
@@ -49,6 +52,7 @@ export function segmentFirewallInput({
       bridges: [...segments.values()].map(({ network }) => segmentDevices(network.vni).bridge),
       families: facts.hasIpv6 ? FAMILIES : [4],
       ports: portsOf(segments, view, facts),
+      outside: hasOutside(segments, view, facts) ? OUTSIDE : null,
     },
   };
 }
@@ -76,6 +80,20 @@ function hostAddresses({ hosts }: NamedNetworksView, { host }: SegmentFacts, fam
     const address = record.publicAddresses[family];
     return record.host === host || address === undefined ? [] : [address];
   });
+}
+
+/** Docker has a bridge of its own for this. */
+function hasOutside(
+  segments: ReadonlyMap<NetworkId, PlannedSegment>,
+  { members }: NamedNetworksView,
+  { host }: SegmentFacts,
+): boolean {
+  return [...segments.keys()].some((network) =>
+    members
+      .get(network)
+      ?.get(host)
+      ?.members.some(({ engine }) => engine === "netavark"),
+  );
 }
 
 function portsOf(

@@ -1,4 +1,4 @@
-/** Who asks the name server: what a container engine tells about the source of a query. Types only. */
+/** Who asks the name server: what a container engine tells about the source of a query. */
 
 import type { Address } from "../../ipam/addresses/ip.ts";
 import type { NetworkId } from "../../ipam/named-networks/named-network.ts";
@@ -16,4 +16,17 @@ export interface NameClients {
    * answers from memory; it must not throw.
    */
   clientOf(source: Address): NameClient | null;
+}
+
+/** The clients of several engines: the first that knows a source answers. */
+export function joinedClients(engines: readonly NameClients[]): NameClients {
+  return {
+    clientOf: (source) => {
+      for (const engine of engines) {
+        const client = engine.clientOf(source);
+        if (client !== null) return client;
+      }
+      return null;
+    },
+  };
 }

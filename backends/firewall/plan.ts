@@ -105,6 +105,14 @@ export interface SegmentRules {
   readonly bridges: readonly string[];
   readonly families: readonly Family[];
   readonly ports: readonly GuardedPort[];
+  /** The bridge by which containers on such networks reach the outside; absent or null where none does. */
+  readonly outside?: OutsideBridge | null;
+}
+
+/** Its containers reach neither each other by it, nor does another host reach them but by a published port. */
+export interface OutsideBridge {
+  readonly name: string;
+  readonly subnet: Prefix;
 }
 
 /** What one network's rules must know of another one of this host. */
@@ -152,7 +160,7 @@ function planFamily(input: FirewallInput, family: Family): FamilyRules {
     "docker-user": dockerUserRules(input, family),
     masquerade: masqueradeRules(input, family),
     input: input.openPort ? acceptRules(all) : [],
-    "container-in": containerInRules(input, family),
+    "container-in": [...containerInRules(input, family), ...outsideDrops(input.segments, family)],
     "tunnel-in": judged === undefined ? [] : tunnelInRules(input, family, judged),
     "tunnel-out": judged !== undefined && input.notrack ? [rule({}, NOTRACK)] : [],
     "tunnel-forward": judged === undefined ? [] : tunnelForwardRules(input, family, judged),
@@ -185,7 +193,36 @@ function forwardRules(input: FirewallInput, family: Family): Rule[] {
 function switchedAccepts({ segments }: FirewallInput, family: Family): Rule[] {
   if (segments === undefined || !segments.families.includes(family)) return [];
   const any = `${segments.prefix}*`;
-  return [rule({ inputInterface: any, outputInterface: any }, ACCEPT)];
+  return [
+    rule({ inputInterface: any, outputInterface: any }, ACCEPT),
+    ...outsideAccepts(segments.outside ?? null, family),
+  ];
+}
+
+/** What arrives for a container there has been judged in container-in. */
+function outsideAccepts(outside: OutsideBridge | null, family: Family): Rule[] {
+  if (outside === null || outside.subnet.family !== family) return [];
+  const { name } = outside;
+  return [
+    rule({ inputInterface: name, outputInterface: name }, DROP),
+    rule({ inputInterface: name }, ACCEPT),
+    rule({ outputInterface: name }, ACCEPT),
+  ];
+}
+
+/**
+ * Before addresses are translated, no packet from elsewhere has a container's address on that bridge as its destination:
+ * answers and packets to published ports have this host's.
+ */
+function outsideDrops(segments: SegmentRules | undefined, family: Family): Rule[] {
+  const bridge = segments?.outside ?? null;
+  if (bridge === null || bridge.subnet.family !== family) return [];
+  const { name, subnet } = bridge;
+  return [
+    rule({ inputInterface: name, source: outside(subnet) }, DROP),
+    rule({ inputInterface: name }, RETURN),
+    rule({ destination: inside(subnet) }, DROP),
+  ];
 }
 
 /** Behind gates: packets that enter or leave by such a bridge. Switched frames enter and leave by the same one. */
@@ -230,6 +267,11 @@ function isolationDrops({ isolated = [] }: FirewallInput, network: Prefix): Rule
 }
 
 function masqueradeRules(input: FirewallInput, family: Family): Rule[] {
+  const bridge = input.segments?.outside ?? null;
+  if (bridge !== null && bridge.subnet.family === family) {
+    const masquerade: Action = { do: "masquerade", randomFully: input.masquerade.randomFully };
+    return [rule({ source: inside(bridge.subnet), destination: outside(bridge.subnet) }, masquerade)];
+  }
   const network = input.networks[family];
   const subnet = input.subnets[family];
   if (network === undefined || subnet === undefined || !input.masquerade.isEnabled) return [];

@@ -198,7 +198,8 @@ function isHostRoute({ destination, device, protocol }: RouteObject, scope: Scop
   return isForeign && scope.networks.some((network) => network.overlaps(destination));
 }
 
-/** Every container brings a veth with a link-local address, which never carries a tunnel. */
+/** Every container brings a veth with a link-local address of IPv6, which never carries a tunnel. */
 function isHostAddress({ device, address: { address } }: AddressObject, scope: Scope): boolean {
-  return !scope.devices.has(device) && (scope.sharedDevices.has(device) || !address.isLinkLocal);
+  const isOfAnyLink = address.family === 6 && address.isLinkLocal;
+  return !scope.devices.has(device) && (scope.sharedDevices.has(device) || !isOfAnyLink);
 }

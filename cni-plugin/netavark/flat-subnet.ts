@@ -32,7 +32,7 @@ const DEFAULT_CNI_NETWORK = "cbr0";
 const OPTIONS = ["subnet_file", "state_dir", "address_dir", "cni_network"];
 
 export const flatSubnet: NetworkDriver = {
-  create(network) {
+  async create(network) {
     requireOwnSettings(network);
     const env = readSubnetEnv(configOf(network), CNI_CODES.tryAgainLater);
     if (network.config.ipv6_enabled === true && env.subnets[6] === undefined) {

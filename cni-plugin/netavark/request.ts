@@ -26,6 +26,9 @@ export interface PodmanContainer {
   /** Empty when the namespace is gone. */
   readonly netnsPath: string;
   readonly containerId: string;
+  /** Empty where podman sends none. */
+  readonly containerName: string;
+  readonly aliases: readonly string[];
   readonly interfaceName: string;
   /** Requested addresses, at most one per family. */
   readonly addresses: readonly string[];
@@ -70,11 +73,10 @@ export function parseContainer(request: JsonObject, netnsPath: string): PodmanCo
     network: parseNetwork(objectIn(request, "network")),
     netnsPath,
     containerId,
+    containerName: textIn(request, "container_name"),
+    aliases: textsIn(own, "aliases"),
     interfaceName,
-    addresses: listIn(own, "static_ips").map((value) => {
-      if (typeof value !== "string") throw wrong("static_ips", value, "give addresses as text");
-      return value;
-    }),
+    addresses: textsIn(own, "static_ips"),
     mac: textIn(own, "static_mac"),
     portMappings: listIn(request, "port_mappings"),
   };
@@ -130,6 +132,13 @@ function textIn(value: JsonObject, key: string): string {
   const found = value[key] ?? "";
   if (typeof found === "string") return found;
   throw wrong(key, found, "give text");
+}
+
+function textsIn(value: JsonObject, key: string): readonly string[] {
+  return listIn(value, key).map((each) => {
+    if (typeof each !== "string") throw wrong(key, each, "give a list of texts");
+    return each;
+  });
 }
 
 function numberIn(value: JsonObject, key: string, fallback = 0): number {

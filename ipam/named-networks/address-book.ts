@@ -127,6 +127,10 @@ export class StoreAddressBook implements AddressBook {
     this.#refill();
   }
 
+  endpointOf(network: NetworkId, address: Address): string | null {
+    return this.#networks.get(network)?.holdings.endpointOf(address) ?? null;
+  }
+
   given(network: NetworkId): readonly Address[] {
     return this.#networks.get(network)?.holdings.given ?? [];
   }

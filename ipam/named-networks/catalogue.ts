@@ -26,6 +26,7 @@ import {
 import type { NetworkCatalogue, NetworkRequest, PoolDraft, PoolRequest } from "./contracts.ts";
 import { decodeHost, decodeMembers } from "./member-codec.ts";
 import type { HostId, HostRecord, NamedNetwork, NetworkId } from "./named-network.ts";
+import { isLinkRange } from "./network-rules.ts";
 import type { UsedRange } from "./pools.ts";
 import {
   addressFolder,
@@ -45,6 +46,8 @@ const MAX_BYTES = 360_000;
 
 /** Each attempt that lost to another host's write is one network of another host: this is enough for hundreds. */
 const MAX_TRIES = 200;
+/** Of putting a network back that turned out to be in use. */
+const PUT_BACK_MS = 5_000;
 const RETRY_MS = { baseMs: 4, maxMs: 60 };
 
 export interface CatalogueOptions {
@@ -140,7 +143,8 @@ export class StoreCatalogue implements NetworkCatalogue {
     try {
       await this.#requireUnused(id, network?.name ?? id, signal);
     } catch (error) {
-      if (error instanceof ConflictError && removed !== null) await this.#putBack(removed, signal);
+      // What is not known to be unused stays. The caller's signal may have fired.
+      if (removed !== null) await this.#putBack(removed, AbortSignal.timeout(PUT_BACK_MS));
       throw error;
     }
     const { records } = this.#options;
@@ -187,9 +191,8 @@ export class StoreCatalogue implements NetworkCatalogue {
     const remedy = isHostGone
       ? `that host is away; if it is gone for good, run "tulle network ipam release --host ${host}"`
       : "stop or disconnect it there";
-    throw new ConflictError(
-      `network ${name} is in use by container ${container} on host ${hostName}; ${remedy}`,
-    );
+    const usedBy = `container ${container} on host ${hostName}`;
+    throw new ConflictError(`network ${name} is in use by ${usedBy}; ${remedy}`, { details: { usedBy } });
   }
 
   /** One container in the network, of a host that is there if possible. */
@@ -271,7 +274,9 @@ export class StoreCatalogue implements NetworkCatalogue {
 }
 
 function usedBy({ name, localPrefixes }: HostRecord): readonly UsedRange[] {
-  return localPrefixes.map((prefix: Prefix) => ({ prefix, title: `on a link of host ${name}` }));
+  return localPrefixes
+    .filter(isLinkRange)
+    .map((prefix: Prefix) => ({ prefix, title: `on a link of host ${name}` }));
 }
 
 function hostOrNull(text: string, host: HostId): HostRecord | null {

@@ -53,7 +53,7 @@ export interface NetworkCatalogue {
   ): Promise<{ readonly network: NamedNetwork; readonly created: boolean }>;
   abandon(draft: PoolDraft, signal: AbortSignal): Promise<void>;
   list(signal: AbortSignal): Promise<readonly NamedNetwork[]>;
-  /** Removes a network and the records of its addresses; absent is a success. ConflictError while it has members. */
+  /** Removes a network and the records of its addresses; absent is a success. ConflictError while it has members, with one of them as `details.usedBy`. */
   remove(id: NetworkId, signal: AbortSignal): Promise<void>;
 }
 
@@ -74,6 +74,8 @@ export interface AddressBook {
   release(network: NetworkId, address: Address): void;
   /** What this host gave, for a comparison with the containers that there are. */
   given(network: NetworkId): readonly Address[];
+  /** The endpoint that the address was given to; null where none was named, or it is not given. */
+  endpointOf(network: NetworkId, address: Address): string | null;
   /** Fills the reserve before the first container of the network starts here. */
   prepare(network: NamedNetwork): void;
   /** Drops what is known of a network that was removed; nothing while addresses are given. */

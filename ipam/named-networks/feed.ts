@@ -53,6 +53,8 @@ export class StoreFeed implements NamedNetworksFeed {
   readonly #hostPublisher: HostPublisher;
   readonly #membersPublisher: MembersPublisher;
   readonly #own = new Map<NetworkId, Map<string, Member>>();
+  /** Networks with other members of this host than the table has: a thousand changes between two readings cost one. */
+  readonly #changed = new Set<NetworkId>();
   /** This host's records as they are in the store. */
   readonly #stored = new Map<NetworkId, StoreEntry>();
   readonly #listeners = new Set<(view: NamedNetworksView) => void>();
@@ -81,10 +83,11 @@ export class StoreFeed implements NamedNetworksFeed {
     this.#saving = new Sleep(clock);
     this.#expiry = new Sleep(clock);
     this.#restore();
-    this.#shown = this.#table.view;
+    this.#shown = this.view;
   }
 
   get view(): NamedNetworksView {
+    for (const network of this.#changed) this.#showOwn(network);
     return this.#table.view;
   }
 
@@ -101,6 +104,10 @@ export class StoreFeed implements NamedNetworksFeed {
       ...orphans.map(
         ([network, members]) =>
           `network ${network} was removed while containers of this host are in it: ${members.size}`,
+      ),
+      ...[...this.#membersPublisher.leftOut].map(
+        ([network, count]) =>
+          `network ${networks.get(network)?.name ?? network}: ${count} containers of this host are unknown to other hosts, because a record holds no more; start containers on another host`,
       ),
     ];
   }
@@ -235,7 +242,7 @@ export class StoreFeed implements NamedNetworksFeed {
   }
 
   #changedOwn(network: NetworkId): void {
-    this.#showOwn(network);
+    this.#changed.add(network);
     this.#membersPublisher.publish(network);
     this.#isUnsaved = true;
     this.#notify();
@@ -251,6 +258,7 @@ export class StoreFeed implements NamedNetworksFeed {
   }
 
   #showOwn(network: NetworkId): void {
+    this.#changed.delete(network);
     const createRevision = this.#stored.get(network)?.createRevision ?? null;
     this.#table.setOwn(network, this.#membersOf(network), createRevision);
   }
@@ -261,7 +269,7 @@ export class StoreFeed implements NamedNetworksFeed {
     this.#isNotifying = true;
     setImmediate(() => {
       this.#isNotifying = false;
-      const { view } = this.#table;
+      const { view } = this;
       if (view === this.#shown) return;
       this.#shown = view;
       for (const listener of [...this.#listeners]) this.#call(listener, view);

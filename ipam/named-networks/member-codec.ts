@@ -12,7 +12,8 @@ export const MAX_MEMBERS = 2_000;
 /** UTF-16 units of a record's value, a little below the smallest limit of the stores (Consul). */
 export const MAX_RECORD_LENGTH = 370_000;
 
-const MAX_NAMES = 64;
+/** Names of a member. */
+export const MAX_NAMES = 64;
 /** A host name has at most 253 characters (RFC 1035 §2.3.4). */
 const MAX_NAME = 253;
 const MAX_ID = 128;
@@ -28,7 +29,11 @@ export function encodeHost({ host, name, publicAddresses, localPrefixes, version
     host,
     name,
     addresses: encodePerFamily(publicAddresses, String),
-    localPrefixes: localPrefixes.map(String),
+    // The widest: a host with a route to each of its containers must not lose its record, and with it all of them.
+    localPrefixes: localPrefixes
+      .toSorted((a, b) => a.length - b.length)
+      .slice(0, MAX_PREFIXES)
+      .map(String),
     version,
   });
 }
@@ -57,6 +62,19 @@ const END = "\n]}";
 
 export function encodeMembers(members: readonly Member[]): string {
   return BEGIN + members.map((member) => JSON.stringify(encodeMember(member))).join(SEPARATOR) + END;
+}
+
+/** The record of as many members as it can hold, from the first one on. */
+export function encodeFitting(members: readonly Member[]): { readonly text: string; readonly count: number } {
+  const lines: string[] = [];
+  let length = BEGIN.length + END.length;
+  for (const member of members) {
+    const line = JSON.stringify(encodeMember(member));
+    length += line.length + SEPARATOR.length;
+    if (length > MAX_RECORD_LENGTH || lines.length === MAX_MEMBERS) break;
+    lines.push(line);
+  }
+  return { text: BEGIN + lines.join(SEPARATOR) + END, count: lines.length };
 }
 
 function encodeMember({ endpoint, container, engine, names, mac, addresses }: Member): JsonObject {

@@ -8,7 +8,7 @@ import { ConflictError } from "../errors.ts";
 import { FailureSeries } from "../log.ts";
 import type { StoreEntry } from "../stores/contracts.ts";
 import type { PublisherOptions } from "./host-publisher.ts";
-import { encodeMembers } from "./member-codec.ts";
+import { encodeFitting } from "./member-codec.ts";
 import type { HostId, Member, NetworkId } from "./named-network.ts";
 import { membersRecord } from "./record-names.ts";
 
@@ -30,6 +30,8 @@ export class MembersPublisher {
   /** As last read, written or seen; undefined when it must be read. */
   readonly #stored = new Map<NetworkId, StoreEntry | null>();
   readonly #dirty = new Set<NetworkId>();
+  /** How many members of a network its record had no room for. */
+  readonly #leftOut = new Map<NetworkId, number>();
   readonly #working = new Map<NetworkId, Promise<void>>();
   #signal: AbortSignal | null = null;
 
@@ -45,6 +47,11 @@ export class MembersPublisher {
   /** Networks whose record is not known to be up to date. */
   get pending(): readonly NetworkId[] {
     return [...new Set([...this.#dirty, ...this.#working.keys()])];
+  }
+
+  /** By network: how many members its record has no room for. A record that no host could read would lose all. */
+  get leftOut(): ReadonlyMap<NetworkId, number> {
+    return this.#leftOut;
   }
 
   /** Begins to write, and returns when the signal has fired and no request is under way. */
@@ -126,6 +133,9 @@ export class MembersPublisher {
 
   #wanted(network: NetworkId): string | null {
     const members = this.#options.membersOf(network);
-    return members.length === 0 ? null : encodeMembers(members);
+    const { text, count } = encodeFitting(members);
+    if (count < members.length) this.#leftOut.set(network, members.length - count);
+    else this.#leftOut.delete(network);
+    return members.length === 0 ? null : text;
   }
 }

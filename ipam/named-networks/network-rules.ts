@@ -59,6 +59,14 @@ export function poolProblem({ subnet, allocation, gateway, excluded }: Pool): st
   return outside === undefined ? null : `excluded address ${outside} is not inside subnet ${subnet}`;
 }
 
+/**
+ * False for what is too wide to be the network of a link: a VPN that takes all packets has routes such as 0.0.0.0/1
+ * without a gateway. No network could avoid it, and none need.
+ */
+export function isLinkRange({ family, length }: Prefix): boolean {
+  return length >= LENGTHS[family][0];
+}
+
 /** Why no interface in `subnet` can have the address. */
 export function hostAddressProblem(subnet: Prefix, address: Address): string | null {
   if (!subnet.contains(address)) return `${address} is not inside subnet ${subnet}`;

@@ -18,6 +18,7 @@ import { StoreCatalogue } from "../../ipam/named-networks/catalogue.ts";
 import type { AddressBook } from "../../ipam/named-networks/contracts.ts";
 import { StoreFeed } from "../../ipam/named-networks/feed.ts";
 import type { HostId, HostRecord, NamedNetwork, NetworkId } from "../../ipam/named-networks/named-network.ts";
+import { recordRestoration } from "../../ipam/named-networks/restorations.ts";
 import { MemoryHolder, openMemoryStore } from "../../ipam/stores/file/memory.ts";
 import { FakeEngine } from "./fake-engine.ts";
 import { testEnvironment } from "./stores/store-factory.ts";
@@ -45,6 +46,7 @@ class SharedAddresses {
         if (this.holders.get(key) === host) this.holders.delete(key);
       },
       given: (network) => this.givenTo(host, network),
+      endpointOf: () => null,
       prepare: () => undefined,
       forget: async () => undefined,
     };
@@ -158,6 +160,12 @@ export class DriverHost {
     const driver = await DockerDriver.open({
       ...{ pluginSocket: this.pluginSocket, engineSocket: this.apiSocket, stateDir: this.folder },
       ...{ host: this.#id, feed, catalogue: guardedCatalogue, book: this.#lab.addresses.bookOf(this.#id) },
+      recordRestoration: (network, usedBy, signal) =>
+        recordRestoration(
+          records,
+          { network, host: this.#id, hostName: this.name, usedBy, atSeconds: Math.floor(Date.now() / 1000) },
+          signal,
+        ),
       ...{ links: this.links, localPrefixes: () => [this.#lab.lan], clock, random: Math.random },
       ...{ dateMs: Date.now, logger, faults: new Faults(logger), metrics: new Metrics() },
     });

@@ -1,5 +1,6 @@
 /** Named, isolated networks across hosts with plain Docker: the walkthrough's part B, and what it survives. */
 
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type DockerHost, describeWithDocker } from "../../support/docker.ts";
 import {
@@ -12,6 +13,7 @@ import {
   SLEEP,
   until,
 } from "../../support/docker-lab.ts";
+import { PROGRAMS } from "../../support/hosts.ts";
 
 describeWithDocker("named networks, the walkthrough typed literally", (engines) => {
   let lab: DockerLab;
@@ -99,6 +101,15 @@ describeWithDocker("named networks, the walkthrough typed literally", (engines) 
     });
     expect(networksOf(host2)).toContain("ov_net1");
     expect(lab.net.host(1).daemon.log).toMatch(/removed here and put back.*bbox/);
+    const list = await until(() => {
+      const text = lab.net
+        .host(3)
+        .run(process.execPath, join(PROGRAMS, "tulle"), "network", "ls", ...lab.net.flags.slice(0, 1));
+      return text.includes("put back") && text;
+    });
+    expect(list).toMatch(
+      /network ov_net1: removed on host .* and put back, because container bbox\d on host/,
+    );
     await until(() => pings(host3, "bbox2", addressOn(host2, "bbox1", "ov_net1")));
   });
 

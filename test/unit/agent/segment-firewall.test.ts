@@ -52,6 +52,41 @@ it("drops what is routed, accepts what is switched, and checks who sends tunnel 
   );
   expect(rules(6, "FLANNEL-TUN-IN")).toEqual([]);
   expect(plan.ports).toMatchObject([{ mac: "02:42:00:01:00:0a", tunnelPort: 8472 }]);
+  expect([rules(4, "FLANNEL-CONT-IN"), rules(4, "FLANNEL-POSTRTG")]).toEqual([[], []]);
+});
+
+it("lets podman's containers out, and neither other hosts nor neighbours in", () => {
+  const feed = new TestFeed();
+  feed.addNetwork(BLUE);
+  feed.setMembers(BLUE.id, hostId(1), [testMember(1, 10, { engine: "netavark" })]);
+  const address = Address.parse("10.99.0.1");
+  const facts = {
+    host: hostId(1),
+    uplinks: {
+      4: { interface: "eth0", mtuBytes: 1500, address, publicAddress: address, onLinkPrefixes: [] },
+    },
+    hasIpv6: true,
+    port: 8472,
+    macFor: () => localMacFromSeed(Buffer.from("      ")),
+  };
+  const { segments } = new SegmentPlanner().plan(feed.view, facts);
+  const input = segmentFirewallInput({ settings: { openPort: true }, segments, view: feed.view, facts });
+  const plan = planFirewall(input);
+  const rules = (family: 4 | 6, name: string): readonly string[] =>
+    renderChains(plan.rules[family], SEGMENT_RULES).find((chain) => chain.name === `${name}-namednets`)
+      ?.rules ?? [];
+  const accepts = ["-i br-tulle -o br-tulle -j DROP", "-i br-tulle -j ACCEPT", "-o br-tulle -j ACCEPT"];
+  expect(rules(4, "FLANNEL-DOCKER")).toEqual(["-i tb-+ -o tb-+ -j ACCEPT", ...accepts]);
+  expect(rules(4, "FLANNEL-CONT-IN")).toEqual([
+    "! -s 169.254.96.0/20 -i br-tulle -j DROP",
+    "-i br-tulle -j RETURN",
+    "-d 169.254.96.0/20 -j DROP",
+  ]);
+  const [masquerade, ...more] = rules(4, "FLANNEL-POSTRTG");
+  expect(masquerade).toMatch(/^-s 169\.254\.96\.0\/20 ! -d 169\.254\.96\.0\/20 .*-j MASQUERADE/);
+  expect(more).toEqual([]);
+  for (const name of ["FLANNEL-CONT-IN", "FLANNEL-POSTRTG"]) expect(rules(6, name)).toEqual([]);
+  expect(rules(6, "FLANNEL-DOCKER")).toEqual(["-i tb-+ -o tb-+ -j ACCEPT"]);
 });
 
 it("leaves the sources of another network's tunnel on the port to that network", () => {

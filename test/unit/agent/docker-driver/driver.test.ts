@@ -4,6 +4,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { RETRIED } from "../../../../agent/docker-driver/plugin-server.ts";
+import { listRestorations } from "../../../../ipam/named-networks/restorations.ts";
 import { type DriverHost, DriverLab, eventually } from "../../../support/docker-driver-lab.ts";
 import { callPlugin, post } from "../../../support/fake-engine.ts";
 
@@ -90,6 +91,31 @@ describe("a network created with --ipam-driver tulle", () => {
     expect(notice?.text).toContain("bbox1");
     expect(notice?.text).toContain("host1");
     expect(one.networkNames()).toEqual(["ov_net1"]);
+    const restorations = await eventually(async () => {
+      const found = await listRestorations(
+        lab.connection.network("/test").records,
+        AbortSignal.timeout(1000),
+      );
+      return found.length > 0 && found;
+    });
+    expect(restorations).toMatchObject([
+      { hostName: "host2", usedBy: expect.stringMatching(/^container bbox1 on host host1$/) },
+    ]);
+  });
+
+  it("stays wanted away while the store does not say what uses it", async () => {
+    await one.engine.create("ov_net1", OURS);
+    await appears(two, "ov_net1");
+    lab.isStoreCut = true;
+    await two.engine.remove("ov_net1");
+    const problems = () => two.driver.status().problems;
+    await eventually(() => problems().length > 0);
+    // It stays from one attempt to the next.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(problems()).toEqual([expect.stringMatching(/ov_net1 cannot be removed from the store yet/)]);
+    lab.isStoreCut = false;
+    await disappears(one, "ov_net1");
+    expect(two.driver.status().notices).toEqual([]);
   });
 
   it("becomes one network when two hosts create it at once", async () => {

@@ -1,0 +1,239 @@
+/** podman 5 on two hosts without Docker, and Docker on a third, all on one named network by tulle-netavark. */
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { CniHost } from "../../support/cni-host.ts";
+import { createImage, DockerHost } from "../../support/docker.ts";
+import { addressOn, pings, SLEEP, until } from "../../support/docker-lab.ts";
+import { describeOnNewest, NEWEST } from "../../support/engines.ts";
+import { describeWithEtcd, PROGRAMS, useEtcdLab } from "../../support/hosts.ts";
+import { netavarkSettings, PodmanHost } from "../../support/podman.ts";
+
+const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
+const SERVE = ["-p", "8080:80", "--entrypoint", '["httpd","-f","-p","80","-h","/bin"]'];
+/** By host: podman alone with either engine of the firewall, then Docker. */
+const FLAGS: Readonly<Record<number, readonly string[]>> = {
+  1: ["--docker-plugin=off", "--firewall=iptables"],
+  2: ["--docker-plugin=off", "--firewall=nft"],
+};
+const SEGMENT_DEVICE = /\bt[pbv]-|br-tulle/;
+
+describeOnNewest("podman 5 on named networks", describeWithEtcd, () => {
+  const net = useEtcdLab("podnets", { hosts: 3, config: CONFIG });
+  const hosts: CniHost[] = [];
+  const podmans: PodmanHost[] = [];
+  let docker: DockerHost;
+
+  const startAgent = (number: number) =>
+    net.host(number).daemon.start(...net.flags, ...(FLAGS[number] ?? []));
+  const tulle = (...args: readonly string[]) =>
+    net.host(3).run(process.execPath, join(PROGRAMS, "tulle"), ...args, ...net.flags.slice(0, 1));
+  const podman = (number: number): PodmanHost => {
+    const found = podmans[number - 1];
+    if (found === undefined) throw new Error("there is no such host");
+    return found;
+  };
+  /** `podman network create` on a host, with its folders. */
+  const join_ = (number: number, network: string, ...options: readonly string[]) => {
+    const { dir, stateDir } = hosts[number - 1] as CniHost;
+    const folders = {
+      run_dir: join(net.host(number).runDirectory, "tulle"),
+      state_dir: stateDir,
+      address_dir: join(dir, "ipam"),
+    };
+    const given = Object.entries({ ...folders, network }).flatMap(([key, value]) => [
+      "-o",
+      `${key}=${value}`,
+    ]);
+    podman(number).run("network", "create", "-d", "tulle-netavark", ...given, ...options, network);
+  };
+  const exec = (number: number, name: string, ...command: readonly string[]) =>
+    podman(number).run("exec", name, ...command);
+  const reaches = (number: number, name: string, to: string): boolean => {
+    try {
+      return exec(number, name, "ping", "-c1", "-W2", to).includes(" 0% packet loss");
+    } catch {
+      return false;
+    }
+  };
+  const addressOf = (number: number, name: string, network = "blue", key = "IPAddress") =>
+    podman(number).run("inspect", "-f", `{{.NetworkSettings.Networks.${network}.${key}}}`, name);
+  const outsideOf = (number: number, name: string): string =>
+    /inet (169\.254\.\d+\.\d+)/.exec(exec(number, name, "ip", "-4", "address", "show", "tulle0"))?.[1] ?? "";
+  const links = (number: number) => net.host(number).netns.exec("ip", ["-o", "link"]);
+
+  beforeAll(async () => {
+    await Promise.all([1, 2, 3].map(startAgent));
+    for (const number of [1, 2]) {
+      const cni = new CniHost("podnets", net.host(number));
+      hosts.push(cni);
+      podmans.push(new PodmanHost(cni, NEWEST, netavarkSettings(join(cni.dir, "networks"), [PROGRAMS])));
+    }
+    docker = new DockerHost(net.host(3), NEWEST);
+    await docker.start(createImage(net.lab.directory), "--dns=169.254.53.53");
+    tulle("network", "create", "blue", "--ipv6");
+    tulle("network", "create", "red");
+  });
+  afterAll(async () => {
+    for (const podman of podmans) podman.dispose();
+    docker?.dispose();
+    for (const host of hosts) host.dispose();
+  });
+
+  it("starts nothing of named networks before podman asks, and names a network that is missing", () => {
+    expect(links(1)).not.toMatch(SEGMENT_DEVICE);
+    expect(net.host(1).netns.exec("ip", ["-o", "address"])).not.toContain("169.254.53.53");
+    expect(() => join_(1, "nope")).toThrow(/no network .*nope.*tulle network create nope/);
+    expect(() => join_(1, "blue", "--subnet", "10.9.0.0/24")).toThrow(/leave --subnet out/);
+  });
+
+  it("joins containers of podman and of Docker to one network, by address and by name", async () => {
+    for (const number of [1, 2]) join_(number, "blue");
+    podman(1).start("web", "blue", "--network-alias", "www", ...SERVE);
+    podman(2).start("far", "blue");
+    docker.runContainer("whale", { options: ["--network", "blue"], command: SLEEP });
+    await until(() => reaches(2, "far", addressOf(1, "web")), 20_000);
+    await until(() => reaches(2, "far", addressOf(1, "web", "blue", "GlobalIPv6Address")), 20_000);
+    for (const name of ["web", "www", "web.blue", "whale"])
+      await until(() => reaches(2, "far", name), 20_000);
+    await until(() => reaches(1, "web", "far"), 20_000);
+    await until(() => pings(docker, "whale", "web"), 20_000);
+    await until(() => pings(docker, "whale", "far"), 20_000);
+    expect(reaches(1, "web", addressOn(docker, "whale", "blue"))).toBe(true);
+    const id = podman(1).run("inspect", "-f", "{{.Id}}", "web").slice(0, 12);
+    expect(pings(docker, "whale", id)).toBe(true);
+  });
+
+  it("answers A, AAAA and PTR, and passes other names to the host's resolvers", () => {
+    const address = addressOf(1, "web");
+    const shown = exec(2, "far", "nslookup", "web", "169.254.53.53");
+    expect(shown).toContain(address);
+    expect(shown).toContain(addressOf(1, "web", "blue", "GlobalIPv6Address"));
+    expect(exec(2, "far", "nslookup", address, "169.254.53.53")).toContain("web.blue");
+    expect(exec(2, "far", "cat", "/etc/resolv.conf")).toMatch(/^nameserver 169\.254\.53\.53$/m);
+  });
+
+  it("tulle ps shows the containers of all engines and hosts", () => {
+    const list = JSON.parse(tulle("ps", "--json"));
+    const shown = list.map(({ names, hostName, engine }: never) => [names?.[0], hostName, engine].join(" "));
+    expect(shown).toHaveLength(3);
+    expect(tulle("ps")).toMatch(/^web +blue .* netavark /m);
+    expect(tulle("ps")).toMatch(/^whale +blue .* docker /m);
+  });
+
+  it("leads outside, publishes ports, and keeps networks apart", async () => {
+    join_(1, "red");
+    podman(1).start("other", "red");
+    expect(exec(1, "web", "ip", "route")).toMatch(/default via 169\.254\.96\.1 dev tulle0 .*metric/);
+    await until(() => reaches(1, "web", net.host(2).address));
+    const url = `http://${net.host(1).address}:8080/busybox`;
+    expect(net.host(2).netns.exec("busybox", ["wget", "-q", "-O/dev/null", url])).toBe("");
+    expect(exec(2, "far", "wget", "-q", "-O/dev/null", url)).toBe("");
+    expect(reaches(1, "other", outsideOf(1, "web"))).toBe(false);
+    expect(reaches(1, "other", addressOf(1, "web"))).toBe(false);
+    expect(reaches(1, "other", "web")).toBe(false);
+  });
+
+  it("hides containers behind their hosts, with either engine of the firewall", async () => {
+    for (const [number, name, other] of [
+      [1, "web", 2],
+      [2, "far", 1],
+    ] as const) {
+      await until(() => reaches(number, name, net.host(other).address));
+      const route = [`${outsideOf(number, name)}/32`, "via", net.host(number).address];
+      const { netns } = net.host(other);
+      netns.exec("ip", ["route", "add", ...route]);
+      const ping = () => netns.exec("ping", ["-c1", "-W1", outsideOf(number, name)]);
+      expect(ping).toThrow();
+      netns.exec("ip", ["route", "del", ...route]);
+    }
+    expect(net.host(2).netns.exec("nft", ["list", "tables"])).toMatch(/namednets/);
+  });
+
+  it("gives containers of an internal network no way outside, and none to the host", async () => {
+    tulle("network", "create", "shut", "--internal");
+    join_(1, "shut");
+    podman(1).start("inner", "shut");
+    expect(exec(1, "inner", "ip", "route")).not.toContain("default");
+    expect(exec(1, "inner", "ip", "-o", "link")).not.toContain("tulle0");
+    expect(reaches(1, "inner", "169.254.96.1")).toBe(false);
+    expect(() => podman(1).start("open", "shut", "-p", "9090:80")).toThrow(
+      /internal network publishes no ports/,
+    );
+    podman(1).run("rm", "--force", "--ignore", "--time", "0", "inner", "open");
+  });
+
+  it("puts a container on two named networks, one way outside for both", async () => {
+    podman(1).run("network", "connect", "red", "web");
+    await until(() => reaches(1, "other", "web"), 20_000);
+    expect(exec(1, "web", "ip", "-o", "link").match(/tulle0/g)).toHaveLength(1);
+    podman(1).run("network", "disconnect", "red", "web");
+    expect(reaches(1, "other", "web")).toBe(false);
+    await until(() => reaches(2, "far", "web"));
+    expect(reaches(1, "web", net.host(2).address)).toBe(true);
+  });
+
+  it("gives what --ip and --mac-address ask for, once on all hosts", () => {
+    const address = addressOf(1, "web").replace(/\d+$/, "77");
+    podman(1).start("fixed", "blue", "--ip", address, "--mac-address", "02:00:00:00:00:77");
+    expect(exec(1, "fixed", "ip", "-o", "address")).toContain(`${address}/24`);
+    expect(exec(1, "fixed", "ip", "-o", "link")).toContain("02:00:00:00:00:77");
+    expect(() => podman(2).start("second", "blue", "--ip", address)).toThrow(/held by host/);
+    expect(() => podman(2).start("third", "blue", "--mac-address", "02:00:00:00:00:77")).toThrow(
+      /belongs to fixed/,
+    );
+    for (const number of [1, 2])
+      podman(number).run("rm", "--force", "--ignore", "--time", "0", "fixed", "second", "third");
+    expect(tulle("ps")).not.toContain("fixed");
+  });
+
+  it("starts a container again whose conmon and process were killed", async () => {
+    const [conmon, pid] = podman(1)
+      .run("inspect", "-f", "{{.State.ConmonPid}} {{.State.Pid}}", "web")
+      .split(" ");
+    for (const each of [conmon, pid]) process.kill(Number(each), "SIGKILL");
+    // The first time podman only finds that its monitor is gone.
+    await until(() => {
+      podman(1).run("restart", "--time", "0", "web");
+      return true;
+    }, 20_000);
+    await until(() => reaches(2, "far", "web"), 20_000);
+    await until(() => reaches(1, "web", net.host(2).address));
+    expect(tulle("ps").match(/^web /gm)).toHaveLength(1);
+  });
+
+  it("fails at once while tulled is away, and lets containers go", async () => {
+    await net.host(1).daemon.stop();
+    const startMs = performance.now();
+    expect(() => podman(1).start("late", "blue")).toThrow(/tulled does not answer.*it does not run/);
+    expect(performance.now() - startMs).toBeLessThan(20_000);
+    podman(1).run("rm", "--force", "--time", "0", "web");
+    expect(reaches(2, "far", addressOn(docker, "whale", "blue"))).toBe(true);
+    podman(1).run("rm", "--force", "--ignore", "late");
+    await startAgent(1);
+    // Without a call of podman: "other" is known from the disk, and "web" is gone from the kernel.
+    await until(() => !tulle("ps").includes("web "), 150_000);
+    expect(tulle("ps")).toMatch(/^other +red /m);
+  }, 240_000);
+
+  it("leaves nothing when all are removed", async () => {
+    docker.docker("rm", "-f", "whale");
+    for (const number of [1, 2]) podman(number).run("rm", "--all", "--force", "--time", "0");
+    for (const number of [1, 2]) {
+      await until(() => !/\bt[pbv]-/.test(links(number)), 20_000);
+      expect(net.host(number).netns.exec("nft", ["list", "tables"])).not.toContain("tulle-ports-");
+      const { stateDir, dir } = hosts[number - 1] as CniHost;
+      expect(
+        readFileSync(join(net.host(number).stateDirectory, "netavark-endpoints.json"), "utf8"),
+      ).toContain('"endpoints":[]');
+      for (const folder of [stateDir, join(dir, "ipam", "tulle-outside")])
+        expect(
+          hosts[number - 1]?.leftovers().filter((name) => name !== "lock" && !/eth0|br-tulle/.test(name)),
+          folder,
+        ).toEqual([]);
+    }
+    await until(() => JSON.parse(tulle("ps", "--json")).length === 0);
+  });
+});

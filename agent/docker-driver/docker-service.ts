@@ -10,6 +10,7 @@ import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import { Backoff } from "../../ipam/clock.ts";
 import { ConflictError, errorMessage } from "../../ipam/errors.ts";
 import { errorFields } from "../../ipam/log.ts";
+import type { NamedNetworksView } from "../../ipam/named-networks/contracts.ts";
 import type { HostId } from "../../ipam/named-networks/named-network.ts";
 import { partOf } from "../../ipam/part-signal.ts";
 import type { NetworkStore } from "../../ipam/stores/contracts.ts";
@@ -81,6 +82,11 @@ export class DockerService {
   status(): DockerServiceStatus {
     const names = this.#names === null ? {} : { names: this.#names.status() };
     return { failure: this.#failure, ...this.#driver?.status(), ...names };
+  }
+
+  /** Named networks and their containers; null while they are not followed. */
+  get view(): NamedNetworksView | null {
+    return this.#networks?.feed.view ?? null;
   }
 
   /** What is wrong with Docker's named networks on this host, one sentence each. */

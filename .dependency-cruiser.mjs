@@ -68,6 +68,12 @@ export default {
       { path: "^agent/", ...not("^agent/cni/") },
       { path: "^(cni-plugin|test)/" },
     ),
+    rule(
+      "page-runs-in-browsers",
+      "the page's code knows of the daemon what it is sent",
+      { path: "^agent/page/" },
+      { ...not("^agent/(page/|page-server/page-data\\.ts)"), path: "." },
+    ),
     onlyIn("^backends/netlink/libc\\.ts$", "koffi"),
     onlyIn("^agent/report/log\\.ts$", "winston"),
     onlyIn("^agent/names/", "dns-packet"),

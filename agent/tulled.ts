@@ -24,6 +24,7 @@ import { firstNetwork } from "./network/network-settings.ts";
 import { Networks } from "./network/networks.ts";
 import { openConfiguredStore } from "./network/open-store.ts";
 import type { Runtime } from "./network/runtime.ts";
+import { PageService } from "./page-server/page-service.ts";
 import { serveControl } from "./report/control.ts";
 import { EventLog } from "./report/event-log.ts";
 import { serveHealth } from "./report/health.ts";
@@ -89,6 +90,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     dateMs: Date.now,
     isLeaseHeld: () => networks.isLeaseHeld,
   });
+  let page: PageService | null = null;
   const networks = new Networks({
     runtime,
     networks: [settings],
@@ -97,7 +99,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     version: VERSION,
     profile: hostProfile(),
     onAttachment: (attachment, plans) => engines.attached(attachment, plans),
-    hostProblems: () => engines.problems(),
+    hostProblems: () => [...engines.problems(), ...(page?.problems ?? [])],
     onReady: () => {
       service.ready();
       collectAfterStart(faults);
@@ -130,13 +132,27 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
         faults,
       })
     : null;
+  page = config.ui
+    ? await PageService.start(
+        {
+          settings: config.ui,
+          ...{ clock, logger, faults, version: VERSION, events },
+          dateMs: Date.now,
+          store: connection.network(settings.prefix),
+          network: () => networks.shown,
+          report: () => networks.firstReport,
+          named: () => engines.view,
+        },
+        stop.signal,
+      )
+    : null;
   try {
     logger.info("started", { version: VERSION, store: connection.description, pid: process.pid });
     await runBoth(networks, engines, stop);
   } finally {
     stop.abort();
     clearInterval(watchdog);
-    await Promise.all([control.close(), health?.close(), connection.close(), keepingEvents]);
+    await Promise.all([control.close(), health?.close(), page?.close(), connection.close(), keepingEvents]);
     await stateLock.release();
     closeRuntime(runtime);
     service.close();

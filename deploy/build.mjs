@@ -5,6 +5,7 @@
  *                                         tulle-netavark are executables where Bun is installed (docs/adr/0007)
  *     dist/lib/<program>.cjs              our own code, one file per program
  *     dist/lib/tulled-path.cjs            the thread of tulled that carries packets (the backend udp)
+ *     dist/lib/page/                      the page that tulled serves: HTML, CSS and one script
  *     dist/lib/vendor/<module>.cjs        one file per module of an npm package, loaded only when it is first needed
  *     dist/lib/node_modules/koffi         the foreign function interface with its native module
  *     dist/share                          manual pages, and completions for bash, zsh and fish
@@ -54,6 +55,9 @@ const THREADS = {
   "tulled-path": "backends/datapath/worker.ts",
 };
 
+/** What a browser loads: no part of any program. */
+const PAGE = { source: "agent/page", script: "main.ts", files: ["index.html", "page.css", "icon.svg"] };
+
 /** Packages with a native part stay packages: they are copied, not bundled. */
 const NATIVE = ["koffi"];
 
@@ -98,6 +102,7 @@ async function main() {
   const used = new Set();
   const programs = await bundlePrograms(present, used);
   const vendors = await bundleVendors(used);
+  await bundlePage();
   for (const name of NATIVE.filter((native) => used.has(native))) copyNative(name);
   for (const [name] of present) writeLauncher(name);
   const compiled = present.filter(([name]) => COMPILED[name] !== undefined);
@@ -154,6 +159,23 @@ async function bundlePrograms(present, used) {
     plugins: [packagesAsVendors(used)],
   });
   return result.metafile;
+}
+
+/** Makes one script of the page's code, which imports no package, and puts the other files beside it. */
+async function bundlePage() {
+  const target = path.join(LIB, "page");
+  await build({
+    absWorkingDir: ROOT,
+    bundle: true,
+    minify: true,
+    platform: "browser",
+    target: ["chrome109", "firefox115", "safari16.4"],
+    format: "iife",
+    logLevel: "warning",
+    entryPoints: [`${PAGE.source}/${PAGE.script}`],
+    outfile: path.join(target, "page.js"),
+  });
+  for (const name of PAGE.files) cpSync(path.join(ROOT, PAGE.source, name), path.join(target, name));
 }
 
 /**

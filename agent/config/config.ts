@@ -21,6 +21,7 @@ import {
   settingError,
   unknownVariables,
 } from "./settings.ts";
+import { type UiSettings, uiSettings } from "./ui-settings.ts";
 
 /** TLS files; empty text means not given. */
 export interface TlsFiles {
@@ -117,6 +118,8 @@ export interface AgentConfig {
   };
   /** Null when switched off. Host is null for every address. */
   readonly health: { readonly host: Address | null; readonly port: number } | null;
+  /** Null when switched off. */
+  readonly ui: UiSettings | null;
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   /** Packets per second for all peers together; 0 switches probes off. */
   readonly probesPerSecond: number;
@@ -217,6 +220,7 @@ export function buildConfig(settings: Settings): AgentConfig {
     },
     health:
       values["healthz-port"] === 0 ? null : { host: values["healthz-ip"], port: values["healthz-port"] },
+    ui: uiSettings(values, settings),
     log: { level: logLevel(values), format: values["log-format"] },
     probesPerSecond: values["probe-rate"],
     fallback: values.fallback,
@@ -320,6 +324,7 @@ const ABSOLUTE_PATHS = [
   "wireguard-key-file",
   "docker-plugin-socket",
   "docker-socket",
+  "ui-token-file",
 ] as const satisfies readonly FlagName[];
 
 /** The working directory of a daemon is arbitrary, so paths must be absolute. */

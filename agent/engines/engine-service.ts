@@ -12,6 +12,7 @@ import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import { Backoff, Sleep } from "../../ipam/clock.ts";
 import { ConflictError, errorMessage } from "../../ipam/errors.ts";
 import { errorFields } from "../../ipam/log.ts";
+import type { NamedNetworksView } from "../../ipam/named-networks/contracts.ts";
 import type { HostId } from "../../ipam/named-networks/named-network.ts";
 import { partOf } from "../../ipam/part-signal.ts";
 import type { NetworkStore } from "../../ipam/stores/contracts.ts";
@@ -62,6 +63,7 @@ const STARTING = "starting";
 /** How long a call of tulle-netavark waits for the start. */
 const START_MS = 1_200;
 const RETRY_MS = { baseMs: 1_000, maxMs: 60_000 };
+
 export class EngineService {
   readonly #options: EngineServiceOptions;
   readonly #isDockerWanted: boolean;
@@ -95,6 +97,11 @@ export class EngineService {
     const names = this.#names === null ? {} : { names: this.#names.status() };
     const podmanContainers = this.#podman?.count ?? 0;
     return { failure: this.#failure, podmanContainers, ...this.#driver?.status(), ...names };
+  }
+
+  /** Named networks and their containers; null while they are not followed. */
+  get view(): NamedNetworksView | null {
+    return this.#networks?.feed.view ?? null;
   }
 
   /** What is wrong with named networks on this host, one sentence each. */

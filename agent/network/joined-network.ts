@@ -34,6 +34,7 @@ import { ConfigFollower } from "./config-follower.ts";
 import { DesiredState } from "./desired-state.ts";
 import { fallbackProblems } from "./fallback-problems.ts";
 import { goneFrom } from "./gone.ts";
+import { HealthReporter } from "./health-reporter.ts";
 import type { JoinedNetworkOptions, StatusContext } from "./joined-network-options.ts";
 import { makeNetworkFallback } from "./network-fallback.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
@@ -44,6 +45,7 @@ import { Readiness } from "./readiness.ts";
 import { ReasonLog } from "./reason-log.ts";
 import { Reattachment } from "./reattachment.ts";
 import { scopeOf } from "./scope.ts";
+import { type ShownNetwork, shownNetwork } from "./shown-network.ts";
 import { statusReport } from "./status-report.ts";
 import { StoreFollower } from "./store-follower.ts";
 import { SubnetFileKeeper } from "./subnet-file-keeper.ts";
@@ -63,6 +65,7 @@ export class JoinedNetwork {
   readonly #prober: NetworkProber | null;
   /** Null without a fall-back. */
   readonly #fallback: FallbackPaths | null;
+  readonly #health: HealthReporter | null;
   readonly #conflicts: ReasonLog;
   #hasDevice = false;
   #isRecordReviewed = false;
@@ -183,7 +186,17 @@ export class JoinedNetwork {
     const { otherProbesPerSecond: perSecond } = fallback;
     const [network, beside] = [() => this.probed, fallback.paths];
     this.#prober =
-      perSecond === 0 ? null : new NetworkProber({ runtime, metrics, perSecond, network, beside });
+      perSecond === 0
+        ? null
+        : new NetworkProber({
+            ...{ runtime, metrics, perSecond, network, beside },
+            onChange: () => this.#health?.changed(),
+          });
+    this.#health = HealthReporter.of(this.#prober, {
+      ...{ runtime, records: options.store.records },
+      nodeId: () => attachmentParts.identity.nodeId,
+      peers: () => peers.peers.keys(),
+    });
     metrics.setConfigRefused(false);
   }
 
@@ -263,6 +276,17 @@ export class JoinedNetwork {
     };
   }
 
+  /** What the page shows. */
+  get shown(): ShownNetwork {
+    const { nodeId } = this.#options.attachmentParts.identity;
+    const { lease, peers } = this.#parts;
+    return shownNetwork(this.#desired.attachment, {
+      ...{ key: lease.entry.key, nodeId, peers: peers.peers },
+      profileOf: (host) => this.#hosts.profileOf(host),
+      healthOf: healthReader(this.#prober),
+    });
+  }
+
   async #runParts(messages: AsyncIterator<StoreMessage>, signal: AbortSignal): Promise<void> {
     const { lease, reconciler } = this.#parts;
     await Promise.all([
@@ -279,6 +303,7 @@ export class JoinedNetwork {
   async stop(): Promise<void> {
     this.#prober?.close();
     this.#fallback?.close();
+    await this.#health?.close();
     await this.#parts.runner.close();
     await this.#parts.firewall.leave(this.#options.settings.name);
   }
@@ -426,6 +451,7 @@ export class JoinedNetwork {
       this.#hosts.run(signal),
       this.#prober?.run(signal),
       this.#fallback?.run(signal),
+      this.#health?.run(signal),
     ]);
   }
 

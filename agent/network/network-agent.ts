@@ -52,6 +52,7 @@ import { Ownership } from "./ownership.ts";
 import { isReady, type Problem } from "./problems.ts";
 import { Provisions } from "./provisions.ts";
 import type { Runtime } from "./runtime.ts";
+import type { ShownNetwork } from "./shown-network.ts";
 import { StoreOutage } from "./store-outage.ts";
 import { readPreviousSubnets } from "./subnet-file.ts";
 import { waitForNetworkConfig } from "./wait-for-config.ts";
@@ -206,6 +207,11 @@ export class NetworkAgent {
     const status =
       this.#joined?.status({ network: name, version, storeProblem, hostProblems: hostProblems() }) ?? null;
     return { name, isReady: isReady(this.problems), summary: this.summary, status };
+  }
+
+  /** What the page shows; null before the network is joined. */
+  get shown(): ShownNetwork | null {
+    return this.#joined?.shown ?? null;
   }
 
   /** What there is to probe; null before the network is joined. */

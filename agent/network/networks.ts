@@ -22,6 +22,7 @@ import { NetworkAgent } from "./network-agent.ts";
 import type { NetworkSettings } from "./network-settings.ts";
 import { isReady } from "./problems.ts";
 import type { Runtime } from "./runtime.ts";
+import type { ShownNetwork } from "./shown-network.ts";
 
 export interface NetworksOptions {
   readonly runtime: Runtime;
@@ -54,7 +55,7 @@ interface Slot {
 
 export class Networks {
   readonly #options: NetworksOptions;
-  readonly #slots: readonly Slot[];
+  readonly #slots: readonly [Slot, ...Slot[]];
   readonly #unready: Set<Slot>;
   readonly #firewall: HostFirewall;
 
@@ -62,7 +63,8 @@ export class Networks {
     this.#options = options;
     const [first] = requireDistinct(options.networks);
     this.#firewall = new HostFirewall(first.firewall, options.runtime);
-    this.#slots = options.networks.map((settings) => this.#makeSlot(settings));
+    const others = options.networks.slice(1);
+    this.#slots = [this.#makeSlot(first), ...others.map((settings) => this.#makeSlot(settings))];
     this.#unready = new Set(this.#slots);
   }
 
@@ -85,9 +87,17 @@ export class Networks {
 
   /** What the control socket shows, the first network first. */
   reports(): readonly NetworkSummary[] {
-    return this.#slots.map(({ agent, failure }) =>
-      failure === null ? agent.report() : { ...agent.report(), isReady: false, summary: failure },
-    );
+    return this.#slots.map(reportOf);
+  }
+
+  /** The report of the first network. */
+  get firstReport(): NetworkSummary {
+    return reportOf(this.#slots[0]);
+  }
+
+  /** What the page shows of the first network; null before it is joined. */
+  get shown(): ShownNetwork | null {
+    return this.#slots[0]?.agent.shown ?? null;
   }
 
   /** What the first network has to probe; null before it is joined. */
@@ -188,6 +198,10 @@ export class Networks {
     const wasLast = this.#unready.delete(slot) && this.#unready.size === 0;
     if (wasLast) this.#options.onReady();
   }
+}
+
+function reportOf({ agent, failure }: Slot): NetworkSummary {
+  return failure === null ? agent.report() : { ...agent.report(), isReady: false, summary: failure };
 }
 
 /** A log whose lines name the network. */

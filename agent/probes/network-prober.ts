@@ -54,6 +54,8 @@ export interface NetworkProberOptions {
     /** These targets are in use. */
     noteBusy(ids: ReadonlySet<string>): void;
   } | null;
+  /** A path became good or bad, its cause changed, or it is no longer probed. */
+  readonly onChange: () => void;
 }
 
 /** What there is to probe, for a program that does it on its own. */
@@ -116,7 +118,7 @@ export class NetworkProber {
       },
       onRoundTrip: (roundTripMs) => metrics.noteRoundTrip(roundTripMs),
       onProbe: (isLost) => metrics.noteProbe(isLost),
-      onChange: () => this.#countBroken(),
+      onChange: () => this.#reportChange(),
       alsoProbedMs: (id) => options.beside?.probedMs(id) ?? Number.NEGATIVE_INFINITY,
     });
   }
@@ -139,6 +141,11 @@ export class NetworkProber {
   /** Call it once, after run() has ended. */
   close(): void {
     this.#echo?.close();
+  }
+
+  #reportChange(): void {
+    this.#countBroken();
+    this.#options.onChange();
   }
 
   #countBroken(): void {
@@ -177,6 +184,7 @@ export class NetworkProber {
         this.#isStale = false;
         const { peers, backend, ownKey } = this.#options.network();
         this.#prober.setTargets(probeTargets(peers.values(), backend), ownKey);
+        this.#reportChange();
         await this.#options.runtime.clock.sleep(SETTLE_MS, signal).catch(() => undefined);
       } else await this.#sleep.for(LONG_MS, signal);
     }

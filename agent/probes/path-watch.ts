@@ -31,6 +31,7 @@ export class PathWatch {
   #repeatMs = REPEAT_MS;
   #history: History = { inner: false, tcp: false, outer: false };
   #roundTripMs: number | null = null;
+  #lossRatio: number | null = null;
   #turn = 0;
 
   constructor(target: ProbeTarget, former: PathWatch | null = null) {
@@ -39,6 +40,7 @@ export class PathWatch {
     this.#state = former.#state;
     this.#history = former.#history;
     this.#roundTripMs = former.#roundTripMs;
+    this.#lossRatio = former.#lossRatio;
   }
 
   get state(): PathState {
@@ -52,6 +54,11 @@ export class PathWatch {
   /** Smoothed, through the tunnel; null before the first answer. */
   get roundTripMs(): number | null {
     return this.#roundTripMs;
+  }
+
+  /** Smoothed, of probes through the tunnel, 0 to 1; null before the first answer. */
+  get lossRatio(): number | null {
+    return this.#lossRatio;
   }
 
   /** An examination has ended without proving anything. */
@@ -88,6 +95,7 @@ export class PathWatch {
   /** What became of a routine probe. */
   noteRoutine(probe: Probe, outcome: Outcome): void {
     this.#remember(probe, outcome);
+    this.#countLoss(probe, outcome);
     const isBad = this.#state.state === "bad";
     // Silence is what is expected of a bad path; an answer is news.
     if (isAnswered(outcome) === isBad) this.examine();
@@ -97,6 +105,7 @@ export class PathWatch {
   /** What became of a probe of the examination. Answers the evidence once there is some to judge. */
   noteExamined(probe: Probe, outcome: Outcome): Evidence | null {
     this.#remember(probe, outcome);
+    this.#countLoss(probe, outcome);
     this.#examination?.note(probe, outcome);
     return this.#examination?.evidence ?? null;
   }
@@ -115,6 +124,13 @@ export class PathWatch {
     this.#repeatMs = isUnknown ? Math.min(this.#repeatMs * 2, LONGEST_REPEAT_MS) : REPEAT_MS;
     if (this.#examination?.isComplete) this.#examination = null;
     return codeOf(before) !== codeOf(this.#state);
+  }
+
+  #countLoss({ kind }: Probe, outcome: Outcome): void {
+    // A search for the largest size that passes loses packets by its nature.
+    if (kind === "outer" || kind === "size" || !this.#history.inner) return;
+    const smoothed = this.#lossRatio ?? 0;
+    this.#lossRatio = smoothed + ((isAnswered(outcome) ? 0 : 1) - smoothed) * SMOOTHING;
   }
 
   #remember({ kind }: Probe, outcome: Outcome): void {

@@ -48,6 +48,8 @@ export interface PathHealth {
   readonly state: "unknown" | "good" | "bad";
   /** Smoothed; null before the first answer. */
   readonly roundTripMs: number | null;
+  /** Of probes through the tunnel, smoothed, 0 to 1; null before the first answer. */
+  readonly lossRatio: number | null;
   readonly cause: (Cause & { readonly sinceMs: number }) | null;
 }
 
@@ -103,9 +105,11 @@ export class Prober {
     const watches = this.#byPeer.get(peer) ?? [];
     const bad = watches.flatMap(({ state }) => (state.state === "bad" ? [state] : []))[0];
     const roundTrips = watches.flatMap(({ roundTripMs }) => roundTripMs ?? []);
+    const losses = watches.flatMap(({ lossRatio }) => lossRatio ?? []);
     return {
       state: bad ? "bad" : watches.some(({ state }) => state.state === "good") ? "good" : "unknown",
       roundTripMs: roundTrips.length === 0 ? null : Math.max(...roundTrips),
+      lossRatio: losses.length === 0 ? null : Math.max(...losses),
       cause: bad === undefined ? null : { ...bad.cause, sinceMs: bad.sinceMs },
     };
   }

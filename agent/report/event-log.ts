@@ -20,16 +20,28 @@ const MOST_BYTES = 16 * 1024 * 1024;
 
 export class EventLog {
   #lines: string[] = [];
+  #count = 0;
   #isDirty = false;
   #sleep: Sleep | null = null;
 
   /** Adds a line; the oldest goes. */
   add(line: string): void {
     this.#lines.push(line);
+    this.#count += 1;
     // In blocks, since each removal moves all others.
     if (this.#lines.length > 2 * MOST_EVENTS) this.#lines = this.#lines.slice(-MOST_EVENTS);
     this.#isDirty = true;
     this.#sleep?.wake();
+  }
+
+  /** How many were added since the start: whether there are new ones. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The newest `most`, the oldest first. */
+  latest(most: number): readonly JsonObject[] {
+    return decodeEvents(this.#lines.slice(-most));
   }
 
   /** The oldest first. */

@@ -1,10 +1,7 @@
 /** Serves /healthz and /readyz with flanneld's texts, and /metrics. */
 
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { ConfigError, errorMessage } from "../../ipam/errors.ts";
 import type { Faults } from "../../ipam/faults.ts";
-import { type Answer, closeListener, createListener, text } from "./listener.ts";
+import { type Answer, closeListener, createListener, listenAt, text } from "./listener.ts";
 import type { Metrics } from "./metrics.ts";
 
 export interface HealthOptions {
@@ -27,8 +24,8 @@ export async function serveHealth(options: HealthOptions): Promise<HealthServer>
   const { faults } = options;
   const part = "the health and metrics listener";
   const server = createListener({ part, faults, answer: (path) => contentOf(path, options) });
-  await listen(server, options);
-  const { port } = server.address() as AddressInfo;
+  const { host } = options;
+  const port = await listenAt(server, host, options.port, `healthz-port ${options.port} on ${host}`);
   return { port, close: () => closeListener(server) };
 }
 
@@ -43,14 +40,4 @@ function contentOf(path: string, { isReady, metrics }: HealthOptions): Answer {
     default:
       return text(404, "the paths are /healthz, /readyz and /metrics\n");
   }
-}
-
-function listen(server: Server, { host, port }: HealthOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", (error) => {
-      const message = `healthz-port ${port} on ${host} cannot be used: ${errorMessage(error)}; choose another`;
-      reject(new ConfigError(message, { cause: error }));
-    });
-    server.listen(port, host, resolve);
-  });
 }

@@ -4,7 +4,8 @@
  */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { errorMessage } from "../../ipam/errors.ts";
+import type { AddressInfo } from "node:net";
+import { ConfigError, errorMessage } from "../../ipam/errors.ts";
 import { escapeText } from "../../ipam/escape.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 
@@ -26,7 +27,7 @@ export interface ListenerLimits {
 }
 
 /** Prometheus, a kubelet and twenty administrators at the same time need far less. */
-const LIMITS: ListenerLimits = {
+export const LIMITS: ListenerLimits = {
   connections: 64,
   headerBytes: 8 << 10,
   requestMs: 5_000,
@@ -43,8 +44,31 @@ export interface ListenerOptions {
 
 /** A server that answers GET and HEAD; an error of `answer` becomes a 500. Not listening yet. */
 export function createListener({ part, faults, answer }: ListenerOptions, limits = LIMITS): Server {
+  return createBoundedServer(
+    { part, faults, serve: (request, response) => reply(request, response, answer) },
+    limits,
+  );
+}
+
+export interface BoundedServerOptions {
+  readonly part: string;
+  readonly faults: Faults;
+  /** Called for one request of a connection at a time. An error that it throws is a fault. */
+  readonly serve: (request: IncomingMessage, response: ServerResponse) => void;
+}
+
+const answerTimers = new WeakMap<ServerResponse, NodeJS.Timeout>();
+
+/** Takes an answer that goes on, a stream of events, out of the limit of time. Its writer watches over slow readers. */
+export function withoutTimeLimit(response: ServerResponse): void {
+  clearTimeout(answerTimers.get(response));
+  response.socket?.setTimeout(0);
+}
+
+/** A server with these limits. Not listening yet. */
+export function createBoundedServer({ part, faults, serve }: BoundedServerOptions, limits = LIMITS): Server {
   const busy = new WeakSet<object>();
-  const serve = guarded(faults, part, (request: IncomingMessage, response: ServerResponse) => {
+  const serveOne = guarded(faults, part, (request: IncomingMessage, response: ServerResponse) => {
     const { socket } = request;
     // Node would hold the answers to requests that are sent ahead (RFC 9112 §9.3.2) until the client reads.
     if (busy.has(socket)) {
@@ -54,11 +78,12 @@ export function createListener({ part, faults, answer }: ListenerOptions, limits
     busy.add(socket);
     const timer = setTimeout(() => socket.destroy(), limits.answerMs);
     timer.unref();
+    answerTimers.set(response, timer);
     response.once("close", () => {
       clearTimeout(timer);
       busy.delete(socket);
     });
-    reply(request, response, answer);
+    serve(request, response);
   });
   const server = createServer(
     {
@@ -68,7 +93,7 @@ export function createListener({ part, faults, answer }: ListenerOptions, limits
       keepAliveTimeout: limits.idleMs,
       connectionsCheckingInterval: 1_000,
     },
-    serve,
+    serveOne,
   );
   server.maxConnections = limits.connections;
   server.timeout = limits.idleMs;
@@ -101,6 +126,17 @@ function answerOrError(url: string, answer: (path: string) => Answer): Answer {
 /** A plain text answer. */
 export function text(status: number, body: string): Answer {
   return { status, body, contentType: "text/plain; charset=utf-8" };
+}
+
+/** Listens at host and port; answers the port. Rejects with a ConfigError that begins with `what` when it cannot. */
+export function listenAt(server: Server, host: string, port: number, what: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error) => {
+      const message = `${what} cannot be used: ${errorMessage(error)}; choose another`;
+      reject(new ConfigError(message, { cause: error }));
+    });
+    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
+  });
 }
 
 /** Stops listening and ends all connections. */

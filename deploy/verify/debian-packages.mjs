@@ -31,6 +31,7 @@ const NEEDED = {
   runc: "runc",
   "qemu-system-x86_64": "qemu-system-x86",
   debootstrap: "debootstrap",
+  chromium: "chromium",
   groff: "groff-base",
   zsh: "zsh",
   fish: "fish",

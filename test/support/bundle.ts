@@ -11,12 +11,12 @@ export interface Bundle {
   dispose(): void;
 }
 
-/** Bundles a TypeScript file of this folder. */
-export async function bundle(name: string): Promise<Bundle> {
-  const folder = join(import.meta.dirname, "../../node_modules/.cache");
+/** Bundles a TypeScript file of `sources`, by default of this folder: a benchmark is itself bundled to another place. */
+export async function bundle(name: string, sources = import.meta.dirname): Promise<Bundle> {
+  const folder = join(sources, "../../node_modules/.cache");
   const path = join(folder, `tulle-${process.pid}-${basename(name, ".ts")}.mjs`);
   await build({
-    entryPoints: [join(import.meta.dirname, name)],
+    entryPoints: [join(sources, name)],
     bundle: true,
     platform: "node",
     format: "esm",

@@ -1,7 +1,7 @@
 /** Settings of the daemon itself: configuration, files, health and logs. */
 
 import type { Flags } from "./flag.ts";
-import { address, choice, integer, text, toggle } from "./flag-kinds.ts";
+import { address, choice, integer, listenAddress, text, toggle } from "./flag-kinds.ts";
 
 export const DAEMON_FLAGS = {
   help: {
@@ -72,6 +72,20 @@ export const DAEMON_FLAGS = {
     default: "0",
     help: "their port; 0 disables them",
     origin: "flannel",
+  },
+  ui: {
+    group: "Health and logs",
+    kind: listenAddress,
+    default: "",
+    help: "serve the page that shows the network; on another address than loopback it needs ui-token-file",
+    origin: "tulle",
+  },
+  "ui-token-file": {
+    group: "Health and logs",
+    kind: text("FILE"),
+    default: "",
+    help: "file with the token that readers of the page give; at least 16 characters",
+    origin: "tulle",
   },
   "probe-rate": {
     group: "Health and logs",

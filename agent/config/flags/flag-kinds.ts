@@ -86,6 +86,19 @@ export function address(family?: Family): Kind<Address | null> {
   });
 }
 
+/** An address and port to listen on, such as `127.0.0.1:8080` or `[::1]:8080`; empty text is null. */
+export const listenAddress: Kind<{ readonly address: Address; readonly port: number } | null> = single(
+  "IP:PORT",
+  (value, fail) => {
+    if (value === "") return null;
+    const [, bracketed, bare, digits] = /^(?:\[(.+)\]|([^:]+)):([1-9]\d{0,4})$/.exec(value) ?? [];
+    const parsed = Address.parseOrNull(bracketed ?? bare ?? "");
+    const isFitting = parsed?.family === (bracketed === undefined ? 4 : 6) && Number(digits) <= 65_535;
+    if (parsed !== null && isFitting) return { address: parsed, port: Number(digits) };
+    return fail("give an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080");
+  },
+);
+
 /** A comma-separated list; blanks and empty items are dropped. */
 export function list(placeholder: string): Kind<readonly string[]> {
   return single(`${placeholder},…`, splitList);

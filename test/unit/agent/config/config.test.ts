@@ -51,6 +51,19 @@ describe("defaults", () => {
   });
 });
 
+describe("the page", () => {
+  it("is off by default, and needs a token where other hosts reach it", async () => {
+    expect((await configOf([])).ui).toBeNull();
+    const ui = async (...args: string[]) => {
+      const { address, ...more } = (await configOf(args)).ui ?? { address: null };
+      return { address: String(address), ...more };
+    };
+    expect(await ui("--ui=127.0.0.1:8080")).toEqual({ address: "127.0.0.1", port: 8080, tokenFile: null });
+    expect(await ui("--ui=[::1]:65535")).toEqual({ address: "::1", port: 65_535, tokenFile: null });
+    expect(await ui("--ui=0.0.0.0:8080", "--ui-token-file=/etc/t")).toMatchObject({ tokenFile: "/etc/t" });
+  });
+});
+
 describe("where a setting comes from", () => {
   it("flag beats environment beats file beats default", async () => {
     const path = await file("order.yaml", "healthz-port: 3\nv: 3\nsubnet-lease-renew-margin: 3\n");
@@ -176,6 +189,15 @@ describe("wrong values name the place, the value and the remedy", () => {
     [["-healthz-port=70000"], 'flag -healthz-port: "70000" is wrong: give a whole number from 0 to 65535'],
     [["-healthz-port=017"], "whole number"],
     [["-healthz-ip=localhost"], "give an IP address"],
+    [["--ui=8080"], "give an IP address and a port"],
+    [["--ui=localhost:8080"], "give an IP address and a port"],
+    [["--ui=::1:8080"], "give an IP address and a port"],
+    [["--ui=[127.0.0.1]:8080"], "give an IP address and a port"],
+    [["--ui=127.0.0.1:0"], "give an IP address and a port"],
+    [["--ui=127.0.0.1:65536"], "give an IP address and a port"],
+    [["--ui=0.0.0.0:8080"], "other hosts reach this address: give -ui-token-file as well"],
+    [["--ui=[::]:8080"], "other hosts reach this address"],
+    [["--ui=127.0.0.1:8080", "--ui-token-file=token"], "give an absolute path"],
     [["-public-ip=fd00::1"], "give an IPv4 address"],
     [["-public-ipv6=10.0.0.1"], "give an IPv6 address"],
     [["-ip-masq=maybe"], "give true or false"],

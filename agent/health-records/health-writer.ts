@@ -1,0 +1,114 @@
+/**
+ * Writes this host's health record when a path turns bad or good: at most one write in ten seconds, none while all paths
+ * are good. Nothing else writes it.
+ */
+
+import { type Clock, Sleep } from "../../ipam/clock.ts";
+import { ConflictError } from "../../ipam/errors.ts";
+import { FailureSeries, type Logger } from "../../ipam/log.ts";
+import type { Records, StoreEntry } from "../../ipam/stores/contracts.ts";
+import { type BadPath, encodeHealth, healthRecordName, substanceOf } from "./record.ts";
+
+/** Between two writes, and from the start to the first: by then the paths have been examined once. */
+export const WRITE_INTERVAL_MS = 10_000;
+/** Until it is woken. */
+const LONG_MS = 3_600_000;
+
+export interface HealthWriterOptions {
+  readonly records: Records;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Asked each time: it may change. */
+  readonly nodeId: () => string;
+  /** The paths of this host that are broken now, in a fixed order. */
+  readonly badPaths: () => readonly BadPath[];
+}
+
+export class HealthWriter {
+  readonly #options: HealthWriterOptions;
+  readonly #sleep: Sleep;
+  readonly #failures: FailureSeries;
+  #isDirty = true;
+  #name = "";
+  /** As last read or written; undefined when it must be read. */
+  #stored: StoreEntry | null | undefined;
+  /** What the last write of this run said; null before the first. */
+  #written: string | null = null;
+
+  constructor(options: HealthWriterOptions) {
+    this.#options = options;
+    this.#sleep = new Sleep(options.clock);
+    this.#failures = new FailureSeries(
+      options.logger,
+      "health record could not be written",
+      "health record is written",
+    );
+  }
+
+  /** Paths may have turned bad or good. */
+  changed(): void {
+    this.#isDirty = true;
+    this.#sleep.wake();
+  }
+
+  /** Writes until the signal fires. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    const pause = (): Promise<void> => clock.sleep(WRITE_INTERVAL_MS, signal).catch(() => undefined);
+    await pause();
+    while (!signal.aborted) {
+      if (!this.#isDirty) {
+        await this.#sleep.for(LONG_MS, signal);
+        continue;
+      }
+      this.#isDirty = false;
+      if (await this.#try(signal)) await pause();
+    }
+  }
+
+  /** Removes the record if this run wrote one: a host that no longer measures has nothing to report. Throws StoreError. */
+  async withdraw(signal: AbortSignal): Promise<void> {
+    const { records } = this.#options;
+    if (!this.#stored) return;
+    await records.remove(this.#stored, signal);
+    this.#stored = null;
+  }
+
+  /** True when the store was written to, or must be tried again. */
+  async #try(signal: AbortSignal): Promise<boolean> {
+    try {
+      const isWritten = await this.#bring(signal);
+      this.#failures.succeeded();
+      return isWritten;
+    } catch (error) {
+      this.#isDirty = true;
+      this.#stored = undefined;
+      if (!signal.aborted && !(error instanceof ConflictError)) this.#failures.failed(error);
+      return true;
+    }
+  }
+
+  async #bring(signal: AbortSignal): Promise<boolean> {
+    const { records, nodeId, badPaths } = this.#options;
+    const name = healthRecordName(nodeId());
+    if (name !== this.#name) this.#stored = undefined;
+    this.#name = name;
+    if (this.#stored === undefined) {
+      this.#stored = await records.read(name, signal);
+      this.#written = null;
+    }
+    const paths = badPaths();
+    const text = encodeHealth(paths);
+    const substance = substanceOf(paths);
+    if (text === null) {
+      if (this.#stored === null) return false;
+      await records.remove(this.#stored, signal);
+      this.#stored = null;
+    } else {
+      if (this.#stored !== null && (substance === this.#written || text === this.#stored.value)) return false;
+      this.#stored = await records.write(name, text, this.#stored, signal);
+    }
+    this.#written = substance;
+    return true;
+  }
+}

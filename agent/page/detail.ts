@@ -1,0 +1,174 @@
+/** What is known of one host. */
+
+import type { EventData, HostData, PairData } from "../page-server/page-data.ts";
+import { fetchList } from "./connection.ts";
+import { find, make, makeButton, replaceChildren, setText } from "./dom.ts";
+import type { PageState } from "./page-state.ts";
+import { agentText, ageText, countText, lossText, pathText, roundTripText, stateText } from "./words.ts";
+
+const MOST_EVENTS = 30;
+const MOST_PAIRS = 50;
+const WORST_PEERS = 10;
+
+export class Detail {
+  readonly #aside = find("detail", HTMLElement);
+  readonly #title = find("detail-title", HTMLHeadingElement);
+  readonly #body = find("detail-body", HTMLDivElement);
+  readonly #onSelect: (id: string) => void;
+  #id: string | null = null;
+  #text = "";
+  #events: readonly EventData[] = [];
+  #eventRevision = -1;
+  #opener: HTMLElement | null = null;
+
+  constructor(onSelect: (id: string | null) => void) {
+    this.#onSelect = onSelect;
+    const close = (): void => {
+      onSelect(null);
+      this.#opener?.focus();
+    };
+    find("close-detail", HTMLButtonElement).addEventListener("click", close);
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.#id !== null) close();
+    });
+  }
+
+  /** Opens the host, or closes with null. */
+  open(id: string | null): void {
+    const focused = document.activeElement;
+    if (id !== null && focused instanceof HTMLElement && !this.#aside.contains(focused))
+      this.#opener = focused;
+    this.#id = id;
+    this.#text = "";
+    this.#aside.hidden = id === null;
+  }
+
+  focus(): void {
+    this.#aside.focus();
+  }
+
+  show(state: PageState): void {
+    if (this.#id === null) return;
+    this.#followEvents(state);
+    const host = state.hosts.get(this.#id);
+    setText(this.#title, host?.name ?? "This host has left");
+    const parts = host === undefined ? [] : this.#parts(host, state);
+    // What has not changed stays: a person may have selected text in it.
+    const text = parts.map(({ textContent }) => textContent).join("\n");
+    if (text === this.#text) return;
+    this.#text = text;
+    replaceChildren(this.#body, parts);
+  }
+
+  #parts(host: HostData, state: PageState): readonly HTMLElement[] {
+    const isOwn = host.id === state.self;
+    return [
+      factList(factsOf(host, state)),
+      ...this.#pairs(host, state),
+      ...(isOwn ? [...ownProblems(state), ...this.#peers(state)] : []),
+      ...(isOwn
+        ? []
+        : [make("p", "hint", `Devices and repairs are known on the host itself: "tulle status".`)]),
+      ...this.#eventList(host, isOwn),
+    ];
+  }
+
+  #pairs(host: HostData, state: PageState): readonly HTMLElement[] {
+    const pairs = state.pairsOf(host.id);
+    if (pairs.length === 0) return [];
+    const items = pairs.slice(0, MOST_PAIRS).map((pair) => this.#pair(pair, host.id, state));
+    const left = pairs.length - items.length;
+    if (left > 0) items.push(make("li", "", `and ${left} more`));
+    return [make("h3", "", "Broken paths"), make("ul", "plain", ...items)];
+  }
+
+  #pair({ from, to, cause, seen, remedy, since }: PairData, id: string, state: PageState): HTMLLIElement {
+    const other = from === id ? to : from;
+    const peer = makeButton(state.nameOf(other), "link", () => this.#onSelect(other));
+    const way = from === id ? "to " : "seen from ";
+    const head = make("p", "", way, peer, " ", make("code", "cause", cause));
+    const age = make("p", "hint", `for ${ageText(state.now - since)}`);
+    const sentence = `${state.nameOf(to)} ${seen}.`;
+    return make(
+      "li",
+      "",
+      head,
+      make("p", "", sentence),
+      make("p", "remedy", make("b", "", "What to do: "), `${remedy}.`),
+      age,
+    );
+  }
+
+  #peers(state: PageState): readonly HTMLElement[] {
+    const peers = state.ordered.filter(({ id, roundTripMs }) => id !== state.self && roundTripMs !== null);
+    const slow = peers.sort((a, b) => (b.roundTripMs ?? 0) - (a.roundTripMs ?? 0)).slice(0, WORST_PEERS);
+    if (slow.length === 0) return [];
+    const items = slow.map((peer) => {
+      const name = makeButton(peer.name, "link", () => this.#onSelect(peer.id));
+      return make("li", "", name, ` ${roundTripText(peer.roundTripMs)}, loss ${lossText(peer.loss)}`);
+    });
+    return [make("h3", "", "Longest round trips"), make("ul", "plain", ...items)];
+  }
+
+  #eventList(host: HostData, isOwn: boolean): readonly HTMLElement[] {
+    const isAbout = ({ fields }: EventData): boolean =>
+      fields.some(
+        ([, value]) => value.includes(host.id) || (host.nodeId !== null && value.includes(host.nodeId)),
+      );
+    const events = isOwn ? this.#events : this.#events.filter(isAbout);
+    const title = isOwn ? "Last events" : "Last events of this page's host about it";
+    if (events.length === 0) return [make("h3", "", title), make("p", "hint", "none")];
+    return [
+      make("h3", "", title),
+      make("ul", "plain events", ...events.slice(0, MOST_EVENTS).map(eventItem)),
+    ];
+  }
+
+  #followEvents(state: PageState): void {
+    const { events } = state.revisions;
+    if (events === this.#eventRevision) return;
+    this.#eventRevision = events;
+    void fetchList<EventData>("/api/events").then((list) => {
+      if (list === null) this.#eventRevision = -1;
+      else this.#events = list;
+      this.show(state);
+    });
+  }
+}
+
+function factsOf(host: HostData, state: PageState): readonly (readonly [string, string])[] {
+  const level = state.levelOf(host);
+  const isOwn = host.id === state.self;
+  const measured: readonly (readonly [string, string])[] = [
+    ["Path from this page's host", pathText(host.path)],
+    ["Round trip", roundTripText(host.roundTripMs)],
+    ["Loss", lossText(host.loss)],
+  ];
+  return [
+    ["State", stateText(level, host)],
+    ["Lease", host.id + (host.isReservation ? " (a reservation)" : "")],
+    ["Public address", host.addresses],
+    ["Backend", host.backend],
+    ["Agent", agentText(host)],
+    ...(host.kernel === null ? [] : [["Kernel release", host.kernel] as const]),
+    ...(host.nodeId === null ? [] : [["Node id", host.nodeId] as const]),
+    ...(isOwn ? (state.own?.facts.filter(([name]) => name !== "Lease") ?? []) : measured),
+  ];
+}
+
+function factList(facts: readonly (readonly [string, string])[]): HTMLElement {
+  return make("dl", "", ...facts.flatMap(([name, value]) => [make("dt", "", name), make("dd", "", value)]));
+}
+
+function ownProblems({ own }: PageState): readonly HTMLElement[] {
+  const problems = own?.problems ?? [];
+  if (problems.length === 0) return [];
+  const items = problems.map((text) => make("li", "", text));
+  return [make("h3", "", countText(problems.length, "problem")), make("ul", "plain", ...items)];
+}
+
+function eventItem({ time, level, message, fields }: EventData): HTMLLIElement {
+  const stamp = make("time", "", time.replace("T", " ").replace(/\.\d+Z$/, " UTC"));
+  const values = fields.map(([name, value]) => `${name}=${value}`).join(" ");
+  return make("li", `event-${level}`, stamp, ` ${message} `, make("span", "hint", values));
+}

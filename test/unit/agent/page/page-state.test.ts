@@ -1,0 +1,121 @@
+/** What the page makes of what it is told. */
+
+import { describe, expect, it } from "vitest";
+import { measuredLevel, PageState, problemsOf } from "../../../../agent/page/page-state.ts";
+import { ageText, countText, roundTripText } from "../../../../agent/page/words.ts";
+import type { HostData, PageData, PairData } from "../../../../agent/page-server/page-data.ts";
+
+const host = (id: string, more: Partial<HostData> = {}): HostData => ({
+  ...{
+    id,
+    name: id,
+    nodeId: null,
+    version: null,
+    kernel: null,
+    addresses: "",
+    backend: "vxlan",
+    isReservation: false,
+    isLeaving: false,
+  },
+  ...{ path: "tunnel", state: "good", roundTripMs: 0.5, loss: 0 },
+  ...more,
+});
+const pair = (from: string, to: string, cause = "host-down"): PairData => ({
+  ...{ from, to, cause, seen: "", remedy: "", since: 0 },
+});
+const data = (more: Partial<PageData>): PageData => ({
+  ...{ now: 1, self: "a", hosts: [host("a"), host("b"), host("c")], pairs: [], counted: {}, notes: [] },
+  own: { version: "1", isReady: true, summary: "", ranges: [], backend: "", facts: [], problems: [] },
+  revisions: { events: 0, networks: null },
+  ...more,
+});
+
+describe("the page's state", () => {
+  it("takes changes, and the whole anew", () => {
+    const state = new PageState();
+    state.replace(data({}));
+    state.take({ now: 2, hosts: [host("d")], gone: ["b"], pairs: [pair("c", "d")] });
+    expect(state.ordered.map(({ id }) => id)).toEqual(["a", "c", "d"]);
+    expect(state.ordered.map((each) => state.levelOf(each))).toEqual(["band-0", "bad", "bad"]);
+    state.take({ now: 3, pairs: [] });
+    expect(state.ordered.map((each) => state.levelOf(each))).toEqual(["band-0", "band-0", "band-0"]);
+    state.replace(data({ hosts: [host("z")] }));
+    expect([...state.hosts.keys()]).toEqual(["z"]);
+  });
+
+  it("orders leases as numbers", () => {
+    const state = new PageState();
+    state.replace(data({ hosts: ["10.2.10.0-24", "10.2.9.0-24", "10.10.0.0-24"].map((id) => host(id)) }));
+    expect(state.ordered.map(({ id }) => id)).toEqual(["10.2.9.0-24", "10.2.10.0-24", "10.10.0.0-24"]);
+  });
+
+  it("keeps what an update does not name", () => {
+    const state = new PageState();
+    state.replace(data({ pairs: [pair("a", "b")], notes: ["n"] }));
+    state.take({ now: 9, hosts: [host("c", { roundTripMs: 200 })] });
+    expect(state.badHosts).toBe(2);
+    expect(state.notes).toEqual(["n"]);
+  });
+});
+
+describe("a host's level", () => {
+  it.each([
+    [{ state: null }, "own"],
+    [{ state: "bad" as const }, "bad"],
+    [{ loss: 0.1 }, "band-0"],
+    [{ loss: 0.2 }, "lossy"],
+    [{ roundTripMs: null, loss: null, state: "unknown" as const }, "unknown"],
+    [{ roundTripMs: 0.99 }, "band-0"],
+    [{ roundTripMs: 1 }, "band-1"],
+    [{ roundTripMs: 99 }, "band-2"],
+    [{ roundTripMs: 5_000 }, "band-3"],
+  ])("of %j is %s", (more, level) => {
+    expect(measuredLevel(host("a", more))).toBe(level);
+  });
+});
+
+describe("problems", () => {
+  const shown = (pairs: readonly PairData[], self: string | null = "a") =>
+    problemsOf(pairs, self).map(({ hub, links }) => [
+      hub,
+      links.map(({ pair: { from, to }, back }) => `${from}${back === null ? ">" : "="}${to}`),
+    ]);
+
+  it("join both directions of a pair", () => {
+    expect(shown([pair("b", "c"), pair("c", "b"), pair("b", "d")])).toEqual([
+      [null, ["b=c"]],
+      [null, ["b>d"]],
+    ]);
+  });
+
+  it("of this host come first", () => {
+    expect(shown([pair("b", "c"), pair("d", "a")])).toEqual([
+      [null, ["d>a"]],
+      [null, ["b>c"]],
+    ]);
+  });
+
+  it("of one host with many are one problem, of that host", () => {
+    const pairs = ["a", "b", "c", "d"].map((from) => pair(from, "x"));
+    expect(shown([...pairs, pair("b", "d", "tcp-lost")])).toEqual([
+      ["x", ["a>x", "b>x", "c>x", "d>x"]],
+      [null, ["b>d"]],
+    ]);
+  });
+
+  it("take each link once", () => {
+    const hosts = ["a", "b", "c", "d", "e"];
+    const pairs = hosts.flatMap((from) => hosts.filter((to) => to !== from).map((to) => pair(from, to)));
+    const links = problemsOf(pairs, "a").flatMap((problem) => problem.links);
+    expect(links).toHaveLength(10);
+    expect(new Set(links).size).toBe(10);
+  });
+});
+
+describe("words", () => {
+  it("have units", () => {
+    expect([0.25, 1.5, 120, null].map(roundTripText)).toEqual(["250 µs", "1.5 ms", "120 ms", "–"]);
+    expect([-5, 59, 61, 7_200, 200_000].map(ageText)).toEqual(["0 s", "59 s", "1 min", "2 h", "2 d"]);
+    expect([countText(1, "host"), countText(5_000, "host")]).toEqual(["1 host", "5,000 hosts"]);
+  });
+});

@@ -7,6 +7,7 @@ import type { HostProfile } from "../../ipam/hosts/host-profile.ts";
 import type { Lease, LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { OwnLease } from "../../ipam/leases/own-lease.ts";
 import { interfaceNames, publicAddressesOf, reasonsOf } from "../host/choose-interface.ts";
+import type { CauseFinding } from "../probes/broken-paths.ts";
 import type { PathHealth } from "../probes/prober.ts";
 import type { StatusReport } from "../report/status.ts";
 import type { Attachment } from "./attachment.ts";
@@ -29,6 +30,7 @@ export interface MemberView {
   readonly traffic: PathTraffic | null;
   readonly kernel: ReconcilerStatus;
   readonly firewall: FirewallStatus;
+  readonly causes: readonly CauseFinding[];
   readonly problems: readonly Problem[];
   readonly nowMs: number;
 }
@@ -78,6 +80,7 @@ export function statusReport(view: MemberView): StatusReport {
     refused: [...snapshot.refused.values()],
     kernel,
     firewall: view.firewall,
+    causes: view.causes,
     problems: view.problems.map(({ text }) => text),
     blocking: view.problems.flatMap(({ text, isBlocking }) => (isBlocking ? [text] : [])),
   };

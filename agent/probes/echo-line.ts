@@ -1,7 +1,8 @@
 /** Echo requests in flight: which answer belongs to which request, and which request stays without one. */
 
 import { NetlinkError } from "../../backends/netlink/errors.ts";
-import type { EchoPort } from "../../backends/probe/echo-port.ts";
+import type { EchoEvent, EchoPort } from "../../backends/probe/echo-port.ts";
+import type { TunnelReport } from "../../backends/probe/network-report.ts";
 import type { Address } from "../../ipam/addresses/ip.ts";
 import type { Outcome } from "./probe.ts";
 
@@ -10,6 +11,9 @@ export const PATIENCE_MS = 1_000;
 /** Packets read at one wake-up: a flood must not hold the event loop. */
 const MOST_READ = 64;
 const SEQUENCES = 0x10000;
+
+/** What the network reported of a tunnel packet. */
+export type TunnelNotice = TunnelReport & { readonly from: Address };
 
 interface Pending {
   readonly target: Address;
@@ -22,11 +26,18 @@ export class EchoLine {
   readonly #now: () => number;
   /** By sequence, in the order of sending. */
   readonly #pending = new Map<number, Pending>();
+  readonly #onNotice: (notice: TunnelNotice) => void;
   #sequence: number;
 
   /** `now` is monotonic, in milliseconds. `first` is the first sequence number: hard to guess, so that no program answers ahead. */
-  constructor(port: EchoPort, now: () => number, first: number) {
+  constructor(
+    port: EchoPort,
+    now: () => number,
+    first: number,
+    onNotice: (notice: TunnelNotice) => void = () => undefined,
+  ) {
     this.#port = port;
+    this.#onNotice = onNotice;
     this.#now = now;
     this.#sequence = first % SEQUENCES;
   }
@@ -46,35 +57,49 @@ export class EchoLine {
     }
   }
 
-  /** Takes what has arrived. */
+  /** Takes what has arrived, up to a limit. */
   receive(): void {
-    for (let count = 0; count < MOST_READ; count++) {
-      const event = this.#next();
-      if (event === null) return;
-      const pending = this.#pending.get(event.sequence);
-      if (pending === undefined) continue;
-      // A reply from another address than was asked answers nothing.
-      const about = event.type === "reply" ? event.from : event.target;
-      if (!about.equals(pending.target)) continue;
-      this.#settle(
-        event.sequence,
-        event.type === "reply"
-          ? { type: "answered", roundTripMs: this.#now() - pending.sentMs }
-          : { type: "error", text: `${event.text}, says ${event.from}` },
-      );
-    }
+    this.#take(MOST_READ);
   }
 
-  /** Gives up those that have waited long enough. */
+  /**
+   * Gives up those that have waited long enough, after taking what arrived for them: after a pause of the event loop timers
+   * are due before sockets are read.
+   */
   expire(): void {
     const limitMs = this.#now() - PATIENCE_MS;
+    const [oldest] = this.#pending.values();
+    if (oldest === undefined || oldest.sentMs > limitMs) return;
+    this.#take(MOST_READ + 2 * this.#pending.size);
     for (const [sequence, { sentMs }] of this.#pending) {
       if (sentMs > limitMs) return;
       this.#settle(sequence, { type: "silent" });
     }
   }
 
-  #next() {
+  #take(most: number): void {
+    for (let count = 0; count < most; count++) {
+      const event = this.#next();
+      if (event === null) return;
+      if (event.type === "tunnel report") this.#onNotice(event);
+      else this.#note(event);
+    }
+  }
+
+  #note(event: Exclude<EchoEvent, { readonly type: "tunnel report" }>): void {
+    const pending = this.#pending.get(event.sequence);
+    // A reply from another address than was asked answers nothing.
+    const about = event.type === "reply" ? event.from : event.target;
+    if (pending === undefined || !about.equals(pending.target)) return;
+    this.#settle(
+      event.sequence,
+      event.type === "reply"
+        ? { type: "answered", roundTripMs: this.#now() - pending.sentMs }
+        : { type: "error", text: `${event.text}, says ${event.from}` },
+    );
+  }
+
+  #next(): EchoEvent | null {
     try {
       return this.#port.receive();
     } catch (error) {

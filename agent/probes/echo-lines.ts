@@ -5,7 +5,7 @@ import { NetlinkError } from "../../backends/netlink/errors.ts";
 import { EchoPort } from "../../backends/probe/echo-port.ts";
 import { FAMILIES, type Family, mapFamilies, type PerFamily } from "../../ipam/addresses/ip.ts";
 import { TulleError } from "../../ipam/errors.ts";
-import { EchoLine } from "./echo-line.ts";
+import { EchoLine, type TunnelNotice } from "./echo-line.ts";
 
 export interface EchoLines {
   readonly lines: PerFamily<EchoLine>;
@@ -15,12 +15,15 @@ export interface EchoLines {
   close(): void;
 }
 
-/** `now` is monotonic, in milliseconds. Throws TULLE_PREREQUISITE without CAP_NET_RAW. */
-export function openEchoLines(now: () => number): EchoLines {
+/**
+ * `now` is monotonic, in milliseconds; `onNotice` gets what the network reports of tunnel packets. Throws
+ * TULLE_PREREQUISITE without CAP_NET_RAW.
+ */
+export function openEchoLines(now: () => number, onNotice: (notice: TunnelNotice) => void): EchoLines {
   const ports = openPorts();
   const lines = mapFamilies(ports, (port) => {
     // Hard to guess, so that no program answers ahead.
-    const line = new EchoLine(port, now, randomInt(0x10000));
+    const line = new EchoLine(port, now, randomInt(0x10000), onNotice);
     port.onReadable(() => line.receive());
     return line;
   });

@@ -101,6 +101,26 @@ export const METRICS = {
     help: "Peers to which the path is proven to be broken, by cause.",
     labels: ["cause"],
   },
+  tulle_worst_peer_loss_ratio: {
+    type: "gauge",
+    help: "Share of the last probes through the tunnel that were lost, of the ten peers with the most loss.",
+    labels: ["peer"],
+  },
+  tulle_worst_peer_round_trip_seconds: {
+    type: "gauge",
+    help: "Smoothed round trip through the tunnel, of the ten peers with the longest.",
+    labels: ["peer"],
+  },
+  tulle_peer_paths: {
+    type: "gauge",
+    help: "Peers by the path that packets to them take (tunnel, direct or external).",
+    labels: ["path"],
+  },
+  tulle_kernel_limit_reached: {
+    type: "gauge",
+    help: "1 while a limit of this host's kernel costs packets, by cause.",
+    labels: ["cause"],
+  },
   tulle_store_up: { type: "gauge", help: "1 while the store can be followed.", labels: [] },
   tulle_docker_calls_total: {
     type: "counter",

@@ -129,6 +129,13 @@ export function encodeNeighbourDump(interfaceIndex = 0): Buffer {
   return message.finish();
 }
 
+/** `ip neighbour get ADDRESS dev DEVICE`; the kernel answers ENOENT when it has none. Since Linux 5.0. */
+export function encodeGetNeighbour(spec: Pick<NeighbourSpec, "interfaceIndex" | "address">): Buffer {
+  return ndmsg(RTM_GETNEIGH, 0, AF_OF[spec.address.family], spec.interfaceIndex, 0, 0)
+    .attrAddress(NDA_DST, spec.address)
+    .finish();
+}
+
 /**
  * `bridge fdb replace MAC dev DEVICE dst REMOTE self permanent` (with CREATE: `bridge fdb add`). An entry of a
  * VXLAN device may have several remotes for group addresses only.

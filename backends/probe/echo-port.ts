@@ -1,6 +1,6 @@
 /**
  * One socket for echo requests to any number of addresses of a family, which also hears what the network reports of
- * them. It schedules nothing and measures nothing.
+ * them and of tunnel packets. It schedules nothing and measures nothing.
  *
  * A raw socket, which needs CAP_NET_RAW (raw(7)): the kernel passes errors of a datagram socket to its error queue
  * only, without the identifier.
@@ -12,7 +12,12 @@ import { assemble, type Instruction } from "../netlink/filter.ts";
 import * as libc from "../netlink/libc.ts";
 import { AF_OF } from "../netlink/rtnetlink.ts";
 import { decodeEchoReply, encodeEchoRequest, withoutIpv4Header } from "./echo-message.ts";
-import { decodeNetworkReport, REPORT_TYPES } from "./network-report.ts";
+import {
+  decodeNetworkReport,
+  decodeTunnelReport,
+  REPORT_TYPES,
+  type TunnelReport,
+} from "./network-report.ts";
 
 /** linux/net.h, asm-generic/socket.h */
 const SOCK_RAW = 3;
@@ -49,7 +54,9 @@ export type EchoEvent =
       readonly sequence: number;
       /** As a few words: "host unreachable". */
       readonly text: string;
-    };
+    }
+  /** The same about a packet that is none of our requests. */
+  | ({ readonly type: "tunnel report"; readonly from: Address } & TunnelReport);
 
 export class EchoPort {
   readonly #family: Family;
@@ -124,6 +131,8 @@ export class EchoPort {
     if (reply !== null) {
       return reply.id === this.#id ? { type: "reply", from, sequence: reply.sequence } : null;
     }
+    const tunnel = decodeTunnelReport(this.#family, message);
+    if (tunnel !== null) return { type: "tunnel report", from, ...tunnel };
     const report = decodeNetworkReport(this.#family, message);
     if (report === null || report.id !== this.#id) return null;
     const { target, sequence, text } = report;

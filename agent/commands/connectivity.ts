@@ -8,6 +8,7 @@ import { Address } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { ConfigError } from "../../ipam/errors.ts";
 import { formatJson } from "../../ipam/escape.ts";
+import { DEAF } from "../probes/echo-line.ts";
 import { openEchoLines } from "../probes/echo-lines.ts";
 import { FactsReader } from "../probes/local-facts.ts";
 import type { ProbeTarget } from "../probes/probe.ts";
@@ -69,7 +70,7 @@ async function survey(
   const now = (): number => systemClock.monotonicMs();
   const netlink = NetlinkConnection.open();
   const facts = new FactsReader({ netlink, now, devices: () => devices, interfaces: () => interfaces });
-  const echo = openEchoLines(now, (notice) => facts.notice(notice));
+  const echo = openEchoLines(now, { ...DEAF, notice: (notice) => facts.notice(notice) });
   const expiry = setInterval(() => echo.expire(), EXPIRE_MS);
   try {
     return await new Survey({

@@ -59,9 +59,12 @@ export function findingSentence({ code, text, remedy }: CauseFinding): string {
 function causeAt(peer: LeaseKey, { held, prober }: PathView): Cause | null {
   const health = prober?.health(peer);
   if (health === undefined) return null;
-  if (health.state === "good" && held.has(peer))
+  if (health.cause !== null || health.state !== "good") return health.cause;
+  if (held.has(peer))
     return causeOf("agent-gone", "answers, but its lease has vanished: its agent renews it no more");
-  return health.cause;
+  return health.isAgentQuiet
+    ? causeOf("agent-gone", "answers, but its agent, which used to probe this host, does so no more")
+    : null;
 }
 
 function findingsOf(

@@ -15,6 +15,15 @@ const SEQUENCES = 0x10000;
 /** What the network reported of a tunnel packet. */
 export type TunnelNotice = TunnelReport & { readonly from: Address };
 
+/** What arrives without having been asked for. */
+export interface EchoListener {
+  notice(notice: TunnelNotice): void;
+  /** An agent of another host probes this one from this address. */
+  heard(from: Address): void;
+}
+
+export const DEAF: EchoListener = { notice: () => undefined, heard: () => undefined };
+
 interface Pending {
   readonly target: Address;
   readonly sentMs: number;
@@ -26,18 +35,13 @@ export class EchoLine {
   readonly #now: () => number;
   /** By sequence, in the order of sending. */
   readonly #pending = new Map<number, Pending>();
-  readonly #onNotice: (notice: TunnelNotice) => void;
+  readonly #listener: EchoListener;
   #sequence: number;
 
   /** `now` is monotonic, in milliseconds. `first` is the first sequence number: hard to guess, so that no program answers ahead. */
-  constructor(
-    port: EchoPort,
-    now: () => number,
-    first: number,
-    onNotice: (notice: TunnelNotice) => void = () => undefined,
-  ) {
+  constructor(port: EchoPort, now: () => number, first: number, listener = DEAF) {
     this.#port = port;
-    this.#onNotice = onNotice;
+    this.#listener = listener;
     this.#now = now;
     this.#sequence = first % SEQUENCES;
   }
@@ -81,12 +85,13 @@ export class EchoLine {
     for (let count = 0; count < most; count++) {
       const event = this.#next();
       if (event === null) return;
-      if (event.type === "tunnel report") this.#onNotice(event);
+      if (event.type === "tunnel report") this.#listener.notice(event);
+      else if (event.type === "request") this.#listener.heard(event.from);
       else this.#note(event);
     }
   }
 
-  #note(event: Exclude<EchoEvent, { readonly type: "tunnel report" }>): void {
+  #note(event: Extract<EchoEvent, { readonly sequence: number }>): void {
     const pending = this.#pending.get(event.sequence);
     // A reply from another address than was asked answers nothing.
     const about = event.type === "reply" ? event.from : event.target;

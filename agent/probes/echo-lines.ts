@@ -5,7 +5,7 @@ import { NetlinkError } from "../../backends/netlink/errors.ts";
 import { EchoPort } from "../../backends/probe/echo-port.ts";
 import { FAMILIES, type Family, mapFamilies, type PerFamily } from "../../ipam/addresses/ip.ts";
 import { TulleError } from "../../ipam/errors.ts";
-import { EchoLine, type TunnelNotice } from "./echo-line.ts";
+import { EchoLine, type EchoListener } from "./echo-line.ts";
 
 export interface EchoLines {
   readonly lines: PerFamily<EchoLine>;
@@ -16,14 +16,14 @@ export interface EchoLines {
 }
 
 /**
- * `now` is monotonic, in milliseconds; `onNotice` gets what the network reports of tunnel packets. Throws
+ * `now` is monotonic, in milliseconds; `listener` gets what arrives without having been asked for. Throws
  * TULLE_PREREQUISITE without CAP_NET_RAW.
  */
-export function openEchoLines(now: () => number, onNotice: (notice: TunnelNotice) => void): EchoLines {
+export function openEchoLines(now: () => number, listener: EchoListener): EchoLines {
   const ports = openPorts();
   const lines = mapFamilies(ports, (port) => {
     // Hard to guess, so that no program answers ahead.
-    const line = new EchoLine(port, now, randomInt(0x10000), onNotice);
+    const line = new EchoLine(port, now, randomInt(0x10000), listener);
     port.onReadable(() => line.receive());
     return line;
   });

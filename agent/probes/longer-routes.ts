@@ -16,8 +16,8 @@ import { type Cause, causeOf } from "./causes.ts";
 import type { ProbedBackend } from "./targets.ts";
 
 const LEAST_INTERVAL_MS = 5_000;
-/** One look takes about this part of the time. */
-const SLEEP_FACTOR = 1_000;
+/** The same for each route: a look takes some microseconds for each, which is to be a thousandth of the time. */
+const INTERVAL_PER_ROUTE_MS = 5;
 
 export interface LongerRoutesOptions {
   readonly clock: Clock;
@@ -51,9 +51,8 @@ export class LongerRoutes {
     const { clock, faults } = this.#options;
     let intervalMs = LEAST_INTERVAL_MS;
     const look = guarded(faults, "looking for foreign routes", () => {
-      const startMs = clock.monotonicMs();
-      this.#look(startMs);
-      intervalMs = Math.max(LEAST_INTERVAL_MS, (clock.monotonicMs() - startMs) * SLEEP_FACTOR);
+      const routes = this.#look(clock.monotonicMs());
+      intervalMs = Math.max(LEAST_INTERVAL_MS, routes * INTERVAL_PER_ROUTE_MS);
     });
     while (!signal.aborted) {
       look();
@@ -62,7 +61,8 @@ export class LongerRoutes {
     this.#found = new Map();
   }
 
-  #look(nowMs: number): void {
+  /** Answers how many routes there are. */
+  #look(nowMs: number): number {
     const { netlink } = this.#options;
     const links: readonly Link[] = netlink.dump(encodeLinkDump(), decodeLink);
     const names = new Map(links.map(({ index, name }) => [index, name]));
@@ -80,6 +80,7 @@ export class LongerRoutes {
     }
     this.#found = found;
     this.#report(before);
+    return routes.length;
   }
 
   #subnets() {

@@ -9,7 +9,7 @@ import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import type { Logger } from "../../ipam/log.ts";
 import type { CauseCode } from "./causes.ts";
-import type { TunnelNotice } from "./echo-line.ts";
+import type { EchoListener } from "./echo-line.ts";
 import { type EchoLines, openEchoLines } from "./echo-lines.ts";
 import { FactsReader } from "./local-facts.ts";
 import { LongerRoutes } from "./longer-routes.ts";
@@ -106,7 +106,10 @@ export class NetworkProber {
     this.#options = options;
     this.#sleep = new Sleep(clock);
     const now = (): number => clock.monotonicMs();
-    const { echo, problem } = openOrExplain(now, (notice) => this.#facts.notice(notice));
+    const { echo, problem } = openOrExplain(now, {
+      notice: (notice) => this.#facts.notice(notice),
+      heard: (from) => this.#prober.heard(from),
+    });
     this.#echo = echo;
     this.problem = problem;
     this.#facts = new FactsReader({
@@ -229,13 +232,13 @@ function greatest(values: readonly (readonly [string, number])[]): ReadonlyMap<s
 
 function openOrExplain(
   now: () => number,
-  onNotice: (notice: TunnelNotice) => void,
+  listener: EchoListener,
 ): {
   readonly echo: EchoLines | null;
   readonly problem: string | null;
 } {
   try {
-    return { echo: openEchoLines(now, onNotice), problem: null };
+    return { echo: openEchoLines(now, listener), problem: null };
   } catch (error) {
     if (!(error instanceof TulleError)) throw error;
     return { echo: null, problem: `the paths to peers are not probed: ${error.message}` };

@@ -6,6 +6,7 @@
  *        └────silence──────┴────► examining ────────────┴──► bad, examined again every few seconds
  */
 
+import { AgentSigns } from "./agent-signs.ts";
 import { type Cause, causeOf, describeEvidence, type History } from "./causes.ts";
 import { Examination } from "./examination.ts";
 import { LossMeter } from "./loss-meter.ts";
@@ -36,6 +37,8 @@ export class PathWatch {
   readonly target: ProbeTarget;
   readonly #createdMs: number;
   readonly #loss = new LossMeter();
+  /** Of the peer's agent, by this path. */
+  readonly signs = new AgentSigns();
   #state: PathState = { state: "unknown" };
   #examination: Examination | null = null;
   #repeatMs = REPEAT_MS;

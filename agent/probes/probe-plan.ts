@@ -109,6 +109,15 @@ export class ProbePlan {
     return this.#tokens >= 1;
   }
 
+  /** How long it takes until every target has had its turn. */
+  get turnMs(): number {
+    return this.#targets.length * this.#spacingMs;
+  }
+
+  get #spacingMs(): number {
+    return Math.max(1 / (this.#perMs * ROUTINE_SHARE), TURN_INTERVAL_MS / this.#targets.length);
+  }
+
   /** Takes a packet out of the budget. */
   spend(): void {
     this.#tokens -= 1;
@@ -167,7 +176,7 @@ export class ProbePlan {
 
   #takeTurn(nowMs: number): ProbeTarget | null {
     if (nowMs < this.#nextTurnMs || this.#targets.length === 0) return null;
-    const spacingMs = Math.max(1 / (this.#perMs * ROUTINE_SHARE), TURN_INTERVAL_MS / this.#targets.length);
+    const spacingMs = this.#spacingMs;
     // Pauses are not made up for, which would be a burst.
     this.#nextTurnMs = Math.max(this.#nextTurnMs, nowMs - spacingMs) + spacingMs;
     this.#turn = (this.#turn + 1) % this.#targets.length;

@@ -47,6 +47,8 @@ export interface PathHealth {
   readonly lossShare: number | null;
   /** What was measured where nothing is proven, in a few words; null while something is known. */
   readonly measured: string | null;
+  /** The peer's agent used to probe this host, and does so no more. */
+  readonly isAgentQuiet: boolean;
 }
 
 /** How often the plan is asked; a packet may be late by this. */
@@ -65,6 +67,7 @@ export class Prober {
   readonly #usage = new UsageTracker();
   #watches: ReadonlyMap<string, PathWatch> = new Map();
   #byPeer: ReadonlyMap<LeaseKey, readonly PathWatch[]> = new Map();
+  #byInner: ReadonlyMap<string, PathWatch> = new Map();
   #elsewhere: History = { inner: false, tcp: false, outer: false };
   /** Of the targets that are examined, and of those that are bad until the next examination. */
   readonly #inspections = new Map<string, Inspection>();
@@ -90,6 +93,9 @@ export class Prober {
     this.#watches = new Map(entries);
     for (const [id, watch] of former) if (this.#watches.get(id) !== watch) this.#endInspection(id);
     this.#byPeer = groupByPeer(this.#watches.values());
+    this.#byInner = new Map(
+      [...this.#watches.values()].map((watch) => [watch.target.inner.toString(), watch]),
+    );
     this.#plan.setTargets(probed, ownKey);
   }
 
@@ -104,13 +110,22 @@ export class Prober {
   health(peer: LeaseKey): PathHealth {
     const watches = this.#byPeer.get(peer) ?? [];
     const bad = watches.flatMap(({ state }) => (state.state === "bad" ? [state] : []))[0];
+    const nowMs = this.#options.clock.monotonicMs();
+    const { turnMs } = this.#plan;
     return {
       state: bad ? "bad" : watches.some(({ state }) => state.state === "good") ? "good" : "unknown",
       roundTripMs: worst(watches.map(({ roundTripMs }) => roundTripMs)),
       cause: bad === undefined ? null : { ...bad.cause, sinceMs: bad.sinceMs },
       lossShare: worst(watches.map(({ lossShare }) => lossShare)),
       measured: watches.map(({ measured }) => measured).find((text) => text !== null) ?? null,
+      isAgentQuiet: watches.some(({ signs }) => signs.isQuiet(nowMs, turnMs)),
     };
+  }
+
+  /** An agent probes this host from this address. */
+  heard(from: Address): void {
+    const watch = this.#byInner.get(from.toString());
+    watch?.signs.note(this.#options.clock.monotonicMs(), this.#plan.turnMs);
   }
 
   /** Whether a path is bad for this cause at the moment. */

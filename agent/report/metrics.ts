@@ -121,6 +121,26 @@ export const METRICS = {
     help: "1 while a limit of this host's kernel costs packets, by cause.",
     labels: ["cause"],
   },
+  tulle_networks: {
+    type: "gauge",
+    help: "Networks of the daemon, by whether this host is a working member (yes or no).",
+    labels: ["ready"],
+  },
+  tulle_docker_networks: {
+    type: "gauge",
+    help: "Networks of Docker's network driver on this host.",
+    labels: [],
+  },
+  tulle_docker_containers: {
+    type: "gauge",
+    help: "Containers on this host that are attached to them, once for each network.",
+    labels: [],
+  },
+  tulle_events_total: {
+    type: "counter",
+    help: "Changes of state that the log tells, by level (info, warn or error).",
+    labels: ["level"],
+  },
   tulle_store_up: { type: "gauge", help: "1 while the store can be followed.", labels: [] },
   tulle_docker_calls_total: {
     type: "counter",

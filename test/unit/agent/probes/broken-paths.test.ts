@@ -5,7 +5,7 @@ import type { PathHealth } from "../../../../agent/probes/prober.ts";
 import type { LeaseKey } from "../../../../ipam/leases/lease.ts";
 
 const PEERS = Array.from({ length: 5 }, (_, index) => `10.2.${index}.0-24` as LeaseKey);
-const REST = { roundTripMs: null, lossShare: null, measured: null };
+const REST = { roundTripMs: null, lossShare: null, measured: null, isAgentQuiet: false };
 const GOOD: PathHealth = { state: "good", cause: null, ...REST };
 const bad = (code: CauseCode, text: string): PathHealth => ({
   state: "bad",
@@ -49,6 +49,11 @@ it("says of a peer without a lease whose path works that its agent has gone", ()
   expect(texts(view(() => GOOD, { held }))).toEqual([
     expect.stringMatching(/^agent-gone: peer 10\.2\.1\.0-24/),
   ]);
+});
+
+it("says so too where the agent's own probes have ended", () => {
+  const health = (peer: LeaseKey) => ({ ...GOOD, isAgentQuiet: peer === PEERS[2] });
+  expect(texts(view(health))).toEqual([expect.stringMatching(/^agent-gone: peer 10\.2\.2\.0-24 answers/)]);
 });
 
 it("shows the store and limits of the kernel without any peer, and what to do", () => {

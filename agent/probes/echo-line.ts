@@ -37,6 +37,8 @@ export class EchoLine {
   readonly #pending = new Map<number, Pending>();
   readonly #listener: EchoListener;
   #sequence: number;
+  /** More arrives than is read at once: the rest waits for the next expire(). */
+  #isFlooded = false;
 
   /** `now` is monotonic, in milliseconds. `first` is the first sequence number: hard to guess, so that no program answers ahead. */
   constructor(port: EchoPort, now: () => number, first: number, listener = DEAF) {
@@ -61,9 +63,17 @@ export class EchoLine {
     }
   }
 
+  /** Takes what arrives from now on. In a flood it reads only when expire() is called. */
+  listen(): void {
+    this.#isFlooded = false;
+    this.#port.onReadable(() => this.receive());
+  }
+
   /** Takes what has arrived, up to a limit. */
   receive(): void {
-    this.#take(MOST_READ);
+    if (this.#take(MOST_READ)) return;
+    this.#isFlooded = true;
+    this.#port.pause();
   }
 
   /**
@@ -71,6 +81,7 @@ export class EchoLine {
    * are due before sockets are read.
    */
   expire(): void {
+    if (this.#isFlooded && this.#take(MOST_READ)) this.listen();
     const limitMs = this.#now() - PATIENCE_MS;
     const [oldest] = this.#pending.values();
     if (oldest === undefined || oldest.sentMs > limitMs) return;
@@ -81,14 +92,16 @@ export class EchoLine {
     }
   }
 
-  #take(most: number): void {
+  /** False when there may be more. */
+  #take(most: number): boolean {
     for (let count = 0; count < most; count++) {
       const event = this.#next();
-      if (event === null) return;
+      if (event === null) return true;
       if (event.type === "tunnel report") this.#listener.notice(event);
       else if (event.type === "request") this.#listener.heard(event.from);
       else this.#note(event);
     }
+    return false;
   }
 
   #note(event: Extract<EchoEvent, { readonly sequence: number }>): void {

@@ -24,7 +24,7 @@ export function openEchoLines(now: () => number, listener: EchoListener): EchoLi
   const lines = mapFamilies(ports, (port) => {
     // Hard to guess, so that no program answers ahead.
     const line = new EchoLine(port, now, randomInt(0x10000), listener);
-    port.onReadable(() => line.receive());
+    line.listen();
     return line;
   });
   return {

@@ -42,8 +42,8 @@ export interface Rejection {
 const MOST_HOSTS = 16;
 /** A host keeps its place so long when others wait. */
 const TURN_MS = 12_000;
-/** Events read at one wake-up: a flood must not hold the event loop. */
-const MOST_READ = 64;
+/** Events read at once; the socket holds fewer. It is read only when a path is judged, so that traffic costs nothing else. */
+const MOST_READ = 1_024;
 
 /** Counts of packets, as in TunnelEvidence. */
 interface Received {
@@ -89,6 +89,7 @@ export class TunnelWatch {
   begin(target: ProbeTarget): void {
     const { tunnelKind: kind, id } = target;
     if (kind === null) return;
+    this.#receiveAll();
     this.#entries.delete(id);
     if (this.#entries.size >= MOST_HOSTS && !this.#makePlace()) return;
     this.#entries.set(id, newEntry(target, kind, this.#options.now()));
@@ -110,7 +111,7 @@ export class TunnelWatch {
 
   /** What was seen since `begin`; null where it was not looked. */
   evidence({ id }: ProbeTarget): TunnelEvidence | null {
-    for (const tap of this.#taps.values()) this.#receive(tap);
+    this.#receiveAll();
     const entry = this.#entries.get(id);
     return entry === undefined ? null : evidenceOf(entry);
   }
@@ -162,8 +163,11 @@ export class TunnelWatch {
     if (present !== undefined) return present;
     const tap = TunnelTap.open(index);
     this.#taps.set(index, tap);
-    tap.onReadable(() => this.#receive(tap));
     return tap;
+  }
+
+  #receiveAll(): void {
+    for (const tap of this.#taps.values()) this.#receive(tap);
   }
 
   #receive(tap: TunnelTap): void {

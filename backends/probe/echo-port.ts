@@ -126,6 +126,12 @@ export class EchoPort {
     this.#watch = libc.watchReadable(this.#fd, callback);
   }
 
+  /** Ends what onReadable() began. */
+  pause(): void {
+    this.#watch?.close();
+    this.#watch = null;
+  }
+
   /** Call it once. */
   close(): void {
     this.#watch?.close();

@@ -52,7 +52,6 @@ export class TunnelTap {
   readonly #packet = Buffer.alloc(SNAP_BYTES);
   readonly #from = Buffer.alloc(SOCKADDR_LL_BYTES);
   #kinds: readonly TunnelKind[] = [];
-  #watch: libc.ReadWatch | null = null;
 
   private constructor(fd: number, interfaceIndex: number) {
     this.#fd = fd;
@@ -88,7 +87,7 @@ export class TunnelTap {
     check("ARP request", libc.sendto(this.#fd, request, MSG_DONTWAIT, to));
   }
 
-  /** One event that was seen; null when none waits. Throws NetlinkError. */
+  /** One event that was seen; null when none waits. What the socket has no room for is dropped. Throws NetlinkError. */
   receive(): TapEvent | null {
     for (;;) {
       const length = libc.recvfrom(this.#fd, this.#packet, MSG_DONTWAIT, this.#from);
@@ -99,15 +98,8 @@ export class TunnelTap {
     }
   }
 
-  /** Calls back on the event loop while something waits. The callback must not throw. */
-  onReadable(callback: () => void): void {
-    this.#watch?.close();
-    this.#watch = libc.watchReadable(this.#fd, callback);
-  }
-
   /** Call it once. */
   close(): void {
-    this.#watch?.close();
     libc.close(this.#fd);
   }
 

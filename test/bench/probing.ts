@@ -25,7 +25,7 @@ import type { Bench, Report } from "./support/report.ts";
 
 export const bench: Bench = async (report, { isQuick }) => {
   await measureCost(report, isQuick ? 100 : 5_000, isQuick ? 3_000 : 60_000);
-  await measureNaming(report, isQuick ? 1 : 5);
+  await measureNaming(report, isQuick ? 1 : 3);
 };
 
 const SETTLE_MS = 30_000;

@@ -39,15 +39,19 @@ describeWithEtcd("Prometheus", () => {
   const net = useEtcdLab("monitoring", { hosts: 2, config: CONFIG });
   let prometheus: Daemon;
 
-  const ask = (path: string): { readonly status: string; readonly data: unknown } => {
-    const script = `fetch(${JSON.stringify(API + path)}).then((a) => a.text()).then((t) => process.stdout.write(t))`;
-    return JSON.parse(net.host(1).run(process.execPath, "-e", script));
+  type Samples = readonly { readonly metric: Readonly<Record<string, string>> }[];
+
+  /** Asks all at once: a process is started for each call. */
+  const queryAll = (exprs: readonly string[]): readonly Samples[] => {
+    const urls = exprs.map((expr) => `${API}/query?query=${encodeURIComponent(expr)}`);
+    const script = `Promise.all(${JSON.stringify(urls)}.map((url) => fetch(url).then((answer) => answer.json())))
+      .then((all) => process.stdout.write(JSON.stringify(all)))`;
+    const answers: readonly { readonly status: string; readonly data: { readonly result: Samples } }[] =
+      JSON.parse(net.host(1).run(process.execPath, "-e", script));
+    expect(exprs.filter((_, index) => answers[index]?.status !== "success")).toEqual([]);
+    return answers.map(({ data }) => data.result);
   };
-  const query = (expr: string): readonly { readonly metric: Readonly<Record<string, string>> }[] => {
-    const { status, data } = ask(`/query?query=${encodeURIComponent(expr)}`);
-    expect(status, expr).toBe("success");
-    return (data as { result: readonly { metric: Readonly<Record<string, string>> }[] }).result;
-  };
+  const query = (expr: string): Samples => queryAll([expr])[0] ?? [];
 
   beforeAll(async () => {
     await net.startAll(`--healthz-port=${PORT}`);
@@ -84,7 +88,7 @@ describeWithEtcd("Prometheus", () => {
   });
 
   it("answers every query of the dashboard and of the rules", async () => {
-    for (const expr of [...panelQueries, ...ruleQueries]) query(expr);
+    queryAll([...panelQueries, ...ruleQueries]);
     await expect.poll(() => query("tulle_probe_round_trip_seconds_count > 0").length, PATIENCE).toBe(2);
     expect(query("sum by (path) (tulle_peer_paths)").map(({ metric }) => metric.path)).toEqual(["tunnel"]);
     expect(query('sum(tulle_networks{ready="yes"}) == 2')).toHaveLength(1);

@@ -1,20 +1,29 @@
-/** How many of the last packets through a tunnel were lost. Pure. */
+/**
+ * How many of the last packets through a tunnel were lost. Pure.
+ *
+ * A path that was silent for a while and works again had an outage, which has other causes than loss: of packets lost one
+ * after another only the first ones count.
+ */
 
 /** Enough to tell a loss of some percent; at one packet in five seconds some minutes. */
 const WINDOW = 40;
 /** Below this many packets no share is known. */
 const LEAST_PACKETS = 12;
-/** Below this many lost ones, chance explains them. */
+/** With fewer lost ones, or fewer times that some were lost, chance or outages explain them. */
 const LEAST_LOST = 4;
+const LEAST_TIMES = 3;
+/** Of those that are lost one after another. */
+const MOST_COUNTED = 2;
 /** From this share on, users notice: TCP slows down to a part of its rate. */
 const BAD_SHARE = 0.15;
 
 export class LossMeter {
-  #outcomes: boolean[] = [];
+  #outcomes: readonly boolean[] = [];
 
   note(isLost: boolean): void {
-    this.#outcomes.push(isLost);
-    if (this.#outcomes.length > WINDOW) this.#outcomes.shift();
+    const isOutage =
+      isLost && this.#outcomes.slice(-MOST_COUNTED).filter((one) => one).length === MOST_COUNTED;
+    if (!isOutage) this.#outcomes = [...this.#outcomes, isLost].slice(-WINDOW);
   }
 
   /** Forgets all: what was lost has had another reason. */
@@ -36,7 +45,8 @@ export class LossMeter {
   }
 
   get isBad(): boolean {
-    return this.lost >= LEAST_LOST && (this.share ?? 0) >= BAD_SHARE;
+    const times = this.#outcomes.filter((isLost, index) => isLost && !this.#outcomes[index - 1]).length;
+    return this.lost >= LEAST_LOST && times >= LEAST_TIMES && (this.share ?? 0) >= BAD_SHARE;
   }
 
   /** Packets were lost, too few to know a share of. */

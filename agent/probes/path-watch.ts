@@ -162,7 +162,9 @@ export class PathWatch {
 
   #remember({ kind }: Probe, outcome: Outcome): void {
     const known = kind === "tcp" || kind === "syn" ? "tcp" : kind === "outer" ? "outer" : "inner";
-    if (kind === "full" || kind === "small") this.#loss.note(!isAnswered(outcome));
+    // What was sent before the peer was ready is not lost.
+    const isEcho = kind === "full" || kind === "small";
+    if (isEcho && (this.#history.inner || isAnswered(outcome))) this.#loss.note(!isAnswered(outcome));
     // A segment with a checksum of our own says nothing of those that the kernel sends.
     if (!isAnswered(outcome) || kind === "syn") return;
     if (!this.#history[known]) this.#history = { ...this.#history, [known]: true };

@@ -57,7 +57,7 @@ describe("a path", () => {
     for (let count = 0; count < 20; count++) watch.noteRoutine(FULL, count % 3 === 0 ? NO : YES);
     watch.conclude(null, partly, 0);
     expect(watch.state).toMatchObject({ state: "bad", cause: { code: "packets-lost" } });
-    expect(watch.lossShare).toBeCloseTo(0.35);
+    expect(watch.lossShare).toBeCloseTo(6 / 19);
     for (let count = 0; count < 40; count++) watch.noteRoutine(FULL, YES);
     watch.conclude(null, partly, 0);
     expect(watch.state.state).toBe("good");

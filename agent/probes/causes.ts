@@ -20,7 +20,7 @@ export const CAUSES = {
   "tunnel-filtered":
     "let the firewalls between both hosts pass the tunnel's packets in both directions, and look at the peer's tunnel device",
   "tunnel-absent":
-    "start the agent on the peer, and give all hosts the same port: nothing receives the tunnel's packets there",
+    "start the agent on the peer, give all hosts the same port, and let the peer's firewall accept it: nothing receives the tunnel's packets there",
   "tunnel-mismatch":
     "give both hosts the same network configuration, and restart the agent that has an old one",
   "wrong-address":
@@ -181,8 +181,10 @@ function isRefusal(outcome: Outcome, errno: string): boolean {
 }
 
 /** What was seen of tunnel packets. */
-function judgeTunnel({ facts, target }: Case): Cause | null {
+function judgeTunnel({ evidence, facts, target }: Case): Cause | null {
   const { tunnel: seen, link, reversePathDrops } = facts;
+  // To a host that is down nothing is sent.
+  if (facts.neighbour === "silent" && !isAnswered(evidence.outer)) return null;
   const isFilteredBack = reversePathDrops >= LEAST_DROPS;
   if (isFilteredBack)
     return causeOf(
@@ -191,12 +193,13 @@ function judgeTunnel({ facts, target }: Case): Cause | null {
     );
   if (seen === null) return null;
   const tunnel = `the tunnel (${target.tunnel})`;
-  if (seen.macs.length >= TOO_MANY_MACS)
+  if (seen.macs !== null && seen.macs.length >= TOO_MANY_MACS)
     return causeOf(
       "wrong-address",
       `is silent in ${tunnel}, and more than one host answers for ${target.outer}: ${seen.macs.join(", ")}`,
     );
-  if (seen.rejection !== null) return rejected(seen.rejection, target, tunnel);
+  const rejection = seen.rejection === null ? null : rejected(seen.rejection, target, tunnel);
+  if (rejection !== null) return rejection;
   if (seen.mismatch !== null)
     return causeOf("tunnel-mismatch", `sends its tunnel packets with ${seen.mismatch}`);
   if (seen.otherSource !== null && seen.received === 0)
@@ -224,11 +227,13 @@ function rejected(
   { from, text }: NonNullable<TunnelEvidence["rejection"]>,
   { outer }: ProbeTarget,
   tunnel: string,
-): Cause {
-  const isClosed = from.equals(outer) && (text === "port unreachable" || text === "protocol unreachable");
-  return isClosed
-    ? causeOf("tunnel-absent", `says that nothing receives ${tunnel} there (${text})`)
-    : causeOf("tunnel-filtered", `is not reached by ${tunnel}: ${text}, says ${from}`, "to peer");
+): Cause | null {
+  const isClosed = text === "port unreachable" || text === "protocol unreachable";
+  if (isClosed && from.equals(outer))
+    return causeOf("tunnel-absent", `says that nothing receives ${tunnel} there (${text})`);
+  // That a host or network is not reachable does not mean a filter: what answers beside the tunnel tells more.
+  if (!isClosed && !/prohibited|policy|rejected/.test(text)) return null;
+  return causeOf("tunnel-filtered", `is not reached by ${tunnel}: ${text}, says ${from}`, "to peer");
 }
 
 /** What answers beside the tunnel. */

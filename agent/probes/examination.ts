@@ -17,9 +17,9 @@ type Kind = "small" | "full" | "outer" | "tcp" | "syn";
 const KINDS = ["small", "full", "outer", "tcp"] as const satisfies readonly Kind[];
 /** Where nothing inside is answered, and where something is. */
 const ATTEMPTS = 2;
-const MOST_ATTEMPTS = 4;
+const MOST_ATTEMPTS = 3;
 /** Attempts follow each other at this distance, without waiting for the last of the answers. */
-const WAVE_MS = 400;
+const WAVE_MS = 300;
 /** Small packets that may be lost while large ones are tried, for the size to be the reason. */
 const MOST_LOST = 0;
 

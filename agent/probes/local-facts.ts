@@ -24,7 +24,7 @@ import type { LinkState, LocalFacts, Obstacle } from "./causes.ts";
 import type { TunnelNotice } from "./echo-line.ts";
 import { type DropCounters, readDropCounters } from "./kernel-counters.ts";
 import type { ProbeTarget } from "./probe.ts";
-import { TunnelWatch } from "./tunnel-watch.ts";
+import { type TunnelEvidence, TunnelWatch } from "./tunnel-watch.ts";
 
 export interface FactsReaderOptions {
   readonly netlink: NetlinkConnection;
@@ -79,7 +79,10 @@ export class FactsReader {
         if (this.#neighbour(target) !== null) this.#tunnels.askWho(target);
       },
       facts: () => this.#read(target, before),
-      askLink: () => this.#askLink(target),
+      askLink: () => {
+        this.#askLink(target);
+        if (this.#neighbour(target) !== null) this.#tunnels.askWho(target);
+      },
       end: () => this.#tunnels.end(target),
     };
   }
@@ -96,13 +99,14 @@ export class FactsReader {
 
   #read(target: ProbeTarget, before: DropCounters): LocalFacts {
     const now = readDropCounters();
+    const tunnel = this.#tunnels.evidence(target);
     return {
       link: this.#linkState(target.outer.family),
       obstacle: this.#obstacle(target),
-      neighbour: neighbourState(this.#neighbour(target)),
+      neighbour: neighbourState(this.#neighbour(target), tunnel),
       reversePathDrops: now.reversePath - before.reversePath,
       checksumErrors: now.tcpChecksum - before.tcpChecksum,
-      tunnel: this.#tunnels.evidence(target),
+      tunnel,
     };
   }
 
@@ -183,8 +187,10 @@ export class FactsReader {
   }
 }
 
-function neighbourState(entry: Neighbour | null): LocalFacts["neighbour"] {
+/** The kernel itself takes some seconds until it no longer believes an entry. */
+function neighbourState(entry: Neighbour | null, tunnel: TunnelEvidence | null): LocalFacts["neighbour"] {
   if (entry === null) return "unknown";
-  if ((entry.state & SILENT) !== 0) return "silent";
-  return (entry.state & NUD_REACHABLE) !== 0 ? "answers" : "unknown";
+  if ((entry.state & SILENT) !== 0 || tunnel?.macs?.length === 0) return "silent";
+  const isConfirmed = (entry.state & NUD_REACHABLE) !== 0 || tunnel?.macs != null;
+  return isConfirmed ? "answers" : "unknown";
 }

@@ -27,8 +27,8 @@ export interface TunnelEvidence {
   readonly mismatch: string | null;
   /** Where packets from the target's inner address come from, if not from its public address. */
   readonly otherSource: Address | null;
-  /** Hardware addresses that answered for its public address; empty when none was asked. */
-  readonly macs: readonly string[];
+  /** Hardware addresses that answered for its public address; null when the link was not asked. */
+  readonly macs: readonly string[] | null;
   readonly rejection: Rejection | null;
 }
 
@@ -63,7 +63,7 @@ interface Entry {
   otherVni: number | null;
   otherPort: number | null;
   otherSource: Address | null;
-  readonly macs: Set<string>;
+  macs: Set<string> | null;
   rejection: Rejection | null;
 }
 
@@ -103,10 +103,14 @@ export class TunnelWatch {
 
   /** Asks the link who has the target's public address. */
   askWho({ id, outer }: ProbeTarget): void {
-    if (outer.family !== 4 || !this.#entries.has(id)) return;
     const index = this.#options.interfaceOf(outer.family);
     const tap = index === null ? undefined : this.#taps.get(index);
-    attempt(() => tap?.askWho(outer));
+    const entry = this.#entries.get(id);
+    if (outer.family !== 4 || entry === undefined || tap === undefined) return;
+    attempt(() => {
+      tap.askWho(outer);
+      entry.macs ??= new Set();
+    });
   }
 
   /** What was seen since `begin`; null where it was not looked. */
@@ -183,7 +187,7 @@ export class TunnelWatch {
   #note(event: TapEvent): void {
     for (const entry of this.#entries.values()) {
       if (event.type === "arp") {
-        if (entry.target.outer.equals(event.address)) entry.macs.add(event.mac);
+        if (entry.target.outer.equals(event.address)) entry.macs?.add(event.mac);
       } else if (event.isOutgoing) noteSent(entry, event.packet);
       else noteReceived(entry, event.packet);
     }
@@ -192,7 +196,7 @@ export class TunnelWatch {
 
 function newEntry(target: ProbeTarget, kind: TunnelKind, sinceMs: number): Entry {
   const others = { sentVni: null, otherVni: null, otherPort: null, otherSource: null, rejection: null };
-  return { target, kind, sinceMs, sent: 0, received: new Map(), ...others, macs: new Set() };
+  return { target, kind, sinceMs, sent: 0, received: new Map(), ...others, macs: null };
 }
 
 /** Without CAP_NET_RAW, or on an interface that has gone, nothing is seen. */
@@ -233,7 +237,14 @@ function noteReceived(entry: Entry, { source, vni, port, inner }: TunnelPacket):
 function evidenceOf(entry: Entry): TunnelEvidence {
   const { sent, sentVni, otherSource, macs, rejection } = entry;
   const counts = entry.received.get(sentVni) ?? { received: 0, answers: 0, flows: 0 };
-  return { sent, ...counts, otherSource, macs: [...macs], rejection, mismatch: mismatchOf(entry) };
+  return {
+    sent,
+    ...counts,
+    otherSource,
+    macs: macs === null ? null : [...macs],
+    rejection,
+    mismatch: mismatchOf(entry),
+  };
 }
 
 function mismatchOf({ kind, sentVni, otherVni, otherPort }: Entry): string | null {

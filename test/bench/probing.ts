@@ -83,7 +83,7 @@ function answerForAll(answerer: TestNetns): void {
   const [, base = ""] = /inet (\S+)\/32/.exec(ip("address show flannel.1")) ?? [];
   answerer.exec("sh", [
     "-c",
-    "ip link delete flannel.1 2>/dev/null; nft delete table netdev all 2>/dev/null; true",
+    "ip link delete flannel.1 2>/dev/null; nft delete table netdev answerer 2>/dev/null; true",
   ]);
   answerer.ip(
     "link set wire up",
@@ -98,9 +98,9 @@ function answerForAll(answerer: TestNetns): void {
   answerer.exec("bridge", ["fdb", "add", mac, "dev", "flannel.1", "dst", "192.168.50.11"]);
   // Frames are for the hardware addresses of the peers.
   answerer.exec("nft", [
-    "add table netdev all; " +
-      "add chain netdev all c { type filter hook ingress device flannel.1 priority 0; }; " +
-      "add rule netdev all c meta pkttype set unicast",
+    "add table netdev answerer; " +
+      "add chain netdev answerer c { type filter hook ingress device flannel.1 priority 0; }; " +
+      "add rule netdev answerer c meta pkttype set unicast",
   ]);
 }
 

@@ -136,9 +136,19 @@ describe("a broken path", () => {
       "tunnel-filtered",
       {
         evidence: BESIDE,
+        facts: seen({
+          rejection: { from: Address.parse("192.168.1.1"), text: "prohibited by an administrator" },
+        }),
+      },
+    ],
+    [
+      "host-unreachable",
+      {
+        evidence: SILENT,
         facts: seen({ rejection: { from: Address.parse("192.168.1.1"), text: "host unreachable" } }),
       },
     ],
+    ["host-down", { evidence: SILENT, facts: { ...seen({ sent: 0, macs: [] }), neighbour: "silent" } }],
     [
       "tunnel-absent",
       { evidence: BESIDE, facts: seen({ rejection: { from: CASE.target.outer, text: "port unreachable" } }) },

@@ -3,9 +3,10 @@
  * notice them. Reads only.
  */
 
-import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
+import type { Decode, NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { decodeLink, encodeLinkDump, type Link } from "../../backends/netlink/link/link.ts";
-import { decodeRoute, encodeRouteDump } from "../../backends/netlink/route.ts";
+import { decodeRoute, encodeRouteDump, type Route } from "../../backends/netlink/route.ts";
+import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
 import { entriesOf, FAMILIES } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
@@ -16,8 +17,9 @@ import { type Cause, causeOf } from "./causes.ts";
 import type { ProbedBackend } from "./targets.ts";
 
 const LEAST_INTERVAL_MS = 5_000;
-/** The same for each route: a look takes some microseconds for each, which is to be a thousandth of the time. */
-const INTERVAL_PER_ROUTE_MS = 5;
+/** One look takes about this part of the time. */
+const SLEEP_FACTOR = 2_000;
+const LONGEST_INTERVAL_MS = 30_000;
 
 export interface LongerRoutesOptions {
   readonly clock: Clock;
@@ -30,6 +32,13 @@ export interface LongerRoutesOptions {
     readonly interfaces: readonly string[];
   };
 }
+
+/** Of what may be thousands of routes, ours are not decoded. */
+const decodeForeign: Decode<Route> = (message) =>
+  message.u8(PROTOCOL_OFFSET) === ROUTE_PROTOCOL ? null : decodeRoute(message);
+
+/** linux/rtnetlink.h: rtm_protocol in `struct rtmsg`. */
+const PROTOCOL_OFFSET = 5;
 
 type Found = Cause & { readonly sinceMs: number };
 
@@ -51,8 +60,10 @@ export class LongerRoutes {
     const { clock, faults } = this.#options;
     let intervalMs = LEAST_INTERVAL_MS;
     const look = guarded(faults, "looking for foreign routes", () => {
-      const routes = this.#look(clock.monotonicMs());
-      intervalMs = Math.max(LEAST_INTERVAL_MS, routes * INTERVAL_PER_ROUTE_MS);
+      const startMs = clock.monotonicMs();
+      this.#look(startMs);
+      const restMs = (clock.monotonicMs() - startMs) * SLEEP_FACTOR;
+      intervalMs = Math.max(LEAST_INTERVAL_MS, Math.min(restMs, LONGEST_INTERVAL_MS));
     });
     while (!signal.aborted) {
       look();
@@ -61,12 +72,11 @@ export class LongerRoutes {
     this.#found = new Map();
   }
 
-  /** Answers how many routes there are. */
-  #look(nowMs: number): number {
+  #look(nowMs: number): void {
     const { netlink } = this.#options;
     const links: readonly Link[] = netlink.dump(encodeLinkDump(), decodeLink);
     const names = new Map(links.map(({ index, name }) => [index, name]));
-    const routes = FAMILIES.flatMap((family) => netlink.dump(encodeRouteDump(family), decodeRoute)).map(
+    const routes = FAMILIES.flatMap((family) => netlink.dump(encodeRouteDump(family), decodeForeign)).map(
       (route) => ({ route, device: names.get(route.outputIndex ?? -1) ?? "" }),
     );
     const before = this.#found;
@@ -80,7 +90,6 @@ export class LongerRoutes {
     }
     this.#found = found;
     this.#report(before);
-    return routes.length;
   }
 
   #subnets() {

@@ -200,7 +200,10 @@ export class NetworkProber {
       const { backend, uplinks } = network();
       const interfaces = Object.values(uplinks).map((uplink) => uplink.interface);
       const startMs = clock.monotonicMs();
-      const uses = readUses(netlink, backend.devices, interfaces, startMs);
+      const uses = readUses(netlink, backend.devices, interfaces, {
+        nowMs: startMs,
+        recentMs: 2 * intervalMs,
+      });
       // An answer to a probe of the peer must not look like continuous use: two looks between two probes.
       this.#prober.noteUses(uses, 2 * intervalMs);
       intervalMs = Math.max(LEAST_USE_INTERVAL_MS, (clock.monotonicMs() - startMs) * USE_SLEEP_FACTOR);

@@ -45,6 +45,7 @@ export class PathWatch {
   #history: History = { inner: false, tcp: false, outer: false };
   #roundTripMs: number | null = null;
   #turn = 0;
+  #hasTriedTcp = false;
   #measured: string | null = null;
 
   /** `nowMs` is monotonic. */
@@ -95,7 +96,10 @@ export class PathWatch {
   routine(): Probe {
     if (!this.target.isInnerCertain && !this.#history.inner) return { kind: "outer" };
     this.#turn = (this.#turn + 1) % TCP_TURN;
-    return this.#turn === 0 && this.#history.tcp ? { kind: "tcp" } : { kind: "full" };
+    if (this.#turn !== 0 || (this.#hasTriedTcp && !this.#history.tcp)) return { kind: "full" };
+    // One that was never answered is tried once: a firewall there may drop it.
+    this.#hasTriedTcp = true;
+    return { kind: "tcp" };
   }
 
   /** Begins an examination unless one runs; answers whether one has begun. */

@@ -8,7 +8,7 @@
 
 import { HEADER_BYTES } from "../../backends/probe/echo-port.ts";
 import { type Address, entriesOf, type PerFamily } from "../../ipam/addresses/ip.ts";
-import { type Clock, Sleep } from "../../ipam/clock.ts";
+import type { Clock } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import { type Cause, type CauseCode, type History, judge } from "./causes.ts";
@@ -52,7 +52,7 @@ export interface PathHealth {
 }
 
 /** How often the plan is asked; a packet may be late by this. */
-const TICK_MS = 50;
+const TICK_MS = 100;
 const SMALL_PAYLOAD_BYTES = 16;
 /** Examinations that may await answers at the same time. */
 const MOST_WAITING = 32;
@@ -63,11 +63,11 @@ const LONGEST_DELAY_MS = 60_000;
 export class Prober {
   readonly #options: ProberOptions;
   readonly #plan: ProbePlan;
-  readonly #sleep: Sleep;
   readonly #usage = new UsageTracker();
   #watches: ReadonlyMap<string, PathWatch> = new Map();
   #byPeer: ReadonlyMap<LeaseKey, readonly PathWatch[]> = new Map();
   #byInner: ReadonlyMap<string, PathWatch> = new Map();
+  #byOuter: ReadonlyMap<string, readonly ProbeTarget[]> = new Map();
   #elsewhere: History = { inner: false, tcp: false, outer: false };
   /** Of the targets that are examined, and of those that are bad until the next examination. */
   readonly #inspections = new Map<string, Inspection>();
@@ -75,7 +75,6 @@ export class Prober {
   constructor(options: ProberOptions) {
     this.#options = options;
     this.#plan = new ProbePlan(options);
-    this.#sleep = new Sleep(options.clock);
   }
 
   /** Replaces all targets, sorted by id. What is known of one that stays as it was is kept. */
@@ -93,6 +92,7 @@ export class Prober {
     this.#watches = new Map(entries);
     for (const [id, watch] of former) if (this.#watches.get(id) !== watch) this.#endInspection(id);
     this.#byPeer = groupByPeer(this.#watches.values());
+    this.#byOuter = groupByOuter(probed);
     this.#byInner = new Map(
       [...this.#watches.values()].map((watch) => [watch.target.inner.toString(), watch]),
     );
@@ -101,7 +101,7 @@ export class Prober {
 
   /** Takes one more look at which peers are in use; `intervalMs` is how often those are probed. */
   noteUses(uses: ReadonlyMap<string, number>, intervalMs: number): void {
-    const targets = [...this.#watches.values()].map(({ target }) => target);
+    const targets = [...uses.keys()].flatMap((outer) => this.#byOuter.get(outer) ?? []);
     const probedMs = (id: string): number => this.#plan.probedMs(id);
     const nowMs = this.#options.clock.monotonicMs();
     this.#plan.setBusy(this.#usage.sample(targets, uses, probedMs, nowMs), intervalMs);
@@ -141,7 +141,7 @@ export class Prober {
     const tick = guarded(this.#options.faults, "probing peers", () => this.#tick());
     while (!signal.aborted) {
       tick();
-      await this.#sleep.for(TICK_MS, signal);
+      await this.#options.clock.sleep(TICK_MS, signal).catch(() => undefined);
     }
   }
 
@@ -279,6 +279,15 @@ function watchOf(target: ProbeTarget, former: PathWatch | undefined, nowMs: numb
 
 function isSameTarget(a: ProbeTarget, b: ProbeTarget): boolean {
   return a.path === b.path && a.mtuBytes === b.mtuBytes && a.inner.equals(b.inner) && a.outer.equals(b.outer);
+}
+
+function groupByOuter(targets: readonly ProbeTarget[]): ReadonlyMap<string, readonly ProbeTarget[]> {
+  const groups = new Map<string, readonly ProbeTarget[]>();
+  for (const target of targets) {
+    const outer = target.outer.toString();
+    groups.set(outer, [...(groups.get(outer) ?? []), target]);
+  }
+  return groups;
 }
 
 function groupByPeer(watches: Iterable<PathWatch>): ReadonlyMap<LeaseKey, readonly PathWatch[]> {

@@ -250,6 +250,19 @@ export function decodeEntryUse(message: NetlinkMessage): EntryUse | null {
   return address === null || idleMs === null ? null : { address, idleMs };
 }
 
+/** The same for entries that were used at most `recentMs` ago; of others, which may be thousands, nothing is made. */
+export function decodeUseWithin(recentMs: number): (message: NetlinkMessage) => EntryUse | null {
+  return (message) => {
+    const attributes = message.attributes(NDMSG_BYTES);
+    while (attributes.next()) {
+      if (attributes.type !== NDA_CACHEINFO) continue;
+      const idleMs = Number(attributes.u64() >> 32n) * TICK_MS;
+      return idleMs <= recentMs ? decodeEntryUse(message) : null;
+    }
+    return null;
+  };
+}
+
 /** `struct ndmsg`: family, padding, interface index, state, flags, type. */
 function ndmsg(
   type: number,

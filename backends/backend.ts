@@ -100,6 +100,11 @@ export interface BackendRunner {
   readonly problems: readonly string[];
   /** Absent for a runner that carries no packets. */
   readonly traffic?: PathTraffic;
+  /**
+   * Asks a peer's runner for an answer by a packet of `packetBytes` inside, past routes and devices. `onAnswer` is called
+   * once, or never. Absent for a runner that carries no packets.
+   */
+  probe?(peer: LeaseKey, family: Family, packetBytes: number, onAnswer: () => void): void;
   /** Ends what runs; the kernel's objects stay. */
   stop(): Promise<void>;
 }
@@ -110,7 +115,9 @@ export type PeerPath =
   /** By a route on the interface itself. */
   | "direct"
   /** By other means than this backend's. */
-  | "external";
+  | "external"
+  /** By the fall-back, because the tunnel fails. */
+  | "fallback";
 
 /** What the kernel knows of the session with a peer. */
 export interface PeerDetails {

@@ -4,10 +4,20 @@
  *
  * A lease says by which backend its host wants packets (its main one), and by which others it can be reached. The
  * receiver decides: packets go by the first of them that this host has. The others are kept ready to receive by, without a
- * route, so that no packet is lost on either side of a change. Pure: no I/O.
+ * route, so that no packet is lost on either side of a change.
+ *
+ * A fall-back is one more backend beside them. It carries packets to peers that also have it, while the agent says that
+ * their tunnel fails, and is never the only way to a peer. Pure: no I/O.
  */
 
-import { FAMILIES, mapFamilies, type PerFamily, type Prefix } from "../ipam/addresses/ip.ts";
+import {
+  entriesOf,
+  FAMILIES,
+  type Family,
+  mapFamilies,
+  type PerFamily,
+  type Prefix,
+} from "../ipam/addresses/ip.ts";
 import type { JsonValue } from "../ipam/json.ts";
 import type { BackendOffer, Lease, LeaseKey } from "../ipam/leases/lease.ts";
 import type {
@@ -19,6 +29,7 @@ import type {
   SessionReader,
   Tunnel,
 } from "./backend.ts";
+import { type Fallback, looseFilters, standbyRoute } from "./fallback.ts";
 import { deviceRoute } from "./peers.ts";
 import { type KernelObject, keyOf } from "./state/kinds/registry.ts";
 
@@ -34,16 +45,26 @@ export class MixedBackend
   /** The present one first. */
   readonly parts: readonly [PreparedBackend, ...PreparedBackend[]];
   readonly #present: PreparedBackend;
+  readonly #formers: readonly PreparedBackend[];
   readonly #main: PreparedBackend;
+  /** Null for none. */
+  readonly fallback: Fallback | null;
 
   /**
    * @param formers those that the network had before, the last one first
    * @param main by which peers are asked to send: the present one unless it is still being prepared
    */
-  constructor(present: PreparedBackend, formers: readonly PreparedBackend[] = [], main = present) {
-    this.parts = [present, ...formers];
+  constructor(
+    present: PreparedBackend,
+    formers: readonly PreparedBackend[] = [],
+    main = present,
+    fallback: Fallback | null = null,
+  ) {
+    this.parts = [present, ...formers, ...(fallback === null ? [] : [fallback.part])];
     this.#present = present;
+    this.#formers = formers;
     this.#main = main;
+    this.fallback = fallback;
   }
 
   get type(): string {
@@ -52,7 +73,7 @@ export class MixedBackend
 
   /** Types of the former backends. */
   get formerTypes(): readonly string[] {
-    return this.parts.slice(1).map(({ type }) => type);
+    return this.#formers.map(({ type }) => type);
   }
 
   get leaseType(): string {
@@ -117,8 +138,8 @@ export class MixedBackend
     if (this.#isPlain(lease)) return this.#present.rejectPeer(lease);
     if (this.#waysTo(lease).length > 0) return null;
     const { backendType } = lease.attrs;
-    const meant = this.parts.find(({ leaseType }) => leaseType === backendType) ?? this.#present;
-    return meant.rejectPeer(lease);
+    const meant = [this.#present, ...this.#formers].find(({ leaseType }) => leaseType === backendType);
+    return (meant ?? this.#present).rejectPeer(lease);
   }
 
   rejectLocally(lease: Lease): string | null {
@@ -143,10 +164,12 @@ export class MixedBackend
     const objects = new Map<string, KernelObject>();
     for (const part of [this.#main, ...this.parts]) {
       for (const object of part.planBase(own)) {
+        // The fall-back has routes to single peers only.
+        if (part === this.fallback?.part && object.kind === "route") continue;
         if (!objects.has(keyOf(object))) objects.set(keyOf(object), object);
       }
     }
-    return [...objects.values()];
+    return [...objects.values(), ...(this.fallback === null ? [] : looseFilters(this.parts, own))];
   }
 
   planPeer(lease: Lease, useNexthops: boolean): readonly KernelObject[] {
@@ -158,23 +181,42 @@ export class MixedBackend
       .filter(({ part }) => part !== chosen.part)
       .flatMap((way) => way.part.planPeer(way.lease, useNexthops))
       .filter(({ kind }) => kind !== "route" && kind !== "nexthop");
-    return [...planned, ...this.#ownRoutes(chosen, planned), ...others];
+    return [...this.#divert(lease, [...planned, ...this.#ownRoutes(chosen, planned)]), ...others];
+  }
+
+  /** Families in which packets to a peer may go by the fall-back, with the device that they leave by otherwise. */
+  fallbackTo(lease: Lease): PerFamily<string> {
+    const { fallback } = this;
+    if (fallback === null || !this.#hasFallback(lease)) return {};
+    const way = this.#wayTo(lease);
+    const planned = way === null ? [] : way.part.planPeer(way.lease, false);
+    const devices = planned.flatMap((object) => (object.kind === "route" ? [object] : []));
+    return Object.fromEntries(
+      entriesOf(fallback.part.devices).flatMap(([family]) => {
+        const route = devices.find(({ destination }) => destination.family === family);
+        return route === undefined || lease.attrs.publicAddress[family] === undefined
+          ? []
+          : [[family, route.device] as const];
+      }),
+    );
   }
 
   pathTo(lease: Lease): PeerPath {
+    if (this.#isDiverted(lease)) return "fallback";
     const way = this.#wayTo(lease);
     return way === null ? this.#present.pathTo(lease) : way.part.pathTo(way.lease);
   }
 
   /** The backend by which packets to a peer leave; the present one where none of them can send there. */
   carrierOf(lease: Lease): PreparedBackend {
+    if (this.fallback !== null && this.#isDiverted(lease)) return this.fallback.part;
     return this.#wayTo(lease)?.part ?? this.#present;
   }
 
   /** The type of the former backend by which packets to a peer leave; null for the present one. */
   formerTypeTo(lease: Lease): string | null {
     const way = this.#wayTo(lease);
-    return way === null || way.part === this.#present ? null : way.part.type;
+    return way !== null && this.#formers.includes(way.part) ? way.part.type : null;
   }
 
   peerDetails(sessionsOf: SessionReader, peers: Iterable<Lease>): ReadonlyMap<LeaseKey, PeerDetails> {
@@ -219,9 +261,44 @@ export class MixedBackend
       const part = this.parts.find((each) => each.rejectPeer(view) === null);
       return part === undefined ? [] : [{ part, lease: view }];
     });
+    // Hosts that have the fall-back's backend alone are another network's, or flanneld's.
+    if (ways.every(({ part }) => part === this.fallback?.part)) return [];
     if (this.#main === this.#present) return ways;
     const isMain = (way: Way): boolean => way.part === this.#main;
     return [...ways.filter(isMain), ...ways.filter((way) => !isMain(way))];
+  }
+
+  /** Whether a peer asks for the fall-back's packets beside those of another backend, which it prefers. */
+  #hasFallback(lease: Lease): boolean {
+    const part = this.fallback?.part;
+    const [first, ...others] = part === undefined ? [] : this.#waysTo(lease);
+    return first !== undefined && first.part !== part && others.some((way) => way.part === part);
+  }
+
+  #isDiverted(lease: Lease): boolean {
+    return this.#divertedFamilies(lease).length > 0;
+  }
+
+  #divertedFamilies(lease: Lease): readonly Family[] {
+    const { fallback } = this;
+    if (fallback === null || !this.#hasFallback(lease)) return [];
+    return entriesOf(fallback.part.devices).flatMap(([family]) =>
+      lease.subnets[family] !== undefined && fallback.isUsed(lease.key, family) ? [family] : [],
+    );
+  }
+
+  /** Leads the routes of diverted families to the fall-back's device; those of the tunnel stay behind, for probes. */
+  #divert(lease: Lease, planned: readonly KernelObject[]): readonly KernelObject[] {
+    const families = this.#divertedFamilies(lease);
+    if (families.length === 0) return planned;
+    const routes = families.flatMap((family) => {
+      const [subnet, device] = [lease.subnets[family], this.fallback?.part.devices[family]];
+      return subnet === undefined || device === undefined ? [] : [deviceRoute(subnet, device)];
+    });
+    const others = planned.map((object) =>
+      object.kind === "route" && families.includes(object.destination.family) ? standbyRoute(object) : object,
+    );
+    return [...routes, ...others];
   }
 
   /** Routes of a peer to whom the backend has none of its own: that to the whole network may be another backend's. */

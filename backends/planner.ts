@@ -73,6 +73,18 @@ export class Planner {
     return { type: "delta", groups };
   }
 
+  /** Plans some peers again, for whom the backend answers differently now. Skips keys without a peer. */
+  replanPeers(keys: Iterable<LeaseKey>): Plan {
+    const groups = new Map<string, readonly KernelObject[]>();
+    for (const key of keys) {
+      const lease = this.#leases.get(key);
+      if (lease === undefined) continue;
+      this.#planned.delete(key);
+      groups.set(key, this.#contribution(lease));
+    }
+    return { type: "delta", groups };
+  }
+
   #follow({ type, peers }: PeerUpdate): void {
     if (type === "whole") for (const key of this.#leases.keys()) if (!peers.has(key)) this.#forget(key);
     for (const [key, lease] of peers) {

@@ -17,7 +17,7 @@ export interface OptionReference {
   readonly names: readonly string[];
   readonly summary: string;
   readonly takesValue: boolean;
-  /** The values that it takes; empty when there is no list of them. */
+  /** The values that it takes; empty where any is allowed. */
   readonly choices: readonly string[];
 }
 

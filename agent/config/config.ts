@@ -120,6 +120,8 @@ export interface AgentConfig {
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   /** Packets per second for all peers together; 0 switches probes off. */
   readonly probesPerSecond: number;
+  /** The second way to peers of the first network. */
+  readonly fallback: "none" | "udp";
 }
 
 /** What the command line asked for. */
@@ -182,6 +184,7 @@ export function buildConfig(settings: Settings): AgentConfig {
   requirePairs(settings);
   requireAbsolutePaths(settings);
   requireReachable(settings, values);
+  requireProbes(settings, values);
   return {
     store: storeSettings(values, settings),
     interface: {
@@ -216,6 +219,7 @@ export function buildConfig(settings: Settings): AgentConfig {
       values["healthz-port"] === 0 ? null : { host: values["healthz-ip"], port: values["healthz-port"] },
     log: { level: logLevel(values), format: values["log-format"] },
     probesPerSecond: values["probe-rate"],
+    fallback: values.fallback,
   };
 }
 
@@ -370,6 +374,12 @@ export function reloadConfig(current: LoadedConfig, next: LoadedConfig): Reload 
     applied,
     refused: changed.filter((name) => !isLive(name)),
   };
+}
+
+/** What is not probed is not found dead. */
+function requireProbes(settings: Settings, values: FlagValues): void {
+  if (values.fallback === "none" || values["probe-rate"] > 0) return;
+  throw settingError(settings, "fallback", 'it needs probes; remove "--probe-rate 0"');
 }
 
 /** With an address that no other host can send to this host would have no peers. */

@@ -69,8 +69,8 @@ function shareFolder(): void {
   if (!isMounted) runTool("mount", ["--bind", "--make-shared", FOLDER, FOLDER]);
 }
 
-/** A program inside would keep the namespace alive after its name is gone. */
-function endPrograms(path: string): void {
+/** Kills every program inside: one would keep the namespace alive after its name is gone. */
+export function endPrograms(path: string): void {
   const link = `net:[${statSync(path).ino}]`;
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     try {

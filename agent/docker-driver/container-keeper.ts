@@ -9,23 +9,12 @@ import { type DriverContext, isAddressesOnly } from "./context.ts";
 import { type Endpoints, memberOf, namesOf } from "./endpoints.ts";
 import { EngineError } from "./engine-client.ts";
 import { engineFailures } from "./engine-failures.ts";
-import {
-  decodeContainer,
-  decodeContainerIds,
-  type EngineContainer,
-  type EngineNetwork,
-} from "./engine-model.ts";
+import { decodeContainer, type EngineContainer, type EngineNetwork } from "./engine-model.ts";
 import type { EngineNetworks } from "./engine-networks.ts";
 import { DRIVER } from "./mirror-plan.ts";
 import type { NetworkId } from "./network-id.ts";
 
 const TIMEOUT_MS = 5_000;
-/** Starting a container takes dockerd some time, and ours on top of it. */
-const START_TIMEOUT_MS = 60_000;
-
-/** dockerd's message when it cannot reach our socket names the driver. */
-const OUR_ABSENCE = /\btulle\b|tulle\.sock/;
-const RESTARTING = new Set(["always", "unless-stopped", "on-failure"]);
 
 export class ContainerKeeper {
   readonly #context: DriverContext;
@@ -67,37 +56,11 @@ export class ContainerKeeper {
   /** Reads one container's names again; a container that is gone is a success. */
   async refresh(container: string): Promise<void> {
     try {
-      const inspected = await this.#inspect(container);
+      const inspected = await this.inspect(container);
       if (inspected !== null) await this.#describe(inspected);
     } catch (error) {
       this.#failures.failed(error);
     }
-  }
-
-  /** Starts the containers with a restart policy that failed because our socket was absent. Each is tried once. */
-  async startFailed(): Promise<void> {
-    const { engine, logger } = this.#context;
-    const filters = encodeURIComponent(JSON.stringify({ status: ["exited", "created"] }));
-    const path = `/containers/json?all=1&filters=${filters}`;
-    for (const id of decodeContainerIds(await engine.call({ method: "GET", path }, TIMEOUT_MS))) {
-      const container = await this.#inspect(id);
-      if (container === null || !this.#failedWithoutUs(container)) continue;
-      const name = container.name;
-      try {
-        await engine.call({ method: "POST", path: `/containers/${id}/start` }, START_TIMEOUT_MS);
-        logger.info("container started that failed without tulled", { container: name });
-      } catch (error) {
-        logger.warn("container that failed without tulled cannot be started", {
-          container: name,
-          error: error instanceof Error ? error.message : String(error),
-        });
-      }
-    }
-  }
-
-  #failedWithoutUs({ isRunning, error, restartPolicy, networks }: EngineContainer): boolean {
-    const isOnOurs = networks.some(({ dockerId }) => this.#context.state.networks.has(dockerId));
-    return !isRunning && RESTARTING.has(restartPolicy) && OUR_ABSENCE.test(error) && isOnOurs;
   }
 
   /** What other hosts know of this one is what is on its disk. */
@@ -131,7 +94,8 @@ export class ContainerKeeper {
     }
   }
 
-  async #inspect(container: string): Promise<EngineContainer | null> {
+  /** Null for a container that is gone. Rejects with EngineError. */
+  async inspect(container: string): Promise<EngineContainer | null> {
     const path = `/containers/${encodeURIComponent(container)}/json`;
     try {
       return decodeContainer(await this.#context.engine.call({ method: "GET", path }, TIMEOUT_MS));

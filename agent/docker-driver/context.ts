@@ -18,6 +18,11 @@ import type { EndpointRecord } from "./records.ts";
 
 /** The pairs of interfaces that join containers to the bridge of a named network. */
 export interface ContainerLinks {
+  /**
+   * Has the devices of a network made for its first member on this host. Resolves when they are there, or when that takes
+   * more than a second; what is wrong with them is told by `add`.
+   */
+  prepare(network: NamedNetwork, signal: AbortSignal): Promise<void>;
   /** Creates the pair of an endpoint, or finds it. Returns the name of the end that the engine takes. */
   add(network: NamedNetwork, endpoint: EndpointRecord, signal: AbortSignal): Promise<string>;
   /** Removes what is left of the pair; absent is a success. */

@@ -9,7 +9,7 @@
 import type { Prefix } from "../../ipam/addresses/ip.ts";
 import { type Clock, Sleep } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
-import { errorFields, type Logger } from "../../ipam/log.ts";
+import type { Logger } from "../../ipam/log.ts";
 import type {
   AddressBook,
   NamedNetworksFeed,
@@ -26,6 +26,7 @@ import { Endpoints } from "./endpoints.ts";
 import { EngineClient } from "./engine-client.ts";
 import { followEngine } from "./engine-events.ts";
 import { EngineNetworks } from "./engine-networks.ts";
+import { FailedStarts } from "./failed-starts.ts";
 import { IpamDriver } from "./ipam-driver.ts";
 import { NetworkDriver } from "./network-driver.ts";
 import { NetworkKeeper } from "./network-keeper.ts";
@@ -77,6 +78,7 @@ export class DockerDriver {
   readonly #context: DriverContext;
   readonly #networkKeeper: NetworkKeeper;
   readonly #containerKeeper: ContainerKeeper;
+  readonly #failedStarts: FailedStarts;
   /** Which container asks for names. */
   readonly clients: BridgeClients;
   readonly #methods: Readonly<Record<string, PluginMethod>>;
@@ -97,6 +99,8 @@ export class DockerDriver {
     const settlement = new Settlement(context, engineNetworks);
     this.#networkKeeper = new NetworkKeeper({ context, engineNetworks, settlement, random });
     this.#containerKeeper = new ContainerKeeper(context, endpoints, engineNetworks);
+    const inspect = (id: string) => this.#containerKeeper.inspect(id);
+    this.#failedStarts = new FailedStarts({ context, random, inspect });
     this.clients = new BridgeClients(context, engineNetworks);
     const { ownRemovals } = engineNetworks;
     const wake = (): void => this.#networkKeeper.wake();
@@ -111,8 +115,10 @@ export class DockerDriver {
   static async open(options: DockerDriverOptions): Promise<DockerDriver> {
     const driver = new DockerDriver(options, await DriverState.load(options.stateDir, options.logger));
     const { pluginSocket: path, logger, faults } = options;
-    const onCall = (method: string, outcome: string): void =>
+    const onCall = (method: string, outcome: string, durationMs: number): void => {
       options.metrics.add("tulle_docker_calls_total", 1, { method, outcome });
+      options.metrics.observe("tulle_docker_call_seconds", durationMs / 1000);
+    };
     driver.#server = await servePlugin({ path, methods: driver.#methods, logger, faults, onCall });
     logger.info("docker driver serves", { socket: path });
     return driver;
@@ -148,6 +154,7 @@ export class DockerDriver {
       await Promise.all([
         this.#networkKeeper.run(signal),
         this.#runContainers(signal),
+        this.#failedStarts.run(signal),
         this.clients.run(signal),
         followEngine(this.#context, this.#options.random, this.#handlers(), signal),
       ]);
@@ -158,19 +165,18 @@ export class DockerDriver {
   }
 
   #handlers() {
-    const { faults, logger } = this.#options;
+    const { faults } = this.#options;
     return {
-      onFollowed: guarded(faults, "starting containers", async () => {
+      onFollowed: () => {
         this.#networkKeeper.wake();
         this.clients.refresh();
         this.#idle.wake();
-        await this.#containerKeeper.startFailed().catch((error: unknown) => {
-          logger.warn("containers that failed without tulled are not known", errorFields(error));
-        });
-      }),
+        this.#failedStarts.wake();
+      },
       onNetwork: () => this.#networkKeeper.wake(),
       onContainer: guarded(faults, "names of containers", async (id: string) => {
         this.clients.refresh();
+        this.#failedStarts.wake();
         await this.#containerKeeper.refresh(id);
       }),
     };

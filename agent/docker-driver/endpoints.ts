@@ -23,6 +23,8 @@ export class Endpoints {
   readonly #context: DriverContext;
   /** Addresses between RequestAddress and CreateEndpoint: when they were given, monotonic milliseconds. */
   readonly #pending = new Map<string, number>();
+  /** Endpoints whose pairs are being deleted or were: dockerd has an endpoint leave before it deletes it. */
+  readonly #left = new Map<string, Promise<void>>();
 
   constructor(context: DriverContext) {
     this.#context = context;
@@ -47,9 +49,17 @@ export class Endpoints {
     this.#context.book.release(network, address);
   }
 
-  /** Records an endpoint. Throws ConflictError when the id has another endpoint or the MAC is in use. */
-  async create(call: NewEndpointCall, docker: DockerNetwork, network: NamedNetwork): Promise<EndpointRecord> {
-    const { state } = this.#context;
+  /**
+   * Records an endpoint, tells other hosts of it, and has the network's devices made: under load they take longer than
+   * one call may. Throws ConflictError when the id has another endpoint or the MAC is in use.
+   */
+  async create(
+    call: NewEndpointCall,
+    docker: DockerNetwork,
+    network: NamedNetwork,
+    signal: AbortSignal,
+  ): Promise<EndpointRecord> {
+    const { state, links, feed } = this.#context;
     const addresses = mapFamilies(call.addresses, ({ address }) => address);
     for (const [family, address] of entriesOf(addresses)) requireInside(network, family, address);
     const mac = call.mac ?? macOfAddress(addresses);
@@ -63,17 +73,17 @@ export class Endpoints {
     };
     state.endpoints.set(record.endpoint, record);
     for (const [, address] of entriesOf(addresses)) this.#pending.delete(pendingKey(network.id, address));
-    await state.saveEndpoints();
+    feed.setMember(network.id, memberOf(record));
+    await Promise.all([state.saveEndpoints(), links.prepare(network, signal)]);
     return record;
   }
 
-  /**
-   * Tells other hosts and creates the interface pair: the first member of a network on this host brings its devices.
-   * Returns the name of the end for the container.
-   */
+  /** Creates the interface pair. Returns the name of the end for the container. */
   async join(call: EndpointCall, network: NamedNetwork, signal: AbortSignal): Promise<string> {
     const { state, links, feed } = this.#context;
+    await this.#left.get(call.endpoint);
     const joined = { ...this.require(call), isJoined: true };
+    this.#left.delete(call.endpoint);
     state.endpoints.set(call.endpoint, joined);
     feed.setMember(network.id, memberOf(joined));
     try {
@@ -87,11 +97,24 @@ export class Endpoints {
 
   /** Takes the endpoint from the network: interface pair and membership. Absent is a success. */
   async leave({ endpoint }: EndpointCall): Promise<void> {
-    const { state, links, feed } = this.#context;
+    const { state, feed } = this.#context;
     const record = state.endpoints.get(endpoint);
     if (record === undefined) return;
     feed.removeMember(record.network, endpoint);
-    state.endpoints.set(endpoint, { ...record, isJoined: false });
+    const known = record.isJoined ? undefined : this.#left.get(endpoint);
+    const leaving = known ?? this.#takeOut({ ...record, isJoined: false });
+    this.#left.set(endpoint, leaving);
+    try {
+      await leaving;
+    } catch (error) {
+      this.#left.delete(endpoint);
+      throw error;
+    }
+  }
+
+  async #takeOut(record: EndpointRecord): Promise<void> {
+    const { state, links } = this.#context;
+    state.endpoints.set(record.endpoint, record);
     await links.remove(record);
     await state.saveEndpoints();
   }
@@ -101,6 +124,7 @@ export class Endpoints {
     if (!this.#context.state.endpoints.has(call.endpoint)) return;
     await this.leave(call);
     this.#context.state.endpoints.delete(call.endpoint);
+    this.#left.delete(call.endpoint);
     await this.#context.state.saveEndpoints();
   }
 

@@ -3,6 +3,7 @@
 import { entriesOf } from "../../ipam/addresses/ip.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
 import type { JsonObject } from "../../ipam/json.ts";
+import { errorFields } from "../../ipam/log.ts";
 import type { NamedNetwork } from "../../ipam/named-networks/named-network.ts";
 import type { DriverContext } from "./context.ts";
 import { type DriverOptions, parseDriverOptions } from "./driver-options.ts";
@@ -16,6 +17,8 @@ import { type NetworkCall, parseEndpointCall, parseNetworkCall, parseNewEndpoint
 
 /** How long the first container of a new network waits until the network is in the store. */
 const PATIENCE_MS = 1_500;
+/** How long an answer waits for a removal. */
+const REMOVAL_MS = 1_000;
 
 export interface NetworkDriverOptions {
   readonly context: DriverContext;
@@ -45,15 +48,10 @@ export class NetworkDriver {
       "NetworkDriver.DeleteNetwork": (request) => this.#deleteNetwork(request.id("NetworkID")),
       "NetworkDriver.CreateEndpoint": (request, signal) => this.#createEndpoint(request, signal),
       "NetworkDriver.EndpointOperInfo": (request) => this.#describeEndpoint(request),
-      "NetworkDriver.DeleteEndpoint": async (request) => {
-        await this.#endpoints.remove(parseEndpointCall(request));
-        return {};
-      },
+      "NetworkDriver.DeleteEndpoint": (request) =>
+        this.#soon(this.#endpoints.remove(parseEndpointCall(request))),
       "NetworkDriver.Join": (request, signal) => this.#join(request, signal),
-      "NetworkDriver.Leave": async (request) => {
-        await this.#endpoints.leave(parseEndpointCall(request));
-        return {};
-      },
+      "NetworkDriver.Leave": (request) => this.#soon(this.#endpoints.leave(parseEndpointCall(request))),
       // Of swarm's gossip, which a driver with an own store does not need.
       "NetworkDriver.DiscoverNew": () => ({}),
       "NetworkDriver.DiscoverDelete": () => ({}),
@@ -127,8 +125,32 @@ export class NetworkDriver {
   async #createEndpoint(request: Fields, signal: AbortSignal): Promise<JsonObject> {
     const call = parseNewEndpointCall(request);
     const { docker, network } = await this.#networkOf(call.dockerId, signal);
-    const { mac } = await this.#endpoints.create(call, docker, network);
+    const { mac } = await this.#endpoints.create(call, docker, network, signal);
     return { Interface: call.mac === null ? { MacAddress: mac } : {} };
+  }
+
+  /**
+   * The answer to a removal, which goes on after it: the kernel deletes pairs one after another, and under load each
+   * takes a good part of a second. Its record stays until the pair is gone.
+   */
+  async #soon(removal: Promise<void>): Promise<JsonObject> {
+    const { clock, logger } = this.#context;
+    const enough = new AbortController();
+    const finished = removal.finally(() => enough.abort());
+    const isFinished = await Promise.race([
+      finished.then(() => true),
+      clock.sleep(REMOVAL_MS, enough.signal).then(
+        () => false,
+        () => finished.then(() => true),
+      ),
+    ]);
+    if (!isFinished)
+      finished.catch((error: unknown) => {
+        logger.warn("endpoint could not be removed; the next comparison with the engine tries again", {
+          ...errorFields(error),
+        });
+      });
+    return {};
   }
 
   #describeEndpoint(request: Fields): JsonObject {

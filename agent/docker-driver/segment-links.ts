@@ -15,6 +15,7 @@ import type { EndpointRecord } from "./records.ts";
 /** dockerd waits for the answer meanwhile. */
 const PATIENCE_MS = 1_500;
 const RULES_MS = 400;
+const PREPARE_MS = 1_000;
 
 export interface SegmentLinksOptions {
   readonly netlink: NetlinkConnection;
@@ -30,6 +31,21 @@ export class SegmentLinks implements ContainerLinks {
 
   constructor(options: SegmentLinksOptions) {
     this.#options = options;
+  }
+
+  async prepare(network: NamedNetwork, signal: AbortSignal): Promise<void> {
+    const { clock, segments } = this.#options;
+    const enough = new AbortController();
+    const both = AbortSignal.any([signal, enough.signal]);
+    const made = segments()?.ready(network.id, both);
+    if (made === undefined) return;
+    // The engine asks for the pair next, and gets the reason of a failure then.
+    const settled = made.then(
+      () => undefined,
+      () => undefined,
+    );
+    await Promise.race([settled, clock.sleep(PREPARE_MS, both).catch(() => undefined)]);
+    enough.abort();
   }
 
   async add(network: NamedNetwork, record: EndpointRecord, signal: AbortSignal): Promise<string> {

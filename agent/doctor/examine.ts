@@ -32,6 +32,7 @@ import { resolveHosts } from "../host/resolve-hosts.ts";
 import { readAuditingHost } from "../leases/auditing-host.ts";
 import { type Audit, type AuditedLease, auditLeases } from "../leases/lease-audit.ts";
 import { isNameServerThere } from "../names/probe.ts";
+import { fallbackConfig, fallbackProblem } from "../network/fallback-carrier.ts";
 import { familiesOf, ownAddressProblem } from "../network/network-support.ts";
 import { hostFactsOf } from "../network/tunnel-host.ts";
 import type { Cause } from "../probes/causes.ts";
@@ -61,7 +62,11 @@ export async function examine(context: CommandContext): Promise<readonly Finding
     const daemon = await lookAtDaemon(config);
     const host = lookAtInterface(connection, config, network, store.remoteHost);
     return [
-      ...kernelFindings(connection, kernelNeedsOf(network), network === null ? [4] : familiesOf(network)),
+      ...kernelFindings(
+        connection,
+        network === null ? kernelNeedsOf(null) : waysOf(network, config).flatMap(kernelNeedsOf),
+        network === null ? [4] : familiesOf(network),
+      ),
       await firewallFinding(config.firewall.engine, network?.enableNftables ?? false),
       clockFinding(context.dateMs()),
       ...store.findings,
@@ -70,7 +75,10 @@ export async function examine(context: CommandContext): Promise<readonly Finding
       ...rangeFindings(network, host.chosen),
       ...overlapsOf(connection, network),
       ...lookAtBackend(connection, store.audit, host.chosen),
-      ...(network === null ? [] : lookAtDevices(network, host.chosen, daemon.isReady)),
+      ...(network === null ? [] : fallbackFindings(network, config)),
+      ...(network === null
+        ? []
+        : waysOf(network, config).flatMap((way) => lookAtDevices(way, host.chosen, daemon.isReady))),
       ...(await lookAtLeases(store.audit, host.chosen, config)),
       ...lookAtRoutes(connection, store.audit, host.chosen, daemon.report),
       ...causeFindings(daemon.report, readLimits(connection)),
@@ -173,6 +181,16 @@ function overlapsOf(connection: NetlinkConnection, network: NetworkConfig | null
   if (network === null) return [];
   const ranges = entriesOf(network.families).map(([, family]) => family.network);
   return overlapFindings(takeHostSnapshot(connection), ranges);
+}
+
+/** The network, and the same with the fall-back's backend where this host is to have one. */
+function waysOf(network: NetworkConfig, { fallback }: AgentConfig): readonly NetworkConfig[] {
+  return fallback === "none" ? [network] : [network, fallbackConfig(network)];
+}
+
+function fallbackFindings(network: NetworkConfig, { fallback }: AgentConfig): readonly Finding[] {
+  const problem = fallback === "none" ? null : fallbackProblem(network);
+  return problem === null ? [] : [bad("fail", "fallback", problem, "remove --fallback")];
 }
 
 function lookAtDevices(

@@ -99,7 +99,9 @@ export class SegmentHost {
    * ConflictError where a foreign device is in the way, and when `signal` fires.
    */
   async ready(network: NetworkId, signal: AbortSignal): Promise<PlannedSegment & SegmentDevices> {
-    this.#plan(this.#options.feed.view);
+    // By then the view has told of the member that the caller has just added, together with those of other callers.
+    await new Promise((resolve) => setImmediate(resolve));
+    if (!this.#segments.has(network)) this.#plan(this.#options.feed.view);
     for (;;) {
       const segment = this.#segments.get(network);
       if (segment === undefined)

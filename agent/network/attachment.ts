@@ -20,6 +20,7 @@ import {
 import type { PeerSettings } from "../../ipam/leases/peer-table.ts";
 import type { StoreEntry } from "../../ipam/stores/contracts.ts";
 import type { InterfaceSettings } from "../config/config.ts";
+import type { Diversions } from "../fallback/diversions.ts";
 import { type ChosenInterfaces, chooseInterfaces, publicAddressesOf } from "../host/choose-interface.ts";
 import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
@@ -29,6 +30,7 @@ import {
   localPrefixes,
   withoutDataPath,
 } from "../host/local-prefixes.ts";
+import { prepareFallback, requireFallback } from "./fallback-carrier.ts";
 import { explainRejection, familiesOf, optionsOf, prepareForAnyHost } from "./network-support.ts";
 import type { Ownership } from "./ownership.ts";
 import { hostFactsOf, settleDeviceMacs } from "./tunnel-host.ts";
@@ -80,6 +82,8 @@ export interface AttachmentParts {
   readonly identity: Identity;
   readonly ownership: Ownership;
   readonly provisions: ProvisionContext;
+  /** Which peers are on the fall-back; null where there is to be none. */
+  readonly diversions: Diversions | null;
 }
 
 /** What this host used until now. */
@@ -145,6 +149,7 @@ export async function attach(
   snapshot: HostSnapshot,
 ): Promise<Attachment> {
   const { ownership, storeAddresses } = parts;
+  if (parts.diversions !== null) requireFallback(networkConfig);
   const host = hostFactsOf(chosen, snapshot, networkConfig);
   const present = await prepare(parts, networkConfig, host);
   const others: Carrier[] = [];
@@ -154,11 +159,20 @@ export async function attach(
   }
   const carriers = [present, ...others] as const;
   const asked = carriers.find(({ config }) => config === main) ?? present;
-  const backend = new MixedBackend(
-    present.backend,
-    others.map((each) => each.backend),
-    asked.backend,
-  );
+  const formerBackends = others.map((each) => each.backend);
+  const prepareOther = async (config: NetworkConfig) => (await prepare(parts, config, host)).backend;
+  const fallback =
+    parts.diversions === null
+      ? null
+      : await prepareFallback(
+          networkConfig,
+          formerBackends,
+          host,
+          prepareOther,
+          parts.diversions,
+          parts.provisions.logger,
+        );
+  const backend = new MixedBackend(present.backend, formerBackends, asked.backend, fallback);
   await ownership.add(backend.devices, backend.sharedDevices);
   const reached = backend.isCarriedByOthers
     ? withoutDataPath(
@@ -243,6 +257,7 @@ export function askedByLease(attachment: Attachment, ownLease: Lease | null): At
     present.backend,
     formers.map((former) => former.backend),
     asked.backend,
+    attachment.backend.fallback,
   );
   return { ...attachment, backend, main: asked.config };
 }

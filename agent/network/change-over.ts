@@ -94,6 +94,8 @@ function serving(before: Attachment): Attachment {
   const backend = new MixedBackend(
     present.backend,
     formers.map((former) => former.backend),
+    present.backend,
+    before.backend.fallback,
   );
   return { ...before, backend, main: present.config };
 }
@@ -103,7 +105,7 @@ function alone(before: Attachment): Attachment {
   const [present] = before.carriers;
   return {
     ...before,
-    backend: new MixedBackend(present.backend),
+    backend: new MixedBackend(present.backend, [], present.backend, before.backend.fallback),
     carriers: [present],
     main: present.config,
   };

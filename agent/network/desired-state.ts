@@ -10,6 +10,7 @@ import { interfacesOf } from "../../backends/peers.ts";
 import { Planner } from "../../backends/planner.ts";
 import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
+import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import { PeerUpdates } from "../../ipam/leases/peer-update.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import type { Identity } from "../host/identity.ts";
@@ -94,6 +95,12 @@ export class DesiredState {
     reconciler.setDesired(this.#planner.plan({ own: this.subnets, peers: update }));
     this.#networkFirewall.peersChanged(update.peers.keys());
     this.#followPeers();
+  }
+
+  /** Packets to these peers take another way. */
+  waysChanged(keys: Iterable<LeaseKey>): void {
+    const plan = this.#planner.replanPeers(keys);
+    if (plan.groups.size > 0) this.#parts.reconciler.setDesired(plan);
   }
 
   /** Another interface, other addresses of it, or another network configuration. */

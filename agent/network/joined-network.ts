@@ -18,6 +18,7 @@ import type { HostId } from "../../ipam/named-networks/named-network.ts";
 import type { StoreListing, StoreMessage } from "../../ipam/stores/contracts.ts";
 import { describeLatency } from "../../ipam/stores/latency.ts";
 import type { FirewallSettings } from "../config/config.ts";
+import type { FallbackPaths } from "../fallback/fallback-paths.ts";
 import { interfaceNames } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { HostWatch } from "../host/host-watch.ts";
@@ -31,8 +32,10 @@ import { ChangeOver } from "./change-over.ts";
 import { judgeConfig } from "./config-change.ts";
 import { ConfigFollower } from "./config-follower.ts";
 import { DesiredState } from "./desired-state.ts";
+import { fallbackProblems } from "./fallback-problems.ts";
 import { goneFrom } from "./gone.ts";
 import type { JoinedNetworkOptions, StatusContext } from "./joined-network-options.ts";
+import { makeNetworkFallback } from "./network-fallback.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
 import { pathProblems } from "./path-problems.ts";
 import { peerDetailsOf } from "./peer-details.ts";
@@ -59,6 +62,8 @@ export class JoinedNetwork {
   /** Null where probes are switched off. */
   readonly #prober: NetworkProber | null;
   readonly #limits: LimitWatch;
+  /** Null without a fall-back. */
+  readonly #fallback: FallbackPaths | null;
   readonly #conflicts: ReasonLog;
   #hasDevice = false;
   #isRecordReviewed = false;
@@ -115,7 +120,11 @@ export class JoinedNetwork {
       peers: () => this.#parts.peers.peers.values(),
       isInPlace: () => this.#isInPlace(this.#desired.attachment.backend.presentDevices),
       turn: (change) => reattachment.turn(change),
-      onAlone: () => options.history.forgetFormers(this.#desired.attachment.networkConfig),
+      onAlone: async () => {
+        await options.history.forgetFormers(this.#desired.attachment.networkConfig);
+        // The former backend may have been in the fall-back's place.
+        if (this.#fallback !== null) await this.#followHost(reattachment);
+      },
     });
     const refresh = guard("judging readiness", () => this.#refresh());
     this.#hostWatch = new HostWatch({
@@ -168,9 +177,15 @@ export class JoinedNetwork {
       profile: options.profile,
       present: () => new Set([...peers.peers.values()].flatMap(({ attrs }) => attrs.nodeId ?? [])),
     });
-    const { probesPerSecond: perSecond } = settings;
+    const fallback = makeNetworkFallback(options, this.#parts, this.#desired, {
+      hostNameOf: (peer) => this.#hostNameOf(peer),
+      onMove: () => this.#prober?.changed(),
+    });
+    this.#fallback = fallback.paths;
+    const { otherProbesPerSecond: perSecond } = fallback;
+    const [network, beside] = [() => this.probed, fallback.paths];
     this.#prober =
-      perSecond === 0 ? null : new NetworkProber({ runtime, metrics, perSecond, network: () => this.probed });
+      perSecond === 0 ? null : new NetworkProber({ runtime, metrics, perSecond, network, beside });
     this.#limits = new LimitWatch(runtime);
     metrics.setConfigRefused(false);
   }
@@ -216,7 +231,11 @@ export class JoinedNetwork {
     const { runtime, membership } = this.#options;
     const entries = listing.entries.filter(({ key }) => !membership.givenUp.includes(key));
     peers.apply({ type: "list", ...listing, entries }, runtime.clock.monotonicMs());
+    const { diversions } = this.#options.attachmentParts;
+    diversions?.resume(runtime.netlink, this.#desired.attachment.backend, peers.peers.values());
     this.#desired.peersChanged();
+    // What a former run left there is in place, and packets to those peers are lost until a data path runs.
+    if (diversions !== null && diversions.peers.size > 0) this.#parts.runner.open();
     this.#options.onAttachment(this.#desired.attachment, this.#options.hostFirewall.plans);
     const { metrics } = this.#options;
     const endMeasuring = metrics.measure(() => {
@@ -267,6 +286,7 @@ export class JoinedNetwork {
 
   async stop(): Promise<void> {
     this.#prober?.close();
+    this.#fallback?.close();
     await this.#parts.runner.close();
     await this.#parts.firewall.leave(this.#options.settings.name);
   }
@@ -295,6 +315,12 @@ export class JoinedNetwork {
       causes: causes.map(findingSentence),
       probing: this.#prober?.problem ?? null,
       hostRecords: this.#hosts.problem,
+      fallback: fallbackProblems(
+        snapshot.peers.values(),
+        this.#fallback,
+        (peer) => this.#hostNameOf(peer),
+        runtime.clock.monotonicMs(),
+      ),
     });
     const problems = [...this.problems, ...details];
     return statusReport({
@@ -307,6 +333,7 @@ export class JoinedNetwork {
       details: this.#peerDetails(),
       healthOf: healthReader(this.#prober),
       profileOf: (peer) => this.#hosts.profileOf(peer.attrs.nodeId),
+      fallback: this.#fallback,
       traffic: runner.traffic,
       kernel,
       firewall: firewall.status(),
@@ -386,6 +413,7 @@ export class JoinedNetwork {
     metrics.noteLease(state);
     if (!isSameSubnets(this.#desired.subnets, lease.subnets)) {
       this.#desired.moveTo(lease.subnets, lease.entry.key);
+      this.#fallback?.changed();
       this.#writeSubnetFile();
     }
     this.#refresh();
@@ -394,6 +422,7 @@ export class JoinedNetwork {
   #attachTo(after: Attachment): void {
     this.#desired.attachTo(after);
     this.#prober?.changed();
+    this.#fallback?.changed();
     this.#options.onAttachment(after, this.#options.hostFirewall.plans);
     this.#writeSubnetFile();
     this.#refresh();
@@ -402,6 +431,7 @@ export class JoinedNetwork {
   #peersChanged(): void {
     this.#desired.peersChanged();
     this.#prober?.changed();
+    this.#fallback?.changed();
     this.#refresh();
   }
 
@@ -425,12 +455,17 @@ export class JoinedNetwork {
       this.#keepAffinity(signal),
       this.#hosts.run(signal),
       this.#prober?.run(signal),
+      this.#fallback?.run(signal),
     ]);
   }
 
   #isInPlace(devices: readonly string[]): boolean {
     const { reconciler, runner } = this.#parts;
-    return isDevicePresent(reconciler.status(), devices) && runner.problems.length === 0;
+    const { parts, fallback } = this.#desired.attachment.backend;
+    const problems = parts
+      .filter((part) => part !== fallback?.part)
+      .flatMap((part) => runner.problemsOf(part));
+    return isDevicePresent(reconciler.status(), devices) && problems.length === 0;
   }
 
   /** Waits for a pass after which the device is there. Returns false when `signal` fired before. */

@@ -20,6 +20,7 @@ import type {
   StoreListing,
 } from "../../ipam/stores/contracts.ts";
 import type { FirewallSettings } from "../config/config.ts";
+import { Diversions } from "../fallback/diversions.ts";
 import { interfaceNames, publicAddressesOf, reasonsOf, warningsOf } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import type { Identity } from "../host/identity.ts";
@@ -41,6 +42,7 @@ import {
 } from "./attachment.ts";
 import { ConfigHistory } from "./config-history.ts";
 import { Enrolment } from "./enrolment.ts";
+import { fallbackConfig } from "./fallback-carrier.ts";
 import type { HostFirewall } from "./host-firewall.ts";
 import { JoinedNetwork } from "./joined-network.ts";
 import { recordNetworks } from "./network-history.ts";
@@ -86,7 +88,8 @@ export class NetworkAgent {
   readonly #enrolment: Enrolment;
   readonly #outage = new StoreOutage();
   readonly #history: ConfigHistory;
-  readonly #locks: InstanceLock[] = [];
+  /** By what they lock. */
+  readonly #locks = new Map<string, InstanceLock>();
   /** What joining waits for: the last problem that it logged. */
   readonly #waitingFor: () => string | null;
   #firewall: FirewallSettings;
@@ -118,6 +121,7 @@ export class NetworkAgent {
     const store = connection.remoteHost === null ? null : Address.parseOrNull(connection.remoteHost);
     this.#parts = {
       network: settings.name,
+      diversions: settings.fallback === "none" ? null : new Diversions(),
       settings: settings.interface,
       store,
       storeAddresses: [],
@@ -181,7 +185,8 @@ export class NetworkAgent {
       await messages.return?.();
       await this.#joined?.stop();
       this.#joined = null;
-      for (const lock of this.#locks.splice(0)) await lock.release();
+      for (const lock of this.#locks.values()) await lock.release();
+      this.#locks.clear();
     }
   }
 
@@ -290,6 +295,7 @@ export class NetworkAgent {
     for (const warning of warningsOf(chosen)) logger.warn("interface", { warning });
     await this.#enrolment.settleIdentity(chosen, snapshot, listing);
     const formers = await this.#lockedFormers(await this.#history.enter(networkConfig));
+    if (this.#parts.diversions !== null) await this.#lock(fallbackConfig(networkConfig));
     const choice = { present: networkConfig, formers, main: networkConfig };
     const attachment = await attach(this.#parts, choice, chosen, snapshot);
     return askedByLease(attachment, ownLeaseIn(listing.entries, this.#parts.identity.nodeId, lastSubnets));
@@ -313,7 +319,9 @@ export class NetworkAgent {
 
   async #lock(config: NetworkConfig): Promise<void> {
     const networks = mapFamilies(config.families, ({ network }) => network);
-    for (const name of optionsOf(config).lockNames(networks)) this.#locks.push(await lockInstance(name));
+    for (const name of optionsOf(config).lockNames(networks)) {
+      if (!this.#locks.has(name)) this.#locks.set(name, await lockInstance(name));
+    }
   }
 
   #noteStore(health: StoreHealth): void {

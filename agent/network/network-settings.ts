@@ -17,6 +17,8 @@ export interface NetworkSettings {
   readonly firewall: FirewallSettings;
   /** Packets per second for all peers together; 0 switches probes off. */
   readonly probesPerSecond: number;
+  /** The second way to peers. Its device exists once on a host, so only the first network has one. */
+  readonly fallback: "none" | "udp";
 }
 
 /** The network that the daemon's flags describe. */
@@ -31,6 +33,7 @@ export function firstNetwork(config: AgentConfig): NetworkSettings {
     lease: config.lease,
     firewall: config.firewall,
     probesPerSecond: config.probesPerSecond,
+    fallback: config.fallback,
   };
 }
 

@@ -54,6 +54,8 @@ export interface MemberDetails {
   readonly paths: readonly string[];
   /** What is known to be wrong by name, one sentence each: with paths, the store and the kernel's limits. */
   readonly causes: readonly string[];
+  /** What is wrong with the ways to peers that have a fall-back, one sentence each. */
+  readonly fallback: readonly string[];
   /** Why paths are not probed although they should be. */
   readonly probing: string | null;
   /** Why names of hosts are missing. */
@@ -82,6 +84,7 @@ export function detailProblems(details: MemberDetails): readonly Problem[] {
     ...someOf(details.host, "more of this kind"),
     ...details.faults.flatMap(advisory),
     ...details.paths.flatMap(advisory),
+    ...someOf(details.fallback, "more peers are concerned by the fall-back"),
     ...advisory(details.probing),
     ...advisory(details.hostRecords),
     ...(snapshot.held.size === 0

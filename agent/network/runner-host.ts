@@ -37,9 +37,19 @@ export class RunnerHost {
 
   /** What is wrong with the runners, one sentence each. */
   get problems(): readonly string[] {
-    return [...this.#slots.values()].flatMap(({ failure, runner }) =>
-      failure === null ? (runner?.problems ?? []) : [failure],
-    );
+    return [...this.#slots.keys()].flatMap((backend) => this.problemsOf(backend));
+  }
+
+  /** What is wrong with what one backend runs. */
+  problemsOf(backend: RunningBackend): readonly string[] {
+    const slot = this.#slots.get(backend);
+    if (slot === undefined) return [];
+    return slot.failure === null ? (slot.runner?.problems ?? []) : [slot.failure];
+  }
+
+  /** What one backend runs; null while it runs nothing. */
+  runnerOf(backend: RunningBackend): BackendRunner | null {
+    return this.#slots.get(backend)?.runner ?? null;
   }
 
   /** What the runners have counted; null without one that carries packets. Only one of them ever does. */

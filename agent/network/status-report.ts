@@ -6,10 +6,11 @@ import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 import type { HostProfile } from "../../ipam/hosts/host-profile.ts";
 import type { Lease, LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { OwnLease } from "../../ipam/leases/own-lease.ts";
+import type { FallbackPaths } from "../fallback/fallback-paths.ts";
 import { interfaceNames, publicAddressesOf, reasonsOf } from "../host/choose-interface.ts";
 import type { CauseFinding } from "../probes/broken-paths.ts";
 import type { PathHealth } from "../probes/prober.ts";
-import type { StatusReport } from "../report/status.ts";
+import type { PeerStatus, StatusReport } from "../report/status.ts";
 import type { Attachment } from "./attachment.ts";
 import { isReady, type Problem } from "./problems.ts";
 
@@ -26,6 +27,8 @@ export interface MemberView {
   readonly healthOf: ((peer: LeaseKey) => PathHealth) | null;
   /** Null for a host without a record. */
   readonly profileOf: (peer: Lease) => HostProfile | null;
+  /** Null where there is none. */
+  readonly fallback: Pick<FallbackPaths, "stateOf"> | null;
   /** Null for a backend whose packets the kernel carries. */
   readonly traffic: PathTraffic | null;
   readonly kernel: ReconcilerStatus;
@@ -72,6 +75,7 @@ export function statusReport(view: MemberView): StatusReport {
       publicAddress: Object.values(peer.attrs.publicAddress).join(", "),
       path: backend.pathTo(peer),
       ...formerOf(backend.formerTypeTo(peer)),
+      ...fallbackOf(view, peer.key),
       isHeld: snapshot.held.has(peer.key),
       ...detailsOf(view, peer.key),
       ...(view.healthOf === null ? {} : { health: view.healthOf(peer.key) }),
@@ -93,6 +97,11 @@ function detailsOf({ details }: MemberView, key: LeaseKey): { readonly details?:
 
 function hostOf(profile: HostProfile | null): { readonly host?: HostProfile } {
   return profile === null ? {} : { host: profile };
+}
+
+function fallbackOf({ fallback, nowMs }: MemberView, key: LeaseKey): Pick<PeerStatus, "fallback"> {
+  const sinceMs = fallback?.stateOf(key, nowMs).sinceMs ?? null;
+  return sinceMs === null ? {} : { fallback: { seconds: Math.round((nowMs - sinceMs) / 1000) } };
 }
 
 function formerOf(type: string | null): { readonly formerBackend?: string } {

@@ -1,7 +1,7 @@
 /** Echo requests in flight: which answer belongs to which request, and which request stays without one. */
 
 import { NetlinkError } from "../../backends/netlink/errors.ts";
-import type { EchoEvent, EchoPort } from "../../backends/probe/echo-port.ts";
+import type { EchoEvent, EchoPort, Egress } from "../../backends/probe/echo-port.ts";
 import type { TunnelReport } from "../../backends/probe/network-report.ts";
 import type { Address } from "../../ipam/addresses/ip.ts";
 import type { Outcome } from "./probe.ts";
@@ -49,14 +49,19 @@ export class EchoLine {
   }
 
   /** Sends a request of `packetBytes`. `settle` is called once, maybe before this returns. */
-  send(target: Address, packetBytes: number, settle: (outcome: Outcome) => void): void {
+  send(
+    target: Address,
+    packetBytes: number,
+    settle: (outcome: Outcome) => void,
+    egress: Egress | null = null,
+  ): void {
     this.#sequence = (this.#sequence + 1) % SEQUENCES;
     const sequence = this.#sequence;
     // Many seconds later than anything waits for: the number of the one before is free.
     this.#pending.get(sequence)?.settle({ type: "silent" });
     this.#pending.set(sequence, { target, sentMs: this.#now(), settle });
     try {
-      this.#port.send(target, sequence, packetBytes);
+      this.#port.send(target, sequence, packetBytes, egress);
     } catch (error) {
       if (!(error instanceof NetlinkError)) throw error;
       this.#settle(sequence, { type: "error", text: error.errnoName });

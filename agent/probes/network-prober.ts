@@ -62,6 +62,13 @@ export interface NetworkProberOptions {
   /** Packets per second for all peers together. */
   readonly perSecond: number;
   readonly network: () => ProbedNetwork;
+  /** Others of this daemon that probe the same targets. */
+  readonly beside?: {
+    /** When they probed a target last. */
+    probedMs(id: string): number;
+    /** These targets are in use. */
+    noteBusy(ids: ReadonlySet<string>): void;
+  } | null;
 }
 
 /** What there is to probe, for a program that does it on its own. */
@@ -140,6 +147,7 @@ export class NetworkProber {
       inspect: (target) => this.#facts.inspect(target),
       onRoundTrip: (roundTripMs) => metrics.noteRoundTrip(roundTripMs),
       onProbe: (isLost) => metrics.noteProbe(isLost),
+      alsoProbedMs: (id) => options.beside?.probedMs(id) ?? Number.NEGATIVE_INFINITY,
     });
   }
 
@@ -205,7 +213,8 @@ export class NetworkProber {
         recentMs: 2 * intervalMs,
       });
       // An answer to a probe of the peer must not look like continuous use: two looks between two probes.
-      this.#prober.noteUses(uses, 2 * intervalMs);
+      const busy = this.#prober.noteUses(uses, 2 * intervalMs);
+      this.#options.beside?.noteBusy(busy);
       intervalMs = Math.max(LEAST_USE_INTERVAL_MS, (clock.monotonicMs() - startMs) * USE_SLEEP_FACTOR);
     });
     while (!signal.aborted) {

@@ -35,6 +35,8 @@ export interface ProberOptions {
   /** Every answer through the tunnel, in milliseconds. */
   readonly onRoundTrip: (roundTripMs: number) => void;
   readonly onProbe: (isLost: boolean) => void;
+  /** When others of this daemon probed a target last. */
+  readonly alsoProbedMs?: (id: string) => number;
 }
 
 /** The path to a peer as it is shown: of its families the worst. */
@@ -99,12 +101,17 @@ export class Prober {
     this.#plan.setTargets(probed, ownKey);
   }
 
-  /** Takes one more look at which peers are in use; `intervalMs` is how often those are probed. */
-  noteUses(uses: ReadonlyMap<string, number>, intervalMs: number): void {
+  /**
+   * Takes one more look at which peers are in use; `intervalMs` is how often those are probed. Answers the ids of their
+   * targets.
+   */
+  noteUses(uses: ReadonlyMap<string, number>, intervalMs: number): ReadonlySet<string> {
+    const { clock, alsoProbedMs = () => Number.NEGATIVE_INFINITY } = this.#options;
     const targets = [...uses.keys()].flatMap((outer) => this.#byOuter.get(outer) ?? []);
-    const probedMs = (id: string): number => this.#plan.probedMs(id);
-    const nowMs = this.#options.clock.monotonicMs();
-    this.#plan.setBusy(this.#usage.sample(targets, uses, probedMs, nowMs), intervalMs);
+    const probedMs = (id: string): number => Math.max(this.#plan.probedMs(id), alsoProbedMs(id));
+    const busy = this.#usage.sample(targets, uses, probedMs, clock.monotonicMs());
+    this.#plan.setBusy(busy, intervalMs);
+    return busy;
   }
 
   health(peer: LeaseKey): PathHealth {

@@ -17,7 +17,7 @@ export interface TargetList {
   readonly hostNames: Readonly<Record<LeaseKey, string>>;
 }
 
-const PATHS = ["tunnel", "direct", "external"] as const;
+const PATHS = ["tunnel", "direct", "external", "fallback"] as const;
 
 /**
  * Addresses format themselves (toJSON). Throws CodecError for what a daemon of another version may answer,

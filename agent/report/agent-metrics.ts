@@ -138,6 +138,14 @@ export class AgentMetrics {
     );
   }
 
+  setFallbackPeers(count: number): void {
+    this.#metrics.set("tulle_fallback_peers", count);
+  }
+
+  noteFallbackMove(to: string): void {
+    this.#metrics.add("tulle_fallback_moves_total", 1, { to });
+  }
+
   noteFirewallPass({ isInSync, isRepair }: { readonly isInSync: boolean; readonly isRepair: boolean }): void {
     this.#metrics.set("tulle_firewall_in_order", isInSync ? 1 : 0);
     if (isRepair) this.#metrics.add("tulle_firewall_repairs_total", 1);

@@ -101,6 +101,16 @@ export const METRICS = {
     help: "Peers to which the path is proven to be broken, by cause.",
     labels: ["cause"],
   },
+  tulle_fallback_peers: {
+    type: "gauge",
+    help: "Peers whose packets go by the fall-back because their tunnel fails.",
+    labels: [],
+  },
+  tulle_fallback_moves_total: {
+    type: "counter",
+    help: "Times that packets to a peer moved, to the fall-back or back to the tunnel.",
+    labels: ["to"],
+  },
   tulle_worst_peer_loss_ratio: {
     type: "gauge",
     help: "Share of the last probes through the tunnel that were lost, of the ten peers with the most loss.",
@@ -146,6 +156,11 @@ export const METRICS = {
     type: "counter",
     help: "Calls of Docker's network and IPAM driver, by method and outcome (ok or error).",
     labels: ["method", "outcome"],
+  },
+  tulle_docker_call_seconds: {
+    type: "histogram",
+    help: "Time that dockerd waited for the answer to a call.",
+    labels: [],
   },
   tulle_store_listings_total: { type: "counter", help: "Complete listings of the store.", labels: [] },
 } as const satisfies Readonly<Record<string, MetricDescription>>;

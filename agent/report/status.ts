@@ -16,6 +16,8 @@ export interface PeerStatus {
   readonly path: PeerPath;
   /** The former backend by which they travel while the network changes over; absent for the present one. */
   readonly formerBackend?: string;
+  /** For how long its packets have gone by the fall-back; absent where they do not. */
+  readonly fallback?: { readonly seconds: number };
   /** Its lease disappeared from the store, and it is kept for the hold-down. */
   readonly isHeld: boolean;
   /** Absent for a backend without sessions. */

@@ -66,10 +66,12 @@ function interfaceText({ interface: { name, publicAddress, reason } }: StatusRep
 
 function peerCounts({ peers, refused }: StatusReport): string {
   const direct = peers.filter(({ path }) => path === "direct").length;
+  const fallback = peers.filter(({ path }) => path === "fallback").length;
   const former = peers.filter(({ formerBackend }) => formerBackend !== undefined).length;
   const held = peers.filter(({ isHeld }) => isHeld).length;
   const notes = [
     ...(direct > 0 ? [`${direct} without a tunnel`] : []),
+    ...(fallback > 0 ? [`${fallback} by the fall-back`] : []),
     ...(former > 0 ? [`${former} by a former backend`] : []),
     ...(held > 0 ? [`${held} vanished and kept for now`] : []),
     ...(refused.length > 0 ? [`${refused.length} more rejected`] : []),

@@ -15,6 +15,7 @@ import { IcmpErrors } from "./icmp.ts";
 import { Inbound } from "./inbound.ts";
 import type { Listener } from "./messages.ts";
 import { Outbound } from "./outbound.ts";
+import { encodeRequest } from "./path-probe.ts";
 import { PeerIndex } from "./peer-index.ts";
 import { SendBatch } from "./send-batch.ts";
 import { openUdpSocket } from "./udp-socket.ts";
@@ -36,6 +37,8 @@ export interface DataPathOptions {
   readonly wakeFd: number;
   readonly counters: Counters;
   readonly nowMs: () => number;
+  /** The peer with this address answered a probe. */
+  readonly onAnswer: (nonce: string, address: Address) => void;
 }
 
 interface Socket {
@@ -56,7 +59,7 @@ export class DataPath {
   readonly #sendPoll: number;
 
   /** Opens the device and the sockets. Throws NetlinkError. */
-  constructor({ device, listeners, wakeFd, counters, nowMs }: DataPathOptions) {
+  constructor({ device, listeners, wakeFd, counters, nowMs, onAnswer }: DataPathOptions) {
     this.#arena = new Arena(ARENA_BYTES);
     this.#counters = counters;
     this.#nowMs = nowMs;
@@ -73,7 +76,7 @@ export class DataPath {
       throw error;
     }
     const parts = { ...this.#parts(), peers: this.peers };
-    this.#inbound = new Inbound(parts);
+    this.#inbound = new Inbound({ ...parts, onAnswer: (nonce, { address }) => onAnswer(nonce, address) });
     this.#outbound = new Outbound({
       ...parts,
       batches: Object.fromEntries(this.#sockets.map(({ fd, family }) => [family, this.#batch(fd)])),
@@ -100,6 +103,15 @@ export class DataPath {
         if (this.#answer(2 + index) !== 0) this.#inbound.pump(fd, family);
       });
     }
+  }
+
+  /** Sends a probe to the peer with this id: see path-probe.ts. One that cannot be sent counts as a send error. */
+  probe(id: string, nonce: string, bytes: number): void {
+    const peer = this.peers.get(id);
+    const socket = this.#sockets.find(({ family }) => family === peer?.address.family);
+    if (peer === null || socket === undefined) return;
+    const sent = libc.sendto(socket.fd, encodeRequest(nonce, bytes), 0, peer.socketAddress);
+    if (sent < 0) this.#counters.add("sendErrors");
   }
 
   close(): void {

@@ -18,6 +18,7 @@ import {
 import type { Sum } from "./checksum.ts";
 import type { Counters } from "./counters.ts";
 import { CE, ECT_1, NOT_ECT, Packet } from "./packet.ts";
+import { decodePathProbe } from "./path-probe.ts";
 import type { IndexedPeer, PeerIndex } from "./peer-index.ts";
 import { TcpRuns } from "./tcp-runs.ts";
 import { IP_TOS, IPV6_TCLASS, SOL_IP, SOL_IPV6, SOL_UDP, UDP_GRO } from "./udp-socket.ts";
@@ -38,6 +39,8 @@ export interface InboundParts {
   readonly tun: number;
   readonly peers: PeerIndex;
   readonly counters: Counters;
+  /** A peer answered a probe. */
+  readonly onAnswer: (nonce: string, sender: IndexedPeer) => void;
 }
 
 export class Inbound {
@@ -53,6 +56,8 @@ export class Inbound {
   /** Control data of the message at hand. */
   #segmentBytes = 0;
   #outerEcn = NOT_ECT;
+  /** Where the batch at hand came from. */
+  #socket = -1;
   /** Of the batch at hand. */
   #packets = 0;
   #bytes = 0;
@@ -83,6 +88,7 @@ export class Inbound {
   /** Receives one batch. Answers true when the socket may hold more. */
   pump(socket: number, family: Family): boolean {
     const { arena } = this.#parts;
+    this.#socket = socket;
     for (let slot = 0; slot < SLOTS; slot++) {
       const header = this.#headers + slot * MMSGHDR_BYTES;
       arena.view.setUint32(header + MSG.nameLength, NAME_BYTES, true);
@@ -142,7 +148,7 @@ export class Inbound {
     const { peers, counters } = this.#parts;
     const packet = this.#packet;
     if (!packet.parse(at, length) || !packet.isHeaderIntact) {
-      counters.add("malformed");
+      if (!this.#takeProbe(at, length, sender)) counters.add("malformed");
       return;
     }
     const { family, sourceAt, destinationAt } = packet;
@@ -157,6 +163,16 @@ export class Inbound {
     this.#packets += 1;
     this.#bytes += packet.length;
     if (!this.#runs.take(packet)) this.#writeSingle(packet);
+  }
+
+  /** False for what is none. */
+  #takeProbe(at: number, length: number, sender: IndexedPeer): boolean {
+    const { arena, counters, onAnswer } = this.#parts;
+    const probe = decodePathProbe(Buffer.from(arena.bytes.slice(at, at + length).buffer));
+    if (probe === null) return false;
+    if (probe.type === "answer") onAnswer(probe.nonce, sender);
+    else if (libc.sendto(this.#socket, probe.answer, 0, sender.socketAddress) < 0) counters.add("sendErrors");
+    return true;
   }
 
   /** RFC 6040 §4.2. False for a packet that must be dropped: congestion that its transport would never learn of. */

@@ -38,12 +38,15 @@ export type ToPath =
       readonly set: readonly (readonly [id: string, peer: PeerText])[];
       readonly deleted: readonly string[];
     }
+  /** Has a probe sent to a peer: see path-probe.ts. */
+  | { readonly type: "probe"; readonly id: string; readonly nonce: string; readonly bytes: number }
   | { readonly type: "stop" };
 
-/** What keeps packets from flowing; null when they flow. */
-export interface FromPath {
-  readonly problem: string | null;
-}
+export type FromPath =
+  /** What keeps packets from flowing; null when they flow. */
+  | { readonly type: "problem"; readonly problem: string | null }
+  /** The peer with this address answered a probe. */
+  | { readonly type: "answer"; readonly nonce: string; readonly address: string };
 
 export function peerText(peer: PathPeer): PeerText {
   const { address, port, isFast } = peer;

@@ -115,6 +115,11 @@ export class PeerIndex {
     }
   }
 
+  /** The peer with this id; null when there is none. */
+  get(id: string): IndexedPeer | null {
+    return this.#peers.get(id) ?? null;
+  }
+
   /** The peer whose subnet holds the address at this offset of the arena; null when there is none. */
   ownerOf(at: number, family: Family): IndexedPeer | null {
     if (this.#isLast(at, family)) return this.#lastPeer;

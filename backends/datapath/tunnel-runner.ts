@@ -15,6 +15,7 @@ import { check } from "../netlink/errors.ts";
 import * as libc from "../netlink/libc.ts";
 import { Counters, type Counts, trafficOf } from "./counters.ts";
 import type { FromPath, Listener, PathSettings, PeerText, ToPath } from "./messages.ts";
+import { PathProbes } from "./path-probes.ts";
 
 /** sys/eventfd.h */
 const EFD_CLOEXEC = 0o2000000;
@@ -48,6 +49,7 @@ export class TunnelRunner implements BackendRunner {
   readonly #deps: RunnerDeps;
   readonly #wakeFd: number;
   readonly #counters = new Counters();
+  readonly #probes = new PathProbes();
   readonly #failures: FailureSeries;
   readonly #backoff: Backoff;
   readonly #stopped = new AbortController();
@@ -85,6 +87,13 @@ export class TunnelRunner implements BackendRunner {
   follow(target: RunnerTarget): void {
     this.#target = target;
     this.#tellTarget();
+  }
+
+  probe(key: LeaseKey, family: Family, packetBytes: number, onAnswer: () => void): void {
+    const address = this.#told.get(key)?.attrs.publicAddress[family];
+    if (address === undefined) return;
+    const nonce = this.#probes.add(String(address), onAnswer);
+    this.#post({ type: "probe", id: idOf(key)([family]), nonce, bytes: packetBytes });
   }
 
   async stop(): Promise<void> {
@@ -137,7 +146,10 @@ export class TunnelRunner implements BackendRunner {
         port.close();
         resolve(reason);
       });
-      port.on("message", ({ problem }: FromPath) => this.#note(problem));
+      port.on("message", (message: FromPath) => {
+        if (message.type === "problem") this.#note(message.problem);
+        else this.#probes.answered(message);
+      });
       this.#thread = { worker, port };
       this.#told = new Map();
       this.#tellTarget();

@@ -6,6 +6,7 @@
 import { readSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
+import type { Address } from "../../ipam/addresses/ip.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import * as libc from "../netlink/libc.ts";
 import { NetnsHandle, withNetns } from "../netlink/netns.ts";
@@ -55,7 +56,7 @@ class PathThread {
       this.#tell(null);
       while (!this.#isStopped) {
         path.run();
-        this.#takeMessages(path.peers);
+        this.#takeMessages(path);
       }
     } finally {
       path.close();
@@ -65,7 +66,10 @@ class PathThread {
   #open(): DataPath {
     const { device, listeners, wakeFd, netns } = this.#settings;
     const nowMs = () => performance.now();
-    const open = () => new DataPath({ device, listeners, wakeFd, counters: this.#counters, nowMs });
+    const counters = this.#counters;
+    const onAnswer = (nonce: string, address: Address) =>
+      this.#post({ type: "answer", nonce, address: String(address) });
+    const open = () => new DataPath({ device, listeners, wakeFd, counters, nowMs, onAnswer });
     if (netns === null) return open();
     const handle = NetnsHandle.open(netns);
     try {
@@ -80,20 +84,29 @@ class PathThread {
     if (ready > 0) this.#takeMessages(null);
   }
 
-  #takeMessages(index: PeerIndex | null): void {
+  #takeMessages(path: DataPath | null): void {
     readSync(this.#settings.wakeFd, Buffer.alloc(8));
     for (;;) {
       const received = receiveMessageOnPort(this.#settings.port);
       if (received === undefined) return;
-      this.#take(received.message as ToPath, index);
+      this.#take(received.message as ToPath, path);
     }
   }
 
-  #take(message: ToPath, index: PeerIndex | null): void {
-    if (message.type === "stop") {
-      this.#isStopped = true;
-      return;
+  #take(message: ToPath, path: DataPath | null): void {
+    switch (message.type) {
+      case "stop":
+        this.#isStopped = true;
+        return;
+      case "probe":
+        path?.probe(message.id, message.nonce, message.bytes);
+        return;
+      case "follow":
+        this.#follow(message, path?.peers ?? null);
     }
+  }
+
+  #follow(message: ToPath & { readonly type: "follow" }, index: PeerIndex | null): void {
     this.#own = parseSubnets(message.own);
     index?.setOwn(this.#own);
     for (const id of message.deleted) {
@@ -110,7 +123,11 @@ class PathThread {
   #tell(problem: string | null): void {
     if (problem === this.#problem) return;
     this.#problem = problem;
-    this.#settings.port.postMessage({ problem } satisfies FromPath);
+    this.#post({ type: "problem", problem });
+  }
+
+  #post(message: FromPath): void {
+    this.#settings.port.postMessage(message);
   }
 }
 

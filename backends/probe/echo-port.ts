@@ -39,13 +39,28 @@ const MARK = Buffer.from("tulle\0\0\x01");
 
 /** linux/in.h, linux/in6.h: level and option of IP_MTU_DISCOVER and IPV6_MTU_DISCOVER. */
 const MTU_DISCOVER = { 4: [0, 10], 6: [41, 23] } as const;
+/** linux/in.h IP_UNICAST_IF, linux/in6.h IPV6_UNICAST_IF: packets leave by routes on this interface alone; 0 for any. */
+const UNICAST_INTERFACE = { 4: [0, 50], 6: [41, 76] } as const;
 /** Never fragment, and disregard what the kernel believes of the path: what the path carries is the question. */
 const PMTUDISC_PROBE = 3;
+
+const ANY_IPV4 = Address.parse("0.0.0.0");
 
 /** The largest IP packet. */
 const PACKET_BYTES = 65_536;
 /** `struct sockaddr_in6`, the longer of both. */
 const SOCKADDR_BYTES = 28;
+
+/** How a request leaves, other than as packets of other programs do. */
+export interface Egress {
+  /** By which interface, whichever the answer arrives by. */
+  readonly interfaceIndex: number;
+  /**
+   * From which address of this host. IPv4 alone: a bound IPv6 socket also takes routes by other interfaces
+   * (ip6_route_output_flags in net/ipv6/route.c).
+   */
+  readonly source: Address | null;
+}
 
 /** What arrived on behalf of one of our requests. */
 export type EchoEvent =
@@ -70,6 +85,8 @@ export class EchoPort {
   readonly #id: number;
   readonly #packet = Buffer.allocUnsafe(PACKET_BYTES);
   readonly #from = Buffer.alloc(SOCKADDR_BYTES);
+  #interfaceIndex = 0;
+  #source = ANY_IPV4;
   #watch: libc.ReadWatch | null = null;
 
   private constructor(fd: number, family: Family, id: number) {
@@ -97,9 +114,12 @@ export class EchoPort {
 
   /**
    * Sends a request of `packetBytes`, the IP header included, that no router may fragment. Throws NetlinkError:
-   * ENETUNREACH, EHOSTUNREACH, EMSGSIZE (larger than the interface's MTU), EPERM (a local firewall), ENOBUFS.
+   * ENETUNREACH, EHOSTUNREACH, EMSGSIZE (larger than the interface's MTU), EPERM (a local firewall), ENOBUFS; with an
+   * egress also EADDRNOTAVAIL.
    */
-  send(target: Address, sequence: number, packetBytes: number): void {
+  send(target: Address, sequence: number, packetBytes: number, egress: Egress | null = null): void {
+    this.#setInterface(egress?.interfaceIndex ?? 0);
+    this.#setSource(egress?.source ?? ANY_IPV4);
     const payload = Buffer.alloc(Math.max(0, packetBytes - HEADER_BYTES[this.#family]));
     MARK.copy(payload);
     const request = encodeEchoRequest(this.#family, { id: this.#id, sequence, payload });
@@ -107,6 +127,21 @@ export class EchoPort {
       `echo request to ${target}`,
       libc.sendto(this.#fd, request, MSG_DONTWAIT, encodeSocketAddress(target)),
     );
+  }
+
+  #setInterface(index: number): void {
+    if (index === this.#interfaceIndex) return;
+    const [level, option] = UNICAST_INTERFACE[this.#family];
+    const inNetworkOrder = Buffer.alloc(4);
+    inNetworkOrder.writeUInt32BE(index);
+    check("UNICAST_IF", libc.setBytesOption(this.#fd, level, option, inNetworkOrder));
+    this.#interfaceIndex = index;
+  }
+
+  #setSource(source: Address): void {
+    if (this.#family !== 4 || source.equals(this.#source)) return;
+    check(`source ${source}`, libc.bind(this.#fd, encodeSocketAddress(source)));
+    this.#source = source;
   }
 
   /** One event that has arrived; null when none waits. Messages that are not about our requests are skipped. */

@@ -5,6 +5,7 @@
  * this host's record and members through host-publisher.ts and members-publisher.ts into the store.
  */
 
+import { isDeepStrictEqual } from "node:util";
 import { type Clock, Sleep } from "../clock.ts";
 import { errorMessage } from "../errors.ts";
 import { errorFields, FailureSeries, type Logger } from "../log.ts";
@@ -121,6 +122,8 @@ export class StoreFeed implements NamedNetworksFeed {
 
   setMember(network: NetworkId, member: Member): void {
     const members = this.#own.get(network) ?? new Map<string, Member>();
+    // A comparison with all members of the network follows a change.
+    if (isDeepStrictEqual(members.get(member.endpoint), member)) return;
     members.set(member.endpoint, member);
     this.#own.set(network, members);
     this.#changedOwn(network);
@@ -252,11 +255,11 @@ export class StoreFeed implements NamedNetworksFeed {
     this.#table.setOwn(network, this.#membersOf(network), createRevision);
   }
 
-  /** Once for all changes of a turn. */
+  /** Once for all that a turn of the event loop brings, such as the requests of a thousand containers. */
   #notify(): void {
     if (this.#isNotifying) return;
     this.#isNotifying = true;
-    queueMicrotask(() => {
+    setImmediate(() => {
       this.#isNotifying = false;
       const { view } = this.#table;
       if (view === this.#shown) return;

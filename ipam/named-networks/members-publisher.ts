@@ -13,6 +13,8 @@ import type { HostId, Member, NetworkId } from "./named-network.ts";
 import { membersRecord } from "./record-names.ts";
 
 const RETRY_MS = { baseMs: 50, maxMs: 5_000 };
+/** From one write to the next: each host decodes a large record again. 1 MB takes about 10 ms there. */
+const PAUSE_MS_PER_CHARACTER = 1e-4;
 
 export interface MembersPublisherOptions extends PublisherOptions {
   readonly host: HostId;
@@ -92,6 +94,8 @@ export class MembersPublisher {
         await this.#write(network, signal);
         this.#failures.succeeded();
         backoff.reset();
+        const pauseMs = (this.#stored.get(network)?.value.length ?? 0) * PAUSE_MS_PER_CHARACTER;
+        if (pauseMs >= 1) await clock.sleep(pauseMs, signal).catch(() => undefined);
       } catch (error) {
         this.#dirty.add(network);
         this.#stored.delete(network);

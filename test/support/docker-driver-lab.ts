@@ -1,6 +1,7 @@
 /** Hosts with a driver each and a fake engine each, on one store in memory. */
 
 import { randomBytes } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -71,6 +72,8 @@ class SharedAddresses {
 /** Interface pairs as names. */
 export class FakeLinks implements ContainerLinks {
   readonly present = new Map<string, string>();
+
+  async prepare(): Promise<void> {}
 
   async add(_network: NamedNetwork, { endpoint }: EndpointRecord): Promise<string> {
     const name = `tl${endpoint.slice(0, 10)}`;
@@ -144,6 +147,7 @@ export class DriverHost {
     });
     this.#stop = new AbortController();
     const { signal } = this.#stop;
+    setMaxListeners(0, signal);
     this.#feed = feed;
     const guardedCatalogue = this.#lab.cutting(catalogue);
     const driver = await DockerDriver.open({

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { NAME_SERVER } from "../../agent/names/name-server-address.ts";
 import { createImage, DockerHost } from "./docker.ts";
 import type { Engines } from "./engines.ts";
-import { EtcdLab, type Host } from "./hosts.ts";
+import { EtcdLab, type EtcdLabOptions, type Host } from "./hosts.ts";
 
 export const NETWORK = { Network: "10.2.0.0/16", SubnetLen: 24, Backend: { Type: "vxlan" } };
 
@@ -18,9 +18,14 @@ export class DockerLab {
   readonly #folder = mkdtempSync(join(tmpdir(), "tulle-docker-lab-"));
   #flags: readonly string[] = [];
 
-  constructor(label: string, hosts: number, engines: Engines) {
+  constructor(
+    label: string,
+    hosts: number,
+    engines: Engines,
+    options: Pick<EtcdLabOptions, "isStoreApart" | "families"> = {},
+  ) {
     this.#engines = engines;
-    this.net = new EtcdLab(label, { hosts, config: NETWORK });
+    this.net = new EtcdLab(label, { hosts, config: NETWORK, ...options });
     this.image = createImage(this.#folder);
   }
 
@@ -36,9 +41,14 @@ export class DockerLab {
     await Promise.all(this.dockers.map((docker) => docker.start(this.image)));
   }
 
+  /** What tulled is started with on every host. */
+  get agentFlags(): readonly string[] {
+    return [...this.net.flags, ...this.#flags];
+  }
+
   /** Starts tulled on a host, with the flags of all. */
   async startAgent(host: Host): Promise<void> {
-    await host.daemon.start(...this.net.flags, ...this.#flags);
+    await host.daemon.start(...this.agentFlags);
   }
 
   /** Counted from 1. */

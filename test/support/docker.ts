@@ -4,12 +4,12 @@
  * Whatever a test does, neither process nor mount nor control group stays when it exits.
  */
 
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
 import { join } from "node:path";
 import process from "node:process";
-import { runTool } from "../../agent/demo/namespace.ts";
+import { endPrograms, runTool } from "../../agent/demo/namespace.ts";
 import { removeCgroups } from "./cgroups.ts";
 import { type Daemon, startDaemon, untilReady } from "./daemon.ts";
 import { disposeAtExit } from "./dispose-at-exit.ts";
@@ -49,7 +49,8 @@ export interface RunOptions {
 export class DockerHost {
   readonly host: Host;
   readonly configFile: string;
-  readonly #system: EngineSystem;
+  readonly #openSystem: () => EngineSystem;
+  #system: EngineSystem;
   readonly #directory: string;
   readonly #cgroup: string;
   #daemon: Daemon | null = null;
@@ -59,11 +60,10 @@ export class DockerHost {
 
   constructor(host: Host, engines: Engines) {
     this.host = host;
-    this.#system = engines.open({
-      netns: host.netns,
-      runDirectory: host.runDirectory,
-      enter: (...command) => host.enter(...command),
-    });
+    const { netns, runDirectory } = host;
+    const enter = (...command: readonly string[]) => host.enter(...command);
+    this.#openSystem = () => engines.open({ netns, runDirectory, enter });
+    this.#system = this.#openSystem();
     this.#directory = join(host.stateDirectory, "../docker");
     this.#cgroup = host.netns.name;
     this.configFile = join(this.#directory, "daemon.json");
@@ -131,6 +131,44 @@ export class DockerHost {
       async () => !existsSync(`/proc/${pid}`),
       () => `containerd ${pid} does not end`,
     );
+  }
+
+  /** Of the running dockerd, else null. */
+  get pid(): number | null {
+    return this.#daemon?.pid ?? null;
+  }
+
+  /** Of the containers' control groups: the last part of their folders' path. */
+  get cgroup(): string {
+    return this.#cgroup;
+  }
+
+  /**
+   * Kills every program of the host and every container, as a power failure would; what they made in the kernel outside
+   * of their own namespaces stays. The next start is one of a new system on the same disk.
+   */
+  async crash(): Promise<void> {
+    endPrograms(this.host.netns.path);
+    removeCgroups(this.#cgroup);
+    await this.#place?.kill();
+    this.#place = null;
+    this.#system.dispose();
+    await untilReady(
+      async () => this.pid === null && this.host.daemon.pid === null,
+      () => "the programs of the host do not end",
+    );
+    this.#system = this.#openSystem();
+  }
+
+  /** Runs the docker command without blocking; also one that fails, with what it printed to both streams. */
+  attempt(...args: readonly string[]): Promise<{ readonly ok: boolean; readonly text: string }> {
+    const command = this.#system.enter("timeout", COMMAND_SECONDS, "docker", "-H", SOCKET, ...args);
+    const [program = "", ...rest] = command;
+    return new Promise((resolve) => {
+      execFile(program, rest, { maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
+        resolve({ ok: error === null, text: error === null ? stdout.trim() : `${stdout}${stderr}`.trim() });
+      });
+    });
   }
 
   /** Runs a program in the system that Docker runs in, and returns its standard output; throws with its words. */

@@ -284,6 +284,13 @@ export class FakeEngine {
     this.#emit("container", "destroy", container.id, { name });
   }
 
+  /** The container ends, and its restart policy fails with this error. */
+  failRestart(name: string, error: string): void {
+    const container = this.container(name);
+    Object.assign(container, { isRunning: false, restartPolicy: "always", error });
+    this.#emit("container", "die", container.id, { name });
+  }
+
   rename(name: string, to: string): void {
     const container = this.container(name);
     container.name = to;

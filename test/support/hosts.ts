@@ -16,7 +16,12 @@ import { join } from "node:path";
 import process from "node:process";
 import { afterAll, beforeAll, describe } from "vitest";
 import { createFileStore } from "../../agent/demo/file-store.ts";
-import { Lab as AnyLab, type Container as LabContainer, type Host as LabHost } from "../../agent/demo/lab.ts";
+import {
+  Lab as AnyLab,
+  LAN_PREFIX,
+  type Container as LabContainer,
+  type Host as LabHost,
+} from "../../agent/demo/lab.ts";
 import type { Family } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { silentLogger } from "../../ipam/log.ts";
@@ -86,6 +91,8 @@ export interface EtcdLabOptions {
   readonly prefix?: string;
   /** Of the hosts' addresses. Default IPv4, which etcd uses in any case. */
   readonly families?: readonly Family[];
+  /** Puts etcd beside the hosts, at the LAN's router, so that it outlives each of them. Default false: on host1. */
+  readonly isStoreApart?: boolean;
   /** More flags for etcd, such as `--quota-backend-bytes=8388608`. */
   readonly etcdFlags?: readonly string[];
 }
@@ -107,8 +114,8 @@ export class EtcdLab {
   async build(): Promise<void> {
     this.#lab = createLab(this.#label, 1500, this.#options.families);
     for (let count = 0; count < this.#options.hosts; count++) this.#lab.addHost();
-    const { netns, address } = this.host(1);
-    const { etcdFlags: flags = [] } = this.#options;
+    const { etcdFlags: flags = [], isStoreApart = false } = this.#options;
+    const { netns, address } = isStoreApart ? this.#router() : this.host(1);
     this.#etcd = await startEtcd({ places: [{ netns, host: address }], flags });
     if (this.#options.config !== null) this.putConfig(this.#options.config);
   }
@@ -116,6 +123,12 @@ export class EtcdLab {
   async dispose(): Promise<void> {
     await this.#etcd?.stop();
     this.#lab?.dispose();
+  }
+
+  #router(): { readonly netns: TestNetns; readonly address: string } {
+    const address = `${LAN_PREFIX}.1`;
+    this.lab.lan.ip(`address add ${address}/24 dev lan`);
+    return { netns: this.lab.lan, address };
   }
 
   get lab(): Lab {

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import process from "node:process";
 import type { Host } from "./hosts.ts";
 
-/** Runs `body` while a program has bound the UDP port of a host by itself. */
+/** Runs `body` while a program alone has bound the UDP port of a host. */
 export async function whileHeld(host: Host, port: number, body: () => Promise<void>): Promise<void> {
   const script = `require("node:dgram").createSocket("udp4").bind(${port}, () => console.log("bound"))`;
   const [program = "", ...args] = host.enter(process.execPath, "-e", script);

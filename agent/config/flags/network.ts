@@ -42,6 +42,14 @@ export const NETWORK_FLAGS = {
     origin: "flannel",
   },
 
+  fallback: {
+    group: "Interface",
+    kind: choice("none", "udp"),
+    default: "none",
+    help: "second way to peers that also have this setting, taken while the tunnel to them fails; udp: UDP port 8285",
+    origin: "tulle",
+  },
+
   "subnet-lease-ttl": {
     group: "Lease",
     kind: duration(1, MAX_SECONDS),

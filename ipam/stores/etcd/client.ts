@@ -174,6 +174,7 @@ export class EtcdClient {
         const sinceMs = clock.monotonicMs();
         const answer = await use(connection);
         connection.latency.note(clock.monotonicMs() - sinceMs);
+        this.#dropLate(connection.endpoint);
         this.#slowness.note(connection.endpoint.authority, connection.latency);
         this.#isRefused = false;
         return answer;
@@ -219,9 +220,15 @@ export class EtcdClient {
     const connection = this.#late.get(endpoint);
     if (connection === undefined || connection.isConnecting) return null;
     this.#late.delete(endpoint);
-    if (connection.isReady) return connection;
+    if (connection.isFresh) return connection;
     connection.close();
     return null;
+  }
+
+  /** The server answers at another connection: at the next outage this one would be as dead, and not known to be. */
+  #dropLate(endpoint: EtcdEndpoint): void {
+    this.#late.get(endpoint)?.close();
+    this.#late.delete(endpoint);
   }
 
   #connectDeadlineMs(attempt: number): number {

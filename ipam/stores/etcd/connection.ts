@@ -28,6 +28,9 @@ const CALL_DEADLINE_MS = 5_000;
 /** A connection attempt that takes longer will not succeed. */
 const LONGEST_CONNECT_MS = 30_000;
 
+/** Of a connection that became ready while another was tried. */
+const FRESH_MS = 5_000;
+
 /** The window lets a listing of a megabyte arrive without a round trip for every 64 KiB. */
 const CHANNEL_OPTIONS = {
   "grpc.max_receive_message_length": -1,
@@ -92,8 +95,10 @@ export class EtcdConnection {
   readonly #options: EtcdOptions;
   readonly #edges: Edges;
   #wire: Wire | null = null;
-  /** When the attempt to connect began. */
+  /** When the attempt to connect began; null before, and once it has succeeded. */
   #dialedMs: number | null = null;
+  /** When the last attempt succeeded. */
+  #readyMs = Number.NEGATIVE_INFINITY;
   #isClosed = false;
   #token: Promise<string> | null = null;
 
@@ -116,6 +121,11 @@ export class EtcdConnection {
     return this.#state === connectivityState.READY;
   }
 
+  /** True when the server completed the handshakes a moment ago, so that it can be expected to be reached still. */
+  get isFresh(): boolean {
+    return this.isReady && this.#edges.clock.monotonicMs() - this.#readyMs < FRESH_MS;
+  }
+
   /** True while an attempt to connect may still succeed. */
   get isConnecting(): boolean {
     if (this.#dialedMs === null || this.#state !== connectivityState.CONNECTING) return false;
@@ -128,18 +138,35 @@ export class EtcdConnection {
    */
   async connect(withinMs: number, signal: AbortSignal): Promise<void> {
     const { channel } = this.#open();
-    const { clock, dateMs } = this.#edges;
-    const deadline = new Date(dateMs() + withinMs);
+    const deadline = new Date(this.#edges.dateMs() + withinMs);
     while (true) {
       const state = channel.getConnectivityState(true);
-      if (state === connectivityState.IDLE) this.#dialedMs = clock.monotonicMs();
+      if (state === connectivityState.IDLE) this.#dialed(channel);
       else if (state !== connectivityState.CONNECTING) break;
       if (!(await hasChanged(channel, state, deadline, signal)))
         throw new NeverSentError(`no connection within ${withinMs} ms`);
     }
-    if (this.#dialedMs === null || !this.isReady) return;
-    this.latency.note(clock.monotonicMs() - this.#dialedMs);
-    this.#dialedMs = null;
+  }
+
+  #dialed(channel: Channel): void {
+    this.#dialedMs = this.#edges.clock.monotonicMs();
+    this.#awaitReady(channel);
+  }
+
+  /** Measures the time until calls can be sent, also when the caller that dialed waits no longer. */
+  #awaitReady(channel: Channel): void {
+    const state = channel.getConnectivityState(false);
+    const nowMs = this.#edges.clock.monotonicMs();
+    if (state === connectivityState.READY) {
+      this.latency.note(nowMs - (this.#dialedMs ?? nowMs));
+      this.#dialedMs = null;
+      this.#readyMs = nowMs;
+    } else if (state === connectivityState.IDLE || state === connectivityState.CONNECTING) {
+      const deadline = new Date(this.#edges.dateMs() + LONGEST_CONNECT_MS);
+      channel.watchConnectivityState(state, deadline, (error) => {
+        if (error === undefined) this.#awaitReady(channel);
+      });
+    }
   }
 
   /** Calls one method. Rejects with gRPC's error. */

@@ -24,6 +24,13 @@ export interface BenchOptions {
   readonly compare: readonly string[] | null;
   /** Fewer repetitions and smaller sizes: shows that the benchmark runs, not how fast we are. */
   readonly isQuick: boolean;
+  /** How long a benchmark without an end of its own runs; null for its default. */
+  readonly minutes: number | null;
+  readonly engines: "own" | "newest";
+  /** Of random choices. */
+  readonly seed: number;
+  /** Titles of what to choose from; null for all. */
+  readonly only: readonly string[] | null;
 }
 
 /** A benchmark: a file of this folder exports one as `bench`. */

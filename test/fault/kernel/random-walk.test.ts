@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { ownerOf, renderState } from "../../../backends/state/kinds/registry.ts";
 import type { Lease } from "../../../ipam/leases/lease.ts";
 import { describeAsRoot } from "../../support/netns.ts";
+import { type Random, randomNumbers } from "../../support/random.ts";
 import { OWN, peer } from "../../support/vxlan-fixture.ts";
 import { VxlanHost } from "../../support/vxlan-host.ts";
 
@@ -85,8 +86,6 @@ function walk(states: number, crowd: readonly Lease[]): void {
   };
 }
 
-type Random = (below: number) => number;
-
 function randomLeases(random: Random): Lease[] {
   return Array.from({ length: PEERS }, (_, at) => at + 4).flatMap((n) => {
     const choice = random(4);
@@ -138,15 +137,4 @@ function interference(random: Random, leases: readonly Lease[], usesNexthops: bo
 
 function hex(n: number): string {
   return n.toString(16).padStart(2, "0");
-}
-
-/** mulberry32: whole numbers from 0 up to, but not including, `below`. */
-function randomNumbers(seed: number): Random {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
-  };
 }

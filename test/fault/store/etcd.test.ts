@@ -189,6 +189,24 @@ describe.skipIf(missing !== null)("faults of etcd", () => {
     expect(watched.listings).toBe(1);
   });
 
+  it("cut off silently, twice: the second outage is noticed as soon as the first", async () => {
+    const cluster = await start();
+    const proxy = await proxyTo(cluster);
+    const store = (await connect([`${proxy.host}:${proxy.port}`], testEnvironment)).network(PREFIX);
+    const read = () => store.records.read("tulle/x", signal);
+    await read();
+    for (let outage = 0; outage < 2; outage += 1) {
+      proxy.pause();
+      // Several, of which the first leaves a connection behind that is made when the outage ends.
+      const startMs = performance.now();
+      for (let count = 0; count < 3; count += 1) await expect(read()).rejects.toThrow(StoreError);
+      expect(performance.now() - startMs).toBeLessThan(15_000);
+      proxy.resume();
+      await expect.poll(() => read().then(() => true), SOON).toBe(true);
+      await pause(1_000);
+    }
+  });
+
   it("history compacted while away: lists again", async () => {
     const cluster = await start();
     const proxy = await proxyTo(cluster);

@@ -5,6 +5,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import type { Counter } from "../../../backends/datapath/counters.ts";
+import { encodeRequest } from "../../../backends/datapath/path-probe.ts";
 import { bundle } from "../../support/bundle.ts";
 import { describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { bundlePathProgram, type PathProgram } from "../../support/path-program.ts";
@@ -149,6 +150,28 @@ describeAsRoot("the data path of the udp backend", () => {
     expect(checksum(packet.subarray(0, 20))).toBe(0);
     expect(checksum(packet.subarray(20))).toBe(0);
     expect([...packet.subarray(12, 20)]).toEqual([10, 2, 1, 2, 10, 2, 3, 2]);
+  });
+
+  it("answers probes of its peers in both families, as long as its MTU, and no probes of others", async () => {
+    const answers: number[] = [];
+    const probe = (family: 4 | 6, peer = "host-2") =>
+      one.runner.probe(peer, family, MTU_BYTES, () => answers.push(family));
+    const { receivedPackets } = one.runner.counts;
+    for (const family of FAMILIES) probe(family);
+    await vi.waitFor(() => expect([...answers].sort()).toEqual([4, 6]), 5_000);
+    // Host 3 does not know probes, and host 9 does not exist.
+    for (const peer of ["host-3", "host-9"]) probe(4, peer);
+    expect(one.runner.counts.receivedPackets).toBe(receivedPackets);
+    const stranger = plugIn(lan, 4);
+    await expectCounted("strangers", stranger, encodeRequest("0011223344556677", 100));
+    // An answer that nothing has asked for.
+    const answer = encodeRequest("0011223344556677", 100);
+    answer.writeUInt8(2, 6);
+    sendRaw(hand, ONE, answer);
+    probe(4);
+    await vi.waitFor(() => expect(answers).toHaveLength(3), 5_000);
+    expect(one.runner.counts.malformed).toBe(0);
+    stranger.dispose();
   });
 
   it("drops what comes from an address that no peer has", async () => {

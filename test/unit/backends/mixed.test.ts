@@ -173,3 +173,72 @@ describe("two backends on one host", () => {
     expect(canStandSideBySide(other, one, wide)).toBe(isPossible);
   });
 });
+
+describe("a host with a fall-back", () => {
+  const diverted = new Set<string>();
+  const fallback = { part: udp, isUsed: (key: string, family: number) => diverted.has(`${key} ${family}`) };
+  const backend = new MixedBackend(vxlan, [], vxlan, fallback);
+  const both = lease("vxlan", UDP);
+  const divert = (isDiverted: boolean) => {
+    if (isDiverted) diverted.add(`${both.key} 4`);
+    else diverted.delete(`${both.key} 4`);
+  };
+
+  it("publishes it, has its device without a route to the network, and accepts packets by either", () => {
+    expect([backend.leaseType, backend.offers, backend.formerTypes]).toEqual(["vxlan", [UDP], []]);
+    const base = backend.planBase(OWN).map(describeObject);
+    expect(base.filter((line) => line.startsWith("route"))).toEqual([]);
+    expect(base.filter((line) => line.startsWith("link")).map((line) => line.split(" ")[1])).toEqual([
+      "flannel.1",
+      "flannel0",
+    ]);
+    expect(base.filter((line) => line.includes("rp_filter"))).toHaveLength(2);
+    expect(backend.entrances).toEqual({ 4: ["flannel.1", "flannel0"] });
+    expect(backend.mtuBytes).toBe(1450);
+  });
+
+  it("leads packets by it while it is told to, and keeps the tunnel's route behind for probes", () => {
+    const usual = planned(backend, both);
+    expect(usual).toEqual(planned(new MixedBackend(vxlan), lease("vxlan")));
+    expect([backend.fallbackTo(both), backend.pathTo(both)]).toEqual([{ 4: "flannel.1" }, "tunnel"]);
+    divert(true);
+    expect(routes(backend, both)).toEqual([
+      "route 10.2.5.0/24 dev flannel0 proto 116",
+      "route 10.2.5.0/24 dev flannel.1 proto 116 metric 8192",
+    ]);
+    expect(planned(backend, both).filter((line) => !line.startsWith("route"))).toEqual(
+      usual.filter((line) => !line.startsWith("route")),
+    );
+    expect([backend.pathTo(both), backend.carrierOf(both).type]).toEqual(["fallback", "udp"]);
+    expect([backend.fallbackTo(both), backend.formerTypeTo(both)]).toEqual([{ 4: "flannel.1" }, null]);
+    divert(false);
+    expect(planned(backend, both)).toEqual(usual);
+  });
+
+  it("keeps a gateway outside of the subnet, as host-gw's", () => {
+    divert(true);
+    expect(routes(new MixedBackend(hostGw, [], hostGw, fallback), lease(HOST_GW, UDP))).toEqual([
+      "route 10.2.5.0/24 dev flannel0 proto 116",
+      "route 10.2.5.0/24 via 192.168.50.5 dev under0 proto 116 metric 8192",
+    ]);
+    divert(false);
+  });
+
+  it("is for peers only that publish it too, and never the only way to one", () => {
+    divert(true);
+    expect([backend.fallbackTo(lease("vxlan")), backend.pathTo(lease("vxlan"))]).toEqual([{}, "tunnel"]);
+    expect(routes(backend, lease("vxlan"))).toEqual(BY_TUNNEL);
+    divert(false);
+    expect(backend.rejectPeer(lease(UDP))).toMatch(/^its backend is "" where this network uses vxlan/);
+    const peers = new Map([lease("vxlan"), both].map((one, index) => [`${index}`, one]));
+    const followed = [...backend.targetFor(udp, { own: OWN, peers }).peers.values()];
+    expect(followed.map(({ attrs }) => attrs.backendType)).toEqual([""]);
+  });
+
+  it("does not stand in the way of a change of the backend", () => {
+    const changing = new MixedBackend(hostGw, [vxlan], hostGw, fallback);
+    expect(changing.formerTypes).toEqual(["vxlan"]);
+    expect(changing.formerTypeTo(lease("vxlan", UDP))).toBe("vxlan");
+    expect(changing.formerTypeTo(lease(HOST_GW, "vxlan", UDP))).toBeNull();
+  });
+});

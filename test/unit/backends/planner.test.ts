@@ -64,6 +64,21 @@ describe("Planner", () => {
     expect(kinds(replanned.groups.get(peer(4).key))).toContain("nexthop");
   });
 
+  it("plans some peers again where the backend answers differently, and no others", () => {
+    let suffix = "a";
+    const planObject = (lease: { readonly key: string }): KernelObject[] => [
+      { kind: "sysctl", path: `${lease.key}/${suffix}`, device: null, value: "1" },
+    ];
+    const planner = new Planner({ planBase: () => [], planPeer: planObject }, true);
+    planner.plan({ own: OWN, peers: allPeers(peerMap(peer(2), peer(3))) });
+    suffix = "b";
+    const { type, groups } = planner.replanPeers([peer(2).key, peer(9).key]);
+    expect([type, [...groups.keys()]]).toEqual(["delta", [peer(2).key]]);
+    expect(groups.get(peer(2).key)).toEqual(planObject(peer(2)));
+    const whole = planner.plan({ own: { ...OWN }, peers: changedPeers(peerMap(peer(4))) });
+    expect(whole.groups.has(peer(2).key)).toBe(false);
+  });
+
   it("does without nexthop objects on a kernel that has none", () => {
     const { groups } = new Planner(prepareVxlan(), false).plan({
       own: OWN,

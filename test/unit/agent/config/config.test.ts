@@ -189,6 +189,8 @@ describe("wrong values name the place, the value and the remedy", () => {
     [["-subnet-file=subnet.env"], "give an absolute path"],
     [["-etcd-certfile=/c"], "it needs -etcd-keyfile as well"],
     [["-etcd-username=me"], "it needs -etcd-password as well"],
+    [["--fallback=vxlan"], "give one of none, udp"],
+    [["--fallback=udp", "--probe-rate=0"], 'it needs probes; remove "--probe-rate 0"'],
   ])("%j", async (args, message) => {
     await expect(load(args)).rejects.toMatchObject({
       code: "TULLE_CONFIG",

@@ -3,6 +3,7 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { RETRIED } from "../../../../agent/docker-driver/plugin-server.ts";
 import { type DriverHost, DriverLab, eventually } from "../../../support/docker-driver-lab.ts";
 import { callPlugin, post } from "../../../support/fake-engine.ts";
 
@@ -250,6 +251,18 @@ describe("restarts", () => {
       error: 'plugin "tulle" not found',
     });
     await one.startDriver();
+    await eventually(() => container.isRunning);
+  });
+
+  it("start a container again that failed because we could not answer yet", async () => {
+    await one.engine.create("ov_net1", OURS);
+    await published(one, "ov_net1");
+    await one.engine.run("a", "ov_net1");
+    const container = one.engine.container("a");
+    one.engine.failRestart("a", "remote: address 10.9.0.7 is held by host two; choose another");
+    await one.engine.run("b", "ov_net1");
+    expect(container.isRunning).toBe(false);
+    one.engine.failRestart("a", `remote: the store is away (${RETRIED})`);
     await eventually(() => container.isRunning);
   });
 

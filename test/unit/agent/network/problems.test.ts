@@ -42,6 +42,7 @@ const QUIET: MemberDetails = {
   causes: [],
   probing: null,
   hostRecords: null,
+  fallback: [],
 };
 
 it("shows what is wrong beside the network, and causes by name, each bounded", () => {

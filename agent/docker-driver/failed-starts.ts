@@ -1,0 +1,109 @@
+/**
+ * Starts containers with a restart policy that failed because of us: our socket was absent, or we could not answer yet.
+ * dockerd does not try them again.
+ *
+ * A failure is known by the engine's words for it. One that we may have overcome meanwhile is tried with back-off.
+ */
+
+import { Backoff, Sleep } from "../../ipam/clock.ts";
+import { errorFields } from "../../ipam/log.ts";
+import type { DriverContext } from "./context.ts";
+import { decodeContainerIds, type EngineContainer } from "./engine-model.ts";
+import { RETRIED } from "./plugin-server.ts";
+
+const TIMEOUT_MS = 5_000;
+/** Starting a container takes dockerd some time, and ours on top of it. */
+const START_TIMEOUT_MS = 60_000;
+const EVERY_MS = 60_000;
+/** After an event: dockerd writes down why a container did not start a moment later. */
+const SETTLE_MS = 1_000;
+const RETRY_MS = { baseMs: 1_000, maxMs: 15_000 };
+
+/** dockerd's message names the driver when it cannot reach our socket. */
+const OUR_ABSENCE = /\btulle\b|tulle\.sock/;
+const RESTARTING = new Set(["always", "unless-stopped", "on-failure"]);
+
+export interface FailedStartsOptions {
+  readonly context: DriverContext;
+  readonly random: () => number;
+  /** Null for a container that is gone. */
+  readonly inspect: (container: string) => Promise<EngineContainer | null>;
+}
+
+export class FailedStarts {
+  readonly #options: FailedStartsOptions;
+  readonly #idle: Sleep;
+  /** By container: the failure that was told last. */
+  #told = new Map<string, string>();
+
+  constructor(options: FailedStartsOptions) {
+    this.#options = options;
+    this.#idle = new Sleep(options.context.clock);
+  }
+
+  /** The engine runs again, or a container ended. */
+  wake(): void {
+    this.#idle.wake();
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { context, random } = this.#options;
+    const backoff = new Backoff({ ...RETRY_MS, random });
+    while (!signal.aborted) {
+      const isLeft = await this.#startAll();
+      if (!isLeft) backoff.reset();
+      if (isLeft) await context.clock.sleep(backoff.nextMs(), signal).catch(() => undefined);
+      else {
+        await this.#idle.for(EVERY_MS, signal);
+        await context.clock.sleep(SETTLE_MS, signal).catch(() => undefined);
+      }
+    }
+  }
+
+  /** True when one is left that may start later. */
+  async #startAll(): Promise<boolean> {
+    const { engine, logger } = this.#options.context;
+    const filters = encodeURIComponent(JSON.stringify({ status: ["exited", "created"] }));
+    const path = `/containers/json?all=1&filters=${filters}`;
+    let isLeft = false;
+    const told = new Map<string, string>();
+    try {
+      for (const id of decodeContainerIds(await engine.call({ method: "GET", path }, TIMEOUT_MS))) {
+        const container = await this.#options.inspect(id);
+        if (container === null || !this.#isOurFault(container)) continue;
+        const failure = await this.#start(container);
+        if (failure === null) continue;
+        isLeft = true;
+        told.set(id, failure);
+        if (this.#told.get(id) !== failure)
+          logger.warn("container that failed because of tulled cannot be started; retried", {
+            container: container.name,
+            error: failure,
+          });
+      }
+      this.#told = told;
+    } catch (error) {
+      // The engine does not run, or is busy; its events wake us.
+      logger.debug("containers that failed because of tulled are not known", errorFields(error));
+    }
+    return isLeft;
+  }
+
+  /** Why it does not start; null when it does. */
+  async #start({ id, name }: EngineContainer): Promise<string | null> {
+    const { engine, logger } = this.#options.context;
+    try {
+      await engine.call({ method: "POST", path: `/containers/${id}/start` }, START_TIMEOUT_MS);
+      logger.info("container started that failed because of tulled", { container: name });
+      return null;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  #isOurFault({ isRunning, error, restartPolicy, networks }: EngineContainer): boolean {
+    const isOnOurs = networks.some(({ dockerId }) => this.#options.context.state.networks.has(dockerId));
+    const isOurs = OUR_ABSENCE.test(error) || error.includes(RETRIED);
+    return !isRunning && RESTARTING.has(restartPolicy) && isOurs && isOnOurs;
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * Which way packets to a peer go: by the tunnel, or by the fall-back while the tunnel fails. Pure; a state machine of two
+ * states.
+ *
+ *     tunnel ──tunnel dead, fall-back alive──► fallback
+ *       ▲                                         │
+ *       └──tunnel alive for 30 s, or for 2 s while the fall-back is dead
+ *
+ * Leaving a dead tunnel never waits. Returns by proof are a minute apart or more, which is what bounds how often a
+ * tunnel that works now and then moves its packets.
+ */
+
+export type Verdict =
+  /** Nothing was ever answered, and it is too early to tell. */
+  | "unknown"
+  | "alive"
+  /** Answers are missing, but not for long enough. */
+  | "doubtful"
+  | "dead";
+
+export interface Verdicts {
+  readonly tunnel: Verdict;
+  /** "alive" only when it was proven after the tunnel fell silent. */
+  readonly fallback: Verdict;
+}
+
+/** Times are monotonic, in milliseconds. */
+export type Course =
+  | { readonly by: "tunnel"; readonly returnedMs: number | null }
+  | {
+      readonly by: "fallback";
+      readonly sinceMs: number;
+      /** Since when the tunnel has answered without a break; null while it does not. */
+      readonly goodSinceMs: number | null;
+      /** The last return; null before the first. */
+      readonly returnedMs: number | null;
+    };
+
+const PROOF_MS = 30_000;
+/** The same where nothing else works: an answer or two may be luck. */
+const RESCUE_PROOF_MS = 2_000;
+const BETWEEN_RETURNS_MS = 60_000;
+
+export const AT_START: Course = { by: "tunnel", returnedMs: null };
+
+/** Of a peer whose packets a former run left on the fall-back. */
+export function resumed(nowMs: number): Course {
+  return { by: "fallback", sinceMs: nowMs, goodSinceMs: null, returnedMs: null };
+}
+
+/** The course after one look at both paths; the same object when nothing has changed. */
+export function nextCourse(course: Course, { tunnel, fallback }: Verdicts, nowMs: number): Course {
+  switch (course.by) {
+    case "tunnel": {
+      if (tunnel !== "dead" || fallback !== "alive") return course;
+      return { by: "fallback", sinceMs: nowMs, goodSinceMs: null, returnedMs: course.returnedMs };
+    }
+    case "fallback": {
+      if (tunnel !== "alive") return course.goodSinceMs === null ? course : { ...course, goodSinceMs: null };
+      const { returnedMs, goodSinceMs } = course;
+      if (goodSinceMs === null) return { ...course, goodSinceMs: nowMs };
+      const goodMs = nowMs - goodSinceMs;
+      const mayReturn = returnedMs === null || nowMs - returnedMs >= BETWEEN_RETURNS_MS;
+      const isProven = goodMs >= PROOF_MS && mayReturn;
+      const isRescue = goodMs >= RESCUE_PROOF_MS && fallback === "dead";
+      return isProven || isRescue ? { by: "tunnel", returnedMs: nowMs } : course;
+    }
+  }
+}

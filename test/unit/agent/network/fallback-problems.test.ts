@@ -1,0 +1,34 @@
+/** What the status says of peers on the fall-back, and of those that not even it reaches. */
+
+import { expect, it } from "vitest";
+import type { FallbackState } from "../../../../agent/fallback/fallback-paths.ts";
+import { fallbackProblems } from "../../../../agent/network/fallback-problems.ts";
+import { peer } from "../../../support/vxlan-fixture.ts";
+
+const CALM: FallbackState = { sinceMs: null, isCutOff: false, isReserveSilent: false };
+
+function textsOf(state: Partial<FallbackState>, problem: string | null = null): readonly string[] {
+  const paths = { problem, stateOf: () => ({ ...CALM, ...state }) };
+  return fallbackProblems([peer(5)], paths, () => "node5", 90_000);
+}
+
+it("names the peer and its host, and for how long", () => {
+  expect(textsOf({ sinceMs: 30_000 })).toEqual([
+    expect.stringMatching(/^packets to peer 10\.2\.5\.0-24 \(node5\) have gone by the fall-back for 1 ?m/),
+  ]);
+});
+
+it("tells a peer that is cut off from one whose fall-back alone is silent", () => {
+  expect(textsOf({ sinceMs: 1_000, isCutOff: true })).toEqual([
+    expect.stringMatching(/answers neither through the tunnel nor by the fall-back/),
+  ]);
+  expect(textsOf({ isReserveSilent: true })).toEqual([
+    expect.stringMatching(/^the fall-back to peer 10\.2\.5\.0-24 \(node5\) does not answer: .*UDP port 8285/),
+  ]);
+});
+
+it("says nothing of healthy peers, nor without a fall-back, and why nothing is watched", () => {
+  expect(textsOf({})).toEqual([]);
+  expect(fallbackProblems([peer(5)], null, () => null, 0)).toEqual([]);
+  expect(textsOf({ sinceMs: 1 }, "no socket")).toEqual(["no socket"]);
+});

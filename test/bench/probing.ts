@@ -5,6 +5,9 @@
  * One namespace answers for all peers: the kernel accepts packets to every address of a local route.
  */
 
+import { join } from "node:path";
+import { askControl } from "../../agent/report/control.ts";
+import type { StatusReport } from "../../agent/report/status.ts";
 import { EtcdLab, startPing } from "../support/hosts.ts";
 import { createNetns, type TestNetns } from "../support/netns.ts";
 import {
@@ -46,6 +49,15 @@ async function measureCost(report: Report, peers: number, idleMs: number): Promi
         const title = `${peers} peers, --probe-rate=${rate}`;
         const share = ((cpuMilliseconds(agent.pid) - before) / idleMs) * 100;
         report.figure({ name: `${title}: share of a core in percent`, unit: "", values: [share] });
+        if (rate > 0) {
+          const states = await statesOf(host);
+          report.figure({
+            name: `${title}: peers known to be reached`,
+            unit: "",
+            values: [states.good ?? 0],
+          });
+          report.figure({ name: `${title}: peers called broken`, unit: "", values: [states.bad ?? 0] });
+        }
         const memory = [proportionalMebibytes(agent.pid)];
         report.figure({ name: `${title}: proportional memory`, unit: "MiB", values: memory });
       } finally {
@@ -57,6 +69,18 @@ async function measureCost(report: Report, peers: number, idleMs: number): Promi
     answerer.dispose();
     await host.dispose().catch(() => undefined); // its interface went with the namespace
   }
+}
+
+/** How many peers are in which state. */
+async function statesOf({ directory }: BenchHost): Promise<Readonly<Record<string, number>>> {
+  const answer = await askControl(join(directory, "run"), "/status", AbortSignal.timeout(10_000));
+  const { peers } = answer as StatusReport;
+  const counts: Record<string, number> = {};
+  for (const { health } of peers) {
+    const state = health?.state ?? "unknown";
+    counts[state] = (counts[state] ?? 0) + 1;
+  }
+  return counts;
 }
 
 async function startAmong(

@@ -25,6 +25,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./connectivity.ts")).connectivity,
   },
   {
+    name: "explain",
+    summary: "show how a packet goes from this host or a container of it, where it ends and why",
+    load: async () => (await import("./explain.ts")).explain,
+  },
+  {
     name: "events",
     summary: "show the last changes of state on this host",
     load: async () => (await import("./events.ts")).events,

@@ -89,6 +89,7 @@ export function formatRule(rule: Rule): string {
     ...(markMask === 0 ? [] : [`fwmark 0x${mark.toString(16)}${maskText(markMask)}`]),
     ...(inputInterface === "" ? [] : [`iif ${inputInterface}`]),
     ...(outputInterface === "" ? [] : [`oif ${outputInterface}`]),
+    ...(rule.hasOthers ? ["…"] : []),
   ];
   const action = DISCARDING_ACTIONS.get(rule.action) ?? `lookup ${tableName(rule.table)}`;
   return `${priority}: ${selectors.join(" ")} ${action}`;
@@ -98,7 +99,7 @@ function maskText(mask: number): string {
   return mask === 0xffffffff ? "" : `/0x${mask.toString(16)}`;
 }
 
-function tableName(table: number): string {
+export function tableName(table: number): string {
   return TABLE_NAMES.get(table) ?? `${table}`;
 }
 

@@ -154,7 +154,7 @@ function networksIn(present: ReadonlySet<string>, family: (typeof FAMILIES)[numb
 }
 
 /** nft 1.0 writes bytes without meaning as the flags of a table; only their presence matters. */
-function withReadableFlags(listing: string): string {
+export function withReadableFlags(listing: string): string {
   return listing.replace(/(\{"table": \{[^{}]*"handle": \d+), "flags": [^}]*\}\}/g, '$1, "flags": "set"}}');
 }
 

@@ -193,6 +193,11 @@ export function encodeFdbDump(interfaceIndex: number): Buffer {
   return ndmsg(RTM_GETNEIGH, NLM_F_DUMP, AF_BRIDGE, interfaceIndex, 0, 0).finish();
 }
 
+/** `bridge fdb show br BRIDGE`: the entries of all its ports. */
+export function encodeBridgeFdbDump(bridgeIndex: number): Buffer {
+  return ndmsg(RTM_GETNEIGH, NLM_F_DUMP, AF_BRIDGE, 0, 0, 0).attrU32(NDA_MASTER, bridgeIndex).finish();
+}
+
 /** Decodes RTM_NEWNEIGH and RTM_DELNEIGH of ARP and NDP; null for all others. Throws CodecError. */
 export function decodeNeighbour(message: NetlinkMessage): Neighbour | null {
   let address: Address | null = null;

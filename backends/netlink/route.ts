@@ -20,6 +20,7 @@ import {
 /** linux/rtnetlink.h `enum rtattr_type_t` */
 const RTA_DST = 1;
 const RTA_SRC = 2;
+const RTA_IIF = 3;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
@@ -28,8 +29,11 @@ const RTA_METRICS = 8;
 const RTA_MULTIPATH = 9;
 const RTA_FLOW = 11;
 const RTA_TABLE = 15;
+const RTA_MARK = 16;
 const RTA_VIA = 18;
 const RTA_ENCAP = 22;
+const RTA_IP_PROTO = 27;
+const RTA_DPORT = 29;
 const RTA_NH_ID = 30;
 const RTAX_MTU = 2;
 const RTAX_ADVMSS = 8;
@@ -143,8 +147,15 @@ export function encodeRouteDump(family: Family, filter: RouteFilter = {}): Buffe
 
 /** What narrows a route lookup. */
 export interface LookupOptions {
-  /** An address of this host; rules select by it. */
+  /** An address of this host, or with `inputIndex` any; rules select by it. */
   readonly source?: Address;
+  /** The device by which the packet came, which makes it one that is forwarded or delivered here. */
+  readonly inputIndex?: number;
+  /** Rules select by it. Default 0. */
+  readonly mark?: number;
+  /** IPPROTO_*, and for TCP and UDP the destination port: rules select by them. */
+  readonly protocol?: number;
+  readonly destinationPort?: number;
   /** The device that packets must leave by, as for a tunnel that is bound to one. */
   readonly outputIndex?: number;
 }
@@ -152,12 +163,26 @@ export interface LookupOptions {
 /**
  * `ip route get fibmatch ADDRESS [from SOURCE] [oif DEVICE]`: the answer is the matching route itself, with its
  * table. The kernel answers with the error of the route or rule instead: ENETUNREACH where none matches, EINVAL for
- * a blackhole, EHOSTUNREACH for unreachable, EACCES for prohibit.
+ * a blackhole, EHOSTUNREACH for unreachable, EACCES for prohibit; for a packet that came by a device also EXDEV where
+ * the reverse path filter drops it, and EHOSTUNREACH where that device does not forward.
  */
-export function encodeRouteLookup(address: Address, { source, outputIndex }: LookupOptions = {}): Buffer {
-  const bits = address.toBytes().length * 8;
+export function encodeRouteLookup(address: Address, options: LookupOptions = {}): Buffer {
   // For IPv6 the table is always in the answer, and strict checking rejects the flag that asks for it.
   const flags = address.family === 4 ? RTM_F_LOOKUP_TABLE | RTM_F_FIB_MATCH : RTM_F_FIB_MATCH;
+  return lookup(address, options, flags);
+}
+
+/** `ip route get ADDRESS [from SOURCE] [iif DEVICE] …`: how this packet goes, for decodePath. */
+export function encodePathLookup(address: Address, options: LookupOptions = {}): Buffer {
+  return lookup(address, options, 0);
+}
+
+function lookup(
+  address: Address,
+  { source, inputIndex, outputIndex, mark, protocol, destinationPort }: LookupOptions,
+  flags: number,
+): Buffer {
+  const bits = address.toBytes().length * 8;
   const message = new MessageWriter(RTM_GETROUTE, 0).u8(AF_OF[address.family]).u8(bits);
   message
     .u8(source === undefined ? 0 : bits)
@@ -169,8 +194,39 @@ export function encodeRouteLookup(address: Address, { source, outputIndex }: Loo
     .u32(flags);
   message.attrAddress(RTA_DST, address);
   if (source !== undefined) message.attrAddress(RTA_SRC, source);
+  if (inputIndex !== undefined) message.attrU32(RTA_IIF, inputIndex);
   if (outputIndex !== undefined) message.attrU32(RTA_OIF, outputIndex);
+  if (mark !== undefined && mark !== 0) message.attrU32(RTA_MARK, mark);
+  if (protocol !== undefined) message.attrU8(RTA_IP_PROTO, protocol);
+  if (destinationPort !== undefined) message.attrU16be(RTA_DPORT, destinationPort);
   return message.finish();
+}
+
+/** How a packet leaves, out of all that a route may offer. */
+export interface Path {
+  /** RTN_* */
+  readonly type: number;
+  readonly outputIndex: number | null;
+  readonly gateway: Address | null;
+  /** The kernel's source address; null for a packet that has one. */
+  readonly source: Address | null;
+  /** Of the route, or learned for the destination; null where the device's counts. */
+  readonly mtuBytes: number | null;
+}
+
+/** Decodes the answer to encodePathLookup. Throws CodecError. */
+export function decodePath(message: NetlinkMessage): Path | null {
+  const route = decodeRoute(message);
+  if (route === null) return null;
+  const { type, outputIndex, gateway, source } = route;
+  let mtuBytes: number | null = null;
+  const attributes = message.attributes(RTMSG_BYTES);
+  while (attributes.next()) {
+    if (attributes.type !== RTA_METRICS) continue;
+    const metrics = attributes.nested();
+    while (metrics.next()) if (metrics.type === RTAX_MTU) mtuBytes = metrics.u32() || null;
+  }
+  return { type, outputIndex, gateway, source, mtuBytes };
 }
 
 /** `ip route get ADDRESS`: the answer's gateway, outputIndex and source say how packets to it leave. */

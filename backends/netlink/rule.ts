@@ -13,9 +13,18 @@ const FRA_SRC = 2;
 const FRA_IIFNAME = 3;
 const FRA_PRIORITY = 6;
 const FRA_FWMARK = 10;
+const FRA_SUPPRESS_IFGROUP = 13;
+const FRA_SUPPRESS_PREFIXLEN = 14;
 const FRA_TABLE = 15;
 const FRA_FWMASK = 16;
 const FRA_OIFNAME = 17;
+/**
+ * Selectors and conditions that are not decoded: tunnel id, suppressed interface group and prefix length, l3mdev, user
+ * ids, IP protocol, ports.
+ */
+const OTHERS: ReadonlySet<number> = new Set([12, 13, 14, 19, 20, 22, 23, 24]);
+/** A suppressor that suppresses nothing, which the kernel shows for every rule. */
+const NOTHING = 0xffffffff;
 const FIB_RULE_INVERT = 2;
 const FIB_RULE_HEADER_BYTES = 12;
 
@@ -25,7 +34,7 @@ export const FR_ACT_BLACKHOLE = 6;
 export const FR_ACT_UNREACHABLE = 7;
 export const FR_ACT_PROHIBIT = 8;
 
-/** A rule as the kernel shows it; selectors that are not decoded here make a rule match less. */
+/** A rule as the kernel shows it. */
 export interface Rule {
   readonly family: Family;
   readonly priority: number;
@@ -41,6 +50,8 @@ export interface Rule {
   /** 0 with mask 0 matches every packet. */
   readonly mark: number;
   readonly markMask: number;
+  /** It has selectors or conditions that are not decoded, which make it match less. */
+  readonly hasOthers: boolean;
   /** `not`: applies to what its selectors do not match. */
   readonly isInverted: boolean;
 }
@@ -65,6 +76,7 @@ export function decodeRule(message: NetlinkMessage): Rule | null {
   let destination: Address | null = null;
   let inputInterface = "";
   let outputInterface = "";
+  let hasOthers = message.u8(3) !== 0; // TOS
   while (attributes.next()) {
     if (attributes.type === FRA_DST) destination = attributes.address();
     else if (attributes.type === FRA_SRC) source = attributes.address();
@@ -74,6 +86,8 @@ export function decodeRule(message: NetlinkMessage): Rule | null {
     else if (attributes.type === FRA_FWMARK) mark = attributes.u32();
     else if (attributes.type === FRA_FWMASK) markMask = attributes.u32();
     else if (attributes.type === FRA_TABLE) table = attributes.u32();
+    else if (OTHERS.has(attributes.type))
+      hasOthers ||= !isSuppressor(attributes.type) || attributes.u32() !== NOTHING;
   }
   return {
     family,
@@ -86,8 +100,13 @@ export function decodeRule(message: NetlinkMessage): Rule | null {
     outputInterface,
     mark,
     markMask,
+    hasOthers,
     isInverted: (message.u32(8) & FIB_RULE_INVERT) !== 0,
   };
+}
+
+function isSuppressor(type: number): boolean {
+  return type === FRA_SUPPRESS_IFGROUP || type === FRA_SUPPRESS_PREFIXLEN;
 }
 
 /** The kernel leaves out an address of zeros, also where its length counts. */

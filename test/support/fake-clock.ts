@@ -32,6 +32,11 @@ export class FakeClock implements Clock {
     });
   }
 
+  /** Whether what was to be done at this time is done: it waits for a later one. */
+  get hasSleepers(): boolean {
+    return this.#sleepers.size > 0;
+  }
+
   /** Moves on, waking each sleeper at its time and letting it do what it does then. */
   async advance(ms: number): Promise<void> {
     const endMs = this.#nowMs + ms;

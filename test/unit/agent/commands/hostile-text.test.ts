@@ -205,6 +205,14 @@ const LINES: Readonly<Record<string, () => readonly (readonly string[])[]>> = {
     ...perText((text) => ["connectivity", "--run-dir", `/nowhere/${text}`]),
     ...perText((text) => ["connectivity", "--count", text]),
   ],
+  explain: () => [
+    ...perText((text) => ["explain", text, "10.2.3.4", "--run-dir", `/nowhere/${text}`]),
+    ...perText((text) => ["explain", "host", text]),
+    ...perText((text) => ["explain", "host", "127.0.0.1", text, text]),
+    ...perText((text) => ["explain", "host", "127.0.0.1", "tcp", text]),
+    ["explain", "host", "127.0.0.1", "--run-dir", `${directory}/run`],
+    ["explain", "host", "127.0.0.1", "--run-dir", `${directory}/run`, "--json"],
+  ],
   leases: () => [
     ["leases", store("leases")],
     ["leases", store("leases"), "--json"],

@@ -45,6 +45,9 @@ function leaseValue(host: number, data: object = {}): string {
 const addLease = (key: string, value: string, ttlSeconds = 3600) =>
   store().leases.create(key, value, ttlSeconds, signal);
 
+/** What the host with the node id says of itself. */
+const HOST = { name: "node7", version: "0.1.0", kernel: "6.1.0", backends: ["alloc", "vxlan"] };
+
 async function initNetwork(): Promise<void> {
   const { code } = await tulle("net", "init", "--network", "10.2.0.0/16", "--subnet-len", "24");
   expect(code).toBe(0);
@@ -264,9 +267,9 @@ describe("tulle net migrate", () => {
     expect(await migrate()).toEqual({
       code: 1,
       lines: [
-        ["LEASE", "ADDRESS", "BACKEND", "NODE", "REACHED BY"],
-        ["10.2.9.0-24", "192.168.1.242", "vxlan", "01234567", "all but 1 of host-gw"],
-        ["10.2.16.0-24", "192.168.1.243", "vxlan", "-", "all but 1 of host-gw"],
+        ["LEASE", "HOST", "ADDRESS", "BACKEND", "NODE", "REACHED BY"],
+        ["10.2.9.0-24", "-", "192.168.1.242", "vxlan", "01234567", "all but 1 of host-gw"],
+        ["10.2.16.0-24", "-", "192.168.1.243", "vxlan", "-", "all but 1 of host-gw"],
         [""],
         [
           expect.stringMatching(
@@ -324,14 +327,28 @@ describe("tulle leases and tulle lease check", () => {
   it("shows leases in the order of their subnets, and finds nothing wrong with them", async () => {
     await addLease("10.2.16.0-24", leaseValue(243));
     await addLease("10.2.9.0-24", leaseValue(242, { NodeID: NODE_ID }), Number.POSITIVE_INFINITY);
+    await store().records.write(`hosts/${NODE_ID}`, JSON.stringify(HOST), null, signal);
     const { out } = await tulle("leases");
     expect(out.split("\n").map((line) => line.split(/ {2,}/))).toEqual([
-      ["LEASE", "ADDRESS", "BACKEND", "IDENTITY", "NODE", "KIND"],
-      ["10.2.9.0-24", "192.168.1.242", "vxlan", "02:00:00:00:00:f2", "01234567", "reservation"],
-      ["10.2.16.0-24", "192.168.1.243", "vxlan", "02:00:00:00:00:f3", "-", "lease"],
+      ["LEASE", "HOST", "ADDRESS", "BACKEND", "IDENTITY", "NODE", "KIND"],
+      ["10.2.9.0-24", "node7", "192.168.1.242", "vxlan", "02:00:00:00:00:f2", "01234567", "reservation"],
+      ["10.2.16.0-24", "-", "192.168.1.243", "vxlan", "02:00:00:00:00:f3", "-", "lease"],
       [""],
     ]);
     expect(await tulle("lease", "check")).toEqual({ code: 0, out: "2 leases, all in order\n", err: "" });
+    const shown = (await tulle("lease", "show", "10.2.9.0-24")).out;
+    expect(shown).toMatch(/^host +node7, tulle 0\.1\.0, kernel 6\.1\.0$/m);
+    expect(JSON.parse((await tulle("lease", "show", "10.2.9.0-24", "--json")).out).host).toEqual(HOST);
+  });
+
+  it("shows one line about records of hosts that cannot be read", async () => {
+    await addLease("10.2.9.0-24", leaseValue(242, { NodeID: NODE_ID }));
+    await store().records.write(`hosts/${NODE_ID}`, '{"name":"<b>"}', null, signal);
+    const { code, out } = await tulle("leases");
+    expect({ code, problem: out.split("\n").find((line) => line.startsWith("! ")) }).toEqual({
+      code: 0,
+      problem: `! host record hosts/${NODE_ID} is ignored: name is "<b>"; delete it, its host writes it again`,
+    });
   });
 
   it("colours the table on a terminal only, and not against NO_COLOR", async () => {
@@ -349,6 +366,7 @@ describe("tulle leases and tulle lease check", () => {
     expect(JSON.parse((await tulle("leases", "--json")).out)).toEqual([
       {
         key: "10.2.16.0-24",
+        host: null,
         subnets: ["10.2.16.0/24"],
         publicAddresses: ["192.168.1.243"],
         backendType: "vxlan",

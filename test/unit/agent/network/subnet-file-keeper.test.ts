@@ -42,11 +42,12 @@ afterEach(async () => {
 const text = (): string => readFileSync(path, "utf8");
 const warnings = () => logger.lines.filter(({ level }) => level === "warn");
 
-/** File operations take real time, checks fake time. */
+/** File operations and events take real time, checks fake time: no step begins before the last one is through. */
 async function pass(ms: number): Promise<void> {
   for (let step = 0; step < 10; step += 1) {
     await clock.advance(ms / 10);
     await new Promise((resolve) => setTimeout(resolve, 5));
+    await expect.poll(() => clock.hasSleepers, { timeout: 5_000, interval: 1 }).toBe(true);
   }
 }
 

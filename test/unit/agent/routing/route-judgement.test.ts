@@ -12,7 +12,7 @@ import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
 function rule(changes: Partial<Rule> = {}): Rule {
   return {
     ...{ family: 4, priority: 5270, action: 1, table: 52, source: null, destination: null },
-    ...{ inputInterface: "", outputInterface: "", mark: 0, markMask: 0, isInverted: false },
+    ...{ inputInterface: "", outputInterface: "", mark: 0, markMask: 0, hasOthers: false, isInverted: false },
     ...changes,
   };
 }

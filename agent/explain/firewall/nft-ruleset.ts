@@ -1,0 +1,205 @@
+/**
+ * The JSON of `nft -j list ruleset` (libnftables-json(5)) as chains whose rules can be tested. Pure. Expressions that are not
+ * understood are not known.
+ */
+
+import { nftTable } from "../../../backends/firewall/nft-render.ts";
+import { Address, FAMILIES, type Family } from "../../../ipam/addresses/ip.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "../../../ipam/json.ts";
+import { allOf, type Packet, type Truth } from "../packet.ts";
+import { testMatch, testValue } from "./nft-match.ts";
+import type { BaseChain, FirewallChain, FirewallRule, FirewallTable, Hook, RuleAction } from "./ruleset.ts";
+
+const HOOKS: readonly Hook[] = ["prerouting", "input", "forward", "output", "postrouting"];
+
+/** The texts of rules as `nft` prints them, by table, chain and handle: see ruleTexts. */
+export type RuleTexts = ReadonlyMap<string, string>;
+
+export interface NftRuleset {
+  readonly tables: readonly FirewallTable[];
+  /** Tables with base chains that see frames before or beside the hooks of IP: they are not tested. */
+  readonly others: readonly string[];
+}
+
+/** `isLeftOut` is true for tables that another tool shows better, as iptables-save does those of iptables-nft. */
+export function nftRuleset(
+  entries: readonly JsonValue[],
+  texts: RuleTexts,
+  isLeftOut: (family: string, table: string) => boolean,
+): NftRuleset {
+  const objects = entries.filter(isJsonObject);
+  const of = (kind: string): readonly JsonObject[] =>
+    objects.flatMap((entry) => (isJsonObject(entry[kind]) ? [entry[kind]] : []));
+  const [chains, rules, sets] = [of("chain"), of("rule"), setsOf([...of("set"), ...of("map")])];
+  const tables = of("table").flatMap(({ family, name }): readonly FirewallTable[] => {
+    const families = familiesOf(family);
+    if (families.length === 0 || isLeftOut(String(family), String(name))) return [];
+    const isHere = (one: JsonObject): boolean => one.family === family && one.table === name;
+    const own = rules.filter(isHere);
+    const found = chains.filter(isHere).map((chain): [string, FirewallChain] => {
+      const inChain = own.filter((rule) => rule.chain === chain.name);
+      const parse = (rule: JsonObject) => parseRule(rule, texts.get(keyOf(rule)), sets);
+      return [String(chain.name), { base: baseOf(chain), rules: inChain.flatMap(parse) }];
+    });
+    return [{ name: `nft ${family} ${name}`, families, chains: new Map(found) }];
+  });
+  const others = chains
+    .filter(({ hook, family }) => hook !== undefined && familiesOf(family).length === 0)
+    .map(({ family, table }) => `nft ${family} ${table}`);
+  return { tables, others: [...new Set(others)] };
+}
+
+/** The address families that a table is for; none for one that sees frames. */
+function familiesOf(name: JsonValue | undefined): readonly Family[] {
+  return FAMILIES.filter((family) => name === "inet" || name === nftTable(family, null).protocol);
+}
+
+/** The lines of `nft -a list ruleset`, which end in `# handle N`. */
+export function ruleTexts(listing: string): RuleTexts {
+  const texts = new Map<string, string>();
+  let [table, chain] = ["", ""];
+  for (const line of listing.split("\n")) {
+    const opened = /^(\t?)(table|chain) (.+) \{/.exec(line);
+    if (opened?.[2] === "table") table = opened[3] ?? "";
+    else if (opened?.[2] === "chain") chain = opened[3] ?? "";
+    else {
+      const rule = /^\t\t(.+) # handle (\d+)$/.exec(line);
+      if (rule !== null) texts.set(`${table} ${chain} ${rule[2]}`, rule[1] ?? "");
+    }
+  }
+  return texts;
+}
+
+function keyOf({ family, table, chain, handle }: JsonObject): string {
+  return `${family} ${table} ${chain} ${handle}`;
+}
+
+function baseOf({ hook, prio, policy, type }: JsonObject): BaseChain | null {
+  const known = HOOKS.find((one) => one === hook);
+  if (known === undefined) return null;
+  return {
+    hook: known,
+    priority: Number(prio ?? 0),
+    policy: policy === "drop" ? "drop" : "accept",
+    isNat: type === "nat",
+  };
+}
+
+type Sets = ReadonlyMap<string, readonly JsonValue[]>;
+
+/** Elements by family, table and name. */
+function setsOf(sets: readonly JsonObject[]): Sets {
+  return new Map(
+    sets.map(({ family, table, name, elem }) => [
+      `${family} ${table} ${name}`,
+      Array.isArray(elem) ? (elem as readonly JsonValue[]) : [],
+    ]),
+  );
+}
+
+type Test = (packet: Packet) => Truth;
+
+/** One rule, or for a verdict map one for each of its elements. */
+function parseRule(rule: JsonObject, text: string | undefined, sets: Sets): readonly FirewallRule[] {
+  const { family, table, expr, comment, handle } = rule;
+  const shown = text ?? `rule with handle ${handle}${typeof comment === "string" ? ` "${comment}"` : ""}`;
+  const setOf = (name: string): readonly JsonValue[] | null => sets.get(`${family} ${table} ${name}`) ?? null;
+  const tests: Test[] = [];
+  const rules: FirewallRule[] = [];
+  const add = (action: RuleAction, more: readonly Test[] = []): void => {
+    const all = [...tests, ...more];
+    rules.push({ text: shown, action, test: (packet) => allOf(all.map((test) => test(packet))) });
+  };
+  for (const statement of Array.isArray(expr) ? expr : []) {
+    if (!isJsonObject(statement)) continue;
+    const [[kind, value] = ["", null]] = Object.entries(statement);
+    if (kind === "match" && isJsonObject(value)) tests.push((packet) => testMatch(value, packet, setOf));
+    else if (kind === "vmap" && isJsonObject(value)) {
+      for (const [test, action] of verdictsOf(value, setOf)) add(action, [test]);
+    } else if (kind === "xt") {
+      if (isTarget(value)) add({ do: "unknown" });
+      else tests.push(() => null);
+    } else if (UNKNOWN_TESTS.has(kind)) tests.push(() => null);
+    else if (!PASSING.has(kind)) add(actionOf(kind, value));
+  }
+  return rules;
+}
+
+/** A match or target of iptables, of which nft shows the name only. */
+function isTarget(value: JsonValue | undefined): boolean {
+  return isJsonObject(value) && value.type === "target";
+}
+
+/** Statements that let a packet pass or not by what is not known here. */
+const UNKNOWN_TESTS: ReadonlySet<string> = new Set(["limit", "quota", "ct count", "meter"]);
+const PASSING: ReadonlySet<string> = new Set(
+  ["counter", "log", "set", "add", "update", "delete", "dup", "flow", "ct helper", "comment"].concat([
+    "ct timeout",
+    "ct expectation",
+    "secmark",
+    "map",
+    "last",
+  ]),
+);
+
+function actionOf(kind: string, value: JsonValue | undefined): RuleAction {
+  switch (kind) {
+    case "accept":
+    case "drop":
+    case "reject":
+    case "return":
+    case "notrack":
+      return { do: kind };
+    case "continue":
+      return { do: "none" };
+    case "jump":
+    case "goto":
+      return { do: kind, chain: isJsonObject(value) ? String(value.target) : "" };
+    case "masquerade":
+    case "snat":
+      return { do: "snat" };
+    case "dnat":
+    case "redirect":
+      return { do: "dnat", ...destinationOf(value) };
+    case "mangle":
+      return mangled(value);
+    default:
+      return { do: "unknown" };
+  }
+}
+
+function destinationOf(value: JsonValue | undefined): {
+  readonly address: Address | null;
+  readonly port: number | null;
+} {
+  const { addr, port } = isJsonObject(value) ? value : {};
+  return {
+    address: typeof addr === "string" ? Address.parseOrNull(addr) : null,
+    port: typeof port === "number" ? port : null,
+  };
+}
+
+/** Only a constant mark counts: what else is changed no rule here tests. */
+function mangled(value: JsonValue | undefined): RuleAction {
+  if (!isJsonObject(value) || !isJsonObject(value.key) || !isJsonObject(value.key.meta))
+    return { do: "none" };
+  if (value.key.meta.key !== "mark") return { do: "none" };
+  return { do: "mark", value: typeof value.value === "number" ? value.value : null };
+}
+
+function verdictsOf(
+  { key, data }: JsonObject,
+  setOf: (name: string) => readonly JsonValue[] | null,
+): readonly (readonly [Test, RuleAction])[] {
+  const named = typeof data === "string" && data.startsWith("@") ? setOf(data.slice(1)) : null;
+  const elements = isJsonObject(data) && Array.isArray(data.set) ? (data.set as readonly JsonValue[]) : named;
+  if (elements === null) return [[() => null, { do: "unknown" }]];
+  return elements.map((element) => {
+    const [found, verdict] = Array.isArray(element) ? element : [null, null];
+    const [[kind, target] = ["", null]] = isJsonObject(verdict) ? Object.entries(verdict) : [];
+    return [
+      (packet: Packet) => testValue(key ?? null, found ?? null, packet, setOf),
+      actionOf(kind, target),
+    ] as const;
+  });
+}

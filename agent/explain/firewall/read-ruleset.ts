@@ -1,0 +1,113 @@
+/** Reads the firewall by the host's own tools. Changes nothing, and loads no tables: a kernel without them has no rules. */
+
+import type { CommandRunner } from "../../../backends/firewall/command.ts";
+import { FirewallError } from "../../../backends/firewall/errors.ts";
+import { withReadableFlags } from "../../../backends/firewall/nft.ts";
+import { nftTable } from "../../../backends/firewall/nft-render.ts";
+import { FAMILIES, type Family } from "../../../ipam/addresses/ip.ts";
+import { errorMessage } from "../../../ipam/errors.ts";
+import { isJsonObject, type JsonValue } from "../../../ipam/json.ts";
+import { iptablesRuleset } from "./iptables-ruleset.ts";
+import { nftRuleset, ruleTexts } from "./nft-ruleset.ts";
+import type { FirewallTable } from "./ruleset.ts";
+
+export interface Firewall {
+  readonly tables: readonly FirewallTable[];
+  /** What could not be read or is not tested, one sentence each. */
+  readonly unknown: readonly string[];
+}
+
+const PROGRAM: Readonly<Record<Family, string>> = { 4: "iptables", 6: "ip6tables" };
+/** The tables that iptables-nft keeps in nftables. */
+const IPTABLES_TABLES: ReadonlySet<string> = new Set(["filter", "nat", "mangle", "raw", "security"]);
+
+/** The tables of nft and of both variants of iptables. */
+export async function readFirewall(runner: CommandRunner, signal: AbortSignal): Promise<Firewall> {
+  const unknown: string[] = [];
+  const saved = await Promise.all(FAMILIES.map((family) => readIptables(runner, family, unknown, signal)));
+  const shown = new Set(saved.flatMap(({ nftTables }) => nftTables));
+  const nft = await readNft(runner, shown, unknown, signal);
+  if (nft === null && saved.every(({ tables }) => tables.length === 0))
+    unknown.push("neither nft nor iptables is installed here: the firewall is not known");
+  return { tables: [...saved.flatMap(({ tables }) => tables), ...(nft ?? [])], unknown };
+}
+
+interface Saved {
+  readonly tables: readonly FirewallTable[];
+  /** Tables of nft that are shown by iptables-save, as `ip filter`. */
+  readonly nftTables: readonly string[];
+}
+
+/** Both variants: a packet passes the tables of each. */
+async function readIptables(
+  runner: CommandRunner,
+  family: Family,
+  unknown: string[],
+  signal: AbortSignal,
+): Promise<Saved> {
+  const program = PROGRAM[family];
+  const version = (await output(runner, `${program}-save`, ["--version"], [], signal)) ?? "";
+  const isNft = version.includes("nf_tables");
+  const tables: FirewallTable[] = [];
+  const nftTables: string[] = [];
+  for (const [variant, ofNft] of [
+    ["", isNft],
+    [isNft ? "-legacy" : "-nft", !isNft],
+  ] as const) {
+    const text = await output(runner, `${program}${variant}-save`, [], unknown, signal);
+    const found = text === null ? [] : iptablesRuleset(text, family, `${program}${variant}`);
+    tables.push(...found);
+    if (!ofNft) continue;
+    for (const { name } of found)
+      nftTables.push(`${nftTable(family, null).protocol} ${name.split(" ").at(-1)}`);
+  }
+  return { tables, nftTables };
+}
+
+async function readNft(
+  runner: CommandRunner,
+  shown: ReadonlySet<string>,
+  unknown: string[],
+  signal: AbortSignal,
+): Promise<readonly FirewallTable[] | null> {
+  const json = await output(runner, "nft", ["-j", "list", "ruleset"], unknown, signal);
+  if (json === null) return null;
+  const listing = (await output(runner, "nft", ["-a", "list", "ruleset"], unknown, signal)) ?? "";
+  const isLeftOut = (family: string, table: string): boolean =>
+    IPTABLES_TABLES.has(table) && shown.has(`${family} ${table}`);
+  const { tables, others } = nftRuleset(entriesOf(json, unknown), ruleTexts(listing), isLeftOut);
+  if (others.length > 0) unknown.push(`rules for frames are not tested: ${others.join(", ")}`);
+  return tables;
+}
+
+function entriesOf(json: string, unknown: string[]): readonly JsonValue[] {
+  try {
+    const answer: unknown = json.trim() === "" ? { nftables: [] } : JSON.parse(withReadableFlags(json));
+    if (isJsonObject(answer) && Array.isArray(answer.nftables)) return answer.nftables;
+  } catch (error) {
+    unknown.push(`the answer of nft cannot be read: ${errorMessage(error)}`);
+    return [];
+  }
+  unknown.push("the answer of nft is no listing");
+  return [];
+}
+
+/** Null where the program is not installed, or fails, which is said. */
+async function output(
+  runner: CommandRunner,
+  program: string,
+  args: readonly string[],
+  unknown: string[],
+  signal: AbortSignal,
+): Promise<string | null> {
+  try {
+    const result = await runner.runIfInstalled(program, args, { signal });
+    if (result === null) return null;
+    if (result.exitCode === 0) return result.stdout;
+    unknown.push(`${program} failed: ${result.stderr.split("\n")[0] || `exit code ${result.exitCode}`}`);
+  } catch (error) {
+    if (!(error instanceof FirewallError)) throw error;
+    unknown.push(error.message);
+  }
+  return null;
+}

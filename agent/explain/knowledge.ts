@@ -1,0 +1,77 @@
+/** What the running daemon knows of peers, for an explanation. Without one the kernel alone is asked. */
+
+import { type Address, Prefix } from "../../ipam/addresses/ip.ts";
+import { errorMessage, TulleError } from "../../ipam/errors.ts";
+import { labelOf } from "../../ipam/hosts/host-label.ts";
+import { isJsonObject } from "../../ipam/json.ts";
+import { readStrayKey } from "../../ipam/leases/lease-codec.ts";
+import type { ProbeTarget } from "../probes/probe.ts";
+import type { PathHealth } from "../probes/prober.ts";
+import { readTargets, type TargetList } from "../probes/target-list.ts";
+import { askControl } from "../report/control.ts";
+import type { StatusReport } from "../report/status.ts";
+
+export interface Peer {
+  readonly target: ProbeTarget;
+  /** For a sentence: the lease, and the host's name where it is known. */
+  readonly label: string;
+  /** Null where paths are not probed. */
+  readonly health: PathHealth | null;
+}
+
+export interface Knowledge {
+  /** The peer whose subnet contains an address. */
+  peerOf(address: Address): Peer | null;
+  /** The peer that tunnel packets to an address are for. */
+  peerBehind(outer: Address): Peer | null;
+  /** Why the lease that contains an address is not used; null where there is none or it is. */
+  rejectionOf(address: Address): string | null;
+  /** The network's ranges; empty where they are not known. */
+  readonly ranges: readonly Prefix[];
+  /** Why nothing is known of peers; null where something is. */
+  readonly problem: string | null;
+}
+
+export const NOTHING_KNOWN: Knowledge = {
+  peerOf: () => null,
+  peerBehind: () => null,
+  rejectionOf: () => null,
+  ranges: [],
+  problem: null,
+};
+
+/** Asks the daemon. One that does not answer, or has not joined its network, is what is said as the problem. */
+export async function readKnowledge(runDir: string, signal: AbortSignal): Promise<Knowledge> {
+  try {
+    const [list, status] = await Promise.all([
+      askControl(runDir, "/probe-targets", signal).then(readTargets),
+      askControl(runDir, "/status", signal),
+    ]);
+    return knowledgeOf(list, isJsonObject(status) ? (status as unknown as Partial<StatusReport>) : {});
+  } catch (error) {
+    if (!(error instanceof TulleError)) throw error;
+    return { ...NOTHING_KNOWN, problem: `leases and peers are not known: ${errorMessage(error)}` };
+  }
+}
+
+function knowledgeOf(
+  { targets, hostNames }: TargetList,
+  { peers = [], refused = [], network }: Partial<StatusReport>,
+): Knowledge {
+  const healthOf = new Map(peers.map(({ key, health }) => [key, health ?? null]));
+  const find = (isIt: (target: ProbeTarget) => boolean): Peer | null => {
+    const target = targets.find(isIt);
+    if (target === undefined) return null;
+    const name = Object.hasOwn(hostNames, target.peer) ? (hostNames[target.peer] ?? null) : null;
+    return { target, label: labelOf(target.peer, name), health: healthOf.get(target.peer) ?? null };
+  };
+  return {
+    peerOf: (address) => find(({ subnet }) => subnet.contains(address)),
+    peerBehind: (address) => find(({ outer }) => outer.equals(address)),
+    rejectionOf: (address) =>
+      refused.find(({ key }) => Object.values(readStrayKey(key) ?? {}).some((one) => one.contains(address)))
+        ?.reason ?? null,
+    ranges: (network?.ranges ?? []).map((text) => Prefix.parse(text)),
+    problem: null,
+  };
+}

@@ -1,0 +1,390 @@
+/** `tulle explain` between two hosts: the good way, and every fault named where it is. */
+
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import {
+  type Container,
+  describeWithEtcd,
+  type EtcdLab,
+  type Host,
+  PROGRAMS,
+  useEtcdLab,
+} from "../support/hosts.ts";
+
+interface Answer {
+  readonly steps: readonly { readonly subject: string; readonly text: string; readonly state: string }[];
+  readonly end: {
+    readonly outcome: string;
+    readonly text: string;
+    readonly cause: string | null;
+    readonly remedy: string | null;
+  };
+}
+
+/** What `tulle explain` says on a host; its exit code is 1 where the packet goes nowhere. */
+function explainOn(host: Host, ...args: readonly string[]): Answer {
+  const command = [process.execPath, join(PROGRAMS, "tulle"), "explain", ...args, "--json"];
+  const isDaemonNamed = args.some((arg) => arg.startsWith("--run-dir"));
+  // With this machine's /run, where the namespaces of containers are.
+  if (!isDaemonNamed) command.push(`--run-dir=${join(host.runDirectory, "tulle")}`);
+  return JSON.parse(host.netns.exec("sh", ["-c", '"$@" || test $? = 1', "sh", ...command]));
+}
+
+interface Fault {
+  /** Shell commands on host1. SUBNET is host2's without its length, OWN is host1's, GATEWAY the tunnel's neighbour. */
+  readonly commands: readonly string[];
+  readonly undo: readonly string[];
+  readonly outcome: string;
+  readonly cause: string | null;
+  readonly seen: RegExp;
+}
+
+class Ways {
+  readonly net: EtcdLab;
+  subnet = "";
+  own = "";
+  #containers: readonly [Container, Container] | null = null;
+  undo: () => void = () => undefined;
+
+  constructor(net: EtcdLab) {
+    this.net = net;
+  }
+
+  get from(): Container {
+    return this.#pair[0];
+  }
+
+  get to(): Container {
+    return this.#pair[1];
+  }
+
+  get #pair(): readonly [Container, Container] {
+    if (this.#containers === null) throw new Error("the lab has not started");
+    return this.#containers;
+  }
+
+  async start(): Promise<void> {
+    const { net } = this;
+    await net.startAll();
+    this.#containers = [net.host(1).addContainer(), net.host(2).addContainer()];
+    [this.own, this.subnet] = (await Promise.all([1, 2].map((number) => this.#subnetOf(number)))) as [
+      string,
+      string,
+    ];
+    await net
+      .host(1)
+      .daemon.until(
+        ({ peers }) => peers.some(({ health }) => health?.state === "good"),
+        "has an answer of its peer",
+      );
+    this.from.netns.exec("ping", ["-c1", "-W3", this.to.address]);
+  }
+
+  explain(...more: readonly string[]): Answer {
+    return explainOn(this.net.host(1), this.from.address, this.to.address, ...more);
+  }
+
+  inject({ commands, undo }: Pick<Fault, "commands" | "undo">): void {
+    this.undo = () => this.#sh(undo);
+    this.#sh(commands);
+  }
+
+  async #subnetOf(number: number): Promise<string> {
+    const status = await this.net.host(number).daemon.status();
+    return status?.lease.key.split(/[-&]/)[0] ?? "";
+  }
+
+  #sh(commands: readonly string[]): void {
+    for (const command of commands) {
+      const filled = command.replaceAll("SUBNET", this.subnet).replaceAll("OWN", this.own);
+      this.net.host(1).run("sh", "-c", filled);
+    }
+  }
+}
+
+function useWays(net: EtcdLab): Ways {
+  const ways = new Ways(net);
+  beforeAll(() => ways.start());
+  afterEach(() => {
+    ways.undo();
+    ways.undo = () => undefined;
+  });
+  return ways;
+}
+
+function itNames(ways: Ways, faults: Readonly<Record<string, Fault>>, ...more: readonly string[]): void {
+  it.each(Object.entries(faults))("%s", (_, fault) => {
+    ways.inject(fault);
+    const { outcome, cause, seen } = fault;
+    const answer = ways.explain(...more);
+    expect(answer.end, JSON.stringify(answer, null, 1)).toMatchObject({ outcome, cause });
+    expect(answer.end.text).toMatch(seen);
+    expect(answer.end.remedy).not.toBeNull();
+  });
+}
+
+/** With a daemon, which repairs what is its own at once. */
+const FOREIGN: Readonly<Record<string, Fault>> = {
+  "a blackhole route": {
+    commands: ["ip route add blackhole SUBNET/28"],
+    undo: ["ip route del blackhole SUBNET/28"],
+    ...{ outcome: "dropped", cause: "path-diverted" },
+    seen: /the blackhole route [\d.]+\/28 of table main discards the packet/,
+  },
+  "a policy rule that leads to another table": {
+    commands: ["ip route add default dev eth0 table 100", "ip rule add to SUBNET/24 lookup 100 priority 50"],
+    undo: ["ip rule del priority 50", "ip route del default dev eth0 table 100"],
+    ...{ outcome: "diverted", cause: "path-diverted" },
+    seen: /the route 0\.0\.0\.0\/0 of table 100 takes the packet by eth0, not tulled's/,
+  },
+  "a policy rule that discards": {
+    commands: ["ip rule add to SUBNET/24 prohibit priority 50"],
+    undo: ["ip rule del priority 50"],
+    ...{ outcome: "dropped", cause: "path-diverted" },
+    seen: /"50: from all to [\d.]+\/24 prohibit" discards the packet/,
+  },
+  "a rule of iptables that drops": {
+    commands: [
+      "iptables -I FORWARD 1 -o eth7 -j ACCEPT",
+      `iptables -I FORWARD 1 -i docker0 -m comment --comment 'no "way" -s 1.2.3.4' -j DROP`,
+    ],
+    undo: ["iptables -D FORWARD 1", "iptables -D FORWARD 1"],
+    ...{ outcome: "dropped", cause: "local-firewall" },
+    seen: /forward: dropped by iptables filter, chain FORWARD: -i docker0 .*-j DROP$/,
+  },
+  "a rule of nftables that drops behind one that may": {
+    commands: [
+      "nft add table inet fault",
+      'nft "add chain inet fault c { type filter hook forward priority 10; policy accept; }"',
+      "nft add rule inet fault c limit rate over 5/second drop",
+      'nft "add rule inet fault c ip daddr { SUBNET/24, 10.99.0.0/16 } ct state new icmp type echo-request drop"',
+    ],
+    undo: ["nft delete table inet fault"],
+    ...{ outcome: "dropped", cause: "local-firewall" },
+    seen: /forward: dropped by nft inet fault, chain c: ip daddr .* drop$/,
+  },
+  "forwarding that is switched off": {
+    commands: ["sysctl -qw net.ipv4.conf.docker0.forwarding=0"],
+    undo: ["sysctl -qw net.ipv4.conf.docker0.forwarding=1"],
+    ...{ outcome: "dropped", cause: null },
+    seen: /net\.ipv4\.conf\.docker0\.forwarding is 0/,
+  },
+  "the reverse path filter": {
+    commands: [
+      "ip route add default dev eth0 table 101",
+      "ip rule add from SUBNET/24 to OWN/24 lookup 101 priority 40",
+      "sysctl -qw net.ipv4.conf.docker0.rp_filter=1",
+    ],
+    undo: [
+      "ip rule del priority 40",
+      "ip route flush table 101",
+      "sysctl -qw net.ipv4.conf.docker0.rp_filter=0",
+    ],
+    ...{ outcome: "dropped", cause: "reverse-path-filter" },
+    seen: /the reverse path filter drops it/,
+  },
+  "a longer route of another program, by which the lease is rejected": {
+    commands: ["ip route add SUBNET/28 dev eth0 src 192.168.50.11"],
+    undo: ["ip route del SUBNET/28 dev eth0"],
+    ...{ outcome: "diverted", cause: "path-diverted" },
+    seen: /the route [\d.]+\/28 of table main takes the packet by eth0/,
+  },
+};
+
+/** Of what tulled made, or would react to: its daemon is stopped. */
+const OURS: Readonly<Record<string, Fault>> = {
+  "a longer route of another program": {
+    commands: ["ip route add SUBNET/28 dev eth0"],
+    undo: ["ip route del SUBNET/28 dev eth0"],
+    ...{ outcome: "diverted", cause: "path-diverted" },
+    seen: /the route [\d.]+\/28 of table main takes the packet by eth0, not tulled's route [\d.]+\/24 dev flannel.1/,
+  },
+  "a neighbour that is missing": {
+    commands: ["ip neigh del SUBNET dev flannel.1"],
+    undo: [],
+    ...{ outcome: "dropped", cause: null },
+    seen: /flannel\.1 has no entry for [\d.]+, and asks no one for it/,
+  },
+  "a policy of FORWARD that drops": {
+    commands: ["iptables -F FLANNEL-FWD", "iptables -P FORWARD DROP"],
+    undo: ["iptables -P FORWARD ACCEPT"],
+    ...{ outcome: "dropped", cause: "local-firewall" },
+    seen: /forward: dropped by the policy of iptables filter, chain FORWARD/,
+  },
+};
+
+describeWithEtcd("explaining a way over VXLAN", () => {
+  const config = {
+    Network: "10.2.0.0/16",
+    EnableIPv6: true,
+    IPv6Network: "fd00:2::/48",
+    Backend: { Type: "vxlan" },
+  };
+  const net = useEtcdLab("explain", { hosts: 2, config, families: [4, 6] });
+  const ways = useWays(net);
+
+  it("follows a packet from a container to the other host", () => {
+    const { steps, end } = ways.explain("tcp", "80");
+    expect(end).toMatchObject({ outcome: "leaves", cause: null, remedy: null });
+    expect(end.text).toMatch(
+      /^the packet leaves by eth0 as VXLAN packets \(VNI 1\) for 192\.168\.50\.12, peer .*answered, in/,
+    );
+    expect(end.text).toContain(`(${hostname()})`);
+    expect(steps.filter(({ state }) => state !== "ok")).toEqual([]);
+    const known = (text: string): string =>
+      text
+        .replaceAll(ways.subnet, "SUBNET")
+        .replaceAll(ways.own.replace(/0$/, ""), "OWN.")
+        .replace(/[0-9a-f]{2}(:[0-9a-f]{2}){5}/g, "MAC")
+        .replace(/peer .*/, "peer")
+        .replace(/\((reachable|stale|delay|probe)\)/, "(known)");
+    const way = steps.map(({ subject, text }) => `${subject}: ${known(text)}`);
+    expect(way).toEqual(
+      expect.arrayContaining([
+        "container: OWN.2 is behind port veth1 of bridge docker0, MTU 1430",
+        "container: inside: 0.0.0.0/0 via OWN.1 dev eth0, MTU 1430",
+        "rule: 32766: from all lookup main",
+        "route: SUBNET/24 via SUBNET dev flannel.1, table main, tulled's",
+        'firewall: forward: accepted by iptables filter, chain FLANNEL-FWD: -s 10.2.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT (through iptables filter, chain FORWARD: -m comment --comment "flanneld forward" -j FLANNEL-FWD)',
+        "neighbour: SUBNET is MAC on flannel.1 (permanent)",
+        "fdb: MAC is behind 192.168.50.12, peer",
+        "tunnel: VXLAN packets (VNI 1) to 192.168.50.12, UDP port 8472, 50 bytes larger",
+        "route: VXLAN packets (VNI 1): 192.168.50.0/24 dev eth0, table main",
+        "neighbour: 192.168.50.12 is MAC on eth0 (known)",
+      ]),
+    );
+  });
+
+  it("follows packets of the host, and of the other family", () => {
+    expect(explainOn(net.host(1), "host", ways.to.address).end).toMatchObject({
+      outcome: "leaves",
+      cause: null,
+    });
+    const [from = "", to = ""] = [ways.from.addresses[6], ways.to.addresses[6]];
+    const { steps, end } = explainOn(net.host(1), from, to, "udp", "53");
+    expect(end, JSON.stringify(steps, null, 1)).toMatchObject({ outcome: "leaves", cause: null });
+    expect(steps.map(({ text }) => text).join("\n")).toContain("dev flannel-v6.1");
+  });
+
+  it("delivers what is for this host, or for another container of it", () => {
+    const { address } = net.host(1).addContainer();
+    const fromContainer = () => explainOn(net.host(1), ways.from.address, address).end;
+    const fromHost = () => explainOn(net.host(1), "host", address).end;
+    expect(fromContainer().outcome).toBe("unknown"); // nothing has asked for it yet
+    expect(fromHost().outcome).toBe("unknown");
+    ways.from.netns.exec("ping", ["-c1", "-W3", address]);
+    net.host(1).run("ping", "-c1", "-W3", address);
+    const expected = {
+      outcome: "delivered",
+      text: `the packet reaches ${address} behind veth2, a port of bridge docker0`,
+    };
+    expect(fromContainer()).toMatchObject(expected);
+    expect(fromHost()).toMatchObject(expected);
+    const { end } = explainOn(net.host(1), ways.from.address, "192.168.50.11");
+    expect(end).toMatchObject({
+      outcome: "delivered",
+      text: "the packet reaches this host, which has 192.168.50.11",
+    });
+  });
+
+  it("says that no lease contains the destination", () => {
+    const toNone = () => explainOn(net.host(1), ways.from.address, "10.2.255.77").end;
+    expect(toNone()).toMatchObject({ outcome: "diverted", cause: "path-diverted" });
+    expect(toNone().text).toMatch(
+      /0\.0\.0\.0\/0 of table main takes the packet by eth0: no lease contains 10\.2\.255\.77/,
+    );
+    const route = "default via 192.168.50.1 dev eth0";
+    ways.inject({ commands: [`ip route del ${route}`], undo: [`ip route add ${route}`] });
+    expect(toNone()).toMatchObject({ outcome: "dropped", cause: "no-route" });
+    expect(toNone().text).toMatch(/no route leads to 10\.2\.255\.77 .*: no lease contains it/);
+  });
+
+  describe("names", () => itNames(ways, FOREIGN));
+
+  describe("without a daemon", () => {
+    const nowhere = "--run-dir=/nowhere";
+    beforeAll(async () => {
+      await net.host(1).daemon.until(({ peers }) => peers.length === 1, "has its peer back");
+      await net.host(1).daemon.stop();
+    });
+
+    it("asks the kernel alone, and says what it does not know", () => {
+      const { steps, end } = ways.explain(nowhere);
+      expect(end.text).toBe("the packet leaves by eth0 as VXLAN packets (VNI 1) for 192.168.50.12");
+      expect(steps[0]).toMatchObject({
+        subject: "unknown",
+        state: "doubt",
+        text: expect.stringMatching(/^leases and peers are not known: /),
+      });
+    });
+
+    it("names an MTU that is too small behind the tunnel", () => {
+      ways.inject({ commands: ["ip link set eth0 mtu 1400"], undo: ["ip link set eth0 mtu 1500"] });
+      const { end } = ways.explain(nowhere);
+      expect(end).toMatchObject({ outcome: "dropped", cause: "large-packets-lost" });
+      expect(end.text).toMatch(
+        /but only up to 1350 bytes: larger ones, up to 1430, do not fit behind the tunnel/,
+      );
+    });
+
+    it("names a forwarding entry that is missing", () => {
+      const [mac = ""] =
+        /[0-9a-f:]{17}/.exec(net.host(1).run("ip", "neigh", "show", ways.subnet, "dev", "flannel.1")) ?? [];
+      const entry = `${mac} dev flannel.1`;
+      ways.inject({
+        commands: [`bridge fdb del ${entry}`],
+        undo: [`bridge fdb add ${entry} dst 192.168.50.12 self permanent`],
+      });
+      const { end } = ways.explain(nowhere);
+      expect(end).toMatchObject({ outcome: "dropped", cause: null });
+      expect(end.text).toContain(`flannel.1 has no forwarding entry for ${mac}`);
+    });
+
+    itNames(ways, OURS, nowhere);
+  });
+});
+
+describeWithEtcd("explaining a way without a tunnel", () => {
+  const config = { Network: "10.2.0.0/16", Backend: { Type: "host-gw" } };
+  const net = useEtcdLab("direct", { hosts: 2, config });
+  const ways = useWays(net);
+
+  it("follows a packet to the other host", () => {
+    const { steps, end } = ways.explain();
+    expect(end).toMatchObject({ outcome: "leaves", cause: null });
+    expect(end.text).toMatch(/^the packet leaves by eth0 for 10\.2\.[\d.]+ via 192\.168\.50\.12, peer /);
+    expect(steps.filter(({ state }) => state !== "ok")).toEqual([]);
+  });
+
+  it("names a host that does not answer on the link", async () => {
+    ways.inject({ commands: ["ip neigh flush dev eth0"], undo: [] });
+    net.host(2).run("ip", "link", "set", "eth0", "down");
+    expect(() => ways.from.netns.exec("ping", ["-c1", "-W2", ways.to.address])).toThrow();
+    const { end } = ways.explain();
+    expect(end).toMatchObject({ outcome: "dropped", cause: "host-down" });
+    expect(end.text).toMatch(/nothing answers for 192\.168\.50\.12 on eth0/);
+    net.host(2).run("ip", "link", "set", "eth0", "up");
+  });
+
+  describe("names", () => itNames(ways, FOREIGN));
+});
+
+describeWithEtcd("explaining a way through a program", () => {
+  const net = useEtcdLab("program", {
+    hosts: 2,
+    config: { Network: "10.2.0.0/16", Backend: { Type: "udp" } },
+  });
+  const ways = useWays(net);
+
+  it("follows a packet to the other host by what the daemon knows", () => {
+    const { steps, end } = ways.explain("udp", "53");
+    expect(end, JSON.stringify(steps, null, 1)).toMatchObject({ outcome: "leaves", cause: null });
+    expect(end.text).toMatch(/by eth0 as packets of the udp backend for 192\.168\.50\.12, peer /);
+    const { end: alone } = ways.explain("--run-dir=/nowhere");
+    expect(alone).toMatchObject({
+      outcome: "unknown",
+      text: expect.stringMatching(/the packet enters flannel0; a program/),
+    });
+  });
+});

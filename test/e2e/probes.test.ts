@@ -1,6 +1,7 @@
 /** Probes find what is wrong between two hosts, name it, and see that it works again. */
 
 import { afterEach, beforeAll, expect, it } from "vitest";
+import type { StatusReport } from "../../agent/report/status.ts";
 import { describeWithEtcd, type Host, useEtcdLab } from "../support/hosts.ts";
 
 const CONFIG = {
@@ -204,10 +205,8 @@ describeWithEtcd("probes of the paths to peers", () => {
       }
     }
   };
-  const healthOfPeer = async () => {
-    const status = await net.host(1).daemon.status();
-    return status?.peers.find(({ key }) => key.startsWith(subnet.replace("/24", "")))?.health;
-  };
+  const healthOfPeer = (status: StatusReport) =>
+    status.peers.find(({ key }) => key.startsWith(subnet.replace("/24", "")))?.health;
 
   beforeAll(async () => {
     await net.startAll();
@@ -225,13 +224,13 @@ describeWithEtcd("probes of the paths to peers", () => {
   it.each(Object.entries(FAULTS))("%s", async (_, { on, undo: back, cause, seen }) => {
     undo = () => sh(back);
     sh(on);
-    await net
+    const status = await net
       .host(1)
       .daemon.until(
         ({ problems }) => problems.some((text) => text.includes(`(${cause})`) && seen.test(text)),
         `names ${cause}`,
       );
-    expect((await healthOfPeer())?.cause?.code).toBe(cause);
+    expect(healthOfPeer(status)?.cause?.code).toBe(cause);
     undo();
     undo = () => undefined;
     await net

@@ -28,6 +28,7 @@ import { PageService } from "./page-server/page-service.ts";
 import { serveControl } from "./report/control.ts";
 import { EventLog } from "./report/event-log.ts";
 import { serveHealth } from "./report/health.ts";
+import { setHostFigures } from "./report/host-figures.ts";
 import { catchStrayErrors } from "./report/last-net.ts";
 import { type AdjustableLogger, createLogger } from "./report/log.ts";
 import { collectAfterStart, keepYoungSpaceSmall } from "./report/memory.ts";
@@ -51,10 +52,15 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   const { config } = loaded;
   const notifier = openNotifier(process.env, process.pid);
   const events = new EventLog();
+  const metrics = new Metrics();
+  metrics.set("tulle_build_info", 1, { version: VERSION });
   const logger = createLogger({
     ...config.log,
     now: () => new Date(),
-    onEvent: (line) => events.add(line),
+    onEvent: (line, level) => {
+      events.add(line);
+      metrics.add("tulle_events_total", 1, { level });
+    },
   });
   const faults = new Faults(logger);
   const service = new ServiceStatus(notifier, faults);
@@ -62,8 +68,6 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   const stop = new AbortController();
   // Every part of the daemon listens to it, which Node would report as a leak.
   setMaxListeners(0, stop.signal);
-  const metrics = new Metrics();
-  metrics.set("tulle_build_info", 1, { version: VERSION });
   const runtime = openRuntime(logger, metrics, faults);
   const { clock, random } = runtime;
   const connection = await openConfiguredStore(config.store, {
@@ -105,6 +109,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
       collectAfterStart(faults);
     },
   });
+  metrics.beforeRender(() => setHostFigures(metrics, networks.reports(), engines.status()));
   service.follow(() => networks.summary);
   const recover = (reason: string): void => networks.resync(reason);
   catchStrayErrors({ faults, clock, recover }, stop.signal);

@@ -8,10 +8,12 @@ import { Address } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { ConfigError } from "../../ipam/errors.ts";
 import { formatJson } from "../../ipam/escape.ts";
+import { DEAF } from "../probes/echo-line.ts";
 import { openEchoLines } from "../probes/echo-lines.ts";
 import { FactsReader } from "../probes/local-facts.ts";
 import type { ProbeTarget } from "../probes/probe.ts";
 import { Survey } from "../probes/survey.ts";
+import { probeSyn } from "../probes/syn-probe.ts";
 import { readTargets, type TargetList } from "../probes/target-list.ts";
 import { probeTcp } from "../probes/tcp-probe.ts";
 import { askControl } from "../report/control.ts";
@@ -67,16 +69,16 @@ async function survey(
 ) {
   const now = (): number => systemClock.monotonicMs();
   const netlink = NetlinkConnection.open();
-  const echo = openEchoLines(now);
-  const facts = new FactsReader({ netlink, devices: () => devices, interfaces: () => interfaces });
+  const facts = new FactsReader({ netlink, now, devices: () => devices, interfaces: () => interfaces });
+  const echo = openEchoLines(now, { ...DEAF, notice: (notice) => facts.notice(notice) });
   const expiry = setInterval(() => echo.expire(), EXPIRE_MS);
   try {
     return await new Survey({
       clock: systemClock,
       lines: echo.lines,
       probeTcp: (target, settle) => probeTcp(target, now, settle),
-      factsOf: (target) => facts.read(target),
-      askLink: (target) => facts.askLink(target),
+      probeSyn: (target, settle) => probeSyn(target, now, settle),
+      inspect: (target) => facts.inspect(target),
       count,
       onProgress: (done) => {
         if (!err.isInteractive) return;
@@ -87,6 +89,7 @@ async function survey(
   } finally {
     clearInterval(expiry);
     echo.close();
+    facts.close();
     netlink.close();
   }
 }

@@ -10,8 +10,11 @@ import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { backendFor, kernelNeedsOf } from "../../backends/registry.ts";
 import type { LinkObject } from "../../backends/state/kinds/link.ts";
 import { Address, entriesOf, mapFamilies } from "../../ipam/addresses/ip.ts";
+import { systemClock } from "../../ipam/clock.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { CodecError, TulleError } from "../../ipam/errors.ts";
+import { Faults } from "../../ipam/faults.ts";
+import { silentLogger } from "../../ipam/log.ts";
 import { readIdentity } from "../cleanup/host-state.ts";
 import type { AgentConfig } from "../config/config.ts";
 import { dockerServers } from "../docker/dns.ts";
@@ -35,6 +38,8 @@ import { isNameServerThere } from "../names/probe.ts";
 import { fallbackConfig, fallbackProblem } from "../network/fallback-carrier.ts";
 import { familiesOf, ownAddressProblem } from "../network/network-support.ts";
 import { hostFactsOf } from "../network/tunnel-host.ts";
+import type { Cause } from "../probes/causes.ts";
+import { LimitWatch } from "../probes/limit-watch.ts";
 import { askControl } from "../report/control.ts";
 import { isAnswered } from "../report/private-socket.ts";
 import type { StatusReport } from "../report/status.ts";
@@ -44,6 +49,7 @@ import type { CommandContext } from "../terminal/command.ts";
 import { withNetwork } from "../terminal/open-network.ts";
 import { overlapFindings } from "./address-checks.ts";
 import { backendFindings } from "./backend-checks.ts";
+import { causeFindings } from "./cause-checks.ts";
 import { deviceFindings, parseUdpTable } from "./device-checks.ts";
 import { dockerFindings } from "./docker-checks.ts";
 import { bad, type Finding, failed, ok, skipped } from "./finding.ts";
@@ -80,6 +86,7 @@ export async function examine(context: CommandContext): Promise<readonly Finding
         : waysOf(network, config).flatMap((way) => lookAtDevices(way, host.chosen, daemon.isReady))),
       ...(await lookAtLeases(store.audit, host.chosen, config)),
       ...lookAtRoutes(connection, store.audit, host.chosen, daemon.report),
+      ...causeFindings(daemon.report, readLimits(connection)),
       daemon.finding,
       ...(await lookAtDocker(config)),
       ...(await lookAtNames()),
@@ -350,6 +357,17 @@ async function lookAtNames(): Promise<readonly Finding[]> {
   } catch (error) {
     return [failed("names", error)];
   }
+}
+
+function readLimits(netlink: NetlinkConnection): readonly Cause[] {
+  const watch = new LimitWatch({
+    netlink,
+    clock: systemClock,
+    logger: silentLogger,
+    faults: new Faults(silentLogger),
+  });
+  watch.look();
+  return watch.troubles;
 }
 
 function flanneldFinding(): Finding {

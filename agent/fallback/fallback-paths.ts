@@ -16,6 +16,7 @@ import { TulleError } from "../../ipam/errors.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import type { Logger } from "../../ipam/log.ts";
+import { DEAF } from "../probes/echo-line.ts";
 import { type EchoLines, openEchoLines } from "../probes/echo-lines.ts";
 import { AT_START, resumed } from "./course.ts";
 import { type Diversions, targetId } from "./diversions.ts";
@@ -272,7 +273,7 @@ function openOrExplain(nowMs: () => number): {
   readonly problem: string | null;
 } {
   try {
-    return { echo: openEchoLines(nowMs), problem: null };
+    return { echo: openEchoLines(nowMs, DEAF), problem: null };
   } catch (error) {
     if (!(error instanceof TulleError)) throw error;
     return { echo: null, problem: `no peer is moved to the fall-back: ${error.message}` };

@@ -22,8 +22,8 @@ import type { FallbackPaths } from "../fallback/fallback-paths.ts";
 import { interfaceNames } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { HostWatch } from "../host/host-watch.ts";
-import { brokenPaths } from "../probes/broken-paths.ts";
-import { limitTroubles } from "../probes/kernel-counters.ts";
+import { causeFindings, findingSentence } from "../probes/broken-paths.ts";
+import { LimitWatch } from "../probes/limit-watch.ts";
 import { NetworkProber, type ProbedNetwork } from "../probes/network-prober.ts";
 import type { PathHealth } from "../probes/prober.ts";
 import type { StatusReport } from "../report/status.ts";
@@ -63,6 +63,7 @@ export class JoinedNetwork {
   readonly #hosts: HostDirectory;
   /** Null where probes are switched off. */
   readonly #prober: NetworkProber | null;
+  readonly #limits: LimitWatch;
   /** Null without a fall-back. */
   readonly #fallback: FallbackPaths | null;
   readonly #health: HealthReporter | null;
@@ -109,6 +110,7 @@ export class JoinedNetwork {
       move: (after) => this.#attachTo(after),
       onLocalChange: (after) => {
         this.#desired.setLocalPrefixes(after);
+        this.#prober?.changed();
         options.onAttachment(this.#desired.attachment, options.hostFirewall.plans);
         this.#refresh();
       },
@@ -197,6 +199,7 @@ export class JoinedNetwork {
       nodeId: () => attachmentParts.identity.nodeId,
       peers: () => peers.peers.keys(),
     });
+    this.#limits = new LimitWatch(runtime);
     metrics.setConfigRefused(false);
   }
 
@@ -252,6 +255,8 @@ export class JoinedNetwork {
       metrics.setSessions(this.#peerDetails());
       metrics.setVersions(this.#versions());
       metrics.setTraffic(this.#parts.runner.traffic);
+      metrics.setPeerPaths(this.#countPaths());
+      metrics.setLimits(this.#limits.troubles.map(({ code }) => code));
     });
     try {
       await this.#runParts(messages, signal);
@@ -260,6 +265,8 @@ export class JoinedNetwork {
       metrics.setSessions(new Map());
       metrics.setVersions([]);
       metrics.setTraffic(null);
+      metrics.setPeerPaths(new Map());
+      metrics.setLimits([]);
     }
   }
 
@@ -297,6 +304,7 @@ export class JoinedNetwork {
       this.#storeFollower.run(messages, signal),
       this.#configFollower.run(signal),
       this.#hostWatch.run(signal),
+      this.#limits.run(signal),
     ]);
   }
 
@@ -314,15 +322,22 @@ export class JoinedNetwork {
     const { lease, peers, reconciler, firewall, runner } = this.#parts;
     const snapshot = peers.snapshot();
     const kernel = reconciler.status();
+    const causes = causeFindings({
+      peers: snapshot.peers.keys(),
+      held: snapshot.held,
+      prober: this.#prober,
+      hostNameOf: (peer) => this.#hostNameOfKey(peer),
+      limits: this.#limits.troubles,
+      storeProblem,
+    });
     const details = detailProblems({
-      store: storeProblem,
       host: hostProblems,
       faults: runtime.faults.problems,
       snapshot,
       contended: kernel.contended,
       firewall: firewall.status(),
       paths: this.#isProgrammed ? this.#pathProblems(snapshot) : [],
-      broken: brokenPaths(snapshot.peers.values(), this.#prober, (peer) => this.#hostNameOf(peer)),
+      causes: causes.map(findingSentence),
       probing: this.#prober?.problem ?? null,
       hostRecords: this.#hosts.problem,
       fallback: fallbackProblems(
@@ -331,7 +346,6 @@ export class JoinedNetwork {
         (peer) => this.#hostNameOf(peer),
         runtime.clock.monotonicMs(),
       ),
-      limits: limitTroubles().map(({ text, remedy }) => `${text}: ${remedy}`),
     });
     const problems = [...this.problems, ...details];
     return statusReport({
@@ -348,6 +362,7 @@ export class JoinedNetwork {
       traffic: runner.traffic,
       kernel,
       firewall: firewall.status(),
+      causes,
       problems,
       nowMs: runtime.clock.monotonicMs(),
     });
@@ -358,6 +373,11 @@ export class JoinedNetwork {
     return [...peers.values()].map(({ attrs }) => this.#hosts.profileOf(attrs.nodeId)?.version ?? null);
   }
 
+  #hostNameOfKey(key: LeaseKey): string | null {
+    const peer = this.#parts.peers.peers.get(key);
+    return peer === undefined ? null : this.#hostNameOf(peer);
+  }
+
   #hostNameOf({ attrs }: Lease): string | null {
     return this.#hosts.profileOf(attrs.nodeId)?.name ?? null;
   }
@@ -365,6 +385,16 @@ export class JoinedNetwork {
   #peerDetails(): ReadonlyMap<LeaseKey, PeerDetails> {
     const { port } = this.#options.runtime;
     return peerDetailsOf(this.#desired.attachment.backend, port, this.#parts.peers.peers.values());
+  }
+
+  #countPaths(): ReadonlyMap<string, number> {
+    const { backend } = this.#desired.attachment;
+    const counts = new Map<string, number>();
+    for (const peer of this.#parts.peers.peers.values()) {
+      const path = backend.pathTo(peer);
+      counts.set(path, (counts.get(path) ?? 0) + 1);
+    }
+    return counts;
   }
 
   #pathProblems({ peers }: LeaseSnapshot): readonly string[] {

@@ -43,8 +43,6 @@ export interface MemberState {
 
 /** Everything else that a person should know; collected for a report only. */
 export interface MemberDetails {
-  /** Why the store cannot be followed. */
-  readonly store: string | null;
   readonly snapshot: Pick<LeaseSnapshot, "held" | "refused">;
   readonly contended: ReconcilerStatus["contended"];
   readonly firewall: FirewallStatus;
@@ -54,16 +52,14 @@ export interface MemberDetails {
   readonly faults: readonly string[];
   /** What diverts packets on their way to a peer, one sentence each. */
   readonly paths: readonly string[];
-  /** The peers that probes proved to be cut off, one sentence each. */
-  readonly broken: readonly string[];
+  /** What is known to be wrong by name, one sentence each: with paths, the store and the kernel's limits. */
+  readonly causes: readonly string[];
   /** What is wrong with the ways to peers that have a fall-back, one sentence each. */
   readonly fallback: readonly string[];
   /** Why paths are not probed although they should be. */
   readonly probing: string | null;
   /** Why names of hosts are missing. */
   readonly hostRecords: string | null;
-  /** Limits of this host's kernel that are reached, one sentence each. */
-  readonly limits: readonly string[];
 }
 
 /** The problems that take part in readiness, the most severe first. */
@@ -84,12 +80,10 @@ export function memberProblems(state: MemberState): readonly Problem[] {
 export function detailProblems(details: MemberDetails): readonly Problem[] {
   const { snapshot, firewall, contended } = details;
   return [
-    ...advisory(details.store),
+    ...someOf(details.causes, "more causes of this kind"),
     ...someOf(details.host, "more of this kind"),
     ...details.faults.flatMap(advisory),
-    ...details.limits.flatMap(advisory),
     ...details.paths.flatMap(advisory),
-    ...someOf(details.broken, "more paths are broken"),
     ...someOf(details.fallback, "more peers are concerned by the fall-back"),
     ...advisory(details.probing),
     ...advisory(details.hostRecords),

@@ -8,6 +8,7 @@ import type { Lease, LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts"
 import type { OwnLease } from "../../ipam/leases/own-lease.ts";
 import type { FallbackPaths } from "../fallback/fallback-paths.ts";
 import { interfaceNames, publicAddressesOf, reasonsOf } from "../host/choose-interface.ts";
+import type { CauseFinding } from "../probes/broken-paths.ts";
 import type { PathHealth } from "../probes/prober.ts";
 import type { PeerStatus, StatusReport } from "../report/status.ts";
 import type { Attachment } from "./attachment.ts";
@@ -32,6 +33,7 @@ export interface MemberView {
   readonly traffic: PathTraffic | null;
   readonly kernel: ReconcilerStatus;
   readonly firewall: FirewallStatus;
+  readonly causes: readonly CauseFinding[];
   readonly problems: readonly Problem[];
   readonly nowMs: number;
 }
@@ -82,6 +84,7 @@ export function statusReport(view: MemberView): StatusReport {
     refused: [...snapshot.refused.values()],
     kernel,
     firewall: view.firewall,
+    causes: view.causes,
     problems: view.problems.map(({ text }) => text),
     blocking: view.problems.flatMap(({ text, isBlocking }) => (isBlocking ? [text] : [])),
   };

@@ -12,7 +12,11 @@ import type { PathHealth } from "../probes/prober.ts";
 import { nameOfHost } from "./host-name.ts";
 import type { HostData } from "./page-data.ts";
 
-const NOT_PROBED: PathHealth = { state: "unknown", roundTripMs: null, lossRatio: null, cause: null };
+const NOT_PROBED: Pick<PathHealth, "state" | "roundTripMs" | "lossShare"> = {
+  state: "unknown",
+  roundTripMs: null,
+  lossShare: null,
+};
 const LONGEST_WORD = 40;
 
 interface Known {
@@ -43,13 +47,13 @@ export class HostList {
     const before = this.#known.get(lease.key);
     const isKept = before?.lease === lease && before.profile === profile;
     const base = isKept ? before.host : peerHost(lease, profile);
-    const { state, roundTripMs, lossRatio } = healthOf?.(lease.key) ?? NOT_PROBED;
+    const { state, roundTripMs, lossShare } = healthOf?.(lease.key) ?? NOT_PROBED;
     const measured: Measured = {
       path: pathTo(lease),
       state,
       // Two digits: what changes less is not worth sending.
       roundTripMs: roundTripMs === null ? null : Number(roundTripMs.toPrecision(2)),
-      loss: lossRatio === null ? null : Math.round(lossRatio * 100) / 100,
+      loss: lossShare === null ? null : Math.round(lossShare * 100) / 100,
     };
     if (isKept && isSameMeasure(base, measured)) return before;
     return { lease, profile, host: { ...base, ...measured } };

@@ -1,11 +1,11 @@
 /** Collects what the page shows from the parts of the daemon. Reads; changes nothing. */
 
 import type { Clock } from "../../ipam/clock.ts";
-import type { Lease } from "../../ipam/leases/lease.ts";
+import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import type { NamedNetworksView } from "../../ipam/named-networks/contracts.ts";
 import type { KeptRecord } from "../health-records/health-feed.ts";
 import type { ShownNetwork } from "../network/shown-network.ts";
-import { brokenPaths } from "../probes/broken-paths.ts";
+import { causeFindings, findingSentence } from "../probes/broken-paths.ts";
 import type { EventLog } from "../report/event-log.ts";
 import type { NetworkSummary } from "../report/status.ts";
 import { HostList } from "./host-list.ts";
@@ -77,8 +77,16 @@ export class PageSource {
     this.#ownMs = nowMs;
     const healthOf = network?.healthOf ?? null;
     const prober = healthOf === null ? null : { health: healthOf };
-    const nameOf = ({ attrs }: Lease): string | null => network?.profileOf(attrs.nodeId)?.name ?? null;
-    const shown = new Set(brokenPaths(network?.peers.values() ?? [], prober, nameOf));
+    const peers = network?.peers ?? new Map<LeaseKey, Lease>();
+    const findings = causeFindings({
+      peers: peers.keys(),
+      held: new Set(),
+      prober,
+      hostNameOf: (key) => network?.profileOf(peers.get(key)?.attrs.nodeId ?? null)?.name ?? null,
+      limits: [],
+      storeProblem: null,
+    });
+    const shown = new Set(findings.map(findingSentence));
     const own = ownData(report(), version, shown);
     const text = JSON.stringify(own);
     if (this.#own === null || text !== this.#ownText) this.#own = own;

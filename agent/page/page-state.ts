@@ -14,7 +14,7 @@ export type Level = "bad" | "lossy" | "unknown" | "band-3" | "band-2" | "band-1"
 
 /** Upper ends of the bands of round trips, in milliseconds; the last one has none. */
 const BANDS_MS = [1, 10, 100];
-/** Of a smoothed loss. A single lost packet is an eighth until others are answered, which follow at once: no alarm. */
+/** Of the last packets, at least a dozen: a single lost one is no alarm. */
 const LOSSY = 0.12;
 
 export class PageState {

@@ -6,41 +6,93 @@
  */
 
 import { type Evidence, isAnswered, type Outcome, type ProbeTarget } from "./probe.ts";
+import type { TunnelEvidence } from "./tunnel-watch.ts";
 
 /** Every cause, with what to do about it. */
 export const CAUSES = {
+  "interface-down": "bring the interface up, or mend its cable or virtual port",
   "path-diverted": 'delete the rule or route; "ip route get" shows which one takes the packets',
   "no-route": "give this host a route to the peer's public address",
-  "local-firewall": "let a rule of this host's OUTPUT chain accept the packets",
+  "local-firewall":
+    'let the firewall of this host accept the tunnel\'s packets: "nft list ruleset" and "iptables-save" show the rule',
   "host-down": "start the peer; if it has left for good, delete its lease",
   "host-unreachable": "look at the peer and at the network between: neither answers",
   "tunnel-filtered":
     "let the firewalls between both hosts pass the tunnel's packets in both directions, and look at the peer's tunnel device",
-  "reverse-path-filter": "set net.ipv4.conf.all.rp_filter and that of the interface to 0 or 2",
+  "tunnel-absent":
+    "start the agent on the peer, give all hosts the same port, and let the peer's firewall accept it: nothing receives the tunnel's packets there",
+  "tunnel-mismatch":
+    "give both hosts the same network configuration, and restart the agent that has an old one",
+  "wrong-address":
+    "publish the address by which the peer is reached (--public-ip on the peer), and give each host an address of its own",
+  "reverse-path-filter":
+    "set net.ipv4.conf.all.rp_filter and that of the interface to 0 or 2, or route both ways by the same interface",
   "large-packets-lost": "give the network configuration an MTU that fits, or mend the path's MTU",
-  "tcp-lost":
-    'switch the checksum offload of the tunnel device off ("ethtool -K DEVICE tx-checksum-ip-generic off"), or let the peer\'s firewall answer TCP',
+  "checksum-broken":
+    'switch the checksum offload of the sender\'s tunnel device off: "ethtool -K DEVICE tx-checksum-ip-generic off"',
+  "tcp-lost": "let the peer's firewall answer TCP, or look for checksum errors there (nstat TcpInCsumErrors)",
+  "packets-lost":
+    "look for an overloaded link, queue or host on the way; the counters of both interfaces tell",
   "never-answered": "look at the peer: its lease is in the store, but it never answered",
+  "agent-gone":
+    "start the agent on the peer, or mend its way to the store; if it has left for good, revoke its lease",
+  "store-stale": "mend the store or the way to it; until then this host learns of no change",
   "conntrack-full": "raise net.netfilter.nf_conntrack_max; the kernel drops new connections",
+  "neighbours-full":
+    "raise net.ipv4.neigh.default.gc_thresh3 (for IPv6 net.ipv6...); the kernel reaches no new neighbour",
 } as const;
 
 export type CauseCode = keyof typeof CAUSES;
 
+/** Those that are the fault of this host, whichever peers suffer: they are shown once. */
+const HOST_CAUSES: ReadonlySet<CauseCode> = new Set([
+  "interface-down",
+  "local-firewall",
+  "reverse-path-filter",
+  "store-stale",
+  "conntrack-full",
+  "neighbours-full",
+]);
+
+/** Which packets do not pass, as far as that can be told. */
+export type Direction = "to peer" | "from peer";
+
 export interface Cause {
   readonly code: CauseCode;
-  /** What was seen, as the end of a sentence that begins with the peer. */
+  /** `host`: of this host, for all peers that it concerns; `peer`: of one path. */
+  readonly scope: "host" | "peer";
+  /** What was seen, as the end of a sentence that begins with the peer; of scope `host` a sentence of its own. */
   readonly text: string;
   readonly remedy: string;
+  readonly direction?: Direction;
+}
+
+/** Of the interface that carries the tunnel. */
+export interface LinkState {
+  readonly name: string | null;
+  /** As in "is down"; null for none. */
+  readonly problem: string | null;
+}
+
+/** What diverts packets to the inner or the outer address. */
+export interface Obstacle {
+  /** As in "packets to 10.2.54.1 leave by eth1, not flannel.1". */
+  readonly text: string;
+  readonly isMissingRoute: boolean;
 }
 
 /** What this host knows beside the answers. */
 export interface LocalFacts {
-  /** What diverts packets to the inner or the outer address, a sentence that begins with "packets"; null: nothing. */
-  readonly obstacle: string | null;
-  /** The peer is on a link of this host, and does not answer ARP or neighbour discovery. */
-  readonly isNeighbourSilent: boolean;
-  /** The kernel dropped packets by reverse path filtering meanwhile. */
-  readonly hasReversePathDrops: boolean;
+  readonly link: LinkState;
+  readonly obstacle: Obstacle | null;
+  /** What the peer says to ARP or neighbour discovery, where it is on a link of this host. */
+  readonly neighbour: "silent" | "answers" | "unknown";
+  /** Packets that the kernel dropped by reverse path filtering during the examination. */
+  readonly reversePathDrops: number;
+  /** Segments with a wrong checksum that TCP dropped meanwhile. */
+  readonly checksumErrors: number;
+  /** What was seen of tunnel packets on the interface; null where it was not looked. */
+  readonly tunnel: TunnelEvidence | null;
 }
 
 /** What former probes showed. */
@@ -61,72 +113,186 @@ export interface Case {
   readonly elsewhere: History;
 }
 
+/** Drops that stray packets of others cause do not count. */
+const LEAST_DROPS = 3;
+const LEAST_CHECKSUM_ERRORS = 2;
+/** Hardware addresses for one IP address: two hosts have it. */
+const TOO_MANY_MACS = 2;
+
 /** Null where nothing is proven to be wrong. */
 export function judge(given: Case): Cause | null {
   const { small, full, tcp } = given.evidence;
   if (isAnswered(small) || isAnswered(full)) return judgePartial(given);
   // Some hosts answer TCP and no ICMP.
   if (isAnswered(tcp)) return null;
-  return judgeSilence(given);
+  return judgeHost(given) ?? judgeTunnel(given) ?? judgeReach(given);
 }
 
 /** Something came back through the tunnel. */
-function judgePartial({ evidence, before, elsewhere, target }: Case): Cause | null {
-  const { full, tcp, passesBytes } = evidence;
-  if (!isAnswered(full)) {
-    const found = passesBytes === null ? "" : `; ${passesBytes} bytes pass`;
-    return cause(
-      "large-packets-lost",
-      `loses packets of ${target.mtuBytes} bytes, but not small ones${found}`,
-    );
-  }
-  const isProof = before.tcp || elsewhere.tcp;
-  if (isAnswered(tcp) || !isProof) return null;
-  return cause("tcp-lost", "answers pings through the tunnel, but no TCP");
+function judgePartial(given: Case): Cause | null {
+  const { full, passesBytes, isLossy } = given.evidence;
+  if (isAnswered(full)) return judgeTcp(given);
+  // Where small packets are lost too, the size is not the reason.
+  if (isLossy) return null;
+  const found = passesBytes === null ? "" : `; ${passesBytes} bytes pass`;
+  return causeOf(
+    "large-packets-lost",
+    `loses packets of ${given.target.mtuBytes} bytes, but not small ones${found}`,
+  );
 }
 
-function judgeSilence(given: Case): Cause | null {
+/** Pings are answered. A peer's firewall may drop connections to closed ports: silence alone proves nothing. */
+function judgeTcp({ evidence: { tcp, syn, isLossy }, facts, before }: Case): Cause | null {
+  if (isAnswered(tcp) || isLossy) return null;
+  if (facts.checksumErrors >= LEAST_CHECKSUM_ERRORS)
+    return causeOf(
+      "checksum-broken",
+      `answers pings through the tunnel; its TCP segments arrive with wrong checksums (${facts.checksumErrors} dropped here)`,
+      "from peer",
+    );
+  if (syn !== null && isAnswered(syn))
+    return causeOf(
+      "checksum-broken",
+      "answers pings through the tunnel, and TCP only where the checksum is computed before the network card: this host's card damages it",
+      "to peer",
+    );
+  return before.tcp ? causeOf("tcp-lost", "answers pings through the tunnel, but no longer TCP") : null;
+}
+
+/** What this host's own kernel says. */
+function judgeHost({ facts, evidence: { small, outer } }: Case): Cause | null {
+  const { link, obstacle } = facts;
+  if (link.problem !== null)
+    return causeOf("interface-down", `this host's interface ${link.name} ${link.problem}`);
+  if (isRefusal(outer, "EPERM") || isRefusal(small, "EPERM"))
+    return causeOf("local-firewall", "a firewall rule of this host drops packets that it sends");
+  if (obstacle !== null)
+    return causeOf(
+      obstacle.isMissingRoute ? "no-route" : "path-diverted",
+      `is not reached: ${obstacle.text}`,
+    );
+  if (isRefusal(outer, "ENETUNREACH") || isRefusal(outer, "EHOSTUNREACH"))
+    return causeOf("no-route", "is not reached: this host has no route to its public address");
+  return null;
+}
+
+function isRefusal(outcome: Outcome, errno: string): boolean {
+  return outcome.type === "error" && outcome.text === errno;
+}
+
+/** What was seen of tunnel packets. */
+function judgeTunnel({ evidence, facts, target }: Case): Cause | null {
+  const { tunnel: seen, link, reversePathDrops } = facts;
+  // To a host that is down nothing is sent.
+  if (facts.neighbour === "silent" && !isAnswered(evidence.outer)) return null;
+  const isFilteredBack = reversePathDrops >= LEAST_DROPS;
+  if (isFilteredBack)
+    return causeOf(
+      "reverse-path-filter",
+      `this host's kernel dropped ${reversePathDrops} packets by reverse path filtering while it waited for answers`,
+    );
+  if (seen === null) return null;
+  const tunnel = `the tunnel (${target.tunnel})`;
+  if (seen.macs !== null && seen.macs.length >= TOO_MANY_MACS)
+    return causeOf(
+      "wrong-address",
+      `is silent in ${tunnel}, and more than one host answers for ${target.outer}: ${seen.macs.join(", ")}`,
+    );
+  const rejection = seen.rejection === null ? null : rejected(seen.rejection, target, tunnel);
+  if (rejection !== null) return rejection;
+  if (seen.mismatch !== null)
+    return causeOf("tunnel-mismatch", `sends its tunnel packets with ${seen.mismatch}`);
+  if (seen.otherSource !== null && seen.received === 0)
+    return causeOf(
+      "wrong-address",
+      `sends its tunnel packets from ${seen.otherSource}, not from ${target.outer}, which its lease names`,
+    );
+  if (seen.answers > 0)
+    return causeOf(
+      "local-firewall",
+      `tunnel packets arrive at ${link.name} and are dropped on this host: ${seen.answers} answers were seen`,
+      "from peer",
+    );
+  // WireGuard sends nothing between two handshakes that fail.
+  if (seen.sent === 0 && target.tunnelKind?.format !== "opaque")
+    return causeOf(
+      "local-firewall",
+      `tunnel packets do not leave ${link.name}: this host drops them`,
+      "to peer",
+    );
+  return null;
+}
+
+function rejected(
+  { from, text }: NonNullable<TunnelEvidence["rejection"]>,
+  { outer }: ProbeTarget,
+  tunnel: string,
+): Cause | null {
+  const isClosed = text === "port unreachable" || text === "protocol unreachable";
+  if (isClosed && from.equals(outer))
+    return causeOf("tunnel-absent", `says that nothing receives ${tunnel} there (${text})`);
+  // That a host or network is not reachable does not mean a filter: what answers beside the tunnel tells more.
+  if (!isClosed && !/prohibited|policy|rejected/.test(text)) return null;
+  return causeOf("tunnel-filtered", `is not reached by ${tunnel}: ${text}, says ${from}`, "to peer");
+}
+
+/** What answers beside the tunnel. */
+function judgeReach(given: Case): Cause | null {
   const { evidence, facts, target, before, elsewhere } = given;
-  if (facts.obstacle !== null) return cause("path-diverted", `is not reached: ${facts.obstacle}`);
-  const refusal = refusalOf(evidence);
-  if (refusal !== null) return refusal;
-  if (isAnswered(evidence.outer)) {
-    const isExpected = target.isInnerCertain || before.inner;
-    if (!isExpected) return null;
-    if (facts.hasReversePathDrops)
-      return cause("reverse-path-filter", "is not heard: this host's kernel drops by reverse path filtering");
-    const way = target.tunnel === null ? "the network" : `the tunnel (${target.tunnel})`;
-    return before.inner
-      ? cause("tunnel-filtered", `answers at ${target.outer}, but no longer through ${way}`)
-      : cause("tunnel-filtered", `answers at ${target.outer}, but has never answered through ${way}`);
-  }
-  if (facts.isNeighbourSilent)
-    return cause("host-down", `is down: nothing answers for ${target.outer} on the link`);
+  // Connections go on: the peer answers no probes any more.
+  if ((facts.tunnel?.flows ?? 0) > 0) return null;
+  const isThere = isAnswered(evidence.outer) || (facts.neighbour === "answers" && !before.outer);
+  if (isThere) return target.isInnerCertain || before.inner ? silentTunnel(given) : null;
+  if (facts.neighbour === "silent")
+    return causeOf("host-down", `is down: nothing answers for ${target.outer} on the link`);
   const report = evidence.outer.type === "error" ? ` (${evidence.outer.text})` : "";
   if (before.inner || before.outer)
-    return cause(
+    return causeOf(
       "host-unreachable",
       `no longer answers, neither through the tunnel nor at ${target.outer}${report}`,
     );
   if (elsewhere.inner || elsewhere.outer || report !== "")
-    return cause(
+    return causeOf(
       "never-answered",
       `has never answered, neither through the tunnel nor at ${target.outer}${report}`,
     );
   return null;
 }
 
-/** What this host's own kernel says when it cannot send. */
-function refusalOf({ small, outer }: Evidence): Cause | null {
-  const said = (outcome: Outcome, errno: string): boolean =>
-    outcome.type === "error" && outcome.text === errno;
-  if (said(outer, "ENETUNREACH") || said(outer, "EHOSTUNREACH"))
-    return cause("no-route", "is not reached: this host has no route to its public address");
-  if (said(outer, "EPERM") || said(small, "EPERM"))
-    return cause("local-firewall", "is not reached: a firewall rule of this host rejects the packets");
-  return null;
+function silentTunnel({ evidence, target, before, facts: { tunnel: seen } }: Case): Cause {
+  const how = isAnswered(evidence.outer) ? `answers at ${target.outer}` : "answers on the link";
+  const way = target.tunnel === null ? "the network" : `the tunnel (${target.tunnel})`;
+  const past = before.inner ? "no longer" : "has never answered";
+  const main = `${how}, but ${past} through ${way}`;
+  if (seen === null) return causeOf("tunnel-filtered", main);
+  if (seen.received > 0)
+    return causeOf(
+      "tunnel-filtered",
+      `${main}: its tunnel packets arrive here, so those to it are lost`,
+      "to peer",
+    );
+  return causeOf("tunnel-filtered", `${main}: ${seen.sent} packets left this host, none came from it`);
 }
 
-function cause(code: CauseCode, text: string): Cause {
-  return { code, text, remedy: CAUSES[code] };
+/** What the probes of an examination showed, in a few words, where no cause is proven. */
+export function describeEvidence({ small, full, tcp, outer }: Evidence): string {
+  const said = (name: string, outcome: Outcome): string =>
+    `${name} ${isAnswered(outcome) ? "yes" : outcome.type === "error" ? outcome.text : "no"}`;
+  return `answered: ${[
+    said("small packets", small),
+    said("large packets", full),
+    said("TCP", tcp),
+    said("public address", outer),
+  ].join(", ")}`;
+}
+
+/** A cause with its scope and remedy. */
+export function causeOf(code: CauseCode, text: string, direction?: Direction): Cause {
+  const scope = isOfHost(code) ? "host" : "peer";
+  return { code, scope, text, remedy: CAUSES[code], ...(direction === undefined ? {} : { direction }) };
+}
+
+/** Whether a cause is the fault of this host. */
+export function isOfHost(code: CauseCode): boolean {
+  return HOST_CAUSES.has(code);
 }

@@ -1,7 +1,8 @@
 /** Echo requests in flight: which answer belongs to which request, and which request stays without one. */
 
 import { NetlinkError } from "../../backends/netlink/errors.ts";
-import type { EchoPort, Egress } from "../../backends/probe/echo-port.ts";
+import type { EchoEvent, EchoPort, Egress } from "../../backends/probe/echo-port.ts";
+import type { TunnelReport } from "../../backends/probe/network-report.ts";
 import type { Address } from "../../ipam/addresses/ip.ts";
 import type { Outcome } from "./probe.ts";
 
@@ -10,6 +11,18 @@ export const PATIENCE_MS = 1_000;
 /** Packets read at one wake-up: a flood must not hold the event loop. */
 const MOST_READ = 64;
 const SEQUENCES = 0x10000;
+
+/** What the network reported of a tunnel packet. */
+export type TunnelNotice = TunnelReport & { readonly from: Address };
+
+/** What arrives without having been asked for. */
+export interface EchoListener {
+  notice(notice: TunnelNotice): void;
+  /** An agent of another host probes this one from this address. */
+  heard(from: Address): void;
+}
+
+export const DEAF: EchoListener = { notice: () => undefined, heard: () => undefined };
 
 interface Pending {
   readonly target: Address;
@@ -22,11 +35,15 @@ export class EchoLine {
   readonly #now: () => number;
   /** By sequence, in the order of sending. */
   readonly #pending = new Map<number, Pending>();
+  readonly #listener: EchoListener;
   #sequence: number;
+  /** More arrives than is read at once: the rest waits for the next expire(). */
+  #isFlooded = false;
 
   /** `now` is monotonic, in milliseconds. `first` is the first sequence number: hard to guess, so that no program answers ahead. */
-  constructor(port: EchoPort, now: () => number, first: number) {
+  constructor(port: EchoPort, now: () => number, first: number, listener = DEAF) {
     this.#port = port;
+    this.#listener = listener;
     this.#now = now;
     this.#sequence = first % SEQUENCES;
   }
@@ -51,35 +68,61 @@ export class EchoLine {
     }
   }
 
-  /** Takes what has arrived. */
-  receive(): void {
-    for (let count = 0; count < MOST_READ; count++) {
-      const event = this.#next();
-      if (event === null) return;
-      const pending = this.#pending.get(event.sequence);
-      if (pending === undefined) continue;
-      // A reply from another address than was asked answers nothing.
-      const about = event.type === "reply" ? event.from : event.target;
-      if (!about.equals(pending.target)) continue;
-      this.#settle(
-        event.sequence,
-        event.type === "reply"
-          ? { type: "answered", roundTripMs: this.#now() - pending.sentMs }
-          : { type: "error", text: `${event.text}, says ${event.from}` },
-      );
-    }
+  /** Takes what arrives from now on. In a flood it reads only when expire() is called. */
+  listen(): void {
+    this.#isFlooded = false;
+    this.#port.onReadable(() => this.receive());
   }
 
-  /** Gives up those that have waited long enough. */
+  /** Takes what has arrived, up to a limit. */
+  receive(): void {
+    if (this.#take(MOST_READ)) return;
+    this.#isFlooded = true;
+    this.#port.pause();
+  }
+
+  /**
+   * Gives up those that have waited long enough, after taking what arrived for them: after a pause of the event loop timers
+   * are due before sockets are read.
+   */
   expire(): void {
+    if (this.#isFlooded && this.#take(MOST_READ)) this.listen();
     const limitMs = this.#now() - PATIENCE_MS;
+    const [oldest] = this.#pending.values();
+    if (oldest === undefined || oldest.sentMs > limitMs) return;
+    this.#take(MOST_READ + 2 * this.#pending.size);
     for (const [sequence, { sentMs }] of this.#pending) {
       if (sentMs > limitMs) return;
       this.#settle(sequence, { type: "silent" });
     }
   }
 
-  #next() {
+  /** False when there may be more. */
+  #take(most: number): boolean {
+    for (let count = 0; count < most; count++) {
+      const event = this.#next();
+      if (event === null) return true;
+      if (event.type === "tunnel report") this.#listener.notice(event);
+      else if (event.type === "request") this.#listener.heard(event.from);
+      else this.#note(event);
+    }
+    return false;
+  }
+
+  #note(event: Extract<EchoEvent, { readonly sequence: number }>): void {
+    const pending = this.#pending.get(event.sequence);
+    // A reply from another address than was asked answers nothing.
+    const about = event.type === "reply" ? event.from : event.target;
+    if (pending === undefined || !about.equals(pending.target)) return;
+    this.#settle(
+      event.sequence,
+      event.type === "reply"
+        ? { type: "answered", roundTripMs: this.#now() - pending.sentMs }
+        : { type: "error", text: `${event.text}, says ${event.from}` },
+    );
+  }
+
+  #next(): EchoEvent | null {
     try {
       return this.#port.receive();
     } catch (error) {

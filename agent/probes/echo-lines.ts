@@ -5,7 +5,7 @@ import { NetlinkError } from "../../backends/netlink/errors.ts";
 import { EchoPort } from "../../backends/probe/echo-port.ts";
 import { FAMILIES, type Family, mapFamilies, type PerFamily } from "../../ipam/addresses/ip.ts";
 import { TulleError } from "../../ipam/errors.ts";
-import { EchoLine } from "./echo-line.ts";
+import { EchoLine, type EchoListener } from "./echo-line.ts";
 
 export interface EchoLines {
   readonly lines: PerFamily<EchoLine>;
@@ -15,13 +15,16 @@ export interface EchoLines {
   close(): void;
 }
 
-/** `now` is monotonic, in milliseconds. Throws TULLE_PREREQUISITE without CAP_NET_RAW. */
-export function openEchoLines(now: () => number): EchoLines {
+/**
+ * `now` is monotonic, in milliseconds; `listener` gets what arrives without having been asked for. Throws
+ * TULLE_PREREQUISITE without CAP_NET_RAW.
+ */
+export function openEchoLines(now: () => number, listener: EchoListener): EchoLines {
   const ports = openPorts();
   const lines = mapFamilies(ports, (port) => {
     // Hard to guess, so that no program answers ahead.
-    const line = new EchoLine(port, now, randomInt(0x10000));
-    port.onReadable(() => line.receive());
+    const line = new EchoLine(port, now, randomInt(0x10000), listener);
+    line.listen();
     return line;
   });
   return {

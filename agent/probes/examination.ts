@@ -1,26 +1,38 @@
 /**
  * Finds out what is wrong with one target: which packets are answered and which are not. Pure.
  *
- * All kinds of probes first, then once more those without an answer, so that one lost packet proves nothing. If only
- * large packets stay without an answer, a search for the largest that passes.
+ * All kinds of probes first, then once more those without an answer, so that one lost packet proves nothing. Where some are
+ * answered, the others get more attempts, and small packets go along with large ones to tell a limit of size from loss. If
+ * only large packets stay without an answer, a search for the largest that passes; if only TCP does, a segment whose
+ * checksum no network card computes.
  */
 
 import type { Family } from "../../ipam/addresses/ip.ts";
 import { type Evidence, isAnswered, type Outcome, type Probe } from "./probe.ts";
 import { SizeSearch } from "./size-search.ts";
 
-type Kind = "small" | "full" | "outer" | "tcp";
+type Kind = "small" | "full" | "outer" | "tcp" | "syn";
 
-const KINDS: readonly Kind[] = ["small", "full", "outer", "tcp"];
+/** Those that every examination sends. */
+const KINDS = ["small", "full", "outer", "tcp"] as const satisfies readonly Kind[];
+/** Where nothing inside is answered, and where something is. */
 const ATTEMPTS = 2;
+const MOST_ATTEMPTS = 3;
+/** Attempts follow each other at this distance, without waiting for the last of the answers. */
+const WAVE_MS = 300;
+/** Small packets that may be lost while large ones are tried, for the size to be the reason. */
+const MOST_LOST = 0;
 
 export class Examination {
   readonly #family: Family;
   readonly #mtuBytes: number;
   readonly #outcomes = new Map<Kind, Outcome>();
-  #unsent: readonly Kind[] = KINDS;
-  #unsettled = KINDS.length;
-  #attempt = 1;
+  readonly #attempts = new Map<Kind, number>();
+  #queue: readonly Kind[] = [];
+  #unsettled = 0;
+  #waveMs = Number.NEGATIVE_INFINITY;
+  /** Small packets without an answer. */
+  #lost = 0;
   #search: SizeSearch | null = null;
 
   constructor(family: Family, mtuBytes: number) {
@@ -28,11 +40,18 @@ export class Examination {
     this.#mtuBytes = mtuBytes;
   }
 
-  /** The probe to send next; null while answers are awaited, and when nothing is left to find out. */
-  next(): Probe | null {
-    const [kind, ...rest] = this.#unsent;
-    if (kind === undefined) return this.#search?.next() ?? null;
-    this.#unsent = rest;
+  /** The probe to send next; null while answers are awaited, and when nothing is left to find out. `nowMs` is monotonic. */
+  next(nowMs: number): Probe | null {
+    const isDue = this.#unsettled === 0 || nowMs - this.#waveMs >= WAVE_MS;
+    if (this.#queue.length === 0 && isDue) {
+      this.#queue = this.#wave();
+      this.#waveMs = nowMs;
+    }
+    const [kind, ...rest] = this.#queue;
+    if (kind === undefined) return this.#searched()?.next() ?? null;
+    this.#queue = rest;
+    this.#attempts.set(kind, (this.#attempts.get(kind) ?? 0) + 1);
+    this.#unsettled += 1;
     return { kind };
   }
 
@@ -42,35 +61,56 @@ export class Examination {
       this.#search?.note(probe.bytes, outcome);
       return;
     }
-    const former = this.#outcomes.get(probe.kind);
-    if (former === undefined || !isAnswered(former)) this.#outcomes.set(probe.kind, outcome);
     this.#unsettled -= 1;
-    if (this.#unsettled === 0) this.#endAttempt();
+    if (probe.kind === "small" && !isAnswered(outcome)) this.#lost += 1;
+    if (!this.#isAnswered(probe.kind)) this.#outcomes.set(probe.kind, outcome);
   }
 
   /** Null before every kind of probe has had its attempts. It may get more exact later: see isComplete. */
   get evidence(): Evidence | null {
     const [small, full, outer, tcp] = KINDS.map((kind) => this.#outcomes.get(kind));
-    const isSettled = this.#unsettled === 0 && this.#unsent.length === 0;
-    if (!isSettled || small === undefined || full === undefined) return null;
+    if (!this.#isSettled || small === undefined || full === undefined) return null;
     if (outer === undefined || tcp === undefined) return null;
-    return { small, full, outer, tcp, passesBytes: this.#search?.passesBytes ?? null };
+    const syn = this.#outcomes.get("syn") ?? null;
+    const isLossy = isAnswered(small) && this.#lost > MOST_LOST;
+    return { small, full, outer, tcp, syn, isLossy, passesBytes: this.#search?.passesBytes ?? null };
   }
 
   /** Nothing is left to find out. */
   get isComplete(): boolean {
-    return this.evidence !== null && (this.#search?.isComplete ?? true);
+    return this.#isSettled && (this.#searched()?.isComplete ?? true);
   }
 
-  #endAttempt(): void {
-    const open = KINDS.filter((kind) => !this.#isAnswered(kind));
-    if (this.#attempt < ATTEMPTS && open.length > 0) {
-      this.#attempt += 1;
-      this.#unsent = open;
-      this.#unsettled = open.length;
-    } else if (this.#isAnswered("small") && !this.#isAnswered("full")) {
-      this.#search = new SizeSearch(this.#family, this.#mtuBytes);
-    }
+  get #isSettled(): boolean {
+    return this.#unsettled === 0 && this.#queue.length === 0 && this.#wave().length === 0;
+  }
+
+  /** What the next attempt consists of; empty when all have been made. */
+  #wave(): readonly Kind[] {
+    const open = KINDS.filter((kind) => this.#mayRepeat(kind, this.#limitOf(kind)));
+    if (open.length > 0) return open.includes("full") && !open.includes("small") ? ["small", ...open] : open;
+    // The kernel's segments have had all their attempts; those in flight may still be answered.
+    const isTcpLost = this.#unsettled === 0 && this.#isInnerAnswered && !this.#isAnswered("tcp");
+    return isTcpLost && this.#mayRepeat("syn", ATTEMPTS) ? ["syn"] : [];
+  }
+
+  #limitOf(kind: Kind): number {
+    return this.#isInnerAnswered && (kind === "full" || kind === "tcp") ? MOST_ATTEMPTS : ATTEMPTS;
+  }
+
+  #mayRepeat(kind: Kind, limit: number): boolean {
+    return !this.#isAnswered(kind) && (this.#attempts.get(kind) ?? 0) < limit;
+  }
+
+  /** The search for what passes, begun when only large packets stayed without an answer. */
+  #searched(): SizeSearch | null {
+    const isWanted = this.#isSettled && this.#isAnswered("small") && !this.#isAnswered("full");
+    if (isWanted) this.#search ??= new SizeSearch(this.#family, this.#mtuBytes);
+    return this.#search;
+  }
+
+  get #isInnerAnswered(): boolean {
+    return this.#isAnswered("small") || this.#isAnswered("full");
   }
 
   #isAnswered(kind: Kind): boolean {

@@ -1,38 +1,49 @@
 /** What this host's kernel counts of packets that it drops, whatever the path. Reads /proc only. */
 
 import { readFileSync } from "node:fs";
-import { CAUSES, type CauseCode } from "./causes.ts";
 
-export interface LimitTrouble {
-  readonly code: CauseCode;
-  readonly text: string;
-  readonly remedy: string;
+/** Since the namespace was created. */
+export interface DropCounters {
+  /** By reverse path filtering. */
+  readonly reversePath: number;
+  /** Segments of TCP with a wrong checksum. */
+  readonly tcpChecksum: number;
 }
 
-/** linux/snmp.h LINUX_MIB_IPRPFILTER, as /proc/net/netstat names it. */
-const REVERSE_PATH_COUNTER = "IPReversePathFilter";
+/** linux/snmp.h, as /proc/net/netstat and /proc/net/snmp name them. */
+export function readDropCounters(): DropCounters {
+  return {
+    reversePath: readCounter("/proc/net/netstat", "TcpExt:", "IPReversePathFilter"),
+    tcpChecksum: readCounter("/proc/net/snmp", "Tcp:", "InCsumErrors"),
+  };
+}
 
-/** Of the limit: what comes next is dropped. */
-const FULL_SHARE = 0.98;
+export interface ConnectionTable {
+  readonly entries: number;
+  readonly most: number;
+  /** New connections whose packets were dropped, and old ones that were forgotten early, since the kernel started. */
+  readonly dropped: number;
+  readonly forgotten: number;
+}
 
-/** The limits that are reached now, which costs packets. What cannot be read is left out: the kernel lacks that table. */
-export function limitTroubles(): readonly LimitTrouble[] {
-  const connections = readNumber("/proc/sys/net/netfilter/nf_conntrack_count");
+/** Null where the kernel tracks no connections. */
+export function readConnectionTable(): ConnectionTable | null {
+  const entries = readNumber("/proc/sys/net/netfilter/nf_conntrack_count");
   const most = readNumber("/proc/sys/net/netfilter/nf_conntrack_max");
-  const isFull = connections !== null && most !== null && most > 0 && connections >= most * FULL_SHARE;
-  if (!isFull) return [];
-  const dropped = readStatistic("/proc/net/stat/nf_conntrack", "drop");
-  const text = `the table of connections is full (${connections} of ${most}, ${dropped} packets dropped so far)`;
-  return [{ code: "conntrack-full", text, remedy: CAUSES["conntrack-full"] }];
+  if (entries === null || most === null) return null;
+  const [dropped, forgotten] = ["drop", "early_drop"].map((name) =>
+    readStatistic("/proc/net/stat/nf_conntrack", name),
+  );
+  return { entries, most, dropped: dropped ?? 0, forgotten: forgotten ?? 0 };
 }
 
-/** How many packets the kernel dropped by reverse path filtering; 0 where it does not count them. */
-export function reversePathDrops(): number {
-  const lines = (readText("/proc/net/netstat") ?? "").split("\n");
-  const [names = [], values = []] = lines
-    .filter((line) => line.startsWith("TcpExt:"))
+/** A counter in two lines of names and values; 0 where the kernel does not count it. */
+function readCounter(path: string, prefix: string, name: string): number {
+  const [names = [], values = []] = (readText(path) ?? "")
+    .split("\n")
+    .filter((line) => line.startsWith(prefix))
     .map((line) => line.split(" "));
-  return Number(values[names.indexOf(REVERSE_PATH_COUNTER)] ?? 0);
+  return Number(values[names.indexOf(name)] ?? 0);
 }
 
 function readNumber(path: string): number | null {

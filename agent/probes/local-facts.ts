@@ -1,11 +1,12 @@
-/** What this host's kernel knows about the way to a target. Reads only. */
+/** What this host's kernel knows about the way to a target, asked when it is examined. Changes no setting. */
 
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { NetlinkError } from "../../backends/netlink/errors.ts";
-import { decodeLink, encodeLinkDump, type Link } from "../../backends/netlink/link/link.ts";
+import { EOPNOTSUPP, NetlinkError } from "../../backends/netlink/errors.ts";
+import { decodeLink, encodeGetLink, IFF_LOWER_UP, type Link } from "../../backends/netlink/link/link.ts";
 import { NLM_F_REPLACE } from "../../backends/netlink/message.ts";
 import {
   decodeNeighbour,
+  encodeGetNeighbour,
   encodeNeighbourDump,
   encodeNewNeighbour,
   type Neighbour,
@@ -16,11 +17,14 @@ import {
   NUD_REACHABLE,
   NUD_STALE,
 } from "../../backends/netlink/neighbour.ts";
-import type { PerFamily } from "../../ipam/addresses/ip.ts";
+import type { Family, PerFamily } from "../../ipam/addresses/ip.ts";
+import type { RoutingTables } from "../routing/route-judgement.ts";
 import { checkRouting } from "../routing/routing-check.ts";
-import type { LocalFacts } from "./causes.ts";
-import { reversePathDrops } from "./kernel-counters.ts";
+import type { LinkState, LocalFacts, Obstacle } from "./causes.ts";
+import type { TunnelNotice } from "./echo-line.ts";
+import { type DropCounters, readDropCounters } from "./kernel-counters.ts";
 import type { ProbeTarget } from "./probe.ts";
+import { type TunnelEvidence, TunnelWatch } from "./tunnel-watch.ts";
 
 export interface FactsReaderOptions {
   readonly netlink: NetlinkConnection;
@@ -28,49 +32,119 @@ export interface FactsReaderOptions {
   readonly devices: () => readonly string[];
   /** The interfaces that carry the tunnel. */
   readonly interfaces: () => PerFamily<string>;
+  /** Monotonic, in milliseconds. */
+  readonly now: () => number;
+}
+
+/** What is known of one target while it is examined. */
+export interface Inspection {
+  /** An examination begins: counters are compared with what they are now. */
+  begin(): void;
+  /** Throws NetlinkError when the kernel cannot be asked. */
+  facts(): LocalFacts;
+  /** To be called when the target's outer address is silent, so that facts about the link are fresh. */
+  askLink(): void;
+  /** Call it once. */
+  end(): void;
 }
 
 /** States in which the kernel sends to the address that it knows. */
 const BELIEVED = NUD_REACHABLE | NUD_STALE | NUD_DELAY;
+const SILENT = NUD_FAILED | NUD_INCOMPLETE;
+/** Rules and routes that explain an obstacle are read no more often. */
+const TABLES_MS = 10_000;
 
 export class FactsReader {
   readonly #options: FactsReaderOptions;
-  #reversePathDrops: number;
+  readonly #tunnels: TunnelWatch;
+  #tables: { readonly tables: RoutingTables; readonly readMs: number } | null = null;
 
   constructor(options: FactsReaderOptions) {
     this.#options = options;
-    this.#reversePathDrops = reversePathDrops();
+    this.#tunnels = new TunnelWatch({
+      now: options.now,
+      interfaceOf: (family) => this.#uplink(family)?.index ?? null,
+    });
   }
 
-  /** Throws NetlinkError when the kernel cannot be asked. */
-  read(target: ProbeTarget): LocalFacts {
-    const before = this.#reversePathDrops;
-    this.#reversePathDrops = reversePathDrops();
+  /** Begins to look at a target's packets. */
+  inspect(target: ProbeTarget): Inspection {
+    let before = readDropCounters();
+    this.#tunnels.begin(target);
     return {
-      obstacle: this.#obstacle(target),
-      isNeighbourSilent: ((this.#neighbour(target)?.state ?? 0) & (NUD_FAILED | NUD_INCOMPLETE)) !== 0,
-      hasReversePathDrops: this.#reversePathDrops > before,
+      begin: () => {
+        before = readDropCounters();
+        this.#tunnels.renew(target);
+        // A second host with the same address answers too.
+        if (this.#neighbour(target) !== null) this.#tunnels.askWho(target);
+      },
+      facts: () => this.#read(target, before),
+      askLink: () => {
+        this.#askLink(target);
+        if (this.#neighbour(target) !== null) this.#tunnels.askWho(target);
+      },
+      end: () => this.#tunnels.end(target),
     };
   }
 
-  #obstacle({ peer, subnet, outer, path }: ProbeTarget): string | null {
+  /** Takes what the network reports of a tunnel packet. */
+  notice(notice: TunnelNotice): void {
+    this.#tunnels.notice(notice);
+  }
+
+  /** Call it once. */
+  close(): void {
+    this.#tunnels.close();
+  }
+
+  #read(target: ProbeTarget, before: DropCounters): LocalFacts {
+    const now = readDropCounters();
+    const tunnel = this.#tunnels.evidence(target);
+    return {
+      link: this.#linkState(target.outer.family),
+      obstacle: this.#obstacle(target),
+      neighbour: neighbourState(this.#neighbour(target), tunnel),
+      reversePathDrops: now.reversePath - before.reversePath,
+      checksumErrors: now.tcpChecksum - before.tcpChecksum,
+      tunnel,
+    };
+  }
+
+  #linkState(family: Family): LinkState {
+    const name = this.#options.interfaces()[family] ?? null;
+    const link = this.#uplink(family);
+    if (link === null) return { name, problem: name === null ? null : "is gone" };
+    if (!link.isUp) return { name, problem: "is down" };
+    return { name, problem: (link.flags & IFF_LOWER_UP) === 0 ? "has no carrier" : null };
+  }
+
+  #obstacle({ peer, subnet, outer, path }: ProbeTarget): Obstacle | null {
     const interfaces = this.#options.interfaces();
     const ownDevices = this.#options.devices();
     const devices = path === "direct" ? [...ownDevices, ...Object.values(interfaces)] : ownDevices;
-    const problems = checkRouting(this.#options.netlink, {
+    const [problem] = checkRouting(this.#options.netlink, {
       peers: [{ key: peer, subnets: [subnet], publicAddresses: [outer], devices }],
       interfaces,
       ownAddresses: [],
       withLongerRoutes: false,
+      tables: (read) => this.#explanation(read),
     });
-    return problems[0]?.text ?? null;
+    if (problem === undefined) return null;
+    return { text: problem.text, isMissingRoute: problem.isMissingRoute };
+  }
+
+  #explanation(read: () => RoutingTables): RoutingTables {
+    const nowMs = this.#options.now();
+    if (this.#tables === null || nowMs - this.#tables.readMs > TABLES_MS)
+      this.#tables = { tables: read(), readMs: nowMs };
+    return this.#tables.tables;
   }
 
   /**
    * Has the kernel ask the link again for a target that is silent. On its own it believes an old answer for up to a
    * minute (arp(7), base_reachable_time).
    */
-  askLink(target: ProbeTarget): void {
+  #askLink(target: ProbeTarget): void {
     const entry = this.#neighbour(target);
     if (entry === null || entry.mac === null || (entry.state & BELIEVED) === 0) return;
     const { interfaceIndex, address, mac } = entry;
@@ -85,15 +159,38 @@ export class FactsReader {
 
   /** The kernel's entry for a target on a link of this host; null when it has none. */
   #neighbour({ outer }: ProbeTarget): Neighbour | null {
-    const { netlink, interfaces } = this.#options;
-    const name = interfaces()[outer.family];
-    const links: readonly Link[] = netlink.dump(encodeLinkDump(), decodeLink);
-    const uplink = links.find((link) => link.name === name);
-    if (uplink === undefined) return null;
-    const neighbours: readonly Neighbour[] = netlink.dump(encodeNeighbourDump(uplink.index), decodeNeighbour);
-    const entry = neighbours.find(
-      ({ interfaceIndex, address }) => interfaceIndex === uplink.index && address.equals(outer),
-    );
-    return entry ?? null;
+    const { netlink } = this.#options;
+    const index = this.#uplink(outer.family)?.index;
+    if (index === undefined) return null;
+    try {
+      return netlink.get(encodeGetNeighbour({ interfaceIndex: index, address: outer }), decodeNeighbour);
+    } catch (error) {
+      if (!(error instanceof NetlinkError)) throw error;
+      if (error.errno !== EOPNOTSUPP) return null;
+      // Before Linux 5.0 the kernel tells of all entries only.
+      const all: readonly Neighbour[] = netlink.dump(encodeNeighbourDump(index), decodeNeighbour);
+      return (
+        all.find(({ interfaceIndex, address }) => interfaceIndex === index && address.equals(outer)) ?? null
+      );
+    }
   }
+
+  #uplink(family: Family): Link | null {
+    const name = this.#options.interfaces()[family];
+    if (name === undefined) return null;
+    try {
+      return this.#options.netlink.get(encodeGetLink({ name }), decodeLink);
+    } catch (error) {
+      if (error instanceof NetlinkError && error.errnoName === "ENODEV") return null;
+      throw error;
+    }
+  }
+}
+
+/** The kernel itself takes some seconds until it no longer believes an entry. */
+function neighbourState(entry: Neighbour | null, tunnel: TunnelEvidence | null): LocalFacts["neighbour"] {
+  if (entry === null) return "unknown";
+  if ((entry.state & SILENT) !== 0 || tunnel?.macs?.length === 0) return "silent";
+  const isConfirmed = (entry.state & NUD_REACHABLE) !== 0 || tunnel?.macs != null;
+  return isConfirmed ? "answers" : "unknown";
 }

@@ -8,9 +8,14 @@ import { TulleError } from "../../ipam/errors.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import type { Logger } from "../../ipam/log.ts";
+import type { CauseCode } from "./causes.ts";
+import type { EchoListener } from "./echo-line.ts";
 import { type EchoLines, openEchoLines } from "./echo-lines.ts";
 import { FactsReader } from "./local-facts.ts";
+import { LongerRoutes } from "./longer-routes.ts";
+import { PathLog } from "./path-log.ts";
 import { type PathHealth, Prober } from "./prober.ts";
+import { probeSyn } from "./syn-probe.ts";
 import type { TargetList } from "./target-list.ts";
 import { type ProbedBackend, probeTargets } from "./targets.ts";
 import { probeTcp } from "./tcp-probe.ts";
@@ -27,13 +32,23 @@ export interface ProbedNetwork {
   readonly hostNameOf: (peer: Lease) => string | null;
 }
 
+/** The state of all paths, for metrics. */
+export interface PathFigures {
+  /** How many paths are proven to be broken, by cause. */
+  readonly broken: ReadonlyMap<string, number>;
+  /** Of the peers with the most loss and of those with the longest round trips. */
+  readonly lossShares: ReadonlyMap<string, number>;
+  readonly roundTripSeconds: ReadonlyMap<string, number>;
+}
+
 /** What is counted. */
 export interface ProbeMetrics {
   noteProbe(isLost: boolean): void;
   /** Of an answer through the tunnel. */
   noteRoundTrip(milliseconds: number): void;
-  /** How many paths are proven to be broken, by cause. */
-  setBrokenPaths(counts: ReadonlyMap<string, number>): void;
+  /** Calls `read` before the metrics are shown, until the returned function is called. */
+  measure(read: () => void): () => void;
+  setPaths(paths: PathFigures): void;
 }
 
 export interface NetworkProberOptions {
@@ -75,8 +90,10 @@ export function targetList(network: Omit<ProbedNetwork, "ownKey">): TargetList {
 }
 
 const LEAST_USE_INTERVAL_MS = 1_000;
-/** One look takes about a two-hundredth of the time. */
-const USE_SLEEP_FACTOR = 200;
+/** One look takes about this part of the time. */
+const USE_SLEEP_FACTOR = 400;
+/** Peers that metrics name one by one, however many there are. */
+const NAMED_PEERS = 10;
 
 /** Changes that follow each other this closely are taken together. */
 const SETTLE_MS = 200;
@@ -84,6 +101,8 @@ const SETTLE_MS = 200;
 export class NetworkProber {
   readonly #options: NetworkProberOptions;
   readonly #echo: EchoLines | null;
+  readonly #facts: FactsReader;
+  readonly #longer: LongerRoutes;
   readonly #prober: Prober;
   readonly #sleep: Sleep;
   /** Why nothing is probed, one sentence; null when it is. */
@@ -96,29 +115,44 @@ export class NetworkProber {
     this.#options = options;
     this.#sleep = new Sleep(clock);
     const now = (): number => clock.monotonicMs();
-    const { echo, problem } = openOrExplain(now);
+    const { echo, problem } = openOrExplain(now, {
+      notice: (notice) => this.#facts.notice(notice),
+      heard: (from) => this.#prober.heard(from),
+    });
     this.#echo = echo;
     this.problem = problem;
-    const facts = new FactsReader({
+    this.#facts = new FactsReader({
       netlink,
+      now,
       devices: () => network().backend.devices,
       interfaces: () => mapFamilies(network().uplinks, (uplink) => uplink.interface),
     });
+    this.#longer = new LongerRoutes({
+      ...runtime,
+      network: () => {
+        const { backend, peers, uplinks } = network();
+        return { backend, peers, interfaces: Object.values(uplinks).map((uplink) => uplink.interface) };
+      },
+    });
+    const hostNameOf = (key: LeaseKey): string | null => {
+      const peer = network().peers.get(key);
+      return peer === undefined ? null : network().hostNameOf(peer);
+    };
+    const isActive = (code: CauseCode): boolean => this.#prober.isActive(code);
+    const log = new PathLog({ logger: runtime.logger, now, isActive, hostNameOf });
     this.#prober = new Prober({
       ...runtime,
+      onChange: (target, state) => {
+        log.note(target, state);
+        options.onChange();
+      },
       perSecond: options.perSecond,
       lines: echo?.lines ?? {},
       probeTcp: (target, settle) => probeTcp(target, now, settle),
-      factsOf: (target) => facts.read(target),
-      askLink: (target) => facts.askLink(target),
-      hostNameOf: (key) => {
-        const { peers, hostNameOf } = options.network();
-        const peer = peers.get(key);
-        return peer === undefined ? null : hostNameOf(peer);
-      },
+      probeSyn: (target, settle) => probeSyn(target, now, settle),
+      inspect: (target) => this.#facts.inspect(target),
       onRoundTrip: (roundTripMs) => metrics.noteRoundTrip(roundTripMs),
       onProbe: (isLost) => metrics.noteProbe(isLost),
-      onChange: () => this.#reportChange(),
       alsoProbedMs: (id) => options.beside?.probedMs(id) ?? Number.NEGATIVE_INFINITY,
     });
   }
@@ -130,31 +164,45 @@ export class NetworkProber {
   }
 
   health(peer: LeaseKey): PathHealth {
-    return this.#prober.health(peer);
+    const health = this.#prober.health(peer);
+    const diverted = health.cause === null ? this.#longer.causeOf(peer) : null;
+    return diverted === null ? health : { ...health, state: "bad", cause: diverted };
   }
 
   /** Probes until the signal fires. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#prober.run(signal), this.#followPeers(signal), this.#followUse(signal)]);
+    const { metrics } = this.#options;
+    const endMeasuring = metrics.measure(() => metrics.setPaths(this.#figures()));
+    try {
+      await Promise.all([
+        this.#prober.run(signal),
+        this.#followPeers(signal),
+        this.#followUse(signal),
+        this.#longer.run(signal),
+      ]);
+    } finally {
+      endMeasuring();
+      metrics.setPaths({ broken: new Map(), lossShares: new Map(), roundTripSeconds: new Map() });
+    }
   }
 
   /** Call it once, after run() has ended. */
   close(): void {
     this.#echo?.close();
+    this.#facts.close();
   }
 
-  #reportChange(): void {
-    this.#countBroken();
-    this.#options.onChange();
-  }
-
-  #countBroken(): void {
-    const counts = new Map<string, number>();
+  #figures(): PathFigures {
+    const broken = new Map<string, number>();
+    const lossShares: [string, number][] = [];
+    const roundTripSeconds: [string, number][] = [];
     for (const peer of this.#options.network().peers.keys()) {
-      const { cause } = this.#prober.health(peer);
-      if (cause !== null) counts.set(cause.code, (counts.get(cause.code) ?? 0) + 1);
+      const { cause, lossShare, roundTripMs } = this.health(peer);
+      if (cause !== null) broken.set(cause.code, (broken.get(cause.code) ?? 0) + 1);
+      if (lossShare !== null && lossShare > 0) lossShares.push([peer, lossShare]);
+      if (roundTripMs !== null) roundTripSeconds.push([peer, roundTripMs / 1000]);
     }
-    this.#options.metrics.setBrokenPaths(counts);
+    return { broken, lossShares: greatest(lossShares), roundTripSeconds: greatest(roundTripSeconds) };
   }
 
   /** Looks for peers in use, at a small part of a processor's time however many entries there are. */
@@ -166,7 +214,10 @@ export class NetworkProber {
       const { backend, uplinks } = network();
       const interfaces = Object.values(uplinks).map((uplink) => uplink.interface);
       const startMs = clock.monotonicMs();
-      const uses = readUses(netlink, backend.devices, interfaces, startMs);
+      const uses = readUses(netlink, backend.devices, interfaces, {
+        nowMs: startMs,
+        recentMs: 2 * intervalMs,
+      });
       // An answer to a probe of the peer must not look like continuous use: two looks between two probes.
       const busy = this.#prober.noteUses(uses, 2 * intervalMs);
       this.#options.beside?.noteBusy(busy);
@@ -184,7 +235,7 @@ export class NetworkProber {
         this.#isStale = false;
         const { peers, backend, ownKey } = this.#options.network();
         this.#prober.setTargets(probeTargets(peers.values(), backend), ownKey);
-        this.#reportChange();
+        this.#options.onChange();
         await this.#options.runtime.clock.sleep(SETTLE_MS, signal).catch(() => undefined);
       } else await this.#sleep.for(LONG_MS, signal);
     }
@@ -194,12 +245,19 @@ export class NetworkProber {
 /** Until it is woken. */
 const LONG_MS = 3_600_000;
 
-function openOrExplain(now: () => number): {
+function greatest(values: readonly (readonly [string, number])[]): ReadonlyMap<string, number> {
+  return new Map(values.toSorted(([, left], [, right]) => right - left).slice(0, NAMED_PEERS));
+}
+
+function openOrExplain(
+  now: () => number,
+  listener: EchoListener,
+): {
   readonly echo: EchoLines | null;
   readonly problem: string | null;
 } {
   try {
-    return { echo: openEchoLines(now), problem: null };
+    return { echo: openEchoLines(now, listener), problem: null };
   } catch (error) {
     if (!(error instanceof TulleError)) throw error;
     return { echo: null, problem: `the paths to peers are not probed: ${error.message}` };

@@ -6,8 +6,10 @@
  *        └────silence──────┴────► examining ────────────┴──► bad, examined again every few seconds
  */
 
-import type { Cause, History } from "./causes.ts";
+import { AgentSigns } from "./agent-signs.ts";
+import { type Cause, causeOf, describeEvidence, type History } from "./causes.ts";
 import { Examination } from "./examination.ts";
+import { LossMeter } from "./loss-meter.ts";
 import { type Evidence, isAnswered, type Outcome, type Probe, type ProbeTarget } from "./probe.ts";
 
 export type PathState =
@@ -19,28 +21,37 @@ export type PathState =
 const REPEAT_MS = 5_000;
 /** The same for one that nothing is proven of, doubled each time up to the longest. */
 const LONGEST_REPEAT_MS = 300_000;
+/** A peer that has just come may not be ready yet: so long it is the fault of no one that it is silent. */
+const NEW_MS = 15_000;
+/** The same for one that loses packets, until the share is known. */
+const SUSPECT_MS = 1_000;
 /** Of the weight of a new round trip in the smoothed one (RFC 6298 section 2). */
 const SMOOTHING = 1 / 8;
 /** One in so many routine probes is a TCP connection. */
 const TCP_TURN = 3;
 
+/** Causes that the kernel of this host names: a peer that has just come does not excuse them. */
+const AT_ONCE: ReadonlySet<Cause["code"]> = new Set(["interface-down", "path-diverted", "no-route"]);
+
 export class PathWatch {
   readonly target: ProbeTarget;
+  readonly #createdMs: number;
+  readonly #loss = new LossMeter();
+  /** Of the peer's agent, by this path. */
+  readonly signs = new AgentSigns();
   #state: PathState = { state: "unknown" };
   #examination: Examination | null = null;
   #repeatMs = REPEAT_MS;
   #history: History = { inner: false, tcp: false, outer: false };
   #roundTripMs: number | null = null;
-  #lossRatio: number | null = null;
   #turn = 0;
+  #hasTriedTcp = false;
+  #measured: string | null = null;
 
-  constructor(target: ProbeTarget, former: PathWatch | null = null) {
+  /** `nowMs` is monotonic. */
+  constructor(target: ProbeTarget, nowMs: number) {
     this.target = target;
-    if (former === null) return;
-    this.#state = former.#state;
-    this.#history = former.#history;
-    this.#roundTripMs = former.#roundTripMs;
-    this.#lossRatio = former.#lossRatio;
+    this.#createdMs = nowMs;
   }
 
   get state(): PathState {
@@ -56,14 +67,19 @@ export class PathWatch {
     return this.#roundTripMs;
   }
 
-  /** Smoothed, of probes through the tunnel, 0 to 1; null before the first answer. */
-  get lossRatio(): number | null {
-    return this.#lossRatio;
+  /** Share of the last packets through the tunnel that were lost, between 0 and 1; null before enough packets. */
+  get lossShare(): number | null {
+    return this.#loss.share;
+  }
+
+  /** What an examination showed that proved nothing; null while something is known. */
+  get measured(): string | null {
+    return this.#state.state === "unknown" ? this.#measured : null;
   }
 
   /** An examination has ended without proving anything. */
   get wasExamined(): boolean {
-    return this.#repeatMs > REPEAT_MS;
+    return this.#measured !== null;
   }
 
   get isExamining(): boolean {
@@ -72,70 +88,89 @@ export class PathWatch {
 
   /** Until this path is to be examined again; null for one that is good. */
   get repeatMs(): number | null {
-    return this.#state.state === "good" ? null : this.#repeatMs;
+    if (this.#state.state !== "good") return this.#repeatMs;
+    return this.#loss.isSuspect ? SUSPECT_MS : null;
   }
 
   /** The probe of a routine visit. */
   routine(): Probe {
     if (!this.target.isInnerCertain && !this.#history.inner) return { kind: "outer" };
     this.#turn = (this.#turn + 1) % TCP_TURN;
-    return this.#turn === 0 && this.#history.tcp ? { kind: "tcp" } : { kind: "full" };
+    if (this.#turn !== 0 || (this.#hasTriedTcp && !this.#history.tcp)) return { kind: "full" };
+    // One that was never answered is tried once: a firewall there may drop it.
+    this.#hasTriedTcp = true;
+    return { kind: "tcp" };
   }
 
-  /** Begins an examination unless one runs. */
-  examine(): void {
-    this.#examination ??= new Examination(this.target.family, this.target.mtuBytes);
+  /** Begins an examination unless one runs; answers whether one has begun. */
+  examine(): boolean {
+    if (this.#examination !== null) return false;
+    this.#examination = new Examination(this.target.family, this.target.mtuBytes);
+    return true;
   }
 
   /** The next probe of the examination; null while answers are awaited, and when none runs. */
-  nextProbe(): Probe | null {
-    return this.#examination?.next() ?? null;
+  nextProbe(nowMs: number): Probe | null {
+    return this.#examination?.next(nowMs) ?? null;
   }
 
-  /** What became of a routine probe. */
-  noteRoutine(probe: Probe, outcome: Outcome): void {
+  /** What became of a routine probe. Answers whether the path is to be examined. */
+  noteRoutine(probe: Probe, outcome: Outcome): boolean {
     this.#remember(probe, outcome);
-    this.#countLoss(probe, outcome);
-    const isBad = this.#state.state === "bad";
-    // Silence is what is expected of a bad path; an answer is news.
-    if (isAnswered(outcome) === isBad) this.examine();
-    else if (this.#state.state === "unknown" && isAnswered(outcome)) this.#state = { state: "good" };
+    if (isAnswered(outcome)) {
+      if (this.#state.state === "unknown") this.#state = { state: "good" };
+      // An answer of a bad path is news.
+      return this.#state.state === "bad";
+    }
+    // Silence is what is expected of a bad path, and of one that nothing is proven of.
+    return this.#state.state === "good" || (this.#state.state === "unknown" && !this.wasExamined);
   }
 
   /** What became of a probe of the examination. Answers the evidence once there is some to judge. */
   noteExamined(probe: Probe, outcome: Outcome): Evidence | null {
     this.#remember(probe, outcome);
-    this.#countLoss(probe, outcome);
     this.#examination?.note(probe, outcome);
     return this.#examination?.evidence ?? null;
   }
 
   /** What the evidence was found to mean; ends an examination that is complete. Answers whether the state has changed for people. */
-  conclude(cause: Cause | null, evidence: Evidence, nowMs: number): boolean {
+  conclude(proven: Cause | null, evidence: Evidence, nowMs: number): boolean {
     const before = this.#state;
+    const cause = (this.#isExcused(proven, nowMs) ? null : proven) ?? this.#lossCause(evidence);
     if (cause !== null) {
       const sinceMs = before.state === "bad" ? before.sinceMs : nowMs;
       this.#state = { state: "bad", cause, sinceMs };
     } else {
       const isProven = [evidence.full, evidence.tcp, evidence.outer].some(isAnswered);
-      this.#state = { state: isProven ? "good" : "unknown" };
+      const isOpen = proven !== null;
+      this.#state = { state: isProven && !isOpen ? "good" : "unknown" };
     }
-    const isUnknown = this.#state.state === "unknown";
-    this.#repeatMs = isUnknown ? Math.min(this.#repeatMs * 2, LONGEST_REPEAT_MS) : REPEAT_MS;
+    if (proven !== null) this.#loss.clear();
+    this.#measured = describeEvidence(evidence);
+    const isSilent = this.#state.state === "unknown" && proven === null;
+    this.#repeatMs = isSilent ? Math.min(this.#repeatMs * 2, LONGEST_REPEAT_MS) : REPEAT_MS;
     if (this.#examination?.isComplete) this.#examination = null;
     return codeOf(before) !== codeOf(this.#state);
   }
 
-  #countLoss({ kind }: Probe, outcome: Outcome): void {
-    // A search for the largest size that passes loses packets by its nature.
-    if (kind === "outer" || kind === "size" || !this.#history.inner) return;
-    const smoothed = this.#lossRatio ?? 0;
-    this.#lossRatio = smoothed + ((isAnswered(outcome) ? 0 : 1) - smoothed) * SMOOTHING;
+  #isExcused(cause: Cause | null, nowMs: number): boolean {
+    if (cause === null || this.#history.inner || AT_ONCE.has(cause.code)) return false;
+    return nowMs - this.#createdMs < NEW_MS;
+  }
+
+  #lossCause({ small, full }: Evidence): Cause | null {
+    const { isBad, lost, packets } = this.#loss;
+    if (!isBad || !(isAnswered(small) || isAnswered(full))) return null;
+    return causeOf("packets-lost", `answers, but ${lost} of the last ${packets} packets were lost`);
   }
 
   #remember({ kind }: Probe, outcome: Outcome): void {
-    if (!isAnswered(outcome)) return;
-    const known = kind === "tcp" ? "tcp" : kind === "outer" ? "outer" : "inner";
+    const known = kind === "tcp" || kind === "syn" ? "tcp" : kind === "outer" ? "outer" : "inner";
+    // What was sent before the peer was ready is not lost.
+    const isEcho = kind === "full" || kind === "small";
+    if (isEcho && (this.#history.inner || isAnswered(outcome))) this.#loss.note(!isAnswered(outcome));
+    // A segment with a checksum of our own says nothing of those that the kernel sends.
+    if (!isAnswered(outcome) || kind === "syn") return;
     if (!this.#history[known]) this.#history = { ...this.#history, [known]: true };
     if (known !== "inner") return;
     const { roundTripMs } = outcome;

@@ -21,16 +21,23 @@ const ROUTINE_SHARE = 0.9;
 const RING_NEIGHBOURS = 2;
 /** Packets that may follow each other at once. */
 const BURST = 5;
+/** How often it is looked which repetitions are due: there may be as many as targets. */
+const SCAN_MS = 500;
 
 export class ProbePlan {
   readonly #perMs: number;
   #targets: readonly ProbeTarget[] = [];
   #byId: ReadonlyMap<string, ProbeTarget> = new Map();
   #ring: readonly ProbeTarget[] = [];
-  #busy: ReadonlySet<string> = new Set();
+  /** Those in use, the one that was probed longest ago first. */
+  #busy: readonly string[] = [];
   #busyIntervalMs = 0;
-  /** When each of the doubtful targets is due. */
-  readonly #urgent = new Map<string, number>();
+  /** When each of the doubtful and new targets is due, in the order in which they became so. */
+  readonly #doubtful = new Map<string, number>();
+  /** When what is known of a target is to be looked at again, and those of them that are due. */
+  readonly #repeats = new Map<string, number>();
+  readonly #due = new Set<string>();
+  #nextScanMs = Number.NEGATIVE_INFINITY;
   readonly #probedMs = new Map<string, number>();
   #turn = 0;
   #nextTurnMs = Number.NEGATIVE_INFINITY;
@@ -48,18 +55,20 @@ export class ProbePlan {
     this.#byId = new Map(targets.map((target) => [target.id, target]));
     this.#ring = neighboursOf(targets, ownKey);
     for (const { id } of targets) {
-      if (!former.has(id)) this.#urgent.set(id, Number.NEGATIVE_INFINITY);
+      if (!former.has(id)) this.#doubtful.set(id, Number.NEGATIVE_INFINITY);
     }
     for (const id of former.keys()) {
       if (this.#byId.has(id)) continue;
-      this.#urgent.delete(id);
+      this.settle(id);
       this.#probedMs.delete(id);
     }
   }
 
   /** Those that packets of this host are sent to: they are probed every `intervalMs`. */
   setBusy(ids: ReadonlySet<string>, intervalMs: number): void {
-    this.#busy = ids;
+    const present = new Set(this.#busy);
+    // New ones are next.
+    this.#busy = [...[...ids].filter((id) => !present.has(id)), ...this.#busy.filter((id) => ids.has(id))];
     this.#busyIntervalMs = intervalMs;
   }
 
@@ -70,11 +79,25 @@ export class ProbePlan {
 
   /** Has a target looked after from `atMs` on, before what is routine, until it is settled. */
   hurry(id: string, atMs: number): void {
-    if (this.#byId.has(id)) this.#urgent.set(id, atMs);
+    this.settle(id);
+    if (this.#byId.has(id)) this.#doubtful.set(id, atMs);
+  }
+
+  /** The same for one whose state is known: after those that are doubtful. */
+  repeat(id: string, atMs: number): void {
+    this.settle(id);
+    if (this.#byId.has(id)) this.#repeats.set(id, atMs);
+  }
+
+  /** How many targets are to be looked at again. */
+  get repeats(): number {
+    return this.#repeats.size + this.#due.size;
   }
 
   settle(id: string): void {
-    this.#urgent.delete(id);
+    this.#doubtful.delete(id);
+    this.#repeats.delete(id);
+    this.#due.delete(id);
   }
 
   /** True when the budget has a packet left now. */
@@ -86,31 +109,56 @@ export class ProbePlan {
     return this.#tokens >= 1;
   }
 
+  /** How long it takes until every target has had its turn. */
+  get turnMs(): number {
+    return this.#targets.length * this.#spacingMs;
+  }
+
+  get #spacingMs(): number {
+    return Math.max(1 / (this.#perMs * ROUTINE_SHARE), TURN_INTERVAL_MS / this.#targets.length);
+  }
+
   /** Takes a packet out of the budget. */
   spend(): void {
     this.#tokens -= 1;
   }
 
-  /** The targets that are to be looked after first, in the order in which they became urgent. */
+  /** The targets that are to be looked after first: the doubtful, then those to repeat, each in order. */
   *urgent(nowMs: number): Iterable<ProbeTarget> {
-    for (const [id, atMs] of this.#urgent) {
+    for (const [id, atMs] of this.#doubtful) {
       const target = this.#byId.get(id);
       if (target !== undefined && atMs <= nowMs) yield target;
+    }
+    this.#scan(nowMs);
+    for (const id of this.#due) {
+      const target = this.#byId.get(id);
+      if (target !== undefined) yield target;
+    }
+  }
+
+  #scan(nowMs: number): void {
+    if (nowMs < this.#nextScanMs) return;
+    this.#nextScanMs = nowMs + SCAN_MS;
+    for (const [id, atMs] of this.#repeats) {
+      if (atMs > nowMs) continue;
+      this.#repeats.delete(id);
+      this.#due.add(id);
     }
   }
 
   /** The target whose turn it is, null when none is due. Counts as probed now. */
   routine(nowMs: number): ProbeTarget | null {
     const target =
-      this.#overdue(this.#busyTargets(), this.#busyIntervalMs, nowMs) ??
-      this.#overdue(this.#ring, RING_INTERVAL_MS, nowMs) ??
-      this.#takeTurn(nowMs);
+      this.#takeBusy(nowMs) ?? this.#overdue(this.#ring, RING_INTERVAL_MS, nowMs) ?? this.#takeTurn(nowMs);
     if (target !== null) this.#probedMs.set(target.id, nowMs);
     return target;
   }
 
-  #busyTargets(): readonly ProbeTarget[] {
-    return [...this.#busy].flatMap((id) => this.#byId.get(id) ?? []);
+  #takeBusy(nowMs: number): ProbeTarget | null {
+    const id = this.#busy[0];
+    if (id === undefined || this.probedMs(id) > nowMs - this.#busyIntervalMs) return null;
+    this.#busy = [...this.#busy.slice(1), id];
+    return this.#byId.get(id) ?? null;
   }
 
   /** The one that waits longest. */
@@ -128,7 +176,7 @@ export class ProbePlan {
 
   #takeTurn(nowMs: number): ProbeTarget | null {
     if (nowMs < this.#nextTurnMs || this.#targets.length === 0) return null;
-    const spacingMs = Math.max(1 / (this.#perMs * ROUTINE_SHARE), TURN_INTERVAL_MS / this.#targets.length);
+    const spacingMs = this.#spacingMs;
     // Pauses are not made up for, which would be a burst.
     this.#nextTurnMs = Math.max(this.#nextTurnMs, nowMs - spacingMs) + spacingMs;
     this.#turn = (this.#turn + 1) % this.#targets.length;

@@ -1,6 +1,7 @@
 /** What is probed, with which packets, and what becomes of them. Types only. */
 
 import type { PeerPath } from "../../backends/backend.ts";
+import type { TunnelKind } from "../../backends/probe/tunnel-packet.ts";
 import type { Address, Family, Prefix } from "../../ipam/addresses/ip.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 
@@ -22,6 +23,8 @@ export interface ProbeTarget {
   readonly mtuBytes: number;
   /** How tunnel packets are recognized, as in "UDP port 8472"; null without a tunnel. */
   readonly tunnel: string | null;
+  /** The same for programs. */
+  readonly tunnelKind: TunnelKind | null;
 }
 
 /** A packet that asks for an answer. */
@@ -34,6 +37,8 @@ export type Probe =
   | { readonly kind: "size"; readonly bytes: number }
   /** A TCP connection to a closed port of the inner address: TCP's checksums are the kernel's and the card's work. */
   | { readonly kind: "tcp" }
+  /** A segment to the same port whose checksum was computed here, to tell a checksum fault from a firewall. */
+  | { readonly kind: "syn" }
   /** A small echo request to the outer address, beside the tunnel. */
   | { readonly kind: "outer" };
 
@@ -43,12 +48,16 @@ export type Outcome =
   /** It was not sent, or the network sent an error instead of an answer. */
   | { readonly type: "error"; readonly text: string };
 
-/** What two attempts of each probe showed. */
+/** What several attempts of each probe showed. */
 export interface Evidence {
   readonly small: Outcome;
   readonly full: Outcome;
   readonly tcp: Outcome;
   readonly outer: Outcome;
+  /** Null when it was not sent: TCP was answered, or nothing was. */
+  readonly syn: Outcome | null;
+  /** Of small packets some were answered and some were not. */
+  readonly isLossy: boolean;
   /** Largest echo request that was answered, in bytes; null when that was not looked for, or none was. */
   readonly passesBytes: number | null;
 }

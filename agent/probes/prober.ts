@@ -8,37 +8,33 @@
 
 import { HEADER_BYTES } from "../../backends/probe/echo-port.ts";
 import { type Address, entriesOf, type PerFamily } from "../../ipam/addresses/ip.ts";
-import { type Clock, Sleep } from "../../ipam/clock.ts";
+import type { Clock } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
-import type { Logger } from "../../ipam/log.ts";
-import { type Cause, type History, judge, type LocalFacts } from "./causes.ts";
+import { type Cause, type CauseCode, type History, judge } from "./causes.ts";
 import type { EchoLine } from "./echo-line.ts";
-import { PathWatch } from "./path-watch.ts";
+import type { Inspection } from "./local-facts.ts";
+import { type PathState, PathWatch } from "./path-watch.ts";
 import { isAnswered, type Outcome, type Probe, type ProbeTarget } from "./probe.ts";
 import { ProbePlan } from "./probe-plan.ts";
 import { UsageTracker } from "./usage.ts";
 
 export interface ProberOptions {
   readonly clock: Clock;
-  readonly logger: Logger;
+  /** A path became good or bad, or its cause changed. */
+  readonly onChange: (target: ProbeTarget, state: PathState) => void;
   readonly faults: Faults;
   /** Packets per second for all peers together. */
   readonly perSecond: number;
   /** A family without one is not probed. */
   readonly lines: PerFamily<EchoLine>;
   readonly probeTcp: (target: Address, settle: (outcome: Outcome) => void) => void;
-  /** Reads the kernel; some microseconds. */
-  readonly factsOf: (target: ProbeTarget) => LocalFacts;
-  /** Called when a target's outer address is silent, so that facts about the link are fresh when it is judged. */
-  readonly askLink: (target: ProbeTarget) => void;
+  readonly probeSyn: (target: Address, settle: (outcome: Outcome) => void) => void;
+  /** Called when an examination begins. */
+  readonly inspect: (target: ProbeTarget) => Inspection;
   /** Every answer through the tunnel, in milliseconds. */
   readonly onRoundTrip: (roundTripMs: number) => void;
-  /** The name of a peer's host; null where it is not known. */
-  readonly hostNameOf: (peer: LeaseKey) => string | null;
   readonly onProbe: (isLost: boolean) => void;
-  /** A path became good or bad, or its cause changed. */
-  readonly onChange: () => void;
   /** When others of this daemon probed a target last. */
   readonly alsoProbedMs?: (id: string) => number;
 }
@@ -48,28 +44,39 @@ export interface PathHealth {
   readonly state: "unknown" | "good" | "bad";
   /** Smoothed; null before the first answer. */
   readonly roundTripMs: number | null;
-  /** Of probes through the tunnel, smoothed, 0 to 1; null before the first answer. */
-  readonly lossRatio: number | null;
   readonly cause: (Cause & { readonly sinceMs: number }) | null;
+  /** Share of the last packets that were lost, between 0 and 1; null before enough packets. */
+  readonly lossShare: number | null;
+  /** What was measured where nothing is proven, in a few words; null while something is known. */
+  readonly measured: string | null;
+  /** The peer's agent used to probe this host, and does so no more. */
+  readonly isAgentQuiet: boolean;
 }
 
 /** How often the plan is asked; a packet may be late by this. */
-const TICK_MS = 50;
+const TICK_MS = 100;
 const SMALL_PAYLOAD_BYTES = 16;
+/** Examinations that may await answers at the same time. */
+const MOST_WAITING = 32;
+/** With more broken paths than this, each is looked at less often: what is known must not keep what is new waiting. */
+const OFTEN_REPEATED = 6;
+const LONGEST_DELAY_MS = 60_000;
 
 export class Prober {
   readonly #options: ProberOptions;
   readonly #plan: ProbePlan;
-  readonly #sleep: Sleep;
   readonly #usage = new UsageTracker();
   #watches: ReadonlyMap<string, PathWatch> = new Map();
   #byPeer: ReadonlyMap<LeaseKey, readonly PathWatch[]> = new Map();
+  #byInner: ReadonlyMap<string, PathWatch> = new Map();
+  #byOuter: ReadonlyMap<string, readonly ProbeTarget[]> = new Map();
   #elsewhere: History = { inner: false, tcp: false, outer: false };
+  /** Of the targets that are examined, and of those that are bad until the next examination. */
+  readonly #inspections = new Map<string, Inspection>();
 
   constructor(options: ProberOptions) {
     this.#options = options;
     this.#plan = new ProbePlan(options);
-    this.#sleep = new Sleep(options.clock);
   }
 
   /** Replaces all targets, sorted by id. What is known of one that stays as it was is kept. */
@@ -79,12 +86,18 @@ export class Prober {
       ({ family, outer }) => lines[family] !== undefined && lines[outer.family] !== undefined,
     );
     const former = this.#watches;
+    const nowMs = this.#options.clock.monotonicMs();
     const entries = probed.map((target): [string, PathWatch] => [
       target.id,
-      watchOf(target, former.get(target.id)),
+      watchOf(target, former.get(target.id), nowMs),
     ]);
     this.#watches = new Map(entries);
+    for (const [id, watch] of former) if (this.#watches.get(id) !== watch) this.#endInspection(id);
     this.#byPeer = groupByPeer(this.#watches.values());
+    this.#byOuter = groupByOuter(probed);
+    this.#byInner = new Map(
+      [...this.#watches.values()].map((watch) => [watch.target.inner.toString(), watch]),
+    );
     this.#plan.setTargets(probed, ownKey);
   }
 
@@ -94,7 +107,7 @@ export class Prober {
    */
   noteUses(uses: ReadonlyMap<string, number>, intervalMs: number): ReadonlySet<string> {
     const { clock, alsoProbedMs = () => Number.NEGATIVE_INFINITY } = this.#options;
-    const targets = [...this.#watches.values()].map(({ target }) => target);
+    const targets = [...uses.keys()].flatMap((outer) => this.#byOuter.get(outer) ?? []);
     const probedMs = (id: string): number => Math.max(this.#plan.probedMs(id), alsoProbedMs(id));
     const busy = this.#usage.sample(targets, uses, probedMs, clock.monotonicMs());
     this.#plan.setBusy(busy, intervalMs);
@@ -104,14 +117,30 @@ export class Prober {
   health(peer: LeaseKey): PathHealth {
     const watches = this.#byPeer.get(peer) ?? [];
     const bad = watches.flatMap(({ state }) => (state.state === "bad" ? [state] : []))[0];
-    const roundTrips = watches.flatMap(({ roundTripMs }) => roundTripMs ?? []);
-    const losses = watches.flatMap(({ lossRatio }) => lossRatio ?? []);
+    const nowMs = this.#options.clock.monotonicMs();
+    const { turnMs } = this.#plan;
     return {
       state: bad ? "bad" : watches.some(({ state }) => state.state === "good") ? "good" : "unknown",
-      roundTripMs: roundTrips.length === 0 ? null : Math.max(...roundTrips),
-      lossRatio: losses.length === 0 ? null : Math.max(...losses),
+      roundTripMs: worst(watches.map(({ roundTripMs }) => roundTripMs)),
       cause: bad === undefined ? null : { ...bad.cause, sinceMs: bad.sinceMs },
+      lossShare: worst(watches.map(({ lossShare }) => lossShare)),
+      measured: watches.map(({ measured }) => measured).find((text) => text !== null) ?? null,
+      isAgentQuiet: watches.some(({ signs }) => signs.isQuiet(nowMs, turnMs)),
     };
+  }
+
+  /** An agent probes this host from this address. */
+  heard(from: Address): void {
+    const watch = this.#byInner.get(from.toString());
+    watch?.signs.note(this.#options.clock.monotonicMs(), this.#plan.turnMs);
+  }
+
+  /** Whether a path is bad for this cause at the moment. */
+  isActive(code: CauseCode): boolean {
+    for (const { state } of this.#watches.values()) {
+      if (state.state === "bad" && state.cause.code === code) return true;
+    }
+    return false;
   }
 
   /** Probes until the signal fires. */
@@ -119,7 +148,7 @@ export class Prober {
     const tick = guarded(this.#options.faults, "probing peers", () => this.#tick());
     while (!signal.aborted) {
       tick();
-      await this.#sleep.for(TICK_MS, signal);
+      await this.#options.clock.sleep(TICK_MS, signal).catch(() => undefined);
     }
   }
 
@@ -138,6 +167,7 @@ export class Prober {
   }
 
   #probeUrgent(nowMs: number): boolean {
+    let waiting = 0;
     for (const { id } of this.#plan.urgent(nowMs)) {
       const watch = this.#watches.get(id);
       if (watch === undefined) continue;
@@ -146,11 +176,14 @@ export class Prober {
         this.#probeOnce(watch);
         return true;
       }
-      watch.examine();
-      const probe = watch.nextProbe();
-      if (probe === null) continue;
-      this.#send(watch.target, probe, (outcome) => this.#noteExamined(watch, probe, outcome));
-      return true;
+      this.#examine(watch);
+      const probe = watch.nextProbe(nowMs);
+      if (probe !== null) {
+        this.#send(watch.target, probe, (outcome) => this.#noteExamined(watch, probe, outcome));
+        return true;
+      }
+      waiting += 1;
+      if (waiting >= MOST_WAITING) return false;
     }
     return false;
   }
@@ -166,78 +199,102 @@ export class Prober {
   #probeOnce(watch: PathWatch): void {
     const probe = watch.routine();
     this.#send(watch.target, probe, (outcome) => {
-      const before = watch.state.state;
-      watch.noteRoutine(probe, outcome);
-      if (watch.isExamining) this.#plan.hurry(watch.target.id, this.#options.clock.monotonicMs());
-      if (watch.state.state !== before) this.#options.onChange();
+      if (!watch.noteRoutine(probe, outcome)) return;
+      this.#plan.hurry(watch.target.id, this.#options.clock.monotonicMs());
+      this.#examine(watch);
     });
   }
 
+  #examine(watch: PathWatch): void {
+    const { target } = watch;
+    if (!watch.examine()) return;
+    // A bad path is looked at from one examination to the next: what the peer sends in between is evidence too.
+    const inspection = this.#inspections.get(target.id) ?? this.#options.inspect(target);
+    this.#inspections.set(target.id, inspection);
+    inspection.begin();
+  }
+
+  #endInspection(id: string): void {
+    this.#inspections.get(id)?.end();
+    this.#inspections.delete(id);
+  }
+
   #send(target: ProbeTarget, probe: Probe, settle: (outcome: Outcome) => void): void {
-    const { lines, probeTcp, onRoundTrip, onProbe } = this.#options;
+    const { lines, probeTcp, probeSyn, onRoundTrip, onProbe } = this.#options;
     this.#plan.spend();
     const note = (outcome: Outcome): void => {
       if (this.#watches.get(target.id)?.target !== target) return; // it has changed or left meanwhile
       onProbe(!isAnswered(outcome));
       if (isAnswered(outcome)) {
-        if (probe.kind !== "outer" && probe.kind !== "tcp") onRoundTrip(outcome.roundTripMs);
+        if (isEcho(probe)) onRoundTrip(outcome.roundTripMs);
         this.#elsewhere = withAnswer(this.#elsewhere, probe);
       }
       settle(outcome);
     };
-    if (probe.kind === "tcp") {
-      probeTcp(target.inner, note);
-      return;
-    }
     const address = probe.kind === "outer" ? target.outer : target.inner;
     const line = lines[address.family];
-    if (line === undefined) note({ type: "error", text: "no socket of this family" });
+    if (probe.kind === "tcp") probeTcp(address, note);
+    else if (probe.kind === "syn") probeSyn(address, note);
+    else if (line === undefined) note({ type: "error", text: "no socket of this family" });
     else line.send(address, bytesOf(probe, target), note);
   }
 
   #noteExamined(watch: PathWatch, probe: Probe, outcome: Outcome): void {
     const { target } = watch;
-    if (probe.kind === "outer" && !isAnswered(outcome)) this.#options.askLink(target);
+    const inspection = this.#inspections.get(target.id);
+    if (probe.kind === "outer" && !isAnswered(outcome)) inspection?.askLink();
     const evidence = watch.noteExamined(probe, outcome);
-    if (evidence === null) return;
+    if (evidence === null || inspection === undefined) return;
     const cause = judge({
       target,
       evidence,
-      facts: this.#options.factsOf(target),
+      facts: inspection.facts(),
       before: watch.history,
       elsewhere: this.#elsewhere,
     });
     const nowMs = this.#options.clock.monotonicMs();
     const isChanged = watch.conclude(cause, evidence, nowMs);
     if (!watch.isExamining) this.#planNext(watch, nowMs);
-    if (!isChanged) return;
-    this.#report(watch);
-    this.#options.onChange();
+    if (isChanged) this.#options.onChange(target, watch.state);
   }
 
-  #planNext({ target: { id }, repeatMs }: PathWatch, nowMs: number): void {
-    if (repeatMs === null) this.#plan.settle(id);
-    else this.#plan.hurry(id, nowMs + repeatMs);
-  }
-
-  #report({ state, target: { peer, family } }: PathWatch): void {
-    const { logger, hostNameOf } = this.#options;
-    const host = hostNameOf(peer);
-    const path = { peer, ...(host === null ? {} : { host }), family: `IPv${family}` };
-    if (state.state === "bad") {
-      const { code, text, remedy } = state.cause;
-      logger.warn("the path to a peer is broken", { ...path, cause: code, seen: text, remedy });
-    } else logger.info("the path to a peer works", path);
+  #planNext({ target, repeatMs, state }: PathWatch, nowMs: number): void {
+    this.#endInspection(target.id);
+    if (repeatMs === null) {
+      this.#plan.settle(target.id);
+      return;
+    }
+    const crowd = Math.max(1, this.#plan.repeats / OFTEN_REPEATED);
+    this.#plan.repeat(target.id, nowMs + Math.max(repeatMs, Math.min(repeatMs * crowd, LONGEST_DELAY_MS)));
+    if (state.state === "bad") this.#inspections.set(target.id, this.#options.inspect(target));
   }
 }
 
+function worst(values: readonly (number | null)[]): number | null {
+  const known = values.filter((value) => value !== null);
+  return known.length === 0 ? null : Math.max(...known);
+}
+
+function isEcho({ kind }: Probe): boolean {
+  return kind === "full" || kind === "small" || kind === "size";
+}
+
 /** A watch for the target; the former one if nothing about the target has changed. */
-function watchOf(target: ProbeTarget, former: PathWatch | undefined): PathWatch {
-  return former !== undefined && isSameTarget(former.target, target) ? former : new PathWatch(target);
+function watchOf(target: ProbeTarget, former: PathWatch | undefined, nowMs: number): PathWatch {
+  return former !== undefined && isSameTarget(former.target, target) ? former : new PathWatch(target, nowMs);
 }
 
 function isSameTarget(a: ProbeTarget, b: ProbeTarget): boolean {
   return a.path === b.path && a.mtuBytes === b.mtuBytes && a.inner.equals(b.inner) && a.outer.equals(b.outer);
+}
+
+function groupByOuter(targets: readonly ProbeTarget[]): ReadonlyMap<string, readonly ProbeTarget[]> {
+  const groups = new Map<string, readonly ProbeTarget[]>();
+  for (const target of targets) {
+    const outer = target.outer.toString();
+    groups.set(outer, [...(groups.get(outer) ?? []), target]);
+  }
+  return groups;
 }
 
 function groupByPeer(watches: Iterable<PathWatch>): ReadonlyMap<LeaseKey, readonly PathWatch[]> {
@@ -256,6 +313,7 @@ function bytesOf(probe: Probe, { family, mtuBytes }: ProbeTarget): number {
 }
 
 function withAnswer(history: History, { kind }: Probe): History {
+  if (kind === "syn") return history;
   const known = kind === "tcp" || kind === "outer" ? kind : "inner";
   return history[known] ? history : { ...history, [known]: true };
 }

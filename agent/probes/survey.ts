@@ -6,14 +6,15 @@ import type { Clock } from "../../ipam/clock.ts";
 import { type Cause, type History, judge, type LocalFacts } from "./causes.ts";
 import type { EchoLine } from "./echo-line.ts";
 import { Examination } from "./examination.ts";
+import type { Inspection } from "./local-facts.ts";
 import { type Evidence, isAnswered, type Outcome, type Probe, type ProbeTarget } from "./probe.ts";
 
 export interface SurveyOptions {
   readonly clock: Clock;
   readonly lines: PerFamily<EchoLine>;
   readonly probeTcp: (target: Address, settle: (outcome: Outcome) => void) => void;
-  readonly factsOf: (target: ProbeTarget) => LocalFacts;
-  readonly askLink: (target: ProbeTarget) => void;
+  readonly probeSyn: (target: Address, settle: (outcome: Outcome) => void) => void;
+  readonly inspect: (target: ProbeTarget) => Inspection;
   /** Small echo requests to each target. */
   readonly count: number;
   /** Called when a target is through. */
@@ -41,6 +42,7 @@ interface Measured {
   readonly sent: number;
   readonly roundTripsMs: readonly number[];
   readonly evidence: Evidence;
+  readonly facts: LocalFacts;
 }
 
 export class Survey {
@@ -77,18 +79,30 @@ export class Survey {
     }
     const outcomes = await Promise.all(series);
     const roundTripsMs = outcomes.flatMap((one) => (isAnswered(one) ? [one.roundTripMs] : []));
-    const evidence = await this.#examine(target, signal);
-    return { target, sent: count, roundTripsMs: roundTripsMs.sort((a, b) => a - b), evidence };
+    const inspection = this.#options.inspect(target);
+    try {
+      inspection.begin();
+      const evidence = await this.#examine(target, inspection, signal);
+      const facts = inspection.facts();
+      return { target, sent: count, roundTripsMs: roundTripsMs.sort((a, b) => a - b), evidence, facts };
+    } finally {
+      inspection.end();
+    }
   }
 
-  async #examine(target: ProbeTarget, signal: AbortSignal): Promise<Evidence> {
+  async #examine(target: ProbeTarget, inspection: Inspection, signal: AbortSignal): Promise<Evidence> {
+    const next = (): Probe | null => examination.next(this.#options.clock.monotonicMs());
     const examination = new Examination(target.family, target.mtuBytes);
     while (!examination.isComplete) {
       signal.throwIfAborted();
       const round: Promise<void>[] = [];
-      for (let probe = examination.next(); probe !== null; probe = examination.next()) {
+      for (let probe = next(); probe !== null; probe = next()) {
         const sent = probe;
-        round.push(this.#send(target, sent).then((outcome) => examination.note(sent, outcome)));
+        const outcome = this.#send(target, sent).then((one) => {
+          if (sent.kind === "outer" && !isAnswered(one)) inspection.askLink();
+          examination.note(sent, one);
+        });
+        round.push(outcome);
       }
       await Promise.all(round);
     }
@@ -98,25 +112,22 @@ export class Survey {
   }
 
   #send(target: ProbeTarget, probe: Probe): Promise<Outcome> {
-    const { lines, probeTcp, askLink } = this.#options;
+    const { lines, probeTcp, probeSyn } = this.#options;
     return new Promise((resolve) => {
       if (probe.kind === "tcp") return void probeTcp(target.inner, resolve);
+      if (probe.kind === "syn") return void probeSyn(target.inner, resolve);
       const address = probe.kind === "outer" ? target.outer : target.inner;
-      const settle = (outcome: Outcome): void => {
-        if (probe.kind === "outer" && !isAnswered(outcome)) askLink(target);
-        resolve(outcome);
-      };
       const line = lines[address.family];
-      if (line === undefined) settle({ type: "error", text: "no socket of this family" });
-      else line.send(address, bytesOf(probe, target), settle);
+      if (line === undefined) resolve({ type: "error", text: "no socket of this family" });
+      else line.send(address, bytesOf(probe, target), resolve);
     });
   }
 
-  #conclude({ target, evidence, sent, roundTripsMs }: Measured, elsewhere: History): PathMeasure {
+  #conclude({ target, evidence, facts, sent, roundTripsMs }: Measured, elsewhere: History): PathMeasure {
     const cause = judge({
       target,
       evidence,
-      facts: this.#options.factsOf(target),
+      facts,
       before: historyOf(evidence),
       elsewhere,
     });

@@ -1,5 +1,6 @@
 /** The daemon's targets as JSON, for programs that probe on their own: written and read here. */
 
+import type { TunnelKind } from "../../backends/probe/tunnel-packet.ts";
 import { Address, FAMILIES, type Family, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { CodecError, TulleError } from "../../ipam/errors.ts";
 import { isJsonObject, type JsonValue } from "../../ipam/json.ts";
@@ -64,5 +65,14 @@ function readTarget(value: JsonValue): ProbeTarget {
     outer: Address.parse(text("outer")),
     mtuBytes: Number(value.mtuBytes),
     tunnel: typeof value.tunnel === "string" ? value.tunnel : null,
+    tunnelKind: readKind(value.tunnelKind),
   };
+}
+
+const FORMATS = ["vxlan", "ip", "opaque"] as const;
+
+function readKind(value: JsonValue | undefined): TunnelKind | null {
+  if (!isJsonObject(value)) return null;
+  const format = FORMATS.find((one) => one === value.format) ?? "opaque";
+  return { port: typeof value.port === "number" ? value.port : null, format };
 }

@@ -2,6 +2,7 @@
 
 import type { PreparedBackend, Tunnel } from "../../backends/backend.ts";
 import type { MixedBackend } from "../../backends/mixed.ts";
+import type { TunnelKind } from "../../backends/probe/tunnel-packet.ts";
 import { entriesOf } from "../../ipam/addresses/ip.ts";
 import type { Lease } from "../../ipam/leases/lease.ts";
 import type { ProbeTarget } from "./probe.ts";
@@ -37,6 +38,7 @@ function targetsOf(lease: Lease, backend: ProbedBackend): readonly ProbeTarget[]
         outer,
         mtuBytes: backend.mtuBytes,
         tunnel: path === "direct" ? null : tunnelText(tunnels[outer.family]),
+        tunnelKind: path === "direct" ? null : kindOf(tunnels[outer.family]),
       },
     ];
   });
@@ -45,4 +47,11 @@ function targetsOf(lease: Lease, backend: ProbedBackend): readonly ProbeTarget[]
 function tunnelText(tunnel: Tunnel | undefined): string | null {
   if (tunnel === undefined) return null;
   return "port" in tunnel ? `UDP port ${tunnel.port}` : `IP protocol ${tunnel.protocol}`;
+}
+
+function kindOf(tunnel: Tunnel | undefined): TunnelKind | null {
+  if (tunnel === undefined) return null;
+  if (!("port" in tunnel)) return { port: null, format: "ip" };
+  const format = tunnel.isAuthenticated ? "opaque" : tunnel.isChecked ? "ip" : "vxlan";
+  return { port: tunnel.port, format };
 }

@@ -6,19 +6,23 @@ import { PATIENCE_MS } from "./echo-line.ts";
 import type { Outcome } from "./probe.ts";
 
 /** "discard" (RFC 863): hardly any host serves it, and where one does, nothing comes of it. */
-const PORT = 9;
+export const CLOSED_PORT = 9;
 
 /** `settle` is called once. `now` is monotonic, in milliseconds. */
 export function probeTcp(target: Address, now: () => number, settle: (outcome: Outcome) => void): void {
   const sentMs = now();
-  const socket = connect({ host: target.toString(), port: PORT });
+  const socket = connect({ host: target.toString(), port: CLOSED_PORT });
+  let isEnded = false;
   const end = (outcome: Outcome): void => {
+    if (isEnded) return;
+    isEnded = true;
     socket.removeAllListeners().on("error", () => undefined);
     socket.destroy();
     settle(outcome);
   };
   const answered = (): void => end({ type: "answered", roundTripMs: now() - sentMs });
-  socket.setTimeout(PATIENCE_MS, () => end({ type: "silent" }));
+  // After a pause of the event loop the timer is due before the answer is read, which waits already.
+  socket.setTimeout(PATIENCE_MS, () => setImmediate(() => end({ type: "silent" })));
   socket.once("connect", answered);
   socket.once("error", ({ code }: NodeJS.ErrnoException) => {
     if (code === "ECONNREFUSED" || code === "ECONNRESET") answered();

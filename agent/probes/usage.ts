@@ -8,7 +8,7 @@
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { decodeLink, encodeLinkDump, type Link } from "../../backends/netlink/link/link.ts";
 import {
-  decodeEntryUse,
+  decodeUseWithin,
   type EntryUse,
   encodeFdbDump,
   encodeNeighbourDump,
@@ -20,23 +20,26 @@ const SAMPLES = 3;
 /** Sending our own probe uses the entry too: what follows it this closely is not traffic. */
 const OWN_MS = 300;
 
-/** When the entries for a remote address were last used, by the address. Throws NetlinkError. */
+/**
+ * When the entries for a remote address were last used, by the address, as far as that is not longer ago than `recentMs`.
+ * Throws NetlinkError.
+ */
 export function readUses(
   netlink: NetlinkConnection,
   devices: readonly string[],
   interfaces: readonly string[],
-  nowMs: number,
+  { nowMs, recentMs }: { readonly nowMs: number; readonly recentMs: number },
 ): ReadonlyMap<string, number> {
   const links: readonly Link[] = netlink.dump(encodeLinkDump(), decodeLink);
   const uses = new Map<string, number>();
+  const decode = decodeUseWithin(recentMs);
   const note = ({ address, idleMs }: EntryUse): void => {
     const key = address.toString();
     uses.set(key, Math.max(uses.get(key) ?? Number.NEGATIVE_INFINITY, nowMs - idleMs));
   };
   for (const { name, index, type } of links) {
-    if (devices.includes(name) && type === "vxlan")
-      netlink.dump(encodeFdbDump(index), decodeEntryUse).forEach(note);
-    if (interfaces.includes(name)) netlink.dump(encodeNeighbourDump(index), decodeEntryUse).forEach(note);
+    if (devices.includes(name) && type === "vxlan") netlink.dump(encodeFdbDump(index), decode).forEach(note);
+    if (interfaces.includes(name)) netlink.dump(encodeNeighbourDump(index), decode).forEach(note);
   }
   return uses;
 }

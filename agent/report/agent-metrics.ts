@@ -4,6 +4,7 @@ import type { PathTraffic, PeerDetails } from "../../backends/backend.ts";
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
 import type { StoreMessage } from "../../ipam/stores/contracts.ts";
+import type { PathFigures } from "../probes/network-prober.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** Versions come from the store: a series for each would have no bound. */
@@ -117,8 +118,24 @@ export class AgentMetrics {
     this.#metrics.observe("tulle_probe_round_trip_seconds", milliseconds / 1000);
   }
 
-  setBrokenPaths(counts: ReadonlyMap<string, number>): void {
-    this.#metrics.replace("tulle_broken_paths", "cause", [...counts]);
+  setPaths({ broken, lossShares, roundTripSeconds }: PathFigures): void {
+    this.#metrics.replace("tulle_broken_paths", "cause", broken);
+    this.#metrics.replace("tulle_worst_peer_loss_ratio", "peer", lossShares);
+    this.#metrics.replace("tulle_worst_peer_round_trip_seconds", "peer", roundTripSeconds);
+  }
+
+  /** How many peers are reached by each kind of path. */
+  setPeerPaths(counts: ReadonlyMap<string, number>): void {
+    this.#metrics.replace("tulle_peer_paths", "path", counts);
+  }
+
+  /** Limits of the kernel that are reached, by cause. */
+  setLimits(codes: readonly string[]): void {
+    this.#metrics.replace(
+      "tulle_kernel_limit_reached",
+      "cause",
+      codes.map((code) => [code, 1] as const),
+    );
   }
 
   setFallbackPeers(count: number): void {

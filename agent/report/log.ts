@@ -18,7 +18,7 @@ export interface LogOptions {
   /** Where lines go; standard error unless a test wants to read them. */
   readonly stream?: NodeJS.WritableStream;
   /** Called with each change of state, a JSON line of level info or above, whatever the level of the log. */
-  readonly onEvent?: (line: string) => void;
+  readonly onEvent?: (line: string, level: LogLevel) => void;
 }
 
 /** A Logger whose level can change while the daemon runs. */
@@ -52,7 +52,7 @@ export function createLogger(options: LogOptions): AdjustableLogger {
       const dropped = level === "debug" ? 0 : limit.admit(message, time.getTime());
       if (dropped === null) return;
       const all = dropped === 0 ? fields : { ...fields, suppressed: dropped };
-      if (isEvent) options.onEvent?.(jsonLine({ time, level, message, fields: all }));
+      if (isEvent) options.onEvent?.(jsonLine({ time, level, message, fields: all }), level);
       if (isShown) logger.log(level, message, { fields: all });
     };
   return {

@@ -111,6 +111,46 @@ export const METRICS = {
     help: "Times that packets to a peer moved, to the fall-back or back to the tunnel.",
     labels: ["to"],
   },
+  tulle_worst_peer_loss_ratio: {
+    type: "gauge",
+    help: "Share of the last probes through the tunnel that were lost, of the ten peers with the most loss.",
+    labels: ["peer"],
+  },
+  tulle_worst_peer_round_trip_seconds: {
+    type: "gauge",
+    help: "Smoothed round trip through the tunnel, of the ten peers with the longest.",
+    labels: ["peer"],
+  },
+  tulle_peer_paths: {
+    type: "gauge",
+    help: "Peers by the path that packets to them take (tunnel, direct or external).",
+    labels: ["path"],
+  },
+  tulle_kernel_limit_reached: {
+    type: "gauge",
+    help: "1 while a limit of this host's kernel costs packets, by cause.",
+    labels: ["cause"],
+  },
+  tulle_networks: {
+    type: "gauge",
+    help: "Networks of the daemon, by whether this host is a working member (yes or no).",
+    labels: ["ready"],
+  },
+  tulle_docker_networks: {
+    type: "gauge",
+    help: "Networks of Docker's network driver on this host.",
+    labels: [],
+  },
+  tulle_docker_containers: {
+    type: "gauge",
+    help: "Containers on this host that are attached to them, once for each network.",
+    labels: [],
+  },
+  tulle_events_total: {
+    type: "counter",
+    help: "Changes of state that the log tells, by level (info, warn or error).",
+    labels: ["level"],
+  },
   tulle_store_up: { type: "gauge", help: "1 while the store can be followed.", labels: [] },
   tulle_docker_calls_total: {
     type: "counter",

@@ -4,6 +4,7 @@ import type { PathTraffic, PeerDetails, PeerPath } from "../../backends/backend.
 import type { FirewallStatus } from "../../backends/firewall/guard.ts";
 import type { ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 import type { HostProfile } from "../../ipam/hosts/host-profile.ts";
+import type { CauseFinding } from "../probes/broken-paths.ts";
 import type { PathHealth } from "../probes/prober.ts";
 
 export interface PeerStatus {
@@ -53,6 +54,8 @@ export interface StatusReport {
   readonly traffic?: PathTraffic;
   readonly kernel: ReconcilerStatus;
   readonly firewall: FirewallStatus;
+  /** What is wrong by name, those that lie on this host first. */
+  readonly causes: readonly CauseFinding[];
   /** One sentence each, the most severe first; empty when nothing is wrong. */
   readonly problems: readonly string[];
   /** Those of the problems that keep this host from being ready. */

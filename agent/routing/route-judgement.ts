@@ -41,6 +41,9 @@ export interface RoutingTables {
   readonly routes: readonly Route[];
 }
 
+/** How an obstacle begins that is the lack of a route. */
+export const NO_ROUTE = "have no route";
+
 /** linux/rtnetlink.h `enum rt_class_t`, as iproute2 prints them. */
 const TABLE_NAMES: ReadonlyMap<number, string> = new Map([
   [253, "default"],
@@ -106,7 +109,7 @@ function discardedBy(lookup: Lookup, { rules, routes }: RoutingTables, errnoName
     .toSorted((left, right) => right.destination.length - left.destination.length)[0];
   const rule = byPriority(rules).find((one) => DISCARDING_ACTIONS.has(one.action) && matches(one, lookup));
   if (rule !== undefined) return `are discarded: rule "${formatRule(rule)}"`;
-  if (route === undefined) return `have no route (${errnoName})`;
+  if (route === undefined) return `${NO_ROUTE} (${errnoName})`;
   const type = DISCARDING_TYPES.get(route.type) ?? "";
   return `are discarded: ${type} route ${route.destination} of table ${tableName(route.table)}`;
 }

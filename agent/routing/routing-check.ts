@@ -24,7 +24,13 @@ import {
   type PerFamily,
   type Prefix,
 } from "../../ipam/addresses/ip.ts";
-import { type LookupAnswer, longerRoutes, obstacleOf, type RoutingTables } from "./route-judgement.ts";
+import {
+  type LookupAnswer,
+  longerRoutes,
+  NO_ROUTE,
+  obstacleOf,
+  type RoutingTables,
+} from "./route-judgement.ts";
 
 /** A peer whose routes are checked. */
 export interface RoutedPeer {
@@ -44,6 +50,8 @@ export interface RoutingCheckOptions {
   readonly ownAddresses: readonly Address[];
   /** Search all routes for those that take a part of a peer's subnet. */
   readonly withLongerRoutes: boolean;
+  /** Answers what explains a wrong decision, for a caller that reads it less often than it checks. Default: the kernel. */
+  readonly tables?: (read: () => RoutingTables) => RoutingTables;
 }
 
 /** What is wrong, and how many peers it concerns. */
@@ -53,6 +61,8 @@ export interface RoutingProblem {
   /** The same without the peer; begins with "packets". */
   readonly text: string;
   readonly remedy: string;
+  /** No route leads to the address at all. */
+  readonly isMissingRoute: boolean;
 }
 
 export const ROUTING_REMEDY =
@@ -120,7 +130,8 @@ class RoutingCheck {
     return [...this.#found.values()].map(({ text, peers }) => {
       const [first] = peers;
       const others = peers.size === 1 ? "" : ` (and of ${peers.size - 1} more peers)`;
-      return { message: `lease ${first}: ${text}${others}`, text, remedy: ROUTING_REMEDY };
+      const isMissingRoute = text.includes(NO_ROUTE);
+      return { message: `lease ${first}: ${text}${others}`, text, remedy: ROUTING_REMEDY, isMissingRoute };
     });
   }
 
@@ -128,7 +139,7 @@ class RoutingCheck {
     const answer = this.#lookup(address, options);
     if (answer.type === "route" && answer.route.type === RTN_UNICAST && expected.includes(answer.device))
       return;
-    this.#tables ??= this.#readTables();
+    this.#tables ??= this.#explanation();
     const obstacle = obstacleOf({ address, source: options.source ?? null, expected, answer }, this.#tables);
     if (obstacle !== null) this.#note(peer, `packets to ${address} ${obstacle}`, obstacle);
   }
@@ -153,6 +164,11 @@ class RoutingCheck {
   #isLocal(address: Address): boolean {
     const answer = this.#lookup(address, {});
     return answer.type === "route" && answer.device !== "" && answer.route.type !== RTN_UNICAST;
+  }
+
+  #explanation(): RoutingTables {
+    const read = (): RoutingTables => this.#readTables();
+    return this.#options.tables?.(read) ?? read();
   }
 
   #readTables(): RoutingTables {

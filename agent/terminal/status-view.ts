@@ -143,13 +143,12 @@ function peerTable({ peers }: StatusReport, { listPeers, terminal }: StatusViewO
 
 function healthCell(health: PathHealth | undefined): Cell {
   if (health === undefined) return "";
-  const { state, roundTripMs, cause } = health;
+  const { state, roundTripMs, cause, lossShare } = health;
   if (cause !== null) return { style: "red", text: cause.code };
-  return state === "unknown"
-    ? "not known yet"
-    : roundTripMs === null
-      ? "yes"
-      : `${roundTripMs.toFixed(2)} ms`;
+  if (state === "unknown") return "not known yet";
+  const lost = Math.round((lossShare ?? 0) * 100);
+  const loss = lost === 0 ? "" : `, ${lost} % lost`;
+  return `${roundTripMs === null ? "yes" : `${roundTripMs.toFixed(2)} ms`}${loss}`;
 }
 
 const SESSION_TITLES = ["HANDSHAKE", "RECEIVED", "SENT"];

@@ -129,6 +129,13 @@ export function encodeNeighbourDump(interfaceIndex = 0): Buffer {
   return message.finish();
 }
 
+/** `ip neighbour get ADDRESS dev DEVICE`; the kernel answers ENOENT when it has none. Since Linux 5.0. */
+export function encodeGetNeighbour(spec: Pick<NeighbourSpec, "interfaceIndex" | "address">): Buffer {
+  return ndmsg(RTM_GETNEIGH, 0, AF_OF[spec.address.family], spec.interfaceIndex, 0, 0)
+    .attrAddress(NDA_DST, spec.address)
+    .finish();
+}
+
 /**
  * `bridge fdb replace MAC dev DEVICE dst REMOTE self permanent` (with CREATE: `bridge fdb add`). An entry of a
  * VXLAN device may have several remotes for group addresses only.
@@ -246,6 +253,19 @@ export function decodeEntryUse(message: NetlinkMessage): EntryUse | null {
     else if (attributes.type === NDA_CACHEINFO) idleMs = Number(attributes.u64() >> 32n) * TICK_MS;
   }
   return address === null || idleMs === null ? null : { address, idleMs };
+}
+
+/** The same for entries that were used at most `recentMs` ago; of others, which may be thousands, nothing is made. */
+export function decodeUseWithin(recentMs: number): (message: NetlinkMessage) => EntryUse | null {
+  return (message) => {
+    const attributes = message.attributes(NDMSG_BYTES);
+    while (attributes.next()) {
+      if (attributes.type !== NDA_CACHEINFO) continue;
+      const idleMs = Number(attributes.u64() >> 32n) * TICK_MS;
+      return idleMs <= recentMs ? decodeEntryUse(message) : null;
+    }
+    return null;
+  };
 }
 
 /** `struct ndmsg`: family, padding, interface index, state, flags, type. */

@@ -16,6 +16,7 @@ export const RTM_GETROUTE = 26;
 export const RTM_NEWNEIGH = 28;
 export const RTM_DELNEIGH = 29;
 export const RTM_GETNEIGH = 30;
+export const RTM_GETNEIGHTBL = 66;
 export const RTM_NEWNETCONF = 80;
 export const RTM_NEWNSID = 88;
 export const RTM_GETNSID = 90;

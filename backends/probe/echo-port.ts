@@ -1,6 +1,6 @@
 /**
  * One socket for echo requests to any number of addresses of a family, which also hears what the network reports of
- * them. It schedules nothing and measures nothing.
+ * them and of tunnel packets. It schedules nothing and measures nothing.
  *
  * A raw socket, which needs CAP_NET_RAW (raw(7)): the kernel passes errors of a datagram socket to its error queue
  * only, without the identifier.
@@ -11,8 +11,13 @@ import { check, EAGAIN } from "../netlink/errors.ts";
 import { assemble, type Instruction } from "../netlink/filter.ts";
 import * as libc from "../netlink/libc.ts";
 import { AF_OF } from "../netlink/rtnetlink.ts";
-import { decodeEchoReply, encodeEchoRequest, withoutIpv4Header } from "./echo-message.ts";
-import { decodeNetworkReport, REPORT_TYPES } from "./network-report.ts";
+import { decodeEchoReply, ECHO_HEADER_BYTES, encodeEchoRequest, withoutIpv4Header } from "./echo-message.ts";
+import {
+  decodeNetworkReport,
+  decodeTunnelReport,
+  REPORT_TYPES,
+  type TunnelReport,
+} from "./network-report.ts";
 
 /** linux/net.h, asm-generic/socket.h */
 const SOCK_RAW = 3;
@@ -27,6 +32,10 @@ const SOL_RAW = 255;
 /** linux/icmp.h ICMP_FILTER, linux/icmpv6.h ICMPV6_FILTER: a set bit keeps messages of that type away. */
 const FILTER_OPTION = 1;
 const REPLY_TYPE = { 4: 0, 6: 129 } as const;
+const REQUEST_TYPE = { 4: 8, 6: 128 } as const;
+
+/** How the payload of our requests begins, so that other hosts' agents hear who still sends some. */
+const MARK = Buffer.from("tulle\0\0\x01");
 
 /** linux/in.h, linux/in6.h: level and option of IP_MTU_DISCOVER and IPV6_MTU_DISCOVER. */
 const MTU_DISCOVER = { 4: [0, 10], 6: [41, 23] } as const;
@@ -64,7 +73,11 @@ export type EchoEvent =
       readonly sequence: number;
       /** As a few words: "host unreachable". */
       readonly text: string;
-    };
+    }
+  /** An agent of another host has sent a request to this one. */
+  | { readonly type: "request"; readonly from: Address }
+  /** The same about a packet that is none of our requests. */
+  | ({ readonly type: "tunnel report"; readonly from: Address } & TunnelReport);
 
 export class EchoPort {
   readonly #family: Family;
@@ -108,6 +121,7 @@ export class EchoPort {
     this.#setInterface(egress?.interfaceIndex ?? 0);
     this.#setSource(egress?.source ?? ANY_IPV4);
     const payload = Buffer.alloc(Math.max(0, packetBytes - HEADER_BYTES[this.#family]));
+    MARK.copy(payload);
     const request = encodeEchoRequest(this.#family, { id: this.#id, sequence, payload });
     check(
       `echo request to ${target}`,
@@ -147,6 +161,12 @@ export class EchoPort {
     this.#watch = libc.watchReadable(this.#fd, callback);
   }
 
+  /** Ends what onReadable() began. */
+  pause(): void {
+    this.#watch?.close();
+    this.#watch = null;
+  }
+
   /** Call it once. */
   close(): void {
     this.#watch?.close();
@@ -159,6 +179,10 @@ export class EchoPort {
     if (reply !== null) {
       return reply.id === this.#id ? { type: "reply", from, sequence: reply.sequence } : null;
     }
+    // The filter has let it pass for its mark.
+    if (message[0] === REQUEST_TYPE[this.#family]) return { type: "request", from };
+    const tunnel = decodeTunnelReport(this.#family, message);
+    if (tunnel !== null) return { type: "tunnel report", from, ...tunnel };
     const report = decodeNetworkReport(this.#family, message);
     if (report === null || report.id !== this.#id) return null;
     const { target, sequence, text } = report;
@@ -170,7 +194,7 @@ export class EchoPort {
 export const HEADER_BYTES = { 4: 28, 6: 48 } as const;
 
 function setTypeFilter(fd: number, family: Family): number {
-  const wanted = [REPLY_TYPE[family], ...REPORT_TYPES[family]];
+  const wanted = [REPLY_TYPE[family], REQUEST_TYPE[family], ...REPORT_TYPES[family]];
   if (family === 4) {
     const blocked = wanted.reduce((mask, type) => mask & ~(1 << type), ~0);
     return libc.setIntOption(fd, SOL_RAW, FILTER_OPTION, blocked);
@@ -188,17 +212,21 @@ const LOAD_HEADER_LENGTH = 0xb1;
 const LOAD_INTO_X = 0x01;
 const LOAD_BYTE_AT_X = 0x50;
 const LOAD_HALF_AT_X = 0x48;
+const LOAD_WORD_AT_X = 0x40;
 const JUMP_IF_EQUAL = 0x15;
 const RETURN = 0x06;
 
-/** Leaves replies to other programs' requests in the kernel. A raw IPv4 socket sees the IP header, an IPv6 one does not. */
+/** Leaves replies to other programs' requests, and their requests, in the kernel. A raw IPv4 socket sees the IP header, an IPv6 one does not. */
 function idFilter(family: Family, id: number): Uint8Array {
   const program: readonly Instruction[] = [
     family === 4 ? [LOAD_HEADER_LENGTH, 0, 0, 0] : [LOAD_INTO_X, 0, 0, 0],
     [LOAD_BYTE_AT_X, 0, 0, 0],
     [JUMP_IF_EQUAL, 0, 2, REPLY_TYPE[family]],
     [LOAD_HALF_AT_X, 0, 0, 4],
-    [JUMP_IF_EQUAL, 0, 1, id],
+    [JUMP_IF_EQUAL, 3, 4, id],
+    [JUMP_IF_EQUAL, 0, 2, REQUEST_TYPE[family]],
+    [LOAD_WORD_AT_X, 0, 0, ECHO_HEADER_BYTES],
+    [JUMP_IF_EQUAL, 0, 1, MARK.readUInt32BE()],
     [RETURN, 0, 0, 0xffffffff],
     [RETURN, 0, 0, 0],
   ];

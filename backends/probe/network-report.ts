@@ -1,6 +1,6 @@
 /**
  * What the network reports of a packet that it could not deliver: ICMP destination unreachable and time exceeded
- * (RFC 792, RFC 4443 section 3), as far as they are about an echo request. Pure.
+ * (RFC 792, RFC 4443 section 3), as far as they are about an echo request or a packet of a tunnel. Pure.
  */
 
 import { Address, type Family } from "../../ipam/addresses/ip.ts";
@@ -10,6 +10,15 @@ export interface NetworkReport {
   readonly id: number;
   readonly sequence: number;
   readonly target: Address;
+  readonly text: string;
+}
+
+/** What the network reports of another packet than an echo request. */
+export interface TunnelReport {
+  /** Where the packet was sent. */
+  readonly target: Address;
+  /** Destination port of UDP; null for IP in IP. */
+  readonly port: number | null;
   readonly text: string;
 }
 
@@ -55,6 +64,8 @@ const CODE_TEXTS = {
 
 /** linux/in.h: IPPROTO_ICMP, IPPROTO_ICMPV6. */
 const PROTOCOL = { 4: 1, 6: 58 } as const;
+const IPPROTO_IPIP = 4;
+const IPPROTO_UDP = 17;
 const REQUEST_TYPE = { 4: 8, 6: 128 } as const;
 /** Of the error message itself. */
 const OWN_HEADER_BYTES = 8;
@@ -62,14 +73,36 @@ const IPV6_HEADER_BYTES = 40;
 
 /** null for a message of another type, one about another packet, and one that was cut. */
 export function decodeNetworkReport(family: Family, message: Buffer): NetworkReport | null {
+  const report = readReport(family, message);
+  if (report === null || report.protocol !== PROTOCOL[family]) return null;
+  const { original, target, text } = report;
+  if (original.length < OWN_HEADER_BYTES || original.readUInt8(0) !== REQUEST_TYPE[family]) return null;
+  return { id: original.readUInt16BE(4), sequence: original.readUInt16BE(6), target, text };
+}
+
+/** The same for a report about a datagram of UDP, or about IP in IP. */
+export function decodeTunnelReport(family: Family, message: Buffer): TunnelReport | null {
+  const report = readReport(family, message);
+  if (report === null) return null;
+  const { original, target, text, protocol } = report;
+  if (protocol === IPPROTO_IPIP) return { target, port: null, text };
+  if (protocol !== IPPROTO_UDP || original.length < 4) return null;
+  return { target, port: original.readUInt16BE(2), text };
+}
+
+interface Report {
+  readonly protocol: number;
+  readonly target: Address;
+  /** The packet that it is about, without its IP header. */
+  readonly original: Buffer;
+  readonly text: string;
+}
+
+function readReport(family: Family, message: Buffer): Report | null {
   if (message.length < OWN_HEADER_BYTES) return null;
   const text = textOf(family, message);
-  const packet = message.subarray(OWN_HEADER_BYTES);
-  const original = text === null ? null : readOriginal(family, packet);
-  if (text === null || original === null) return null;
-  const { request, target } = original;
-  if (request.length < OWN_HEADER_BYTES || request.readUInt8(0) !== REQUEST_TYPE[family]) return null;
-  return { id: request.readUInt16BE(4), sequence: request.readUInt16BE(6), target, text };
+  const original = text === null ? null : readOriginal(family, message.subarray(OWN_HEADER_BYTES));
+  return text === null || original === null ? null : { ...original, text };
 }
 
 function textOf(family: Family, message: Buffer): string | null {
@@ -86,11 +119,11 @@ function textOf(family: Family, message: Buffer): string | null {
   return CODE_TEXTS[family][code] ?? `unreachable (code ${code})`;
 }
 
-/** The beginning of the packet that the message is about; null unless it is of ICMP. */
-function readOriginal(family: Family, packet: Buffer): { request: Buffer; target: Address } | null {
+/** The beginning of the packet that the message is about; null where it was cut. */
+function readOriginal(family: Family, packet: Buffer): Omit<Report, "text"> | null {
   const headerBytes = family === 4 ? ((packet[0] ?? 0) % 16) * 4 : IPV6_HEADER_BYTES;
   if (packet.length < headerBytes || headerBytes < 20) return null;
-  if (packet.readUInt8(family === 4 ? 9 : 6) !== PROTOCOL[family]) return null;
+  const protocol = packet.readUInt8(family === 4 ? 9 : 6);
   const target = Address.fromBytes(family === 4 ? packet.subarray(16, 20) : packet.subarray(24, 40));
-  return { request: packet.subarray(headerBytes), target };
+  return { protocol, target, original: packet.subarray(headerBytes) };
 }

@@ -35,6 +35,7 @@ const NEEDED = {
   groff: "groff-base",
   zsh: "zsh",
   fish: "fish",
+  prometheus: "prometheus",
 };
 
 const POLICY = "/usr/sbin/policy-rc.d";

@@ -1,6 +1,7 @@
 /** Probes find what is wrong between two hosts, name it, and see that it works again. */
 
 import { afterEach, beforeAll, expect, it } from "vitest";
+import type { StatusReport } from "../../agent/report/status.ts";
 import { describeWithEtcd, type Host, useEtcdLab } from "../support/hosts.ts";
 
 const CONFIG = {
@@ -10,11 +11,13 @@ const CONFIG = {
   Backend: { Type: "vxlan" },
 };
 
+/** Shell commands by the host that they run on; the fault is seen from host1, the peer is host2. */
+type Commands = Readonly<Partial<Record<"host1" | "host2" | "host3" | "lan", readonly string[]>>>;
+
 interface Fault {
-  /** Shell commands on the peer, host2, or on host1 where it says so; SUBNET is host2's. */
-  readonly on: 1 | 2;
-  readonly commands: readonly string[];
-  readonly undo: readonly string[];
+  /** SUBNET is the peer's, LONGER the upper half of it. */
+  readonly on: Commands;
+  readonly undo: Commands;
   readonly cause: string;
   readonly seen: RegExp;
 }
@@ -26,46 +29,161 @@ const drop = (chain: string, rule: string): readonly string[] => [
 ];
 const undrop = ["nft delete table inet fault"];
 
+/** ETHTOOL_STXCSUM of ethtool(8), for a machine without it: has the kernel itself compute what the device would. */
+const computeChecksums = (device: string, isOffloaded: boolean): string =>
+  `python3 -c 'import fcntl,socket,struct,ctypes
+v=ctypes.create_string_buffer(struct.pack("II",0x17,${isOffloaded ? 1 : 0}))
+s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)
+fcntl.ioctl(s,0x8946,struct.pack("16sP8x",b"${device}",ctypes.addressof(v)))'`;
+
+/** On the switch, at the port of a host: damages the checksum of TCP inside VXLAN, as a network card does. */
+const damage = (port: string, which = ""): readonly string[] => [
+  "nft add table netdev fault",
+  `nft "add chain netdev fault c { type filter hook ingress device ${port} priority 0; }"`,
+  // From the header of UDP: 30 bytes to the inner IPv4 header, its protocol, and the checksum of TCP behind it.
+  `nft "add rule netdev fault c udp dport 8472 @th,312,8 6 ${which} @th,528,16 set 0xbeef"`,
+];
+const undamage = ["nft delete table netdev fault"];
+
 const FAULTS: Readonly<Record<string, Fault>> = {
   "the peer drops what arrives at the tunnel port": {
-    on: 2,
-    commands: drop("input", "udp dport 8472"),
-    undo: undrop,
+    on: { host2: drop("input", "udp dport 8472") },
+    undo: { host2: undrop },
     cause: "tunnel-filtered",
-    seen: /answers at .* but no longer through the tunnel \(UDP port 8472\)/,
+    seen: /answers at .* but no longer through the tunnel \(UDP port 8472\): its tunnel packets arrive here/,
   },
   "the peer's answers are dropped on their way out": {
-    on: 2,
-    commands: drop("output", "udp dport 8472"),
-    undo: undrop,
+    on: { host2: drop("output", "udp dport 8472") },
+    undo: { host2: undrop },
     cause: "tunnel-filtered",
-    seen: /no longer through the tunnel/,
+    seen: /no longer through the tunnel.*: \d+ packets left this host, none came from it/,
+  },
+  "a firewall rejects the tunnel's packets": {
+    on: { host2: drop("input", "udp dport 8472 reject with icmp admin-prohibited #") },
+    undo: { host2: undrop },
+    cause: "tunnel-filtered",
+    seen: /prohibited by an administrator, says 192\.168\.50\.12/,
+  },
+  "this host drops the peer's tunnel packets": {
+    on: { host1: drop("input", "ip saddr 192.168.50.12 udp dport 8472") },
+    undo: { host1: undrop },
+    cause: "local-firewall",
+    seen: /tunnel packets arrive at eth0 and are dropped on this host/,
+  },
+  "this host drops tunnel packets to the peer": {
+    on: { host1: drop("output", "ip daddr 192.168.50.12 udp dport 8472") },
+    undo: { host1: undrop },
+    cause: "local-firewall",
+    seen: /tunnel packets do not leave eth0/,
   },
   "large tunnel packets are lost": {
-    on: 2,
-    commands: drop("input", "udp dport 8472 meta length gt 1330"),
-    undo: undrop,
+    on: { host2: drop("input", "udp dport 8472 meta length gt 1330") },
+    undo: { host2: undrop },
     cause: "large-packets-lost",
     seen: /loses packets of 1430 bytes, but not small ones; 12\d\d bytes pass/,
   },
-  "TCP alone is lost inside the tunnel": {
-    on: 2,
-    commands: drop("input", 'iifname "flannel*" meta l4proto tcp'),
-    undo: undrop,
+  "TCP alone is dropped inside the tunnel": {
+    on: { host2: drop("input", 'iifname "flannel*" meta l4proto tcp') },
+    undo: { host2: undrop },
     cause: "tcp-lost",
-    seen: /but no TCP/,
+    seen: /but no longer TCP/,
+  },
+  "the peer's card damages checksums": {
+    on: { host2: [computeChecksums("flannel.1", false)], lan: damage("host2") },
+    undo: { lan: undamage, host2: [computeChecksums("flannel.1", true)] },
+    cause: "checksum-broken",
+    seen: /its TCP segments arrive with wrong checksums/,
+  },
+  // A card computes checksums of the kernel's own segments, which have options; those of a raw socket have none.
+  "this host's card damages checksums": {
+    on: { host1: [computeChecksums("flannel.1", false)], lan: damage("host1", "@th,496,4 != 5") },
+    undo: { lan: undamage, host1: [computeChecksums("flannel.1", true)] },
+    cause: "checksum-broken",
+    seen: /this host's card damages it/,
+  },
+  "the peer uses another VNI": {
+    on: {
+      host2: [
+        "nft add table inet fault",
+        'nft "add chain inet fault c { type filter hook output priority -500; }"',
+        'nft "add rule inet fault c udp dport 8472 @th,96,24 set 2"',
+        // What arrives has the wrong VNI for it.
+        ...drop("input", "udp dport 8472")
+          .slice(1)
+          .map((line) => line.replaceAll("fault c", "fault d")),
+      ],
+    },
+    undo: { host2: undrop },
+    cause: "tunnel-mismatch",
+    seen: /sends its tunnel packets with VNI 2 instead of 1/,
+  },
+  "the peer is behind address translation": {
+    on: {
+      host2: [
+        "ip address add 192.168.50.77/24 dev eth0",
+        "nft add table inet fault",
+        'nft "add chain inet fault c { type filter hook postrouting priority 100; }"',
+        // Without state: the tunnel's packets are not tracked.
+        'nft "add rule inet fault c udp dport 8472 ip saddr set 192.168.50.77"',
+        ...drop("input", "udp dport 8472")
+          .slice(1)
+          .map((line) => line.replaceAll("fault c", "fault d")),
+      ],
+    },
+    undo: { host2: [...undrop, "ip address delete 192.168.50.77/24 dev eth0"] },
+    cause: "wrong-address",
+    seen: /sends its tunnel packets from 192\.168\.50\.77, not from 192\.168\.50\.12/,
+  },
+  "two hosts have one address": {
+    on: {
+      host3: ["ip address add 192.168.50.12/24 dev eth0"],
+      host1: ["ip neighbour flush dev eth0"],
+      // The packets go to the wrong one.
+      host2: drop("input", "udp dport 8472"),
+    },
+    undo: {
+      host3: ["ip address delete 192.168.50.12/24 dev eth0"],
+      host2: undrop,
+      host1: ["ip neighbour flush dev eth0"],
+    },
+    cause: "wrong-address",
+    seen: /more than one host answers for 192\.168\.50\.12: /,
   },
   "a policy rule takes the packets": {
-    on: 1,
-    commands: ["ip rule add to SUBNET priority 99 blackhole"],
-    undo: ["ip rule delete priority 99"],
+    on: { host1: ["ip rule add to SUBNET priority 99 blackhole"] },
+    undo: { host1: ["ip rule delete priority 99"] },
     cause: "path-diverted",
     seen: /99/,
   },
+  "a longer route takes a part of the packets": {
+    on: { host1: ["ip route add blackhole LONGER"] },
+    undo: { host1: ["ip route delete blackhole LONGER"] },
+    cause: "path-diverted",
+    seen: /a part of .* takes the longer foreign route .*\/25/,
+  },
+  "reverse path filtering drops the peer's packets": {
+    on: {
+      host1: [
+        "ip link add eth1 type veth peer name eth1b",
+        "ip link set eth1 up",
+        "ip link set eth1b up",
+        "ip route add 192.168.50.12/32 dev eth1",
+        "sysctl -qw net.ipv4.conf.eth0.rp_filter=1",
+      ],
+    },
+    undo: { host1: ["sysctl -qw net.ipv4.conf.eth0.rp_filter=0", "ip link delete eth1"] },
+    cause: "reverse-path-filter",
+    seen: /dropped \d+ packets by reverse path filtering/,
+  },
+  "a half of all packets is lost": {
+    on: { host2: drop("input", "udp dport 8472 numgen random mod 100 < 40") },
+    undo: { host2: undrop },
+    cause: "packets-lost",
+    seen: /answers, but \d+ of the last \d+ packets were lost/,
+  },
   "the peer has left the link": {
-    on: 2,
-    commands: ["sysctl -qw net.ipv6.conf.eth0.keep_addr_on_down=1", "ip link set eth0 down"],
-    undo: ["ip link set eth0 up"],
+    on: { host2: ["sysctl -qw net.ipv6.conf.eth0.keep_addr_on_down=1", "ip link set eth0 down"] },
+    undo: { host2: ["ip link set eth0 up"] },
     cause: "host-down",
     seen: /nothing answers for 192\.168\.50\.12 on the link/,
   },
@@ -76,13 +194,19 @@ describeWithEtcd("probes of the paths to peers", () => {
   let subnet = "";
   let undo: () => void = () => undefined;
 
-  const sh = (host: Host, commands: readonly string[]): void => {
-    for (const command of commands) host.run("sh", "-c", command.replace("SUBNET", subnet));
+  const sh = (all: Commands): void => {
+    const places = { host1: net.host(1), host2: net.host(2), host3: net.host(3), lan: null };
+    for (const [place, commands = []] of Object.entries(all)) {
+      const host: Host | null = places[place as keyof Commands];
+      for (const command of commands) {
+        const text = command.replace("SUBNET", subnet).replace("LONGER", subnet.replace(".0/24", ".128/25"));
+        if (host === null) net.lab.lan.exec("sh", ["-c", text]);
+        else host.run("sh", "-c", text);
+      }
+    }
   };
-  const healthOfPeer = async () => {
-    const status = await net.host(1).daemon.status();
-    return status?.peers.find(({ key }) => key.startsWith(subnet.replace("/24", "")))?.health;
-  };
+  const healthOfPeer = (status: StatusReport) =>
+    status.peers.find(({ key }) => key.startsWith(subnet.replace("/24", "")))?.health;
 
   beforeAll(async () => {
     await net.startAll();
@@ -97,17 +221,16 @@ describeWithEtcd("probes of the paths to peers", () => {
     undo = () => undefined;
   });
 
-  it.each(Object.entries(FAULTS))("%s", async (_, { on, commands, undo: back, cause, seen }) => {
-    const host = net.host(on);
-    undo = () => sh(host, back);
-    sh(host, commands);
-    await net
+  it.each(Object.entries(FAULTS))("%s", async (_, { on, undo: back, cause, seen }) => {
+    undo = () => sh(back);
+    sh(on);
+    const status = await net
       .host(1)
       .daemon.until(
         ({ problems }) => problems.some((text) => text.includes(`(${cause})`) && seen.test(text)),
         `names ${cause}`,
       );
-    expect((await healthOfPeer())?.cause?.code).toBe(cause);
+    expect(healthOfPeer(status)?.cause?.code).toBe(cause);
     undo();
     undo = () => undefined;
     await net

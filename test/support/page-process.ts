@@ -67,6 +67,7 @@ const health = new Map<string, PathHealth>();
 leases.forEach(({ key }, index) => {
   const cause = {
     code: "tunnel-filtered" as const,
+    scope: "peer" as const,
     text: "answers at 192.0.2.1, but no longer through the tunnel",
     remedy: "let the firewalls pass it",
     sinceMs: 0,
@@ -75,7 +76,9 @@ leases.forEach(({ key }, index) => {
   health.set(key, {
     state: isBroken ? "bad" : "good",
     roundTripMs: 0.2 + (index % 97) / 3,
-    lossRatio: 0,
+    lossShare: 0,
+    measured: null,
+    isAgentQuiet: false,
     cause: isBroken ? cause : null,
   });
 });

@@ -81,8 +81,13 @@ export interface BenchAgent {
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
-/** Starts our daemon, or `command` with the flags that flanneld knows. */
-export function startAgent(host: BenchHost, command: readonly string[] | null, prefix = PREFIX): BenchAgent {
+/** Starts our daemon with `more` flags, or `command` with the flags that flanneld knows. */
+export function startAgent(
+  host: BenchHost,
+  command: readonly string[] | null,
+  prefix = PREFIX,
+  more: readonly string[] = [],
+): BenchAgent {
   const subnetFile = join(host.directory, "subnet.env");
   const flags = [
     `-etcd-endpoints=${host.endpoint}`,
@@ -95,6 +100,7 @@ export function startAgent(host: BenchHost, command: readonly string[] | null, p
           `--run-dir=${host.directory}/run`,
           "--hold-down=0",
           "--leave-grace=0",
+          ...more,
         ]
       : []),
   ];

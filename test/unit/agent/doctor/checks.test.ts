@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { overlapFindings } from "../../../../agent/doctor/address-checks.ts";
 import { backendFindings } from "../../../../agent/doctor/backend-checks.ts";
+import { causeFindings } from "../../../../agent/doctor/cause-checks.ts";
 import {
   type DeviceSituation,
   deviceFindings,
@@ -11,6 +12,7 @@ import { formatFindings } from "../../../../agent/doctor/finding-view.ts";
 import { leaseFindings } from "../../../../agent/doctor/lease-checks.ts";
 import { nameFindings } from "../../../../agent/doctor/name-checks.ts";
 import { auditLeases } from "../../../../agent/leases/lease-audit.ts";
+import { causeOf } from "../../../../agent/probes/causes.ts";
 import { openTerminal } from "../../../../agent/terminal/terminal.ts";
 import type { DeviceExpectation, Uplink } from "../../../../backends/backend.ts";
 import type { LinkObject } from "../../../../backends/state/kinds/link.ts";
@@ -283,5 +285,36 @@ describe("names of named networks", () => {
   it("are no subject without Docker, or where they are not in use", () => {
     expect(find(null, true)).toEqual([]);
     expect(find([], false)).toEqual([]);
+  });
+});
+
+describe("causes by name", () => {
+  const cause = { ...causeOf("host-down", "peer 10.2.1.0-24 is down"), peer: null, peers: 1 };
+  const full = causeOf("conntrack-full", "the table of connections is full");
+  const sentences = (findings: readonly Finding[]) =>
+    findings.map(({ verdict, message }) => `${verdict} ${message}`);
+
+  it("are those of the daemon and those of the kernel's limits, each once", () => {
+    const known = { ...full, peer: null, peers: 0 };
+    expect(sentences(causeFindings({ peers: [], causes: [known, cause] }, [full]))).toEqual([
+      "fail the table of connections is full (conntrack-full)",
+      "warn peer 10.2.1.0-24 is down (host-down)",
+    ]);
+    expect(sentences(causeFindings(null, [full]))).toEqual([
+      "fail the table of connections is full (conntrack-full)",
+    ]);
+  });
+
+  it("are none where peers answer, and not known without a daemon or probes", () => {
+    const peer = { key: "10.2.1.0-24", publicAddress: "192.0.2.1", path: "tunnel", isHeld: false } as const;
+    const rest = { roundTripMs: 1, cause: null, lossShare: null, measured: null, isAgentQuiet: false };
+    const good = { ...peer, health: { state: "good", ...rest } } as const;
+    expect(sentences(causeFindings({ peers: [good], causes: [] }, []))).toEqual([
+      "ok 1 of 1 peers answer, none is known to be broken",
+    ]);
+    expect(sentences(causeFindings({ peers: [peer], causes: [] }, []))[0]).toMatch(
+      /^skip the daemon does not probe/,
+    );
+    expect(sentences(causeFindings(null, []))[0]).toMatch(/^skip no daemon/);
   });
 });

@@ -24,7 +24,6 @@ const HEALTHY: MemberState = {
 };
 
 const QUIET: MemberDetails = {
-  store: null,
   snapshot: { held: new Set(), refused: new Map() },
   contended: [],
   firewall: {
@@ -40,27 +39,24 @@ const QUIET: MemberDetails = {
   host: [],
   faults: [],
   paths: [],
-  broken: [],
+  causes: [],
   probing: null,
-  limits: [],
   hostRecords: null,
   fallback: [],
 };
 
-it("shows what is wrong beside the network, the paths that are broken, and limits, each bounded", () => {
+it("shows what is wrong beside the network, and causes by name, each bounded", () => {
   const many = Array.from({ length: 30 }, (_, index) => `path ${index}`);
   const texts = detailProblems({
     ...QUIET,
     host: ["Docker: no answer"],
-    broken: many,
+    causes: many,
     probing: "no socket",
-    limits: ["the table of connections is full"],
   }).map(({ text, isBlocking }) => `${text}${isBlocking ? " (blocking)" : ""}`);
   expect(texts).toEqual([
-    "Docker: no answer",
-    "the table of connections is full",
     ...many.slice(0, 20),
-    "10 more paths are broken",
+    "10 more causes of this kind",
+    "Docker: no answer",
     "no socket",
   ]);
 });
@@ -158,7 +154,7 @@ describe("a member's problems", () => {
   it("list what never blocks", () => {
     const problems = detailProblems({
       ...QUIET,
-      store: "the store has been out of reach for 5 s",
+      causes: ["the store has been out of reach for 5 s"],
       snapshot: {
         held: new Set(["10.2.8.0-24"]),
         refused: new Map([["10.2.9.0-24", { key: "10.2.9.0-24", reason: "VNI 3" }]]),

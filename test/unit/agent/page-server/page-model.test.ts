@@ -14,7 +14,14 @@ import type { Lease } from "../../../../ipam/leases/lease.ts";
 import { nodeId } from "../../../support/lease-fixture.ts";
 
 const key = (number: number): string => `10.2.${number}.0-24`;
-const good: PathHealth = { state: "good", roundTripMs: 1.234, lossRatio: 0.004, cause: null };
+const good: PathHealth = {
+  state: "good",
+  roundTripMs: 1.234,
+  lossShare: 0.004,
+  measured: null,
+  isAgentQuiet: false,
+  cause: null,
+};
 
 function lease(number: number, more: Partial<Lease["attrs"]> = {}): Lease {
   return {

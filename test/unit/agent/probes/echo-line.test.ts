@@ -14,6 +14,7 @@ describe("echo requests in flight", () => {
   let arriving: EchoEvent[];
   let refusal: Error | null;
   let line: EchoLine;
+  let isWatched: boolean;
   let outcomes: Outcome[];
 
   beforeEach(() => {
@@ -28,6 +29,12 @@ describe("echo requests in flight", () => {
         sent.push({ target, sequence });
       },
       receive: () => arriving.shift() ?? null,
+      onReadable: () => {
+        isWatched = true;
+      },
+      pause: () => {
+        isWatched = false;
+      },
     };
     line = new EchoLine(port as unknown as EchoPort, () => nowMs, 65_534);
   });
@@ -65,6 +72,26 @@ describe("echo requests in flight", () => {
     nowMs += 2;
     line.expire();
     expect(outcomes).toEqual([{ type: "silent" }, { type: "silent" }]);
+  });
+
+  it("takes answers that waited through a pause of the event loop", () => {
+    const sequence = send();
+    nowMs += 5_000;
+    arriving.push({ type: "reply", from: PEER, sequence });
+    line.expire();
+    expect(outcomes).toEqual([{ type: "answered", roundTripMs: 5_000 }]);
+  });
+
+  it("reads a flood in portions, and answers among it", () => {
+    line.listen();
+    const sequence = send();
+    arriving.push(...Array.from({ length: 100 }, (): EchoEvent => ({ type: "request", from: OTHER })));
+    arriving.push({ type: "reply", from: PEER, sequence });
+    line.receive();
+    expect({ isWatched, left: arriving.length }).toEqual({ isWatched: false, left: 37 });
+    line.expire();
+    expect({ isWatched, left: arriving.length }).toEqual({ isWatched: true, left: 0 });
+    expect(outcomes).toHaveLength(1);
   });
 
   it("tells what the network and this host's kernel report", () => {

@@ -12,7 +12,9 @@ function run(examination: Examination, answers: (probe: Probe, attempt: number) 
   for (let rounds = 0; !examination.isComplete; rounds++) {
     if (rounds > 50) throw new Error("the examination does not end");
     const probes: Probe[] = [];
-    for (let probe = examination.next(); probe !== null; probe = examination.next()) probes.push(probe);
+    const nowMs = rounds * 1_000;
+    for (let probe = examination.next(nowMs); probe !== null; probe = examination.next(nowMs))
+      probes.push(probe);
     for (const probe of probes) {
       const attempt = (counts.get(probe.kind) ?? 0) + 1;
       counts.set(probe.kind, attempt);
@@ -35,6 +37,33 @@ describe("an examination", () => {
     const sent = run(examination, ({ kind }, attempt) => kind !== "tcp" || attempt === 2);
     expect(sent).toEqual(["small", "full", "outer", "tcp", "tcp"]);
     expect(examination.evidence?.tcp).toEqual(ANSWERED);
+  });
+
+  it("does not wait for the last answer before it asks again", () => {
+    const examination = new Examination(4, 1450);
+    const kinds = (nowMs: number): string[] => {
+      const probe = examination.next(nowMs);
+      return probe === null ? [] : [probe.kind, ...kinds(nowMs)];
+    };
+    expect(kinds(0)).toEqual(["small", "full", "outer", "tcp"]);
+    expect(kinds(200)).toEqual([]);
+    expect(kinds(500)).toEqual(["small", "full", "outer", "tcp"]);
+    expect(kinds(5_000)).toEqual([]);
+    expect(examination.evidence).toBeNull();
+  });
+
+  it("sends a segment of its own where pings are answered and TCP is not", () => {
+    const examination = new Examination(4, 1450);
+    const sent = run(examination, ({ kind }) => kind !== "tcp");
+    expect(sent.filter((kind) => kind === "tcp")).toHaveLength(3);
+    expect(sent.at(-1)).toBe("syn");
+    expect(examination.evidence).toMatchObject({ tcp: SILENT, syn: ANSWERED });
+  });
+
+  it("tells loss from a limit of size", () => {
+    const examination = new Examination(4, 1450);
+    run(examination, ({ kind }, attempt) => (kind === "small" ? attempt % 2 === 1 : kind !== "full"));
+    expect(examination.evidence).toMatchObject({ small: ANSWERED, full: SILENT, isLossy: true });
   });
 
   it("shows silence after two attempts", () => {

@@ -20,6 +20,7 @@ function targetsOf(count: number): readonly ProbeTarget[] {
       outer: Address.parse("192.168.1.242"),
       mtuBytes: 1450,
       tunnel: null,
+      tunnelKind: null,
     };
   });
 }
@@ -94,6 +95,16 @@ describe("the plan of probes", () => {
     setKnown(1_000, "own");
     plan.setBusy(new Set(["peer00500"]), 2_000);
     expect(simulate(60).get("peer00500")).toBeGreaterThanOrEqual(28);
+  });
+
+  it("repeats what is known after what is doubtful, and keeps neither of a target that has left", () => {
+    setKnown(3, "own");
+    plan.repeat("peer00000", 1_000);
+    plan.hurry("peer00002", 2_000);
+    expect([...plan.urgent(3_000)].map(({ id }) => id)).toEqual(["peer00002", "peer00000"]);
+    plan.setTargets(targetsOf(1), "own");
+    expect([...plan.urgent(4_000)].map(({ id }) => id)).toEqual(["peer00000"]);
+    expect(plan.repeats).toBe(1);
   });
 
   it("hurries a doubtful target from the given time on", () => {

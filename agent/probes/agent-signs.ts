@@ -1,0 +1,30 @@
+/** Whether the agent of a peer is alive, told from the probes that it sends to this host. Pure. */
+
+/** An agent that restarts is silent for less. */
+const LEAST_SILENCE_MS = 60_000;
+/** So often longer than what is usual. */
+const SILENCE_FACTOR = 3;
+/** Before so many probes nothing is known of what is usual. */
+const LEAST_PROBES = 3;
+
+export class AgentSigns {
+  #count = 0;
+  #lastMs = Number.NEGATIVE_INFINITY;
+  #longestGapMs = 0;
+
+  /** A probe has arrived. */
+  note(nowMs: number, turnMs: number): void {
+    // What a dead agent was silent for is not usual.
+    if (this.#count > 0 && !this.isQuiet(nowMs, turnMs))
+      this.#longestGapMs = Math.max(this.#longestGapMs, nowMs - this.#lastMs);
+    this.#count += 1;
+    this.#lastMs = nowMs;
+  }
+
+  /** Its probes arrived, and do so no more. `turnMs` is how long an agent takes to probe every peer once. */
+  isQuiet(nowMs: number, turnMs: number): boolean {
+    if (this.#count < LEAST_PROBES) return false;
+    const usualMs = Math.max(turnMs, this.#longestGapMs);
+    return nowMs - this.#lastMs > Math.max(LEAST_SILENCE_MS, usualMs * SILENCE_FACTOR);
+  }
+}

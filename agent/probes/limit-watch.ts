@@ -1,0 +1,101 @@
+/** Watches for limits of this host's kernel whose excess costs packets, whatever the path: tables that are full. */
+
+import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
+import {
+  decodeNeighbourTable,
+  encodeNeighbourTableDump,
+  type NeighbourTable,
+} from "../../backends/netlink/neighbour-table.ts";
+import { FAMILIES } from "../../ipam/addresses/ip.ts";
+import type { Clock } from "../../ipam/clock.ts";
+import { type Faults, guarded } from "../../ipam/faults.ts";
+import type { Logger } from "../../ipam/log.ts";
+import { type Cause, causeOf } from "./causes.ts";
+import { type ConnectionTable, readConnectionTable } from "./kernel-counters.ts";
+
+/** Of the limit: what comes next is dropped. */
+const FULL_SHARE = 0.98;
+const INTERVAL_MS = 10_000;
+/** Something that was refused this lately is still a problem. */
+const RECENT_MS = 60_000;
+
+export interface LimitWatchOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly faults: Faults;
+  readonly netlink: NetlinkConnection;
+}
+
+export class LimitWatch {
+  readonly #options: LimitWatchOptions;
+  #troubles: readonly Cause[] = [];
+  #refusals: bigint | null = null;
+  #refusedMs = Number.NEGATIVE_INFINITY;
+  #dropped: number | null = null;
+  #droppedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: LimitWatchOptions) {
+    this.#options = options;
+  }
+
+  /** The limits that are reached, as of the last look. */
+  get troubles(): readonly Cause[] {
+    return this.#troubles;
+  }
+
+  /** Looks every ten seconds until the signal fires. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, faults } = this.#options;
+    const look = guarded(faults, "looking at the kernel's limits", () => this.look());
+    while (!signal.aborted) {
+      look();
+      await clock.sleep(INTERVAL_MS, signal).catch(() => undefined);
+    }
+  }
+
+  /** Takes a look. Throws NetlinkError. */
+  look(): void {
+    const { clock, netlink } = this.#options;
+    const nowMs = clock.monotonicMs();
+    const tables = FAMILIES.flatMap((family) =>
+      netlink.dump(encodeNeighbourTableDump(family), decodeNeighbourTable),
+    );
+    const troubles = [this.#connections(readConnectionTable(), nowMs), this.#neighbours(tables, nowMs)];
+    this.#change(troubles.filter((trouble) => trouble !== null));
+  }
+
+  #connections(table: ConnectionTable | null, nowMs: number): Cause | null {
+    if (table === null) return null;
+    const { entries, most, dropped, forgotten } = table;
+    if (this.#dropped !== null && dropped > this.#dropped) this.#droppedMs = nowMs;
+    this.#dropped = dropped;
+    const isFull = most > 0 && entries >= most * FULL_SHARE;
+    if (!isFull && nowMs - this.#droppedMs > RECENT_MS) return null;
+    const counts = `${dropped} packets dropped and ${forgotten} connections forgotten early since the start`;
+    return causeOf("conntrack-full", `the table of connections is full (${entries} of ${most}; ${counts})`);
+  }
+
+  /** Entries alone prove nothing: permanent ones do not count. */
+  #neighbours(tables: readonly NeighbourTable[], nowMs: number): Cause | null {
+    const refusals = tables.reduce((sum, table) => sum + table.refusals, 0n);
+    if (this.#refusals !== null && refusals > this.#refusals) this.#refusedMs = nowMs;
+    this.#refusals = refusals;
+    if (nowMs - this.#refusedMs > RECENT_MS) return null;
+    const sizes = tables.map(({ entries, most }) => `${entries} of ${most}`).join(" and ");
+    return causeOf(
+      "neighbours-full",
+      `the table of neighbours is full (${sizes}; ${refusals} refused since the start)`,
+    );
+  }
+
+  #change(troubles: readonly Cause[]): void {
+    const { logger } = this.#options;
+    const had = new Set(this.#troubles.map(({ code }) => code));
+    for (const { code, text, remedy } of troubles) {
+      if (!had.delete(code))
+        logger.warn("a limit of the kernel is reached", { cause: code, seen: text, remedy });
+    }
+    for (const code of had) logger.info("a limit of the kernel is no longer reached", { cause: code });
+    this.#troubles = troubles;
+  }
+}

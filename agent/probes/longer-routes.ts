@@ -1,0 +1,116 @@
+/**
+ * Looks for foreign routes that take a part of a peer's subnet elsewhere: probes go to one address of the subnet and do not
+ * notice them. Reads only.
+ */
+
+import type { Decode, NetlinkConnection } from "../../backends/netlink/connection.ts";
+import { decodeLink, encodeLinkDump, type Link } from "../../backends/netlink/link/link.ts";
+import { decodeRoute, encodeRouteDump, type Route } from "../../backends/netlink/route.ts";
+import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
+import { entriesOf, FAMILIES } from "../../ipam/addresses/ip.ts";
+import type { Clock } from "../../ipam/clock.ts";
+import { type Faults, guarded } from "../../ipam/faults.ts";
+import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
+import type { Logger } from "../../ipam/log.ts";
+import { longerRoutes } from "../routing/route-judgement.ts";
+import { type Cause, causeOf } from "./causes.ts";
+import type { ProbedBackend } from "./targets.ts";
+
+const LEAST_INTERVAL_MS = 5_000;
+/** One look takes about this part of the time. */
+const SLEEP_FACTOR = 2_000;
+const LONGEST_INTERVAL_MS = 30_000;
+
+export interface LongerRoutesOptions {
+  readonly clock: Clock;
+  readonly faults: Faults;
+  readonly logger: Logger;
+  readonly netlink: NetlinkConnection;
+  readonly network: () => {
+    readonly backend: Pick<ProbedBackend, "devices" | "pathTo">;
+    readonly peers: ReadonlyMap<LeaseKey, Lease>;
+    readonly interfaces: readonly string[];
+  };
+}
+
+/** Of what may be thousands of routes, ours are not decoded. */
+const decodeForeign: Decode<Route> = (message) =>
+  message.u8(PROTOCOL_OFFSET) === ROUTE_PROTOCOL ? null : decodeRoute(message);
+
+/** linux/rtnetlink.h: rtm_protocol in `struct rtmsg`. */
+const PROTOCOL_OFFSET = 5;
+
+type Found = Cause & { readonly sinceMs: number };
+
+export class LongerRoutes {
+  readonly #options: LongerRoutesOptions;
+  #found: ReadonlyMap<LeaseKey, Found> = new Map();
+
+  constructor(options: LongerRoutesOptions) {
+    this.#options = options;
+  }
+
+  /** Null where no such route was found at the last look. */
+  causeOf(peer: LeaseKey): Found | null {
+    return this.#found.get(peer) ?? null;
+  }
+
+  /** Looks at a small part of a processor's time, however many routes there are, until the signal fires. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, faults } = this.#options;
+    let intervalMs = LEAST_INTERVAL_MS;
+    const look = guarded(faults, "looking for foreign routes", () => {
+      const startMs = clock.monotonicMs();
+      this.#look(startMs);
+      const restMs = (clock.monotonicMs() - startMs) * SLEEP_FACTOR;
+      intervalMs = Math.max(LEAST_INTERVAL_MS, Math.min(restMs, LONGEST_INTERVAL_MS));
+    });
+    while (!signal.aborted) {
+      look();
+      await clock.sleep(intervalMs, signal).catch(() => undefined);
+    }
+    this.#found = new Map();
+  }
+
+  #look(nowMs: number): void {
+    const { netlink } = this.#options;
+    const links: readonly Link[] = netlink.dump(encodeLinkDump(), decodeLink);
+    const names = new Map(links.map(({ index, name }) => [index, name]));
+    const routes = FAMILIES.flatMap((family) => netlink.dump(encodeRouteDump(family), decodeForeign)).map(
+      (route) => ({ route, device: names.get(route.outputIndex ?? -1) ?? "" }),
+    );
+    const before = this.#found;
+    const found = new Map<LeaseKey, Found>();
+    for (const { owner, subnet, text } of longerRoutes(this.#subnets(), routes)) {
+      const cause = causeOf(
+        "path-diverted",
+        `is reached in part: a part of ${subnet} takes the longer foreign route ${text}`,
+      );
+      found.set(owner, { ...cause, sinceMs: before.get(owner)?.sinceMs ?? nowMs });
+    }
+    this.#found = found;
+    this.#report(before);
+  }
+
+  #subnets() {
+    const { backend, peers, interfaces } = this.#options.network();
+    return [...peers.values()].flatMap((lease) => {
+      const path = backend.pathTo(lease);
+      // Other programs make these routes, as they like.
+      if (path === "external") return [];
+      const expected = path === "tunnel" ? backend.devices : [...backend.devices, ...interfaces];
+      return entriesOf(lease.subnets).map(([, subnet]) => ({ subnet, owner: lease.key, expected }));
+    });
+  }
+
+  #report(before: ReadonlyMap<LeaseKey, Found>): void {
+    const { logger } = this.#options;
+    for (const [peer, { code, text, remedy }] of this.#found) {
+      if (!before.has(peer))
+        logger.warn("the path to a peer is broken", { peer, cause: code, seen: text, remedy });
+    }
+    for (const peer of before.keys()) {
+      if (!this.#found.has(peer)) logger.info("the path to a peer works", { peer });
+    }
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * How many of the last packets through a tunnel were lost. Pure.
+ *
+ * A path that was silent for a while and works again had an outage, which has other causes than loss: of packets lost one
+ * after another only the first ones count.
+ */
+
+/** Enough to tell a loss of some percent; at one packet in five seconds some minutes. */
+const WINDOW = 40;
+/** Below this many packets no share is known. */
+const LEAST_PACKETS = 12;
+/** With fewer lost ones, or fewer times that some were lost, chance or outages explain them. */
+const LEAST_LOST = 4;
+const LEAST_TIMES = 3;
+/** Of those that are lost one after another. */
+const MOST_COUNTED = 2;
+/** From this share on, users notice: TCP slows down to a part of its rate. */
+const BAD_SHARE = 0.15;
+
+export class LossMeter {
+  #outcomes: readonly boolean[] = [];
+
+  note(isLost: boolean): void {
+    const isOutage =
+      isLost && this.#outcomes.slice(-MOST_COUNTED).filter((one) => one).length === MOST_COUNTED;
+    if (!isOutage) this.#outcomes = [...this.#outcomes, isLost].slice(-WINDOW);
+  }
+
+  /** Forgets all: what was lost has had another reason. */
+  clear(): void {
+    this.#outcomes = [];
+  }
+
+  get packets(): number {
+    return this.#outcomes.length;
+  }
+
+  get lost(): number {
+    return this.#outcomes.filter((isLost) => isLost).length;
+  }
+
+  /** Between 0 and 1; null before enough packets. */
+  get share(): number | null {
+    return this.packets < LEAST_PACKETS ? null : this.lost / this.packets;
+  }
+
+  get isBad(): boolean {
+    const times = this.#outcomes.filter((isLost, index) => isLost && !this.#outcomes[index - 1]).length;
+    return this.lost >= LEAST_LOST && times >= LEAST_TIMES && (this.share ?? 0) >= BAD_SHARE;
+  }
+
+  /** Packets were lost, too few to know a share of. */
+  get isSuspect(): boolean {
+    return this.lost > 0 && this.share === null;
+  }
+}

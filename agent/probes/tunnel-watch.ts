@@ -1,0 +1,254 @@
+/**
+ * Watches for tunnel packets to and from the few hosts whose paths are being examined: which leave this host, which arrive,
+ * and what the network reports of them.
+ *
+ * At most 16 hosts at a time: the filter in the kernel costs each packet of the interface some nanoseconds per host. With
+ * more broken paths the hosts take turns; those that wait are judged without.
+ */
+
+import { NetlinkError } from "../../backends/netlink/errors.ts";
+import type { TunnelKind, TunnelPacket } from "../../backends/probe/tunnel-packet.ts";
+import { type TapEvent, TunnelTap } from "../../backends/probe/tunnel-tap.ts";
+import type { Address, Family } from "../../ipam/addresses/ip.ts";
+import type { TunnelNotice } from "./echo-line.ts";
+import type { ProbeTarget } from "./probe.ts";
+
+/** What was seen of a target's tunnel packets on the interface. */
+export interface TunnelEvidence {
+  /** To the target, after all firewall rules of this host. */
+  readonly sent: number;
+  /** From the target, before any of them. */
+  readonly received: number;
+  /** Of these, answers of the target's own address to probes. */
+  readonly answers: number;
+  /** Of these, such as belong to connections of containers. */
+  readonly flows: number;
+  /** The VNI or the port that the target uses, as in "VNI 2 instead of 1"; null: the same as this host. */
+  readonly mismatch: string | null;
+  /** Where packets from the target's inner address come from, if not from its public address. */
+  readonly otherSource: Address | null;
+  /** Hardware addresses that answered for its public address; null when the link was not asked. */
+  readonly macs: readonly string[] | null;
+  readonly rejection: Rejection | null;
+}
+
+/** An error that the network sent for a tunnel packet. */
+export interface Rejection {
+  readonly from: Address;
+  /** As in "port unreachable". */
+  readonly text: string;
+}
+
+const MOST_HOSTS = 16;
+/** A host keeps its place so long when others wait. */
+const TURN_MS = 12_000;
+/** Events read at once; the socket holds fewer. It is read only when a path is judged, so that traffic costs nothing else. */
+const MOST_READ = 1_024;
+
+/** Counts of packets, as in TunnelEvidence. */
+interface Received {
+  received: number;
+  answers: number;
+  flows: number;
+}
+
+interface Entry {
+  readonly target: ProbeTarget;
+  readonly kind: TunnelKind;
+  readonly sinceMs: number;
+  sent: number;
+  /** By VNI: other networks of both hosts may use the same port. */
+  readonly received: Map<number | null, Received>;
+  sentVni: number | null;
+  otherVni: number | null;
+  otherPort: number | null;
+  otherSource: Address | null;
+  macs: Set<string> | null;
+  rejection: Rejection | null;
+}
+
+export interface TunnelWatchOptions {
+  /** The interface that carries the tunnel, null when there is none at the moment. */
+  readonly interfaceOf: (family: Family) => number | null;
+  /** Monotonic, in milliseconds. */
+  readonly now: () => number;
+}
+
+export class TunnelWatch {
+  readonly #options: TunnelWatchOptions;
+  /** By target. */
+  readonly #entries = new Map<string, Entry>();
+  /** By the index of the interface. */
+  readonly #taps = new Map<number, TunnelTap>();
+
+  constructor(options: TunnelWatchOptions) {
+    this.#options = options;
+  }
+
+  /** Begins to look at a target's packets, if there is a place; forgets what was seen before. */
+  begin(target: ProbeTarget): void {
+    const { tunnelKind: kind, id } = target;
+    if (kind === null) return;
+    this.#receiveAll();
+    this.#entries.delete(id);
+    if (this.#entries.size >= MOST_HOSTS && !this.#makePlace()) return;
+    this.#entries.set(id, newEntry(target, kind, this.#options.now()));
+    this.#follow();
+  }
+
+  /** The same without forgetting, for a target that has been looked at and may have lost its place. */
+  renew(target: ProbeTarget): void {
+    if (!this.#entries.has(target.id)) this.begin(target);
+  }
+
+  /** Asks the link who has the target's public address. */
+  askWho({ id, outer }: ProbeTarget): void {
+    const index = this.#options.interfaceOf(outer.family);
+    const tap = index === null ? undefined : this.#taps.get(index);
+    const entry = this.#entries.get(id);
+    if (outer.family !== 4 || entry === undefined || tap === undefined) return;
+    attempt(() => {
+      tap.askWho(outer);
+      entry.macs ??= new Set();
+    });
+  }
+
+  /** What was seen since `begin`; null where it was not looked. */
+  evidence({ id }: ProbeTarget): TunnelEvidence | null {
+    this.#receiveAll();
+    const entry = this.#entries.get(id);
+    return entry === undefined ? null : evidenceOf(entry);
+  }
+
+  end({ id }: ProbeTarget): void {
+    if (this.#entries.delete(id)) this.#follow();
+  }
+
+  /** Takes what the network reports of a tunnel packet. */
+  notice({ from, target, port, text }: TunnelNotice): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.kind.port === port && entry.target.outer.equals(target)) entry.rejection = { from, text };
+    }
+  }
+
+  /** Call it once. */
+  close(): void {
+    this.#entries.clear();
+    for (const tap of this.#taps.values()) tap.close();
+    this.#taps.clear();
+  }
+
+  /** Ends the turn of the host that has looked longest. */
+  #makePlace(): boolean {
+    const [oldest] = this.#entries;
+    if (oldest === undefined || oldest[1].sinceMs > this.#options.now() - TURN_MS) return false;
+    return this.#entries.delete(oldest[0]);
+  }
+
+  #follow(): void {
+    const groups = new Map<number, readonly Entry[]>();
+    for (const entry of this.#entries.values()) {
+      const index = this.#options.interfaceOf(entry.target.outer.family);
+      if (index !== null) groups.set(index, [...(groups.get(index) ?? []), entry]);
+    }
+    for (const [index, tap] of this.#taps) {
+      if (groups.has(index)) continue;
+      tap.close();
+      this.#taps.delete(index);
+    }
+    for (const [index, entries] of groups) {
+      const hosts = entries.map(({ target: { outer, inner }, kind }) => ({ outer, inner, tunnel: kind }));
+      attempt(() => this.#tapOf(index).follow(hosts));
+    }
+  }
+
+  #tapOf(index: number): TunnelTap {
+    const present = this.#taps.get(index);
+    if (present !== undefined) return present;
+    const tap = TunnelTap.open(index);
+    this.#taps.set(index, tap);
+    return tap;
+  }
+
+  #receiveAll(): void {
+    for (const tap of this.#taps.values()) this.#receive(tap);
+  }
+
+  #receive(tap: TunnelTap): void {
+    attempt(() => {
+      for (let count = 0; count < MOST_READ; count++) {
+        const event = tap.receive();
+        if (event === null) return;
+        this.#note(event);
+      }
+    });
+  }
+
+  #note(event: TapEvent): void {
+    for (const entry of this.#entries.values()) {
+      if (event.type === "arp") {
+        if (entry.target.outer.equals(event.address)) entry.macs?.add(event.mac);
+      } else if (event.isOutgoing) noteSent(entry, event.packet);
+      else noteReceived(entry, event.packet);
+    }
+  }
+}
+
+function newEntry(target: ProbeTarget, kind: TunnelKind, sinceMs: number): Entry {
+  const others = { sentVni: null, otherVni: null, otherPort: null, otherSource: null, rejection: null };
+  return { target, kind, sinceMs, sent: 0, received: new Map(), ...others, macs: null };
+}
+
+/** Without CAP_NET_RAW, or on an interface that has gone, nothing is seen. */
+function attempt(action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    if (!(error instanceof NetlinkError)) throw error;
+  }
+}
+
+function noteSent(entry: Entry, { destination, vni, port, inner }: TunnelPacket): void {
+  if (!destination.equals(entry.target.outer) || port !== entry.kind.port) return;
+  if (inner !== null && inner.source.family !== entry.target.family) return;
+  entry.sent += 1;
+  entry.sentVni = vni;
+}
+
+function noteReceived(entry: Entry, { source, vni, port, inner }: TunnelPacket): void {
+  const { target, kind } = entry;
+  if (inner !== null && inner.source.family !== target.family) return;
+  const isOwn = inner?.source.equals(target.inner) ?? false;
+  if (!source.equals(target.outer)) {
+    if (isOwn) entry.otherSource = source;
+    return;
+  }
+  // What is inside tells this network's packets from those of another one.
+  if (isOwn) entry.otherPort = port === kind.port ? null : port;
+  if (port !== kind.port) return;
+  if (isOwn) entry.otherVni = vni;
+  const counts = entry.received.get(vni) ?? { received: 0, answers: 0, flows: 0 };
+  entry.received.set(vni, counts);
+  counts.received += 1;
+  if (inner?.isAnswer && isOwn) counts.answers += 1;
+  if (inner?.isAnswer && !isOwn) counts.flows += 1;
+}
+
+function evidenceOf(entry: Entry): TunnelEvidence {
+  const { sent, sentVni, otherSource, macs, rejection } = entry;
+  const counts = entry.received.get(sentVni) ?? { received: 0, answers: 0, flows: 0 };
+  return {
+    sent,
+    ...counts,
+    otherSource,
+    macs: macs === null ? null : [...macs],
+    rejection,
+    mismatch: mismatchOf(entry),
+  };
+}
+
+function mismatchOf({ kind, sentVni, otherVni, otherPort }: Entry): string | null {
+  if (otherPort !== null) return `UDP port ${otherPort} instead of ${kind.port}`;
+  if (otherVni === null || sentVni === null || otherVni === sentVni) return null;
+  return `VNI ${otherVni} instead of ${sentVni}`;
+}

@@ -1,0 +1,44 @@
+/** False alarms in a healthy network whose agents restart, die, leave and come back. `TULLE_MINUTES`, default 10. */
+
+import process from "node:process";
+import { alarmsOf, disturb, isWell } from "../support/healthy-network.ts";
+import { EtcdLab } from "../support/hosts.ts";
+import { cpuMilliseconds } from "./support/bench-host.ts";
+import type { Bench } from "./support/report.ts";
+
+const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
+
+export const bench: Bench = async (report, { isQuick }) => {
+  const hosts = isQuick ? 4 : 30;
+  const minutes = isQuick ? 0.2 : Number(process.env.TULLE_MINUTES ?? 10);
+  const net = new EtcdLab("healthy", { hosts, config: CONFIG });
+  try {
+    await net.build();
+    await net.startAll();
+    const disturbed = await disturb(net, minutes, []);
+    const settled = await untilWell(net);
+    const alarms = alarmsOf(net);
+    for (const alarm of alarms.slice(0, 20)) process.stderr.write(`${alarm}\n`);
+    const title = `${hosts} hosts, ${minutes} minutes, ${disturbed} agents disturbed`;
+    report.figure({ name: `${title}: false alarms`, unit: "", values: [alarms.length] });
+    report.figure({ name: `${title}: until all paths are known again`, unit: "ms", values: [settled] });
+    report.figure({
+      name: `${title}: processor time of an agent since its start`,
+      unit: "ms",
+      values: net.lab.hosts.map(({ daemon }) => cpuMilliseconds(daemon.pid ?? 0)),
+    });
+  } finally {
+    await net.dispose();
+  }
+};
+
+const PATIENCE_MS = 180_000;
+
+async function untilWell(net: EtcdLab): Promise<number> {
+  const startMs = performance.now();
+  while (!(await isWell(net))) {
+    if (performance.now() - startMs > PATIENCE_MS) throw new Error("the network is not well again");
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+  return performance.now() - startMs;
+}

@@ -1,0 +1,74 @@
+import { describe, expect, it } from "vitest";
+import { causeOf } from "../../../../agent/probes/causes.ts";
+import { PathWatch } from "../../../../agent/probes/path-watch.ts";
+import type { Evidence, Outcome, Probe } from "../../../../agent/probes/probe.ts";
+import { TARGET } from "./target-fixture.ts";
+
+const YES: Outcome = { type: "answered", roundTripMs: 1 };
+const NO: Outcome = { type: "silent" };
+const FULL: Probe = { kind: "full" };
+const SILENT: Evidence = {
+  small: NO,
+  full: NO,
+  tcp: NO,
+  outer: NO,
+  syn: null,
+  isLossy: false,
+  passesBytes: null,
+};
+const FILTERED = causeOf("tunnel-filtered", "answers beside the tunnel only");
+
+describe("a path", () => {
+  it("is good from its first answer, and doubtful from a packet without one", () => {
+    const watch = new PathWatch(TARGET, 0);
+    expect(watch.noteRoutine(FULL, YES)).toBe(false);
+    expect(watch.state.state).toBe("good");
+    expect(watch.noteRoutine(FULL, NO)).toBe(true);
+  });
+
+  it("of a peer that has just come is not called broken at once", () => {
+    const watch = new PathWatch(TARGET, 0);
+    expect(watch.conclude(FILTERED, SILENT, 3_000)).toBe(false);
+    expect(watch.state.state).toBe("unknown");
+    expect(watch.repeatMs).toBe(5_000);
+    expect(watch.conclude(FILTERED, SILENT, 16_000)).toBe(true);
+    expect(watch.state.state).toBe("bad");
+  });
+
+  it("of a peer that has just come is broken at once where this host's kernel says so", () => {
+    const watch = new PathWatch(TARGET, 0);
+    watch.conclude(causeOf("no-route", "is not reached"), SILENT, 3_000);
+    expect(watch.state.state).toBe("bad");
+  });
+
+  it("of which nothing is proven is looked at ever less, and says what was measured", () => {
+    const watch = new PathWatch(TARGET, 0);
+    for (const repeatMs of [10_000, 20_000, 40_000]) {
+      watch.conclude(null, SILENT, 0);
+      expect(watch.repeatMs).toBe(repeatMs);
+    }
+    expect(watch.measured).toBe("answered: small packets no, large packets no, TCP no, public address no");
+    expect(watch.noteRoutine(FULL, NO)).toBe(false);
+  });
+
+  it("that loses many packets is bad, and good when it no longer does", () => {
+    const watch = new PathWatch(TARGET, 0);
+    const partly: Evidence = { ...SILENT, small: YES, full: YES };
+    for (let count = 0; count < 20; count++) watch.noteRoutine(FULL, count % 3 === 0 ? NO : YES);
+    watch.conclude(null, partly, 0);
+    expect(watch.state).toMatchObject({ state: "bad", cause: { code: "packets-lost" } });
+    expect(watch.lossShare).toBeCloseTo(6 / 19);
+    for (let count = 0; count < 40; count++) watch.noteRoutine(FULL, YES);
+    watch.conclude(null, partly, 0);
+    expect(watch.state.state).toBe("good");
+  });
+
+  it("does not call lost what a fault with a name cost", () => {
+    const watch = new PathWatch(TARGET, 0);
+    watch.noteRoutine(FULL, YES);
+    for (let count = 0; count < 30; count++) watch.noteRoutine(FULL, NO);
+    watch.conclude(FILTERED, SILENT, 20_000);
+    watch.conclude(null, { ...SILENT, small: YES, full: YES }, 25_000);
+    expect(watch.state.state).toBe("good");
+  });
+});

@@ -14,7 +14,7 @@ export type Level = "bad" | "lossy" | "unknown" | "band-3" | "band-2" | "band-1"
 
 /** Upper ends of the bands of round trips, in milliseconds; the last one has none. */
 const BANDS_MS = [1, 10, 100];
-/** Of the last packets, at least a dozen: a single lost one is no alarm. */
+/** Of the last packets, at least a dozen: a single lost one must not alarm. */
 const LOSSY = 0.12;
 
 export class PageState {

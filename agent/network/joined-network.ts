@@ -6,40 +6,29 @@
  * is to have, problems.ts says what is wrong. Nothing is withdrawn when it stops.
  */
 
-import type { PeerDetails } from "../../backends/backend.ts";
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { guarded } from "../../ipam/faults.ts";
-import { HostDirectory } from "../../ipam/hosts/host-directory.ts";
 import { keepAffinity } from "../../ipam/leases/affinity.ts";
-import type { Lease, LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
-import type { HostId } from "../../ipam/named-networks/named-network.ts";
 import type { StoreListing, StoreMessage } from "../../ipam/stores/contracts.ts";
 import { describeLatency } from "../../ipam/stores/latency.ts";
 import type { FirewallSettings } from "../config/config.ts";
-import type { FallbackPaths } from "../fallback/fallback-paths.ts";
 import { interfaceNames } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { HostWatch } from "../host/host-watch.ts";
-import { causeFindings, findingSentence } from "../probes/broken-paths.ts";
-import { LimitWatch } from "../probes/limit-watch.ts";
-import { NetworkProber, type ProbedNetwork } from "../probes/network-prober.ts";
-import type { PathHealth } from "../probes/prober.ts";
+import { findingSentence } from "../probes/broken-paths.ts";
+import type { ProbedNetwork } from "../probes/network-prober.ts";
 import type { StatusReport } from "../report/status.ts";
 import { type Attachment, leaseAttrsOf } from "./attachment.ts";
 import { ChangeOver } from "./change-over.ts";
 import { judgeConfig } from "./config-change.ts";
 import { ConfigFollower } from "./config-follower.ts";
 import { DesiredState } from "./desired-state.ts";
-import { fallbackProblems } from "./fallback-problems.ts";
 import { goneFrom } from "./gone.ts";
-import { HealthReporter } from "./health-reporter.ts";
 import type { JoinedNetworkOptions, StatusContext } from "./joined-network-options.ts";
-import { makeNetworkFallback } from "./network-fallback.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
-import { pathProblems } from "./path-problems.ts";
-import { peerDetailsOf } from "./peer-details.ts";
+import { PeerWatch } from "./peer-watch.ts";
 import { detailProblems, isDevicePresent, memberProblems, type Problem } from "./problems.ts";
 import { Readiness } from "./readiness.ts";
 import { ReasonLog } from "./reason-log.ts";
@@ -60,13 +49,7 @@ export class JoinedNetwork {
   readonly #hostWatch: HostWatch;
   readonly #subnetFile: SubnetFileKeeper;
   readonly #readiness: Readiness;
-  readonly #hosts: HostDirectory;
-  /** Null where probes are switched off. */
-  readonly #prober: NetworkProber | null;
-  readonly #limits: LimitWatch;
-  /** Null without a fall-back. */
-  readonly #fallback: FallbackPaths | null;
-  readonly #health: HealthReporter | null;
+  readonly #watch: PeerWatch;
   readonly #conflicts: ReasonLog;
   #hasDevice = false;
   #isRecordReviewed = false;
@@ -110,7 +93,7 @@ export class JoinedNetwork {
       move: (after) => this.#attachTo(after),
       onLocalChange: (after) => {
         this.#desired.setLocalPrefixes(after);
-        this.#prober?.changed();
+        this.#watch.changed();
         options.onAttachment(this.#desired.attachment, options.hostFirewall.plans);
         this.#refresh();
       },
@@ -126,7 +109,7 @@ export class JoinedNetwork {
       onAlone: async () => {
         await options.history.forgetFormers(this.#desired.attachment.networkConfig);
         // The former backend may have been in the fall-back's place.
-        if (this.#fallback !== null) await this.#followHost(reattachment);
+        if (this.#watch.fallback !== null) await this.#followHost(reattachment);
       },
     });
     const refresh = guard("judging readiness", () => this.#refresh());
@@ -173,33 +156,7 @@ export class JoinedNetwork {
       describe: () => ({ lease: lease.entry.key, file: path, peers: peers.peers.size }),
       onReady: options.onReady,
     });
-    this.#hosts = new HostDirectory({
-      ...runtime,
-      store: options.store,
-      host: attachmentParts.identity.nodeId as HostId,
-      profile: options.profile,
-      present: () => new Set([...peers.peers.values()].flatMap(({ attrs }) => attrs.nodeId ?? [])),
-    });
-    const fallback = makeNetworkFallback(options, this.#parts, this.#desired, {
-      hostNameOf: (peer) => this.#hostNameOf(peer),
-      onMove: () => this.#prober?.changed(),
-    });
-    this.#fallback = fallback.paths;
-    const { otherProbesPerSecond: perSecond } = fallback;
-    const [network, beside] = [() => this.probed, fallback.paths];
-    this.#prober =
-      perSecond === 0
-        ? null
-        : new NetworkProber({
-            ...{ runtime, metrics, perSecond, network, beside },
-            onChange: () => this.#health?.changed(),
-          });
-    this.#health = HealthReporter.of(this.#prober, {
-      ...{ runtime, records: options.store.records },
-      nodeId: () => attachmentParts.identity.nodeId,
-      peers: () => peers.peers.keys(),
-    });
-    this.#limits = new LimitWatch(runtime);
+    this.#watch = new PeerWatch(options, this.#parts, this.#desired);
     metrics.setConfigRefused(false);
   }
 
@@ -244,43 +201,22 @@ export class JoinedNetwork {
     const { runtime, membership } = this.#options;
     const entries = listing.entries.filter(({ key }) => !membership.givenUp.includes(key));
     peers.apply({ type: "list", ...listing, entries }, runtime.clock.monotonicMs());
-    const { diversions } = this.#options.attachmentParts;
-    diversions?.resume(runtime.netlink, this.#desired.attachment.backend, peers.peers.values());
+    const isDiverted = this.#watch.resume();
     this.#desired.peersChanged();
     // What a former run left there is in place, and packets to those peers are lost until a data path runs.
-    if (diversions !== null && diversions.peers.size > 0) this.#parts.runner.open();
+    if (isDiverted) this.#parts.runner.open();
     this.#options.onAttachment(this.#desired.attachment, this.#options.hostFirewall.plans);
-    const { metrics } = this.#options;
-    const endMeasuring = metrics.measure(() => {
-      metrics.setSessions(this.#peerDetails());
-      metrics.setVersions(this.#versions());
-      metrics.setTraffic(this.#parts.runner.traffic);
-      metrics.setPeerPaths(this.#countPaths());
-      metrics.setLimits(this.#limits.troubles.map(({ code }) => code));
-    });
+    const endMeasuring = this.#watch.measure();
     try {
       await this.#runParts(messages, signal);
     } finally {
       endMeasuring();
-      metrics.setSessions(new Map());
-      metrics.setVersions([]);
-      metrics.setTraffic(null);
-      metrics.setPeerPaths(new Map());
-      metrics.setLimits([]);
     }
   }
 
   /** What probes are about. */
   get probed(): ProbedNetwork {
-    const { backend, host } = this.#desired.attachment;
-    const { peers, lease } = this.#parts;
-    return {
-      backend,
-      uplinks: host.uplinks,
-      peers: peers.peers,
-      ownKey: lease.entry.key,
-      hostNameOf: (peer) => this.#hostNameOf(peer),
-    };
+    return this.#watch.probed;
   }
 
   /** What the page shows. */
@@ -289,8 +225,8 @@ export class JoinedNetwork {
     const { lease, peers } = this.#parts;
     return shownNetwork(this.#desired.attachment, {
       ...{ key: lease.entry.key, nodeId, peers: peers.peers },
-      profileOf: (host) => this.#hosts.profileOf(host),
-      healthOf: healthReader(this.#prober),
+      profileOf: (host) => this.#watch.profileOf(host),
+      healthOf: this.#watch.healthOf,
     });
   }
 
@@ -304,14 +240,12 @@ export class JoinedNetwork {
       this.#storeFollower.run(messages, signal),
       this.#configFollower.run(signal),
       this.#hostWatch.run(signal),
-      this.#limits.run(signal),
+      this.#watch.runLimits(signal),
     ]);
   }
 
   async stop(): Promise<void> {
-    this.#prober?.close();
-    this.#fallback?.close();
-    await this.#health?.close();
+    await this.#watch.close();
     await this.#parts.runner.close();
     await this.#parts.firewall.leave(this.#options.settings.name);
   }
@@ -322,30 +256,16 @@ export class JoinedNetwork {
     const { lease, peers, reconciler, firewall, runner } = this.#parts;
     const snapshot = peers.snapshot();
     const kernel = reconciler.status();
-    const causes = causeFindings({
-      peers: snapshot.peers.keys(),
-      held: snapshot.held,
-      prober: this.#prober,
-      hostNameOf: (peer) => this.#hostNameOfKey(peer),
-      limits: this.#limits.troubles,
-      storeProblem,
-    });
+    const causes = this.#watch.causes(snapshot, storeProblem);
     const details = detailProblems({
       host: hostProblems,
       faults: runtime.faults.problems,
       snapshot,
       contended: kernel.contended,
       firewall: firewall.status(),
-      paths: this.#isProgrammed ? this.#pathProblems(snapshot) : [],
+      paths: this.#isProgrammed ? this.#watch.routeProblems(snapshot) : [],
       causes: causes.map(findingSentence),
-      probing: this.#prober?.problem ?? null,
-      hostRecords: this.#hosts.problem,
-      fallback: fallbackProblems(
-        snapshot.peers.values(),
-        this.#fallback,
-        (peer) => this.#hostNameOf(peer),
-        runtime.clock.monotonicMs(),
-      ),
+      ...this.#watch.problems(snapshot),
     });
     const problems = [...this.problems, ...details];
     return statusReport({
@@ -355,10 +275,10 @@ export class JoinedNetwork {
       attachment: this.#desired.attachment,
       lease,
       snapshot,
-      details: this.#peerDetails(),
-      healthOf: healthReader(this.#prober),
-      profileOf: (peer) => this.#hosts.profileOf(peer.attrs.nodeId),
-      fallback: this.#fallback,
+      details: this.#watch.details(),
+      healthOf: this.#watch.healthOf,
+      profileOf: (peer) => this.#watch.profileOf(peer.attrs.nodeId),
+      fallback: this.#watch.fallback,
       traffic: runner.traffic,
       kernel,
       firewall: firewall.status(),
@@ -366,42 +286,6 @@ export class JoinedNetwork {
       problems,
       nowMs: runtime.clock.monotonicMs(),
     });
-  }
-
-  #versions(): readonly (string | null)[] {
-    const { peers } = this.#parts.peers;
-    return [...peers.values()].map(({ attrs }) => this.#hosts.profileOf(attrs.nodeId)?.version ?? null);
-  }
-
-  #hostNameOfKey(key: LeaseKey): string | null {
-    const peer = this.#parts.peers.peers.get(key);
-    return peer === undefined ? null : this.#hostNameOf(peer);
-  }
-
-  #hostNameOf({ attrs }: Lease): string | null {
-    return this.#hosts.profileOf(attrs.nodeId)?.name ?? null;
-  }
-
-  #peerDetails(): ReadonlyMap<LeaseKey, PeerDetails> {
-    const { port } = this.#options.runtime;
-    return peerDetailsOf(this.#desired.attachment.backend, port, this.#parts.peers.peers.values());
-  }
-
-  #countPaths(): ReadonlyMap<string, number> {
-    const { backend } = this.#desired.attachment;
-    const counts = new Map<string, number>();
-    for (const peer of this.#parts.peers.peers.values()) {
-      const path = backend.pathTo(peer);
-      counts.set(path, (counts.get(path) ?? 0) + 1);
-    }
-    return counts;
-  }
-
-  #pathProblems({ peers }: LeaseSnapshot): readonly string[] {
-    const { attachment, subnets } = this.#desired;
-    return pathProblems(this.#options.runtime.netlink, attachment, subnets, peers.values(), (peer) =>
-      this.#hostNameOf(peer),
-    );
   }
 
   /** Puts the firewall settings of a reload in force; subnet.env follows, because it names the masquerading. */
@@ -438,7 +322,7 @@ export class JoinedNetwork {
     metrics.noteLease(state);
     if (!isSameSubnets(this.#desired.subnets, lease.subnets)) {
       this.#desired.moveTo(lease.subnets, lease.entry.key);
-      this.#fallback?.changed();
+      this.#watch.changed();
       this.#writeSubnetFile();
     }
     this.#refresh();
@@ -446,8 +330,7 @@ export class JoinedNetwork {
 
   #attachTo(after: Attachment): void {
     this.#desired.attachTo(after);
-    this.#prober?.changed();
-    this.#fallback?.changed();
+    this.#watch.changed();
     this.#options.onAttachment(after, this.#options.hostFirewall.plans);
     this.#writeSubnetFile();
     this.#refresh();
@@ -455,8 +338,7 @@ export class JoinedNetwork {
 
   #peersChanged(): void {
     this.#desired.peersChanged();
-    this.#prober?.changed();
-    this.#fallback?.changed();
+    this.#watch.changed();
     this.#refresh();
   }
 
@@ -475,14 +357,7 @@ export class JoinedNetwork {
     await this.#desired.planFirewall();
     this.#isProgrammed = true;
     this.#refresh();
-    await Promise.all([
-      this.#changeOver.run(signal),
-      this.#keepAffinity(signal),
-      this.#hosts.run(signal),
-      this.#prober?.run(signal),
-      this.#fallback?.run(signal),
-      this.#health?.run(signal),
-    ]);
+    await Promise.all([this.#changeOver.run(signal), this.#keepAffinity(signal), this.#watch.run(signal)]);
   }
 
   #isInPlace(devices: readonly string[]): boolean {
@@ -540,11 +415,6 @@ export class JoinedNetwork {
   #refresh(): void {
     this.#readiness.update(this.problems);
   }
-}
-
-/** What the status asks for each peer; null where paths are not probed. */
-function healthReader(prober: NetworkProber | null): ((peer: LeaseKey) => PathHealth) | null {
-  return prober === null || prober.problem !== null ? null : (peer) => prober.health(peer);
 }
 
 function isSameSubnets(a: PerFamily<Prefix>, b: PerFamily<Prefix>): boolean {

@@ -83,7 +83,7 @@ export class PeerWatch {
     };
   }
 
-  /** What is asked for each peer; null where paths are not probed. */
+  /** The state of the path to each peer; null where paths are not probed. */
   get healthOf(): ((peer: LeaseKey) => PathHealth) | null {
     const prober = this.#prober;
     return prober === null || prober.problem !== null ? null : (peer) => prober.health(peer);

@@ -6,7 +6,6 @@
 import type { Logger } from "../../ipam/log.ts";
 import { CommandRunner } from "./command.ts";
 import type { Drift, EngineKind, RemoveOptions } from "./engine.ts";
-import type { FirewallError } from "./errors.ts";
 import { isPartial } from "./families.ts";
 import { Firewalld } from "./firewalld.ts";
 import { IptablesEngine } from "./iptables.ts";
@@ -78,17 +77,16 @@ export class Toolset {
     const engine = chooseEngine(choice, prefersNft, this.#installed);
     if (engine !== this.#engine) log.info("firewall engine chosen", { engine, choice });
     this.#engine = engine;
-    let drifts: readonly Drift[] = [];
-    let failure: FirewallError | null = null;
-    try {
-      drifts = await (engine === "nft" ? this.#nft : this.#iptables).reconcile(plans, signal);
-    } catch (error) {
-      if (!isPartial(error, plans)) throw error;
-      failure = error;
-    }
+    // At once: a container waits for the rules of its port, which are in a table of their own.
+    const [main, ports] = await Promise.allSettled([
+      (engine === "nft" ? this.#nft : this.#iptables).reconcile(plans, signal),
+      this.#installed.has("nft") ? this.#ports.reconcile(plans, signal) : [],
+    ]);
+    if (main.status === "rejected" && !isPartial(main.reason, plans)) throw main.reason;
     const beside = await this.#reconcileBeside(engine, this.#installed, plans, signal);
-    if (failure !== null) throw failure;
-    return [...drifts, ...beside];
+    if (main.status === "rejected") throw main.reason;
+    if (ports.status === "rejected") throw ports.reason;
+    return [...main.value, ...ports.value, ...beside];
   }
 
   /** Removes all rules of ours from both engines and returns what they were; `isDryRun` only returns. */
@@ -119,7 +117,6 @@ export class Toolset {
       // A packet passes the tables of both variants, and one may hold the rules of an earlier choice.
       this.#otherIptables?.reconcileBeside(plans, signal) ?? [],
       has("nft") ? this.#firewalld.reconcile(plans, signal) : [],
-      has("nft") ? this.#ports.reconcile(plans, signal) : [],
     ]);
     return drifts.flat();
   }

@@ -118,7 +118,7 @@ export class Problems {
 function seenOf({ hub }: Problem, { pair, back }: Link, state: PageState): readonly HTMLElement[] {
   const isBackTold = hub === null && back !== null && (back.cause !== pair.cause || back.seen !== pair.seen);
   return (isBackTold ? [pair, back] : [pair]).map(({ from, to, seen }) =>
-    make("p", "seen", `${state.nameOf(from)} sees that ${state.nameOf(to)} ${seen}.`),
+    make("p", "seen", `${state.nameOf(from)}, on the path to ${state.nameOf(to)}: ${seen}.`),
   );
 }
 

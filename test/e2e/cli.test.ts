@@ -184,7 +184,7 @@ describeAsRoot("the command line on a host", () => {
       expect(status).toBe(0);
       expect(stdout).toMatch(/^left alone flannel\.7: .*taken it over$/m);
       expect(stdout).toMatch(/^left alone firewall rules and the subnet file: /m);
-      expect(stdout).not.toMatch(/^removed (link|firewall|file .*subnet\.env)/m);
+      expect(stdout).not.toMatch(/^removed (link flannel\.7|firewall|file .*subnet\.env)/m);
       expect(host.netns.exec("ip", ["route"])).toMatch(
         /^10\.2\.253\.0\/24 via 10\.2\.253\.0 dev flannel\.7 onlink/m,
       );

@@ -224,7 +224,10 @@ describeWithEtcd("explaining a way over VXLAN", () => {
   const net = useEtcdLab("explain", { hosts: 2, config, families: [4, 6] });
   const ways = useWays(net);
 
-  it("follows a packet from a container to the other host", () => {
+  it("follows a packet from a container to the other host", async () => {
+    // What probes say is there with their first answer.
+    const isProbed = (): boolean => ways.explain("tcp", "80").end.text.includes("answered, in");
+    await expect.poll(isProbed, { timeout: 30_000 }).toBe(true);
     const { steps, end } = ways.explain("tcp", "80");
     expect(end).toMatchObject({ outcome: "leaves", cause: null, remedy: null });
     expect(end.text).toMatch(

@@ -86,11 +86,13 @@ describe.skipIf(missingBrowser() !== null)("the page", () => {
       const rule = `ip saddr ${left.address} udp dport 8472 drop`;
       const chain = "add chain inet fault c { type filter hook input priority -500; }";
       sh(right, "nft add table inet fault", `nft "${chain}"`, `nft "add rule inet fault c ${rule}"`);
-      const problem = page.locator("#problem-list li").filter({ hasText: "tunnel-filtered" });
-      await problem.first().waitFor(WAIT);
-      const text = (await problem.allTextContents()).join();
+      const problem = page.locator("#problem-list li").filter({ hasText: /tunnel-filtered|local-firewall/ });
+      // Both ends report it, one after the other.
+      const seen = async () => (await problem.allTextContents()).join();
+      await expect.poll(seen, WAIT).toContain("no longer through the tunnel");
+      const text = await seen();
       expect(text).toContain(right.address);
-      expect(text).toContain("What to do: let the firewalls between both hosts pass");
+      expect(text).toMatch(/What to do: let the firewalls? /);
       await expect
         .poll(() => page.locator("#summary").textContent(), SOON)
         .toContain("2 hosts have broken paths");

@@ -1,6 +1,6 @@
 /** Probes find what is wrong between two hosts, name it, and see that it works again. */
 
-import { afterEach, beforeAll, expect, it } from "vitest";
+import { afterEach, beforeAll, it } from "vitest";
 import type { StatusReport } from "../../agent/report/status.ts";
 import { describeWithEtcd, type Host, useEtcdLab } from "../support/hosts.ts";
 
@@ -224,13 +224,13 @@ describeWithEtcd("probes of the paths to peers", () => {
   it.each(Object.entries(FAULTS))("%s", async (_, { on, undo: back, cause, seen }) => {
     undo = () => sh(back);
     sh(on);
-    const status = await net
+    const isNamed = (text: string): boolean => text.includes(`(${cause})`) && seen.test(text);
+    await net
       .host(1)
       .daemon.until(
-        ({ problems }) => problems.some((text) => text.includes(`(${cause})`) && seen.test(text)),
+        (status) => status.problems.some(isNamed) && healthOfPeer(status)?.cause?.code === cause,
         `names ${cause}`,
       );
-    expect(healthOfPeer(status)?.cause?.code).toBe(cause);
     undo();
     undo = () => undefined;
     await net

@@ -20,6 +20,8 @@ describeWithDocker("named networks, the walkthrough typed literally", (engines) 
   let host1: DockerHost;
   let host2: DockerHost;
   let host3: DockerHost;
+  const tulle = (...command: readonly string[]): string =>
+    lab.net.host(3).run(process.execPath, join(PROGRAMS, "tulle"), ...command, ...lab.net.flags.slice(0, 1));
 
   beforeAll(async () => {
     lab = new DockerLab("named", 3, engines);
@@ -102,9 +104,7 @@ describeWithDocker("named networks, the walkthrough typed literally", (engines) 
     expect(networksOf(host2)).toContain("ov_net1");
     expect(lab.net.host(1).daemon.log).toMatch(/removed here and put back.*bbox/);
     const list = await until(() => {
-      const text = lab.net
-        .host(3)
-        .run(process.execPath, join(PROGRAMS, "tulle"), "network", "ls", ...lab.net.flags.slice(0, 1));
+      const text = tulle("network", "ls");
       return text.includes("put back") && text;
     });
     expect(list).toMatch(
@@ -115,6 +115,8 @@ describeWithDocker("named networks, the walkthrough typed literally", (engines) 
 
   it("docker network rm of an unused network removes it everywhere", async () => {
     host3.docker("rm", "-f", "bbox3");
+    // Until the other hosts have heard of it, they put the network back.
+    await until(() => !tulle("ps").includes("bbox3"));
     host2.docker("network", "create", "-d", "tulle", "plain");
     await until(() => networksOf(host1).includes("plain"));
     await until(() => outcomeOf(host3, "network", "rm", "plain").ok);

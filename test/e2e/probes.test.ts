@@ -1,6 +1,6 @@
 /** Probes find what is wrong between two hosts, name it, and see that it works again. */
 
-import { afterEach, beforeAll, it } from "vitest";
+import { afterEach, beforeAll, expect, it } from "vitest";
 import type { StatusReport } from "../../agent/report/status.ts";
 import { describeWithEtcd, type Host, useEtcdLab } from "../support/hosts.ts";
 
@@ -190,6 +190,10 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   },
 };
 
+/** A share of packets that are lost is known after a dozen of them only. */
+const NAMED = { timeout: 90_000, interval: 200 };
+const PATIENCE = { timeout: 2 * NAMED.timeout + 10_000 };
+
 describeWithEtcd("probes of the paths to peers", () => {
   const net = useEtcdLab("probes", { hosts: 3, config: CONFIG, families: [4, 6] });
   let subnet = "";
@@ -222,23 +226,20 @@ describeWithEtcd("probes of the paths to peers", () => {
     undo = () => undefined;
   });
 
-  it.each(Object.entries(FAULTS))("%s", async (_, { on, undo: back, cause, seen }) => {
+  it.each(Object.entries(FAULTS))("%s", PATIENCE, async (_, { on, undo: back, cause, seen }) => {
+    const { daemon } = net.host(1);
     undo = () => sh(back);
     sh(on);
     const isNamed = (text: string): boolean => text.includes(`(${cause})`) && seen.test(text);
-    await net
-      .host(1)
-      .daemon.until(
-        (status) => status.problems.some(isNamed) && healthOfPeer(status)?.cause?.code === cause,
-        `names ${cause}`,
-      );
+    const named = async () => {
+      const status = await daemon.status();
+      const code = status === null ? undefined : healthOfPeer(status)?.cause?.code;
+      return { code, isNamed: status?.problems.some(isNamed) };
+    };
+    await expect.poll(named, NAMED).toEqual({ code: cause, isNamed: true });
     undo();
     undo = () => undefined;
-    await net
-      .host(1)
-      .daemon.until(
-        ({ peers }) => peers.every(({ health }) => health?.state === "good"),
-        "sees that the path works again",
-      );
+    const states = async () => (await daemon.status())?.peers.map(({ health }) => health?.state);
+    await expect.poll(states, NAMED).toEqual(["good", "good"]);
   });
 });

@@ -121,6 +121,9 @@ function createPluginServer(options: PluginServerOptions): Server {
       headersTimeout: limits.requestMs,
       requestTimeout: limits.requestMs,
       connectionsCheckingInterval: 1_000,
+      // dockerd alone ends an idle connection. One that ends here while dockerd takes it for the next call makes it repeat
+      // the call, without the body that it has read already.
+      keepAliveTimeout: 0,
     },
     (request, response) => {
       serve(request, response).catch((error: unknown) => {

@@ -11,7 +11,7 @@ const DEAD_MS = 1_000;
 const DEAD_ROUND_TRIPS = 4;
 /** The same for a path that has not: the peer may still be setting it up. */
 const FIRST_DEAD_MS = 5_000;
-/** One lost packet is no reason for doubt. */
+/** One lost packet does not make a path doubtful. */
 const DOUBTFUL_PROBES = 2;
 /** Of a new round trip in the smoothed one (RFC 6298 section 2). */
 const SMOOTHING = 1 / 8;

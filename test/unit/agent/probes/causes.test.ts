@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 import { CAUSES, type Case, judge, type LocalFacts } from "../../../../agent/probes/causes.ts";
 import type { Evidence, Outcome } from "../../../../agent/probes/probe.ts";
 import type { TunnelEvidence } from "../../../../agent/probes/tunnel-watch.ts";
-import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
-import type { LeaseKey } from "../../../../ipam/leases/lease.ts";
+import { Address } from "../../../../ipam/addresses/ip.ts";
+import { TARGET } from "./target-fixture.ts";
 
 const YES: Outcome = { type: "answered", roundTripMs: 1 };
 const NO: Outcome = { type: "silent" };
@@ -41,19 +41,7 @@ const seen = (given: Partial<TunnelEvidence>): LocalFacts => facts({ tunnel: { .
 const BESIDE: Evidence = { ...SILENT, outer: YES };
 
 const CASE: Case = {
-  target: {
-    id: "10.2.54.0-24 IPv4",
-    peer: "10.2.54.0-24" as LeaseKey,
-    family: 4,
-    path: "tunnel",
-    subnet: Prefix.parse("10.2.54.0/24"),
-    inner: Address.parse("10.2.54.0"),
-    isInnerCertain: true,
-    outer: Address.parse("192.168.1.242"),
-    mtuBytes: 1450,
-    tunnel: "UDP port 8472",
-    tunnelKind: { port: 8472, format: "vxlan" },
-  },
+  target: TARGET,
   evidence: WELL,
   facts: FACTS,
   before: ALWAYS,

@@ -105,6 +105,10 @@ export class MixedBackend
     return devicesOf(this.#present);
   }
 
+  get formerDevices(): readonly string[] {
+    return distinct(this.#formers.flatMap(devicesOf));
+  }
+
   get sharedDevices(): readonly string[] {
     return distinct(this.parts.flatMap((part) => part.sharedDevices));
   }

@@ -3,7 +3,7 @@
  *
  *   preparing   the present backend is made; the lease still asks for the former one, and names the present one too
  *   serving     the lease asks for the present one; hosts that have not followed are reached by the former one
- *   alone       no peer needs the former one any more: it goes
+ *   alone       no peer needs the former one any more, and nothing arrives by it: it goes
  *
  * What a lease asks for is in backends/mixed.ts. Level-triggered: each step looks at the facts of the moment.
  */
@@ -21,6 +21,8 @@ export interface ChangeOverOptions {
   readonly peers: () => Iterable<Lease>;
   /** Whether the present backend is in place on this host. */
   readonly isInPlace: () => boolean;
+  /** Packets that have arrived by these devices, since an unknown moment. */
+  readonly receivedPackets: (devices: readonly string[]) => number;
   /** Puts another attachment in force, made from the current one. */
   readonly turn: (change: (before: Attachment) => Attachment) => Promise<void>;
   /** Called when the former backends are gone. Never rejects. */
@@ -32,8 +34,14 @@ const LOOK_MS = 250;
 /** In this time peers learn from our lease what they need to receive by the present backend: a key, a hardware address. */
 const PREPARE_MS = 2_000;
 
-/** A peer that follows sends by the former backend until it has seen what we publish. */
+/**
+ * A peer that follows sends by the former backend until it has acted on what we publish, which takes a busy or paused
+ * host longer: so nothing may have arrived by it for this time.
+ */
 const LINGER_MS = 5_000;
+
+/** What still arrives then is not traffic: keep-alives of WireGuard, or packets of a host that does not belong to us. */
+const LINGER_MOST_MS = 60_000;
 
 export class ChangeOver {
   readonly #options: ChangeOverOptions;
@@ -44,7 +52,7 @@ export class ChangeOver {
 
   /** Runs until this host has its present backend alone, or `signal` fires. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    const { current, turn, logger, onAlone, isInPlace, peers } = this.#options;
+    const { current, turn, logger, onAlone, isInPlace } = this.#options;
     const formers = current().backend.formerTypes;
     if (formers.length === 0) return;
     const { type } = current().backend;
@@ -58,11 +66,27 @@ export class ChangeOver {
       await turn(serving);
       logger.info("peers are asked to use the present backend", { type });
     }
-    await this.#until(() => !needsFormer(current(), peers()), LINGER_MS, signal);
+    await this.#until(this.#formerIsIdle(), LINGER_MS, signal);
     if (signal.aborted) return;
     await turn(alone);
     await onAlone();
     logger.info("no host needs a former backend any more", { type, formers });
+  }
+
+  /** A condition: that no peer needs the former backends, and nothing has arrived by them since the last look. */
+  #formerIsIdle(): () => boolean {
+    const { clock, current, peers, receivedPackets } = this.#options;
+    let neededAtMs = clock.monotonicMs();
+    let counted = Number.NaN;
+    return () => {
+      const { backend } = current();
+      const nowMs = clock.monotonicMs();
+      const before = counted;
+      counted = receivedPackets(backend.formerDevices);
+      if (needsFormer(backend, peers())) neededAtMs = nowMs;
+      if (neededAtMs === nowMs) return false;
+      return counted === before || nowMs - neededAtMs >= LINGER_MOST_MS;
+    };
   }
 
   /** Waits until the condition has held for so long without a break. */
@@ -83,7 +107,7 @@ function isPreparing({ carriers, main }: Attachment): boolean {
   return main !== carriers[0].config;
 }
 
-function needsFormer({ backend }: Attachment, peers: Iterable<Lease>): boolean {
+function needsFormer(backend: MixedBackend, peers: Iterable<Lease>): boolean {
   for (const peer of peers) if (backend.formerTypeTo(peer) !== null) return true;
   return false;
 }

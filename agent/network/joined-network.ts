@@ -17,6 +17,7 @@ import type { FirewallSettings } from "../config/config.ts";
 import { interfaceNames } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { HostWatch } from "../host/host-watch.ts";
+import { receivedPackets } from "../host/received-packets.ts";
 import { findingSentence } from "../probes/broken-paths.ts";
 import type { ProbedNetwork } from "../probes/network-prober.ts";
 import type { StatusReport } from "../report/status.ts";
@@ -105,6 +106,7 @@ export class JoinedNetwork {
       current: () => this.#desired.attachment,
       peers: () => this.#parts.peers.peers.values(),
       isInPlace: () => this.#isInPlace(this.#desired.attachment.backend.presentDevices),
+      receivedPackets,
       turn: (change) => reattachment.turn(change),
       onAlone: async () => {
         await options.history.forgetFormers(this.#desired.attachment.networkConfig);

@@ -26,7 +26,13 @@ function start({ peers = [] as Lease[], isInPlace = true } = {}) {
     ],
     main: FORMER,
   };
-  const facts = { current: attachment as unknown as Attachment, peers, isInPlace, isAlone: false };
+  const facts = {
+    current: attachment as unknown as Attachment,
+    peers,
+    isInPlace,
+    isAlone: false,
+    received: 0,
+  };
   const clock = new FakeClock();
   const ended = new AbortController();
   const running = new ChangeOver({
@@ -35,6 +41,7 @@ function start({ peers = [] as Lease[], isInPlace = true } = {}) {
     current: () => facts.current,
     peers: () => facts.peers,
     isInPlace: () => facts.isInPlace,
+    receivedPackets: () => facts.received,
     turn: async (change) => {
       facts.current = change(facts.current);
     },
@@ -82,6 +89,28 @@ it("keeps the former backend until no peer needs it, and a little longer", async
   await clock.advance(4_500);
   expect(seen()).toEqual(SERVING);
   await clock.advance(1_500);
+  expect(seen()).toEqual(ALONE);
+  await running;
+});
+
+it("keeps the former backend while a peer still sends by it", async () => {
+  const { facts, clock, seen, running } = start();
+  for (let second = 0; second < 20; second++) {
+    facts.received += 1;
+    await clock.advance(1_000);
+  }
+  expect(seen()).toEqual(SERVING);
+  await clock.advance(6_000);
+  expect(seen()).toEqual(ALONE);
+  await running;
+});
+
+it("gives the former backend up though something never stops to arrive by it", async () => {
+  const { facts, clock, seen, running } = start();
+  for (let second = 0; second < 75; second++) {
+    facts.received += 1;
+    await clock.advance(1_000);
+  }
   expect(seen()).toEqual(ALONE);
   await running;
 });

@@ -49,6 +49,8 @@ function jobScript(words) {
     "ip link set lo up",
     "mount -t cgroup2 cgroup /sys/fs/cgroup",
     "mkdir -p /dev/pts /run/lock && mount -t devpts devpts /dev/pts",
+    "ln -s /proc/self/fd /dev/fd",
+    ...["stdin", "stdout", "stderr"].map((name, fd) => `ln -s fd/${fd} /dev/${name}`),
     ...keep.map((name) => `export ${name}=${quote(process.env[name])}`),
     "export TULLE_GUEST=1",
     `cd ${quote(process.cwd())}`,

@@ -80,8 +80,11 @@ export class Networks {
 
   /** One line without a full stop: what this host is in each network, or why it is not ready. */
   get summary(): string {
-    return this.reports()
-      .map(({ name, summary }) => (name === null ? summary : `${name}: ${summary}`))
+    return this.#slots
+      .map(({ settings: { name }, agent, failure }) => {
+        const text = failure ?? agent.summary;
+        return name === null ? text : `${name}: ${text}`;
+      })
       .join("; ");
   }
 

@@ -26,8 +26,12 @@ export interface Pair {
 /** A datagram that is nearly all headers. */
 export const SMALL_BYTES = 64;
 
-export async function measureTcpMbits(overlay: Pair, seconds: number): Promise<number> {
-  return await iperf(overlay, seconds, [], (end) => end.sum_received.bits_per_second / 1e6);
+export async function measureTcpMbits(
+  overlay: Pair,
+  seconds: number,
+  options: readonly string[] = [],
+): Promise<number> {
+  return await iperf(overlay, seconds, options, (end) => end.sum_received.bits_per_second / 1e6);
 }
 
 /** Packets of SMALL_BYTES that arrive in a second when they are sent as fast as they can be. */

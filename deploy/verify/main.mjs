@@ -28,10 +28,11 @@ const ON_OTHER_NODES = {
 const MOST_UNSTEADY = 5;
 const ENGINE_TREE = fileURLToPath(new URL("debian-tree.mjs", import.meta.url));
 const suite = (name) => () => runSuite([name], reports);
-const LANES = [
-  [suite("kernel"), suite("fault")],
-  [suite("conformance"), suite("e2e"), prepareEngines, suite("engines")],
-  [() => runGuestSuite(reports)],
+/** Side by side, each about as long as the others. `nodes` are the other versions of Node. */
+const lanes = (nodes) => [
+  [suite("kernel"), suite("fault"), ...nodes.map(runOnNode)],
+  [suite("conformance"), suite("e2e")],
+  [() => runGuestSuite(reports), prepareEngines, suite("engines")],
 ];
 
 installMissingPackages();
@@ -53,11 +54,22 @@ async function runChecks() {
 }
 
 async function runSuites() {
+  // Before anything else, since without them the whole run is void.
+  const nodes = otherNodesOrNone();
   const tallies = [await runSuite(FAST, reports)];
+  const ends = await Promise.all(lanes(nodes).map(runLane));
+  return [...tallies, ...ends.flat()];
+}
+
+async function runLane(steps) {
+  const tallies = [];
+  for (const run of steps) tallies.push(await run());
+  return tallies;
+}
+
+function runOnNode(node) {
   const { projects, files } = ON_OTHER_NODES;
-  for (const node of otherNodesOrNone()) tallies.push(await runSuite(projects, reports, node, files));
-  const lanes = await Promise.all(LANES.map(runLane));
-  return [...tallies, ...lanes.flat()];
+  return () => runSuite(projects, reports, node, files);
 }
 
 /** Replaces the failures of each suite that has only a few by those of a second run of their files. */
@@ -93,10 +105,4 @@ function otherNodesOrNone() {
 async function prepareEngines() {
   const tally = await runCheck("newest engines", process.execPath, [ENGINE_TREE]);
   return process.env.CI ? tally : { ...tally, failed: 0, skipped: tally.failed };
-}
-
-async function runLane(suites) {
-  const tallies = [];
-  for (const run of suites) tallies.push(await run());
-  return tallies;
 }

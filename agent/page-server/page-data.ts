@@ -37,6 +37,8 @@ export interface PairData {
   readonly to: string;
   /** The code of a cause. */
   readonly cause: string;
+  /** The fault is proven to lie on the host `from`, which the other end can only suspect. */
+  readonly isOwnFault: boolean;
   /** The end of a sentence that begins with the peer. */
   readonly seen: string;
   readonly remedy: string;

@@ -3,7 +3,7 @@
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import type { HealthReport } from "../health-records/record.ts";
 import type { ShownNetwork } from "../network/shown-network.ts";
-import { CAUSES, type CauseCode } from "../probes/causes.ts";
+import { CAUSES, type CauseCode, isOfHost } from "../probes/causes.ts";
 import type { PairData } from "./page-data.ts";
 
 /** More than a person or a browser can use; a network that is cut in two has millions. */
@@ -39,7 +39,7 @@ export class PairList {
       const before = this.#known.get(id);
       const isSame = before?.cause === pair.cause && before.seen === pair.seen;
       const since = before?.since ?? sources.nowSeconds;
-      known.set(id, isSame ? before : { ...pair, remedy: remedyOf(pair.cause), since });
+      known.set(id, isSame ? before : { ...pair, ...knowledgeOf(pair.cause), since });
     }
     this.#known = known;
     return { pairs: [...known].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, pair]) => pair), counted };
@@ -81,6 +81,8 @@ function keysOfHosts(peers: ShownNetwork["peers"]): ReadonlyMap<string, LeaseKey
   return keys;
 }
 
-function remedyOf(cause: string): string {
-  return Object.hasOwn(CAUSES, cause) ? CAUSES[cause as CauseCode] : REMEDY_ELSEWHERE;
+function knowledgeOf(cause: string): Pick<PairData, "remedy" | "isOwnFault"> {
+  if (!Object.hasOwn(CAUSES, cause)) return { remedy: REMEDY_ELSEWHERE, isOwnFault: false };
+  const code = cause as CauseCode;
+  return { remedy: CAUSES[code], isOwnFault: isOfHost(code) };
 }

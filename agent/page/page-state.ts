@@ -114,7 +114,7 @@ export function measuredLevel({ state, loss, roundTripMs }: HostData): Level {
   return `band-${band < 0 ? 3 : (band as 0 | 1 | 2)}`;
 }
 
-/** A broken path, and the way back if that is broken too. */
+/** A broken path, and the way back if that is broken too: of two the one that tells more. */
 export interface Link {
   readonly pair: PairData;
   readonly back: PairData | null;
@@ -126,8 +126,7 @@ export function linksOf(pairs: readonly PairData[], self: string | null): readon
   const links: Link[] = [];
   for (const pair of pairs) {
     const back = all.get(`${pair.to} ${pair.from}`) ?? null;
-    const isSecond = back !== null && (pair.to === self || (pair.from !== self && pair.from > pair.to));
-    if (!isSecond) links.push({ pair, back });
+    if (back === null || comesBefore(pair, back, self)) links.push({ pair, back });
   }
   const rank = ({ pair }: Link): number => (pair.from === self || pair.to === self ? 0 : 1);
   const compare = (a: Link, b: Link): number =>
@@ -135,6 +134,12 @@ export function linksOf(pairs: readonly PairData[], self: string | null): readon
     byNumbers.compare(a.pair.from, b.pair.from) ||
     byNumbers.compare(a.pair.to, b.pair.to);
   return links.sort(compare);
+}
+
+/** Of both directions of a link: the one whose host knows the fault to be its own, else that of this host. */
+function comesBefore(pair: PairData, back: PairData, self: string | null): boolean {
+  if (pair.isOwnFault !== back.isOwnFault) return pair.isOwnFault;
+  return pair.from === self || (pair.to !== self && pair.from < pair.to);
 }
 
 /** What a person has to look at: one link, or one host whose links to several others are broken alike. */

@@ -21,7 +21,7 @@ const host = (id: string, more: Partial<HostData> = {}): HostData => ({
   ...more,
 });
 const pair = (from: string, to: string, cause = "host-down"): PairData => ({
-  ...{ from, to, cause, seen: "", remedy: "", since: 0 },
+  ...{ from, to, cause, seen: "", remedy: "", since: 0, isOwnFault: cause === "local-firewall" },
 });
 const data = (more: Partial<PageData>): PageData => ({
   ...{ now: 1, self: "a", hosts: [host("a"), host("b"), host("c")], pairs: [], counted: {}, notes: [] },
@@ -92,6 +92,18 @@ describe("problems", () => {
     expect(shown([pair("b", "c"), pair("d", "a")])).toEqual([
       [null, ["d>a"]],
       [null, ["b>c"]],
+    ]);
+  });
+
+  it("are named by the end that knows the fault to be its own", () => {
+    const pairs = [pair("a", "x", "tunnel-filtered"), pair("x", "a", "local-firewall")];
+    expect(shown(pairs)).toEqual([[null, ["x=a"]]]);
+    const all = ["a", "b", "c"].flatMap((from) => [
+      pair(from, "x", "tunnel-filtered"),
+      pair("x", from, "local-firewall"),
+    ]);
+    expect(problemsOf(all, "a").map(({ hub, links }) => [hub, links[0]?.pair.cause])).toEqual([
+      ["x", "local-firewall"],
     ]);
   });
 

@@ -1,5 +1,7 @@
 /** What named networks on Docker hosts survive: daemons that stop, crash and start in any order, and an absent store. */
 
+import { readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type DockerHost, describeWithDocker } from "../../support/docker.ts";
 import {
@@ -15,6 +17,20 @@ import {
 
 const SUBNET = "10.9.0.0/24";
 const onNet = (...more: readonly string[]) => ({ options: ["--network", "net1", ...more], command: SLEEP });
+
+/** What a reboot takes from a host: interfaces but its own, firewall rules, and the files of /run. */
+function forgetKernelAndRun({ host }: DockerHost): void {
+  const own = new Set(["lo", "eth0"]);
+  const names = (): readonly string[] =>
+    host.netns
+      .ipJson(["link", "show"])
+      .map(({ ifname }) => String(ifname))
+      .filter((name) => !own.has(name));
+  for (const name of names()) if (names().includes(name)) host.netns.ip(`link delete ${name}`);
+  host.netns.exec("nft", ["flush", "ruleset"]);
+  for (const file of readdirSync(host.runDirectory))
+    rmSync(join(host.runDirectory, file), { recursive: true });
+}
 
 describeWithDocker("named networks survive", (engines) => {
   let lab: DockerLab;
@@ -95,6 +111,27 @@ describeWithDocker("named networks survive", (engines) => {
     await until(() => pings(host1, "always", "10.9.0.200"), 30_000);
     host1.docker("rm", "-f", "always");
   });
+
+  it.each([
+    ["tulled comes first", ["agent", "dockerd"]],
+    ["dockerd comes first", ["dockerd", "agent"]],
+  ])(
+    "a reboot, %s: containers with --restart=always have their network, address and name",
+    async (_, order) => {
+      host1.runContainer("booted", onNet("--restart=always", "--ip", "10.9.0.78"));
+      await until(() => pings(host2, "peer", "booted"));
+      await host1.stop();
+      await lab.net.host(1).daemon.stop();
+      forgetKernelAndRun(host1);
+      for (const which of order) {
+        if (which === "agent") await lab.startAgent(lab.net.host(1));
+        else await host1.start(lab.image);
+      }
+      await until(() => pings(host1, "booted", "10.9.0.200"), 30_000);
+      await until(() => pings(host2, "peer", "booted"), 30_000);
+      host1.docker("rm", "-f", "booted");
+    },
+  );
 
   it("leave nothing behind", async () => {
     host2.docker("rm", "-f", "peer");

@@ -2,24 +2,43 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
+import { bunNotice, isBun } from "./bun-parts.mjs";
+
+const RULE = `\n${"-".repeat(78)}\n\n`;
 
 /** The text of LICENSES.txt. `inputs`: files that went into the bundles; `copied`: packages beside them. */
 export function collectLicences(root, inputs, copied) {
+  return joinLicences(packagesInside(root, inputs, copied).map(licenceOf));
+}
+
+/** Sections of a file of licences. */
+export function joinLicences(sections) {
+  return sections.join(RULE);
+}
+
+/** The packages themselves, sorted by folder: `name`, `version` and `license` as npm has them, and `folder`. */
+export function packagesInside(root, inputs, copied) {
   const folders = new Set(copied.map((name) => `node_modules/${name}`));
   for (const input of inputs) {
     const folder = /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0];
     if (folder !== undefined) folders.add(folder);
   }
-  const sections = [...folders].sort().map((folder) => licenceOf(path.join(root, folder)));
-  return `${sections.join(`\n${"-".repeat(78)}\n\n`)}`;
+  return [...folders].sort().map((folder) => {
+    const manifest = JSON.parse(readFileSync(path.join(root, folder, "package.json"), "utf8"));
+    const { name, version, license } = manifest;
+    return { name, version, license, folder: path.join(root, folder) };
+  });
 }
 
-function licenceOf(folder) {
-  const { name, version, license } = JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8"));
+/** Name, version and licence text of a package. */
+export function licenceOf({ name, version, license, folder }) {
+  return `${name} ${version} (${license})\n\n${textOf({ name, version, folder }).trim()}\n`;
+}
+
+function textOf({ name, version, folder }) {
+  if (isBun(name)) return bunNotice(version);
   const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
-  const text =
-    file === undefined
-      ? "(the package carries no licence text)"
-      : readFileSync(path.join(folder, file), "utf8");
-  return `${name} ${version} (${license})\n\n${text.trim()}\n`;
+  return file === undefined
+    ? "(the package carries no licence text)"
+    : readFileSync(path.join(folder, file), "utf8");
 }

@@ -1,0 +1,47 @@
+/**
+ * Puts a package's entries into a folder, and archives that folder so that the same entries give the same bytes:
+ * sorted, owned by root, with one time for all.
+ */
+
+import { chmodSync, copyFileSync, lutimesSync, mkdirSync, readdirSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { runTool } from "./run-tool.mjs";
+
+const FILE_MODE = 0o644;
+const FOLDER_MODE = 0o755;
+
+/** Writes entries (see tree.mjs) below `folder`. `epoch`: time of all files, in seconds since 1970. */
+export function stage(entries, folder, epoch) {
+  mkdirSync(folder, { recursive: true, mode: FOLDER_MODE });
+  for (const entry of entries) {
+    const target = path.join(folder, entry.path);
+    mkdirSync(path.dirname(target), { recursive: true, mode: FOLDER_MODE });
+    if (entry.link !== undefined) symlinkSync(entry.link, target);
+    else if (entry.file !== undefined) copyFileSync(entry.file, target);
+    else writeFileSync(target, entry.content);
+    if (entry.link === undefined) chmodSync(target, entry.mode ?? FILE_MODE);
+  }
+  setTimes(folder, epoch);
+}
+
+/** Of a folder and all that is in it; the deepest first, because a change of a folder is one of its own time. */
+export function setTimes(folder, epoch) {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const file = path.join(folder, entry.name);
+    if (entry.isDirectory()) setTimes(file, epoch);
+    else lutimesSync(file, epoch, epoch);
+  }
+  utimesSync(folder, epoch, epoch);
+}
+
+/** Archives `names` of `folder` into `archive` (tar(1)). */
+export function archive(folder, names, archiveFile, epoch) {
+  const options = ["--sort=name", `--mtime=@${epoch}`, "--owner=0", "--group=0", "--numeric-owner", "--format=gnu"];
+  runTool("tar", ["--create", ...options, "--file", archiveFile, "--directory", folder, ...names]);
+}
+
+/** Replaces a file by FILE.gz and returns its name. `level`: 1 to 9. */
+export function gzip(file, level) {
+  runTool("gzip", ["--no-name", "--force", `-${level}`, file]);
+  return `${file}.gz`;
+}

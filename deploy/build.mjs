@@ -30,15 +30,14 @@ import {
 import { createRequire } from "node:module";
 import path from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { BUNDLE, bundlePage, ROOT } from "./bundles.mjs";
 import { etcd3Protocol } from "./esbuild-etcd3.mjs";
 import { collectLicences } from "./licences.mjs";
 import { writeManual } from "./manual/manual.mjs";
 import { BUN_PREFIXES, launchLine, NODE_VARIABLES } from "./runtime-variables.mjs";
 import { seal } from "./seal.mjs";
 
-const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 /** Built aside and moved into place at the end, so that programs that run from dist/ meanwhile find their files. */
 const DIST = path.join(ROOT, `.dist-${process.pid}`);
 const LIB = path.join(DIST, "lib");
@@ -54,9 +53,6 @@ const PROGRAMS = {
 const THREADS = {
   "tulled-path": "backends/datapath/worker.ts",
 };
-
-/** What a browser loads: no part of any program. */
-const PAGE = { source: "agent/page", script: "main.ts", files: ["index.html", "page.css", "icon.svg"] };
 
 /** Packages with a native part stay packages: they are copied, not bundled. */
 const NATIVE = ["koffi"];
@@ -74,20 +70,6 @@ const BUN = { x64: "@oven/bun-linux-x64-baseline", arm64: "@oven/bun-linux-aarch
 const manifest = JSON.parse(readFileSync(path.join(ROOT, "package.json"), "utf8"));
 const packages = Object.keys(manifest.dependencies);
 
-const COMMON = {
-  absWorkingDir: ROOT,
-  bundle: true,
-  platform: "node",
-  target: "node20.19",
-  format: "cjs",
-  // Node would give import() of a bundled package a default export only; require() gives what the source names.
-  supported: { "dynamic-import": false },
-  sourcemap: true,
-  sourcesContent: false,
-  metafile: true,
-  logLevel: "warning",
-};
-
 try {
   await main();
 } finally {
@@ -102,7 +84,7 @@ async function main() {
   const used = new Set();
   const programs = await bundlePrograms(present, used);
   const vendors = await bundleVendors(used);
-  await bundlePage();
+  await bundlePage(path.join(LIB, "page"));
   for (const name of NATIVE.filter((native) => used.has(native))) copyNative(name);
   for (const [name] of present) writeLauncher(name);
   const compiled = present.filter(([name]) => COMPILED[name] !== undefined);
@@ -150,7 +132,7 @@ function reportMissing() {
 /** Bundles our own code; adds to `used` each module of an npm package that it imports. */
 async function bundlePrograms(present, used) {
   const result = await build({
-    ...COMMON,
+    ...BUNDLE,
     entryPoints: [...present, ...Object.entries(THREADS)].map(([out, entry]) => ({ in: entry, out })),
     outdir: LIB,
     outExtension: { ".js": ".cjs" },
@@ -159,23 +141,6 @@ async function bundlePrograms(present, used) {
     plugins: [packagesAsVendors(used)],
   });
   return result.metafile;
-}
-
-/** Makes one script of the page's code, which imports no package, and puts the other files beside it. */
-async function bundlePage() {
-  const target = path.join(LIB, "page");
-  await build({
-    absWorkingDir: ROOT,
-    bundle: true,
-    minify: true,
-    platform: "browser",
-    target: ["chrome109", "firefox115", "safari16.4"],
-    format: "iife",
-    logLevel: "warning",
-    entryPoints: [`${PAGE.source}/${PAGE.script}`],
-    outfile: path.join(target, "page.js"),
-  });
-  for (const name of PAGE.files) cpSync(path.join(ROOT, PAGE.source, name), path.join(target, name));
 }
 
 /**
@@ -217,7 +182,7 @@ async function bundleVendors(used) {
   for (const specifier of used) {
     if (NATIVE.includes(specifier)) continue;
     const { metafile } = await build({
-      ...COMMON,
+      ...BUNDLE,
       sourcemap: false,
       // winston's packages load tools for their own developers otherwise.
       define: { "process.env.NODE_ENV": '"production"' },
@@ -262,7 +227,7 @@ async function compile(compiler, entry, name) {
   const executable = path.join(DIST, "bin", name);
   const bundle = `${executable}.js`;
   await build({
-    ...COMMON,
+    ...BUNDLE,
     target: "esnext",
     sourcemap: false,
     entryPoints: [entry],

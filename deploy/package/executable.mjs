@@ -1,0 +1,121 @@
+/**
+ * Makes the executable: all programs in one file, with Bun's runtime and the programs' byte code in it. It needs the C
+ * library and nothing else of the host (docs/adr/0023).
+ *
+ * Two builds give the same bytes: neither the time nor the place of the build is in the file.
+ */
+
+import { execFileSync, spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import process from "node:process";
+import { build } from "esbuild";
+import { BUNDLE, bundlePage, ROOT } from "../bundles.mjs";
+import { etcd3Protocol } from "../esbuild-etcd3.mjs";
+import { BUN_PREFIXES, NODE_VARIABLES } from "../runtime-variables.mjs";
+import { seal } from "../seal.mjs";
+import { runtimeFor } from "./bun-runtime.mjs";
+
+/** What Bun mounts its embedded files at. */
+const EMBEDDED = "/$bunfs/root";
+
+/** The programs, and the thread of tulled that carries packets (the backend udp): it starts from a file of its own. */
+const ENTRIES = { tulle: "agent/executable.ts", "tulled-path": "backends/datapath/worker.ts" };
+
+const BYTE_CODE = ["--bytecode", "--minify", "--compile-jit-policy=1000"];
+/** No settings from the folder that a program is started in. */
+const SETTINGS = ["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"];
+
+/** Calls of each program that change nothing, and how their answers begin. */
+const TRIALS = [
+  { args: ["version"], env: {}, answer: "tulle " },
+  { args: ["tulled", "--version"], env: {}, answer: "tulled " },
+  { args: [], env: { CNI_COMMAND: "VERSION" }, answer: '{"cniVersion"' },
+  { args: ["tulle-netavark", "info"], env: {}, answer: '{"version"' },
+];
+
+/**
+ * Writes the executable for a processor, "x64" or "arm64", to `outFile`. Returns the files that went into it and the
+ * packages of the runtime, whose licences apply. Throws when npm has no Bun that runs here, or none for `arch`.
+ */
+export async function buildExecutable({ arch, outFile }) {
+  const compiler = runtimeFor(process.arch);
+  const runtime = runtimeFor(arch);
+  const folder = mkdtempSync(path.join(tmpdir(), "tulle-executable-"));
+  try {
+    const inputs = await bundle(folder);
+    const file = path.join(folder, "executable");
+    const sources = Object.keys(ENTRIES).map((name) => `${name}.js`);
+    const target = [`--target=bun-linux-${arch}`, `--compile-executable-path=${runtime.file}`];
+    execFileSync(
+      compiler.file,
+      [
+        "build",
+        "--compile",
+        ...target,
+        ...BYTE_CODE,
+        ...SETTINGS,
+        "--asset=page",
+        ...sources,
+        "--outfile",
+        file,
+      ],
+      { cwd: folder, stdio: ["ignore", "ignore", "inherit"] },
+    );
+    sealFile(file);
+    if (arch === process.arch) tryPrograms(file);
+    mkdirSync(path.dirname(outFile), { recursive: true });
+    // Of the same file system, so that it appears whole.
+    const whole = `${outFile}.${process.pid}`;
+    writeFileSync(whole, readFileSync(file));
+    chmodSync(whole, 0o755);
+    renameSync(whole, outFile);
+    return { inputs, packages: [runtime.name] };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Bundles the entries and the page into `folder`; returns the files that went into them. */
+async function bundle(folder) {
+  const { metafile } = await build({
+    ...BUNDLE,
+    target: "esnext",
+    sourcemap: false,
+    entryPoints: Object.entries(ENTRIES).map(([out, entry]) => ({ in: entry, out })),
+    outdir: folder,
+    alias: { koffi: "./backends/netlink/koffi-bun.ts" },
+    external: ["bun:ffi"],
+    define: {
+      // winston's packages load tools for their own developers otherwise.
+      "process.env.NODE_ENV": '"production"',
+      // Bun would put the place of the build here.
+      "import.meta.url": `"file://${EMBEDDED}/tulle.js"`,
+      __filename: `"${EMBEDDED}/tulle.js"`,
+      __dirname: `"${EMBEDDED}"`,
+    },
+    plugins: [etcd3Protocol(ROOT)],
+  });
+  await bundlePage(path.join(folder, "page"));
+  return Object.keys(metafile.inputs);
+}
+
+/** Without the variables that Bun obeys. */
+function sealFile(file) {
+  const elf = readFileSync(file);
+  seal(elf, [...BUN_PREFIXES, ...NODE_VARIABLES.map((name) => `${name}=`)]);
+  writeFileSync(file, elf);
+}
+
+/** The first starts prove that every program runs, and obeys none of those variables. */
+function tryPrograms(file) {
+  for (const { args, env, answer } of TRIALS) {
+    const hostile = { ...env, BUN_BE_BUN: "1", BUN_OPTIONS: "--version" };
+    const { stdout, stderr } = spawnSync(file, args, { argv0: "tulle", env: hostile, encoding: "utf8" });
+    if (!stdout?.startsWith(answer))
+      throw new Error(
+        `the executable does not answer "${args.join(" ")}", or obeys BUN_BE_BUN: ${stdout}${stderr}`,
+      );
+  }
+}

@@ -33,9 +33,10 @@ import process from "node:process";
 import { build } from "esbuild";
 import { BUNDLE, bundlePage, ROOT } from "./bundles.mjs";
 import { etcd3Protocol } from "./esbuild-etcd3.mjs";
+import { launcherText } from "./launcher.mjs";
 import { collectLicences } from "./licences.mjs";
 import { writeManual } from "./manual/manual.mjs";
-import { BUN_PREFIXES, launchLine, NODE_VARIABLES } from "./runtime-variables.mjs";
+import { BUN_PREFIXES, NODE_VARIABLES } from "./runtime-variables.mjs";
 import { seal } from "./seal.mjs";
 
 /** Built aside and moved into place at the end, so that programs that run from dist/ meanwhile find their files. */
@@ -256,24 +257,8 @@ function sealExecutable(executable, { args, env, answer }) {
     throw new Error(`${executable} obeys BUN_BE_BUN or does not run: ${stdout}`);
 }
 
-/**
- * A script for sh and for Node at once (see launchLine), so that `node dist/bin/NAME` works as well. ES5 on purpose: an
- * old Node must be able to read far enough to say that it is too old.
- */
 function writeLauncher(name) {
   const file = path.join(DIST, "bin", name);
-  const [major, minor] = manifest.engines.node.replace(">=", "").split(".");
-  const text = `#!/bin/sh
-${launchLine("node")}
-var version = process.versions.node.split(".");
-if (+version[0] < ${major} || (+version[0] === ${major} && +version[1] < ${minor})) {
-  process.stderr.write("${name} needs Node ${major}.${minor} or newer; this is Node " + process.versions.node + "\\n");
-  process.exit(1);
-}
-// Deprecation warnings about packages are of no use in an administrator's log.
-process.noDeprecation = true;
-require("../lib/${name}.cjs");
-`;
-  writeFileSync(file, text);
+  writeFileSync(file, launcherText(name, manifest.engines.node));
   chmodSync(file, 0o755);
 }

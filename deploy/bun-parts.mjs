@@ -44,7 +44,9 @@ export function isBun(name) {
 /** The notice for Bun of this version. Throws for another one, whose parts may differ. */
 export function bunNotice(version) {
   if (version !== VERSION)
-    throw new Error(`deploy/bun-parts.mjs lists the parts of Bun ${VERSION}, this is ${version}: compare them with its list`);
+    throw new Error(
+      `deploy/bun-parts.mjs lists the parts of Bun ${VERSION}, this is ${version}: compare them with its list`,
+    );
   const width = Math.max(...BUN_PARTS.map(([name]) => name.length));
   const parts = BUN_PARTS.map(([name, licence]) => `    ${name.padEnd(width)}  ${licence}`).join("\n");
   return `Bun is under the MIT licence. Linked into its runtime are:

@@ -1,6 +1,6 @@
 /** Collects the licences of the npm packages inside a bundle, as those licences ask. */
 
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { bunNotice, isBun } from "./bun-parts.mjs";
 
@@ -16,17 +16,24 @@ export function joinLicences(sections) {
   return sections.join(RULE);
 }
 
-/** The packages themselves, sorted by folder: `name`, `version` and `license` as npm has them, and `folder`. */
+/**
+ * The packages themselves, sorted by folder: `name`, `version` and `license` as npm has them, and `folder`. One for
+ * another processor, which npm does not install, is described by package-lock.json.
+ */
 export function packagesInside(root, inputs, copied) {
   const folders = new Set(copied.map((name) => `node_modules/${name}`));
   for (const input of inputs) {
     const folder = /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0];
     if (folder !== undefined) folders.add(folder);
   }
-  return [...folders].sort().map((folder) => {
-    const manifest = JSON.parse(readFileSync(path.join(root, folder, "package.json"), "utf8"));
-    const { name, version, license } = manifest;
-    return { name, version, license, folder: path.join(root, folder) };
+  const lock = JSON.parse(readFileSync(path.join(root, "package-lock.json"), "utf8"));
+  return [...folders].sort().map((place) => {
+    const folder = path.join(root, place);
+    const manifest = path.join(folder, "package.json");
+    const { version, license } = existsSync(manifest)
+      ? JSON.parse(readFileSync(manifest, "utf8"))
+      : lock.packages[place];
+    return { name: place.slice(place.lastIndexOf("node_modules/") + 13), version, license, folder };
   });
 }
 

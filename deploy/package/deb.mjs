@@ -4,11 +4,21 @@
  */
 
 import { createHash } from "node:crypto";
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { DESCRIPTION, MAINTAINER, SUMMARY } from "./description.mjs";
+import { OLDEST } from "./requirements.mjs";
 import { runTool } from "./run-tool.mjs";
 import { setTimes, stage } from "./stage.mjs";
 import { compress, LAYOUTS, packageTree } from "./tree.mjs";
@@ -23,7 +33,7 @@ export const DEBIAN_ARCHITECTURES = { x64: "amd64", arm64: "arm64" };
 const REVISION = 1;
 
 /**
- * Writes `tulle_VERSION-1_ARCH.deb` into `outDir` and returns its file. `release`: see release.mjs.
+ * Writes `tulle_VERSION-1_ARCH.deb` into `outDir` and returns its name in a list. `release`: see release.mjs.
  */
 export function buildDeb(release, outDir) {
   const { arch, epoch, isFast } = release;
@@ -40,12 +50,12 @@ export function buildDeb(release, outDir) {
     stage(entries, root, epoch);
     writeControl(path.join(root, "DEBIAN"), { entries, root, version, architecture });
     setTimes(root, epoch);
-    const compression = isFast ? ["-Zgzip", "-z1"] : ["-Zxz", "-z9"];
+    const compression = isFast ? ["-Znone"] : ["-Zxz", "-z9"];
     // dpkg-deb(1) sets no file's time later than SOURCE_DATE_EPOCH.
     const env = { ...process.env, SOURCE_DATE_EPOCH: `${epoch}` };
     mkdirSync(outDir, { recursive: true });
     runTool("dpkg-deb", ["--root-owner-group", ...compression, "--build", root, file], { env });
-    return file;
+    return [file];
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
@@ -86,7 +96,8 @@ function writeControl(folder, { entries, root, version, architecture }) {
     conffiles: `${entries.flatMap(({ path: name, isConfig }) => (isConfig ? [name] : [])).join("\n")}\n`,
     md5sums: `${sums.sort((a, b) => (a.slice(34) < b.slice(34) ? -1 : 1)).join("\n")}\n`,
   };
-  for (const [name, text] of Object.entries(files)) writeFileSync(path.join(folder, name), text, { mode: 0o644 });
+  for (const [name, text] of Object.entries(files))
+    writeFileSync(path.join(folder, name), text, { mode: 0o644 });
   for (const name of ["postinst", "prerm", "postrm"]) {
     copyFileSync(path.join(SCRIPTS, name), path.join(folder, name));
     chmodSync(path.join(folder, name), 0o755);
@@ -100,7 +111,7 @@ Version: ${version}
 Architecture: ${architecture}
 Maintainer: ${MAINTAINER}
 Installed-Size: ${kibibytes}
-Depends: libc6 (>= 2.17)
+Depends: libc6 (>= ${OLDEST.glibc})
 Recommends: iptables | nftables
 Suggests: containernetworking-plugins, docker.io | podman | containerd, iproute2
 Section: net

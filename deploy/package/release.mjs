@@ -25,7 +25,7 @@ export async function openRelease(
   const share = path.join(workFolder, "share");
   mkdirSync(share, { recursive: true });
   await writeManual(ROOT, share);
-  const inside = packagesInside(ROOT, inputs, packages.filter(isInstalled));
+  const inside = packagesInside(ROOT, inputs, packages);
   return {
     arch,
     executable,

@@ -20,6 +20,7 @@ export function runTool(command, args, options = {}) {
   if (error?.code === "ENOENT")
     throw new Error(`${command} is missing: install Debian's package ${PACKAGES[command] ?? command}`);
   if (error !== undefined) throw new Error(`${command}: ${error.message}`);
-  if (status !== 0) throw new Error(`${command} failed (${signal ?? `exit code ${status}`}): ${stderr || stdout}`.trimEnd());
+  if (status !== 0)
+    throw new Error(`${command} failed (${signal ?? `exit code ${status}`}): ${stderr || stdout}`.trimEnd());
   return stdout;
 }

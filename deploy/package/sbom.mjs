@@ -44,7 +44,9 @@ function npmComponent({ name, version, license }) {
     purl,
     licenses: [licenceChoice(license)],
     ...hashesOf(name, version),
-    ...(isBun(name) ? { components: BUN_PARTS.map(([part, expression]) => partOf(purl, part, expression)) } : {}),
+    ...(isBun(name)
+      ? { components: BUN_PARTS.map(([part, expression]) => partOf(purl, part, expression)) }
+      : {}),
   };
 }
 

@@ -3,7 +3,16 @@
  * sorted, owned by root, with one time for all.
  */
 
-import { chmodSync, copyFileSync, lutimesSync, mkdirSync, readdirSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  lutimesSync,
+  mkdirSync,
+  readdirSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { runTool } from "./run-tool.mjs";
 
@@ -14,14 +23,20 @@ const FOLDER_MODE = 0o755;
 export function stage(entries, folder, epoch) {
   mkdirSync(folder, { recursive: true, mode: FOLDER_MODE });
   for (const entry of entries) {
-    const target = path.join(folder, entry.path);
-    mkdirSync(path.dirname(target), { recursive: true, mode: FOLDER_MODE });
-    if (entry.link !== undefined) symlinkSync(entry.link, target);
-    else if (entry.file !== undefined) copyFileSync(entry.file, target);
-    else writeFileSync(target, entry.content);
-    if (entry.link === undefined) chmodSync(target, entry.mode ?? FILE_MODE);
+    putEntry(entry, path.join(folder, entry.path));
   }
   setTimes(folder, epoch);
+}
+
+function putEntry(entry, target) {
+  mkdirSync(entry.isFolder ? target : path.dirname(target), { recursive: true, mode: FOLDER_MODE });
+  if (entry.link !== undefined) {
+    symlinkSync(entry.link, target);
+    return;
+  }
+  if (entry.file !== undefined) copyFileSync(entry.file, target);
+  else if (entry.content !== undefined) writeFileSync(target, entry.content);
+  chmodSync(target, entry.mode ?? (entry.isFolder ? FOLDER_MODE : FILE_MODE));
 }
 
 /** Of a folder and all that is in it; the deepest first, because a change of a folder is one of its own time. */
@@ -36,7 +51,14 @@ export function setTimes(folder, epoch) {
 
 /** Archives `names` of `folder` into `archive` (tar(1)). */
 export function archive(folder, names, archiveFile, epoch) {
-  const options = ["--sort=name", `--mtime=@${epoch}`, "--owner=0", "--group=0", "--numeric-owner", "--format=gnu"];
+  const options = [
+    "--sort=name",
+    `--mtime=@${epoch}`,
+    "--owner=0",
+    "--group=0",
+    "--numeric-owner",
+    "--format=gnu",
+  ];
   runTool("tar", ["--create", ...options, "--file", archiveFile, "--directory", folder, ...names]);
 }
 

@@ -6,7 +6,8 @@
  *     file     a file of the build machine
  *     content  its bytes
  *     link     the target of a symbolic link
- * with `mode` where it is not 0644. An entry with `isConfig` belongs to the administrator: an upgrade keeps his changes.
+ *     isFolder a folder that may be empty; those of files need no entry
+ * with `mode` where it is not 0644, or 0755 for a folder. An entry with `isConfig` belongs to the administrator: an upgrade keeps his changes.
  */
 
 import { readdirSync, readFileSync } from "node:fs";

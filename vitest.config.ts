@@ -10,6 +10,9 @@ const kernelSuite = { testTimeout: 60_000, hookTimeout: 120_000, fileParallelism
 /** End-to-end tests with container engines, on this machine's and on the newest. */
 const ENGINES = ["docker", "cni", "podman"].map((folder) => `test/e2e/${folder}/**/*.test.ts`);
 
+/** Packages of all formats, installed, upgraded and removed. */
+const PACKAGES = "test/e2e/packages/**/*.test.ts";
+
 export default defineConfig({
   test: {
     projects: [
@@ -21,7 +24,12 @@ export default defineConfig({
       suite("e2e", ["test/e2e/**/*.test.ts"], {
         ...kernelSuite,
         testTimeout: 180_000,
-        exclude: [...configDefaults.exclude, ...ENGINES],
+        exclude: [...configDefaults.exclude, ...ENGINES, PACKAGES],
+      }),
+      suite("packages", [PACKAGES], {
+        ...kernelSuite,
+        testTimeout: 180_000,
+        globalSetup: ["test/support/built-executable.ts"],
       }),
       suite("engines", ENGINES, { ...kernelSuite, testTimeout: 180_000 }),
       suite("guest", ["test/guest/**/*.test.ts"], {

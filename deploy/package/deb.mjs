@@ -50,7 +50,7 @@ export function buildDeb(release, outDir) {
     stage(entries, root, epoch);
     writeControl(path.join(root, "DEBIAN"), { entries, root, version, architecture });
     setTimes(root, epoch);
-    const compression = isFast ? ["-Znone"] : ["-Zxz", "-z9"];
+    const compression = isFast ? ["-Zzstd", "-z1"] : ["-Zxz", "-z9"];
     // dpkg-deb(1) sets no file's time later than SOURCE_DATE_EPOCH.
     const env = { ...process.env, SOURCE_DATE_EPOCH: `${epoch}` };
     mkdirSync(outDir, { recursive: true });

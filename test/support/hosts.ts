@@ -29,7 +29,7 @@ import { createTestNamespace, describeAsRoot, type TestNetns } from "./netns.ts"
 import { PROGRAMS, TULLED } from "./programs.ts";
 
 export { type PingReport, ping, startPing } from "./ping.ts";
-export { onNode, PROGRAMS, TULLE, TULLED } from "./programs.ts";
+export { LAUNCHERS, onNode, PROGRAMS, TULLE, TULLED } from "./programs.ts";
 
 export type Lab = AnyLab<TestNetns>;
 export type Host = LabHost<TestNetns>;

@@ -13,9 +13,12 @@ const DIST = process.env.TULLE_DIST ?? join(import.meta.dirname, "../../dist");
 /** Directory with tulled, tulle, tulle-cni and tulle-netavark. */
 export const PROGRAMS = join(DIST, "bin");
 
-/** Of programs on the Node that runs the test. */
+/** Directory with their launchers, which run them on the Node that PATH has. */
+export const LAUNCHERS = join(DIST, "node");
+
+/** A program on the Node that runs the test. */
 export function onNode(program: string): readonly string[] {
-  return [process.execPath, join(DIST, "node", program)];
+  return [process.execPath, join(LAUNCHERS, program)];
 }
 
 function commandOf(program: string): readonly string[] {

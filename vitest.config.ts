@@ -1,7 +1,15 @@
+import { fileURLToPath } from "node:url";
 import { configDefaults, defineConfig } from "vitest/config";
+
+/** With Bun as the runtime of the suites, what deploy/package/executable.mjs does for the executable. */
+const runtime =
+  process.versions.bun === undefined
+    ? {}
+    : { resolve: { alias: { koffi: fileURLToPath(new URL("backends/netlink/koffi-bun.ts", import.meta.url)) } } };
 
 /** Suites that need root run their files one after another: two cores, one kernel. */
 const suite = (name: string, include: string[], options: object = {}) => ({
+  ...runtime,
   test: { name, include, environment: "node" as const, pool: "forks" as const, ...options },
 });
 

@@ -1,6 +1,6 @@
 /**
  * The launcher of a program on Node: a script for sh and for Node at once (see launchLine), so that
- * `node dist/bin/NAME` works as well. ES5 on purpose: an old Node must be able to read far enough to say that it is too
+ * `node dist/node/NAME` works as well. ES5 on purpose: an old Node must be able to read far enough to say that it is too
  * old.
  */
 

@@ -44,11 +44,10 @@ export function chooseProgram(
   // A runtime calls a CNI plugin without words, by the name of its type (CNI specification, section 2).
   if (words.length === 0 && environment.CNI_COMMAND !== undefined)
     return { program: "tulle-cni", isFirstWord: false };
-  if (!isCommandLine) throw new UnknownNameError(complaint(basename(calledAs)));
   const [first = ""] = words;
-  return isProgram(first) && first !== "tulle"
-    ? { program: first, isFirstWord: true }
-    : { program: "tulle", isFirstWord: false };
+  if (isProgram(first)) return { program: first, isFirstWord: true };
+  if (isCommandLine) return { program: "tulle", isFirstWord: false };
+  throw new UnknownNameError(complaint(basename(calledAs)));
 }
 
 /** The name of a file, and those of the files that it links to. */

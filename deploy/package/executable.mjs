@@ -27,6 +27,12 @@ const BYTE_CODE = ["--bytecode", "--minify", "--compile-jit-policy=1000"];
 /** No settings from the folder that a program is started in. */
 const SETTINGS = ["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"];
 
+/** Bun aborts without it. */
+const NEED = {
+  file: "/proc/self/exe",
+  text: "tulle: /proc is not mounted here; mount it: mount -t proc proc /proc\n",
+};
+
 /** Calls of each program that change nothing, and how their answers begin. */
 const TRIALS = [
   { args: ["version"], env: {}, answer: "tulle " },
@@ -104,7 +110,7 @@ async function bundle(folder) {
 /** Without the variables that Bun obeys. */
 function sealFile(file) {
   const elf = readFileSync(file);
-  seal(elf, [...BUN_PREFIXES, ...NODE_VARIABLES.map((name) => `${name}=`)]);
+  seal(elf, [...BUN_PREFIXES, ...NODE_VARIABLES.map((name) => `${name}=`)], NEED);
   writeFileSync(file, elf);
 }
 

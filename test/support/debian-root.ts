@@ -16,6 +16,8 @@ export function describeWithDebian(name: string, body: () => void): void {
   describeOnNewest(name, describeAsRoot, body);
 }
 
+const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 export interface ScriptResult {
   readonly exitCode: number | null;
   readonly out: string;
@@ -40,7 +42,8 @@ export function inDebian(
   const words = ["sh", "-ec", ENTER, engineTree(), base, folder, `${mebibytes}`, outside, script];
   const { status, stdout, stderr } = spawnSync("unshare", ["--mount", "--net", ...words], {
     encoding: "utf8",
-    env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive" },
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { PATH, LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive" },
   });
   rmdirSync(base);
   return { exitCode: status, out: stdout, err: stderr };

@@ -124,11 +124,9 @@ is_live() {
 }
 
 install_all() {
+    if [ -z "$DESTDIR" ]; then check_host; fi
     check_archive
-    if [ -z "$DESTDIR" ]; then
-        check_host
-        check_program
-    fi
+    if [ -z "$DESTDIR" ]; then check_program; fi
     trap 'abandon "interrupted, nothing was changed"' HUP INT TERM
     rm -f "$LIST$ASIDE"
     if ! mkdir -p "$(dirname "$LIST")" || ! for_each_file write_aside || ! flush; then

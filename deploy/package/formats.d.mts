@@ -1,4 +1,4 @@
-export type PackageFormat = "tarball" | "deb" | "rpm" | "npm" | "oci";
+export type PackageFormat = "tarball" | "deb" | "rpm" | "npm" | "oci" | "sbom";
 
 /** An executable, and what buildExecutable returned for it. */
 export interface BuiltExecutable {

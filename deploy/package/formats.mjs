@@ -1,6 +1,6 @@
-/** Writes the packages of one processor in every format, or in some. It decides what a release consists of. */
+/** Writes the packages of one processor in every format, or in some. */
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { buildDeb } from "./deb.mjs";
@@ -10,7 +10,14 @@ import { openRelease } from "./release.mjs";
 import { buildRpm } from "./rpm.mjs";
 import { buildTarball } from "./tarball.mjs";
 
-const BUILDERS = { tarball: buildTarball, deb: buildDeb, rpm: buildRpm, npm: buildNpm, oci: buildImage };
+const BUILDERS = {
+  deb: buildDeb,
+  rpm: buildRpm,
+  tarball: buildTarball,
+  npm: buildNpm,
+  oci: buildImage,
+  sbom: writeBillOfMaterials,
+};
 
 /** Names of all formats. */
 export const FORMATS = Object.keys(BUILDERS);
@@ -29,4 +36,11 @@ export async function writePackages(built, outDir, formats = FORMATS) {
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
+}
+
+/** That of the executable, which every package has inside too. */
+function writeBillOfMaterials({ arch, version, sbom }, outDir) {
+  const file = path.join(outDir, `tulle-${version}-linux-${arch}.cdx.json`);
+  writeFileSync(file, sbom);
+  return [file];
 }

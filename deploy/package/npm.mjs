@@ -112,7 +112,7 @@ function writeArchive(name, entries, { version, epoch, isFast }, outDir) {
     const tar = path.join(work, "package.tar");
     archive(work, ["package"], tar, epoch);
     mkdirSync(outDir, { recursive: true });
-    cpSync(gzip(tar, isFast ? 1 : 9), path.join(outDir, `${name}-${version}.tgz`));
+    cpSync(gzip(tar, isFast), path.join(outDir, `${name}-${version}.tgz`));
     return name;
   } finally {
     rmSync(work, { recursive: true, force: true });

@@ -51,7 +51,7 @@ async function makeLayer(release, architecture, work) {
   const tar = path.join(work, "layer.tar");
   archive(root, ["."], tar, release.epoch);
   const diffId = `sha256:${await sha256(tar)}`;
-  return { diffId, file: gzip(tar, release.isFast ? 1 : 9) };
+  return { diffId, file: gzip(tar, release.isFast) };
 }
 
 async function writeLayout(layout, layer, release, architecture) {

@@ -6,6 +6,7 @@ import { spawnSync } from "node:child_process";
 const PACKAGES = {
   "apt-get": "apt",
   "dpkg-deb": "dpkg",
+  "libdeflate-gzip": "libdeflate-tools",
   rpmbuild: "rpm",
   rpm: "rpm",
 };

@@ -45,7 +45,7 @@ export async function buildTarball(release, outDir) {
     archive(work, [name], tar, release.epoch);
     const file = path.join(outDir, `${name}.tar.gz`);
     mkdirSync(outDir, { recursive: true });
-    cpSync(gzip(tar, release.isFast ? 1 : 9), file);
+    cpSync(gzip(tar, release.isFast), file);
     return [file];
   } finally {
     rmSync(work, { recursive: true, force: true });

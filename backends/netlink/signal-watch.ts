@@ -7,8 +7,6 @@
  * interrupts no other thread's system call.
  */
 
-import process from "node:process";
-
 /** fcntl.h */
 const F_GETFL = 3;
 const F_SETFL = 4;

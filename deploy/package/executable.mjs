@@ -20,10 +20,23 @@ import { runtimeFor } from "./bun-runtime.mjs";
 /** What Bun mounts its embedded files at. */
 const EMBEDDED = "/$bunfs/root";
 
-/** The programs, and the thread of tulled that carries packets (the backend udp): it starts from a file of its own. */
-const ENTRIES = { tulle: "agent/executable.ts", "tulled-path": "backends/datapath/worker.ts" };
+/**
+ * Embedded files: what chooses a program, each program, and the thread of tulled that carries packets (the backend udp).
+ * A program of its own file starts sooner than one that is part of a larger file.
+ */
+const ENTRIES = {
+  executable: "agent/executable.ts",
+  tulle: "agent/tulle.ts",
+  tulled: "agent/tulled.ts",
+  "tulle-cni": "cni-plugin/main.ts",
+  "tulle-netavark": "cni-plugin/netavark/main.ts",
+  "tulled-path": "backends/datapath/worker.ts",
+};
 
-const BYTE_CODE = ["--bytecode", "--minify", "--compile-jit-policy=1000"];
+/** Functions are compiled a hundred times later than by default: most of these programs end before that would pay. */
+const BYTE_CODE = ["--bytecode", "--minify", "--compile-jit-policy=100"];
+/** Programs load each other's files only when they run. */
+const FILES = ["--asset=page", `--external=${EMBEDDED}/*`];
 /** No settings from the folder that a program is started in. */
 const SETTINGS = ["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"];
 
@@ -56,17 +69,7 @@ export async function buildExecutable({ arch, outFile }) {
     const target = [`--target=bun-linux-${arch}`, `--compile-executable-path=${runtime.file}`];
     execFileSync(
       compiler.file,
-      [
-        "build",
-        "--compile",
-        ...target,
-        ...BYTE_CODE,
-        ...SETTINGS,
-        "--asset=page",
-        ...sources,
-        "--outfile",
-        file,
-      ],
+      ["build", "--compile", ...target, ...BYTE_CODE, ...SETTINGS, ...FILES, ...sources, "--outfile", file],
       { cwd: folder, stdio: ["ignore", "ignore", "inherit"] },
     );
     sealFile(file);
@@ -83,6 +86,20 @@ export async function buildExecutable({ arch, outFile }) {
   }
 }
 
+/** Lets the file that chooses a program load the program's own file. */
+const programsApart = {
+  name: "programs-apart",
+  setup(builder) {
+    builder.onResolve({ filter: /./ }, ({ importer, kind, path: specifier }) => {
+      if (kind !== "dynamic-import" || importer !== path.join(ROOT, ENTRIES.executable)) return undefined;
+      const source = path.relative(ROOT, path.join(path.dirname(importer), specifier));
+      const [name] = Object.entries(ENTRIES).find(([, entry]) => entry === source) ?? [];
+      if (name === undefined) return { errors: [{ text: `${source} is not a program of the executable` }] };
+      return { path: `${EMBEDDED}/${name}.js`, external: true };
+    });
+  },
+};
+
 /** Bundles the entries and the page into `folder`; returns the files that went into them. */
 async function bundle(folder) {
   const { metafile } = await build({
@@ -97,11 +114,11 @@ async function bundle(folder) {
       // winston's packages load tools for their own developers otherwise.
       "process.env.NODE_ENV": '"production"',
       // Bun would put the place of the build here.
-      "import.meta.url": `"file://${EMBEDDED}/tulle.js"`,
-      __filename: `"${EMBEDDED}/tulle.js"`,
+      "import.meta.url": `"file://${EMBEDDED}/program.js"`,
+      __filename: `"${EMBEDDED}/program.js"`,
       __dirname: `"${EMBEDDED}"`,
     },
-    plugins: [etcd3Protocol(ROOT)],
+    plugins: [etcd3Protocol(ROOT), programsApart],
   });
   await bundlePage(path.join(folder, "page"));
   return Object.keys(metafile.inputs);

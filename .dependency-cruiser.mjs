@@ -64,8 +64,8 @@ export default {
     ),
     rule(
       "agent-is-the-top",
-      "only programs import the agent; what looks after the plugin's files knows the plugin",
-      { path: "^agent/", ...not("^agent/cni/") },
+      "only programs import the agent; the executable, and what looks after the plugin's files, know the plugin",
+      { path: "^agent/", ...not("^agent/(cni/|executable\\.ts$)") },
       { path: "^(cni-plugin|test)/" },
     ),
     rule(

@@ -1,7 +1,15 @@
+import { fileURLToPath } from "node:url";
 import { configDefaults, defineConfig } from "vitest/config";
+
+/** With Bun as the runtime of the suites, what deploy/package/executable.mjs does for the executable. */
+const runtime =
+  process.versions.bun === undefined
+    ? {}
+    : { resolve: { alias: { koffi: fileURLToPath(new URL("backends/netlink/koffi-bun.ts", import.meta.url)) } } };
 
 /** Suites that need root run their files one after another: two cores, one kernel. */
 const suite = (name: string, include: string[], options: object = {}) => ({
+  ...runtime,
   test: { name, include, environment: "node" as const, pool: "forks" as const, ...options },
 });
 
@@ -9,6 +17,9 @@ const kernelSuite = { testTimeout: 60_000, hookTimeout: 120_000, fileParallelism
 
 /** End-to-end tests with container engines, on this machine's and on the newest. */
 const ENGINES = ["docker", "cni", "podman"].map((folder) => `test/e2e/${folder}/**/*.test.ts`);
+
+/** Packages of all formats, installed, upgraded and removed. */
+const PACKAGES = "test/e2e/packages/**/*.test.ts";
 
 export default defineConfig({
   test: {
@@ -21,7 +32,12 @@ export default defineConfig({
       suite("e2e", ["test/e2e/**/*.test.ts"], {
         ...kernelSuite,
         testTimeout: 180_000,
-        exclude: [...configDefaults.exclude, ...ENGINES],
+        exclude: [...configDefaults.exclude, ...ENGINES, PACKAGES],
+      }),
+      suite("packages", [PACKAGES], {
+        ...kernelSuite,
+        testTimeout: 180_000,
+        globalSetup: ["test/support/built-executable.ts"],
       }),
       suite("engines", ENGINES, { ...kernelSuite, testTimeout: 180_000 }),
       suite("guest", ["test/guest/**/*.test.ts"], {

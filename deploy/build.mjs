@@ -1,8 +1,9 @@
 /**
- * Builds dist/: the four programs, each a small launcher over one bundle, ready to run without node_modules.
+ * Builds dist/: the four programs, ready to run without node_modules.
  *
- *     dist/bin/<program>                  launchers: check the version of Node, then load the bundle; tulle-cni and
- *                                         tulle-netavark are executables where Bun is installed (docs/adr/0007)
+ *     dist/bin/<program>                  the executable and links to it where npm has Bun (docs/adr/0023), else links
+ *                                         to the launchers
+ *     dist/node/<program>                 launchers: check the version of Node, then load the bundle
  *     dist/lib/<program>.cjs              our own code, one file per program
  *     dist/lib/tulled-path.cjs            the thread of tulled that carries packets (the backend udp)
  *     dist/lib/page/                      the page that tulled serves: HTML, CSS and one script
@@ -16,7 +17,6 @@
  * anything is built. It must not know what the programs do.
  */
 
-import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
   cpSync,
@@ -25,20 +25,21 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { BUNDLE, bundlePage, ROOT } from "./bundles.mjs";
 import { etcd3Protocol } from "./esbuild-etcd3.mjs";
+import { launcherText } from "./launcher.mjs";
 import { collectLicences } from "./licences.mjs";
 import { writeManual } from "./manual/manual.mjs";
-import { BUN_PREFIXES, launchLine, NODE_VARIABLES } from "./runtime-variables.mjs";
-import { seal } from "./seal.mjs";
+import { hasCompiler } from "./package/bun-runtime.mjs";
+import { buildExecutable } from "./package/executable.mjs";
 
-const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 /** Built aside and moved into place at the end, so that programs that run from dist/ meanwhile find their files. */
 const DIST = path.join(ROOT, `.dist-${process.pid}`);
 const LIB = path.join(DIST, "lib");
@@ -55,38 +56,14 @@ const THREADS = {
   "tulled-path": "backends/datapath/worker.ts",
 };
 
-/** What a browser loads: no part of any program. */
-const PAGE = { source: "agent/page", script: "main.ts", files: ["index.html", "page.css", "icon.svg"] };
-
 /** Packages with a native part stay packages: they are copied, not bundled. */
 const NATIVE = ["koffi"];
 
-/**
- * What a container start waits for is compiled; everything else is a Node program. Of each a call that changes nothing,
- * and how its answer begins.
- */
-const COMPILED = {
-  "tulle-cni": { args: [], env: { CNI_COMMAND: "VERSION" }, answer: '{"cniVersion"' },
-  "tulle-netavark": { args: ["info"], env: {}, answer: '{"version"' },
-};
-const BUN = { x64: "@oven/bun-linux-x64-baseline", arm64: "@oven/bun-linux-aarch64" }[process.arch];
+/** Programs of the executable; the first is its own name, the others are links. The rest run on Node. */
+const COMPILED = ["tulle", "tulle-cni", "tulle-netavark"];
 
 const manifest = JSON.parse(readFileSync(path.join(ROOT, "package.json"), "utf8"));
 const packages = Object.keys(manifest.dependencies);
-
-const COMMON = {
-  absWorkingDir: ROOT,
-  bundle: true,
-  platform: "node",
-  target: "node20.19",
-  format: "cjs",
-  // Node would give import() of a bundled package a default export only; require() gives what the source names.
-  supported: { "dynamic-import": false },
-  sourcemap: true,
-  sourcesContent: false,
-  metafile: true,
-  logLevel: "warning",
-};
 
 try {
   await main();
@@ -96,38 +73,42 @@ try {
 
 async function main() {
   const present = Object.entries(PROGRAMS).filter(([, entry]) => existsSync(path.join(ROOT, entry)));
-  mkdirSync(path.join(DIST, "bin"), { recursive: true });
+  for (const folder of ["bin", "node"]) mkdirSync(path.join(DIST, folder), { recursive: true });
   writeFileSync(path.join(DIST, "package.json"), '{ "type": "commonjs" }\n');
 
   const used = new Set();
   const programs = await bundlePrograms(present, used);
   const vendors = await bundleVendors(used);
-  await bundlePage();
+  await bundlePage(path.join(LIB, "page"));
   for (const name of NATIVE.filter((native) => used.has(native))) copyNative(name);
   for (const [name] of present) writeLauncher(name);
-  const compiled = present.filter(([name]) => COMPILED[name] !== undefined);
-  const compiler = compiled.length > 0 ? findCompiler() : null;
-  if (compiler !== null) for (const [name, entry] of compiled) await compile(compiler, entry, name);
-  const inputs = [
-    ...Object.keys(programs.inputs),
-    ...vendors.flatMap((vendor) => Object.keys(vendor.inputs)),
-  ];
-  writeFileSync(
-    path.join(DIST, "LICENSES.txt"),
-    collectLicences(ROOT, inputs, [
-      ...new Set([...used].map(packageOf)),
-      ...(compiler === null ? [] : [BUN]),
-    ]),
+  const compiled = hasCompiler() && present.length === Object.keys(PROGRAMS).length ? await compile() : null;
+  for (const [name] of present) linkProgram(name, compiled !== null);
+  const inputs = [programs, ...vendors].flatMap((bundles) => Object.keys(bundles.inputs));
+  const licences = collectLicences(
+    ROOT,
+    [...inputs, ...(compiled?.inputs ?? [])],
+    [...new Set([...used].map(packageOf)), ...(compiled?.packages ?? [])],
   );
+  writeFileSync(path.join(DIST, "LICENSES.txt"), licences);
   if (present.some(([name]) => name === "tulle")) await writeManual(ROOT, path.join(DIST, "share"));
   moveIntoPlace();
   for (const [name, entry] of present) {
-    const bytes = programs.outputs[path.relative(ROOT, path.join(LIB, `${name}.cjs`))].bytes;
-    const form =
-      COMPILED[name] === undefined ? "" : compiler === null ? ", on Node for want of Bun" : ", compiled";
-    console.log(`dist/bin/${name}  from ${entry}, ${Math.ceil(bytes / 1024)} KiB${form}`);
+    const form = compiled !== null && COMPILED.includes(name) ? "compiled" : "on Node";
+    console.log(`dist/bin/${name}  from ${entry}, ${form}`);
   }
   reportMissing();
+}
+
+function compile() {
+  return buildExecutable({ arch: process.arch, outFile: path.join(DIST, "bin", COMPILED[0]) });
+}
+
+/** Gives a program its place in dist/bin. */
+function linkProgram(name, isCompiled) {
+  if (isCompiled && name === COMPILED[0]) return;
+  const target = isCompiled && COMPILED.includes(name) ? COMPILED[0] : `../node/${name}`;
+  symlinkSync(target, path.join(DIST, "bin", name));
 }
 
 function moveIntoPlace() {
@@ -150,7 +131,7 @@ function reportMissing() {
 /** Bundles our own code; adds to `used` each module of an npm package that it imports. */
 async function bundlePrograms(present, used) {
   const result = await build({
-    ...COMMON,
+    ...BUNDLE,
     entryPoints: [...present, ...Object.entries(THREADS)].map(([out, entry]) => ({ in: entry, out })),
     outdir: LIB,
     outExtension: { ".js": ".cjs" },
@@ -159,23 +140,6 @@ async function bundlePrograms(present, used) {
     plugins: [packagesAsVendors(used)],
   });
   return result.metafile;
-}
-
-/** Makes one script of the page's code, which imports no package, and puts the other files beside it. */
-async function bundlePage() {
-  const target = path.join(LIB, "page");
-  await build({
-    absWorkingDir: ROOT,
-    bundle: true,
-    minify: true,
-    platform: "browser",
-    target: ["chrome109", "firefox115", "safari16.4"],
-    format: "iife",
-    logLevel: "warning",
-    entryPoints: [`${PAGE.source}/${PAGE.script}`],
-    outfile: path.join(target, "page.js"),
-  });
-  for (const name of PAGE.files) cpSync(path.join(ROOT, PAGE.source, name), path.join(target, name));
 }
 
 /**
@@ -217,7 +181,7 @@ async function bundleVendors(used) {
   for (const specifier of used) {
     if (NATIVE.includes(specifier)) continue;
     const { metafile } = await build({
-      ...COMMON,
+      ...BUNDLE,
       sourcemap: false,
       // winston's packages load tools for their own developers otherwise.
       define: { "process.env.NODE_ENV": '"production"' },
@@ -248,67 +212,8 @@ function copyNative(name) {
   cpSync(path.join(ROOT, "node_modules", native), path.join(target, native), { recursive: true });
 }
 
-/** Bun's executable; null where npm has none for this machine, left it out as optional, or it does not run here. */
-function findCompiler() {
-  const file = path.join(ROOT, "node_modules", BUN ?? "", "bin/bun");
-  return spawnSync(file, ["--version"]).status === 0 ? file : null;
-}
-
-/**
- * Makes one executable of a program, with Bun's runtime and the program's byte code in it. It reads no settings from
- * the folder it is started in, and compiles nothing further: it ends before that would pay.
- */
-async function compile(compiler, entry, name) {
-  const executable = path.join(DIST, "bin", name);
-  const bundle = `${executable}.js`;
-  await build({
-    ...COMMON,
-    target: "esnext",
-    sourcemap: false,
-    entryPoints: [entry],
-    outfile: bundle,
-    alias: { koffi: "./backends/netlink/koffi-bun.ts" },
-    external: ["bun:ffi"],
-  });
-  const options = ["--bytecode", "--minify", "--compile-jit-policy=1000"];
-  const settings = ["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"];
-  execFileSync(compiler, ["build", "--compile", ...options, ...settings, bundle, "--outfile", executable], {
-    cwd: path.dirname(executable),
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  rmSync(bundle);
-  sealExecutable(executable, COMPILED[name]);
-}
-
-/** Without the variables that Bun obeys; the first start proves that the file still runs and obeys none of them. */
-function sealExecutable(executable, { args, env, answer }) {
-  const elf = readFileSync(executable);
-  seal(elf, [...BUN_PREFIXES, ...NODE_VARIABLES.map((name) => `${name}=`)]);
-  writeFileSync(executable, elf);
-  const hostile = { ...env, BUN_BE_BUN: "1", BUN_OPTIONS: "--version" };
-  const { stdout } = spawnSync(executable, args, { env: hostile, encoding: "utf8" });
-  if (!stdout?.startsWith(answer))
-    throw new Error(`${executable} obeys BUN_BE_BUN or does not run: ${stdout}`);
-}
-
-/**
- * A script for sh and for Node at once (see launchLine), so that `node dist/bin/NAME` works as well. ES5 on purpose: an
- * old Node must be able to read far enough to say that it is too old.
- */
 function writeLauncher(name) {
-  const file = path.join(DIST, "bin", name);
-  const [major, minor] = manifest.engines.node.replace(">=", "").split(".");
-  const text = `#!/bin/sh
-${launchLine("node")}
-var version = process.versions.node.split(".");
-if (+version[0] < ${major} || (+version[0] === ${major} && +version[1] < ${minor})) {
-  process.stderr.write("${name} needs Node ${major}.${minor} or newer; this is Node " + process.versions.node + "\\n");
-  process.exit(1);
-}
-// Deprecation warnings about packages are of no use in an administrator's log.
-process.noDeprecation = true;
-require("../lib/${name}.cjs");
-`;
-  writeFileSync(file, text);
+  const file = path.join(DIST, "node", name);
+  writeFileSync(file, launcherText(name, manifest.engines.node));
   chmodSync(file, 0o755);
 }

@@ -1,25 +1,51 @@
 /** Collects the licences of the npm packages inside a bundle, as those licences ask. */
 
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
+import { bunNotice, isBun } from "./bun-parts.mjs";
+
+const RULE = `\n${"-".repeat(78)}\n\n`;
 
 /** The text of LICENSES.txt. `inputs`: files that went into the bundles; `copied`: packages beside them. */
 export function collectLicences(root, inputs, copied) {
+  return joinLicences(packagesInside(root, inputs, copied).map(licenceOf));
+}
+
+/** Sections of a file of licences. */
+export function joinLicences(sections) {
+  return sections.join(RULE);
+}
+
+/**
+ * The packages themselves, sorted by folder: `name`, `version` and `license` as npm has them, and `folder`. One for
+ * another processor, which npm does not install, is described by package-lock.json.
+ */
+export function packagesInside(root, inputs, copied) {
   const folders = new Set(copied.map((name) => `node_modules/${name}`));
   for (const input of inputs) {
     const folder = /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0];
     if (folder !== undefined) folders.add(folder);
   }
-  const sections = [...folders].sort().map((folder) => licenceOf(path.join(root, folder)));
-  return `${sections.join(`\n${"-".repeat(78)}\n\n`)}`;
+  const lock = JSON.parse(readFileSync(path.join(root, "package-lock.json"), "utf8"));
+  return [...folders].sort().map((place) => {
+    const folder = path.join(root, place);
+    const manifest = path.join(folder, "package.json");
+    const { version, license } = existsSync(manifest)
+      ? JSON.parse(readFileSync(manifest, "utf8"))
+      : lock.packages[place];
+    return { name: place.slice(place.lastIndexOf("node_modules/") + 13), version, license, folder };
+  });
 }
 
-function licenceOf(folder) {
-  const { name, version, license } = JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8"));
+/** Name, version and licence text of a package. */
+export function licenceOf({ name, version, license, folder }) {
+  return `${name} ${version} (${license})\n\n${textOf({ name, version, folder }).trim()}\n`;
+}
+
+function textOf({ name, version, folder }) {
+  if (isBun(name)) return bunNotice(version);
   const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
-  const text =
-    file === undefined
-      ? "(the package carries no licence text)"
-      : readFileSync(path.join(folder, file), "utf8");
-  return `${name} ${version} (${license})\n\n${text.trim()}\n`;
+  return file === undefined
+    ? "(the package carries no licence text)"
+    : readFileSync(path.join(folder, file), "utf8");
 }

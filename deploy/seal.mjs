@@ -1,11 +1,12 @@
 /**
  * Seals a compiled Bun executable against its environment: before the runtime starts, all variables that it would obey
- * are taken out of the environment.
+ * are taken out of the environment, and a host without a file that the runtime cannot do without gets one line of text.
  *
  * Bun reads BUN_OPTIONS (which loads a script), BUN_BE_BUN, BUN_INSPECT and BUN_JSC_* before the program's first line,
- * and `bun build --compile` has no option against that. So the entry point of the ELF file becomes a routine of under
- * 100 bytes that edits the list of variables on the initial stack (System V ABI, "Process Initialization") and then
- * jumps to the former entry point. It costs no process and no time that can be measured, and depends on nothing in Bun.
+ * and `bun build --compile` has no option against that. Without /proc it aborts there. So the entry point of the ELF
+ * file becomes a routine of under 200 bytes that looks for the file, edits the list of variables on the initial stack
+ * (System V ABI, "Process Initialization") and then jumps to the former entry point. It costs no process and no time
+ * that can be measured, and depends on nothing in Bun.
  *
  * The routine goes into the padding that the linker left between the read-only and the executable segment. That padding
  * is in the executable segment's first page, so that the segment only has to start a little earlier.
@@ -17,10 +18,33 @@ const PHDR = { type: 0, flags: 4, offset: 8, vaddr: 16, paddr: 24, fileBytes: 32
 const PT_LOAD = 1;
 const PF_X = 1;
 
-/** The routine of each machine (e_machine), followed by its table of names: NUL-terminated, an empty one at the end. */
+/**
+ * The routine of each machine (e_machine). Before it are the file's name and the text; behind it is its table of names:
+ * NUL-terminated, an empty one at the end.
+ */
 const ROUTINES = {
   // EM_X86_64. rdx and rsp belong to the former entry point; all other registers are free.
   62: {
+    /** `file` and `text` are offsets from the first instruction, which are negative. */
+    check: ({ file, text, textBytes }) => [
+      [0x49, 0x89, 0xd0], //                         mov   r8, rdx
+      [0x48, 0x8d, 0x3d, ...int32(file - 10)], //    lea   rdi, [file]
+      [0x31, 0xf6], //                               xor   esi, esi                ; F_OK
+      [0xb8, ...int32(21)], //                       mov   eax, 21                 ; access
+      [0x0f, 0x05], //                               syscall
+      [0x83, 0xf8, 0xfe], //                         cmp   eax, -2                 ; ENOENT
+      [0x75, 0x26], //                               jne   found
+      [0xbf, ...int32(2)], //                        mov   edi, 2
+      [0x48, 0x8d, 0x35, ...int32(text - 36)], //    lea   rsi, [text]
+      [0xba, ...int32(textBytes)], //                mov   edx, textBytes
+      [0xb8, ...int32(1)], //                        mov   eax, 1                  ; write
+      [0x0f, 0x05], //                               syscall
+      [0xbf, ...int32(1)], //                        mov   edi, 1
+      [0xb8, ...int32(231)], //                      mov   eax, 231                ; exit_group
+      [0x0f, 0x05], //                               syscall
+      [0x0f, 0x0b], //                               ud2
+      [0x4c, 0x89, 0xc2], //                  found: mov   rdx, r8
+    ],
     code: [
       [0x48, 0x8b, 0x04, 0x24], //                   mov   rax, [rsp]              ; argc
       [0x48, 0x8d, 0x74, 0xc4, 0x10], //             lea   rsi, [rsp + rax*8 + 16] ; the variables, read
@@ -53,6 +77,25 @@ const ROUTINES = {
   },
   // EM_AARCH64. x0 and sp belong to the former entry point; all other registers are free.
   183: {
+    check: ({ file, text, textBytes }) => [
+      [0xe9, 0x03, 0x00, 0xaa], //       mov  x9, x0
+      [0x60, 0x0c, 0x80, 0x92], //       mov  x0, #-100            ; AT_FDCWD
+      adrOfX1(file - 8), //              adr  x1, file
+      [0x02, 0x00, 0x80, 0xd2], //       mov  x2, #0               ; F_OK
+      [0x08, 0x06, 0x80, 0xd2], //       mov  x8, #48              ; faccessat
+      [0x01, 0x00, 0x00, 0xd4], //       svc  #0
+      [0x1f, 0x08, 0x00, 0xb1], //       cmn  x0, #2               ; ENOENT
+      [0x21, 0x01, 0x00, 0x54], //       b.ne found
+      [0x40, 0x00, 0x80, 0xd2], //       mov  x0, #2
+      adrOfX1(text - 36), //             adr  x1, text
+      uint32(0xd2800002 | (textBytes << 5)), // mov x2, #textBytes
+      [0x08, 0x08, 0x80, 0xd2], //       mov  x8, #64              ; write
+      [0x01, 0x00, 0x00, 0xd4], //       svc  #0
+      [0x20, 0x00, 0x80, 0xd2], //       mov  x0, #1
+      [0xc8, 0x0b, 0x80, 0xd2], //       mov  x8, #94              ; exit_group
+      [0x01, 0x00, 0x00, 0xd4], //       svc  #0
+      [0xe0, 0x03, 0x09, 0xaa], // found: mov  x0, x9
+    ],
     code: [
       [0xe1, 0x03, 0x40, 0xf9], //       ldr  x1, [sp]             ; argc
       [0xe2, 0x6f, 0x21, 0x8b], //       add  x2, sp, x1, lsl #3
@@ -89,23 +132,30 @@ const ROUTINES = {
 const ALIGNMENT = 16;
 
 /**
- * Edits the bytes of an ELF executable in place. `prefixes` are beginnings of variables, "NAME=" for one alone.
+ * Edits the bytes of an ELF executable in place. `prefixes` are beginnings of variables, "NAME=" for one alone. Where
+ * `need.file` does not exist the program writes `need.text` to standard error and ends with the exit code 1.
  * Throws when the file has another form than the linker of Bun gives it.
  */
-export function seal(elf, prefixes) {
+export function seal(elf, prefixes, need) {
   const routine = ROUTINES[elf.readUInt16LE(ELF64.machine)];
   const segments = loadedSegments(elf);
-  const text = segments.find(({ flags }) => (flags & PF_X) !== 0);
-  if (routine === undefined || text === undefined)
+  const executable = segments.find(({ flags }) => (flags & PF_X) !== 0);
+  if (routine === undefined || executable === undefined)
     throw new Error("seal: not an executable of a known machine");
-  const code = Buffer.from(routine.code.flat());
+  const strings = alignedUp(Buffer.from(`${need.file}\0${need.text}`));
+  const textBytes = Buffer.byteLength(need.text);
+  const text = Buffer.byteLength(need.file) + 1 - strings.length;
+  const check = routine.check({ file: -strings.length, text, textBytes });
+  const code = Buffer.from([...check, ...routine.code].flat());
   const table = Buffer.from(`${prefixes.map((prefix) => `${prefix}\0`).join("")}\0`);
-  const bytes = Math.ceil((code.length + table.length) / ALIGNMENT) * ALIGNMENT;
-  requirePadding(elf, segments, text, bytes);
+  const whole = alignedUp(Buffer.concat([strings, code, table]));
+  const bytes = whole.length;
+  requirePadding(elf, segments, executable, bytes);
 
-  const address = text.vaddr - bytes;
-  routine.encodeJump(code, Number(elf.readBigUInt64LE(ELF64.entry)) - address);
-  Buffer.concat([code, table]).copy(elf, text.offset - bytes);
+  const entry = executable.vaddr - bytes + strings.length;
+  const jump = whole.subarray(strings.length, strings.length + code.length);
+  routine.encodeJump(jump, Number(elf.readBigUInt64LE(ELF64.entry)) - entry);
+  whole.copy(elf, executable.offset - bytes);
   for (const [field, change] of [
     [PHDR.offset, -bytes],
     [PHDR.vaddr, -bytes],
@@ -113,9 +163,10 @@ export function seal(elf, prefixes) {
     [PHDR.fileBytes, bytes],
     [PHDR.memoryBytes, bytes],
   ]) {
-    elf.writeBigUInt64LE(elf.readBigUInt64LE(text.header + field) + BigInt(change), text.header + field);
+    const place = executable.header + field;
+    elf.writeBigUInt64LE(elf.readBigUInt64LE(place) + BigInt(change), place);
   }
-  elf.writeBigUInt64LE(BigInt(address), ELF64.entry);
+  elf.writeBigUInt64LE(BigInt(entry), ELF64.entry);
 }
 
 /** The bytes before the executable segment must be unused in the file and in the same page of memory. */
@@ -142,4 +193,28 @@ function loadedSegments(elf) {
       fileBytes: Number(elf.readBigUInt64LE(header + PHDR.fileBytes)),
       alignment: Number(elf.readBigUInt64LE(header + 48)),
     }));
+}
+
+/** With zeros behind it. */
+function alignedUp(bytes) {
+  const whole = Buffer.alloc(Math.ceil(bytes.length / ALIGNMENT) * ALIGNMENT);
+  bytes.copy(whole);
+  return whole;
+}
+
+function int32(value) {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  return [...bytes];
+}
+
+function uint32(value) {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value >>> 0);
+  return [...bytes];
+}
+
+/** ARM's `adr x1, offset`: 21 bits, the lowest two apart. */
+function adrOfX1(offset) {
+  return uint32(0x10000001 | ((offset & 3) << 29) | (((offset >> 2) & 0x7ffff) << 5));
 }

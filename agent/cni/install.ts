@@ -23,6 +23,7 @@ import {
   replaceFile,
   replaceWithLink,
 } from "../../ipam/files.ts";
+import { isExecutable } from "../host/own-programs.ts";
 import { CNI_VERSIONS, type Conflist, formatConflist, isUnchanged } from "./conflist.ts";
 
 export interface InstallOptions extends Conflist {
@@ -32,12 +33,16 @@ export interface InstallOptions extends Conflist {
   readonly conflist: boolean;
 }
 
-/** In dist/, beside the program that runs now. */
-const EXECUTABLE = fileURLToPath(new URL("../bin/tulle-cni", import.meta.url));
+/** This program, or in dist/ beside the Node program that runs now. */
+const EXECUTABLE = isExecutable
+  ? process.execPath
+  : fileURLToPath(new URL("../bin/tulle-cni", import.meta.url));
 const NODE_PROGRAM = fileURLToPath(new URL("tulle-cni.cjs", import.meta.url));
 
 const MARK = '// tulle-cni, put here by "tulle cni install"';
 const KEPT = ".before-tulle";
+/** The executable's names as a CNI plugin: as it is installed, and as it is released. */
+const OWN_TARGET = /\/tulle(-cni|-linux-\w+)?$/;
 const CONFLIST = "10-flannel.conflist";
 
 const ASSUMED_VERSIONS = ["0.3.1", "0.4.0", "1.0.0"];
@@ -103,6 +108,7 @@ async function putPlugin(plugin: string, warn: (text: string) => void): Promise<
   if (isCompiled(EXECUTABLE)) {
     const complaint = complaintOf(EXECUTABLE, []);
     if (complaint === null) return replaceWithLink(plugin, EXECUTABLE);
+    if (isExecutable) throw new ConfigError(`${EXECUTABLE} does not run as the plugin: ${complaint}`);
     warn(`${EXECUTABLE} does not run here (${complaint}): the plugin will run on Node, which takes longer`);
   }
   const complaint = complaintOf(process.execPath, [NODE_PROGRAM]);
@@ -164,7 +170,7 @@ function launcher(program: string): string {
 /** A link to the executable of this or of an earlier tulle, or a launcher. */
 async function isOwnPlugin(file: string): Promise<boolean> {
   const target = await readlink(file).catch(notALink);
-  if (target !== null) return target.endsWith("/bin/tulle-cni");
+  if (target !== null) return target === EXECUTABLE || OWN_TARGET.test(target);
   return readFileStart(file, LAUNCHER_START_BYTES).toString("latin1").includes(MARK);
 }
 

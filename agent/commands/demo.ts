@@ -5,8 +5,6 @@
  */
 
 import { once } from "node:events";
-import { realpathSync } from "node:fs";
-import { dirname } from "node:path";
 import { systemClock } from "../../ipam/clock.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { Lab } from "../demo/lab.ts";
@@ -14,6 +12,7 @@ import { EXIT_INTERRUPTED, enteringCommand, launch } from "../demo/launch.ts";
 import { createNamespace } from "../demo/namespace.ts";
 import { tellStory } from "../demo/story.ts";
 import { keepHint } from "../demo/view.ts";
+import { commandOf } from "../host/own-programs.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
 
 interface DemoOptions {
@@ -37,14 +36,13 @@ export const demo: CommandModule = {
 };
 
 async function start({ signal, exitWith }: CommandContext): Promise<void> {
-  exitWith(await launch([...process.argv.slice(1), "--launched"], signal));
+  exitWith(await launch([...commandOf("tulle"), ...process.argv.slice(2), "--launched"], signal));
 }
 
 async function runDemo(options: DemoOptions, context: CommandContext): Promise<void> {
   const { environment, out, signal, random, dateMs, exitWith } = context;
   out.write(`\n${out.style("bold", "tulle demo")}: three hosts on this machine become one network\n\n`);
-  const programs = dirname(realpathSync(process.argv[1] ?? ""));
-  const lab = new Lab({ name: `tulle-demo-${process.ppid}`, programs, createNamespace });
+  const lab = new Lab({ name: `tulle-demo-${process.ppid}`, tulled: commandOf("tulled"), createNamespace });
   // The step that runs ends with its namespaces.
   signal.addEventListener("abort", () => lab.dispose(), { once: true });
   try {
@@ -52,7 +50,11 @@ async function runDemo(options: DemoOptions, context: CommandContext): Promise<v
     await tellStory(lab, { out, signal, environment: storeEnvironment });
     if (options.keep) {
       out.write(
-        keepHint(lab, { programs, entering: enteringCommand(), searchPath: environment.PATH ?? "" }, out),
+        keepHint(
+          lab,
+          { tulle: commandOf("tulle"), entering: enteringCommand(), searchPath: environment.PATH ?? "" },
+          out,
+        ),
       );
       if (!signal.aborted) await once(signal, "abort");
     }

@@ -77,9 +77,12 @@ export function emptyVariables(environment: Environment): readonly string[] {
   return FLAG_NAMES.map(environmentName).filter((variable) => environment[variable] === "");
 }
 
+/** The flags of tulled.service, which systemd passes as words and as a variable (systemd.exec(5), EnvironmentFile=). */
+const UNIT_OPTIONS = "TULLED_OPTIONS";
+
 /** Variables that look like settings of this program but are unknown: probably misspelt. */
 export function unknownVariables(environment: Environment): readonly string[] {
-  const known = new Set(FLAG_NAMES.map(environmentName));
+  const known = new Set([...FLAG_NAMES.map(environmentName), UNIT_OPTIONS]);
   return Object.keys(environment)
     .filter((variable) => /^(FLANNELD|TULLED)_/.test(variable) && !known.has(variable))
     .sort();

@@ -35,8 +35,8 @@ export interface LabOptions<N extends Namespace = Namespace> {
   readonly createNamespace: (name: string) => N;
   /** First part of the name of every namespace. */
   readonly name: string;
-  /** Directory with the programs tulled, tulle and tulle-cni. */
-  readonly programs: string;
+  /** The command line that runs tulled. */
+  readonly tulled: readonly string[];
   /** Of the LAN, in bytes. Default 1500. */
   readonly mtuBytes?: number;
   /** How long a daemon may take to reach a state. Default 30 s. */
@@ -82,7 +82,7 @@ export class Lab<N extends Namespace = Namespace> {
       netns: this.#options.createNamespace(`${this.#options.name}-${name}`),
       addresses,
       directory: join(this.directory, name),
-      programs: this.#options.programs,
+      tulled: this.#options.tulled,
       patienceMs,
     });
     this.#hosts.push(host);
@@ -112,7 +112,7 @@ interface HostOptions<N extends Namespace> {
   readonly netns: N;
   readonly addresses: PerFamily<Address>;
   readonly directory: string;
-  readonly programs: string;
+  readonly tulled: readonly string[];
   readonly patienceMs: number;
 }
 
@@ -133,7 +133,7 @@ export class Host<N extends Namespace = Namespace> {
   readonly #containers: Container<N>[] = [];
 
   constructor(options: HostOptions<N>) {
-    const { name, createNamespace, netns, addresses, directory, programs, patienceMs } = options;
+    const { name, createNamespace, netns, addresses, directory, tulled, patienceMs } = options;
     this.name = name;
     this.#createNamespace = createNamespace;
     this.netns = netns;
@@ -146,7 +146,7 @@ export class Host<N extends Namespace = Namespace> {
       command: this.enter(
         // The kernel ends it when this process is gone, also after a SIGKILL (prctl(2), PR_SET_PDEATHSIG).
         ...["setpriv", "--pdeathsig", "KILL"],
-        ...[process.execPath, join(programs, "tulled"), `--state-dir=${this.stateDirectory}`],
+        ...[...tulled, `--state-dir=${this.stateDirectory}`],
       ),
       runDirectory: this.runDirectory,
       logFile: join(directory, "tulled.log"),

@@ -16,13 +16,13 @@ const USER_NAMESPACE = ["--user", "--map-root-user", "--net", "--mount"];
 export const EXIT_INTERRUPTED = 130;
 
 /**
- * Runs Node with these arguments to its end and returns its exit code. The program alone gets SIGTERM, once, when
- * `signal` fires or this process dies. Throws TULLE_PREREQUISITE without util-linux, and where the kernel does not
+ * Runs a command line to its end and returns its exit code. The program alone gets SIGTERM, once, when `signal` fires or
+ * this process dies. Throws TULLE_PREREQUISITE without util-linux, and where the kernel does not
  * allow it.
  */
-export function launch(args: readonly string[], signal: AbortSignal): Promise<number> {
+export function launch(command: readonly string[], signal: AbortSignal): Promise<number> {
   const endWithUs = ["setpriv", "--pdeathsig", "TERM"]; // prctl(2), PR_SET_PDEATHSIG
-  const [program = "", ...rest] = [...entering(), ...endWithUs, process.execPath, ...args];
+  const [program = "", ...rest] = [...entering(), ...endWithUs, ...command];
   const child = spawn(program, rest, { stdio: "inherit", detached: true });
   signal.addEventListener("abort", () => child.kill("SIGTERM"), { once: true });
   return new Promise((resolve, reject) => {

@@ -80,8 +80,8 @@ function median(values: readonly number[]): number {
 }
 
 export interface KeepHintOptions {
-  /** Folder of the programs. */
-  readonly programs: string;
+  /** The command line that runs the program tulle. */
+  readonly tulle: readonly string[];
   /** Command that enters the namespaces of the lab; null where that is not needed. */
   readonly entering: string | null;
   /** PATH of the person: commands that are not found there are left out. */
@@ -89,11 +89,7 @@ export interface KeepHintOptions {
 }
 
 /** Commands to look around in a lab that stays up. */
-export function keepHint(
-  lab: Lab,
-  { programs, entering, searchPath }: KeepHintOptions,
-  out: Terminal,
-): string {
+export function keepHint(lab: Lab, { tulle, entering, searchPath }: KeepHintOptions, out: Terminal): string {
   const [host] = lab.hosts;
   const [container] = host?.containers ?? [];
   const target = lab.hosts.at(-1)?.containers[0];
@@ -109,7 +105,7 @@ export function keepHint(
       needs.every((program) => isFound(program, searchPath)) ? [command] : [],
     ),
     `cat ${host.runDirectory}/flannel/subnet.env`,
-    `${programs}/tulle status --run-dir=${host.runDirectory}/tulle`,
+    `${tulle.join(" ")} status --run-dir=${host.runDirectory}/tulle`,
     `tail -f ${host.daemon.logFile}`,
   ];
   const lines = commands.map((command) => `  ${out.style("cyan", command)}\n`).join("");

@@ -4,12 +4,15 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 
+/** Bun's own functions, in the executable. */
+const { Bun: bun } = globalThis as { readonly Bun?: { gc(isSynchronous: boolean): void } };
+
 /** The kernel's echoes of what was programmed have been read by then. */
 const AFTER_START_MS = 1000;
 
 /**
  * Call it before large allocations: the space for new objects stays at its first size, instead of growing to 32 MiB with
- * the first listing and never shrinking. Programming thousands of peers takes no longer.
+ * the first listing and never shrinking. Programming thousands of peers takes no longer. In Bun it has no effect.
  */
 export function keepYoungSpaceSmall(): void {
   setFlagsFromString("--semi-space-growth-factor=1");
@@ -17,10 +20,15 @@ export function keepYoungSpaceSmall(): void {
 
 /** Frees, a moment later, what the first listing and the first pass left behind. */
 export function collectAfterStart(faults: Faults): void {
-  const collect = guarded(faults, "freeing memory", () => {
-    setFlagsFromString("--expose-gc");
-    const gc: unknown = runInNewContext("gc");
-    if (typeof gc === "function") gc();
-  });
-  setTimeout(collect, AFTER_START_MS).unref();
+  setTimeout(guarded(faults, "freeing memory", collectAll), AFTER_START_MS).unref();
+}
+
+function collectAll(): void {
+  if (bun !== undefined) {
+    bun.gc(true);
+    return;
+  }
+  setFlagsFromString("--expose-gc");
+  const gc: unknown = runInNewContext("gc");
+  if (typeof gc === "function") gc();
 }

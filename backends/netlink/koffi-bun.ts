@@ -1,11 +1,10 @@
 /**
- * What libc.ts needs of koffi, over Bun's own foreign function interface: deploy/build.mjs puts it in koffi's place in
+ * What libc.ts needs of koffi, over Bun's own foreign function interface: deploy/package/executable.mjs puts it in koffi's place in
  * a program that it compiles with Bun, which then starts sooner and needs no native module beside it.
- *
- * Without koffi's worker threads and event loop, which a short-lived program does not need.
  */
 
 import { dlopen, ptr, read } from "bun:ffi";
+import { SignalWatcher, type Watch } from "./signal-watch.ts";
 
 /** The C library, by the name under which this very program has loaded it. */
 const LIBC = "libc.so.6";
@@ -27,40 +26,48 @@ interface Signature {
   readonly returns: string;
 }
 
+type CFunction = (...args: readonly unknown[]) => number;
+
 /** All are looked up together when the first is called: looking them up one by one takes five times as long. */
 const declared: Record<string, Signature> = { __errno_location: { args: [], returns: "ptr" } };
-let found: Readonly<Record<string, (...args: readonly unknown[]) => number>> | null = null;
+let found: Readonly<Record<string, CFunction>> | null = null;
 
-type Body = (...args: readonly unknown[]) => number;
+/** Where this thread's errno is (errno(3)), and what the last failed call left there. */
+let errnoAddress = 0;
+let lastErrno = 0;
 
 /** A function of the C library by its prototype. */
-function func(prototype: string): Body & { async: (...args: readonly unknown[]) => void } {
+function func(prototype: string): CFunction {
   const [, result = "", name = "", parameters = ""] = PROTOTYPE.exec(prototype) ?? [];
-  const args = parameters
+  const types = parameters
     .split(", ")
-    .map((parameter) => typeOf(parameter.slice(0, parameter.lastIndexOf(" "))));
-  declared[name] = { args, returns: typeOf(result) };
-  const body = (...values: readonly unknown[]) =>
-    call(
-      name,
-      values.map((value) => (typeof value === "string" ? cString(value) : value)),
-    );
-  return Object.assign(body, { async: callingBack(body) });
+    .filter((parameter) => parameter !== "void")
+    .map((parameter) => parameter.slice(0, parameter.lastIndexOf(" ")));
+  declared[name] = { args: types.map(typeOf), returns: typeOf(result) };
+  const call = caller(name);
+  if (!types.includes("const char")) return call;
+  return (...values) => call(...values.map((value) => (typeof value === "string" ? cString(value) : value)));
 }
 
-/** koffi's form with a callback. Without a worker thread, it blocks the caller, a short-lived program. */
-function callingBack(body: Body): (...values: readonly unknown[]) => void {
+/** Saves errno at once: whatever runs between two calls, such as a garbage collection, may overwrite it. */
+function caller(name: string): CFunction {
+  let body: CFunction | null = null;
   return (...values) => {
-    const callback = values.at(-1) as (error: null, result: number) => void;
-    callback(null, body(...values.slice(0, -1)));
+    body ??= lookUp(name);
+    const result = body(...values);
+    if (result < 0) lastErrno = read.i32(errnoAddress, 0);
+    return result;
   };
 }
 
-function call(name: string, values: readonly unknown[]): number {
-  found ??= dlopen(LIBC, declared).symbols;
+function lookUp(name: string): CFunction {
+  if (found === null) {
+    found = dlopen(LIBC, declared).symbols;
+    errnoAddress = found.__errno_location?.() ?? 0;
+  }
   const body = found[name];
   if (body === undefined) throw new TypeError(`${name} was declared after the first call`);
-  return body(...values);
+  return body;
 }
 
 function typeOf(text: string): string {
@@ -71,8 +78,31 @@ function cString(text: string): Uint8Array {
   return Buffer.from(`${text}\0`);
 }
 
+function addressOf(bytes: Uint8Array): number {
+  return ptr(bytes);
+}
+
+// Declared with all others, before the first call.
+const fcntl = func("int fcntl(int fd, int command, uintptr_t argument)");
+const poll = func("int poll(uintptr_t fds, size_t count, int timeoutMs)");
+const gettid = func("int gettid(void)");
+
+let watcher: SignalWatcher | null = null;
+
+/** koffi's watch, of readability alone. */
+function watch(fd: number, _events: { readonly readable: true }, callback: () => void): Watch {
+  watcher ??= new SignalWatcher({
+    fcntl: (...[descriptor, command, argument]) =>
+      fcntl(descriptor, command, typeof argument === "number" ? argument : addressOf(argument)),
+    poll: (fds, count, timeoutMs) => poll(addressOf(fds), count, timeoutMs),
+    gettid: () => gettid(),
+  });
+  return watcher.watch(fd, callback);
+}
+
 export default {
   load: () => ({ func }),
-  errno: () => read.i32(call("__errno_location", []), 0),
-  address: (bytes: Uint8Array) => BigInt(ptr(bytes)),
+  node: { poll: watch },
+  errno: () => lastErrno,
+  address: (bytes: Uint8Array) => BigInt(addressOf(bytes)),
 };

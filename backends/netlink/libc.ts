@@ -6,7 +6,11 @@
  * throws, retries or knows what netlink is.
  */
 
+import { write } from "node:fs";
 import koffi, { type KoffiFunc } from "koffi";
+
+/** asm-generic/errno-base.h */
+const EBADF = 9;
 
 const library = koffi.load(null);
 
@@ -119,12 +123,14 @@ export function send(fd: number, bytes: Uint8Array): number {
   return orErrno(sys.send(fd, bytes, bytes.length, 0));
 }
 
-/** send(2) on a worker thread of koffi. The caller keeps `fd` open until the promise settles. */
+/** send(2) without flags, which is write(2), on a thread. The caller keeps `fd` open until the promise settles. */
 export function sendAsync(fd: number, bytes: Uint8Array): Promise<number> {
+  if (fd < 0) return Promise.resolve(-EBADF);
   return new Promise((resolve, reject) => {
-    sys.send.async(fd, bytes, bytes.length, 0, (error: unknown, result: number) => {
-      if (error) reject(error);
-      else resolve(orErrno(result));
+    write(fd, bytes, 0, bytes.length, null, (error, written) => {
+      if (error === null) resolve(written);
+      else if (error.errno === undefined) reject(error);
+      else resolve(error.errno);
     });
   });
 }
@@ -216,7 +222,7 @@ export interface ReadWatch {
   unref(): void;
 }
 
-/** Calls back on the event loop whenever `fd` is readable (level-triggered, uv_poll). */
+/** Calls back on the event loop whenever `fd` is readable (level-triggered: uv_poll, in Bun signal-watch.ts). */
 export function watchReadable(fd: number, callback: () => void): ReadWatch {
   return koffi.node.poll(fd, { readable: true }, () => {
     try {

@@ -16,17 +16,44 @@ export const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /** Folder that holds the package's files (`usr/bin/…`). Throws with apt's words when it cannot be had. */
 export function fetchPackage(suite, name) {
   const folder = path.join(CACHE, suite, name);
-  if (existsSync(folder)) return folder;
-  mkdirSync(path.dirname(folder), { recursive: true });
-  const work = mkdtempSync(path.join(path.dirname(folder), `${name}-`));
+  fetchInto(new Map([[name, folder]]), suite);
+  return folder;
+}
+
+/**
+ * The same for several packages, also of another architecture (as dpkg names it). Each folder also has the package's
+ * DEBIAN/control.
+ */
+export function fetchPackages(suite, names, architecture) {
+  const folders = new Map(names.map((name) => [name, path.join(CACHE, `${suite}-${architecture}`, name)]));
+  fetchInto(folders, suite, architecture);
+  return [...folders.values()];
+}
+
+/** `folders`: by the package's name; those that exist stay. */
+function fetchInto(folders, suite, architecture = null) {
+  const missing = [...folders].filter(([, folder]) => !existsSync(folder));
+  if (missing.length === 0) return;
+  const parent = path.dirname(missing[0][1]);
+  mkdirSync(parent, { recursive: true });
+  const work = mkdtempSync(path.join(parent, `${missing[0][0]}-`));
   try {
-    const files = path.join(work, "files");
-    run("dpkg", ["-x", download(suite, name, work), files], work);
-    moveInto(files, folder);
+    const archives = download(
+      suite,
+      missing.map(([name]) => name),
+      work,
+      architecture,
+    );
+    for (const [name, folder] of missing) {
+      const archive = archives.find((file) => file.startsWith(`${name}_`));
+      if (archive === undefined) throw new Error(`apt-get downloaded no file for ${name} of ${suite}`);
+      const files = path.join(work, name);
+      run("dpkg-deb", [architecture === null ? "-x" : "-R", archive, files], work);
+      moveInto(files, folder);
+    }
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
-  return folder;
 }
 
 /** Two runs may fetch at once: the second uses the files of the first. */
@@ -38,8 +65,8 @@ export function moveInto(files, folder) {
   }
 }
 
-/** apt with lists, cache and sources of its own, see apt.conf(5). */
-function download(suite, name, work) {
+/** apt with lists, cache and sources of its own, see apt.conf(5). Returns the names of the archives in `work`. */
+function download(suite, names, work, architecture) {
   const sources = path.join(work, "sources.list");
   const options = {
     "Dir::Etc::sourcelist": sources,
@@ -53,6 +80,9 @@ function download(suite, name, work) {
     "Acquire::Retries": "2",
     "Acquire::http::Timeout": "30",
     "APT::Sandbox::User": "root",
+    ...(architecture === null
+      ? {}
+      : { "APT::Architecture": architecture, "APT::Architectures": architecture }),
   };
   const args = ["-qq", ...Object.entries(options).map(([key, value]) => `-o${key}=${value}`)];
   for (const folder of ["lists/partial", "cache/archives/partial"]) {
@@ -62,10 +92,8 @@ function download(suite, name, work) {
   writeFileSync(sources, `deb ${signedBy}${mirror()} ${suite} main\n`);
   run("apt-get", [...args, "update"], work);
   // With the suite, or apt would prefer a newer version that is installed here.
-  run("apt-get", [...args, "download", `${name}/${suite}`], work);
-  const archive = readdirSync(work).find((file) => file.endsWith(".deb"));
-  if (!archive) throw new Error(`apt-get downloaded no file for ${name} of ${suite}`);
-  return path.join(work, archive);
+  run("apt-get", [...args, "download", ...names.map((name) => `${name}/${suite}`)], work);
+  return readdirSync(work).filter((file) => file.endsWith(".deb"));
 }
 
 /** The mirror that the system's own sources name. */

@@ -7,7 +7,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { Daemon } from "../../agent/demo/daemon.ts";
 import { dataPathOf } from "../support/data-path.ts";
 import { startEtcd } from "../support/etcd.ts";
-import { describeWithEtcd, type Host, PROGRAMS, startPing, useEtcdLab, useLab } from "../support/hosts.ts";
+import { describeWithEtcd, type Host, startPing, TULLED, useEtcdLab, useLab } from "../support/hosts.ts";
 
 /** Beyond SubnetMax is what others put into the network. */
 const CONFIG = { Network: "10.2.0.0/16", SubnetMax: "10.2.199.0", Backend: { Type: "vxlan" } };
@@ -79,8 +79,7 @@ describeWithEtcd("a host that is set up wrongly", () => {
     const before = dataPathOf(host.netns);
     const second = () =>
       host.run(
-        process.execPath,
-        `${PROGRAMS}/tulled`,
+        ...TULLED,
         ...net.flags,
         `--state-dir=${host.stateDirectory}-2`,
         "--run-dir=/run/second",
@@ -97,7 +96,7 @@ describeWithEtcd("a host that is set up wrongly", () => {
     const before = rules();
     net.etcd.ctl("put", "/second/config", '{"Network":"10.3.0.0/16","Backend":{"Type":"vxlan","VNI":2}}');
     const second = new Daemon({
-      command: host.enter(process.execPath, `${PROGRAMS}/tulled`),
+      command: host.enter(...TULLED),
       runDirectory: join(host.runDirectory, "second"),
       logFile: join(host.runDirectory, "second.log"),
     });
@@ -142,7 +141,7 @@ describeWithEtcd("a host that is set up wrongly", () => {
   it("is told that it lacks the privilege, before it leases anything", () => {
     const host = net.host(2);
     const without = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"];
-    const start = () => host.run(...without, process.execPath, `${PROGRAMS}/tulled`, ...net.flags);
+    const start = () => host.run(...without, ...TULLED, ...net.flags);
     const before = [...net.leases().keys()];
     expect(start).toThrow(/CAP_NET_ADMIN is missing: run tulled as root.*\[TULLE_PREREQUISITE\]/);
     expect([...net.leases().keys()]).toEqual(before);

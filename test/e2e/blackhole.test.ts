@@ -1,7 +1,7 @@
 /** `--ip-blackhole-route` from start to clean-up: packets from the tunnel to unused addresses do not leave. */
 
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { createLab, fileStoreOf, type Host, type Lab, PROGRAMS, ping } from "../support/hosts.ts";
+import { createLab, fileStoreOf, type Host, type Lab, ping, TULLE } from "../support/hosts.ts";
 import { watchDevice } from "../support/monitor.ts";
 import { describeAsRoot } from "../support/netns.ts";
 
@@ -75,7 +75,7 @@ describeAsRoot("the route to nowhere", () => {
     expect(blackholes()).toContain("/24");
     await host.daemon.stop();
     const state = `--state-dir=${host.stateDirectory}`;
-    host.run(process.execPath, `${PROGRAMS}/tulle`, "cleanup", flags[0] ?? "", state);
+    host.run(...TULLE, "cleanup", flags[0] ?? "", state);
     expect(blackholes()).toBe("");
   });
 });

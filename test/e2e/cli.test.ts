@@ -7,7 +7,7 @@ import { type SpawnSyncReturns, spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { describeWithEtcd, type Host, PROGRAMS, useEtcdLab, useLab } from "../support/hosts.ts";
+import { describeWithEtcd, type Host, TULLE, useEtcdLab, useLab } from "../support/hosts.ts";
 import { describeAsRoot } from "../support/netns.ts";
 
 /** Foreign objects, each of which resembles one of ours. */
@@ -38,7 +38,7 @@ describeAsRoot("the command line on a host", () => {
 
   /** Runs `tulle` on the host, with the daemon's state directory where the command takes one. */
   function tulle(...args: string[]): SpawnSyncReturns<string> {
-    const [program = "", ...rest] = host.enter(process.execPath, join(PROGRAMS, "tulle"), ...args);
+    const [program = "", ...rest] = host.enter(...TULLE, ...args);
     return spawnSync(program, rest, { encoding: "utf8" });
   }
 
@@ -197,7 +197,7 @@ describeWithEtcd("the command line with etcd", () => {
   const KEY = "10.2.54.0-24";
 
   function tulle(...args: string[]): SpawnSyncReturns<string> {
-    const [program = "", ...rest] = net.host(1).enter(process.execPath, join(PROGRAMS, "tulle"), ...args);
+    const [program = "", ...rest] = net.host(1).enter(...TULLE, ...args);
     const [endpoints = "", , prefix = ""] = net.flags;
     return spawnSync(program, [...rest, endpoints, prefix], { encoding: "utf8", timeout: 30_000 });
   }

@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type ConsulCluster, missingConsul, startConsul } from "../support/consul.ts";
-import { createLab, type Lab, PROGRAMS, ping, startPing } from "../support/hosts.ts";
+import { createLab, type Lab, ping, startPing, TULLE } from "../support/hosts.ts";
 import { describeAsRoot } from "../support/netns.ts";
 import { createAuthority } from "../support/pki.ts";
 
@@ -110,8 +110,7 @@ else
         for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value);
         const host = lab.addHost();
         const { lease } = await host.daemon.start("--store=consul", "-iface=eth0");
-        const tulle = (...args: string[]) =>
-          host.run(process.execPath, join(PROGRAMS, "tulle"), ...args, "--store=consul");
+        const tulle = (...args: string[]) => host.run(...TULLE, ...args, "--store=consul");
         expect(tulle("leases")).toContain(lease.key);
         expect(tulle("lease", "check")).toContain("1 lease");
         expect(await secured.api("GET", "kv/coreos.com/network/subnets/?keys")).toContain(lease.key);

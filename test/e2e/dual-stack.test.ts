@@ -13,9 +13,9 @@ import {
   fileStoreOf,
   type Host,
   type Lab,
-  PROGRAMS,
   ping,
   startPing,
+  TULLE,
   useEtcdLab,
 } from "../support/hosts.ts";
 import { describeAsRoot } from "../support/netns.ts";
@@ -130,7 +130,7 @@ describeWithEtcd("a network of both families", () => {
   });
 
   it("shows both families to people", () => {
-    const tulle = (...args: string[]) => net.host(1).run(process.execPath, join(PROGRAMS, "tulle"), ...args);
+    const tulle = (...args: string[]) => net.host(1).run(...TULLE, ...args);
     const status = tulle("status");
     expect(status).toContain(net.host(2).addresses[4]);
     expect(status).toContain(net.host(2).addresses[6]);
@@ -254,7 +254,7 @@ describeWithEtcd("a network of both families with a flannel host", () => {
     const host = net.host(2);
     await host.daemon.stop();
     const state = `--state-dir=${host.stateDirectory}`;
-    host.run(process.execPath, join(PROGRAMS, "tulle"), "cleanup", state);
+    host.run(...TULLE, "cleanup", state);
     const names = host.netns.ipJson(["link", "show"]).map(({ ifname }) => ifname);
     expect(names.filter((name) => String(name).startsWith("flannel"))).toEqual([]);
     expect(host.run("ip", "-6", "route", "show", "proto", "116")).toBe("");

@@ -8,7 +8,7 @@ import {
   describeWithEtcd,
   type EtcdLab,
   type Host,
-  PROGRAMS,
+  TULLE,
   useEtcdLab,
 } from "../support/hosts.ts";
 
@@ -24,7 +24,7 @@ interface Answer {
 
 /** What `tulle explain` says on a host; its exit code is 1 where the packet goes nowhere. */
 function explainOn(host: Host, ...args: readonly string[]): Answer {
-  const command = [process.execPath, join(PROGRAMS, "tulle"), "explain", ...args, "--json"];
+  const command = [...TULLE, "explain", ...args, "--json"];
   const isDaemonNamed = args.some((arg) => arg.startsWith("--run-dir"));
   // With this machine's /run, where the namespaces of containers are.
   if (!isDaemonNamed) command.push(`--run-dir=${join(host.runDirectory, "tulle")}`);

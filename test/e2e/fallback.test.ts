@@ -12,9 +12,9 @@ import {
   type EtcdLab,
   type Host,
   type PingReport,
-  PROGRAMS,
   ping,
   startPing,
+  TULLE,
   useEtcdLab,
 } from "../support/hosts.ts";
 
@@ -230,7 +230,7 @@ describeWithEtcd("a fall-back beside VXLAN", () => {
       ),
     );
     expect(status?.isReady).toBe(true);
-    const tulle = (...args: string[]) => host.run(process.execPath, `${PROGRAMS}/tulle`, ...args);
+    const tulle = (...args: string[]) => host.run(...TULLE, ...args);
     expect(tulle("status")).toMatch(/1 by the fall-back/);
     expect(tulle("events")).toMatch(/the tunnel to a peer fails; packets go by the fall-back/);
     const script =

@@ -2,10 +2,9 @@
 
 import { execFileSync } from "node:child_process";
 import { hostname } from "node:os";
-import { join } from "node:path";
 import { beforeAll, expect, it } from "vitest";
 import { FlannelPeer } from "../support/flannel-peer.ts";
-import { describeWithEtcd, PROGRAMS, useEtcdLab } from "../support/hosts.ts";
+import { describeWithEtcd, TULLE, useEtcdLab } from "../support/hosts.ts";
 
 const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
 
@@ -13,8 +12,7 @@ describeWithEtcd("names of hosts", () => {
   const net = useEtcdLab("names", { hosts: 3, config: CONFIG });
   const records = (): readonly string[] =>
     net.etcd.ctl("get", "--prefix", "--keys-only", `${net.prefix}/tulle/hosts/`).split("\n").filter(Boolean);
-  const tulle = (...args: readonly string[]): string =>
-    net.host(1).run(process.execPath, join(PROGRAMS, "tulle"), ...args);
+  const tulle = (...args: readonly string[]): string => net.host(1).run(...TULLE, ...args);
 
   beforeAll(async () => {
     new FlannelPeer(net, net.host(3), "10.2.7.0").join("02:42:0a:02:07:01");

@@ -1,9 +1,5 @@
-/** A lease that vanishes and comes back costs no packet; one that its owner releases ends at once. */
-
-import { join } from "node:path";
-import process from "node:process";
 import { expect, it } from "vitest";
-import { describeWithEtcd, type Host, PROGRAMS, startPing, useEtcdLab } from "../support/hosts.ts";
+import { describeWithEtcd, type Host, startPing, TULLE, useEtcdLab } from "../support/hosts.ts";
 
 const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
 
@@ -48,15 +44,7 @@ describeWithEtcd("a lease that vanishes", () => {
     await knowsPeers(watcher, 1);
     const key = keyOf(leaver);
     await leaver.daemon.stop();
-    watcher.run(
-      process.execPath,
-      join(PROGRAMS, "tulle"),
-      "lease",
-      "revoke",
-      key,
-      "--yes",
-      net.flags[0] ?? "",
-    );
+    watcher.run(...TULLE, "lease", "revoke", key, "--yes", net.flags[0] ?? "");
     await knowsPeers(watcher, 0);
     expect(watcher.run("ip", "route", "show", "dev", "flannel.1")).toBe("");
   });

@@ -1,10 +1,9 @@
 /** Backends whose module this kernel lacks. Where the kernel has it, the guest's tests show that the backend works. */
 
 import { spawnSync } from "node:child_process";
-import { join } from "node:path";
 import process from "node:process";
 import { expect, it } from "vitest";
-import { PROGRAMS, useEtcdLab } from "../support/hosts.ts";
+import { TULLE, useEtcdLab } from "../support/hosts.ts";
 import { describeAsRoot } from "../support/netns.ts";
 
 /** Adding a device loads its module, where there is one. */
@@ -32,12 +31,7 @@ for (const type of ["ipip", "wireguard"]) {
       );
       expect(isReady).toBe(false);
       expect(blocking).toContainEqual(expect.stringContaining(`the kernel has no ${type} devices`));
-      const [program = "", ...args] = host.enter(
-        process.execPath,
-        join(PROGRAMS, "tulle"),
-        "doctor",
-        ...net.flags,
-      );
+      const [program = "", ...args] = host.enter(...TULLE, "doctor", ...net.flags);
       const { stdout, status } = spawnSync(program, args, { encoding: "utf8" });
       expect(status).not.toBe(0);
       expect(stdout).toMatch(new RegExp(`${type}[^]*Debian: linux-image-amd64`));

@@ -2,7 +2,7 @@
 
 import { readFileSync, rmSync } from "node:fs";
 import { beforeAll, expect, it } from "vitest";
-import { type Container, describeWithEtcd, PROGRAMS, ping, useEtcdLab } from "../support/hosts.ts";
+import { type Container, describeWithEtcd, ping, TULLE, useEtcdLab } from "../support/hosts.ts";
 
 const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan", DirectRouting: true } };
 const WAIT = { timeout: 15_000, interval: 30 };
@@ -70,7 +70,7 @@ describeWithEtcd("direct routes", () => {
     expect(directRoutes("ens8")).toHaveLength(1);
     rmSync(`${host().runDirectory}/flannel/subnet.env`);
     const state = `--state-dir=${host().stateDirectory}`;
-    host().run(process.execPath, `${PROGRAMS}/tulle`, "cleanup", net.flags[0] ?? "", state);
+    host().run(...TULLE, "cleanup", net.flags[0] ?? "", state);
     expect(directRoutes("ens8")).toEqual([]);
     expectAdministratorsRoutes();
   });

@@ -1,9 +1,5 @@
-/** Leases, bridges and LANs that cover each other: never leased, never programmed, and named on both sides. */
-
-import { join } from "node:path";
-import process from "node:process";
 import { expect, it } from "vitest";
-import { describeWithEtcd, type Host, PROGRAMS, useEtcdLab } from "../support/hosts.ts";
+import { describeWithEtcd, type Host, TULLE, useEtcdLab } from "../support/hosts.ts";
 
 const lease = (address: string, mac: string) =>
   JSON.stringify({
@@ -15,7 +11,7 @@ const lease = (address: string, mac: string) =>
 
 /** Runs `tulle` with the flags of the host's daemon; a command that reports problems exits with 1. */
 function tulle(host: Host, flags: readonly string[], ...args: readonly string[]): string {
-  const command = [process.execPath, join(PROGRAMS, "tulle"), ...args, flags[0] ?? ""];
+  const command = [...TULLE, ...args, flags[0] ?? ""];
   return host.run("sh", "-c", '"$@" || true', "sh", ...command, `--state-dir=${host.stateDirectory}`);
 }
 

@@ -1,8 +1,6 @@
 /** Networks with the backend udp: packets between containers, what flannel's hosts expect in store and kernel, restarts. */
 
 import { spawnSync } from "node:child_process";
-import { join } from "node:path";
-import process from "node:process";
 import { expect, it } from "vitest";
 import type { PathTraffic } from "../../backends/backend.ts";
 import { entriesOf } from "../../ipam/addresses/ip.ts";
@@ -10,9 +8,9 @@ import {
   type Container,
   describeWithEtcd,
   type Host,
-  PROGRAMS,
   ping,
   startPing,
+  TULLE,
   useEtcdLab,
 } from "../support/hosts.ts";
 import { answerEchoes } from "../support/raw-peer.ts";
@@ -62,7 +60,7 @@ describeWithEtcd("a network with the backend udp", () => {
 
   it("shows what it carried and dropped in status and metrics", async () => {
     const host = net.host(1);
-    const tulle = (...args: string[]) => host.run(process.execPath, join(PROGRAMS, "tulle"), ...args);
+    const tulle = (...args: string[]) => host.run(...TULLE, ...args);
     const traffic = () => JSON.parse(tulle("status", "--json")).traffic as PathTraffic;
     const before = traffic();
     await ping(one.netns, two.address, 20);
@@ -112,7 +110,7 @@ describeWithEtcd("a network with the backend udp", () => {
     const release = holdDevice(host.netns);
     host.daemon.spawn(...net.flags);
     const status = () => {
-      const [program = "", ...args] = host.enter(process.execPath, join(PROGRAMS, "tulle"), "status");
+      const [program = "", ...args] = host.enter(...TULLE, "status");
       return spawnSync(program, args, { encoding: "utf8" }).stdout;
     };
     await expect.poll(status, { timeout: 15_000 }).toContain("holds flannel0; stop it");
@@ -124,7 +122,7 @@ describeWithEtcd("a network with the backend udp", () => {
     const host = net.host(2);
     await host.daemon.stop();
     const state = `--state-dir=${host.stateDirectory}`;
-    host.run(process.execPath, join(PROGRAMS, "tulle"), "cleanup", ...net.flags, state);
+    host.run(...TULLE, "cleanup", ...net.flags, state);
     expect(host.netns.ipJson(["link", "show", "type", "tun"])).toEqual([]);
     expect(host.netns.exec("ip", ["route", "show", "10.2.0.0/16"])).toBe("");
   });

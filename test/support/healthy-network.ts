@@ -1,11 +1,4 @@
-/**
- * A network in which nothing is wrong, although its hosts restart their agents, leave and come back: whatever is called broken
- * there is a false alarm.
- */
-
-import { join } from "node:path";
-import process from "node:process";
-import { type EtcdLab, type Host, PROGRAMS } from "./hosts.ts";
+import { type EtcdLab, type Host, TULLE } from "./hosts.ts";
 
 /** What the log says of a broken path, or of a limit that is reached. */
 const ALARM = /(?:path to a peer is broken|paths to peers are broken|a limit of the kernel is reached)/;
@@ -18,7 +11,7 @@ const DISTURBANCES: readonly ((net: EtcdLab, host: Host) => Promise<void>)[] = [
     const key = (await host.daemon.status())?.lease.key;
     await host.daemon.stop();
     // Cleaned up before the lease goes, the host would really be unreachable.
-    const tulle = [process.execPath, join(PROGRAMS, "tulle")];
+    const tulle = [...TULLE];
     if (key !== undefined) host.run(...tulle, "lease", "revoke", key, "--yes", ...storeFlags(net));
     host.run(...tulle, "cleanup", ...storeFlags(net), `--state-dir=${host.stateDirectory}`);
   },

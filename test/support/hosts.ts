@@ -7,8 +7,6 @@
  *       await host.daemon.start(...net.flags);
  *       const box = host.addContainer();
  *       await ping(box.netns, "10.2.3.2", 10);
- *
- * TULLE_DIST names another build than the checkout's dist/.
  */
 
 import { existsSync } from "node:fs";
@@ -28,15 +26,14 @@ import { silentLogger } from "../../ipam/log.ts";
 import { disposeAtExit } from "./dispose-at-exit.ts";
 import { type EtcdCluster, missingEtcd, startEtcd } from "./etcd.ts";
 import { createTestNamespace, describeAsRoot, type TestNetns } from "./netns.ts";
+import { PROGRAMS, TULLED } from "./programs.ts";
 
 export { type PingReport, ping, startPing } from "./ping.ts";
+export { LAUNCHERS, onNode, PROGRAMS, TULLE, TULLED } from "./programs.ts";
 
 export type Lab = AnyLab<TestNetns>;
 export type Host = LabHost<TestNetns>;
 export type Container = LabContainer<TestNetns>;
-
-/** Directory with tulled, tulle and tulle-cni. */
-export const PROGRAMS = join(process.env.TULLE_DIST ?? join(import.meta.dirname, "../../dist"), "bin");
 
 /** A program takes five to ten times as long in the guest, and longer beside other suites. */
 const PATIENCE_MS = process.env.TULLE_GUEST ? 180_000 : 30_000;
@@ -51,7 +48,7 @@ export function createLab(label: string, mtuBytes = 1500, families: readonly Fam
   return disposeAtExit(
     new AnyLab({
       name,
-      programs: PROGRAMS,
+      tulled: TULLED,
       mtuBytes,
       families,
       patienceMs: PATIENCE_MS,

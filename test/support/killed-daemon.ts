@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { beforeAll, expect, it, vi } from "vitest";
 import { Daemon } from "../../agent/demo/daemon.ts";
-import { type EtcdLab, type Host, PROGRAMS, useEtcdLab } from "./hosts.ts";
+import { type EtcdLab, type Host, onNode, useEtcdLab } from "./hosts.ts";
 import type { TestNetns } from "./netns.ts";
 
 const KILLER = join(import.meta.dirname, "kill-at-effect.cjs");
@@ -118,7 +118,7 @@ async function startDoomed(host: Host, effect: number, flags: readonly string[])
   const doomed = new Daemon({
     command: host.enter(
       ...["env", `NODE_OPTIONS=--require=${KILLER}`, `TULLE_KILL_AT=${effect}`],
-      ...["setpriv", "--pdeathsig", "KILL", process.execPath, join(PROGRAMS, "tulled")],
+      ...["setpriv", "--pdeathsig", "KILL", ...onNode("tulled")],
       `--state-dir=${host.stateDirectory}`,
     ),
     runDirectory: host.runDirectory,

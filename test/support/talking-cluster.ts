@@ -1,19 +1,10 @@
 /** Hosts whose containers all talk to each other while the network changes its backend. */
 
 import { spawnSync } from "node:child_process";
-import { join } from "node:path";
 import process from "node:process";
 import { beforeAll, expect } from "vitest";
 import type { Family } from "../../ipam/addresses/ip.ts";
-import {
-  type Container,
-  type Host,
-  type PingReport,
-  PROGRAMS,
-  ping,
-  startPing,
-  useEtcdLab,
-} from "./hosts.ts";
+import { type Container, type Host, type PingReport, ping, startPing, TULLE, useEtcdLab } from "./hosts.ts";
 
 export const HOSTS = [1, 2, 3] as const;
 /** A program takes five to ten times as long in the guest. */
@@ -121,7 +112,7 @@ export function useTalkingCluster(label: string, first: string, families: readon
       }
     },
     migrate(): { readonly code: number | null; readonly out: string } {
-      const command = [process.execPath, join(PROGRAMS, "tulle"), "net", "migrate", ...net.flags];
+      const command = [...TULLE, "net", "migrate", ...net.flags];
       const [program = "", ...args] = net.host(1).enter(...command);
       const { status, stdout } = spawnSync(program, args, { encoding: "utf8" });
       return { code: status, out: stdout };

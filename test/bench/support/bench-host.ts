@@ -9,10 +9,11 @@ import { silentLogger } from "../../../ipam/log.ts";
 import type { StoreConnection } from "../../../ipam/stores/contracts.ts";
 import { openStore } from "../../../ipam/stores/registry.ts";
 import { type EtcdCluster, startEtcd } from "../../support/etcd.ts";
+import { TULLED } from "../../support/programs.ts";
 import { BENCH_NETWORK } from "./peers.ts";
 
 export const PREFIX = "/bench/network";
-const OWN_AGENT = [process.execPath, "dist/bin/tulled"];
+const OWN_AGENT = TULLED;
 
 export interface BenchHost {
   readonly directory: string;

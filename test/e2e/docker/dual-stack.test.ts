@@ -2,11 +2,10 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { FAMILIES, type Family } from "../../../ipam/addresses/ip.ts";
 import { createImage, DockerHost, describeWithDocker } from "../../support/docker.ts";
-import { createLab, fileStoreOf, type Lab, PROGRAMS } from "../../support/hosts.ts";
+import { createLab, fileStoreOf, type Lab, TULLE } from "../../support/hosts.ts";
 
 const CONFIG = {
   Network: "10.2.0.0/16",
@@ -54,7 +53,7 @@ for (const engine of ["iptables", "nft"])
         `--daemon-json=${docker.configFile}`,
         `--unit-dir=${join(docker.host.stateDirectory, "units")}`,
       ];
-      return docker.run(process.execPath, join(PROGRAMS, "tulle"), "docker", "setup", ...files, ...args);
+      return docker.run(...TULLE, "docker", "setup", ...files, ...args);
     };
     const addressesOf = (docker: DockerHost): Record<Family, string> => {
       const networks = JSON.parse(docker.docker("inspect", "--format", "{{json .NetworkSettings}}", "box"));

@@ -1,6 +1,5 @@
 /** Named, isolated networks across hosts with plain Docker: the walkthrough's part B, and what it survives. */
 
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type DockerHost, describeWithDocker } from "../../support/docker.ts";
 import {
@@ -13,7 +12,7 @@ import {
   SLEEP,
   until,
 } from "../../support/docker-lab.ts";
-import { PROGRAMS } from "../../support/hosts.ts";
+import { TULLE } from "../../support/hosts.ts";
 
 describeWithDocker("named networks, the walkthrough typed literally", (engines) => {
   let lab: DockerLab;
@@ -21,7 +20,7 @@ describeWithDocker("named networks, the walkthrough typed literally", (engines) 
   let host2: DockerHost;
   let host3: DockerHost;
   const tulle = (...command: readonly string[]): string =>
-    lab.net.host(3).run(process.execPath, join(PROGRAMS, "tulle"), ...command, ...lab.net.flags.slice(0, 1));
+    lab.net.host(3).run(...TULLE, ...command, ...lab.net.flags.slice(0, 1));
 
   beforeAll(async () => {
     lab = new DockerLab("named", 3, engines);

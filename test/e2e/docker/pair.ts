@@ -8,10 +8,9 @@
 import { createHash, randomBytes } from "node:crypto";
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
 import { createImage, DockerHost } from "../../support/docker.ts";
 import type { Engines } from "../../support/engines.ts";
-import { createLab, fileStoreOf, type Lab, PROGRAMS } from "../../support/hosts.ts";
+import { createLab, fileStoreOf, type Lab, TULLE } from "../../support/hosts.ts";
 
 export const OUTSIDE = "203.0.113.1";
 export const PUBLISHED_PORT = 8080;
@@ -67,7 +66,7 @@ export class DockerPair {
     const unitDirectory = join(host.stateDirectory, "units");
     const files = args[0] === "docker" ? [`--daemon-json=${configFile}`, `--unit-dir=${unitDirectory}`] : [];
     const store = args[0] === "lease" ? [`--store=${this.#store}`] : [];
-    return docker.run(process.execPath, join(PROGRAMS, "tulle"), ...args, ...files, ...store);
+    return docker.run(...TULLE, ...args, ...files, ...store);
   }
 
   /** Starts the web servers; they come back by themselves when dockerd does. */

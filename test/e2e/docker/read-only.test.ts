@@ -13,7 +13,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { PROGRAMS } from "../../support/hosts.ts";
+import { TULLE } from "../../support/hosts.ts";
+
 import { describeAsRoot } from "../../support/netns.ts";
 
 const SETTINGS = '{ "debug": true }\n';
@@ -40,7 +41,7 @@ describeAsRoot("a daemon.json that cannot be written", () => {
   /** Runs it in a mount namespace of its own, in which `place` is a mount; everything is gone when it ends. */
   const setUp = (place: string, ...options: readonly string[]) => {
     const mounts = `mount --bind "${place}" "${place}"; mount -o "remount,bind,${options.join(",") || "rw"}" "${place}"`;
-    const command = [process.execPath, join(PROGRAMS, "tulle"), "docker", "setup", "--into", "daemon-json"];
+    const command = [...TULLE, "docker", "setup", "--into", "daemon-json"];
     const files = [
       ["--daemon-json", daemonJson],
       ["--unit-dir", join(folder, "units")],

@@ -8,7 +8,7 @@ import { CniHost } from "../../support/cni-host.ts";
 import { createImage, DockerHost } from "../../support/docker.ts";
 import { addressOn, pings, SLEEP, until } from "../../support/docker-lab.ts";
 import { describeOnNewest, NEWEST } from "../../support/engines.ts";
-import { describeWithEtcd, PROGRAMS, useEtcdLab } from "../../support/hosts.ts";
+import { describeWithEtcd, PROGRAMS, TULLE, useEtcdLab } from "../../support/hosts.ts";
 import { netavarkSettings, PodmanHost } from "../../support/podman.ts";
 
 const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
@@ -28,8 +28,7 @@ describeOnNewest("podman 5 on named networks", describeWithEtcd, () => {
 
   const startAgent = (number: number) =>
     net.host(number).daemon.start(...net.flags, ...(FLAGS[number] ?? []));
-  const tulle = (...args: readonly string[]) =>
-    net.host(3).run(process.execPath, join(PROGRAMS, "tulle"), ...args, ...net.flags.slice(0, 1));
+  const tulle = (...args: readonly string[]) => net.host(3).run(...TULLE, ...args, ...net.flags.slice(0, 1));
   const podman = (number: number): PodmanHost => {
     const found = podmans[number - 1];
     if (found === undefined) throw new Error("there is no such host");

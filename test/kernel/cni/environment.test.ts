@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { PROGRAMS } from "../../support/hosts.ts";
+import { LAUNCHERS, PROGRAMS } from "../../support/hosts.ts";
 
 const PACKAGE = process.arch === "arm64" ? "bun-linux-aarch64" : "bun-linux-x64-baseline";
 const BUN = join(import.meta.dirname, "../../../node_modules/@oven", PACKAGE, "bin/bun");
@@ -44,13 +44,15 @@ describe("the environment of the built programs", () => {
     ["NODE_EXTRA_CA_CERTS", "/nowhere"],
   ];
 
-  /** A call of each plugin that changes nothing, and a word of its answer. */
-  const PLUGINS: readonly (readonly [string, Record<string, string>, readonly string[], string])[] = [
+  /** A call of each program of the executable that changes nothing, and a word of its answer. */
+  const COMPILED: readonly (readonly [string, Record<string, string>, readonly string[], string])[] = [
     ["tulle-cni", { CNI_COMMAND: "VERSION" }, [], "supportedVersions"],
     ["tulle-netavark", {}, ["info"], "api_version"],
+    ["tulle", {}, ["version"], "tulle"],
+    ["tulle", {}, ["tulled", "--version"], "tulled"],
   ];
 
-  describe.runIf(isCompiled()).each(PLUGINS)("%s, compiled", (program, own, args, word) => {
+  describe.runIf(isCompiled()).each(COMPILED)("%s, compiled", (program, own, args, word) => {
     const plugin = join(PROGRAMS, program);
 
     it.each(BUN_ENVIRONMENTS)("ignores %s=%s", (name, value) => {
@@ -79,8 +81,8 @@ describe("the environment of the built programs", () => {
   describe.each([
     ["tulled", ["--version"]],
     ["tulle", ["version"]],
-  ])("%s", (name, args) => {
-    const program = join(PROGRAMS, name);
+  ])("%s on Node", (name, args) => {
+    const program = join(LAUNCHERS, name);
     const environments: readonly (readonly [string, string])[] = [
       ["NODE_OPTIONS", "--require DIR/foreign.cjs"],
       ["NODE_OPTIONS", "--import DIR/foreign.cjs"],
@@ -105,7 +107,7 @@ describe("the environment of the built programs", () => {
   });
 });
 
-/** Where npm has no Bun the plugin is a launcher. */
+/** Where npm has no Bun all programs are launchers. */
 function isCompiled(): boolean {
   return existsSync(BUN);
 }

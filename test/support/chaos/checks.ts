@@ -1,10 +1,9 @@
 /** What must hold once a cluster of Docker hosts has healed. Each check returns what is wrong, one sentence each. */
 
 import { execFile } from "node:child_process";
-import { join } from "node:path";
-import process from "node:process";
+import { TULLE } from "../../support/hosts.ts";
 import type { DockerLab } from "../docker-lab.ts";
-import { PROGRAMS } from "../hosts.ts";
+
 import { type ChaosHost, NETWORK } from "./chaos-host.ts";
 
 /** What `tulle ps --json` prints of a container. */
@@ -120,7 +119,7 @@ function hostNameOf([first]: readonly ListedContainer[]): string {
 async function tulle(lab: DockerLab, ...args: readonly string[]): Promise<string> {
   const [endpoint = ""] = lab.net.etcd.endpoints;
   const flags = [`-etcd-endpoints=${endpoint}`, `-etcd-prefix=${lab.net.prefix}`];
-  const enter = [`--net=${lab.net.lab.lan.path}`, process.execPath, join(PROGRAMS, "tulle")];
+  const enter = [`--net=${lab.net.lab.lan.path}`, ...TULLE];
   return await output("nsenter", [...enter, ...args, ...flags]);
 }
 

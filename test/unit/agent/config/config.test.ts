@@ -264,7 +264,10 @@ describe("requests", () => {
   });
 
   it("warns of what has no effect", async () => {
-    const { warnings } = await load(["-vmodule=a=1"], { FLANNELD_IFCAE: "x" });
+    const { warnings } = await load(["-vmodule=a=1"], {
+      FLANNELD_IFCAE: "x",
+      TULLED_OPTIONS: "the unit has it",
+    });
     expect(warnings).toEqual([
       "FLANNELD_IFCAE is not a setting of this version",
       "flag -vmodule has no effect: use --log-level",

@@ -1,0 +1,3 @@
+export const ARCHITECTURES: readonly string[];
+export function hasCompiler(): boolean;
+export function runtimeFor(arch: string): { readonly name: string; readonly file: string };

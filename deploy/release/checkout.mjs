@@ -6,11 +6,13 @@ import { ReleaseError } from "./release-error.mjs";
 export class Checkout {
   #root;
 
-  /** Throws ReleaseError when `root` is not the top folder of a git checkout. */
+  /** Throws ReleaseError when `root` is not the top folder of a git checkout that git accepts. */
   constructor(root) {
     this.#root = root;
-    if (this.#try("rev-parse", "--show-prefix") !== "")
-      throw new ReleaseError(`${root} is not a git checkout: clone the repository`);
+    const { status, stdout, stderr, error } = this.#run(["rev-parse", "--show-prefix"]);
+    if (status === 0 && stdout.trim() === "") return;
+    const reason = error?.message ?? (stderr.trim() || "it is a part of another one");
+    throw new ReleaseError(`${root} is not a git checkout (${reason}): clone the repository`);
   }
 
   /** Throws ReleaseError unless the checkout is on a branch, without any change, and git has an author's name. */

@@ -183,7 +183,7 @@ describe("a release is refused", () => {
   it("outside a git checkout", () => {
     spawnSync("mv", [".git", "no-git"], { cwd: checkout.folder });
     const { status, stderr } = checkout.release(NEXT);
-    expect(stderr).toMatch(/is not a git checkout: clone the repository/);
+    expect(stderr).toMatch(/is not a git checkout \(fatal: not a git repository .*\): clone the repository/s);
     expect(status).toBe(1);
   });
 });

@@ -30,7 +30,7 @@ const ENGINE_TREE = fileURLToPath(new URL("debian-tree.mjs", import.meta.url));
 const suite = (name) => () => runSuite([name], reports);
 /** Side by side, each about as long as the others. `nodes` are the other versions of Node. */
 const lanes = (nodes) => [
-  [suite("kernel"), suite("fault"), ...nodes.map(runOnNode)],
+  [suite("kernel"), suite("fault"), suite("packages"), ...nodes.map(runOnNode)],
   [suite("conformance"), suite("e2e")],
   [() => runGuestSuite(reports), prepareEngines, suite("engines")],
 ];

@@ -48,7 +48,6 @@ async function main(): Promise<number> {
 
 async function runDaemon(loaded: LoadedConfig): Promise<void> {
   requireNetworkPrivilege();
-  keepYoungSpaceSmall();
   const { config } = loaded;
   const notifier = openNotifier(process.env, process.pid);
   const events = new EventLog();
@@ -76,6 +75,8 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     random,
     dateMs: Date.now,
   });
+  // Not before the store's client is loaded: V8 takes no code from a cache when its flags have changed.
+  keepYoungSpaceSmall();
   const identity = await Identity.load({ stateDir: config.files.stateDir, randomBytes, log: logger });
   const stateLock = await lockStateDir(config.files.stateDir);
   const keepingEvents = events.keep(config.files.stateDir, clock, faults, stop.signal);

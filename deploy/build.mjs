@@ -5,6 +5,7 @@
  *                                         to the launchers
  *     dist/node/<program>                 launchers: check the version of Node, then load the bundle
  *     dist/lib/<program>.cjs              our own code, one file per program
+ *     dist/lib/load.cjs                   loads them, with a code cache where there is one (deploy/code-cache.mjs)
  *     dist/lib/tulled-path.cjs            the thread of tulled that carries packets (the backend udp)
  *     dist/lib/page/                      the page that tulled serves: HTML, CSS and one script
  *     dist/lib/vendor/<module>.cjs        one file per module of an npm package, loaded only when it is first needed
@@ -81,6 +82,7 @@ async function main() {
   const vendors = await bundleVendors(used);
   await bundlePage(path.join(LIB, "page"));
   for (const name of NATIVE.filter((native) => used.has(native))) copyNative(name);
+  cpSync(path.join(ROOT, "deploy/node-loader.cjs"), path.join(LIB, "load.cjs"));
   for (const [name] of present) writeLauncher(name);
   const compiled = hasCompiler() && present.length === Object.keys(PROGRAMS).length ? await compile() : null;
   for (const [name] of present) linkProgram(name, compiled !== null);

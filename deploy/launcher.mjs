@@ -21,6 +21,7 @@ if (+version[0] < ${major} || (+version[0] === ${major} && +version[1] < ${minor
 }
 // Deprecation warnings about packages are of no use in an administrator's log.
 process.noDeprecation = true;
+require("../lib/load.cjs").installLoader();
 require("../lib/${name}.cjs");
 `;
 }

@@ -34,7 +34,8 @@ function nodeEntries({ version, share }, manifest) {
   const dist = path.join(ROOT, "dist");
   if (!existsSync(path.join(dist, "lib")))
     throw new Error("the npm package is made from dist/, which is missing: run npm run build");
-  const isWanted = (name) => !name.startsWith("node_modules/") && !name.endsWith(".map");
+  // A code cache serves one version of Node only, and its bytes differ between two builds.
+  const isWanted = (name) => !/^(?:node_modules|code-cache)\/|\.map$/.test(name);
   const pages = filesBelow(path.join(share, "man")).map((name) => `share/man/${name}`);
   const { description, license, engines, os } = manifest;
   const own = {

@@ -88,6 +88,7 @@ export class FirewallGuard {
   #monitor: NetlinkMonitor | null = null;
   #isAuditing = false;
   #running: Promise<void> | null = null;
+  #isPassing = false;
   #isDirty = false;
   #isPlanNew = false;
   /** The kernel once held these plans: any later difference is a foreign change. */
@@ -203,9 +204,11 @@ export class FirewallGuard {
     }
   }
 
-  /** Never throws. A pass starts several programs, so it runs only when the kernel's generation has changed. */
+  /** Never throws. A pass may start several programs, so it runs only when the kernel's generation has changed. */
   #look(): void {
     if (this.#monitor === null) this.#listen();
+    this.#monitor?.drain();
+    if (this.#isPassing || this.#isDirty) return;
     const known = this.#orderlyGeneration;
     if (known === null || this.#facts.generation() !== known) this.compareAll();
   }
@@ -251,6 +254,7 @@ export class FirewallGuard {
 
   async #pass(plans: FirewallPlans): Promise<readonly Drift[]> {
     const isExpected = !this.#isPlanHeld;
+    this.#isPassing = true;
     this.#orderlyGeneration = null;
     try {
       const generation = this.#facts.generation();
@@ -269,6 +273,7 @@ export class FirewallGuard {
       this.#noteFailure(error);
       return [];
     } finally {
+      this.#isPassing = false;
       this.#culprit = null;
     }
   }

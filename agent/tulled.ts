@@ -38,6 +38,9 @@ import { ServiceStatus } from "./report/service-status.ts";
 import { VERSION } from "./report/version.ts";
 import { errorLine } from "./terminal/error-line.ts";
 
+/** Before the garbage of the start is collected (report/memory.ts). */
+const LOG_WRITER_MS = 900;
+
 async function main(): Promise<number> {
   const request = await loadConfig(process.argv.slice(2), process.env);
   if (request.action === "help") process.stdout.write(helpText());
@@ -107,6 +110,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     hostProblems: () => [...engines.problems(), ...(page?.problems ?? [])],
     onReady: () => {
       service.ready();
+      loadLogWriter(logger, faults);
       collectAfterStart(faults);
     },
   });
@@ -196,6 +200,12 @@ function openRuntime(logger: Logger, metrics: Metrics, faults: Faults): Runtime 
 function closeRuntime({ port, netlink }: Runtime): void {
   port.close();
   netlink.close();
+}
+
+/** A moment after the start, which need not wait for it. */
+function loadLogWriter(logger: AdjustableLogger, faults: Faults): void {
+  const load = guarded(faults, "loading the writer of the log", () => logger.loadWriter());
+  setTimeout(load, LOG_WRITER_MS).unref();
 }
 
 function stopOnSignals(

@@ -27,7 +27,7 @@ import type { Identity } from "../host/identity.ts";
 import { NamedNetworks } from "../named-networks/named-networks.ts";
 import { SegmentHost } from "../named-networks/segment-host.ts";
 import { joinedClients } from "../names/clients.ts";
-import { NameService, type NameServiceStatus } from "../names/name-service.ts";
+import type { NameService, NameServiceStatus } from "../names/name-service.ts";
 import { netavarkMethods, netavarkSocketPath } from "../netavark/plugin-calls.ts";
 import { PodmanContainers } from "../netavark/podman-containers.ts";
 import type { Attachment } from "../network/attachment.ts";
@@ -217,6 +217,8 @@ export class EngineService {
     const { runtime, identity, firewall, stateDir } = this.#options;
     const host = identity.nodeId as HostId;
     const changes = this.#changes;
+    // Only hosts with named networks need the name server and its library.
+    const { NameService } = await import("../names/name-service.ts");
     const networks = new NamedNetworks({ ...this.#options, host, stateDir });
     const segmentsNow = (): SegmentHost | null => this.#segments;
     const driver = this.#isDockerWanted ? await this.#openDriver(networks, host, segmentsNow) : null;

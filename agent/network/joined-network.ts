@@ -303,6 +303,7 @@ export class JoinedNetwork {
   /** Has kernel and firewall compared as a whole. */
   resync(reason: string): void {
     this.#parts.reconciler.requestDump(reason);
+    this.#parts.firewall.compareAll();
     void this.#desired.planFirewall();
   }
 
@@ -350,13 +351,17 @@ export class JoinedNetwork {
     await reattachment.followHost();
   }
 
-  /** subnet.env is written once the device is there; then the firewall, and then what only later hosts need. */
+  /**
+   * subnet.env is written once the device is there. The rules need no device: their programs run meanwhile. What only
+   * later hosts need follows both.
+   */
   async #announce(signal: AbortSignal): Promise<void> {
+    const ruled = this.#desired.planFirewall();
     if (!(await this.#untilDevice(signal))) return;
     this.#hasDevice = true;
     this.#parts.runner.open();
     await this.#subnetFile.set(this.#desired.subnetEnv);
-    await this.#desired.planFirewall();
+    await ruled;
     this.#isProgrammed = true;
     this.#refresh();
     await Promise.all([this.#changeOver.run(signal), this.#keepAffinity(signal), this.#watch.run(signal)]);

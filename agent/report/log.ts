@@ -1,10 +1,11 @@
 /**
- * The real log: winston behind the Logger of ipam/log.ts, text or JSON lines on standard error.
+ * The real log: text or JSON lines on standard error, behind the Logger of ipam/log.ts.
  *
- * The only file that knows winston. Standard output is never written: it belongs to command output.
+ * The only file that knows winston, which writes the lines from `loadWriter` on. Before, the log writes them itself:
+ * loading winston takes a start as long as a tenth of its other work. Standard output is never written: it belongs to
+ * command output.
  */
 
-import winston from "winston";
 import type { LogFields, Logger } from "../../ipam/log.ts";
 import type { LogFormat, LogLevel } from "../config/config.ts";
 import { LineLimit } from "./line-limit.ts";
@@ -24,7 +25,15 @@ export interface LogOptions {
 /** A Logger whose level can change while the daemon runs. */
 export interface AdjustableLogger extends Logger {
   setLevel(level: LogLevel): void;
+  /** Has winston write the lines from now on. Rejects when it cannot be loaded; the log goes on without it. */
+  loadWriter(): Promise<void>;
 }
+
+/** Writes one line, without its end. */
+type Writer = (level: LogLevel, line: string) => void;
+
+/** From the most to the least urgent. */
+const LEVELS = { error: 0, warn: 1, info: 2, debug: 3 } as const satisfies Record<LogLevel, number>;
 
 /** Builds the log. Debug lines are written without a limit: a person switched them on to see each of them. */
 export function createLogger(options: LogOptions): AdjustableLogger {
@@ -33,27 +42,21 @@ export function createLogger(options: LogOptions): AdjustableLogger {
   const stream = options.stream ?? process.stderr;
   // A reader that is gone (EPIPE) or a full disk must not end the daemon, and a log has no other place to say so.
   stream.on("error", () => undefined);
-  const logger = winston.createLogger({
-    level: options.level,
-    levels: { error: 0, warn: 1, info: 2, debug: 3 },
-    format: winston.format.printf(({ level, message, fields }) =>
-      formatLine({ time: options.now(), level, message: String(message), fields: fields as LogFields }),
-    ),
-    transports: [new winston.transports.Stream({ stream, eol: "\n" })],
-  });
+  let shownLevel = options.level;
+  let write: Writer = (_, line) => stream.write(`${line}\n`);
   const at =
     (level: LogLevel) =>
     (message: string, fields: LogFields = {}): void => {
-      // Checked here because winston does half of its work before it looks at the level.
-      const isShown = logger.isLevelEnabled(level);
+      const isShown = LEVELS[level] <= LEVELS[shownLevel];
       const isEvent = level !== "debug" && options.onEvent !== undefined;
       if (!isShown && !isEvent) return;
       const time = options.now();
       const dropped = level === "debug" ? 0 : limit.admit(message, time.getTime());
       if (dropped === null) return;
       const all = dropped === 0 ? fields : { ...fields, suppressed: dropped };
-      if (isEvent) options.onEvent?.(jsonLine({ time, level, message, fields: all }), level);
-      if (isShown) logger.log(level, message, { fields: all });
+      const entry = { time, level, message, fields: all };
+      if (isEvent) options.onEvent?.(jsonLine(entry), level);
+      if (isShown) write(level, formatLine(entry));
     };
   return {
     debug: at("debug"),
@@ -61,7 +64,21 @@ export function createLogger(options: LogOptions): AdjustableLogger {
     warn: at("warn"),
     error: at("error"),
     setLevel: (level) => {
-      logger.level = level;
+      shownLevel = level;
+    },
+    loadWriter: async () => {
+      write = await winstonWriter(stream);
     },
   };
+}
+
+async function winstonWriter(stream: NodeJS.WritableStream): Promise<Writer> {
+  const { default: winston } = await import("winston");
+  const logger = winston.createLogger({
+    levels: LEVELS,
+    level: "debug",
+    format: winston.format.printf(({ message }) => String(message)),
+    transports: [new winston.transports.Stream({ stream, eol: "\n" })],
+  });
+  return (level, line) => logger.log(level, line);
 }

@@ -54,6 +54,27 @@ describe("lines", () => {
     });
   });
 
+  it.each(["text", "json"] as const)("are the same once winston writes them (%s)", async (format) => {
+    const { log, text } = capture(format);
+    const write = (): string => {
+      log.error("device is gone", {
+        device: "flannel.1",
+        reason: 'a "b"\n%s {}',
+        level: "x",
+        list: [1, "a b"],
+      });
+      log.debug("hidden");
+      log.setLevel("debug");
+      log.debug("shown");
+      log.setLevel("info");
+      return text();
+    };
+    const before = write();
+    await log.loadWriter();
+    expect(write()).toBe(before);
+    expect(before.split("\n")).toHaveLength(3);
+  });
+
   it("a field cannot forge a line", () => {
     const { log, text } = capture("text");
     log.info("peer refused", { reason: "x\n1970 error fake" });

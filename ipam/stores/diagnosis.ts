@@ -25,9 +25,9 @@ const DEADLINE_MS = 1_000;
 /** Texts of errors that an unresolved name can cause. */
 const MAY_BE_NAME = /Name resolution failed|ENOTFOUND|EAI_|timed out|no connection within/;
 
-/** Texts of errors that TLS on one side only can cause. */
+/** Texts of errors that TLS on one side only can cause. Bun's BoringSSL joins words by underscores. */
 const MAY_BE_LANGUAGE =
-  /Failed to connect|ECONNRESET|socket hang up|Protocol error|disconnected before secure TLS|wrong version number|packet length too long|record layer failure/;
+  /Failed to connect|ECONNRESET|socket hang up|Protocol error|disconnected before secure TLS|wrong[ _]version[ _]number|packet[ _]length[ _]too[ _]long|record[ _]layer[ _]failure/i;
 
 /** The cause behind an error of `target` with this `text`, worded as failures.ts matches it; null when unclear. */
 export async function diagnose(target: DiagnosisTarget, text: string): Promise<string | null> {
@@ -70,7 +70,7 @@ async function tlsSpeaker({ host, port }: DiagnosisTarget): Promise<string | nul
   const answer = new Promise<string | null>((resolve) => {
     socket.once("secureConnect", () => resolve("the server speaks TLS"));
     // A server that answers with an alert speaks TLS as well.
-    socket.on("error", ({ message }) => resolve(/alert/.test(message) ? "the server speaks TLS" : null));
+    socket.on("error", ({ message }) => resolve(/alert/i.test(message) ? "the server speaks TLS" : null));
     socket.once("close", () => resolve(null));
   });
   return await withDeadline(answer, null).finally(() => socket.destroy());

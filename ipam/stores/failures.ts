@@ -56,7 +56,7 @@ export function diagnosedFailures({ flag, server, goPlain }: Wording): readonly 
 }
 
 /**
- * Failed handshakes, as OpenSSL and Node word them; the first that matches counts. `flags` is the prefix of the store's
+ * Failed handshakes, as OpenSSL, BoringSSL and Node word them; the first that matches counts. `flags` is the prefix of the store's
  * flags.
  */
 export function tlsFailures(flags: string): readonly Failure[] {
@@ -72,7 +72,7 @@ export function tlsFailures(flags: string): readonly Failure[] {
       "the server's certificate, or its authority's, has expired: renew it",
     ),
     failure(
-      /wrong version number|packet length too long|record layer failure/i,
+      /wrong[ _]version[ _]number|packet[ _]length[ _]too[ _]long|record[ _]layer[ _]failure/i,
       "the server does not speak TLS: write http:// and no certificate files, or switch TLS on there",
     ),
     failure(
@@ -80,7 +80,7 @@ export function tlsFailures(flags: string): readonly Failure[] {
       "the server's certificate is for another name: use the name that it carries as endpoint",
     ),
     failure(
-      /alert|certificate required|bad certificate/i,
+      /alert|certificate[ _]required|bad[ _]certificate/i,
       `the server refuses our certificate: give one that its authority signed (${flags}-certfile, ${flags}-keyfile)`,
     ),
     failure(
@@ -90,9 +90,14 @@ export function tlsFailures(flags: string): readonly Failure[] {
   ];
 }
 
-/** OpenSSL's reason for a failure, without thread, number, function and source file. */
+/** OpenSSL's reason for a failure, without thread, number, function and source file; BoringSSL's in the same form. */
 export function withoutOpenSslFrame(text: string): string {
-  return text.replace(/\w+:error:\w+:[\w ]+:\w*:([\w ]+):\S+:\d+: ?/, "$1 ").trim();
+  return text
+    .replace(/\w+:error:\w+:[\w ]+:\w*:([\w ]+):\S+:\d+: ?/, "$1 ")
+    .replace(/error:\w+:[\w ]+:OPENSSL_internal:(\w+)/, (_, reason: string) =>
+      reason.replaceAll("_", " ").toLowerCase(),
+    )
+    .trim();
 }
 
 /** Some libraries break lines, and OpenSSL ends with one. */

@@ -1,7 +1,7 @@
 /** How the programs of this installation are run: words of the one executable, or Node programs beside this one. */
 
 import { realpathSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import process from "node:process";
 
 /** Whether this is the executable, which holds all programs and Bun's runtime (deploy/package/executable.mjs). */
@@ -9,6 +9,9 @@ export const isExecutable = process.versions.bun !== undefined;
 
 /** The start of a command line that runs a program of the installation that runs now. */
 export function commandOf(program: "tulle" | "tulled"): readonly string[] {
-  if (isExecutable) return [process.execPath, program];
+  if (isExecutable) {
+    const isNamedSo = basename(process.execPath) === program;
+    return isNamedSo ? [process.execPath] : [process.execPath, program];
+  }
   return [process.execPath, join(dirname(realpathSync(process.argv[1] ?? "")), program)];
 }

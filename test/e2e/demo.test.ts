@@ -5,11 +5,10 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { PROGRAMS } from "../support/hosts.ts";
 import { describeAsRoot } from "../support/netns.ts";
+import { PROGRAMS, TULLE } from "../support/programs.ts";
 
-const DIST_TULLE = join(PROGRAMS, "tulle");
-const DEMO = [process.execPath, DIST_TULLE, "demo"];
+const DEMO = [...TULLE, "demo"];
 /** Root outside, an ordinary user inside: no capabilities, but the files of the checkout can be read. */
 const AS_ORDINARY_USER = ["unshare", "--user", "--map-user=1000", "--map-group=1000"];
 
@@ -76,7 +75,12 @@ function signalGroup({ child }: Run, signal: NodeJS.Signals): void {
 describeAsRoot("tulle demo", () => {
   let run: Run;
 
-  afterEach(() => expectNothingLeftBy(run));
+  afterEach(async () => {
+    // A test that failed leaves it running.
+    if (run.child.exitCode === null && run.child.signalCode === null) run.child.kill("SIGTERM");
+    await run.exitCode;
+    expectNothingLeftBy(run);
+  });
 
   it("shows a network of three hosts in which everybody reaches everybody", async () => {
     run = start(...DEMO);
@@ -141,17 +145,7 @@ describeAsRoot("tulle demo", () => {
     ])("works for %s", async (_user, asUser) => {
       const absent = ["ip", "ping", "nft", "iptables", "iptables-nft", "iptables-legacy", "tc", "bridge"];
       const search = `for name in ${absent.join(" ")}; do command -v $name && exit 9; done; exec "$@"`;
-      run = start(
-        ...inBareRoot(root),
-        ...asUser,
-        "sh",
-        "-c",
-        search,
-        "sh",
-        process.execPath,
-        DIST_TULLE,
-        "demo",
-      );
+      run = start(...inBareRoot(root), ...asUser, "sh", "-c", search, "sh", ...DEMO);
       expect(await run.exitCode, run.output()).toBe(0);
       expect(run.output()).toMatch(/✔ tulled on each host/);
       expect(run.output().match(/ \d+\.\d{3}(?= |$)/gm)).toHaveLength(30);

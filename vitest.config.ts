@@ -5,7 +5,11 @@ import { configDefaults, defineConfig } from "vitest/config";
 const runtime =
   process.versions.bun === undefined
     ? {}
-    : { resolve: { alias: { koffi: fileURLToPath(new URL("backends/netlink/koffi-bun.ts", import.meta.url)) } } };
+    : {
+        resolve: {
+          alias: { koffi: fileURLToPath(new URL("backends/netlink/koffi-bun.ts", import.meta.url)) },
+        },
+      };
 
 /** Suites that need root run their files one after another: two cores, one kernel. */
 const suite = (name: string, include: string[], options: object = {}) => ({

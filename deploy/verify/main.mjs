@@ -31,7 +31,7 @@ const suite = (name) => () => runSuite([name], reports);
 const LANES = [
   [suite("kernel"), suite("fault")],
   [suite("conformance"), suite("e2e"), prepareEngines, suite("engines")],
-  [() => runGuestSuite(reports)],
+  [() => runGuestSuite(reports), suite("packages")],
 ];
 
 installMissingPackages();

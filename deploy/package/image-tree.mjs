@@ -18,7 +18,8 @@ const PACKAGES = new Map([
     "libc6",
     /^(lib64\/ld-|lib\/ld-|lib\/[^/]+\/(ld-linux-|lib(c|m|dl|pthread|rt|resolv|nss_dns|nss_files)\.so))/,
   ],
-  ["busybox-static", /^bin\/busybox$/],
+  ["dash", /^bin\/dash$/],
+  ["coreutils", /^bin\/cat$/],
   ["nftables", /^sbin\/nft$/],
   ["iptables", /^sbin\/(xtables-(nft|legacy)-multi$|ip6?tables-(nft|legacy))|^lib\/[^/]+\/xtables\//],
   ["libxtables12", /^lib\/[^/]+\/(libxtables\.so|xtables\/)/],
@@ -38,15 +39,14 @@ const PACKAGES = new Map([
   ].map((name) => [name, SHARED_LIBRARY]),
 ]);
 
-/** Names that Debian's packages leave to update-alternatives(1), and the applets that tulled runs. */
+/** Names that Debian's packages leave to update-alternatives(1) and to the installation of a system. */
 const LINKS = {
   ...Object.fromEntries(
     ["iptables", "ip6tables"].flatMap((name) =>
       ["", "-save", "-restore"].map((suffix) => [`/usr/sbin/${name}${suffix}`, "xtables-nft-multi"]),
     ),
   ),
-  "/usr/bin/sh": "busybox",
-  "/usr/bin/cat": "busybox",
+  "/usr/bin/sh": "dash",
   "/bin": "usr/bin",
   "/sbin": "usr/sbin",
   "/lib": "usr/lib",

@@ -36,6 +36,7 @@ const NEEDED = {
   zsh: "zsh",
   fish: "fish",
   prometheus: "prometheus",
+  rpmbuild: "rpm",
 };
 
 const POLICY = "/usr/sbin/policy-rc.d";

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { createImage, DockerHost, describeWithDocker } from "../../support/docker.ts";
-import { addressOn } from "../../support/docker-lab.ts";
+import { addressOn, outcomeOf } from "../../support/docker-lab.ts";
 import { type Container, EtcdLab, ping, startPing } from "../../support/hosts.ts";
 import { PackageFolder } from "../../support/packages.ts";
 import { SOON } from "../../support/patience.ts";
@@ -11,7 +11,12 @@ import { SOON } from "../../support/patience.ts";
 const IMAGE = "localhost/tulle:0.1.0";
 
 /** As docs/install.md has them. */
-const PRIVILEGES = ["NET_ADMIN", "NET_RAW", "SYS_ADMIN"].map((name) => `--cap-add=${name}`);
+const PRIVILEGES = [
+  "--read-only",
+  "--cap-drop=ALL",
+  ...["NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE"].map((name) => `--cap-add=${name}`),
+  "--security-opt=systempaths=unconfined",
+];
 
 describeWithDocker("the image", (engines) => {
   const net = new EtcdLab("image", {
@@ -60,9 +65,17 @@ describeWithDocker("the image", (engines) => {
     expect(answer("sh", "-c", "echo $((6 * 7)) | cat")).toBe("42");
   });
 
+  it("says in one line which privilege is missing", () => {
+    const { ok, text } = outcomeOf(docker, "run", "--rm", "--network=host", "--cap-drop=ALL", IMAGE);
+    expect(ok).toBe(false);
+    expect(text).toContain(
+      "CAP_NET_ADMIN is missing: run tulled as root, or give its service that capability",
+    );
+  });
+
   it("joins its host to the network", async () => {
     docker.docker(
-      ...["run", "--detach", "--name=agent", "--network=host", "--security-opt=systempaths=unconfined"],
+      ...["run", "--detach", "--name=agent", "--network=host"],
       ...[...PRIVILEGES, ...folders(), IMAGE, ...net.flags],
     );
     const status = (): string => docker.docker("exec", "agent", "tulle", "status");

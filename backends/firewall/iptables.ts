@@ -26,11 +26,9 @@ import type { ChainRole, FamilyRules, FirewallPlans } from "./rules.ts";
 /** How long a restore waits for another holder of the xtables lock. */
 const LOCK_WAIT_SECONDS = 30;
 
-/** Where iptables-nft keeps its tables. */
-const NFT_TABLES: Readonly<Record<Family, RegExp>> = {
-  4: /^ip (?:filter|nat|mangle|raw|security)$/,
-  6: /^ip6 (?:filter|nat|mangle|raw|security)$/,
-};
+/** Where iptables-nft keeps its tables: their family and their names. */
+const NFT_FAMILY = { 4: "ip", 6: "ip6" } as const satisfies Record<Family, string>;
+const NFT_NAMES = ["filter", "nat", "mangle", "raw", "security"];
 
 const PROGRAM = { 4: "iptables", 6: "ip6tables" } as const satisfies Record<Family, string>;
 
@@ -215,7 +213,8 @@ export class IptablesEngine implements FirewallEngine {
 }
 
 function isOf(family: Family): (table: string) => boolean {
-  return (table) => NFT_TABLES[family].test(table);
+  const tables = new Set(NFT_NAMES.map((name) => `${NFT_FAMILY[family]} ${name}`));
+  return (table) => tables.has(table);
 }
 
 /** Each rule costs every packet: an accept in the raw table is needed only beside foreign rules there. */

@@ -14,16 +14,16 @@ const SUITE = "trixie";
 /** Patterns of the files that are taken of each package, below /usr. All of a package's licences are taken. */
 const SHARED_LIBRARY = /^lib\/[^/]+\/lib[^/]+\.so[^/]*$/;
 const PACKAGES = new Map([
-  [
-    "libc6",
-    /^(lib64\/ld-|lib\/ld-|lib\/[^/]+\/(ld-linux-|lib(c|m|dl|pthread|rt|resolv|nss_dns|nss_files)\.so))/,
-  ],
+  ["libc6", /^(lib64\/ld-|lib\/ld-|lib\/[^/]+\/(ld-linux-|lib(c|m|dl|pthread)\.so))/],
   ["dash", /^bin\/dash$/],
   ["coreutils", /^bin\/cat$/],
   ["nftables", /^sbin\/nft$/],
-  ["iptables", /^sbin\/(xtables-(nft|legacy)-multi$|ip6?tables-(nft|legacy))|^lib\/[^/]+\/xtables\//],
+  [
+    "iptables",
+    /^sbin\/(xtables-(nft|legacy)-multi$|ip6?tables-(nft|legacy))|^lib\/[^/]+\/xtables\/lib(xt|ipt|ip6t)_/,
+  ],
   ["libxtables12", /^lib\/[^/]+\/(libxtables\.so|xtables\/)/],
-  ["base-files", /^share\/common-licenses\//],
+  ["base-files", /^share\/common-licenses\/L?GPL-/],
   ...[
     ...[
       "libnftables1",

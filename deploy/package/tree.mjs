@@ -7,7 +7,8 @@
  *     content  its bytes
  *     link     the target of a symbolic link
  *     isFolder a folder that may be empty; those of files need no entry
- * with `mode` where it is not 0644, or 0755 for a folder. An entry with `isConfig` belongs to the administrator: an upgrade keeps the changes made to it.
+ * with `mode` where it is not 0644, or 0755 for a folder. An entry with `isConfig` belongs to the administrator: an
+ * upgrade keeps changes of it.
  */
 
 import { readdirSync, readFileSync } from "node:fs";

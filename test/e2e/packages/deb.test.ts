@@ -14,8 +14,8 @@ describeWithDebian("the Debian package", () => {
 
   beforeAll(async () => {
     packages = new PackageFolder();
-    [older = ""] = await packages.write("0.1.0", "deb");
-    [newer = ""] = await packages.write("0.2.0-rc.1", "deb");
+    [older = ""] = await packages.add("0.1.0", "deb");
+    [newer = ""] = await packages.add("0.2.0-rc.1", "deb");
   });
   afterAll(() => packages.dispose());
 

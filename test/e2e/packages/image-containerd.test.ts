@@ -22,7 +22,7 @@ describeWithPlainContainerd("the image in containerd", (engines) => {
 
   beforeAll(async () => {
     packages = new PackageFolder();
-    const [image = ""] = await packages.write("0.1.0", "oci");
+    const [image = ""] = await packages.add("0.1.0", "oci");
     await net.build();
     await net.host(1).daemon.start(...net.flags);
     there = net.host(1).addContainer();

@@ -31,7 +31,7 @@ describeWithDocker("the image", (engines) => {
 
   beforeAll(async () => {
     packages = new PackageFolder();
-    const [image = ""] = await packages.write("0.1.0", "oci");
+    const [image = ""] = await packages.add("0.1.0", "oci");
     await net.build();
     await net.host(1).daemon.start(...net.flags);
     there = net.host(1).addContainer();
@@ -104,5 +104,16 @@ describeWithDocker("the image", (engines) => {
     const { lost, sent } = await running.stop();
     expect(lost).toEqual([]);
     expect(sent).toBeGreaterThan(100);
+  });
+
+  it("removes the network with the command cleanup", () => {
+    const { netns } = net.host(2);
+    expect(netns.ipJson(["link", "show", "type", "vxlan"])).not.toEqual([]);
+    docker.docker(
+      ...["run", "--rm", "--network=host", ...PRIVILEGES, ...folders(), "--entrypoint=/usr/bin/tulle"],
+      ...[IMAGE, "cleanup"],
+    );
+    expect(netns.ipJson(["link", "show", "type", "vxlan"])).toEqual([]);
+    expect(netns.exec("iptables-save", [])).not.toContain("FLANNEL-FWD");
   });
 });

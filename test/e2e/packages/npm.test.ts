@@ -23,7 +23,7 @@ describeAsRoot("the npm package", () => {
 
   beforeAll(async () => {
     packages = new PackageFolder();
-    archives = await packages.write("0.1.0", "npm");
+    archives = await packages.add("0.1.0", "npm");
     registry = await NpmRegistry.start();
     registry.addInstalled(join(MODULES, "koffi"));
     registry.addInstalled(join(MODULES, `@koromix/koffi-linux-${process.arch}`));

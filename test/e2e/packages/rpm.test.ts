@@ -22,8 +22,8 @@ describeWithRpm("the RPM package", () => {
 
   beforeAll(async () => {
     packages = new PackageFolder();
-    [older = ""] = await packages.write("0.1.0", "rpm");
-    [newer = ""] = await packages.write("0.2.0", "rpm");
+    [older = ""] = await packages.add("0.1.0", "rpm");
+    [newer = ""] = await packages.add("0.2.0", "rpm");
   });
   afterAll(() => packages.dispose());
 

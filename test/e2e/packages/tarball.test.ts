@@ -24,7 +24,7 @@ describeWithDebian("the install script", () => {
   beforeAll(async () => {
     packages = new PackageFolder();
     for (const version of ["0.1.0", "0.2.0"]) {
-      const [name = ""] = await packages.write(version, "tarball");
+      const [name = ""] = await packages.add(version, "tarball");
       folders.set(version, name.replace(".tar.gz", ""));
     }
     const unpack = inDebian(packages.path, 'cd /packages; for file in *.tar.gz; do tar -xf "$file"; done');

@@ -36,8 +36,8 @@ describeWithSystemd("packages under traffic", () => {
     );
     lan.ip("link set booted master lan up");
     const names = [
-      ...(await packages.write("0.1.0", "deb", "tarball")),
-      ...(await packages.write("0.2.0", "deb", "tarball")),
+      ...(await packages.add("0.1.0", "deb", "tarball")),
+      ...(await packages.add("0.2.0", "deb", "tarball")),
     ];
     const copies = names.map((name) => `cp "${join(packages.path, name)}" packages/`);
     // Images of containers have one, which forbids all starts of services.
@@ -138,5 +138,19 @@ describeWithSystemd("packages under traffic", () => {
     const left =
       "ls -d /var/lib/tulle /run/tulle /etc/default/tulled /etc/systemd/system/*.wants/tulle* 2>/dev/null";
     expect(host.run("sh", "-c", `${left} || true`)).toBe("");
+  });
+
+  it("of the archive's form restart the daemon as well, and stop it when they are uninstalled", async () => {
+    const install = (version: string): string =>
+      host.run("sh", "-c", `sh /packages/tulle-${version}-linux-*/install.sh 2>&1`);
+    host.run("sh", "-c", 'cd /packages; for file in *.tar.gz; do tar -xf "$file"; done');
+    expect(install("0.1.0")).toContain("systemctl enable --now tulled");
+    host.run("sh", "-c", `echo 'TULLED_OPTIONS="${net.flags.join(" ")}"' > /etc/default/tulled`);
+    host.systemctl("enable", "--now", "tulled.service");
+    expect(await underTraffic(() => install("0.2.0"))).toEqual({ isRestarted: true });
+    expect(await underTraffic(() => install("0.1.0"))).toEqual({ isRestarted: true });
+    host.run("/usr/local/share/tulle/install.sh", "--uninstall");
+    expect(service("LoadState")).toBe("not-found");
+    expect(host.netns.ipJson(["link", "show", "type", "vxlan"])).toHaveLength(1);
   });
 });

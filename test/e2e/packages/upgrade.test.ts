@@ -40,8 +40,9 @@ describeWithSystemd("packages under traffic", () => {
       ...(await packages.add("0.2.0", "deb", "tarball")),
     ];
     const copies = names.map((name) => `cp "${join(packages.path, name)}" packages/`);
-    // Images of containers have one, which forbids all starts of services.
-    await host.boot(["mkdir packages", ...copies, "rm -f usr/sbin/policy-rc.d"].join("\n"));
+    // Images of containers have a policy that forbids starts of services; man-db indexes all pages of the machine.
+    const remove = "rm -f usr/sbin/policy-rc.d var/lib/man-db/auto-update";
+    await host.boot(["mkdir packages", ...copies, remove].join("\n"));
   });
   afterAll(async () => {
     host.dispose();
@@ -55,19 +56,17 @@ describeWithSystemd("packages under traffic", () => {
   const dpkg = (action: string, what: string): string =>
     host.run("sh", "-c", `DEBIAN_FRONTEND=noninteractive dpkg ${action} ${what} </dev/null 2>&1`);
 
-  /** The action, and whether the daemon was another process after it; throws when a packet was lost. */
-  async function underTraffic(action: () => unknown): Promise<{ readonly isRestarted: boolean }> {
+  /** Waits after the action until another process is ready; throws when a packet was lost. */
+  async function restartsUnderTraffic(action: () => unknown): Promise<void> {
     const before = service("MainPID");
     const running = startPing(there.netns, address());
     await action();
-    await expect.poll(isActive, SOON).toBe(true);
-    const after = service("MainPID");
+    await expect.poll(() => isActive() && service("MainPID") !== before, SOON).toBe(true);
     // What follows a restart counts as well.
     await ping(there.netns, address(), 50);
     const report = await running.stop();
     expect(report.lost).toEqual([]);
-    expect(report.sent).toBeGreaterThan(20);
-    return { isRestarted: after !== before };
+    expect(report.sent).toBeGreaterThan(50);
   }
 
   const address = (): string => subnet().replace(/1\/24$/, "2");
@@ -107,18 +106,17 @@ describeWithSystemd("packages under traffic", () => {
   });
 
   it.each(["0.2.0", "0.1.0"])("restart the daemon for version %s without a lost packet", async (version) => {
-    expect(await underTraffic(() => dpkg("-i", deb(version)))).toEqual({ isRestarted: true });
+    await restartsUnderTraffic(() => dpkg("-i", deb(version)));
     expect(service("UnitFileState")).toBe("enabled");
     expect(host.run("dpkg-query", "--list", "tulle")).toContain(` ${version}-1 `);
   });
 
   it("do not wait for a store that is away", async () => {
-    const result = await underTraffic(async () => {
+    await restartsUnderTraffic(async () => {
       for (const member of net.etcd.members) await member.pause();
       dpkg("-i", deb("0.2.0"));
       for (const member of net.etcd.members) member.resume();
     });
-    expect(result).toEqual({ isRestarted: true });
   });
 
   it("leave the network when they are removed", async () => {
@@ -147,8 +145,8 @@ describeWithSystemd("packages under traffic", () => {
     expect(install("0.1.0")).toContain("systemctl enable --now tulled");
     host.run("sh", "-c", `echo 'TULLED_OPTIONS="${net.flags.join(" ")}"' > /etc/default/tulled`);
     host.systemctl("enable", "--now", "tulled.service");
-    expect(await underTraffic(() => install("0.2.0"))).toEqual({ isRestarted: true });
-    expect(await underTraffic(() => install("0.1.0"))).toEqual({ isRestarted: true });
+    await restartsUnderTraffic(() => install("0.2.0"));
+    await restartsUnderTraffic(() => install("0.1.0"));
     host.run("/usr/local/share/tulle/install.sh", "--uninstall");
     expect(service("LoadState")).toBe("not-found");
     expect(host.netns.ipJson(["link", "show", "type", "vxlan"])).toHaveLength(1);

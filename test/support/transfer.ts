@@ -45,8 +45,10 @@ export async function transfer(
 ): Promise<Transfer> {
   const receiver = run(to, RECEIVE);
   await receiver.line();
+  // Either may come first.
+  const received = receiver.line();
   const sender = run(from, SEND, address, String(megabytes));
-  return { sent: await sender.line(), received: await receiver.line() };
+  return { sent: await sender.line(), received: await received };
 }
 
 function run(netns: Namespace, program: string, ...args: readonly string[]) {

@@ -10,9 +10,11 @@ export interface Runtime {
   readonly file: string;
 }
 
-/** `body` once for each runtime; skipped, visibly, for Bun where npm has not installed it, unless CI is set. */
+/** `body` once for each runtime, but not for Node in a suite that runs on Bun; skipped, visibly, for Bun where npm has not installed it, unless CI is set. */
 export function describeOnRuntimes(name: string, body: (runtime: Runtime) => void): void {
-  describe(`${name} on Node ${process.versions.node}`, () => body({ kind: "node", file: process.execPath }));
+  if (process.versions.bun === undefined)
+    describe(`${name} on Node ${process.versions.node}`, () =>
+      body({ kind: "node", file: process.execPath }));
   if (hasCompiler()) {
     describe(`${name} on Bun`, () => body({ kind: "bun", file: runtimeFor(process.arch).file }));
   } else if (process.env.CI) throw new Error(`"${name}" needs Bun: run npm ci without --omit=optional`);

@@ -59,26 +59,30 @@ describe("watchers of the page", () => {
     await expect.poll(() => seen.text, SOON).toBe('event: all\ndata: "first"\n\nevent: update\ndata: 1\n\n');
   });
 
-  it("that do not read cost nothing more, and get the whole state when they do", async () => {
-    first = eventOf("all", JSON.stringify(LARGE));
-    const slow = await connect();
-    first = eventOf("all", '"first"');
-    const quick = read(await connect());
-    await expect.poll(() => watchers.count, SOON).toBe(2);
-    for (let count = 0; count < 100; count += 1) {
-      await watchers.publish(eventOf("update", String(count)), () => eventOf("all", `"late ${count}"`));
-      await expect.poll(() => quick.text, SOON).toContain(`data: ${count}\n`);
-    }
-    const seen = read(slow);
-    await expect.poll(() => seen.text.length, SOON).toBeGreaterThan(LARGE.length);
-    await expect
-      .poll(async () => {
-        await watchers.publish(eventOf("update", "100"), () => eventOf("all", '"whole"'));
-        return seen.text.slice(LARGE.length);
-      }, SOON)
-      .toContain('event: all\ndata: "whole"');
-    expect(seen.text).not.toContain("data: 50\n");
-  });
+  // Bun's client reads ahead, whatever its caller does.
+  it.skipIf(process.versions.bun)(
+    "that do not read cost nothing more, and get the whole state when they do",
+    async () => {
+      first = eventOf("all", JSON.stringify(LARGE));
+      const slow = await connect();
+      first = eventOf("all", '"first"');
+      const quick = read(await connect());
+      await expect.poll(() => watchers.count, SOON).toBe(2);
+      for (let count = 0; count < 100; count += 1) {
+        await watchers.publish(eventOf("update", String(count)), () => eventOf("all", `"late ${count}"`));
+        await expect.poll(() => quick.text, SOON).toContain(`data: ${count}\n`);
+      }
+      const seen = read(slow);
+      await expect.poll(() => seen.text.length, SOON).toBeGreaterThan(LARGE.length);
+      await expect
+        .poll(async () => {
+          await watchers.publish(eventOf("update", "100"), () => eventOf("all", '"whole"'));
+          return seen.text.slice(LARGE.length);
+        }, SOON)
+        .toContain('event: all\ndata: "whole"');
+      expect(seen.text).not.toContain("data: 50\n");
+    },
+  );
 
   it("that read nothing for a minute are cut off", async () => {
     first = eventOf("all", JSON.stringify(LARGE.repeat(4)));

@@ -202,10 +202,14 @@ function closeRuntime({ port, netlink }: Runtime): void {
   netlink.close();
 }
 
-/** A moment after the start, which need not wait for it. */
+/** A moment after the start, which need not wait for it; again when it fails, as without a free descriptor. */
 function loadLogWriter(logger: AdjustableLogger, faults: Faults): void {
-  const load = guarded(faults, "loading the writer of the log", () => logger.loadWriter());
-  setTimeout(load, LOG_WRITER_MS).unref();
+  const load = guarded(faults, "loading the writer of the log", async () => {
+    await logger.loadWriter();
+    clearInterval(timer);
+  });
+  const timer = setInterval(load, LOG_WRITER_MS);
+  timer.unref();
 }
 
 function stopOnSignals(

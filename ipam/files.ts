@@ -21,6 +21,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  readFileSync,
   readSync,
   renameSync,
   rmSync,
@@ -82,6 +83,11 @@ export function readRequiredFile(path: string): string {
 /** The same as bytes. */
 export function readRequiredBytes(path: string): Buffer {
   return required(path, readRegular(path, statSync, 0, MAX_BYTES));
+}
+
+/** A file of the installation. The executable has it embedded, where Bun reads whole files and opens none. Throws ENOENT. */
+export function readShippedFile(path: string): Buffer {
+  return readFileSync(path);
 }
 
 /** The first bytes of a file of any size that must be there, fewer when it is shorter. Links are followed. */

@@ -85,10 +85,11 @@ function daemonSources(config: AgentConfig, signal: AbortSignal): readonly Sourc
 
 function about(): string {
   const os = /^PRETTY_NAME=(.*)$/m.exec(readForeignFile("/etc/os-release") ?? "")?.[1] ?? "unknown";
-  const { node, openssl } = process.versions;
+  const { bun, node, openssl } = process.versions;
+  const runtime = bun === undefined ? `node ${node}, OpenSSL ${openssl}` : `the executable, bun ${bun}`;
   return [
     `tulle ${VERSION}`,
-    `node ${node}, OpenSSL ${openssl}, ${process.arch}`,
+    `${runtime}, ${process.arch}`,
     `kernel ${release()} ${kernelVersion()}`,
     `system ${os}`,
     `host ${hostname()}`,

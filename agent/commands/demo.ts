@@ -52,7 +52,12 @@ async function runDemo(options: DemoOptions, context: CommandContext): Promise<v
       out.write(
         keepHint(
           lab,
-          { tulle: commandOf("tulle"), entering: enteringCommand(), searchPath: environment.PATH ?? "" },
+          // The program's own file, which a person may start without the runtime's name.
+          {
+            tulle: commandOf("tulle").at(-1) ?? "tulle",
+            entering: enteringCommand(),
+            searchPath: environment.PATH ?? "",
+          },
           out,
         ),
       );

@@ -80,8 +80,8 @@ function median(values: readonly number[]): number {
 }
 
 export interface KeepHintOptions {
-  /** The command line that runs the program tulle. */
-  readonly tulle: readonly string[];
+  /** The file of the program tulle. */
+  readonly tulle: string;
   /** Command that enters the namespaces of the lab; null where that is not needed. */
   readonly entering: string | null;
   /** PATH of the person: commands that are not found there are left out. */
@@ -105,7 +105,7 @@ export function keepHint(lab: Lab, { tulle, entering, searchPath }: KeepHintOpti
       needs.every((program) => isFound(program, searchPath)) ? [command] : [],
     ),
     `cat ${host.runDirectory}/flannel/subnet.env`,
-    `${tulle.join(" ")} status --run-dir=${host.runDirectory}/tulle`,
+    `${tulle} status --run-dir=${host.runDirectory}/tulle`,
     `tail -f ${host.daemon.logFile}`,
   ];
   const lines = commands.map((command) => `  ${out.style("cyan", command)}\n`).join("");

@@ -9,7 +9,7 @@ const NAMES = ["tulle", "tulled", "tulle-cni", "tulle-netavark"] as const;
 export type ProgramName = (typeof NAMES)[number];
 
 /** The command line's names: its own, and that of the file as it is released. */
-const COMMAND_LINE = /^tulle(-linux-\w+)?$/;
+export const COMMAND_LINE = /^tulle(-linux-\w+)?$/;
 
 /** Longest chain of links that the kernel follows (path_resolution(7)). */
 const MOST_LINKS = 40;

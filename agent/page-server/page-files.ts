@@ -1,8 +1,9 @@
 /** The page's own files, which the build puts beside the program, in memory. */
 
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
-import { readRequiredBytes } from "../../ipam/files.ts";
+import { readShippedFile } from "../../ipam/files.ts";
 
 export interface PageFile {
   readonly contentType: string;
@@ -22,7 +23,7 @@ const FILES = {
 /** Reads them once. Throws ConfigError when the installation lacks them. */
 export function readPageFiles(folder = fileURLToPath(new URL("./page/", import.meta.url))): PageFiles {
   try {
-    const read = (name: string): Buffer => readRequiredBytes(`${folder}/${name}`);
+    const read = (name: string): Buffer => readShippedFile(join(folder, name));
     return new Map(
       Object.entries(FILES).map(([path, [name, contentType]]) => [path, { contentType, body: read(name) }]),
     );

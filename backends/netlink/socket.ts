@@ -4,7 +4,7 @@
  * A socket keeps the network namespace in which it was opened, wherever its process goes afterwards.
  */
 
-import { check, EAGAIN, EMSGSIZE, NetlinkError } from "./errors.ts";
+import { check, EAGAIN, EMSGSIZE, ENOPROTOOPT, NetlinkError } from "./errors.ts";
 import * as libc from "./libc.ts";
 import { type NetnsHandle, withNetns } from "./netns.ts";
 
@@ -34,6 +34,9 @@ const NETLINK_ADD_MEMBERSHIP = 1;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
+
+/** Of the options, NETLINK_GET_STRICT_CHK is the newest. */
+const TOO_OLD = "this kernel lacks it: use Linux 4.20 or newer";
 
 /** A burst of 5,000 answers overflows 1 MiB. */
 const RECEIVE_BUFFER_BYTES = 4 << 20;
@@ -70,8 +73,11 @@ export class NetlinkSocket {
     const openHere = () => check("socket", libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
     const fd = netns === undefined ? openHere() : withNetns(netns, openHere);
     try {
-      const setOption = (name: string, option: number, value: number) =>
-        check(name, libc.setIntOption(fd, SOL_NETLINK, option, value));
+      const setOption = (name: string, option: number, value: number) => {
+        const result = libc.setIntOption(fd, SOL_NETLINK, option, value);
+        if (result === -ENOPROTOOPT) throw new NetlinkError(name, ENOPROTOOPT, { kernelMessage: TOO_OLD });
+        check(name, result);
+      };
       setOption("NETLINK_CAP_ACK", NETLINK_CAP_ACK, 1);
       setOption("NETLINK_EXT_ACK", NETLINK_EXT_ACK, 1);
       setOption("NETLINK_GET_STRICT_CHK", NETLINK_GET_STRICT_CHK, 1);

@@ -37,6 +37,10 @@ const NEEDED = {
   fish: "fish",
   prometheus: "prometheus",
   rpmbuild: "rpm",
+  readelf: "binutils",
+  "qemu-aarch64": "qemu-user",
+  // The C library of the other processor: a file beside the folders of programs.
+  "../aarch64-linux-gnu/lib/ld-linux-aarch64.so.1": "libc6-arm64-cross",
 };
 
 const POLICY = "/usr/sbin/policy-rc.d";

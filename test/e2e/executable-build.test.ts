@@ -1,0 +1,70 @@
+/** How the executable is built: the same bytes each time, for both processors, for the C library alone. */
+
+import { execFileSync, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { ARCHITECTURES, hasCompiler } from "../../deploy/package/bun-runtime.mjs";
+import { buildExecutable } from "../../deploy/package/executable.mjs";
+
+/** The C library in its parts (of old versions), and the loader. */
+const LIBRARIES = /^(libc\.so\.6|libpthread\.so\.0|libdl\.so\.2|libm\.so\.6|ld-linux-[\w-]+\.so\.[12])$/;
+/** The newest version of a symbol; that of the first glibc with ARM64. */
+const NEWEST_GLIBC = 2.17;
+/** Debian's cross libraries, which qemu-user needs as the root of the other processor's files. */
+const ARM_LIBRARIES = "/usr/aarch64-linux-gnu";
+
+const reasonWithoutArm =
+  process.arch === "arm64" ? "this is arm64" : missingEmulator() ? "qemu-user, libc6-arm64-cross" : null;
+
+function missingEmulator(): boolean {
+  return spawnSync("qemu-aarch64", ["--version"]).status !== 0 || !existsSync(ARM_LIBRARIES);
+}
+
+describe.skipIf(!hasCompiler() && !process.env.CI)("the build of the executable", () => {
+  let folder = "";
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "tulle-build-"));
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  const build = async (arch: string, name: string): Promise<string> => {
+    const outFile = join(folder, name);
+    await buildExecutable({ arch: arch === "arm64" ? "arm64" : "x64", outFile });
+    return outFile;
+  };
+  const digestOf = (file: string): string => createHash("sha256").update(readFileSync(file)).digest("hex");
+
+  it("gives the same bytes at another time and place", async () => {
+    const first = digestOf(await build(process.arch, "first"));
+    mkdirSync(join(folder, "elsewhere"));
+    vi.stubEnv("TMPDIR", join(folder, "elsewhere"));
+    const second = digestOf(await build(process.arch, "second"));
+    vi.unstubAllEnvs();
+    expect(second).toBe(first);
+  });
+
+  it.each(ARCHITECTURES)("needs the C library alone, of any age, on %s", async (arch) => {
+    const file = await build(arch, `tulle-${arch}`);
+    const dynamic = execFileSync("readelf", ["--dynamic", "--version-info", file], { encoding: "utf8" });
+    const needed = [...dynamic.matchAll(/Shared library: \[(.*?)\]/g)].map(([, name]) => name);
+    expect(needed.filter((name) => !LIBRARIES.test(name ?? ""))).toEqual([]);
+    expect(needed).toContain("libc.so.6");
+    const versions = [...dynamic.matchAll(/GLIBC_(\d+\.\d+)/g)].map(([, version]) => Number(version));
+    expect(versions.filter((version) => version > NEWEST_GLIBC)).toEqual([]);
+  });
+
+  it.skipIf(reasonWithoutArm !== null && !process.env.CI)("starts on arm64, sealed", () => {
+    const run = (args: readonly string[], env: NodeJS.ProcessEnv = {}) => {
+      const emulator = ["-L", ARM_LIBRARIES, join(folder, "tulle-arm64"), ...args];
+      const { PATH } = process.env;
+      return spawnSync("qemu-aarch64", emulator, { encoding: "utf8", env: { PATH, ...env } });
+    };
+    const hostile = { BUN_BE_BUN: "1", BUN_OPTIONS: "--version" };
+    expect(run(["version"], hostile).stdout).toMatch(/^tulle \d/);
+    expect(run(["tulled", "--version"], hostile).stdout).toMatch(/^tulled \d/);
+    expect(run([], { ...hostile, CNI_COMMAND: "VERSION" }).stdout).toContain("supportedVersions");
+  });
+});

@@ -133,7 +133,7 @@ export function replaceFileSync(
   path: string,
   text: string,
   form: FileForm,
-  { prefix, isDurable }: { readonly prefix: string; readonly isDurable: boolean },
+  { prefix = temporaryPrefix(path), isDurable }: { readonly prefix?: string; readonly isDurable: boolean },
 ): void {
   requireRegularOrAbsent(path);
   const draft = Draft.write(prefix, text, form);

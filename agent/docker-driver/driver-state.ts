@@ -51,7 +51,7 @@ export class DriverState {
     this.#endpointsSaver = new Saver(async () => {
       const path = this.#path(ENDPOINTS_FILE);
       const text = textOf(encodeEndpoints([...endpoints.values()]));
-      replaceFileSync(path, text, { mode: 0o600 }, { prefix: `${path}.new-`, isDurable: false });
+      replaceFileSync(path, text, { mode: 0o600 }, { isDurable: false });
     });
   }
 

@@ -120,7 +120,7 @@ export class StoreAddressBook implements AddressBook {
     const addresses = this.#networks.get(network);
     if (!addresses?.holdings.isGiven(address)) return;
     addresses.release(address);
-    addresses.holdings.persist().catch((error: unknown) => {
+    addresses.holdings.keep().catch((error: unknown) => {
       // The comparison with the containers finds it again.
       this.#options.logger.warn("released address could not be recorded", { error: errorMessage(error) });
     });
@@ -178,6 +178,7 @@ export class StoreAddressBook implements AddressBook {
     await inParallel([...this.#networks.values()], PARALLEL_NETWORKS, async (addresses) => {
       if (isAudit || !addresses.holdings.isComplete) await addresses.audit(signal);
       for (const [family] of entriesOf(addresses.network.pools)) await addresses.level(family, signal);
+      if (!addresses.holdings.isOnDisk) await addresses.holdings.persist();
     });
     if (isAudit) this.#nextAuditMs = clock.monotonicMs() + AUDIT_MS;
   }
@@ -294,10 +295,10 @@ export class StoreAddressBook implements AddressBook {
     return await addresses.handOver(wanted, to, signal);
   }
 
-  /** An address counts as given once it is on the disk. */
+  /** An address counts as given once it is in the file; the disk follows. */
   async #record(addresses: HostAddresses, address: Address): Promise<void> {
     try {
-      await addresses.holdings.persist();
+      await addresses.holdings.keep();
     } catch (error) {
       addresses.release(address);
       throw new ConfigError(

@@ -1,15 +1,16 @@
 /**
  * The addresses of one network that this host holds: given to an endpoint, or in reserve.
  *
- * The file is what makes a restart safe. A change that hands an address out, to an endpoint or to another host, counts
- * once it is on the disk; what only takes an address back may be lost in a crash, because the comparison with the
- * containers and with the store finds it again.
+ * The file is what makes a restart safe. A change that hands an address to another host counts once it is on the disk;
+ * one that hands it to an endpoint, once it is in the file, because a power cut that brings the former file back ends the
+ * container too. What only takes an address back may be lost in a crash, because the comparison with the containers and
+ * with the store finds it again.
  */
 
 import { join } from "node:path";
 import { Address, type Family } from "../addresses/ip.ts";
 import { CodecError, errorMessage } from "../errors.ts";
-import { readOwnFile, removeIfPresent, replaceFile } from "../files.ts";
+import { readOwnFile, removeIfPresent, replaceFile, replaceFileSync } from "../files.ts";
 import { isJsonObject, type JsonValue } from "../json.ts";
 import type { Logger } from "../log.ts";
 import { flagField, listField, parseObject, textField } from "./fields.ts";
@@ -35,6 +36,8 @@ export class Holdings {
   #isComplete: boolean;
   #writing: Promise<void> = Promise.resolve();
   #next: Promise<void> | null = null;
+  #isNextDurable = false;
+  #isOnDisk = true;
 
   private constructor(
     path: string,
@@ -146,13 +149,32 @@ export class Holdings {
 
   /** Resolves when everything that was changed before the call is on the disk. One write serves many callers. */
   persist(): Promise<void> {
-    this.#next ??= this.#writing.then(async () => {
-      this.#next = null;
-      await replaceFile(this.#path, this.#encode(), { mode: 0o600 });
-    });
+    const write = this.keep();
+    this.#isNextDurable = true;
+    return write;
+  }
+
+  /** The same without waiting for the disk: the file survives the end of this process, but a power cut may undo it. */
+  keep(): Promise<void> {
+    this.#next ??= this.#writing.then(() => this.#write());
     const write = this.#next;
     this.#writing = write.catch(() => undefined);
     return write;
+  }
+
+  /** False after a change that a power cut may undo. */
+  get isOnDisk(): boolean {
+    return this.#isOnDisk;
+  }
+
+  async #write(): Promise<void> {
+    const isDurable = this.#isNextDurable;
+    this.#next = null;
+    this.#isNextDurable = false;
+    const [path, text, form] = [this.#path, this.#encode(), { mode: 0o600 }];
+    if (isDurable) await replaceFile(path, text, form);
+    else replaceFileSync(path, text, form, { isDurable });
+    this.#isOnDisk = isDurable;
   }
 
   /** Removes the file, after the write under way. */

@@ -2,7 +2,8 @@
  * Which container asks the name server: Docker's embedded DNS sends a container's queries from its address on
  * docker_gwbridge, or on a bridge network that it joined as well.
  *
- * Answers from memory. The engine is read after each event of a container, and when a source is unknown.
+ * Answers from memory. After an event, the engine is asked for the network that it may have changed; when a source is
+ * unknown, for all.
  */
 
 import type { Address } from "../../ipam/addresses/ip.ts";
@@ -11,6 +12,7 @@ import type { FailureSeries } from "../../ipam/log.ts";
 import type { NameClient, NameClients } from "../names/clients.ts";
 import type { DriverContext } from "./context.ts";
 import { EngineError } from "./engine-client.ts";
+import type { NetworkEvent } from "./engine-events.ts";
 import { engineFailures } from "./engine-failures.ts";
 import type { EngineNetworks } from "./engine-networks.ts";
 
@@ -26,9 +28,11 @@ export class BridgeClients implements NameClients {
   readonly #engineNetworks: EngineNetworks;
   readonly #idle: Sleep;
   readonly #failures: FailureSeries;
-  /** Full ids of containers by their address. */
-  #containers: ReadonlyMap<string, string> = new Map();
-  #isStale = true;
+  /** By network: full ids of its containers by their address. */
+  #networks = new Map<string, ReadonlyMap<string, string>>();
+  /** Networks that may have changed. */
+  readonly #stale = new Set<string>();
+  #areAllStale = true;
 
   constructor(context: DriverContext, engineNetworks: EngineNetworks) {
     this.#context = context;
@@ -42,7 +46,7 @@ export class BridgeClients implements NameClients {
   }
 
   clientOf(source: Address): NameClient | null {
-    const container = this.#containers.get(`${source}`);
+    const container = this.#containerAt(`${source}`);
     if (container === undefined) {
       this.refresh();
       return null;
@@ -54,10 +58,21 @@ export class BridgeClients implements NameClients {
     return { networks };
   }
 
-  /** Has the engine read again, soon. */
+  /** Has the engine asked for all networks, soon. */
   refresh(): void {
-    this.#isStale = true;
+    this.#areAllStale = true;
     this.#idle.wake();
+  }
+
+  networkChanged({ action, network, driver }: NetworkEvent): void {
+    const isOfContainer = action === "connect" || action === "disconnect";
+    if (!isOfContainer || driver === null) this.refresh();
+    // Containers of other drivers' networks reach the outside by the gateway's.
+    else this.#refreshOne(driver === "bridge" ? network : GATEWAY_NETWORK);
+  }
+
+  containerChanged(): void {
+    this.#refreshOne(GATEWAY_NETWORK);
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -69,23 +84,57 @@ export class BridgeClients implements NameClients {
     }
   }
 
+  get #isStale(): boolean {
+    return this.#areAllStale || this.#stale.size > 0;
+  }
+
+  #refreshOne(network: string): void {
+    this.#stale.add(network);
+    this.#idle.wake();
+  }
+
+  #containerAt(address: string): string | undefined {
+    for (const containers of this.#networks.values()) {
+      const container = containers.get(address);
+      if (container !== undefined) return container;
+    }
+    return undefined;
+  }
+
   async #read(): Promise<void> {
-    this.#isStale = false;
+    const stale = [...this.#stale];
+    const isAll = this.#areAllStale;
+    this.#stale.clear();
+    this.#areAllStale = false;
     try {
-      const networks = await this.#engineNetworks.list();
-      const bridges = networks.filter(({ driver, name }) => driver === "bridge" || name === GATEWAY_NETWORK);
-      const containers = new Map<string, string>();
-      for (const { dockerId } of bridges) {
-        const { endpoints = [] } = (await this.#engineNetworks.read(dockerId)) ?? {};
-        for (const { container, addresses } of endpoints)
-          for (const address of Object.values(addresses))
-            if (container !== null) containers.set(`${address}`, container);
-      }
-      this.#containers = containers;
+      const present = isAll ? await this.#bridges() : [];
+      const read = await Promise.all(
+        [...new Set([...stale, ...present])].map(
+          async (network) => [network, await this.#containersOf(network)] as const,
+        ),
+      );
+      this.#networks = new Map([...(isAll ? [] : this.#networks), ...read]);
       this.#failures.succeeded();
     } catch (error) {
       this.#failures.failed(error);
-      if (error instanceof EngineError && error.retryable) this.#isStale = true;
+      if (error instanceof EngineError && error.retryable) this.#areAllStale = true;
     }
+  }
+
+  /** The gateway's network by its name, as events that do not tell of it have it. */
+  async #bridges(): Promise<readonly string[]> {
+    const networks = await this.#engineNetworks.list();
+    const bridges = networks.filter(({ driver, name }) => driver === "bridge" && name !== GATEWAY_NETWORK);
+    return [GATEWAY_NETWORK, ...bridges.map(({ dockerId }) => dockerId)];
+  }
+
+  /** None for a network that is gone. */
+  async #containersOf(network: string): Promise<ReadonlyMap<string, string>> {
+    const { endpoints = [] } = (await this.#engineNetworks.read(network)) ?? {};
+    const containers = new Map<string, string>();
+    for (const { container, addresses } of endpoints)
+      for (const address of Object.values(addresses))
+        if (container !== null) containers.set(`${address}`, container);
+    return containers;
   }
 }

@@ -21,6 +21,8 @@ export class ContainerKeeper {
   readonly #endpoints: Endpoints;
   readonly #engineNetworks: EngineNetworks;
   readonly #failures: FailureSeries;
+  /** Containers that are being read; true: another time. */
+  readonly #reading = new Map<string, boolean>();
   /** Addresses that nothing used in the last full pass; in two passes running they are unused. */
   #unused: ReadonlySet<string> = new Set();
   /** Endpoints that had left, or had not joined yet, in the last full pass: the engine may not list those of this one. */
@@ -53,13 +55,25 @@ export class ContainerKeeper {
     }
   }
 
-  /** Reads one container's names again; a container that is gone is a success. */
+  /**
+   * Reads one container's names again; a container that is gone is a success. The engine answers only when the container
+   * has started: of the events until then one more reading follows.
+   */
   async refresh(container: string): Promise<void> {
+    if (this.#reading.has(container)) {
+      this.#reading.set(container, true);
+      return;
+    }
     try {
-      const inspected = await this.inspect(container);
-      if (inspected !== null) await this.#describe(inspected);
+      do {
+        this.#reading.set(container, false);
+        const inspected = await this.inspect(container);
+        if (inspected !== null) await this.#describe(inspected);
+      } while (this.#reading.get(container));
     } catch (error) {
       this.#failures.failed(error);
+    } finally {
+      this.#reading.delete(container);
     }
   }
 

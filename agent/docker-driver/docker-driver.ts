@@ -24,7 +24,7 @@ import type { ContainerLinks, DriverContext } from "./context.ts";
 import { DriverState } from "./driver-state.ts";
 import { Endpoints } from "./endpoints.ts";
 import { EngineClient } from "./engine-client.ts";
-import { followEngine } from "./engine-events.ts";
+import { followEngine, type NetworkEvent } from "./engine-events.ts";
 import { EngineNetworks } from "./engine-networks.ts";
 import { FailedStarts } from "./failed-starts.ts";
 import { IpamDriver } from "./ipam-driver.ts";
@@ -73,6 +73,8 @@ export interface DockerDriverStatus {
 }
 
 const PASS_EVERY_MS = 60_000;
+/** What happens to a container that starts: none has failed. */
+const SUCCESSES: ReadonlySet<string> = new Set(["connect", "start"]);
 
 export class DockerDriver {
   readonly #options: DockerDriverOptions;
@@ -182,10 +184,14 @@ export class DockerDriver {
         this.#idle.wake();
         this.#failedStarts.wake();
       },
-      onNetwork: () => this.#networkKeeper.wake(),
-      onContainer: guarded(faults, "names of containers", async (id: string) => {
-        this.clients.refresh();
-        this.#failedStarts.wake();
+      onNetwork: (event: NetworkEvent) => {
+        // A container more on a network leaves nothing to do for the networks.
+        if (event.action !== "connect") this.#networkKeeper.wake();
+        this.clients.networkChanged(event);
+      },
+      onContainer: guarded(faults, "names of containers", async (id: string, action: string) => {
+        if (!SUCCESSES.has(action)) this.#failedStarts.wake();
+        this.clients.containerChanged();
         await this.#containerKeeper.refresh(id);
       }),
     };

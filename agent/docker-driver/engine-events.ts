@@ -4,12 +4,21 @@ import { Backoff } from "../../ipam/clock.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import type { DriverContext } from "./context.ts";
 
+/** Something happened to a network: it was made or removed, or a container was connected or disconnected. */
+export interface NetworkEvent {
+  readonly action: string;
+  /** The engine's id. */
+  readonly network: string;
+  /** Null where the engine does not tell. */
+  readonly driver: string | null;
+}
+
 export interface EngineEventHandlers {
   /** The events are followed from now on; what happened before is unknown. */
   readonly onFollowed: () => void;
-  readonly onNetwork: () => void;
+  readonly onNetwork: (event: NetworkEvent) => void;
   /** Something happened to a container: its full id. */
-  readonly onContainer: (container: string) => void;
+  readonly onContainer: (container: string, action: string) => void;
 }
 
 /** What changes a container's names or interfaces. */
@@ -41,12 +50,11 @@ export async function followEngine(
 
 function dispatch(event: JsonObject, { onNetwork, onContainer }: EngineEventHandlers): void {
   const actor = isJsonObject(event.Actor) ? event.Actor : {};
-  const attributes = isJsonObject(actor.Attributes) ? actor.Attributes : {};
+  const { type, container } = isJsonObject(actor.Attributes) ? actor.Attributes : {};
+  const [action, id] = [String(event.Action), actor.ID];
+  if (typeof id !== "string") return;
   if (event.Type === "network") {
-    onNetwork();
-    const container = attributes.container;
-    if (typeof container === "string") onContainer(container);
-  } else if (CONTAINER_ACTIONS.has(String(event.Action)) && typeof actor.ID === "string") {
-    onContainer(actor.ID);
-  }
+    onNetwork({ action, network: id, driver: typeof type === "string" ? type : null });
+    if (typeof container === "string") onContainer(container, action);
+  } else if (CONTAINER_ACTIONS.has(action)) onContainer(id, action);
 }

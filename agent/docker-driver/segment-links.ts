@@ -1,7 +1,7 @@
 /** Interface pairs of Docker's containers on the bridges of named networks. */
 
 import { shortDigest } from "../../backends/attachment/digest.ts";
-import { createLoosePair, deleteLoosePair, hasLoosePair } from "../../backends/attachment/loose-pair.ts";
+import { deleteLoosePair, makeLoosePair } from "../../backends/attachment/loose-pair.ts";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { segmentPortName } from "../../backends/segments/names.ts";
 import type { Clock } from "../../ipam/clock.ts";
@@ -58,8 +58,7 @@ export class SegmentLinks implements ContainerLinks {
     const { bridge, mtuBytes } = await host.ready(network.id, signal);
     const port = segmentPortName(network.id, record.endpoint);
     const containerEnd = containerEndName(record);
-    if (!hasLoosePair(netlink, { bridge, port }))
-      createLoosePair(netlink, { bridge, port, containerEnd, mac: record.mac, mtuBytes });
+    await makeLoosePair(netlink, { bridge, port, containerEnd, mac: record.mac, mtuBytes });
     // Without its rules a first packet could be dropped, or a forged one pass; iptables under a lock can take long.
     await Promise.race([host.ruled(), clock.sleep(RULES_MS, signal).catch(() => undefined)]);
     return containerEnd;

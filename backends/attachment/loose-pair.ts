@@ -24,37 +24,29 @@ export interface LoosePairSpec {
 }
 
 /**
- * Creates the pair: the host's end up, the container's end down. Throws ConflictError when a name is in use or there is
- * no such bridge, and NetlinkError.
+ * Creates the pair, or finds it: the host's end up, the container's end down. The kernel may take milliseconds. Rejects
+ * with ConflictError when a name is in use or there is no such bridge, and with NetlinkError.
  */
-export function createLoosePair(host: NetlinkConnection, spec: LoosePairSpec): void {
+export async function makeLoosePair(host: NetlinkConnection, spec: LoosePairSpec): Promise<void> {
   const { port, containerEnd, mac, mtuBytes } = spec;
   const bridge = findLink(host, spec.bridge);
   if (bridge?.type !== "bridge") throw new ConflictError(`${spec.bridge} is no bridge of this host`);
   const [portMac] = randomMacs();
   const info = { kind: "veth", peer: { name: containerEnd, mac, mtuBytes } } as const;
+  const link = { name: port, mac: portMac, mtuBytes, masterIndex: bridge.index, isUp: true, info };
   try {
-    host.request(
-      encodeNewLink({ name: port, mac: portMac, mtuBytes, masterIndex: bridge.index, isUp: true, info }),
-    );
+    await host.requestAsync(encodeNewLink(link));
   } catch (cause) {
     if (!isErrno(cause, "EEXIST")) throw cause;
-    const culprit = findLink(host, port) === null ? containerEnd : port;
+    const present = findLink(host, port);
+    if (present?.masterIndex === bridge.index) return;
+    const culprit = present === null ? containerEnd : port;
     throw new ConflictError(`interface ${culprit} exists already; delete it with "ip link del ${culprit}"`, {
       cause,
     });
   }
   // The host has no address in the network, and takes no router's word there.
   preferSysctl(`ipv6/conf/${port}/disable_ipv6`, "1");
-}
-
-/** True when the host's end exists and is a port of the bridge. */
-export function hasLoosePair(
-  host: NetlinkConnection,
-  { bridge, port }: Pick<LoosePairSpec, "bridge" | "port">,
-): boolean {
-  const link = findLink(host, port);
-  return link !== null && link.masterIndex !== null && link.masterIndex === findLink(host, bridge)?.index;
 }
 
 /** Deletes the pair, in whatever namespace its other end is; absent is a success. Throws NetlinkError. */

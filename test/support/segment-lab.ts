@@ -6,7 +6,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { SegmentHost } from "../../agent/named-networks/segment-host.ts";
-import { createLoosePair, deleteLoosePair } from "../../backends/attachment/loose-pair.ts";
+import { deleteLoosePair, makeLoosePair } from "../../backends/attachment/loose-pair.ts";
 import { FirewallGuard, type FirewallGuardOptions } from "../../backends/firewall/guard.ts";
 import { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
@@ -224,7 +224,7 @@ export class SegmentLabHost {
     const ready = await this.segments.ready(network.id, AbortSignal.timeout(10_000));
     const port = segmentPortName(network.id, member.endpoint);
     const { bridge, mtuBytes } = ready;
-    createLoosePair(this.netlink, { bridge, port, containerEnd: "ctmp", mac: member.mac, mtuBytes });
+    await makeLoosePair(this.netlink, { bridge, port, containerEnd: "ctmp", mac: member.mac, mtuBytes });
     const netns = createNetns("ctr");
     this.netns.ip(`link set ctmp netns ${netns.name} name eth0`);
     for (const address of Object.values(member.addresses))

@@ -125,41 +125,85 @@ export async function replaceFile(path: string, text: string, form: FileForm): P
   await syncFolder(dirname(path));
 }
 
-/**
- * The same while the caller waits. A process that is killed leaves a file whose path begins with `prefix`. Without
- * `isDurable` a power cut may bring the old text back.
- */
+/** How a synchronous writer brings a file to the disk. */
+export interface Durability {
+  /** False: a power cut may bring the old text back. */
+  readonly isDurable: boolean;
+  /** The file is on the disk once this has finished, and not when the writer returns. */
+  readonly sync?: BackgroundSync;
+}
+
+/** The same while the caller waits. A process that is killed leaves a file whose path begins with `prefix`. */
 export function replaceFileSync(
   path: string,
   text: string,
   form: FileForm,
-  { prefix = temporaryPrefix(path), isDurable }: { readonly prefix?: string; readonly isDurable: boolean },
+  { prefix = temporaryPrefix(path), ...durability }: Durability & { readonly prefix?: string },
 ): void {
   requireRegularOrAbsent(path);
   const draft = Draft.write(prefix, text, form);
   try {
-    if (isDurable) fsyncSync(draft.fd);
-    draft.replace(path);
+    placeDurably(draft, path, durability, () => draft.replace(path));
   } finally {
     draft.discard();
   }
-  if (isDurable) syncFolderSync(dirname(path));
 }
 
 /** Writes a whole new file; false when the name is taken. A process that is killed leaves a file like `prefix`. */
-export function createFileSync(path: string, text: string, form: FileForm, prefix: string): boolean {
+export function createFileSync(
+  path: string,
+  text: string,
+  form: FileForm,
+  prefix: string,
+  sync?: BackgroundSync,
+): boolean {
   const draft = Draft.write(prefix, text, form);
+  const durability = { isDurable: true, ...(sync !== undefined && { sync }) };
   try {
-    fsyncSync(draft.fd);
-    linkSync(draft.path, path);
+    placeDurably(draft, path, durability, () => linkSync(draft.path, path));
   } catch (error) {
     if (hasCode(error, "EEXIST")) return false;
     throw error;
   } finally {
     draft.discard();
   }
-  syncFolderSync(dirname(path));
   return true;
+}
+
+/** With a BackgroundSync, the name may reach the disk before the text does. */
+function placeDurably(draft: Draft, path: string, { isDurable, sync }: Durability, place: () => void): void {
+  if (isDurable && sync === undefined) fsyncSync(draft.fd);
+  place();
+  if (!isDurable) return;
+  const folder = openSync(dirname(path), O_RDONLY | O_DIRECTORY);
+  if (sync === undefined) syncAndClose(folder);
+  else for (const fd of [draft.handOver(), folder]) sync.add(fd);
+}
+
+function syncAndClose(fd: number): void {
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Brings files to the disk beside the caller's other work. */
+export class BackgroundSync {
+  readonly #running: Promise<void>[] = [];
+
+  /** Takes the descriptor over. */
+  add(fd: number): void {
+    const running = synced(fd).finally(() => closeSync(fd));
+    // `finished` tells of a failure.
+    running.catch(() => undefined);
+    this.#running.push(running);
+  }
+
+  /** Resolves when all files that were added are on the disk. Rejects with what the file system throws. */
+  async finished(): Promise<void> {
+    await Promise.all(this.#running);
+  }
 }
 
 /** Writes a new file and waits until its bytes are on the disk. EEXIST when the name is taken, by a link too. */
@@ -226,15 +270,6 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-function syncFolderSync(folder: string): void {
-  const fd = openSync(folder, O_RDONLY | O_DIRECTORY);
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
 /** Removes a file; absence is a success, also on a read-only file system, which refuses before it looks. */
 export function removeIfPresent(path: string): void {
   if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) rmSync(path, { force: true });
@@ -281,6 +316,7 @@ class Draft {
   readonly path: string;
   readonly fd: number;
   #isPlaced = false;
+  #isHandedOver = false;
 
   private constructor(path: string, fd: number) {
     this.path = path;
@@ -311,9 +347,15 @@ class Draft {
     this.#isPlaced = true;
   }
 
+  /** The descriptor, for a caller that closes it. */
+  handOver(): number {
+    this.#isHandedOver = true;
+    return this.fd;
+  }
+
   /** Closes the file and removes the temporary name if it is still there. */
   discard(): void {
-    closeSync(this.fd);
+    if (!this.#isHandedOver) closeSync(this.fd);
     if (!this.#isPlaced) rmSync(this.path, { force: true });
   }
 }

@@ -4,6 +4,7 @@ import { type Attached, attach } from "../../backends/attachment/attach.ts";
 import { Undo } from "../../backends/attachment/undo.ts";
 import type { Link } from "../../backends/netlink/link/link.ts";
 import type { Allocation } from "../../ipam/containers/ranges.ts";
+import { BackgroundSync } from "../../ipam/files.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import { type DelegatedPlan, type OwnPlan, planAttachment, specFor } from "../config/plan.ts";
 import { routesFor } from "../config/routes.ts";
@@ -33,23 +34,28 @@ function requirePlainName(name: string): void {
   throw new CniError(CNI_CODES.badEnvironment, `CNI_IFNAME: "${name}" has a %; choose a name without`);
 }
 
-/** The record is written before anything is made, so that DEL can undo the work of a call that was killed. */
+/**
+ * The record is written before anything is made, so that DEL can undo the work of a call that was killed. It and the
+ * reservation reach the disk meanwhile: what is made does not outlast a power cut.
+ */
 async function addOwn(call: Call, plan: OwnPlan, undo: Undo): Promise<CniResult> {
   const { networkName } = call;
   const netns = openNetns(call.netnsPath);
   try {
-    const addresses = openAddresses(plan.addresses.dataDir, networkName);
+    const sync = new BackgroundSync();
+    const addresses = openAddresses(plan.addresses.dataDir, networkName, sync);
     const states = statesOf(call);
     const gone = await addresses.prepare(call, (attachment) => hasPort(networkName, attachment));
     for (const attachment of gone) states.remove(attachment);
     undo.push(() => states.remove(call));
-    states.write(call, plan.delegate);
+    states.write(call, plan.delegate, sync);
     const allocations = await addresses.reserve(plan.addresses.request, call);
     const { containerId, interfaceName } = call;
     const held = allocations.map(({ address }) => ({ address: address.address, containerId, interfaceName }));
     undo.push(() => addresses.release(held));
     const routes = routesFor(plan.addresses.routes, allocations, plan.options.isDefaultGateway);
     const attached = await attach(specFor(plan, networkName, call, netns, allocations, routes), undo);
+    await sync.finished();
     return describe(attached, call.netnsPath, allocations, routes, await dnsOf(plan));
   } finally {
     netns.close();

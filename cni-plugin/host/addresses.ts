@@ -7,16 +7,18 @@ import { portName } from "../../backends/attachment/port-name.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import type { Attachment } from "../../ipam/containers/attachment.ts";
 import { HostLocalAddresses } from "../../ipam/containers/host-local.ts";
+import type { BackgroundSync } from "../../ipam/files.ts";
 import { withLock } from "./lock.ts";
 
 /** Linux: a new random UUID at every boot. */
 const BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id";
 
-/** Reads nothing yet. */
-export function openAddresses(dataDir: string, network: string): HostLocalAddresses {
+/** Reads nothing yet. With `sync`, reservations are on the disk once that has finished. */
+export function openAddresses(dataDir: string, network: string, sync?: BackgroundSync): HostLocalAddresses {
   return new HostLocalAddresses({
     folder: path.join(dataDir, network),
     lock: withLock,
+    sync,
     readBootId: () => readFileSync(BOOT_ID_FILE, "utf8").trim(),
   });
 }

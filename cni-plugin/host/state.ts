@@ -11,6 +11,7 @@ import { linkSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import type { Attachment } from "../../ipam/containers/attachment.ts";
 import {
+  type BackgroundSync,
   hasCode,
   makeFolder,
   RANDOM_NAME_LENGTH,
@@ -43,8 +44,11 @@ export class AttachmentStates {
     this.#network = networkName;
   }
 
-  /** Records an attachment before anything is made for it. Throws CniError 4 and what the file system throws. */
-  write(attachment: Attachment, delegate: JsonObject): void {
+  /**
+   * Records an attachment before anything is made for it. With `sync`, the record is on the disk once that has finished.
+   * Throws CniError 4 and what the file system throws.
+   */
+  write(attachment: Attachment, delegate: JsonObject, sync?: BackgroundSync): void {
     if (!this.#canBeRecorded(attachment)) {
       throw new CniError(
         CNI_CODES.badEnvironment,
@@ -58,7 +62,7 @@ export class AttachmentStates {
       this.#pathOf(name),
       JSON.stringify(delegate),
       { mode: 0o600 },
-      { prefix, isDurable: true },
+      { prefix, isDurable: true, ...(sync !== undefined && { sync }) },
     );
     try {
       linkSync(this.#pathOf(name), this.#pathOf(attachment.containerId));

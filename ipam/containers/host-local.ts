@@ -8,7 +8,7 @@
 
 import { existsSync, readdirSync } from "node:fs";
 import { ConfigError } from "../errors.ts";
-import { makeFolder } from "../files.ts";
+import { type BackgroundSync, makeFolder } from "../files.ts";
 import type { ContainerAddresses, Reservation } from "./addresses.ts";
 import { type Attachment, isHeldBy } from "./attachment.ts";
 import { type AddressRequest, type Allocation, chooseAddress, requireObtainable } from "./ranges.ts";
@@ -23,6 +23,8 @@ export interface HostLocalOptions {
   readonly lock: FolderLock;
   /** A new text for every boot of this host (/proc/sys/kernel/random/boot_id). */
   readonly readBootId: () => string;
+  /** With it, a reservation is on the disk once this has finished, and not when it is returned. */
+  readonly sync?: BackgroundSync | undefined;
 }
 
 /** All of it throws what the file system throws. */
@@ -32,11 +34,11 @@ export class HostLocalAddresses implements ContainerAddresses {
   readonly #readBootId: () => string;
   readonly #files: ReservationFiles;
 
-  constructor({ folder, lock, readBootId }: HostLocalOptions) {
+  constructor({ folder, lock, readBootId, sync }: HostLocalOptions) {
     this.#folder = folder;
     this.#lock = lock;
     this.#readBootId = readBootId;
-    this.#files = new ReservationFiles(folder);
+    this.#files = new ReservationFiles(folder, sync);
   }
 
   async list(): Promise<readonly Reservation[]> {

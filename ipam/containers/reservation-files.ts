@@ -2,8 +2,8 @@
  * Reserved addresses on disk, in host-local's format: one file per address, named by it, holding the container's
  * id and the interface's name (`id CR LF ifname`); `last_reserved_ip.<set>` is where the search continues.
  *
- * Callers hold the folder's lock. A reservation is a whole file or none: it is written under another name, synced and
- * linked to its own, which fails when the name is taken. Nothing here chooses addresses or makes the folder.
+ * Callers hold the folder's lock. A reservation is a whole file or none: it is written under another name and linked to
+ * its own, which fails when the name is taken. Nothing here chooses addresses or makes the folder.
  */
 
 import { readdirSync } from "node:fs";
@@ -11,6 +11,7 @@ import path from "node:path";
 import { Address } from "../addresses/ip.ts";
 import { AddressError } from "../errors.ts";
 import {
+  type BackgroundSync,
   createFileSync,
   readOwnFile,
   removeBeginningWith,
@@ -29,9 +30,12 @@ const FORM = { mode: 0o644 };
 
 export class ReservationFiles {
   readonly #dir: string;
+  readonly #sync: BackgroundSync | undefined;
 
-  constructor(dir: string) {
+  /** With `sync`, a reservation is on the disk once that has finished. */
+  constructor(dir: string, sync?: BackgroundSync) {
     this.#dir = dir;
+    this.#sync = sync;
   }
 
   /** Every reserved address, without reading a file. */
@@ -62,6 +66,7 @@ export class ReservationFiles {
       `${containerId}\r\n${interfaceName}`,
       FORM,
       this.#temporaryPrefix(),
+      this.#sync,
     );
   }
 

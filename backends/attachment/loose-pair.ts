@@ -25,7 +25,7 @@ export interface LoosePairSpec {
 
 /**
  * Creates the pair, or finds it: the host's end up, the container's end down. The kernel may take milliseconds. Rejects
- * with ConflictError when a name is in use or there is no such bridge, and with NetlinkError.
+ * with ConflictError when a name is in use or the bridge is missing, and with NetlinkError.
  */
 export async function makeLoosePair(host: NetlinkConnection, spec: LoosePairSpec): Promise<void> {
   const { port, containerEnd, mac, mtuBytes } = spec;

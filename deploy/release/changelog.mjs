@@ -30,7 +30,7 @@ export function dateChangelog(text, version, date) {
   ].join("\n");
 }
 
-/** What the changelog says of a version, without the heading. Throws ReleaseError when there is no such section. */
+/** What the changelog says of a version, without the heading. Throws ReleaseError when the section is missing. */
 export function notesOf(text, version) {
   const lines = text.split("\n");
   const start = lines.findIndex((line) => headingVersion(line) === version);

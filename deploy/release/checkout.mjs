@@ -48,7 +48,7 @@ export class Checkout {
     return this.#git("remote").split("\n").filter(Boolean)[0] ?? null;
   }
 
-  /** The commit of a tag; null when there is no such tag. */
+  /** The commit of a tag; null when the tag does not exist. */
   commitOfTag(tag) {
     return this.#try("rev-parse", "--verify", "--quiet", `refs/tags/${tag}^{commit}`);
   }

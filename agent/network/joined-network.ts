@@ -303,6 +303,7 @@ export class JoinedNetwork {
   /** Has kernel and firewall compared as a whole. */
   resync(reason: string): void {
     this.#parts.reconciler.requestDump(reason);
+    this.#parts.firewall.compareAll();
     void this.#desired.planFirewall();
   }
 

@@ -18,11 +18,14 @@ export interface CommandResult {
 export interface CommandOptions {
   /** Text for the standard input; nothing by default. */
   readonly input?: string;
-  /** The program opens /dev/stdin by name, which works with a pipe but not with the socket that Node gives a child. */
-  readonly needsPipe?: true;
+  /** Text for a program like nft, which takes it as its last argument, or from a file. */
+  readonly script?: string;
   /** Kills the child when it fires. */
   readonly signal?: AbortSignal | undefined;
 }
+
+/** linux/binfmts.h limits one argument to MAX_ARG_STRLEN: 32 pages. */
+const MOST_ARGUMENT_BYTES = 100_000;
 
 /** A child that runs longer than this is killed; it must exceed LOCK_WAIT_SECONDS. */
 const TIMEOUT_MS = 40_000;
@@ -45,12 +48,12 @@ export class CommandRunner {
    * FirewallError: not installed or not executable (details.missing is its name), killed by a signal, or out of time.
    */
   run(command: string, args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
-    const throughPipe = options.needsPipe ? ["sh", "-c", 'cat | "$0" "$@"'] : [];
-    const [program = command, ...rest] = [...this.#prefix, ...throughPipe, command, ...args];
+    const { line, input } = withScript(command, args, options);
+    const [program = command, ...rest] = [...this.#prefix, ...line];
     const { signal } = options;
     return new Promise((resolve, reject) => {
       const child = spawn(program, rest, {
-        stdio: "pipe",
+        stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
         env: { PATH: this.#path, LC_ALL: "C" },
         timeout: TIMEOUT_MS,
       });
@@ -67,8 +70,8 @@ export class CommandRunner {
       signal?.addEventListener("abort", kill);
       const stdout: Buffer[] = [];
       const stderr: Buffer[] = [];
-      child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk));
-      child.stderr.on("data", (chunk: Buffer) => stderr.push(chunk));
+      child.stdout?.on("data", (chunk: Buffer) => stdout.push(chunk));
+      child.stderr?.on("data", (chunk: Buffer) => stderr.push(chunk));
       child.on("close", (code, signalName) => {
         ended();
         const result = { stdout: text(stdout), stderr: text(stderr).trim() };
@@ -77,8 +80,8 @@ export class CommandRunner {
         else resolve({ exitCode: code, ...result });
       });
       // A child that exits before it has read everything closes the pipe; its exit code is the answer.
-      child.stdin.on("error", () => {});
-      child.stdin.end(options.input ?? "");
+      child.stdin?.on("error", () => {});
+      child.stdin?.end(input);
     });
   }
 
@@ -119,6 +122,21 @@ export class CommandRunner {
       );
     return (await Promise.all(this.#path.split(":").map(isThere))).some(Boolean);
   }
+}
+
+/**
+ * Two programs less than through a pipe, which a long script takes: the file is /dev/stdin, which can be opened by name
+ * when it is a pipe, but not when it is the socket that Node gives a child.
+ */
+function withScript(
+  command: string,
+  args: readonly string[],
+  { script, input }: CommandOptions,
+): { readonly line: readonly string[]; readonly input: string | undefined } {
+  if (script === undefined) return { line: [command, ...args], input };
+  if (Buffer.byteLength(script) <= MOST_ARGUMENT_BYTES)
+    return { line: [command, ...args, script], input: undefined };
+  return { line: ["sh", "-c", 'cat | "$0" "$@"', command, ...args, "-f", "-"], input: script };
 }
 
 function text(chunks: readonly Buffer[]): string {

@@ -8,16 +8,14 @@
 import type { NetlinkMessage } from "../netlink/message.ts";
 import { NetlinkMonitor } from "../netlink/monitor.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
+import { NETLINK_NETFILTER } from "../netlink/socket.ts";
+import { NFT_MSG_NEWGEN, tableIn, typeOf } from "./kernel-facts.ts";
 
-/** linux/netlink.h */
-const NETLINK_NETFILTER = 12;
 /** linux/netfilter/nfnetlink.h */
 const NFNLGRP_NFTABLES = 7;
-const NFNL_SUBSYS_NFTABLES = 10;
 const NFGENMSG_BYTES = 4;
 
-/** linux/netfilter/nf_tables.h: ends the notifications of a transaction and names the program that made it. */
-const NFT_MSG_NEWGEN = 15;
+/** linux/netfilter/nf_tables.h: of the message that ends the notifications of a transaction. */
 const NFTA_GEN_PROC_NAME = 3;
 
 /** Names in notifications of our own objects, and of those where foreign changes can keep packets from us. */
@@ -25,14 +23,22 @@ const CONCERNS_US = ["FLANNEL-", "flannel-", "tulle-ports", "FORWARD", "DOCKER-U
   Buffer.from(name),
 );
 
+export interface FirewallChange {
+  /** It concerns our own rules, or those around the accepts. */
+  readonly isUrgent: boolean;
+  /**
+   * The name of the program whose transaction of that kind ended with this, cut to 15 characters; null where the kernel
+   * does not report it.
+   */
+  readonly program: string | null;
+  /** The tables that changed, as `ip filter`; null when notifications were lost. */
+  readonly tables: ReadonlySet<string> | null;
+}
+
 export interface FirewallEventsOptions {
   /** The namespace to listen in; the process's own by default. */
   readonly netns?: NetnsHandle | undefined;
-  /**
-   * `isUrgent`: it concerns our own rules, or those around the accepts. `program`: the name of the program whose
-   * transaction of that kind ended with this, cut to 15 characters; null where the kernel does not report it.
-   */
-  readonly onChange: (isUrgent: boolean, program: string | null) => void;
+  readonly onChange: (change: FirewallChange) => void;
   readonly onError: (error: unknown) => void;
 }
 
@@ -47,10 +53,11 @@ export function watchFirewall({ netns, onChange, onError }: FirewallEventsOption
       const isUrgent = messages.some(concernsUs);
       isTransactionUrgent ||= isUrgent;
       const program = programIn(messages);
-      onChange(isUrgent, isTransactionUrgent ? program : null);
+      const tables = new Set(messages.flatMap((message) => tableIn(message) ?? []));
+      onChange({ isUrgent, program: isTransactionUrgent ? program : null, tables });
       if (program !== null) isTransactionUrgent = false;
     },
-    onOverflow: () => onChange(true, null),
+    onOverflow: () => onChange({ isUrgent: true, program: null, tables: null }),
     onError,
   });
 }
@@ -60,7 +67,7 @@ function concernsUs(message: NetlinkMessage): boolean {
 }
 
 function programIn(messages: readonly NetlinkMessage[]): string | null {
-  const end = messages.find(({ type }) => type === ((NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_NEWGEN));
+  const end = messages.find(({ type }) => type === typeOf(NFT_MSG_NEWGEN));
   if (end === undefined) return null;
   const attributes = end.attributes(NFGENMSG_BYTES);
   while (attributes.next()) if (attributes.type === NFTA_GEN_PROC_NAME) return attributes.string();

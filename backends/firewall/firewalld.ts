@@ -9,6 +9,7 @@
 import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";
 import type { CommandRunner } from "./command.ts";
 import type { Drift, RemoveOptions } from "./engine.ts";
+import { Listings } from "./listings.ts";
 import { type FirewallPlans, IP_PROTOCOL, type PrefixMatch, type Rule } from "./rules.ts";
 
 /** What a policy applies to and accepts, in firewall-cmd's syntax. */
@@ -22,13 +23,17 @@ interface Policy {
 
 const RICH_FAMILY = { 4: "ipv4", 6: "ipv6" } as const satisfies Record<Family, string>;
 
+const TABLE = "inet firewalld";
+
 export class Firewalld {
   readonly #runner: CommandRunner;
+  readonly #listings: Listings;
   /** What was wanted, and how nft listed our policies when firewalld held exactly that. */
   #verified: { readonly wanted: string; readonly shown: string } | null = null;
 
-  constructor(runner: CommandRunner) {
+  constructor(runner: CommandRunner, listings = new Listings()) {
     this.#runner = runner;
+    this.#listings = listings;
   }
 
   /** Makes firewalld's policies equal to the plans and returns what differed; nothing where it does not run. */
@@ -42,6 +47,7 @@ export class Firewalld {
     const wrong = await this.#wrongPolicies(policies, signal);
     for (const policy of wrong) await this.#replace(policy, signal);
     if (wrong.length > 0) await this.#command(["--reload"], signal);
+    this.#listings.forget(TABLE);
     this.#verified = { wanted, shown: (await this.#shownRules(signal)) ?? "" };
     return wrong.map(({ name }) => `firewalld: policy ${name} differs`);
   }
@@ -56,16 +62,17 @@ export class Firewalld {
 
   /** Our policies' chains as nft lists them; null where firewalld has no table. */
   async #shownRules(signal?: AbortSignal): Promise<string | null> {
-    const listing = await this.#runner.runIfInstalled(
-      "nft",
-      ["--stateless", "list", "table", "inet", "firewalld"],
-      { signal },
-    );
-    if (listing?.exitCode !== 0) return null;
-    return listing.stdout
-      .split(/^\tchain /m)
-      .filter((chain) => /^\w+_tulle/.test(chain))
-      .join("");
+    const shown = { nft: (table: string) => table === TABLE };
+    if (!this.#listings.mayShow(shown)) return null;
+    return await this.#listings.get(TABLE, shown, async () => {
+      const args = ["--stateless", "list", "table", ...TABLE.split(" ")];
+      const listing = await this.#runner.runIfInstalled("nft", args, { signal });
+      if (listing?.exitCode !== 0) return null;
+      return listing.stdout
+        .split(/^\tchain /m)
+        .filter((chain) => /^\w+_tulle/.test(chain))
+        .join("");
+    });
   }
 
   async #isRunning(signal?: AbortSignal): Promise<boolean> {

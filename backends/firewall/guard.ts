@@ -13,8 +13,9 @@ import type { NetlinkMonitor } from "../netlink/monitor.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
 import type { Drift, EngineKind } from "./engine.ts";
 import { FirewallError } from "./errors.ts";
-import { watchFirewall } from "./events.ts";
-import { FirewallGeneration } from "./generation.ts";
+import { type FirewallChange, watchFirewall } from "./events.ts";
+import { KernelFacts } from "./kernel-facts.ts";
+import { Listings } from "./listings.ts";
 import type { NetworkName } from "./names.ts";
 import { type FirewallRepair, RepairHistory } from "./repair-history.ts";
 import type { FirewallPlan, FirewallPlans } from "./rules.ts";
@@ -72,7 +73,8 @@ export class FirewallGuard {
   readonly #options: FirewallGuardOptions;
   /** Null with `none`. */
   readonly #tools: Toolset | null;
-  readonly #generation: FirewallGeneration;
+  readonly #facts: KernelFacts;
+  readonly #listings: Listings;
   readonly #failures: FailureSeries;
   readonly #deafness: FailureSeries;
   readonly #history = new RepairHistory();
@@ -86,6 +88,7 @@ export class FirewallGuard {
   #monitor: NetlinkMonitor | null = null;
   #isAuditing = false;
   #running: Promise<void> | null = null;
+  #isPassing = false;
   #isDirty = false;
   #isPlanNew = false;
   /** The kernel once held these plans: any later difference is a foreign change. */
@@ -101,8 +104,9 @@ export class FirewallGuard {
     const { choice, log, clock, resyncSeconds } = options;
     this.#options = options;
     this.#resyncSeconds = resyncSeconds;
-    this.#tools = choice === "none" ? null : new Toolset({ ...options, choice });
-    this.#generation = new FirewallGeneration(options.netns);
+    this.#facts = new KernelFacts(options.netns);
+    this.#listings = new Listings(this.#facts);
+    this.#tools = choice === "none" ? null : new Toolset({ ...options, choice, listings: this.#listings });
     this.#repairSleep = new Sleep(clock);
     this.#auditSleep = new Sleep(clock);
     this.#failures = new FailureSeries(log, "firewall is not in order", "firewall is in order again");
@@ -159,24 +163,26 @@ export class FirewallGuard {
     this.#monitor?.close();
     this.#monitor = null;
     await this.#running;
-    this.#generation.close();
+    this.#facts.close();
   }
 
   #listen(): void {
     try {
       this.#monitor = watchFirewall({
         netns: this.#options.netns,
-        onChange: (isUrgent, program) => this.#noteChange(isUrgent, program),
+        onChange: (change) => this.#noteChange(change),
         onError: (error) => this.#loseEvents(error),
       });
       this.#monitor.unref();
+      this.#listings.follow(true);
       this.#deafness.succeeded();
     } catch (error) {
       this.#loseEvents(error);
     }
   }
 
-  #noteChange(isUrgent: boolean, program: string | null): void {
+  #noteChange({ isUrgent, program, tables }: FirewallChange): void {
+    this.#listings.noteChange(tables);
     this.#culprit ??= program;
     this.#request();
     if (!isUrgent || this.#isUrgent || this.#undone() >= QUICK_REPAIRS) return;
@@ -187,6 +193,7 @@ export class FirewallGuard {
   /** Until the next audit, which listens again. */
   #loseEvents(error: unknown): void {
     this.#monitor = null;
+    this.#listings.follow(false);
     this.#deafness.failed(error);
   }
 
@@ -197,11 +204,19 @@ export class FirewallGuard {
     }
   }
 
-  /** Never throws. A pass starts several programs, so it runs only when the kernel's generation has changed. */
+  /** Never throws. A pass may start several programs, so it runs only when the kernel's generation has changed. */
   #look(): void {
     if (this.#monitor === null) this.#listen();
+    this.#monitor?.drain();
+    if (this.#isPassing || this.#isDirty) return;
     const known = this.#orderlyGeneration;
-    if (known === null || this.#generation.read() !== known) this.#request();
+    if (known === null || this.#facts.generation() !== known) this.compareAll();
+  }
+
+  /** Has everything listed and compared: an event may have been lost. */
+  compareAll(): void {
+    this.#listings.noteChange(null);
+    this.#request();
   }
 
   #request(): void {
@@ -214,6 +229,8 @@ export class FirewallGuard {
     const { signal } = this.#abort;
     let pauseMs = MIN_PAUSE_MS;
     while (this.#isDirty && !signal.aborted) {
+      // What has changed until now is listed in this pass and needs no other one.
+      this.#monitor?.drain();
       this.#isDirty = false;
       this.#isPlanNew = false;
       const waiting = this.#waiting.splice(0);
@@ -237,9 +254,10 @@ export class FirewallGuard {
 
   async #pass(plans: FirewallPlans): Promise<readonly Drift[]> {
     const isExpected = !this.#isPlanHeld;
+    this.#isPassing = true;
     this.#orderlyGeneration = null;
     try {
-      const generation = this.#generation.read();
+      const generation = this.#facts.generation();
       const drifts = (await this.#tools?.reconcile(plans, this.#abort.signal)) ?? [];
       this.#isInSync = true;
       this.#isPlanHeld = plans === this.#plans;
@@ -255,12 +273,14 @@ export class FirewallGuard {
       this.#noteFailure(error);
       return [];
     } finally {
+      this.#isPassing = false;
       this.#culprit = null;
     }
   }
 
   #noteFailure(error: unknown): void {
     this.#isInSync = false;
+    this.#listings.noteChange(null);
     this.#lastError = errorMessage(error);
     if (error instanceof FirewallError && error.details.missing !== undefined) this.#tools?.forget();
     if (!this.#abort.signal.aborted) this.#failures.failed(error);

@@ -5,7 +5,8 @@
  * runs iptables itself: one restore is one transaction for each table.
  */
 
-import type { Family } from "../../ipam/addresses/ip.ts";
+import { isDeepStrictEqual } from "node:util";
+import { FAMILIES, type Family } from "../../ipam/addresses/ip.ts";
 import type { CommandRunner } from "./command.ts";
 import type { Drift, FirewallEngine, RemoveOptions } from "./engine.ts";
 import { forEachFamily, isWanted } from "./families.ts";
@@ -18,13 +19,20 @@ import {
 } from "./iptables-diff.ts";
 import { networksOfChains, type RenderedChain, renderChains } from "./iptables-render.ts";
 import { parseIptablesSave, type SavedTables } from "./iptables-save.ts";
+import { Listings, type Shown } from "./listings.ts";
 import type { NetworkName } from "./names.ts";
 import type { ChainRole, FamilyRules, FirewallPlans } from "./rules.ts";
 
 /** How long a restore waits for another holder of the xtables lock. */
 const LOCK_WAIT_SECONDS = 30;
 
+/** Where iptables-nft keeps its tables: their family and their names. */
+const NFT_FAMILY = { 4: "ip", 6: "ip6" } as const satisfies Record<Family, string>;
+const NFT_NAMES = ["filter", "nat", "mangle", "raw", "security"];
+
 const PROGRAM = { 4: "iptables", 6: "ip6tables" } as const satisfies Record<Family, string>;
+
+const NO_TABLES: SavedTables = new Map();
 
 /** The two sets of tables that a kernel may hold; "" is the one that the host's `iptables` uses. */
 export type IptablesVariant = "" | "-legacy" | "-nft";
@@ -32,22 +40,35 @@ export type IptablesVariant = "" | "-legacy" | "-nft";
 export class IptablesEngine implements FirewallEngine {
   readonly kind = "iptables";
   readonly #runner: CommandRunner;
+  readonly #listings: Listings;
   readonly #variant: IptablesVariant;
+  /** A dump said that this is the nft variant. */
+  #isNft = false;
   /** Networks without rules of a family, whose chains have been removed: once, because later ones are not ours. */
   readonly #cleared: Readonly<Record<Family, Set<NetworkName>>> = { 4: new Set(), 6: new Set() };
   readonly #written: Readonly<Record<Family, WrittenForms>> = { 4: new Map(), 6: new Map() };
+  /** What was written last and not listed since. */
+  readonly #unconfirmed = new Map<Family, readonly RenderedChain[]>();
 
-  constructor(runner: CommandRunner, variant: IptablesVariant = "") {
+  constructor(runner: CommandRunner, listings = new Listings(), variant: IptablesVariant = "") {
     this.#runner = runner;
+    this.#listings = listings;
     this.#variant = variant;
+  }
+
+  /** True unless the kernel has no table of either variant. */
+  get mayHaveTables(): boolean {
+    return FAMILIES.some((family) => this.#listings.mayShow({ nft: isOf(family), legacy: family }));
   }
 
   /** The engine of the tables that the host's `iptables` does not use; null where the tools have one set. */
   async otherVariant(signal?: AbortSignal): Promise<IptablesEngine | null> {
+    const other = (variant: IptablesVariant) => new IptablesEngine(this.#runner, this.#listings, variant);
+    if (this.#isNft) return other("-legacy");
     const version =
       (await this.#runner.runIfInstalled("iptables-save", ["--version"], { signal }))?.stdout ?? "";
-    if (version.includes("nf_tables")) return new IptablesEngine(this.#runner, "-legacy");
-    return version.includes("legacy") ? new IptablesEngine(this.#runner, "-nft") : null;
+    if (version.includes("nf_tables")) return other("-legacy");
+    return version.includes("legacy") ? other("-nft") : null;
   }
 
   async reconcile(plans: FirewallPlans, signal?: AbortSignal): Promise<readonly Drift[]> {
@@ -113,6 +134,10 @@ export class IptablesEngine implements FirewallEngine {
     return await this.#write(family, chains, saved, signal);
   }
 
+  /**
+   * Writes what differs, and returns it. What differs from what was written last is written again and listed: it is this
+   * version's spelling, unless another program changed it.
+   */
   async #write(
     family: Family,
     chains: readonly RenderedChain[],
@@ -120,20 +145,22 @@ export class IptablesEngine implements FirewallEngine {
     signal: AbortSignal | undefined,
   ): Promise<readonly Drift[]> {
     const change = this.#change(family, chains, saved);
+    const isRepeated = isDeepStrictEqual(this.#unconfirmed.get(family), chains);
+    this.#unconfirmed.delete(family);
     if (change.drifts.length === 0) return [];
-    const shown = await this.#restore(family, change.script, signal);
-    const rest = this.#change(family, chains, shown);
-    if (rest.drifts.length > 0) {
-      this.#learn(family, chains, shown, await this.#restore(family, rest.script, signal));
+    await this.#restore(family, change.script, signal);
+    if (!isRepeated) {
+      this.#unconfirmed.set(family, chains);
+      return change.drifts;
     }
-    return change.drifts;
+    this.#learn(family, chains, saved, await this.#save(family, signal));
+    return this.#change(family, chains, saved).drifts;
   }
 
-  /** Runs a script and returns the dump that follows. */
-  async #restore(family: Family, script: string, signal?: AbortSignal): Promise<SavedTables> {
+  async #restore(family: Family, script: string, signal?: AbortSignal): Promise<void> {
     const args = ["--noflush", `--wait=${LOCK_WAIT_SECONDS}`];
+    this.#listings.forget(this.#saveCommand(family));
     await this.#runner.succeed(`${PROGRAM[family]}${this.#variant}-restore`, args, { input: script, signal });
-    return await this.#save(family, signal);
   }
 
   #change(family: Family, chains: readonly RenderedChain[], saved: SavedTables): IptablesChange {
@@ -152,18 +179,42 @@ export class IptablesEngine implements FirewallEngine {
   }
 
   async #save(family: Family, signal?: AbortSignal): Promise<SavedTables> {
-    return parseIptablesSave(await this.#runner.succeed(this.#saveCommand(family), [], { signal }));
+    const list = () => this.#runner.succeed(this.#saveCommand(family), [], { signal });
+    return (await this.#dump(family, list)) ?? NO_TABLES;
   }
 
   /** The dump of one family; null when the kernel or the tools lack it. */
   async #saveIfThere(family: Family, signal?: AbortSignal): Promise<SavedTables | null> {
-    const result = await this.#runner.runIfInstalled(this.#saveCommand(family), [], { signal });
-    return result?.exitCode === 0 ? parseIptablesSave(result.stdout) : null;
+    return await this.#dump(family, async () => {
+      const result = await this.#runner.runIfInstalled(this.#saveCommand(family), [], { signal });
+      return result?.exitCode === 0 ? result.stdout : null;
+    });
+  }
+
+  /** Lists only what may have changed; null when there is nothing, or when `list` returns null. */
+  async #dump(family: Family, list: () => Promise<string | null>): Promise<SavedTables | null> {
+    const [key, shown] = [this.#saveCommand(family), this.#shown(family)];
+    if (!this.#listings.mayShow(shown)) return null;
+    return await this.#listings.get(key, shown, async () => {
+      const text = await list();
+      this.#isNft ||= /^# Generated by .* \(nf_tables\) on /.test(text ?? "");
+      return text === null ? null : parseIptablesSave(text);
+    });
+  }
+
+  #shown(family: Family): Shown {
+    const nft = this.#variant === "-legacy" ? () => false : isOf(family);
+    return this.#variant === "-nft" ? { nft } : { nft, legacy: family };
   }
 
   #saveCommand(family: Family): string {
     return `${PROGRAM[family]}${this.#variant}-save`;
   }
+}
+
+function isOf(family: Family): (table: string) => boolean {
+  const tables = new Set(NFT_NAMES.map((name) => `${NFT_FAMILY[family]} ${name}`));
+  return (table) => tables.has(table);
 }
 
 /** Each rule costs every packet: an accept in the raw table is needed only beside foreign rules there. */

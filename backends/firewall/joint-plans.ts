@@ -11,11 +11,11 @@ import { type FirewallInput, planFirewall } from "./plan.ts";
 import type { FirewallPlan } from "./rules.ts";
 
 export class JointPlans {
-  readonly #guard: Pick<FirewallGuard, "update" | "status">;
+  readonly #guard: Pick<FirewallGuard, "update" | "status" | "compareAll">;
   readonly #inputs = new Map<NetworkName, FirewallInput>();
   readonly #plans = new Map<NetworkName, FirewallPlan>();
 
-  constructor(guard: Pick<FirewallGuard, "update" | "status">) {
+  constructor(guard: Pick<FirewallGuard, "update" | "status" | "compareAll">) {
     this.#guard = guard;
   }
 
@@ -32,6 +32,11 @@ export class JointPlans {
     if (input === undefined || Object.values(input.tunnels).every(({ sources }) => sources === "any")) return;
     const tunnels = mapFamilies(input.tunnels, (tunnel) => ({ ...tunnel, sources: "any" as const }));
     await this.update(network, { ...input, tunnels });
+  }
+
+  /** Has the kernel's rules listed and compared as a whole. */
+  compareAll(): void {
+    this.#guard.compareAll();
   }
 
   status(): FirewallStatus {

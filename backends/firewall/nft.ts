@@ -5,6 +5,7 @@
  * table; an accept here does not override a drop elsewhere, for which the iptables engine has `reconcileBeside`.
  */
 
+import { isDeepStrictEqual } from "node:util";
 import { FAMILIES } from "../../ipam/addresses/ip.ts";
 import { CodecError } from "../../ipam/errors.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
@@ -12,6 +13,7 @@ import type { CommandRunner } from "./command.ts";
 import type { Drift, FirewallEngine, RemoveOptions } from "./engine.ts";
 import { FirewallError } from "./errors.ts";
 import { type FamilyFailure, throwFirst } from "./families.ts";
+import { Listings } from "./listings.ts";
 import { type NetworkName, networksOf } from "./names.ts";
 import {
   acceptAsWritten,
@@ -34,11 +36,15 @@ interface TableState {
 export class NftEngine implements FirewallEngine {
   readonly kind = "nft";
   readonly #runner: CommandRunner;
+  readonly #listings: Listings;
   /** By table. */
   readonly #written = new Map<string, WrittenForms>();
+  /** By table: what was written last and not listed since. */
+  readonly #unconfirmed = new Map<string, FamilyRules | undefined>();
 
-  constructor(runner: CommandRunner) {
+  constructor(runner: CommandRunner, listings = new Listings()) {
     this.#runner = runner;
+    this.#listings = listings;
   }
 
   async reconcile(plans: FirewallPlans, signal?: AbortSignal): Promise<readonly Drift[]> {
@@ -74,22 +80,29 @@ export class NftEngine implements FirewallEngine {
     return drifts;
   }
 
+  /**
+   * Writes what differs, and returns it. What differs from what was written last is written again and listed: it is this
+   * version's spelling, unless another program changed it.
+   */
   async #reconcileTable(
     table: NftTable,
     wanted: FamilyRules | undefined,
     present: ReadonlySet<string>,
     signal?: AbortSignal,
   ): Promise<readonly Drift[]> {
-    const change = this.#change(await this.#read(table, wanted, present, signal));
+    const key = describeTable(table);
+    const state = await this.#read(table, wanted, present, signal);
+    const change = this.#change(state);
+    const isRepeated = this.#unconfirmed.has(key) && isDeepStrictEqual(this.#unconfirmed.get(key), wanted);
+    this.#unconfirmed.delete(key);
     if (change.commands.length === 0) return [];
-    const apply = async (commands: readonly JsonObject[]): Promise<TableState> => {
-      await this.#run(commands, table, signal);
-      return await this.#read(table, wanted, await this.#presentTables(signal), signal);
-    };
-    const first = await apply(change.commands);
-    const rest = this.#change(first);
-    if (rest.commands.length > 0) this.#learn(first, await apply(rest.commands));
-    return change.drifts;
+    await this.#run(change.commands, table, signal);
+    if (!isRepeated) {
+      this.#unconfirmed.set(key, wanted);
+      return change.drifts;
+    }
+    this.#learn(state, await this.#read(table, wanted, await this.#presentTables(signal), signal));
+    return this.#change(state).drifts;
   }
 
   #change({ table, wanted, listed }: TableState): NftChange {
@@ -104,8 +117,9 @@ export class NftEngine implements FirewallEngine {
   }
 
   async #run(commands: readonly JsonObject[], table: NftTable, signal?: AbortSignal): Promise<void> {
-    const options = { input: JSON.stringify({ nftables: commands }), needsPipe: true, signal } as const;
-    const { exitCode, stderr } = await this.#runner.run("nft", ["-j", "-f", "-"], options);
+    const options = { script: JSON.stringify({ nftables: commands }), signal };
+    this.#listings.forget(describeTable(table));
+    const { exitCode, stderr } = await this.#runner.run("nft", ["-j"], options);
     if (exitCode !== 0) throw rejectedError(stderr, table);
   }
 
@@ -123,13 +137,18 @@ export class NftEngine implements FirewallEngine {
     signal?: AbortSignal,
   ): Promise<TableState> {
     const { protocol, name } = table;
-    const isPresent = present.has(describeTable(table));
-    const listed = isPresent ? parseTable(table, await this.#list(["table", protocol, name], signal)) : null;
+    const key = describeTable(table);
+    if (!present.has(key)) return { table, wanted, listed: null };
+    const listed = await this.#listings.get(key, { nft: (each) => each === key }, async () =>
+      parseTable(table, await this.#list(["table", protocol, name], signal)),
+    );
     return { table, wanted, listed };
   }
 
   /** All tables of the host, such as `ip flannel-ipv4`. */
   async #presentTables(signal?: AbortSignal): Promise<ReadonlySet<string>> {
+    const names = this.#listings.names();
+    if (names !== null) return names.nft;
     const entries = await this.#list(["tables"], signal);
     return new Set(
       entries.flatMap((entry) =>

@@ -11,6 +11,7 @@ import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import type { CommandRunner } from "./command.ts";
 import type { Drift, RemoveOptions } from "./engine.ts";
 import { FirewallError } from "./errors.ts";
+import { Listings } from "./listings.ts";
 import { type FirewallPlans, type GuardedPort, LINK_LOCAL_PREFIX } from "./rules.ts";
 
 const TABLE = "bridge tulle-ports";
@@ -31,11 +32,15 @@ interface ListedPorts {
 
 export class PortGuard {
   readonly #runner: CommandRunner;
+  readonly #listings: Listings;
   /** By chain. Empty at the start, when every chain is written once. */
   readonly #written = new Map<string, WrittenChain>();
+  /** By chain: the lines of those that were written and not listed since. */
+  readonly #unconfirmed = new Map<string, string>();
 
-  constructor(runner: CommandRunner) {
+  constructor(runner: CommandRunner, listings = new Listings()) {
     this.#runner = runner;
+    this.#listings = listings;
   }
 
   /** Makes the table equal to the ports of all plans, and returns what differed. Throws FirewallError. */
@@ -45,6 +50,7 @@ export class PortGuard {
     const wanted = plansWithPorts.flat();
     const listed = await this.#list(signal);
     const chains = new Map([[ENTRY, ENTRY_LINES], ...wanted.flatMap(chainsOf)]);
+    this.#learn(listed);
     const stale = [...(listed?.chains.keys() ?? [])].filter((name) => !chains.has(name));
     const changed = [...chains].filter(([name, lines]) => !this.#isWritten(name, lines, listed));
     const ports = wanted.map(({ name }) => name);
@@ -62,7 +68,8 @@ export class PortGuard {
     if (drifts.length === 0) return [];
     const isMapSame = unchecked.length === 0 && surplus.length === 0;
     await this.#apply(scriptOf([...chains.keys()], changed, stale, isMapSame ? null : ports), signal);
-    await this.#learn(chains, signal);
+    for (const [name, lines] of changed) this.#unconfirmed.set(name, lines.join("\n"));
+    for (const name of stale) this.#written.delete(name);
     return drifts;
   }
 
@@ -71,6 +78,7 @@ export class PortGuard {
     if ((await this.#list(signal)) === null) return [];
     if (!isDryRun) await this.#apply([`delete table ${TABLE}`], signal);
     this.#written.clear();
+    this.#unconfirmed.clear();
     return [`table ${TABLE}`];
   }
 
@@ -83,20 +91,21 @@ export class PortGuard {
     );
   }
 
-  /** Records how nft lists what was just written. A chain that lost or gained rules meanwhile is written again. */
-  async #learn(chains: ReadonlyMap<string, readonly string[]>, signal?: AbortSignal): Promise<void> {
-    const shown = await this.#list(signal);
-    this.#written.clear();
-    for (const [name, lines] of chains) {
+  /** Records how nft lists what was written. A chain that lost or gained rules meanwhile is written again. */
+  #learn(shown: ListedPorts | null): void {
+    for (const [name, lines] of this.#unconfirmed) {
       const listed = shown?.chains.get(name);
-      if (listed !== undefined && countRules(listed) === lines.length)
-        this.#written.set(name, { lines: lines.join("\n"), listed });
+      if (listed !== undefined && countRules(listed) === lines.split("\n").length)
+        this.#written.set(name, { lines, listed });
+      else this.#written.delete(name);
     }
+    this.#unconfirmed.clear();
   }
 
   async #apply(lines: readonly string[], signal?: AbortSignal): Promise<void> {
-    const options = { input: `${lines.join("\n")}\n`, needsPipe: true, signal } as const;
-    const { exitCode, stderr } = await this.#runner.run("nft", ["-f", "-"], options);
+    const options = { script: `${lines.join("\n")}\n`, signal };
+    this.#listings.forget(TABLE);
+    const { exitCode, stderr } = await this.#runner.run("nft", [], options);
     if (exitCode !== 0)
       throw new FirewallError(
         `nft rejected the rules for containers' ports (table ${TABLE}): ${stderr.split("\n")[0]}; the kernel needs nf_tables with the bridge family (CONFIG_NF_TABLES_BRIDGE)`,
@@ -106,6 +115,12 @@ export class PortGuard {
 
   /** Null when there is no such table. */
   async #list(signal?: AbortSignal): Promise<ListedPorts | null> {
+    const shown = { nft: (table: string) => table === TABLE };
+    if (!this.#listings.mayShow(shown)) return null;
+    return await this.#listings.get(TABLE, shown, () => this.#listByProgram(signal));
+  }
+
+  async #listByProgram(signal?: AbortSignal): Promise<ListedPorts | null> {
     const { exitCode, stdout, stderr } = await this.#runner.run(
       "nft",
       ["-j", "list", "table", ...TABLE.split(" ")],

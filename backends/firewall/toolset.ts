@@ -9,6 +9,7 @@ import type { Drift, EngineKind, RemoveOptions } from "./engine.ts";
 import { isPartial } from "./families.ts";
 import { Firewalld } from "./firewalld.ts";
 import { IptablesEngine } from "./iptables.ts";
+import { Listings } from "./listings.ts";
 import { NftEngine } from "./nft.ts";
 import { requiresEngine } from "./plan.ts";
 import { PortGuard } from "./port-guard.ts";
@@ -25,6 +26,8 @@ export interface ToolsetOptions {
   readonly log: Logger;
   /** For another network namespace than the process's own. */
   readonly commandPrefix?: readonly string[];
+  /** By default everything is listed each time. */
+  readonly listings?: Listings;
 }
 
 export class Toolset {
@@ -34,7 +37,8 @@ export class Toolset {
   readonly #iptables: IptablesEngine;
   readonly #firewalld: Firewalld;
   readonly #ports: PortGuard;
-  #otherIptables: IptablesEngine | null = null;
+  /** Undefined before the first look. */
+  #otherIptables: IptablesEngine | null | undefined;
   /** Null before the first look and after one that found a tool missing. */
   #installed: ReadonlySet<EngineKind> | null = null;
   #engine: EngineKind | null = null;
@@ -42,11 +46,12 @@ export class Toolset {
 
   constructor(options: ToolsetOptions) {
     this.#options = options;
-    this.#runner = new CommandRunner(options.commandPrefix);
-    this.#nft = new NftEngine(this.#runner);
-    this.#iptables = new IptablesEngine(this.#runner);
-    this.#firewalld = new Firewalld(this.#runner);
-    this.#ports = new PortGuard(this.#runner);
+    const { commandPrefix, listings = new Listings() } = options;
+    this.#runner = new CommandRunner(commandPrefix);
+    this.#nft = new NftEngine(this.#runner, listings);
+    this.#iptables = new IptablesEngine(this.#runner, listings);
+    this.#firewalld = new Firewalld(this.#runner, listings);
+    this.#ports = new PortGuard(this.#runner, listings);
   }
 
   /** The engine in use; null before the first reconcile, and where there is none and none is needed. */
@@ -62,12 +67,13 @@ export class Toolset {
   /** Looks for the tools again at the next reconcile. */
   forget(): void {
     this.#installed = null;
+    this.#otherIptables = undefined;
   }
 
   /** Makes the host's firewall equal to `plans` and returns what differed. FirewallError. */
   async reconcile(plans: FirewallPlans, signal: AbortSignal): Promise<readonly Drift[]> {
     const { choice, log } = this.#options;
-    this.#installed ??= await this.#findTools(signal);
+    this.#installed ??= await installedEngines(this.#runner);
     const all = [...plans.values()];
     if (choice === "auto" && this.#installed.size === 0 && !all.some(requiresEngine))
       return this.#doWithout();
@@ -77,13 +83,15 @@ export class Toolset {
     const engine = chooseEngine(choice, prefersNft, this.#installed);
     if (engine !== this.#engine) log.info("firewall engine chosen", { engine, choice });
     this.#engine = engine;
+    const hasIptables = this.#iptables.mayHaveTables;
     // At once: a container waits for the rules of its port, which are in a table of their own.
     const [main, ports] = await Promise.allSettled([
       (engine === "nft" ? this.#nft : this.#iptables).reconcile(plans, signal),
       this.#installed.has("nft") ? this.#ports.reconcile(plans, signal) : [],
     ]);
     if (main.status === "rejected" && !isPartial(main.reason, plans)) throw main.reason;
-    const beside = await this.#reconcileBeside(engine, this.#installed, plans, signal);
+    const other = hasIptables ? await this.#otherVariant(signal) : null;
+    const beside = await this.#reconcileBeside(engine, this.#installed, other, plans, signal);
     if (main.status === "rejected") throw main.reason;
     if (ports.status === "rejected") throw ports.reason;
     return [...main.value, ...ports.value, ...beside];
@@ -106,6 +114,7 @@ export class Toolset {
   async #reconcileBeside(
     engine: EngineKind,
     installed: ReadonlySet<EngineKind>,
+    other: IptablesEngine | null,
     plans: FirewallPlans,
     signal: AbortSignal,
   ): Promise<readonly Drift[]> {
@@ -115,15 +124,16 @@ export class Toolset {
       engine === "nft" && has("iptables") ? this.#iptables.reconcileBeside(plans, signal) : [],
       engine === "iptables" && has("nft") ? this.#nft.reconcile(none, signal) : [],
       // A packet passes the tables of both variants, and one may hold the rules of an earlier choice.
-      this.#otherIptables?.reconcileBeside(plans, signal) ?? [],
+      other?.reconcileBeside(plans, signal) ?? [],
       has("nft") ? this.#firewalld.reconcile(plans, signal) : [],
     ]);
     return drifts.flat();
   }
 
-  async #findTools(signal: AbortSignal): Promise<ReadonlySet<EngineKind>> {
-    this.#otherIptables = await this.#iptables.otherVariant(signal);
-    return await installedEngines(this.#runner);
+  /** Null where the tools have one set of tables. */
+  async #otherVariant(signal: AbortSignal): Promise<IptablesEngine | null> {
+    if (this.#otherIptables === undefined) this.#otherIptables = await this.#iptables.otherVariant(signal);
+    return this.#otherIptables;
   }
 
   /** Without any tool, and without a setting that needs one, packets of the network are forwarded as they are. */

@@ -19,7 +19,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "agent/host/instance-lock.ts": PROC,
   "backends/kernel/sysctl.ts": PROC,
   "backends/kernel/rtnetlink-port.ts": PROC,
-  "backends/firewall/generation.ts": PROC,
+  "backends/firewall/kernel-facts.ts": PROC,
   "backends/attachment/bridge.ts": PROC,
   "backends/attachment/mac.ts": PROC,
   "backends/attachment/sysctl.ts": PROC,

@@ -4,13 +4,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { FirewallGeneration } from "../../../backends/firewall/generation.ts";
 import { FirewallGuard } from "../../../backends/firewall/guard.ts";
-import { EMPTY_PLAN } from "../../../backends/firewall/rules.ts";
+import { KernelFacts } from "../../../backends/firewall/kernel-facts.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
 import { systemClock } from "../../../ipam/clock.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
+import { PLAN } from "./fixture.ts";
 
 const AUDIT_SECONDS = 0.02;
 
@@ -27,27 +27,27 @@ describeAsRoot("the firewall's audits", () => {
   });
 
   it("count the transactions of nft and of iptables-nft, and nothing else", () => {
-    const generation = new FirewallGeneration(handle);
+    const facts = new KernelFacts(handle);
     try {
-      const seen = [generation.read(), generation.read()];
+      const seen = [facts.generation(), facts.generation()];
       host.exec("nft", ["add", "table", "inet", "other"]);
-      seen.push(generation.read());
+      seen.push(facts.generation());
       host.exec("iptables-nft", ["-A", "FORWARD", "-j", "ACCEPT"]);
-      seen.push(generation.read());
+      seen.push(facts.generation());
       host.exec("iptables-nft-save", []);
-      seen.push(generation.read());
+      seen.push(facts.generation());
       expect(seen).not.toContain(null);
       expect(seen.map((one) => one === seen[0])).toEqual([true, true, false, false, false]);
       expect(seen[3]).not.toBe(seen[2]);
       expect(seen[4]).toBe(seen[3]);
       host.exec("iptables-legacy", ["-L", "-n"]);
-      expect(generation.read()).toBeNull();
+      expect(facts.generation()).toBeNull();
     } finally {
-      generation.close();
+      facts.close();
     }
   });
 
-  it("start no program on a host at rest, and look again after a change and beside legacy tables", async () => {
+  it("start no program on a host at rest, and list what has changed, and all beside legacy tables", async () => {
     const folder = mkdtempSync(join(tmpdir(), "tulle-audit-"));
     const log = join(folder, "started");
     writeFileSync(log, "");
@@ -61,12 +61,17 @@ describeAsRoot("the firewall's audits", () => {
       netns: handle,
     });
     try {
-      await guard.update(null, EMPTY_PLAN);
       guard.start();
+      await guard.update(null, PLAN);
+      // The next pass, which the kernel's notifications of the first one cause, lists what that wrote.
+      await audits(20);
       const atRest = started();
       await audits(20);
       expect(started()).toBe(atRest);
       host.exec("nft", ["add", "table", "inet", "other"]);
+      await audits(20);
+      expect(started()).toBe(atRest);
+      host.exec("iptables-nft", ["-A", "FORWARD", "-j", "ACCEPT"]);
       await expect.poll(started).toBeGreaterThan(atRest);
       host.exec("iptables-legacy", ["-L", "-n"]);
       for (let look = 0; look < 3; look++) {

@@ -16,6 +16,7 @@ describeAsRoot("firewall events", () => {
   let monitor: NetlinkMonitor;
   let urgencies: boolean[];
   let programs: string[];
+  let tables: Set<string>;
 
   beforeEach(async () => {
     host = createNetns("fwevents");
@@ -26,11 +27,13 @@ describeAsRoot("firewall events", () => {
     handle = NetnsHandle.open(host.path);
     urgencies = [];
     programs = [];
+    tables = new Set();
     monitor = watchFirewall({
       netns: handle,
-      onChange: (isUrgent, program) => {
+      onChange: ({ isUrgent, program, tables: changed }) => {
         urgencies.push(isUrgent);
         if (program !== null) programs.push(program);
+        for (const table of changed ?? []) tables.add(table);
       },
       onError: (error) => expect.unreachable(String(error)),
     });
@@ -66,5 +69,19 @@ describeAsRoot("firewall events", () => {
     expect(urgencies.length).toBeGreaterThan(0);
     expect(urgencies).not.toContain(true);
     expect(programs).toEqual([]);
+  });
+
+  it.each([
+    ["iptables -t nat -F POSTROUTING", ["ip nat"]],
+    ["ip6tables -A FORWARD -j ACCEPT", ["ip6 filter"]],
+    ["nft flush chain ip flannel-ipv4 postrtg", ["ip flannel-ipv4"]],
+    ["nft add element ip flannel-ipv4 tunnel-sources '{ 192.168.50.99 }'", ["ip flannel-ipv4"]],
+    ["nft 'add table bridge b; add map bridge b m { type ifname : verdict; }'", ["bridge b"]],
+    ["nft add table inet theirs", ["inet theirs"]],
+    ["nft 'add table netdev n; delete table ip flannel-ipv4'", ["ip flannel-ipv4", "netdev n"]],
+  ])("name the tables that change with %s", (command, expected) => {
+    host.exec("sh", ["-c", command]);
+    monitor.drain();
+    expect([...tables].sort()).toEqual(expected);
   });
 });

@@ -9,6 +9,7 @@ import { CommandRunner } from "../../../backends/firewall/command.ts";
 import type { EngineKind } from "../../../backends/firewall/engine.ts";
 import { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { IptablesEngine } from "../../../backends/firewall/iptables.ts";
+import { Listings } from "../../../backends/firewall/listings.ts";
 import {
   DEFAULT_CONTAINER_INTERFACES,
   type FirewallInput,
@@ -153,7 +154,7 @@ describeAsRoot("the firewall on a host", () => {
 
   it("keeps in the other variant's tables only the accepts, and only where something drops there", async () => {
     toolbox = createToolbox([...IPTABLES, "iptables-legacy-save", "iptables-legacy-restore"]);
-    const legacy = new IptablesEngine(new CommandRunner(prefixOf(toolbox)), "-legacy");
+    const legacy = new IptablesEngine(new CommandRunner(prefixOf(toolbox)), new Listings(), "-legacy");
     await legacy.reconcile(only(MASQUERADE_PLAN));
     expect(host.exec("iptables-legacy-save", [])).toContain("FLANNEL-FWD");
     const handle = NetnsHandle.open(host.path);
@@ -184,7 +185,7 @@ describeAsRoot("the firewall on a host", () => {
     [
       "ip6tables is not installed",
       "iptables",
-      /^IPv6: ip6tables-save is not installed/,
+      /^IPv6: ip6tables-restore is not installed/,
       () => createToolbox(IPTABLES),
     ],
     [
@@ -209,13 +210,9 @@ describeAsRoot("the firewall on a host", () => {
         tools.write(
           "nft",
           `case "$*" in
-             *"-f -"*) input=$(cat) ;;
-             *) exec ${locate("nft")} "$@" ;;
-           esac
-           case "$input" in
              *'"family":"ip6"'*) echo "Error: Could not process rule: Address family not supported" >&2; exit 1 ;;
            esac
-           printf %s "$input" | ${locate("nft")} "$@"`,
+           exec ${locate("nft")} "$@"`,
         );
         return tools;
       },

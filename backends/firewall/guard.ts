@@ -228,6 +228,8 @@ export class FirewallGuard {
   async #run(): Promise<void> {
     const { signal } = this.#abort;
     let pauseMs = MIN_PAUSE_MS;
+    // The notification that asked for this is still being handled: draining now would begin a second run.
+    await Promise.resolve();
     while (this.#isDirty && !signal.aborted) {
       // What has changed until now is listed in this pass and needs no other one.
       this.#monitor?.drain();

@@ -1,6 +1,6 @@
 /**
  * The driver's memory: what dockerd has asked for and does not ask for again when one of the two starts. In memory for
- * the answers, on disk before an answer is given.
+ * the answers, in its file before an answer is given.
  *
  * Two files in the state directory. A damaged one is set aside: networks are then found again by the engine's and the
  * store's lists, endpoints by the engine's containers.

@@ -1,7 +1,7 @@
 /**
  * The endpoints of this host: their addresses, interface pairs and what other hosts learn of them.
  *
- * Each change is on disk before the engine gets its answer. Removing is done in any order and any number of times.
+ * Each change is in its file before the engine gets its answer. Removing is done in any order and any number of times.
  */
 
 import { type Address, entriesOf, type Family, mapFamilies } from "../../ipam/addresses/ip.ts";

@@ -1,5 +1,8 @@
 /** The check of containers' ports: its table is made, repaired and removed, and where nft is absent that is said. */
 
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { planFirewall } from "../../../backends/firewall/plan.ts";
@@ -100,6 +103,39 @@ describeAsRoot("the check of containers' ports", () => {
     expect(await tools.reconcile(plans, signal)).toEqual([]);
     await tools.remove();
     expect(host.exec("nft", ["list", "ruleset"])).not.toMatch(/tulle-ports|FLANNEL/);
+  });
+
+  it("one more costs one program before its container starts, and one to list it", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "tulle-ports-"));
+    const log = join(folder, "started");
+    writeFileSync(log, "");
+    const started = () => readFileSync(log, "utf8").split("\n").filter(Boolean);
+    const record = ["sh", "-c", `printf '%s %.28s\\n' "$3" "$4 $5" >> ${log}; exec "$@"`, "sh"];
+    const recorded = new FirewallGuard({
+      choice: "iptables",
+      resyncSeconds: 3600,
+      log: silentLogger,
+      clock: systemClock,
+      commandPrefix: [...record, "nsenter", `--net=${host.path}`],
+      netns: handle,
+    });
+    recorded.start();
+    try {
+      await recorded.update("namednets", planOf(BOTH));
+      const lists = (lines: readonly string[]) => lines.filter((line) => line === "nft -j list");
+      await expect.poll(() => lists(started()).length, { timeout: 4000 }).toBe(1);
+      await recorded.update("namednets", planOf(BOTH));
+      const before = started().length;
+      await recorded.update("namednets", planOf(BOTH, ONLY_IPV4));
+      expect(table()).toContain(`"${ONLY_IPV4.name}" : jump ${ONLY_IPV4.name}`);
+      expect(started().slice(before)).toEqual([expect.stringMatching(/^nft add table bridge tulle-ports/)]);
+      await expect.poll(() => started().slice(before + 1), { timeout: 4000 }).toEqual(["nft -j list"]);
+      await recorded.update("namednets", planOf(BOTH, ONLY_IPV4));
+      expect(started()).toHaveLength(before + 2);
+    } finally {
+      await recorded.stop();
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it("says that frames are not checked where nft is not installed", async () => {

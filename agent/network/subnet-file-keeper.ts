@@ -7,7 +7,7 @@
  */
 
 import { type FSWatcher, watch } from "node:fs";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { Backoff, type Clock, Sleep } from "../../ipam/clock.ts";
 import { formatSubnetEnv, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { errorMessage } from "../../ipam/errors.ts";
@@ -164,7 +164,11 @@ export class SubnetFileKeeper {
     const { path, logger } = this.#options;
     if (this.#watcher !== null) return;
     try {
-      this.#watcher = watch(dirname(path), { persistent: false }, () => this.#folderChanged());
+      const name = basename(path);
+      this.#watcher = watch(dirname(path), { persistent: false }, (type, changed) => {
+        // Others may write a log beside the file; what is made, moved or removed may be the folder itself.
+        if (type === "rename" || changed === null || changed === name) this.#folderChanged();
+      });
       // A failing watch leaves the periodic check.
       this.#watcher.on("error", () => this.#unwatch());
     } catch (error) {

@@ -68,6 +68,11 @@ export class EchoLine {
     }
   }
 
+  /** True while expire() has something to wait for. */
+  get isWaiting(): boolean {
+    return this.#isFlooded || this.#pending.size > 0;
+  }
+
   /** Takes what arrives from now on. In a flood it reads only when expire() is called. */
   listen(): void {
     this.#isFlooded = false;

@@ -62,6 +62,7 @@ export class ProbePlan {
       this.settle(id);
       this.#probedMs.delete(id);
     }
+    this.#busy = this.#busy.filter((id) => this.#byId.has(id));
   }
 
   /** Those that packets of this host are sent to: they are probed every `intervalMs`. */
@@ -107,6 +108,19 @@ export class ProbePlan {
     }
     this.#refilledMs = nowMs;
     return this.#tokens >= 1;
+  }
+
+  /** When the next target is due, which may be in the past; infinity while none will be. */
+  get dueMs(): number {
+    const [busy] = this.#busy;
+    return Math.min(
+      ...(this.#due.size > 0 ? [Number.NEGATIVE_INFINITY] : []),
+      ...(busy === undefined ? [] : [this.probedMs(busy) + this.#busyIntervalMs]),
+      ...this.#ring.map(({ id }) => this.probedMs(id) + RING_INTERVAL_MS),
+      ...(this.#targets.length === 0 ? [] : [this.#nextTurnMs]),
+      earliest(this.#doubtful),
+      Math.max(earliest(this.#repeats), this.#nextScanMs),
+    );
   }
 
   /** How long it takes until every target has had its turn. */
@@ -182,6 +196,12 @@ export class ProbePlan {
     this.#turn = (this.#turn + 1) % this.#targets.length;
     return this.#targets[this.#turn] ?? null;
   }
+}
+
+function earliest(times: ReadonlyMap<string, number>): number {
+  let least = Number.POSITIVE_INFINITY;
+  for (const atMs of times.values()) if (atMs < least) least = atMs;
+  return least;
 }
 
 /** The next targets after this host's own key, around the end. */

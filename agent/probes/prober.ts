@@ -8,7 +8,7 @@
 
 import { HEADER_BYTES } from "../../backends/probe/echo-port.ts";
 import { type Address, entriesOf, type PerFamily } from "../../ipam/addresses/ip.ts";
-import type { Clock } from "../../ipam/clock.ts";
+import { type Clock, Sleep } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import { type Cause, type CauseCode, type History, judge } from "./causes.ts";
@@ -55,6 +55,8 @@ export interface PathHealth {
 
 /** How often the plan is asked; a packet may be late by this. */
 const TICK_MS = 100;
+/** A change of the targets ends a pause. */
+const LONGEST_PAUSE_MS = 60_000;
 const SMALL_PAYLOAD_BYTES = 16;
 /** Examinations that may await answers at the same time. */
 const MOST_WAITING = 32;
@@ -66,6 +68,7 @@ export class Prober {
   readonly #options: ProberOptions;
   readonly #plan: ProbePlan;
   readonly #usage = new UsageTracker();
+  readonly #sleep: Sleep;
   #watches: ReadonlyMap<string, PathWatch> = new Map();
   #byPeer: ReadonlyMap<LeaseKey, readonly PathWatch[]> = new Map();
   #byInner: ReadonlyMap<string, PathWatch> = new Map();
@@ -77,6 +80,7 @@ export class Prober {
   constructor(options: ProberOptions) {
     this.#options = options;
     this.#plan = new ProbePlan(options);
+    this.#sleep = new Sleep(options.clock);
   }
 
   /** Replaces all targets, sorted by id. What is known of one that stays as it was is kept. */
@@ -99,6 +103,7 @@ export class Prober {
       [...this.#watches.values()].map((watch) => [watch.target.inner.toString(), watch]),
     );
     this.#plan.setTargets(probed, ownKey);
+    this.#sleep.wake();
   }
 
   /**
@@ -111,6 +116,7 @@ export class Prober {
     const probedMs = (id: string): number => Math.max(this.#plan.probedMs(id), alsoProbedMs(id));
     const busy = this.#usage.sample(targets, uses, probedMs, clock.monotonicMs());
     this.#plan.setBusy(busy, intervalMs);
+    if (busy.size > 0) this.#sleep.wake();
     return busy;
   }
 
@@ -148,8 +154,15 @@ export class Prober {
     const tick = guarded(this.#options.faults, "probing peers", () => this.#tick());
     while (!signal.aborted) {
       tick();
-      await this.#options.clock.sleep(TICK_MS, signal).catch(() => undefined);
+      await this.#sleep.for(this.#pauseMs(), signal);
     }
+  }
+
+  /** Nobody is woken for nothing: a small network is at rest for most of the time. */
+  #pauseMs(): number {
+    if (entriesOf(this.#options.lines).some(([, line]) => line.isWaiting)) return TICK_MS;
+    const restMs = this.#plan.dueMs - this.#options.clock.monotonicMs();
+    return Math.min(Math.max(restMs, TICK_MS), LONGEST_PAUSE_MS);
   }
 
   #tick(): void {

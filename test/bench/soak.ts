@@ -102,8 +102,8 @@ class Churn {
     await member?.kill();
     await pause(OUTAGE_MS);
     await member?.start({ wait: false });
-    const isHealthy = async (): Promise<boolean> => this.#net.etcd.ctl("endpoint", "health") !== "";
-    await untilReady(isHealthy, () => "etcd after its outage", STORE_PATIENCE_MS);
+    const answers = async (): Promise<boolean> => this.#net.etcd.ctl("get", "unknown") === "";
+    await untilReady(answers, () => "etcd after its outage", STORE_PATIENCE_MS);
   }
 }
 

@@ -107,6 +107,25 @@ describe("the plan of probes", () => {
     expect(plan.repeats).toBe(1);
   });
 
+  it.each([1, 3, 1_000])("says for %i peers when the next one is due, and is at rest until then", (peers) => {
+    plan.setTargets(targetsOf(peers), "own");
+    plan.setBusy(new Set(["peer00000"]), 2_000);
+    let rests = 0;
+    for (let nowMs = 0; nowMs < 60_000; nowMs += TICK_MS) {
+      const { dueMs } = plan;
+      if (!plan.maySpend(nowMs)) continue;
+      const [urgent] = plan.urgent(nowMs);
+      if (urgent !== undefined) plan.repeat(urgent.id, nowMs + 30_000);
+      const target = urgent ?? plan.routine(nowMs);
+      if (target === null) rests += 1;
+      else plan.spend();
+      expect(dueMs <= nowMs, `a target is due at ${nowMs}`).toBe(target !== null);
+    }
+    expect(rests > 0).toBe(peers < 1_000);
+    plan.setTargets([], "own");
+    expect(plan.dueMs).toBe(Number.POSITIVE_INFINITY);
+  });
+
   it("hurries a doubtful target from the given time on", () => {
     plan.setTargets(targetsOf(3), "own");
     simulate(1);

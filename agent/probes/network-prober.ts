@@ -211,7 +211,8 @@ export class NetworkProber {
     const { clock, faults, netlink } = runtime;
     let intervalMs = LEAST_USE_INTERVAL_MS;
     const look = guarded(faults, "looking for peers in use", () => {
-      const { backend, uplinks } = network();
+      const { backend, peers, uplinks } = network();
+      if (peers.size === 0) return;
       const interfaces = Object.values(uplinks).map((uplink) => uplink.interface);
       const startMs = clock.monotonicMs();
       const uses = readUses(netlink, backend.devices, interfaces, {

@@ -63,25 +63,30 @@ export class StoreFollower {
   }
 
   async #process(signal: AbortSignal): Promise<void> {
-    const { peers, lease, clock, onChange, onConfig } = this.#options;
     while (!signal.aborted) {
       if (this.#queue.length === 0) {
         if (this.#isEnded) return;
         await this.#untilMessage.for(Number.POSITIVE_INFINITY, signal);
         continue;
       }
-      const batch = withNewestConfig(this.#queue);
-      this.#queue = [];
-      for (const message of batch) {
-        peers.suspectStore(lease.troubleMs);
-        peers.apply(message, clock.monotonicMs());
-        lease.observe(message);
-      }
-      if (Number.isFinite(peers.nextDeadlineMs)) this.#untilExpiry.wake();
-      onChange();
-      if (batch.some(namesConfig)) onConfig();
+      this.#processBatch();
       await nextTurn();
     }
+  }
+
+  /** A function of its own: the one that waits would keep the last batch, which may be the whole network. */
+  #processBatch(): void {
+    const { peers, lease, clock, onChange, onConfig } = this.#options;
+    const batch = withNewestConfig(this.#queue);
+    this.#queue = [];
+    for (const message of batch) {
+      peers.suspectStore(lease.troubleMs);
+      peers.apply(message, clock.monotonicMs());
+      lease.observe(message);
+    }
+    if (Number.isFinite(peers.nextDeadlineMs)) this.#untilExpiry.wake();
+    onChange();
+    if (batch.some(namesConfig)) onConfig();
   }
 
   async #expire(signal: AbortSignal): Promise<void> {

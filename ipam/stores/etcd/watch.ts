@@ -41,17 +41,22 @@ export class EtcdFollower {
     if (this.#history !== null && !(await this.#history.isStillTrue(this.#client, signal))) {
       this.#history = null;
     }
-    if (this.#history === null) {
-      const listing = await listRanges(this.#client, this.#ranges, signal);
-      this.#history = new EtcdHistory(this.#ranges, listing);
-      yield { type: "list", ...listingOf(listing) };
-    }
+    const known = this.#history ?? (yield* this.#list(signal));
     try {
-      yield* this.#changes(this.#history, alive, signal);
+      yield* this.#changes(known, alive, signal);
     } catch (error) {
       if (error instanceof HistoryLostError) this.#history = null;
       throw error;
     }
+  }
+
+  /** A generator of its own: one that waits for changes would keep the server's whole answer until its end. */
+  async *#list(signal: AbortSignal): AsyncGenerator<KeyMessage, EtcdHistory> {
+    const listing = await listRanges(this.#client, this.#ranges, signal);
+    const history = new EtcdHistory(this.#ranges, listing);
+    this.#history = history;
+    yield { type: "list", ...listingOf(listing) };
+    return history;
   }
 
   /**

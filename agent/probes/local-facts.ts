@@ -53,11 +53,14 @@ const BELIEVED = NUD_REACHABLE | NUD_STALE | NUD_DELAY;
 const SILENT = NUD_FAILED | NUD_INCOMPLETE;
 /** Rules and routes that explain an obstacle are read no more often. */
 const TABLES_MS = 10_000;
+/** Nor counters: a probe waits much longer for its answer. */
+const COUNTERS_MS = 100;
 
 export class FactsReader {
   readonly #options: FactsReaderOptions;
   readonly #tunnels: TunnelWatch;
   #tables: { readonly tables: RoutingTables; readonly readMs: number } | null = null;
+  #counters: { readonly drops: DropCounters; readonly readMs: number } | null = null;
 
   constructor(options: FactsReaderOptions) {
     this.#options = options;
@@ -69,11 +72,11 @@ export class FactsReader {
 
   /** Begins to look at a target's packets. */
   inspect(target: ProbeTarget): Inspection {
-    let before = readDropCounters();
+    let before = this.#drops();
     this.#tunnels.begin(target);
     return {
       begin: () => {
-        before = readDropCounters();
+        before = this.#drops();
         this.#tunnels.renew(target);
         // A second host with the same address answers too.
         if (this.#neighbour(target) !== null) this.#tunnels.askWho(target);
@@ -98,7 +101,7 @@ export class FactsReader {
   }
 
   #read(target: ProbeTarget, before: DropCounters): LocalFacts {
-    const now = readDropCounters();
+    const now = this.#drops();
     const tunnel = this.#tunnels.evidence(target);
     return {
       link: this.#linkState(target.outer.family),
@@ -108,6 +111,13 @@ export class FactsReader {
       checksumErrors: now.tcpChecksum - before.tcpChecksum,
       tunnel,
     };
+  }
+
+  #drops(): DropCounters {
+    const nowMs = this.#options.now();
+    if (this.#counters === null || nowMs - this.#counters.readMs > COUNTERS_MS)
+      this.#counters = { drops: readDropCounters(), readMs: nowMs };
+    return this.#counters.drops;
   }
 
   #linkState(family: Family): LinkState {

@@ -108,7 +108,7 @@ class Churn {
 }
 
 interface Holding {
-  readonly privateMebibytes: number;
+  readonly anonymousMebibytes: number;
   readonly descriptors: number;
 }
 
@@ -143,11 +143,11 @@ class Subject {
     await this.daemon.status();
     this.#host.netns.exec("curl", ["-s", "-o", "/dev/null", "http://127.0.0.1:8099/metrics"]);
     const holding = {
-      privateMebibytes: privateMebibytes(pid),
+      anonymousMebibytes: anonymousMebibytes(pid),
       descriptors: readdirSync(`/proc/${pid}/fd`).length,
     };
     this.#holdings.push(holding);
-    const { privateMebibytes: memory, descriptors } = holding;
+    const { anonymousMebibytes: memory, descriptors } = holding;
     const cpu = (cpuMilliseconds(pid) / 1000).toFixed(1);
     report.note(
       `${this.#name}: ${changes} changes, ${memory.toFixed(1)} MiB, ${descriptors} descriptors, ${cpu} s`,
@@ -171,9 +171,9 @@ class Subject {
       ["first third", this.#holdings.slice(0, third)],
       ["last third", this.#holdings.slice(-third)],
     ] as const) {
-      const memory = holdings.map(({ privateMebibytes }) => privateMebibytes);
+      const memory = holdings.map(({ anonymousMebibytes }) => anonymousMebibytes);
       const descriptors = holdings.map(({ descriptors }) => descriptors);
-      report.figure({ name: `${title}, ${part}: private memory`, unit: "MiB", values: memory });
+      report.figure({ name: `${title}, ${part}: anonymous memory`, unit: "MiB", values: memory });
       report.figure({ name: `${title}, ${part}: descriptors`, unit: "", values: descriptors });
     }
     const { pid } = this.daemon;
@@ -188,9 +188,8 @@ class Subject {
   }
 }
 
-/** proc_pid_smaps_rollup(5): what no other process shares, in MiB. */
-function privateMebibytes(pid: number): number {
+/** proc_pid_smaps_rollup(5): memory that is no part of a file, in MiB. Pages of the program itself can be read again. */
+function anonymousMebibytes(pid: number): number {
   const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
-  const pages = [...text.matchAll(/^Private_(?:Clean|Dirty):\s+(\d+) kB$/gm)];
-  return pages.reduce((sum, [, kilobytes]) => sum + Number(kilobytes), 0) / 1024;
+  return Number(/^Anonymous:\s+(\d+) kB$/m.exec(text)?.[1]) / 1024;
 }

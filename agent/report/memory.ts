@@ -5,10 +5,12 @@ import { runInNewContext } from "node:vm";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 
 /** Bun's own functions, in the executable. */
-const { Bun: bun } = globalThis as { readonly Bun?: { gc(isSynchronous: boolean): void } };
+const { Bun: bun } = globalThis as {
+  readonly Bun?: { gc(isSynchronous: boolean): void; shrink(): void };
+};
 
-/** The kernel's echoes of what was programmed have been read by then. */
-const AFTER_START_MS = 1000;
+/** By the first the kernel's echoes of what was programmed have been read, by the second new peers are being probed. */
+const AFTER_START_MS = [1_000, 10_000];
 
 /**
  * Call it before large allocations: the space for new objects stays at its first size, instead of growing to 32 MiB with
@@ -18,14 +20,16 @@ export function keepYoungSpaceSmall(): void {
   setFlagsFromString("--semi-space-growth-factor=1");
 }
 
-/** Frees, a moment later, what the first listing and the first pass left behind. */
+/** Frees, some moments later, what the first listing, the first pass and the first probes left behind. */
 export function collectAfterStart(faults: Faults): void {
-  setTimeout(guarded(faults, "freeing memory", collectAll), AFTER_START_MS).unref();
+  const collect = guarded(faults, "freeing memory", collectAll);
+  for (const ms of AFTER_START_MS) setTimeout(collect, ms).unref();
 }
 
 function collectAll(): void {
   if (bun !== undefined) {
     bun.gc(true);
+    bun.shrink();
     return;
   }
   setFlagsFromString("--expose-gc");

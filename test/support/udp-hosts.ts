@@ -37,7 +37,21 @@ export function plugIn(lan: TestNetns, number: number): TestNetns {
     `address add fd77::${number}/64 dev eth0 nodad`,
     "link set eth0 up",
   );
-  return netns;
+  return unpluggedFirst(netns);
+}
+
+/**
+ * The same namespace, which takes its cable out before it goes. The kernel dismantles a namespace some time after its
+ * last use, and the LAN's end of the pair, whose name the next host of that number takes, would stay until then.
+ */
+function unpluggedFirst(netns: TestNetns): TestNetns {
+  let isPlugged = true;
+  const dispose = (): void => {
+    if (isPlugged) netns.ip("link delete eth0");
+    isPlugged = false;
+    netns.dispose();
+  };
+  return { ...netns, dispose };
 }
 
 export interface UdpHost {

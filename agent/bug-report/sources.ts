@@ -17,7 +17,7 @@ import { decodeRoute, encodeRouteDump } from "../../backends/netlink/route.ts";
 import { decodeRule, encodeRuleDump } from "../../backends/netlink/rule.ts";
 import { FAMILIES } from "../../ipam/addresses/ip.ts";
 import { errorMessage } from "../../ipam/errors.ts";
-import { readForeignFile } from "../../ipam/files.ts";
+import { readForeignFile } from "../../ipam/files/read.ts";
 import type { AgentConfig } from "../config/config.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { askControl } from "../report/control.ts";

@@ -6,7 +6,7 @@ import { isSegmentDevice } from "../../backends/segments/names.ts";
 import { type KernelObject, keyOf } from "../../backends/state/kinds/registry.ts";
 import { Prefix } from "../../ipam/addresses/ip.ts";
 import { parseSubnetEnv } from "../../ipam/config/subnet-env.ts";
-import { readOwnFile } from "../../ipam/files.ts";
+import { readOwnFile } from "../../ipam/files/read.ts";
 import { decodeIdentity, type IdentityRecord, identityPath } from "../host/identity.ts";
 import { findProgram } from "../host/other-programs.ts";
 import { NAME_SERVER_OBJECT, NAME_SERVER_SCOPE } from "../names/name-server-address.ts";

@@ -14,15 +14,10 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { IDENTIFIER } from "../../cni-plugin/protocol/call.ts";
 import { launchLine } from "../../deploy/runtime-variables.mjs";
-import { ConfigError, ConflictError } from "../../ipam/errors.ts";
-import {
-  hasCode,
-  makeFolder,
-  readFileStart,
-  readRequiredFile,
-  replaceFile,
-  replaceWithLink,
-} from "../../ipam/files.ts";
+import { ConfigError, ConflictError, hasCode } from "../../ipam/errors.ts";
+import { makeFolder } from "../../ipam/files/folder.ts";
+import { readFileStart, readRequiredFile } from "../../ipam/files/read.ts";
+import { replaceFile, replaceWithLink } from "../../ipam/files/write.ts";
 import { isExecutable } from "../host/own-programs.ts";
 import { CNI_VERSIONS, type Conflist, formatConflist, isUnchanged } from "./conflist.ts";
 

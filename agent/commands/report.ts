@@ -1,8 +1,7 @@
 /** `tulle report`: one file with everything that a bug report needs, without secrets. Changes nothing on the host. */
 
 import { hostname } from "node:os";
-import { ConflictError, errorMessage } from "../../ipam/errors.ts";
-import { hasCode } from "../../ipam/files.ts";
+import { ConflictError, errorMessage, hasCode } from "../../ipam/errors.ts";
 import { writeArchive } from "../bug-report/archive.ts";
 import { knownSecrets, redactText } from "../bug-report/secrets.ts";
 import { collectSources } from "../bug-report/sources.ts";

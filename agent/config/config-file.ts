@@ -6,7 +6,7 @@
  */
 
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
-import { readRequiredFile } from "../../ipam/files.ts";
+import { readRequiredFile } from "../../ipam/files/read.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import { closest } from "./closest.ts";
 import { FLAG_NAMES, type FlagName, flagOf, isFlagName } from "./flags.ts";

@@ -9,7 +9,9 @@
 import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { errorMessage } from "../../ipam/errors.ts";
-import { makeFolder, readOwnFile, replaceFile, replaceFileSync } from "../../ipam/files.ts";
+import { makeFolder } from "../../ipam/files/folder.ts";
+import { readOwnFile } from "../../ipam/files/read.ts";
+import { replaceFile, replaceFileSync } from "../../ipam/files/write.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import type { Logger } from "../../ipam/log.ts";
 import type { NetworkId } from "./network-id.ts";

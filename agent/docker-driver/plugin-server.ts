@@ -10,7 +10,7 @@ import { dirname } from "node:path";
 import { ConflictError, errorMessage, TulleError } from "../../ipam/errors.ts";
 import { escapeText } from "../../ipam/escape.ts";
 import type { Faults } from "../../ipam/faults.ts";
-import { makeFolder, removeSocket } from "../../ipam/files.ts";
+import { makeFolder, removeSocket } from "../../ipam/files/folder.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import { errorFields, type Logger } from "../../ipam/log.ts";
 import { isAnswered, listenPrivately } from "../report/private-socket.ts";

@@ -2,8 +2,11 @@
 
 import { lstat, realpath, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { ConfigError, errorMessage } from "../../ipam/errors.ts";
-import { type FileForm, hasCode, makeFolder, readForeignFile, replaceFile } from "../../ipam/files.ts";
+import { ConfigError, errorMessage, hasCode } from "../../ipam/errors.ts";
+import type { FileForm } from "../../ipam/files/draft.ts";
+import { makeFolder } from "../../ipam/files/folder.ts";
+import { readForeignFile } from "../../ipam/files/read.ts";
+import { replaceFile } from "../../ipam/files/write.ts";
 
 /** A file's text before and after; null where the file does not exist. */
 export interface FileChange {

@@ -1,7 +1,7 @@
 /** Where dockerd looks for drivers (docs.docker.com, "Docker Plugin API", plugin discovery). Reads files, writes none. */
 
 import { basename, dirname, join } from "node:path";
-import { readOwnFile } from "../../ipam/files.ts";
+import { readOwnFile } from "../../ipam/files/read.ts";
 
 /** Of sockets: NAME.sock, or NAME/NAME.sock. */
 export const PLUGIN_FOLDER = "/run/docker/plugins";

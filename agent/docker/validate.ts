@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { ConflictError } from "../../ipam/errors.ts";
-import { writeNewFile } from "../../ipam/files.ts";
+import { writeNewFile } from "../../ipam/files/write.ts";
 
 export interface DockerdStart {
   /** As the service starts it. */

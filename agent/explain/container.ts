@@ -8,7 +8,7 @@ import { NetnsHandle } from "../../backends/netlink/netns.ts";
 import { RTN_UNICAST } from "../../backends/netlink/route.ts";
 import type { Address } from "../../ipam/addresses/ip.ts";
 import type { Mac } from "../../ipam/addresses/mac.ts";
-import { hasCode } from "../../ipam/files.ts";
+import { hasCode } from "../../ipam/errors.ts";
 import { KernelView } from "./kernel-view.ts";
 import { neighbourOn } from "./link-step.ts";
 import type { Scene } from "./scene.ts";

@@ -3,7 +3,7 @@
 import { existsSync } from "node:fs";
 import { BACKEND_NEEDS } from "../../backends/registry.ts";
 import { TulleError } from "../../ipam/errors.ts";
-import { readForeignFile } from "../../ipam/files.ts";
+import { readForeignFile } from "../../ipam/files/read.ts";
 
 /** More than the largest list of modules has. */
 const MOST_BYTES = 16 * 1024 * 1024;

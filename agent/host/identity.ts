@@ -10,7 +10,9 @@ import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { localMacFromSeed, type Mac, parseMac } from "../../ipam/addresses/mac.ts";
 import { CodecError, ConfigError, errorMessage, TulleError } from "../../ipam/errors.ts";
-import { makeFolder, readOwnFile, replaceFile } from "../../ipam/files.ts";
+import { makeFolder } from "../../ipam/files/folder.ts";
+import { readOwnFile } from "../../ipam/files/read.ts";
+import { replaceFile } from "../../ipam/files/write.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import { errorFields, type Logger } from "../../ipam/log.ts";
 

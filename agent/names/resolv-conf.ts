@@ -2,7 +2,7 @@
 
 import { statSync } from "node:fs";
 import { isIP } from "node:net";
-import { readRequiredFile } from "../../ipam/files.ts";
+import { readRequiredFile } from "../../ipam/files/read.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
 import { DNS_PORT, NAME_SERVER } from "./name-server-address.ts";
 

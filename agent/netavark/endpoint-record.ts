@@ -3,7 +3,9 @@
 import { join } from "node:path";
 import { Address } from "../../ipam/addresses/ip.ts";
 import { CodecError, errorMessage } from "../../ipam/errors.ts";
-import { makeFolder, readOwnFile, replaceFile } from "../../ipam/files.ts";
+import { makeFolder } from "../../ipam/files/folder.ts";
+import { readOwnFile } from "../../ipam/files/read.ts";
+import { replaceFile } from "../../ipam/files/write.ts";
 import { isJsonObject, type JsonValue } from "../../ipam/json.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { decodeMember } from "../../ipam/named-networks/member-codec.ts";

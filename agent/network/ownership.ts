@@ -10,7 +10,8 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { errorMessage } from "../../ipam/errors.ts";
-import { readOwnFile, replaceFile } from "../../ipam/files.ts";
+import { readOwnFile } from "../../ipam/files/read.ts";
+import { replaceFile } from "../../ipam/files/write.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { type NetworkSettings, ownedName } from "./network-settings.ts";

@@ -5,7 +5,9 @@ import { compactPerFamily, entriesOf, type PerFamily, Prefix } from "../../ipam/
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseSubnetEnv, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { errorMessage } from "../../ipam/errors.ts";
-import { makeFolder, readOwnFile, replaceFile } from "../../ipam/files.ts";
+import { makeFolder } from "../../ipam/files/folder.ts";
+import { readOwnFile } from "../../ipam/files/read.ts";
+import { replaceFile } from "../../ipam/files/write.ts";
 import type { Logger } from "../../ipam/log.ts";
 
 /**

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
-import { readShippedFile } from "../../ipam/files.ts";
+import { readShippedFile } from "../../ipam/files/read.ts";
 
 export interface PageFile {
   readonly contentType: string;

@@ -1,7 +1,7 @@
 /** The token of the page, from its file. */
 
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
-import { readRequiredFile } from "../../ipam/files.ts";
+import { readRequiredFile } from "../../ipam/files/read.ts";
 
 /** Fewer can be guessed. */
 const SHORTEST = 16;

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
 import { escapeJson } from "../../ipam/escape.ts";
 import type { Faults } from "../../ipam/faults.ts";
-import { makeFolder, removeSocket } from "../../ipam/files.ts";
+import { makeFolder, removeSocket } from "../../ipam/files/folder.ts";
 import { type Answer, closeListener, createListener, text } from "./listener.ts";
 import { isAnswered, listenPrivately } from "./private-socket.ts";
 

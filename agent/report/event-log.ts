@@ -8,7 +8,8 @@
 import { join } from "node:path";
 import { type Clock, Sleep } from "../../ipam/clock.ts";
 import type { Faults } from "../../ipam/faults.ts";
-import { readOwnFile, replaceFile } from "../../ipam/files.ts";
+import { readOwnFile } from "../../ipam/files/read.ts";
+import { replaceFile } from "../../ipam/files/write.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 
 /** More than these are forgotten, the oldest first. */

@@ -2,8 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import type { InterfaceAddress } from "../../ipam/addresses/ip.ts";
-import { ConflictError } from "../../ipam/errors.ts";
-import { hasCode } from "../../ipam/files.ts";
+import { ConflictError, hasCode } from "../../ipam/errors.ts";
 import { encodeDeleteAddress, type KernelAddress } from "../netlink/address.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import {

@@ -1,8 +1,7 @@
 /** Settings under /proc/sys/net, which belong to the network namespace of the thread that opens them. */
 
 import { readFileSync, writeFileSync } from "node:fs";
-import { ConflictError, errorMessage } from "../../ipam/errors.ts";
-import { hasCode } from "../../ipam/files.ts";
+import { ConflictError, errorMessage, hasCode } from "../../ipam/errors.ts";
 
 /** A setting that is absent, or that a read-only or guarded /proc/sys does not let us change. */
 const TOLERATED = ["ENOENT", "EROFS", "EACCES", "EPERM"];

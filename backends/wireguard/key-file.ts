@@ -5,7 +5,8 @@
 
 import { join } from "node:path";
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
-import { readForeignFile, replaceFile } from "../../ipam/files.ts";
+import { readForeignFile } from "../../ipam/files/read.ts";
+import { replaceFile } from "../../ipam/files/write.ts";
 import type { Logger } from "../../ipam/log.ts";
 import type { ProvisionContext } from "../backend.ts";
 import { type KeyPair, keyPairOf, makeKeyPair, parseKey } from "./key.ts";

@@ -4,7 +4,7 @@ import { type Attached, attach } from "../../backends/attachment/attach.ts";
 import { Undo } from "../../backends/attachment/undo.ts";
 import type { Link } from "../../backends/netlink/link/link.ts";
 import type { Allocation } from "../../ipam/containers/ranges.ts";
-import { BackgroundSync } from "../../ipam/files.ts";
+import { BackgroundSync } from "../../ipam/files/sync.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import { type DelegatedPlan, type OwnPlan, planAttachment, specFor } from "../config/plan.ts";
 import { routesFor } from "../config/routes.ts";

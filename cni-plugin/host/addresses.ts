@@ -7,7 +7,7 @@ import { portName } from "../../backends/attachment/port-name.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import type { Attachment } from "../../ipam/containers/attachment.ts";
 import { HostLocalAddresses } from "../../ipam/containers/host-local.ts";
-import type { BackgroundSync } from "../../ipam/files.ts";
+import type { BackgroundSync } from "../../ipam/files/sync.ts";
 import { withLock } from "./lock.ts";
 
 /** Linux: a new random UUID at every boot. */

@@ -5,7 +5,7 @@ import { NetnsHandle, withNetns } from "../../backends/netlink/netns.ts";
 import { entriesOf } from "../../ipam/addresses/ip.ts";
 import { parseSubnetEnv, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { CodecError } from "../../ipam/errors.ts";
-import { readRequiredFile } from "../../ipam/files.ts";
+import { readRequiredFile } from "../../ipam/files/read.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import { deriveDelegate, guessDelegate, parsePaths } from "../config/delegate.ts";
 import type { Call } from "../protocol/call.ts";

@@ -5,7 +5,7 @@ import path from "node:path";
 import { check } from "../../backends/netlink/errors.ts";
 import { flock } from "../../backends/netlink/libc.ts";
 import type { FolderLock } from "../../ipam/containers/host-local.ts";
-import { openLockFile } from "../../ipam/files.ts";
+import { openLockFile } from "../../ipam/files/write.ts";
 
 /** sys/file.h */
 const LOCK_EX = 2;

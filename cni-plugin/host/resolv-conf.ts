@@ -1,6 +1,6 @@
 /** host-local's `resolvConf`: the DNS part of the answer comes from a file in resolv.conf(5)'s form. */
 
-import { readRequiredFile } from "../../ipam/files.ts";
+import { readRequiredFile } from "../../ipam/files/read.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import { CNI_CODES, CniError } from "../protocol/errors.ts";
 

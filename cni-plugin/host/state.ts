@@ -10,16 +10,12 @@
 import { linkSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import type { Attachment } from "../../ipam/containers/attachment.ts";
-import {
-  type BackgroundSync,
-  hasCode,
-  makeFolder,
-  RANDOM_NAME_LENGTH,
-  readOwnFile,
-  removeBeginningWith,
-  removeIfPresent,
-  replaceFileSync,
-} from "../../ipam/files.ts";
+import { hasCode } from "../../ipam/errors.ts";
+import { RANDOM_NAME_LENGTH } from "../../ipam/files/draft.ts";
+import { makeFolder, removeBeginningWith, removeIfPresent } from "../../ipam/files/folder.ts";
+import { readOwnFile } from "../../ipam/files/read.ts";
+import type { BackgroundSync } from "../../ipam/files/sync.ts";
+import { replaceFileSync } from "../../ipam/files/write.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import { IDENTIFIER, type Runtime } from "../protocol/call.ts";
 import { CNI_CODES, CniError } from "../protocol/errors.ts";

@@ -3,7 +3,7 @@
  * that for damage: prevResult names a new hardware address, but no other change.
  */
 
-import { readForeignFile } from "../../ipam/files.ts";
+import { readForeignFile } from "../../ipam/files/read.ts";
 import type { Call } from "../protocol/call.ts";
 
 /** Where tuning notes what it replaced, unless its own configuration says otherwise. */

@@ -10,7 +10,7 @@ import { portName } from "../../backends/attachment/port-name.ts";
 import { publishPorts, unpublishPorts } from "../../backends/attachment/rules/publish.ts";
 import { entriesOf } from "../../ipam/addresses/ip.ts";
 import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
-import { makeFolder } from "../../ipam/files.ts";
+import { makeFolder } from "../../ipam/files/folder.ts";
 import type { JsonObject, JsonValue } from "../../ipam/json.ts";
 import { add } from "../commands/add.ts";
 import { del } from "../commands/del.ts";

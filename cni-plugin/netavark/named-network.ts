@@ -13,7 +13,7 @@ import { type SegmentAttachment, segmentAttachmentSpec } from "../../backends/se
 import { segmentPortName } from "../../backends/segments/names.ts";
 import { type InterfaceAddress, parseInterfaceAddress } from "../../ipam/addresses/ip.ts";
 import { parseMac } from "../../ipam/addresses/mac.ts";
-import { makeFolder } from "../../ipam/files.ts";
+import { makeFolder } from "../../ipam/files/folder.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import { wrong } from "../config/wrong.ts";
 import { openNetns } from "../host/host.ts";

@@ -8,7 +8,8 @@
 
 import { existsSync, readdirSync } from "node:fs";
 import { ConfigError } from "../errors.ts";
-import { type BackgroundSync, makeFolder } from "../files.ts";
+import { makeFolder } from "../files/folder.ts";
+import type { BackgroundSync } from "../files/sync.ts";
 import type { ContainerAddresses, Reservation } from "./addresses.ts";
 import { type Attachment, isHeldBy } from "./attachment.ts";
 import { type AddressRequest, type Allocation, chooseAddress, requireObtainable } from "./ranges.ts";

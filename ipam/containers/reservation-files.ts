@@ -10,14 +10,10 @@ import { readdirSync } from "node:fs";
 import path from "node:path";
 import { Address } from "../addresses/ip.ts";
 import { AddressError } from "../errors.ts";
-import {
-  type BackgroundSync,
-  createFileSync,
-  readOwnFile,
-  removeBeginningWith,
-  removeIfPresent,
-  replaceFileSync,
-} from "../files.ts";
+import { removeBeginningWith, removeIfPresent } from "../files/folder.ts";
+import { readOwnFile } from "../files/read.ts";
+import type { BackgroundSync } from "../files/sync.ts";
+import { createFileSync, replaceFileSync } from "../files/write.ts";
 import type { Reservation } from "./addresses.ts";
 import type { Attachment } from "./attachment.ts";
 

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { type Address, entriesOf, type Family } from "../addresses/ip.ts";
 import { Backoff, type Clock, Sleep } from "../clock.ts";
 import { CodecError, ConfigError, ConflictError, errorMessage, NoFreeAddressError } from "../errors.ts";
-import { makeFolder } from "../files.ts";
+import { makeFolder } from "../files/folder.ts";
 import { FailureSeries, type Logger } from "../log.ts";
 import type { Records } from "../stores/contracts.ts";
 import { AddressRecords, type HeldAddress, type Holder } from "./address-records.ts";

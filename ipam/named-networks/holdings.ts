@@ -10,7 +10,9 @@
 import { join } from "node:path";
 import { Address, type Family } from "../addresses/ip.ts";
 import { CodecError, errorMessage } from "../errors.ts";
-import { readOwnFile, removeIfPresent, replaceFile, replaceFileSync } from "../files.ts";
+import { removeIfPresent } from "../files/folder.ts";
+import { readOwnFile } from "../files/read.ts";
+import { replaceFile, replaceFileSync } from "../files/write.ts";
 import { isJsonObject, type JsonValue } from "../json.ts";
 import type { Logger } from "../log.ts";
 import { flagField, listField, parseObject, textField } from "./fields.ts";

@@ -7,7 +7,9 @@
 
 import { join } from "node:path";
 import { CodecError, errorMessage } from "../errors.ts";
-import { makeFolder, readOwnFile, replaceFile } from "../files.ts";
+import { makeFolder } from "../files/folder.ts";
+import { readOwnFile } from "../files/read.ts";
+import { replaceFile } from "../files/write.ts";
 import { isJsonObject, type JsonValue } from "../json.ts";
 import type { Logger } from "../log.ts";
 import type { StoreEntry } from "../stores/contracts.ts";

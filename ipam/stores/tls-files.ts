@@ -6,7 +6,7 @@
 
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { ConfigError, errorMessage, StoreError } from "../errors.ts";
-import { readRequiredBytes } from "../files.ts";
+import { readRequiredBytes } from "../files/read.ts";
 import type { TlsFiles } from "./options.ts";
 
 export interface TlsMaterial {

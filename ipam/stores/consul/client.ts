@@ -9,7 +9,7 @@ import { EventEmitter } from "node:events";
 import type { IncomingMessage } from "node:http";
 import type Consul from "consul";
 import { errorMessage, StoreError } from "../../errors.ts";
-import { readRequiredFile } from "../../files.ts";
+import { readRequiredFile } from "../../files/read.ts";
 import { errorFields } from "../../log.ts";
 import { diagnose } from "../diagnosis.ts";
 import { Latency, SlownessLog } from "../latency.ts";

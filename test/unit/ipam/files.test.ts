@@ -20,22 +20,17 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { makeFolder, removeBeginningWith, removeSocket } from "../../../ipam/files/folder.ts";
+import { readFileStart, readForeignFile, readOwnFile, readRequiredFile } from "../../../ipam/files/read.ts";
 import {
   createFileSync,
-  makeFolder,
   openLockFile,
-  readFileStart,
-  readForeignFile,
-  readOwnFile,
-  readRequiredFile,
-  removeBeginningWith,
-  removeSocket,
   replaceFile,
   replaceFileSync,
   replaceWithLink,
   writeNewFile,
   writeThrough,
-} from "../../../ipam/files.ts";
+} from "../../../ipam/files/write.ts";
 
 let dir = "";
 beforeEach(() => {

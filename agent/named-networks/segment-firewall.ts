@@ -4,7 +4,7 @@ import {
   DEFAULT_CONTAINER_INTERFACES,
   type FirewallInput,
   type TunnelInput,
-} from "../../backends/firewall/plan.ts";
+} from "../../backends/firewall/plan-input.ts";
 import type { GuardedPort } from "../../backends/firewall/rules.ts";
 import { BRIDGE_PREFIX, segmentDevices, segmentPortName } from "../../backends/segments/names.ts";
 import type { PlannedSegment } from "../../backends/segments/planner.ts";

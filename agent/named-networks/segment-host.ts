@@ -9,7 +9,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { findLink } from "../../backends/attachment/links.ts";
 import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
-import type { FirewallInput } from "../../backends/firewall/plan.ts";
+import type { FirewallInput } from "../../backends/firewall/plan-input.ts";
 import { Reconciler, type ReconcilerStatus } from "../../backends/kernel/reconciler.ts";
 import { type SegmentDevices, segmentDevices } from "../../backends/segments/names.ts";
 import { type PlannedSegment, SegmentPlanner } from "../../backends/segments/planner.ts";

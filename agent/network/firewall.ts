@@ -5,7 +5,7 @@ import {
   DEFAULT_CONTAINER_INTERFACES,
   type FirewallInput,
   type TunnelInput,
-} from "../../backends/firewall/plan.ts";
+} from "../../backends/firewall/plan-input.ts";
 import type { MixedBackend } from "../../backends/mixed.ts";
 import { interfacesOf } from "../../backends/peers.ts";
 import {

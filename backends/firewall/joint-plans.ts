@@ -7,7 +7,8 @@ import { isDeepStrictEqual } from "node:util";
 import { mapFamilies } from "../../ipam/addresses/ip.ts";
 import type { FirewallGuard, FirewallStatus } from "./guard.ts";
 import type { NetworkName } from "./names.ts";
-import { type FirewallInput, planFirewall } from "./plan.ts";
+import { planFirewall } from "./plan.ts";
+import type { FirewallInput } from "./plan-input.ts";
 import type { FirewallPlan } from "./rules.ts";
 
 export class JointPlans {

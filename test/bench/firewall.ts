@@ -5,11 +5,8 @@
 
 import { watchFirewall } from "../../backends/firewall/events.ts";
 import { FirewallGuard } from "../../backends/firewall/guard.ts";
-import {
-  DEFAULT_CONTAINER_INTERFACES,
-  type FirewallInput,
-  planFirewall,
-} from "../../backends/firewall/plan.ts";
+import { planFirewall } from "../../backends/firewall/plan.ts";
+import { DEFAULT_CONTAINER_INTERFACES, type FirewallInput } from "../../backends/firewall/plan-input.ts";
 import { NetnsHandle } from "../../backends/netlink/netns.ts";
 import { Address, Prefix } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";

@@ -1,10 +1,7 @@
 /** A plan with rules in every place, of both families. */
 
-import {
-  DEFAULT_CONTAINER_INTERFACES,
-  type FirewallInput,
-  planFirewall,
-} from "../../../backends/firewall/plan.ts";
+import { planFirewall } from "../../../backends/firewall/plan.ts";
+import { DEFAULT_CONTAINER_INTERFACES, type FirewallInput } from "../../../backends/firewall/plan-input.ts";
 import type { FirewallPlan, FirewallPlans } from "../../../backends/firewall/rules.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 

@@ -6,7 +6,8 @@
 import { existsSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { FirewallGuard } from "../../../backends/firewall/guard.ts";
-import { DEFAULT_CONTAINER_INTERFACES, planFirewall } from "../../../backends/firewall/plan.ts";
+import { planFirewall } from "../../../backends/firewall/plan.ts";
+import { DEFAULT_CONTAINER_INTERFACES } from "../../../backends/firewall/plan-input.ts";
 import { Address, FAMILIES, Prefix } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { addAddress, sendDatagram } from "./datagrams.ts";

@@ -3,7 +3,8 @@
 import { spawn } from "node:child_process";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { FirewallGuard } from "../../../backends/firewall/guard.ts";
-import { type FirewallInput, planFirewall } from "../../../backends/firewall/plan.ts";
+import { planFirewall } from "../../../backends/firewall/plan.ts";
+import type { FirewallInput } from "../../../backends/firewall/plan-input.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { type Guarded, guardOf } from "./guarded.ts";

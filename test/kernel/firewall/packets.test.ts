@@ -3,12 +3,12 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { JointPlans } from "../../../backends/firewall/joint-plans.ts";
+import { planFirewall } from "../../../backends/firewall/plan.ts";
 import {
   DEFAULT_CONTAINER_INTERFACES,
   type FirewallInput,
-  planFirewall,
   type TunnelInput,
-} from "../../../backends/firewall/plan.ts";
+} from "../../../backends/firewall/plan-input.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { type Guarded, guardOf } from "./guarded.ts";

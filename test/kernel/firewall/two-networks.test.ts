@@ -5,7 +5,7 @@
 
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { JointPlans } from "../../../backends/firewall/joint-plans.ts";
-import { DEFAULT_CONTAINER_INTERFACES, type FirewallInput } from "../../../backends/firewall/plan.ts";
+import { DEFAULT_CONTAINER_INTERFACES, type FirewallInput } from "../../../backends/firewall/plan-input.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { sendDatagram, vxlanPacket } from "./datagrams.ts";

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { renderChains } from "../../../../backends/firewall/iptables-render.ts";
-import { type FirewallInput, planFirewall, type TunnelInput } from "../../../../backends/firewall/plan.ts";
+import { planFirewall } from "../../../../backends/firewall/plan.ts";
+import type { FirewallInput, TunnelInput } from "../../../../backends/firewall/plan-input.ts";
 import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
 
 const INPUT: FirewallInput = {

@@ -1,0 +1,91 @@
+/**
+ * The rules of packets from and to the network's containers. Pure and total.
+ *
+ * The masquerade chain keeps flannel's documented order: what kube-proxy marked is left to kube-proxy, traffic
+ * inside the network and traffic to our own containers keeps its source, the rest that leaves or enters the
+ * network is masqueraded.
+ */
+
+import { type Family, Prefix } from "../../ipam/addresses/ip.ts";
+import type { FirewallInput } from "./plan-input.ts";
+import { ACCEPT, DROP, inside, outside, RETURN, rule } from "./rule-parts.ts";
+import { type Action, LINK_LOCAL_PREFIX, type Matches, MULTICAST_PREFIX, type Rule } from "./rules.ts";
+import { outsideBridge, switchedAccepts } from "./segment-rules.ts";
+
+/** The bit with which kube-proxy marks packets that it will masquerade itself. */
+const KUBE_PROXY_MARK = { value: 0x4000, mask: 0x4000 } as const;
+
+export function forwardRules(input: FirewallInput, family: Family): Rule[] {
+  const network = input.networks[family];
+  if (network === undefined) return switchedAccepts(input, family);
+  const drops = isolationDrops(input, network);
+  if (!input.forwardRules) return drops;
+  return [
+    ...drops,
+    rule({ source: inside(network) }, ACCEPT),
+    rule({ destination: inside(network) }, ACCEPT),
+  ];
+}
+
+/** Packets between this network and another one of this host, in both directions. */
+function isolationDrops({ isolated = [] }: FirewallInput, network: Prefix): Rule[] {
+  return isolated
+    .filter(({ family }) => family === network.family)
+    .flatMap((other) => [
+      rule({ source: inside(network), destination: inside(other) }, DROP),
+      rule({ source: inside(other), destination: inside(network) }, DROP),
+    ]);
+}
+
+export function masqueradeRules(input: FirewallInput, family: Family): Rule[] {
+  const masquerade: Action = { do: "masquerade", randomFully: input.masquerade.randomFully };
+  const bridge = outsideBridge(input.segments, family);
+  if (bridge !== null)
+    return [rule({ source: inside(bridge.subnet), destination: outside(bridge.subnet) }, masquerade)];
+  const network = input.networks[family];
+  const subnet = input.subnets[family];
+  if (network === undefined || subnet === undefined || !input.masquerade.isEnabled) return [];
+  const excluded = input.masquerade.excluded.filter((prefix) => prefix.family === family);
+  const multicast = Prefix.parse(MULTICAST_PREFIX[family]);
+  return [
+    rule({ mark: KUBE_PROXY_MARK }, RETURN),
+    rule({ source: inside(subnet), destination: inside(network) }, RETURN),
+    rule({ source: inside(network), destination: inside(subnet) }, RETURN),
+    rule({ source: outside(network), destination: inside(subnet) }, RETURN),
+    ...excluded.map((prefix) => rule({ source: inside(network), destination: inside(prefix) }, RETURN)),
+    rule({ source: inside(network), destination: outside(multicast) }, masquerade),
+    rule({ source: outside(network), destination: inside(network) }, masquerade),
+  ];
+}
+
+export function dockerUserRules(input: FirewallInput, family: Family): Rule[] {
+  const network = input.networks[family];
+  if (network === undefined) return switchedAccepts(input, family);
+  const accepts = (input.entrances[family] ?? []).flatMap((name) => [
+    rule({ source: inside(network), inputInterface: name }, ACCEPT),
+    rule({ destination: inside(network), outputInterface: name }, ACCEPT),
+  ]);
+  return [...isolationDrops(input, network), ...(input.forwardRules ? accepts : [])];
+}
+
+export function overlayInRules(input: FirewallInput, family: Family): Rule[] {
+  const network = input.networks[family];
+  const subnet = input.subnets[family];
+  if (network === undefined || subnet === undefined || !input.forwardRules) return [];
+  const packets: Matches = { source: inside(network), destination: inside(subnet) };
+  return (input.entrances[family] ?? []).map((name) => rule({ ...packets, inputInterface: name }, ACCEPT));
+}
+
+/**
+ * Drops foreign sources of containers. IPv6 also needs link-local sources for neighbour discovery, and the unspecified
+ * one for duplicate address detection (RFC 4861, RFC 4862); neither is forwarded.
+ */
+export function containerInRules({ subnets, strictBridges = [] }: FirewallInput, family: Family): Rule[] {
+  const subnet = subnets[family];
+  if (subnet === undefined) return [];
+  const exempt = family === 4 ? [] : [LINK_LOCAL_PREFIX[family], "::/128"].map((text) => Prefix.parse(text));
+  return strictBridges.flatMap((inputInterface) => [
+    ...exempt.map((prefix) => rule({ inputInterface, source: inside(prefix) }, RETURN)),
+    rule({ inputInterface, source: outside(subnet) }, DROP),
+  ]);
+}

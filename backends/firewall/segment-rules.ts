@@ -1,0 +1,85 @@
+/**
+ * The rules of bridges that only switch frames, and of the bridge by which their containers reach the outside. Pure
+ * and total.
+ */
+
+import type { Family } from "../../ipam/addresses/ip.ts";
+import type { FirewallInput, OutsideBridge, SegmentRules } from "./plan-input.ts";
+import { ACCEPT, DROP, inside, outside, RETURN, rule } from "./rule-parts.ts";
+import type { FamilyRules, Rule } from "./rules.ts";
+
+/**
+ * Frames that a bridge switches pass the chains of forwarded packets where bridge-nf-call-iptables is on. What is routed
+ * between two such bridges looks the same here, and has been dropped in bridge-from before.
+ */
+export function switchedAccepts({ segments }: FirewallInput, family: Family): Rule[] {
+  if (segments === undefined || !segments.families.includes(family)) return [];
+  const any = `${segments.prefix}*`;
+  return [
+    rule({ inputInterface: any, outputInterface: any }, ACCEPT),
+    ...outsideAccepts(outsideBridge(segments, family)),
+  ];
+}
+
+/** What arrives for a container there has been judged in container-in. */
+function outsideAccepts(bridge: OutsideBridge | null): Rule[] {
+  if (bridge === null) return [];
+  const { name } = bridge;
+  return [
+    rule({ inputInterface: name, outputInterface: name }, DROP),
+    rule({ inputInterface: name }, ACCEPT),
+    rule({ outputInterface: name }, ACCEPT),
+  ];
+}
+
+/**
+ * Before addresses are translated, no packet from elsewhere has a container's address on that bridge as its destination:
+ * answers and packets to published ports have this host's.
+ */
+export function outsideDrops({ segments }: FirewallInput, family: Family): Rule[] {
+  const bridge = outsideBridge(segments, family);
+  if (bridge === null) return [];
+  const { name, subnet } = bridge;
+  return [
+    rule({ inputInterface: name, source: outside(subnet) }, DROP),
+    rule({ inputInterface: name }, RETURN),
+    rule({ destination: inside(subnet) }, DROP),
+  ];
+}
+
+/** Behind gates: packets that enter or leave by such a bridge. Switched frames enter and leave by the same one. */
+export function bridgeRules(
+  { segments }: FirewallInput,
+  family: Family,
+): Record<"bridge-from" | "bridge-to" | "bridge-in" | "bridge-out", readonly Rule[]> {
+  if (segments === undefined || !segments.families.includes(family))
+    return { "bridge-from": [], "bridge-to": [], "bridge-in": [], "bridge-out": [] };
+  const switched = segments.bridges.map((name) =>
+    rule({ inputInterface: name, outputInterface: name }, RETURN),
+  );
+  const judged = rule({ inputInterface: `${segments.prefix}*` }, RETURN);
+  const drop = rule({}, DROP);
+  return {
+    "bridge-from": [...switched, drop],
+    "bridge-to": [judged, drop],
+    "bridge-in": [drop],
+    "bridge-out": [drop],
+  };
+}
+
+export function bridgeGates({ segments }: FirewallInput): FamilyRules["gates"] {
+  if (segments === undefined) return {};
+  const any = `${segments.prefix}*`;
+  return {
+    "bridge-from": { inputInterface: any },
+    "bridge-to": { outputInterface: any },
+    "bridge-in": { inputInterface: any },
+    "bridge-out": { outputInterface: any },
+  };
+}
+
+/** The bridge to the outside where its subnet is of this family. */
+export function outsideBridge(segments: SegmentRules | undefined, family: Family): OutsideBridge | null {
+  const bridge = segments?.outside ?? null;
+  return bridge?.subnet.family === family ? bridge : null;
+}

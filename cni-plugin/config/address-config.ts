@@ -10,6 +10,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.t
 import { parseArguments } from "../protocol/arguments.ts";
 import { asCniError, CNI_CODES } from "../protocol/errors.ts";
 import { parseRoute, type ResultRoute } from "../protocol/result.ts";
+import { DEFAULT_PATHS } from "./default-paths.ts";
 import { wrong } from "./wrong.ts";
 
 export interface AddressConfig {
@@ -20,8 +21,6 @@ export interface AddressConfig {
   /** A file in resolv.conf(5)'s form for the answer's DNS part; empty when there is none. */
   readonly resolvConf: string;
 }
-
-const DEFAULT_DATA_DIR = "/var/lib/cni/networks";
 
 /** Reads `ipam`, `runtimeConfig`, `args` and CNI_ARGS. Throws CniError 7 that names the key and the value. */
 export function parseAddressConfig(config: JsonObject, args: string): AddressConfig {
@@ -34,7 +33,7 @@ export function parseAddressConfig(config: JsonObject, args: string): AddressCon
     const rangeSets = ranges.map(parseRangeSet);
     requireDisjoint(rangeSets);
     return {
-      dataDir: pathIn(ipam, "dataDir") || DEFAULT_DATA_DIR,
+      dataDir: pathIn(ipam, "dataDir") || DEFAULT_PATHS.addressDir,
       request: {
         rangeSets,
         excluded: listIn(ipam, "exclude").map(parseExclusion),
@@ -49,7 +48,7 @@ export function parseAddressConfig(config: JsonObject, args: string): AddressCon
 /** Where a delegate's configuration keeps its reservations; what is not understood counts as not given. */
 export function readDataDir({ ipam }: JsonObject): string {
   const dir = isJsonObject(ipam) ? ipam.dataDir : undefined;
-  return typeof dir === "string" && dir !== "" ? dir : DEFAULT_DATA_DIR;
+  return typeof dir === "string" && dir !== "" ? dir : DEFAULT_PATHS.addressDir;
 }
 
 /** Before `ranges` there was one range, in `ipam` itself. */

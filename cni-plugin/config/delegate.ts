@@ -3,6 +3,7 @@
 import { entriesOf, Prefix } from "../../ipam/addresses/ip.ts";
 import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
+import { DEFAULT_PATHS } from "./default-paths.ts";
 import { wrong } from "./wrong.ts";
 
 export interface PluginPaths {
@@ -13,8 +14,8 @@ export interface PluginPaths {
 /** Where subnet.env and our state are. Throws CniError 7. */
 export function parsePaths(config: JsonObject): PluginPaths {
   return {
-    subnetFile: textOr(config, "subnetFile", "/run/flannel/subnet.env"),
-    stateDir: textOr(config, "dataDir", "/var/lib/cni/flannel"),
+    subnetFile: textOr(config, "subnetFile", DEFAULT_PATHS.subnetFile),
+    stateDir: textOr(config, "dataDir", DEFAULT_PATHS.stateDir),
   };
 }
 

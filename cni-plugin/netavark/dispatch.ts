@@ -7,7 +7,9 @@ import type { JsonObject } from "../../ipam/json.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { asCniError, CNI_CODES, CniError, toCniError } from "../protocol/errors.ts";
 import { createNetwork, driverOf } from "./drivers.ts";
+import { helpText } from "./help.ts";
 import { parseContainer, parseNetwork, parseObject } from "./request.ts";
+import { VERBS, type VerbName } from "./usage.ts";
 
 export interface PluginIo {
   /** The verb, for setup and teardown followed by the path of the container's namespace. */
@@ -27,7 +29,7 @@ type Verb = (io: PluginIo) => Promise<JsonObject | null>;
 /** The version of the interface between netavark and plugins, the only one so far. */
 const API_VERSION = "1.0.0";
 
-const VERBS: Readonly<Record<string, Verb>> = {
+const WORK: Readonly<Record<VerbName, Verb>> = {
   create: async (io) => createNetwork(parseNetwork(readInput(io))),
   setup: async (io) => {
     const netnsPath = namespaceIn(io);
@@ -50,8 +52,12 @@ const VERBS: Readonly<Record<string, Verb>> = {
 
 /** Serves one request and returns the exit code, 0 or 1. */
 export async function dispatch(io: PluginIo): Promise<number> {
+  if (["--help", "-h"].includes(io.arguments[0] ?? "")) {
+    io.writeStdout(`${helpText()}\n`);
+    return 0;
+  }
   try {
-    const answer = await verbIn(io)(io);
+    const answer = await WORK[verbIn(io)](io);
     if (answer !== null) io.writeStdout(`${JSON.stringify(answer)}\n`);
     return 0;
   } catch (error) {
@@ -62,9 +68,8 @@ export async function dispatch(io: PluginIo): Promise<number> {
   }
 }
 
-function verbIn({ arguments: [name] }: PluginIo): Verb {
-  const verb = name !== undefined && Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
-  if (verb !== undefined) return verb;
+function verbIn({ arguments: [name] }: PluginIo): VerbName {
+  if (name !== undefined && Object.hasOwn(VERBS, name)) return name as VerbName;
   const given = name === undefined ? "no verb is given" : `unknown verb ${JSON.stringify(name)}`;
   throw new CniError(
     CNI_CODES.badEnvironment,

@@ -25,11 +25,9 @@ import type { CniResult } from "../protocol/result.ts";
 import { CURRENT_VERSION } from "../protocol/version.ts";
 import type { NetworkDriver, Warn } from "./driver.ts";
 import { type PodmanContainer, type PodmanNetwork, parsePorts } from "./request.ts";
+import { DEFAULT_CNI_NETWORK, optionKeys } from "./usage.ts";
 
 const DEFAULT_BRIDGE = "cni0";
-/** Of `tulle cni install`: two networks on one bridge must not give an address twice. */
-const DEFAULT_CNI_NETWORK = "cbr0";
-const OPTIONS = ["subnet_file", "state_dir", "address_dir", "cni_network"];
 
 export const flatSubnet: NetworkDriver = {
   async create(network) {
@@ -87,8 +85,9 @@ function requireOwnSettings({ config, options }: PodmanNetwork): void {
   if (driver !== undefined && driver !== "" && driver !== "none") {
     throw wrong("ipam_options.driver", driver, "the plugin gives the addresses; leave --ipam-driver out");
   }
+  const known = optionKeys("subnet");
   for (const [key, value] of Object.entries(options)) {
-    if (!OPTIONS.includes(key)) throw wrong(`options.${key}`, value, `give one of ${OPTIONS.join(", ")}`);
+    if (!known.includes(key)) throw wrong(`options.${key}`, value, `give one of ${known.join(", ")}`);
   }
 }
 

@@ -15,6 +15,7 @@ import { type InterfaceAddress, parseInterfaceAddress } from "../../ipam/address
 import { parseMac } from "../../ipam/addresses/mac.ts";
 import { makeFolder } from "../../ipam/files/folder.ts";
 import type { JsonObject } from "../../ipam/json.ts";
+import { DEFAULT_PATHS } from "../config/default-paths.ts";
 import { wrong } from "../config/wrong.ts";
 import { openNetns } from "../host/host.ts";
 import { withLock } from "../host/lock.ts";
@@ -24,11 +25,8 @@ import { askDaemon } from "./daemon.ts";
 import type { NetworkDriver } from "./driver.ts";
 import { Outside } from "./outside.ts";
 import { type PodmanContainer, type PodmanNetwork, parsePorts } from "./request.ts";
+import { DEFAULT_RUN_DIR, NAMED, optionKeys } from "./usage.ts";
 
-/** `-o network=NAME` names a network of the cluster; without it containers join this host's subnet. */
-export const NAMED = "network";
-
-const OPTIONS = [NAMED, "run_dir", "state_dir", "address_dir"];
 /** Of records. No network of CNI has such a name. */
 const RECORDS = "@named";
 
@@ -101,9 +99,10 @@ function requireOwnSettings({ config, options, bridge }: PodmanNetwork): void {
     throw wrong("subnets", config.subnets, "the named network has its own; leave --subnet out");
   if (given("routes")) throw wrong("routes", config.routes, "leave --route out");
   if (bridge !== null) throw wrong("network_interface", bridge, "leave --interface-name out");
+  const known = optionKeys("named");
   for (const [key, value] of Object.entries(options))
-    if (!OPTIONS.includes(key))
-      throw wrong(`options.${key}`, value, `with -o ${NAMED} give one of ${OPTIONS.join(", ")}`);
+    if (!known.includes(key))
+      throw wrong(`options.${key}`, value, `with -o ${NAMED} give one of ${known.join(", ")}`);
 }
 
 function nameOf({ options }: PodmanNetwork): string {
@@ -114,9 +113,9 @@ function nameOf({ options }: PodmanNetwork): string {
 
 function foldersOf({ options }: PodmanNetwork) {
   return {
-    runDir: options.run_dir ?? "/run/tulle",
-    stateDir: options.state_dir ?? "/var/lib/cni/flannel",
-    addressDir: options.address_dir ?? "/var/lib/cni/networks",
+    runDir: options.run_dir ?? DEFAULT_RUN_DIR,
+    stateDir: options.state_dir ?? DEFAULT_PATHS.stateDir,
+    addressDir: options.address_dir ?? DEFAULT_PATHS.addressDir,
   };
 }
 

@@ -1,14 +1,14 @@
 /** Manual pages in the macros of man(7), from the reference of commands and flags. Pure. */
 
-/** Section 1 is for commands, section 8 for daemons (man(1)). */
+/** Section 1 is for commands, section 8 for what runs as root in the background (man(1)). */
 const COMMANDS = 1;
 const DAEMONS = 8;
 
 /**
  * All pages: file name to text.
- * @param {{commands: readonly object[], flags: readonly object[], version: string}} reference
+ * @param {{commands: readonly object[], flags: readonly object[], netavark: object, version: string}} reference
  */
-export function manualPages({ commands, flags, version }) {
+export function manualPages({ commands, flags, netavark, version }) {
   const heading = (name, section) => `.TH ${name.toUpperCase()} ${section} "" "tulle ${version}"`;
   const pages = commands.map((command) => {
     const name = `tulle-${command.name}`;
@@ -18,6 +18,7 @@ export function manualPages({ commands, flags, version }) {
     [`tulle.${COMMANDS}`, page(heading("tulle", COMMANDS), programPage(commands))],
     ...pages,
     [`tulled.${DAEMONS}`, page(heading("tulled", DAEMONS), daemonPage(flags))],
+    [`tulle-netavark.${DAEMONS}`, page(heading("tulle-netavark", DAEMONS), netavarkPage(netavark))],
   ]);
 }
 
@@ -113,6 +114,33 @@ function daemonPage(flags) {
   ];
 }
 
+/** Of the plugin that podman runs. */
+function netavarkPage({ SUMMARY, NOTES, VERBS, OPTIONS }) {
+  const verbs = Object.entries(VERBS);
+  return [
+    section("NAME", `tulle\\-netavark \\- ${roff(SUMMARY)}`),
+    section("SYNOPSIS"),
+    ...verbs.flatMap(([name, usage]) => [
+      `\\fBtulle\\-netavark ${roff(name)}\\fR ${roff(usage.arguments)}`.trim(),
+      ".br",
+    ]),
+    section("DESCRIPTION", roff(NOTES)),
+    section("VERBS"),
+    ...verbs.map(([name, { summary }]) => entry(`\\fB${roff(name)}\\fR`, sentence(summary))),
+    section("OPTIONS OF PODMAN NETWORK CREATE"),
+    ...OPTIONS.map((option) =>
+      entry(
+        `\\fB\\-o ${roff(`${option.key}=${option.placeholder}`)}\\fR`,
+        `${sentence(option.summary)}${standardOf(option)}`,
+      ),
+    ),
+    section(
+      "SEE ALSO",
+      "\\fBtulled\\fR(8), \\fBtulle\\-network\\fR(1), \\fBpodman\\-network\\-create\\fR(1)",
+    ),
+  ];
+}
+
 function section(title, text) {
   return text === undefined ? `.SH ${roff(title)}` : `.SH ${roff(title)}\n${text}`;
 }
@@ -126,12 +154,15 @@ function optionEntry({ usage, summary, choices }) {
   return entry(`\\fB${roff(usage)}\\fR`, sentence(summary + values));
 }
 
-function flagEntry({ usage, summary, default: standard, variable }) {
-  const notes = standard === "" ? "" : ` Default: ${standard}.`;
+function flagEntry(flag) {
   return entry(
-    `\\fB${roff(usage)}\\fR`,
-    `${sentence(summary)}${roff(notes)} Variable: \\fB${roff(variable)}\\fR.`,
+    `\\fB${roff(flag.usage)}\\fR`,
+    `${sentence(flag.summary)}${standardOf(flag)} Variable: \\fB${roff(flag.variable)}\\fR.`,
   );
+}
+
+function standardOf({ default: standard }) {
+  return standard === "" ? "" : roff(` Default: ${standard}.`);
 }
 
 function sentence(text) {

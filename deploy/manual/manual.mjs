@@ -7,7 +7,7 @@ import { build } from "esbuild";
 import { bashCompletion, fishCompletion, zshCompletion } from "./completions.mjs";
 import { manualPages } from "./manual-pages.mjs";
 
-const SOURCE = "agent/commands/reference.ts";
+const SOURCES = { programs: "agent/commands/reference.ts", netavark: "cni-plugin/netavark/usage.ts" };
 
 /** Of every program that has them: where the files belong, and their texts. */
 export async function writeManual(root, share) {
@@ -31,22 +31,23 @@ export async function writeManual(root, share) {
 
 /** Beside the packages that it imports, which are found by the folder of the file. */
 async function readReference(root) {
-  const folder = mkdtempSync(path.join(root, "node_modules/.tulle-reference-"));
+  const outdir = mkdtempSync(path.join(root, "node_modules/.tulle-reference-"));
   try {
-    const outfile = path.join(folder, "reference.mjs");
     await build({
       absWorkingDir: root,
-      entryPoints: [SOURCE],
-      outfile,
+      entryPoints: SOURCES,
+      outdir,
+      outExtension: { ".js": ".mjs" },
       bundle: true,
       platform: "node",
       format: "esm",
       packages: "external",
       logLevel: "warning",
     });
-    const { commandReference, flagReference } = await import(pathToFileURL(outfile).href);
-    return { commands: await commandReference(), flags: flagReference() };
+    const load = (name) => import(pathToFileURL(path.join(outdir, `${name}.mjs`)).href);
+    const { commandReference, flagReference } = await load("programs");
+    return { commands: await commandReference(), flags: flagReference(), netavark: await load("netavark") };
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(outdir, { recursive: true, force: true });
   }
 }

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { COMMANDS } from "../../../agent/commands/registry.ts";
+import { OPTIONS, VERBS } from "../../../cni-plugin/netavark/usage.ts";
 import { writeManual } from "../../../deploy/manual/manual.mjs";
 
 const ROOT = join(import.meta.dirname, "../../..");
@@ -37,13 +38,25 @@ describe("manual pages", () => {
 
   it("are there for the programs and for every command", () => {
     const names = pages().map((page) => page.slice(page.lastIndexOf("/") + 1));
-    const expected = ["tulle.1", "tulled.8", ...COMMANDS.map(({ name }) => `tulle-${name}.1`)];
+    const expected = [
+      "tulle.1",
+      "tulled.8",
+      "tulle-netavark.8",
+      ...COMMANDS.map(({ name }) => `tulle-${name}.1`),
+    ];
     expect([...names].sort()).toEqual(expected.sort());
   });
 
   it.skipIf(isMissing("groff"))("are read by groff without a warning", () => {
     for (const page of pages())
       expect(run("groff", ["-man", "-Tutf8", "-ww", page], ""), page).toMatchObject({ err: "" });
+  });
+
+  it("tell every verb of the netavark plugin, and every option of its networks with its default", () => {
+    const page = readFileSync(join(share, "man/man8/tulle-netavark.8"), "utf8");
+    for (const name of Object.keys(VERBS)) expect(page).toContain(`.TP\n\\fB${name}\\fR\n`);
+    for (const { key } of OPTIONS) expect(page).toContain(`.TP\n\\fB\\-o ${key}=<`);
+    expect(page).toContain("Default: /run/tulle.");
   });
 
   it("tell every flag with its variable, and nothing that is a secret's value", () => {

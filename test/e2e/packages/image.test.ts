@@ -1,14 +1,11 @@
 /** The image as an agent for its host, on Docker's engines and on containerd. */
 
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { createImage, DockerHost, describeWithDocker } from "../../support/docker.ts";
 import { addressOn, outcomeOf } from "../../support/docker-lab.ts";
-import { type Container, EtcdLab, ping, startPing } from "../../support/hosts.ts";
-import { PackageFolder } from "../../support/packages.ts";
+import { type Container, ping, startPing } from "../../support/hosts.ts";
+import { IMAGE, ImageLab } from "../../support/image-lab.ts";
 import { SOON } from "../../support/patience.ts";
-
-const IMAGE = "localhost/tulle:0.1.0";
 
 /** As docs/install.md has them. */
 const PRIVILEGES = [
@@ -19,31 +16,20 @@ const PRIVILEGES = [
 ];
 
 describeWithDocker("the image", (engines) => {
-  const net = new EtcdLab("image", {
-    hosts: 2,
-    isStoreApart: true,
-    config: { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } },
-  });
-  let packages: PackageFolder;
+  const lab = new ImageLab("image");
   let docker: DockerHost;
-  let there: Container;
   let here: Container;
 
   beforeAll(async () => {
-    packages = new PackageFolder();
-    const [image = ""] = await packages.add("0.1.0", "oci");
-    await net.build();
-    await net.host(1).daemon.start(...net.flags);
-    there = net.host(1).addContainer();
-    docker = new DockerHost(net.host(2), engines);
+    await lab.build();
+    docker = new DockerHost(lab.host, engines);
     // The overlay's bridge takes the name of Docker's.
-    await docker.start(createImage(packages.path), "--bridge=none");
-    expect(docker.docker("load", "--input", join(packages.path, image))).toContain(IMAGE);
+    await docker.start(createImage(lab.folder), "--bridge=none");
+    expect(docker.docker("load", "--input", lab.archive)).toContain(IMAGE);
   });
   afterAll(async () => {
-    docker.dispose();
-    await net.dispose();
-    packages.dispose();
+    docker?.dispose();
+    await lab.dispose();
   });
 
   const folders = (): readonly string[] =>
@@ -52,7 +38,7 @@ describeWithDocker("the image", (engines) => {
       "/run/tulle:/run/tulle",
       "/run/docker/plugins:/run/docker/plugins",
       "/run/docker.sock:/run/docker.sock",
-      `${net.host(2).stateDirectory}:/var/lib/tulle`,
+      `${lab.host.stateDirectory}:/var/lib/tulle`,
     ].map((volume) => `--volume=${volume}`);
 
   it("has programs that run without the rest of a system", () => {
@@ -76,13 +62,13 @@ describeWithDocker("the image", (engines) => {
   it("joins its host to the network", async () => {
     docker.docker(
       ...["run", "--detach", "--name=agent", "--network=host"],
-      ...[...PRIVILEGES, ...folders(), IMAGE, ...net.flags],
+      ...[...PRIVILEGES, ...folders(), IMAGE, ...lab.flags],
     );
     const status = (): string => docker.docker("exec", "agent", "tulle", "status");
     await expect.poll(status, SOON).toContain("10.2.");
-    here = net.host(2).addContainer();
-    expect((await ping(here.netns, there.address, 20)).lost).toEqual([]);
-    expect(net.host(2).netns.exec("iptables-save", [])).toContain("FLANNEL-FWD");
+    here = lab.host.addContainer();
+    expect((await ping(here.netns, lab.there.address, 20)).lost).toEqual([]);
+    expect(lab.host.netns.exec("iptables-save", [])).toContain("FLANNEL-FWD");
     expect(docker.logs("agent")).not.toMatch(/ (warn|error) /);
   });
 
@@ -96,6 +82,7 @@ describeWithDocker("the image", (engines) => {
   });
 
   it("is restarted and removed without a lost packet", async () => {
+    const { there } = lab;
     const running = startPing(there.netns, here.address);
     docker.docker("restart", "agent");
     await expect.poll(() => docker.docker("exec", "agent", "tulle", "status"), SOON).toContain("10.2.");
@@ -107,7 +94,7 @@ describeWithDocker("the image", (engines) => {
   });
 
   it("removes the network with the command cleanup", () => {
-    const { netns } = net.host(2);
+    const { netns } = lab.host;
     expect(netns.ipJson(["link", "show", "type", "vxlan"])).not.toEqual([]);
     docker.docker(
       ...["run", "--rm", "--network=host", ...PRIVILEGES, ...folders(), "--entrypoint=/usr/bin/tulle"],

@@ -6,10 +6,9 @@
  */
 
 import * as libc from "../../backends/netlink/libc.ts";
+import { SOCK_CLOEXEC, SOCK_DGRAM } from "../../backends/netlink/socket-constants.ts";
 
 const AF_UNIX = 1;
-const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2000000;
 
 export interface NotifyEnvironment {
   readonly NOTIFY_SOCKET?: string | undefined;

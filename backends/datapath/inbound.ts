@@ -6,6 +6,7 @@
 import type { Family } from "../../ipam/addresses/ip.ts";
 import { EINTR } from "../netlink/errors.ts";
 import * as libc from "../netlink/libc.ts";
+import { SOL_IP, SOL_IPV6 } from "../netlink/socket-constants.ts";
 import {
   type Arena,
   CMSG_HEADER_BYTES,
@@ -21,7 +22,7 @@ import { CE, ECT_1, NOT_ECT, Packet } from "./packet.ts";
 import { decodePathProbe } from "./path-probe.ts";
 import type { IndexedPeer, PeerIndex } from "./peer-index.ts";
 import { TcpRuns } from "./tcp-runs.ts";
-import { IP_TOS, IPV6_TCLASS, SOL_IP, SOL_IPV6, SOL_UDP, UDP_GRO } from "./udp-socket.ts";
+import { IP_TOS, IPV6_TCLASS, SOL_UDP, UDP_GRO } from "./udp-socket.ts";
 import { VNET_BYTES } from "./vnet-header.ts";
 
 const SLOTS = 32;

@@ -8,6 +8,7 @@ import {
   type PerFamily,
   type Prefix,
 } from "../../ipam/addresses/ip.ts";
+import { encodeSocketAddress } from "../netlink/socket-address.ts";
 import type { Arena } from "./arena.ts";
 
 /** A peer of the data path. */
@@ -28,12 +29,6 @@ export interface IndexedPeer extends PathPeer {
   /** `struct sockaddr_in` or `sockaddr_in6`. */
   readonly socketAddress: Uint8Array;
 }
-
-/** linux/socket.h */
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOCKADDR_IN6_BYTES = 28;
-const SOCKADDR_IN_BYTES = 16;
 
 /** The first bits of an address: a number for IPv4, text for IPv6. */
 type BitsKey = number | string;
@@ -93,7 +88,7 @@ export class PeerIndex {
   /** Adds a peer, or replaces the one with this id. */
   set(id: string, peer: PathPeer): void {
     this.delete(id);
-    const entry: IndexedPeer = { ...peer, socketAddress: socketAddressOf(peer.address, peer.port) };
+    const entry: IndexedPeer = { ...peer, socketAddress: encodeSocketAddress(peer.address, peer.port) };
     this.#peers.set(id, entry);
     this.#bySource.set(keyOf(peer.address, ADDRESS_BITS[peer.address.family]), entry);
     for (const [family, subnet] of entriesOf(peer.subnets)) {
@@ -189,14 +184,4 @@ function wordsKey(bits: number, wordAt: (word: number) => number): string {
 /** The first `bits` of a word, the others zero. */
 function firstBits(word: number, bits: number): number {
   return bits >= 32 ? word : (word & ~(0xffff_ffff >>> bits)) >>> 0;
-}
-
-/** A socket address for bind(2), sendmsg(2) and comparison. */
-export function socketAddressOf(address: Address, port: number): Uint8Array {
-  const isIpv4 = address.family === 4;
-  const bytes = Buffer.alloc(isIpv4 ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES);
-  bytes.writeUInt16LE(isIpv4 ? AF_INET : AF_INET6, 0);
-  bytes.writeUInt16BE(port, 2);
-  bytes.set(address.toBytes(), isIpv4 ? 4 : 8);
-  return bytes;
 }

@@ -7,6 +7,7 @@
 
 import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE } from "../netlink/errors.ts";
 import * as libc from "../netlink/libc.ts";
+import { SOL_IP, SOL_IPV6 } from "../netlink/socket-constants.ts";
 import {
   type Arena,
   CMSG_HEADER_BYTES,
@@ -18,7 +19,7 @@ import {
 } from "./arena.ts";
 import type { Counters } from "./counters.ts";
 import type { IndexedPeer } from "./peer-index.ts";
-import { IP_TOS, IPV6_TCLASS, SOL_IP, SOL_IPV6, SOL_UDP, UDP_SEGMENT } from "./udp-socket.ts";
+import { IP_TOS, IPV6_TCLASS, SOL_UDP, UDP_SEGMENT } from "./udp-socket.ts";
 
 const MAX_MESSAGES = 128;
 const MAX_PIECES = 4096;

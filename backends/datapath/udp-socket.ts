@@ -3,28 +3,25 @@
 import type { Address } from "../../ipam/addresses/ip.ts";
 import { check, EADDRINUSE, EADDRNOTAVAIL, NetlinkError } from "../netlink/errors.ts";
 import * as libc from "../netlink/libc.ts";
-import { socketAddressOf } from "./peer-index.ts";
-
-/** linux/socket.h, linux/net.h */
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-
-const SOL_SOCKET = 1;
-const SO_SNDBUF = 7;
-const SO_RCVBUF = 8;
-const SO_SNDBUFFORCE = 32;
-const SO_RCVBUFFORCE = 33;
+import { AF_OF } from "../netlink/rtnetlink.ts";
+import { encodeSocketAddress } from "../netlink/socket-address.ts";
+import {
+  MTU_DISCOVER,
+  SO_RCVBUF,
+  SO_RCVBUFFORCE,
+  SO_SNDBUF,
+  SO_SNDBUFFORCE,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_SOCKET,
+} from "../netlink/socket-constants.ts";
 
 /** linux/in.h, linux/in6.h */
-export const SOL_IP = 0;
 export const IP_TOS = 1;
-const IP_MTU_DISCOVER = 10;
 const IP_RECVTOS = 13;
-export const SOL_IPV6 = 41;
-const IPV6_MTU_DISCOVER = 23;
 const IPV6_V6ONLY = 26;
 const IPV6_RECVTCLASS = 66;
 export const IPV6_TCLASS = 67;
@@ -41,8 +38,10 @@ const BUFFER_BYTES = 8 << 20;
 
 /** Opens and binds a socket. Throws NetlinkError whose text names the remedy. */
 export function openUdpSocket(address: Address, port: number): number {
-  const domain = address.family === 4 ? AF_INET : AF_INET6;
-  const fd = check("socket", libc.socket(domain, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const fd = check(
+    "socket",
+    libc.socket(AF_OF[address.family], SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+  );
   try {
     growBuffer(fd, SO_RCVBUFFORCE, SO_RCVBUF);
     growBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
@@ -50,7 +49,7 @@ export function openUdpSocket(address: Address, port: number): number {
       check(`setsockopt ${name}`, libc.setIntOption(fd, level, name, value));
     // Linux before 5.0 has no UDP_GRO: then every datagram comes alone.
     libc.setIntOption(fd, SOL_UDP, UDP_GRO, 1);
-    const bound = libc.bind(fd, socketAddressOf(address, port));
+    const bound = libc.bind(fd, encodeSocketAddress(address, port));
     if (bound < 0)
       throw new NetlinkError(`bind ${address} port ${port}`, -bound, {
         kernelMessage: bindRemedy(-bound, port),
@@ -65,12 +64,12 @@ export function openUdpSocket(address: Address, port: number): number {
 const OPTIONS = {
   4: [
     [SOL_IP, IP_RECVTOS, 1],
-    [SOL_IP, IP_MTU_DISCOVER, PMTUDISC_WANT],
+    [...MTU_DISCOVER[4], PMTUDISC_WANT],
   ],
   6: [
     [SOL_IPV6, IPV6_V6ONLY, 1],
     [SOL_IPV6, IPV6_RECVTCLASS, 1],
-    [SOL_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_WANT],
+    [...MTU_DISCOVER[6], PMTUDISC_WANT],
   ],
 } as const;
 

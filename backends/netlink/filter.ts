@@ -1,21 +1,23 @@
 /**
  * Socket filters (Documentation/networking/filter): programs that drop datagrams and segments in the kernel, before a
- * socket has them. Instructions only, no I/O.
+ * socket has them. No I/O.
  */
 
+import {
+  assemble,
+  type Instruction,
+  JUMP_IF_AT_LEAST,
+  JUMP_IF_EQUAL,
+  LOAD_HALF,
+  LOAD_WORD,
+  RETURN,
+  WHOLE_PACKET,
+} from "./bpf.ts";
 import { RTM_NEWROUTE } from "./rtnetlink.ts";
-
-/** linux/bpf_common.h and linux/filter.h: load from the datagram, jump, return. */
-const LOAD_WORD = 0x20;
-const LOAD_HALF = 0x28;
-const JUMP_IF_EQUAL = 0x15;
-const JUMP_IF_AT_LEAST = 0x35;
-const RETURN = 0x06;
 
 /** Offsets in `struct nlmsghdr`. */
 const TYPE_OFFSET = 4;
 const PORT_ID_OFFSET = 12;
-const WHOLE_DATAGRAM = 0xffffffff;
 
 /** linux/filter.h: loads from there read facts about the packet; this one the index of the interface it came in by. */
 const ARRIVAL_INTERFACE = 0xfffff000 + 8;
@@ -34,7 +36,7 @@ export function echoFilter(portIds: readonly number[]): Uint8Array {
     [JUMP_IF_AT_LEAST, 0, accept - 2, networkOrder16(RTM_NEWROUTE)],
     [LOAD_WORD, 0, 0, PORT_ID_OFFSET],
     ...portIds.map((portId, at): Instruction => [JUMP_IF_EQUAL, drop - (4 + at), 0, networkOrder32(portId)]),
-    [RETURN, 0, 0, WHOLE_DATAGRAM],
+    [RETURN, 0, 0, WHOLE_PACKET],
     [RETURN, 0, 0, 0],
   ];
   return assemble(program);
@@ -49,29 +51,11 @@ export function arrivalFilter(interfaceIndexes: readonly number[]): Uint8Array {
     [LOAD_WORD, 0, 0, ARRIVAL_INTERFACE],
     ...interfaceIndexes.flatMap((index): Instruction[] => [
       [JUMP_IF_EQUAL, 0, 1, index],
-      [RETURN, 0, 0, WHOLE_DATAGRAM],
+      [RETURN, 0, 0, WHOLE_PACKET],
     ]),
     [RETURN, 0, 0, 0],
   ];
-  return Buffer.concat(program.map(encode));
-}
-
-/** Code, how far to jump if true and if false, operand. */
-export type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, operand: number];
-
-/** The program as setsockopt(SO_ATTACH_FILTER) takes it. */
-export function assemble(program: readonly Instruction[]): Uint8Array {
-  return Buffer.concat(program.map(encode));
-}
-
-/** `struct sock_filter`. */
-function encode([code, ifTrue, ifFalse, operand]: Instruction): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeUInt16LE(code);
-  bytes.writeUInt8(ifTrue, 2);
-  bytes.writeUInt8(ifFalse, 3);
-  bytes.writeUInt32LE(operand, 4);
-  return bytes;
+  return assemble(program);
 }
 
 /** Loads read in network order, netlink headers are in the host's. Types below 256 keep their order. */

@@ -4,20 +4,21 @@ import type { Address } from "../../ipam/addresses/ip.ts";
 import { check, EACCES, EADDRINUSE, NetlinkError } from "./errors.ts";
 import { arrivalFilter } from "./filter.ts";
 import * as libc from "./libc.ts";
+import { AF_INET } from "./rtnetlink.ts";
+import { encodeSocketAddress } from "./socket-address.ts";
+import {
+  SO_ATTACH_FILTER,
+  SO_REUSEADDR,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOL_IP,
+  SOL_SOCKET,
+} from "./socket-constants.ts";
 
-/** linux/socket.h, linux/net.h */
-const AF_INET = 2;
+/** linux/net.h */
 const SOCKET_TYPE = { udp: 2, tcp: 1 } as const;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-
-/** asm-generic/socket.h */
-const SOL_SOCKET = 1;
-const SO_REUSEADDR = 2;
-const SO_ATTACH_FILTER = 26;
 
 /** linux/in.h */
-const SOL_IP = 0;
 const IP_FREEBIND = 15;
 
 export interface ServerSocketOptions {
@@ -68,13 +69,4 @@ function bindError(transport: string, address: Address, port: number, errno: num
   return new NetlinkError(`bind ${address} port ${port}/${transport}`, errno, {
     kernelMessage: REMEDIES[errno],
   });
-}
-
-/** `struct sockaddr_in` (linux/in.h). */
-function encodeSocketAddress(address: Address, port: number): Uint8Array {
-  const bytes = Buffer.alloc(16);
-  bytes.writeUInt16LE(AF_INET, 0);
-  bytes.writeUInt16BE(port, 2);
-  bytes.set(address.toBytes(), 4);
-  return bytes;
 }

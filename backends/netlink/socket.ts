@@ -7,6 +7,16 @@
 import { check, EAGAIN, EMSGSIZE, ENOPROTOOPT, NetlinkError } from "./errors.ts";
 import * as libc from "./libc.ts";
 import { type NetnsHandle, withNetns } from "./netns.ts";
+import {
+  MSG_DONTWAIT,
+  MSG_TRUNC,
+  SO_ATTACH_FILTER,
+  SO_RCVBUF,
+  SO_RCVBUFFORCE,
+  SOCK_CLOEXEC,
+  SOCK_RAW,
+  SOL_SOCKET,
+} from "./socket-constants.ts";
 
 /** linux/netlink.h: netlink protocols. */
 export const NETLINK_ROUTE = 0;
@@ -17,16 +27,6 @@ export const NETLINK_GENERIC = 16;
 export const DATAGRAM_BYTES = 65_536;
 
 const AF_NETLINK = 16;
-const SOCK_RAW = 3;
-const SOCK_CLOEXEC = 0o2000000;
-const MSG_TRUNC = 0x20;
-const MSG_DONTWAIT = 0x40;
-
-/** asm-generic/socket.h */
-const SOL_SOCKET = 1;
-const SO_RCVBUF = 8;
-const SO_ATTACH_FILTER = 26;
-const SO_RCVBUFFORCE = 33;
 
 /** linux/netlink.h */
 const SOL_NETLINK = 270;

@@ -2,6 +2,8 @@
 
 import { check, EBUSY, EINVAL, ENODEV, ENOENT, ENXIO, EPERM, NetlinkError } from "./errors.ts";
 import * as libc from "./libc.ts";
+import { AF_INET } from "./rtnetlink.ts";
+import { SOCK_CLOEXEC, SOCK_DGRAM } from "./socket-constants.ts";
 
 const FILE = "/dev/net/tun";
 /** fcntl.h */
@@ -26,10 +28,7 @@ const TUN_F_USO6 = 0x40;
 
 const TCP_OFFLOADS = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 
-/** linux/socket.h, linux/net.h, linux/sockios.h */
-const AF_INET = 2;
-const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = O_CLOEXEC;
+/** linux/sockios.h */
 const SIOCGIFINDEX = 0x8933;
 
 /** struct ifreq: the name, then the flags. */

@@ -3,11 +3,13 @@
  * itself is an rtnetlink link of type `wireguard`. Messages only, no I/O.
  */
 
-import { ADDRESS_BITS, Address, type Family, Prefix } from "../../ipam/addresses/ip.ts";
+import { ADDRESS_BITS, type Address, FAMILIES, Prefix } from "../../ipam/addresses/ip.ts";
 import { CodecError } from "../../ipam/errors.ts";
 import type { AttributeReader } from "./attribute.ts";
 import { GENL_HDRLEN, genericRequest } from "./generic.ts";
 import { type MessageWriter, type NetlinkMessage, NLM_F_DUMP } from "./message.ts";
+import { AF_OF } from "./rtnetlink.ts";
+import { decodeSocketAddress, encodeSocketAddress, SOCKADDR_BYTES } from "./socket-address.ts";
 
 /** The name of the generic netlink family. */
 export const WG_GENL_NAME = "wireguard";
@@ -42,11 +44,6 @@ const WGPEER_F_UPDATE_ONLY = 4;
 const WGALLOWEDIP_A_FAMILY = 1;
 const WGALLOWEDIP_A_IPADDR = 2;
 const WGALLOWEDIP_A_CIDR_MASK = 3;
-
-/** linux/socket.h */
-const AF_INET = 2;
-const AF_INET6 = 10;
-const AF_OF: Readonly<Record<Family, number>> = { 4: AF_INET, 6: AF_INET6 };
 
 /** linux/wireguard.h, WG_KEY_LEN. */
 export const WG_KEY_BYTES = 32;
@@ -123,7 +120,8 @@ export function encodeSetPeer(familyId: number, device: string, peer: WireguardP
   return onePeer(familyId, device, peer.publicKey, (message) => {
     const { presharedKey, endpoint, keepaliveSeconds, allowedPrefixes } = peer;
     if (presharedKey !== undefined) message.attrBytes(WGPEER_A_PRESHARED_KEY, presharedBytes(presharedKey));
-    if (endpoint !== undefined) message.attrBytes(WGPEER_A_ENDPOINT, encodeEndpoint(endpoint));
+    if (endpoint !== undefined)
+      message.attrBytes(WGPEER_A_ENDPOINT, encodeSocketAddress(endpoint.address, endpoint.port));
     if (keepaliveSeconds !== undefined)
       message.attrU16(WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, keepaliveSeconds);
     if (allowedPrefixes === undefined) message.attrU32(WGPEER_A_FLAGS, WGPEER_F_UPDATE_ONLY);
@@ -289,21 +287,11 @@ function encodeAllowedPrefix(message: MessageWriter, prefix: Prefix): void {
   });
 }
 
-/** `struct sockaddr_in` (16 bytes) or `struct sockaddr_in6` (28 bytes): the port is in network order. */
-function encodeEndpoint({ address, port }: WireguardEndpoint): Buffer {
-  const bytes = Buffer.alloc(address.family === 4 ? 16 : 28);
-  bytes.writeUInt16LE(AF_OF[address.family], 0);
-  bytes.writeUInt16BE(port, 2);
-  bytes.set(address.toBytes(), address.family === 4 ? 4 : 8);
-  return bytes;
-}
-
 function decodeEndpoint(bytes: Uint8Array): WireguardEndpoint | null {
   const buffer = Buffer.from(bytes);
-  if (buffer.length !== 16 && buffer.length !== 28)
-    throw new CodecError(`wireguard: an endpoint of ${buffer.length} bytes`);
-  const address = buffer.length === 16 ? buffer.subarray(4, 8) : buffer.subarray(8, 24);
-  return { address: Address.fromBytes(address), port: buffer.readUInt16BE(2) };
+  const family = FAMILIES.find((each) => SOCKADDR_BYTES[each] === buffer.length);
+  if (family === undefined) throw new CodecError(`wireguard: an endpoint of ${buffer.length} bytes`);
+  return { address: decodeSocketAddress(buffer, family), port: buffer.readUInt16BE(2) };
 }
 
 /** The bytes of a base64 key. Throws CodecError when it is not WG_KEY_BYTES long. */

@@ -7,10 +7,31 @@
  */
 
 import { Address, type Family } from "../../ipam/addresses/ip.ts";
+import {
+  assemble,
+  type Instruction,
+  JUMP_IF_EQUAL,
+  LOAD_BYTE_AT_X,
+  LOAD_HALF_AT_X,
+  LOAD_HEADER_LENGTH,
+  LOAD_INTO_X,
+  LOAD_WORD_AT_X,
+  RETURN,
+  WHOLE_PACKET,
+} from "../netlink/bpf.ts";
 import { check, EAGAIN } from "../netlink/errors.ts";
-import { assemble, type Instruction } from "../netlink/filter.ts";
 import * as libc from "../netlink/libc.ts";
 import { AF_OF } from "../netlink/rtnetlink.ts";
+import { decodeSocketAddress, encodeSocketAddress, MAX_SOCKADDR_BYTES } from "../netlink/socket-address.ts";
+import {
+  IPPROTO_ICMP_OF,
+  MSG_DONTWAIT,
+  MTU_DISCOVER,
+  SO_ATTACH_FILTER,
+  SOCK_CLOEXEC,
+  SOCK_RAW,
+  SOL_SOCKET,
+} from "../netlink/socket-constants.ts";
 import { decodeEchoReply, ECHO_HEADER_BYTES, encodeEchoRequest, withoutIpv4Header } from "./echo-message.ts";
 import {
   decodeNetworkReport,
@@ -19,15 +40,7 @@ import {
   type TunnelReport,
 } from "./network-report.ts";
 
-/** linux/net.h, asm-generic/socket.h */
-const SOCK_RAW = 3;
-const SOCK_CLOEXEC = 0o2000000;
-const MSG_DONTWAIT = 0x40;
-const SOL_SOCKET = 1;
-const SO_ATTACH_FILTER = 26;
-
-/** linux/in.h: IPPROTO_ICMP, IPPROTO_ICMPV6, SOL_RAW. */
-const PROTOCOL = { 4: 1, 6: 58 } as const;
+/** linux/in.h */
 const SOL_RAW = 255;
 /** linux/icmp.h ICMP_FILTER, linux/icmpv6.h ICMPV6_FILTER: a set bit keeps messages of that type away. */
 const FILTER_OPTION = 1;
@@ -37,8 +50,6 @@ const REQUEST_TYPE = { 4: 8, 6: 128 } as const;
 /** How the payload of our requests begins, so that other hosts' agents hear who still sends some. */
 const MARK = Buffer.from("tulle\0\0\x01");
 
-/** linux/in.h, linux/in6.h: level and option of IP_MTU_DISCOVER and IPV6_MTU_DISCOVER. */
-const MTU_DISCOVER = { 4: [0, 10], 6: [41, 23] } as const;
 /** linux/in.h IP_UNICAST_IF, linux/in6.h IPV6_UNICAST_IF: packets leave by routes on this interface alone; 0 for any. */
 const UNICAST_INTERFACE = { 4: [0, 50], 6: [41, 76] } as const;
 /** Never fragment, and disregard what the kernel believes of the path: what the path carries is the question. */
@@ -48,8 +59,6 @@ const ANY_IPV4 = Address.parse("0.0.0.0");
 
 /** The largest IP packet. */
 const PACKET_BYTES = 65_536;
-/** `struct sockaddr_in6`, the longer of both. */
-const SOCKADDR_BYTES = 28;
 
 /** How a request leaves, other than as packets of other programs do. */
 export interface Egress {
@@ -84,7 +93,7 @@ export class EchoPort {
   readonly #fd: number;
   readonly #id: number;
   readonly #packet = Buffer.allocUnsafe(PACKET_BYTES);
-  readonly #from = Buffer.alloc(SOCKADDR_BYTES);
+  readonly #from = Buffer.alloc(MAX_SOCKADDR_BYTES);
   #interfaceIndex = 0;
   #source = ANY_IPV4;
   #watch: libc.ReadWatch | null = null;
@@ -97,7 +106,7 @@ export class EchoPort {
 
   /** `id` marks our requests, 1 to 65535. Throws NetlinkError: EPERM without CAP_NET_RAW, EAFNOSUPPORT. */
   static open(family: Family, id: number): EchoPort {
-    const opened = libc.socket(AF_OF[family], SOCK_RAW | SOCK_CLOEXEC, PROTOCOL[family]);
+    const opened = libc.socket(AF_OF[family], SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP_OF[family]);
     const fd = check("raw socket for echo requests", opened);
     try {
       const [level, option] = MTU_DISCOVER[family];
@@ -204,17 +213,8 @@ function setTypeFilter(fd: number, family: Family): number {
     const word = (type >> 5) * 4;
     blocked.writeUInt32LE((blocked.readUInt32LE(word) & ~(1 << (type & 31))) >>> 0, word);
   }
-  return libc.setBytesOption(fd, PROTOCOL[6], FILTER_OPTION, blocked);
+  return libc.setBytesOption(fd, IPPROTO_ICMP_OF[6], FILTER_OPTION, blocked);
 }
-
-/** linux/bpf_common.h, linux/filter.h: loads relative to X, and 4*([k]&0xf), the length of an IPv4 header, into X. */
-const LOAD_HEADER_LENGTH = 0xb1;
-const LOAD_INTO_X = 0x01;
-const LOAD_BYTE_AT_X = 0x50;
-const LOAD_HALF_AT_X = 0x48;
-const LOAD_WORD_AT_X = 0x40;
-const JUMP_IF_EQUAL = 0x15;
-const RETURN = 0x06;
 
 /** Leaves replies to other programs' requests, and their requests, in the kernel. A raw IPv4 socket sees the IP header, an IPv6 one does not. */
 function idFilter(family: Family, id: number): Uint8Array {
@@ -227,20 +227,8 @@ function idFilter(family: Family, id: number): Uint8Array {
     [JUMP_IF_EQUAL, 0, 2, REQUEST_TYPE[family]],
     [LOAD_WORD_AT_X, 0, 0, ECHO_HEADER_BYTES],
     [JUMP_IF_EQUAL, 0, 1, MARK.readUInt32BE()],
-    [RETURN, 0, 0, 0xffffffff],
+    [RETURN, 0, 0, WHOLE_PACKET],
     [RETURN, 0, 0, 0],
   ];
   return assemble(program);
-}
-
-/** `struct sockaddr_in` (linux/in.h) or `struct sockaddr_in6` (linux/in6.h), with port 0. */
-function encodeSocketAddress(address: Address): Buffer {
-  const bytes = Buffer.alloc(address.family === 4 ? 16 : SOCKADDR_BYTES);
-  bytes.writeUInt16LE(AF_OF[address.family], 0);
-  bytes.set(address.toBytes(), address.family === 4 ? 4 : 8);
-  return bytes;
-}
-
-function decodeSocketAddress(bytes: Buffer, family: Family): Address {
-  return Address.fromBytes(family === 4 ? bytes.subarray(4, 8) : bytes.subarray(8, 24));
 }

@@ -11,19 +11,17 @@ import { check, EACCES, EAGAIN, EPERM } from "../netlink/errors.ts";
 import * as libc from "../netlink/libc.ts";
 import { type NetnsHandle, withNetns } from "../netlink/netns.ts";
 import { AF_OF } from "../netlink/rtnetlink.ts";
+import { encodeSocketAddress } from "../netlink/socket-address.ts";
+import {
+  IPPROTO_ICMP_OF,
+  MSG_DONTWAIT,
+  MTU_DISCOVER,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_RAW,
+} from "../netlink/socket-constants.ts";
 import { decodeEchoReply, type Echo, encodeEchoRequest, withoutIpv4Header } from "./echo-message.ts";
 
-/** asm-generic/socket.h, linux/net.h */
-const SOCK_DGRAM = 2;
-const SOCK_RAW = 3;
-const SOCK_CLOEXEC = 0o2000000;
-const MSG_DONTWAIT = 0x40;
-
-/** linux/in.h: IPPROTO_ICMP, IPPROTO_ICMPV6. */
-const PROTOCOL = { 4: 1, 6: 58 } as const;
-
-/** linux/in.h, linux/in6.h: level and option of IP_MTU_DISCOVER and IPV6_MTU_DISCOVER. */
-const MTU_DISCOVER = { 4: [0, 10], 6: [41, 23] } as const;
 /** Never fragment: what exceeds the path's known MTU fails with EMSGSIZE. */
 const PMTUDISC_DO = 2;
 
@@ -111,7 +109,8 @@ export class EchoSocket {
 }
 
 function openSocket({ target: { family } }: EchoSocketOptions): { fd: number; isRaw: boolean } {
-  const open = (type: number): number => libc.socket(AF_OF[family], type | SOCK_CLOEXEC, PROTOCOL[family]);
+  const open = (type: number): number =>
+    libc.socket(AF_OF[family], type | SOCK_CLOEXEC, IPPROTO_ICMP_OF[family]);
   const fd = open(SOCK_DGRAM);
   if (fd !== -EACCES && fd !== -EPERM) return { fd: check("socket for echo requests", fd), isRaw: false };
   return { fd: check("socket for echo requests", open(SOCK_RAW)), isRaw: true };
@@ -122,15 +121,6 @@ function prepare(fd: number, { target, source, interfaceIndex, dontFragment }: E
     const [level, option] = MTU_DISCOVER[target.family];
     check("MTU_DISCOVER", libc.setIntOption(fd, level, option, PMTUDISC_DO));
   }
-  if (source !== undefined) check(`bind to ${source}`, libc.bind(fd, socketAddress(source, 0)));
-  check(`connect to ${target}`, libc.connect(fd, socketAddress(target, interfaceIndex ?? 0)));
-}
-
-/** `struct sockaddr_in` (linux/in.h) or `struct sockaddr_in6` (linux/in6.h), with port 0. */
-function socketAddress(address: Address, scopeId: number): Buffer {
-  const bytes = Buffer.alloc(address.family === 4 ? 16 : 28);
-  bytes.writeUInt16LE(AF_OF[address.family], 0);
-  bytes.set(address.toBytes(), address.family === 4 ? 4 : 8);
-  if (address.family === 6) bytes.writeUInt32LE(scopeId, 24);
-  return bytes;
+  if (source !== undefined) check(`bind to ${source}`, libc.bind(fd, encodeSocketAddress(source)));
+  check(`connect to ${target}`, libc.connect(fd, encodeSocketAddress(target, 0, interfaceIndex)));
 }

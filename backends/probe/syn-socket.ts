@@ -6,23 +6,33 @@
  * damaged. Needs CAP_NET_RAW.
  */
 
-import { Address, type Family } from "../../ipam/addresses/ip.ts";
+import type { Address, Family } from "../../ipam/addresses/ip.ts";
+import {
+  assemble,
+  type Instruction,
+  JUMP_IF_EQUAL,
+  LOAD_HALF_AT_X,
+  LOAD_HEADER_LENGTH,
+  LOAD_INTO_X,
+  RETURN,
+  WHOLE_PACKET,
+} from "../netlink/bpf.ts";
 import { check } from "../netlink/errors.ts";
-import { assemble, type Instruction } from "../netlink/filter.ts";
 import * as libc from "../netlink/libc.ts";
 import { AF_OF } from "../netlink/rtnetlink.ts";
+import { decodeSocketAddress, encodeSocketAddress, MAX_SOCKADDR_BYTES } from "../netlink/socket-address.ts";
+import {
+  MSG_DONTWAIT,
+  SO_ATTACH_FILTER,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_RAW,
+  SOL_SOCKET,
+} from "../netlink/socket-constants.ts";
 import { checksum } from "./echo-message.ts";
 
-/** linux/net.h, linux/in.h, asm-generic/socket.h */
-const SOCK_DGRAM = 2;
-const SOCK_RAW = 3;
-const SOCK_CLOEXEC = 0o2000000;
-const MSG_DONTWAIT = 0x40;
-const SOL_SOCKET = 1;
-const SO_ATTACH_FILTER = 26;
+/** linux/in.h */
 const IPPROTO_TCP = 6;
-/** `struct sockaddr_in6`, the longer of both. */
-const SOCKADDR_BYTES = 28;
 
 /** RFC 9293 section 3.1: a header without options. */
 const SEGMENT_BYTES = 20;
@@ -58,7 +68,7 @@ export class SynSocket {
       const filter = portFilter(family, sourcePort);
       check("SO_ATTACH_FILTER", libc.setFilterOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, filter));
       // Only what the target sends is received.
-      check(`connect to ${target}`, libc.connect(fd, socketAddress(target)));
+      check(`connect to ${target}`, libc.connect(fd, encodeSocketAddress(target)));
       check(`SYN to ${target}`, libc.send(fd, encodeSyn(source, options)));
       return new SynSocket(fd);
     } catch (error) {
@@ -88,10 +98,10 @@ export class SynSocket {
 function sourceTowards(target: Address): Address {
   const fd = check("datagram socket", libc.socket(AF_OF[target.family], SOCK_DGRAM | SOCK_CLOEXEC, 0));
   try {
-    check(`connect to ${target}`, libc.connect(fd, socketAddress(target, 1)));
-    const name = Buffer.alloc(SOCKADDR_BYTES);
+    check(`connect to ${target}`, libc.connect(fd, encodeSocketAddress(target, 1)));
+    const name = Buffer.alloc(MAX_SOCKADDR_BYTES);
     check("getsockname", libc.getsockname(fd, name));
-    return Address.fromBytes(target.family === 4 ? name.subarray(4, 8) : name.subarray(8, 24));
+    return decodeSocketAddress(name, target.family);
   } finally {
     libc.close(fd);
   }
@@ -112,30 +122,14 @@ export function encodeSyn(source: Address, { target, targetPort, sourcePort, seq
   return segment;
 }
 
-/** linux/bpf_common.h, linux/filter.h: as in echo-port.ts. */
-const LOAD_HEADER_LENGTH = 0xb1;
-const LOAD_INTO_X = 0x01;
-const LOAD_HALF_AT_X = 0x48;
-const JUMP_IF_EQUAL = 0x15;
-const RETURN = 0x06;
-
 /** A raw socket gets a copy of every TCP segment of this host: the filter leaves all but answers to ours in the kernel. */
 function portFilter(family: Family, port: number): Uint8Array {
   const program: readonly Instruction[] = [
     family === 4 ? [LOAD_HEADER_LENGTH, 0, 0, 0] : [LOAD_INTO_X, 0, 0, 0],
     [LOAD_HALF_AT_X, 0, 0, 2],
     [JUMP_IF_EQUAL, 0, 1, port],
-    [RETURN, 0, 0, 0xffffffff],
+    [RETURN, 0, 0, WHOLE_PACKET],
     [RETURN, 0, 0, 0],
   ];
   return assemble(program);
-}
-
-/** `struct sockaddr_in` (linux/in.h) or `struct sockaddr_in6` (linux/in6.h). */
-function socketAddress(address: Address, port = 0): Buffer {
-  const bytes = Buffer.alloc(address.family === 4 ? 16 : SOCKADDR_BYTES);
-  bytes.writeUInt16LE(AF_OF[address.family], 0);
-  bytes.writeUInt16BE(port, 2);
-  bytes.set(address.toBytes(), address.family === 4 ? 4 : 8);
-  return bytes;
 }

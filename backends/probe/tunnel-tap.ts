@@ -7,18 +7,30 @@
  */
 
 import { Address, type Family } from "../../ipam/addresses/ip.ts";
+import {
+  assemble,
+  type Instruction,
+  JUMP,
+  JUMP_IF_EQUAL,
+  LOAD_BYTE,
+  LOAD_HEADER_LENGTH,
+  LOAD_WORD,
+  LOAD_WORD_AT_X,
+  RETURN,
+} from "../netlink/bpf.ts";
 import { check, EAGAIN, ENETDOWN } from "../netlink/errors.ts";
-import { assemble, type Instruction } from "../netlink/filter.ts";
 import * as libc from "../netlink/libc.ts";
+import {
+  MSG_DONTWAIT,
+  SO_ATTACH_FILTER,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOL_SOCKET,
+} from "../netlink/socket-constants.ts";
 import { decodeTunnelPacket, IPPROTO_IPIP, type TunnelKind, type TunnelPacket } from "./tunnel-packet.ts";
 
-/** linux/net.h, linux/socket.h, asm-generic/socket.h */
+/** linux/socket.h */
 const AF_PACKET = 17;
-const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2000000;
-const MSG_DONTWAIT = 0x40;
-const SOL_SOCKET = 1;
-const SO_ATTACH_FILTER = 26;
 
 /** linux/if_ether.h */
 const ETH_P_ALL = 0x0003;
@@ -154,14 +166,6 @@ function decodeArpReply(message: Buffer): TapEvent | null {
   return { type: "arp", address: Address.fromBytes(message.subarray(14, 18)), mac };
 }
 
-/** linux/bpf_common.h, linux/filter.h */
-const LOAD_WORD = 0x20;
-const LOAD_BYTE = 0x30;
-const LOAD_HEADER_LENGTH = 0xb1;
-const LOAD_WORD_AT_X = 0x40;
-const JUMP = 0x05;
-const JUMP_IF_EQUAL = 0x15;
-const RETURN = 0x06;
 /** linux/filter.h SKF_AD_OFF + SKF_AD_PROTOCOL: the Ethernet type. */
 const PROTOCOL = 0xfffff000;
 

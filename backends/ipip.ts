@@ -23,6 +23,7 @@ import type {
   Tunnel,
   Uplink,
 } from "./backend.ts";
+import { innerMtu } from "./mtu.ts";
 import { booleanOption } from "./options.ts";
 import { addressProblem, isOnLink, nexthopFor, routeVia, typeProblem } from "./peers.ts";
 import { encodeIpipProbe } from "./state/devices/ipip.ts";
@@ -33,9 +34,6 @@ const DEVICE = "flannel.ipip";
 
 /** The outer IPv4 header. */
 const OVERHEAD_BYTES = 20;
-
-/** RFC 791: every host forwards packets of this size. */
-const MIN_MTU_BYTES = 68;
 
 export const ipipBackend: Backend = {
   type: "ipip",
@@ -188,9 +186,7 @@ class IpipNetwork implements PreparedBackend {
 
 /** Throws ConfigError where too little is left for packets. */
 function tunnelMtu(uplink: Uplink): number {
-  const mtuBytes = uplink.mtuBytes - OVERHEAD_BYTES;
-  if (mtuBytes >= MIN_MTU_BYTES) return mtuBytes;
-  throw new ConfigError(
-    `the MTU of ${uplink.interface} is ${uplink.mtuBytes}: after ${OVERHEAD_BYTES} bytes of IPIP headers too little is left; set it to at least ${MIN_MTU_BYTES + OVERHEAD_BYTES}`,
-  );
+  const origin = `the MTU of ${uplink.interface}`;
+  const size = { origin, outerMtuBytes: uplink.mtuBytes, headers: "IPIP", headerBytes: OVERHEAD_BYTES };
+  return innerMtu(size, [4]);
 }

@@ -17,7 +17,6 @@ import {
   type PerFamily,
   type Prefix,
 } from "../ipam/addresses/ip.ts";
-import { ConfigError } from "../ipam/errors.ts";
 import type { JsonObject } from "../ipam/json.ts";
 import type { Lease } from "../ipam/leases/lease.ts";
 import type {
@@ -32,6 +31,7 @@ import type {
   Tunnel,
 } from "./backend.ts";
 import { TunnelRunner } from "./datapath/tunnel-runner.ts";
+import { IPV6_MIN_MTU_BYTES, innerMtu } from "./mtu.ts";
 import { integerOption } from "./options.ts";
 import { addressProblem, deviceRoute, typeProblem } from "./peers.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
@@ -44,9 +44,6 @@ const DEVICE = "flannel0";
 
 /** IP header + UDP 8, in bytes. */
 const OVERHEAD_BYTES: Readonly<Record<Family, number>> = { 4: 28, 6: 48 };
-
-/** The smallest MTU of a link: RFC 791, RFC 8200 §5. */
-const MIN_MTU_BYTES: Readonly<Record<Family, number>> = { 4: 68, 6: 1280 };
 
 export const udpBackend: Backend = {
   type: "udp",
@@ -201,7 +198,7 @@ class UdpNetwork implements PreparedBackend {
       settings.push([`net/ipv4/conf/${DEVICE}/forwarding`, "1"]);
       settings.push([`net/ipv4/conf/${DEVICE}/accept_local`, "1"]);
     }
-    if (this.#host.hasIpv6 && this.mtuBytes >= MIN_MTU_BYTES[6])
+    if (this.#host.hasIpv6 && this.mtuBytes >= IPV6_MIN_MTU_BYTES)
       settings.push([`net/ipv6/conf/${DEVICE}/accept_ra`, "0"]);
     if (families.includes(6)) settings.push([`net/ipv6/conf/${DEVICE}/forwarding`, "1"]);
     return settings.map(([path, value]) => ({ kind: "sysctl", path, device: DEVICE, value }));
@@ -210,15 +207,15 @@ class UdpNetwork implements PreparedBackend {
 
 /** What fits into the datagrams of every family. Throws ConfigError where too little is left. */
 function tunnelMtu({ uplinks }: HostFacts, families: readonly Family[]): number {
-  const floorBytes = Math.max(...families.map((family) => MIN_MTU_BYTES[family]));
   // The longer header first: its remedy is enough for both.
   const mtus = entriesOf(uplinks)
     .reverse()
     .map(([family, uplink]) => {
-      const mtuBytes = uplink.mtuBytes - OVERHEAD_BYTES[family];
-      if (mtuBytes >= floorBytes) return mtuBytes;
-      throw new ConfigError(
-        `the MTU of ${uplink.interface} is ${uplink.mtuBytes}: after ${OVERHEAD_BYTES[family]} bytes of IP and UDP headers too little is left; set it to at least ${floorBytes + OVERHEAD_BYTES[family]}`,
+      const origin = `the MTU of ${uplink.interface}`;
+      const headerBytes = OVERHEAD_BYTES[family];
+      return innerMtu(
+        { origin, outerMtuBytes: uplink.mtuBytes, headers: "IP and UDP", headerBytes },
+        families,
       );
     });
   return Math.min(...mtus);

@@ -21,7 +21,6 @@ import {
   type Prefix,
 } from "../ipam/addresses/ip.ts";
 import { isMulticastMac, type Mac, parseMac } from "../ipam/addresses/mac.ts";
-import { ConfigError } from "../ipam/errors.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../ipam/json.ts";
 import type { Lease } from "../ipam/leases/lease.ts";
 import type {
@@ -36,6 +35,7 @@ import type {
   Tunnel,
   Uplink,
 } from "./backend.ts";
+import { IPV6_MIN_MTU_BYTES, innerMtu } from "./mtu.ts";
 import { booleanOption, integerOption } from "./options.ts";
 import { addressProblem, interfacesOf, isOnLink, nexthopFor, routeVia, typeProblem } from "./peers.ts";
 import { encodeVxlanProbe } from "./state/devices/vxlan.ts";
@@ -62,12 +62,6 @@ const FLANNEL_VNI_MASK = 0xffff;
 
 /** linux/if_ether.h: no station has it; as a destination of forwarding entries it stands for all unknown ones. */
 const ZERO_MAC = "00:00:00:00:00:00";
-
-/** Below it the kernel runs no IPv6 on a device, and its settings do not exist (net/ipv6/addrconf.c). */
-const IPV6_MIN_MTU_BYTES = 1280;
-
-/** IPv6's minimum link MTU (RFC 8200 §5) is the larger of the two families' floors; IPv4's is 68 (RFC 791). */
-const MIN_MTU_BYTES: Readonly<Record<Family, number>> = { 4: 68, 6: IPV6_MIN_MTU_BYTES };
 
 export const vxlanBackend: Backend = {
   type: "vxlan",
@@ -330,14 +324,10 @@ function tunnelMtu(options: VxlanOptions, uplink: Uplink, families: readonly Fam
   const outerBytes = options.mtuBytes || uplink.mtuBytes;
   // Backend.MTU is that of both families, whose containers have one MTU.
   const tunnels = options.mtuBytes ? families : [uplink.address.family];
-  const overheadBytes = Math.max(...tunnels.map((family) => OVERHEAD_BYTES[family]));
-  const floorBytes = Math.max(...families.map((family) => MIN_MTU_BYTES[family]));
-  if (outerBytes - overheadBytes < floorBytes) {
-    const origin = options.mtuBytes ? "Backend.MTU" : `the MTU of ${uplink.interface}`;
-    throw new ConfigError(
-      `${origin} is ${outerBytes}: after ${overheadBytes} bytes of VXLAN headers too little is left; set it to at least ${floorBytes + overheadBytes}`,
-    );
-  }
+  const headerBytes = Math.max(...tunnels.map((family) => OVERHEAD_BYTES[family]));
+  const origin = options.mtuBytes ? "Backend.MTU" : `the MTU of ${uplink.interface}`;
+  // Throws where the longer headers leave too little.
+  innerMtu({ origin, outerMtuBytes: outerBytes, headers: "VXLAN", headerBytes }, families);
   return outerBytes - OVERHEAD_BYTES[uplink.address.family];
 }
 

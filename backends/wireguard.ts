@@ -34,6 +34,7 @@ import type {
   SessionReader,
   Tunnel,
 } from "./backend.ts";
+import { innerMtu } from "./mtu.ts";
 import { integerOption, secretOption, wordOption } from "./options.ts";
 import { blackholeRoute, deviceRoute, typeProblem } from "./peers.ts";
 import { encodeWireguardProbe } from "./state/devices/wireguard.ts";
@@ -49,9 +50,6 @@ const DEVICES: Readonly<Record<Family, string>> = { 4: SHARED_DEVICE, 6: "flanne
 
 /** Outer IPv6 40 + UDP 8 + WireGuard 32, in bytes; flannel counts it for IPv4 too. */
 const OVERHEAD_BYTES = 80;
-
-/** RFC 791 and RFC 8200 §5. */
-const MIN_MTU_BYTES: Readonly<Record<Family, number>> = { 4: 68, 6: 1280 };
 
 export const wireguardBackend: Backend = {
   type: "wireguard",
@@ -356,10 +354,7 @@ function tunnelMtu(
 ): number {
   const [smallest] = Object.values(uplinks).sort((a, b) => a.mtuBytes - b.mtuBytes);
   const outerBytes = mtuBytes || (smallest?.mtuBytes ?? 0);
-  const floorBytes = Math.max(...families.map((family) => MIN_MTU_BYTES[family]));
-  if (outerBytes - OVERHEAD_BYTES >= floorBytes) return outerBytes - OVERHEAD_BYTES;
   const origin = mtuBytes ? "Backend.MTU" : `the MTU of ${smallest?.interface ?? "no interface"}`;
-  throw new ConfigError(
-    `${origin} is ${outerBytes}: after ${OVERHEAD_BYTES} bytes of WireGuard headers too little is left; set it to at least ${floorBytes + OVERHEAD_BYTES}`,
-  );
+  const size = { origin, outerMtuBytes: outerBytes, headers: "WireGuard", headerBytes: OVERHEAD_BYTES };
+  return innerMtu(size, families);
 }

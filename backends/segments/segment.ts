@@ -5,6 +5,7 @@ import { entriesOf, type Family, type PerFamily } from "../../ipam/addresses/ip.
 import { isInterfaceMac, type Mac } from "../../ipam/addresses/mac.ts";
 import type { HostId, Member, NamedNetwork } from "../../ipam/named-networks/named-network.ts";
 import type { Uplink } from "../backend.ts";
+import { IPV6_MIN_MTU_BYTES } from "../mtu.ts";
 import { DEFAULT_PORT, type PortSettings } from "../state/kinds/bridge-port.ts";
 import { ALL_ZERO_MAC } from "../state/kinds/fdb.ts";
 import type { LinkObject } from "../state/kinds/link.ts";
@@ -37,9 +38,6 @@ export interface Underlay {
 
 /** Outer IP header, UDP 8, VXLAN 8, inner Ethernet 14. */
 const OVERHEAD_BYTES: Readonly<Record<Family, number>> = { 4: 50, 6: 70 };
-
-/** Below it the kernel runs no IPv6 on a device, and its settings do not exist (net/ipv6/addrconf.c). */
-const IPV6_MIN_MTU_BYTES = 1280;
 
 /** linux/Documentation/networking/ip-sysctl: answer no ARP request for an address of this host. */
 const ARP_IGNORE_ALL = "8";

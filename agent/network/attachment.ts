@@ -15,7 +15,7 @@ import {
   decodeEntry,
   formatLeaseKey,
   formatLeaseValue,
-  parseLeaseValue,
+  parseLeaseValueOrNull,
 } from "../../ipam/leases/lease-codec.ts";
 import type { PeerSettings } from "../../ipam/leases/peer-table.ts";
 import type { StoreEntry } from "../../ipam/stores/contracts.ts";
@@ -126,16 +126,8 @@ export function priorUse(
   const lastKey = lastSubnets === null ? null : formatLeaseKey(lastSubnets);
   const leaseAddresses = entries
     .filter(({ key, value }) => key === lastKey || value.includes(nodeId))
-    .flatMap(({ value }) => publicAddressesIn(value));
+    .flatMap(({ value }) => Object.values(parseLeaseValueOrNull(value)?.publicAddress ?? {}));
   return { present: null, subnets, leaseAddresses };
-}
-
-function publicAddressesIn(leaseValue: string): readonly Address[] {
-  try {
-    return Object.values(parseLeaseValue(leaseValue).publicAddress);
-  } catch {
-    return []; // the peer table reports it
-  }
 }
 
 /**

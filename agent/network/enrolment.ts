@@ -3,11 +3,10 @@
 import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import { isCopiedIdentity, mayName } from "../../ipam/leases/claim.ts";
 import type { ClaimRequest, LeaseClaimer, Membership } from "../../ipam/leases/claimer.ts";
-import type { LeaseAttrs } from "../../ipam/leases/lease.ts";
-import { parseLeaseValue } from "../../ipam/leases/lease-codec.ts";
+import { parseLeaseValueOrNull } from "../../ipam/leases/lease-codec.ts";
 import { acquirePatiently } from "../../ipam/leases/patient-claim.ts";
 import { errorFields } from "../../ipam/log.ts";
-import type { LeaseFeed, StoreEntry, StoreListing } from "../../ipam/stores/contracts.ts";
+import type { LeaseFeed, StoreListing } from "../../ipam/stores/contracts.ts";
 import { type ChosenInterfaces, macOf, publicAddressesOf } from "../host/choose-interface.ts";
 import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
@@ -43,8 +42,10 @@ export class Enrolment {
       hostMacs: new Set(links.flatMap(({ mac }) => mac ?? [])),
       publicAddress: publicAddressesOf(chosen),
     };
-    const candidates = listing.entries.filter(({ value }) => mayName(value, found));
-    if (isCopiedIdentity(found, candidates.flatMap(attrsOf))) {
+    const candidates = listing.entries
+      .filter(({ value }) => mayName(value, found))
+      .flatMap(({ value }) => parseLeaseValueOrNull(value) ?? []);
+    if (isCopiedIdentity(found, candidates)) {
       await identity.renew();
       runtime.logger.warn("identity was copied with another host's disk and is replaced", {
         before: found.nodeId,
@@ -106,13 +107,5 @@ export class Enrolment {
       attrs: leaseAttrsOf(attachment, this.#options.identity.nodeId),
       local: attachment.local,
     };
-  }
-}
-
-function attrsOf({ value }: StoreEntry): LeaseAttrs[] {
-  try {
-    return [parseLeaseValue(value)];
-  } catch {
-    return []; // the peer table reports it
   }
 }

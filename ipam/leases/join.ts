@@ -27,7 +27,7 @@ import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import {
   formatLeaseKey,
   formatLeaseValue,
-  parseLeaseValue,
+  parseLeaseValueOrNull,
   readCanonicalKey,
   readStrayKey,
 } from "./lease-codec.ts";
@@ -128,7 +128,7 @@ function findOwn({ entries }: StoreListing, attrs: LeaseAttrs): OwnEntry[] {
   );
   for (const entry of entries) {
     if (!marks.some((mark) => entry.value.includes(mark))) continue;
-    const theirs = mayName(entry.value, attrs) ? attrsOf(entry) : null;
+    const theirs = mayName(entry.value, attrs) ? parseLeaseValueOrNull(entry.value) : null;
     if (theirs === null) continue;
     const claim = claimOn(theirs, attrs);
     if (claim === "foreign") continue;
@@ -171,7 +171,7 @@ async function hold(
 
 /** Without a node id it is flanneld's, of this host; with one its host may be alive. */
 function sayAdoption(entry: StoreEntry, logger: Logger): void {
-  const nodeId = attrsOf(entry)?.nodeId ?? null;
+  const nodeId = parseLeaseValueOrNull(entry.value)?.nodeId ?? null;
   if (nodeId === null) logger.info("lease with our public address is adopted", { key: entry.key });
   else {
     logger.warn(
@@ -250,7 +250,7 @@ async function createOrNull(
 /** Other hosts' public addresses, which a subnet must not cover. */
 function publicAddresses(entries: readonly StoreEntry[], own: LeaseAttrs): LocalPrefix[] {
   return entries.flatMap((entry) => {
-    const theirs = attrsOf(entry);
+    const theirs = parseLeaseValueOrNull(entry.value);
     if (theirs === null || claimOn(theirs, own) !== "foreign") return [];
     return entriesOf(theirs.publicAddress).map(([, address]) =>
       localAddress(address, "peer", `the host of lease ${entry.key}`),
@@ -290,18 +290,12 @@ export function olderRival(
 function refuseForeignBackend(config: NetworkConfig, { entries }: StoreListing): void {
   if (config.backend.isExplicit) return;
   // A reservation may hold no more than an address: only leases of running hosts count.
-  const foreign = entries.find((entry) => entry.storeLeaseId !== null && attrsOf(entry)?.backendType === "");
+  const foreign = entries.find(
+    (entry) => entry.storeLeaseId !== null && parseLeaseValueOrNull(entry.value)?.backendType === "",
+  );
   if (foreign === undefined) return;
   throw new ConfigError(
     `network config has no Backend, and lease ${foreign.key} has no BackendType, as flanneld's udp backend writes it; write Backend {"Type":"udp"} into the config if the network's hosts run flanneld, which takes none for udp, or else Backend {"Type":"vxlan"}`,
     { details: { key: foreign.key } },
   );
-}
-
-function attrsOf(entry: StoreEntry): LeaseAttrs | null {
-  try {
-    return parseLeaseValue(entry.value);
-  } catch {
-    return null; // the peer table reports a damaged value
-  }
 }

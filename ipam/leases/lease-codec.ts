@@ -139,6 +139,15 @@ export function parseLeaseValue(text: string): LeaseAttrs {
   return readAttrs(parseObject(text));
 }
 
+/** The same; null for a damaged value, which the peer table reports. */
+export function parseLeaseValueOrNull(text: string): LeaseAttrs | null {
+  try {
+    return parseLeaseValue(text);
+  } catch {
+    return null;
+  }
+}
+
 function readAttrs(root: JsonObject): LeaseAttrs {
   const otherBackends = othersIn(root);
   return {

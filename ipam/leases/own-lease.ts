@@ -16,7 +16,7 @@ import type { LeaseFeed, StoreChange, StoreEntry, StoreListing, StoreMessage } f
 import { describeTakeover, LEAVE_IT, takeoverBy } from "./claim.ts";
 import type { LeaseClaimer, Membership } from "./claimer.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
-import { formatLeaseValue, parseLeaseValue } from "./lease-codec.ts";
+import { formatLeaseValue, parseLeaseValueOrNull } from "./lease-codec.ts";
 import { isFree } from "./lease-recovery.ts";
 import type { LeaseConflict, LeaseState } from "./lease-state.ts";
 import { LeaseTerm, type LeaseTermOptions } from "./lease-term.ts";
@@ -167,7 +167,7 @@ export class OwnLease {
   /** Our key exists, with a value of ours (even from an attempt whose answer was lost) or with another one. */
   #meet(holder: StoreEntry): void {
     this.#seenRevision = holder.revision;
-    const theirs = this.#written.has(holder.value) ? this.#attrs : attrsOf(holder);
+    const theirs = this.#written.has(holder.value) ? this.#attrs : parseLeaseValueOrNull(holder.value);
     const takeover = theirs === null ? "other host" : takeoverBy(theirs, this.#attrs);
     if (takeover === null) this.#noteOurs(holder);
     else this.#dispute(takeover, describeTakeover(takeover, theirs, this.#attrs));
@@ -393,12 +393,4 @@ export class OwnLease {
 /** Whether another subnet ends the conflict: not against a host with our own public address or node id. */
 function canLeave(conflict: LeaseConflict): boolean {
   return conflict === "other host" || conflict === "overlap";
-}
-
-function attrsOf(entry: StoreEntry): LeaseAttrs | null {
-  try {
-    return parseLeaseValue(entry.value);
-  } catch {
-    return null;
-  }
 }

@@ -59,7 +59,7 @@ export default {
       "every container start loads it",
       { path: "^cni-plugin/" },
       {
-        path: "^(agent/|backends/(?!(netlink|attachment)/|segments/(attachment|names)\\.ts)|ipam/(?!containers/|files/|(errors|json|addresses/(ip|mac)|config/subnet-env)\\.ts))",
+        path: "^(agent/|backends/(?!(netlink|attachment)/|segments/(attachment|names)\\.ts)|ipam/(?!containers/|files/|(errors|json|addresses/(ip|mac)|config/(subnet-env|default-paths))\\.ts))",
       },
     ),
     rule(

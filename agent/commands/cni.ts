@@ -2,6 +2,7 @@
 
 import { Command, Option } from "commander";
 import { Address } from "../../ipam/addresses/ip.ts";
+import { DEFAULT_PATHS } from "../../ipam/config/default-paths.ts";
 import { ConfigError } from "../../ipam/errors.ts";
 import type { InstallOptions } from "../cni/install.ts";
 import type { ReservationFolders, ReservedAddress } from "../cni/reservations.ts";
@@ -101,8 +102,8 @@ function ipamRelease({ out }: CommandContext): Command {
 
 function withFolders(command: Command): Command {
   return command
-    .option("--data-dir <dir>", "folder of reserved addresses", "/var/lib/cni/networks")
-    .option("--state-dir <dir>", "folder of the plugin's records", "/var/lib/cni/flannel")
+    .option("--data-dir <dir>", "folder of reserved addresses", DEFAULT_PATHS.addressDir)
+    .option("--state-dir <dir>", "folder of the plugin's records", DEFAULT_PATHS.stateDir)
     .option("--network <name>", "one network only");
 }
 

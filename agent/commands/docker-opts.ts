@@ -8,6 +8,7 @@ import { lstatSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { Option } from "commander";
 import { Prefix, parseInterfaceAddress } from "../../ipam/addresses/ip.ts";
+import { DEFAULT_PATHS } from "../../ipam/config/default-paths.ts";
 import { readAssignments } from "../../ipam/config/subnet-env.ts";
 import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
 import { readForeignFile, readRequiredFile } from "../../ipam/files/read.ts";
@@ -46,7 +47,7 @@ Docker could not use it; the file is written nevertheless.`;
 export const dockerOpts: CommandModule = {
   define(command, context) {
     command
-      .option("-f <file>", "subnet.env, as tulled writes it", "/run/flannel/subnet.env")
+      .option("-f <file>", "subnet.env, as tulled writes it", DEFAULT_PATHS.subnetFile)
       .option("-d <file>", `file to write to (default: "${DEFAULT_OUTPUT}")`)
       .option("-i", "write each option as a variable of its own, such as DOCKER_OPT_MTU")
       .option("-c", "write all options into one variable")

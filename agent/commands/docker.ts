@@ -8,6 +8,7 @@ import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { promisify } from "node:util";
 import { type Command, Option } from "commander";
+import { DEFAULT_PATHS } from "../../ipam/config/default-paths.ts";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
 import { type BridgeFacts, readBridgeFacts } from "../docker/bridge-facts.ts";
 import type { SetupTarget } from "../docker/collisions.ts";
@@ -52,7 +53,7 @@ export const docker: CommandModule = {
   define(command, context) {
     addCommonOptions(command.command("setup").description("make dockerd use this host's subnet and MTU"))
       .addOption(new Option("--into <place>", "where the settings go").choices(["daemon-json", "drop-in"]))
-      .option("--subnet-file <file>", "subnet.env, as tulled writes it", "/run/flannel/subnet.env")
+      .option("--subnet-file <file>", "subnet.env, as tulled writes it", DEFAULT_PATHS.subnetFile)
       .option("--tulle <path>", "path of this program for the drop-in", "/usr/bin/tulle")
       .option("--no-names", "leave Docker's DNS servers as they are")
       .addHelpText("after", SETUP_HELP)

@@ -9,6 +9,7 @@ import { Sysctls } from "../../backends/kernel/sysctl.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import type { WireguardDevice } from "../../backends/netlink/wireguard.ts";
 import { Address } from "../../ipam/addresses/ip.ts";
+import { DEFAULT_PATHS } from "../../ipam/config/default-paths.ts";
 import { ConfigError } from "../../ipam/errors.ts";
 import { escapeText, formatJson } from "../../ipam/escape.ts";
 import { Steps } from "../explain/explanation.ts";
@@ -24,7 +25,7 @@ import { formatExplanation } from "../terminal/explain-view.ts";
 
 const EXIT_NOT_THERE = 1;
 const ANSWER_WITHIN_MS = 5_000;
-const CNI_FOLDERS = { dataDir: "/var/lib/cni/networks", stateDir: "/var/lib/cni/flannel" };
+const CNI_FOLDERS = { dataDir: DEFAULT_PATHS.addressDir, stateDir: DEFAULT_PATHS.stateDir };
 
 const HELP = `
 SOURCE is "host", an address of this host, or a container of this host by its address, its name in Docker, or

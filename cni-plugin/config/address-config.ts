@@ -5,12 +5,12 @@
  */
 
 import { Address, Prefix } from "../../ipam/addresses/ip.ts";
+import { DEFAULT_PATHS } from "../../ipam/config/default-paths.ts";
 import type { AddressRange, AddressRequest, RangeSet } from "../../ipam/containers/ranges.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
 import { parseArguments } from "../protocol/arguments.ts";
 import { asCniError, CNI_CODES } from "../protocol/errors.ts";
 import { parseRoute, type ResultRoute } from "../protocol/result.ts";
-import { DEFAULT_PATHS } from "./default-paths.ts";
 import { wrong } from "./wrong.ts";
 
 export interface AddressConfig {

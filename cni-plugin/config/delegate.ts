@@ -1,9 +1,9 @@
 /** flannel's contract: from the plugin's configuration and subnet.env to the configuration of bridge and host-local. No I/O. */
 
 import { entriesOf, Prefix } from "../../ipam/addresses/ip.ts";
+import { DEFAULT_PATHS } from "../../ipam/config/default-paths.ts";
 import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
-import { DEFAULT_PATHS } from "./default-paths.ts";
 import { wrong } from "./wrong.ts";
 
 export interface PluginPaths {

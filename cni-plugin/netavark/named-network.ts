@@ -13,9 +13,9 @@ import { type SegmentAttachment, segmentAttachmentSpec } from "../../backends/se
 import { segmentPortName } from "../../backends/segments/names.ts";
 import { type InterfaceAddress, parseInterfaceAddress } from "../../ipam/addresses/ip.ts";
 import { parseMac } from "../../ipam/addresses/mac.ts";
+import { DEFAULT_PATHS } from "../../ipam/config/default-paths.ts";
 import { makeFolder } from "../../ipam/files/folder.ts";
 import type { JsonObject } from "../../ipam/json.ts";
-import { DEFAULT_PATHS } from "../config/default-paths.ts";
 import { wrong } from "../config/wrong.ts";
 import { openNetns } from "../host/host.ts";
 import { withLock } from "../host/lock.ts";
@@ -25,7 +25,7 @@ import { askDaemon } from "./daemon.ts";
 import type { NetworkDriver } from "./driver.ts";
 import { Outside } from "./outside.ts";
 import { type PodmanContainer, type PodmanNetwork, parsePorts } from "./request.ts";
-import { DEFAULT_RUN_DIR, NAMED, optionKeys } from "./usage.ts";
+import { NAMED, optionKeys } from "./usage.ts";
 
 /** Of records. No network of CNI has such a name. */
 const RECORDS = "@named";
@@ -113,7 +113,7 @@ function nameOf({ options }: PodmanNetwork): string {
 
 function foldersOf({ options }: PodmanNetwork) {
   return {
-    runDir: options.run_dir ?? DEFAULT_RUN_DIR,
+    runDir: options.run_dir ?? DEFAULT_PATHS.runDir,
     stateDir: options.state_dir ?? DEFAULT_PATHS.stateDir,
     addressDir: options.address_dir ?? DEFAULT_PATHS.addressDir,
   };

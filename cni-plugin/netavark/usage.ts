@@ -3,7 +3,7 @@
  * made of it.
  */
 
-import { DEFAULT_PATHS } from "../config/default-paths.ts";
+import { DEFAULT_PATHS } from "../../ipam/config/default-paths.ts";
 
 export interface VerbUsage {
   /** Behind the verb: `<netns>`. */
@@ -38,7 +38,6 @@ export interface OptionUsage {
 export const NAMED = "network";
 /** Of `tulle cni install`: two networks on one bridge must not give an address twice. */
 export const DEFAULT_CNI_NETWORK = "cbr0";
-export const DEFAULT_RUN_DIR = "/run/tulle";
 
 export const OPTIONS: readonly OptionUsage[] = [
   {
@@ -52,7 +51,7 @@ export const OPTIONS: readonly OptionUsage[] = [
     key: "run_dir",
     placeholder: "<dir>",
     summary: `with ${NAMED}: --run-dir of tulled`,
-    default: DEFAULT_RUN_DIR,
+    default: DEFAULT_PATHS.runDir,
     kinds: ["named"],
   },
   {

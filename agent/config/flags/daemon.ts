@@ -1,5 +1,6 @@
 /** Settings of the daemon itself: configuration, files, health and logs. */
 
+import { DEFAULT_PATHS } from "../../../ipam/config/default-paths.ts";
 import type { Flags } from "./flag.ts";
 import { address, choice, integer, listenAddress, text, toggle } from "./flag-kinds.ts";
 
@@ -32,7 +33,7 @@ export const DAEMON_FLAGS = {
   "subnet-file": {
     group: "Files",
     kind: text("FILE"),
-    default: "/run/flannel/subnet.env",
+    default: DEFAULT_PATHS.subnetFile,
     help: "file that tells Docker and CNI plugins our subnet and MTU",
     origin: "flannel",
   },
@@ -54,7 +55,7 @@ export const DAEMON_FLAGS = {
   "run-dir": {
     group: "Files",
     kind: text("DIR"),
-    default: "/run/tulle",
+    default: DEFAULT_PATHS.runDir,
     help: "the control socket",
     origin: "tulle",
   },

@@ -31,7 +31,7 @@ describeWithDebian("the Debian package", () => {
       echo
       /usr/lib/netavark/tulle info
       stat -c '%a %n' /etc/default/tulled
-      zcat /usr/share/man/man8/tulled.8.gz | head -n 1`);
+      for name in tulled tulle-netavark; do zcat /usr/share/man/man8/$name.8.gz | head -n 1; done`);
     expect(err).toBe("");
     expect(exitCode).toBe(0);
     const lines = out.trim().split("\n");
@@ -41,7 +41,7 @@ describeWithDebian("the Debian package", () => {
     ]);
     expect(out).toContain('"cniVersion"');
     expect(out).toContain("600 /etc/default/tulled");
-    expect(out).toContain(".TH TULLED 8");
+    for (const name of ["TULLED", "TULLE-NETAVARK"]) expect(out).toContain(`.TH ${name} 8`);
   });
 
   it("leaves nothing after install, upgrade, removal and purge", () => {

@@ -88,10 +88,13 @@ export class SubnetFileKeeper {
     }
     if (this.#written === null) return { text: `subnet file ${path} is not written yet`, isBlocking: true };
     const { count, lastMs } = this.#series;
-    const isRecent = this.#options.clock.monotonicMs() < lastMs + SERIES_MS;
-    if (this.#restoreAtMs === null && (count < CONTENTION || !isRecent)) return null;
+    const nowMs = this.#options.clock.monotonicMs();
+    const isRecent = nowMs < lastMs + SERIES_MS;
+    // What is restored at once is no news: it takes a moment.
+    const isWaiting = this.#restoreAtMs !== null && this.#restoreAtMs > nowMs;
+    if (!isWaiting && (count < CONTENTION || !isRecent)) return null;
     const text = `subnet file ${path} was changed ${count} times by another program, which must write elsewhere; stop it, or give tulled another -subnet-file`;
-    return { text, isBlocking: this.#restoreAtMs !== null };
+    return { text, isBlocking: isWaiting };
   }
 
   /** Runs until `signal` fires; the file stays. */

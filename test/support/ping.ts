@@ -5,7 +5,11 @@
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { constants } from "node:os";
+import { setTimeout as pause } from "node:timers/promises";
 import type { Namespace } from "../../agent/demo/namespace.ts";
+import { hasCode } from "../../ipam/errors.ts";
 
 export interface PingReport {
   /** Sequence numbers that were sent and whose answers should have arrived. */
@@ -48,11 +52,27 @@ export function startPing(source: Namespace, target: string, options: PingOption
   const { child, output, ended } = spawnPing(source, target, [], options);
   return {
     stop: async () => {
+      while (!isEnded(child) && !catchesInterrupt(child)) await pause(1);
       child.kill("SIGINT");
       await ended;
       return readReport(output(), null);
     },
   };
+}
+
+/** proc_pid_status(5): before it does, the signal would end it without a report. */
+function catchesInterrupt({ pid }: ChildProcess): boolean {
+  try {
+    const [, caught = "0"] = /^SigCgt:\s*(\S+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+    return (BigInt(`0x${caught}`) & (1n << BigInt(constants.signals.SIGINT - 1))) !== 0n;
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return false;
+    throw error;
+  }
+}
+
+function isEnded({ exitCode, signalCode, pid }: ChildProcess): boolean {
+  return pid === undefined || exitCode !== null || signalCode !== null;
 }
 
 interface PingProcess {

@@ -21,11 +21,14 @@ const OPTIONS: Readonly<Record<"node" | "bun", object>> = {
   },
 };
 
+/** The runtime of the suite. */
+const OWN_RUNTIME = process.versions.bun === undefined ? "node" : "bun";
+
 /** Bundles a TypeScript file of `sources`, by default of this folder: a benchmark is itself bundled to another place. */
 export async function bundle(
   name: string,
   sources = import.meta.dirname,
-  runtime: keyof typeof OPTIONS = "node",
+  runtime: keyof typeof OPTIONS = OWN_RUNTIME,
 ): Promise<Bundle> {
   const root = join(sources, "../..");
   const path = join(

@@ -14,9 +14,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { hasCompiler, runtimeFor } from "../package/bun-runtime.mjs";
 import { installMissingPackages } from "./debian-packages.mjs";
 import { otherNodes } from "./node-versions.mjs";
-import { runCheck, runGuestSuite, runSuite, sum } from "./steps.mjs";
+import { FORM_ON_NODE, runCheck, runGuestSuite, runSuite, sum } from "./steps.mjs";
 
 const FAST = ["unit", "codec", "property"];
 /** What is run on other versions of Node: the fast suites, and TLS with a real etcd. */
@@ -24,6 +25,19 @@ const ON_OTHER_NODES = {
   projects: [...FAST, "conformance"],
   files: [...FAST.map((name) => `test/${name}/`), "test/conformance/store/etcd-access"],
 };
+/** What is run on Bun, the executable's runtime, beside the end-to-end tests: what touches the runtime. */
+const ON_BUN = {
+  projects: [...FAST, "conformance", "kernel"],
+  files: [
+    ...["test/codec/", "test/property/", "test/kernel/netlink/", "test/kernel/backends/echo-socket"],
+    ...["test/unit/ipam/", "test/unit/backends/", "test/unit/agent/report/", "test/unit/agent/page-server/"],
+    ...["test/conformance/store/etcd-access", "test/conformance/store/consul-"],
+  ],
+};
+/** End-to-end tests that run once more on Node, the form of the npm package. */
+const E2E_ON_NODE = ["walkthrough", "restart", "heal", "cli", "udp"].map(
+  (name) => `test/e2e/${name}.test.ts`,
+);
 /** A suite with more failures than this has a cause that another run does not take away. */
 const MOST_UNSTEADY = 5;
 const ENGINE_TREE = fileURLToPath(new URL("debian-tree.mjs", import.meta.url));
@@ -31,7 +45,7 @@ const suite = (name) => () => runSuite([name], reports);
 /** Side by side, each about as long as the others. `nodes` are the other versions of Node. */
 const lanes = (nodes) => [
   [suite("kernel"), suite("fault"), suite("packages"), ...nodes.map(runOnNode)],
-  [suite("conformance"), suite("e2e")],
+  [suite("conformance"), suite("e2e"), runOnBun, () => runSuite(["e2e"], reports, FORM_ON_NODE, E2E_ON_NODE)],
   [() => runGuestSuite(reports), prepareEngines, suite("engines")],
 ];
 
@@ -70,6 +84,16 @@ async function runLane(steps) {
 function runOnNode(node) {
   const { projects, files } = ON_OTHER_NODES;
   return () => runSuite(projects, reports, node, files);
+}
+
+/** Where npm has not installed Bun, that run is skipped, visibly; with CI set that is a failure. */
+async function runOnBun() {
+  if (!hasCompiler() && !process.env.CI) {
+    console.log("the suites on Bun are skipped: npm has not installed it");
+    return { passed: 0, failed: 0, skipped: 1 };
+  }
+  const bun = { name: "Bun", path: runtimeFor(process.arch).file };
+  return await runSuite(ON_BUN.projects, reports, bun, ON_BUN.files);
 }
 
 /** Replaces the failures of each suite that has only a few by those of a second run of their files. */

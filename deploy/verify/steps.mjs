@@ -23,6 +23,9 @@ export async function runCheck(name, command, args) {
 /** The Node that runs this. */
 export const THIS_NODE = { name: `Node ${process.versions.node}`, path: process.execPath };
 
+/** The same for tests of built programs, which run on Node too instead of as the executable (test/support/programs.ts). */
+export const FORM_ON_NODE = { ...THIS_NODE, name: "Node alone", environment: { TULLE_FORM: "node" } };
+
 /**
  * One vitest project, or several that may share the machine, on this Node or on another one; of their files those whose
  * paths contain one of `files`, or all. Returns the tally of its tests.
@@ -32,7 +35,11 @@ export async function runSuite(projects, reportFolder, node = THIS_NODE, files =
   const file = path.join(reportFolder, `${title.replaceAll(/\W+/g, "-")}.json`);
   const args = [VITEST, "run", "--passWithNoTests", ...projects.flatMap((name) => ["--project", name])];
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
-  const { status, output, seconds } = await run(node.path, [...args, ...reporters, ...files]);
+  const { status, output, seconds } = await run(
+    node.path,
+    [...args, ...reporters, ...files],
+    node.environment,
+  );
   const again = (failedFiles) => runSuite(projects, reportFolder, node, failedFiles);
   return conclude(title, { status, output, seconds }, file, again);
 }
@@ -116,9 +123,10 @@ function report(name, result, seconds) {
   console.log(`${name.padEnd(48)} ${result}  (${seconds.toFixed(1)} s)`);
 }
 
-function run(command, args) {
+function run(command, args, environment = {}) {
   const startedAt = performance.now();
-  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const env = { ...process.env, ...environment };
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env });
   const chunks = [];
   child.stdout.on("data", (chunk) => chunks.push(chunk));
   child.stderr.on("data", (chunk) => chunks.push(chunk));

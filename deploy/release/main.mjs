@@ -116,7 +116,7 @@ async function packageAll() {
 }
 
 function requireBuilt(version) {
-  const { stdout } = spawnSync(process.execPath, ["dist/bin/tulled", "--version"], {
+  const { stdout } = spawnSync("dist/bin/tulled", ["--version"], {
     cwd: ROOT,
     encoding: "utf8",
   });

@@ -36,7 +36,7 @@ function fail(message) {
 }
 
 async function drawDemo() {
-  const chunks = await record(`${process.execPath} dist/bin/tulle demo`, { columns: COLUMNS, cwd: ROOT });
+  const chunks = await record("dist/bin/tulle demo", { columns: COLUMNS, cwd: ROOT });
   const svg = terminalSvg(looksOf(chunks), {
     columns: COLUMNS,
     command: "npm run demo",

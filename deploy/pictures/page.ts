@@ -43,7 +43,7 @@ async function startHosts(): Promise<void> {
     const named = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', name];
     return new Daemon({
       command: host.enter(
-        ...["setpriv", "--pdeathsig", "KILL", ...named, process.execPath, join(PROGRAMS, "tulled")],
+        ...["setpriv", "--pdeathsig", "KILL", ...named, join(PROGRAMS, "tulled")],
         `--state-dir=${host.stateDirectory}`,
       ),
       runDirectory: host.runDirectory,

@@ -84,7 +84,7 @@ export function daemonOf(programs: string, host: Host): Daemon {
   return new Daemon({
     command: host.enter(
       ...["setpriv", "--pdeathsig", "KILL"],
-      ...[process.execPath, join(programs, "tulled"), `--state-dir=${host.stateDirectory}`],
+      ...[join(programs, "tulled"), `--state-dir=${host.stateDirectory}`],
     ),
     runDirectory: host.runDirectory,
     logFile: host.daemon.logFile,

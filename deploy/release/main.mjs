@@ -115,13 +115,12 @@ async function packageAll() {
   return await writeChecksums(path.join(ROOT, OUTPUT));
 }
 
+/** A build that is absent or does not start calls itself nothing. */
 function requireBuilt(version) {
-  const { stdout } = spawnSync("dist/bin/tulled", ["--version"], {
-    cwd: ROOT,
-    encoding: "utf8",
-  });
-  if (stdout.trim() !== `tulled ${version}`)
-    throw new ReleaseError(`the build calls itself "${stdout.trim()}", not "tulled ${version}"`);
+  const { stdout } = spawnSync("dist/bin/tulled", ["--version"], { cwd: ROOT, encoding: "utf8" });
+  const name = stdout?.trim() ?? "";
+  if (name !== `tulled ${version}`)
+    throw new ReleaseError(`the build calls itself "${name}", not "tulled ${version}"`);
 }
 
 function requireUnchanged(checkout) {

@@ -18,7 +18,7 @@ const AUTHOR = ["-c", "user.name=Test", "-c", "user.email=test@example.org"];
 
 /** Prints what `tulled --version` prints, without a build of a few seconds; npm sets the variable. */
 export const QUICK_BUILD =
-  "mkdir -p dist/bin && echo \"console.log('tulled $npm_package_version')\" > dist/bin/tulled";
+  "mkdir -p dist/bin && printf '#!/bin/sh\\necho tulled %s\\n' $npm_package_version > dist/bin/tulled && chmod +x dist/bin/tulled";
 
 export interface ReleaseCheckout {
   readonly folder: string;

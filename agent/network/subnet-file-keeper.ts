@@ -90,7 +90,7 @@ export class SubnetFileKeeper {
     const { count, lastMs } = this.#series;
     const nowMs = this.#options.clock.monotonicMs();
     const isRecent = nowMs < lastMs + SERIES_MS;
-    // What is restored at once is no news: it takes a moment.
+    // A change that is undone at once is not reported: undoing it takes a moment.
     const isWaiting = this.#restoreAtMs !== null && this.#restoreAtMs > nowMs;
     if (!isWaiting && (count < CONTENTION || !isRecent)) return null;
     const text = `subnet file ${path} was changed ${count} times by another program, which must write elsewhere; stop it, or give tulled another -subnet-file`;

@@ -158,7 +158,7 @@ export class Prober {
     }
   }
 
-  /** Nobody is woken for nothing: a small network is at rest for most of the time. */
+  /** Wakes the process only when there is something to do: a small network is at rest for most of the time. */
   #pauseMs(): number {
     if (entriesOf(this.#options.lines).some(([, line]) => line.isWaiting)) return TICK_MS;
     const restMs = this.#plan.dueMs - this.#options.clock.monotonicMs();

@@ -188,7 +188,7 @@ class Subject {
   }
 }
 
-/** proc_pid_smaps_rollup(5): memory that is no part of a file, in MiB. Pages of the program itself can be read again. */
+/** proc_pid_smaps_rollup(5): memory that no file backs, in MiB. Pages of the program itself can be read again. */
 function anonymousMebibytes(pid: number): number {
   const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
   return Number(/^Anonymous:\s+(\d+) kB$/m.exec(text)?.[1]) / 1024;

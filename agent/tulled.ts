@@ -26,6 +26,7 @@ import { openConfiguredStore } from "./network/open-store.ts";
 import type { Runtime } from "./network/runtime.ts";
 import { PageService } from "./page-server/page-service.ts";
 import { serveControl } from "./report/control.ts";
+import { DescriptorStore } from "./report/descriptor-store.ts";
 import { EventLog } from "./report/event-log.ts";
 import { serveHealth } from "./report/health.ts";
 import { setHostFigures } from "./report/host-figures.ts";
@@ -70,7 +71,8 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   const stop = new AbortController();
   // Every part of the daemon listens to it, which Node would report as a leak.
   setMaxListeners(0, stop.signal);
-  const runtime = openRuntime(logger, metrics, faults);
+  const descriptors = new DescriptorStore(process.env, process.pid, notifier);
+  const runtime = openRuntime(logger, metrics, faults, descriptors);
   const { clock, random } = runtime;
   const connection = await openConfiguredStore(config.store, {
     log: logger,
@@ -110,6 +112,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     hostProblems: () => [...engines.problems(), ...(page?.problems ?? [])],
     onReady: () => {
       service.ready();
+      descriptors.discardRest();
       loadLogWriter(logger, faults);
       collectAfterStart(faults);
     },
@@ -118,7 +121,10 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   service.follow(() => networks.summary);
   const recover = (reason: string): void => networks.resync(reason);
   catchStrayErrors({ faults, clock, recover }, stop.signal);
-  stopOnSignals(stop, logger, notifier, faults);
+  stopOnSignals(stop, logger, faults, () => {
+    notifier.stopping();
+    descriptors.end();
+  });
   reloadOnHangup(loaded, logger, service, (next) => networks.setFirewall(next.firewall));
   const watchdog = keepWatchdog(notifier, faults);
   const control = await serveControl(
@@ -191,10 +197,15 @@ function hostProfile(): HostProfile {
   return profileOf({ name: hostname(), version: VERSION, kernel, backends: backendAbilities(kernel) });
 }
 
-function openRuntime(logger: Logger, metrics: Metrics, faults: Faults): Runtime {
+function openRuntime(
+  logger: Logger,
+  metrics: Metrics,
+  faults: Faults,
+  descriptors: DescriptorStore,
+): Runtime {
   const port = RtnetlinkPort.open({ dateMs: Date.now });
   const netlink = NetlinkConnection.open();
-  return { clock: systemClock, random: Math.random, logger, metrics, faults, port, netlink };
+  return { clock: systemClock, random: Math.random, logger, metrics, faults, port, netlink, descriptors };
 }
 
 function closeRuntime({ port, netlink }: Runtime): void {
@@ -212,15 +223,10 @@ function loadLogWriter(logger: AdjustableLogger, faults: Faults): void {
   timer.unref();
 }
 
-function stopOnSignals(
-  stop: AbortController,
-  logger: Logger,
-  notifier: ServiceNotifier,
-  faults: Faults,
-): void {
+function stopOnSignals(stop: AbortController, logger: Logger, faults: Faults, onStop: () => void): void {
   const announce = guarded(faults, "announcing the stop", (signal: string) => {
     logger.info("stopping", { signal });
-    notifier.stopping();
+    onStop();
   });
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {

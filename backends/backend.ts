@@ -16,6 +16,7 @@ import type { Faults } from "../ipam/faults.ts";
 import type { JsonObject, JsonValue } from "../ipam/json.ts";
 import type { Lease, LeaseKey } from "../ipam/leases/lease.ts";
 import type { Logger } from "../ipam/log.ts";
+import type { KeptDescriptors } from "./kept-descriptors.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
 
@@ -78,6 +79,7 @@ export interface RunnerDeps {
   readonly logger: Logger;
   readonly faults: Faults;
   readonly stateDir: string;
+  readonly descriptors: KeptDescriptors;
   /** To be called when `problems` has changed. */
   readonly onChange: () => void;
 }

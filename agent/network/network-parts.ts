@@ -25,7 +25,7 @@ export interface NetworkParts {
 }
 
 export interface AssemblyOptions {
-  readonly runtime: Pick<Runtime, "clock" | "random" | "logger" | "port" | "faults">;
+  readonly runtime: Pick<Runtime, "clock" | "random" | "logger" | "port" | "faults" | "descriptors">;
   readonly settings: Pick<NetworkSettings, "lease" | "stateDir">;
   readonly hostFirewall: ClaimedFirewall;
   readonly identity: Identity;
@@ -48,7 +48,7 @@ export interface AssemblyOptions {
 
 export function assemble(options: AssemblyOptions): NetworkParts {
   const { runtime, settings, attachment, scope, hostFirewall, onPass, onHostChange, onRunner } = options;
-  const { clock, random, logger, port, faults } = runtime;
+  const { clock, random, logger, port, faults, descriptors } = runtime;
   const peers = new PeerTable({
     networks: options.ranges,
     ...peerSettingsOf(attachment),
@@ -68,6 +68,7 @@ export function assemble(options: AssemblyOptions): NetworkParts {
       logger,
       faults,
       stateDir: settings.stateDir,
+      descriptors,
       onChange: onRunner,
     }),
   };

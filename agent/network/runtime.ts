@@ -1,5 +1,6 @@
 /** The edges of the process that every network of a daemon shares. Types only. */
 
+import type { KeptDescriptors } from "../../backends/kept-descriptors.ts";
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import type { Clock } from "../../ipam/clock.ts";
@@ -19,4 +20,5 @@ export interface Runtime {
   readonly port: RtnetlinkPort;
   /** Reads the host's facts, which belong to no network. */
   readonly netlink: NetlinkConnection;
+  readonly descriptors: KeptDescriptors;
 }

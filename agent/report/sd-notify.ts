@@ -26,6 +26,10 @@ export interface ServiceNotifier {
   /** `monotonicMs` of the moment the reload began; `ready` ends it. */
   reloading(monotonicMs: number): void;
   watchdog(): void;
+  /** Gives it a copy of a descriptor for the next run. `name` has no colon (sd_pid_notify_with_fds(3)). */
+  keep(name: string, fd: number): void;
+  /** Has it close what it keeps under this name. */
+  forget(name: string): void;
   close(): void;
 }
 
@@ -42,6 +46,10 @@ export function openNotifier(environment: NotifyEnvironment, pid: number): Servi
     stopping: () => send("STOPPING=1"),
     reloading: (monotonicMs) => send("RELOADING=1", `MONOTONIC_USEC=${Math.floor(monotonicMs * 1000)}`),
     watchdog: () => send("WATCHDOG=1"),
+    keep: (name, kept) => {
+      if (fd !== null) libc.sendDescriptor(fd, Buffer.from(`FDSTORE=1\nFDNAME=${name}\n`), kept);
+    },
+    forget: (name) => send("FDSTOREREMOVE=1", `FDNAME=${name}`),
     close: () => {
       if (fd !== null) libc.close(fd);
     },

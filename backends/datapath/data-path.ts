@@ -1,24 +1,22 @@
 /**
- * The data path of one network: the TUN device, the sockets, and the loop that moves packets between them.
+ * The data path of one network: the loop that moves packets between the TUN device and the sockets.
  *
  * The loop blocks its thread in poll(2) and never returns to an event loop: it runs in a thread of its own.
  */
 
-import { Address, type Family } from "../../ipam/addresses/ip.ts";
+import type { Address } from "../../ipam/addresses/ip.ts";
 import { check, EAGAIN, EINTR, EIO, NetlinkError } from "../netlink/errors.ts";
 import * as libc from "../netlink/libc.ts";
-import { openTun } from "../netlink/tun-file.ts";
 import { Arena } from "./arena.ts";
 import { compileSum } from "./checksum.ts";
 import type { Counters } from "./counters.ts";
 import { IcmpErrors } from "./icmp.ts";
 import { Inbound } from "./inbound.ts";
-import type { Listener } from "./messages.ts";
 import { Outbound } from "./outbound.ts";
+import type { PathFiles } from "./path-files.ts";
 import { encodeRequest } from "./path-probe.ts";
 import { PeerIndex } from "./peer-index.ts";
 import { SendBatch } from "./send-batch.ts";
-import { openUdpSocket } from "./udp-socket.ts";
 
 const ARENA_BYTES = 4 << 20;
 
@@ -31,8 +29,8 @@ const WAIT_MS = 250;
 const SEND_WAIT_MS = 1;
 
 export interface DataPathOptions {
-  readonly device: string;
-  readonly listeners: readonly Listener[];
+  /** They are closed by the caller. */
+  readonly files: PathFiles;
   /** Ends run() when it is readable. */
   readonly wakeFd: number;
   readonly counters: Counters;
@@ -41,40 +39,23 @@ export interface DataPathOptions {
   readonly onAnswer: (nonce: string, address: Address) => void;
 }
 
-interface Socket {
-  readonly fd: number;
-  readonly family: Family;
-}
-
 export class DataPath {
   readonly peers: PeerIndex;
   readonly #arena: Arena;
   readonly #counters: Counters;
   readonly #nowMs: () => number;
-  readonly #tun: number;
-  readonly #sockets: readonly Socket[];
+  readonly #files: PathFiles;
   readonly #outbound: Outbound;
   readonly #inbound: Inbound;
   readonly #polls: number;
   readonly #sendPoll: number;
 
-  /** Opens the device and the sockets. Throws NetlinkError. */
-  constructor({ device, listeners, wakeFd, counters, nowMs, onAnswer }: DataPathOptions) {
+  constructor({ files, wakeFd, counters, nowMs, onAnswer }: DataPathOptions) {
     this.#arena = new Arena(ARENA_BYTES);
     this.#counters = counters;
     this.#nowMs = nowMs;
     this.peers = new PeerIndex(this.#arena);
-    const opened: number[] = [];
-    try {
-      this.#tun = remember(opened, openTun(device));
-      this.#sockets = listeners.map(({ address, port }) => {
-        const parsed = Address.parse(address);
-        return { family: parsed.family, fd: remember(opened, openUdpSocket(parsed, port)) };
-      });
-    } catch (error) {
-      for (const fd of opened) libc.close(fd);
-      throw error;
-    }
+    this.#files = files;
     const parts = { ...this.#parts(), peers: this.peers };
     this.#inbound = new Inbound({ ...parts, onAnswer: (nonce, { address }) => onAnswer(nonce, address) });
     this.#outbound = new Outbound({
@@ -84,7 +65,7 @@ export class DataPath {
     });
     this.#polls = this.#arena.reserve((2 + this.#sockets.length) * POLLFD_BYTES);
     this.#sendPoll = this.#arena.reserve(POLLFD_BYTES);
-    [wakeFd, this.#tun, ...this.#sockets.map(({ fd }) => fd)].forEach((fd, index) => {
+    [wakeFd, this.#files.tun.fd, ...this.#sockets.map(({ fd }) => fd)].forEach((fd, index) => {
       this.#setPoll(this.#polls + index * POLLFD_BYTES, fd, POLLIN);
     });
   }
@@ -114,14 +95,13 @@ export class DataPath {
     if (sent < 0) this.#counters.add("sendErrors");
   }
 
-  close(): void {
-    for (const { fd } of this.#sockets) libc.close(fd);
-    libc.close(this.#tun);
+  get #sockets(): PathFiles["sockets"] {
+    return this.#files.sockets;
   }
 
   #parts() {
     const arena = this.#arena;
-    return { arena, sum: compileSum(arena.memory), tun: this.#tun, counters: this.#counters };
+    return { arena, sum: compileSum(arena.memory), tun: this.#files.tun.fd, counters: this.#counters };
   }
 
   #send(): void {
@@ -157,9 +137,4 @@ export class DataPath {
     this.#arena.view.setInt16(at + 4, events, true);
     this.#arena.view.setInt16(at + 6, 0, true);
   }
-}
-
-function remember(opened: number[], fd: number): number {
-  opened.push(fd);
-  return fd;
 }

@@ -10,6 +10,14 @@ export interface Listener {
   readonly port: number;
 }
 
+/** A descriptor of the device or of a socket. */
+export interface PathFile {
+  readonly name: string;
+  readonly fd: number;
+  /** False for one that this run has opened. */
+  readonly isAdopted: boolean;
+}
+
 /** What the thread is started with. */
 export interface PathSettings {
   /** Name of the TUN device, which exists. */
@@ -20,6 +28,8 @@ export interface PathSettings {
   /** An eventfd that ends the thread's wait for packets; written after each message. */
   readonly wakeFd: number;
   readonly counters: SharedArrayBuffer;
+  /** Descriptors of a former run, by their names (path-files.ts). */
+  readonly kept: ReadonlyMap<string, number>;
   /** File of the network namespace; null for that of the thread that starts it. */
   readonly netns: string | null;
 }
@@ -45,6 +55,8 @@ export type ToPath =
 export type FromPath =
   /** What keeps packets from flowing; null when they flow. */
   | { readonly type: "problem"; readonly problem: string | null }
+  /** What the thread has open now. */
+  | { readonly type: "files"; readonly files: readonly PathFile[] }
   /** The peer with this address answered a probe. */
   | { readonly type: "answer"; readonly nonce: string; readonly address: string };
 

@@ -14,7 +14,9 @@ import type { BackendRunner, PathTraffic, RunnerDeps, RunnerTarget } from "../ba
 import { check } from "../netlink/errors.ts";
 import * as libc from "../netlink/libc.ts";
 import { Counters, type Counts, trafficOf } from "./counters.ts";
+import { KeptFiles } from "./kept-files.ts";
 import type { FromPath, Listener, PathSettings, PeerText, ToPath } from "./messages.ts";
+import { fileNames } from "./path-files.ts";
 import { PathProbes } from "./path-probes.ts";
 
 /** sys/eventfd.h */
@@ -50,6 +52,7 @@ export class TunnelRunner implements BackendRunner {
   readonly #wakeFd: number;
   readonly #counters = new Counters();
   readonly #probes = new PathProbes();
+  readonly #files: KeptFiles;
   readonly #failures: FailureSeries;
   readonly #backoff: Backoff;
   readonly #stopped = new AbortController();
@@ -64,6 +67,7 @@ export class TunnelRunner implements BackendRunner {
   constructor(options: TunnelOptions, deps: RunnerDeps) {
     this.#options = options;
     this.#deps = deps;
+    this.#files = new KeptFiles(deps.descriptors, fileNames(options.device, options.listeners));
     this.#wakeFd = check("eventfd", libc.eventfd(EFD_CLOEXEC));
     this.#failures = new FailureSeries(deps.logger, "data path failed; retried", "data path runs again");
     this.#backoff = new Backoff({ baseMs: 100, maxMs: 10_000, random: deps.random });
@@ -128,6 +132,7 @@ export class TunnelRunner implements BackendRunner {
       port: port2,
       wakeFd: this.#wakeFd,
       counters: this.#counters.shared,
+      kept: this.#files.takeReceived(),
       netns,
     };
     return new Promise((resolve) => {
@@ -143,11 +148,13 @@ export class TunnelRunner implements BackendRunner {
       });
       worker.once("exit", () => {
         this.#thread = null;
+        this.#files.changed([]);
         port.close();
         resolve(reason);
       });
       port.on("message", (message: FromPath) => {
         if (message.type === "problem") this.#note(message.problem);
+        else if (message.type === "files") this.#files.changed(message.files);
         else this.#probes.answered(message);
       });
       this.#thread = { worker, port };

@@ -61,6 +61,13 @@ export function openUdpSocket(address: Address, port: number): number {
   }
 }
 
+/** Whether a descriptor that a former run opened is a socket bound to this address and port. */
+export function adoptUdpSocket(fd: number, address: Address, port: number): boolean {
+  const wanted = encodeSocketAddress(address, port);
+  const bound = Buffer.alloc(wanted.length);
+  return libc.getsockname(fd, bound) >= 0 && bound.equals(wanted);
+}
+
 const OPTIONS = {
   4: [
     [SOL_IP, IP_RECVTOS, 1],

@@ -6,13 +6,13 @@
 import { readSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
-import type { Address } from "../../ipam/addresses/ip.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import * as libc from "../netlink/libc.ts";
 import { NetnsHandle, withNetns } from "../netlink/netns.ts";
 import { Counters } from "./counters.ts";
 import { DataPath } from "./data-path.ts";
 import { type FromPath, type PathSettings, parsePeer, parseSubnets, type ToPath } from "./messages.ts";
+import { closePathFiles, openPathFiles, type PathFiles } from "./path-files.ts";
 import type { PeerIndex } from "./peer-index.ts";
 
 const RETRY_MS = 250;
@@ -27,11 +27,15 @@ class PathThread {
   readonly #peers = new Map<string, ReturnType<typeof parsePeer>>();
   #own: ReturnType<typeof parseSubnets> = {};
   #problem: string | null | undefined;
+  #kept: ReadonlyMap<string, number>;
+  /** It has been told peers. Before that, packets wait in the queues of device and sockets. */
+  #isFollowing = false;
   #isStopped = false;
 
   constructor(settings: PathSettings) {
     this.#settings = settings;
     this.#counters = new Counters(settings.counters);
+    this.#kept = settings.kept;
     this.#poll.writeInt32LE(settings.wakeFd, 0);
     this.#poll.writeInt16LE(POLLIN, 4);
   }
@@ -41,6 +45,7 @@ class PathThread {
       try {
         this.#runOnce();
       } catch (error) {
+        this.#post({ type: "files", files: [] });
         this.#tell(errorMessage(error));
         this.#waitForMessages(RETRY_MS);
       }
@@ -49,33 +54,46 @@ class PathThread {
   }
 
   #runOnce(): void {
-    const path = this.#open();
+    const files = this.#openFiles();
     try {
-      path.peers.setOwn(this.#own);
-      for (const [id, peer] of this.#peers) path.peers.set(id, peer);
+      this.#post({ type: "files", files: [files.tun, ...files.sockets] });
       this.#tell(null);
-      while (!this.#isStopped) {
-        path.run();
-        this.#takeMessages(path);
-      }
+      while (!this.#isFollowing && !this.#isStopped) this.#waitForMessages(RETRY_MS);
+      this.#carry(files);
     } finally {
-      path.close();
+      closePathFiles(files);
+      this.#post({ type: "files", files: [] });
     }
   }
 
-  #open(): DataPath {
-    const { device, listeners, wakeFd, netns } = this.#settings;
-    const nowMs = () => performance.now();
-    const counters = this.#counters;
-    const onAnswer = (nonce: string, address: Address) =>
-      this.#post({ type: "answer", nonce, address: String(address) });
-    const open = () => new DataPath({ device, listeners, wakeFd, counters, nowMs, onAnswer });
+  /** Those of a former run serve once: a device that fails is opened again. */
+  #openFiles(): PathFiles {
+    const { device, listeners, netns } = this.#settings;
+    const kept = this.#kept;
+    this.#kept = new Map();
+    const open = () => openPathFiles(device, listeners, kept);
     if (netns === null) return open();
     const handle = NetnsHandle.open(netns);
     try {
       return withNetns(handle, open);
     } finally {
       handle.close();
+    }
+  }
+
+  #carry(files: PathFiles): void {
+    const path = new DataPath({
+      files,
+      wakeFd: this.#settings.wakeFd,
+      counters: this.#counters,
+      nowMs: () => performance.now(),
+      onAnswer: (nonce, address) => this.#post({ type: "answer", nonce, address: String(address) }),
+    });
+    path.peers.setOwn(this.#own);
+    for (const [id, peer] of this.#peers) path.peers.set(id, peer);
+    while (!this.#isStopped) {
+      path.run();
+      this.#takeMessages(path);
     }
   }
 
@@ -107,6 +125,7 @@ class PathThread {
   }
 
   #follow(message: ToPath & { readonly type: "follow" }, index: PeerIndex | null): void {
+    this.#isFollowing = true;
     this.#own = parseSubnets(message.own);
     index?.setOwn(this.#own);
     for (const id of message.deleted) {

@@ -8,9 +8,17 @@
 
 import { write } from "node:fs";
 import koffi, { type KoffiFunc } from "koffi";
+import { SOL_SOCKET } from "./socket-constants.ts";
 
 /** asm-generic/errno-base.h */
 const EBADF = 9;
+
+/** linux/socket.h */
+const SCM_RIGHTS = 1;
+/** struct msghdr, struct iovec, and a struct cmsghdr with an int, padded (cmsg(3)), of 64-bit Linux. */
+const MSGHDR_BYTES = 56;
+const IOVEC_BYTES = 16;
+const CMSG_SPACE = 24;
 
 const library = koffi.load(null);
 
@@ -39,6 +47,9 @@ const sys = {
   ),
   recv: declare<(fd: number, bytes: Uint8Array, length: number, flags: number) => number>(
     "int64_t recv(int fd, void *bytes, size_t length, int flags)",
+  ),
+  sendmsg: declare<(fd: number, message: number, flags: number) => number>(
+    "int64_t sendmsg(int fd, uintptr_t message, int flags)",
   ),
   sendto: declare<
     (fd: number, bytes: Uint8Array, length: number, flags: number, to: Uint8Array, toLength: number) => number
@@ -138,6 +149,24 @@ export function sendAsync(fd: number, bytes: Uint8Array): Promise<number> {
 /** recv(2): the length of the datagram, which exceeds `bytes.length` when it was cut and MSG_TRUNC was asked for. */
 export function recv(fd: number, bytes: Uint8Array, flags: number): number {
   return orErrno(sys.recv(fd, bytes, bytes.length, flags));
+}
+
+/** sendmsg(2) with a copy of the descriptor `passed` (SCM_RIGHTS, unix(7)): how many bytes were sent. */
+export function sendDescriptor(fd: number, bytes: Uint8Array, passed: number): number {
+  const header = Buffer.alloc(MSGHDR_BYTES + IOVEC_BYTES + CMSG_SPACE);
+  const [iovec, control] = [MSGHDR_BYTES, MSGHDR_BYTES + IOVEC_BYTES];
+  const base = koffi.address(header);
+  header.writeBigUInt64LE(base + BigInt(iovec), 16);
+  header.writeBigUInt64LE(1n, 24);
+  header.writeBigUInt64LE(base + BigInt(control), 32);
+  header.writeBigUInt64LE(BigInt(CMSG_SPACE), 40);
+  header.writeBigUInt64LE(koffi.address(bytes), iovec);
+  header.writeBigUInt64LE(BigInt(bytes.length), iovec + 8);
+  header.writeBigUInt64LE(BigInt(CMSG_SPACE - 4), control);
+  header.writeInt32LE(SOL_SOCKET, control + 8);
+  header.writeInt32LE(SCM_RIGHTS, control + 12);
+  header.writeInt32LE(passed, control + 16);
+  return orErrno(sys.sendmsg(fd, Number(base), 0));
 }
 
 /** sendto(2): how many bytes were sent. */

@@ -15,9 +15,11 @@ const O_CLOEXEC = 0o2000000;
 const TUNSETIFF = 0x400454ca;
 const TUNSETPERSIST = 0x400454cb;
 const TUNSETOFFLOAD = 0x400454d0;
+const TUNGETIFF = 0x800454d2;
 const IFF_TUN = 0x0001;
 const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
+const MODE = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
 const TUN_F_CSUM = 0x01;
 const TUN_F_TSO4 = 0x02;
 const TUN_F_TSO6 = 0x04;
@@ -42,6 +44,17 @@ const IFNAMSIZ = 16;
 export function openTun(name: string): number {
   requireDevice(name);
   return makeTun(name);
+}
+
+/**
+ * Whether a descriptor that a former run opened can be used in place of a new one. The kernel answers EBADFD for a device
+ * that was deleted since.
+ */
+export function adoptTun(fd: number, name: string): boolean {
+  const request = requestFor("");
+  if (libc.ioctlBytes(fd, TUNGETIFF, request) < 0) return false;
+  const isSame = request.toString("latin1", 0, IFNAMSIZ).replace(/\0.*$/s, "") === name;
+  return isSame && (request.readUInt16LE(IFNAMSIZ) & MODE) === MODE;
 }
 
 /**
@@ -94,7 +107,7 @@ function openFile(): number {
 
 function attach(fd: number, name: string): void {
   const request = requestFor(name);
-  request.writeUInt16LE(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR, IFNAMSIZ);
+  request.writeUInt16LE(MODE, IFNAMSIZ);
   const result = libc.ioctlBytes(fd, TUNSETIFF, request);
   if (result < 0) {
     const kernelMessage = attachRemedy(name, -result);

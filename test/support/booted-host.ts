@@ -48,7 +48,7 @@ printf '%s' "$3" > etc/systemd/system/tulle-test.target
 sh -e -c "$2"
 cd /
 exec systemd-nspawn --quiet --register=no --keep-unit --directory="$0/root" --network-namespace-path="$1" \\
-  --capability=CAP_NET_ADMIN,CAP_NET_RAW --boot systemd.unit=tulle-test.target`;
+  --capability=CAP_NET_ADMIN,CAP_NET_RAW --bind=/dev/net/tun --boot systemd.unit=tulle-test.target`;
 
 export class BootedHost {
   /** Its network, to be furnished before or after it boots. */
@@ -57,8 +57,9 @@ export class BootedHost {
   #container: Daemon | null = null;
   #firstProcess = 0;
 
-  constructor(label: string) {
-    this.netns = createNetns(label);
+  /** @param netns a namespace that is not removed with the host; one is made where it is absent */
+  constructor(label: string, netns = createNetns(label)) {
+    this.netns = netns;
     this.#directory = mkdtempSync(join(tmpdir(), `tulle-${label}-`));
     disposeAtExit(this);
   }

@@ -14,6 +14,7 @@ import { openConfiguredStore } from "../../agent/network/open-store.ts";
 import { serveControl } from "../../agent/report/control.ts";
 import { createLogger } from "../../agent/report/log.ts";
 import { Metrics } from "../../agent/report/metrics.ts";
+import { NOTHING_KEPT } from "../../backends/kept-descriptors.ts";
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { systemClock } from "../../ipam/clock.ts";
@@ -49,6 +50,7 @@ const networks = new Networks({
     faults,
     port: RtnetlinkPort.open(),
     netlink: NetlinkConnection.open(),
+    descriptors: NOTHING_KEPT,
   },
   networks: [first, blue],
   connection,

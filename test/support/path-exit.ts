@@ -4,6 +4,7 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { TunnelRunner } from "../../backends/datapath/tunnel-runner.ts";
+import { NOTHING_KEPT } from "../../backends/kept-descriptors.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { Faults } from "../../ipam/faults.ts";
 import { silentLogger } from "../../ipam/log.ts";
@@ -21,6 +22,7 @@ const runner = new TunnelRunner(
     logger: silentLogger,
     faults: new Faults(silentLogger),
     stateDir: "/nonexistent",
+    descriptors: NOTHING_KEPT,
     onChange: () => undefined,
   },
 );

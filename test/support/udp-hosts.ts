@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { closeSync } from "node:fs";
 import process from "node:process";
 import { TunnelRunner } from "../../backends/datapath/tunnel-runner.ts";
+import { NOTHING_KEPT } from "../../backends/kept-descriptors.ts";
 import { NetnsHandle, withNetns } from "../../backends/netlink/netns.ts";
 import { createTun, openTun } from "../../backends/netlink/tun-file.ts";
 import { systemClock } from "../../ipam/clock.ts";
@@ -89,6 +90,7 @@ function hostWith(
     logger: silentLogger,
     faults: new Faults(silentLogger),
     stateDir: "/nonexistent",
+    descriptors: NOTHING_KEPT,
     onChange: () => undefined,
   });
   runner.follow({ own: udpLease(number, { families: [4, 6] }).subnets, peers: peersOf(peers) });

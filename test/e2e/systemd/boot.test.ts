@@ -1,19 +1,12 @@
 /** The shipped units under a real systemd: order, readiness, watchdog, the sandbox, and what a stop leaves. */
 
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { BootedHost, describeWithSystemd } from "../../support/booted-host.ts";
-import { PROGRAMS } from "../../support/hosts.ts";
+import { installService } from "../../support/installed-service.ts";
 
-const DEPLOY = join(import.meta.dirname, "../../../deploy");
-
-/** Installs the build and the units as a package does, a store with a network, and a stand-in for Docker. */
+/** The service with a network's store, and a stand-in for Docker. */
 const PREPARE = `
-mkdir -p usr/lib/tulle etc/docker etc/default var/lib/tulle etc/systemd/system/tulled.service.d
-cp -r "${PROGRAMS}/.." -T usr/lib/tulle
-for name in tulled tulle; do ln -sf /usr/lib/tulle/bin/$name usr/bin/$name; done
-cp -r "${DEPLOY}/systemd/." usr/lib/systemd/system/
-echo 'TULLED_OPTIONS=--store=file:/var/lib/tulle/store --firewall=nft' > etc/default/tulled
+${installService("--store=file:/var/lib/tulle/store --firewall=nft")}
 printf '[Service]\\nWatchdogSec=3\\n' > etc/systemd/system/tulled.service.d/test.conf
 cat > etc/systemd/system/docker.service <<'UNIT'
 [Service]

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { BackendRunner, ProvisionContext, RunnerTarget } from "../../../backends/backend.ts";
 import { runCommand } from "../../../backends/extension/command.ts";
+import { NOTHING_KEPT } from "../../../backends/kept-descriptors.ts";
 import { backendFor } from "../../../backends/registry.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import { systemClock } from "../../../ipam/clock.ts";
@@ -63,6 +64,7 @@ async function start(backend: JsonObject): Promise<BackendRunner> {
     logger: silentLogger,
     faults: new Faults(silentLogger),
     stateDir: directory,
+    descriptors: NOTHING_KEPT,
     onChange: () => undefined,
   });
   if (runner === undefined) throw new Error("the backend has no runner");

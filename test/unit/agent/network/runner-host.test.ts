@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { RunnerHost } from "../../../../agent/network/runner-host.ts";
 import type { BackendRunner, RunnerDeps, RunnerTarget } from "../../../../backends/backend.ts";
+import { NOTHING_KEPT } from "../../../../backends/kept-descriptors.ts";
 import { Faults } from "../../../../ipam/faults.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
@@ -14,6 +15,7 @@ function deps(): RunnerDeps {
     logger: silentLogger,
     faults: new Faults(silentLogger),
     stateDir: "/nowhere",
+    descriptors: NOTHING_KEPT,
     onChange: () => undefined,
   };
 }

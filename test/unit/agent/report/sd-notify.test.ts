@@ -1,16 +1,20 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { openNotifier } from "../../../../agent/report/sd-notify.ts";
 
-/** A service manager's end: prints each datagram as one line of JSON. */
+/** A service manager's end: prints each datagram as one line of JSON, and reads from each descriptor that comes with it. */
 const RECEIVER = `
-import socket, sys, json
+import os, socket, sys, json
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind("\\0" + sys.argv[1])
 print("up", flush=True)
 while True:
-    print(json.dumps(s.recv(65536).decode()), flush=True)
+    data, descriptors, flags, address = socket.recv_fds(s, 65536, 4)
+    print(json.dumps(data.decode() + "".join(os.pread(fd, 100, 0).decode() for fd in descriptors)), flush=True)
 `;
 
 let receiver: ChildProcess | null = null;
@@ -48,6 +52,26 @@ describe("sd_notify", () => {
       "STOPPING=1\n",
     ]);
     notifier.close();
+  });
+
+  it("passes a descriptor on", async () => {
+    const name = `tulle-notify-fd-${process.pid}`;
+    receiver = spawn("python3", ["-c", RECEIVER, name], { stdio: ["ignore", "pipe", "inherit"] });
+    await lines(receiver, 1);
+    const directory = mkdtempSync(join(tmpdir(), "tulle-notify-"));
+    const path = join(directory, "file");
+    writeFileSync(path, "of this file");
+    const fd = openSync(path, "r");
+    const notifier = openNotifier({ NOTIFY_SOCKET: `@${name}` }, 7);
+    notifier.keep("path-flannel0", fd);
+    closeSync(fd);
+    notifier.forget("path-flannel0");
+    expect((await lines(receiver, 2)).map((line) => JSON.parse(line))).toEqual([
+      "FDSTORE=1\nFDNAME=path-flannel0\nof this file",
+      "FDSTOREREMOVE=1\nFDNAME=path-flannel0\n",
+    ]);
+    notifier.close();
+    rmSync(directory, { recursive: true });
   });
 
   it.each([{}, { NOTIFY_SOCKET: "relative" }, { NOTIFY_SOCKET: "/nonexistent/socket" }])(

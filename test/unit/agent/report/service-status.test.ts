@@ -15,6 +15,8 @@ describe("service status", () => {
     stopping() {},
     reloading: (ms) => void said.push(`reloading ${ms}`),
     watchdog() {},
+    keep() {},
+    forget() {},
     close() {},
   };
   let status: ServiceStatus;

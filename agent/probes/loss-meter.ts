@@ -16,11 +16,21 @@ const LEAST_TIMES = 3;
 const MOST_COUNTED = 2;
 /** From this share on, users notice: TCP slows down to a part of its rate. */
 const BAD_SHARE = 0.15;
+/** Below this share a loss that was bad is so no longer: it must not come and go by chance. */
+const TOLERABLE_SHARE = BAD_SHARE / 2;
+/** Chance of so many answers in a row while the loss goes on, below which it has ended. */
+const LEAST_CHANCE = 1e-4;
+/** Answers in a row that make it worth looking more often. */
+const PROMISING_RUN = 4;
+/** Packets after such an end in which a new loss ends by the window alone: it may come and go. */
+const WARY_PACKETS = 300;
 
 export class LossMeter {
   #outcomes: readonly boolean[] = [];
+  #waryPackets = 0;
 
   note(isLost: boolean): void {
+    this.#waryPackets = Math.max(0, this.#waryPackets - 1);
     const isOutage =
       isLost && this.#outcomes.slice(-MOST_COUNTED).filter((one) => one).length === MOST_COUNTED;
     if (!isOutage) this.#outcomes = [...this.#outcomes, isLost].slice(-WINDOW);
@@ -29,6 +39,24 @@ export class LossMeter {
   /** Forgets all: what was lost has had another reason. */
   clear(): void {
     this.#outcomes = [];
+  }
+
+  /** As many answers in a row as chance hardly gives while the loss goes on. The window alone takes a minute to show it. */
+  get hasEnded(): boolean {
+    const run = this.#run;
+    const before = this.packets - run;
+    return this.#waryPackets === 0 && before > 0 && (1 - this.lost / before) ** run < LEAST_CHANCE;
+  }
+
+  /** It may have ended. */
+  get isPromising(): boolean {
+    return this.#run >= PROMISING_RUN;
+  }
+
+  /** Begins again after a loss that has ended. */
+  end(): void {
+    this.clear();
+    this.#waryPackets = WARY_PACKETS;
   }
 
   get packets(): number {
@@ -47,6 +75,16 @@ export class LossMeter {
   get isBad(): boolean {
     const times = this.#outcomes.filter((isLost, index) => isLost && !this.#outcomes[index - 1]).length;
     return this.lost >= LEAST_LOST && times >= LEAST_TIMES && (this.share ?? 0) >= BAD_SHARE;
+  }
+
+  /** Of a loss that was bad. */
+  get isStillBad(): boolean {
+    return (this.share ?? 0) >= TOLERABLE_SHARE;
+  }
+
+  /** Answers since the last loss. */
+  get #run(): number {
+    return this.packets - 1 - this.#outcomes.lastIndexOf(true);
   }
 
   /** Packets were lost, too few to know a share of. */

@@ -30,6 +30,8 @@ const SMOOTHING = 1 / 8;
 /** One in so many routine probes is a TCP connection. */
 const TCP_TURN = 3;
 
+const LOSS = "packets-lost" satisfies Cause["code"];
+
 /** Causes that the kernel of this host names: a peer that has just come does not excuse them. */
 const AT_ONCE: ReadonlySet<Cause["code"]> = new Set(["interface-down", "path-diverted", "no-route"]);
 
@@ -88,6 +90,7 @@ export class PathWatch {
 
   /** Until this path is to be examined again; null for one that is good. */
   get repeatMs(): number | null {
+    if (codeOf(this.#state) === LOSS && this.#loss.isPromising) return SUSPECT_MS;
     if (this.#state.state !== "good") return this.#repeatMs;
     return this.#loss.isSuspect ? SUSPECT_MS : null;
   }
@@ -136,6 +139,7 @@ export class PathWatch {
   /** What the evidence was found to mean; ends an examination that is complete. Answers whether the state has changed for people. */
   conclude(proven: Cause | null, evidence: Evidence, nowMs: number): boolean {
     const before = this.#state;
+    if (codeOf(before) === LOSS && this.#loss.hasEnded) this.#loss.end();
     const cause = (this.#isExcused(proven, nowMs) ? null : proven) ?? this.#lossCause(evidence);
     if (cause !== null) {
       const sinceMs = before.state === "bad" ? before.sinceMs : nowMs;
@@ -158,10 +162,12 @@ export class PathWatch {
     return nowMs - this.#createdMs < NEW_MS;
   }
 
-  #lossCause({ small, full }: Evidence): Cause | null {
-    const { isBad, lost, packets } = this.#loss;
-    if (!isBad || !(isAnswered(small) || isAnswered(full))) return null;
-    return causeOf("packets-lost", `answers, but ${lost} of the last ${packets} packets were lost`);
+  #lossCause({ small, full, tcp }: Evidence): Cause | null {
+    const { isBad, isStillBad, lost, packets } = this.#loss;
+    const isLossy = codeOf(this.#state) === LOSS ? isStillBad : isBad;
+    // Where much is lost, all echo requests of an examination may be, and TCP tries again.
+    if (!isLossy || ![small, full, tcp].some(isAnswered)) return null;
+    return causeOf(LOSS, `answers, but ${lost} of the last ${packets} packets were lost`);
   }
 
   #remember({ kind }: Probe, outcome: Outcome): void {

@@ -37,6 +37,11 @@ export function protocolNumber({ family, protocol }: Pick<Packet, "family" | "pr
   return protocol === "icmp" && family === 6 ? ICMPV6 : NUMBERS[protocol];
 }
 
+/** The same for a lookup of routes; null where the kernel takes none (rtm_getroute_parse_ip_proto in net/ipv4/netlink.c). */
+export function lookupProtocol(packet: Pick<Packet, "family" | "protocol">): number | null {
+  return packet.protocol === "ipip" ? null : protocolNumber(packet);
+}
+
 const NAMES: ReadonlyMap<string, number> = new Map([
   ["icmp", 1],
   ["ipencap", 4],

@@ -12,8 +12,7 @@ import {
 } from "../../backends/netlink/route.ts";
 import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
 import { formatRule, tableName } from "../routing/route-judgement.ts";
-import type { Packet } from "./packet.ts";
-import { protocolNumber } from "./packet.ts";
+import { lookupProtocol, type Packet } from "./packet.ts";
 import { discardingRule, type RuleChoice, type RuleSelectors, ruleTo } from "./policy-rule.ts";
 import type { Scene } from "./scene.ts";
 
@@ -47,13 +46,14 @@ const DISCARDING: ReadonlyMap<number, string> = new Map([
 export function routePacket(scene: Scene, request: RouteRequest): Hop {
   const { kernel, steps } = scene;
   const { packet, hasSource, boundTo } = request;
+  const protocol = lookupProtocol(packet);
   const input = packet.inputInterface === null ? null : kernel.linkNamed(packet.inputInterface);
   const found = kernel.lookup(packet.destination, {
     ...(hasSource ? { source: packet.source } : {}),
     ...(input === null ? {} : { inputIndex: input.index }),
     ...(boundTo === null ? {} : { outputIndex: boundTo.index }),
     mark: packet.mark ?? 0,
-    protocol: protocolNumber(packet),
+    ...(protocol === null ? {} : { protocol }),
     ...(packet.destinationPort === null ? {} : { destinationPort: packet.destinationPort }),
   });
   if (packet.mark === null)

@@ -35,6 +35,8 @@ describeWithEtcd("causes beside single paths", () => {
   };
   const isWell = ({ peers }: StatusReport): boolean =>
     peers.length === 2 && peers.every(({ health }) => health?.state === "good");
+  const isReachedAt = (address: string) => (status: StatusReport) =>
+    isWell(status) && status.peers.some(({ publicAddress }) => publicAddress === address);
   const untilWell = () => net.host(1).daemon.until(isWell, "has an answer of each peer");
   const untilNamed = (code: string, seen: RegExp) =>
     net
@@ -93,6 +95,54 @@ describeWithEtcd("causes beside single paths", () => {
     undo = () => run(1, "ip route add 192.168.50.0/24 dev eth0", "ip route add default via 192.168.50.1");
     run(1, "ip route delete default", "ip route delete 192.168.50.0/24");
     await untilNamed("no-route", /is not reached: packets to .* have no route/);
+  });
+
+  it("shows a peer that the router no longer reaches", async () => {
+    const sysctl = (...settings: readonly string[]) => net.lab.lan.exec("sysctl", ["-qw", ...settings]);
+    const redirects = ["all", "lan"].map((name) => `net.ipv4.conf.${name}.send_redirects=0`);
+    undo = () => {
+      run(2, "ip link set eth0 up", "ip route replace default via 192.168.50.1");
+      run(1, "ip route delete 192.168.50.12");
+      sysctl("net.ipv4.ip_forward=0");
+    };
+    sysctl("net.ipv4.ip_forward=1", ...redirects);
+    // The link answered for it before.
+    run(1, "ip route add 192.168.50.12 via 192.168.50.1", "ip neighbour flush dev eth0");
+    await untilWell();
+    run(2, "ip link set eth0 down");
+    await untilNamed(
+      "host-unreachable",
+      /no longer answers, neither through the tunnel nor at 192\.168\.50\.12/,
+    );
+  });
+
+  it("shows that a peer's public address has moved to another host", async () => {
+    const { daemon } = net.host(2);
+    const address = "192.168.50.100/24 dev eth0";
+    const move = (from: number, to: number): void => {
+      run(from, `ip address delete ${address}`);
+      run(to, `ip address add ${address}`);
+      run(1, "ip neighbour flush dev eth0");
+    };
+    const restart = async (...flags: readonly string[]) => {
+      await daemon.stop();
+      await daemon.start(...net.flags, ...flags);
+    };
+    run(2, `ip address add ${address}`);
+    await restart("--public-ip=192.168.50.100");
+    await net
+      .host(1)
+      .daemon.until(isReachedAt("192.168.50.100"), "has an answer of the peer at its new address");
+    move(2, 3);
+    await untilNamed(
+      "wrong-address",
+      /sends its tunnel packets from 192\.168\.50\.12, not from 192\.168\.50\.100, which its lease names/,
+    );
+    move(3, 2);
+    await untilWell();
+    run(2, `ip address delete ${address}`);
+    await restart();
+    await net.host(1).daemon.until(isReachedAt("192.168.50.12"), "has an answer at the former address");
   });
 
   it("shows that nothing receives at a peer whose agent and device are gone", async () => {

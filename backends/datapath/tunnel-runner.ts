@@ -4,7 +4,7 @@
 
 import { closeSync, writeSync } from "node:fs";
 import process from "node:process";
-import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 import { entriesOf, type Family, mapFamilies } from "../../ipam/addresses/ip.ts";
 import { Backoff } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
@@ -15,7 +15,7 @@ import { check } from "../netlink/errors.ts";
 import * as libc from "../netlink/libc.ts";
 import { Counters, type Counts, trafficOf } from "./counters.ts";
 import { KeptFiles } from "./kept-files.ts";
-import type { FromPath, Listener, PathSettings, PeerText, ToPath } from "./messages.ts";
+import type { FromPath, Listener, PathFile, PathSettings, PeerText, ToPath } from "./messages.ts";
 import { fileNames } from "./path-files.ts";
 import { PathProbes } from "./path-probes.ts";
 
@@ -53,6 +53,8 @@ export class TunnelRunner implements BackendRunner {
   readonly #counters = new Counters();
   readonly #probes = new PathProbes();
   readonly #files: KeptFiles;
+  /** What the thread has open. */
+  #open: readonly PathFile[] = [];
   readonly #failures: FailureSeries;
   readonly #backoff: Backoff;
   readonly #stopped = new AbortController();
@@ -146,21 +148,43 @@ export class TunnelRunner implements BackendRunner {
       worker.once("error", (error) => {
         reason = errorMessage(error);
       });
-      worker.once("exit", () => {
+      worker.once("exit", (code) => {
         this.#thread = null;
-        this.#files.changed([]);
+        if (code !== 0) this.#closeLeft(port);
+        this.#noteFiles([]);
         port.close();
         resolve(reason);
       });
-      port.on("message", (message: FromPath) => {
-        if (message.type === "problem") this.#note(message.problem);
-        else if (message.type === "files") this.#files.changed(message.files);
-        else this.#probes.answered(message);
-      });
+      port.on("message", (message: FromPath) => this.#take(message));
       this.#thread = { worker, port };
       this.#told = new Map();
       this.#tellTarget();
     });
+  }
+
+  #take(message: FromPath): void {
+    if (message.type === "problem") this.#note(message.problem);
+    else if (message.type === "files") this.#noteFiles(message.files);
+    else this.#probes.answered(message);
+  }
+
+  #noteFiles(files: readonly PathFile[]): void {
+    this.#open = files;
+    this.#files.changed(files);
+  }
+
+  /**
+   * A thread that ended for want of memory has closed nothing, and the next one would find its own device in use. What
+   * it said last is still in the port.
+   */
+  #closeLeft(port: MessagePort): void {
+    for (;;) {
+      const received = receiveMessageOnPort(port);
+      if (received === undefined) break;
+      const message = received.message as FromPath;
+      if (message.type === "files") this.#open = message.files;
+    }
+    for (const { fd } of this.#open) libc.close(fd);
   }
 
   #note(problem: string | null): void {

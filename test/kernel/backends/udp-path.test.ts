@@ -1,8 +1,9 @@
 /** The udp backend's data path with real packets: ours to ours, a peer played by hand, and packets that must not pass. */
 
 import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, rmSync } from "node:fs";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import type { Counter } from "../../../backends/datapath/counters.ts";
 import { encodeRequest } from "../../../backends/datapath/path-probe.ts";
@@ -329,6 +330,20 @@ describeAsRoot("the data path of the udp backend", () => {
     } finally {
       netns.dispose();
       path.dispose();
+    }
+  });
+
+  it("goes on with another thread when one ends without closing its device and ports", async () => {
+    const { path, dispose } = await bundle("path-dying.ts");
+    const four = startUdpHost(lan, 4, pathToFileURL(path), []);
+    try {
+      await vi.waitFor(() => expect(existsSync(`${path}.died`)).toBe(true), 10_000);
+      await vi.waitFor(() => expect(four.runner.problems).not.toEqual([]), { timeout: 10_000, interval: 1 });
+      await flowing(four);
+    } finally {
+      await four.dispose();
+      rmSync(`${path}.died`, { force: true });
+      dispose();
     }
   });
 

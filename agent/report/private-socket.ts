@@ -1,19 +1,48 @@
 /** Unix sockets that only root may open. */
 
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import type { Server } from "node:http";
 import { connect } from "node:net";
+import { check } from "../../backends/netlink/errors.ts";
+import * as libc from "../../backends/netlink/libc.ts";
+import { hasCode } from "../../ipam/errors.ts";
 
 /** Listens, mode 0600. bind(2) happens within listen(), so that no moment exists in which others may open the socket. */
-export function listenPrivately(server: Server, path: string, backlog?: number): Promise<void> {
-  return new Promise((resolve, reject) => {
+export async function listenPrivately(server: Server, path: string, backlog?: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     const mask = process.umask(0o177);
     try {
-      server.listen({ path, ...(backlog !== undefined && { backlog }) }, resolve);
+      server.listen({ path }, resolve);
     } finally {
       process.umask(mask);
     }
   });
+  if (backlog !== undefined) lengthenQueue(path, backlog);
+}
+
+/** The flags of a listening socket in /proc/net/unix: __SO_ACCEPTCON of linux/net.h. */
+const LISTENING = "00010000";
+
+/** Bun has a queue of 512 whatever is asked for. listen(2) called again changes the length of the queue. */
+function lengthenQueue(path: string, backlog: number): void {
+  const socket = readFileSync("/proc/thread-self/net/unix", "utf8")
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/))
+    .find(([, , , flags, , , , name]) => flags === LISTENING && name === path);
+  const link = `socket:[${socket?.[6]}]`;
+  const fd = readdirSync("/proc/self/fd").find((name) => targetOf(`/proc/self/fd/${name}`) === link);
+  if (fd !== undefined) check("listen", libc.listen(Number(fd), backlog));
+}
+
+/** Null for a descriptor that has been closed meanwhile, as that of the listing itself. */
+function targetOf(link: string): string | null {
+  try {
+    return readlinkSync(link);
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return null;
+    throw error;
+  }
 }
 
 /** Whether a process listens on the socket. */

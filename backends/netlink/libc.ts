@@ -32,6 +32,7 @@ const sys = {
   connect: declare<(fd: number, address: Uint8Array, length: number) => number>(
     "int connect(int fd, const void *address, uint length)",
   ),
+  listen: declare<(fd: number, backlog: number) => number>("int listen(int fd, int backlog)"),
   getsockname: declare<(fd: number, address: Uint8Array, length: Uint8Array) => number>(
     "int getsockname(int fd, void *address, void *length)",
   ),
@@ -96,6 +97,11 @@ export function bind(fd: number, address: Uint8Array): number {
 /** connect(2). */
 export function connect(fd: number, address: Uint8Array): number {
   return orErrno(sys.connect(fd, address, address.length));
+}
+
+/** listen(2) */
+export function listen(fd: number, backlog: number): number {
+  return orErrno(sys.listen(fd, backlog));
 }
 
 /** getsockname(2): fills `address`. */

@@ -132,7 +132,7 @@ describe("flags of tulled", () => {
     [["lease", "check"], 1],
     [["lease", "show", "10.2.3.0-24"], 1],
     [["cleanup", "--dry-run"], 1],
-  ])("%j takes each of them", async (command, failure) => {
+  ])("%j takes each of them", { timeout: 60_000 }, async (command, failure) => {
     for (const [name, flag] of everyFlag) {
       const args = [...command, ...flag, "--store=file:/dev/null/nowhere"];
       const { code, err } = await runCli(args);

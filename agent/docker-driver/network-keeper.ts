@@ -68,6 +68,8 @@ export class NetworkKeeper {
 
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      // After news a step that fails, such as the removal of a network whose last container is just leaving, is near its end.
+      if (this.#isWoken) this.#backoff.reset();
       this.#isWoken = false;
       const isDone = await this.#pass(signal);
       if (isDone) this.#backoff.reset();

@@ -23,8 +23,12 @@ export async function runCheck(name, command, args) {
 /** The Node that runs this. */
 export const THIS_NODE = { name: `Node ${process.versions.node}`, path: process.execPath };
 
-/** The same for tests of built programs, which run on Node too instead of as the executable (test/support/programs.ts). */
-export const FORM_ON_NODE = { ...THIS_NODE, name: "Node alone", environment: { TULLE_FORM: "node" } };
+/** The same for tests of built programs, all of which are the executable then (test/support/programs.ts). */
+export const FORM_EXECUTABLE = {
+  ...THIS_NODE,
+  name: "the executable",
+  environment: { TULLE_FORM: "executable" },
+};
 
 /**
  * One vitest project, or several that may share the machine, on this Node or on another one; of their files those whose

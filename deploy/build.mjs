@@ -34,6 +34,7 @@ import path from "node:path";
 import process from "node:process";
 import { build } from "esbuild";
 import { BUNDLE, bundlePage, ROOT } from "./bundles.mjs";
+import { writeCodeCache } from "./code-cache.mjs";
 import { etcd3Protocol } from "./esbuild-etcd3.mjs";
 import { launcherText } from "./launcher.mjs";
 import { collectLicences } from "./licences.mjs";
@@ -60,8 +61,8 @@ const THREADS = {
 /** Packages with a native part stay packages: they are copied, not bundled. */
 const NATIVE = ["koffi"];
 
-/** Programs of the executable; the first is its own name, the others are links. The rest run on Node. */
-const COMPILED = ["tulle", "tulle-cni", "tulle-netavark"];
+/** The name of the executable; the other programs' names are links to it. */
+const EXECUTABLE = "tulle";
 
 const manifest = JSON.parse(readFileSync(path.join(ROOT, "package.json"), "utf8"));
 const packages = Object.keys(manifest.dependencies);
@@ -84,8 +85,10 @@ async function main() {
   for (const name of NATIVE.filter((native) => used.has(native))) copyNative(name);
   cpSync(path.join(ROOT, "deploy/node-loader.cjs"), path.join(LIB, "load.cjs"));
   for (const [name] of present) writeLauncher(name);
-  const compiled = hasCompiler() && present.length === Object.keys(PROGRAMS).length ? await compile() : null;
+  const isComplete = present.length === Object.keys(PROGRAMS).length;
+  const compiled = isComplete && hasCompiler() ? await compile() : null;
   for (const [name] of present) linkProgram(name, compiled !== null);
+  if (compiled === null) await makeCodeCache();
   const inputs = [programs, ...vendors].flatMap((bundles) => Object.keys(bundles.inputs));
   const licences = collectLicences(
     ROOT,
@@ -95,22 +98,28 @@ async function main() {
   writeFileSync(path.join(DIST, "LICENSES.txt"), licences);
   if (present.some(([name]) => name === "tulle")) await writeManual(ROOT, path.join(DIST, "share"));
   moveIntoPlace();
-  for (const [name, entry] of present) {
-    const form = compiled !== null && COMPILED.includes(name) ? "compiled" : "on Node";
-    console.log(`dist/bin/${name}  from ${entry}, ${form}`);
-  }
+  const form = compiled === null ? "on Node" : "compiled";
+  for (const [name, entry] of present) console.log(`dist/bin/${name}  from ${entry}, ${form}`);
   reportMissing();
 }
 
 function compile() {
-  return buildExecutable({ arch: process.arch, outFile: path.join(DIST, "bin", COMPILED[0]) });
+  return buildExecutable({ arch: process.arch, outFile: path.join(DIST, "bin", EXECUTABLE) });
 }
 
 /** Gives a program its place in dist/bin. */
 function linkProgram(name, isCompiled) {
-  if (isCompiled && name === COMPILED[0]) return;
-  const target = isCompiled && COMPILED.includes(name) ? COMPILED[0] : `../node/${name}`;
-  symlinkSync(target, path.join(DIST, "bin", name));
+  if (isCompiled && name === EXECUTABLE) return;
+  symlinkSync(isCompiled ? EXECUTABLE : `../node/${name}`, path.join(DIST, "bin", name));
+}
+
+/** For this Node. A machine on which the demo does not run gets none. */
+async function makeCodeCache() {
+  try {
+    await writeCodeCache(DIST);
+  } catch (error) {
+    console.log(error.message);
+  }
 }
 
 function moveIntoPlace() {

@@ -17,7 +17,7 @@ import { fileURLToPath } from "node:url";
 import { hasCompiler, runtimeFor } from "../package/bun-runtime.mjs";
 import { installMissingPackages } from "./debian-packages.mjs";
 import { otherNodes } from "./node-versions.mjs";
-import { FORM_EXECUTABLE, runCheck, runGuestSuite, runSuite, sum } from "./steps.mjs";
+import { FORM_NODE, runCheck, runGuestSuite, runSuite, sum } from "./steps.mjs";
 
 const FAST = ["unit", "codec", "property"];
 /** What is run on other versions of Node: the fast suites, and TLS with a real etcd. */
@@ -34,8 +34,8 @@ const ON_BUN = {
     ...["test/conformance/store/etcd-access", "test/conformance/store/consul-"],
   ],
 };
-/** End-to-end tests that run once more with the daemon of packages. */
-const E2E_IN_EXECUTABLE = ["walkthrough", "restart", "heal", "cli", "udp"].map(
+/** End-to-end tests that run once more with the programs on Node. */
+const E2E_ON_NODE = ["walkthrough", "restart", "heal", "cli", "udp"].map(
   (name) => `test/e2e/${name}.test.ts`,
 );
 /** A suite with more failures than this has a cause that another run does not take away. */
@@ -45,12 +45,7 @@ const suite = (name) => () => runSuite([name], reports);
 /** Side by side, each about as long as the others. `nodes` are the other versions of Node. */
 const lanes = (nodes) => [
   [suite("kernel"), suite("fault"), suite("packages"), ...nodes.map(runOnNode)],
-  [
-    suite("conformance"),
-    suite("e2e"),
-    runOnBun,
-    () => runSuite(["e2e"], reports, FORM_EXECUTABLE, E2E_IN_EXECUTABLE),
-  ],
+  [suite("conformance"), suite("e2e"), runOnBun, () => runSuite(["e2e"], reports, FORM_NODE, E2E_ON_NODE)],
   [() => runGuestSuite(reports), prepareEngines, suite("engines")],
 ];
 

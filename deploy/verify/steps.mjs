@@ -23,11 +23,11 @@ export async function runCheck(name, command, args) {
 /** The Node that runs this. */
 export const THIS_NODE = { name: `Node ${process.versions.node}`, path: process.execPath };
 
-/** The same for tests of built programs, all of which are the executable then (test/support/programs.ts). */
-export const FORM_EXECUTABLE = {
+/** The same for tests of built programs, all of which run on Node then (test/support/programs.ts). */
+export const FORM_NODE = {
   ...THIS_NODE,
-  name: "the executable",
-  environment: { TULLE_FORM: "executable" },
+  name: "programs on Node",
+  environment: { TULLE_FORM: "node" },
 };
 
 /**

@@ -9,7 +9,16 @@ import { Daemon } from "../../agent/demo/daemon.ts";
 import { hasCompiler } from "../../deploy/package/bun-runtime.mjs";
 import { enterBareRoot, fillBareRoot } from "../support/bare-root.ts";
 import { dataPathOf } from "../support/data-path.ts";
-import { fileStoreOf, type Host, onNode, PROGRAMS, ping, startPing, useLab } from "../support/hosts.ts";
+import {
+  fileStoreOf,
+  type Host,
+  MIN_PACKETS,
+  onNode,
+  PROGRAMS,
+  ping,
+  startPing,
+  useLab,
+} from "../support/hosts.ts";
 import { watchDevice } from "../support/monitor.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../support/netns.ts";
 
@@ -17,8 +26,6 @@ const EXECUTABLE = join(PROGRAMS, "tulle");
 const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
 /** The kernel ends the program when this process is gone (prctl(2), PR_SET_PDEATHSIG). */
 const END_WITH_US = ["setpriv", "--pdeathsig", "KILL"];
-/** Enough packets to prove that the ping ran through the whole of it. */
-const MIN_PACKETS = 30;
 
 /** Skipped, visibly, where npm has not installed Bun, unless CI is set. */
 function describeCompiled(name: string, body: () => void): void {
@@ -103,7 +110,9 @@ describeCompiled("the executable in a read-only root with the C library alone", 
     expect([added.status, added.stdout, added.stderr]).toEqual([0, expect.stringContaining("10.2."), ""]);
     const [{ address = "" }] = JSON.parse(added.stdout).ips;
     const other = peer.addContainer();
-    expect((await ping(other.netns, address.split("/")[0], 10)).lost).toEqual([]);
+    await peer.daemon.until(({ peers, kernel }) => peers.length === 1 && kernel.isConverged, "has its peer");
+    const { lost } = await ping(other.netns, address.split("/")[0], 10);
+    expect(lost, [host, peer].map(({ netns }) => dataPathOf(netns)).join("\n")).toEqual([]);
     expect(cni("CHECK", { prevResult: JSON.parse(added.stdout) }).status).toBe(0);
     expect(cni("DEL").status).toBe(0);
     expect(container.exec("ip", ["-o", "link"])).not.toContain("eth0");

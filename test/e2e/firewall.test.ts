@@ -1,11 +1,8 @@
 /** Traffic that only our rules let through, 100 packets each second, while agents, engines and rules change. */
 
 import { beforeAll, expect, it } from "vitest";
-import { fileStoreOf, type Host, startPing, useLab } from "../support/hosts.ts";
+import { fileStoreOf, type Host, MIN_PACKETS, startPing, useLab } from "../support/hosts.ts";
 import { describeAsRoot } from "../support/netns.ts";
-
-/** Enough packets to prove that the ping ran through the whole of it. */
-const MIN_PACKETS = 30;
 
 /** What flanneld makes of its default flags, in each of its modes. */
 const FLANNEL_IPTABLES = `*filter

@@ -5,13 +5,18 @@
 
 import { beforeAll, expect, it } from "vitest";
 import { dataPathOf } from "../support/data-path.ts";
-import { describeWithEtcd, type Host, type PingReport, startPing, useEtcdLab } from "../support/hosts.ts";
+import {
+  describeWithEtcd,
+  type Host,
+  MIN_PACKETS,
+  type PingReport,
+  startPing,
+  useEtcdLab,
+} from "../support/hosts.ts";
 import { watchDevice } from "../support/monitor.ts";
 import { SOON } from "../support/patience.ts";
 
 const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
-/** Enough packets to prove that the ping ran through the whole of it. */
-const MIN_PACKETS = 30;
 
 describeWithEtcd("a restart of the agent", () => {
   const net = useEtcdLab("restart", { hosts: 2, config: CONFIG });

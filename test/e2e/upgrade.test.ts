@@ -18,15 +18,22 @@ import {
   describeWithRelease,
   FORMER_RELEASES,
 } from "../support/former-release.ts";
-import { fileStoreOf, type Host, PROGRAMS, ping, startPing, useEtcdLab, useLab } from "../support/hosts.ts";
+import {
+  fileStoreOf,
+  type Host,
+  MIN_PACKETS,
+  PROGRAMS,
+  ping,
+  startPing,
+  useEtcdLab,
+  useLab,
+} from "../support/hosts.ts";
 import { watchDevice } from "../support/monitor.ts";
 import { SOON } from "../support/patience.ts";
 
 const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
 /** Another network in the same store, of a backend that only a newer version has. */
 const OTHER_PREFIX = "/other/network";
-/** Enough packets to prove that the pings ran through the whole step. */
-const MIN_PACKETS = 30;
 const SETTLE_MS = 500;
 
 interface Attached {

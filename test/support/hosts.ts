@@ -28,7 +28,7 @@ import { type EtcdCluster, missingEtcd, startEtcd } from "./etcd.ts";
 import { createTestNamespace, describeAsRoot, type TestNetns } from "./netns.ts";
 import { PROGRAMS, TULLED } from "./programs.ts";
 
-export { type PingReport, ping, startPing } from "./ping.ts";
+export { MIN_PACKETS, type PingReport, ping, startPing } from "./ping.ts";
 export { LAUNCHERS, onNode, PROGRAMS, TULLE, TULLED } from "./programs.ts";
 
 export type Lab = AnyLab<TestNetns>;

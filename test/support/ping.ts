@@ -30,6 +30,11 @@ export interface PingOptions {
   readonly from?: string;
 }
 
+/**
+ * Fewer packets, 10 ms apart, do not prove that a ping ran through a restart: a daemon is ready again after about 50 ms.
+ */
+export const MIN_PACKETS = 5;
+
 /** A ping that runs until it is told to stop. */
 export interface RunningPing {
   /** Ends it and tells what became of the packets. */

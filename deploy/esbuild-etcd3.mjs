@@ -12,6 +12,12 @@ import { createRequire } from "node:module";
 import path from "node:path";
 
 const VIRTUAL = "tulle:etcd3-protocol";
+/**
+ * grpc-js loads the protocols of its servers for channelz and ORCA by it, from files that no bundle has. With it comes the
+ * whole of protobufjs, a tenth of a program.
+ */
+const LOADER = "tulle:no-proto-loader";
+const NO_LOADER = `exports.loadSync = (file) => { throw new Error(file + " is not in this build"); };`;
 const IMPORT = /const proto_loader_1 = require\("@grpc\/proto-loader"\);/;
 const LOAD_CALL = /\(0, proto_loader_1\.loadSync\)\(`\$\{__dirname\}\/\.\.\/proto\/rpc\.proto`, /;
 
@@ -35,6 +41,10 @@ export function etcd3Protocol(root) {
         loader: "js",
         resolveDir: root,
       }));
+      builder.onResolve({ filter: /^@grpc\/proto-loader$/ }, ({ importer }) =>
+        importer.includes("/@grpc/grpc-js/") ? { path: LOADER, namespace: LOADER } : undefined,
+      );
+      builder.onLoad({ filter: /./, namespace: LOADER }, () => ({ contents: NO_LOADER, loader: "js" }));
     },
   };
 }

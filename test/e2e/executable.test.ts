@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Daemon } from "../../agent/demo/daemon.ts";
 import { hasCompiler } from "../../deploy/package/bun-runtime.mjs";
 import { enterBareRoot, fillBareRoot } from "../support/bare-root.ts";
-import { dataPathOf } from "../support/data-path.ts";
+import { dataPathOf, everythingOf } from "../support/data-path.ts";
 import {
   fileStoreOf,
   type Host,
@@ -112,7 +112,7 @@ describeCompiled("the executable in a read-only root with the C library alone", 
     const other = peer.addContainer();
     await peer.daemon.until(({ peers, kernel }) => peers.length === 1 && kernel.isConverged, "has its peer");
     const { lost } = await ping(other.netns, address.split("/")[0], 10);
-    expect(lost, [host, peer].map(({ netns }) => dataPathOf(netns)).join("\n")).toEqual([]);
+    expect(lost, [host.netns, container, peer.netns].map(everythingOf).join("\n")).toEqual([]);
     expect(cni("CHECK", { prevResult: JSON.parse(added.stdout) }).status).toBe(0);
     expect(cni("DEL").status).toBe(0);
     expect(container.exec("ip", ["-o", "link"])).not.toContain("eth0");

@@ -17,6 +17,14 @@ export function dataPathOf(netns: TestNetns, device = "flannel.1"): string {
   return sections.map(([title, text = ""]) => `${title}\n${normalise(text)}`).join("\n");
 }
 
+/** What decides about packets in a namespace, for the message of a test that lost some. */
+export function everythingOf(netns: TestNetns): string {
+  const script = `ip -s -d link; ip address; ip rule; ip route show table all; ip neighbour; bridge fdb; bridge -d link
+    grep . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/*/forwarding /proc/sys/net/ipv4/conf/*/rp_filter
+    nft list ruleset; cat /proc/net/snmp; ss -anu`;
+  return `--- ${netns.name}\n${netns.exec("sh", ["-c", `{ ${script}\n} 2>&1 || true`])}`;
+}
+
 /** Sorted lines without interface indexes. */
 function normalise(text: string): string {
   const lines = text.split("\n").map((line) => line.replace(/^\d+: /, "").trim());

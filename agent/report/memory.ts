@@ -3,6 +3,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { type Faults, guarded } from "../../ipam/faults.ts";
+import { releaseProgramPages } from "./program-pages.ts";
 
 /** Bun's own functions, in the executable. */
 const { Bun: bun } = globalThis as {
@@ -22,7 +23,10 @@ export function keepYoungSpaceSmall(): void {
 
 /** Frees, some moments later, what the first listing, the first pass and the first probes left behind. */
 export function collectAfterStart(faults: Faults): void {
-  const collect = guarded(faults, "freeing memory", collectAll);
+  const collect = guarded(faults, "freeing memory", () => {
+    collectAll();
+    releaseProgramPages();
+  });
   for (const ms of AFTER_START_MS) setTimeout(collect, ms).unref();
 }
 

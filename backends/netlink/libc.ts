@@ -79,6 +79,9 @@ const sys = {
   sendmmsg: declare<(fd: number, messages: number, count: number, flags: number) => number>(
     "int sendmmsg(int fd, uintptr_t messages, uint count, int flags)",
   ),
+  madvise: declare<(address: number, length: number, advice: number) => number>(
+    "int madvise(uintptr_t address, size_t length, int advice)",
+  ),
   recvmmsg: declare<(fd: number, messages: number, count: number, flags: number, timeout: number) => number>(
     "int recvmmsg(int fd, uintptr_t messages, uint count, int flags, uintptr_t timeout)",
   ),
@@ -248,6 +251,11 @@ export function sendmmsgAt(fd: number, messages: number, count: number, flags: n
 /** recvmmsg(2) without a timeout: how many messages were received. */
 export function recvmmsgAt(fd: number, messages: number, count: number, flags: number): number {
   return orErrno(sys.recvmmsg(fd, messages, count, flags, 0));
+}
+
+/** madvise(2) */
+export function madvise(address: number, length: number, advice: number): number {
+  return orErrno(sys.madvise(address, length, advice));
 }
 
 /** A running watch of a file descriptor. It ends silently when the last reference to it is dropped. */

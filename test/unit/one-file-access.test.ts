@@ -19,6 +19,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "agent/probes/kernel-counters.ts": PROC,
   "agent/host/privilege.ts": PROC,
   "agent/report/private-socket.ts": PROC,
+  "agent/report/program-pages.ts": PROC,
   "agent/host/received-packets.ts": PROC,
   "agent/host/instance-lock.ts": PROC,
   "backends/kernel/sysctl.ts": PROC,

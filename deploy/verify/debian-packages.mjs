@@ -37,6 +37,7 @@ const NEEDED = {
   fish: "fish",
   prometheus: "prometheus",
   rpmbuild: "rpm",
+  wg: "wireguard-tools",
   readelf: "binutils",
   "qemu-aarch64": "qemu-user",
   // The C library of the other processor: a file beside the folders of programs.

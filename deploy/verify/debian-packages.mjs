@@ -20,6 +20,7 @@ const NEEDED = {
   ping: "iputils-ping",
   sysctl: "procps",
   openssl: "openssl",
+  curl: "curl",
   python3: "python3",
   dockerd: "docker.io",
   busybox: "busybox-static",

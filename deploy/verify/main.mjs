@@ -42,11 +42,15 @@ const E2E_ON_NODE = ["walkthrough", "restart", "heal", "cli", "udp"].map(
 const MOST_UNSTEADY = 5;
 const ENGINE_TREE = fileURLToPath(new URL("debian-tree.mjs", import.meta.url));
 const suite = (name) => () => runSuite([name], reports);
-/** Side by side, each about as long as the others. `nodes` are the other versions of Node. */
+/**
+ * Side by side, each about as long as the others: tests wait for half of their time. `nodes` are the other versions of
+ * Node.
+ */
 const lanes = (nodes) => [
-  [suite("kernel"), suite("fault"), suite("packages"), ...nodes.map(runOnNode)],
-  [suite("conformance"), suite("e2e"), runOnBun, () => runSuite(["e2e"], reports, FORM_NODE, E2E_ON_NODE)],
-  [() => runGuestSuite(reports), prepareEngines, suite("engines")],
+  [suite("kernel"), suite("fault"), suite("packages"), suite("conformance")],
+  [suite("e2e"), () => runSuite(["e2e"], reports, FORM_NODE, E2E_ON_NODE)],
+  [prepareEngines, suite("engines")],
+  [() => runGuestSuite(reports), runOnBun, ...nodes.map(runOnNode)],
 ];
 
 installMissingPackages();

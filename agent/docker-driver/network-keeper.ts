@@ -17,6 +17,8 @@ import type { Settlement } from "./settle.ts";
 
 const EVERY_MS = 60_000;
 const RETRY_MS = { baseMs: 200, maxMs: 15_000 };
+/** A container that another host has just removed may be in the store this long after its engine has said so. */
+const LEAVING_MS = 1_000;
 
 export interface NetworkKeeperOptions {
   readonly context: DriverContext;
@@ -34,6 +36,8 @@ export class NetworkKeeper {
   readonly #problems = new Map<string, string>();
   /** Networks with a reserve of addresses. */
   readonly #prepared = new Set<NetworkId>();
+  /** Removals that a container somewhere stands against, and since when. */
+  readonly #contested = new Map<NetworkId, number>();
   #isWoken = false;
   #absent: ReadonlySet<string> = new Set();
   #engineProblem: string | null = "the Docker Engine API was not asked yet";
@@ -195,22 +199,42 @@ export class NetworkKeeper {
     signal: AbortSignal,
   ): Promise<{ readonly name: string; readonly problem: string } | null> {
     const { state, catalogue, feed, logger } = this.#context;
+    let kept: { readonly name: string; readonly problem: string } | null = null;
     for (const id of [...state.removals]) {
       const name = feed.view.networks.get(id)?.name ?? id;
       try {
-        await catalogue.remove(id, signal);
-        await this.#untilOutOfView(id, signal);
-        logger.info("network removed from the store", { network: name });
+        // A user may have created it again meanwhile.
+        if (!this.#isHere(id)) {
+          await catalogue.remove(id, signal);
+          await this.#untilOutOfView(id, signal);
+          logger.info("network removed from the store", { network: name });
+        }
       } catch (error) {
         const usedBy = error instanceof ConflictError ? error.details.usedBy : undefined;
-        if (typeof usedBy !== "string")
-          return { name, problem: `cannot be removed from the store yet: ${errorMessage(error)}` };
+        const pending = { name, problem: `cannot be removed from the store yet: ${errorMessage(error)}` };
+        if (typeof usedBy !== "string") return pending;
+        if (this.#mayEndSoon(id)) {
+          kept ??= pending;
+          continue;
+        }
         await this.#tellPutBack(id, name, usedBy, error, signal);
       }
+      this.#contested.delete(id);
       state.removals.delete(id);
       await state.saveNetworks();
     }
-    return null;
+    return kept;
+  }
+
+  #isHere(id: NetworkId): boolean {
+    return [...this.#context.state.networks.values()].some(({ network }) => network === id);
+  }
+
+  #mayEndSoon(id: NetworkId): boolean {
+    const nowMs = this.#context.clock.monotonicMs();
+    const sinceMs = this.#contested.get(id) ?? nowMs;
+    this.#contested.set(id, sinceMs);
+    return nowMs - sinceMs < LEAVING_MS;
   }
 
   /** On this host by log and status, on all by a record, on which nothing depends. */

@@ -103,6 +103,19 @@ describe("a network created with --ipam-driver tulle", () => {
     ]);
   });
 
+  it("goes away although its last container was still leaving another host", async () => {
+    await one.engine.create("ov_net1", OURS);
+    await appears(two, "ov_net1");
+    await one.engine.run("bbox1", "ov_net1");
+    await eventually(() => membersOf(two, "ov_net1").length === 1);
+    await two.engine.remove("ov_net1");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect([two.networkNames(), two.driver.status().notices]).toEqual([[], []]);
+    await one.engine.removeContainer("bbox1");
+    await disappears(one, "ov_net1");
+    expect([two.networkNames(), two.driver.status().notices]).toEqual([[], []]);
+  });
+
   it("stays wanted away while the store does not say what uses it", async () => {
     await one.engine.create("ov_net1", OURS);
     await appears(two, "ov_net1");

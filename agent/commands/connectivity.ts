@@ -62,14 +62,20 @@ function parseCount(text: string): number {
 }
 
 async function survey(
-  { devices, interfaces }: TargetList,
+  { devices, interfaces, sources }: TargetList,
   targets: readonly ProbeTarget[],
   count: number,
   { signal, err }: CommandContext,
 ) {
   const now = (): number => systemClock.monotonicMs();
   const netlink = NetlinkConnection.open();
-  const facts = new FactsReader({ netlink, now, devices: () => devices, interfaces: () => interfaces });
+  const facts = new FactsReader({
+    netlink,
+    now,
+    devices: () => devices,
+    interfaces: () => interfaces,
+    sources: () => sources,
+  });
   const echo = openEchoLines(now, { ...DEAF, notice: (notice) => facts.notice(notice) });
   const expiry = setInterval(() => echo.expire(), EXPIRE_MS);
   try {

@@ -39,7 +39,7 @@ import { fallbackConfig, fallbackProblem } from "../network/fallback-carrier.ts"
 import { familiesOf, ownAddressProblem } from "../network/network-support.ts";
 import { hostFactsOf } from "../network/tunnel-host.ts";
 import type { Cause } from "../probes/causes.ts";
-import { LimitWatch } from "../probes/limit-watch.ts";
+import { HostWatch } from "../probes/host-watch.ts";
 import { askControl } from "../report/control.ts";
 import { isAnswered } from "../report/private-socket.ts";
 import type { StatusReport } from "../report/status.ts";
@@ -285,6 +285,7 @@ function networkView(audit: Audit, chosen: ChosenInterfaces, report: StatusRepor
     problem === null && attrs !== null && (isProgrammed ? paths.has(key) : !hasAddressOf(attrs, chosen));
   return {
     interfaces: mapFamilies(chosen, ({ link }) => link.name),
+    sources: mapFamilies(chosen, ({ address }) => address),
     devices: isProgrammed ? (report?.devices.map(({ name }) => name) ?? []) : null,
     ownSubnets: own?.subnets ?? {},
     peers: audit.leases.filter(isPeer).map(({ key, subnets, attrs }) => ({
@@ -360,8 +361,10 @@ async function lookAtNames(): Promise<readonly Finding[]> {
 }
 
 function readLimits(netlink: NetlinkConnection): readonly Cause[] {
-  const watch = new LimitWatch({
+  const watch = new HostWatch({
     netlink,
+    // Forwarding has a check of its own, which needs no second look.
+    ownSubnets: () => ({}),
     clock: systemClock,
     logger: silentLogger,
     faults: new Faults(silentLogger),

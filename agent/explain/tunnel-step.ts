@@ -81,7 +81,8 @@ export function followVxlan(scene: Scene, link: Link, mac: Mac): Outer {
     source: vxlan.local,
     protocol: "udp",
     port: vxlan.port,
-    boundTo: kernel.link(vxlan.parentIndex),
+    // The parent is for the default destination alone: an entry names its own device, or none (vxlan_xmit_one).
+    boundTo: entry === undefined ? kernel.link(vxlan.parentIndex) : null,
     addedBytes: IP_BYTES[remote.family] + UDP_BYTES + VXLAN_BYTES,
     what: `VXLAN packets (VNI ${vxlan.vni})`,
   };

@@ -23,6 +23,7 @@ export function pathProblems(
 ): readonly string[] {
   const check = sampledRoutingCheck({
     interfaces: mapFamilies(host.uplinks, (uplink) => uplink.interface),
+    sources: mapFamilies(host.uplinks, (uplink) => uplink.address),
     devices: backend.devices,
     ownSubnets,
     peers: [...peers].map((peer) => ({

@@ -11,10 +11,11 @@ import type { TunnelEvidence } from "./tunnel-watch.ts";
 /** Every cause, with what to do about it. */
 export const CAUSES = {
   "interface-down": "bring the interface up, or mend its cable or virtual port",
-  "path-diverted": 'delete the rule or route; "ip route get" shows which one takes the packets',
+  "path-diverted":
+    'delete the rule, route or address that takes the packets; "ip rule", "ip route get" and "ip address" show it',
   "no-route": "give this host a route to the peer's public address",
   "local-firewall":
-    'let the firewall of this host accept the tunnel\'s packets: "nft list ruleset" and "iptables-save" show the rule',
+    'let the firewall of this host accept the tunnel\'s packets: "nft list ruleset", "iptables-save" and "ip xfrm policy" show the rule',
   "host-down": "start the peer; if it has left for good, delete its lease",
   "host-unreachable": "look at the peer and at the network between: neither answers",
   "tunnel-filtered":
@@ -38,6 +39,8 @@ export const CAUSES = {
     "start the agent on the peer, or mend its way to the store; if it has left for good, revoke its lease",
   "store-stale": "mend the store or the way to it; until then this host learns of no change",
   "conntrack-full": "raise net.netfilter.nf_conntrack_max; the kernel drops new connections",
+  "forwarding-off":
+    "switch forwarding on (sysctl -w net.ipv4.ip_forward=1, for IPv6 net.ipv6.conf.all.forwarding=1), or start tulled with --ip-forward",
   "neighbours-full":
     "raise net.ipv4.neigh.default.gc_thresh3 (for IPv6 net.ipv6...); the kernel reaches no new neighbour",
 } as const;
@@ -52,6 +55,7 @@ const HOST_CAUSES: ReadonlySet<CauseCode> = new Set([
   "store-stale",
   "conntrack-full",
   "neighbours-full",
+  "forwarding-off",
 ]);
 
 /** Which packets do not pass, as far as that can be told. */

@@ -1,4 +1,4 @@
-/** Watches for limits of this host's kernel whose excess costs packets, whatever the path: tables that are full. */
+/** Watches for what makes this host drop packets, whatever the path: full tables of the kernel, forwarding that is off. */
 
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import {
@@ -6,11 +6,12 @@ import {
   encodeNeighbourTableDump,
   type NeighbourTable,
 } from "../../backends/netlink/neighbour-table.ts";
-import { FAMILIES } from "../../ipam/addresses/ip.ts";
+import { FAMILIES, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { type Cause, causeOf } from "./causes.ts";
+import { forwardingTrouble } from "./forwarding.ts";
 import { type ConnectionTable, readConnectionTable } from "./kernel-counters.ts";
 
 /** Of the limit: what comes next is dropped. */
@@ -19,26 +20,29 @@ const INTERVAL_MS = 10_000;
 /** Something that was refused this lately is still a problem. */
 const RECENT_MS = 60_000;
 
-export interface LimitWatchOptions {
+export interface HostWatchOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly faults: Faults;
   readonly netlink: NetlinkConnection;
+  /** Of whose containers this host forwards the packets. */
+  readonly ownSubnets: () => PerFamily<Prefix>;
 }
 
-export class LimitWatch {
-  readonly #options: LimitWatchOptions;
+export class HostWatch {
+  readonly #options: HostWatchOptions;
   #troubles: readonly Cause[] = [];
   #refusals: bigint | null = null;
   #refusedMs = Number.NEGATIVE_INFINITY;
   #dropped: number | null = null;
   #droppedMs = Number.NEGATIVE_INFINITY;
+  #wasForwarding = true;
 
-  constructor(options: LimitWatchOptions) {
+  constructor(options: HostWatchOptions) {
     this.#options = options;
   }
 
-  /** The limits that are reached, as of the last look. */
+  /** As of the last look. */
   get troubles(): readonly Cause[] {
     return this.#troubles;
   }
@@ -46,7 +50,7 @@ export class LimitWatch {
   /** Looks every ten seconds until the signal fires. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, faults } = this.#options;
-    const look = guarded(faults, "looking at the kernel's limits", () => this.look());
+    const look = guarded(faults, "looking for what drops packets on this host", () => this.look());
     while (!signal.aborted) {
       look();
       await clock.sleep(INTERVAL_MS, signal).catch(() => undefined);
@@ -55,12 +59,16 @@ export class LimitWatch {
 
   /** Takes a look. Throws NetlinkError. */
   look(): void {
-    const { clock, netlink } = this.#options;
+    const { clock, netlink, ownSubnets } = this.#options;
     const nowMs = clock.monotonicMs();
     const tables = FAMILIES.flatMap((family) =>
       netlink.dump(encodeNeighbourTableDump(family), decodeNeighbourTable),
     );
-    const troubles = [this.#connections(readConnectionTable(), nowMs), this.#neighbours(tables, nowMs)];
+    const troubles = [
+      this.#connections(readConnectionTable(), nowMs),
+      this.#neighbours(tables, nowMs),
+      this.#forwarding(forwardingTrouble(netlink, ownSubnets())),
+    ];
     this.#change(troubles.filter((trouble) => trouble !== null));
   }
 
@@ -88,14 +96,20 @@ export class LimitWatch {
     );
   }
 
+  /** Who makes the bridge may enable forwarding a moment later: a second look decides. */
+  #forwarding(trouble: Cause | null): Cause | null {
+    const isLasting = trouble !== null && !this.#wasForwarding;
+    this.#wasForwarding = trouble === null;
+    return isLasting ? trouble : null;
+  }
+
   #change(troubles: readonly Cause[]): void {
     const { logger } = this.#options;
     const had = new Set(this.#troubles.map(({ code }) => code));
     for (const { code, text, remedy } of troubles) {
-      if (!had.delete(code))
-        logger.warn("a limit of the kernel is reached", { cause: code, seen: text, remedy });
+      if (!had.delete(code)) logger.warn("this host drops packets", { cause: code, seen: text, remedy });
     }
-    for (const code of had) logger.info("a limit of the kernel is no longer reached", { cause: code });
+    for (const code of had) logger.info("this host no longer drops packets", { cause: code });
     this.#troubles = troubles;
   }
 }

@@ -17,7 +17,7 @@ import {
   NUD_REACHABLE,
   NUD_STALE,
 } from "../../backends/netlink/neighbour.ts";
-import type { Family, PerFamily } from "../../ipam/addresses/ip.ts";
+import type { Address, Family, PerFamily } from "../../ipam/addresses/ip.ts";
 import type { RoutingTables } from "../routing/route-judgement.ts";
 import { checkRouting } from "../routing/routing-check.ts";
 import type { LinkState, LocalFacts, Obstacle } from "./causes.ts";
@@ -32,6 +32,8 @@ export interface FactsReaderOptions {
   readonly devices: () => readonly string[];
   /** The interfaces that carry the tunnel. */
   readonly interfaces: () => PerFamily<string>;
+  /** This host's addresses that tunnel packets come from. */
+  readonly sources: () => PerFamily<Address>;
   /** Monotonic, in milliseconds. */
   readonly now: () => number;
 }
@@ -135,6 +137,7 @@ export class FactsReader {
     const [problem] = checkRouting(this.#options.netlink, {
       peers: [{ key: peer, subnets: [subnet], publicAddresses: [outer], devices }],
       interfaces,
+      sources: this.#options.sources(),
       ownAddresses: [],
       withLongerRoutes: false,
       tables: (read) => this.#explanation(read),

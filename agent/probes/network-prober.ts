@@ -24,7 +24,7 @@ import { readUses } from "./usage.ts";
 /** What is probed, at this moment. */
 export interface ProbedNetwork {
   readonly backend: ProbedBackend;
-  readonly uplinks: PerFamily<Pick<Uplink, "interface">>;
+  readonly uplinks: PerFamily<Pick<Uplink, "interface" | "address">>;
   readonly peers: ReadonlyMap<LeaseKey, Lease>;
   /** Our lease's. */
   readonly ownKey: LeaseKey;
@@ -80,6 +80,7 @@ export function targetList(network: Omit<ProbedNetwork, "ownKey">): TargetList {
     targets,
     devices: network.backend.devices,
     interfaces: mapFamilies(network.uplinks, (uplink) => uplink.interface),
+    sources: mapFamilies(network.uplinks, (uplink) => uplink.address),
     hostNames: Object.fromEntries(
       [...network.peers.values()].flatMap((peer) => {
         const name = network.hostNameOf(peer);
@@ -126,6 +127,7 @@ export class NetworkProber {
       now,
       devices: () => network().backend.devices,
       interfaces: () => mapFamilies(network().uplinks, (uplink) => uplink.interface),
+      sources: () => mapFamilies(network().uplinks, (uplink) => uplink.address),
     });
     this.#longer = new LongerRoutes({
       ...runtime,

@@ -1,7 +1,7 @@
 /** The daemon's targets as JSON, for programs that probe on their own: written and read here. */
 
 import type { TunnelKind } from "../../backends/probe/tunnel-packet.ts";
-import { Address, FAMILIES, type Family, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import { Address, compactPerFamily, type Family, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { CodecError, TulleError } from "../../ipam/errors.ts";
 import { isJsonObject, type JsonValue } from "../../ipam/json.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
@@ -13,6 +13,8 @@ export interface TargetList {
   readonly devices: readonly string[];
   /** The interfaces that carry the tunnel. */
   readonly interfaces: PerFamily<string>;
+  /** This host's addresses that tunnel packets come from; none from a daemon that does not tell. */
+  readonly sources: PerFamily<Address>;
   /** Names of hosts by their leases, where they are known. */
   readonly hostNames: Readonly<Record<LeaseKey, string>>;
 }
@@ -33,21 +35,24 @@ export function readTargets(answer: unknown): TargetList {
   if (!isJsonObject(answer) || !Array.isArray(answer.targets) || !Array.isArray(answer.devices)) {
     throw new CodecError("the daemon's answer is no list of peers: its version may differ; restart it");
   }
-  const interfaces = isJsonObject(answer.interfaces) ? answer.interfaces : {};
   const hostNames = isJsonObject(answer.hostNames) ? answer.hostNames : {};
   return {
     targets: answer.targets.map(readTarget),
     devices: answer.devices.map(String),
-    interfaces: Object.fromEntries(
-      FAMILIES.flatMap((family) => {
-        const name = interfaces[family];
-        return typeof name === "string" ? [[family, name] as const] : [];
-      }),
-    ),
+    interfaces: readPerFamily(answer.interfaces, (name) => name),
+    sources: readPerFamily(answer.sources, (address) => Address.parse(address)),
     hostNames: Object.fromEntries(
       Object.entries(hostNames).flatMap(([lease, name]) => (typeof name === "string" ? [[lease, name]] : [])),
     ),
   };
+}
+
+function readPerFamily<T>(value: JsonValue | undefined, read: (text: string) => T): PerFamily<T> {
+  const given = isJsonObject(value) ? value : {};
+  return compactPerFamily((family) => {
+    const text = given[family];
+    return typeof text === "string" ? read(text) : undefined;
+  });
 }
 
 function readTarget(value: JsonValue): ProbeTarget {

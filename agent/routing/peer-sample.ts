@@ -15,8 +15,9 @@ export interface PeerView {
 }
 
 export interface NetworkView {
-  /** The interfaces that carry the tunnel. */
+  /** The interfaces that carry the tunnel, and this host's addresses there. */
   readonly interfaces: PerFamily<string>;
+  readonly sources: PerFamily<Address>;
   /** The devices of the backend; null while nothing is programmed, which checks public addresses only. */
   readonly devices: readonly string[] | null;
   readonly ownSubnets: PerFamily<Prefix>;
@@ -46,7 +47,9 @@ function checkOf(
   peers: readonly PeerView[],
 ): Omit<RoutingCheckOptions, "withLongerRoutes"> {
   return {
-    interfaces: network.interfaces,
+    // A path that works may lead by another interface.
+    interfaces: {},
+    sources: network.sources,
     ownAddresses: Object.values(network.ownSubnets).map(({ base }) => base.plus(1)),
     peers: peers.map((peer) => routedPeer(network, peer)),
   };

@@ -8,6 +8,7 @@ import {
   RT_TABLE_LOCAL,
   RT_TABLE_MAIN,
   RTN_BLACKHOLE,
+  RTN_LOCAL,
   RTN_PROHIBIT,
   RTN_UNICAST,
   RTN_UNREACHABLE,
@@ -30,8 +31,8 @@ export interface Lookup {
   readonly address: Address;
   /** What rules selected by; null when the kernel chose it. */
   readonly source: Address | null;
-  /** The devices that a packet to the address may leave by. */
-  readonly expected: readonly string[];
+  /** The devices that a packet to the address may leave by; null for all. */
+  readonly expected: readonly string[] | null;
   readonly answer: LookupAnswer;
 }
 
@@ -68,11 +69,12 @@ export function obstacleOf(lookup: Lookup, tables: RoutingTables): string | null
   const { answer, expected } = lookup;
   if (answer.type === "error") return discardedBy(lookup, tables, answer.errnoName);
   const { route, device } = answer;
+  if (route.type === RTN_LOCAL) return `do not leave this host, which has that address itself (${device})`;
   if (route.type !== RTN_UNICAST) {
-    const type = DISCARDING_TYPES.get(route.type) ?? "local";
+    const type = DISCARDING_TYPES.get(route.type) ?? "foreign";
     return `match the ${type} route ${route.destination} of table ${tableName(route.table)}`;
   }
-  if (expected.includes(device)) return null;
+  if (expected === null || expected.includes(device)) return null;
   const leads = `leave by ${device}, not ${expected.join(" or ")}`;
   const named = `route ${route.destination} of table ${tableName(route.table)}`;
   const rule = ruleTo(route.table, lookup, tables.rules);

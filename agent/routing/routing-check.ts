@@ -17,13 +17,7 @@ import {
   RTN_UNICAST,
 } from "../../backends/netlink/route.ts";
 import { decodeRule, encodeRuleDump } from "../../backends/netlink/rule.ts";
-import {
-  type Address,
-  compactPerFamily,
-  FAMILIES,
-  type PerFamily,
-  type Prefix,
-} from "../../ipam/addresses/ip.ts";
+import { type Address, FAMILIES, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import {
   type LookupAnswer,
   longerRoutes,
@@ -44,8 +38,10 @@ export interface RoutedPeer {
 
 export interface RoutingCheckOptions {
   readonly peers: readonly RoutedPeer[];
-  /** The interfaces that carry the tunnel. */
+  /** The interfaces that carry the tunnel; where packets to public addresses may leave by others, none. */
   readonly interfaces: PerFamily<string>;
+  /** This host's addresses that tunnel packets come from: the kernel binds them to these, and to no interface. */
+  readonly sources: PerFamily<Address>;
   /** First addresses of this host's own subnets: containers' packets are forwarded with such sources. */
   readonly ownAddresses: readonly Address[];
   /** Search all routes for those that take a part of a peer's subnet. */
@@ -83,7 +79,6 @@ class RoutingCheck {
   readonly #connection: NetlinkConnection;
   readonly #options: RoutingCheckOptions;
   readonly #names: ReadonlyMap<number, string>;
-  readonly #parents: PerFamily<Link>;
   readonly #localSources: readonly Address[];
   #tables: RoutingTables | null = null;
   /** Per cause: the sentence of the first peer, and the peers that it concerns. */
@@ -94,9 +89,6 @@ class RoutingCheck {
     this.#options = options;
     const links: readonly Link[] = connection.dump(encodeLinkDump(), decodeLink);
     this.#names = new Map(links.map(({ index, name }) => [index, name]));
-    this.#parents = compactPerFamily((family) =>
-      links.find(({ name }) => name === options.interfaces[family]),
-    );
     this.#localSources = options.ownAddresses.filter((address) => this.#isLocal(address));
   }
 
@@ -109,10 +101,14 @@ class RoutingCheck {
         this.#look(peer, address, peer.devices, source === null ? {} : { source });
     }
     for (const address of peer.publicAddresses) {
-      const parent = this.#parents[address.family];
-      const binding = parent === undefined ? {} : { outputIndex: parent.index };
       const expected = this.#options.interfaces[address.family];
-      if (expected !== undefined) this.#look(peer, address, [expected], binding);
+      const source = this.#options.sources[address.family];
+      this.#look(
+        peer,
+        address,
+        expected === undefined ? null : [expected],
+        source === undefined ? {} : { source },
+      );
     }
   }
 
@@ -135,10 +131,16 @@ class RoutingCheck {
     });
   }
 
-  #look(peer: RoutedPeer, address: Address, expected: readonly string[], options: LookupOptions): void {
+  /** `expected`: devices that the packet may leave by; null for all. */
+  #look(
+    peer: RoutedPeer,
+    address: Address,
+    expected: readonly string[] | null,
+    options: LookupOptions,
+  ): void {
     const answer = this.#lookup(address, options);
-    if (answer.type === "route" && answer.route.type === RTN_UNICAST && expected.includes(answer.device))
-      return;
+    const isRoute = answer.type === "route" && answer.route.type === RTN_UNICAST;
+    if (isRoute && (expected?.includes(answer.device) ?? true)) return;
     this.#tables ??= this.#explanation();
     const obstacle = obstacleOf({ address, source: options.source ?? null, expected, answer }, this.#tables);
     if (obstacle !== null) this.#note(peer, `packets to ${address} ${obstacle}`, obstacle);

@@ -40,6 +40,7 @@ const ETH_P_IPV6 = 0x86dd;
 
 /** linux/if_packet.h: `struct sockaddr_ll` and the types of packets in it. */
 const SOCKADDR_LL_BYTES = 20;
+const PACKET_OTHERHOST = 3;
 const PACKET_OUTGOING = 4;
 
 /** Headers of the tunnel, and of what is inside. */
@@ -117,7 +118,10 @@ export class TunnelTap {
 
   #decode(packet: Buffer): TapEvent | null {
     if (this.#from.readUInt16BE(2) === ETH_P_ARP) return decodeArpReply(packet);
-    const isOutgoing = this.#from.readUInt8(10) === PACKET_OUTGOING;
+    const type = this.#from.readUInt8(10);
+    // A switch that does not know a hardware address sends its packets to all: they are not for this host.
+    if (type === PACKET_OTHERHOST) return null;
+    const isOutgoing = type === PACKET_OUTGOING;
     for (const kind of this.#kinds) {
       const decoded = decodeTunnelPacket(packet, kind);
       if (decoded !== null) return { type: "packet", isOutgoing, packet: decoded };

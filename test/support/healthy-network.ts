@@ -1,7 +1,7 @@
 import { type EtcdLab, type Host, TULLE } from "./hosts.ts";
 
 /** What the log says of a broken path, or of a limit that is reached. */
-const ALARM = /(?:path to a peer is broken|paths to peers are broken|a limit of the kernel is reached)/;
+const ALARM = /(?:path to a peer is broken|paths to peers are broken|this host drops packets)/;
 
 /** How the agents go on: most are stopped, some are killed, some give their lease back. */
 const DISTURBANCES: readonly ((net: EtcdLab, host: Host) => Promise<void>)[] = [

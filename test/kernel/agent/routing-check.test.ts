@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { checkRouting, type RoutedPeer } from "../../../agent/routing/routing-check.ts";
 import { NetlinkConnection } from "../../../backends/netlink/connection.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
-import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
+import { Address, type PerFamily, Prefix } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 
 const PEER: RoutedPeer = {
@@ -41,9 +41,10 @@ describeAsRoot("routing check", () => {
     netns.dispose();
   });
 
-  function problems(peers = [PEER]): readonly string[] {
+  function problems(peers = [PEER], interfaces: PerFamily<string> = { 4: "eth0" }): readonly string[] {
     const ownAddresses = [Address.parse("10.2.1.1"), Address.parse("10.99.0.1")];
-    const options = { peers, interfaces: { 4: "eth0" }, ownAddresses, withLongerRoutes: true };
+    const sources = { 4: Address.parse("192.168.50.11") };
+    const options = { peers, interfaces, sources, ownAddresses, withLongerRoutes: true };
     return checkRouting(connection, options).map(({ message }) => message);
   }
 
@@ -100,10 +101,30 @@ describeAsRoot("routing check", () => {
       ["route add unreachable 192.168.50.12"],
       "packets to 192.168.50.12 are discarded",
     ],
+    [
+      "a rule for tunnel packets",
+      ["route add blackhole default table 100", "rule add from 192.168.50.11 lookup 100 priority 7"],
+      "packets to 192.168.50.12 are discarded: blackhole route 0.0.0.0/0 of table 100",
+    ],
+    [
+      "a peer's public address on this host",
+      ["address add 192.168.50.12/32 dev lo", "link set lo up"],
+      "packets to 192.168.50.12 do not leave this host, which has that address itself (lo)",
+    ],
+    [
+      "another interface for tunnel packets",
+      ["route add 192.168.50.12/32 dev eth1"],
+      "packets to 192.168.50.12 leave by eth1, not eth0: route 192.168.50.12/32 of table main",
+    ],
   ])("names %s", (_name, lines, expected) => {
     netns.ip(...lines);
     expect(problems().join("\n")).toContain(expected);
     expect(problems().join("\n")).toContain("lease 10.2.3.0-24: ");
+  });
+
+  it("lets tunnel packets leave by any interface where none is named", () => {
+    netns.ip("route add 192.168.50.12/32 dev eth1");
+    expect(problems([PEER], {})).toEqual([]);
   });
 
   it("counts the peers behind one cause", () => {

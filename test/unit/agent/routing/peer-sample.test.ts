@@ -18,7 +18,8 @@ function network(count: number, changes: Partial<NetworkView> = {}): NetworkView
     }),
   );
   const ownSubnets = { 4: Prefix.parse("10.99.3.0/24") };
-  return { interfaces: { 4: "eth0" }, devices: ["flannel.1"], ownSubnets, peers, ...changes };
+  const sources = { 4: Address.parse("192.168.0.77") };
+  return { interfaces: { 4: "eth0" }, sources, devices: ["flannel.1"], ownSubnets, peers, ...changes };
 }
 
 it("a full check takes every peer, with the device of its path", () => {

@@ -41,22 +41,30 @@ export interface RunningPing {
   stop(): Promise<PingReport>;
 }
 
-/**
- * Once one answer has come, ping waits for the last only two round trips more, but at least the time between two packets
- * (__schedule_exit in iputils): in the emulated guest that is too short.
- */
+/** In the emulated guest a packet takes long. */
 const COUNTED_INTERVAL_MS = process.env.TULLE_GUEST ? 200 : 10;
 
-/** Sends `count` packets and waits at most a second for the last answer. */
+/**
+ * How long the last answer may take. ping itself waits for two round trips only, but at least the time between two packets,
+ * once one answer has come (__schedule_exit in iputils): so it sends further packets meanwhile.
+ */
+const LAST_ANSWER_MS = 1_000;
+
+/** Sends `count` packets, and some more while the last answers are awaited, for at most a second. */
 export async function ping(
   source: Namespace,
   target: string,
   count: number,
   options: PingOptions = {},
 ): Promise<PingReport> {
-  const { output, ended } = spawnPing(source, target, ["-c", `${count}`, "-W", "1"], {
-    intervalMs: COUNTED_INTERVAL_MS,
+  const { intervalMs = COUNTED_INTERVAL_MS } = options;
+  const most = count + Math.ceil(LAST_ANSWER_MS / intervalMs);
+  const { child, output, ended } = spawnPing(source, target, ["-c", `${most}`, "-W", "0.1"], {
     ...options,
+    intervalMs,
+  });
+  child.stdout?.on("data", () => {
+    if (readReport(output(), count).lost.length === 0) child.kill("SIGINT");
   });
   await ended;
   return readReport(output(), count);

@@ -16,16 +16,21 @@ const server = createListener({ part: "the test", faults, answer: () => text(200
 await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
 
 const taken: number[] = [];
-try {
-  for (;;) taken.push(openSync("/dev/null", "r"));
-} catch (error) {
-  if ((error as NodeJS.ErrnoException).code !== "EMFILE") throw error;
-}
+takeAll();
 const failure = await new CommandRunner().run("true", []).catch((error: Error) => error.message);
+// The runtime may have closed some of its own meanwhile.
+takeAll();
 process.stdout.write(`${JSON.stringify({ port: (server.address() as AddressInfo).port, failure })}\n`);
 
 process.stdin.once("data", () => {
   for (const descriptor of taken) closeSync(descriptor);
   process.stdin.destroy();
 });
+function takeAll(): void {
+  try {
+    for (;;) taken.push(openSync("/dev/null", "r"));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EMFILE") throw error;
+  }
+}
 process.once("SIGTERM", () => process.exit(0));

@@ -155,6 +155,29 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     cause: "path-diverted",
     seen: /99/,
   },
+  "a policy rule takes the tunnel's packets": {
+    on: {
+      host1: [
+        "ip rule add from 192.168.50.11 priority 99 lookup 100",
+        "ip route add blackhole default table 100",
+      ],
+    },
+    undo: { host1: ["ip rule delete priority 99", "ip route flush table 100"] },
+    cause: "path-diverted",
+    seen: /packets to 192\.168\.50\.12 are discarded: blackhole route 0\.0\.0\.0\/0 of table 100/,
+  },
+  "this host has the peer's address": {
+    on: { host1: ["ip address add 192.168.50.12/32 dev lo"] },
+    undo: { host1: ["ip address delete 192.168.50.12/32 dev lo"] },
+    cause: "path-diverted",
+    seen: /packets to 192\.168\.50\.12 do not leave this host, which has that address itself \(lo\)/,
+  },
+  "the peer has a wrong hardware address for this host": {
+    on: { host2: ["ip neighbour replace 192.168.50.11 lladdr 02:00:00:00:00:99 dev eth0 nud permanent"] },
+    undo: { host2: ["ip neighbour delete 192.168.50.11 dev eth0"] },
+    cause: "host-unreachable",
+    seen: /no longer answers, neither through the tunnel nor at 192\.168\.50\.12/,
+  },
   "a longer route takes a part of the packets": {
     on: { host1: ["ip route add blackhole LONGER"] },
     undo: { host1: ["ip route delete blackhole LONGER"] },
@@ -163,15 +186,15 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   },
   "reverse path filtering drops the peer's packets": {
     on: {
-      host1: [
-        "ip link add eth1 type veth peer name eth1b",
-        "ip link set eth1 up",
-        "ip link set eth1b up",
-        "ip route add 192.168.50.12/32 dev eth1",
-        "sysctl -qw net.ipv4.conf.eth0.rp_filter=1",
+      // Another interface of this host on the link, by which the peer's packets come.
+      lan: [
+        "ip link add second type veth peer name eth1 address 02:00:00:00:00:71 netns HOST1",
+        "ip link set second master lan up",
       ],
+      host1: ["ip link set eth1 up", "sysctl -qw net.ipv4.conf.eth1.rp_filter=1"],
+      host2: ["ip neighbour replace 192.168.50.11 lladdr 02:00:00:00:00:71 dev eth0 nud permanent"],
     },
-    undo: { host1: ["sysctl -qw net.ipv4.conf.eth0.rp_filter=0", "ip link delete eth1"] },
+    undo: { host2: ["ip neighbour delete 192.168.50.11 dev eth0"], host1: ["ip link delete eth1"] },
     cause: "reverse-path-filter",
     seen: /dropped \d+ packets by reverse path filtering/,
   },
@@ -204,7 +227,10 @@ describeWithEtcd("probes of the paths to peers", () => {
     for (const [place, commands = []] of Object.entries(all)) {
       const host: Host | null = places[place as keyof Commands];
       for (const command of commands) {
-        const text = command.replace("SUBNET", subnet).replace("LONGER", subnet.replace(".0/24", ".128/25"));
+        const text = command
+          .replace("SUBNET", subnet)
+          .replace("LONGER", subnet.replace(".0/24", ".128/25"))
+          .replace("HOST1", net.host(1).netns.name);
         if (host === null) net.lab.lan.exec("sh", ["-c", text]);
         else host.run("sh", "-c", text);
       }
@@ -241,5 +267,17 @@ describeWithEtcd("probes of the paths to peers", () => {
     undo = () => undefined;
     const states = async () => (await daemon.status())?.peers.map(({ health }) => health?.state);
     await expect.poll(states, NAMED).toEqual(["good", "good"]);
+  });
+
+  it("name forwarding that is off on a host with containers", PATIENCE, async () => {
+    const host = net.host(3);
+    host.addContainer();
+    const named = async () => (await host.daemon.status())?.causes.map(({ code }) => code);
+    undo = () => sh({ host3: ["sysctl -qw net.ipv4.ip_forward=1"] });
+    sh({ host3: ["sysctl -qw net.ipv4.ip_forward=0"] });
+    await expect.poll(named, NAMED).toEqual(["forwarding-off"]);
+    expect((await host.daemon.status())?.problems.join()).toContain("net.ipv4.ip_forward is 0");
+    undo();
+    await expect.poll(named, NAMED).toEqual([]);
   });
 });

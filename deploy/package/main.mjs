@@ -15,6 +15,7 @@ import { ARCHITECTURES } from "./bun-runtime.mjs";
 import { writeChecksums } from "./checksums.mjs";
 import { buildExecutable } from "./executable.mjs";
 import { FORMATS, writePackages } from "./formats.mjs";
+import { requireTools } from "./run-tool.mjs";
 
 const RELEASE = path.join(ROOT, "release");
 const EXECUTABLE = "executable";
@@ -29,6 +30,7 @@ try {
 
 async function main() {
   const { architectures, formats, isFast } = requested();
+  requireTools(toolsFor(formats, isFast));
   for (const arch of architectures) {
     const executable = path.join(RELEASE, `tulle-linux-${arch}`);
     const built = await buildExecutable({ arch, outFile: executable });
@@ -55,6 +57,13 @@ function requested() {
     formats: formats.filter((format) => format !== EXECUTABLE),
     isFast: values.fast,
   };
+}
+
+function toolsFor(formats, isFast) {
+  const own = { deb: ["dpkg-deb"], rpm: ["rpmbuild", "rpm"] };
+  const isPlain = (format) => own[format] === undefined;
+  const gzip = formats.some(isPlain) ? [isFast ? "gzip" : "libdeflate-gzip"] : [];
+  return [...formats.flatMap((format) => own[format] ?? []), ...gzip];
 }
 
 function choose(option, words, known) {

@@ -1,6 +1,9 @@
 /** Runs a tool of the build machine, most of which come with Debian. */
 
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import path from "node:path";
+import process from "node:process";
 
 /** Packages of Debian that have them. */
 const PACKAGES = {
@@ -10,6 +13,17 @@ const PACKAGES = {
   rpmbuild: "rpm",
   rpm: "rpm",
 };
+
+/** Throws with all packages to install, before long work ends at the first. */
+export function requireTools(commands) {
+  const folders = (process.env.PATH ?? "").split(path.delimiter);
+  const missing = commands.filter((command) =>
+    folders.every((folder) => !existsSync(path.join(folder, command))),
+  );
+  if (missing.length === 0) return;
+  const names = missing.map((command) => PACKAGES[command] ?? command);
+  throw new Error(`${missing.join(", ")}: missing; install Debian's ${[...new Set(names)].join(", ")}`);
+}
 
 /** Returns its standard output; `options` as of spawnSync. Throws with its words, or with the package to install. */
 export function runTool(command, args, options = {}) {

@@ -7,10 +7,12 @@ import { dateChangelog } from "./changelog.mjs";
 const MANIFEST = "package.json";
 const LOCK = "package-lock.json";
 const CHANGELOG = "CHANGELOG.md";
+/** Names the files of packages. */
+const INSTALL = "docs/install.md";
 const RELEASES = "deploy/release/releases.json";
 
 /** All that a release changes, relative to the root. */
-export const VERSION_FILES = [MANIFEST, LOCK, CHANGELOG];
+export const VERSION_FILES = [MANIFEST, LOCK, CHANGELOG, INSTALL];
 export const RECORD_FILES = [RELEASES];
 
 export class ReleaseFiles {
@@ -40,7 +42,9 @@ export class ReleaseFiles {
 
   /** Puts the version and its date into all files. */
   setVersion(version, date) {
+    const former = this.version;
     this.#write(CHANGELOG, dateChangelog(this.changelog, version, date));
+    this.#write(INSTALL, this.#read(INSTALL).replaceAll(former, version));
     this.#rewriteJson(MANIFEST, (manifest) => ({ ...manifest, version }));
     this.#rewriteJson(LOCK, (lock) => ({
       ...lock,

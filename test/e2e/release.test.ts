@@ -37,9 +37,13 @@ const stateOf = () => ({
   head: checkout.git("rev-parse", "HEAD"),
   refs: checkout.git("for-each-ref"),
   status: checkout.git("status", "--porcelain"),
-  files: ["package.json", "package-lock.json", "CHANGELOG.md", "deploy/release/releases.json"].map(
-    checkout.read,
-  ),
+  files: [
+    "package.json",
+    "package-lock.json",
+    "CHANGELOG.md",
+    "docs/install.md",
+    "deploy/release/releases.json",
+  ].map(checkout.read),
 });
 
 function expectRefusal(args: readonly string[], message: string | RegExp): void {
@@ -69,7 +73,8 @@ describe("a release", () => {
     ]);
     expect(checkout.git("rev-parse", "HEAD~1")).toBe(commit);
     const changed = checkout.git("diff", "--name-only", before, commit).split("\n");
-    expect(changed).toEqual(["CHANGELOG.md", "package-lock.json", "package.json"]);
+    expect(changed).toEqual(["CHANGELOG.md", "docs/install.md", "package-lock.json", "package.json"]);
+    expect(checkout.read("docs/install.md")).toContain(`tulle_${NEXT}-1_amd64.deb`);
     expect(checkout.git("diff", "--numstat", before, commit, "--", "*.json")).toBe(
       "2\t2\tpackage-lock.json\n1\t1\tpackage.json",
     );

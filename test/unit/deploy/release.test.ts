@@ -73,3 +73,10 @@ describe("the changelog", () => {
     expect(rest.slice(-recorded.length)).toEqual(recorded.reverse());
   });
 });
+
+it("docs/install.md names the files of this version", () => {
+  const { version } = JSON.parse(read("package.json")) as { version: string };
+  const named = read("docs/install.md").match(/(?<=tulle[-_:])\d+\.\d+\.\d+/g) ?? [];
+  expect(named.length).toBeGreaterThan(5);
+  expect(new Set(named)).toEqual(new Set([version]));
+});

@@ -39,7 +39,7 @@ import { fallbackConfig, fallbackProblem } from "../network/fallback-carrier.ts"
 import { familiesOf, ownAddressProblem } from "../network/network-support.ts";
 import { hostFactsOf } from "../network/tunnel-host.ts";
 import type { Cause } from "../probes/causes.ts";
-import { HostWatch } from "../probes/host-watch.ts";
+import { DropWatch } from "../probes/drop-watch.ts";
 import { askControl } from "../report/control.ts";
 import { isAnswered } from "../report/private-socket.ts";
 import type { StatusReport } from "../report/status.ts";
@@ -361,7 +361,7 @@ async function lookAtNames(): Promise<readonly Finding[]> {
 }
 
 function readLimits(netlink: NetlinkConnection): readonly Cause[] {
-  const watch = new HostWatch({
+  const watch = new DropWatch({
     netlink,
     // Forwarding has a check of its own, which needs no second look.
     ownSubnets: () => ({}),

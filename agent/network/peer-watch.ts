@@ -11,7 +11,7 @@ import type { Lease, LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts"
 import type { HostId } from "../../ipam/named-networks/named-network.ts";
 import type { FallbackPaths } from "../fallback/fallback-paths.ts";
 import { type CauseFinding, causeFindings } from "../probes/broken-paths.ts";
-import { HostWatch } from "../probes/host-watch.ts";
+import { DropWatch } from "../probes/drop-watch.ts";
 import { NetworkProber, type ProbedNetwork } from "../probes/network-prober.ts";
 import type { PathHealth } from "../probes/prober.ts";
 import type { DesiredState } from "./desired-state.ts";
@@ -31,7 +31,7 @@ export class PeerWatch {
   readonly #hosts: HostDirectory;
   /** Null where probes are switched off. */
   readonly #prober: NetworkProber | null;
-  readonly #host: HostWatch;
+  readonly #drops: DropWatch;
   readonly #health: HealthReporter | null;
   /** Null without a fall-back. */
   readonly fallback: FallbackPaths | null;
@@ -67,7 +67,7 @@ export class PeerWatch {
       nodeId: () => attachmentParts.identity.nodeId,
       peers: () => peers.peers.keys(),
     });
-    this.#host = new HostWatch({ ...runtime, ownSubnets: () => desired.subnets });
+    this.#drops = new DropWatch({ ...runtime, ownSubnets: () => desired.subnets });
   }
 
   /** What probes are about. */
@@ -119,7 +119,7 @@ export class PeerWatch {
         const peer = this.#parts.peers.peers.get(key);
         return peer === undefined ? null : this.#hostNameOf(peer);
       },
-      limits: this.#host.troubles,
+      limits: this.#drops.troubles,
       storeProblem,
     });
   }
@@ -159,7 +159,7 @@ export class PeerWatch {
       metrics.setVersions(all.map(({ attrs }) => this.profileOf(attrs.nodeId)?.version ?? null));
       metrics.setTraffic(runner.traffic);
       metrics.setPeerPaths(countOf(all.map((peer) => backend.pathTo(peer))));
-      metrics.setLimits(this.#host.troubles.map(({ code }) => code));
+      metrics.setLimits(this.#drops.troubles.map(({ code }) => code));
     });
     return () => {
       end();
@@ -173,7 +173,7 @@ export class PeerWatch {
 
   /** Looks at this host's limits until `signal` fires. Never rejects. */
   async runLimits(signal: AbortSignal): Promise<void> {
-    await this.#host.run(signal);
+    await this.#drops.run(signal);
   }
 
   /** Watches peers until `signal` fires; call it once packets can flow. Never rejects. */

@@ -20,7 +20,7 @@ const INTERVAL_MS = 10_000;
 /** Something that was refused this lately is still a problem. */
 const RECENT_MS = 60_000;
 
-export interface HostWatchOptions {
+export interface DropWatchOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly faults: Faults;
@@ -29,8 +29,8 @@ export interface HostWatchOptions {
   readonly ownSubnets: () => PerFamily<Prefix>;
 }
 
-export class HostWatch {
-  readonly #options: HostWatchOptions;
+export class DropWatch {
+  readonly #options: DropWatchOptions;
   #troubles: readonly Cause[] = [];
   #refusals: bigint | null = null;
   #refusedMs = Number.NEGATIVE_INFINITY;
@@ -38,7 +38,7 @@ export class HostWatch {
   #droppedMs = Number.NEGATIVE_INFINITY;
   #wasForwarding = true;
 
-  constructor(options: HostWatchOptions) {
+  constructor(options: DropWatchOptions) {
     this.#options = options;
   }
 

@@ -103,7 +103,7 @@ describeInGuest("a network over IPIP", () => {
     );
     const arrivals = async (): Promise<number> => {
       const before = packetsOf(victim, "flannel.ipip");
-      await ping(from.netns, to.address, 5);
+      await ping(from.netns, to.address, 5, { isExact: true });
       return packetsOf(victim, "flannel.ipip") - before;
     };
     expect(await arrivals()).toBe(0);

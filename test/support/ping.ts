@@ -30,6 +30,11 @@ export interface PingOptions {
   readonly from?: string;
 }
 
+export interface CountedPingOptions extends PingOptions {
+  /** Send no packet more than `count`, for tests that count them. */
+  readonly isExact?: boolean;
+}
+
 /**
  * Fewer packets, 10 ms apart, do not prove that a ping ran through a restart: a daemon is ready again after about 50 ms.
  */
@@ -55,14 +60,11 @@ export async function ping(
   source: Namespace,
   target: string,
   count: number,
-  options: PingOptions = {},
+  { intervalMs = COUNTED_INTERVAL_MS, isExact = false, ...options }: CountedPingOptions = {},
 ): Promise<PingReport> {
-  const { intervalMs = COUNTED_INTERVAL_MS } = options;
-  const most = count + Math.ceil(LAST_ANSWER_MS / intervalMs);
-  const { child, output, ended } = spawnPing(source, target, ["-c", `${most}`, "-W", "0.1"], {
-    ...options,
-    intervalMs,
-  });
+  const most = isExact ? count : count + Math.ceil(LAST_ANSWER_MS / intervalMs);
+  const end = ["-c", `${most}`, "-W", isExact ? "1" : "0.1"];
+  const { child, output, ended } = spawnPing(source, target, end, { ...options, intervalMs });
   child.stdout?.on("data", () => {
     if (readReport(output(), count).lost.length === 0) child.kill("SIGINT");
   });

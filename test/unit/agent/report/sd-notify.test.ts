@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { afterEach, describe, expect, it } from "vitest";
 import { openNotifier } from "../../../../agent/report/sd-notify.ts";
 
@@ -22,21 +22,28 @@ afterEach(() => {
   receiver?.kill();
 });
 
-async function lines(child: ChildProcess, count: number): Promise<string[]> {
-  let text = "";
-  while (text.split("\n").length <= count) {
-    if (child.stdout === null) throw new Error("no output");
-    const [chunk] = await once(child.stdout, "data");
-    text += String(chunk);
-  }
-  return text.trim().split("\n");
+/** Starts it on an abstract socket; answers a reader of what it prints. */
+async function startReceiver(name: string): Promise<(count: number) => Promise<string[]>> {
+  const child = spawn("python3", ["-c", RECEIVER, name], { stdio: ["ignore", "pipe", "inherit"] });
+  receiver = child;
+  const printed = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const lines = async (count: number): Promise<string[]> => {
+    const found: string[] = [];
+    while (found.length < count) {
+      const { value, done } = await printed.next();
+      if (done === true) throw new Error(`the receiver ended after ${found.length} lines`);
+      found.push(value);
+    }
+    return found;
+  };
+  await lines(1);
+  return lines;
 }
 
 describe("sd_notify", () => {
   it("speaks to an abstract socket", async () => {
     const name = `tulle-notify-${process.pid}`;
-    receiver = spawn("python3", ["-c", RECEIVER, name], { stdio: ["ignore", "pipe", "inherit"] });
-    await lines(receiver, 1);
+    const lines = await startReceiver(name);
     const notifier = openNotifier({ NOTIFY_SOCKET: `@${name}`, WATCHDOG_USEC: "3000000" }, 7);
     expect(notifier.watchdogMs).toBe(3000);
     notifier.ready("3 peers\nX=1");
@@ -44,7 +51,7 @@ describe("sd_notify", () => {
     notifier.reloading(1.5);
     notifier.watchdog();
     notifier.stopping();
-    expect((await lines(receiver, 5)).map((line) => JSON.parse(line))).toEqual([
+    expect((await lines(5)).map((line) => JSON.parse(line))).toEqual([
       "READY=1\nSTATUS=3 peers X=1\n",
       "STATUS=busy\n",
       "RELOADING=1\nMONOTONIC_USEC=1500\n",
@@ -56,8 +63,7 @@ describe("sd_notify", () => {
 
   it("passes a descriptor on", async () => {
     const name = `tulle-notify-fd-${process.pid}`;
-    receiver = spawn("python3", ["-c", RECEIVER, name], { stdio: ["ignore", "pipe", "inherit"] });
-    await lines(receiver, 1);
+    const lines = await startReceiver(name);
     const directory = mkdtempSync(join(tmpdir(), "tulle-notify-"));
     const path = join(directory, "file");
     writeFileSync(path, "of this file");
@@ -66,7 +72,7 @@ describe("sd_notify", () => {
     notifier.keep("path-flannel0", fd);
     closeSync(fd);
     notifier.forget("path-flannel0");
-    expect((await lines(receiver, 2)).map((line) => JSON.parse(line))).toEqual([
+    expect((await lines(2)).map((line) => JSON.parse(line))).toEqual([
       "FDSTORE=1\nFDNAME=path-flannel0\nof this file",
       "FDSTOREREMOVE=1\nFDNAME=path-flannel0\n",
     ]);

@@ -6,7 +6,13 @@ import { beforeAll, expect, it } from "vitest";
 import { FlannelPeer } from "../support/flannel-peer.ts";
 import { describeWithEtcd, TULLE, useEtcdLab } from "../support/hosts.ts";
 
-const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
+/** Leaves subnets that the tests write by hand out of what hosts lease. */
+const CONFIG = {
+  Network: "10.2.0.0/16",
+  SubnetMin: "10.2.100.0",
+  SubnetMax: "10.2.199.0",
+  Backend: { Type: "vxlan" },
+};
 
 describeWithEtcd("names of hosts", () => {
   const net = useEtcdLab("names", { hosts: 3, config: CONFIG });

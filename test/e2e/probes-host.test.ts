@@ -7,7 +7,13 @@ import { afterEach, beforeAll, expect, it } from "vitest";
 import type { StatusReport } from "../../agent/report/status.ts";
 import { describeWithEtcd, useEtcdLab } from "../support/hosts.ts";
 
-const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
+/** Leaves subnets that the tests write by hand out of what hosts lease. */
+const CONFIG = {
+  Network: "10.2.0.0/16",
+  SubnetMin: "10.2.100.0",
+  SubnetMax: "10.2.199.0",
+  Backend: { Type: "vxlan" },
+};
 
 /** Opens more connections than the kernel tracks, each of one packet: every pair of ports is one. */
 const FILL_CONNECTIONS = `

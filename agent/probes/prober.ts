@@ -123,10 +123,11 @@ export class Prober {
   health(peer: LeaseKey): PathHealth {
     const watches = this.#byPeer.get(peer) ?? [];
     const bad = watches.flatMap(({ state }) => (state.state === "bad" ? [state] : []))[0];
+    const isProven = watches.length > 0 && watches.every(({ state }) => state.state === "good");
     const nowMs = this.#options.clock.monotonicMs();
     const { turnMs } = this.#plan;
     return {
-      state: bad ? "bad" : watches.some(({ state }) => state.state === "good") ? "good" : "unknown",
+      state: bad ? "bad" : isProven ? "good" : "unknown",
       roundTripMs: worst(watches.map(({ roundTripMs }) => roundTripMs)),
       cause: bad === undefined ? null : { ...bad.cause, sinceMs: bad.sinceMs },
       lossShare: worst(watches.map(({ lossShare }) => lossShare)),

@@ -182,7 +182,7 @@ export class EventDecoder {
 
   /**
    * The choice of the interface that carries the tunnel depends on the host's addresses and default routes; which peers
-   * this host can use depends on its other routes into the network.
+   * this host can use depends on its other routes into the network. Whose device it is, each subscriber knows.
    */
   #hostEvents(object: KernelObject, scope: Scope): KernelEvent[] {
     const concernsHost =
@@ -192,14 +192,13 @@ export class EventDecoder {
   }
 }
 
-function isHostRoute({ destination, device, protocol }: RouteObject, scope: Scope): boolean {
+function isHostRoute({ destination, protocol }: RouteObject, scope: Scope): boolean {
   if (destination.length === 0) return true;
-  const isForeign = protocol !== ROUTE_PROTOCOL && !scope.devices.has(device);
-  return isForeign && scope.networks.some((network) => network.overlaps(destination));
+  return protocol !== ROUTE_PROTOCOL && scope.networks.some((network) => network.overlaps(destination));
 }
 
 /** Every container brings a veth with a link-local address of IPv6, which never carries a tunnel. */
 function isHostAddress({ device, address: { address } }: AddressObject, scope: Scope): boolean {
   const isOfAnyLink = address.family === 6 && address.isLinkLocal;
-  return !scope.devices.has(device) && (scope.sharedDevices.has(device) || !isOfAnyLink);
+  return scope.sharedDevices.has(device) || !isOfAnyLink;
 }

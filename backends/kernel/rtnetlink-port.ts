@@ -233,8 +233,7 @@ export class RtnetlinkPort implements KernelPort {
   #deliver(events: readonly KernelEvent[]): void {
     for (const { scope, listener } of this.#subscriptions) {
       const own = scope();
-      const visible =
-        this.#subscriptions.size === 1 ? events : events.filter((event) => isEventIn(event, own));
+      const visible = events.filter((event) => isEventIn(event, own));
       if (visible.length > 0) listener(visible);
     }
   }

@@ -45,9 +45,11 @@ export function isEventIn(event: KernelEvent, scope: Scope): boolean {
       return scope.devices.has(event.device);
     case "device-gone":
       return scope.devices.has(event.device) || scope.sharedDevices.has(event.device);
+    // What happens on a network's own device is not the host's; for another network of the daemon it is.
+    case "host":
+      return !scope.devices.has(event.device);
     case "absent":
     case "resync":
-    case "host":
       return true;
   }
 }

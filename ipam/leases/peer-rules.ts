@@ -137,7 +137,7 @@ function localAddressProblem(
   }
   const owner = prefixes.owner(address);
   if (owner === undefined) return null;
-  return `its public address ${address} is an address of this host (${owner.origin}); give its host another -public-ip`;
+  return `its public address ${address} is an address of this host (${owner.origin}); delete the address here, or give its host another -public-ip`;
 }
 
 /** True for the route that another agent, such as flanneld's host-gw backend, made to the lease's host. */

@@ -1,8 +1,9 @@
 /** The contract of KernelPort (backends/kernel/port.ts), kept by the real kernel and by the fake alike. */
 
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import type { KernelEvent, KernelPort } from "../../../backends/kernel/port.ts";
 import { NetlinkError } from "../../../backends/netlink/errors.ts";
+import type { Scope } from "../../../backends/state/contract/kind.ts";
 import type { VxlanDetails } from "../../../backends/state/devices/vxlan.ts";
 import type { Change } from "../../../backends/state/diff.ts";
 import type { LinkObject } from "../../../backends/state/kinds/link.ts";
@@ -175,7 +176,43 @@ describe("the fake kernel", () => {
   });
 });
 
+/** An address that the daemon has beside the devices of its networks, as that of its name server. */
+const BESIDE: Scope = {
+  devices: new Set(["lo"]),
+  sharedDevices: new Set(),
+  nexthopDevices: new Set(),
+  networks: [Prefix.parse("169.254.53.53/32")],
+  sysctls: new Set(),
+};
+
 describeAsRoot("the real kernel", () => {
+  it("tells each network of the host's other addresses and routes, whatever another one has there", async () => {
+    const host = new VxlanHost({ label: "port" });
+    onTestFinished(() => host.dispose());
+    const { port } = host;
+    await port.apply([create(link)]);
+    const told = { network: new Set<string>(), beside: new Set<string>() };
+    const collect = (devices: Set<string>) => (events: readonly KernelEvent[]) => {
+      for (const event of events) if (event.type === "host") devices.add(event.device);
+    };
+    port.subscribe(() => scope, collect(told.network));
+    port.subscribe(() => BESIDE, collect(told.beside));
+    const after = async (...commands: readonly string[]) => {
+      told.network.clear();
+      told.beside.clear();
+      for (const command of commands) host.sh(command);
+      await vi.waitFor(() => {
+        port.drain();
+        expect(told.network.size + told.beside.size).toBeGreaterThan(0);
+      });
+      return { network: [...told.network], beside: [...told.beside] };
+    };
+    expect(await after("ip addr add 192.168.77.7/32 dev lo")).toEqual({ network: ["lo"], beside: [] });
+    expect(await after("ip route add 10.2.9.0/24 dev lo")).toEqual({ network: ["lo"], beside: [] });
+    const own = await after("ip addr add 10.77.0.1/24 dev flannel.1");
+    expect(own).toEqual({ network: [], beside: ["flannel.1"] });
+  });
+
   conformance(() => {
     const host = new VxlanHost({ label: "port" });
     return {

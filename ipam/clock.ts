@@ -5,6 +5,7 @@
  * ipam reads a clock.
  */
 
+import { readFileSync } from "node:fs";
 import { partOf } from "./part-signal.ts";
 
 export interface Clock {
@@ -17,12 +18,23 @@ export interface Clock {
 /** Node fires timers beyond this at once instead of late. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** CLOCK_MONOTONIC of the kernel (clock_gettime(2)). */
+/**
+ * Where process.hrtime() counts from, in milliseconds since the machine started. In Node it is CLOCK_MONOTONIC
+ * (clock_gettime(2)), in Bun the start of the process, which no other process shares: /proc/uptime (proc(5)) has
+ * hundredths of a second.
+ */
+const ORIGIN_MS =
+  process.versions.bun === undefined
+    ? 0
+    : Number.parseFloat(readFileSync("/proc/uptime", "utf8")) * 1000 - elapsedMs();
+
+function elapsedMs(): number {
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1000 + nanoseconds / 1_000_000;
+}
+
 export const systemClock: Clock = {
-  monotonicMs() {
-    const [seconds, nanoseconds] = process.hrtime();
-    return seconds * 1000 + nanoseconds / 1_000_000;
-  },
+  monotonicMs: () => ORIGIN_MS + elapsedMs(),
   // By hand: the promise of node:timers makes an error with a stack for each sleep that is cut short, and most are.
   sleep: (ms, signal) =>
     new Promise((resolve, reject) => {

@@ -13,6 +13,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "ipam/files/write.ts": "the one writer",
   "ipam/files/draft.ts": "the one writer",
   "ipam/files/sync.ts": "opens folders for fsync(2)",
+  "ipam/clock.ts": PROC,
   "ipam/stores/file/store.ts": PROC,
   "agent/doctor/examine.ts": PROC,
   "agent/host/other-programs.ts": PROC,

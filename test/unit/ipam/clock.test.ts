@@ -1,0 +1,15 @@
+/** The clock that all processes of a machine share: what one leaves in a file store expires for the others too. */
+
+import { readFileSync } from "node:fs";
+import { expect, it } from "vitest";
+import { systemClock } from "../../../ipam/clock.ts";
+
+const TOLERANCE_MS = 1_000;
+
+it("counts from the start of the machine", () => {
+  const uptimeMs = Number.parseFloat(readFileSync("/proc/uptime", "utf8")) * 1000;
+  const behindMs = uptimeMs - systemClock.monotonicMs();
+  expect(behindMs).toBeGreaterThan(-TOLERANCE_MS);
+  // In Node it stands still while the machine is suspended, as CLOCK_MONOTONIC does.
+  if (process.versions.bun !== undefined) expect(behindMs).toBeLessThan(TOLERANCE_MS);
+});

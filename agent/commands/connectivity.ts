@@ -1,24 +1,27 @@
 /**
  * `tulle connectivity`: measures the paths from this host to its peers, now, with packets of its own. It asks the running
- * daemon only who the peers are.
+ * daemon only who the peers are; for paths between containers also the other hosts, through the store.
  */
 
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { Address } from "../../ipam/addresses/ip.ts";
+import { Address, type Family, type PerFamily } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { ConfigError } from "../../ipam/errors.ts";
 import { formatJson } from "../../ipam/escape.ts";
-import { DEAF } from "../probes/echo-line.ts";
-import { openEchoLines } from "../probes/echo-lines.ts";
-import { FactsReader } from "../probes/local-facts.ts";
+import type { LeaseKey } from "../../ipam/leases/lease.ts";
+import { surveyContainers } from "../container-probes/container-survey.ts";
+import { ProbeContainer } from "../container-probes/probe-container.ts";
+import { MOST_PEERS } from "../container-probes/records.ts";
+import { type ProbeContainers, withContainers } from "../container-probes/request.ts";
+import { takeHostSnapshot } from "../host/host-facts.ts";
+import { bridgeAddresses } from "../host/local-prefixes.ts";
 import type { ProbeTarget } from "../probes/probe.ts";
-import { Survey } from "../probes/survey.ts";
-import { probeSyn } from "../probes/syn-probe.ts";
+import { Surveyor } from "../probes/surveyor.ts";
 import { readTargets, type TargetList } from "../probes/target-list.ts";
-import { probeTcp } from "../probes/tcp-probe.ts";
 import { askControl } from "../report/control.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
-import { connectivityToJson, formatConnectivity } from "../terminal/connectivity-view.ts";
+import { connectivityToJson, formatConnectivity, type Measures } from "../terminal/connectivity-view.ts";
+import { STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
 
 const EXIT_BROKEN = 1;
 const ANSWER_WITHIN_MS = 5_000;
@@ -26,30 +29,38 @@ const DEFAULT_COUNT = 10;
 
 interface ConnectivityOptions {
   readonly json?: true;
+  readonly containers?: true;
   readonly count: number;
 }
 
+const HELP = `
+With --containers, packets go from a container that exists for this measurement to one on each peer, which the
+peer's agent makes; where none answers (flannel's hosts have none), to the peer itself. An address of a
+container among the peers is measured instead.
+Exit code: 0 all paths work, 1 some do not, or the daemon does not answer.`;
+
 export const connectivity: CommandModule = {
-  daemonFlags: ["config", "run-dir"],
+  daemonFlags: [...STORE_FLAGS, "run-dir"],
   define(command, context) {
     command
       .argument(
         "[peer...]",
         "leases, host names, public addresses or addresses of containers; default: all peers",
       )
+      .option("--containers", "measure from container to container")
       .option("--count <packets>", "small packets to each peer, 1 to 1000", parseCount, DEFAULT_COUNT)
       .option("--json", "print a list of objects, for programs")
-      .addHelpText("after", "\nExit code: 0 all paths work, 1 some do not, or the daemon does not answer.")
+      .addHelpText("after", HELP)
       .action(async (peers: readonly string[], options: ConnectivityOptions) => {
         const { files } = await context.config();
         const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
         const list = readTargets(await askControl(files.runDir, "/probe-targets", signal));
-        const measures = await survey(list, chooseTargets(list, peers), options.count, context);
-        if (measures.some(({ cause }) => cause !== null)) context.exitWith(EXIT_BROKEN);
+        const measured = await measure(list, peers, options, context);
+        if (measured.measures.some(({ cause }) => cause !== null)) context.exitWith(EXIT_BROKEN);
         if (options.json)
-          context.out.write(`${formatJson(connectivityToJson(measures, list.hostNames), 2)}\n`);
-        else if (measures.length === 0) context.out.line("this host has no peers");
-        else context.out.write(formatConnectivity(measures, list.hostNames, context.out));
+          context.out.write(`${formatJson(connectivityToJson(measured, list.hostNames), 2)}\n`);
+        else if (measured.measures.length === 0) context.out.line("this host has no peers");
+        else context.out.write(formatConnectivity(measured, list.hostNames, context.out));
       });
   },
 };
@@ -61,46 +72,99 @@ function parseCount(text: string): number {
   throw new ConfigError(`--count is "${text}"; write a whole number from 1 to 1000`);
 }
 
-async function survey(
-  { devices, interfaces, sources }: TargetList,
-  targets: readonly ProbeTarget[],
-  count: number,
-  { signal, err }: CommandContext,
-) {
-  const now = (): number => systemClock.monotonicMs();
-  const netlink = NetlinkConnection.open();
-  const facts = new FactsReader({
-    netlink,
-    now,
-    devices: () => devices,
-    interfaces: () => interfaces,
-    sources: () => sources,
+async function measure(
+  list: TargetList,
+  words: readonly string[],
+  { count, containers }: ConnectivityOptions,
+  context: CommandContext,
+): Promise<Measures> {
+  const targets = chooseTargets(list, words);
+  const surveyor = new Surveyor({
+    ...{ clock: systemClock, network: list, count },
+    onProgress: (done, all) => showProgress(context, done, all),
   });
-  const echo = openEchoLines(now, { ...DEAF, notice: (notice) => facts.notice(notice) });
-  const expiry = setInterval(() => echo.expire(), EXPIRE_MS);
   try {
-    return await new Survey({
-      clock: systemClock,
-      lines: echo.lines,
-      probeTcp: (target, settle) => probeTcp(target, now, settle),
-      probeSyn: (target, settle) => probeSyn(target, now, settle),
-      inspect: (target) => facts.inspect(target),
-      count,
-      onProgress: (done) => {
-        if (!err.isInteractive) return;
-        err.restartLine();
-        err.write(done === targets.length ? "" : `${done} of ${targets.length}`);
-      },
-    }).run(targets, signal);
+    if (containers && targets.length > 0)
+      return await fromContainer(surveyor, list, { targets, words }, context);
+    return { from: null, measures: await surveyor.fromHost(targets, context.signal) };
   } finally {
-    clearInterval(expiry);
-    echo.close();
-    facts.close();
+    surveyor.close();
+  }
+}
+
+function showProgress({ err }: CommandContext, done: number, all: number): void {
+  if (!err.isInteractive) return;
+  err.restartLine();
+  err.write(done === all ? "" : `${done} of ${all}`);
+}
+
+async function fromContainer(
+  surveyor: Surveyor,
+  { subnets, hostNames }: TargetList,
+  { targets, words }: { readonly targets: readonly ProbeTarget[]; readonly words: readonly string[] },
+  context: CommandContext,
+): Promise<Measures> {
+  const named = namedContainers(targets, words);
+  // A host without a name runs another agent, which makes no container.
+  const peers = [...new Set(targets.map(({ peer }) => peer))].filter(
+    (peer) => !named.has(peer) && Object.hasOwn(hostNames, peer),
+  );
+  if (peers.length > MOST_PEERS) {
+    throw new ConfigError(
+      `--containers asks at most ${MOST_PEERS} hosts for a container, not ${peers.length}; name peers`,
+    );
+  }
+  const place = { subnets, bridges: readBridges(), mtuBytes: targets[0]?.mtuBytes ?? 0 };
+  return await withNetwork(
+    context,
+    async ({ store: { records }, signal }) => {
+      const from = await ProbeContainer.open(place, systemClock, signal);
+      try {
+        const measures = await withContainers({ records, clock: systemClock, peers, signal }, (containers) =>
+          surveyContainers(
+            {
+              ...{ own: from.addresses, containers, named },
+              survey: (side, some) =>
+                side === "host"
+                  ? surveyor.fromHost(some, signal)
+                  : surveyor.fromContainer(from.netns, some, signal),
+            },
+            targets,
+          ),
+        );
+        return { from, measures };
+      } finally {
+        await from.close();
+      }
+    },
+    CONTAINERS_WITHIN_MS,
+  );
+}
+
+/** For 200 peers in rounds of 64 with 1,000 packets each, and twice that where they are silent. */
+const CONTAINERS_WITHIN_MS = 600_000;
+
+function readBridges() {
+  const netlink = NetlinkConnection.open();
+  try {
+    return bridgeAddresses(takeHostSnapshot(netlink));
+  } finally {
     netlink.close();
   }
 }
 
-const EXPIRE_MS = 20;
+/** Addresses among the words that are in peers' subnets, but for those that the peers themselves have. */
+function namedContainers(targets: readonly ProbeTarget[], words: readonly string[]): ProbeContainers {
+  const named = new Map<LeaseKey, PerFamily<Address>>();
+  for (const address of words.flatMap((word) => Address.parseOrNull(word) ?? [])) {
+    const target = targets.find(({ subnet, inner }) => subnet.contains(address) && !inner.equals(address));
+    if (target === undefined) continue;
+    const others: Partial<Record<Family, Address>> = { ...named.get(target.peer) };
+    others[target.family] = address;
+    named.set(target.peer, others);
+  }
+  return named;
+}
 
 /** The targets that the words name. Throws ConfigError for a word that names none. */
 function chooseTargets({ targets, hostNames }: TargetList, words: readonly string[]): readonly ProbeTarget[] {

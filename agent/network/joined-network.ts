@@ -19,7 +19,8 @@ import { takeHostSnapshot } from "../host/host-facts.ts";
 import { HostWatch } from "../host/host-watch.ts";
 import { receivedPackets } from "../host/received-packets.ts";
 import { findingSentence } from "../probes/broken-paths.ts";
-import type { ProbedNetwork } from "../probes/network-prober.ts";
+import { type ProbedNetwork, targetList } from "../probes/network-prober.ts";
+import type { TargetList } from "../probes/target-list.ts";
 import type { StatusReport } from "../report/status.ts";
 import { type Attachment, leaseAttrsOf } from "./attachment.ts";
 import { ChangeOver } from "./change-over.ts";
@@ -219,6 +220,11 @@ export class JoinedNetwork {
   /** What probes are about. */
   get probed(): ProbedNetwork {
     return this.#watch.probed;
+  }
+
+  /** The same for programs that probe on their own. */
+  get targets(): TargetList {
+    return targetList({ ...this.probed, subnets: this.#desired.subnets });
   }
 
   /** What the page shows. */

@@ -26,7 +26,6 @@ import { takeHostSnapshot } from "../host/host-facts.ts";
 import type { Identity } from "../host/identity.ts";
 import { type InstanceLock, lockInstance } from "../host/instance-lock.ts";
 import { resolveHosts } from "../host/resolve-hosts.ts";
-import { targetList } from "../probes/network-prober.ts";
 import type { TargetList } from "../probes/target-list.ts";
 import { AgentMetrics } from "../report/agent-metrics.ts";
 import { rememberProblem } from "../report/last-problem.ts";
@@ -216,7 +215,7 @@ export class NetworkAgent {
 
   /** What there is to probe; null before the network is joined. */
   get targets(): TargetList | null {
-    return this.#joined === null ? null : targetList(this.#joined.probed);
+    return this.#joined === null ? null : this.#joined.targets;
   }
 
   /** Puts the firewall settings of a reload in force. */

@@ -9,7 +9,10 @@ import { HostDirectory } from "../../ipam/hosts/host-directory.ts";
 import type { HostProfile } from "../../ipam/hosts/host-profile.ts";
 import type { Lease, LeaseKey, LeaseSnapshot } from "../../ipam/leases/lease.ts";
 import type { HostId } from "../../ipam/named-networks/named-network.ts";
+import { ContainerResponder } from "../container-probes/responder.ts";
 import type { FallbackPaths } from "../fallback/fallback-paths.ts";
+import { takeHostSnapshot } from "../host/host-facts.ts";
+import { bridgeAddresses } from "../host/local-prefixes.ts";
 import { type CauseFinding, causeFindings } from "../probes/broken-paths.ts";
 import { DropWatch } from "../probes/drop-watch.ts";
 import { NetworkProber, type ProbedNetwork } from "../probes/network-prober.ts";
@@ -33,6 +36,8 @@ export class PeerWatch {
   readonly #prober: NetworkProber | null;
   readonly #drops: DropWatch;
   readonly #health: HealthReporter | null;
+  /** Null where probes are switched off. */
+  readonly #responder: ContainerResponder | null;
   /** Null without a fall-back. */
   readonly fallback: FallbackPaths | null;
 
@@ -67,6 +72,19 @@ export class PeerWatch {
       nodeId: () => attachmentParts.identity.nodeId,
       peers: () => peers.peers.keys(),
     });
+    this.#responder =
+      this.#prober === null
+        ? null
+        : new ContainerResponder({
+            ...{ ...runtime, records: store.records },
+            nodeId: () => attachmentParts.identity.nodeId,
+            leaseKey: () => parts.lease.entry.key,
+            place: () => ({
+              subnets: desired.subnets,
+              bridges: bridgeAddresses(takeHostSnapshot(runtime.netlink)),
+              mtuBytes: desired.attachment.backend.mtuBytes,
+            }),
+          });
     this.#drops = new DropWatch({ ...runtime, ownSubnets: () => desired.subnets });
   }
 
@@ -183,6 +201,7 @@ export class PeerWatch {
       this.#prober?.run(signal),
       this.fallback?.run(signal),
       this.#health?.run(signal),
+      this.#responder?.run(signal),
     ]);
   }
 

@@ -41,6 +41,8 @@ export const CAUSES = {
   "conntrack-full": "raise net.netfilter.nf_conntrack_max; the kernel drops new connections",
   "forwarding-off":
     "switch forwarding on (sysctl -w net.ipv4.ip_forward=1, for IPv6 net.ipv6.conf.all.forwarding=1), or start tulled with --ip-forward",
+  "containers-cut-off":
+    'on the host that does not forward: switch forwarding on (sysctl net.ipv4.ip_forward, net.ipv6.conf.all.forwarding), and let its firewall accept what is forwarded to and from the network; "tulle explain" there names the rule',
   "neighbours-full":
     "raise net.ipv4.neigh.default.gc_thresh3 (for IPv6 net.ipv6...); the kernel reaches no new neighbour",
 } as const;

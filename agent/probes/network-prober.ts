@@ -74,13 +74,14 @@ export interface NetworkProberOptions {
 }
 
 /** What there is to probe, for a program that does it on its own. */
-export function targetList(network: Omit<ProbedNetwork, "ownKey">): TargetList {
+export function targetList(network: Omit<ProbedNetwork, "ownKey"> & Pick<TargetList, "subnets">): TargetList {
   const targets = probeTargets(network.peers.values(), network.backend);
   return {
     targets,
     devices: network.backend.devices,
     interfaces: mapFamilies(network.uplinks, (uplink) => uplink.interface),
     sources: mapFamilies(network.uplinks, (uplink) => uplink.address),
+    subnets: network.subnets,
     hostNames: Object.fromEntries(
       [...network.peers.values()].flatMap((peer) => {
         const name = network.hostNameOf(peer);

@@ -11,7 +11,10 @@ import { type Evidence, isAnswered, type Outcome, type Probe, type ProbeTarget }
 
 export interface SurveyOptions {
   readonly clock: Clock;
+  /** For what goes through the network, from this host or from one of its containers. */
   readonly lines: PerFamily<EchoLine>;
+  /** For what goes beside it, from this host. */
+  readonly outerLines: PerFamily<EchoLine>;
   readonly probeTcp: (target: Address, settle: (outcome: Outcome) => void) => void;
   readonly probeSyn: (target: Address, settle: (outcome: Outcome) => void) => void;
   readonly inspect: (target: ProbeTarget) => Inspection;
@@ -28,6 +31,7 @@ export interface PathMeasure {
   readonly roundTripsMs: readonly number[];
   /** Largest packet that passes, in bytes; null when that is not known. */
   readonly passesBytes: number | null;
+  readonly answersTcp: boolean;
   readonly cause: Cause | null;
 }
 
@@ -112,12 +116,13 @@ export class Survey {
   }
 
   #send(target: ProbeTarget, probe: Probe): Promise<Outcome> {
-    const { lines, probeTcp, probeSyn } = this.#options;
+    const { lines, outerLines, probeTcp, probeSyn } = this.#options;
     return new Promise((resolve) => {
       if (probe.kind === "tcp") return void probeTcp(target.inner, resolve);
       if (probe.kind === "syn") return void probeSyn(target.inner, resolve);
-      const address = probe.kind === "outer" ? target.outer : target.inner;
-      const line = lines[address.family];
+      const isOuter = probe.kind === "outer";
+      const address = isOuter ? target.outer : target.inner;
+      const line = (isOuter ? outerLines : lines)[address.family];
       if (line === undefined) resolve({ type: "error", text: "no socket of this family" });
       else line.send(address, bytesOf(probe, target), resolve);
     });
@@ -132,7 +137,7 @@ export class Survey {
       elsewhere,
     });
     const passesBytes = isAnswered(evidence.full) ? target.mtuBytes : evidence.passesBytes;
-    return { target, sent, roundTripsMs, passesBytes, cause };
+    return { target, sent, roundTripsMs, passesBytes, answersTcp: isAnswered(evidence.tcp), cause };
   }
 }
 

@@ -15,6 +15,8 @@ export interface TargetList {
   readonly interfaces: PerFamily<string>;
   /** This host's addresses that tunnel packets come from; none from a daemon that does not tell. */
   readonly sources: PerFamily<Address>;
+  /** This host's subnets; none from a daemon that does not tell. */
+  readonly subnets: PerFamily<Prefix>;
   /** Names of hosts by their leases, where they are known. */
   readonly hostNames: Readonly<Record<LeaseKey, string>>;
 }
@@ -41,6 +43,7 @@ export function readTargets(answer: unknown): TargetList {
     devices: answer.devices.map(String),
     interfaces: readPerFamily(answer.interfaces, (name) => name),
     sources: readPerFamily(answer.sources, (address) => Address.parse(address)),
+    subnets: readPerFamily(answer.subnets, (subnet) => Prefix.parse(subnet)),
     hostNames: Object.fromEntries(
       Object.entries(hostNames).flatMap(([lease, name]) => (typeof name === "string" ? [[lease, name]] : [])),
     ),

@@ -1,11 +1,21 @@
 /** Measured paths as a table for people, and as JSON. Pure. */
 
+import type { Address, PerFamily } from "../../ipam/addresses/ip.ts";
 import type { PathMeasure } from "../probes/survey.ts";
 import type { TargetList } from "../probes/target-list.ts";
 import { type Cell, type Column, formatTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
 type HostNamesByLease = TargetList["hostNames"];
+
+/** A path from this host, or to a container where `container` is given; null: to the peer's host instead. */
+export type ShownMeasure = PathMeasure & { readonly container?: Address | null };
+
+export interface Measures {
+  /** The container that packets came from; null for this host. */
+  readonly from: { readonly addresses: PerFamily<Address>; readonly bridge: string | null } | null;
+  readonly measures: readonly ShownMeasure[];
+}
 
 const COLUMNS: readonly Column[] = [
   { title: "PEER" },
@@ -22,7 +32,7 @@ const COLUMNS: readonly Column[] = [
 
 /** One line for each path, then for each broken one what was seen and what to do. */
 export function formatConnectivity(
-  measures: readonly PathMeasure[],
+  { from, measures }: Measures,
   hostNames: HostNamesByLease,
   terminal: Terminal,
 ): string {
@@ -32,7 +42,7 @@ export function formatConnectivity(
     return [
       target.id,
       nameIn(hostNames, target.peer) ?? "-",
-      target.outer.toString(),
+      destinationOf(measure),
       target.path,
       time(0),
       time(0.5),
@@ -46,21 +56,38 @@ export function formatConnectivity(
     cause === null ? [] : [`  ${terminal.style("red", `${target.id} ${cause.text}: ${cause.remedy}`)}\n`],
   );
   const heading = causes.length === 0 ? "" : `\n${terminal.style("bold", "problems")}\n`;
-  return formatTable(COLUMNS, rows, terminal) + heading + causes.join("");
+  return sourceLine(from) + formatTable(COLUMNS, rows, terminal) + heading + causes.join("");
+}
+
+function sourceLine(from: Measures["from"]): string {
+  if (from === null) return "";
+  const place = from.bridge === null ? "without a bridge" : `on ${from.bridge}`;
+  return `from a container of this host: ${Object.values(from.addresses).join(", ")} ${place}\n\n`;
+}
+
+/** The public address, or what packets were sent to. */
+function destinationOf({ target, container }: ShownMeasure): string {
+  if (container === undefined) return target.outer.toString();
+  return container === null ? `${target.inner} (no container)` : container.toString();
 }
 
 /** For programs: times in milliseconds, null where there are none. */
 export function connectivityToJson(
-  measures: readonly PathMeasure[],
+  { from, measures }: Measures,
   hostNames: HostNamesByLease,
 ): readonly object[] {
   return measures.map((measure) => {
-    const { target, sent, roundTripsMs, passesBytes, cause } = measure;
+    const { target, sent, roundTripsMs, passesBytes, cause, container } = measure;
     return {
       peer: target.peer,
       host: nameIn(hostNames, target.peer),
       family: target.family,
       publicAddress: target.outer.toString(),
+      ...(from !== null && {
+        from: from.addresses[target.family]?.toString(),
+        to: `${container ?? target.inner}`,
+      }),
+      ...(from !== null && { isToContainer: container !== null }),
       path: target.path,
       sent,
       lost: sent - roundTripsMs.length,
@@ -80,7 +107,7 @@ function nameIn(hostNames: HostNamesByLease, lease: string): string | null {
   return Object.hasOwn(hostNames, lease) ? (hostNames[lease] ?? null) : null;
 }
 
-function verdict(measure: PathMeasure): Cell {
+function verdict(measure: ShownMeasure): Cell {
   if (lossOf(measure) === 1) return { style: "dim", text: "not known: pings may be filtered" };
   return lossOf(measure) > 0 ? { style: "yellow", text: "lossy" } : { style: "green", text: "works" };
 }

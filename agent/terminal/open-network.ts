@@ -43,6 +43,7 @@ export interface OpenNetwork {
 export async function withNetwork<T>(
   context: CommandContext,
   work: (network: OpenNetwork) => Promise<T>,
+  withinMs = ANSWER_WITHIN_MS,
 ): Promise<T> {
   const { store: settings } = await context.config();
   const { random, dateMs, err } = context;
@@ -54,7 +55,7 @@ export async function withNetwork<T>(
     patienceMs: PATIENCE_MS,
   });
   const late = new AbortController();
-  const timer = setTimeout(() => late.abort(noAnswer(connection.description)), ANSWER_WITHIN_MS);
+  const timer = setTimeout(() => late.abort(noAnswer(connection.description, withinMs)), withinMs);
   try {
     const store = connection.network(settings.prefix);
     const { remoteHost, remoteHosts } = connection;
@@ -79,10 +80,10 @@ export async function readNamed({ store, signal }: OpenNetwork): Promise<{
   return { listing, hosts };
 }
 
-function noAnswer(description: string): TulleError {
+function noAnswer(description: string, withinMs: number): TulleError {
   return new TulleError(
     "TULLE_STORE_UNREACHABLE",
-    `${description} did not answer within ${ANSWER_WITHIN_MS / 1000} s; check --store and its flags, the network and the server`,
+    `${description} did not answer within ${withinMs / 1000} s; check --store and its flags, the network and the server`,
     { retryable: true },
   );
 }

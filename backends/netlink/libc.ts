@@ -63,6 +63,7 @@ const sys = {
   flock: declare<(fd: number, operation: number) => number>("int flock(int fd, int operation)"),
   eventfd: declare<(initial: number, flags: number) => number>("int eventfd(uint initial, int flags)"),
   setns: declare<(fd: number, type: number) => number>("int setns(int fd, int type)"),
+  unshare: declare<(flags: number) => number>("int unshare(int flags)"),
   // Pointers as numbers: the data path's memory never moves, and a number costs no conversion.
   ioctl: declare<(fd: number, request: number, argument: number) => number>(
     "int ioctl(int fd, size_t request, uintptr_t argument)",
@@ -211,6 +212,11 @@ export function eventfd(flags: number): number {
 /** setns(2): moves the calling thread, and it alone, into the namespace that `fd` refers to. */
 export function setns(fd: number, type: number): number {
   return orErrno(sys.setns(fd, type));
+}
+
+/** unshare(2): moves the calling thread, and it alone, into new namespaces. */
+export function unshare(flags: number): number {
+  return orErrno(sys.unshare(flags));
 }
 
 /** The address of a buffer that the caller keeps alive and that never moves. */

@@ -45,6 +45,17 @@ export class NetnsHandle {
     return NetnsHandle.open(OWN_NETNS);
   }
 
+  /**
+   * A new namespace that has a loopback interface and no name: it ends with the last handle, and so does every device in it,
+   * however this process ends. Throws NetlinkError.
+   */
+  static create(): NetnsHandle {
+    return returning(() => {
+      check("unshare", libc.unshare(CLONE_NEWNET));
+      return NetnsHandle.own();
+    });
+  }
+
   /** Closes the handle; a second call does nothing. */
   close(): void {
     if (this.#fd < 0) return;
@@ -54,22 +65,28 @@ export class NetnsHandle {
 }
 
 /**
+ * Runs `body`, which moves the calling thread into another namespace, and moves it back. A process that cannot return
+ * aborts, because everything it does afterwards would hit the wrong host.
+ */
+function returning<T>(body: () => T): T {
+  const own = NetnsHandle.own();
+  try {
+    return body();
+  } finally {
+    if (libc.setns(own.fd, CLONE_NEWNET) < 0) abort();
+    own.close();
+  }
+}
+
+/**
  * Runs `body` with the calling thread inside `netns` and returns what it returns (`nsenter --net=FILE`).
  *
  * `body` must be synchronous, and file system work that Node hands to its thread pool still sees the old
- * namespace. A process that cannot return to its own namespace aborts, because everything it does afterwards
- * would hit the wrong host. Throws NetlinkError when the way in fails.
+ * namespace. Throws NetlinkError when the way in fails.
  */
 export function withNetns<T>(netns: NetnsHandle, body: () => T): T {
-  const own = NetnsHandle.own();
-  try {
+  return returning(() => {
     check("setns", libc.setns(netns.fd, CLONE_NEWNET));
-    try {
-      return body();
-    } finally {
-      if (libc.setns(own.fd, CLONE_NEWNET) < 0) abort();
-    }
-  } finally {
-    own.close();
-  }
+    return body();
+  });
 }

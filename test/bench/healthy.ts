@@ -9,7 +9,7 @@ import type { Bench } from "./support/report.ts";
 const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
 
 export const bench: Bench = async (report, { isQuick }) => {
-  const hosts = isQuick ? 4 : 30;
+  const hosts = isQuick ? 4 : 50;
   const minutes = isQuick ? 0.2 : Number(process.env.TULLE_MINUTES ?? 10);
   const net = new EtcdLab("healthy", { hosts, config: CONFIG });
   try {

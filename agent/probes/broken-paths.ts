@@ -48,6 +48,8 @@ export function causeFindings(view: PathView): readonly CauseFinding[] {
   const host = [...store, ...view.limits].map(
     ({ code, text, remedy }): CauseFinding => ({ code, text, remedy, peer: null, peers: 0 }),
   );
+  // What limits this host says more than the paths that suffer from it.
+  for (const { code } of view.limits) groups.delete(code);
   return [...host, ...[...groups.values()].flatMap((group) => findingsOf(group, view)).toSorted(byScope)];
 }
 

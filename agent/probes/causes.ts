@@ -93,6 +93,8 @@ export interface LocalFacts {
   readonly obstacle: Obstacle | null;
   /** What the peer says to ARP or neighbour discovery, where it is on a link of this host. */
   readonly neighbour: "silent" | "answers" | "unknown";
+  /** Entries that the kernel's table of neighbours had no room for during the examination, in all namespaces. */
+  readonly neighbourRefusals: number;
   /** Packets that the kernel dropped by reverse path filtering during the examination. */
   readonly reversePathDrops: number;
   /** Segments with a wrong checksum that TCP dropped meanwhile. */
@@ -219,6 +221,8 @@ function judgeTunnel({ evidence, facts, target }: Case): Cause | null {
       `tunnel packets arrive at ${link.name} and are dropped on this host: ${seen.answers} answers were seen`,
       "from peer",
     );
+  if (seen.sent === 0 && facts.neighbour === "unknown" && facts.neighbourRefusals > 0)
+    return causeOf("neighbours-full", "this host's table of neighbours has no room for the peer", "to peer");
   // WireGuard sends nothing between two handshakes that fail.
   if (seen.sent === 0 && target.tunnelKind?.format !== "opaque")
     return causeOf(

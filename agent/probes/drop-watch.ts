@@ -1,12 +1,8 @@
 /** Watches for what makes this host drop packets, whatever the path: full tables of the kernel, forwarding that is off. */
 
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import {
-  decodeNeighbourTable,
-  encodeNeighbourTableDump,
-  type NeighbourTable,
-} from "../../backends/netlink/neighbour-table.ts";
-import { FAMILIES, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
+import { type NeighbourTable, readNeighbourTables } from "../../backends/netlink/neighbour-table.ts";
+import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { Logger } from "../../ipam/log.ts";
@@ -61,12 +57,9 @@ export class DropWatch {
   look(): void {
     const { clock, netlink, ownSubnets } = this.#options;
     const nowMs = clock.monotonicMs();
-    const tables = FAMILIES.flatMap((family) =>
-      netlink.dump(encodeNeighbourTableDump(family), decodeNeighbourTable),
-    );
     const troubles = [
       this.#connections(readConnectionTable(), nowMs),
-      this.#neighbours(tables, nowMs),
+      this.#neighbours(readNeighbourTables(netlink), nowMs),
       this.#forwarding(forwardingTrouble(netlink, ownSubnets())),
     ];
     this.#change(troubles.filter((trouble) => trouble !== null));

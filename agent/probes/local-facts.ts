@@ -17,6 +17,7 @@ import {
   NUD_REACHABLE,
   NUD_STALE,
 } from "../../backends/netlink/neighbour.ts";
+import { readNeighbourTables } from "../../backends/netlink/neighbour-table.ts";
 import type { Address, Family, PerFamily } from "../../ipam/addresses/ip.ts";
 import type { RoutingTables } from "../routing/route-judgement.ts";
 import { checkRouting } from "../routing/routing-check.ts";
@@ -50,6 +51,8 @@ export interface Inspection {
   end(): void;
 }
 
+type Drops = DropCounters & { readonly neighbourRefusals: bigint };
+
 /** States in which the kernel sends to the address that it knows. */
 const BELIEVED = NUD_REACHABLE | NUD_STALE | NUD_DELAY;
 const SILENT = NUD_FAILED | NUD_INCOMPLETE;
@@ -62,7 +65,7 @@ export class FactsReader {
   readonly #options: FactsReaderOptions;
   readonly #tunnels: TunnelWatch;
   #tables: { readonly tables: RoutingTables; readonly readMs: number } | null = null;
-  #counters: { readonly drops: DropCounters; readonly readMs: number } | null = null;
+  #counters: { readonly drops: Drops; readonly readMs: number } | null = null;
 
   constructor(options: FactsReaderOptions) {
     this.#options = options;
@@ -102,23 +105,27 @@ export class FactsReader {
     this.#tunnels.close();
   }
 
-  #read(target: ProbeTarget, before: DropCounters): LocalFacts {
+  #read(target: ProbeTarget, before: Drops): LocalFacts {
     const now = this.#drops();
     const tunnel = this.#tunnels.evidence(target);
     return {
       link: this.#linkState(target.outer.family),
       obstacle: this.#obstacle(target),
       neighbour: neighbourState(this.#neighbour(target), tunnel),
+      neighbourRefusals: Number(now.neighbourRefusals - before.neighbourRefusals),
       reversePathDrops: now.reversePath - before.reversePath,
       checksumErrors: now.tcpChecksum - before.tcpChecksum,
       tunnel,
     };
   }
 
-  #drops(): DropCounters {
+  #drops(): Drops {
     const nowMs = this.#options.now();
-    if (this.#counters === null || nowMs - this.#counters.readMs > COUNTERS_MS)
-      this.#counters = { drops: readDropCounters(), readMs: nowMs };
+    if (this.#counters === null || nowMs - this.#counters.readMs > COUNTERS_MS) {
+      const tables = readNeighbourTables(this.#options.netlink);
+      const neighbourRefusals = tables.reduce((sum, { refusals }) => sum + refusals, 0n);
+      this.#counters = { drops: { ...readDropCounters(), neighbourRefusals }, readMs: nowMs };
+    }
     return this.#counters.drops;
   }
 

@@ -1,7 +1,8 @@
-/** The kernel's tables of neighbours as a whole (linux/neighbour.h): `ip ntable`. Messages only, no I/O. */
+/** The kernel's tables of neighbours as a whole (linux/neighbour.h): `ip ntable`. */
 
-import type { Family } from "../../ipam/addresses/ip.ts";
+import { FAMILIES, type Family } from "../../ipam/addresses/ip.ts";
 import { type AttributeReader, cut } from "./attribute.ts";
+import type { NetlinkConnection } from "./connection.ts";
 import { MessageWriter, type NetlinkMessage, NLM_F_DUMP } from "./message.ts";
 import { AF_OF, RTM_GETNEIGHTBL } from "./rtnetlink.ts";
 
@@ -41,6 +42,11 @@ export function decodeNeighbourTable(message: NetlinkMessage): NeighbourTable | 
       refusals = field(attributes, STATS_TABLE_FULLS, 8).readBigUInt64LE();
   }
   return most === null || entries === null || refusals === null ? null : { entries, most, refusals };
+}
+
+/** Of both families. Throws NetlinkError. */
+export function readNeighbourTables(netlink: NetlinkConnection): readonly NeighbourTable[] {
+  return FAMILIES.flatMap((family) => netlink.dump(encodeNeighbourTableDump(family), decodeNeighbourTable));
 }
 
 function field(attribute: AttributeReader, offset: number, bytes: number): Buffer {

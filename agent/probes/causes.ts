@@ -12,7 +12,7 @@ import type { TunnelEvidence } from "./tunnel-watch.ts";
 export const CAUSES = {
   "interface-down": "bring the interface up, or mend its cable or virtual port",
   "path-diverted":
-    'delete the rule, route or address that takes the packets; "ip rule", "ip route get" and "ip address" show it',
+    'delete the rule, route, address or neighbour entry that takes the packets; "ip rule", "ip route get", "ip address" and "ip neighbour" show it',
   "no-route": "give this host a route to the peer's public address",
   "local-firewall":
     'let the firewall of this host accept the tunnel\'s packets: "nft list ruleset", "iptables-save" and "ip xfrm policy" show the rule',
@@ -93,6 +93,8 @@ export interface LocalFacts {
   readonly obstacle: Obstacle | null;
   /** What the peer says to ARP or neighbour discovery, where it is on a link of this host. */
   readonly neighbour: "silent" | "answers" | "unknown";
+  /** Where the kernel sends frames for the peer's public address; null where it is on no link of this host, or not known. */
+  readonly neighbourMac: string | null;
   /** Entries that the kernel's table of neighbours had no room for during the examination, in all namespaces. */
   readonly neighbourRefusals: number;
   /** Packets that the kernel dropped by reverse path filtering during the examination. */
@@ -205,6 +207,12 @@ function judgeTunnel({ evidence, facts, target }: Case): Cause | null {
     return causeOf(
       "wrong-address",
       `is silent in ${tunnel}, and more than one host answers for ${target.outer}: ${seen.macs.join(", ")}`,
+    );
+  const [answering] = seen.macs ?? [];
+  if (answering !== undefined && facts.neighbourMac !== null && answering !== facts.neighbourMac)
+    return causeOf(
+      "path-diverted",
+      `is not reached: packets to ${target.outer} go to ${facts.neighbourMac}, but ${answering} answers for it on the link`,
     );
   const rejection = seen.rejection === null ? null : rejected(seen.rejection, target, tunnel);
   if (rejection !== null) return rejection;

@@ -108,10 +108,12 @@ export class FactsReader {
   #read(target: ProbeTarget, before: Drops): LocalFacts {
     const now = this.#drops();
     const tunnel = this.#tunnels.evidence(target);
+    const neighbour = this.#neighbour(target);
     return {
       link: this.#linkState(target.outer.family),
       obstacle: this.#obstacle(target),
-      neighbour: neighbourState(this.#neighbour(target), tunnel),
+      neighbour: neighbourState(neighbour, tunnel),
+      neighbourMac: neighbour?.mac ?? null,
       neighbourRefusals: Number(now.neighbourRefusals - before.neighbourRefusals),
       reversePathDrops: now.reversePath - before.reversePath,
       checksumErrors: now.tcpChecksum - before.tcpChecksum,

@@ -172,6 +172,12 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     cause: "path-diverted",
     seen: /packets to 192\.168\.50\.12 do not leave this host, which has that address itself \(lo\)/,
   },
+  "this host has a wrong hardware address for the peer": {
+    on: { host1: ["ip neighbour replace 192.168.50.12 lladdr 02:00:00:00:00:99 dev eth0 nud permanent"] },
+    undo: { host1: ["ip neighbour delete 192.168.50.12 dev eth0"] },
+    cause: "path-diverted",
+    seen: /packets to 192\.168\.50\.12 go to 02:00:00:00:00:99, but [0-9a-f:]{17} answers for it on the link/,
+  },
   "the peer has a wrong hardware address for this host": {
     on: { host2: ["ip neighbour replace 192.168.50.11 lladdr 02:00:00:00:00:99 dev eth0 nud permanent"] },
     undo: { host2: ["ip neighbour delete 192.168.50.11 dev eth0"] },

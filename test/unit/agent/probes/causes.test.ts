@@ -20,6 +20,7 @@ const FACTS: LocalFacts = {
   link: { name: "eth0", problem: null },
   obstacle: null,
   neighbour: "unknown",
+  neighbourMac: null,
   neighbourRefusals: 0,
   reversePathDrops: 0,
   checksumErrors: 0,
@@ -102,6 +103,7 @@ describe("a broken path", () => {
         facts: facts({ obstacle: { text: "packets to 10.2.54.1 leave by eth1", isMissingRoute: false } }),
       },
     ],
+    ["path-diverted", { evidence: SILENT, facts: { ...seen({}), neighbourMac: "52:54:00:00:00:99" } }],
     [
       "no-route",
       {

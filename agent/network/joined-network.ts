@@ -194,12 +194,11 @@ export class JoinedNetwork {
     });
   }
 
-  /** Keeps everything in step until `signal` fires. `listing` is what the store held when the network was joined. */
-  async run(
-    listing: StoreListing,
-    messages: AsyncIterator<StoreMessage>,
-    signal: AbortSignal,
-  ): Promise<void> {
+  /**
+   * Plans for what the store held when the network was joined. Call it once, before run(), which would keep the listing
+   * until its end.
+   */
+  begin(listing: StoreListing): void {
     const { peers } = this.#parts;
     const { runtime, membership } = this.#options;
     const entries = listing.entries.filter(({ key }) => !membership.givenUp.includes(key));
@@ -209,6 +208,10 @@ export class JoinedNetwork {
     // What a former run left there is in place, and packets to those peers are lost until a data path runs.
     if (isDiverted) this.#parts.runner.open();
     this.#options.onAttachment(this.#desired.attachment, this.#options.hostFirewall.plans);
+  }
+
+  /** Keeps everything in step until `signal` fires. */
+  async run(messages: AsyncIterator<StoreMessage>, signal: AbortSignal): Promise<void> {
     const endMeasuring = this.#watch.measure();
     try {
       await this.#runParts(messages, signal);

@@ -18,6 +18,7 @@ import type {
   StoreConnection,
   StoreHealth,
   StoreListing,
+  StoreMessage,
 } from "../../ipam/stores/contracts.ts";
 import type { FirewallSettings } from "../config/config.ts";
 import { Diversions } from "../fallback/diversions.ts";
@@ -44,6 +45,7 @@ import { Enrolment } from "./enrolment.ts";
 import { fallbackConfig } from "./fallback-carrier.ts";
 import type { HostFirewall } from "./host-firewall.ts";
 import { JoinedNetwork } from "./joined-network.ts";
+import type { JoinedNetworkOptions } from "./joined-network-options.ts";
 import { recordNetworks } from "./network-history.ts";
 import type { NetworkSettings } from "./network-settings.ts";
 import { optionsOf } from "./network-support.ts";
@@ -173,14 +175,8 @@ export class NetworkAgent {
     const watch = this.#store.feed.watch(signal, (health) => this.#noteStore(health));
     const messages = watch[Symbol.asyncIterator]();
     try {
-      const { listing, networkConfig } = await waitForNetworkConfig(
-        this.#store,
-        messages,
-        this.#runtime.logger,
-      );
-      this.#joined = await this.#join(networkConfig, listing, signal);
-      this.#wasJoined = true;
-      await this.#joined.run(listing, messages, signal);
+      const joined = await this.#beginJoined(messages, signal);
+      await joined.run(messages, signal);
     } finally {
       await messages.return?.();
       await this.#joined?.stop();
@@ -188,6 +184,20 @@ export class NetworkAgent {
       for (const lock of this.#locks.values()) await lock.release();
       this.#locks.clear();
     }
+  }
+
+  /** A method of its own: one that waits for the network's end would keep the listing until then. */
+  async #beginJoined(messages: AsyncIterator<StoreMessage>, signal: AbortSignal): Promise<JoinedNetwork> {
+    const { listing, networkConfig } = await waitForNetworkConfig(
+      this.#store,
+      messages,
+      this.#runtime.logger,
+    );
+    const joined = await this.#join(networkConfig, listing, signal);
+    this.#joined = joined;
+    this.#wasJoined = true;
+    joined.begin(listing);
+    return joined;
   }
 
   /** One line without a full stop: what this host is in the network, or why it is not ready. */
@@ -244,7 +254,7 @@ export class NetworkAgent {
     listing: StoreListing,
     signal: AbortSignal,
   ): Promise<JoinedNetwork> {
-    const { settings, connection, hostFirewall, isolated, onRanges, onAttachment, onReady } = this.#options;
+    const { settings, connection, hostFirewall, onRanges } = this.#options;
     const { logger } = this.#runtime;
     const networks = mapFamilies(networkConfig.families, ({ network }) => network);
     await this.#lock(networkConfig);
@@ -257,7 +267,21 @@ export class NetworkAgent {
     const before = await recordNetworks(settings, ranges, logger);
     this.#ranges = ranges;
     onRanges();
+    return this.#joinedWith({
+      attachment,
+      membership,
+      ranges: [...ranges, ...before],
+      hostFirewall: claimed,
+    });
+  }
+
+  /** Functions that an asynchronous one makes keep all its variables in JavaScriptCore: here the listing. */
+  #joinedWith(
+    found: Pick<JoinedNetworkOptions, "attachment" | "membership" | "ranges" | "hostFirewall">,
+  ): JoinedNetwork {
+    const { settings, connection, isolated, onAttachment, onReady, profile } = this.#options;
     return new JoinedNetwork({
+      ...found,
       runtime: { ...this.#runtime, logger: this.#options.runtime.logger },
       settings,
       store: this.#store,
@@ -266,17 +290,13 @@ export class NetworkAgent {
       attachmentParts: this.#parts,
       enrolment: this.#enrolment,
       history: this.#history,
-      attachment,
-      membership,
-      ranges: [...ranges, ...before],
       isolated,
       firewall: this.#firewall,
-      hostFirewall: claimed,
       redial: () => connection.redial(),
       onAttachment,
       onReady,
       onRejoin: () => this.#round.abort(),
-      profile: this.#options.profile,
+      profile,
     });
   }
 

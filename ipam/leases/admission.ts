@@ -55,8 +55,8 @@ export class Admission {
   readonly #candidates = new Map<LeaseKey, Candidate>();
   readonly #rejected = new Map<LeaseKey, Candidate>();
   readonly #claims = new Map<string, Candidate>();
-  /** Accepted leases by what they yield. */
-  readonly #yielding = new Map<string, Set<Candidate>>();
+  /** Accepted leases by what they yield. Lists, because nearly all have one entry and a set takes four times the memory. */
+  readonly #yielding = new Map<string, Candidate[]>();
   #subnets = new OverlapIndex<Candidate>();
   #addresses = new OverlapIndex<Candidate>();
   readonly #waiting = new Map<string, AgeQueue<Candidate>>();
@@ -65,6 +65,16 @@ export class Admission {
 
   constructor(rules: AdmissionRules) {
     this.#rules = rules;
+  }
+
+  /** All leases by key, whatever the verdict. */
+  keys(): Iterable<LeaseKey> {
+    return this.#candidates.keys();
+  }
+
+  /** The lease of this key, whatever the verdict. */
+  lease(key: LeaseKey): Lease | undefined {
+    return this.#candidates.get(key)?.lease;
   }
 
   /** The lease of this key when it is accepted. */
@@ -191,8 +201,11 @@ export class Admission {
     const { claims, yieldsTo, subnets, addresses } = candidate.demands;
     candidate.isAccepted = true;
     for (const claim of claims) this.#claims.set(claim, candidate);
-    for (const claim of yieldsTo)
-      this.#yielding.set(claim, (this.#yielding.get(claim) ?? new Set()).add(candidate));
+    for (const claim of yieldsTo) {
+      const others = this.#yielding.get(claim);
+      if (others === undefined) this.#yielding.set(claim, [candidate]);
+      else others.push(candidate);
+    }
     for (const [, subnet] of entriesOf(subnets)) this.#subnets.set(subnet, candidate);
     for (const address of addresses) this.#addresses.set(hostPrefix(address), candidate);
     this.#changed.add(candidate.lease.key);
@@ -203,9 +216,9 @@ export class Admission {
     candidate.isAccepted = false;
     for (const claim of claims) this.#claims.delete(claim);
     for (const claim of yieldsTo) {
-      const others = this.#yielding.get(claim);
-      others?.delete(candidate);
-      if (others?.size === 0) this.#yielding.delete(claim);
+      const others = this.#yielding.get(claim)?.filter((other) => other !== candidate) ?? [];
+      if (others.length === 0) this.#yielding.delete(claim);
+      else this.#yielding.set(claim, others);
     }
     for (const [, subnet] of entriesOf(subnets)) this.#subnets.delete(subnet);
     for (const address of addresses) this.#addresses.delete(hostPrefix(address));

@@ -68,7 +68,10 @@ const LOCAL_SETTINGS: ReadonlySet<string> = new Set<keyof PeerSettings>([
 export class PeerTable {
   readonly #logger: Logger;
   readonly #departures: Departures;
-  /** By the rules that all hosts share, over all leases, our own included. */
+  /**
+   * By the rules that all hosts share, over all leases, our own included: the last good lease of every key in the store,
+   * and of those that are leaving.
+   */
   readonly #admission: Admission;
   #settings: PeerSettings;
   #common: CommonRules;
@@ -81,8 +84,6 @@ export class PeerTable {
   /** Keys of the leases that are not used, without our own. */
   readonly #refused = new Set<LeaseKey>();
   #changedReasons = new Set<LeaseKey>();
-  /** The last good lease of every key in the store, and of those that are leaving. */
-  readonly #leases = new Map<LeaseKey, Lease>();
   /** Why the newest value of a key cannot be read. */
   readonly #damaged = new Map<LeaseKey, string>();
   #ownKey: LeaseKey | null = null;
@@ -218,7 +219,7 @@ export class PeerTable {
       synced: this.#synced,
       revision: this.#revision,
       config: this.#config,
-      own: this.#ownKey === null ? null : (this.#leases.get(this.#ownKey) ?? null),
+      own: this.#ownKey === null ? null : (this.#admission.lease(this.#ownKey) ?? null),
       peers: new Map(this.peers),
       refused: this.refused(),
       held: new Set(this.#departures.held),
@@ -280,7 +281,7 @@ export class PeerTable {
 
   #replaceAll(entries: readonly StoreEntry[], config: string | null, nowMs: number): void {
     const present = new Set(entries.map((entry) => entry.key));
-    for (const key of [...this.#leases.keys(), ...this.#damaged.keys()]) {
+    for (const key of [...this.#admission.keys(), ...this.#damaged.keys()]) {
       if (!present.has(key)) this.#vanish(key, nowMs);
     }
     this.#readConfig(config);
@@ -310,7 +311,6 @@ export class PeerTable {
     try {
       const lease = decodeEntry(entry);
       this.#damaged.delete(key);
-      this.#leases.set(key, lease);
       this.#admit(lease);
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
@@ -322,7 +322,7 @@ export class PeerTable {
 
   /** A store that was restored from a backup gives revisions out again, but never a store lease's id. */
   #isKnown({ key, revision, storeLeaseId }: StoreEntry): boolean {
-    const known = this.#leases.get(key);
+    const known = this.#admission.lease(key);
     return known?.revision === revision && known.storeLeaseId === storeLeaseId;
   }
 
@@ -347,7 +347,6 @@ export class PeerTable {
 
   #remove(key: LeaseKey): void {
     this.#snapshot = null;
-    this.#leases.delete(key);
     this.#departures.cancel(key);
     this.#admission.delete(key);
     this.#noteReason(key);
@@ -364,7 +363,7 @@ export class PeerTable {
     this.#snapshot = null;
     this.#local = this.#localRules();
     this.#admission.takeChanged();
-    for (const key of this.#leases.keys()) this.#judgeLocally(key);
+    for (const key of this.#admission.keys()) this.#judgeLocally(key);
   }
 
   /** What all hosts accept, less what this one cannot use. */

@@ -121,8 +121,6 @@ export class Prefix {
   readonly base: Address;
   /** 0 .. 32 or 0 .. 128. */
   readonly length: number;
-  #text: string | undefined;
-  #last: Address | undefined;
 
   private constructor(base: Address, length: number) {
     this.base = base;
@@ -157,8 +155,7 @@ export class Prefix {
 
   /** The highest address. */
   get last(): Address {
-    this.#last ??= Address.of(this.family, this.base.value + this.size - 1n);
-    return this.#last;
+    return Address.of(this.family, this.base.value + this.size - 1n);
   }
 
   /** True when `inner` (an address or a prefix) lies wholly inside. */
@@ -166,7 +163,8 @@ export class Prefix {
     const base = inner instanceof Prefix ? inner.base : inner;
     if (base.family !== this.family) return false;
     if (inner instanceof Prefix && inner.length < this.length) return false;
-    return base.value >= this.base.value && base.value <= this.last.value;
+    const hostBits = BigInt(ADDRESS_BITS[this.family] - this.length);
+    return base.value >> hostBits === this.base.value >> hostBits;
   }
 
   /** True when the two share an address. */
@@ -180,8 +178,7 @@ export class Prefix {
 
   /** `base/length`. */
   toString(): string {
-    this.#text ??= `${this.base}/${this.length}`;
-    return this.#text;
+    return `${this.base}/${this.length}`;
   }
 
   toJSON(): string {

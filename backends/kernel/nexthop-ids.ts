@@ -15,15 +15,16 @@ type Place = Pick<NexthopObject, "device" | "gateway">;
 
 export class NexthopIds {
   readonly #idByPlace = new Map<string, number>();
-  readonly #used = new Set<number>();
+  /** By the distance from the first of ours: a set of numbers takes many times the memory. */
+  #used: boolean[] = [];
   #next = FIRST_ID;
 
   /** Takes a complete dump; `deviceName` translates indexes. */
   reset(nexthops: readonly Nexthop[], deviceName: (index: number | null) => string): void {
     this.#idByPlace.clear();
-    this.#used.clear();
+    this.#used = [];
     for (const nexthop of nexthops) {
-      this.#used.add(nexthop.id);
+      if (isOfOurRange(nexthop.id)) this.#used[nexthop.id - FIRST_ID] = true;
       if (nexthop.protocol !== ROUTE_PROTOCOL || nexthop.gateway === null) continue;
       this.#idByPlace.set(
         placeKey({ device: deviceName(nexthop.outputIndex), gateway: nexthop.gateway }),
@@ -34,7 +35,7 @@ export class NexthopIds {
 
   /** True for an id that a nexthop of ours had at the last dump, or got since. */
   isOurs(id: number): boolean {
-    return id >= FIRST_ID && id <= LAST_ID && this.#used.has(id);
+    return isOfOurRange(id) && this.#used[id - FIRST_ID] === true;
   }
 
   /** The id of an existing nexthop of ours, undefined when there is none. */
@@ -46,8 +47,8 @@ export class NexthopIds {
   assign(place: Place): number {
     const known = this.find(place);
     if (known !== undefined) return known;
-    while (this.#used.has(this.#next)) this.#next = this.#next === LAST_ID ? FIRST_ID : this.#next + 1;
-    this.#used.add(this.#next);
+    while (this.isOurs(this.#next)) this.#next = this.#next === LAST_ID ? FIRST_ID : this.#next + 1;
+    this.#used[this.#next - FIRST_ID] = true;
     this.#idByPlace.set(placeKey(place), this.#next);
     return this.#next;
   }
@@ -56,6 +57,10 @@ export class NexthopIds {
   release(place: Place): void {
     this.#idByPlace.delete(placeKey(place));
   }
+}
+
+function isOfOurRange(id: number): boolean {
+  return id >= FIRST_ID && id <= LAST_ID;
 }
 
 function placeKey({ device, gateway }: Place): string {

@@ -7,6 +7,7 @@ import { decodeRoute, encodeRouteDump, type Route, RT_TABLE_MAIN } from "../../b
 import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
 import { entriesOf, FAMILIES, type Family } from "../../ipam/addresses/ip.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
+import { targetId } from "../probes/targets.ts";
 
 export class Diversions {
   readonly #peers = new Map<string, LeaseKey>();
@@ -63,9 +64,4 @@ function routedSubnets(netlink: NetlinkConnection, devices: readonly string[]): 
       .filter(({ outputIndex }) => outputIndex !== null && indexes.has(outputIndex))
       .map(({ destination }) => String(destination)),
   );
-}
-
-/** The same as of a target of probes/. */
-export function targetId(peer: LeaseKey, family: Family): string {
-  return `${peer} IPv${family}`;
 }

@@ -18,8 +18,9 @@ import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { DEAF } from "../probes/echo-line.ts";
 import { type EchoLines, openEchoLines } from "../probes/echo-lines.ts";
+import { targetId } from "../probes/targets.ts";
 import { AT_START, resumed } from "./course.ts";
-import { type Diversions, targetId } from "./diversions.ts";
+import type { Diversions } from "./diversions.ts";
 import { PairPlan } from "./pair-plan.ts";
 import type { PairTarget, PathPair, Way } from "./path-pair.ts";
 

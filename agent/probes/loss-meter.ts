@@ -25,8 +25,11 @@ const PROMISING_RUN = 4;
 /** Packets after such an end in which a new loss ends by the window alone: it may come and go. */
 const WARY_PACKETS = 300;
 
+/** Shared, because there are as many meters as peers. */
+const NONE: readonly boolean[] = [];
+
 export class LossMeter {
-  #outcomes: readonly boolean[] = [];
+  #outcomes = NONE;
   #waryPackets = 0;
 
   note(isLost: boolean): void {
@@ -38,7 +41,7 @@ export class LossMeter {
 
   /** Forgets all: what was lost has had another reason. */
   clear(): void {
-    this.#outcomes = [];
+    this.#outcomes = NONE;
   }
 
   /** As many answers in a row as chance hardly gives while the loss goes on. The window alone takes a minute to show it. */

@@ -17,6 +17,11 @@ export type PathState =
   | { readonly state: "good" }
   | { readonly state: "bad"; readonly cause: Cause; readonly sinceMs: number };
 
+/** Shared, because there are as many paths as peers. */
+const UNKNOWN: PathState = { state: "unknown" };
+const GOOD: PathState = { state: "good" };
+const NO_ANSWERS: History = { inner: false, tcp: false, outer: false };
+
 /** Until the next examination of a path that is bad. */
 const REPEAT_MS = 5_000;
 /** The same for one that nothing is proven of, doubled each time up to the longest. */
@@ -41,10 +46,10 @@ export class PathWatch {
   readonly #loss = new LossMeter();
   /** Of the peer's agent, by this path. */
   readonly signs = new AgentSigns();
-  #state: PathState = { state: "unknown" };
+  #state = UNKNOWN;
   #examination: Examination | null = null;
   #repeatMs = REPEAT_MS;
-  #history: History = { inner: false, tcp: false, outer: false };
+  #history = NO_ANSWERS;
   #roundTripMs: number | null = null;
   #turn = 0;
   #hasTriedTcp = false;
@@ -121,7 +126,7 @@ export class PathWatch {
   noteRoutine(probe: Probe, outcome: Outcome): boolean {
     this.#remember(probe, outcome);
     if (isAnswered(outcome)) {
-      if (this.#state.state === "unknown") this.#state = { state: "good" };
+      if (this.#state.state === "unknown") this.#state = GOOD;
       // An answer of a bad path is news.
       return this.#state.state === "bad";
     }
@@ -147,7 +152,7 @@ export class PathWatch {
     } else {
       const isProven = [evidence.full, evidence.tcp, evidence.outer].some(isAnswered);
       const isOpen = proven !== null;
-      this.#state = { state: isProven && !isOpen ? "good" : "unknown" };
+      this.#state = isProven && !isOpen ? GOOD : UNKNOWN;
     }
     if (proven !== null) this.#loss.clear();
     this.#measured = describeEvidence(evidence);

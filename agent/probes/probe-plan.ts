@@ -26,8 +26,8 @@ const SCAN_MS = 500;
 
 export class ProbePlan {
   readonly #perMs: number;
+  /** Sorted by id. */
   #targets: readonly ProbeTarget[] = [];
-  #byId: ReadonlyMap<string, ProbeTarget> = new Map();
   #ring: readonly ProbeTarget[] = [];
   /** Those in use, the one that was probed longest ago first. */
   #busy: readonly string[] = [];
@@ -50,19 +50,17 @@ export class ProbePlan {
 
   /** Replaces all targets, sorted by id; `ownKey` is this host's place among them. New ones are probed at once. */
   setTargets(targets: readonly ProbeTarget[], ownKey: string): void {
-    const former = this.#byId;
+    const former = new Set(this.#targets.map(({ id }) => id));
     this.#targets = targets;
-    this.#byId = new Map(targets.map((target) => [target.id, target]));
     this.#ring = neighboursOf(targets, ownKey);
     for (const { id } of targets) {
-      if (!former.has(id)) this.#doubtful.set(id, Number.NEGATIVE_INFINITY);
+      if (!former.delete(id)) this.#doubtful.set(id, Number.NEGATIVE_INFINITY);
     }
-    for (const id of former.keys()) {
-      if (this.#byId.has(id)) continue;
+    for (const id of former) {
       this.settle(id);
       this.#probedMs.delete(id);
     }
-    this.#busy = this.#busy.filter((id) => this.#byId.has(id));
+    this.#busy = this.#busy.filter((id) => this.#find(id) !== undefined);
   }
 
   /** Those that packets of this host are sent to: they are probed every `intervalMs`. */
@@ -81,13 +79,13 @@ export class ProbePlan {
   /** Has a target looked after from `atMs` on, before what is routine, until it is settled. */
   hurry(id: string, atMs: number): void {
     this.settle(id);
-    if (this.#byId.has(id)) this.#doubtful.set(id, atMs);
+    if (this.#find(id) !== undefined) this.#doubtful.set(id, atMs);
   }
 
   /** The same for one whose state is known: after those that are doubtful. */
   repeat(id: string, atMs: number): void {
     this.settle(id);
-    if (this.#byId.has(id)) this.#repeats.set(id, atMs);
+    if (this.#find(id) !== undefined) this.#repeats.set(id, atMs);
   }
 
   /** How many targets are to be looked at again. */
@@ -140,14 +138,28 @@ export class ProbePlan {
   /** The targets that are to be looked after first: the doubtful, then those to repeat, each in order. */
   *urgent(nowMs: number): Iterable<ProbeTarget> {
     for (const [id, atMs] of this.#doubtful) {
-      const target = this.#byId.get(id);
+      const target = this.#find(id);
       if (target !== undefined && atMs <= nowMs) yield target;
     }
     this.#scan(nowMs);
     for (const id of this.#due) {
-      const target = this.#byId.get(id);
+      const target = this.#find(id);
       if (target !== undefined) yield target;
     }
+  }
+
+  /** Searched for: an index of thousands of targets takes more memory than some look-ups a second are worth. */
+  #find(id: string): ProbeTarget | undefined {
+    let low = 0;
+    let high = this.#targets.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const target = this.#targets[middle];
+      if (target !== undefined && target.id < id) low = middle + 1;
+      else high = middle;
+    }
+    const found = this.#targets[low];
+    return found?.id === id ? found : undefined;
   }
 
   #scan(nowMs: number): void {
@@ -172,7 +184,7 @@ export class ProbePlan {
     const id = this.#busy[0];
     if (id === undefined || this.probedMs(id) > nowMs - this.#busyIntervalMs) return null;
     this.#busy = [...this.#busy.slice(1), id];
-    return this.#byId.get(id) ?? null;
+    return this.#find(id) ?? null;
   }
 
   /** The one that waits longest. */

@@ -7,7 +7,7 @@
  */
 
 import { HEADER_BYTES } from "../../backends/probe/echo-port.ts";
-import { type Address, entriesOf, type PerFamily } from "../../ipam/addresses/ip.ts";
+import { type Address, entriesOf, FAMILIES, type PerFamily } from "../../ipam/addresses/ip.ts";
 import { type Clock, Sleep } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
@@ -17,6 +17,7 @@ import type { Inspection } from "./local-facts.ts";
 import { type PathState, PathWatch } from "./path-watch.ts";
 import { isAnswered, type Outcome, type Probe, type ProbeTarget } from "./probe.ts";
 import { ProbePlan } from "./probe-plan.ts";
+import { targetId } from "./targets.ts";
 import { UsageTracker } from "./usage.ts";
 
 export interface ProberOptions {
@@ -70,9 +71,7 @@ export class Prober {
   readonly #usage = new UsageTracker();
   readonly #sleep: Sleep;
   #watches: ReadonlyMap<string, PathWatch> = new Map();
-  #byPeer: ReadonlyMap<LeaseKey, readonly PathWatch[]> = new Map();
   #byInner: ReadonlyMap<string, PathWatch> = new Map();
-  #byOuter: ReadonlyMap<string, readonly ProbeTarget[]> = new Map();
   #elsewhere: History = { inner: false, tcp: false, outer: false };
   /** Of the targets that are examined, and of those that are bad until the next examination. */
   readonly #inspections = new Map<string, Inspection>();
@@ -97,8 +96,6 @@ export class Prober {
     ]);
     this.#watches = new Map(entries);
     for (const [id, watch] of former) if (this.#watches.get(id) !== watch) this.#endInspection(id);
-    this.#byPeer = groupByPeer(this.#watches.values());
-    this.#byOuter = groupByOuter(probed);
     this.#byInner = new Map(
       [...this.#watches.values()].map((watch) => [watch.target.inner.toString(), watch]),
     );
@@ -112,16 +109,15 @@ export class Prober {
    */
   noteUses(uses: ReadonlyMap<string, number>, intervalMs: number): ReadonlySet<string> {
     const { clock, alsoProbedMs = () => Number.NEGATIVE_INFINITY } = this.#options;
-    const targets = [...uses.keys()].flatMap((outer) => this.#byOuter.get(outer) ?? []);
     const probedMs = (id: string): number => Math.max(this.#plan.probedMs(id), alsoProbedMs(id));
-    const busy = this.#usage.sample(targets, uses, probedMs, clock.monotonicMs());
+    const busy = this.#usage.sample(this.#targetsAt(uses), uses, probedMs, clock.monotonicMs());
     this.#plan.setBusy(busy, intervalMs);
     if (busy.size > 0) this.#sleep.wake();
     return busy;
   }
 
   health(peer: LeaseKey): PathHealth {
-    const watches = this.#byPeer.get(peer) ?? [];
+    const watches = FAMILIES.flatMap((family) => this.#watches.get(targetId(peer, family)) ?? []);
     const bad = watches.flatMap(({ state }) => (state.state === "bad" ? [state] : []))[0];
     const isProven = watches.length > 0 && watches.every(({ state }) => state.state === "good");
     const nowMs = this.#options.clock.monotonicMs();
@@ -134,6 +130,12 @@ export class Prober {
       measured: watches.map(({ measured }) => measured).find((text) => text !== null) ?? null,
       isAgentQuiet: watches.some(({ signs }) => signs.isQuiet(nowMs, turnMs)),
     };
+  }
+
+  /** Looks at all targets: an index by address takes more memory than this takes time once a second. */
+  *#targetsAt(outer: ReadonlyMap<string, unknown>): Iterable<ProbeTarget> {
+    if (outer.size === 0) return;
+    for (const { target } of this.#watches.values()) if (outer.has(target.outer.toString())) yield target;
   }
 
   /** An agent probes this host from this address. */
@@ -300,25 +302,6 @@ function watchOf(target: ProbeTarget, former: PathWatch | undefined, nowMs: numb
 
 function isSameTarget(a: ProbeTarget, b: ProbeTarget): boolean {
   return a.path === b.path && a.mtuBytes === b.mtuBytes && a.inner.equals(b.inner) && a.outer.equals(b.outer);
-}
-
-function groupByOuter(targets: readonly ProbeTarget[]): ReadonlyMap<string, readonly ProbeTarget[]> {
-  const groups = new Map<string, readonly ProbeTarget[]>();
-  for (const target of targets) {
-    const outer = target.outer.toString();
-    groups.set(outer, [...(groups.get(outer) ?? []), target]);
-  }
-  return groups;
-}
-
-function groupByPeer(watches: Iterable<PathWatch>): ReadonlyMap<LeaseKey, readonly PathWatch[]> {
-  const groups = new Map<LeaseKey, PathWatch[]>();
-  for (const watch of watches) {
-    const group = groups.get(watch.target.peer);
-    if (group === undefined) groups.set(watch.target.peer, [watch]);
-    else group.push(watch);
-  }
-  return groups;
 }
 
 function bytesOf(probe: Probe, { family, mtuBytes }: ProbeTarget): number {

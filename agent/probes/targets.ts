@@ -3,8 +3,8 @@
 import type { PreparedBackend, Tunnel } from "../../backends/backend.ts";
 import type { MixedBackend } from "../../backends/mixed.ts";
 import type { TunnelKind } from "../../backends/probe/tunnel-packet.ts";
-import { entriesOf } from "../../ipam/addresses/ip.ts";
-import type { Lease } from "../../ipam/leases/lease.ts";
+import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";
+import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import type { ProbeTarget } from "./probe.ts";
 
 export type ProbedBackend = Pick<MixedBackend, "devices" | "mtuBytes" | "pathTo"> & {
@@ -17,6 +17,11 @@ export function probeTargets(peers: Iterable<Lease>, backend: ProbedBackend): re
   return targets.sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
+/** Joined, not a template: V8 keeps a template's pieces. */
+export function targetId(peer: LeaseKey, family: Family): string {
+  return [peer, `IPv${family}`].join(" ");
+}
+
 function targetsOf(lease: Lease, backend: ProbedBackend): readonly ProbeTarget[] {
   const addresses = lease.attrs.publicAddress;
   const path = backend.pathTo(lease);
@@ -26,9 +31,10 @@ function targetsOf(lease: Lease, backend: ProbedBackend): readonly ProbeTarget[]
     if (outer === undefined) return [];
     // The tunnel device carries the subnet's first address; without one it is the containers' bridge, if there is any.
     const isInnerCertain = devices[family] !== undefined;
+    const tunnel = path === "direct" ? undefined : tunnels[outer.family];
     return [
       {
-        id: `${lease.key} IPv${family}`,
+        id: targetId(lease.key, family),
         peer: lease.key,
         family,
         path,
@@ -37,20 +43,30 @@ function targetsOf(lease: Lease, backend: ProbedBackend): readonly ProbeTarget[]
         isInnerCertain,
         outer,
         mtuBytes: backend.mtuBytes,
-        tunnel: path === "direct" ? null : tunnelText(tunnels[outer.family]),
-        tunnelKind: path === "direct" ? null : kindOf(tunnels[outer.family]),
+        ...(tunnel === undefined ? NO_TUNNEL : description(tunnel)),
       },
     ];
   });
 }
 
-function tunnelText(tunnel: Tunnel | undefined): string | null {
-  if (tunnel === undefined) return null;
+type TunnelDescription = Pick<ProbeTarget, "tunnel" | "tunnelKind">;
+
+const NO_TUNNEL: TunnelDescription = { tunnel: null, tunnelKind: null };
+
+/** Thousands of targets share one. */
+const descriptions = new WeakMap<Tunnel, TunnelDescription>();
+
+function description(tunnel: Tunnel): TunnelDescription {
+  const known = descriptions.get(tunnel) ?? { tunnel: textOf(tunnel), tunnelKind: kindOf(tunnel) };
+  descriptions.set(tunnel, known);
+  return known;
+}
+
+function textOf(tunnel: Tunnel): string {
   return "port" in tunnel ? `UDP port ${tunnel.port}` : `IP protocol ${tunnel.protocol}`;
 }
 
-function kindOf(tunnel: Tunnel | undefined): TunnelKind | null {
-  if (tunnel === undefined) return null;
+function kindOf(tunnel: Tunnel): TunnelKind {
   if (!("port" in tunnel)) return { port: null, format: "ip" };
   const format = tunnel.isAuthenticated ? "opaque" : tunnel.isChecked ? "ip" : "vxlan";
   return { port: tunnel.port, format };

@@ -181,6 +181,8 @@ class VxlanNetwork implements PreparedBackend {
   readonly startRunner = null;
   readonly #options: VxlanOptions;
   readonly #host: HostFacts;
+  /** A list, which is read several times for each of thousands of leases. */
+  readonly #devices: readonly (readonly [Family, string])[];
   readonly #macs: PerFamily<Mac>;
   /** Of the devices. */
   readonly #mtusBytes: PerFamily<number>;
@@ -189,6 +191,7 @@ class VxlanNetwork implements PreparedBackend {
     this.#options = options;
     this.#host = host;
     this.devices = options.deviceNames(families);
+    this.#devices = entriesOf(this.devices);
     this.sharedDevices = options.directRouting ? interfacesOf(host) : [];
     this.entrances = mapFamilies(this.devices, (device, family) => [device, ...this.#directEntrance(family)]);
     this.tunnels = mapFamilies(this.devices, (device) => ({ device, port: options.port }));
@@ -196,7 +199,7 @@ class VxlanNetwork implements PreparedBackend {
     this.mtuBytes = Math.min(...Object.values(this.#mtusBytes));
     const macs: Partial<Record<Family, Mac>> = {};
     const data: Partial<Record<Family, JsonValue>> = {};
-    for (const [family, device] of entriesOf(this.devices)) {
+    for (const [family, device] of this.#devices) {
       const mac = identity.macFor(device);
       macs[family] = mac;
       data[family] = { VNI: options.vni & FLANNEL_VNI_MASK, VtepMAC: mac };
@@ -208,7 +211,7 @@ class VxlanNetwork implements PreparedBackend {
   rejectPeer(lease: Lease): string | null {
     const otherType = typeProblem(lease, this);
     if (otherType !== null) return otherType;
-    for (const [family] of entriesOf(this.devices)) {
+    for (const [family] of this.#devices) {
       if (lease.subnets[family] === undefined) continue;
       const problem = this.#dataProblem(lease, family);
       if (problem !== null) return problem;
@@ -221,12 +224,12 @@ class VxlanNetwork implements PreparedBackend {
   }
 
   peerIdentities(lease: Pick<Lease, "attrs">): readonly string[] {
-    return [...entriesOf(this.devices)].flatMap(([family]) => vtepMac(lease.attrs.backendData[family]) ?? []);
+    return this.#devices.flatMap(([family]) => vtepMac(lease.attrs.backendData[family]) ?? []);
   }
 
   planBase(own: PerFamily<Prefix>): readonly KernelObject[] {
     const objects: KernelObject[] = [];
-    for (const [family, device] of entriesOf(this.devices)) {
+    for (const [family, device] of this.#devices) {
       const subnet = own[family];
       const uplink = this.#host.uplinks[family];
       if (uplink === undefined || subnet === undefined) continue;
@@ -239,7 +242,7 @@ class VxlanNetwork implements PreparedBackend {
 
   planPeer(lease: Lease, useNexthops: boolean): readonly KernelObject[] {
     const objects: KernelObject[] = [];
-    for (const [family, device] of entriesOf(this.devices)) {
+    for (const [family, device] of this.#devices) {
       const subnet = lease.subnets[family];
       const remote = lease.attrs.publicAddress[family];
       const mac = vtepMac(lease.attrs.backendData[family]);
@@ -260,7 +263,7 @@ class VxlanNetwork implements PreparedBackend {
   }
 
   pathTo(lease: Lease): PeerPath {
-    const isDirect = [...entriesOf(this.devices)].some(([family]) => {
+    const isDirect = this.#devices.some(([family]) => {
       const remote = lease.attrs.publicAddress[family];
       return remote !== undefined && this.#isDirect(remote);
     });

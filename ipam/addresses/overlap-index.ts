@@ -5,7 +5,7 @@
  * shorter than those indexed, either its parts are looked up or the indexed ones compared, whichever is less. Pure.
  */
 
-import { ADDRESS_BITS, entriesOf, type Family, type PerFamily, Prefix } from "./ip.ts";
+import { ADDRESS_BITS, FAMILIES, type Family, type PerFamily, Prefix } from "./ip.ts";
 
 /** Values by base address, all of one family and length. */
 type Level<T> = Map<bigint, T>;
@@ -53,8 +53,9 @@ export class OverlapIndex<T extends NonNullable<unknown>> {
 
   /** The first overlap of any family's prefix. */
   findAny(prefixes: PerFamily<Prefix>): T | undefined {
-    for (const [, prefix] of entriesOf(prefixes)) {
-      const found = this.find(prefix);
+    for (const family of FAMILIES) {
+      const prefix = prefixes[family];
+      const found = prefix && this.find(prefix);
       if (found !== undefined) return found;
     }
     return undefined;

@@ -41,15 +41,19 @@ export function networksByFamily(networks: readonly Prefix[]): PerFamily<readonl
 }
 
 /** The subnets of a lease in the families of the network. */
-function subnetsInUse(lease: Lease, { networks }: CommonRules): PerFamily<Prefix> {
-  const entries = entriesOf(lease.subnets);
-  const used = entries.filter(([family]) => networks[family] !== undefined);
-  return used.length === entries.length ? lease.subnets : Object.fromEntries(used);
+function subnetsInUse({ subnets }: Lease, { networks }: CommonRules): PerFamily<Prefix> {
+  const isWhole = FAMILIES.every((family) => subnets[family] === undefined || networks[family] !== undefined);
+  // Usually: a start among thousands of leases asks three times for each.
+  if (isWhole) return subnets;
+  return Object.fromEntries(entriesOf(subnets).filter(([family]) => networks[family] !== undefined));
 }
 
 /** Why no host can use a lease; null when all can. */
 export function commonProblem(lease: Lease, rules: CommonRules): string | null {
-  for (const [family, subnet] of entriesOf(subnetsInUse(lease, rules))) {
+  const subnets = subnetsInUse(lease, rules);
+  for (const family of FAMILIES) {
+    const subnet = subnets[family];
+    if (subnet === undefined) continue;
     const networks = rules.networks[family] ?? [];
     if (networks.length > 0 && !networks.some((network) => network.contains(subnet))) {
       return `its subnet ${subnet} lies outside the network ${networks.join(", ")}; delete the key if no host needs it`;
@@ -76,8 +80,8 @@ function addressProblem(address: Address, subnet: Prefix): string | null {
 /** What a lease needs for itself alone. */
 export function demandsOf(lease: Lease, rules: CommonRules): Demands {
   const { attrs } = lease;
-  const addresses = entriesOf(attrs.publicAddress).map(([, address]) => address);
-  const texts = addresses.map((address) => address.toString());
+  const addresses = Object.values(attrs.publicAddress);
+  const texts = addresses.map(String);
   // flanneld takes another lease when its address changed, and keeps its device: both leases of such a host may be
   // used, and what they share belongs to the younger one. It is not theirs where an older lease of tulle's has it.
   const identities = rules.identitiesOf(lease);
@@ -105,7 +109,9 @@ function isInside(address: Address, { networks }: CommonRules): boolean {
 /** Why this host cannot use a lease that others can; null when it can. */
 export function localProblem(lease: Lease, common: CommonRules, local: LocalRules): string | null {
   const subnets = subnetsInUse(lease, common);
-  for (const [family, subnet] of entriesOf(subnets)) {
+  for (const family of FAMILIES) {
+    const subnet = subnets[family];
+    if (subnet === undefined) continue;
     const own = local.ownSubnets[family];
     if (own?.overlaps(subnet)) {
       return `its subnet ${subnet} overlaps this host's own ${own}; one of the two hosts must give it up`;

@@ -54,7 +54,7 @@ export function lastAddresses(subnet: Prefix): readonly Address[] {
   );
 }
 
-/** The last two addresses that make a subnet of two (RFC 3021, RFC 6164) and are no broadcast address. */
+/** The last two addresses that make a subnet of two (RFC 3021, RFC 6164), without the broadcast address. */
 export function lastPair(subnet: Prefix): {
   readonly hostEnd: InterfaceAddress;
   readonly containerEnd: InterfaceAddress;
@@ -84,7 +84,7 @@ async function isInUse(bridge: string, address: Address, wait: () => Promise<voi
     ask(address, link.index);
     await wait();
     const mac = absentAs(null, () => netlink.get(encodeGetNeighbour(entry), decodeNeighbour).mac);
-    // Nor must it go on believing that nobody is there.
+    // The entry of a failed search would stand in the way of the container that takes the address.
     if (mac === null) forget(netlink, entry);
     return mac !== null;
   } finally {
@@ -97,7 +97,7 @@ function ask(address: Address, interfaceIndex: number): void {
   try {
     port.send(address, 0, HEADER_BYTES[address.family], { interfaceIndex, source: null });
   } catch (error) {
-    // A bridge without containers leads nowhere: nobody has the address.
+    // A bridge without containers leads nowhere: no container has the address.
     if (!(error instanceof NetlinkError)) throw error;
   } finally {
     port.close();

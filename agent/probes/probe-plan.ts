@@ -212,7 +212,11 @@ export class ProbePlan {
 
 function earliest(times: ReadonlyMap<string, number>): number {
   let least = Number.POSITIVE_INFINITY;
-  for (const atMs of times.values()) if (atMs < least) least = atMs;
+  for (const atMs of times.values()) {
+    // New ones are due at once, and there may be thousands of them.
+    if (atMs === Number.NEGATIVE_INFINITY) return atMs;
+    if (atMs < least) least = atMs;
+  }
   return least;
 }
 

@@ -69,8 +69,9 @@ export class AttributeReader {
     return this.#bytes.readUInt16BE(this.#require(2));
   }
 
-  u32(): number {
-    return this.#bytes.readUInt32LE(this.#require(4));
+  /** Of a structure, the word at `offset`. */
+  u32(offset = 0): number {
+    return this.#bytes.readUInt32LE(this.#require(offset + 4) + offset);
   }
 
   i32(): number {

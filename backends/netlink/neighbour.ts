@@ -242,6 +242,7 @@ export interface EntryUse {
 
 /** `struct nda_cacheinfo`: two 32-bit words, confirmed and used, in USER_HZ, which is 100 where Node runs. */
 const TICK_MS = 10;
+const USED_OFFSET = 4;
 
 /** Decodes RTM_NEWNEIGH of both tables; null without an address or a time. Throws CodecError. */
 export function decodeEntryUse(message: NetlinkMessage): EntryUse | null {
@@ -250,7 +251,7 @@ export function decodeEntryUse(message: NetlinkMessage): EntryUse | null {
   const attributes = message.attributes(NDMSG_BYTES);
   while (attributes.next()) {
     if (attributes.type === NDA_DST) address = attributes.address();
-    else if (attributes.type === NDA_CACHEINFO) idleMs = Number(attributes.u64() >> 32n) * TICK_MS;
+    else if (attributes.type === NDA_CACHEINFO) idleMs = attributes.u32(USED_OFFSET) * TICK_MS;
   }
   return address === null || idleMs === null ? null : { address, idleMs };
 }
@@ -261,7 +262,7 @@ export function decodeUseWithin(recentMs: number): (message: NetlinkMessage) => 
     const attributes = message.attributes(NDMSG_BYTES);
     while (attributes.next()) {
       if (attributes.type !== NDA_CACHEINFO) continue;
-      const idleMs = Number(attributes.u64() >> 32n) * TICK_MS;
+      const idleMs = attributes.u32(USED_OFFSET) * TICK_MS;
       return idleMs <= recentMs ? decodeEntryUse(message) : null;
     }
     return null;

@@ -17,9 +17,11 @@ import type { ContainerSpec } from "../../backends/attachment/spec.ts";
 import { Undo } from "../../backends/attachment/undo.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { encodeNewLink, encodeSetLink } from "../../backends/netlink/link/link.ts";
-import { NetnsHandle } from "../../backends/netlink/netns.ts";
+import { NetnsHandle, withNetns } from "../../backends/netlink/netns.ts";
+import { EchoPort, HEADER_BYTES } from "../../backends/probe/echo-port.ts";
 import { type Address, type Family, mapFamilies, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
+import type { Allocation } from "../../ipam/containers/ranges.ts";
 import { TulleError } from "../../ipam/errors.ts";
 import type { BridgeAddress } from "../host/local-prefixes.ts";
 import { forget, freeAddress, lastPair } from "./free-address.ts";
@@ -55,10 +57,12 @@ export class ProbeContainer {
     const bridge = bridgeOf(place);
     const netns = NetnsHandle.create();
     try {
-      const addresses =
+      const allocations =
         bridge === null
           ? await joinDirectly(place, port, netns)
           : await joinBridge(bridge, place, port, { netns, clock, signal });
+      await untilAnswered(netns, allocations, clock, signal);
+      const addresses = addressesOf(allocations);
       return new ProbeContainer({ netns, addresses, bridge: bridge?.name ?? null }, port);
     } catch (error) {
       netns.close();
@@ -105,15 +109,13 @@ async function joinBridge(
   { subnets, bridges, mtuBytes }: ContainerPlace,
   port: string,
   { netns, clock, signal }: { netns: NetnsHandle; clock: Clock; signal: AbortSignal },
-): Promise<PerFamily<Address>> {
+): Promise<readonly Allocation[]> {
   const taken = bridges.map(({ address }) => address);
-  const found: Partial<Record<Family, Address>> = {};
-  const allocations: ContainerSpec["addresses"][number][] = [];
+  const allocations: Allocation[] = [];
   for (const gateway of Object.values(bridge.gateways)) {
     const subnet = subnets[gateway.family];
     if (subnet === undefined) continue;
     const address = await freeAddress(subnet, { bridge: bridge.name, taken, clock, signal });
-    found[gateway.family] = address;
     allocations.push({ address: { address, length: subnet.length }, gateway });
   }
   const undo = new Undo();
@@ -135,7 +137,7 @@ async function joinBridge(
       ? error
       : new AggregateError([error, ...failures], "a pair of devices is left");
   }
-  return found;
+  return allocations;
 }
 
 const NO_VLANS = { untagged: 0, tagged: [], keepsDefault: true };
@@ -145,7 +147,7 @@ async function joinDirectly(
   { subnets, mtuBytes }: ContainerPlace,
   port: string,
   netns: NetnsHandle,
-): Promise<PerFamily<Address>> {
+): Promise<readonly Allocation[]> {
   const pairs = mapFamilies(subnets, lastPair);
   if (Object.keys(pairs).length === 0) throw new TulleError("TULLE_CONFLICT", "this host has no subnet yet");
   const [mac, containerMac] = randomMacs();
@@ -162,13 +164,41 @@ async function joinDirectly(
     }));
     configureContainer(containerSpec(netns, allocations), true);
     await waitUntilOpen(host, link);
-    return mapFamilies(pairs, ({ containerEnd }) => containerEnd.address);
+    return allocations;
   } finally {
     host.close();
   }
 }
 
-function containerSpec(netns: NetnsHandle, addresses: ContainerSpec["addresses"]): ContainerSpec {
+function addressesOf(allocations: readonly Allocation[]): PerFamily<Address> {
+  return Object.fromEntries(allocations.map(({ address: { address } }) => [address.family, address]));
+}
+
+/** In IPv6 the first question for a neighbour may be lost, and the kernel repeats it a second later (RFC 4861 section 10). */
+const READY_MS = 1_500;
+const POLL_MS = 10;
+const ECHO_ID = 1;
+
+/** Waits until the gateways answer, so that the measurement is not about the container's start; some never do. */
+async function untilAnswered(
+  netns: NetnsHandle,
+  allocations: readonly Allocation[],
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const { gateway } of allocations) {
+    const port = withNetns(netns, () => EchoPort.open(gateway.family, ECHO_ID));
+    try {
+      port.send(gateway, 0, HEADER_BYTES[gateway.family]);
+      for (let waitedMs = 0; port.receive() === null && waitedMs < READY_MS; waitedMs += POLL_MS)
+        await clock.sleep(POLL_MS, signal);
+    } finally {
+      port.close();
+    }
+  }
+}
+
+function containerSpec(netns: NetnsHandle, addresses: readonly Allocation[]): ContainerSpec {
   const routes = addresses.map(({ gateway }) => ({
     destination: DEFAULT_ROUTES[gateway.family],
     gateway: null,

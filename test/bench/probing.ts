@@ -31,7 +31,8 @@ export const bench: Bench = async (report, { isQuick }) => {
   await measureNaming(report, isQuick ? 1 : 3);
 };
 
-const SETTLE_MS = 30_000;
+/** By then what a start compiles and all peers' first probes are over. */
+const SETTLE_MS = 300_000;
 
 async function measureCost(report: Report, peers: number, idleMs: number): Promise<void> {
   const host = await openBenchHost();

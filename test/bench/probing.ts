@@ -27,14 +27,20 @@ import { putBenchLeases } from "./support/peers.ts";
 import type { Bench, Report } from "./support/report.ts";
 
 export const bench: Bench = async (report, { isQuick }) => {
-  await measureCost(report, isQuick ? 100 : 5_000, isQuick ? 3_000 : 60_000);
+  await measureCost(report, isQuick ? 100 : 5_000, isQuick ? QUICK : FULL);
   await measureNaming(report, isQuick ? 1 : 3);
 };
 
-/** By then what a start compiles and all peers' first probes are over. */
-const SETTLE_MS = 300_000;
+interface Times {
+  /** What a start compiles, and the first probes of all peers, are over by then. */
+  readonly settleMs: number;
+  readonly idleMs: number;
+}
 
-async function measureCost(report: Report, peers: number, idleMs: number): Promise<void> {
+const QUICK: Times = { settleMs: 3_000, idleMs: 3_000 };
+const FULL: Times = { settleMs: 300_000, idleMs: 60_000 };
+
+async function measureCost(report: Report, peers: number, { settleMs, idleMs }: Times): Promise<void> {
   const host = await openBenchHost();
   const answerer = createNetns("answerer");
   try {
@@ -44,7 +50,7 @@ async function measureCost(report: Report, peers: number, idleMs: number): Promi
     for (const rate of [0, 20]) {
       const { agent, watcher } = await startAmong(host, answerer, peers, rate);
       try {
-        await pause(Math.min(SETTLE_MS, idleMs));
+        await pause(settleMs);
         const before = cpuMilliseconds(agent.pid);
         await pause(idleMs);
         const title = `${peers} peers, --probe-rate=${rate}`;

@@ -20,13 +20,13 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Where process.hrtime() counts from, in milliseconds since the machine started. In Node it is CLOCK_MONOTONIC
- * (clock_gettime(2)), in Bun the start of the process, which no other process shares: /proc/uptime (proc(5)) has
- * hundredths of a second.
+ * (clock_gettime(2)), in Bun the start of the process, which no other process shares. /proc/uptime (proc(5)) is cut to
+ * hundredths of a second: one more, so that what happened before is never later, as systemd requires of a reload.
  */
 const ORIGIN_MS =
   process.versions.bun === undefined
     ? 0
-    : Number.parseFloat(readFileSync("/proc/uptime", "utf8")) * 1000 - elapsedMs();
+    : (Number.parseFloat(readFileSync("/proc/uptime", "utf8")) + 0.01) * 1000 - elapsedMs();
 
 function elapsedMs(): number {
   const [seconds, nanoseconds] = process.hrtime();

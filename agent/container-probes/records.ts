@@ -11,7 +11,7 @@
 
 import { Address, type Family, type PerFamily } from "../../ipam/addresses/ip.ts";
 import { CodecError, TulleError } from "../../ipam/errors.ts";
-import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
+import { type JsonObject, parseJsonObject } from "../../ipam/json.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 
 export const REQUESTS_FOLDER = "container-probes/requests/";
@@ -78,18 +78,9 @@ export function decodeAnswer(value: string): ProbeAnswer {
 
 function decodeRecord(value: string): JsonObject {
   if (value.length > MOST_CHARACTERS) throw new CodecError(`it has more than ${MOST_CHARACTERS} characters`);
-  const record = parseJson(value);
-  if (!isJsonObject(record)) throw new CodecError("it is not a JSON object");
+  const record = parseJsonObject(value);
   if (record.version !== VERSION) throw new CodecError(`its version is not ${VERSION}`);
   return record;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new CodecError("it is not JSON");
-  }
 }
 
 /** What `decode` makes of a record; null for one that is damaged. */

@@ -8,7 +8,7 @@
 
 import { CodecError } from "../../ipam/errors.ts";
 import { escapeText } from "../../ipam/escape.ts";
-import { isJsonObject, type JsonValue } from "../../ipam/json.ts";
+import { isJsonObject, type JsonValue, parseJsonObject } from "../../ipam/json.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import { parseLeaseKey } from "../../ipam/leases/lease-codec.ts";
 
@@ -70,8 +70,7 @@ export function substanceOf(paths: readonly BadPath[]): string {
 /** Throws CodecError. Unknown fields are ignored; text is escaped and short. */
 export function decodeHealth(value: string): HealthReport {
   if (value.length > MOST_BYTES) throw new CodecError(`it has more than ${MOST_BYTES} bytes`);
-  const record = parseJson(value);
-  if (!isJsonObject(record)) throw new CodecError("it is not a JSON object");
+  const record = parseJsonObject(value);
   if (record.version !== VERSION) throw new CodecError(`its version is not ${VERSION}`);
   const { bad, others = 0 } = record;
   if (!Array.isArray(bad)) throw new CodecError("bad is not a list");
@@ -97,13 +96,5 @@ function isLeaseKey(text: string): boolean {
   } catch (error) {
     if (error instanceof CodecError) return false;
     throw error;
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new CodecError("it is not JSON");
   }
 }

@@ -9,7 +9,7 @@
 
 import { CodecError } from "../errors.ts";
 import { boundText } from "../escape.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "../json.ts";
+import { type JsonObject, type JsonValue, parseJsonObject } from "../json.ts";
 import type { HostId } from "../named-networks/named-network.ts";
 import { isHostId } from "../named-networks/record-names.ts";
 
@@ -70,7 +70,7 @@ export function encodeProfile({ name, version, kernel, backends }: HostProfile):
 export function decodeProfile(text: string): HostProfile {
   if (text.length > MOST_CHARACTERS)
     throw new CodecError(`it has ${text.length} characters, over ${MOST_CHARACTERS}`);
-  const root = parse(text);
+  const root = parseJsonObject(text);
   const { backends = [] } = root;
   if (!Array.isArray(backends) || backends.length > MOST_BACKENDS) throw wrong("backends", backends);
   return {
@@ -82,17 +82,6 @@ export function decodeProfile(text: string): HostProfile {
       return type;
     }),
   };
-}
-
-function parse(text: string): JsonObject {
-  let root: unknown;
-  try {
-    root = JSON.parse(text);
-  } catch {
-    throw new CodecError("it is not JSON");
-  }
-  if (isJsonObject(root)) return root;
-  throw new CodecError("it is not a JSON object");
 }
 
 function matching(root: JsonObject, field: string, pattern: RegExp): string {

@@ -128,7 +128,10 @@ export class ContainerResponder {
     const current = [...this.#served].filter(([, { sinceMs }]) => nowMs - sinceMs < LONGEST_MS);
     if (current.length === 0 || this.#container?.lease !== lease) await this.#endContainer();
     if (current.length === 0) return;
-    this.#container ??= await this.#makeContainer(lease, signal);
+    if (this.#container === null) {
+      this.#container = await this.#makeContainer(lease, signal);
+      for (const served of this.#served.values()) served.writtenMs = null;
+    }
     for (const [id, served] of current) {
       if (served.writtenMs !== null && nowMs - served.writtenMs < RENEW_MS) continue;
       await this.#answer(id, signal);

@@ -4,7 +4,7 @@
  */
 
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { Address, type Family, type PerFamily } from "../../ipam/addresses/ip.ts";
+import { Address, FAMILIES, type Family, type PerFamily } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { ConfigError } from "../../ipam/errors.ts";
 import { formatJson } from "../../ipam/escape.ts";
@@ -119,6 +119,7 @@ async function fromContainer(
     context,
     async ({ store: { records }, signal }) => {
       const from = await ProbeContainer.open(place, systemClock, signal);
+      sayWhatIsLeftOut(from, targets, context);
       try {
         const measures = await withContainers({ records, clock: systemClock, peers, signal }, (containers) =>
           surveyContainers(
@@ -139,6 +140,19 @@ async function fromContainer(
     },
     CONTAINERS_WITHIN_MS,
   );
+}
+
+function sayWhatIsLeftOut(
+  { addresses, bridge }: ProbeContainer,
+  targets: readonly ProbeTarget[],
+  { err }: CommandContext,
+): void {
+  for (const family of FAMILIES) {
+    if (addresses[family] !== undefined || targets.every((target) => target.family !== family)) continue;
+    err.line(
+      `tulle connectivity: IPv${family} is left out: ${bridge} has no address in this host's IPv${family} subnet`,
+    );
+  }
 }
 
 /** For 200 peers in rounds of 64 with 1,000 packets each, and twice that where they are silent. */

@@ -43,9 +43,9 @@ export async function openBenchHost(): Promise<BenchHost> {
     dispose: async () => {
       await store.close();
       await etcd.stop();
+      rmSync(directory, { recursive: true, force: true });
       removeDevice();
       ip("link delete eth0");
-      rmSync(directory, { recursive: true, force: true });
     },
   };
 }

@@ -60,7 +60,11 @@ export async function surveyContainers(
       }),
     ]),
   );
-  return all.map((one) => ({ ...one, cause: causes.get(one.target.id) ?? one.cause }));
+  return all.map((one) => {
+    const cause = causes.get(one.target.id);
+    // Null too: what silence between hosts would prove, that of a container does not.
+    return cause === undefined ? one : { ...one, cause };
+  });
 }
 
 function aimOf(target: ProbeTarget, containers: ProbeContainers): Aim {

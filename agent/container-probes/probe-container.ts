@@ -1,7 +1,7 @@
 /**
  * A container for probes: a namespace without a name, and a pair of devices that joins it to the bridge of this host's
- * containers, so that its packets pass the same firewall and routes as theirs. Where there is no such bridge yet,
- * the pair alone leads to it.
+ * containers, so that its packets pass the same firewall and routes as theirs. Where that bridge does not
+ * exist yet, the pair alone leads to it.
  *
  * All of it ends with the process, however that ends: nothing but the process holds the namespace.
  */

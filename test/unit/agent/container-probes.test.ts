@@ -1,7 +1,7 @@
 /** Paths between containers: what hosts write to each other, which address a container takes, and what is concluded. */
 
 import { describe, expect, it } from "vitest";
-import { containerCause } from "../../../agent/container-probes/container-survey.ts";
+import { containerCause, surveyContainers } from "../../../agent/container-probes/container-survey.ts";
 import { lastAddresses, lastPair } from "../../../agent/container-probes/free-address.ts";
 import { bridgeOf } from "../../../agent/container-probes/probe-container.ts";
 import {
@@ -119,6 +119,24 @@ describe("containers that do not reach each other", () => {
   it("are not blamed on anyone where the peer's may not answer pings", () => {
     expect(causeFor(false, true, false)).toBeNull();
     expect(causeFor(true, false, false)?.code).toBe("containers-cut-off");
+  });
+
+  it("are not called cut off by a tunnel that works, where a named container is silent", async () => {
+    const container = Address.parse("10.2.54.99");
+    const filtered = { code: "tunnel-filtered", scope: "peer", text: "is silent", remedy: "look" } as const;
+    const [measured] = await surveyContainers(
+      {
+        own: { 4: Address.parse("10.2.3.254") },
+        containers: new Map(),
+        named: new Map([[TARGET.peer, { 4: container }]]),
+        survey: async (_, targets) =>
+          targets.map(({ inner }) =>
+            inner.equals(container) ? { ...measure(false), cause: filtered } : measure(true),
+          ),
+      },
+      [TARGET],
+    );
+    expect(measured).toMatchObject({ container, cause: null });
   });
 
   it("share the cause of their hosts", () => {

@@ -9,6 +9,7 @@ import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { fetchPackage } from "./verify/foreign-packages.mjs";
 
 const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const FOLDER = path.join(ROOT, "test/bench");
@@ -18,6 +19,20 @@ const OUT = path.join(ROOT, `.lab/bench-${process.pid}`);
 /** As root in a network namespace of its own: servers, daemons and the benchmark meet there and nowhere else. */
 const IN_OWN_NETNS = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"];
 const isRoot = process.getuid() === 0;
+
+/** What a benchmark compares tulle with, as Debian's suite and package. It cannot be fetched from within that namespace. */
+const RIVALS = {
+  cni: [
+    ["bullseye", "containernetworking-plugins"],
+    ["bookworm", "containernetworking-plugins"],
+  ],
+};
+
+const chosen = process.argv.slice(2).filter((word) => !word.startsWith("-"));
+for (const [name, packages] of Object.entries(RIVALS)) {
+  if (chosen.length === 0 || chosen.includes(name))
+    for (const [suite, title] of packages) fetchRival(suite, title);
+}
 
 const names = readdirSync(FOLDER)
   .filter((file) => file.endsWith(".ts") && file !== "main.ts")
@@ -49,4 +64,13 @@ try {
   process.exitCode = status ?? 1;
 } finally {
   rmSync(OUT, { recursive: true, force: true });
+}
+
+/** The benchmark says what is missing. */
+function fetchRival(suite, title) {
+  try {
+    fetchPackage(suite, title);
+  } catch (error) {
+    console.error(String(error));
+  }
 }

@@ -118,7 +118,7 @@ describeWithEtcd("host-gw among hosts that are not on one link", () => {
 describeWithEtcd("alloc", () => {
   const net = useEtcdLab("alloc", {
     hosts: 2,
-    config: { Network: "10.2.0.0/16", Backend: { Type: "alloc" } },
+    config: { Network: "10.2.0.0/16", SubnetMax: "10.2.63.0", Backend: { Type: "alloc" } },
   });
 
   it("leases subnets and writes subnet.env, and programs nothing", async () => {

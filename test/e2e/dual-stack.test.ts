@@ -164,7 +164,11 @@ describeWithEtcd("a network of IPv6 only", () => {
 });
 
 describeWithEtcd("a network of both families with a flannel host", () => {
-  const net = useEtcdLab("mixed6", { hosts: 2, config: BOTH, families: [4, 6] });
+  const net = useEtcdLab("mixed6", {
+    hosts: 2,
+    config: { ...BOTH, SubnetMin: "10.2.16.0" },
+    families: [4, 6],
+  });
   const MACS = { 4: "02:42:0a:02:07:04", 6: "02:42:0a:02:07:06" } as const;
   const BASES = { 4: "10.2.7.0", 6: "fd00:2:0:7::" } as const;
   const KEY = "10.2.7.0-24&fd00:2:0:7::-64";

@@ -17,7 +17,8 @@ const CONFIG = {
   Network: "10.2.0.0/16",
   EnableIPv6: true,
   IPv6Network: "fd00:2::/48",
-  // The leases that the test makes lie beyond what the hosts may lease.
+  // The leases that the test makes lie outside of what the hosts may lease.
+  SubnetMin: "10.2.16.0",
   SubnetMax: "10.2.63.0",
   Backend: { Type: "host-gw" },
 };

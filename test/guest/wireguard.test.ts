@@ -8,7 +8,7 @@ import { describeInGuest, loadModule, lostBefore } from "../support/guest.ts";
 import { type Container, type Host, ping, startPing, useEtcdLab } from "../support/hosts.ts";
 import { whileHeld } from "../support/port-holder.ts";
 
-const NETWORK = { Network: "10.2.0.0/16", Backend: { Type: "wireguard" } };
+const NETWORK = { Network: "10.2.0.0/16", SubnetMax: "10.2.199.0", Backend: { Type: "wireguard" } };
 /** Of flannel-wg, in bytes; an ICMP echo has 28 bytes of headers. */
 const MTU = 1420;
 

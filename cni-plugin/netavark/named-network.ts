@@ -63,7 +63,10 @@ export const namedNetwork: NetworkDriver = {
         const prepared = await prepare(container, String(allocation?.address.address ?? ""), undo);
         const states = statesIn(stateDir);
         undo.push(() => states.remove(container));
-        states.write(container, { network: prepared.network, endpoint: prepared.endpoint });
+        states.write(container, {
+          ...{ network: prepared.network, endpoint: prepared.endpoint },
+          hasOutside: allocation !== null,
+        });
         await attach(segmentAttachmentSpec(attachmentOf(prepared, netns, interfaceName)), undo);
         if (allocation !== null) await outside.attach(containerId, netns, allocation, ports, undo);
         return statusOf(prepared, interfaceName, allocation !== null);
@@ -83,8 +86,7 @@ export const namedNetwork: NetworkDriver = {
       const states = statesIn(stateDir);
       await removePort(states, container);
       states.remove(container);
-      const isLast = !states.list().some((other) => other.containerId === containerId);
-      if (isLast) await new Outside(addressDir).remove(containerId, netnsPath);
+      if (!needsOutside(states, containerId)) await new Outside(addressDir).remove(containerId, netnsPath);
       await tearDown(container).catch((error) =>
         warn(`tulled frees the addresses later: ${toCniError(error).message}`),
       );
@@ -167,6 +169,12 @@ function attachmentOf(
     ...{ network, endpoint, mtuBytes, devices: { bridge } },
     container: { netns, interfaceName, mac, addresses: given },
   };
+}
+
+/** Whether another network of the container has its way outside by the same interface; one without a record of it may. */
+function needsOutside(states: AttachmentStates, containerId: string): boolean {
+  const others = states.list().filter((other) => other.containerId === containerId);
+  return others.some((other) => states.read(other)?.hasOutside !== false);
 }
 
 /** By the record of setup; without one, tulled removes it. */

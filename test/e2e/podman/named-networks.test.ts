@@ -164,6 +164,16 @@ describeOnNewest("podman 5 on named networks", describeWithEtcd, () => {
     podman(1).run("rm", "--force", "--ignore", "--time", "0", "inner", "open");
   });
 
+  it("takes the way outside with the last network that gives one", () => {
+    podman(1).start("both", "red", "--network", "shut");
+    expect(exec(1, "both", "ip", "-o", "link")).toContain("tulle0");
+    podman(1).run("network", "disconnect", "red", "both");
+    expect(exec(1, "both", "ip", "-o", "link")).not.toContain("tulle0");
+    expect(exec(1, "both", "ip", "route")).not.toContain("default");
+    expect(exec(1, "both", "ip", "-o", "-4", "address")).toMatch(/ eth\d /);
+    podman(1).run("rm", "--force", "--time", "0", "both");
+  });
+
   it("puts a container on two named networks, one way outside for both", async () => {
     podman(1).run("network", "connect", "red", "web");
     await until(() => reaches(1, "other", "web"), 20_000);

@@ -42,14 +42,26 @@ export function addressesOf(members: readonly Member[], family: Family): readonl
   return [...new Map(addresses.map((address) => [address.toString(), address])).values()];
 }
 
-/** The names of an address in `networks`, as `NAME.NETWORK`; empty when no member has it. */
+/**
+ * A name of each member with an address in `networks`: `NAME.NETWORK`, or `NAME` where only that is a name of the DNS.
+ * Empty when no member has the address.
+ */
 export function namesAt(view: View, networks: readonly NetworkId[], address: Address): readonly string[] {
   return networks.flatMap((id) => {
     const network = view.networks.get(id);
     if (network === undefined) return [];
     const members = hostIndexes(view, id).flatMap(({ byAddress }) => byAddress.get(address.toString()) ?? []);
-    return members.flatMap(({ names: [first] }) => (first === undefined ? [] : [`${first}.${network.name}`]));
+    return members.flatMap(
+      ({ names }) =>
+        names.map((name) => `${name}.${network.name}`).find(isDomainName) ?? names.find(isDomainName) ?? [],
+    );
   });
+}
+
+/** RFC 1035 §2.3.4. Docker and compose give longer names, and names with empty labels. */
+function isDomainName(name: string): boolean {
+  const isLabel = (label: string): boolean => label !== "" && Buffer.byteLength(label) <= 63;
+  return Buffer.byteLength(name) <= 253 && name.split(".").every(isLabel);
 }
 
 function withoutNetwork(name: string, { name: network }: NamedNetwork): string | null {

@@ -104,6 +104,30 @@ describe("names of named networks", () => {
   });
 });
 
+describe("the name of an address", () => {
+  const askName = (names: readonly string[], network: string): string[] | null => {
+    const from = viewOf({ [network]: [[member(names, "10.100.0.2")]] });
+    const asked = query({ name: "2.0.100.10.in-addr.arpa", type: "PTR" });
+    const records = answerFromView(from, asked, { networks: [RED], turn: 0 });
+    const [bytes] = [encodeAnswer(asked, records ?? [], "udp")];
+    return (
+      decode(bytes).answers?.map((record) => ("data" in record ? String(record.data) : record.type)) ?? null
+    );
+  };
+
+  it("is one that the DNS can carry (RFC 1035): containers and networks have longer ones", () => {
+    const [long, id] = ["project-service-run-".padEnd(64, "x"), "0123456789ab"];
+    expect(askName([long, "web", id], "red")).toEqual(["web.red"]);
+    expect(askName([long, id], "red")).toEqual([`${id}.red`]);
+    expect(askName(["a..b", id], "red")).toEqual([`${id}.red`]);
+    expect(askName(["web", id], "n".repeat(64))).toEqual(["web"]);
+    expect(askName([`${"x".repeat(63)}.`.repeat(3).concat("web"), id], "n".repeat(60))).toEqual([
+      `${id}.${"n".repeat(60)}`,
+    ]);
+    expect(askName([long], "red")).toEqual([]);
+  });
+});
+
 describe("an answer on the wire", () => {
   const answer = (asked: Query, transport: "udp" | "tcp" = "udp", from = view) =>
     encodeAnswer(asked, answerFromView(from, asked, { networks: [RED], turn: 0 }) ?? [], transport);

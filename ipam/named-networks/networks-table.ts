@@ -11,7 +11,13 @@ import { boundText } from "../escape.ts";
 import { isJsonObject } from "../json.ts";
 import { Departures, type DepartureTimes } from "../leases/departures.ts";
 import type { RecordMessage, StoreEntry } from "../stores/contracts.ts";
-import { type Catalogue, decodeCatalogue } from "./catalogue-record.ts";
+import {
+  type Catalogue,
+  decodeCatalogue,
+  EMPTY_CATALOGUE,
+  encodeCatalogue,
+  entryOf,
+} from "./catalogue-record.ts";
 import type { NamedNetworksView } from "./contracts.ts";
 import { type DecodedMembers, decodeHost, decodeMembers } from "./member-codec.ts";
 import type { HostId, HostMembers, HostRecord, Member, NamedNetwork, NetworkId } from "./named-network.ts";
@@ -19,6 +25,7 @@ import { NetworkMembers, UNWRITTEN } from "./network-members.ts";
 import {
   CATALOGUE_RECORD,
   HOSTS_FOLDER,
+  isNetworkId,
   MEMBERS_FOLDER,
   parseHostRecord,
   parseMembersRecord,
@@ -84,8 +91,14 @@ export class NamedNetworksTable {
   /** What is to be kept on the disk. */
   get entries(): readonly StoreEntry[] {
     const members = [...this.#records.values()].flatMap((hosts) => [...hosts.values()]);
-    const all = [...(this.#catalogue === null ? [] : [this.#catalogue]), ...this.#hosts.values(), ...members];
-    return all.map(({ entry }) => entry);
+    return [...this.#usedCatalogue(), ...[...this.#hosts.values(), ...members].map(({ entry }) => entry)];
+  }
+
+  /** The networks in use: the record's own text may have lost one of them, which would be lost with the next start. */
+  #usedCatalogue(): readonly StoreEntry[] {
+    if (this.#catalogue === null) return [];
+    const networks = [...this.#networks.values()].map(entryOf);
+    return [{ ...this.#catalogue.entry, value: encodeCatalogue({ ...EMPTY_CATALOGUE, networks }) }];
   }
 
   /** When expire() has something to do, in monotonic milliseconds. */
@@ -169,15 +182,20 @@ export class NamedNetworksTable {
     });
   }
 
-  /** The networks of the catalogue; of an entry that is damaged now, the network as it was. */
+  /**
+   * The networks of the catalogue; of an entry that is damaged now, the network as it was. An entry without a readable id
+   * may be any of those that are not found.
+   */
   #usable({ networks }: Catalogue): ReadonlyMap<NetworkId, NamedNetwork> {
     const usable = new Map<NetworkId, NamedNetwork>();
+    let isOneUnreadable = false;
     for (const { raw, network } of networks) {
       const id = isJsonObject(raw) ? raw.id : null;
       const known = network ?? this.#networks.get(id as NetworkId);
       if (known !== undefined && !usable.has(known.id)) usable.set(known.id, known);
+      if (network === null && !(typeof id === "string" && isNetworkId(id))) isOneUnreadable = true;
     }
-    return usable;
+    return isOneUnreadable ? new Map([...this.#networks, ...usable]) : usable;
   }
 
   #setNetworks(networks: ReadonlyMap<NetworkId, NamedNetwork>): void {

@@ -139,6 +139,25 @@ describe("what counts", () => {
     expect(table.problems).toEqual([]);
   });
 
+  it("is what was known of a damaged network, also after a restart", () => {
+    const green = networkOf(1);
+    const damaged: unknown[] = [{ id: blue.id }, { id: 5 }, "blue", null];
+    for (const value of damaged) {
+      const { table, change, shown } = tableOf(2);
+      const text = JSON.stringify({ networks: [value, entryOf(green).raw] });
+      change(1_000, entry(CATALOGUE_RECORD, text));
+      const next = new NamedNetworksTable(hostId(SELF), { leaveGraceMs: GRACE_MS, holdDownMs: HOLD_DOWN_MS });
+      next.restore(table.entries);
+      next.apply(
+        { type: "list", revision, entries: [...table.entries.slice(1), entry(CATALOGUE_RECORD, text)] },
+        0,
+      );
+      expect(shown(), text).toEqual(["e1", "e2"]);
+      expect([...next.view.networks.keys()].sort()).toEqual([blue.id, green.id].sort());
+      expect(next.view.members.get(blue.id)?.size).toBe(2);
+    }
+  });
+
   it("is the older record where two hosts have one address or one MAC, this host's own included", () => {
     const { table, change, shown } = tableOf(2);
     change(1_000, membersEntry(3, [memberOf("thief", at(2)), memberOf("honest", at(50))]), hostEntry(3));

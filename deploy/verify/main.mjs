@@ -17,7 +17,7 @@ import { fileURLToPath } from "node:url";
 import { hasCompiler, runtimeFor } from "../package/bun-runtime.mjs";
 import { installMissingPackages } from "./debian-packages.mjs";
 import { otherNodes } from "./node-versions.mjs";
-import { FORM_NODE, runCheck, runGuestSuite, runSuite, sum } from "./steps.mjs";
+import { FORM_NODE, runCheck, runGuestSuite, runSuite, sum, THIS_NODE } from "./steps.mjs";
 
 const FAST = ["unit", "codec", "property"];
 /** What is run on other versions of Node: the fast suites, and TLS with a real etcd. */
@@ -41,14 +41,16 @@ const E2E_ON_NODE = ["walkthrough", "restart", "heal", "cli", "udp"].map(
 /** A suite with more failures than this has a cause that another run does not take away. */
 const MOST_UNSTEADY = 5;
 const ENGINE_TREE = fileURLToPath(new URL("debian-tree.mjs", import.meta.url));
-const suite = (name) => () => runSuite([name], reports);
+const suite = (name) => part(name, null);
+const part = (name, shard) => () => runSuite([name], reports, THIS_NODE, { shard });
 /**
  * Side by side, each about as long as the others: tests wait for half of their time. `nodes` are the other versions of
  * Node.
  */
 const lanes = (nodes) => [
-  [suite("kernel"), suite("fault"), suite("packages"), suite("conformance")],
-  [suite("e2e"), () => runSuite(["e2e"], reports, FORM_NODE, E2E_ON_NODE)],
+  [suite("kernel"), suite("fault"), suite("conformance")],
+  [part("e2e", "1/2"), () => runSuite(["e2e"], reports, FORM_NODE, { files: E2E_ON_NODE })],
+  [part("e2e", "2/2"), suite("packages")],
   [prepareEngines, suite("engines")],
   [() => runGuestSuite(reports), runOnBun, ...nodes.map(runOnNode)],
 ];
@@ -87,7 +89,7 @@ async function runLane(steps) {
 
 function runOnNode(node) {
   const { projects, files } = ON_OTHER_NODES;
-  return () => runSuite(projects, reports, node, files);
+  return () => runSuite(projects, reports, node, { files });
 }
 
 /** Where npm has not installed Bun, that run is skipped, visibly; with CI set that is a failure. */
@@ -97,7 +99,7 @@ async function runOnBun() {
     return { passed: 0, failed: 0, skipped: 1 };
   }
   const bun = { name: "Bun", path: runtimeFor(process.arch).file };
-  return await runSuite(ON_BUN.projects, reports, bun, ON_BUN.files);
+  return await runSuite(ON_BUN.projects, reports, bun, { files: ON_BUN.files });
 }
 
 /** Replaces the failures of each suite that has only a few by those of a second run of their files. */

@@ -32,19 +32,21 @@ export const FORM_NODE = {
 
 /**
  * One vitest project, or several that may share the machine, on this Node or on another one; of their files those whose
- * paths contain one of `files`, or all. Returns the tally of its tests.
+ * paths contain one of `files`, or all, or of all the part that `shard` names, as in "1/2". Returns the tally of its tests.
  */
-export async function runSuite(projects, reportFolder, node = THIS_NODE, files = []) {
-  const title = `${projects.join(", ")} on ${node.name}`;
+export async function runSuite(projects, reportFolder, node = THIS_NODE, { files = [], shard = null } = {}) {
+  const part = shard === null ? "" : ` (${shard})`;
+  const title = `${projects.join(", ")}${part} on ${node.name}`;
   const file = path.join(reportFolder, `${title.replaceAll(/\W+/g, "-")}.json`);
   const args = [VITEST, "run", "--passWithNoTests", ...projects.flatMap((name) => ["--project", name])];
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
+  const chosen = shard === null ? files : [`--shard=${shard}`];
   const { status, output, seconds } = await run(
     node.path,
-    [...args, ...reporters, ...files],
+    [...args, ...reporters, ...chosen],
     node.environment,
   );
-  const again = (failedFiles) => runSuite(projects, reportFolder, node, failedFiles);
+  const again = (failedFiles) => runSuite(projects, reportFolder, node, { files: failedFiles });
   return conclude(title, { status, output, seconds }, file, again);
 }
 

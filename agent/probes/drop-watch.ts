@@ -7,11 +7,10 @@ import type { Clock } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { type Cause, causeOf } from "./causes.ts";
+import { ConnectionWatch } from "./connection-watch.ts";
 import { forwardingTrouble } from "./forwarding.ts";
-import { type ConnectionTable, readConnectionTable } from "./kernel-counters.ts";
+import { readConnectionTable } from "./kernel-counters.ts";
 
-/** Of the limit: what comes next is dropped. */
-const FULL_SHARE = 0.98;
 const INTERVAL_MS = 10_000;
 /** Something that was refused this lately is still a problem. */
 const RECENT_MS = 60_000;
@@ -27,11 +26,10 @@ export interface DropWatchOptions {
 
 export class DropWatch {
   readonly #options: DropWatchOptions;
+  readonly #connections = new ConnectionWatch();
   #troubles: readonly Cause[] = [];
   #refusals: bigint | null = null;
   #refusedMs = Number.NEGATIVE_INFINITY;
-  #dropped: number | null = null;
-  #droppedMs = Number.NEGATIVE_INFINITY;
   #wasForwarding = true;
 
   constructor(options: DropWatchOptions) {
@@ -58,22 +56,11 @@ export class DropWatch {
     const { clock, netlink, ownSubnets } = this.#options;
     const nowMs = clock.monotonicMs();
     const troubles = [
-      this.#connections(readConnectionTable(), nowMs),
+      this.#connections.note(readConnectionTable(), nowMs),
       this.#neighbours(readNeighbourTables(netlink), nowMs),
       this.#forwarding(forwardingTrouble(netlink, ownSubnets())),
     ];
     this.#change(troubles.filter((trouble) => trouble !== null));
-  }
-
-  #connections(table: ConnectionTable | null, nowMs: number): Cause | null {
-    if (table === null) return null;
-    const { entries, most, dropped, forgotten } = table;
-    if (this.#dropped !== null && dropped > this.#dropped) this.#droppedMs = nowMs;
-    this.#dropped = dropped;
-    const isFull = most > 0 && entries >= most * FULL_SHARE;
-    if (!isFull && nowMs - this.#droppedMs > RECENT_MS) return null;
-    const counts = `${dropped} packets dropped and ${forgotten} connections forgotten early since the start`;
-    return causeOf("conntrack-full", `the table of connections is full (${entries} of ${most}; ${counts})`);
   }
 
   /** Entries alone prove nothing: permanent ones do not count. */

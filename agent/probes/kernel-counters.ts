@@ -21,8 +21,9 @@ export function readDropCounters(): DropCounters {
 export interface ConnectionTable {
   readonly entries: number;
   readonly most: number;
-  /** New connections whose packets were dropped, and old ones that were forgotten early, since the kernel started. */
+  /** Packets of new connections that were dropped since the namespace was created, for want of room or for other reasons. */
   readonly dropped: number;
+  /** Connections without an answer that were forgotten early, to make room for new ones. */
   readonly forgotten: number;
 }
 

@@ -199,7 +199,7 @@ describeWithEtcd("causes beside single paths", () => {
     host.run("python3", "-c", FILL_CONNECTIONS, "192.168.50.200", most);
     await untilNamed(
       "conntrack-full",
-      /full \(\d+ of \d+; \d+ packets dropped and \d+ connections forgotten/,
+      /full .*\d+ of \d+; \d+ packets dropped and \d+ connections forgotten/,
     );
   });
 });

@@ -43,17 +43,18 @@ export async function surveyContainers(
     const isLost = container !== null && !named.has(measure.target.peer) && isTcpLost(measure);
     return { ...measure, container, cause: isLost ? TCP_LOST : measure.cause };
   });
-  const silent = aims.filter((aim, at) => aim.container !== null && isSilent(measures[at]));
+  const silent = aims.filter((_, at) => isSilent(measures[at]));
   if (silent.length === 0) return all;
   const hosts = silent.map(({ target }) => target);
   const between = await survey("host", hosts);
   const toContainer = await survey("host", silent.map(aimed));
   const fromContainer = await survey("container", hosts);
   const causes = new Map(
-    silent.map(({ target }, at): [string, Cause | null] => [
+    silent.map(({ target, container }, at): [string, Cause | null] => [
       target.id,
       containerCause({
         between: between[at],
+        isToHost: container === null,
         isCertain: !named.has(target.peer),
         reachesContainer: !isSilent(toContainer[at]),
         leavesContainer: !isSilent(fromContainer[at]),
@@ -85,9 +86,16 @@ function isSilent(measure: PathMeasure | undefined): boolean {
   return measure === undefined || measure.roundTripsMs.length === 0;
 }
 
+const NOT_LET_OUT = causeOf(
+  "containers-cut-off",
+  "answers this host, but not this host's containers: this host does not forward their packets, or not the answers, or the peer's firewall drops them",
+);
+
 export interface Comparison {
   /** Host to host. */
   readonly between: PathMeasure | undefined;
+  /** The peer has no container, and its host was to answer instead. */
+  readonly isToHost: boolean;
   /** The peer's container answers pings, if it is there and they reach it. */
   readonly isCertain: boolean;
   /** This host is answered by the peer's container. */
@@ -98,8 +106,9 @@ export interface Comparison {
 
 /** Why containers do not reach each other; null where nothing is proven. */
 export function containerCause(seen: Comparison): Cause | null {
-  const { between, isCertain, reachesContainer, leavesContainer } = seen;
+  const { between, isToHost, isCertain, reachesContainer, leavesContainer } = seen;
   if (between === undefined || isSilent(between)) return between?.cause ?? null;
+  if (isToHost) return leavesContainer ? null : NOT_LET_OUT;
   if (!isCertain && !reachesContainer) return null;
   if (leavesContainer && !reachesContainer)
     return causeOf(

@@ -111,6 +111,14 @@ describeWithEtcd("paths between containers", () => {
     expect(path?.cause).toMatchObject({ code: "containers-cut-off", text: expect.stringMatching(text) });
   });
 
+  it("tell that this host does not forward, to a host of flannel too", () => {
+    undo = () => sh(net.host(1), "sysctl -qw net.ipv4.ip_forward=1");
+    sh(net.host(1), "sysctl -qw net.ipv4.ip_forward=0");
+    const text = expect.stringMatching(/this host does not forward/);
+    const cause = { code: "containers-cut-off", text };
+    expect(measure()).toMatchObject([{ cause }, { cause }]);
+  });
+
   it("tell that TCP is dropped on the way to containers", () => {
     const host = net.host(2);
     undo = () => sh(host, "nft delete table inet fault");

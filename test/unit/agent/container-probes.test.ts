@@ -106,7 +106,10 @@ describe("containers that do not reach each other", () => {
     cause: null,
   });
   const causeFor = (reachesContainer: boolean, leavesContainer: boolean, isCertain = true) =>
-    containerCause({ between: measure(true), isCertain, reachesContainer, leavesContainer });
+    containerCause({
+      ...{ between: measure(true), isToHost: false },
+      ...{ isCertain, reachesContainer, leavesContainer },
+    });
 
   it("are the fault of the host that does not forward", () => {
     expect(causeFor(false, true)?.text).toMatch(/answers itself, but its containers do not/);
@@ -139,10 +142,35 @@ describe("containers that do not reach each other", () => {
     expect(measured).toMatchObject({ container, cause: null });
   });
 
+  it("are cut off where a peer without a container answers the host only, whatever else was seen", async () => {
+    const blamed = { code: "local-firewall", scope: "host", text: "drops", remedy: "look" } as const;
+    const measureFrom = async (isForwarded: boolean) =>
+      await surveyContainers(
+        {
+          own: { 4: Address.parse("10.2.3.254") },
+          containers: new Map(),
+          named: new Map(),
+          survey: async (side, targets) =>
+            targets.map(() =>
+              side === "host" || isForwarded ? measure(true) : { ...measure(false), cause: blamed },
+            ),
+        },
+        [TARGET],
+      );
+    expect((await measureFrom(false))[0]).toMatchObject({
+      container: null,
+      cause: { code: "containers-cut-off", text: expect.stringMatching(/this host does not forward/) },
+    });
+    expect((await measureFrom(true))[0]?.cause).toBeNull();
+  });
+
   it("share the cause of their hosts", () => {
     const cause = { code: "host-down", scope: "peer", text: "is down", remedy: "start it" } as const;
     const between = { ...measure(false), cause };
-    const seen = { between, isCertain: true, reachesContainer: false, leavesContainer: false };
+    const seen = {
+      ...{ between, isToHost: false, isCertain: true },
+      ...{ reachesContainer: false, leavesContainer: false },
+    };
     expect(containerCause(seen)).toBe(cause);
     expect(containerCause({ ...seen, between: measure(false) })).toBeNull();
   });

@@ -51,7 +51,7 @@ export class ProbeContainer {
     this.#port = port;
   }
 
-  /** Throws TulleError: no free address, no CAP_SYS_ADMIN or CAP_NET_ADMIN. */
+  /** Throws TulleError: a bridge that is down, no free address, no CAP_SYS_ADMIN or CAP_NET_ADMIN. */
   static async open(place: ContainerPlace, clock: Clock, signal: AbortSignal): Promise<ProbeContainer> {
     const port = `veth${randomBytes(5).toString("hex")}`;
     const bridge = bridgeOf(place);
@@ -110,6 +110,7 @@ async function joinBridge(
   port: string,
   { netns, clock, signal }: { netns: NetnsHandle; clock: Clock; signal: AbortSignal },
 ): Promise<readonly Allocation[]> {
+  requireUp(bridge.name);
   const taken = bridges.map(({ address }) => address);
   const allocations: Allocation[] = [];
   for (const gateway of Object.values(bridge.gateways)) {
@@ -138,6 +139,20 @@ async function joinBridge(
       : new AggregateError([error, ...failures], "a pair of devices is left");
   }
   return allocations;
+}
+
+/** A measurement must not repair what it is about: to join a container to a bridge sets it up. Throws TULLE_CONFLICT. */
+function requireUp(bridge: string): void {
+  const host = NetlinkConnection.open();
+  try {
+    if (getLink(host, bridge).isUp) return;
+  } finally {
+    host.close();
+  }
+  throw new TulleError(
+    "TULLE_CONFLICT",
+    `bridge ${bridge} of this host's containers is down, so that none of them reaches anything: "ip link set ${bridge} up"`,
+  );
 }
 
 const NO_VLANS = { untagged: 0, tagged: [], keepsDefault: true };

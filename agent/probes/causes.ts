@@ -40,7 +40,9 @@ export const CAUSES = {
   "store-stale": "mend the store or the way to it; until then this host learns of no change",
   "conntrack-full": "raise net.netfilter.nf_conntrack_max; the kernel drops new connections",
   "forwarding-off":
-    "switch forwarding on (sysctl -w net.ipv4.ip_forward=1, for IPv6 net.ipv6.conf.all.forwarding=1), or start tulled with --ip-forward",
+    'set what is named to 1, as in "sysctl -w net.ipv4.ip_forward=1"; with --ip-forward tulled does so for the whole host',
+  "bridge-down":
+    'set the bridge up: "ip link set BRIDGE up"; IPv6 addresses went when it was set down, and Docker gives them again when it restarts',
   "containers-cut-off":
     'on the host that does not forward: switch forwarding on (sysctl net.ipv4.ip_forward, net.ipv6.conf.all.forwarding), and let its firewall accept what is forwarded to and from the network; "tulle explain" there names the rule',
   "neighbours-full":
@@ -58,6 +60,7 @@ const HOST_CAUSES: ReadonlySet<CauseCode> = new Set([
   "conntrack-full",
   "neighbours-full",
   "forwarding-off",
+  "bridge-down",
 ]);
 
 /** Which packets do not pass, as far as that can be told. */

@@ -1,4 +1,4 @@
-/** Watches for what makes this host drop packets, whatever the path: full tables of the kernel, forwarding that is off. */
+/** Watches for what makes this host drop packets, whatever the path: full tables of the kernel, forwarding that is off, a bridge that is down. */
 
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { type NeighbourTable, readNeighbourTables } from "../../backends/netlink/neighbour-table.ts";
@@ -8,7 +8,7 @@ import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { type Cause, causeOf } from "./causes.ts";
 import { ConnectionWatch } from "./connection-watch.ts";
-import { forwardingTrouble } from "./forwarding.ts";
+import { forwardingTroubles } from "./forwarding.ts";
 import { readConnectionTable } from "./kernel-counters.ts";
 
 const INTERVAL_MS = 10_000;
@@ -30,7 +30,7 @@ export class DropWatch {
   #troubles: readonly Cause[] = [];
   #refusals: bigint | null = null;
   #refusedMs = Number.NEGATIVE_INFINITY;
-  #wasForwarding = true;
+  #cutOff: readonly Cause[] = [];
 
   constructor(options: DropWatchOptions) {
     this.#options = options;
@@ -55,12 +55,12 @@ export class DropWatch {
   look(): void {
     const { clock, netlink, ownSubnets } = this.#options;
     const nowMs = clock.monotonicMs();
-    const troubles = [
+    const full = [
       this.#connections.note(readConnectionTable(), nowMs),
       this.#neighbours(readNeighbourTables(netlink), nowMs),
-      this.#forwarding(forwardingTrouble(netlink, ownSubnets())),
     ];
-    this.#change(troubles.filter((trouble) => trouble !== null));
+    const cutOff = this.#lasting(forwardingTroubles(netlink, ownSubnets()));
+    this.#change([...full.filter((trouble) => trouble !== null), ...cutOff]);
   }
 
   /** Entries alone prove nothing: permanent ones do not count. */
@@ -76,11 +76,11 @@ export class DropWatch {
     );
   }
 
-  /** Who makes the bridge may enable forwarding a moment later: a second look decides. */
-  #forwarding(trouble: Cause | null): Cause | null {
-    const isLasting = trouble !== null && !this.#wasForwarding;
-    this.#wasForwarding = trouble === null;
-    return isLasting ? trouble : null;
+  /** What makes the bridge may enable forwarding a moment later: a second look decides. */
+  #lasting(troubles: readonly Cause[]): readonly Cause[] {
+    const before = this.#cutOff;
+    this.#cutOff = troubles;
+    return troubles.filter(({ code }) => before.some((one) => one.code === code));
   }
 
   #change(troubles: readonly Cause[]): void {

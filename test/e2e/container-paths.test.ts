@@ -119,6 +119,22 @@ describeWithEtcd("paths between containers", () => {
     expect(measure()).toMatchObject([{ cause }, { cause }]);
   });
 
+  it("leave a bridge down that is, on either side", () => {
+    const [here, there] = [net.host(1), net.host(2)];
+    const isDown = (host: Host): boolean => !/,UP/.test(host.run("ip", "link", "show", "docker0"));
+    undo = () => sh(there, "ip link set docker0 up");
+    sh(there, "ip link set docker0 down");
+    expect(measure(second)[0]).toMatchObject({ isToContainer: false });
+    expect(isDown(there)).toBe(true);
+    undo();
+    undo = () => sh(here, "ip link set docker0 up");
+    sh(here, "ip link set docker0 down");
+    expect(() => here.run(...TULLE, ...command, ...store(), second)).toThrow(
+      /bridge docker0 of this host's containers is down/,
+    );
+    expect(isDown(here)).toBe(true);
+  });
+
   it("tell that TCP is dropped on the way to containers", () => {
     const host = net.host(2);
     undo = () => sh(host, "nft delete table inet fault");

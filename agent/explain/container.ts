@@ -10,7 +10,7 @@ import type { Address } from "../../ipam/addresses/ip.ts";
 import type { Mac } from "../../ipam/addresses/mac.ts";
 import { hasCode } from "../../ipam/errors.ts";
 import { KernelView } from "./kernel-view.ts";
-import { neighbourOn } from "./link-step.ts";
+import { NO_CONTAINER, neighbourOn, requireBridge } from "./link-step.ts";
 import type { Scene } from "./scene.ts";
 
 export interface Container {
@@ -23,6 +23,10 @@ export interface Container {
 
 /** The container that has an address, by this host's routes and forwarding entries; null where it is none of this host's. */
 export function findContainer(kernel: KernelView, address: Address): Container | null {
+  return attachedContainer(kernel, address) ?? cutOffContainer(kernel, address);
+}
+
+function attachedContainer(kernel: KernelView, address: Address): Container | null {
   const found = kernel.lookup(address, {});
   if (found.type === "error" || found.route.type !== RTN_UNICAST || found.path.gateway !== null) return null;
   const link = kernel.link(found.path.outputIndex);
@@ -33,6 +37,15 @@ export function findContainer(kernel: KernelView, address: Address): Container |
   const mac = kernel.neighbour(link.index, address)?.mac ?? null;
   const port = mac === null ? null : kernel.portOf(link, mac);
   return { address, bridge: link, port: port ?? portByInside(kernel, link, address) };
+}
+
+/** One behind a bridge that is down: with it went its routes, and in IPv6 its addresses. */
+export function cutOffContainer(kernel: KernelView, address: Address): Container | null {
+  for (const bridge of kernel.links.filter(({ type, isUp }) => type === "bridge" && !isUp)) {
+    const port = portByInside(kernel, bridge, address);
+    if (port !== null || kernel.hasOnLink(bridge, address)) return { address, bridge, port };
+  }
+  return null;
 }
 
 /**
@@ -46,6 +59,7 @@ export function leaveContainer(scene: Scene, container: Container, destination: 
   if (port === null)
     steps.doubt("container", `${address} is on bridge ${bridge.name}, but no entry tells behind which port`);
   else steps.ok("container", `${address} is behind ${where}, MTU ${port.mtuBytes}`);
+  if (bridge.type === "bridge") requireBridge(scene, bridge);
   const inside = port === null ? null : openInside(kernel, port);
   if (inside === null) {
     steps.doubt("container", "the container's own routes are not known: its network namespace is not found");
@@ -74,7 +88,7 @@ function decideInside(scene: Scene, { address, bridge }: Container, destination:
   steps.ok("container", `inside: ${route.destination}${gateway} dev ${link.name}, MTU ${link.mtuBytes}`);
   mtu.pass(`${link.name} of the container`, Math.min(link.mtuBytes, path.mtuBytes ?? link.mtuBytes));
   if (path.gateway !== null || bridge.type !== "bridge") return null;
-  const mac = neighbourOn(scene, link, destination);
+  const mac = neighbourOn(scene, link, destination, NO_CONTAINER);
   if (mac !== null) return mac;
   return steps.end(
     "unknown",

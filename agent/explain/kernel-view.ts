@@ -26,7 +26,7 @@ import {
   type Route,
 } from "../../backends/netlink/route.ts";
 import { decodeRule, encodeRuleDump, type Rule } from "../../backends/netlink/rule.ts";
-import type { Address, Family } from "../../ipam/addresses/ip.ts";
+import { type Address, type Family, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Mac } from "../../ipam/addresses/mac.ts";
 
 /** A route as it is written, and how this packet takes it; or the kernel's error by name. */
@@ -57,6 +57,14 @@ export class KernelView {
 
   addresses(): readonly KernelAddress[] {
     return this.#connection.dump(encodeAddressDump(), decodeAddress);
+  }
+
+  /** Whether a device has an address in a subnet with this one. */
+  hasOnLink({ index }: Link, other: Address): boolean {
+    return this.addresses().some(
+      ({ interfaceIndex, address, length }) =>
+        interfaceIndex === index && Prefix.of(address, length).contains(other),
+    );
   }
 
   rules(family: Family): readonly Rule[] {

@@ -1,6 +1,6 @@
 /** The last step on a link: whether the device is up, and which hardware address the packet gets. */
 
-import { IFF_LOWER_UP, IFF_UP, type Link } from "../../backends/netlink/link/link.ts";
+import { IFF_LOWER_UP, type Link } from "../../backends/netlink/link/link.ts";
 import {
   NUD_DELAY,
   NUD_FAILED,
@@ -13,6 +13,7 @@ import {
 } from "../../backends/netlink/neighbour.ts";
 import type { Address } from "../../ipam/addresses/ip.ts";
 import type { Mac } from "../../ipam/addresses/mac.ts";
+import type { CauseCode } from "../probes/causes.ts";
 import type { Scene } from "./scene.ts";
 
 const STATES: readonly (readonly [number, string])[] = [
@@ -25,24 +26,41 @@ const STATES: readonly (readonly [number, string])[] = [
 ];
 
 /** Ends the way where the device takes no packets. */
-export function requireUp({ steps }: Scene, { name, flags, isUp }: Link): void {
-  if (!isUp || (flags & IFF_UP) === 0)
-    steps.stop("device", `${name} is down`, { remedy: `ip link set ${name} up` });
+export function requireUp({ steps }: Scene, { name, flags, isUp }: Link, why: Silence = {}): void {
+  if (!isUp) steps.stop("device", `${name} is down`, { ...why, remedy: `ip link set ${name} up` });
   if ((flags & IFF_LOWER_UP) === 0)
     steps.stop("device", `${name} has no carrier: its cable, its peer or the device below is down`, {
+      ...why,
       remedy: `look at what ${name} is connected to`,
     });
 }
 
+/** Ends the way at the bridge of this host's containers where that is down. */
+export function requireBridge({ steps }: Scene, { name, isUp }: Link): void {
+  if (isUp) return;
+  const why = { cause: "bridge-down", remedy: `ip link set ${name} up` } as const;
+  steps.stop("device", `bridge ${name} of this host's containers is down`, why);
+}
+
+/** Why something is silent, and what to do. */
+export interface Silence {
+  readonly cause?: CauseCode;
+  readonly remedy?: string;
+}
+
 /**
  * The hardware address of a neighbour on a link that asks for them (ARP, neighbour discovery); null while the kernel has to
- * ask first. Ends the way where nothing answered.
+ * ask first. Ends the way where nothing answered, for the reason given.
  */
-export function neighbourOn({ kernel, steps }: Scene, link: Link, address: Address): Mac | null {
+export function neighbourOn(
+  { kernel, steps }: Scene,
+  link: Link,
+  address: Address,
+  silence: Silence,
+): Mac | null {
   const entry = kernel.neighbour(link.index, address);
   const isFailed = entry !== null && (entry.state & (NUD_FAILED | NUD_INCOMPLETE)) !== 0;
-  if (isFailed)
-    steps.stop("neighbour", `nothing answers for ${address} on ${link.name}`, { cause: "host-down" });
+  if (isFailed) steps.stop("neighbour", `nothing answers for ${address} on ${link.name}`, silence);
   if (entry === null || entry.mac === null) {
     steps.doubt("neighbour", `${link.name} has no entry for ${address} yet: the kernel asks the link for it`);
     return null;
@@ -50,6 +68,11 @@ export function neighbourOn({ kernel, steps }: Scene, link: Link, address: Addre
   steps.ok("neighbour", `${address} is ${entry.mac} on ${link.name} (${stateName(entry.state)})`);
   return entry.mac;
 }
+
+/** Of an address of this host's containers. */
+export const NO_CONTAINER: Silence = {
+  remedy: "start the container that has the address: none on that link answers for it",
+};
 
 export function stateName(state: number): string {
   return STATES.find(([bit]) => (state & bit) !== 0)?.[1] ?? "no state";

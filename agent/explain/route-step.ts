@@ -12,6 +12,8 @@ import {
 } from "../../backends/netlink/route.ts";
 import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
 import { formatRule, tableName } from "../routing/route-judgement.ts";
+import { cutOffContainer } from "./container.ts";
+import { requireBridge } from "./link-step.ts";
 import { lookupProtocol, type Packet } from "./packet.ts";
 import { discardingRule, type RuleChoice, type RuleSelectors, ruleTo } from "./policy-rule.ts";
 import type { Scene } from "./scene.ts";
@@ -116,6 +118,7 @@ function explainError(
   const { kernel, knowledge, steps } = scene;
   const { packet, boundTo } = request;
   if (errnoName === "EXDEV") return rejectedOnArrival(scene, packet, errnoName);
+  requireOwnBridge(scene, packet);
   requireForwarding(scene, packet);
   const { rule } = discardingRule(kernel.rules(packet.family), selectors);
   if (rule !== null)
@@ -177,14 +180,22 @@ export function requireForwarding({ readSysctl, steps }: Scene, { family, inputI
   const path = family === 4 ? `net/ipv4/conf/${inputInterface}/forwarding` : "net/ipv6/conf/all/forwarding";
   if (readSysctl(path) !== "0") return;
   const name = family === 4 ? `net.ipv4.conf.${device}.forwarding` : "net.ipv6.conf.all.forwarding";
-  const remedy = `start tulled with --ip-forward, or sysctl -w net.ipv${family}.${family === 4 ? "ip_forward" : "conf.all.forwarding"}=1`;
-  steps.stop("forwarding", `${name} is 0: this host forwards nothing`, { remedy });
+  // The kernel passes the host's setting on to its devices only when that changes (net/ipv4/devinet.c, devinet_sysctl_forward).
+  const isOfDevice = family === 4 && readSysctl("net/ipv4/ip_forward") === "1";
+  const ofHost = family === 4 ? "net.ipv4.ip_forward" : name;
+  const remedy = isOfDevice
+    ? `sysctl -w ${name}=1`
+    : `start tulled with --ip-forward, or sysctl -w ${ofHost}=1`;
+  const text = `${name} is 0: this host forwards nothing${isOfDevice ? ` that comes by ${inputInterface}` : ""}`;
+  steps.stop("forwarding", text, { cause: "forwarding-off", remedy });
 }
 
-function discarded({ knowledge, steps }: Scene, { packet }: RouteRequest, route: Route): never {
+function discarded(scene: Scene, { packet }: RouteRequest, route: Route): never {
+  const { knowledge, steps } = scene;
   const type = DISCARDING.get(route.type) ?? "";
   const text = `the ${type} route ${route.destination} of table ${tableName(route.table)} discards the packet`;
   if (route.protocol !== ROUTE_PROTOCOL) return steps.stop("route", text, { cause: "path-diverted" });
+  requireOwnBridge(scene, packet);
   const peer = knowledge.peerOf(packet.destination);
   if (peer !== null)
     return steps.stop("route", `${text}, because tulled's route to ${peer.target.subnet} is missing`, {
@@ -195,10 +206,18 @@ function discarded({ knowledge, steps }: Scene, { packet }: RouteRequest, route:
   });
 }
 
+/** Ends the way where the destination is behind a bridge of this host that is down: its route went with it. */
+function requireOwnBridge(scene: Scene, { destination }: Packet): void {
+  if (scene.knowledge.peerOf(destination) !== null) return;
+  const cutOff = cutOffContainer(scene.kernel, destination);
+  if (cutOff !== null) requireBridge(scene, cutOff.bridge);
+}
+
 /** Ends the way where another route than tulled's takes packets to a peer. */
 export function requireNetworksRoute(scene: Scene, packet: Packet, { route, link }: Hop): void {
   const { kernel, knowledge, steps } = scene;
   if (route.protocol === ROUTE_PROTOCOL || route.type !== RTN_UNICAST) return;
+  requireOwnBridge(scene, packet);
   const [ours] = kernel
     .routes(packet.family)
     .filter(

@@ -11,7 +11,7 @@ import type { Address } from "../../ipam/addresses/ip.ts";
 import { type Container, leaveContainer } from "./container.ts";
 import { type Ending, type Explanation, WayEnded } from "./explanation.ts";
 import { passFirewall } from "./firewall-step.ts";
-import { neighbourOn, requireUp } from "./link-step.ts";
+import { NO_CONTAINER, neighbourOn, requireUp, type Silence } from "./link-step.ts";
 import type { Packet, Protocol } from "./packet.ts";
 import { type Hop, requireForwarding, requireNetworksRoute, routePacket } from "./route-step.ts";
 import type { Scene } from "./scene.ts";
@@ -146,18 +146,32 @@ function leave(scene: Scene, packet: Packet, hop: Hop, leg: Leg): never {
   const { link, path } = hop;
   if (link === null) return steps.end("unknown", "the packet takes a route without a device");
   if (isFirst) requireNetworksRoute(scene, packet, hop);
-  requireUp(scene, link);
+  requireUp(scene, link, isFirst ? {} : { cause: "interface-down" });
   mtu.pass(link.name, Math.min(link.mtuBytes, path.mtuBytes ?? link.mtuBytes));
   const outer = enterTunnel(scene, packet, hop);
   if (outer !== null) return sendOuter(scene, outer, packet.destination);
   const next = path.gateway ?? packet.destination;
-  const mac = asksForNeighbours(link) ? neighbourOn(scene, link, next) : null;
-  if (link.type === "bridge" && path.gateway === null && isFirst) {
+  const mac = asksForNeighbours(link)
+    ? neighbourOn(scene, link, next, silenceOf(scene, hop, next, leg))
+    : null;
+  if (isForContainer(hop, leg)) {
     if (mac === null)
       return steps.end("unknown", `the packet waits until something on ${link.name} answers for ${next}`);
     return sendOuter(scene, crossBridge(scene, link, mac, next), next);
   }
   return depart(scene, packet, link, next, leg);
+}
+
+function isForContainer({ link, path }: Hop, { what }: Leg): boolean {
+  return link?.type === "bridge" && path.gateway === null && what === "";
+}
+
+/** A peer that does not answer is down; what else may be silent is a container, a router or a host of no network. */
+function silenceOf({ knowledge }: Scene, hop: Hop, next: Address, leg: Leg): Silence {
+  const isRemote = leg.what !== "" && hop.path.gateway === null;
+  if (isRemote || knowledge.peerBehind(next) !== null) return { cause: "host-down" };
+  if (isForContainer(hop, leg)) return NO_CONTAINER;
+  return { remedy: `look at ${next}, and at what ${hop.link?.name} is connected to` };
 }
 
 /** linux/if.h */

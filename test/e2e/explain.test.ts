@@ -48,8 +48,14 @@ const FOREIGN: Readonly<Record<string, Fault>> = {
   "forwarding that is switched off": {
     commands: ["sysctl -qw net.ipv4.conf.docker0.forwarding=0"],
     undo: ["sysctl -qw net.ipv4.conf.docker0.forwarding=1"],
-    ...{ outcome: "dropped", cause: null },
+    ...{ outcome: "dropped", cause: "forwarding-off" },
     seen: /net\.ipv4\.conf\.docker0\.forwarding is 0/,
+  },
+  "a bridge that is down": {
+    commands: ["ip link set docker0 down"],
+    undo: ["ip link set docker0 up"],
+    ...{ outcome: "dropped", cause: "bridge-down" },
+    seen: /bridge docker0 of this host's containers is down/,
   },
   "the reverse path filter": {
     commands: [
@@ -170,6 +176,20 @@ describeWithEtcd("explaining a way over VXLAN", () => {
       outcome: "delivered",
       text: "the packet reaches this host, which has 192.168.50.11",
     });
+  });
+
+  it("says that nothing on the bridge answers, and that the bridge is down", () => {
+    const silent = ways.own.replace(/0$/, "99");
+    const end = () => explainOn(net.host(1), "host", silent).end;
+    expect(() => net.host(1).run("ping", "-c1", "-W2", silent)).toThrow();
+    expect(end()).toMatchObject({ outcome: "dropped", cause: null });
+    expect(end().text).toContain(`nothing answers for ${silent} on docker0`);
+    expect(end().remedy).toMatch(/^start the container/);
+    ways.inject({ commands: ["ip link set docker0 down"], undo: ["ip link set docker0 up"] });
+    expect(end()).toMatchObject({ outcome: "dropped", cause: "bridge-down" });
+    // In IPv6 the bridge has no address any more.
+    const [from = "", to = ""] = [ways.from.addresses[6], ways.to.addresses[6]];
+    expect(explainOn(net.host(1), from, to).end.cause).toBe("bridge-down");
   });
 
   it("says that no lease contains the destination", () => {

@@ -16,6 +16,7 @@ import { type ProbeContainers, withContainers } from "../container-probes/reques
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { bridgeAddresses } from "../host/local-prefixes.ts";
 import type { ProbeTarget } from "../probes/probe.ts";
+import { verdictOf } from "../probes/survey.ts";
 import { Surveyor } from "../probes/surveyor.ts";
 import { readTargets, type TargetList } from "../probes/target-list.ts";
 import { askControl } from "../report/control.ts";
@@ -24,6 +25,7 @@ import { connectivityToJson, formatConnectivity, type Measures } from "../termin
 import { STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
 
 const EXIT_BROKEN = 1;
+const EXIT_UNKNOWN = 3;
 const ANSWER_WITHIN_MS = 5_000;
 const DEFAULT_COUNT = 10;
 
@@ -37,7 +39,8 @@ const HELP = `
 With --containers, packets go from a container that exists for this measurement to one on each peer, which the
 peer's agent makes; where none answers (flannel's hosts have none), to the peer itself. An address of a
 container among the peers is measured instead.
-Exit code: 0 all paths work, 1 some do not, or the daemon does not answer.`;
+Exit code: 0 all paths work, 1 some do not, or the daemon does not answer, 3 none is known to be broken, but some
+answer nothing. A path that loses two packets or more, and 2 % of them, does not work.`;
 
 export const connectivity: CommandModule = {
   daemonFlags: [...STORE_FLAGS, "run-dir"],
@@ -56,7 +59,9 @@ export const connectivity: CommandModule = {
         const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
         const list = readTargets(await askControl(files.runDir, "/probe-targets", signal));
         const measured = await measure(list, peers, options, context);
-        if (measured.measures.some(({ cause }) => cause !== null)) context.exitWith(EXIT_BROKEN);
+        const verdicts = new Set(measured.measures.map(verdictOf));
+        if (verdicts.has("broken")) context.exitWith(EXIT_BROKEN);
+        else if (verdicts.has("unknown")) context.exitWith(EXIT_UNKNOWN);
         if (options.json)
           context.out.write(`${formatJson(connectivityToJson(measured, list.hostNames), 2)}\n`);
         else if (measured.measures.length === 0) context.out.line("this host has no peers");

@@ -3,7 +3,7 @@
 import { HEADER_BYTES } from "../../backends/probe/echo-port.ts";
 import type { Address, PerFamily } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
-import { type Cause, type History, judge, type LocalFacts } from "./causes.ts";
+import { type Cause, causeOf, type History, judge, type LocalFacts } from "./causes.ts";
 import type { EchoLine } from "./echo-line.ts";
 import { Examination } from "./examination.ts";
 import type { Inspection } from "./local-facts.ts";
@@ -40,6 +40,9 @@ const PARALLEL = 64;
 /** Between echo requests to one target. */
 const INTERVAL_MS = 50;
 const PAYLOAD_BYTES = 56;
+/** A healthy network that is busy loses one packet now and then, and far less than this share of many. */
+const LEAST_LOST = 2;
+const LOSSY_SHARE = 0.02;
 
 interface Measured {
   readonly target: ProbeTarget;
@@ -129,16 +132,25 @@ export class Survey {
   }
 
   #conclude({ target, evidence, facts, sent, roundTripsMs }: Measured, elsewhere: History): PathMeasure {
-    const cause = judge({
-      target,
-      evidence,
-      facts,
-      before: historyOf(evidence),
-      elsewhere,
-    });
+    const before = historyOf(evidence);
+    const lost = sent - roundTripsMs.length;
+    const cause =
+      judge({ target, evidence, facts, before, elsewhere }) ?? (before.inner ? lossOf(sent, lost) : null);
     const passesBytes = isAnswered(evidence.full) ? target.mtuBytes : evidence.passesBytes;
     return { target, sent, roundTripsMs, passesBytes, answersTcp: isAnswered(evidence.tcp), cause };
   }
+}
+
+/** The cause of a path that answers, and loses so much that it is not by chance; null otherwise. */
+export function lossOf(sent: number, lost: number): Cause | null {
+  if (lost < LEAST_LOST || lost < sent * LOSSY_SHARE) return null;
+  return causeOf("packets-lost", `answers, but ${lost} of ${sent} packets were lost`);
+}
+
+/** `unknown`: nothing answers, and nothing is proven. */
+export function verdictOf({ cause, roundTripsMs, answersTcp }: PathMeasure): "works" | "broken" | "unknown" {
+  if (cause !== null) return "broken";
+  return roundTripsMs.length > 0 || answersTcp ? "works" : "unknown";
 }
 
 function bytesOf(probe: Probe, { family, mtuBytes }: ProbeTarget): number {

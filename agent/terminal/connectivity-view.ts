@@ -1,7 +1,7 @@
 /** Measured paths as a table for people, and as JSON. Pure. */
 
 import type { Address, PerFamily } from "../../ipam/addresses/ip.ts";
-import type { PathMeasure } from "../probes/survey.ts";
+import { type PathMeasure, verdictOf } from "../probes/survey.ts";
 import type { TargetList } from "../probes/target-list.ts";
 import { type Cell, type Column, formatTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
@@ -37,7 +37,7 @@ export function formatConnectivity(
   terminal: Terminal,
 ): string {
   const rows = measures.map((measure): readonly Cell[] => {
-    const { target, roundTripsMs, passesBytes, cause } = measure;
+    const { target, roundTripsMs, passesBytes } = measure;
     const time = (share: number): string => milliseconds(quantile(roundTripsMs, share));
     return [
       target.id,
@@ -49,7 +49,7 @@ export function formatConnectivity(
       time(0.99),
       `${Math.round(lossOf(measure) * 100)} %`,
       passesBytes === null ? "-" : `${passesBytes}`,
-      cause === null ? verdict(measure) : { style: "red", text: cause.code },
+      verdict(measure),
     ];
   });
   const causes = measures.flatMap(({ target, cause }) =>
@@ -108,8 +108,12 @@ function nameIn(hostNames: HostNamesByLease, lease: string): string | null {
 }
 
 function verdict(measure: ShownMeasure): Cell {
-  if (lossOf(measure) === 1) return { style: "dim", text: "not known: pings may be filtered" };
-  return lossOf(measure) > 0 ? { style: "yellow", text: "lossy" } : { style: "green", text: "works" };
+  const { sent, roundTripsMs, cause } = measure;
+  if (cause !== null) return { style: "red", text: cause.code };
+  if (verdictOf(measure) === "unknown") return { style: "dim", text: "not known: pings may be filtered" };
+  if (roundTripsMs.length === 0) return { style: "green", text: "works: answers TCP, not pings" };
+  const lost = sent - roundTripsMs.length;
+  return lost > 0 ? { style: "yellow", text: `works, ${lost} lost` } : { style: "green", text: "works" };
 }
 
 function lossOf({ sent, roundTripsMs }: PathMeasure): number {

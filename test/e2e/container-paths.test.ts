@@ -36,11 +36,15 @@ describeWithEtcd("paths between containers", () => {
   };
   const command = ["connectivity", "--containers", "--json", "--count=5"];
   const store = () => [`--etcd-endpoints=${net.etcd.endpoints.join()}`, `--etcd-prefix=${net.prefix}`];
-  const measure = (...args: readonly string[]): readonly Path[] => {
+  const run = (...args: readonly string[]): { readonly paths: readonly Path[]; readonly code: number } => {
     const words = [...TULLE, ...command, ...store(), ...args].map((word) => `'${word}'`);
-    // Exit code 1 belongs to paths that do not work.
-    return JSON.parse(net.host(1).run("sh", "-c", `${words.join(" ")} || test $? = 1`));
+    const [paths = "", code] = net
+      .host(1)
+      .run("sh", "-c", `${words.join(" ")}; echo "exit $?"`)
+      .split("exit ");
+    return { paths: JSON.parse(paths), code: Number(code) };
   };
+  const measure = (...args: readonly string[]): readonly Path[] => run(...args).paths;
   const keyOf = async (number: number) => (await net.host(number).daemon.status())?.lease.key ?? "";
   const linksOf = (host: Host): string => host.run("sh", "-c", "ip -o link | grep -c veth || true").trim();
   let second = "";
@@ -140,6 +144,21 @@ describeWithEtcd("paths between containers", () => {
     undo = () => sh(host, "nft delete table inet fault");
     sh(host, ...drop("meta l4proto tcp"));
     expect(measure(second)[0]?.cause?.code).toBe("tcp-lost");
+  });
+
+  it("are broken where they lose packets, and not known where nothing answers", () => {
+    expect(run(second)).toMatchObject({ code: 0 });
+    const absent = second.replace(".0-24", ".99");
+    expect(run(absent)).toMatchObject({ code: 3, paths: [{ to: absent, cause: null }] });
+    const host = net.host(2);
+    undo = () => sh(host, "nft delete table inet fault");
+    sh(host, ...drop("meta l4proto icmp numgen random mod 3 0"));
+    const { code, paths } = run(second, "--count=40");
+    expect(code).toBe(1);
+    expect(paths[0]?.cause).toMatchObject({
+      code: "packets-lost",
+      text: expect.stringMatching(/ of 40 packets/),
+    });
   });
 
   it("leave no container of a program that was killed, and serve the next one", async () => {

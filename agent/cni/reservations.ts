@@ -58,9 +58,10 @@ async function reservedIn(
 ): Promise<readonly ReservedAddress[]> {
   const records = RUNTIMES.map((runtime) => recordsOf(stateDir, network, runtime));
   const addresses = openAddresses(dataDir, network);
-  const isOfEarlierBoot = await addresses.isOfEarlierBoot();
+  const earlier = new Set((await addresses.listOfEarlierBoots()).map(({ address }) => `${address}`));
   return (await addresses.list()).map((reservation) => {
     const isRecorded = records.some((states) => states.read(reservation) !== null);
+    const isOfEarlierBoot = earlier.has(`${reservation.address}`);
     const use = useOf(reservation, hasPort(network, reservation), isRecorded, isOfEarlierBoot);
     return { ...reservation, network, use };
   });

@@ -12,6 +12,8 @@ import { withLock } from "./lock.ts";
 
 /** Linux: a new random UUID at every boot. */
 const BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id";
+/** proc(5): its line `btime` is when the system booted, in seconds since 1970. */
+const STAT_FILE = "/proc/stat";
 
 /** Reads nothing yet. With `sync`, reservations are on the disk once that has finished. */
 export function openAddresses(dataDir: string, network: string, sync?: BackgroundSync): HostLocalAddresses {
@@ -20,7 +22,14 @@ export function openAddresses(dataDir: string, network: string, sync?: Backgroun
     lock: withLock,
     sync,
     readBootId: () => readFileSync(BOOT_ID_FILE, "utf8").trim(),
+    readBootStartMs,
   });
+}
+
+function readBootStartMs(): number {
+  const seconds = /^btime (\d+)$/m.exec(readFileSync(STAT_FILE, "utf8"))?.[1];
+  // Without it nothing counts as older than this boot.
+  return seconds === undefined ? 0 : Number(seconds) * 1000;
 }
 
 /** True when the attachment's device on the host exists. Throws NetlinkError. */

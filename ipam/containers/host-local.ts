@@ -2,8 +2,9 @@
  * Addresses of containers in a folder of this host, shared with the plugin host-local: its files, its lock.
  *
  * No container outlives the boot it was started in, so that addresses reserved before it are free: runtimes that
- * forgot such containers never ask to remove them. A marker beside the reservations records the boot they belong to. A
- * folder without a marker may hold reservations that host-local made since this boot: it gets one, and they stay.
+ * forgot such containers never ask to remove them. A marker beside the reservations records the boot in which tulle used
+ * them last; after another one, those older than this boot are free. host-local may have made others since then, and what
+ * it made in a folder without a marker stays.
  */
 
 import { existsSync, readdirSync } from "node:fs";
@@ -24,6 +25,8 @@ export interface HostLocalOptions {
   readonly lock: FolderLock;
   /** A new text for every boot of this host (/proc/sys/kernel/random/boot_id). */
   readonly readBootId: () => string;
+  /** When this boot began, by the clock of files, in milliseconds since 1970. */
+  readonly readBootStartMs: () => number;
   /** With it, a reservation is on the disk once this has finished, and not when it is returned. */
   readonly sync?: BackgroundSync | undefined;
 }
@@ -33,12 +36,14 @@ export class HostLocalAddresses implements ContainerAddresses {
   readonly #folder: string;
   readonly #lock: FolderLock;
   readonly #readBootId: () => string;
+  readonly #readBootStartMs: () => number;
   readonly #files: ReservationFiles;
 
-  constructor({ folder, lock, readBootId, sync }: HostLocalOptions) {
+  constructor({ folder, lock, readBootId, readBootStartMs, sync }: HostLocalOptions) {
     this.#folder = folder;
     this.#lock = lock;
     this.#readBootId = readBootId;
+    this.#readBootStartMs = readBootStartMs;
     this.#files = new ReservationFiles(folder, sync);
   }
 
@@ -46,10 +51,9 @@ export class HostLocalAddresses implements ContainerAddresses {
     return (await this.#ifUsed(() => this.#files.list())) ?? [];
   }
 
-  /** True when the reservations were made in an earlier boot; false too for a folder without a marker. */
-  async isOfEarlierBoot(): Promise<boolean> {
-    const marked = await this.#ifUsed(() => this.#files.bootId());
-    return marked !== null && marked !== this.#readBootId();
+  /** The reservations made in an earlier boot; none in a folder without a marker. */
+  async listOfEarlierBoots(): Promise<readonly Reservation[]> {
+    return (await this.#ifUsed(() => this.#ofEarlierBoots(this.#files.list()))) ?? [];
   }
 
   async prepare(
@@ -124,12 +128,18 @@ export class HostLocalAddresses implements ContainerAddresses {
     isAlive: (attachment: Attachment) => boolean,
   ): readonly Reservation[] {
     const bootId = this.#readBootId();
-    const marked = this.#files.bootId();
-    if (marked === bootId) return [];
-    const gone = marked === null ? [] : reserved.filter((reservation) => !isAlive(reservation));
+    if (this.#files.bootId() === bootId) return [];
+    const gone = this.#ofEarlierBoots(reserved).filter((reservation) => !isAlive(reservation));
     for (const { address } of gone) this.#files.release(address);
     this.#files.setBootId(bootId);
     return gone;
+  }
+
+  #ofEarlierBoots(reserved: readonly Reservation[]): readonly Reservation[] {
+    const marked = this.#files.bootId();
+    if (marked === null || marked === this.#readBootId()) return [];
+    const startMs = this.#readBootStartMs();
+    return reserved.filter(({ address }) => this.#files.madeMs(address) < startMs);
   }
 
   #taken(): ReadonlySet<string> {

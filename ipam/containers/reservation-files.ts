@@ -6,7 +6,7 @@
  * its own, which fails when the name is taken. Nothing here chooses addresses or makes the folder.
  */
 
-import { readdirSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { Address } from "../addresses/ip.ts";
 import { AddressError } from "../errors.ts";
@@ -45,6 +45,11 @@ export class ReservationFiles {
     if (text === null) return null;
     const [containerId = "", interfaceName = ""] = text.trim().split(/\r?\n/);
     return { containerId, interfaceName };
+  }
+
+  /** When an address was reserved, in milliseconds since 1970; 0 when it is free. */
+  madeMs(address: Address): number {
+    return statSync(this.#pathOf(address), { throwIfNoEntry: false })?.mtimeMs ?? 0;
   }
 
   /** Every reservation, in no order. */

@@ -1,7 +1,7 @@
 /** What goes wrong around the plugin: killed calls, lost parts, changed configurations, many calls at once. */
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
@@ -246,9 +246,11 @@ describeAsRoot("tulle-cni in trouble", () => {
     const [alive, next] = [host.addContainer(), host.addContainer()];
     add(alive);
     writeFileSync(reservationFile("10.5.72.3"), "died\r\neth0");
+    utimesSync(reservationFile("10.5.72.3"), 0, 0);
+    writeFileSync(reservationFile("10.5.72.4"), "host-local's\r\neth0");
     writeFileSync(reservationFile(".tulle-boot"), "another-boot");
     add(next);
-    expect(host.reservations()).toEqual(["10.5.72.2", "10.5.72.3"]);
+    expect(host.reservations()).toEqual(["10.5.72.2", "10.5.72.3", "10.5.72.4"]);
     expect(readFileSync(reservationFile("10.5.72.3"), "utf8")).toBe(`${next.id}\r\neth0`);
   });
 

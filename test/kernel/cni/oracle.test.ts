@@ -4,7 +4,7 @@
  */
 
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
 import { deriveDelegate } from "../../../cni-plugin/config/delegate.ts";
@@ -378,6 +378,7 @@ describeAsRoot("tulle-cni and the reference plugins agree", () => {
       }
       const reserved = join(host.dir, "ipam", NETWORK_NAME);
       writeFileSync(join(reserved, "10.5.72.99"), "died\r\neth0");
+      utimesSync(join(reserved, "10.5.72.99"), 0, 0);
       writeFileSync(join(reserved, ".tulle-boot"), "another-boot");
       const call = { container: host.addContainer(), environment: { CNI_PATH: folder } };
       expect(host.call("ADD", { ...call, config: { delegate: { type: "ptp" } } }).exitCode).toBe(0);

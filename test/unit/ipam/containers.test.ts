@@ -1,6 +1,6 @@
 /** Addresses of containers in a real folder. */
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -12,6 +12,7 @@ import type { JsonObject } from "../../../ipam/json.ts";
 
 let dir = "";
 let bootId = "boot-1";
+let bootStartMs = 0;
 let locks = 0;
 let store: HostLocalAddresses;
 const lock: FolderLock = async (_folder, work) => {
@@ -21,8 +22,14 @@ const lock: FolderLock = async (_folder, work) => {
 beforeEach(async () => {
   dir = mkdtempSync(path.join(tmpdir(), "tulle-containers-"));
   bootId = "boot-1";
+  bootStartMs = 0;
   locks = 0;
-  store = new HostLocalAddresses({ folder: path.join(dir, "net"), lock, readBootId: () => bootId });
+  store = new HostLocalAddresses({
+    folder: path.join(dir, "net"),
+    lock,
+    readBootId: () => bootId,
+    readBootStartMs: () => bootStartMs,
+  });
   await store.prepare(of("nothing"), () => false);
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
@@ -115,6 +122,7 @@ describe("allocation", () => {
 describe("earlier boots", () => {
   const startsIn = (boot: string) => {
     bootId = boot;
+    bootStartMs = Date.now() + 60_000;
   };
   const reclaim = async (alive: readonly string[] = []) =>
     (await store.prepare(of("next"), ({ containerId }) => alive.includes(containerId))).length;
@@ -132,9 +140,20 @@ describe("earlier boots", () => {
     await give(requestOf(SMALL), "b");
     expect(await reclaim()).toBe(0);
     startsIn("boot-2");
-    expect(await store.isOfEarlierBoot()).toBe(true);
+    expect(await store.listOfEarlierBoots()).toHaveLength(2);
     expect([await reclaim(["b"]), await holders()]).toEqual([1, ["b"]]);
-    expect([await store.isOfEarlierBoot(), await reclaim()]).toEqual([false, 0]);
+    expect([await store.listOfEarlierBoots(), await reclaim()]).toEqual([[], 0]);
+  });
+
+  it("keeps what host-local has given since this boot", async () => {
+    await give(requestOf(SMALL), "a");
+    startsIn("boot-2");
+    await give(requestOf(SMALL), "flannels");
+    const [, flannels] = await store.list();
+    const seconds = bootStartMs / 1000 + 1;
+    utimesSync(path.join(dir, "net", `${flannels?.address}`), seconds, seconds);
+    expect((await store.listOfEarlierBoots()).map(({ containerId }) => containerId)).toEqual(["a"]);
+    expect([await reclaim(), await holders()]).toEqual([1, ["flannels"]]);
   });
 
   it("gives an attachment of the same name a new address after a boot", async () => {
@@ -146,7 +165,10 @@ describe("earlier boots", () => {
 
 describe("release", () => {
   it("is a success for what is absent, without a lock where no folder is", async () => {
-    const absent = new HostLocalAddresses({ folder: path.join(dir, "no"), lock, readBootId: () => "" });
+    const absent = new HostLocalAddresses({
+      ...{ folder: path.join(dir, "no"), lock },
+      ...{ readBootId: () => "", readBootStartMs: () => 0 },
+    });
     locks = 0;
     await absent.release([]);
     expect([await absent.list(), locks]).toEqual([[], 0]);

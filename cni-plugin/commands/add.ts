@@ -48,7 +48,7 @@ async function addOwn(call: Call, plan: OwnPlan, undo: Undo): Promise<CniResult>
     const gone = await addresses.prepare(call, (attachment) => hasPort(networkName, attachment));
     for (const attachment of gone) states.remove(attachment);
     undo.push(() => states.remove(call));
-    states.write(call, plan.delegate, sync);
+    states.write(call, await recordOf(plan), sync);
     const allocations = await addresses.reserve(plan.addresses.request, call);
     const { containerId, interfaceName } = call;
     const held = allocations.map(({ address }) => ({ address: address.address, containerId, interfaceName }));
@@ -60,6 +60,13 @@ async function addOwn(call: Call, plan: OwnPlan, undo: Undo): Promise<CniResult>
   } finally {
     netns.close();
   }
+}
+
+/** Names the tool that makes the rules: by the time of CHECK and DEL another one may be installed. */
+async function recordOf({ delegate, options: { rules } }: OwnPlan): Promise<JsonObject> {
+  if (rules.masquerade === null || rules.masquerade.engine !== null) return delegate;
+  const { usesNft } = await import("../../backends/attachment/rules/engine.ts");
+  return { ...delegate, ipMasqBackend: (await usesNft(null)) ? "nftables" : "iptables" };
 }
 
 /** The configuration's own DNS part wins over the one of address management. */

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type AnyJson, type CniCall, CniHost, NODE_FORM, SUBNET_ENV } from "../../support/cni-host.ts";
 import { canCreateNetns, describeAsRoot } from "../../support/netns.ts";
+import { PROGRAMS } from "../../support/programs.ts";
 
 const VERSIONS = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
@@ -188,6 +189,22 @@ describeAsRoot("an attachment", () => {
       expect(rules()).toMatch(/-A POSTROUTING -s fd00:5:0:72::2\/128 -j TULLE-CNI/);
       expect(host.call("DEL", { container, config: { delegate } }).exitCode).toBe(0);
       expect(rules()).not.toContain("TULLE-CNI");
+    });
+
+    it("ipMasq by the tool of ADD, whatever is installed by the time of CHECK and DEL", () => {
+      const rules = () => host.netns.exec("iptables", ["-t", "nat", "-S"]);
+      const before = rules();
+      const container = host.addContainer();
+      const config = { cniVersion: "1.1.0", delegate: { ipMasq: true } };
+      const hidden = 'mount --bind /dev/null "$(command -v nft)" && exec "$0"';
+      const program = ["unshare", "--mount", "sh", "-c", hidden, join(PROGRAMS, "tulle-cni")];
+      const added = host.call("ADD", { container, config, program });
+      expect(added.exitCode, added.stdout).toBe(0);
+      expect(rules()).toContain("TULLE-CNI");
+      const checked = host.call("CHECK", { container, config: { ...config, prevResult: added.json } });
+      expect(checked.exitCode, checked.stdout).toBe(0);
+      expect(host.call("DEL", { container, config }).exitCode).toBe(0);
+      expect(rules()).toBe(before);
     });
 
     it("macspoofchk drops foreign source addresses and nothing else", () => {

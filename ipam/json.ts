@@ -10,12 +10,42 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** No record nests a tenth of this. Some thousand levels exhaust the stack of whoever walks the value or writes it. */
+const MOST_LEVELS = 100;
+
+/** Like JSON.parse, and throws CodecError for text that nests more deeply than any reader expects. */
+export function parseJson(text: string): JsonValue {
+  if (levelsOf(text) > MOST_LEVELS) throw new CodecError(`the value nests over ${MOST_LEVELS} levels deep`);
+  return JSON.parse(text);
+}
+
+const [QUOTE, BACKSLASH] = [0x22, 0x5c];
+const OPENING: ReadonlySet<number> = new Set([0x5b, 0x7b]);
+const CLOSING: ReadonlySet<number> = new Set([0x5d, 0x7d]);
+
+/** How deeply arrays and objects nest in JSON text; any number for other text. */
+function levelsOf(text: string): number {
+  // The usual case, in a fraction of the time.
+  if (text.length <= 2 * MOST_LEVELS) return 0;
+  let [levels, most, isText] = [0, 0, false];
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (isText && code === BACKSLASH) at++;
+    else if (code === QUOTE) isText = !isText;
+    else if (isText) continue;
+    else if (OPENING.has(code)) most = Math.max(most, ++levels);
+    else if (CLOSING.has(code)) levels--;
+  }
+  return most;
+}
+
 /** A record that must be an object. Throws CodecError, whose message completes "the record is ignored: …". */
 export function parseJsonObject(text: string): JsonObject {
   let value: unknown;
   try {
-    value = JSON.parse(text);
-  } catch {
+    value = parseJson(text);
+  } catch (error) {
+    if (error instanceof CodecError) throw error;
     throw new CodecError("it is not JSON");
   }
   if (isJsonObject(value)) return value;

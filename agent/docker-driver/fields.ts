@@ -4,7 +4,7 @@ import { Address, type InterfaceAddress, Prefix, parseInterfaceAddress } from ".
 import { isInterfaceMac, type Mac, parseMac } from "../../ipam/addresses/mac.ts";
 import { CodecError, ConfigError, TulleError } from "../../ipam/errors.ts";
 import { escapeText } from "../../ipam/escape.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
+import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "../../ipam/json.ts";
 
 /** As Docker's own ids, and those of its tests: no character that means something in a path or a log. */
 const ID = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
@@ -24,7 +24,7 @@ export class Fields {
     if (text.trim() === "") return new Fields({});
     let value: unknown;
     try {
-      value = JSON.parse(text);
+      value = parseJson(text);
     } catch (cause) {
       throw new CodecError("the request is not JSON", { cause });
     }

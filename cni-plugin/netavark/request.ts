@@ -2,7 +2,7 @@
 
 import type { PublishedPort } from "../../backends/attachment/rules/publish.ts";
 import { Address } from "../../ipam/addresses/ip.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
+import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "../../ipam/json.ts";
 import { wrong } from "../config/wrong.ts";
 import { requireContainerId, requireInterfaceName } from "../protocol/call.ts";
 import { asCniError, CNI_CODES, CniError } from "../protocol/errors.ts";
@@ -43,7 +43,7 @@ const LARGEST_PORT = 65_535;
 
 /** Throws CniError 6. */
 export function parseObject(text: string): JsonObject {
-  const value = asCniError(CNI_CODES.decodingFailure, "the input is not JSON", () => JSON.parse(text));
+  const value = asCniError(CNI_CODES.decodingFailure, "the input is not JSON", () => parseJson(text));
   if (isJsonObject(value)) return value;
   throw new CniError(CNI_CODES.decodingFailure, "the input is not a JSON object");
 }

@@ -1,6 +1,6 @@
 /** A request of the runtime: the verb, its environment and the configuration, validated as libcni does. No I/O. */
 
-import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
+import { isJsonObject, type JsonObject, parseJson } from "../../ipam/json.ts";
 import { CNI_CODES, CniError } from "./errors.ts";
 import { type CniVersion, isAtLeast, parseVersion, requireVersionForm } from "./version.ts";
 
@@ -102,7 +102,7 @@ export function requireVerbAllowed({ verb, version }: Call): void {
 function parseConfigText(text: string): JsonObject {
   let config: unknown;
   try {
-    config = JSON.parse(text);
+    config = parseJson(text);
   } catch (cause) {
     throw new CniError(
       CNI_CODES.decodingFailure,

@@ -7,7 +7,7 @@
 import { ADDRESS_BITS, Address, type Family, Prefix } from "../addresses/ip.ts";
 import { ConfigError, errorMessage } from "../errors.ts";
 import { lookupField } from "../go-json.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "../json.ts";
+import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "../json.ts";
 import type { FamilyNetwork, NetworkConfig } from "./network-config.ts";
 
 /** Names and limits that differ between the families. */
@@ -66,7 +66,7 @@ export function parseNetworkConfig(text: string): NetworkConfig {
 function parseObject(text: string): JsonObject {
   let root: unknown;
   try {
-    root = JSON.parse(text);
+    root = parseJson(text);
   } catch (error) {
     throw new ConfigError(
       `network config ${excerpt(text) || '""'} is not JSON (${errorMessage(error).slice(0, 80)}); write an object such as {"Network":"10.2.0.0/16"}`,

@@ -104,8 +104,9 @@ export class Admission {
 
   /** Adds a lease, or replaces the one with its key. */
   put(lease: Lease): void {
+    const candidate = this.#candidateOf(lease);
     this.#forget(lease.key);
-    this.#enter(lease);
+    this.#enter(candidate);
     this.#settle();
   }
 
@@ -137,7 +138,7 @@ export class Admission {
     const marked = this.#changed;
     this.#changed = new Set();
     const byAge = before.sort((a, b) => (isOlder(a.lease, b.lease) ? -1 : 1));
-    for (const { lease } of byAge) this.#enter(lease);
+    for (const { lease } of byAge) this.#enter(this.#candidateOf(lease));
     this.#settle();
     this.#changed = marked;
     for (const { lease, isAccepted } of before) {
@@ -145,14 +146,17 @@ export class Admission {
     }
   }
 
-  #enter(lease: Lease): void {
-    const { key } = lease;
+  #candidateOf(lease: Lease): Candidate {
     const problem = this.#rules.problemOf(lease);
     const demands = problem === null ? this.#demands(lease) : NO_DEMANDS;
-    const candidate: Candidate = { lease, problem, demands, isAccepted: false, conflict: null };
+    return { lease, problem, demands, isAccepted: false, conflict: null };
+  }
+
+  #enter(candidate: Candidate): void {
+    const { key } = candidate.lease;
     this.#candidates.set(key, candidate);
     this.#changed.add(key);
-    if (problem === null) this.#undecided.add(candidate);
+    if (candidate.problem === null) this.#undecided.add(candidate);
     else this.#rejected.set(key, candidate);
   }
 

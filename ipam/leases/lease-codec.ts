@@ -15,7 +15,7 @@ import {
 } from "../addresses/ip.ts";
 import { CodecError, errorMessage } from "../errors.ts";
 import { lookupField } from "../go-json.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "../json.ts";
+import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "../json.ts";
 import type { StoreEntry } from "../stores/contracts.ts";
 import type { BackendOffer, Lease, LeaseAttrs, LeaseKey } from "./lease.ts";
 
@@ -204,8 +204,9 @@ export function decodeEntry(entry: StoreEntry): Lease {
 function parseObject(text: string): JsonObject {
   let root: unknown;
   try {
-    root = JSON.parse(text);
+    root = parseJson(text);
   } catch (error) {
+    if (error instanceof CodecError) throw error;
     const position = /position (\d+)/.exec(errorMessage(error))?.[1];
     const offset = position === undefined ? text.length : Number(position);
     throw new CodecError(`the value of ${text.length} characters is not JSON at ${offset}`, {

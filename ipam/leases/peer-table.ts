@@ -293,10 +293,11 @@ export class PeerTable {
 
   /** Without a configuration, or with one that is not valid, the last valid one counts. */
   #readConfig(text: string | null): void {
-    if (text === null || text === this.#config?.text) return;
+    if (text === null) return;
+    this.#configProblem = null;
+    if (text === this.#config?.text) return;
     try {
       this.#config = parseNetworkConfig(text);
-      this.#configProblem = null;
       this.#judgeAll();
     } catch (error) {
       this.#configProblem = errorMessage(error);
@@ -313,9 +314,9 @@ export class PeerTable {
       this.#damaged.delete(key);
       this.#admit(lease);
     } catch (error) {
-      if (!(error instanceof CodecError)) throw error;
-      // The last good lease stays in force: a damaged value never removes a peer.
-      this.#damaged.set(key, error.message);
+      // The last good lease stays in force: a damaged value never removes a peer, whatever is wrong with it.
+      const isOurs = error instanceof CodecError;
+      this.#damaged.set(key, isOurs ? error.message : `lease ${key}: ${errorMessage(error)}; delete the key`);
       this.#noteReason(key);
     }
   }
@@ -362,8 +363,9 @@ export class PeerTable {
   #judgeAllLocally(): void {
     this.#snapshot = null;
     this.#local = this.#localRules();
-    this.#admission.takeChanged();
-    for (const key of this.#admission.keys()) this.#judgeLocally(key);
+    // Those that have gone, and all that are there.
+    for (const key of new Set([...this.#admission.takeChanged(), ...this.#admission.keys()]))
+      this.#judgeLocally(key);
   }
 
   /** What all hosts accept, less what this one cannot use. */

@@ -3,13 +3,13 @@
 import { Address, entriesOf, FAMILIES, type Family, type PerFamily, Prefix } from "../addresses/ip.ts";
 import { CodecError, errorMessage } from "../errors.ts";
 import { boundText } from "../escape.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "../json.ts";
+import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "../json.ts";
 
 /** The JSON object in a text. */
 export function parseObject(text: string): JsonObject {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch (error) {
     throw new CodecError(`not JSON: ${boundText(errorMessage(error), 120)}`, { cause: error });
   }

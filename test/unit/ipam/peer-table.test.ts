@@ -252,6 +252,22 @@ describe("a change", () => {
     expect(table.peers.get("10.2.2.0-24")).toBe(before);
     expect(reason("10.2.2.0-24")).toMatch(/not JSON/);
   });
+
+  it.each(["PublicIP", "BackendType", "BackendData", "OtherBackends", "other"])(
+    "nests without end in %s: it is refused, and nobody else suffers",
+    (field) => {
+      const { list, put, keys, reason } = peerTableLab();
+      for (const levels of [1_000, 20_000, 300_000]) {
+        const lists = `{"${field}":${"[".repeat(levels)}${"]".repeat(levels)}}`;
+        const objects = `{"${field}":${'{"a":'.repeat(levels)}"]}"${"}".repeat(levels)}}`;
+        list([...hosts(1), entry("10.2.7.0-24", 7, { value: lists })]);
+        put(entry("10.2.8.0-24", 8, { value: objects }));
+        expect(keys()).toEqual(["10.2.2.0-24"]);
+        for (const key of ["10.2.7.0-24", "10.2.8.0-24"])
+          expect(reason(key)).toMatch(new RegExp(`lease ${key}: the value nests over 100 levels deep`));
+      }
+    },
+  );
 });
 
 describe("the network's ranges", () => {
@@ -267,6 +283,21 @@ describe("the network's ranges", () => {
     config('{"Network":"nonsense"}');
     expect(table.configProblem).toMatch(/nonsense/);
     expect(keys()).toEqual([elsewhere.key]);
+    config('{"Network":"10.9.0.0/16","Backend":{"Type":"vxlan"}}');
+    expect(table.configProblem).toBeNull();
+  });
+
+  it("change in the message in which leases go: neither a peer nor a refusal stays behind", () => {
+    const { table, keys, reason } = peerTableLab();
+    const leaving = { ...entry("10.2.3.0-24", 3), value: value(3).replace("{", '{"Leaving":true,') };
+    const refused = entry("10.2.4.0-24", 4, { value: value(4, { ip: "192.168.50.1" }) });
+    table.apply({ type: "list", revision: 1n, entries: [...hosts(1), leaving, refused], config: null }, 0);
+    expect(keys()).toEqual(["10.2.2.0-24", "10.2.3.0-24"]);
+    expect(reason(refused.key)).toMatch(/this host's own/);
+    const config = '{"Network":"10.2.0.0/16","Backend":{"Type":"vxlan"}}';
+    table.apply({ type: "list", revision: 2n, entries: hosts(1), config }, 10_000);
+    expect(keys()).toEqual(["10.2.2.0-24"]);
+    expect(table.refused().size).toBe(0);
   });
 
   it("can be set anew, as can our own address", () => {

@@ -55,6 +55,8 @@ export class JoinedNetwork {
   readonly #conflicts: ReasonLog;
   #hasDevice = false;
   #isRecordReviewed = false;
+  /** Resolves when all parts have ended, each in its own way. */
+  #ended: Promise<unknown> = Promise.resolve();
   /** The device, subnet.env and the firewall have been tried once. */
   #isProgrammed = false;
 
@@ -210,7 +212,7 @@ export class JoinedNetwork {
     this.#options.onAttachment(this.#desired.attachment, this.#options.hostFirewall.plans);
   }
 
-  /** Keeps everything in step until `signal` fires. */
+  /** Keeps everything in step until `signal` fires. Rejects when a part fails: the others go on until it fires. */
   async run(messages: AsyncIterator<StoreMessage>, signal: AbortSignal): Promise<void> {
     const endMeasuring = this.#watch.measure();
     try {
@@ -243,7 +245,7 @@ export class JoinedNetwork {
 
   async #runParts(messages: AsyncIterator<StoreMessage>, signal: AbortSignal): Promise<void> {
     const { lease, reconciler } = this.#parts;
-    await Promise.all([
+    const parts = [
       reconciler.run(signal),
       lease.run(signal),
       this.#announce(signal),
@@ -252,10 +254,14 @@ export class JoinedNetwork {
       this.#configFollower.run(signal),
       this.#hostWatch.run(signal),
       this.#watch.runLimits(signal),
-    ]);
+    ];
+    this.#ended = Promise.allSettled(parts);
+    await Promise.all(parts);
   }
 
+  /** Call it once `signal` of run() has fired. */
   async stop(): Promise<void> {
+    await this.#ended;
     await this.#watch.close();
     await this.#parts.runner.close();
     await this.#parts.firewall.leave(this.#options.settings.name);

@@ -13,6 +13,7 @@ import { TulleError } from "../../ipam/errors.ts";
 import type { HostProfile } from "../../ipam/hosts/host-profile.ts";
 import { AllocatingClaimer } from "../../ipam/leases/allocating-claimer.ts";
 import type { LeaseClaimer } from "../../ipam/leases/claimer.ts";
+import { partOf } from "../../ipam/part-signal.ts";
 import type {
   NetworkStore,
   StoreConnection,
@@ -165,19 +166,22 @@ export class NetworkAgent {
     do {
       round = new AbortController();
       this.#round = round;
-      const ended = AbortSignal.any([signal, round.signal]);
-      setMaxListeners(0, ended); // each part of the network listens
-      await this.#joinAndRun(ended);
+      await this.#joinAndRun(AbortSignal.any([signal, round.signal]));
     } while (round.signal.aborted && !signal.aborted);
   }
 
   async #joinAndRun(signal: AbortSignal): Promise<void> {
-    const watch = this.#store.feed.watch(signal, (health) => this.#noteStore(health));
+    const part = partOf(signal);
+    setMaxListeners(0, part.signal); // each part of the network listens
+    const watch = this.#store.feed.watch(part.signal, (health) => this.#noteStore(health));
     const messages = watch[Symbol.asyncIterator]();
     try {
-      const joined = await this.#beginJoined(messages, signal);
-      await joined.run(messages, signal);
+      const joined = await this.#beginJoined(messages, part.signal);
+      await joined.run(messages, part.signal);
     } finally {
+      // Where one part has failed the others end before the network is joined again, and so does the watch, whose next
+      // message may be hours away.
+      part.end();
       await messages.return?.();
       await this.#joined?.stop();
       this.#joined = null;

@@ -11,6 +11,7 @@ import type { NetworkSummary } from "../../agent/report/status.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { parseSubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { silentLogger } from "../../ipam/log.ts";
+import type { StoreConnection } from "../../ipam/stores/contracts.ts";
 import { openFileStore } from "../../ipam/stores/file/store.ts";
 import { createLab, fileStoreOf, type Host, type Lab, ping } from "../support/hosts.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../support/netns.ts";
@@ -155,10 +156,42 @@ describeAsRoot("two networks in one daemon", () => {
     await untilReadiness(one, true, true);
   });
 
-  async function putBlueConfig(config: object): Promise<void> {
+  it("start again as a whole when a part fails, and nothing of the old one works against it", async () => {
+    const [one] = hosts();
+    const daemon = daemons.get(one);
+    process.kill(daemon?.pid ?? 0, "SIGUSR2");
+    // No other message of the store ends the wait.
+    await expect.poll(() => daemon?.log, { timeout: 10_000 }).toMatch(/network failed/);
+    await untilReadiness(one, true, true);
+    const subnet = "10.2.99.0/24";
+    const route = () => one.netns.exec("ip", ["route", "show", subnet]);
+    await putLease("10.2.99.0-24", "192.168.50.99");
+    await expect.poll(route, { timeout: 10_000 }).not.toBe("");
+    for (let look = 0; look < 30; look++) {
+      expect(route()).not.toBe("");
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    const [first] = await networks(one);
+    expect(first?.status?.kernel).toMatchObject({ contended: [] });
+  });
+
+  const { signal } = new AbortController();
+
+  function openStore(): StoreConnection {
     const environment = { log: silentLogger, clock: systemClock, random: Math.random, dateMs: Date.now };
-    const connection = openFileStore(join(lab.directory, "store"), environment);
-    const { signal } = new AbortController();
+    return openFileStore(join(lab.directory, "store"), environment);
+  }
+
+  async function putLease(key: string, PublicIP: string): Promise<void> {
+    const BackendData = { VNI: 1, VtepMAC: "02:00:00:00:00:99" };
+    const value = JSON.stringify({ PublicIP, BackendType: "vxlan", BackendData });
+    const connection = openStore();
+    await connection.network("/coreos.com/network").leases.create(key, value, 3600, signal);
+    await connection.close();
+  }
+
+  async function putBlueConfig(config: object): Promise<void> {
+    const connection = openStore();
     const blue = connection.network("/blue");
     await blue.config.write(JSON.stringify(config), await blue.config.read(signal), signal);
     await connection.close();

@@ -1,7 +1,8 @@
 /**
  * A daemon with two networks, for tests: the first one as tulled's flags describe it, and one named `blue` beside it.
  *
- * Arguments: tulled's flags. BLUE_PREFIX and BLUE_SUBNET_FILE describe the second network.
+ * Arguments: tulled's flags. BLUE_PREFIX and BLUE_SUBNET_FILE describe the second network. At SIGUSR2 what follows the
+ * first network's store fails.
  */
 
 import { randomBytes } from "node:crypto";
@@ -19,6 +20,7 @@ import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { Faults } from "../../ipam/faults.ts";
+import { poison } from "./poisoned-store.ts";
 
 const loaded = await loadConfig(process.argv.slice(2), {});
 if (loaded.action !== "run") throw new Error("give the flags of a daemon");
@@ -41,6 +43,7 @@ const blue = {
   subnetFile: process.env.BLUE_SUBNET_FILE ?? "",
 };
 const faults = new Faults(logger);
+poison(connection, first.prefix, new Promise((resolve) => process.once("SIGUSR2", () => resolve())));
 const networks = new Networks({
   runtime: {
     clock: systemClock,

@@ -10,7 +10,7 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** No record nests a tenth of this. Some thousand levels exhaust the stack of whoever walks the value or writes it. */
+/** No record nests a tenth of this. Some thousand levels exhaust the stack of a function that walks the value or writes it. */
 const MOST_LEVELS = 100;
 
 /** Like JSON.parse, and throws CodecError for text that nests more deeply than any reader expects. */

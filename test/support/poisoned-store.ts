@@ -1,4 +1,4 @@
-/** A store that sends, at a moment of the test's choice, a message that no store sends: whoever follows it fails. */
+/** A store that sends, at a moment of the test's choice, a message that no store sends: what follows the store fails. */
 
 import type { StoreConnection, StoreMessage } from "../../ipam/stores/contracts.ts";
 

@@ -7,7 +7,7 @@ import type { Reservation } from "../../ipam/containers/addresses.ts";
 import { type Attachment, isHeldBy } from "../../ipam/containers/attachment.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import { planRemoval, type RemovalPlan } from "../config/plan.ts";
-import { openAddresses } from "../host/addresses.ts";
+import { hasPort, openAddresses } from "../host/addresses.ts";
 import type { Call } from "../protocol/call.ts";
 import { toCniError } from "../protocol/errors.ts";
 
@@ -33,6 +33,8 @@ export async function removeAttachment(call: Call, removal: Removal, list: ListR
   const plan = planRemoval(removal.delegate);
   if (!plan.isOwn && (await isRemovedByDelegate(call, removal, plan))) return;
   const network = call.networkName;
+  if (plan.isOwn && mayHaveOthersRules(network, removal, plan))
+    await isRemovedByDelegate(call, { ...removal, isRecorded: false }, plan);
   const held = (await list(plan.dataDir)).filter((reservation) => isHeldBy(reservation, attachment));
   const common = { network, addresses: held.map(({ address }) => address), rules: plan.rules };
   await detach({
@@ -41,6 +43,19 @@ export async function removeAttachment(call: Call, removal: Removal, list: ListR
     container: netns === null ? null : { netns, name: attachment.interfaceName },
   });
   await openAddresses(plan.dataDir, network).release(held, () => detachNetwork(common));
+}
+
+/**
+ * The plugin bridge masquerades by rules of its own, which only it finds, by the addresses of the interface. What tulle
+ * made has its port, and names the tool of its rules in its record.
+ */
+function mayHaveOthersRules(
+  network: string,
+  { attachment, delegate, isRecorded, netns }: Removal,
+  { rules }: RemovalPlan,
+): boolean {
+  if (rules.masquerade === null || delegate.ipMasqBackend !== undefined) return false;
+  return isRecorded && netns !== null && !hasPort(network, attachment);
 }
 
 async function isRemovedByDelegate(

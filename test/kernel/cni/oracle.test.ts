@@ -309,6 +309,29 @@ describeAsRoot("tulle-cni and the reference plugins agree", () => {
     }
   });
 
+  itWithPlugins("bullseye")("on rules of ipMasq that flannel's bridge made before the change-over", () => {
+    const config = { cniVersion: "0.4.0", delegate: { hairpinMode: true, isDefaultGateway: true } };
+    const host = new CniHost("oracle");
+    try {
+      host.writeSubnetEnv([...SUBNET_ENV.v4, "FLANNEL_MTU=1450", "FLANNEL_IPMASQ=false"]);
+      const rules = () => host.netns.exec("iptables", ["-t", "nat", "-S"]);
+      const before = rules();
+      const container = host.addContainer();
+      expect(flannelPlugin(host, "ADD", container, config).exitCode).toBe(0);
+      expect(rules()).toContain("MASQUERADE");
+      const environment = { CNI_PATH: referencePlugins("bookworm") ?? "" };
+      for (const _ of [1, 2])
+        expect(host.call("DEL", { container, config, environment })).toMatchObject({
+          exitCode: 0,
+          stdout: "",
+        });
+      expect(rules()).toBe(before);
+      expect(host.leftovers()).toEqual([]);
+    } finally {
+      host.dispose();
+    }
+  });
+
   itWithPlugins("bookworm")(
     "in a chain: tuning, bandwidth, firewall and portmap take our result and give it back",
     () => {

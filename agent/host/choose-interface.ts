@@ -4,8 +4,9 @@
  *
  * The rules are flanneld's, in its order: iface, iface-regex, iface-can-reach, the owner of public-ip, the default
  * route; the last one, the route to the store, is ours. A running daemon stays with its interface while that is sound
- * and moves when the rules name another one or a better rule than the one that chose it finds one. The families choose
- * one after the other: a family without a default route of its own goes by the interface of the one before.
+ * and moves when the rules name another one or a better rule than the one that chose it finds one. From a substitute it
+ * returns to the interface that had lost its address. The families choose one after the other: a family without a
+ * default route of its own goes by the interface of the one before.
  */
 
 import {
@@ -32,6 +33,8 @@ export interface ChosenInterface {
   readonly reason: string;
   /** The position of the rule that chose it; a lower one is better. */
   readonly rank: number;
+  /** The name of the interface that lost its address and that it replaces; null for none. */
+  readonly insteadOf: string | null;
   readonly warnings: readonly string[];
 }
 
@@ -130,7 +133,7 @@ function chooseInterface(host: HostSnapshot, request: FamilyRequest): ChosenInte
     }
   }
   const chosen = stay(host, request, rules, choices) ?? choices[0];
-  if (chosen !== undefined) return chosen;
+  if (chosen !== undefined) return asSubstitute(chosen, request.present, host);
   throw new InterfaceError(noInterface(host, request, [...new Set(rejections)]), {
     retryable: rejections.length > 0 || !isPicky(request.settings),
   });
@@ -150,7 +153,9 @@ function stay(
   const { present, settings } = request;
   if (present === null) return null;
   const [best] = choices;
-  const same = choices.find(({ link, rank }) => link.index === present.link.index && rank === best?.rank);
+  const isKept = ({ index, name }: HostLink): boolean =>
+    index === present.link.index || name === present.insteadOf;
+  const same = choices.find(({ link, rank }) => isKept(link) && rank === best?.rank);
   if (same !== undefined) return same;
   const isBound = best === undefined ? isPicky(settings) : rules[best.rank]?.isBinding;
   if (isBound || (best !== undefined && best.rank < present.rank)) return null;
@@ -158,6 +163,19 @@ function stay(
   if (link === undefined) return null;
   const kept = take({ link, reason: present.reason }, present.rank, host, request);
   return typeof kept === "string" ? null : kept;
+}
+
+/** The choice, marked when no better rule led to it, but the loss of the address that was in use. */
+function asSubstitute(
+  chosen: ChosenInterface,
+  present: ChosenInterface | null,
+  host: HostSnapshot,
+): ChosenInterface {
+  if (present === null || chosen.link.index === present.link.index || chosen.rank < present.rank)
+    return chosen;
+  if (host.addresses.some(({ address }) => address.equals(present.address))) return chosen;
+  const lost = present.insteadOf ?? present.link.name;
+  return { ...chosen, insteadOf: lost === chosen.link.name ? null : lost };
 }
 
 /** In order of preference. The positions are the same whatever the host looks like. */
@@ -295,7 +313,9 @@ function take(
   const address = tunnelAddress(host, link, family, { isNamed, known, sources });
   if (address === null) return `${link.name} has ${missingAddress(host, link, family)}`;
   const publicAddress = settings.publicAddress[family] ?? address;
-  return { link, address, publicAddress, reason, rank, warnings: storeWarning(link, host, store) };
+  const insteadOf = present?.link.index === link.index ? present.insteadOf : null;
+  const warnings = storeWarning(link, host, store);
+  return { link, address, publicAddress, reason, rank, insteadOf, warnings };
 }
 
 function defaultSources(host: HostSnapshot, link: HostLink, family: Family): readonly (Address | null)[] {

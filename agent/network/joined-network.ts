@@ -92,6 +92,7 @@ export class JoinedNetwork {
     const reattachment = new Reattachment({
       parts: attachmentParts,
       netlink,
+      clock,
       logger,
       current: () => this.#desired,
       move: (after) => this.#attachTo(after),

@@ -5,11 +5,13 @@
 import type { HostFacts } from "../../backends/backend.ts";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import type { Clock } from "../../ipam/clock.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { interfaceNames, macOf, publicAddressesOf, reasonsOf } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import type { HostSnapshot } from "../host/host-snapshot.ts";
+import { InterfaceGrace } from "../host/interface-grace.ts";
 import {
   type Attachment,
   type AttachmentParts,
@@ -23,6 +25,7 @@ import {
 export interface ReattachmentOptions {
   readonly parts: AttachmentParts;
   readonly netlink: NetlinkConnection;
+  readonly clock: Clock;
   readonly logger: Logger;
   readonly current: () => { readonly attachment: Attachment; readonly subnets: PerFamily<Prefix> };
   /** Called with an attachment that differs from the current one. */
@@ -35,10 +38,12 @@ export interface ReattachmentOptions {
 
 export class Reattachment {
   readonly #options: ReattachmentOptions;
+  readonly #grace: InterfaceGrace;
   #last: Promise<void> = Promise.resolve();
 
   constructor(options: ReattachmentOptions) {
     this.#options = options;
+    this.#grace = new InterfaceGrace(options.clock);
   }
 
   /** Puts an attachment in force that is made from the current one, without a look at the host. */
@@ -100,6 +105,7 @@ export class Reattachment {
       subnets: Object.values(subnets),
       leaseAddresses: [],
     });
+    this.#grace.requireMove(before.chosen, chosen, snapshot);
     return attach(parts, choiceOf(before, config), chosen, snapshot);
   }
 }

@@ -451,6 +451,43 @@ describe("a running daemon", () => {
     );
   });
 
+  describe("returns from a substitute to the interface that had lost its address", () => {
+    const two = { defaultRoutes: { 4: [via(2), via(3)] } };
+    const without = addresses.filter(({ interfaceIndex }) => interfaceIndex !== 2);
+    const lost = host({ addresses: without, defaultRoutes: { 4: [via(3)] } });
+
+    it.each<[string, Partial<InterfaceSettings>]>([
+      ["the default route", {}],
+      ["one pattern for both", { patterns: [/^eth/] }],
+    ])("by %s", (_, settings) => {
+      const substitute = choose(settings, lost, null, [4], { present: choose(settings, host(two)) });
+      expect(substitute).toMatchObject({ short: "eth1 10.0.0.2", insteadOf: "eth0" });
+      const again = choose(settings, lost, null, [4], { present: substitute });
+      expect(again).toMatchObject({ short: "eth1 10.0.0.2", insteadOf: "eth0" });
+      const back = choose(settings, host(two), null, [4], { present: again });
+      expect(back).toMatchObject({ short: "eth0 192.168.1.2", insteadOf: null });
+    });
+
+    it("also when it comes back as another card, or with another address", () => {
+      const gone = { ...lost, links: host().links.filter(({ index }) => index !== 2) };
+      const substitute = choose({}, gone, null, [4], { present: choose({}, host(two)) });
+      const card = host({
+        links: [...gone.links, link(40, "eth0")],
+        addresses: [...without, on(40, "192.168.1.77")],
+        defaultRoutes: { 4: [via(40), via(3)] },
+      });
+      expect(next({}, card, { present: substitute })).toBe("eth0 192.168.1.77");
+    });
+
+    it("unless it comes last now, or the address had moved", () => {
+      const substitute = choose({}, lost, null, [4], { present: choose({}, host(two)) });
+      const turned = host({ defaultRoutes: { 4: [via(3), via(2)] } });
+      expect(next({}, turned, { present: substitute })).toBe("eth1 10.0.0.2");
+      const moved = host({ addresses: [on(3, "192.168.1.2")], defaultRoutes: { 4: [via(3)] } });
+      expect(choose({}, moved, null, [4], { present }).insteadOf).toBeNull();
+    });
+  });
+
   it("moves away from a device of ours that an earlier version chose", () => {
     const wrong = { 4: { ...present, link: link(9, "flannel.1"), address: at("10.2.7.0") } };
     expect(next({}, hostWith(OWN_DEVICES, OWN_ADDRESSES), { present: wrong })).toBe("eth0 192.168.1.2");

@@ -1,0 +1,52 @@
+/**
+ * Keeps the tunnel on an interface that has lost its address for a short time, as while a DHCP client restarts or a
+ * cable is pulled: hosts need not reach each other by the interface that could take its place.
+ */
+
+import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";
+import type { Clock } from "../../ipam/clock.ts";
+import { InterfaceError } from "../../ipam/errors.ts";
+import type { ChosenInterface, ChosenInterfaces } from "./choose-interface.ts";
+import type { HostSnapshot } from "./host-snapshot.ts";
+
+/** Longer than DHCP takes to answer: a client sends again after 4, 8, 16 and 32 s (RFC 2131, 4.1). */
+const GRACE_MS = 60_000;
+
+export class InterfaceGrace {
+  readonly #clock: Pick<Clock, "monotonicMs">;
+  /** Since when an interface is without its address; null while all have one. */
+  #sinceMs: number | null = null;
+
+  constructor(clock: Pick<Clock, "monotonicMs">) {
+    this.#clock = clock;
+  }
+
+  /** Throws a retryable InterfaceError while the tunnel has to wait before it moves from `before` to `after`. */
+  requireMove(before: ChosenInterfaces, after: ChosenInterfaces, host: HostSnapshot): void {
+    const [loss] = entriesOf(after).flatMap(([family, next]) => lossOf(family, before[family], next, host));
+    if (loss === undefined) {
+      this.#sinceMs = null;
+      return;
+    }
+    const nowMs = this.#clock.monotonicMs();
+    this.#sinceMs ??= nowMs;
+    if (nowMs - this.#sinceMs < GRACE_MS) throw new InterfaceError(loss, { retryable: true });
+  }
+}
+
+/** One sentence when a substitute was chosen for an interface that may get its address back. */
+function lossOf(
+  family: Family,
+  before: ChosenInterface | undefined,
+  { link, insteadOf }: ChosenInterface,
+  { links }: HostSnapshot,
+): readonly string[] {
+  if (before === undefined || insteadOf === null || link.index === before.link.index) return [];
+  const { index, name, masterIndex } = before.link;
+  // One that became a port of a bridge gets none back.
+  if (!links.some((one) => one.index === index && one.masterIndex === masterIndex)) return [];
+  const seconds = GRACE_MS / 1000;
+  return [
+    `${name} has lost its IPv${family} address; without one for ${seconds} s, the tunnel moves to ${link.name}`,
+  ];
+}

@@ -1,0 +1,70 @@
+import { expect, it } from "vitest";
+import type { ChosenInterface } from "../../../../agent/host/choose-interface.ts";
+import type { HostLink, HostSnapshot } from "../../../../agent/host/host-snapshot.ts";
+import { InterfaceGrace } from "../../../../agent/host/interface-grace.ts";
+import { Address } from "../../../../ipam/addresses/ip.ts";
+import { FakeClock } from "../../../support/fake-clock.ts";
+
+const link = (index: number, name: string, masterIndex: number | null = null): HostLink => ({
+  index,
+  name,
+  type: "",
+  mac: null,
+  mtuBytes: 1500,
+  flags: 1,
+  masterIndex,
+});
+const ETH0 = link(2, "eth0");
+const ETH1 = link(3, "eth1");
+const address = Address.parse("192.168.1.2");
+const on = (one: HostLink, insteadOf: string | null = null): ChosenInterface => ({
+  link: one,
+  address,
+  publicAddress: address,
+  reason: "",
+  rank: 0,
+  insteadOf,
+  warnings: [],
+});
+const BEFORE = { 4: on(ETH0) };
+const AFTER = { 4: on(ETH1, "eth0") };
+
+function start() {
+  const clock = new FakeClock();
+  const grace = new InterfaceGrace(clock);
+  const requireMove = (after = AFTER, links: readonly HostLink[] = [ETH0, ETH1]) =>
+    grace.requireMove(BEFORE, after, { links } as HostSnapshot);
+  return { clock, requireMove };
+}
+
+it("keeps the tunnel on an interface without its address for a minute", async () => {
+  const { clock, requireMove } = start();
+  const waiting = expect.objectContaining({
+    code: "TULLE_INTERFACE",
+    retryable: true,
+    message: "eth0 has lost its IPv4 address; without one for 60 s, the tunnel moves to eth1",
+  });
+  expect(requireMove).toThrow(waiting);
+  await clock.advance(59_000);
+  expect(requireMove).toThrow(waiting);
+  await clock.advance(1_000);
+  expect(requireMove).not.toThrow();
+});
+
+it("counts each loss on its own", async () => {
+  const { clock, requireMove } = start();
+  expect(requireMove).toThrow("eth0 has lost");
+  await clock.advance(50_000);
+  requireMove(BEFORE);
+  expect(requireMove).toThrow("eth0 has lost");
+  await clock.advance(50_000);
+  expect(requireMove).toThrow("eth0 has lost");
+});
+
+it.each<[string, Parameters<ReturnType<typeof start>["requireMove"]>]>([
+  ["the interface is gone", [AFTER, [ETH1]]],
+  ["it became a port of a bridge", [AFTER, [{ ...ETH0, masterIndex: 9 }, ETH1]]],
+  ["the address is on the other one, or a better rule leads there", [{ 4: on(ETH1) }]],
+])("moves it at once when %s", (_, [after, links]) => {
+  expect(() => start().requireMove(after, links)).not.toThrow();
+});

@@ -30,10 +30,10 @@ import {
   localPrefixes,
   withoutDataPath,
 } from "../host/local-prefixes.ts";
-import { prepareFallback, requireFallback } from "./fallback-carrier.ts";
+import { fallbackConfig, prepareFallback, requireFallback } from "./fallback-carrier.ts";
 import { explainRejection, familiesOf, optionsOf, prepareForAnyHost } from "./network-support.ts";
 import type { Ownership } from "./ownership.ts";
-import { hostFactsOf, settleDeviceMacs } from "./tunnel-host.ts";
+import { hostFactsOf, settleDeviceMacs, usedFacts } from "./tunnel-host.ts";
 
 /** A backend that is prepared for this host, and the network configuration that asked for it. */
 export interface Carrier {
@@ -132,14 +132,17 @@ export function priorUse(
 
 /**
  * Prepares the backends for the chosen interfaces. What they will have on this host is recorded first. A former backend
- * that cannot be prepared, or not beside the present one, is left out.
+ * that cannot be prepared, or not beside the present one, is left out. Those of `before` for which nothing has changed are
+ * kept, and what they run goes on.
  */
 export async function attach(
-  parts: AttachmentParts,
+  common: AttachmentParts,
   { present: networkConfig, formers, main }: ConfigChoice,
   chosen: ChosenInterfaces,
   snapshot: HostSnapshot,
+  before: Attachment | null = null,
 ): Promise<Attachment> {
+  const parts = { ...common, before };
   const { ownership, storeAddresses } = parts;
   if (parts.diversions !== null) requireFallback(networkConfig);
   const host = hostFactsOf(chosen, snapshot, networkConfig);
@@ -186,8 +189,11 @@ export async function attach(
   };
 }
 
+/** With the attachment that is replaced; null at a start. */
+type PreparationParts = AttachmentParts & { readonly before: Attachment | null };
+
 async function prepare(
-  { port, identity, network, provisions }: AttachmentParts,
+  { port, identity, network, provisions, before }: PreparationParts,
   config: NetworkConfig,
   host: HostFacts,
 ): Promise<Carrier> {
@@ -195,12 +201,36 @@ async function prepare(
   const parsed = optionsOf(config);
   const options = (await parsed.provision?.(provisions)) ?? parsed;
   const macs = await settleDeviceMacs(port, options, options.deviceNames(families), identity, network);
-  return { config, options, backend: options.prepare(host, families, macs) };
+  const backend = options.prepare(host, families, macs);
+  const carrier = { config, options, backend };
+  if (before === null) return carrier;
+  const source = sourceOf(carrier, host);
+  const same = carriersOf(before).find((one) => sourceOf(one, before.host) === source);
+  return same === undefined ? carrier : { ...carrier, backend: same.backend };
+}
+
+/** With that of the fall-back. */
+function carriersOf({ networkConfig, carriers, backend }: Attachment): readonly SourcedBackend[] {
+  const { fallback } = backend;
+  if (fallback === null) return carriers;
+  return [...carriers, { config: fallbackConfig(networkConfig), backend: fallback.part }];
+}
+
+type SourcedBackend = Pick<Carrier, "config" | "backend">;
+
+/** All that a backend was prepared from. What a provision found on this host is in the lease. */
+function sourceOf({ config, backend }: SourcedBackend, host: HostFacts): string {
+  return JSON.stringify([
+    config.backend.type,
+    config.backend.options,
+    backend.leaseData,
+    usedFacts(host, backend),
+  ]);
 }
 
 /** Null when this host must do without it. */
 async function prepareFormer(
-  parts: AttachmentParts,
+  parts: PreparationParts,
   config: NetworkConfig,
   host: HostFacts,
   others: readonly Carrier[],
@@ -312,12 +342,7 @@ function fingerprint(attachment: Attachment): string {
   return JSON.stringify([
     networkConfig.text,
     Object.values(chosen).map(({ link }) => link.index),
-    Object.values(host.uplinks).map((uplink) => [
-      uplink.interface,
-      uplink.mtuBytes,
-      String(uplink.address),
-      uplink.onLinkPrefixes.map(String),
-    ]),
+    usedFacts(host, backend),
     backend.mtuBytes,
     formatLeaseValue(leaseAttrsOf(attachment, "")),
   ]);

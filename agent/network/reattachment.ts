@@ -106,7 +106,7 @@ export class Reattachment {
       leaseAddresses: [],
     });
     this.#grace.requireMove(before.chosen, chosen, snapshot);
-    return attach(parts, choiceOf(before, config), chosen, snapshot);
+    return attach(parts, choiceOf(before, config), chosen, snapshot, before);
   }
 }
 

@@ -1,9 +1,16 @@
 /** Derives what a backend must know of the host, and the hardware addresses of its devices. */
 
 import { existsSync } from "node:fs";
-import type { BackendOptions, DeviceIdentity, HostFacts } from "../../backends/backend.ts";
+import type { BackendOptions, DeviceIdentity, HostFacts, PreparedBackend } from "../../backends/backend.ts";
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
-import { entriesOf, type Family, mapFamilies, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import {
+  ADDRESS_BITS,
+  entriesOf,
+  type Family,
+  mapFamilies,
+  type PerFamily,
+  Prefix,
+} from "../../ipam/addresses/ip.ts";
 import type { Mac } from "../../ipam/addresses/mac.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import type { ChosenInterfaces } from "../host/choose-interface.ts";
@@ -27,11 +34,32 @@ export function hostFactsOf(
   return { uplinks, networks, hasIpv6: existsSync("/proc/sys/net/ipv6") };
 }
 
-/** The prefixes of the interface's addresses: hosts inside are reached without a router. */
+/**
+ * The prefixes of the interface's addresses, each once: hosts inside are reached without a router. An address alone, such
+ * as a virtual one of keepalived, has no hosts around it.
+ */
 function onLinkPrefixes(host: HostSnapshot, interfaceIndex: number, family: Family): readonly Prefix[] {
-  return host.addresses
+  const prefixes = host.addresses
     .filter((one) => one.interfaceIndex === interfaceIndex && one.address.family === family)
+    .filter(({ length }) => length < ADDRESS_BITS[family])
     .map(({ address, length }) => Prefix.of(address, length));
+  const distinct = new Map(prefixes.map((prefix) => [prefix.toString(), prefix]));
+  return [...distinct].sort(([left], [right]) => (left < right ? -1 : 1)).map(([, prefix]) => prefix);
+}
+
+/** What a prepared backend uses of the host, as a text. Only one that routes on the interface itself uses its links. */
+export function usedFacts(
+  { uplinks, networks, hasIpv6 }: HostFacts,
+  { sharedDevices }: Pick<PreparedBackend, "sharedDevices">,
+): string {
+  const links = (prefixes: readonly Prefix[]) => (sharedDevices.length === 0 ? [] : prefixes);
+  const facts = mapFamilies(uplinks, ({ address, publicAddress, onLinkPrefixes, ...rest }) => ({
+    ...rest,
+    address: `${address}`,
+    publicAddress: `${publicAddress}`,
+    onLinkPrefixes: links(onLinkPrefixes).join(),
+  }));
+  return JSON.stringify([facts, mapFamilies(networks, String), hasIpv6]);
 }
 
 /**

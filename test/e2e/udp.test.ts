@@ -90,6 +90,19 @@ describeWithEtcd("a network with the backend udp", () => {
     await expect.poll(() => reach(one, two), { timeout: 15_000 }).toEqual([]);
   });
 
+  it("loses no packet while addresses of the interface come and go", async () => {
+    const { netns } = net.host(1);
+    const pings = startPing(two.netns, one.address);
+    for (const address of ["192.168.50.100/32", "10.77.0.1/24"]) {
+      for (const change of ["add", "delete"]) {
+        netns.ip(`address ${change} ${address} dev eth0`);
+        // The host is examined 100 ms later.
+        await new Promise((resolve) => setTimeout(resolve, 300));
+      }
+    }
+    expect((await pings.stop()).lost).toEqual([]);
+  });
+
   it("keeps device, address, route and connections over a restart", async () => {
     const host: Host = net.host(1);
     const index = () => host.netns.ipJson(["link", "show", "dev", "flannel0"])[0]?.ifindex;

@@ -16,6 +16,8 @@ import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 export const MOST_EVENTS = 2_000;
 /** Changes come in bursts; one write is enough for each. */
 const WRITE_DELAY_MS = 3_000;
+/** After a write that failed, as on a full disk. */
+const RETRY_MS = 30_000;
 /** What 2,000 lines may have: far more than they do. */
 const MOST_BYTES = 16 * 1024 * 1024;
 
@@ -63,22 +65,27 @@ export class EventLog {
     }
     const sleep = new Sleep(clock);
     this.#sleep = sleep;
+    let delayMs = WRITE_DELAY_MS;
     while (!signal.aborted) {
       if (!this.#isDirty) await sleep.for(LONG_MS, signal);
-      await clock.sleep(WRITE_DELAY_MS, signal).catch(() => undefined);
-      await this.#write(path, faults);
+      await clock.sleep(delayMs, signal).catch(() => undefined);
+      delayMs = (await this.#write(path, faults)) ? WRITE_DELAY_MS : RETRY_MS;
     }
   }
 
-  async #write(path: string, faults: Faults): Promise<void> {
-    if (!this.#isDirty) return;
+  /** Whether nothing is left to write. */
+  async #write(path: string, faults: Faults): Promise<boolean> {
+    if (!this.#isDirty) return true;
     this.#isDirty = false;
     const text = this.#lines.slice(-MOST_EVENTS).map((line) => `${line}\n`);
     try {
       await replaceFile(path, text.join(""), { mode: 0o600 });
       faults.succeeded("keeping events");
+      return true;
     } catch (error) {
+      this.#isDirty = true;
       faults.failed("keeping events", error);
+      return false;
     }
   }
 }

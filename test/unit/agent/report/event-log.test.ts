@@ -1,11 +1,12 @@
-import { appendFile, mkdtemp, readFile, rm } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { EventLog, MOST_EVENTS, readEvents } from "../../../../agent/report/event-log.ts";
 import { systemClock } from "../../../../ipam/clock.ts";
 import { Faults } from "../../../../ipam/faults.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
+import { FakeClock } from "../../../support/fake-clock.ts";
 
 let directory: string;
 beforeEach(async () => {
@@ -52,6 +53,29 @@ describe("the log of events", () => {
     await appendFile(join(directory, "events.jsonl"), '{"time":"now","mess\n[]\n7\n{"message":7}\n');
     expect(messages(readEvents(directory))).toEqual(["before the state directory is known", "one"]);
     expect(messages((await run(["two"])).events)).toContain("two");
+  });
+
+  it("is written once that succeeds again, without another event", async () => {
+    const [clock, faults, log, stop] = [
+      new FakeClock(),
+      new Faults(silentLogger),
+      new EventLog(),
+      new AbortController(),
+    ];
+    const folder = join(directory, "later");
+    const keeping = log.keep(folder, clock, faults, stop.signal);
+    log.add(line("one"));
+    for (let retries = 0; retries < 3; retries++) {
+      await clock.advance(30_000);
+      await vi.waitFor(() => expect(clock.hasSleepers).toBe(true));
+    }
+    expect(faults.problems).toHaveLength(1);
+    await mkdir(folder);
+    await clock.advance(30_000);
+    await vi.waitFor(() => expect(faults.problems).toEqual([]));
+    expect(messages(readEvents(folder))).toEqual(["one"]);
+    stop.abort();
+    await keeping;
   });
 
   it("is kept in memory where nothing can be written", async () => {

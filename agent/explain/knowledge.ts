@@ -5,6 +5,7 @@ import { errorMessage, TulleError } from "../../ipam/errors.ts";
 import { labelOf } from "../../ipam/hosts/host-label.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import { readStrayKey } from "../../ipam/leases/lease-codec.ts";
+import type { PathCause } from "../probes/path-cause.ts";
 import type { ProbeTarget } from "../probes/probe.ts";
 import type { PathHealth } from "../probes/prober.ts";
 import { readTargets, type TargetList } from "../probes/target-list.ts";
@@ -17,6 +18,30 @@ export interface Peer {
   readonly label: string;
   /** Null where paths are not probed. */
   readonly health: PathHealth | null;
+}
+
+/** What probes say of the path to a peer. */
+export interface Proven {
+  /** Why packets do not arrive; null where nothing is proven to be wrong. */
+  readonly cause: PathCause | null;
+  /** Null where it is not known that they are answered. */
+  readonly roundTripMs: number | null;
+}
+
+/**
+ * A peer's health is that of the worst of its families: what concerns another one is left out, and what takes a part of the
+ * subnet elsewhere, because the kernel was asked for the route of this packet.
+ */
+export function provenOf({ target, health }: Pick<Peer, "target" | "health">): Proven {
+  if (health === null) return { cause: null, roundTripMs: null };
+  const { state, cause, roundTripMs } = health;
+  const isConcerned =
+    cause !== null && cause.isPartial !== true && (cause.family ?? target.family) === target.family;
+  return {
+    cause: isConcerned ? cause : null,
+    // The last round trip of a path that is no longer answered says nothing.
+    roundTripMs: state === "good" ? roundTripMs : null,
+  };
 }
 
 export interface Knowledge {

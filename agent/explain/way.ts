@@ -11,6 +11,7 @@ import type { Address } from "../../ipam/addresses/ip.ts";
 import { type Container, leaveContainer } from "./container.ts";
 import { type Ending, type Explanation, WayEnded } from "./explanation.ts";
 import { passFirewall } from "./firewall-step.ts";
+import { type Proven, provenOf } from "./knowledge.ts";
 import { NO_CONTAINER, neighbourOn, requireUp, type Silence } from "./link-step.ts";
 import type { Packet, Protocol } from "./packet.ts";
 import { type Hop, requireForwarding, requireNetworksRoute, routePacket } from "./route-step.ts";
@@ -202,6 +203,8 @@ function sendOuter(scene: Scene, outer: Outer, inner: Address): never {
   return emit(scene, packet, { hasSource: source !== null, boundTo, what, inner });
 }
 
+const NOTHING_PROVEN: Proven = { cause: null, roundTripMs: null };
+
 /** The packet leaves this host: for whom, in which sizes, and what is known of the way from here. */
 function depart(scene: Scene, packet: Packet, link: Link, next: Address, { what, inner }: Leg): never {
   const { steps, mtu, knowledge } = scene;
@@ -219,13 +222,12 @@ function depart(scene: Scene, packet: Packet, link: Link, next: Address, { what,
       `${leaves}, but only up to ${fitsBytes} bytes: larger ones, up to ${toldBytes}, do not fit behind the tunnel`,
       "large-packets-lost",
     );
-  const cause = peer?.health?.cause ?? null;
+  const { cause, roundTripMs } = peer === null ? NOTHING_PROVEN : provenOf(peer);
   if (cause !== null)
     steps.endBadly(`${leaves}; but probes say that this peer ${cause.text}`, cause.code, cause.remedy);
   const isSmaller = sentBytes !== null && fitsBytes !== null && fitsBytes < sentBytes;
   const sizes = isSmaller ? `; the kernel tells the sender that more than ${fitsBytes} bytes do not fit` : "";
-  const roundTrip = peer?.health?.roundTripMs ?? null;
   const proven =
-    roundTrip === null ? "" : `; probes of this peer are answered, in ${roundTrip.toFixed(2)} ms`;
+    roundTripMs === null ? "" : `; probes of this peer are answered, in ${roundTripMs.toFixed(2)} ms`;
   return steps.end("leaves", `${leaves}${sizes}${proven}`);
 }

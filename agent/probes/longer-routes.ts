@@ -13,7 +13,8 @@ import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { longerRoutes } from "../routing/route-judgement.ts";
-import { type Cause, causeOf } from "./causes.ts";
+import { causeOf } from "./causes.ts";
+import type { PathCause } from "./path-cause.ts";
 import type { ProbedBackend } from "./targets.ts";
 
 const LEAST_INTERVAL_MS = 5_000;
@@ -26,6 +27,8 @@ export interface LongerRoutesOptions {
   readonly faults: Faults;
   readonly logger: Logger;
   readonly netlink: NetlinkConnection;
+  /** Such a route has come or gone. */
+  readonly onChange: () => void;
   readonly network: () => {
     readonly backend: Pick<ProbedBackend, "devices" | "pathTo">;
     readonly peers: ReadonlyMap<LeaseKey, Lease>;
@@ -40,18 +43,16 @@ const decodeForeign: Decode<Route> = (message) =>
 /** linux/rtnetlink.h: rtm_protocol in `struct rtmsg`. */
 const PROTOCOL_OFFSET = 5;
 
-type Found = Cause & { readonly sinceMs: number };
-
 export class LongerRoutes {
   readonly #options: LongerRoutesOptions;
-  #found: ReadonlyMap<LeaseKey, Found> = new Map();
+  #found: ReadonlyMap<LeaseKey, PathCause> = new Map();
 
   constructor(options: LongerRoutesOptions) {
     this.#options = options;
   }
 
   /** Null where no such route was found at the last look. */
-  causeOf(peer: LeaseKey): Found | null {
+  causeOf(peer: LeaseKey): PathCause | null {
     return this.#found.get(peer) ?? null;
   }
 
@@ -80,16 +81,21 @@ export class LongerRoutes {
       (route) => ({ route, device: names.get(route.outputIndex ?? -1) ?? "" }),
     );
     const before = this.#found;
-    const found = new Map<LeaseKey, Found>();
+    const found = new Map<LeaseKey, PathCause>();
     for (const { owner, subnet, text } of longerRoutes(this.#subnets(), routes)) {
       const cause = causeOf(
         "path-diverted",
         `is reached in part: a part of ${subnet} takes the longer foreign route ${text}`,
       );
-      found.set(owner, { ...cause, sinceMs: before.get(owner)?.sinceMs ?? nowMs });
+      const { key, isOfOneFamily } = owner;
+      const former = found.get(key);
+      const isWhole = isOfOneFamily || (former !== undefined && former.family !== subnet.family);
+      const sinceMs = before.get(key)?.sinceMs ?? nowMs;
+      found.set(key, { ...cause, sinceMs, family: isWhole ? null : subnet.family, isPartial: true });
     }
     this.#found = found;
     this.#report(before);
+    if (!isSame(before, found)) this.#options.onChange();
   }
 
   #subnets() {
@@ -99,11 +105,13 @@ export class LongerRoutes {
       // Other programs make these routes, as they like.
       if (path === "external") return [];
       const expected = path === "tunnel" ? backend.devices : [...backend.devices, ...interfaces];
-      return entriesOf(lease.subnets).map(([, subnet]) => ({ subnet, owner: lease.key, expected }));
+      const subnets = entriesOf(lease.subnets);
+      const owner = { key: lease.key, isOfOneFamily: subnets.length === 1 };
+      return subnets.map(([, subnet]) => ({ subnet, owner, expected }));
     });
   }
 
-  #report(before: ReadonlyMap<LeaseKey, Found>): void {
+  #report(before: ReadonlyMap<LeaseKey, PathCause>): void {
     const { logger } = this.#options;
     for (const [peer, { code, text, remedy }] of this.#found) {
       if (!before.has(peer))
@@ -113,4 +121,8 @@ export class LongerRoutes {
       if (!this.#found.has(peer)) logger.info("the path to a peer works", { peer });
     }
   }
+}
+
+function isSame(before: ReadonlyMap<LeaseKey, PathCause>, now: ReadonlyMap<LeaseKey, PathCause>): boolean {
+  return before.size === now.size && [...now].every(([peer, { text }]) => before.get(peer)?.text === text);
 }

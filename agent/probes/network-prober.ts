@@ -69,7 +69,7 @@ export interface NetworkProberOptions {
     /** These targets are in use. */
     noteBusy(ids: ReadonlySet<string>): void;
   } | null;
-  /** A path became good or bad, its cause changed, or it is no longer probed. */
+  /** A path became good or bad, its cause changed, or it is no longer probed; a longer route has come or gone. */
   readonly onChange: () => void;
 }
 
@@ -132,6 +132,7 @@ export class NetworkProber {
     });
     this.#longer = new LongerRoutes({
       ...runtime,
+      onChange: options.onChange,
       network: () => {
         const { backend, peers, uplinks } = network();
         return { backend, peers, interfaces: Object.values(uplinks).map((uplink) => uplink.interface) };

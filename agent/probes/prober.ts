@@ -11,9 +11,10 @@ import { type Address, entriesOf, FAMILIES, type PerFamily } from "../../ipam/ad
 import { type Clock, Sleep } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
-import { type Cause, type CauseCode, type History, judge } from "./causes.ts";
+import { type CauseCode, type History, judge } from "./causes.ts";
 import type { EchoLine } from "./echo-line.ts";
 import type { Inspection } from "./local-facts.ts";
+import { type PathCause, pathCause } from "./path-cause.ts";
 import { type PathState, PathWatch } from "./path-watch.ts";
 import { isAnswered, type Outcome, type Probe, type ProbeTarget } from "./probe.ts";
 import { ProbePlan } from "./probe-plan.ts";
@@ -45,7 +46,7 @@ export interface PathHealth {
   readonly state: "unknown" | "good" | "bad";
   /** Smoothed; null before the first answer. */
   readonly roundTripMs: number | null;
-  readonly cause: (Cause & { readonly sinceMs: number }) | null;
+  readonly cause: PathCause | null;
   /** Share of the last packets that were lost, between 0 and 1; null before enough packets. */
   readonly lossShare: number | null;
   /** What was measured where nothing is proven, in a few words; null while something is known. */
@@ -117,15 +118,19 @@ export class Prober {
   }
 
   health(peer: LeaseKey): PathHealth {
-    const watches = FAMILIES.flatMap((family) => this.#watches.get(targetId(peer, family)) ?? []);
-    const bad = watches.flatMap(({ state }) => (state.state === "bad" ? [state] : []))[0];
+    const paths = FAMILIES.flatMap((family) => {
+      const watch = this.#watches.get(targetId(peer, family));
+      return watch === undefined ? [] : [{ family, watch, state: watch.state }];
+    });
+    const watches = paths.map(({ watch }) => watch);
+    const cause = pathCause(paths);
     const isProven = watches.length > 0 && watches.every(({ state }) => state.state === "good");
     const nowMs = this.#options.clock.monotonicMs();
     const { turnMs } = this.#plan;
     return {
-      state: bad ? "bad" : isProven ? "good" : "unknown",
+      state: cause !== null ? "bad" : isProven ? "good" : "unknown",
       roundTripMs: worst(watches.map(({ roundTripMs }) => roundTripMs)),
-      cause: bad === undefined ? null : { ...bad.cause, sinceMs: bad.sinceMs },
+      cause,
       lossShare: worst(watches.map(({ lossShare }) => lossShare)),
       measured: watches.map(({ measured }) => measured).find((text) => text !== null) ?? null,
       isAgentQuiet: watches.some(({ signs }) => signs.isQuiet(nowMs, turnMs)),

@@ -144,11 +144,16 @@ function peerTable({ peers }: StatusReport, { listPeers, terminal }: StatusViewO
 function healthCell(health: PathHealth | undefined): Cell {
   if (health === undefined) return "";
   const { state, roundTripMs, cause, lossShare } = health;
-  if (cause !== null) return { style: "red", text: cause.code };
+  if (cause !== null) return { style: "red", text: causeText(cause) };
   if (state === "unknown") return "not known yet";
   const lost = Math.round((lossShare ?? 0) * 100);
   const loss = lost === 0 ? "" : `, ${lost} % lost`;
   return `${roundTripMs === null ? "yes" : `${roundTripMs.toFixed(2)} ms`}${loss}`;
+}
+
+/** With the family where the other one works; a daemon of an older version does not tell. */
+function causeText({ code, family = null }: NonNullable<PathHealth["cause"]>): string {
+  return family === null ? code : `${code} (IPv${family})`;
 }
 
 const SESSION_TITLES = ["HANDSHAKE", "RECEIVED", "SENT"];

@@ -157,6 +157,29 @@ describeWithEtcd("explaining a way over VXLAN", () => {
     expect(steps.map(({ text }) => text).join("\n")).toContain("dev flannel-v6.1");
   });
 
+  it("takes what probes say of the packet's own family", async () => {
+    const rule = "INPUT -p udp --dport 8472 -j DROP";
+    const undo = (): void => void net.host(2).run("sh", "-c", `iptables -D ${rule}`);
+    ways.undo = undo;
+    net.host(2).run("sh", "-c", `iptables -I ${rule}`);
+    await net
+      .host(1)
+      .daemon.until(
+        ({ peers, causes }) =>
+          peers.some(({ health }) => health?.cause?.family === 4) &&
+          causes.some(({ text }) => text.includes(" over IPv4 answers ")),
+        "names the family",
+      );
+    const [from = "", to = ""] = [ways.from.addresses[6], ways.to.addresses[6]];
+    expect(explainOn(net.host(1), from, to).end).toMatchObject({ outcome: "leaves", cause: null });
+    expect(ways.explain().end).toMatchObject({ outcome: "dropped", cause: "tunnel-filtered" });
+    ways.undo = () => undefined;
+    undo();
+    await net
+      .host(1)
+      .daemon.until(({ peers }) => peers.every(({ health }) => health?.state === "good"), "is well again");
+  });
+
   it("delivers what is for this host, or for another container of it", () => {
     const { address } = net.host(1).addContainer();
     const fromContainer = () => explainOn(net.host(1), ways.from.address, address).end;
@@ -187,7 +210,7 @@ describeWithEtcd("explaining a way over VXLAN", () => {
     expect(end().remedy).toMatch(/^start the container/);
     ways.inject({ commands: ["ip link set docker0 down"], undo: ["ip link set docker0 up"] });
     expect(end()).toMatchObject({ outcome: "dropped", cause: "bridge-down" });
-    // In IPv6 the bridge has no address any more.
+    // In IPv6 the bridge has no address any more, nor when it is up again.
     const [from = "", to = ""] = [ways.from.addresses[6], ways.to.addresses[6]];
     expect(explainOn(net.host(1), from, to).end.cause).toBe("bridge-down");
   });

@@ -71,6 +71,7 @@ leases.forEach(({ key }, index) => {
     text: "answers at 192.0.2.1, but no longer through the tunnel",
     remedy: "let the firewalls pass it",
     sinceMs: 0,
+    family: null,
   };
   const isBroken = index < scene.broken;
   health.set(key, {

@@ -9,7 +9,7 @@ const REST = { roundTripMs: null, lossShare: null, measured: null, isAgentQuiet:
 const GOOD: PathHealth = { state: "good", cause: null, ...REST };
 const bad = (code: CauseCode, text: string): PathHealth => ({
   state: "bad",
-  cause: { ...causeOf(code, text), sinceMs: 0 },
+  cause: { ...causeOf(code, text), sinceMs: 0, family: null },
   ...REST,
 });
 

@@ -36,6 +36,13 @@ export function discardingRule(rules: readonly Rule[], selectors: RuleSelectors)
   );
 }
 
+/** The tables that rules lead to which are known to select the packet, in the order in which the kernel asks them. */
+export function tablesFor(rules: readonly Rule[], selectors: RuleSelectors): readonly number[] {
+  return inOrder(rules)
+    .filter((rule) => rule.action === FR_ACT_TO_TBL && selects(rule, selectors) === true)
+    .map(({ table }) => table);
+}
+
 /** linux/fib_rules.h: blackhole, unreachable, prohibit. */
 const DISCARDING: ReadonlySet<number> = new Set([6, 7, 8]);
 

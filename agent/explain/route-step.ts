@@ -11,11 +11,11 @@ import {
   RTN_UNREACHABLE,
 } from "../../backends/netlink/route.ts";
 import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
-import { formatRule, tableName } from "../routing/route-judgement.ts";
+import { discardingRoute, formatRule, tableName } from "../routing/route-judgement.ts";
 import { cutOffContainer } from "./container.ts";
 import { requireBridge } from "./link-step.ts";
 import { lookupProtocol, type Packet } from "./packet.ts";
-import { discardingRule, type RuleChoice, type RuleSelectors, ruleTo } from "./policy-rule.ts";
+import { discardingRule, type RuleChoice, type RuleSelectors, ruleTo, tablesFor } from "./policy-rule.ts";
 import type { Scene } from "./scene.ts";
 
 export interface Hop {
@@ -126,10 +126,10 @@ function explainError(
   const isArrivedOnly = packet.inputInterface !== null && leadsOn(scene, packet);
   if (isArrivedOnly && reversePathMode(scene, packet) !== "0")
     return rejectedOnArrival(scene, packet, errnoName);
-  const [route] = kernel
-    .routes(packet.family)
-    .filter(({ type, destination }) => DISCARDING.has(type) && destination.contains(packet.destination))
-    .toSorted((left, right) => right.destination.length - left.destination.length);
+  const routes = kernel.routes(packet.family);
+  const [route] = tablesFor(kernel.rules(packet.family), selectors).flatMap(
+    (table) => discardingRoute(routes, table, packet.destination) ?? [],
+  );
   if (route !== undefined) return discarded(scene, request, route);
   if (isArrivedOnly) return rejectedOnArrival(scene, packet, errnoName);
   const by = boundTo === null ? "" : ` by ${boundTo.name}`;

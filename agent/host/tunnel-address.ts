@@ -53,8 +53,12 @@ export function missingAddress(host: HostSnapshot, link: HostLink, family: Famil
   const own = host.addresses.filter(
     ({ interfaceIndex, address }) => interfaceIndex === link.index && address.family === family,
   );
-  if (own.some(({ flags, address }) => (flags & IFA_F_TENTATIVE) !== 0 && !address.isLinkLocal))
-    return `an IPv${family} address that is still being checked for duplicates`;
+  const hasFlag = (flag: number): boolean =>
+    own.some(({ flags, address }) => (flags & flag) !== 0 && !address.isLinkLocal);
+  // The kernel leaves such an address tentative as well (linux/net/ipv6/addrconf.c, addrconf_dad_stop).
+  if (hasFlag(IFA_F_DADFAILED))
+    return `an IPv${family} address that another host on the link has too (duplicate address detection failed): give it another one`;
+  if (hasFlag(IFA_F_TENTATIVE)) return `an IPv${family} address that is still being checked for duplicates`;
   if (own.length > 0 && own.every(({ address }) => address.isLinkLocal))
     return `only link-local IPv${family} addresses: give it a global or unique local one`;
   return `no IPv${family} address`;

@@ -105,21 +105,34 @@ export function tableName(table: number): string {
   return TABLE_NAMES.get(table) ?? `${table}`;
 }
 
+/** Rules with selectors that are not decoded, and tables that no other rule leads to, prove nothing. */
 function discardedBy(lookup: Lookup, { rules, routes }: RoutingTables, errnoName: string): string {
-  const route = routes
-    .filter(({ type, destination }) => DISCARDING_TYPES.has(type) && destination.contains(lookup.address))
-    .toSorted((left, right) => right.destination.length - left.destination.length)[0];
-  const rule = byPriority(rules).find((one) => DISCARDING_ACTIONS.has(one.action) && matches(one, lookup));
-  if (rule !== undefined) return `are discarded: rule "${formatRule(rule)}"`;
-  if (route === undefined) return `${NO_ROUTE} (${errnoName})`;
-  const type = DISCARDING_TYPES.get(route.type) ?? "";
-  return `are discarded: ${type} route ${route.destination} of table ${tableName(route.table)}`;
+  for (const rule of rulesFor(lookup, rules)) {
+    if (rule.hasOthers || !matches(rule, lookup)) continue;
+    if (DISCARDING_ACTIONS.has(rule.action)) return `are discarded: rule "${formatRule(rule)}"`;
+    const route = rule.action === FR_ACT_TO_TBL ? discardingRoute(routes, rule.table, lookup.address) : null;
+    if (route === null) continue;
+    const type = DISCARDING_TYPES.get(route.type) ?? "";
+    return `are discarded: ${type} route ${route.destination} of table ${tableName(route.table)}`;
+  }
+  // Only what prohibits answers so (linux/net/ipv4/fib_rules.c, fib_semantics.c).
+  return errnoName === "EACCES" ? `are discarded (${errnoName})` : `${NO_ROUTE} (${errnoName})`;
+}
+
+/** The route of a table that an address takes, where that discards; null otherwise. */
+export function discardingRoute(routes: readonly Route[], table: number, address: Address): Route | null {
+  const [first] = routes
+    .filter((route) => route.table === table && route.destination.contains(address))
+    .toSorted(
+      (left, right) => right.destination.length - left.destination.length || left.metric - right.metric,
+    );
+  return first !== undefined && DISCARDING_TYPES.has(first.type) ? first : null;
 }
 
 /** The first rule that sends the lookup to a table which no default rule names; null for main and local. */
 function ruleTo(table: number, lookup: Lookup, rules: readonly Rule[]): Rule | null {
   if (TABLE_NAMES.has(table)) return null;
-  const candidates = byPriority(rules).filter(
+  const candidates = rulesFor(lookup, rules).filter(
     (rule) => rule.action === FR_ACT_TO_TBL && rule.table === table,
   );
   return candidates.find((rule) => matches(rule, lookup)) ?? candidates[0] ?? null;
@@ -138,8 +151,11 @@ function matches(
   return isSelected !== isInverted;
 }
 
-function byPriority(rules: readonly Rule[]): readonly Rule[] {
-  return rules.toSorted((left, right) => left.priority - right.priority);
+/** Of the address's family, in the kernel's order. */
+function rulesFor({ address }: Lookup, rules: readonly Rule[]): readonly Rule[] {
+  return rules
+    .filter(({ family }) => family === address.family)
+    .toSorted((left, right) => left.priority - right.priority);
 }
 
 /** A route and the name of its device; empty for none. */

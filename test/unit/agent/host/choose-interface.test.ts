@@ -173,6 +173,7 @@ describe("which interface", () => {
 
 describe("each family", () => {
   const TENTATIVE = 0x40;
+  const DADFAILED = 0x08;
   const TEMPORARY = 0x01;
   const dual = (v6: readonly HostAddress[], changes: Partial<HostSnapshot> = {}) =>
     host({ addresses: [on(2, "192.168.1.2"), ...v6], ...changes });
@@ -213,6 +214,11 @@ describe("each family", () => {
       "tentative ones",
       [on(2, "fe80::1", 253), on(2, "fd00::2", 0, TENTATIVE)],
       "eth0 has an IPv6 address that is still being checked for duplicates",
+    ],
+    [
+      "one that another host has",
+      [on(2, "fd00::2", 0, TENTATIVE | DADFAILED)],
+      "eth0 has an IPv6 address that another host on the link has too",
     ],
   ])("is missed by name where the interface has %s", (_what, addresses, message) => {
     expect(() => both(dual(addresses))).toThrow(

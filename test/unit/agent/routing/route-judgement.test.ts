@@ -98,6 +98,42 @@ describe("what is in the way of a packet", () => {
     expect(obstacleOf(asked, { rules, routes: [] })).toBe(expected);
   });
 
+  it.each<[string, Rule[], Route[], string, string]>([
+    [
+      "a discarding route of a table that no rule leads to, as a VRF has",
+      [rule({ priority: 1_000, table: 0, hasOthers: true })],
+      [route("0.0.0.0/0", { type: 7, table: 10 })],
+      ...(["ENETUNREACH", "have no route (ENETUNREACH)"] as const),
+    ],
+    [
+      "one of a table for other sources",
+      [rule({ table: 10, source: Prefix.parse("172.16.0.0/12") })],
+      [route("0.0.0.0/0", { type: 6, table: 10 })],
+      ...(["ENETUNREACH", "have no route (ENETUNREACH)"] as const),
+    ],
+    [
+      "a rule with selectors that are not decoded",
+      [rule({ priority: 5, action: 8, hasOthers: true })],
+      [],
+      ...(["ENETUNREACH", "have no route (ENETUNREACH)"] as const),
+    ],
+    [
+      "a rule of the other family",
+      [rule({ priority: 5, action: 8, family: 6 })],
+      [],
+      ...(["ENETUNREACH", "have no route (ENETUNREACH)"] as const),
+    ],
+    [
+      "a discarding route with a longer one beside it",
+      [],
+      [route("10.0.0.0/8", { type: 7 }), route("10.2.3.0/24")],
+      ...(["EHOSTUNREACH", "have no route (EHOSTUNREACH)"] as const),
+    ],
+    ["what is prohibited for a reason that is not known", [], [], "EACCES", "are discarded (EACCES)"],
+  ])("is not %s", (_name, more, routes, errnoName, expected) => {
+    expect(obstacleOf(lookup(failed(errnoName)), { rules: [...DEFAULTS, ...more], routes })).toBe(expected);
+  });
+
   it("the longest discarding route that covers the address, where the kernel answers with an error", () => {
     const routes = [
       route("10.0.0.0/8", { type: 7 }),

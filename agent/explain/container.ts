@@ -9,6 +9,7 @@ import { RTN_UNICAST } from "../../backends/netlink/route.ts";
 import type { Address } from "../../ipam/addresses/ip.ts";
 import type { Mac } from "../../ipam/addresses/mac.ts";
 import { hasCode } from "../../ipam/errors.ts";
+import { passDevices } from "./firewall-step.ts";
 import { KernelView } from "./kernel-view.ts";
 import { NO_CONTAINER, neighbourOn, requireBridge } from "./link-step.ts";
 import type { Scene } from "./scene.ts";
@@ -60,6 +61,7 @@ export function leaveContainer(scene: Scene, container: Container, destination: 
     steps.doubt("container", `${address} is on bridge ${bridge.name}, but no entry tells behind which port`);
   else steps.ok("container", `${address} is behind ${where}, MTU ${port.mtuBytes}`);
   if (bridge.type === "bridge") requireBridge(scene, bridge);
+  passDevices(scene, "ingress", [port, bridge]);
   const inside = port === null ? null : openInside(kernel, port);
   if (inside === null) {
     steps.doubt("container", "the container's own routes are not known: its network namespace is not found");

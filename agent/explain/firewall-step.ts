@@ -1,5 +1,7 @@
 /** The firewall on the packet's way: one hook, what it did, and on what that depends. */
 
+import type { Link } from "../../backends/netlink/link/link.ts";
+import type { FrameTable } from "./firewall/nft-ruleset.ts";
 import { type Decision, type Hook, passHook } from "./firewall/ruleset.ts";
 import type { Packet } from "./packet.ts";
 import type { Scene } from "./scene.ts";
@@ -43,6 +45,32 @@ export function passFirewall({ firewall, steps }: Scene, hook: Hook, packet: Pac
   if (!outcome.packet.destination.equals(packet.destination))
     steps.ok("translation", `the destination becomes ${outcome.packet.destination}`);
   return outcome.packet;
+}
+
+/** Devices that the packet arrives or leaves by, where rules for frames may drop it: they are not tested. */
+export function passDevices(
+  { firewall, steps }: Scene,
+  direction: "ingress" | "egress",
+  links: readonly (Link | null)[],
+): void {
+  const present = links.filter((link) => link !== null);
+  const isPassed = ({ hook, devices }: FrameTable): boolean =>
+    hook === "bridge"
+      ? present.some(({ type }) => type === "bridge")
+      : hook === direction && present.some(({ name }) => devices?.includes(name) ?? true);
+  for (const table of firewall.frames.filter(isPassed)) {
+    const unless = `the rules for frames of ${table.name}`;
+    if (steps.doubts.includes(unless)) continue;
+    const place =
+      table.hook === "bridge" ? "bridges" : `${table.hook} of ${table.devices?.join(", ") ?? "?"}`;
+    const text = `rules for frames are not tested: ${table.name}, ${place}`;
+    steps.doubt("firewall", text, isOurs(table.name) ? null : unless);
+  }
+}
+
+/** What the CNI plugin makes drops frames with another hardware address than the container got. */
+function isOurs(name: string): boolean {
+  return name.startsWith("nft bridge tulle-cni-");
 }
 
 /** The rule, and those that led there. */

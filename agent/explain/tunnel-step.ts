@@ -4,6 +4,7 @@ import type { Link } from "../../backends/netlink/link/link.ts";
 import { NTF_SELF } from "../../backends/netlink/neighbour.ts";
 import type { Address, Family } from "../../ipam/addresses/ip.ts";
 import type { Mac } from "../../ipam/addresses/mac.ts";
+import { passDevices } from "./firewall-step.ts";
 import { requireUp, stateName } from "./link-step.ts";
 import type { Packet } from "./packet.ts";
 import type { Hop } from "./route-step.ts";
@@ -170,6 +171,7 @@ export function crossBridge(scene: Scene, bridge: Link, mac: Mac, isFor: Address
   }
   steps.ok("fdb", `${mac} is behind port ${port.name} of bridge ${bridge.name}`);
   requireUp(scene, port);
+  passDevices(scene, "egress", [port, bridge]);
   scene.mtu.pass(port.name, port.mtuBytes);
   if (port.type === "vxlan") return followVxlan(scene, port, mac);
   return steps.end(

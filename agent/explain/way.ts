@@ -10,7 +10,7 @@ import { RTN_LOCAL, RTN_UNICAST } from "../../backends/netlink/route.ts";
 import type { Address } from "../../ipam/addresses/ip.ts";
 import { type Container, leaveContainer } from "./container.ts";
 import { type Ending, type Explanation, WayEnded } from "./explanation.ts";
-import { passFirewall } from "./firewall-step.ts";
+import { passDevices, passFirewall } from "./firewall-step.ts";
 import { type Proven, provenOf } from "./knowledge.ts";
 import { NO_CONTAINER, neighbourOn, requireUp, type Silence } from "./link-step.ts";
 import type { Packet, Protocol } from "./packet.ts";
@@ -148,6 +148,7 @@ function leave(scene: Scene, packet: Packet, hop: Hop, leg: Leg): never {
   if (link === null) return steps.end("unknown", "the packet takes a route without a device");
   if (isFirst) requireNetworksRoute(scene, packet, hop);
   requireUp(scene, link, isFirst ? {} : { cause: "interface-down" });
+  passDevices(scene, "egress", isForContainer(hop, leg) ? [link] : [link, ...devicesBelow(scene, link)]);
   mtu.pass(link.name, Math.min(link.mtuBytes, path.mtuBytes ?? link.mtuBytes));
   const outer = enterTunnel(scene, packet, hop);
   if (outer !== null) return sendOuter(scene, outer, packet.destination);
@@ -161,6 +162,13 @@ function leave(scene: Scene, packet: Packet, hop: Hop, leg: Leg): never {
     return sendOuter(scene, crossBridge(scene, link, mac, next), next);
   }
   return depart(scene, packet, link, next, leg);
+}
+
+/** The ports of a bridge or bond, and the parent of a VLAN. */
+function devicesBelow({ kernel }: Scene, { index, linkIndex, linkNetnsId }: Link): readonly Link[] {
+  const isBelow = (link: Link): boolean =>
+    link.masterIndex === index || (linkNetnsId === null && link.index === linkIndex);
+  return kernel.links.filter(isBelow);
 }
 
 function isForContainer({ link, path }: Hop, { what }: Leg): boolean {

@@ -180,6 +180,29 @@ describeWithEtcd("explaining a way over VXLAN", () => {
       .daemon.until(({ peers }) => peers.every(({ health }) => health?.state === "good"), "is well again");
   });
 
+  it("doubts where rules for frames may drop the packet", () => {
+    const end = (table: string, chain: string) => {
+      ways.undo();
+      ways.inject({
+        commands: [
+          `nft add table ${table}`,
+          `nft "add chain ${table} c { type filter hook ${chain} }"`,
+          `nft add rule ${table} c udp dport 8472 drop`,
+        ],
+        undo: [`nft delete table ${table}`],
+      });
+      return ways.explain().end.text;
+    };
+    expect(end("netdev fault", "ingress device eth0 priority 0;")).not.toContain("unless");
+    expect(end("netdev fault", "egress device lo priority 0;")).not.toContain("unless");
+    expect(end("netdev fault", "egress device eth0 priority 0;")).toMatch(
+      /; unless this changes it: the rules for frames of nft netdev fault$/,
+    );
+    expect(end("bridge fault", "prerouting priority 0;")).toMatch(
+      /; unless this changes it: the rules for frames of nft bridge fault$/,
+    );
+  });
+
   it("delivers what is for this host, or for another container of it", () => {
     const { address } = net.host(1).addContainer();
     const fromContainer = () => explainOn(net.host(1), ways.from.address, address).end;

@@ -12,13 +12,27 @@ import type { BaseChain, FirewallChain, FirewallRule, FirewallTable, Hook, RuleA
 
 const HOOKS: readonly Hook[] = ["prerouting", "input", "forward", "output", "postrouting"];
 
-/** The texts of rules as `nft` prints them, by table, chain and handle: see ruleTexts. */
-export type RuleTexts = ReadonlyMap<string, string>;
+/** What `nft` prints as text: see ruleTexts. */
+export interface RuleTexts {
+  /** Rules, by table, chain and handle. */
+  readonly rules: ReadonlyMap<string, string>;
+  /** The devices of base chains, by table and chain. Older versions leave them out of the JSON (1.0.6). */
+  readonly devices: ReadonlyMap<string, readonly string[]>;
+}
 
 export interface NftRuleset {
   readonly tables: readonly FirewallTable[];
   /** Tables with base chains that see frames before or beside the hooks of IP: they are not tested. */
-  readonly others: readonly string[];
+  readonly others: readonly FrameTable[];
+}
+
+/** Rules for frames. */
+export interface FrameTable {
+  readonly name: string;
+  /** `ingress`: of what arrives by the devices; `egress`: of what leaves by them; `bridge`: of what crosses a bridge. */
+  readonly hook: "ingress" | "egress" | "bridge";
+  /** Null where they are not known; of bridges all. */
+  readonly devices: readonly string[] | null;
 }
 
 /** `isLeftOut` is true for tables that another tool shows better, as iptables-save does those of iptables-nft. */
@@ -38,15 +52,31 @@ export function nftRuleset(
     const own = rules.filter(isHere);
     const found = chains.filter(isHere).map((chain): [string, FirewallChain] => {
       const inChain = own.filter((rule) => rule.chain === chain.name);
-      const parse = (rule: JsonObject) => parseRule(rule, texts.get(keyOf(rule)), sets);
+      const parse = (rule: JsonObject) => parseRule(rule, texts.rules.get(keyOf(rule)), sets);
       return [String(chain.name), { base: baseOf(chain), rules: inChain.flatMap(parse) }];
     });
     return [{ name: `nft ${family} ${name}`, families, chains: new Map(found) }];
   });
   const others = chains
-    .filter(({ hook, family }) => hook !== undefined && familiesOf(family).length === 0)
-    .map(({ family, table }) => `nft ${family} ${table}`);
-  return { tables, others: [...new Set(others)] };
+    .filter((chain) => chain.hook !== undefined && !isOfIp(chain))
+    .flatMap((chain) => {
+      const { family, table, name, policy } = chain;
+      const mayDrop =
+        policy === "drop" || rules.some((rule) => rule.family === family && rule.table === table);
+      const devices = texts.devices.get(`${family} ${table} ${name}`) ?? null;
+      return mayDrop ? [{ name: `nft ${family} ${table}`, hook: frameHook(chain), devices }] : [];
+    });
+  return { tables, others };
+}
+
+/** False for hooks of devices, which tables of the family inet may have too. */
+function isOfIp(chain: JsonObject): boolean {
+  return familiesOf(chain.family).length > 0 && baseOf(chain) !== null;
+}
+
+function frameHook({ family, hook }: JsonObject): FrameTable["hook"] {
+  if (family === "bridge") return "bridge";
+  return hook === "egress" ? "egress" : "ingress";
 }
 
 /** The address families that a table is for; none for one that sees frames. */
@@ -54,9 +84,10 @@ function familiesOf(name: JsonValue | undefined): readonly Family[] {
   return FAMILIES.filter((family) => name === "inet" || name === nftTable(family, null).protocol);
 }
 
-/** The lines of `nft -a list ruleset`, which end in `# handle N`. */
+/** Reads `nft -a list ruleset`, whose rules end in `# handle N`. */
 export function ruleTexts(listing: string): RuleTexts {
-  const texts = new Map<string, string>();
+  const rules = new Map<string, string>();
+  const devices = new Map<string, readonly string[]>();
   let [table, chain] = ["", ""];
   for (const line of listing.split("\n")) {
     const opened = /^(\t?)(table|chain) (.+) \{/.exec(line);
@@ -64,11 +95,16 @@ export function ruleTexts(listing: string): RuleTexts {
     else if (opened?.[2] === "chain") chain = opened[3] ?? "";
     else {
       const rule = /^\t\t(.+) # handle (\d+)$/.exec(line);
-      if (rule !== null) texts.set(`${table} ${chain} ${rule[2]}`, rule[1] ?? "");
+      if (rule !== null) rules.set(`${table} ${chain} ${rule[2]}`, rule[1] ?? "");
+      const named = DEVICES.exec(line)?.[1];
+      if (named !== undefined) devices.set(`${table} ${chain}`, named.split(/[", ]+/).filter(Boolean));
     }
   }
-  return texts;
+  return { rules, devices };
 }
+
+/** Of one device or several. */
+const DEVICES = /^\t\ttype \w+ hook \w+ devices? (?:= \{)?([^{}]+?)\}? priority /;
 
 function keyOf({ family, table, chain, handle }: JsonObject): string {
   return `${family} ${table} ${chain} ${handle}`;

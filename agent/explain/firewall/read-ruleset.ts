@@ -8,11 +8,13 @@ import { FAMILIES, type Family } from "../../../ipam/addresses/ip.ts";
 import { errorMessage } from "../../../ipam/errors.ts";
 import { isJsonObject, type JsonValue } from "../../../ipam/json.ts";
 import { iptablesRuleset } from "./iptables-ruleset.ts";
-import { nftRuleset, ruleTexts } from "./nft-ruleset.ts";
+import { type FrameTable, type NftRuleset, nftRuleset, ruleTexts } from "./nft-ruleset.ts";
 import type { FirewallTable } from "./ruleset.ts";
 
 export interface Firewall {
   readonly tables: readonly FirewallTable[];
+  /** Rules for frames, which are not tested. */
+  readonly frames: readonly FrameTable[];
   /** What could not be read or is not tested, one sentence each. */
   readonly unknown: readonly string[];
 }
@@ -29,7 +31,11 @@ export async function readFirewall(runner: CommandRunner, signal: AbortSignal): 
   const nft = await readNft(runner, shown, unknown, signal);
   if (nft === null && saved.every(({ tables }) => tables.length === 0))
     unknown.push("neither nft nor iptables is installed here: the firewall is not known");
-  return { tables: [...saved.flatMap(({ tables }) => tables), ...(nft ?? [])], unknown };
+  return {
+    tables: [...saved.flatMap(({ tables }) => tables), ...(nft?.tables ?? [])],
+    frames: nft?.others ?? [],
+    unknown,
+  };
 }
 
 interface Saved {
@@ -69,15 +75,13 @@ async function readNft(
   shown: ReadonlySet<string>,
   unknown: string[],
   signal: AbortSignal,
-): Promise<readonly FirewallTable[] | null> {
+): Promise<NftRuleset | null> {
   const json = await output(runner, "nft", ["-j", "list", "ruleset"], unknown, signal);
   if (json === null) return null;
   const listing = (await output(runner, "nft", ["-a", "list", "ruleset"], unknown, signal)) ?? "";
   const isLeftOut = (family: string, table: string): boolean =>
     IPTABLES_TABLES.has(table) && shown.has(`${family} ${table}`);
-  const { tables, others } = nftRuleset(entriesOf(json, unknown), ruleTexts(listing), isLeftOut);
-  if (others.length > 0) unknown.push(`rules for frames are not tested: ${others.join(", ")}`);
-  return tables;
+  return nftRuleset(entriesOf(json, unknown), ruleTexts(listing), isLeftOut);
 }
 
 function entriesOf(json: string, unknown: string[]): readonly JsonValue[] {

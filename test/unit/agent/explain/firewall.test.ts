@@ -33,6 +33,8 @@ const PACKET6: Packet = {
 
 const byOf = ({ decisions }: HookOutcome): string | null => decisions.at(-1)?.by ?? null;
 
+const NO_TEXTS = { rules: new Map<string, string>(), devices: new Map<string, readonly string[]>() };
+
 describe("a dump of iptables-save", () => {
   const save = (table: string, ...lines: readonly string[]): string =>
     [`*${table}`, ...lines, "COMMIT", ""].join("\n");
@@ -183,7 +185,7 @@ describe("a ruleset of nft", () => {
   const tables = (...objects: readonly object[]): readonly FirewallTable[] =>
     nftRuleset(
       [{ table: { family: "inet", name: "f", handle: 1 } }, ...objects] as never,
-      new Map([["inet f c 7", "the text"]]),
+      { ...NO_TEXTS, rules: new Map([["inet f c 7", "the text"]]) },
       () => false,
     ).tables;
   const forward = (packet: Packet, ...objects: readonly object[]): HookOutcome =>
@@ -271,7 +273,7 @@ describe("a ruleset of nft", () => {
           rule({ accept: null }),
           early,
         ] as never,
-        new Map(),
+        NO_TEXTS,
         () => false,
       ).tables,
       "forward",
@@ -291,10 +293,33 @@ describe("a ruleset of nft", () => {
   });
 
   it("names tables that it does not test, and finds the texts of rules", () => {
-    const bridge = { chain: { family: "bridge", table: "ports", name: "c", hook: "prerouting", prio: 0 } };
-    expect(nftRuleset([bridge] as never, new Map(), () => false).others).toEqual(["nft bridge ports"]);
+    const chainOf = (family: string, table: string, hook: string) => [
+      { chain: { family, table, name: "c", hook, prio: 0, policy: "accept" } },
+      { rule: { family, table, chain: "c", handle: 1, expr: [{ drop: null }] } },
+    ];
+    const entries = [
+      ...chainOf("bridge", "ports", "prerouting"),
+      ...chainOf("netdev", "early", "ingress"),
+      ...chainOf("netdev", "late", "egress"),
+      ...chainOf("inet", "both", "ingress"),
+      ...chainOf("inet", "plain", "forward"),
+      { chain: { family: "netdev", table: "empty", name: "c", hook: "ingress", policy: "accept" } },
+    ];
+    const hooks = [
+      ["netdev early", 'ingress device "eth0"'],
+      ["netdev late", 'egress devices = { "eth0", "eth1" }'],
+    ].map(
+      ([table, hook]) =>
+        `table ${table} { # handle 1\n\tchain c { # handle 1\n\t\ttype filter hook ${hook} priority filter; policy accept;\n\t}\n}\n`,
+    );
+    expect(nftRuleset(entries as never, ruleTexts(hooks.join("")), () => false).others).toEqual([
+      { name: "nft bridge ports", hook: "bridge", devices: null },
+      { name: "nft netdev early", hook: "ingress", devices: ["eth0"] },
+      { name: "nft netdev late", hook: "egress", devices: ["eth0", "eth1"] },
+      { name: "nft inet both", hook: "ingress", devices: null },
+    ]);
     const listing =
       "table inet f { # handle 1\n\tchain c { # handle 2\n\t\ttype filter hook forward priority 0; policy accept;\n\t\tip saddr 10.0.0.1 drop # handle 7\n\t}\n}\n";
-    expect(ruleTexts(listing).get("inet f c 7")).toBe("ip saddr 10.0.0.1 drop");
+    expect(ruleTexts(listing).rules.get("inet f c 7")).toBe("ip saddr 10.0.0.1 drop");
   });
 });

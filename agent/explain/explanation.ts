@@ -79,8 +79,8 @@ export class Steps {
   }
 
   /** Says that the packet leaves, but not by the network's way, and ends it. Null: the cause's remedy. */
-  divert(text: string, remedy: string | null): never {
-    this.#steps.push({ subject: "route", text, state: "stop" });
+  divert(subject: string, text: string, remedy: string | null): never {
+    this.#steps.push({ subject, text, state: "stop" });
     const cause = "path-diverted";
     throw new WayEnded({
       outcome: "diverted",

@@ -51,6 +51,8 @@ export interface Knowledge {
   peerBehind(outer: Address): Peer | null;
   /** Why the lease that contains an address is not used; null where there is none or it is. */
   rejectionOf(address: Address): string | null;
+  /** The devices by which packets to peers leave; empty where they are not known. */
+  readonly devices: readonly string[];
   /** The network's ranges; empty where they are not known. */
   readonly ranges: readonly Prefix[];
   /** Why nothing is known of peers; null where something is. */
@@ -61,6 +63,7 @@ export const NOTHING_KNOWN: Knowledge = {
   peerOf: () => null,
   peerBehind: () => null,
   rejectionOf: () => null,
+  devices: [],
   ranges: [],
   problem: null,
 };
@@ -80,7 +83,7 @@ export async function readKnowledge(runDir: string, signal: AbortSignal): Promis
 }
 
 function knowledgeOf(
-  { targets, hostNames }: TargetList,
+  { targets, hostNames, devices }: TargetList,
   { peers = [], refused = [], network }: Partial<StatusReport>,
 ): Knowledge {
   const healthOf = new Map(peers.map(({ key, health }) => [key, health ?? null]));
@@ -96,6 +99,7 @@ function knowledgeOf(
     rejectionOf: (address) =>
       refused.find(({ key }) => Object.values(readStrayKey(key) ?? {}).some((one) => one.contains(address)))
         ?.reason ?? null,
+    devices,
     ranges: (network?.ranges ?? []).map((text) => Prefix.parse(text)),
     problem: null,
   };

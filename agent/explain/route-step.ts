@@ -13,6 +13,7 @@ import {
 import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
 import { discardingRoute, formatRule, tableName } from "../routing/route-judgement.ts";
 import { cutOffContainer } from "./container.ts";
+import type { Peer } from "./knowledge.ts";
 import { requireBridge } from "./link-step.ts";
 import { lookupProtocol, type Packet } from "./packet.ts";
 import { discardingRule, type RuleChoice, type RuleSelectors, ruleTo, tablesFor } from "./policy-rule.ts";
@@ -134,6 +135,8 @@ function explainError(
   if (isArrivedOnly) return rejectedOnArrival(scene, packet, errnoName);
   const by = boundTo === null ? "" : ` by ${boundTo.name}`;
   const text = `no route leads to ${packet.destination}${by} (${errnoName})`;
+  const peer = knowledge.peerOf(packet.destination);
+  if (peer !== null) return steps.stop("route", `${text}: ${missingRoute(scene, peer)}`, ROUTE_MISSING);
   if (!knowledge.ranges.some((range) => range.contains(packet.destination)))
     return steps.stop("route", text, { cause: "no-route" });
   const rejection = knowledge.rejectionOf(packet.destination);
@@ -197,13 +200,23 @@ function discarded(scene: Scene, { packet }: RouteRequest, route: Route): never 
   if (route.protocol !== ROUTE_PROTOCOL) return steps.stop("route", text, { cause: "path-diverted" });
   requireOwnBridge(scene, packet);
   const peer = knowledge.peerOf(packet.destination);
-  if (peer !== null)
-    return steps.stop("route", `${text}, because tulled's route to ${peer.target.subnet} is missing`, {
-      remedy: '"tulle status" shows why the kernel is not as planned',
-    });
+  if (peer !== null) return steps.stop("route", `${text}: ${missingRoute(scene, peer)}`, ROUTE_MISSING);
   return steps.stop("route", `${text}: it is tulled's, for addresses that no container and no host has`, {
     remedy: `${NO_LEASE}; on this host, no container has the address`,
   });
+}
+
+const ROUTE_MISSING = { remedy: '"tulle status" shows why the kernel is not as planned' } as const;
+
+/** A device that goes or is set down takes its routes along. */
+function missingRoute({ kernel, knowledge }: Scene, { target, label }: Peer): string {
+  const gone = knowledge.devices.flatMap((name) => {
+    const link = kernel.linkNamed(name);
+    if (link === null) return [`${name} does not exist`];
+    return link.isUp ? [] : [`${name} is down`];
+  });
+  const why = gone.length === 0 ? "" : `, because ${gone.join(" and ")}`;
+  return `tulled's route to ${target.subnet}, of peer ${label}, is missing${why}`;
 }
 
 /** Ends the way where the destination is behind a bridge of this host that is down: its route went with it. */
@@ -232,19 +245,17 @@ export function requireNetworksRoute(scene: Scene, packet: Packet, { route, link
   const taken = `the route ${route.destination} of table ${tableName(route.table)} takes the packet${device}`;
   if (ours !== undefined) {
     const text = `${taken}, not tulled's route ${ours.destination} dev ${kernel.link(ours.outputIndex)?.name ?? "?"}`;
-    steps.divert(text, null);
+    steps.divert("route", text, null);
   }
   const peer = knowledge.peerOf(packet.destination);
-  if (peer !== null)
-    steps.divert(
-      `${taken}: tulled's route to ${peer.target.subnet}, of peer ${peer.label}, is missing`,
-      '"tulle status" shows why the kernel is not as planned',
-    );
+  if (peer !== null) steps.divert("route", `${taken}: ${missingRoute(scene, peer)}`, ROUTE_MISSING.remedy);
   const isLocal = link?.type === "bridge" || (link?.type === "veth" && route.destination.size === 1n);
   if (isLocal || !knowledge.ranges.some((range) => range.contains(packet.destination))) return;
   const rejection = knowledge.rejectionOf(packet.destination);
-  if (rejection !== null) steps.divert(`${taken}, and the lease there is rejected: ${rejection}`, null);
+  if (rejection !== null)
+    steps.divert("route", `${taken}, and the lease there is rejected: ${rejection}`, null);
   steps.divert(
+    "route",
     `${taken}: no lease contains ${packet.destination}, although the network's range does`,
     NO_LEASE,
   );

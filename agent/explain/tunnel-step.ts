@@ -38,10 +38,19 @@ const NOT_PLANNED =
 /** Null for a device that is not a tunnel. Ends the way where the tunnel leads nowhere. */
 export function enterTunnel(scene: Scene, packet: Packet, { path, link }: Hop): Outer | null {
   if (link === null) return null;
-  if (link.type === "vxlan") return enterVxlan(scene, link, path.gateway ?? packet.destination);
-  if (link.type === "ipip") return enterIpip(scene, link, path.gateway);
+  if (link.type === "vxlan")
+    return toPeer(scene, packet, link, enterVxlan(scene, link, path.gateway ?? packet.destination));
+  if (link.type === "ipip") return toPeer(scene, packet, link, enterIpip(scene, link, path.gateway));
   if (link.type === "wireguard") return enterWireguard(scene, link, packet.destination);
   return link.type === "tun" ? enterTun(scene, link, packet.destination) : null;
+}
+
+/** Ends the way where the tunnel leads to another host than that of the lease. */
+function toPeer({ knowledge, steps }: Scene, { destination }: Packet, { name }: Link, outer: Outer): Outer {
+  const peer = knowledge.peerOf(destination);
+  if (peer === null || peer.target.outer.equals(outer.remote)) return outer;
+  const text = `${name} sends it to ${outer.remote}, not to ${peer.target.outer}, where peer ${peer.label} is`;
+  return steps.divert("tunnel", text, NOT_PLANNED);
 }
 
 function enterVxlan(scene: Scene, link: Link, next: Address): Outer {

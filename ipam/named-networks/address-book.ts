@@ -55,6 +55,8 @@ export class StoreAddressBook implements AddressBook {
   readonly #records: AddressRecords;
   readonly #handover: Handover;
   readonly #networks = new Map<NetworkId, HostAddresses>();
+  /** Those that the catalogue did not have at the last comparison: nothing is written for them. */
+  #removed = new Set<NetworkId>();
   readonly #pause: Sleep;
   /** Something to do that the next round must not miss. */
   #isDue = true;
@@ -165,9 +167,13 @@ export class StoreAddressBook implements AddressBook {
     }
   }
 
+  get #present(): readonly HostAddresses[] {
+    return [...this.#networks].filter(([id]) => !this.#removed.has(id)).map(([, addresses]) => addresses);
+  }
+
   /** Until the next comparison: soon where one met addresses that were under way. */
   #waitMs(nowMs: number): number {
-    const isIncomplete = [...this.#networks.values()].some(({ holdings }) => !holdings.isComplete);
+    const isIncomplete = this.#present.some(({ holdings }) => !holdings.isComplete);
     return isIncomplete ? RETRY_MS.baseMs : this.#nextAuditMs - nowMs;
   }
 
@@ -175,7 +181,7 @@ export class StoreAddressBook implements AddressBook {
     const { clock } = this.#options;
     const isAudit = clock.monotonicMs() >= this.#nextAuditMs;
     if (isAudit) await this.#leaveRemoved(signal);
-    await inParallel([...this.#networks.values()], PARALLEL_NETWORKS, async (addresses) => {
+    await inParallel(this.#present, PARALLEL_NETWORKS, async (addresses) => {
       if (isAudit || !addresses.holdings.isComplete) await addresses.audit(signal);
       for (const [family] of entriesOf(addresses.network.pools)) await addresses.level(family, signal);
       if (!addresses.holdings.isOnDisk) await addresses.holdings.persist();
@@ -183,13 +189,16 @@ export class StoreAddressBook implements AddressBook {
     if (isAudit) this.#nextAuditMs = clock.monotonicMs() + AUDIT_MS;
   }
 
-  /** Gives up the reserve of networks that were removed; one with a container here stays until that is gone. */
+  /**
+   * Gives up the reserve of networks that were removed. Addresses of containers here stay until those are gone, but on the
+   * disk only: no host would delete their records.
+   */
   async #leaveRemoved(signal: AbortSignal): Promise<void> {
     const known = await this.#knownNetworks(signal);
     if (known === null) return;
     const removed = [...this.#networks].filter(([id]) => !known.has(id));
+    this.#removed = new Set(removed.map(([id]) => id));
     await inParallel(removed, PARALLEL_NETWORKS, async ([id, addresses]) => {
-      if (addresses.holdings.given.length > 0) return;
       await addresses.leave(signal);
       await this.forget(id);
     });
@@ -309,6 +318,8 @@ export class StoreAddressBook implements AddressBook {
   }
 
   #of(network: NamedNetwork): HostAddresses {
+    // It may have been put back.
+    this.#removed.delete(network.id);
     const known = this.#networks.get(network.id);
     if (known === undefined) return this.#add(Holdings.empty(this.#folder, network));
     known.holdings.network = network;

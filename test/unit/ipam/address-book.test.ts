@@ -18,6 +18,7 @@ import {
 import type { NetworkStore, Records } from "../../../ipam/stores/contracts.ts";
 import { MemoryHolder, openMemoryStore } from "../../../ipam/stores/file/memory.ts";
 import {
+  catalogueOver,
   createdNetwork,
   Folders,
   hostId,
@@ -198,6 +199,34 @@ describe("a network that is removed", () => {
     expect(readdirSync(join(stateDir, "named-addresses"))).not.toContain(`${blue.id}.json`);
     expect(second.part.given(red.id).map(String)).toEqual(["fd00:9::2"]);
     await second.stop();
+  });
+
+  it("gets no record again for the address of a container that still runs", async () => {
+    const { records } = openStore();
+    const network = await createdNetwork(records, "blue", "10.9.8.0/24", signal);
+    const stateDir = folders.make();
+    const first = startBook({ records, number: 1, stateDir });
+    const kept = await first.part.take(network, 4, null, "e1", signal);
+    const held = async () => (await records.list(addressFolder(network.id), signal)).length;
+    await expect.poll(held, SOON).toBe(5);
+    await first.stop();
+    await catalogueOver(records).remove(network.id, signal);
+    const other = await createdNetwork(records, "red", "10.9.7.0/24", signal);
+    const second = startBook({ records, number: 1, stateDir });
+    second.part.prepare(other);
+    await expect.poll(async () => (await records.list(addressFolder(other.id), signal)).length, SOON).toBe(4);
+    await expect
+      .poll(() => readFileSync(join(stateDir, "named-addresses", `${network.id}.json`), "utf8"), SOON)
+      .not.toContain('"given":false');
+    expect(await held()).toBe(0);
+    second.part.release(network.id, kept);
+    await second.stop();
+    const third = startBook({ records, number: 1, stateDir });
+    await expect
+      .poll(() => readdirSync(join(stateDir, "named-addresses")), SOON)
+      .not.toContain(`${network.id}.json`);
+    expect(await held()).toBe(0);
+    await third.stop();
   });
 });
 

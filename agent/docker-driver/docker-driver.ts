@@ -100,7 +100,7 @@ export class DockerDriver {
     const pools = new Pools(context);
     const endpoints = new Endpoints(context);
     const settlement = new Settlement(context, engineNetworks);
-    this.#networkKeeper = new NetworkKeeper({ context, engineNetworks, settlement, random });
+    this.#networkKeeper = new NetworkKeeper({ context, engineNetworks, settlement, pools, random });
     this.#containerKeeper = new ContainerKeeper(context, endpoints, engineNetworks);
     const inspect = (id: string) => this.#containerKeeper.inspect(id);
     this.#failedStarts = new FailedStarts({ context, random, inspect });

@@ -21,6 +21,8 @@ import type { EndpointCall, NewEndpointCall } from "./requests.ts";
 const ENGINE_TIMEOUT_MS = 500;
 /** An address that was given and came into no endpoint within this time belongs to a start that failed. */
 const PENDING_MS = 60_000;
+/** How long a start waits for the address of a container that is leaving; less than a call of the engine may take. */
+const LEAVING_MS = 1_500;
 
 export class Endpoints {
   readonly #context: DriverContext;
@@ -28,12 +30,14 @@ export class Endpoints {
   readonly #pending = new Map<string, number>();
   /** Endpoints whose pairs are being deleted or were: dockerd has an endpoint leave before it deletes it. */
   readonly #left = new Map<string, Promise<void>>();
+  /** By endpoint: addresses to be given back once it is removed. */
+  readonly #released = new Map<string, readonly Address[]>();
 
   constructor(context: DriverContext) {
     this.#context = context;
   }
 
-  /** Gives an address of the network. Throws as AddressBook.take. */
+  /** Gives an address of the network. Throws as AddressBook.take; retryable while its holder is leaving. */
   async takeAddress(
     network: NamedNetwork,
     family: Family,
@@ -41,6 +45,7 @@ export class Endpoints {
     signal: AbortSignal,
   ): Promise<Address> {
     const { book, clock } = this.#context;
+    if (wanted !== null) await this.#untilLeft(network, wanted, signal);
     // Containers on a LAN have no endpoints here: the engine must say that they are gone.
     const isFree =
       wanted !== null && !isAddressesOnly(network) && this.#isGivenWithoutUse(network.id, wanted);
@@ -49,18 +54,38 @@ export class Endpoints {
     return address;
   }
 
+  /** A container that starts again asks for its fixed address while the kernel still deletes its former pair. */
+  async #untilLeft({ id, name }: NamedNetwork, address: Address, signal: AbortSignal): Promise<void> {
+    const readLeft = (): true | null => {
+      const holder = this.#holderOf(id, address);
+      return holder !== null && this.#left.has(holder.endpoint) ? null : true;
+    };
+    if (await this.#context.changes.until(readLeft, LEAVING_MS, signal)) return;
+    throw new ConflictError(
+      `address ${address} of network ${name} belongs to a container that is still leaving: try again in a moment`,
+      { retryable: true },
+    );
+  }
+
   /**
    * Back into the reserve, unless an endpoint has it: the engine's calls may come in any order, and an endpoint that it
-   * forgot is found by the comparison with its containers.
+   * forgot is found by the comparison with its containers. Of an endpoint that is leaving, when it has left.
    */
   releaseAddress(network: NetworkId, address: Address): void {
     this.#pending.delete(pendingKey(network, address));
-    if (this.#holderOf(network, address) === null) this.#context.book.release(network, address);
+    const holder = this.#holderOf(network, address);
+    if (holder === null) this.#context.book.release(network, address);
+    else if (this.#left.has(holder.endpoint)) this.#releaseLater(holder, [address]);
+  }
+
+  #releaseLater({ endpoint }: EndpointRecord, addresses: readonly Address[]): void {
+    this.#released.set(endpoint, [...(this.#released.get(endpoint) ?? []), ...addresses]);
   }
 
   /**
    * Records an endpoint, tells other hosts of it, and has the network's devices made: under load they take longer than
-   * one call may. Throws ConflictError when the id has another endpoint or the MAC is in use.
+   * one call may. Throws ConflictError when the id has another endpoint, the MAC is in use, or the store has the address
+   * given to another container.
    */
   async create(
     call: NewEndpointCall,
@@ -71,6 +96,8 @@ export class Endpoints {
     const { state, links, feed } = this.#context;
     const addresses = mapFamilies(call.addresses, ({ address }) => address);
     for (const [family, address] of entriesOf(addresses)) requireInside(network, family, address);
+    if (!state.endpoints.has(call.endpoint))
+      for (const [, address] of entriesOf(addresses)) await this.#requireGiven(network, address, signal);
     const mac = call.mac ?? macOfAddress(addresses);
     const former = state.endpoints.get(call.endpoint);
     if (former !== undefined && !isSame(former, docker.dockerId, addresses))
@@ -135,11 +162,27 @@ export class Endpoints {
 
   /** Forgets the endpoint. Absent is a success. */
   async remove(call: EndpointCall): Promise<void> {
-    if (!this.#context.state.endpoints.has(call.endpoint)) return;
+    const { state, changes } = this.#context;
+    const record = state.endpoints.get(call.endpoint);
+    if (record === undefined) return;
     await this.leave(call);
-    this.#context.state.endpoints.delete(call.endpoint);
+    state.endpoints.delete(call.endpoint);
     this.#left.delete(call.endpoint);
-    await this.#context.state.saveEndpoints();
+    try {
+      await state.saveEndpoints();
+    } finally {
+      const released = this.#released.get(call.endpoint) ?? [];
+      this.#released.delete(call.endpoint);
+      for (const address of released) this.releaseAddress(record.network, address);
+      changes.notify();
+    }
+  }
+
+  /** Removes an endpoint that the engine has forgotten, and gives back the addresses that it will not release. */
+  async discard(record: EndpointRecord): Promise<void> {
+    if (!this.#context.state.endpoints.has(record.endpoint)) return;
+    this.#releaseLater(record, Object.values(record.addresses));
+    await this.remove(record);
   }
 
   /** Throws ConfigError for an endpoint that is unknown in this network. */
@@ -219,8 +262,7 @@ export class Endpoints {
         endpoint: record.endpoint,
         addresses: Object.values(record.addresses).map(String),
       });
-      await this.remove(record);
-      for (const [, address] of entriesOf(record.addresses)) this.releaseAddress(record.network, address);
+      await this.discard(record);
     }
   }
 
@@ -253,6 +295,12 @@ export class Endpoints {
     for (const record of this.#context.state.endpoints.values())
       if (record.network === network && record.addresses[address.family]?.equals(address)) return record;
     return null;
+  }
+
+  /** The engine may have got an address while its pool was a draft, without the store. */
+  async #requireGiven(network: NamedNetwork, address: Address, signal: AbortSignal): Promise<void> {
+    if (this.#context.book.given(network.id).some((each) => each.equals(address))) return;
+    await this.takeAddress(network, address.family, address, signal);
   }
 
   #requireUnused({ id, name }: NamedNetwork, address: Address, endpoint: string): void {

@@ -8,6 +8,7 @@ import type { Endpoints } from "./endpoints.ts";
 import type { Fields } from "./fields.ts";
 import type { PluginMethod } from "./plugin-server.ts";
 import type { NetworkFamily, Pools } from "./pools.ts";
+import { isUnclaimed } from "./records.ts";
 import { ADDRESS_SPACE, parseAddressCall, parsePoolCall } from "./requests.ts";
 
 /** Within this time of RequestPool, requests for excluded addresses are the engine's own for `--aux-address`. */
@@ -52,9 +53,9 @@ export class IpamDriver {
   async #requestAddress(request: Fields, signal: AbortSignal): Promise<JsonObject> {
     const { poolId, address, isGateway } = parseAddressCall(request);
     const resolved = this.#pools.resolve(poolId);
-    if ("draft" in resolved && resolved.draft.dockerId === null && (isGateway || address !== null)) {
-      const noted = await this.#pools.note(resolved.draft, address, isGateway);
-      return { Address: `${noted}/${resolved.draft.subnet.length}`, Data: {} };
+    if ("pending" in resolved && isUnclaimed(resolved.pending) && (isGateway || address !== null)) {
+      const noted = await this.#pools.note(resolved.pending, address, isGateway);
+      return { Address: `${noted}/${resolved.pending.subnet.length}`, Data: {} };
     }
     const found = await this.#pools.resolveNetwork(poolId, signal);
     const given = isGateway ? gatewayOf(found, address) : await this.#give(found, poolId, address, signal);
@@ -77,28 +78,18 @@ export class IpamDriver {
     try {
       return await this.#endpoints.takeAddress(network, family, wanted, signal);
     } catch (error) {
-      if (!(error instanceof ConflictError) || wanted === null) throw error;
+      if (!(error instanceof ConflictError) || error.retryable || wanted === null) throw error;
       // The holder may be an endpoint of this host that ended while we did not run.
       await this.#endpoints.dropStale(network);
       return await this.#endpoints.takeAddress(network, family, wanted, signal);
     }
   }
 
+  /** Also of a network that is gone from the store: what stays given is kept for ever. */
   #releaseAddress(request: Fields): JsonObject {
     const { poolId, address } = parseAddressCall(request);
-    const record = this.#context.state.pools.get(poolId);
-    if (address === null || (record !== undefined && record.network === null)) return {};
-    let found: ReturnType<Pools["resolve"]>;
-    try {
-      found = this.#pools.resolve(poolId);
-    } catch (error) {
-      // The network is gone, and its addresses with it: releasing what is absent is a success.
-      if (error instanceof ConfigError) return {};
-      throw error;
-    }
-    if ("draft" in found) return {};
-    const isReserved = [found.pool.gateway, ...found.pool.excluded].some((each) => each.equals(address));
-    if (!isReserved) this.#endpoints.releaseAddress(found.network.id, address);
+    const network = this.#pools.networkOf(poolId);
+    if (network !== null && address !== null) this.#endpoints.releaseAddress(network, address);
     return {};
   }
 

@@ -8,7 +8,7 @@ import { isAddressesOnly } from "./context.ts";
 import { NETWORK_KEY } from "./driver-options.ts";
 import type { EngineNetwork } from "./engine-model.ts";
 import { isNetworkId, type NetworkId } from "./network-id.ts";
-import type { DockerNetwork, PoolRecord } from "./records.ts";
+import { type DockerNetwork, isUnclaimed, type PoolRecord } from "./records.ts";
 
 /** As in `docker network create -d tulle --ipam-driver tulle`. */
 export const DRIVER = "tulle";
@@ -26,6 +26,8 @@ export interface MirrorFacts {
   readonly isInUse: (dockerId: string) => boolean;
   /** Whether the engine's network was absent in the pass before, too: a list may be older than the last creation. */
   readonly wasAbsent: (dockerId: string) => boolean;
+  /** Whether a network had time to take the draft of this PoolID. */
+  readonly isOldDraft: (poolId: string) => boolean;
 }
 
 export type MirrorStep =
@@ -35,6 +37,8 @@ export type MirrorStep =
   | { readonly type: "settle"; readonly engine: EngineNetwork; readonly docker: DockerNetwork }
   /** Another network driver takes its addresses from us. */
   | { readonly type: "publish-lan"; readonly engine: EngineNetwork; readonly pools: readonly PoolRecord[] }
+  /** No network came of the draft. */
+  | { readonly type: "give-back"; readonly pool: PoolRecord }
   /** The engine has lost it. */
   | { readonly type: "forget"; readonly dockerId: string }
   | { readonly type: "create"; readonly network: NamedNetwork }
@@ -52,6 +56,7 @@ export function planMirror(facts: MirrorFacts): readonly MirrorStep[] {
     ...lost.map((dockerId) => ({ type: "forget", dockerId }) as const),
     ...ours.flatMap((network) => planPresent(facts, network)),
     ...planLans(facts),
+    ...planLeftDrafts(facts),
     ...planMissing(facts),
   ];
 }
@@ -91,6 +96,18 @@ function planLans({ engine, pools }: MirrorFacts): readonly MirrorStep[] {
     );
     return drafts.length === 0 ? [] : [{ type: "publish-lan", engine: network, pools: drafts } as const];
   });
+}
+
+/**
+ * The engine releases no pool whose request failed, and forgets one when it is killed before CreateNetwork. A network of
+ * another driver has its drafts until they are published.
+ */
+function planLeftDrafts({ engine, pools, isOldDraft }: MirrorFacts): readonly MirrorStep[] {
+  const lans = engine.filter(({ driver, ipamDriver }) => driver !== DRIVER && ipamDriver === DRIVER);
+  const used = new Set(lans.flatMap(({ subnets }) => subnets.map(({ subnet }) => `${subnet}`)));
+  return pools
+    .filter((pool) => isUnclaimed(pool) && isOldDraft(pool.poolId) && !used.has(`${pool.subnet}`))
+    .map((pool) => ({ type: "give-back", pool }));
 }
 
 function planMissing(facts: MirrorFacts): readonly MirrorStep[] {

@@ -115,7 +115,7 @@ export class NetworkDriver {
     const { state, changes } = this.#context;
     const docker = state.networks.get(dockerId);
     if (docker === undefined) return {};
-    for (const endpoint of state.endpointsOf(dockerId)) await this.#endpoints.remove(endpoint);
+    for (const endpoint of state.endpointsOf(dockerId)) await this.#endpoints.discard(endpoint);
     state.networks.delete(dockerId);
     if (docker.network !== null && !this.#options.ownRemovals.has(dockerId))
       state.removals.add(docker.network);

@@ -12,18 +12,22 @@ import type { EngineNetwork } from "./engine-model.ts";
 import type { EngineNetworks } from "./engine-networks.ts";
 import { DRIVER, type MirrorStep, planMirror } from "./mirror-plan.ts";
 import type { NetworkId } from "./network-id.ts";
-import type { DockerNetwork } from "./records.ts";
+import type { Pools } from "./pools.ts";
+import { type DockerNetwork, isUnclaimed } from "./records.ts";
 import type { Settlement } from "./settle.ts";
 
 const EVERY_MS = 60_000;
 const RETRY_MS = { baseMs: 200, maxMs: 15_000 };
 /** A container that another host has just removed may be in the store this long after its engine has said so. */
 const LEAVING_MS = 1_000;
+/** dockerd creates the network of a pool within seconds of its request. */
+const DRAFT_MS = 60_000;
 
 export interface NetworkKeeperOptions {
   readonly context: DriverContext;
   readonly engineNetworks: EngineNetworks;
   readonly settlement: Settlement;
+  readonly pools: Pools;
   readonly random: () => number;
 }
 
@@ -38,6 +42,8 @@ export class NetworkKeeper {
   readonly #prepared = new Set<NetworkId>();
   /** Removals that a container somewhere stands against, and since when. */
   readonly #contested = new Map<NetworkId, number>();
+  /** By PoolID of a draft without a network: since when. */
+  #drafts: ReadonlyMap<string, number> = new Map();
   #isWoken = false;
   #absent: ReadonlySet<string> = new Set();
   #engineProblem: string | null = "the Docker Engine API was not asked yet";
@@ -107,7 +113,10 @@ export class NetworkKeeper {
   }
 
   #plan(engine: readonly EngineNetwork[]): readonly MirrorStep[] {
-    const { feed, state } = this.#context;
+    const { feed, state, clock } = this.#context;
+    const nowMs = clock.monotonicMs();
+    const drafts = [...state.pools.values()].filter(isUnclaimed);
+    this.#drafts = new Map(drafts.map(({ poolId }) => [poolId, this.#drafts.get(poolId) ?? nowMs]));
     const present = new Set(engine.map(({ dockerId }) => dockerId));
     const absentBefore = this.#absent;
     this.#absent = new Set([...state.networks.keys()].filter((id) => !present.has(id)));
@@ -120,6 +129,7 @@ export class NetworkKeeper {
       removals: state.removals,
       isInUse: (dockerId) => state.endpointsOf(dockerId).length > 0,
       wasAbsent: (dockerId) => absentBefore.has(dockerId),
+      isOldDraft: (poolId) => nowMs - (this.#drafts.get(poolId) ?? nowMs) >= DRAFT_MS,
     });
   }
 
@@ -140,7 +150,7 @@ export class NetworkKeeper {
   }
 
   async #carryOut(step: MirrorStep, signal: AbortSignal): Promise<void> {
-    const { settlement, engineNetworks } = this.#options;
+    const { settlement, engineNetworks, pools } = this.#options;
     const { state, logger } = this.#context;
     switch (step.type) {
       case "learn":
@@ -153,6 +163,10 @@ export class NetworkKeeper {
         return;
       case "publish-lan":
         await settlement.publishLan(step.engine, step.pools, signal);
+        return;
+      case "give-back":
+        await pools.giveBack(step.pool.poolId);
+        logger.info("pool without a network given back", { subnet: `${step.pool.subnet}` });
         return;
       case "forget":
         state.networks.delete(step.dockerId);
@@ -285,6 +299,8 @@ function nameOf(step: MirrorStep): string {
       return step.network.name;
     case "delete":
       return step.name;
+    case "give-back":
+      return `${step.pool.subnet}`;
     case "forget":
       return step.dockerId;
     case "report":

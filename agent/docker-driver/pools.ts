@@ -3,16 +3,20 @@
 import { type Address, entriesOf, type Family, type Prefix } from "../../ipam/addresses/ip.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
 import { escapeText } from "../../ipam/escape.ts";
+import { errorFields } from "../../ipam/log.ts";
 import type { NamedNetwork, Pool } from "../../ipam/named-networks/named-network.ts";
 import { hostAddressProblem } from "../../ipam/named-networks/network-rules.ts";
 import type { DriverContext } from "./context.ts";
 import { LAN_KEY, NETWORK_KEY, parseNetworkKey } from "./driver-options.ts";
+import type { NetworkId } from "./network-id.ts";
 import { formatPoolId, parsePoolId } from "./pool-id.ts";
-import type { PoolRecord } from "./records.ts";
+import { draftOf, isUnclaimed, type PoolRecord } from "./records.ts";
 import type { NetworkPool, PoolCall } from "./requests.ts";
 
 /** How long a request waits for the network that a pool becomes part of. */
 const PATIENCE_MS = 1_500;
+/** Of giving a draft back whose call has ended, and its signal with it. */
+const GIVE_BACK_MS = 5_000;
 
 export interface NetworkFamily {
   readonly network: NamedNetwork;
@@ -20,8 +24,8 @@ export interface NetworkFamily {
   readonly pool: Pool;
 }
 
-/** What a PoolID means: a pool of a network, or a draft. */
-export type ResolvedPool = NetworkFamily | { readonly draft: PoolRecord };
+/** What a PoolID means: a pool of a network, or one whose network the view does not show yet. */
+export type ResolvedPool = NetworkFamily | { readonly pending: PoolRecord };
 
 export class Pools {
   readonly #context: DriverContext;
@@ -47,28 +51,33 @@ export class Pools {
   resolve(poolId: string): ResolvedPool {
     const { state, feed } = this.#context;
     const record = state.pools.get(poolId);
-    if (record !== undefined && record.network === null) return { draft: record };
+    if (record !== undefined && record.network === null) return { pending: record };
     const { id, family } = parsePoolId(poolId);
     const network = feed.view.networks.get(record?.network ?? id);
     const pool = network?.pools[family];
-    if (network === undefined || pool === undefined)
-      throw new ConfigError(
-        `the network of pool ${poolId} is not in the store: remove it and create it again`,
-      );
-    return { network, family, pool };
+    if (network !== undefined && pool !== undefined) return { network, family, pool };
+    // Published a moment ago: the view follows.
+    if (record !== undefined) return { pending: record };
+    throw new ConfigError(`the network of pool ${poolId} is not in the store: remove it and create it again`);
   }
 
-  /** As resolve, once the draft has become part of a network. Throws ConflictError when that takes too long. */
+  /** As resolve, once the view shows the network. Throws ConflictError when that takes too long. */
   async resolveNetwork(poolId: string, signal: AbortSignal): Promise<NetworkFamily> {
     const read = (): NetworkFamily | null => {
       const resolved = this.resolve(poolId);
-      return "draft" in resolved ? null : resolved;
+      return "pending" in resolved ? null : resolved;
     };
     const found = await this.#context.changes.until(read, PATIENCE_MS, signal);
     if (found !== null) return found;
     throw new ConflictError("the network is not in the store yet: try again when tulled reaches its store", {
       retryable: true,
     });
+  }
+
+  /** The named network of a pool, which may be gone from the store; null for a draft. Throws ConfigError as resolve. */
+  networkOf(poolId: string): NetworkId | null {
+    const record = this.#context.state.pools.get(poolId);
+    return record === undefined ? parsePoolId(poolId).id : record.network;
   }
 
   /** Notes the engine's requests at creation: the gateway, and addresses that containers must not get. */
@@ -83,24 +92,36 @@ export class Pools {
     return address;
   }
 
-  /** Forgets the pool; a draft is given back. */
+  /** Forgets the pool; a draft is given back, also where the disk is full. */
   async release(poolId: string, signal: AbortSignal): Promise<void> {
     const { state, catalogue } = this.#context;
     const record = state.pools.get(poolId);
     if (record === undefined) return;
     state.pools.delete(poolId);
-    await state.saveNetworks();
-    if (record.network !== null || record.dockerId !== null) return;
-    const { id, family } = parsePoolId(poolId);
-    await catalogue.abandon({ id, family, subnet: record.subnet }, signal);
+    await Promise.all([
+      state.saveNetworks(),
+      isUnclaimed(record) ? catalogue.abandon(draftOf(record), signal) : undefined,
+    ]);
   }
 
-  /** Links the drafts with these subnets to the engine's network that is made of them. */
+  /** Forgets a draft that the engine does not have. Never rejects: where the store does not answer, it lapses there. */
+  async giveBack(poolId: string): Promise<void> {
+    try {
+      await this.release(poolId, AbortSignal.timeout(GIVE_BACK_MS));
+    } catch (error) {
+      this.#context.logger.debug("draft of a pool not given back; it lapses", errorFields(error));
+    }
+  }
+
+  /**
+   * Links the drafts with these subnets to the engine's network that is made of them. Of several drafts with one subnet
+   * the last: earlier ones are of creations that failed.
+   */
   claim(dockerId: string, pools: readonly NetworkPool[]): void {
     const { state } = this.#context;
     for (const { subnet } of pools) {
-      const record = [...state.pools.values()].find(
-        (pool) => pool.dockerId === null && pool.network === null && pool.subnet.equals(subnet),
+      const record = [...state.pools.values()].findLast(
+        (pool) => isUnclaimed(pool) && pool.subnet.equals(subnet),
       );
       if (record !== undefined) state.pools.set(record.poolId, { ...record, dockerId });
     }
@@ -145,7 +166,14 @@ export class Pools {
       ...{ poolId, family, subnet: draft.subnet, isSubnetGiven: subnet !== null, allocation },
       ...{ gateway: null, excluded: [], network: null, dockerId: null, lan: isLan ? (lan ?? "") : null },
     });
-    await state.saveNetworks();
+    try {
+      await state.saveNetworks();
+      signal.throwIfAborted();
+    } catch (error) {
+      // dockerd has had an error, and releases no pool that it does not know of.
+      await this.giveBack(poolId);
+      throw error;
+    }
     return { poolId, subnet: draft.subnet };
   }
 }

@@ -4,7 +4,9 @@ import { Address, type Family, mapFamilies, type PerFamily, Prefix } from "../..
 import { type Mac, parseMac } from "../../ipam/addresses/mac.ts";
 import { CodecError } from "../../ipam/errors.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
+import type { PoolDraft } from "../../ipam/named-networks/contracts.ts";
 import { isNetworkId, type NetworkId } from "./network-id.ts";
+import { parsePoolId } from "./pool-id.ts";
 import type { NetworkPool } from "./requests.ts";
 
 /** A pool that the engine holds: of a draft, or of a named network. */
@@ -25,6 +27,16 @@ export interface PoolRecord {
   readonly dockerId: string | null;
   /** The name of a LAN whose addresses it gives to another network driver, "" for one without; else null. */
   readonly lan: string | null;
+}
+
+/** Whether it is a draft that no network of the engine got yet. */
+export function isUnclaimed({ network, dockerId }: PoolRecord): boolean {
+  return network === null && dockerId === null;
+}
+
+/** As the catalogue knows a draft. */
+export function draftOf({ poolId, subnet }: PoolRecord): PoolDraft {
+  return { ...parsePoolId(poolId), subnet };
 }
 
 /** A network of the engine with our driver. */

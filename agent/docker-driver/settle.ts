@@ -13,8 +13,7 @@ import type { EngineNetwork } from "./engine-model.ts";
 import type { EngineNetworks } from "./engine-networks.ts";
 import { DRIVER, hasSubnetsOf } from "./mirror-plan.ts";
 import { draftedPools, foreignPools, lanPools, requestOf } from "./network-request.ts";
-import { parsePoolId } from "./pool-id.ts";
-import type { DockerNetwork, PoolRecord } from "./records.ts";
+import { type DockerNetwork, draftOf, type PoolRecord } from "./records.ts";
 
 export class Settlement {
   readonly #context: DriverContext;
@@ -138,8 +137,4 @@ export class Settlement {
       entriesOf(publicAddresses).map(([, address]) => address),
     );
   }
-}
-
-function draftOf({ poolId, subnet }: PoolRecord) {
-  return { ...parsePoolId(poolId), subnet };
 }

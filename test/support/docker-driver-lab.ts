@@ -201,6 +201,8 @@ export class DriverLab {
   readonly #folder = mkdtempSync(join(tmpdir(), "tulle-driver-"));
   /** While true, every call of a catalogue fails as with an unreachable store. */
   isStoreCut = false;
+  /** How long a catalogue keeps its answers to itself, as on a slow network. */
+  catalogueDelayMs = 0;
 
   async addHost(): Promise<DriverHost> {
     const name = `host${this.hosts.length + 1}`;
@@ -218,7 +220,9 @@ export class DriverLab {
         if (typeof value !== "function") return value;
         return async (...args: unknown[]) => {
           if (this.isStoreCut) throw new StoreError("no endpoint answers", { retryable: true });
-          return await value.apply(target, args);
+          const answer = await value.apply(target, args);
+          await new Promise((resolve) => setTimeout(resolve, this.catalogueDelayMs));
+          return answer;
         };
       },
     });

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { NetworkKeeper, type NetworkKeeperOptions } from "../../../../agent/docker-driver/network-keeper.ts";
+import { Prefix } from "../../../../ipam/addresses/ip.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 
@@ -28,6 +29,34 @@ it("tries again soon after news, however long the engine has failed", async () =
   keeper.wake();
   await clock.advance(1_000);
   expect(passes - before).toBeGreaterThanOrEqual(3);
+  stop.abort();
+  await running;
+});
+
+it("gives back a draft that no network came of, and leaves one that another driver's network waits with", async () => {
+  const clock = new FakeClock();
+  const drafts = ["10.9.0.0/24", "192.168.7.0/24"].map((subnet) => ({
+    ...{ poolId: subnet, subnet: Prefix.parse(subnet), network: null, dockerId: null },
+  }));
+  const pools = new Map(drafts.map((draft) => [draft.poolId, draft]));
+  const lan = { dockerId: "d", name: "lan", driver: "macvlan", ipamDriver: "tulle", options: {} };
+  const options = {
+    context: {
+      ...{ clock, logger: silentLogger },
+      feed: { view: { networks: new Map() }, storeProblem: null },
+      state: { removals: new Set(), networks: new Map(), pools, endpointsOf: () => [] },
+    },
+    engineNetworks: { list: async () => [{ ...lan, subnets: [{ subnet: drafts[1]?.subnet }] }] },
+    settlement: { publishLan: () => Promise.reject(new Error("the store is away")) },
+    pools: { giveBack: async (poolId: string) => void pools.delete(poolId) },
+    random: () => 1,
+  } as unknown as NetworkKeeperOptions;
+  const stop = new AbortController();
+  const running = new NetworkKeeper(options).run(stop.signal);
+  await clock.advance(50_000);
+  expect([...pools.keys()]).toEqual(["10.9.0.0/24", "192.168.7.0/24"]);
+  await clock.advance(90_000);
+  expect([...pools.keys()]).toEqual(["192.168.7.0/24"]);
   stop.abort();
   await running;
 });

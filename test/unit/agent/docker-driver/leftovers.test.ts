@@ -1,0 +1,176 @@
+/** What calls of the engine leave behind that failed, came too late, or were never made. */
+
+import { mkdirSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Changes } from "../../../../agent/docker-driver/changes.ts";
+import type { DriverContext } from "../../../../agent/docker-driver/context.ts";
+import type { NetworkId } from "../../../../agent/docker-driver/network-id.ts";
+import { RETRIED } from "../../../../agent/docker-driver/plugin-server.ts";
+import { Pools } from "../../../../agent/docker-driver/pools.ts";
+import { Prefix } from "../../../../ipam/addresses/ip.ts";
+import { systemClock } from "../../../../ipam/clock.ts";
+import { CATALOGUE_RECORD } from "../../../../ipam/named-networks/record-names.ts";
+import { type DriverHost, DriverLab, eventually } from "../../../support/docker-driver-lab.ts";
+import { callPlugin } from "../../../support/fake-engine.ts";
+
+const signal = AbortSignal.timeout(60_000);
+
+let lab: DriverLab;
+let one: DriverHost;
+let two: DriverHost;
+
+beforeEach(async () => {
+  lab = new DriverLab();
+  one = await lab.addHost();
+  two = await lab.addHost();
+});
+afterEach(() => lab.dispose());
+
+const requestPool = (options: object = {}) =>
+  callPlugin(one.pluginSocket, "IpamDriver.RequestPool", {
+    ...{ AddressSpace: "tulle", Pool: "10.9.0.0/24", SubPool: "", V6: false, Options: {} },
+    ...options,
+  });
+const create = (rest: object = {}) =>
+  one.engine.create("blue", { ipamDriver: "tulle", config: [{ Subnet: "10.9.0.0/24", ...rest }] });
+const published = (host: DriverHost) => eventually(() => [...host.feed.view.networks.values()][0]);
+const readCatalogue = async () => {
+  const entry = await lab.connection.network("/test").records.read(CATALOGUE_RECORD, signal);
+  return { entry, root: JSON.parse(entry?.value ?? "{}") as { networks?: object[]; drafts?: object[] } };
+};
+const hasNoDraft = async () => ((await readCatalogue()).root.drafts ?? []).length === 0;
+
+describe("a pool that the engine never heard of", () => {
+  it("does not get the network that is created with its subnet", async () => {
+    await requestPool();
+    await create({ Gateway: "10.9.0.254" });
+    const network = await published(one);
+    expect(String(network.pools[4]?.gateway)).toBe("10.9.0.254");
+    await eventually(() => two.networkNames().includes("blue"));
+    expect(await one.engine.run("a", "blue")).toBe("10.9.0.1");
+    expect(await one.engine.run("b", "blue", { ip: "10.9.0.77" })).toBe("10.9.0.77");
+    expect(one.given(network.id).map(String)).toEqual(["10.9.0.1", "10.9.0.77"]);
+    await expect(two.engine.run("c", "blue", { ip: "10.9.0.77" })).rejects.toThrow("10.9.0.77");
+  });
+
+  it("is given back when it cannot be written down", async () => {
+    const inTheWay = join(one.folder, "docker-networks.json");
+    mkdirSync(inTheWay);
+    await expect(create()).rejects.toThrow();
+    rmdirSync(inTheWay);
+    expect(await hasNoDraft()).toBe(true);
+  });
+
+  it("is given back when it came too late", async () => {
+    lab.catalogueDelayMs = 2_000;
+    await expect(create()).rejects.toThrow(/did not finish within/);
+    lab.catalogueDelayMs = 0;
+    await eventually(hasNoDraft);
+  });
+});
+
+describe("an address that the engine has and the store does not", () => {
+  it("is taken before a container gets it", async () => {
+    await create();
+    const network = await published(one);
+    await eventually(() => two.networkNames().includes("blue"));
+    await two.engine.run("a", "blue", { ip: "10.9.0.77" });
+    await expect(one.engine.connectRaw("blue", "10.9.0.77/24")).rejects.toThrow("10.9.0.77 is held by");
+    await one.engine.connectRaw("blue", "10.9.0.78/24");
+    expect(one.given(network.id).map(String)).toEqual(["10.9.0.78"]);
+  });
+});
+
+describe("while a pair is deleted slowly", () => {
+  let finish = (): void => undefined;
+  const address = "10.9.0.77";
+
+  beforeEach(async () => {
+    await create();
+    await published(one);
+    await one.engine.run("a", "blue", { ip: address });
+    const { remove } = one.links;
+    const slow = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    one.links.remove = async (endpoint) => {
+      await slow;
+      await remove.call(one.links, endpoint);
+    };
+    await one.engine.disconnect("a", "blue");
+  });
+  afterEach(() => finish());
+
+  it("its address stays given, and no longer than that", async () => {
+    const { id } = await published(one);
+    expect(one.given(id).map(String)).toEqual([address]);
+    finish();
+    await eventually(() => one.given(id).length === 0);
+  });
+
+  it("a start that asks for the same address waits", async () => {
+    const starting = one.engine.run("b", "blue", { ip: address });
+    setTimeout(() => finish(), 300);
+    expect(await starting).toBe(address);
+    expect(one.given((await published(one)).id).map(String)).toEqual([address]);
+  });
+
+  it("a start that cannot wait longer is retried", async () => {
+    const starting = one.engine.run("b", "blue", { ip: address });
+    await expect(starting).rejects.toThrow(`still leaving: try again in a moment (${RETRIED})`);
+  });
+
+  it("a removal of the network gives the address back", async () => {
+    const { id } = await published(one);
+    await callPlugin(one.pluginSocket, "NetworkDriver.DeleteNetwork", {
+      NetworkID: one.engine.network("blue").id,
+    }).catch(() => undefined);
+    finish();
+    await eventually(() => one.given(id).length === 0);
+  });
+});
+
+describe("a network that is gone", () => {
+  it("from the store gets the addresses of its containers back", async () => {
+    await create();
+    const { id } = await published(one);
+    await eventually(() => two.networkNames().includes("blue"));
+    await two.engine.run("a", "blue");
+    const { entry, root } = await readCatalogue();
+    const { records } = lab.connection.network("/test");
+    await records.write(CATALOGUE_RECORD, JSON.stringify({ ...root, networks: [] }), entry, signal);
+    await eventually(() => two.feed.view.networks.size === 0);
+    expect(two.given(id)).toHaveLength(1);
+    await two.engine.removeContainer("a");
+    expect(two.given(id)).toEqual([]);
+  });
+
+  it("from the engine gets the addresses of endpoints back that the engine did not release", async () => {
+    await create();
+    const { id } = await published(one);
+    await one.engine.run("a", "blue");
+    expect(one.given(id)).toHaveLength(1);
+    await callPlugin(one.pluginSocket, "NetworkDriver.DeleteNetwork", {
+      NetworkID: one.engine.network("blue").id,
+    });
+    expect(one.given(id)).toEqual([]);
+  });
+});
+
+it("a pool whose network was published a moment ago waits for the view", async () => {
+  const id = "a".repeat(32) as NetworkId;
+  const subnet = Prefix.parse("10.9.0.0/24");
+  const networks = new Map<string, object>();
+  const changes = new Changes(systemClock);
+  const poolId = `tulle/${"b".repeat(32)}/4`;
+  const record = { poolId, family: 4, subnet, network: id, dockerId: "d" };
+  const pools = new Pools({
+    ...{ changes, feed: { view: { networks } } },
+    state: { pools: new Map([[poolId, record]]) },
+  } as unknown as DriverContext);
+  const waiting = pools.resolveNetwork(poolId, signal);
+  networks.set(id, { id, pools: { 4: { subnet } } });
+  changes.notify();
+  expect((await waiting).network.id).toBe(id);
+});

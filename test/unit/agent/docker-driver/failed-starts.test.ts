@@ -1,0 +1,27 @@
+/** Which failures of dockerd a later start overcomes; texts as Docker 20.10.24 and 28.5.2 keep them. */
+
+import { expect, it } from "vitest";
+import { isPassing } from "../../../../agent/docker-driver/failed-starts.ts";
+import { RETRIED } from "../../../../agent/docker-driver/plugin-server.ts";
+
+const DIAL = "dial unix /run/docker/plugins/tulle.sock: connect:";
+
+it.each([
+  'plugin "tulle" not found',
+  `Post "http://%2Frun%2Fdocker%2Fplugins%2Ftulle.sock/IpamDriver.RequestAddress": ${DIAL} connection refused`,
+  `failed to set up container networking: Post "http://plugin.moby.localhost/IpamDriver.RequestAddress": ${DIAL} no such file or directory`,
+  `failed to set up container networking: remote: the store is away (${RETRIED})`,
+])("passes: %s", (error) => {
+  expect(isPassing(error)).toBe(true);
+});
+
+it.each([
+  "",
+  'remote: network blue has no free address in 10.9.0.0/24; see "tulle network ipam check", or create a larger network',
+  "endpoint with name tulle-web already exists in network blue",
+  "remote: address 10.9.0.7 of network blue belongs to tulle: start the container again",
+  'plugin "tulle-other" not found',
+  "remote: the endpoint has no address: create the network with --ipam-driver tulle",
+])("needs a person: %s", (error) => {
+  expect(isPassing(error)).toBe(false);
+});

@@ -3,7 +3,8 @@
  * docker_gwbridge, or on a bridge network that it joined as well.
  *
  * Answers from memory. After an event, the engine is asked for the network that it may have changed; when a source is
- * unknown, for all.
+ * unknown, for all. A query that comes before the engine has told of its container waits for that: Docker's embedded DNS
+ * takes the first NXDOMAIN for an answer.
  */
 
 import type { Address } from "../../ipam/addresses/ip.ts";
@@ -15,6 +16,7 @@ import { EngineError } from "./engine-client.ts";
 import type { NetworkEvent } from "./engine-events.ts";
 import { engineFailures } from "./engine-failures.ts";
 import type { EngineNetworks } from "./engine-networks.ts";
+import type { EndpointRecord } from "./records.ts";
 
 /** The network that gives containers of overlay drivers the outside (libnetwork's default_gateway_linux.go). */
 const GATEWAY_NETWORK = "docker_gwbridge";
@@ -22,6 +24,10 @@ const GATEWAY_NETWORK = "docker_gwbridge";
 const LEAST_PAUSE_MS = 100;
 /** While the engine does not answer. */
 const RETRY_MS = 1_000;
+/** How long a query waits for the engine. */
+const WAIT_MS = 1_000;
+/** How long a source that no network of the engine lists is not looked for again, unless the engine tells of a change. */
+const STRANGER_MS = 10_000;
 
 export class BridgeClients implements NameClients {
   readonly #context: DriverContext;
@@ -33,6 +39,13 @@ export class BridgeClients implements NameClients {
   /** Networks that may have changed. */
   readonly #stale = new Set<string>();
   #areAllStale = true;
+  #isReading = false;
+  /** Sources that no network explained yet. */
+  #unknown = new Set<string>();
+  /** Sources that the networks of the engine did not explain: since when, monotonic milliseconds. */
+  readonly #strangers = new Map<string, number>();
+  /** When a query first met an endpoint of which the engine has not told all, monotonic milliseconds. */
+  readonly #starting = new WeakMap<EndpointRecord, number>();
 
   constructor(context: DriverContext, engineNetworks: EngineNetworks) {
     this.#context = context;
@@ -48,7 +61,10 @@ export class BridgeClients implements NameClients {
   clientOf(source: Address): NameClient | null {
     const container = this.#containerAt(`${source}`);
     if (container === undefined) {
-      this.refresh();
+      if (!this.#isStranger(`${source}`)) {
+        this.#unknown.add(`${source}`);
+        this.refresh();
+      }
       return null;
     }
     const endpoints = [...this.#context.state.endpoints.values()];
@@ -58,6 +74,13 @@ export class BridgeClients implements NameClients {
     return { networks };
   }
 
+  async untilKnown(source: Address): Promise<boolean> {
+    if (!this.#isComing(source)) return false;
+    const read = (): true | null => (this.#isComing(source) ? null : true);
+    await this.#context.changes.until(read, WAIT_MS, new AbortController().signal);
+    return true;
+  }
+
   /** Has the engine asked for all networks, soon. */
   refresh(): void {
     this.#areAllStale = true;
@@ -65,6 +88,7 @@ export class BridgeClients implements NameClients {
   }
 
   networkChanged({ action, network, driver }: NetworkEvent): void {
+    this.#strangers.clear();
     const isOfContainer = action === "connect" || action === "disconnect";
     if (!isOfContainer || driver === null) this.refresh();
     // Containers of other drivers' networks reach the outside by the gateway's.
@@ -72,6 +96,7 @@ export class BridgeClients implements NameClients {
   }
 
   containerChanged(): void {
+    this.#strangers.clear();
     this.#refreshOne(GATEWAY_NETWORK);
   }
 
@@ -86,6 +111,33 @@ export class BridgeClients implements NameClients {
 
   get #isStale(): boolean {
     return this.#areAllStale || this.#stale.size > 0;
+  }
+
+  /** Whether the engine is about to tell which networks of ours the source is on. */
+  #isComing(source: Address): boolean {
+    const client = this.clientOf(source);
+    if (client !== null) return client.networks.length === 0 && this.#isOneStarting;
+    if (this.#isStranger(`${source}`)) return false;
+    return (this.#failures.count === 0 && (this.#isStale || this.#isReading)) || this.#isOneStarting;
+  }
+
+  #isStranger(source: string): boolean {
+    const sinceMs = this.#strangers.get(source);
+    if (sinceMs === undefined || this.#isOneStarting) return false;
+    return this.#context.clock.monotonicMs() - sinceMs < STRANGER_MS;
+  }
+
+  /** Whether the engine has not told yet which container has just joined a network of ours, or its other address. */
+  get #isOneStarting(): boolean {
+    const { state, clock } = this.#context;
+    const nowMs = clock.monotonicMs();
+    const listed = new Set([...this.#networks.values()].flatMap((containers) => [...containers.values()]));
+    const untold = [...state.endpoints.values()].filter(
+      ({ isJoined, container }) => isJoined && (container === null || !listed.has(container)),
+    );
+    for (const endpoint of untold) if (!this.#starting.has(endpoint)) this.#starting.set(endpoint, nowMs);
+    // A container of an internal network never has another address.
+    return untold.some((endpoint) => nowMs - (this.#starting.get(endpoint) ?? nowMs) < WAIT_MS);
   }
 
   #refreshOne(network: string): void {
@@ -104,8 +156,11 @@ export class BridgeClients implements NameClients {
   async #read(): Promise<void> {
     const stale = [...this.#stale];
     const isAll = this.#areAllStale;
+    const unknown = this.#unknown;
     this.#stale.clear();
     this.#areAllStale = false;
+    this.#unknown = new Set();
+    this.#isReading = true;
     try {
       const present = isAll ? await this.#bridges() : [];
       const read = await Promise.all(
@@ -115,10 +170,23 @@ export class BridgeClients implements NameClients {
       );
       this.#networks = new Map([...(isAll ? [] : this.#networks), ...read]);
       this.#failures.succeeded();
+      if (isAll) this.#noteStrangers(unknown);
     } catch (error) {
       this.#failures.failed(error);
       if (error instanceof EngineError && error.retryable) this.#areAllStale = true;
+    } finally {
+      this.#isReading = false;
+      this.#context.changes.notify();
     }
+  }
+
+  /** Of sources that were unknown before the engine was asked. */
+  #noteStrangers(sources: ReadonlySet<string>): void {
+    const nowMs = this.#context.clock.monotonicMs();
+    for (const [source, sinceMs] of this.#strangers)
+      if (nowMs - sinceMs >= STRANGER_MS) this.#strangers.delete(source);
+    for (const source of sources)
+      if (this.#containerAt(source) === undefined) this.#strangers.set(source, nowMs);
   }
 
   /** The gateway's network by its name, as events that do not tell of it have it. */

@@ -21,7 +21,7 @@ export class ContainerKeeper {
   readonly #endpoints: Endpoints;
   readonly #engineNetworks: EngineNetworks;
   readonly #failures: FailureSeries;
-  /** Containers that are being read; true: another time. */
+  /** Containers and networks that are being read; true: another time. */
   readonly #reading = new Map<string, boolean>();
   /** Addresses that nothing used in the last full pass; in two passes running they are unused. */
   #unused: ReadonlySet<string> = new Set();
@@ -60,20 +60,37 @@ export class ContainerKeeper {
    * has started: of the events until then one more reading follows.
    */
   async refresh(container: string): Promise<void> {
-    if (this.#reading.has(container)) {
-      this.#reading.set(container, true);
+    await this.#read(container, async () => {
+      const inspected = await this.inspect(container);
+      if (inspected !== null) await this.#describe(inspected);
+    });
+  }
+
+  /** Reads which containers the new endpoints of a network belong to: the engine tells that before they start. */
+  async learn(dockerId: string): Promise<void> {
+    const { state } = this.#context;
+    await this.#read(dockerId, async () => {
+      const isOneUnknown = state.endpointsOf(dockerId).some(({ container }) => container === null);
+      const engine = isOneUnknown ? await this.#engineNetworks.read(dockerId) : null;
+      if (engine !== null) await this.#endpoints.learn(engine);
+    });
+  }
+
+  /** One reading of an object at a time; those that are asked for meanwhile become one more. */
+  async #read(id: string, read: () => Promise<void>): Promise<void> {
+    if (this.#reading.has(id)) {
+      this.#reading.set(id, true);
       return;
     }
     try {
       do {
-        this.#reading.set(container, false);
-        const inspected = await this.inspect(container);
-        if (inspected !== null) await this.#describe(inspected);
-      } while (this.#reading.get(container));
+        this.#reading.set(id, false);
+        await read();
+      } while (this.#reading.get(id));
     } catch (error) {
       this.#failures.failed(error);
     } finally {
-      this.#reading.delete(container);
+      this.#reading.delete(id);
     }
   }
 

@@ -184,11 +184,12 @@ export class DockerDriver {
         this.#idle.wake();
         this.#failedStarts.wake();
       },
-      onNetwork: (event: NetworkEvent) => {
-        // A container more on a network leaves nothing to do for the networks.
-        if (event.action !== "connect") this.#networkKeeper.wake();
+      onNetwork: guarded(faults, "networks of containers", async (event: NetworkEvent) => {
         this.clients.networkChanged(event);
-      },
+        // A container more on a network leaves nothing to do for the networks.
+        if (event.action === "connect") await this.#containerKeeper.learn(event.network);
+        else this.#networkKeeper.wake();
+      }),
       onContainer: guarded(faults, "names of containers", async (id: string, action: string) => {
         if (!SUCCESSES.has(action)) this.#failedStarts.wake();
         this.clients.containerChanged();

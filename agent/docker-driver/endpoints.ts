@@ -207,13 +207,14 @@ export class Endpoints {
 
   /** Publishes container and names of an endpoint where they have changed. */
   async describe(record: EndpointRecord, container: string | null, names: readonly string[]): Promise<void> {
-    const { state, feed } = this.#context;
+    const { state, feed, changes } = this.#context;
     if (record.container === container && record.names.join() === names.join()) return;
     const current = state.endpoints.get(record.endpoint);
     if (current === undefined) return;
     const next = { ...current, container, names };
     state.endpoints.set(next.endpoint, next);
     if (next.isJoined) feed.setMember(next.network, memberOf(next));
+    changes.notify();
     await state.saveEndpoints();
   }
 

@@ -16,6 +16,11 @@ export interface NameClients {
    * answers from memory; it must not throw.
    */
   clientOf(source: Address): NameClient | null;
+  /**
+   * Resolves when the engine has told what it is about to tell of `source`, whose container may have just started, or
+   * after a second; false at once when there is nothing to wait for. Absent for an engine that tells before the start.
+   */
+  untilKnown?(source: Address): Promise<boolean>;
 }
 
 /** The clients of several engines: the first that knows a source answers. */
@@ -27,6 +32,12 @@ export function joinedClients(engines: readonly NameClients[]): NameClients {
         if (client !== null) return client;
       }
       return null;
+    },
+    untilKnown: async (source) => {
+      const owner = engines.find((engine) => engine.clientOf(source) !== null);
+      const asked = owner === undefined ? engines : [owner];
+      const waited = await Promise.all(asked.map(async (engine) => await engine.untilKnown?.(source)));
+      return waited.includes(true);
     },
   };
 }

@@ -117,16 +117,22 @@ export class NameServer {
     }
     const read = readQuery(message);
     if (read.query === null) return read.error;
+    const { query } = read;
     const { view, clients, forwarder } = this.#options;
-    const networks = clients.clientOf(client)?.networks ?? [];
-    const records = answerFromView(view(), read.query, { networks, turn: this.#turn });
+    const answer = () =>
+      answerFromView(view(), query, {
+        networks: clients.clientOf(client)?.networks ?? [],
+        turn: this.#turn,
+      });
+    let records = answer();
+    if (records === null && (await clients.untilKnown?.(client))) records = answer();
     if (records === null) {
       this.#forwarded += 1;
-      return await forwarder.ask(read.query, transport, source);
+      return await forwarder.ask(query, transport, source);
     }
     this.#turn = (this.#turn + 1) % 0x10000;
     this.#answered += 1;
-    return encodeAnswer(read.query, records, transport);
+    return encodeAnswer(query, records, transport);
   }
 
   /** Brings sockets and sources up to date with the host. Throws NetlinkError. */

@@ -42,6 +42,8 @@ interface EngineEndpoint {
   readonly poolId: string;
   readonly aliases: readonly string[];
   readonly sourceName: string;
+  /** Until Join is answered the engine lists no container with it. */
+  readonly isConnecting: boolean;
 }
 
 interface EnginePool {
@@ -90,10 +92,15 @@ export function post(
 /** The subnets that dockerd takes of its own, for networks with its own IPAM driver. */
 const DEFAULT_SUBNETS = ["172.18.0.0/16", "172.19.0.0/16", "172.20.0.0/16"];
 
+/** From the answer to Join until the engine lists the container with its endpoint. */
+const CONNECTING_MS = 5;
+
 export class FakeEngine {
   readonly networks = new Map<string, EngineNetwork>();
   readonly containers = new Map<string, EngineContainer>();
   readonly calls: string[] = [];
+  /** Resolves when containers have started: until then the engine answers no question about one. */
+  starting: Promise<void> = Promise.resolve();
   readonly #apiSocket: string;
   readonly #pluginSocket: string;
   #server: Server | null = null;
@@ -231,6 +238,7 @@ export class FakeEngine {
         poolId: pool.poolId,
         aliases: options.aliases ?? [],
         sourceName,
+        isConnecting: isOurs,
       };
       container.endpoints.set(network.id, record);
       if (isOurs) {
@@ -239,7 +247,8 @@ export class FakeEngine {
           SandboxKey: "/var/run/docker/netns/1",
         });
         sourceName = String((joined.InterfaceName as { SrcName: string }).SrcName);
-        container.endpoints.set(network.id, { ...record, sourceName });
+        await new Promise((resolve) => setTimeout(resolve, CONNECTING_MS));
+        container.endpoints.set(network.id, { ...record, sourceName, isConnecting: false });
       }
     } catch (error) {
       container.endpoints.delete(network.id);
@@ -408,6 +417,7 @@ export class FakeEngine {
       this.container(id).isRunning = true;
       return sendJson(response, 204, null);
     }
+    await this.starting;
     if (route === `GET /containers/${id}/json`)
       return sendJson(response, 200, this.#inspect(this.container(id)));
     throw new ApiError(404, `no route ${route}`);
@@ -437,7 +447,7 @@ export class FakeEngine {
       },
       Containers: Object.fromEntries(
         users.map((user) => [
-          user.id,
+          user.endpoints.get(id)?.isConnecting ? `ep-${user.endpoints.get(id)?.id}` : user.id,
           {
             Name: user.name,
             EndpointID: user.endpoints.get(id)?.id,

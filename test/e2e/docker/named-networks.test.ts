@@ -1,6 +1,7 @@
 /** Named, isolated networks across hosts with plain Docker: the walkthrough's part B, and what it survives. */
 
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { startDenyingResolver } from "../../support/denying-resolver.ts";
 import { type DockerHost, describeWithDocker } from "../../support/docker.ts";
 import {
   addressOn,
@@ -77,6 +78,16 @@ describeWithDocker("named networks, the walkthrough typed literally", (engines) 
     await until(() => pings(host3, "bbox2", "other"));
     host2.docker("rename", "other", "bbox1");
     await until(() => pings(host3, "bbox2", "bbox1"));
+  });
+
+  it("a container finds another by name from its first lookup on", async () => {
+    // An answer that ends the search of Docker's embedded DNS; without one that asks again until the name is known.
+    const resolver = await startDenyingResolver(host1.host.netns);
+    const address = addressOn(host2, "bbox1", "ov_net1");
+    const run = ["run", "--rm", "--network", "ov_net1", "box", "ping", "-c", "1", "-W", "2", "bbox1"];
+    for (let count = 0; count < 10; count += 1)
+      expect(outcomeOf(host1, ...run).text).toContain(`PING bbox1 (${address})`);
+    await resolver?.kill();
   });
 
   it("a container of another network cannot, until it is connected", async () => {

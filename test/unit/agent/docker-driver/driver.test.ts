@@ -68,6 +68,22 @@ describe("a network created with --ipam-driver tulle", () => {
     expect(one.links.present.size).toBe(0);
   });
 
+  it("knows which container joined it before that has started", async () => {
+    await one.engine.create("ov_net1", OURS);
+    await published(one, "ov_net1");
+    let start = (): void => undefined;
+    one.engine.starting = new Promise((resolve) => {
+      start = resolve;
+    });
+    try {
+      await one.engine.run("bbox1", "ov_net1");
+      const { id } = one.engine.container("bbox1");
+      await eventually(() => membersOf(one, "ov_net1").some(({ container }) => container === id));
+    } finally {
+      start();
+    }
+  });
+
   it("goes away everywhere when it is removed on any host", async () => {
     await one.engine.create("ov_net1", OURS);
     await appears(two, "ov_net1");

@@ -194,7 +194,8 @@ async function readUnits(unitDirectory: string): Promise<readonly UnitText[]> {
   const paths = (await askSystemd(unitDirectory)) ?? (await findUnits(unitDirectory));
   const units: UnitText[] = [];
   for (const path of paths) {
-    const text = basename(path) === DROP_IN ? null : await readText(path);
+    if (basename(path) === DROP_IN || (await isMasked(path))) continue;
+    const text = await readText(path);
     if (text !== null) units.push({ path, text });
   }
   return units;
@@ -224,9 +225,7 @@ async function findUnits(unitDirectory: string): Promise<readonly string[]> {
     }
   }
   const sorted = [...files].sort(([left], [right]) => (left < right ? -1 : 1)).map(([, path]) => path);
-  const unmasked: string[] = [];
-  for (const path of sorted) if (!(await isMasked(path))) unmasked.push(path);
-  return [fragment, ...unmasked];
+  return [fragment, ...sorted];
 }
 
 async function listDropIns(directory: string): Promise<readonly string[]> {

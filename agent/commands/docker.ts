@@ -20,6 +20,7 @@ import { bridgeFindings, DOCKER_BRIDGE, isBridgeElsewhere, settingFindings } fro
 import { planSetup, planUnset, readSubnetFile, type SetupPaths } from "../docker/setup.ts";
 import { formatDiff } from "../docker/text-diff.ts";
 import { validate } from "../docker/validate.ts";
+import { calledPath } from "../host/own-programs.ts";
 import { isNameServerThere } from "../names/probe.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
 
@@ -27,7 +28,7 @@ interface DockerOptions {
   readonly daemonJson: string;
   readonly unitDir: string;
   readonly subnetFile: string;
-  readonly tulle: string;
+  readonly tulle?: string;
   readonly into?: SetupTarget;
   /** False with --no-names. */
   readonly names: boolean;
@@ -54,7 +55,7 @@ export const docker: CommandModule = {
     addCommonOptions(command.command("setup").description("make dockerd use this host's subnet and MTU"))
       .addOption(new Option("--into <place>", "where the settings go").choices(["daemon-json", "drop-in"]))
       .option("--subnet-file <file>", "subnet.env, as tulled writes it", DEFAULT_PATHS.subnetFile)
-      .option("--tulle <path>", "path of this program for the drop-in", "/usr/bin/tulle")
+      .option("--tulle <path>", "the program that the drop-in calls (default: the path of this one)")
       .option("--no-names", "leave Docker's DNS servers as they are")
       .addHelpText("after", SETUP_HELP)
       .action((options: DockerOptions) => setUp(options, context));
@@ -84,7 +85,7 @@ async function setUp(options: DockerOptions, context: CommandContext): Promise<v
   const { changes, warnings, start } = await planSetup(
     options.into ?? null,
     subnet,
-    options.tulle,
+    options.tulle ?? calledPath(context.environment.PATH ?? ""),
     paths,
     readEngineVersion,
     resolvers,

@@ -36,6 +36,12 @@ export function splitWords(value: string, isRelaxed = false): readonly Word[] {
   return words;
 }
 
+/** A word as systemd reads it back: in quotes where it needs them, without variables and specifiers. */
+export function quoteWord(text: string): string {
+  const escaped = text.replace(/[\\"]/g, "\\$&").replace(/[$%]/g, "$&$&");
+  return /^[\w./@:+~-]+$/.test(text) ? text : `"${escaped}"`;
+}
+
 /** The words that one word becomes: `$NAME` alone any number, `${NAME}` inside a word none more. */
 export function expandWord(text: string, variables: ReadonlyMap<string, string>): readonly string[] {
   const alone = /^\$([A-Za-z_]\w*)$/.exec(text)?.[1];

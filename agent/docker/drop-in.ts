@@ -1,5 +1,6 @@
 /** The drop-in with which systemd starts dockerd on tulled's subnet. Pure text. */
 
+import { quoteWord } from "./command-line.ts";
 import type { DockerdOption } from "./dockerd-options.ts";
 import type { ServiceCommand } from "./service-command.ts";
 
@@ -10,7 +11,7 @@ const OPTIONS_VARIABLE = "TULLE_DOCKER_OPTS";
 export interface DropIn {
   /** The unit's options that ours replace. */
   readonly removed: readonly DockerdOption[];
-  /** The path of the program `tulle`. */
+  /** The absolute path of the program `tulle`. */
   readonly tulle: string;
   /** See OptionChoice. */
   readonly ip6tables: boolean;
@@ -20,6 +21,7 @@ export interface DropIn {
 export function formatDropIn({ words }: ServiceCommand, { removed, tulle, ip6tables }: DropIn): string {
   const gone = new Set(removed.flatMap(({ parts }) => parts.map(({ wordIndex }) => wordIndex)));
   const kept = words.filter((_, index) => !gone.has(index)).map(({ raw }) => raw);
+  const ask = `${quoteWord(tulle)} docker-opts -c${ip6tables ? " --ip6tables" : ""} -k ${OPTIONS_VARIABLE} -d ${OPTIONS_FILE}`;
   return `# Written by "tulle docker setup"; "tulle docker unset" removes it.
 # dockerd starts once tulled has a subnet (READY), with that subnet's options.
 [Unit]
@@ -28,7 +30,8 @@ After=tulled.service
 
 [Service]
 EnvironmentFile=-${OPTIONS_FILE}
-ExecStartPre=${tulle} docker-opts -c${ip6tables ? " --ip6tables" : ""} -k ${OPTIONS_VARIABLE} -d ${OPTIONS_FILE}
+# The options of the last start are in the environment, and docker-opts would put them in front of the new ones.
+ExecStartPre=/usr/bin/env -u ${OPTIONS_VARIABLE} ${ask}
 ExecStart=
 ExecStart=${kept.join(" ")} $${OPTIONS_VARIABLE}
 `;

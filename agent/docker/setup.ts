@@ -3,9 +3,10 @@
  * Reads files and plans; writes and restarts nothing.
  */
 
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { parseSubnetEnv, readAssignments, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
+import { isProgramFile } from "../host/own-programs.ts";
 import { findCollisions, type SetupTarget } from "./collisions.ts";
 import { type DaemonSettings, editDaemonJson, parseDaemonJson } from "./daemon-json.ts";
 import { dnsServers, dnsWarning, serversOf } from "./dns.ts";
@@ -89,7 +90,10 @@ export async function planSetup(
   const ownKeys = new Set(Object.keys(settings));
   const isOwn = ({ name }: DockerdOption): boolean => ownKeys.has(name);
   const target = asked ?? (await preferredTarget(service, options.some(isOwn), paths));
-  if (target === "drop-in") requireUsable(service);
+  if (target === "drop-in") {
+    requireUsable(service);
+    requireProgram(tulle);
+  }
   const servers = serversOf(service?.arguments ?? []);
   const dns = resolvers === null || servers.length > 0 ? {} : await planDns(resolvers, paths.daemonJson);
   // The drop-in gives these options itself.
@@ -163,6 +167,12 @@ function requireUsable(service: ServiceCommand | null): void {
       `${service.name} cannot be given options (${service.obstacle}): use --into daemon-json`,
     );
   }
+}
+
+/** Docker would not start with a drop-in that calls anything else. */
+function requireProgram(tulle: string): void {
+  if (isAbsolute(tulle) && isProgramFile(tulle)) return;
+  throw new ConfigError(`--tulle "${tulle}" is wrong: give the absolute path of the program tulle`);
 }
 
 /** The command line without the options `removed`, with `added`. dockerd checks its configuration as a copy. */

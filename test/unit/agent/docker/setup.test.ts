@@ -42,6 +42,8 @@ ExecStart=/usr/sbin/dockerd -H fd:// \\
 
 let folder: string;
 let paths: SetupPaths;
+/** Any program: it is not called. */
+let tulle = process.execPath;
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "tulle-docker-"));
@@ -53,6 +55,7 @@ beforeEach(() => {
   mkdirSync(join(folder, "docker"));
   mkdirSync(join(folder, "system/docker.service.d"), { recursive: true });
   writeFileSync(paths.subnetFile, SUBNET_ENV);
+  tulle = process.execPath;
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
@@ -61,7 +64,7 @@ const writeSubnetEnv = (text: string): void => writeFileSync(paths.subnetFile, t
 
 async function plan(asked: SetupTarget | null, version: string | null = null): Promise<SetupPlan> {
   const subnet = await readSubnetFile(paths.subnetFile);
-  return await planSetup(asked, subnet, "/usr/bin/tulle", paths, async () =>
+  return await planSetup(asked, subnet, tulle, paths, async () =>
     version === null ? null : parseEngineVersion(`Docker version ${version}, build 1`),
   );
 }
@@ -264,6 +267,30 @@ describe("Docker's settings in a drop-in", () => {
     expect(old.changes.at(0)?.after).toContain("docker-opts -c --ip6tables -k TULLE_DOCKER_OPTS ");
   });
 
+  it("call the program that was named, without the options of Docker's last start", async () => {
+    writeUnit();
+    const called = (): string | undefined => /^ExecStartPre=(.*) docker-opts -c /m.exec(dropIn())?.[1];
+    await setUpDropIn();
+    expect(called()).toBe(`/usr/bin/env -u TULLE_DOCKER_OPTS ${process.execPath}`);
+    tulle = join(folder, '50% "$of" all');
+    writeFileSync(tulle, "#!/bin/sh\n", { mode: 0o755 });
+    await setUpDropIn();
+    expect(called()).toBe(`/usr/bin/env -u TULLE_DOCKER_OPTS "${folder}/50%% \\"$$of\\" all"`);
+  });
+
+  it.each([
+    ["is not there", () => join(folder, "none")],
+    ["is no file", () => folder],
+    ["cannot be run", () => paths.subnetFile],
+    ["is relative", () => "node"],
+  ])("reject a program that %s", async (_, program) => {
+    writeUnit();
+    tulle = program();
+    await expect(setUpDropIn()).rejects.toThrow(`--tulle "${tulle}" is wrong: give the absolute path`);
+    expect(() => dropIn()).toThrow("ENOENT");
+    await setUp("daemon-json");
+  });
+
   it("follow the administrator's own drop-ins in systemd's order", async () => {
     writeUnit();
     const own = (name: string, text: string): void =>
@@ -450,7 +477,7 @@ describe("Docker's DNS servers", () => {
     target: SetupTarget | null = "daemon-json",
   ): Promise<SetupPlan> {
     const subnet = await readSubnetFile(paths.subnetFile);
-    const planned = await planSetup(target, subnet, "/usr/bin/tulle", paths, async () => null, resolvers);
+    const planned = await planSetup(target, subnet, tulle, paths, async () => null, resolvers);
     for (const change of planned.changes) await applyChange(change);
     return planned;
   }

@@ -34,6 +34,21 @@ describeWithSystemd("the units under systemd", () => {
   const activeState = (): string => host.property("tulled.service", "ActiveState");
   const starts = (): number => host.run("cat", "/run/docker-starts").split("\n").length - 1;
 
+  it("let Docker start while the daemon waits for its network, where nothing was said of their order", async () => {
+    const dropIn = "/etc/systemd/system/docker.service.d/10-tulle.conf";
+    host.run("install", "-d", "/etc/systemd/system/docker.service.d");
+    host.run("ln", "-s", "/dev/null", dropIn);
+    host.systemctl("daemon-reload");
+    host.systemctl("start", "--no-block", "tulled.service", "docker.service");
+    await expect
+      .poll(() => host.property("docker.service", "ActiveState"), { timeout: 40_000 })
+      .toBe("active");
+    expect(activeState()).toBe("activating");
+    host.systemctl("stop", "docker.service", "tulled.service");
+    host.run("rm", dropIn, "/run/docker-starts");
+    host.systemctl("daemon-reload");
+  });
+
   it("wait for the network's configuration, and start Docker only then", async () => {
     host.systemctl("enable", "tulle-docker.service", "tulle-docker.path");
     host.systemctl("start", "--no-block", "docker.service");
@@ -128,6 +143,7 @@ describeWithSystemd("the units under systemd", () => {
       printf '[Service]\\nEnvironment="NET=--bridge br0"\\n' > /etc/systemd/system/service.d/10-net.conf
       printf '[Service]\\nEnvironmentFile=-/etc/default/docker-test\\n' > /run/systemd/system/docker.service.d/20.conf
       echo 'DOCKER_OPTS="--default-gateway=192.0.2.1"' > /etc/default/docker-test
+      ln -s /dev/null /run/systemd/system/docker.service.d/15-off.conf
       systemctl daemon-reload
       tulle docker setup --dry-run 2>&1 || true`;
     const said = host.run("sh", "-c", script);
@@ -142,5 +158,28 @@ describeWithSystemd("the units under systemd", () => {
     expect(host.run("tulle", "docker", "setup", "--into", "drop-in", "--dry-run")).toContain(
       "+ExecStart=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS $NET $TULLE_DOCKER_OPTS\n",
     );
+  });
+
+  it("give Docker by the drop-in the same options at each start, from this installation", () => {
+    const script = `
+      cat > /usr/local/bin/dockerd <<'PROGRAM'
+#!/bin/sh
+case $* in *--validate) exit ;; esac
+echo "$@" >> /run/docker-options
+PROGRAM
+      chmod +x /usr/local/bin/dockerd
+      printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/usr/local/bin/dockerd -H fd://\\n' \
+        > /etc/systemd/system/docker.service
+      systemctl disable tulle-docker.service tulle-docker.path
+      systemctl daemon-reload
+      tulle docker setup --into drop-in --no-names
+      for start in 1 2 3; do systemctl restart docker.service; done`;
+    host.run("sh", "-ec", script);
+    const [, gateway = ""] = /FLANNEL_SUBNET=(\S+)/.exec(subnetFile()) ?? [];
+    const options = host.run("cat", "/run/docker-options").trimEnd().split("\n");
+    const expected = expect.stringMatching(`^-H fd:// --bip=${gateway} --ip-masq=\\w+ --mtu=1450$`);
+    expect(options).toEqual([expected, expected, expected]);
+    const dropIn = host.run("cat", "/etc/systemd/system/docker.service.d/50-tulle.conf");
+    expect(dropIn).toContain("TULLE_DOCKER_OPTS /usr/bin/tulle docker-opts ");
   });
 });

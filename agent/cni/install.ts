@@ -40,6 +40,9 @@ const KEPT = ".before-tulle";
 const OWN_TARGET = /\/tulle(-cni|-linux-\w+)?$/;
 const CONFLIST = "10-flannel.conflist";
 
+/** Where Debian and Fedora install plugins (deploy/package/tree.mjs, LAYOUTS). */
+const DISTRIBUTION_FOLDERS = ["/usr/lib/cni", "/usr/libexec/cni"] as const;
+
 const ASSUMED_VERSIONS = ["0.3.1", "0.4.0", "1.0.0"];
 
 /** Holds the first lines of a launcher, up to the mark. */
@@ -134,12 +137,12 @@ function commonVersions(
 ): readonly string[] {
   let common: readonly string[] = CNI_VERSIONS;
   for (const type of chained) {
-    const plugin = join(binDir, type);
-    const supported = versionsOf(plugin) ?? ASSUMED_VERSIONS;
+    const plugin = findChained(type, binDir, warn);
+    const supported = (plugin === null ? null : versionsOf(plugin)) ?? ASSUMED_VERSIONS;
     const rest = common.filter((version) => supported.includes(version));
     if (rest.length === 0)
       throw new ConfigError(`${plugin} supports ${supported.join(", ")} only; install a newer one`);
-    if (rest.length < common.length && existsSync(plugin)) {
+    if (rest.at(-1) !== common.at(-1) && plugin !== null) {
       warn(
         `${plugin} lacks ${common.at(-1)} of the CNI specification: the configuration goes up to ${rest.at(-1)}`,
       );
@@ -147,6 +150,24 @@ function commonVersions(
     common = rest;
   }
   return common;
+}
+
+/** A chained plugin's file; null when it is not installed. Warns unless a runtime finds it beside ours. */
+function findChained(type: string, binDir: string, warn: (text: string) => void): string | null {
+  const beside = join(binDir, type);
+  if (existsSync(beside)) return beside;
+  const folder = DISTRIBUTION_FOLDERS.find((each) => existsSync(join(each, type)));
+  if (folder === undefined) {
+    warn(
+      `${beside} is missing, and no container starts without it: install it, or leave it out by --chained`,
+    );
+    return null;
+  }
+  warn(
+    `${type} is in ${folder} and not in ${binDir}: a runtime that searches one folder finds one of the two plugins; ` +
+      `if it searches ${folder}, run "tulle cni install --bin-dir ${folder}"`,
+  );
+  return join(folder, type);
 }
 
 /** What a plugin answers to VERSION; null when it is absent or does not answer. */

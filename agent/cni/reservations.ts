@@ -29,7 +29,7 @@ export async function listReserved(
   folders: ReservationFolders,
   network?: string,
 ): Promise<readonly ReservedAddress[]> {
-  const networks = network === undefined ? networksIn(folders.dataDir) : [network];
+  const networks = networksIn(folders.dataDir).filter((name) => network === undefined || name === network);
   const reserved: ReservedAddress[] = [];
   // One after another: each waits for its folder's lock.
   for (const name of networks) reserved.push(...(await reservedIn(folders, name)));

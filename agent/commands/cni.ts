@@ -1,5 +1,7 @@
 /** `tulle cni`: installs the CNI plugin, and looks after the addresses that it gave to containers. */
 
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { Command, Option } from "commander";
 import { Address } from "../../ipam/addresses/ip.ts";
 import { DEFAULT_PATHS } from "../../ipam/config/default-paths.ts";
@@ -12,6 +14,11 @@ interface IpamOptions extends ReservationFolders {
   readonly network?: string;
   readonly gone?: true;
 }
+
+type UninstallOptions = InstallOptions & ReservationFolders;
+
+/** Characters of a container's id that people read. */
+const SHORT_ID = 12;
 
 /** As flannel ships it. */
 const CHAIN = "portmap";
@@ -33,15 +40,28 @@ function installCommand({ out, err }: CommandContext): Command {
     });
 }
 
-function uninstallCommand({ out }: CommandContext): Command {
-  return withPlaces(new Command("uninstall"))
+function uninstallCommand({ out, err }: CommandContext): Command {
+  return withFolders(withPlaces(new Command("uninstall")))
     .description("remove what install wrote and restore what it replaced")
-    .action(async (options: InstallOptions) => {
+    .action(async (options: UninstallOptions) => {
       const { uninstall } = await import("../cni/install.ts");
       for (const { file, restoredFrom } of await uninstall(options)) {
         out.line(restoredFrom === null ? `removed ${file}` : `restored ${file} from ${restoredFrom}`);
       }
+      const plugin = join(options.binDir, options.name);
+      const attached = existsSync(plugin) ? [] : await attachedContainers(options);
+      if (attached.length === 0) return;
+      err.line(
+        `tulle cni uninstall: containers are still attached to ${options.network}: ${attached.join(", ")}; their ` +
+          `runtime can remove them only while a plugin is at ${plugin}: install tulle's or flannel's there`,
+      );
     });
+}
+
+/** Containers whose devices exist, by the start of their ids. */
+async function attachedContainers(options: UninstallOptions): Promise<readonly string[]> {
+  const used = (await reserved(options)).filter(({ use }) => use === "used");
+  return [...new Set(used.map(({ containerId }) => containerId.slice(0, SHORT_ID)))];
 }
 
 function withPlaces(command: Command): Command {
@@ -72,13 +92,13 @@ function ipamCommand(context: CommandContext): Command {
 }
 
 function ipamList({ out }: CommandContext): Command {
-  return withFolders(new Command("list"))
+  return withNetwork(new Command("list"))
     .description("every reserved address, its holder, and whether it is used")
     .action(async (options: IpamOptions) => out.write(formatRows(await reserved(options))));
 }
 
 function ipamCheck({ out, exitWith }: CommandContext): Command {
-  return withFolders(new Command("check"))
+  return withNetwork(new Command("check"))
     .description("addresses whose container is gone; exit code 1 when there are any")
     .action(async (options: IpamOptions) => {
       const leaked = (await reserved(options)).filter(isLeaked);
@@ -88,7 +108,7 @@ function ipamCheck({ out, exitWith }: CommandContext): Command {
 }
 
 function ipamRelease({ out }: CommandContext): Command {
-  return withFolders(new Command("release"))
+  return withNetwork(new Command("release"))
     .description("free one address, or with --gone all whose container is gone")
     .argument("[address]", "the address to free, also if its container runs")
     .option("--gone", "free what check finds")
@@ -103,8 +123,11 @@ function ipamRelease({ out }: CommandContext): Command {
 function withFolders(command: Command): Command {
   return command
     .option("--data-dir <dir>", "folder of reserved addresses", DEFAULT_PATHS.addressDir)
-    .option("--state-dir <dir>", "folder of the plugin's records", DEFAULT_PATHS.stateDir)
-    .option("--network <name>", "one network only");
+    .option("--state-dir <dir>", "folder of the plugin's records", DEFAULT_PATHS.stateDir);
+}
+
+function withNetwork(command: Command): Command {
+  return withFolders(command).option("--network <name>", "one network only");
 }
 
 async function reserved(options: IpamOptions): Promise<readonly ReservedAddress[]> {

@@ -48,6 +48,30 @@ describeAsRoot("tulle cni", () => {
     expect(existsSync(conflist())).toBe(false);
   });
 
+  it("install warns of a chained plugin that a runtime does not find beside it", () => {
+    const install = (...options: string[]): string => {
+      const words = ["cni", "install", ...places(), ...options];
+      const { status, stderr } = spawnSync(join(PROGRAMS, "tulle"), words, { encoding: "utf8" });
+      expect(status).toBe(0);
+      return stderr;
+    };
+    expect(install("--chained", "none")).toBe("");
+    const missing = `${join(host.pluginDir, "absent")} is missing, and no container starts without it`;
+    expect(install("--chained", "absent")).toContain(missing);
+    rmSync(join(host.pluginDir, "bandwidth"), { force: true });
+    const warning = /bandwidth is in (\S+) and not in (\S+):.* run "tulle cni install --bin-dir \1"/;
+    expect(warning.exec(install("--chained", "bandwidth"))?.slice(1)).toEqual([
+      expect.stringMatching(/^\/usr\/(lib|libexec)\/cni$/),
+      host.pluginDir,
+    ]);
+    writeFileSync(
+      join(host.pluginDir, "bandwidth"),
+      '#!/bin/sh\necho \'{"supportedVersions":["1.0.0","1.1.0"]}\'\n',
+      { mode: 0o755 },
+    );
+    expect(install("--chained", "bandwidth")).toBe("");
+  });
+
   it("install: the plugin serves, and the network is flannel's", () => {
     expect(tulle("install", ...places())).toBe(`wrote ${plugin()}\nwrote ${conflist()}\n`);
     const { plugins } = JSON.parse(readFileSync(conflist(), "utf8"));
@@ -125,6 +149,23 @@ describeAsRoot("tulle cni", () => {
       `${plugin()}.before-tulle is the file from before the installation`,
     );
     expect(readFileSync(plugin(), "utf8")).toBe("another plugin");
+  });
+
+  it("uninstall names the containers that need the plugin, unless the former one has come back", () => {
+    const container = host.addContainer();
+    expect(host.call("ADD", { container }).exitCode).toBe(0);
+    const uninstall = (): string => {
+      tulle("install", ...places());
+      const folders = ["--data-dir", join(host.dir, "ipam"), "--state-dir", host.stateDir];
+      const words = [`--net=${host.netns.path}`, join(PROGRAMS, "tulle"), "cni", "uninstall"];
+      return spawnSync("nsenter", [...words, ...places(), ...folders], { encoding: "utf8" }).stderr;
+    };
+    expect(uninstall()).toContain(`${container.id.slice(0, 12)}; their runtime can remove them only while`);
+    writeFileSync(plugin(), "the former plugin");
+    expect(uninstall()).toBe("");
+    rmSync(plugin());
+    expect(host.call("DEL", { container }).exitCode).toBe(0);
+    expect(uninstall()).toBe("");
   });
 
   it("install chains the plugins that were asked for, and uninstall need not be told", () => {

@@ -4,15 +4,7 @@
  */
 
 import { createHash } from "node:crypto";
-import {
-  chmodSync,
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import process from "node:process";
@@ -20,6 +12,7 @@ import { fileURLToPath } from "node:url";
 import { DESCRIPTION, MAINTAINER, SUMMARY } from "./description.mjs";
 import { OLDEST } from "./requirements.mjs";
 import { runTool } from "./run-tool.mjs";
+import { fillIn, LEAVE_RUNTIMES } from "./scripts.mjs";
 import { setTimes, stage } from "./stage.mjs";
 import { compress, LAYOUTS, packageTree } from "./tree.mjs";
 
@@ -99,7 +92,8 @@ function writeControl(folder, { entries, root, version, architecture }) {
   for (const [name, text] of Object.entries(files))
     writeFileSync(path.join(folder, name), text, { mode: 0o644 });
   for (const name of ["postinst", "prerm", "postrm"]) {
-    copyFileSync(path.join(SCRIPTS, name), path.join(folder, name));
+    const text = fillIn(readFileSync(path.join(SCRIPTS, name), "utf8"), { LEAVE: LEAVE_RUNTIMES });
+    writeFileSync(path.join(folder, name), text);
     chmodSync(path.join(folder, name), 0o755);
   }
 }

@@ -9,6 +9,7 @@ import { BUN_PARTS } from "../bun-parts.mjs";
 import { DESCRIPTION, MAINTAINER } from "./description.mjs";
 import { OLDEST } from "./requirements.mjs";
 import { runTool } from "./run-tool.mjs";
+import { fillIn, LEAVE_RUNTIMES } from "./scripts.mjs";
 import { stage } from "./stage.mjs";
 import { LAYOUTS, packageTree } from "./tree.mjs";
 
@@ -41,8 +42,10 @@ export function buildRpm(release, outDir) {
       LOADER: loader,
       GLIBC: OLDEST.glibc,
       FILES: fileList(entries),
+      // A single % would begin a macro.
+      LEAVE: LEAVE_RUNTIMES.replaceAll("%", "%%"),
     };
-    writeFileSync(spec, fill(readFileSync(SPEC, "utf8"), { ...values, ...parts }));
+    writeFileSync(spec, fillIn(readFileSync(SPEC, "utf8"), { ...values, ...parts }));
     runRpmbuild(spec, architecture, work, release);
     const name = `tulle-${version}-1.${architecture}.rpm`;
     mkdirSync(outDir, { recursive: true });
@@ -67,10 +70,6 @@ function licenceExpression(packages) {
   return ["Apache-2.0", ...new Set(single.filter((licence) => licence !== "Apache-2.0").sort())].join(
     " AND ",
   );
-}
-
-function fill(template, values) {
-  return template.replace(/@([A-Z]+)@/g, (_, name) => values[name]);
 }
 
 /** The lines of %files: with modes and owner, so that the builder's umask does not count. */

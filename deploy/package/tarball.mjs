@@ -15,6 +15,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { checksumLines } from "./checksums.mjs";
 import { OLDEST } from "./requirements.mjs";
+import { fillIn, LEAVE_RUNTIMES } from "./scripts.mjs";
 import { archive, gzip, setTimes, stage } from "./stage.mjs";
 import { LAYOUTS, packageTree, sortEntries } from "./tree.mjs";
 
@@ -54,8 +55,9 @@ export async function buildTarball(release, outDir) {
 
 function archiveEntries(release) {
   const script = readFileSync(SCRIPT, "utf8");
-  const values = { ...MACHINES[release.arch], KERNEL: OLDEST.kernel, GLIBC: OLDEST.glibc };
-  const content = Buffer.from(script.replace(/@([A-Z]+)@/g, (_, name) => values[name]));
+  const { kernel, glibc } = OLDEST;
+  const values = { ...MACHINES[release.arch], KERNEL: kernel, GLIBC: glibc, LEAVE: LEAVE_RUNTIMES };
+  const content = Buffer.from(fillIn(script, values));
   return sortEntries([
     ...packageTree({ ...release, layout: LAYOUTS.generic }),
     { path: INSTALLED_SCRIPT, content, mode: 0o755 },

@@ -158,10 +158,13 @@ remove_own_folders() {
     done
 }
 
+@LEAVE@
+
 uninstall_all() {
     [ -f "$LIST" ] || fail "nothing is installed below $PREFIX: there is no $LIST"
     # shellcheck disable=SC2086
     if is_live; then systemctl disable --now $UNITS 2>/dev/null || true; fi
+    if [ -z "$DESTDIR" ]; then leave_runtimes "$PREFIX/bin/tulle"; fi
     while read -r file; do
         rm -f "$DESTDIR$file"
         remove_own_folders "$(dirname "$file")"

@@ -58,6 +58,56 @@ describeWithDebian("the Debian package", () => {
     expect({ exitCode, out, err }).toEqual({ exitCode: 0, out: "", err: "" });
   });
 
+  it("takes Docker's drop-in and the CNI plugin back before the program goes, and names what stays", () => {
+    const { exitCode, out, err } = run(`
+      mkdir -p /run/flannel /opt/cni/bin /var/lib/tulle
+      printf 'FLANNEL_NETWORK=10.2.0.0/16\\nFLANNEL_SUBNET=10.2.54.1/24\\nFLANNEL_MTU=1450\\nFLANNEL_IPMASQ=true\\n' > /run/flannel/subnet.env
+      echo former > /opt/cni/bin/flannel
+      ip link add uplink type veth peer name lan
+      ip address add 192.0.2.1/24 dev uplink
+      ip link set uplink up
+      dpkg -i /packages/${older} >/dev/null
+      tulle docker setup --into drop-in
+      tulle cni install --bin-dir /usr/lib/cni --name tulle --no-conflist
+      tulle cni install 2>/dev/null
+      dpkg -i /packages/${newer} >/dev/null
+      readlink /opt/cni/bin/flannel /usr/lib/cni/tulle
+      echo removal
+      dpkg -r tulle 2>&1 | grep -v '^(Reading\\|^Removing\\|^Processing'
+      find /etc/systemd/system/docker.service.d /etc/cni/net.d /opt/cni/bin -type f
+      test ! -L /usr/lib/cni/tulle
+      cat /opt/cni/bin/flannel
+      echo settings
+      dpkg -i /packages/${older} >/dev/null
+      tulle docker setup --into daemon-json >/dev/null
+      tulle cni install >/dev/null 2>&1
+      echo >> /etc/cni/net.d/10-flannel.conflist
+      dpkg -r tulle 2>&1 | grep -v '^(Reading\\|^Removing\\|^Processing'
+      grep bip /etc/docker/daemon.json
+      echo purge
+      dpkg -P tulle >/dev/null
+      find /etc/docker -name 'daemon.json*'`);
+    expect({ exitCode, err }).toEqual({ exitCode: 0, err: "" });
+    const [, removal = "", settings = "", purge] = out.split(/^(?:removal|settings|purge)\n/m);
+    expect(removal.split("\n").sort()).toEqual(
+      [
+        "",
+        "/etc/systemd/system/docker.service.d/50-tulle.conf removed",
+        "restart Docker to apply it: systemctl restart docker",
+        "removed /etc/cni/net.d/10-flannel.conflist",
+        "removed /usr/lib/cni/tulle",
+        "restored /opt/cni/bin/flannel from /opt/cni/bin/flannel.before-tulle",
+        "/opt/cni/bin/flannel",
+        "former",
+      ].sort(),
+    );
+    expect(settings).toContain("/etc/docker/daemon.json stays, Docker keeps this host's subnet");
+    expect(settings).toContain('10-flannel.conflist is not as "tulle cni install" wrote it: remove it');
+    expect(settings).toContain("restored /opt/cni/bin/flannel from");
+    expect(settings).toContain('"bip": "10.2.54.1/24"');
+    expect(purge).toBe("");
+  });
+
   it("keeps settings of the administrator", () => {
     const { exitCode, out } = run(`
       dpkg -i /packages/${older} >/dev/null

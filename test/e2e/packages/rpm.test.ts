@@ -59,7 +59,7 @@ describeWithRpm("the RPM package", () => {
   it("has scripts that never stop the daemon at an upgrade", () => {
     const scripts = query("-qp", "--scripts");
     expect(scripts).toContain("systemctl --no-block restart tulled.service");
-    expect(scripts).toMatch(/"\$1" -eq 0 \].*\n.*disable --now/);
+    expect(scripts).toMatch(/"\$1" -eq 0 \].*\n.*\n.*disable --now/);
   });
 
   it("installs, upgrades, downgrades and is removed in another root", () => {
@@ -81,6 +81,9 @@ describeWithRpm("the RPM package", () => {
         ${rpm} -q tulle
         ${rpm} -U --nodeps --oldpackage "$folder/${older}"
         ${rpm} -q tulle
+        chroot "$ROOT" tulle cni install --chained none
+        ${rpm} -U --nodeps "$folder/${newer}"
+        readlink "$ROOT/opt/cni/bin/flannel"
         ${rpm} -e tulle`,
       },
     );
@@ -96,6 +99,11 @@ describeWithRpm("the RPM package", () => {
       "changed",
       expect.stringMatching(/^tulle-0\.2\.0-1\./),
       expect.stringMatching(/^tulle-0\.1\.0-1\./),
+      "wrote /opt/cni/bin/flannel",
+      "wrote /etc/cni/net.d/10-flannel.conflist",
+      "/usr/bin/tulle",
+      "removed /etc/cni/net.d/10-flannel.conflist",
+      "removed /opt/cni/bin/flannel",
       "/etc/default/tulled.rpmsave",
     ]);
   });

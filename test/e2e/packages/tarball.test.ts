@@ -60,6 +60,38 @@ describeWithDebian("the install script", () => {
     expect(lines.slice(4).filter((line) => line.includes("tulle"))).toEqual(["> /etc/default/tulled"]);
   });
 
+  it("takes back what Docker and CNI have of this installation, and of no other", () => {
+    const { exitCode, out, err } = run(`
+      mkdir -p /run/flannel /opt/cni/bin /usr/lib/cni
+      printf 'FLANNEL_NETWORK=10.2.0.0/16\\nFLANNEL_SUBNET=10.2.54.1/24\\nFLANNEL_MTU=1450\\nFLANNEL_IPMASQ=true\\n' > /run/flannel/subnet.env
+      ip link add uplink type veth peer name lan
+      ip address add 192.0.2.1/24 dev uplink
+      ip link set uplink up
+      ${script("0.1.0")}
+      ln -s ../bin/tulle /usr/local/sbin/tulle
+      tulle docker setup --into drop-in >/dev/null
+      grep -o 'TULLE_DOCKER_OPTS .* docker-opts' /etc/systemd/system/docker.service.d/50-tulle.conf
+      rm /usr/local/sbin/tulle
+      hash -r
+      tulle docker setup --into drop-in >/dev/null
+      grep -o 'TULLE_DOCKER_OPTS .* docker-opts' /etc/systemd/system/docker.service.d/50-tulle.conf
+      tulle cni install --chained none >/dev/null
+      ln -s /usr/bin/tulle /usr/lib/cni/flannel
+      /usr/local/share/tulle/install.sh --uninstall
+      readlink /usr/lib/cni/flannel
+      find /etc/systemd/system/docker.service.d /opt/cni/bin /etc/cni/net.d ! -type d`);
+    expect({ exitCode, err }).toEqual({ exitCode: 0, err: "" });
+    expect(out.trimEnd().split("\n")).toEqual([
+      "TULLE_DOCKER_OPTS /usr/local/sbin/tulle docker-opts",
+      "TULLE_DOCKER_OPTS /usr/local/bin/tulle docker-opts",
+      "/etc/systemd/system/docker.service.d/50-tulle.conf removed",
+      "restart Docker to apply it: systemctl restart docker",
+      "removed /etc/cni/net.d/10-flannel.conflist",
+      "removed /opt/cni/bin/flannel",
+      "/usr/bin/tulle",
+    ]);
+  });
+
   it("upgrades in place, keeps changed settings, and removes what the newer version lacks", () => {
     const { exitCode, out, err } = run(`
       ${script("0.1.0")}

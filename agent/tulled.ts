@@ -13,8 +13,10 @@ import { systemClock } from "../ipam/clock.ts";
 import { Faults, guarded } from "../ipam/faults.ts";
 import { type HostProfile, profileOf } from "../ipam/hosts/host-profile.ts";
 import { errorFields, type Logger } from "../ipam/log.ts";
+import { shownSettings } from "./bug-report/secrets.ts";
 import { type AgentConfig, type LoadedConfig, loadConfig, reloadConfig } from "./config/config.ts";
 import { helpText } from "./config/flag-help.ts";
+import type { Settings } from "./config/settings.ts";
 import { EngineService } from "./engines/engine-service.ts";
 import { backendAbilities } from "./host/backend-abilities.ts";
 import { Identity } from "./host/identity.ts";
@@ -125,7 +127,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
     notifier.stopping();
     descriptors.end();
   });
-  reloadOnHangup(loaded, logger, service, (next) => networks.setFirewall(next.firewall));
+  const settingsNow = reloadOnHangup(loaded, logger, service, (next) => networks.setFirewall(next.firewall));
   const watchdog = keepWatchdog(notifier, faults);
   const control = await serveControl(
     config.files.runDir,
@@ -136,6 +138,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
       "/probe-targets": () => networks.targets,
       "/events": () => events.events,
       "/docker": () => engines.status(),
+      "/settings": () => ({ pid: process.pid, settings: shownSettings(settingsNow()) }),
     },
     faults,
   );
@@ -236,12 +239,13 @@ function stopOnSignals(stop: AbortController, logger: Logger, faults: Faults, on
   }
 }
 
+/** Reads the configuration again when asked to; returns the settings in force. */
 function reloadOnHangup(
   first: LoadedConfig,
   logger: AdjustableLogger,
   service: ServiceStatus,
   apply: (config: AgentConfig) => void,
-): void {
+): () => Settings {
   let current = first;
   const reload = async (): Promise<void> => {
     const next = await loadConfig(process.argv.slice(2), process.env);
@@ -257,6 +261,7 @@ function reloadOnHangup(
       .reload(systemClock.monotonicMs(), reload)
       .catch((error: unknown) => logger.error("configuration is not applied", errorFields(error)));
   });
+  return () => current.settings;
 }
 
 function keepWatchdog(notifier: ServiceNotifier, faults: Faults): NodeJS.Timeout | undefined {

@@ -1,9 +1,11 @@
 /** Takes secrets out of text that leaves the host. Pure. */
 
-import type { StoreSettings } from "../config/config.ts";
-import type { Environment } from "../config/settings.ts";
+import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
+import type { Settings } from "../config/settings.ts";
+import type { GivenSettings } from "../terminal/command.ts";
 
 const REDACTED = "[redacted]";
+const SECRET_FLAGS = FLAG_NAMES.filter((name) => flagOf(name).isSecret);
 /** Shorter values are words that occur everywhere; what a name tells is redacted anyway. */
 const SHORTEST_SECRET = 6;
 
@@ -16,23 +18,53 @@ const FLAG_VALUE = new RegExp(`(\\s--?${SECRET_WORD}\\s+)(\\S+)`, "gi");
 const URL_PASSWORD = /(\w:\/\/[^\s/:@]*):[^\s/@]+@/g;
 const PRIVATE_KEY = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g;
 
-/** Values that are secret wherever they occur: those that the daemon was given. */
-export function knownSecrets(store: StoreSettings, environment: Environment): readonly string[] {
-  const settings = [
-    ...("password" in store ? [store.password] : []),
-    ...("token" in store ? [store.token] : []),
-    ...("httpAuth" in store ? [store.httpAuth, store.httpAuth.split(":").slice(1).join(":")] : []),
-  ];
+/**
+ * Values that are secret wherever they occur: of settings, which may come from a config file, and of all flags and
+ * variables that are given, whether or not they make a configuration.
+ */
+export function knownSecrets(settings: Settings | null, given: GivenSettings): readonly string[] {
+  const ofSettings = settings === null ? [] : SECRET_FLAGS.flatMap((name) => settings[name].texts);
   const name = new RegExp(`^${SECRET_WORD}$`, "i");
-  const variables = Object.entries(environment).flatMap(([key, value]) =>
+  const variables = Object.entries(given.environment).flatMap(([key, value]) =>
     name.test(key) && value !== undefined ? [value] : [],
   );
-  return [...settings, ...variables].filter((value) => value.length >= SHORTEST_SECRET);
+  // Of "USER:PASSWORD" the password alone may occur too.
+  return [...ofSettings, ...secretArguments(given.args), ...variables]
+    .flatMap((text) => [text, text.split(":").slice(1).join(":")])
+    .filter((value) => value.length >= SHORTEST_SECRET);
+}
+
+/** Values of secret flags: `-flag=value` and `-flag value`. */
+function secretArguments(args: readonly string[]): readonly string[] {
+  return args.flatMap((argument, index) => {
+    const [, name = "", value = args[index + 1] ?? ""] = /^--?([^=]+)(?:=(.*))?$/s.exec(argument) ?? [];
+    return (SECRET_FLAGS as readonly string[]).includes(name) ? [value] : [];
+  });
+}
+
+/** A setting as a person may see it. */
+export interface ShownSetting {
+  readonly flag: FlagName;
+  readonly values: readonly string[];
+  /** See Setting. */
+  readonly source: string;
+}
+
+/** All settings but the values of secrets. */
+export function shownSettings(settings: Settings): readonly ShownSetting[] {
+  return FLAG_NAMES.map((flag) => {
+    const { texts, source } = settings[flag];
+    const isHidden = SECRET_FLAGS.includes(flag);
+    const values = texts.map((text) => (isHidden && text !== "" ? REDACTED : redactText(text, [])));
+    return { flag, values, source };
+  });
 }
 
 /** The text without known secrets, and without what a name says is secret. */
 export function redactText(text: string, known: readonly string[]): string {
-  const masked = known.reduce((rest, secret) => rest.replaceAll(secret, REDACTED), text);
+  // The longest first: one may be a part of another.
+  const longestFirst = [...known].sort((left, right) => right.length - left.length);
+  const masked = longestFirst.reduce((rest, secret) => rest.replaceAll(secret, REDACTED), text);
   return masked
     .replace(PRIVATE_KEY, REDACTED)
     .replace(URL_PASSWORD, `$1:${REDACTED}@`)

@@ -24,6 +24,7 @@ import { askControl } from "../report/control.ts";
 import { readEvents } from "../report/event-log.ts";
 import { VERSION } from "../report/version.ts";
 import type { ArchiveEntry } from "./archive.ts";
+import type { ShownSettings } from "./reported-settings.ts";
 
 /** Longest text of one source, in UTF-16 units; of a log the end is kept. */
 const LONGEST = 8 * 1024 * 1024;
@@ -34,17 +35,21 @@ type Source = readonly [name: string, read: () => string | Promise<string>];
 
 /** Everything that can be read now, in the order of the archive. */
 export async function collectSources(
-  config: AgentConfig,
+  files: AgentConfig["files"],
+  settings: ShownSettings,
   signal: AbortSignal,
 ): Promise<readonly ArchiveEntry[]> {
   const netlink = NetlinkConnection.open();
   try {
     const entries: ArchiveEntry[] = [];
-    for (const [name, read] of [
-      ...daemonSources(config, signal),
+    const sources: readonly Source[] = [
+      ["about.txt", about],
+      ["config.json", () => toJson(settings)],
+      ...daemonSources(files, signal),
       ...kernelSources(netlink),
       ...commandSources(),
-    ]) {
+    ];
+    for (const [name, read] of sources) {
       entries.push({ name, text: await readOrExplain(read) });
     }
     return entries;
@@ -61,15 +66,15 @@ async function readOrExplain(read: Source[1]): Promise<string> {
   }
 }
 
-function daemonSources(config: AgentConfig, signal: AbortSignal): readonly Source[] {
-  const { runDir, stateDir, subnetFile } = config.files;
+function daemonSources(
+  { runDir, stateDir, subnetFile }: AgentConfig["files"],
+  signal: AbortSignal,
+): readonly Source[] {
   const ask = (route: string) => async () => {
     const limited = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
     return toJson(await askControl(runDir, route, limited));
   };
   return [
-    ["about.txt", about],
-    ["config.json", () => toJson(config)],
     ["networks.json", ask("/networks")],
     ["probe-targets.json", ask("/probe-targets")],
     [

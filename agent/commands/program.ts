@@ -16,7 +16,7 @@ import { DAEMON_SETTINGS, ownOptions, splitArguments } from "./arguments.ts";
 import { COMMANDS } from "./registry.ts";
 
 /** What the process gives to every command. */
-export type ProgramEdges = Omit<CommandContext, "config" | "exitWith">;
+export type ProgramEdges = Omit<CommandContext, "config" | "configBeside" | "exitWith">;
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -55,7 +55,7 @@ async function runCommand(args: readonly string[], edges: ProgramEdges): Promise
     const command = program.command(name).description(summary);
     if (name !== called) continue;
     const { daemonFlags = [], define } = await load();
-    define(command, { ...edges, exitWith, config: configFrom(() => daemonArguments, edges) });
+    define(command, { ...edges, exitWith, ...configFrom(() => daemonArguments, edges) });
     inheritSettings(command);
     const names = daemonFlags.length === 0 ? [] : DAEMON_SETTINGS;
     const split = splitArguments(rest, names, ownOptions(command, rest));
@@ -111,16 +111,22 @@ function newProgram({ out, err }: ProgramEdges): Command {
 function configFrom(
   args: () => readonly string[],
   { err, environment }: ProgramEdges,
-): CommandContext["config"] {
+): Pick<CommandContext, "config" | "configBeside"> {
   const load = async (): Promise<AgentConfig> => {
     const { config, warnings } = await loadGiven(parseFlags(args(), []), environment);
     for (const warning of warnings) err.line(`tulle: warning: ${warning}`);
     return config;
   };
   let config: Promise<AgentConfig> | null = null;
-  return () => {
-    config ??= load();
-    return config;
+  return {
+    config: () => {
+      config ??= load();
+      return config;
+    },
+    configBeside: async (service) => {
+      const given = new Map([...parseFlags(service.args, []), ...parseFlags(args(), [])]);
+      return loadGiven(given, { ...service.environment, ...environment });
+    },
   };
 }
 

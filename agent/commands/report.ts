@@ -3,12 +3,14 @@
 import { hostname } from "node:os";
 import { ConflictError, errorMessage, hasCode } from "../../ipam/errors.ts";
 import { writeArchive } from "../bug-report/archive.ts";
-import { knownSecrets, redactText } from "../bug-report/secrets.ts";
+import { reportedSettings } from "../bug-report/reported-settings.ts";
+import { redactText } from "../bug-report/secrets.ts";
 import { collectSources } from "../bug-report/sources.ts";
 import type { CommandModule } from "../terminal/command.ts";
 
 interface ReportOptions {
   readonly output?: string;
+  readonly serviceFile: string;
 }
 
 export const report: CommandModule = {
@@ -16,13 +18,13 @@ export const report: CommandModule = {
   define(command, context) {
     command
       .option("--output <file>", "the archive to create; default tulle-HOST-TIME.tar.gz in this folder")
-      .action(async ({ output }: ReportOptions) => {
-        const config = await context.config();
+      .option("--service-file <file>", "settings of tulled.service", "/etc/default/tulled")
+      .action(async ({ output, serviceFile }: ReportOptions) => {
         const date = new Date(context.dateMs());
         const name = `tulle-${hostname()}-${date.toISOString().replace(/[-:]|\.\d+/g, "")}`;
         const path = output ?? `${name}.tar.gz`;
-        const secrets = knownSecrets(config.store, context.environment);
-        const sources = await collectSources(config, context.signal);
+        const { files, shown, secrets } = await reportedSettings(serviceFile, context);
+        const sources = await collectSources(files, shown, context.signal);
         const entries = sources.map((one) => ({ ...one, text: redactText(one.text, secrets) }));
         await writeArchive(path, name, entries, date).catch((error: unknown) => {
           const reason = hasCode(error, "EEXIST") ? "it exists already" : errorMessage(error);

@@ -6,7 +6,7 @@
  */
 
 import type { Command } from "commander";
-import type { AgentConfig } from "../config/config.ts";
+import type { AgentConfig, LoadedConfig } from "../config/config.ts";
 import type { FlagName } from "../config/flags.ts";
 import type { Environment } from "../config/settings.ts";
 import type { Terminal } from "./terminal.ts";
@@ -20,6 +20,12 @@ export interface CommandModule {
   readonly daemonFlags?: readonly FlagName[];
   /** Adds options, subcommands and actions to the command that the program made. */
   define(command: Command, context: CommandContext): void;
+}
+
+/** Flags and variables of a daemon. */
+export interface GivenSettings {
+  readonly args: readonly string[];
+  readonly environment: Environment;
 }
 
 /** What a command may use of the process. */
@@ -38,6 +44,8 @@ export interface CommandContext {
    * Throws ConfigError.
    */
   config(): Promise<AgentConfig>;
+  /** The same with its sources, where what the service is given counts as far as this command is not given other. */
+  configBeside(service: GivenSettings): Promise<LoadedConfig>;
   /** Sets the exit code of the program; default 0. */
   exitWith(code: number): void;
 }

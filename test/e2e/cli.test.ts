@@ -83,6 +83,17 @@ describeAsRoot("the command line on a host", () => {
     expect(tulle("lease", "check", store())).toMatchObject({ status: 0, stdout: "2 leases, all in order\n" });
   });
 
+  it("reports the settings of the daemon that runs", () => {
+    const file = join(lab().directory, "report.tar.gz");
+    expect(tulle("report", "--output", file).status).toBe(0);
+    const { stdout } = spawnSync("tar", ["-xzOf", file, "--wildcards", "*/config.json"], {
+      encoding: "utf8",
+    });
+    const { from, settings } = JSON.parse(stdout);
+    expect(from).toMatch(/^the daemon that runs, process \d+$/);
+    expect(settings).toContainEqual({ flag: "ip-masq", values: ["true"], source: "flag -ip-masq" });
+  });
+
   it("examines the host before and after something is wrong with it", async () => {
     const doctor = (...args: string[]) =>
       tulle("doctor", store(), "--iface=eth0", `--state-dir=${host.stateDirectory}`, ...args);

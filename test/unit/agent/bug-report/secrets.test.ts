@@ -1,9 +1,15 @@
-import { execFileSync } from "node:child_process";
-import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { redactText } from "../../../../agent/bug-report/secrets.ts";
+import { serviceSettings } from "../../../../agent/bug-report/given-settings.ts";
+import { knownSecrets, redactText, shownSettings } from "../../../../agent/bug-report/secrets.ts";
+import { loadGiven } from "../../../../agent/config/config.ts";
+import { parseFlags } from "../../../../agent/config/flag-parser.ts";
+import { serveControl } from "../../../../agent/report/control.ts";
+import { Faults } from "../../../../ipam/faults.ts";
+import { silentLogger } from "../../../../ipam/log.ts";
 import { runCli } from "../../../support/cli.ts";
 
 const SECRET = "Hunter2-planted";
@@ -70,5 +76,77 @@ describe("tulle report", () => {
     const again = await runCli(args);
     expect(again).toMatchObject({ code: 1, out: "" });
     expect(again.err).toContain("it exists already");
+  });
+
+  /** Makes a report of the service in `directory`; `leaked` are the secrets that it holds. */
+  async function reportOf(serviceFile: string, secrets: readonly string[]) {
+    const messages = secrets.map((secret) => `${JSON.stringify({ message: `the server said ${secret}` })}\n`);
+    await writeFile(join(directory, "events.jsonl"), messages.join(""));
+    const out = await mkdtemp(join(directory, "out-"));
+    const file = join(out, "report.tar.gz");
+    const answer = await runCli(["report", "--output", file, "--service-file", serviceFile]);
+    expect(answer).toMatchObject({ code: 0, err: "" });
+    execFileSync("tar", ["-xzf", file, "-C", out, "--strip-components=1"]);
+    const texts = execFileSync("sh", ["-c", `cat "$0"/*.json* "$0"/*.txt`, out]).toString();
+    return {
+      config: JSON.parse(await readFile(join(out, "config.json"), "utf8")),
+      events: await readFile(join(out, "events.jsonl"), "utf8"),
+      leaked: secrets.filter((secret) => texts.includes(secret)),
+    };
+  }
+
+  const SERVICE_SECRETS = ["In-the-file-1", "In-the-options-2"];
+  const writeService = async (more = ""): Promise<string> => {
+    const file = join(directory, "service");
+    const options = `-iface=eth7 -consul-token ${SERVICE_SECRETS[1]} --run-dir=${directory} --state-dir=${directory}${more}`;
+    const variables = `FLANNELD_ETCD_USERNAME=root\nFLANNELD_ETCD_PASSWORD='${SERVICE_SECRETS[0]}'\n`;
+    await writeFile(file, `# of the service\n${variables}TULLED_OPTIONS="${options}"\n`);
+    return file;
+  };
+
+  it("holds the settings of a service that does not run, and none of its secrets", async () => {
+    const file = await writeService();
+    const { config, events, leaked } = await reportOf(file, SERVICE_SECRETS);
+    expect(leaked).toEqual([]);
+    expect(events.match(/\[redacted\]/g)).toHaveLength(2);
+    expect(config.from).toBe(`${file}, flags and variables of tulle report`);
+    expect(config.problems).toEqual([expect.stringContaining("no daemon runs there")]);
+    expect(config.settings).toContainEqual({ flag: "iface", values: ["eth7"], source: "flag -iface" });
+    const password = { flag: "etcd-password", values: ["[redacted]"], source: "FLANNELD_ETCD_PASSWORD" };
+    expect(config.settings).toContainEqual(password);
+  });
+
+  it("is made of a service with a wrong flag, which it names", async () => {
+    const file = await writeService(" -ifcae=eth0");
+    const { config, leaked } = await reportOf(file, []);
+    expect(config.from).toBe("flags and variables of tulle report");
+    expect(config.problems[0]).toContain("unknown flag -ifcae");
+    // The options are taken for secrets although they make no configuration.
+    expect(knownSecrets(null, serviceSettings(file) ?? { args: [], environment: {} })).toEqual(
+      expect.arrayContaining(SERVICE_SECRETS),
+    );
+    expect(leaked).toEqual([]);
+  });
+
+  it("holds the settings of the daemon that runs, and no secret of its flags and variables", async () => {
+    const secrets = ["In-a-variable-3", "In-a-flag-4", "In-its-config-5", ...SERVICE_SECRETS];
+    const file = join(directory, "config.yaml");
+    await writeFile(file, `consul-http-auth: user:${secrets[2]}\n`);
+    const { settings } = await loadGiven(parseFlags(["-iface=eth8"], []), {});
+    const words = ["-etcd-username=root", `-etcd-password=${secrets[1]}`, "--config", file];
+    const program = join(directory, "tulled");
+    await writeFile(program, "#!/bin/sh\nread line\n", { mode: 0o755 });
+    const daemon = spawn(program, words, { env: { CONSUL_HTTP_TOKEN: secrets[0] } });
+    const routes = { "/settings": () => ({ pid: daemon.pid, settings: shownSettings(settings) }) };
+    const control = await serveControl(directory, routes, new Faults(silentLogger));
+    try {
+      const { config, leaked } = await reportOf(await writeService(), secrets);
+      expect(leaked).toEqual([]);
+      expect(config.from).toBe(`the daemon that runs, process ${daemon.pid}`);
+      expect(config.settings).toContainEqual({ flag: "iface", values: ["eth8"], source: "flag -iface" });
+    } finally {
+      await control.close();
+      daemon.kill();
+    }
   });
 });

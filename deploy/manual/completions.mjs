@@ -37,6 +37,12 @@ export function bashCompletion({ commands, flags }) {
   return `# Completion of tulle for bash.
 _tulle() {
     local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} path= words= options= index
+    # In "--option=value" the sign is a word (COMP_WORDBREAKS).
+    if [[ $current == = ]]; then
+        current=
+    elif [[ $previous == = ]]; then
+        previous=\${COMP_WORDS[COMP_CWORD-2]}
+    fi
     for ((index = 1; index < COMP_CWORD; index++)); do
         case "$path\${path:+ }\${COMP_WORDS[index]}" in
 ${all
@@ -53,7 +59,11 @@ ${choicesOf(all)
   .join("\n")}
         *)
             case $previous in
-                ${valueNames(all).join("|")}) COMPREPLY=($(compgen -f -- "$current")); return ;;
+                ${valueNames(all).join("|")})
+                    # A folder gets a slash and no blank, and names are quoted.
+                    compopt -o filenames 2>/dev/null
+                    mapfile -t COMPREPLY < <(compgen -f -- "$current")
+                    return ;;
             esac
             case $path in
 ${cases.map((line) => `            ${line}`).join("\n")}
@@ -69,7 +79,7 @@ complete -F _tulle tulle
 /** zshcompsys(1). */
 export function zshCompletion({ commands, flags }) {
   const functions = states(commands, flags).map(({ path, words, options }) => {
-    const specs = options.map((option) => `        ${quote(zshOption(option))}`);
+    const specs = options.map((option) => `        ${zshOption(option)}`);
     const names = words.map(({ word, summary }) => `        ${quote(`${zshEscape(word)}:${summary}`)}`);
     const next =
       words.length > 0 ? ["        '1: :->command'", "        '*:: :->rest'"] : ["        '*: :_files'"];
@@ -142,10 +152,14 @@ function valueNames(all) {
   return [...new Set(valued.flatMap(({ names }) => names))].sort();
 }
 
+/** A long option's value may follow a "=". One with several spellings is one specification for each (brace expansion). */
 function zshOption({ names, summary, takesValue, choices }) {
   const value = choices.length > 0 ? `: :(${choices.join(" ")})` : takesValue ? ": :_files" : "";
-  const text = `[${summary.replaceAll(/([\][])/g, "\\\\$1")}]${value}`;
-  return names.length === 1 ? `${names[0]}${text}` : `(${names.join(" ")})${names[0]}${text}`;
+  const text = quote(`[${summary.replaceAll(/([\][])/g, "\\$1")}]${value}`);
+  const spellings = names.map((name) => (takesValue && name.startsWith("--") ? `${name}=` : name));
+  return names.length === 1
+    ? `${spellings[0]}${text}`
+    : `${quote(`(${names.join(" ")})`)}{${spellings.join(",")}}${text}`;
 }
 
 function zshEscape(word) {

@@ -1,7 +1,7 @@
 /** Manual pages and completions, as real shells and groff read them. */
 
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -66,7 +66,7 @@ describe("manual pages", () => {
   });
 });
 
-/** What a shell offers behind these words. zsh completes in a terminal only; its file is only parsed here. */
+/** What a shell offers behind these words. zsh completes in a terminal only. */
 const CASES: readonly (readonly [string, readonly string[]])[] = [
   ["tulle netw", ["network"]],
   ["tulle network insp", ["inspect"]],
@@ -77,11 +77,70 @@ const CASES: readonly (readonly [string, readonly string[]])[] = [
   ["tulle docker-opts --stat", []],
 ];
 
+/** As CASES, with values behind a sign; bash makes words of these itself. */
+const FISH_CASES: typeof CASES = [
+  ...CASES,
+  ["tulle leases --log-level de", ["debug"]],
+  ["tulle leases --log-level=de", ["--log-level=debug"]],
+  ["tulle net init --file=/et", ["--file=/etc/"]],
+  ["tulle net init --file /et", ["/etc/"]],
+];
+
 describe("completions", () => {
   it.each(CASES)("of bash behind %j", (line, expected) => {
     const script = `source '${join(share, "bash-completion/completions/tulle")}'
       COMP_WORDS=(${line}); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _tulle; echo "\${COMPREPLY[@]}"`;
     expect(run("bash", ["-u"], script)).toEqual({ out: `${expected.join(" ")}\n`, err: "" });
+  });
+
+  const SHELLS = {
+    bash: {
+      command: "bash --norc --noprofile -i",
+      setUp: () => `source '${join(share, "bash-completion/completions/tulle")}'`,
+    },
+    zsh: {
+      command: "zsh -f -i",
+      setUp: () =>
+        `fpath=('${join(share, "zsh/site-functions")}' $fpath); autoload -U compinit; compinit -D -u; unsetopt auto_remove_slash`,
+    },
+  } as const;
+
+  /** What a person gets who types each line in a terminal, with the tabulator at its end, and the Enter key. */
+  function typed(shell: keyof typeof SHELLS, lines: readonly string[]): readonly string[] {
+    const { command, setUp } = SHELLS[shell];
+    mkdirSync(join(share, "work/a folder"), { recursive: true });
+    const program = join(share, "work/tulle");
+    writeFileSync(program, '#!/bin/sh\necho "answer:$(printf \'<%s>\' "$@")"\n', { mode: 0o755 });
+    const input = [setUp(), ...lines.map((line) => `${line}\t`), "exit", ""].join("\n");
+    const { stdout } = spawnSync("script", ["--quiet", "--command", command, "/dev/null"], {
+      input,
+      cwd: join(share, "work"),
+      env: { ...process.env, HOME: share, TERM: "dumb", PATH: `${join(share, "work")}:${process.env.PATH}` },
+      encoding: "utf8",
+      timeout: 30_000,
+    });
+    return [...stdout.matchAll(/^answer:(.*?)\r?$/gm)].map(([, words = ""]) => words);
+  }
+
+  const shells = (["bash", "zsh"] as const).filter((shell) => !isMissing(shell) && !isMissing("script"));
+
+  it.each(shells)("of %s in a terminal take paths, and values behind a sign", (shell) => {
+    const lines: readonly (readonly [string, string])[] = [
+      ["tulle netw", "<network>"],
+      ["tulle leases --js", "<leases><--json>"],
+      ["tulle leases --log-level de", "<leases><--log-level><debug>"],
+      ["tulle leases --log-level=de", "<leases><--log-level=debug>"],
+      [`tulle net init --file ${share}/wo`, `<net><init><--file><${share}/work/>`],
+      [`tulle net init --file=${share}/wo`, `<net><init><--file=${share}/work/>`],
+      ["tulle report --output a", "<report><--output><a folder/>"],
+      ["tulle report --hel", "<report><--help>"],
+    ];
+    expect(
+      typed(
+        shell,
+        lines.map(([line]) => line),
+      ),
+    ).toEqual(lines.map(([, words]) => words));
   });
 
   it("of bash offers the values of an option that has a list of them", () => {
@@ -90,7 +149,7 @@ describe("completions", () => {
     expect(run("bash", [], script).out).toMatch(/debug info warn error/);
   });
 
-  it.skipIf(isMissing("fish")).each(CASES)("of fish behind %j", (line, expected) => {
+  it.skipIf(isMissing("fish")).each(FISH_CASES)("of fish behind %j", (line, expected) => {
     const script = `source '${join(share, "fish/vendor_completions.d/tulle.fish")}'; complete -C '${line}'`;
     const home = { HOME: share };
     const { stdout } = spawnSync("fish", ["--no-config", "-c", script], {

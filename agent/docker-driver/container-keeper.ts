@@ -48,6 +48,7 @@ export class ContainerKeeper {
       const engine = await this.#engineNetworks.list();
       for (const dockerId of this.#context.state.networks.keys()) await this.#compare(dockerId);
       this.#unjoined = this.#unjoinedNow;
+      await this.#dropForgotten(engine);
       await this.#releaseUnused(engine);
       this.#failures.succeeded();
     } catch (error) {
@@ -111,10 +112,20 @@ export class ContainerKeeper {
     if (before.length === 0) return;
     const engine = await this.#engineNetworks.read(dockerId);
     if (engine === null) return;
-    await this.#endpoints.dropMissing(before, engine);
+    await this.#endpoints.dropMissing(before, engine.endpoints);
     await this.#endpoints.learn(engine);
     const containers = new Set(engine.endpoints.map(({ container }) => container));
     for (const container of containers) if (container !== null) await this.refresh(container);
+  }
+
+  /** Endpoints of networks that the engine lost while we did not run: it tells nothing of their containers. */
+  async #dropForgotten(engine: readonly EngineNetwork[]): Promise<void> {
+    const { endpoints, networks } = this.#context.state;
+    const present = new Set(engine.map(({ dockerId }) => dockerId));
+    const forgotten = [...endpoints.values()].filter(
+      ({ dockerId }) => !networks.has(dockerId) && !present.has(dockerId),
+    );
+    await this.#endpoints.dropMissing(forgotten, []);
   }
 
   async #describe({ id, name, networks }: EngineContainer): Promise<void> {

@@ -11,7 +11,7 @@ import { MAX_NAMES } from "../../ipam/named-networks/member-codec.ts";
 import type { Member, NamedNetwork } from "../../ipam/named-networks/named-network.ts";
 import { type DriverContext, isAddressesOnly } from "./context.ts";
 import { macOfAddress, requireUnusedMac } from "./endpoint-mac.ts";
-import { decodeNetwork, decodeNetworks, type EngineNetwork } from "./engine-model.ts";
+import { decodeNetwork, decodeNetworks, type EngineEndpoint, type EngineNetwork } from "./engine-model.ts";
 import { lanAddresses } from "./lan-addresses.ts";
 import type { NetworkId } from "./network-id.ts";
 import type { DockerNetwork, EndpointRecord } from "./records.ts";
@@ -232,7 +232,7 @@ export class Endpoints {
     for (const { dockerId } of dockers) {
       const joined = state.endpointsOf(dockerId).filter(({ isJoined }) => isJoined);
       const engine = await this.askEngine(dockerId);
-      if (engine !== null) await this.dropMissing(joined, engine);
+      if (engine !== null) await this.dropMissing(joined, engine.endpoints);
     }
   }
 
@@ -254,9 +254,9 @@ export class Endpoints {
     }
   }
 
-  /** Removes those of `joined` that `engine`, which was read after they joined, does not list. */
-  async dropMissing(joined: readonly EndpointRecord[], engine: EngineNetwork): Promise<void> {
-    const listed = new Set(engine.endpoints.map(({ endpoint }) => endpoint));
+  /** Removes those of `joined` that the engine, which was asked after they joined, does not list. */
+  async dropMissing(joined: readonly EndpointRecord[], present: readonly EngineEndpoint[]): Promise<void> {
+    const listed = new Set(present.map(({ endpoint }) => endpoint));
     for (const record of joined) {
       if (listed.has(record.endpoint)) continue;
       this.#context.logger.info("endpoint without a container removed", {

@@ -158,6 +158,28 @@ describe("a network that is gone", () => {
   });
 });
 
+it("a network that the engine lost while we did not run takes its containers and addresses along", async () => {
+  await create();
+  const { id } = await published(one);
+  await one.engine.run("a", "blue");
+  const lost = one.engine.network("blue").id;
+  await one.stopDriver();
+  one.engine.containers.clear();
+  one.engine.networks.clear();
+  await one.startDriver();
+  await eventually(() => one.driver.status().engineProblem === null);
+  const known = () => one.driver.status().networks.map(({ dockerId }) => dockerId);
+  for (const name of ["red", "green"]) await one.engine.create(name, { ipamDriver: "tulle" });
+  await eventually(() => !known().includes(lost));
+  // Its events are followed again, so that everything is compared.
+  await one.engine.kill();
+  await one.engine.start();
+  await eventually(() => one.links.present.size === 0);
+  await eventually(() => one.given(id).length === 0);
+  const members = () => [...(two.feed.view.members.get(id)?.values() ?? [])].flatMap((each) => each.members);
+  await eventually(() => members().length === 0);
+});
+
 it("a pool whose network was published a moment ago waits for the view", async () => {
   const id = "a".repeat(32) as NetworkId;
   const subnet = Prefix.parse("10.9.0.0/24");

@@ -152,6 +152,18 @@ describeWithDocker("requests to the plugin socket", (engines) => {
     });
   });
 
+  it("a pool for a network that is never created does not get the next one with its subnet", async () => {
+    await leavingNothing(async () => {
+      await call("IpamDriver.RequestPool", { Pool: "10.6.0.0/24" });
+      create(docker, "net6", "--subnet", "10.6.0.0/24", "--gateway", "10.6.0.254");
+      const run = (...options: readonly string[]) =>
+        outcomeOf(docker, "run", "--rm", "--network", "net6", ...options, "box", "ip", "address");
+      expect(run().text).toMatch(/inet 10\.6\.0\.\d+\/24/);
+      expect(run("--ip", "10.6.0.77").text).toContain("inet 10.6.0.77/24");
+      docker.docker("network", "rm", "net6");
+    });
+  });
+
   it("malformed bodies of every method", async () => {
     await leavingNothing(async () => {
       const methods = [

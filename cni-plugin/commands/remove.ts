@@ -47,15 +47,14 @@ export async function removeAttachment(call: Call, removal: Removal, list: ListR
 
 /**
  * The plugin bridge masquerades by rules of its own, which only it finds, by the addresses of the interface. What tulle
- * made has its port, and names the tool of its rules in its record.
+ * made has a port of its name.
  */
 function mayHaveOthersRules(
   network: string,
-  { attachment, delegate, isRecorded, netns }: Removal,
+  { attachment, isRecorded, netns }: Removal,
   { rules }: RemovalPlan,
 ): boolean {
-  if (rules.masquerade === null || delegate.ipMasqBackend !== undefined) return false;
-  return isRecorded && netns !== null && !hasPort(network, attachment);
+  return rules.masquerade !== null && isRecorded && netns !== null && !hasPort(network, attachment);
 }
 
 async function isRemovedByDelegate(

@@ -12,7 +12,10 @@ import { withLock } from "./lock.ts";
 
 /** Linux: a new random UUID at every boot. */
 const BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id";
-/** proc(5): its line `btime` is when the system booted, in seconds since 1970. */
+/**
+ * proc(5): its line `btime` is when the system booted, in seconds since 1970, by the clock as it is now. Where the clock
+ * was set forward after the boot, files made before that look older than the boot.
+ */
 const STAT_FILE = "/proc/stat";
 
 /** Reads nothing yet. With `sync`, reservations are on the disk once that has finished. */

@@ -310,7 +310,9 @@ describeAsRoot("tulle-cni and the reference plugins agree", () => {
   });
 
   itWithPlugins("bullseye")("on rules of ipMasq that flannel's bridge made before the change-over", () => {
-    const config = { cniVersion: "0.4.0", delegate: { hairpinMode: true, isDefaultGateway: true } };
+    // The bridge of that suite does not know ipMasqBackend and makes rules of iptables.
+    const delegate = { hairpinMode: true, isDefaultGateway: true, ipMasqBackend: "nftables" };
+    const config = { cniVersion: "0.4.0", delegate };
     const host = new CniHost("oracle");
     try {
       host.writeSubnetEnv([...SUBNET_ENV.v4, "FLANNEL_MTU=1450", "FLANNEL_IPMASQ=false"]);

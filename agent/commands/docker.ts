@@ -20,7 +20,7 @@ import { bridgeFindings, DOCKER_BRIDGE, isBridgeElsewhere, settingFindings } fro
 import { planSetup, planUnset, readSubnetFile, type SetupPaths } from "../docker/setup.ts";
 import { formatDiff } from "../docker/text-diff.ts";
 import { validate } from "../docker/validate.ts";
-import { calledPath } from "../host/own-programs.ts";
+import { lastingPath } from "../host/own-programs.ts";
 import { isNameServerThere } from "../names/probe.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
 
@@ -85,7 +85,7 @@ async function setUp(options: DockerOptions, context: CommandContext): Promise<v
   const { changes, warnings, start } = await planSetup(
     options.into ?? null,
     subnet,
-    options.tulle ?? calledPath(context.environment.PATH ?? ""),
+    options.tulle ?? lastingPath(context.environment.PATH ?? ""),
     paths,
     readEngineVersion,
     resolvers,

@@ -19,15 +19,17 @@ export function commandOf(program: "tulle" | "tulled"): readonly string[] {
 }
 
 /**
- * The path by which this program was called, which stays when an upgrade moves its file behind a link; else its file.
- * `searchPath` is PATH.
+ * The path of this program that stays over an upgrade: of a file outside of PATH, which is `searchPath`, the link by which
+ * it was called; else the file.
  */
-export function calledPath(searchPath: string): string {
-  // sh gives a script its whole path; of the executable it gives only the word that was typed.
+export function lastingPath(searchPath: string): string {
+  // sh gives a script its whole path; to the executable it gives only the word that was typed.
   if (!isExecutable) return resolve(process.argv[1] ?? "");
+  const folders = searchPath.split(delimiter);
+  if (folders.includes(dirname(process.execPath))) return process.execPath;
   const called = process.argv0;
-  const folders = called.includes("/") ? [""] : searchPath.split(delimiter);
-  return folders.map((folder) => resolve(folder, called)).find(isThisProgram) ?? process.execPath;
+  const places = called.includes("/") ? [resolve(called)] : folders.map((folder) => resolve(folder, called));
+  return places.find(isThisProgram) ?? process.execPath;
 }
 
 function isThisProgram(file: string): boolean {

@@ -68,27 +68,26 @@ describeWithDebian("the install script", () => {
       ip address add 192.0.2.1/24 dev uplink
       ip link set uplink up
       ${script("0.1.0")}
-      ln -s ../bin/tulle /usr/local/sbin/tulle
-      tulle docker setup --into drop-in >/dev/null
-      grep -o 'TULLE_DOCKER_OPTS .* docker-opts' /etc/systemd/system/docker.service.d/50-tulle.conf
-      rm /usr/local/sbin/tulle
-      hash -r
-      tulle docker setup --into drop-in >/dev/null
+      ln -s /usr/local/bin /usr/local/same
+      PATH=/usr/local/same:$PATH tulle docker setup --into drop-in >/dev/null
+      cp /usr/local/bin/tulle /opt/tulle-of-today
+      ln -s /opt/tulle-of-today /opt/tulle
+      /opt/tulle docker setup --into drop-in --dry-run | grep -o 'TULLE_DOCKER_OPTS .* docker-opts' | tail -n 1
       grep -o 'TULLE_DOCKER_OPTS .* docker-opts' /etc/systemd/system/docker.service.d/50-tulle.conf
       tulle cni install --chained none >/dev/null
-      ln -s /usr/bin/tulle /usr/lib/cni/flannel
+      ln -s /opt/tulle /usr/lib/cni/flannel
       /usr/local/share/tulle/install.sh --uninstall
       readlink /usr/lib/cni/flannel
       find /etc/systemd/system/docker.service.d /opt/cni/bin /etc/cni/net.d ! -type d`);
     expect({ exitCode, err }).toEqual({ exitCode: 0, err: "" });
     expect(out.trimEnd().split("\n")).toEqual([
-      "TULLE_DOCKER_OPTS /usr/local/sbin/tulle docker-opts",
+      "TULLE_DOCKER_OPTS /opt/tulle docker-opts",
       "TULLE_DOCKER_OPTS /usr/local/bin/tulle docker-opts",
       "/etc/systemd/system/docker.service.d/50-tulle.conf removed",
       "restart Docker to apply it: systemctl restart docker",
       "removed /etc/cni/net.d/10-flannel.conflist",
       "removed /opt/cni/bin/flannel",
-      "/usr/bin/tulle",
+      "/opt/tulle",
     ]);
   });
 

@@ -31,6 +31,8 @@ export interface Ending {
 export interface Explanation {
   readonly steps: readonly Step[];
   readonly end: Ending;
+  /** What may change the outcome, in the order in which the packet meets it; the end's text names it too. */
+  readonly doubts: readonly string[];
 }
 
 /** Ends the way of the packet; caught where the explanation is put together. */

@@ -36,7 +36,8 @@ export function explain(scene: Scene, request: Request): Explanation {
     follow(scene, request);
   } catch (error) {
     if (!(error instanceof WayEnded)) throw error;
-    return { steps: steps.all, end: withDoubts(error.ending, steps.doubts) };
+    const { doubts } = steps;
+    return { steps: steps.all, end: withDoubts(error.ending, doubts), doubts };
   }
 }
 

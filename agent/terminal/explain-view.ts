@@ -9,17 +9,18 @@ const STYLES: Readonly<Record<StepState, Style | null>> = { ok: null, doubt: "ye
 const SUBJECT_WIDTH = 12;
 
 /** A heading, a line for each step, and where it ends and why as the last line. */
-export function formatExplanation(heading: string, { steps, end }: Explanation, terminal: Terminal): string {
+export function formatExplanation(heading: string, explanation: Explanation, terminal: Terminal): string {
+  const { steps, end } = explanation;
   const lines = steps.map(({ subject, text, state }) => {
     const style = STYLES[state];
     const shown = escapeText(text, SENTENCE_LIMIT - SUBJECT_WIDTH);
     return `  ${escapeText(subject).padEnd(SUBJECT_WIDTH)}${style === null ? shown : terminal.style(style, shown)}\n`;
   });
-  return `${terminal.style("bold", heading)}\n${lines.join("")}\n${terminal.style(endStyle(end), endLine(end))}\n`;
+  return `${terminal.style("bold", heading)}\n${lines.join("")}\n${terminal.style(endStyle(explanation), endLine(end))}\n`;
 }
 
-function endStyle({ outcome }: Ending): Style {
-  if (outcome === "delivered" || outcome === "leaves") return "green";
+function endStyle({ end: { outcome }, doubts }: Explanation): Style {
+  if (outcome === "delivered" || outcome === "leaves") return doubts.length === 0 ? "green" : "yellow";
   return outcome === "unknown" ? "yellow" : "red";
 }
 

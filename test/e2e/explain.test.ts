@@ -172,7 +172,9 @@ describeWithEtcd("explaining a way over VXLAN", () => {
       );
     const [from = "", to = ""] = [ways.from.addresses[6], ways.to.addresses[6]];
     expect(explainOn(net.host(1), from, to).end).toMatchObject({ outcome: "leaves", cause: null });
-    expect(ways.explain().end).toMatchObject({ outcome: "dropped", cause: "tunnel-filtered" });
+    await expect
+      .poll(() => ways.explain().end)
+      .toMatchObject({ outcome: "dropped", cause: "tunnel-filtered" });
     ways.undo = () => undefined;
     undo();
     await net
@@ -228,9 +230,12 @@ describeWithEtcd("explaining a way over VXLAN", () => {
     const silent = ways.own.replace(/0$/, "99");
     const end = () => explainOn(net.host(1), "host", silent).end;
     expect(() => net.host(1).run("ping", "-c1", "-W2", silent)).toThrow();
-    expect(end()).toMatchObject({ outcome: "dropped", cause: null });
-    expect(end().text).toContain(`nothing answers for ${silent} on docker0`);
-    expect(end().remedy).toMatch(/^start the container/);
+    // Once: the kernel forgets such an entry soon where its table, which all namespaces share, has many.
+    expect(end()).toMatchObject({
+      ...{ outcome: "dropped", cause: null },
+      text: expect.stringContaining(`nothing answers for ${silent} on docker0`),
+      remedy: expect.stringMatching(/^start the container/),
+    });
     ways.inject({ commands: ["ip link set docker0 down"], undo: ["ip link set docker0 up"] });
     expect(end()).toMatchObject({ outcome: "dropped", cause: "bridge-down" });
     // In IPv6 the bridge has no address any more, nor when it is up again.

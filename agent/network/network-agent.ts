@@ -192,11 +192,10 @@ export class NetworkAgent {
 
   /** A method of its own: one that waits for the network's end would keep the listing until then. */
   async #beginJoined(messages: AsyncIterator<StoreMessage>, signal: AbortSignal): Promise<JoinedNetwork> {
-    const { listing, networkConfig } = await waitForNetworkConfig(
-      this.#store,
-      messages,
-      this.#runtime.logger,
-    );
+    const found = await waitForNetworkConfig(this.#store, messages, this.#runtime, signal);
+    const { listing, networkConfig } = found;
+    // The watch of this joining reports its own failures only, and the end of the former one is none.
+    if (this.#outage.reason !== null) this.#noteStore({ isFollowed: true });
     const joined = await this.#join(networkConfig, listing, signal);
     this.#joined = joined;
     this.#wasJoined = true;

@@ -3,50 +3,56 @@
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
-import type { Logger } from "../../ipam/log.ts";
-import type { NetworkStore, StoreListing, StoreMessage } from "../../ipam/stores/contracts.ts";
-
-const LIST_TIMEOUT_MS = 30_000;
+import { FailureSeries } from "../../ipam/log.ts";
+import { retryPatiently } from "../../ipam/retry.ts";
+import type { LeaseFeed, NetworkStore, StoreListing, StoreMessage } from "../../ipam/stores/contracts.ts";
+import type { Runtime } from "./runtime.ts";
 
 export interface FirstListing {
   readonly listing: StoreListing;
   readonly networkConfig: NetworkConfig;
 }
 
-/** Takes messages until one leads to a valid configuration. Throws ConfigError when they end before. */
+/**
+ * Takes messages until one leads to a valid configuration. Throws ConfigError when they end before, and StoreError where
+ * the store does not answer and a retry would not help.
+ */
 export async function waitForNetworkConfig(
-  store: NetworkStore,
+  { description, feed }: Pick<NetworkStore, "description"> & { readonly feed: Pick<LeaseFeed, "list"> },
   messages: AsyncIterator<StoreMessage>,
-  logger: Logger,
+  runtime: Pick<Runtime, "clock" | "random" | "logger">,
+  signal: AbortSignal,
 ): Promise<FirstListing> {
+  const { logger } = runtime;
+  const failures = new FailureSeries(logger, "leases cannot be listed yet", "leases can be listed now");
   let said: string | null = null;
   for (;;) {
     const { value: message, done } = await messages.next();
     if (done) throw new ConfigError("stopped before the network had a configuration");
-    const text = configTextIn(message);
-    if (text === undefined) continue;
-    let problem = `there is none; write it with "tulle net init" or to <prefix>/config`;
-    if (text !== null) {
-      try {
-        const networkConfig = parseNetworkConfig(text);
-        return { networkConfig, listing: await completeListing(store, message) };
-      } catch (error) {
-        problem = errorMessage(error);
-      }
-    }
-    if (problem !== said)
-      logger.warn("waiting for a network configuration", { store: store.description, problem });
-    said = problem;
+    if (!hasConfig(message)) continue;
+    const listing =
+      message.type === "list"
+        ? message
+        : await retryPatiently(() => feed.list(signal), { ...runtime, failures }, signal);
+    const found = readConfig(listing);
+    if (typeof found !== "string") return { listing, networkConfig: found };
+    if (found !== said)
+      logger.warn("waiting for a network configuration", { store: description, problem: found });
+    said = found;
   }
 }
 
-async function completeListing(store: NetworkStore, message: StoreMessage): Promise<StoreListing> {
-  return message.type === "list" ? message : await store.feed.list(AbortSignal.timeout(LIST_TIMEOUT_MS));
+/** Whether the message says what the configuration is. */
+function hasConfig(message: StoreMessage): boolean {
+  return message.type === "list" || message.changes.some(({ type }) => type === "config");
 }
 
-/** The configuration that a message carries: undefined when it says nothing of it. */
-function configTextIn(message: StoreMessage): string | null | undefined {
-  if (message.type === "list") return message.config;
-  const change = message.changes.findLast((candidate) => candidate.type === "config");
-  return change?.type === "config" ? change.value : undefined;
+/** The configuration, or one sentence on what is missing or wrong. */
+function readConfig({ config }: StoreListing): NetworkConfig | string {
+  if (config === null) return `there is none; write it with "tulle net init" or to <prefix>/config`;
+  try {
+    return parseNetworkConfig(config);
+  } catch (error) {
+    return errorMessage(error);
+  }
 }

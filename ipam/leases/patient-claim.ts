@@ -1,13 +1,11 @@
 /** Acquires a lease however long that takes. */
 
-import { Backoff, type Clock } from "../clock.ts";
-import { ConfigError, TulleError } from "../errors.ts";
+import type { Clock } from "../clock.ts";
+import { ConfigError } from "../errors.ts";
 import { FailureSeries, type Logger } from "../log.ts";
+import { retryPatiently } from "../retry.ts";
 import type { LeaseFeed, StoreListing } from "../stores/contracts.ts";
 import type { ClaimRequest, LeaseClaimer, Membership } from "./claimer.ts";
-
-const RETRY_FIRST_MS = 500;
-const RETRY_MAX_MS = 30_000;
 
 export interface PatientClaimOptions {
   readonly claimer: Pick<LeaseClaimer, "acquire">;
@@ -30,21 +28,13 @@ export async function acquirePatiently(
   signal: AbortSignal,
 ): Promise<Membership> {
   const failures = new FailureSeries(logger, "network cannot be joined yet", "network can be joined now");
-  const backoff = new Backoff({ baseMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS, random });
-  let current: StoreListing | null = listing;
-  for (;;) {
-    try {
-      current ??= await listAgain(feed, request, signal);
-      const membership = await claimer.acquire(request, current, signal);
-      failures.succeeded({ key: membership.entry.key });
-      return membership;
-    } catch (error) {
-      if (!(error instanceof TulleError && error.retryable)) throw error;
-      failures.failed(error);
-    }
-    await clock.sleep(backoff.nextMs(), signal);
-    current = null;
-  }
+  let first: StoreListing | null = listing;
+  const attempt = async (): Promise<Membership> => {
+    const current = first ?? (await listAgain(feed, request, signal));
+    first = null;
+    return await claimer.acquire(request, current, signal);
+  };
+  return await retryPatiently(attempt, { clock, random, failures }, signal);
 }
 
 async function listAgain(

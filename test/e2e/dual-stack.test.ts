@@ -6,6 +6,7 @@ import process from "node:process";
 import { expect, it, onTestFinished } from "vitest";
 import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";
 import { missingConsul, startConsul } from "../support/consul.ts";
+import { cutOff } from "../support/cut.ts";
 import {
   type Container,
   createLab,
@@ -331,6 +332,18 @@ describeWithEtcd("a network that gets IPv6, and loses it again", () => {
     expect(await host.daemon.status()).toMatchObject({ isReady: true });
     host.run("ip", "address", "add", "fd00:50::77/64", "dev", "eth0", "nodad");
     await expect.poll(() => host.subnetFileText(), { timeout: 10_000 }).toContain("FLANNEL_IPV6_SUBNET");
+  });
+
+  it("says nothing of an outage of the store that ended with the change", async () => {
+    const { daemon, netns } = net.host(2);
+    const restore = cutOff(netns);
+    const problems = async () => (await daemon.status())?.problems.join() ?? "";
+    await expect.poll(problems, { timeout: 30_000 }).toContain("out of reach");
+    net.putConfig(ONLY_IPV4);
+    restore();
+    await expect.poll(() => net.host(2).subnetFileText(), { timeout: 20_000 }).not.toContain("IPV6_SUBNET");
+    await daemon.until(({ isReady }) => isReady, "is ready");
+    await expect.poll(problems, { timeout: 5_000 }).not.toContain("out of reach");
   });
 });
 

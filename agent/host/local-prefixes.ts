@@ -6,17 +6,27 @@ import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
 import { type Address, Prefix } from "../../ipam/addresses/ip.ts";
 import { type LocalPrefix, localAddress } from "../../ipam/addresses/local-prefixes.ts";
 import type { HostLink, HostRoute, HostSnapshot } from "./host-snapshot.ts";
-import { leadsOut } from "./uplink.ts";
+import { isCard, leadsOut } from "./uplink.ts";
 
 type Links = ReadonlyMap<number, HostLink>;
+
+/** Which devices may be those of this host's containers. */
+interface ContainerDevices {
+  readonly bridges: ReadonlySet<HostLink>;
+  /**
+   * The prefixes whose first address a virtual device has, by its index: `9 10.2.7.0/24`. A dummy, a port of Open vSwitch, a
+   * tap of a virtual machine or a macvlan beside containers.
+   */
+  readonly gateways: ReadonlySet<string>;
+}
 
 /** Addresses, links, routes and gateways of the host, and the addresses of the lease store that are known. */
 export function localPrefixes(host: HostSnapshot, store: readonly Address[]): readonly LocalPrefix[] {
   const links = new Map(host.links.map((link) => [link.index, link]));
-  const ofContainers = new Set(host.links.filter((link) => isBridge(link) && !leadsOut(link, host, store)));
+  const devices = containerDevices(host, store);
   return [
-    ...addressesOf(host, links, ofContainers),
-    ...host.routes.flatMap((route) => ofRoute(route, links, ofContainers)),
+    ...addressesOf(host, links, devices),
+    ...host.routes.flatMap((route) => ofRoute(route, links, devices)),
     ...store.map((address) => localAddress(address, "store", "the lease store")),
   ];
 }
@@ -45,10 +55,25 @@ export function withoutDataPath(
   };
 }
 
+function containerDevices(host: HostSnapshot, store: readonly Address[]): ContainerDevices {
+  const inside = host.links.filter((link) => !leadsOut(link, host, store));
+  const virtual = new Set(inside.filter((link) => !isCard(link)).map(({ index }) => index));
+  const gateways = host.addresses.flatMap(({ interfaceIndex, address, length }) => {
+    const prefix = Prefix.of(address, length);
+    const isFirst = address.value === prefix.base.value + 1n;
+    return virtual.has(interfaceIndex) && isFirst ? [gatewayKey(interfaceIndex, prefix)] : [];
+  });
+  return { bridges: new Set(inside.filter(isBridge)), gateways: new Set(gateways) };
+}
+
+function gatewayKey(interfaceIndex: number, prefix: Prefix): string {
+  return `${interfaceIndex} ${prefix}`;
+}
+
 function addressesOf(
   { addresses }: HostSnapshot,
   links: Links,
-  ofContainers: ReadonlySet<HostLink>,
+  { bridges, gateways }: ContainerDevices,
 ): LocalPrefix[] {
   return addresses.flatMap(({ interfaceIndex, address, length }) => {
     const link = links.get(interfaceIndex);
@@ -57,8 +82,9 @@ function addressesOf(
     // What is in a VRF has tables of its own: the same addresses may have another meaning there.
     if (links.get(link.masterIndex ?? -1)?.type === "vrf") return [];
     const prefix = Prefix.of(address, length);
-    const own = { ...localAddress(address, "address", link.name), mayBeContainers: ofContainers.has(link) };
-    return [own, { ...own, prefix, kind: "link" as const }];
+    const own = { ...localAddress(address, "address", link.name), mayBeContainers: bridges.has(link) };
+    const hasGateway = gateways.has(gatewayKey(interfaceIndex, prefix));
+    return [own, { ...own, prefix, kind: "link" as const, hasGateway }];
   });
 }
 
@@ -69,7 +95,7 @@ function addressesOf(
 function ofRoute(
   { destination, type, outputIndex, gateway, protocol }: HostRoute,
   links: Links,
-  ofContainers: ReadonlySet<HostLink>,
+  { bridges, gateways }: ContainerDevices,
 ): LocalPrefix[] {
   const link = outputIndex === null ? undefined : links.get(outputIndex);
   const isOverlay = protocol === ROUTE_PROTOCOL || (link !== undefined && isOverlayDevice(link.name));
@@ -80,8 +106,10 @@ function ofRoute(
     gateway === null || gateway.isLinkLocal ? [] : [localAddress(gateway, "gateway", `a gateway${device}`)];
   if (destination.length === 0) return router;
   const origin = link === undefined ? "a route" : `a route by ${link.name}`;
-  const mayBeContainers = link !== undefined && ofContainers.has(link);
-  return [{ prefix: destination, kind: "route", origin, gateway, mayBeContainers }, ...router];
+  const mayBeContainers = link !== undefined && bridges.has(link);
+  const hasGateway =
+    outputIndex !== null && gateway === null && gateways.has(gatewayKey(outputIndex, destination));
+  return [{ prefix: destination, kind: "route", origin, gateway, mayBeContainers, hasGateway }, ...router];
 }
 
 /** An address of a bridge. */

@@ -29,3 +29,8 @@ function hasCard(bridge: HostLink, { links }: HostSnapshot): boolean {
     ({ masterIndex, type }) => masterIndex === bridge.index && !["veth", "tun"].includes(type),
   );
 }
+
+/** A network card, or a VLAN or bond on one: other hosts may be on its segment. */
+export function isCard({ type }: HostLink): boolean {
+  return ["", "vlan", "bond", "team"].includes(type);
+}

@@ -2,7 +2,7 @@
 
 import { type Address, Prefix } from "../../ipam/addresses/ip.ts";
 import type { HostLink, HostSnapshot } from "../host/host-snapshot.ts";
-import { leadsOut } from "../host/uplink.ts";
+import { isCard, leadsOut } from "../host/uplink.ts";
 import { NAME_SERVER } from "./name-server-address.ts";
 
 export interface LocalSources {
@@ -15,9 +15,6 @@ export interface LocalSources {
 const NOWHERE: LocalSources = { interfaces: [], prefixes: [] };
 
 export { NOWHERE as NO_SOURCES };
-
-/** Network cards, VLANs and bonds as ports make a bridge lead out of the host. */
-const OUTER_PORTS: ReadonlySet<string> = new Set(["", "vlan", "bond", "team"]);
 
 /** A bridge with a default route, or with a network card as a port, is an uplink: other hosts are on it. */
 export function localSources(host: HostSnapshot): LocalSources {
@@ -42,5 +39,5 @@ export function isLocalSource({ prefixes }: LocalSources, source: Address): bool
 
 function isUplink(bridge: HostLink, host: HostSnapshot): boolean {
   const ports = host.links.filter(({ masterIndex }) => masterIndex === bridge.index);
-  return leadsOut(bridge, host, []) || ports.some(({ type }) => OUTER_PORTS.has(type));
+  return leadsOut(bridge, host, []) || ports.some(isCard);
 }

@@ -20,6 +20,11 @@ export interface LocalPrefix {
   readonly gateway: Address | null;
   /** True where a bridge of this host's containers can be the reason: the subnet that it had may be leased again. */
   readonly mayBeContainers: boolean;
+  /**
+   * True where a virtual device of this host has the first address of the prefix, as the gateway of containers has: if the
+   * prefix is this host's subnet, they are its containers.
+   */
+  readonly hasGateway?: boolean;
 }
 
 /** The first and the last address of a range. */
@@ -57,14 +62,15 @@ export class LocalPrefixes {
   }
 
   /**
-   * What overlaps the subnets of this host, beyond its own containers' bridges, routes inside them, and single addresses of
-   * its own: a device of an administrator's overlay may have one, and the host reaches it in any case.
+   * What overlaps the subnets of this host, beyond the bridges and gateways of its own containers, routes inside them, and
+   * single addresses of its own: a device of an administrator's overlay may have one, and the host reaches it in any case.
    */
   overlappingOwn(subnets: PerFamily<Prefix>): LocalPrefix | null {
     for (const [, subnet] of entriesOf(subnets)) {
       for (const local of this.#index.findAll(subnet)) {
         const isInside = subnet.contains(local.prefix) && (local.mayBeContainers || isOwnAddress(local));
-        if (!isInside) return local;
+        const isOfContainers = local.hasGateway && local.prefix.equals(subnet);
+        if (!isInside && !isOfContainers) return local;
       }
     }
     return null;

@@ -83,6 +83,18 @@ describeWithEtcd("a lease over what a host reaches without the network", () => {
     expect(tulle(host, net.flags, "doctor")).toContain(`our lease ${own}.0-24 overlaps`);
   });
 
+  it("is none over the gateway of this host's own containers, whatever device has it", async () => {
+    const host = net.host(1);
+    const gateway = `${host.subnetEnv().subnets[4]?.address}`;
+    host.netns.exec("ip", ["tuntap", "add", "tap0", "mode", "tap"]);
+    host.netns.ip(`address add ${gateway}/24 dev tap0`, "link set tap0 up");
+    await host.daemon.kill();
+    await host.daemon.start(...net.flags);
+    const status = await host.daemon.until(({ isReady }) => isReady, "is ready");
+    expect(status.problems.join()).not.toContain("tap0");
+    expect(`${host.subnetEnv().subnets[4]?.address}`).toBe(gateway);
+  });
+
   it("has an address of this host's containers, and is rejected by name", async () => {
     const host = net.host(1);
     const gateway = `${host.subnetEnv().subnets[4]?.address}`;

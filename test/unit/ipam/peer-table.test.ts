@@ -388,6 +388,16 @@ describe("what this host reaches without the network", () => {
     expect(table.ownObstacle).toMatch(/our lease 10\.2\.1\.0-24 overlaps 10\.2\.1\.128\/25 \(eth1\)/);
   });
 
+  it("is not our own subnet on another device of our containers, but is a part of it there", () => {
+    const gateway = { origin: "dummy0", hasGateway: true };
+    const { table } = peerTableLab({ local: [lan("10.2.1.0/24", gateway)] });
+    expect(table.ownObstacle).toBeNull();
+    for (const other of ["10.2.1.0/25", "10.2.0.0/23"]) {
+      table.reconfigure({ local: [lan(other, gateway)] });
+      expect(table.ownObstacle).toContain(`overlaps ${other} (dummy0)`);
+    }
+  });
+
   it("includes addresses that no peer can have", () => {
     const own = localAddress(Address.parse("172.18.0.1"), "address", "docker0");
     const { list, keys, reason } = peerTableLab({ local: [own] });

@@ -5,7 +5,7 @@ import type { HostLink, HostSnapshot } from "../../../../agent/host/host-snapsho
 import { localPrefixes, withoutDataPath } from "../../../../agent/host/local-prefixes.ts";
 import { RTN_BLACKHOLE, RTN_UNICAST, RTN_UNREACHABLE } from "../../../../backends/netlink/route.ts";
 import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
-import { describeLocal } from "../../../../ipam/addresses/local-prefixes.ts";
+import { describeLocal, LocalPrefixes } from "../../../../ipam/addresses/local-prefixes.ts";
 
 const link = (index: number, name: string, type = ""): HostLink => ({
   index,
@@ -90,6 +90,40 @@ describe("what a host reaches without the overlay", () => {
       { ...bridge, kind: "address" },
       { ...bridge, kind: "link" },
     ]);
+  });
+
+  it.each<[string, string, string, number, boolean]>([
+    ["a dummy with the first address", "dummy", "10.2.1.1", 24, true],
+    ["a port of Open vSwitch with the first address", "openvswitch", "10.2.1.1", 24, true],
+    ["a tap with another address", "tun", "10.2.1.2", 24, false],
+    ["a card with the first address", "", "10.2.1.1", 24, false],
+    ["a VLAN with the first address", "vlan", "10.2.1.1", 24, false],
+  ])("may have the gateway of containers: %s", (_, type, text, length, hasGateway) => {
+    const snapshot = host({
+      links: [link(9, "dev9", type)],
+      addresses: [address(9, text, length)],
+      routes: [route("10.2.1.0/24", 9, 2), route("10.2.9.0/24", 9)],
+    });
+    const own = { 4: Prefix.parse("10.2.1.0/24") };
+    const all = localPrefixes(snapshot, []).filter(({ kind }) => kind !== "address");
+    expect(all.map((local) => [`${local.prefix}`, local.hasGateway])).toEqual([
+      ["10.2.1.0/24", hasGateway],
+      ["10.2.1.0/24", hasGateway],
+      ["10.2.9.0/24", false],
+    ]);
+    expect(new LocalPrefixes(all, []).overlappingOwn(own) === null).toBe(hasGateway);
+  });
+
+  it("is a device with a default route's router, although it has the first address", () => {
+    const found = localPrefixes(
+      host({
+        links: [link(9, "macvlan0", "macvlan")],
+        addresses: [address(9, "10.2.1.1", 24)],
+        routes: [route("0.0.0.0/0", 9, 3, "10.2.1.254")],
+      }),
+      [],
+    );
+    expect(found.some(({ hasGateway }) => hasGateway)).toBe(false);
   });
 
   describe.each<[string, Partial<HostSnapshot>, boolean]>([

@@ -61,7 +61,7 @@ export class OwnLease {
   #seenRevision: bigint;
   #subnets: PerFamily<Prefix>;
   #state: LeaseState = { state: "held", unpublished: null };
-  /** A listing contradicts what we wrote: read the store before the next write. */
+  /** What the store holds has to be judged again, because it may contradict what we wrote: read before the next write. */
   #isDoubtful = false;
   #troubleMs = Number.NEGATIVE_INFINITY;
 
@@ -116,6 +116,8 @@ export class OwnLease {
     this.#value = value;
     this.#written.add(value);
     this.#notePublication(NOT_WRITTEN);
+    // The holder of our key may have had our former address: who it is has to be judged again.
+    if (this.#state.state === "conflict") this.#isDoubtful = true;
     this.#sleep.wake();
   }
 

@@ -418,6 +418,34 @@ describe("a lease that another host holds", () => {
     expect(lease.state).toMatchObject({ conflict: "same address" });
   });
 
+  it("is judged again once this host has another address", async () => {
+    let renumberings = 0;
+    const { clock, takeOver, lease, calls } = await lab({
+      renumber: () => {
+        renumberings += 1;
+        return Promise.reject(new StoreError("not now", { retryable: true }));
+      },
+    });
+    await takeOver(value(7, { ip: "192.168.0.1" }));
+    await clock.advance(1000);
+    expect(lease.state).toMatchObject({ conflict: "same address" });
+    lease.publish(attrs(1, { ip: "192.168.0.55" }));
+    await clock.advance(1000);
+    expect(lease.state).toMatchObject({ state: "conflict", conflict: "other host" });
+    expect(renumberings).toBeGreaterThan(0);
+    expect(calls).toContain("feed.list");
+  });
+
+  it("is held again once this host has the address that its copy was thought to have", async () => {
+    const { clock, takeOver, lease } = await lab();
+    await takeOver(value(1, { ip: "192.168.0.55" }));
+    await clock.advance(1000);
+    expect(lease.state).toMatchObject({ conflict: "copied identity" });
+    lease.publish(attrs(1, { ip: "192.168.0.55" }));
+    await clock.advance(1000);
+    expect(lease.state).toEqual({ state: "held", unpublished: null });
+  });
+
   it("is held again when its own words stand there again", async () => {
     const { clock, takeOver, lease } = await lab();
     await takeOver(value(7));

@@ -9,13 +9,7 @@
  * default route of its own goes by the interface of the one before.
  */
 
-import {
-  type Address,
-  entriesOf,
-  type Family,
-  mapFamilies,
-  type PerFamily,
-} from "../../ipam/addresses/ip.ts";
+import { Address, entriesOf, type Family, mapFamilies, type PerFamily } from "../../ipam/addresses/ip.ts";
 import type { Mac } from "../../ipam/addresses/mac.ts";
 import { InterfaceError } from "../../ipam/errors.ts";
 import type { InterfaceSettings } from "../config/config.ts";
@@ -219,7 +213,8 @@ function besideOf(beside: ChosenInterface | null): Rule {
 }
 
 function named(host: HostSnapshot, wanted: string): Rule {
-  const isNamed = (address: Address): boolean => address.toString() === wanted;
+  const wantedAddress = Address.parseOrNull(wanted);
+  const isNamed = (address: Address): boolean => wantedAddress?.equals(address) ?? false;
   return {
     isBinding: true,
     candidates: [

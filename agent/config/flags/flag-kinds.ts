@@ -5,6 +5,8 @@
  */
 
 import { Address, type Family, Prefix } from "../../../ipam/addresses/ip.ts";
+import { errorMessage } from "../../../ipam/errors.ts";
+import { parseGoPattern } from "./go-pattern.ts";
 
 /** Ends the reading of a value; `remedy` completes the sentence "… is wrong: ". */
 export type Fail = (remedy: string) => never;
@@ -129,11 +131,13 @@ export function repeated<T>(placeholder: string, parse: (text: string, fail: Fai
   };
 }
 
-/** A regular expression as Go would read it: a leading `(?i)` ignores case. */
+/** A regular expression as Go would read it. */
 export function pattern(value: string, fail: Fail): RegExp {
-  const ignoresCase = value.startsWith("(?i)");
-  const source = ignoresCase ? value.slice("(?i)".length) : value;
-  return attempt(() => new RegExp(source, ignoresCase ? "i" : "")) ?? fail("give a regular expression");
+  try {
+    return parseGoPattern(value);
+  } catch (error) {
+    return fail(`give a regular expression (${errorMessage(error)})`);
+  }
 }
 
 /** A single kind of value that only this file's users need. */

@@ -202,6 +202,7 @@ describe("wrong values name the place, the value and the remedy", () => {
     [["-public-ipv6=10.0.0.1"], "give an IPv6 address"],
     [["-ip-masq=maybe"], "give true or false"],
     [["-iface-regex=("], "give a regular expression"],
+    [["-iface-regex=\\pL"], String.raw`give a regular expression (\p is not supported)`],
     [["-subnet-lease-ttl=1d"], "such as 90s or 24h"],
     [["-subnet-lease-ttl=0"], "from 1s"],
     [["--store=zookeeper"], "give etcd, consul, or file:"],

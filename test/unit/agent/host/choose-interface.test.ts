@@ -200,6 +200,11 @@ describe("each family", () => {
     expect(chosen.short).toBe("eth0 eth1 192.168.1.2 fd00::3");
   });
 
+  it.each(["fd00:0:0::3", "FD00::0003"])("is named by any spelling of its address: %s", (text) => {
+    const snapshot = dual([on(2, "fd00::2"), on(3, "fd00::3")]);
+    expect(choose({ interfaces: [text] }, snapshot, null, [6]).short).toBe("eth1 fd00::3");
+  });
+
   it("prefers addresses that last to temporary ones, and takes no tentative one", () => {
     const temporary = on(2, "2001:db8::7777", 0, TEMPORARY);
     const tentative = on(2, "2001:db8::1", 0, TENTATIVE | PERMANENT);

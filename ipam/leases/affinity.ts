@@ -19,6 +19,10 @@ const FOLDER = "affinity/";
 /** How often the record of a subnet in use is written again. */
 const REFRESH_MS = 24 * 3600 * 1000;
 const RETRY_MS = 60_000;
+/** Twice the hosts of a large network. */
+const MOST_RECORDS = 10_000;
+/** How many a host removes at a time: more than it adds. */
+const MOST_REMOVALS = 16;
 
 /** That a host has, or had, a subnet. */
 export interface AffinityRecord {
@@ -57,20 +61,40 @@ export async function readAffinities(
   return { own: own.map(({ subnets }) => subnets), used: found.map(({ subnets }) => subnets) };
 }
 
-/** Writes that the subnet of `key` is this host's, now. Throws StoreError. */
+/** Writes that the subnet of `key` is this host's, now. Answers whether its record is a new one. Throws StoreError. */
 export async function recordAffinity(
   records: Records,
   key: LeaseKey,
   attrs: LeaseAttrs,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const name = FOLDER + key;
   const { otherBackends: _, ...rest } = attrs;
   const value = formatLeaseValue({ ...rest, backendData: {} });
+  const found = await records.read(name, signal);
+  // The record that was written in between says the same: the subnet is in use.
+  await unlessChanged(records.write(name, value, found, signal));
+  return found === null;
+}
+
+/** Removes some of the longest unused records where there are too many. Throws StoreError. */
+export async function removeOldAffinities(
+  records: Records,
+  signal: AbortSignal,
+  most = MOST_RECORDS,
+): Promise<void> {
+  const entries = [...(await records.list(FOLDER, signal))];
+  const surplus = Math.min(MOST_REMOVALS, entries.length - most);
+  if (surplus <= 0) return;
+  entries.sort((a, b) => (a.revision < b.revision ? -1 : 1));
+  for (const entry of entries.slice(0, surplus)) await unlessChanged(records.remove(entry, signal));
+}
+
+/** The record may have changed since it was read. */
+async function unlessChanged(change: Promise<unknown>): Promise<void> {
   try {
-    await records.write(name, value, await records.read(name, signal), signal);
+    await change;
   } catch (error) {
-    // The record that was written in between says the same: the subnet is in use.
     if (!(error instanceof ConflictError)) throw error;
   }
 }
@@ -95,7 +119,8 @@ export async function keepAffinity(
   while (!signal.aborted) {
     const { key, attrs } = current();
     try {
-      await recordAffinity(records, key, attrs, signal);
+      const isNew = await recordAffinity(records, key, attrs, signal);
+      if (isNew) await removeOldAffinities(records, signal);
       failures.succeeded({ key });
     } catch (error) {
       if (signal.aborted) return;

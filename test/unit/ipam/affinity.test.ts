@@ -2,7 +2,12 @@
 
 import { afterEach, describe, expect, it } from "vitest";
 import { StoreError } from "../../../ipam/errors.ts";
-import { keepAffinity, readAffinities, recordAffinity } from "../../../ipam/leases/affinity.ts";
+import {
+  keepAffinity,
+  readAffinities,
+  recordAffinity,
+  removeOldAffinities,
+} from "../../../ipam/leases/affinity.ts";
 import { FakeClock, settle } from "../../support/fake-clock.ts";
 import {
   attrs,
@@ -43,11 +48,13 @@ describe("keeping an affinity", () => {
     await settle();
     const first = await store.records.read(`affinity/${KEY}`, stop.signal);
     await clock.advance(DAY_MS - 1);
-    expect(calls).toEqual(["records.read", "records.write"]);
+    // The list is for the number of records, which the new one has raised.
+    expect(calls).toEqual(["records.read", "records.write", "records.list"]);
     await clock.advance(1);
     const second = await store.records.read(`affinity/${KEY}`, stop.signal);
     expect(second?.value).toBe(first?.value);
     expect(second?.revision).toBeGreaterThan(first?.revision ?? 0n);
+    expect(calls.slice(3)).toEqual(["records.read", "records.write"]);
   });
 
   it("tries again in a minute, and says once that it could not", async () => {
@@ -81,5 +88,29 @@ describe("keeping an affinity", () => {
     const { own, used } = await readAffinities(store.records, nodeId(5), stop.signal);
     expect(own).toEqual([subnets("10.2.4.0-24"), subnets("10.2.3.0-24")]);
     expect(used).toEqual([KEY, "10.2.3.0-24", "10.2.4.0-24"].map(subnets));
+  });
+
+  it("removes the longest unused records beyond the limit, and none that changes meanwhile", async () => {
+    const { store } = lab();
+    await settle();
+    const record = (n: number) => recordAffinity(store.records, `10.2.${n}.0-24`, attrs(n), stop.signal);
+    for (let n = 100; n < 140; n++) await record(n);
+    await record(100);
+    const keysAfter = async (most: number) => {
+      await removeOldAffinities(store.records, stop.signal, most);
+      return (await store.records.list("affinity/", stop.signal)).map(({ key }) => key.slice(9));
+    };
+    expect(await keysAfter(41)).toHaveLength(41);
+    const kept = await keysAfter(39);
+    expect(kept).toHaveLength(39);
+    expect(kept).toContain("10.2.100.0-24");
+    for (const gone of [KEY, "10.2.101.0-24"]) expect(kept).not.toContain(gone);
+    expect(await keysAfter(0)).toHaveLength(39 - 16);
+
+    const { store: slow } = watchedStore(store, async (method) => {
+      if (method === "records.remove") await record(117);
+    });
+    await removeOldAffinities(slow.records, stop.signal, 22);
+    expect(await keysAfter(23)).toContain("10.2.117.0-24");
   });
 });

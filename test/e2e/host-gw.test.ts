@@ -17,12 +17,13 @@ const CONFIG = {
   Network: "10.2.0.0/16",
   EnableIPv6: true,
   IPv6Network: "fd00:2::/48",
-  // The leases that the test makes lie outside of what the hosts may lease.
+  // The leases that the test makes lie beyond what the hosts may lease, except the one that a host takes over, which no other
+  // host leases because it is there first.
   SubnetMin: "10.2.16.0",
   SubnetMax: "10.2.63.0",
   Backend: { Type: "host-gw" },
 };
-const KEY = "10.2.7.0-24&fd00:2:0:7::-64";
+const KEY = "10.2.20.0-24&fd00:2:0:7::-64";
 
 describeWithEtcd("host-gw in one network with flannel", () => {
   const net = useEtcdLab("gateway", { hosts: 2, config: CONFIG, families: [4, 6] });
@@ -68,7 +69,7 @@ describeWithEtcd("host-gw in one network with flannel", () => {
     mkdirSync(directory, { recursive: true });
     writeFileSync(
       join(directory, "subnet.env"),
-      "FLANNEL_NETWORK=10.2.0.0/16\nFLANNEL_SUBNET=10.2.7.1/24\nFLANNEL_IPV6_NETWORK=fd00:2::/48\n" +
+      "FLANNEL_NETWORK=10.2.0.0/16\nFLANNEL_SUBNET=10.2.20.1/24\nFLANNEL_IPV6_NETWORK=fd00:2::/48\n" +
         "FLANNEL_IPV6_SUBNET=fd00:2:0:7::1/64\nFLANNEL_MTU=1500\nFLANNEL_IPMASQ=false\n",
     );
     host.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1");

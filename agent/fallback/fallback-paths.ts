@@ -204,7 +204,7 @@ export class FallbackPaths {
     const settle = ({ type }: { readonly type: string }): void => {
       if (type === "answered") onAnswer();
     };
-    this.#echo?.lines[family]?.send(inner, mtuBytes, settle, { interfaceIndex, source });
+    this.#echo?.lines[family]?.send(inner, mtuBytes, settle, { egress: { interfaceIndex, source } });
   }
 
   #indexOf(device: string): number | null {

@@ -5,6 +5,7 @@
  * troubleshooting.md has a paragraph for each code; a test compares both ways.
  */
 
+import { type HandshakeFault, handshakeFault } from "./handshakes.ts";
 import { type Evidence, isAnswered, type Outcome, type ProbeTarget } from "./probe.ts";
 import type { TunnelEvidence } from "./tunnel-watch.ts";
 
@@ -15,15 +16,16 @@ export const CAUSES = {
     'delete the rule, route, address or neighbour entry that takes the packets; "ip rule", "ip route get", "ip address" and "ip neighbour" show it',
   "no-route": "give this host a route to the peer's public address",
   "local-firewall":
-    'let the firewall of this host accept the tunnel\'s packets: "nft list ruleset", "iptables-save" and "ip xfrm policy" show the rule',
+    'let the firewall of this host accept the tunnel\'s packets and the answers of ARP: "nft list ruleset", "iptables-save", "arptables-save", "tc filter show dev INTERFACE ingress" (and egress) and "ip xfrm policy" show the rule',
   "host-down": "start the peer; if it has left for good, delete its lease",
-  "host-unreachable": "look at the peer and at the network between: neither answers",
+  "host-unreachable":
+    "look at the peer and at the network between, firewalls that may drop the tunnel's packets included",
   "tunnel-filtered":
     "let the firewalls between both hosts pass the tunnel's packets in both directions, and look at the peer's tunnel device",
   "tunnel-absent":
     "start the agent on the peer, give all hosts the same port, and let the peer's firewall accept it: nothing receives the tunnel's packets there",
   "tunnel-mismatch":
-    "give both hosts the same network configuration, and restart the agent that has an old one",
+    "give both hosts the same network configuration (for WireGuard the same PSK), and restart the agent that has an old one",
   "wrong-address":
     "publish the address by which the peer is reached (--public-ip on the peer), and give each host an address of its own",
   "reverse-path-filter":
@@ -34,6 +36,8 @@ export const CAUSES = {
   "tcp-lost": "let the peer's firewall answer TCP, or look for checksum errors there (nstat TcpInCsumErrors)",
   "packets-lost":
     "look for an overloaded link, queue or host on the way; the counters of both interfaces tell",
+  "answers-late":
+    "look for an overloaded link, queue or host on the way: answers arrive, too late for most programs",
   "never-answered": "look at the peer: its lease is in the store, but it never answered",
   "agent-gone":
     "start the agent on the peer, or mend its way to the store; if it has left for good, revoke its lease",
@@ -94,8 +98,11 @@ export interface Obstacle {
 export interface LocalFacts {
   readonly link: LinkState;
   readonly obstacle: Obstacle | null;
-  /** What the peer says to ARP or neighbour discovery, where it is on a link of this host. */
-  readonly neighbour: "silent" | "answers" | "unknown";
+  /**
+   * What the peer says to ARP or neighbour discovery, where it is on a link of this host; `ignored`: its answers arrive, and
+   * this host's kernel does not get them.
+   */
+  readonly neighbour: "silent" | "ignored" | "answers" | "unknown";
   /** Where the kernel sends frames for the peer's public address; null where it is on no link of this host, or not known. */
   readonly neighbourMac: string | null;
   /** Entries that the kernel's table of neighbours had no room for during the examination, in all namespaces. */
@@ -106,6 +113,8 @@ export interface LocalFacts {
   readonly checksumErrors: number;
   /** What was seen of tunnel packets on the interface; null where it was not looked. */
   readonly tunnel: TunnelEvidence | null;
+  /** It was not looked because too many other paths are examined: it will be. */
+  readonly isTunnelUnwatched: boolean;
 }
 
 /** What former probes showed. */
@@ -119,44 +128,56 @@ export interface History {
 export interface Case {
   readonly target: ProbeTarget;
   readonly evidence: Evidence;
+  /** An answer through the tunnel that came after its probe had been given up, in milliseconds; null for none. */
+  readonly lateMs: number | null;
   readonly facts: LocalFacts;
   /** Of this target. */
   readonly before: History;
   /** Of any target: whether such probes are answered at all in this network. */
   readonly elsewhere: History;
+  /** With another target `local-firewall` was found. */
+  readonly isFirewallFound: boolean;
 }
 
 /** Drops that stray packets of others cause do not count. */
 const LEAST_DROPS = 3;
 const LEAST_CHECKSUM_ERRORS = 2;
+const LINK_PROTOCOL = { 4: "ARP", 6: "neighbour discovery" } as const;
 /** Hardware addresses for one IP address: two hosts have it. */
 const TOO_MANY_MACS = 2;
 
-/** Null where nothing is proven to be wrong. */
-export function judge(given: Case): Cause | null {
+/** Null: nothing is proven to be wrong. `undecided`: something is, and a later examination will tell what. */
+export type Judgement = Cause | null | "undecided";
+
+export function judge(given: Case): Judgement {
   const { small, full, tcp } = given.evidence;
-  if (isAnswered(small) || isAnswered(full)) return judgePartial(given);
+  if (isAnswered(full)) return judgeTcp(given);
+  if (isAnswered(small)) return judgeLate(given) ?? judgeSize(given);
   // Some hosts answer TCP and no ICMP.
   if (isAnswered(tcp)) return null;
-  return judgeHost(given) ?? judgeTunnel(given) ?? judgeReach(given);
+  return judgeHost(given) ?? judgeLate(given) ?? judgeSilence(given);
 }
 
-/** Something came back through the tunnel. */
-function judgePartial(given: Case): Cause | null {
-  const { full, passesBytes, isLossy } = given.evidence;
-  if (isAnswered(full)) return judgeTcp(given);
-  // Where small packets are lost too, the size is not the reason.
-  if (isLossy) return null;
+function judgeSilence(given: Case): Judgement {
+  if (given.facts.isTunnelUnwatched && given.isFirewallFound) return "undecided";
+  return judgeTunnel(given) ?? judgeReach(given);
+}
+
+/** Small packets pass, large ones do not. */
+function judgeSize({ evidence: { passesBytes, isLossy }, target }: Case): Judgement {
+  // Where other packets are lost too, the size is not the reason.
+  if (isLossy) return "undecided";
   const found = passesBytes === null ? "" : `; ${passesBytes} bytes pass`;
   return causeOf(
     "large-packets-lost",
-    `loses packets of ${given.target.mtuBytes} bytes, but not small ones${found}`,
+    `loses packets of ${target.mtuBytes} bytes, but not small ones${found}`,
   );
 }
 
 /** Pings are answered. A peer's firewall may drop connections to closed ports: silence alone proves nothing. */
-function judgeTcp({ evidence: { tcp, syn, isLossy }, facts, before }: Case): Cause | null {
-  if (isAnswered(tcp) || isLossy) return null;
+function judgeTcp({ evidence: { tcp, syn, isLossy }, lateMs, facts, before }: Case): Judgement {
+  if (isAnswered(tcp) || lateMs !== null) return null;
+  if (isLossy) return "undecided";
   if (facts.checksumErrors >= LEAST_CHECKSUM_ERRORS)
     return causeOf(
       "checksum-broken",
@@ -170,6 +191,12 @@ function judgeTcp({ evidence: { tcp, syn, isLossy }, facts, before }: Case): Cau
       "to peer",
     );
   return before.tcp ? causeOf("tcp-lost", "answers pings through the tunnel, but no longer TCP") : null;
+}
+
+/** Answers come, later than is waited for. */
+function judgeLate({ lateMs }: Case): Cause | null {
+  if (lateMs === null) return null;
+  return causeOf("answers-late", `answers through the tunnel only after ${(lateMs / 1000).toFixed(1)} s`);
 }
 
 /** What this host's own kernel says. */
@@ -193,18 +220,24 @@ function isRefusal(outcome: Outcome, errno: string): boolean {
   return outcome.type === "error" && outcome.text === errno;
 }
 
-/** What was seen of tunnel packets. */
-function judgeTunnel({ evidence, facts, target }: Case): Cause | null {
-  const { tunnel: seen, link, reversePathDrops } = facts;
+/** What was seen on the interface. */
+function judgeTunnel(given: Case): Cause | null {
+  const { evidence, facts, target } = given;
   // To a host that is down nothing is sent.
   if (facts.neighbour === "silent" && !isAnswered(evidence.outer)) return null;
-  const isFilteredBack = reversePathDrops >= LEAST_DROPS;
-  if (isFilteredBack)
+  if (facts.neighbour === "ignored")
     return causeOf(
-      "reverse-path-filter",
-      `this host's kernel dropped ${reversePathDrops} packets by reverse path filtering while it waited for answers`,
+      "local-firewall",
+      `answers of ${LINK_PROTOCOL[target.outer.family]} for ${target.outer} arrive at ${facts.link.name}, and this host drops them`,
+      "from peer",
     );
-  if (seen === null) return null;
+  const { tunnel } = facts;
+  if (tunnel === null) return judgeReversePath(given);
+  return judgePeer(given, tunnel) ?? judgeReversePath(given) ?? judgeOwnDrops(given, tunnel);
+}
+
+/** What the peer or the network says: it tells more than counters of this host. */
+function judgePeer({ facts, target }: Case, seen: TunnelEvidence): Cause | null {
   const tunnel = `the tunnel (${target.tunnel})`;
   if (seen.macs !== null && seen.macs.length >= TOO_MANY_MACS)
     return causeOf(
@@ -226,20 +259,56 @@ function judgeTunnel({ evidence, facts, target }: Case): Cause | null {
       "wrong-address",
       `sends its tunnel packets from ${seen.otherSource}, not from ${target.outer}, which its lease names`,
     );
+  return null;
+}
+
+/** The counter is that of the whole host, and of IPv4 alone (ip-sysctl.rst, rp_filter). */
+function judgeReversePath({ facts: { reversePathDrops }, target }: Case): Cause | null {
+  if (target.outer.family !== 4 || reversePathDrops < LEAST_DROPS) return null;
+  return causeOf(
+    "reverse-path-filter",
+    `this host's kernel dropped ${reversePathDrops} packets by reverse path filtering while it waited for answers`,
+  );
+}
+
+/** Packets that were seen on the interface alone. */
+function judgeOwnDrops({ facts }: Case, seen: TunnelEvidence): Cause | null {
+  const { link } = facts;
   if (seen.answers > 0)
     return causeOf(
       "local-firewall",
       `tunnel packets arrive at ${link.name} and are dropped on this host: ${seen.answers} answers were seen`,
       "from peer",
     );
-  if (seen.sent === 0 && facts.neighbour === "unknown" && facts.neighbourRefusals > 0)
+  if (seen.handshakes !== null) return judgeHandshakes(handshakeFault(seen.handshakes), link);
+  if (seen.sent > 0) return null;
+  if (facts.neighbour === "unknown" && facts.neighbourRefusals > 0)
     return causeOf("neighbours-full", "this host's table of neighbours has no room for the peer", "to peer");
-  // WireGuard sends nothing between two handshakes that fail.
-  if (seen.sent === 0 && target.tunnelKind?.format !== "opaque")
+  return causeOf(
+    "local-firewall",
+    `tunnel packets do not leave ${link.name}: this host drops them`,
+    "to peer",
+  );
+}
+
+/** Those faults that packets lost on the way do not explain. */
+function judgeHandshakes(fault: HandshakeFault | null, { name }: LinkState): Cause | null {
+  if (fault === "PSK differs")
+    return causeOf(
+      "tunnel-mismatch",
+      "answers handshakes of this host, as this host answers its own, and none completes: the PSKs differ",
+    );
+  // No firewall on the way drops them: they arrive.
+  if (fault === "not accepted here")
+    return causeOf(
+      "tunnel-mismatch",
+      "answers handshakes of this host, and none completes: the PSKs differ, or this host's firewall drops the answers",
+    );
+  if (fault === "dropped here")
     return causeOf(
       "local-firewall",
-      `tunnel packets do not leave ${link.name}: this host drops them`,
-      "to peer",
+      `handshakes and answers of the peer arrive at ${name} and are dropped on this host`,
+      "from peer",
     );
   return null;
 }
@@ -258,42 +327,56 @@ function rejected(
 }
 
 /** What answers beside the tunnel. */
-function judgeReach(given: Case): Cause | null {
+function judgeReach(given: Case): Judgement {
   const { evidence, facts, target, before, elsewhere } = given;
   // Connections go on: the peer answers no probes any more.
   if ((facts.tunnel?.flows ?? 0) > 0) return null;
   const isThere = isAnswered(evidence.outer) || (facts.neighbour === "answers" && !before.outer);
-  if (isThere) return target.isInnerCertain || before.inner ? silentTunnel(given) : null;
+  // An address that the peer has only while it has containers may be gone with the last of them.
+  if (isThere) return target.isInnerCertain ? silentTunnel(given) : null;
   if (facts.neighbour === "silent")
     return causeOf("host-down", `is down: nothing answers for ${target.outer} on the link`);
   const report = evidence.outer.type === "error" ? ` (${evidence.outer.text})` : "";
-  if (before.inner || before.outer)
+  const inside = target.tunnel === null ? "the network" : "the tunnel";
+  const neither = `neither through ${inside} nor at ${target.outer}${report}`;
+  if (before.outer || (before.inner && report !== ""))
+    return causeOf("host-unreachable", `no longer answers, ${neither}`);
+  if (before.inner)
     return causeOf(
       "host-unreachable",
-      `no longer answers, neither through the tunnel nor at ${target.outer}${report}`,
+      `no longer answers through ${wayTo(target)}; ${target.outer} never answered pings, so the host may be up`,
     );
   if (elsewhere.inner || elsewhere.outer || report !== "")
-    return causeOf(
-      "never-answered",
-      `has never answered, neither through the tunnel nor at ${target.outer}${report}`,
-    );
+    return causeOf("never-answered", `has never answered, ${neither}`);
   return null;
 }
 
-function silentTunnel({ evidence, target, before, facts: { tunnel: seen } }: Case): Cause {
-  const how = isAnswered(evidence.outer) ? `answers at ${target.outer}` : "answers on the link";
-  const way = target.tunnel === null ? "the network" : `the tunnel (${target.tunnel})`;
-  const past = before.inner ? "no longer" : "has never answered";
-  const main = `${how}, but ${past} through ${way}`;
-  if (seen === null) return causeOf("tunnel-filtered", main);
-  if (seen.received > 0)
-    return causeOf(
-      "tunnel-filtered",
-      `${main}: its tunnel packets arrive here, so those to it are lost`,
-      "to peer",
-    );
-  return causeOf("tunnel-filtered", `${main}: ${seen.sent} packets left this host, none came from it`);
+function wayTo({ tunnel }: ProbeTarget): string {
+  return tunnel === null ? "the network" : `the tunnel (${tunnel})`;
 }
+
+function silentTunnel({ evidence, target, before, facts }: Case): Judgement {
+  if (facts.isTunnelUnwatched) return "undecided";
+  const how = isAnswered(evidence.outer) ? `answers at ${target.outer}` : "answers on the link";
+  const past = before.inner ? "no longer" : "has never answered";
+  const main = `${how}, but ${past} through ${wayTo(target)}`;
+  const seen = facts.tunnel;
+  if (seen === null) return causeOf("tunnel-filtered", main);
+  if (seen.received === 0)
+    return causeOf("tunnel-filtered", `${main}: ${seen.sent} packets left this host, none came from it`);
+  const fault = seen.handshakes === null ? "lost to peer" : handshakeFault(seen.handshakes);
+  const hint = fault === null ? undefined : HINTS[fault];
+  const text = hint === undefined ? main : `${main}: ${hint}`;
+  return causeOf("tunnel-filtered", text, fault === "lost to peer" ? "to peer" : undefined);
+}
+
+const HINTS: Readonly<Partial<Record<HandshakeFault, string>>> = {
+  "lost to peer": "its tunnel packets arrive here, so those to it are lost",
+  "not completed by peer":
+    "this host answers its handshakes, and none completes: the answers are lost, or the PSKs differ",
+  "not answered here":
+    "its handshakes arrive here and are not answered: keys or clocks differ, or this host's firewall drops them",
+};
 
 /** What the probes of an examination showed, in a few words, where no cause is proven. */
 export function describeEvidence({ small, full, tcp, outer }: Evidence): string {

@@ -8,6 +8,8 @@ import type { Outcome } from "./probe.ts";
 
 /** Longest time to wait for an answer. */
 export const PATIENCE_MS = 1_000;
+/** What comes later than this is not recognized any more. */
+const LATEST_MS = 10_000;
 /** Packets read at one wake-up: a flood must not hold the event loop. */
 const MOST_READ = 64;
 const SEQUENCES = 0x10000;
@@ -28,6 +30,13 @@ interface Pending {
   readonly target: Address;
   readonly sentMs: number;
   readonly settle: (outcome: Outcome) => void;
+  readonly onLate: (roundTripMs: number) => void;
+}
+
+export interface EchoOptions {
+  readonly egress?: Egress | null;
+  /** Called when the answer arrives after `settle` was called for silence. */
+  readonly onLate?: (roundTripMs: number) => void;
 }
 
 export class EchoLine {
@@ -35,6 +44,8 @@ export class EchoLine {
   readonly #now: () => number;
   /** By sequence, in the order of sending. */
   readonly #pending = new Map<number, Pending>();
+  /** Those that were given up, the same way. */
+  readonly #expired = new Map<number, Pending>();
   readonly #listener: EchoListener;
   #sequence: number;
   /** More arrives than is read at once: the rest waits for the next expire(). */
@@ -53,13 +64,13 @@ export class EchoLine {
     target: Address,
     packetBytes: number,
     settle: (outcome: Outcome) => void,
-    egress: Egress | null = null,
+    { egress = null, onLate = () => undefined }: EchoOptions = {},
   ): void {
     this.#sequence = (this.#sequence + 1) % SEQUENCES;
     const sequence = this.#sequence;
     // Many seconds later than anything waits for: the number of the one before is free.
     this.#pending.get(sequence)?.settle({ type: "silent" });
-    this.#pending.set(sequence, { target, sentMs: this.#now(), settle });
+    this.#pending.set(sequence, { target, sentMs: this.#now(), settle, onLate });
     try {
       this.#port.send(target, sequence, packetBytes, egress);
     } catch (error) {
@@ -96,9 +107,19 @@ export class EchoLine {
     const [oldest] = this.#pending.values();
     if (oldest === undefined || oldest.sentMs > limitMs) return;
     this.#take(MOST_READ + 2 * this.#pending.size);
-    for (const [sequence, { sentMs }] of this.#pending) {
-      if (sentMs > limitMs) return;
+    this.#forget();
+    for (const [sequence, pending] of this.#pending) {
+      if (pending.sentMs > limitMs) return;
+      this.#expired.set(sequence, pending);
       this.#settle(sequence, { type: "silent" });
+    }
+  }
+
+  #forget(): void {
+    const limitMs = this.#now() - LATEST_MS;
+    for (const [sequence, { sentMs }] of this.#expired) {
+      if (sentMs > limitMs) return;
+      this.#expired.delete(sequence);
     }
   }
 
@@ -118,6 +139,7 @@ export class EchoLine {
     const pending = this.#pending.get(event.sequence);
     // A reply from another address than was asked answers nothing.
     const about = event.type === "reply" ? event.from : event.target;
+    if (pending === undefined && event.type === "reply") this.#noteLate(event.sequence, about);
     if (pending === undefined || !about.equals(pending.target)) return;
     this.#settle(
       event.sequence,
@@ -125,6 +147,13 @@ export class EchoLine {
         ? { type: "answered", roundTripMs: this.#now() - pending.sentMs }
         : { type: "error", text: `${event.text}, says ${event.from}` },
     );
+  }
+
+  #noteLate(sequence: number, from: Address): void {
+    const expired = this.#expired.get(sequence);
+    if (expired === undefined || !from.equals(expired.target)) return;
+    this.#expired.delete(sequence);
+    expired.onLate(this.#now() - expired.sentMs);
   }
 
   #next(): EchoEvent | null {

@@ -5,6 +5,7 @@ import { EOPNOTSUPP, NetlinkError } from "../../backends/netlink/errors.ts";
 import { decodeLink, encodeGetLink, IFF_LOWER_UP, type Link } from "../../backends/netlink/link/link.ts";
 import { NLM_F_REPLACE } from "../../backends/netlink/message.ts";
 import {
+  decodeConfirmedAgo,
   decodeNeighbour,
   encodeGetNeighbour,
   encodeNeighbourDump,
@@ -112,12 +113,13 @@ export class FactsReader {
     return {
       link: this.#linkState(target.outer.family),
       obstacle: this.#obstacle(target),
-      neighbour: neighbourState(neighbour, tunnel),
+      neighbour: this.#isIgnored(target, neighbour, tunnel) ? "ignored" : neighbourState(neighbour, tunnel),
       neighbourMac: neighbour?.mac ?? null,
       neighbourRefusals: Number(now.neighbourRefusals - before.neighbourRefusals),
       reversePathDrops: now.reversePath - before.reversePath,
       checksumErrors: now.tcpChecksum - before.tcpChecksum,
       tunnel,
+      isTunnelUnwatched: this.#tunnels.isWaiting(target),
     };
   }
 
@@ -194,6 +196,25 @@ export class FactsReader {
       return (
         all.find(({ interfaceIndex, address }) => interfaceIndex === index && address.equals(outer)) ?? null
       );
+    }
+  }
+
+  /**
+   * Whether answers of the link reach the interface and not the kernel's table. The interface shows them before any firewall does;
+   * the kernel notes when it takes one.
+   */
+  #isIgnored({ outer }: ProbeTarget, entry: Neighbour | null, tunnel: TunnelEvidence | null): boolean {
+    if (entry === null || (entry.state & SILENT) === 0) return false;
+    if (tunnel?.askedMs == null || !tunnel.macs?.length) return false;
+    const { interfaceIndex } = entry;
+    const request = encodeGetNeighbour({ interfaceIndex, address: outer });
+    try {
+      const agoMs = this.#options.netlink.get(request, decodeConfirmedAgo);
+      return agoMs > this.#options.now() - tunnel.askedMs;
+    } catch (error) {
+      // It has gone meanwhile, or the kernel is too old to tell of one entry.
+      if (error instanceof NetlinkError) return false;
+      throw error;
     }
   }
 

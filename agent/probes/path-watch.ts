@@ -7,7 +7,7 @@
  */
 
 import { AgentSigns } from "./agent-signs.ts";
-import { type Cause, causeOf, describeEvidence, type History } from "./causes.ts";
+import { type Cause, causeOf, describeEvidence, type History, type Judgement } from "./causes.ts";
 import { Examination } from "./examination.ts";
 import { LossMeter } from "./loss-meter.ts";
 import { type Evidence, isAnswered, type Outcome, type Probe, type ProbeTarget } from "./probe.ts";
@@ -36,6 +36,24 @@ const SMOOTHING = 1 / 8;
 const TCP_TURN = 3;
 
 const LOSS = "packets-lost" satisfies Cause["code"];
+const LATE = "answers-late" satisfies Cause["code"];
+
+/** Causes that one kind of probe shows, while others are answered. */
+const KIND_OF: Readonly<Partial<Record<Cause["code"], "full" | "tcp">>> = {
+  "large-packets-lost": "full",
+  "tcp-lost": "tcp",
+  "checksum-broken": "tcp",
+};
+
+/** Connections to try before loss is named: a firewall may limit pings alone. */
+const LEAST_CONNECTIONS = 12;
+/** Connections that get through where pings are lost lose less than this part of what those do. */
+const FAR_LESS = 1 / 4;
+/** Chance of that if both were lost alike, below which pings alone are limited; and where loss has been named. */
+const UNLIKELY = { unnamed: 0.1, named: 1e-3 } as const;
+
+/** Of each probe where nothing inside is answered: a path that was good is given one more. */
+const ATTEMPTS = { usual: 2, good: 3 } as const;
 
 /** Causes that the kernel of this host names: a peer that has just come does not excuse them. */
 const AT_ONCE: ReadonlySet<Cause["code"]> = new Set(["interface-down", "path-diverted", "no-route"]);
@@ -44,6 +62,8 @@ export class PathWatch {
   readonly target: ProbeTarget;
   readonly #createdMs: number;
   readonly #loss = new LossMeter();
+  /** Of connections. */
+  readonly #tcpLoss = new LossMeter();
   /** Of the peer's agent, by this path. */
   readonly signs = new AgentSigns();
   #state = UNKNOWN;
@@ -53,6 +73,8 @@ export class PathWatch {
   #roundTripMs: number | null = null;
   #turn = 0;
   #hasTriedTcp = false;
+  #hasTriedOuter = false;
+  #lateMs: number | null = null;
   #measured: string | null = null;
 
   /** `nowMs` is monotonic. */
@@ -72,6 +94,11 @@ export class PathWatch {
   /** Smoothed, through the tunnel; null before the first answer. */
   get roundTripMs(): number | null {
     return this.#roundTripMs;
+  }
+
+  /** An answer that came after its probe had been given up, since the last examination; null for none. */
+  get lateMs(): number | null {
+    return this.#lateMs;
   }
 
   /** Share of the last packets through the tunnel that were lost, between 0 and 1; null before enough packets. */
@@ -102,18 +129,34 @@ export class PathWatch {
 
   /** The probe of a routine visit. */
   routine(): Probe {
-    if (!this.target.isInnerCertain && !this.#history.inner) return { kind: "outer" };
     this.#turn = (this.#turn + 1) % TCP_TURN;
+    if (this.#isInnerGuessed) return { kind: this.#turn === 0 ? "full" : "outer" };
+    if (this.#history.inner && !this.#hasTriedOuter) {
+      // Once, so that its silence means something later.
+      this.#hasTriedOuter = true;
+      return { kind: "outer" };
+    }
     if (this.#turn !== 0 || (this.#hasTriedTcp && !this.#history.tcp)) return { kind: "full" };
     // One that was never answered is tried once: a firewall there may drop it.
     this.#hasTriedTcp = true;
     return { kind: "tcp" };
   }
 
+  /** Whether the peer has the inner address is not known. */
+  get #isInnerGuessed(): boolean {
+    return !this.target.isInnerCertain && !this.#history.inner;
+  }
+
   /** Begins an examination unless one runs; answers whether one has begun. */
   examine(): boolean {
     if (this.#examination !== null) return false;
-    this.#examination = new Examination(this.target.family, this.target.mtuBytes);
+    const { family, mtuBytes } = this.target;
+    const isGood = this.#state.state === "good";
+    if (isGood) this.#lateMs = null;
+    this.#examination = new Examination(family, mtuBytes, {
+      attempts: isGood ? ATTEMPTS.good : ATTEMPTS.usual,
+      isLossy: this.#loss.lost > 1 || this.#tcpLoss.lost > 1,
+    });
     return true;
   }
 
@@ -124,12 +167,16 @@ export class PathWatch {
 
   /** What became of a routine probe. Answers whether the path is to be examined. */
   noteRoutine(probe: Probe, outcome: Outcome): boolean {
+    const isGuess = probe.kind !== "outer" && this.#isInnerGuessed;
     this.#remember(probe, outcome);
+    if (probe.kind === "outer" && this.target.isInnerCertain) return false;
     if (isAnswered(outcome)) {
       if (this.#state.state === "unknown") this.#state = GOOD;
       // An answer of a bad path is news.
       return this.#state.state === "bad";
     }
+    // Of an address that the peer may not have, only this host's own refusal tells anything.
+    if (isGuess) return outcome.type === "error" && outcome.text === "EPERM";
     // Silence is what is expected of a bad path, and of one that nothing is proven of.
     return this.#state.state === "good" || (this.#state.state === "unknown" && !this.wasExamined);
   }
@@ -141,25 +188,43 @@ export class PathWatch {
     return this.#examination?.evidence ?? null;
   }
 
+  /** Takes an answer that came after its probe had been given up. Answers whether the path is to be examined. */
+  noteLate(roundTripMs: number): boolean {
+    this.#lateMs = roundTripMs;
+    return !this.isExamining && this.#state.state !== "good" && codeOf(this.#state) !== LATE;
+  }
+
   /** What the evidence was found to mean; ends an examination that is complete. Answers whether the state has changed for people. */
-  conclude(proven: Cause | null, evidence: Evidence, nowMs: number): boolean {
+  conclude(judged: Judgement, evidence: Evidence, nowMs: number): boolean {
     const before = this.#state;
     if (codeOf(before) === LOSS && this.#loss.hasEnded) this.#loss.end();
+    const proven = judged === "undecided" ? null : judged;
     const cause = (this.#isExcused(proven, nowMs) ? null : proven) ?? this.#lossCause(evidence);
     if (cause !== null) {
       const sinceMs = before.state === "bad" ? before.sinceMs : nowMs;
       this.#state = { state: "bad", cause, sinceMs };
-    } else {
-      const isProven = [evidence.full, evidence.tcp, evidence.outer].some(isAnswered);
-      const isOpen = proven !== null;
-      this.#state = isProven && !isOpen ? GOOD : UNKNOWN;
+    } else if (judged !== "undecided" || !isStillOpen(before, evidence))
+      this.#state = proven === null && this.#isProven(judged, evidence) ? GOOD : UNKNOWN;
+    if (proven !== null) {
+      this.#loss.clear();
+      this.#tcpLoss.clear();
     }
-    if (proven !== null) this.#loss.clear();
     this.#measured = describeEvidence(evidence);
-    const isSilent = this.#state.state === "unknown" && proven === null;
+    const isSilent = this.#state.state === "unknown" && judged === null;
     this.#repeatMs = isSilent ? Math.min(this.#repeatMs * 2, LONGEST_REPEAT_MS) : REPEAT_MS;
-    if (this.#examination?.isComplete) this.#examination = null;
+    if (this.#examination?.isComplete) {
+      this.#examination = null;
+      this.#lateMs = null;
+    }
     return codeOf(before) !== codeOf(this.#state);
+  }
+
+  /** That the path works. */
+  #isProven(judged: Judgement, evidence: Evidence): boolean {
+    if (isInnerAnswered(evidence)) return true;
+    // An address inside that has answered, and may be gone: nothing is known.
+    const isInnerLost = !this.target.isInnerCertain && this.#history.inner;
+    return judged === null && !isInnerLost && isAnswered(evidence.outer);
   }
 
   #isExcused(cause: Cause | null, nowMs: number): boolean {
@@ -167,12 +232,22 @@ export class PathWatch {
     return nowMs - this.#createdMs < NEW_MS;
   }
 
-  #lossCause({ small, full, tcp }: Evidence): Cause | null {
+  #lossCause(evidence: Evidence): Cause | null {
     const { isBad, isStillBad, lost, packets } = this.#loss;
-    const isLossy = codeOf(this.#state) === LOSS ? isStillBad : isBad;
+    const isNamed = codeOf(this.#state) === LOSS;
     // Where much is lost, all echo requests of an examination may be, and TCP tries again.
-    if (!isLossy || ![small, full, tcp].some(isAnswered)) return null;
+    if (!(isNamed ? isStillBad : isBad) || !isInnerAnswered(evidence)) return null;
+    if (this.#isOfPingsAlone(isNamed)) return null;
     return causeOf(LOSS, `answers, but ${lost} of the last ${packets} packets were lost`);
+  }
+
+  /** A firewall that limits pings takes no connection. Before enough connections were tried that may be so. */
+  #isOfPingsAlone(isNamed: boolean): boolean {
+    const { packets, lost } = this.#tcpLoss;
+    const share = this.#loss.share ?? 0;
+    if (!this.#history.tcp || lost > packets * share * FAR_LESS) return false;
+    const chance = (1 - share) ** packets;
+    return isNamed ? chance < UNLIKELY.named : packets < LEAST_CONNECTIONS || chance < UNLIKELY.unnamed;
   }
 
   #remember({ kind }: Probe, outcome: Outcome): void {
@@ -180,6 +255,8 @@ export class PathWatch {
     // What was sent before the peer was ready is not lost.
     const isEcho = kind === "full" || kind === "small";
     if (isEcho && (this.#history.inner || isAnswered(outcome))) this.#loss.note(!isAnswered(outcome));
+    if (kind === "tcp" && (this.#history.tcp || isAnswered(outcome)))
+      this.#tcpLoss.note(!isAnswered(outcome));
     // A segment with a checksum of our own says nothing of those that the kernel sends.
     if (!isAnswered(outcome) || kind === "syn") return;
     if (!this.#history[known]) this.#history = { ...this.#history, [known]: true };
@@ -188,6 +265,17 @@ export class PathWatch {
     const smoothed = this.#roundTripMs ?? roundTripMs;
     this.#roundTripMs = smoothed + (roundTripMs - smoothed) * SMOOTHING;
   }
+}
+
+function isInnerAnswered({ small, full, tcp }: Evidence): boolean {
+  return [small, full, tcp].some(isAnswered);
+}
+
+/** Whether evidence that proves nothing leaves a cause as it is. */
+function isStillOpen(before: PathState, evidence: Evidence): boolean {
+  if (before.state !== "bad") return false;
+  const kind = KIND_OF[before.cause.code];
+  return !isInnerAnswered(evidence) || (kind !== undefined && !isAnswered(evidence[kind]));
 }
 
 function codeOf(state: PathState): string {

@@ -257,7 +257,15 @@ export class Prober {
     if (probe.kind === "tcp") probeTcp(address, note);
     else if (probe.kind === "syn") probeSyn(address, note);
     else if (line === undefined) note({ type: "error", text: "no socket of this family" });
-    else line.send(address, bytesOf(probe, target), note);
+    else
+      line.send(address, bytesOf(probe, target), note, { onLate: (ms) => this.#noteLate(target, probe, ms) });
+  }
+
+  #noteLate(target: ProbeTarget, { kind }: Probe, roundTripMs: number): void {
+    const watch = this.#watches.get(target.id);
+    // Beside the tunnel nothing is answered that a container would see.
+    if (watch === undefined || watch.target !== target || kind === "outer") return;
+    if (watch.noteLate(roundTripMs)) this.#plan.hurry(target.id, this.#options.clock.monotonicMs());
   }
 
   #noteExamined(watch: PathWatch, probe: Probe, outcome: Outcome): void {
@@ -270,8 +278,10 @@ export class Prober {
       target,
       evidence,
       facts: inspection.facts(),
+      lateMs: watch.lateMs,
       before: watch.history,
       elsewhere: this.#elsewhere,
+      isFirewallFound: this.isActive("local-firewall"),
     });
     const nowMs = this.#options.clock.monotonicMs();
     const isChanged = watch.conclude(cause, evidence, nowMs);

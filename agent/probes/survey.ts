@@ -5,7 +5,7 @@ import type { Address, PerFamily } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
 import { type Cause, causeOf, type History, judge, type LocalFacts } from "./causes.ts";
 import type { EchoLine } from "./echo-line.ts";
-import { Examination } from "./examination.ts";
+import { Examination, WAVE_MS } from "./examination.ts";
 import type { Inspection } from "./local-facts.ts";
 import { type Evidence, isAnswered, type Outcome, type Probe, type ProbeTarget } from "./probe.ts";
 
@@ -37,6 +37,8 @@ export interface PathMeasure {
 
 /** Targets that are measured at the same time. */
 const PARALLEL = 64;
+/** The same where something is wrong: of more the tunnel packets cannot be watched at a time. */
+const PARALLEL_BROKEN = 16;
 /** Between echo requests to one target. */
 const INTERVAL_MS = 50;
 const PAYLOAD_BYTES = 56;
@@ -50,6 +52,13 @@ interface Measured {
   readonly roundTripsMs: readonly number[];
   readonly evidence: Evidence;
   readonly facts: LocalFacts;
+  readonly lateMs: number | null;
+}
+
+interface ExaminationParts {
+  readonly inspection: Inspection;
+  readonly onLate: (roundTripMs: number) => void;
+  readonly signal: AbortSignal;
 }
 
 export class Survey {
@@ -62,6 +71,25 @@ export class Survey {
 
   /** In the order of `targets`. Rejects with the signal's reason when it fires. */
   async run(targets: readonly ProbeTarget[], signal: AbortSignal): Promise<readonly PathMeasure[]> {
+    const first = await this.#measureAll(targets, PARALLEL, signal);
+    const unwatched = first.filter(isUnwatched);
+    this.#done -= unwatched.length;
+    const second = await this.#measureAll(
+      unwatched.map(({ target }) => target),
+      PARALLEL_BROKEN,
+      signal,
+    );
+    const again = new Map(second.map((one) => [one.target, one]));
+    const measured = first.map((one) => again.get(one.target) ?? one);
+    const elsewhere = seenAnywhere(measured);
+    return measured.map((one) => this.#conclude(one, elsewhere));
+  }
+
+  async #measureAll(
+    targets: readonly ProbeTarget[],
+    parallel: number,
+    signal: AbortSignal,
+  ): Promise<readonly Measured[]> {
     const measured: Measured[] = [];
     let next = 0;
     const work = async (): Promise<void> => {
@@ -72,53 +100,67 @@ export class Survey {
         this.#options.onProgress(++this.#done);
       }
     };
-    await Promise.all(Array.from({ length: Math.min(PARALLEL, targets.length) }, work));
-    const elsewhere = seenAnywhere(measured);
-    return measured.map((one) => this.#conclude(one, elsewhere));
+    await Promise.all(Array.from({ length: Math.min(parallel, targets.length) }, work));
+    return measured;
   }
 
   async #measure(target: ProbeTarget, signal: AbortSignal): Promise<Measured> {
     const { clock, count } = this.#options;
+    const { family, mtuBytes } = target;
     const series: Promise<Outcome>[] = [];
+    let lateMs: number | null = null;
+    const onLate = (roundTripMs: number): void => {
+      lateMs = roundTripMs;
+    };
     for (let sent = 0; sent < count; sent++) {
       if (sent > 0) await clock.sleep(INTERVAL_MS, signal);
-      series.push(this.#send(target, { kind: "small" }));
+      series.push(this.#send(target, { kind: "small" }, onLate));
     }
     const outcomes = await Promise.all(series);
     const roundTripsMs = outcomes.flatMap((one) => (isAnswered(one) ? [one.roundTripMs] : []));
     const inspection = this.#options.inspect(target);
     try {
       inspection.begin();
-      const evidence = await this.#examine(target, inspection, signal);
+      const isLossy = roundTripsMs.length > 0 && roundTripsMs.length < count;
+      const evidence = await this.#examine(target, new Examination(family, mtuBytes, { isLossy }), {
+        ...{ inspection, onLate, signal },
+      });
       const facts = inspection.facts();
-      return { target, sent: count, roundTripsMs: roundTripsMs.sort((a, b) => a - b), evidence, facts };
+      roundTripsMs.sort((a, b) => a - b);
+      return { target, sent: count, roundTripsMs, evidence, facts, lateMs };
     } finally {
       inspection.end();
     }
   }
 
-  async #examine(target: ProbeTarget, inspection: Inspection, signal: AbortSignal): Promise<Evidence> {
-    const next = (): Probe | null => examination.next(this.#options.clock.monotonicMs());
-    const examination = new Examination(target.family, target.mtuBytes);
+  async #examine(
+    target: ProbeTarget,
+    examination: Examination,
+    { inspection, onLate, signal }: ExaminationParts,
+  ): Promise<Evidence> {
+    const { clock } = this.#options;
+    let inFlight: Promise<void>[] = [];
     while (!examination.isComplete) {
       signal.throwIfAborted();
-      const round: Promise<void>[] = [];
-      for (let probe = next(); probe !== null; probe = next()) {
-        const sent = probe;
-        const outcome = this.#send(target, sent).then((one) => {
-          if (sent.kind === "outer" && !isAnswered(one)) inspection.askLink();
-          examination.note(sent, one);
-        });
-        round.push(outcome);
+      const probe = examination.next(clock.monotonicMs());
+      if (probe === null) {
+        // The next attempt does not wait for the last answers.
+        await Promise.race([Promise.all(inFlight), clock.sleep(WAVE_MS, signal)]);
+        continue;
       }
-      await Promise.all(round);
+      const outcome = this.#send(target, probe, onLate).then((one) => {
+        if (probe.kind === "outer" && !isAnswered(one)) inspection.askLink();
+        examination.note(probe, one);
+        inFlight = inFlight.filter((other) => other !== outcome);
+      });
+      inFlight.push(outcome);
     }
     const { evidence } = examination;
     if (evidence === null) throw new Error("a complete examination has evidence");
     return evidence;
   }
 
-  #send(target: ProbeTarget, probe: Probe): Promise<Outcome> {
+  #send(target: ProbeTarget, probe: Probe, onLate: (roundTripMs: number) => void): Promise<Outcome> {
     const { lines, outerLines, probeTcp, probeSyn } = this.#options;
     return new Promise((resolve) => {
       if (probe.kind === "tcp") return void probeTcp(target.inner, resolve);
@@ -127,15 +169,18 @@ export class Survey {
       const address = isOuter ? target.outer : target.inner;
       const line = (isOuter ? outerLines : lines)[address.family];
       if (line === undefined) resolve({ type: "error", text: "no socket of this family" });
-      else line.send(address, bytesOf(probe, target), resolve);
+      else line.send(address, bytesOf(probe, target), resolve, isOuter ? {} : { onLate });
     });
   }
 
-  #conclude({ target, evidence, facts, sent, roundTripsMs }: Measured, elsewhere: History): PathMeasure {
+  #conclude(
+    { target, evidence, facts, lateMs, sent, roundTripsMs }: Measured,
+    elsewhere: History,
+  ): PathMeasure {
     const before = historyOf(evidence);
-    const lost = sent - roundTripsMs.length;
-    const cause =
-      judge({ target, evidence, facts, before, elsewhere }) ?? (before.inner ? lossOf(sent, lost) : null);
+    const judged = judge({ target, evidence, facts, lateMs, before, elsewhere, isFirewallFound: false });
+    const proven = judged === "undecided" ? null : judged;
+    const cause = proven ?? (before.inner ? lossOf(sent, sent - roundTripsMs.length) : null);
     const passesBytes = isAnswered(evidence.full) ? target.mtuBytes : evidence.passesBytes;
     return { target, sent, roundTripsMs, passesBytes, answersTcp: isAnswered(evidence.tcp), cause };
   }
@@ -156,6 +201,11 @@ export function verdictOf({ cause, roundTripsMs, answersTcp }: PathMeasure): "wo
 function bytesOf(probe: Probe, { family, mtuBytes }: ProbeTarget): number {
   if (probe.kind === "full") return mtuBytes;
   return probe.kind === "size" ? probe.bytes : HEADER_BYTES[family] + PAYLOAD_BYTES;
+}
+
+/** Nothing inside answers, and the tunnel's packets were not watched. */
+function isUnwatched({ evidence: { small, full, tcp }, facts }: Measured): boolean {
+  return facts.isTunnelUnwatched && ![small, full, tcp].some(isAnswered);
 }
 
 function historyOf({ small, full, tcp, outer }: Evidence): History {

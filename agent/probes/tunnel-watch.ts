@@ -3,15 +3,19 @@
  * and what the network reports of them.
  *
  * At most 16 hosts at a time: the filter in the kernel costs each packet of the interface some nanoseconds per host. With
- * more broken paths the hosts take turns; those that wait are judged without.
+ * more broken paths the hosts take turns.
  */
 
 import { NetlinkError } from "../../backends/netlink/errors.ts";
-import type { TunnelKind, TunnelPacket } from "../../backends/probe/tunnel-packet.ts";
+import type { LinkAnswer } from "../../backends/probe/link-answer.ts";
+import type { InnerPacket, TunnelKind, TunnelPacket } from "../../backends/probe/tunnel-packet.ts";
 import { type TapEvent, TunnelTap } from "../../backends/probe/tunnel-tap.ts";
 import type { Address, Family } from "../../ipam/addresses/ip.ts";
 import type { TunnelNotice } from "./echo-line.ts";
+import type { Handshakes, MessageCounts } from "./handshakes.ts";
 import type { ProbeTarget } from "./probe.ts";
+import { StreamProgress } from "./stream-progress.ts";
+import { CLOSED_PORT } from "./tcp-probe.ts";
 
 /** What was seen of a target's tunnel packets on the interface. */
 export interface TunnelEvidence {
@@ -21,14 +25,18 @@ export interface TunnelEvidence {
   readonly received: number;
   /** Of these, answers of the target's own address to probes. */
   readonly answers: number;
-  /** Of these, such as belong to connections of containers. */
+  /** Of these, such as show that connections of containers go on: what this host sends arrives. */
   readonly flows: number;
+  /** Null for tunnels other than WireGuard. */
+  readonly handshakes: Handshakes | null;
   /** The VNI or the port that the target uses, as in "VNI 2 instead of 1"; null: the same as this host. */
   readonly mismatch: string | null;
   /** Where packets from the target's inner address come from, if not from its public address. */
   readonly otherSource: Address | null;
-  /** Hardware addresses that answered for its public address; null when the link was not asked. */
+  /** Hardware addresses that answered for its public address; null when the link was not asked, for IPv6 also without an answer. */
   readonly macs: readonly string[] | null;
+  /** Since when answers are looked for; monotonic, null when `macs` is. */
+  readonly askedMs: number | null;
   readonly rejection: Rejection | null;
 }
 
@@ -52,10 +60,14 @@ interface Received {
   flows: number;
 }
 
+type Messages = { -readonly [Type in keyof MessageCounts]: number };
+
 interface Entry {
   readonly target: ProbeTarget;
   readonly kind: TunnelKind;
   readonly sinceMs: number;
+  readonly streams: StreamProgress;
+  readonly handshakes: { readonly sent: Messages; readonly received: Messages };
   sent: number;
   /** By VNI: other networks of both hosts may use the same port. */
   readonly received: Map<number | null, Received>;
@@ -64,6 +76,7 @@ interface Entry {
   otherPort: number | null;
   otherSource: Address | null;
   macs: Set<string> | null;
+  askedMs: number | null;
   rejection: Rejection | null;
 }
 
@@ -110,6 +123,7 @@ export class TunnelWatch {
     attempt(() => {
       tap.askWho(outer);
       entry.macs ??= new Set();
+      entry.askedMs ??= this.#options.now();
     });
   }
 
@@ -117,7 +131,13 @@ export class TunnelWatch {
   evidence({ id }: ProbeTarget): TunnelEvidence | null {
     this.#receiveAll();
     const entry = this.#entries.get(id);
-    return entry === undefined ? null : evidenceOf(entry);
+    const index = entry === undefined ? null : this.#options.interfaceOf(entry.target.outer.family);
+    return entry === undefined || index === null || !this.#taps.has(index) ? null : evidenceOf(entry);
+  }
+
+  /** Whether other targets have all the places. */
+  isWaiting({ id, tunnelKind }: ProbeTarget): boolean {
+    return tunnelKind !== null && !this.#entries.has(id);
   }
 
   end({ id }: ProbeTarget): void {
@@ -186,17 +206,24 @@ export class TunnelWatch {
 
   #note(event: TapEvent): void {
     for (const entry of this.#entries.values()) {
-      if (event.type === "arp") {
-        if (entry.target.outer.equals(event.address)) entry.macs?.add(event.mac);
-      } else if (event.isOutgoing) noteSent(entry, event.packet);
+      if (event.type === "link answer") noteAnswer(entry, event);
+      else if (event.isOutgoing) noteSent(entry, event.packet);
       else noteReceived(entry, event.packet);
     }
   }
 }
 
 function newEntry(target: ProbeTarget, kind: TunnelKind, sinceMs: number): Entry {
-  const others = { sentVni: null, otherVni: null, otherPort: null, otherSource: null, rejection: null };
-  return { target, kind, sinceMs, sent: 0, received: new Map(), ...others, macs: null };
+  return {
+    ...{ target, kind, sinceMs, sent: 0, received: new Map(), streams: new StreamProgress() },
+    handshakes: { sent: noMessages(), received: noMessages() },
+    ...{ sentVni: null, otherVni: null, otherPort: null, otherSource: null },
+    ...{ macs: null, askedMs: null, rejection: null },
+  };
+}
+
+function noMessages(): Messages {
+  return { initiation: 0, response: 0, cookie: 0, data: 0 };
 }
 
 /** Without CAP_NET_RAW, or on an interface that has gone, nothing is seen. */
@@ -208,14 +235,25 @@ function attempt(action: () => void): void {
   }
 }
 
-function noteSent(entry: Entry, { destination, vni, port, inner }: TunnelPacket): void {
+/** The kernel itself asks for IPv6 addresses. */
+function noteAnswer(entry: Entry, { address, mac }: LinkAnswer): void {
+  if (!entry.target.outer.equals(address)) return;
+  if (address.family === 6 && entry.macs === null) {
+    entry.macs = new Set();
+    entry.askedMs = entry.sinceMs;
+  }
+  entry.macs?.add(mac);
+}
+
+function noteSent(entry: Entry, { destination, vni, port, inner, message }: TunnelPacket): void {
   if (!destination.equals(entry.target.outer) || port !== entry.kind.port) return;
   if (inner !== null && inner.source.family !== entry.target.family) return;
   entry.sent += 1;
   entry.sentVni = vni;
+  if (message !== null) entry.handshakes.sent[message] += 1;
 }
 
-function noteReceived(entry: Entry, { source, vni, port, inner }: TunnelPacket): void {
+function noteReceived(entry: Entry, { source, vni, port, inner, message }: TunnelPacket): void {
   const { target, kind } = entry;
   if (inner !== null && inner.source.family !== target.family) return;
   const isOwn = inner?.source.equals(target.inner) ?? false;
@@ -230,18 +268,35 @@ function noteReceived(entry: Entry, { source, vni, port, inner }: TunnelPacket):
   const counts = entry.received.get(vni) ?? { received: 0, answers: 0, flows: 0 };
   entry.received.set(vni, counts);
   counts.received += 1;
-  if (inner?.isAnswer && isOwn) counts.answers += 1;
-  if (inner?.isAnswer && !isOwn) counts.flows += 1;
+  if (message !== null) entry.handshakes.received[message] += 1;
+  if (inner === null) return;
+  if (isOwn && isProbeAnswer(inner)) counts.answers += 1;
+  else if (isProgress(entry, inner)) counts.flows += 1;
+}
+
+/** Programs of the peer's host use that address too. */
+function isProbeAnswer({ isEchoReply, segment }: InnerPacket): boolean {
+  return isEchoReply || segment?.sourcePort === CLOSED_PORT;
+}
+
+/** Something from here has arrived at the peer. */
+function isProgress({ streams }: Entry, inner: InnerPacket): boolean {
+  const { isEchoReply, segment } = inner;
+  if (segment === null) return isEchoReply;
+  // A refused connection: it acknowledges a request, and has sent nothing.
+  return (segment.isReset && segment.sequence === 0) || streams.isNew(inner, segment);
 }
 
 function evidenceOf(entry: Entry): TunnelEvidence {
-  const { sent, sentVni, otherSource, macs, rejection } = entry;
+  const { kind, handshakes, sent, sentVni, otherSource, macs, askedMs, rejection } = entry;
   const counts = entry.received.get(sentVni) ?? { received: 0, answers: 0, flows: 0 };
   return {
     sent,
     ...counts,
+    handshakes: kind.format === "opaque" ? handshakes : null,
     otherSource,
     macs: macs === null ? null : [...macs],
+    askedMs,
     rejection,
     mismatch: mismatchOf(entry),
   };

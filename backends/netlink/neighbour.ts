@@ -244,6 +244,13 @@ export interface EntryUse {
 const TICK_MS = 10;
 const USED_OFFSET = 4;
 
+/** How long ago the kernel last took an answer of this neighbour, in milliseconds; null where it does not tell. */
+export function decodeConfirmedAgo(message: NetlinkMessage): number | null {
+  const attributes = message.attributes(NDMSG_BYTES);
+  while (attributes.next()) if (attributes.type === NDA_CACHEINFO) return attributes.u32() * TICK_MS;
+  return null;
+}
+
 /** Decodes RTM_NEWNEIGH of both tables; null without an address or a time. Throws CodecError. */
 export function decodeEntryUse(message: NetlinkMessage): EntryUse | null {
   let address: Address | null = null;

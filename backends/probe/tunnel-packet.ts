@@ -1,7 +1,8 @@
 /**
  * Packets of a tunnel as they are on the wire: who sent them, and what they carry, as far as that is readable. Pure.
  *
- * Reads the headers of VXLAN (RFC 7348 section 5), of IP in IP (RFC 2003) and of IP in UDP, as flannel's udp sends it.
+ * Reads the headers of VXLAN (RFC 7348 section 5), of IP in IP (RFC 2003) and of IP in UDP, as flannel's udp sends it, and the
+ * type of a WireGuard message.
  */
 
 import { Address, type Family } from "../../ipam/addresses/ip.ts";
@@ -24,12 +25,28 @@ export interface TunnelPacket {
   /** Null for tunnels without. */
   readonly vni: number | null;
   /** Null where it cannot be read. */
-  readonly inner: {
-    readonly source: Address;
-    readonly destination: Address;
-    readonly isAnswer: boolean;
-  } | null;
+  readonly inner: InnerPacket | null;
+  /** Of an encrypted tunnel; null for other tunnels and for types that do not exist. */
+  readonly message: WireguardMessage | null;
 }
+
+export interface InnerPacket {
+  readonly source: Address;
+  readonly destination: Address;
+  readonly isEchoReply: boolean;
+  /** A TCP segment that acknowledges something; null for any other packet. */
+  readonly segment: Segment | null;
+}
+
+export interface Segment {
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly sequence: number;
+  readonly acknowledged: number;
+  readonly isReset: boolean;
+}
+
+export type WireguardMessage = "initiation" | "response" | "cookie" | "data";
 
 /** linux/in.h */
 const IPPROTO_ICMP = { 4: 1, 6: 58 } as const;
@@ -40,6 +57,16 @@ export const IPPROTO_IPIP = 4;
 const ECHO_REPLY = { 4: 0, 6: 129 } as const;
 /** RFC 9293: flags of a segment that answers another. */
 const TCP_ACK = 0x10;
+const TCP_RST = 0x04;
+const TCP_BYTES = 20;
+/** WireGuard, section 5.4: the first byte of a packet, which is not encrypted. */
+const MESSAGES: readonly (WireguardMessage | undefined)[] = [
+  undefined,
+  "initiation",
+  "response",
+  "cookie",
+  "data",
+];
 const UDP_BYTES = 8;
 /** RFC 7348: the flag I alone, which every packet has; the VNI follows in the next word. */
 const VXLAN_FLAGS = 0x08;
@@ -69,14 +96,16 @@ export function decodeTunnelPacket(packet: Buffer, kind: TunnelKind): TunnelPack
   const { source, destination, protocol, payload } = outer;
   if (kind.port === null) {
     if (protocol !== IPPROTO_IPIP) return null;
-    return { source, destination, port: null, vni: null, inner: innerOf(payload) };
+    return { source, destination, port: null, vni: null, inner: innerOf(payload), message: null };
   }
   if (protocol !== IPPROTO_UDP || payload.length < UDP_BYTES) return null;
   const port = payload.readUInt16BE(2);
   const content = payload.subarray(UDP_BYTES);
   if (kind.format === "vxlan") return decodeVxlan({ source, destination, port }, content);
   if (port !== kind.port) return null;
-  return { source, destination, port, vni: null, inner: kind.format === "ip" ? innerOf(content) : null };
+  const isOpaque = kind.format === "opaque";
+  const message = isOpaque ? (MESSAGES[content[0] ?? 0] ?? null) : null;
+  return { source, destination, port, vni: null, inner: isOpaque ? null : innerOf(content), message };
 }
 
 function decodeVxlan(
@@ -88,19 +117,28 @@ function decodeVxlan(
   const frame = content.subarray(VXLAN_BYTES);
   const family = frame.length < ETHERNET_BYTES ? undefined : ETHERTYPES.get(frame.readUInt16BE(12));
   const inner = family === undefined ? null : innerOf(frame.subarray(ETHERNET_BYTES));
-  return { ...outer, vni, inner };
+  return { ...outer, vni, inner, message: null };
 }
 
-function innerOf(packet: Buffer): TunnelPacket["inner"] {
+function innerOf(packet: Buffer): InnerPacket | null {
   const ip = decodeIp(packet);
   if (ip === null) return null;
-  const { source, destination } = ip;
-  return { source, destination, isAnswer: isAnswer(ip) };
+  const { source, destination, family, protocol, payload } = ip;
+  const isEchoReply = protocol === IPPROTO_ICMP[family] && payload[0] === ECHO_REPLY[family];
+  return { source, destination, isEchoReply, segment: segmentOf(ip) };
 }
 
-function isAnswer({ family, protocol, payload }: IpPacket): boolean {
-  if (protocol === IPPROTO_ICMP[family]) return payload[0] === ECHO_REPLY[family];
-  return protocol === IPPROTO_TCP && ((payload[13] ?? 0) & TCP_ACK) !== 0;
+function segmentOf({ protocol, payload }: IpPacket): Segment | null {
+  if (protocol !== IPPROTO_TCP || payload.length < TCP_BYTES) return null;
+  const flags = payload.readUInt8(13);
+  if ((flags & TCP_ACK) === 0) return null;
+  return {
+    sourcePort: payload.readUInt16BE(0),
+    destinationPort: payload.readUInt16BE(2),
+    sequence: payload.readUInt32BE(4),
+    acknowledged: payload.readUInt32BE(8),
+    isReset: (flags & TCP_RST) !== 0,
+  };
 }
 
 /** Extension headers of IPv6 are not followed: neither tunnels nor probes have any. */

@@ -6,7 +6,7 @@
  * leave after all of them. A filter in the kernel passes only packets of the hosts in question, and of those the first bytes.
  */
 
-import { Address, type Family } from "../../ipam/addresses/ip.ts";
+import type { Address, Family } from "../../ipam/addresses/ip.ts";
 import {
   assemble,
   type Instruction,
@@ -27,6 +27,13 @@ import {
   SOCK_DGRAM,
   SOL_SOCKET,
 } from "../netlink/socket-constants.ts";
+import {
+  decodeAdvertisement,
+  decodeArpReply,
+  encodeArpProbe,
+  IPPROTO_ICMPV6,
+  type LinkAnswer,
+} from "./link-answer.ts";
 import { decodeTunnelPacket, IPPROTO_IPIP, type TunnelKind, type TunnelPacket } from "./tunnel-packet.ts";
 
 /** linux/socket.h */
@@ -56,8 +63,7 @@ export interface TappedHost {
 
 export type TapEvent =
   | { readonly type: "packet"; readonly isOutgoing: boolean; readonly packet: TunnelPacket }
-  /** A host says that it has this address of the link. */
-  | { readonly type: "arp"; readonly address: Address; readonly mac: string };
+  | ({ readonly type: "link answer" } & LinkAnswer);
 
 export class TunnelTap {
   readonly #fd: number;
@@ -93,9 +99,12 @@ export class TunnelTap {
     check("SO_ATTACH_FILTER", libc.setFilterOption(this.#fd, SOL_SOCKET, SO_ATTACH_FILTER, filter));
   }
 
-  /** Asks all hosts of the link who has an IPv4 address, as RFC 5227 does: in the name of none. */
+  /**
+   * Asks all hosts of the link who has an IPv4 address, as RFC 5227 does: from no address. The answers come to this host's
+   * hardware address, and the kernel takes them too.
+   */
   askWho(address: Address): void {
-    const request = encodeArpProbe(address);
+    const request = encodeArpProbe(address, this.#hardwareAddress());
     const to = socketAddress(this.#interfaceIndex, ETH_P_ARP, Buffer.alloc(6, 0xff));
     check("ARP request", libc.sendto(this.#fd, request, MSG_DONTWAIT, to));
   }
@@ -116,11 +125,21 @@ export class TunnelTap {
     libc.close(this.#fd);
   }
 
+  /** Of the interface, as packet(7) tells it. */
+  #hardwareAddress(): Buffer {
+    const address = Buffer.alloc(SOCKADDR_LL_BYTES);
+    check("getsockname of a packet socket", libc.getsockname(this.#fd, address));
+    return address.subarray(12, 18);
+  }
+
   #decode(packet: Buffer): TapEvent | null {
-    if (this.#from.readUInt16BE(2) === ETH_P_ARP) return decodeArpReply(packet);
     const type = this.#from.readUInt8(10);
     // A switch that does not know a hardware address sends its packets to all: they are not for this host.
     if (type === PACKET_OTHERHOST) return null;
+    const isArp = this.#from.readUInt16BE(2) === ETH_P_ARP;
+    const answer = isArp ? decodeArpReply(packet) : decodeAdvertisement(packet);
+    if (answer !== null) return { type: "link answer", ...answer };
+    if (isArp) return null;
     const isOutgoing = type === PACKET_OUTGOING;
     for (const kind of this.#kinds) {
       const decoded = decodeTunnelPacket(packet, kind);
@@ -143,31 +162,6 @@ function socketAddress(interfaceIndex: number, protocol: number, mac = Buffer.al
   bytes.writeUInt8(mac.length, 11);
   bytes.set(mac, 12);
   return bytes;
-}
-
-/** RFC 826, with 0.0.0.0 as sender. */
-function encodeArpProbe(address: Address): Buffer {
-  const message = Buffer.alloc(28);
-  message.writeUInt16BE(1, 0);
-  message.writeUInt16BE(ETH_P_IP, 2);
-  message.writeUInt8(6, 4);
-  message.writeUInt8(4, 5);
-  message.writeUInt16BE(ARP_REQUEST, 6);
-  message.set(address.toBytes(), 24);
-  return message;
-}
-
-const ARP_REQUEST = 1;
-const ARP_REPLY = 2;
-const ARP_BYTES = 28;
-
-function decodeArpReply(message: Buffer): TapEvent | null {
-  if (message.length < ARP_BYTES || message.readUInt16BE(6) !== ARP_REPLY) return null;
-  const mac = message
-    .subarray(8, 14)
-    .toString("hex")
-    .replace(/..(?=.)/g, "$&:");
-  return { type: "arp", address: Address.fromBytes(message.subarray(14, 18)), mac };
 }
 
 /** linux/filter.h SKF_AD_OFF + SKF_AD_PROTOCOL: the Ethernet type. */
@@ -200,7 +194,8 @@ function tapFilter(hosts: readonly TappedHost[]): readonly Instruction[] {
 }
 
 function ipSection(family: Family, hosts: readonly TappedHost[]): readonly Instruction[] {
-  const protocols = [...new Set(hosts.map(({ tunnel }) => (tunnel.port === null ? IPPROTO_IPIP : 17)))];
+  const tunnels = hosts.map(({ tunnel }) => (tunnel.port === null ? IPPROTO_IPIP : 17));
+  const protocols = [...new Set([...tunnels, ...(family === 6 ? [IPPROTO_ICMPV6] : [])])];
   const words = wordsOf(hosts, family);
   return [
     [LOAD_BYTE, 0, 0, IP_PROTOCOL[family]],

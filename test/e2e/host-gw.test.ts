@@ -100,6 +100,21 @@ describeWithEtcd("host-gw in one network with flannel", () => {
     expect(routes(2)).toHaveLength(2);
   });
 
+  it("names a rule of this host that drops packets to the peer's containers", async () => {
+    const { daemon, netns } = net.host(1);
+    const causes = async () => (await daemon.status())?.causes.map(({ code }) => code);
+    const state = async () => (await daemon.status())?.peers.map(({ health }) => health?.state);
+    await expect.poll(state, { timeout: 60_000 }).toEqual(["good"]);
+    netns.exec("nft", [
+      "add table inet fault; add chain inet fault c { type filter hook output priority -500; }; " +
+        "add rule inet fault c ip daddr 10.2.20.0/24 drop",
+    ]);
+    await expect.poll(causes, { timeout: 60_000 }).toEqual(["local-firewall"]);
+    netns.exec("nft", ["delete table inet fault"]);
+    await expect.poll(causes, { timeout: 60_000 }).toEqual([]);
+    await expect.poll(state, { timeout: 60_000 }).toEqual(["good"]);
+  });
+
   it("keeps a foreign route to a peer's subnet, shows it, and programs its own when that is gone", async () => {
     const host = net.host(1);
     const foreign = "10.2.99.0/24 via 192.168.50.222 dev eth0";

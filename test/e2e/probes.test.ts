@@ -76,6 +76,45 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     cause: "local-firewall",
     seen: /tunnel packets do not leave eth0/,
   },
+  "this host drops the answers of ARP": {
+    on: {
+      host1: [
+        "nft add table arp fault",
+        'nft "add chain arp fault c { type filter hook input priority 0; }"',
+        "nft add rule arp fault c arp operation reply drop",
+        "ip neighbour flush dev eth0",
+      ],
+    },
+    undo: { host1: ["nft delete table arp fault"] },
+    cause: "local-firewall",
+    seen: /answers of ARP for 192\.168\.50\.12 arrive at eth0, and this host drops them/,
+  },
+  "this host drops the answers of neighbour discovery": {
+    on: {
+      host1: [
+        "nft add table ip6 fault",
+        'nft "add chain ip6 fault c { type filter hook input priority -500; }"',
+        "nft add rule ip6 fault c icmpv6 type nd-neighbor-advert drop",
+        "ip -6 neighbour flush dev eth0",
+      ],
+    },
+    undo: { host1: ["nft delete table ip6 fault"] },
+    cause: "local-firewall",
+    seen: /answers of neighbour discovery for fd00:50::\S+ arrive at eth0, and this host drops them/,
+  },
+  "this host drops all that arrives, before its firewall": {
+    on: {
+      host1: [
+        "nft add table netdev fault",
+        'nft "add chain netdev fault c { type filter hook ingress device eth0 priority 0; }"',
+        "nft add rule netdev fault c drop",
+        "ip neighbour flush dev eth0",
+      ],
+    },
+    undo: { host1: ["nft delete table netdev fault"] },
+    cause: "local-firewall",
+    seen: /arrive at eth0/,
+  },
   "large tunnel packets are lost": {
     on: { host2: drop("input", "udp dport 8472 meta length gt 1330") },
     undo: { host2: undrop },

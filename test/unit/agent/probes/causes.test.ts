@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { CAUSES, type Case, judge, type LocalFacts } from "../../../../agent/probes/causes.ts";
+import { CAUSES, type Case, type Cause, judge, type LocalFacts } from "../../../../agent/probes/causes.ts";
+import type { MessageCounts } from "../../../../agent/probes/handshakes.ts";
 import type { Evidence, Outcome } from "../../../../agent/probes/probe.ts";
 import type { TunnelEvidence } from "../../../../agent/probes/tunnel-watch.ts";
 import { Address } from "../../../../ipam/addresses/ip.ts";
@@ -25,6 +26,7 @@ const FACTS: LocalFacts = {
   reversePathDrops: 0,
   checksumErrors: 0,
   tunnel: null,
+  isTunnelUnwatched: false,
 };
 /** What is seen of a tunnel that is silent for no reason that shows. */
 const SEEN: TunnelEvidence = {
@@ -32,9 +34,11 @@ const SEEN: TunnelEvidence = {
   received: 0,
   answers: 0,
   flows: 0,
+  handshakes: null,
   mismatch: null,
   otherSource: null,
   macs: ["52:54:00:00:00:01"],
+  askedMs: 0,
   rejection: null,
 };
 const facts = (given: Partial<LocalFacts>): LocalFacts => ({ ...FACTS, ...given });
@@ -46,10 +50,19 @@ const CASE: Case = {
   target: TARGET,
   evidence: WELL,
   facts: FACTS,
+  lateMs: null,
   before: ALWAYS,
   elsewhere: ALWAYS,
+  isFirewallFound: false,
 };
-const code = (given: Partial<Case>): string | null => judge({ ...CASE, ...given })?.code ?? null;
+const causeIn = (given: Partial<Case>): Cause | null => {
+  const judged = judge({ ...CASE, ...given });
+  return judged === "undecided" ? null : judged;
+};
+const code = (given: Partial<Case>): string | null => {
+  const judged = judge({ ...CASE, ...given });
+  return judged === "undecided" ? judged : (judged?.code ?? null);
+};
 
 describe("a healthy path", () => {
   it.each<[string, Partial<Case>]>([
@@ -65,10 +78,6 @@ describe("a healthy path", () => {
       { evidence: { ...WELL, tcp: NO, syn: NO }, before: { ...ALWAYS, tcp: false } },
     ],
     [
-      "loses small packets as well as large ones: what is lost is counted elsewhere",
-      { evidence: { ...WELL, full: NO, isLossy: true } },
-    ],
-    [
       "answers no probes any more, but its connections go on",
       { evidence: BESIDE, facts: seen({ received: 9, flows: 9 }) },
     ],
@@ -79,6 +88,10 @@ describe("a healthy path", () => {
         before: { ...NEVER, outer: true },
         target: { ...CASE.target, isInnerCertain: false },
       },
+    ],
+    [
+      "is of a peer whose last container has gone, and with it the address inside",
+      { evidence: BESIDE, target: { ...CASE.target, isInnerCertain: false } },
     ],
     [
       "is silent where nothing ever answered: pings are filtered",
@@ -116,7 +129,11 @@ describe("a broken path", () => {
     ["neighbours-full", { evidence: SILENT, facts: { ...seen({ sent: 0 }), neighbourRefusals: 4 } }],
     ["local-firewall", { evidence: BESIDE, facts: seen({ received: 6, answers: 6 }) }],
     ["local-firewall", { evidence: BESIDE, facts: seen({ sent: 0 }) }],
+    ["local-firewall", { evidence: SILENT, facts: { ...seen({ sent: 0 }), neighbour: "ignored" } }],
     ["host-down", { evidence: SILENT, facts: facts({ neighbour: "silent" }) }],
+    ["answers-late", { evidence: SILENT, lateMs: 2_000 }],
+    ["answers-late", { evidence: SILENT, lateMs: 2_000, facts: seen({ received: 6, answers: 6 }) }],
+    ["answers-late", { evidence: { ...WELL, full: NO }, lateMs: 1_300 }],
     ["host-unreachable", { evidence: { ...SILENT, outer: failed("host unreachable, says 192.168.1.1") } }],
     ["tunnel-filtered", { evidence: BESIDE }],
     ["tunnel-filtered", { evidence: BESIDE, before: { ...NEVER, outer: true }, elsewhere: NEVER }],
@@ -152,6 +169,24 @@ describe("a broken path", () => {
       { evidence: BESIDE, facts: seen({ macs: ["52:54:00:00:00:01", "52:54:00:00:00:02"] }) },
     ],
     ["reverse-path-filter", { evidence: SILENT, facts: facts({ reversePathDrops: 4 }) }],
+    [
+      "tunnel-absent",
+      {
+        evidence: BESIDE,
+        facts: {
+          ...seen({ rejection: { from: CASE.target.outer, text: "port unreachable" } }),
+          reversePathDrops: 4,
+        },
+      },
+    ],
+    [
+      "host-unreachable",
+      {
+        evidence: SILENT,
+        target: { ...CASE.target, outer: Address.parse("fd00:50::12") },
+        facts: facts({ reversePathDrops: 4 }),
+      },
+    ],
     ["large-packets-lost", { evidence: { ...WELL, full: NO, passesBytes: 1298 } }],
     ["checksum-broken", { evidence: { ...WELL, tcp: NO, syn: YES } }],
     ["checksum-broken", { evidence: { ...WELL, tcp: NO, syn: YES }, facts: facts({ checksumErrors: 4 }) }],
@@ -162,20 +197,101 @@ describe("a broken path", () => {
   });
 
   it("tells the direction where both are seen", () => {
-    const direction = (given: Partial<Case>) => judge({ ...CASE, ...given })?.direction;
+    const direction = (given: Partial<Case>) => causeIn(given)?.direction;
     expect(direction({ evidence: BESIDE, facts: seen({ received: 3 }) })).toBe("to peer");
     expect(direction({ evidence: BESIDE, facts: seen({}) })).toBeUndefined();
     expect(direction({ evidence: BESIDE, facts: seen({ received: 3, answers: 3 }) })).toBe("from peer");
     expect(direction({ evidence: { ...WELL, tcp: NO, syn: YES } })).toBe("to peer");
   });
 
+  it("leaves open what another examination will tell", () => {
+    const lossy = { ...WELL, isLossy: true };
+    expect(code({ evidence: { ...lossy, full: NO } })).toBe("undecided");
+    expect(code({ evidence: { ...lossy, tcp: NO } })).toBe("undecided");
+    // Others have all the places at the interface.
+    const unwatched = facts({ isTunnelUnwatched: true });
+    expect(code({ evidence: BESIDE, facts: unwatched })).toBe("undecided");
+    const silent = { ...unwatched, neighbour: "silent" } as const;
+    expect(code({ evidence: SILENT, facts: silent })).toBe("host-down");
+    expect(code({ evidence: SILENT, facts: silent, isFirewallFound: true })).toBe("undecided");
+  });
+
+  it("does not say of an address that it is silent now where it never answered", () => {
+    const text = (given: Partial<Case>) => causeIn({ evidence: SILENT, ...given })?.text;
+    expect(text({})).toBe("no longer answers, neither through the tunnel nor at 192.168.1.242");
+    expect(text({ before: { ...ALWAYS, outer: false } })).toBe(
+      "no longer answers through the tunnel (UDP port 8472); 192.168.1.242 never answered pings, so the host may be up",
+    );
+  });
+
+  describe("of WireGuard", () => {
+    const NONE: MessageCounts = { initiation: 0, response: 0, cookie: 0, data: 0 };
+    const target = { ...CASE.target, tunnelKind: { port: 51820, format: "opaque" } } as const;
+    const cause = (sent: Partial<MessageCounts>, received: Partial<MessageCounts>) => {
+      const handshakes = { sent: { ...NONE, ...sent }, received: { ...NONE, ...received } };
+      const total = Object.values(handshakes.received).reduce((sum, count) => sum + count, 0);
+      return causeIn({ evidence: BESIDE, target, facts: seen({ received: total, handshakes }) });
+    };
+
+    it("has hosts with different PSKs, which answer each other in vain", () => {
+      expect(cause({ initiation: 2, response: 2 }, { initiation: 2, response: 2 })).toMatchObject({
+        code: "tunnel-mismatch",
+        text: expect.stringContaining("PSK"),
+      });
+    });
+
+    it("has hosts of which one rejects the answers of the other", () => {
+      expect(cause({ initiation: 2 }, { response: 2 })).toMatchObject({
+        code: "tunnel-mismatch",
+        text: expect.stringContaining("PSKs differ, or this host's firewall"),
+      });
+    });
+
+    it("has its packets dropped here where the peer's answers show that the keys fit", () => {
+      const expected = { code: "local-firewall", direction: "from peer" };
+      expect(cause({ initiation: 2 }, { initiation: 2, response: 2 })).toMatchObject(expected);
+    });
+
+    it("is filtered to the peer where only its handshakes are accepted", () => {
+      const expected = { code: "tunnel-filtered", direction: "to peer" };
+      expect(cause({ initiation: 2, response: 2 }, { initiation: 2 })).toMatchObject(expected);
+    });
+
+    it.each([
+      [
+        "another key, or a firewall of this host",
+        { initiation: 2 },
+        { initiation: 2 },
+        /keys or clocks differ, or/,
+      ],
+      ["answers that are lost or rejected", { response: 2 }, { initiation: 2 }, /lost, or the PSKs differ/],
+      [
+        "a session that one side has lost",
+        { data: 5, initiation: 1 },
+        { initiation: 1 },
+        /tunnel \(UDP port 8472\)$/,
+      ],
+    ])("shows no direction with %s", (_, sent, received, text) => {
+      const found = cause(sent, received);
+      expect(found).toMatchObject({ code: "tunnel-filtered", text: expect.stringMatching(text) });
+      expect(found?.direction).toBeUndefined();
+    });
+  });
+
   it("does not blame this host for packets that WireGuard does not send between handshakes", () => {
     const target = { ...CASE.target, tunnelKind: { port: 51820, format: "opaque" } } as const;
-    expect(code({ evidence: BESIDE, facts: seen({ sent: 0 }), target })).toBe("tunnel-filtered");
+    const none: MessageCounts = { initiation: 0, response: 0, cookie: 0, data: 0 };
+    expect(
+      code({
+        evidence: BESIDE,
+        facts: seen({ sent: 0, handshakes: { sent: none, received: none } }),
+        target,
+      }),
+    ).toBe("tunnel-filtered");
   });
 
   it("says what passes, where the peer answers, and what the network reports", () => {
-    const text = (given: Partial<Case>): string => judge({ ...CASE, ...given })?.text ?? "";
+    const text = (given: Partial<Case>): string => causeIn(given)?.text ?? "";
     expect(text({ evidence: { ...WELL, full: NO, passesBytes: 1298 } })).toBe(
       "loses packets of 1450 bytes, but not small ones; 1298 bytes pass",
     );

@@ -74,6 +74,30 @@ describe("echo requests in flight", () => {
     expect(outcomes).toEqual([{ type: "silent" }, { type: "silent" }]);
   });
 
+  it("tells of an answer that comes after the end, once, and of none that is too late", () => {
+    const late: number[] = [];
+    const send = (): number => {
+      line.send(PEER, 64, (outcome) => outcomes.push(outcome), { onLate: (ms) => late.push(ms) });
+      return sent.at(-1)?.sequence ?? -1;
+    };
+    const first = send();
+    nowMs += 2_000;
+    line.expire();
+    arriving.push({ type: "reply", from: OTHER, sequence: first });
+    for (let count = 0; count < 2; count++) arriving.push({ type: "reply", from: PEER, sequence: first });
+    line.receive();
+    expect([outcomes, late]).toEqual([[{ type: "silent" }], [2_000]]);
+    const second = send();
+    nowMs += 2_000;
+    line.expire();
+    send();
+    nowMs += 9_000;
+    line.expire();
+    arriving.push({ type: "reply", from: PEER, sequence: second });
+    line.receive();
+    expect(late).toEqual([2_000]);
+  });
+
   it("takes answers that waited through a pause of the event loop", () => {
     const sequence = send();
     nowMs += 5_000;

@@ -35,7 +35,7 @@ describe("an examination", () => {
   it("asks once more for what was not answered, and believes the answer", () => {
     const examination = new Examination(4, 1450);
     const sent = run(examination, ({ kind }, attempt) => kind !== "tcp" || attempt === 2);
-    expect(sent).toEqual(["small", "full", "outer", "tcp", "tcp"]);
+    expect(sent).toEqual(["small", "full", "outer", "tcp", "tcp", "small"]);
     expect(examination.evidence?.tcp).toEqual(ANSWERED);
   });
 
@@ -47,7 +47,7 @@ describe("an examination", () => {
     };
     expect(kinds(0)).toEqual(["small", "full", "outer", "tcp"]);
     expect(kinds(200)).toEqual([]);
-    expect(kinds(500)).toEqual(["small", "full", "outer", "tcp"]);
+    expect(kinds(500)).toEqual(["tcp", "outer", "full", "small"]);
     expect(kinds(5_000)).toEqual([]);
     expect(examination.evidence).toBeNull();
   });
@@ -55,8 +55,8 @@ describe("an examination", () => {
   it("sends a segment of its own where pings are answered and TCP is not", () => {
     const examination = new Examination(4, 1450);
     const sent = run(examination, ({ kind }) => kind !== "tcp");
-    expect(sent.filter((kind) => kind === "tcp")).toHaveLength(3);
-    expect(sent.at(-1)).toBe("syn");
+    expect(sent.filter((kind) => kind === "tcp")).toHaveLength(7 + 4);
+    expect(sent.filter((kind) => kind === "syn")).toHaveLength(4);
     expect(examination.evidence).toMatchObject({ tcp: SILENT, syn: ANSWERED });
   });
 
@@ -66,7 +66,36 @@ describe("an examination", () => {
     expect(examination.evidence).toMatchObject({ small: ANSWERED, full: SILENT, isLossy: true });
   });
 
-  it("shows silence after two attempts", () => {
+  it("trusts no segment of its own of which one is lost", () => {
+    const examination = new Examination(4, 1450);
+    run(examination, ({ kind }, attempt) => kind !== "tcp" && !(kind === "syn" && attempt === 2));
+    expect(examination.evidence).toMatchObject({ tcp: SILENT, syn: SILENT });
+  });
+
+  it("tries more often where a packet of another kind is lost, and finds the limit of size", () => {
+    const examination = new Examination(4, 1450);
+    const sent = run(examination, (probe, attempt) =>
+      probe.kind === "small"
+        ? attempt !== 3
+        : probe.kind === "size"
+          ? probe.bytes < 1400
+          : probe.kind !== "full",
+    );
+    expect(sent.filter((kind) => kind === "full")).toHaveLength(12);
+    expect(examination.evidence).toMatchObject({ full: SILENT, isLossy: false });
+  });
+
+  it("sends each kind first in every other wave: what limits packets takes the last", () => {
+    const examination = new Examination(4, 1450);
+    const sent = run(examination, ({ kind }) => kind === "small" || kind === "outer");
+    expect(sent.slice(0, 4)).toEqual(["small", "full", "outer", "tcp"]);
+    expect(sent.slice(4, 7)).toEqual(["tcp", "full", "small"]);
+  });
+
+  it("shows silence after two attempts, and where loss is known after four", () => {
+    const lossy = new Examination(4, 1450, { isLossy: true });
+    expect(run(lossy, ({ kind }) => kind === "outer")).toHaveLength(13);
+
     const examination = new Examination(6, 1430);
     expect(run(examination, ({ kind }) => kind === "outer")).toHaveLength(7);
     expect(examination.evidence).toMatchObject({ small: SILENT, full: SILENT, tcp: SILENT, outer: ANSWERED });

@@ -1,6 +1,6 @@
 /** A prober on a clock of its own, over a network whose packets can be lost. */
 
-import { EchoLine } from "../../../../agent/probes/echo-line.ts";
+import { EchoLine, PATIENCE_MS } from "../../../../agent/probes/echo-line.ts";
 import type { Inspection } from "../../../../agent/probes/local-facts.ts";
 import type { Outcome, ProbeTarget } from "../../../../agent/probes/probe.ts";
 import { type PathHealth, Prober } from "../../../../agent/probes/prober.ts";
@@ -9,7 +9,7 @@ import type { Address } from "../../../../ipam/addresses/ip.ts";
 import { Faults } from "../../../../ipam/faults.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
-import { randomNumbers } from "../../../support/random.ts";
+import { type Random, randomNumbers } from "../../../support/random.ts";
 import { TARGET } from "./target-fixture.ts";
 
 const ANSWERED = { type: "answered", roundTripMs: 1 } as const;
@@ -25,31 +25,40 @@ const INSPECTION: Inspection = {
     reversePathDrops: 0,
     checksumErrors: 0,
     tunnel: null,
+    isTunnelUnwatched: false,
   }),
   askLink: () => undefined,
   end: () => undefined,
 };
 
-/** Loses a share of the echo requests, in percent. */
+const FOR_EVER = new AbortController().signal;
+
 export class LossyNetwork {
   readonly changes: string[] = [];
+  /** Share of all packets that is lost, each on its own, in percent. */
   percent = 0;
+  /** The same of echo requests alone. */
+  pingPercent = 0;
+  /** Until an answer arrives. */
+  delayMs = 0;
   /** All packets to it are lost. */
   silent: Address | null;
   readonly #clock = new FakeClock();
   readonly #stop = new AbortController();
   readonly #prober: Prober;
+  readonly #random: Random;
 
   constructor(seed: number, targets: readonly ProbeTarget[] = [TARGET], silent: Address | null = null) {
     this.silent = silent;
+    this.#random = randomNumbers(seed);
     const clock = this.#clock;
     this.#prober = new Prober({
       clock,
       faults: new Faults(silentLogger),
       perSecond: 20,
-      lines: { 4: this.#line(seed) },
-      probeTcp: (target, settle) => settle(this.#tcp(target)),
-      probeSyn: (target, settle) => settle(this.#tcp(target)),
+      lines: { 4: this.#line() },
+      probeTcp: (target, settle) => void this.#tcp(target).then(settle),
+      probeSyn: (target, settle) => void this.#tcp(target).then(settle),
       inspect: () => INSPECTION,
       onChange: (_, state) => void this.changes.push(state.state === "bad" ? state.cause.code : state.state),
       onRoundTrip: () => undefined,
@@ -59,19 +68,28 @@ export class LossyNetwork {
     void this.#prober.run(this.#stop.signal);
   }
 
-  #tcp(target: Address): Outcome {
-    return this.silent?.equals(target) ? { type: "silent" } : ANSWERED;
+  async #tcp(target: Address): Promise<Outcome> {
+    const isLost = this.#isLost(target, this.percent) || this.delayMs > PATIENCE_MS;
+    if (isLost || this.delayMs > 0) await this.#clock.sleep(isLost ? PATIENCE_MS : this.delayMs, FOR_EVER);
+    return isLost ? { type: "silent" } : ANSWERED;
   }
 
-  #line(seed: number): EchoLine {
-    const random = randomNumbers(seed);
+  #isLost(target: Address, percent: number): boolean {
+    return this.#random(100) < percent || (this.silent?.equals(target) ?? false);
+  }
+
+  #line(): EchoLine {
     const arriving: EchoEvent[] = [];
     let onReadable: () => void = () => undefined;
     const port = {
       send: (from: Address, sequence: number) => {
-        if (random(100) < this.percent || this.silent?.equals(from)) return;
-        arriving.push({ type: "reply", from, sequence });
-        queueMicrotask(onReadable);
+        if (this.#isLost(from, this.percent) || this.#random(100) < this.pingPercent) return;
+        const arrive = (): void => {
+          arriving.push({ type: "reply", from, sequence });
+          onReadable();
+        };
+        if (this.delayMs === 0) queueMicrotask(arrive);
+        else void this.#clock.sleep(this.delayMs, FOR_EVER).then(arrive);
       },
       receive: () => arriving.shift() ?? null,
       onReadable: (callback: () => void) => {

@@ -63,6 +63,76 @@ describe("a path", () => {
     expect(watch.state.state).toBe("good");
   });
 
+  it("is asked once beside the tunnel, which proves nothing while it is good", () => {
+    const watch = new PathWatch(TARGET, 0);
+    watch.noteRoutine(FULL, YES);
+    const kinds = Array.from({ length: 6 }, () => watch.routine().kind);
+    expect(kinds.filter((kind) => kind === "outer")).toHaveLength(1);
+    expect(watch.noteRoutine({ kind: "outer" }, NO)).toBe(false);
+    expect(watch.state.state).toBe("good");
+  });
+
+  it("that loses some packets keeps a cause while an examination is not clear", () => {
+    const watch = new PathWatch(TARGET, 0);
+    watch.noteRoutine(FULL, YES);
+    const partly: Evidence = { ...SILENT, small: YES, isLossy: true };
+    watch.conclude(causeOf("large-packets-lost", "loses large packets"), { ...partly, isLossy: false }, 0);
+    watch.conclude("undecided", partly, 1_000);
+    expect(watch.state).toMatchObject({ state: "bad", cause: { code: "large-packets-lost" } });
+    watch.conclude("undecided", { ...partly, full: YES }, 2_000);
+    expect(watch.state.state).toBe("good");
+  });
+
+  it("whose tunnel packets could not be watched keeps its state, and is not good for an answer beside it", () => {
+    const watch = new PathWatch(TARGET, 0);
+    watch.noteRoutine(FULL, YES);
+    watch.conclude("undecided", { ...SILENT, outer: YES }, 1_000);
+    expect(watch.state.state).toBe("unknown");
+    expect(watch.repeatMs).toBe(5_000);
+    watch.conclude(FILTERED, SILENT, 2_000);
+    watch.conclude("undecided", { ...SILENT, outer: YES }, 3_000);
+    expect(watch.state).toMatchObject({ state: "bad", cause: FILTERED });
+  });
+
+  it("that is bad is looked at when a late answer comes", () => {
+    const watch = new PathWatch(TARGET, 0);
+    watch.noteRoutine(FULL, YES);
+    expect(watch.noteLate(1_500)).toBe(false);
+    watch.examine();
+    expect(watch.lateMs).toBeNull();
+    watch.conclude(FILTERED, SILENT, 0);
+    expect([watch.noteLate(2_000), watch.lateMs]).toEqual([false, 2_000]);
+  });
+
+  describe("to an address that the peer may lack", () => {
+    const guessed = () => new PathWatch({ ...TARGET, isInnerCertain: false }, 0);
+    const OUTER: Probe = { kind: "outer" };
+
+    it("is probed there now and then, and silence means nothing", () => {
+      const watch = guessed();
+      const kinds = Array.from({ length: 6 }, () => watch.routine().kind);
+      expect(kinds).toEqual(["outer", "outer", "full", "outer", "outer", "full"]);
+      watch.noteRoutine(OUTER, YES);
+      expect(watch.noteRoutine(FULL, NO)).toBe(false);
+      expect(watch.state.state).toBe("good");
+    });
+
+    it("is examined when this host itself refuses to send", () => {
+      const watch = guessed();
+      watch.noteRoutine(OUTER, YES);
+      expect(watch.noteRoutine(FULL, { type: "error", text: "host unreachable, says 10.0.0.1" })).toBe(false);
+      expect(watch.noteRoutine(FULL, { type: "error", text: "EPERM" })).toBe(true);
+    });
+
+    it("is not known where it has answered and does so no more", () => {
+      const watch = guessed();
+      watch.noteRoutine(FULL, YES);
+      expect(watch.noteRoutine(FULL, NO)).toBe(true);
+      watch.conclude(null, { ...SILENT, outer: YES }, 20_000);
+      expect(watch.state.state).toBe("unknown");
+    });
+  });
+
   it("does not call lost what a fault with a name cost", () => {
     const watch = new PathWatch(TARGET, 0);
     watch.noteRoutine(FULL, YES);

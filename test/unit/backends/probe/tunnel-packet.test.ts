@@ -43,14 +43,14 @@ describe("a tunnel packet", () => {
     expect(decodeTunnelPacket(packet, VXLAN)).toMatchObject({
       port: 8472,
       vni: 7,
-      inner: { isAnswer: true },
+      inner: { isEchoReply: true, segment: null },
     });
     expect(decodeTunnelPacket(packet, VXLAN)?.inner?.source.toString()).toBe(INNER[0]);
   });
 
   it("of VXLAN is recognized on another port too, by its header", () => {
     const packet = ip(OUTER, 17, udp(4789, vxlan(1, ip(INNER, 1, ECHO_REQUEST))));
-    expect(decodeTunnelPacket(packet, VXLAN)).toMatchObject({ port: 4789, inner: { isAnswer: false } });
+    expect(decodeTunnelPacket(packet, VXLAN)).toMatchObject({ port: 4789, inner: { isEchoReply: false } });
     expect(decodeTunnelPacket(ip(OUTER, 17, udp(8472, Buffer.alloc(40))), VXLAN)).toBeNull();
   });
 
@@ -58,9 +58,30 @@ describe("a tunnel packet", () => {
     const ipip = ip(OUTER, 4, answer);
     expect(decodeTunnelPacket(ipip, { port: null, format: "ip" })).toMatchObject({ port: null, vni: null });
     const plain = ip(OUTER, 17, udp(8285, answer));
-    expect(decodeTunnelPacket(plain, { port: 8285, format: "ip" })?.inner?.isAnswer).toBe(true);
+    expect(decodeTunnelPacket(plain, { port: 8285, format: "ip" })?.inner?.isEchoReply).toBe(true);
     expect(decodeTunnelPacket(plain, { port: 8285, format: "opaque" })?.inner).toBeNull();
     expect(decodeTunnelPacket(plain, { port: 8286, format: "ip" })).toBeNull();
+  });
+
+  it("of WireGuard tells the type of its message", () => {
+    const kind: TunnelKind = { port: 51820, format: "opaque" };
+    const typeOf = (type: number) =>
+      decodeTunnelPacket(ip(OUTER, 17, udp(51820, Buffer.from([type, 0, 0, 0]))), kind)?.message;
+    expect([1, 2, 3, 4, 5].map(typeOf)).toEqual(["initiation", "response", "cookie", "data", null]);
+  });
+
+  it("tells how far a TCP connection inside has come", () => {
+    const tcp = Buffer.alloc(20);
+    tcp.writeUInt16BE(80, 0);
+    tcp.writeUInt16BE(40_000, 2);
+    tcp.writeUInt32BE(0xfffffff0, 4);
+    tcp.writeUInt32BE(7, 8);
+    tcp.writeUInt8(0x10, 13);
+    const packet = ip(OUTER, 17, udp(8472, vxlan(7, ip(INNER, 6, tcp))));
+    expect(decodeTunnelPacket(packet, VXLAN)?.inner?.segment).toEqual({
+      ...{ sourcePort: 80, destinationPort: 40_000 },
+      ...{ sequence: 0xfffffff0, acknowledged: 7, isReset: false },
+    });
   });
 
   it("that is cut anywhere is decoded as far as it goes, or not at all", () => {

@@ -236,6 +236,24 @@ describeInGuest("a network over WireGuard", () => {
     await one.daemon.until(({ problems }) => problems.length === 0, "has no problem left");
   });
 
+  it("names a PSK that a peer does not share", { timeout: 300_000 }, async () => {
+    const [one, three] = [net.host(1), net.host(3)];
+    const { publicKey } = flannel;
+    const cause = async () => {
+      const status = await one.daemon.status();
+      return status?.peers.find(({ key }) => key === "10.2.99.0-24")?.health?.cause?.code;
+    };
+    const own = `wg set flannel-wg peer ${publicKeyOf(one)}`;
+    // Neither side has a session that would go on for minutes.
+    three.netns.exec("sh", ["-c", `${own} remove`]);
+    flannel.learnPeers();
+    three.netns.exec("sh", ["-c", `wg genpsk | ${own} preshared-key /dev/stdin`]);
+    wg(one, "set", "flannel-wg", "peer", publicKey, "remove");
+    await expect.poll(cause, { timeout: 120_000, interval: 1_000 }).toBe("tunnel-mismatch");
+    three.netns.exec("sh", ["-c", `${own} preshared-key /dev/null`]);
+    await expect.poll(cause, { timeout: 120_000, interval: 1_000 }).toBeUndefined();
+  });
+
   it("names another program that holds its port, and takes the port once it is free", async () => {
     const { netns, daemon } = net.host(1);
     await daemon.stop();

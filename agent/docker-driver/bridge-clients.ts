@@ -115,20 +115,23 @@ export class BridgeClients implements NameClients {
 
   /** Whether the engine is about to tell which networks of ours the source is on. */
   #isComing(source: Address): boolean {
+    const untold = this.#untold();
     const client = this.clientOf(source);
-    if (client !== null) return client.networks.length === 0 && this.#isOneStarting;
-    if (this.#isStranger(`${source}`)) return false;
-    return (this.#failures.count === 0 && (this.#isStale || this.#isReading)) || this.#isOneStarting;
+    if (client === null) return untold.length > 0;
+    if (client.networks.length > 0) return false;
+    // An endpoint whose container is known is this client's only if the address was another container's until now.
+    const isOutdated = this.#isStale || this.#isReading;
+    return untold.some(({ container }) => container === null || isOutdated);
   }
 
   #isStranger(source: string): boolean {
     const sinceMs = this.#strangers.get(source);
-    if (sinceMs === undefined || this.#isOneStarting) return false;
+    if (sinceMs === undefined || this.#untold().length > 0) return false;
     return this.#context.clock.monotonicMs() - sinceMs < STRANGER_MS;
   }
 
-  /** Whether the engine has not told yet which container has just joined a network of ours, or its other address. */
-  get #isOneStarting(): boolean {
+  /** What has just joined a network of ours, and the engine has not told yet of which container, or its other address. */
+  #untold(): readonly EndpointRecord[] {
     const { state, clock } = this.#context;
     const nowMs = clock.monotonicMs();
     const listed = new Set([...this.#networks.values()].flatMap((containers) => [...containers.values()]));
@@ -137,7 +140,7 @@ export class BridgeClients implements NameClients {
     );
     for (const endpoint of untold) if (!this.#starting.has(endpoint)) this.#starting.set(endpoint, nowMs);
     // A container of an internal network never has another address.
-    return untold.some((endpoint) => nowMs - (this.#starting.get(endpoint) ?? nowMs) < WAIT_MS);
+    return untold.filter((endpoint) => nowMs - (this.#starting.get(endpoint) ?? nowMs) < WAIT_MS);
   }
 
   #refreshOne(network: string): void {

@@ -168,12 +168,13 @@ export class Endpoints {
     await this.leave(call);
     state.endpoints.delete(call.endpoint);
     this.#left.delete(call.endpoint);
+    const released = this.#released.get(call.endpoint) ?? [];
+    this.#released.delete(call.endpoint);
+    // In one turn with the endpoint's end, or a start that waits for such an address could have it by then.
+    for (const address of released) this.releaseAddress(record.network, address);
     try {
       await state.saveEndpoints();
     } finally {
-      const released = this.#released.get(call.endpoint) ?? [];
-      this.#released.delete(call.endpoint);
-      for (const address of released) this.releaseAddress(record.network, address);
       changes.notify();
     }
   }

@@ -23,7 +23,7 @@ const RETRY_MS = { baseMs: 1_000, maxMs: 15_000 };
  * What dockerd writes when it cannot reach our socket, measured of 20.10 and 28.5: that a plugin that it never saw is not
  * found, or the path of the socket. Our own errors and names of containers have the word as well.
  */
-const OUR_ABSENCE = /plugin "?tulle"?(?![\w-])|\/tulle\.sock/;
+const OUR_ABSENCE = /plugin "?tulle"?(?![\w-])|(?:\/|%2F)tulle\.sock/;
 const RESTARTING = new Set(["always", "unless-stopped", "on-failure"]);
 
 export interface FailedStartsOptions {

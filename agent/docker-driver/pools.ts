@@ -58,10 +58,13 @@ export class Pools {
     if (network !== undefined && pool !== undefined) return { network, family, pool };
     // Published a moment ago: the view follows.
     if (record !== undefined) return { pending: record };
-    throw new ConfigError(`the network of pool ${poolId} is not in the store: remove it and create it again`);
+    throw goneFromStore(poolId);
   }
 
-  /** As resolve, once the view shows the network. Throws ConflictError when that takes too long. */
+  /**
+   * As resolve, once the view shows the network. Throws ConfigError when it is gone from the store, and ConflictError when
+   * the wait takes too long.
+   */
   async resolveNetwork(poolId: string, signal: AbortSignal): Promise<NetworkFamily> {
     const read = (): NetworkFamily | null => {
       const resolved = this.resolve(poolId);
@@ -69,6 +72,9 @@ export class Pools {
     };
     const found = await this.#context.changes.until(read, PATIENCE_MS, signal);
     if (found !== null) return found;
+    const { state, feed } = this.#context;
+    const isPublished = (state.pools.get(poolId)?.network ?? null) !== null;
+    if (isPublished && feed.storeProblem === null) throw goneFromStore(poolId);
     throw new ConflictError("the network is not in the store yet: try again when tulled reaches its store", {
       retryable: true,
     });
@@ -182,4 +188,8 @@ function subnetsOf({ pools }: NamedNetwork): string {
   return entriesOf(pools)
     .map(([, { subnet }]) => `${subnet}`)
     .join(" and ");
+}
+
+function goneFromStore(poolId: string): ConfigError {
+  return new ConfigError(`the network of pool ${poolId} is not in the store: remove it and create it again`);
 }

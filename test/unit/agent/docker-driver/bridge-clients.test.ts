@@ -90,17 +90,26 @@ describe("the first query of a container that has just started", () => {
       if (former !== null) listed.set(`${SOURCE}`, former);
       clients.clientOf(SOURCE);
       await clock.advance(1_000);
-      join(CONTAINER);
-      const waited = watch(clients.untilKnown(SOURCE));
-      await clock.advance(200);
-      expect(waited.value).toBe("waiting");
       listed.set(`${SOURCE}`, CONTAINER);
       clients.networkChanged(EVENT);
+      join(CONTAINER);
+      const waited = watch(clients.untilKnown(SOURCE));
       await clock.advance(200);
       expect(waited.value).toBe(true);
       expect(clients.clientOf(SOURCE)).toEqual({ networks: ["net"] });
       await end();
     }
+  });
+
+  it("of a container without a network of ours waits for no other one that is known", async () => {
+    const { clock, clients, listed, join, end } = start();
+    listed.set(`${SOURCE}`, CONTAINER);
+    clients.clientOf(SOURCE);
+    await clock.advance(1_000);
+    join("d".repeat(64), "on an internal network");
+    expect(clients.clientOf(SOURCE)).toEqual({ networks: [] });
+    expect(await clients.untilKnown(SOURCE)).toBe(false);
+    await end();
   });
 
   it("waits a second at most, and not again for endpoints that the engine never tells of", async () => {

@@ -9,6 +9,7 @@ const DIAL = "dial unix /run/docker/plugins/tulle.sock: connect:";
 it.each([
   'plugin "tulle" not found',
   `Post "http://%2Frun%2Fdocker%2Fplugins%2Ftulle.sock/IpamDriver.RequestAddress": ${DIAL} connection refused`,
+  'Post "http://%2Frun%2Fdocker%2Fplugins%2Ftulle.sock/NetworkDriver.Join": EOF',
   `failed to set up container networking: Post "http://plugin.moby.localhost/IpamDriver.RequestAddress": ${DIAL} no such file or directory`,
   `failed to set up container networking: remote: the store is away (${RETRIED})`,
 ])("passes: %s", (error) => {

@@ -180,17 +180,19 @@ it("a network that the engine lost while we did not run takes its containers and
   await eventually(() => members().length === 0);
 });
 
-it("a pool whose network was published a moment ago waits for the view", async () => {
+it("a pool whose network was published a moment ago waits for the view, and is gone once the store is followed", async () => {
   const id = "a".repeat(32) as NetworkId;
   const subnet = Prefix.parse("10.9.0.0/24");
   const networks = new Map<string, object>();
+  const feed = { view: { networks }, storeProblem: null as string | null };
   const changes = new Changes(systemClock);
   const poolId = `tulle/${"b".repeat(32)}/4`;
   const record = { poolId, family: 4, subnet, network: id, dockerId: "d" };
-  const pools = new Pools({
-    ...{ changes, feed: { view: { networks } } },
-    state: { pools: new Map([[poolId, record]]) },
-  } as unknown as DriverContext);
+  const state = { pools: new Map([[poolId, record]]) };
+  const pools = new Pools({ changes, feed, state } as unknown as DriverContext);
+  await expect(pools.resolveNetwork(poolId, signal)).rejects.toThrow(/remove it and create it again/);
+  feed.storeProblem = "out of reach";
+  await expect(pools.resolveNetwork(poolId, signal)).rejects.toThrow(/not in the store yet/);
   const waiting = pools.resolveNetwork(poolId, signal);
   networks.set(id, { id, pools: { 4: { subnet } } });
   changes.notify();

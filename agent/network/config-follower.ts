@@ -5,7 +5,7 @@
 
 import { type Clock, Sleep } from "../../ipam/clock.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
-import { errorMessage } from "../../ipam/errors.ts";
+import { errorMessage, InterfaceError } from "../../ipam/errors.ts";
 import type { Logger } from "../../ipam/log.ts";
 import type { ConfigJudgement } from "./config-change.ts";
 
@@ -17,6 +17,8 @@ export interface ConfigFollowerOptions {
   readonly apply: (config: NetworkConfig) => Promise<void>;
   /** Joins the network again with another lease. Rejects, and changes nothing, when this host cannot. */
   readonly rejoin: (config: NetworkConfig) => Promise<void>;
+  /** Whether the host has no usable interface now, which is no fault of a configuration. */
+  readonly isInterfaceLost: () => boolean;
   /** Called after each judgement. */
   readonly onChange: () => void;
 }
@@ -62,7 +64,7 @@ export class ConfigFollower {
 
   /** Returns false when a retry may help. */
   async #follow(): Promise<boolean> {
-    const { judge, apply, rejoin } = this.#options;
+    const { judge, apply, rejoin, isInterfaceLost } = this.#options;
     const { apply: next, isRejoin, problem } = judge();
     if (next === null) {
       this.#note(problem);
@@ -73,6 +75,7 @@ export class ConfigFollower {
       this.#note(null);
       return true;
     } catch (error) {
+      if (error instanceof InterfaceError && isInterfaceLost()) return false;
       this.#note(`the network configuration in the store cannot be applied: ${errorMessage(error)}`);
       return false;
     }

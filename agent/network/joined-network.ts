@@ -115,7 +115,7 @@ export class JoinedNetwork {
       onAlone: async () => {
         await options.history.forgetFormers(this.#desired.attachment.networkConfig);
         // The former backend may have been in the fall-back's place.
-        if (this.#watch.fallback !== null) await this.#followHost(reattachment);
+        if (this.#watch.fallback !== null) this.#hostWatch.changed();
       },
     });
     const refresh = guard("judging readiness", () => this.#refresh());
@@ -142,6 +142,7 @@ export class JoinedNetwork {
         logger.info("the network's families changed; joining it again", { config: config.text });
         options.onRejoin();
       },
+      isInterfaceLost: () => this.#hostWatch.problem !== null,
       onChange: guard("reporting the configuration", () =>
         metrics.setConfigRefused(this.#configFollower.problem !== null),
       ),

@@ -6,6 +6,7 @@ import { ConfigFollower } from "../../../../agent/network/config-follower.ts";
 import { StoreFollower, withNewestConfig } from "../../../../agent/network/store-follower.ts";
 import type { NetworkConfig } from "../../../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../../../ipam/config/network-config-parser.ts";
+import { InterfaceError } from "../../../../ipam/errors.ts";
 import type { StoreChange, StoreMessage } from "../../../../ipam/stores/contracts.ts";
 import { FakeClock, settle } from "../../../support/fake-clock.ts";
 import { entry, recordingLogger } from "../../../support/lease-fixture.ts";
@@ -85,12 +86,14 @@ describe("following the network configuration", () => {
     const clock = new FakeClock();
     const logger = recordingLogger();
     let judgement: ConfigJudgement = { apply: null, isRejoin: false, problem: null };
+    let isLost = false;
     const follower = new ConfigFollower({
       clock,
       logger,
       judge: () => judgement,
       apply,
       rejoin,
+      isInterfaceLost: () => isLost,
       onChange: () => undefined,
     });
     void follower.run(signal());
@@ -98,7 +101,10 @@ describe("following the network configuration", () => {
       judgement = next;
       follower.changed();
     };
-    return { clock, logger, follower, offer };
+    const loseInterface = (value: boolean): void => {
+      isLost = value;
+    };
+    return { clock, logger, follower, offer, loseInterface };
   }
   const wanted = (mtu: number): ConfigJudgement => ({
     apply: parseNetworkConfig(config(mtu)),
@@ -134,6 +140,23 @@ describe("following the network configuration", () => {
     expect(follower.problem).toContain("eth0 has no address");
     expect(logger.lines).toHaveLength(1);
     await clock.advance(10_000);
+    expect(follower.problem).toBeNull();
+  });
+
+  it("refuses no configuration for an interface that is lost at the moment", async () => {
+    let isUsable = false;
+    const { clock, follower, offer, loseInterface } = lab(() =>
+      isUsable ? Promise.resolve() : Promise.reject(new InterfaceError("eth0 has lost its IPv4 address")),
+    );
+    loseInterface(true);
+    offer(wanted(1300));
+    await clock.advance(3000);
+    expect(follower.problem).toBeNull();
+    loseInterface(false);
+    await clock.advance(3000);
+    expect(follower.problem).toContain("eth0 has lost its IPv4 address");
+    isUsable = true;
+    await clock.advance(3000);
     expect(follower.problem).toBeNull();
   });
 

@@ -9,7 +9,7 @@ import { InterfaceError } from "../../ipam/errors.ts";
 import type { ChosenInterface, ChosenInterfaces } from "./choose-interface.ts";
 import type { HostSnapshot } from "./host-snapshot.ts";
 
-/** Longer than DHCP takes to answer: a client sends again after 4, 8, 16 and 32 s (RFC 2131, 4.1). */
+/** A DHCP client sends again after 4, 8, 16 and 32 s (RFC 2131, 4.1); a port of a switch may forward after 30 s only. */
 const GRACE_MS = 60_000;
 
 export class InterfaceGrace {

@@ -9,7 +9,14 @@
  * default route of its own goes by the interface of the one before.
  */
 
-import { Address, entriesOf, type Family, mapFamilies, type PerFamily } from "../../ipam/addresses/ip.ts";
+import {
+  ADDRESS_BITS,
+  Address,
+  entriesOf,
+  type Family,
+  mapFamilies,
+  type PerFamily,
+} from "../../ipam/addresses/ip.ts";
 import type { Mac } from "../../ipam/addresses/mac.ts";
 import { InterfaceError } from "../../ipam/errors.ts";
 import type { InterfaceSettings } from "../config/config.ts";
@@ -21,6 +28,8 @@ export interface ChosenInterface {
   readonly link: HostLink;
   /** The interface's own address. */
   readonly address: Address;
+  /** False for an address alone, without a network of other hosts around it, such as a virtual one of keepalived. */
+  readonly hasNetwork: boolean;
   /** The address that other hosts send to: public-ip where given, else the interface's own. */
   readonly publicAddress: Address;
   /** Completes the sentence "eth0 was chosen because …". */
@@ -309,8 +318,11 @@ function take(
   if (address === null) return `${link.name} has ${missingAddress(host, link, family)}`;
   const publicAddress = settings.publicAddress[family] ?? address;
   const insteadOf = present?.link.index === link.index ? present.insteadOf : null;
+  const hasNetwork = host.addresses.some(
+    (one) => one.address.equals(address) && one.length < ADDRESS_BITS[family],
+  );
   const warnings = storeWarning(link, host, store);
-  return { link, address, publicAddress, reason, rank, insteadOf, warnings };
+  return { link, address, hasNetwork, publicAddress, reason, rank, insteadOf, warnings };
 }
 
 function defaultSources(host: HostSnapshot, link: HostLink, family: Family): readonly (Address | null)[] {

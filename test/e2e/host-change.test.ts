@@ -141,7 +141,7 @@ describeWithEtcd("a host without -iface", () => {
     expect(published()).toEqual([address, "192.168.50.13"].sort());
   }
 
-  it("waits for its address although another interface has a default route", async () => {
+  it("waits for its address although there is a virtual one, and another interface with a default route", async () => {
     const { netns, daemon } = net.host(2);
     netns.ip(
       "link add eth1 up type veth peer name eth1p",
@@ -149,6 +149,7 @@ describeWithEtcd("a host without -iface", () => {
       "address add 198.51.100.2/24 dev eth1",
       "route add default via 198.51.100.1 metric 200",
       "address flush dev eth0",
+      "address add 192.168.50.99/32 dev eth0",
     );
     await daemon.until(
       ({ problems }) => problems.some((text) => text.includes("eth0 has lost its IPv4 address")),
@@ -157,6 +158,7 @@ describeWithEtcd("a host without -iface", () => {
     netns.ip("address add 192.168.50.12/24 brd + dev eth0", "route add default via 192.168.50.1 metric 100");
     await expectFollowed("192.168.50.12", "eth0");
     netns.ip(
+      "address delete 192.168.50.99/32 dev eth0",
       "link delete eth1",
       "route delete default via 192.168.50.1",
       "route add default via 192.168.50.1",

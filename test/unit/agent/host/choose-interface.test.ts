@@ -411,6 +411,14 @@ describe("which address", () => {
     expect(choose({}, renewed, null, [4], { present }).short).toBe("eth0 192.168.1.30");
   });
 
+  it("is told from a virtual one, which has no network", () => {
+    const present = choose({}, withVips(DHCP));
+    expect(present.hasNetwork).toBe(true);
+    const released = host({ addresses: vips.slice(0, 1) });
+    const left = choose({}, released, null, [4], { present });
+    expect(left).toMatchObject({ short: "eth0 192.168.1.100", hasNetwork: false });
+  });
+
   it("a link-local one last, whatever its scope", () => {
     const addresses = [on(2, "169.254.3.3/16"), DHCP];
     expect(choose({}, host({ addresses })).short).toBe("eth0 192.168.1.20");

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { ChosenInterface } from "../../../../agent/host/choose-interface.ts";
-import type { HostLink, HostSnapshot } from "../../../../agent/host/host-snapshot.ts";
+import type { HostAddress, HostLink, HostSnapshot } from "../../../../agent/host/host-snapshot.ts";
 import { InterfaceGrace } from "../../../../agent/host/interface-grace.ts";
 import { Address } from "../../../../ipam/addresses/ip.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
@@ -17,14 +17,20 @@ const link = (index: number, name: string, masterIndex: number | null = null): H
 const ETH0 = link(2, "eth0");
 const ETH1 = link(3, "eth1");
 const address = Address.parse("192.168.1.2");
-const on = (one: HostLink, insteadOf: string | null = null): ChosenInterface => ({
+const on = (
+  one: HostLink,
+  insteadOf: string | null = null,
+  more: Partial<ChosenInterface> = {},
+): ChosenInterface => ({
   link: one,
   address,
+  hasNetwork: true,
   publicAddress: address,
   reason: "",
   rank: 0,
   insteadOf,
   warnings: [],
+  ...more,
 });
 const BEFORE = { 4: on(ETH0) };
 const AFTER = { 4: on(ETH1, "eth0") };
@@ -32,8 +38,11 @@ const AFTER = { 4: on(ETH1, "eth0") };
 function start() {
   const clock = new FakeClock();
   const grace = new InterfaceGrace(clock);
-  const requireMove = (after = AFTER, links: readonly HostLink[] = [ETH0, ETH1]) =>
-    grace.requireMove(BEFORE, after, { links } as HostSnapshot);
+  const requireMove = (
+    after = AFTER,
+    links: readonly HostLink[] = [ETH0, ETH1],
+    addresses: readonly HostAddress[] = [],
+  ) => grace.requireMove(BEFORE, after, { links, addresses } as HostSnapshot);
   return { clock, requireMove };
 }
 
@@ -59,6 +68,18 @@ it("counts each loss on its own", async () => {
   expect(requireMove).toThrow("eth0 has lost");
   await clock.advance(50_000);
   expect(requireMove).toThrow("eth0 has lost");
+});
+
+it("does not move it to a virtual address on the same interface, but to another one with a network", () => {
+  const { requireMove } = start();
+  const other = Address.parse("192.168.1.100");
+  const virtual = { 4: on(ETH0, null, { address: other, hasNetwork: false }) };
+  expect(() => requireMove(virtual)).toThrow(
+    "eth0 has lost its IPv4 address; without one for 60 s, the tunnel moves to 192.168.1.100",
+  );
+  const kept = { interfaceIndex: 2, address, length: 24, scope: 0, flags: 0 };
+  expect(() => requireMove(virtual, [ETH0], [kept])).not.toThrow();
+  expect(() => requireMove({ 4: on(ETH0, null, { address: other }) })).not.toThrow();
 });
 
 it.each<[string, Parameters<ReturnType<typeof start>["requireMove"]>]>([

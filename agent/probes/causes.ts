@@ -280,10 +280,11 @@ function judgeOwnDrops({ facts }: Case, seen: TunnelEvidence): Cause | null {
       `tunnel packets arrive at ${link.name} and are dropped on this host: ${seen.answers} answers were seen`,
       "from peer",
     );
+  if (seen.sent === 0 && facts.neighbour === "unknown" && facts.neighbourRefusals > 0)
+    return causeOf("neighbours-full", "this host's table of neighbours has no room for the peer", "to peer");
+  // WireGuard sends nothing between two handshakes that fail.
   if (seen.handshakes !== null) return judgeHandshakes(handshakeFault(seen.handshakes), link);
   if (seen.sent > 0) return null;
-  if (facts.neighbour === "unknown" && facts.neighbourRefusals > 0)
-    return causeOf("neighbours-full", "this host's table of neighbours has no room for the peer", "to peer");
   return causeOf(
     "local-firewall",
     `tunnel packets do not leave ${link.name}: this host drops them`,

@@ -247,6 +247,12 @@ describe("a broken path", () => {
       });
     });
 
+    it("suffers from a full table of neighbours too", () => {
+      const nothing = seen({ sent: 0, handshakes: { sent: NONE, received: NONE } });
+      const found = causeIn({ evidence: SILENT, target, facts: { ...nothing, neighbourRefusals: 4 } });
+      expect(found?.code).toBe("neighbours-full");
+    });
+
     it("has its packets dropped here where the peer's answers show that the keys fit", () => {
       const expected = { code: "local-firewall", direction: "from peer" };
       expect(cause({ initiation: 2 }, { initiation: 2, response: 2 })).toMatchObject(expected);

@@ -17,7 +17,7 @@ export interface ConfigFollowerOptions {
   readonly apply: (config: NetworkConfig) => Promise<void>;
   /** Joins the network again with another lease. Rejects, and changes nothing, when this host cannot. */
   readonly rejoin: (config: NetworkConfig) => Promise<void>;
-  /** Whether the host has no usable interface now, whatever the configuration says. */
+  /** Whether the host has no usable interface now; then the configuration is not to blame. */
   readonly isInterfaceLost: () => boolean;
   /** Called after each judgement. */
   readonly onChange: () => void;

@@ -73,6 +73,7 @@ export class FactsReader {
     this.#tunnels = new TunnelWatch({
       now: options.now,
       interfaceOf: (family) => this.#uplink(family)?.index ?? null,
+      sourceOf: (family) => options.sources()[family] ?? null,
     });
   }
 

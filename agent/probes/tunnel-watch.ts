@@ -83,6 +83,8 @@ interface Entry {
 export interface TunnelWatchOptions {
   /** The interface that carries the tunnel, null when there is none at the moment. */
   readonly interfaceOf: (family: Family) => number | null;
+  /** This host's address on it; null for none. */
+  readonly sourceOf: (family: Family) => Address | null;
   /** Monotonic, in milliseconds. */
   readonly now: () => number;
 }
@@ -117,11 +119,12 @@ export class TunnelWatch {
   /** Asks the link who has the target's public address. */
   askWho({ id, outer }: ProbeTarget): void {
     const index = this.#options.interfaceOf(outer.family);
+    const source = this.#options.sourceOf(outer.family);
     const tap = index === null ? undefined : this.#taps.get(index);
     const entry = this.#entries.get(id);
-    if (outer.family !== 4 || entry === undefined || tap === undefined) return;
+    if (outer.family !== 4 || source === null || entry === undefined || tap === undefined) return;
     attempt(() => {
-      tap.askWho(outer);
+      tap.askWho(outer, source);
       entry.macs ??= new Set();
       entry.askedMs ??= this.#options.now();
     });

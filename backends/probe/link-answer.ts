@@ -15,8 +15,11 @@ const ARP_REQUEST = 1;
 const ARP_REPLY = 2;
 const ARP_BYTES = 28;
 
-/** RFC 826, with 0.0.0.0 as sender. */
-export function encodeArpProbe(address: Address, hardwareAddress: Buffer): Buffer {
+/**
+ * RFC 826. With 0.0.0.0 as sender it would be an ARP Probe, by which hosts find out whether they may take an address: one
+ * that is about to take the same gives it up then (RFC 5227 section 2.1.1).
+ */
+export function encodeArpRequest(address: Address, sender: Address, hardwareAddress: Buffer): Buffer {
   const message = Buffer.alloc(ARP_BYTES);
   message.writeUInt16BE(1, 0);
   message.writeUInt16BE(ETH_P_IP, 2);
@@ -24,6 +27,7 @@ export function encodeArpProbe(address: Address, hardwareAddress: Buffer): Buffe
   message.writeUInt8(4, 5);
   message.writeUInt16BE(ARP_REQUEST, 6);
   message.set(hardwareAddress, 8);
+  message.set(sender.toBytes(), 14);
   message.set(address.toBytes(), 24);
   return message;
 }

@@ -30,7 +30,7 @@ import {
 import {
   decodeAdvertisement,
   decodeArpReply,
-  encodeArpProbe,
+  encodeArpRequest,
   IPPROTO_ICMPV6,
   type LinkAnswer,
 } from "./link-answer.ts";
@@ -100,11 +100,11 @@ export class TunnelTap {
   }
 
   /**
-   * Asks all hosts of the link who has an IPv4 address, as RFC 5227 does: from no address. The answers come to this host's
-   * hardware address, and the kernel takes them too.
+   * Asks all hosts of the link who has an IPv4 address, from an address of this host there. The kernel takes the answers
+   * too.
    */
-  askWho(address: Address): void {
-    const request = encodeArpProbe(address, this.#hardwareAddress());
+  askWho(address: Address, sender: Address): void {
+    const request = encodeArpRequest(address, sender, this.#hardwareAddress());
     const to = socketAddress(this.#interfaceIndex, ETH_P_ARP, Buffer.alloc(6, 0xff));
     check("ARP request", libc.sendto(this.#fd, request, MSG_DONTWAIT, to));
   }

@@ -4,7 +4,7 @@ import { TARGET } from "./target-fixture.ts";
 
 it("lets targets without a place wait, and ends the turn of the first", () => {
   let nowMs = 0;
-  const watch = new TunnelWatch({ now: () => nowMs, interfaceOf: () => null });
+  const watch = new TunnelWatch({ now: () => nowMs, interfaceOf: () => null, sourceOf: () => null });
   const targets = Array.from({ length: 17 }, (_, index) => ({ ...TARGET, id: `peer ${index}` }));
   const [first = TARGET] = targets;
   const last = targets.at(-1) ?? TARGET;
@@ -17,7 +17,7 @@ it("lets targets without a place wait, and ends the turn of the first", () => {
 });
 
 it("shows nothing where it cannot look", () => {
-  const watch = new TunnelWatch({ now: () => 0, interfaceOf: () => null });
+  const watch = new TunnelWatch({ now: () => 0, interfaceOf: () => null, sourceOf: () => null });
   watch.begin(TARGET);
   expect(watch.evidence(TARGET)).toBeNull();
 });

@@ -2,18 +2,18 @@ import { expect, it } from "vitest";
 import {
   decodeAdvertisement,
   decodeArpReply,
-  encodeArpProbe,
+  encodeArpRequest,
 } from "../../../../backends/probe/link-answer.ts";
 import { Address } from "../../../../ipam/addresses/ip.ts";
 
 const MAC = Buffer.from([2, 0, 0, 0, 0, 7]);
 
-it("asks from this host's hardware address and from no IP address", () => {
-  const probe = encodeArpProbe(Address.parse("192.168.50.12"), MAC);
-  expect(probe.toString("hex")).toBe(
-    "0001080006040001" + "020000000007" + "00000000" + "000000000000" + "c0a8320c",
+it("asks from this host's addresses: without, it would keep another host from taking the address (RFC 5227)", () => {
+  const request = encodeArpRequest(Address.parse("192.168.50.12"), Address.parse("192.168.50.11"), MAC);
+  expect(request.toString("hex")).toBe(
+    "0001080006040001" + "020000000007" + "c0a8320b" + "000000000000" + "c0a8320c",
   );
-  expect(decodeArpReply(probe)).toBeNull();
+  expect(decodeArpReply(request)).toBeNull();
 });
 
 it("reads who answers ARP", () => {

@@ -115,10 +115,10 @@ export class BridgeClients implements NameClients {
 
   /** Whether the engine is about to tell which networks of ours the source is on. */
   #isComing(source: Address): boolean {
-    const untold = this.#untold();
     const client = this.clientOf(source);
+    if (client !== null && client.networks.length > 0) return false;
+    const untold = this.#untold();
     if (client === null) return untold.length > 0;
-    if (client.networks.length > 0) return false;
     // An endpoint whose container is known is this client's only if the address was another container's until now.
     const isOutdated = this.#isStale || this.#isReading;
     return untold.some(({ container }) => container === null || isOutdated);

@@ -29,9 +29,12 @@ export type ResolvedPool = NetworkFamily | { readonly pending: PoolRecord };
 
 export class Pools {
   readonly #context: DriverContext;
+  /** Networks that the view has shown, or showed to a former run: one of them that it does not show is gone. */
+  readonly #shown: Set<NetworkId>;
 
   constructor(context: DriverContext) {
     this.#context = context;
+    this.#shown = new Set([...context.state.pools.values()].flatMap(({ network }) => network ?? []));
   }
 
   /** The pool for RequestPool. Throws ConfigError, ConflictError or StoreError. */
@@ -55,7 +58,10 @@ export class Pools {
     const { id, family } = parsePoolId(poolId);
     const network = feed.view.networks.get(record?.network ?? id);
     const pool = network?.pools[family];
-    if (network !== undefined && pool !== undefined) return { network, family, pool };
+    if (network !== undefined && pool !== undefined) {
+      this.#shown.add(network.id);
+      return { network, family, pool };
+    }
     // Published a moment ago: the view follows.
     if (record !== undefined) return { pending: record };
     throw goneFromStore(poolId);
@@ -73,8 +79,9 @@ export class Pools {
     const found = await this.#context.changes.until(read, PATIENCE_MS, signal);
     if (found !== null) return found;
     const { state, feed } = this.#context;
-    const isPublished = (state.pools.get(poolId)?.network ?? null) !== null;
-    if (isPublished && feed.storeProblem === null) throw goneFromStore(poolId);
+    const published = state.pools.get(poolId)?.network ?? null;
+    if (published !== null && this.#shown.has(published) && feed.storeProblem === null)
+      throw goneFromStore(poolId);
     throw new ConflictError("the network is not in the store yet: try again when tulled reaches its store", {
       retryable: true,
     });

@@ -84,9 +84,9 @@ describeInGuest("a network over IPIP", () => {
     const before = dataPathOf(netns, "flannel.ipip");
     const running = startPing(boxes[0].netns, boxes[1].address);
     expect(await daemon.stop()).toBe(0);
-    await daemon.start(...net.flags);
+    await start(net.host(1));
     await daemon.kill();
-    await daemon.start(...net.flags);
+    await start(net.host(1));
     const report = await running.stop();
     expect(lostBefore(report)).toEqual([]);
     expect(report.sent).toBeGreaterThan(30);

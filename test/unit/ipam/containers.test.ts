@@ -149,7 +149,7 @@ describe("earlier boots", () => {
     await give(requestOf(SMALL), "a");
     startsIn("boot-2");
     await give(requestOf(SMALL), "flannels");
-    const [, flannels] = await store.list();
+    const flannels = (await store.list()).find(({ containerId }) => containerId === "flannels");
     const seconds = bootStartMs / 1000 + 1;
     utimesSync(path.join(dir, "net", `${flannels?.address}`), seconds, seconds);
     expect((await store.listOfEarlierBoots()).map(({ containerId }) => containerId)).toEqual(["a"]);

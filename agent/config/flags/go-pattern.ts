@@ -8,9 +8,9 @@ const FLAGS = /^\(\?([ims]+)\)/;
 
 /** An escape, a set in brackets, or the beginning of a named group. A bracket that comes first in a set stands for itself. */
 const TOKENS =
-  /\\(?<escaped>.)|(?<open>\[\^?)(?<first>\]?)(?<rest>(?:\\.|\[:\^?\w+:\]|[^\\\]])*)\]|\(\?P(?=<)/g;
+  /\\(?<escaped>x\{|.)|(?<open>\[\^?)(?<first>\]?)(?<rest>(?:\\.|\[:\^?\w+:\]|[^\\\]])*)\]|\(\?P(?=<)/g;
 
-const SET_PARTS = /\\(?<escaped>.)|\[:(?<name>\^?\w+):\]/g;
+const SET_PARTS = /\\(?<escaped>x\{|.)|\[:(?<name>\^?\w+):\]/g;
 
 /** Letters after a backslash that both read alike, and those that only JavaScript has. */
 const ESCAPES = "dDwWsSbBtnrfvxukc";

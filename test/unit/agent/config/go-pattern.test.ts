@@ -33,6 +33,7 @@ describe("a pattern in Go's syntax", () => {
   it.each([
     [String.raw`\pL+`, String.raw`\p is not supported`],
     [String.raw`\Qeth0\E`, String.raw`\Q is not supported`],
+    [String.raw`eth\x{30}`, String.raw`\x{ is not supported`],
     ["[[:^digit:]]", "[:^digit:] is not supported"],
     ["[[:eth:]]", "[:eth:] is not supported"],
     ["(?U)eth", "Invalid"],

@@ -153,7 +153,8 @@ export class EchoLine {
     const expired = this.#expired.get(sequence);
     if (expired === undefined || !from.equals(expired.target)) return;
     this.#expired.delete(sequence);
-    expired.onLate(this.#now() - expired.sentMs);
+    const roundTripMs = this.#now() - expired.sentMs;
+    if (roundTripMs <= LATEST_MS) expired.onLate(roundTripMs);
   }
 
   #next(): EchoEvent | null {

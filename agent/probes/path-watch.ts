@@ -7,8 +7,9 @@
  */
 
 import { AgentSigns } from "./agent-signs.ts";
-import { type Cause, causeOf, describeEvidence, type History, type Judgement } from "./causes.ts";
+import { type Cause, causeOf } from "./causes.ts";
 import { Examination } from "./examination.ts";
+import { describeEvidence, type History, type Judgement } from "./judgement.ts";
 import { LossMeter } from "./loss-meter.ts";
 import { type Evidence, isAnswered, type Outcome, type Probe, type ProbeTarget } from "./probe.ts";
 
@@ -191,7 +192,8 @@ export class PathWatch {
   /** Takes an answer that came after its probe had been given up. Answers whether the path is to be examined. */
   noteLate(roundTripMs: number): boolean {
     this.#lateMs = roundTripMs;
-    return !this.isExamining && this.#state.state !== "good" && codeOf(this.#state) !== LATE;
+    // A path that loses packets, or answers late, is examined often enough.
+    return !this.isExamining && this.#state.state !== "good" && ![LATE, LOSS].includes(codeOf(this.#state));
   }
 
   /** What the evidence was found to mean; ends an examination that is complete. Answers whether the state has changed for people. */

@@ -11,8 +11,9 @@ import { type Address, entriesOf, FAMILIES, type PerFamily } from "../../ipam/ad
 import { type Clock, Sleep } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
-import { type CauseCode, type History, judge } from "./causes.ts";
+import type { CauseCode } from "./causes.ts";
 import type { EchoLine } from "./echo-line.ts";
+import { type History, judge } from "./judgement.ts";
 import type { Inspection } from "./local-facts.ts";
 import { type PathCause, pathCause } from "./path-cause.ts";
 import { type PathState, PathWatch } from "./path-watch.ts";
@@ -245,7 +246,9 @@ export class Prober {
     this.#plan.spend();
     const note = (outcome: Outcome): void => {
       if (this.#watches.get(target.id)?.target !== target) return; // it has changed or left meanwhile
-      onProbe(!isAnswered(outcome));
+      // An address that the peer may not have proves nothing by its silence.
+      if (isAnswered(outcome) || probe.kind === "outer" || target.isInnerCertain)
+        onProbe(!isAnswered(outcome));
       if (isAnswered(outcome)) {
         if (isEcho(probe)) onRoundTrip(outcome.roundTripMs);
         this.#elsewhere = withAnswer(this.#elsewhere, probe);
@@ -263,8 +266,8 @@ export class Prober {
 
   #noteLate(target: ProbeTarget, { kind }: Probe, roundTripMs: number): void {
     const watch = this.#watches.get(target.id);
-    // Beside the tunnel nothing is answered that a container would see.
-    if (watch === undefined || watch.target !== target || kind === "outer") return;
+    // A single small packet may be late for another reason than large ones are lost.
+    if (watch === undefined || watch.target !== target || kind !== "full") return;
     if (watch.noteLate(roundTripMs)) this.#plan.hurry(target.id, this.#options.clock.monotonicMs());
   }
 

@@ -3,9 +3,10 @@
 import { HEADER_BYTES } from "../../backends/probe/echo-port.ts";
 import type { Address, PerFamily } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
-import { type Cause, causeOf, type History, judge, type LocalFacts } from "./causes.ts";
+import { type Cause, causeOf } from "./causes.ts";
 import type { EchoLine } from "./echo-line.ts";
 import { Examination, WAVE_MS } from "./examination.ts";
+import { type History, judge, type LocalFacts } from "./judgement.ts";
 import type { Inspection } from "./local-facts.ts";
 import { type Evidence, isAnswered, type Outcome, type Probe, type ProbeTarget } from "./probe.ts";
 
@@ -114,7 +115,7 @@ export class Survey {
     };
     for (let sent = 0; sent < count; sent++) {
       if (sent > 0) await clock.sleep(INTERVAL_MS, signal);
-      series.push(this.#send(target, { kind: "small" }, onLate));
+      series.push(this.#send(target, { kind: "small" }));
     }
     const outcomes = await Promise.all(series);
     const roundTripsMs = outcomes.flatMap((one) => (isAnswered(one) ? [one.roundTripMs] : []));
@@ -160,7 +161,8 @@ export class Survey {
     return evidence;
   }
 
-  #send(target: ProbeTarget, probe: Probe, onLate: (roundTripMs: number) => void): Promise<Outcome> {
+  /** `onLate`: for answers to large packets, which tell more than a small one. */
+  #send(target: ProbeTarget, probe: Probe, onLate?: (roundTripMs: number) => void): Promise<Outcome> {
     const { lines, outerLines, probeTcp, probeSyn } = this.#options;
     return new Promise((resolve) => {
       if (probe.kind === "tcp") return void probeTcp(target.inner, resolve);
@@ -169,7 +171,10 @@ export class Survey {
       const address = isOuter ? target.outer : target.inner;
       const line = (isOuter ? outerLines : lines)[address.family];
       if (line === undefined) resolve({ type: "error", text: "no socket of this family" });
-      else line.send(address, bytesOf(probe, target), resolve, isOuter ? {} : { onLate });
+      else {
+        const late = probe.kind === "full" && onLate !== undefined ? { onLate } : {};
+        line.send(address, bytesOf(probe, target), resolve, late);
+      }
     });
   }
 
@@ -205,7 +210,8 @@ function bytesOf(probe: Probe, { family, mtuBytes }: ProbeTarget): number {
 
 /** Nothing inside answers, and the tunnel's packets were not watched. */
 function isUnwatched({ evidence: { small, full, tcp }, facts }: Measured): boolean {
-  return facts.isTunnelUnwatched && ![small, full, tcp].some(isAnswered);
+  // A host that is down needs no such look.
+  return facts.isTunnelUnwatched && facts.neighbour !== "silent" && ![small, full, tcp].some(isAnswered);
 }
 
 function historyOf({ small, full, tcp, outer }: Evidence): History {

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { CAUSES, type Case, type Cause, judge, type LocalFacts } from "../../../../agent/probes/causes.ts";
+import { CAUSES, type Cause } from "../../../../agent/probes/causes.ts";
 import type { MessageCounts } from "../../../../agent/probes/handshakes.ts";
+import { type Case, judge, type LocalFacts } from "../../../../agent/probes/judgement.ts";
 import type { Evidence, Outcome } from "../../../../agent/probes/probe.ts";
 import type { TunnelEvidence } from "../../../../agent/probes/tunnel-watch.ts";
 import { Address } from "../../../../ipam/addresses/ip.ts";
@@ -69,6 +70,14 @@ describe("a healthy path", () => {
     ["answers everything", {}],
     ["answers through the tunnel, and no pings beside it", { evidence: { ...WELL, outer: NO } }],
     ["answers TCP only", { evidence: { ...SILENT, tcp: YES } }],
+    [
+      "answers beside the network, and no more at an address that may be gone, while others are dropped",
+      {
+        evidence: BESIDE,
+        target: { ...CASE.target, isInnerCertain: false, tunnelKind: null },
+        facts: facts({ reversePathDrops: 9 }),
+      },
+    ],
     [
       "never answered TCP, as none here does",
       { evidence: { ...WELL, tcp: NO }, before: NEVER, elsewhere: NEVER },
@@ -208,6 +217,7 @@ describe("a broken path", () => {
     const lossy = { ...WELL, isLossy: true };
     expect(code({ evidence: { ...lossy, full: NO } })).toBe("undecided");
     expect(code({ evidence: { ...lossy, tcp: NO } })).toBe("undecided");
+    expect(code({ evidence: { ...WELL, tcp: NO }, lateMs: 2_000 })).toBe("undecided");
     // Others have all the places at the interface.
     const unwatched = facts({ isTunnelUnwatched: true });
     expect(code({ evidence: BESIDE, facts: unwatched })).toBe("undecided");

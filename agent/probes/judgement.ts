@@ -1,0 +1,323 @@
+/**
+ * Tells the cause of a path that does not work from the evidence. Pure.
+ *
+ * A cause is named only where its evidence is: silence alone proves nothing where ICMP may be filtered.
+ */
+
+import { type Cause, causeOf } from "./causes.ts";
+import { type HandshakeFault, handshakeFault } from "./handshakes.ts";
+import { type Evidence, isAnswered, type Outcome, type ProbeTarget } from "./probe.ts";
+import type { TunnelEvidence } from "./tunnel-watch.ts";
+
+/** Of the interface that carries the tunnel. */
+export interface LinkState {
+  readonly name: string | null;
+  /** As in "is down"; null for none. */
+  readonly problem: string | null;
+}
+
+/** What diverts packets to the inner or the outer address. */
+export interface Obstacle {
+  /** As in "packets to 10.2.54.1 leave by eth1, not flannel.1". */
+  readonly text: string;
+  readonly isMissingRoute: boolean;
+}
+
+/** What this host knows beside the answers. */
+export interface LocalFacts {
+  readonly link: LinkState;
+  readonly obstacle: Obstacle | null;
+  /**
+   * What the peer says to ARP or neighbour discovery, where it is on a link of this host; `ignored`: its answers arrive, and
+   * this host's kernel does not get them.
+   */
+  readonly neighbour: "silent" | "ignored" | "answers" | "unknown";
+  /** Where the kernel sends frames for the peer's public address; null where it is on no link of this host, or not known. */
+  readonly neighbourMac: string | null;
+  /** Entries that the kernel's table of neighbours had no room for during the examination, in all namespaces. */
+  readonly neighbourRefusals: number;
+  /** Packets that the kernel dropped by reverse path filtering during the examination. */
+  readonly reversePathDrops: number;
+  /** Segments with a wrong checksum that TCP dropped meanwhile. */
+  readonly checksumErrors: number;
+  /** What was seen of tunnel packets on the interface; null where it was not looked. */
+  readonly tunnel: TunnelEvidence | null;
+  /** It was not looked because too many other paths are examined: it will be. */
+  readonly isTunnelUnwatched: boolean;
+}
+
+/** What former probes showed. */
+export interface History {
+  /** This target was answered through the tunnel, or by TCP. */
+  readonly inner: boolean;
+  readonly tcp: boolean;
+  readonly outer: boolean;
+}
+
+export interface Case {
+  readonly target: ProbeTarget;
+  readonly evidence: Evidence;
+  /** An answer through the tunnel that came after its probe had been given up, in milliseconds; null for none. */
+  readonly lateMs: number | null;
+  readonly facts: LocalFacts;
+  /** Of this target. */
+  readonly before: History;
+  /** Of any target: whether such probes are answered at all in this network. */
+  readonly elsewhere: History;
+  /** With another target `local-firewall` was found. */
+  readonly isFirewallFound: boolean;
+}
+
+/** Drops that stray packets of others cause do not count. */
+const LEAST_DROPS = 3;
+const LEAST_CHECKSUM_ERRORS = 2;
+const LINK_PROTOCOL = { 4: "ARP", 6: "neighbour discovery" } as const;
+/** Hardware addresses for one IP address: two hosts have it. */
+const TOO_MANY_MACS = 2;
+
+/** Null: nothing is proven to be wrong. `undecided`: something is, and a later examination will tell what. */
+export type Judgement = Cause | null | "undecided";
+
+export function judge(given: Case): Judgement {
+  const { small, full, tcp } = given.evidence;
+  if (isAnswered(full)) return judgeTcp(given);
+  if (isAnswered(small)) return judgeLate(given) ?? judgeSize(given);
+  // Some hosts answer TCP and no ICMP.
+  if (isAnswered(tcp)) return null;
+  return judgeHost(given) ?? judgeLate(given) ?? judgeSilence(given);
+}
+
+function judgeSilence(given: Case): Judgement {
+  if (given.facts.isTunnelUnwatched && given.isFirewallFound) return "undecided";
+  return judgeTunnel(given) ?? judgeReach(given);
+}
+
+/** Small packets pass, large ones do not. */
+function judgeSize({ evidence: { passesBytes, isLossy }, target }: Case): Judgement {
+  // Where other packets are lost too, the size is not the reason.
+  if (isLossy) return "undecided";
+  const found = passesBytes === null ? "" : `; ${passesBytes} bytes pass`;
+  return causeOf(
+    "large-packets-lost",
+    `loses packets of ${target.mtuBytes} bytes, but not small ones${found}`,
+  );
+}
+
+/** Pings are answered. A peer's firewall may drop connections to closed ports: silence alone proves nothing. */
+function judgeTcp({ evidence: { tcp, syn, isLossy }, lateMs, facts, before }: Case): Judgement {
+  if (isAnswered(tcp)) return null;
+  if (isLossy || lateMs !== null) return "undecided";
+  if (facts.checksumErrors >= LEAST_CHECKSUM_ERRORS)
+    return causeOf(
+      "checksum-broken",
+      `answers pings through the tunnel; its TCP segments arrive with wrong checksums (${facts.checksumErrors} dropped here)`,
+      "from peer",
+    );
+  if (syn !== null && isAnswered(syn))
+    return causeOf(
+      "checksum-broken",
+      "answers pings through the tunnel, and TCP only where the checksum is computed before the network card: this host's card damages it",
+      "to peer",
+    );
+  return before.tcp ? causeOf("tcp-lost", "answers pings through the tunnel, but no longer TCP") : null;
+}
+
+/** Answers come, later than is waited for. */
+function judgeLate({ lateMs }: Case): Cause | null {
+  if (lateMs === null) return null;
+  return causeOf("answers-late", `answers through the tunnel only after ${(lateMs / 1000).toFixed(1)} s`);
+}
+
+/** What this host's own kernel says. */
+function judgeHost({ facts, evidence: { small, outer } }: Case): Cause | null {
+  const { link, obstacle } = facts;
+  if (link.problem !== null)
+    return causeOf("interface-down", `this host's interface ${link.name} ${link.problem}`);
+  if (isRefusal(outer, "EPERM") || isRefusal(small, "EPERM"))
+    return causeOf("local-firewall", "a firewall rule of this host drops packets that it sends");
+  if (obstacle !== null)
+    return causeOf(
+      obstacle.isMissingRoute ? "no-route" : "path-diverted",
+      `is not reached: ${obstacle.text}`,
+    );
+  if (isRefusal(outer, "ENETUNREACH") || isRefusal(outer, "EHOSTUNREACH"))
+    return causeOf("no-route", "is not reached: this host has no route to its public address");
+  return null;
+}
+
+function isRefusal(outcome: Outcome, errno: string): boolean {
+  return outcome.type === "error" && outcome.text === errno;
+}
+
+/** What was seen on the interface. */
+function judgeTunnel(given: Case): Cause | null {
+  const { evidence, facts, target } = given;
+  // To a host that is down nothing is sent.
+  if (facts.neighbour === "silent" && !isAnswered(evidence.outer)) return null;
+  if (facts.neighbour === "ignored")
+    return causeOf(
+      "local-firewall",
+      `answers of ${LINK_PROTOCOL[target.outer.family]} for ${target.outer} arrive at ${facts.link.name}, and this host drops them`,
+      "from peer",
+    );
+  const { tunnel } = facts;
+  if (tunnel === null) return judgeReversePath(given);
+  return judgePeer(given, tunnel) ?? judgeReversePath(given) ?? judgeOwnDrops(given, tunnel);
+}
+
+/** What the peer or the network says: it tells more than counters of this host. */
+function judgePeer({ facts, target }: Case, seen: TunnelEvidence): Cause | null {
+  const tunnel = `the tunnel (${target.tunnel})`;
+  if (seen.macs !== null && seen.macs.length >= TOO_MANY_MACS)
+    return causeOf(
+      "wrong-address",
+      `is silent in ${tunnel}, and more than one host answers for ${target.outer}: ${seen.macs.join(", ")}`,
+    );
+  const [answering] = seen.macs ?? [];
+  if (answering !== undefined && facts.neighbourMac !== null && answering !== facts.neighbourMac)
+    return causeOf(
+      "path-diverted",
+      `is not reached: packets to ${target.outer} go to ${facts.neighbourMac}, but ${answering} answers for it on the link`,
+    );
+  const rejection = seen.rejection === null ? null : rejected(seen.rejection, target, tunnel);
+  if (rejection !== null) return rejection;
+  if (seen.mismatch !== null)
+    return causeOf("tunnel-mismatch", `sends its tunnel packets with ${seen.mismatch}`);
+  if (seen.otherSource !== null && seen.received === 0)
+    return causeOf(
+      "wrong-address",
+      `sends its tunnel packets from ${seen.otherSource}, not from ${target.outer}, which its lease names`,
+    );
+  return null;
+}
+
+/** The counter is that of the whole host, and of IPv4 alone (ip-sysctl.rst, rp_filter). */
+function judgeReversePath({ facts: { reversePathDrops }, evidence, target }: Case): Cause | null {
+  if (target.outer.family !== 4 || reversePathDrops < LEAST_DROPS) return null;
+  // The silence of an address that may be gone is no reason to look for one.
+  if (!target.isInnerCertain && isAnswered(evidence.outer)) return null;
+  return causeOf(
+    "reverse-path-filter",
+    `this host's kernel dropped ${reversePathDrops} packets by reverse path filtering while it waited for answers`,
+  );
+}
+
+/** Packets that were seen on the interface alone. */
+function judgeOwnDrops({ facts }: Case, seen: TunnelEvidence): Cause | null {
+  const { link } = facts;
+  if (seen.answers > 0)
+    return causeOf(
+      "local-firewall",
+      `tunnel packets arrive at ${link.name} and are dropped on this host: ${seen.answers} answers were seen`,
+      "from peer",
+    );
+  if (seen.sent === 0 && facts.neighbour === "unknown" && facts.neighbourRefusals > 0)
+    return causeOf("neighbours-full", "this host's table of neighbours has no room for the peer", "to peer");
+  // WireGuard sends nothing between two handshakes that fail.
+  if (seen.handshakes !== null) return judgeHandshakes(handshakeFault(seen.handshakes), link);
+  if (seen.sent > 0) return null;
+  return causeOf(
+    "local-firewall",
+    `tunnel packets do not leave ${link.name}: this host drops them`,
+    "to peer",
+  );
+}
+
+/** Those faults that packets lost on the way do not explain. */
+function judgeHandshakes(fault: HandshakeFault | null, { name }: LinkState): Cause | null {
+  if (fault === "PSK differs")
+    return causeOf(
+      "tunnel-mismatch",
+      "answers handshakes of this host, as this host answers its own, and none completes: the PSKs differ",
+    );
+  // No firewall on the way drops them: they arrive.
+  if (fault === "not accepted here")
+    return causeOf(
+      "tunnel-mismatch",
+      "answers handshakes of this host, and none completes: the PSKs differ, or this host's firewall drops the answers",
+    );
+  if (fault === "dropped here")
+    return causeOf(
+      "local-firewall",
+      `handshakes and answers of the peer arrive at ${name} and are dropped on this host`,
+      "from peer",
+    );
+  return null;
+}
+
+function rejected(
+  { from, text }: NonNullable<TunnelEvidence["rejection"]>,
+  { outer }: ProbeTarget,
+  tunnel: string,
+): Cause | null {
+  const isClosed = text === "port unreachable" || text === "protocol unreachable";
+  if (isClosed && from.equals(outer))
+    return causeOf("tunnel-absent", `says that nothing receives ${tunnel} there (${text})`);
+  // That a host or network is not reachable does not mean a filter: what answers beside the tunnel tells more.
+  if (!isClosed && !/prohibited|policy|rejected/.test(text)) return null;
+  return causeOf("tunnel-filtered", `is not reached by ${tunnel}: ${text}, says ${from}`, "to peer");
+}
+
+/** What answers beside the tunnel. */
+function judgeReach(given: Case): Judgement {
+  const { evidence, facts, target, before, elsewhere } = given;
+  // Connections go on: the peer answers no probes any more.
+  if ((facts.tunnel?.flows ?? 0) > 0) return null;
+  const isThere = isAnswered(evidence.outer) || (facts.neighbour === "answers" && !before.outer);
+  // An address that the peer has only while it has containers may be gone with the last of them.
+  if (isThere) return target.isInnerCertain ? silentTunnel(given) : null;
+  if (facts.neighbour === "silent")
+    return causeOf("host-down", `is down: nothing answers for ${target.outer} on the link`);
+  const report = evidence.outer.type === "error" ? ` (${evidence.outer.text})` : "";
+  const inside = target.tunnel === null ? "the network" : "the tunnel";
+  const neither = `neither through ${inside} nor at ${target.outer}${report}`;
+  if (before.outer || (before.inner && report !== ""))
+    return causeOf("host-unreachable", `no longer answers, ${neither}`);
+  if (before.inner)
+    return causeOf(
+      "host-unreachable",
+      `no longer answers through ${wayTo(target)}; ${target.outer} never answered pings, so the host may be up`,
+    );
+  if (elsewhere.inner || elsewhere.outer || report !== "")
+    return causeOf("never-answered", `has never answered, ${neither}`);
+  return null;
+}
+
+function wayTo({ tunnel }: ProbeTarget): string {
+  return tunnel === null ? "the network" : `the tunnel (${tunnel})`;
+}
+
+function silentTunnel({ evidence, target, before, facts }: Case): Judgement {
+  if (facts.isTunnelUnwatched) return "undecided";
+  const how = isAnswered(evidence.outer) ? `answers at ${target.outer}` : "answers on the link";
+  const past = before.inner ? "no longer" : "has never answered";
+  const main = `${how}, but ${past} through ${wayTo(target)}`;
+  const seen = facts.tunnel;
+  if (seen === null) return causeOf("tunnel-filtered", main);
+  if (seen.received === 0)
+    return causeOf("tunnel-filtered", `${main}: ${seen.sent} packets left this host, none came from it`);
+  const fault = seen.handshakes === null ? "lost to peer" : handshakeFault(seen.handshakes);
+  const hint = fault === null ? undefined : HINTS[fault];
+  const text = hint === undefined ? main : `${main}: ${hint}`;
+  return causeOf("tunnel-filtered", text, fault === "lost to peer" ? "to peer" : undefined);
+}
+
+const HINTS: Readonly<Partial<Record<HandshakeFault, string>>> = {
+  "lost to peer": "its tunnel packets arrive here, so those to it are lost",
+  "not completed by peer":
+    "this host answers its handshakes, and none completes: the answers are lost, or the PSKs differ",
+  "not answered here":
+    "its handshakes arrive here and are not answered: keys or clocks differ, or this host's firewall drops them",
+};
+
+/** What the probes of an examination showed, in a few words, where no cause is proven. */
+export function describeEvidence({ small, full, tcp, outer }: Evidence): string {
+  const said = (name: string, outcome: Outcome): string =>
+    `${name} ${isAnswered(outcome) ? "yes" : outcome.type === "error" ? outcome.text : "no"}`;
+  return `answered: ${[
+    said("small packets", small),
+    said("large packets", full),
+    said("TCP", tcp),
+    said("public address", outer),
+  ].join(", ")}`;
+}

@@ -48,11 +48,11 @@ const part = (name, shard) => () => runSuite([name], reports, THIS_NODE, { shard
  * Node.
  */
 const lanes = (nodes) => [
-  [suite("kernel"), suite("fault"), suite("conformance")],
+  [suite("kernel"), suite("fault")],
   [part("e2e", "1/2"), () => runSuite(["e2e"], reports, FORM_NODE, { files: E2E_ON_NODE })],
-  [part("e2e", "2/2"), suite("packages")],
+  [part("e2e", "2/2"), suite("packages"), suite("conformance"), ...nodes.slice(2).map(runOnNode)],
   [prepareEngines, suite("engines")],
-  [() => runGuestSuite(reports), runOnBun, ...nodes.map(runOnNode)],
+  [() => runGuestSuite(reports), runOnBun, ...nodes.slice(0, 2).map(runOnNode)],
 ];
 
 installMissingPackages();

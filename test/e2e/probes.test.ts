@@ -76,12 +76,13 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     cause: "local-firewall",
     seen: /tunnel packets do not leave eth0/,
   },
-  "this host drops the answers of ARP": {
+  // From a request of the peer the kernel would learn its hardware address as well.
+  "this host drops what ARP says": {
     on: {
       host1: [
         "nft add table arp fault",
         'nft "add chain arp fault c { type filter hook input priority 0; }"',
-        "nft add rule arp fault c arp operation reply drop",
+        "nft add rule arp fault c drop",
         "ip neighbour flush dev eth0",
       ],
     },

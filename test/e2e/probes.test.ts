@@ -88,7 +88,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     },
     undo: { host1: ["nft delete table arp fault"] },
     cause: "local-firewall",
-    seen: /answers of ARP for 192\.168\.50\.12 arrive at eth0, and this host drops them/,
+    seen: /answers of ARP for 192\.168\.50\.\d+ arrive at eth0, and this host drops them/,
   },
   "this host drops the answers of neighbour discovery": {
     on: {

@@ -39,7 +39,7 @@ export function provenOf({ target, health }: Pick<Peer, "target" | "health">): P
     cause !== null && cause.isPartial !== true && (cause.family ?? target.family) === target.family;
   return {
     cause: isConcerned ? cause : null,
-    // The last round trip of a path that is no longer answered says nothing.
+    // A round trip that was measured before the path went silent does not show that it works now.
     roundTripMs: state === "good" ? roundTripMs : null,
   };
 }

@@ -194,7 +194,7 @@ function judgePeer({ facts, target }: Case, seen: TunnelEvidence): Cause | null 
 /** The counter is that of the whole host, and of IPv4 alone (ip-sysctl.rst, rp_filter). */
 function judgeReversePath({ facts: { reversePathDrops }, evidence, target }: Case): Cause | null {
   if (target.outer.family !== 4 || reversePathDrops < LEAST_DROPS) return null;
-  // The silence of an address that may be gone is no reason to look for one.
+  // An address of a peer may go with its last container: its silence alone is not a fault of the path.
   if (!target.isInnerCertain && isAnswered(evidence.outer)) return null;
   return causeOf(
     "reverse-path-filter",

@@ -69,7 +69,10 @@ export interface NetworkProberOptions {
     /** These targets are in use. */
     noteBusy(ids: ReadonlySet<string>): void;
   } | null;
-  /** A path became good or bad, its cause changed, or it is no longer probed; a longer route has come or gone. */
+  /**
+   * Called when a path becomes good or bad, has another cause, or is not probed any more, and when a longer route comes or
+   * goes.
+   */
   readonly onChange: () => void;
 }
 

@@ -108,14 +108,14 @@ describe("completions", () => {
   /** What a person gets who types each line in a terminal, with the tabulator at its end, and the Enter key. */
   function typed(shell: keyof typeof SHELLS, lines: readonly string[]): readonly string[] {
     const { command, setUp } = SHELLS[shell];
-    mkdirSync(join(share, "work/a folder"), { recursive: true });
-    const program = join(share, "work/tulle");
+    mkdirSync(join(share, "home/a folder"), { recursive: true });
+    const program = join(share, "home/tulle");
     writeFileSync(program, '#!/bin/sh\necho "answer:$(printf \'<%s>\' "$@")"\n', { mode: 0o755 });
     const input = [setUp(), ...lines.map((line) => `${line}\t`), "exit", ""].join("\n");
     const { stdout } = spawnSync("script", ["--quiet", "--command", command, "/dev/null"], {
       input,
-      cwd: join(share, "work"),
-      env: { ...process.env, HOME: share, TERM: "dumb", PATH: `${join(share, "work")}:${process.env.PATH}` },
+      cwd: join(share, "home"),
+      env: { ...process.env, HOME: share, TERM: "dumb", PATH: `${join(share, "home")}:${process.env.PATH}` },
       encoding: "utf8",
       timeout: 30_000,
     });
@@ -130,8 +130,8 @@ describe("completions", () => {
       ["tulle leases --js", "<leases><--json>"],
       ["tulle leases --log-level de", "<leases><--log-level><debug>"],
       ["tulle leases --log-level=de", "<leases><--log-level=debug>"],
-      [`tulle net init --file ${share}/wo`, `<net><init><--file><${share}/work/>`],
-      [`tulle net init --file=${share}/wo`, `<net><init><--file=${share}/work/>`],
+      [`tulle net init --file ${share}/ho`, `<net><init><--file><${share}/home/>`],
+      [`tulle net init --file=${share}/ho`, `<net><init><--file=${share}/home/>`],
       ["tulle report --output a", "<report><--output><a folder/>"],
       ["tulle report --hel", "<report><--help>"],
     ];

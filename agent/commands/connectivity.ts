@@ -4,15 +4,15 @@
  */
 
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { Address, FAMILIES, type Family, type PerFamily } from "../../ipam/addresses/ip.ts";
+import { FAMILIES } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { ConfigError } from "../../ipam/errors.ts";
 import { formatJson } from "../../ipam/escape.ts";
-import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import { surveyContainers } from "../container-probes/container-survey.ts";
 import { ProbeContainer } from "../container-probes/probe-container.ts";
 import { MOST_PEERS } from "../container-probes/records.ts";
-import { type ProbeContainers, withContainers } from "../container-probes/request.ts";
+import { withContainers } from "../container-probes/request.ts";
+import { chooseTargets, namedContainers } from "../container-probes/target-choice.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { bridgeAddresses } from "../host/local-prefixes.ts";
 import type { ProbeTarget } from "../probes/probe.ts";
@@ -170,42 +170,4 @@ function readBridges() {
   } finally {
     netlink.close();
   }
-}
-
-/** Addresses among the words that are in peers' subnets, but for those that the peers themselves have. */
-function namedContainers(targets: readonly ProbeTarget[], words: readonly string[]): ProbeContainers {
-  const named = new Map<LeaseKey, PerFamily<Address>>();
-  for (const address of words.flatMap((word) => Address.parseOrNull(word) ?? [])) {
-    const target = targets.find(({ subnet, inner }) => subnet.contains(address) && !inner.equals(address));
-    if (target === undefined) continue;
-    const others: Partial<Record<Family, Address>> = { ...named.get(target.peer) };
-    others[target.family] = address;
-    named.set(target.peer, others);
-  }
-  return named;
-}
-
-/** The targets that the words name. Throws ConfigError for a word that names none. */
-function chooseTargets({ targets, hostNames }: TargetList, words: readonly string[]): readonly ProbeTarget[] {
-  if (words.length === 0) return targets;
-  const chosen = new Set<ProbeTarget>();
-  for (const word of words) {
-    const found = targets.filter(
-      (target) =>
-        isNamed(target, word) || (Object.hasOwn(hostNames, target.peer) && hostNames[target.peer] === word),
-    );
-    if (found.length === 0) {
-      throw new ConfigError(
-        `${word} is no peer of this host: give a lease, a host name, a public address or an address of a container, as "tulle leases" shows them`,
-      );
-    }
-    for (const target of found) chosen.add(target);
-  }
-  return targets.filter((target) => chosen.has(target));
-}
-
-function isNamed({ peer, subnet, outer }: ProbeTarget, word: string): boolean {
-  if (peer === word || subnet.toString() === word) return true;
-  const address = Address.parseOrNull(word);
-  return address !== null && (outer.equals(address) || subnet.contains(address));
 }

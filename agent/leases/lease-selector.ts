@@ -1,6 +1,6 @@
 /** Finds the lease that a person means. Pure. */
 
-import { Address, entriesOf } from "../../ipam/addresses/ip.ts";
+import { Address, entriesOf, Prefix } from "../../ipam/addresses/ip.ts";
 import { ConfigError } from "../../ipam/errors.ts";
 import type { AuditedLease } from "./lease-audit.ts";
 
@@ -31,8 +31,11 @@ export function selectLease(leases: readonly AuditedLease[], text: string): Audi
 
 function matches({ subnets, attrs }: AuditedLease, text: string): boolean {
   if (text.length >= SHORTEST_NODE_ID && attrs?.nodeId?.startsWith(text)) return true;
+  const known = [...entriesOf(subnets ?? {})].map(([, subnet]) => subnet);
+  const prefix = Prefix.parseOrNull(text);
+  if (prefix !== null) return known.some((subnet) => subnet.equals(prefix));
   const address = Address.parseOrNull(text);
   if (address === null) return false;
-  const isPublic = [...entriesOf(attrs?.publicAddress ?? {})].some(([, known]) => known.equals(address));
-  return isPublic || [...entriesOf(subnets ?? {})].some(([, subnet]) => subnet.contains(address));
+  const isPublic = [...entriesOf(attrs?.publicAddress ?? {})].some(([, own]) => own.equals(address));
+  return isPublic || known.some((subnet) => subnet.contains(address));
 }

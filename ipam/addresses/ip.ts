@@ -144,6 +144,15 @@ export class Prefix {
     return Prefix.of(address, length);
   }
 
+  /** As parse; null for text that is no prefix. */
+  static parseOrNull(text: string): Prefix | null {
+    try {
+      return Prefix.parse(text);
+    } catch {
+      return null;
+    }
+  }
+
   get family(): Family {
     return this.base.family;
   }

@@ -10,7 +10,7 @@ import { setImmediate } from "node:timers/promises";
 import { type Clock, systemClock } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { NetlinkConnection } from "../netlink/connection.ts";
-import { EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, NetlinkError } from "../netlink/errors.ts";
+import { EEXIST, EINVAL, ENODEV, EOPNOTSUPP, NetlinkError } from "../netlink/errors.ts";
 import { decodeLink, encodeGetLink, encodeLinkDump } from "../netlink/link/link.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
 import { NetlinkMonitor } from "../netlink/monitor.ts";
@@ -148,7 +148,7 @@ export class RtnetlinkPort implements KernelPort {
     for (const link of this.#devices.all()) collect(bridgePortObject(link, this.#names));
     for (const { wire } of Object.values(KINDS)) {
       for (const request of wire?.dumps(scope, this.#names) ?? [])
-        this.#dump(request, (message) => collect(this.#decode(message)));
+        this.#connection.dump(request, (message) => collect(this.#decode(message)));
     }
     for (const path of scope.sysctls) collect(this.#sysctlObject(path));
     return objects;
@@ -258,15 +258,6 @@ export class RtnetlinkPort implements KernelPort {
       if (object !== null) return object;
     }
     return null;
-  }
-
-  #dump(request: Uint8Array, decode: (message: NetlinkMessage) => null): void {
-    try {
-      this.#connection.dump(request, decode);
-    } catch (error) {
-      // A namespace that never had a route of a family has no main table for it either.
-      if (!(error instanceof NetlinkError) || error.errno !== ENOENT) throw error;
-    }
   }
 
   /** Null when the kernel does not know them. Ids of all owners are read, because they share one space. */

@@ -6,7 +6,7 @@
  * messages mean is the business of link.ts, route.ts and their like.
  */
 
-import { EBUSY, EINTR, EMSGSIZE, ENODATA, NetlinkError } from "./errors.ts";
+import { EBUSY, EINTR, EMSGSIZE, ENODATA, ENOENT, NetlinkError } from "./errors.ts";
 import { forEachMessage, NetlinkMessage, NLM_F_DUMP_INTR, NLMSG_NOOP, stamp } from "./message.ts";
 import { errorOf, isFinal } from "./reply.ts";
 import { messageTypeName } from "./rtnetlink.ts";
@@ -69,8 +69,9 @@ export class NetlinkConnection {
   }
 
   /**
-   * Returns every object that a dump request (NLM_F_DUMP) lists. A dump during which the kernel's list changed
-   * is restarted; after ten failed attempts it throws a retryable NetlinkError (EINTR).
+   * Returns every object that a dump request (NLM_F_DUMP) lists; none where the kernel answers ENOENT, as for the main
+   * table of a namespace that never had a route of the family. A dump during which the kernel's list changed is
+   * restarted; after ten failed attempts it throws a retryable NetlinkError (EINTR).
    */
   dump<T>(message: Uint8Array, decode: Decode<T>): T[] {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
@@ -149,7 +150,7 @@ export class NetlinkConnection {
       if (isFinal(message)) {
         const error = errorOf(message, operationOf(request));
         if (error?.errno === EINTR) isInterrupted = true;
-        else if (error) throw error;
+        else if (error && (wantsAck || error.errno !== ENOENT)) throw error;
       } else if (message.type !== NLMSG_NOOP) {
         const value = decode(message);
         if (value !== null) values.push(value);

@@ -135,8 +135,8 @@ export function encodeDeleteRoute(spec: RouteSpec): Buffer {
 }
 
 /**
- * `ip -4|-6 route show [table T] [proto P] [dev DEVICE]`. The kernel answers ENOENT for a table that does not
- * exist yet, and leaves unfiltered whatever it cannot filter: check what matters.
+ * `ip -4|-6 route show [table T] [proto P] [dev DEVICE]`. The kernel leaves unfiltered whatever it
+ * cannot filter: check what matters.
  */
 export function encodeRouteDump(family: Family, filter: RouteFilter = {}): Buffer {
   const message = rtmsg(RTM_GETROUTE, NLM_F_DUMP, family, 0, 0, filter.protocol ?? 0, 0, 0, 0);

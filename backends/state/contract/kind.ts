@@ -60,7 +60,7 @@ export interface Wire<T> {
   encode(op: Operation, object: T, names: KernelNames): Uint8Array;
   /** The object in a message; null for another kind's, and for objects that tulle does not model. Throws CodecError. */
   decode(message: NetlinkMessage, names: KernelNames): T | null;
-  /** Dump requests that list every visible object; ENOENT in reply means that there is none. */
+  /** Dump requests that list every visible object. */
   dumps(scope: Scope, names: KernelNames): readonly Uint8Array[];
 }
 

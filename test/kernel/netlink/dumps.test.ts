@@ -1,5 +1,7 @@
 /** Large dumps, dumps that are interrupted, and the kernel's own answers cut at every byte. */
 
+import { execFileSync } from "node:child_process";
+import process from "node:process";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { decodeAddress, encodeAddressDump } from "../../../backends/netlink/address.ts";
 import { NetlinkConnection } from "../../../backends/netlink/connection.ts";
@@ -23,9 +25,9 @@ import { NetnsHandle } from "../../../backends/netlink/netns.ts";
 import { decodeNetnsId, encodeNetnsIdDump } from "../../../backends/netlink/netns-id.ts";
 import { decodeNexthop, encodeNewNexthop, encodeNexthopDump } from "../../../backends/netlink/nexthop.ts";
 import { errorOf, isFinal } from "../../../backends/netlink/reply.ts";
-import { decodeRoute, encodeRouteDump } from "../../../backends/netlink/route.ts";
+import { decodeRoute, encodeRouteDump, RT_TABLE_MAIN } from "../../../backends/netlink/route.ts";
 import { DATAGRAM_BYTES, NetlinkSocket } from "../../../backends/netlink/socket.ts";
-import { Address } from "../../../ipam/addresses/ip.ts";
+import { Address, FAMILIES, type Family } from "../../../ipam/addresses/ip.ts";
 import { macFromBytes } from "../../../ipam/addresses/mac.ts";
 import { CodecError } from "../../../ipam/errors.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
@@ -106,6 +108,22 @@ describeAsRoot("dumps", () => {
     expect(dump).toThrow(expect.objectContaining({ errnoName: "EINTR", retryable: true }));
     expect(connection.dump(encodeLinkDump(), decodeLink).length).toBeGreaterThan(LINKS);
     other.close();
+  });
+
+  it("lists no routes of a namespace that never had one, where there is no main table yet", () => {
+    // By hand, because the loopback device of the namespaces of other tests is up, which makes the tables.
+    const name = `tulle-nl-routeless-${process.pid}`;
+    execFileSync("ip", ["netns", "add", name]);
+    const namespace = NetnsHandle.open(`/run/netns/${name}`);
+    const routeless = NetlinkConnection.open({ netns: namespace });
+    try {
+      const request = (family: Family) => encodeRouteDump(family, { table: RT_TABLE_MAIN });
+      expect(FAMILIES.flatMap((family) => routeless.dump(request(family), decodeRoute))).toEqual([]);
+    } finally {
+      routeless.close();
+      namespace.close();
+      execFileSync("ip", ["netns", "del", name]);
+    }
   });
 
   it("decodes what the kernel says, and answers CodecError to every shorter part of it", () => {

@@ -4,7 +4,8 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 /** Process id of a program called `name` in the caller's network namespace, null when none is seen. */
 export function findProgram(name: string): number | null {
-  const own = readlinkSync("/proc/self/ns/net");
+  const own = readLink("/proc/self/ns/net");
+  if (own === null) return null;
   for (const pid of programs()) {
     if (nameOf(pid) === name && readLink(`/proc/${pid}/ns/net`) === own) return Number(pid);
   }
@@ -23,14 +24,18 @@ export function holderOfSocket(inode: number): string | null {
 }
 
 function programs(): readonly string[] {
-  return readdirSync("/proc").filter((entry) => /^\d+$/.test(entry));
+  return namesIn("/proc").filter((entry) => /^\d+$/.test(entry));
 }
 
 function descriptorsOf(pid: string): readonly string[] {
+  return namesIn(`/proc/${pid}/fd`).map((descriptor) => `/proc/${pid}/fd/${descriptor}`);
+}
+
+function namesIn(folder: string): readonly string[] {
   try {
-    return readdirSync(`/proc/${pid}/fd`).map((descriptor) => `/proc/${pid}/fd/${descriptor}`);
+    return readdirSync(folder);
   } catch {
-    return []; // it ended, or belongs to another user
+    return []; // the program ended or belongs to another user, or no descriptor is free
   }
 }
 

@@ -2,15 +2,16 @@
 
 import { readFileSync } from "node:fs";
 
+/** In the form of proc_net_dev(5): two lines of titles, then "NAME: bytes packets …". */
+const TABLE = "/proc/net/dev";
+
 /**
- * Packets that these devices have received together since they were made; those that are absent count nothing.
- *
- * @param table in the form of /proc/net/dev (proc_net_dev(5)): two lines of titles, then "NAME: bytes packets …"
+ * Packets that these devices have received together since they were made; those that are absent count nothing. Null where
+ * the table cannot be read, as by a process without a free descriptor.
  */
-export function receivedPackets(
-  devices: readonly string[],
-  table: string = readFileSync("/proc/net/dev", "utf8"),
-): number {
+export function receivedPackets(devices: readonly string[], path = TABLE): number | null {
+  const table = readText(path);
+  if (table === null) return null;
   let packets = 0;
   for (const line of table.split("\n").slice(2)) {
     const end = line.lastIndexOf(":");
@@ -23,4 +24,12 @@ export function receivedPackets(
       );
   }
   return packets;
+}
+
+function readText(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return null;
+  }
 }

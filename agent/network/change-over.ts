@@ -21,8 +21,8 @@ export interface ChangeOverOptions {
   readonly peers: () => Iterable<Lease>;
   /** Whether the present backend is in place on this host. */
   readonly isInPlace: () => boolean;
-  /** Packets that have arrived by these devices, since an unknown moment. */
-  readonly receivedPackets: (devices: readonly string[]) => number;
+  /** Packets that have arrived by these devices, since an unknown moment; null where they cannot be read now. */
+  readonly receivedPackets: (devices: readonly string[]) => number | null;
   /** Puts another attachment in force, made from the current one. */
   readonly turn: (change: (before: Attachment) => Attachment) => Promise<void>;
   /** Called when the former backends are gone. Never rejects. */
@@ -77,7 +77,7 @@ export class ChangeOver {
   #formerIsIdle(): () => boolean {
     const { clock, current, peers, receivedPackets } = this.#options;
     let neededAtMs = clock.monotonicMs();
-    let counted = Number.NaN;
+    let counted: number | null = null;
     return () => {
       const { backend } = current();
       const nowMs = clock.monotonicMs();
@@ -85,7 +85,8 @@ export class ChangeOver {
       counted = receivedPackets(backend.formerDevices);
       if (needsFormer(backend, peers())) neededAtMs = nowMs;
       if (neededAtMs === nowMs) return false;
-      return counted === before || nowMs - neededAtMs >= LINGER_MOST_MS;
+      const isQuiet = counted !== null && counted === before;
+      return isQuiet || nowMs - neededAtMs >= LINGER_MOST_MS;
     };
   }
 

@@ -1,5 +1,11 @@
-import { expect, it } from "vitest";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, it } from "vitest";
 import { receivedPackets } from "../../../../agent/host/received-packets.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "tulle-received-"));
+afterAll(() => rmSync(folder, { recursive: true }));
 
 const TABLE = `Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
@@ -15,9 +21,15 @@ it.each([
   [["flannel"], 0],
   [[], 0],
 ])("counts what %j received", (devices, packets) => {
-  expect(receivedPackets(devices, TABLE)).toBe(packets);
+  const file = join(folder, "dev");
+  writeFileSync(file, TABLE);
+  expect(receivedPackets(devices, file)).toBe(packets);
 });
 
 it("reads this namespace's devices", () => {
   expect(receivedPackets(["lo"])).toBeGreaterThanOrEqual(0);
+});
+
+it("has no count where the table cannot be read", () => {
+  expect(receivedPackets(["lo"], "/proc/self/no-such-table")).toBeNull();
 });

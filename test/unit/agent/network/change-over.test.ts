@@ -31,7 +31,7 @@ function start({ peers = [] as Lease[], isInPlace = true } = {}) {
     peers,
     isInPlace,
     isAlone: false,
-    received: 0,
+    received: 0 as number | null,
   };
   const clock = new FakeClock();
   const ended = new AbortController();
@@ -95,8 +95,8 @@ it("keeps the former backend until no peer needs it, and a little longer", async
 
 it("keeps the former backend while a peer still sends by it", async () => {
   const { facts, clock, seen, running } = start();
-  for (let second = 0; second < 20; second++) {
-    facts.received += 1;
+  for (let second = 1; second <= 20; second++) {
+    facts.received = second;
     await clock.advance(1_000);
   }
   expect(seen()).toEqual(SERVING);
@@ -107,10 +107,20 @@ it("keeps the former backend while a peer still sends by it", async () => {
 
 it("gives the former backend up though something never stops to arrive by it", async () => {
   const { facts, clock, seen, running } = start();
-  for (let second = 0; second < 75; second++) {
-    facts.received += 1;
+  for (let second = 1; second <= 75; second++) {
+    facts.received = second;
     await clock.advance(1_000);
   }
+  expect(seen()).toEqual(ALONE);
+  await running;
+});
+
+it("keeps the former backend for a minute where what arrives by it cannot be read", async () => {
+  const { facts, clock, seen, running } = start();
+  facts.received = null;
+  await clock.advance(60_000);
+  expect(seen()).toEqual(SERVING);
+  await clock.advance(15_000);
   expect(seen()).toEqual(ALONE);
   await running;
 });

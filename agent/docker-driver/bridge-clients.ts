@@ -8,7 +8,7 @@
  */
 
 import type { Address } from "../../ipam/addresses/ip.ts";
-import { Sleep } from "../../ipam/clock.ts";
+import { Backoff, Sleep } from "../../ipam/clock.ts";
 import type { FailureSeries } from "../../ipam/log.ts";
 import type { NameClient, NameClients } from "../names/clients.ts";
 import type { DriverContext } from "./context.ts";
@@ -22,8 +22,8 @@ import type { EndpointRecord } from "./records.ts";
 const GATEWAY_NETWORK = "docker_gwbridge";
 /** A source may be no container of the engine: it is not asked for each of their queries. */
 const LEAST_PAUSE_MS = 100;
-/** While the engine does not answer. */
-const RETRY_MS = 1_000;
+/** While the engine does not answer. That it runs again wakes us (engine-events.ts); other failures end unseen. */
+const RETRY_MS = { baseMs: 1_000, maxMs: 15_000 };
 /** How long a query waits for the engine. */
 const WAIT_MS = 1_000;
 /** How long a source that no network of the engine lists is not looked for again, unless the engine tells of a change. */
@@ -33,6 +33,7 @@ export class BridgeClients implements NameClients {
   readonly #context: DriverContext;
   readonly #engineNetworks: EngineNetworks;
   readonly #idle: Sleep;
+  readonly #backoff: Backoff;
   readonly #failures: FailureSeries;
   /** By network: full ids of its containers by their address. */
   #networks = new Map<string, ReadonlyMap<string, string>>();
@@ -40,6 +41,7 @@ export class BridgeClients implements NameClients {
   readonly #stale = new Set<string>();
   #areAllStale = true;
   #isReading = false;
+  #isWoken = false;
   /** Sources that no network explained yet. */
   #unknown = new Set<string>();
   /** Sources that the networks of the engine did not explain: since when, monotonic milliseconds. */
@@ -47,10 +49,11 @@ export class BridgeClients implements NameClients {
   /** When a query first met an endpoint of which the engine has not told all, monotonic milliseconds. */
   readonly #starting = new WeakMap<EndpointRecord, number>();
 
-  constructor(context: DriverContext, engineNetworks: EngineNetworks) {
+  constructor(context: DriverContext, engineNetworks: EngineNetworks, random: () => number) {
     this.#context = context;
     this.#engineNetworks = engineNetworks;
     this.#idle = new Sleep(context.clock);
+    this.#backoff = new Backoff({ ...RETRY_MS, random });
     this.#failures = engineFailures(
       context,
       "addresses of containers on Docker's bridges cannot be read; retried",
@@ -84,7 +87,7 @@ export class BridgeClients implements NameClients {
   /** Has the engine asked for all networks, soon. */
   refresh(): void {
     this.#areAllStale = true;
-    this.#idle.wake();
+    this.#wake();
   }
 
   networkChanged({ action, network, driver }: NetworkEvent): void {
@@ -102,10 +105,15 @@ export class BridgeClients implements NameClients {
 
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      this.#isWoken = false;
       if (this.#isStale) await this.#read();
-      const pauseMs = this.#failures.count > 0 ? RETRY_MS : LEAST_PAUSE_MS;
+      const hasFailed = this.#failures.count > 0;
+      if (!hasFailed) this.#backoff.reset();
+      const pauseMs = hasFailed ? RETRY_MS.baseMs : LEAST_PAUSE_MS;
       await this.#context.clock.sleep(pauseMs, signal).catch(() => undefined);
-      if (!this.#isStale) await this.#idle.for(Number.POSITIVE_INFINITY, signal);
+      if (this.#isWoken) continue;
+      const idleMs = this.#isStale ? this.#backoff.nextMs() : Number.POSITIVE_INFINITY;
+      await this.#idle.for(idleMs, signal);
     }
   }
 
@@ -145,6 +153,11 @@ export class BridgeClients implements NameClients {
 
   #refreshOne(network: string): void {
     this.#stale.add(network);
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#isWoken = true;
     this.#idle.wake();
   }
 

@@ -104,7 +104,7 @@ export class DockerDriver {
     this.#containerKeeper = new ContainerKeeper(context, endpoints, engineNetworks);
     const inspect = (id: string) => this.#containerKeeper.inspect(id);
     this.#failedStarts = new FailedStarts({ context, random, inspect });
-    this.clients = new BridgeClients(context, engineNetworks);
+    this.clients = new BridgeClients(context, engineNetworks, random);
     const { ownRemovals } = engineNetworks;
     const wake = (): void => this.#networkKeeper.wake();
     this.#methods = {

@@ -5,6 +5,7 @@
  * then speaks its newest, and those of old ones are refused by new ones.
  */
 
+import { statSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { createInterface } from "node:readline";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
@@ -40,6 +41,16 @@ export class EngineClient {
 
   get socketPath(): string {
     return this.#socketPath;
+  }
+
+  /** Which file the socket is: another text for each socket that dockerd makes. Null while there is none. */
+  socketFile(): string | null {
+    try {
+      const { dev, ino, ctimeMs } = statSync(this.#socketPath);
+      return `${dev}:${ino}:${ctimeMs}`;
+    } catch {
+      return null;
+    }
   }
 
   /** The answer's JSON, null for an empty one. Rejects with EngineError within `timeoutMs`. */

@@ -1,8 +1,12 @@
-/** Follows the engine's events: they only say what is to be read again. */
+/**
+ * Follows the engine's events: they only say what is to be read again. While dockerd does not run, this is the part that
+ * looks for it, and wakes the others.
+ */
 
-import { Backoff } from "../../ipam/clock.ts";
+import { Backoff, type Clock } from "../../ipam/clock.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import type { DriverContext } from "./context.ts";
+import type { EngineClient } from "./engine-client.ts";
 
 /** Something happened to a network: it was made or removed, or a container was connected or disconnected. */
 export interface NetworkEvent {
@@ -23,17 +27,30 @@ export interface EngineEventHandlers {
 
 /** What changes a container's names or interfaces. */
 const CONTAINER_ACTIONS = new Set(["start", "rename", "die", "destroy"]);
+/** Between two connections to one socket. */
 const RETRY_MS = { baseMs: 250, maxMs: 5_000 };
+/** Between two looks at the file of the socket: short while dockerd may be restarting. */
+const LOOK_MS = 250;
+const LATER_LOOK_MS = 1_000;
+const RESTART_MS = 10_000;
+
+export interface FollowerContext extends Pick<DriverContext, "clock" | "logger"> {
+  readonly engine: Pick<EngineClient, "events" | "socketFile">;
+}
 
 /** Follows until `signal` fires, whenever dockerd runs. */
 export async function followEngine(
-  { engine, clock, logger }: Pick<DriverContext, "engine" | "clock" | "logger">,
+  { engine, clock, logger }: FollowerContext,
   random: () => number,
   handlers: EngineEventHandlers,
   signal: AbortSignal,
 ): Promise<void> {
   const backoff = new Backoff({ ...RETRY_MS, random });
+  let tried: string | null = null;
   while (!signal.aborted) {
+    const present = engine.socketFile();
+    if (present !== tried) backoff.reset();
+    tried = present;
     const onOpen = (): void => {
       backoff.reset();
       handlers.onFollowed();
@@ -44,7 +61,24 @@ export async function followEngine(
     } catch (error) {
       logger.debug("events of the Docker Engine ended", { error });
     }
-    await clock.sleep(backoff.nextMs(), signal).catch(() => undefined);
+    await untilWorthTrying(engine, clock, { tried, retryMs: backoff.nextMs() }, signal);
+  }
+}
+
+/** Waits until there is a socket that was not tried, or the one that was tried may have a listener again. */
+async function untilWorthTrying(
+  engine: Pick<EngineClient, "socketFile">,
+  clock: Clock,
+  { tried, retryMs }: { readonly tried: string | null; readonly retryMs: number },
+  signal: AbortSignal,
+): Promise<void> {
+  const startMs = clock.monotonicMs();
+  while (!signal.aborted) {
+    const present = engine.socketFile();
+    const waitedMs = clock.monotonicMs() - startMs;
+    if (present !== null && (present !== tried || waitedMs >= retryMs)) return;
+    const lookMs = waitedMs < RESTART_MS ? LOOK_MS : LATER_LOOK_MS;
+    await clock.sleep(lookMs, signal).catch(() => undefined);
   }
 }
 

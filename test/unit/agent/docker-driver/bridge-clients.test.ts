@@ -37,7 +37,7 @@ function start() {
   } as unknown as EngineNetworks;
   const feed = { view: { networks: new Map() } };
   const context = { clock, changes, feed, logger: silentLogger, state: { endpoints, networks: new Map() } };
-  const clients = new BridgeClients(context as unknown as DriverContext, engineNetworks);
+  const clients = new BridgeClients(context as unknown as DriverContext, engineNetworks, () => 1);
   const stop = new AbortController();
   const running = clients.run(stop.signal);
   return {
@@ -45,6 +45,9 @@ function start() {
     lists: () => lists,
     goAway: () => {
       isAway = true;
+    },
+    comeBack: () => {
+      isAway = false;
     },
     join: (container: string | null, endpoint = "e") => {
       endpoints.set(endpoint, { endpoint, container, isJoined: true, network: "net" });
@@ -166,5 +169,33 @@ describe("a source that is no container of the engine", () => {
     const both = joinedClients([clients, { clientOf: () => ({ networks: [] }) }]);
     expect(await both.untilKnown?.(SOURCE)).toBe(false);
     await end();
+  });
+});
+
+describe("an engine that does not run", () => {
+  it("is asked ever less often", async () => {
+    const { clock, clients, goAway, lists, end } = start();
+    goAway();
+    clients.refresh();
+    await clock.advance(120_000);
+    const before = lists();
+    await clock.advance(160_000);
+    expect(lists() - before).toBe(10);
+    await end();
+  });
+
+  it("is asked within a second when it runs again", async () => {
+    for (const laterMs of [500, 10_000]) {
+      const { clock, clients, goAway, comeBack, lists, end } = start();
+      goAway();
+      clients.refresh();
+      await clock.advance(120_000 + laterMs);
+      comeBack();
+      const before = lists();
+      clients.refresh();
+      await clock.advance(1_000);
+      expect(lists() - before).toBe(1);
+      await end();
+    }
   });
 });

@@ -144,7 +144,7 @@ export class Prefix {
     return Prefix.of(address, length);
   }
 
-  /** As parse; null for text that is no prefix. */
+  /** As parse; null for any other text. */
   static parseOrNull(text: string): Prefix | null {
     try {
       return Prefix.parse(text);

@@ -1,6 +1,6 @@
 /**
  * Changes that the kernel rejected, grouped by cause: a missing right or device fails thousands of changes with one
- * cause, which is logged once. No I/O and no time.
+ * cause, which is logged once. All are retried at the same time, which the caller sets. No I/O.
  */
 
 import type { TulleError } from "../../ipam/errors.ts";
@@ -33,6 +33,7 @@ export class Failures {
   readonly #failures = new Map<ObjectKey, Failure>();
   /** Groups that were logged. */
   readonly #said = new Set<string>();
+  #retryAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(logger: Logger) {
     this.#logger = logger;
@@ -42,9 +43,18 @@ export class Failures {
     return this.#failures.size === 0;
   }
 
-  /** True when the last attempt to change `key` failed. */
-  has(key: ObjectKey): boolean {
-    return this.#failures.has(key);
+  /** When `key` may be changed; not later than now unless the last attempt failed. */
+  notBeforeMs(key: ObjectKey): number {
+    return this.#failures.has(key) ? this.#retryAtMs : Number.NEGATIVE_INFINITY;
+  }
+
+  /** Failed changes may be made again from then on. */
+  retryAt(atMs: number): void {
+    this.#retryAtMs = atMs;
+  }
+
+  retryNow(): void {
+    this.#retryAtMs = Number.NEGATIVE_INFINITY;
   }
 
   /** One line for each sort of failure. */

@@ -17,7 +17,7 @@ import {
   formatLeaseValue,
   parseLeaseValueOrNull,
 } from "../../ipam/leases/lease-codec.ts";
-import type { PeerSettings } from "../../ipam/leases/peer-table.ts";
+import type { PeerSettings } from "../../ipam/leases/peer-settings.ts";
 import type { StoreEntry } from "../../ipam/stores/contracts.ts";
 import type { InterfaceSettings } from "../config/config.ts";
 import type { Diversions } from "../fallback/diversions.ts";

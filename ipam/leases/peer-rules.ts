@@ -30,16 +30,6 @@ export interface LocalRules {
   readonly rejectLocally: (lease: Lease) => string | null;
 }
 
-/** The ranges by family. Empty lists for both families when the network is not known. */
-export function networksByFamily(networks: readonly Prefix[]): PerFamily<readonly Prefix[]> {
-  const families = FAMILIES.filter(
-    (family) => networks.length === 0 || networks.some((network) => network.family === family),
-  );
-  return Object.fromEntries(
-    families.map((family) => [family, networks.filter((network) => network.family === family)]),
-  );
-}
-
 /** The subnets of a lease in the families of the network. */
 function subnetsInUse({ subnets }: Lease, { networks }: CommonRules): PerFamily<Prefix> {
   const isWhole = FAMILIES.every((family) => subnets[family] === undefined || networks[family] !== undefined);

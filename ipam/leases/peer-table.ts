@@ -2,13 +2,12 @@
  * Folds the store's messages into the peers: which leases are in use, which are rejected and why.
  *
  * A lease is judged twice: by the rules that every host applies alike, our own lease included (admission.ts), and by
- * what only this host can see (the local rules). A listing replaces everything, a change costs a change. A value that
- * cannot be decoded never removes a known peer, and one that vanishes is kept for a while (departures.ts). No I/O;
- * time is given.
+ * what only this host can see (the local rules). peer-settings.ts makes both kinds of rules.
+ *
+ * A listing replaces everything, a change costs a change. A value that cannot be decoded never removes a known peer, and
+ * one that vanishes is kept for a while (departures.ts). No I/O; time is given.
  */
 
-import { type Address, entriesOf, type PerFamily, type Prefix } from "../addresses/ip.ts";
-import { type AddressSpan, type LocalPrefix, LocalPrefixes } from "../addresses/local-prefixes.ts";
 import type { NetworkConfig } from "../config/network-config.ts";
 import { parseNetworkConfig } from "../config/network-config-parser.ts";
 import { CodecError, errorMessage } from "../errors.ts";
@@ -16,39 +15,18 @@ import { boundText } from "../escape.ts";
 import type { Logger } from "../log.ts";
 import type { StoreEntry, StoreMessage } from "../stores/contracts.ts";
 import { Admission } from "./admission.ts";
-import { leaseSpan } from "./candidates.ts";
 import { Departures, type DepartureTimes } from "./departures.ts";
 import type { Lease, LeaseKey, LeaseSnapshot, RefusedLease } from "./lease.ts";
-import { decodeEntry, isFolderKey, parseLeaseKey } from "./lease-codec.ts";
+import { decodeEntry, isFolderKey } from "./lease-codec.ts";
 import {
   type CommonRules,
   commonProblem,
   demandsOf,
   type LocalRules,
   localProblem,
-  networksByFamily,
   ownObstacle,
 } from "./peer-rules.ts";
-
-/** What may change while the table is in use. */
-export interface PeerSettings {
-  /**
-   * Peers' subnets must lie in one of these or in the newest valid configuration's: while a network changes over,
-   * the one in force here and the one before. Empty: anywhere.
-   */
-  readonly networks: readonly Prefix[];
-  readonly ownAddresses: PerFamily<Address>;
-  /** What the backend tells this host apart by. */
-  readonly ownIdentities: readonly string[];
-  /** What this host reaches without the network. */
-  readonly local: readonly LocalPrefix[];
-  /** Why the backend cannot use a lease, on any host; null when it can. */
-  readonly rejectPeer: (lease: Lease) => string | null;
-  /** Why this host's backend cannot use a lease that others can; null when it can. */
-  readonly rejectLocally: (lease: Lease) => string | null;
-  /** What else must be unique among peers: tunnel MACs, keys. */
-  readonly identitiesOf: (lease: Pick<Lease, "attrs">) => readonly string[];
-}
+import { commonRules, isLocalOnly, localRules, type PeerSettings } from "./peer-settings.ts";
 
 export interface PeerTableOptions extends PeerSettings, DepartureTimes {
   readonly logger: Logger;
@@ -56,14 +34,6 @@ export interface PeerTableOptions extends PeerSettings, DepartureTimes {
 
 /** Longest reason, in UTF-16 units: parts of it come from the store. */
 const REASON_LIMIT = 600;
-
-/** Settings that concern this host alone: the verdicts that all hosts share stay. */
-const LOCAL_SETTINGS: ReadonlySet<string> = new Set<keyof PeerSettings>([
-  "ownAddresses",
-  "ownIdentities",
-  "local",
-  "rejectLocally",
-]);
 
 export class PeerTable {
   readonly #logger: Logger;
@@ -98,8 +68,8 @@ export class PeerTable {
     this.#logger = options.logger;
     this.#departures = new Departures(options);
     this.#settings = options;
-    this.#common = this.#commonRules();
-    this.#local = this.#localRules();
+    this.#common = commonRules(this.#settings, this.#config);
+    this.#local = localRules(this.#settings, this.#config, this.#ownKey);
     this.#admission = new Admission({
       problemOf: (lease) => commonProblem(lease, this.#common),
       demandsOf: (lease) => demandsOf(lease, this.#common),
@@ -116,7 +86,7 @@ export class PeerTable {
   /** Takes other settings; what they do not name stays. */
   reconfigure(settings: Partial<PeerSettings>): void {
     this.#settings = { ...this.#settings, ...settings };
-    if (Object.keys(settings).every((name) => LOCAL_SETTINGS.has(name))) this.#judgeAllLocally();
+    if (isLocalOnly(settings)) this.#judgeAllLocally();
     else this.#judgeAll();
   }
 
@@ -355,14 +325,14 @@ export class PeerTable {
 
   #judgeAll(): void {
     this.#snapshot = null;
-    this.#common = this.#commonRules();
+    this.#common = commonRules(this.#settings, this.#config);
     this.#admission.judgeAll();
     this.#judgeAllLocally();
   }
 
   #judgeAllLocally(): void {
     this.#snapshot = null;
-    this.#local = this.#localRules();
+    this.#local = localRules(this.#settings, this.#config, this.#ownKey);
     // Those that have gone, and all that are there.
     for (const key of new Set([...this.#admission.takeChanged(), ...this.#admission.keys()]))
       this.#judgeLocally(key);
@@ -385,33 +355,5 @@ export class PeerTable {
     // A lease that changed is the last one in the map, as one that is new.
     this.#peers.delete(key);
     if (usable !== undefined) this.#peers.set(key, usable);
-  }
-
-  #commonRules(): CommonRules {
-    const { networks, rejectPeer, identitiesOf } = this.#settings;
-    return { networks: networksByFamily(this.#ranges(networks)), rejectPeer, identitiesOf };
-  }
-
-  #localRules(): LocalRules {
-    const { networks, ownAddresses, ownIdentities, local, rejectLocally } = this.#settings;
-    return {
-      ownSubnets: this.#ownKey === null ? {} : parseLeaseKey(this.#ownKey),
-      ownAddresses,
-      ownIdentities,
-      rejectLocally,
-      prefixes: new LocalPrefixes(local, [...this.#ranges(networks), ...this.#leaseSpans]),
-    };
-  }
-
-  get #leaseSpans(): readonly AddressSpan[] {
-    return entriesOf(this.#config?.families ?? {}).map(([, family]) => leaseSpan(family));
-  }
-
-  /** Those given and the newest configuration's, in the families of those given. */
-  #ranges(networks: readonly Prefix[]): readonly Prefix[] {
-    if (networks.length === 0) return [];
-    const newest = entriesOf(this.#config?.families ?? {}).map(([, { network }]) => network);
-    const all = new Map([...networks, ...newest].map((network) => [network.toString(), network]));
-    return [...all.values()].filter(({ family }) => networks.some((network) => network.family === family));
   }
 }

@@ -1,4 +1,4 @@
-/** What a joined network is made of, and what its status needs besides. Types only. */
+/** What a joined network is made of. Types only. */
 
 import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
@@ -42,14 +42,4 @@ export interface JoinedNetworkOptions {
   readonly profile: HostProfile;
   /** Called when this host needs another lease in the same network: it is to leave and join again. */
   readonly onRejoin: () => void;
-}
-
-/** What a report needs besides what this network has. */
-export interface StatusContext {
-  readonly network: string | null;
-  readonly version: string;
-  /** Why the store cannot be followed; null when it can. */
-  readonly storeProblem: string | null;
-  /** What is wrong beside the network on this host, one sentence each. */
-  readonly hostProblems: readonly string[];
 }

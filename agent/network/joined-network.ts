@@ -3,7 +3,7 @@
  * host.
  *
  * Connects the parts: store-follower.ts and reattachment.ts change the facts, desired-state.ts derives what this host
- * is to have, problems.ts says what is wrong. Nothing is withdrawn when it stops.
+ * is to have, network-view.ts shows it. Nothing is withdrawn when it stops.
  */
 
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
@@ -12,32 +12,25 @@ import { guarded } from "../../ipam/faults.ts";
 import { keepAffinity } from "../../ipam/leases/affinity.ts";
 import type { LeaseState } from "../../ipam/leases/lease-state.ts";
 import type { StoreListing, StoreMessage } from "../../ipam/stores/contracts.ts";
-import { describeLatency } from "../../ipam/stores/latency.ts";
 import type { FirewallSettings } from "../config/config.ts";
-import { interfaceNames } from "../host/choose-interface.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { HostWatch } from "../host/host-watch.ts";
 import { receivedPackets } from "../host/received-packets.ts";
-import { findingSentence } from "../probes/broken-paths.ts";
-import { type ProbedNetwork, targetList } from "../probes/network-prober.ts";
-import type { TargetList } from "../probes/target-list.ts";
-import type { StatusReport } from "../report/status.ts";
 import { type Attachment, leaseAttrsOf } from "./attachment.ts";
 import { ChangeOver } from "./change-over.ts";
 import { judgeConfig } from "./config-change.ts";
 import { ConfigFollower } from "./config-follower.ts";
 import { DesiredState } from "./desired-state.ts";
 import { goneFrom } from "./gone.ts";
-import type { JoinedNetworkOptions, StatusContext } from "./joined-network-options.ts";
+import type { JoinedNetworkOptions } from "./joined-network-options.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
+import { NetworkView } from "./network-view.ts";
 import { PeerWatch } from "./peer-watch.ts";
-import { detailProblems, isDevicePresent, memberProblems, type Problem } from "./problems.ts";
+import { isDevicePresent } from "./problems.ts";
 import { Readiness } from "./readiness.ts";
 import { ReasonLog } from "./reason-log.ts";
 import { Reattachment } from "./reattachment.ts";
 import { scopeOf } from "./scope.ts";
-import { type ShownNetwork, shownNetwork } from "./shown-network.ts";
-import { statusReport } from "./status-report.ts";
 import { StoreFollower } from "./store-follower.ts";
 import { SubnetFileKeeper } from "./subnet-file-keeper.ts";
 
@@ -53,6 +46,7 @@ export class JoinedNetwork {
   readonly #readiness: Readiness;
   readonly #watch: PeerWatch;
   readonly #conflicts: ReasonLog;
+  readonly view: NetworkView;
   #hasDevice = false;
   #isRecordReviewed = false;
   /** Resolves when all parts have ended, each in its own way. */
@@ -164,38 +158,17 @@ export class JoinedNetwork {
       onReady: options.onReady,
     });
     this.#watch = new PeerWatch(options, this.#parts, this.#desired);
-    metrics.setConfigRefused(false);
-  }
-
-  /** What this host is in the network, in a few words. */
-  get summary(): string {
-    const { lease, peers } = this.#parts;
-    return `${lease.entry.key} on ${interfaceNames(this.#desired.attachment.chosen)}, ${peers.peers.size} peers`;
-  }
-
-  /** True while the lease cannot have expired. */
-  get isLeaseHeld(): boolean {
-    const { lease } = this.#parts;
-    return lease.state.state === "held" && lease.deadlineMs > this.#options.runtime.clock.monotonicMs();
-  }
-
-  /** The problems that take part in readiness; empty when this host is a working member. */
-  get problems(): readonly Problem[] {
-    const { lease, peers, reconciler, runner } = this.#parts;
-    return memberProblems({
-      leaseKey: lease.entry.key,
-      lease: lease.state,
-      rejection: peers.ownRejection,
-      obstacle: peers.ownObstacle,
-      interface: this.#hostWatch.problem,
-      config: this.#configFollower.problem,
-      subnetFile: this.#subnetFile.problem,
-      kernel: reconciler.status(),
-      runner: runner.problems,
-      devices: this.#devices,
-      isProgrammed: this.#isProgrammed,
-      firewallLock: this.#options.hostFirewall.obstacle,
+    this.view = new NetworkView({
+      network: options,
+      parts: this.#parts,
+      desired: this.#desired,
+      peerWatch: this.#watch,
+      hostWatch: this.#hostWatch,
+      configFollower: this.#configFollower,
+      subnetFile: this.#subnetFile,
+      isProgrammed: () => this.#isProgrammed,
     });
+    metrics.setConfigRefused(false);
   }
 
   /**
@@ -224,27 +197,6 @@ export class JoinedNetwork {
     }
   }
 
-  /** What probes are about. */
-  get probed(): ProbedNetwork {
-    return this.#watch.probed;
-  }
-
-  /** The same for programs that probe on their own. */
-  get targets(): TargetList {
-    return targetList({ ...this.probed, subnets: this.#desired.subnets });
-  }
-
-  /** What the page shows. */
-  get shown(): ShownNetwork {
-    const { nodeId } = this.#options.attachmentParts.identity;
-    const { lease, peers } = this.#parts;
-    return shownNetwork(this.#desired.attachment, {
-      ...{ key: lease.entry.key, nodeId, peers: peers.peers },
-      profileOf: (host) => this.#watch.profileOf(host),
-      healthOf: this.#watch.healthOf,
-    });
-  }
-
   async #runParts(messages: AsyncIterator<StoreMessage>, signal: AbortSignal): Promise<void> {
     const { lease, reconciler } = this.#parts;
     const parts = [
@@ -269,44 +221,6 @@ export class JoinedNetwork {
     await this.#parts.firewall.leave(this.#options.settings.name);
   }
 
-  /** What `tulle status` shows. */
-  status({ network, version, storeProblem, hostProblems }: StatusContext): StatusReport {
-    const { runtime, store } = this.#options;
-    const { lease, peers, reconciler, firewall, runner } = this.#parts;
-    const snapshot = peers.snapshot();
-    const kernel = reconciler.status();
-    const causes = this.#watch.causes(snapshot, storeProblem);
-    const details = detailProblems({
-      host: hostProblems,
-      faults: runtime.faults.problems,
-      snapshot,
-      contended: kernel.contended,
-      firewall: firewall.status(),
-      paths: this.#isProgrammed ? this.#watch.routeProblems(snapshot) : [],
-      causes: causes.map(findingSentence),
-      ...this.#watch.problems(snapshot),
-    });
-    const problems = [...this.problems, ...details];
-    return statusReport({
-      name: network,
-      version,
-      store: store.description + describeLatency(store.roundTripMs),
-      attachment: this.#desired.attachment,
-      lease,
-      snapshot,
-      details: this.#watch.details(),
-      healthOf: this.#watch.healthOf,
-      profileOf: (peer) => this.#watch.profileOf(peer.attrs.nodeId),
-      fallback: this.#watch.fallback,
-      traffic: runner.traffic,
-      kernel,
-      firewall: firewall.status(),
-      causes,
-      problems,
-      nowMs: runtime.clock.monotonicMs(),
-    });
-  }
-
   /** Puts the firewall settings of a reload in force; subnet.env follows, because it names the masquerading. */
   setFirewall(settings: FirewallSettings): void {
     this.#desired.setFirewall(settings);
@@ -327,11 +241,6 @@ export class JoinedNetwork {
   /** The daemon's other networks changed: the rules that isolate this one follow. */
   isolationChanged(): void {
     this.#desired.isolationChanged();
-  }
-
-  /** By these peers send: without them this host does not work as a member. */
-  get #devices(): readonly string[] {
-    return this.#desired.attachment.backend.mainDevices;
   }
 
   /** Readiness follows the lease; device, firewall and subnet.env follow its subnets. */
@@ -396,9 +305,11 @@ export class JoinedNetwork {
   /** Waits for a pass after which the device is there. Returns false when `signal` fired before. */
   async #untilDevice(signal: AbortSignal): Promise<boolean> {
     const { reconciler } = this.#parts;
+    const isPresent = (): boolean =>
+      isDevicePresent(reconciler.status(), this.#desired.attachment.backend.mainDevices);
     do {
       await reconciler.passed(signal).catch(() => undefined);
-    } while (!signal.aborted && !isDevicePresent(reconciler.status(), this.#devices));
+    } while (!signal.aborted && !isPresent());
     return !signal.aborted;
   }
 
@@ -437,7 +348,7 @@ export class JoinedNetwork {
   }
 
   #refresh(): void {
-    this.#readiness.update(this.problems);
+    this.#readiness.update(this.view.problems);
   }
 }
 

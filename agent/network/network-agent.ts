@@ -152,12 +152,12 @@ export class NetworkAgent {
 
   /** True while this host has a lease that cannot have expired. */
   get isLeaseHeld(): boolean {
-    return this.#joined?.isLeaseHeld ?? false;
+    return this.#joined?.view.isLeaseHeld ?? false;
   }
 
   /** The problems that take part in readiness; empty when this host is a working member. */
   get problems(): readonly Problem[] {
-    return this.#joined?.problems ?? [{ text: this.#unjoinedReason(), isBlocking: true }];
+    return this.#joined?.view.problems ?? [{ text: this.#unjoinedReason(), isBlocking: true }];
   }
 
   /** Joins the network and keeps it until `signal` fires. Throws TulleError when it cannot join. */
@@ -207,7 +207,7 @@ export class NetworkAgent {
   get summary(): string {
     const blocker = this.problems.find(({ isBlocking }) => isBlocking);
     if (this.#joined === null) return this.#unjoinedReason();
-    return blocker === undefined ? this.#joined.summary : `not ready: ${blocker.text}`;
+    return blocker === undefined ? this.#joined.view.summary : `not ready: ${blocker.text}`;
   }
 
   /** What the control socket shows. */
@@ -217,18 +217,18 @@ export class NetworkAgent {
     const { name } = this;
     const { version, hostProblems } = this.#options;
     const status =
-      this.#joined?.status({ network: name, version, storeProblem, hostProblems: hostProblems() }) ?? null;
+      this.#joined?.view.status({ name, version, storeProblem, hostProblems: hostProblems() }) ?? null;
     return { name, isReady: isReady(this.problems), summary: this.summary, status };
   }
 
   /** What the page shows; null before the network is joined. */
   get shown(): ShownNetwork | null {
-    return this.#joined?.shown ?? null;
+    return this.#joined?.view.shown ?? null;
   }
 
   /** What there is to probe; null before the network is joined. */
   get targets(): TargetList | null {
-    return this.#joined === null ? null : this.#joined.targets;
+    return this.#joined?.view.targets ?? null;
   }
 
   /** Puts the firewall settings of a reload in force. */

@@ -79,9 +79,11 @@ export class EchoLine {
     }
   }
 
-  /** True while expire() has something to wait for. */
-  get isWaiting(): boolean {
-    return this.#isFlooded || this.#pending.size > 0;
+  /** When expire() is to be called next, monotonic; in the past where more has arrived than is read at once, infinity for never. */
+  get expiryMs(): number {
+    if (this.#isFlooded) return Number.NEGATIVE_INFINITY;
+    const [oldest] = this.#pending.values();
+    return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.sentMs + PATIENCE_MS;
   }
 
   /** Takes what arrives from now on. In a flood it reads only when expire() is called. */

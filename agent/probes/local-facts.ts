@@ -59,14 +59,17 @@ const BELIEVED = NUD_REACHABLE | NUD_STALE | NUD_DELAY;
 const SILENT = NUD_FAILED | NUD_INCOMPLETE;
 /** Rules and routes that explain an obstacle are read no more often. */
 const TABLES_MS = 10_000;
-/** Nor counters: a probe waits much longer for its answer. */
-const COUNTERS_MS = 100;
+/** Nor counters and the interface: a probe waits much longer for its answer. */
+const COUNTERS_MS = 250;
+const UPLINK_MS = 100;
 
 export class FactsReader {
   readonly #options: FactsReaderOptions;
   readonly #tunnels: TunnelWatch;
   #tables: { readonly tables: RoutingTables; readonly readMs: number } | null = null;
   #counters: { readonly drops: Drops; readonly readMs: number } | null = null;
+  /** By the name of the interface. */
+  readonly #uplinks = new Map<string, { readonly link: Link | null; readonly readMs: number }>();
 
   constructor(options: FactsReaderOptions) {
     this.#options = options;
@@ -222,6 +225,15 @@ export class FactsReader {
   #uplink(family: Family): Link | null {
     const name = this.#options.interfaces()[family];
     if (name === undefined) return null;
+    const nowMs = this.#options.now();
+    const known = this.#uplinks.get(name);
+    if (known !== undefined && nowMs - known.readMs < UPLINK_MS) return known.link;
+    const link = this.#readLink(name);
+    this.#uplinks.set(name, { link, readMs: nowMs });
+    return link;
+  }
+
+  #readLink(name: string): Link | null {
     try {
       return this.#options.netlink.get(encodeGetLink({ name }), decodeLink);
     } catch (error) {

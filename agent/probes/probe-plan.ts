@@ -10,6 +10,8 @@ import type { ProbeTarget } from "./probe.ts";
 export interface ProbeBudget {
   /** Packets per second, at least 1. */
   readonly perSecond: number;
+  /** How often the plan is asked for what is routine. */
+  readonly tickMs: number;
 }
 
 /** Of neighbours in the ring. */
@@ -19,13 +21,14 @@ const TURN_INTERVAL_MS = 5_000;
 /** What routine probes may take of the budget; doubtful targets have the rest, and what routine leaves. */
 const ROUTINE_SHARE = 0.9;
 const RING_NEIGHBOURS = 2;
-/** Packets that may follow each other at once. */
-const BURST = 5;
+/** Packets that may follow each other at once, at least. */
+const LEAST_BURST = 5;
 /** How often it is looked which repetitions are due: there may be as many as targets. */
 const SCAN_MS = 500;
 
 export class ProbePlan {
   readonly #perMs: number;
+  readonly #burst: number;
   /** Sorted by id. */
   #targets: readonly ProbeTarget[] = [];
   #ring: readonly ProbeTarget[] = [];
@@ -41,11 +44,13 @@ export class ProbePlan {
   readonly #probedMs = new Map<string, number>();
   #turn = 0;
   #nextTurnMs = Number.NEGATIVE_INFINITY;
-  #tokens = BURST;
+  #tokens: number;
   #refilledMs: number | null = null;
 
-  constructor({ perSecond }: ProbeBudget) {
+  constructor({ perSecond, tickMs }: ProbeBudget) {
     this.#perMs = perSecond / 1000;
+    this.#burst = Math.max(LEAST_BURST, this.#perMs * tickMs);
+    this.#tokens = this.#burst;
   }
 
   /** Replaces all targets, sorted by id; `ownKey` is this host's place among them. New ones are probed at once. */
@@ -102,22 +107,25 @@ export class ProbePlan {
   /** True when the budget has a packet left now. */
   maySpend(nowMs: number): boolean {
     if (this.#refilledMs !== null) {
-      this.#tokens = Math.min(BURST, this.#tokens + (nowMs - this.#refilledMs) * this.#perMs);
+      this.#tokens = Math.min(this.#burst, this.#tokens + (nowMs - this.#refilledMs) * this.#perMs);
     }
     this.#refilledMs = nowMs;
     return this.#tokens >= 1;
   }
 
-  /** When the next target is due, which may be in the past; infinity while none will be. */
-  get dueMs(): number {
+  /** When a doubtful or new target is due, which may be in the past; infinity while none will be. */
+  get urgentMs(): number {
+    if (this.#due.size > 0) return Number.NEGATIVE_INFINITY;
+    return Math.min(earliest(this.#doubtful), Math.max(earliest(this.#repeats), this.#nextScanMs));
+  }
+
+  /** The same for what is routine. */
+  get routineMs(): number {
     const [busy] = this.#busy;
     return Math.min(
-      ...(this.#due.size > 0 ? [Number.NEGATIVE_INFINITY] : []),
       ...(busy === undefined ? [] : [this.probedMs(busy) + this.#busyIntervalMs]),
       ...this.#ring.map(({ id }) => this.probedMs(id) + RING_INTERVAL_MS),
       ...(this.#targets.length === 0 ? [] : [this.#nextTurnMs]),
-      earliest(this.#doubtful),
-      Math.max(earliest(this.#repeats), this.#nextScanMs),
     );
   }
 
@@ -203,8 +211,8 @@ export class ProbePlan {
   #takeTurn(nowMs: number): ProbeTarget | null {
     if (nowMs < this.#nextTurnMs || this.#targets.length === 0) return null;
     const spacingMs = this.#spacingMs;
-    // Pauses are not made up for, which would be a burst.
-    this.#nextTurnMs = Math.max(this.#nextTurnMs, nowMs - spacingMs) + spacingMs;
+    // Long pauses are not made up for.
+    this.#nextTurnMs = Math.max(this.#nextTurnMs, nowMs - this.#burst * spacingMs) + spacingMs;
     this.#turn = (this.#turn + 1) % this.#targets.length;
     return this.#targets[this.#turn] ?? null;
   }

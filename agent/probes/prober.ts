@@ -56,8 +56,10 @@ export interface PathHealth {
   readonly isAgentQuiet: boolean;
 }
 
-/** How often the plan is asked; a packet may be late by this. */
+/** How often the plan is asked while a path is examined, and answers are waited for; a packet may be late by this. */
 const TICK_MS = 100;
+/** The same for what is routine, which goes in bursts: each wake-up costs more than a packet. */
+const ROUTINE_TICK_MS = 250;
 /** A change of the targets ends a pause. */
 const LONGEST_PAUSE_MS = 60_000;
 const SMALL_PAYLOAD_BYTES = 16;
@@ -80,7 +82,7 @@ export class Prober {
 
   constructor(options: ProberOptions) {
     this.#options = options;
-    this.#plan = new ProbePlan(options);
+    this.#plan = new ProbePlan({ perSecond: options.perSecond, tickMs: ROUTINE_TICK_MS });
     this.#sleep = new Sleep(options.clock);
   }
 
@@ -169,9 +171,14 @@ export class Prober {
 
   /** Wakes the process only when there is something to do: a small network is at rest for most of the time. */
   #pauseMs(): number {
-    if (entriesOf(this.#options.lines).some(([, line]) => line.isWaiting)) return TICK_MS;
-    const restMs = this.#plan.dueMs - this.#options.clock.monotonicMs();
-    return Math.min(Math.max(restMs, TICK_MS), LONGEST_PAUSE_MS);
+    const { urgentMs, routineMs } = this.#plan;
+    const expiriesMs = entriesOf(this.#options.lines).map(([, line]) => line.expiryMs);
+    const nowMs = this.#options.clock.monotonicMs();
+    return Math.min(
+      Math.max(Math.min(urgentMs, ...expiriesMs) - nowMs, TICK_MS),
+      Math.max(routineMs - nowMs, ROUTINE_TICK_MS),
+      LONGEST_PAUSE_MS,
+    );
   }
 
   #tick(): void {
@@ -224,6 +231,7 @@ export class Prober {
       if (!watch.noteRoutine(probe, outcome)) return;
       this.#plan.hurry(watch.target.id, this.#options.clock.monotonicMs());
       this.#examine(watch);
+      this.#sleep.wake();
     });
   }
 

@@ -35,6 +35,8 @@ const FOR_EVER = new AbortController().signal;
 
 export class LossyNetwork {
   readonly changes: string[] = [];
+  /** When echo requests were sent, in milliseconds. */
+  readonly sentMs: number[] = [];
   /** Share of all packets that is lost, each on its own, in percent. */
   percent = 0;
   /** The same of echo requests alone. */
@@ -83,6 +85,7 @@ export class LossyNetwork {
     let onReadable: () => void = () => undefined;
     const port = {
       send: (from: Address, sequence: number) => {
+        this.sentMs.push(this.#clock.monotonicMs());
         if (this.#isLost(from, this.percent) || this.#random(100) < this.pingPercent) return;
         const arrive = (): void => {
           arriving.push({ type: "reply", from, sequence });

@@ -5,6 +5,7 @@ import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
 import type { LeaseKey } from "../../../../ipam/leases/lease.ts";
 
 const TICK_MS = 50;
+const ROUTINE_TICK_MS = 250;
 
 function targetsOf(count: number): readonly ProbeTarget[] {
   return Array.from({ length: count }, (_, index) => {
@@ -28,13 +29,13 @@ function targetsOf(count: number): readonly ProbeTarget[] {
 describe("the plan of probes", () => {
   let plan: ProbePlan;
   /** How often each target was probed in `seconds`, all new ones being settled at their first probe. */
-  const simulate = (seconds: number): ReadonlyMap<string, number> => {
+  const simulate = (seconds: number, tickMs = TICK_MS): ReadonlyMap<string, number> => {
     const counts = new Map<string, number>();
     const count = ({ id }: ProbeTarget): void => {
       plan.spend();
       counts.set(id, (counts.get(id) ?? 0) + 1);
     };
-    for (let nowMs = 0; nowMs < seconds * 1000; nowMs += TICK_MS) {
+    for (let nowMs = 0; nowMs < seconds * 1000; nowMs += tickMs) {
       while (plan.maySpend(nowMs)) {
         const [urgent] = plan.urgent(nowMs);
         if (urgent !== undefined) plan.settle(urgent.id);
@@ -49,7 +50,7 @@ describe("the plan of probes", () => {
     [...counts.values()].reduce((total, one) => total + one, 0);
 
   beforeEach(() => {
-    plan = new ProbePlan({ perSecond: 20 });
+    plan = new ProbePlan({ perSecond: 20, tickMs: ROUTINE_TICK_MS });
   });
 
   it("sends nothing without peers, and a little with few", () => {
@@ -69,6 +70,17 @@ describe("the plan of probes", () => {
       expect(sum(counts)).toBeLessThanOrEqual(600 * 20 + 5);
     },
   );
+
+  it("uses its budget in a few bursts a second, whatever it is", () => {
+    for (const perSecond of [20, 200]) {
+      plan = new ProbePlan({ perSecond, tickMs: ROUTINE_TICK_MS });
+      plan.setTargets(targetsOf(5_000), "own");
+      for (const { id } of [...plan.urgent(0)]) plan.settle(id);
+      const sent = sum(simulate(60, ROUTINE_TICK_MS));
+      expect(sent / (60 * perSecond)).toBeGreaterThan(0.9);
+      expect(sent).toBeLessThanOrEqual(60 * perSecond * 1.1);
+    }
+  });
 
   it("probes new targets at once, and keeps what is known of others", () => {
     plan.setTargets(targetsOf(10), "own");
@@ -112,7 +124,7 @@ describe("the plan of probes", () => {
     plan.setBusy(new Set(["peer00000"]), 2_000);
     let rests = 0;
     for (let nowMs = 0; nowMs < 60_000; nowMs += TICK_MS) {
-      const { dueMs } = plan;
+      const dueMs = Math.min(plan.urgentMs, plan.routineMs);
       if (!plan.maySpend(nowMs)) continue;
       const [urgent] = plan.urgent(nowMs);
       if (urgent !== undefined) plan.repeat(urgent.id, nowMs + 30_000);
@@ -123,7 +135,7 @@ describe("the plan of probes", () => {
     }
     expect(rests > 0).toBe(peers < 1_000);
     plan.setTargets([], "own");
-    expect(plan.dueMs).toBe(Number.POSITIVE_INFINITY);
+    expect([plan.urgentMs, plan.routineMs]).toEqual([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]);
   });
 
   it("hurries a doubtful target from the given time on", () => {

@@ -1,0 +1,28 @@
+/** How often probing wakes the process. */
+
+import { expect, it } from "vitest";
+import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
+import { LossyNetwork } from "./lossy-network.ts";
+import { TARGET } from "./target-fixture.ts";
+
+const PEERS = 100;
+
+function targets() {
+  return Array.from({ length: PEERS }, (_, index) => {
+    const subnet = Prefix.of(Address.parse("10.2.0.0").plus(index * 256), 24);
+    const id = `${subnet.toString().replace("/", "-")} IPv4`;
+    return { ...TARGET, id, subnet, inner: subnet.base, outer: Address.parse("192.168.1.2").plus(index) };
+  }).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+it("sends what is routine in bursts, and every packet of the budget", async () => {
+  const network = new LossyNetwork(1, targets());
+  await network.pass(60); // all are known by then
+  const before = network.sentMs.length;
+  await network.pass(60);
+  const sentMs = network.sentMs.slice(before);
+  // One in three is a connection.
+  expect(sentMs.length).toBeGreaterThan(60 * 20 * 0.9 * 0.6);
+  expect(new Set(sentMs).size).toBeLessThanOrEqual(60 * 4);
+  network.stop();
+});

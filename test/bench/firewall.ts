@@ -6,40 +6,15 @@
 import { watchFirewall } from "../../backends/firewall/events.ts";
 import { FirewallGuard } from "../../backends/firewall/guard.ts";
 import { planFirewall } from "../../backends/firewall/plan.ts";
-import { DEFAULT_CONTAINER_INTERFACES, type FirewallInput } from "../../backends/firewall/plan-input.ts";
 import { NetnsHandle } from "../../backends/netlink/netns.ts";
-import { Address, Prefix } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { silentLogger } from "../../ipam/log.ts";
+import { FIREWALL_INPUT } from "../support/firewall-input.ts";
 import { createNetns } from "../support/netns.ts";
 import type { Bench } from "./support/report.ts";
 
-const INPUT: FirewallInput = {
-  networks: { 4: Prefix.parse("10.2.0.0/16") },
-  containers: { 4: Prefix.parse("10.2.0.0/16") },
-  subnets: { 4: Prefix.parse("10.2.54.0/24") },
-  masquerade: { isEnabled: true, randomFully: true, excluded: [] },
-  prefersNft: false,
-  forwardRules: true,
-  entrances: { 4: ["flannel.1"] },
-  tunnels: {
-    4: {
-      port: 8472,
-      parentInterface: "eth0",
-      aliases: [],
-      address: Address.parse("192.168.50.1"),
-      device: "flannel.1",
-      sources: "any",
-    },
-  },
-  openPort: false,
-  notrack: true,
-  mssClamp: false,
-  containerInterfaces: DEFAULT_CONTAINER_INTERFACES,
-};
-
 export const bench: Bench = async (report, { isQuick }) => {
-  const plan = planFirewall(INPUT);
+  const plan = planFirewall(FIREWALL_INPUT);
   for (const choice of ["iptables", "nft"] as const) {
     const host = createNetns("fwbench");
     const handle = NetnsHandle.open(host.path);

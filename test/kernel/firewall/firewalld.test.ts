@@ -11,33 +11,19 @@ import { planFirewall } from "../../../backends/firewall/plan.ts";
 import type { FirewallInput } from "../../../backends/firewall/plan-input.ts";
 import { Toolset } from "../../../backends/firewall/toolset.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
-import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
+import { Address } from "../../../ipam/addresses/ip.ts";
 import { systemClock } from "../../../ipam/clock.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { type Daemon, startDaemon, untilReady } from "../../support/daemon.ts";
+import { FIREWALL_INPUT, tunnelInput } from "../../support/firewall-input.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 
 const INPUT: FirewallInput = {
-  networks: { 4: Prefix.parse("10.2.0.0/16") },
-  containers: { 4: Prefix.parse("10.2.0.0/16") },
-  subnets: { 4: Prefix.parse("10.2.54.0/24") },
+  ...FIREWALL_INPUT,
   masquerade: { isEnabled: false, randomFully: true, excluded: [] },
   prefersNft: true,
-  forwardRules: true,
-  entrances: { 4: ["flannel.1"] },
-  tunnels: {
-    4: {
-      port: 8472,
-      parentInterface: "out",
-      aliases: [],
-      address: Address.parse("10.2.55.1"),
-      device: "flannel.1",
-      sources: "any",
-    },
-  },
+  tunnels: { 4: tunnelInput({ parentInterface: "out", address: Address.parse("10.2.55.1") }) },
   openPort: true,
-  notrack: true,
-  mssClamp: false,
   containerInterfaces: [],
 };
 const PLAN = planFirewall(INPUT);

@@ -6,30 +6,13 @@ import type { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { planFirewall } from "../../../backends/firewall/plan.ts";
 import type { FirewallInput } from "../../../backends/firewall/plan-input.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
+import { FIREWALL_INPUT, tunnelInput } from "../../support/firewall-input.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { type Guarded, guardOf } from "./guarded.ts";
 
 const INPUT: FirewallInput = {
-  networks: { 4: Prefix.parse("10.2.0.0/16") },
-  containers: { 4: Prefix.parse("10.2.0.0/16") },
-  subnets: { 4: Prefix.parse("10.2.54.0/24") },
-  masquerade: { isEnabled: true, randomFully: true, excluded: [] },
-  prefersNft: false,
-  forwardRules: true,
-  entrances: { 4: ["flannel.1"] },
-  tunnels: {
-    4: {
-      port: 8472,
-      parentInterface: "out",
-      aliases: [],
-      address: Address.parse("10.2.55.1"),
-      device: "flannel.1",
-      sources: "any",
-    },
-  },
-  openPort: false,
-  notrack: true,
-  mssClamp: false,
+  ...FIREWALL_INPUT,
+  tunnels: { 4: tunnelInput({ parentInterface: "out", address: Address.parse("10.2.55.1") }) },
   containerInterfaces: [],
 };
 const PLAN = planFirewall(INPUT);

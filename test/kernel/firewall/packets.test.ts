@@ -4,12 +4,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { JointPlans } from "../../../backends/firewall/joint-plans.ts";
 import { planFirewall } from "../../../backends/firewall/plan.ts";
-import {
-  DEFAULT_CONTAINER_INTERFACES,
-  type FirewallInput,
-  type TunnelInput,
-} from "../../../backends/firewall/plan-input.ts";
-import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
+import type { FirewallInput, TunnelInput } from "../../../backends/firewall/plan-input.ts";
+import { Address } from "../../../ipam/addresses/ip.ts";
+import { FIREWALL_INPUT, tunnelInput } from "../../support/firewall-input.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { type Guarded, guardOf } from "./guarded.ts";
 
@@ -29,27 +26,8 @@ const QUIET_SYSCTLS = [
 ];
 
 const INPUT: FirewallInput = {
-  networks: { 4: Prefix.parse("10.2.0.0/16") },
-  containers: { 4: Prefix.parse("10.2.0.0/16") },
-  subnets: { 4: Prefix.parse("10.2.54.0/24") },
-  masquerade: { isEnabled: true, randomFully: true, excluded: [] },
-  prefersNft: false,
-  forwardRules: true,
-  entrances: { 4: ["flannel.1"] },
-  tunnels: {
-    4: {
-      port: PORT,
-      parentInterface: "eth0",
-      aliases: [],
-      address: Address.parse(HOST),
-      device: "flannel.1",
-      sources: "any",
-    },
-  },
-  openPort: false,
-  notrack: true,
-  mssClamp: false,
-  containerInterfaces: DEFAULT_CONTAINER_INTERFACES,
+  ...FIREWALL_INPUT,
+  tunnels: { 4: tunnelInput({ port: PORT, address: Address.parse(HOST) }) },
 };
 
 function inputWith(tunnel: Partial<TunnelInput>): FirewallInput {

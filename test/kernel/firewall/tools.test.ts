@@ -11,38 +11,20 @@ import { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { IptablesEngine } from "../../../backends/firewall/iptables.ts";
 import { Listings } from "../../../backends/firewall/listings.ts";
 import { planFirewall } from "../../../backends/firewall/plan.ts";
-import { DEFAULT_CONTAINER_INTERFACES, type FirewallInput } from "../../../backends/firewall/plan-input.ts";
+import type { FirewallInput } from "../../../backends/firewall/plan-input.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
-import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
+import { Prefix } from "../../../ipam/addresses/ip.ts";
 import { systemClock } from "../../../ipam/clock.ts";
 import { silentLogger } from "../../../ipam/log.ts";
+import { FIREWALL_INPUT } from "../../support/firewall-input.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { only } from "./fixture.ts";
 import { createToolbox, locate, type Toolbox } from "./toolbox.ts";
 
 /** What flanneld's default flags ask for. */
 const DEFAULTS: FirewallInput = {
-  networks: { 4: Prefix.parse("10.2.0.0/16") },
-  containers: { 4: Prefix.parse("10.2.0.0/16") },
-  subnets: { 4: Prefix.parse("10.2.54.0/24") },
+  ...FIREWALL_INPUT,
   masquerade: { isEnabled: false, randomFully: true, excluded: [] },
-  prefersNft: false,
-  forwardRules: true,
-  entrances: { 4: ["flannel.1"] },
-  tunnels: {
-    4: {
-      port: 8472,
-      parentInterface: "eth0",
-      aliases: [],
-      address: Address.parse("192.168.50.1"),
-      device: "flannel.1",
-      sources: "any",
-    },
-  },
-  openPort: false,
-  notrack: true,
-  mssClamp: false,
-  containerInterfaces: DEFAULT_CONTAINER_INTERFACES,
 };
 const PLAN = planFirewall(DEFAULTS);
 const MASQUERADE_PLAN = planFirewall({

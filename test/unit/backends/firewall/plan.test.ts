@@ -3,30 +3,9 @@ import { renderChains } from "../../../../backends/firewall/iptables-render.ts";
 import { planFirewall } from "../../../../backends/firewall/plan.ts";
 import type { FirewallInput, TunnelInput } from "../../../../backends/firewall/plan-input.ts";
 import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
+import { FIREWALL_INPUT } from "../../../support/firewall-input.ts";
 
-const INPUT: FirewallInput = {
-  networks: { 4: Prefix.parse("10.2.0.0/16") },
-  containers: { 4: Prefix.parse("10.2.0.0/16") },
-  subnets: { 4: Prefix.parse("10.2.54.0/24") },
-  masquerade: { isEnabled: true, randomFully: true, excluded: [] },
-  prefersNft: false,
-  forwardRules: true,
-  entrances: { 4: ["flannel.1"] },
-  tunnels: {
-    4: {
-      port: 8472,
-      parentInterface: "eth0",
-      aliases: [],
-      address: Address.parse("192.168.50.1"),
-      device: "flannel.1",
-      sources: "any",
-    },
-  },
-  openPort: false,
-  notrack: false,
-  mssClamp: false,
-  containerInterfaces: [],
-};
+const INPUT: FirewallInput = { ...FIREWALL_INPUT, notrack: false, containerInterfaces: [] };
 
 /** Tunnel packets that pass through, or do not leave the bridge that they came in by. */
 const FOR_OTHERS = "! -d 192.168.50.1/32 -j RETURN";

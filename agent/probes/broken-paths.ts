@@ -91,10 +91,9 @@ interface Found {
 
 function findingOf({ peer, label, cause: { code, scope, text, remedy }, peers }: Found): CauseFinding {
   const others = peers === 1 ? "" : `, and ${peers - 1} more peers are concerned`;
-  const sentence =
-    scope === "host"
-      ? `${text}; ${peers} of the peers are not reached, such as ${label}`
-      : `peer ${label} ${text}${others}`;
+  const unreached =
+    peers === 1 ? `peer ${label} is not reached` : `${peers} of the peers are not reached, such as ${label}`;
+  const sentence = scope === "host" ? `${text}; ${unreached}` : `peer ${label} ${text}${others}`;
   return { code, text: sentence, remedy, peer, peers };
 }
 

@@ -35,6 +35,14 @@ it("shows a cause of this host once, before those of single peers", () => {
   ]);
 });
 
+it("names the only peer that a cause of this host concerns", () => {
+  const health = (peer: LeaseKey) =>
+    peer === PEERS[1] ? bad("local-firewall", "this host drops packets") : GOOD;
+  expect(texts(view(health))).toEqual([
+    "local-firewall: this host drops packets; peer 10.2.1.0-24 is not reached",
+  ]);
+});
+
 it("shows peers with the same cause one by one up to a number, and then as one", () => {
   const health = (count: number) => (peer: LeaseKey) =>
     PEERS.indexOf(peer) < count ? bad("host-down", "is down") : GOOD;

@@ -91,7 +91,9 @@ export class Examination {
     if (!isAnswered(outcome)) this.#unanswered.set(kind, (this.#unanswered.get(kind) ?? 0) + 1);
     // One answer shows that a kind passes. Of segments with a checksum of their own, all are to be answered.
     const before = this.#outcomes.get(kind);
-    const isFinal = before !== undefined && isAnswered(before) === (kind !== "syn");
+    const isAnswerKnown = before !== undefined && isAnswered(before) === (kind !== "syn");
+    // What a router reports tells more than silence; it sends a few reports a second (icmp(7), icmp_ratelimit).
+    const isFinal = isAnswerKnown || (before?.type === "error" && outcome.type === "silent");
     if (!isFinal) this.#outcomes.set(kind, outcome);
   }
 

@@ -204,7 +204,7 @@ export class PathWatch {
     const cause = (this.#isExcused(proven, nowMs) ? null : proven) ?? this.#lossCause(evidence);
     if (cause !== null) {
       const sinceMs = before.state === "bad" ? before.sinceMs : nowMs;
-      this.#state = { state: "bad", cause, sinceMs };
+      this.#state = { state: "bad", cause: this.#refined(cause), sinceMs };
     } else if (judged !== "undecided" || !isStillOpen(before, evidence))
       this.#state = proven === null && this.#isProven(judged, evidence) ? GOOD : UNKNOWN;
     if (proven !== null) {
@@ -219,6 +219,13 @@ export class PathWatch {
       this.#lateMs = null;
     }
     return codeOf(before) !== codeOf(this.#state);
+  }
+
+  /** While a cause is measured again, what is known of it stays until all is measured. */
+  #refined(cause: Cause): Cause {
+    const before = this.#state;
+    const isOpen = this.#examination?.isComplete === false;
+    return isOpen && before.state === "bad" && before.cause.code === cause.code ? before.cause : cause;
   }
 
   /** That the path works. */

@@ -39,6 +39,19 @@ describe("an examination", () => {
     expect(examination.evidence?.tcp).toEqual(ANSWERED);
   });
 
+  it("keeps what a router reports, and not the silence after it", () => {
+    const examination = new Examination(4, 1450);
+    const report: Outcome = { type: "error", text: "host unreachable, says 192.168.1.1" };
+    for (const [nowMs, outcome] of [
+      [0, report],
+      [1_000, SILENT],
+    ] as const) {
+      for (let probe = examination.next(nowMs); probe !== null; probe = examination.next(nowMs))
+        examination.note(probe, outcome);
+    }
+    expect(examination.evidence).toMatchObject({ outer: report });
+  });
+
   it("does not wait for the last answer before it asks again", () => {
     const examination = new Examination(4, 1450);
     const kinds = (nowMs: number): string[] => {

@@ -83,6 +83,16 @@ describe("a path", () => {
     expect(watch.state.state).toBe("good");
   });
 
+  it("that loses large packets keeps what is known to pass while that is measured again", () => {
+    const watch = new PathWatch(TARGET, 0);
+    watch.noteRoutine(FULL, YES);
+    const passes = (bytes: number) => causeOf("large-packets-lost", `${bytes} bytes pass`);
+    watch.conclude(passes(1_300), SILENT, 0);
+    watch.examine();
+    watch.conclude(passes(576), SILENT, 5_000);
+    expect(watch.state).toMatchObject({ cause: passes(1_300) });
+  });
+
   it("whose tunnel packets could not be watched keeps its state, and is not good for an answer beside it", () => {
     const watch = new PathWatch(TARGET, 0);
     watch.noteRoutine(FULL, YES);

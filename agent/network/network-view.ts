@@ -87,8 +87,7 @@ export class NetworkView {
 
   /** What there is to probe, for programs that probe on their own. */
   get targets(): TargetList {
-    const { desired, peerWatch } = this.#options;
-    return targetList({ ...peerWatch.probed, subnets: desired.subnets });
+    return targetList(this.#options.peerWatch.probed);
   }
 
   /** What the page shows. */
@@ -117,7 +116,7 @@ export class NetworkView {
       snapshot,
       contended: kernel.contended,
       firewall: firewall.status(),
-      paths: isProgrammed() ? peerWatch.routeProblems(snapshot) : [],
+      paths: isProgrammed() ? peerWatch.routeProblems(snapshot, causes) : [],
       causes: causes.map(findingSentence),
       ...peerWatch.problems(snapshot),
     });

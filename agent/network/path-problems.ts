@@ -13,13 +13,17 @@ import { sampledRoutingCheck } from "../routing/peer-sample.ts";
 import { checkRouting } from "../routing/routing-check.ts";
 import type { Attachment } from "./attachment.ts";
 
-/** One sentence per cause; a kernel that does not answer is a problem too. */
+/**
+ * One sentence per cause, without those that `known`, what probes have found, tells; a kernel that does not answer is a problem
+ * too.
+ */
 export function pathProblems(
   netlink: NetlinkConnection,
   { host, backend }: Pick<Attachment, "host" | "backend">,
   ownSubnets: PerFamily<Prefix>,
   peers: Iterable<Lease>,
   hostNameOf: (peer: Lease) => string | null,
+  known: readonly string[],
 ): readonly string[] {
   const check = sampledRoutingCheck({
     interfaces: mapFamilies(host.uplinks, (uplink) => uplink.interface),
@@ -34,7 +38,9 @@ export function pathProblems(
     })),
   });
   try {
-    return checkRouting(netlink, check).map(({ message }) => message);
+    return checkRouting(netlink, check)
+      .filter(({ obstacle }) => !known.some((text) => text.includes(obstacle)))
+      .map(({ message }) => message);
   } catch (error) {
     if (!(error instanceof TulleError)) throw error;
     return [`the routes to peers cannot be checked: ${error.message}`];

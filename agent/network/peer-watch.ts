@@ -96,6 +96,7 @@ export class PeerWatch {
       backend,
       uplinks: host.uplinks,
       peers: peers.peers,
+      subnets: this.#desired.subnets,
       ownKey: lease.entry.key,
       hostNameOf: (peer) => this.#hostNameOf(peer),
     };
@@ -153,11 +154,13 @@ export class PeerWatch {
     };
   }
 
-  /** Peers whose packets take another way than the kernel's routes should give them. */
-  routeProblems({ peers }: LeaseSnapshot): readonly string[] {
+  /** Peers whose packets take another way than the kernel's routes should give them, unless `causes` name what is in the way. */
+  routeProblems({ peers }: LeaseSnapshot, causes: readonly CauseFinding[]): readonly string[] {
     const { attachment, subnets } = this.#desired;
     const nameOf = (peer: Lease): string | null => this.#hostNameOf(peer);
-    return pathProblems(this.#options.runtime.netlink, attachment, subnets, peers.values(), nameOf);
+    const { netlink } = this.#options.runtime;
+    const known = causes.map(({ text }) => text);
+    return pathProblems(netlink, attachment, subnets, peers.values(), nameOf, known);
   }
 
   /** Sessions of peers, where the backend has them. */

@@ -9,18 +9,22 @@ export const CAUSES = {
   "interface-down": "bring the interface up, or mend its cable or virtual port",
   "path-diverted":
     'delete the rule, route, address or neighbour entry that takes the packets; "ip rule", "ip route get", "ip address" and "ip neighbour" show it',
-  "no-route": "give this host a route to the peer's public address",
+  "no-route": "give this host a route to the peer's public address, by a router that answers",
   "local-firewall":
     'let the firewall of this host accept the tunnel\'s packets and the answers of ARP: "nft list ruleset", "iptables-save", "arptables-save", "tc filter show dev INTERFACE ingress" (and egress) and "ip xfrm policy" show the rule',
   "host-down": "start the peer; if it has left for good, delete its lease",
+  "address-silent":
+    "give the peer that address again, and let its firewall accept ARP and neighbour discovery; or publish the address that it has (--public-ip on the peer)",
   "host-unreachable":
     "look at the peer and at the network between, firewalls that may drop the tunnel's packets included",
   "tunnel-filtered":
-    "let the firewalls between both hosts pass the tunnel's packets in both directions, and look at the peer's tunnel device",
+    "let the firewalls between both hosts pass the tunnel's packets in both directions, and look at the peer's tunnel device and its routes, neighbour and forwarding entries for this host",
+  "peer-firewall":
+    'let the firewall of the peer accept what comes through the tunnel: "nft list ruleset" and "iptables-save" there show the rule',
   "tunnel-absent":
     "start the agent on the peer, give all hosts the same port, and let the peer's firewall accept it: nothing receives the tunnel's packets there",
   "tunnel-mismatch":
-    "give both hosts the same network configuration (for WireGuard the same PSK), and restart the agent that has an old one",
+    "give both hosts the same network configuration (for WireGuard the same PSK), and restart the agent whose configuration, device or entries are old",
   "wrong-address":
     "publish the address by which the peer is reached (--public-ip on the peer), and give each host an address of its own",
   "reverse-path-filter":

@@ -147,7 +147,7 @@ export class EchoLine {
       event.sequence,
       event.type === "reply"
         ? { type: "answered", roundTripMs: this.#now() - pending.sentMs }
-        : { type: "error", text: `${event.text}, says ${event.from}` },
+        : { type: "error", text: `${event.text}, says ${event.from}`, from: event.from },
     );
   }
 

@@ -4,6 +4,7 @@
  * A cause is named only where its evidence is: silence alone proves nothing where ICMP may be filtered.
  */
 
+import type { Address } from "../../ipam/addresses/ip.ts";
 import { type Cause, causeOf } from "./causes.ts";
 import { type HandshakeFault, handshakeFault } from "./handshakes.ts";
 import { type Evidence, isAnswered, type Outcome, type ProbeTarget } from "./probe.ts";
@@ -28,11 +29,13 @@ export interface LocalFacts {
   readonly link: LinkState;
   readonly obstacle: Obstacle | null;
   /**
-   * What the peer says to ARP or neighbour discovery, where it is on a link of this host; `ignored`: its answers arrive, and
-   * this host's kernel does not get them.
+   * What the peer, or the router that leads to it, says to ARP or neighbour discovery; `ignored`: its answers arrive, and this
+   * host's kernel does not get them.
    */
   readonly neighbour: "silent" | "ignored" | "answers" | "unknown";
-  /** Where the kernel sends frames for the peer's public address; null where it is on no link of this host, or not known. */
+  /** The router that packets to the peer's public address are sent to; null where the peer is on a link of this host. */
+  readonly router: Address | null;
+  /** Where the kernel sends frames for the peer's public address; null where that is not known. */
   readonly neighbourMac: string | null;
   /** Entries that the kernel's table of neighbours had no room for during the examination, in all namespaces. */
   readonly neighbourRefusals: number;
@@ -64,6 +67,8 @@ export interface Case {
   readonly before: History;
   /** Of any target: whether such probes are answered at all in this network. */
   readonly elsewhere: History;
+  /** It answers meanwhile by the other family. */
+  readonly isPeerUp: boolean;
   /** With another target `local-firewall` was found. */
   readonly isFirewallFound: boolean;
 }
@@ -71,6 +76,10 @@ export interface Case {
 /** Drops that stray packets of others cause do not count. */
 const LEAST_DROPS = 3;
 const LEAST_CHECKSUM_ERRORS = 2;
+/** What only a firewall says. */
+const FILTER = /prohibited|policy|rejected/;
+/** More than what was under way when a host went down. */
+const LEAST_RECEIVED = 3;
 const LINK_PROTOCOL = { 4: "ARP", 6: "neighbour discovery" } as const;
 /** Hardware addresses for one IP address: two hosts have it. */
 const TOO_MANY_MACS = 2;
@@ -106,6 +115,9 @@ function judgeSize({ evidence: { passesBytes, isLossy }, target }: Case): Judgem
 /** Pings are answered. A peer's firewall may drop connections to closed ports: silence alone proves nothing. */
 function judgeTcp({ evidence: { tcp, syn, isLossy }, lateMs, facts, before }: Case): Judgement {
   if (isAnswered(tcp)) return null;
+  // A rule may select packets by their source, which echo requests leave to the route.
+  const diverted = judgeRoute(facts);
+  if (diverted !== null) return diverted;
   if (isLossy || lateMs !== null) return "undecided";
   if (facts.checksumErrors >= LEAST_CHECKSUM_ERRORS)
     return causeOf(
@@ -130,19 +142,21 @@ function judgeLate({ lateMs }: Case): Cause | null {
 
 /** What this host's own kernel says. */
 function judgeHost({ facts, evidence: { small, outer } }: Case): Cause | null {
-  const { link, obstacle } = facts;
+  const { link } = facts;
   if (link.problem !== null)
     return causeOf("interface-down", `this host's interface ${link.name} ${link.problem}`);
   if (isRefusal(outer, "EPERM") || isRefusal(small, "EPERM"))
     return causeOf("local-firewall", "a firewall rule of this host drops packets that it sends");
-  if (obstacle !== null)
-    return causeOf(
-      obstacle.isMissingRoute ? "no-route" : "path-diverted",
-      `is not reached: ${obstacle.text}`,
-    );
+  const diverted = judgeRoute(facts);
+  if (diverted !== null) return diverted;
   if (isRefusal(outer, "ENETUNREACH") || isRefusal(outer, "EHOSTUNREACH"))
     return causeOf("no-route", "is not reached: this host has no route to its public address");
   return null;
+}
+
+function judgeRoute({ obstacle }: LocalFacts): Cause | null {
+  if (obstacle === null) return null;
+  return causeOf(obstacle.isMissingRoute ? "no-route" : "path-diverted", `is not reached: ${obstacle.text}`);
 }
 
 function isRefusal(outcome: Outcome, errno: string): boolean {
@@ -157,7 +171,7 @@ function judgeTunnel(given: Case): Cause | null {
   if (facts.neighbour === "ignored")
     return causeOf(
       "local-firewall",
-      `answers of ${LINK_PROTOCOL[target.outer.family]} for ${target.outer} arrive at ${facts.link.name}, and this host drops them`,
+      `answers of ${LINK_PROTOCOL[target.outer.family]} for ${facts.router ?? target.outer} arrive at ${facts.link.name}, and this host drops them`,
       "from peer",
     );
   const { tunnel } = facts;
@@ -168,7 +182,8 @@ function judgeTunnel(given: Case): Cause | null {
 /** What the peer or the network says: it tells more than counters of this host. */
 function judgePeer({ facts, target }: Case, seen: TunnelEvidence): Cause | null {
   const tunnel = `the tunnel (${target.tunnel})`;
-  if (seen.macs !== null && seen.macs.length >= TOO_MANY_MACS)
+  // Routers may share an address.
+  if (facts.router === null && seen.macs !== null && seen.macs.length >= TOO_MANY_MACS)
     return causeOf(
       "wrong-address",
       `is silent in ${tunnel}, and more than one host answers for ${target.outer}: ${seen.macs.join(", ")}`,
@@ -177,12 +192,11 @@ function judgePeer({ facts, target }: Case, seen: TunnelEvidence): Cause | null 
   if (answering !== undefined && facts.neighbourMac !== null && answering !== facts.neighbourMac)
     return causeOf(
       "path-diverted",
-      `is not reached: packets to ${target.outer} go to ${facts.neighbourMac}, but ${answering} answers for it on the link`,
+      `is not reached: packets to ${facts.router ?? target.outer} go to ${facts.neighbourMac}, but ${answering} answers for it on the link`,
     );
   const rejection = seen.rejection === null ? null : rejected(seen.rejection, target, tunnel);
   if (rejection !== null) return rejection;
-  if (seen.mismatch !== null)
-    return causeOf("tunnel-mismatch", `sends its tunnel packets with ${seen.mismatch}`);
+  if (seen.mismatch !== null) return causeOf("tunnel-mismatch", `sends its tunnel packets ${seen.mismatch}`);
   if (seen.otherSource !== null && seen.received === 0)
     return causeOf(
       "wrong-address",
@@ -254,7 +268,7 @@ function rejected(
   if (isClosed && from.equals(outer))
     return causeOf("tunnel-absent", `says that nothing receives ${tunnel} there (${text})`);
   // That a host or network is not reachable does not mean a filter: what answers beside the tunnel tells more.
-  if (!isClosed && !/prohibited|policy|rejected/.test(text)) return null;
+  if (!isClosed && !FILTER.test(text)) return null;
   return causeOf("tunnel-filtered", `is not reached by ${tunnel}: ${text}, says ${from}`, "to peer");
 }
 
@@ -263,16 +277,18 @@ function judgeReach(given: Case): Judgement {
   const { evidence, facts, target, before, elsewhere } = given;
   // Connections go on: the peer answers no probes any more.
   if ((facts.tunnel?.flows ?? 0) > 0) return null;
-  const isThere = isAnswered(evidence.outer) || (facts.neighbour === "answers" && !before.outer);
+  const inside = judgeInside(given);
+  if (inside !== null) return inside;
+  const isOnLink = facts.router === null && facts.neighbour === "answers";
+  const isThere = isAnswered(evidence.outer) || (isOnLink && !before.outer);
   // An address that the peer has only while it has containers may be gone with the last of them.
   if (isThere) return target.isInnerCertain ? silentTunnel(given) : null;
-  if (facts.neighbour === "silent")
-    return causeOf("host-down", `is down: nothing answers for ${target.outer} on the link`);
+  if (facts.neighbour === "silent") return silentLink(given);
   const report = evidence.outer.type === "error" ? ` (${evidence.outer.text})` : "";
-  const inside = target.tunnel === null ? "the network" : "the tunnel";
-  const neither = `neither through ${inside} nor at ${target.outer}${report}`;
+  const way = target.tunnel === null ? "the network" : "the tunnel";
+  const neither = `neither through ${way} nor at ${target.outer}${report}`;
   if (before.outer || (before.inner && report !== ""))
-    return causeOf("host-unreachable", `no longer answers, ${neither}`);
+    return causeOf("host-unreachable", `no longer answers, ${neither}${signOfLife(given)}`);
   if (before.inner)
     return causeOf(
       "host-unreachable",
@@ -281,6 +297,43 @@ function judgeReach(given: Case): Judgement {
   if (elsewhere.inner || elsewhere.outer || report !== "")
     return causeOf("never-answered", `has never answered, ${neither}`);
   return null;
+}
+
+/** What the peer itself says inside the tunnel, which works then. An echo request has no port. */
+function judgeInside({ evidence: { small, full }, target: { subnet } }: Case): Cause | null {
+  for (const outcome of [small, full]) {
+    if (outcome.type !== "error" || outcome.from === undefined || !subnet.contains(outcome.from)) continue;
+    if (FILTER.test(outcome.text) || outcome.text.startsWith("port unreachable"))
+      return causeOf("peer-firewall", `rejects what arrives through the tunnel: ${outcome.text}`, "to peer");
+  }
+  return null;
+}
+
+/** A host that is down sends nothing. */
+function silentLink({ facts: { tunnel, router }, target: { outer }, isPeerUp }: Case): Cause {
+  const protocol = LINK_PROTOCOL[outer.family];
+  if (router !== null)
+    return causeOf(
+      "no-route",
+      `is not reached: the router ${router} does not answer ${protocol} on the link`,
+    );
+  if (!isPeerUp && (tunnel?.received ?? 0) < LEAST_RECEIVED)
+    return causeOf("host-down", `is down: nothing answers for ${outer} on the link`);
+  return causeOf(
+    "address-silent",
+    `is not reached: nothing answers ${protocol} for ${outer} on the link, though the host is up`,
+  );
+}
+
+/** That the host is up although it does not answer, as the end of a sentence. */
+function signOfLife({
+  facts: { router, neighbour, tunnel },
+  target: { outer, family },
+  isPeerUp,
+}: Case): string {
+  if (isPeerUp) return `, though it answers over IPv${family === 4 ? 6 : 4}`;
+  const isSeen = router === null && neighbour === "answers" && (tunnel?.macs ?? []).length > 0;
+  return isSeen ? `, though it answers ${LINK_PROTOCOL[outer.family]}` : "";
 }
 
 function wayTo({ tunnel }: ProbeTarget): string {

@@ -19,7 +19,8 @@ import {
   NUD_STALE,
 } from "../../backends/netlink/neighbour.ts";
 import { readNeighbourTables } from "../../backends/netlink/neighbour-table.ts";
-import type { Address, Family, PerFamily } from "../../ipam/addresses/ip.ts";
+import { decodeRoute, encodeRouteLookup } from "../../backends/netlink/route.ts";
+import type { Address, Family, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { RoutingTables } from "../routing/route-judgement.ts";
 import { checkRouting } from "../routing/routing-check.ts";
 import type { TunnelNotice } from "./echo-line.ts";
@@ -36,6 +37,8 @@ export interface FactsReaderOptions {
   readonly interfaces: () => PerFamily<string>;
   /** This host's addresses that tunnel packets come from. */
   readonly sources: () => PerFamily<Address>;
+  /** Those of its containers, whose packets other rules may select. */
+  readonly ownSubnets: () => PerFamily<Prefix>;
   /** Monotonic, in milliseconds. */
   readonly now: () => number;
 }
@@ -83,18 +86,20 @@ export class FactsReader {
   /** Begins to look at a target's packets. */
   inspect(target: ProbeTarget): Inspection {
     let before = this.#drops();
-    this.#tunnels.begin(target);
+    let onLink = this.#nextHop(target);
+    this.#tunnels.begin(target, onLink);
     return {
       begin: () => {
         before = this.#drops();
-        this.#tunnels.renew(target);
+        onLink = this.#nextHop(target);
+        this.#tunnels.renew(target, onLink);
         // A second host with the same address answers too.
-        if (this.#neighbour(target) !== null) this.#tunnels.askWho(target);
+        if (this.#neighbour(onLink) !== null) this.#tunnels.askWho(target);
       },
-      facts: () => this.#read(target, before),
+      facts: () => this.#read(target, onLink, before),
       askLink: () => {
-        this.#askLink(target);
-        if (this.#neighbour(target) !== null) this.#tunnels.askWho(target);
+        this.#askLink(onLink);
+        if (this.#neighbour(onLink) !== null) this.#tunnels.askWho(target);
       },
       end: () => this.#tunnels.end(target),
     };
@@ -110,14 +115,15 @@ export class FactsReader {
     this.#tunnels.close();
   }
 
-  #read(target: ProbeTarget, before: Drops): LocalFacts {
+  #read(target: ProbeTarget, onLink: Address, before: Drops): LocalFacts {
     const now = this.#drops();
     const tunnel = this.#tunnels.evidence(target);
-    const neighbour = this.#neighbour(target);
+    const neighbour = this.#neighbour(onLink);
     return {
       link: this.#linkState(target.outer.family),
       obstacle: this.#obstacle(target),
-      neighbour: this.#isIgnored(target, neighbour, tunnel) ? "ignored" : neighbourState(neighbour, tunnel),
+      router: onLink.equals(target.outer) ? null : onLink,
+      neighbour: this.#isIgnored(neighbour, tunnel) ? "ignored" : neighbourState(neighbour, tunnel),
       neighbourMac: neighbour?.mac ?? null,
       neighbourRefusals: Number(now.neighbourRefusals - before.neighbourRefusals),
       reversePathDrops: now.reversePath - before.reversePath,
@@ -153,7 +159,8 @@ export class FactsReader {
       peers: [{ key: peer, subnets: [subnet], publicAddresses: [outer], devices }],
       interfaces,
       sources: this.#options.sources(),
-      ownAddresses: [],
+      // That of the tunnel device, which this host's own packets have, and that of the containers' bridge.
+      ownAddresses: Object.values(this.#options.ownSubnets()).flatMap(({ base }) => [base, base.plus(1)]),
       withLongerRoutes: false,
       tables: (read) => this.#explanation(read),
     });
@@ -169,11 +176,11 @@ export class FactsReader {
   }
 
   /**
-   * Has the kernel ask the link again for a target that is silent. On its own it believes an old answer for up to a
+   * Has the kernel ask the link again for an address that is silent. On its own it believes an old answer for up to a
    * minute (arp(7), base_reachable_time).
    */
-  #askLink(target: ProbeTarget): void {
-    const entry = this.#neighbour(target);
+  #askLink(onLink: Address): void {
+    const entry = this.#neighbour(onLink);
     if (entry === null || entry.mac === null || (entry.state & BELIEVED) === 0) return;
     const { interfaceIndex, address, mac } = entry;
     const request = encodeNewNeighbour({ interfaceIndex, address, mac, state: NUD_PROBE }, NLM_F_REPLACE);
@@ -185,21 +192,33 @@ export class FactsReader {
     }
   }
 
-  /** The kernel's entry for a target on a link of this host; null when it has none. */
-  #neighbour({ outer }: ProbeTarget): Neighbour | null {
+  /** Where on the link the kernel sends packets to a target's public address: to that itself, or to a router. */
+  #nextHop({ outer }: ProbeTarget): Address {
+    const source = this.#options.sources()[outer.family];
+    const request = encodeRouteLookup(outer, source === undefined ? {} : { source });
+    try {
+      const { gateway } = this.#options.netlink.get(request, decodeRoute);
+      return gateway?.family === outer.family ? gateway : outer;
+    } catch (error) {
+      // No route leads there.
+      if (error instanceof NetlinkError) return outer;
+      throw error;
+    }
+  }
+
+  /** The kernel's entry for an address on the link that carries the tunnel; null when it has none. */
+  #neighbour(address: Address): Neighbour | null {
     const { netlink } = this.#options;
-    const index = this.#uplink(outer.family)?.index;
+    const index = this.#uplink(address.family)?.index;
     if (index === undefined) return null;
     try {
-      return netlink.get(encodeGetNeighbour({ interfaceIndex: index, address: outer }), decodeNeighbour);
+      return netlink.get(encodeGetNeighbour({ interfaceIndex: index, address }), decodeNeighbour);
     } catch (error) {
       if (!(error instanceof NetlinkError)) throw error;
       if (error.errno !== EOPNOTSUPP) return null;
       // Before Linux 5.0 the kernel tells of all entries only.
       const all: readonly Neighbour[] = netlink.dump(encodeNeighbourDump(index), decodeNeighbour);
-      return (
-        all.find(({ interfaceIndex, address }) => interfaceIndex === index && address.equals(outer)) ?? null
-      );
+      return all.find((entry) => entry.interfaceIndex === index && entry.address.equals(address)) ?? null;
     }
   }
 
@@ -207,11 +226,11 @@ export class FactsReader {
    * Whether answers of the link reach the interface and not the kernel's table. The interface shows them before any firewall does;
    * the kernel notes when it takes one.
    */
-  #isIgnored({ outer }: ProbeTarget, entry: Neighbour | null, tunnel: TunnelEvidence | null): boolean {
+  #isIgnored(entry: Neighbour | null, tunnel: TunnelEvidence | null): boolean {
     if (entry === null || (entry.state & SILENT) === 0) return false;
     if (tunnel?.askedMs == null || !tunnel.macs?.length) return false;
-    const { interfaceIndex } = entry;
-    const request = encodeGetNeighbour({ interfaceIndex, address: outer });
+    const { interfaceIndex, address } = entry;
+    const request = encodeGetNeighbour({ interfaceIndex, address });
     try {
       const agoMs = this.#options.netlink.get(request, decodeConfirmedAgo);
       return agoMs > this.#options.now() - tunnel.askedMs;

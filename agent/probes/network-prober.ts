@@ -2,7 +2,7 @@
 
 import type { Uplink } from "../../backends/backend.ts";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { mapFamilies, type PerFamily } from "../../ipam/addresses/ip.ts";
+import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import { type Clock, Sleep } from "../../ipam/clock.ts";
 import { TulleError } from "../../ipam/errors.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
@@ -26,6 +26,8 @@ export interface ProbedNetwork {
   readonly backend: ProbedBackend;
   readonly uplinks: PerFamily<Pick<Uplink, "interface" | "address">>;
   readonly peers: ReadonlyMap<LeaseKey, Lease>;
+  /** This host's own. */
+  readonly subnets: PerFamily<Prefix>;
   /** Our lease's. */
   readonly ownKey: LeaseKey;
   /** Null for a host without a known name. */
@@ -77,7 +79,7 @@ export interface NetworkProberOptions {
 }
 
 /** What there is to probe, for a program that does it on its own. */
-export function targetList(network: Omit<ProbedNetwork, "ownKey"> & Pick<TargetList, "subnets">): TargetList {
+export function targetList(network: Omit<ProbedNetwork, "ownKey">): TargetList {
   const targets = probeTargets(network.peers.values(), network.backend);
   return {
     targets,
@@ -132,6 +134,7 @@ export class NetworkProber {
       devices: () => network().backend.devices,
       interfaces: () => mapFamilies(network().uplinks, (uplink) => uplink.interface),
       sources: () => mapFamilies(network().uplinks, (uplink) => uplink.address),
+      ownSubnets: () => network().subnets,
     });
     this.#longer = new LongerRoutes({
       ...runtime,

@@ -45,8 +45,8 @@ export type Probe =
 export type Outcome =
   | { readonly type: "answered"; readonly roundTripMs: number }
   | { readonly type: "silent" }
-  /** It was not sent, or the network sent an error instead of an answer. */
-  | { readonly type: "error"; readonly text: string };
+  /** It was not sent, or the network sent an error instead of an answer, from the address `from`. */
+  | { readonly type: "error"; readonly text: string; readonly from?: Address };
 
 /** What several attempts of each probe showed. */
 export interface Evidence {

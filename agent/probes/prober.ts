@@ -69,6 +69,13 @@ const MOST_WAITING = 32;
 const OFTEN_REPEATED = 6;
 const LONGEST_DELAY_MS = 60_000;
 
+/** At a path that is examined. */
+interface Look {
+  readonly inspection: Inspection;
+  /** Since the examination began, the peer has answered by its other family. */
+  isPeerUp: boolean;
+}
+
 export class Prober {
   readonly #options: ProberOptions;
   readonly #plan: ProbePlan;
@@ -78,7 +85,7 @@ export class Prober {
   #byInner: ReadonlyMap<string, PathWatch> = new Map();
   #elsewhere: History = { inner: false, tcp: false, outer: false };
   /** Of the targets that are examined, and of those that are bad until the next examination. */
-  readonly #inspections = new Map<string, Inspection>();
+  readonly #looks = new Map<string, Look>();
 
   constructor(options: ProberOptions) {
     this.#options = options;
@@ -239,14 +246,22 @@ export class Prober {
     const { target } = watch;
     if (!watch.examine()) return;
     // A bad path is looked at from one examination to the next: what the peer sends in between is evidence too.
-    const inspection = this.#inspections.get(target.id) ?? this.#options.inspect(target);
-    this.#inspections.set(target.id, inspection);
-    inspection.begin();
+    const look = this.#look(target);
+    look.isPeerUp = false;
+    look.inspection.begin();
+    const other = this.#watches.get(otherPath(target));
+    if (other?.state.state === "good" && !other.isExamining) this.#probeOnce(other);
+  }
+
+  #look(target: ProbeTarget): Look {
+    const look = this.#looks.get(target.id) ?? { inspection: this.#options.inspect(target), isPeerUp: false };
+    this.#looks.set(target.id, look);
+    return look;
   }
 
   #endInspection(id: string): void {
-    this.#inspections.get(id)?.end();
-    this.#inspections.delete(id);
+    this.#looks.get(id)?.inspection.end();
+    this.#looks.delete(id);
   }
 
   #send(target: ProbeTarget, probe: Probe, settle: (outcome: Outcome) => void): void {
@@ -260,6 +275,8 @@ export class Prober {
       if (isAnswered(outcome)) {
         if (isEcho(probe)) onRoundTrip(outcome.roundTripMs);
         this.#elsewhere = withAnswer(this.#elsewhere, probe);
+        const other = this.#looks.get(otherPath(target));
+        if (other !== undefined) other.isPeerUp = true;
       }
       settle(outcome);
     };
@@ -281,17 +298,18 @@ export class Prober {
 
   #noteExamined(watch: PathWatch, probe: Probe, outcome: Outcome): void {
     const { target } = watch;
-    const inspection = this.#inspections.get(target.id);
-    if (probe.kind === "outer" && !isAnswered(outcome)) inspection?.askLink();
+    const look = this.#looks.get(target.id);
+    if (probe.kind === "outer" && !isAnswered(outcome)) look?.inspection.askLink();
     const evidence = watch.noteExamined(probe, outcome);
-    if (evidence === null || inspection === undefined) return;
+    if (evidence === null || look === undefined) return;
     const cause = judge({
       target,
       evidence,
-      facts: inspection.facts(),
+      facts: look.inspection.facts(),
       lateMs: watch.lateMs,
       before: watch.history,
       elsewhere: this.#elsewhere,
+      isPeerUp: look.isPeerUp,
       isFirewallFound: this.isActive("local-firewall"),
     });
     const nowMs = this.#options.clock.monotonicMs();
@@ -308,13 +326,18 @@ export class Prober {
     }
     const crowd = Math.max(1, this.#plan.repeats / OFTEN_REPEATED);
     this.#plan.repeat(target.id, nowMs + Math.max(repeatMs, Math.min(repeatMs * crowd, LONGEST_DELAY_MS)));
-    if (state.state === "bad") this.#inspections.set(target.id, this.#options.inspect(target));
+    if (state.state === "bad") this.#look(target);
   }
 }
 
 function worst(values: readonly (number | null)[]): number | null {
   const known = values.filter((value) => value !== null);
   return known.length === 0 ? null : Math.max(...known);
+}
+
+/** The id of the same peer's path of the other family, which the peer may not have. */
+function otherPath({ peer, family }: ProbeTarget): string {
+  return targetId(peer, family === 4 ? 6 : 4);
 }
 
 function isEcho({ kind }: Probe): boolean {

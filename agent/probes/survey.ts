@@ -83,7 +83,8 @@ export class Survey {
     const again = new Map(second.map((one) => [one.target, one]));
     const measured = first.map((one) => again.get(one.target) ?? one);
     const elsewhere = seenAnywhere(measured);
-    return measured.map((one) => this.#conclude(one, elsewhere));
+    const answering = new Set(measured.filter(isAnswering).map(({ target }) => target.peer));
+    return measured.map((one) => this.#conclude(one, elsewhere, answering.has(one.target.peer)));
   }
 
   async #measureAll(
@@ -181,9 +182,11 @@ export class Survey {
   #conclude(
     { target, evidence, facts, lateMs, sent, roundTripsMs }: Measured,
     elsewhere: History,
+    isPeerUp: boolean,
   ): PathMeasure {
     const before = historyOf(evidence);
-    const judged = judge({ target, evidence, facts, lateMs, before, elsewhere, isFirewallFound: false });
+    const known = { before, elsewhere, isPeerUp, isFirewallFound: false };
+    const judged = judge({ target, evidence, facts, lateMs, ...known });
     const proven = judged === "undecided" ? null : judged;
     const cause = proven ?? (before.inner ? lossOf(sent, sent - roundTripsMs.length) : null);
     const passesBytes = isAnswered(evidence.full) ? target.mtuBytes : evidence.passesBytes;
@@ -209,9 +212,14 @@ function bytesOf(probe: Probe, { family, mtuBytes }: ProbeTarget): number {
 }
 
 /** Nothing inside answers, and the tunnel's packets were not watched. */
-function isUnwatched({ evidence: { small, full, tcp }, facts }: Measured): boolean {
+function isUnwatched(measured: Measured): boolean {
+  const { facts } = measured;
   // A host that is down needs no such look.
-  return facts.isTunnelUnwatched && facts.neighbour !== "silent" && ![small, full, tcp].some(isAnswered);
+  return facts.isTunnelUnwatched && facts.neighbour !== "silent" && !isAnswering(measured);
+}
+
+function isAnswering({ evidence: { small, full, tcp } }: Measured): boolean {
+  return [small, full, tcp].some(isAnswered);
 }
 
 function historyOf({ small, full, tcp, outer }: Evidence): History {

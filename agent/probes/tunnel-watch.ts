@@ -8,7 +8,12 @@
 
 import { NetlinkError } from "../../backends/netlink/errors.ts";
 import type { LinkAnswer } from "../../backends/probe/link-answer.ts";
-import type { InnerPacket, TunnelKind, TunnelPacket } from "../../backends/probe/tunnel-packet.ts";
+import type {
+  FrameAddresses,
+  InnerPacket,
+  TunnelKind,
+  TunnelPacket,
+} from "../../backends/probe/tunnel-packet.ts";
 import { type TapEvent, TunnelTap } from "../../backends/probe/tunnel-tap.ts";
 import type { Address, Family } from "../../ipam/addresses/ip.ts";
 import type { TunnelNotice } from "./echo-line.ts";
@@ -29,11 +34,14 @@ export interface TunnelEvidence {
   readonly flows: number;
   /** Null for tunnels other than WireGuard. */
   readonly handshakes: Handshakes | null;
-  /** The VNI or the port that the target uses, as in "VNI 2 instead of 1"; null: the same as this host. */
+  /**
+   * What the target's packets have otherwise than this host expects: port, VNI or hardware address, as in "with VNI 2 instead of
+   * 1"; null: nothing.
+   */
   readonly mismatch: string | null;
   /** Where packets from the target's inner address come from, if not from its public address. */
   readonly otherSource: Address | null;
-  /** Hardware addresses that answered for its public address; null when the link was not asked, for IPv6 also without an answer. */
+  /** Hardware addresses that answered for its address on the link, or its router's; null when the link was not asked, for IPv6 also without an answer. */
   readonly macs: readonly string[] | null;
   /** Since when answers are looked for; monotonic, null when `macs` is. */
   readonly askedMs: number | null;
@@ -64,6 +72,8 @@ type Messages = { -readonly [Type in keyof MessageCounts]: number };
 
 interface Entry {
   readonly target: ProbeTarget;
+  /** What the link is asked for: the target's public address, or that of the router which leads to it. */
+  readonly onLink: Address;
   readonly kind: TunnelKind;
   readonly sinceMs: number;
   readonly streams: StreamProgress;
@@ -74,6 +84,9 @@ interface Entry {
   sentVni: number | null;
   otherVni: number | null;
   otherPort: number | null;
+  /** Of the last frames between this host's tunnel device and the target's. */
+  sentFrame: FrameAddresses | null;
+  receivedFrame: FrameAddresses | null;
   otherSource: Address | null;
   macs: Set<string> | null;
   askedMs: number | null;
@@ -101,22 +114,22 @@ export class TunnelWatch {
   }
 
   /** Begins to look at a target's packets, if there is a place; forgets what was seen before. */
-  begin(target: ProbeTarget): void {
+  begin(target: ProbeTarget, onLink = target.outer): void {
     const { tunnelKind: kind, id } = target;
     if (kind === null) return;
     this.#receiveAll();
     this.#entries.delete(id);
     if (this.#entries.size >= MOST_HOSTS && !this.#makePlace()) return;
-    this.#entries.set(id, newEntry(target, kind, this.#options.now()));
+    this.#entries.set(id, newEntry(target, onLink, kind, this.#options.now()));
     this.#follow();
   }
 
   /** The same without forgetting, for a target that has been looked at and may have lost its place. */
-  renew(target: ProbeTarget): void {
-    if (!this.#entries.has(target.id)) this.begin(target);
+  renew(target: ProbeTarget, onLink = target.outer): void {
+    if (this.#entries.get(target.id)?.onLink.equals(onLink) !== true) this.begin(target, onLink);
   }
 
-  /** Asks the link who has the target's public address. */
+  /** Asks the link who has the target's public address, or the router's. */
   askWho({ id, outer }: ProbeTarget): void {
     const index = this.#options.interfaceOf(outer.family);
     const source = this.#options.sourceOf(outer.family);
@@ -124,7 +137,7 @@ export class TunnelWatch {
     const entry = this.#entries.get(id);
     if (outer.family !== 4 || source === null || entry === undefined || tap === undefined) return;
     attempt(() => {
-      tap.askWho(outer, source);
+      tap.askWho(entry.onLink, source);
       entry.macs ??= new Set();
       entry.askedMs ??= this.#options.now();
     });
@@ -180,7 +193,9 @@ export class TunnelWatch {
       this.#taps.delete(index);
     }
     for (const [index, entries] of groups) {
-      const hosts = entries.map(({ target: { outer, inner }, kind }) => ({ outer, inner, tunnel: kind }));
+      const hosts = entries.map(({ target: { outer, inner }, onLink, kind }) => ({
+        ...{ outer, inner, onLink, tunnel: kind },
+      }));
       attempt(() => this.#tapOf(index).follow(hosts));
     }
   }
@@ -216,11 +231,12 @@ export class TunnelWatch {
   }
 }
 
-function newEntry(target: ProbeTarget, kind: TunnelKind, sinceMs: number): Entry {
+function newEntry(target: ProbeTarget, onLink: Address, kind: TunnelKind, sinceMs: number): Entry {
   return {
-    ...{ target, kind, sinceMs, sent: 0, received: new Map(), streams: new StreamProgress() },
+    ...{ target, onLink, kind, sinceMs, sent: 0, received: new Map(), streams: new StreamProgress() },
     handshakes: { sent: noMessages(), received: noMessages() },
     ...{ sentVni: null, otherVni: null, otherPort: null, otherSource: null },
+    ...{ sentFrame: null, receivedFrame: null },
     ...{ macs: null, askedMs: null, rejection: null },
   };
 }
@@ -240,7 +256,7 @@ function attempt(action: () => void): void {
 
 /** The kernel itself asks for IPv6 addresses. */
 function noteAnswer(entry: Entry, { address, mac }: LinkAnswer): void {
-  if (!entry.target.outer.equals(address)) return;
+  if (!entry.onLink.equals(address)) return;
   if (address.family === 6 && entry.macs === null) {
     entry.macs = new Set();
     entry.askedMs = entry.sinceMs;
@@ -248,15 +264,16 @@ function noteAnswer(entry: Entry, { address, mac }: LinkAnswer): void {
   entry.macs?.add(mac);
 }
 
-function noteSent(entry: Entry, { destination, vni, port, inner, message }: TunnelPacket): void {
+function noteSent(entry: Entry, { destination, vni, port, frame, inner, message }: TunnelPacket): void {
   if (!destination.equals(entry.target.outer) || port !== entry.kind.port) return;
   if (inner !== null && inner.source.family !== entry.target.family) return;
   entry.sent += 1;
   entry.sentVni = vni;
+  if (inner?.destination.equals(entry.target.inner)) entry.sentFrame = frame;
   if (message !== null) entry.handshakes.sent[message] += 1;
 }
 
-function noteReceived(entry: Entry, { source, vni, port, inner, message }: TunnelPacket): void {
+function noteReceived(entry: Entry, { source, vni, port, frame, inner, message }: TunnelPacket): void {
   const { target, kind } = entry;
   if (inner !== null && inner.source.family !== target.family) return;
   const isOwn = inner?.source.equals(target.inner) ?? false;
@@ -267,7 +284,10 @@ function noteReceived(entry: Entry, { source, vni, port, inner, message }: Tunne
   // What is inside tells this network's packets from those of another one.
   if (isOwn) entry.otherPort = port === kind.port ? null : port;
   if (port !== kind.port) return;
-  if (isOwn) entry.otherVni = vni;
+  if (isOwn) {
+    entry.otherVni = vni;
+    entry.receivedFrame = frame;
+  }
   const counts = entry.received.get(vni) ?? { received: 0, answers: 0, flows: 0 };
   entry.received.set(vni, counts);
   counts.received += 1;
@@ -305,8 +325,14 @@ function evidenceOf(entry: Entry): TunnelEvidence {
   };
 }
 
-function mismatchOf({ kind, sentVni, otherVni, otherPort }: Entry): string | null {
-  if (otherPort !== null) return `UDP port ${otherPort} instead of ${kind.port}`;
-  if (otherVni === null || sentVni === null || otherVni === sentVni) return null;
-  return `VNI ${otherVni} instead of ${sentVni}`;
+function mismatchOf({ kind, sentVni, otherVni, otherPort, sentFrame, receivedFrame }: Entry): string | null {
+  if (otherPort !== null) return `with UDP port ${otherPort} instead of ${kind.port}`;
+  if (otherVni !== null && sentVni !== null && otherVni !== sentVni)
+    return `with VNI ${otherVni} instead of ${sentVni}`;
+  if (sentFrame === null || receivedFrame === null) return null;
+  if (receivedFrame.destination !== sentFrame.source)
+    return `to the hardware address ${receivedFrame.destination}, and this host's tunnel device has ${sentFrame.source}`;
+  if (receivedFrame.source !== sentFrame.destination)
+    return `from the hardware address ${receivedFrame.source}, and its lease names ${sentFrame.destination}`;
+  return null;
 }

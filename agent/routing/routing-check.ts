@@ -14,6 +14,7 @@ import {
   encodeRouteLookup,
   type LookupOptions,
   type Route,
+  RTN_LOCAL,
   RTN_UNICAST,
 } from "../../backends/netlink/route.ts";
 import { decodeRule, encodeRuleDump } from "../../backends/netlink/rule.ts";
@@ -42,7 +43,7 @@ export interface RoutingCheckOptions {
   readonly interfaces: PerFamily<string>;
   /** This host's addresses that tunnel packets come from: the kernel binds them to these, and to no interface. */
   readonly sources: PerFamily<Address>;
-  /** First addresses of this host's own subnets: containers' packets are forwarded with such sources. */
+  /** Of this host's own subnets: containers' packets are forwarded with such sources. Those that it does not have do not count. */
   readonly ownAddresses: readonly Address[];
   /** Search all routes for those that take a part of a peer's subnet. */
   readonly withLongerRoutes: boolean;
@@ -56,6 +57,8 @@ export interface RoutingProblem {
   readonly message: string;
   /** The same without the peer; begins with "packets". */
   readonly text: string;
+  /** The end of the same sentence: what is in the way, for whichever peers. */
+  readonly obstacle: string;
   readonly remedy: string;
   /** No route leads to the address at all. */
   readonly isMissingRoute: boolean;
@@ -123,11 +126,17 @@ class RoutingCheck {
   }
 
   problems(): readonly RoutingProblem[] {
-    return [...this.#found.values()].map(({ text, peers }) => {
+    return [...this.#found].map(([obstacle, { text, peers }]) => {
       const [first] = peers;
       const others = peers.size === 1 ? "" : ` (and of ${peers.size - 1} more peers)`;
       const isMissingRoute = text.includes(NO_ROUTE);
-      return { message: `lease ${first}: ${text}${others}`, text, remedy: ROUTING_REMEDY, isMissingRoute };
+      return {
+        message: `lease ${first}: ${text}${others}`,
+        text,
+        obstacle,
+        remedy: ROUTING_REMEDY,
+        isMissingRoute,
+      };
     });
   }
 
@@ -165,7 +174,7 @@ class RoutingCheck {
   /** A source that no device has makes the kernel refuse the lookup. */
   #isLocal(address: Address): boolean {
     const answer = this.#lookup(address, {});
-    return answer.type === "route" && answer.device !== "" && answer.route.type !== RTN_UNICAST;
+    return answer.type === "route" && answer.route.type === RTN_LOCAL;
   }
 
   #explanation(): RoutingTables {

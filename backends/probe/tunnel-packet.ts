@@ -6,6 +6,7 @@
  */
 
 import { Address, type Family } from "../../ipam/addresses/ip.ts";
+import { type Mac, macFromBytes } from "../../ipam/addresses/mac.ts";
 
 /** `opaque`: encrypted. */
 export type TunnelFormat = "vxlan" | "ip" | "opaque";
@@ -24,10 +25,17 @@ export interface TunnelPacket {
   readonly port: number | null;
   /** Null for tunnels without. */
   readonly vni: number | null;
+  /** Of the Ethernet frame inside; null for tunnels that carry none. */
+  readonly frame: FrameAddresses | null;
   /** Null where it cannot be read. */
   readonly inner: InnerPacket | null;
   /** Of an encrypted tunnel; null for other tunnels and for types that do not exist. */
   readonly message: WireguardMessage | null;
+}
+
+export interface FrameAddresses {
+  readonly source: Mac;
+  readonly destination: Mac;
 }
 
 export interface InnerPacket {
@@ -73,10 +81,8 @@ const VXLAN_FLAGS = 0x08;
 const VXLAN_BYTES = 8;
 /** Of an Ethernet frame inside, which ends with the type of its payload. */
 const ETHERNET_BYTES = 14;
-const ETHERTYPES: ReadonlyMap<number, Family> = new Map([
-  [0x0800, 4],
-  [0x86dd, 6],
-]);
+const ETHERTYPES: ReadonlySet<number> = new Set([0x0800, 0x86dd]);
+const NO_FRAME = { vni: null, frame: null } as const;
 
 interface IpPacket {
   readonly family: Family;
@@ -96,7 +102,7 @@ export function decodeTunnelPacket(packet: Buffer, kind: TunnelKind): TunnelPack
   const { source, destination, protocol, payload } = outer;
   if (kind.port === null) {
     if (protocol !== IPPROTO_IPIP) return null;
-    return { source, destination, port: null, vni: null, inner: innerOf(payload), message: null };
+    return { source, destination, port: null, ...NO_FRAME, inner: innerOf(payload), message: null };
   }
   if (protocol !== IPPROTO_UDP || payload.length < UDP_BYTES) return null;
   const port = payload.readUInt16BE(2);
@@ -105,7 +111,7 @@ export function decodeTunnelPacket(packet: Buffer, kind: TunnelKind): TunnelPack
   if (port !== kind.port) return null;
   const isOpaque = kind.format === "opaque";
   const message = isOpaque ? (MESSAGES[content[0] ?? 0] ?? null) : null;
-  return { source, destination, port, vni: null, inner: isOpaque ? null : innerOf(content), message };
+  return { source, destination, port, ...NO_FRAME, inner: isOpaque ? null : innerOf(content), message };
 }
 
 function decodeVxlan(
@@ -115,9 +121,13 @@ function decodeVxlan(
   if (content.length < VXLAN_BYTES || content.readUInt8(0) !== VXLAN_FLAGS) return null;
   const vni = content.readUInt32BE(4) >>> 8;
   const frame = content.subarray(VXLAN_BYTES);
-  const family = frame.length < ETHERNET_BYTES ? undefined : ETHERTYPES.get(frame.readUInt16BE(12));
-  const inner = family === undefined ? null : innerOf(frame.subarray(ETHERNET_BYTES));
-  return { ...outer, vni, inner, message: null };
+  if (frame.length < ETHERNET_BYTES) return { ...outer, vni, frame: null, inner: null, message: null };
+  const addresses = {
+    destination: macFromBytes(frame.subarray(0, 6)),
+    source: macFromBytes(frame.subarray(6, 12)),
+  };
+  const inner = ETHERTYPES.has(frame.readUInt16BE(12)) ? innerOf(frame.subarray(ETHERNET_BYTES)) : null;
+  return { ...outer, vni, frame: addresses, inner, message: null };
 }
 
 function innerOf(packet: Buffer): InnerPacket | null {

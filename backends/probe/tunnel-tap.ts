@@ -56,6 +56,8 @@ const SNAP_BYTES = 160;
 /** A host whose packets are looked at. */
 export interface TappedHost {
   readonly outer: Address;
+  /** The address whose answers of the link are looked at. */
+  readonly onLink: Address;
   /** An address that it has inside the tunnel. */
   readonly inner: Address;
   readonly tunnel: TunnelKind;
@@ -184,7 +186,19 @@ function tapFilter(hosts: readonly TappedHost[]): readonly Instruction[] {
   const sections: readonly (readonly [number, readonly Instruction[]])[] = [
     [ETH_P_IP, ipSection(4, hosts)],
     [ETH_P_IPV6, ipSection(6, hosts)],
-    [ETH_P_ARP, [[LOAD_WORD, 0, 0, ARP_SENDER_AT], ...passAny(wordsOf(hosts, 4)), DROP]],
+    [
+      ETH_P_ARP,
+      [
+        [LOAD_WORD, 0, 0, ARP_SENDER_AT],
+        ...passAny(
+          wordsOf(
+            hosts.map(({ onLink }) => onLink),
+            4,
+          ),
+        ),
+        DROP,
+      ],
+    ],
   ];
   const program: Instruction[] = [[LOAD_WORD, 0, 0, PROTOCOL]];
   for (const [protocol, section] of sections) {
@@ -196,7 +210,10 @@ function tapFilter(hosts: readonly TappedHost[]): readonly Instruction[] {
 function ipSection(family: Family, hosts: readonly TappedHost[]): readonly Instruction[] {
   const tunnels = hosts.map(({ tunnel }) => (tunnel.port === null ? IPPROTO_IPIP : 17));
   const protocols = [...new Set([...tunnels, ...(family === 6 ? [IPPROTO_ICMPV6] : [])])];
-  const words = wordsOf(hosts, family);
+  const words = wordsOf(
+    hosts.flatMap(({ outer, onLink }) => [outer, onLink]),
+    family,
+  );
   return [
     [LOAD_BYTE, 0, 0, IP_PROTOCOL[family]],
     ...protocols.map((protocol, at): Instruction => [JUMP_IF_EQUAL, protocols.length - at, 0, protocol]),
@@ -230,9 +247,8 @@ function passAny(words: readonly number[]): readonly Instruction[] {
   return words.flatMap((word): Instruction[] => [[JUMP_IF_EQUAL, 0, 1, word], PASS]);
 }
 
-function wordsOf(hosts: readonly TappedHost[], family: Family): readonly number[] {
-  const outers = hosts.map(({ outer }) => outer).filter((outer) => outer.family === family);
-  return [...new Set(outers.map(lastWord))];
+function wordsOf(addresses: readonly Address[], family: Family): readonly number[] {
+  return [...new Set(addresses.filter((address) => address.family === family).map(lastWord))];
 }
 
 function lastWord(address: Address): number {

@@ -103,6 +103,12 @@ describeWithEtcd("causes beside single paths", () => {
     await untilNamed("no-route", /is not reached: packets to .* have no route/);
   });
 
+  it("shows that the router to a peer is dead", async () => {
+    undo = () => run(1, "ip route delete 192.168.50.12");
+    run(1, "ip route add 192.168.50.12 via 192.168.50.99");
+    await untilNamed("no-route", /the router 192\.168\.50\.99 does not answer ARP on the link/);
+  });
+
   it("shows a peer that the router no longer reaches", async () => {
     const sysctl = (...settings: readonly string[]) => net.lab.lan.exec("sysctl", ["-qw", ...settings]);
     const redirects = ["all", "lan"].map((name) => `net.ipv4.conf.${name}.send_redirects=0`);

@@ -64,6 +64,12 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     cause: "tunnel-filtered",
     seen: /prohibited by an administrator, says 192\.168\.50\.12/,
   },
+  "the peer rejects what comes out of the tunnel": {
+    on: { host2: drop("input", 'iifname "flannel*" reject with icmpx admin-prohibited #') },
+    undo: { host2: undrop },
+    cause: "peer-firewall",
+    seen: /rejects what arrives through the tunnel: .*prohibited by an administrator, says 10\.2\./,
+  },
   "this host drops the peer's tunnel packets": {
     on: { host1: drop("input", "ip saddr 192.168.50.12 udp dport 8472") },
     undo: { host1: undrop },
@@ -157,6 +163,19 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     cause: "tunnel-mismatch",
     seen: /sends its tunnel packets with VNI 2 instead of 1/,
   },
+  "the peer has a wrong entry for this host's tunnel device": {
+    on: {
+      lan: [
+        "nft add table netdev fault",
+        'nft "add chain netdev fault c { type filter hook ingress device host2 priority 0; }"',
+        // From the header of UDP: 16 bytes to the frame inside.
+        'nft "add rule netdev fault c ip daddr 192.168.50.11 udp dport 8472 @th,128,48 set 0x020000000099"',
+      ],
+    },
+    undo: { lan: undamage },
+    cause: "tunnel-mismatch",
+    seen: /sends its tunnel packets to the hardware address 02:00:00:00:00:99, and this host's tunnel device has /,
+  },
   "the peer is behind address translation": {
     on: {
       host2: [
@@ -206,6 +225,12 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     cause: "path-diverted",
     seen: /packets to 192\.168\.50\.12 are discarded: blackhole route 0\.0\.0\.0\/0 of table 100/,
   },
+  "a policy rule takes packets with an address of a subnet": {
+    on: { host1: ["ip rule add from 10.2.0.0/16 to SUBNET priority 99 blackhole"] },
+    undo: { host1: ["ip rule delete priority 99"] },
+    cause: "path-diverted",
+    seen: /packets to \S+ are discarded: rule "99: from 10\.2\.0\.0\/16 to \S+ blackhole"/,
+  },
   "this host takes the peer's packets for its own": {
     on: { host1: ["ip route add local 192.168.50.12 dev lo"] },
     undo: { host1: ["ip route delete local 192.168.50.12 dev lo"] },
@@ -243,6 +268,21 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     undo: { host2: ["ip neighbour delete 192.168.50.11 dev eth0"], host1: ["ip link delete eth1"] },
     cause: "reverse-path-filter",
     seen: /dropped \d+ packets by reverse path filtering/,
+  },
+  "the peer answers no neighbour discovery, and is up": {
+    on: {
+      host2: [
+        "nft add table ip6 fault",
+        ...["input", "output"].flatMap((hook) => [
+          `nft "add chain ip6 fault ${hook} { type filter hook ${hook} priority -500; }"`,
+          `nft add rule ip6 fault ${hook} icmpv6 type nd-neighbor-solicit drop`,
+        ]),
+      ],
+      host1: ["ip -6 neighbour flush dev eth0"],
+    },
+    undo: { host2: ["nft delete table ip6 fault"] },
+    cause: "address-silent",
+    seen: /nothing answers neighbour discovery for fd00:50::\S+ on the link, though the host is up/,
   },
   "the peer has left the link": {
     on: { host2: ["sysctl -qw net.ipv6.conf.eth0.keep_addr_on_down=1", "ip link set eth0 down"] },

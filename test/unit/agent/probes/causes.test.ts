@@ -22,6 +22,7 @@ const FACTS: LocalFacts = {
   link: { name: "eth0", problem: null },
   obstacle: null,
   neighbour: "unknown",
+  router: null,
   neighbourMac: null,
   neighbourRefusals: 0,
   reversePathDrops: 0,
@@ -44,6 +45,13 @@ const SEEN: TunnelEvidence = {
 };
 const facts = (given: Partial<LocalFacts>): LocalFacts => ({ ...FACTS, ...given });
 const seen = (given: Partial<TunnelEvidence>): LocalFacts => facts({ tunnel: { ...SEEN, ...given } });
+const rejectedBy = (from: string): Outcome => ({
+  ...{ type: "error", text: "host prohibited by an administrator" },
+  from: Address.parse(from),
+});
+const ROUTER = Address.parse("192.168.1.1");
+const DEAD_ROUTER = { router: ROUTER, neighbour: "silent" } as const;
+const DIVERTED = { obstacle: { text: "packets to 10.2.54.1 are discarded", isMissingRoute: false } };
 /** The peer answers beside the tunnel. */
 const BESIDE: Evidence = { ...SILENT, outer: YES };
 
@@ -54,6 +62,7 @@ const CASE: Case = {
   lateMs: null,
   before: ALWAYS,
   elsewhere: ALWAYS,
+  isPeerUp: false,
   isFirewallFound: false,
 };
 const causeIn = (given: Partial<Case>): Cause | null => {
@@ -171,7 +180,21 @@ describe("a broken path", () => {
       "tunnel-absent",
       { evidence: BESIDE, facts: seen({ rejection: { from: CASE.target.outer, text: "port unreachable" } }) },
     ],
-    ["tunnel-mismatch", { evidence: BESIDE, facts: seen({ mismatch: "VNI 2 instead of 1" }) }],
+    [
+      "peer-firewall",
+      { evidence: { ...BESIDE, small: rejectedBy("10.2.54.0") }, facts: seen({ received: 9 }) },
+    ],
+    ["tunnel-filtered", { evidence: { ...BESIDE, small: rejectedBy("192.168.1.1") }, facts: seen({}) }],
+    ["tunnel-mismatch", { evidence: BESIDE, facts: seen({ mismatch: "with VNI 2 instead of 1" }) }],
+    ["address-silent", { evidence: SILENT, facts: facts({ neighbour: "silent" }), isPeerUp: true }],
+    [
+      "address-silent",
+      { evidence: SILENT, facts: { ...seen({ received: 9, macs: [] }), neighbour: "silent" } },
+    ],
+    ["no-route", { evidence: SILENT, facts: { ...seen({ sent: 0, macs: [] }), ...DEAD_ROUTER } }],
+    ["no-route", { evidence: SILENT, facts: facts(DEAD_ROUTER), isPeerUp: true }],
+    ["path-diverted", { evidence: { ...WELL, tcp: failed("EACCES") }, facts: facts(DIVERTED) }],
+    ["path-diverted", { evidence: { ...WELL, tcp: NO, syn: NO, isLossy: true }, facts: facts(DIVERTED) }],
     ["wrong-address", { evidence: BESIDE, facts: seen({ otherSource: Address.parse("192.168.1.77") }) }],
     [
       "wrong-address",
@@ -203,6 +226,24 @@ describe("a broken path", () => {
     ["never-answered", { evidence: SILENT, before: NEVER }],
   ])("%s", (expected, given) => {
     expect(code(given)).toBe(expected);
+  });
+
+  it("does not take a router for the peer", () => {
+    const macs = ["52:54:00:00:00:01", "52:54:00:00:00:02"];
+    const behind = { ...seen({ macs }), router: ROUTER, neighbour: "answers" } as const;
+    expect(code({ evidence: BESIDE, facts: behind })).toBe("tunnel-filtered");
+    const outerSilent = { ...ALWAYS, outer: false };
+    expect(code({ evidence: SILENT, before: outerSilent, facts: behind })).toBe("host-unreachable");
+    const diverted = { ...behind, ...seen({}), router: ROUTER, neighbourMac: "52:54:00:00:00:99" };
+    expect(causeIn({ evidence: SILENT, facts: diverted })?.text).toContain("packets to 192.168.1.1 go to");
+  });
+
+  it("says that a host is up where something shows it", () => {
+    const text = (given: Partial<Case>) => causeIn({ evidence: SILENT, ...given })?.text;
+    expect(text({ isPeerUp: true })).toMatch(/nor at 192\.168\.1\.242, though it answers over IPv6$/);
+    const onLink = { ...seen({}), neighbour: "answers" } as const;
+    expect(text({ facts: onLink })).toMatch(/nor at 192\.168\.1\.242, though it answers ARP$/);
+    expect(text({ facts: { ...onLink, router: ROUTER } })).toMatch(/nor at 192\.168\.1\.242$/);
   });
 
   it("tells the direction where both are seen", () => {

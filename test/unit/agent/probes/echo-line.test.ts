@@ -125,7 +125,7 @@ describe("echo requests in flight", () => {
     refusal = new NetlinkError("sendto", 1);
     send();
     expect(outcomes).toEqual([
-      { type: "error", text: "host unreachable, says 10.2.16.0" },
+      { ...{ type: "error", text: "host unreachable, says 10.2.16.0" }, from: Address.parse("10.2.16.0") },
       { type: "error", text: "EPERM" },
     ]);
   });

@@ -20,6 +20,7 @@ const INSPECTION: Inspection = {
     link: { name: "eth0", problem: null },
     obstacle: null,
     neighbour: "answers",
+    router: null,
     neighbourMac: null,
     neighbourRefusals: 0,
     reversePathDrops: 0,

@@ -30,8 +30,7 @@ function vxlan(vni: number, inner: Buffer): Buffer {
   const header = Buffer.alloc(8);
   header.writeUInt8(0x08, 0);
   header.writeUInt32BE(vni * 256, 4);
-  const ethernet = Buffer.alloc(14);
-  ethernet.writeUInt16BE(0x0800, 12);
+  const ethernet = Buffer.from([...[2, 0, 0, 0, 0, 1], ...[2, 0, 0, 0, 0, 2], 0x08, 0x00]);
   return Buffer.concat([header, ethernet, inner]);
 }
 
@@ -43,6 +42,7 @@ describe("a tunnel packet", () => {
     expect(decodeTunnelPacket(packet, VXLAN)).toMatchObject({
       port: 8472,
       vni: 7,
+      frame: { destination: "02:00:00:00:00:01", source: "02:00:00:00:00:02" },
       inner: { isEchoReply: true, segment: null },
     });
     expect(decodeTunnelPacket(packet, VXLAN)?.inner?.source.toString()).toBe(INNER[0]);
@@ -56,7 +56,11 @@ describe("a tunnel packet", () => {
 
   it("of IP in IP, and of IP in UDP, holds the packet as it is; an encrypted one shows nothing", () => {
     const ipip = ip(OUTER, 4, answer);
-    expect(decodeTunnelPacket(ipip, { port: null, format: "ip" })).toMatchObject({ port: null, vni: null });
+    expect(decodeTunnelPacket(ipip, { port: null, format: "ip" })).toMatchObject({
+      port: null,
+      vni: null,
+      frame: null,
+    });
     const plain = ip(OUTER, 17, udp(8285, answer));
     expect(decodeTunnelPacket(plain, { port: 8285, format: "ip" })?.inner?.isEchoReply).toBe(true);
     expect(decodeTunnelPacket(plain, { port: 8285, format: "opaque" })?.inner).toBeNull();

@@ -98,8 +98,10 @@ export class FactsReader {
       },
       facts: () => this.#read(target, onLink, before),
       askLink: () => {
-        this.#askLink(onLink);
-        if (this.#neighbour(onLink) !== null) this.#tunnels.askWho(target);
+        const entry = this.#neighbour(onLink);
+        if (entry === null) return;
+        this.#askLink(entry);
+        this.#tunnels.askWho(target);
       },
       end: () => this.#tunnels.end(target),
     };
@@ -179,10 +181,8 @@ export class FactsReader {
    * Has the kernel ask the link again for an address that is silent. On its own it believes an old answer for up to a
    * minute (arp(7), base_reachable_time).
    */
-  #askLink(onLink: Address): void {
-    const entry = this.#neighbour(onLink);
-    if (entry === null || entry.mac === null || (entry.state & BELIEVED) === 0) return;
-    const { interfaceIndex, address, mac } = entry;
+  #askLink({ interfaceIndex, address, mac, state }: Neighbour): void {
+    if (mac === null || (state & BELIEVED) === 0) return;
     const request = encodeNewNeighbour({ interfaceIndex, address, mac, state: NUD_PROBE }, NLM_F_REPLACE);
     try {
       this.#options.netlink.request(request);

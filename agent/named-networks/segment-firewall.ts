@@ -9,13 +9,11 @@ import type { GuardedPort } from "../../backends/firewall/rules.ts";
 import { BRIDGE_PREFIX, segmentDevices, segmentPortName } from "../../backends/segments/names.ts";
 import type { PlannedSegment } from "../../backends/segments/planner.ts";
 import { type SegmentFacts, tunnelUplink } from "../../backends/segments/segment.ts";
-import { type Address, FAMILIES, type Family, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import { type Address, FAMILIES, type Family, type PerFamily } from "../../ipam/addresses/ip.ts";
+import { OUTSIDE } from "../../ipam/containers/outside.ts";
 import type { NamedNetworksView } from "../../ipam/named-networks/contracts.ts";
 import type { NetworkId } from "../../ipam/named-networks/named-network.ts";
 import type { FirewallSettings } from "../config/config.ts";
-
-/** As tulle-netavark makes it (cni-plugin/netavark/outside.ts). */
-export const OUTSIDE = { name: "br-tulle", subnet: Prefix.parse("169.254.96.0/20") };
 
 /** Names the rules of all named networks together. Longer than the name of any other network of the daemon. */
 export const SEGMENT_RULES = "namednets";

@@ -42,6 +42,8 @@ export function netavarkMethods(
           ([family, address]) => `${address}/${network.pools[family]?.subnet.length}`,
         ),
         NameServers: network.isInternal ? [] : [NAME_SERVER.toString()],
+        // A plugin that finds nothing here talks to a tulled without these rules.
+        OutsideFamilies: network.isInternal ? [] : entriesOf(network.pools).map(([family]) => family),
       };
     },
     "Netavark.Teardown": async (request, signal) => {

@@ -31,16 +31,7 @@ export async function attach(spec: AttachmentSpec, undo: Undo): Promise<Attached
   const { mtuBytes, port: portSpec, container: containerSpec } = spec;
   const host = NetlinkConnection.open();
   try {
-    const former = ensureBridge(host, spec.bridge, mtuBytes, portSpec.vlans);
-    if (spec.bridge.gateway !== null) {
-      const device = ensureGatewayDevice(host, former, portSpec.vlans);
-      const gateways = containerSpec.addresses.map(({ address: { length }, gateway }) => ({
-        address: gateway,
-        length,
-      }));
-      const isFirst = ensureGateways(host, device, gateways, spec.bridge.gateway.force);
-      if (isFirst || !isPinned(former)) pinHardwareAddress(host, former);
-    }
+    const former = prepareBridge(host, spec);
     const port = createPair(host, former, portSpec, containerSpec, mtuBytes);
     undo.push(() => deleteDevice(port.name));
     joinVlans(host, port, portSpec.vlans);
@@ -59,6 +50,34 @@ export async function attach(spec: AttachmentSpec, undo: Undo): Promise<Attached
   } finally {
     host.close();
   }
+}
+
+/**
+ * Adds the addresses and routes of the specification that an attached container lacks, and their gateways on the bridge.
+ * Throws as attach() does.
+ */
+export function extend(spec: AttachmentSpec): void {
+  const host = NetlinkConnection.open();
+  try {
+    prepareBridge(host, spec);
+    configureContainer(spec.container, spec.bridge.gateway !== null);
+  } finally {
+    host.close();
+  }
+}
+
+/** The bridge, up, with the gateways of the container's addresses. */
+function prepareBridge(host: NetlinkConnection, { bridge, port, container, mtuBytes }: AttachmentSpec): Link {
+  const link = ensureBridge(host, bridge, mtuBytes, port.vlans);
+  if (bridge.gateway === null) return link;
+  const device = ensureGatewayDevice(host, link, port.vlans);
+  const gateways = container.addresses.map(({ address: { length }, gateway }) => ({
+    address: gateway,
+    length,
+  }));
+  const isFirst = ensureGateways(host, device, gateways, bridge.gateway.force);
+  if (isFirst || !isPinned(link)) pinHardwareAddress(host, link);
+  return link;
 }
 
 /** An attachment to remove: what is known of it. */

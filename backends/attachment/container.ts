@@ -4,7 +4,7 @@ import type { Address, Family } from "../../ipam/addresses/ip.ts";
 import type { Allocation } from "../../ipam/containers/ranges.ts";
 import { NetlinkConnection } from "../netlink/connection.ts";
 import { encodeSetLink, type Link } from "../netlink/link/link.ts";
-import { withNetns } from "../netlink/netns.ts";
+import { type NetnsHandle, withNetns } from "../netlink/netns.ts";
 import { encodeNewRoute, type RouteSpec } from "../netlink/route.ts";
 import { addAddress } from "./addresses.ts";
 import { getLink, ignoring } from "./links.ts";
@@ -34,6 +34,11 @@ export function configureContainer(
   } finally {
     container.close();
   }
+}
+
+/** Takes the interface's IPv6 addresses and routes, until configureContainer() gives it others. Absent is a success. */
+export function switchIpv6Off(netns: NetnsHandle, name: string): void {
+  withNetns(netns, () => preferSysctl(`ipv6/conf/${name}/disable_ipv6`, "1"));
 }
 
 /**

@@ -1,4 +1,4 @@
-/** Forwarding of the whole host, which containers need behind a gateway on their bridge. */
+/** What the whole host does with packets: IPv6, and forwarding, which containers need behind a gateway on their bridge. */
 
 import type { Family } from "../../ipam/addresses/ip.ts";
 import { decodeAddress, encodeAddressDump, IFA_F_PERMANENT } from "../netlink/address.ts";
@@ -12,6 +12,12 @@ const FORWARDING: Readonly<Record<Family, string>> = {
   4: "ipv4/ip_forward",
   6: "ipv6/conf/all/forwarding",
 };
+
+/** True when devices that this host makes have the family. */
+export function hasFamily(family: Family): boolean {
+  if (family === 4) return true;
+  return ["all", "default"].every((device) => readSysctl(`ipv6/conf/${device}/disable_ipv6`) === "0");
+}
 
 /** True when the host forwards packets of this family. */
 export function isForwarding(family: Family): boolean {

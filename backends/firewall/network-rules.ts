@@ -8,8 +8,8 @@
 
 import { type Family, Prefix } from "../../ipam/addresses/ip.ts";
 import type { FirewallInput } from "./plan-input.ts";
-import { ACCEPT, DROP, inside, outside, RETURN, rule } from "./rule-parts.ts";
-import { type Action, LINK_LOCAL_PREFIX, type Matches, MULTICAST_PREFIX, type Rule } from "./rules.ts";
+import { ACCEPT, DROP, inside, outside, RETURN, rule, sourceDrops } from "./rule-parts.ts";
+import { type Action, type Matches, MULTICAST_PREFIX, type Rule } from "./rules.ts";
 import { outsideBridge, switchedAccepts } from "./segment-rules.ts";
 
 /** The bit with which kube-proxy marks packets that it will masquerade itself. */
@@ -76,16 +76,9 @@ export function overlayInRules(input: FirewallInput, family: Family): Rule[] {
   return (input.entrances[family] ?? []).map((name) => rule({ ...packets, inputInterface: name }, ACCEPT));
 }
 
-/**
- * Drops foreign sources of containers. IPv6 also needs link-local sources for neighbour discovery, and the unspecified
- * one for duplicate address detection (RFC 4861, RFC 4862); neither is forwarded.
- */
+/** Drops foreign sources of containers. */
 export function containerInRules({ subnets, strictBridges = [] }: FirewallInput, family: Family): Rule[] {
   const subnet = subnets[family];
   if (subnet === undefined) return [];
-  const exempt = family === 4 ? [] : [LINK_LOCAL_PREFIX[family], "::/128"].map((text) => Prefix.parse(text));
-  return strictBridges.flatMap((inputInterface) => [
-    ...exempt.map((prefix) => rule({ inputInterface, source: inside(prefix) }, RETURN)),
-    rule({ inputInterface, source: outside(subnet) }, DROP),
-  ]);
+  return strictBridges.flatMap((bridge) => sourceDrops(bridge, subnet));
 }

@@ -86,7 +86,7 @@ export interface SegmentRules {
 /** Its containers reach neither each other by it, nor does another host reach them but by a published port. */
 export interface OutsideBridge {
   readonly name: string;
-  readonly subnet: Prefix;
+  readonly subnets: PerFamily<Prefix>;
 }
 
 /** What one network's rules must know of another one of this host. */

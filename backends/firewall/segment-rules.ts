@@ -3,9 +3,9 @@
  * and total.
  */
 
-import type { Family } from "../../ipam/addresses/ip.ts";
-import type { FirewallInput, OutsideBridge, SegmentRules } from "./plan-input.ts";
-import { ACCEPT, DROP, inside, outside, RETURN, rule } from "./rule-parts.ts";
+import type { Family, Prefix } from "../../ipam/addresses/ip.ts";
+import type { FirewallInput, SegmentRules } from "./plan-input.ts";
+import { ACCEPT, DROP, inside, RETURN, rule, sourceDrops } from "./rule-parts.ts";
 import type { FamilyRules, Rule } from "./rules.ts";
 
 /**
@@ -22,7 +22,7 @@ export function switchedAccepts({ segments }: FirewallInput, family: Family): Ru
 }
 
 /** What arrives for a container there has been judged in container-in. */
-function outsideAccepts(bridge: OutsideBridge | null): Rule[] {
+function outsideAccepts(bridge: { readonly name: string } | null): Rule[] {
   if (bridge === null) return [];
   const { name } = bridge;
   return [
@@ -41,7 +41,7 @@ export function outsideDrops({ segments }: FirewallInput, family: Family): Rule[
   if (bridge === null) return [];
   const { name, subnet } = bridge;
   return [
-    rule({ inputInterface: name, source: outside(subnet) }, DROP),
+    ...sourceDrops(name, subnet),
     rule({ inputInterface: name }, RETURN),
     rule({ destination: inside(subnet) }, DROP),
   ];
@@ -78,8 +78,13 @@ export function bridgeGates({ segments }: FirewallInput): FamilyRules["gates"] {
   };
 }
 
-/** The bridge to the outside where its subnet is of this family. */
-export function outsideBridge(segments: SegmentRules | undefined, family: Family): OutsideBridge | null {
-  const bridge = segments?.outside ?? null;
-  return bridge?.subnet.family === family ? bridge : null;
+/** The bridge to the outside with its subnet of this family; null where it has none. */
+export function outsideBridge(
+  segments: SegmentRules | undefined,
+  family: Family,
+): { readonly name: string; readonly subnet: Prefix } | null {
+  const { outside: bridge = null, families = [] } = segments ?? {};
+  const subnet = bridge?.subnets[family];
+  if (bridge === null || subnet === undefined || !families.includes(family)) return null;
+  return { name: bridge.name, subnet };
 }

@@ -6,16 +6,22 @@
  */
 
 import { attach } from "../../backends/attachment/attach.ts";
+import { hasFamily } from "../../backends/attachment/forwarding.ts";
 import { deleteLink, findLink } from "../../backends/attachment/links.ts";
 import { Undo } from "../../backends/attachment/undo.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { type SegmentAttachment, segmentAttachmentSpec } from "../../backends/segments/attachment.ts";
 import { segmentPortName } from "../../backends/segments/names.ts";
-import { type InterfaceAddress, parseInterfaceAddress } from "../../ipam/addresses/ip.ts";
+import {
+  FAMILIES,
+  type Family,
+  type InterfaceAddress,
+  parseInterfaceAddress,
+} from "../../ipam/addresses/ip.ts";
 import { parseMac } from "../../ipam/addresses/mac.ts";
 import { DEFAULT_PATHS } from "../../ipam/config/default-paths.ts";
 import { makeFolder } from "../../ipam/files/folder.ts";
-import type { JsonObject } from "../../ipam/json.ts";
+import type { JsonObject, JsonValue } from "../../ipam/json.ts";
 import { wrong } from "../config/wrong.ts";
 import { openNetns } from "../host/host.ts";
 import { withLock } from "../host/lock.ts";
@@ -62,13 +68,15 @@ export const namedNetwork: NetworkDriver = {
         const allocation = network.isInternal ? null : await outside.reserve(containerId, undo);
         const prepared = await prepare(container, String(allocation?.address.address ?? ""), undo);
         const states = statesIn(stateDir);
+        const families = allocation === null ? [] : familiesOutside(prepared);
+        undo.push(() => outside.restrict(containerId, netnsPath, neededFamilies(states, containerId)));
         undo.push(() => states.remove(container));
         states.write(container, {
-          ...{ network: prepared.network, endpoint: prepared.endpoint },
-          hasOutside: allocation !== null,
+          ...{ network: prepared.network, endpoint: prepared.endpoint, outsideFamilies: [...families] },
         });
         await attach(segmentAttachmentSpec(attachmentOf(prepared, netns, interfaceName)), undo);
-        if (allocation !== null) await outside.attach(containerId, netns, allocation, ports, undo);
+        if (allocation !== null)
+          await outside.attach({ containerId, netns, allocation, families, ports }, undo);
         return statusOf(prepared, interfaceName, allocation !== null);
       } catch (error) {
         for (const failure of await undo.run()) warn(`cleanup failed: ${toCniError(failure).message}`);
@@ -86,7 +94,7 @@ export const namedNetwork: NetworkDriver = {
       const states = statesIn(stateDir);
       await removePort(states, container);
       states.remove(container);
-      if (!needsOutside(states, containerId)) await new Outside(addressDir).remove(containerId, netnsPath);
+      await new Outside(addressDir).restrict(containerId, netnsPath, neededFamilies(states, containerId));
       await tearDown(container).catch((error) =>
         warn(`tulled frees the addresses later: ${toCniError(error).message}`),
       );
@@ -130,6 +138,8 @@ interface Prepared {
   readonly mac: SegmentAttachment["container"]["mac"];
   readonly addresses: readonly InterfaceAddress[];
   readonly nameServers: readonly string[];
+  /** Families of the network for which tulled has rules on the bridge to the outside. */
+  readonly outsideFamilies: readonly Family[];
 }
 
 async function prepare(container: PodmanContainer, outside: string, undo: Undo): Promise<Prepared> {
@@ -150,6 +160,7 @@ async function prepare(container: PodmanContainer, outside: string, undo: Undo):
     ...{ network: id as Prepared["network"], endpoint, bridge, mtuBytes, mac: parseMac(given) },
     addresses: textsIn(answer, "Addresses").map(parseInterfaceAddress),
     nameServers: textsIn(answer, "NameServers"),
+    outsideFamilies: familiesIn(answer.OutsideFamilies),
   };
 }
 
@@ -171,10 +182,26 @@ function attachmentOf(
   };
 }
 
-/** Whether another network of the container has its way outside by the same interface; one without a record of it may. */
-function needsOutside(states: AttachmentStates, containerId: string): boolean {
-  const others = states.list().filter((other) => other.containerId === containerId);
-  return others.some((other) => states.read(other)?.hasOutside !== false);
+/** IPv4 carries the name server and published ports, also of networks without it. */
+function familiesOutside({ outsideFamilies }: Prepared): readonly Family[] {
+  return FAMILIES.filter((family) => family === 4 || (outsideFamilies.includes(family) && hasFamily(family)));
+}
+
+/** The families with which networks of the container have their way outside, all by one interface. */
+function neededFamilies(states: AttachmentStates, containerId: string): readonly Family[] {
+  const records = states.list().filter((other) => other.containerId === containerId);
+  const needed = records.flatMap((other) => recordedFamilies(states.read(other)));
+  return FAMILIES.filter((family) => needed.includes(family));
+}
+
+/** A record that cannot be read may stand for both families, one of an older version for IPv4. */
+function recordedFamilies(record: JsonObject | null): readonly Family[] {
+  if (record === null) return FAMILIES;
+  return record.outsideFamilies === undefined ? [4] : familiesIn(record.outsideFamilies);
+}
+
+function familiesIn(list: JsonValue | undefined): readonly Family[] {
+  return FAMILIES.filter((family) => Array.isArray(list) && list.includes(family));
 }
 
 /** By the record of setup; without one, tulled removes it. */

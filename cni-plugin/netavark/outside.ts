@@ -3,11 +3,12 @@
  * a bridge of this host alone, with the default route, published ports and the way to tulled's name server. What
  * docker_gwbridge is to Docker.
  *
- * The addresses are link-local (RFC 3927) and the same on every host, because they are masqueraded: no network that
- * a user may choose collides with them. Ports are isolated, so that the bridge joins no two containers.
+ * The addresses are the same on every host, because they are masqueraded. Ports are isolated, so that the bridge joins no
+ * two containers. Only containers on a network with IPv6 get an IPv6 address here.
  */
 
-import { attach, detach } from "../../backends/attachment/attach.ts";
+import { attach, detach, extend } from "../../backends/attachment/attach.ts";
+import { switchIpv6Off } from "../../backends/attachment/container.ts";
 import { findLink } from "../../backends/attachment/links.ts";
 import { portName } from "../../backends/attachment/port-name.ts";
 import { type PublishedPort, publishPorts, unpublishPorts } from "../../backends/attachment/rules/publish.ts";
@@ -15,24 +16,27 @@ import type { AttachmentSpec } from "../../backends/attachment/spec.ts";
 import type { Undo } from "../../backends/attachment/undo.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import type { NetnsHandle } from "../../backends/netlink/netns.ts";
-import { Prefix } from "../../ipam/addresses/ip.ts";
+import { type Family, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Reservation } from "../../ipam/containers/addresses.ts";
 import type { Attachment } from "../../ipam/containers/attachment.ts";
 import type { HostLocalAddresses } from "../../ipam/containers/host-local.ts";
+import { OUTSIDE, outsideAddress, outsideGateway } from "../../ipam/containers/outside.ts";
 import type { Allocation } from "../../ipam/containers/ranges.ts";
 import { hasPort, openAddresses } from "../host/addresses.ts";
 import { openNetnsIfPresent } from "../host/host.ts";
 
 /** Names reservations, rules and ports. */
 const NETWORK = "tulle-outside";
-export const BRIDGE = "br-tulle";
 const INTERFACE = "tulle0";
-/** As the daemon's firewall has it (agent/named-networks/segment-firewall.ts). */
-export const SUBNET = Prefix.parse("169.254.96.0/20");
-const GATEWAY = SUBNET.base.plus(1n);
+/** Of the addresses that are reserved; those of the other family follow from them. */
+const SUBNET = OUTSIDE.subnets[4];
+const GATEWAY = outsideGateway(4);
 /** tulled's name server (agent/names/name-server-address.ts), by a route of its own: other networks may be the default. */
 export const NAME_SERVER = Prefix.parse("169.254.53.53/32");
-const EVERYWHERE = Prefix.parse("0.0.0.0/0");
+const EVERYWHERE: Readonly<Record<Family, Prefix>> = {
+  4: Prefix.parse("0.0.0.0/0"),
+  6: Prefix.parse("::/0"),
+};
 /** Behind that of netavark's bridge networks, which have 100. */
 const DEFAULT_METRIC = 10_000;
 /** tulled has them for all of these containers, with those that keep containers and other hosts from each other. */
@@ -44,6 +48,16 @@ const RANGE = {
   last: SUBNET.base.plus(SUBNET.size - 2n),
   gateway: GATEWAY,
 };
+
+export interface OutsideRequest {
+  readonly containerId: string;
+  readonly netns: NetnsHandle;
+  /** As reserve() gave it. */
+  readonly allocation: Allocation;
+  /** IPv4, and IPv6 where the container has it otherwise. */
+  readonly families: readonly Family[];
+  readonly ports: readonly PublishedPort[];
+}
 
 /** All of it throws what the libraries throw, and expects that one process calls it at a time. */
 export class Outside {
@@ -69,24 +83,35 @@ export class Outside {
     return allocation;
   }
 
-  /** Makes the interface where the container has none yet, and publishes ports. */
+  /** Makes the interface where the container has none yet, gives it the families, and publishes ports, of IPv4 only. */
   async attach(
-    containerId: string,
-    netns: NetnsHandle,
-    allocation: Allocation,
-    ports: readonly PublishedPort[],
+    { containerId, netns, allocation, families, ports }: OutsideRequest,
     undo: Undo,
   ): Promise<void> {
     const attachment = attachmentOf(containerId);
     const port = portName(NETWORK, attachment);
-    if (!hasPort(NETWORK, attachment) || !hasInterface(netns)) {
+    const spec = specOf(port, netns, allocation, families);
+    if (hasPort(NETWORK, attachment) && hasInterface(netns)) extend(spec);
+    else {
       // Left in the namespace that the container had before podman was killed.
       await detach({ network: NETWORK, portName: port, container: null, addresses: [], rules: RULES });
-      await attach(specOf(port, netns, allocation), undo);
+      await attach(spec, undo);
     }
     if (ports.length === 0) return;
     undo.push(() => unpublishPorts(port));
     await publishPorts(port, [allocation], ports);
+  }
+
+  /** Leaves the container the families, and nothing without any. Absent is a success. */
+  async restrict(containerId: string, netnsPath: string, families: readonly Family[]): Promise<void> {
+    if (families.length === 0) return await this.remove(containerId, netnsPath);
+    const netns = families.includes(6) ? null : openNetnsIfPresent(netnsPath);
+    if (netns === null) return;
+    try {
+      switchIpv6Off(netns, INTERFACE);
+    } finally {
+      netns.close();
+    }
   }
 
   /** Removes what the container has; absent is a success. */
@@ -139,11 +164,24 @@ function isOf(reservation: Reservation, containerId: string): boolean {
   return reservation.containerId === containerId && reservation.interfaceName === INTERFACE;
 }
 
-function specOf(port: string, netns: NetnsHandle, allocation: Allocation): AttachmentSpec {
+/** The container's addresses of the families, by that of IPv4. */
+function allocationsOf({ address: { address } }: Allocation, families: readonly Family[]): Allocation[] {
+  return families.map((family) => ({
+    address: { address: outsideAddress(address, family), length: OUTSIDE.subnets[family].length },
+    gateway: outsideGateway(family),
+  }));
+}
+
+function specOf(
+  port: string,
+  netns: NetnsHandle,
+  allocation: Allocation,
+  families: readonly Family[],
+): AttachmentSpec {
   return {
     network: NETWORK,
     mtuBytes: 0,
-    bridge: { name: BRIDGE, isPromiscuous: false, gateway: { force: false } },
+    bridge: { name: OUTSIDE.name, isPromiscuous: false, gateway: { force: false } },
     port: {
       name: port,
       isHairpin: false,
@@ -154,10 +192,12 @@ function specOf(port: string, netns: NetnsHandle, allocation: Allocation): Attac
       netns,
       name: INTERFACE,
       mac: null,
-      addresses: [allocation],
+      addresses: allocationsOf(allocation, families),
       routes: [
         { destination: NAME_SERVER, gateway: null },
-        { destination: EVERYWHERE, gateway: null, metric: DEFAULT_METRIC },
+        ...families.map((family) => ({
+          ...{ destination: EVERYWHERE[family], gateway: null, metric: DEFAULT_METRIC },
+        })),
       ],
     },
     rules: RULES,

@@ -5,6 +5,7 @@
  */
 
 import { ADDRESS_BITS, type Address, type Family, type Prefix } from "../addresses/ip.ts";
+import { OUTSIDE } from "../containers/outside.ts";
 import type { Pool } from "./named-network.ts";
 
 /** Docker's own overlay numbers its networks from here; below are flannel's and an administrator's. */
@@ -46,6 +47,9 @@ export function subnetProblem(subnet: Prefix): string | null {
   const { base } = subnet;
   if (base.isMulticast || base.isLoopback || base.isLinkLocal || base.isUnspecified)
     return `subnet ${subnet} is not for hosts: multicast, loopback, link-local or unspecified`;
+  const outside = OUTSIDE.subnets[subnet.family];
+  if (outside.contains(subnet))
+    return `subnet ${subnet} is inside ${outside}, by which podman's containers reach the outside; choose another`;
   return null;
 }
 

@@ -1,9 +1,17 @@
 /** podman 5 on two hosts without Docker, and Docker on a third, all on one named network by tulle-netavark. */
 
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import {
+  Address,
+  compactPerFamily,
+  entriesOf,
+  type Family,
+  type PerFamily,
+} from "../../../ipam/addresses/ip.ts";
 import { CniHost } from "../../support/cni-host.ts";
 import { createImage, DockerHost } from "../../support/docker.ts";
 import { addressOn, pings, SLEEP, until } from "../../support/docker-lab.ts";
@@ -18,10 +26,12 @@ const FLAGS: Readonly<Record<number, readonly string[]>> = {
   1: ["--docker-plugin=off", "--firewall=iptables"],
   2: ["--docker-plugin=off", "--firewall=nft"],
 };
+const OUTSIDE = { 4: /inet (169\.254\.\d+\.\d+)/, 6: /inet6 (fd66:ffdf:a2ec::[\da-f]+)/ } as const;
+const GATEWAYS = { 4: "169.254.96.1", 6: "fd66:ffdf:a2ec::1" } as const;
 const SEGMENT_DEVICE = /\bt[pbv]-|br-tulle/;
 
 describeOnNewest("podman 5 on named networks", describeWithEtcd, () => {
-  const net = useEtcdLab("podnets", { hosts: 3, config: CONFIG });
+  const net = useEtcdLab("podnets", { hosts: 3, config: CONFIG, families: [4, 6] });
   const hosts: CniHost[] = [];
   const podmans: PodmanHost[] = [];
   let docker: DockerHost;
@@ -59,8 +69,13 @@ describeOnNewest("podman 5 on named networks", describeWithEtcd, () => {
   };
   const addressOf = (number: number, name: string, network = "blue", key = "IPAddress") =>
     podman(number).run("inspect", "-f", `{{.NetworkSettings.Networks.${network}.${key}}}`, name);
-  const outsideOf = (number: number, name: string): string =>
-    /inet (169\.254\.\d+\.\d+)/.exec(exec(number, name, "ip", "-4", "address", "show", "tulle0"))?.[1] ?? "";
+  /** By family: what a container has on tulle0. */
+  const outsideOf = (number: number, name: string): PerFamily<string> => {
+    const shown = exec(number, name, "ip", "address", "show", "tulle0");
+    return compactPerFamily((family) => OUTSIDE[family].exec(shown)?.[1]);
+  };
+  const ipv6Routes = (number: number, name: string) => exec(number, name, "ip", "-6", "route");
+  const hostOf = (number: number, family: Family): string => net.host(number).addresses[family] ?? "";
   const links = (number: number) => net.host(number).netns.exec("ip", ["-o", "link"]);
 
   beforeAll(async () => {
@@ -130,9 +145,40 @@ describeOnNewest("podman 5 on named networks", describeWithEtcd, () => {
     const url = `http://${net.host(1).address}:8080/busybox`;
     expect(net.host(2).netns.exec("busybox", ["wget", "-q", "-O/dev/null", url])).toBe("");
     expect(exec(2, "far", "wget", "-q", "-O/dev/null", url)).toBe("");
-    expect(reaches(1, "other", outsideOf(1, "web"))).toBe(false);
+    for (const address of Object.values(outsideOf(1, "web")))
+      expect(reaches(1, "other", address)).toBe(false);
     expect(reaches(1, "other", addressOf(1, "web"))).toBe(false);
     expect(reaches(1, "other", "web")).toBe(false);
+  });
+
+  it("leads outside by IPv6 from networks that have it, with either engine of the firewall", async () => {
+    podman(1).start("near", "blue");
+    for (const [number, name, other] of [
+      [1, "web", 2],
+      [2, "far", 1],
+    ] as const) {
+      const [from, to] = [outsideOf(number, name), hostOf(other, 6)];
+      expect(Number.parseInt(from[6]?.split("::")[1] ?? "", 16)).toBe(
+        Number(Address.parse(from[4] ?? "").value & 0xfffn),
+      );
+      expect(ipv6Routes(number, name)).toMatch(/default via fd66:ffdf:a2ec::1 dev tulle0 .*metric 10000/);
+      await until(() => reaches(number, name, to), 20_000);
+    }
+    const [near, web] = [outsideOf(1, "near"), outsideOf(1, "web")];
+    for (const [family, address] of entriesOf(web)) {
+      expect(reaches(1, "near", address), address).toBe(false);
+      // Nor does the host route what its bridge does not switch.
+      const ways = { near: address, web: near[family] ?? "" };
+      for (const [name, to] of Object.entries(ways)) {
+        const pid = podman(1).run("inspect", "-f", "{{.State.Pid}}", name).trim();
+        const route = [to, "via", GATEWAYS[family], "dev", "tulle0"];
+        execFileSync("nsenter", ["-t", pid, "-n", "ip", "route", "add", ...route]);
+      }
+      expect(reaches(1, "near", address), address).toBe(false);
+    }
+    expect(outsideOf(1, "other")).not.toHaveProperty("6");
+    expect(ipv6Routes(1, "other")).not.toContain("default");
+    podman(1).run("rm", "--force", "--time", "0", "near");
   });
 
   it("hides containers behind their hosts, with either engine of the firewall", async () => {
@@ -140,24 +186,27 @@ describeOnNewest("podman 5 on named networks", describeWithEtcd, () => {
       [1, "web", 2],
       [2, "far", 1],
     ] as const) {
-      await until(() => reaches(number, name, net.host(other).address));
-      const route = [`${outsideOf(number, name)}/32`, "via", net.host(number).address];
-      const { netns } = net.host(other);
-      netns.exec("ip", ["route", "add", ...route]);
-      const ping = () => netns.exec("ping", ["-c1", "-W1", outsideOf(number, name)]);
-      expect(ping).toThrow();
-      netns.exec("ip", ["route", "del", ...route]);
+      for (const [family, address] of entriesOf(outsideOf(number, name))) {
+        await until(() => reaches(number, name, hostOf(other, family)));
+        const route = [address, "via", hostOf(number, family)];
+        const { netns } = net.host(other);
+        netns.exec("ip", ["route", "add", ...route]);
+        const ping = () => netns.exec("ping", ["-c1", "-W1", address]);
+        expect(ping, address).toThrow();
+        netns.exec("ip", ["route", "del", ...route]);
+      }
     }
     expect(net.host(2).netns.exec("nft", ["list", "tables"])).toMatch(/namednets/);
   });
 
   it("gives containers of an internal network no way outside, and none to the host", async () => {
-    tulle("network", "create", "shut", "--internal");
+    tulle("network", "create", "shut", "--internal", "--ipv6");
     join_(1, "shut");
     podman(1).start("inner", "shut");
     expect(exec(1, "inner", "ip", "route")).not.toContain("default");
     expect(exec(1, "inner", "ip", "-o", "link")).not.toContain("tulle0");
-    expect(reaches(1, "inner", "169.254.96.1")).toBe(false);
+    expect(ipv6Routes(1, "inner")).not.toContain("default");
+    for (const gateway of Object.values(GATEWAYS)) expect(reaches(1, "inner", gateway), gateway).toBe(false);
     expect(() => podman(1).start("open", "shut", "-p", "9090:80")).toThrow(
       /internal network publishes no ports/,
     );
@@ -182,6 +231,25 @@ describeOnNewest("podman 5 on named networks", describeWithEtcd, () => {
     expect(reaches(1, "other", "web")).toBe(false);
     await until(() => reaches(2, "far", "web"));
     expect(reaches(1, "web", net.host(2).address)).toBe(true);
+  });
+
+  it("gives and takes IPv6 outside with the networks that have it", async () => {
+    podman(1).run("network", "connect", "blue", "other");
+    await until(() => reaches(1, "other", hostOf(2, 6)), 20_000);
+    podman(1).run("network", "disconnect", "blue", "other");
+    expect(outsideOf(1, "other")).not.toHaveProperty("6");
+    expect(ipv6Routes(1, "other")).not.toContain("default");
+    expect(reaches(1, "other", hostOf(2, 4))).toBe(true);
+  });
+
+  it("keeps IPv6 within the network on a host that has it switched off", async () => {
+    const setting = "net.ipv6.conf.default.disable_ipv6";
+    net.host(2).netns.exec("sysctl", ["-qw", `${setting}=1`]);
+    podman(2).start("within", "blue");
+    net.host(2).netns.exec("sysctl", ["-qw", `${setting}=0`]);
+    expect(Object.keys(outsideOf(2, "within"))).toEqual(["4"]);
+    await until(() => reaches(2, "within", addressOf(1, "web", "blue", "GlobalIPv6Address")), 20_000);
+    podman(2).run("rm", "--force", "--time", "0", "within");
   });
 
   it("gives what --ip and --mac-address ask for, once on all hosts", () => {
@@ -244,5 +312,10 @@ describeOnNewest("podman 5 on named networks", describeWithEtcd, () => {
         ).toEqual([]);
     }
     await until(() => JSON.parse(tulle("ps", "--json")).length === 0);
+    const rules = { 1: ["ip6tables-save"], 2: ["nft", "list", "ruleset"] } as const;
+    for (const number of [1, 2] as const) {
+      const [program, ...args] = rules[number];
+      await until(() => !net.host(number).netns.exec(program, args).includes("fd66:"), 20_000);
+    }
   });
 });

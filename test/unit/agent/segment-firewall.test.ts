@@ -55,7 +55,8 @@ it("drops what is routed, accepts what is switched, and checks who sends tunnel 
   expect([rules(4, "FLANNEL-CONT-IN"), rules(4, "FLANNEL-POSTRTG")]).toEqual([[], []]);
 });
 
-it("lets podman's containers out, and neither other hosts nor neighbours in", () => {
+/** A host with a container of podman. */
+function podmanHost({ hasIpv6 }: { readonly hasIpv6: boolean }) {
   const feed = new TestFeed();
   feed.addNetwork(BLUE);
   feed.setMembers(BLUE.id, hostId(1), [testMember(1, 10, { engine: "netavark" })]);
@@ -65,28 +66,44 @@ it("lets podman's containers out, and neither other hosts nor neighbours in", ()
     uplinks: {
       4: { interface: "eth0", mtuBytes: 1500, address, publicAddress: address, onLinkPrefixes: [] },
     },
-    hasIpv6: true,
+    hasIpv6,
     port: 8472,
     macFor: () => localMacFromSeed(Buffer.from("      ")),
   };
   const { segments } = new SegmentPlanner().plan(feed.view, facts);
-  const input = segmentFirewallInput({ settings: { openPort: true }, segments, view: feed.view, facts });
+  return { segments, view: feed.view, facts };
+}
+
+it("lets podman's containers out, and neither other hosts nor neighbours in, by either family", () => {
+  const input = segmentFirewallInput({ settings: { openPort: true }, ...podmanHost({ hasIpv6: true }) });
   const plan = planFirewall(input);
   const rules = (family: 4 | 6, name: string): readonly string[] =>
     renderChains(plan.rules[family], SEGMENT_RULES).find((chain) => chain.name === `${name}-namednets`)
       ?.rules ?? [];
   const accepts = ["-i br-tulle -o br-tulle -j DROP", "-i br-tulle -j ACCEPT", "-o br-tulle -j ACCEPT"];
-  expect(rules(4, "FLANNEL-DOCKER")).toEqual(["-i tb-+ -o tb-+ -j ACCEPT", ...accepts]);
-  expect(rules(4, "FLANNEL-CONT-IN")).toEqual([
-    "! -s 169.254.96.0/20 -i br-tulle -j DROP",
-    "-i br-tulle -j RETURN",
-    "-d 169.254.96.0/20 -j DROP",
-  ]);
-  const [masquerade, ...more] = rules(4, "FLANNEL-POSTRTG");
-  expect(masquerade).toMatch(/^-s 169\.254\.96\.0\/20 ! -d 169\.254\.96\.0\/20 .*-j MASQUERADE/);
-  expect(more).toEqual([]);
-  for (const name of ["FLANNEL-CONT-IN", "FLANNEL-POSTRTG"]) expect(rules(6, name)).toEqual([]);
-  expect(rules(6, "FLANNEL-DOCKER")).toEqual(["-i tb-+ -o tb-+ -j ACCEPT"]);
+  const ofLink = ["-s fe80::/10 -i br-tulle -j RETURN", "-s ::/128 -i br-tulle -j RETURN"];
+  for (const [family, subnet, exempt] of [
+    [4, "169.254.96.0/20", []],
+    [6, "fd66:ffdf:a2ec::/64", ofLink],
+  ] as const) {
+    expect(rules(family, "FLANNEL-DOCKER")).toEqual(["-i tb-+ -o tb-+ -j ACCEPT", ...accepts]);
+    expect(rules(family, "FLANNEL-CONT-IN")).toEqual([
+      ...exempt,
+      `! -s ${subnet} -i br-tulle -j DROP`,
+      "-i br-tulle -j RETURN",
+      `-d ${subnet} -j DROP`,
+    ]);
+    const masquerade = rules(family, "FLANNEL-POSTRTG");
+    expect(masquerade).toHaveLength(1);
+    expect(masquerade[0]).toContain(`-s ${subnet} ! -d ${subnet} `);
+    expect(masquerade[0]).toContain("-j MASQUERADE");
+  }
+});
+
+it("has no rules for IPv6 where the kernel runs without it", () => {
+  const { segments, view, facts } = podmanHost({ hasIpv6: false });
+  const plan = planFirewall(segmentFirewallInput({ settings: { openPort: true }, segments, view, facts }));
+  expect(plan.rules[6]).toBeUndefined();
 });
 
 it("leaves the sources of another network's tunnel on the port to that network", () => {

@@ -247,5 +247,6 @@ it("rejects calls that are malformed, and names the field", async () => {
   expect(await ask("Setup", { ...good, Mac: parseMac("02:00:00:00:00:01") })).toMatchObject({
     ...{ Bridge: "tb-1000", Mac: "02:00:00:00:00:01", NameServers: ["169.254.53.53"] },
     Addresses: [expect.stringContaining("/24"), expect.stringContaining("/64")],
+    OutsideFamilies: [4, 6],
   });
 });

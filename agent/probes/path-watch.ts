@@ -56,6 +56,9 @@ const UNLIKELY = { unnamed: 0.1, named: 1e-3 } as const;
 /** Of each probe where nothing inside is answered: a path that was good is given one more. */
 const ATTEMPTS = { usual: 2, good: 3 } as const;
 
+/** Examinations that a report of the peer is remembered for: it sends one a second to all (icmp(7), icmp_ratelimit). */
+const REPORT_EXAMINATIONS = 3;
+
 /** Causes that the kernel of this host names: a peer that has just come does not excuse them. */
 const AT_ONCE: ReadonlySet<Cause["code"]> = new Set(["interface-down", "path-diverted", "no-route"]);
 
@@ -77,6 +80,8 @@ export class PathWatch {
   #hasTriedOuter = false;
   #lateMs: number | null = null;
   #measured: string | null = null;
+  /** What was reported of an echo request, and the examinations since then. */
+  #report: { readonly outcome: Outcome; examinations: number } | null = null;
 
   /** `nowMs` is monotonic. */
   constructor(target: ProbeTarget, nowMs: number) {
@@ -186,7 +191,9 @@ export class PathWatch {
   noteExamined(probe: Probe, outcome: Outcome): Evidence | null {
     this.#remember(probe, outcome);
     this.#examination?.note(probe, outcome);
-    return this.#examination?.evidence ?? null;
+    const evidence = this.#examination?.evidence ?? null;
+    const full = this.#report?.outcome;
+    return evidence?.full.type === "silent" && full !== undefined ? { ...evidence, full } : evidence;
   }
 
   /** Takes an answer that came after its probe had been given up. Answers whether the path is to be examined. */
@@ -217,6 +224,7 @@ export class PathWatch {
     if (this.#examination?.isComplete) {
       this.#examination = null;
       this.#lateMs = null;
+      if (this.#report !== null && ++this.#report.examinations >= REPORT_EXAMINATIONS) this.#report = null;
     }
     return codeOf(before) !== codeOf(this.#state);
   }
@@ -263,6 +271,7 @@ export class PathWatch {
     const known = kind === "tcp" || kind === "syn" ? "tcp" : kind === "outer" ? "outer" : "inner";
     // What was sent before the peer was ready is not lost.
     const isEcho = kind === "full" || kind === "small";
+    if (isEcho && outcome.type !== "silent") this.#report = reportOf(outcome);
     if (isEcho && (this.#history.inner || isAnswered(outcome))) this.#loss.note(!isAnswered(outcome));
     if (kind === "tcp" && (this.#history.tcp || isAnswered(outcome)))
       this.#tcpLoss.note(!isAnswered(outcome));
@@ -274,6 +283,11 @@ export class PathWatch {
     const smoothed = this.#roundTripMs ?? roundTripMs;
     this.#roundTripMs = smoothed + (roundTripMs - smoothed) * SMOOTHING;
   }
+}
+
+/** Null for an answer, and for what this host itself says. */
+function reportOf(outcome: Outcome): { readonly outcome: Outcome; examinations: number } | null {
+  return outcome.type === "error" && outcome.from !== undefined ? { outcome, examinations: 0 } : null;
 }
 
 function isInnerAnswered({ small, full, tcp }: Evidence): boolean {

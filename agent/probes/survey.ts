@@ -124,9 +124,10 @@ export class Survey {
     try {
       inspection.begin();
       const isLossy = roundTripsMs.length > 0 && roundTripsMs.length < count;
-      const evidence = await this.#examine(target, new Examination(family, mtuBytes, { isLossy }), {
+      const examined = await this.#examine(target, new Examination(family, mtuBytes, { isLossy }), {
         ...{ inspection, onLate, signal },
       });
+      const evidence = withReport(examined, outcomes);
       const facts = inspection.facts();
       roundTripsMs.sort((a, b) => a - b);
       return { target, sent: count, roundTripsMs, evidence, facts, lateMs };
@@ -216,6 +217,12 @@ function isUnwatched(measured: Measured): boolean {
   const { facts } = measured;
   // A host that is down needs no such look.
   return facts.isTunnelUnwatched && facts.neighbour !== "silent" && !isAnswering(measured);
+}
+
+/** What a host reported of an earlier packet tells more than silence: it sends one report a second. */
+function withReport(evidence: Evidence, outcomes: readonly Outcome[]): Evidence {
+  const small = outcomes.find(({ type }) => type === "error");
+  return evidence.small.type === "silent" && small !== undefined ? { ...evidence, small } : evidence;
 }
 
 function isAnswering({ evidence: { small, full, tcp } }: Measured): boolean {

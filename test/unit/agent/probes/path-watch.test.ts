@@ -93,6 +93,27 @@ describe("a path", () => {
     expect(watch.state).toMatchObject({ cause: passes(1_300) });
   });
 
+  it("remembers for some examinations what the peer reported", () => {
+    const watch = new PathWatch(TARGET, 0);
+    watch.noteRoutine(FULL, YES);
+    const report = { type: "error", text: "port unreachable", from: TARGET.inner } as const;
+    watch.noteRoutine(FULL, report);
+    const examine = () => {
+      let evidence: Evidence | null = null;
+      watch.examine();
+      for (let nowMs = 0; nowMs <= 1_000; nowMs += 500) {
+        for (let probe = watch.nextProbe(nowMs); probe !== null; probe = watch.nextProbe(nowMs))
+          evidence = watch.noteExamined(probe, NO);
+      }
+      if (evidence !== null) watch.conclude(FILTERED, evidence, 0);
+      return evidence;
+    };
+    expect([1, 2, 3, 4].map(examine)).toEqual([
+      ...[1, 2, 3].map(() => expect.objectContaining({ full: report })),
+      expect.objectContaining({ full: NO }),
+    ]);
+  });
+
   it("whose tunnel packets could not be watched keeps its state, and is not good for an answer beside it", () => {
     const watch = new PathWatch(TARGET, 0);
     watch.noteRoutine(FULL, YES);

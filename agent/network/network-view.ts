@@ -87,7 +87,8 @@ export class NetworkView {
 
   /** What there is to probe, for programs that probe on their own. */
   get targets(): TargetList {
-    return targetList(this.#options.peerWatch.probed);
+    const { peerWatch } = this.#options;
+    return targetList(peerWatch.probed, peerWatch.histories);
   }
 
   /** What the page shows. */

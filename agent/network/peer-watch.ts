@@ -17,6 +17,7 @@ import { type CauseFinding, causeFindings } from "../probes/broken-paths.ts";
 import { DropWatch } from "../probes/drop-watch.ts";
 import { NetworkProber, type ProbedNetwork } from "../probes/network-prober.ts";
 import type { PathHealth } from "../probes/prober.ts";
+import type { TargetList } from "../probes/target-list.ts";
 import type { DesiredState } from "./desired-state.ts";
 import { fallbackProblems } from "./fallback-problems.ts";
 import { HealthReporter } from "./health-reporter.ts";
@@ -100,6 +101,11 @@ export class PeerWatch {
       ownKey: lease.entry.key,
       hostNameOf: (peer) => this.#hostNameOf(peer),
     };
+  }
+
+  /** What former probes showed, by their targets; empty where paths are not probed. */
+  get histories(): TargetList["histories"] {
+    return this.#prober?.histories ?? {};
   }
 
   /** The state of the path to each peer; null where paths are not probed. */

@@ -79,7 +79,10 @@ export interface NetworkProberOptions {
 }
 
 /** What there is to probe, for a program that does it on its own. */
-export function targetList(network: Omit<ProbedNetwork, "ownKey">): TargetList {
+export function targetList(
+  network: Omit<ProbedNetwork, "ownKey">,
+  histories: TargetList["histories"],
+): TargetList {
   const targets = probeTargets(network.peers.values(), network.backend);
   return {
     targets,
@@ -87,6 +90,7 @@ export function targetList(network: Omit<ProbedNetwork, "ownKey">): TargetList {
     interfaces: mapFamilies(network.uplinks, (uplink) => uplink.interface),
     sources: mapFamilies(network.uplinks, (uplink) => uplink.address),
     subnets: network.subnets,
+    histories,
     hostNames: Object.fromEntries(
       [...network.peers.values()].flatMap((peer) => {
         const name = network.hostNameOf(peer);
@@ -171,6 +175,11 @@ export class NetworkProber {
   changed(): void {
     this.#isStale = true;
     this.#sleep.wake();
+  }
+
+  /** What former probes of each target showed, by its id. */
+  get histories(): TargetList["histories"] {
+    return this.#prober.histories;
   }
 
   health(peer: LeaseKey): PathHealth {

@@ -147,6 +147,11 @@ export class Prober {
     };
   }
 
+  /** What former probes of each target showed, by its id. */
+  get histories(): Readonly<Record<string, History>> {
+    return Object.fromEntries([...this.#watches].map(([id, { history }]) => [id, history]));
+  }
+
   /** Looks at all targets: an index by address takes more memory than this takes time once a second. */
   *#targetsAt(outer: ReadonlyMap<string, unknown>): Iterable<ProbeTarget> {
     if (outer.size === 0) return;

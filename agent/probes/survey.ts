@@ -18,6 +18,8 @@ export interface SurveyOptions {
   readonly outerLines: PerFamily<EchoLine>;
   readonly probeTcp: (target: Address, settle: (outcome: Outcome) => void) => void;
   readonly probeSyn: (target: Address, settle: (outcome: Outcome) => void) => void;
+  /** What is known from before, by the targets' ids. */
+  readonly histories: Readonly<Record<string, History>>;
   readonly inspect: (target: ProbeTarget) => Inspection;
   /** Small echo requests to each target. */
   readonly count: number;
@@ -185,11 +187,12 @@ export class Survey {
     elsewhere: History,
     isPeerUp: boolean,
   ): PathMeasure {
-    const before = historyOf(evidence);
+    const measured = historyOf(evidence);
+    const before = this.#options.histories[target.id] ?? measured;
     const known = { before, elsewhere, isPeerUp, isFirewallFound: false };
     const judged = judge({ target, evidence, facts, lateMs, ...known });
     const proven = judged === "undecided" ? null : judged;
-    const cause = proven ?? (before.inner ? lossOf(sent, sent - roundTripsMs.length) : null);
+    const cause = proven ?? (measured.inner ? lossOf(sent, sent - roundTripsMs.length) : null);
     const passesBytes = isAnswered(evidence.full) ? target.mtuBytes : evidence.passesBytes;
     return { target, sent, roundTripsMs, passesBytes, answersTcp: isAnswered(evidence.tcp), cause };
   }

@@ -16,7 +16,7 @@ const EXPIRE_MS = 20;
 
 export interface SurveyorOptions {
   readonly clock: Clock;
-  readonly network: Pick<TargetList, "devices" | "interfaces" | "sources" | "subnets">;
+  readonly network: Pick<TargetList, "devices" | "interfaces" | "sources" | "subnets" | "histories">;
   /** Small echo requests to each target. */
   readonly count: number;
   /** Called when one of `all` targets is through. */
@@ -54,6 +54,7 @@ export class Surveyor {
   fromHost(targets: readonly ProbeTarget[], signal: AbortSignal): Promise<readonly PathMeasure[]> {
     const now = this.#now;
     return this.#survey(targets, {
+      histories: this.#options.network.histories,
       lines: this.#host.lines,
       probeTcp: (target, settle) => probeTcp(target, now, settle),
       probeSyn: (target, settle) => probeSyn(target, now, settle),
@@ -72,6 +73,8 @@ export class Surveyor {
     const echo = withNetns(netns, () => openEchoLines(this.#now, DEAF));
     this.#opened.push(echo);
     return await this.#survey(targets, {
+      // Of containers' addresses nothing is known from before.
+      histories: {},
       lines: echo.lines,
       probeTcp: (target, settle) => probe(target, this.#now, settle),
       probeSyn: (target, settle) => probe(target, this.#now, settle),
@@ -94,7 +97,9 @@ export class Surveyor {
     {
       signal,
       ...rest
-    }: Pick<SurveyOptions, "lines" | "probeTcp" | "probeSyn"> & { readonly signal: AbortSignal },
+    }: Pick<SurveyOptions, "histories" | "lines" | "probeTcp" | "probeSyn"> & {
+      readonly signal: AbortSignal;
+    },
   ): Promise<readonly PathMeasure[]> {
     const { clock, count, onProgress } = this.#options;
     const survey = new Survey({

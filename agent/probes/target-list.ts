@@ -5,6 +5,7 @@ import { Address, compactPerFamily, type Family, type PerFamily, Prefix } from "
 import { CodecError, TulleError } from "../../ipam/errors.ts";
 import { isJsonObject, type JsonValue } from "../../ipam/json.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
+import type { History } from "./judgement.ts";
 import type { ProbeTarget } from "./probe.ts";
 
 export interface TargetList {
@@ -17,6 +18,8 @@ export interface TargetList {
   readonly sources: PerFamily<Address>;
   /** This host's subnets; none from a daemon that does not tell. */
   readonly subnets: PerFamily<Prefix>;
+  /** What former probes of the daemon showed, by the targets' ids; none from a daemon that does not tell. */
+  readonly histories: Readonly<Record<string, History>>;
   /** Names of hosts by their leases, where they are known. */
   readonly hostNames: Readonly<Record<LeaseKey, string>>;
 }
@@ -44,6 +47,7 @@ export function readTargets(answer: unknown): TargetList {
     interfaces: readPerFamily(answer.interfaces, (name) => name),
     sources: readPerFamily(answer.sources, (address) => Address.parse(address)),
     subnets: readPerFamily(answer.subnets, (subnet) => Prefix.parse(subnet)),
+    histories: readHistories(answer.histories),
     hostNames: Object.fromEntries(
       Object.entries(hostNames).flatMap(([lease, name]) => (typeof name === "string" ? [[lease, name]] : [])),
     ),
@@ -56,6 +60,17 @@ function readPerFamily<T>(value: JsonValue | undefined, read: (text: string) => 
     const text = given[family];
     return typeof text === "string" ? read(text) : undefined;
   });
+}
+
+function readHistories(value: JsonValue | undefined): TargetList["histories"] {
+  const given = Object.entries(isJsonObject(value) ? value : {});
+  return Object.fromEntries(
+    given.flatMap(([id, history]) => {
+      if (!isJsonObject(history)) return [];
+      const { inner, tcp, outer } = history;
+      return [[id, { inner: inner === true, tcp: tcp === true, outer: outer === true }]];
+    }),
+  );
 }
 
 function readTarget(value: JsonValue): ProbeTarget {

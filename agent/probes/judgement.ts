@@ -69,6 +69,8 @@ export interface Case {
   readonly elsewhere: History;
   /** It answers meanwhile by the other family. */
   readonly isPeerUp: boolean;
+  /** At its address of the other family it is seen on the link. */
+  readonly isPeerOnLink: boolean;
   /** With another target `local-firewall` was found. */
   readonly isFirewallFound: boolean;
 }
@@ -92,8 +94,14 @@ export function judge(given: Case): Judgement {
   if (isAnswered(full)) return judgeTcp(given);
   if (isAnswered(small)) return judgeLate(given) ?? judgeSize(given);
   // Some hosts answer TCP and no ICMP.
-  if (isAnswered(tcp)) return null;
+  if (isAnswered(tcp)) return judgeRefusal(given);
   return judgeHost(given) ?? judgeLate(given) ?? judgeSilence(given);
+}
+
+/** The kernel takes a rejection by ICMP for a refused connection as well: then no segment was seen. */
+function judgeRefusal(given: Case): Cause | null {
+  const { tunnel } = given.facts;
+  return tunnel !== null && tunnel.answers === 0 && tunnel.flows === 0 ? judgeInside(given) : null;
 }
 
 function judgeSilence(given: Case): Judgement {
@@ -279,8 +287,8 @@ function judgeReach(given: Case): Judgement {
   if ((facts.tunnel?.flows ?? 0) > 0) return null;
   const inside = judgeInside(given);
   if (inside !== null) return inside;
-  const isOnLink = facts.router === null && facts.neighbour === "answers";
-  const isThere = isAnswered(evidence.outer) || (isOnLink && !before.outer);
+  const isNear = facts.router === null && facts.neighbour === "answers";
+  const isThere = isAnswered(evidence.outer) || (isNear && !before.outer);
   // An address that the peer has only while it has containers may be gone with the last of them.
   if (isThere) return target.isInnerCertain ? silentTunnel(given) : null;
   if (facts.neighbour === "silent") return silentLink(given);
@@ -310,14 +318,14 @@ function judgeInside({ evidence: { small, full }, target: { subnet } }: Case): C
 }
 
 /** A host that is down sends nothing. */
-function silentLink({ facts: { tunnel, router }, target: { outer }, isPeerUp }: Case): Cause {
+function silentLink({ facts: { tunnel, router }, target: { outer }, isPeerUp, isPeerOnLink }: Case): Cause {
   const protocol = LINK_PROTOCOL[outer.family];
   if (router !== null)
     return causeOf(
       "no-route",
       `is not reached: the router ${router} does not answer ${protocol} on the link`,
     );
-  if (!isPeerUp && (tunnel?.received ?? 0) < LEAST_RECEIVED)
+  if (!isPeerUp && !isPeerOnLink && (tunnel?.received ?? 0) < LEAST_RECEIVED)
     return causeOf("host-down", `is down: nothing answers for ${outer} on the link`);
   return causeOf(
     "address-silent",
@@ -326,14 +334,14 @@ function silentLink({ facts: { tunnel, router }, target: { outer }, isPeerUp }: 
 }
 
 /** That the host is up although it does not answer, as the end of a sentence. */
-function signOfLife({
-  facts: { router, neighbour, tunnel },
-  target: { outer, family },
-  isPeerUp,
-}: Case): string {
+function signOfLife({ facts, target: { outer, family }, isPeerUp }: Case): string {
   if (isPeerUp) return `, though it answers over IPv${family === 4 ? 6 : 4}`;
-  const isSeen = router === null && neighbour === "answers" && (tunnel?.macs ?? []).length > 0;
-  return isSeen ? `, though it answers ${LINK_PROTOCOL[outer.family]}` : "";
+  return isOnLink(facts) ? `, though it answers ${LINK_PROTOCOL[outer.family]}` : "";
+}
+
+/** The link has just answered for the peer itself. */
+export function isOnLink({ router, neighbour, tunnel }: LocalFacts): boolean {
+  return router === null && neighbour === "answers" && (tunnel?.macs ?? []).length > 0;
 }
 
 function wayTo({ tunnel }: ProbeTarget): string {

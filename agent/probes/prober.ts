@@ -13,13 +13,13 @@ import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import type { CauseCode } from "./causes.ts";
 import type { EchoLine } from "./echo-line.ts";
-import { type History, judge } from "./judgement.ts";
+import { type History, isOnLink, judge } from "./judgement.ts";
 import type { Inspection } from "./local-facts.ts";
 import { type PathCause, pathCause } from "./path-cause.ts";
 import { type PathState, PathWatch } from "./path-watch.ts";
 import { isAnswered, type Outcome, type Probe, type ProbeTarget } from "./probe.ts";
 import { ProbePlan } from "./probe-plan.ts";
-import { targetId } from "./targets.ts";
+import { otherPathId, targetId } from "./targets.ts";
 import { UsageTracker } from "./usage.ts";
 
 export interface ProberOptions {
@@ -74,6 +74,8 @@ interface Look {
   readonly inspection: Inspection;
   /** Since the examination began, the peer has answered by its other family. */
   isPeerUp: boolean;
+  /** As of the last examination, the peer is seen on the link by this family. */
+  isOnLink: boolean;
 }
 
 export class Prober {
@@ -254,12 +256,14 @@ export class Prober {
     const look = this.#look(target);
     look.isPeerUp = false;
     look.inspection.begin();
-    const other = this.#watches.get(otherPath(target));
+    const other = this.#watches.get(otherPathId(target));
     if (other?.state.state === "good" && !other.isExamining) this.#probeOnce(other);
   }
 
   #look(target: ProbeTarget): Look {
-    const look = this.#looks.get(target.id) ?? { inspection: this.#options.inspect(target), isPeerUp: false };
+    const look = this.#looks.get(target.id) ?? {
+      ...{ inspection: this.#options.inspect(target), isPeerUp: false, isOnLink: false },
+    };
     this.#looks.set(target.id, look);
     return look;
   }
@@ -280,7 +284,7 @@ export class Prober {
       if (isAnswered(outcome)) {
         if (isEcho(probe)) onRoundTrip(outcome.roundTripMs);
         this.#elsewhere = withAnswer(this.#elsewhere, probe);
-        const other = this.#looks.get(otherPath(target));
+        const other = this.#looks.get(otherPathId(target));
         if (other !== undefined) other.isPeerUp = true;
       }
       settle(outcome);
@@ -307,14 +311,17 @@ export class Prober {
     if (probe.kind === "outer" && !isAnswered(outcome)) look?.inspection.askLink();
     const evidence = watch.noteExamined(probe, outcome);
     if (evidence === null || look === undefined) return;
+    const facts = look.inspection.facts();
+    look.isOnLink = isOnLink(facts);
     const cause = judge({
       target,
       evidence,
-      facts: look.inspection.facts(),
+      facts,
       lateMs: watch.lateMs,
       before: watch.history,
       elsewhere: this.#elsewhere,
       isPeerUp: look.isPeerUp,
+      isPeerOnLink: this.#looks.get(otherPathId(target))?.isOnLink === true,
       isFirewallFound: this.isActive("local-firewall"),
     });
     const nowMs = this.#options.clock.monotonicMs();
@@ -338,11 +345,6 @@ export class Prober {
 function worst(values: readonly (number | null)[]): number | null {
   const known = values.filter((value) => value !== null);
   return known.length === 0 ? null : Math.max(...known);
-}
-
-/** The id of the same peer's path of the other family, which the peer may not have. */
-function otherPath({ peer, family }: ProbeTarget): string {
-  return targetId(peer, family === 4 ? 6 : 4);
 }
 
 function isEcho({ kind }: Probe): boolean {

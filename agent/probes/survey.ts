@@ -6,9 +6,10 @@ import type { Clock } from "../../ipam/clock.ts";
 import { type Cause, causeOf } from "./causes.ts";
 import type { EchoLine } from "./echo-line.ts";
 import { Examination, WAVE_MS } from "./examination.ts";
-import { type History, judge, type LocalFacts } from "./judgement.ts";
+import { type Case, type History, isOnLink, judge, type LocalFacts } from "./judgement.ts";
 import type { Inspection } from "./local-facts.ts";
 import { type Evidence, isAnswered, type Outcome, type Probe, type ProbeTarget } from "./probe.ts";
+import { otherPathId } from "./targets.ts";
 
 export interface SurveyOptions {
   readonly clock: Clock;
@@ -85,8 +86,15 @@ export class Survey {
     const again = new Map(second.map((one) => [one.target, one]));
     const measured = first.map((one) => again.get(one.target) ?? one);
     const elsewhere = seenAnywhere(measured);
-    const answering = new Set(measured.filter(isAnswering).map(({ target }) => target.peer));
-    return measured.map((one) => this.#conclude(one, elsewhere, answering.has(one.target.peer)));
+    const byId = new Map(measured.map((one) => [one.target.id, one]));
+    return measured.map((one) => {
+      const other = byId.get(otherPathId(one.target));
+      const isPeerUp = other !== undefined && isAnswering(other);
+      return this.#conclude(one, {
+        ...{ elsewhere, isPeerUp, isFirewallFound: false },
+        isPeerOnLink: other !== undefined && isOnLink(other.facts),
+      });
+    });
   }
 
   async #measureAll(
@@ -184,13 +192,11 @@ export class Survey {
 
   #conclude(
     { target, evidence, facts, lateMs, sent, roundTripsMs }: Measured,
-    elsewhere: History,
-    isPeerUp: boolean,
+    known: Pick<Case, "elsewhere" | "isPeerUp" | "isPeerOnLink" | "isFirewallFound">,
   ): PathMeasure {
     const measured = historyOf(evidence);
     const before = this.#options.histories[target.id] ?? measured;
-    const known = { before, elsewhere, isPeerUp, isFirewallFound: false };
-    const judged = judge({ target, evidence, facts, lateMs, ...known });
+    const judged = judge({ target, evidence, facts, lateMs, before, ...known });
     const proven = judged === "undecided" ? null : judged;
     const cause = proven ?? (measured.inner ? lossOf(sent, sent - roundTripsMs.length) : null);
     const passesBytes = isAnswered(evidence.full) ? target.mtuBytes : evidence.passesBytes;

@@ -22,6 +22,11 @@ export function targetId(peer: LeaseKey, family: Family): string {
   return [peer, `IPv${family}`].join(" ");
 }
 
+/** The id of the same peer's path of the other family, which the peer may not have. */
+export function otherPathId({ peer, family }: ProbeTarget): string {
+  return targetId(peer, family === 4 ? 6 : 4);
+}
+
 function targetsOf(lease: Lease, backend: ProbedBackend): readonly ProbeTarget[] {
   const addresses = lease.attrs.publicAddress;
   const path = backend.pathTo(lease);

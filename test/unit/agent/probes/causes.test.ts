@@ -63,6 +63,7 @@ const CASE: Case = {
   before: ALWAYS,
   elsewhere: ALWAYS,
   isPeerUp: false,
+  isPeerOnLink: false,
   isFirewallFound: false,
 };
 const causeIn = (given: Partial<Case>): Cause | null => {
@@ -79,6 +80,10 @@ describe("a healthy path", () => {
     ["answers everything", {}],
     ["answers through the tunnel, and no pings beside it", { evidence: { ...WELL, outer: NO } }],
     ["answers TCP only", { evidence: { ...SILENT, tcp: YES } }],
+    [
+      "answers TCP, and rejects pings",
+      { evidence: { ...SILENT, tcp: YES, small: rejectedBy("10.2.54.0") }, facts: seen({ answers: 2 }) },
+    ],
     [
       "answers beside the network, and no more at an address that may be gone, while others are dropped",
       {
@@ -187,6 +192,8 @@ describe("a broken path", () => {
     ["tunnel-filtered", { evidence: { ...BESIDE, small: rejectedBy("192.168.1.1") }, facts: seen({}) }],
     ["tunnel-mismatch", { evidence: BESIDE, facts: seen({ mismatch: "with VNI 2 instead of 1" }) }],
     ["address-silent", { evidence: SILENT, facts: facts({ neighbour: "silent" }), isPeerUp: true }],
+    ["address-silent", { evidence: SILENT, facts: facts({ neighbour: "silent" }), isPeerOnLink: true }],
+    ["peer-firewall", { evidence: { ...BESIDE, tcp: YES, small: rejectedBy("10.2.54.0") }, facts: seen({}) }],
     [
       "address-silent",
       { evidence: SILENT, facts: { ...seen({ received: 9, macs: [] }), neighbour: "silent" } },

@@ -75,8 +75,11 @@ export const namedNetwork: NetworkDriver = {
           ...{ network: prepared.network, endpoint: prepared.endpoint, outsideFamilies: [...families] },
         });
         await attach(segmentAttachmentSpec(attachmentOf(prepared, netns, interfaceName)), undo);
-        if (allocation !== null)
-          await outside.attach({ containerId, netns, allocation, families, ports }, undo);
+        if (allocation !== null) {
+          // Those that its other networks need are published as well.
+          const needed = neededFamilies(states, containerId);
+          await outside.attach({ containerId, netns, allocation, families: needed, ports }, undo);
+        }
         return statusOf(prepared, interfaceName, allocation !== null);
       } catch (error) {
         for (const failure of await undo.run()) warn(`cleanup failed: ${toCniError(failure).message}`);

@@ -83,7 +83,7 @@ export class Outside {
     return allocation;
   }
 
-  /** Makes the interface where the container has none yet, gives it the families, and publishes ports, of IPv4 only. */
+  /** Makes the interface where the container has none yet, gives it the families, and publishes ports. */
   async attach(
     { containerId, netns, allocation, families, ports }: OutsideRequest,
     undo: Undo,
@@ -99,13 +99,15 @@ export class Outside {
     }
     if (ports.length === 0) return;
     undo.push(() => unpublishPorts(port));
-    await publishPorts(port, [allocation], ports);
+    await publishPorts(port, allocationsOf(allocation, families), ports);
   }
 
   /** Leaves the container the families, and nothing without any. Absent is a success. */
   async restrict(containerId: string, netnsPath: string, families: readonly Family[]): Promise<void> {
     if (families.length === 0) return await this.remove(containerId, netnsPath);
-    const netns = families.includes(6) ? null : openNetnsIfPresent(netnsPath);
+    if (families.includes(6)) return;
+    await unpublishPorts(portName(NETWORK, attachmentOf(containerId)), [6]);
+    const netns = openNetnsIfPresent(netnsPath);
     if (netns === null) return;
     try {
       switchIpv6Off(netns, INTERFACE);

@@ -6,7 +6,7 @@
  * the chains (nft(8), "nat").
  */
 
-import { type Address, type Family, Prefix } from "../../../ipam/addresses/ip.ts";
+import { type Address, FAMILIES, type Family, Prefix } from "../../../ipam/addresses/ip.ts";
 import { ConfigError } from "../../../ipam/errors.ts";
 import { attempt } from "./engine.ts";
 import { applyRules, TABLE_FAMILIES } from "./nft.ts";
@@ -50,9 +50,12 @@ export async function publishPorts(
 }
 
 /** Stops publishing; absent rules, or no nft, are a success. */
-export async function unpublishPorts(attachmentPort: string): Promise<void> {
-  for (const family of Object.values(TABLE_FAMILIES)) {
-    await attempt("nft", [`delete table ${family} ${tableOf(attachmentPort)}`]);
+export async function unpublishPorts(
+  attachmentPort: string,
+  families: readonly Family[] = FAMILIES,
+): Promise<void> {
+  for (const family of families) {
+    await attempt("nft", [`delete table ${TABLE_FAMILIES[family]} ${tableOf(attachmentPort)}`]);
   }
 }
 

@@ -142,9 +142,11 @@ describeOnNewest("podman 5 on named networks", describeWithEtcd, () => {
     podman(1).start("other", "red");
     expect(exec(1, "web", "ip", "route")).toMatch(/default via 169\.254\.96\.1 dev tulle0 .*metric/);
     await until(() => reaches(1, "web", net.host(2).address));
-    const url = `http://${net.host(1).address}:8080/busybox`;
-    expect(net.host(2).netns.exec("busybox", ["wget", "-q", "-O/dev/null", url])).toBe("");
-    expect(exec(2, "far", "wget", "-q", "-O/dev/null", url)).toBe("");
+    for (const host of [hostOf(1, 4), `[${hostOf(1, 6)}]`]) {
+      const url = `http://${host}:8080/busybox`;
+      expect(net.host(2).netns.exec("busybox", ["wget", "-q", "-O/dev/null", url])).toBe("");
+      expect(exec(2, "far", "wget", "-q", "-O/dev/null", url)).toBe("");
+    }
     for (const address of Object.values(outsideOf(1, "web")))
       expect(reaches(1, "other", address)).toBe(false);
     expect(reaches(1, "other", addressOf(1, "web"))).toBe(false);
@@ -234,9 +236,25 @@ describeOnNewest("podman 5 on named networks", describeWithEtcd, () => {
   });
 
   it("gives and takes IPv6 outside with the networks that have it", async () => {
-    podman(1).run("network", "connect", "blue", "other");
+    const published = () =>
+      net
+        .host(1)
+        .netns.exec("nft", ["list", "tables"])
+        .match(/ip6? tulle-ports-\S+/g);
+    const others = published();
+    podman(1).start("two", "red", "-p", "8081:80");
+    for (const name of ["other", "two"]) podman(1).run("network", "connect", "blue", name);
     await until(() => reaches(1, "other", hostOf(2, 6)), 20_000);
-    podman(1).run("network", "disconnect", "blue", "other");
+    expect(published()?.length).toBe((others?.length ?? 0) + 2);
+    podman(1).run("network", "disconnect", "red", "two");
+    expect(published()?.length).toBe((others?.length ?? 0) + 2);
+    for (const name of ["other", "two"]) {
+      if (name === "two") podman(1).run("network", "connect", "red", name);
+      podman(1).run("network", "disconnect", "blue", name);
+    }
+    expect(published()?.length).toBe((others?.length ?? 0) + 1);
+    podman(1).run("rm", "--force", "--time", "0", "two");
+    expect(published()).toEqual(others);
     expect(outsideOf(1, "other")).not.toHaveProperty("6");
     expect(ipv6Routes(1, "other")).not.toContain("default");
     expect(reaches(1, "other", hostOf(2, 4))).toBe(true);

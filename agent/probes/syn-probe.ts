@@ -4,9 +4,9 @@ import { randomInt } from "node:crypto";
 import { NetlinkError } from "../../backends/netlink/errors.ts";
 import { SynSocket } from "../../backends/probe/syn-socket.ts";
 import type { Address } from "../../ipam/addresses/ip.ts";
+import { CLOSED_PORT } from "./closed-port.ts";
 import { PATIENCE_MS } from "./echo-line.ts";
 import type { Outcome } from "./probe.ts";
-import { CLOSED_PORT } from "./tcp-probe.ts";
 
 /** linux: net.ipv4.ip_local_port_range ends at 60999 by default; no program of this host is given a later one. */
 const FIRST_PORT = 61_000;

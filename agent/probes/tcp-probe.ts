@@ -1,12 +1,15 @@
 /** A TCP connection to a port that is meant to be closed: a refusal is an answer. */
 
 import { connect } from "node:net";
+import process from "node:process";
 import type { Address } from "../../ipam/addresses/ip.ts";
+import { CLOSED_PORT } from "./closed-port.ts";
 import { PATIENCE_MS } from "./echo-line.ts";
 import type { Outcome } from "./probe.ts";
+import { probeSyn } from "./syn-probe.ts";
 
-/** "discard" (RFC 863): hardly any host serves it, and where one does, nothing comes of it. */
-export const CLOSED_PORT = 9;
+/** Bun says ECONNREFUSED also where the kernel says that a host or network is unreachable: then a segment of our own decides. */
+const IS_REFUSAL_UNCERTAIN = "bun" in process.versions;
 
 /** `settle` is called once. `now` is monotonic, in milliseconds. */
 export function probeTcp(target: Address, now: () => number, settle: (outcome: Outcome) => void): void {
@@ -25,7 +28,8 @@ export function probeTcp(target: Address, now: () => number, settle: (outcome: O
   socket.setTimeout(PATIENCE_MS, () => setImmediate(() => end({ type: "silent" })));
   socket.once("connect", answered);
   socket.once("error", ({ code }: NodeJS.ErrnoException) => {
-    if (code === "ECONNREFUSED" || code === "ECONNRESET") answered();
+    if (code === "ECONNREFUSED" && IS_REFUSAL_UNCERTAIN) probeSyn(target, now, end);
+    else if (code === "ECONNREFUSED" || code === "ECONNRESET") answered();
     else if (code === "ETIMEDOUT") end({ type: "silent" });
     else end({ type: "error", text: code ?? "unknown error" });
   });

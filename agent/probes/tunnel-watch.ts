@@ -16,11 +16,11 @@ import type {
 } from "../../backends/probe/tunnel-packet.ts";
 import { type TapEvent, TunnelTap } from "../../backends/probe/tunnel-tap.ts";
 import type { Address, Family } from "../../ipam/addresses/ip.ts";
+import { CLOSED_PORT } from "./closed-port.ts";
 import type { TunnelNotice } from "./echo-line.ts";
 import type { Handshakes, MessageCounts } from "./handshakes.ts";
 import type { ProbeTarget } from "./probe.ts";
 import { StreamProgress } from "./stream-progress.ts";
-import { CLOSED_PORT } from "./tcp-probe.ts";
 
 /** What was seen of a target's tunnel packets on the interface. */
 export interface TunnelEvidence {
@@ -311,8 +311,9 @@ function isProgress({ streams }: Entry, inner: InnerPacket): boolean {
 }
 
 function evidenceOf(entry: Entry): TunnelEvidence {
-  const { kind, handshakes, sent, sentVni, otherSource, macs, askedMs, rejection } = entry;
-  const counts = entry.received.get(sentVni) ?? { received: 0, answers: 0, flows: 0 };
+  const { kind, handshakes, sent, sentVni, otherVni, otherSource, macs, askedMs, rejection } = entry;
+  // To a host that the link does not know nothing is sent, and its packets tell the VNI.
+  const counts = entry.received.get(sentVni ?? otherVni) ?? { received: 0, answers: 0, flows: 0 };
   return {
     sent,
     ...counts,

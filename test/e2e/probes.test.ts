@@ -214,6 +214,12 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     cause: "path-diverted",
     seen: /99/,
   },
+  "a policy rule makes the peer unreachable, which is no answer to TCP": {
+    on: { host1: ["ip rule add to SUBNET priority 99 unreachable"] },
+    undo: { host1: ["ip rule delete priority 99"] },
+    cause: "path-diverted",
+    seen: /99: from all to \S+ unreachable/,
+  },
   "a policy rule takes the tunnel's packets": {
     on: {
       host1: [

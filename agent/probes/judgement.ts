@@ -190,14 +190,15 @@ function judgeTunnel(given: Case): Cause | null {
 /** What the peer or the network says: it tells more than counters of this host. */
 function judgePeer({ facts, target }: Case, seen: TunnelEvidence): Cause | null {
   const tunnel = `the tunnel (${target.tunnel})`;
+  const macs = seen.macs ?? [];
   // Routers may share an address.
-  if (facts.router === null && seen.macs !== null && seen.macs.length >= TOO_MANY_MACS)
+  if (facts.router === null && macs.length >= TOO_MANY_MACS)
     return causeOf(
       "wrong-address",
-      `is silent in ${tunnel}, and more than one host answers for ${target.outer}: ${seen.macs.join(", ")}`,
+      `is silent in ${tunnel}, and more than one host answers for ${target.outer}: ${macs.join(", ")}`,
     );
-  const [answering] = seen.macs ?? [];
-  if (answering !== undefined && facts.neighbourMac !== null && answering !== facts.neighbourMac)
+  const [answering] = macs;
+  if (answering !== undefined && facts.neighbourMac !== null && !macs.includes(facts.neighbourMac))
     return causeOf(
       "path-diverted",
       `is not reached: packets to ${facts.router ?? target.outer} go to ${facts.neighbourMac}, but ${answering} answers for it on the link`,

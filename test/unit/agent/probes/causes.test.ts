@@ -239,6 +239,8 @@ describe("a broken path", () => {
     const macs = ["52:54:00:00:00:01", "52:54:00:00:00:02"];
     const behind = { ...seen({ macs }), router: ROUTER, neighbour: "answers" } as const;
     expect(code({ evidence: BESIDE, facts: behind })).toBe("tunnel-filtered");
+    for (const neighbourMac of macs)
+      expect(code({ evidence: BESIDE, facts: { ...behind, neighbourMac } })).toBe("tunnel-filtered");
     const outerSilent = { ...ALWAYS, outer: false };
     expect(code({ evidence: SILENT, before: outerSilent, facts: behind })).toBe("host-unreachable");
     const diverted = { ...behind, ...seen({}), router: ROUTER, neighbourMac: "52:54:00:00:00:99" };

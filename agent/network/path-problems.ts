@@ -39,10 +39,15 @@ export function pathProblems(
   });
   try {
     return checkRouting(netlink, check)
-      .filter(({ obstacle }) => !known.some((text) => text.includes(obstacle)))
+      .filter(({ obstacle }) => !known.some((text) => tells(text, obstacle)))
       .map(({ message }) => message);
   } catch (error) {
     if (!(error instanceof TulleError)) throw error;
     return [`the routes to peers cannot be checked: ${error.message}`];
   }
+}
+
+/** Whether a finding of probes names the obstacle, and none that only begins alike, as table 52 does for table 5. */
+export function tells(finding: string, obstacle: string): boolean {
+  return `${finding},`.includes(` ${obstacle},`);
 }

@@ -34,7 +34,8 @@ function outsideAccepts(bridge: { readonly name: string } | null): Rule[] {
 
 /**
  * Before addresses are translated, no packet from elsewhere has a container's address on that bridge as its destination:
- * answers and packets to published ports have this host's.
+ * answers and packets to published ports have this host's. One with such a source is forged: masqueraded, it would let
+ * answers in to the container.
  */
 export function outsideDrops({ segments }: FirewallInput, family: Family): Rule[] {
   const bridge = outsideBridge(segments, family);
@@ -43,6 +44,7 @@ export function outsideDrops({ segments }: FirewallInput, family: Family): Rule[
   return [
     ...sourceDrops(name, subnet),
     rule({ inputInterface: name }, RETURN),
+    rule({ source: inside(subnet) }, DROP),
     rule({ destination: inside(subnet) }, DROP),
   ];
 }

@@ -91,6 +91,7 @@ it("lets podman's containers out, and neither other hosts nor neighbours in, by 
       ...exempt,
       `! -s ${subnet} -i br-tulle -j DROP`,
       "-i br-tulle -j RETURN",
+      `-s ${subnet} -j DROP`,
       `-d ${subnet} -j DROP`,
     ]);
     const masquerade = rules(family, "FLANNEL-POSTRTG");

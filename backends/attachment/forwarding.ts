@@ -13,10 +13,11 @@ const FORWARDING: Readonly<Record<Family, string>> = {
   6: "ipv6/conf/all/forwarding",
 };
 
-/** True when devices that this host makes have the family. */
-export function hasFamily(family: Family): boolean {
+/** True when devices that this host makes have the family, and `device`, which may be absent, does too. */
+export function hasFamily(family: Family, device: string): boolean {
   if (family === 4) return true;
-  return ["all", "default"].every((device) => readSysctl(`ipv6/conf/${device}/disable_ipv6`) === "0");
+  const setting = (name: string) => readSysctl(`ipv6/conf/${name}/disable_ipv6`);
+  return ["all", "default"].every((name) => setting(name) === "0") && setting(device) !== "1";
 }
 
 /** True when the host forwards packets of this family. */

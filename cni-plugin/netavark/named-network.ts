@@ -20,6 +20,7 @@ import {
 } from "../../ipam/addresses/ip.ts";
 import { parseMac } from "../../ipam/addresses/mac.ts";
 import { DEFAULT_PATHS } from "../../ipam/config/default-paths.ts";
+import { OUTSIDE } from "../../ipam/containers/outside.ts";
 import { makeFolder } from "../../ipam/files/folder.ts";
 import type { JsonObject, JsonValue } from "../../ipam/json.ts";
 import { wrong } from "../config/wrong.ts";
@@ -187,7 +188,9 @@ function attachmentOf(
 
 /** IPv4 carries the name server and published ports, also of networks without it. */
 function familiesOutside({ outsideFamilies }: Prepared): readonly Family[] {
-  return FAMILIES.filter((family) => family === 4 || (outsideFamilies.includes(family) && hasFamily(family)));
+  return FAMILIES.filter(
+    (family) => family === 4 || (outsideFamilies.includes(family) && hasFamily(family, OUTSIDE.name)),
+  );
 }
 
 /** The families with which networks of the container have their way outside, all by one interface. */

@@ -3,6 +3,7 @@
 import {
   DEFAULT_CONTAINER_INTERFACES,
   type FirewallInput,
+  type OutsideBridge,
   type TunnelInput,
 } from "../../backends/firewall/plan-input.ts";
 import type { GuardedPort } from "../../backends/firewall/rules.ts";
@@ -50,7 +51,7 @@ export function segmentFirewallInput({
       bridges: [...segments.values()].map(({ network }) => segmentDevices(network.vni).bridge),
       families: facts.hasIpv6 ? FAMILIES : [4],
       ports: portsOf(segments, view, facts),
-      outside: hasOutside(segments, view, facts) ? OUTSIDE : null,
+      outside: outsideOf(segments, view, facts),
     },
   };
 }
@@ -80,18 +81,25 @@ function hostAddresses({ hosts }: NamedNetworksView, { host }: SegmentFacts, fam
   });
 }
 
-/** Docker has a bridge of its own for this. */
-function hasOutside(
+/**
+ * Docker has a bridge of its own for this. Rules for a family that no container needs could fail on a host without its
+ * address translation, and all others of the family with them.
+ */
+function outsideOf(
   segments: ReadonlyMap<NetworkId, PlannedSegment>,
   { members }: NamedNetworksView,
   { host }: SegmentFacts,
-): boolean {
-  return [...segments.keys()].some((network) =>
+): OutsideBridge | null {
+  const used = [...segments.values()].filter(({ network: { id } }) =>
     members
-      .get(network)
+      .get(id)
       ?.get(host)
       ?.members.some(({ engine }) => engine === "netavark"),
   );
+  if (used.length === 0) return null;
+  const { name, subnets } = OUTSIDE;
+  const needsIpv6 = used.some(({ network: { pools } }) => pools[6] !== undefined);
+  return { name, subnets: needsIpv6 ? subnets : { 4: subnets[4] } };
 }
 
 function portsOf(

@@ -78,7 +78,7 @@ export const namedNetwork: NetworkDriver = {
         await attach(segmentAttachmentSpec(attachmentOf(prepared, netns, interfaceName)), undo);
         if (allocation !== null) {
           // Those that its other networks need are published as well.
-          const needed = neededFamilies(states, containerId);
+          const needed = neededFamilies(states, containerId).filter(canHaveOutside);
           await outside.attach({ containerId, netns, allocation, families: needed, ports }, undo);
         }
         return statusOf(prepared, interfaceName, allocation !== null);
@@ -188,9 +188,11 @@ function attachmentOf(
 
 /** IPv4 carries the name server and published ports, also of networks without it. */
 function familiesOutside({ outsideFamilies }: Prepared): readonly Family[] {
-  return FAMILIES.filter(
-    (family) => family === 4 || (outsideFamilies.includes(family) && hasFamily(family, OUTSIDE.name)),
-  );
+  return FAMILIES.filter((family) => family === 4 || outsideFamilies.includes(family)).filter(canHaveOutside);
+}
+
+function canHaveOutside(family: Family): boolean {
+  return family === 4 || hasFamily(family, OUTSIDE.name);
 }
 
 /** The families with which networks of the container have their way outside, all by one interface. */

@@ -7,10 +7,10 @@ import { planFirewall } from "../../../backends/firewall/plan.ts";
 import { SegmentPlanner } from "../../../backends/segments/planner.ts";
 import { Address } from "../../../ipam/addresses/ip.ts";
 import { localMacFromSeed } from "../../../ipam/addresses/mac.ts";
+import type { NamedNetwork } from "../../../ipam/named-networks/named-network.ts";
 import { hostId, TestFeed, testMember, testNetwork } from "../../support/segment-lab.ts";
 
 const BLUE = testNetwork(1);
-
 it("drops what is routed, accepts what is switched, and checks who sends tunnel packets", () => {
   const feed = new TestFeed();
   feed.addNetwork(BLUE);
@@ -56,9 +56,15 @@ it("drops what is routed, accepts what is switched, and checks who sends tunnel 
 });
 
 /** A host with a container of podman. */
-function podmanHost({ hasIpv6 }: { readonly hasIpv6: boolean }) {
+function podmanHost({
+  hasIpv6,
+  network = BLUE,
+}: {
+  readonly hasIpv6: boolean;
+  readonly network?: NamedNetwork;
+}) {
   const feed = new TestFeed();
-  feed.addNetwork(BLUE);
+  feed.addNetwork(network);
   feed.setMembers(BLUE.id, hostId(1), [testMember(1, 10, { engine: "netavark" })]);
   const address = Address.parse("10.99.0.1");
   const facts = {
@@ -99,6 +105,16 @@ it("lets podman's containers out, and neither other hosts nor neighbours in, by 
     expect(masquerade[0]).toContain(`-s ${subnet} ! -d ${subnet} `);
     expect(masquerade[0]).toContain("-j MASQUERADE");
   }
+});
+
+it("lets podman's containers out by IPv6 only where a network of theirs has it", () => {
+  const { 4: pool } = BLUE.pools;
+  const host = podmanHost({
+    hasIpv6: true,
+    network: { ...BLUE, pools: pool === undefined ? {} : { 4: pool } },
+  });
+  const input = segmentFirewallInput({ settings: { openPort: true }, ...host });
+  expect(Object.keys(input.segments?.outside?.subnets ?? {})).toEqual(["4"]);
 });
 
 it("has no rules for IPv6 where the kernel runs without it", () => {

@@ -188,8 +188,10 @@ export class Prober {
     const { urgentMs, routineMs } = this.#plan;
     const expiriesMs = entriesOf(this.#options.lines).map(([, line]) => line.expiryMs);
     const nowMs = this.#options.clock.monotonicMs();
+    // What waits for the budget goes in bursts too.
+    const tickMs = this.#plan.maySpend(nowMs) ? TICK_MS : ROUTINE_TICK_MS;
     return Math.min(
-      Math.max(Math.min(urgentMs, ...expiriesMs) - nowMs, TICK_MS),
+      Math.max(Math.min(urgentMs, ...expiriesMs) - nowMs, tickMs),
       Math.max(routineMs - nowMs, ROUTINE_TICK_MS),
       LONGEST_PAUSE_MS,
     );

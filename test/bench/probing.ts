@@ -56,6 +56,9 @@ async function measureCost(report: Report, peers: number, { settleMs, idleMs }: 
         const title = `${peers} peers, --probe-rate=${rate}`;
         const share = ((cpuMilliseconds(agent.pid) - before) / idleMs) * 100;
         report.figure({ name: `${title}: share of a core in percent`, unit: "", values: [share] });
+        // Before the status is asked for, whose text of thousands of peers stays until the next collection.
+        const memory = [proportionalMebibytes(agent.pid)];
+        report.figure({ name: `${title}: proportional memory`, unit: "MiB", values: memory });
         if (rate > 0) {
           const states = await statesOf(host);
           report.figure({
@@ -65,8 +68,6 @@ async function measureCost(report: Report, peers: number, { settleMs, idleMs }: 
           });
           report.figure({ name: `${title}: peers called broken`, unit: "", values: [states.bad ?? 0] });
         }
-        const memory = [proportionalMebibytes(agent.pid)];
-        report.figure({ name: `${title}: proportional memory`, unit: "MiB", values: memory });
       } finally {
         watcher.close();
         await agent.stop();

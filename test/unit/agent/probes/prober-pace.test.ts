@@ -5,10 +5,8 @@ import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
 import { LossyNetwork } from "./lossy-network.ts";
 import { TARGET } from "./target-fixture.ts";
 
-const PEERS = 100;
-
-function targets() {
-  return Array.from({ length: PEERS }, (_, index) => {
+function targets(count: number) {
+  return Array.from({ length: count }, (_, index) => {
     const subnet = Prefix.of(Address.parse("10.2.0.0").plus(index * 256), 24);
     const id = `${subnet.toString().replace("/", "-")} IPv4`;
     return { ...TARGET, id, subnet, inner: subnet.base, outer: Address.parse("192.168.1.2").plus(index) };
@@ -16,7 +14,7 @@ function targets() {
 }
 
 it("sends what is routine in bursts, and every packet of the budget", async () => {
-  const network = new LossyNetwork(1, targets());
+  const network = new LossyNetwork(1, targets(100));
   await network.pass(60); // all are known by then
   const before = network.sentMs.length;
   await network.pass(60);
@@ -24,5 +22,13 @@ it("sends what is routine in bursts, and every packet of the budget", async () =
   // One in three is a connection.
   expect(sentMs.length).toBeGreaterThan(60 * 20 * 0.9 * 0.6);
   expect(new Set(sentMs).size).toBeLessThanOrEqual(60 * 4);
+  network.stop();
+});
+
+it("sends in bursts while the budget limits what is new", async () => {
+  const network = new LossyNetwork(1, targets(1_000));
+  await network.pass(30);
+  expect(network.sentMs.length).toBeGreaterThan(30 * 20 * 0.9);
+  expect(new Set(network.sentMs).size).toBeLessThanOrEqual(30 * 4 + 1);
   network.stop();
 });

@@ -17,10 +17,10 @@ import {
   planIptablesChange,
   type WrittenForms,
 } from "./iptables-diff.ts";
-import { networksOfChains, type RenderedChain, renderChains } from "./iptables-render.ts";
+import { IPTABLES_CHAINS, networksOfChains, type RenderedChain, renderChains } from "./iptables-render.ts";
 import { parseIptablesSave, type SavedTables } from "./iptables-save.ts";
 import { Listings, type Shown } from "./listings.ts";
-import type { NetworkName } from "./names.ts";
+import { type NetworkName, networksOf } from "./names.ts";
 import type { ChainRole, FamilyRules, FirewallPlans } from "./rules.ts";
 
 /** How long a restore waits for another holder of the xtables lock. */
@@ -219,7 +219,7 @@ function isOf(family: Family): (table: string) => boolean {
 
 /** Each rule costs every packet: an accept in the raw table is needed only beside foreign rules there. */
 function withoutNeedless(wanted: FamilyRules, saved: SavedTables): FamilyRules {
-  if (isInUse("raw", saved)) return wanted;
+  if (mayDropInRaw(saved)) return wanted;
   return { ...wanted, chains: { ...wanted.chains, "overlay-in": [] } };
 }
 
@@ -227,11 +227,17 @@ function acceptsBeside({ chains }: FamilyRules, saved: SavedTables): FamilyRules
   return {
     chains: {
       ...(isInUse("filter", saved) ? pick(chains, "forward", "docker-user", "input") : {}),
-      ...(isInUse("raw", saved) ? pick(chains, "overlay-in") : {}),
+      ...(mayDropInRaw(saved) ? pick(chains, "overlay-in") : {}),
     },
     gates: {},
     knownSources: null,
   };
+}
+
+/** Docker's rules there come and go with its containers: after the first of them our own stay. */
+function mayDropInRaw(saved: SavedTables): boolean {
+  const { table, name } = IPTABLES_CHAINS["overlay-in"];
+  return isInUse(table, saved) || networksOf(name, saved.get(table)?.keys() ?? []).length > 0;
 }
 
 function pick(chains: FamilyRules["chains"], ...roles: readonly ChainRole[]): FamilyRules["chains"] {

@@ -125,6 +125,37 @@ for (const choice of ["iptables", "nft"] as const) {
       await expect.poll(() => guard.status().repairs, { timeout: 3000, interval: 5 }).toBe(11);
     });
 
+    it("is not undone by Docker's rules in the raw table, which come and go with each container", async () => {
+      await guard.update(null, planFirewall({ ...INPUT, entrances: { 4: ["out"] } }));
+      const raw = (action: "-A" | "-D"): string =>
+        host.exec("iptables", [
+          "-t",
+          "raw",
+          action,
+          "PREROUTING",
+          "-d",
+          "10.2.54.2",
+          "!",
+          "-i",
+          "in",
+          "-j",
+          "DROP",
+        ]);
+      raw("-A");
+      const chain = (): string => host.exec("iptables-save", ["-t", "raw"]);
+      await expect.poll(chain, { timeout: 3000 }).toContain("-j FLANNEL-DIRECT");
+      raw("-D");
+      await expect.poll(() => canPing(left, "10.2.55.2")).toBe(true);
+      const before = guard.status().repairs;
+      for (let container = 1; container <= 12; container++) {
+        raw("-A");
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        raw("-D");
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      expect(guard.status()).toMatchObject({ repairs: before, undone: 0 });
+    });
+
     it("removes the other engine's rules when it is switched", async () => {
       await guard.update(null, PLAN);
       await guard.stop();

@@ -24,8 +24,8 @@ export interface MirrorFacts {
   readonly removals: ReadonlySet<NetworkId>;
   /** Whether a container of this host is on the engine's network. */
   readonly isInUse: (dockerId: string) => boolean;
-  /** Whether the engine's network was absent in the pass before, too: a list may be older than the last creation. */
-  readonly wasAbsent: (dockerId: string) => boolean;
+  /** Whether the engine has been without the network for long: a list may be older than the last creation. */
+  readonly isLost: (dockerId: string) => boolean;
   /** Whether a network had time to take the draft of this PoolID. */
   readonly isOldDraft: (poolId: string) => boolean;
 }
@@ -51,7 +51,7 @@ export function planMirror(facts: MirrorFacts): readonly MirrorStep[] {
   const { engine, known } = facts;
   const ours = engine.filter(({ driver }) => driver === DRIVER);
   const present = new Set(engine.map(({ dockerId }) => dockerId));
-  const lost = [...known.keys()].filter((id) => !present.has(id) && facts.wasAbsent(id));
+  const lost = [...known.keys()].filter((id) => !present.has(id) && facts.isLost(id));
   return [
     ...lost.map((dockerId) => ({ type: "forget", dockerId }) as const),
     ...ours.flatMap((network) => planPresent(facts, network)),

@@ -20,6 +20,8 @@ const EVERY_MS = 60_000;
 const RETRY_MS = { baseMs: 200, maxMs: 15_000 };
 /** A container that another host has just removed may be in the store this long after its engine has said so. */
 const LEAVING_MS = 1_000;
+/** dockerd hides a network from its lists before it asks us to delete it, and under load it takes its time. */
+const LOST_MS = 5_000;
 /** dockerd creates the network of a pool within seconds of its request. */
 const DRAFT_MS = 60_000;
 
@@ -44,8 +46,9 @@ export class NetworkKeeper {
   readonly #contested = new Map<NetworkId, number>();
   /** By PoolID of a draft without a network: since when. */
   #drafts: ReadonlyMap<string, number> = new Map();
+  /** By the engine's id of a network that we know and its list lacks: since when. */
+  #absent: ReadonlyMap<string, number> = new Map();
   #isWoken = false;
-  #absent: ReadonlySet<string> = new Set();
   #engineProblem: string | null = "the Docker Engine API was not asked yet";
 
   constructor(options: NetworkKeeperOptions) {
@@ -104,7 +107,7 @@ export class NetworkKeeper {
     const steps = this.#plan(engine);
     this.#problems.clear();
     if (kept !== null) this.#problems.set(kept.name, kept.problem);
-    let isDone = kept === null;
+    let isDone = kept === null && this.#absent.size === 0;
     for (const step of steps) {
       if (signal.aborted) return true;
       isDone = (await this.#try(step, signal)) && isDone;
@@ -118,8 +121,8 @@ export class NetworkKeeper {
     const drafts = [...state.pools.values()].filter(isUnclaimed);
     this.#drafts = new Map(drafts.map(({ poolId }) => [poolId, this.#drafts.get(poolId) ?? nowMs]));
     const present = new Set(engine.map(({ dockerId }) => dockerId));
-    const absentBefore = this.#absent;
-    this.#absent = new Set([...state.networks.keys()].filter((id) => !present.has(id)));
+    const absent = [...state.networks.keys()].filter((id) => !present.has(id));
+    this.#absent = new Map(absent.map((id) => [id, this.#absent.get(id) ?? nowMs]));
     return planMirror({
       store: feed.view.networks,
       isStoreFollowed: feed.storeProblem === null,
@@ -128,7 +131,7 @@ export class NetworkKeeper {
       pools: [...state.pools.values()],
       removals: state.removals,
       isInUse: (dockerId) => state.endpointsOf(dockerId).length > 0,
-      wasAbsent: (dockerId) => absentBefore.has(dockerId),
+      isLost: (dockerId) => nowMs - (this.#absent.get(dockerId) ?? nowMs) >= LOST_MS,
       isOldDraft: (poolId) => nowMs - (this.#drafts.get(poolId) ?? nowMs) >= DRAFT_MS,
     });
   }

@@ -101,6 +101,9 @@ export class FakeEngine {
   readonly calls: string[] = [];
   /** Resolves when containers have started: until then the engine answers no question about one. */
   starting: Promise<void> = Promise.resolve();
+  /** Resolves when a network that is being removed, which no list shows any more, is taken from its driver. */
+  removing: Promise<void> = Promise.resolve();
+  readonly #leaving = new Set<string>();
   readonly #apiSocket: string;
   readonly #pluginSocket: string;
   #server: Server | null = null;
@@ -180,10 +183,13 @@ export class FakeEngine {
     const network = this.network(name);
     const isUsed = [...this.containers.values()].some(({ endpoints }) => endpoints.has(network.id));
     if (isUsed) throw new ApiError(403, `network ${network.name} has active endpoints`);
+    this.#leaving.add(network.id);
+    await this.removing;
     await this.#releasePools(network.options, network.pools);
     if ((network.options.driver ?? "tulle") === "tulle")
       await this.call("NetworkDriver.DeleteNetwork", { NetworkID: network.id }).catch(() => undefined);
     this.networks.delete(network.id);
+    this.#leaving.delete(network.id);
     this.#emit("network", "destroy", network.id, { name: network.name });
   }
 
@@ -396,7 +402,9 @@ export class FakeEngine {
       return sendJson(
         response,
         200,
-        [...this.networks.values()].map((each) => this.#show(each)),
+        [...this.networks.values()]
+          .filter(({ id }) => !this.#leaving.has(id))
+          .map((each) => this.#show(each)),
       );
     if (route === "GET /containers/json")
       return sendJson(

@@ -94,6 +94,26 @@ describe("a network created with --ipam-driver tulle", () => {
     expect(one.feed.view.networks.size).toBe(0);
   });
 
+  it("is put back with a word, however long the engine takes to remove it", async () => {
+    await one.engine.create("ov_net1", OURS);
+    await appears(two, "ov_net1");
+    await one.engine.run("bbox1", "ov_net1");
+    await eventually(() => membersOf(two, "ov_net1").length === 1);
+    let remove = (): void => undefined;
+    two.engine.removing = new Promise((resolve) => {
+      remove = resolve;
+    });
+    const removal = two.engine.remove("ov_net1");
+    for (const name of ["ov_net2", "ov_net3", "ov_net4"]) {
+      await one.engine.create(name, { ipamDriver: "tulle" });
+      await appears(two, name);
+    }
+    remove();
+    await removal;
+    await eventually(() => two.driver.status().notices[0]?.text.includes("bbox1"));
+    await appears(two, "ov_net1");
+  });
+
   it("is put back where it was removed while a container of another host uses it", async () => {
     await one.engine.create("ov_net1", OURS);
     await appears(two, "ov_net1");

@@ -170,7 +170,7 @@ it("a network that the engine lost while we did not run takes its containers and
   await eventually(() => one.driver.status().engineProblem === null);
   const known = () => one.driver.status().networks.map(({ dockerId }) => dockerId);
   for (const name of ["red", "green"]) await one.engine.create(name, { ipamDriver: "tulle" });
-  await eventually(() => !known().includes(lost));
+  await eventually(() => !known().includes(lost), 15_000);
   // Its events are followed again, so that everything is compared.
   await one.engine.kill();
   await one.engine.start();

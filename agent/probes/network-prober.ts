@@ -100,7 +100,7 @@ export function targetList(
   };
 }
 
-const LEAST_USE_INTERVAL_MS = 1_000;
+const LEAST_USE_INTERVAL_MS = 500;
 /** One look takes about this part of the time. */
 const USE_SLEEP_FACTOR = 400;
 /** Peers that metrics name one by one, however many there are. */

@@ -8,6 +8,7 @@
 
 import { AgentSigns } from "./agent-signs.ts";
 import { type Cause, causeOf } from "./causes.ts";
+import { PATIENCE_MS } from "./echo-line.ts";
 import { Examination } from "./examination.ts";
 import { describeEvidence, type History, type Judgement } from "./judgement.ts";
 import { LossMeter } from "./loss-meter.ts";
@@ -31,6 +32,9 @@ const LONGEST_REPEAT_MS = 300_000;
 const NEW_MS = 15_000;
 /** The same for one that loses packets, until the share is known. */
 const SUSPECT_MS = 1_000;
+/** An answer of a path in use is late after so many round trips, and this long at least. */
+const LATE_ROUND_TRIPS = 4;
+const LEAST_LATE_MS = 300;
 /** Of the weight of a new round trip in the smoothed one (RFC 6298 section 2). */
 const SMOOTHING = 1 / 8;
 /** One in so many routine probes is a TCP connection. */
@@ -100,6 +104,13 @@ export class PathWatch {
   /** Smoothed, through the tunnel; null before the first answer. */
   get roundTripMs(): number | null {
     return this.#roundTripMs;
+  }
+
+  /** How long after a probe its answer is suspiciously late, in milliseconds; null while nothing is known of that. */
+  get lateAfterMs(): number | null {
+    if (this.#roundTripMs === null || this.#state.state !== "good") return null;
+    const lateMs = Math.max(LEAST_LATE_MS, this.#roundTripMs * LATE_ROUND_TRIPS);
+    return lateMs < PATIENCE_MS ? lateMs : null;
   }
 
   /** An answer that came after its probe had been given up, since the last examination; null for none. */

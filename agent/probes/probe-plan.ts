@@ -23,6 +23,10 @@ const ROUTINE_SHARE = 0.9;
 const RING_NEIGHBOURS = 2;
 /** Packets that may follow each other at once, at least. */
 const LEAST_BURST = 5;
+/** Time in which each target is to have its turn, as far as the budget allows it, whatever is in use. */
+const TURN_MS = 300_000;
+/** What those in use may take of the budget in any case. */
+const LEAST_BUSY_SHARE = 0.15;
 /** How often it is looked which repetitions are due: there may be as many as targets. */
 const SCAN_MS = 500;
 
@@ -68,12 +72,18 @@ export class ProbePlan {
     this.#busy = this.#busy.filter((id) => this.#find(id) !== undefined);
   }
 
-  /** Those that packets of this host are sent to: they are probed every `intervalMs`. */
+  /** Those that packets of this host are sent to: they are probed every `intervalMs`, less often where they are many. */
   setBusy(ids: ReadonlySet<string>, intervalMs: number): void {
     const present = new Set(this.#busy);
     // New ones are next.
     this.#busy = [...[...ids].filter((id) => !present.has(id)), ...this.#busy.filter((id) => ids.has(id))];
-    this.#busyIntervalMs = intervalMs;
+    const turnsPerMs = this.#targets.length / TURN_MS + RING_NEIGHBOURS / RING_INTERVAL_MS;
+    const perMs = Math.max(this.#perMs * ROUTINE_SHARE - turnsPerMs, this.#perMs * LEAST_BUSY_SHARE);
+    this.#busyIntervalMs = Math.max(intervalMs, ids.size / perMs);
+  }
+
+  isBusy(id: string): boolean {
+    return this.#busy.includes(id);
   }
 
   /** When a target was probed last, as a matter of routine. */
@@ -87,7 +97,19 @@ export class ProbePlan {
     if (this.#find(id) !== undefined) this.#doubtful.set(id, atMs);
   }
 
-  /** The same for one whose state is known: after those that are doubtful. */
+  /** The same for one that nothing else is planned for, unless an answer comes before: see trust(). Answers whether it is. */
+  suspect(id: string, atMs: number): boolean {
+    if (this.#doubtful.has(id) || this.#repeats.has(id) || this.#due.has(id)) return false;
+    this.#doubtful.set(id, atMs);
+    return true;
+  }
+
+  /** Takes back a suspicion of that time. */
+  trust(id: string, atMs: number): void {
+    if (this.#doubtful.get(id) === atMs) this.#doubtful.delete(id);
+  }
+
+  /** Has one whose state is known looked after from `atMs` on, after those that are doubtful. */
   repeat(id: string, atMs: number): void {
     this.settle(id);
     if (this.#find(id) !== undefined) this.#repeats.set(id, atMs);

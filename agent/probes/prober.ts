@@ -237,13 +237,26 @@ export class Prober {
     const target = this.#plan.routine(nowMs);
     const watch = target === null ? undefined : this.#watches.get(target.id);
     if (watch === undefined || watch.isExamining) return false;
-    this.#probeOnce(watch);
+    if (this.#plan.isBusy(watch.target.id)) this.#probeInUse(watch, nowMs);
+    else this.#probeOnce(watch);
     return true;
   }
 
-  #probeOnce(watch: PathWatch): void {
+  /** With a full packet each time, and examined as soon as its answer is late. */
+  #probeInUse(watch: PathWatch, nowMs: number): void {
+    const { id } = watch.target;
     const probe = watch.routine();
+    if (probe.kind === "tcp") this.#probeOnce(watch, probe);
+    const { lateAfterMs } = watch;
+    const lateMs = nowMs + (lateAfterMs ?? 0);
+    const isSuspected = lateAfterMs !== null && this.#plan.suspect(id, lateMs);
+    const settled = isSuspected ? () => this.#plan.trust(id, lateMs) : undefined;
+    this.#probeOnce(watch, probe.kind === "tcp" ? { kind: "full" } : probe, settled);
+  }
+
+  #probeOnce(watch: PathWatch, probe = watch.routine(), settled: () => void = () => undefined): void {
     this.#send(watch.target, probe, (outcome) => {
+      settled();
       if (!watch.noteRoutine(probe, outcome)) return;
       this.#plan.hurry(watch.target.id, this.#options.clock.monotonicMs());
       this.#examine(watch);

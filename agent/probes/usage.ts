@@ -59,9 +59,10 @@ export class UsageTracker {
     const streaks = new Map<string, number>();
     for (const { id, outer } of targets) {
       const usedMs = uses.get(outer.toString()) ?? Number.NEGATIVE_INFINITY;
+      if (usedMs <= this.#sampledMs) continue;
+      // Our own probe hides what was sent before it: nothing is known.
       const isOwn = Math.abs(usedMs - probedMs(id)) < OWN_MS;
-      if (usedMs <= this.#sampledMs || isOwn) continue;
-      streaks.set(id, (this.#streaks.get(id) ?? 0) + 1);
+      streaks.set(id, (this.#streaks.get(id) ?? 0) + (isOwn ? 0 : 1));
     }
     this.#streaks = streaks;
     this.#sampledMs = nowMs;

@@ -1,5 +1,6 @@
 /** A prober on a clock of its own, over a network whose packets can be lost. */
 
+import { setMaxListeners } from "node:events";
 import { EchoLine, PATIENCE_MS } from "../../../../agent/probes/echo-line.ts";
 import type { Inspection } from "../../../../agent/probes/local-facts.ts";
 import type { Outcome, ProbeTarget } from "../../../../agent/probes/probe.ts";
@@ -32,7 +33,10 @@ const INSPECTION: Inspection = {
   end: () => undefined,
 };
 
+/** How often it is looked which peers are in use. */
+const LOOK_MS = 500;
 const FOR_EVER = new AbortController().signal;
+setMaxListeners(0, FOR_EVER); // one for each packet on its way
 
 export class LossyNetwork {
   readonly changes: string[] = [];
@@ -103,6 +107,20 @@ export class LossyNetwork {
     const line = new EchoLine(port as unknown as EchoPort, () => this.#clock.monotonicMs(), 1);
     line.listen();
     return line;
+  }
+
+  /** From now on this host sends packets to the target all the time. */
+  use(): void {
+    const look = (): void => {
+      const nowMs = this.#clock.monotonicMs();
+      this.#prober.noteUses(new Map([[TARGET.outer.toString(), nowMs]]), 2 * LOOK_MS);
+    };
+    void (async () => {
+      while (!this.#stop.signal.aborted) {
+        look();
+        await this.#clock.sleep(LOOK_MS, this.#stop.signal).catch(() => undefined);
+      }
+    })();
   }
 
   pass(seconds: number): Promise<void> {

@@ -109,6 +109,15 @@ describe("the plan of probes", () => {
     expect(simulate(60).get("peer00500")).toBeGreaterThanOrEqual(28);
   });
 
+  it("leaves every target its turn, however many are in use", () => {
+    setKnown(5_000, "own");
+    const ids = targetsOf(5_000).map(({ id }) => id);
+    plan.setBusy(new Set(ids.slice(0, 500)), 1_000);
+    const counts = simulate(330);
+    expect(ids.filter((id) => !counts.has(id))).toEqual([]);
+    expect(counts.get("peer00000")).toBeGreaterThanOrEqual(2);
+  });
+
   it("repeats what is known after what is doubtful, and keeps neither of a target that has left", () => {
     setKnown(3, "own");
     plan.repeat("peer00000", 1_000);

@@ -27,6 +27,7 @@ import {
   HOSTS_FOLDER,
   isNetworkId,
   MEMBERS_FOLDER,
+  membersRecord,
   parseHostRecord,
   parseMembersRecord,
 } from "./record-names.ts";
@@ -49,6 +50,8 @@ type MembersByNetwork = Map<NetworkId, Map<HostId, Known<DecodedMembers>>>;
 export class NamedNetworksTable {
   readonly #self: HostId;
   readonly #departures: Departures;
+  /** Records of members that a listing lacked together with their host, by name: it may write both again. */
+  readonly #lostRecords: Departures;
   #catalogue: Known<Catalogue> | null = null;
   #networks: ReadonlyMap<NetworkId, NamedNetwork> = new Map();
   /** In the store, and those that vanished of late. */
@@ -66,7 +69,8 @@ export class NamedNetworksTable {
   constructor(self: HostId, times: DepartureTimes) {
     this.#self = self;
     this.#departures = new Departures(times);
-    this.#departures.storeLost();
+    this.#lostRecords = new Departures(times);
+    this.storeLost();
   }
 
   /** The same object until something changes. */
@@ -103,15 +107,17 @@ export class NamedNetworksTable {
 
   /** When expire() has something to do, in monotonic milliseconds. */
   get nextDeadlineMs(): number {
-    return this.#departures.nextDeadlineMs;
+    return Math.min(this.#departures.nextDeadlineMs, this.#lostRecords.nextDeadlineMs);
   }
 
   storeLost(): void {
     this.#departures.storeLost();
+    this.#lostRecords.storeLost();
   }
 
   storeFound(nowMs: number): void {
     this.#departures.storeFound(nowMs);
+    this.#lostRecords.storeFound(nowMs);
   }
 
   /** Takes what was kept on the disk. */
@@ -128,11 +134,13 @@ export class NamedNetworksTable {
       }
     }
     this.#departures.judge(this.#hosts.size, nowMs);
+    if (!this.#lostRecords.isEmpty) this.#lostRecords.judge(this.#recordCount(), nowMs);
   }
 
-  /** Removes the hosts whose time is over. */
+  /** Removes the hosts whose time is over, and members whose record was lost with their host's. */
   expire(nowMs: number): void {
     for (const key of this.#departures.expire(nowMs)) this.#forgetHost(key as HostId);
+    for (const key of this.#lostRecords.expire(nowMs)) this.#remove(key, nowMs);
   }
 
   /** Replaces this host's members of a network; null for the create revision of a record that is not written. */
@@ -147,14 +155,21 @@ export class NamedNetworksTable {
     for (const host of this.#hosts.keys())
       if (!keys.has(HOSTS_FOLDER + host)) this.#remove(HOSTS_FOLDER + host, nowMs);
     for (const [network, hosts] of this.#records) {
-      // The members of a host that has vanished stay with it.
-      for (const [host, { entry }] of hosts)
-        if (!keys.has(entry.key) && keys.has(HOSTS_FOLDER + host)) this.#removeMembers(network, host);
+      for (const [host, { entry }] of hosts) {
+        if (keys.has(entry.key)) continue;
+        if (keys.has(HOSTS_FOLDER + host)) this.#removeMembers(network, host);
+        // The members of a host that has vanished stay with it, but do not come back with it later.
+        else this.#lostRecords.add(entry.key, nowMs);
+      }
     }
     for (const name of this.#damaged.keys()) if (!keys.has(name)) this.#damaged.delete(name);
     for (const entry of entries) this.#put(entry);
     if (!keys.has(CATALOGUE_RECORD) && this.#networks.size > 0)
       this.#damaged.set(CATALOGUE_RECORD, "it is absent; the last known networks stay");
+  }
+
+  #recordCount(): number {
+    return [...this.#records.values()].reduce((sum, hosts) => sum + hosts.size, 0);
   }
 
   #put(entry: StoreEntry): void {
@@ -243,6 +258,7 @@ export class NamedNetworksTable {
     }
     const { network, host } = parsed;
     if (host === this.#self) return;
+    this.#lostRecords.cancel(entry.key);
     const hosts = this.#records.get(network) ?? new Map<HostId, Known<DecodedMembers>>();
     if (isUnchanged(hosts.get(host)?.entry, entry)) return;
     this.#decode(entry, () => {
@@ -258,6 +274,7 @@ export class NamedNetworksTable {
 
   #removeMembers(network: NetworkId, host: HostId): void {
     const hosts = this.#records.get(network);
+    this.#lostRecords.cancel(membersRecord(network, host));
     if (!hosts?.delete(host)) return;
     if (hosts.size === 0) this.#records.delete(network);
     const networks = this.#networksOfHost.get(host);

@@ -114,6 +114,32 @@ describe("a host that is gone", () => {
     expect(shown()).toEqual(["e5", "e6"]);
   });
 
+  it("does not come back with members that were removed with it while the store was away", () => {
+    const { table, entries, change, shown } = tableOf(5);
+    table.storeLost();
+    table.storeFound(1_000_000);
+    const left = entries.filter(({ key }) => !key.endsWith(hostId(1)));
+    table.apply({ type: "list", revision, entries: left }, 1_000_000);
+    table.expire(table.nextDeadlineMs);
+    expect(table.nextDeadlineMs).toBe(Number.POSITIVE_INFINITY);
+    expect(shown()).toEqual(["e2", "e3", "e4", "e5"]);
+    // Meanwhile another host's container has the address.
+    change(1_100_000, membersEntry(2, [memberOf("e6", at(2))]));
+    change(1_200_000, hostEntry(1));
+    expect(shown()).toEqual(["e3", "e4", "e5", "e6"]);
+  });
+
+  it("keeps members that it writes a moment after its own record", () => {
+    const { table, entries, change, shown } = tableOf(5);
+    const left = entries.filter(({ key }) => !key.endsWith(hostId(1)));
+    table.apply({ type: "list", revision, entries: left }, 1_000);
+    change(1_500, hostEntry(1));
+    expect(shown()).toHaveLength(5);
+    change(1_600, membersEntry(1, [memberOf("e1", at(2))]));
+    expect(table.nextDeadlineMs).toBe(Number.POSITIVE_INFINITY);
+    expect(shown()).toHaveLength(5);
+  });
+
   it("loses single members at once", () => {
     const { change, shown } = tableOf(3);
     change(1_000, membersEntry(1, []), membersRecord(blue.id, hostId(2)));

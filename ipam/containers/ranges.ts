@@ -85,30 +85,35 @@ function nextFree(
   excluded: readonly Prefix[],
   taken: ReadonlySet<string>,
 ): Address | null {
-  for (const address of rotation(set, last)) {
-    const isGateway = rangeOf(set, address)?.gateway.equals(address) === true;
-    const isExcluded = excluded.some((prefix) => prefix.contains(address));
-    if (!isGateway && !isExcluded && !taken.has(String(address))) return address;
+  for (const { first, last: end } of rotation(set, last)) {
+    for (let address = first; address.value <= end.value; ) {
+      const exclusion = excluded.find((prefix) => prefix.contains(address));
+      const isGateway = rangeOf(set, address)?.gateway.equals(address) === true;
+      if (exclusion === undefined && !isGateway && !taken.has(String(address))) return address;
+      // An exclusion of IPv6 can have more addresses than a loop ever visits.
+      const tried = exclusion?.last ?? address;
+      if (tried.value >= end.value) break;
+      address = tried.plus(1);
+    }
   }
   return null;
 }
 
+/** Addresses in a row, both ends included. */
+type Span = Pick<AddressRange, "first" | "last">;
+
 /** Every address of the set once, from the one after `last`. */
-function* rotation(set: RangeSet, last: Address | null): Generator<Address> {
+function* rotation(set: RangeSet, last: Address | null): Generator<Span> {
   const start = last === null ? -1 : set.findIndex((range) => rangeOf([range], last) !== undefined);
   const current = set[start];
   if (last === null || current === undefined) {
-    for (const range of set) yield* between(range.first, range.last);
+    yield* set;
     return;
   }
-  if (last.value < current.last.value) yield* between(last.plus(1), current.last);
-  for (const range of [...set.slice(start + 1), ...set.slice(0, start)])
-    yield* between(range.first, range.last);
-  yield* between(current.first, last);
-}
-
-function* between(first: Address, last: Address): Generator<Address> {
-  for (let value = first.value; value <= last.value; value++) yield Address.of(first.family, value);
+  if (last.value < current.last.value) yield { first: last.plus(1), last: current.last };
+  yield* set.slice(start + 1);
+  yield* set.slice(0, start);
+  yield { first: current.first, last };
 }
 
 function exhausted(

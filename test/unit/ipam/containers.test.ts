@@ -82,6 +82,16 @@ describe("allocation", () => {
     await expect(store.requireRoom(request)).rejects.toMatchObject(refusal);
   });
 
+  it("skips an exclusion of any size at once, also where it covers the whole range", async () => {
+    const [subnet, half] = ["fd00:1::/64", "fd00:1::/65"];
+    expect(await give(requestOf({ subnet, exclude: [half] }), "a")).toEqual(["fd00:1:0:0:8000::/64"]);
+    const [next] = await give(requestOf({ subnet, exclude: ["fd00:1:0:0:8000::/66", half] }), "b");
+    expect(next).toBe("fd00:1:0:0:c000::/64");
+    await expect(give(requestOf({ subnet, exclude: [subnet] }), "c")).rejects.toMatchObject({
+      code: "TULLE_NO_FREE_ADDRESS",
+    });
+  });
+
   it("gives one address per range set, or none", async () => {
     const request = requestOf({ ranges: [[{ subnet: "10.1.2.0/24" }], [{ subnet: "fd00:1::/126" }]] });
     expect(await give(request, "a")).toEqual(["10.1.2.2/24", "fd00:1::2/126"]);

@@ -115,17 +115,19 @@ export class Admission {
     this.#settle();
   }
 
-  /** True when another lease is rejected because of this one and waits until it is gone. */
-  hasWaiters(key: LeaseKey): boolean {
+  /** True when another lease is rejected because of this one, waits until it is gone, and stays itself. */
+  hasWaiters(key: LeaseKey, stays: (waiter: LeaseKey) => boolean): boolean {
     const candidate = this.#candidates.get(key);
     if (candidate === undefined || !candidate.isAccepted) return false;
-    return [placeOf(candidate), ...candidate.demands.claims].some((resource) => this.#waiting.has(resource));
+    return [placeOf(candidate), ...candidate.demands.claims].some((resource) =>
+      this.#waiting.get(resource)?.some(({ lease }) => stays(lease.key)),
+    );
   }
 
-  /** An accepted lease that `lease` contradicts; undefined when there is none. */
-  obstacleTo(lease: Lease): Lease | undefined {
-    for (const { holder } of this.#conflictsOf(this.#demands(lease), lease)) return holder.lease;
-    return undefined;
+  /** Accepted leases that `lease` contradicts; none when a rule rejects it anyway. One may be listed several times. */
+  obstaclesTo(lease: Lease): readonly Lease[] {
+    const { demands } = this.#candidateOf(lease);
+    return [...this.#conflictsOf(demands, lease)].map(({ holder }) => holder.lease);
   }
 
   /** To be called when the rules' answers have changed. */

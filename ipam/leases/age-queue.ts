@@ -33,6 +33,10 @@ export class AgeQueue<T extends Aged> {
     if (this.#items[place] === item) this.#items.splice(place, 1);
   }
 
+  some(isMatch: (item: T) => boolean): boolean {
+    return this.#items.some((item, place) => place >= this.#head && isMatch(item));
+  }
+
   /** Takes out the oldest item; undefined when there is none. */
   take(): T | undefined {
     const item = this.#items[this.#head];

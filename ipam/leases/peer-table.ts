@@ -13,8 +13,9 @@ import { parseNetworkConfig } from "../config/network-config-parser.ts";
 import { CodecError, errorMessage } from "../errors.ts";
 import { boundText } from "../escape.ts";
 import type { Logger } from "../log.ts";
-import type { StoreEntry, StoreMessage } from "../stores/contracts.ts";
+import type { StoreChange, StoreEntry, StoreMessage } from "../stores/contracts.ts";
 import { Admission } from "./admission.ts";
+import { isOlder } from "./age-queue.ts";
 import { Departures, type DepartureTimes } from "./departures.ts";
 import type { Lease, LeaseKey, LeaseSnapshot, RefusedLease } from "./lease.ts";
 import { decodeEntry, isFolderKey } from "./lease-codec.ts";
@@ -140,13 +141,7 @@ export class PeerTable {
       // After a gap the store need not be the one that it was: a cluster may have been restored from a snapshot.
       if (this.#synced) this.#departures.suspectStore(nowMs);
       this.#replaceAll(message.entries, message.config, nowMs);
-    } else {
-      for (const change of message.changes) {
-        if (change.type === "put") this.#put(change.entry);
-        else if (change.type === "delete") this.#vanish(change.key, nowMs);
-        else this.#readConfig(change.value);
-      }
-    }
+    } else this.#applyChanges(message.changes, nowMs);
     this.#followAdmission();
     this.#departures.judge(this.#peers.size, nowMs);
     this.#logHolding();
@@ -249,10 +244,26 @@ export class PeerTable {
     this.#isHolding = heldCount > 0;
   }
 
+  #applyChanges(changes: readonly StoreChange[], nowMs: number): void {
+    const isLastPut = new Map(
+      changes.flatMap((change): [LeaseKey, boolean][] => {
+        if (change.type === "config") return [];
+        return change.type === "put" ? [[change.entry.key, true]] : [[change.key, false]];
+      }),
+    );
+    const stays = (key: LeaseKey): boolean => isLastPut.get(key) ?? true;
+    for (const change of changes) {
+      if (change.type === "put") this.#put(change.entry);
+      else if (change.type === "delete") this.#vanish(change.key, stays, nowMs);
+      else this.#readConfig(change.value);
+    }
+  }
+
   #replaceAll(entries: readonly StoreEntry[], config: string | null, nowMs: number): void {
     const present = new Set(entries.map((entry) => entry.key));
+    const stays = (key: LeaseKey): boolean => present.has(key);
     for (const key of [...this.#admission.keys(), ...this.#damaged.keys()]) {
-      if (!present.has(key)) this.#vanish(key, nowMs);
+      if (!stays(key)) this.#vanish(key, stays, nowMs);
     }
     this.#readConfig(config);
     // Where leases share something the later one has it, after a listing as after the changes that led to it.
@@ -278,10 +289,14 @@ export class PeerTable {
     const { key } = entry;
     if (isFolderKey(entry)) return;
     this.#departures.cancel(key);
-    if (this.#isKnown(entry)) return;
+    if (this.#isKnown(entry)) {
+      // The value was damaged meanwhile, and a restored store has the one from before.
+      this.#endDamage(key);
+      return;
+    }
     try {
       const lease = decodeEntry(entry);
-      this.#damaged.delete(key);
+      this.#endDamage(key);
       this.#admit(lease);
     } catch (error) {
       // The last good lease stays in force: a damaged value never removes a peer, whatever is wrong with it.
@@ -297,22 +312,26 @@ export class PeerTable {
     return known?.revision === revision && known.storeLeaseId === storeLeaseId;
   }
 
-  /** A new lease in the place of one that is on the way out is the news that the other was kept for. */
+  /**
+   * A new lease in the place of one that is on the way out is the news that the other was kept for, unless the new one is
+   * rejected in any case.
+   */
   #admit(lease: Lease): void {
-    while (!this.#departures.isEmpty) {
-      const obstacle = this.#admission.obstacleTo(lease);
-      if (obstacle === undefined || !this.#departures.has(obstacle.key)) break;
-      this.#departures.cancel(obstacle.key);
-      this.#remove(obstacle.key);
-    }
+    const obstacles = this.#departures.isEmpty ? [] : this.#admission.obstaclesTo(lease);
+    const isLeaving = ({ key }: Lease): boolean => this.#departures.has(key);
+    const isRejected = obstacles.some((other) => !isLeaving(other) && isOlder(other, lease));
+    if (!isRejected) for (const { key } of obstacles.filter(isLeaving)) this.#remove(key);
     this.#admission.put(lease);
   }
 
-  /** A lease that its host gave up, or whose subnet another lease waits for, goes at once; others may be put back. */
-  #vanish(key: LeaseKey, nowMs: number): void {
-    this.#damaged.delete(key);
+  /**
+   * A lease that its host gave up, or whose subnet another lease waits for, goes at once; others may be put back. A lease
+   * that does not stay, because the same message deletes it, waits for nothing.
+   */
+  #vanish(key: LeaseKey, stays: (waiter: LeaseKey) => boolean, nowMs: number): void {
+    this.#endDamage(key);
     const lease = this.#peers.get(key);
-    if (lease === undefined || lease.isLeaving || this.#admission.hasWaiters(key)) this.#remove(key);
+    if (lease === undefined || lease.isLeaving || this.#admission.hasWaiters(key, stays)) this.#remove(key);
     else this.#departures.add(key, nowMs);
   }
 
@@ -321,6 +340,10 @@ export class PeerTable {
     this.#departures.cancel(key);
     this.#admission.delete(key);
     this.#noteReason(key);
+  }
+
+  #endDamage(key: LeaseKey): void {
+    if (this.#damaged.delete(key)) this.#noteReason(key);
   }
 
   #judgeAll(): void {

@@ -52,6 +52,43 @@ describe("a peer that vanishes", () => {
     expect(keys()).toHaveLength(10);
   });
 
+  it.each([
+    ["in the subnet", entry("10.2.2.0-25", 99)],
+    ["with the address", entry("10.2.99.0-24", 2)],
+  ])("goes at once when a lease %s waits for it, unless that one vanishes with it", (_, given) => {
+    const waiter = { ...given, createRevision: 900n, revision: 900n };
+    const gone = ["10.2.2.0-24", waiter.key].map(
+      (key) => ({ type: "delete", key, revision: 1_001n }) as const,
+    );
+    const before = hosts(10).map(({ key }) => key);
+    const orders = [gone, gone.toReversed(), [{ type: "put", entry: waiter } as const, ...gone]];
+    for (const changes of orders) {
+      const { list, change, keys } = peerTableLab();
+      list([...hosts(10), waiter]);
+      change(changes, 1_000);
+      expect(keys()).toEqual([...before].sort());
+    }
+    const { list, change, keys } = peerTableLab();
+    list([...hosts(10), waiter]);
+    change([...gone, { type: "put", entry: waiter }], 1_000);
+    expect(keys()).toContain(waiter.key);
+    expect(keys()).not.toContain("10.2.2.0-24");
+  });
+
+  it.each([
+    ["of another backend", entry("10.2.2.0-25", 99, { value: value(99, { backendType: "host-gw" }) })],
+    ["without a usable address", entry("10.2.2.0-25", 99, { value: value(99, { ip: "127.0.0.1" }) })],
+    ["outside the network", entry("10.9.2.0-24", 2)],
+    ["with the address of another host", entry("10.2.2.0-25", 3)],
+  ])("does not give way to a lease that is rejected itself: %s", (_, given) => {
+    const { list, del, put, keys, reason } = peerTableLab();
+    list(hosts(10));
+    del("10.2.2.0-24", 5_000);
+    put({ ...given, createRevision: 900n, revision: 900n }, 5_001);
+    expect(reason(given.key)).toBeDefined();
+    expect(keys()).toContain("10.2.2.0-24");
+  });
+
   it("and is created again within the grace interrupts nothing", () => {
     const { list, del, put, table } = peerTableLab();
     list(hosts(10));
@@ -96,6 +133,18 @@ describe("a mass disappearance", () => {
     table.expire(1_200 + HOLD_DOWN_MS);
     expect(keys().length).toBeLessThan(5);
     expect(logger.lines.at(-1)?.message).toMatch(/are removed/);
+  });
+
+  it("is held down to the last peer, although leases that vanish as well waited for some", () => {
+    const { list, keys } = peerTableLab();
+    const waiter = entry("10.2.2.0-25", 99, { createRevision: 900n, revision: 900n });
+    list([...hosts(10), waiter]);
+    list([], 1_000);
+    expect(keys()).toEqual(
+      hosts(10)
+        .map(({ key }) => key)
+        .sort(),
+    );
   });
 
   it("is held down to the last peer, although the last ones are few", () => {

@@ -253,6 +253,20 @@ describe("a change", () => {
     expect(reason("10.2.2.0-24")).toMatch(/not JSON/);
   });
 
+  it("that cannot be decoded is reported no longer than it is in the store", () => {
+    const { list, put, del, table, reason } = peerTableLab();
+    list(hosts(3));
+    const damage = (): void => put(entry("10.2.2.0-24", 2, { value: "{", revision: 900n }));
+    damage();
+    list(hosts(3));
+    expect(reason("10.2.2.0-24")).toBeUndefined();
+    expect(table.rejectedCount).toBe(0);
+    damage();
+    del("10.2.2.0-24");
+    expect(table.peers.has("10.2.2.0-24")).toBe(true);
+    expect(table.rejectedCount).toBe(0);
+  });
+
   it.each(["PublicIP", "BackendType", "BackendData", "OtherBackends", "other"])(
     "nests without end in %s: it is refused, and nobody else suffers",
     (field) => {

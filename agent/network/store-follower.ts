@@ -90,9 +90,11 @@ export class StoreFollower {
   }
 
   async #expire(signal: AbortSignal): Promise<void> {
-    const { peers, clock, onChange } = this.#options;
+    const { peers, lease, clock, onChange } = this.#options;
     while (!signal.aborted) {
       await this.#untilExpiry.for(peers.nextDeadlineMs - clock.monotonicMs(), signal);
+      // While this host cannot write its lost lease again, the hosts of vanished peers may be as unable to.
+      peers.suspectStore(lease.troubleMs);
       if (peers.expire(clock.monotonicMs())) onChange();
     }
   }

@@ -10,7 +10,7 @@ import { InterfaceError } from "../../../../ipam/errors.ts";
 import type { StoreChange, StoreMessage } from "../../../../ipam/stores/contracts.ts";
 import { FakeClock, settle } from "../../../support/fake-clock.ts";
 import { entry, recordingLogger } from "../../../support/lease-fixture.ts";
-import { peerTableLab } from "../../../support/peer-table-lab.ts";
+import { HOLD_DOWN_MS, hosts, peerTableLab } from "../../../support/peer-table-lab.ts";
 
 const stops: AbortController[] = [];
 afterEach(() => {
@@ -33,6 +33,43 @@ const changes = (...list: StoreChange[]): StoreMessage => ({
   type: "changes",
   revision: 2000n,
   changes: list,
+});
+
+describe("peers that vanished", () => {
+  it("stay while our own lost lease cannot be written either, as in a store that accepts no writes", async () => {
+    const { table, keys } = peerTableLab();
+    const clock = new FakeClock();
+    let isLost = false;
+    const lease = {
+      observe: ({ type }: StoreMessage) => {
+        if (type === "changes") isLost = true;
+      },
+      get troubleMs() {
+        return isLost ? clock.monotonicMs() : Number.NEGATIVE_INFINITY;
+      },
+    };
+    const nothing = (): void => undefined;
+    const metrics = { noteMessage: nothing };
+    const follower = new StoreFollower({
+      ...{ clock, metrics, peers: table, lease, onChange: nothing, onConfig: nothing },
+    });
+    const peers = hosts(10);
+    const end = signal();
+    async function* messages(): AsyncGenerator<StoreMessage> {
+      yield { type: "list", revision: 1000n, entries: peers, config: config(1400) };
+      yield changes(...peers.map(({ key }): StoreChange => ({ type: "delete", key, revision: 2000n })));
+      await clock.sleep(Number.POSITIVE_INFINITY, end).catch(nothing);
+    }
+    void follower.run(messages(), end);
+    await settle();
+    expect(isLost).toBe(true);
+    expect(keys()).toHaveLength(10);
+    await clock.advance(10 * HOLD_DOWN_MS);
+    expect(keys()).toHaveLength(10);
+    isLost = false;
+    await clock.advance(HOLD_DOWN_MS);
+    expect(keys()).toHaveLength(0);
+  });
 });
 
 describe("a batch of messages", () => {

@@ -246,12 +246,19 @@ export class Prober {
   #probeInUse(watch: PathWatch, nowMs: number): void {
     const { id } = watch.target;
     const probe = watch.routine();
-    if (probe.kind === "tcp") this.#probeOnce(watch, probe);
     const { lateAfterMs } = watch;
+    if (probe.kind !== "full") this.#probeOnce(watch, probe);
+    // Until something has answered, an address inside may be none of the peer's.
+    if (probe.kind === "outer" && lateAfterMs === null) return;
     const lateMs = nowMs + (lateAfterMs ?? 0);
     const isSuspected = lateAfterMs !== null && this.#plan.suspect(id, lateMs);
-    const settled = isSuspected ? () => this.#plan.trust(id, lateMs) : undefined;
-    this.#probeOnce(watch, probe.kind === "tcp" ? { kind: "full" } : probe, settled);
+    // An examination that has begun goes on to its end.
+    const settled = isSuspected
+      ? () => {
+          if (!watch.isExamining) this.#plan.trust(id, lateMs);
+        }
+      : undefined;
+    this.#probeOnce(watch, { kind: "full" }, settled);
   }
 
   #probeOnce(watch: PathWatch, probe = watch.routine(), settled: () => void = () => undefined): void {

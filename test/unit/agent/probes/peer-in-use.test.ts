@@ -33,3 +33,18 @@ it("is probed every second, and examined no more often for long round trips", as
   expect(sent).toBeGreaterThanOrEqual(45);
   expect(sent).toBeLessThanOrEqual(75);
 });
+
+it("is looked after once a late answer has come in the middle of an examination", async () => {
+  network = new LossyNetwork(1);
+  network.silent = TARGET.outer;
+  network.use();
+  await network.pass(20);
+  network.delayMs = 450;
+  await network.pass(3);
+  network.delayMs = 0;
+  await network.pass(10);
+  expect(network.health.state).toBe("good");
+  network.percent = 100;
+  await network.pass(30);
+  expect(network.health.state).toBe("bad");
+});

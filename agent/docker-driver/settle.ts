@@ -15,6 +15,12 @@ import { DRIVER, hasSubnetsOf } from "./mirror-plan.ts";
 import { draftedPools, foreignPools, lanPools, requestOf } from "./network-request.ts";
 import { type DockerNetwork, draftOf, type PoolRecord } from "./records.ts";
 
+interface Published {
+  readonly network: NamedNetwork;
+  /** The engine asked for a subnet of a network that was removed since: its PoolIDs name that one. */
+  readonly isOfOtherPools: boolean;
+}
+
 export class Settlement {
   readonly #context: DriverContext;
   readonly #engineNetworks: EngineNetworks;
@@ -29,16 +35,23 @@ export class Settlement {
    * never become one is removed from the engine, with a notice. Rejects with an error that is retried.
    */
   async settle(engine: EngineNetwork, docker: DockerNetwork, signal: AbortSignal): Promise<void> {
-    let network: NamedNetwork;
+    const { state } = this.#context;
+    let published: Published;
     try {
-      network = await this.#publish(engine, docker, signal);
+      published = await this.#publish(engine, docker, signal);
     } catch (error) {
       if (!(error instanceof TulleError) || error.retryable) throw error;
       await this.#discard(engine, errorMessage(error));
       return;
     }
-    if (engine.ipamDriver === DRIVER && hasSubnetsOf(engine, network)) await this.#keep(docker, network);
-    else await this.#replace(engine, network);
+    const { network } = published;
+    const reason = reasonToReplace(engine, published);
+    const isThere = (): boolean => state.networks.has(docker.dockerId);
+    if (reason === null && isThere()) await this.#keep(docker, network);
+    // A comparison with an older view would take the network for removed.
+    await this.#untilInView(network, signal);
+    if (!isThere()) await this.#removeToo(network);
+    else if (reason !== null) await this.#replace(engine, network, reason);
   }
 
   /** Makes a network of addresses for another network driver, such as macvlan. */
@@ -62,12 +75,12 @@ export class Settlement {
     changes.notify();
   }
 
-  async #publish(engine: EngineNetwork, docker: DockerNetwork, signal: AbortSignal): Promise<NamedNetwork> {
+  async #publish(engine: EngineNetwork, docker: DockerNetwork, signal: AbortSignal): Promise<Published> {
     const { catalogue, state } = this.#context;
     const records = [...state.pools.values()].filter(({ dockerId }) => dockerId === docker.dockerId);
     const pools = this.#poolsOf(engine, docker, records);
     const request = requestOf(engine, docker, pools);
-    const { network } =
+    const { network, created } =
       records.length > 0
         ? await catalogue.publish(records.map(draftOf), request, signal)
         : await catalogue.create(request, signal);
@@ -76,7 +89,10 @@ export class Settlement {
         "TULLE_CONFLICT",
         `the name belongs to the addresses of a LAN; choose another, or remove it with "tulle network rm ${network.name}"`,
       );
-    return network;
+    const hasAllDrafts = entriesOf(docker.pools).every(([family]) =>
+      records.some((record) => record.family === family),
+    );
+    return { network, isOfOtherPools: created && !hasAllDrafts };
   }
 
   /** Of our IPAM driver: the drafts, and the subnets of a network that exists already. */
@@ -97,7 +113,6 @@ export class Settlement {
 
   async #keep(docker: DockerNetwork, network: NamedNetwork): Promise<void> {
     const { state, changes, logger } = this.#context;
-    if (!state.networks.has(docker.dockerId)) return;
     state.networks.set(docker.dockerId, { ...docker, network: network.id });
     for (const [poolId, pool] of state.pools)
       if (pool.dockerId === docker.dockerId) state.pools.set(poolId, { ...pool, network: network.id });
@@ -106,18 +121,19 @@ export class Settlement {
     logger.info("docker network published", { network: network.name, id: network.id, vni: network.vni });
   }
 
-  async #replace(engine: EngineNetwork, network: NamedNetwork): Promise<void> {
+  /** The user removed it before we could tell which network of the store it is. */
+  async #removeToo({ id }: NamedNetwork): Promise<void> {
+    const { state } = this.#context;
+    state.removals.add(id);
+    await state.saveNetworks();
+  }
+
+  async #replace(engine: EngineNetwork, network: NamedNetwork, reason: string): Promise<void> {
     const { logger, state } = this.#context;
     await this.#engineNetworks.delete(engine.dockerId);
     const isHere = [...state.networks.values()].some((docker) => docker.network === network.id);
     if (!isHere) await this.#engineNetworks.create(network);
-    logger.info("docker network replaced", {
-      network: network.name,
-      reason:
-        engine.ipamDriver === DRIVER
-          ? "another host created it first, with other subnets"
-          : `its IPAM driver is ${engine.ipamDriver}, not ${DRIVER}`,
-    });
+    logger.info("docker network replaced", { network: network.name, reason });
   }
 
   async #discard(engine: EngineNetwork, reason: string): Promise<void> {
@@ -128,6 +144,7 @@ export class Settlement {
   /** The view follows the store a moment later. */
   async #untilInView({ id }: NamedNetwork, signal: AbortSignal): Promise<void> {
     const { changes, feed } = this.#context;
+    if (feed.storeProblem !== null) return;
     await changes.until(() => feed.view.networks.get(id) ?? null, 5_000, signal);
   }
 
@@ -137,4 +154,11 @@ export class Settlement {
       entriesOf(publicAddresses).map(([, address]) => address),
     );
   }
+}
+
+/** Null for a network of the engine that fits. */
+function reasonToReplace(engine: EngineNetwork, { network, isOfOtherPools }: Published): string | null {
+  if (engine.ipamDriver !== DRIVER) return `its IPAM driver is ${engine.ipamDriver}, not ${DRIVER}`;
+  if (!hasSubnetsOf(engine, network)) return "another host created it first, with other subnets";
+  return isOfOtherPools ? "the network that had its subnet was being removed" : null;
 }

@@ -19,6 +19,7 @@ import type { AddressBook } from "../../ipam/named-networks/contracts.ts";
 import { StoreFeed } from "../../ipam/named-networks/feed.ts";
 import type { HostId, HostRecord, NamedNetwork, NetworkId } from "../../ipam/named-networks/named-network.ts";
 import { recordRestoration } from "../../ipam/named-networks/restorations.ts";
+import type { Records } from "../../ipam/stores/contracts.ts";
 import { MemoryHolder, openMemoryStore } from "../../ipam/stores/file/memory.ts";
 import { FakeEngine } from "./fake-engine.ts";
 import { testEnvironment } from "./stores/store-factory.ts";
@@ -146,7 +147,8 @@ export class DriverHost {
     const { records } = this.#lab.connection.network("/test");
     const clock = systemClock;
     const common = { records, clock, random: Math.random, logger, dateMs: Date.now, randomBytes };
-    const feed = new StoreFeed({ ...common, host: record, stateDir: this.folder });
+    const followed = this.#lab.delaying(records);
+    const feed = new StoreFeed({ ...common, records: followed, host: record, stateDir: this.folder });
     const catalogue = new StoreCatalogue({
       ...common,
       reserved: async () => [{ prefix: Prefix.parse("10.2.0.0/16"), title: "the overlay" }],
@@ -203,6 +205,8 @@ export class DriverLab {
   isStoreCut = false;
   /** How long a catalogue keeps its answers to itself, as on a slow network. */
   catalogueDelayMs = 0;
+  /** How much later than the store's answers its watches tell. */
+  watchDelayMs = 0;
 
   async addHost(): Promise<DriverHost> {
     const name = `host${this.hosts.length + 1}`;
@@ -223,6 +227,22 @@ export class DriverLab {
           const answer = await value.apply(target, args);
           await new Promise((resolve) => setTimeout(resolve, this.catalogueDelayMs));
           return answer;
+        };
+      },
+    });
+  }
+
+  delaying(records: Records): Records {
+    const pause = () => new Promise((resolve) => setTimeout(resolve, this.watchDelayMs));
+    return new Proxy(records, {
+      get: (target, property) => {
+        const value = Reflect.get(target, property);
+        if (property !== "watch") return typeof value === "function" ? value.bind(target) : value;
+        return async function* (...args: Parameters<Records["watch"]>) {
+          for await (const message of target.watch(...args)) {
+            await pause();
+            yield message;
+          }
         };
       },
     });

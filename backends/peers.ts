@@ -34,6 +34,15 @@ export function isOnLink({ uplinks }: HostFacts, address: Address): boolean {
   return prefixes.some((prefix) => prefix.contains(address));
 }
 
+/**
+ * Whether the route to the network does not lead to the subnet: while a network moves to another range, hosts of both
+ * ranges are in it. False for a family that the network does not have.
+ */
+export function isElsewhere(subnet: Prefix, { networks }: HostFacts): boolean {
+  const network = networks[subnet.family];
+  return network !== undefined && !network.contains(subnet);
+}
+
 /** The interfaces by which packets leave for other hosts. */
 export function interfacesOf({ uplinks }: HostFacts): readonly string[] {
   return [...new Set(Object.values(uplinks).map((uplink) => uplink.interface))];

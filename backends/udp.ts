@@ -33,7 +33,7 @@ import type {
 import { TunnelRunner } from "./datapath/tunnel-runner.ts";
 import { IPV6_MIN_MTU_BYTES, innerMtu } from "./mtu.ts";
 import { integerOption } from "./options.ts";
-import { addressProblem, deviceRoute, typeProblem } from "./peers.ts";
+import { addressProblem, deviceRoute, isElsewhere, typeProblem } from "./peers.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
 import type { SysctlObject } from "./state/kinds/sysctl.ts";
 
@@ -170,8 +170,9 @@ class UdpNetwork implements PreparedBackend {
   }
 
   /** The route for the network leads to the thread, which knows the peers. */
-  planPeer(): readonly KernelObject[] {
-    return [];
+  planPeer({ subnets }: Lease): readonly KernelObject[] {
+    const elsewhere = Object.values(subnets).filter((subnet) => isElsewhere(subnet, this.#host));
+    return elsewhere.map((subnet) => deviceRoute(subnet, DEVICE));
   }
 
   startRunner = (deps: RunnerDeps): BackendRunner => {

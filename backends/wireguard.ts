@@ -2,6 +2,7 @@
  * The WireGuard backend: an encrypted tunnel, one peer of a device for each host.
  *
  *   route       10.2.0.0/16 dev flannel-wg                          all of the network enters the device
+ *   route       10.9.54.0/24 dev flannel-wg                         a peer in another range, while the network moves
  *   peer        PUBLIC-KEY endpoint 192.168.1.243:51820 allowed-ips 10.2.54.0/24
  *
  * The device chooses the peer by the destination and drops what is for none (cryptokey routing), so nothing leaves in the
@@ -36,7 +37,7 @@ import type {
 } from "./backend.ts";
 import { innerMtu } from "./mtu.ts";
 import { integerOption, secretOption, wordOption } from "./options.ts";
-import { blackholeRoute, deviceRoute, typeProblem } from "./peers.ts";
+import { blackholeRoute, deviceRoute, isElsewhere, typeProblem } from "./peers.ts";
 import { encodeWireguardProbe } from "./state/devices/wireguard.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
@@ -273,6 +274,7 @@ class WireguardNetwork implements PreparedBackend {
 
   planPeer(lease: Lease): readonly KernelObject[] {
     const peers = new Map<string, WireguardPeerObject>();
+    const routes: KernelObject[] = [];
     for (const [family, device] of entriesOf(this.devices)) {
       const subnet = lease.subnets[family];
       const data = lease.attrs.backendData[family];
@@ -290,8 +292,9 @@ class WireguardNetwork implements PreparedBackend {
         keepaliveSeconds,
         allowedPrefixes: [...(known?.allowedPrefixes ?? []), subnet],
       });
+      if (isElsewhere(subnet, this.#host)) routes.push(deviceRoute(subnet, device), blackholeRoute(subnet));
     }
-    return [...peers.values()];
+    return [...peers.values(), ...routes];
   }
 
   pathTo(): PeerPath {

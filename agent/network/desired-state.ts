@@ -46,6 +46,8 @@ export class DesiredState {
   readonly #updates: PeerUpdates;
   readonly #planner: Planner;
   readonly #networkFirewall: NetworkFirewall;
+  /** Ranges beside those of the facts in which peers' subnets may lie. */
+  #newRanges: readonly Prefix[] = [];
 
   constructor(facts: DesiredStateOptions, parts: NetworkParts) {
     this.#facts = facts;
@@ -92,6 +94,7 @@ export class DesiredState {
     rejections.noteChanges(peers.takeChangedReasons());
     const update = this.#updates.take();
     if (update === null) return;
+    this.#followRanges();
     reconciler.setDesired(this.#planner.plan({ own: this.subnets, peers: update }));
     this.#networkFirewall.peersChanged(update.peers.keys());
     this.#followPeers();
@@ -136,13 +139,29 @@ export class DesiredState {
 
   /** The daemon's other networks changed their ranges. */
   isolationChanged(): void {
-    this.#parts.reconciler.setScope(scopeOf(this.#facts));
+    this.#setScope();
     void this.planFirewall();
   }
 
   /** Resolves after the pass of the firewall. Never rejects: the guard reports failures and retries. */
   async planFirewall(): Promise<void> {
     await this.#networkFirewall.plan();
+  }
+
+  /** Hosts that were restarted have subnets of the newest configuration's ranges, which this host has not followed yet. */
+  #followRanges(): void {
+    const { config } = this.#parts.peers;
+    const known = [...this.#facts.ranges, ...this.#newRanges].map(String);
+    const newest = Object.values(config?.families ?? {}).map(({ network }) => network);
+    const added = newest.filter((network) => !known.includes(String(network)));
+    if (added.length === 0) return;
+    this.#newRanges = [...this.#newRanges, ...added];
+    this.#setScope();
+  }
+
+  #setScope(): void {
+    const ranges = [...this.#facts.ranges, ...this.#newRanges];
+    this.#parts.reconciler.setScope(scopeOf({ ...this.#facts, ranges }));
   }
 
   #followPeers(): void {
@@ -154,7 +173,7 @@ export class DesiredState {
 
   #replan(): void {
     this.#planner.replan(this.attachment.backend);
-    this.#parts.reconciler.setScope(scopeOf(this.#facts));
+    this.#setScope();
     this.peersChanged();
     void this.planFirewall();
   }

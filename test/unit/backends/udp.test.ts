@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { isOverlayDevice, isRecordedDevice } from "../../../backends/registry.ts";
 import { describe as describeObject } from "../../../backends/state/kinds/registry.ts";
 import { udpBackend } from "../../../backends/udp.ts";
-import type { Family } from "../../../ipam/addresses/ip.ts";
+import { type Family, Prefix } from "../../../ipam/addresses/ip.ts";
 import type { JsonObject } from "../../../ipam/json.ts";
 import { udpLease } from "../../support/udp-lease.ts";
 import { ADDRESSES, hostFacts } from "../../support/vxlan-fixture.ts";
@@ -26,6 +26,16 @@ describe("the udp backend", () => {
       "route 10.2.0.0/16 dev flannel0 proto 116",
     ]);
     expect(backend.planPeer(udpLease(2), false)).toEqual([]);
+  });
+
+  it("routes to a peer outside the network's range, as while the network moves", () => {
+    const elsewhere = {
+      ...udpLease(2),
+      subnets: { 4: Prefix.parse("10.9.2.0/24"), 6: Prefix.parse("fd00:9::/64") },
+    };
+    expect(prepare().planPeer(elsewhere, false).map(describeObject)).toEqual([
+      "route 10.9.2.0/24 dev flannel0 proto 116",
+    ]);
   });
 
   it("publishes a lease without type and data, as flannel does", () => {

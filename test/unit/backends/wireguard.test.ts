@@ -100,6 +100,14 @@ describe("wireguard backend", () => {
     expect(JSON.stringify(backend.leaseData)).not.toContain(KEYS.privateKey);
   });
 
+  it("routes to a peer outside the network's range, as while the network moves, and never in the clear", async () => {
+    const elsewhere = { ...peer(), subnets: { 4: Prefix.parse("10.9.4.0/24") } };
+    expect(lines((await prepare()).planPeer(elsewhere, false)).slice(1)).toEqual([
+      "route 10.9.4.0/24 dev flannel-wg proto 116",
+      "route blackhole 10.9.4.0/24 proto 116 metric 4294967295",
+    ]);
+  });
+
   it("wants one peer for each lease, with what its options say", async () => {
     const [object] = (await prepare()).planPeer(peer(), false);
     expect(lines([object as KernelObject])).toEqual([

@@ -1,6 +1,6 @@
 /** What podman and netavark send, checked and typed. No I/O. */
 
-import type { PublishedPort } from "../../backends/attachment/rules/publish.ts";
+import type { PublishedPort } from "../../backends/attachment/rules/published-port.ts";
 import { Address } from "../../ipam/addresses/ip.ts";
 import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "../../ipam/json.ts";
 import { wrong } from "../config/wrong.ts";

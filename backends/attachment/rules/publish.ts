@@ -10,16 +10,8 @@ import { type Address, FAMILIES, type Family, Prefix } from "../../../ipam/addre
 import { ConfigError } from "../../../ipam/errors.ts";
 import { attempt } from "./engine.ts";
 import { applyRules, TABLE_FAMILIES } from "./nft.ts";
-
-export interface PublishedPort {
-  readonly protocol: "tcp" | "udp" | "sctp";
-  /** null means every address of the host but loopback; the unspecified address every one of its family. */
-  readonly hostAddress: Address | null;
-  /** The first of `count` ports in a row, each of which leads to its counterpart. */
-  readonly hostPort: number;
-  readonly containerPort: number;
-  readonly count: number;
-}
+import type { PublishedPort } from "./published-port.ts";
+import { forgetStaleFlows } from "./stale-flows.ts";
 
 /** An address of the container, with the length of its subnet. */
 export interface PublishedAddress {
@@ -47,6 +39,7 @@ export async function publishPorts(
     ...removalLines(attachmentPort),
     ...addresses.flatMap(({ address }) => tableLines(attachmentPort, address, ports)),
   ]);
+  for (const { address } of addresses) forgetStaleFlows(address.address, portsOf(address.address, ports));
 }
 
 /** Stops publishing; absent rules, or no nft, are a success. */
@@ -77,13 +70,18 @@ function removalLines(attachmentPort: string): readonly string[] {
   });
 }
 
+/** The ports that are published by the family of a container's address. */
+function portsOf({ family }: Address, ports: readonly PublishedPort[]): readonly PublishedPort[] {
+  return ports.filter(({ hostAddress }) => hostAddress === null || hostAddress.family === family);
+}
+
 function tableLines(
   attachmentPort: string,
   { address, length }: PublishedAddress["address"],
   ports: readonly PublishedPort[],
 ): readonly string[] {
   const { family } = address;
-  const own = ports.filter(({ hostAddress }) => hostAddress === null || hostAddress.family === family);
+  const own = portsOf(address, ports);
   if (own.length === 0) return [];
   const ip = TABLE_FAMILIES[family];
   const table = `${ip} ${tableOf(attachmentPort)}`;
@@ -109,7 +107,7 @@ function tableLines(
  */
 function forwardRules(ip: string, container: Address, port: PublishedPort): readonly string[] {
   const { protocol, hostAddress, hostPort, containerPort, count } = port;
-  const isEvery = hostAddress === null || hostAddress.value === 0n;
+  const isEvery = hostAddress === null || hostAddress.isUnspecified;
   const arrived = isEvery ? "" : `${ip} daddr ${hostAddress} `;
   const target = container.family === 6 ? `[${container}]` : container;
   return Array.from(

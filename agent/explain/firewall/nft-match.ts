@@ -3,6 +3,7 @@
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../../ipam/json.ts";
 import {
+  allOf,
   anyOf,
   isInterface,
   not,
@@ -33,13 +34,41 @@ export function testMatch({ op, left, right }: JsonObject, packet: Packet, setOf
 
 /** Whether a field of the packet is the value, in the range, or an element of the set. */
 export function testValue(left: JsonValue, right: JsonValue, packet: Packet, setOf: SetReader): Truth {
+  const parts = partsOf(left);
+  if (parts !== null) return isConcatenation(parts, right, packet, setOf);
   const field = readField(left, packet);
   return field === ABSENT ? false : isValue(field, right, setOf);
 }
 
+/** The fields of a concatenation, as in `ip daddr . tcp dport`; null for a single one. */
+function partsOf(left: JsonValue): readonly JsonValue[] | null {
+  return isJsonObject(left) && Array.isArray(left.concat) ? (left.concat as readonly JsonValue[]) : null;
+}
+
+function isConcatenation(
+  parts: readonly JsonValue[],
+  right: JsonValue,
+  packet: Packet,
+  setOf: SetReader,
+): Truth {
+  const isOne = (value: JsonValue): Truth => isConcatenation(parts, value, packet, setOf);
+  if (parts.some((part) => readField(part, packet) === ABSENT)) return false;
+  if (typeof right === "string" && right.startsWith("@")) {
+    const elements = setOf(right.slice(1));
+    return elements === null ? null : anyOf(elements.map(isOne));
+  }
+  if (!isJsonObject(right)) return null;
+  if (Array.isArray(right.set)) return anyOf((right.set as readonly JsonValue[]).map(isOne));
+  if (isJsonObject(right.elem)) return isOne(right.elem.val ?? null);
+  const values = partsOf(right);
+  if (values?.length !== parts.length) return null;
+  return allOf(parts.map((part, index) => testValue(part, values[index] ?? null, packet, setOf)));
+}
+
 /** A packet without the field matches neither the value nor its opposite. */
 function negated(left: JsonValue, truth: Truth, packet: Packet): Truth {
-  return readField(left, packet) === ABSENT ? false : not(truth);
+  const isAbsent = (partsOf(left) ?? [left]).some((part) => readField(part, packet) === ABSENT);
+  return isAbsent ? false : not(truth);
 }
 
 /** The packet has no such field: a port of ICMP, an IPv4 address of IPv6. */

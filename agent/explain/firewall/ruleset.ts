@@ -101,7 +101,8 @@ class Passage {
   #packet: Packet;
   #through: string[] = [];
   readonly #decisions: Decision[] = [];
-  readonly #doubtful: (Effects & { readonly text: string })[] = [];
+  readonly #doubtful: ({ -readonly [Name in keyof Effects]: Effects[Name] } & { readonly text: string })[] =
+    [];
   #by: string | null = null;
   #sourceTranslation: string | null = null;
   #unknownTranslation: string | null = null;
@@ -165,8 +166,15 @@ class Passage {
   }
 
   #doubt(table: FirewallTable, action: RuleAction, text: string, depth: number): void {
-    const effects = effectsOf(table, action, depth);
-    if (effects.mayAccept || effects.mayDrop) this.#doubtful.push({ text, ...effects });
+    const { mayAccept, mayDrop } = effectsOf(table, action, depth);
+    if (!mayAccept && !mayDrop) return;
+    // A verdict map is several rules with one text.
+    const known = this.#doubtful.find((one) => one.text === text);
+    if (known === undefined) this.#doubtful.push({ text, mayAccept, mayDrop });
+    else {
+      known.mayAccept ||= mayAccept;
+      known.mayDrop ||= mayDrop;
+    }
   }
 
   /** What a rule that matches does. */

@@ -286,6 +286,40 @@ describe("a ruleset of nft", () => {
     ).toBe("drop");
   });
 
+  it("looks up concatenations, as kube-proxy has them for each service", () => {
+    const key = { concat: [payload("ip", "daddr"), meta("l4proto"), payload("th", "dport")] };
+    const element = (...values: readonly unknown[]) => ({
+      elem: { val: { concat: values }, comment: "default/web" },
+    });
+    const services = {
+      map: {
+        ...{ family: "inet", table: "f", name: "services" },
+        elem: [
+          [element("10.96.0.1", "tcp", 443), { drop: null }],
+          [{ concat: ["10.2.3.7", "udp", 443] }, { drop: null }],
+          [{ concat: ["10.2.3.7", "tcp", 80] }, { drop: null }],
+        ],
+      },
+    };
+    const look = rule({ vmap: { key, data: "@services" } });
+    const outcome = (packet: Packet) => forward(packet, services, look);
+    expect(outcome(PACKET)).toMatchObject({ verdict: "accept", doubtful: [] });
+    expect(outcome({ ...PACKET, destination: Address.parse("10.96.0.1") }).verdict).toBe("drop");
+    const ping: Packet = { ...PACKET, protocol: "icmp", destinationPort: null };
+    expect(outcome(ping)).toMatchObject({ verdict: "accept", doubtful: [] });
+    const pairs = { set: [{ concat: [{ prefix: { addr: "10.2.0.0", len: 16 } }, { range: [400, 500] }] }] };
+    const pair = { concat: [payload("ip", "daddr"), payload("tcp", "dport")] };
+    expect(forward(PACKET, rule(match(pair, pairs), drop)).verdict).toBe("drop");
+    expect(forward(ping, rule(match(pair, pairs, "!="), drop)).verdict).toBe("accept");
+  });
+
+  it("names a map once that chooses by what is not known", () => {
+    const verdicts = { set: [0, 1, 2].map((one) => [one, { drop: null }]) };
+    const choice = { numgen: { mode: "random", mod: 3, offset: 0 } };
+    const { doubtful } = forward(PACKET, rule({ vmap: { key: choice, data: verdicts } }));
+    expect(doubtful).toEqual([{ text: "nft inet f, chain c: the text", isDecisive: true }]);
+  });
+
   it("knows a packet that is not tracked", () => {
     const untracked = rule(match({ ct: { key: "state" } }, "untracked"), drop);
     expect(forward(PACKET, untracked).verdict).toBe("accept");

@@ -11,12 +11,17 @@ export class AgentSigns {
   #count = 0;
   #lastMs = Number.NEGATIVE_INFINITY;
   #longestGapMs = 0;
+  /** The last gap, if it was longer than what was usual. */
+  #unusualGapMs = 0;
 
   /** A probe has arrived. */
   note(nowMs: number, turnMs: number): void {
-    // What a dead agent was silent for is not usual.
-    if (this.#count > 0 && !this.isQuiet(nowMs, turnMs))
-      this.#longestGapMs = Math.max(this.#longestGapMs, nowMs - this.#lastMs);
+    const gapMs = this.#count === 0 ? 0 : nowMs - this.#lastMs;
+    const isUnusual = this.isQuiet(nowMs, turnMs);
+    // What a dead agent was silent for is not usual. One that has started again probes more often: one of a low rate does not.
+    const usualMs = isUnusual ? Math.min(gapMs, this.#unusualGapMs) : gapMs;
+    this.#longestGapMs = Math.max(this.#longestGapMs, usualMs);
+    this.#unusualGapMs = isUnusual ? gapMs : 0;
     this.#count += 1;
     this.#lastMs = nowMs;
   }

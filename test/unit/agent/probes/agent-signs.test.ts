@@ -27,3 +27,10 @@ it("does not take the silence of a dead agent for usual", () => {
   signs.note(1_000_000, 5_000);
   expect(signs.isQuiet(1_061_000, 5_000)).toBe(true);
 });
+
+it("gets used to an agent of a lower rate than this host's", () => {
+  const signs = heardEvery(1_000, 10);
+  for (let nowMs = 120_000; nowMs < 500_000; nowMs += 110_000) signs.note(nowMs, 5_000);
+  expect(signs.isQuiet(450_000 + 109_000, 5_000)).toBe(false);
+  expect(signs.isQuiet(450_000 + 400_000, 5_000)).toBe(true);
+});

@@ -29,6 +29,7 @@ import type {
   NetworkId,
   Pool,
 } from "../../ipam/named-networks/named-network.ts";
+import { canPing } from "./can-ping.ts";
 import { createNetns, type TestNetns } from "./netns.ts";
 
 /** A view that tests change; unchanged parts stay the same values, as in the agent. */
@@ -311,7 +312,7 @@ function factsOf(n: number, addresses: PerFamily<Address>): SegmentFacts {
 /** True when a ping gets an answer within some seconds: a port opens a moment after both ends of the pair are up. */
 export async function reaches(from: TestContainer, to: Address | undefined): Promise<boolean> {
   for (let attempt = 0; attempt < 10; attempt++) {
-    if (canPing(from, to)) return true;
+    if (canPing(from.netns, to)) return true;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   return false;
@@ -336,14 +337,4 @@ export async function countLost(
   await closed;
   const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(output) ?? [];
   return Number(sent) - Number(received);
-}
-
-/** True when one ping gets an answer. */
-export function canPing(from: TestContainer, to: Address | undefined): boolean {
-  try {
-    from.netns.exec("ping", ["-c", "1", "-W", "0.4", String(to)]);
-    return true;
-  } catch {
-    return false;
-  }
 }

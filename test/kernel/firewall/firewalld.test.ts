@@ -14,6 +14,7 @@ import { NetnsHandle } from "../../../backends/netlink/netns.ts";
 import { Address } from "../../../ipam/addresses/ip.ts";
 import { systemClock } from "../../../ipam/clock.ts";
 import { silentLogger } from "../../../ipam/log.ts";
+import { canPing } from "../../support/can-ping.ts";
 import { type Daemon, startDaemon, untilReady } from "../../support/daemon.ts";
 import { FIREWALL_INPUT, tunnelInput } from "../../support/firewall-input.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
@@ -135,8 +136,4 @@ function connect(host: TestNetns, peer: TestNetns, name: string, inner: string, 
   peer.exec("ip", ["addr", "add", outer, "dev", "eth0"]);
   peer.exec("ip", ["link", "set", "eth0", "up"]);
   peer.exec("ip", ["route", "add", "default", "via", inner.replace(/\/.*/, "")]);
-}
-
-function canPing(from: TestNetns, to: string): boolean {
-  return spawnSync("nsenter", [`--net=${from.path}`, "ping", "-c", "1", "-W", "0.5", to]).status === 0;
 }

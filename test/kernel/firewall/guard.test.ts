@@ -6,6 +6,7 @@ import type { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { planFirewall } from "../../../backends/firewall/plan.ts";
 import type { FirewallInput } from "../../../backends/firewall/plan-input.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
+import { canPing } from "../../support/can-ping.ts";
 import { FIREWALL_INPUT, tunnelInput } from "../../support/firewall-input.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { type Guarded, guardOf } from "./guarded.ts";
@@ -177,15 +178,6 @@ function connect(host: TestNetns, peer: TestNetns, name: string, inner: string, 
   peer.exec("ip", ["addr", "add", outer, "dev", "eth0"]);
   peer.exec("ip", ["link", "set", "eth0", "up"]);
   peer.exec("ip", ["route", "add", "default", "via", inner.replace(/\/.*/, "")]);
-}
-
-function canPing(from: TestNetns, to: string): boolean {
-  try {
-    from.exec("ping", ["-c", "1", "-W", "0.3", to]);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** Pings 200 times a second while `body` runs and answers how many pings had no reply. */

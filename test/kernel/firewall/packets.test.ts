@@ -6,6 +6,7 @@ import { JointPlans } from "../../../backends/firewall/joint-plans.ts";
 import { planFirewall } from "../../../backends/firewall/plan.ts";
 import type { FirewallInput, TunnelInput } from "../../../backends/firewall/plan-input.ts";
 import { Address } from "../../../ipam/addresses/ip.ts";
+import { canPing } from "../../support/can-ping.ts";
 import { FIREWALL_INPUT, tunnelInput } from "../../support/firewall-input.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { type Guarded, guardOf } from "./guarded.ts";
@@ -225,9 +226,11 @@ for (const choice of ["iptables", "nft"] as const) {
       const fromHost = countIn(peer, `ip saddr ${HOST} icmp type echo-request`);
       await guard.update(null, planWith({}));
       expect(canPing(container, REMOTE)).toBe(true);
-      expect(fromContainer()).toBe(1);
+      const unchanged = fromContainer();
+      expect(unchanged).toBeGreaterThan(0);
       expect(canPing(container, PEER)).toBe(true);
-      expect(fromHost()).toBe(1);
+      expect(fromHost()).toBeGreaterThan(0);
+      expect(fromContainer()).toBe(unchanged);
       expect(tracked()).toBe(0);
       expect(untracked()).toBeGreaterThan(1);
     });
@@ -292,12 +295,3 @@ function countIn(netns: TestNetns, match: string): () => number {
 }
 
 let counters = 0;
-
-function canPing(from: TestNetns, to: string): boolean {
-  try {
-    from.exec("ping", ["-c", "1", "-W", "0.5", to]);
-    return true;
-  } catch {
-    return false;
-  }
-}

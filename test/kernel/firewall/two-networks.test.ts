@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { JointPlans } from "../../../backends/firewall/joint-plans.ts";
 import { DEFAULT_CONTAINER_INTERFACES, type FirewallInput } from "../../../backends/firewall/plan-input.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
+import { canPing } from "../../support/can-ping.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import { sendDatagram, vxlanPacket } from "./datagrams.ts";
 import { type Guarded, guardOf } from "./guarded.ts";
@@ -207,13 +208,4 @@ function received(host: TestNetns, vni: number): number {
     stats64: { rx: { packets: number } };
   }[];
   return link?.stats64.rx.packets ?? 0;
-}
-
-function canPing(from: TestNetns, to: string): boolean {
-  try {
-    from.exec("ping", ["-c", "1", "-W", "0.5", to]);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -6,9 +6,9 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { segmentDevices } from "../../../backends/segments/names.ts";
 import { Address } from "../../../ipam/addresses/ip.ts";
+import { canPing } from "../../support/can-ping.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 import {
-  canPing,
   countLost,
   createLan,
   hostId,
@@ -124,22 +124,22 @@ for (const firewall of ["nft", "iptables"] as const) {
       );
       red.netns.ip("route add default via 10.102.0.1", `neigh add 10.102.0.1 lladdr ${redMac} dev eth0`);
       const received = echoRequests(a);
-      expect(canPing(a, red.member.addresses[4])).toBe(false);
-      expect(canPing(red, a.member.addresses[4])).toBe(false);
-      expect(canPing(a, red.member.addresses[6])).toBe(false);
-      expect(canPing(a, Address.parse("10.99.0.1"))).toBe(false);
-      expect(canPing(a, Address.parse("10.99.0.2"))).toBe(false);
-      expect(canPing(a, Address.parse("10.2.1.2"))).toBe(false);
+      expect(canPing(a.netns, red.member.addresses[4])).toBe(false);
+      expect(canPing(red.netns, a.member.addresses[4])).toBe(false);
+      expect(canPing(a.netns, red.member.addresses[6])).toBe(false);
+      expect(canPing(a.netns, "10.99.0.1")).toBe(false);
+      expect(canPing(a.netns, "10.99.0.2")).toBe(false);
+      expect(canPing(a.netns, "10.2.1.2")).toBe(false);
       for (const from of [flat, host(1).netns])
         expect(() => from.exec("ping", ["-c", "1", "-W", "0.4", String(a.member.addresses[4])])).toThrow();
       expect(echoRequests(a)).toBe(received);
       expect(() => flat.exec("ping", ["-c", "1", "-W", "1", "10.99.0.1"])).not.toThrow();
-      expect(canPing(a, c.member.addresses[4])).toBe(true);
+      expect(canPing(a.netns, c.member.addresses[4])).toBe(true);
     });
 
     it("answers no ARP request for an address of the host", () => {
       a.netns.ip("route add 10.99.0.0/24 dev eth0");
-      expect(canPing(a, Address.parse("10.99.0.1"))).toBe(false);
+      expect(canPing(a.netns, "10.99.0.1")).toBe(false);
       expect(a.netns.exec("ip", ["neigh", "show", "10.99.0.1"])).not.toContain("lladdr");
     });
 
@@ -259,7 +259,7 @@ for (const firewall of ["nft", "iptables"] as const) {
       await expect
         .poll(() => host(1).guard.status().repairs, { timeout: 3000, interval: 5 })
         .toBeGreaterThan(repairs);
-      await expect.poll(() => canPing(a, b.member.addresses[4]), { timeout: 3000 }).toBe(true);
+      await expect.poll(() => canPing(a.netns, b.member.addresses[4]), { timeout: 3000 }).toBe(true);
       await expect
         .poll(() => host(1).sh("nft list table bridge tulle-ports 2>&1 | grep -c tp- ; true").trim(), {
           timeout: 3000,

@@ -194,9 +194,11 @@ export class StoreAddressBook implements AddressBook {
    * disk only: no host would delete their records.
    */
   async #leaveRemoved(signal: AbortSignal): Promise<void> {
+    // One that is created while the catalogue is read may not be in the answer.
+    const before = [...this.#networks];
     const known = await this.#knownNetworks(signal);
     if (known === null) return;
-    const removed = [...this.#networks].filter(([id]) => !known.has(id));
+    const removed = before.filter(([id]) => !known.has(id));
     this.#removed = new Set(removed.map(([id]) => id));
     await inParallel(removed, PARALLEL_NETWORKS, async ([id, addresses]) => {
       await addresses.leave(signal);

@@ -201,6 +201,29 @@ describe("a network that is removed", () => {
     await second.stop();
   });
 
+  it("is not one that was created while the catalogue was read", async () => {
+    const { records } = openStore();
+    await createdNetwork(records, "red", "10.9.7.0/24", signal);
+    let answer = (): void => undefined;
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const slow: Records = {
+      ...records,
+      read: async (name, until) => {
+        const entry = await records.read(name, until);
+        if (name === CATALOGUE_RECORD) await answered;
+        return entry;
+      },
+    };
+    const book = startBook({ records: slow, number: 1, stateDir: folders.make() });
+    const blue = await createdNetwork(records, "blue", "10.9.8.0/24", signal);
+    book.part.prepare(blue);
+    answer();
+    await expect.poll(async () => (await records.list(addressFolder(blue.id), signal)).length, SOON).toBe(4);
+    await book.stop();
+  });
+
   it("gets no record again for the address of a container that still runs", async () => {
     const { records } = openStore();
     const network = await createdNetwork(records, "blue", "10.9.8.0/24", signal);

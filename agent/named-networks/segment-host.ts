@@ -26,7 +26,7 @@ import { hasLeftovers, segmentScope } from "./segment-scope.ts";
 
 export interface SegmentHostOptions {
   readonly runtime: Pick<Runtime, "clock" | "random" | "logger" | "faults" | "port" | "netlink">;
-  readonly feed: Pick<NamedNetworksFeed, "view" | "onChange">;
+  readonly feed: Pick<NamedNetworksFeed, "view" | "onChange" | "storeProblem">;
   readonly facts: SegmentFacts;
   readonly settings: Pick<FirewallSettings, "openPort">;
   /** The host's firewall. */
@@ -53,6 +53,8 @@ export class SegmentHost {
   #segments: ReadonlyMap<NetworkId, PlannedSegment> = new Map();
   #planned: readonly SegmentDevices[] = [];
   #hasLeftovers = false;
+  /** False until the store was listed: devices of networks that the view does not have yet may be in use. */
+  #areNetworksKnown = false;
   #rules: FirewallInput | null = null;
   /** Resolves when the firewall has the newest rules. */
   #ruled: Promise<void> = Promise.resolve();
@@ -67,8 +69,8 @@ export class SegmentHost {
       clock,
       logger,
       random,
-      scope: segmentScope([], facts, port.links()),
-      onPass: guarded(faults, "the devices of named networks", () => this.#forgetLeftovers()),
+      scope: segmentScope([], facts, []),
+      onPass: guarded(faults, "the devices of named networks", () => this.#reviewLeftovers()),
     });
   }
 
@@ -156,7 +158,7 @@ export class SegmentHost {
     const { plan, segments } = this.#planner.plan(view, this.#facts);
     this.#segments = segments;
     const devices = [...segments.values()].map(({ network }) => segmentDevices(network.vni));
-    if (!isDeepStrictEqual(devices, this.#planned)) this.#setScope(devices);
+    if (!isDeepStrictEqual(devices, this.#planned) || this.#hasListedNow) this.#setScope(devices);
     if (plan.type === "whole" || plan.groups.size > 0) this.#reconciler.setDesired(plan);
     this.#planRules(view);
   }
@@ -176,15 +178,22 @@ export class SegmentHost {
   }
 
   #setScope(planned: readonly SegmentDevices[]): void {
+    const { feed, runtime } = this.#options;
     this.#planned = planned;
-    const scope = segmentScope(planned, this.#facts, this.#options.runtime.port.links());
+    this.#areNetworksKnown ||= feed.storeProblem === null;
+    const links = this.#areNetworksKnown ? runtime.port.links() : [];
+    const scope = segmentScope(planned, this.#facts, links);
     this.#hasLeftovers = hasLeftovers(scope, planned);
     this.#reconciler.setScope(scope);
   }
 
+  get #hasListedNow(): boolean {
+    return !this.#areNetworksKnown && this.#options.feed.storeProblem === null;
+  }
+
   /** A name that is free again may be another program's the next time. */
-  #forgetLeftovers(): void {
-    if (this.#hasLeftovers) this.#setScope(this.#planned);
+  #reviewLeftovers(): void {
+    if (this.#hasLeftovers || this.#hasListedNow) this.#setScope(this.#planned);
   }
 
   #isMade(devices: SegmentDevices): boolean {

@@ -35,6 +35,7 @@ import { createNetns, type TestNetns } from "./netns.ts";
 /** A view that tests change; unchanged parts stay the same values, as in the agent. */
 export class TestFeed {
   view: NamedNetworksView = { networks: new Map(), members: new Map(), hosts: new Map() };
+  storeProblem: string | null = null;
   readonly #listeners = new Set<(view: NamedNetworksView) => void>();
 
   onChange(listener: (view: NamedNetworksView) => void): () => void {

@@ -212,6 +212,27 @@ describeAsRoot("named networks over three hosts", () => {
     expect(host(1).shown(BLUE)).toBe(before);
   });
 
+  it("stay after a restart without the file of the view, and change nothing once the store is followed", async () => {
+    await host(1).run(BLUE, testMember(1, 10));
+    await settled();
+    const before = host(1).shown(BLUE);
+    const { networks, members } = feed.view;
+    await host(1).stop();
+    feed.storeProblem = "the store has not answered yet";
+    feed.set({ networks: new Map(), members: new Map() });
+    await host(1).restart();
+    await host(1).settled();
+    expect(host(1).shown(BLUE)).toBe(before);
+    feed.storeProblem = null;
+    feed.set({ networks, members });
+    await host(1).settled();
+    expect(host(1).shown(BLUE)).toBe(before);
+    expect(host(1).segments.reconciler.lastPass).toMatchObject({ applied: {}, failed: 0 });
+    feed.set({ members: new Map() });
+    await host(1).settled();
+    expect(host(1).sh("ip -o link show")).not.toMatch(/t[bv]-/);
+  });
+
   it("remove after a restart what a network without members left", async () => {
     const a = await host(1).run(BLUE, testMember(1, 10));
     await settled();

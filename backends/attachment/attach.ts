@@ -11,8 +11,9 @@ import type { Link } from "../netlink/link/link.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
 import { ensureBridge, ensureGateways, isPinned, pinHardwareAddress, settleBridge } from "./bridge.ts";
 import { configureContainer } from "./container.ts";
-import { deleteLink, findLink } from "./links.ts";
+import { deleteLink, findLink, findLinkByIndex } from "./links.ts";
 import { createPair, waitUntilOpen } from "./pair.ts";
+import { isPortName } from "./port-name.ts";
 import { type AttachmentSpec, type RuleSpec, usesRules } from "./spec.ts";
 import type { Undo } from "./undo.ts";
 import { ensureGatewayDevice, joinVlans } from "./vlan.ts";
@@ -80,12 +81,18 @@ function prepareBridge(host: NetlinkConnection, { bridge, port, container, mtuBy
   return link;
 }
 
+/** Where a container has, or had, its end of a pair. */
+export interface ContainerEnd {
+  readonly netns: NetnsHandle;
+  readonly name: string;
+}
+
 /** An attachment to remove: what is known of it. */
 export interface Detached {
   readonly network: string;
   readonly portName: string;
   /** Other programs' pairs have another name on the host; null when the namespace is gone. */
-  readonly container: { readonly netns: NetnsHandle; readonly name: string } | null;
+  readonly container: ContainerEnd | null;
   readonly addresses: readonly Address[];
   readonly rules: RuleSpec;
 }
@@ -93,7 +100,7 @@ export interface Detached {
 /** Removes devices and rules; what is absent is a success. Throws NetlinkError or FirewallError. */
 export async function detach({ network, portName, container, addresses, rules }: Detached): Promise<void> {
   await deleteDevice(portName);
-  if (container !== null) await deleteContainerDevice(container.netns, container.name);
+  if (container !== null && !isOfAnother(portName, container)) await deleteContainerDevice(container);
   if (!usesRules(rules)) return;
   const { unprotect } = await import("./rules/protection.ts");
   await unprotect({ network, port: portName, addresses, rules });
@@ -115,6 +122,23 @@ export function isAttached(host: NetlinkConnection, portName: string): boolean {
   return findLink(host, portName) !== null;
 }
 
+/**
+ * True when the interface belongs to another attachment than the one of `portName`: the path of a namespace may be that
+ * of a process whose number was used again, now in another container. Throws NetlinkError.
+ */
+export function isOfAnother(portName: string, { netns, name }: ContainerEnd): boolean {
+  const container = NetlinkConnection.open({ netns });
+  const host = NetlinkConnection.open();
+  try {
+    const end = findLink(container, name);
+    const port = end?.linkIndex ? findLinkByIndex(host, end.linkIndex) : null;
+    return port?.linkIndex === end?.index && port?.name !== portName && isPortName(port?.name ?? "");
+  } finally {
+    container.close();
+    host.close();
+  }
+}
+
 /** The host's end takes the container's end along. */
 async function deleteDevice(name: string): Promise<void> {
   const host = NetlinkConnection.open();
@@ -125,7 +149,7 @@ async function deleteDevice(name: string): Promise<void> {
   }
 }
 
-async function deleteContainerDevice(netns: NetnsHandle, name: string): Promise<void> {
+async function deleteContainerDevice({ netns, name }: ContainerEnd): Promise<void> {
   const container = NetlinkConnection.open({ netns });
   try {
     if (findLink(container, name)?.type === "veth") await deleteLink(container, name);

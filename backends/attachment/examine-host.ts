@@ -1,11 +1,11 @@
 /** The host's side of examine.ts: bridge, gateway and the near end of the pair. Reads only. */
 
 import type { NetlinkConnection } from "../netlink/connection.ts";
-import { decodeLink, encodeGetLink, type Link } from "../netlink/link/link.ts";
+import type { Link } from "../netlink/link/link.ts";
 import { allAddresses, isSame, ofDevice } from "./addresses.ts";
 import { type Expected, mtuDifference, unless } from "./expected.ts";
 import { isForwarding } from "./forwarding.ts";
-import { findLink, isErrno } from "./links.ts";
+import { findLink, findLinkByIndex } from "./links.ts";
 import { gatewayDeviceName } from "./spec.ts";
 
 /** The bridge and the gateway's addresses on it, or on its VLAN interface. */
@@ -42,7 +42,7 @@ export function portDifferences(
   link: Link,
   bridge: Link,
 ): readonly string[] {
-  const port = link.linkIndex === null ? null : findByIndex(host, link.linkIndex);
+  const port = link.linkIndex === null ? null : findLinkByIndex(host, link.linkIndex);
   if (port === null) return [`the host's end of ${link.name} is missing`];
   const { name, bridgePort } = port;
   return [
@@ -56,13 +56,4 @@ export function portDifferences(
     ...unless(!spec.isHairpin || bridgePort?.hairpin !== false, `${name} is not in hairpin mode`),
     ...unless(!spec.isIsolated || bridgePort?.isolated !== false, `${name} is not isolated`),
   ];
-}
-
-function findByIndex(host: NetlinkConnection, index: number): Link | null {
-  try {
-    return host.get(encodeGetLink({ index }), decodeLink);
-  } catch (error) {
-    if (isErrno(error, "ENODEV")) return null;
-    throw error;
-  }
 }

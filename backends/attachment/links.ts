@@ -14,6 +14,16 @@ export function findLink(connection: NetlinkConnection, name: string): Link | nu
   }
 }
 
+/** The device with this index, null when there is none. Throws NetlinkError. */
+export function findLinkByIndex(connection: NetlinkConnection, index: number): Link | null {
+  try {
+    return connection.get(encodeGetLink({ index }), decodeLink);
+  } catch (error) {
+    if (isErrno(error, "ENODEV")) return null;
+    throw error;
+  }
+}
+
 /** The device of this name. Throws NetlinkError. */
 export function getLink(connection: NetlinkConnection, name: string): Link {
   return connection.get(encodeGetLink({ name }), decodeLink);

@@ -7,3 +7,8 @@ import { shortDigest } from "./digest.ts";
 export function portName(network: string, { containerId, interfaceName }: Attachment): string {
   return `veth${shortDigest(`${network}\n${containerId}\n${interfaceName}`).slice(0, 11)}`;
 }
+
+/** True for a name that portName() gives. The plugin bridge has names of eight digits. */
+export function isPortName(name: string): boolean {
+  return /^veth[0-9a-f]{11}$/.test(name);
+}

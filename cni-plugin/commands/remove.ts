@@ -1,6 +1,6 @@
 /** Removes one attachment, however it was made. For DEL and GC. */
 
-import { detach, detachNetwork } from "../../backends/attachment/attach.ts";
+import { detach, detachNetwork, isOfAnother } from "../../backends/attachment/attach.ts";
 import { portName } from "../../backends/attachment/port-name.ts";
 import type { NetnsHandle } from "../../backends/netlink/netns.ts";
 import type { Reservation } from "../../ipam/containers/addresses.ts";
@@ -63,7 +63,9 @@ async function isRemovedByDelegate(
   { type, delegate }: RemovalPlan,
 ): Promise<boolean> {
   const { invokePlugin } = await import("../host/invoke.ts");
-  const netnsPath = netns === null ? "" : call.netnsPath;
+  const end = netns === null ? null : { netns, name: attachment.interfaceName };
+  const isGone = end === null || isOfAnother(portName(call.networkName, attachment), end);
+  const netnsPath = isGone ? "" : call.netnsPath;
   try {
     invokePlugin("DEL", type, delegate, { ...call, ...attachment, netnsPath });
     return true;

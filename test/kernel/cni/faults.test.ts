@@ -1,7 +1,7 @@
 /** What goes wrong around the plugin: killed calls, lost parts, changed configurations, many calls at once. */
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
@@ -200,6 +200,27 @@ describeAsRoot("tulle-cni in trouble", () => {
       expect(host.call("DEL", { container, environment }).json).toMatchObject({ code: 8 });
       expect(host.leftovers()).toEqual([]);
       del(container, {}, { CNI_NETNS: undefined });
+    });
+
+    it.each([
+      ["while its own exists", {}],
+      ["after its own vanished, with the plugin bridge", { ipMasq: true }],
+    ])("with the path of another container's namespace, %s: leaves that container alone", (_, delegate) => {
+      const asked = join(host.dir, "asked");
+      const bridge = join(host.pluginDir, "bridge");
+      writeFileSync(bridge, `#!/bin/sh\necho "$CNI_COMMAND $CNI_NETNS" >>${asked}\n`, { mode: 0o755 });
+      const [container, other] = [host.addContainer(), host.addContainer()];
+      const config = { delegate: { isDefaultGateway: true, ...delegate } };
+      add(container, config);
+      const [port] = host.leftovers();
+      const prevResult = add(other, config);
+      if ("ipMasq" in delegate) host.netns.ip(`link delete ${port}`);
+      const call = { container, config, environment: { CNI_NETNS: other.netns.path } };
+      expect(host.call("DEL", call)).toMatchObject({ exitCode: 0, stdout: "" });
+      expect(host.states()).toEqual([`cbr0:${other.id}:eth0`]);
+      const check = host.call("CHECK", { container: other, config: { ...config, prevResult } });
+      expect(check, check.stdout).toMatchObject({ exitCode: 0, stdout: "" });
+      expect(existsSync(asked) ? readFileSync(asked, "utf8") : "").not.toContain(other.netns.path);
     });
 
     it("with a prevResult that makes no sense", () => {

@@ -50,7 +50,7 @@ export async function runSuite(projects, reportFolder, node = THIS_NODE, { files
   return conclude(title, { status, output, seconds }, file, again);
 }
 
-/** Prints how a suite went, and answers its tally; `again` runs those of its files that failed once more. */
+/** Prints how a suite went, and answers its tally with the files that failed; `again` runs some of its files once more. */
 function conclude(title, { status, output, seconds }, reportFile, again) {
   const tally = readTally(reportFile);
   const failedFiles = readFailedFiles(reportFile);
@@ -58,7 +58,7 @@ function conclude(title, { status, output, seconds }, reportFile, again) {
   if (status !== 0 && tally.failed === 0) tally.failed = 1;
   report(title, `${tally.passed} passed, ${tally.failed} failed, ${tally.skipped} skipped`, seconds);
   if (tally.failed > 0) console.log(output);
-  return { ...tally, title, again: failedFiles.length === 0 ? null : () => again(failedFiles) };
+  return { ...tally, title, failedFiles, failures: readFailures(reportFile), again };
 }
 
 /**
@@ -107,6 +107,15 @@ function readTally(file) {
     }
   }
   return tally;
+}
+
+/** Each failed test by its file and name. */
+function readFailures(file) {
+  return (readJson(file)?.testResults ?? []).flatMap(({ name, assertionResults }) =>
+    assertionResults
+      .filter(({ status }) => status === "failed")
+      .map(({ fullName }) => `${path.relative(process.cwd(), name)}: ${fullName}`),
+  );
 }
 
 /** The files with a failed test, or that failed as a whole. */

@@ -119,10 +119,12 @@ for (const kind of [etcd, consul]) {
 
     /** The servers' namespaces, the leader's first. */
     async function byRank() {
-      const leader = await expect
-        .poll(() => cluster.leader().catch(() => -1), WAIT)
-        .toBeGreaterThanOrEqual(0)
-        .then(() => cluster.leader());
+      let leader = -1;
+      const look = async (): Promise<number> => {
+        leader = await cluster.leader().catch(() => -1);
+        return leader;
+      };
+      await expect.poll(look, WAIT).toBeGreaterThanOrEqual(0);
       return [...servers.slice(leader), ...servers.slice(0, leader)].map(({ netns }) => netns);
     }
 

@@ -3,13 +3,15 @@
  * the same reservations, made by the same calls.
  *
  * podman may be killed between netavark's calls and never asks again for what it does not remember. So each setup first
- * removes the attachments whose device on the host is gone; the lock keeps it from one that another process is making.
+ * removes the attachments whose device on the host is gone, and what its own container had before, whatever its former
+ * namespace still holds. The lock keeps it from an attachment that another process is making.
  */
 
 import { portName } from "../../backends/attachment/port-name.ts";
 import { publishPorts, unpublishPorts } from "../../backends/attachment/rules/publish.ts";
 import { entriesOf } from "../../ipam/addresses/ip.ts";
 import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
+import type { Attachment } from "../../ipam/containers/attachment.ts";
 import { makeFolder } from "../../ipam/files/folder.ts";
 import type { JsonObject, JsonValue } from "../../ipam/json.ts";
 import { add } from "../commands/add.ts";
@@ -157,7 +159,7 @@ async function locked<T>(call: Call, work: () => Promise<T>): Promise<T> {
 async function removeStale(call: Call): Promise<void> {
   const states = statesOf(call);
   for (const attachment of states.list()) {
-    if (hasPort(call.networkName, attachment)) continue;
+    if (!isSame(attachment, call) && hasPort(call.networkName, attachment)) continue;
     try {
       const stale = { ...call, ...attachment, netnsPath: "" };
       await unpublishPorts(portOf(stale));
@@ -166,6 +168,10 @@ async function removeStale(call: Call): Promise<void> {
       call.warn(`${attachment.containerId} is gone and cannot be removed: ${toCniError(error).message}`);
     }
   }
+}
+
+function isSame(left: Attachment, right: Attachment): boolean {
+  return left.containerId === right.containerId && left.interfaceName === right.interfaceName;
 }
 
 function portOf(call: Call): string {

@@ -2,24 +2,30 @@
  * Policies of firewalld, where it runs: it rejects in a chain of its own, and only its own rules override that.
  *
  * Two policies for all networks, before the administrator's zones: `tulle` accepts what the networks forward,
- * `tulle-tunnel` opens the tunnels' ports. They are permanent, because firewalld supports no other policies; a new one
- * costs one reload. Zones stay as they are. Works through firewall-cmd(1) and, to detect changes at low cost, nft.
+ * `tulle-tunnel` opens the tunnels' ports. A zone, `tulle-bridges`, has the bridges that only switch frames: no policy
+ * matches interfaces. All are permanent, because firewalld supports no other policies; a new one costs one reload.
+ * Other zones stay as they are. Works through firewall-cmd(1) and, to detect changes at low cost, nft.
  */
 
 import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";
 import type { CommandRunner } from "./command.ts";
 import type { Drift, RemoveOptions } from "./engine.ts";
 import { Listings } from "./listings.ts";
-import { type FirewallPlans, IP_PROTOCOL, type PrefixMatch, type Rule } from "./rules.ts";
+import { type FirewallPlans, IP_PROTOCOL, type Matches, type PrefixMatch, type Rule } from "./rules.ts";
 
-/** What a policy applies to and accepts, in firewall-cmd's syntax. */
-interface Policy {
+/** A policy or a zone, what it applies to and what it accepts, in firewall-cmd's syntax. */
+interface Part {
+  readonly kind: "policy" | "zone";
   readonly name: string;
-  /** Symbolic zones: HOST is the host itself, ANY everything else (firewalld.policy(5)). */
-  readonly egress: "ANY" | "HOST";
-  /** Options that add its rules, such as `--add-port=8472/udp`; a policy without any is not wanted. */
+  /** Options that say what a policy applies to. */
+  readonly scope: readonly string[];
+  /** Options that add its rules, such as `--add-port=8472/udp`; a part without any is not wanted. */
   readonly rules: readonly string[];
 }
+
+/** Symbolic zones: HOST is the host itself, ANY everything else (firewalld.policy(5)). */
+const TO_ANY = ["--add-ingress-zone=ANY", "--add-egress-zone=ANY"];
+const TO_HOST = ["--add-ingress-zone=ANY", "--add-egress-zone=HOST"];
 
 const RICH_FAMILY = { 4: "ipv4", 6: "ipv6" } as const satisfies Record<Family, string>;
 
@@ -36,31 +42,30 @@ export class Firewalld {
     this.#listings = listings;
   }
 
-  /** Makes firewalld's policies equal to the plans and returns what differed; nothing where it does not run. */
+  /** Makes firewalld's policies and our zone equal to the plans and returns what differed; nothing where it does not run. */
   async reconcile(plans: FirewallPlans, signal?: AbortSignal): Promise<readonly Drift[]> {
-    const policies = policiesFor(plans);
-    const wanted = JSON.stringify(policies);
+    const parts = partsFor(plans);
+    const wanted = JSON.stringify(parts);
     const shown = await this.#shownRules(signal);
     if (shown === null) return [];
     if (this.#verified?.wanted === wanted && this.#verified.shown === shown) return [];
     if (!(await this.#isRunning(signal))) return [];
-    const wrong = await this.#wrongPolicies(policies, signal);
-    for (const policy of wrong) await this.#replace(policy, signal);
+    const wrong = await this.#wrongParts(parts, signal);
+    for (const part of wrong) await this.#replace(part, signal);
     if (wrong.length > 0) await this.#command(["--reload"], signal);
     this.#listings.forget(TABLE);
     this.#verified = { wanted, shown: (await this.#shownRules(signal)) ?? "" };
-    return wrong.map(({ name }) => `firewalld: policy ${name} differs`);
+    return wrong.map(driftOf);
   }
 
-  /** Removes our policies and returns which existed; `isDryRun` only returns. */
+  /** Removes our policies and our zone and returns which existed; `isDryRun` only returns. */
   async remove({ isDryRun = false, signal }: RemoveOptions = {}): Promise<readonly string[]> {
     if (!(await this.#isRunning(signal))) return [];
     if (!isDryRun) return this.reconcile(NO_PLANS, signal);
-    const wrong = await this.#wrongPolicies(policiesFor(NO_PLANS), signal);
-    return wrong.map(({ name }) => `firewalld: policy ${name} differs`);
+    return (await this.#wrongParts(partsFor(NO_PLANS), signal)).map(driftOf);
   }
 
-  /** Our policies' chains as nft lists them; null where firewalld has no table. */
+  /** The chains of our policies and our zone as nft lists them; null where firewalld has no table. */
   async #shownRules(signal?: AbortSignal): Promise<string | null> {
     const shown = { nft: (table: string) => table === TABLE };
     if (!this.#listings.mayShow(shown)) return null;
@@ -79,42 +84,43 @@ export class Firewalld {
     return (await this.#runner.runIfInstalled("firewall-cmd", ["--state"], { signal }))?.exitCode === 0;
   }
 
-  async #wrongPolicies(policies: readonly Policy[], signal?: AbortSignal): Promise<readonly Policy[]> {
-    const wrong: Policy[] = [];
-    for (const policy of policies) {
-      if ((await this.#rulesOf(policy.name, signal)).join() !== [...policy.rules].sort().join())
-        wrong.push(policy);
+  async #wrongParts(parts: readonly Part[], signal?: AbortSignal): Promise<readonly Part[]> {
+    const wrong: Part[] = [];
+    for (const part of parts) {
+      if ((await this.#rulesOf(part, signal)).join() !== [...part.rules].sort().join()) wrong.push(part);
     }
     return wrong;
   }
 
-  /** The options that would create the policy as it is; empty when it does not exist. */
-  async #rulesOf(name: string, signal?: AbortSignal): Promise<readonly string[]> {
+  /** The options that would create the part as it is; empty when it does not exist. */
+  async #rulesOf({ kind, name }: Part, signal?: AbortSignal): Promise<readonly string[]> {
     const listing = async (what: string): Promise<readonly string[]> => {
-      const { exitCode, stdout } = await this.#runner.run("firewall-cmd", [`--policy=${name}`, what], {
+      const { exitCode, stdout } = await this.#runner.run("firewall-cmd", [`--${kind}=${name}`, what], {
         signal,
       });
       return exitCode === 0 ? stdout.split("\n").filter(Boolean) : [];
     };
+    const words = async (what: string, option: string): Promise<readonly string[]> =>
+      (await listing(what)).flatMap((line) => line.split(" ")).map((word) => `${option}=${word}`);
+    if (kind === "zone") {
+      const interfaces = await words("--list-interfaces", "--add-interface");
+      const isForwarding = interfaces.length > 0 && (await listing("--query-forward")).length > 0;
+      return [...(isForwarding ? [FORWARD] : []), ...interfaces].sort();
+    }
     const rich = (await listing("--list-rich-rules")).map((rule) => `--add-rich-rule=${rule}`);
-    const words = async (what: string): Promise<readonly string[]> =>
-      (await listing(what)).flatMap((line) => line.split(" "));
-    const ports = (await words("--list-ports")).map((port) => `--add-port=${port}`);
-    const protocols = (await words("--list-protocols")).map((protocol) => `--add-protocol=${protocol}`);
+    const ports = await words("--list-ports", "--add-port");
+    const protocols = await words("--list-protocols", "--add-protocol");
     return [...rich, ...ports, ...protocols].sort();
   }
 
-  async #replace({ name, egress, rules }: Policy, signal?: AbortSignal): Promise<void> {
-    // Fails when the policy does not exist, which is as good.
-    await this.#runner.run("firewall-cmd", ["--permanent", `--delete-policy=${name}`], { signal });
+  async #replace({ kind, name, scope, rules }: Part, signal?: AbortSignal): Promise<void> {
+    // Fails when it does not exist, which is as good.
+    await this.#runner.run("firewall-cmd", ["--permanent", `--delete-${kind}=${name}`], { signal });
     if (rules.length === 0) return;
-    await this.#command(["--permanent", `--new-policy=${name}`], signal);
+    await this.#command(["--permanent", `--new-${kind}=${name}`], signal);
     // One kind of option in each call.
-    const protocols = rules.filter((option) => option.startsWith("--add-protocol="));
-    const others = rules.filter((option) => !protocols.includes(option));
-    const zones = [["--add-ingress-zone=ANY"], [`--add-egress-zone=${egress}`]];
-    for (const options of [...zones, others, protocols].filter(({ length }) => length > 0)) {
-      await this.#command(["--permanent", `--policy=${name}`, ...options], signal);
+    for (const options of [...scope.map((each) => [each]), ...byKind(rules)]) {
+      await this.#command(["--permanent", `--${kind}=${name}`, ...options], signal);
     }
   }
 
@@ -125,32 +131,67 @@ export class Firewalld {
 
 const NO_PLANS: FirewallPlans = new Map();
 
+/** Lets packets pass between the interfaces of a zone. */
+const FORWARD = "--add-forward";
+
+function driftOf({ kind, name }: Part): Drift {
+  return `firewalld: ${kind} ${name} differs`;
+}
+
+function byKind(options: readonly string[]): readonly (readonly string[])[] {
+  const kinds = [...new Set(options.map(kindOf))];
+  return kinds.map((kind) => options.filter((option) => kindOf(option) === kind));
+}
+
+function kindOf(option: string): string {
+  return option.replace(/=.*/s, "");
+}
+
 /** What firewalld must hold. What our own chains drop needs no rule here. */
-function policiesFor(plans: FirewallPlans): readonly Policy[] {
+function partsFor(plans: FirewallPlans): readonly Part[] {
   const families = [...plans.values()].flatMap(({ rules }) => [...entriesOf(rules)]);
+  const accepts = families.flatMap(([family, { chains }]) =>
+    (chains.forward ?? []).flatMap(({ action, matches }) =>
+      action.do === "accept" ? [{ family, matches }] : [],
+    ),
+  );
+  const bridges = new Set(accepts.flatMap(({ matches }) => bridgesIn(matches)));
   return [
     {
+      kind: "policy",
       name: "tulle",
-      egress: "ANY",
-      rules: families.flatMap(([family, { chains }]) =>
-        (chains.forward ?? []).filter(({ action }) => action.do === "accept").map(richRule(family)),
-      ),
+      scope: TO_ANY,
+      rules: [...new Set(accepts.flatMap(({ family, matches }) => richRules(family, matches)))],
     },
     {
+      kind: "policy",
       name: "tulle-tunnel",
-      egress: "HOST",
+      scope: TO_HOST,
       rules: [...new Set(families.flatMap(([, { chains }]) => (chains.input ?? []).flatMap(packetOptions)))],
+    },
+    {
+      kind: "zone",
+      name: "tulle-bridges",
+      scope: [],
+      rules: bridges.size === 0 ? [] : [FORWARD, ...[...bridges].map((name) => `--add-interface=${name}`)],
     },
   ];
 }
 
-function richRule(family: Family): (rule: Rule) => string {
-  return ({ matches }) => {
-    const side = (name: string, match: PrefixMatch | undefined): string[] =>
-      match === undefined ? [] : [`${name} address="${match.prefix}"`];
-    const words = [...side("source", matches.source), ...side("destination", matches.destination)];
-    return `--add-rich-rule=rule family="${RICH_FAMILY[family]}" ${words.join(" ")} accept`;
-  };
+/** firewalld takes no rule that accepts whatever comes. */
+function richRules(family: Family, { source, destination }: Matches): string[] {
+  const side = (name: string, match: PrefixMatch | undefined): string[] =>
+    match === undefined ? [] : [`${name} address="${match.prefix}"`];
+  const words = [...side("source", source), ...side("destination", destination)];
+  return words.length === 0
+    ? []
+    : [`--add-rich-rule=rule family="${RICH_FAMILY[family]}" ${words.join(" ")} accept`];
+}
+
+/** The bridges that a rule for switched frames is about. */
+function bridgesIn({ inputInterface, outputInterface }: Matches): string[] {
+  if (inputInterface === undefined || inputInterface !== outputInterface) return [];
+  return [inputInterface.replace(/\*$/, "+")];
 }
 
 function packetOptions({ matches: { udpPort, protocol } }: Rule): string[] {

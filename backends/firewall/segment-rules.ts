@@ -22,13 +22,13 @@ export function switchedAccepts({ segments }: FirewallInput, family: Family): Ru
 }
 
 /** What arrives for a container there has been judged in container-in. */
-function outsideAccepts(bridge: { readonly name: string } | null): Rule[] {
+function outsideAccepts(bridge: { readonly name: string; readonly subnet: Prefix } | null): Rule[] {
   if (bridge === null) return [];
-  const { name } = bridge;
+  const { name, subnet } = bridge;
   return [
     rule({ inputInterface: name, outputInterface: name }, DROP),
-    rule({ inputInterface: name }, ACCEPT),
-    rule({ outputInterface: name }, ACCEPT),
+    rule({ source: inside(subnet), inputInterface: name }, ACCEPT),
+    rule({ destination: inside(subnet), outputInterface: name }, ACCEPT),
   ];
 }
 

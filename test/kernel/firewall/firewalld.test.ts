@@ -9,10 +9,13 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FirewallGuard } from "../../../backends/firewall/guard.ts";
 import { planFirewall } from "../../../backends/firewall/plan.ts";
 import type { FirewallInput } from "../../../backends/firewall/plan-input.ts";
+import { EMPTY_PLAN } from "../../../backends/firewall/rules.ts";
 import { Toolset } from "../../../backends/firewall/toolset.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
+import { BRIDGE_PREFIX } from "../../../backends/segments/names.ts";
 import { Address } from "../../../ipam/addresses/ip.ts";
 import { systemClock } from "../../../ipam/clock.ts";
+import { OUTSIDE, outsideGateway } from "../../../ipam/containers/outside.ts";
 import { silentLogger } from "../../../ipam/log.ts";
 import { canPing } from "../../support/can-ping.ts";
 import { type Daemon, startDaemon, untilReady } from "../../support/daemon.ts";
@@ -28,6 +31,22 @@ const INPUT: FirewallInput = {
   containerInterfaces: [],
 };
 const PLAN = planFirewall(INPUT);
+/** As of a host with containers on named networks, which reach the outside by a bridge of their own. */
+const SEGMENTS_PLAN = planFirewall({
+  ...INPUT,
+  networks: {},
+  containers: {},
+  subnets: {},
+  entrances: {},
+  tunnels: {},
+  segments: {
+    prefix: BRIDGE_PREFIX,
+    bridges: ["tb-1000"],
+    families: [4],
+    ports: [],
+    outside: { name: OUTSIDE.name, subnets: { 4: OUTSIDE.subnets[4] } },
+  },
+});
 
 const isInstalled = ["firewalld", "dbus-daemon"].every(
   (program) => spawnSync("which", [program]).status === 0,
@@ -120,11 +139,52 @@ describeWithFirewalld("the firewall beside firewalld", () => {
     expect(firewallCmd("--policy=tulle", "--list-rich-rules").split("\n")).toHaveLength(2);
   });
 
+  it("lets frames of named networks pass, and what their containers exchange with the outside", async () => {
+    const [one, other] = [createNetns("fwdone"), createNetns("fwdother")];
+    const gateway = outsideGateway(4);
+    host.ip(
+      "link add tb-1000 up type bridge",
+      `link add ${OUTSIDE.name} up type bridge`,
+      `addr add ${gateway}/20 dev ${OUTSIDE.name}`,
+      `link add port1 up master tb-1000 type veth peer name eth0 netns ${one.name}`,
+      `link add port2 up master tb-1000 type veth peer name eth0 netns ${other.name}`,
+      `link add port3 up master ${OUTSIDE.name} type veth peer name eth1 netns ${one.name}`,
+    );
+    one.ip("link set eth0 up", "addr add 10.9.0.1/24 dev eth0");
+    one.ip(
+      "link set eth1 up",
+      `addr add ${gateway.plus(1n)}/20 dev eth1`,
+      `route add default via ${gateway}`,
+    );
+    other.ip("link set eth0 up", "addr add 10.9.0.2/24 dev eth0");
+    host.exec("sysctl", ["-qw", "net.bridge.bridge-nf-call-iptables=1"]);
+    right.ip("addr add 192.0.2.1/32 dev eth0");
+    host.ip("route add 192.0.2.1/32 via 10.2.55.2");
+    const pings = (): boolean[] => [canPing(one, "10.9.0.2"), canPing(one, "192.0.2.1")];
+    expect(pings()).toEqual([false, false]);
+    await guard.update("namednets", SEGMENTS_PLAN);
+    expect(guard.status()).toMatchObject({ isInSync: true, lastError: null });
+    expect(pings()).toEqual([true, true]);
+    const { repairs } = guard.status();
+    firewallCmd("--reload");
+    firewallCmd("--zone=tulle-bridges", "--remove-interface=tb-+");
+    await expect.poll(() => guard.status().repairs, { timeout: 20_000 }).toBeGreaterThan(repairs);
+    expect(guard.status().lastRepair?.found).toEqual(["firewalld: zone tulle-bridges differs"]);
+    expect(pings()).toEqual([true, true]);
+    for (const netns of [one, other]) netns.dispose();
+  });
+
+  it("needs no other network for that", async () => {
+    await guard.update(null, EMPTY_PLAN);
+    expect(guard.status()).toMatchObject({ isInSync: true, lastError: null });
+  });
+
   it("removes its policies and leaves the zones", async () => {
     await guard.stop();
     const tools = new Toolset({ choice: "nft", log: silentLogger, commandPrefix: prefix() });
     expect(await tools.remove()).toContain("firewalld: policy tulle differs");
     expect(firewallCmd("--get-policies")).not.toContain("tulle");
+    expect(firewallCmd("--get-zones")).not.toContain("tulle");
     expect(firewallCmd("--zone=external", "--list-interfaces")).toBe("out");
   });
 });

@@ -86,13 +86,17 @@ it("lets podman's containers out, and neither other hosts nor neighbours in, by 
   const rules = (family: 4 | 6, name: string): readonly string[] =>
     renderChains(plan.rules[family], SEGMENT_RULES).find((chain) => chain.name === `${name}-namednets`)
       ?.rules ?? [];
-  const accepts = ["-i br-tulle -o br-tulle -j DROP", "-i br-tulle -j ACCEPT", "-o br-tulle -j ACCEPT"];
   const ofLink = ["-s fe80::/10 -i br-tulle -j RETURN", "-s ::/128 -i br-tulle -j RETURN"];
   for (const [family, subnet, exempt] of [
     [4, "169.254.96.0/20", []],
     [6, "fd66:ffdf:a2ec::/64", ofLink],
   ] as const) {
-    expect(rules(family, "FLANNEL-DOCKER")).toEqual(["-i tb-+ -o tb-+ -j ACCEPT", ...accepts]);
+    expect(rules(family, "FLANNEL-DOCKER")).toEqual([
+      "-i tb-+ -o tb-+ -j ACCEPT",
+      "-i br-tulle -o br-tulle -j DROP",
+      `-s ${subnet} -i br-tulle -j ACCEPT`,
+      `-d ${subnet} -o br-tulle -j ACCEPT`,
+    ]);
     expect(rules(family, "FLANNEL-CONT-IN")).toEqual([
       ...exempt,
       `! -s ${subnet} -i br-tulle -j DROP`,

@@ -18,8 +18,11 @@ const NFGENMSG_BYTES = 4;
 /** linux/netfilter/nf_tables.h: of the message that ends the notifications of a transaction. */
 const NFTA_GEN_PROC_NAME = 3;
 
-/** Names in notifications of our own objects, and of those where foreign changes can keep packets from us. */
-const CONCERNS_US = ["FLANNEL-", "flannel-", "tulle-ports", "FORWARD", "DOCKER-USER"].map((name) =>
+/**
+ * Names in notifications of our own objects, and of chains where foreign changes can keep packets from us: whole ones, between
+ * the type of an attribute and the zero that ends it. kube-proxy writes its KUBE-FORWARD with each change of a service.
+ */
+const CONCERNS_US = ["FLANNEL-", "flannel-", "tulle-ports", "\0FORWARD\0", "\0DOCKER-USER\0"].map((name) =>
   Buffer.from(name),
 );
 

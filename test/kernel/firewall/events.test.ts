@@ -63,6 +63,7 @@ describeAsRoot("firewall events", () => {
     ["iptables -A DOCKER -d 10.2.54.2 -j ACCEPT"],
     ["iptables -t nat -A POSTROUTING -s 10.2.54.2 -d 10.2.54.2 -j MASQUERADE"],
     ["nft add table inet theirs"],
+    ["iptables -N KUBE-FORWARD && iptables -A KUBE-FORWARD -m mark --mark 0x4000/0x4000 -j ACCEPT"],
   ])("can wait for %s", async (command) => {
     host.exec("sh", ["-c", command]);
     monitor.drain();

@@ -31,11 +31,21 @@ const RICH_FAMILY = { 4: "ipv4", 6: "ipv6" } as const satisfies Record<Family, s
 
 const TABLE = "inet firewalld";
 
+/** Our rules in it. The same object as long as nothing in the table can have changed. */
+interface ShownRules {
+  readonly rules: string;
+}
+
+/** firewall-cmd(1), "Exit codes". */
+const NOT_RUNNING = 252;
+
 export class Firewalld {
   readonly #runner: CommandRunner;
   readonly #listings: Listings;
   /** What was wanted, and how nft listed our policies when firewalld held exactly that. */
   #verified: { readonly wanted: string; readonly shown: string } | null = null;
+  /** The listing of a table whose firewalld did not run: it writes the table when it starts, and then there is another one. */
+  #leftBehind: ShownRules | null = null;
 
   constructor(runner: CommandRunner, listings = new Listings()) {
     this.#runner = runner;
@@ -47,41 +57,43 @@ export class Firewalld {
     const parts = partsFor(plans);
     const wanted = JSON.stringify(parts);
     const shown = await this.#shownRules(signal);
-    if (shown === null) return [];
-    if (this.#verified?.wanted === wanted && this.#verified.shown === shown) return [];
-    if (!(await this.#isRunning(signal))) return [];
+    if (shown === null || shown === this.#leftBehind) return [];
+    if (this.#verified?.wanted === wanted && this.#verified.shown === shown.rules) return [];
+    const exitCode = await this.#askState(signal);
+    if (exitCode === NOT_RUNNING) this.#leftBehind = shown;
+    if (exitCode !== 0) return [];
     const wrong = await this.#wrongParts(parts, signal);
     for (const part of wrong) await this.#replace(part, signal);
     if (wrong.length > 0) await this.#command(["--reload"], signal);
     this.#listings.forget(TABLE);
-    this.#verified = { wanted, shown: (await this.#shownRules(signal)) ?? "" };
+    this.#verified = { wanted, shown: (await this.#shownRules(signal))?.rules ?? "" };
     return wrong.map(driftOf);
   }
 
   /** Removes our policies and our zone and returns which existed; `isDryRun` only returns. */
   async remove({ isDryRun = false, signal }: RemoveOptions = {}): Promise<readonly string[]> {
-    if (!(await this.#isRunning(signal))) return [];
+    if ((await this.#askState(signal)) !== 0) return [];
     if (!isDryRun) return this.reconcile(NO_PLANS, signal);
     return (await this.#wrongParts(partsFor(NO_PLANS), signal)).map(driftOf);
   }
 
   /** The chains of our policies and our zone as nft lists them; null where firewalld has no table. */
-  async #shownRules(signal?: AbortSignal): Promise<string | null> {
+  async #shownRules(signal?: AbortSignal): Promise<ShownRules | null> {
     const shown = { nft: (table: string) => table === TABLE };
     if (!this.#listings.mayShow(shown)) return null;
     return await this.#listings.get(TABLE, shown, async () => {
       const args = ["--stateless", "list", "table", ...TABLE.split(" ")];
       const listing = await this.#runner.runIfInstalled("nft", args, { signal });
       if (listing?.exitCode !== 0) return null;
-      return listing.stdout
-        .split(/^\tchain /m)
-        .filter((chain) => /^\w+_tulle/.test(chain))
-        .join("");
+      const chains = listing.stdout.split(/^\tchain /m).filter((chain) => /^\w+_tulle/.test(chain));
+      return { rules: chains.join("") };
     });
   }
 
-  async #isRunning(signal?: AbortSignal): Promise<boolean> {
-    return (await this.#runner.runIfInstalled("firewall-cmd", ["--state"], { signal }))?.exitCode === 0;
+  /** 0 while it runs. Takes half a second of a processor. */
+  async #askState(signal?: AbortSignal): Promise<number> {
+    const answer = await this.#runner.runIfInstalled("firewall-cmd", ["--state"], { signal });
+    return answer?.exitCode ?? NOT_RUNNING;
   }
 
   async #wrongParts(parts: readonly Part[], signal?: AbortSignal): Promise<readonly Part[]> {

@@ -1,7 +1,7 @@
 /** The firewall with the tools that a host happens to have: another variant, a busy one, some, none. */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -265,6 +265,33 @@ describeAsRoot("the firewall on a host", () => {
     } finally {
       await guard.stop();
       handle.close();
+    }
+  });
+
+  it("asks for firewalld no more than once as long as only its table is there", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "tulle-firewall-cmd-"));
+    const asked = join(folder, "asked");
+    writeFileSync(asked, "");
+    toolbox = createToolbox(["nft"]);
+    toolbox.write("firewall-cmd", `printf . >> ${asked}; exit 252`);
+    const handle = NetnsHandle.open(host.path);
+    const guard = createGuard(toolbox, handle);
+    const count = (): number => readFileSync(asked, "utf8").length;
+    guard.start();
+    try {
+      host.exec("nft", ["add table inet firewalld"]);
+      await guard.update(null, PLAN);
+      for (let container = 0; container < 5; container++) {
+        host.exec("nft", [`add table inet theirs${container}`]);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      expect(count()).toBe(1);
+      host.exec("nft", ["add chain inet firewalld filter_FORWARD"]);
+      await expect.poll(count, { timeout: 5000 }).toBe(2);
+    } finally {
+      await guard.stop();
+      handle.close();
+      rmSync(folder, { recursive: true });
     }
   });
 

@@ -5,7 +5,7 @@
 
 import { type Clock, Sleep } from "../../ipam/clock.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
-import { errorMessage, InterfaceError } from "../../ipam/errors.ts";
+import { errorMessage, InterfaceError, NoFreeSubnetError } from "../../ipam/errors.ts";
 import type { Logger } from "../../ipam/log.ts";
 import type { ConfigJudgement } from "./config-change.ts";
 
@@ -16,7 +16,7 @@ export interface ConfigFollowerOptions {
   readonly judge: () => ConfigJudgement;
   readonly apply: (config: NetworkConfig) => Promise<void>;
   /** Joins the network again with another lease. Rejects, and changes nothing, when this host cannot. */
-  readonly rejoin: (config: NetworkConfig) => Promise<void>;
+  readonly rejoin: (config: NetworkConfig, signal: AbortSignal) => Promise<void>;
   /** Whether the host has no usable interface now; then the configuration is not to blame. */
   readonly isInterfaceLost: () => boolean;
   /** Called after each judgement. */
@@ -26,6 +26,8 @@ export interface ConfigFollowerOptions {
 /** Between two applications: a burst of changes costs a few of them. */
 const SETTLE_MS = 100;
 const RETRY_MS = 2_000;
+/** In a full network: each look is a listing. */
+const FULL_RETRY_MS = 30_000;
 
 export class ConfigFollower {
   readonly #options: ConfigFollowerOptions;
@@ -57,27 +59,27 @@ export class ConfigFollower {
       if (!this.#isDirty) await this.#sleep.for(delayMs, signal);
       if (signal.aborted) return;
       this.#isDirty = false;
-      delayMs = (await this.#follow()) ? Number.POSITIVE_INFINITY : RETRY_MS;
+      delayMs = await this.#follow(signal);
       await clock.sleep(SETTLE_MS, signal).catch(() => undefined);
     }
   }
 
-  /** Returns false when a retry may help. */
-  async #follow(): Promise<boolean> {
+  /** Returns after how many milliseconds a retry may help. */
+  async #follow(signal: AbortSignal): Promise<number> {
     const { judge, apply, rejoin, isInterfaceLost } = this.#options;
     const { apply: next, isRejoin, problem } = judge();
     if (next === null) {
       this.#note(problem);
-      return true;
+      return Number.POSITIVE_INFINITY;
     }
     try {
-      await (isRejoin ? rejoin(next) : apply(next));
+      await (isRejoin ? rejoin(next, signal) : apply(next));
       this.#note(null);
-      return true;
+      return Number.POSITIVE_INFINITY;
     } catch (error) {
-      if (error instanceof InterfaceError && isInterfaceLost()) return false;
+      if (signal.aborted || (error instanceof InterfaceError && isInterfaceLost())) return RETRY_MS;
       this.#note(`the network configuration in the store cannot be applied: ${errorMessage(error)}`);
-      return false;
+      return error instanceof NoFreeSubnetError ? FULL_RETRY_MS : RETRY_MS;
     }
   }
 

@@ -1,6 +1,7 @@
 /** How this host gets its lease: with its own identity, the subnet that it had, or another one when it must renumber. */
 
 import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
+import { NoFreeSubnetError } from "../../ipam/errors.ts";
 import { isCopiedIdentity, mayName } from "../../ipam/leases/claim.ts";
 import type { ClaimRequest, LeaseClaimer, Membership } from "../../ipam/leases/claimer.ts";
 import { parseLeaseValueOrNull } from "../../ipam/leases/lease-codec.ts";
@@ -65,14 +66,19 @@ export class Enrolment {
     }
   }
 
-  /** Gets the lease; retries while the network is full or the store fails. Throws what a retry does not mend. */
+  /**
+   * Gets the lease; retries while the store fails and, unless `mayFail`, while the network is full. Throws what a retry does
+   * not mend.
+   */
   async enter(
     attachment: Attachment,
     listing: StoreListing,
     previous: PerFamily<Prefix> | null,
     signal: AbortSignal,
+    mayFail = false,
   ): Promise<Membership> {
-    const { runtime, claimer, feed } = this.#options;
+    const { runtime, feed } = this.#options;
+    const claimer = mayFail ? impatient(this.#options.claimer) : this.#options.claimer;
     const { logger } = runtime;
     const problem = ownAddressProblem(
       attachment.networkConfig,
@@ -84,6 +90,12 @@ export class Enrolment {
     logger.info("joined the network", { lease: membership.entry.key, origin: membership.origin });
     if (membership.origin === "adopted") this.#lookForFlanneld();
     return membership;
+  }
+
+  /** Throws what enter would throw for want of a subnet, with an attachment that is not in force yet. Writes nothing. */
+  async examine(attachment: Attachment, previous: PerFamily<Prefix>, signal: AbortSignal): Promise<void> {
+    const { claimer, feed } = this.#options;
+    await claimer.examine({ ...this.#claimOf(attachment), previous }, await feed.list(signal), signal);
   }
 
   /** Leases another subnet, because another host holds ours and the administrator chose to renumber. */
@@ -108,4 +120,18 @@ export class Enrolment {
       local: attachment.local,
     };
   }
+}
+
+/** Does not wait for a free subnet. */
+function impatient(claimer: Pick<LeaseClaimer, "acquire">): Pick<LeaseClaimer, "acquire"> {
+  return {
+    acquire: async (...request) => {
+      try {
+        return await claimer.acquire(...request);
+      } catch (error) {
+        if (!(error instanceof NoFreeSubnetError)) throw error;
+        throw new NoFreeSubnetError(error.message, { cause: error, details: error.details });
+      }
+    },
+  };
 }

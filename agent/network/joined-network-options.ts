@@ -2,6 +2,7 @@
 
 import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
+import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import type { HostProfile } from "../../ipam/hosts/host-profile.ts";
 import type { LeaseClaimer, Membership } from "../../ipam/leases/claimer.ts";
 import type { NetworkStore } from "../../ipam/stores/contracts.ts";
@@ -40,6 +41,9 @@ export interface JoinedNetworkOptions {
   readonly onAttachment: (attachment: Attachment, plans: JointPlans) => void;
   /** What this host says of itself to people. */
   readonly profile: HostProfile;
-  /** Called when this host needs another lease in the same network: it is to leave and join again. */
-  readonly onRejoin: () => void;
+  /**
+   * Called when this host needs another lease in the same network: it is to leave and join again, with `former` where it
+   * cannot have that lease.
+   */
+  readonly onRejoin: (former: NetworkConfig) => void;
 }

@@ -131,10 +131,11 @@ export class JoinedNetwork {
         await reattachment.apply(config);
         await options.history.enter(config);
       },
-      rejoin: async (config) => {
-        await reattachment.examine(config);
+      rejoin: async (config, signal) => {
+        // A host that has to wait for a subnet does not follow its peers meanwhile.
+        await enrolment.examine(await reattachment.examine(config), this.#desired.subnets, signal);
         logger.info("the network's families changed; joining it again", { config: config.text });
-        options.onRejoin();
+        options.onRejoin(this.#desired.attachment.networkConfig);
       },
       isInterfaceLost: () => this.#hostWatch.problem !== null,
       onChange: guard("reporting the configuration", () =>
@@ -180,6 +181,8 @@ export class JoinedNetwork {
     const { runtime, membership } = this.#options;
     const entries = listing.entries.filter(({ key }) => !membership.givenUp.includes(key));
     peers.apply({ type: "list", ...listing, entries }, runtime.clock.monotonicMs());
+    // The network may have been joined with a former configuration.
+    this.#configFollower.changed();
     const isDiverted = this.#watch.resume();
     this.#desired.peersChanged();
     // What a former run left there is in place, and packets to those peers are lost until a data path runs.

@@ -9,7 +9,7 @@ import { setMaxListeners } from "node:events";
 import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import { Address, mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
-import { TulleError } from "../../ipam/errors.ts";
+import { NoFreeSubnetError, TulleError } from "../../ipam/errors.ts";
 import type { HostProfile } from "../../ipam/hosts/host-profile.ts";
 import { AllocatingClaimer } from "../../ipam/leases/allocating-claimer.ts";
 import type { LeaseClaimer } from "../../ipam/leases/claimer.ts";
@@ -101,6 +101,8 @@ export class NetworkAgent {
   #wasJoined = false;
   /** From one joining of the network to the next. */
   #round = new AbortController();
+  /** In force before the network was left to join it again with another one; null at a start. */
+  #formerConfig: NetworkConfig | null = null;
 
   constructor(options: NetworkAgentOptions) {
     const { settings, connection, identity } = options;
@@ -196,7 +198,7 @@ export class NetworkAgent {
     const { listing, networkConfig } = found;
     // The watch of this joining reports its own failures only, and the end of the former one is none.
     if (this.#outage.reason !== null) this.#noteStore({ isFollowed: true });
-    const joined = await this.#join(networkConfig, listing, signal);
+    const joined = await this.#joinOrStay(networkConfig, listing, signal);
     this.#joined = joined;
     this.#wasJoined = true;
     joined.begin(listing);
@@ -252,10 +254,27 @@ export class NetworkAgent {
     return reason === null ? (this.#waitingFor() ?? "starting") : `the store is out of reach: ${reason}`;
   }
 
+  /** With the former configuration where the network has no subnet for this host by the newest one: its lease goes on. */
+  async #joinOrStay(
+    networkConfig: NetworkConfig,
+    listing: StoreListing,
+    signal: AbortSignal,
+  ): Promise<JoinedNetwork> {
+    const former = this.#formerConfig;
+    this.#formerConfig = null;
+    try {
+      return await this.#join(networkConfig, listing, signal, former !== null);
+    } catch (error) {
+      if (former === null || !(error instanceof NoFreeSubnetError)) throw error;
+      return await this.#join(former, await this.#store.feed.list(signal), signal);
+    }
+  }
+
   async #join(
     networkConfig: NetworkConfig,
     listing: StoreListing,
     signal: AbortSignal,
+    mayFail = false,
   ): Promise<JoinedNetwork> {
     const { settings, connection, hostFirewall, onRanges } = this.#options;
     const { logger } = this.#runtime;
@@ -265,7 +284,7 @@ export class NetworkAgent {
     this.#parts = { ...this.#parts, storeAddresses: await resolveHosts(connection.remoteHosts) };
     const lastSubnets = readPreviousSubnets(settings.subnetFile, networkConfig, logger);
     const attachment = await this.#attach(networkConfig, listing, lastSubnets, signal);
-    const membership = await this.#enrolment.enter(attachment, listing, lastSubnets, signal);
+    const membership = await this.#enrolment.enter(attachment, listing, lastSubnets, signal, mayFail);
     const ranges = Object.values(networks);
     const before = await recordNetworks(settings, ranges, logger);
     this.#ranges = ranges;
@@ -298,7 +317,10 @@ export class NetworkAgent {
       redial: () => connection.redial(),
       onAttachment,
       onReady,
-      onRejoin: () => this.#round.abort(),
+      onRejoin: (former) => {
+        this.#formerConfig = former;
+        this.#round.abort();
+      },
       profile,
     });
   }

@@ -61,9 +61,9 @@ export class Reattachment {
     return this.#enqueue(config);
   }
 
-  /** Whether this host can be attached with another network configuration. Rejects when not; changes nothing. */
-  async examine(config: NetworkConfig): Promise<void> {
-    await this.#attachment(config, takeHostSnapshot(this.#options.netlink));
+  /** How this host would be attached with another network configuration. Rejects when it cannot; changes nothing. */
+  async examine(config: NetworkConfig): Promise<Attachment> {
+    return await this.#attachment(config, takeHostSnapshot(this.#options.netlink));
   }
 
   #enqueue(config: NetworkConfig | null): Promise<void> {

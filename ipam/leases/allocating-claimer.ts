@@ -2,7 +2,7 @@
 
 import type { StoreEntry, StoreListing } from "../stores/contracts.ts";
 import type { ClaimRequest, LeaseClaimer, LostLease, Membership, Recovery } from "./claimer.ts";
-import { type AllocationOptions, join } from "./join.ts";
+import { type AllocationOptions, join, requireSubnet } from "./join.ts";
 import { recoverLease } from "./lease-recovery.ts";
 import { withdrawLease } from "./withdrawal.ts";
 
@@ -15,6 +15,10 @@ export class AllocatingClaimer implements LeaseClaimer {
 
   async acquire(request: ClaimRequest, listing: StoreListing, signal: AbortSignal): Promise<Membership> {
     return await join({ ...this.#options, ...request }, listing, signal);
+  }
+
+  async examine(request: ClaimRequest, listing: StoreListing, signal: AbortSignal): Promise<void> {
+    await requireSubnet({ ...this.#options, ...request }, listing, signal);
   }
 
   async publish(entry: StoreEntry, value: string, signal: AbortSignal): Promise<StoreEntry> {

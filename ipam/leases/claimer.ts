@@ -70,6 +70,9 @@ export interface LeaseClaimer {
    */
   acquire(request: ClaimRequest, listing: StoreListing, signal: AbortSignal): Promise<Membership>;
 
+  /** Throws what acquire would throw for want of a subnet, and writes nothing. */
+  examine(request: ClaimRequest, listing: StoreListing, signal: AbortSignal): Promise<void>;
+
   /** Writes another value into the lease, which expires as before. LeaseLostError when it changed since `entry`. */
   publish(entry: StoreEntry, value: string, signal: AbortSignal): Promise<StoreEntry>;
 

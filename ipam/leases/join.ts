@@ -20,7 +20,7 @@ import { ConfigError, LeaseLostError, NoFreeSubnetError, SubnetTakenError } from
 import type { Logger } from "../log.ts";
 import type { NetworkStore, StoreEntry, StoreListing } from "../stores/contracts.ts";
 import { readAffinities } from "./affinity.ts";
-import { candidates, fits, fitsInPart, leaseSpan } from "./candidates.ts";
+import { type CandidateInput, candidates, fits, fitsInPart, leaseSpan } from "./candidates.ts";
 import { claimOn, mayName } from "./claim.ts";
 import type { ClaimRequest, Membership } from "./claimer.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
@@ -62,10 +62,10 @@ export async function join(
   let current = listing;
   for (let round = 0; round < MAX_ROUNDS; round++) {
     try {
-      const replaced: StoreEntry[] = [];
+      const replaced: OwnEntry[] = [];
       const own = await takeOwn(options, current, givenUp, replaced, signal);
       const found = own ?? (await createNew(options, without(current, givenUp), signal, givenUp));
-      for (const entry of replaced) await options.store.leases.remove(entry, signal);
+      for (const each of replaced) await giveUp(options, each, signal);
       return { ...found, givenUp };
     } catch (error) {
       if (!(error instanceof LeaseLostError)) throw error;
@@ -79,37 +79,57 @@ export async function join(
   );
 }
 
+/** Fails as join would when no subnet is free for this host; writes nothing. Throws NoFreeSubnetError and StoreError. */
+export async function requireSubnet(
+  options: JoinOptions,
+  listing: StoreListing,
+  signal: AbortSignal,
+): Promise<void> {
+  const own = findOwn(listing, options.attrs);
+  if (own.some((each) => isUsable(each, options, listing))) return;
+  const keys = own.map(({ entry }) => entry.key);
+  const input = await candidateInput(options, without(listing, keys), keys, signal);
+  candidates(input).next();
+}
+
 /**
  * A lease of ours is still there: the node id says so, or, where there is none, the public address. One that no
- * longer fits the network, or that overlaps an older one, is given up and added to `givenUp`; one of which a subnet is
- * kept is added to `replaced` instead of being deleted. Throws LeaseLostError when the listing is out of date.
+ * longer fits the network, or that overlaps an older one, is added to `givenUp`, and to `replaced` for deletion once this
+ * host has another one: without that, peers keep it. Throws LeaseLostError when the listing is out of date.
  */
 async function takeOwn(
   options: JoinOptions,
   listing: StoreListing,
   givenUp: LeaseKey[],
-  replaced: StoreEntry[],
+  replaced: OwnEntry[],
   signal: AbortSignal,
 ): Promise<Found | null> {
-  const { store, config, logger } = options;
   let membership: Found | null = null;
   for (const own of findOwn(listing, options.attrs)) {
-    if (
-      membership === null &&
-      fits(own.subnets, config.families) &&
-      olderRival(own, listing.entries) === null
-    ) {
+    if (membership === null && isUsable(own, options, listing)) {
       membership = await hold(options, own, signal);
     } else if (membership === null || own.isOurs) {
-      logger.warn("a lease of ours cannot be used and is given up", { key: own.entry.key });
-      // Deleted when there is another lease with what fits: a host that starts meanwhile must find one of the two.
-      const isKeptInPart = !fits(own.subnets, config.families) && fitsInPart(own.subnets, config.families);
-      if (isKeptInPart) replaced.push(own.entry);
-      else await withdrawLease(store.leases, own.entry, signal);
+      replaced.push(own);
       givenUp.push(own.entry.key);
     }
   }
   return membership;
+}
+
+function isUsable(own: OwnEntry, { config }: JoinOptions, { entries }: StoreListing): boolean {
+  return fits(own.subnets, config.families) && olderRival(own, entries) === null;
+}
+
+/** Deletes a lease that another one of ours replaces: peers keep the host where the other one has a part of it. */
+async function giveUp(
+  { store, config, logger }: JoinOptions,
+  { entry, subnets }: OwnEntry,
+  signal: AbortSignal,
+): Promise<void> {
+  logger.warn("a lease of ours cannot be used and is given up", { key: entry.key });
+  const isKeptInPart = !fits(subnets, config.families) && fitsInPart(subnets, config.families);
+  if (isKeptInPart) await store.leases.remove(entry, signal);
+  else await withdrawLease(store.leases, entry, signal);
 }
 
 interface OwnEntry {
@@ -190,30 +210,15 @@ function without({ entries, ...listing }: StoreListing, keys: readonly LeaseKey[
   return { ...listing, entries: entries.filter(({ key }) => !keys.includes(key)) };
 }
 
-/** `givenUp` are leases that this host has just deleted: of their subnets it keeps what the network still has. */
+/** `givenUp` are leases that this host is about to delete: of their subnets it keeps what the network still has. */
 async function createNew(
   options: JoinOptions,
   listing: StoreListing,
   signal: AbortSignal,
   givenUp: readonly LeaseKey[] = [],
 ): Promise<Found> {
-  const { store, attrs, config, previous, local, ttlSeconds, clock, logger } = options;
-  const taken = new OverlapIndex<string>();
-  take(listing.entries, taken);
-  const reached = new LocalPrefixes([...local, ...publicAddresses(listing.entries, attrs)], spans(config));
-  const affinities = await readAffinities(store.records, attrs.nodeId, signal);
-  const former = givenUp.map(readCanonicalKey).filter((subnets) => subnets !== null);
-  const wishes = [...former, ...(previous === null ? [] : [previous]), ...affinities.own];
-  const input = {
-    families: config.families,
-    taken,
-    isAvoided: (subnets: PerFamily<Prefix>) => reached.overlapping(subnets) !== null,
-    avoided: (span: AddressSpan) => reached.inside(span).map(describeLocal),
-    // The bridges of this host's own containers have the subnet that it had.
-    wishes: wishes.filter((subnets) => reached.overlappingOwn(subnets) === null),
-    used: affinities.used,
-    seed: attrs.nodeId ?? "",
-  };
+  const { store, previous, ttlSeconds, clock, logger } = options;
+  const input = await candidateInput(options, listing, givenUp, signal);
   for (const subnets of candidates(input)) {
     const key = formatLeaseKey(subnets);
     const sinceMs = clock.monotonicMs();
@@ -228,10 +233,35 @@ async function createNew(
     if (entry !== null) await withdrawLease(store.leases, entry, signal);
     take(
       others.filter((other) => other.key !== entry?.key),
-      taken,
+      input.taken,
     );
   }
   throw new TypeError("candidates end by throwing");
+}
+
+/** What this host may lease. `givenUp` as in createNew. */
+async function candidateInput(
+  { store, attrs, config, previous, local }: JoinOptions,
+  listing: StoreListing,
+  givenUp: readonly LeaseKey[],
+  signal: AbortSignal,
+): Promise<CandidateInput & { readonly taken: OverlapIndex<string> }> {
+  const taken = new OverlapIndex<string>();
+  take(listing.entries, taken);
+  const reached = new LocalPrefixes([...local, ...publicAddresses(listing.entries, attrs)], spans(config));
+  const affinities = await readAffinities(store.records, attrs.nodeId, signal);
+  const former = givenUp.map(readCanonicalKey).filter((subnets) => subnets !== null);
+  const wishes = [...former, ...(previous === null ? [] : [previous]), ...affinities.own];
+  return {
+    families: config.families,
+    taken,
+    isAvoided: (subnets: PerFamily<Prefix>) => reached.overlapping(subnets) !== null,
+    avoided: (span: AddressSpan) => reached.inside(span).map(describeLocal),
+    // The bridges of this host's own containers have the subnet that it had.
+    wishes: wishes.filter((subnets) => reached.overlappingOwn(subnets) === null),
+    used: affinities.used,
+    seed: attrs.nodeId ?? "",
+  };
 }
 
 async function createOrNull(

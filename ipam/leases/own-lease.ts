@@ -22,7 +22,7 @@ import type { LeaseConflict, LeaseState } from "./lease-state.ts";
 import { LeaseTerm, type LeaseTermOptions } from "./lease-term.ts";
 
 export interface OwnLeaseOptions extends LeaseTermOptions {
-  readonly claimer: Omit<LeaseClaimer, "acquire" | "release">;
+  readonly claimer: Pick<LeaseClaimer, "publish" | "keep" | "recover">;
   readonly feed: LeaseFeed;
   readonly attrs: LeaseAttrs;
   readonly logger: Logger;

@@ -336,6 +336,21 @@ describeWithEtcd("a network that gets IPv6, and loses it again", () => {
     await expect.poll(() => host.subnetFileText(), { timeout: 10_000 }).toContain("FLANNEL_IPV6_SUBNET");
   });
 
+  it("stays as it is where no IPv6 subnet is free for a host, and says so", async () => {
+    net.putConfig(ONLY_IPV4);
+    const isIpv4 = (host: Host) => !host.subnetFileText().includes("IPV6_SUBNET");
+    await expect.poll(() => net.lab.hosts.every(isIpv4), { timeout: 10_000 }).toBe(true);
+    net.putConfig({ ...BOTH, IPv6SubnetMin: "fd00:2:0:1::", IPv6SubnetMax: "fd00:2:0:1::" });
+    const waiting = () => net.lab.hosts.filter(isIpv4);
+    await expect.poll(() => waiting().length, { timeout: 10_000 }).toBe(1);
+    const { daemon } = waiting()[0] as Host;
+    const problems = async () => (await daemon.status())?.problems.join() ?? "";
+    await expect.poll(problems, { timeout: 10_000 }).toContain("no subnet is free");
+    expect(await daemon.status()).toMatchObject({ isReady: true });
+    net.putConfig(BOTH);
+    await expect.poll(() => waiting().length, { timeout: 10_000 }).toBe(0);
+  });
+
   it("says nothing of an outage of the store that ended with the change", async () => {
     const { daemon, netns } = net.host(2);
     const restore = cutOff(netns);

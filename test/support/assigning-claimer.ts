@@ -37,11 +37,13 @@ export class AssigningClaimer implements LeaseClaimer {
 
   async acquire({ attrs }: ClaimRequest, _listing: StoreListing, signal: AbortSignal): Promise<Membership> {
     const entry = await this.#publishAssigned(formatLeaseValue(attrs), signal);
-    if (entry === null) {
-      throw new NoFreeSubnetError(`no subnet is assigned to ${this.#host} yet`, { retryable: true });
-    }
+    if (entry === null) throw this.#unassigned();
     const subnets = parseLeaseKey(entry.key);
     return { entry, subnets, deadlineMs: FOREVER, origin: "assigned", givenUp: [] };
+  }
+
+  async examine(_request: ClaimRequest, _listing: StoreListing, signal: AbortSignal): Promise<void> {
+    if ((await this.#store.records.read(`assigned/${this.#host}`, signal)) === null) throw this.#unassigned();
   }
 
   async publish(entry: StoreEntry, value: string, signal: AbortSignal): Promise<StoreEntry> {
@@ -61,6 +63,10 @@ export class AssigningClaimer implements LeaseClaimer {
 
   async release(entry: StoreEntry, signal: AbortSignal): Promise<void> {
     await this.#store.leases.remove(entry, signal);
+  }
+
+  #unassigned(): NoFreeSubnetError {
+    return new NoFreeSubnetError(`no subnet is assigned to ${this.#host} yet`, { retryable: true });
   }
 
   /** Null while no subnet is assigned. */

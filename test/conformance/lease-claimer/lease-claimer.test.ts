@@ -113,6 +113,20 @@ describe.each(IMPLEMENTATIONS)("$name", ({ claimer: claimerOf, provide, exhaust 
     expect((await acquiring).entry.key).toMatch(/^10\.2\.[12]\.0-24$/);
   });
 
+  it("tells in advance whether there is a subnet, and writes nothing", async () => {
+    const { store, clock, signal, claimer, request } = await lab();
+    const end = await exhaust(store, clock, signal);
+    const examine = async () => await claimer(1).examine(request(1), await store.feed.list(signal), signal);
+    await expect(examine()).rejects.toMatchObject({ code: "TULLE_NO_FREE_SUBNET", retryable: true });
+    await end();
+    await provide(store, 1, signal);
+    const before = await store.feed.list(signal);
+    await examine();
+    expect(await store.feed.list(signal)).toEqual(before);
+    await claimer(1).acquire(request(1), before, signal);
+    await examine();
+  });
+
   it("publishes another value, which expires as before, unless the lease changed", async () => {
     const { store, signal, claimer, acquire, inStore } = await lab();
     await provide(store, 1, signal);

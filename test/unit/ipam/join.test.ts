@@ -169,6 +169,21 @@ describe("a host without a lease", () => {
     expect((await store.feed.list(signal)).entries.map(({ key }) => key)).toEqual([before.entry.key]);
   });
 
+  it("keeps its lease until it has another one that fits, as in a full network", async () => {
+    const { enter, store } = lab();
+    const before = await enter(1, {});
+    const full = network(
+      '{"Network":"10.9.0.0/16","SubnetMin":"10.9.1.0","SubnetMax":"10.9.1.0","Backend":{"Type":"vxlan"}}',
+    );
+    const rival = await enter(2, { config: full });
+    const keys = async () => (await store.feed.list(signal)).entries.map(({ key }) => key).sort();
+    await expect(enter(1, { config: full })).rejects.toMatchObject({ code: "TULLE_NO_FREE_SUBNET" });
+    expect(await keys()).toEqual([before.entry.key, rival.entry.key].sort());
+    await store.leases.remove(rival.entry, signal);
+    expect((await enter(1, { config: full })).givenUp).toEqual([before.entry.key]);
+    expect(await keys()).toEqual(["10.9.1.0-24"]);
+  });
+
   it("leases IPv6 alone, and tells hosts apart by their IPv6 address", async () => {
     const { enter } = lab();
     const config = network(

@@ -173,12 +173,13 @@ for (const choice of ["iptables", "nft"] as const) {
         expect(canPing(peer, "10.2.54.1")).toBe(true);
       });
 
-      it("lets Docker isolate its networks from each other", () => {
+      it("lets Docker isolate its networks from each other", async () => {
         const neighbour = createNetns("fpneigh");
         try {
           connect(host, "br-1", "172.18.0.1/16", neighbour, "172.18.0.2/16");
           neighbour.exec("ip", ["route", "add", "default", "via", "172.18.0.1"]);
-          expect(canPing(neighbour, "10.2.54.1")).toBe(true);
+          // The kernel tells of a new link's carrier up to a second later (linkwatch).
+          await expect.poll(() => canPing(neighbour, "10.2.54.1"), { timeout: 3000 }).toBe(true);
           expect(canPing(neighbour, CONTAINER)).toBe(false);
         } finally {
           neighbour.dispose();

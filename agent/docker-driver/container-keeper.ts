@@ -15,6 +15,8 @@ import { lanAddresses } from "./lan-addresses.ts";
 import type { NetworkId } from "./network-id.ts";
 
 const TIMEOUT_MS = 5_000;
+/** What the engine lacks for so long is not about to be told by it. Less than from one pass to the next. */
+const LOST_MS = 55_000;
 
 export class ContainerKeeper {
   readonly #context: DriverContext;
@@ -23,11 +25,11 @@ export class ContainerKeeper {
   readonly #failures: FailureSeries;
   /** Containers and networks that are being read; true: another time. */
   readonly #reading = new Map<string, boolean>();
-  /** Addresses that nothing used in the last full pass; in two passes running they are unused. */
-  #unused: ReadonlySet<string> = new Set();
-  /** Endpoints that had left, or had not joined yet, in the last full pass: the engine may not list those of this one. */
-  #unjoined: ReadonlySet<string> = new Set();
-  #unjoinedNow = new Set<string>();
+  /** Addresses that nothing used in the last full pass: since when, monotonic milliseconds. */
+  #unused: ReadonlyMap<string, number> = new Map();
+  /** Endpoints that had left, or had not joined yet, in the last full pass: since when. The engine may not list them. */
+  #unjoined: ReadonlyMap<string, number> = new Map();
+  #unjoinedNow = new Map<string, number>();
 
   constructor(context: DriverContext, endpoints: Endpoints, engineNetworks: EngineNetworks) {
     this.#context = context;
@@ -44,7 +46,7 @@ export class ContainerKeeper {
   async pass(): Promise<void> {
     try {
       this.#publishOwn();
-      this.#unjoinedNow = new Set();
+      this.#unjoinedNow = new Map();
       const engine = await this.#engineNetworks.list();
       for (const dockerId of this.#context.state.networks.keys()) await this.#compare(dockerId);
       this.#unjoined = this.#unjoinedNow;
@@ -107,8 +109,9 @@ export class ContainerKeeper {
 
   async #compare(dockerId: string): Promise<void> {
     const all = this.#context.state.endpointsOf(dockerId);
-    const before = all.filter(({ isJoined, endpoint }) => isJoined || this.#unjoined.has(endpoint));
-    for (const { isJoined, endpoint } of all) if (!isJoined) this.#unjoinedNow.add(endpoint);
+    const before = all.filter(({ isJoined, endpoint }) => isJoined || this.#isLost(this.#unjoined, endpoint));
+    for (const { isJoined, endpoint } of all)
+      if (!isJoined) this.#unjoinedNow.set(endpoint, this.#unjoined.get(endpoint) ?? this.#nowMs);
     if (before.length === 0) return;
     const engine = await this.#engineNetworks.read(dockerId);
     if (engine === null) return;
@@ -149,7 +152,7 @@ export class ContainerKeeper {
 
   /** An address that no container has in two passes, a minute apart, was given to a start that failed. */
   async #releaseUnused(engine: readonly EngineNetwork[]): Promise<void> {
-    const unused = new Set<string>();
+    const unused = new Map<string, number>();
     for (const network of this.#context.feed.view.networks.values()) {
       const used = isAddressesOnly(network)
         ? await lanAddresses(network, engine, (dockerId) => this.#engineNetworks.read(dockerId))
@@ -157,11 +160,20 @@ export class ContainerKeeper {
       for (const address of this.#endpoints.unusedAddresses(network.id)) {
         const key = `${network.id}/${address}`;
         if (used.has(`${address}`)) continue;
-        if (this.#unused.has(key)) this.#release(network.id, address);
-        else unused.add(key);
+        if (this.#isLost(this.#unused, key)) this.#release(network.id, address);
+        else unused.set(key, this.#unused.get(key) ?? this.#nowMs);
       }
     }
     this.#unused = unused;
+  }
+
+  get #nowMs(): number {
+    return this.#context.clock.monotonicMs();
+  }
+
+  /** Whether it was noted long ago: passes follow each other at once where the engine's events are followed again. */
+  #isLost(noted: ReadonlyMap<string, number>, key: string): boolean {
+    return this.#nowMs - (noted.get(key) ?? this.#nowMs) >= LOST_MS;
   }
 
   #release(network: NetworkId, address: Address): void {

@@ -106,10 +106,11 @@ export class DockerDriver {
     this.#failedStarts = new FailedStarts({ context, random, inspect });
     this.clients = new BridgeClients(context, engineNetworks, random);
     const { ownRemovals } = engineNetworks;
+    const deleting = (dockerId: string): void => this.#networkKeeper.noteDeleted(dockerId);
     const wake = (): void => this.#networkKeeper.wake();
     this.#methods = {
       "Plugin.Activate": () => ({ Implements: ["NetworkDriver", "IpamDriver"] }),
-      ...new NetworkDriver({ context, pools, endpoints, ownRemovals, wake }).methods,
+      ...new NetworkDriver({ context, pools, endpoints, ownRemovals, deleting, wake }).methods,
       ...new IpamDriver(context, pools, endpoints).methods,
     };
   }

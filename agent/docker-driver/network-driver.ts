@@ -26,6 +26,8 @@ export interface NetworkDriverOptions {
   readonly endpoints: Endpoints;
   /** Ids of the engine's networks that tulled itself removes at the moment. */
   readonly ownRemovals: ReadonlySet<string>;
+  /** Called when the engine deletes a network: a list that it has made before may still show it. */
+  readonly deleting: (dockerId: string) => void;
   /** Called after a network was created or deleted: the rest happens after the answer. */
   readonly wake: () => void;
 }
@@ -113,6 +115,7 @@ export class NetworkDriver {
 
   async #deleteNetwork(dockerId: string): Promise<JsonObject> {
     const { state, changes } = this.#context;
+    this.#options.deleting(dockerId);
     const docker = state.networks.get(dockerId);
     if (docker === undefined) return {};
     for (const endpoint of state.endpointsOf(dockerId)) await this.#endpoints.discard(endpoint);

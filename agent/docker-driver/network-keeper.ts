@@ -48,6 +48,8 @@ export class NetworkKeeper {
   #drafts: ReadonlyMap<string, number> = new Map();
   /** By the engine's id of a network that we know and its list lacks: since when. */
   #absent: ReadonlyMap<string, number> = new Map();
+  /** Ids of the engine's networks that it deleted since the pass began: its list may be older. */
+  readonly #deleted = new Set<string>();
   #isWoken = false;
   #engineProblem: string | null = "the Docker Engine API was not asked yet";
 
@@ -79,6 +81,11 @@ export class NetworkKeeper {
     this.#idle.wake();
   }
 
+  /** The engine has this network no more, whatever a list says that is on its way. */
+  noteDeleted(dockerId: string): void {
+    this.#deleted.add(dockerId);
+  }
+
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       // After news a step that fails, such as the removal of a network whose last container is just leaving, is near its end.
@@ -93,6 +100,7 @@ export class NetworkKeeper {
   /** True when nothing is left to do. */
   async #pass(signal: AbortSignal): Promise<boolean> {
     const kept = await this.#removeFromStore(signal);
+    this.#deleted.clear();
     let engine: readonly EngineNetwork[];
     try {
       engine = await this.#options.engineNetworks.list();
@@ -104,7 +112,7 @@ export class NetworkKeeper {
     this.#engineProblem = null;
     this.#failures.succeeded();
     await this.#prepareAddresses();
-    const steps = this.#plan(engine);
+    const steps = this.#plan(engine.filter(({ dockerId }) => !this.#deleted.has(dockerId)));
     this.#problems.clear();
     if (kept !== null) this.#problems.set(kept.name, kept.problem);
     let isDone = kept === null && this.#absent.size === 0;
@@ -157,6 +165,7 @@ export class NetworkKeeper {
     const { state, logger } = this.#context;
     switch (step.type) {
       case "learn":
+        if (this.#deleted.has(step.engine.dockerId)) return;
         state.networks.set(step.engine.dockerId, learned(step.engine, step.network));
         await state.saveNetworks();
         logger.info("docker network found", { network: step.engine.name });

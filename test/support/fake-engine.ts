@@ -101,6 +101,8 @@ export class FakeEngine {
   readonly calls: string[] = [];
   /** Resolves when containers have started: until then the engine answers no question about one. */
   starting: Promise<void> = Promise.resolve();
+  /** Resolves when a list of networks that was made is answered. */
+  listing: Promise<void> = Promise.resolve();
   /** Resolves when a network that is being removed, which no list shows any more, is taken from its driver. */
   removing: Promise<void> = Promise.resolve();
   readonly #leaving = new Set<string>();
@@ -398,14 +400,12 @@ export class FakeEngine {
     const route = `${incoming.method} ${url.pathname}`;
     const [, , id = "", action = ""] = url.pathname.split("/");
     if (route === "GET /events") return this.#follow(response);
-    if (route === "GET /networks")
-      return sendJson(
-        response,
-        200,
-        [...this.networks.values()]
-          .filter(({ id }) => !this.#leaving.has(id))
-          .map((each) => this.#show(each)),
-      );
+    if (route === "GET /networks") {
+      const shown = [...this.networks.values()].filter(({ id }) => !this.#leaving.has(id));
+      const list = shown.map((each) => this.#show(each));
+      await this.listing;
+      return sendJson(response, 200, list);
+    }
     if (route === "GET /containers/json")
       return sendJson(
         response,

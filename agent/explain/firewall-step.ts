@@ -68,9 +68,9 @@ export function passDevices(
   }
 }
 
-/** What the CNI plugin makes drops frames with another hardware address than the container got. */
+/** The tables of the CNI plugin, and of named networks' ports: they drop frames with other addresses than the container got. */
 function isOurs(name: string): boolean {
-  return name.startsWith("nft bridge tulle-cni-");
+  return name === "nft bridge tulle-ports" || name.startsWith("nft bridge tulle-cni-");
 }
 
 /** The rule, and those that led there. */

@@ -31,9 +31,9 @@ export async function collectGarbage(call: Call): Promise<null> {
   const stale = known.filter((attachment) => !kept.some((entry) => isHeldBy(attachment, entry)));
   const failures: CniError[] = [];
   for (const attachment of stale) {
-    const recorded = states.read(attachment);
-    const isRecorded = recorded !== null;
     try {
+      const recorded = states.read(attachment);
+      const isRecorded = recorded !== null;
       await removeAttachment(
         call,
         { attachment, delegate: recorded ?? current, isRecorded, netns: null },

@@ -13,7 +13,7 @@ import type { Attachment } from "../../ipam/containers/attachment.ts";
 import { hasCode } from "../../ipam/errors.ts";
 import { RANDOM_NAME_LENGTH } from "../../ipam/files/draft.ts";
 import { makeFolder, removeBeginningWith, removeIfPresent } from "../../ipam/files/folder.ts";
-import { readOwnFile } from "../../ipam/files/read.ts";
+import { readRecord } from "../../ipam/files/read.ts";
 import type { BackgroundSync } from "../../ipam/files/sync.ts";
 import { replaceFileSync } from "../../ipam/files/write.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
@@ -73,7 +73,7 @@ export class AttachmentStates {
    */
   read(attachment: Attachment): JsonObject | null {
     if (!this.#canBeRecorded(attachment)) return null;
-    const own = parseObject(readOwnFile(this.#pathOf(this.#nameOf(attachment))));
+    const own = parseObject(readRecord(this.#pathOf(this.#nameOf(attachment))));
     return own ?? this.#readFlannels(attachment.containerId);
   }
 
@@ -117,7 +117,7 @@ export class AttachmentStates {
   }
 
   #readFlannels(containerId: string): JsonObject | null {
-    const delegate = parseObject(readOwnFile(this.#pathOf(containerId)));
+    const delegate = parseObject(readRecord(this.#pathOf(containerId)));
     return delegate?.name === this.#network ? delegate : null;
   }
 

@@ -11,7 +11,7 @@ import path from "node:path";
 import { Address } from "../addresses/ip.ts";
 import { AddressError } from "../errors.ts";
 import { removeBeginningWith, removeIfPresent } from "../files/folder.ts";
-import { readOwnFile } from "../files/read.ts";
+import { readOwnFile, readRecord } from "../files/read.ts";
 import type { BackgroundSync } from "../files/sync.ts";
 import { createFileSync, replaceFileSync } from "../files/write.ts";
 import type { Reservation } from "./addresses.ts";
@@ -39,9 +39,9 @@ export class ReservationFiles {
     return readdirSync(this.#dir).flatMap((name) => parseAddress(name) ?? []);
   }
 
-  /** Who holds an address; null when it is free. A file of zero length, as a power loss leaves it, names no container. */
+  /** Who holds an address; null when it is free. A damaged file, as a power loss leaves it, names no container. */
   holderOf(address: Address): Attachment | null {
-    const text = readOwnFile(this.#pathOf(address));
+    const text = readRecord(this.#pathOf(address));
     if (text === null) return null;
     const [containerId = "", interfaceName = ""] = text.trim().split(/\r?\n/);
     return { containerId, interfaceName };

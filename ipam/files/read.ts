@@ -27,7 +27,17 @@ export function readOwnFile(path: string, maxBytes = MAX_BYTES): string | null {
   return readRegular(path, lstatSync, O_NOFOLLOW, maxBytes)?.toString("utf8") ?? null;
 }
 
-/** The same for a file of the administrator's: symbolic links are followed. A link to nowhere counts as no file. */
+/** The same for one record among others: what readOwnFile rejects counts as a record without text. */
+export function readRecord(path: string): string | null {
+  try {
+    return readOwnFile(path);
+  } catch (error) {
+    if (error instanceof ConflictError) return "";
+    throw error;
+  }
+}
+
+/** Like readOwnFile for a file of the administrator's: symbolic links are followed. A link to nowhere counts as no file. */
 export function readForeignFile(path: string, maxBytes = MAX_BYTES): string | null {
   return readRegular(path, statSync, 0, maxBytes)?.toString("utf8") ?? null;
 }

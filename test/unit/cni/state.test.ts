@@ -1,6 +1,15 @@
 /** Records of attachments against a real folder. */
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -66,6 +75,24 @@ it("leaves flannel's name to another network", () => {
   states.write(ATTACHMENT, { name: "net" });
   states.remove(ATTACHMENT);
   expect(readdirSync(path.join(dir, "state")).sort()).toEqual(["abc", "other:abc:eth0"]);
+});
+
+it.each<[string, (file: string) => void]>([
+  ["a file too large for a record", (name) => writeFileSync(name, Buffer.alloc(2 << 20, " "))],
+  ["a symbolic link", (name) => symlinkSync(path.join(dir, "elsewhere"), name)],
+  ["a FIFO", (name) => execFileSync("mkfifo", [name])],
+])("takes %s for no record, and lists the others", (_, place) => {
+  states.write(ATTACHMENT, { name: "net" });
+  writeFileSync(path.join(dir, "elsewhere"), JSON.stringify({ name: "net" }));
+  for (const name of ["foreign", "net:damaged:eth0"]) place(file(name));
+  const damaged = { containerId: "damaged", interfaceName: "eth0" };
+  expect([states.read(damaged), states.read({ ...ATTACHMENT, containerId: "foreign" })]).toEqual([
+    null,
+    null,
+  ]);
+  expect(states.list()).toEqual([ATTACHMENT, damaged]);
+  states.remove(damaged);
+  expect(states.list()).toEqual([ATTACHMENT]);
 });
 
 it("takes a damaged record for none and never leaves its folder", () => {

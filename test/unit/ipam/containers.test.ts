@@ -1,6 +1,14 @@
 /** Addresses of containers in a real folder. */
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -205,6 +213,15 @@ describe("release", () => {
       await store.release(held, async () => void done.push(id));
     }
     expect(done).toEqual(["b"]);
+  });
+
+  it("frees an address whose file is damaged, and not those of others", async () => {
+    await give(requestOf(SMALL), "a");
+    symlinkSync(path.join(dir, "net/10.1.2.2"), path.join(dir, "net/10.1.2.3"));
+    writeFileSync(path.join(dir, "net/10.1.2.4"), Buffer.alloc(2 << 20));
+    expect((await holders()).sort()).toEqual(["", "", "a"]);
+    await releaseOf("");
+    expect(await holders()).toEqual(["a"]);
   });
 
   it("understands files without an interface, which hold for all of the container's", async () => {

@@ -224,6 +224,11 @@ export interface PreparedBackend {
    * on every host.
    */
   rejectPeer(lease: Lease): string | null;
+  /**
+   * What is wrong with the backend data of a lease of this type, where no host can have published it, in the same form; null
+   * otherwise. rejectPeer says it too. Absent for a backend without data that it reads.
+   */
+  damageOf?(lease: Lease): string | null;
   /** Why this host alone cannot program a peer's lease, in the same form; null when it can. */
   rejectLocally(lease: Lease): string | null;
   /** What identifies a peer besides subnets and addresses (its tunnel MAC, its public key). */

@@ -141,9 +141,12 @@ export class MixedBackend
   rejectPeer(lease: Lease): string | null {
     if (this.#isPlain(lease)) return this.#present.rejectPeer(lease);
     if (this.#waysTo(lease).length > 0) return null;
-    const { backendType } = lease.attrs;
-    const meant = [this.#present, ...this.#formers].find(({ leaseType }) => leaseType === backendType);
-    return (meant ?? this.#present).rejectPeer(lease);
+    return this.#meantBy(lease).rejectPeer(lease);
+  }
+
+  damageOf(lease: Lease): string | null {
+    if (!this.#isPlain(lease) && this.#waysTo(lease).length > 0) return null;
+    return this.#meantBy(lease).damageOf?.(lease) ?? null;
   }
 
   rejectLocally(lease: Lease): string | null {
@@ -245,6 +248,12 @@ export class MixedBackend
       if (isAlone && this.#isPlain(lease)) return [lease];
       return this.#waysTo(lease).find((way) => way.part === part)?.lease ?? [];
     });
+  }
+
+  /** The backend of the type that the lease names first; the present one where there is none. */
+  #meantBy({ attrs }: Lease): PreparedBackend {
+    const ofType = [this.#present, ...this.#formers].find(({ leaseType }) => leaseType === attrs.backendType);
+    return ofType ?? this.#present;
   }
 
   /** The usual case, in a fraction of the time: one backend on each side. */

@@ -219,6 +219,15 @@ class VxlanNetwork implements PreparedBackend {
     return null;
   }
 
+  damageOf(lease: Lease): string | null {
+    if (typeProblem(lease, this) !== null) return null;
+    for (const [family] of this.#devices) {
+      const damage = lease.subnets[family] === undefined ? null : dataDamage(lease, family);
+      if (damage !== null) return damage;
+    }
+    return null;
+  }
+
   rejectLocally(): null {
     return null;
   }
@@ -282,12 +291,11 @@ class VxlanNetwork implements PreparedBackend {
 
   #dataProblem(lease: Lease, family: Family): string | null {
     const data = lease.attrs.backendData[family];
-    const mac = vtepMac(data);
-    if (mac === null && data === undefined && lease.storeLeaseId === null)
+    if (data === undefined && lease.storeLeaseId === null)
       return "it is a reservation, and its host has not joined yet";
-    if (mac === null) return `its BackendData ${JSON.stringify(data ?? null)} holds no valid VtepMAC`;
-    if (isMulticastMac(mac)) return `its VtepMAC ${mac} is a group address`;
-    if (mac === ZERO_MAC) return "its VtepMAC is all zero: that host has not set it yet";
+    const damage = dataDamage(lease, family);
+    if (damage !== null) return damage;
+    if (vtepMac(data) === ZERO_MAC) return "its VtepMAC is all zero: that host has not set it yet";
     const vni = isJsonObject(data) ? data.VNI : undefined;
     if (vni !== undefined && vni !== (this.#options.vni & FLANNEL_VNI_MASK))
       return `its VNI ${JSON.stringify(vni)} differs from the network's VNI ${this.#options.vni}; restart that host's agent`;
@@ -341,6 +349,15 @@ function tunnelRoute(subnet: Prefix, device: string, useNexthops: boolean): Kern
   ];
   if (useNexthops) objects.push(nexthopFor(gateway, device));
   return objects;
+}
+
+/** Why the backend data cannot be any host's; null also for a reservation, which has none. */
+function dataDamage({ attrs, storeLeaseId }: Lease, family: Family): string | null {
+  const data = attrs.backendData[family];
+  const mac = vtepMac(data);
+  if (data === undefined && storeLeaseId === null) return null;
+  if (mac === null) return `its BackendData ${JSON.stringify(data ?? null)} holds no valid VtepMAC`;
+  return isMulticastMac(mac) ? `its VtepMAC ${mac} is a group address` : null;
 }
 
 /** The tunnel MAC in a lease's backend data, null when it is absent or invalid. */

@@ -42,7 +42,15 @@ import { encodeWireguardProbe } from "./state/devices/wireguard.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
 import type { WireguardPeerObject } from "./state/kinds/wg-peer.ts";
-import { dataProblem, MODES, type Mode, outerAddress, portIn, publicKeyIn } from "./wireguard/endpoint.ts";
+import {
+  dataDamage,
+  dataProblem,
+  MODES,
+  type Mode,
+  outerAddress,
+  portIn,
+  publicKeyIn,
+} from "./wireguard/endpoint.ts";
 import { type KeyPair, parseKey } from "./wireguard/key.ts";
 import { provideKeyPair } from "./wireguard/key-file.ts";
 
@@ -231,6 +239,15 @@ class WireguardNetwork implements PreparedBackend {
       const problem = dataProblem(lease, family);
       if (problem !== null) return problem;
       if (Object.keys(lease.attrs.publicAddress).length === 0) return "it has no public address";
+    }
+    return null;
+  }
+
+  damageOf(lease: Lease): string | null {
+    if (typeProblem(lease, this) !== null) return null;
+    for (const [family] of entriesOf(this.devices)) {
+      const damage = lease.subnets[family] === undefined ? null : dataDamage(lease, family);
+      if (damage !== null) return damage;
     }
     return null;
   }

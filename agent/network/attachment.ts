@@ -320,6 +320,7 @@ export function peerSettingsOf(attachment: Attachment): Omit<PeerSettings, "netw
     ownIdentities: backend.peerIdentities({ attrs: leaseAttrsOf(attachment, null) }),
     local,
     rejectPeer: (peer) => explainRejection(networkConfig, peer, backend.rejectPeer(peer)),
+    damageOf: (peer) => backend.damageOf(peer),
     rejectLocally: (peer) => backend.rejectLocally(peer),
     identitiesOf: (peer) => backend.peerIdentities(peer),
   };

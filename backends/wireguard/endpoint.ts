@@ -70,9 +70,18 @@ export function portIn(data: JsonValue | undefined): number | null | undefined {
 
 /** Why a lease's backend data names no peer; null when it does. */
 export function dataProblem(lease: Lease, family: Family): string | null {
+  if (isReservation(lease, family)) return "it is a reservation, and its host has not joined yet";
+  return dataDamage(lease, family);
+}
+
+function isReservation({ attrs, storeLeaseId }: Lease, family: Family): boolean {
+  return attrs.backendData[family] === undefined && storeLeaseId === null;
+}
+
+/** Why the backend data cannot be any host's; null also for a reservation, which has none. */
+export function dataDamage(lease: Lease, family: Family): string | null {
   const data = lease.attrs.backendData[family];
-  if (data === undefined && lease.storeLeaseId === null)
-    return "it is a reservation, and its host has not joined yet";
+  if (isReservation(lease, family)) return null;
   if (publicKeyIn(data) === null)
     return `its BackendData ${JSON.stringify(data ?? null)} holds no PublicKey of 32 bytes in base64`;
   if (portIn(data) === undefined)

@@ -27,6 +27,8 @@ export interface PeerSettings {
   readonly local: readonly LocalPrefix[];
   /** Why the backend cannot use a lease, on any host; null when it can. */
   readonly rejectPeer: (lease: Lease) => string | null;
+  /** What no host can have published in the backend's data; null when there is none. Absent: nothing is known of it. */
+  readonly damageOf?: (lease: Lease) => string | null;
   /** Why this host's backend cannot use a lease that others can; null when it can. */
   readonly rejectLocally: (lease: Lease) => string | null;
   /** What else must be unique among peers: tunnel MACs, keys. */

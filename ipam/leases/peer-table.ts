@@ -296,6 +296,7 @@ export class PeerTable {
     }
     try {
       const lease = decodeEntry(entry);
+      this.#requireSense(lease);
       this.#endDamage(key);
       this.#admit(lease);
     } catch (error) {
@@ -304,6 +305,16 @@ export class PeerTable {
       this.#damaged.set(key, isOurs ? error.message : `lease ${key}: ${errorMessage(error)}; delete the key`);
       this.#noteReason(key);
     }
+  }
+
+  /** Throws CodecError for what no host can have published, where the last good lease is better. */
+  #requireSense(lease: Lease): void {
+    const { key, attrs } = lease;
+    if (this.#admission.accepted(key) === undefined) return;
+    const isNowhere = Object.keys(attrs.publicAddress).length === 0;
+    const damage = isNowhere ? "it has no public address" : (this.#settings.damageOf?.(lease) ?? null);
+    if (damage !== null)
+      throw new CodecError(`lease ${key}: ${damage}; restart its host's agent or delete the key`);
   }
 
   /** A store that was restored from a backup gives revisions out again, but never a store lease's id. */

@@ -23,6 +23,7 @@ export function peerTableLab(overrides: Partial<PeerTableOptions> = {}) {
     leaveGraceMs: LEAVE_GRACE_MS,
     holdDownMs: HOLD_DOWN_MS,
     logger,
+    damageOf: (lease) => backend.damageOf?.(lease) ?? null,
     rejectLocally: () => null,
     rejectPeer: (lease) => backend.rejectPeer(lease),
     identitiesOf: (lease) => backend.peerIdentities(lease),

@@ -108,6 +108,17 @@ describe("wireguard backend", () => {
     ]);
   });
 
+  it("calls data that no host can have published damaged, but neither another backend's nor a reservation", async () => {
+    const backend = await prepare();
+    const damageOf = (lease: Lease) => backend.damageOf?.(lease) ?? null;
+    expect(damageOf(peer())).toBeNull();
+    expect(damageOf(peer({ PublicKey: "short" }))).toMatch(/holds no PublicKey/);
+    expect(damageOf(peer({ PublicKey: PEER_KEY, Port: 70_000 }))).toMatch(/a Port that is no UDP port/);
+    expect(damageOf(peer(null, { backendData: {} }))).toMatch(/BackendData null holds no PublicKey/);
+    expect(damageOf({ ...peer(null, { backendData: {} }), storeLeaseId: null })).toBeNull();
+    expect(damageOf(peer({}, { backendType: "vxlan" }))).toBeNull();
+  });
+
   it("wants one peer for each lease, with what its options say", async () => {
     const [object] = (await prepare()).planPeer(peer(), false);
     expect(lines([object as KernelObject])).toEqual([

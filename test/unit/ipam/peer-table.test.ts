@@ -253,6 +253,39 @@ describe("a change", () => {
     expect(reason("10.2.2.0-24")).toMatch(/not JSON/);
   });
 
+  it.each<[string, string, RegExp]>([
+    [
+      "no VtepMAC",
+      value(2, { backendData: { 4: { VNI: 1, VtepMAC: "zz" } } }),
+      /holds no valid VtepMAC; restart/,
+    ],
+    ["no object", value(2, { backendData: { 4: "\u{1f4a3}" } }), /holds no valid VtepMAC/],
+    ["no data", value(2, { backendData: {} }), /BackendData null holds no valid VtepMAC/],
+    ["a group address", value(2, { backendData: { 4: { VtepMAC: "01:00:5e:00:00:01" } } }), /group address/],
+    ["no address", "{}", /has no public address/],
+  ])("that no host can have published, with %s, leaves the peer as it was", (_, text, problem) => {
+    const { list, put, table, reason } = peerTableLab();
+    list(hosts(3));
+    const before = table.peers.get("10.2.2.0-24");
+    put(entry("10.2.2.0-24", 2, { value: text, revision: 900n }));
+    expect(table.peers.get("10.2.2.0-24")).toBe(before);
+    expect(reason("10.2.2.0-24")).toMatch(problem);
+    put(entry("10.2.2.0-24", 2, { revision: 901n }));
+    expect(reason("10.2.2.0-24")).toBeUndefined();
+  });
+
+  it("of another backend, or of a reservation, is what its host or a person means", () => {
+    for (const overrides of [
+      { value: value(2, { backendType: "host-gw", backendData: {} }) },
+      { value: '{"PublicIP":"192.168.0.2","BackendType":"vxlan"}', storeLeaseId: null },
+    ]) {
+      const { list, put, keys } = peerTableLab();
+      list(hosts(3));
+      put(entry("10.2.2.0-24", 2, { ...overrides, revision: 900n }));
+      expect(keys()).not.toContain("10.2.2.0-24");
+    }
+  });
+
   it("that cannot be decoded is reported no longer than it is in the store", () => {
     const { list, put, del, table, reason } = peerTableLab();
     list(hosts(3));

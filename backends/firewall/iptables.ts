@@ -46,6 +46,8 @@ export class IptablesEngine implements FirewallEngine {
   #isNft = false;
   /** Networks without rules of a family, whose chains have been removed: once, because later ones are not ours. */
   readonly #cleared: Readonly<Record<Family, Set<NetworkName>>> = { 4: new Set(), 6: new Set() };
+  /** Families whose table `filter` has held foreign rules. */
+  readonly #filtering = new Set<Family>();
   readonly #written: Readonly<Record<Family, WrittenForms>> = { 4: new Map(), 6: new Map() };
   /** What was written last and not listed since. */
   readonly #unconfirmed = new Map<Family, readonly RenderedChain[]>();
@@ -87,12 +89,16 @@ export class IptablesEngine implements FirewallEngine {
   /**
    * For a host whose rules are elsewhere, in nft or in the other variant's tables: keeps only the accepts here, and only
    * in tables with foreign rules, because no rule elsewhere overrides a DROP there. All other chains of ours are removed.
+   * Foreign rules may come and go, as with a VPN: from the first of them on the accepts stay.
    */
   async reconcileBeside(plans: FirewallPlans, signal?: AbortSignal): Promise<readonly Drift[]> {
     return forEachFamily(async (family) => {
       if (!isWanted(plans, family)) return await this.#clear(plans, family, signal);
       const saved = await this.#saveIfThere(family, signal);
-      return saved === null ? [] : await this.#reconcileFamily(plans, family, acceptsBeside, saved, signal);
+      if (saved === null) return [];
+      if (isInUse("filter", saved)) this.#filtering.add(family);
+      const reduce = this.#filtering.has(family) ? acceptsBeside : acceptsInRaw;
+      return await this.#reconcileFamily(plans, family, reduce, saved, signal);
     });
   }
 
@@ -223,15 +229,17 @@ function withoutNeedless(wanted: FamilyRules, saved: SavedTables): FamilyRules {
   return { ...wanted, chains: { ...wanted.chains, "overlay-in": [] } };
 }
 
-function acceptsBeside({ chains }: FamilyRules, saved: SavedTables): FamilyRules {
+function acceptsBeside(wanted: FamilyRules, saved: SavedTables): FamilyRules {
+  const inRaw = acceptsInRaw(wanted, saved);
   return {
-    chains: {
-      ...(isInUse("filter", saved) ? pick(chains, "forward", "docker-user", "input") : {}),
-      ...(mayDropInRaw(saved) ? pick(chains, "overlay-in") : {}),
-    },
-    gates: {},
-    knownSources: null,
+    ...inRaw,
+    chains: { ...pick(wanted.chains, "forward", "docker-user", "input"), ...inRaw.chains },
   };
+}
+
+function acceptsInRaw({ chains }: FamilyRules, saved: SavedTables): FamilyRules {
+  const accepts = mayDropInRaw(saved) ? pick(chains, "overlay-in") : {};
+  return { chains: accepts, gates: {}, knownSources: null };
 }
 
 /** Docker's rules there come and go with its containers: after the first of them our own stay. */

@@ -133,6 +133,17 @@ describeAsRoot("the iptables engine among others", () => {
     expect(host.exec("iptables-save", [])).toContain("-A FLANNEL-FWD -s 10.2.0.0/16");
     expect(host.exec("iptables-save", ["-t", "nat"])).not.toContain("FLANNEL");
   });
+
+  it("keeps the accepts beside nft while another program's rules come and go", async () => {
+    const rule = (action: string) => host.exec("iptables", [action, "FORWARD", "-i", "wg0", "-j", "ACCEPT"]);
+    await engine().reconcileBeside(only(PLAN));
+    rule("-A");
+    await engine().reconcileBeside(only(PLAN));
+    rule("-D");
+    expect(await engine().reconcileBeside(only(PLAN))).toEqual([]);
+    rule("-A");
+    expect(await engine().reconcileBeside(only(PLAN))).toEqual([]);
+  });
 });
 
 describeAsRoot("the nft engine among others", () => {

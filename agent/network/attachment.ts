@@ -326,10 +326,10 @@ export function peerSettingsOf(attachment: Attachment): Omit<PeerSettings, "netw
   };
 }
 
-/** Whether both know the same addresses, links and routes of the host. */
+/** Whether both know the same addresses, links, routes and bridges of the host. */
 export function isSameLocally(a: Attachment, b: Attachment): boolean {
-  const text = ({ local }: Attachment): string =>
-    JSON.stringify(local.map(({ prefix, kind, origin }) => [prefix, kind, origin]).sort());
+  const texts = (list: readonly object[]) => list.map((each) => JSON.stringify(each)).sort();
+  const text = ({ local, bridges }: Attachment) => JSON.stringify([texts(local), texts(bridges)]);
   return text(a) === text(b);
 }
 

@@ -9,8 +9,10 @@ import {
   attach,
   chooseFor,
   isSameAttachment,
+  isSameLocally,
 } from "../../../../agent/network/attachment.ts";
-import { Address } from "../../../../ipam/addresses/ip.ts";
+import { RTN_UNICAST } from "../../../../backends/netlink/route.ts";
+import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import { network } from "../../../support/lease-fixture.ts";
 import { OWN_MAC } from "../../../support/vxlan-fixture.ts";
@@ -113,4 +115,37 @@ it.each([
   const before = await attachTo(config({ Type: "udp" }), host("192.168.1.2/24"));
   const after = await attachTo(config({ Type: "udp" }), snapshot, before);
   expect(after.backend.parts[0]).not.toBe(before.backend.parts[0]);
+});
+
+it.each([
+  ["vxlan", { Type: "vxlan" }],
+  ["alloc, whose containers other programs reach", { Type: "alloc" }],
+])("with %s, a bridge of containers that comes or gets another address is noticed", async (_, backend) => {
+  const wanted = config(backend);
+  const withBridge = (text: string): HostSnapshot => ({
+    ...host("192.168.1.2/24"),
+    links: [ETH0, { ...ETH0, index: 3, name: "cni0", type: "bridge" }],
+    addresses: [on("192.168.1.2/24"), { ...on(text), interfaceIndex: 3 }],
+  });
+  const before = await attachTo(wanted, host("192.168.1.2/24"));
+  const after = await attachTo(wanted, withBridge("10.2.5.1/24"), before);
+  expect([isSameAttachment(before, after), isSameLocally(before, after)]).toEqual([true, false]);
+  const moved = await attachTo(wanted, withBridge("10.2.6.1/24"), after);
+  expect(isSameLocally(after, moved)).toBe(false);
+  expect(isSameLocally(moved, await attachTo(wanted, withBridge("10.2.6.1/24"), moved))).toBe(true);
+});
+
+it("a default route by a bridge is noticed, because the bridge is not its containers' then", async () => {
+  const wanted = config({ Type: "vxlan" });
+  const bridged = (gateway: string | null): HostSnapshot => ({
+    ...host("192.168.1.2/24"),
+    links: [ETH0, { ...ETH0, index: 3, name: "br0", type: "bridge" }],
+    addresses: [on("192.168.1.2/24"), { ...on("2001:db8::2/64"), interfaceIndex: 3 }],
+    routes: ["::/0"].map((destination) => ({
+      ...{ destination: Prefix.parse(destination), type: RTN_UNICAST, outputIndex: 3, protocol: 9 },
+      gateway: gateway === null ? null : Address.parse(gateway),
+    })),
+  });
+  const before = await attachTo(wanted, bridged(null));
+  expect(isSameLocally(before, await attachTo(wanted, bridged("fe80::1"), before))).toBe(false);
 });

@@ -49,10 +49,11 @@ export class LeaseTerm {
     return Math.max(0, this.#renewalMs - this.#options.clock.monotonicMs());
   }
 
-  /** Sets the end to `endMs` and schedules the next renewal. */
+  /** Sets the end to `endMs` and schedules the next renewal: soon enough also for a store lease shorter than ours. */
   extend(endMs: number): void {
     this.#endMs = endMs;
-    this.postponeRenewal();
+    const nowMs = this.#options.clock.monotonicMs();
+    this.#renewalMs = Math.min(this.#nextRenewal(), nowMs + (endMs - nowMs) / 3);
     this.#sleep.wake();
   }
 

@@ -88,7 +88,7 @@ class EmbeddedKeyValue implements KeyValue {
     let isAsExpected = false;
     const state = await this.#update((before) => {
       const item = before.items.get(key);
-      isAsExpected = item?.revision === expected?.revision;
+      isAsExpected = isSame(item, expected);
       if (!isAsExpected) return before;
       return putItem(before, key, value, ttlSeconds === null ? (item?.lease ?? null) : lease);
     }, signal);
@@ -106,11 +106,12 @@ class EmbeddedKeyValue implements KeyValue {
     return ttlSeconds;
   }
 
-  async delete({ key, revision }: StoreEntry, signal: AbortSignal): Promise<boolean> {
+  async delete(entry: StoreEntry, signal: AbortSignal): Promise<boolean> {
+    const { key } = entry;
     let isGone = false;
     await this.#update((before) => {
       const item = before.items.get(key);
-      isGone = item === undefined || item.revision === revision;
+      isGone = item === undefined || isSame(item, entry);
       return isGone ? deleteItem(before, key) : before;
     }, signal);
     return isGone;
@@ -171,6 +172,12 @@ class EmbeddedKeyValue implements KeyValue {
   #deadlineMs(ttlSeconds: number): number {
     return this.#clock.monotonicMs() + ttlSeconds * 1000;
   }
+}
+
+/** A state that was restored from a backup gives revisions out again, but never ids of leases. */
+function isSame(item: KvItem | undefined, expected: Expected | null): boolean {
+  if (item?.revision !== expected?.revision) return false;
+  return !expected?.storeLeaseId || item?.lease?.id === expected.storeLeaseId;
 }
 
 function listing(state: KvState, ranges: readonly string[]): KeyListing {

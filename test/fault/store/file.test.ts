@@ -1,7 +1,7 @@
 /** Faults of the file store: a full disk, writers killed at any point, a directory that goes and comes. */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildSync } from "esbuild";
@@ -80,6 +80,23 @@ describe("faults of the file store", () => {
     await expect.poll(() => watched.leases, SOON).toEqual({ "10.1.3.0-24": "c" });
     await watched.stop();
     expect(log.lines).toEqual([]);
+  });
+
+  it("restored from a copy: a revision that is given out again is not the lease that had it", async () => {
+    const path = join(directory, "store");
+    const [store, other] = [openAt(path), openAt(path)];
+    await store.leases.create("10.1.1.0-24", "a", 60, signal);
+    cpSync(path, join(directory, "copy"), { recursive: true });
+    const lost = await store.leases.create("10.1.2.0-24", "b", 60, signal);
+    rmSync(path, { recursive: true });
+    cpSync(join(directory, "copy"), path, { recursive: true });
+    expect((await store.feed.list(signal)).entries).toHaveLength(1);
+    const theirs = await other.leases.create("10.1.2.0-24", "c", 60, signal);
+    expect(theirs.revision).toBe(lost.revision);
+    const code = "TULLE_LEASE_LOST";
+    await expect(store.leases.replace(lost, "b", 60, signal)).rejects.toMatchObject({ code });
+    await expect(store.leases.remove(lost, signal)).rejects.toMatchObject({ code });
+    expect((await store.feed.list(signal)).entries).toContainEqual(theirs);
   });
 
   it("damaged file: says which one, touches nothing, and goes on when it is gone", async () => {

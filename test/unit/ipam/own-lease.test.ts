@@ -122,6 +122,16 @@ describe("a lease that is kept", () => {
     expect(calls).toEqual(["leases.keepAlive"]);
   });
 
+  it("is extended in time with a store lease that is shorter than ours", async () => {
+    const { clock, store, signal, current, lease, states } = await lab();
+    const entry = (await current()) as StoreEntry;
+    const short = await store.leases.replace(entry, entry.value, TTL_SECONDS / 4, signal);
+    await clock.advance(10 * TTL_SECONDS * 1000);
+    expect(states).toEqual([]);
+    expect(lease.state).toEqual({ state: "held", unpublished: null });
+    expect(await current()).toEqual(short);
+  });
+
   it("outlives an outage shorter than its time without a change of state", async () => {
     const { clock, cut, mend, states, current } = await lab();
     cut();

@@ -114,11 +114,14 @@ export class NetworkDriver {
   }
 
   async #deleteNetwork(dockerId: string): Promise<JsonObject> {
-    const { state, changes } = this.#context;
+    const { state, changes, logger } = this.#context;
     this.#options.deleting(dockerId);
     const docker = state.networks.get(dockerId);
     if (docker === undefined) return {};
-    for (const endpoint of state.endpointsOf(dockerId)) await this.#endpoints.discard(endpoint);
+    const leaving = state.endpointsOf(dockerId).map((endpoint) => this.#endpoints.discard(endpoint));
+    // What cannot be removed is compared with the engine later; the network is gone in any case.
+    for (const { reason } of (await Promise.allSettled(leaving)).filter(isRejected))
+      logger.warn("endpoint of a removed network stays for now", errorFields(reason));
     state.networks.delete(dockerId);
     if (docker.network !== null && !this.#options.ownRemovals.has(dockerId))
       state.removals.add(docker.network);
@@ -208,4 +211,8 @@ export class NetworkDriver {
       },
     );
   }
+}
+
+function isRejected(result: PromiseSettledResult<unknown>): result is PromiseRejectedResult {
+  return result.status === "rejected";
 }

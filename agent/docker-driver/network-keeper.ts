@@ -20,10 +20,19 @@ const EVERY_MS = 60_000;
 const RETRY_MS = { baseMs: 200, maxMs: 15_000 };
 /** A container that another host has just removed may be in the store this long after its engine has said so. */
 const LEAVING_MS = 1_000;
-/** dockerd hides a network from its lists before it asks us to delete it, and under load it takes its time. */
-const LOST_MS = 5_000;
+/**
+ * dockerd hides a network from its lists before it asks us to delete it. After a restart of ours it may ask 8 s late, by
+ * the last of its retries.
+ */
+const LOST_MS = 10_000;
 /** dockerd creates the network of a pool within seconds of its request. */
 const DRAFT_MS = 60_000;
+
+/** A removal that is not done yet. */
+interface PendingRemoval {
+  readonly name: string;
+  readonly problem: string;
+}
 
 export interface NetworkKeeperOptions {
   readonly context: DriverContext;
@@ -202,7 +211,7 @@ export class NetworkKeeper {
 
   /** A reserve of addresses for each network that Docker has here, and none for a network that is gone. */
   async #prepareAddresses(): Promise<void> {
-    const { state, feed, book } = this.#context;
+    const { state, feed, book, logger } = this.#context;
     const present = new Set([...state.networks.values()].map(({ network }) => network));
     for (const id of present) {
       const network = id === null ? undefined : feed.view.networks.get(id);
@@ -213,7 +222,9 @@ export class NetworkKeeper {
     for (const id of this.#prepared) {
       if (feed.view.networks.has(id) || feed.storeProblem !== null) continue;
       this.#prepared.delete(id);
-      await book.forget(id);
+      await book.forget(id).catch((error: unknown) => {
+        logger.warn("file with addresses of a removed network stays", { network: id, ...errorFields(error) });
+      });
     }
   }
 
@@ -221,11 +232,9 @@ export class NetworkKeeper {
    * What users of this host removed, unless a container somewhere uses it: the engine ignores our refusal. Returns what
    * could not be removed yet, and why; null when nothing is left.
    */
-  async #removeFromStore(
-    signal: AbortSignal,
-  ): Promise<{ readonly name: string; readonly problem: string } | null> {
+  async #removeFromStore(signal: AbortSignal): Promise<PendingRemoval | null> {
     const { state, catalogue, feed, logger } = this.#context;
-    let kept: { readonly name: string; readonly problem: string } | null = null;
+    let kept: PendingRemoval | null = null;
     for (const id of [...state.removals]) {
       const name = feed.view.networks.get(id)?.name ?? id;
       try {
@@ -245,11 +254,24 @@ export class NetworkKeeper {
         }
         await this.#tellPutBack(id, name, usedBy, error, signal);
       }
-      this.#contested.delete(id);
-      state.removals.delete(id);
-      await state.saveNetworks();
+      const unrecorded = await this.#endRemoval(id, name);
+      kept ??= unrecorded;
     }
     return kept;
+  }
+
+  /** Null once it is on the disk that nothing is left to do: the next start would do it again. */
+  async #endRemoval(id: NetworkId, name: string): Promise<PendingRemoval | null> {
+    const { state } = this.#context;
+    this.#contested.delete(id);
+    state.removals.delete(id);
+    try {
+      await state.saveNetworks();
+      return null;
+    } catch (error) {
+      state.removals.add(id);
+      return { name, problem: `was removed, which cannot be recorded yet: ${errorMessage(error)}` };
+    }
   }
 
   #isHere(id: NetworkId): boolean {

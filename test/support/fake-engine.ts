@@ -180,14 +180,14 @@ export class FakeEngine {
     return id;
   }
 
-  /** `docker network rm`. An error of the driver's DeleteNetwork is ignored, as dockerd does. */
+  /** `docker network rm`. Errors of ReleasePool and DeleteNetwork are ignored, as dockerd does. */
   async remove(name: string): Promise<void> {
     const network = this.network(name);
     const isUsed = [...this.containers.values()].some(({ endpoints }) => endpoints.has(network.id));
     if (isUsed) throw new ApiError(403, `network ${network.name} has active endpoints`);
     this.#leaving.add(network.id);
     await this.removing;
-    await this.#releasePools(network.options, network.pools);
+    await this.#releasePools(network.options, network.pools).catch(() => undefined);
     if ((network.options.driver ?? "tulle") === "tulle")
       await this.call("NetworkDriver.DeleteNetwork", { NetworkID: network.id }).catch(() => undefined);
     this.networks.delete(network.id);

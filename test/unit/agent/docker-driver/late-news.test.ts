@@ -25,7 +25,7 @@ const followAgain = async () => {
   await one.engine.start();
   await pause(400);
 };
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 it("a network stays where it was created when the store tells of it a moment late", async () => {
   lab.watchDelayMs = 800;
@@ -84,7 +84,7 @@ it("an endpoint that is being created stays, however often the engine's containe
   await one.engine.create("ov_net1", OURS);
   await isShown(one, "ov_net1");
   await one.engine.run("bbox1", "ov_net1");
-  one.links.prepare = async () => void (await pause(1_300));
+  one.links.prepare = () => pause(1_300);
   const starting = one.engine.run("bbox2", "ov_net1");
   starting.catch(() => undefined);
   await pause(100);
@@ -106,4 +106,22 @@ it("an address of a LAN stays given to a container that starts while tulled star
   await followAgain();
   await followAgain();
   expect(one.given(id)).toHaveLength(1);
+});
+
+it("a removal counts that the engine tells 8 s after tulled has started again", {
+  timeout: 30_000,
+}, async () => {
+  await one.engine.create("ov_net1", OURS);
+  await eventually(() => two.networkNames().includes("ov_net1"));
+  await one.stopDriver();
+  // dockerd repeats calls after 1, 2, 4 and 8 s.
+  one.engine.removing = pause(8_500);
+  const removal = one.engine.remove("ov_net1");
+  await one.startDriver();
+  for (let second = 0; second < 8; second += 1) {
+    await pause(1_000);
+    await one.engine.create(`other${second}`, { driver: "bridge" });
+  }
+  await removal;
+  await eventually(() => two.networkNames().length === 0);
 });

@@ -35,11 +35,14 @@ export interface FrameTable {
   readonly devices: readonly string[] | null;
 }
 
-/** `isLeftOut` is true for tables that another tool shows better, as iptables-save does those of iptables-nft. */
+/**
+ * `isShown` is true for chains that another tool shows better, as iptables-save does those of iptables-nft: here they are entered by
+ * jumps from others alone.
+ */
 export function nftRuleset(
   entries: readonly JsonValue[],
   texts: RuleTexts,
-  isLeftOut: (family: string, table: string) => boolean,
+  isShown: (chain: string) => boolean,
 ): NftRuleset {
   const objects = entries.filter(isJsonObject);
   const of = (kind: string): readonly JsonObject[] =>
@@ -47,13 +50,17 @@ export function nftRuleset(
   const [chains, rules, sets] = [of("chain"), of("rule"), setsOf([...of("set"), ...of("map")])];
   const tables = of("table").flatMap(({ family, name }): readonly FirewallTable[] => {
     const families = familiesOf(family);
-    if (families.length === 0 || isLeftOut(String(family), String(name))) return [];
+    if (families.length === 0) return [];
     const isHere = (one: JsonObject): boolean => one.family === family && one.table === name;
+    const isElsewhere = (chain: JsonObject): boolean => isShown(`${family} ${name} ${chain.name}`);
+    const ownChains = chains.filter(isHere);
+    if (ownChains.length > 0 && ownChains.every(isElsewhere)) return [];
     const own = rules.filter(isHere);
-    const found = chains.filter(isHere).map((chain): [string, FirewallChain] => {
+    const found = ownChains.map((chain): [string, FirewallChain] => {
       const inChain = own.filter((rule) => rule.chain === chain.name);
       const parse = (rule: JsonObject) => parseRule(rule, texts.rules.get(keyOf(rule)), sets);
-      return [String(chain.name), { base: baseOf(chain), rules: inChain.flatMap(parse) }];
+      const base = isElsewhere(chain) ? null : baseOf(chain);
+      return [String(chain.name), { base, rules: inChain.flatMap(parse) }];
     });
     return [{ name: `nft ${family} ${name}`, families, chains: new Map(found) }];
   });

@@ -20,14 +20,11 @@ export interface Firewall {
 }
 
 const PROGRAM: Readonly<Record<Family, string>> = { 4: "iptables", 6: "ip6tables" };
-/** The tables that iptables-nft keeps in nftables. */
-const IPTABLES_TABLES: ReadonlySet<string> = new Set(["filter", "nat", "mangle", "raw", "security"]);
-
 /** The tables of nft and of both variants of iptables. */
 export async function readFirewall(runner: CommandRunner, signal: AbortSignal): Promise<Firewall> {
   const unknown: string[] = [];
   const saved = await Promise.all(FAMILIES.map((family) => readIptables(runner, family, unknown, signal)));
-  const shown = new Set(saved.flatMap(({ nftTables }) => nftTables));
+  const shown = new Set(saved.flatMap(({ nftChains }) => nftChains));
   const nft = await readNft(runner, shown, unknown, signal);
   if (nft === null && saved.every(({ tables }) => tables.length === 0))
     unknown.push("neither nft nor iptables is installed here: the firewall is not known");
@@ -40,8 +37,8 @@ export async function readFirewall(runner: CommandRunner, signal: AbortSignal): 
 
 interface Saved {
   readonly tables: readonly FirewallTable[];
-  /** Tables of nft that are shown by iptables-save, as `ip filter`. */
-  readonly nftTables: readonly string[];
+  /** Chains of nft that are shown by iptables-save, as `ip filter FORWARD`. The same table may have others, made by nft. */
+  readonly nftChains: readonly string[];
 }
 
 /** Both variants: a packet passes the tables of each. */
@@ -55,7 +52,7 @@ async function readIptables(
   const version = (await output(runner, `${program}-save`, ["--version"], [], signal)) ?? "";
   const isNft = version.includes("nf_tables");
   const tables: FirewallTable[] = [];
-  const nftTables: string[] = [];
+  const nftChains: string[] = [];
   for (const [variant, ofNft] of [
     ["", isNft],
     [isNft ? "-legacy" : "-nft", !isNft],
@@ -64,10 +61,12 @@ async function readIptables(
     const found = text === null ? [] : iptablesRuleset(text, family, `${program}${variant}`);
     tables.push(...found);
     if (!ofNft) continue;
-    for (const { name } of found)
-      nftTables.push(`${nftTable(family, null).protocol} ${name.split(" ").at(-1)}`);
+    for (const { name, chains } of found) {
+      const table = `${nftTable(family, null).protocol} ${name.split(" ").at(-1)}`;
+      nftChains.push(...[...chains.keys()].map((chain) => `${table} ${chain}`));
+    }
   }
-  return { tables, nftTables };
+  return { tables, nftChains };
 }
 
 async function readNft(
@@ -79,9 +78,7 @@ async function readNft(
   const json = await output(runner, "nft", ["-j", "list", "ruleset"], unknown, signal);
   if (json === null) return null;
   const listing = (await output(runner, "nft", ["-a", "list", "ruleset"], unknown, signal)) ?? "";
-  const isLeftOut = (family: string, table: string): boolean =>
-    IPTABLES_TABLES.has(table) && shown.has(`${family} ${table}`);
-  return nftRuleset(entriesOf(json, unknown), ruleTexts(listing), isLeftOut);
+  return nftRuleset(entriesOf(json, unknown), ruleTexts(listing), (chain) => shown.has(chain));
 }
 
 function entriesOf(json: string, unknown: string[]): readonly JsonValue[] {

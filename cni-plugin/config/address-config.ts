@@ -74,8 +74,8 @@ function parseRange(value: JsonValue): AddressRange {
   const subnet = Prefix.parse(subnetText);
   if (subnet.size < 4n) throw wrong("subnet", subnetText, "take one of at least four addresses");
   const addressOr = (key: string, fallback: Address): Address => {
-    const text = range[key];
-    if (text === undefined || text === "") return fallback;
+    const text = range[key] ?? "";
+    if (text === "") return fallback;
     const address = typeof text === "string" ? Address.parse(text) : null;
     if (address === null || !subnet.contains(address)) throw wrong(key, text, `take one inside ${subnet}`);
     return address;
@@ -132,7 +132,7 @@ function pathIn(ipam: JsonObject, key: string): string {
 }
 
 function objectIn(value: JsonObject, key: string): JsonObject {
-  return value[key] === undefined ? {} : asObject(key, value[key]);
+  return asObject(key, value[key] ?? {});
 }
 
 function asObject(key: string, value: JsonValue): JsonObject {

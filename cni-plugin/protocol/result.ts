@@ -166,7 +166,7 @@ function parseInterface(value: JsonObject): ResultInterface {
 
 /** Reads one entry of `routes`, in a result or in a configuration of address management. Throws AddressError or CodecError. */
 export function parseRoute(value: JsonObject): ResultRoute {
-  const extras = Object.entries(value).filter(([key]) => ROUTE_EXTRAS.includes(key));
+  const extras = Object.entries(value).filter(([key, extra]) => ROUTE_EXTRAS.includes(key) && extra !== null);
   for (const [key, extra] of extras) {
     if (!Number.isInteger(extra)) throw new CodecError(`"${key}" of a route is not a whole number`);
   }
@@ -190,6 +190,7 @@ function textIn(value: JsonObject, key: string): string {
   return text;
 }
 
+/** Go writes an address that is not set as empty text, unless it leaves it out. */
 function addressIn(value: JsonObject, key: string): Address | null {
-  return value[key] === undefined || value[key] === null ? null : Address.parse(textIn(value, key));
+  return (value[key] ?? "") === "" ? null : Address.parse(textIn(value, key));
 }

@@ -27,3 +27,11 @@ it.each<[string, JsonObject]>([
 ])("rejects %s", (_, ipam) => {
   expect(() => parseAddressConfig({ ipam }, "")).toThrow(expect.objectContaining({ name: "CniError" }));
 });
+
+it("takes null for absent", () => {
+  const nothing = parseAddressConfig({ ipam: SMALL }, "");
+  const range = SMALL.ranges[0]?.[0];
+  const ranges = [[{ ...range, rangeStart: null, rangeEnd: null, gateway: null }]];
+  for (const more of [{ runtimeConfig: null, args: null }, { args: { cni: null } }, { ipam: { ranges } }])
+    expect(parseAddressConfig({ ipam: SMALL, ...more }, "")).toEqual(nothing);
+});

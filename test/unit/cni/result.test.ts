@@ -22,6 +22,17 @@ describe("a result", () => {
     expect(formatResult(parseResult(RESULT, "1.1.0"), "1.1.0")).toEqual(RESULT);
   });
 
+  it("takes null, and addresses that are empty text, for absent", () => {
+    const [first, second] = RESULT.ips;
+    const ips = [{ ...first, gateway: "" }, second];
+    const routes = [{ dst: "10.5.0.0/16", gw: "", mtu: null, table: null }, RESULT.routes[1]];
+    const [{ gateway: _, ...rest }] = [{ gateway: "", ...first }];
+    expect(formatResult(parseResult({ ...RESULT, ips, routes }, "1.1.0"), "1.1.0")).toEqual({
+      ...RESULT,
+      ips: [rest, second],
+    });
+  });
+
   it("loses the details that 1.0.0 does not know", () => {
     const { interfaces, routes, ...rest } = formatResult(parseResult(RESULT, "1.1.0"), "1.0.0");
     expect(rest).toEqual({ cniVersion: "1.0.0", ips: RESULT.ips, dns: RESULT.dns });

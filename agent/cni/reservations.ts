@@ -7,10 +7,14 @@ import { RUNTIMES } from "../../cni-plugin/protocol/call.ts";
 import type { Reservation } from "../../ipam/containers/addresses.ts";
 
 /**
- * used: its device exists. gone: it died with an earlier boot, or its record exists and its device does not. damaged:
- * the file names no container. unknown: another plugin made it, so that the name of its device is unknown.
+ * used: its device exists, or ADD may still be making it. gone: it died with an earlier boot, or its record exists and
+ * its device does not. damaged: the file names no container. unknown: another plugin made it, so that the name of its
+ * device is unknown.
  */
 export type Use = "used" | "gone" | "damaged" | "unknown";
+
+/** ADD reserves the address before it makes the device. */
+const LONGEST_ADD_MS = 60_000;
 
 export interface ReservedAddress extends Reservation {
   readonly network: string;
@@ -59,21 +63,24 @@ async function reservedIn(
   const records = RUNTIMES.map((runtime) => recordsOf(stateDir, network, runtime));
   const addresses = openAddresses(dataDir, network);
   const earlier = new Set((await addresses.listOfEarlierBoots()).map(({ address }) => `${address}`));
+  const startedMs = Date.now() - LONGEST_ADD_MS;
   return (await addresses.list()).map((reservation) => {
     const isRecorded = records.some((states) => states.read(reservation) !== null);
     const isOfEarlierBoot = earlier.has(`${reservation.address}`);
-    const use = useOf(reservation, hasPort(network, reservation), isRecorded, isOfEarlierBoot);
+    const mayBeMade = isRecorded && !isOfEarlierBoot && addresses.madeMs(reservation.address) > startedMs;
+    const isUsed = mayBeMade || hasPort(network, reservation);
+    const use = useOf(reservation, isUsed, isRecorded, isOfEarlierBoot);
     return { ...reservation, network, use };
   });
 }
 
 function useOf(
   reservation: Reservation,
-  hasDevice: boolean,
+  isUsed: boolean,
   isRecorded: boolean,
   isOfEarlierBoot: boolean,
 ): Use {
   if (reservation.containerId === "") return "damaged";
-  if (hasDevice) return "used";
+  if (isUsed) return "used";
   return isRecorded || isOfEarlierBoot ? "gone" : "unknown";
 }

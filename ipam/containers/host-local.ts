@@ -8,6 +8,7 @@
  */
 
 import { existsSync, readdirSync } from "node:fs";
+import type { Address } from "../addresses/ip.ts";
 import { ConfigError } from "../errors.ts";
 import { makeFolder } from "../files/folder.ts";
 import type { BackgroundSync } from "../files/sync.ts";
@@ -49,6 +50,11 @@ export class HostLocalAddresses implements ContainerAddresses {
 
   async list(): Promise<readonly Reservation[]> {
     return (await this.#ifUsed(() => this.#files.list())) ?? [];
+  }
+
+  /** When an address was reserved, in milliseconds since 1970; 0 when it is free. */
+  madeMs(address: Address): number {
+    return this.#files.madeMs(address);
   }
 
   /** The reservations made in an earlier boot; none in a folder without a marker. */

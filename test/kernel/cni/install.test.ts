@@ -1,7 +1,16 @@
 /** `tulle cni`: what it installs works, what was there before comes back, leaked addresses are found and freed. */
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { CniHost, NETWORK_NAME } from "../../support/cni-host.ts";
@@ -217,6 +226,9 @@ describeAsRoot("tulle cni", () => {
     host.call("ADD", { container });
     const folder = join(host.dir, "ipam", NETWORK_NAME);
     writeFileSync(join(folder, "10.5.72.7"), "recorded\r\neth0");
+    // Not of an ADD that may be at work.
+    const minutesAgo = Date.now() / 1000 - 120;
+    utimesSync(join(folder, "10.5.72.7"), minutesAgo, minutesAgo);
     writeFileSync(join(host.stateDir, `${NETWORK_NAME}:recorded:eth0`), "{}");
     writeFileSync(join(folder, "10.5.72.8"), "");
     writeFileSync(join(folder, "10.5.72.9"), "foreign\r\neth0");

@@ -102,8 +102,15 @@ export class NetworkKeeper {
       this.#isWoken = false;
       const isDone = await this.#pass(signal);
       if (isDone) this.#backoff.reset();
-      if (!this.#isWoken) await this.#idle.for(isDone ? EVERY_MS : this.#backoff.nextMs(), signal);
+      if (!this.#isWoken) await this.#idle.for(isDone ? EVERY_MS : this.#retryMs(), signal);
     }
+  }
+
+  /** By the back-off, and not later than a network that the engine lacks counts as lost. */
+  #retryMs(): number {
+    const nowMs = this.#context.clock.monotonicMs();
+    const lostMs = [...this.#absent.values()].map((sinceMs) => sinceMs + LOST_MS - nowMs);
+    return Math.max(RETRY_MS.baseMs / 2, Math.min(this.#backoff.nextMs(), ...lostMs));
   }
 
   /** True when nothing is left to do. */
@@ -115,6 +122,8 @@ export class NetworkKeeper {
       engine = await this.#options.engineNetworks.list();
     } catch (error) {
       this.#engineProblem = errorMessage(error);
+      // What it lacks is to be seen again for as long: an engine that starts may be removing it.
+      this.#absent = new Map();
       this.#failures.failed(error);
       return false;
     }

@@ -188,7 +188,9 @@ describe("a removal of a network", () => {
   });
 });
 
-it("a network that the engine lost while we did not run takes its containers and addresses along", async () => {
+it("a network that the engine lost while we did not run takes its containers and addresses along", {
+  timeout: 30_000,
+}, async () => {
   await create();
   const { id } = await published(one);
   await one.engine.run("a", "blue");
@@ -200,7 +202,7 @@ it("a network that the engine lost while we did not run takes its containers and
   await eventually(() => one.driver.status().engineProblem === null);
   const known = () => one.driver.status().networks.map(({ dockerId }) => dockerId);
   for (const name of ["red", "green"]) await one.engine.create(name, { ipamDriver: "tulle" });
-  await eventually(() => !known().includes(lost), 25_000);
+  await eventually(() => !known().includes(lost), 15_000);
   // Its events are followed again, so that everything is compared.
   await one.engine.kill();
   await one.engine.start();

@@ -60,3 +60,43 @@ it("gives back a draft that no network came of, and leaves one that another driv
   stop.abort();
   await running;
 });
+
+it("takes a network for lost that an engine lacks for 10 s, and counts again after an outage of the engine", async () => {
+  const clock = new FakeClock();
+  const networks = new Map([["d", { dockerId: "d", network: "n" }]]);
+  let isAway = false;
+  let passes = 0;
+  const options = {
+    context: {
+      ...{ clock, logger: silentLogger, changes: { notify: () => undefined } },
+      feed: { view: { networks: new Map() }, storeProblem: "away" },
+      book: { prepare: () => undefined },
+      state: {
+        ...{ removals: new Set(), networks, pools: new Map(), endpointsOf: () => [] },
+        saveNetworks: async () => undefined,
+      },
+    },
+    engineNetworks: {
+      list: async () => {
+        passes += 1;
+        if (isAway) throw new Error("the engine does not answer");
+        return [];
+      },
+    },
+    random: () => 1,
+  } as unknown as NetworkKeeperOptions;
+  const stop = new AbortController();
+  const running = new NetworkKeeper(options).run(stop.signal);
+  await clock.advance(8_000);
+  isAway = true;
+  const before = passes;
+  await clock.advance(60_000);
+  expect(passes - before).toBeLessThan(12);
+  isAway = false;
+  await clock.advance(15_000);
+  expect(networks.size).toBe(1);
+  await clock.advance(10_500);
+  expect(networks.size).toBe(0);
+  stop.abort();
+  await running;
+});

@@ -23,6 +23,8 @@ export interface Packet {
   readonly mark: number | null;
   /** False once a rule has taken it out of connection tracking, which leaves out address translation as well. */
   readonly isTracked: boolean;
+  /** A rule has given it another destination; absent: none has. */
+  readonly isTranslated?: Truth;
 }
 
 /** Yes, no, or not known. */

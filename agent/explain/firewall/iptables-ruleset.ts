@@ -197,11 +197,14 @@ function isPort(port: number | null, text: string): Truth {
   return port !== null && port >= Number(low) && port <= Number(high);
 }
 
-/** States of a packet that opens a connection, and of one that no rule has translated yet. */
-function isState({ isTracked }: Packet, value: string): Truth {
+/** States of a packet that opens a connection. */
+function isState({ isTracked, isTranslated = false }: Packet, value: string): Truth {
   const states = value.split(",");
-  if (states.includes(isTracked ? "NEW" : "UNTRACKED")) return true;
-  return states.some((state) => state === "DNAT" || state === "SNAT") ? null : false;
+  return anyOf([
+    states.includes(isTracked ? "NEW" : "UNTRACKED"),
+    states.includes("DNAT") ? isTranslated : false,
+    states.includes("SNAT") ? null : false,
+  ]);
 }
 
 function isMarked({ mark }: Packet, text: string): Truth {

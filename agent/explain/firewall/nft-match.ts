@@ -136,8 +136,10 @@ function payloadField({ protocol, field }: JsonObject, packet: Packet): Field {
   return null;
 }
 
-function ctField({ key }: JsonObject, { isTracked }: Packet): Field {
+function ctField({ key }: JsonObject, { isTracked, isTranslated = false }: Packet): Field {
   if (key === "state") return { words: [isTracked ? "new" : "untracked"] };
+  // Of the first packet no other bit is set.
+  if (key === "status") return isTranslated === null ? null : { words: isTranslated ? ["dnat"] : [] };
   return key === "direction" ? { words: ["original"] } : null;
 }
 

@@ -95,14 +95,15 @@ type End = "accept" | "drop" | "reject" | "continue" | "return";
 interface Effects {
   readonly mayAccept: boolean;
   readonly mayDrop: boolean;
+  /** It may give the packet another destination, which later rules may test. */
+  readonly mayTranslate: boolean;
 }
 
 class Passage {
   #packet: Packet;
   #through: string[] = [];
   readonly #decisions: Decision[] = [];
-  readonly #doubtful: ({ -readonly [Name in keyof Effects]: Effects[Name] } & { readonly text: string })[] =
-    [];
+  readonly #doubtful: { readonly text: string; mayAccept: boolean; mayDrop: boolean }[] = [];
   #by: string | null = null;
   #sourceTranslation: string | null = null;
   #unknownTranslation: string | null = null;
@@ -166,7 +167,9 @@ class Passage {
   }
 
   #doubt(table: FirewallTable, action: RuleAction, text: string, depth: number): void {
-    const { mayAccept, mayDrop } = effectsOf(table, action, depth);
+    const { mayAccept, mayDrop, mayTranslate } = effectsOf(table, action, depth);
+    if (mayTranslate && this.#packet.isTranslated !== true)
+      this.#packet = { ...this.#packet, isTranslated: null };
     if (!mayAccept && !mayDrop) return;
     // A verdict map is several rules with one text.
     const known = this.#doubtful.find((one) => one.text === text);
@@ -225,26 +228,30 @@ class Passage {
       ...this.#packet,
       destination: address ?? this.#packet.destination,
       destinationPort: port ?? this.#packet.destinationPort,
+      isTranslated: true,
     };
   }
 }
+
+const NO_EFFECTS: Effects = { mayAccept: false, mayDrop: false, mayTranslate: false };
 
 function effectsOf(table: FirewallTable, action: RuleAction, depth: number): Effects {
   switch (action.do) {
     case "none":
     case "mark":
     case "notrack":
-      return { mayAccept: false, mayDrop: false };
+      return NO_EFFECTS;
     case "accept":
     case "return":
     case "snat":
+      return { ...NO_EFFECTS, mayAccept: true };
     case "dnat":
-      return { mayAccept: true, mayDrop: false };
+      return { ...NO_EFFECTS, mayAccept: true, mayTranslate: true };
     case "drop":
     case "reject":
-      return { mayAccept: false, mayDrop: true };
+      return { ...NO_EFFECTS, mayDrop: true };
     case "unknown":
-      return { mayAccept: true, mayDrop: true };
+      return { mayAccept: true, mayDrop: true, mayTranslate: true };
     case "jump":
     case "goto": {
       const rules = depth < DEEPEST ? (table.chains.get(action.chain)?.rules ?? []) : [];
@@ -252,6 +259,7 @@ function effectsOf(table: FirewallTable, action: RuleAction, depth: number): Eff
       return {
         mayAccept: each.some(({ mayAccept }) => mayAccept),
         mayDrop: each.some(({ mayDrop }) => mayDrop),
+        mayTranslate: each.some(({ mayTranslate }) => mayTranslate),
       };
     }
   }

@@ -161,6 +161,22 @@ describe("a dump of iptables-save", () => {
     expect(passHook(iptablesRuleset(drop, 4, "iptables"), "forward", packet).verdict).toBe("accept");
   });
 
+  it("knows whether a rule has given the packet another destination", () => {
+    const chains = [":PREROUTING ACCEPT [0:0]", ":S - [0:0]", "-A S -j DNAT --to-destination 10.2.9.9:80"];
+    const arrived = (rule: string): Packet => {
+      const text = save("nat", ...chains, `-A PREROUTING ${rule}`);
+      return passHook(iptablesRuleset(text, 4, "iptables"), "prerouting", PACKET).packet;
+    };
+    const drop = "-m conntrack --ctstate DNAT -j DROP";
+    const verdicts = (rule: string) => {
+      const { verdict, doubtful } = forward(drop, arrived(rule));
+      return [verdict, doubtful.length];
+    };
+    expect(verdicts("-d 10.2.3.7/32 -j S")).toEqual(["drop", 0]);
+    expect(verdicts("-d 10.2.3.8/32 -j S")).toEqual(["accept", 0]);
+    expect(verdicts("-m set --match-set services dst -j S")).toEqual(["accept", 1]);
+  });
+
   it("forgets a mark that it does not know, and keeps one that it does", () => {
     const marked = (target: string) => {
       const text = save("mangle", ":PREROUTING ACCEPT [0:0]", `-A PREROUTING ${target}`);
@@ -318,6 +334,15 @@ describe("a ruleset of nft", () => {
     const choice = { numgen: { mode: "random", mod: 3, offset: 0 } };
     const { doubtful } = forward(PACKET, rule({ vmap: { key: choice, data: verdicts } }));
     expect(doubtful).toEqual([{ text: "nft inet f, chain c: the text", isDecisive: true }]);
+  });
+
+  it("knows whether a rule has given the packet another destination, as firewalld asks", () => {
+    const translated = rule(match({ ct: { key: "status" } }, "dnat", "in"), drop);
+    const outcome = (isTranslated: boolean | null) => forward({ ...PACKET, isTranslated }, translated);
+    expect(outcome(true).verdict).toBe("drop");
+    expect(outcome(false)).toMatchObject({ verdict: "accept", doubtful: [] });
+    expect(outcome(null)).toMatchObject({ verdict: "accept", doubtful: [{ isDecisive: true }] });
+    expect(forward(PACKET, translated)).toMatchObject({ verdict: "accept", doubtful: [] });
   });
 
   it("knows a packet that is not tracked", () => {

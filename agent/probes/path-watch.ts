@@ -84,6 +84,7 @@ export class PathWatch {
   #hasTriedOuter = false;
   #lateMs: number | null = null;
   #measured: string | null = null;
+  #examinations = 0;
   /** What was reported of an echo request, and the examinations since then. */
   #report: { readonly outcome: Outcome; examinations: number } | null = null;
 
@@ -131,6 +132,11 @@ export class PathWatch {
   /** An examination has ended without proving anything. */
   get wasExamined(): boolean {
     return this.#measured !== null;
+  }
+
+  /** How many examinations have ended. */
+  get examinations(): number {
+    return this.#examinations;
   }
 
   get isExamining(): boolean {
@@ -234,6 +240,7 @@ export class PathWatch {
     this.#repeatMs = isSilent ? Math.min(this.#repeatMs * 2, LONGEST_REPEAT_MS) : REPEAT_MS;
     if (this.#examination?.isComplete) {
       this.#examination = null;
+      this.#examinations += 1;
       this.#lateMs = null;
       if (this.#report !== null && ++this.#report.examinations >= REPORT_EXAMINATIONS) this.#report = null;
     }

@@ -262,9 +262,12 @@ export class Prober {
   }
 
   #probeOnce(watch: PathWatch, probe = watch.routine(), settled: () => void = () => undefined): void {
+    const { examinations } = watch;
     this.#send(watch.target, probe, (outcome) => {
       settled();
       if (!watch.noteRoutine(probe, outcome)) return;
+      // One that was late has had its examination.
+      if (!isAnswered(outcome) && watch.examinations > examinations) return;
       this.#plan.hurry(watch.target.id, this.#options.clock.monotonicMs());
       this.#examine(watch);
       this.#sleep.wake();

@@ -48,3 +48,22 @@ it("is looked after once a late answer has come in the middle of an examination"
   await network.pass(30);
   expect(network.health.state).toBe("bad");
 });
+
+it("is examined once for a packet that is lost", async () => {
+  network = new LossyNetwork(1);
+  network.use();
+  await network.pass(20);
+  const sentIn = async (seconds: number): Promise<number> => {
+    const before = network.sentMs.length;
+    await network.pass(seconds);
+    return network.sentMs.length - before;
+  };
+  const usual = await sentIn(6);
+  const next = network.sentMs.length;
+  network.percent = 100;
+  while (network.sentMs.length === next) await network.pass(0.05);
+  network.percent = 0;
+  expect(network.health.state).toBe("good");
+  const more = (await sentIn(6)) - usual;
+  expect(more).toBeLessThanOrEqual(3);
+});

@@ -14,7 +14,10 @@ import { errorMessage } from "../../ipam/errors.ts";
 import { readOwnFile } from "../../ipam/files/read.ts";
 import { replaceFile } from "../../ipam/files/write.ts";
 import { isJsonObject } from "../../ipam/json.ts";
+import { fits } from "../../ipam/leases/candidates.ts";
+import type { Lease } from "../../ipam/leases/lease.ts";
 import type { Logger } from "../../ipam/log.ts";
+import { judgeConfig } from "./config-change.ts";
 import { type NetworkSettings, ownedName } from "./network-settings.ts";
 import { optionsOf } from "./network-support.ts";
 
@@ -44,6 +47,21 @@ export class ConfigHistory {
     const kept = formers.slice(0, MOST_FORMERS);
     await this.#write([config, ...kept]);
     return kept;
+  }
+
+  /**
+   * The configuration that was in force before `next`, where only families make the difference and the lease fits it: this
+   * host can stay with it. Null for none.
+   */
+  beforeFamiliesOf(next: NetworkConfig, lease: Pick<Lease, "subnets"> | null): NetworkConfig | null {
+    const [former] = this.#read();
+    if (former === undefined || lease === null || !fits(lease.subnets, former.families)) return null;
+    try {
+      const attachment = { networkConfig: former, options: optionsOf(former) };
+      return judgeConfig({ attachment, own: lease.subnets, next, invalid: null }).isRejoin ? former : null;
+    } catch {
+      return null; // of another version: nothing can be prepared from it
+    }
   }
 
   /** The former backends are needed no more. Never rejects. */

@@ -260,7 +260,8 @@ export class NetworkAgent {
     listing: StoreListing,
     signal: AbortSignal,
   ): Promise<JoinedNetwork> {
-    const former = this.#formerConfig;
+    const ownLease = ownLeaseIn(listing.entries, this.#parts.identity.nodeId, null);
+    const former = this.#formerConfig ?? this.#history.beforeFamiliesOf(networkConfig, ownLease);
     this.#formerConfig = null;
     try {
       return await this.#join(networkConfig, listing, signal, former !== null);

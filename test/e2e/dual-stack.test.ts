@@ -347,6 +347,10 @@ describeWithEtcd("a network that gets IPv6, and loses it again", () => {
     const problems = async () => (await daemon.status())?.problems.join() ?? "";
     await expect.poll(problems, { timeout: 10_000 }).toContain("no subnet is free");
     expect(await daemon.status()).toMatchObject({ isReady: true });
+    await daemon.stop();
+    await daemon.start(...net.flags);
+    await expect.poll(problems, { timeout: 10_000 }).toContain("no subnet is free");
+    expect(await daemon.status()).toMatchObject({ isReady: true });
     net.putConfig(BOTH);
     await expect.poll(() => waiting().length, { timeout: 10_000 }).toBe(0);
   });

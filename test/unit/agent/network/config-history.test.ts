@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { ConfigHistory } from "../../../../agent/network/config-history.ts";
-import { network, recordingLogger } from "../../../support/lease-fixture.ts";
+import { network, recordingLogger, subnets } from "../../../support/lease-fixture.ts";
 
 let stateDir: string;
 beforeEach(async () => {
@@ -47,6 +47,20 @@ it("takes a change that needs a restart for another backend, and none that is ma
 it("has no former backend in a network of another range", async () => {
   await enter("vxlan");
   expect(await enter("host-gw", {}, "10.5.0.0/16")).toEqual([]);
+});
+
+it("has the configuration before, where only families differ and the lease fits it", async () => {
+  const ipv6 = { EnableIPv6: true, IPv6Network: "fd00:2::/48" };
+  const both = (Network: string) => network(JSON.stringify({ Network, ...ipv6, Backend: { Type: "vxlan" } }));
+  const lease = { subnets: subnets("10.2.5.0-24") };
+  expect(history().beforeFamiliesOf(both("10.2.0.0/16"), lease)).toBeNull();
+  await enter("vxlan");
+  expect(history().beforeFamiliesOf(both("10.2.0.0/16"), lease)?.text).toBe(config("vxlan").text);
+  expect(history().beforeFamiliesOf(config("vxlan"), lease)).toBeNull();
+  expect(history().beforeFamiliesOf(both("10.5.0.0/16"), lease)).toBeNull();
+  expect(history().beforeFamiliesOf(both("10.2.0.0/16"), null)).toBeNull();
+  const elsewhere = { subnets: subnets("10.5.5.0-24") };
+  expect(history().beforeFamiliesOf(both("10.2.0.0/16"), elsewhere)).toBeNull();
 });
 
 it("keeps the record from other users, and ignores a damaged one", async () => {

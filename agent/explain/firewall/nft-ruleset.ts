@@ -55,9 +55,9 @@ export function nftRuleset(
     const isElsewhere = (chain: JsonObject): boolean => isShown(`${family} ${name} ${chain.name}`);
     const ownChains = chains.filter(isHere);
     if (ownChains.length > 0 && ownChains.every(isElsewhere)) return [];
-    const own = rules.filter(isHere);
+    const own = byChain(rules.filter(isHere));
     const found = ownChains.map((chain): [string, FirewallChain] => {
-      const inChain = own.filter((rule) => rule.chain === chain.name);
+      const inChain = own.get(String(chain.name)) ?? [];
       const parse = (rule: JsonObject) => parseRule(rule, texts.rules.get(keyOf(rule)), sets);
       const base = isElsewhere(chain) ? null : baseOf(chain);
       return [String(chain.name), { base, rules: inChain.flatMap(parse) }];
@@ -74,6 +74,18 @@ export function nftRuleset(
       return mayDrop ? [{ name: `nft ${family} ${table}`, hook: frameHook(chain), devices }] : [];
     });
   return { tables, others };
+}
+
+/** kube-proxy has several chains for each service. */
+function byChain(rules: readonly JsonObject[]): ReadonlyMap<string, readonly JsonObject[]> {
+  const chains = new Map<string, JsonObject[]>();
+  for (const rule of rules) {
+    const name = String(rule.chain);
+    const present = chains.get(name);
+    if (present === undefined) chains.set(name, [rule]);
+    else present.push(rule);
+  }
+  return chains;
 }
 
 /** False for hooks of devices, which tables of the family inet may have too. */

@@ -12,6 +12,7 @@ import { engineFailures } from "./engine-failures.ts";
 import { decodeContainer, type EngineContainer, type EngineNetwork } from "./engine-model.ts";
 import type { EngineNetworks } from "./engine-networks.ts";
 import { lanAddresses } from "./lan-addresses.ts";
+import { DRIVER } from "./mirror-plan.ts";
 import type { NetworkId } from "./network-id.ts";
 
 const TIMEOUT_MS = 5_000;
@@ -48,10 +49,12 @@ export class ContainerKeeper {
       this.#publishOwn();
       this.#unjoinedNow = new Map();
       const engine = await this.#engineNetworks.list();
+      if (this.#context.state.areEndpointsLost) await this.#findAgain(engine);
       for (const dockerId of this.#context.state.networks.keys()) await this.#compare(dockerId);
       this.#unjoined = this.#unjoinedNow;
       await this.#dropForgotten(engine);
-      await this.#releaseUnused(engine);
+      // Until then an address without an endpoint may be a running container's.
+      if (!this.#context.state.areEndpointsLost) await this.#releaseUnused(engine);
       this.#failures.succeeded();
     } catch (error) {
       this.#failures.failed(error);
@@ -102,9 +105,23 @@ export class ContainerKeeper {
     const { state, feed, host } = this.#context;
     for (const record of state.endpoints.values())
       if (record.isJoined) feed.setMember(record.network, memberOf(record));
+    if (state.areEndpointsLost) return;
     for (const [network, hosts] of feed.view.members)
       for (const { endpoint, engine } of hosts.get(host)?.members ?? [])
         if (engine === "docker" && !state.endpoints.has(endpoint)) feed.removeMember(network, endpoint);
+  }
+
+  /** Endpoints of running containers, after the loss of their file; done once all networks of ours are known. */
+  async #findAgain(engine: readonly EngineNetwork[]): Promise<void> {
+    const { state } = this.#context;
+    const ours = engine.filter(({ driver }) => driver === DRIVER);
+    for (const { dockerId } of ours) {
+      const network = state.networks.get(dockerId)?.network ?? null;
+      const found = network === null ? null : await this.#engineNetworks.read(dockerId);
+      for (const endpoint of found?.endpoints ?? [])
+        if (network !== null) await this.#endpoints.adopt({ dockerId, network }, endpoint);
+    }
+    state.areEndpointsLost = !ours.every(({ dockerId }) => state.networks.has(dockerId));
   }
 
   async #compare(dockerId: string): Promise<void> {

@@ -3,7 +3,7 @@
  * the answers, in its file before an answer is given.
  *
  * Two files in the state directory. A damaged one is set aside: networks are then found again by the engine's and the
- * store's lists, endpoints by the engine's containers.
+ * store's lists, endpoints by the engine's containers (container-keeper.ts).
  */
 
 import { rename } from "node:fs/promises";
@@ -34,6 +34,8 @@ export class DriverState {
   readonly networks = new Map<string, DockerNetwork>();
   readonly endpoints = new Map<string, EndpointRecord>();
   readonly removals = new Set<NetworkId>();
+  /** Containers may run whose endpoints are not here: their file was not there, or was damaged. */
+  areEndpointsLost = false;
   readonly #folder: string;
   readonly #networksSaver: Saver;
   readonly #endpointsSaver: Saver;
@@ -67,9 +69,10 @@ export class DriverState {
       for (const network of networks) state.networks.set(network.dockerId, network);
       for (const id of removals) state.removals.add(id);
     });
-    await state.#read(ENDPOINTS_FILE, logger, (text) => {
+    const isRead = await state.#read(ENDPOINTS_FILE, logger, (text) => {
       for (const endpoint of decodeEndpoints(text)) state.endpoints.set(endpoint.endpoint, endpoint);
     });
+    state.areEndpointsLost = !isRead;
     return state;
   }
 
@@ -88,12 +91,14 @@ export class DriverState {
     return [...this.endpoints.values()].filter((endpoint) => endpoint.dockerId === dockerId);
   }
 
-  async #read(name: string, logger: Logger, take: (text: string) => void): Promise<void> {
+  /** False without a readable file. */
+  async #read(name: string, logger: Logger, take: (text: string) => void): Promise<boolean> {
     const path = this.#path(name);
     const text = readOwnFile(path, MAX_BYTES);
-    if (text === null) return;
+    if (text === null) return false;
     try {
       take(text);
+      return true;
     } catch (error) {
       const aside = `${path}.broken`;
       await rename(path, aside);
@@ -102,6 +107,7 @@ export class DriverState {
         aside,
         error: errorMessage(error),
       });
+      return false;
     }
   }
 

@@ -195,6 +195,27 @@ export class Endpoints {
     );
   }
 
+  /** Takes an endpoint of a running container from the engine: it joined before the file of endpoints was lost. */
+  async adopt(
+    docker: { readonly dockerId: string; readonly network: NetworkId },
+    found: EngineEndpoint,
+  ): Promise<void> {
+    const { state, feed, logger, host } = this.#context;
+    const { endpoint, container, mac, name, addresses } = found;
+    const all = entriesOf(addresses).map(([, address]) => address);
+    // One without a container is joining, and has its record.
+    if (state.endpoints.has(endpoint) || container === null || mac === null || all.length === 0) return;
+    if (all.some((address) => this.#holderOf(docker.network, address) !== null)) return;
+    const members = feed.view.members.get(docker.network)?.get(host)?.members ?? [];
+    const shown = members.find((member) => member.endpoint === endpoint);
+    const names = shown?.names ?? namesOf(name, [], container);
+    const record = { ...docker, endpoint, mac, addresses, isJoined: true, container, names };
+    state.endpoints.set(endpoint, record);
+    feed.setMember(docker.network, memberOf(record));
+    logger.info("endpoint found again by its container", { endpoint, container: name });
+    await state.saveEndpoints();
+  }
+
   /** Takes the containers' names from the engine's network. */
   async learn(engine: EngineNetwork): Promise<void> {
     for (const { endpoint, container, name } of engine.endpoints) {

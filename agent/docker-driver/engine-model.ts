@@ -8,6 +8,7 @@ import {
   type PerFamily,
   type Prefix,
 } from "../../ipam/addresses/ip.ts";
+import { isInterfaceMac, type Mac, parseMac } from "../../ipam/addresses/mac.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
 import { Fields } from "./fields.ts";
 
@@ -36,6 +37,8 @@ export interface EngineEndpoint {
   readonly container: string | null;
   /** The container's name. */
   readonly name: string;
+  /** Null where the engine does not tell. */
+  readonly mac: Mac | null;
   readonly addresses: PerFamily<Address>;
 }
 
@@ -89,6 +92,7 @@ function decodeEndpoint(key: string, endpoint: Fields): EngineEndpoint {
     endpoint: endpoint.text("EndpointID"),
     container: /^[0-9a-f]{64}$/.test(key) ? key : null,
     name: endpoint.text("Name"),
+    mac: macIn(endpoint.text("MacAddress")),
     addresses: presentFamilies(mapFamilies(texts, addressIn)),
   };
 }
@@ -132,6 +136,16 @@ function textList(object: JsonObject, name: string): readonly string[] {
 /** The address before a slash; null for none, and for what is not an address. */
 function addressIn(text: string): Address | null {
   return Address.parseOrNull(text.split("/", 1)[0] ?? "");
+}
+
+/** Null for what is not the address of one interface. */
+function macIn(text: string): Mac | null {
+  try {
+    const mac = parseMac(text);
+    return isInterfaceMac(mac) ? mac : null;
+  } catch {
+    return null;
+  }
 }
 
 function presentFamilies<T>(values: PerFamily<T | null>): PerFamily<T> {

@@ -38,6 +38,7 @@ export interface EngineContainer {
 
 interface EngineEndpoint {
   readonly id: string;
+  readonly mac?: string;
   readonly address: string;
   readonly poolId: string;
   readonly aliases: readonly string[];
@@ -231,19 +232,23 @@ export class FakeEngine {
     const ids = { NetworkID: network.id, EndpointID: endpoint };
     const isOurs = (network.options.driver ?? "tulle") === "tulle";
     let sourceName = "";
+    let mac: string | undefined;
     try {
       if (isOurs) {
         const Interface = { Address: address, AddressIPv6: "", MacAddress: options.mac ?? "" };
         const { Interface: given } = await this.call("NetworkDriver.CreateEndpoint", {
           ...{ ...ids, Interface, Options: {} },
         });
-        if (options.mac !== undefined && (given as { MacAddress?: string }).MacAddress !== undefined)
+        const { MacAddress } = given as { MacAddress?: string };
+        if (options.mac !== undefined && MacAddress !== undefined)
           throw new Error("driver set a MAC that was given");
+        mac = MacAddress ?? options.mac;
       }
       const record = {
         id: endpoint,
         address,
         poolId: pool.poolId,
+        ...(mac !== undefined && { mac }),
         aliases: options.aliases ?? [],
         sourceName,
         isConnecting: isOurs,
@@ -459,6 +464,7 @@ export class FakeEngine {
           {
             Name: user.name,
             EndpointID: user.endpoints.get(id)?.id,
+            MacAddress: user.endpoints.get(id)?.mac ?? "",
             IPv4Address: user.endpoints.get(id)?.address,
           },
         ]),

@@ -112,7 +112,16 @@ export class Endpoints {
     state.endpoints.set(record.endpoint, record);
     for (const [, address] of entriesOf(addresses)) this.#pending.delete(pendingKey(network.id, address));
     feed.setMember(network.id, memberOf(record));
-    await Promise.all([state.saveEndpoints(), links.prepare(network, signal)]);
+    try {
+      await Promise.all([state.saveEndpoints(), links.prepare(network, signal)]);
+    } catch (error) {
+      // dockerd releases the address of an endpoint that was not created, and does not delete the endpoint.
+      if (former === undefined && state.endpoints.get(record.endpoint) === record) {
+        state.endpoints.delete(record.endpoint);
+        feed.removeMember(network.id, record.endpoint);
+      }
+      throw error;
+    }
     return record;
   }
 

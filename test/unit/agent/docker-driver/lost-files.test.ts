@@ -1,6 +1,6 @@
-/** A start without the files of the driver, while containers run. */
+/** The driver without its files: lost while containers run, or on a full disk. */
 
-import { rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type DriverHost, DriverLab, eventually } from "../../../support/docker-driver-lab.ts";
@@ -46,4 +46,23 @@ it.each([
   await one.engine.disconnect("a", "blue");
   await eventually(() => membersOf(two).length === 0);
   expect(one.given(id)).toEqual([]);
+});
+
+it("an endpoint that cannot be written down is not there", async () => {
+  await one.engine.create("blue", { ipamDriver: "tulle", config: [{ Subnet: "10.9.0.0/24" }] });
+  await eventually(() => two.feed.view.networks.size === 1);
+  const path = join(one.folder, "docker-endpoints.json");
+  mkdirSync(path);
+  // dockerd releases the address, and deletes no endpoint whose creation failed.
+  const { Address } = await one.engine.call("IpamDriver.RequestAddress", {
+    ...{ PoolID: one.engine.network("blue").pools[0]?.poolId, Address: "10.9.0.77", Options: null },
+  });
+  await expect(one.engine.connectRaw("blue", String(Address))).rejects.toThrow();
+  await one.engine.call("IpamDriver.ReleaseAddress", {
+    ...{ PoolID: one.engine.network("blue").pools[0]?.poolId, Address: "10.9.0.77" },
+  });
+  rmdirSync(path);
+  expect(await one.engine.run("a", "blue", { ip: "10.9.0.77" })).toBe("10.9.0.77");
+  await eventually(() => membersOf(two).some(({ names }) => names.includes("a")));
+  expect(membersOf(two)).toHaveLength(1);
 });

@@ -10,7 +10,7 @@ import { NetlinkConnection } from "../netlink/connection.ts";
 import type { Link } from "../netlink/link/link.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
 import { ensureBridge, ensureGateways, isPinned, pinHardwareAddress, settleBridge } from "./bridge.ts";
-import { configureContainer } from "./container.ts";
+import { announce, configureContainer } from "./container.ts";
 import { deleteLink, findLink, findLinkByIndex } from "./links.ts";
 import { createPair, waitUntilOpen } from "./pair.ts";
 import { isPortName } from "./port-name.ts";
@@ -47,6 +47,7 @@ export async function attach(spec: AttachmentSpec, undo: Undo): Promise<Attached
       );
     }
     await waitUntilOpen(host, port);
+    announce(containerSpec.netns, container);
     return { bridge, port, container };
   } finally {
     host.close();

@@ -36,15 +36,27 @@ export function configureContainer(
   }
 }
 
+/**
+ * Tells neighbours that knew an earlier holder of the addresses about this one (arp_notify, ndisc_notify in Linux'
+ * ip-sysctl). The kernel does so when the interface comes up, too early for a bridge whose port is not open then; and
+ * again when the hardware address is set, also to what it is. Throws NetlinkError.
+ */
+export function announce(netns: NetnsHandle, { index, mac }: Link): void {
+  if (mac === null) return;
+  const container = NetlinkConnection.open({ netns });
+  try {
+    container.request(encodeSetLink(index, { mac }));
+  } finally {
+    container.close();
+  }
+}
+
 /** Takes the interface's IPv6 addresses and routes, until configureContainer() gives it others. Absent is a success. */
 export function switchIpv6Off(netns: NetnsHandle, name: string): void {
   withNetns(netns, () => preferSysctl(`ipv6/conf/${name}/disable_ipv6`, "1"));
 }
 
-/**
- * Runtimes may start containers with IPv6 off. The notifications tell neighbours that knew an earlier holder of the
- * address about the new one when the interface comes up.
- */
+/** Runtimes may start containers with IPv6 off. For the notifications see announce(). */
 function prepareInterface(name: string, families: ReadonlySet<Family>, hasGateway: boolean): void {
   preferSysctl(`ipv4/conf/${name}/arp_notify`, "1");
   // Otherwise one container could become the default router of the others (CVE-2020-10749).

@@ -19,6 +19,8 @@ const CASES: readonly [name: string, families: readonly Family[], env: readonly 
 ];
 const GATEWAY = { 4: "10.5.72.1", 6: "fd00:5:0:72::1" } as const satisfies Record<Family, string>;
 const SECOND = { 4: "10.5.72.3", 6: "fd00:5:0:72::3" } as const satisfies Record<Family, string>;
+/** Asked for by the container. */
+const HELD = { 4: "10.5.72.9", 6: "fd00:5:0:72::9" } as const satisfies Record<Family, string>;
 /** Outside of the network; it has no route to the containers. */
 const OUTSIDE = { 4: "192.0.2.9", 6: "2001:db8::9" } as const satisfies Record<Family, string>;
 const UPLINK = { 4: "192.0.2.1/24", 6: "2001:db8::1/64" } as const satisfies Record<Family, string>;
@@ -106,6 +108,20 @@ describeAsRoot("tulle-cni with", () => {
         expect(ping(second, GATEWAY[family])).toContain(" 0% packet loss");
         expect(ping(container, SECOND[family])).toContain(" 0% packet loss");
       }
+    });
+
+    it("is reached at once by a host and a neighbour that knew another holder of its address", () => {
+      const config = { runtimeConfig: { ips: families.map((family) => HELD[family]) } };
+      const { container: neighbour } = add();
+      const isReached = () =>
+        families.flatMap((family) =>
+          [host.netns, neighbour.netns].map((netns) => isAnswered(netns, HELD[family])),
+        );
+      const { container: former } = add(config);
+      expect(isReached()).not.toContain(false);
+      expect(host.call("DEL", { container: former, config })).toMatchObject({ exitCode: 0, stdout: "" });
+      add(config);
+      expect(isReached()).not.toContain(false);
     });
 
     it("has an address, a gateway and a default route of each in the result and in the container", () => {

@@ -33,6 +33,7 @@ const CTA_IP_V4_DST = 2;
 const CTA_IP_V6_SRC = 3;
 const CTA_IP_V6_DST = 4;
 const CTA_PROTO_NUM = 1;
+const CTA_PROTO_SRC_PORT = 2;
 const CTA_PROTO_DST_PORT = 3;
 
 /** linux/in.h */
@@ -45,8 +46,9 @@ export interface Connection {
   /** Where the first packet went; 0 for protocols without ports. */
   readonly destination: Address;
   readonly destinationPort: number;
-  /** Where answers come from: another address than `destination` if that was translated. */
+  /** Where answers come from: another place than the destination if that was translated. */
   readonly answerer: Address;
+  readonly answererPort: number;
   /** By which the kernel finds the connection. */
   readonly key: readonly Attribute[];
 }
@@ -83,18 +85,20 @@ export function decodeConnection(message: NetlinkMessage, family: Family): Conne
   }
   if (!first?.destination || !answer?.source) return null;
   const { protocol, destination, destinationPort } = first;
-  return { family, protocol, destination, destinationPort, answerer: answer.source, key };
+  const { source: answerer, sourcePort: answererPort } = answer;
+  return { family, protocol, destination, destinationPort, answerer, answererPort, key };
 }
 
 interface Tuple {
   source: Address | null;
   destination: Address | null;
   protocol: number;
+  sourcePort: number;
   destinationPort: number;
 }
 
 function decodeTuple(attributes: AttributeReader): Tuple {
-  const tuple: Tuple = { source: null, destination: null, protocol: 0, destinationPort: 0 };
+  const tuple: Tuple = { source: null, destination: null, protocol: 0, sourcePort: 0, destinationPort: 0 };
   while (attributes.next()) {
     if (attributes.type === CTA_TUPLE_IP) decodeAddresses(attributes.nested(), tuple);
     else if (attributes.type === CTA_TUPLE_PROTO) decodeProtocol(attributes.nested(), tuple);
@@ -113,6 +117,7 @@ function decodeAddresses(attributes: AttributeReader, tuple: Tuple): void {
 function decodeProtocol(attributes: AttributeReader, tuple: Tuple): void {
   while (attributes.next()) {
     if (attributes.type === CTA_PROTO_NUM) tuple.protocol = attributes.u8();
+    else if (attributes.type === CTA_PROTO_SRC_PORT) tuple.sourcePort = attributes.u16be();
     else if (attributes.type === CTA_PROTO_DST_PORT) tuple.destinationPort = attributes.u16be();
   }
 }

@@ -18,7 +18,7 @@ import { NETLINK_NETFILTER } from "../../netlink/socket.ts";
 import type { PublishedPort } from "./published-port.ts";
 
 /**
- * Forgets the flows to published ports that lead elsewhere than to `container`. What the kernel rejects counts as a
+ * Forgets the flows to published ports that lead elsewhere than the rules of `container` do. What the kernel rejects counts as a
  * success: these flows end once their clients pause.
  */
 export function forgetStaleFlows(container: Address, ports: readonly PublishedPort[]): void {
@@ -28,9 +28,8 @@ export function forgetStaleFlows(container: Address, ports: readonly PublishedPo
     const own = ownAddresses();
     const isStale = (flow: Connection): boolean =>
       flow.protocol === IPPROTO_UDP &&
-      !flow.answerer.equals(container) &&
       own.has(`${flow.destination}`) &&
-      udp.some((port) => leadsTo(flow, port));
+      udp.some((port) => isTo(flow, port) && !isAnsweredBy(flow, container, port));
     forget(container, isStale);
   } catch (error) {
     // The module nf_conntrack_netlink may be missing.
@@ -38,11 +37,21 @@ export function forgetStaleFlows(container: Address, ports: readonly PublishedPo
   }
 }
 
-function leadsTo({ destination, destinationPort }: Connection, port: PublishedPort): boolean {
+function isTo({ destination, destinationPort }: Connection, port: PublishedPort): boolean {
   const { hostAddress, hostPort, count } = port;
   const isEvery = hostAddress === null || hostAddress.isUnspecified;
   const isItsAddress = isEvery || hostAddress.equals(destination);
   return isItsAddress && destinationPort >= hostPort && destinationPort < hostPort + count;
+}
+
+/** True when the flow leads where the rules of the port lead it. */
+function isAnsweredBy(
+  flow: Connection,
+  container: Address,
+  { hostPort, containerPort }: PublishedPort,
+): boolean {
+  const { answerer, answererPort, destinationPort } = flow;
+  return answerer.equals(container) && answererPort - containerPort === destinationPort - hostPort;
 }
 
 function ownAddresses(): ReadonlySet<string> {

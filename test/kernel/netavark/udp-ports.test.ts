@@ -19,10 +19,12 @@ const GATEWAYS = [
   ["IPv6", "fd00:5:0:72::1"],
 ] as const;
 
-/** Answers with the name that it is given. */
+/** Answers on two ports with the name that it is given. */
 const SERVER = `
-  const socket = require("node:dgram").createSocket("udp6");
-  socket.on("message", (_, { address, port }) => socket.send(process.argv[1], port, address)).bind(53);
+  for (const [port, text] of [[53, process.argv[1]], [54, process.argv[1] + " by 54"]]) {
+    const socket = require("node:dgram").createSocket("udp6");
+    socket.on("message", (_, { address, port }) => socket.send(text, port, address)).bind(port);
+  }
 `;
 /** Sends from one port, as a resolver or a phone does, and prints a line per datagram and per answer. */
 const CLIENT = `
@@ -48,8 +50,10 @@ describeAsRoot("a UDP port that tulle-netavark publishes", () => {
     host.dispose();
   });
 
-  const call = (verb: string, container: CniContainer, ports: readonly object[] = []) =>
-    expect(callNetavark(host, verb, { container, ports: ports as never })).toMatchObject({ exitCode: 0 });
+  const call = (verb: string, container: CniContainer, ports: readonly object[] = [], options = {}) =>
+    expect(callNetavark(host, verb, { container, ports: ports as never, options })).toMatchObject({
+      exitCode: 0,
+    });
   /** Runs a script in a namespace and returns what it prints, as it grows. */
   const run = ({ path }: TestNetns, script: string, argument: string): string[] => {
     const child = spawn("nsenter", [`--net=${path}`, process.execPath, "-e", script, argument]);
@@ -58,10 +62,11 @@ describeAsRoot("a UDP port that tulle-netavark publishes", () => {
     child.stdout.on("data", (chunk) => lines.push(...String(chunk).trim().split("\n")));
     return lines;
   };
-  const serve = (name: string): CniContainer => {
+  const serve = (name: string, containerPort = 53): CniContainer => {
     const container = host.addContainer();
     run(container.netns, SERVER, name);
-    call("setup", container, [PORT]);
+    const ports = [{ ...PORT, container_port: containerPort }];
+    call("setup", container, ports, { static_ips: ["10.5.72.9", "fd00:5:0:72::9"] });
     return container;
   };
 
@@ -74,8 +79,21 @@ describeAsRoot("a UDP port that tulle-netavark publishes", () => {
       const first = serve("first");
       await expect.poll(() => lines.includes("first"), { timeout: 5_000 }).toBe(true);
       call("teardown", first, [PORT]);
-      serve("second");
+      const other = host.addContainer();
+      run(other.netns, SERVER, "second");
+      call("setup", other, [PORT]);
       await expect.poll(() => lines.includes("second"), { timeout: 5_000 }).toBe(true);
+    });
+
+    it("leads to another port of a container with the same address", async () => {
+      const client = host.addContainer();
+      call("setup", client);
+      const lines = run(client.netns, CLIENT, gateway);
+      const first = serve("first");
+      await expect.poll(() => lines.includes("first"), { timeout: 10_000 }).toBe(true);
+      call("teardown", first, [PORT]);
+      serve("second", 54);
+      await expect.poll(() => lines.includes("second by 54"), { timeout: 5_000 }).toBe(true);
     });
   });
 

@@ -206,10 +206,10 @@ export class HostAddresses {
     if (isNews) await this.holdings.persist();
   }
 
-  /** Back into the reserve. */
+  /** Back into the reserve, unless another host holds it. */
   release(address: Address): void {
-    this.#conflicts.delete(address.toString());
-    this.holdings.release(address);
+    if (this.#conflicts.delete(address.toString())) this.holdings.drop(address);
+    else this.holdings.release(address);
   }
 
   /**

@@ -171,6 +171,24 @@ describe("a take", () => {
   });
 });
 
+describe("an address of a container here that another host holds", () => {
+  it("is not given again once the container has stopped", async () => {
+    const { records } = openStore();
+    const network = await createdNetwork(records, "blue", "10.9.8.0/24", signal);
+    const stateDir = folders.make();
+    const address = await newBook({ records, number: 1, stateDir }).take(network, 4, null, null, signal);
+    const name = addressRecord(network.id, address);
+    const other = encodeHolder({ host: hostId(2), name: "host2" });
+    await records.write(name, other, await records.read(name, signal), signal);
+    const { part: book, stop } = startBook({ records, number: 1, stateDir });
+    await expect.poll(() => book.problems, SOON).toHaveLength(1);
+    book.release(network.id, address);
+    await expect(book.take(network, 4, address, null, signal)).rejects.toThrow(/is held by host host2/);
+    expect(book.problems).toEqual([]);
+    await stop();
+  });
+});
+
 describe("a network that is removed", () => {
   it("is left at the next comparison, unless a container is in it", async () => {
     const { records } = openStore();

@@ -146,15 +146,14 @@ for (const choice of ["iptables", "nft"] as const) {
       const chain = (): string => host.exec("iptables-save", ["-t", "raw"]);
       await expect.poll(chain, { timeout: 3000 }).toContain("-j FLANNEL-DIRECT");
       raw("-D");
-      await expect.poll(() => canPing(left, "10.2.55.2")).toBe(true);
-      const before = guard.status().repairs;
+      await expect.poll(() => guard.status().repairs, { timeout: 3000 }).toBe(1);
       for (let container = 1; container <= 12; container++) {
         raw("-A");
         await new Promise((resolve) => setTimeout(resolve, 50));
         raw("-D");
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
-      expect(guard.status()).toMatchObject({ repairs: before, undone: 0 });
+      expect(guard.status()).toMatchObject({ repairs: 1, undone: 0 });
     });
 
     it("removes the other engine's rules when it is switched", async () => {

@@ -27,6 +27,8 @@ const MOST_FORMERS = 2;
 export class ConfigHistory {
   readonly #path: string;
   readonly #logger: Logger;
+  /** What the file holds, the newest first; null before it was read. */
+  #known: readonly NetworkConfig[] | null = null;
 
   constructor({ stateDir, name }: Pick<NetworkSettings, "stateDir" | "name">, logger: Logger) {
     this.#path = join(stateDir, `${ownedName("backend", name)}.json`);
@@ -38,9 +40,9 @@ export class ConfigHistory {
    * yet, the last one first. Never rejects: without the record this host only lacks its former backends.
    */
   async enter(config: NetworkConfig): Promise<readonly NetworkConfig[]> {
-    const known = this.#read();
+    this.#known ??= this.#read();
     const formers: NetworkConfig[] = [];
-    for (const former of known) {
+    for (const former of this.#known) {
       if (!isSamePlan(former, config)) continue;
       if ([config, ...formers].every((other) => !isSameBackend(former, other))) formers.push(former);
     }
@@ -54,7 +56,8 @@ export class ConfigHistory {
    * host can stay with it. Null for none.
    */
   beforeFamiliesOf(next: NetworkConfig, lease: Pick<Lease, "subnets"> | null): NetworkConfig | null {
-    const [former] = this.#read();
+    this.#known ??= this.#read();
+    const [former] = this.#known;
     if (former === undefined || lease === null || !fits(lease.subnets, former.families)) return null;
     try {
       const attachment = { networkConfig: former, options: optionsOf(former) };
@@ -88,6 +91,7 @@ export class ConfigHistory {
   }
 
   async #write(configs: readonly NetworkConfig[]): Promise<void> {
+    this.#known = configs;
     const text = `${JSON.stringify({ configs: configs.map((config) => config.text) }, null, 2)}\n`;
     try {
       if (readOwnFile(this.#path) !== text) await replaceFile(this.#path, text, { mode: 0o600 });

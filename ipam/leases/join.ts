@@ -106,7 +106,12 @@ async function takeOwn(
 ): Promise<Found | null> {
   let membership: Found | null = null;
   for (const own of findOwn(listing, options.attrs)) {
-    if (membership === null && isUsable(own, options, listing)) {
+    // One that is to be deleted does not count: an earlier try may have created its successor.
+    const rivals = without(
+      listing,
+      replaced.map(({ entry }) => entry.key),
+    );
+    if (membership === null && isUsable(own, options, rivals)) {
       membership = await hold(options, own, signal);
     } else if (membership === null || own.isOurs) {
       replaced.push(own);

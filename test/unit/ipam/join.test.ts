@@ -184,6 +184,17 @@ describe("a host without a lease", () => {
     expect(await keys()).toEqual(["10.9.1.0-24"]);
   });
 
+  it.each([
+    ["loses a family", "10.2.7.0-24&fd00:2:0:7::-64", "10.2.7.0-24", network()],
+    ["gets a family", "10.2.7.0-24", "10.2.7.0-24&fd00:2:0:7::-64", DUAL],
+  ])("keeps the newer of its leases when it ended before the older was deleted: %s", async (...story) => {
+    const [, older, newer, config] = story;
+    const { enter, store } = lab();
+    for (const key of [older, newer]) await store.leases.create(key, value(1), 60, signal);
+    expect(await enter(1, { config })).toMatchObject({ entry: { key: newer }, givenUp: [older] });
+    expect((await store.feed.list(signal)).entries.map(({ key }) => key)).toEqual([newer]);
+  });
+
   it("leases IPv6 alone, and tells hosts apart by their IPv6 address", async () => {
     const { enter } = lab();
     const config = network(

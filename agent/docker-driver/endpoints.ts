@@ -47,9 +47,10 @@ export class Endpoints {
     const { book, clock } = this.#context;
     if (wanted !== null) await this.#untilLeft(network, wanted, signal);
     // Containers on a LAN have no endpoints here: the engine must say that they are gone.
-    const isFree =
-      wanted !== null && !isAddressesOnly(network) && this.#isGivenWithoutUse(network.id, wanted);
-    const address = isFree ? wanted : await book.take(network, family, wanted, null, signal);
+    const mayBeFree = wanted !== null && !isAddressesOnly(network);
+    // The book gives it again, unless another host holds it by now.
+    if (mayBeFree && this.#isGivenWithoutUse(network.id, wanted)) book.release(network.id, wanted);
+    const address = await book.take(network, family, wanted, null, signal);
     this.#pending.set(pendingKey(network.id, address), clock.monotonicMs());
     return address;
   }

@@ -99,19 +99,30 @@ export class Firewalld {
   async #wrongParts(parts: readonly Part[], signal?: AbortSignal): Promise<readonly Part[]> {
     const wrong: Part[] = [];
     for (const part of parts) {
-      if ((await this.#rulesOf(part, signal)).join() !== [...part.rules].sort().join()) wrong.push(part);
+      // One that was emptied may have its permanent rules still.
+      const isWrong =
+        part.rules.length === 0
+          ? await this.#exists(part, signal)
+          : (await this.#rulesOf(part, signal)).join() !== [...part.rules].sort().join();
+      if (isWrong) wrong.push(part);
     }
     return wrong;
   }
 
+  async #exists({ kind, name }: Part, signal?: AbortSignal): Promise<boolean> {
+    const names = await this.#lines([kind === "zone" ? "--get-zones" : "--get-policies"], signal);
+    return names.some((line) => line.split(" ").includes(name));
+  }
+
+  /** What firewall-cmd prints; nothing when it fails. */
+  async #lines(args: readonly string[], signal?: AbortSignal): Promise<readonly string[]> {
+    const { exitCode, stdout } = await this.#runner.run("firewall-cmd", args, { signal });
+    return exitCode === 0 ? stdout.split("\n").filter(Boolean) : [];
+  }
+
   /** The options that would create the part as it is; empty when it does not exist. */
   async #rulesOf({ kind, name }: Part, signal?: AbortSignal): Promise<readonly string[]> {
-    const listing = async (what: string): Promise<readonly string[]> => {
-      const { exitCode, stdout } = await this.#runner.run("firewall-cmd", [`--${kind}=${name}`, what], {
-        signal,
-      });
-      return exitCode === 0 ? stdout.split("\n").filter(Boolean) : [];
-    };
+    const listing = (what: string) => this.#lines([`--${kind}=${name}`, what], signal);
     const words = async (what: string, option: string): Promise<readonly string[]> =>
       (await listing(what)).flatMap((line) => line.split(" ")).map((word) => `${option}=${word}`);
     if (kind === "zone") {

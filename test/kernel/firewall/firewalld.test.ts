@@ -179,8 +179,12 @@ describeWithFirewalld("the firewall beside firewalld", () => {
     expect(guard.status()).toMatchObject({ isInSync: true, lastError: null });
   });
 
-  it("removes its policies and leaves the zones", async () => {
+  it("removes its policies and its zone, also those that were emptied, and leaves other zones", async () => {
+    await guard.update("namednets", SEGMENTS_PLAN);
     await guard.stop();
+    for (const rule of firewallCmd("--policy=tulle", "--list-rich-rules").split("\n"))
+      firewallCmd("--policy=tulle", `--remove-rich-rule=${rule}`);
+    firewallCmd("--zone=tulle-bridges", "--remove-interface=tb-+");
     const tools = new Toolset({ choice: "nft", log: silentLogger, commandPrefix: prefix() });
     expect(await tools.remove()).toContain("firewalld: policy tulle differs");
     expect(firewallCmd("--get-policies")).not.toContain("tulle");

@@ -27,7 +27,6 @@ import {
   HOSTS_FOLDER,
   isNetworkId,
   MEMBERS_FOLDER,
-  membersRecord,
   parseHostRecord,
   parseMembersRecord,
 } from "./record-names.ts";
@@ -50,8 +49,10 @@ type MembersByNetwork = Map<NetworkId, Map<HostId, Known<DecodedMembers>>>;
 export class NamedNetworksTable {
   readonly #self: HostId;
   readonly #departures: Departures;
-  /** Records of members that a listing lacked together with their host, by name: it may write both again. */
-  readonly #lostRecords: Departures;
+  /** Hosts that a listing lacked: they may write again what it lacked of them, for as long as #departures would wait. */
+  readonly #losses: Departures;
+  /** The networks of which the listing lacked their members too. */
+  readonly #lost = new Map<HostId, Set<NetworkId>>();
   #catalogue: Known<Catalogue> | null = null;
   #networks: ReadonlyMap<NetworkId, NamedNetwork> = new Map();
   /** In the store, and those that vanished of late. */
@@ -69,7 +70,7 @@ export class NamedNetworksTable {
   constructor(self: HostId, times: DepartureTimes) {
     this.#self = self;
     this.#departures = new Departures(times);
-    this.#lostRecords = new Departures(times);
+    this.#losses = new Departures(times);
     this.storeLost();
   }
 
@@ -107,17 +108,17 @@ export class NamedNetworksTable {
 
   /** When expire() has something to do, in monotonic milliseconds. */
   get nextDeadlineMs(): number {
-    return Math.min(this.#departures.nextDeadlineMs, this.#lostRecords.nextDeadlineMs);
+    return Math.min(this.#departures.nextDeadlineMs, this.#losses.nextDeadlineMs);
   }
 
   storeLost(): void {
     this.#departures.storeLost();
-    this.#lostRecords.storeLost();
+    this.#losses.storeLost();
   }
 
   storeFound(nowMs: number): void {
     this.#departures.storeFound(nowMs);
-    this.#lostRecords.storeFound(nowMs);
+    this.#losses.storeFound(nowMs);
   }
 
   /** Takes what was kept on the disk. */
@@ -134,13 +135,14 @@ export class NamedNetworksTable {
       }
     }
     this.#departures.judge(this.#hosts.size, nowMs);
-    if (!this.#lostRecords.isEmpty) this.#lostRecords.judge(this.#recordCount(), nowMs);
+    this.#losses.judge(this.#hosts.size, nowMs);
   }
 
   /** Removes the hosts whose time is over, and members whose record was lost with their host's. */
   expire(nowMs: number): void {
     for (const key of this.#departures.expire(nowMs)) this.#forgetHost(key as HostId);
-    for (const key of this.#lostRecords.expire(nowMs)) this.#remove(key, nowMs);
+    for (const host of this.#losses.expire(nowMs) as HostId[])
+      for (const network of this.#lost.get(host) ?? []) this.#removeMembers(network, host);
   }
 
   /** Replaces this host's members of a network; null for the create revision of a record that is not written. */
@@ -152,24 +154,26 @@ export class NamedNetworksTable {
 
   #replaceAll(entries: readonly StoreEntry[], nowMs: number): void {
     const keys = new Set(entries.map(({ key }) => key));
-    for (const host of this.#hosts.keys())
-      if (!keys.has(HOSTS_FOLDER + host)) this.#remove(HOSTS_FOLDER + host, nowMs);
+    for (const host of this.#hosts.keys()) {
+      if (keys.has(HOSTS_FOLDER + host)) continue;
+      this.#remove(HOSTS_FOLDER + host, nowMs);
+      this.#losses.add(host, nowMs);
+    }
     for (const [network, hosts] of this.#records) {
       for (const [host, { entry }] of hosts) {
         if (keys.has(entry.key)) continue;
         if (keys.has(HOSTS_FOLDER + host)) this.#removeMembers(network, host);
         // The members of a host that has vanished stay with it, but do not come back with it later.
-        else this.#lostRecords.add(entry.key, nowMs);
+        else {
+          this.#losses.add(host, nowMs);
+          this.#lost.set(host, (this.#lost.get(host) ?? new Set()).add(network));
+        }
       }
     }
     for (const name of this.#damaged.keys()) if (!keys.has(name)) this.#damaged.delete(name);
     for (const entry of entries) this.#put(entry);
     if (!keys.has(CATALOGUE_RECORD) && this.#networks.size > 0)
       this.#damaged.set(CATALOGUE_RECORD, "it is absent; the last known networks stay");
-  }
-
-  #recordCount(): number {
-    return [...this.#records.values()].reduce((sum, hosts) => sum + hosts.size, 0);
   }
 
   #put(entry: StoreEntry): void {
@@ -240,6 +244,7 @@ export class NamedNetworksTable {
       return;
     }
     this.#departures.cancel(host);
+    this.#reviewLoss(host);
     const known = this.#hosts.get(host);
     if (known?.entry.value === entry.value) return;
     this.#decode(entry, () => {
@@ -258,7 +263,7 @@ export class NamedNetworksTable {
     }
     const { network, host } = parsed;
     if (host === this.#self) return;
-    this.#lostRecords.cancel(entry.key);
+    this.#endLoss(network, host);
     const hosts = this.#records.get(network) ?? new Map<HostId, Known<DecodedMembers>>();
     if (isUnchanged(hosts.get(host)?.entry, entry)) return;
     this.#decode(entry, () => {
@@ -274,13 +279,24 @@ export class NamedNetworksTable {
 
   #removeMembers(network: NetworkId, host: HostId): void {
     const hosts = this.#records.get(network);
-    this.#lostRecords.cancel(membersRecord(network, host));
+    this.#endLoss(network, host);
     if (!hosts?.delete(host)) return;
     if (hosts.size === 0) this.#records.delete(network);
     const networks = this.#networksOfHost.get(host);
     networks?.delete(network);
     if (networks?.size === 0) this.#networksOfHost.delete(host);
     this.#judge(network, host);
+  }
+
+  #endLoss(network: NetworkId, host: HostId): void {
+    const lost = this.#lost.get(host);
+    lost?.delete(network);
+    if (lost?.size === 0) this.#lost.delete(host);
+    this.#reviewLoss(host);
+  }
+
+  #reviewLoss(host: HostId): void {
+    if (!this.#lost.has(host) && !this.#departures.has(host)) this.#losses.cancel(host);
   }
 
   #forgetHost(host: HostId): void {

@@ -129,6 +129,24 @@ describe("a host that is gone", () => {
     expect(shown()).toEqual(["e3", "e4", "e5", "e6"]);
   });
 
+  it("stays with its members when most vanish, however many networks the others are in", () => {
+    const { table, entries, change, shown } = tableOf(5);
+    const others = [1, 2, 3].map(networkOf);
+    const more = others.flatMap((network) =>
+      [4, 5].map((number) => membersEntry(number, [memberOf(`n${number}`, at(number, network))], network)),
+    );
+    change(500, catalogueEntry(blue, ...others), ...more);
+    const left = [...entries, ...more].filter(({ key }) => ![1, 2, 3].some((n) => key.endsWith(hostId(n))));
+    table.apply({ type: "list", revision, entries: left }, 1_000);
+    table.expire(1_000 + HOLD_DOWN_MS - 1);
+    expect(shown()).toHaveLength(5);
+    table.expire(1_000 + HOLD_DOWN_MS);
+    expect(shown()).toEqual(["e4", "e5"]);
+    change(100_000, hostEntry(1));
+    expect(shown()).toEqual(["e4", "e5"]);
+    expect(table.nextDeadlineMs).toBe(Number.POSITIVE_INFINITY);
+  });
+
   it("keeps members that it writes a moment after its own record", () => {
     const { table, entries, change, shown } = tableOf(5);
     const left = entries.filter(({ key }) => !key.endsWith(hostId(1)));

@@ -2,12 +2,13 @@
  * Policies of firewalld, where it runs: it rejects in a chain of its own, and only its own rules override that.
  *
  * Two policies for all networks, before the administrator's zones: `tulle` accepts what the networks forward,
- * `tulle-tunnel` opens the tunnels' ports. A zone, `tulle-bridges`, has the bridges that only switch frames: no policy
+ * `tulle-tunnel` opens the tunnels' ports, and DNS to podman's containers. A zone, `tulle-bridges`, has the bridges that only switch frames: no policy
  * matches interfaces. All are permanent, because firewalld supports no other policies; a new one costs one reload.
  * Other zones stay as they are. Works through firewall-cmd(1) and, to detect changes at low cost, nft.
  */
 
 import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";
+import { OUTSIDE } from "../../ipam/containers/outside.ts";
 import type { CommandRunner } from "./command.ts";
 import type { Drift, RemoveOptions } from "./engine.ts";
 import { Listings } from "./listings.ts";
@@ -190,7 +191,10 @@ function partsFor(plans: FirewallPlans): readonly Part[] {
       kind: "policy",
       name: "tulle-tunnel",
       scope: TO_HOST,
-      rules: [...new Set(families.flatMap(([, { chains }]) => (chains.input ?? []).flatMap(packetOptions)))],
+      rules: [
+        ...new Set(families.flatMap(([, { chains }]) => (chains.input ?? []).flatMap(packetOptions))),
+        ...accepts.flatMap(({ family, matches }) => dnsRules(family, matches)),
+      ],
     },
     {
       kind: "zone",
@@ -209,6 +213,15 @@ function richRules(family: Family, { source, destination }: Matches): string[] {
   return words.length === 0
     ? []
     : [`--add-rich-rule=rule family="${RICH_FAMILY[family]}" ${words.join(" ")} accept`];
+}
+
+/** Containers on the bridge to the outside ask tulled's name server. Its address is one of IPv4. */
+function dnsRules(family: Family, { inputInterface, source }: Matches): string[] {
+  if (family !== 4 || inputInterface !== OUTSIDE.name || source === undefined) return [];
+  const from = `rule family="ipv4" source address="${source.prefix}"`;
+  return ["udp", "tcp"].map(
+    (protocol) => `--add-rich-rule=${from} port port="53" protocol="${protocol}" accept`,
+  );
 }
 
 /** The bridges that a rule for switched frames is about. */

@@ -161,10 +161,14 @@ describeWithFirewalld("the firewall beside firewalld", () => {
     right.ip("addr add 192.0.2.1/32 dev eth0");
     host.ip("route add 192.0.2.1/32 via 10.2.55.2");
     const pings = (): boolean[] => [canPing(one, "10.9.0.2"), canPing(one, "192.0.2.1")];
+    host.ip("link set lo up", "addr add 169.254.53.53/32 dev lo");
+    daemons.push(serveNames(host, "udp"), serveNames(host, "tcp"));
     expect(pings()).toEqual([false, false]);
+    expect(askNames(one)).toEqual([false, false]);
     await guard.update("namednets", SEGMENTS_PLAN);
     expect(guard.status()).toMatchObject({ isInSync: true, lastError: null });
     expect(pings()).toEqual([true, true]);
+    expect(askNames(one)).toEqual([true, true]);
     const { repairs } = guard.status();
     firewallCmd("--reload");
     firewallCmd("--zone=tulle-bridges", "--remove-interface=tb-+");
@@ -192,6 +196,29 @@ describeWithFirewalld("the firewall beside firewalld", () => {
     expect(firewallCmd("--zone=external", "--list-interfaces")).toBe("out");
   });
 });
+
+const SERVERS = {
+  udp: "const s=require('dgram').createSocket('udp4');s.on('message',(_,r)=>s.send('x',r.port,r.address));s.bind(53,'169.254.53.53')",
+  tcp: "require('net').createServer((s)=>s.end('x')).listen(53,'169.254.53.53')",
+};
+
+/** In the place of tulled's name server: answers whatever comes to port 53. */
+function serveNames(host: TestNetns, protocol: "udp" | "tcp"): Daemon {
+  return startDaemon("nsenter", [`--net=${host.path}`, process.execPath, "-e", SERVERS[protocol]]);
+}
+
+/** Whether the name server's address answers by UDP, and by TCP. */
+function askNames(container: TestNetns): boolean[] {
+  const asks = [
+    "const s=require('dgram').createSocket('udp4');s.on('message',()=>process.exit(0));s.send('x',53,'169.254.53.53')",
+    "require('net').connect(53,'169.254.53.53').on('data',()=>process.exit(0)).on('error',()=>process.exit(1))",
+  ];
+  return asks.map((ask) => {
+    const late = "setTimeout(()=>process.exit(1),1000);";
+    const { status } = spawnSync("nsenter", [`--net=${container.path}`, process.execPath, "-e", late + ask]);
+    return status === 0;
+  });
+}
 
 function connect(host: TestNetns, peer: TestNetns, name: string, inner: string, outer: string): void {
   host.exec("ip", ["link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", peer.name]);

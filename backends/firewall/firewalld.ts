@@ -2,9 +2,10 @@
  * Policies of firewalld, where it runs: it rejects in a chain of its own, and only its own rules override that.
  *
  * Two policies for all networks, before the administrator's zones: `tulle` accepts what the networks forward,
- * `tulle-tunnel` opens the tunnels' ports, and DNS to podman's containers. A zone, `tulle-bridges`, has the bridges that only switch frames: no policy
- * matches interfaces. All are permanent, because firewalld supports no other policies; a new one costs one reload.
- * Other zones stay as they are. Works through firewall-cmd(1) and, to detect changes at low cost, nft.
+ * `tulle-tunnel` opens the tunnels' ports, and port 53 to podman's containers. A zone, `tulle-bridges`, has the bridges
+ * that only switch frames: no policy matches interfaces. All are permanent, because firewalld supports no other
+ * policies; a new one costs one reload. Other zones stay as they are. Works through firewall-cmd(1) and, to detect
+ * changes at low cost, nft.
  */
 
 import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";

@@ -20,7 +20,7 @@ export interface CauseFinding {
 export interface PathView {
   readonly peers: Iterable<LeaseKey>;
   /** Peers whose leases have vanished and that are kept for now. */
-  readonly held: { has(peer: LeaseKey): boolean };
+  readonly held: Pick<ReadonlySet<LeaseKey>, "has" | "size">;
   /** Null where paths are not probed. */
   readonly prober: { health(peer: LeaseKey): PathHealth } | null;
   /** The name of a peer's host; null where it is not known. */
@@ -62,7 +62,8 @@ function causeAt(peer: LeaseKey, { held, prober }: PathView): Cause | null {
   const health = prober?.health(peer);
   if (health === undefined) return null;
   if (health.cause !== null || health.state !== "good") return health.cause;
-  if (held.has(peer))
+  // Agents do not end together: where several leases have vanished, the store has lost them.
+  if (held.has(peer) && held.size === 1)
     return causeOf("agent-gone", "answers, but its lease has vanished: its agent renews it no more");
   return health.isAgentQuiet
     ? causeOf("agent-gone", "answers, but its agent, which used to probe this host, does so no more")

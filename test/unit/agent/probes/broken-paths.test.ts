@@ -59,6 +59,10 @@ it("says of a peer without a lease whose path works that its agent has gone", ()
   ]);
 });
 
+it("blames no agent where several leases have vanished at once", () => {
+  expect(texts(view(() => GOOD, { held: new Set(PEERS) }))).toEqual([]);
+});
+
 it("says so too where the agent's own probes have ended", () => {
   const health = (peer: LeaseKey) => ({ ...GOOD, isAgentQuiet: peer === PEERS[2] });
   expect(texts(view(health))).toEqual([expect.stringMatching(/^agent-gone: peer 10\.2\.2\.0-24 answers/)]);

@@ -36,8 +36,8 @@ export interface FrameTable {
 }
 
 /**
- * `isShown` is true for chains that another tool shows better, as iptables-save does those of iptables-nft: here they are entered by
- * jumps from others alone.
+ * `isShown` is true for chains that another tool shows better, as iptables-save does those of iptables-nft: here they are
+ * entered by jumps from others alone.
  */
 export function nftRuleset(
   entries: readonly JsonValue[],

@@ -20,6 +20,7 @@ export interface Firewall {
 }
 
 const PROGRAM: Readonly<Record<Family, string>> = { 4: "iptables", 6: "ip6tables" };
+
 /** The tables of nft and of both variants of iptables. */
 export async function readFirewall(runner: CommandRunner, signal: AbortSignal): Promise<Firewall> {
   const unknown: string[] = [];

@@ -18,8 +18,8 @@ import { NETLINK_NETFILTER } from "../../netlink/socket.ts";
 import type { PublishedPort } from "./published-port.ts";
 
 /**
- * Forgets the flows to published ports that lead elsewhere than the rules of `container` do. What the kernel rejects counts as a
- * success: these flows end once their clients pause.
+ * Forgets the flows to published ports that lead elsewhere than the rules of `container` do. What the kernel rejects
+ * counts as a success: these flows end once their clients pause.
  */
 export function forgetStaleFlows(container: Address, ports: readonly PublishedPort[]): void {
   const udp = ports.filter(({ protocol }) => protocol === "udp");

@@ -22,6 +22,8 @@ export interface Verdicts {
   readonly tunnel: Verdict;
   /** "alive" only when it was proven after the tunnel fell silent. */
   readonly fallback: Verdict;
+  /** When the tunnel answered last; null before the first answer. */
+  readonly tunnelAnsweredMs: number | null;
 }
 
 /** Times are monotonic, in milliseconds. */
@@ -49,7 +51,8 @@ export function resumed(nowMs: number): Course {
 }
 
 /** The course after one look at both paths; the same object when nothing has changed. */
-export function nextCourse(course: Course, { tunnel, fallback }: Verdicts, nowMs: number): Course {
+export function nextCourse(course: Course, verdicts: Verdicts, nowMs: number): Course {
+  const { tunnel, fallback, tunnelAnsweredMs } = verdicts;
   switch (course.by) {
     case "tunnel": {
       if (tunnel !== "dead" || fallback !== "alive") return course;
@@ -59,7 +62,8 @@ export function nextCourse(course: Course, { tunnel, fallback }: Verdicts, nowMs
       if (tunnel !== "alive") return course.goodSinceMs === null ? course : { ...course, goodSinceMs: null };
       const { returnedMs, goodSinceMs } = course;
       if (goodSinceMs === null) return { ...course, goodSinceMs: nowMs };
-      const goodMs = nowMs - goodSinceMs;
+      // Where many pairs share the budget, the next probe may be minutes away: time without one proves nothing.
+      const goodMs = (tunnelAnsweredMs ?? goodSinceMs) - goodSinceMs;
       const mayReturn = returnedMs === null || nowMs - returnedMs >= BETWEEN_RETURNS_MS;
       const isProven = goodMs >= PROOF_MS && mayReturn;
       const isRescue = goodMs >= RESCUE_PROOF_MS && fallback === "dead";

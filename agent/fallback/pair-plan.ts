@@ -2,8 +2,8 @@
  * Watches the paths to all peers that have a fall-back, within a budget of packets that does not grow with their number.
  * Sends nothing itself.
  *
- * The few pairs in doubt and those on the fall-back come first, then those to which packets are sent, then all others in
- * turn.
+ * Pairs in doubt come first, then those whose tunnel is known to fail, then those to which packets are sent, then all
+ * others. Where the budget does not suffice, each of these kinds has a share of it, so that none waits for the others.
  */
 
 import { AT_START, type Course } from "./course.ts";
@@ -27,10 +27,27 @@ const IDLE_MS = 5_000;
 /** Parts of the budget; the rest is for pairs in doubt. */
 const DENSE_SHARE = 0.6;
 const IDLE_SHARE = 0.2;
-/** Packets that may follow each other at once: faults concern many pairs at one moment. */
-const BURST = 40;
+/** Time of which what was not used is kept: faults concern many pairs at one moment. */
+const SAVED_MS = 20_000;
+/** Packets in one step, so that they do not fill queues on the way. */
+const MOST_AT_ONCE = 20;
 /** Idle pairs that are looked at in one step. */
 const LOOKS = 64;
+
+interface Probe {
+  readonly pair: PathPair;
+  readonly way: Way;
+}
+
+/** Kinds of pairs, the most urgent first, by the probes that are due. */
+const DOUBTFUL = 0;
+const FAILING = 1;
+const BUSY = 2;
+const IDLE = 3;
+type Queues = readonly [Iterator<Probe>, Iterator<Probe>, Iterator<Probe>, Iterator<Probe>];
+
+/** Which kind comes first in turn: a doubt ends with a few more probes, so half of them are for doubts. */
+const TURNS = [DOUBTFUL, FAILING, DOUBTFUL, BUSY, DOUBTFUL, FAILING, DOUBTFUL, IDLE] as const;
 
 export class PairPlan {
   readonly #options: PairPlanOptions;
@@ -38,7 +55,8 @@ export class PairPlan {
   #order: readonly PathPair[] = [];
   #busy: ReadonlySet<string> = new Set();
   #at = 0;
-  #tokens = BURST;
+  #turn = 0;
+  #tokens = MOST_AT_ONCE;
   #refilledMs: number | null = null;
 
   constructor(options: PairPlanOptions) {
@@ -81,15 +99,11 @@ export class PairPlan {
     this.#refill(nowMs);
     const active = this.#order.filter((pair) => pair.isActive);
     for (const pair of active) if (pair.decide(nowMs)) this.#options.onMove(pair);
-    for (const pair of active) this.#probe(pair, nowMs);
-    for (const id of this.#busy) {
-      const pair = this.#pairs.get(id);
-      if (pair !== undefined && !pair.isActive) this.#probe(pair, nowMs);
-    }
-    for (let looks = Math.min(LOOKS, this.#order.length); looks > 0; looks--) {
-      this.#at = (this.#at + 1) % this.#order.length;
-      const pair = this.#order[this.#at];
-      if (pair !== undefined && !pair.isActive) this.#probe(pair, nowMs);
+    const queues = this.#queues(active, nowMs);
+    for (let room = Math.min(MOST_AT_ONCE, Math.floor(this.#tokens)); room > 0; room--) {
+      const probe = this.#take(queues);
+      if (probe === null) return;
+      this.#probe(probe, nowMs);
     }
   }
 
@@ -97,27 +111,67 @@ export class PairPlan {
     const { perSecond } = this.#options;
     const elapsedMs = this.#refilledMs === null ? 0 : nowMs - this.#refilledMs;
     this.#refilledMs = nowMs;
-    this.#tokens = Math.min(BURST, this.#tokens + (elapsedMs * perSecond) / 1000);
+    this.#tokens = Math.min((SAVED_MS * perSecond) / 1000, this.#tokens + (elapsedMs * perSecond) / 1000);
   }
 
-  #probe(pair: PathPair, nowMs: number): void {
-    for (const way of pair.due(nowMs, this.#calmMs(pair))) {
-      if (this.#tokens < 1) return;
-      this.#tokens -= 1;
-      const path = pair[way];
-      path.noteSent(nowMs);
-      this.#options.send(pair.target, way, () => path.noteAnswer(nowMs, this.#options.nowMs()));
+  #queues(active: readonly PathPair[], nowMs: number): Queues {
+    const isBusy = ({ target: { id } }: PathPair): number => (this.#busy.has(id) ? 1 : 0);
+    const missed = new Map(
+      active.filter((pair) => pair.isDoubtful(nowMs)).map((pair) => [pair, pair.tunnel.overdue(nowMs)]),
+    );
+    // One that is nearly proven first: several that wait for each other are all found late.
+    const doubtful = [...missed]
+      .sort(([a, missedA], [b, missedB]) => isBusy(b) - isBusy(a) || missedB - missedA)
+      .map(([pair]) => pair);
+    const failing = active
+      .filter((pair) => !missed.has(pair) && pair.isFailing(nowMs))
+      .sort((a, b) => a.tunnel.sentMs - b.tunnel.sentMs);
+    const urgent = new Set([...doubtful, ...failing]);
+    const busy = [...this.#busy].flatMap((id) => this.#pairs.get(id) ?? []);
+    const due = (pairs: Iterable<PathPair>): Iterator<Probe> => this.#due(pairs, nowMs);
+    const others = (pairs: readonly PathPair[]): PathPair[] => pairs.filter((pair) => !urgent.has(pair));
+    return [due(doubtful), due(failing), due(others(busy)), due(this.#others(urgent))];
+  }
+
+  /** Some of the pairs, in turn. */
+  *#others(urgent: ReadonlySet<PathPair>): Generator<PathPair> {
+    for (let looks = Math.min(LOOKS, this.#order.length); looks > 0; looks--) {
+      this.#at = (this.#at + 1) % this.#order.length;
+      const pair = this.#order[this.#at];
+      if (pair !== undefined && !urgent.has(pair)) yield pair;
     }
+  }
+
+  *#due(pairs: Iterable<PathPair>, nowMs: number): Generator<Probe> {
+    for (const pair of pairs) for (const way of pair.due(nowMs, this.#calmMs(pair))) yield { pair, way };
+  }
+
+  /** The next probe of the kind whose turn it is, else of the most urgent one; null where none is due. */
+  #take(queues: Queues): Probe | null {
+    const first = queues[TURNS[this.#turn] ?? DOUBTFUL];
+    this.#turn = (this.#turn + 1) % TURNS.length;
+    for (const queue of [first, ...queues]) {
+      const { value, done } = queue.next();
+      if (done !== true) return value;
+    }
+    return null;
+  }
+
+  #probe({ pair, way }: Probe, nowMs: number): void {
+    this.#tokens -= 1;
+    const path = pair[way];
+    path.noteSent(nowMs);
+    this.#options.send(pair.target, way, () => path.noteAnswer(nowMs, this.#options.nowMs()));
   }
 
   /** Between two probes of a path that works. */
   #calmMs({ target: { id } }: PathPair): number {
     const { perSecond } = this.#options;
-    const spacingMs = (count: number, share: number): number => (count * 1000) / (perSecond * share);
+    const spacingMs = (packets: number, share: number): number => (packets * 1000) / (perSecond * share);
     if (spacingMs(this.#order.length, DENSE_SHARE + IDLE_SHARE) <= DENSE_MS) return DENSE_MS;
-    return this.#busy.has(id)
-      ? Math.max(DENSE_MS, spacingMs(this.#busy.size, DENSE_SHARE))
-      : Math.max(IDLE_MS, spacingMs(this.#order.length, IDLE_SHARE));
+    if (this.#busy.has(id)) return Math.max(DENSE_MS, spacingMs(this.#busy.size, DENSE_SHARE));
+    // So rarely that both ways are probed equally often.
+    return Math.max(IDLE_MS, spacingMs(2 * this.#order.length, IDLE_SHARE));
   }
 }
 

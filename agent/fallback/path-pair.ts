@@ -58,6 +58,18 @@ export class PathPair {
     );
   }
 
+  /** Whether the next probes decide by which way packets go. */
+  isDoubtful(nowMs: number): boolean {
+    if (this.#course.by === "fallback") return false;
+    if (this.tunnel.verdict(nowMs) === "dead") return this.fallback.verdict(nowMs) === "alive";
+    return this.tunnel.overdue(nowMs) > 0;
+  }
+
+  /** Whether the tunnel is known to fail, or was until a short time ago. */
+  isFailing(nowMs: number): boolean {
+    return this.#course.by === "fallback" || this.tunnel.verdict(nowMs) === "dead";
+  }
+
   /** Neither path answers. */
   isCutOff(nowMs: number): boolean {
     return this.tunnel.verdict(nowMs) === "dead" && this.fallback.verdict(nowMs) === "dead";
@@ -74,7 +86,11 @@ export class PathPair {
   /** Decides by what is known now. Answers whether packets take the other way from now on. */
   decide(nowMs: number): boolean {
     const before = this.#course;
-    const verdicts = { tunnel: this.tunnel.verdict(nowMs), fallback: this.#fallbackVerdict(nowMs) };
+    const verdicts = {
+      tunnel: this.tunnel.verdict(nowMs),
+      fallback: this.#fallbackVerdict(nowMs),
+      tunnelAnsweredMs: this.tunnel.answeredMs,
+    };
     this.#course = nextCourse(before, verdicts, nowMs);
     return before.by !== this.#course.by;
   }
@@ -99,16 +115,18 @@ export class PathPair {
   }
 
   #intervals(nowMs: number, calmMs: number): Readonly<Record<Way, number>> {
-    const isInDoubt = (path: Liveness): boolean => path.overdue(nowMs) > 0 && path.verdict(nowMs) !== "dead";
+    const steadyMs = Math.max(STEADY_MS, calmMs);
     if (this.#course.by === "fallback") {
-      const steadyMs = Math.max(STEADY_MS, calmMs);
-      return { tunnel: steadyMs, fallback: isInDoubt(this.fallback) ? HURRY_MS : steadyMs };
+      const { fallback } = this;
+      const isInDoubt = fallback.overdue(nowMs) > 0 && fallback.verdict(nowMs) !== "dead";
+      return { tunnel: steadyMs, fallback: isInDoubt ? HURRY_MS : steadyMs };
     }
-    if (isInDoubt(this.tunnel)) return { tunnel: HURRY_MS, fallback: HURRY_MS };
     const since = this.tunnel.silentSinceMs;
+    // What has answered since then has proven enough.
+    const isReady = since !== null && (this.fallback.answeredMs ?? 0) > since;
+    if (this.isDoubtful(nowMs)) return { tunnel: HURRY_MS, fallback: isReady ? STEADY_MS : HURRY_MS };
     if (since === null || this.tunnel.verdict(nowMs) !== "dead")
       return { tunnel: calmMs, fallback: Math.max(RESERVE_MS, calmMs) };
-    if (this.fallback.verdict(nowMs) === "alive") return { tunnel: HURRY_MS, fallback: HURRY_MS };
     const rareMs = Math.min(RESERVE_MS, Math.max(STEADY_MS, (nowMs - since) * SILENT_SHARE));
     return { tunnel: rareMs, fallback: rareMs };
   }

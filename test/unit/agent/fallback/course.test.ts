@@ -22,7 +22,8 @@ function movesOf(stretches: readonly Stretch[], start: Course = AT_START): reado
   const moves: string[] = [];
   for (const { seconds, tunnel, fallback = "alive" } of stretches) {
     for (const end = second + seconds; second < end; second++) {
-      const next = nextCourse(course, { tunnel, fallback }, second * 1000);
+      const nowMs = second * 1000;
+      const next = nextCourse(course, { tunnel, fallback, tunnelAnsweredMs: nowMs }, nowMs);
       if (next.by !== course.by) moves.push(`${second} ${next.by}`);
       course = next;
     }

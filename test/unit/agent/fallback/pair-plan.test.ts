@@ -93,6 +93,55 @@ it("moves many peers at once when all tunnels die", () => {
   expect(world.moves).toHaveLength(6);
 });
 
+it.each([
+  { peers: 10, busy: 10, withinMs: 3_000 },
+  { peers: 20, busy: 20, withinMs: 6_000 },
+  { peers: 200, busy: 20, withinMs: 6_000 },
+  { peers: 200, busy: 5, withinMs: 3_000 },
+])("moves all $peers peers when all tunnels die, the $busy in use first", ({ peers, busy, withinMs }) => {
+  const world = new World(peers);
+  const inUse = Array.from({ length: busy }, (_, index) => `${index + 2}`);
+  world.plan.setBusy(new Set(inUse));
+  world.run(600_000);
+  world.isCut = (way) => way === "tunnel";
+  world.run(withinMs);
+  const moved = () => new Set(world.moves.map((move) => move.split(" ")[1]));
+  expect(inUse.filter((id) => !moved().has(id))).toEqual([]);
+  world.run(300_000);
+  expect(moved().size).toBe(peers);
+  expect(world.moves).toHaveLength(peers);
+});
+
+it("finds a dead tunnel beside tunnels that lose every third packet", () => {
+  const world = new World(12);
+  world.plan.setBusy(new Set(Array.from({ length: 12 }, (_, index) => `${index + 2}`)));
+  let count = 0;
+  world.isCut = (way, id) => way === "tunnel" && Number(id) < 12 && count++ % 3 === 0;
+  world.run(60_000);
+  const lossy = world.isCut;
+  world.isCut = (way, id) => (way === "tunnel" && id === "13") || lossy(way, id);
+  world.run(15_000);
+  expect(world.moves.map((move) => move.split(" ").slice(1).join(" "))).toEqual(["13 fallback"]);
+});
+
+it("returns to no tunnel for a single answer, however rarely it is probed", () => {
+  const world = new World(200);
+  world.run(600_000);
+  world.isCut = (way) => way === "tunnel";
+  world.run(300_000);
+  expect(world.moves).toHaveLength(200);
+  const answered = new Set<string>();
+  world.isCut = (way, id) => {
+    if (way === "fallback") return false;
+    const isFirst = !answered.has(id);
+    answered.add(id);
+    return !isFirst;
+  };
+  world.run(600_000);
+  expect(answered.size).toBe(200);
+  expect(world.moves).toHaveLength(200);
+});
+
 it("moves nothing for an outage of both paths, whichever works again first", () => {
   for (let offsetMs = 0; offsetMs < 2_000; offsetMs += 100) {
     const world = new World(1);

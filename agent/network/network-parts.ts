@@ -82,6 +82,7 @@ function ownLease(options: AssemblyOptions): OwnLease {
     {
       claimer,
       feed,
+      networks: options.ranges,
       attrs: leaseAttrsOf(attachment, identity.nodeId),
       ttlSeconds,
       renewMarginSeconds,

@@ -8,7 +8,7 @@ import { ADDRESS_BITS, Address, type Family, Prefix } from "../addresses/ip.ts";
 import { ConfigError, errorMessage } from "../errors.ts";
 import { lookupField } from "../go-json.ts";
 import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "../json.ts";
-import type { FamilyNetwork, NetworkConfig } from "./network-config.ts";
+import { type FamilyNetwork, type NetworkConfig, shortestSubnet } from "./network-config.ts";
 
 /** Names and limits that differ between the families. */
 interface FamilyRules {
@@ -121,7 +121,7 @@ function networkField(root: JsonObject, family: Family, key: string): Prefix {
 
 function subnetLengthOf(root: JsonObject, network: Prefix, rules: FamilyRules): number {
   const key = `${rules.keyPrefix}SubnetLen`;
-  const shortest = network.length + 2;
+  const shortest = shortestSubnet(network);
   if (shortest > rules.longestSubnet) {
     throw invalid(rules.networkKey, network.toString(), `use a length of ${rules.longestSubnet - 2} or less`);
   }

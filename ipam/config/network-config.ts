@@ -15,6 +15,16 @@ export interface FamilyNetwork {
   readonly subnetMax: Address;
 }
 
+/** The shortest prefix of a subnet, as flannel requires: the first subnet is not leased, and a network of one host is none. */
+export function shortestSubnet(network: Prefix): number {
+  return network.length + 2;
+}
+
+/** True when a host of the network, whatever its SubnetLen is or was, can have leased the subnet. */
+export function mayBeLeased(subnet: Prefix, network: Prefix): boolean {
+  return subnet.length >= shortestSubnet(network) && network.contains(subnet);
+}
+
 export interface NetworkConfig {
   readonly families: PerFamily<FamilyNetwork>;
   readonly enableNftables: boolean;

@@ -32,6 +32,8 @@ export interface CandidateInput {
   readonly isAvoided: (subnets: PerFamily<Prefix>) => boolean;
   /** What is avoided, for the message that no subnet is free. */
   readonly avoided?: (span: AddressSpan) => readonly string[];
+  /** Keys that may be no host's lease, for the same message. */
+  readonly suspects?: (network: FamilyNetwork) => readonly string[];
   /** Subnets that this host had, the likeliest first. */
   readonly wishes: readonly PerFamily<Prefix>[];
   /** Subnets that any host ever had, the longest unused first. */
@@ -51,8 +53,7 @@ export function* candidates(input: CandidateInput): Generator<PerFamily<Prefix>>
   for (;;) {
     yield mapFamilies(families, (network, family) => {
       const next = streams[family]?.next();
-      if (next === undefined || next.done)
-        throw noFreeSubnet(network, input.avoided?.(leaseSpan(network)) ?? []);
+      if (next === undefined || next.done) throw noFreeSubnet(network, input);
       return next.value;
     });
   }
@@ -168,12 +169,18 @@ function listShort(texts: readonly string[]): string {
 }
 
 /** Another host may leave at any time, so waiting helps. */
-function noFreeSubnet(network: FamilyNetwork, avoided: readonly string[]): NoFreeSubnetError {
+function noFreeSubnet(network: FamilyNetwork, input: CandidateInput): NoFreeSubnetError {
   const { subnetMin, subnetMax, subnetLength } = network;
+  const avoided = input.avoided?.(leaseSpan(network)) ?? [];
+  const suspects = input.suspects?.(network) ?? [];
   const count = countOf(network);
   const others = avoided.length === 0 ? "" : `, or overlap what must stay reachable: ${listShort(avoided)}`;
+  const first =
+    suspects.length === 0
+      ? ""
+      : `look first at ${listShort(suspects)}, and run "tulle lease revoke KEY --yes" for what no host uses; else `;
   return new NoFreeSubnetError(
-    `no subnet is free: all ${count} subnets /${subnetLength} from ${subnetMin} to ${subnetMax} are leased${others}; enlarge or move Network, lengthen SubnetLen or remove leases of hosts that are gone`,
+    `no subnet is free: all ${count} subnets /${subnetLength} from ${subnetMin} to ${subnetMax} are leased${others}; ${first}enlarge or move Network, lengthen SubnetLen or remove leases of hosts that are gone`,
     { retryable: true, details: { subnets: Number(count), subnetMin, subnetMax, subnetLength } },
   );
 }

@@ -39,6 +39,8 @@ export interface Membership {
 export interface LostLease {
   readonly entry: StoreEntry;
   readonly subnets: PerFamily<Prefix>;
+  /** Where leases may lie: the ranges of the network, and those before a change of it. */
+  readonly networks: readonly Prefix[];
   /** True when the store said that the key does not exist: create it instead of replacing it. */
   readonly isGone: boolean;
   readonly value: string;

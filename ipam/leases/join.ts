@@ -5,7 +5,7 @@
  * older lease overlaps it. Owns no kernel state.
  */
 
-import { entriesOf, type PerFamily, type Prefix } from "../addresses/ip.ts";
+import { entriesOf, type Family, type PerFamily, type Prefix } from "../addresses/ip.ts";
 import {
   type AddressSpan,
   describeLocal,
@@ -15,7 +15,7 @@ import {
 } from "../addresses/local-prefixes.ts";
 import { OverlapIndex } from "../addresses/overlap-index.ts";
 import type { Clock } from "../clock.ts";
-import type { NetworkConfig } from "../config/network-config.ts";
+import { type FamilyNetwork, mayBeLeased, type NetworkConfig } from "../config/network-config.ts";
 import { ConfigError, LeaseLostError, NoFreeSubnetError, SubnetTakenError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { NetworkStore, StoreEntry, StoreListing } from "../stores/contracts.ts";
@@ -31,6 +31,7 @@ import {
   readCanonicalKey,
   readStrayKey,
 } from "./lease-codec.ts";
+import { suspects } from "./suspect-keys.ts";
 import { withdrawLease } from "./withdrawal.ts";
 
 export interface AllocationOptions {
@@ -122,7 +123,7 @@ async function takeOwn(
 }
 
 function isUsable(own: OwnEntry, { config }: JoinOptions, { entries }: StoreListing): boolean {
-  return fits(own.subnets, config.families) && olderRival(own, entries) === null;
+  return fits(own.subnets, config.families) && olderRival(own, entries, networksOf(config)) === null;
 }
 
 /** Deletes a lease that another one of ours replaces: peers keep the host where the other one has a part of it. */
@@ -222,14 +223,14 @@ async function createNew(
   signal: AbortSignal,
   givenUp: readonly LeaseKey[] = [],
 ): Promise<Found> {
-  const { store, previous, ttlSeconds, clock, logger } = options;
+  const { store, config, previous, ttlSeconds, clock, logger } = options;
   const input = await candidateInput(options, listing, givenUp, signal);
   for (const subnets of candidates(input)) {
     const key = formatLeaseKey(subnets);
     const sinceMs = clock.monotonicMs();
     const entry = await createOrNull(options, key, signal);
     const others = await store.leases.listCreatedAfter(listing.revision, signal);
-    if (entry !== null && olderRival({ entry, subnets }, others) === null) {
+    if (entry !== null && olderRival({ entry, subnets }, others, networksOf(config)) === null) {
       const isPrevious = previous !== null && formatLeaseKey(previous) === key;
       const origin = isPrevious ? "previous subnet" : "new subnet";
       return { entry, subnets, deadlineMs: sinceMs + ttlSeconds * 1000, origin };
@@ -238,6 +239,7 @@ async function createNew(
     if (entry !== null) await withdrawLease(store.leases, entry, signal);
     take(
       others.filter((other) => other.key !== entry?.key),
+      networksOf(config),
       input.taken,
     );
   }
@@ -252,7 +254,7 @@ async function candidateInput(
   signal: AbortSignal,
 ): Promise<CandidateInput & { readonly taken: OverlapIndex<string> }> {
   const taken = new OverlapIndex<string>();
-  take(listing.entries, taken);
+  take(listing.entries, networksOf(config), taken);
   const reached = new LocalPrefixes([...local, ...publicAddresses(listing.entries, attrs)], spans(config));
   const affinities = await readAffinities(store.records, attrs.nodeId, signal);
   const former = givenUp.map(readCanonicalKey).filter((subnets) => subnets !== null);
@@ -262,6 +264,7 @@ async function candidateInput(
     taken,
     isAvoided: (subnets: PerFamily<Prefix>) => reached.overlapping(subnets) !== null,
     avoided: (span: AddressSpan) => reached.inside(span).map(describeLocal),
+    suspects: (network: FamilyNetwork) => suspects(listing.entries, network),
     // The bridges of this host's own containers have the subnet that it had.
     wishes: wishes.filter((subnets) => reached.overlappingOwn(subnets) === null),
     used: affinities.used,
@@ -299,24 +302,42 @@ function spans({ families }: NetworkConfig): AddressSpan[] {
 }
 
 /** The subnet of a key is taken, whatever its value, because flanneld routes to it. */
-function take(entries: readonly StoreEntry[], taken: OverlapIndex<string>): void {
+function take(
+  entries: readonly StoreEntry[],
+  networks: readonly Prefix[],
+  taken: OverlapIndex<string>,
+): void {
   for (const { key } of entries) {
-    for (const [, subnet] of entriesOf(readStrayKey(key) ?? {})) taken.set(subnet, key);
+    for (const [, subnet] of leasable(key, networks)) taken.set(subnet, key);
   }
 }
 
 /**
+ * The subnets that a key takes from one of the networks. One that no host can have takes none: flanneld routes to it too,
+ * but the routes to leases inside it are more specific.
+ */
+function leasable(key: LeaseKey, networks: readonly Prefix[]): [Family, Prefix][] {
+  return [...entriesOf(readStrayKey(key) ?? {})].filter(([, subnet]) =>
+    networks.some((network) => mayBeLeased(subnet, network)),
+  );
+}
+
+function networksOf({ families }: NetworkConfig): readonly Prefix[] {
+  return [...entriesOf(families)].map(([, { network }]) => network);
+}
+
+/**
  * Of leases that overlap, the one with the lowest create revision stays, on all hosts alike. Returns an
- * entry that is older than `own` and overlaps it, null when there is none.
+ * entry that is older than `own` and overlaps it, null when there is none. `networks` as in leasable.
  */
 export function olderRival(
   own: { readonly entry: StoreEntry; readonly subnets: PerFamily<Prefix> },
   others: readonly StoreEntry[],
+  networks: readonly Prefix[],
 ): StoreEntry | null {
   const rival = others.find((other) => {
     if (other.key === own.entry.key || other.createRevision > own.entry.createRevision) return false;
-    const theirs = readStrayKey(other.key) ?? {};
-    return [...entriesOf(theirs)].some(([family, subnet]) => own.subnets[family]?.overlaps(subnet));
+    return leasable(other.key, networks).some(([family, subnet]) => own.subnets[family]?.overlaps(subnet));
   });
   return rival ?? null;
 }

@@ -20,7 +20,7 @@ export async function recoverLease(
   // A store restored from a backup continues from the backup's revision: a lower one can still be new to us.
   const since = entry.revision < lost.entry.revision ? 0n : lost.entry.revision;
   const others = await store.leases.listCreatedAfter(since, signal);
-  const rival = olderRival({ entry, subnets: lost.subnets }, others);
+  const rival = olderRival({ entry, subnets: lost.subnets }, others, lost.networks);
   if (rival !== null) {
     await withdrawLease(store.leases, entry, signal);
     return { outcome: "overlapped", rival };
@@ -32,13 +32,14 @@ export async function recoverLease(
 /** True when the key does not exist and no lease overlaps it. */
 export async function isFree(
   feed: LeaseFeed,
-  { entry, subnets }: Pick<LostLease, "entry" | "subnets">,
+  { entry, subnets, networks }: Pick<LostLease, "entry" | "subnets" | "networks">,
   signal: AbortSignal,
 ): Promise<boolean> {
   const { entries, revision } = await feed.list(signal);
   const asNew = { ...entry, createRevision: revision + 1n };
   return (
-    !entries.some(({ key }) => key === entry.key) && olderRival({ entry: asNew, subnets }, entries) === null
+    !entries.some(({ key }) => key === entry.key) &&
+    olderRival({ entry: asNew, subnets }, entries, networks) === null
   );
 }
 

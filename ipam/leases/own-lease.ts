@@ -24,6 +24,8 @@ import { LeaseTerm, type LeaseTermOptions } from "./lease-term.ts";
 export interface OwnLeaseOptions extends LeaseTermOptions {
   readonly claimer: Pick<LeaseClaimer, "publish" | "keep" | "recover">;
   readonly feed: LeaseFeed;
+  /** As LostLease has them. */
+  readonly networks: readonly Prefix[];
   readonly attrs: LeaseAttrs;
   readonly logger: Logger;
   /** 0 ≤ x < 1 */
@@ -271,7 +273,8 @@ export class OwnLease {
   }
 
   async #recover(isGone: boolean, signal: AbortSignal): Promise<void> {
-    const lost = { entry: this.#entry, subnets: this.#subnets, isGone, value: this.#value };
+    const { networks } = this.#options;
+    const lost = { entry: this.#entry, subnets: this.#subnets, networks, isGone, value: this.#value };
     const recovery = await this.#options.claimer.recover(lost, signal);
     // The watch may have shown another host's value meanwhile.
     if (this.#state.state !== "lost") return;
@@ -295,10 +298,10 @@ export class OwnLease {
 
   /** Another host has our subnet: leases another one where that helps and is allowed, else checks whether it is free. */
   async #leaveOrWait({ conflict }: { readonly conflict: LeaseConflict }, signal: AbortSignal): Promise<void> {
-    const { feed, renumber } = this.#options;
+    const { feed, networks, renumber } = this.#options;
     if (renumber && canLeave(conflict)) return this.#hold(await renumber(signal), "lease renumbered");
     this.#term.postponeRenewal();
-    if (await isFree(feed, { entry: this.#entry, subnets: this.#subnets }, signal))
+    if (await isFree(feed, { entry: this.#entry, subnets: this.#subnets, networks }, signal))
       this.#enter({ state: "lost", reason: "its key is free again", isAbsent: true });
   }
 

@@ -8,6 +8,7 @@
 import { type Address, entriesOf, FAMILIES, type PerFamily, type Prefix } from "../addresses/ip.ts";
 import { describeLocal, type LocalPrefix, type LocalPrefixes } from "../addresses/local-prefixes.ts";
 import { publicAddressProblem } from "../addresses/peer-address.ts";
+import { mayBeLeased } from "../config/network-config.ts";
 import { type Demands, identityName } from "./admission.ts";
 import type { Lease, LeaseKey } from "./lease.ts";
 
@@ -47,6 +48,9 @@ export function commonProblem(lease: Lease, rules: CommonRules): string | null {
     const networks = rules.networks[family] ?? [];
     if (networks.length > 0 && !networks.some((network) => network.contains(subnet))) {
       return `its subnet ${subnet} lies outside the network ${networks.join(", ")}; delete the key if no host needs it`;
+    }
+    if (networks.length > 0 && !networks.some((network) => mayBeLeased(subnet, network))) {
+      return `its subnet ${subnet} is larger than any of the network ${networks.join(", ")}, and not counted as leased; delete the key if no host needs it`;
     }
     const address = lease.attrs.publicAddress[family];
     // Whether it needs one, the backend knows.

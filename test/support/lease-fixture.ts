@@ -1,6 +1,6 @@
 /** Leases, networks and stores for tests of who has which subnet. */
 
-import { Address, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import { Address, entriesOf, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
@@ -20,6 +20,11 @@ export const TTL_SECONDS = 60;
 
 export function network(text: string = NETWORK): NetworkConfig {
   return parseNetworkConfig(text);
+}
+
+/** Where the leases of a network lie. */
+export function networks({ families }: NetworkConfig = network()): readonly Prefix[] {
+  return [...entriesOf(families)].map(([, family]) => family.network);
 }
 
 /** A node id that is told apart at a glance. */

@@ -8,7 +8,7 @@ import type { LeaseState } from "../../ipam/leases/lease-state.ts";
 import { OwnLease } from "../../ipam/leases/own-lease.ts";
 import { acquirePatiently } from "../../ipam/leases/patient-claim.ts";
 import type { NetworkStore, StoreListing } from "../../ipam/stores/contracts.ts";
-import { attrs, recordingLogger } from "./lease-fixture.ts";
+import { attrs, networks, recordingLogger } from "./lease-fixture.ts";
 
 export interface KeeperOptions {
   readonly store: NetworkStore;
@@ -55,6 +55,7 @@ export class LeaseKeeper {
     const lease = new OwnLease(
       {
         ...this.#common(),
+        networks: networks(),
         ttlSeconds,
         renewMarginSeconds: 1,
         onState: (state) => this.states.push(state),

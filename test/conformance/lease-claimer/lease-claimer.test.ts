@@ -18,6 +18,7 @@ import {
   joinOptions,
   memoryStore,
   network,
+  networks,
   recordingLogger,
   TTL_SECONDS,
   value,
@@ -42,7 +43,7 @@ const IMPLEMENTATIONS: readonly Implementation[] = [
     claimer: (store, clock, host) => new AllocatingClaimer(joinOptions(store, clock, host)),
     provide: async () => {},
     exhaust: async (store, _clock, signal) => {
-      const rival = await store.leases.create("10.2.0.0-16", value(9), 100_000, signal);
+      const rival = await store.leases.create("10.2.0.0-18", value(9), 100_000, signal);
       return () => store.leases.remove(rival, signal);
     },
   },
@@ -166,6 +167,7 @@ describe.each(IMPLEMENTATIONS)("$name", ({ claimer: claimerOf, provide, exhaust 
       {
         claimer: claimer(1),
         feed: store.feed,
+        networks: networks(),
         attrs: attrs(1),
         ttlSeconds: TTL_SECONDS,
         renewMarginSeconds: 10,

@@ -77,12 +77,13 @@ class Host {
     const onState = ({ state }: { readonly state: string }): void => {
       if (state !== "held") this.#losses += 1;
     };
+    const networks = Object.values(config.families).map(({ network }) => network);
     this.#lease = new OwnLease(
-      { ...common, attrs: this.#attrs, ttlSeconds, renewMarginSeconds: 1, onState },
+      { ...common, networks, attrs: this.#attrs, ttlSeconds, renewMarginSeconds: 1, onState },
       membership,
     );
     this.#peers = new PeerTable({
-      networks: Object.values(config.families).map(({ network }) => network),
+      networks,
       ownAddresses: this.#attrs.publicAddress,
       ownIdentities: [],
       local: [],

@@ -30,8 +30,10 @@ describe("leases", () => {
         for (const [index, one] of keys.entries()) {
           await store.leases.create(`stray${index}/${formatLeaseKey({ 4: one })}`, "x", 60, signal);
         }
+        // Keys of /23 would not count in a network /22.
+        const last = Address.of(4, 0x0a020400n - (1n << BigInt(32 - subnetLength)));
         const config = network(
-          `{"Network":"10.2.0.0/22","SubnetLen":${subnetLength},"Backend":{"Type":"vxlan"}}`,
+          `{"Network":"10.2.0.0/21","SubnetLen":${subnetLength},"SubnetMax":"${last}","Backend":{"Type":"vxlan"}}`,
         );
         const listing = await store.feed.list(signal);
         const joins = Array.from({ length: hosts }, (_, n) =>

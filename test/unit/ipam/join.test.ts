@@ -140,6 +140,28 @@ describe("a host without a lease", () => {
     await expect(enter(2, { config })).rejects.toMatchObject({ code: "TULLE_NO_FREE_SUBNET" });
   });
 
+  it.each(["10.2.0.0-16", "10.2.5.0-8", "10.2.128.0-17", "0.0.0.0-0&::-0", "1.2.3.4-1"])(
+    "joins beside the key %s, which no host of the network can have leased",
+    async (key) => {
+      const { store, enter } = lab();
+      await store.leases.create(key, value(9), Number.POSITIVE_INFINITY, signal);
+      const { entry } = await enter(1);
+      expect((await enter(1)).entry.key).toBe(entry.key);
+    },
+  );
+
+  it("names the keys that take several subnets when none is free, with the value and the remedy", async () => {
+    const { store, enter } = lab();
+    await store.leases.create("10.2.0.0-22", '{"PublicIP":"192.168.0.9"}', FOREVER, signal);
+    await store.leases.create("old10.2.4.0-24", "", FOREVER, signal);
+    await enter(1, { config: networkOf(5) });
+    const error: Error = await enter(2, { config: networkOf(5) }).catch((cause) => cause);
+    expect(error).toMatchObject({ code: "TULLE_NO_FREE_SUBNET" });
+    expect(error.message).toContain(
+      'look first at key 10.2.0.0-22 with the value {"PublicIP":"192.168.0.9"}, which takes 3 of them, key old10.2.4.0-24 with the value "", which takes 1 of them, and run "tulle lease revoke KEY --yes" for what no host uses; else enlarge',
+    );
+  });
+
   it("leases both families at once", async () => {
     const { enter } = lab();
     const config = network(

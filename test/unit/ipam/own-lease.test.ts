@@ -13,6 +13,7 @@ import {
   attrs,
   joinOptions,
   memoryStore,
+  networks,
   nodeId,
   recordingLogger,
   subnets,
@@ -50,6 +51,7 @@ async function lab(overrides: Partial<OwnLeaseOptions> = {}) {
     {
       claimer: new AllocatingClaimer(joinOptions(watched, clock, 1)),
       feed: watched.feed,
+      networks: networks(),
       attrs: attrs(1),
       ttlSeconds: TTL_SECONDS,
       renewMarginSeconds: 10,
@@ -260,6 +262,7 @@ describe("a lease that is lost", () => {
       {
         claimer: new AllocatingClaimer(joinOptions(hanging, clock, 1)),
         feed: hanging.feed,
+        networks: networks(),
         attrs: attrs(1),
         ttlSeconds: TTL_SECONDS,
         renewMarginSeconds: 10,

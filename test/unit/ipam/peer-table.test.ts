@@ -19,6 +19,11 @@ describe("a lease by itself is refused, with a reason that names it", () => {
     ],
     ["larger than the network", entry("10.0.0.0-8", 5), /outside the network/],
     [
+      "larger than any subnet of the network",
+      entry("10.2.0.0-17", 5),
+      /10\.2\.0\.0\/17 is larger than any of the network 10\.2\.0\.0\/16/,
+    ],
+    [
       "over our own subnet",
       entry("10.2.0.0-23", 5),
       /10\.2\.0\.0\/23 overlaps this host's own 10\.2\.1\.0\/24/,

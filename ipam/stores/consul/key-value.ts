@@ -85,7 +85,7 @@ export class ConsulKeyValue implements KeyValue {
 
   async delete(entry: StoreEntry, signal: AbortSignal): Promise<boolean> {
     const { kv, sessions } = this.#options;
-    const isGone = await kv.delete(entry.key, entry.revision, signal);
+    const isGone = await kv.delete(entry.key, entry, signal);
     if (isGone && entry.storeLeaseId !== null) await sessions.retire(entry.storeLeaseId, signal);
     return isGone;
   }

@@ -41,7 +41,7 @@ interface KvItem {
 }
 
 interface KvOperation {
-  readonly Verb: "check-not-exists" | "check-index" | "check-session" | "set" | "lock" | "unlock";
+  readonly Verb: "check-not-exists" | "check-index" | "check-session" | "delete" | "set" | "lock" | "unlock";
   readonly Key: string;
   readonly Index?: number;
   readonly Value?: string;
@@ -106,33 +106,21 @@ export class ConsulKv {
     signal: AbortSignal,
   ): Promise<StoreEntry | null> {
     const checks = checksOf(Key, expected);
-    const operations = [...checks, ...writesOf(Key, Buffer.from(value).toString("base64"), lock)];
-    const reply = await this.#client.call(
-      {
-        ...this.#writeOperation("txn"),
-        isRepeatable: false,
-        answers: [409],
-        send: (consul, common) =>
-          // The library's types spell these names in lower case, which Consul would not understand.
-          consul.transaction.create(operations.map((KV) => ({ KV })) as never, common as never),
-      },
-      signal,
-    );
-    const item = this.#writtenItem(reply, checks.length);
-    return item && entryOf(item, value);
+    const writes = writesOf(Key, Buffer.from(value).toString("base64"), lock);
+    const { reply, body } = await this.#transact([...checks, ...writes], false, signal);
+    const item = body.Results?.at(-1)?.KV;
+    if (isKvItem(item)) return entryOf(item, value);
+    this.#requireFailedCheck(reply, body, checks.length);
+    return null;
   }
 
-  /** Deletes the key if it is at `revision`; true also when it is absent. */
-  async delete(key: string, revision: bigint, signal: AbortSignal): Promise<boolean> {
-    const reply = await this.#client.call(
-      {
-        ...this.#writeOperation("kv.delete"),
-        isRepeatable: true,
-        send: (consul, common) => consul.kv.del({ key, cas: Number(revision), ...common }),
-      },
-      signal,
-    );
-    return reply.body === true;
+  /** Deletes the key if it is as expected; true also when it is absent. */
+  async delete(Key: string, expected: Expected, signal: AbortSignal): Promise<boolean> {
+    const checks = checksOf(Key, expected);
+    const { reply, body } = await this.#transact([...checks, { Verb: "delete", Key }], true, signal);
+    if (body.Results !== undefined && !body.Errors?.length) return true;
+    this.#requireFailedCheck(reply, body, checks.length);
+    return (await this.read(Key, null, signal)).entries.length === 0;
   }
 
   async #read(
@@ -160,19 +148,36 @@ export class ConsulKv {
     return { index: reply.index, items };
   }
 
-  /** The item that the last operation wrote; null when one of the comparisons, which come first, failed. */
-  #writtenItem(reply: ConsulReply, checkCount: number): KvItem | null {
-    const operation = this.#writeOperation("txn");
+  async #transact(
+    operations: readonly KvOperation[],
+    isRepeatable: boolean,
+    signal: AbortSignal,
+  ): Promise<{ readonly reply: ConsulReply; readonly body: TransactionBody }> {
+    const reply = await this.#client.call(
+      {
+        ...this.#writeOperation("txn"),
+        isRepeatable,
+        answers: [409],
+        send: (consul, common) =>
+          // The library's types spell these names in lower case, which Consul would not understand.
+          consul.transaction.create(operations.map((KV) => ({ KV })) as never, common as never),
+      },
+      signal,
+    );
     const body = typeof reply.body === "object" && reply.body !== null ? (reply.body as TransactionBody) : {};
-    const item = body.Results?.at(-1)?.KV;
-    if (isKvItem(item)) return item;
-    const error = body.Errors?.[0];
-    if (!error) throw noConsul(reply.url, operation, "the answer is not a transaction's");
-    if (/Permission denied/i.test(error.What)) throw permissionDenied(reply.url, operation, error.What);
-    if (error.OpIndex < checkCount) return null;
-    throw new StoreError(`consul txn at ${reply.url} was refused: ${error.What}: retrying`, {
+    return { reply, body };
+  }
+
+  /** Throws unless the transaction failed at one of its comparisons, which come first. */
+  #requireFailedCheck({ url }: ConsulReply, { Errors }: TransactionBody, checkCount: number): void {
+    const operation = this.#writeOperation("txn");
+    const error = Errors?.[0];
+    if (!error) throw noConsul(url, operation, "the answer is not a transaction's");
+    if (/Permission denied/i.test(error.What)) throw permissionDenied(url, operation, error.What);
+    if (error.OpIndex < checkCount) return;
+    throw new StoreError(`consul txn at ${url} was refused: ${error.What}: retrying`, {
       retryable: true,
-      details: { url: reply.url, outcomeUnknown: false },
+      details: { url, outcomeUnknown: false },
     });
   }
 
@@ -184,8 +189,10 @@ export class ConsulKv {
 /** Servers that were restored from a backup reuse revisions, but not ids of sessions. */
 function checksOf(Key: string, expected: Expected | null): readonly KvOperation[] {
   if (expected === null) return [{ Verb: "check-not-exists", Key }];
-  const { revision, storeLeaseId: Session } = expected;
-  const session: KvOperation[] = Session ? [{ Verb: "check-session", Key, Session }] : [];
+  const { revision, storeLeaseId } = expected;
+  // Consul compares the empty name with a key that no session holds.
+  const session: KvOperation[] =
+    storeLeaseId === undefined ? [] : [{ Verb: "check-session", Key, Session: storeLeaseId ?? "" }];
   return [{ Verb: "check-index", Key, Index: Number(revision) }, ...session];
 }
 

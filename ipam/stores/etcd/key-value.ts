@@ -16,9 +16,7 @@ import { untilAccepting } from "../tcp-probe.ts";
 import type { EtcdClient } from "./client.ts";
 import { listingOf, listRanges } from "./listing.ts";
 import { EtcdFollower } from "./watch.ts";
-import { entryOf, rangeOf, unchangedSince } from "./wire.ts";
-
-const NO_LEASE = "0";
+import { entryOf, NO_LEASE, rangeOf, unchangedSince } from "./wire.ts";
 
 /** For giving a store lease back, which is not worth a longer wait. */
 const REVOKE_DEADLINE_MS = 2_000;

@@ -6,6 +6,9 @@ import type * as Rpc from "etcd3/lib/rpc.js";
 import type { StoreEntry } from "../contracts.ts";
 import { type Expected, isFolder } from "../key-value.ts";
 
+/** The store lease of a key that has none. */
+export const NO_LEASE = "0";
+
 /** End of the range of all keys that begin with `prefix`, which must end in a byte below 255. */
 export function rangeEnd(prefix: Buffer): Buffer {
   const end = Buffer.from(prefix);
@@ -34,7 +37,7 @@ function endOf(range: string): Buffer {
 
 /**
  * The comparisons of a transaction that writes `key`. A cluster that was restored from a snapshot reuses
- * revisions, but not ids of store leases: both are compared where the key has one.
+ * revisions, but not ids of store leases: both are compared. A key without a store lease has 0.
  */
 export function unchangedSince(key: string, expected: Expected | null): Rpc.ICompare[] {
   const common = { key: Buffer.from(key), result: "Equal" as const };
@@ -42,7 +45,7 @@ export function unchangedSince(key: string, expected: Expected | null): Rpc.ICom
   const lease = expected?.storeLeaseId;
   return [
     { ...common, target: "Mod", mod_revision },
-    ...(lease ? [{ ...common, target: "Lease" as const, lease }] : []),
+    ...(lease === undefined ? [] : [{ ...common, target: "Lease" as const, lease: lease ?? NO_LEASE }]),
   ];
 }
 
@@ -52,6 +55,6 @@ export function entryOf(kv: Rpc.IKeyValue): StoreEntry {
     value: kv.value.toString(),
     revision: BigInt(kv.mod_revision),
     createRevision: BigInt(kv.create_revision),
-    storeLeaseId: kv.lease === "0" ? null : kv.lease,
+    storeLeaseId: kv.lease === NO_LEASE ? null : kv.lease,
   };
 }

@@ -177,7 +177,8 @@ class EmbeddedKeyValue implements KeyValue {
 /** A state that was restored from a backup gives revisions out again, but never ids of leases. */
 function isSame(item: KvItem | undefined, expected: Expected | null): boolean {
   if (item?.revision !== expected?.revision) return false;
-  return !expected?.storeLeaseId || item?.lease?.id === expected.storeLeaseId;
+  const id = expected?.storeLeaseId;
+  return id === undefined || (item?.lease?.id ?? null) === id;
 }
 
 function listing(state: KvState, ranges: readonly string[]): KeyListing {

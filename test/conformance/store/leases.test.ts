@@ -54,6 +54,25 @@ await describeStores("lease keys", (store) => {
     });
   });
 
+  // Servers that were restored from a backup give revisions out again, but not ids of store leases.
+  it("neither replace nor remove one that has another store lease at the same revision", async () => {
+    const { leases, feed } = store.network();
+    const lease = await leases.create("10.1.1.0-24", "a", 60, signal);
+    const other = await leases.create("10.1.2.0-24", "a", 60, signal);
+    const reserved = await leases.create("10.1.3.0-24", "a", Number.POSITIVE_INFINITY, signal);
+    const { storeLeaseId } = other;
+    for (const former of [
+      { ...lease, storeLeaseId },
+      { ...lease, storeLeaseId: null },
+      { ...reserved, storeLeaseId },
+    ]) {
+      const lost = { code: "TULLE_LEASE_LOST" };
+      await expect(leases.replace(former, "b", null, signal), "replace").rejects.toMatchObject(lost);
+      await expect(leases.remove(former, signal), "remove").rejects.toMatchObject(lost);
+    }
+    expect((await feed.list(signal)).entries).toEqual([lease, other, reserved]);
+  });
+
   it("list what was created after a revision, in their own folder only", async () => {
     const { leases, feed, records } = store.network();
     await leases.create("10.1.1.0-24", "a", 60, signal);

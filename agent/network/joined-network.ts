@@ -22,6 +22,7 @@ import { judgeConfig } from "./config-change.ts";
 import { ConfigFollower } from "./config-follower.ts";
 import { DesiredState } from "./desired-state.ts";
 import { goneFrom } from "./gone.ts";
+import { HeldPeers } from "./held-peers.ts";
 import type { JoinedNetworkOptions } from "./joined-network-options.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
 import { NetworkView } from "./network-view.ts";
@@ -46,6 +47,7 @@ export class JoinedNetwork {
   readonly #readiness: Readiness;
   readonly #watch: PeerWatch;
   readonly #conflicts: ReasonLog;
+  readonly #held: HeldPeers;
   readonly view: NetworkView;
   #hasDevice = false;
   #isRecordReviewed = false;
@@ -60,6 +62,7 @@ export class JoinedNetwork {
     const guard = <Args extends readonly unknown[]>(part: string, body: (...args: Args) => unknown) =>
       guarded(faults, part, body);
     this.#options = options;
+    this.#held = new HeldPeers(settings, logger);
     this.#conflicts = new ReasonLog(logger, "error", "foreign object holds our key");
     const facts = {
       ...options,
@@ -178,9 +181,13 @@ export class JoinedNetwork {
    */
   begin(listing: StoreListing): void {
     const { peers } = this.#parts;
-    const { runtime, membership } = this.#options;
+    const { runtime, settings, membership } = this.#options;
+    const nowMs = runtime.clock.monotonicMs();
+    const held = this.#held.read();
+    if (settings.lease.holdDownSeconds > 0) peers.restore(held, nowMs);
     const entries = listing.entries.filter(({ key }) => !membership.givenUp.includes(key));
-    peers.apply({ type: "list", ...listing, entries }, runtime.clock.monotonicMs());
+    peers.apply({ type: "list", ...listing, entries }, nowMs);
+    this.#held.note(peers);
     // The network may have been joined with a former configuration.
     this.#configFollower.changed();
     const isDiverted = this.#watch.resume();
@@ -219,6 +226,7 @@ export class JoinedNetwork {
   /** Call it once `signal` of run() has fired. */
   async stop(): Promise<void> {
     await this.#ended;
+    await this.#held.settled();
     await this.#watch.close();
     await this.#parts.runner.close();
     await this.#parts.firewall.leave(this.#options.settings.name);
@@ -269,6 +277,7 @@ export class JoinedNetwork {
   }
 
   #peersChanged(): void {
+    this.#held.note(this.#parts.peers);
     this.#desired.peersChanged();
     this.#watch.changed();
     this.#refresh();

@@ -53,6 +53,24 @@ export class Departures {
     return [...this.#departed].flatMap(([key, { stay }]) => (stay === "grace" ? [] : [key]));
   }
 
+  /** When its stay ends in monotonic milliseconds, unless the store is away then. */
+  stayEndMs(key: LeaseKey): number {
+    const departure = this.#departed.get(key);
+    return departure === undefined
+      ? Number.NEGATIVE_INFINITY
+      : departure.sinceMs + this.#stayMs[departure.stay];
+  }
+
+  /**
+   * A former run held the peer until then. It stays as long, but no longer than one that vanishes now, and no shorter than
+   * after an outage: the store may have been away until now.
+   */
+  restore(key: LeaseKey, endMs: number, nowMs: number): void {
+    const { outage, "hold-down": longest } = this.#stayMs;
+    const stayMs = Math.max(outage, Math.min(longest, endMs - nowMs));
+    this.#departed.set(key, { sinceMs: nowMs + stayMs - longest, stay: "hold-down" });
+  }
+
   get isEmpty(): boolean {
     return this.#departed.size === 0;
   }

@@ -33,6 +33,13 @@ export interface PeerTableOptions extends PeerSettings, DepartureTimes {
   readonly logger: Logger;
 }
 
+/** A peer that vanished from the store and is kept because the store may be at fault. */
+export interface HeldPeer {
+  readonly lease: Lease;
+  /** Monotonic milliseconds. */
+  readonly untilMs: number;
+}
+
 /** Longest reason, in UTF-16 units: parts of it come from the store. */
 const REASON_LIMIT = 600;
 
@@ -99,6 +106,23 @@ export class PeerTable {
   /** How many vanished peers are kept for now because they are expected back. */
   get heldCount(): number {
     return this.#departures.held.length;
+  }
+
+  /** For restore() after a restart. */
+  get heldPeers(): readonly HeldPeer[] {
+    return this.#departures.held.flatMap((key) => {
+      const lease = this.#peers.get(key);
+      return lease === undefined ? [] : { lease, untilMs: this.#departures.stayEndMs(key) };
+    });
+  }
+
+  /** Takes peers that a former run held. Call it before the first listing: those that the listing names are back. */
+  restore(held: readonly HeldPeer[], nowMs: number): void {
+    for (const { lease, untilMs } of held) {
+      this.#admission.put(lease);
+      this.#departures.restore(lease.key, untilMs, nowMs);
+    }
+    this.#followAdmission();
   }
 
   /** Why the newest configuration in the store is not valid; null when it is. */

@@ -108,4 +108,25 @@ describeWithEtcd("a restart of the agent", () => {
     );
     expect(host.run("ip", "route", "show", "dev", "flannel.1")).toContain(peerKey.replace("-24", "/24"));
   });
+
+  it("keeps the peers that are held, in the middle of a wiped store", async () => {
+    const { daemon } = net.host(1);
+    const routes = (): string => net.host(1).run("ip", "route", "show", "dev", "flannel.1");
+    const gone = [101, 102, 103, 104, 105].map((n) => `10.2.${n}.0-24`);
+    for (const [n, key] of gone.entries()) {
+      const BackendData = { VNI: 1, VtepMAC: `02:00:00:00:01:0${n}` };
+      const PublicIP = `192.168.50.${101 + n}`;
+      net.put(`subnets/${key}`, JSON.stringify({ PublicIP, BackendType: "vxlan", BackendData }));
+    }
+    await daemon.until(({ peers }) => peers.length === 6, "knows them");
+    for (const key of gone) net.delete(`subnets/${key}`);
+    await daemon.until(({ peers }) => peers.filter(({ isHeld }) => isHeld).length === 5, "holds them");
+    const before = routes();
+    await daemon.kill();
+    await daemon.start(...net.flags, "--hold-down=15s");
+    expect(routes()).toBe(before);
+    expect(routes()).toContain("10.2.105.0/24");
+    await daemon.until(({ peers, kernel }) => peers.length === 1 && kernel.isConverged, "lets them go");
+    expect(routes()).not.toContain("10.2.105.0/24");
+  });
 });

@@ -300,3 +300,58 @@ describe("a peer that vanishes because the store was away", () => {
     expect(off.keys()).toHaveLength(19);
   });
 });
+
+describe("held peers of a former run", () => {
+  const all = hosts(10);
+  const [back] = all;
+  if (back === undefined) throw new Error("no hosts");
+
+  function held() {
+    const { list, table } = peerTableLab();
+    list(all);
+    list([], 1_000);
+    return table.heldPeers;
+  }
+
+  it("stay as long as without the restart, but for those that are back", () => {
+    const { table, list, keys } = peerTableLab();
+    table.restore(held(), 11_000);
+    expect(keys()).toHaveLength(10);
+    list([back], 11_000);
+    expect(keys()).toHaveLength(10);
+    expect([...table.snapshot().held]).toHaveLength(9);
+    expect(table.nextDeadlineMs).toBe(1_000 + HOLD_DOWN_MS);
+    table.expire(1_000 + HOLD_DOWN_MS);
+    expect(keys()).toEqual([back.key]);
+  });
+
+  it("stay no longer than the hold-down after a reboot, and some seconds when the store may have been away", () => {
+    for (const [nowMs, untilMs] of [
+      [10, 10 + HOLD_DOWN_MS],
+      [100_000, 112_000],
+    ] as const) {
+      const { table, list } = peerTableLab();
+      table.restore(held(), nowMs);
+      list([], nowMs);
+      expect(table.nextDeadlineMs).toBe(untilMs);
+    }
+  });
+
+  it("give way to a lease that took their subnet, and to our own", () => {
+    const { table, list, keys } = peerTableLab();
+    table.restore([...held(), ...ownHeld()], 11_000);
+    list([entry("10.2.2.0-25", 99), entry("10.2.1.0-24", 1)], 11_000);
+    expect(keys()).toContain("10.2.2.0-25");
+    expect(keys()).not.toContain("10.2.2.0-24");
+    expect(keys()).not.toContain("10.2.1.0-24");
+  });
+
+  function ownHeld() {
+    const { list, table } = peerTableLab();
+    table.setOwnKey(null);
+    const strangers = [entry("10.2.1.0-24", 77), ...hosts(4)];
+    list(strangers);
+    list([], 1_000);
+    return table.heldPeers;
+  }
+});

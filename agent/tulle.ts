@@ -8,8 +8,16 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(signal, () => interrupted.abort(new Error(`stopped by ${signal}`)));
 }
 
-// A reader that closes the pipe early, such as head(1), is not a failure.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+// Output that cannot be written must not end a command halfway, such as a removal. A reader that closes the pipe early,
+// such as head(1), is not a failure.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", onOutputError);
+
+function onOutputError(error: NodeJS.ErrnoException): void {
+  if (error.code === "EPIPE" || interrupted.signal.aborted) return;
+  process.exitCode = 1;
+  interrupted.abort(error);
+  process.stderr.write(`tulle: the output cannot be written: ${error.message}\n`);
+}
 
 runProgram(process.argv.slice(2), {
   environment: process.env,
@@ -20,5 +28,5 @@ runProgram(process.argv.slice(2), {
   dateMs: Date.now,
 }).then((code) => {
   // Not process.exit(): it would drop what a pipe has not taken yet.
-  process.exitCode = code;
+  process.exitCode ??= code;
 });

@@ -33,7 +33,7 @@ export async function runProgram(args: readonly string[], edges: ProgramEdges): 
       return EXIT_FAILED;
     }
     if (error.code === "commander.help" || error.exitCode === 0) return error.exitCode && EXIT_USAGE;
-    const message = error.message.replace(/^error: /, "");
+    const message = error.message.replace(/^error: /, "").replace(/\.$/, "");
     edges.err.line(`tulle: ${message}; see tulle${isCommand(args[0]) ? ` ${args[0]}` : ""} --help`);
     return EXIT_USAGE;
   }
@@ -42,11 +42,12 @@ export async function runProgram(args: readonly string[], edges: ProgramEdges): 
 async function runCommand(args: readonly string[], edges: ProgramEdges): Promise<number> {
   const program = newProgram(edges);
   const leadingEmpty = args.findIndex((argument) => argument !== "");
-  const given = leadingEmpty < 0 ? [] : args.slice(leadingEmpty);
-  const called = given[0] === "help" ? given[1] : given[0];
+  const words = leadingEmpty < 0 ? [] : args.slice(leadingEmpty);
+  const given = commandWords(words);
+  const called = given[0];
   let rest: readonly string[] = given.slice(1);
   let daemonArguments: readonly string[] = [];
-  let emptyCount = args.length - given.length;
+  let emptyCount = args.length - words.length;
   let exitCode = 0;
   const exitWith = (code: number): void => {
     exitCode = code;
@@ -67,6 +68,17 @@ async function runCommand(args: readonly string[], edges: ProgramEdges): Promise
   if (emptyCount > 0) edges.err.line(`tulle: warning: ${EMPTY_ARGUMENT}`);
   await program.parseAsync([...given.slice(0, 1), ...rest], { from: "user" });
   return exitCode;
+}
+
+/**
+ * `help NAME…` becomes `NAME… --help`, which reaches subcommands too. Of an unknown command only the name stays:
+ * commander would answer a request for its help with the help of the program, as if nothing was wrong.
+ */
+function commandWords(words: readonly string[]): readonly string[] {
+  const isHelp = words[0] === "help" && words.length > 1;
+  const called = isHelp ? words.slice(1) : words;
+  if (isCommand(called[0])) return isHelp ? [...called, "--help"] : called;
+  return called[0]?.startsWith("-") ? called : called.slice(0, 1);
 }
 
 /** A subcommand that was made apart writes and fails like all others. */

@@ -187,6 +187,21 @@ describeAsRoot("the command line on a host", () => {
       expect(stateOf(host)).toBe(before);
     });
 
+    it("removes all of it when its output is not read to the end", async () => {
+      await host.daemon.start(...flags);
+      expect(await host.daemon.stop()).toBe(0);
+      const command = host.enter(...TULLE, "cleanup", store(), `--state-dir=${host.stateDirectory}`);
+      const { status, stderr } = spawnSync(
+        "bash",
+        ["-c", 'set -o pipefail; "$@" | true', "bash", ...command],
+        {
+          encoding: "utf8",
+        },
+      );
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      expect(stateOf(host)).toBe(before);
+    });
+
     it("leaves a device alone that flanneld took over", async () => {
       await host.daemon.start(...flags);
       expect(await host.daemon.stop()).toBe(0);

@@ -115,6 +115,13 @@ describeAsRoot("tulle demo", () => {
     expect(await run.exitCode, run.output()).toBe(130);
   });
 
+  it("removes everything when its output is not read to the end", async () => {
+    run = start(...DEMO);
+    await expect.poll(run.output, { timeout: 20_000, interval: 20 }).toContain("tulle demo");
+    run.child.stdout?.destroy();
+    expect(await run.exitCode, run.output()).toBe(0);
+  });
+
   it("stays up with --keep, says how to look around, and goes at Ctrl-C", async () => {
     run = start(...DEMO, "--keep");
     await expect.poll(run.output, { timeout: 20_000, interval: 20 }).toContain("Ctrl-C removes it");

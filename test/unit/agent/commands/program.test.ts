@@ -41,8 +41,10 @@ describe("the command line", () => {
     [["lease", "show"], "tulle: missing required argument 'lease'; see tulle lease --help\n"],
     [
       ["version", "now"],
-      "tulle: too many arguments for 'version'. Expected 0 arguments but got 1.; see tulle version --help\n",
+      "tulle: too many arguments for 'version'. Expected 0 arguments but got 1; see tulle version --help\n",
     ],
+    [["help", "statu"], "tulle: unknown command 'statu' (Did you mean status?); see tulle --help\n"],
+    [["statu", "--help"], "tulle: unknown command 'statu' (Did you mean status?); see tulle --help\n"],
   ])("%j is answered by one line and exit code 2", async (args, err) => {
     expect(await runCli(args)).toEqual({ code: 2, out: "", err });
   });
@@ -57,6 +59,7 @@ describe("the command line", () => {
       const { code, out, err } = await runCli([...args, "--help"]);
       expect({ code, err }).toEqual({ code: 0, err: "" });
       expect(out).toContain(`Usage: tulle ${args.join(" ")}`);
+      expect((await runCli(["help", ...args])).out).toBe(out);
       expect(await runCli([...args, "--no-such-option"])).toMatchObject({
         code: 2,
         out: "",

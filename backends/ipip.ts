@@ -23,6 +23,7 @@ import type {
   Tunnel,
   Uplink,
 } from "./backend.ts";
+import { familySettings } from "./device-settings.ts";
 import { innerMtu } from "./mtu.ts";
 import { booleanOption } from "./options.ts";
 import { addressProblem, isOnLink, nexthopFor, routeVia, typeProblem } from "./peers.ts";
@@ -153,8 +154,7 @@ class IpipNetwork implements PreparedBackend {
         isUp: true,
         details: { type: "ipip", local: this.#uplink.address, remote: null },
       },
-      // Forwarding is needed here only, not globally.
-      { kind: "sysctl", path: `net/ipv4/conf/${DEVICE}/forwarding`, device: DEVICE, value: "1" },
+      ...familySettings(4, DEVICE),
       { kind: "address", device: DEVICE, address: { address: subnet.base, length: 32 } },
     ];
   }

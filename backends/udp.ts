@@ -31,6 +31,7 @@ import type {
   Tunnel,
 } from "./backend.ts";
 import { TunnelRunner } from "./datapath/tunnel-runner.ts";
+import { familySettings } from "./device-settings.ts";
 import { IPV6_MIN_MTU_BYTES, innerMtu } from "./mtu.ts";
 import { integerOption } from "./options.ts";
 import { addressProblem, deviceRoute, isElsewhere, typeProblem } from "./peers.ts";
@@ -189,20 +190,22 @@ class UdpNetwork implements PreparedBackend {
   }
 
   /**
-   * Router advertisements from a peer must not configure us; forwarding is needed here only, not globally. The thread's
-   * ICMP errors come from the device's own address, which the kernel accepts with accept_local alone: the thread lets no
-   * peer use it.
+   * Router advertisements from a peer must not configure us. The thread's ICMP errors come from the device's own address,
+   * which the kernel accepts with accept_local alone: the thread lets no peer use it.
    */
-  #sysctls(families: readonly Family[]): SysctlObject[] {
-    const settings: [string, string][] = [];
-    if (families.includes(4)) {
-      settings.push([`net/ipv4/conf/${DEVICE}/forwarding`, "1"]);
-      settings.push([`net/ipv4/conf/${DEVICE}/accept_local`, "1"]);
-    }
-    if (this.#host.hasIpv6 && this.mtuBytes >= IPV6_MIN_MTU_BYTES)
-      settings.push([`net/ipv6/conf/${DEVICE}/accept_ra`, "0"]);
-    if (families.includes(6)) settings.push([`net/ipv6/conf/${DEVICE}/forwarding`, "1"]);
-    return settings.map(([path, value]) => ({ kind: "sysctl", path, device: DEVICE, value }));
+  #sysctls(families: readonly Family[]): readonly SysctlObject[] {
+    const set = (path: string, value: string): SysctlObject => ({
+      kind: "sysctl",
+      path,
+      device: DEVICE,
+      value,
+    });
+    const hasIpv6 = this.#host.hasIpv6 && this.mtuBytes >= IPV6_MIN_MTU_BYTES;
+    return [
+      ...families.flatMap((family) => familySettings(family, DEVICE)),
+      ...(families.includes(4) ? [set(`net/ipv4/conf/${DEVICE}/accept_local`, "1")] : []),
+      ...(hasIpv6 ? [set(`net/ipv6/conf/${DEVICE}/accept_ra`, "0")] : []),
+    ];
   }
 }
 

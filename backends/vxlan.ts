@@ -35,6 +35,7 @@ import type {
   Tunnel,
   Uplink,
 } from "./backend.ts";
+import { familySettings } from "./device-settings.ts";
 import { IPV6_MIN_MTU_BYTES, innerMtu } from "./mtu.ts";
 import { booleanOption, integerOption } from "./options.ts";
 import { addressProblem, interfacesOf, isOnLink, nexthopFor, routeVia, typeProblem } from "./peers.ts";
@@ -315,18 +316,13 @@ class VxlanNetwork implements PreparedBackend {
     };
   }
 
-  /** Router advertisements from a peer must not configure us; forwarding is needed here only, not globally. */
-  #sysctls(family: Family, device: string): SysctlObject[] {
-    const settings: SysctlObject[] = [];
-    const set = (path: string, value: string): void => {
-      settings.push({ kind: "sysctl", path, device, value });
-    };
-    if (family === 4) set(`net/ipv4/conf/${device}/forwarding`, "1");
+  /** Router advertisements from a peer must not configure us. */
+  #sysctls(family: Family, device: string): readonly SysctlObject[] {
+    const settings = familySettings(family, device);
     const mtuBytes = this.#mtusBytes[family] ?? this.mtuBytes;
-    const hasIpv6 = this.#host.hasIpv6 && mtuBytes >= IPV6_MIN_MTU_BYTES;
-    if (hasIpv6) set(`net/ipv6/conf/${device}/accept_ra`, "0");
-    if (family === 6) set(`net/ipv6/conf/${device}/forwarding`, "1");
-    return settings;
+    if (!this.#host.hasIpv6 || mtuBytes < IPV6_MIN_MTU_BYTES) return settings;
+    const path = `net/ipv6/conf/${device}/accept_ra`;
+    return [...settings, { kind: "sysctl", path, device, value: "0" }];
   }
 }
 

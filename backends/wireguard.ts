@@ -35,6 +35,7 @@ import type {
   SessionReader,
   Tunnel,
 } from "./backend.ts";
+import { familySettings } from "./device-settings.ts";
 import { innerMtu } from "./mtu.ts";
 import { integerOption, secretOption, wordOption } from "./options.ts";
 import { blackholeRoute, deviceRoute, isElsewhere, typeProblem } from "./peers.ts";
@@ -272,13 +273,7 @@ class WireguardNetwork implements PreparedBackend {
       const subnet = own[family];
       const network = this.#host.networks[family];
       if (subnet === undefined || network === undefined) continue;
-      if (family === 4 || this.#host.hasIpv6)
-        objects.push({
-          kind: "sysctl",
-          path: `net/ipv${family}/conf/${device}/forwarding`,
-          device,
-          value: "1",
-        });
+      if (family === 4 || this.#host.hasIpv6) objects.push(...familySettings(family, device));
       const length = ADDRESS_BITS[family];
       objects.push(
         { kind: "address", device, address: { address: subnet.base, length } },

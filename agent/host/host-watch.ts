@@ -1,6 +1,7 @@
 /**
  * Follows the interface that carries the tunnel: after a change of the host, waits until the burst is over and has the
- * host examined again. An interface that cannot be used is a problem to show; nothing is withdrawn.
+ * host examined again. An interface that cannot be used is a problem to show; nothing is withdrawn, and the other family
+ * follows.
  */
 
 import { type Clock, Sleep } from "../../ipam/clock.ts";
@@ -10,7 +11,7 @@ import type { Logger } from "../../ipam/log.ts";
 export interface HostWatchOptions {
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Examines the host and follows what changed. Rejects when no interface can be used. */
+  /** Examines the host and follows what changed. Rejects when a family has no interface that can be used. */
   readonly follow: () => Promise<void>;
   /** Called after each examination. */
   readonly onLook?: () => void;
@@ -64,7 +65,7 @@ export class HostWatch {
       this.#problem = null;
     } catch (error) {
       if (this.#problem === null)
-        logger.error("interface cannot be used; device, routes and lease stay as they are", {
+        logger.error("interface cannot be used; device, routes and address of its family stay as they are", {
           error: errorMessage(error),
         });
       this.#problem = errorMessage(error);

@@ -8,6 +8,7 @@ import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
 import { InterfaceError } from "../../ipam/errors.ts";
 import type { ChosenInterface, ChosenInterfaces } from "./choose-interface.ts";
+import type { Followed } from "./follow-interfaces.ts";
 import type { HostAddress, HostSnapshot } from "./host-snapshot.ts";
 
 /** A DHCP client sends again after 4, 8, 16 and 32 s (RFC 2131, 4.1); a port of a switch may forward after 30 s only. */
@@ -22,35 +23,47 @@ export class InterfaceGrace {
     this.#clock = clock;
   }
 
-  /** Throws a retryable InterfaceError while the tunnel has to wait before it moves from `before` to `after`. */
-  requireMove(before: ChosenInterfaces, after: ChosenInterfaces, host: HostSnapshot): void {
-    const [loss] = entriesOf(after).flatMap(([family, next]) => lossOf(family, before[family], next, host));
-    if (loss === undefined) {
+  /** Keeps a family whose tunnel has to wait before it moves where it is in `before`. */
+  hold(before: ChosenInterfaces, followed: Followed, host: HostSnapshot): Followed {
+    const losses = entriesOf(followed.chosen).flatMap(([family, next]) =>
+      lossOf(family, before[family], next, host),
+    );
+    const [first] = losses;
+    if (first === undefined) {
       this.#sinceMs = null;
-      return;
+      return followed;
     }
     const nowMs = this.#clock.monotonicMs();
     this.#sinceMs ??= nowMs;
-    if (nowMs - this.#sinceMs < GRACE_MS) throw new InterfaceError(loss, { retryable: true });
+    if (nowMs - this.#sinceMs >= GRACE_MS) return followed;
+    const kept = Object.fromEntries(losses.map(({ family, stays }) => [family, stays]));
+    const failure = followed.failure ?? new InterfaceError(first.text, { retryable: true });
+    return { chosen: { ...followed.chosen, ...kept }, failure };
   }
 }
 
-/** One sentence when a substitute was chosen for an address that may come back. */
+interface Loss {
+  readonly family: Family;
+  readonly stays: ChosenInterface;
+  /** One sentence. */
+  readonly text: string;
+}
+
+/** One where a substitute was chosen for an address that may come back. */
 function lossOf(
   family: Family,
   before: ChosenInterface | undefined,
   after: ChosenInterface,
   { links, addresses }: HostSnapshot,
-): readonly string[] {
+): readonly Loss[] {
   if (before === undefined || !isSubstitute(before, after, addresses)) return [];
   const { index, name, masterIndex } = before.link;
   // One that became a port of a bridge gets none back.
   if (!links.some((one) => one.index === index && one.masterIndex === masterIndex)) return [];
   const next = after.link.index === index ? `${after.address}` : after.link.name;
   const seconds = GRACE_MS / 1000;
-  return [
-    `${name} has lost its IPv${family} address; without one for ${seconds} s, the tunnel moves to ${next}`,
-  ];
+  const text = `${name} has lost its IPv${family} address; without one for ${seconds} s, the tunnel moves to ${next}`;
+  return [{ family, stays: before, text }];
 }
 
 /** Another interface, or a virtual address on the same one, which another host may take over. */

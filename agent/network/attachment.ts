@@ -6,7 +6,7 @@
 import type { BackendOptions, HostFacts, PreparedBackend, ProvisionContext } from "../../backends/backend.ts";
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { canStandSideBySide, MixedBackend } from "../../backends/mixed.ts";
-import type { Address, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import type { Address, Family, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { LocalPrefix } from "../../ipam/addresses/local-prefixes.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { TulleError } from "../../ipam/errors.ts";
@@ -102,10 +102,11 @@ export function chooseFor(
   config: NetworkConfig,
   snapshot: HostSnapshot,
   { present, subnets, leaseAddresses }: PriorUse,
+  families: readonly Family[] = familiesOf(config),
 ): ChosenInterfaces {
   return chooseInterfaces(snapshot, {
     settings,
-    families: familiesOf(config),
+    families,
     store,
     containers: { plan: config.families, subnets, stores: store === null ? [] : [store] },
     leaseAddresses,
@@ -145,7 +146,7 @@ export async function attach(
   const parts = { ...common, before };
   const { ownership, storeAddresses } = parts;
   if (parts.diversions !== null) requireFallback(networkConfig);
-  const host = hostFactsOf(chosen, snapshot, networkConfig);
+  const host = hostFactsOf(chosen, snapshot, networkConfig, before);
   const present = await prepare(parts, networkConfig, host);
   const others: Carrier[] = [];
   for (const former of formers) {

@@ -4,11 +4,19 @@
 
 import type { HostFacts } from "../../backends/backend.ts";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
+import type { Family, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
+import type { InterfaceError } from "../../ipam/errors.ts";
 import type { Logger } from "../../ipam/log.ts";
-import { interfaceNames, macOf, publicAddressesOf, reasonsOf } from "../host/choose-interface.ts";
+import {
+  type ChosenInterfaces,
+  interfaceNames,
+  macOf,
+  publicAddressesOf,
+  reasonsOf,
+} from "../host/choose-interface.ts";
+import { followInterfaces, isAllKept } from "../host/follow-interfaces.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import type { HostSnapshot } from "../host/host-snapshot.ts";
 import { InterfaceGrace } from "../host/interface-grace.ts";
@@ -21,6 +29,7 @@ import {
   isSameAttachment,
   isSameLocally,
 } from "./attachment.ts";
+import { familiesOf } from "./network-support.ts";
 
 export interface ReattachmentOptions {
   readonly parts: AttachmentParts;
@@ -63,7 +72,9 @@ export class Reattachment {
 
   /** How this host would be attached with another network configuration. Rejects when it cannot; changes nothing. */
   async examine(config: NetworkConfig): Promise<Attachment> {
-    return await this.#attachment(config, takeHostSnapshot(this.#options.netlink));
+    const { after, failure } = await this.#attachment(config, takeHostSnapshot(this.#options.netlink));
+    if (failure !== null) throw failure;
+    return after;
   }
 
   #enqueue(config: NetworkConfig | null): Promise<void> {
@@ -78,9 +89,17 @@ export class Reattachment {
   }
 
   async #reattach(next: NetworkConfig | null): Promise<void> {
-    const { parts, netlink, logger, current, move, onLocalChange, onNewAddress } = this.#options;
+    const { netlink, current } = this.#options;
     const { attachment: before } = current();
-    const after = await this.#attachment(next ?? before.networkConfig, takeHostSnapshot(netlink));
+    const config = next ?? before.networkConfig;
+    const { after, failure } = await this.#attachment(config, takeHostSnapshot(netlink));
+    if (failure !== null && next !== null) throw failure;
+    await this.#put(before, after);
+    if (failure !== null) throw failure;
+  }
+
+  async #put(before: Attachment, after: Attachment): Promise<void> {
+    const { parts, logger, move, onLocalChange, onNewAddress } = this.#options;
     const { chosen } = after;
     if (isSameAttachment(before, after)) {
       if (!isSameLocally(before, after)) onLocalChange(after);
@@ -97,16 +116,22 @@ export class Reattachment {
     move(after);
   }
 
-  #attachment(config: NetworkConfig, snapshot: HostSnapshot): Promise<Attachment> {
+  /** With the reason why a family stays where it is; null when all follow. Rejects when none can. */
+  async #attachment(
+    config: NetworkConfig,
+    snapshot: HostSnapshot,
+  ): Promise<{ readonly after: Attachment; readonly failure: InterfaceError | null }> {
     const { parts, current } = this.#options;
     const { attachment: before, subnets } = current();
-    const chosen = chooseFor(parts, config, snapshot, {
-      present: before.chosen,
-      subnets: Object.values(subnets),
-      leaseAddresses: [],
-    });
-    this.#grace.requireMove(before.chosen, chosen, snapshot);
-    return attach(parts, choiceOf(before, config), chosen, snapshot, before);
+    const prior = { present: before.chosen, subnets: Object.values(subnets), leaseAddresses: [] };
+    const choose = (families: readonly Family[]): ChosenInterfaces =>
+      chooseFor(parts, config, snapshot, prior, families);
+    const choice = followInterfaces(before.chosen, familiesOf(config), choose);
+    const followed = this.#grace.hold(before.chosen, choice, snapshot);
+    const { chosen, failure } = followed;
+    if (failure !== null && isAllKept(before.chosen, followed)) throw failure;
+    const after = await attach(parts, choiceOf(before, config), chosen, snapshot, before);
+    return { after, failure };
   }
 }
 

@@ -1,7 +1,13 @@
 /** Derives what a backend must know of the host, and the hardware addresses of its devices. */
 
 import { existsSync } from "node:fs";
-import type { BackendOptions, DeviceIdentity, HostFacts, PreparedBackend } from "../../backends/backend.ts";
+import type {
+  BackendOptions,
+  DeviceIdentity,
+  HostFacts,
+  PreparedBackend,
+  Uplink,
+} from "../../backends/backend.ts";
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import {
   ADDRESS_BITS,
@@ -13,25 +19,43 @@ import {
 } from "../../ipam/addresses/ip.ts";
 import type { Mac } from "../../ipam/addresses/mac.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
-import type { ChosenInterfaces } from "../host/choose-interface.ts";
+import type { ChosenInterface, ChosenInterfaces } from "../host/choose-interface.ts";
 import type { HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
 
-/** What the backend plans with. */
+/** What was known of the host until now. */
+interface FormerFacts {
+  readonly chosen: ChosenInterfaces;
+  readonly host: HostFacts;
+}
+
+/** What the backend plans with. A family whose choice is that of `before` stays as it was, whatever the host has now. */
 export function hostFactsOf(
   chosen: ChosenInterfaces,
   host: HostSnapshot,
   { families }: Pick<NetworkConfig, "families">,
+  before: FormerFacts | null = null,
 ): HostFacts {
-  const uplinks = mapFamilies(chosen, ({ link, address, publicAddress }, family) => ({
+  const uplinks = mapFamilies(chosen, (choice, family): Uplink => {
+    const kept = before?.chosen[family] === choice ? before.host.uplinks[family] : undefined;
+    return kept ?? uplinkOf(choice, host, family);
+  });
+  const networks = mapFamilies(families, ({ network }) => network);
+  return { uplinks, networks, hasIpv6: existsSync("/proc/sys/net/ipv6") };
+}
+
+function uplinkOf(
+  { link, address, publicAddress }: ChosenInterface,
+  host: HostSnapshot,
+  family: Family,
+): Uplink {
+  return {
     interface: link.name,
     mtuBytes: link.mtuBytes,
     address,
     publicAddress,
     onLinkPrefixes: onLinkPrefixes(host, link.index, family),
-  }));
-  const networks = mapFamilies(families, ({ network }) => network);
-  return { uplinks, networks, hasIpv6: existsSync("/proc/sys/net/ipv6") };
+  };
 }
 
 /**

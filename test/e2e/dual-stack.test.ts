@@ -294,6 +294,40 @@ describeWithEtcd("hosts whose families leave by different interfaces", () => {
   });
 });
 
+describeWithEtcd("a host whose IPv6 address is missing", () => {
+  const net = useEtcdLab("halved", { hosts: 3, config: BOTH, families: [4, 6] });
+
+  it("has IPv6 on its tunnel alone, follows its IPv4 address without the other, and has both again", async () => {
+    const [host, peer] = [net.host(2), net.host(3)];
+    const forNewDevices = (value: number) =>
+      host.run("sysctl", "-qw", `net.ipv6.conf.default.disable_ipv6=${value}`);
+    forNewDevices(1);
+    await Promise.all([host, peer].map(({ daemon }) => daemon.start(...net.flags)));
+    forNewDevices(0);
+    const [one, two] = [await addReadyContainer(host), await addReadyContainer(peer)];
+    await expectReach(one, two);
+    host.run("ip", "-6", "address", "flush", "dev", "eth0", "scope", "global");
+    await host.daemon.until(
+      ({ problems, isReady }) => !isReady && problems.some((text) => /eth0 has .*IPv6/.test(text)),
+      "misses the address",
+    );
+    host.netns.ip(
+      "address delete 192.168.50.12/24 dev eth0",
+      "address add 192.168.50.82/24 brd + dev eth0",
+      "link set eth0 mtu 1400",
+    );
+    const lost = async () => (await ping(one.netns, two.address, 3)).lost.length;
+    await expect.poll(lost, { timeout: 15_000 }).toBe(0);
+    await expect.poll(() => host.subnetEnv().mtuBytes, { timeout: 15_000 }).toBe(1350);
+    expect((await host.daemon.status())?.isReady).toBe(false);
+    host.run("ip", "address", "add", `${host.addresses[6]}/64`, "dev", "eth0", "nodad");
+    await host.daemon.until(({ isReady }) => isReady, "has both addresses");
+    await expect.poll(() => host.subnetEnv().mtuBytes, { timeout: 15_000 }).toBe(1330);
+    await expect.poll(lost, { timeout: 15_000 }).toBe(0);
+    await expectReach(one, two);
+  });
+});
+
 describeWithEtcd("a network that gets IPv6, and loses it again", () => {
   const net = useEtcdLab("live", { hosts: 2, config: ONLY_IPV4, families: [4, 6] });
 

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { ChosenInterface } from "../../../../agent/host/choose-interface.ts";
+import type { ChosenInterface, ChosenInterfaces } from "../../../../agent/host/choose-interface.ts";
 import type { HostAddress, HostLink, HostSnapshot } from "../../../../agent/host/host-snapshot.ts";
 import { InterfaceGrace } from "../../../../agent/host/interface-grace.ts";
 import { Address } from "../../../../ipam/addresses/ip.ts";
@@ -39,10 +39,16 @@ function start() {
   const clock = new FakeClock();
   const grace = new InterfaceGrace(clock);
   const requireMove = (
-    after = AFTER,
+    after: ChosenInterfaces = AFTER,
     links: readonly HostLink[] = [ETH0, ETH1],
     addresses: readonly HostAddress[] = [],
-  ) => grace.requireMove(BEFORE, after, { links, addresses } as HostSnapshot);
+  ) => {
+    const host = { links, addresses } as HostSnapshot;
+    const { chosen, failure } = grace.hold(BEFORE, { chosen: after, failure: null }, host);
+    expect(chosen[4]).toBe(failure === null ? after[4] : BEFORE[4]);
+    if (failure !== null) throw failure;
+    return chosen;
+  };
   return { clock, requireMove };
 }
 
@@ -88,4 +94,16 @@ it.each<[string, Parameters<ReturnType<typeof start>["requireMove"]>]>([
   ["the address is on the other one, or a better rule leads there", [{ 4: on(ETH1) }]],
 ])("moves it at once when %s", (_, [after, links]) => {
   expect(() => start().requireMove(after, links)).not.toThrow();
+});
+
+it("keeps one family where it is while the other one moves", () => {
+  const grace = new InterfaceGrace(new FakeClock());
+  const [stays, moves] = [on(ETH0), on(ETH1)];
+  const followed = { chosen: { 4: on(ETH1, "eth0"), 6: moves }, failure: null };
+  const addresses: readonly HostAddress[] = [];
+  const snapshot = { links: [ETH0, ETH1] as readonly HostLink[], addresses } as HostSnapshot;
+  const { chosen, failure } = grace.hold({ 4: stays, 6: on(ETH0) }, followed, snapshot);
+  expect(chosen[4]).toBe(stays);
+  expect(chosen[6]).toBe(moves);
+  expect(failure?.message).toContain("eth0 has lost its IPv4 address");
 });

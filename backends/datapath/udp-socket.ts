@@ -22,9 +22,12 @@ import {
 /** linux/in.h, linux/in6.h */
 export const IP_TOS = 1;
 const IP_RECVTOS = 13;
+const IP_FREEBIND = 15;
 const IPV6_V6ONLY = 26;
 const IPV6_RECVTCLASS = 66;
 export const IPV6_TCLASS = 67;
+/** Linux 4.15 */
+const IPV6_FREEBIND = 78;
 /** don't-fragment as long as the packet fits the path, else fragments: what flannel's proxy has by default. */
 const PMTUDISC_WANT = 1;
 
@@ -47,6 +50,9 @@ export function openUdpSocket(address: Address, port: number): number {
     growBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
     for (const [level, name, value] of OPTIONS[address.family])
       check(`setsockopt ${name}`, libc.setIntOption(fd, level, name, value));
+    // The address may be missing for now: packets of the other family have a socket all the same.
+    const [level, freebind] = FREEBIND[address.family];
+    libc.setIntOption(fd, level, freebind, 1);
     // Linux before 5.0 has no UDP_GRO: then every datagram comes alone.
     libc.setIntOption(fd, SOL_UDP, UDP_GRO, 1);
     const bound = libc.bind(fd, encodeSocketAddress(address, port));
@@ -67,6 +73,8 @@ export function adoptUdpSocket(fd: number, address: Address, port: number): bool
   const bound = Buffer.alloc(wanted.length);
   return libc.getsockname(fd, bound) >= 0 && bound.equals(wanted);
 }
+
+const FREEBIND = { 4: [SOL_IP, IP_FREEBIND], 6: [SOL_IPV6, IPV6_FREEBIND] } as const;
 
 const OPTIONS = {
   4: [

@@ -298,6 +298,19 @@ describeAsRoot("the data path of the udp backend", () => {
     await flowing(one);
   });
 
+  it("carries one family while the address of the other one is missing, and both when it is back", async () => {
+    await one.runner.stop();
+    one.netns.ip("address delete fd77::1/64 dev eth0");
+    one = one.restarted(leasesOfOne);
+    await flowing(one);
+    expect(await ping(one.container, "10.2.2.2", 5)).toMatchObject({ lost: [] });
+    one.netns.ip("address add fd77::1/64 dev eth0 nodad");
+    await vi.waitFor(
+      () => expect(pingOutput(one.container, "fd00:2:0:2::2")).toContain("1 received"),
+      10_000,
+    );
+  });
+
   it("reports a port in use, and takes it when it is free", async () => {
     await one.runner.stop();
     const release = await holdPort(one.netns);

@@ -14,9 +14,10 @@ import { HealthFeed } from "../health-records/health-feed.ts";
 import { deleteOrphans } from "../health-records/orphans.ts";
 import type { ShownNetwork } from "../network/shown-network.ts";
 import type { EventLog } from "../report/event-log.ts";
-import { closeListener, listenAt } from "../report/listener.ts";
+import { closeListener } from "../report/listener.ts";
 import type { NetworkSummary } from "../report/status.ts";
 import { Access } from "./access.ts";
+import { Doorway } from "./doorway.ts";
 import { eventData, MOST_EVENTS_SHOWN, networkData } from "./lists.ts";
 import { type PageFiles, readPageFiles } from "./page-files.ts";
 import { PageModel } from "./page-model.ts";
@@ -48,23 +49,22 @@ const SHARE = 50;
 const LONGEST_TICK_MS = 5_000;
 
 export class PageService {
-  readonly port: number;
+  readonly #doorway: Doorway;
   readonly #health: HealthFeed;
   readonly #close: () => Promise<void>;
 
-  private constructor(port: number, health: HealthFeed, close: () => Promise<void>) {
-    this.port = port;
+  private constructor(doorway: Doorway, health: HealthFeed, close: () => Promise<void>) {
+    this.#doorway = doorway;
     this.#health = health;
     this.#close = close;
   }
 
-  /** What is wrong with what the page reads, one sentence each. */
+  /** What is wrong with the page and with what it reads, one sentence each. */
   get problems(): readonly string[] {
-    const { problem } = this.#health;
-    return problem === null ? [] : [problem];
+    return [this.#doorway.problem, this.#health.problem].filter((problem) => problem !== null);
   }
 
-  /** Listens, and works until `signal` fires. Throws ConfigError when the address or the token cannot be used. */
+  /** Listens as soon as it can, and works until `signal` fires. Throws ConfigError when the token cannot be used. */
   static async start(options: PageServiceOptions, signal: AbortSignal): Promise<PageService> {
     const { settings, clock, logger, faults, dateMs, store, network, named, events } = options;
     const token = settings.tokenFile === null ? null : readUiToken(settings.tokenFile);
@@ -86,23 +86,18 @@ export class PageService {
         "/api/networks": () => networkData(named()),
       },
     });
-    const host = String(settings.address);
-    const what = `ui ${host} port ${settings.port}`;
-    const port = await listenAt(server, host, settings.port, what);
-    logger.info("serving the page", {
-      address: host,
-      port,
-      access: token === null ? "this host" : "by token",
-    });
+    const doorway = new Doorway({ server, settings, clock, logger });
+    await doorway.open();
     const hosts = (): ReadonlySet<string> | null => nodeIdsOf(network());
     const working = Promise.all([
+      doorway.keepOpening(signal),
       health.run(signal),
       deleteOrphans({ store, clock, logger, records: () => health.records, hosts }, signal),
       keepTelling({ clock, faults, watchers, model }, signal),
     ]).catch((error: unknown) => {
       if (!signal.aborted) faults.failed("the page", error);
     });
-    return new PageService(port, health, async () => {
+    return new PageService(doorway, health, async () => {
       watchers.close();
       await Promise.all([closeListener(server), working]);
     });

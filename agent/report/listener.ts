@@ -128,14 +128,24 @@ export function text(status: number, body: string): Answer {
   return { status, body, contentType: "text/plain; charset=utf-8" };
 }
 
-/** Listens at host and port; answers the port. Rejects with a ConfigError that begins with `what` when it cannot. */
+/**
+ * Listens at host and port; answers the port. Rejects with a ConfigError that begins with `what` when it cannot; it may be
+ * called again then.
+ */
 export function listenAt(server: Server, host: string, port: number, what: string): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.once("error", (error) => {
+    const succeed = (): void => {
+      server.off("error", fail);
+      resolve((server.address() as AddressInfo).port);
+    };
+    const fail = (error: unknown): void => {
+      server.off("listening", succeed);
       const message = `${what} cannot be used: ${errorMessage(error)}; choose another`;
       reject(new ConfigError(message, { cause: error }));
-    });
-    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
+    };
+    server.once("listening", succeed);
+    server.once("error", fail);
+    server.listen(port, host);
   });
 }
 

@@ -67,3 +67,26 @@ function ringOf(count: number, radius: number, start = 0): readonly Point[] {
     return { x: radius * Math.cos(angle), y: radius * Math.sin(angle) };
   });
 }
+
+/** Nearer to the middle a line would look as if it began or ended there. */
+const CLEARANCE = 60;
+
+/** Where a line between two points is drawn to (the control point of a quadratic curve), past the host in the middle. */
+export function bendOf(from: Point, to: Point, centre: Point): Point {
+  const bend = { x: (from.x + to.x + centre.x) / 3, y: (from.y + to.y + centre.y) / 3 };
+  const middle = { x: (from.x + to.x) / 2 - centre.x, y: (from.y + to.y) / 2 - centre.y };
+  // The middle of the curve lies half of the way from that of the straight line to the control point.
+  if (Math.hypot(middle.x, middle.y) * (5 / 6) >= CLEARANCE) return bend;
+  const length = Math.hypot(to.x - from.x, to.y - from.y) || 1;
+  const across = { x: (from.y - to.y) / length, y: (to.x - from.x) / length };
+  const side = middle.x * across.x + middle.y * across.y < 0 ? -1 : 1;
+  const push = side * 2 * CLEARANCE;
+  return { x: centre.x + across.x * push, y: centre.y + across.y * push };
+}
+
+/** From a point at `radius` around the centre of a picture outward to its edge; the angle in radians. */
+export function roomOutside(angle: number, radius: number, centre: Point): number {
+  const across = centre.x / Math.abs(Math.cos(angle));
+  const down = centre.y / Math.abs(Math.sin(angle));
+  return Math.min(across, down) - radius;
+}

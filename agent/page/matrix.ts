@@ -3,7 +3,7 @@
 import type { HostData, PairData } from "../page-server/page-data.ts";
 import { find, makeSvg, setText } from "./dom.ts";
 import { measuredLevel, type PageState } from "./page-state.ts";
-import { lossText, roundTripText } from "./words.ts";
+import { lossText, roundTripText, shortName } from "./words.ts";
 
 export const MOST_HOSTS = 200;
 const WIDTH = 760;
@@ -107,7 +107,7 @@ export class Matrix {
   #namesOf({ name }: HostData, index: number): readonly SVGElement[] {
     const middle = this.#origin + (index + 0.5) * this.#cell;
     const end = this.#origin - 6;
-    const short = name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 1)}…` : name;
+    const short = shortName(name, LONGEST_NAME);
     return [
       makeSvg("text", { x: end, y: middle + 4, class: "end" }, short),
       makeSvg("text", { transform: `translate(${middle + 4} ${end}) rotate(-90)`, class: "start" }, short),

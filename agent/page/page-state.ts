@@ -27,7 +27,7 @@ export class PageState {
   counted: Readonly<Record<string, number>> = {};
   notes: readonly string[] = [];
   revisions: Revisions = { events: 0, networks: null };
-  /** The daemon's clock, in seconds since 1970, at the last message. */
+  /** As in PageData, at the last message. */
   now = 0;
   /** Changes with the set of hosts. */
   generation = 0;
@@ -46,7 +46,7 @@ export class PageState {
     this.now = update.now;
     if (update.self !== undefined) this.self = update.self;
     if (update.own !== undefined) this.own = update.own;
-    if (update.counted !== undefined) this.counted = update.counted;
+    if (update.counted !== undefined) this.#setCounted(update.counted);
     if (update.notes !== undefined) this.notes = update.notes;
     if (update.revisions !== undefined) this.revisions = update.revisions;
     for (const id of update.gone ?? []) if (this.hosts.delete(id)) this.generation += 1;
@@ -74,7 +74,8 @@ export class PageState {
   levelOf(host: HostData): Level {
     const known = this.#levels.get(host.id);
     if (known !== undefined) return known;
-    const level = this.#bad.has(host.id) ? "bad" : measuredLevel(host);
+    const isBad = this.#bad.has(host.id) || Object.hasOwn(this.counted, host.id);
+    const level = isBad ? "bad" : measuredLevel(host);
     this.#levels.set(host.id, level);
     return level;
   }
@@ -86,6 +87,11 @@ export class PageState {
   /** Hosts that begin or end a broken path, or whose report only counts them. */
   get badHosts(): number {
     return new Set([...this.#bad.keys(), ...Object.keys(this.counted)]).size;
+  }
+
+  #setCounted(counted: PageData["counted"]): void {
+    this.counted = counted;
+    this.#levels.clear();
   }
 
   #setPairs(pairs: readonly PairData[]): void {

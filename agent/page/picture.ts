@@ -2,9 +2,9 @@
 
 import type { HostData, PairData } from "../page-server/page-data.ts";
 import { find, makeSvg, setText } from "./dom.ts";
-import { type Layout, layOut, NAMED_HOSTS, type Point } from "./layout.ts";
+import { bendOf, type Layout, layOut, NAMED_HOSTS, type Point, roomOutside } from "./layout.ts";
 import { linksOf, measuredLevel, type PageState } from "./page-state.ts";
-import { countText, lossText, roundTripText, stateText } from "./words.ts";
+import { countText, lossText, roundTripText, shortName, stateText } from "./words.ts";
 
 const CENTRE: Point = { x: 500, y: 340 };
 /** With room for names outside. */
@@ -18,6 +18,10 @@ const MOST_LEVEL_NAMES = 14;
 /** Of a letter, on the average. */
 const LETTER_WIDTH = 7.6;
 const LINE_HEIGHT = 16;
+/** Between the middle of a dot and its name, where names point outward. */
+const NAME_GAP = 17;
+/** Of a name: beside each dot, and under the one in the middle, is room for so many. */
+const MOST_LETTERS = 36;
 
 interface Placed {
   readonly at: Point;
@@ -38,6 +42,8 @@ export class Picture {
   #state: PageState | null = null;
   #generation = -1;
   #pairs: readonly PairData[] | null = null;
+  /** A host has another name than the one that is drawn. */
+  #isRenamed = false;
   #selected: string | null = null;
 
   constructor(onSelect: (id: string) => void) {
@@ -55,10 +61,11 @@ export class Picture {
     if (isRebuilt) this.#place(state);
     this.#generation = state.generation;
     for (const host of state.hosts.values()) this.#colour(host, state);
-    if (isRebuilt || this.#pairs !== state.pairs) {
+    if (isRebuilt || this.#isRenamed || this.#pairs !== state.pairs) {
       this.#drawChords(state);
       this.#drawNames(state);
     }
+    this.#isRenamed = false;
     this.#pairs = state.pairs;
     this.#select(selected);
     const broken = state.pairs.length === 0 ? "no broken path" : countText(state.pairs.length, "broken path");
@@ -94,6 +101,7 @@ export class Picture {
     const level = state.levelOf(host);
     if (placed === undefined || (placed.shown === host && placed.level === level)) return;
     if (placed.level !== level) placed.dot.setAttribute("class", level);
+    if (placed.shown?.name !== host.name) this.#isRenamed = true;
     // A host with a broken path to another may be reached well from here.
     placed.spoke?.setAttribute("class", measuredLevel(host));
     placed.shown = host;
@@ -118,7 +126,7 @@ export class Picture {
         const from = this.#placed.get(pair.from);
         const to = this.#placed.get(pair.to);
         if (from === undefined || to === undefined) return [];
-        const bend = { x: (from.at.x + to.at.x + CENTRE.x) / 3, y: (from.at.y + to.at.y + CENTRE.y) / 3 };
+        const bend = bendOf(from.at, to.at, CENTRE);
         const isStraight = pair.from === state.self || pair.to === state.self;
         const way = isStraight ? "L" : `Q${round(bend.x)} ${round(bend.y)} `;
         const d = `M${round(from.at.x)} ${round(from.at.y)}${way}${round(to.at.x)} ${round(to.at.y)}`;
@@ -161,12 +169,13 @@ export class Picture {
       if (placed === undefined || state.pairsOf(id).length === 0) return [];
       const { x, y } = placed.at;
       const isRight = x >= CENTRE.x;
-      const width = name.length * LETTER_WIDTH;
+      const short = shortName(name, MOST_LETTERS);
+      const width = short.length * LETTER_WIDTH;
       const box = { left: isRight ? x + 10 : x - 10 - width, top: y - LINE_HEIGHT / 2, width };
       if (boxes.some((other) => doOverlap(box, other))) return [];
       boxes.push(box);
       const side = isRight ? "start" : "end";
-      return [makeSvg("text", { x: round(x + (isRight ? 12 : -12)), y: round(y + 5), class: side }, name)];
+      return [makeSvg("text", { x: round(x + (isRight ? 12 : -12)), y: round(y + 5), class: side }, short)];
     });
   }
 
@@ -205,7 +214,7 @@ function levelName({ x, y }: Point, name: string): SVGTextElement {
   return makeSvg(
     "text",
     { x: round(x + (dx / length) * gap), y: round(y + (dy / length) * (gap + 2) + 5), class: side },
-    name,
+    shortName(name, MOST_LETTERS),
   );
 }
 
@@ -215,16 +224,18 @@ function outwardName({ x, y }: Point, name: string): SVGTextElement {
   if (Math.hypot(x - CENTRE.x, y - CENTRE.y) < 1) return ownName({ x, y }, name);
   const isLeft = Math.abs(angle) > Math.PI / 2;
   const degrees = (angle * 180) / Math.PI + (isLeft ? 180 : 0);
+  const room = roomOutside(angle, NAMED_RADIUS + NAME_GAP, CENTRE);
+  const short = shortName(name, Math.min(MOST_LETTERS, Math.floor(room / LETTER_WIDTH)));
   const at = `translate(${round(x)} ${round(y)}) rotate(${round(degrees)})`;
   return makeSvg(
     "text",
-    { transform: at, x: isLeft ? -17 : 17, y: 5, class: isLeft ? "end" : "start" },
-    name,
+    { transform: at, x: isLeft ? -NAME_GAP : NAME_GAP, y: 5, class: isLeft ? "end" : "start" },
+    short,
   );
 }
 
 function ownName({ x, y }: Point, name: string): SVGTextElement {
-  return makeSvg("text", { x, y: y + 32, class: "middle" }, name);
+  return makeSvg("text", { x, y: y + 32, class: "middle" }, shortName(name, MOST_LETTERS));
 }
 
 function round(value: number): number {

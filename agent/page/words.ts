@@ -36,6 +36,14 @@ export function agentText({ nodeId, version }: HostData): string {
   return version === null ? "tulled" : `tulled ${version}`;
 }
 
+/** A name of at most `letters`, at least 3: its start and its end, of which either may tell it from others. */
+export function shortName(name: string, letters: number): string {
+  if (name.length <= letters) return name;
+  const room = Math.max(2, letters - 1);
+  const start = Math.ceil(room / 2);
+  return `${name.slice(0, start)}…${name.slice(name.length - (room - start))}`;
+}
+
 export function pathText(path: HostData["path"]): string {
   return path ?? "–";
 }

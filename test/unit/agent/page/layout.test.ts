@@ -1,7 +1,7 @@
 /** Where hosts are in the picture. */
 
 import { describe, expect, it } from "vitest";
-import { layOut, NAMED_HOSTS } from "../../../../agent/page/layout.ts";
+import { bendOf, layOut, NAMED_HOSTS, roomOutside } from "../../../../agent/page/layout.ts";
 
 const RADIUS = 300;
 const distance = (a: { x: number; y: number }, b: { x: number; y: number }): number =>
@@ -34,5 +34,42 @@ describe("the picture's layout", () => {
     expect(first?.x).toBeCloseTo(0);
     expect(first?.y).toBeCloseTo(-RADIUS);
     expect(second?.x).toBeCloseTo(RADIUS);
+  });
+});
+
+describe("the line of a broken path", () => {
+  const centre = { x: 500, y: 340 };
+  /** Of points along the curve, the one that is nearest to the middle. */
+  const nearest = (angles: readonly [number, number], radius: number): number => {
+    const [from, to] = angles.map((degrees) => ({
+      x: centre.x + radius * Math.cos((degrees * Math.PI) / 180),
+      y: centre.y + radius * Math.sin((degrees * Math.PI) / 180),
+    }));
+    if (from === undefined || to === undefined) throw new Error("there are two");
+    const bend = bendOf(from, to, centre);
+    const at = (t: number, axis: "x" | "y"): number =>
+      (1 - t) ** 2 * from[axis] + 2 * t * (1 - t) * bend[axis] + t ** 2 * to[axis];
+    const along = Array.from({ length: 101 }, (_, step) => step / 100);
+    return Math.min(...along.map((t) => distance({ x: at(t, "x"), y: at(t, "y") }, centre)));
+  };
+
+  it.each([
+    [-90, 90],
+    [0, 180],
+    [0, 170],
+    [0, 190],
+    [45, 200],
+    [10, 60],
+  ])("from %i° to %i° passes the host in the middle", (from, to) => {
+    for (const radius of [215, 305]) expect(nearest([from, to], radius)).toBeGreaterThan(45);
+  });
+});
+
+describe("a name that points outward", () => {
+  it("has room as far as the picture's edge", () => {
+    const centre = { x: 500, y: 340 };
+    expect(roomOutside(0, 200, centre)).toBeCloseTo(300);
+    expect(roomOutside(Math.PI / 2, 200, centre)).toBeCloseTo(140);
+    expect(roomOutside(Math.PI, 200, centre)).toBeCloseTo(300);
   });
 });

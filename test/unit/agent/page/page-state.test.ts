@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { measuredLevel, PageState, problemsOf } from "../../../../agent/page/page-state.ts";
-import { ageText, countText, roundTripText } from "../../../../agent/page/words.ts";
+import { ageText, countText, roundTripText, shortName } from "../../../../agent/page/words.ts";
 import type { HostData, PageData, PairData } from "../../../../agent/page-server/page-data.ts";
 
 const host = (id: string, more: Partial<HostData> = {}): HostData => ({
@@ -47,6 +47,17 @@ describe("the page's state", () => {
     const state = new PageState();
     state.replace(data({ hosts: ["10.2.10.0-24", "10.2.9.0-24", "10.10.0.0-24"].map((id) => host(id)) }));
     expect(state.ordered.map(({ id }) => id)).toEqual(["10.2.9.0-24", "10.2.10.0-24", "10.10.0.0-24"]);
+  });
+
+  it("shows a host as bad whose broken paths are only counted", () => {
+    const state = new PageState();
+    state.replace(data({}));
+    const levels = (): readonly string[] => state.ordered.map((each) => state.levelOf(each));
+    expect(levels()).toEqual(["band-0", "band-0", "band-0"]);
+    state.take({ now: 2, counted: { b: 70 } });
+    expect(levels()).toEqual(["band-0", "bad", "band-0"]);
+    state.take({ now: 3, counted: {} });
+    expect(levels()).toEqual(["band-0", "band-0", "band-0"]);
   });
 
   it("keeps what an update does not name", () => {
@@ -129,5 +140,16 @@ describe("words", () => {
     expect([0.25, 1.5, 120, null].map(roundTripText)).toEqual(["250 µs", "1.5 ms", "120 ms", "–"]);
     expect([-5, 59, 61, 7_200, 200_000].map(ageText)).toEqual(["0 s", "59 s", "1 min", "2 h", "2 d"]);
     expect([countText(1, "host"), countText(5_000, "host")]).toEqual(["1 host", "5,000 hosts"]);
+  });
+});
+
+describe("a short name", () => {
+  it.each([
+    ["node-7", 10, "node-7"],
+    ["node-7.rack-2.example.com", 11, "node-…e.com"],
+    ["vm (192.0.2.7)", 8, "vm (….7)"],
+    ["node-7", 0, "n…7"],
+  ])("of %s in %i letters is %s", (name, letters, short) => {
+    expect(shortName(name, letters)).toBe(short);
   });
 });

@@ -42,6 +42,12 @@ const HEADERS = {
   "cross-origin-opener-policy": "same-origin",
   "cache-control": "no-cache",
 } as const;
+/** What is answered to readers is kept nowhere, and a proxy passes each event on at once (X-Accel-Buffering: nginx). */
+const DATA_HEADERS = {
+  ...HEADERS,
+  "cache-control": "no-store, no-transform",
+  "x-accel-buffering": "no",
+} as const;
 
 /** Not listening yet. */
 export function createPageServer(options: PageServerOptions): Server {
@@ -65,6 +71,8 @@ function answer(
 ): ServerResponse {
   const { access, files } = options;
   const path = request.url?.split("?", 1)[0] ?? "";
+  const headers = path.startsWith("/api/") ? DATA_HEADERS : HEADERS;
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
   const addressee = access.judgeAddressee(request);
   if (addressee.type === "denied") return deny(response, addressee);
   if (path === "/api/session" && request.method === "POST") return openSession(access, request, response);
@@ -83,7 +91,7 @@ function answerReader(
   isHead: boolean,
   response: ServerResponse,
 ): ServerResponse {
-  if (path === "/api/session") return response.writeHead(204, HEADERS).end();
+  if (path === "/api/session") return response.writeHead(204).end();
   const list = Object.hasOwn(lists, path) ? lists[path] : undefined;
   if (list !== undefined)
     return send(response, 200, "application/json", Buffer.from(formatJson({ list: list() })), isHead);
@@ -91,7 +99,7 @@ function answerReader(
   if (watchers.count >= MOST_WATCHERS)
     return sendText(response, 503, `there are ${MOST_WATCHERS} watchers; try again later`);
   withoutTimeLimit(response);
-  response.writeHead(200, { ...HEADERS, "content-type": "text/event-stream; charset=utf-8" });
+  response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8" });
   watchers.add(response, wholeState());
   return response;
 }
@@ -99,7 +107,7 @@ function answerReader(
 function openSession(access: Access, request: IncomingMessage, response: ServerResponse): ServerResponse {
   const verdict = access.judgeToken(request);
   if (verdict.type === "denied") return deny(response, verdict);
-  return response.writeHead(204, { ...HEADERS, "set-cookie": access.sessionCookie() }).end();
+  return response.writeHead(204, { "set-cookie": access.sessionCookie() }).end();
 }
 
 function deny(
@@ -125,7 +133,6 @@ function send(
   // A body that is not read would be taken for the next request.
   const connection = status >= 400 ? { connection: "close" } : {};
   response.writeHead(status, {
-    ...HEADERS,
     ...connection,
     "content-type": contentType,
     "content-length": body.length,

@@ -42,7 +42,7 @@ export interface PairData {
   /** The end of a sentence that begins with the peer. */
   readonly seen: string;
   readonly remedy: string;
-  /** When the daemon first heard of it: seconds since 1970, of its clock. */
+  /** When the daemon first heard of it: as `now` of PageData. */
   readonly since: number;
 }
 
@@ -68,7 +68,7 @@ export interface Revisions {
 }
 
 export interface PageData {
-  /** Seconds since 1970, of the daemon's clock. */
+  /** Seconds of a clock of the daemon's that is never set: ages are differences. */
   readonly now: number;
   /** The lease of this host; null before it has one. */
   readonly self: string | null;

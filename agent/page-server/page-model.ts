@@ -24,10 +24,15 @@ export class PageModel {
     const hostsBefore = this.#hosts;
     this.#data = after;
     this.#hosts = new Map(after.hosts.map((host) => [host.id, host]));
-    const update = before === null ? null : updateOf(before, hostsBefore, after, this.#hosts);
-    if (before !== null && update === null) return null;
+    // Also where only the time has changed.
     this.#all = null;
+    const update = before === null ? null : updateOf(before, hostsBefore, after, this.#hosts);
     return update === null ? null : eventOf("update", formatJson(update));
+  }
+
+  /** The event of a quiet time: what the clock shows, for the ages of problems. */
+  sign(): Buffer {
+    return eventOf("update", formatJson({ now: this.#data?.now ?? 0 } satisfies PageUpdate));
   }
 
   /** The event with the whole state of the last refresh, made once for all. */

@@ -123,7 +123,7 @@ async function keepTelling({ clock, faults, watchers, model }: Telling, signal: 
     const update = model.refresh();
     const tookMs = clock.monotonicMs() - startMs;
     pauseMs = Math.min(LONGEST_TICK_MS, Math.max(TICK_MS, tookMs * SHARE));
-    return watchers.publish(update, () => model.all());
+    return watchers.publish(update, { all: () => model.all(), sign: () => model.sign() });
   });
   while (!signal.aborted) {
     await clock.sleep(pauseMs, signal).catch(() => undefined);

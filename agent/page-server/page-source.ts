@@ -15,7 +15,6 @@ import { PairList } from "./pair-list.ts";
 
 export interface PageSourceOptions {
   readonly clock: Clock;
-  readonly dateMs: () => number;
   readonly version: string;
   /** The network whose hosts are shown; null before it is joined. */
   readonly network: () => ShownNetwork | null;
@@ -46,8 +45,8 @@ export class PageSource {
 
   /** Everything, now. What has not changed since the last call is the same object, section by section. */
   collect(): PageData {
-    const { dateMs, network: shown, health, events, named } = this.#options;
-    const now = Math.floor(dateMs() / 1000);
+    const { clock, network: shown, health, events, named } = this.#options;
+    const now = Math.floor(clock.monotonicMs() / 1000);
     const network = shown();
     const view = named();
     if (view !== this.#named) this.#namedRevision += 1;

@@ -11,12 +11,10 @@ import type { Clock } from "../../ipam/clock.ts";
 export const MOST_WATCHERS = 1_000;
 /** A reader that takes nothing for so long is cut off; it may connect again. */
 const STALLED_MS = 60_000;
-/** A comment in a quiet stream, so that both ends notice a dead connection. */
-const QUIET_MS = 15_000;
+/** A sign in a quiet stream, so that both ends notice a dead connection. Scripts of a page see no comments. */
+const QUIET_MS = 5_000;
 /** Written to in one turn of the event loop. */
 const PER_TURN = 50;
-
-const COMMENT = Buffer.from(":\n\n");
 
 interface Watcher {
   readonly response: ServerResponse;
@@ -24,6 +22,14 @@ interface Watcher {
   /** When the last text had been taken, as far as is known. */
   takenMs: number;
   writtenMs: number;
+}
+
+/** Events for those that need another one than the update; made when they are needed. */
+export interface OtherEvents {
+  /** The whole state. */
+  readonly all: () => Buffer;
+  /** That nothing has changed. */
+  readonly sign: () => Buffer;
 }
 
 /** An event of a stream. `json` has no line break. */
@@ -56,7 +62,7 @@ export class Watchers {
   }
 
   /** Writes what changed, null for nothing. Skipped while the last call still writes: then everyone gets the whole state. */
-  async publish(update: Buffer | null, all: () => Buffer): Promise<void> {
+  async publish(update: Buffer | null, others: OtherEvents): Promise<void> {
     if (this.#isWriting) {
       if (update !== null) for (const watcher of this.#all) watcher.needsAll = true;
       return;
@@ -65,7 +71,7 @@ export class Watchers {
     try {
       let count = 0;
       for (const watcher of [...this.#all]) {
-        this.#write(watcher, update, all);
+        this.#write(watcher, update, others);
         if (++count % PER_TURN === 0) await new Promise(setImmediate);
       }
     } finally {
@@ -73,7 +79,7 @@ export class Watchers {
     }
   }
 
-  #write(watcher: Watcher, update: Buffer | null, all: () => Buffer): void {
+  #write(watcher: Watcher, update: Buffer | null, { all, sign }: OtherEvents): void {
     const { response } = watcher;
     const nowMs = this.#clock.monotonicMs();
     if (response.writableLength > 0) {
@@ -82,8 +88,8 @@ export class Watchers {
       return;
     }
     watcher.takenMs = nowMs;
-    const isQuiet = nowMs - watcher.writtenMs > QUIET_MS;
-    const text = watcher.needsAll ? all() : (update ?? (isQuiet ? COMMENT : null));
+    const isQuiet = nowMs - watcher.writtenMs >= QUIET_MS;
+    const text = watcher.needsAll ? all() : (update ?? (isQuiet ? sign() : null));
     if (text === null || response.destroyed) return;
     watcher.needsAll = false;
     watcher.writtenMs = nowMs;

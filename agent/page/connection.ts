@@ -5,12 +5,19 @@ import type { PageData, PageUpdate } from "../page-server/page-data.ts";
 export interface ConnectionEvents {
   onAll(data: PageData): void;
   onUpdate(update: PageUpdate): void;
-  onState(state: "connecting" | "live" | "lost" | "locked"): void;
+  onState(state: "connecting" | "live" | "silent" | "lost" | "locked"): void;
   /** The daemon wants a token. */
   onDenied(): void;
 }
 
 const RETRY_MS = 3_000;
+/** A daemon that hangs accepts connections and answers none. */
+const ANSWER_WITHIN_MS = 10_000;
+/** Three times what the daemon leaves between two events: a cable that is pulled ends no connection. */
+const SILENT_MS = 15_000;
+/** The first event of a large network takes its time on a slow line. */
+const DEAD_MS = 60_000;
+const LOOK_MS = 2_000;
 
 export class Connection {
   readonly #events: ConnectionEvents;
@@ -21,8 +28,7 @@ export class Connection {
 
   /** Opens the stream, and keeps it open. */
   async open(): Promise<void> {
-    this.#events.onState("connecting");
-    const status = await fetch("/api/session").then(
+    const status = await ask("/api/session").then(
       (response) => response.status,
       () => 0,
     );
@@ -35,8 +41,11 @@ export class Connection {
   async give(token: string): Promise<string | null> {
     try {
       const headers = { authorization: `Bearer ${token}` };
-      const response = await fetch("/api/session", { method: "POST", headers });
-      if (response.status === 204) return null;
+      const response = await ask("/api/session", { method: "POST", headers });
+      if (response.status === 204) {
+        this.#events.onState("connecting");
+        return null;
+      }
       return (await response.text()).trim();
     } catch {
       return "the daemon does not answer, or the token has characters that none has";
@@ -45,8 +54,20 @@ export class Connection {
 
   #stream(): void {
     const stream = new EventSource("/api/stream");
+    let heardMs = performance.now();
+    const end = (): void => {
+      stream.close();
+      clearInterval(watch);
+      this.#retry();
+    };
+    const watch = setInterval(() => {
+      const silentMs = performance.now() - heardMs;
+      if (silentMs > DEAD_MS) end();
+      else if (silentMs > SILENT_MS && stream.readyState === EventSource.OPEN) this.#events.onState("silent");
+    }, LOOK_MS);
     const take = (name: string, use: (data: unknown) => void): void =>
       stream.addEventListener(name, (event) => {
+        heardMs = performance.now();
         this.#events.onState("live");
         use(JSON.parse((event as MessageEvent<string>).data));
       });
@@ -54,7 +75,7 @@ export class Connection {
     take("update", (data) => this.#events.onUpdate(data as PageUpdate));
     stream.addEventListener("error", () => {
       // The browser connects again on its own, unless the answer was an error.
-      if (stream.readyState === EventSource.CLOSED) this.#retry();
+      if (stream.readyState === EventSource.CLOSED) end();
       else this.#events.onState("lost");
     });
   }
@@ -65,10 +86,14 @@ export class Connection {
   }
 }
 
+function ask(path: string, options: RequestInit = {}): Promise<Response> {
+  return fetch(path, { ...options, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
+}
+
 /** A list that is fetched when it is shown; null when it cannot be had now. */
 export async function fetchList<T>(path: string): Promise<readonly T[] | null> {
   try {
-    const response = await fetch(path);
+    const response = await ask(path);
     return response.ok ? ((await response.json()) as { list: readonly T[] }).list : null;
   } catch {
     return null;

@@ -17,7 +17,8 @@ export class Detail {
   readonly #onSelect: (id: string) => void;
   #id: string | null = null;
   #text = "";
-  #events: readonly EventData[] = [];
+  /** Null while they cannot be read. */
+  #events: readonly EventData[] | null = [];
   #eventRevision = -1;
   #opener: HTMLElement | null = null;
 
@@ -50,6 +51,11 @@ export class Detail {
   show(state: PageState): void {
     if (this.#id === null) return;
     this.#followEvents(state);
+    this.#render(state);
+  }
+
+  #render(state: PageState): void {
+    if (this.#id === null) return;
     const host = state.hosts.get(this.#id);
     setText(this.#title, host?.name ?? "This host has left");
     const parts = host === undefined ? [] : this.#parts(host, state);
@@ -57,7 +63,16 @@ export class Detail {
     const text = parts.map(({ textContent }) => textContent).join("\n");
     if (text === this.#text) return;
     this.#text = text;
+    const hadFocus = this.#body.contains(document.activeElement);
     replaceChildren(this.#body, parts);
+    if (hadFocus && !this.#body.contains(document.activeElement)) this.focus();
+  }
+
+  /** `list` tells the buttons of one host apart. */
+  #hostButton(id: string, list: string, state: PageState): HTMLButtonElement {
+    const button = makeButton(state.nameOf(id), "link", () => this.#onSelect(id));
+    button.dataset.key = `${list} ${id}`;
+    return button;
   }
 
   #parts(host: HostData, state: PageState): readonly HTMLElement[] {
@@ -75,17 +90,19 @@ export class Detail {
 
   #pairs(host: HostData, state: PageState): readonly HTMLElement[] {
     const pairs = state.pairsOf(host.id);
-    if (pairs.length === 0) return [];
+    const counted = Object.hasOwn(state.counted, host.id) ? (state.counted[host.id] ?? 0) : 0;
+    if (pairs.length + counted === 0) return [];
     const items = pairs.slice(0, MOST_PAIRS).map((pair) => this.#pair(pair, host.id, state));
-    const left = pairs.length - items.length;
-    if (left > 0) items.push(make("li", "", `and ${left} more`));
+    const left = pairs.length + counted - items.length;
+    const rest = items.length === 0 ? `${left}, which are not listed` : `and ${left} more`;
+    if (left > 0) items.push(make("li", "", rest));
     return [make("h3", "", "Broken paths"), make("ul", "plain", ...items)];
   }
 
   #pair({ from, to, cause, seen, remedy, since }: PairData, id: string, state: PageState): HTMLLIElement {
     const other = from === id ? to : from;
-    const peer = makeButton(state.nameOf(other), "link", () => this.#onSelect(other));
     const way = from === id ? "to " : "seen from ";
+    const peer = this.#hostButton(other, way, state);
     const head = make("p", "", way, peer, " ", make("code", "cause", cause));
     const age = make("p", "hint", `for ${ageText(state.now - since)}`);
     const sentence = `${state.nameOf(to)} ${seen}.`;
@@ -104,7 +121,7 @@ export class Detail {
     const slow = peers.sort((a, b) => (b.roundTripMs ?? 0) - (a.roundTripMs ?? 0)).slice(0, WORST_PEERS);
     if (slow.length === 0) return [];
     const items = slow.map((peer) => {
-      const name = makeButton(peer.name, "link", () => this.#onSelect(peer.id));
+      const name = this.#hostButton(peer.id, "slow", state);
       return make("li", "", name, ` ${roundTripText(peer.roundTripMs)}, loss ${lossText(peer.loss)}`);
     });
     return [make("h3", "", "Longest round trips"), make("ul", "plain", ...items)];
@@ -115,8 +132,9 @@ export class Detail {
       fields.some(
         ([, value]) => value.includes(host.id) || (host.nodeId !== null && value.includes(host.nodeId)),
       );
-    const events = isOwn ? this.#events : this.#events.filter(isAbout);
     const title = isOwn ? "Last events" : "Last events of this page's host about it";
+    if (this.#events === null) return [make("h3", "", title), make("p", "hint", "not available now")];
+    const events = isOwn ? this.#events : this.#events.filter(isAbout);
     if (events.length === 0) return [make("h3", "", title), make("p", "hint", "none")];
     return [
       make("h3", "", title),
@@ -129,9 +147,10 @@ export class Detail {
     if (events === this.#eventRevision) return;
     this.#eventRevision = events;
     void fetchList<EventData>("/api/events").then((list) => {
+      this.#events = list;
+      this.#render(state);
+      // Asked again with the next update: a daemon that does not answer sends none.
       if (list === null) this.#eventRevision = -1;
-      else this.#events = list;
-      this.show(state);
     });
   }
 }

@@ -46,13 +46,17 @@ export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Replaces the children and keeps the focus where it was, if that element is still there. */
+/** Replaces the children and keeps the focus: on its element, else on the new one with the same `data-key`. */
 export function replaceChildren(parent: Element, children: readonly Node[]): void {
   const isSame =
     parent.childNodes.length === children.length &&
     children.every((child, index) => parent.childNodes[index] === child);
   if (isSame) return;
   const focused = document.activeElement;
+  const isWithin = focused instanceof HTMLElement && parent.contains(focused);
   parent.replaceChildren(...children);
-  if (focused instanceof HTMLElement && parent.contains(focused)) focused.focus({ preventScroll: true });
+  if (!isWithin) return;
+  const heirs = [...parent.querySelectorAll<HTMLElement>("[data-key]")];
+  const heir = heirs.find(({ dataset }) => dataset.key === focused.dataset.key);
+  (parent.contains(focused) ? focused : heir)?.focus({ preventScroll: true });
 }

@@ -66,6 +66,7 @@ function showHeader(): void {
 const CONNECTION_TEXTS = {
   connecting: "connecting…",
   live: "live",
+  silent: "no news from the daemon; the picture may be old",
   locked: "token needed",
   lost: "connection lost; the picture is old",
 } as const;

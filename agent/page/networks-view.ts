@@ -23,8 +23,13 @@ export class NetworksView {
       return;
     }
     void fetchList<NetworkData>("/api/networks").then((list) => {
-      if (list === null) this.#revision = -1;
-      else this.#fill(list);
+      // A later answer is on its way, or networks are off meanwhile.
+      if (this.#revision !== networks) return;
+      if (list !== null) this.#fill(list);
+      else {
+        this.#revision = -1;
+        setText(this.#note, "The daemon does not answer: this list may be old.");
+      }
     });
   }
 

@@ -14,6 +14,7 @@ import { describeWithEtcd, type Host, useEtcdLab } from "../support/hosts.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../support/netns.ts";
 import { RunningScene } from "../support/page-scene.ts";
 import { SOON } from "../support/patience.ts";
+import { whileHeld } from "../support/port-holder.ts";
 
 const URL = "http://127.0.0.1:8080/";
 const TOKEN = "a-token-of-the-end-to-end-test";
@@ -189,6 +190,42 @@ describe.skipIf(missingBrowser() !== null)("the page", () => {
       expect(curl("-H", `Authorization: Bearer ${TOKEN}`, `${url}api/events`)).toBe("200");
       expect(curl("-H", "Host: evil.example", `${URL}api/events`)).toBe("403");
       expect(curl("-X", "DELETE", URL)).toBe("405");
+      const stream = net.host(1).run("sh", "-c", `curl -s -i --max-time 1 ${URL}api/stream | head -20; true`);
+      // Neither a browser nor a proxy may keep it, or hold it back.
+      expect(stream).toMatch(/^cache-control: no-store, no-transform\r$/m);
+      expect(stream).toMatch(/^x-accel-buffering: no\r$/m);
+    });
+
+    it("calls a host by its new name", async () => {
+      const page = await openPage(opened, URL);
+      const { nodeId } = JSON.parse(
+        net.host(4).run("cat", join(net.host(4).stateDirectory, "identity.json")),
+      ) as { nodeId: string };
+      await page.locator("#summary").filter({ hasText: "4 hosts" }).waitFor(WAIT);
+      // Its daemon would write the record again.
+      await net.host(4).daemon.stop();
+      const record = { name: "renamed-host", version: "1.0.0", kernel: "6.1.0", backends: [] };
+      net.put(`tulle/hosts/${nodeId}`, JSON.stringify(record));
+      await page.locator("#picture text").filter({ hasText: "renamed-host" }).waitFor(WAIT);
+      await page.close();
+      await net.host(4).daemon.start(...net.flags);
+    });
+
+    it("does not keep the network from starting while its port is in use", async () => {
+      const { daemon } = net.host(4);
+      await daemon.stop();
+      const problems = async (): Promise<string> => ((await daemon.status())?.problems ?? []).join("\n");
+      await whileHeld(
+        net.host(4),
+        8080,
+        async () => {
+          await daemon.start(...net.flags, "--ui=127.0.0.1:8080");
+          expect(await problems()).toMatch(/the page is not served, which is retried: .*8080/);
+        },
+        "tcp",
+      );
+      await expect.poll(problems, WAIT).not.toContain("the page is not served");
+      expect(net.host(4).run("curl", "-s", URL)).toContain("<title>tulle</title>");
     });
 
     it("does not start on such an address without a token", async () => {

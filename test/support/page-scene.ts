@@ -45,6 +45,11 @@ export class RunningScene {
     return running;
   }
 
+  /** Such as SIGSTOP: then it hangs. */
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
   async usage(): Promise<PageUsage> {
     this.#child.kill("SIGUSR1");
     return JSON.parse(await this.#line()) as PageUsage;

@@ -5,7 +5,7 @@ import { decodeHealth, encodeHealth } from "../../../../agent/health-records/rec
 import type { ShownNetwork } from "../../../../agent/network/shown-network.ts";
 import { HostList } from "../../../../agent/page-server/host-list.ts";
 import type { PageData } from "../../../../agent/page-server/page-data.ts";
-import { updateOf } from "../../../../agent/page-server/page-model.ts";
+import { PageModel, updateOf } from "../../../../agent/page-server/page-model.ts";
 import { PairList } from "../../../../agent/page-server/pair-list.ts";
 import type { PathHealth } from "../../../../agent/probes/prober.ts";
 import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
@@ -177,5 +177,15 @@ describe("an update", () => {
       hosts: [changed, other],
       gone: [peer.id],
     });
+  });
+
+  it("of a quiet time tells the time, and the whole state has it too", () => {
+    let now = 1;
+    const model = new PageModel(() => data({ now }));
+    expect(model.all().toString()).toContain('"now":1,');
+    now = 60;
+    expect(model.refresh()).toBeNull();
+    expect(model.sign().toString()).toBe('event: update\ndata: {"now":60}\n\n');
+    expect(model.all().toString()).toContain('"now":60,');
   });
 });

@@ -96,6 +96,11 @@ export class MixedBackend
     return distinct(this.parts.flatMap(devicesOf));
   }
 
+  /** The backend by which peers are asked to send. */
+  get main(): PreparedBackend {
+    return this.#main;
+  }
+
   /** Those of the devices by which peers are asked to send. */
   get mainDevices(): readonly string[] {
     return devicesOf(this.#main);

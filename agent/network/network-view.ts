@@ -68,7 +68,7 @@ export class NetworkView {
   /** The problems that take part in readiness; empty when this host is a working member. */
   get problems(): readonly Problem[] {
     const { network, parts, desired, hostWatch, configFollower, subnetFile, isProgrammed } = this.#options;
-    const { lease, peers, reconciler, runner } = parts;
+    const { lease, peers, reconciler } = parts;
     return memberProblems({
       leaseKey: lease.entry.key,
       lease: lease.state,
@@ -78,10 +78,21 @@ export class NetworkView {
       config: configFollower.problem,
       subnetFile: subnetFile.problem,
       kernel: reconciler.status(),
-      runner: runner.problems,
+      runner: this.#runnerProblems(),
       devices: desired.attachment.backend.mainDevices,
       isProgrammed: isProgrammed(),
       firewallLock: network.hostFirewall.obstacle,
+    });
+  }
+
+  /** Without the program that carries the packets of peers, this host exchanges none. */
+  #runnerProblems(): readonly Problem[] {
+    const { parts, desired } = this.#options;
+    const { runner } = parts;
+    const { backend } = desired.attachment;
+    return backend.parts.flatMap((part) => {
+      const isBlocking = part === backend.main && runner.isCarrier(part);
+      return runner.problemsOf(part).map((text) => ({ text, isBlocking }));
     });
   }
 

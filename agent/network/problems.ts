@@ -30,8 +30,8 @@ export interface MemberState {
   /** Why the newest network configuration is not in force. */
   readonly config: string | null;
   readonly subnetFile: Problem | null;
-  /** What is wrong with what the backend runs beside the kernel's objects. */
-  readonly runner: readonly string[];
+  /** What is wrong with what the backends run beside the kernel's objects. */
+  readonly runner: readonly Problem[];
   readonly kernel: Pick<ReconcilerStatus, "trouble" | "failures" | "conflicts">;
   /** The tunnel devices. */
   readonly devices: readonly string[];
@@ -68,7 +68,7 @@ export function memberProblems(state: MemberState): readonly Problem[] {
     ...leaseProblems(state),
     ...blocking(state.interface),
     ...kernelProblems(state),
-    ...state.runner.flatMap(advisory),
+    ...state.runner,
     ...(state.subnetFile === null ? [] : [state.subnetFile]),
     ...advisory(state.obstacle),
     ...advisory(state.config),

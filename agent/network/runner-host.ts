@@ -35,16 +35,17 @@ export class RunnerHost {
     this.#deps = deps;
   }
 
-  /** What is wrong with the runners, one sentence each. */
-  get problems(): readonly string[] {
-    return [...this.#slots.keys()].flatMap((backend) => this.problemsOf(backend));
-  }
-
-  /** What is wrong with what one backend runs. */
+  /** What is wrong with what one backend runs, one sentence each. */
   problemsOf(backend: RunningBackend): readonly string[] {
     const slot = this.#slots.get(backend);
     if (slot === undefined) return [];
     return slot.failure === null ? (slot.runner?.problems ?? []) : [slot.failure];
+  }
+
+  /** Whether packets by this backend depend on what it runs. */
+  isCarrier(backend: RunningBackend): boolean {
+    const slot = this.#slots.get(backend);
+    return slot !== undefined && (slot.failure !== null || slot.runner?.traffic !== undefined);
   }
 
   /** What one backend runs; null while it runs nothing. */

@@ -20,13 +20,14 @@ for (const { backend, port } of BACKENDS) {
       const host = net.host(1);
       await whileHeld(host, port, async () => {
         host.daemon.spawn(...net.flags);
-        const { problems } = await host.daemon.until(
+        const { problems, isReady } = await host.daemon.until(
           ({ problems }) => problems.some((text) => text.includes(`UDP port ${port}`)),
           "names the port",
         );
         expect(problems.join()).toContain(
           `another program uses UDP port ${port}; stop it, or set Backend.Port`,
         );
+        expect(isReady).toBe(false);
       });
       await host.daemon.until(({ isReady, problems }) => isReady && problems.length === 0, "is ready");
       expect(await host.daemon.stop()).toBe(0);

@@ -53,7 +53,8 @@ test("starts the runner when the base objects are in place, with the newest targ
   expect(log).toEqual(["udp starts", "udp follows"]);
   host.follow([backend], () => TARGET);
   expect(log).toEqual(["udp starts", "udp follows", "udp follows"]);
-  expect(host.problems).toEqual(["udp has a problem"]);
+  expect(host.problemsOf(backend)).toEqual(["udp has a problem"]);
+  expect(host.isCarrier(backend)).toBe(false);
 });
 
 test("ends one runner before it starts the next", async () => {
@@ -67,7 +68,6 @@ test("ends one runner before it starts the next", async () => {
   host.follow([{ startRunner: null }], () => TARGET);
   await settled();
   expect(log).toEqual(["one starts", "one follows", "one stops", "two starts", "two follows", "two stops"]);
-  expect(host.problems).toEqual([]);
 });
 
 test("reports why a runner could not start, and goes on with another backend", async () => {
@@ -81,11 +81,12 @@ test("reports why a runner could not start, and goes on with another backend", a
   };
   host.follow([failing], () => TARGET);
   await settled();
-  expect(host.problems).toEqual(["no /dev/net/tun"]);
-  const log: string[] = [];
-  host.follow([recordingBackend("two", log)], () => TARGET);
+  expect(host.problemsOf(failing)).toEqual(["no /dev/net/tun"]);
+  expect(host.isCarrier(failing)).toBe(true);
+  const two = recordingBackend("two", []);
+  host.follow([two], () => TARGET);
   await settled();
-  expect(host.problems).toEqual(["two has a problem"]);
+  expect([host.problemsOf(failing), host.problemsOf(two)]).toEqual([[], ["two has a problem"]]);
 });
 
 test("ends the runner when it is closed, and starts none afterwards", async () => {

@@ -77,7 +77,7 @@ function redact(fields: LogFields): LogFields {
 
 function redactValue(name: string, value: unknown): unknown {
   if (SECRET_NAME.test(name)) return value === "" || value === null ? value : REDACTED;
-  if (typeof value === "string") return value.replace(/(\w:\/\/[^\s/:@]*):[^\s/@]+@/g, `$1:${REDACTED}@`);
+  if (typeof value === "string") return value.replace(/(\w:\/\/[^\s/:@]*):[^\s/]+@/g, `$1:${REDACTED}@`);
   if (Array.isArray(value)) return value.map((item) => redactValue("", item));
   if (isPlainObject(value)) return redact(value);
   return value;

@@ -8,6 +8,7 @@ import { knownSecrets, redactText, shownSettings } from "../../../../agent/bug-r
 import { loadGiven } from "../../../../agent/config/config.ts";
 import { parseFlags } from "../../../../agent/config/flag-parser.ts";
 import { serveControl } from "../../../../agent/report/control.ts";
+import { formatJson } from "../../../../ipam/escape.ts";
 import { Faults } from "../../../../ipam/faults.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import { runCli } from "../../../support/cli.ts";
@@ -23,7 +24,10 @@ describe("text that leaves the host", () => {
     `etcd-password='my ${SECRET}'`,
     `ExecStart=/usr/bin/tulled --consul-token ${SECRET} --v=1`,
     `ETCD_PASSWORD=${SECRET}`,
+    `ExecStart=/usr/bin/tulled --consul-token 'my ${SECRET}' --v=1`,
     `https://root:${SECRET}@192.0.2.1:2379`,
+    `https://root:p@${SECRET}@192.0.2.1:2379,https://192.0.2.2:2379`,
+    `curl -H 'Authorization: Bearer ${SECRET}' x`,
     `consul-http-auth=user:${SECRET}`,
     `privateKey=${SECRET}`,
     `-----BEGIN EC PRIVATE KEY-----\n${SECRET}\n-----END EC PRIVATE KEY-----`,
@@ -32,6 +36,14 @@ describe("text that leaves the host", () => {
     expect(redactText(text, [])).not.toContain(SECRET);
     expect(redactText(text, [])).toContain("[redacted]");
   });
+
+  it.each([`Pa"ss\\word`, "tab\tand\u202eoverride", "p@ss/word%", "pässwörd"])(
+    "hides %j as JSON and URLs spell it",
+    (secret) => {
+      const spellings = [secret, JSON.stringify(secret), formatJson(secret), encodeURIComponent(secret)];
+      for (const text of spellings) expect(redactText(`<${text}>`, [secret])).toMatch(/^<"?\[redacted\]"?>$/);
+    },
+  );
 
   it("hides known secrets wherever they are, and nothing else", () => {
     expect(redactText(`the server said ${SECRET}`, [SECRET])).toBe("the server said [redacted]");

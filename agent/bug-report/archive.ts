@@ -1,6 +1,6 @@
 /** Writes a compressed tar archive, for its owner only. */
 
-import { open } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import { pack } from "tar-stream";
@@ -12,7 +12,7 @@ export interface ArchiveEntry {
 
 /**
  * Creates `path` with mode 0600, its entries in `folder`. Rejects with what the file system throws: EEXIST when there is a
- * file already.
+ * file already. Leaves no part of an archive behind.
  */
 export async function writeArchive(
   path: string,
@@ -26,5 +26,11 @@ export async function writeArchive(
   }
   archive.finalize();
   const file = await open(path, "wx", 0o600);
-  await pipeline(archive, createGzip(), file.createWriteStream());
+  try {
+    await pipeline(archive, createGzip(), file.createWriteStream());
+  } catch (error) {
+    // A part of an archive looks like one, and is in the way of the next.
+    await rm(path, { force: true });
+    throw error;
+  }
 }

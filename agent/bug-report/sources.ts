@@ -21,7 +21,7 @@ import { readForeignFile } from "../../ipam/files/read.ts";
 import type { AgentConfig } from "../config/config.ts";
 import { takeHostSnapshot } from "../host/host-facts.ts";
 import { askControl } from "../report/control.ts";
-import { readEvents } from "../report/event-log.ts";
+import { latestEvents } from "../report/latest-events.ts";
 import { VERSION } from "../report/version.ts";
 import type { ArchiveEntry } from "./archive.ts";
 import type { ShownSettings } from "./reported-settings.ts";
@@ -70,20 +70,13 @@ function daemonSources(
   { runDir, stateDir, subnetFile }: AgentConfig["files"],
   signal: AbortSignal,
 ): readonly Source[] {
-  const ask = (route: string) => async () => {
-    const limited = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
-    return toJson(await askControl(runDir, route, limited));
-  };
+  const limited = () => AbortSignal.any([signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
+  const ask = (route: string) => async () => toJson(await askControl(runDir, route, limited()));
+  const events = async () => await latestEvents({ runDir, stateDir }, limited());
   return [
     ["networks.json", ask("/networks")],
     ["probe-targets.json", ask("/probe-targets")],
-    [
-      "events.jsonl",
-      () =>
-        readEvents(stateDir)
-          .map((event) => `${JSON.stringify(event)}\n`)
-          .join(""),
-    ],
+    ["events.jsonl", async () => (await events()).map((event) => `${JSON.stringify(event)}\n`).join("")],
     ["subnet.env", () => readForeignFile(subnetFile) ?? "absent\n"],
   ];
 }

@@ -1,11 +1,10 @@
 /** `tulle events`: the last changes of state on this host, from the running daemon or from what the last one kept. */
 
-import { ConfigError, TulleError } from "../../ipam/errors.ts";
+import { ConfigError } from "../../ipam/errors.ts";
 import { formatJson } from "../../ipam/escape.ts";
-import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
-import type { AgentConfig } from "../config/config.ts";
-import { askControl } from "../report/control.ts";
-import { MOST_EVENTS, readEvents } from "../report/event-log.ts";
+import type { JsonObject } from "../../ipam/json.ts";
+import { MOST_EVENTS } from "../report/event-log.ts";
+import { latestEvents } from "../report/latest-events.ts";
 import { fieldWords } from "../report/log-line.ts";
 import type { CommandModule } from "../terminal/command.ts";
 import type { Style, Terminal } from "../terminal/terminal.ts";
@@ -26,7 +25,7 @@ export const events: CommandModule = {
       .option("--json", "print one object for each line, for programs")
       .action(async ({ json, last }: EventsOptions) => {
         const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
-        const all = await collect((await context.config()).files, signal);
+        const all = await latestEvents((await context.config()).files, signal);
         for (const event of all.slice(-last)) {
           if (json) out.write(`${formatJson(event)}\n`);
           else showEvent(event, out);
@@ -34,22 +33,6 @@ export const events: CommandModule = {
       });
   },
 };
-
-/** Throws TULLE_CONTROL when neither a daemon answers nor one has kept anything. */
-async function collect(
-  { runDir, stateDir }: AgentConfig["files"],
-  signal: AbortSignal,
-): Promise<readonly JsonObject[]> {
-  try {
-    const answer = await askControl(runDir, "/events", signal);
-    return Array.isArray(answer) ? answer.filter(isJsonObject) : [];
-  } catch (error) {
-    if (!(error instanceof TulleError)) throw error;
-    const kept = readEvents(stateDir);
-    if (kept.length === 0) throw error;
-    return kept;
-  }
-}
 
 const STYLES: Readonly<Record<string, Style>> = { warn: "yellow", error: "red" };
 

@@ -4,7 +4,7 @@
  */
 
 import { type SpawnSyncReturns, spawnSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { describeWithEtcd, type Host, TULLE, useEtcdLab, useLab } from "../support/hosts.ts";
@@ -81,6 +81,17 @@ describeAsRoot("the command line on a host", () => {
     const own = JSON.parse(tulle("status", "--json").stdout).lease.key;
     expect(tulle("leases", store()).stdout).toContain(own);
     expect(tulle("lease", "check", store())).toMatchObject({ status: 0, stdout: "2 leases, all in order\n" });
+  });
+
+  it("leaves no part of a report on a full disk", () => {
+    const script = 'mount -t tmpfs -o size=4k tmpfs "$0" && "$@"; echo "code $?"; ls -A "$0"';
+    const folder = join(lab().directory, "full");
+    mkdirSync(folder);
+    const report = [...TULLE, "report", "--output", join(folder, "report.tar.gz")];
+    const words = host.enter("unshare", "--mount", "sh", "-c", script, folder, ...report);
+    const { stdout, stderr } = spawnSync(words[0] ?? "", words.slice(1), { encoding: "utf8" });
+    expect(stdout).toBe("code 1\n");
+    expect(stderr).toMatch(/report\.tar\.gz cannot be written: .*(ENOSPC|[Nn]o space)/);
   });
 
   it("reports the settings of the daemon that runs", () => {

@@ -18,6 +18,8 @@ export const MOST_EVENTS = 2_000;
 const WRITE_DELAY_MS = 3_000;
 /** After a write that failed, as on a full disk. */
 const RETRY_MS = 30_000;
+/** Of the daemon, for a person: a file that could not be read is over once it is written. */
+const PART = "keeping events";
 /** What 2,000 lines may have: far more than they do. */
 const MOST_BYTES = 16 * 1024 * 1024;
 
@@ -61,7 +63,7 @@ export class EventLog {
     try {
       this.#lines = [...readLines(path), ...this.#lines];
     } catch (error) {
-      faults.failed("reading former events", error);
+      faults.failed(PART, error);
     }
     const sleep = new Sleep(clock);
     this.#sleep = sleep;
@@ -80,11 +82,11 @@ export class EventLog {
     const text = this.#lines.slice(-MOST_EVENTS).map((line) => `${line}\n`);
     try {
       await replaceFile(path, text.join(""), { mode: 0o600 });
-      faults.succeeded("keeping events");
+      faults.succeeded(PART);
       return true;
     } catch (error) {
       this.#isDirty = true;
-      faults.failed("keeping events", error);
+      faults.failed(PART, error);
       return false;
     }
   }

@@ -1,4 +1,4 @@
-import { appendFile, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -74,6 +74,26 @@ describe("the log of events", () => {
     await clock.advance(30_000);
     await vi.waitFor(() => expect(faults.problems).toEqual([]));
     expect(messages(readEvents(folder))).toEqual(["one"]);
+    stop.abort();
+    await keeping;
+  });
+
+  it("is written again in place of a file that cannot be read", async () => {
+    const path = join(directory, "events.jsonl");
+    await writeFile(path, "x".repeat((16 << 20) + 1));
+    const [clock, faults, log, stop] = [
+      new FakeClock(),
+      new Faults(silentLogger),
+      new EventLog(),
+      new AbortController(),
+    ];
+    const keeping = log.keep(directory, clock, faults, stop.signal);
+    expect(faults.problems).toHaveLength(1);
+    log.add(line("one"));
+    await vi.waitFor(() => expect(clock.hasSleepers).toBe(true));
+    await clock.advance(3_000);
+    await vi.waitFor(() => expect(faults.problems).toEqual([]));
+    expect(messages(readEvents(directory))).toEqual(["one"]);
     stop.abort();
     await keeping;
   });

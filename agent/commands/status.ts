@@ -56,8 +56,9 @@ async function showStatus({ json, peers }: StatusOptions, context: CommandContex
 }
 
 /** Writes the status in place, every second, until the user interrupts. */
-async function watchStatus({ peers }: StatusOptions, context: CommandContext): Promise<void> {
+async function watchStatus({ peers, json }: StatusOptions, context: CommandContext): Promise<void> {
   const { out, signal } = context;
+  if (json) throw new ConfigError("--watch is for people and --json for programs: leave one of them out");
   if (!out.isInteractive) {
     throw new ConfigError(
       "--watch writes over the screen, and standard output is not a terminal: leave it out",

@@ -200,4 +200,10 @@ describe("tulle status", () => {
     expect(err).toMatch(message);
     expect(err.trim().split("\n")).toHaveLength(1);
   });
+
+  it("is not watched as JSON", async () => {
+    const { code, err } = await runCli(["status", "-run-dir", runDir, "--watch", "--json"], { isTty: true });
+    expect(code).toBe(2);
+    expect(err).toContain("leave one of them out");
+  });
 });

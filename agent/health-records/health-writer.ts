@@ -1,6 +1,6 @@
 /**
  * Writes this host's health record when a path turns bad or good: at most one write in ten seconds, none while all paths
- * are good. Nothing else writes it.
+ * are good. The record is read seldom, and written again when it is another one.
  */
 
 import { type Clock, Sleep } from "../../ipam/clock.ts";
@@ -11,8 +11,11 @@ import { type BadPath, encodeHealth, healthRecordName, substanceOf } from "./rec
 
 /** Between two writes, and from the start to the first: by then the paths have been examined once. */
 export const WRITE_INTERVAL_MS = 10_000;
-/** Until it is woken. */
-const LONG_MS = 3_600_000;
+/**
+ * Between two looks at the record while no path changes. Others may have deleted or replaced it: an administrator, or a
+ * store that was restored from a backup.
+ */
+export const LOOK_INTERVAL_MS = 600_000;
 
 export interface HealthWriterOptions {
   readonly records: Records;
@@ -29,6 +32,8 @@ export class HealthWriter {
   readonly #sleep: Sleep;
   readonly #failures: FailureSeries;
   #isDirty = true;
+  /** The record is to be read, whatever is known of it. */
+  #mustLook = false;
   #name = "";
   /** As last read or written; undefined when it must be read. */
   #stored: StoreEntry | null | undefined;
@@ -58,7 +63,9 @@ export class HealthWriter {
     await pause();
     while (!signal.aborted) {
       if (!this.#isDirty) {
-        await this.#sleep.for(LONG_MS, signal);
+        await this.#sleep.for(LOOK_INTERVAL_MS, signal);
+        this.#mustLook = !this.#isDirty;
+        this.#isDirty = true;
         continue;
       }
       this.#isDirty = false;
@@ -93,9 +100,11 @@ export class HealthWriter {
     const name = healthRecordName(nodeId());
     if (name !== this.#name) this.#stored = undefined;
     this.#name = name;
-    if (this.#stored === undefined) {
+    if (this.#stored === undefined || this.#mustLook) {
+      const known = this.#stored;
       this.#stored = await records.read(name, signal);
-      this.#written = null;
+      this.#mustLook = false;
+      if (known?.revision !== this.#stored?.revision) this.#written = null;
     }
     const paths = badPaths();
     const text = encodeHealth(paths);

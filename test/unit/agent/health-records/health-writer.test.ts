@@ -1,7 +1,11 @@
 /** When a host writes its health record: as seldom as it may, and never for measured values. */
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { HealthWriter, WRITE_INTERVAL_MS } from "../../../../agent/health-records/health-writer.ts";
+import {
+  HealthWriter,
+  LOOK_INTERVAL_MS,
+  WRITE_INTERVAL_MS,
+} from "../../../../agent/health-records/health-writer.ts";
 import { type BadPath, decodeHealth, healthRecordName } from "../../../../agent/health-records/record.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import type { Records } from "../../../../ipam/stores/contracts.ts";
@@ -149,6 +153,27 @@ describe("the writer of a health record", () => {
     stop.abort();
     await running;
     await writer.withdraw(never);
+    expect(await stored()).toBeNull();
+  });
+
+  it("notices that its record was deleted, and one that others wrote", async () => {
+    set(path(2, "is down: 9 packets"));
+    await clock.advance(2 * WRITE_INTERVAL_MS);
+    const entry = await records.read(NAME, never);
+    if (entry === null) throw new Error("it is there");
+    await records.remove(entry, never);
+    bad = [path(2, "is down: 12 packets")];
+    await clock.advance(LOOK_INTERVAL_MS + WRITE_INTERVAL_MS);
+    expect(await stored()).toEqual([path(2).peer]);
+    writes = 0;
+    await clock.advance(3 * LOOK_INTERVAL_MS);
+    expect(writes).toBe(0);
+
+    set();
+    await clock.advance(2 * WRITE_INTERVAL_MS);
+    expect(await stored()).toBeNull();
+    await records.write(NAME, entry.value, null, never);
+    await clock.advance(LOOK_INTERVAL_MS + WRITE_INTERVAL_MS);
     expect(await stored()).toBeNull();
   });
 });

@@ -128,7 +128,7 @@ export function fishCompletion({ commands, flags }) {
 function __tulle_is --description "whether these words are the command so far"
     set -l path
     for word in (commandline -opc)[2..-1]
-        if contains -- (string join ' ' $path $word) ${paths.map(quote).join(" ")}
+        if contains -- (string join -- ' ' $path $word) ${paths.map(quote).join(" ")}
             set -a path $word
         end
     end

@@ -152,7 +152,7 @@ describe("completions", () => {
   it.skipIf(isMissing("fish")).each(FISH_CASES)("of fish behind %j", (line, expected) => {
     const script = `source '${join(share, "fish/vendor_completions.d/tulle.fish")}'; complete -C '${line}'`;
     const home = { HOME: share };
-    const { stdout } = spawnSync("fish", ["--no-config", "-c", script], {
+    const { stdout, stderr } = spawnSync("fish", ["--no-config", "-c", script], {
       encoding: "utf8",
       env: { ...process.env, ...home },
     });
@@ -160,7 +160,7 @@ describe("completions", () => {
       .split("\n")
       .filter(Boolean)
       .map((each) => each.split("\t")[0]);
-    expect(words).toEqual(expected);
+    expect({ words, stderr }).toEqual({ words: expected, stderr: "" });
   });
 
   it.skipIf(isMissing("zsh"))("of zsh are read without an error", () => {

@@ -175,6 +175,8 @@ uninstall_all() {
 }
 
 case $PREFIX in
+# The units name it, where blanks and some signs have a meaning (systemd.service(5), "Command lines").
+*[!A-Za-z0-9/._+-]*) fail "PREFIX=$PREFIX: take a path of letters, digits and . _ + - only" ;;
 /*) ;;
 *) fail "PREFIX=$PREFIX: take an absolute path" ;;
 esac

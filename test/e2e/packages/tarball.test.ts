@@ -195,11 +195,15 @@ describeWithDebian("the install script", () => {
     const { out, err } = run(`
       ${script("0.1.0")} --help || true
       PREFIX=opt ${script("0.1.0")} || true
+      PREFIX='/opt/a&b' ${script("0.1.0")} || true
+      PREFIX='/opt/a b' ${script("0.1.0")} || true
       PREFIX=/opt ${script("0.1.0")} --uninstall || true`);
     expect(out).toBe("");
     expect(err.trim().split("\n")).toEqual([
       "install.sh: --help: take --uninstall, or nothing to install",
       "install.sh: PREFIX=opt: take an absolute path",
+      "install.sh: PREFIX=/opt/a&b: take a path of letters, digits and . _ + - only",
+      "install.sh: PREFIX=/opt/a b: take a path of letters, digits and . _ + - only",
       "install.sh: nothing is installed below /opt: there is no /opt/share/tulle/installed-files",
     ]);
   });

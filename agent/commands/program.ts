@@ -5,6 +5,7 @@
  */
 
 import { Command, CommanderError } from "commander";
+import { errorMessage, hasCode, TulleError } from "../../ipam/errors.ts";
 import { type AgentConfig, loadGiven } from "../config/config.ts";
 import { flagListing } from "../config/flag-help.ts";
 import { EMPTY_ARGUMENT, parseFlags } from "../config/flag-parser.ts";
@@ -29,7 +30,7 @@ export async function runProgram(args: readonly string[], edges: ProgramEdges): 
     return await runCommand(args, edges);
   } catch (error) {
     if (!(error instanceof CommanderError)) {
-      edges.err.write(errorLine("tulle", error));
+      edges.err.write(errorLine("tulle", withRemedy(error)));
       return EXIT_FAILED;
     }
     if (error.code === "commander.help" || error.exitCode === 0) return error.exitCode && EXIT_USAGE;
@@ -37,6 +38,13 @@ export async function runProgram(args: readonly string[], edges: ProgramEdges): 
     edges.err.line(`tulle: ${message}; see tulle${isCommand(args[0]) ? ` ${args[0]}` : ""} --help`);
     return EXIT_USAGE;
   }
+}
+
+/** Gives an error of the file system that a privilege would prevent its code and remedy. */
+function withRemedy(error: unknown): unknown {
+  if (!hasCode(error, "EACCES") && !hasCode(error, "EPERM")) return error;
+  const message = `${errorMessage(error)}: run as root, or name another place`;
+  return new TulleError("TULLE_PREREQUISITE", message, { cause: error });
 }
 
 async function runCommand(args: readonly string[], edges: ProgramEdges): Promise<number> {

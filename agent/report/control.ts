@@ -6,7 +6,7 @@
 
 import { request, type Server } from "node:http";
 import { join } from "node:path";
-import { errorMessage, TulleError } from "../../ipam/errors.ts";
+import { errorMessage, hasCode, TulleError } from "../../ipam/errors.ts";
 import { escapeJson } from "../../ipam/escape.ts";
 import type { Faults } from "../../ipam/faults.ts";
 import { makeFolder, removeSocket } from "../../ipam/files/folder.ts";
@@ -59,7 +59,7 @@ export function isControlServed(runDir: string): Promise<boolean> {
   return isAnswered(controlSocketPath(runDir));
 }
 
-/** Asks the daemon behind <runDir>/tulled.sock. Throws TULLE_CONTROL. */
+/** Asks the daemon behind <runDir>/tulled.sock. Throws TULLE_CONTROL, or what `signal` was aborted with by a person. */
 export async function askControl(runDir: string, route: string, signal: AbortSignal): Promise<unknown> {
   const path = controlSocketPath(runDir);
   try {
@@ -67,15 +67,22 @@ export async function askControl(runDir: string, route: string, signal: AbortSig
     if (status === 200) return JSON.parse(body);
     throw new Error(body.trim());
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    const reason =
-      code === "ENOENT" || code === "ECONNREFUSED"
-        ? "no daemon runs there; start tulled, or give its --run-dir"
-        : code === "EACCES"
-          ? "only root may ask it"
-          : errorMessage(error);
-    throw controlError(`${path} does not answer: ${reason}`, error);
+    if (signal.aborted && !isTimeout(signal.reason)) throw signal.reason;
+    throw controlError(`${path} does not answer: ${reasonOf(error, signal)}`, error);
   }
+}
+
+function reasonOf(error: unknown, signal: AbortSignal): string {
+  if (signal.aborted) return "a daemon listens there and is silent; restart tulled if it stays so";
+  if (hasCode(error, "ENOENT") || hasCode(error, "ECONNREFUSED")) {
+    return "no daemon runs there; start tulled, or give its --run-dir";
+  }
+  return hasCode(error, "EACCES") ? "only root may ask it" : errorMessage(error);
+}
+
+/** Of AbortSignal.timeout(). */
+function isTimeout(reason: unknown): boolean {
+  return reason instanceof Error && reason.name === "TimeoutError";
 }
 
 function createControlServer(routes: ControlRoutes, faults: Faults): Server {

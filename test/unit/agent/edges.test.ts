@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -119,6 +119,23 @@ describe("control socket", () => {
       await server.close();
     }
     await expect(askControl(runDir, "/status", soon())).rejects.toThrow("no daemon runs there");
+  });
+
+  it("says that a daemon is silent, and passes on what interrupts the question", async () => {
+    const runDir = join(root, "silent");
+    await mkdir(runDir);
+    const silent = createServer(() => {}).listen(controlSocketPath(runDir));
+    try {
+      const limited = AbortSignal.any([new AbortController().signal, AbortSignal.timeout(50)]);
+      await expect(askControl(runDir, "/status", limited)).rejects.toMatchObject({
+        code: "TULLE_CONTROL",
+        message: expect.stringContaining("is silent"),
+      });
+      const interrupted = AbortSignal.abort(new Error("stopped by SIGINT"));
+      await expect(askControl(runDir, "/status", interrupted)).rejects.toThrow(/^stopped by SIGINT$/);
+    } finally {
+      silent.close();
+    }
   });
 
   it("replaces what a killed daemon left", async () => {

@@ -74,6 +74,15 @@ describe("the command line", () => {
     expect(err).toMatch(/^tulle: flag -store: "elsewhere" is wrong: .* \[TULLE_CONFIG\]\n$/);
   });
 
+  it("says what helps where the file system rejects it", async () => {
+    // No user, not even root, may make a folder there.
+    const { code, err } = await runCli(["cni", "install", "--bin-dir", "/sys/tulle"]);
+    expect(code).toBe(1);
+    expect(err).toMatch(
+      /^tulle: (EPERM|EACCES): .*: run as root, or name another place \[TULLE_PREREQUISITE\]\n$/,
+    );
+  });
+
   it("ends in one line when it is interrupted", async () => {
     const signal = AbortSignal.abort(new Error("stopped by SIGINT"));
     const answer = await runCli(["leases", "--store=file:/nowhere/at/all"], { signal });

@@ -65,6 +65,8 @@ export async function askControl(runDir: string, route: string, signal: AbortSig
   try {
     const { status, body } = await get(path, route, signal);
     if (status === 200) return JSON.parse(body);
+    if (status === 404)
+      throw new Error(`the tulled that runs is of another version, without ${route}; restart it`);
     throw new Error(body.trim());
   } catch (error) {
     if (signal.aborted && !isTimeout(signal.reason)) throw signal.reason;

@@ -113,7 +113,10 @@ describe("control socket", () => {
     try {
       expect((await stat(server.path)).mode & 0o777).toBe(0o600);
       expect(await askControl(runDir, "/status", soon())).toEqual({ revision: "7" });
-      await expect(askControl(runDir, "/toString", soon())).rejects.toMatchObject({ code: "TULLE_CONTROL" });
+      await expect(askControl(runDir, "/toString", soon())).rejects.toMatchObject({
+        code: "TULLE_CONTROL",
+        message: expect.stringContaining("of another version, without /toString; restart it"),
+      });
       await expect(serveControl(runDir, {}, faults)).rejects.toMatchObject({ code: "TULLE_ALREADY_RUNNING" });
     } finally {
       await server.close();

@@ -96,21 +96,21 @@ export class DockerDriver {
     this.#options = options;
     this.#context = context;
     this.#idle = new Sleep(clock);
-    const engineNetworks = new EngineNetworks(engine);
+    const engineNetworks = new EngineNetworks(engine, state);
     const pools = new Pools(context);
     const endpoints = new Endpoints(context);
     const settlement = new Settlement(context, engineNetworks);
-    this.#networkKeeper = new NetworkKeeper({ context, engineNetworks, settlement, pools, random });
+    const { dateMs } = options;
+    this.#networkKeeper = new NetworkKeeper({ context, engineNetworks, settlement, pools, random, dateMs });
     this.#containerKeeper = new ContainerKeeper(context, endpoints, engineNetworks);
     const inspect = (id: string) => this.#containerKeeper.inspect(id);
     this.#failedStarts = new FailedStarts({ context, random, inspect });
     this.clients = new BridgeClients(context, engineNetworks, random);
-    const { ownRemovals } = engineNetworks;
     const deleting = (dockerId: string): void => this.#networkKeeper.noteDeleted(dockerId);
     const wake = (): void => this.#networkKeeper.wake();
     this.#methods = {
       "Plugin.Activate": () => ({ Implements: ["NetworkDriver", "IpamDriver"] }),
-      ...new NetworkDriver({ context, pools, endpoints, ownRemovals, deleting, wake }).methods,
+      ...new NetworkDriver({ context, pools, endpoints, deleting, wake }).methods,
       ...new IpamDriver(context, pools, endpoints).methods,
     };
   }

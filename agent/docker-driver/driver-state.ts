@@ -34,6 +34,8 @@ export class DriverState {
   readonly networks = new Map<string, DockerNetwork>();
   readonly endpoints = new Map<string, EndpointRecord>();
   readonly removals = new Set<NetworkId>();
+  /** By the engine's id: networks that tulled is removing. What the engine tells of their removal does not come from a user. */
+  readonly ownRemovals = new Set<string>();
   /** Containers may run whose endpoints are not here: their file was not there, or was damaged. */
   areEndpointsLost = false;
   readonly #folder: string;
@@ -42,12 +44,13 @@ export class DriverState {
 
   private constructor(folder: string) {
     this.#folder = folder;
-    const { pools, networks, endpoints, removals } = this;
+    const { pools, networks, endpoints, removals, ownRemovals } = this;
     this.#networksSaver = new Saver(async () => {
       const json = encodeRecords({
         pools: [...pools.values()],
         networks: [...networks.values()],
         removals: [...removals],
+        ownRemovals: [...ownRemovals],
       });
       await replaceFile(this.#path(NETWORKS_FILE), textOf(json), { mode: 0o600 });
     });
@@ -64,10 +67,11 @@ export class DriverState {
     makeFolder(folder, 0o700);
     const state = new DriverState(folder);
     await state.#read(NETWORKS_FILE, logger, (text) => {
-      const { pools, networks, removals } = decodeRecords(text);
+      const { pools, networks, removals, ownRemovals } = decodeRecords(text);
       for (const pool of pools) state.pools.set(pool.poolId, pool);
       for (const network of networks) state.networks.set(network.dockerId, network);
       for (const id of removals) state.removals.add(id);
+      for (const dockerId of ownRemovals) state.ownRemovals.add(dockerId);
     });
     const isRead = await state.#read(ENDPOINTS_FILE, logger, (text) => {
       for (const endpoint of decodeEndpoints(text)) state.endpoints.set(endpoint.endpoint, endpoint);

@@ -71,22 +71,26 @@ export class EngineClient {
     }
   }
 
-  /** Events as they come, until the connection ends or `signal` fires. Calls `onOpen` when they are followed. */
+  /**
+   * Events as they come, until the connection ends or `signal` fires. Calls `onOpen` when they are followed. With
+   * `untilSeconds`, a date in the past: those before it that the engine remembers, the newest few hundred since it started.
+   */
   async *events(
     types: readonly string[],
     signal: AbortSignal,
-    onOpen: () => void,
+    { onOpen, untilSeconds }: { readonly onOpen?: () => void; readonly untilSeconds?: number },
   ): AsyncGenerator<JsonObject> {
     const filters = encodeURIComponent(JSON.stringify({ type: types }));
+    const past = untilSeconds === undefined ? "" : `&since=1&until=${untilSeconds}`;
     let response: IncomingMessage;
     try {
-      response = await this.#open("GET", `/events?filters=${filters}`, signal);
+      response = await this.#open("GET", `/events?filters=${filters}${past}`, signal);
     } catch (error) {
       throw new EngineError(`events of ${this.#socketPath}: ${errorMessage(error)}`, null, error);
     }
     if (response.statusCode !== 200)
       throw new EngineError(`GET /events: ${reasonOf(await readAll(response))}`, response.statusCode ?? 0);
-    onOpen();
+    onOpen?.();
     for await (const line of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
       if (line.trim() === "") continue;
       const event: unknown = JSON.parse(line);

@@ -56,7 +56,7 @@ export async function followEngine(
       handlers.onFollowed();
     };
     try {
-      for await (const event of engine.events(["network", "container"], signal, onOpen))
+      for await (const event of engine.events(["network", "container"], signal, { onOpen }))
         dispatch(event, handlers);
     } catch (error) {
       logger.debug("events of the Docker Engine ended", { error });

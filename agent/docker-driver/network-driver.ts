@@ -24,8 +24,6 @@ export interface NetworkDriverOptions {
   readonly context: DriverContext;
   readonly pools: Pools;
   readonly endpoints: Endpoints;
-  /** Ids of the engine's networks that tulled itself removes at the moment. */
-  readonly ownRemovals: ReadonlySet<string>;
   /** Called when the engine deletes a network: a list that it has made before may still show it. */
   readonly deleting: (dockerId: string) => void;
   /** Called after a network was created or deleted: the rest happens after the answer. */
@@ -123,8 +121,7 @@ export class NetworkDriver {
     for (const { reason } of (await Promise.allSettled(leaving)).filter(isRejected))
       logger.warn("endpoint of a removed network stays for now", errorFields(reason));
     state.networks.delete(dockerId);
-    if (docker.network !== null && !this.#options.ownRemovals.has(dockerId))
-      state.removals.add(docker.network);
+    if (docker.network !== null && !state.ownRemovals.has(dockerId)) state.removals.add(docker.network);
     for (const [poolId, pool] of state.pools) if (pool.dockerId === dockerId) state.pools.delete(poolId);
     await state.saveNetworks();
     changes.notify();

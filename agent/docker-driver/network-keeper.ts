@@ -7,6 +7,7 @@ import { Backoff, Sleep } from "../../ipam/clock.ts";
 import { ConflictError, errorMessage } from "../../ipam/errors.ts";
 import { errorFields, type FailureSeries } from "../../ipam/log.ts";
 import type { DriverContext } from "./context.ts";
+import { EngineError } from "./engine-client.ts";
 import { engineFailures } from "./engine-failures.ts";
 import type { EngineNetwork } from "./engine-model.ts";
 import type { EngineNetworks } from "./engine-networks.ts";
@@ -40,6 +41,8 @@ export interface NetworkKeeperOptions {
   readonly settlement: Settlement;
   readonly pools: Pools;
   readonly random: () => number;
+  /** Of the engine's clock. */
+  readonly dateMs: () => number;
 }
 
 export class NetworkKeeper {
@@ -199,9 +202,7 @@ export class NetworkKeeper {
         logger.info("pool without a network given back", { subnet: `${step.pool.subnet}` });
         return;
       case "forget":
-        state.networks.delete(step.dockerId);
-        await state.saveNetworks();
-        return;
+        return await this.#forget(step.dockerId);
       case "create":
         await engineNetworks.create(step.network);
         logger.info("docker network created", { network: step.network.name });
@@ -215,6 +216,31 @@ export class NetworkKeeper {
         return;
       case "report":
         this.#problems.set(step.network, step.problem);
+    }
+  }
+
+  /** What a user removed while we could not be asked to delete it is removed from the store too; what was lost comes back. */
+  async #forget(dockerId: string): Promise<void> {
+    const { state, logger } = this.#context;
+    const network = state.networks.get(dockerId)?.network ?? null;
+    const isOwn = state.ownRemovals.has(dockerId);
+    if (network !== null && !isOwn && (await this.#wasRemoved(dockerId))) {
+      state.removals.add(network);
+      for (const [poolId, pool] of state.pools) if (pool.dockerId === dockerId) state.pools.delete(poolId);
+      logger.info("docker network was removed while tulled was away", { network });
+    }
+    state.networks.delete(dockerId);
+    state.ownRemovals.delete(dockerId);
+    await state.saveNetworks();
+  }
+
+  /** Only the engine's own word counts: a removal that is not one would take the network from all hosts. */
+  async #wasRemoved(dockerId: string): Promise<boolean> {
+    try {
+      return (await this.#options.engineNetworks.removed(this.#options.dateMs() / 1000)).has(dockerId);
+    } catch (error) {
+      if (error instanceof EngineError && error.retryable) throw error;
+      return false;
     }
   }
 

@@ -71,9 +71,11 @@ export interface DriverRecords {
   readonly networks: readonly DockerNetwork[];
   /** Named networks that a user of this host removed. */
   readonly removals: readonly NetworkId[];
+  /** Networks of the engine that tulled was removing. */
+  readonly ownRemovals: readonly string[];
 }
 
-export function encodeRecords({ pools, networks, removals }: DriverRecords): JsonObject {
+export function encodeRecords({ pools, networks, removals, ownRemovals }: DriverRecords): JsonObject {
   return {
     version: 1,
     pools: pools.map((pool) => ({
@@ -92,6 +94,7 @@ export function encodeRecords({ pools, networks, removals }: DriverRecords): Jso
       })),
     })),
     removals,
+    ownRemovals,
   };
 }
 
@@ -123,6 +126,8 @@ export function decodeRecords(json: string): DriverRecords {
       network: optional(network, "network", networkIdOf),
     })),
     removals: texts(root, "removals").map(networkIdOf),
+    // Files of former versions have none.
+    ownRemovals: root.ownRemovals === undefined ? [] : texts(root, "ownRemovals"),
   };
 }
 

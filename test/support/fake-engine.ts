@@ -112,6 +112,8 @@ export class FakeEngine {
   #server: Server | null = null;
   #defaultSubnets = 0;
   readonly #listeners = new Set<ServerResponse>();
+  /** Since the start, as dockerd remembers them. */
+  #events: string[] = [];
 
   constructor(apiSocket: string, pluginSocket: string) {
     this.#apiSocket = apiSocket;
@@ -120,6 +122,7 @@ export class FakeEngine {
 
   /** Serves the API; containers that a killed engine left are cleaned up as dockerd does, once the plugin answers. */
   async start(): Promise<void> {
+    this.#events = [];
     const server = createServer((incoming, response) => {
       this.#serve(incoming, response).catch((error: unknown) => {
         const status = error instanceof ApiError ? error.status : 500;
@@ -404,7 +407,7 @@ export class FakeEngine {
     const url = new URL(incoming.url ?? "/", "http://docker");
     const route = `${incoming.method} ${url.pathname}`;
     const [, , id = "", action = ""] = url.pathname.split("/");
-    if (route === "GET /events") return this.#follow(response);
+    if (route === "GET /events") return this.#tell(url.searchParams.has("until"), response);
     if (route === "GET /networks") {
       const shown = [...this.networks.values()].filter(({ id }) => !this.#leaving.has(id));
       const list = shown.map((each) => this.#show(each));
@@ -484,16 +487,22 @@ export class FakeEngine {
     };
   }
 
-  #follow(response: ServerResponse): void {
+  #tell(isPast: boolean, response: ServerResponse): void {
     response.writeHead(200, { "content-type": "application/json" });
     response.flushHeaders();
+    if (isPast) {
+      response.end(this.#events.join(""));
+      return;
+    }
     this.#listeners.add(response);
     response.on("close", () => this.#listeners.delete(response));
   }
 
   #emit(type: string, action: string, id: string, attributes: object): void {
-    const line = JSON.stringify({ Type: type, Action: action, Actor: { ID: id, Attributes: attributes } });
-    for (const listener of this.#listeners) listener.write(`${line}\n`);
+    const event = { Type: type, Action: action, Actor: { ID: id, Attributes: attributes } };
+    const line = `${JSON.stringify(event)}\n`;
+    this.#events.push(line);
+    for (const listener of this.#listeners) listener.write(line);
   }
 }
 

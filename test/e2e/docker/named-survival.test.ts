@@ -60,6 +60,25 @@ describeWithDocker("named networks survive", (engines) => {
     host1.docker("rm", "-f", "c2");
   });
 
+  it("tulled, away for longer than dockerd waits: a network that a user removes goes everywhere", async () => {
+    create(host1, "net2");
+    await until(() => networksOf(host2).includes("net2"));
+    await lab.net.host(1).daemon.stop();
+    // dockerd waits 15 s for each call of the driver, longer than its client here, and goes on without it.
+    outcomeOf(host1, "network", "rm", "net2");
+    const removals = [
+      "events",
+      "--since=5m",
+      "--until=0s",
+      "--filter=type=network",
+      "--filter=event=destroy",
+    ];
+    await until(() => host1.docker(...removals).includes("net2"), 60_000);
+    await lab.startAgent(lab.net.host(1));
+    await until(() => !networksOf(host2).includes("net2"), 40_000);
+    expect(networksOf(host1)).not.toContain("net2");
+  });
+
   it("the store, away: containers start within two seconds of the usual, reach others and end", async () => {
     const [etcd] = lab.net.etcd.members;
     await etcd?.pause();

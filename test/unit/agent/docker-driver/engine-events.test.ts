@@ -21,10 +21,10 @@ function start(file: string | null = null) {
       facts.looks += 1;
       return facts.file;
     },
-    async *events(_types: readonly string[], signal: AbortSignal, onOpen: () => void) {
+    async *events(_types: readonly string[], signal: AbortSignal, { onOpen }: { onOpen?: () => void }) {
       facts.connections += 1;
       if (facts.file === null || !facts.served.has(facts.file)) throw new Error("connect ECONNREFUSED");
-      onOpen();
+      onOpen?.();
       await new Promise<void>((resolve) => {
         hangUp = resolve;
         signal.addEventListener("abort", () => resolve());

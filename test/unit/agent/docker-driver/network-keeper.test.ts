@@ -73,6 +73,7 @@ it("takes a network for lost that an engine lacks for 10 s, and counts again aft
       book: { prepare: () => undefined },
       state: {
         ...{ removals: new Set(), networks, pools: new Map(), endpointsOf: () => [] },
+        ownRemovals: new Set(),
         saveNetworks: async () => undefined,
       },
     },
@@ -82,8 +83,9 @@ it("takes a network for lost that an engine lacks for 10 s, and counts again aft
         if (isAway) throw new Error("the engine does not answer");
         return [];
       },
+      removed: async () => new Set(),
     },
-    random: () => 1,
+    ...{ random: () => 1, dateMs: () => 0 },
   } as unknown as NetworkKeeperOptions;
   const stop = new AbortController();
   const running = new NetworkKeeper(options).run(stop.signal);

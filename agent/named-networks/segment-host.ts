@@ -53,7 +53,7 @@ export class SegmentHost {
   #segments: ReadonlyMap<NetworkId, PlannedSegment> = new Map();
   #planned: readonly SegmentDevices[] = [];
   #hasLeftovers = false;
-  /** False until the store was listed: devices of networks that the view does not have yet may be in use. */
+  /** False until the store was listed: networks and members that the view does not have yet may be in use. */
   #areNetworksKnown = false;
   #rules: FirewallInput | null = null;
   /** Resolves when the firewall has the newest rules. */
@@ -69,7 +69,7 @@ export class SegmentHost {
       clock,
       logger,
       random,
-      scope: segmentScope([], facts, []),
+      scope: segmentScope([], facts, null),
       onPass: guarded(faults, "the devices of named networks", () => this.#reviewLeftovers()),
     });
   }
@@ -181,7 +181,7 @@ export class SegmentHost {
     const { feed, runtime } = this.#options;
     this.#planned = planned;
     this.#areNetworksKnown ||= feed.storeProblem === null;
-    const links = this.#areNetworksKnown ? runtime.port.links() : [];
+    const links = this.#areNetworksKnown ? runtime.port.links() : null;
     const scope = segmentScope(planned, this.#facts, links);
     this.#hasLeftovers = hasLeftovers(scope, planned);
     this.#reconciler.setScope(scope);

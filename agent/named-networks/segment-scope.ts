@@ -9,14 +9,17 @@ import { type SegmentFacts, segmentSettings } from "../../backends/segments/segm
 import type { Scope } from "../../backends/state/contract/kind.ts";
 import type { LinkObject } from "../../backends/state/kinds/link.ts";
 
-/** `planned`: the devices of each network. `links`: all devices of the host. */
+/**
+ * `planned`: the devices of each network. `links`: all devices of the host; null while the store was not listed, when
+ * networks and members may have come of which the plan, from the file of the view, has nothing.
+ */
 export function segmentScope(
   planned: readonly SegmentDevices[],
   facts: SegmentFacts,
-  links: readonly LinkObject[],
+  links: readonly LinkObject[] | null,
 ): Scope {
   const names = planned.flatMap(({ bridge, vxlan }) => [bridge, vxlan]);
-  const leftovers = links.filter(
+  const leftovers = (links ?? []).filter(
     ({ name, mac }) => isSegmentDevice(name) && !names.includes(name) && mac === facts.macFor(name),
   );
   const devices = new Set([...names, ...leftovers.map(({ name }) => name)]);
@@ -28,6 +31,7 @@ export function segmentScope(
     sysctls: new Set(
       planned.flatMap((devices) => segmentSettings(devices, facts.hasIpv6)).map(({ path }) => path),
     ),
+    isPlanOld: links === null,
   };
 }
 

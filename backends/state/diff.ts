@@ -33,13 +33,14 @@ export function compare(
   isEstablished: boolean,
 ): Verdict {
   if (desired === undefined) {
-    if (actual === undefined || !kindOf(actual).isDeletable || ownerOf(actual, scope) === "foreign")
-      return SAME;
+    if (actual === undefined || scope.isPlanOld || !kindOf(actual).isDeletable) return SAME;
+    if (ownerOf(actual, scope) === "foreign") return SAME;
     return { type: "change", change: { op: "delete", object: actual } };
   }
   if (actual === undefined) return { type: "change", change: { op: "create", object: desired } };
   if (isSame(desired, actual)) return SAME;
   const kind = kindOf(desired);
+  if (scope.isPlanOld && kind.isOfPeers && ownerOf(actual, scope) === "ours") return SAME;
   if (!isEstablished) {
     const reason = kind.obstacle?.(desired, actual, scope) ?? null;
     if (reason !== null) return { type: "conflict", actual, reason };

@@ -29,6 +29,11 @@ export interface Scope {
   readonly networks: readonly Prefix[];
   /** Files under /proc/sys that the plan may set. */
   readonly sysctls: ReadonlySet<string>;
+  /**
+   * True while the plan may be older than the kernel's state, as before the store was listed. What the plan lacks stays,
+   * and so does what the kernel has of peers.
+   */
+  readonly isPlanOld?: boolean;
 }
 
 /**
@@ -85,6 +90,8 @@ export interface Kind<T> {
   describe(object: T): string;
   /** False for what goes only with its device. */
   readonly isDeletable: boolean;
+  /** True for what follows from other hosts' records alone. */
+  readonly isOfPeers?: boolean;
   /** True when the kernel cannot change `actual` into `desired` in place. */
   needsRecreation?(desired: T, actual: T): boolean;
   /** Why `actual`, which was there before us, may not be replaced; null when it may. */

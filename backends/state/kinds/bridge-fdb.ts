@@ -26,6 +26,7 @@ export interface BridgeFdbObject {
 export const bridgeFdbKind: Kind<BridgeFdbObject> = {
   rank: 4,
   isDeletable: true,
+  isOfPeers: true,
   // A bridge has one entry per address: a port that takes the address takes the entry.
   keyOf: ({ bridge, mac }) => objectKey("bridge-fdb", bridge, mac),
   deviceOf: ({ device }) => device,

@@ -32,6 +32,7 @@ export const ALL_ZERO_MAC = "00:00:00:00:00:00" as Mac;
 export const fdbKind: Kind<FdbObject> = {
   rank: 4,
   isDeletable: true,
+  isOfPeers: true,
   keyOf: ({ device, mac, remote }) =>
     mac === ALL_ZERO_MAC ? objectKey("fdb", device, mac, remote) : objectKey("fdb", device, mac),
   deviceOf: ({ device }) => device,

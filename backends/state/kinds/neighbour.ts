@@ -27,6 +27,7 @@ export interface NeighbourObject {
 export const neighbourKind: Kind<NeighbourObject> = {
   rank: 3,
   isDeletable: true,
+  isOfPeers: true,
   keyOf: ({ device, address }) => objectKey("neighbour", device, address),
   deviceOf: ({ device }) => device,
   isVisible: ({ device }, scope) => scope.devices.has(device),

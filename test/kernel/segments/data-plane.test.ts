@@ -233,6 +233,34 @@ describeAsRoot("named networks over three hosts", () => {
     expect(host(1).sh("ip -o link show")).not.toMatch(/t[bv]-/);
   });
 
+  it("keep at a restart what is newer than the file of the view, until the store is listed", async () => {
+    const [one, two, three] = [1, 2, 3].map((n) => host(n).facts.host);
+    if (one === undefined || two === undefined || three === undefined) throw new Error("no hosts");
+    await host(1).run(BLUE, testMember(1, 10));
+    const [stays, moves, comes] = [testMember(1, 20), testMember(1, 21), testMember(1, 22)];
+    feed.setMembers(BLUE.id, two, [stays, moves]);
+    const { members: older } = feed.view;
+    feed.setMembers(BLUE.id, two, [stays, comes]);
+    feed.setMembers(BLUE.id, three, [moves]);
+    await host(1).settled();
+    const { members: newest } = feed.view;
+    const before = host(1).shown(BLUE);
+    await host(1).stop();
+    feed.storeProblem = "the store has not answered yet";
+    feed.set({ members: older });
+    await host(1).restart();
+    await host(1).settled();
+    expect(host(1).shown(BLUE)).toBe(before);
+    feed.storeProblem = null;
+    feed.set({ members: newest });
+    await host(1).settled();
+    expect(host(1).shown(BLUE)).toBe(before);
+    feed.setMembers(BLUE.id, three, []);
+    await host(1).settled();
+    expect(host(1).shown(BLUE)).not.toContain(moves.mac);
+    expect(host(1).shown(BLUE)).toContain(comes.mac);
+  });
+
   it("remove after a restart what a network without members left", async () => {
     const a = await host(1).run(BLUE, testMember(1, 10));
     await settled();

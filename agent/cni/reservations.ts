@@ -52,7 +52,7 @@ export async function releaseReserved(
 function networksIn(dataDir: string): readonly string[] {
   if (!existsSync(dataDir)) return [];
   return readdirSync(dataDir, { withFileTypes: true }).flatMap((entry) =>
-    entry.isDirectory() ? [entry.name] : [],
+    entry.isDirectory() && !entry.name.startsWith(".") ? [entry.name] : [],
   );
 }
 

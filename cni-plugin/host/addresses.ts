@@ -1,7 +1,6 @@
 /** The reservations of one network's containers, in host-local's folder. */
 
 import { readFileSync } from "node:fs";
-import path from "node:path";
 import { isAttached } from "../../backends/attachment/attach.ts";
 import { portName } from "../../backends/attachment/port-name.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
@@ -21,7 +20,8 @@ const STAT_FILE = "/proc/stat";
 /** Reads nothing yet. With `sync`, reservations are on the disk once that has finished. */
 export function openAddresses(dataDir: string, network: string, sync?: BackgroundSync): HostLocalAddresses {
   return new HostLocalAddresses({
-    folder: path.join(dataDir, network),
+    dataDir,
+    network,
     lock: withLock,
     sync,
     readBootId: () => readFileSync(BOOT_ID_FILE, "utf8").trim(),

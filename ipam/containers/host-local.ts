@@ -5,9 +5,13 @@
  * forgot such containers never ask to remove them. A marker beside the reservations records the boot in which tulle used
  * them last; after another one, those older than this boot are free. host-local may have made others since then, and what
  * it made in a folder without a marker stays.
+ *
+ * Networks of other names may give addresses of the same subnet, because all of this host's get theirs from one
+ * subnet.env. An address that any folder beside this one has is not given again, under a lock that all folders share.
  */
 
 import { existsSync, readdirSync } from "node:fs";
+import path from "node:path";
 import type { Address } from "../addresses/ip.ts";
 import { ConfigError } from "../errors.ts";
 import { makeFolder } from "../files/folder.ts";
@@ -21,8 +25,10 @@ import { ReservationFiles } from "./reservation-files.ts";
 export type FolderLock = <T>(folder: string, work: () => T | Promise<T>) => Promise<T>;
 
 export interface HostLocalOptions {
-  /** The network's folder of reservations; created by the first reservation. */
-  readonly folder: string;
+  /** The folder of all networks of this host. */
+  readonly dataDir: string;
+  /** Its reservations are in the folder of this name, which the first one creates. */
+  readonly network: string;
   readonly lock: FolderLock;
   /** A new text for every boot of this host (/proc/sys/kernel/random/boot_id). */
   readonly readBootId: () => string;
@@ -32,20 +38,27 @@ export interface HostLocalOptions {
   readonly sync?: BackgroundSync | undefined;
 }
 
+/** For the lock that all networks share. No network has such a name (CNI's SPEC.md, "Network configuration"). */
+const SHARED = ".tulle";
+
 /** All of it throws what the file system throws. */
 export class HostLocalAddresses implements ContainerAddresses {
+  readonly #dataDir: string;
+  readonly #network: string;
   readonly #folder: string;
   readonly #lock: FolderLock;
   readonly #readBootId: () => string;
   readonly #readBootStartMs: () => number;
   readonly #files: ReservationFiles;
 
-  constructor({ folder, lock, readBootId, readBootStartMs, sync }: HostLocalOptions) {
-    this.#folder = folder;
+  constructor({ dataDir, network, lock, readBootId, readBootStartMs, sync }: HostLocalOptions) {
+    this.#dataDir = dataDir;
+    this.#network = network;
+    this.#folder = path.join(dataDir, network);
     this.#lock = lock;
     this.#readBootId = readBootId;
     this.#readBootStartMs = readBootStartMs;
-    this.#files = new ReservationFiles(folder, sync);
+    this.#files = new ReservationFiles(this.#folder, sync);
   }
 
   async list(): Promise<readonly Reservation[]> {
@@ -87,7 +100,7 @@ export class HostLocalAddresses implements ContainerAddresses {
 
   async reserve(request: AddressRequest, attachment: Attachment): Promise<readonly Allocation[]> {
     requireObtainable(request);
-    return this.#lock(this.#folder, () => {
+    return this.#lockAll(() => {
       const taken = this.#taken();
       const given: Allocation[] = [];
       try {
@@ -142,14 +155,36 @@ export class HostLocalAddresses implements ContainerAddresses {
   }
 
   #ofEarlierBoots(reserved: readonly Reservation[]): readonly Reservation[] {
-    const marked = this.#files.bootId();
-    if (marked === null || marked === this.#readBootId()) return [];
+    return reserved.filter(this.#isOfEarlierBoot(this.#files));
+  }
+
+  /** Whether what holds an address in this folder was made before this boot, as far as the folder's marker tells. */
+  #isOfEarlierBoot(files: ReservationFiles): (held: { readonly address: Address }) => boolean {
+    const marked = files.bootId();
+    if (marked === null || marked === this.#readBootId()) return () => false;
     const startMs = this.#readBootStartMs();
-    return reserved.filter(({ address }) => this.#files.madeMs(address) < startMs);
+    return ({ address }) => files.madeMs(address) < startMs;
+  }
+
+  #lockAll<T>(work: () => T | Promise<T>): Promise<T> {
+    const shared = path.join(this.#dataDir, SHARED);
+    makeFolder(shared, 0o755);
+    return this.#lock(shared, () => this.#lock(this.#folder, work));
   }
 
   #taken(): ReadonlySet<string> {
-    return new Set(this.#files.addresses().map(String));
+    // What a folder will free as left by an earlier boot is free.
+    const others = this.#otherFolders().flatMap((files) => {
+      const isStale = this.#isOfEarlierBoot(files);
+      return files.addresses().filter((address) => !isStale({ address }));
+    });
+    return new Set([...this.#files.addresses(), ...others].map(String));
+  }
+
+  #otherFolders(): readonly ReservationFiles[] {
+    return readdirSync(this.#dataDir, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && entry.name !== this.#network && entry.name !== SHARED)
+      .map(({ name }) => new ReservationFiles(path.join(this.#dataDir, name)));
   }
 
   /** A network without a folder, or with an empty one, has none: null, without a lock, which a full disk would refuse. */

@@ -33,7 +33,7 @@ beforeEach(async () => {
   bootStartMs = 0;
   locks = 0;
   store = new HostLocalAddresses({
-    folder: path.join(dir, "net"),
+    ...{ dataDir: dir, network: "net" },
     lock,
     readBootId: () => bootId,
     readBootStartMs: () => bootStartMs,
@@ -137,6 +137,42 @@ describe("allocation", () => {
   });
 });
 
+describe("another network of this host", () => {
+  const open = (network: string) =>
+    new HostLocalAddresses({
+      ...{ dataDir: dir, network, lock },
+      ...{ readBootId: () => bootId, readBootStartMs: () => bootStartMs },
+    });
+  const giveOf = async (network: string, id: string, ipam: JsonObject = {}) => {
+    const other = open(network);
+    await other.prepare(of(id), () => false);
+    const [given] = await other.reserve(requestOf(SMALL, ipam), of(id));
+    return `${given?.address.address}`;
+  };
+
+  it("with the same subnet gives other addresses, whichever plugin reserved them", async () => {
+    expect(await give(requestOf(SMALL), "a")).toEqual(["10.1.2.2/29"]);
+    expect(await giveOf("other", "b")).toBe("10.1.2.3");
+    writeFileSync(path.join(dir, "other/10.1.2.4"), "of host-local\r\neth0");
+    expect(await give(requestOf(SMALL), "c")).toEqual(["10.1.2.5/29"]);
+    await expect(giveOf("third", "d", { args: { cni: { ips: ["10.1.2.2"] } } })).rejects.toThrow(/in use/);
+    expect(await giveOf("third", "d")).toBe("10.1.2.6");
+    await expect(giveOf("third", "e")).rejects.toMatchObject({ code: "TULLE_NO_FREE_ADDRESS" });
+    await expect(store.requireRoom(requestOf(SMALL))).rejects.toMatchObject({
+      code: "TULLE_NO_FREE_ADDRESS",
+    });
+    await releaseOf("a");
+    expect(await giveOf("third", "e")).toBe("10.1.2.2");
+  });
+
+  it("does not keep the addresses that it left in an earlier boot", async () => {
+    expect(await giveOf("other", "b")).toBe("10.1.2.2");
+    bootId = "boot-2";
+    bootStartMs = Date.now() + 60_000;
+    expect(await give(requestOf(SMALL), "a")).toEqual(["10.1.2.2/29"]);
+  });
+});
+
 describe("earlier boots", () => {
   const startsIn = (boot: string) => {
     bootId = boot;
@@ -184,7 +220,7 @@ describe("earlier boots", () => {
 describe("release", () => {
   it("is a success for what is absent, without a lock where no folder is", async () => {
     const absent = new HostLocalAddresses({
-      ...{ folder: path.join(dir, "no"), lock },
+      ...{ dataDir: dir, network: "no", lock },
       ...{ readBootId: () => "", readBootStartMs: () => 0 },
     });
     locks = 0;

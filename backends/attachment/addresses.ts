@@ -30,11 +30,11 @@ export function addAddress(connection: NetlinkConnection, device: Link, wanted: 
   ignoring(["EEXIST"], () => connection.request(encodeNewAddress(spec)));
 }
 
-/** All addresses of the namespace except those that the kernel makes itself. */
+/** All addresses of the namespace except those that the kernel makes itself, as link-local ones of IPv6. */
 export function allAddresses(connection: NetlinkConnection): readonly KernelAddress[] {
   return connection
     .dump(encodeAddressDump(), decodeAddress)
-    .filter(({ address }) => !address.isLinkLocal && !address.isLoopback);
+    .filter(({ address }) => !(address.family === 6 && address.isLinkLocal) && !address.isLoopback);
 }
 
 export function ofDevice(addresses: readonly KernelAddress[], device: Link): readonly KernelAddress[] {

@@ -62,7 +62,9 @@ export function extend(spec: AttachmentSpec): void {
   const host = NetlinkConnection.open();
   try {
     prepareBridge(host, spec);
-    configureContainer(spec.container, spec.bridge.gateway !== null);
+    const container = configureContainer(spec.container, spec.bridge.gateway !== null);
+    // The kernel says nothing of an address that comes to an interface without duplicate address detection.
+    announce(spec.container.netns, container);
   } finally {
     host.close();
   }

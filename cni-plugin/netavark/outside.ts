@@ -84,7 +84,10 @@ export class Outside {
     return allocation;
   }
 
-  /** Makes the interface where the container has none yet, gives it the families, and publishes ports. */
+  /**
+   * Makes the interface where the container has none yet, gives it the families, and publishes ports. `undo` leaves what
+   * its other networks have of it: the rest is restrict()'s.
+   */
   async attach(
     { containerId, netns, allocation, families, ports }: OutsideRequest,
     undo: Undo,
@@ -99,7 +102,7 @@ export class Outside {
       await attach(spec, undo);
     }
     if (ports.length === 0) return;
-    undo.push(() => unpublishPorts(port));
+    // All rules or none are made, and restrict() takes back those of families that no other network needs.
     await publishPorts(port, allocationsOf(allocation, families), ports);
   }
 

@@ -128,6 +128,17 @@ describeWithEtcd("causes beside single paths", () => {
     );
   });
 
+  it("shows nothing of a path that works by another interface of this host", async () => {
+    const name = net.host(1).netns.name;
+    net.lab.lan.ip(`link add second type veth peer name eth1 netns ${name}`, "link set second master lan up");
+    undo = () => run(1, "ip link delete eth1");
+    run(1, "ip link set eth1 up", "ip route add 192.168.50.12/32 dev eth1 src 192.168.50.11");
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    const { peers, problems, causes } = await untilWell();
+    expect(peers.map(({ health }) => health?.state)).toEqual(["good", "good"]);
+    expect([...problems, ...causes]).toEqual([]);
+  });
+
   it("shows that a peer's public address has moved to another host", async () => {
     const { daemon } = net.host(2);
     const address = "192.168.50.100/24 dev eth0";

@@ -232,8 +232,10 @@ function depart(scene: Scene, packet: Packet, link: Link, next: Address, { what,
       "large-packets-lost",
     );
   const { cause, roundTripMs } = peer === null ? NOTHING_PROVEN : provenOf(peer);
-  if (cause !== null)
-    steps.endBadly(`${leaves}; but probes say that this peer ${cause.text}`, cause.code, cause.remedy);
+  if (cause !== null) {
+    const subject = cause.scope === "peer" ? "this peer " : "";
+    steps.endBadly(`${leaves}; but probes say that ${subject}${cause.text}`, cause.code, cause.remedy);
+  }
   const isSmaller = sentBytes !== null && fitsBytes !== null && fitsBytes < sentBytes;
   const sizes = isSmaller ? `; the kernel tells the sender that more than ${fitsBytes} bytes do not fit` : "";
   const proven =

@@ -52,9 +52,11 @@ export function formatConnectivity(
       verdict(measure),
     ];
   });
-  const causes = measures.flatMap(({ target, cause }) =>
-    cause === null ? [] : [`  ${terminal.style("red", `${target.id} ${cause.text}: ${cause.remedy}`)}\n`],
-  );
+  const causes = measures.flatMap(({ target, cause }) => {
+    if (cause === null) return [];
+    const subject = cause.scope === "peer" ? target.id : `${target.id}:`;
+    return [`  ${terminal.style("red", `${subject} ${cause.text}: ${cause.remedy}`)}\n`];
+  });
   const heading = causes.length === 0 ? "" : `\n${terminal.style("bold", "problems")}\n`;
   return sourceLine(from) + formatTable(COLUMNS, rows, terminal) + heading + causes.join("");
 }

@@ -182,6 +182,27 @@ describeWithEtcd("explaining a way over VXLAN", () => {
       .daemon.until(({ peers }) => peers.every(({ health }) => health?.state === "good"), "is well again");
   });
 
+  it("takes what probes say of this host as a sentence of its own", async () => {
+    ways.inject({
+      commands: [
+        "nft add table netdev fault",
+        'nft "add chain netdev fault c { type filter hook ingress device eth0 priority 0; }"',
+        "nft add rule netdev fault c udp dport 8472 drop",
+      ],
+      undo: ["nft delete table netdev fault"],
+    });
+    const end = () => ways.explain().end;
+    await expect
+      .poll(end, { timeout: 30_000 })
+      .toMatchObject({ outcome: "dropped", cause: "local-firewall" });
+    expect(end().text).toContain("; but probes say that tunnel packets arrive at eth0");
+    ways.undo();
+    ways.undo = () => undefined;
+    await net
+      .host(1)
+      .daemon.until(({ peers }) => peers.every(({ health }) => health?.state === "good"), "is well again");
+  });
+
   it("doubts where rules for frames may drop the packet", () => {
     const end = (table: string, chain: string) => {
       ways.undo();

@@ -26,9 +26,14 @@ export class AgentSigns {
     this.#lastMs = nowMs;
   }
 
+  /** Enough of its probes have arrived to tell when they no longer do. */
+  get isKnown(): boolean {
+    return this.#count >= LEAST_PROBES;
+  }
+
   /** Its probes arrived, and do so no more. `turnMs` is how long an agent takes to probe every peer once. */
   isQuiet(nowMs: number, turnMs: number): boolean {
-    if (this.#count < LEAST_PROBES) return false;
+    if (!this.isKnown) return false;
     const usualMs = Math.max(turnMs, this.#longestGapMs);
     return nowMs - this.#lastMs > Math.max(LEAST_SILENCE_MS, usualMs * SILENCE_FACTOR);
   }

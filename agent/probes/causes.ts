@@ -6,7 +6,8 @@
 
 /** Every cause, with what to do about it. */
 export const CAUSES = {
-  "interface-down": "bring the interface up, or mend its cable or virtual port",
+  "interface-down": "bring the interface up, give it its address again, or mend its cable or virtual port",
+
   "path-diverted":
     'delete the rule, route, address or neighbour entry that takes the packets; "ip rule", "ip route get", "ip address" and "ip neighbour" show it',
   "no-route": "give this host a route to the peer's public address, by a router that answers",
@@ -18,7 +19,8 @@ export const CAUSES = {
   "host-unreachable":
     "look at the peer and at the network between, firewalls that may drop the tunnel's packets included",
   "tunnel-filtered":
-    "let the firewalls between both hosts pass the tunnel's packets in both directions, and look at the peer's tunnel device and its routes, neighbour and forwarding entries for this host",
+    "let the firewalls between both hosts pass the tunnel's packets in both directions; look at the peer's tunnel device, its address, routes, neighbour and forwarding entries for this host, and whether its lease names its public address, VNI and hardware address",
+
   "peer-firewall":
     'let the firewall of the peer accept what comes through the tunnel: "nft list ruleset" and "iptables-save" there show the rule',
   "tunnel-absent":
@@ -29,7 +31,8 @@ export const CAUSES = {
     "publish the address by which the peer is reached (--public-ip on the peer), and give each host an address of its own",
   "reverse-path-filter":
     "set net.ipv4.conf.all.rp_filter and that of the interface to 0 or 2, or route both ways by the same interface",
-  "large-packets-lost": "give the network configuration an MTU that fits, or mend the path's MTU",
+  "large-packets-lost":
+    'give the network configuration an MTU that fits, or mend that of the path; a smaller one that the kernel has learned it keeps for ten minutes: "ip route flush cache", for IPv6 "ip -6 route flush cache"',
   "checksum-broken":
     'switch the checksum offload of the sender\'s tunnel device off: "ethtool -K DEVICE tx-checksum-ip-generic off"',
   "tcp-lost": "let the peer's firewall answer TCP, or look for checksum errors there (nstat TcpInCsumErrors)",

@@ -35,6 +35,8 @@ export interface LocalFacts {
   readonly neighbour: "silent" | "ignored" | "answers" | "unknown";
   /** The router that packets to the peer's public address are sent to; null where the peer is on a link of this host. */
   readonly router: Address | null;
+  /** The path MTU to the peer's public address that the kernel has learned or a route sets; null where that of the interface counts. */
+  readonly pathMtuBytes: number | null;
   /** Where the kernel sends frames for the peer's public address; null where that is not known. */
   readonly neighbourMac: string | null;
   /** Entries that the kernel's table of neighbours had no room for during the examination, in all namespaces. */
@@ -62,6 +64,8 @@ export interface Case {
   readonly evidence: Evidence;
   /** An answer through the tunnel that came after its probe had been given up, in milliseconds; null for none. */
   readonly lateMs: number | null;
+  /** Answers through the tunnel that reached the prober since its packets are watched. */
+  readonly taken: number;
   readonly facts: LocalFacts;
   /** Of this target. */
   readonly before: History;
@@ -77,6 +81,8 @@ export interface Case {
 
 /** Drops that stray packets of others cause do not count. */
 const LEAST_DROPS = 3;
+/** One may have arrived this moment: it has been seen, and is not read yet. */
+const LEAST_UNTAKEN = 2;
 const LEAST_CHECKSUM_ERRORS = 2;
 /** What only a firewall says. */
 const FILTER = /prohibited|policy|rejected/;
@@ -110,13 +116,17 @@ function judgeSilence(given: Case): Judgement {
 }
 
 /** Small packets pass, large ones do not. */
-function judgeSize({ evidence: { passesBytes, isLossy }, target }: Case): Judgement {
+function judgeSize({ evidence: { passesBytes, isLossy }, target, facts: { pathMtuBytes } }: Case): Judgement {
   // Where other packets are lost too, the size is not the reason.
   if (isLossy) return "undecided";
   const found = passesBytes === null ? "" : `; ${passesBytes} bytes pass`;
+  const learned =
+    pathMtuBytes === null
+      ? ""
+      : `; this host's kernel holds the MTU to ${target.outer} for ${pathMtuBytes} bytes`;
   return causeOf(
     "large-packets-lost",
-    `loses packets of ${target.mtuBytes} bytes, but not small ones${found}`,
+    `loses packets of ${target.mtuBytes} bytes, but not small ones${found}${learned}`,
   );
 }
 
@@ -226,12 +236,13 @@ function judgeReversePath({ facts: { reversePathDrops }, evidence, target }: Cas
 }
 
 /** Packets that were seen on the interface alone. */
-function judgeOwnDrops({ facts }: Case, seen: TunnelEvidence): Cause | null {
+function judgeOwnDrops({ facts, taken }: Case, seen: TunnelEvidence): Cause | null {
   const { link } = facts;
-  if (seen.answers > 0)
+  const untaken = seen.answers - taken;
+  if (untaken >= LEAST_UNTAKEN)
     return causeOf(
       "local-firewall",
-      `tunnel packets arrive at ${link.name} and are dropped on this host: ${seen.answers} answers were seen`,
+      `tunnel packets arrive at ${link.name} and are dropped on this host: ${untaken} answers were seen`,
       "from peer",
     );
   if (seen.sent === 0 && facts.neighbour === "unknown" && facts.neighbourRefusals > 0)

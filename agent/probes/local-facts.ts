@@ -19,7 +19,13 @@ import {
   NUD_STALE,
 } from "../../backends/netlink/neighbour.ts";
 import { readNeighbourTables } from "../../backends/netlink/neighbour-table.ts";
-import { decodeRoute, encodeRouteLookup } from "../../backends/netlink/route.ts";
+import {
+  decodePath,
+  decodeRoute,
+  encodePathLookup,
+  encodeRouteLookup,
+  RTN_LOCAL,
+} from "../../backends/netlink/route.ts";
 import type { Address, Family, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { RoutingTables } from "../routing/route-judgement.ts";
 import { checkRouting } from "../routing/routing-check.ts";
@@ -126,6 +132,7 @@ export class FactsReader {
       obstacle: this.#obstacle(target),
       router: onLink.equals(target.outer) ? null : onLink,
       neighbour: this.#isIgnored(neighbour, tunnel) ? "ignored" : neighbourState(neighbour, tunnel),
+      pathMtuBytes: this.#pathMtuBytes(target),
       neighbourMac: neighbour?.mac ?? null,
       neighbourRefusals: Number(now.neighbourRefusals - before.neighbourRefusals),
       reversePathDrops: now.reversePath - before.reversePath,
@@ -150,7 +157,20 @@ export class FactsReader {
     const link = this.#uplink(family);
     if (link === null) return { name, problem: name === null ? null : "is gone" };
     if (!link.isUp) return { name, problem: "is down" };
-    return { name, problem: (link.flags & IFF_LOWER_UP) === 0 ? "has no carrier" : null };
+    if ((link.flags & IFF_LOWER_UP) === 0) return { name, problem: "has no carrier" };
+    const source = this.#options.sources()[family];
+    const isLost = source !== undefined && !this.#isOwn(source);
+    return { name, problem: isLost ? `has lost the address ${source}` : null };
+  }
+
+  #isOwn(address: Address): boolean {
+    try {
+      return this.#options.netlink.get(encodeRouteLookup(address), decodeRoute).type === RTN_LOCAL;
+    } catch (error) {
+      // No route leads there.
+      if (error instanceof NetlinkError) return false;
+      throw error;
+    }
   }
 
   #obstacle({ peer, subnet, outer, path }: ProbeTarget): Obstacle | null {
@@ -202,6 +222,18 @@ export class FactsReader {
     } catch (error) {
       // No route leads there.
       if (error instanceof NetlinkError) return outer;
+      throw error;
+    }
+  }
+
+  #pathMtuBytes({ outer }: ProbeTarget): number | null {
+    const source = this.#options.sources()[outer.family];
+    const request = encodePathLookup(outer, source === undefined ? {} : { source });
+    try {
+      return this.#options.netlink.get(request, decodePath).mtuBytes;
+    } catch (error) {
+      // No route leads there.
+      if (error instanceof NetlinkError) return null;
       throw error;
     }
   }

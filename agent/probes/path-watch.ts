@@ -40,6 +40,9 @@ const SMOOTHING = 1 / 8;
 /** One in so many routine probes is a TCP connection. */
 const TCP_TURN = 3;
 
+/** Pings in a row without an answer, of a path that works otherwise: a firewall drops them. */
+const FILTERED_PINGS = 4;
+
 const LOSS = "packets-lost" satisfies Cause["code"];
 const LATE = "answers-late" satisfies Cause["code"];
 
@@ -81,6 +84,7 @@ export class PathWatch {
   #roundTripMs: number | null = null;
   #turn = 0;
   #hasTriedTcp = false;
+  #silentPings = 0;
   #hasTriedOuter = false;
   #lateMs: number | null = null;
   #measured: string | null = null;
@@ -127,6 +131,11 @@ export class PathWatch {
   /** What an examination showed that proved nothing; null while something is known. */
   get measured(): string | null {
     return this.#state.state === "unknown" ? this.#measured : null;
+  }
+
+  /** Where pings are filtered, those of agents may be as well. */
+  get isPingFiltered(): boolean {
+    return this.#silentPings >= FILTERED_PINGS;
   }
 
   /** An examination has ended without proving anything. */
@@ -290,6 +299,7 @@ export class PathWatch {
     // What was sent before the peer was ready is not lost.
     const isEcho = kind === "full" || kind === "small";
     if (isEcho && outcome.type !== "silent") this.#report = reportOf(outcome);
+    if (isEcho) this.#silentPings = isAnswered(outcome) ? 0 : this.#silentPings + 1;
     if (isEcho && (this.#history.inner || isAnswered(outcome))) this.#loss.note(!isAnswered(outcome));
     if (kind === "tcp" && (this.#history.tcp || isAnswered(outcome)))
       this.#tcpLoss.note(!isAnswered(outcome));

@@ -15,6 +15,7 @@ import type { CauseCode } from "./causes.ts";
 import type { EchoLine } from "./echo-line.ts";
 import { type History, isOnLink, judge } from "./judgement.ts";
 import type { Inspection } from "./local-facts.ts";
+import { Looks } from "./looks.ts";
 import { type PathCause, pathCause } from "./path-cause.ts";
 import { type PathState, PathWatch } from "./path-watch.ts";
 import { isAnswered, type Outcome, type Probe, type ProbeTarget } from "./probe.ts";
@@ -69,15 +70,6 @@ const MOST_WAITING = 32;
 const OFTEN_REPEATED = 6;
 const LONGEST_DELAY_MS = 60_000;
 
-/** At a path that is examined. */
-interface Look {
-  readonly inspection: Inspection;
-  /** Since the examination began, the peer has answered by its other family. */
-  isPeerUp: boolean;
-  /** As of the last examination, the peer is seen on the link by this family. */
-  isOnLink: boolean;
-}
-
 export class Prober {
   readonly #options: ProberOptions;
   readonly #plan: ProbePlan;
@@ -86,13 +78,13 @@ export class Prober {
   #watches: ReadonlyMap<string, PathWatch> = new Map();
   #byInner: ReadonlyMap<string, PathWatch> = new Map();
   #elsewhere: History = { inner: false, tcp: false, outer: false };
-  /** Of the targets that are examined, and of those that are bad until the next examination. */
-  readonly #looks = new Map<string, Look>();
+  readonly #looks: Looks;
 
   constructor(options: ProberOptions) {
     this.#options = options;
     this.#plan = new ProbePlan({ perSecond: options.perSecond, tickMs: ROUTINE_TICK_MS });
     this.#sleep = new Sleep(options.clock);
+    this.#looks = new Looks(options.inspect);
   }
 
   /** Replaces all targets, sorted by id. What is known of one that stays as it was is kept. */
@@ -108,7 +100,7 @@ export class Prober {
       watchOf(target, former.get(target.id), nowMs),
     ]);
     this.#watches = new Map(entries);
-    for (const [id, watch] of former) if (this.#watches.get(id) !== watch) this.#endInspection(id);
+    for (const [id, watch] of former) if (this.#watches.get(id) !== watch) this.#looks.end(id);
     this.#byInner = new Map(
       [...this.#watches.values()].map((watch) => [watch.target.inner.toString(), watch]),
     );
@@ -139,14 +131,29 @@ export class Prober {
     const isProven = watches.length > 0 && watches.every(({ state }) => state.state === "good");
     const nowMs = this.#options.clock.monotonicMs();
     const { turnMs } = this.#plan;
+    // It probes by each family that this host hears it by.
+    const heard = watches.filter(({ signs }) => signs.isKnown);
+    const isQuiet = heard.every((watch) => !watch.isPingFiltered && watch.signs.isQuiet(nowMs, turnMs));
     return {
       state: cause !== null ? "bad" : isProven ? "good" : "unknown",
       roundTripMs: worst(watches.map(({ roundTripMs }) => roundTripMs)),
       cause,
       lossShare: worst(watches.map(({ lossShare }) => lossShare)),
       measured: watches.map(({ measured }) => measured).find((text) => text !== null) ?? null,
-      isAgentQuiet: watches.some(({ signs }) => signs.isQuiet(nowMs, turnMs)),
+      isAgentQuiet: heard.length > 0 && isQuiet && !this.#isDeaf(nowMs),
     };
+  }
+
+  /** All of several agents are quiet: they do not end together, so a firewall here may drop their probes. */
+  #isDeaf(nowMs: number): boolean {
+    const { turnMs } = this.#plan;
+    const quiet = new Set<LeaseKey>();
+    for (const { signs, target } of this.#watches.values()) {
+      if (!signs.isKnown) continue;
+      if (!signs.isQuiet(nowMs, turnMs)) return false;
+      quiet.add(target.peer);
+    }
+    return quiet.size > 1;
   }
 
   /** What former probes of each target showed, by its id. */
@@ -278,24 +285,11 @@ export class Prober {
     const { target } = watch;
     if (!watch.examine()) return;
     // A bad path is looked at from one examination to the next: what the peer sends in between is evidence too.
-    const look = this.#look(target);
+    const look = this.#looks.begin(target);
     look.isPeerUp = false;
     look.inspection.begin();
     const other = this.#watches.get(otherPathId(target));
     if (other?.state.state === "good" && !other.isExamining) this.#probeOnce(other);
-  }
-
-  #look(target: ProbeTarget): Look {
-    const look = this.#looks.get(target.id) ?? {
-      ...{ inspection: this.#options.inspect(target), isPeerUp: false, isOnLink: false },
-    };
-    this.#looks.set(target.id, look);
-    return look;
-  }
-
-  #endInspection(id: string): void {
-    this.#looks.get(id)?.inspection.end();
-    this.#looks.delete(id);
   }
 
   #send(target: ProbeTarget, probe: Probe, settle: (outcome: Outcome) => void): void {
@@ -309,6 +303,7 @@ export class Prober {
       if (isAnswered(outcome)) {
         if (isEcho(probe)) onRoundTrip(outcome.roundTripMs);
         this.#elsewhere = withAnswer(this.#elsewhere, probe);
+        if (probe.kind !== "outer") this.#looks.noteTaken(target.id);
         const other = this.#looks.get(otherPathId(target));
         if (other !== undefined) other.isPeerUp = true;
       }
@@ -325,6 +320,7 @@ export class Prober {
 
   #noteLate(target: ProbeTarget, { kind }: Probe, roundTripMs: number): void {
     const watch = this.#watches.get(target.id);
+    if (kind !== "outer") this.#looks.noteTaken(target.id);
     // A single small packet may be late for another reason than large ones are lost.
     if (watch === undefined || watch.target !== target || kind !== "full") return;
     if (watch.noteLate(roundTripMs)) this.#plan.hurry(target.id, this.#options.clock.monotonicMs());
@@ -343,6 +339,7 @@ export class Prober {
       evidence,
       facts,
       lateMs: watch.lateMs,
+      taken: look.taken,
       before: watch.history,
       elsewhere: this.#elsewhere,
       isPeerUp: look.isPeerUp,
@@ -356,14 +353,14 @@ export class Prober {
   }
 
   #planNext({ target, repeatMs, state }: PathWatch, nowMs: number): void {
-    this.#endInspection(target.id);
+    this.#looks.end(target.id);
     if (repeatMs === null) {
       this.#plan.settle(target.id);
       return;
     }
     const crowd = Math.max(1, this.#plan.repeats / OFTEN_REPEATED);
     this.#plan.repeat(target.id, nowMs + Math.max(repeatMs, Math.min(repeatMs * crowd, LONGEST_DELAY_MS)));
-    if (state.state === "bad") this.#look(target);
+    if (state.state === "bad") this.#looks.begin(target);
   }
 }
 

@@ -57,6 +57,7 @@ interface Measured {
   readonly evidence: Evidence;
   readonly facts: LocalFacts;
   readonly lateMs: number | null;
+  readonly taken: number;
 }
 
 interface ExaminationParts {
@@ -137,10 +138,10 @@ export class Survey {
       const examined = await this.#examine(target, new Examination(family, mtuBytes, { isLossy }), {
         ...{ inspection, onLate, signal },
       });
-      const evidence = withReport(examined, outcomes);
+      const evidence = withReport(examined.evidence, outcomes);
       const facts = inspection.facts();
       roundTripsMs.sort((a, b) => a - b);
-      return { target, sent: count, roundTripsMs, evidence, facts, lateMs };
+      return { target, sent: count, roundTripsMs, evidence, facts, lateMs, taken: examined.taken };
     } finally {
       inspection.end();
     }
@@ -150,9 +151,10 @@ export class Survey {
     target: ProbeTarget,
     examination: Examination,
     { inspection, onLate, signal }: ExaminationParts,
-  ): Promise<Evidence> {
+  ): Promise<{ readonly evidence: Evidence; readonly taken: number }> {
     const { clock } = this.#options;
     let inFlight: Promise<void>[] = [];
+    let taken = 0;
     while (!examination.isComplete) {
       signal.throwIfAborted();
       const probe = examination.next(clock.monotonicMs());
@@ -163,6 +165,7 @@ export class Survey {
       }
       const outcome = this.#send(target, probe, onLate).then((one) => {
         if (probe.kind === "outer" && !isAnswered(one)) inspection.askLink();
+        if (probe.kind !== "outer" && isAnswered(one)) taken += 1;
         examination.note(probe, one);
         inFlight = inFlight.filter((other) => other !== outcome);
       });
@@ -170,7 +173,7 @@ export class Survey {
     }
     const { evidence } = examination;
     if (evidence === null) throw new Error("a complete examination has evidence");
-    return evidence;
+    return { evidence, taken };
   }
 
   /** `onLate`: for answers to large packets, which tell more than a small one. */
@@ -191,12 +194,12 @@ export class Survey {
   }
 
   #conclude(
-    { target, evidence, facts, lateMs, sent, roundTripsMs }: Measured,
+    { target, evidence, facts, lateMs, taken, sent, roundTripsMs }: Measured,
     known: Pick<Case, "elsewhere" | "isPeerUp" | "isPeerOnLink" | "isFirewallFound">,
   ): PathMeasure {
     const measured = historyOf(evidence);
     const before = this.#options.histories[target.id] ?? measured;
-    const judged = judge({ target, evidence, facts, lateMs, before, ...known });
+    const judged = judge({ target, evidence, facts, lateMs, taken, before, ...known });
     const proven = judged === "undecided" ? null : judged;
     const cause = proven ?? (measured.inner ? lossOf(sent, sent - roundTripsMs.length) : null);
     const passesBytes = isAnswered(evidence.full) ? target.mtuBytes : evidence.passesBytes;

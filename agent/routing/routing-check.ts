@@ -128,7 +128,8 @@ class RoutingCheck {
   problems(): readonly RoutingProblem[] {
     return [...this.#found].map(([obstacle, { text, peers }]) => {
       const [first] = peers;
-      const others = peers.size === 1 ? "" : ` (and of ${peers.size - 1} more peers)`;
+      const others =
+        peers.size === 1 ? "" : ` (and of ${peers.size - 1} more ${peers.size === 2 ? "peer" : "peers"})`;
       const isMissingRoute = text.includes(NO_ROUTE);
       return {
         message: `lease ${first}: ${text}${others}`,

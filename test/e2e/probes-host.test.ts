@@ -80,6 +80,24 @@ describeWithEtcd("causes beside single paths", () => {
     ]);
   });
 
+  it("shows an interface that has lost its address once", async () => {
+    const address = "192.168.50.11/24 dev eth0";
+    undo = () => run(1, `ip address replace ${address}`, "ip route replace default via 192.168.50.1");
+    // The store is on this host, at this address.
+    run(1, `ip address delete ${address}`);
+    const status = await net
+      .host(1)
+      .daemon.until(
+        ({ peers }) => peers.every(({ health }) => health?.cause?.code === "interface-down"),
+        "names interface-down at each peer",
+      );
+    expect(sentencesAbout(status)).toContainEqual(
+      expect.stringMatching(
+        /^this host's interface eth0 has lost the address 192\.168\.50\.11; 2 of the peers/,
+      ),
+    );
+  });
+
   it("shows a firewall of this host once", async () => {
     undo = () => run(1, "nft delete table inet fault");
     run(

@@ -128,6 +128,12 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     cause: "large-packets-lost",
     seen: /loses packets of 1430 bytes, but not small ones; 12\d\d bytes pass/,
   },
+  "this host's kernel holds the path's MTU for smaller": {
+    on: { host1: ["ip -6 route add fd00:50::c dev eth0 mtu 1400"] },
+    undo: { host1: ["ip -6 route delete fd00:50::c dev eth0"] },
+    cause: "large-packets-lost",
+    seen: /over IPv6 loses packets of 1430 bytes.*; this host's kernel holds the MTU to fd00:50::\S+ for 1400 bytes/,
+  },
   "TCP alone is dropped inside the tunnel": {
     on: { host2: drop("input", 'iifname "flannel*" meta l4proto tcp') },
     undo: { host2: undrop },
@@ -355,6 +361,32 @@ describeWithEtcd("probes of the paths to peers", () => {
       return { code, isNamed: status?.problems.some(isNamed) };
     };
     await expect.poll(named, NAMED).toEqual({ code: cause, isNamed: true });
+    undo();
+    undo = () => undefined;
+    const states = async () => (await daemon.status())?.peers.map(({ health }) => health?.state);
+    await expect.poll(states, NAMED).toEqual(["good", "good"]);
+  });
+
+  it("do not take a limit on the way for a firewall of this host", PATIENCE, async () => {
+    const { daemon } = net.host(1);
+    undo = () => sh({ lan: ["nft delete table bridge fault"] });
+    sh({
+      lan: [
+        "nft add table bridge fault",
+        'nft "add chain bridge fault c { type filter hook forward priority 0; }"',
+        "nft add rule bridge fault c oifname host2 ip protocol udp udp dport 8472 limit rate over 1/second burst 1 packets drop",
+      ],
+    });
+    const seen = new Set<string>();
+    // Some examinations long: each begins 5 s after the last, and sees what was answered in between.
+    for (let looks = 0; looks < 200; looks++) {
+      const status = await daemon.status();
+      const cause = status === null ? null : healthOfPeer(status)?.cause;
+      if (cause) seen.add(cause.code);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    expect(seen.size).toBeGreaterThan(0);
+    expect([...seen]).not.toContain("local-firewall");
     undo();
     undo = () => undefined;
     const states = async () => (await daemon.status())?.peers.map(({ health }) => health?.state);

@@ -23,6 +23,7 @@ const FACTS: LocalFacts = {
   obstacle: null,
   neighbour: "unknown",
   router: null,
+  pathMtuBytes: null,
   neighbourMac: null,
   neighbourRefusals: 0,
   reversePathDrops: 0,
@@ -60,6 +61,7 @@ const CASE: Case = {
   evidence: WELL,
   facts: FACTS,
   lateMs: null,
+  taken: 0,
   before: ALWAYS,
   elsewhere: ALWAYS,
   isPeerUp: false,
@@ -151,6 +153,10 @@ describe("a broken path", () => {
     ["local-firewall", { evidence: { ...SILENT, small: failed("EPERM") } }],
     ["neighbours-full", { evidence: SILENT, facts: { ...seen({ sent: 0 }), neighbourRefusals: 4 } }],
     ["local-firewall", { evidence: BESIDE, facts: seen({ received: 6, answers: 6 }) }],
+    ["local-firewall", { evidence: BESIDE, facts: seen({ received: 8, answers: 8 }), taken: 2 }],
+    // A limit on the way lets a packet through now and then.
+    ["tunnel-filtered", { evidence: BESIDE, facts: seen({ received: 2, answers: 2 }), taken: 2 }],
+    ["tunnel-filtered", { evidence: BESIDE, facts: seen({ received: 1, answers: 1 }) }],
     ["local-firewall", { evidence: BESIDE, facts: seen({ sent: 0 }) }],
     ["local-firewall", { evidence: SILENT, facts: { ...seen({ sent: 0 }), neighbour: "ignored" } }],
     ["host-down", { evidence: SILENT, facts: facts({ neighbour: "silent" }) }],
@@ -360,6 +366,9 @@ describe("a broken path", () => {
     const text = (given: Partial<Case>): string => causeIn(given)?.text ?? "";
     expect(text({ evidence: { ...WELL, full: NO, passesBytes: 1298 } })).toBe(
       "loses packets of 1450 bytes, but not small ones; 1298 bytes pass",
+    );
+    expect(text({ evidence: { ...WELL, full: NO }, facts: facts({ pathMtuBytes: 1400 }) })).toBe(
+      "loses packets of 1450 bytes, but not small ones; this host's kernel holds the MTU to 192.168.1.242 for 1400 bytes",
     );
     expect(text({ evidence: { ...SILENT, outer: YES } })).toBe(
       "answers at 192.168.1.242, but no longer through the tunnel (UDP port 8472)",

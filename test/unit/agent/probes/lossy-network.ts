@@ -22,6 +22,7 @@ const INSPECTION: Inspection = {
     obstacle: null,
     neighbour: "answers",
     router: null,
+    pathMtuBytes: null,
     neighbourMac: null,
     neighbourRefusals: 0,
     reversePathDrops: 0,
@@ -63,7 +64,7 @@ export class LossyNetwork {
       clock,
       faults: new Faults(silentLogger),
       perSecond: 20,
-      lines: { 4: this.#line() },
+      lines: { 4: this.#line(), 6: this.#line() },
       probeTcp: (target, settle) => void this.#tcp(target).then(settle),
       probeSyn: (target, settle) => void this.#tcp(target).then(settle),
       inspect: () => INSPECTION,
@@ -128,7 +129,16 @@ export class LossyNetwork {
   }
 
   get health(): PathHealth {
-    return this.#prober.health(TARGET.peer);
+    return this.healthOf(TARGET);
+  }
+
+  healthOf({ peer }: ProbeTarget): PathHealth {
+    return this.#prober.health(peer);
+  }
+
+  /** The agent of a peer probes this host once. */
+  hear({ inner }: ProbeTarget): void {
+    this.#prober.heard(inner);
   }
 
   /** Seconds until the loss is named, or is not; at most `limit`. */

@@ -9,13 +9,14 @@ import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/i
 import { TulleError } from "../../ipam/errors.ts";
 import { labelOf } from "../../ipam/hosts/host-label.ts";
 import type { Lease } from "../../ipam/leases/lease.ts";
+import type { CauseFinding } from "../probes/broken-paths.ts";
 import { sampledRoutingCheck } from "../routing/peer-sample.ts";
-import { checkRouting } from "../routing/routing-check.ts";
+import { checkRouting, type RoutingProblem } from "../routing/routing-check.ts";
 import type { Attachment } from "./attachment.ts";
 
 /**
- * One sentence per cause, without those that `known`, what probes have found, tells; a kernel that does not answer is a problem
- * too.
+ * One sentence per cause, without those that `known`, what probes have found, explains; a kernel that does not answer is a
+ * problem too.
  */
 export function pathProblems(
   netlink: NetlinkConnection,
@@ -23,7 +24,7 @@ export function pathProblems(
   ownSubnets: PerFamily<Prefix>,
   peers: Iterable<Lease>,
   hostNameOf: (peer: Lease) => string | null,
-  known: readonly string[],
+  known: readonly Pick<CauseFinding, "code" | "text">[],
 ): readonly string[] {
   const check = sampledRoutingCheck({
     interfaces: mapFamilies(host.uplinks, (uplink) => uplink.interface),
@@ -39,7 +40,7 @@ export function pathProblems(
   });
   try {
     return checkRouting(netlink, check)
-      .filter(({ obstacle }) => !known.some((text) => tells(text, obstacle)))
+      .filter((problem) => !known.some((finding) => explains(finding, problem)))
       .map(({ message }) => message);
   } catch (error) {
     if (!(error instanceof TulleError)) throw error;
@@ -47,7 +48,15 @@ export function pathProblems(
   }
 }
 
-/** Whether a finding of probes names the obstacle, and none that only begins alike, as table 52 does for table 5. */
+/** Whether a finding of probes names the obstacle, or the interface whose routes are gone with it. */
+export function explains(
+  { code, text }: Pick<CauseFinding, "code" | "text">,
+  { obstacle, isMissingRoute }: Pick<RoutingProblem, "obstacle" | "isMissingRoute">,
+): boolean {
+  return tells(text, obstacle) || (isMissingRoute && code === "interface-down");
+}
+
+/** Not one that only begins alike, as table 52 does for table 5. */
 export function tells(finding: string, obstacle: string): boolean {
   return `${finding},`.includes(` ${obstacle},`);
 }

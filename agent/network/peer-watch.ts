@@ -165,8 +165,7 @@ export class PeerWatch {
     const { attachment, subnets } = this.#desired;
     const nameOf = (peer: Lease): string | null => this.#hostNameOf(peer);
     const { netlink } = this.#options.runtime;
-    const known = causes.map(({ text }) => text);
-    return pathProblems(netlink, attachment, subnets, peers.values(), nameOf, known);
+    return pathProblems(netlink, attachment, subnets, peers.values(), nameOf, causes);
   }
 
   /** Sessions of peers, where the backend has them. */

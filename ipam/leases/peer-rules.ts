@@ -121,7 +121,11 @@ export function localProblem(lease: Lease, common: CommonRules, local: LocalRule
   }
   const found = local.prefixes.overlapping(subnets);
   if (found === null || isWayTo(lease, subnets, found)) return local.rejectLocally(lease);
-  return `its subnet overlaps ${describeLocal(found)}, which this host reaches without the network; revoke the lease, so that its host takes another subnet, or move the network's range`;
+  const remedy =
+    found.kind === "route"
+      ? "delete that route if nothing needs it, else revoke the lease"
+      : "revoke the lease";
+  return `its subnet overlaps ${describeLocal(found)}, which this host reaches without the network; ${remedy}, so that its host takes another subnet, or move the network's range`;
 }
 
 function localAddressProblem(

@@ -420,6 +420,13 @@ describe("what this host reaches without the network", () => {
     expect(keys()).toEqual(["10.2.5.0-24", "10.2.9.0-24"]);
   });
 
+  it("may be a stray route, which can be deleted instead of the lease", () => {
+    const stray = lan("10.2.5.0/24", { kind: "route", origin: "a route by eth1" });
+    const { list, reason } = peerTableLab({ local: [stray] });
+    list([entry("10.2.5.0-24", 5)]);
+    expect(reason("10.2.5.0-24")).toMatch(/delete that route if nothing needs it, else revoke the lease/);
+  });
+
   it("may be all of the network, as a default route is", () => {
     const { list, keys } = peerTableLab({ local: [lan("0.0.0.0/0"), lan("10.0.0.0/8")] });
     list([entry("10.2.5.0-24", 5)]);

@@ -1,5 +1,7 @@
 /** Whether the agent of a peer is alive, told from the probes that it sends to this host. Pure. */
 
+import type { LeaseKey } from "../../ipam/leases/lease.ts";
+
 /** An agent that restarts is silent for less. */
 const LEAST_SILENCE_MS = 60_000;
 /** So often longer than what is usual. */
@@ -31,10 +33,46 @@ export class AgentSigns {
     return this.#count >= LEAST_PROBES;
   }
 
+  /** When the next probe was due after the last one. */
+  dueMs(turnMs: number): number {
+    return this.#lastMs + this.#usualMs(turnMs);
+  }
+
   /** Its probes arrived, and do so no more. `turnMs` is how long an agent takes to probe every peer once. */
   isQuiet(nowMs: number, turnMs: number): boolean {
     if (!this.isKnown) return false;
-    const usualMs = Math.max(turnMs, this.#longestGapMs);
-    return nowMs - this.#lastMs > Math.max(LEAST_SILENCE_MS, usualMs * SILENCE_FACTOR);
+    return nowMs - this.#lastMs > Math.max(LEAST_SILENCE_MS, this.#usualMs(turnMs) * SILENCE_FACTOR);
   }
+
+  #usualMs(turnMs: number): number {
+    return Math.max(turnMs, this.#longestGapMs);
+  }
+}
+
+/** Which agent was heard last, and which other one before: whether this host hears any. */
+export class LastHeard {
+  #last: Sign | null = null;
+  #before: Sign | null = null;
+
+  note(peer: LeaseKey, atMs: number): void {
+    if (this.#last?.peer !== peer) this.#before = this.#last;
+    this.#last = { peer, atMs };
+  }
+
+  /** When another agent than that of the peer was heard last; null for never. */
+  otherMs(peer: LeaseKey): number | null {
+    const other = this.#last?.peer === peer ? this.#before : this.#last;
+    return other?.atMs ?? null;
+  }
+
+  /** Forgets agents of peers that have left. */
+  keep(isPresent: (peer: LeaseKey) => boolean): void {
+    const signs = [this.#last, this.#before].filter((sign) => sign !== null && isPresent(sign.peer));
+    [this.#last = null, this.#before = null] = signs;
+  }
+}
+
+interface Sign {
+  readonly peer: LeaseKey;
+  readonly atMs: number;
 }

@@ -15,7 +15,7 @@ export const CAUSES = {
     'let the firewall of this host accept the tunnel\'s packets and the answers of ARP: "nft list ruleset", "iptables-save", "arptables-save", "tc filter show dev INTERFACE ingress" (and egress) and "ip xfrm policy" show the rule',
   "host-down": "start the peer; if it has left for good, delete its lease",
   "address-silent":
-    "give the peer that address again, and let its firewall accept ARP and neighbour discovery; or publish the address that it has (--public-ip on the peer)",
+    "give the peer that address again, and let its firewall and its reverse path filter accept ARP and neighbour discovery; or publish the address that it has (--public-ip on the peer)",
   "host-unreachable":
     "look at the peer and at the network between, firewalls that may drop the tunnel's packets included",
   "tunnel-filtered":

@@ -134,8 +134,8 @@ function judgeSize({ evidence: { passesBytes, isLossy }, target, facts: { pathMt
 function judgeTcp({ evidence: { tcp, syn, isLossy }, lateMs, facts, before }: Case): Judgement {
   if (isAnswered(tcp)) return null;
   // A rule may select packets by their source, which echo requests leave to the route.
-  const diverted = judgeRoute(facts);
-  if (diverted !== null) return diverted;
+  const unsent = judgeLink(facts) ?? judgeRoute(facts);
+  if (unsent !== null) return unsent;
   if (isLossy || lateMs !== null) return "undecided";
   if (facts.checksumErrors >= LEAST_CHECKSUM_ERRORS)
     return causeOf(
@@ -160,9 +160,8 @@ function judgeLate({ lateMs }: Case): Cause | null {
 
 /** What this host's own kernel says. */
 function judgeHost({ facts, evidence: { small, outer } }: Case): Cause | null {
-  const { link } = facts;
-  if (link.problem !== null)
-    return causeOf("interface-down", `this host's interface ${link.name} ${link.problem}`);
+  const down = judgeLink(facts);
+  if (down !== null) return down;
   if (isRefusal(outer, "EPERM") || isRefusal(small, "EPERM"))
     return causeOf("local-firewall", "a firewall rule of this host drops packets that it sends");
   const diverted = judgeRoute(facts);
@@ -170,6 +169,11 @@ function judgeHost({ facts, evidence: { small, outer } }: Case): Cause | null {
   if (isRefusal(outer, "ENETUNREACH") || isRefusal(outer, "EHOSTUNREACH"))
     return causeOf("no-route", "is not reached: this host has no route to its public address");
   return null;
+}
+
+function judgeLink({ link }: LocalFacts): Cause | null {
+  if (link.problem === null) return null;
+  return causeOf("interface-down", `this host's interface ${link.name} ${link.problem}`);
 }
 
 function judgeRoute({ obstacle }: LocalFacts): Cause | null {
@@ -347,6 +351,7 @@ function silentLink({ facts: { tunnel, router }, target: { outer }, isPeerUp, is
 
 /** That the host is up although it does not answer, as the end of a sentence. */
 function signOfLife({ facts, target: { outer, family }, isPeerUp }: Case): string {
+  if ((facts.tunnel?.received ?? 0) >= LEAST_RECEIVED) return ", though its tunnel packets arrive here";
   if (isPeerUp) return `, though it answers over IPv${family === 4 ? 6 : 4}`;
   return isOnLink(facts) ? `, though it answers ${LINK_PROTOCOL[outer.family]}` : "";
 }
@@ -382,15 +387,3 @@ const HINTS: Readonly<Partial<Record<HandshakeFault, string>>> = {
   "not answered here":
     "its handshakes arrive here and are not answered: keys or clocks differ, or this host's firewall drops them",
 };
-
-/** What the probes of an examination showed, in a few words, where no cause is proven. */
-export function describeEvidence({ small, full, tcp, outer }: Evidence): string {
-  const said = (name: string, outcome: Outcome): string =>
-    `${name} ${isAnswered(outcome) ? "yes" : outcome.type === "error" ? outcome.text : "no"}`;
-  return `answered: ${[
-    said("small packets", small),
-    said("large packets", full),
-    said("TCP", tcp),
-    said("public address", outer),
-  ].join(", ")}`;
-}

@@ -10,9 +10,16 @@ import { AgentSigns } from "./agent-signs.ts";
 import { type Cause, causeOf } from "./causes.ts";
 import { PATIENCE_MS } from "./echo-line.ts";
 import { Examination } from "./examination.ts";
-import { describeEvidence, type History, type Judgement } from "./judgement.ts";
+import type { History, Judgement } from "./judgement.ts";
 import { LossMeter } from "./loss-meter.ts";
-import { type Evidence, isAnswered, type Outcome, type Probe, type ProbeTarget } from "./probe.ts";
+import {
+  describeEvidence,
+  type Evidence,
+  isAnswered,
+  type Outcome,
+  type Probe,
+  type ProbeTarget,
+} from "./probe.ts";
 
 export type PathState =
   | { readonly state: "unknown" }

@@ -1,4 +1,4 @@
-/** What is probed, with which packets, and what becomes of them. Types only. */
+/** What is probed, with which packets, and what becomes of them. */
 
 import type { PeerPath } from "../../backends/backend.ts";
 import type { TunnelKind } from "../../backends/probe/tunnel-packet.ts";
@@ -64,4 +64,16 @@ export interface Evidence {
 
 export function isAnswered(outcome: Outcome): outcome is Outcome & { readonly type: "answered" } {
   return outcome.type === "answered";
+}
+
+/** What the probes of an examination showed, in a few words, where no cause is proven. */
+export function describeEvidence({ small, full, tcp, outer }: Evidence): string {
+  const said = (name: string, outcome: Outcome): string =>
+    `${name} ${isAnswered(outcome) ? "yes" : outcome.type === "error" ? outcome.text : "no"}`;
+  return `answered: ${[
+    said("small packets", small),
+    said("large packets", full),
+    said("TCP", tcp),
+    said("public address", outer),
+  ].join(", ")}`;
 }

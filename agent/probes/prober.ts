@@ -11,6 +11,7 @@ import { type Address, entriesOf, FAMILIES, type PerFamily } from "../../ipam/ad
 import { type Clock, Sleep } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
+import { type AgentSigns, LastHeard } from "./agent-signs.ts";
 import type { CauseCode } from "./causes.ts";
 import type { EchoLine } from "./echo-line.ts";
 import { type History, isOnLink, judge } from "./judgement.ts";
@@ -79,6 +80,7 @@ export class Prober {
   #byInner: ReadonlyMap<string, PathWatch> = new Map();
   #elsewhere: History = { inner: false, tcp: false, outer: false };
   readonly #looks: Looks;
+  readonly #lastHeard = new LastHeard();
 
   constructor(options: ProberOptions) {
     this.#options = options;
@@ -104,6 +106,7 @@ export class Prober {
     this.#byInner = new Map(
       [...this.#watches.values()].map((watch) => [watch.target.inner.toString(), watch]),
     );
+    this.#lastHeard.keep((peer) => FAMILIES.some((family) => this.#watches.has(targetId(peer, family))));
     this.#plan.setTargets(probed, ownKey);
     this.#sleep.wake();
   }
@@ -140,20 +143,20 @@ export class Prober {
       cause,
       lossShare: worst(watches.map(({ lossShare }) => lossShare)),
       measured: watches.map(({ measured }) => measured).find((text) => text !== null) ?? null,
-      isAgentQuiet: heard.length > 0 && isQuiet && !this.#isDeaf(nowMs),
+      isAgentQuiet:
+        heard.length > 0 &&
+        isQuiet &&
+        !this.#isDeaf(
+          peer,
+          heard.map(({ signs }) => signs),
+        ),
     };
   }
 
-  /** All of several agents are quiet: they do not end together, so a firewall here may drop their probes. */
-  #isDeaf(nowMs: number): boolean {
-    const { turnMs } = this.#plan;
-    const quiet = new Set<LeaseKey>();
-    for (const { signs, target } of this.#watches.values()) {
-      if (!signs.isKnown) continue;
-      if (!signs.isQuiet(nowMs, turnMs)) return false;
-      quiet.add(target.peer);
-    }
-    return quiet.size > 1;
+  /** Since an agent went quiet no other one was heard: a firewall of this host may drop their probes. */
+  #isDeaf(peer: LeaseKey, signs: readonly AgentSigns[]): boolean {
+    const otherMs = this.#lastHeard.otherMs(peer);
+    return otherMs !== null && signs.every((one) => otherMs <= one.dueMs(this.#plan.turnMs));
   }
 
   /** What former probes of each target showed, by its id. */
@@ -170,7 +173,10 @@ export class Prober {
   /** An agent probes this host from this address. */
   heard(from: Address): void {
     const watch = this.#byInner.get(from.toString());
-    watch?.signs.note(this.#options.clock.monotonicMs(), this.#plan.turnMs);
+    if (watch === undefined) return;
+    const nowMs = this.#options.clock.monotonicMs();
+    watch.signs.note(nowMs, this.#plan.turnMs);
+    this.#lastHeard.note(watch.target.peer, nowMs);
   }
 
   /** Whether a path is bad for this cause at the moment. */

@@ -258,6 +258,7 @@ describe("a broken path", () => {
     expect(text({ isPeerUp: true })).toMatch(/nor at 192\.168\.1\.242, though it answers over IPv6$/);
     const onLink = { ...seen({}), neighbour: "answers" } as const;
     expect(text({ facts: onLink })).toMatch(/nor at 192\.168\.1\.242, though it answers ARP$/);
+    expect(text({ facts: seen({ received: 3 }) })).toMatch(/, though its tunnel packets arrive here$/);
     expect(text({ facts: { ...onLink, router: ROUTER } })).toMatch(/nor at 192\.168\.1\.242$/);
   });
 

@@ -308,7 +308,7 @@ function judgeReach(given: Case): Judgement {
   // An address that the peer has only while it has containers may be gone with the last of them.
   if (isThere) return target.isInnerCertain ? silentTunnel(given) : null;
   if (facts.neighbour === "silent") return silentLink(given);
-  const report = evidence.outer.type === "error" ? ` (${evidence.outer.text})` : "";
+  const report = reportOf(given);
   const way = target.tunnel === null ? "the network" : "the tunnel";
   const neither = `neither through ${way} nor at ${target.outer}${report}`;
   if (before.outer || (before.inner && report !== ""))
@@ -321,6 +321,12 @@ function judgeReach(given: Case): Judgement {
   if (elsewhere.inner || elsewhere.outer || report !== "")
     return causeOf("never-answered", `has never answered, ${neither}`);
   return null;
+}
+
+/** What a router says of pings to the public address, or of tunnel packets: it sends few reports a second, for either. */
+function reportOf({ evidence: { outer }, facts: { tunnel } }: Case): string {
+  if (outer.type === "error") return ` (${outer.text})`;
+  return tunnel?.rejection == null ? "" : ` (${tunnel.rejection.text}, says ${tunnel.rejection.from})`;
 }
 
 /** What the peer itself says inside the tunnel, which works then. An echo request has no port. */

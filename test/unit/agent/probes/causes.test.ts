@@ -377,6 +377,10 @@ describe("a broken path", () => {
     expect(text({ evidence: { ...SILENT, outer: failed("host unreachable, says 192.168.1.1") } })).toContain(
       "(host unreachable, says 192.168.1.1)",
     );
+    const rejection = { from: ROUTER, text: "network unreachable" };
+    expect(text({ evidence: SILENT, facts: seen({ rejection }) })).toContain(
+      "(network unreachable, says 192.168.1.1)",
+    );
   });
 });
 

@@ -14,22 +14,21 @@ import { escapeText, formatJson } from "../../ipam/escape.ts";
 import type { Faults } from "../../ipam/faults.ts";
 import { createBoundedServer, LIMITS, withoutTimeLimit } from "../report/listener.ts";
 import type { Access, Verdict } from "./access.ts";
+import type { Capacity } from "./capacity.ts";
 import type { PageFiles } from "./page-files.ts";
-import { MOST_WATCHERS, type Watchers } from "./watchers.ts";
+import type { Watchers } from "./watchers.ts";
 
 export interface PageServerOptions {
   readonly faults: Faults;
   readonly access: Access;
   readonly files: PageFiles;
   readonly watchers: Watchers;
+  readonly capacity: Capacity;
   /** The event with the whole state, fresh. */
   readonly wholeState: () => Buffer;
   /** What is answered as JSON, by path. */
   readonly lists: Readonly<Record<string, () => unknown>>;
 }
-
-/** Beside the watchers: browsers that load the page. */
-const OTHER_CONNECTIONS = 64;
 
 /** Nothing of another origin is loaded or run; nothing inline is run; no other page may frame this one. */
 const HEADERS = {
@@ -60,7 +59,8 @@ export function createPageServer(options: PageServerOptions): Server {
       throw error;
     }
   };
-  const limits = { ...LIMITS, connections: MOST_WATCHERS + OTHER_CONNECTIONS };
+  const { capacity } = options;
+  const limits = { ...LIMITS, connections: capacity.watchers + capacity.others };
   return createBoundedServer({ part: "the page", faults: options.faults, serve }, limits);
 }
 
@@ -96,8 +96,8 @@ function answerReader(
   if (list !== undefined)
     return send(response, 200, "application/json", Buffer.from(formatJson({ list: list() })), isHead);
   if (path !== "/api/stream" || isHead) return sendText(response, 404, "this version has no such path");
-  if (watchers.count >= MOST_WATCHERS)
-    return sendText(response, 503, `there are ${MOST_WATCHERS} watchers; try again later`);
+  if (watchers.isFull)
+    return sendText(response, 503, `there are ${watchers.count} watchers; try again later`);
   withoutTimeLimit(response);
   response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8" });
   watchers.add(response, wholeState());

@@ -17,6 +17,7 @@ import type { EventLog } from "../report/event-log.ts";
 import { closeListener } from "../report/listener.ts";
 import type { NetworkSummary } from "../report/status.ts";
 import { Access } from "./access.ts";
+import { ownCapacity } from "./capacity.ts";
 import { Doorway } from "./doorway.ts";
 import { eventData, MOST_EVENTS_SHOWN, networkData } from "./lists.ts";
 import { type PageFiles, readPageFiles } from "./page-files.ts";
@@ -71,10 +72,11 @@ export class PageService {
     const health = new HealthFeed(store.records);
     const source = new PageSource({ ...options, health });
     const model = new PageModel(() => source.collect());
-    const watchers = new Watchers(clock);
+    const capacity = ownCapacity();
+    const watchers = new Watchers(clock, capacity.watchers);
     const monotonicMs = (): number => clock.monotonicMs();
     const server = createPageServer({
-      ...{ faults, watchers, files: options.files ?? readPageFiles() },
+      ...{ faults, watchers, capacity, files: options.files ?? readPageFiles() },
       access: new Access({ token, port: settings.port, monotonicMs, dateMs }),
       wholeState: () => {
         // Others are told by the next tick; the first one would see what is long past.

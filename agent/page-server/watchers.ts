@@ -8,7 +8,6 @@
 import type { ServerResponse } from "node:http";
 import type { Clock } from "../../ipam/clock.ts";
 
-export const MOST_WATCHERS = 1_000;
 /** A reader that takes nothing for so long is cut off; it may connect again. */
 const STALLED_MS = 60_000;
 /** A sign in a quiet stream, so that both ends notice a dead connection. Scripts of a page see no comments. */
@@ -39,11 +38,17 @@ export function eventOf(name: string, json: string): Buffer {
 
 export class Watchers {
   readonly #clock: Clock;
+  readonly #most: number;
   readonly #all = new Set<Watcher>();
   #isWriting = false;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, most: number) {
     this.#clock = clock;
+    this.#most = most;
+  }
+
+  get isFull(): boolean {
+    return this.#all.size >= this.#most;
   }
 
   get count(): number {
@@ -52,7 +57,7 @@ export class Watchers {
 
   /** Takes an answer whose head is written, and writes the whole state to it. False when there are too many. */
   add(response: ServerResponse, all: Buffer): boolean {
-    if (this.#all.size >= MOST_WATCHERS) return false;
+    if (this.isFull) return false;
     const nowMs = this.#clock.monotonicMs();
     const watcher: Watcher = { response, needsAll: false, takenMs: nowMs, writtenMs: nowMs };
     this.#all.add(watcher);

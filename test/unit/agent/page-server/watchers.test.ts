@@ -3,15 +3,11 @@
 import { createServer, get, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import {
-  eventOf,
-  MOST_WATCHERS,
-  type OtherEvents,
-  Watchers,
-} from "../../../../agent/page-server/watchers.ts";
+import { eventOf, type OtherEvents, Watchers } from "../../../../agent/page-server/watchers.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 import { SOON } from "../../../support/patience.ts";
 
+const MOST_WATCHERS = 1_000;
 const LARGE = "x".repeat(4 << 20);
 const others = (json: string): OtherEvents => ({
   all: () => eventOf("all", json),
@@ -26,7 +22,7 @@ describe("watchers of the page", () => {
   let first: Buffer;
   beforeEach(async () => {
     clock = new FakeClock();
-    watchers = new Watchers(clock);
+    watchers = new Watchers(clock, MOST_WATCHERS);
     clients = [];
     first = eventOf("all", '"first"');
     server = createServer((_, response) => {

@@ -18,6 +18,7 @@ export const SO_RCVBUF = 8;
 export const SO_ATTACH_FILTER = 26;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
+export const SO_BINDTOIFINDEX = 62;
 
 /** linux/in.h, linux/in6.h */
 export const SOL_IP = 0;

@@ -32,6 +32,7 @@ import {
   SOCK_RAW,
   SOL_SOCKET,
 } from "../netlink/socket-constants.ts";
+import { BoundSender } from "./bound-sender.ts";
 import { decodeEchoReply, ECHO_HEADER_BYTES, encodeEchoRequest, withoutIpv4Header } from "./echo-message.ts";
 import {
   decodeNetworkReport,
@@ -64,10 +65,7 @@ const PACKET_BYTES = 65_536;
 export interface Egress {
   /** By which interface, whichever the answer arrives by. */
   readonly interfaceIndex: number;
-  /**
-   * From which address of this host. IPv4 alone: a bound IPv6 socket also takes routes by other interfaces
-   * (ip6_route_output_flags in net/ipv6/route.c).
-   */
+  /** From which address of this host; null for that of the interface. IPv6 before Linux 5.0: always that. */
   readonly source: Address | null;
 }
 
@@ -92,14 +90,17 @@ export class EchoPort {
   readonly #family: Family;
   readonly #fd: number;
   readonly #id: number;
+  /** Null for IPv4, and where the kernel has none. */
+  readonly #boundSender: BoundSender | null;
   readonly #packet = Buffer.allocUnsafe(PACKET_BYTES);
   readonly #from = Buffer.alloc(MAX_SOCKADDR_BYTES);
   #interfaceIndex = 0;
   #source = ANY_IPV4;
   #watch: libc.ReadWatch | null = null;
 
-  private constructor(fd: number, family: Family, id: number) {
+  private constructor(fd: number, family: Family, id: number, boundSender: BoundSender | null) {
     this.#fd = fd;
+    this.#boundSender = boundSender;
     this.#family = family;
     this.#id = id;
   }
@@ -114,7 +115,7 @@ export class EchoPort {
       check("filter of message types", setTypeFilter(fd, family));
       const filter = idFilter(family, id);
       check("SO_ATTACH_FILTER", libc.setFilterOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, filter));
-      return new EchoPort(fd, family, id);
+      return new EchoPort(fd, family, id, family === 4 ? null : BoundSender.open(PMTUDISC_PROBE));
     } catch (error) {
       libc.close(fd);
       throw error;
@@ -127,11 +128,16 @@ export class EchoPort {
    * egress also EADDRNOTAVAIL.
    */
   send(target: Address, sequence: number, packetBytes: number, egress: Egress | null = null): void {
-    this.#setInterface(egress?.interfaceIndex ?? 0);
-    this.#setSource(egress?.source ?? ANY_IPV4);
     const payload = Buffer.alloc(Math.max(0, packetBytes - HEADER_BYTES[this.#family]));
     MARK.copy(payload);
     const request = encodeEchoRequest(this.#family, { id: this.#id, sequence, payload });
+    const { interfaceIndex = 0, source = null } = egress ?? {};
+    if (this.#boundSender !== null && source !== null) {
+      this.#boundSender.send(request, target, source, interfaceIndex);
+      return;
+    }
+    this.#setInterface(interfaceIndex);
+    this.#setSource(source ?? ANY_IPV4);
     check(
       `echo request to ${target}`,
       libc.sendto(this.#fd, request, MSG_DONTWAIT, encodeSocketAddress(target)),
@@ -179,6 +185,7 @@ export class EchoPort {
   /** Call it once. */
   close(): void {
     this.#watch?.close();
+    this.#boundSender?.close();
     libc.close(this.#fd);
   }
 

@@ -213,15 +213,16 @@ export class MixedBackend
     );
   }
 
-  pathTo(lease: Lease): PeerPath {
-    if (this.#isDiverted(lease)) return "fallback";
+  /** Of one family; without one, "fallback" where any family goes by it. */
+  pathTo(lease: Lease, family: Family | null = null): PeerPath {
+    if (this.#isDiverted(lease, family)) return "fallback";
     const way = this.#wayTo(lease);
     return way === null ? this.#present.pathTo(lease) : way.part.pathTo(way.lease);
   }
 
-  /** The backend by which packets to a peer leave; the present one where none of them can send there. */
-  carrierOf(lease: Lease): PreparedBackend {
-    if (this.fallback !== null && this.#isDiverted(lease)) return this.fallback.part;
+  /** The backend by which packets of a family leave to a peer; the present one where none of them can send there. */
+  carrierOf(lease: Lease, family: Family): PreparedBackend {
+    if (this.fallback !== null && this.#isDiverted(lease, family)) return this.fallback.part;
     return this.#wayTo(lease)?.part ?? this.#present;
   }
 
@@ -293,8 +294,9 @@ export class MixedBackend
     return first !== undefined && first.part !== part && others.some((way) => way.part === part);
   }
 
-  #isDiverted(lease: Lease): boolean {
-    return this.#divertedFamilies(lease).length > 0;
+  #isDiverted(lease: Lease, family: Family | null): boolean {
+    const families = this.#divertedFamilies(lease);
+    return family === null ? families.length > 0 : families.includes(family);
   }
 
   #divertedFamilies(lease: Lease): readonly Family[] {

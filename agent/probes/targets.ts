@@ -8,7 +8,7 @@ import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import type { ProbeTarget } from "./probe.ts";
 
 export type ProbedBackend = Pick<MixedBackend, "devices" | "mtuBytes" | "pathTo"> & {
-  carrierOf(lease: Lease): Pick<PreparedBackend, "devices" | "tunnels">;
+  carrierOf(lease: Lease, family: Family): Pick<PreparedBackend, "devices" | "tunnels">;
 };
 
 /** Sorted by id. A peer without any public address has none. */
@@ -29,11 +29,11 @@ export function otherPathId({ peer, family }: ProbeTarget): string {
 
 function targetsOf(lease: Lease, backend: ProbedBackend): readonly ProbeTarget[] {
   const addresses = lease.attrs.publicAddress;
-  const path = backend.pathTo(lease);
-  const { devices, tunnels } = backend.carrierOf(lease);
   return entriesOf(lease.subnets).flatMap(([family, subnet]) => {
     const outer = addresses[family] ?? Object.values(addresses)[0];
     if (outer === undefined) return [];
+    const path = backend.pathTo(lease, family);
+    const { devices, tunnels } = backend.carrierOf(lease, family);
     // The tunnel device carries the subnet's first address; without one it is the containers' bridge, if there is any.
     const isInnerCertain = devices[family] !== undefined;
     const tunnel = path === "direct" ? undefined : tunnels[outer.family];

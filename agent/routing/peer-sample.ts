@@ -57,8 +57,8 @@ function checkOf(
 
 function routedPeer(network: NetworkView, { key, subnets, publicAddresses, path }: PeerView): RoutedPeer {
   const devices = network.devices ?? [];
-  // A peer may be direct in one family and behind the tunnel in the other.
-  const usesInterface = path === "direct" && network.devices !== null;
+  // A peer may be direct in one family, and in the other behind the tunnel or on the fall-back.
+  const usesInterface = (path === "direct" || path === "fallback") && network.devices !== null;
   return {
     key,
     subnets: entriesOf(subnets).map(([, subnet]) => subnet),

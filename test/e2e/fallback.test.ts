@@ -289,6 +289,33 @@ describeWithEtcd("a fall-back where one direction fails", () => {
   });
 });
 
+describeWithEtcd("a fall-back beside direct routes of both families", () => {
+  const net = useEtcdLab("fallback5", {
+    hosts: 2,
+    config: { ...RANGES, Backend: { Type: "vxlan", DirectRouting: true } },
+    families: [4, 6],
+  });
+  const filters = new Filters();
+
+  beforeAll(() => startWithContainers(net, FLAG));
+  afterEach(() => filters.clear());
+
+  it("carries IPv6 where a switch drops that of containers, and doubts no route of IPv4", async () => {
+    const [one, two] = [net.host(1), net.host(2)];
+    filters.drop(two, "prerouting", "iifname eth0 ip6 saddr fd00:2::/48");
+    await until(one, two, "fallback");
+    await pause(500);
+    expect((await ping(boxOf(one).netns, boxOf(two).addresses[6] ?? "", 50)).lost).toEqual([]);
+    for (const host of [one, two]) {
+      expect(host.netns.exec("ip", ["-o", "route", "show", "dev", "flannel0"])).toBe("");
+      const { problems } = (await host.daemon.status()) ?? { problems: [] };
+      expect(problems.filter((text) => !/ by the fall-back | of the last \d+ packets/.test(text))).toEqual(
+        [],
+      );
+    }
+  });
+});
+
 describeWithEtcd("a fall-back beside host-gw", () => {
   const net = useEtcdLab("fallback2", {
     hosts: 2,

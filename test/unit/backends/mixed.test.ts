@@ -209,7 +209,12 @@ describe("a host with a fall-back", () => {
     expect(planned(backend, both).filter((line) => !line.startsWith("route"))).toEqual(
       usual.filter((line) => !line.startsWith("route")),
     );
-    expect([backend.pathTo(both), backend.carrierOf(both).type]).toEqual(["fallback", "udp"]);
+    expect([backend.pathTo(both), backend.pathTo(both, 4), backend.pathTo(both, 6)]).toEqual([
+      "fallback",
+      "fallback",
+      "tunnel",
+    ]);
+    expect([backend.carrierOf(both, 4).type, backend.carrierOf(both, 6).type]).toEqual(["udp", "vxlan"]);
     expect([backend.fallbackTo(both), backend.formerTypeTo(both)]).toEqual([{ 4: "flannel.1" }, null]);
     divert(false);
     expect(planned(backend, both)).toEqual(usual);

@@ -17,6 +17,11 @@ interface IpamOptions extends ReservationFolders {
 
 type UninstallOptions = InstallOptions & ReservationFolders;
 
+/** For the manual page too, which has the name of the plugin. */
+const HELP = `
+The program tulle-cni is the plugin: container runtimes run it, with the verb in CNI_COMMAND and the network
+configuration on standard input.`;
+
 /** Characters of a container's id that people read. */
 const SHORT_ID = 12;
 
@@ -26,7 +31,7 @@ const CHAIN = "portmap";
 export const cni: CommandModule = {
   define(command, context) {
     command.addCommand(installCommand(context)).addCommand(uninstallCommand(context));
-    command.addCommand(ipamCommand(context));
+    command.addCommand(ipamCommand(context)).addHelpText("after", HELP);
   },
 };
 

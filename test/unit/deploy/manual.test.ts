@@ -59,6 +59,11 @@ describe("manual pages", () => {
     expect(page).toContain("Default: /run/tulle.");
   });
 
+  it("tell what the program tulle-cni is, whose name the page of tulle cni has", () => {
+    const page = readFileSync(join(share, "man/man1/tulle-cni.1"), "utf8");
+    expect(page).toContain("The program tulle\\-cni is the plugin: container runtimes run it");
+  });
+
   it("tell every flag with its variable, and nothing that is a secret's value", () => {
     const page = readFileSync(join(share, "man/man8/tulled.8"), "utf8");
     expect(page).toContain("\\fB\\-\\-etcd\\-endpoints URL,\\[u2026]\\fR");

@@ -30,6 +30,8 @@ export interface Uplink {
   readonly publicAddress: Address;
   /** Prefixes that are reachable on the interface without a router. */
   readonly onLinkPrefixes: readonly Prefix[];
+  /** What the host's routes reach in another way all the same: by a router, or on another interface. */
+  readonly routedPrefixes?: readonly Prefix[];
 }
 
 /** What a backend must know of the host it runs on. */

@@ -26,7 +26,7 @@ import type {
 import { familySettings } from "./device-settings.ts";
 import { innerMtu } from "./mtu.ts";
 import { booleanOption } from "./options.ts";
-import { addressProblem, isOnLink, nexthopFor, routeVia, typeProblem } from "./peers.ts";
+import { addressProblem, isDirect, nexthopFor, routeVia, typeProblem } from "./peers.ts";
 import { encodeIpipProbe } from "./state/devices/ipip.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
@@ -180,7 +180,7 @@ class IpipNetwork implements PreparedBackend {
   }
 
   #isDirect(remote: Address): boolean {
-    return this.#options.directRouting && isOnLink(this.#host, remote);
+    return this.#options.directRouting && isDirect(this.#host, remote);
   }
 }
 

@@ -35,6 +35,20 @@ export function isOnLink({ uplinks }: HostFacts, address: Address): boolean {
 }
 
 /**
+ * Whether this host sends to the address without a router. Some providers keep hosts of one link apart, and have them
+ * route the link's own prefix by a router.
+ */
+export function isDirect(host: HostFacts, address: Address): boolean {
+  const { onLinkPrefixes = [], routedPrefixes = [] } = host.uplinks[address.family] ?? {};
+  return longest(onLinkPrefixes, address) > longest(routedPrefixes, address);
+}
+
+/** The length of the longest prefix that contains the address; -1 for none. */
+function longest(prefixes: readonly Prefix[], address: Address): number {
+  return Math.max(-1, ...prefixes.filter((one) => one.contains(address)).map(({ length }) => length));
+}
+
+/**
  * Whether the route to the network does not lead to the subnet: while a network moves to another range, hosts of both
  * ranges are in it. False for a family that the network does not have.
  */

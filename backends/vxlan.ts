@@ -38,7 +38,7 @@ import type {
 import { familySettings } from "./device-settings.ts";
 import { IPV6_MIN_MTU_BYTES, innerMtu } from "./mtu.ts";
 import { booleanOption, integerOption } from "./options.ts";
-import { addressProblem, interfacesOf, isOnLink, nexthopFor, routeVia, typeProblem } from "./peers.ts";
+import { addressProblem, interfacesOf, isDirect, nexthopFor, routeVia, typeProblem } from "./peers.ts";
 import { encodeVxlanProbe } from "./state/devices/vxlan.ts";
 import type { LinkObject } from "./state/kinds/link.ts";
 import type { KernelObject } from "./state/kinds/registry.ts";
@@ -287,7 +287,7 @@ class VxlanNetwork implements PreparedBackend {
   }
 
   #isDirect(remote: Address): boolean {
-    return this.#options.directRouting && isOnLink(this.#host, remote);
+    return this.#options.directRouting && isDirect(this.#host, remote);
   }
 
   #dataProblem(lease: Lease, family: Family): string | null {

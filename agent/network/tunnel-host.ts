@@ -9,6 +9,8 @@ import type {
   Uplink,
 } from "../../backends/backend.ts";
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
+import { RTN_UNICAST } from "../../backends/netlink/route.ts";
+import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
 import {
   ADDRESS_BITS,
   entriesOf,
@@ -20,7 +22,7 @@ import {
 import type { Mac } from "../../ipam/addresses/mac.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import type { ChosenInterface, ChosenInterfaces } from "../host/choose-interface.ts";
-import type { HostSnapshot } from "../host/host-snapshot.ts";
+import type { HostRoute, HostSnapshot } from "../host/host-snapshot.ts";
 import type { Identity } from "../host/identity.ts";
 
 /** What was known of the host until now. */
@@ -49,12 +51,14 @@ function uplinkOf(
   host: HostSnapshot,
   family: Family,
 ): Uplink {
+  const onLink = onLinkPrefixes(host, link.index, family);
   return {
     interface: link.name,
     mtuBytes: link.mtuBytes,
     address,
     publicAddress,
-    onLinkPrefixes: onLinkPrefixes(host, link.index, family),
+    onLinkPrefixes: onLink,
+    routedPrefixes: routedPrefixes(host, link.index, onLink),
   };
 }
 
@@ -71,18 +75,39 @@ function onLinkPrefixes(host: HostSnapshot, interfaceIndex: number, family: Fami
   return [...distinct].sort(([left], [right]) => (left < right ? -1 : 1)).map(([, prefix]) => prefix);
 }
 
+/** Destinations inside `onLink` to which the first route leads by a router, or by another interface. */
+function routedPrefixes(
+  { routes }: HostSnapshot,
+  interfaceIndex: number,
+  onLink: readonly Prefix[],
+): readonly Prefix[] {
+  const first = new Map<string, HostRoute>();
+  for (const route of routes) {
+    const { destination, type, protocol } = route;
+    if (type !== RTN_UNICAST || protocol === ROUTE_PROTOCOL || first.has(String(destination))) continue;
+    if (onLink.some((prefix) => prefix.contains(destination))) first.set(String(destination), route);
+  }
+  return [...first.values()]
+    .filter(({ gateway, outputIndex }) => gateway !== null || outputIndex !== interfaceIndex)
+    .map(({ destination }) => destination);
+}
+
 /** What a prepared backend uses of the host, as a text. Only one that routes on the interface itself uses its links. */
 export function usedFacts(
   { uplinks, networks, hasIpv6 }: HostFacts,
   { sharedDevices }: Pick<PreparedBackend, "sharedDevices">,
 ): string {
   const links = (prefixes: readonly Prefix[]) => (sharedDevices.length === 0 ? [] : prefixes);
-  const facts = mapFamilies(uplinks, ({ address, publicAddress, onLinkPrefixes, ...rest }) => ({
-    ...rest,
-    address: `${address}`,
-    publicAddress: `${publicAddress}`,
-    onLinkPrefixes: links(onLinkPrefixes).join(),
-  }));
+  const facts = mapFamilies(uplinks, (uplink) => {
+    const { address, publicAddress, onLinkPrefixes, routedPrefixes = [], ...rest } = uplink;
+    return {
+      ...rest,
+      address: `${address}`,
+      publicAddress: `${publicAddress}`,
+      onLinkPrefixes: links(onLinkPrefixes).join(),
+      routedPrefixes: links(routedPrefixes).join(),
+    };
+  });
   return JSON.stringify([facts, mapFamilies(networks, String), hasIpv6]);
 }
 

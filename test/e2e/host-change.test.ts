@@ -96,6 +96,14 @@ describeWithEtcd("a host that changes", () => {
       "is direct",
     );
     await expectConnected();
+    const { netns } = net.host(2);
+    const routed = "192.168.50.0/24 via 192.168.50.1 dev eth0";
+    // Routes on the link are looked at when something else of the host changes, or within a minute.
+    netns.ip(`route prepend ${routed}`, "link set eth0 mtu 1400");
+    await daemon.until(({ peers }) => peers.every(({ path }) => path === "tunnel"), "sends by no router");
+    netns.ip(`route delete ${routed}`, "link set eth0 mtu 1500");
+    await daemon.until(({ peers }) => peers.every(({ path }) => path === "direct"), "is direct again");
+    await expectConnected();
     net.putConfig({ Network: "10.5.0.0/16", Backend: { Type: "vxlan", DirectRouting: true } });
     const { isReady } = await daemon.until(
       ({ problems }) => problems.some((text) => text.includes("Network")),

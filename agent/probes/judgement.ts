@@ -303,7 +303,8 @@ function judgeReach(given: Case): Judgement {
   if ((facts.tunnel?.flows ?? 0) > 0) return null;
   const inside = judgeInside(given);
   if (inside !== null) return inside;
-  const isNear = facts.router === null && facts.neighbour === "answers";
+  // That the link answers shows a host. Where it never answered probes, its firewall may drop them.
+  const isNear = facts.router === null && facts.neighbour === "answers" && (before.inner || before.tcp);
   const isThere = isAnswered(evidence.outer) || (isNear && !before.outer);
   // An address that the peer has only while it has containers may be gone with the last of them.
   if (isThere) return target.isInnerCertain ? silentTunnel(given) : null;
@@ -319,7 +320,7 @@ function judgeReach(given: Case): Judgement {
       `no longer answers through ${wayTo(target)}; ${target.outer} never answered pings, so the host may be up`,
     );
   if (elsewhere.inner || elsewhere.outer || report !== "")
-    return causeOf("never-answered", `has never answered, ${neither}`);
+    return causeOf("never-answered", `has never answered, ${neither}${signOfLife(given)}`);
   return null;
 }
 

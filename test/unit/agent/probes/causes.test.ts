@@ -126,6 +126,15 @@ describe("a healthy path", () => {
         elsewhere: NEVER,
       },
     ],
+    [
+      "is silent where nothing ever answered but the link, and the peer's agent sends probes",
+      {
+        evidence: SILENT,
+        before: NEVER,
+        elsewhere: NEVER,
+        facts: { ...seen({ received: 9 }), neighbour: "answers" },
+      },
+    ],
   ])("%s", (_, given) => {
     expect(code(given)).toBeNull();
   });
@@ -259,6 +268,7 @@ describe("a broken path", () => {
     const onLink = { ...seen({}), neighbour: "answers" } as const;
     expect(text({ facts: onLink })).toMatch(/nor at 192\.168\.1\.242, though it answers ARP$/);
     expect(text({ facts: seen({ received: 3 }) })).toMatch(/, though its tunnel packets arrive here$/);
+    expect(text({ before: NEVER, facts: onLink })).toMatch(/^has never answered.*, though it answers ARP$/);
     expect(text({ facts: { ...onLink, router: ROUTER } })).toMatch(/nor at 192\.168\.1\.242$/);
   });
 

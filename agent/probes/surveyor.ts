@@ -62,22 +62,21 @@ export class Surveyor {
     });
   }
 
-  /** Paths from a container. Its TCP segments are made here, because connections cannot be opened in another namespace. */
+  /** Paths from a container. */
   async fromContainer(
     netns: NetnsHandle,
     targets: readonly ProbeTarget[],
     signal: AbortSignal,
   ): Promise<readonly PathMeasure[]> {
-    const probe: typeof probeSyn = (target, now, settle) =>
-      withNetns(netns, () => probeSyn(target, now, settle));
-    const echo = withNetns(netns, () => openEchoLines(this.#now, DEAF));
+    const now = this.#now;
+    const echo = withNetns(netns, () => openEchoLines(now, DEAF));
     this.#opened.push(echo);
     return await this.#survey(targets, {
       // Of containers' addresses nothing is known from before.
       histories: {},
       lines: echo.lines,
-      probeTcp: (target, settle) => probe(target, this.#now, settle),
-      probeSyn: (target, settle) => probe(target, this.#now, settle),
+      probeTcp: (target, settle) => withNetns(netns, () => probeTcp(target, now, settle)),
+      probeSyn: (target, settle) => withNetns(netns, () => probeSyn(target, now, settle)),
       signal,
     });
   }

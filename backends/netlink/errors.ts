@@ -30,6 +30,9 @@ export const {
   ENETDOWN,
   ENETUNREACH,
   ETIMEDOUT,
+  EINPROGRESS,
+  ECONNREFUSED,
+  ECONNRESET,
 } = ERRNO;
 
 const NAMES: ReadonlyMap<number, string> = new Map(

@@ -4,7 +4,7 @@
  */
 
 import { dlopen, ptr, read } from "bun:ffi";
-import { SignalWatcher, type Watch } from "./signal-watch.ts";
+import { SignalWatcher, type Watch, type WatchedEvent } from "./signal-watch.ts";
 
 /** The C library, by the name under which this very program has loaded it. */
 const LIBC = "libc.so.6";
@@ -89,15 +89,15 @@ const gettid = func("int gettid(void)");
 
 let watcher: SignalWatcher | null = null;
 
-/** koffi's watch, of readability alone. */
-function watch(fd: number, _events: { readonly readable: true }, callback: () => void): Watch {
+/** koffi's watch, of one event. */
+function watch(fd: number, events: WatchedEvent, callback: () => void): Watch {
   watcher ??= new SignalWatcher({
     fcntl: (...[descriptor, command, argument]) =>
       fcntl(descriptor, command, typeof argument === "number" ? argument : addressOf(argument)),
     poll: (fds, count, timeoutMs) => poll(addressOf(fds), count, timeoutMs),
     gettid: () => gettid(),
   });
-  return watcher.watch(fd, callback);
+  return watcher.watch(fd, events, callback);
 }
 
 export default {

@@ -265,24 +265,33 @@ export function madvise(address: number, length: number, advice: number): number
 }
 
 /** A running watch of a file descriptor. It ends silently when the last reference to it is dropped. */
-export interface ReadWatch {
+export interface Watch {
   close(): void;
   /** Lets the process end although the watch runs. */
   unref(): void;
 }
 
 /** Calls back on the event loop whenever `fd` is readable (level-triggered: uv_poll, in Bun signal-watch.ts). */
-export function watchReadable(fd: number, callback: () => void): ReadWatch {
-  return koffi.node.poll(fd, { readable: true }, () => {
+export function watchReadable(fd: number, callback: () => void): Watch {
+  return koffi.node.poll(fd, { readable: true }, reported(callback));
+}
+
+/** The same for writable, which a socket is as well whose connection has failed. */
+export function watchWritable(fd: number, callback: () => void): Watch {
+  return koffi.node.poll(fd, { writable: true }, reported(callback));
+}
+
+/** What is thrown into native code would stay pending there, and abort the process at a later garbage collection. */
+function reported(callback: () => void): () => void {
+  return () => {
     try {
       callback();
     } catch (error) {
-      // Thrown into native code it would stay pending there, and abort the process at a later garbage collection.
       setImmediate(() => {
         throw error;
       });
     }
-  });
+  };
 }
 
 function declare<F extends (...args: never[]) => number>(definition: string): KoffiFunc<F> {

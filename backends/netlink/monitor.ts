@@ -7,7 +7,7 @@
 
 import { ENOBUFS, NetlinkError } from "./errors.ts";
 import { echoFilter } from "./filter.ts";
-import { type ReadWatch, watchReadable } from "./libc.ts";
+import { type Watch, watchReadable } from "./libc.ts";
 import { forEachMessage, type NetlinkMessage } from "./message.ts";
 import { DATAGRAM_BYTES, NetlinkSocket, type SocketOptions } from "./socket.ts";
 
@@ -32,7 +32,7 @@ export class NetlinkMonitor {
   readonly #socket: NetlinkSocket;
   readonly #buffer = Buffer.allocUnsafe(DATAGRAM_BYTES);
   /** Kept here because a watch without a reference is garbage-collected and then reports nothing. */
-  readonly #watch: ReadWatch;
+  readonly #watch: Watch;
   #isOpen = true;
 
   private constructor(options: MonitorOptions) {

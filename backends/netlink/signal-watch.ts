@@ -1,10 +1,10 @@
 /**
- * Watches file descriptors where the event loop cannot (Bun has no uv_poll): the kernel sends SIGIO when one of them
- * becomes readable (fcntl(2), O_ASYNC), and poll(2) tells which.
+ * Watches file descriptors where the event loop cannot (Bun has no uv_poll): the kernel sends SIGIO when something
+ * happens to one of them (fcntl(2), O_ASYNC), and poll(2) tells to which.
  *
  * Nothing is missed: a signal that comes while another is handled is seen by the poll(2) after the callbacks, and
- * descriptors that are still readable then are called back again. The signal goes to the main thread alone, so that it
- * interrupts no other thread's system call.
+ * descriptors that are still ready then are called back again. Signals that come together are answered by one poll(2). They
+ * go to the main thread alone, so that they interrupt no other thread's system call.
  */
 
 /** fcntl.h */
@@ -16,6 +16,7 @@ const O_ASYNC = 0o20000;
 /** struct pollfd: int fd, short events, short revents. */
 const POLLFD_BYTES = 8;
 const POLLIN = 1;
+const POLLOUT = 4;
 
 /** More than a month: it only keeps the process alive. */
 const LONG_MS = 0x7fffffff;
@@ -27,6 +28,14 @@ export interface SignalCalls {
   gettid(): number;
 }
 
+export type WatchedEvent = { readonly readable: true } | { readonly writable: true };
+
+interface Watched {
+  /** Of poll(2). */
+  readonly events: number;
+  readonly callback: () => void;
+}
+
 /** What koffi returns for a watch. */
 export interface Watch {
   close(): void;
@@ -35,7 +44,7 @@ export interface Watch {
 
 export class SignalWatcher {
   readonly #calls: SignalCalls;
-  readonly #watches = new Map<number, () => void>();
+  readonly #watches = new Map<number, Watched>();
   #fds: Buffer = Buffer.alloc(0);
   #isListening = false;
   #isCheckDue = false;
@@ -44,10 +53,11 @@ export class SignalWatcher {
     this.#calls = calls;
   }
 
-  /** Calls back on the event loop whenever `fd` is readable. Throws when the kernel refuses. */
-  watch(fd: number, callback: () => void): Watch {
+  /** Calls back on the event loop whenever `fd` is ready for that, or has failed. Throws when the kernel refuses. */
+  watch(fd: number, event: WatchedEvent, callback: () => void): Watch {
     this.#listen();
-    this.#watches.set(fd, callback);
+    const watched = { events: "readable" in event ? POLLIN : POLLOUT, callback };
+    this.#watches.set(fd, watched);
     this.#describeFds();
     try {
       this.#own(fd);
@@ -62,7 +72,7 @@ export class SignalWatcher {
     return {
       close: () => {
         clearInterval(keepAlive);
-        if (this.#watches.get(fd) !== callback) return;
+        if (this.#watches.get(fd) !== watched) return;
         this.#forget(fd);
         this.#setAsync(fd, false);
       },
@@ -74,7 +84,7 @@ export class SignalWatcher {
   #listen(): void {
     if (this.#isListening) return;
     this.#isListening = true;
-    process.on("SIGIO", () => this.#check());
+    process.on("SIGIO", () => this.#checkSoon());
   }
 
   /** struct f_owner_ex: int type, pid_t pid. */
@@ -103,9 +113,9 @@ export class SignalWatcher {
 
   #describeFds(): void {
     this.#fds = Buffer.alloc(this.#watches.size * POLLFD_BYTES);
-    for (const [index, fd] of [...this.#watches.keys()].entries()) {
+    for (const [index, [fd, { events }]] of [...this.#watches].entries()) {
       this.#fds.writeInt32LE(fd, index * POLLFD_BYTES);
-      this.#fds.writeInt16LE(POLLIN, index * POLLFD_BYTES + 4);
+      this.#fds.writeInt16LE(events, index * POLLFD_BYTES + 4);
     }
   }
 
@@ -118,17 +128,17 @@ export class SignalWatcher {
     });
   }
 
-  /** Calls back for each that is readable, and comes back after other work of the event loop if any was. */
+  /** Calls back for each that is ready, and comes back after other work of the event loop if any was. */
   #check(): void {
-    const readable = this.#readable();
-    for (const [fd, callback] of readable) {
+    const ready = this.#ready();
+    for (const [fd, watched] of ready) {
       // A callback may have closed others.
-      if (this.#watches.get(fd) === callback) callback();
+      if (this.#watches.get(fd) === watched) watched.callback();
     }
-    if (readable.length > 0) this.#checkSoon();
+    if (ready.length > 0) this.#checkSoon();
   }
 
-  #readable(): readonly (readonly [number, () => void])[] {
+  #ready(): readonly (readonly [number, Watched])[] {
     if (this.#watches.size === 0) return [];
     if (this.#calls.poll(this.#fds, this.#watches.size, 0) <= 0) return [];
     return [...this.#watches].filter((_, index) => this.#fds.readInt16LE(index * POLLFD_BYTES + 6) !== 0);

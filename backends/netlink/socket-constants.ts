@@ -1,6 +1,7 @@
 /** Numbers of socket(2), send(2) and setsockopt(2), by their kernel names. Alike on x86-64 and arm64. */
 
 /** linux/net.h */
+export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 export const SOCK_NONBLOCK = 0o4000;
@@ -13,6 +14,7 @@ export const MSG_DONTWAIT = 0x40;
 /** asm-generic/socket.h */
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
+export const SO_ERROR = 4;
 export const SO_SNDBUF = 7;
 export const SO_RCVBUF = 8;
 export const SO_ATTACH_FILTER = 26;

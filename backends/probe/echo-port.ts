@@ -96,7 +96,7 @@ export class EchoPort {
   readonly #from = Buffer.alloc(MAX_SOCKADDR_BYTES);
   #interfaceIndex = 0;
   #source = ANY_IPV4;
-  #watch: libc.ReadWatch | null = null;
+  #watch: libc.Watch | null = null;
 
   private constructor(fd: number, family: Family, id: number, boundSender: BoundSender | null) {
     this.#fd = fd;

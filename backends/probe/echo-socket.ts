@@ -47,7 +47,7 @@ export class EchoSocket {
   readonly #isRaw: boolean;
   readonly #id: number;
   readonly #buffer = Buffer.allocUnsafe(PACKET_BYTES);
-  #watch: libc.ReadWatch | null = null;
+  #watch: libc.Watch | null = null;
   #fd: number;
 
   private constructor(fd: number, isRaw: boolean, { target, id }: EchoSocketOptions) {

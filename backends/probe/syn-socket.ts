@@ -52,7 +52,7 @@ export interface SynOptions {
 export class SynSocket {
   readonly #fd: number;
   readonly #buffer = Buffer.alloc(64);
-  #watch: libc.ReadWatch | null = null;
+  #watch: libc.Watch | null = null;
 
   private constructor(fd: number) {
     this.#fd = fd;
@@ -77,13 +77,13 @@ export class SynSocket {
     }
   }
 
-  /** Calls back once on the event loop when the target has answered. The callback must not throw. */
-  onAnswer(callback: () => void): void {
+  /** Calls back once on the event loop, with 0, when the target has answered. The callback must not throw. */
+  onOutcome(callback: (errno: number) => void): void {
     this.#watch = libc.watchReadable(this.#fd, () => {
       // An error that the kernel kept for the socket answers nothing.
       if (libc.recv(this.#fd, this.#buffer, MSG_DONTWAIT) < 0) return;
       this.#watch?.close();
-      callback();
+      callback(0);
     });
   }
 

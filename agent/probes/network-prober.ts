@@ -116,6 +116,8 @@ export class NetworkProber {
   readonly #longer: LongerRoutes;
   readonly #prober: Prober;
   readonly #sleep: Sleep;
+  /** Lasts until the first peer comes. */
+  readonly #lonely: Sleep;
   /** Why nothing is probed, one sentence; null when it is. */
   readonly problem: string | null;
   #isStale = true;
@@ -125,6 +127,7 @@ export class NetworkProber {
     const { clock, netlink } = runtime;
     this.#options = options;
     this.#sleep = new Sleep(clock);
+    this.#lonely = new Sleep(clock);
     const now = (): number => clock.monotonicMs();
     const { echo, problem } = openOrExplain(now, {
       notice: (notice) => this.#facts.notice(notice),
@@ -175,6 +178,7 @@ export class NetworkProber {
   changed(): void {
     this.#isStale = true;
     this.#sleep.wake();
+    this.#lonely.wake();
   }
 
   /** What former probes of each target showed, by its id. */
@@ -230,8 +234,7 @@ export class NetworkProber {
     const { clock, faults, netlink } = runtime;
     let intervalMs = LEAST_USE_INTERVAL_MS;
     const look = guarded(faults, "looking for peers in use", () => {
-      const { backend, peers, uplinks } = network();
-      if (peers.size === 0) return;
+      const { backend, uplinks } = network();
       const interfaces = Object.values(uplinks).map((uplink) => uplink.interface);
       const startMs = clock.monotonicMs();
       const uses = readUses(netlink, backend.devices, interfaces, {
@@ -244,8 +247,10 @@ export class NetworkProber {
       intervalMs = Math.max(LEAST_USE_INTERVAL_MS, (clock.monotonicMs() - startMs) * USE_SLEEP_FACTOR);
     });
     while (!signal.aborted) {
-      look();
-      await clock.sleep(intervalMs, signal).catch(() => undefined);
+      if (network().peers.size > 0) {
+        look();
+        await clock.sleep(intervalMs, signal).catch(() => undefined);
+      } else await this.#lonely.for(LONG_MS, signal);
     }
   }
 

@@ -37,6 +37,8 @@ const REPEAT_MS = 5_000;
 const LONGEST_REPEAT_MS = 300_000;
 /** A peer that has just come may not be ready yet: so long it is the fault of no one that it is silent. */
 const NEW_MS = 15_000;
+/** So soon its silence is not looked into: its tunnel device may not be up yet. */
+const COMING_MS = 2_000;
 /** The same for one that loses packets, until the share is known. */
 const SUSPECT_MS = 1_000;
 /** An answer of a path in use is late after so many round trips, and this long at least. */
@@ -148,6 +150,13 @@ export class PathWatch {
   /** An examination has ended without proving anything. */
   get wasExamined(): boolean {
     return this.#measured !== null;
+  }
+
+  /** When the silence of a peer that has just come is to be taken seriously, monotonic; null where it is to be now. */
+  seriousMs(outcome: Outcome, nowMs: number): number | null {
+    const isComing = outcome.type === "silent" && this.#state.state === "unknown" && !this.#history.inner;
+    const seriousMs = this.#createdMs + COMING_MS;
+    return isComing && nowMs < seriousMs ? seriousMs : null;
   }
 
   /** How many examinations have ended. */

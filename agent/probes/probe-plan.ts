@@ -32,6 +32,7 @@ const SCAN_MS = 500;
 
 export class ProbePlan {
   readonly #perMs: number;
+  readonly #tickMs: number;
   readonly #burst: number;
   /** Sorted by id. */
   #targets: readonly ProbeTarget[] = [];
@@ -53,6 +54,7 @@ export class ProbePlan {
 
   constructor({ perSecond, tickMs }: ProbeBudget) {
     this.#perMs = perSecond / 1000;
+    this.#tickMs = tickMs;
     this.#burst = Math.max(LEAST_BURST, this.#perMs * tickMs);
     this.#tokens = this.#burst;
   }
@@ -233,8 +235,8 @@ export class ProbePlan {
   #takeTurn(nowMs: number): ProbeTarget | null {
     if (nowMs < this.#nextTurnMs || this.#targets.length === 0) return null;
     const spacingMs = this.#spacingMs;
-    // Long pauses are not made up for.
-    this.#nextTurnMs = Math.max(this.#nextTurnMs, nowMs - this.#burst * spacingMs) + spacingMs;
+    // What was missed is made up for as far as one tick goes.
+    this.#nextTurnMs = Math.max(this.#nextTurnMs, nowMs - this.#tickMs) + spacingMs;
     this.#turn = (this.#turn + 1) % this.#targets.length;
     return this.#targets[this.#turn] ?? null;
   }

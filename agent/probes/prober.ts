@@ -281,8 +281,10 @@ export class Prober {
       if (!watch.noteRoutine(probe, outcome)) return;
       // One that was late has had its examination.
       if (!isAnswered(outcome) && watch.examinations > examinations) return;
-      this.#plan.hurry(watch.target.id, this.#options.clock.monotonicMs());
-      this.#examine(watch);
+      const nowMs = this.#options.clock.monotonicMs();
+      const seriousMs = watch.seriousMs(outcome, nowMs);
+      this.#plan.hurry(watch.target.id, seriousMs ?? nowMs);
+      if (seriousMs === null) this.#examine(watch);
       this.#sleep.wake();
     });
   }

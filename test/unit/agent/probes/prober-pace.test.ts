@@ -32,3 +32,15 @@ it("sends in bursts while the budget limits what is new", async () => {
   expect(new Set(network.sentMs).size).toBeLessThanOrEqual(30 * 4 + 1);
   network.stop();
 });
+
+it("does not look into the silence of a peer that is only just coming", async () => {
+  const network = new LossyNetwork(1, [TARGET], TARGET.inner);
+  await network.pass(1.9);
+  // One because it is new, one in its turn.
+  expect(network.sentMs).toHaveLength(2);
+  network.silent = null;
+  await network.pass(0.5);
+  expect(network.sentMs).toHaveLength(3);
+  expect(network.health.state).toBe("good");
+  network.stop();
+});

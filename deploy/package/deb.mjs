@@ -4,7 +4,15 @@
  */
 
 import { createHash } from "node:crypto";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import process from "node:process";
@@ -46,8 +54,11 @@ export function buildDeb(release, outDir) {
     const compression = isFast ? ["-Zzstd", "-z1"] : ["-Zxz", "-z9"];
     // dpkg-deb(1) sets no file's time later than SOURCE_DATE_EPOCH.
     const env = { ...process.env, SOURCE_DATE_EPOCH: `${epoch}` };
+    // Not into outDir, where a part of the file would stay when it is interrupted.
+    const whole = path.join(work, path.basename(file));
+    runTool("dpkg-deb", ["--root-owner-group", ...compression, "--build", root, whole], { env });
     mkdirSync(outDir, { recursive: true });
-    runTool("dpkg-deb", ["--root-owner-group", ...compression, "--build", root, file], { env });
+    copyFileSync(whole, file);
     return [file];
   } finally {
     rmSync(work, { recursive: true, force: true });

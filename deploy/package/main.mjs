@@ -21,6 +21,9 @@ const RELEASE = path.join(ROOT, "release");
 const EXECUTABLE = "executable";
 const CHECKSUMS = "SHA256SUMS";
 
+// Ctrl-C ends the tool that runs too, whose failure removes the temporary folders; they hold hundreds of megabytes.
+process.once("SIGINT", () => process.exit(130));
+
 try {
   await main();
 } catch (error) {

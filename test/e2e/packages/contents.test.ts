@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import { type PackageFormat, writePackages } from "../../../deploy/package/formats.mjs";
 
 const hasRpm = spawnSync("rpmbuild", ["--version"]).status === 0 || process.env.CI;
@@ -67,6 +67,22 @@ describe.skipIf(process.getuid?.() !== 0)("packages (needs root, because of Debi
   it("have the same bytes in every build", () => {
     expect(Object.keys(digests(one))).toHaveLength(FORMATS.length + 1);
     expect(digests(two)).toEqual(digests(one));
+  });
+
+  it("leave no part of a file when the tool that writes it fails", async () => {
+    const [bin, out] = [join(folder, "bin"), join(folder, "failed")];
+    for (const made of [bin, out]) mkdirSync(made);
+    const script = '#!/bin/sh\nfor last; do :; done\necho part > "$last"\nexit 2\n';
+    writeFileSync(join(bin, "dpkg-deb"), script, { mode: 0o755 });
+    const executable = join(folder, "executable");
+    const options = { ...inject("built"), executable, version: "0.1.0", isFast: true };
+    vi.stubEnv("PATH", `${bin}:${process.env.PATH}`);
+    try {
+      await expect(writePackages(options, out, ["deb"])).rejects.toThrow("dpkg-deb failed (exit code 2)");
+    } finally {
+      vi.unstubAllEnvs();
+    }
+    expect(readdirSync(out)).toEqual([]);
   });
 
   it("list in the bill of materials what is inside, with licences and digests", () => {

@@ -5,6 +5,7 @@ import { setMaxListeners } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { afterEach, beforeEach } from "vitest";
 import type { ContainerLinks } from "../../agent/docker-driver/context.ts";
 import { DockerDriver } from "../../agent/docker-driver/docker-driver.ts";
 import type { EndpointRecord } from "../../agent/docker-driver/records.ts";
@@ -17,7 +18,13 @@ import type { Logger } from "../../ipam/log.ts";
 import { StoreCatalogue } from "../../ipam/named-networks/catalogue.ts";
 import type { AddressBook } from "../../ipam/named-networks/contracts.ts";
 import { StoreFeed } from "../../ipam/named-networks/feed.ts";
-import type { HostId, HostRecord, NamedNetwork, NetworkId } from "../../ipam/named-networks/named-network.ts";
+import type {
+  HostId,
+  HostRecord,
+  Member,
+  NamedNetwork,
+  NetworkId,
+} from "../../ipam/named-networks/named-network.ts";
 import { recordRestoration } from "../../ipam/named-networks/restorations.ts";
 import type { Records } from "../../ipam/stores/contracts.ts";
 import { MemoryHolder, openMemoryStore } from "../../ipam/stores/file/memory.ts";
@@ -272,4 +279,56 @@ export async function eventually<T>(read: () => T | Promise<T>, ms = 5_000): Pro
     if (performance.now() > endMs) throw new Error(`not within ${ms} ms: ${reason} in ${read}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
+}
+
+/** Two hosts, made before each test and disposed of after it. */
+export interface DriverPair {
+  readonly lab: DriverLab;
+  readonly one: DriverHost;
+  readonly two: DriverHost;
+}
+
+export function useDriverPair(): DriverPair {
+  let pair: DriverPair | null = null;
+  const current = (): DriverPair => {
+    if (pair === null) throw new Error("the hosts are there inside a test only");
+    return pair;
+  };
+  beforeEach(async () => {
+    const lab = new DriverLab();
+    pair = { lab, one: await lab.addHost(), two: await lab.addHost() };
+  });
+  afterEach(() => current().lab.dispose());
+  return {
+    get lab() {
+      return current().lab;
+    },
+    get one() {
+      return current().one;
+    },
+    get two() {
+      return current().two;
+    },
+  };
+}
+
+/** Resolves with the engine's network of this name. */
+export function appears(host: DriverHost, name: string) {
+  return eventually(() => [...host.engine.networks.values()].find((network) => network.name === name));
+}
+
+export function disappears(host: DriverHost, name: string) {
+  return eventually(() => ![...host.engine.networks.values()].some((network) => network.name === name));
+}
+
+/** Resolves with the store's network of this name, as the host sees it. */
+export function published(host: DriverHost, name: string): Promise<NamedNetwork> {
+  return eventually(() => [...host.feed.view.networks.values()].find((network) => network.name === name));
+}
+
+/** The members of a network, as the host sees them. */
+export function membersOf(host: DriverHost, name: string): readonly Member[] {
+  const network = [...host.feed.view.networks.values()].find((each) => each.name === name);
+  const hosts = network === undefined ? undefined : host.feed.view.members.get(network.id);
+  return [...(hosts?.values() ?? [])].flatMap(({ members }) => members);
 }

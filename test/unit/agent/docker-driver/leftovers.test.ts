@@ -11,32 +11,23 @@ import { Pools } from "../../../../agent/docker-driver/pools.ts";
 import { Prefix } from "../../../../ipam/addresses/ip.ts";
 import { systemClock } from "../../../../ipam/clock.ts";
 import { CATALOGUE_RECORD } from "../../../../ipam/named-networks/record-names.ts";
-import { type DriverHost, DriverLab, eventually } from "../../../support/docker-driver-lab.ts";
+import { type DriverHost, eventually, useDriverPair } from "../../../support/docker-driver-lab.ts";
 import { callPlugin } from "../../../support/fake-engine.ts";
 
 const signal = AbortSignal.timeout(60_000);
 
-let lab: DriverLab;
-let one: DriverHost;
-let two: DriverHost;
-
-beforeEach(async () => {
-  lab = new DriverLab();
-  one = await lab.addHost();
-  two = await lab.addHost();
-});
-afterEach(() => lab.dispose());
+const pair = useDriverPair();
 
 const requestPool = (options: object = {}) =>
-  callPlugin(one.pluginSocket, "IpamDriver.RequestPool", {
+  callPlugin(pair.one.pluginSocket, "IpamDriver.RequestPool", {
     ...{ AddressSpace: "tulle", Pool: "10.9.0.0/24", SubPool: "", V6: false, Options: {} },
     ...options,
   });
 const create = (rest: object = {}) =>
-  one.engine.create("blue", { ipamDriver: "tulle", config: [{ Subnet: "10.9.0.0/24", ...rest }] });
+  pair.one.engine.create("blue", { ipamDriver: "tulle", config: [{ Subnet: "10.9.0.0/24", ...rest }] });
 const published = (host: DriverHost) => eventually(() => [...host.feed.view.networks.values()][0]);
 const readCatalogue = async () => {
-  const entry = await lab.connection.network("/test").records.read(CATALOGUE_RECORD, signal);
+  const entry = await pair.lab.connection.network("/test").records.read(CATALOGUE_RECORD, signal);
   return { entry, root: JSON.parse(entry?.value ?? "{}") as { networks?: object[]; drafts?: object[] } };
 };
 const hasNoDraft = async () => ((await readCatalogue()).root.drafts ?? []).length === 0;
@@ -45,17 +36,17 @@ describe("a pool that the engine never heard of", () => {
   it("does not get the network that is created with its subnet", async () => {
     await requestPool();
     await create({ Gateway: "10.9.0.254" });
-    const network = await published(one);
+    const network = await published(pair.one);
     expect(String(network.pools[4]?.gateway)).toBe("10.9.0.254");
-    await eventually(() => two.networkNames().includes("blue"));
-    expect(await one.engine.run("a", "blue")).toBe("10.9.0.1");
-    expect(await one.engine.run("b", "blue", { ip: "10.9.0.77" })).toBe("10.9.0.77");
-    expect(one.given(network.id).map(String)).toEqual(["10.9.0.1", "10.9.0.77"]);
-    await expect(two.engine.run("c", "blue", { ip: "10.9.0.77" })).rejects.toThrow("10.9.0.77");
+    await eventually(() => pair.two.networkNames().includes("blue"));
+    expect(await pair.one.engine.run("a", "blue")).toBe("10.9.0.1");
+    expect(await pair.one.engine.run("b", "blue", { ip: "10.9.0.77" })).toBe("10.9.0.77");
+    expect(pair.one.given(network.id).map(String)).toEqual(["10.9.0.1", "10.9.0.77"]);
+    await expect(pair.two.engine.run("c", "blue", { ip: "10.9.0.77" })).rejects.toThrow("10.9.0.77");
   });
 
   it("is given back when it cannot be written down", async () => {
-    const inTheWay = join(one.folder, "docker-networks.json");
+    const inTheWay = join(pair.one.folder, "docker-networks.json");
     mkdirSync(inTheWay);
     await expect(create()).rejects.toThrow();
     rmdirSync(inTheWay);
@@ -63,9 +54,9 @@ describe("a pool that the engine never heard of", () => {
   });
 
   it("is given back when it came too late", async () => {
-    lab.catalogueDelayMs = 2_000;
+    pair.lab.catalogueDelayMs = 2_000;
     await expect(create()).rejects.toThrow(/did not finish within/);
-    lab.catalogueDelayMs = 0;
+    pair.lab.catalogueDelayMs = 0;
     await eventually(hasNoDraft);
   });
 });
@@ -73,12 +64,12 @@ describe("a pool that the engine never heard of", () => {
 describe("an address that the engine has and the store does not", () => {
   it("is taken before a container gets it", async () => {
     await create();
-    const network = await published(one);
-    await eventually(() => two.networkNames().includes("blue"));
-    await two.engine.run("a", "blue", { ip: "10.9.0.77" });
-    await expect(one.engine.connectRaw("blue", "10.9.0.77/24")).rejects.toThrow("10.9.0.77 is held by");
-    await one.engine.connectRaw("blue", "10.9.0.78/24");
-    expect(one.given(network.id).map(String)).toEqual(["10.9.0.78"]);
+    const network = await published(pair.one);
+    await eventually(() => pair.two.networkNames().includes("blue"));
+    await pair.two.engine.run("a", "blue", { ip: "10.9.0.77" });
+    await expect(pair.one.engine.connectRaw("blue", "10.9.0.77/24")).rejects.toThrow("10.9.0.77 is held by");
+    await pair.one.engine.connectRaw("blue", "10.9.0.78/24");
+    expect(pair.one.given(network.id).map(String)).toEqual(["10.9.0.78"]);
   });
 });
 
@@ -88,103 +79,103 @@ describe("while a pair is deleted slowly", () => {
 
   beforeEach(async () => {
     await create();
-    await published(one);
-    await one.engine.run("a", "blue", { ip: address });
-    const { remove } = one.links;
+    await published(pair.one);
+    await pair.one.engine.run("a", "blue", { ip: address });
+    const { remove } = pair.one.links;
     const slow = new Promise<void>((resolve) => {
       finish = resolve;
     });
-    one.links.remove = async (endpoint) => {
+    pair.one.links.remove = async (endpoint) => {
       await slow;
-      await remove.call(one.links, endpoint);
+      await remove.call(pair.one.links, endpoint);
     };
-    await one.engine.disconnect("a", "blue");
+    await pair.one.engine.disconnect("a", "blue");
   });
   afterEach(() => finish());
 
   it("its address stays given, and no longer than that", async () => {
-    const { id } = await published(one);
-    expect(one.given(id).map(String)).toEqual([address]);
+    const { id } = await published(pair.one);
+    expect(pair.one.given(id).map(String)).toEqual([address]);
     finish();
-    await eventually(() => one.given(id).length === 0);
+    await eventually(() => pair.one.given(id).length === 0);
   });
 
   it("a start that asks for the same address waits", async () => {
-    const starting = one.engine.run("b", "blue", { ip: address });
+    const starting = pair.one.engine.run("b", "blue", { ip: address });
     setTimeout(() => finish(), 300);
     expect(await starting).toBe(address);
-    expect(one.given((await published(one)).id).map(String)).toEqual([address]);
+    expect(pair.one.given((await published(pair.one)).id).map(String)).toEqual([address]);
   });
 
   it("a start that cannot wait longer is retried", async () => {
-    const starting = one.engine.run("b", "blue", { ip: address });
+    const starting = pair.one.engine.run("b", "blue", { ip: address });
     await expect(starting).rejects.toThrow(`still leaving: try again in a moment (${RETRIED})`);
   });
 
   it("a removal of the network gives the address back", async () => {
-    const { id } = await published(one);
-    await callPlugin(one.pluginSocket, "NetworkDriver.DeleteNetwork", {
-      NetworkID: one.engine.network("blue").id,
+    const { id } = await published(pair.one);
+    await callPlugin(pair.one.pluginSocket, "NetworkDriver.DeleteNetwork", {
+      NetworkID: pair.one.engine.network("blue").id,
     }).catch(() => undefined);
     finish();
-    await eventually(() => one.given(id).length === 0);
+    await eventually(() => pair.one.given(id).length === 0);
   });
 });
 
 describe("a network that is gone", () => {
   it("from the store gets the addresses of its containers back", async () => {
     await create();
-    const { id } = await published(one);
-    await eventually(() => two.networkNames().includes("blue"));
-    await two.engine.run("a", "blue");
+    const { id } = await published(pair.one);
+    await eventually(() => pair.two.networkNames().includes("blue"));
+    await pair.two.engine.run("a", "blue");
     const { entry, root } = await readCatalogue();
-    const { records } = lab.connection.network("/test");
+    const { records } = pair.lab.connection.network("/test");
     await records.write(CATALOGUE_RECORD, JSON.stringify({ ...root, networks: [] }), entry, signal);
-    await eventually(() => two.feed.view.networks.size === 0);
-    expect(two.given(id)).toHaveLength(1);
-    await two.engine.removeContainer("a");
-    expect(two.given(id)).toEqual([]);
+    await eventually(() => pair.two.feed.view.networks.size === 0);
+    expect(pair.two.given(id)).toHaveLength(1);
+    await pair.two.engine.removeContainer("a");
+    expect(pair.two.given(id)).toEqual([]);
   });
 
   it("from the engine gets the addresses of endpoints back that the engine did not release", async () => {
     await create();
-    const { id } = await published(one);
-    await one.engine.run("a", "blue");
-    expect(one.given(id)).toHaveLength(1);
-    await callPlugin(one.pluginSocket, "NetworkDriver.DeleteNetwork", {
-      NetworkID: one.engine.network("blue").id,
+    const { id } = await published(pair.one);
+    await pair.one.engine.run("a", "blue");
+    expect(pair.one.given(id)).toHaveLength(1);
+    await callPlugin(pair.one.pluginSocket, "NetworkDriver.DeleteNetwork", {
+      NetworkID: pair.one.engine.network("blue").id,
     });
-    expect(one.given(id)).toEqual([]);
+    expect(pair.one.given(id)).toEqual([]);
   });
 });
 
 describe("a removal of a network", () => {
   it("counts although the pair of one of its endpoints cannot be deleted", async () => {
     await create();
-    await eventually(() => two.networkNames().includes("blue"));
-    await one.engine.run("a", "blue");
-    one.links.remove = async () => {
+    await eventually(() => pair.two.networkNames().includes("blue"));
+    await pair.one.engine.run("a", "blue");
+    pair.one.links.remove = async () => {
       throw new Error("the kernel is busy");
     };
-    await one.engine.removeContainer("a").catch(() => undefined);
-    one.engine.containers.clear();
-    await one.engine.remove("blue");
-    await eventually(() => two.networkNames().length === 0);
+    await pair.one.engine.removeContainer("a").catch(() => undefined);
+    pair.one.engine.containers.clear();
+    await pair.one.engine.remove("blue");
+    await eventually(() => pair.two.networkNames().length === 0);
   });
 
   it("leaves the driver running when it cannot be written down", async () => {
     await create();
-    await eventually(() => two.networkNames().includes("blue"));
-    const path = join(one.folder, "docker-networks.json");
+    await eventually(() => pair.two.networkNames().includes("blue"));
+    const path = join(pair.one.folder, "docker-networks.json");
     rmSync(path);
     mkdirSync(path);
-    await one.engine.remove("blue");
-    await eventually(() => two.networkNames().length === 0);
+    await pair.one.engine.remove("blue");
+    await eventually(() => pair.two.networkNames().length === 0);
     await new Promise((resolve) => setTimeout(resolve, 300));
     rmdirSync(path);
     await create();
-    await eventually(() => two.networkNames().includes("blue"));
-    await eventually(() => one.driver.status().problems.length === 0);
+    await eventually(() => pair.two.networkNames().includes("blue"));
+    await eventually(() => pair.one.driver.status().problems.length === 0);
   });
 });
 
@@ -192,23 +183,24 @@ it("a network that the engine lost while we did not run takes its containers and
   timeout: 30_000,
 }, async () => {
   await create();
-  const { id } = await published(one);
-  await one.engine.run("a", "blue");
-  const lost = one.engine.network("blue").id;
-  await one.stopDriver();
-  one.engine.containers.clear();
-  one.engine.networks.clear();
-  await one.startDriver();
-  await eventually(() => one.driver.status().engineProblem === null);
-  const known = () => one.driver.status().networks.map(({ dockerId }) => dockerId);
-  for (const name of ["red", "green"]) await one.engine.create(name, { ipamDriver: "tulle" });
+  const { id } = await published(pair.one);
+  await pair.one.engine.run("a", "blue");
+  const lost = pair.one.engine.network("blue").id;
+  await pair.one.stopDriver();
+  pair.one.engine.containers.clear();
+  pair.one.engine.networks.clear();
+  await pair.one.startDriver();
+  await eventually(() => pair.one.driver.status().engineProblem === null);
+  const known = () => pair.one.driver.status().networks.map(({ dockerId }) => dockerId);
+  for (const name of ["red", "green"]) await pair.one.engine.create(name, { ipamDriver: "tulle" });
   await eventually(() => !known().includes(lost), 15_000);
   // Its events are followed again, so that everything is compared.
-  await one.engine.kill();
-  await one.engine.start();
-  await eventually(() => one.links.present.size === 0);
-  await eventually(() => one.given(id).length === 0);
-  const members = () => [...(two.feed.view.members.get(id)?.values() ?? [])].flatMap((each) => each.members);
+  await pair.one.engine.kill();
+  await pair.one.engine.start();
+  await eventually(() => pair.one.links.present.size === 0);
+  await eventually(() => pair.one.given(id).length === 0);
+  const members = () =>
+    [...(pair.two.feed.view.members.get(id)?.values() ?? [])].flatMap((each) => each.members);
   await eventually(() => members().length === 0);
 });
 

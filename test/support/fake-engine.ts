@@ -7,88 +7,15 @@
 
 import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
-import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
-
-export interface CreateOptions {
-  readonly driver?: string;
-  readonly ipamDriver?: string;
-  readonly ipamOptions?: Readonly<Record<string, string>>;
-  /** `--subnet`, `--ip-range`, `--gateway`, one entry per subnet. */
-  readonly config?: readonly {
-    readonly Subnet?: string;
-    readonly IPRange?: string;
-    readonly Gateway?: string;
-  }[];
-  /** `--aux-address`. */
-  readonly aux?: readonly string[];
-  readonly options?: Readonly<Record<string, string>>;
-  readonly labels?: Readonly<Record<string, string>>;
-  readonly isInternal?: boolean;
-  readonly hasIpv6?: boolean;
-}
-
-export interface EngineContainer {
-  readonly id: string;
-  name: string;
-  endpoints: Map<string, EngineEndpoint>;
-  isRunning: boolean;
-  restartPolicy: string;
-  error: string;
-}
-
-interface EngineEndpoint {
-  readonly id: string;
-  readonly mac?: string;
-  readonly address: string;
-  readonly poolId: string;
-  readonly aliases: readonly string[];
-  readonly sourceName: string;
-  /** Until Join is answered the engine lists no container with it. */
-  readonly isConnecting: boolean;
-}
-
-interface EnginePool {
-  readonly poolId: string;
-  readonly subnet: string;
-  readonly gateway: string;
-}
-
-export interface EngineNetwork {
-  readonly id: string;
-  readonly name: string;
-  readonly options: CreateOptions;
-  readonly pools: readonly EnginePool[];
-}
-
-export class PluginError extends Error {}
-
-/** One call of a plugin method, as dockerd makes it. Rejects with PluginError for an answer with Err or Error. */
-export async function callPlugin(
-  socketPath: string,
-  method: string,
-  body: unknown,
-): Promise<Record<string, unknown>> {
-  const { status, text } = await post(socketPath, `/${method}`, JSON.stringify(body));
-  const answer = JSON.parse(text) as Record<string, unknown>;
-  const error = answer.Err ?? answer.Error;
-  if (status !== 200 || (typeof error === "string" && error !== "")) throw new PluginError(String(error));
-  return answer;
-}
-
-export function post(
-  socketPath: string,
-  path: string,
-  body: string | Buffer,
-  method = "POST",
-): Promise<{ status: number; text: string }> {
-  return new Promise((resolve, reject) => {
-    const outgoing = request({ socketPath, path, method, agent: false }, (response) => {
-      readText(response).then((text) => resolve({ status: response.statusCode ?? 0, text }), reject);
-    });
-    outgoing.on("error", reject);
-    outgoing.end(body);
-  });
-}
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type {
+  ApiNetwork,
+  CreateOptions,
+  EngineContainer,
+  EngineNetwork,
+  EnginePool,
+} from "./fake-engine-model.ts";
+import { callPlugin, readText } from "./plugin-call.ts";
 
 /** The subnets that dockerd takes of its own, for networks with its own IPAM driver. */
 const DEFAULT_SUBNETS = ["172.18.0.0/16", "172.19.0.0/16", "172.20.0.0/16"];
@@ -515,29 +442,9 @@ class ApiError extends Error {
   }
 }
 
-interface ApiNetwork {
-  readonly Name: string;
-  readonly Driver: string;
-  readonly Internal: boolean;
-  readonly EnableIPv6: boolean;
-  readonly IPAM: {
-    readonly Driver: string;
-    readonly Options: Record<string, string>;
-    readonly Config: { Subnet: string; Gateway: string }[];
-  };
-  readonly Options: Record<string, string>;
-  readonly Labels: Record<string, string>;
-}
-
 function sendJson(response: ServerResponse, status: number, value: unknown): void {
   response.writeHead(status, { "content-type": "application/json" });
   response.end(value === null ? "" : JSON.stringify(value));
-}
-
-async function readText(stream: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks).toString("utf8");
 }
 
 function bare(address: string): string {

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { askControl } from "../../../agent/report/control.ts";
 import { type DockerHost, describeWithDocker } from "../../support/docker.ts";
 import { create, DockerLab, networksOf, outcomeOf, SLEEP } from "../../support/docker-lab.ts";
-import { callPlugin, post } from "../../support/fake-engine.ts";
+import { callPlugin, post } from "../../support/plugin-call.ts";
 
 const UNKNOWN = "f".repeat(64);
 const MANY = 1_000;

@@ -3,7 +3,7 @@
 import { writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { eventually, membersOf, published, useDriverPair } from "../../../support/docker-driver-lab.ts";
-import { callPlugin, post } from "../../../support/fake-engine.ts";
+import { callPlugin, post } from "../../../support/plugin-call.ts";
 
 const OURS = { ipamDriver: "tulle" };
 const pair = useDriverPair();

@@ -2,7 +2,7 @@
 
 import { expect, it } from "vitest";
 import { type DriverHost, eventually, useDriverPair } from "../../../support/docker-driver-lab.ts";
-import { callPlugin } from "../../../support/fake-engine.ts";
+import { callPlugin } from "../../../support/plugin-call.ts";
 
 const OURS = { ipamDriver: "tulle" };
 

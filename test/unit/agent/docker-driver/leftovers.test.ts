@@ -12,7 +12,7 @@ import { Prefix } from "../../../../ipam/addresses/ip.ts";
 import { systemClock } from "../../../../ipam/clock.ts";
 import { CATALOGUE_RECORD } from "../../../../ipam/named-networks/record-names.ts";
 import { type DriverHost, eventually, useDriverPair } from "../../../support/docker-driver-lab.ts";
-import { callPlugin } from "../../../support/fake-engine.ts";
+import { callPlugin } from "../../../support/plugin-call.ts";
 
 const signal = AbortSignal.timeout(60_000);
 

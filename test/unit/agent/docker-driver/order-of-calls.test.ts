@@ -6,7 +6,7 @@ import { namesOf } from "../../../../agent/docker-driver/endpoints.ts";
 import { systemClock } from "../../../../ipam/clock.ts";
 import { MAX_NAMES } from "../../../../ipam/named-networks/member-codec.ts";
 import { type DriverHost, DriverLab, eventually } from "../../../support/docker-driver-lab.ts";
-import { callPlugin } from "../../../support/fake-engine.ts";
+import { callPlugin } from "../../../support/plugin-call.ts";
 
 const never = new AbortController().signal;
 

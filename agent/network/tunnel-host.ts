@@ -63,16 +63,30 @@ function uplinkOf(
 }
 
 /**
- * The prefixes of the interface's addresses, each once: hosts inside are reached without a router. An address alone, such
- * as a virtual one of keepalived, has no hosts around it.
+ * The prefixes of the interface's addresses and of its routes to them, each once: hosts inside are reached without a router.
+ * An address alone, such as a virtual one of keepalived, has no hosts around it. One of DHCPv6 has them by a route.
  */
 function onLinkPrefixes(host: HostSnapshot, interfaceIndex: number, family: Family): readonly Prefix[] {
-  const prefixes = host.addresses
-    .filter((one) => one.interfaceIndex === interfaceIndex && one.address.family === family)
-    .filter(({ length }) => length < ADDRESS_BITS[family])
-    .map(({ address, length }) => Prefix.of(address, length));
+  const addresses = host.addresses.filter(
+    (one) => one.interfaceIndex === interfaceIndex && one.address.family === family,
+  );
+  const isOwn = (prefix: Prefix): boolean => addresses.some(({ address }) => prefix.contains(address));
+  const routed = host.routes.filter((one) => isOfLink(one, interfaceIndex) && isOwn(one.destination));
+  const prefixes = [
+    ...addresses.map(({ address, length }) => Prefix.of(address, length)),
+    ...routed.map(({ destination }) => destination),
+  ].filter(({ length }) => length < ADDRESS_BITS[family]);
   const distinct = new Map(prefixes.map((prefix) => [prefix.toString(), prefix]));
   return [...distinct].sort(([left], [right]) => (left < right ? -1 : 1)).map(([, prefix]) => prefix);
+}
+
+/** A default route without a router, as of a point-to-point link, tells nothing of who is there. */
+function isOfLink(
+  { type, destination, gateway, outputIndex, protocol }: HostRoute,
+  interfaceIndex: number,
+): boolean {
+  const isNear = type === RTN_UNICAST && gateway === null && outputIndex === interfaceIndex;
+  return isNear && destination.length > 0 && protocol !== ROUTE_PROTOCOL;
 }
 
 /** Destinations inside `onLink` to which the first route leads by a router, or by another interface. */

@@ -28,10 +28,10 @@ function route(destination: string, changes: Partial<HostRoute> = {}): HostRoute
 const router = { gateway: Address.parse("192.168.1.1") };
 
 /** Whether packets to 192.168.1.7 need no router, with these routes in the order of the kernel's. */
-function isNear(...routes: readonly HostRoute[]): boolean {
+function isNear(routes: readonly HostRoute[], length = 24): boolean {
   const host: HostSnapshot = {
     links: [link],
-    addresses: [{ interfaceIndex: ETH0, address: own, length: 24, scope: 0, flags: 0 }],
+    addresses: [{ interfaceIndex: ETH0, address: own, length, scope: 0, flags: 0 }],
     ...{ routes, defaultRoutes: {}, routeTo: () => null },
   };
   return isDirect(hostFactsOf({ 4: chosen }, host, { families: {} }), Address.parse("192.168.1.7"));
@@ -50,5 +50,13 @@ it.each<[string, readonly HostRoute[], boolean]>([
   ["a part of the link on another interface", [route("192.168.1.0/25", { outputIndex: ETH1 }), LINK], false],
   ["a route of ours", [route("192.168.1.4/30", { ...router, protocol: ROUTE_PROTOCOL }), LINK], true],
 ])("with %s", (_, routes, isDirectly) => {
-  expect(isNear(...routes)).toBe(isDirectly);
+  expect(isNear(routes)).toBe(isDirectly);
+});
+
+it("knows the link of an address without a prefix, as DHCPv6 gives, by its route", () => {
+  expect(isNear([LINK], 32)).toBe(true);
+  expect(isNear([route("192.168.1.1/32"), route("0.0.0.0/0", router)], 32)).toBe(false);
+  expect(isNear([route("192.168.1.0/24", router)], 32)).toBe(false);
+  expect(isNear([route("192.168.1.0/24", { outputIndex: ETH1 })], 32)).toBe(false);
+  expect(isNear([route("0.0.0.0/0")], 32)).toBe(false);
 });

@@ -9,6 +9,8 @@ import { decodeHealth, HEALTH_FOLDER, type HealthReport, parseHealthRecordName }
 
 /** Four times the hosts of the largest network. */
 const MOST_RECORDS = 20_000;
+/** Of all records: fifty times what the page shows. Of a record that has more, paths are only counted. */
+const MOST_PATHS = 100_000;
 
 /** A record without its text, which may be large: enough to delete it. */
 export interface KeptRecord {
@@ -22,6 +24,8 @@ export class HealthFeed {
   readonly #records: Records;
   #kept = new Map<string, KeptRecord>();
   #faults = new Map<string, string>();
+  /** In the reports of `#kept`. */
+  #paths = 0;
 
   constructor(records: Records) {
     this.#records = records;
@@ -50,6 +54,7 @@ export class HealthFeed {
     if (message.type === "list") {
       this.#kept = new Map();
       this.#faults = new Map();
+      this.#paths = 0;
       for (const entry of message.entries) this.#put(entry);
     } else for (const change of message.changes) this.#apply(change);
   }
@@ -58,7 +63,9 @@ export class HealthFeed {
     if (change.type === "put") this.#put(change.entry);
     else {
       this.#faults.delete(change.key);
-      this.#kept.delete(parseHealthRecordName(change.key) ?? "");
+      const nodeId = parseHealthRecordName(change.key) ?? "";
+      this.#paths -= this.#pathsOf(nodeId);
+      this.#kept.delete(nodeId);
     }
   }
 
@@ -68,7 +75,23 @@ export class HealthFeed {
     const isFull = this.#kept.size >= MOST_RECORDS && !this.#kept.has(nodeId ?? "");
     if (nodeId === null) this.#reject(entry.key, "its name is not a node id");
     else if (isFull) this.#reject(entry.key, `there are more than ${MOST_RECORDS}`);
-    else this.#kept.set(nodeId, { nodeId, entry: { ...entry, value: "" }, report: this.#decode(entry) });
+    else this.#keep(nodeId, entry);
+  }
+
+  #keep(nodeId: string, entry: StoreEntry): void {
+    this.#paths -= this.#pathsOf(nodeId);
+    const report = this.#bounded(this.#decode(entry));
+    this.#kept.set(nodeId, { nodeId, entry: { ...entry, value: "" }, report });
+    this.#paths += this.#pathsOf(nodeId);
+  }
+
+  #pathsOf(nodeId: string): number {
+    return this.#kept.get(nodeId)?.report?.bad.length ?? 0;
+  }
+
+  #bounded(report: HealthReport | null): HealthReport | null {
+    if (report === null || this.#paths + report.bad.length <= MOST_PATHS) return report;
+    return { bad: [], others: report.bad.length + report.others };
   }
 
   #decode({ key, value }: StoreEntry): HealthReport | null {

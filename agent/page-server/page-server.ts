@@ -76,7 +76,10 @@ function answer(
   const addressee = access.judgeAddressee(request);
   if (addressee.type === "denied") return deny(response, addressee);
   if (path === "/api/session" && request.method === "POST") return openSession(access, request, response);
-  if (request.method !== "GET" && request.method !== "HEAD") return sendText(response, 405, "use GET");
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    response.setHeader("allow", path === "/api/session" ? "GET, HEAD, POST" : "GET, HEAD");
+    return sendText(response, 405, "use GET");
+  }
   const file = files.get(path);
   if (file !== undefined) return send(response, 200, file.contentType, file.body, request.method === "HEAD");
   if (!path.startsWith("/api/")) return sendText(response, 404, "the page is at /");

@@ -47,7 +47,8 @@ export class Problems {
     );
     for (const card of cards) if (card.since > 0) setText(card.age, `for ${ageText(state.now - card.since)}`);
     this.#forgetBut(new Set(cards));
-    this.#none.hidden = items.length > 0;
+    // Of a network that is not joined nothing is known.
+    this.#none.hidden = items.length > 0 || state.self === null;
     const left = Math.min(items.length, MOST_SHOWN) - SHOWN_AT_FIRST;
     this.#more.hidden = left <= 0;
     setText(this.#more, this.#limit === SHOWN_AT_FIRST ? `Show ${left} more` : "Show fewer");

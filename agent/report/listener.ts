@@ -111,6 +111,8 @@ function reply(
 ): void {
   const { status, body, contentType } =
     method === "GET" || method === "HEAD" ? answerOrError(url, answer) : text(405, "use GET\n");
+  // RFC 9110, section 15.5.6.
+  if (status === 405) response.setHeader("allow", "GET, HEAD");
   response.writeHead(status, { "content-type": contentType, "content-length": Buffer.byteLength(body) });
   response.end(method === "HEAD" ? undefined : body);
 }

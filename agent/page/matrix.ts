@@ -25,6 +25,8 @@ export class Matrix {
   #cell = 0;
   #origin = 0;
   #at: { row: number; column: number } = { row: 0, column: 0 };
+  /** What the text is about; null before a person has chosen a cell. */
+  #told: string | null = null;
 
   constructor(onSelect: (id: string) => void) {
     this.#svg.append(this.#cells, this.#cursor);
@@ -91,6 +93,8 @@ export class Matrix {
     }
     this.#cells.replaceChildren(...parts);
     this.#move(this.#at.row, this.#at.column, false);
+    // Not for each round trip: a screen reader reads it out.
+    if (this.#told !== null && this.#told !== this.#subject()) this.#tell();
   }
 
   #row(row: number, className: string): SVGElement {
@@ -141,7 +145,23 @@ export class Matrix {
     const { x, y } = this.#corner(this.#at.row, this.#at.column);
     for (const [name, value] of Object.entries({ x, y, width: this.#side, height: this.#side }))
       this.#cursor.setAttribute(name, String(value));
-    if (isTold) setText(this.#text, this.#describe());
+    if (isTold) this.#tell();
+  }
+
+  #tell(): void {
+    this.#told = this.#subject();
+    setText(this.#text, this.#describe());
+  }
+
+  /** The hosts of the cell, and the cause when the path is broken. */
+  #subject(): string {
+    const { row, column } = this.#at;
+    return [this.#hosts[row]?.id, this.#hosts[column]?.id, this.#brokenPath()?.cause].join(" ");
+  }
+
+  #brokenPath(): PairData | undefined {
+    const [from, to] = [this.#hosts[this.#at.row]?.id, this.#hosts[this.#at.column]?.id];
+    return this.#state?.pairs.find((pair) => pair.from === from && pair.to === to);
   }
 
   #describe(): string {
@@ -151,7 +171,7 @@ export class Matrix {
     if (from === undefined || to === undefined || state === null) return "";
     if (from === to) return from.name;
     const way = `${from.name} → ${to.name}: `;
-    const bad = state.pairs.find((pair: PairData) => pair.from === from.id && pair.to === to.id);
+    const bad = this.#brokenPath();
     if (bad !== undefined) return `${way}${bad.cause}, ${to.name} ${bad.seen}`;
     if (from.id === state.self) return `${way}${roundTripText(to.roundTripMs)}, loss ${lossText(to.loss)}`;
     return way + (from.nodeId === null ? "not known: flanneld does not report" : "no problem reported");

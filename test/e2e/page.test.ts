@@ -107,7 +107,11 @@ describe.skipIf(missingBrowser() !== null)("the page", () => {
 
       await page.getByRole("tab", { name: "Picture" }).focus();
       await page.keyboard.press("ArrowRight");
-      expect(await page.locator("#matrix rect.bad").count()).toBeGreaterThanOrEqual(1);
+      const cell = page.locator("#matrix rect.bad");
+      expect(await cell.count()).toBeGreaterThanOrEqual(1);
+      await cell.first().hover({ force: true });
+      const told = (): Promise<string | null> => page.locator("#matrix-cell").textContent();
+      expect(await told()).toMatch(/tunnel-filtered|local-firewall/);
       await page.keyboard.press("ArrowRight");
       await page.getByLabel("only hosts with problems").check();
       expect(await page.locator("#hosts tbody tr").count()).toBe(2);
@@ -116,8 +120,11 @@ describe.skipIf(missingBrowser() !== null)("the page", () => {
       await page.getByLabel("Search").fill("no such host");
       expect(await page.locator("#hosts tbody tr").count()).toBe(0);
 
+      await page.getByRole("tab", { name: "Matrix" }).click();
+      expect(await told()).toMatch(/tunnel-filtered|local-firewall/);
       sh(right, "nft delete table inet fault");
       await page.getByText("No broken path is known.").waitFor(WAIT);
+      await expect.poll(told, SOON).toContain("no problem reported");
       await expect.poll(healthRecords, WAIT).toBe("");
       expect(page.faults).toEqual([]);
       await page.close();

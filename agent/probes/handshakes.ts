@@ -8,6 +8,7 @@
  */
 
 import type { WireguardMessage } from "../../backends/probe/tunnel-packet.ts";
+import { type Cause, causeOf } from "./causes.ts";
 
 /** Messages of each type that were seen. */
 export type MessageCounts = Readonly<Record<WireguardMessage, number>>;
@@ -44,4 +45,26 @@ export function handshakeFault({ sent, received }: Handshakes): HandshakeFault |
   if (received.initiation === 0) return null;
   if (sent.response === 0) return "not answered here";
   return sent.initiation > 0 ? "lost to peer" : "not completed by peer";
+}
+
+/** Those faults that packets lost on the way do not explain. */
+export function handshakeCause(fault: HandshakeFault | null, interfaceName: string | null): Cause | null {
+  if (fault === "PSK differs")
+    return causeOf(
+      "tunnel-mismatch",
+      "answers handshakes of this host, as this host answers its own, and none completes: the PSKs differ",
+    );
+  // No firewall on the way drops them: they arrive.
+  if (fault === "not accepted here")
+    return causeOf(
+      "tunnel-mismatch",
+      "answers handshakes of this host, and none completes: the PSKs differ, or this host's firewall drops the answers",
+    );
+  if (fault === "dropped here")
+    return causeOf(
+      "local-firewall",
+      `handshakes and answers of the peer arrive at ${interfaceName} and are dropped on this host`,
+      "from peer",
+    );
+  return null;
 }

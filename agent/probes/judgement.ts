@@ -6,7 +6,7 @@
 
 import type { Address } from "../../ipam/addresses/ip.ts";
 import { type Cause, causeOf } from "./causes.ts";
-import { type HandshakeFault, handshakeFault } from "./handshakes.ts";
+import { type HandshakeFault, handshakeCause, handshakeFault } from "./handshakes.ts";
 import { type Evidence, isAnswered, type Outcome, type ProbeTarget } from "./probe.ts";
 import type { TunnelEvidence } from "./tunnel-watch.ts";
 
@@ -39,6 +39,8 @@ export interface LocalFacts {
   readonly pathMtuBytes: number | null;
   /** Where the kernel sends frames for the peer's public address; null where that is not known. */
   readonly neighbourMac: string | null;
+  /** That entry is permanent: an administrator or a program has set it, and the kernel does not ask the link. */
+  readonly isNeighbourFixed: boolean;
   /** Entries that the kernel's table of neighbours had no room for during the examination, in all namespaces. */
   readonly neighbourRefusals: number;
   /** Packets that the kernel dropped by reverse path filtering during the examination. */
@@ -252,35 +254,13 @@ function judgeOwnDrops({ facts, taken }: Case, seen: TunnelEvidence): Cause | nu
   if (seen.sent === 0 && facts.neighbour === "unknown" && facts.neighbourRefusals > 0)
     return causeOf("neighbours-full", "this host's table of neighbours has no room for the peer", "to peer");
   // WireGuard sends nothing between two handshakes that fail.
-  if (seen.handshakes !== null) return judgeHandshakes(handshakeFault(seen.handshakes), link);
+  if (seen.handshakes !== null) return handshakeCause(handshakeFault(seen.handshakes), link.name);
   if (seen.sent > 0) return null;
   return causeOf(
     "local-firewall",
     `tunnel packets do not leave ${link.name}: this host drops them`,
     "to peer",
   );
-}
-
-/** Those faults that packets lost on the way do not explain. */
-function judgeHandshakes(fault: HandshakeFault | null, { name }: LinkState): Cause | null {
-  if (fault === "PSK differs")
-    return causeOf(
-      "tunnel-mismatch",
-      "answers handshakes of this host, as this host answers its own, and none completes: the PSKs differ",
-    );
-  // No firewall on the way drops them: they arrive.
-  if (fault === "not accepted here")
-    return causeOf(
-      "tunnel-mismatch",
-      "answers handshakes of this host, and none completes: the PSKs differ, or this host's firewall drops the answers",
-    );
-  if (fault === "dropped here")
-    return causeOf(
-      "local-firewall",
-      `handshakes and answers of the peer arrive at ${name} and are dropped on this host`,
-      "from peer",
-    );
-  return null;
 }
 
 function rejected(
@@ -313,7 +293,10 @@ function judgeReach(given: Case): Judgement {
   const way = target.tunnel === null ? "the network" : "the tunnel";
   const neither = `neither through ${way} nor at ${target.outer}${report}`;
   if (before.outer || (before.inner && report !== ""))
-    return causeOf("host-unreachable", `no longer answers, ${neither}${signOfLife(given)}`);
+    return causeOf(
+      "host-unreachable",
+      `no longer answers, ${neither}${signOfLife(given)}${fixedEntry(given)}`,
+    );
   if (before.inner)
     return causeOf(
       "host-unreachable",
@@ -361,6 +344,12 @@ function signOfLife({ facts, target: { outer, family }, isPeerUp }: Case): strin
   if ((facts.tunnel?.received ?? 0) >= LEAST_RECEIVED) return ", though its tunnel packets arrive here";
   if (isPeerUp) return `, though it answers over IPv${family === 4 ? 6 : 4}`;
   return isOnLink(facts) ? `, though it answers ${LINK_PROTOCOL[outer.family]}` : "";
+}
+
+/** For IPv6 the link is not asked who answers: the entry may be right. */
+function fixedEntry({ facts: { isNeighbourFixed, neighbourMac, router }, target: { outer } }: Case): string {
+  if (!isNeighbourFixed) return "";
+  return `; this host's neighbour entry of ${router ?? outer} is permanent (${neighbourMac})`;
 }
 
 /** The link has just answered for the peer itself. */

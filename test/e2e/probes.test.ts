@@ -255,6 +255,12 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     cause: "path-diverted",
     seen: /packets to 192\.168\.50\.12 go to 02:00:00:00:00:99, but [0-9a-f:]{17} answers for it on the link/,
   },
+  "this host has a wrong hardware address for the peer's IPv6 address": {
+    on: { host1: ["ip neighbour replace fd00:50::c lladdr 02:00:00:00:00:99 dev eth0 nud permanent"] },
+    undo: { host1: ["ip neighbour delete fd00:50::c dev eth0"] },
+    cause: "host-unreachable",
+    seen: /this host's neighbour entry of fd00:50::\S+ is permanent \(02:00:00:00:00:99\)/,
+  },
   "the peer has a wrong hardware address for this host": {
     on: { host2: ["ip neighbour replace 192.168.50.11 lladdr 02:00:00:00:00:99 dev eth0 nud permanent"] },
     undo: { host2: ["ip neighbour delete 192.168.50.11 dev eth0"] },

@@ -25,6 +25,7 @@ const FACTS: LocalFacts = {
   router: null,
   pathMtuBytes: null,
   neighbourMac: null,
+  isNeighbourFixed: false,
   neighbourRefusals: 0,
   reversePathDrops: 0,
   checksumErrors: 0,
@@ -270,6 +271,10 @@ describe("a broken path", () => {
     expect(text({ facts: seen({ received: 3 }) })).toMatch(/, though its tunnel packets arrive here$/);
     expect(text({ before: NEVER, facts: onLink })).toMatch(/^has never answered.*, though it answers ARP$/);
     expect(text({ facts: { ...onLink, router: ROUTER } })).toMatch(/nor at 192\.168\.1\.242$/);
+    const fixed = { ...seen({ macs: null }), neighbourMac: "52:54:00:00:00:99", isNeighbourFixed: true };
+    expect(text({ facts: fixed })).toMatch(
+      /; this host's neighbour entry of 192\.168\.1\.242 is permanent \(52:54:00:00:00:99\)$/,
+    );
   });
 
   it("tells the direction where both are seen", () => {

@@ -24,6 +24,7 @@ const INSPECTION: Inspection = {
     router: null,
     pathMtuBytes: null,
     neighbourMac: null,
+    isNeighbourFixed: false,
     neighbourRefusals: 0,
     reversePathDrops: 0,
     checksumErrors: 0,

@@ -20,6 +20,7 @@ import {
   networkConfigText,
 } from "../network/network-config-text.ts";
 import { requireSupport } from "../network/network-support.ts";
+import { unknownKeys } from "../network/unknown-keys.ts";
 import { type BackendFlag, backendFlags, givenOptions } from "../terminal/backend-flags.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
 import { formatMigration, migrationToJson } from "../terminal/migration-view.ts";
@@ -76,6 +77,7 @@ function defineShow(command: Command, context: CommandContext): void {
         const config = parseNetworkConfig(text);
         context.out.write(formatNetworkConfig(config, context.out));
         warnOfUnsupported(config, context);
+        warnOfUnknownKeys(config, context);
       }
     });
 }
@@ -92,6 +94,7 @@ function defineValidate(command: Command, context: CommandContext): void {
       const config = parseNetworkConfig(text);
       requireSupport(config);
       context.out.line(`valid: ${summaryOf(config)}`);
+      warnOfUnknownKeys(config, context);
     });
 }
 
@@ -121,6 +124,7 @@ async function init(
   const config = checkNetworkConfig(text);
   const summary = summaryOf(config);
   warnOfUnsupported(config, context);
+  warnOfUnknownKeys(config, context);
   await withNetwork(context, async ({ store, signal }) => {
     const before = await store.config.read(signal);
     if (before?.text === text) {
@@ -162,6 +166,10 @@ function warnOfUnsupported(config: NetworkConfig, { err }: CommandContext): void
   } catch (error) {
     err.line(`tulle: warning: tulled of this version cannot join: ${errorMessage(error)}`);
   }
+}
+
+function warnOfUnknownKeys(config: NetworkConfig, { err }: CommandContext): void {
+  for (const sentence of unknownKeys(config)) err.line(`tulle: warning: ${escapeText(sentence)}`);
 }
 
 function summaryOf({ families, backend }: NetworkConfig): string {

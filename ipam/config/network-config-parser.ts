@@ -44,6 +44,17 @@ const RULES: Record<Family, FamilyRules> = {
   },
 };
 
+/** The keys that have a meaning, in the spelling of flannel's documentation. */
+export const CONFIG_KEYS: readonly string[] = [
+  ...Object.values(RULES).flatMap(({ enabledKey, networkKey, keyPrefix }) => [
+    enabledKey,
+    networkKey,
+    ...["SubnetLen", "SubnetMin", "SubnetMax"].map((name) => keyPrefix + name),
+  ]),
+  "EnableNFTables",
+  "Backend",
+];
+
 /** Parses flannel's network configuration; host bits of networks are cleared. Throws ConfigError. */
 export function parseNetworkConfig(text: string): NetworkConfig {
   const root = parseObject(text);

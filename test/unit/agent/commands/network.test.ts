@@ -182,6 +182,24 @@ describe("tulle net", () => {
     expect((await tulle("net", "validate", "--file", file)).code).toBe(1);
   });
 
+  it("warns of keys that no agent reads, with the one that was probably meant", async () => {
+    const file = join(directory, "net.json");
+    await writeFile(
+      file,
+      '{"network":"10.4.0.0/16","SubnetLenn":25,"Colour":1,"Backend":{"type":"vxlan","DirectRoutin":true,"vni":7}}',
+    );
+    const warnings = [
+      "tulle: warning: SubnetLenn is unknown, and ignored by all agents; did you mean SubnetLen?",
+      "tulle: warning: Colour is unknown, and ignored by all agents",
+      "tulle: warning: Backend.DirectRoutin is unknown, and ignored by all agents; did you mean Backend.DirectRouting?",
+    ];
+    for (const command of [["validate", "--file", file], ["init", "--file", file], ["show"], ["validate"]]) {
+      const { code, err } = await tulle("net", ...command);
+      expect(code).toBe(0);
+      expect(err.trim().split("\n")).toEqual(warnings);
+    }
+  });
+
   it.each([
     ["ipsec", ["--network", "10.2.0.0/16", "--backend", "ipsec"]],
     ["tencent-vpc", ["--network", "10.2.0.0/16", "--backend", "tencent-vpc"]],

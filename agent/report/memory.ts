@@ -10,8 +10,8 @@ const { Bun: bun } = globalThis as {
   readonly Bun?: { gc(isSynchronous: boolean): void; shrink(): void };
 };
 
-/** By the first the kernel's echoes of what was programmed have been read, by the second new peers are being probed. */
-const AFTER_START_MS = [1_000, 10_000];
+/** By then new peers have been probed. Sooner it would cost a host that starts among others code that it still needs. */
+const AFTER_START_MS = 10_000;
 
 /**
  * Call it before large allocations: the space for new objects stays at its first size, instead of growing to 32 MiB with
@@ -27,7 +27,7 @@ export function collectAfterStart(faults: Faults): void {
     collectAll();
     releaseProgramPages();
   });
-  for (const ms of AFTER_START_MS) setTimeout(collect, ms).unref();
+  setTimeout(collect, AFTER_START_MS).unref();
 }
 
 function collectAll(): void {

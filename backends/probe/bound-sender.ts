@@ -51,14 +51,15 @@ export class BoundSender {
 
   /** Throws NetlinkError: ENODEV, EADDRNOTAVAIL, and what sendto(2) does. */
   send(packet: Uint8Array, target: Address, source: Address, interfaceIndex: number): void {
-    if (this.#source?.equals(source) !== true) {
-      check(`source ${source}`, libc.bind(this.#fd, encodeSocketAddress(source)));
-      this.#source = source;
-    }
+    // First: bind(2) fails while the socket is bound to an interface that is gone.
     if (interfaceIndex !== this.#interfaceIndex) {
       const bound = libc.setIntOption(this.#fd, SOL_SOCKET, SO_BINDTOIFINDEX, interfaceIndex);
       check("BINDTOIFINDEX", bound);
       this.#interfaceIndex = interfaceIndex;
+    }
+    if (this.#source?.equals(source) !== true) {
+      check(`source ${source}`, libc.bind(this.#fd, encodeSocketAddress(source)));
+      this.#source = source;
     }
     const sent = libc.sendto(this.#fd, packet, MSG_DONTWAIT, encodeSocketAddress(target));
     check(`echo request to ${target}`, sent);

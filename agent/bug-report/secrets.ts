@@ -3,6 +3,7 @@
 import { formatJson } from "../../ipam/escape.ts";
 import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
 import type { Settings } from "../config/settings.ts";
+import { hideUrlPasswords } from "../report/url-passwords.ts";
 import type { GivenSettings } from "../terminal/command.ts";
 
 const REDACTED = "[redacted]";
@@ -15,9 +16,7 @@ const SECRET_WORD = "[\\w.-]*(?:password|passwd|secret|token|psk|private[-_]?key
 const VALUE = `"(?:\\\\.|[^"\\\\])*"|'[^']*'|[^\\s,}]+`;
 const NAMED_VALUE = new RegExp(`(${SECRET_WORD}\\\\?["']?\\s*[:=]\\s*)(?:${VALUE})`, "gi");
 /** `--consul-token x`. */
-const FLAG_VALUE = new RegExp(`(\\s--?${SECRET_WORD}\\s+)(?:"[^"]*"|'[^']*'|\\S+)`, "gi");
-/** Up to the last "@" of the authority: browsers take those before it for the password's (WHATWG URL, authority state). */
-const URL_PASSWORD = /(\w:\/\/[^\s/:@]*):[^\s/]+@/g;
+const FLAG_VALUE = new RegExp(`(\\s--?${SECRET_WORD}\\s+)(?:"[^"\\n]*"|'[^'\\n]*'|\\S+)`, "gi");
 /** RFC 9110, section 11.6.2. */
 const CREDENTIALS = /\b(Basic|Bearer)( +)[\w.~+/-]{6,}=*/gi;
 const PRIVATE_KEY = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g;
@@ -69,10 +68,9 @@ export function redactText(text: string, known: readonly string[]): string {
   // The longest first: one may be a part of another.
   const longestFirst = known.flatMap(spellingsOf).sort((left, right) => right.length - left.length);
   const masked = longestFirst.reduce((rest, secret) => rest.replaceAll(secret, REDACTED), text);
-  return masked
+  return hideUrlPasswords(masked)
     .replace(PRIVATE_KEY, REDACTED)
     .replace(CREDENTIALS, `$1$2${REDACTED}`)
-    .replace(URL_PASSWORD, `$1:${REDACTED}@`)
     .replace(NAMED_VALUE, `$1${REDACTED}`)
     .replace(FLAG_VALUE, `$1${REDACTED}`);
 }

@@ -6,6 +6,7 @@
 
 import { boundText, escapeText, formatJson, isPrintable } from "../../ipam/escape.ts";
 import type { LogFields } from "../../ipam/log.ts";
+import { hideUrlPasswords } from "./url-passwords.ts";
 
 export interface LogEntry {
   readonly time: Date;
@@ -77,7 +78,7 @@ function redact(fields: LogFields): LogFields {
 
 function redactValue(name: string, value: unknown): unknown {
   if (SECRET_NAME.test(name)) return value === "" || value === null ? value : REDACTED;
-  if (typeof value === "string") return value.replace(/(\w:\/\/[^\s/:@]*):[^\s/]+@/g, `$1:${REDACTED}@`);
+  if (typeof value === "string") return hideUrlPasswords(value);
   if (Array.isArray(value)) return value.map((item) => redactValue("", item));
   if (isPlainObject(value)) return redact(value);
   return value;

@@ -27,6 +27,7 @@ describe("text that leaves the host", () => {
     `ExecStart=/usr/bin/tulled --consul-token 'my ${SECRET}' --v=1`,
     `https://root:${SECRET}@192.0.2.1:2379`,
     `https://root:p@${SECRET}@192.0.2.1:2379,https://192.0.2.2:2379`,
+    `{"endpoint":"https://root:p@a\\"${SECRET}@192.0.2.1:2379","port":1}`,
     `curl -H 'Authorization: Bearer ${SECRET}' x`,
     `consul-http-auth=user:${SECRET}`,
     `privateKey=${SECRET}`,
@@ -47,8 +48,15 @@ describe("text that leaves the host", () => {
 
   it("hides known secrets wherever they are, and nothing else", () => {
     expect(redactText(`the server said ${SECRET}`, [SECRET])).toBe("the server said [redacted]");
-    const harmless = 'https://192.0.2.1:2379 lease=10.2.54.0-24 port: 8472 {"PublicIP":"192.0.2.1"}';
-    expect(redactText(harmless, [SECRET])).toBe(harmless);
+    const harmless = [
+      'https://192.0.2.1:2379 lease=10.2.54.0-24 port: 8472 {"PublicIP":"192.0.2.1"}',
+      '{"endpoint":"http://192.0.2.1:2379","unit":"user@0.service"}',
+      '{"proxy":"http://proxy.example","unit":"user@0.service"}',
+      '{\\"endpoints\\":[\\"http://192.0.2.1:2379\\"],\\"unit\\":\\"user@0.service\\"}',
+    ];
+    for (const text of harmless) expect(redactText(text, [SECRET])).toBe(text);
+    const cutOff = 'tulled --consul-token "cut\nthe next line\nlog "x"';
+    expect(redactText(cutOff, [])).toBe('tulled --consul-token [redacted]\nthe next line\nlog "x"');
   });
 });
 

@@ -123,7 +123,15 @@ is_live() {
     [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]
 }
 
+# The units name PREFIX, where blanks and some signs have a meaning (systemd.service(5), "Command lines").
+check_prefix() {
+    case $PREFIX in
+    *[!A-Za-z0-9/._+-]*) fail "PREFIX=$PREFIX: take a path of letters, digits and . _ + - only" ;;
+    esac
+}
+
 install_all() {
+    check_prefix
     if [ -z "$DESTDIR" ]; then check_host; fi
     check_archive
     if [ -z "$DESTDIR" ]; then check_program; fi
@@ -175,8 +183,6 @@ uninstall_all() {
 }
 
 case $PREFIX in
-# The units name it, where blanks and some signs have a meaning (systemd.service(5), "Command lines").
-*[!A-Za-z0-9/._+-]*) fail "PREFIX=$PREFIX: take a path of letters, digits and . _ + - only" ;;
 /*) ;;
 *) fail "PREFIX=$PREFIX: take an absolute path" ;;
 esac

@@ -197,7 +197,13 @@ describeWithDebian("the install script", () => {
       PREFIX=opt ${script("0.1.0")} || true
       PREFIX='/opt/a&b' ${script("0.1.0")} || true
       PREFIX='/opt/a b' ${script("0.1.0")} || true
-      PREFIX=/opt ${script("0.1.0")} --uninstall || true`);
+      PREFIX=/opt ${script("0.1.0")} --uninstall || true
+      # As a former version has installed it.
+      mkdir -p '/opt/a b/bin' '/opt/a b/share/tulle'
+      touch '/opt/a b/bin/tulle'
+      echo '/opt/a b/bin/tulle' >'/opt/a b/share/tulle/installed-files'
+      PREFIX='/opt/a b' DESTDIR=/ ${script("0.1.0")} --uninstall
+      find '/opt/a b' -type f`);
     expect(out).toBe("");
     expect(err.trim().split("\n")).toEqual([
       "install.sh: --help: take --uninstall, or nothing to install",

@@ -8,8 +8,8 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(signal, () => interrupted.abort(new Error(`stopped by ${signal}`)));
 }
 
-// Output that cannot be written must not end a command halfway, such as a removal. A reader that closes the pipe early,
-// such as head(1), is not a failure.
+// A reader that closes the pipe early, such as head(1), is not a failure: the command does all its work. On a full disk the
+// command is interrupted as by a signal, and so removes what it must not leave.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", onOutputError);
 
 function onOutputError(error: NodeJS.ErrnoException): void {

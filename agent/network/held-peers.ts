@@ -11,9 +11,10 @@ import { removeIfPresent } from "../../ipam/files/folder.ts";
 import { readOwnFile } from "../../ipam/files/read.ts";
 import { replaceFile } from "../../ipam/files/write.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
+import type { HeldPeer } from "../../ipam/leases/departures.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import { decodeEntry, formatLeaseValue } from "../../ipam/leases/lease-codec.ts";
-import type { HeldPeer, PeerTable } from "../../ipam/leases/peer-table.ts";
+import type { PeerTable } from "../../ipam/leases/peer-table.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { type NetworkSettings, ownedName } from "./network-settings.ts";
 

@@ -59,10 +59,13 @@ export class LastHeard {
     this.#last = { peer, atMs };
   }
 
-  /** When another agent than that of the peer was heard last; null for never. */
-  otherMs(peer: LeaseKey): number | null {
+  /**
+   * No agent but the peer's was heard since the peer's next probe was due: a firewall of this host may drop all of them.
+   * False where no other was ever heard. `signs` are the peer's, `turnMs` as isQuiet() has it.
+   */
+  isDeaf(peer: LeaseKey, signs: readonly AgentSigns[], turnMs: number): boolean {
     const other = this.#last?.peer === peer ? this.#before : this.#last;
-    return other?.atMs ?? null;
+    return other !== null && signs.every((one) => other.atMs <= one.dueMs(turnMs));
   }
 
   /** Forgets agents of peers that have left. */

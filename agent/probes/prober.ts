@@ -11,7 +11,7 @@ import { type Address, entriesOf, FAMILIES, type PerFamily } from "../../ipam/ad
 import { type Clock, Sleep } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
-import { type AgentSigns, LastHeard } from "./agent-signs.ts";
+import { LastHeard } from "./agent-signs.ts";
 import type { CauseCode } from "./causes.ts";
 import type { EchoLine } from "./echo-line.ts";
 import { type History, isOnLink, judge } from "./judgement.ts";
@@ -136,6 +136,7 @@ export class Prober {
     const { turnMs } = this.#plan;
     // It probes by each family that this host hears it by.
     const heard = watches.filter(({ signs }) => signs.isKnown);
+    const signs = heard.map((watch) => watch.signs);
     const isQuiet = heard.every((watch) => !watch.isPingFiltered && watch.signs.isQuiet(nowMs, turnMs));
     return {
       state: cause !== null ? "bad" : isProven ? "good" : "unknown",
@@ -143,20 +144,8 @@ export class Prober {
       cause,
       lossShare: worst(watches.map(({ lossShare }) => lossShare)),
       measured: watches.map(({ measured }) => measured).find((text) => text !== null) ?? null,
-      isAgentQuiet:
-        heard.length > 0 &&
-        isQuiet &&
-        !this.#isDeaf(
-          peer,
-          heard.map(({ signs }) => signs),
-        ),
+      isAgentQuiet: heard.length > 0 && isQuiet && !this.#lastHeard.isDeaf(peer, signs, turnMs),
     };
-  }
-
-  /** Since an agent went quiet no other one was heard: a firewall of this host may drop their probes. */
-  #isDeaf(peer: LeaseKey, signs: readonly AgentSigns[]): boolean {
-    const otherMs = this.#lastHeard.otherMs(peer);
-    return otherMs !== null && signs.every((one) => otherMs <= one.dueMs(this.#plan.turnMs));
   }
 
   /** What former probes of each target showed, by its id. */

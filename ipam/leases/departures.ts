@@ -9,13 +9,20 @@
  * them again. While the store is unreachable no peer is removed. No I/O; the caller passes the time.
  */
 
-import type { LeaseKey } from "./lease.ts";
+import type { Lease, LeaseKey } from "./lease.ts";
 
 export interface DepartureTimes {
   /** How long a single peer is kept; 0 removes it with the message that says so. */
   readonly leaveGraceMs: number;
   /** How long a mass of peers is kept; 0 switches that off, and the stay after an outage. */
   readonly holdDownMs: number;
+}
+
+/** A peer that vanished from the store and is kept because the store may be at fault. */
+export interface HeldPeer {
+  readonly lease: Lease;
+  /** Monotonic milliseconds. */
+  readonly untilMs: number;
 }
 
 /** Fewer peers than this may all leave at once. */

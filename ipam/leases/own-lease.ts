@@ -14,18 +14,16 @@ import { errorMessage, LeaseLostError } from "../errors.ts";
 import { FailureSeries, type Logger } from "../log.ts";
 import type { LeaseFeed, StoreChange, StoreEntry, StoreListing, StoreMessage } from "../stores/contracts.ts";
 import { describeTakeover, LEAVE_IT, takeoverBy } from "./claim.ts";
-import type { LeaseClaimer, Membership } from "./claimer.ts";
+import type { LeaseClaimer, LostLease, Membership } from "./claimer.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import { formatLeaseValue, parseLeaseValueOrNull } from "./lease-codec.ts";
 import { isFree } from "./lease-recovery.ts";
 import type { LeaseConflict, LeaseState } from "./lease-state.ts";
 import { LeaseTerm, type LeaseTermOptions } from "./lease-term.ts";
 
-export interface OwnLeaseOptions extends LeaseTermOptions {
+export interface OwnLeaseOptions extends LeaseTermOptions, Pick<LostLease, "networks"> {
   readonly claimer: Pick<LeaseClaimer, "publish" | "keep" | "recover">;
   readonly feed: LeaseFeed;
-  /** As LostLease has them. */
-  readonly networks: readonly Prefix[];
   readonly attrs: LeaseAttrs;
   readonly logger: Logger;
   /** 0 ≤ x < 1 */

@@ -9,16 +9,16 @@
  */
 
 import type { NetworkConfig } from "../config/network-config.ts";
-import { parseNetworkConfig } from "../config/network-config-parser.ts";
 import { CodecError, errorMessage } from "../errors.ts";
 import { boundText } from "../escape.ts";
 import type { Logger } from "../log.ts";
 import type { StoreChange, StoreEntry, StoreMessage } from "../stores/contracts.ts";
 import { Admission } from "./admission.ts";
 import { isOlder } from "./age-queue.ts";
-import { Departures, type DepartureTimes } from "./departures.ts";
+import { Departures, type DepartureTimes, type HeldPeer } from "./departures.ts";
 import type { Lease, LeaseKey, LeaseSnapshot, RefusedLease } from "./lease.ts";
 import { decodeEntry, isFolderKey } from "./lease-codec.ts";
+import { NewestConfig } from "./newest-config.ts";
 import {
   type CommonRules,
   commonProblem,
@@ -31,13 +31,6 @@ import { commonRules, isLocalOnly, localRules, type PeerSettings } from "./peer-
 
 export interface PeerTableOptions extends PeerSettings, DepartureTimes {
   readonly logger: Logger;
-}
-
-/** A peer that vanished from the store and is kept because the store may be at fault. */
-export interface HeldPeer {
-  readonly lease: Lease;
-  /** Monotonic milliseconds. */
-  readonly untilMs: number;
 }
 
 /** Longest reason, in UTF-16 units: parts of it come from the store. */
@@ -65,8 +58,7 @@ export class PeerTable {
   /** Why the newest value of a key cannot be read. */
   readonly #damaged = new Map<LeaseKey, string>();
   #ownKey: LeaseKey | null = null;
-  #config: NetworkConfig | null = null;
-  #configProblem: string | null = null;
+  readonly #config = new NewestConfig();
   #revision = 0n;
   #synced = false;
   #isHolding = false;
@@ -76,8 +68,8 @@ export class PeerTable {
     this.#logger = options.logger;
     this.#departures = new Departures(options);
     this.#settings = options;
-    this.#common = commonRules(this.#settings, this.#config);
-    this.#local = localRules(this.#settings, this.#config, this.#ownKey);
+    this.#common = commonRules(this.#settings, this.#config.valid);
+    this.#local = localRules(this.#settings, this.#config.valid, this.#ownKey);
     this.#admission = new Admission({
       problemOf: (lease) => commonProblem(lease, this.#common),
       demandsOf: (lease) => demandsOf(lease, this.#common),
@@ -100,7 +92,7 @@ export class PeerTable {
 
   /** The newest valid configuration in the store; null before there is one. */
   get config(): NetworkConfig | null {
-    return this.#config;
+    return this.#config.valid;
   }
 
   /** How many vanished peers are kept for now because they are expected back. */
@@ -127,7 +119,7 @@ export class PeerTable {
 
   /** Why the newest configuration in the store is not valid; null when it is. */
   get configProblem(): string | null {
-    return this.#configProblem;
+    return this.#config.problem;
   }
 
   /** Why every other host rejects our own lease, in one sentence; null when they accept it. */
@@ -207,7 +199,7 @@ export class PeerTable {
     this.#snapshot ??= {
       synced: this.#synced,
       revision: this.#revision,
-      config: this.#config,
+      config: this.#config.valid,
       own: this.#ownKey === null ? null : (this.#admission.lease(this.#ownKey) ?? null),
       peers: new Map(this.peers),
       refused: this.refused(),
@@ -279,7 +271,7 @@ export class PeerTable {
     for (const change of changes) {
       if (change.type === "put") this.#put(change.entry);
       else if (change.type === "delete") this.#vanish(change.key, stays, nowMs);
-      else this.#readConfig(change.value);
+      else if (this.#config.read(change.value)) this.#judgeAll();
     }
   }
 
@@ -289,24 +281,11 @@ export class PeerTable {
     for (const key of [...this.#admission.keys(), ...this.#damaged.keys()]) {
       if (!stays(key)) this.#vanish(key, stays, nowMs);
     }
-    this.#readConfig(config);
+    if (this.#config.read(config)) this.#judgeAll();
     // Where leases share something the later one has it, after a listing as after the changes that led to it.
     const byAge = [...entries].sort((a, b) => Number(a.createRevision - b.createRevision));
     for (const entry of byAge) this.#put(entry);
     this.#synced = true;
-  }
-
-  /** Without a configuration, or with one that is not valid, the last valid one counts. */
-  #readConfig(text: string | null): void {
-    if (text === null) return;
-    this.#configProblem = null;
-    if (text === this.#config?.text) return;
-    try {
-      this.#config = parseNetworkConfig(text);
-      this.#judgeAll();
-    } catch (error) {
-      this.#configProblem = errorMessage(error);
-    }
   }
 
   #put(entry: StoreEntry): void {
@@ -383,14 +362,14 @@ export class PeerTable {
 
   #judgeAll(): void {
     this.#snapshot = null;
-    this.#common = commonRules(this.#settings, this.#config);
+    this.#common = commonRules(this.#settings, this.#config.valid);
     this.#admission.judgeAll();
     this.#judgeAllLocally();
   }
 
   #judgeAllLocally(): void {
     this.#snapshot = null;
-    this.#local = localRules(this.#settings, this.#config, this.#ownKey);
+    this.#local = localRules(this.#settings, this.#config.valid, this.#ownKey);
     // Those that have gone, and all that are there.
     for (const key of new Set([...this.#admission.takeChanged(), ...this.#admission.keys()]))
       this.#judgeLocally(key);

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { HeldPeers } from "../../../../agent/network/held-peers.ts";
-import type { HeldPeer } from "../../../../ipam/leases/peer-table.ts";
+import type { HeldPeer } from "../../../../ipam/leases/departures.ts";
 import { recordingLogger } from "../../../support/lease-fixture.ts";
 import { hosts, peerTableLab } from "../../../support/peer-table-lab.ts";
 

@@ -1,0 +1,34 @@
+/** The newest valid network configuration in the store, and why a newer one is not valid. */
+
+import type { NetworkConfig } from "../config/network-config.ts";
+import { parseNetworkConfig } from "../config/network-config-parser.ts";
+import { errorMessage } from "../errors.ts";
+
+export class NewestConfig {
+  #valid: NetworkConfig | null = null;
+  #problem: string | null = null;
+
+  /** Null before there is one. */
+  get valid(): NetworkConfig | null {
+    return this.#valid;
+  }
+
+  /** Why the newest one is not valid; null when it is. */
+  get problem(): string | null {
+    return this.#problem;
+  }
+
+  /** Takes what the store has; null for nothing, which leaves the last valid one in force. Returns whether another one is valid. */
+  read(text: string | null): boolean {
+    if (text === null) return false;
+    this.#problem = null;
+    if (text === this.#valid?.text) return false;
+    try {
+      this.#valid = parseNetworkConfig(text);
+      return true;
+    } catch (error) {
+      this.#problem = errorMessage(error);
+      return false;
+    }
+  }
+}

@@ -82,19 +82,19 @@ export class EngineClient {
   ): AsyncGenerator<JsonObject> {
     const filters = encodeURIComponent(JSON.stringify({ type: types }));
     const past = untilSeconds === undefined ? "" : `&since=1&until=${untilSeconds}`;
-    let response: IncomingMessage;
     try {
-      response = await this.#open("GET", `/events?filters=${filters}${past}`, signal);
+      const response = await this.#open("GET", `/events?filters=${filters}${past}`, signal);
+      if (response.statusCode !== 200)
+        throw new EngineError(`GET /events: ${reasonOf(await readAll(response))}`, response.statusCode ?? 0);
+      onOpen?.();
+      for await (const line of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
+        if (line.trim() === "") continue;
+        const event: unknown = JSON.parse(line);
+        if (isJsonObject(event)) yield event;
+      }
     } catch (error) {
+      if (error instanceof EngineError) throw error;
       throw new EngineError(`events of ${this.#socketPath}: ${errorMessage(error)}`, null, error);
-    }
-    if (response.statusCode !== 200)
-      throw new EngineError(`GET /events: ${reasonOf(await readAll(response))}`, response.statusCode ?? 0);
-    onOpen?.();
-    for await (const line of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
-      if (line.trim() === "") continue;
-      const event: unknown = JSON.parse(line);
-      if (isJsonObject(event)) yield event;
     }
   }
 

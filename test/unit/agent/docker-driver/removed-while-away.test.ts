@@ -45,6 +45,19 @@ describe.concurrent("a network that the engine lacks after tulled was away", { t
     );
   });
 
+  it("goes everywhere when the first answer of the engine about its removal is cut off", async () => {
+    await away(
+      async (one) => {
+        await one.engine.remove("ov_net1");
+        one.engine.cutAnswers = 1;
+      },
+      async (one, two) => {
+        await eventually(() => two.networkNames().length === 0, LATER);
+        expect(one.networkNames()).toEqual([]);
+      },
+    );
+  });
+
   it("comes back, with a notice, when a user removed it and a container of another host uses it", async () => {
     await away(
       async (one, two) => {

@@ -25,7 +25,7 @@ export class HeldPeers {
   readonly #path: string;
   readonly #logger: Logger;
   /** What the file names, or will once it is written. */
-  #recorded: ReadonlySet<LeaseKey> = new Set();
+  #recorded: ReadonlyMap<LeaseKey, HeldPeer> = new Map();
   #text: string | null = null;
   #written: Promise<void> = Promise.resolve();
 
@@ -39,7 +39,7 @@ export class HeldPeers {
     try {
       const text = readOwnFile(this.#path, MAX_BYTES);
       const held = text === null ? [] : parseHeld(text);
-      this.#recorded = new Set(held.map(({ lease }) => lease.key));
+      this.#recorded = byKey(held);
       return held;
     } catch (error) {
       this.#logger.warn("record of held peers is ignored", { path: this.#path, error: errorMessage(error) });
@@ -52,12 +52,18 @@ export class HeldPeers {
    * harm to those that are in the store.
    */
   note({ heldPeers }: Pick<PeerTable, "heldPeers">): void {
-    const isNew = heldPeers.some(({ lease }) => !this.#recorded.has(lease.key));
+    const isNew = heldPeers.some((peer) => !this.#isRecorded(peer));
     const isSmaller = heldPeers.length * 2 <= this.#recorded.size && this.#recorded.size > 0;
     if (!isNew && !isSmaller) return;
-    this.#recorded = new Set(heldPeers.map(({ lease }) => lease.key));
+    this.#recorded = byKey(heldPeers);
     this.#text = heldPeers.length === 0 ? null : formatHeld(heldPeers);
     this.#written = this.#written.then(() => this.#write());
+  }
+
+  /** False also for one that was back meanwhile, maybe with another value. */
+  #isRecorded({ lease, untilMs }: HeldPeer): boolean {
+    const recorded = this.#recorded.get(lease.key);
+    return recorded?.lease === lease && recorded.untilMs === untilMs;
   }
 
   /** Resolves when the file has what was noted last. Never rejects. */
@@ -76,6 +82,10 @@ export class HeldPeers {
       });
     }
   }
+}
+
+function byKey(held: readonly HeldPeer[]): ReadonlyMap<LeaseKey, HeldPeer> {
+  return new Map(held.map((peer) => [peer.lease.key, peer]));
 }
 
 function formatHeld(held: readonly HeldPeer[]): string {

@@ -55,6 +55,22 @@ it("is written for peers that are new, or when half of them are back, and remove
   expect(existsSync(path())).toBe(false);
 });
 
+it("is written for a peer that was back, with another value, and is held again", async () => {
+  const heldPeers = held();
+  const record = load();
+  record.note({ heldPeers });
+  const [first, ...others] = heldPeers;
+  if (first === undefined) throw new Error("nobody is held");
+  record.note({ heldPeers: others });
+  const again = {
+    lease: { ...first.lease, revision: first.lease.revision + 9n },
+    untilMs: first.untilMs + 9_000,
+  };
+  record.note({ heldPeers: [...others, again] });
+  await record.settled();
+  expect(load().read()).toEqual([...others, again]);
+});
+
 it("of a former run is removed when nobody is held any more", async () => {
   const record = load();
   record.note({ heldPeers: held() });

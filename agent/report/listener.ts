@@ -5,7 +5,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { ConfigError, errorMessage } from "../../ipam/errors.ts";
+import { ConfigError, errorMessage, hasCode } from "../../ipam/errors.ts";
 import { escapeText } from "../../ipam/escape.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 
@@ -142,7 +142,11 @@ export function listenAt(server: Server, host: string, port: number, what: strin
     };
     const fail = (error: unknown): void => {
       server.off("listening", succeed);
-      const message = `${what} cannot be used: ${errorMessage(error)}; choose another`;
+      // Bun asks whether the port is in use, instead of saying so.
+      const reason = hasCode(error, "EADDRINUSE")
+        ? "another program listens there (EADDRINUSE)"
+        : errorMessage(error);
+      const message = `${what} cannot be used: ${reason}; choose another`;
       reject(new ConfigError(message, { cause: error }));
     };
     server.once("listening", succeed);

@@ -138,7 +138,7 @@ export class Survey {
       const examined = await this.#examine(target, new Examination(family, mtuBytes, { isLossy }), {
         ...{ inspection, onLate, signal },
       });
-      const evidence = withReport(examined.evidence, outcomes);
+      const evidence = withSeries(examined.evidence, outcomes);
       const facts = inspection.facts();
       roundTripsMs.sort((a, b) => a - b);
       return { target, sent: count, roundTripsMs, evidence, facts, lateMs, taken: examined.taken };
@@ -231,10 +231,16 @@ function isUnwatched(measured: Measured): boolean {
   return facts.isTunnelUnwatched && facts.neighbour !== "silent" && !isAnswering(measured);
 }
 
-/** What a host reported of an earlier packet tells more than silence: it sends one report a second. */
-function withReport(evidence: Evidence, outcomes: readonly Outcome[]): Evidence {
-  const small = outcomes.find(({ type }) => type === "error");
-  return evidence.small.type === "silent" && small !== undefined ? { ...evidence, small } : evidence;
+/**
+ * With what the small packets before the examination showed. One that was answered shows that the path loses packets where
+ * the examination has no answer; what a host reported tells more than silence, and it sends one report a second.
+ */
+function withSeries(evidence: Evidence, outcomes: readonly Outcome[]): Evidence {
+  if (evidence.small.type !== "silent") return evidence;
+  const answered = outcomes.find(isAnswered);
+  if (answered !== undefined) return { ...evidence, small: answered, isLossy: true };
+  const report = outcomes.find(({ type }) => type === "error");
+  return report === undefined ? evidence : { ...evidence, small: report };
 }
 
 function isAnswering({ evidence: { small, full, tcp } }: Measured): boolean {

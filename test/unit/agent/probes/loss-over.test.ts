@@ -30,3 +30,32 @@ it.each([20, 40, 60])(
     expect(early).toBeLessThanOrEqual(2);
   },
 );
+
+it.each([60, 70, 80])("keeps its name while %i percent are lost", { timeout: 60_000 }, async (percent) => {
+  const other: string[] = [];
+  for (const seed of SEEDS) {
+    const network = new LossyNetwork(seed);
+    await network.pass(20);
+    network.percent = percent;
+    expect(await network.secondsUntil(true, 300)).toBeLessThan(120);
+    network.changes.length = 0;
+    await network.pass(600);
+    other.push(...network.changes.filter((state) => state !== "packets-lost"));
+    network.stop();
+  }
+  // One hour of it in all.
+  expect(other.length).toBeLessThanOrEqual(3);
+});
+
+it("is called by another name where nothing passes any more", { timeout: 60_000 }, async () => {
+  for (const seed of SEEDS) {
+    const network = new LossyNetwork(seed);
+    await network.pass(20);
+    network.percent = 60;
+    await network.secondsUntil(true, 300);
+    network.percent = 100;
+    expect(await network.secondsUntil(false, 300)).toBeLessThan(60);
+    expect(network.health.cause?.code).toBe("host-unreachable");
+    network.stop();
+  }
+});

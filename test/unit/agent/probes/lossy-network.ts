@@ -15,7 +15,7 @@ import { TARGET } from "./target-fixture.ts";
 
 const ANSWERED = { type: "answered", roundTripMs: 1 } as const;
 /** This host has no fault. */
-const INSPECTION: Inspection = {
+export const FAULTLESS: Inspection = {
   begin: () => undefined,
   facts: () => ({
     link: { name: "eth0", problem: null },
@@ -68,7 +68,7 @@ export class LossyNetwork {
       lines: { 4: this.#line(), 6: this.#line() },
       probeTcp: (target, settle) => void this.#tcp(target).then(settle),
       probeSyn: (target, settle) => void this.#tcp(target).then(settle),
-      inspect: () => INSPECTION,
+      inspect: () => FAULTLESS,
       onChange: (_, state) => void this.changes.push(state.state === "bad" ? state.cause.code : state.state),
       onRoundTrip: () => undefined,
       onProbe: () => undefined,

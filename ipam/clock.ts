@@ -54,6 +54,12 @@ export const systemClock: Clock = {
     }),
 };
 
+/** Resolves after `ms` milliseconds, or as soon as the signal fires; never rejects. */
+export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  // Only the signal makes a sleep reject, and the caller reads it.
+  return clock.sleep(ms, signal).catch(() => undefined);
+}
+
 /** A sleep that another part of the program can end early. */
 export class Sleep {
   readonly #clock: Clock;
@@ -67,7 +73,7 @@ export class Sleep {
   async for(ms: number, signal: AbortSignal): Promise<void> {
     const part = partOf(signal);
     this.#wake = part.end;
-    await this.#clock.sleep(ms, part.signal).catch(() => undefined);
+    await pause(this.#clock, ms, part.signal);
     this.#wake = null;
     part.end();
   }

@@ -4,7 +4,7 @@
  * It examines nothing on its own. `tulle doctor` does, also when no daemon answers.
  */
 
-import { systemClock } from "../../ipam/clock.ts";
+import { pause, systemClock } from "../../ipam/clock.ts";
 import { CodecError, ConfigError } from "../../ipam/errors.ts";
 import { formatJson } from "../../ipam/escape.ts";
 import { isJsonObject } from "../../ipam/json.ts";
@@ -70,7 +70,7 @@ async function watchStatus({ peers, json }: StatusOptions, context: CommandConte
       .catch((error: unknown) => errorLine("tulle", error));
     if (signal.aborted) return;
     out.showInstead(text);
-    await systemClock.sleep(WATCH_INTERVAL_MS, signal).catch(() => undefined);
+    await pause(systemClock, WATCH_INTERVAL_MS, signal);
   }
 }
 

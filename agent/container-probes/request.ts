@@ -2,7 +2,7 @@
 
 import { randomBytes } from "node:crypto";
 import type { Address, PerFamily } from "../../ipam/addresses/ip.ts";
-import type { Clock } from "../../ipam/clock.ts";
+import { type Clock, pause } from "../../ipam/clock.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import { partOf } from "../../ipam/part-signal.ts";
 import type { RecordMessage, Records, StoreEntry } from "../../ipam/stores/contracts.ts";
@@ -61,7 +61,7 @@ async function keepAlive(
   signal: AbortSignal,
 ): Promise<void> {
   for (;;) {
-    await clock.sleep(RENEW_MS, signal).catch(() => undefined);
+    await pause(clock, RENEW_MS, signal);
     if (signal.aborted) return;
     await records.keepAlive(request, signal);
   }

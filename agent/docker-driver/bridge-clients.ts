@@ -8,7 +8,7 @@
  */
 
 import type { Address } from "../../ipam/addresses/ip.ts";
-import { Backoff, Sleep } from "../../ipam/clock.ts";
+import { Backoff, pause, Sleep } from "../../ipam/clock.ts";
 import type { FailureSeries } from "../../ipam/log.ts";
 import type { NameClient, NameClients } from "../names/clients.ts";
 import type { DriverContext } from "./context.ts";
@@ -110,7 +110,7 @@ export class BridgeClients implements NameClients {
       const hasFailed = this.#failures.count > 0;
       if (!hasFailed) this.#backoff.reset();
       const pauseMs = hasFailed ? RETRY_MS.baseMs : LEAST_PAUSE_MS;
-      await this.#context.clock.sleep(pauseMs, signal).catch(() => undefined);
+      await pause(this.#context.clock, pauseMs, signal);
       if (this.#isWoken) continue;
       const idleMs = this.#isStale ? this.#backoff.nextMs() : Number.POSITIVE_INFINITY;
       await this.#idle.for(idleMs, signal);

@@ -3,7 +3,7 @@
  * looks for it, and wakes the others.
  */
 
-import { Backoff, type Clock } from "../../ipam/clock.ts";
+import { Backoff, type Clock, pause } from "../../ipam/clock.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import type { DriverContext } from "./context.ts";
 import type { EngineClient } from "./engine-client.ts";
@@ -78,7 +78,7 @@ async function untilWorthTrying(
     const waitedMs = clock.monotonicMs() - startMs;
     if (present !== null && (present !== tried || waitedMs >= retryMs)) return;
     const lookMs = waitedMs < RESTART_MS ? LOOK_MS : LATER_LOOK_MS;
-    await clock.sleep(lookMs, signal).catch(() => undefined);
+    await pause(clock, lookMs, signal);
   }
 }
 

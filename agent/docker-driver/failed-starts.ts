@@ -5,7 +5,7 @@
  * A failure is known by the engine's words for it. One that we may have overcome meanwhile is tried with back-off.
  */
 
-import { Backoff, Sleep } from "../../ipam/clock.ts";
+import { Backoff, pause, Sleep } from "../../ipam/clock.ts";
 import { errorFields } from "../../ipam/log.ts";
 import type { DriverContext } from "./context.ts";
 import { decodeContainerIds, type EngineContainer } from "./engine-model.ts";
@@ -55,10 +55,10 @@ export class FailedStarts {
     while (!signal.aborted) {
       const isLeft = await this.#startAll();
       if (!isLeft) backoff.reset();
-      if (isLeft) await context.clock.sleep(backoff.nextMs(), signal).catch(() => undefined);
+      if (isLeft) await pause(context.clock, backoff.nextMs(), signal);
       else {
         await this.#idle.for(EVERY_MS, signal);
-        await context.clock.sleep(SETTLE_MS, signal).catch(() => undefined);
+        await pause(context.clock, SETTLE_MS, signal);
       }
     }
   }

@@ -4,7 +4,7 @@ import { shortDigest } from "../../backends/attachment/digest.ts";
 import { deleteLoosePair, makeLoosePair } from "../../backends/attachment/loose-pair.ts";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { segmentPortName } from "../../backends/segments/names.ts";
-import type { Clock } from "../../ipam/clock.ts";
+import { type Clock, pause } from "../../ipam/clock.ts";
 import { ConflictError } from "../../ipam/errors.ts";
 import type { NamedNetwork } from "../../ipam/named-networks/named-network.ts";
 import type { SegmentHost } from "../named-networks/segment-host.ts";
@@ -44,7 +44,7 @@ export class SegmentLinks implements ContainerLinks {
       () => undefined,
       () => undefined,
     );
-    await Promise.race([settled, clock.sleep(PREPARE_MS, both).catch(() => undefined)]);
+    await Promise.race([settled, pause(clock, PREPARE_MS, both)]);
     enough.abort();
   }
 
@@ -60,7 +60,7 @@ export class SegmentLinks implements ContainerLinks {
     const containerEnd = containerEndName(record);
     await makeLoosePair(netlink, { bridge, port, containerEnd, mac: record.mac, mtuBytes });
     // Without its rules a first packet could be dropped, or a forged one pass; iptables under a lock can take long.
-    await Promise.race([host.ruled(), clock.sleep(RULES_MS, signal).catch(() => undefined)]);
+    await Promise.race([host.ruled(), pause(clock, RULES_MS, signal)]);
     return containerEnd;
   }
 

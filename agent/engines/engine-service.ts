@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { findLink } from "../../backends/attachment/links.ts";
 import { deleteLoosePair } from "../../backends/attachment/loose-pair.ts";
 import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
-import { Backoff, Sleep } from "../../ipam/clock.ts";
+import { Backoff, pause, Sleep } from "../../ipam/clock.ts";
 import { ConflictError, errorMessage } from "../../ipam/errors.ts";
 import { errorFields } from "../../ipam/log.ts";
 import type { NamedNetworksView } from "../../ipam/named-networks/contracts.ts";
@@ -171,7 +171,7 @@ export class EngineService {
       } catch (error) {
         this.#socketFailure = errorMessage(error);
         logger.error("socket of tulle-netavark is not served; retried", errorFields(error));
-        await clock.sleep(backoff.nextMs(), signal).catch(() => undefined);
+        await pause(clock, backoff.nextMs(), signal);
       }
     }
   }
@@ -201,7 +201,7 @@ export class EngineService {
         this.#isOthersTurn = error instanceof ConflictError && this.#options.docker.plugin === "auto";
         if (this.#isOthersTurn) logger.debug("docker driver is another process's", errorFields(error));
         else logger.error("named networks failed; started again", errorFields(error));
-        await clock.sleep(backoff.nextMs(), signal).catch(() => undefined);
+        await pause(clock, backoff.nextMs(), signal);
       } finally {
         this.#driver = null;
         this.#podman = null;

@@ -11,7 +11,7 @@ import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { ENODEV, NetlinkError } from "../../backends/netlink/errors.ts";
 import { decodeLink, encodeGetLink, type Link } from "../../backends/netlink/link/link.ts";
 import { entriesOf, FAMILIES, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
-import type { Clock } from "../../ipam/clock.ts";
+import { type Clock, pause } from "../../ipam/clock.ts";
 import { TulleError } from "../../ipam/errors.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
@@ -137,7 +137,7 @@ export class FallbackPaths {
     const tick = guarded(faults, "watching both paths to peers", () => this.#tick());
     while (!signal.aborted) {
       if (this.problem === null) tick();
-      await clock.sleep(TICK_MS, signal).catch(() => undefined);
+      await pause(clock, TICK_MS, signal);
     }
   }
 

@@ -3,7 +3,7 @@
  * are good. The record is read seldom, and written again when it is another one.
  */
 
-import { type Clock, Sleep } from "../../ipam/clock.ts";
+import { type Clock, pause, Sleep } from "../../ipam/clock.ts";
 import { ConflictError } from "../../ipam/errors.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
 import type { Records, StoreEntry } from "../../ipam/stores/contracts.ts";
@@ -59,8 +59,7 @@ export class HealthWriter {
   /** Writes until the signal fires. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
-    const pause = (): Promise<void> => clock.sleep(WRITE_INTERVAL_MS, signal).catch(() => undefined);
-    await pause();
+    await pause(clock, WRITE_INTERVAL_MS, signal);
     while (!signal.aborted) {
       if (!this.#isDirty) {
         await this.#sleep.for(LOOK_INTERVAL_MS, signal);
@@ -69,7 +68,7 @@ export class HealthWriter {
         continue;
       }
       this.#isDirty = false;
-      if (await this.#try(signal)) await pause();
+      if (await this.#try(signal)) await pause(clock, WRITE_INTERVAL_MS, signal);
     }
   }
 

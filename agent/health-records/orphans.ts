@@ -5,7 +5,7 @@
  * before it is deleted.
  */
 
-import type { Clock } from "../../ipam/clock.ts";
+import { type Clock, pause } from "../../ipam/clock.ts";
 import { ConflictError } from "../../ipam/errors.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
 import { goneAmong } from "../../ipam/named-networks/gone-hosts.ts";
@@ -36,7 +36,7 @@ export async function deleteOrphans(options: OrphanOptions, signal: AbortSignal)
   );
   let before: ReadonlySet<string> = new Set();
   while (!signal.aborted) {
-    await clock.sleep(LOOK_INTERVAL_MS, signal).catch(() => undefined);
+    await pause(clock, LOOK_INTERVAL_MS, signal);
     if (signal.aborted) return;
     const orphans = orphansOf(options);
     const lasting = orphans.filter(({ nodeId }) => before.has(nodeId));

@@ -4,7 +4,7 @@
  * follows.
  */
 
-import { type Clock, Sleep } from "../../ipam/clock.ts";
+import { type Clock, pause, Sleep } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import type { Logger } from "../../ipam/log.ts";
 
@@ -50,7 +50,7 @@ export class HostWatch {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.#nextLook(signal);
-      await this.#options.clock.sleep(SETTLE_MS, signal).catch(() => undefined);
+      await pause(this.#options.clock, SETTLE_MS, signal);
       if (signal.aborted) return;
       this.#isChanged = false;
       await this.#look();

@@ -7,7 +7,7 @@
  */
 
 import { Address } from "../../ipam/addresses/ip.ts";
-import { Backoff, type Clock, Sleep } from "../../ipam/clock.ts";
+import { Backoff, type Clock, pause, Sleep } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
 import type { NamedNetworksView } from "../../ipam/named-networks/contracts.ts";
@@ -102,7 +102,7 @@ export class NameServer {
         this.#failures.failed(error);
       }
       await this.#untilChange(this.#problem === null ? AUDIT_MS : backoff.nextMs(), signal);
-      await clock.sleep(SETTLE_MS, signal).catch(() => undefined);
+      await pause(clock, SETTLE_MS, signal);
     }
     this.#close();
     this.#problem = "stopped";

@@ -9,7 +9,7 @@
 import { shortDigest } from "../../backends/attachment/digest.ts";
 import { segmentPortName } from "../../backends/segments/names.ts";
 import { type Address, entriesOf, type PerFamily } from "../../ipam/addresses/ip.ts";
-import { type Clock, Sleep } from "../../ipam/clock.ts";
+import { type Clock, pause, Sleep } from "../../ipam/clock.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
 import { escapeText } from "../../ipam/escape.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
@@ -277,7 +277,7 @@ export class PodmanContainers implements NameClients {
         });
       const { bridge, mtuBytes } = await host.ready(network.id, signal);
       // Without its rules a forged first packet could pass; iptables under a lock can take long.
-      await Promise.race([host.ruled(), clock.sleep(RULES_MS, signal).catch(() => undefined)]);
+      await Promise.race([host.ruled(), pause(clock, RULES_MS, signal)]);
       return { network, member, bridge, mtuBytes };
     } catch (error) {
       await this.#drop(record);

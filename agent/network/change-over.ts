@@ -9,7 +9,7 @@
  */
 
 import { MixedBackend } from "../../backends/mixed.ts";
-import type { Clock } from "../../ipam/clock.ts";
+import { type Clock, pause } from "../../ipam/clock.ts";
 import type { Lease } from "../../ipam/leases/lease.ts";
 import type { Logger } from "../../ipam/log.ts";
 import type { Attachment } from "./attachment.ts";
@@ -98,7 +98,7 @@ export class ChangeOver {
       const nowMs = clock.monotonicMs();
       if (!isMet()) sinceMs = nowMs;
       else if (nowMs - sinceMs >= lastingMs) return;
-      await clock.sleep(LOOK_MS, signal).catch(() => undefined);
+      await pause(clock, LOOK_MS, signal);
     }
   }
 }

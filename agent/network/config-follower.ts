@@ -3,7 +3,7 @@
  * applied are skipped; the store's other messages do not wait.
  */
 
-import { type Clock, Sleep } from "../../ipam/clock.ts";
+import { type Clock, pause, Sleep } from "../../ipam/clock.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { errorMessage, InterfaceError, NoFreeSubnetError } from "../../ipam/errors.ts";
 import type { Logger } from "../../ipam/log.ts";
@@ -60,7 +60,7 @@ export class ConfigFollower {
       if (signal.aborted) return;
       this.#isDirty = false;
       delayMs = await this.#follow(signal);
-      await clock.sleep(SETTLE_MS, signal).catch(() => undefined);
+      await pause(clock, SETTLE_MS, signal);
     }
   }
 

@@ -7,7 +7,7 @@
 
 import type { JointPlans } from "../../backends/firewall/joint-plans.ts";
 import type { Prefix } from "../../ipam/addresses/ip.ts";
-import { Backoff } from "../../ipam/clock.ts";
+import { Backoff, pause } from "../../ipam/clock.ts";
 import { ConfigError, errorMessage, TulleError } from "../../ipam/errors.ts";
 import type { HostProfile } from "../../ipam/hosts/host-profile.ts";
 import { errorFields, type LogFields, type Logger } from "../../ipam/log.ts";
@@ -145,7 +145,7 @@ export class Networks {
         slot.failure = `the network failed and is started again: ${errorMessage(error)}`;
         logger.error("network failed", { network: slot.settings.name ?? "(first)", ...errorFields(error) });
       }
-      await clock.sleep(backoff.nextMs(), signal).catch(() => undefined);
+      await pause(clock, backoff.nextMs(), signal);
       slot.wasJoined ||= slot.agent.wasJoined;
       slot.agent = this.#makeAgent(slot.settings, () => slot);
       slot.failure = null;

@@ -8,7 +8,7 @@
 
 import { type FSWatcher, watch } from "node:fs";
 import { basename, dirname } from "node:path";
-import { Backoff, type Clock, Sleep } from "../../ipam/clock.ts";
+import { Backoff, type Clock, pause, Sleep } from "../../ipam/clock.ts";
 import { formatSubnetEnv, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
@@ -107,7 +107,7 @@ export class SubnetFileKeeper {
         onChange();
         if (!this.#isDirty) await this.#sleep.for(delayMs, signal);
         this.#isDirty = false;
-        if (this.#isEventful) await clock.sleep(SETTLE_MS, signal).catch(() => undefined);
+        if (this.#isEventful) await pause(clock, SETTLE_MS, signal);
         this.#isEventful = false;
       }
     } finally {

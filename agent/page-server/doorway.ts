@@ -4,7 +4,7 @@
  */
 
 import type { Server } from "node:http";
-import type { Clock } from "../../ipam/clock.ts";
+import { type Clock, pause } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
 import type { UiSettings } from "../config/ui-settings.ts";
@@ -60,7 +60,7 @@ export class Doorway {
   /** Tries until it is open, or the signal fires. */
   async keepOpening(signal: AbortSignal): Promise<void> {
     while (!this.#isOpen && !signal.aborted) {
-      await this.#options.clock.sleep(RETRY_MS, signal).catch(() => undefined);
+      await pause(this.#options.clock, RETRY_MS, signal);
       if (!signal.aborted) await this.open();
     }
   }

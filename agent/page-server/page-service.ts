@@ -4,7 +4,7 @@
  * With no watcher nothing is collected. The control plane waits for nothing here.
  */
 
-import type { Clock } from "../../ipam/clock.ts";
+import { type Clock, pause } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { Logger } from "../../ipam/log.ts";
 import type { NamedNetworksView } from "../../ipam/named-networks/contracts.ts";
@@ -128,7 +128,7 @@ async function keepTelling({ clock, faults, watchers, model }: Telling, signal: 
     return watchers.publish(update, { all: () => model.all(), sign: () => model.sign() });
   });
   while (!signal.aborted) {
-    await clock.sleep(pauseMs, signal).catch(() => undefined);
+    await pause(clock, pauseMs, signal);
     if (watchers.count > 0 && !signal.aborted) tick();
   }
 }

@@ -3,7 +3,7 @@
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { type NeighbourTable, readNeighbourTables } from "../../backends/netlink/neighbour-table.ts";
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
-import type { Clock } from "../../ipam/clock.ts";
+import { type Clock, pause } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { Logger } from "../../ipam/log.ts";
 import { type Cause, causeOf } from "./causes.ts";
@@ -47,7 +47,7 @@ export class DropWatch {
     const look = guarded(faults, "looking for what drops packets on this host", () => this.look());
     while (!signal.aborted) {
       look();
-      await clock.sleep(INTERVAL_MS, signal).catch(() => undefined);
+      await pause(clock, INTERVAL_MS, signal);
     }
   }
 

@@ -8,7 +8,7 @@ import { decodeLink, encodeLinkDump, type Link } from "../../backends/netlink/li
 import { decodeRoute, encodeRouteDump, type Route } from "../../backends/netlink/route.ts";
 import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
 import { entriesOf, FAMILIES } from "../../ipam/addresses/ip.ts";
-import type { Clock } from "../../ipam/clock.ts";
+import { type Clock, pause } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import type { Logger } from "../../ipam/log.ts";
@@ -68,7 +68,7 @@ export class LongerRoutes {
     });
     while (!signal.aborted) {
       look();
-      await clock.sleep(intervalMs, signal).catch(() => undefined);
+      await pause(clock, intervalMs, signal);
     }
     this.#found = new Map();
   }

@@ -3,7 +3,7 @@
 import type { Uplink } from "../../backends/backend.ts";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { mapFamilies, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
-import { type Clock, Sleep } from "../../ipam/clock.ts";
+import { type Clock, pause, Sleep } from "../../ipam/clock.ts";
 import { TulleError } from "../../ipam/errors.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
@@ -249,7 +249,7 @@ export class NetworkProber {
     while (!signal.aborted) {
       if (network().peers.size > 0) {
         look();
-        await clock.sleep(intervalMs, signal).catch(() => undefined);
+        await pause(clock, intervalMs, signal);
       } else await this.#lonely.for(LONG_MS, signal);
     }
   }
@@ -261,7 +261,7 @@ export class NetworkProber {
         const { peers, backend, ownKey } = this.#options.network();
         this.#prober.setTargets(probeTargets(peers.values(), backend), ownKey);
         this.#options.onChange();
-        await this.#options.runtime.clock.sleep(SETTLE_MS, signal).catch(() => undefined);
+        await pause(this.#options.runtime.clock, SETTLE_MS, signal);
       } else await this.#sleep.for(LONG_MS, signal);
     }
   }

@@ -6,7 +6,7 @@
  */
 
 import { join } from "node:path";
-import { type Clock, Sleep } from "../../ipam/clock.ts";
+import { type Clock, pause, Sleep } from "../../ipam/clock.ts";
 import type { Faults } from "../../ipam/faults.ts";
 import { readOwnFile } from "../../ipam/files/read.ts";
 import { replaceFile } from "../../ipam/files/write.ts";
@@ -70,7 +70,7 @@ export class EventLog {
     let delayMs = WRITE_DELAY_MS;
     while (!signal.aborted) {
       if (!this.#isDirty) await sleep.for(LONG_MS, signal);
-      await clock.sleep(delayMs, signal).catch(() => undefined);
+      await pause(clock, delayMs, signal);
       delayMs = (await this.#write(path, faults)) ? WRITE_DELAY_MS : RETRY_MS;
     }
   }

@@ -6,7 +6,7 @@ import { closeSync, writeSync } from "node:fs";
 import process from "node:process";
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 import { entriesOf, type Family, mapFamilies } from "../../ipam/addresses/ip.ts";
-import { Backoff } from "../../ipam/clock.ts";
+import { Backoff, pause } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import { FailureSeries } from "../../ipam/log.ts";
@@ -120,7 +120,7 @@ export class TunnelRunner implements BackendRunner {
       const reason = await this.#runThread();
       if (signal.aborted) return;
       this.#note(`the data path's thread ended: ${reason}; it is started again`);
-      await this.#deps.clock.sleep(this.#backoff.nextMs(), signal).catch(() => undefined);
+      await pause(this.#deps.clock, this.#backoff.nextMs(), signal);
     }
   }
 

@@ -9,7 +9,7 @@
 import { setMaxListeners } from "node:events";
 import { join } from "node:path";
 import type { Address, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
-import { Backoff } from "../../ipam/clock.ts";
+import { Backoff, pause } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { readOwnFile } from "../../ipam/files/read.ts";
 import { replaceFile } from "../../ipam/files/write.ts";
@@ -200,7 +200,7 @@ export class ExtensionRunner implements BackendRunner {
         if (this.#end.signal.aborted) return;
         this.#startupProblem = errorMessage(error);
         onChange();
-        await clock.sleep(backoff.nextMs(), this.#end.signal).catch(() => undefined);
+        await pause(clock, backoff.nextMs(), this.#end.signal);
       }
     }
   }

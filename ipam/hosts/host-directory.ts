@@ -6,7 +6,7 @@
  * has no time to live, and one is removed only when its host is proven to be gone.
  */
 
-import { Backoff, type Clock, Sleep } from "../clock.ts";
+import { Backoff, type Clock, pause, Sleep } from "../clock.ts";
 import { ConflictError } from "../errors.ts";
 import { FailureSeries, type Logger } from "../log.ts";
 import { goneAmong } from "../named-networks/gone-hosts.ts";
@@ -72,7 +72,7 @@ export class HostDirectory {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, random, present } = this.#options;
     const spreadMs = Math.min(LONGEST_SPREAD_MS, present().size * SPREAD_MS);
-    if (spreadMs > 0) await clock.sleep(random() * spreadMs, signal).catch(() => undefined);
+    if (spreadMs > 0) await pause(clock, random() * spreadMs, signal);
     await Promise.all([this.#follow(signal), this.#publish(signal), this.#removeGone(signal)]);
   }
 
@@ -101,7 +101,7 @@ export class HostDirectory {
       }
       await this.#write(signal);
       // What was written comes back by the watch; the pause grows when it is not there each time.
-      await clock.sleep(backoff.nextMs(), signal).catch(() => undefined);
+      await pause(clock, backoff.nextMs(), signal);
     }
   }
 
@@ -134,7 +134,7 @@ export class HostDirectory {
         if (signal.aborted) return;
         failures.failed(error);
       }
-      await clock.sleep(LOOK_MS, signal).catch(() => undefined);
+      await pause(clock, LOOK_MS, signal);
     }
   }
 

@@ -7,7 +7,7 @@
  */
 
 import type { PerFamily, Prefix } from "../addresses/ip.ts";
-import type { Clock } from "../clock.ts";
+import { type Clock, pause } from "../clock.ts";
 import { ConflictError } from "../errors.ts";
 import { FailureSeries, type Logger } from "../log.ts";
 import type { Records, StoreEntry } from "../stores/contracts.ts";
@@ -126,7 +126,7 @@ export async function keepAffinity(
       if (signal.aborted) return;
       failures.failed(error, { key });
     }
-    await clock.sleep(failures.count === 0 ? REFRESH_MS : RETRY_MS, signal).catch(() => undefined);
+    await pause(clock, failures.count === 0 ? REFRESH_MS : RETRY_MS, signal);
   }
 }
 

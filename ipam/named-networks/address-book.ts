@@ -8,7 +8,7 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Address, entriesOf, type Family } from "../addresses/ip.ts";
-import { Backoff, type Clock, Sleep } from "../clock.ts";
+import { Backoff, type Clock, pause, Sleep } from "../clock.ts";
 import { CodecError, ConfigError, ConflictError, errorMessage, NoFreeAddressError } from "../errors.ts";
 import { makeFolder } from "../files/folder.ts";
 import { FailureSeries, type Logger } from "../log.ts";
@@ -162,7 +162,7 @@ export class StoreAddressBook implements AddressBook {
         failures.failed(error);
         // What happened to our records during an outage is not known.
         this.#nextAuditMs = Number.NEGATIVE_INFINITY;
-        await clock.sleep(backoff.nextMs(), signal).catch(() => undefined);
+        await pause(clock, backoff.nextMs(), signal);
       }
     }
   }

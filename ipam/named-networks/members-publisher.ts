@@ -3,7 +3,7 @@
  * again until it succeeds. Nothing else writes these records.
  */
 
-import { Backoff } from "../clock.ts";
+import { Backoff, pause } from "../clock.ts";
 import { ConflictError } from "../errors.ts";
 import { FailureSeries } from "../log.ts";
 import type { StoreEntry } from "../stores/contracts.ts";
@@ -102,13 +102,13 @@ export class MembersPublisher {
         this.#failures.succeeded();
         backoff.reset();
         const pauseMs = (this.#stored.get(network)?.value.length ?? 0) * PAUSE_MS_PER_CHARACTER;
-        if (pauseMs >= 1) await clock.sleep(pauseMs, signal).catch(() => undefined);
+        if (pauseMs >= 1) await pause(clock, pauseMs, signal);
       } catch (error) {
         this.#dirty.add(network);
         this.#stored.delete(network);
         if (signal.aborted) return;
         if (!(error instanceof ConflictError)) this.#failures.failed(error, { network });
-        await clock.sleep(backoff.nextMs(), signal).catch(() => undefined);
+        await pause(clock, backoff.nextMs(), signal);
       }
     }
   }

@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
-import { systemClock } from "../../../ipam/clock.ts";
+import { pause, systemClock } from "../../../ipam/clock.ts";
 
 const TOLERANCE_MS = 1_000;
 
@@ -12,4 +12,12 @@ it("counts from the start of the machine", () => {
   expect(behindMs).toBeGreaterThan(-TOLERANCE_MS);
   // In Node it stands still while the machine is suspended, as CLOCK_MONOTONIC does.
   if (process.versions.bun !== undefined) expect(behindMs).toBeLessThan(TOLERANCE_MS);
+});
+
+it("ends a pause when its signal fires, without an error", async () => {
+  const stop = new AbortController();
+  const pausing = pause(systemClock, 60_000, stop.signal);
+  stop.abort(new Error("stopped"));
+  await expect(pausing).resolves.toBeUndefined();
+  await expect(pause(systemClock, 60_000, stop.signal)).resolves.toBeUndefined();
 });

@@ -170,7 +170,7 @@ function onlyActions(given: GivenFlags): GivenFlags {
 }
 
 /** Reads every setting's text. Throws ConfigError at the first wrong one. */
-export function readValues(settings: Settings): FlagValues {
+function readValues(settings: Settings): FlagValues {
   const values: Partial<Record<FlagName, unknown>> = {};
   for (const name of FLAG_NAMES) {
     values[name] = flagOf(name).kind.parse(settings[name].texts, (remedy) => {
@@ -181,7 +181,7 @@ export function readValues(settings: Settings): FlagValues {
 }
 
 /** Makes the configuration from settings. Throws ConfigError and UnsupportedError. */
-export function buildConfig(settings: Settings): AgentConfig {
+function buildConfig(settings: Settings): AgentConfig {
   const values = readValues(settings);
   refuseUnsupported(values);
   requirePairs(settings);

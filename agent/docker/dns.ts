@@ -41,7 +41,7 @@ export function dnsServers(settings: JsonObject, resolvers: readonly string[]): 
 }
 
 /** The `dns` of daemon.json; a value that dockerd would reject counts as none. */
-export function serversIn({ dns }: JsonObject): readonly string[] {
+function serversIn({ dns }: JsonObject): readonly string[] {
   return Array.isArray(dns) ? dns.filter((server) => typeof server === "string") : [];
 }
 

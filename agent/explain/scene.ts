@@ -1,6 +1,5 @@
 /** What an explanation is made from. Pure. */
 
-import type { Link } from "../../backends/netlink/link/link.ts";
 import type { WireguardDevice } from "../../backends/netlink/wireguard.ts";
 import type { Steps } from "./explanation.ts";
 import type { Firewall } from "./firewall/read-ruleset.ts";
@@ -18,9 +17,4 @@ export interface Scene {
   readonly knowledge: Knowledge;
   readonly steps: Steps;
   readonly mtu: MtuPath;
-}
-
-/** `eth0, MTU 1500` */
-export function describeLink({ name, mtuBytes }: Link): string {
-  return `${name}, MTU ${mtuBytes}`;
 }

@@ -68,7 +68,7 @@ function enterVxlan(scene: Scene, link: Link, next: Address): Outer {
 const ALL_OTHERS = "00:00:00:00:00:00";
 
 /** Where a VXLAN device sends a frame for a hardware address. */
-export function followVxlan(scene: Scene, link: Link, mac: Mac): Outer {
+function followVxlan(scene: Scene, link: Link, mac: Mac): Outer {
   const { kernel, knowledge, steps } = scene;
   const { vxlan } = link;
   const entries = kernel.forwardingEntries(link.index).filter(({ flags }) => (flags & NTF_SELF) !== 0);

@@ -140,7 +140,7 @@ export function identityPath(stateDir: string): string {
 }
 
 /** The file's text. */
-export function encodeIdentity({ deviceMacs, ...rest }: IdentityRecord): string {
+function encodeIdentity({ deviceMacs, ...rest }: IdentityRecord): string {
   return `${JSON.stringify({ ...rest, [MACS_FIELD]: deviceMacs }, null, 2)}\n`;
 }
 

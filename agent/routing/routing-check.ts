@@ -64,7 +64,7 @@ export interface RoutingProblem {
   readonly isMissingRoute: boolean;
 }
 
-export const ROUTING_REMEDY =
+const ROUTING_REMEDY =
   'delete the rule or route, or put a rule before it: "ip rule add to SUBNET lookup main priority 100"';
 
 /** One problem per cause. Throws NetlinkError when the kernel cannot be asked. */

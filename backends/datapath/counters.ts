@@ -2,7 +2,7 @@
 
 import type { PathTraffic } from "../backend.ts";
 
-export const COUNTERS = [
+const COUNTERS = [
   "sentPackets",
   "sentBytes",
   "receivedPackets",

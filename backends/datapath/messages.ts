@@ -60,11 +60,6 @@ export type FromPath =
   /** The peer with this address answered a probe. */
   | { readonly type: "answer"; readonly nonce: string; readonly address: string };
 
-export function peerText(peer: PathPeer): PeerText {
-  const { address, port, isFast } = peer;
-  return { subnets: mapFamilies(peer.subnets, String), address: String(address), port, isFast };
-}
-
 export function parsePeer({ subnets, address, port, isFast }: PeerText): PathPeer {
   return { subnets: parseSubnets(subnets), address: Address.parse(address), port, isFast };
 }

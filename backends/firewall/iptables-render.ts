@@ -61,7 +61,7 @@ const NAMED_VNI = {
 } as const satisfies Record<Family, string>;
 
 /** Returns for each known tunnel source and drops the rest. */
-export const SOURCES_CHAIN: IptablesChain = {
+const SOURCES_CHAIN: IptablesChain = {
   table: "raw",
   name: "FLANNEL-PEERS",
   hook: null,

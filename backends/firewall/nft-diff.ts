@@ -148,7 +148,7 @@ function hasForeign({ chains, foreign }: ListedTable): boolean {
 }
 
 /** The transaction that removes what is ours: the whole table, unless it also holds foreign objects. */
-export function removeTable(table: NftTable, listed: ListedTable): NftChange {
+function removeTable(table: NftTable, listed: ListedTable): NftChange {
   const label = `table ${describeTable(table)}`;
   if (!hasForeign(listed)) {
     const id = { family: table.protocol, name: table.name };

@@ -19,7 +19,7 @@ export interface RepairLimits {
   readonly maxDelayMs: number;
 }
 
-export const REPAIR_LIMITS: RepairLimits = {
+const REPAIR_LIMITS: RepairLimits = {
   burst: 10,
   windowMs: 10_000,
   firstDelayMs: 500,

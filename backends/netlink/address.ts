@@ -27,7 +27,6 @@ export const IFA_F_DADFAILED = 0x08;
 export const IFA_F_DEPRECATED = 0x20;
 export const IFA_F_TENTATIVE = 0x40;
 export const IFA_F_PERMANENT = 0x80;
-export const IFA_F_NOPREFIXROUTE = 0x200;
 
 export interface AddressSpec extends InterfaceAddress {
   readonly interfaceIndex: number;

@@ -18,12 +18,12 @@ export const NLMSG_ERROR = 2;
 export const NLMSG_DONE = 3;
 
 /** linux/netlink.h: flags of a request. */
-export const NLM_F_REQUEST = 0x1;
+const NLM_F_REQUEST = 0x1;
 export const NLM_F_ACK = 0x4;
 export const NLM_F_DUMP = 0x300;
 /** Flags of a request that makes something: fail if it exists, change it, make it, put it behind others. */
 export const NLM_F_REPLACE = 0x100;
-export const NLM_F_EXCL = 0x200;
+const NLM_F_EXCL = 0x200;
 export const NLM_F_CREATE = 0x400;
 export const NLM_F_APPEND = 0x800;
 
@@ -37,7 +37,7 @@ export const CREATE = NLM_F_CREATE | NLM_F_EXCL;
 /** Create, or overwrite the object with the same kernel key, even a foreign one. */
 export const REPLACE = NLM_F_CREATE | NLM_F_REPLACE;
 
-export const NLMSG_HDRLEN = 16;
+const NLMSG_HDRLEN = 16;
 
 const TYPE_OFFSET = 4;
 const FLAGS_OFFSET = 6;

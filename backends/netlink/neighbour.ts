@@ -50,10 +50,9 @@ export const NUD_PERMANENT = 0x80;
 
 /** linux/neighbour.h: flags of an entry. */
 export const NTF_SELF = 0x02;
-export const NTF_MASTER = 0x04;
-export const NTF_EXT_LEARNED = 0x10;
+const NTF_MASTER = 0x04;
 /** Since Linux 4.20; earlier ones ignore it. */
-export const NTF_STICKY = 0x40;
+const NTF_STICKY = 0x40;
 
 export interface NeighbourSpec {
   readonly interfaceIndex: number;
@@ -252,7 +251,7 @@ export function decodeConfirmedAgo(message: NetlinkMessage): number | null {
 }
 
 /** Decodes RTM_NEWNEIGH of both tables; null without an address or a time. Throws CodecError. */
-export function decodeEntryUse(message: NetlinkMessage): EntryUse | null {
+function decodeEntryUse(message: NetlinkMessage): EntryUse | null {
   let address: Address | null = null;
   let idleMs: number | null = null;
   const attributes = message.attributes(NDMSG_BYTES);

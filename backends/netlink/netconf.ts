@@ -8,7 +8,6 @@ const NETCONFMSG_BYTES = 4;
 
 /** Stands for all devices, or for those to come. */
 export const NETCONFA_IFINDEX_ALL = -1;
-export const NETCONFA_IFINDEX_DEFAULT = -2;
 
 /** The device whose forwarding, rp_filter or the like changed, decoded from RTM_NEWNETCONF. Throws CodecError. */
 export function decodeNetconf(message: NetlinkMessage): number | null {

@@ -18,7 +18,6 @@ export const RTM_DELNEIGH = 29;
 export const RTM_GETNEIGH = 30;
 export const RTM_GETNEIGHTBL = 66;
 export const RTM_NEWNETCONF = 80;
-export const RTM_NEWNSID = 88;
 export const RTM_GETNSID = 90;
 export const RTM_NEWNEXTHOP = 104;
 export const RTM_DELNEXTHOP = 105;
@@ -36,10 +35,7 @@ export const RTNLGRP_IPV6_NETCONF = 25;
 export const RTNLGRP_NEXTHOP = 32;
 
 /** linux/rtnetlink.h: who made a route or nexthop (rtm_protocol). */
-export const RTPROT_UNSPEC = 0;
-export const RTPROT_KERNEL = 2;
 export const RTPROT_BOOT = 3;
-export const RTPROT_STATIC = 4;
 export const RTPROT_RA = 9;
 
 /** linux/rtnetlink.h: how far a destination or an address is valid. */
@@ -48,10 +44,8 @@ export const RT_SCOPE_LINK = 253;
 export const RT_SCOPE_HOST = 254;
 export const RT_SCOPE_NOWHERE = 255;
 
-/** linux/rtnetlink.h: flags of a nexthop, inline or object. */
-export const RTNH_F_DEAD = 1;
+/** linux/rtnetlink.h: flag of a nexthop, inline or object. */
 export const RTNH_F_ONLINK = 4;
-export const RTNH_F_LINKDOWN = 16;
 
 /** bits/socket.h: address families. */
 export const AF_UNSPEC = 0;

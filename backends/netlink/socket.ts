@@ -19,7 +19,7 @@ import {
 } from "./socket-constants.ts";
 
 /** linux/netlink.h: netlink protocols. */
-export const NETLINK_ROUTE = 0;
+const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;
 export const NETLINK_GENERIC = 16;
 

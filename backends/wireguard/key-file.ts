@@ -12,7 +12,7 @@ import type { ProvisionContext } from "../backend.ts";
 import { type KeyPair, keyPairOf, makeKeyPair, parseKey } from "./key.ts";
 
 /** Where flanneld keeps its key unless WIREGUARD_KEY_FILE names another file. */
-export const FLANNELD_KEY_FILE = "/run/flannel/wgkey";
+const FLANNELD_KEY_FILE = "/run/flannel/wgkey";
 
 /** The key pair of this host, once per daemon and network. Throws ConfigError that names the file. */
 export function provideKeyPair(

@@ -66,7 +66,7 @@ export function buildDeb(release, outDir) {
 }
 
 /** A hyphen would begin the revision; "~" sorts before the release, as a pre-release does (deb-version(7)). */
-export function debianVersion(version) {
+function debianVersion(version) {
   return version.replaceAll("-", "~");
 }
 

@@ -96,7 +96,7 @@ function isOwnAddress({ prefix, kind }: LocalPrefix): boolean {
 }
 
 /** True when the prefix holds a whole range of the network. */
-export function holdsRange(prefix: Prefix, ranges: readonly AddressSpan[]): boolean {
+function holdsRange(prefix: Prefix, ranges: readonly AddressSpan[]): boolean {
   return ranges.some(({ base, last }) => prefix.contains(base) && prefix.contains(last));
 }
 

@@ -22,7 +22,7 @@ export interface Surroundings {
 }
 
 /** A draft lapses when no network got it within this time, by the clocks of the hosts. */
-export const DRAFT_SECONDS = 600;
+const DRAFT_SECONDS = 600;
 
 export interface Created {
   readonly network: NamedNetwork;

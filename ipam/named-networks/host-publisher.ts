@@ -14,7 +14,7 @@ import type { HostRecord } from "./named-network.ts";
 import { hostRecord } from "./record-names.ts";
 
 /** Hosts whose daemon died count as gone after this time. */
-export const HOST_TTL_SECONDS = 30;
+const HOST_TTL_SECONDS = 30;
 /** As flannel's lease. */
 const STOPPED_TTL_SECONDS = 24 * 3600;
 /** For the last write. */

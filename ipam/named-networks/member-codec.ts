@@ -8,7 +8,7 @@ import { addressesField, encodePerFamily, listField, parseObject, prefixOf, text
 import type { HostId, HostRecord, Member } from "./named-network.ts";
 
 /** More interfaces of one host in one network do not fit into the smallest value of the stores. */
-export const MAX_MEMBERS = 2_000;
+const MAX_MEMBERS = 2_000;
 /** UTF-16 units of a record's value, a little below the smallest limit of the stores (Consul). */
 export const MAX_RECORD_LENGTH = 370_000;
 

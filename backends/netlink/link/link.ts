@@ -58,9 +58,8 @@ const VETH_INFO_PEER = 1;
 const RTEXT_FILTER_SKIP_STATS = 8;
 
 /** linux/if.h */
-export const IFF_UP = 0x1;
+const IFF_UP = 0x1;
 export const IFF_LOOPBACK = 0x8;
-export const IFF_POINTOPOINT = 0x10;
 export const IFF_PROMISC = 0x100;
 export const IFF_LOWER_UP = 0x10000;
 

@@ -79,7 +79,7 @@ export function hasRoamed(actual: WireguardPeerObject, live: WireguardPeer, nowS
 }
 
 /** `192.0.2.1:51820` or `[2001:db8::1]:51820` */
-export function endpointText({ address, port }: WireguardEndpoint): string {
+function endpointText({ address, port }: WireguardEndpoint): string {
   return address.family === 4 ? `${address}:${port}` : `[${address}]:${port}`;
 }
 

@@ -4,11 +4,13 @@
  */
 
 import { errorMessage } from "../../ipam/errors.ts";
+import { readForeignFile } from "../../ipam/files/read.ts";
 import type { AgentConfig } from "../config/config.ts";
+import type { Settings } from "../config/settings.ts";
 import { askControl } from "../report/control.ts";
 import type { CommandContext, GivenSettings } from "../terminal/command.ts";
 import { processSettings, serviceSettings } from "./given-settings.ts";
-import { knownSecrets, type ShownSetting, shownSettings } from "./secrets.ts";
+import { knownSecrets, type ShownSetting, secretFiles, shownSettings } from "./secrets.ts";
 
 /** What the daemon answers to /settings. */
 export interface RunningSettings {
@@ -57,6 +59,15 @@ export async function reportedSettings(
   const from = running
     ? `the daemon that runs, process ${running.pid}`
     : `${beside ? `${serviceFile}, ` : ""}flags and variables of tulle report`;
+  const secretsOf = async (settings: Settings | null, given: GivenSettings): Promise<readonly string[]> => {
+    const paths = settings === null ? [] : secretFiles(settings);
+    const texts = await Promise.all(paths.map((path) => attempt(() => readForeignFile(path))));
+    return knownSecrets(
+      settings,
+      given,
+      texts.filter((text) => text !== null),
+    );
+  };
   return {
     files: own.config.files,
     shown: {
@@ -65,9 +76,9 @@ export async function reportedSettings(
       settings: running?.settings ?? shownSettings(own.settings),
     },
     secrets: [
-      ...knownSecrets(own.settings, { args: [], environment: context.environment }),
-      ...knownSecrets(beside?.settings ?? null, service ?? NOTHING),
-      ...knownSecrets(daemon?.settings ?? null, started ?? NOTHING),
+      ...(await secretsOf(own.settings, { args: [], environment: context.environment })),
+      ...(await secretsOf(beside?.settings ?? null, service ?? NOTHING)),
+      ...(await secretsOf(daemon?.settings ?? null, started ?? NOTHING)),
     ],
   };
 }

@@ -3,38 +3,62 @@
 import { formatJson } from "../../ipam/escape.ts";
 import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
 import type { Settings } from "../config/settings.ts";
+import { isSecretName, SECRET_NAME } from "../report/secret-names.ts";
 import { hideUrlPasswords } from "../report/url-passwords.ts";
 import type { GivenSettings } from "../terminal/command.ts";
 
 const REDACTED = "[redacted]";
 const SECRET_FLAGS = FLAG_NAMES.filter((name) => flagOf(name).isSecret);
+const SECRET_FILES = FLAG_NAMES.filter((name) => flagOf(name).isSecretFile);
 /** Shorter values are words that occur everywhere; what a name tells is redacted anyway. */
 const SHORTEST_SECRET = 6;
 
-const SECRET_WORD = "[\\w.-]*(?:password|passwd|secret|token|psk|private[-_]?key|http[-_]?auth)[\\w.-]*";
-/** `"PSK": "x"`, `token=x`, `password: x`. */
-const VALUE = `"(?:\\\\.|[^"\\\\])*"|'[^']*'|[^\\s,}]+`;
-const NAMED_VALUE = new RegExp(`(${SECRET_WORD}\\\\?["']?\\s*[:=]\\s*)(?:${VALUE})`, "gi");
-/** `--consul-token x`. */
-const FLAG_VALUE = new RegExp(`(\\s--?${SECRET_WORD}\\s+)(?:"[^"\\n]*"|'[^'\\n]*'|\\S+)`, "gi");
-/** RFC 9110, section 11.6.2. */
+// All repetitions have a limit: text of others must not make a report take hours.
+const NAME = String.raw`(?:${SECRET_NAME})[\w.-]{0,64}`;
+/** In quotes, which inside a string of JSON have backslashes before them, or a list or an object of JSON. */
+const QUOTED = String.raw`"(?:\\.|[^"\\\n]){0,2000}"|'[^'\n]{0,2000}'|(\\{1,9})"[^\n]{0,2000}?(?<!\\)\2"|\[[^\]]{0,2000}\]|\{[^}]{0,2000}\}`;
+/** `"PSK": "x"`, `token=x`, `password: x`, `PSK "x"`, and `tokens:` above `- x`. */
+const NAMED_VALUES: readonly RegExp[] = [
+  String.raw`(${NAME}\\{0,9}["']?\s{0,64}(?:=>|:|=)\s{0,64}(?:-\s{1,9})?)(?:${QUOTED}|(?:\\ |[^\s,}])+)`,
+  String.raw`(${NAME}=)(?:\\[^"'\n]|[^\s"'\\])+`,
+  String.raw`(${NAME}\s{1,64})"[^"\n]{1,2000}"`,
+].map((pattern) => new RegExp(pattern, "gi"));
+/** `--consul-token x`, also as two strings of a list. */
+const FLAG_VALUE = new RegExp(
+  String.raw`((?:^|[\s"'])--?[\w.-]{0,64}?${NAME}(?:\s{1,64}|["']\s{0,64},\s{0,64}))(?:"[^"\n]{0,2000}"|'[^'\n]{0,2000}'|\S+)`,
+  "gim",
+);
+/** `-u USER:PASSWORD` of curl and others. */
+const USER_VALUE = /((?:^|\s)(?:-u|--user|--proxy-user)[\s=]{1,64}["']?[^\s:"']{0,256}:)[^\s"']+/gm;
+/** RFC 9110, section 11.6.2, and RFC 6265. */
+const HEADER = /((?:authorization|cookie)\s*:\s*)(?:\\.|="[^"\n]*"|[^"'\n\\])+/gi;
 const CREDENTIALS = /\b(Basic|Bearer)( +)[\w.~+/-]{6,}=*/gi;
-const PRIVATE_KEY = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g;
+const PRIVATE_KEY =
+  /-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|$)/g;
 
 /**
  * Values that are secret wherever they occur: of settings, which may come from a config file, and of all flags and
- * variables that are given, whether or not they make a configuration.
+ * variables that are given, whether or not they make a configuration. `contents` are those of secret files.
  */
-export function knownSecrets(settings: Settings | null, given: GivenSettings): readonly string[] {
+export function knownSecrets(
+  settings: Settings | null,
+  given: GivenSettings,
+  contents: readonly string[] = [],
+): readonly string[] {
   const ofSettings = settings === null ? [] : SECRET_FLAGS.flatMap((name) => settings[name].texts);
-  const name = new RegExp(`^${SECRET_WORD}$`, "i");
   const variables = Object.entries(given.environment).flatMap(([key, value]) =>
-    name.test(key) && value !== undefined ? [value] : [],
+    isSecretName(key) && value !== undefined ? [value] : [],
   );
   // Of "USER:PASSWORD" the password alone may occur too.
-  return [...ofSettings, ...secretArguments(given.args), ...variables]
+  return [...ofSettings, ...secretArguments(given.args), ...variables, ...contents]
+    .map((text) => text.trim())
     .flatMap((text) => [text, text.split(":").slice(1).join(":")])
     .filter((value) => value.length >= SHORTEST_SECRET);
+}
+
+/** Files whose content is secret. */
+export function secretFiles(settings: Settings): readonly string[] {
+  return SECRET_FILES.flatMap((name) => settings[name].texts).filter((path) => path !== "");
 }
 
 /** Values of secret flags: `-flag=value` and `-flag value`. */
@@ -68,11 +92,13 @@ export function redactText(text: string, known: readonly string[]): string {
   // The longest first: one may be a part of another.
   const longestFirst = known.flatMap(spellingsOf).sort((left, right) => right.length - left.length);
   const masked = longestFirst.reduce((rest, secret) => rest.replaceAll(secret, REDACTED), text);
-  return hideUrlPasswords(masked)
+  const shown = hideUrlPasswords(masked)
     .replace(PRIVATE_KEY, REDACTED)
+    .replace(HEADER, `$1${REDACTED}`)
     .replace(CREDENTIALS, `$1$2${REDACTED}`)
-    .replace(NAMED_VALUE, `$1${REDACTED}`)
-    .replace(FLAG_VALUE, `$1${REDACTED}`);
+    .replace(FLAG_VALUE, `$1${REDACTED}`)
+    .replace(USER_VALUE, `$1${REDACTED}`);
+  return NAMED_VALUES.reduce((rest, pattern) => rest.replace(pattern, `$1${REDACTED}`), shown);
 }
 
 /** As it is, inside a string of JSON as JSON.stringify or formatJson writes it, and inside a URL. */

@@ -6,6 +6,7 @@
 
 import { boundText, escapeText, formatJson, isPrintable } from "../../ipam/escape.ts";
 import type { LogFields } from "../../ipam/log.ts";
+import { isSecretName } from "./secret-names.ts";
 import { hideUrlPasswords } from "./url-passwords.ts";
 
 export interface LogEntry {
@@ -19,8 +20,6 @@ export interface LogEntry {
 const VALUE_LIMIT = 1000;
 const NAME_LIMIT = 64;
 
-/** Field names whose values are never written. */
-const SECRET_NAME = /password|secret|token|psk|privatekey/i;
 const REDACTED = "[redacted]";
 
 /** `2026-01-31T10:00:00.000Z info  route added destination=10.2.54.0/24 device=flannel.1` */
@@ -77,7 +76,7 @@ function redact(fields: LogFields): LogFields {
 }
 
 function redactValue(name: string, value: unknown): unknown {
-  if (SECRET_NAME.test(name)) return value === "" || value === null ? value : REDACTED;
+  if (isSecretName(name)) return value === "" || value === null ? value : REDACTED;
   if (typeof value === "string") return hideUrlPasswords(value);
   if (Array.isArray(value)) return value.map((item) => redactValue("", item));
   if (isPlainObject(value)) return redact(value);

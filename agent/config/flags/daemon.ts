@@ -51,6 +51,7 @@ export const DAEMON_FLAGS = {
     alsoEnv: "WIREGUARD_KEY_FILE",
     help: "private key of the WireGuard backend, created if absent; default: a file in the state directory",
     origin: "tulle",
+    isSecretFile: true,
   },
   "run-dir": {
     group: "Files",
@@ -87,6 +88,7 @@ export const DAEMON_FLAGS = {
     default: "",
     help: "file with the token that readers of the page give; at least 16 characters",
     origin: "tulle",
+    isSecretFile: true,
   },
   "probe-rate": {
     group: "Health and logs",

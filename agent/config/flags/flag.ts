@@ -31,6 +31,8 @@ export interface Flag<T> {
   readonly alsoEnv?: string;
   /** True when the value must never be shown. */
   readonly isSecret?: boolean;
+  /** True when the value names a file whose content must never be shown. */
+  readonly isSecretFile?: boolean;
   /** True when SIGHUP may change it while the daemon runs. */
   readonly isLive?: boolean;
   /** False when it makes sense only on the command line. Default true. */

@@ -108,6 +108,7 @@ export const STORE_FLAGS = {
     help: "file that holds the ACL token; overrides a consul-token from the same kind of source",
     origin: "tulle",
     alsoEnv: "CONSUL_HTTP_TOKEN_FILE",
+    isSecretFile: true,
   },
   "consul-cafile": {
     group: "Consul",

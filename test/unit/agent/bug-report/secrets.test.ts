@@ -33,6 +33,32 @@ describe("text that leaves the host", () => {
     `privateKey=${SECRET}`,
     `-----BEGIN EC PRIVATE KEY-----\n${SECRET}\n-----END EC PRIVATE KEY-----`,
     `-----BEGIN PRIVATE KEY-----\\n${SECRET}\\n`,
+    `-----BEGIN PGP PRIVATE KEY BLOCK-----\n${SECRET}\n-----END PGP PRIVATE KEY BLOCK-----`,
+    `{"PresharedKey": "${SECRET}"}`,
+    `pre-shared-key = ${SECRET}`,
+    `X-Api-Key: ${SECRET}`,
+    `AWS_ACCESS_KEY=${SECRET}`,
+    `passphrase: ${SECRET}`,
+    `db_pass=${SECRET}`,
+    `dbpwd=${SECRET}`,
+    `{"credentials":"${SECRET}"}`,
+    `http://192.0.2.1/?auth=${SECRET}`,
+    `Authorization: ${SECRET}`,
+    `Authorization: Digest username="x", response="${SECRET}"`,
+    `Cookie: theme=dark; session=${SECRET}`,
+    `https://root:p/${SECRET}@192.0.2.1:2379`,
+    `http://192.0.2.2:2379,http://root:p/${SECRET}@192.0.2.1:2379`,
+    `--etcd-password ${SECRET}`,
+    `["--consul-token", "${SECRET}"]`,
+    `curl -u user:${SECRET} http://192.0.2.1/`,
+    `{"said":"{\\"password\\":\\"a b ${SECRET}\\"}"}`,
+    `{"said":"{\\\\\\"password\\\\\\":\\\\\\"a b ${SECRET}\\\\\\"}"}`,
+    `{"tokens": ["a", "${SECRET}"]}`,
+    `tokens:\n  - ${SECRET}\n`,
+    `TOKEN=a,${SECRET}`,
+    `password=a\\ ${SECRET}`,
+    `%any : PSK "${SECRET}"`,
+    `password => ${SECRET}`,
   ])("%#: hides what a name says is secret", (text) => {
     expect(redactText(text, [])).not.toContain(SECRET);
     expect(redactText(text, [])).toContain("[redacted]");
@@ -53,6 +79,8 @@ describe("text that leaves the host", () => {
       '{"endpoint":"http://192.0.2.1:2379","unit":"user@0.service"}',
       '{"proxy":"http://proxy.example","unit":"user@0.service"}',
       '{\\"endpoints\\":[\\"http://192.0.2.1:2379\\"],\\"unit\\":\\"user@0.service\\"}',
+      "http://[fd00::1]:2379/v3/kv@1 http://192.0.2.1:2379/a@b",
+      '{"lastPass":{"at":1},"bypass":true,"author":"x","key":"10.2.54.0-24"}',
     ];
     for (const text of harmless) expect(redactText(text, [SECRET])).toBe(text);
     const cutOff = 'tulled --consul-token "cut\nthe next line\nlog "x"';
@@ -134,6 +162,19 @@ describe("tulle report", () => {
     expect(config.settings).toContainEqual({ flag: "iface", values: ["eth7"], source: "flag -iface" });
     const password = { flag: "etcd-password", values: ["[redacted]"], source: "FLANNELD_ETCD_PASSWORD" };
     expect(config.settings).toContainEqual(password);
+  });
+
+  it("holds nothing of the files that hold tokens and keys", async () => {
+    const secrets = ["In-a-token-file-6", "In-the-page-s-token-file-7", "In-the-key-file-8"];
+    const paths = secrets.map((_, index) => join(directory, `secret-${index}`));
+    for (const [index, secret] of secrets.entries()) await writeFile(paths[index] ?? "", `${secret}\n`);
+    const [consul, page, key] = paths;
+    const flags = ` -consul-token-file=${consul} -ui-token-file=${page} -wireguard-key-file=${key}`;
+    const { config, leaked } = await reportOf(await writeService(flags), secrets);
+    expect(leaked).toEqual([]);
+    expect(config.settings).toContainEqual(
+      expect.objectContaining({ flag: "consul-token-file", values: [consul] }),
+    );
   });
 
   it("is made of a service with a wrong flag, which it names", async () => {

@@ -97,7 +97,8 @@ export function damages({ handle }: VxlanHost, other: NetlinkConnection): readon
     },
     {
       name: "the device down",
-      kind: "route",
+      // What went with it is not counted on its own.
+      kind: "link",
       cause: () => other.request(encodeSetLink(device(), { isUp: false })),
     },
     {

@@ -28,3 +28,11 @@ export function partOf(whole: AbortSignal): PartSignal {
     },
   };
 }
+
+/** Resolves to null when the signal fires; at once when it has fired. */
+export function fired(signal: AbortSignal): Promise<null> {
+  if (signal.aborted) return Promise.resolve(null);
+  return new Promise((resolve) => {
+    signal.addEventListener("abort", () => resolve(null), { once: true });
+  });
+}

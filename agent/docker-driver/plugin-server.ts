@@ -23,14 +23,14 @@ export interface PluginServerOptions {
   readonly path: string;
   /** The flag that names the socket, for an error. */
   readonly flag: string;
-  /** Ends the text of a failure that passes; "" for nothing. */
-  readonly retryNote: string;
+  /** Ends the text of a failure that passes; default nothing. */
+  readonly retryNote?: string;
   /** By path without the slash: `NetworkDriver.Join`. */
   readonly methods: Readonly<Record<string, PluginMethod>>;
   readonly logger: Logger;
   readonly faults: Faults;
   /** Called after each call of a known method, with the time from the request's first byte to its answer. */
-  readonly onCall: (method: string, outcome: "ok" | "error", durationMs: number) => void;
+  readonly onCall?: (method: string, outcome: "ok" | "error", durationMs: number) => void;
   readonly limits?: Partial<PluginLimits>;
 }
 
@@ -113,7 +113,7 @@ function createPluginServer(options: PluginServerOptions): Server {
       durationMs: Math.round(durationMs),
       answer: JSON.stringify(answer),
     });
-    options.onCall(name, outcome, durationMs);
+    options.onCall?.(name, outcome, durationMs);
   };
   const server = createServer(
     {
@@ -193,7 +193,7 @@ function failure(text: string): JsonObject {
 }
 
 /** One sentence for Docker's own output. */
-function sentenceOf(error: unknown, retryNote: string): string {
+function sentenceOf(error: unknown, retryNote = ""): string {
   const remedy = error instanceof TulleError ? error.details.remedy : undefined;
   const text = typeof remedy === "string" ? `${errorMessage(error)}: ${remedy}` : errorMessage(error);
   const escaped = escapeText(text, 1000);

@@ -6,6 +6,7 @@
 import { Backoff, pause } from "../clock.ts";
 import { ConflictError } from "../errors.ts";
 import { FailureSeries } from "../log.ts";
+import { fired } from "../part-signal.ts";
 import type { StoreEntry } from "../stores/contracts.ts";
 import type { PublisherOptions } from "./host-publisher.ts";
 import { encodeFitting } from "./member-codec.ts";
@@ -58,10 +59,7 @@ export class MembersPublisher {
   async run(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
     for (const network of [...this.#dirty]) this.#start(network);
-    await new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      else signal.addEventListener("abort", () => resolve(), { once: true });
-    });
+    await fired(signal);
     await Promise.all(this.#working.values());
   }
 

@@ -21,11 +21,9 @@ beforeEach(async () => {
   server = await servePlugin({
     path: join(folder, "tulle.sock"),
     flag: "--docker-plugin-socket",
-    retryNote: "",
     methods: { "Plugin.Activate": () => ({ Implements: ["NetworkDriver"] }) },
     logger: silentLogger,
     faults: new Faults(silentLogger),
-    onCall: () => undefined,
   });
   connection = createConnection(server.path);
   await once(connection, "connect");

@@ -1,8 +1,8 @@
 /**
  * A child of an AbortSignal: it fires when the parent fires, or earlier when `end()` is called.
  *
- * AbortSignal.any() is not used: in Node 20 the parent keeps a reference to each child as long as it lives, and an
- * outage creates one child for each attempt.
+ * The daemon does not use AbortSignal.any(): in Node 20 the parent keeps a reference to each child as long as it lives,
+ * and an outage creates one child for each attempt.
  */
 
 /** The reason when a part ends before the whole. One object for all parts: a new Error captures a stack each time. */

@@ -7,6 +7,7 @@ import { segmentPortName } from "../../backends/segments/names.ts";
 import { type Clock, pause } from "../../ipam/clock.ts";
 import { ConflictError } from "../../ipam/errors.ts";
 import type { NamedNetwork } from "../../ipam/named-networks/named-network.ts";
+import { partOf } from "../../ipam/part-signal.ts";
 import type { SegmentHost } from "../named-networks/segment-host.ts";
 import type { Changes } from "./changes.ts";
 import type { ContainerLinks } from "./context.ts";
@@ -35,17 +36,13 @@ export class SegmentLinks implements ContainerLinks {
 
   async prepare(network: NamedNetwork, signal: AbortSignal): Promise<void> {
     const { clock, segments } = this.#options;
-    const enough = new AbortController();
-    const both = AbortSignal.any([signal, enough.signal]);
-    const made = segments()?.ready(network.id, both);
-    if (made === undefined) return;
+    const host = segments();
+    if (host === null) return;
+    const part = partOf(signal);
     // The engine asks for the pair next, and gets the reason of a failure then.
-    const settled = made.then(
-      () => undefined,
-      () => undefined,
-    );
-    await Promise.race([settled, pause(clock, PREPARE_MS, both)]);
-    enough.abort();
+    const settled = host.ready(network.id, part.signal).catch(() => undefined);
+    await Promise.race([settled, pause(clock, PREPARE_MS, part.signal)]);
+    part.end();
   }
 
   async add(network: NamedNetwork, record: EndpointRecord, signal: AbortSignal): Promise<string> {

@@ -13,7 +13,7 @@ import { NoFreeSubnetError, TulleError } from "../../ipam/errors.ts";
 import type { HostProfile } from "../../ipam/hosts/host-profile.ts";
 import { AllocatingClaimer } from "../../ipam/leases/allocating-claimer.ts";
 import type { LeaseClaimer } from "../../ipam/leases/claimer.ts";
-import { partOf } from "../../ipam/part-signal.ts";
+import { type PartSignal, partOf } from "../../ipam/part-signal.ts";
 import type {
   NetworkStore,
   StoreConnection,
@@ -100,7 +100,7 @@ export class NetworkAgent {
   #joined: JoinedNetwork | null = null;
   #wasJoined = false;
   /** From one joining of the network to the next. */
-  #round = new AbortController();
+  #round: PartSignal | null = null;
   /** In force before the network was left to join it again with another one; null at a start. */
   #formerConfig: NetworkConfig | null = null;
 
@@ -164,26 +164,24 @@ export class NetworkAgent {
 
   /** Joins the network and keeps it until `signal` fires. Throws TulleError when it cannot join. */
   async run(signal: AbortSignal): Promise<void> {
-    let round: AbortController;
     do {
-      round = new AbortController();
-      this.#round = round;
-      await this.#joinAndRun(AbortSignal.any([signal, round.signal]));
-    } while (round.signal.aborted && !signal.aborted);
+      this.#round = partOf(signal);
+      await this.#joinAndRun(this.#round);
+    } while (!signal.aborted);
   }
 
-  async #joinAndRun(signal: AbortSignal): Promise<void> {
-    const part = partOf(signal);
-    setMaxListeners(0, part.signal); // each part of the network listens
-    const watch = this.#store.feed.watch(part.signal, (health) => this.#noteStore(health));
+  /** Until `round` ends: with the agent, when a part of the network fails, and when it is to be joined again. */
+  async #joinAndRun({ signal, end }: PartSignal): Promise<void> {
+    setMaxListeners(0, signal); // each part of the network listens
+    const watch = this.#store.feed.watch(signal, (health) => this.#noteStore(health));
     const messages = watch[Symbol.asyncIterator]();
     try {
-      const joined = await this.#beginJoined(messages, part.signal);
-      await joined.run(messages, part.signal);
+      const joined = await this.#beginJoined(messages, signal);
+      await joined.run(messages, signal);
     } finally {
       // Where one part has failed the others end before the network is joined again, and so does the watch, whose next
       // message may be hours away.
-      part.end();
+      end();
       await messages.return?.();
       await this.#joined?.stop();
       this.#joined = null;
@@ -320,7 +318,7 @@ export class NetworkAgent {
       onReady,
       onRejoin: (former) => {
         this.#formerConfig = former;
-        this.#round.abort();
+        this.#round?.end();
       },
       profile,
     });

@@ -13,7 +13,6 @@ import { systemClock } from "../ipam/clock.ts";
 import { Faults, guarded } from "../ipam/faults.ts";
 import { type HostProfile, profileOf } from "../ipam/hosts/host-profile.ts";
 import { errorFields, type Logger } from "../ipam/log.ts";
-import { shownSettings } from "./bug-report/secrets.ts";
 import { type AgentConfig, type LoadedConfig, loadConfig, reloadConfig } from "./config/config.ts";
 import { helpText } from "./config/flag-help.ts";
 import type { Settings } from "./config/settings.ts";
@@ -22,15 +21,13 @@ import { backendAbilities } from "./host/backend-abilities.ts";
 import { Identity } from "./host/identity.ts";
 import { lockStateDir } from "./host/instance-lock.ts";
 import { requireNetworkPrivilege } from "./host/privilege.ts";
+import { type Listeners, openListeners } from "./listeners.ts";
 import { firstNetwork } from "./network/network-settings.ts";
 import { Networks } from "./network/networks.ts";
 import { openConfiguredStore } from "./network/open-store.ts";
 import type { Runtime } from "./network/runtime.ts";
-import { PageService } from "./page-server/page-service.ts";
-import { serveControl } from "./report/control.ts";
 import { DescriptorStore } from "./report/descriptor-store.ts";
 import { EventLog } from "./report/event-log.ts";
-import { serveHealth } from "./report/health.ts";
 import { setHostFigures } from "./report/host-figures.ts";
 import { catchStrayErrors } from "./report/last-net.ts";
 import { type AdjustableLogger, createLogger } from "./report/log.ts";
@@ -56,17 +53,7 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   requireNetworkPrivilege();
   const { config } = loaded;
   const notifier = openNotifier(process.env, process.pid);
-  const events = new EventLog();
-  const metrics = new Metrics();
-  metrics.set("tulle_build_info", 1, { version: VERSION });
-  const logger = createLogger({
-    ...config.log,
-    now: () => new Date(),
-    onEvent: (line, level) => {
-      events.add(line);
-      metrics.add("tulle_events_total", 1, { level });
-    },
-  });
+  const { events, metrics, logger } = openReports(config.log);
   const faults = new Faults(logger);
   const service = new ServiceStatus(notifier, faults);
   for (const warning of loaded.warnings) logger.warn("configuration", { warning });
@@ -76,42 +63,28 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   const descriptors = new DescriptorStore(process.env, process.pid, notifier);
   const runtime = openRuntime(logger, metrics, faults, descriptors);
   const { clock, random } = runtime;
-  const connection = await openConfiguredStore(config.store, {
-    log: logger,
-    clock,
-    random,
-    dateMs: Date.now,
-  });
+  const edges = { log: logger, clock, random, dateMs: Date.now };
+  const connection = await openConfiguredStore(config.store, edges);
   // Not before the store's client is loaded: V8 takes no code from a cache when its flags have changed.
   keepYoungSpaceSmall();
-  const identity = await Identity.load({ stateDir: config.files.stateDir, randomBytes, log: logger });
-  const stateLock = await lockStateDir(config.files.stateDir);
-  const keepingEvents = events.keep(config.files.stateDir, clock, faults, stop.signal);
+  const { stateDir, runDir } = config.files;
+  const identity = await Identity.load({ stateDir, randomBytes, log: logger });
+  const stateLock = await lockStateDir(stateDir);
+  const keepingEvents = events.keep(stateDir, clock, faults, stop.signal);
   const settings = firstNetwork(config);
   const engines = new EngineService({
-    runtime,
-    docker: config.docker,
-    firewall: config.firewall,
+    ...{ runtime, docker: config.docker, firewall: config.firewall, identity, stateDir, runDir },
+    ...{ hostName: hostname(), version: VERSION, randomBytes, dateMs: Date.now },
     store: connection.network(settings.prefix),
-    identity,
-    stateDir: config.files.stateDir,
-    runDir: config.files.runDir,
-    hostName: hostname(),
-    version: VERSION,
-    randomBytes,
-    dateMs: Date.now,
     isLeaseHeld: () => networks.isLeaseHeld,
   });
-  let page: PageService | null = null;
+  let listeners: Listeners | null = null;
   const networks = new Networks({
-    runtime,
+    ...{ runtime, connection, identity, version: VERSION },
     networks: [settings],
-    connection,
-    identity,
-    version: VERSION,
     profile: hostProfile(),
     onAttachment: (attachment, plans) => engines.attached(attachment, plans),
-    hostProblems: () => [...engines.problems(), ...(page?.problems ?? [])],
+    hostProblems: () => [...engines.problems(), ...(listeners?.problems ?? [])],
     onReady: () => {
       service.ready();
       descriptors.discardRest();
@@ -129,55 +102,37 @@ async function runDaemon(loaded: LoadedConfig): Promise<void> {
   });
   const settingsNow = reloadOnHangup(loaded, logger, service, (next) => networks.setFirewall(next.firewall));
   const watchdog = keepWatchdog(notifier, faults);
-  const control = await serveControl(
-    config.files.runDir,
-    {
-      "/status": () => networks.reports()[0]?.status ?? null,
-      "/summary": () => networks.summary,
-      "/networks": () => networks.reports(),
-      "/probe-targets": () => networks.targets,
-      "/events": () => events.events,
-      "/docker": () => engines.status(),
-      "/settings": () => ({ pid: process.pid, settings: shownSettings(settingsNow()) }),
-    },
-    faults,
-  );
-  const health = config.health
-    ? await serveHealth({
-        host: String(config.health.host ?? "0.0.0.0"),
-        port: config.health.port,
-        isReady: () => networks.isReady,
-        metrics,
-        faults,
-      })
-    : null;
-  page = config.ui
-    ? await PageService.start(
-        {
-          settings: config.ui,
-          ...{ clock, logger, faults, version: VERSION, events },
-          dateMs: Date.now,
-          store: connection.network(settings.prefix),
-          network: () => networks.shown,
-          report: () => networks.firstReport,
-          named: () => engines.view,
-        },
-        stop.signal,
-      )
-    : null;
+  const answering = { config, settings: settingsNow, runtime, connection, networks, engines, events };
+  listeners = await openListeners(answering, stop.signal);
   try {
     logger.info("started", { version: VERSION, store: connection.description, pid: process.pid });
     await runBoth(networks, engines, stop);
   } finally {
     stop.abort();
     clearInterval(watchdog);
-    await Promise.all([control.close(), health?.close(), page?.close(), connection.close(), keepingEvents]);
+    await Promise.all([listeners.close(), connection.close(), keepingEvents]);
     await stateLock.release();
     closeRuntime(runtime);
     service.close();
     notifier.close();
   }
   logger.info("stopped; the data path stays", {});
+}
+
+/** The log, and what is counted and remembered of its lines. */
+function openReports(settings: AgentConfig["log"]) {
+  const events = new EventLog();
+  const metrics = new Metrics();
+  metrics.set("tulle_build_info", 1, { version: VERSION });
+  const logger = createLogger({
+    ...settings,
+    now: () => new Date(),
+    onEvent: (line, level) => {
+      events.add(line);
+      metrics.add("tulle_events_total", 1, { level });
+    },
+  });
+  return { events, metrics, logger };
 }
 
 /** The networks decide how the daemon ends; the engines' part ends with them. Rejects with their error. */

@@ -7,6 +7,7 @@
  */
 
 import type { PassReport } from "../../backends/kernel/reconciler.ts";
+import type { Scope } from "../../backends/state/contract/kind.ts";
 import type { PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { guarded } from "../../ipam/faults.ts";
 import { keepAffinity } from "../../ipam/leases/affinity.ts";
@@ -57,10 +58,8 @@ export class JoinedNetwork {
   #isProgrammed = false;
 
   constructor(options: JoinedNetworkOptions) {
-    const { runtime, settings, metrics, enrolment, attachmentParts } = options;
-    const { clock, random, logger, netlink, port, faults } = runtime;
-    const guard = <Args extends readonly unknown[]>(part: string, body: (...args: Args) => unknown) =>
-      guarded(faults, part, body);
+    const { runtime, settings, metrics, attachmentParts } = options;
+    const { clock, random, logger, port } = runtime;
     this.#options = options;
     this.#held = new HeldPeers(settings, logger);
     this.#conflicts = new ReasonLog(logger, "error", "foreign object holds our key");
@@ -73,49 +72,11 @@ export class JoinedNetwork {
       subnets: options.membership.subnets,
       rejections: new ReasonLog(logger, "warn", "lease is rejected"),
     };
-    this.#parts = assemble({
-      ...options,
-      feed: options.store.feed,
-      identity: attachmentParts.identity,
-      scope: scopeOf(facts),
-      onLease: guard("following our lease", (state: LeaseState) => this.#leaseChanged(state)),
-      onRenewal: guard("counting renewals", (isSuccess: boolean) => metrics.noteRenewal(isSuccess)),
-      onPass: guard("reporting a pass", (report: PassReport) => this.#notePass(report)),
-      onHostChange: guard("watching the host", () => this.#hostWatch.changed()),
-      onRunner: guard("reporting the data path", () => this.#refresh()),
-      move: (stop) => enrolment.move(this.#desired.attachment, stop),
-    });
+    this.#parts = this.#assemble(scopeOf(facts));
     this.#desired = new DesiredState(facts, this.#parts);
-    const reattachment = new Reattachment({
-      parts: attachmentParts,
-      netlink,
-      clock,
-      logger,
-      current: () => this.#desired,
-      move: (after) => this.#attachTo(after),
-      onLocalChange: (after) => {
-        this.#desired.setLocalPrefixes(after);
-        this.#watch.changed();
-        options.onAttachment(this.#desired.attachment, options.hostFirewall.plans);
-        this.#refresh();
-      },
-      onNewAddress: options.redial,
-    });
-    this.#changeOver = new ChangeOver({
-      clock,
-      logger,
-      current: () => this.#desired.attachment,
-      peers: () => this.#parts.peers.peers.values(),
-      isInPlace: () => this.#isInPlace(this.#desired.attachment.backend.presentDevices),
-      receivedPackets,
-      turn: (change) => reattachment.turn(change),
-      onAlone: async () => {
-        await options.history.forgetFormers(this.#desired.attachment.networkConfig);
-        // The former backend may have been in the fall-back's place.
-        if (this.#watch.fallback !== null) this.#hostWatch.changed();
-      },
-    });
-    const refresh = guard("judging readiness", () => this.#refresh());
+    const reattachment = this.#makeReattachment();
+    this.#changeOver = this.#makeChangeOver(reattachment);
+    const refresh = this.#guard("judging readiness", () => this.#refresh());
     this.#hostWatch = new HostWatch({
       clock,
       logger,
@@ -123,35 +84,14 @@ export class JoinedNetwork {
       onLook: refresh,
     });
     const { peers, lease } = this.#parts;
-    this.#configFollower = new ConfigFollower({
-      clock,
-      logger,
-      judge: () => {
-        const { attachment, subnets: own } = this.#desired;
-        return judgeConfig({ attachment, own, next: peers.config, invalid: peers.configProblem });
-      },
-      apply: async (config) => {
-        await reattachment.apply(config);
-        await options.history.enter(config);
-      },
-      rejoin: async (config, signal) => {
-        // A host that has to wait for a subnet does not follow its peers meanwhile.
-        await enrolment.examine(await reattachment.examine(config), this.#desired.subnets, signal);
-        logger.info("the network's families changed; joining it again", { config: config.text });
-        options.onRejoin(this.#desired.attachment.networkConfig);
-      },
-      isInterfaceLost: () => this.#hostWatch.problem !== null,
-      onChange: guard("reporting the configuration", () =>
-        metrics.setConfigRefused(this.#configFollower.problem !== null),
-      ),
-    });
+    this.#configFollower = this.#makeConfigFollower(reattachment);
     this.#storeFollower = new StoreFollower({
       clock,
       metrics,
       peers,
       lease,
-      onChange: guard("following peers", () => this.#peersChanged()),
-      onConfig: guard("following the configuration", () => this.#configFollower.changed()),
+      onChange: this.#guard("following peers", () => this.#peersChanged()),
+      onConfig: this.#guard("following the configuration", () => this.#configFollower.changed()),
     });
     const path = settings.subnetFile;
     this.#subnetFile = new SubnetFileKeeper({ path, clock, random, logger, onChange: refresh });
@@ -173,6 +113,96 @@ export class JoinedNetwork {
       isProgrammed: () => this.#isProgrammed,
     });
     metrics.setConfigRefused(false);
+  }
+
+  /** The long-lived parts; what they report comes back here. */
+  #assemble(scope: Scope): NetworkParts {
+    const { store, attachmentParts, metrics, enrolment } = this.#options;
+    return assemble({
+      ...this.#options,
+      feed: store.feed,
+      identity: attachmentParts.identity,
+      scope,
+      onLease: this.#guard("following our lease", (state: LeaseState) => this.#leaseChanged(state)),
+      onRenewal: this.#guard("counting renewals", (isSuccess: boolean) => metrics.noteRenewal(isSuccess)),
+      onPass: this.#guard("reporting a pass", (report: PassReport) => this.#notePass(report)),
+      onHostChange: this.#guard("watching the host", () => this.#hostWatch.changed()),
+      onRunner: this.#guard("reporting the data path", () => this.#refresh()),
+      move: (stop) => enrolment.move(this.#desired.attachment, stop),
+    });
+  }
+
+  /** Follows the interface and the network's configuration. */
+  #makeReattachment(): Reattachment {
+    const { runtime, attachmentParts, onAttachment, hostFirewall, redial } = this.#options;
+    const { netlink, clock, logger } = runtime;
+    return new Reattachment({
+      parts: attachmentParts,
+      netlink,
+      clock,
+      logger,
+      current: () => this.#desired,
+      move: (after) => this.#attachTo(after),
+      onLocalChange: (after) => {
+        this.#desired.setLocalPrefixes(after);
+        this.#watch.changed();
+        onAttachment(this.#desired.attachment, hostFirewall.plans);
+        this.#refresh();
+      },
+      onNewAddress: redial,
+    });
+  }
+
+  #makeChangeOver(reattachment: Reattachment): ChangeOver {
+    const { runtime, history } = this.#options;
+    const { clock, logger } = runtime;
+    return new ChangeOver({
+      clock,
+      logger,
+      current: () => this.#desired.attachment,
+      peers: () => this.#parts.peers.peers.values(),
+      isInPlace: () => this.#isInPlace(this.#desired.attachment.backend.presentDevices),
+      receivedPackets,
+      turn: (change) => reattachment.turn(change),
+      onAlone: async () => {
+        await history.forgetFormers(this.#desired.attachment.networkConfig);
+        // The former backend may have been in the fall-back's place.
+        if (this.#watch.fallback !== null) this.#hostWatch.changed();
+      },
+    });
+  }
+
+  #makeConfigFollower(reattachment: Reattachment): ConfigFollower {
+    const { runtime, enrolment, history, metrics, onRejoin } = this.#options;
+    const { clock, logger } = runtime;
+    const { peers } = this.#parts;
+    return new ConfigFollower({
+      clock,
+      logger,
+      judge: () => {
+        const { attachment, subnets: own } = this.#desired;
+        return judgeConfig({ attachment, own, next: peers.config, invalid: peers.configProblem });
+      },
+      apply: async (config) => {
+        await reattachment.apply(config);
+        await history.enter(config);
+      },
+      rejoin: async (config, signal) => {
+        // A host that has to wait for a subnet does not follow its peers meanwhile.
+        await enrolment.examine(await reattachment.examine(config), this.#desired.subnets, signal);
+        logger.info("the network's families changed; joining it again", { config: config.text });
+        onRejoin(this.#desired.attachment.networkConfig);
+      },
+      isInterfaceLost: () => this.#hostWatch.problem !== null,
+      onChange: this.#guard("reporting the configuration", () =>
+        metrics.setConfigRefused(this.#configFollower.problem !== null),
+      ),
+    });
+  }
+
+  /** `body` as a callback whose failure is reported and does not reach its caller. */
+  #guard<Args extends readonly unknown[]>(part: string, body: (...args: Args) => unknown) {
+    return guarded(this.#options.runtime.faults, part, body);
   }
 
   /**

@@ -14,10 +14,10 @@ import { type BridgeFacts, readBridgeFacts } from "../docker/bridge-facts.ts";
 import type { SetupTarget } from "../docker/collisions.ts";
 import { parseDaemonJson } from "../docker/daemon-json.ts";
 import { hostResolvers } from "../docker/dns.ts";
-import { readEngineVersion } from "../docker/engine-version.ts";
 import { applyChanges, type FileChange, readText } from "../docker/file-change.ts";
 import { bridgeFindings, DOCKER_BRIDGE, isBridgeElsewhere, settingFindings } from "../docker/findings.ts";
-import { planSetup, planUnset, readSubnetFile, type SetupPaths } from "../docker/setup.ts";
+import { planSetup, readSubnetFile } from "../docker/setup.ts";
+import { planUnset, type SetupPaths } from "../docker/setup-changes.ts";
 import { formatDiff } from "../docker/text-diff.ts";
 import { validate } from "../docker/validate.ts";
 import { lastingPath } from "../host/own-programs.ts";
@@ -82,14 +82,9 @@ async function setUp(options: DockerOptions, context: CommandContext): Promise<v
   const { env } = subnet;
   // Without a name server there, each lookup of a container would wait for seconds.
   const resolvers = options.names && (await isNameServerThere()) ? await hostResolvers() : null;
-  const { changes, warnings, start } = await planSetup(
-    options.into ?? null,
-    subnet,
-    options.tulle ?? lastingPath(context.environment.PATH ?? ""),
-    paths,
-    readEngineVersion,
-    resolvers,
-  );
+  const tulle = options.tulle ?? lastingPath(context.environment.PATH ?? "");
+  const target = options.into ?? null;
+  const { changes, warnings, start } = await planSetup({ target, subnet, tulle, paths, resolvers });
   if (start !== null && changes.length > 0) await validate(start);
   const facts = readBridgeFacts(DOCKER_BRIDGE);
   const findings = [...warnings, ...bridgeFindings(env, facts), ...(await findingsIn(paths.daemonJson))];

@@ -3,39 +3,21 @@
  * Reads files and plans; writes and restarts nothing.
  */
 
-import { isAbsolute, join } from "node:path";
+import { isAbsolute } from "node:path";
 import { parseSubnetEnv, readAssignments, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
 import { isProgramFile } from "../host/own-programs.ts";
 import { findCollisions, type SetupTarget } from "./collisions.ts";
-import { type DaemonSettings, editDaemonJson, parseDaemonJson } from "./daemon-json.ts";
-import { dnsServers, dnsWarning, serversOf } from "./dns.ts";
+import { type DaemonSettings, parseDaemonJson } from "./daemon-json.ts";
+import { dnsWarning, serversOf } from "./dns.ts";
 import { daemonSettings, dockerFlags, type Variables } from "./docker-opts.ts";
 import { type DockerdOption, dockerdOptions } from "./dockerd-options.ts";
 import { formatDropIn } from "./drop-in.ts";
 import { masqueradeSupport, type ReadVersion, readEngineVersion } from "./engine-version.ts";
 import { type FileChange, readText } from "./file-change.ts";
-import { DROP_IN, readServiceCommand, type ServiceCommand } from "./service-command.ts";
+import { readServiceCommand, type ServiceCommand } from "./service-command.ts";
+import { backupOf, dropInOf, planDaemonJson, planDns, planDropIn, type SetupPaths } from "./setup-changes.ts";
 import type { DockerdStart } from "./validate.ts";
-
-export interface SetupPaths {
-  readonly subnetFile: string;
-  readonly daemonJson: string;
-  /** Folder of the administrator's units: /etc/systemd/system. */
-  readonly unitDirectory: string;
-}
-
-/** Every key of daemon.json that we may write. */
-const OWN_KEYS = [
-  "bip",
-  "mtu",
-  "ip-masq",
-  "ipv6",
-  "fixed-cidr-v6",
-  "ip6tables",
-  "experimental",
-  "dns",
-] as const;
 
 /** What subnet.env asks of Docker. */
 export interface DockerSubnet {
@@ -43,11 +25,50 @@ export interface DockerSubnet {
   readonly variables: Variables;
 }
 
+export interface SetupRequest {
+  /**
+   * Where the subnet's settings go. Null: in the drop-in when there is one of ours or when the service gives options of
+   * ours, which dockerd would refuse beside daemon.json; else in daemon.json.
+   */
+  readonly target: SetupTarget | null;
+  readonly subnet: DockerSubnet;
+  /** The program that a drop-in calls: an absolute path. */
+  readonly tulle: string;
+  readonly paths: SetupPaths;
+  /** The servers that dockerd asks for names after tulled; null, the default, leaves its DNS servers as they are. */
+  readonly resolvers?: readonly string[] | null;
+  /** Default: what the program says. */
+  readonly readVersion?: ReadVersion;
+}
+
 export interface SetupPlan {
   readonly changes: readonly FileChange[];
   readonly warnings: readonly string[];
   /** How dockerd will start; null when nothing is known of its command. */
   readonly start: DockerdStart | null;
+}
+
+/** dockerd's command as it is, and what the subnet adds to it. */
+interface Situation {
+  readonly service: ServiceCommand | null;
+  readonly target: SetupTarget;
+  /** The subnet's settings, as keys of daemon.json. */
+  readonly settings: DaemonSettings;
+  /** The same as words of the command line; empty where they go to daemon.json. */
+  readonly flags: readonly string[];
+  readonly ip6tables: boolean;
+  /** Options of dockerd's command that the drop-in gives itself, and the others. */
+  readonly removed: readonly DockerdOption[];
+  readonly kept: readonly DockerdOption[];
+  /** The DNS servers that dockerd's command gives. */
+  readonly servers: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** daemon.json, or what `--config-file` names, as it will be. */
+interface ConfigFile {
+  readonly path: string;
+  readonly text: string;
 }
 
 /** Throws ConfigError when the file does not exist and CodecError when it is damaged. */
@@ -59,73 +80,90 @@ export async function readSubnetFile(path: string): Promise<DockerSubnet> {
   return { env: parseSubnetEnv(text), variables: readAssignments(text) };
 }
 
-/** The administrator's daemon.json as it was before us; kept beside it until `unset`. */
-function backupOf(daemonJson: string): string {
-  return `${daemonJson}.before-tulle`;
-}
-
-function dropInOf(unitDirectory: string): string {
-  return join(unitDirectory, "docker.service.d", DROP_IN);
-}
-
 /**
- * The changes that make dockerd use the subnet, and ask tulled for names where `resolvers`, what to ask besides, are not
- * null. The subnet's settings go where `asked` says, else in the drop-in when there is one of ours or
- * when the service gives options of ours, which dockerd would refuse beside daemon.json; else in daemon.json. Throws
- * ConfigError, and ConflictError that names every option that dockerd would refuse.
+ * The changes that make dockerd use the subnet. Throws ConfigError, and ConflictError that names every option that
+ * dockerd would refuse.
  */
-export async function planSetup(
-  asked: SetupTarget | null,
-  subnet: DockerSubnet,
-  tulle: string,
-  paths: SetupPaths,
-  readVersion: ReadVersion = readEngineVersion,
-  resolvers: readonly string[] | null = null,
-): Promise<SetupPlan> {
+export async function planSetup(request: SetupRequest): Promise<SetupPlan> {
+  const { subnet, paths, resolvers = null } = request;
+  const situation = await readSituation(request);
+  const { service, settings, flags, removed, kept, servers } = situation;
+  const changes = await planChanges(situation, request);
+  const config = await configFileAfter(changes, situation, paths);
+  const warnings = requireNoRefusal(situation, config, subnet.env);
+  const dns = resolvers === null ? null : dnsWarning(servers, service?.name ?? "");
+  return {
+    changes,
+    warnings: [
+      ...situation.warnings,
+      ...(await staleSettings(settings, paths.daemonJson)),
+      ...(dns === null ? [] : [dns]),
+      ...warnings,
+    ],
+    start: service && startOf(service, [...removed, ...kept.filter(isConfigFile)], flags, config.text),
+  };
+}
+
+async function readSituation(request: SetupRequest): Promise<Situation> {
+  const { subnet, tulle, paths, readVersion = readEngineVersion } = request;
   const service = await readServiceCommand(paths.unitDirectory);
-  const options = dockerdOptions(service?.arguments ?? []);
+  const given = service?.arguments ?? [];
+  const options = dockerdOptions(given);
   const support = await masqueradeSupport(subnet.env, service?.program ?? "dockerd", readVersion);
   const choice = { ipMasq: true, ip6tables: support.needsExperimental };
   const settings = daemonSettings(subnet.variables, choice);
-  const ownKeys = new Set(Object.keys(settings));
-  const isOwn = ({ name }: DockerdOption): boolean => ownKeys.has(name);
-  const target = asked ?? (await preferredTarget(service, options.some(isOwn), paths));
-  if (target === "drop-in") {
+  const isOwn = ({ name }: DockerdOption): boolean => Object.hasOwn(settings, name);
+  const target = request.target ?? (await preferredTarget(service, options.some(isOwn), paths));
+  const isDropIn = target === "drop-in";
+  if (isDropIn) {
     requireUsable(service);
     requireProgram(tulle);
   }
-  const servers = serversOf(service?.arguments ?? []);
+  const removed = isDropIn ? options.filter((option) => isOwn(option) && option.variable === null) : [];
+  return {
+    ...{ service, target, settings, removed, ip6tables: choice.ip6tables, warnings: support.warnings },
+    flags: isDropIn ? dockerFlags(subnet.variables, choice) : [],
+    kept: options.filter((option) => !removed.includes(option)),
+    servers: serversOf(given),
+  };
+}
+
+async function planChanges(situation: Situation, request: SetupRequest): Promise<readonly FileChange[]> {
+  const { service, target, settings, removed, ip6tables, servers } = situation;
+  const { tulle, paths, resolvers = null } = request;
+  // Beside servers on its command line dockerd would refuse those of daemon.json.
   const dns = resolvers === null || servers.length > 0 ? {} : await planDns(resolvers, paths.daemonJson);
-  // The drop-in gives these options itself.
-  const removed =
-    target === "drop-in" ? options.filter((option) => isOwn(option) && option.variable === null) : [];
-  const kept = options.filter((option) => !removed.includes(option));
-  const changes =
-    target === "drop-in" && service !== null
-      ? await planDropIn(formatDropIn(service, { removed, tulle, ip6tables: choice.ip6tables }), dns, paths)
-      : await planDaemonJson({ ...settings, ...dns }, paths);
-  const ownFile = kept.findLast(isConfigFile)?.value;
-  const configFile = (target === "drop-in" ? ownFile : undefined) ?? paths.daemonJson;
-  const change = changes.find(({ path }) => path === configFile);
-  const config = (change === undefined ? await readText(configFile) : change.after) ?? "";
+  if (target === "drop-in" && service !== null)
+    return await planDropIn(formatDropIn(service, { removed, tulle, ip6tables }), dns, paths);
+  return await planDaemonJson({ ...settings, ...dns }, paths);
+}
+
+async function configFileAfter(
+  changes: readonly FileChange[],
+  { target, kept }: Situation,
+  { daemonJson }: SetupPaths,
+): Promise<ConfigFile> {
+  const named = target === "drop-in" ? kept.findLast(isConfigFile)?.value : undefined;
+  const path = named ?? daemonJson;
+  const change = changes.find((one) => one.path === path);
+  return { path, text: (change === undefined ? await readText(path) : change.after) ?? "" };
+}
+
+/** Returns warnings. Throws ConflictError. */
+function requireNoRefusal(situation: Situation, config: ConfigFile, env: SubnetEnv): readonly string[] {
+  const { service, target, settings, kept } = situation;
   const { refusals, warnings } = findCollisions({
-    target,
-    env: subnet.env,
-    dockerMasquerades: !subnet.env.ipMasq,
-    ownKeys,
+    ...{ target, env },
+    dockerMasquerades: !env.ipMasq,
+    ownKeys: new Set(Object.keys(settings)),
     options: kept,
     serviceName: service?.name ?? "",
     mayUseDropIn: service?.obstacle === null,
-    settings: parseDaemonJson(config, configFile),
-    daemonJson: configFile,
+    settings: parseDaemonJson(config.text, config.path),
+    daemonJson: config.path,
   });
   if (refusals.length > 0) throw new ConflictError(refusals.join("; "));
-  const given = target === "drop-in" ? dockerFlags(subnet.variables, choice) : [];
-  const start = service && startOf(service, [...removed, ...kept.filter(isConfigFile)], given, config);
-  const stale = await staleSettings(settings, paths.daemonJson);
-  const dnsFinding = resolvers === null ? null : dnsWarning(servers, service?.name ?? "");
-  const names = dnsFinding === null ? [] : [dnsFinding];
-  return { changes, warnings: [...support.warnings, ...stale, ...names, ...warnings], start };
+  return warnings;
 }
 
 /** Settings that an earlier run wrote for a range that the network no longer has; the administrator may have changed them. */
@@ -185,84 +223,4 @@ function startOf(
   const gone = new Set(removed.flatMap(({ parts }) => parts));
   const kept = service.arguments.filter((argument) => !gone.has(argument)).map(({ text }) => text);
   return { program: service.program, arguments: [...kept, ...added], config };
-}
-
-/** The changes that put `settings` into daemon.json. Throws ConfigError. */
-async function planDaemonJson(
-  settings: DaemonSettings,
-  { daemonJson, unitDirectory }: SetupPaths,
-): Promise<FileChange[]> {
-  const before = await readText(daemonJson);
-  const all = Object.fromEntries(OWN_KEYS.map((key) => [key, settings[key]]));
-  const present = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
-  const after = editDaemonJson(before ?? "", present, daemonJson);
-  const noDropIn = await planNoDropIn(unitDirectory);
-  if (after === before) return noDropIn;
-  const backup = backupOf(daemonJson);
-  const hasBackup = (await readText(backup)) !== null;
-  return [
-    ...(hasBackup ? [] : [{ path: backup, before: null, after: before ?? "", like: daemonJson }]),
-    { path: daemonJson, before, after },
-    ...noDropIn,
-  ];
-}
-
-/** The setting of the DNS servers. Throws ConfigError. */
-async function planDns(resolvers: readonly string[], daemonJson: string): Promise<DaemonSettings> {
-  const present = parseDaemonJson((await readText(daemonJson)) ?? "", daemonJson);
-  return { dns: dnsServers(present, resolvers) };
-}
-
-/** The changes that write the drop-in, and in daemon.json `dns` alone of our settings. Throws ConfigError. */
-async function planDropIn(after: string, dns: DaemonSettings, paths: SetupPaths): Promise<FileChange[]> {
-  const path = dropInOf(paths.unitDirectory);
-  const before = await readText(path);
-  const changes = before === after ? [] : [{ path, before, after }];
-  const hasDns = dns.dns !== undefined;
-  const { daemonJson } = paths;
-  return [...changes, ...(await (hasDns ? planDnsAlone(dns, daemonJson) : planNoDaemonJson(daemonJson)))];
-}
-
-/** Sets `dns`; our other keys get the values they had before us. */
-async function planDnsAlone(dns: DaemonSettings, daemonJson: string): Promise<FileChange[]> {
-  const backup = backupOf(daemonJson);
-  const original = await readText(backup);
-  const before = await readText(daemonJson);
-  const earlier = original === null ? {} : earlierSettings(original, backup);
-  const after = editDaemonJson(before ?? "", { ...earlier, ...dns }, daemonJson);
-  if (after === before) return [];
-  const first =
-    original === null ? [{ path: backup, before: null, after: before ?? "", like: daemonJson }] : [];
-  return [...first, { path: daemonJson, before, after }];
-}
-
-/** The changes that undo everything. */
-export async function planUnset({ daemonJson, unitDirectory }: SetupPaths): Promise<FileChange[]> {
-  return [...(await planNoDropIn(unitDirectory)), ...(await planNoDaemonJson(daemonJson))];
-}
-
-async function planNoDropIn(unitDirectory: string): Promise<FileChange[]> {
-  const path = dropInOf(unitDirectory);
-  const before = await readText(path);
-  return before === null ? [] : [{ path, before, after: null }];
-}
-
-/** Gives our keys the values they had before us; other settings stay as they are now. */
-async function planNoDaemonJson(daemonJson: string): Promise<FileChange[]> {
-  const backup = backupOf(daemonJson);
-  const original = await readText(backup);
-  if (original === null) return [];
-  const before = await readText(daemonJson);
-  const edited = editDaemonJson(before ?? "", earlierSettings(original, backup), daemonJson);
-  const isOursAlone = original === "" && Object.keys(parseDaemonJson(edited, daemonJson)).length === 0;
-  return [
-    { path: daemonJson, before, after: isOursAlone ? null : edited },
-    { path: backup, before: original, after: null },
-  ];
-}
-
-/** Our keys as they were before us; undefined for those that were not there. */
-function earlierSettings(original: string, backup: string): DaemonSettings {
-  const values = parseDaemonJson(original, backup);
-  return Object.fromEntries(OWN_KEYS.map((key) => [key, values[key]]));
 }

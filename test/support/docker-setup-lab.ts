@@ -7,13 +7,8 @@ import { afterEach, beforeEach } from "vitest";
 import type { SetupTarget } from "../../agent/docker/collisions.ts";
 import { parseEngineVersion } from "../../agent/docker/engine-version.ts";
 import { applyChange, type FileChange } from "../../agent/docker/file-change.ts";
-import {
-  planSetup,
-  planUnset,
-  readSubnetFile,
-  type SetupPaths,
-  type SetupPlan,
-} from "../../agent/docker/setup.ts";
+import { planSetup, readSubnetFile, type SetupPlan } from "../../agent/docker/setup.ts";
+import { planUnset, type SetupPaths } from "../../agent/docker/setup-changes.ts";
 
 export const SUBNET_ENV = `FLANNEL_NETWORK=10.2.0.0/16
 FLANNEL_SUBNET=10.2.54.1/24
@@ -61,9 +56,9 @@ export function setProgram(path: string): void {
 
 export async function plan(asked: SetupTarget | null, version: string | null = null): Promise<SetupPlan> {
   const subnet = await readSubnetFile(paths.subnetFile);
-  return await planSetup(asked, subnet, tulle, paths, async () =>
-    version === null ? null : parseEngineVersion(`Docker version ${version}, build 1`),
-  );
+  const readVersion = async () =>
+    version === null ? null : parseEngineVersion(`Docker version ${version}, build 1`);
+  return await planSetup({ target: asked, subnet, tulle, paths, readVersion });
 }
 
 export async function setUp(asked: SetupTarget | null = "daemon-json"): Promise<readonly FileChange[]> {

@@ -34,7 +34,8 @@ describeWithDocker("options of a docker.service", (engines) => {
     };
     const unit = `[Service]\nEnvironment=DOCKER_OPTS="${options}"\nExecStart=/usr/sbin/dockerd $DOCKER_OPTS\n`;
     writeFileSync(join(paths.unitDirectory, "docker.service"), unit);
-    return await planSetup("drop-in", await readSubnetFile(paths.subnetFile), process.execPath, paths);
+    const subnet = await readSubnetFile(paths.subnetFile);
+    return await planSetup({ target: "drop-in", subnet, tulle: process.execPath, paths });
   }
 
   describe("that are refused", () => {

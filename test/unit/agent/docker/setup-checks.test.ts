@@ -184,7 +184,14 @@ describe("Docker's DNS servers", () => {
     target: SetupTarget | null = "daemon-json",
   ): Promise<SetupPlan> {
     const subnet = await readSubnetFile(paths.subnetFile);
-    const planned = await planSetup(target, subnet, tulle, paths, async () => null, resolvers);
+    const planned = await planSetup({
+      target,
+      subnet,
+      tulle,
+      paths,
+      resolvers,
+      readVersion: async () => null,
+    });
     for (const change of planned.changes) await applyChange(change);
     return planned;
   }

@@ -13,7 +13,7 @@ import {
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { applyChange, applyChanges } from "../../../../agent/docker/file-change.ts";
-import { planUnset } from "../../../../agent/docker/setup.ts";
+import { planUnset } from "../../../../agent/docker/setup-changes.ts";
 import {
   BY_HAND,
   daemonJson,

@@ -7,6 +7,7 @@
 
 import { ConfigError } from "../../errors.ts";
 import { type ConsulOptions, cleanList, withoutCredentials } from "../options.ts";
+import { parseServerAddress, splitScheme } from "../server-address.ts";
 
 export interface ConsulEndpoint {
   /** For logs and errors. */
@@ -18,7 +19,12 @@ export interface ConsulEndpoint {
   readonly isTls: boolean;
 }
 
-const REMEDY = "write HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:///PATH";
+const RULES = {
+  flag: "consul-address",
+  remedy: "write HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:///PATH",
+  credentials: "consul-http-auth",
+  defaultPort: (isTls: boolean) => (isTls ? 443 : 80),
+};
 
 /** The endpoints in the order given; ConfigError for none, for a malformed one, and for TLS files without TLS. */
 export function parseConsulEndpoints(options: ConsulOptions): readonly ConsulEndpoint[] {
@@ -29,38 +35,16 @@ export function parseConsulEndpoints(options: ConsulOptions): readonly ConsulEnd
 }
 
 function parseEndpoint(text: string, options: ConsulOptions): ConsulEndpoint {
-  const [, scheme, rest = ""] = /^(?:([a-z]+):\/\/)?(.*?)\/*$/i.exec(text) ?? [];
-  const hasTlsFiles = [options.caFile, options.certFile, options.keyFile].some((file) => file);
+  const { scheme, rest } = splitScheme(text);
   if (scheme === "unix") return unixEndpoint(text, rest);
-  const isTls = options.useTls || scheme === "https" || (scheme === undefined && hasTlsFiles);
-  if (!isTls && hasTlsFiles) {
-    throw new ConfigError(
-      `consul-address: ${withoutCredentials(text)} is plaintext although certificate files are given: write https`,
-    );
-  }
-  const url = URL.canParse(`http://${rest}`) ? new URL(`http://${rest}`) : null;
-  if (url?.username || url?.password) {
-    throw new ConfigError(
-      `consul-address: the one at ${url.host} holds a name or password: give consul-http-auth instead`,
-    );
-  }
-  const isKnown = scheme === undefined || scheme === "http" || scheme === "https";
-  if (!isKnown || !url?.hostname || url.pathname !== "/" || url.search !== "") {
-    throw new ConfigError(`consul-address: "${withoutCredentials(text)}" is not an address: ${REMEDY}`);
-  }
-  const port = Number(/:(\d+)$/.exec(rest)?.[1] ?? (isTls ? 443 : 80));
-  const host = url.hostname.replace(/^\[|\]$/g, "");
-  return {
-    url: `${isTls ? "https" : "http"}://${url.hostname}:${port}`,
-    host,
-    port,
-    socketPath: null,
-    isTls,
-  };
+  const hasTlsFiles = [options.caFile, options.certFile, options.keyFile].some((file) => file);
+  const rules = { ...RULES, hasTlsFiles, useTls: options.useTls ?? false };
+  const { isTls, hostname, host, port } = parseServerAddress(text, rules);
+  return { url: `${isTls ? "https" : "http"}://${hostname}:${port}`, host, port, socketPath: null, isTls };
 }
 
 function unixEndpoint(text: string, path: string): ConsulEndpoint {
   if (!path.startsWith("/"))
-    throw new ConfigError(`consul-address: "${withoutCredentials(text)}" is not an address: ${REMEDY}`);
+    throw new ConfigError(`consul-address: "${withoutCredentials(text)}" is not an address: ${RULES.remedy}`);
   return { url: `unix://${path}`, host: null, port: 0, socketPath: path, isTls: false };
 }

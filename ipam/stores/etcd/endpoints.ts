@@ -5,7 +5,8 @@
  */
 
 import { ConfigError } from "../../errors.ts";
-import { cleanList, type EtcdOptions, withoutCredentials } from "../options.ts";
+import { cleanList, type EtcdOptions } from "../options.ts";
+import { parseServerAddress } from "../server-address.ts";
 
 export interface EtcdEndpoint {
   /** `host:port`, an IPv6 address in brackets. */
@@ -15,6 +16,14 @@ export interface EtcdEndpoint {
   readonly port: number;
   readonly isTls: boolean;
 }
+
+const RULES = {
+  flag: "etcd-endpoints",
+  remedy: "write https://HOST:PORT or http://HOST:PORT, an IPv6 address in brackets",
+  credentials: "etcd-username and etcd-password",
+  defaultPort: () => 2379,
+  useTls: false,
+};
 
 /** The endpoints in the order given; ConfigError for none, a malformed one, or a mix of TLS and plaintext. */
 export function parseEtcdEndpoints(options: EtcdOptions): readonly EtcdEndpoint[] {
@@ -29,30 +38,6 @@ export function parseEtcdEndpoints(options: EtcdOptions): readonly EtcdEndpoint[
 }
 
 function parseEndpoint(text: string, hasTlsFiles: boolean): EtcdEndpoint {
-  const [, scheme, rest = ""] = /^(?:([a-z]+):\/\/)?(.*?)\/*$/i.exec(text) ?? [];
-  const protocol = scheme?.toLowerCase() ?? (hasTlsFiles ? "https" : "http");
-  if (protocol !== "http" && protocol !== "https") {
-    throw new ConfigError(
-      `etcd-endpoints: "${withoutCredentials(text)}" is not an endpoint: write https://HOST:PORT or http://HOST:PORT`,
-    );
-  }
-  if (protocol === "http" && hasTlsFiles) {
-    throw new ConfigError(
-      `etcd-endpoints: ${withoutCredentials(text)} is plaintext although certificate files are given: write https`,
-    );
-  }
-  const url = URL.canParse(`http://${rest}`) ? new URL(`http://${rest}`) : null;
-  if (url?.username || url?.password) {
-    throw new ConfigError(
-      `etcd-endpoints: the one at ${url.host} holds a name or password: give etcd-username and etcd-password instead`,
-    );
-  }
-  if (!url?.hostname || url.pathname !== "/" || url.search !== "") {
-    throw new ConfigError(
-      `etcd-endpoints: "${withoutCredentials(text)}" is not an endpoint: write https://HOST:PORT or http://HOST:PORT, an IPv6 address in brackets`,
-    );
-  }
-  const port = /:(\d+)$/.exec(rest)?.[1] ?? "2379";
-  const host = url.hostname.replace(/^\[|\]$/g, "");
-  return { authority: `${url.hostname}:${port}`, host, port: Number(port), isTls: protocol === "https" };
+  const { isTls, hostname, host, port } = parseServerAddress(text, { ...RULES, hasTlsFiles });
+  return { authority: `${hostname}:${port}`, host, port, isTls };
 }

@@ -10,6 +10,7 @@ describe("addresses of Consul", () => {
     ["127.0.0.1:8500", {}, "http://127.0.0.1:8500", "127.0.0.1", false],
     ["http://consul.test:8500/", {}, "http://consul.test:8500", "consul.test", false],
     ["https://consul.test", {}, "https://consul.test:443", "consul.test", true],
+    ["HTTPS://consul.test:8501", {}, "https://consul.test:8501", "consul.test", true],
     ["consul.test", {}, "http://consul.test:80", "consul.test", false],
     ["[fd00::1]:8500", {}, "http://[fd00::1]:8500", "fd00::1", false],
     ["consul.test:8501", { caFile: "ca.pem" }, "https://consul.test:8501", "consul.test", true],

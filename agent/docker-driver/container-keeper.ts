@@ -16,7 +16,7 @@ import { DRIVER } from "./mirror-plan.ts";
 import type { NetworkId } from "./network-id.ts";
 
 const TIMEOUT_MS = 5_000;
-/** What the engine lacks for so long is not about to be told by it. Less than from one pass to the next. */
+/** What the engine has lacked for this long it will not report any more. Less than from one pass to the next. */
 const LOST_MS = 55_000;
 
 export class ContainerKeeper {

@@ -85,7 +85,7 @@ export class IpamDriver {
     }
   }
 
-  /** Also of a network that is gone from the store: what stays given is kept for ever. */
+  /** Also of a network that is gone from the store: an address that is not released is never given again. */
   #releaseAddress(request: Fields): JsonObject {
     const { poolId, address } = parseAddressCall(request);
     const network = this.#pools.networkOf(poolId);

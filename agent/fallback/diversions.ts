@@ -26,7 +26,7 @@ export class Diversions {
     else this.#peers.delete(targetId(peer, family));
   }
 
-  /** Forgets all but these, as in "10.2.54.0-24 IPv4". Answers the peers that this concerns. */
+  /** Forgets all but these, as in "10.2.54.0-24 IPv4". Returns the peers that this concerns. */
   keepOnly(ids: ReadonlySet<string>): readonly LeaseKey[] {
     const gone = [...this.#peers].filter(([id]) => !ids.has(id));
     for (const [id] of gone) this.#peers.delete(id);

@@ -5,7 +5,7 @@ import type { Verdict } from "./course.ts";
 /** An answer that takes longer is missed; a multiple of the round trip where that is longer. */
 const OVERDUE_MS = 300;
 const OVERDUE_ROUND_TRIPS = 2;
-/** So many probes in a row without an answer, over so long a time, prove a path dead that has answered before. */
+/** This many probes in a row without an answer, over this time, prove that a path which answered before is dead. */
 const DEAD_PROBES = 4;
 const DEAD_MS = 1_000;
 const DEAD_ROUND_TRIPS = 4;

@@ -29,7 +29,7 @@ const HURRY_MS = 250;
 const STEADY_MS = 1_000;
 /** Between probes of the fall-back while it is not needed, and the longest for a peer that is silent altogether. */
 const RESERVE_MS = 15_000;
-/** A peer that is silent for so long is probed once in a quarter of that time. */
+/** A peer that has been silent for this long is probed once in a quarter of that time. */
 const SILENT_SHARE = 1 / 4;
 /** Probes of the tunnel that must stay unanswered while the fall-back answers: after an outage of both one comes first. */
 const MISSED_MEANWHILE = 2;
@@ -83,7 +83,7 @@ export class PathPair {
     );
   }
 
-  /** Decides by what is known now. Answers whether packets take the other way from now on. */
+  /** Decides by what is known now. Returns whether packets take the other way from now on. */
   decide(nowMs: number): boolean {
     const before = this.#course;
     const verdicts = {

@@ -90,7 +90,7 @@ export class ChangeOver {
     };
   }
 
-  /** Waits until the condition has held for so long without a break. */
+  /** Waits until the condition has held for this long without a break. */
   async #until(isMet: () => boolean, lastingMs: number, signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     let sinceMs = clock.monotonicMs();

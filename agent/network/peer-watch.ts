@@ -119,7 +119,7 @@ export class PeerWatch {
     return this.#hosts.profileOf(nodeId);
   }
 
-  /** Takes over what a former run left in the kernel. Answers whether packets wait for a data path because of it. */
+  /** Takes over what a former run left in the kernel. Returns whether packets wait for a data path because of it. */
   resume(): boolean {
     const { runtime, attachmentParts } = this.#options;
     const { diversions } = attachmentParts;

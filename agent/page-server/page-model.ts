@@ -17,7 +17,7 @@ export class PageModel {
     this.#collect = collect;
   }
 
-  /** Reads the source again. Answers the event for those that know the last state; null when nothing has changed. */
+  /** Reads the source again. Returns the event for those that have the last state; null when nothing has changed. */
   refresh(): Buffer | null {
     const before = this.#data;
     const after = this.#collect();

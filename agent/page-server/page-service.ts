@@ -43,7 +43,7 @@ export interface PageServiceOptions {
   readonly files?: PageFiles;
 }
 
-/** One update of the page in so long, at most. */
+/** Shortest time between two updates of the page. */
 const TICK_MS = 1_000;
 /** What collecting took may be so small a part of the time until the next update: a busy host has rarer ones. */
 const SHARE = 50;

@@ -8,7 +8,7 @@
 import type { ServerResponse } from "node:http";
 import type { Clock } from "../../ipam/clock.ts";
 
-/** A reader that takes nothing for so long is cut off; it may connect again. */
+/** A reader that takes nothing for this long is disconnected; it may connect again. */
 const STALLED_MS = 60_000;
 /** A sign in a quiet stream, so that both ends notice a dead connection. Scripts of a page see no comments. */
 const QUIET_MS = 5_000;

@@ -35,9 +35,9 @@ const NO_ANSWERS: History = { inner: false, tcp: false, outer: false };
 const REPEAT_MS = 5_000;
 /** The same for one that nothing is proven of, doubled each time up to the longest. */
 const LONGEST_REPEAT_MS = 300_000;
-/** A peer that has just come may not be ready yet: so long it is the fault of no one that it is silent. */
+/** A peer that has just come may not be ready yet: for this long its silence is not a fault. */
 const NEW_MS = 15_000;
-/** So soon its silence is not looked into: its tunnel device may not be up yet. */
+/** For this long its silence is not examined: its tunnel device may not be up yet. */
 const COMING_MS = 2_000;
 /** The same for one that loses packets, until the share is known. */
 const SUSPECT_MS = 1_000;
@@ -46,7 +46,7 @@ const LATE_ROUND_TRIPS = 4;
 const LEAST_LATE_MS = 300;
 /** Of the weight of a new round trip in the smoothed one (RFC 6298 section 2). */
 const SMOOTHING = 1 / 8;
-/** One in so many routine probes is a TCP connection. */
+/** One in this many routine probes is a TCP connection. */
 const TCP_TURN = 3;
 
 /** Pings in a row without an answer, of a path that works otherwise: a firewall drops them. */
@@ -164,7 +164,7 @@ export class PathWatch {
     return this.#measured !== null;
   }
 
-  /** When the silence of a peer that has just come is to be taken seriously, monotonic; null where it is to be now. */
+  /** When the silence of a peer that has just come begins to count, monotonic; null where it counts now. */
   seriousMs(outcome: Outcome, nowMs: number): number | null {
     const isComing = outcome.type === "silent" && this.#state.state === "unknown" && !this.#history.inner;
     const seriousMs = this.#createdMs + COMING_MS;
@@ -207,7 +207,7 @@ export class PathWatch {
     return !this.target.isInnerCertain && !this.#history.inner;
   }
 
-  /** Begins an examination unless one runs; answers whether one has begun. */
+  /** Begins an examination unless one runs; returns whether one has begun. */
   examine(): boolean {
     if (this.#examination !== null) return false;
     const { family, mtuBytes } = this.target;
@@ -225,7 +225,7 @@ export class PathWatch {
     return this.#examination?.next(nowMs) ?? null;
   }
 
-  /** What became of a routine probe. Answers whether the path is to be examined. */
+  /** Records the outcome of a routine probe. Returns whether the path is to be examined. */
   noteRoutine(probe: Probe, outcome: Outcome): boolean {
     const isGuess = probe.kind !== "outer" && this.#isInnerGuessed;
     this.#remember(probe, outcome);
@@ -241,7 +241,7 @@ export class PathWatch {
     return this.#state.state === "good" || (this.#state.state === "unknown" && !this.wasExamined);
   }
 
-  /** What became of a probe of the examination. Answers the evidence once there is some to judge. */
+  /** Records the outcome of a probe of the examination. Returns the evidence once there is some to judge. */
   noteExamined(probe: Probe, outcome: Outcome): Evidence | null {
     this.#remember(probe, outcome);
     this.#examination?.note(probe, outcome);
@@ -250,14 +250,14 @@ export class PathWatch {
     return evidence?.full.type === "silent" && full !== undefined ? { ...evidence, full } : evidence;
   }
 
-  /** Takes an answer that came after its probe had been given up. Answers whether the path is to be examined. */
+  /** Takes an answer that came after its probe had been given up. Returns whether the path is to be examined. */
   noteLate(roundTripMs: number): boolean {
     this.#lateMs = roundTripMs;
     // A path that loses packets, or answers late, is examined often enough.
     return !this.isExamining && this.#state.state !== "good" && ![LATE, LOSS].includes(codeOf(this.#state));
   }
 
-  /** What the evidence was found to mean; ends an examination that is complete. Answers whether the state has changed for people. */
+  /** Takes the verdict on the evidence; ends an examination that is complete. Returns whether the state that is shown has changed. */
   conclude(verdict: Judgement, evidence: Evidence, nowMs: number): boolean {
     const before = this.#state;
     const judged = this.#isOfLoss(verdict, evidence) ? "undecided" : verdict;

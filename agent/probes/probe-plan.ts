@@ -99,7 +99,7 @@ export class ProbePlan {
     if (this.#find(id) !== undefined) this.#doubtful.set(id, atMs);
   }
 
-  /** The same for one that nothing else is planned for, unless an answer comes before: see trust(). Answers whether it is. */
+  /** The same for one that nothing else is planned for, unless an answer comes before: see trust(). Returns whether it is planned. */
   suspect(id: string, atMs: number): boolean {
     if (this.#doubtful.has(id) || this.#repeats.has(id) || this.#due.has(id)) return false;
     this.#doubtful.set(id, atMs);

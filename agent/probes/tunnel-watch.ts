@@ -56,7 +56,7 @@ export interface Rejection {
 }
 
 const MOST_HOSTS = 16;
-/** A host keeps its place so long when others wait. */
+/** A host keeps its place for this long when others wait. */
 const TURN_MS = 12_000;
 /** Events read at once; the socket holds fewer. It is read only when a path is judged, so that traffic costs nothing else. */
 const MOST_READ = 1_024;

@@ -15,7 +15,7 @@ import {
 } from "../../backends/netlink/neighbour.ts";
 import type { ProbeTarget } from "./probe.ts";
 
-/** In use is what was used in so many samples, one after another. */
+/** An entry is in use when this many samples in a row saw it used. */
 const SAMPLES = 3;
 /** Sending our own probe uses the entry too: what follows it this closely is not traffic. */
 const OWN_MS = 300;

@@ -86,7 +86,7 @@ export class Inbound {
     }
   }
 
-  /** Receives one batch. Answers true when the socket may hold more. */
+  /** Receives one batch. Returns true when the socket may hold more. */
   pump(socket: number, family: Family): boolean {
     const { arena } = this.#parts;
     this.#socket = socket;

@@ -74,7 +74,7 @@ export class Outbound {
   }
 
   /**
-   * Sends what the device holds, up to one gathering. Answers the negated errno of the last read, which is EAGAIN when
+   * Sends what the device holds, up to one gathering. Returns the negated errno of the last read, which is EAGAIN when
    * the device is empty; 0 when it may hold more.
    */
   pump(): number {

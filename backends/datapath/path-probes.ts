@@ -15,7 +15,7 @@ export class PathProbes {
   /** By nonce, in the order of sending. */
   readonly #pending = new Map<string, Pending>();
 
-  /** Answers a nonce that no other host can guess, so that an answer proves that its sender got the request. */
+  /** Returns a nonce that no other host can guess, so that an answer proves that its sender got the request. */
   add(address: string, onAnswer: () => void): string {
     const nonce = randomBytes(NONCE_BYTES).toString("hex");
     this.#pending.set(nonce, { address, onAnswer });

@@ -50,7 +50,7 @@ const TIMEOUT_MS = 60_000;
 const OUTPUT_LIMIT = 4096;
 const RETRY_FIRST_MS = 1_000;
 const RETRY_MAX_MS = 60_000;
-/** What was removed may stay in the record for so long: SubnetRemove then runs once more after a crash. */
+/** What was removed may stay in the record for this long: SubnetRemoveCommand then runs again after a crash. */
 const RECORD_DELAY_MS = 1_000;
 /** In bytes: 16,384 peers whose leases hold 4 KiB each. */
 const RECORD_LIMIT = 64 << 20;

@@ -11,7 +11,7 @@ import type { KernelEvent } from "./port.ts";
 
 /** Between two readings, so that drift is repaired within seconds. */
 const INTERVAL_MS = 2_000;
-/** Among thousands of peers a reading takes tens of milliseconds: it may cost one part in so many of the time … */
+/** Among thousands of peers a reading takes tens of milliseconds: readings take at most one part in this many of the time … */
 const COST_SHARE = 100;
 /** … as long as that leaves readings this often. */
 const MAX_INTERVAL_MS = 10_000;

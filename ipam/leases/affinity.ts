@@ -61,7 +61,7 @@ export async function readAffinities(
   return { own: own.map(({ subnets }) => subnets), used: found.map(({ subnets }) => subnets) };
 }
 
-/** Writes that the subnet of `key` is this host's, now. Answers whether its record is a new one. Throws StoreError. */
+/** Writes that the subnet of `key` is this host's, now. Returns whether its record is a new one. Throws StoreError. */
 export async function recordAffinity(
   records: Records,
   key: LeaseKey,

@@ -12,15 +12,11 @@ import type { LinkObject } from "../../backends/state/kinds/link.ts";
 import { Address, entriesOf, mapFamilies } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
-import { CodecError, TulleError } from "../../ipam/errors.ts";
+import { CodecError } from "../../ipam/errors.ts";
 import { Faults } from "../../ipam/faults.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { readIdentity } from "../cleanup/host-state.ts";
 import type { AgentConfig } from "../config/config.ts";
-import { dockerServers } from "../docker/dns.ts";
-import { isPluginFound } from "../docker/plugin-folders.ts";
-import { isDockerWanted } from "../docker/wanted.ts";
-import type { EngineServiceStatus } from "../engines/engine-service.ts";
 import {
   type ChosenInterfaces,
   chooseInterfaces,
@@ -33,29 +29,23 @@ import { takeHostSnapshot } from "../host/host-facts.ts";
 import { findProgram, holderOfSocket } from "../host/other-programs.ts";
 import { resolveHosts } from "../host/resolve-hosts.ts";
 import { readAuditingHost } from "../leases/auditing-host.ts";
-import { type Audit, type AuditedLease, auditLeases } from "../leases/lease-audit.ts";
-import { isNameServerThere } from "../names/probe.ts";
+import { type Audit, auditLeases } from "../leases/lease-audit.ts";
 import { fallbackConfig, fallbackProblem } from "../network/fallback-carrier.ts";
 import { familiesOf, ownAddressProblem } from "../network/network-support.ts";
 import { hostFactsOf } from "../network/tunnel-host.ts";
 import type { Cause } from "../probes/causes.ts";
 import { DropWatch } from "../probes/drop-watch.ts";
-import { askControl } from "../report/control.ts";
-import { isAnswered } from "../report/private-socket.ts";
-import type { StatusReport } from "../report/status.ts";
-import { fullRoutingCheck, type NetworkView } from "../routing/peer-sample.ts";
-import { checkRouting } from "../routing/routing-check.ts";
 import type { CommandContext } from "../terminal/command.ts";
 import { withNetwork } from "../terminal/open-network.ts";
 import { overlapFindings } from "./address-checks.ts";
 import { backendFindings } from "./backend-checks.ts";
 import { causeFindings } from "./cause-checks.ts";
 import { deviceFindings, parseUdpTable } from "./device-checks.ts";
-import { dockerFindings } from "./docker-checks.ts";
 import { bad, type Finding, failed, ok, skipped } from "./finding.ts";
 import { firewallFinding, kernelFindings } from "./kernel-checks.ts";
 import { leaseFindings } from "./lease-checks.ts";
-import { nameFindings } from "./name-checks.ts";
+import { lookAtDaemon, lookAtDocker, lookAtNames } from "./look-at-daemon.ts";
+import { hasAddressOf, lookAtRoutes } from "./look-at-routes.ts";
 
 /** All findings, in the order in which a person would repair them. */
 export async function examine(context: CommandContext): Promise<readonly Finding[]> {
@@ -252,114 +242,6 @@ async function lookAtLeases(
   }
 }
 
-interface DaemonView {
-  readonly isReady: boolean;
-  /** Null when no daemon answers, or it has not joined. */
-  readonly report: StatusReport | null;
-  readonly finding: Finding;
-}
-
-/** Whether the kernel's rules and routes lead packets to peers as tulled means them to go. */
-function lookAtRoutes(
-  connection: NetlinkConnection,
-  audit: Audit | null,
-  chosen: ChosenInterfaces | null,
-  report: StatusReport | null,
-): readonly Finding[] {
-  if (audit === null || chosen === null)
-    return [skipped("routes", "the store or the interface is not known")];
-  const network = networkView(audit, chosen, report);
-  const problems = checkRouting(connection, fullRoutingCheck(network));
-  if (problems.length > 0)
-    return problems.map(({ message, remedy }) => bad("fail", "routes", message, remedy));
-  const what = report?.isReady ? "subnets and public addresses" : "public addresses";
-  return [ok("routes", `${what} of ${network.peers.length} peers are routed as intended`)];
-}
-
-/** Subnets are checked only when a ready daemon has programmed their routes. */
-function networkView(audit: Audit, chosen: ChosenInterfaces, report: StatusReport | null): NetworkView {
-  const isProgrammed = report?.isReady ?? false;
-  const own = audit.leases.find(({ key }) => key === report?.lease.key);
-  const paths = new Map(report?.peers.map(({ key, path }) => [key, path]));
-  const isPeer = ({ key, problem, attrs }: AuditedLease): boolean =>
-    problem === null && attrs !== null && (isProgrammed ? paths.has(key) : !hasAddressOf(attrs, chosen));
-  return {
-    interfaces: mapFamilies(chosen, ({ link }) => link.name),
-    sources: mapFamilies(chosen, ({ address }) => address),
-    devices: isProgrammed ? (report?.devices.map(({ name }) => name) ?? []) : null,
-    ownSubnets: own?.subnets ?? {},
-    peers: audit.leases.filter(isPeer).map(({ key, subnets, attrs }) => ({
-      key,
-      subnets: subnets ?? {},
-      publicAddresses: attrs?.publicAddress ?? {},
-      path: paths.get(key) ?? "tunnel",
-    })),
-  };
-}
-
-function hasAddressOf(attrs: NonNullable<AuditedLease["attrs"]>, chosen: ChosenInterfaces): boolean {
-  return entriesOf(attrs.publicAddress).some(([family, address]) =>
-    chosen[family]?.publicAddress.equals(address),
-  );
-}
-
-async function lookAtDaemon({ files }: AgentConfig): Promise<DaemonView> {
-  try {
-    const report = (await askControl(
-      files.runDir,
-      "/status",
-      AbortSignal.timeout(5000),
-    )) as StatusReport | null;
-    const isReady = report?.isReady ?? false;
-    if (report === null || !isReady) {
-      return {
-        isReady,
-        report,
-        finding: bad("fail", "daemon", "runs, but is not ready", '"tulle status" and its log say why'),
-      };
-    }
-    const [problem] = report.problems;
-    const finding =
-      problem === undefined
-        ? ok("daemon", "runs and is ready")
-        : bad("warn", "daemon", problem, '"tulle status" shows all problems');
-    return { isReady, report, finding };
-  } catch (error) {
-    return { isReady: false, report: null, finding: { ...failed("daemon", error), verdict: "warn" } };
-  }
-}
-
-async function lookAtDocker({ docker, files }: AgentConfig): Promise<readonly Finding[]> {
-  try {
-    const isWanted = isDockerWanted(docker);
-    const report = isWanted ? await askEngines(files.runDir) : null;
-    const isSocketServed = isWanted && (await isAnswered(docker.pluginSocket));
-    const isSocketFound = isPluginFound(docker.pluginSocket);
-    return dockerFindings({ settings: docker, isWanted, isSocketServed, isSocketFound, report });
-  } catch (error) {
-    return [failed("docker", error)];
-  }
-}
-
-/** Null also when tulled does not answer, which is a finding of its own. */
-async function askEngines(runDir: string): Promise<EngineServiceStatus | null> {
-  try {
-    return (await askControl(runDir, "/docker", AbortSignal.timeout(5000))) as EngineServiceStatus | null;
-  } catch (error) {
-    if (error instanceof TulleError) return null;
-    throw error;
-  }
-}
-
-/** Docker's settings matter only where its containers ask us. */
-async function lookAtNames(): Promise<readonly Finding[]> {
-  try {
-    return nameFindings({ dockerServers: await dockerServers(), isServed: await isNameServerThere() });
-  } catch (error) {
-    return [failed("names", error)];
-  }
-}
-
 function readLimits(netlink: NetlinkConnection): readonly Cause[] {
   const watch = new DropWatch({
     netlink,
@@ -391,7 +273,7 @@ function clockFinding(nowMs: number): Finding {
   return bad(
     "warn",
     "clock",
-    `the date ${new Date(nowMs).toISOString()} is before Node itself was installed`,
-    "set the clock, or TLS certificates are refused",
+    `the date ${new Date(nowMs).toISOString()} is before this program was installed`,
+    "set the clock: TLS certificates would be rejected",
   );
 }

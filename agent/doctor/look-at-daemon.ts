@@ -1,0 +1,81 @@
+/** What a running tulled says of itself, and how it serves Docker and names. */
+
+import { TulleError } from "../../ipam/errors.ts";
+import type { AgentConfig } from "../config/config.ts";
+import { dockerServers } from "../docker/dns.ts";
+import { isPluginFound } from "../docker/plugin-folders.ts";
+import { isDockerWanted } from "../docker/wanted.ts";
+import type { EngineServiceStatus } from "../engines/engine-service.ts";
+import { isNameServerThere } from "../names/probe.ts";
+import { askControl } from "../report/control.ts";
+import { isAnswered } from "../report/private-socket.ts";
+import type { StatusReport } from "../report/status.ts";
+import { dockerFindings } from "./docker-checks.ts";
+import { bad, type Finding, failed, ok } from "./finding.ts";
+import { nameFindings } from "./name-checks.ts";
+
+const ANSWER_WITHIN_MS = 5_000;
+
+export interface DaemonView {
+  readonly isReady: boolean;
+  /** Null when no daemon answers, or it has not joined. */
+  readonly report: StatusReport | null;
+  readonly finding: Finding;
+}
+
+export async function lookAtDaemon({ files }: AgentConfig): Promise<DaemonView> {
+  try {
+    const report = (await ask(files.runDir, "/status")) as StatusReport | null;
+    const isReady = report?.isReady ?? false;
+    if (report === null || !isReady) {
+      return {
+        isReady,
+        report,
+        finding: bad("fail", "daemon", "runs, but is not ready", '"tulle status" and its log say why'),
+      };
+    }
+    const [problem] = report.problems;
+    const finding =
+      problem === undefined
+        ? ok("daemon", "runs and is ready")
+        : bad("warn", "daemon", problem, '"tulle status" shows all problems');
+    return { isReady, report, finding };
+  } catch (error) {
+    return { isReady: false, report: null, finding: { ...failed("daemon", error), verdict: "warn" } };
+  }
+}
+
+export async function lookAtDocker({ docker, files }: AgentConfig): Promise<readonly Finding[]> {
+  try {
+    const isWanted = isDockerWanted(docker);
+    const report = isWanted ? await askEngines(files.runDir) : null;
+    const isSocketServed = isWanted && (await isAnswered(docker.pluginSocket));
+    const isSocketFound = isPluginFound(docker.pluginSocket);
+    return dockerFindings({ settings: docker, isWanted, isSocketServed, isSocketFound, report });
+  } catch (error) {
+    return [failed("docker", error)];
+  }
+}
+
+/** Null also when tulled does not answer, which is a finding of its own. */
+async function askEngines(runDir: string): Promise<EngineServiceStatus | null> {
+  try {
+    return (await ask(runDir, "/docker")) as EngineServiceStatus | null;
+  } catch (error) {
+    if (error instanceof TulleError) return null;
+    throw error;
+  }
+}
+
+/** Docker's settings matter only where its containers ask us. */
+export async function lookAtNames(): Promise<readonly Finding[]> {
+  try {
+    return nameFindings({ dockerServers: await dockerServers(), isServed: await isNameServerThere() });
+  } catch (error) {
+    return [failed("names", error)];
+  }
+}
+
+function ask(runDir: string, route: string): Promise<unknown> {
+  return askControl(runDir, route, AbortSignal.timeout(ANSWER_WITHIN_MS));
+}

@@ -89,32 +89,6 @@ export async function servePlugin(options: PluginServerOptions): Promise<PluginS
 function createPluginServer(options: PluginServerOptions): Server {
   const { logger, faults } = options;
   const limits = { ...LIMITS, ...options.limits };
-  const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const name = (request.url ?? "").slice(1);
-    const method = Object.hasOwn(options.methods, name) ? options.methods[name] : undefined;
-    if (request.method !== "POST" || method === undefined) {
-      request.resume();
-      reply(response, 404, failure(`this plugin has no ${escapeText(`${request.method} /${name}`, 80)}`));
-      return;
-    }
-    let outcome: "ok" | "error" = "ok";
-    const startMs = performance.now();
-    const answer = await answerOf(method, request, limits).catch((error: unknown) => {
-      outcome = "error";
-      const text = sentenceOf(error, options.retryNote);
-      logger.warn("call of the engine failed", { method: name, ...errorFields(error) });
-      if (!(error instanceof TulleError)) faults.failed(`${PART}, ${name}`, error);
-      return failure(text);
-    });
-    reply(response, 200, answer);
-    const durationMs = performance.now() - startMs;
-    logger.debug("call of the engine", {
-      method: name,
-      durationMs: Math.round(durationMs),
-      answer: JSON.stringify(answer),
-    });
-    options.onCall?.(name, outcome, durationMs);
-  };
   const server = createServer(
     {
       maxHeaderSize: 16 << 10,
@@ -126,7 +100,7 @@ function createPluginServer(options: PluginServerOptions): Server {
       keepAliveTimeout: 0,
     },
     (request, response) => {
-      serve(request, response).catch((error: unknown) => {
+      serveCall(request, response, options, limits).catch((error: unknown) => {
         // The connection broke: dockerd repeats the call, or gave up.
         logger.debug("connection of the engine ended early", errorFields(error));
         request.destroy();
@@ -138,6 +112,44 @@ function createPluginServer(options: PluginServerOptions): Server {
     if (server.listening) faults.failed(PART, error);
   });
   return server;
+}
+
+/** Answers one call. Rejects when the connection breaks. */
+async function serveCall(
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: PluginServerOptions,
+  limits: PluginLimits,
+): Promise<void> {
+  const name = (request.url ?? "").slice(1);
+  const method = Object.hasOwn(options.methods, name) ? options.methods[name] : undefined;
+  if (request.method !== "POST" || method === undefined) {
+    request.resume();
+    reply(response, 404, failure(`this plugin has no ${escapeText(`${request.method} /${name}`, 80)}`));
+    return;
+  }
+  let outcome: "ok" | "error" = "ok";
+  const startMs = performance.now();
+  const answer = await answerOf(method, request, limits).catch((error: unknown) => {
+    outcome = "error";
+    return failedCall(name, error, options);
+  });
+  reply(response, 200, answer);
+  const durationMs = performance.now() - startMs;
+  const roundedMs = Math.round(durationMs);
+  options.logger.debug("call of the engine", {
+    method: name,
+    durationMs: roundedMs,
+    answer: JSON.stringify(answer),
+  });
+  options.onCall?.(name, outcome, durationMs);
+}
+
+/** The answer to a call that failed. An error without a code is one of the program. */
+function failedCall(method: string, error: unknown, { logger, faults, retryNote }: PluginServerOptions) {
+  logger.warn("call of the engine failed", { method, ...errorFields(error) });
+  if (!(error instanceof TulleError)) faults.failed(`${PART}, ${method}`, error);
+  return failure(sentenceOf(error, retryNote));
 }
 
 async function answerOf(

@@ -42,7 +42,6 @@ export interface MemberView {
 export function statusReport(view: MemberView): StatusReport {
   const { attachment, lease, snapshot, kernel } = view;
   const { chosen, backend, networkConfig } = attachment;
-  const secondsLeft = Math.max(0, Math.round((lease.deadlineMs - view.nowMs) / 1000));
   return {
     version: view.version,
     isReady: isReady(view.problems),
@@ -58,28 +57,13 @@ export function statusReport(view: MemberView): StatusReport {
       backend: backend.type,
       ...(backend.formerTypes.length === 0 ? {} : { formerBackends: backend.formerTypes }),
     },
-    lease: {
-      key: lease.entry.key,
-      state: lease.state.state,
-      reason: lease.state.state === "held" ? lease.state.unpublished : lease.state.reason,
-      secondsLeft: Number.isFinite(secondsLeft) ? secondsLeft : null,
-    },
+    lease: leaseStatus(lease, view.nowMs),
     devices: backend
       .planBase(lease.subnets)
       .flatMap((object) =>
         object.kind === "link" ? [{ name: object.name, mtuBytes: object.mtuBytes }] : [],
       ),
-    peers: [...snapshot.peers.values()].map((peer) => ({
-      key: peer.key,
-      ...hostOf(view.profileOf(peer)),
-      publicAddress: Object.values(peer.attrs.publicAddress).join(", "),
-      path: backend.pathTo(peer),
-      ...formerOf(backend.formerTypeTo(peer)),
-      ...fallbackOf(view, peer.key),
-      isHeld: snapshot.held.has(peer.key),
-      ...detailsOf(view, peer.key),
-      ...(view.healthOf === null ? {} : { health: view.healthOf(peer.key) }),
-    })),
+    peers: [...snapshot.peers.values()].map((peer) => peerStatus(peer, view)),
     ...(view.traffic === null ? {} : { traffic: view.traffic }),
     refused: [...snapshot.refused.values()],
     kernel,
@@ -87,6 +71,31 @@ export function statusReport(view: MemberView): StatusReport {
     causes: view.causes,
     problems: view.problems.map(({ text }) => text),
     blocking: view.problems.flatMap(({ text, isBlocking }) => (isBlocking ? [text] : [])),
+  };
+}
+
+function leaseStatus({ entry, state, deadlineMs }: OwnLease, nowMs: number): StatusReport["lease"] {
+  const secondsLeft = Math.max(0, Math.round((deadlineMs - nowMs) / 1000));
+  return {
+    key: entry.key,
+    state: state.state,
+    reason: state.state === "held" ? state.unpublished : state.reason,
+    secondsLeft: Number.isFinite(secondsLeft) ? secondsLeft : null,
+  };
+}
+
+function peerStatus(peer: Lease, view: MemberView): PeerStatus {
+  const { backend } = view.attachment;
+  return {
+    key: peer.key,
+    ...hostOf(view.profileOf(peer)),
+    publicAddress: Object.values(peer.attrs.publicAddress).join(", "),
+    path: backend.pathTo(peer),
+    ...formerOf(backend.formerTypeTo(peer)),
+    ...fallbackOf(view, peer.key),
+    isHeld: view.snapshot.held.has(peer.key),
+    ...detailsOf(view, peer.key),
+    ...(view.healthOf === null ? {} : { health: view.healthOf(peer.key) }),
   };
 }
 

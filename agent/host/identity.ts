@@ -15,6 +15,7 @@ import { readOwnFile } from "../../ipam/files/read.ts";
 import { replaceFile } from "../../ipam/files/write.ts";
 import { isJsonObject } from "../../ipam/json.ts";
 import { errorFields, type Logger } from "../../ipam/log.ts";
+import { Turns } from "../../ipam/turns.ts";
 
 /** What the file holds. */
 export interface IdentityRecord {
@@ -44,7 +45,7 @@ const MACS_FIELD = "vtepMacs";
 export class Identity {
   readonly #options: IdentityOptions;
   #record: IdentityRecord;
-  #lastSave: Promise<void> = Promise.resolve();
+  readonly #saves = new Turns();
 
   private constructor(options: IdentityOptions, record: IdentityRecord) {
     this.#options = options;
@@ -129,9 +130,7 @@ export class Identity {
   /** Writes the record as it is when its turn comes, so that an older one never replaces a newer one. */
   async #save(): Promise<void> {
     const path = identityPath(this.#options.stateDir);
-    const turn = this.#lastSave.then(() => replaceFile(path, encodeIdentity(this.#record), { mode: 0o600 }));
-    this.#lastSave = turn.catch(() => undefined);
-    await turn;
+    await this.#saves.run(() => replaceFile(path, encodeIdentity(this.#record), { mode: 0o600 }));
   }
 }
 

@@ -11,6 +11,7 @@ import type { Logger } from "../../ipam/log.ts";
 import { decodeMember } from "../../ipam/named-networks/member-codec.ts";
 import type { Member, NetworkId } from "../../ipam/named-networks/named-network.ts";
 import { isNetworkId } from "../../ipam/named-networks/record-names.ts";
+import { SharedTurns } from "../../ipam/turns.ts";
 
 /** One interface of a container. */
 export interface PodmanEndpoint {
@@ -25,8 +26,7 @@ const MAX_BYTES = 32 << 20;
 export class EndpointFile {
   readonly #path: string;
   readonly #logger: Logger;
-  #writing: Promise<void> = Promise.resolve();
-  #next: Promise<void> | null = null;
+  readonly #writes = new SharedTurns();
 
   /** Throws what the file system throws when the folder cannot be made. */
   constructor(stateDir: string, logger: Logger) {
@@ -51,13 +51,9 @@ export class EndpointFile {
 
   /** Resolves when what `read` returns at the time of the write is on the disk. One write serves many callers. */
   save(read: () => Iterable<PodmanEndpoint>): Promise<void> {
-    this.#next ??= this.#writing.then(async () => {
-      this.#next = null;
-      await replaceFile(this.#path, JSON.stringify({ version: 1, endpoints: [...read()] }), { mode: 0o600 });
-    });
-    const write = this.#next;
-    this.#writing = write.catch(() => undefined);
-    return write;
+    return this.#writes.run(() =>
+      replaceFile(this.#path, JSON.stringify({ version: 1, endpoints: [...read()] }), { mode: 0o600 }),
+    );
   }
 }
 

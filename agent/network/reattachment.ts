@@ -9,6 +9,7 @@ import type { Clock } from "../../ipam/clock.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import type { InterfaceError } from "../../ipam/errors.ts";
 import type { Logger } from "../../ipam/log.ts";
+import { Turns } from "../../ipam/turns.ts";
 import {
   type ChosenInterfaces,
   interfaceNames,
@@ -48,7 +49,7 @@ export interface ReattachmentOptions {
 export class Reattachment {
   readonly #options: ReattachmentOptions;
   readonly #grace: InterfaceGrace;
-  #last: Promise<void> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(options: ReattachmentOptions) {
     this.#options = options;
@@ -57,7 +58,7 @@ export class Reattachment {
 
   /** Puts an attachment in force that is made from the current one, without a look at the host. */
   turn(change: (before: Attachment) => Attachment): Promise<void> {
-    return this.#inTurn(async () => this.#options.move(change(this.#options.current().attachment)));
+    return this.#turns.run(async () => this.#options.move(change(this.#options.current().attachment)));
   }
 
   /** Examines the host again. Rejects when no interface can be used. */
@@ -78,14 +79,7 @@ export class Reattachment {
   }
 
   #enqueue(config: NetworkConfig | null): Promise<void> {
-    return this.#inTurn(() => this.#reattach(config));
-  }
-
-  #inTurn(step: () => Promise<void>): Promise<void> {
-    const turn = this.#last.then(step);
-    // A failure is reported to its caller; the next turn only waits for the end of this one.
-    this.#last = turn.catch(() => undefined);
-    return turn;
+    return this.#turns.run(() => this.#reattach(config));
   }
 
   async #reattach(next: NetworkConfig | null): Promise<void> {

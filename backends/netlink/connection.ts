@@ -6,6 +6,7 @@
  * messages mean is the business of link.ts, route.ts and their like.
  */
 
+import { Turns } from "../../ipam/turns.ts";
 import { EBUSY, EINTR, EMSGSIZE, ENODATA, ENOENT, NetlinkError } from "./errors.ts";
 import { forEachMessage, NetlinkMessage, NLM_F_DUMP_INTR, NLMSG_NOOP, stamp } from "./message.ts";
 import { errorOf, isFinal } from "./reply.ts";
@@ -29,7 +30,7 @@ export class NetlinkConnection {
   readonly #asyncSocket: NetlinkSocket;
   readonly #sendBuffer = Buffer.allocUnsafe(DATAGRAM_BYTES);
   readonly #receiveBuffer = Buffer.allocUnsafe(DATAGRAM_BYTES);
-  #asyncTail: Promise<void> = Promise.resolve();
+  readonly #asyncRequests = new Turns();
   #sequence = 0;
   #isBusy = false;
 
@@ -56,9 +57,7 @@ export class NetlinkConnection {
 
   /** The same on a worker thread, one after another, for requests that take long, such as deleting a link. */
   requestAsync(message: Uint8Array): Promise<void> {
-    const run = this.#asyncTail.then(() => this.#exchangeAsync(message));
-    this.#asyncTail = run.catch(() => undefined);
-    return run;
+    return this.#asyncRequests.run(() => this.#exchangeAsync(message));
   }
 
   /** Sends a request that asks for one object and returns it. Throws NetlinkError. */
@@ -102,7 +101,7 @@ export class NetlinkConnection {
   close(): void {
     this.#socket.close();
     // A worker thread may be about to send: its descriptor must not be closed, and taken by others, before.
-    this.#asyncTail = this.#asyncTail.then(() => this.#asyncSocket.close());
+    void this.#asyncRequests.run(async () => this.#asyncSocket.close());
   }
 
   /** A chunk ends before its bytes fill the send buffer, or its answers, all errors, the receive buffer. */

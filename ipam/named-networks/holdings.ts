@@ -15,6 +15,7 @@ import { readOwnFile } from "../files/read.ts";
 import { replaceFile, replaceFileSync } from "../files/write.ts";
 import { isJsonObject, type JsonValue } from "../json.ts";
 import type { Logger } from "../log.ts";
+import { SharedTurns } from "../turns.ts";
 import { flagField, listField, parseObject, textField } from "./fields.ts";
 import type { NamedNetwork } from "./named-network.ts";
 import { decodeNetwork, encodeNetwork } from "./network-codec.ts";
@@ -36,8 +37,7 @@ export class Holdings {
   /** By the address's text; the reserve in the order in which it is to be given. */
   readonly #holdings: Map<string, Holding>;
   #isComplete: boolean;
-  #writing: Promise<void> = Promise.resolve();
-  #next: Promise<void> | null = null;
+  readonly #writes = new SharedTurns();
   #isNextDurable = false;
   #isOnDisk = true;
 
@@ -158,10 +158,7 @@ export class Holdings {
 
   /** The same without waiting for the disk: the file survives the end of this process, but a power cut may undo it. */
   keep(): Promise<void> {
-    this.#next ??= this.#writing.then(() => this.#write());
-    const write = this.#next;
-    this.#writing = write.catch(() => undefined);
-    return write;
+    return this.#writes.run(() => this.#write());
   }
 
   /** False after a change that a power cut may undo. */
@@ -171,7 +168,6 @@ export class Holdings {
 
   async #write(): Promise<void> {
     const isDurable = this.#isNextDurable;
-    this.#next = null;
     this.#isNextDurable = false;
     const [path, text, form] = [this.#path, this.#encode(), { mode: 0o600 }];
     if (isDurable) await replaceFile(path, text, form);
@@ -181,7 +177,7 @@ export class Holdings {
 
   /** Removes the file, after the write under way. */
   async discard(): Promise<void> {
-    await this.#writing;
+    await this.#writes.ended();
     removeIfPresent(this.#path);
   }
 

@@ -17,6 +17,7 @@ import { readOwnFile } from "../../files/read.ts";
 import { syncFolder } from "../../files/sync.ts";
 import { writeNewFile } from "../../files/write.ts";
 import { partOf } from "../../part-signal.ts";
+import { Turns } from "../../turns.ts";
 import { decodeStateFile, encodeStateFile, type StateFile } from "./codec.ts";
 import { errnoOf, fileStoreError } from "./errors.ts";
 import type { KvHolder } from "./key-value.ts";
@@ -53,7 +54,7 @@ export class FileHolder implements KvHolder {
   readonly #clock: Clock;
   readonly #readBootId: () => Promise<string>;
   #loaded: LoadedState | null = null;
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #updates = new Turns();
 
   constructor(options: {
     readonly directory: string;
@@ -72,9 +73,7 @@ export class FileHolder implements KvHolder {
 
   /** Serializes the writers of this process; link(2) decides among processes. */
   async update(change: (state: KvState) => KvState, signal: AbortSignal): Promise<KvState> {
-    const turn = this.#queue.then(() => this.#swap(change, signal));
-    this.#queue = turn.catch(() => undefined);
-    return await turn;
+    return await this.#updates.run(() => this.#swap(change, signal));
   }
 
   async waitForChange(seen: KvState, timeoutMs: number, signal: AbortSignal): Promise<void> {

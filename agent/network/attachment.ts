@@ -4,6 +4,7 @@
  */
 
 import type { BackendOptions, HostFacts, PreparedBackend, ProvisionContext } from "../../backends/backend.ts";
+import type { Fallback } from "../../backends/fallback.ts";
 import type { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { canStandSideBySide, MixedBackend } from "../../backends/mixed.ts";
 import type { Address, Family, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
@@ -138,44 +139,25 @@ export function priorUse(
  */
 export async function attach(
   common: AttachmentParts,
-  { present: networkConfig, formers, main }: ConfigChoice,
+  choice: ConfigChoice,
   chosen: ChosenInterfaces,
   snapshot: HostSnapshot,
   before: Attachment | null = null,
 ): Promise<Attachment> {
   const parts = { ...common, before };
-  const { ownership, storeAddresses } = parts;
+  const networkConfig = choice.present;
   if (parts.diversions !== null) requireFallback(networkConfig);
   const host = hostFactsOf(chosen, snapshot, networkConfig, before);
-  const present = await prepare(parts, networkConfig, host);
-  const others: Carrier[] = [];
-  for (const former of formers) {
-    const carrier = await prepareFormer(parts, former, host, [present, ...others]);
-    if (carrier !== null) others.push(carrier);
-  }
-  const carriers = [present, ...others] as const;
-  const asked = carriers.find(({ config }) => config === main) ?? present;
-  const formerBackends = others.map((each) => each.backend);
-  const prepareOther = async (config: NetworkConfig) => (await prepare(parts, config, host)).backend;
-  const fallback =
-    parts.diversions === null
-      ? null
-      : await prepareFallback(
-          networkConfig,
-          formerBackends,
-          host,
-          prepareOther,
-          parts.diversions,
-          parts.provisions.logger,
-        );
-  const backend = new MixedBackend(present.backend, formerBackends, asked.backend, fallback);
-  await ownership.add(backend.devices, backend.sharedDevices);
+  const carriers = await prepareCarriers(parts, choice, host);
+  const [present, ...others] = carriers;
+  const asked = carriers.find(({ config }) => config === choice.main) ?? present;
+  const formers = others.map((each) => each.backend);
+  const fallback = await fallbackBeside(formers, parts, networkConfig, host);
+  const backend = new MixedBackend(present.backend, formers, asked.backend, fallback);
+  await parts.ownership.add(backend.devices, backend.sharedDevices);
+  const own = Object.values(chosen).map(({ link }) => link.index);
   const reached = backend.isCarriedByOthers
-    ? withoutDataPath(
-        snapshot,
-        Object.values(host.networks),
-        new Set(Object.values(chosen).map(({ link }) => link.index)),
-      )
+    ? withoutDataPath(snapshot, Object.values(host.networks), new Set(own))
     : snapshot;
   return {
     networkConfig,
@@ -185,9 +167,36 @@ export async function attach(
     backend,
     carriers,
     main: asked.config,
-    local: localPrefixes(reached, storeAddresses),
+    local: localPrefixes(reached, parts.storeAddresses),
     bridges: bridgeAddresses(snapshot),
   };
+}
+
+/** The present one first. */
+async function prepareCarriers(
+  parts: PreparationParts,
+  { present, formers }: ConfigChoice,
+  host: HostFacts,
+): Promise<readonly [Carrier, ...Carrier[]]> {
+  const carriers: [Carrier, ...Carrier[]] = [await prepare(parts, present, host)];
+  for (const former of formers) {
+    const carrier = await prepareFormer(parts, former, host, carriers);
+    if (carrier !== null) carriers.push(carrier);
+  }
+  return carriers;
+}
+
+async function fallbackBeside(
+  formers: readonly PreparedBackend[],
+  parts: PreparationParts,
+  config: NetworkConfig,
+  host: HostFacts,
+): Promise<Fallback | null> {
+  const { diversions, provisions } = parts;
+  if (diversions === null) return null;
+  const prepareOther = async (other: NetworkConfig) => (await prepare(parts, other, host)).backend;
+  const { logger } = provisions;
+  return await prepareFallback({ config, formers, host, diversions, logger, prepare: prepareOther });
 }
 
 /** With the attachment that is replaced; null at a start. */

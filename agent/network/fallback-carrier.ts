@@ -9,6 +9,16 @@ import type { Logger } from "../../ipam/log.ts";
 import type { Diversions } from "../fallback/diversions.ts";
 import { prepareForAnyHost } from "./network-support.ts";
 
+export interface FallbackRequest {
+  readonly config: NetworkConfig;
+  /** Former backends of the network, which other hosts may still need. */
+  readonly formers: readonly PreparedBackend[];
+  readonly host: HostFacts;
+  readonly diversions: Diversions;
+  readonly logger: Logger;
+  readonly prepare: (config: NetworkConfig) => Promise<PreparedBackend>;
+}
+
 /** The network with the fall-back's backend as its own. */
 export function fallbackConfig(config: NetworkConfig): NetworkConfig {
   return { ...config, backend: { type: "udp", isExplicit: true, options: {} } };
@@ -21,15 +31,9 @@ export function requireFallback(config: NetworkConfig): void {
   throw new ConfigError(`--fallback ${fallbackConfig(config).backend.type}: ${problem}; remove --fallback`);
 }
 
-/** Null while a former backend of the network, which other hosts may still need, cannot stand beside it. */
-export async function prepareFallback(
-  config: NetworkConfig,
-  formers: readonly PreparedBackend[],
-  host: HostFacts,
-  prepare: (config: NetworkConfig) => Promise<PreparedBackend>,
-  diversions: Diversions,
-  logger: Logger,
-): Promise<Fallback | null> {
+/** Null while a former backend cannot run beside it. */
+export async function prepareFallback(request: FallbackRequest): Promise<Fallback | null> {
+  const { config, formers, host, diversions, logger, prepare } = request;
   const [candidate] = prepareForAnyHost(fallbackConfig(config)).parts;
   const rival = formers.find((former) => !canStandSideBySide(former, candidate, host));
   if (rival !== undefined) {

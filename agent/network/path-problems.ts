@@ -14,18 +14,19 @@ import { sampledRoutingCheck } from "../routing/peer-sample.ts";
 import { checkRouting, type RoutingProblem } from "../routing/routing-check.ts";
 import type { Attachment } from "./attachment.ts";
 
-/**
- * One sentence per cause, without those that `known`, what probes have found, explains; a kernel that does not answer is a
- * problem too.
- */
-export function pathProblems(
-  netlink: NetlinkConnection,
-  { host, backend }: Pick<Attachment, "host" | "backend">,
-  ownSubnets: PerFamily<Prefix>,
-  peers: Iterable<Lease>,
-  hostNameOf: (peer: Lease) => string | null,
-  known: readonly Pick<CauseFinding, "code" | "text">[],
-): readonly string[] {
+export interface RoutedPeers {
+  readonly attachment: Pick<Attachment, "host" | "backend">;
+  readonly ownSubnets: PerFamily<Prefix>;
+  readonly peers: Iterable<Lease>;
+  readonly hostNameOf: (peer: Lease) => string | null;
+  /** What probes have found. */
+  readonly causes: readonly Pick<CauseFinding, "code" | "text">[];
+}
+
+/** One sentence per obstacle that no cause explains; a kernel that does not answer is a problem too. */
+export function pathProblems(netlink: NetlinkConnection, routed: RoutedPeers): readonly string[] {
+  const { attachment, ownSubnets, peers, hostNameOf, causes } = routed;
+  const { host, backend } = attachment;
   const check = sampledRoutingCheck({
     interfaces: mapFamilies(host.uplinks, (uplink) => uplink.interface),
     sources: mapFamilies(host.uplinks, (uplink) => uplink.address),
@@ -40,7 +41,7 @@ export function pathProblems(
   });
   try {
     return checkRouting(netlink, check)
-      .filter((problem) => !known.some((finding) => explains(finding, problem)))
+      .filter((problem) => !causes.some((finding) => explains(finding, problem)))
       .map(({ message }) => message);
   } catch (error) {
     if (!(error instanceof TulleError)) throw error;

@@ -162,10 +162,10 @@ export class PeerWatch {
 
   /** Peers whose packets take another way than the kernel's routes should give them, unless `causes` name what is in the way. */
   routeProblems({ peers }: LeaseSnapshot, causes: readonly CauseFinding[]): readonly string[] {
-    const { attachment, subnets } = this.#desired;
-    const nameOf = (peer: Lease): string | null => this.#hostNameOf(peer);
-    const { netlink } = this.#options.runtime;
-    return pathProblems(netlink, attachment, subnets, peers.values(), nameOf, causes);
+    const { attachment, subnets: ownSubnets } = this.#desired;
+    const hostNameOf = (peer: Lease): string | null => this.#hostNameOf(peer);
+    const routed = { attachment, ownSubnets, peers: peers.values(), hostNameOf, causes };
+    return pathProblems(this.#options.runtime.netlink, routed);
   }
 
   /** Sessions of peers, where the backend has them. */

@@ -12,7 +12,7 @@ import { askControl } from "../report/control.ts";
 import type { StatusReport } from "../report/status.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
 import { errorLine, escapeSentence } from "../terminal/error-line.ts";
-import { formatStatus } from "../terminal/status-view.ts";
+import { formatStatus, type StatusViewOptions } from "../terminal/status-view.ts";
 
 const EXIT_NOT_READY = 1;
 const EXIT_NO_ANSWER = 2;
@@ -31,7 +31,7 @@ export const status: CommandModule = {
     const { err } = context;
     command
       .option("--json", "print the answer of the daemon, for programs")
-      .option("--watch", "show it in place, every second, until you interrupt")
+      .option("--watch", "show it in place, problems first, every second, until you interrupt")
       .option("--peers", "list all peers, not only the first ones")
       .addHelpText("after", "\nExit code: 0 ready, 1 not ready, 2 the daemon does not answer.")
       .action(async (options: StatusOptions) => {
@@ -51,7 +51,7 @@ async function showStatus({ json, peers }: StatusOptions, context: CommandContex
   const { out } = context;
   const report = await askStatus(context);
   if (json) out.write(`${formatJson(report, 2)}\n`);
-  else out.write(await statusText(report, peers ?? false, context));
+  else out.write(await statusText(report, { listPeers: peers ?? false }, context));
   return report?.isReady ?? false;
 }
 
@@ -64,9 +64,12 @@ async function watchStatus({ peers, json }: StatusOptions, context: CommandConte
       "--watch writes over the screen, and standard output is not a terminal: leave it out",
     );
   }
+  const options = { listPeers: peers ?? false, problemsFirst: true };
+  let text = "";
+  out.followSize(() => out.showInstead(text), signal);
   while (!signal.aborted) {
-    const text = await askStatus(context)
-      .then((report) => statusText(report, peers ?? false, context))
+    text = await askStatus(context)
+      .then((report) => statusText(report, options, context))
       .catch((error: unknown) => errorLine("tulle", error));
     if (signal.aborted) return;
     out.showInstead(text);
@@ -86,11 +89,11 @@ async function ask(route: string, context: CommandContext): Promise<unknown> {
 
 async function statusText(
   report: StatusReport | null,
-  listPeers: boolean,
+  options: Pick<StatusViewOptions, "listPeers" | "problemsFirst">,
   context: CommandContext,
 ): Promise<string> {
   if (report !== null) {
-    return formatStatus(report, { nowMs: systemClock.monotonicMs(), listPeers, terminal: context.out });
+    return formatStatus(report, { ...options, nowMs: systemClock.monotonicMs(), terminal: context.out });
   }
   const reason = escapeSentence(String(await ask("/summary", context)));
   return `the daemon runs, but has not joined its network yet: ${reason}\n`;

@@ -13,13 +13,15 @@ export interface StatusViewOptions {
   readonly nowMs: number;
   /** List every peer, however many. */
   readonly listPeers: boolean;
+  /** Default last: next to the prompt. */
+  readonly problemsFirst?: boolean;
   readonly terminal: Terminal;
 }
 
 /** More peers than this are counted, not listed. */
 const LISTED_PEERS = 16;
 
-/** The report as lines; the problems come last, next to the prompt, in red those that make the host not ready. */
+/** The report as lines; of the problems those in red make the host not ready. */
 export function formatStatus(report: StatusReport, options: StatusViewOptions): string {
   const { terminal } = options;
   const { lease, network } = report;
@@ -41,7 +43,10 @@ export function formatStatus(report: StatusReport, options: StatusViewOptions): 
     ],
     terminal,
   );
-  return fields + peerTable(report, options) + problemLines(report, terminal);
+  const parts = [fields, peerTable(report, options)];
+  const problems = problemLines(report, terminal);
+  const ordered = options.problemsFirst ? [problems, ...parts] : [...parts, problems];
+  return ordered.filter((part) => part !== "").join("\n");
 }
 
 /** As in "host-gw, and over vxlan as long as hosts need it". */
@@ -120,7 +125,8 @@ function counts(byKind: Readonly<Partial<Record<string, number>>>): string {
 
 function peerTable({ peers }: StatusReport, { listPeers, terminal }: StatusViewOptions): string {
   if (peers.length === 0) return "";
-  const listed = listPeers ? peers : peers.slice(0, LISTED_PEERS);
+  const ordered = peers.toSorted((a, b) => Number(isBroken(b)) - Number(isBroken(a)));
+  const listed = listPeers ? ordered : ordered.slice(0, LISTED_PEERS);
   const hasSessions = listed.some(({ details }) => details !== undefined);
   const isProbed = listed.some(({ health }) => health !== undefined);
   const isNamed = listed.some(({ host }) => host !== undefined);
@@ -138,7 +144,11 @@ function peerTable({ peers }: StatusReport, { listPeers, terminal }: StatusViewO
     title,
   }));
   const more = peers.length - listed.length;
-  return `\n${formatTable(columns, rows, terminal)}${more === 0 ? "" : `and ${more} more: --peers lists them\n`}`;
+  return `${formatTable(columns, rows, terminal)}${more === 0 ? "" : `and ${more} more: --peers lists them\n`}`;
+}
+
+function isBroken({ health }: StatusReport["peers"][number]): boolean {
+  return health !== undefined && health.cause !== null;
 }
 
 function healthCell(health: PathHealth | undefined): Cell {
@@ -170,5 +180,5 @@ function problemLines({ problems, blocking }: StatusReport, terminal: Terminal):
   const lines = problems.map(
     (problem) => `  ${terminal.style(blocking.includes(problem) ? "red" : "yellow", problem)}\n`,
   );
-  return `\n${terminal.style("bold", "problems")}\n${lines.join("")}`;
+  return `${terminal.style("bold", "problems")}\n${lines.join("")}`;
 }

@@ -7,6 +7,7 @@
 import { escapeText } from "../../ipam/escape.ts";
 import { SENTENCE_LIMIT } from "./error-line.ts";
 import type { StyledText, Terminal } from "./terminal.ts";
+import { displayWidth } from "./text-width.ts";
 
 export interface Column {
   readonly title: string;
@@ -56,11 +57,6 @@ export function formatFields(
       return `${label}${GAP}${aligned(bounded(value, SENTENCE_LIMIT), 0, "left", terminal)}\n`;
     })
     .join("");
-}
-
-/** Characters that take a place on the line. */
-export function displayWidth(text: string): number {
-  return [...text].length;
 }
 
 interface BoundedCell {

@@ -8,6 +8,7 @@
 import { escapeText } from "../../ipam/escape.ts";
 import type { Environment } from "../config/settings.ts";
 import { escapeSentence, SENTENCE_LIMIT } from "./error-line.ts";
+import { overScreen, type ScreenSize } from "./screen.ts";
 
 /** Select Graphic Rendition parameters (ECMA-48, 8.3.117): switch on, switch off. */
 const STYLES = {
@@ -34,8 +35,10 @@ export interface Terminal {
   line(text: string): void;
   /** Goes back to the start of a line that is not ended yet, so that it can be written over. */
   restartLine(): void;
-  /** Writes text as `write` does, in place of all that the screen shows. */
+  /** Writes text as `write` does, in place of all that the screen shows: its first lines, as many as fit. */
   showInstead(text: string): void;
+  /** Calls the listener when the size of the screen has changed, until the signal fires. */
+  followSize(listener: () => void, signal: AbortSignal): void;
   /** One line of text, escaped and bounded, in a style; without the style where none is shown. */
   style(style: Style, text: string): string;
   /** True when a person looks at it. */
@@ -47,8 +50,12 @@ export interface Terminal {
 /** What a terminal needs of a stream: process.stdout and process.stderr fit. */
 export interface TextStream {
   write(text: string): unknown;
+  /** A terminal's stream emits it on SIGWINCH. */
+  on?(event: "resize", listener: () => void): unknown;
+  off?(event: "resize", listener: () => void): unknown;
   readonly isTTY?: boolean;
   readonly columns?: number;
+  readonly rows?: number;
 }
 
 /** Colours only where a person looks and has not switched them off (no-color.org, terminfo's dumb terminal). */
@@ -59,7 +66,11 @@ export function openTerminal(stream: TextStream, environment: Environment): Term
     write: (text) => void stream.write(escapeLines(text)),
     line: (text) => void stream.write(`${escapeSentence(text)}\n`),
     restartLine: () => void stream.write("\r"),
-    showInstead: (text) => void stream.write(overScreen(escapeLines(text))),
+    showInstead: (text) => void stream.write(overScreen(escapeLines(text), sizeOf(stream))),
+    followSize: (listener, signal) => {
+      stream.on?.("resize", listener);
+      signal.addEventListener("abort", () => stream.off?.("resize", listener), { once: true });
+    },
     style: (style, text) => {
       const escaped = escapeText(text, SENTENCE_LIMIT);
       return isStyled ? styled(style, escaped) : escaped;
@@ -69,9 +80,9 @@ export function openTerminal(stream: TextStream, environment: Environment): Term
   };
 }
 
-/** Over what is there, so that nothing flickers: home, each line to its end, the rest of the screen (ECMA-48). */
-function overScreen(text: string): string {
-  return `\x1b[H${text.replaceAll("\n", "\x1b[K\n")}\x1b[J`;
+/** Null where it is not known: some terminals have 0 rows. */
+function sizeOf({ rows = 0, columns = 0 }: TextStream): ScreenSize | null {
+  return rows > 0 && columns > 0 ? { rows, columns } : null;
 }
 
 function styled(style: Style, text: string): string {

@@ -17,6 +17,8 @@ export async function runCli(
     readonly environment?: Environment;
     readonly isTty?: boolean;
     readonly signal?: AbortSignal;
+    /** Called after each write. */
+    readonly onOutput?: () => void;
     /** Default a day in 2023. */
     readonly dateMs?: () => number;
   } = {},
@@ -26,9 +28,10 @@ export async function runCli(
   const texts = { out: "", err: "" };
   const streamTo = (name: keyof typeof texts): TextStream => ({
     isTTY: isTty,
-    columns: 80,
+    ...{ rows: 24, columns: 80 },
     write: (text) => {
       texts[name] += text;
+      options.onOutput?.();
     },
   });
   const code = await runProgram(args, {

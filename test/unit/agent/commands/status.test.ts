@@ -6,7 +6,7 @@ import { type ControlServer, serveControl } from "../../../../agent/report/contr
 import { systemClock } from "../../../../ipam/clock.ts";
 import { Faults } from "../../../../ipam/faults.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
-import { runCli } from "../../../support/cli.ts";
+import { runCli, withoutStyles } from "../../../support/cli.ts";
 
 let runDir: string;
 let server: ControlServer | null;
@@ -184,6 +184,38 @@ describe("tulle status", () => {
     const all = await runCli(["status", "-run-dir", runDir, "--peers"]);
     expect(all.out).toContain("10.2.19.0-24");
     expect(all.out).not.toContain("more");
+  });
+
+  it("lists peers with a broken path first", async () => {
+    const cause = { code: "host-down", scope: "peer", text: "is down", remedy: "start it", family: null };
+    const health = {
+      state: "bad",
+      roundTripMs: null,
+      lossShare: 1,
+      measured: null,
+      isAgentQuiet: false,
+      cause,
+    };
+    const peers = Array.from({ length: 20 }, (_, number) =>
+      number === 18 ? { ...peer(18), health } : peer(number),
+    );
+    const { out } = await status(report({ peers }));
+    expect(out).toMatch(/^PEER.*\n10\.2\.18\.0-24 .*host-down/m);
+  });
+
+  it("is watched with the problems first, as far as the window has lines", async () => {
+    const peers = Array.from({ length: 60 }, (_, number) => peer(number));
+    const routes = { "/status": () => report({ peers, problems: ["eth0 is gone"] }) };
+    server = await serveControl(runDir, routes, new Faults(silentLogger));
+    const stop = new AbortController();
+    const watched = runCli(["status", "-run-dir", runDir, "--watch", "--peers"], {
+      ...{ isTty: true, signal: stop.signal },
+      onOutput: () => stop.abort(),
+    });
+    const text = withoutStyles((await watched).out);
+    expect(text).toContain("\x1b[Hproblems\x1b[K\n  eth0 is gone\x1b[K\n\x1b[K\nstate");
+    expect(text.split("\n")).toHaveLength(24);
+    expect(text).toMatch(/… \d+ more lines: enlarge the window/);
   });
 
   it.each<[string, () => Promise<{ code: number; out: string; err: string }>, RegExp]>([

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { Environment } from "../../../../agent/config/settings.ts";
-import { displayWidth, formatFields, formatTable } from "../../../../agent/terminal/table.ts";
+import { formatFields, formatTable } from "../../../../agent/terminal/table.ts";
 import { openTerminal, type Terminal } from "../../../../agent/terminal/terminal.ts";
+import { displayWidth } from "../../../../agent/terminal/text-width.ts";
 import { formatDuration } from "../../../../ipam/duration.ts";
 import { withoutStyles } from "../../../support/cli.ts";
 
@@ -60,8 +61,13 @@ describe("tables", () => {
     expect(formatFields([], terminal(false))).toBe("");
   });
 
-  it("a character outside the basic plane takes one place", () => {
-    expect(displayWidth("a\u{1f310}b")).toBe(3);
+  it.each([
+    ["a character outside the basic plane", "a\u{1d11e}b", 3],
+    ["a wide character", "漢字", 4],
+    ["an emoji", "a\u{1f310}b", 4],
+    ["a combining mark", "e\u0301", 1],
+  ])("%s takes its places", (_name, text, places) => {
+    expect(displayWidth(text)).toBe(places);
   });
 });
 

@@ -1,6 +1,7 @@
 /** Measured paths as a table for people, and as JSON. Pure. */
 
 import type { Address, PerFamily } from "../../ipam/addresses/ip.ts";
+import { labelOf } from "../../ipam/hosts/host-label.ts";
 import { type PathMeasure, verdictOf } from "../probes/survey.ts";
 import type { TargetList } from "../probes/target-list.ts";
 import { type Cell, type Column, formatTable } from "./table.ts";
@@ -30,7 +31,7 @@ const COLUMNS: readonly Column[] = [
   { title: "" },
 ];
 
-/** One line for each path, then for each broken one what was seen and what to do. */
+/** One line for each path, then what was seen where it is broken and what to do. */
 export function formatConnectivity(
   { from, measures }: Measures,
   hostNames: HostNamesByLease,
@@ -52,13 +53,30 @@ export function formatConnectivity(
       verdict(measure),
     ];
   });
-  const causes = measures.flatMap(({ target, cause }) => {
-    if (cause === null) return [];
-    const subject = cause.scope === "peer" ? target.id : `${target.id}:`;
-    return [`  ${terminal.style("red", `${subject} ${cause.text}: ${cause.remedy}`)}\n`];
-  });
-  const heading = causes.length === 0 ? "" : `\n${terminal.style("bold", "problems")}\n`;
-  return sourceLine(from) + formatTable(COLUMNS, rows, terminal) + heading + causes.join("");
+  const problems = problemLines(measures, hostNames).map((text) => `  ${terminal.style("red", text)}\n`);
+  const heading = problems.length === 0 ? "" : `\n${terminal.style("bold", "problems")}\n`;
+  return sourceLine(from) + formatTable(COLUMNS, rows, terminal) + heading + problems.join("");
+}
+
+/** With the same cause at more peers than this, they are one problem; the table names them. */
+const MOST_ALIKE = 3;
+
+/** One for each broken path, or for each cause that many have. */
+function problemLines(measures: readonly ShownMeasure[], hostNames: HostNamesByLease): readonly string[] {
+  const groups = new Map<string, string[]>();
+  for (const { target, cause } of measures) {
+    if (cause === null) continue;
+    const label = labelOf(target.id, nameIn(hostNames, target.peer));
+    const subject = cause.scope === "peer" ? label : `${label}:`;
+    const group = groups.get(cause.code) ?? [];
+    group.push(`${subject} ${cause.text}: ${cause.remedy}`);
+    groups.set(cause.code, group);
+  }
+  return [...groups].flatMap(([code, [first = "", ...others]]) =>
+    others.length < MOST_ALIKE
+      ? [first, ...others]
+      : [first, `${others.length} more peers have the cause ${code}`],
+  );
 }
 
 function sourceLine(from: Measures["from"]): string {

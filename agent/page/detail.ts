@@ -4,7 +4,17 @@ import type { EventData, HostData, PairData } from "../page-server/page-data.ts"
 import { fetchList } from "./connection.ts";
 import { find, make, makeButton, replaceChildren, setText } from "./dom.ts";
 import type { PageState } from "./page-state.ts";
-import { agentText, ageText, countText, lossText, pathText, roundTripText, stateText } from "./words.ts";
+import {
+  agentText,
+  ageText,
+  countText,
+  lossText,
+  namedText,
+  pathText,
+  roundTripText,
+  seenText,
+  stateText,
+} from "./words.ts";
 
 const MOST_EVENTS = 30;
 const MOST_PAIRS = 50;
@@ -99,19 +109,20 @@ export class Detail {
     return [make("h3", "", "Broken paths"), make("ul", "plain", ...items)];
   }
 
-  #pair({ from, to, cause, seen, remedy, since }: PairData, id: string, state: PageState): HTMLLIElement {
+  #pair(pair: PairData, id: string, state: PageState): HTMLLIElement {
+    const { from, to, cause, remedy, since } = pair;
     const other = from === id ? to : from;
     const way = from === id ? "to " : "seen from ";
     const peer = this.#hostButton(other, way, state);
     const head = make("p", "", way, peer, " ", make("code", "cause", cause));
     const age = make("p", "hint", `for ${ageText(state.now - since)}`);
-    const sentence = `${state.nameOf(to)} ${seen}.`;
+    const nameOf = (host: string): string => state.nameOf(host);
     return make(
       "li",
       "",
       head,
-      make("p", "", sentence),
-      make("p", "remedy", make("b", "", "What to do: "), `${remedy}.`),
+      make("p", "", seenText(pair, nameOf)),
+      make("p", "remedy", make("b", "", "What to do: "), `${namedText(remedy, nameOf(from), nameOf(to))}.`),
       age,
     );
   }

@@ -51,12 +51,14 @@ function schedule(): void {
 function showHeader(): void {
   const { own, self, badHosts } = state;
   const broken =
-    badHosts === 0 ? "all paths work, as far as is known" : countText(badHosts, "host has", "hosts have");
+    badHosts === 0
+      ? "all paths work, as far as is known"
+      : `${badHosts.toLocaleString("en")} with broken paths`;
   setText(
     find("summary", HTMLElement),
     self === null
       ? `this host has not joined its network: ${own?.summary ?? ""}`
-      : `${countText(state.hosts.size, "host")}, ${broken}${badHosts === 0 ? "" : " broken paths"}`,
+      : `${countText(state.hosts.size, "host")}, ${broken}`,
   );
   find("summary", HTMLElement).classList.toggle("broken", badHosts > 0);
   setText(find("network", HTMLElement), [own?.ranges.join(", "), own?.backend].filter(Boolean).join(" · "));
@@ -68,7 +70,7 @@ const CONNECTION_TEXTS = {
   live: "live",
   silent: "no news from the daemon; the picture may be old",
   locked: "token needed",
-  lost: "connection lost; the picture is old",
+  lost: "connection lost, trying again; the picture is old",
 } as const;
 
 function showWork(isShown: boolean): void {

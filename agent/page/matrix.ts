@@ -2,17 +2,20 @@
 
 import type { HostData, PairData } from "../page-server/page-data.ts";
 import { find, makeSvg, setText } from "./dom.ts";
+import { shortName } from "./host-names.ts";
 import { measuredLevel, type PageState } from "./page-state.ts";
-import { lossText, roundTripText, shortName } from "./words.ts";
+import { lossText, roundTripText, seenText } from "./words.ts";
 
 export const MOST_HOSTS = 200;
 const WIDTH = 760;
 const LARGEST_CELL = 34;
-/** With more hosts names would be too small to read. */
-const MOST_NAMED = 50;
+/** Rows of smaller cells are lower than a name. */
+const SMALLEST_NAMED_CELL = 11;
+/** Of the panel, on both sides. */
+const PADDING = 34;
 const LONGEST_NAME = 24;
 /** Of a letter, on the average. */
-const LETTER_WIDTH = 6.6;
+const LETTER_WIDTH = 6.8;
 
 export class Matrix {
   readonly #svg = find("matrix", SVGSVGElement);
@@ -64,10 +67,14 @@ export class Matrix {
 
   #draw(state: PageState): void {
     const count = this.#hosts.length;
-    const isNamed = count <= MOST_NAMED;
-    const letters = Math.max(...this.#hosts.map(({ name }) => Math.min(LONGEST_NAME, name.length)), 0);
-    this.#origin = isNamed ? letters * LETTER_WIDTH + 14 : 4;
-    this.#cell = Math.min(LARGEST_CELL, WIDTH / Math.max(1, count));
+    const names = this.#hosts.map(({ id }) => shortName(state.nameOf(id), LONGEST_NAME));
+    const room = find("panel-matrix", HTMLElement).clientWidth - PADDING;
+    const cellIn = (width: number): number =>
+      Math.min(LARGEST_CELL, Math.min(WIDTH, width) / Math.max(1, count));
+    const origin = Math.max(0, ...names.map(({ length }) => length)) * LETTER_WIDTH + 14;
+    const isNamed = cellIn(room - origin) >= SMALLEST_NAMED_CELL;
+    this.#origin = isNamed ? origin : 4;
+    this.#cell = cellIn(room - this.#origin);
     const size = this.#origin + count * this.#cell + 4;
     this.#svg.setAttribute("viewBox", `0 0 ${size} ${size}`);
     this.#svg.setAttribute("width", String(size));
@@ -75,7 +82,7 @@ export class Matrix {
     const parts: SVGElement[] = [];
     this.#hosts.forEach((host, index) => {
       parts.push(this.#row(index, host.nodeId === null ? "unknown" : "quiet"));
-      if (isNamed) parts.push(...this.#namesOf(host, index));
+      if (isNamed) parts.push(...this.#namesAt(index, names[index] ?? ""));
     });
     const own = state.self === null ? undefined : places.get(state.self);
     if (own !== undefined) {
@@ -108,13 +115,12 @@ export class Matrix {
     return makeSvg("rect", { x, y, width: this.#side, height: this.#side, class: className });
   }
 
-  #namesOf({ name }: HostData, index: number): readonly SVGElement[] {
+  #namesAt(index: number, name: string): readonly SVGElement[] {
     const middle = this.#origin + (index + 0.5) * this.#cell;
     const end = this.#origin - 6;
-    const short = shortName(name, LONGEST_NAME);
     return [
-      makeSvg("text", { x: end, y: middle + 4, class: "end" }, short),
-      makeSvg("text", { transform: `translate(${middle + 4} ${end}) rotate(-90)`, class: "start" }, short),
+      makeSvg("text", { x: end, y: middle + 4, class: "end" }, name),
+      makeSvg("text", { transform: `translate(${middle + 4} ${end}) rotate(-90)`, class: "start" }, name),
     ];
   }
 
@@ -169,10 +175,11 @@ export class Matrix {
     const to = this.#hosts[this.#at.column];
     const state = this.#state;
     if (from === undefined || to === undefined || state === null) return "";
-    if (from === to) return from.name;
-    const way = `${from.name} → ${to.name}: `;
+    const nameOf = (id: string): string => state.nameOf(id);
+    if (from === to) return nameOf(from.id);
+    const way = `${nameOf(from.id)} → ${nameOf(to.id)}: `;
     const bad = this.#brokenPath();
-    if (bad !== undefined) return `${way}${bad.cause}, ${to.name} ${bad.seen}`;
+    if (bad !== undefined) return `${way}${bad.cause}, ${seenText(bad, nameOf)}`;
     if (from.id === state.self) return `${way}${roundTripText(to.roundTripMs)}, loss ${lossText(to.loss)}`;
     return way + (from.nodeId === null ? "not known: flanneld does not report" : "no problem reported");
   }

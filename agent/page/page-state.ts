@@ -8,6 +8,9 @@ import type {
   PairData,
   Revisions,
 } from "../page-server/page-data.ts";
+import { type Problem, problemsOf } from "./grouping.ts";
+import { withoutSharedDomain } from "./host-names.ts";
+import { byNumbers } from "./links.ts";
 
 /** What a host or a path looks like, the worst first. */
 export type Level = "bad" | "lossy" | "unknown" | "band-3" | "band-2" | "band-1" | "band-0" | "own";
@@ -31,6 +34,8 @@ export class PageState {
   now = 0;
   /** Changes with the set of hosts. */
   generation = 0;
+  #problems: readonly Problem[] | null = null;
+  #names: ReadonlyMap<string, string> | null = null;
   #order: { readonly generation: number; readonly ids: readonly string[] } = { generation: -1, ids: [] };
 
   /** Takes the whole state. */
@@ -38,13 +43,17 @@ export class PageState {
     this.hosts.clear();
     this.#levels.clear();
     this.generation += 1;
+    this.#names = null;
     this.take({ ...data });
   }
 
   /** Takes what changed. */
   take(update: PageUpdate): void {
     this.now = update.now;
-    if (update.self !== undefined) this.self = update.self;
+    if (update.self !== undefined) {
+      this.self = update.self;
+      this.#problems = null;
+    }
     if (update.own !== undefined) this.own = update.own;
     if (update.counted !== undefined) this.#setCounted(update.counted);
     if (update.notes !== undefined) this.notes = update.notes;
@@ -52,6 +61,7 @@ export class PageState {
     for (const id of update.gone ?? []) if (this.hosts.delete(id)) this.generation += 1;
     for (const host of update.hosts ?? []) {
       if (!this.hosts.has(host.id)) this.generation += 1;
+      if (this.hosts.get(host.id)?.name !== host.name) this.#names = null;
       this.hosts.set(host.id, host);
       this.#levels.delete(host.id);
     }
@@ -80,8 +90,28 @@ export class PageState {
     return level;
   }
 
+  /** Without the domain that all have. */
   nameOf(id: string): string {
-    return this.hosts.get(id)?.name ?? id;
+    if (this.#names === null) {
+      const hosts = [...this.hosts.values()];
+      const names = withoutSharedDomain(hosts.map(({ name }) => name));
+      this.#names = new Map(hosts.map((host, index) => [host.id, names[index] ?? host.name]));
+    }
+    return this.#names.get(id) ?? id;
+  }
+
+  /** What is wrong with the paths. */
+  get problems(): readonly Problem[] {
+    this.#problems ??= problemsOf(this.pairs, this.self);
+    return this.#problems;
+  }
+
+  /** The hosts at which a problem is: where all its paths end at one host, that one. */
+  get blamed(): ReadonlySet<string> {
+    const hosts = this.problems.flatMap(({ left, right, links }) =>
+      left.length === 1 && links.length > 1 ? left : [...left, ...right],
+    );
+    return new Set([...hosts, ...Object.keys(this.counted)]);
   }
 
   /** Hosts that begin or end a broken path, or whose report only counts them. */
@@ -96,6 +126,7 @@ export class PageState {
 
   #setPairs(pairs: readonly PairData[]): void {
     this.pairs = pairs;
+    this.#problems = null;
     this.#bad.clear();
     this.#levels.clear();
     for (const pair of pairs) {
@@ -108,8 +139,6 @@ export class PageState {
   }
 }
 
-const byNumbers = new Intl.Collator("en", { numeric: true });
-
 /** Of the path from this host to the peer. */
 export function measuredLevel({ state, loss, roundTripMs }: HostData): Level {
   if (state === null) return "own";
@@ -118,76 +147,4 @@ export function measuredLevel({ state, loss, roundTripMs }: HostData): Level {
   if (roundTripMs === null) return "unknown";
   const band = BANDS_MS.findIndex((end) => roundTripMs < end);
   return `band-${band < 0 ? 3 : (band as 0 | 1 | 2)}`;
-}
-
-/** A broken path, and the way back if that is broken too: of two the one that tells more. */
-export interface Link {
-  readonly pair: PairData;
-  readonly back: PairData | null;
-}
-
-/** Broken paths with those in the opposite direction, those of this host first. */
-export function linksOf(pairs: readonly PairData[], self: string | null): readonly Link[] {
-  const all = new Map(pairs.map((pair) => [`${pair.from} ${pair.to}`, pair]));
-  const links: Link[] = [];
-  for (const pair of pairs) {
-    const back = all.get(`${pair.to} ${pair.from}`) ?? null;
-    if (back === null || comesBefore(pair, back, self)) links.push({ pair, back });
-  }
-  const rank = ({ pair }: Link): number => (pair.from === self || pair.to === self ? 0 : 1);
-  const compare = (a: Link, b: Link): number =>
-    rank(a) - rank(b) ||
-    byNumbers.compare(a.pair.from, b.pair.from) ||
-    byNumbers.compare(a.pair.to, b.pair.to);
-  return links.sort(compare);
-}
-
-/** Of both directions of a link: the one whose host knows the fault to be its own, else that of this host. */
-function comesBefore(pair: PairData, back: PairData, self: string | null): boolean {
-  if (pair.isOwnFault !== back.isOwnFault) return pair.isOwnFault;
-  return pair.from === self || (pair.to !== self && pair.from < pair.to);
-}
-
-/** What a person has to look at: one link, or one host whose links to several others are broken alike. */
-export interface Problem {
-  /** The host that all links have in common; null for a single link. */
-  readonly hub: string | null;
-  /** At least one. */
-  readonly links: readonly Link[];
-}
-
-/** From so many links on one host they are one problem: of that host. */
-const HUB_LINKS = 3;
-
-/** The problems with the most links first, then as linksOf sorts them. */
-export function problemsOf(pairs: readonly PairData[], self: string | null): readonly Problem[] {
-  let left = linksOf(pairs, self);
-  const problems: Problem[] = [];
-  for (let hub = largestHub(left); hub !== null; hub = largestHub(left)) {
-    const { id, cause } = hub;
-    const isPart = ({ pair }: Link): boolean => pair.cause === cause && (pair.from === id || pair.to === id);
-    problems.push({ hub: id, links: left.filter(isPart) });
-    left = left.filter((link) => !isPart(link));
-  }
-  return [...problems, ...left.map((link) => ({ hub: null, links: [link] }))];
-}
-
-/** The host with the most links of one cause; null when none has enough. */
-function largestHub(links: readonly Link[]): { readonly id: string; readonly cause: string } | null {
-  const counts = new Map<string, number>();
-  let best: { id: string; cause: string } | null = null;
-  let most = HUB_LINKS - 1;
-  for (const { pair } of links) {
-    // Of two hosts with one link each way the one that others complain of is more likely the cause.
-    for (const id of [pair.to, pair.from]) {
-      const key = `${id} ${pair.cause}`;
-      const count = (counts.get(key) ?? 0) + 1;
-      counts.set(key, count);
-      if (count > most) {
-        most = count;
-        best = { id, cause: pair.cause };
-      }
-    }
-  }
-  return best;
 }

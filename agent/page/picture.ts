@@ -2,9 +2,11 @@
 
 import type { HostData, PairData } from "../page-server/page-data.ts";
 import { find, makeSvg, setText } from "./dom.ts";
+import { shortName } from "./host-names.ts";
 import { bendOf, type Layout, layOut, NAMED_HOSTS, type Point, roomOutside } from "./layout.ts";
-import { linksOf, measuredLevel, type PageState } from "./page-state.ts";
-import { countText, lossText, roundTripText, shortName, stateText } from "./words.ts";
+import { linksOf } from "./links.ts";
+import { measuredLevel, type PageState } from "./page-state.ts";
+import { countText, lossText, roundTripText, stateText } from "./words.ts";
 
 const CENTRE: Point = { x: 500, y: 340 };
 /** With room for names outside. */

@@ -1,25 +1,23 @@
 /** What is wrong, in front of everything else. */
 
-import { find, make, makeButton, replaceChildren, setText } from "./dom.ts";
-import { type Link, type PageState, type Problem, problemsOf } from "./page-state.ts";
+import { find, make, replaceChildren, setText } from "./dom.ts";
+import type { Problem } from "./grouping.ts";
+import type { PageState } from "./page-state.ts";
+import { type Card, makeCard } from "./problem-card.ts";
 import { ageText, countText } from "./words.ts";
 
 const SHOWN_AT_FIRST = 4;
-/** Of the hosts of one problem. */
-const MOST_NAMED = 6;
 const MOST_SHOWN = 200;
-
-interface Card {
-  readonly element: HTMLLIElement;
-  readonly age: HTMLElement;
-  readonly since: number;
-}
+/** Of hosts whose broken paths are only counted. */
+const MOST_COUNTED = 3;
 
 export class Problems {
   readonly #list = find("problem-list", HTMLUListElement);
   readonly #none = find("no-problems", HTMLParagraphElement);
   readonly #more = find("more-problems", HTMLButtonElement);
   readonly #cards = new Map<string, Card>();
+  /** Of those that are open, as CardOptions. */
+  readonly #open = new Set<string>();
   readonly #onSelect: (id: string) => void;
   #limit = SHOWN_AT_FIRST;
   #state: PageState | null = null;
@@ -34,10 +32,9 @@ export class Problems {
 
   show(state: PageState): void {
     this.#state = state;
-    const problems = problemsOf(state.pairs, state.self);
     const sentences = sentencesOf(state);
     const items = [
-      ...problems.map((problem) => () => this.#cardOf(problem, state)),
+      ...state.problems.map((problem) => () => this.#cardOf(problem, state)),
       ...sentences.map((text) => () => this.#sentence(text)),
     ];
     const cards = items.slice(0, this.#limit).map((makeItem) => makeItem());
@@ -59,47 +56,11 @@ export class Problems {
   }
 
   #cardOf(problem: Problem, state: PageState): Card {
-    const ends = problem.links.flatMap(({ pair }) => [state.nameOf(pair.from), state.nameOf(pair.to)]);
-    const id = JSON.stringify([problem, ends]);
+    const names = [...problem.left, ...problem.right].map((id) => state.nameOf(id));
+    const id = JSON.stringify([problem.links, names, state.hosts.size]);
     const known = this.#cards.get(id);
     if (known !== undefined) return known;
-    const age = make("span", "age");
-    const [first] = problem.links;
-    const element = make("li", "problem");
-    if (first === undefined) return this.#remember(id, { element, age, since: 0 });
-    const { pair } = first;
-    const title =
-      problem.hub === null ? this.#linkTitle(first, state) : this.#hubTitle(problem.hub, problem, state);
-    const head = make("p", "pair", ...title, " ", make("code", "cause", pair.cause), age);
-    element.append(head, ...seenOf(problem, first, state));
-    element.append(make("p", "remedy", make("b", "", "What to do: "), `${pair.remedy}.`));
-    const since = Math.min(...problem.links.map(({ pair }) => pair.since));
-    return this.#remember(id, { element, age, since });
-  }
-
-  #linkTitle({ pair, back }: Link, state: PageState): readonly Node[] {
-    const arrow = make("span", "arrow", back === null ? " → " : " ⇄ ");
-    arrow.setAttribute("aria-label", back === null ? " to " : " and ");
-    arrow.setAttribute("role", "img");
-    return [this.#hostButton(pair.from, state), arrow, this.#hostButton(pair.to, state)];
-  }
-
-  #hubTitle(hub: string, { links }: Problem, state: PageState): readonly (Node | string)[] {
-    const others = links.map(({ pair }) => (pair.from === hub ? pair.to : pair.from));
-    const named = others.slice(0, MOST_NAMED).flatMap((id) => [this.#hostButton(id, state), ", "]);
-    const left = others.length - MOST_NAMED;
-    const rest = left > 0 ? [`and ${left} more`] : [];
-    const list = left > 0 ? named : named.slice(0, -1);
-    return [
-      this.#hostButton(hub, state),
-      ` and ${countText(others.length, "other host")}: `,
-      ...list,
-      ...rest,
-    ];
-  }
-
-  #hostButton(id: string, state: PageState): HTMLButtonElement {
-    return makeButton(state.nameOf(id), "link", () => this.#onSelect(id));
+    return this.#remember(id, makeCard(problem, { state, onSelect: this.#onSelect, open: this.#open }));
   }
 
   #sentence(text: string): Card {
@@ -115,19 +76,20 @@ export class Problems {
   }
 }
 
-/** What both ends of a link see; of several links the first is an example. */
-function seenOf({ hub }: Problem, { pair, back }: Link, state: PageState): readonly HTMLElement[] {
-  const isBackTold = hub === null && back !== null && (back.cause !== pair.cause || back.seen !== pair.seen);
-  return (isBackTold ? [pair, back] : [pair]).map(({ from, to, seen }) =>
-    make("p", "seen", `${state.nameOf(from)}, on the path to ${state.nameOf(to)}: ${seen}.`),
-  );
-}
-
 /** Beside broken paths: this host's other problems, counted paths, and why the picture may be incomplete. */
 function sentencesOf(state: PageState): readonly string[] {
-  const counted = Object.entries(state.counted).map(
-    ([id, count]) => `${state.nameOf(id)} has ${countText(count, "more broken path")}.`,
-  );
   const own = (state.own?.problems ?? []).map((text) => `This host: ${text}`);
-  return [...counted, ...own, ...state.notes];
+  return [...countedSentences(state), ...own, ...state.notes];
+}
+
+/** Those with the most paths first. */
+function countedSentences(state: PageState): readonly string[] {
+  const hosts = Object.entries(state.counted).sort(([, a], [, b]) => b - a);
+  const left = hosts.length - MOST_COUNTED;
+  if (left <= 0)
+    return hosts.map(([id, count]) => `${state.nameOf(id)} has ${countText(count, "more broken path")}.`);
+  const named = hosts.slice(0, MOST_COUNTED).map(([id, count]) => `${state.nameOf(id)} (${count})`);
+  return [
+    `${countText(hosts.length, "host")} have more broken paths than are shown here: ${named.join(", ")} and ${left} more.`,
+  ];
 }

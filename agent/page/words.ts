@@ -1,6 +1,6 @@
 /** Values as words for a person. Pure. */
 
-import type { HostData } from "../page-server/page-data.ts";
+import type { HostData, PairData } from "../page-server/page-data.ts";
 import type { Level } from "./page-state.ts";
 
 export function roundTripText(milliseconds: number | null): string {
@@ -36,14 +36,19 @@ export function agentText({ nodeId, version }: HostData): string {
   return version === null ? "tulled" : `tulled ${version}`;
 }
 
-/** A name of at most `letters`, at least 3: its start and its end, of which either may tell it from others. */
-export function shortName(name: string, letters: number): string {
-  if (name.length <= letters) return name;
-  const room = Math.max(2, letters - 1);
-  const start = Math.ceil(room / 2);
-  return `${name.slice(0, start)}…${name.slice(name.length - (room - start))}`;
-}
-
 export function pathText(path: HostData["path"]): string {
   return path ?? "–";
+}
+
+/** What a host tells of a path to a peer, with names for "this host" and "the peer". */
+export function namedText(text: string, from: string, to: string): string {
+  return text.replace(/\bthis host\b/g, () => from).replace(/\bthe peer\b/g, () => to);
+}
+
+/** One sentence. */
+export function seenText({ from, to, seen, isOwnFault }: PairData, nameOf: (id: string) => string): string {
+  const [seer, peer] = [nameOf(from), nameOf(to)];
+  const text = namedText(seen, seer, peer);
+  // What is the fault of a host is a sentence of its own.
+  return isOwnFault ? `${seer} reports: ${text}.` : `${seer} sees that ${peer} ${text}.`;
 }

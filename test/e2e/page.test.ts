@@ -96,7 +96,7 @@ describe.skipIf(missingBrowser() !== null)("the page", () => {
       expect(text).toMatch(/What to do: let the firewalls? /);
       await expect
         .poll(() => page.locator("#summary").textContent(), SOON)
-        .toContain("2 hosts have broken paths");
+        .toContain("2 with broken paths");
       expect(await page.locator(".chords path").count()).toBe(1);
       await shoot(page, "broken-dark");
 
@@ -266,7 +266,7 @@ describe.skipIf(missingBrowser() !== null)("the page", () => {
       const page = await openPage(opened, URL);
       await page
         .locator("#summary")
-        .filter({ hasText: "5,000 hosts, 5 hosts have broken paths" })
+        .filter({ hasText: "5,000 hosts, 5 with broken paths" })
         .waitFor(WAIT);
       await expect.poll(() => page.locator(".dots circle").count(), SOON).toBe(5_000);
       await shoot(page, "large");

@@ -5,6 +5,7 @@
  */
 
 import process from "node:process";
+import { encodeHealth, healthRecordName } from "../../agent/health-records/record.ts";
 import type { ShownNetwork } from "../../agent/network/shown-network.ts";
 import { readPageFiles } from "../../agent/page-server/page-files.ts";
 import { PageService } from "../../agent/page-server/page-service.ts";
@@ -14,6 +15,7 @@ import { createLogger } from "../../agent/report/log.ts";
 import { Address, Prefix } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { Faults } from "../../ipam/faults.ts";
+import type { HostProfile } from "../../ipam/hosts/host-profile.ts";
 import type { Lease } from "../../ipam/leases/lease.ts";
 import { MemoryHolder, openMemoryStore } from "../../ipam/stores/file/memory.ts";
 
@@ -23,6 +25,10 @@ export interface PageScene {
   readonly changes: number;
   /** Of the peers, how many are broken as seen from this host. */
   readonly broken: number;
+  /** Hosts by number, this one is 0: broken paths, each in one direction, as the first one reports. */
+  readonly reported: readonly (readonly [number, number])[];
+  /** Of the hosts' names, such as ".example.com"; null: the hosts have none. */
+  readonly domain: string | null;
   readonly address: string;
   readonly port: number;
   readonly tokenFile: string | null;
@@ -53,7 +59,7 @@ function leaseOf(index: number): Lease {
       publicAddress: { 4: first.plus(index) },
       backendType: "vxlan",
       backendData: {},
-      nodeId: index.toString(16).padStart(32, "0"),
+      nodeId: nodeIdOf(index),
     },
     revision: BigInt(index),
     createRevision: BigInt(index),
@@ -62,18 +68,26 @@ function leaseOf(index: number): Lease {
   };
 }
 
+const OWN = { key: "10.0.0.0-24", nodeId: nodeIdOf(0) };
+
+function nodeIdOf(index: number): string {
+  return (index === 0 ? "f".repeat(32) : index.toString(16)).padStart(32, "0");
+}
+
 const leases = Array.from({ length: scene.hosts - 1 }, (_, index) => leaseOf(index + 1));
 const health = new Map<string, PathHealth>();
+const SEEN = "answers at 192.0.2.1, but no longer through the tunnel";
+const ownReported = new Set(scene.reported.flatMap(([from, to]) => (from === 0 ? [to] : [])));
 leases.forEach(({ key }, index) => {
   const cause = {
     code: "tunnel-filtered" as const,
     scope: "peer" as const,
-    text: "answers at 192.0.2.1, but no longer through the tunnel",
+    text: SEEN,
     remedy: "let the firewalls pass it",
     sinceMs: 0,
     family: null,
   };
-  const isBroken = index < scene.broken;
+  const isBroken = index < scene.broken || ownReported.has(index + 1);
   health.set(key, {
     state: isBroken ? "bad" : "good",
     roundTripMs: 0.2 + (index % 97) / 3,
@@ -93,10 +107,17 @@ setInterval(() => {
   }
 }, 1_000);
 
+const profiles = new Map<string, HostProfile>(
+  Array.from({ length: scene.domain === null ? 0 : scene.hosts }, (_, index) => [
+    nodeIdOf(index),
+    { name: `node-${index}${scene.domain}`, version: "1.2.3", kernel: "6.12.0", backends: ["vxlan"] },
+  ]),
+);
+
 const shown: ShownNetwork = {
-  own: { key: "10.0.0.0-24", nodeId: "f".repeat(32), publicAddresses: ["192.168.0.1"], backend: "vxlan" },
+  own: { ...OWN, publicAddresses: ["192.168.0.1"], backend: "vxlan" },
   peers: new Map(leases.map((lease) => [lease.key, lease])),
-  profileOf: () => null,
+  profileOf: (nodeId) => (nodeId === null ? null : (profiles.get(nodeId) ?? null)),
   pathTo: () => "tunnel",
   healthOf: (peer) => {
     const found = health.get(peer);
@@ -108,11 +129,20 @@ const logger = createLogger({ level: "info", format: "text", now: () => new Date
 const faults = new Faults(logger);
 const environment = { log: logger, clock: systemClock, random: Math.random, dateMs: Date.now };
 const stop = new AbortController();
+const store = openMemoryStore(new MemoryHolder(systemClock), environment).network("/test");
+for (const from of new Set(scene.reported.map(([host]) => host))) {
+  const paths = scene.reported
+    .filter(([host]) => host === from)
+    .map(([, to]) => ({ peer: leases[to - 1]?.key ?? OWN.key, cause: "tunnel-filtered", seen: SEEN }));
+  const record = encodeHealth(paths);
+  if (from !== 0 && record !== null)
+    await store.records.write(healthRecordName(nodeIdOf(from)), record, null, stop.signal);
+}
 await PageService.start(
   {
     settings: { address: Address.parse(scene.address), port: scene.port, tokenFile: scene.tokenFile },
     ...{ clock: systemClock, logger, faults, dateMs: Date.now, version: "0", events: new EventLog() },
-    store: openMemoryStore(new MemoryHolder(systemClock), environment).network("/test"),
+    store,
     network: () => shown,
     report: () => ({ name: null, isReady: true, summary: "a scene", status: null }),
     named: () => null,

@@ -32,6 +32,7 @@ export class RunningScene {
   ): Promise<RunningScene> {
     const whole: PageScene = {
       ...{ changes: 20, broken: 0, address: "127.0.0.1", port: 8080, tokenFile: null },
+      ...{ reported: [], domain: null },
       ...{ folder: FOLDER, isWatched: false, ...scene },
     };
     const program = await bundle("page-process.ts", sources);

@@ -1,8 +1,9 @@
 /** What the page makes of what it is told. */
 
 import { describe, expect, it } from "vitest";
-import { measuredLevel, PageState, problemsOf } from "../../../../agent/page/page-state.ts";
-import { ageText, countText, roundTripText, shortName } from "../../../../agent/page/words.ts";
+import { shortName, withoutSharedDomain } from "../../../../agent/page/host-names.ts";
+import { measuredLevel, PageState } from "../../../../agent/page/page-state.ts";
+import { ageText, countText, namedText, roundTripText, seenText } from "../../../../agent/page/words.ts";
 import type { HostData, PageData, PairData } from "../../../../agent/page-server/page-data.ts";
 
 const host = (id: string, more: Partial<HostData> = {}): HostData => ({
@@ -85,61 +86,52 @@ describe("a host's level", () => {
   });
 });
 
-describe("problems", () => {
-  const shown = (pairs: readonly PairData[], self: string | null = "a") =>
-    problemsOf(pairs, self).map(({ hub, links }) => [
-      hub,
-      links.map(({ pair: { from, to }, back }) => `${from}${back === null ? ">" : "="}${to}`),
-    ]);
-
-  it("join both directions of a pair", () => {
-    expect(shown([pair("b", "c"), pair("c", "b"), pair("b", "d")])).toEqual([
-      [null, ["b=c"]],
-      [null, ["b>d"]],
-    ]);
-  });
-
-  it("of this host come first", () => {
-    expect(shown([pair("b", "c"), pair("d", "a")])).toEqual([
-      [null, ["d>a"]],
-      [null, ["b>c"]],
-    ]);
-  });
-
-  it("are named by the end that knows the fault to be its own", () => {
-    const pairs = [pair("a", "x", "tunnel-filtered"), pair("x", "a", "local-firewall")];
-    expect(shown(pairs)).toEqual([[null, ["x=a"]]]);
-    const all = ["a", "b", "c"].flatMap((from) => [
-      pair(from, "x", "tunnel-filtered"),
-      pair("x", from, "local-firewall"),
-    ]);
-    expect(problemsOf(all, "a").map(({ hub, links }) => [hub, links[0]?.pair.cause])).toEqual([
-      ["x", "local-firewall"],
-    ]);
-  });
-
-  it("of one host with many are one problem, of that host", () => {
-    const pairs = ["a", "b", "c", "d"].map((from) => pair(from, "x"));
-    expect(shown([...pairs, pair("b", "d", "tcp-lost")])).toEqual([
-      ["x", ["a>x", "b>x", "c>x", "d>x"]],
-      [null, ["b>d"]],
-    ]);
-  });
-
-  it("take each link once", () => {
-    const hosts = ["a", "b", "c", "d", "e"];
-    const pairs = hosts.flatMap((from) => hosts.filter((to) => to !== from).map((to) => pair(from, to)));
-    const links = problemsOf(pairs, "a").flatMap((problem) => problem.links);
-    expect(links).toHaveLength(10);
-    expect(new Set(links).size).toBe(10);
-  });
-});
-
 describe("words", () => {
   it("have units", () => {
     expect([0.25, 1.5, 120, null].map(roundTripText)).toEqual(["250 µs", "1.5 ms", "120 ms", "–"]);
     expect([-5, 59, 61, 7_200, 200_000].map(ageText)).toEqual(["0 s", "59 s", "1 min", "2 h", "2 d"]);
     expect([countText(1, "host"), countText(5_000, "host")]).toEqual(["1 host", "5,000 hosts"]);
+  });
+});
+
+describe("what a host tells", () => {
+  const nameOf = (id: string): string => `node-${id}`;
+
+  it("names both ends, whatever their names are", () => {
+    expect(namedText("give this host a route to the peer", "a", "b")).toBe("give a a route to b");
+    expect(namedText("this host's card; the peer's", "$&", "$1")).toBe("$&'s card; $1's");
+  });
+
+  it("of a path is about the peer, and of itself a sentence of its own", () => {
+    const filtered = { ...pair("a", "b", "tunnel-filtered"), seen: "answers, but not through the tunnel" };
+    expect(seenText(filtered, nameOf)).toBe("node-a sees that node-b answers, but not through the tunnel.");
+    const dropped = { ...pair("a", "b", "local-firewall"), seen: "a rule of this host drops packets" };
+    expect(seenText(dropped, nameOf)).toBe("node-a reports: a rule of node-a drops packets.");
+  });
+});
+
+describe("names without a shared domain", () => {
+  it.each([
+    [
+      ["a.example.com", "b.example.com", "192.0.2.7"],
+      ["a", "b", "192.0.2.7"],
+    ],
+    [
+      ["a.example.com", "b.example.org"],
+      ["a.example.com", "b.example.org"],
+    ],
+    [
+      ["192.0.2.1", "192.0.2.1"],
+      ["192.0.2.1", "192.0.2.1"],
+    ],
+    [
+      ["a", "a.example.com", "b.example.com"],
+      ["a", "a.example.com", "b.example.com"],
+    ],
+    [["a.example.com"], ["a.example.com"]],
+    [[], []],
+  ])("of %j are %j", (names, short) => {
+    expect(withoutSharedDomain(names)).toEqual(short);
   });
 });
 

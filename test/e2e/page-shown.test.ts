@@ -1,0 +1,78 @@
+/** What a person sees of networks that exist nowhere: one problem for one fault. */
+
+import type { Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { missingBrowser, type OpenBrowser, openBrowser } from "../support/browser.ts";
+import { createNetns, describeAsRoot, type TestNetns } from "../support/netns.ts";
+import type { PageScene } from "../support/page-process.ts";
+import { RunningScene } from "../support/page-scene.ts";
+import { SOON } from "../support/patience.ts";
+
+const URL = "http://127.0.0.1:8080/";
+const WAIT = { timeout: 60_000 };
+
+const hosts = (from: number, to: number): readonly number[] =>
+  Array.from({ length: to - from }, (_, index) => from + index);
+/** All paths between two groups, each reported by both ends. */
+const between = (left: readonly number[], right: readonly number[]) =>
+  left.flatMap((a) => right.flatMap((b) => [[a, b] as const, [b, a] as const]));
+
+describe.skipIf(missingBrowser() !== null)("the page shows", () => {
+  describeAsRoot("to a person", () => {
+    let netns: TestNetns;
+    let opened: OpenBrowser;
+    beforeAll(async () => {
+      netns = createNetns("page-shown");
+      opened = await openBrowser(netns);
+    });
+    afterAll(async () => {
+      await opened?.close();
+      netns?.dispose();
+    });
+
+    async function withPage(
+      scene: Partial<PageScene> & { hosts: number },
+      use: (page: Page) => Promise<void>,
+    ): Promise<void> {
+      const running = await RunningScene.start(netns, { changes: 0, ...scene });
+      const page = await opened.browser.newPage();
+      try {
+        await page.goto(URL);
+        await page
+          .locator("#summary")
+          .filter({ hasText: `${scene.hosts} hosts` })
+          .waitFor(WAIT);
+        await use(page);
+      } finally {
+        await page.close();
+        await running.stop();
+      }
+    }
+
+    it("a network that is cut in two as one problem, with its paths on demand, by keyboard", async () => {
+      await withPage({ hosts: 9, reported: between(hosts(0, 4), hosts(4, 9)) }, async (page) => {
+        const problems = page.locator("#problem-list > li");
+        await expect.poll(() => problems.count(), SOON).toBe(1);
+        const text = await problems.textContent();
+        expect(text).toContain("The network is in two parts: every path between them is broken");
+        expect(text).toContain("4 hosts: ");
+        expect(text).toContain("5 hosts: ");
+        expect(text).toContain("What to do: let the firewalls between both hosts pass");
+        const paths = problems.getByText("All 20 broken paths");
+        expect(await problems.locator("details li").count()).toBe(0);
+        await paths.focus();
+        await page.keyboard.press("Enter");
+        await expect.poll(() => problems.locator("details li").count(), SOON).toBe(20);
+      });
+    });
+
+    it("a host that no other reaches as one problem", async () => {
+      const reported = hosts(0, 9).flatMap((from) => (from === 3 ? [] : [[from, 3] as const]));
+      await withPage({ hosts: 9, reported, domain: "" }, async (page) => {
+        const problems = page.locator("#problem-list > li");
+        await expect.poll(() => problems.count(), SOON).toBe(1);
+        expect(await problems.textContent()).toContain("node-3 has broken paths to all 8 other hosts");
+      });
+    });
+  });
+});

@@ -12,16 +12,32 @@ export interface Layout {
   readonly dot: number;
 }
 
-/** One ring holds as many with names beside them. */
-export const NAMED_HOSTS = 48;
+/** Of the picture, in pixels. */
+export interface Space {
+  readonly width: number;
+  readonly height: number;
+}
+
 const LARGEST_DOT = 11;
+/** Between the middles of two hosts on one ring, so that a name fits beside each. */
+const NAMED_SPACING = 20;
 const INNER_RADIUS = 60;
 /** The golden angle, in radians. */
 const TURN = 2.4;
 
+/** How many hosts one ring holds with names beside them. */
+export function mostNamed(radius: number): number {
+  return seatsOf(radius, NAMED_SPACING);
+}
+
+/** Places `count` hosts on one ring. */
+export function layOutRing(count: number, radius: number): Layout {
+  const spacing = (2 * Math.PI * radius) / Math.max(1, count);
+  return { points: ringOf(count, radius), dot: Math.min(LARGEST_DOT, spacing * 0.4) };
+}
+
 /** Places `count` hosts within `radius`. */
 export function layOut(count: number, radius: number): Layout {
-  if (count <= NAMED_HOSTS) return { points: ringOf(count, radius), dot: LARGEST_DOT };
   let spacing = LARGEST_DOT * 2.6;
   let radii = radiiOf(spacing, radius);
   while (capacityOf(radii, spacing) < count) {
@@ -82,11 +98,4 @@ export function bendOf(from: Point, to: Point, centre: Point): Point {
   const side = middle.x * across.x + middle.y * across.y < 0 ? -1 : 1;
   const push = side * 2 * CLEARANCE;
   return { x: centre.x + across.x * push, y: centre.y + across.y * push };
-}
-
-/** From a point at `radius` around the centre of a picture outward to its edge; the angle in radians. */
-export function roomOutside(angle: number, radius: number, centre: Point): number {
-  const across = centre.x / Math.abs(Math.cos(angle));
-  const down = centre.y / Math.abs(Math.sin(angle));
-  return Math.min(across, down) - radius;
 }

@@ -2,28 +2,22 @@
 
 import type { HostData, PairData } from "../page-server/page-data.ts";
 import { find, makeSvg, setText } from "./dom.ts";
-import { shortName } from "./host-names.ts";
-import { bendOf, type Layout, layOut, NAMED_HOSTS, type Point, roomOutside } from "./layout.ts";
+import { bendOf, type Layout, layOut, layOutRing, mostNamed, type Point, type Space } from "./layout.ts";
 import { linksOf } from "./links.ts";
-import { measuredLevel, type PageState } from "./page-state.ts";
+import { type Level, measuredLevel, type PageState } from "./page-state.ts";
+import { type DrawnName, middleName, ringNames, ringRadius, scatteredNames } from "./picture-names.ts";
 import { countText, lossText, roundTripText, stateText } from "./words.ts";
 
-const CENTRE: Point = { x: 500, y: 340 };
-/** With room for names outside. */
-const NAMED_RADIUS = 215;
-const RADIUS = 305;
+/** In pixels, where they are not known yet. */
+const WIDTH = 1000;
+const HEIGHT = 680;
+/** Around hosts without names. */
+const MARGIN = 35;
 /** Lines to more hosts would hide the picture. */
 const MOST_SPOKES = 100;
 const MOST_CHORDS = 400;
-/** With more hosts on the ring names would cover each other, unless they point outward. */
-const MOST_LEVEL_NAMES = 14;
-/** Of a letter, on the average. */
-const LETTER_WIDTH = 7.6;
-const LINE_HEIGHT = 16;
-/** Between the middle of a dot and its name, where names point outward. */
-const NAME_GAP = 17;
-/** Of a name: beside each dot, and under the one in the middle, is room for so many. */
-const MOST_LETTERS = 36;
+/** More lines are thin. */
+const MOST_THICK = 40;
 
 interface Placed {
   readonly at: Point;
@@ -42,6 +36,9 @@ export class Picture {
   readonly #names = makeSvg("g", { class: "names" });
   readonly #placed = new Map<string, Placed>();
   #state: PageState | null = null;
+  #space: Space = { width: 1, height: 1 };
+  /** Of the ring of named hosts; null where there are too many for one. */
+  #ring: number | null = null;
   #generation = -1;
   #pairs: readonly PairData[] | null = null;
   /** A host has another name than the one that is drawn. */
@@ -55,6 +52,7 @@ export class Picture {
       if (id !== null) onSelect(id);
     });
     this.#svg.addEventListener("pointerover", ({ target }) => this.#explain(target));
+    new ResizeObserver(() => this.#fit()).observe(this.#svg);
   }
 
   show(state: PageState, selected: string | null): void {
@@ -62,7 +60,8 @@ export class Picture {
     const isRebuilt = this.#generation !== state.generation;
     if (isRebuilt) this.#place(state);
     this.#generation = state.generation;
-    for (const host of state.hosts.values()) this.#colour(host, state);
+    const { blamed } = state;
+    for (const host of state.hosts.values()) this.#colour(host, levelIn(host, blamed));
     if (isRebuilt || this.#isRenamed || this.#pairs !== state.pairs) {
       this.#drawChords(state);
       this.#drawNames(state);
@@ -74,33 +73,59 @@ export class Picture {
     setText(this.#title, `The network: ${countText(state.hosts.size, "host")}, ${broken}`);
   }
 
+  #fit(): void {
+    const { clientWidth: width, clientHeight: height } = this.#svg;
+    const state = this.#state;
+    if (width === 0 || state === null) return;
+    if (width === this.#space.width && height === this.#space.height) return;
+    this.#generation = -1;
+    this.show(state, this.#selected);
+  }
+
   #place(state: PageState): void {
+    this.#space = { width: this.#svg.clientWidth || WIDTH, height: this.#svg.clientHeight || HEIGHT };
+    const { width, height } = this.#space;
     const peers = state.ordered.filter(({ id }) => id !== state.self);
-    const isNamed = peers.length <= NAMED_HOSTS;
-    const layout = layOut(peers.length, isNamed ? NAMED_RADIUS : RADIUS);
+    const ring = ringRadius(
+      this.#space,
+      peers.map(({ id }) => state.nameOf(id)),
+    );
+    this.#ring = peers.length <= mostNamed(ring) ? ring : null;
+    const layout =
+      this.#ring === null
+        ? layOut(peers.length, Math.min(width, height) / 2 - MARGIN)
+        : layOutRing(peers.length, ring);
+    this.#svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.#placed.clear();
     const own = state.self === null ? undefined : state.hosts.get(state.self);
+    const centre = this.#centre;
     peers.forEach((host, index) => {
-      this.#add(host.id, moved(layout.points[index]), layout, peers.length <= MOST_SPOKES);
+      const { x, y } = layout.points[index] ?? { x: 0, y: 0 };
+      const at = { x: round(centre.x + x), y: round(centre.y + y) };
+      this.#add(host.id, at, layout, peers.length <= MOST_SPOKES);
     });
     if (own !== undefined)
-      this.#add(own.id, CENTRE, { ...layout, dot: Math.max(9, layout.dot * 1.3) }, false);
+      this.#add(own.id, centre, { ...layout, dot: Math.max(9, layout.dot * 1.3) }, false);
     const all = [...this.#placed.values()];
-    this.#svg.classList.toggle("many", !isNamed);
+    this.#svg.classList.toggle("many", this.#ring === null);
     this.#dots.replaceChildren(...all.map(({ dot }) => dot));
     this.#spokes.replaceChildren(...all.flatMap(({ spoke }) => spoke ?? []));
   }
 
+  get #centre(): Point {
+    return { x: this.#space.width / 2, y: this.#space.height / 2 };
+  }
+
   #add(id: string, at: Point, { dot: radius }: Layout, hasSpoke: boolean): void {
-    const dot = makeSvg("circle", { cx: round(at.x), cy: round(at.y), r: round(radius), "data-host": id });
-    const line = { x1: CENTRE.x, y1: CENTRE.y, x2: round(at.x), y2: round(at.y) };
+    const dot = makeSvg("circle", { cx: at.x, cy: at.y, r: round(radius), "data-host": id });
+    const centre = this.#centre;
+    const line = { x1: centre.x, y1: centre.y, x2: at.x, y2: at.y };
     const spoke = hasSpoke ? makeSvg("line", line) : null;
     this.#placed.set(id, { at, dot, spoke, shown: null, level: "" });
   }
 
-  #colour(host: HostData, state: PageState): void {
+  #colour(host: HostData, level: Level): void {
     const placed = this.#placed.get(host.id);
-    const level = state.levelOf(host);
     if (placed === undefined || (placed.shown === host && placed.level === level)) return;
     if (placed.level !== level) placed.dot.setAttribute("class", level);
     if (placed.shown?.name !== host.name) this.#isRenamed = true;
@@ -128,10 +153,10 @@ export class Picture {
         const from = this.#placed.get(pair.from);
         const to = this.#placed.get(pair.to);
         if (from === undefined || to === undefined) return [];
-        const bend = bendOf(from.at, to.at, CENTRE);
+        const bend = bendOf(from.at, to.at, this.#centre);
         const isStraight = pair.from === state.self || pair.to === state.self;
         const way = isStraight ? "L" : `Q${round(bend.x)} ${round(bend.y)} `;
-        const d = `M${round(from.at.x)} ${round(from.at.y)}${way}${round(to.at.x)} ${round(to.at.y)}`;
+        const d = `M${from.at.x} ${from.at.y}${way}${to.at.x} ${to.at.y}`;
         const path = makeSvg("path", {
           d,
           "data-host": pair.from,
@@ -143,6 +168,7 @@ export class Picture {
         );
         return [path];
       });
+    this.#chords.classList.toggle("crowded", lines.length > MOST_THICK);
     this.#chords.replaceChildren(...lines);
     // In front of the hosts that work, behind those that it joins.
     const ends = [...this.#placed].filter(([id]) => state.pairsOf(id).length > 0).map(([, { dot }]) => dot);
@@ -150,35 +176,30 @@ export class Picture {
   }
 
   #drawNames(state: PageState): void {
-    const peers = state.hosts.size - 1;
-    const names = peers > NAMED_HOSTS ? this.#namesOfBad(state) : this.#allNames(state);
-    this.#names.replaceChildren(...names);
+    const texts = this.#namesFor(state).map(({ text, attributes }) => makeSvg("text", attributes, text));
+    this.#names.replaceChildren(...texts);
   }
 
-  #allNames({ hosts, ordered }: PageState): readonly SVGTextElement[] {
-    const place = hosts.size - 1 <= MOST_LEVEL_NAMES ? levelName : outwardName;
-    return ordered.flatMap(({ id, name }) => {
-      const placed = this.#placed.get(id);
-      return placed === undefined ? [] : [place(placed.at, name)];
+  /** Of all hosts, or where they are too many, of those with problems. */
+  #namesFor(state: PageState): readonly DrawnName[] {
+    const isNamed = ({ id }: HostData): boolean => this.#ring !== null || state.pairsOf(id).length > 0;
+    const hosts = state.ordered.filter(isNamed);
+    const placed = hosts.flatMap(({ id }) => {
+      const at = this.#placed.get(id)?.at;
+      return at === undefined ? [] : [{ id, at, name: state.nameOf(id) }];
     });
-  }
-
-  /** Of hosts with problems as many as do not cover each other. */
-  #namesOfBad(state: PageState): readonly SVGTextElement[] {
-    const boxes: Box[] = [];
-    return state.ordered.flatMap(({ id, name }) => {
-      const placed = this.#placed.get(id);
-      if (placed === undefined || state.pairsOf(id).length === 0) return [];
-      const { x, y } = placed.at;
-      const isRight = x >= CENTRE.x;
-      const short = shortName(name, MOST_LETTERS);
-      const width = short.length * LETTER_WIDTH;
-      const box = { left: isRight ? x + 10 : x - 10 - width, top: y - LINE_HEIGHT / 2, width };
-      if (boxes.some((other) => doOverlap(box, other))) return [];
-      boxes.push(box);
-      const side = isRight ? "start" : "end";
-      return [makeSvg("text", { x: round(x + (isRight ? 12 : -12)), y: round(y + 5), class: side }, short)];
-    });
+    if (this.#ring === null) {
+      const { blamed } = state;
+      const rank = ({ id }: { readonly id: string }): number => (blamed.has(id) ? 0 : 1);
+      return scatteredNames(
+        placed.sort((a, b) => rank(a) - rank(b)),
+        this.#space,
+      );
+    }
+    const ring = this.#ring;
+    const peers = placed.filter(({ id }) => id !== state.self);
+    const own = placed.filter(({ id }) => id === state.self);
+    return [...ringNames(peers, ring, this.#space), ...own.map((host) => middleName(host, ring))];
   }
 
   #select(id: string | null): void {
@@ -190,54 +211,11 @@ export class Picture {
   }
 }
 
-function moved(point: Point = { x: 0, y: 0 }): Point {
-  return { x: CENTRE.x + point.x, y: CENTRE.y + point.y };
-}
-
-interface Box {
-  readonly left: number;
-  readonly top: number;
-  readonly width: number;
-}
-
-function doOverlap(a: Box, b: Box): boolean {
-  const isApart = a.left + a.width < b.left || b.left + b.width < a.left;
-  return !isApart && Math.abs(a.top - b.top) < LINE_HEIGHT;
-}
-
-/** Outside of the ring; that of this host below it. */
-function levelName({ x, y }: Point, name: string): SVGTextElement {
-  const dx = x - CENTRE.x;
-  const dy = y - CENTRE.y;
-  const length = Math.hypot(dx, dy);
-  if (length < 1) return ownName({ x, y }, name);
-  const side = Math.abs(dx) < 25 ? "middle" : dx > 0 ? "start" : "end";
-  const gap = 18;
-  return makeSvg(
-    "text",
-    { x: round(x + (dx / length) * gap), y: round(y + (dy / length) * (gap + 2) + 5), class: side },
-    shortName(name, MOST_LETTERS),
-  );
-}
-
-/** Along the line from the middle, and never upside down. */
-function outwardName({ x, y }: Point, name: string): SVGTextElement {
-  const angle = Math.atan2(y - CENTRE.y, x - CENTRE.x);
-  if (Math.hypot(x - CENTRE.x, y - CENTRE.y) < 1) return ownName({ x, y }, name);
-  const isLeft = Math.abs(angle) > Math.PI / 2;
-  const degrees = (angle * 180) / Math.PI + (isLeft ? 180 : 0);
-  const room = roomOutside(angle, NAMED_RADIUS + NAME_GAP, CENTRE);
-  const short = shortName(name, Math.min(MOST_LETTERS, Math.floor(room / LETTER_WIDTH)));
-  const at = `translate(${round(x)} ${round(y)}) rotate(${round(degrees)})`;
-  return makeSvg(
-    "text",
-    { transform: at, x: isLeft ? -NAME_GAP : NAME_GAP, y: 5, class: isLeft ? "end" : "start" },
-    short,
-  );
-}
-
-function ownName({ x, y }: Point, name: string): SVGTextElement {
-  return makeSvg("text", { x, y: y + 32, class: "middle" }, shortName(name, MOST_LETTERS));
+/** A host whose broken paths are the problem of another one looks as it is measured. */
+function levelIn(host: HostData, blamed: ReadonlySet<string>): Level {
+  if (blamed.has(host.id)) return "bad";
+  const level = measuredLevel(host);
+  return level === "bad" ? "unknown" : level;
 }
 
 function round(value: number): number {

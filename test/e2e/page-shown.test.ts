@@ -1,6 +1,6 @@
-/** What a person sees of networks that exist nowhere: one problem for one fault. */
+/** What a person sees of networks that exist nowhere: one problem for one fault, and names that can be read on a phone. */
 
-import type { Page } from "playwright-core";
+import type { BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { missingBrowser, type OpenBrowser, openBrowser } from "../support/browser.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../support/netns.ts";
@@ -10,6 +10,9 @@ import { SOON } from "../support/patience.ts";
 
 const URL = "http://127.0.0.1:8080/";
 const WAIT = { timeout: 60_000 };
+const PHONE: BrowserContextOptions = { viewport: { width: 380, height: 800 }, isMobile: true };
+/** Smaller letters cannot be read; in pixels. */
+const SMALLEST_LETTER = 11;
 
 const hosts = (from: number, to: number): readonly number[] =>
   Array.from({ length: to - from }, (_, index) => from + index);
@@ -33,9 +36,10 @@ describe.skipIf(missingBrowser() !== null)("the page shows", () => {
     async function withPage(
       scene: Partial<PageScene> & { hosts: number },
       use: (page: Page) => Promise<void>,
+      options: BrowserContextOptions = {},
     ): Promise<void> {
       const running = await RunningScene.start(netns, { changes: 0, ...scene });
-      const page = await opened.browser.newPage();
+      const page = await opened.browser.newPage(options);
       try {
         await page.goto(URL);
         await page
@@ -73,6 +77,32 @@ describe.skipIf(missingBrowser() !== null)("the page shows", () => {
         await expect.poll(() => problems.count(), SOON).toBe(1);
         expect(await problems.textContent()).toContain("node-3 has broken paths to all 8 other hosts");
       });
+    });
+
+    it.each([6, 20, 40])("names of %i hosts on a phone that can be read and are whole", async (count) => {
+      const scene = { hosts: count, domain: ".rack-2.example.com", reported: between([2], [4]) };
+      await withPage(
+        scene,
+        async (page) => {
+          await page.locator("#picture text").filter({ hasText: "node-4" }).first().waitFor(WAIT);
+          const seen = (await page.evaluate(`(() => {
+            const frame = document.querySelector("#picture").getBoundingClientRect();
+            const scale = frame.width / document.querySelector("#picture").viewBox.baseVal.width;
+            const texts = [...document.querySelectorAll("#picture text")];
+            const isInside = ({ left, right, top, bottom }) =>
+              left >= frame.left - 2 && right <= frame.right + 2 && top >= frame.top - 2 && bottom <= frame.bottom + 2;
+            return {
+              letter: Math.min(...texts.map((each) => Number.parseFloat(getComputedStyle(each).fontSize))) * scale,
+              outside: texts.filter((each) => !isInside(each.getBoundingClientRect())).map((each) => each.textContent),
+              overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+            };
+          })()`)) as { letter: number; outside: string[]; overflow: number };
+          expect(seen.letter).toBeGreaterThanOrEqual(SMALLEST_LETTER);
+          expect(seen.outside).toEqual([]);
+          expect(seen.overflow).toBe(0);
+        },
+        PHONE,
+      );
     });
   });
 });

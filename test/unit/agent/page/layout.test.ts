@@ -1,27 +1,24 @@
 /** Where hosts are in the picture. */
 
 import { describe, expect, it } from "vitest";
-import { bendOf, layOut, NAMED_HOSTS, roomOutside } from "../../../../agent/page/layout.ts";
+import { bendOf, layOut, layOutRing, mostNamed } from "../../../../agent/page/layout.ts";
 
 const RADIUS = 300;
 const distance = (a: { x: number; y: number }, b: { x: number; y: number }): number =>
   Math.hypot(a.x - b.x, a.y - b.y);
 
 describe("the picture's layout", () => {
-  it.each([0, 1, 2, NAMED_HOSTS, NAMED_HOSTS + 1, 199, 500, 4_999])(
-    "places %i hosts within the radius, apart",
-    (count) => {
-      const { points, dot } = layOut(count, RADIUS);
-      expect(points).toHaveLength(count);
-      for (const point of points) {
-        expect(Math.hypot(point.x, point.y)).toBeLessThanOrEqual(RADIUS + 0.01);
-        expect(Math.hypot(point.x, point.y)).toBeGreaterThan(40);
-      }
-      const neighbours = points.slice(1).map((point, index) => distance(point, points[index] ?? point));
-      for (const apart of neighbours) expect(apart).toBeGreaterThan(dot * 1.5);
-      expect(dot).toBeGreaterThan(2);
-    },
-  );
+  it.each([0, 1, 2, 48, 49, 199, 500, 4_999])("places %i hosts within the radius, apart", (count) => {
+    const { points, dot } = layOut(count, RADIUS);
+    expect(points).toHaveLength(count);
+    for (const point of points) {
+      expect(Math.hypot(point.x, point.y)).toBeLessThanOrEqual(RADIUS + 0.01);
+      expect(Math.hypot(point.x, point.y)).toBeGreaterThan(40);
+    }
+    const neighbours = points.slice(1).map((point, index) => distance(point, points[index] ?? point));
+    for (const apart of neighbours) expect(apart).toBeGreaterThan(dot * 1.5);
+    expect(dot).toBeGreaterThan(2);
+  });
 
   it("keeps all hosts apart, not only neighbours", () => {
     const { points, dot } = layOut(700, RADIUS);
@@ -30,7 +27,7 @@ describe("the picture's layout", () => {
   });
 
   it("begins at the top, clockwise", () => {
-    const [first, second] = layOut(4, RADIUS).points;
+    const [first, second] = layOutRing(4, RADIUS).points;
     expect(first?.x).toBeCloseTo(0);
     expect(first?.y).toBeCloseTo(-RADIUS);
     expect(second?.x).toBeCloseTo(RADIUS);
@@ -65,11 +62,11 @@ describe("the line of a broken path", () => {
   });
 });
 
-describe("a name that points outward", () => {
-  it("has room as far as the picture's edge", () => {
-    const centre = { x: 500, y: 340 };
-    expect(roomOutside(0, 200, centre)).toBeCloseTo(300);
-    expect(roomOutside(Math.PI / 2, 200, centre)).toBeCloseTo(140);
-    expect(roomOutside(Math.PI, 200, centre)).toBeCloseTo(300);
+describe("a ring", () => {
+  it.each([68, 107, 215])("of radius %i holds hosts with names apart", (radius) => {
+    const { points, dot } = layOutRing(mostNamed(radius), radius);
+    const [first, second] = points;
+    if (first === undefined || second === undefined) throw new Error("there are two");
+    expect(distance(first, second)).toBeGreaterThan(dot * 2);
   });
 });

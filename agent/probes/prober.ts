@@ -60,8 +60,10 @@ export interface PathHealth {
 
 /** How often the plan is asked while a path is examined, and answers are waited for; a packet may be late by this. */
 const TICK_MS = 100;
-/** The same for what is routine, which goes in bursts: each wake-up costs more than a packet. */
-const ROUTINE_TICK_MS = 250;
+/** The same while the budget is spent: what waits for it goes in bursts, because each wake-up costs more than a packet. */
+const BUDGET_TICK_MS = 250;
+/** The same for what is routine, which waits for nothing. */
+const ROUTINE_TICK_MS = 1_000;
 /** A change of the targets ends a pause. */
 const LONGEST_PAUSE_MS = 60_000;
 const SMALL_PAYLOAD_BYTES = 16;
@@ -190,8 +192,7 @@ export class Prober {
     const { urgentMs, routineMs } = this.#plan;
     const expiriesMs = entriesOf(this.#options.lines).map(([, line]) => line.expiryMs);
     const nowMs = this.#options.clock.monotonicMs();
-    // What waits for the budget goes in bursts too.
-    const tickMs = this.#plan.maySpend(nowMs) ? TICK_MS : ROUTINE_TICK_MS;
+    const tickMs = this.#plan.maySpend(nowMs) ? TICK_MS : BUDGET_TICK_MS;
     return Math.min(
       Math.max(Math.min(urgentMs, ...expiriesMs) - nowMs, tickMs),
       Math.max(routineMs - nowMs, ROUTINE_TICK_MS),

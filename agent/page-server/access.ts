@@ -75,7 +75,7 @@ export class Access {
     if (token === null) return GRANTED;
     const source = sourceOf(socket.remoteAddress);
     if (!this.#limit.mayTry(source)) return TOO_MANY;
-    const given = /^Bearer (.*)$/.exec(authorization)?.[1];
+    const given = /^Bearer (.*)$/i.exec(authorization)?.[1];
     if (given !== undefined && isSame(given, token)) return GRANTED;
     this.#limit.noteFailure(source);
     return WRONG_TOKEN;

@@ -53,6 +53,8 @@ describe("access to the page", () => {
     for (const wrong of ["", TOKEN.slice(1), `${TOKEN} `, TOKEN.toUpperCase(), "null"])
       expect(gate.judgeReader(bearer(wrong)), wrong).toMatchObject({ status: 401 });
     expect(gate.judgeReader(request({ authorization: TOKEN }))).toMatchObject({ status: 401 });
+    // RFC 9110 section 11.1: the name of a scheme is case-insensitive.
+    expect(gate.judgeReader(request({ authorization: `bearer ${TOKEN}` })).type).toBe("granted");
     expect(gate.judgeReader(request({}))).toMatchObject({ status: 401 });
   });
 

@@ -103,7 +103,10 @@ export function judge(given: Case): Judgement {
   if (isAnswered(small)) return judgeLate(given) ?? judgeSize(given);
   // Some hosts answer TCP and no ICMP.
   if (isAnswered(tcp)) return judgeRefusal(given);
-  return judgeHost(given) ?? judgeLate(given) ?? judgeSilence(given);
+  const cause = judgeHost(given) ?? judgeLate(given);
+  const { tunnel } = given.facts;
+  // Probes were not sent, and other packets are: only what the peer says counts.
+  return cause ?? (tunnel !== null && isPingDropped(given) ? judgePeer(given, tunnel) : judgeSilence(given));
 }
 
 /** The kernel takes a rejection by ICMP for a refused connection as well: then no segment was seen. */
@@ -161,14 +164,16 @@ function judgeLate({ lateMs }: Case): Cause | null {
 }
 
 /** What this host's own kernel says. */
-function judgeHost({ facts, evidence: { small, outer } }: Case): Cause | null {
+function judgeHost(given: Case): Cause | null {
+  const { facts, evidence } = given;
   const down = judgeLink(facts);
   if (down !== null) return down;
-  if (isRefusal(outer, "EPERM") || isRefusal(small, "EPERM"))
+  // A rule may drop pings alone: then packets of TCP leave.
+  if (isPingDropped(given) && (facts.tunnel?.sent ?? 0) === 0)
     return causeOf("local-firewall", "a firewall rule of this host drops packets that it sends");
   const diverted = judgeRoute(facts);
   if (diverted !== null) return diverted;
-  if (isRefusal(outer, "ENETUNREACH") || isRefusal(outer, "EHOSTUNREACH"))
+  if (isRefusal(evidence.outer, "ENETUNREACH") || isRefusal(evidence.outer, "EHOSTUNREACH"))
     return causeOf("no-route", "is not reached: this host has no route to its public address");
   return null;
 }
@@ -181,6 +186,11 @@ function judgeLink({ link }: LocalFacts): Cause | null {
 function judgeRoute({ obstacle }: LocalFacts): Cause | null {
   if (obstacle === null) return null;
   return causeOf(obstacle.isMissingRoute ? "no-route" : "path-diverted", `is not reached: ${obstacle.text}`);
+}
+
+/** A firewall rule of this host dropped probes that it sends. */
+function isPingDropped({ evidence: { small, outer } }: Case): boolean {
+  return isRefusal(outer, "EPERM") || isRefusal(small, "EPERM");
 }
 
 function isRefusal(outcome: Outcome, errno: string): boolean {

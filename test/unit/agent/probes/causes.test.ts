@@ -136,6 +136,10 @@ describe("a healthy path", () => {
         facts: { ...seen({ received: 9 }), neighbour: "answers" },
       },
     ],
+    [
+      "is silent where this host's own firewall drops pings, and lets tunnel packets pass",
+      { evidence: { ...SILENT, small: failed("EPERM"), outer: failed("EPERM") }, facts: seen({ sent: 3 }) },
+    ],
   ])("%s", (_, given) => {
     expect(code(given)).toBeNull();
   });
@@ -161,6 +165,7 @@ describe("a broken path", () => {
     ],
     ["no-route", { evidence: { ...SILENT, outer: failed("ENETUNREACH") } }],
     ["local-firewall", { evidence: { ...SILENT, small: failed("EPERM") } }],
+    ["local-firewall", { evidence: { ...SILENT, outer: failed("EPERM") }, facts: seen({ sent: 0 }) }],
     ["neighbours-full", { evidence: SILENT, facts: { ...seen({ sent: 0 }), neighbourRefusals: 4 } }],
     ["local-firewall", { evidence: BESIDE, facts: seen({ received: 6, answers: 6 }) }],
     ["local-firewall", { evidence: BESIDE, facts: seen({ received: 8, answers: 8 }), taken: 2 }],

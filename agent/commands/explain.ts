@@ -14,6 +14,7 @@ import { ConfigError } from "../../ipam/errors.ts";
 import { escapeText, formatJson } from "../../ipam/escape.ts";
 import { Steps } from "../explain/explanation.ts";
 import { readFirewall } from "../explain/firewall/read-ruleset.ts";
+import { readIpsecPolicies } from "../explain/ipsec-step.ts";
 import { KernelView } from "../explain/kernel-view.ts";
 import { readKnowledge } from "../explain/knowledge.ts";
 import { MtuPath } from "../explain/mtu-path.ts";
@@ -102,6 +103,7 @@ async function look(source: string, request: Omit<Request, "origin">, context: C
         kernel,
         readSysctl: (path) => sysctls.read(path),
         readWireguard,
+        ipsec: readIpsecPolicies(),
         firewall: await readFirewall(new CommandRunner(), context.signal),
         knowledge: await readKnowledge(files.runDir, signal),
         steps: new Steps(),

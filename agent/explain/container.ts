@@ -11,7 +11,7 @@ import type { Mac } from "../../ipam/addresses/mac.ts";
 import { hasCode } from "../../ipam/errors.ts";
 import { passDevices } from "./firewall-step.ts";
 import { KernelView } from "./kernel-view.ts";
-import { NO_CONTAINER, neighbourOn, requireBridge } from "./link-step.ts";
+import { NO_CONTAINER, neighbourOn, requireBridge, requireUp } from "./link-step.ts";
 import type { Scene } from "./scene.ts";
 
 export interface Container {
@@ -24,7 +24,12 @@ export interface Container {
 
 /** The container that has an address, by this host's routes and forwarding entries; null where it is none of this host's. */
 export function findContainer(kernel: KernelView, address: Address): Container | null {
-  return attachedContainer(kernel, address) ?? cutOffContainer(kernel, address);
+  return (
+    attachedContainer(kernel, address) ??
+    cutOffContainer(kernel, address) ??
+    // A policy rule may lead packets of the host elsewhere.
+    behindBridge(kernel, address, true)
+  );
 }
 
 function attachedContainer(kernel: KernelView, address: Address): Container | null {
@@ -37,14 +42,19 @@ function attachedContainer(kernel: KernelView, address: Address): Container | nu
   if (link.type !== "bridge") return null;
   const mac = kernel.neighbour(link.index, address)?.mac ?? null;
   const port = mac === null ? null : kernel.portOf(link, mac);
-  return { address, bridge: link, port: port ?? portByInside(kernel, link, address) };
+  return { address, bridge: link, port: port ?? findInside(kernel, link, address)?.port ?? null };
 }
 
 /** One behind a bridge that is down: with it went its routes, and in IPv6 its addresses. */
 export function cutOffContainer(kernel: KernelView, address: Address): Container | null {
-  for (const bridge of kernel.links.filter(({ type, isUp }) => type === "bridge" && !isUp)) {
-    const port = portByInside(kernel, bridge, address);
-    if (port !== null || kernel.hasOnLink(bridge, address)) return { address, bridge, port };
+  return behindBridge(kernel, address, false);
+}
+
+function behindBridge(kernel: KernelView, address: Address, isUp: boolean): Container | null {
+  for (const bridge of kernel.links.filter((link) => link.type === "bridge" && link.isUp === isUp)) {
+    const port = findInside(kernel, bridge, address)?.port ?? null;
+    const isHere = port !== null || (!isUp && kernel.hasOnLink(bridge, address));
+    if (isHere) return { address, bridge, port };
   }
   return null;
 }
@@ -61,6 +71,7 @@ export function leaveContainer(scene: Scene, container: Container, destination: 
     steps.doubt("container", `${address} is on bridge ${bridge.name}, but no entry tells behind which port`);
   else steps.ok("container", `${address} is behind ${where}, MTU ${port.mtuBytes}`);
   if (bridge.type === "bridge") requireBridge(scene, bridge);
+  if (port !== null && port !== bridge) requireUp(scene, port);
   passDevices(scene, "ingress", [port, bridge]);
   const inside = port === null ? null : openInside(kernel, port);
   if (inside === null) {
@@ -69,13 +80,18 @@ export function leaveContainer(scene: Scene, container: Container, destination: 
     return null;
   }
   try {
-    return decideInside({ ...scene, kernel: new KernelView(inside) }, container, destination);
+    return decideInside({ ...scene, kernel: new KernelView(inside) }, container, destination, kernel);
   } finally {
     inside.close();
   }
 }
 
-function decideInside(scene: Scene, { address, bridge }: Container, destination: Address): Mac | null {
+function decideInside(
+  scene: Scene,
+  { address, bridge }: Container,
+  destination: Address,
+  host: KernelView,
+): Mac | null {
   const { kernel, steps, mtu } = scene;
   const found = kernel.lookup(destination, { source: address });
   if (found.type === "error")
@@ -89,13 +105,27 @@ function decideInside(scene: Scene, { address, bridge }: Container, destination:
   const gateway = path.gateway === null ? "" : ` via ${path.gateway}`;
   steps.ok("container", `inside: ${route.destination}${gateway} dev ${link.name}, MTU ${link.mtuBytes}`);
   mtu.pass(`${link.name} of the container`, Math.min(link.mtuBytes, path.mtuBytes ?? link.mtuBytes));
-  if (path.gateway !== null || bridge.type !== "bridge") return null;
-  const mac = neighbourOn(scene, link, destination, NO_CONTAINER);
-  if (mac !== null) return mac;
+  if (bridge.type !== "bridge") return null;
+  if (path.gateway !== null) {
+    requireBridgesEntry(scene, link, path.gateway, bridge);
+    return null;
+  }
+  if (host.addresses().some((one) => one.address.equals(destination))) return null;
+  const mac =
+    neighbourOn(scene, link, destination, NO_CONTAINER) ?? findInside(host, bridge, destination)?.mac ?? null;
+  if (mac !== null) return mac === bridge.mac ? null : mac;
   return steps.end(
     "unknown",
     `the packet waits until something on the container's own link answers for ${destination}`,
   );
+}
+
+/** Ends the way where the container has the hardware address of something else for its gateway. */
+function requireBridgesEntry({ kernel, steps }: Scene, link: Link, gateway: Address, bridge: Link): void {
+  const mac = kernel.neighbour(link.index, gateway)?.mac ?? null;
+  if (mac === null || mac === bridge.mac) return;
+  const text = `the container sends packets for ${gateway} to ${mac}, and bridge ${bridge.name} has ${bridge.mac}`;
+  steps.stop("container", text, { cause: "path-diverted" });
 }
 
 /** Where runtimes keep namespaces, and those of processes. */
@@ -107,8 +137,12 @@ function openInside(kernel: KernelView, port: Link): NetlinkConnection | null {
   return null;
 }
 
-/** The port of a bridge whose container has the address, where the kernel has no entry for it. */
-function portByInside(kernel: KernelView, bridge: Link, address: Address): Link | null {
+/** The port of a bridge whose container has the address, and the container's hardware address. */
+export function findInside(
+  kernel: KernelView,
+  bridge: Link,
+  address: Address,
+): { readonly port: Link; readonly mac: Mac | null } | null {
   const ports = new Map(
     kernel.links
       .filter(({ masterIndex, linkNetnsId }) => masterIndex === bridge.index && linkNetnsId !== null)
@@ -119,8 +153,9 @@ function portByInside(kernel: KernelView, bridge: Link, address: Address): Link 
     if (port === undefined) continue;
     const inside = open();
     try {
-      const own = new KernelView(inside).addresses();
-      if (own.some((one) => one.address.equals(address))) return port;
+      const container = new KernelView(inside);
+      const own = container.addresses().find((one) => one.address.equals(address));
+      if (own !== undefined) return { port, mac: container.link(own.interfaceIndex)?.mac ?? null };
     } finally {
       inside.close();
     }

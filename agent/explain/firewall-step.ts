@@ -47,9 +47,9 @@ export function passFirewall({ firewall, steps }: Scene, hook: Hook, packet: Pac
   return outcome.packet;
 }
 
-/** Devices that the packet arrives or leaves by, where rules for frames may drop it: they are not tested. */
+/** Devices that the packet arrives or leaves by, where rules for frames and filters may drop it: they are not tested. */
 export function passDevices(
-  { firewall, steps }: Scene,
+  { kernel, firewall, steps }: Scene,
   direction: "ingress" | "egress",
   links: readonly (Link | null)[],
 ): void {
@@ -65,6 +65,11 @@ export function passDevices(
       table.hook === "bridge" ? "bridges" : `${table.hook} of ${table.devices?.join(", ") ?? "?"}`;
     const text = `rules for frames are not tested: ${table.name}, ${place}`;
     steps.doubt("firewall", text, isOurs(table.name) ? null : unless);
+  }
+  for (const { name } of present.filter((link) => kernel.hasFilters(link.index, direction))) {
+    const unless = `the filters of tc on ${name}`;
+    if (!steps.doubts.includes(unless))
+      steps.doubt("firewall", `filters of tc are not tested: ${direction} of ${name}`, unless);
   }
 }
 

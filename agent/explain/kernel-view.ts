@@ -26,6 +26,7 @@ import {
   type Route,
 } from "../../backends/netlink/route.ts";
 import { decodeRule, encodeRuleDump, type Rule } from "../../backends/netlink/rule.ts";
+import { encodeFilterDump, type TrafficDirection } from "../../backends/netlink/traffic-filter.ts";
 import { type Address, type Family, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Mac } from "../../ipam/addresses/mac.ts";
 
@@ -112,6 +113,17 @@ export class KernelView {
       .dump(encodeBridgeFdbDump(bridge.index), decodeFdb)
       .find((one) => one.mac === mac && one.masterIndex === bridge.index);
     return entry === undefined ? null : this.link(entry.interfaceIndex);
+  }
+
+  /** Whether `tc` has filters on a device. */
+  hasFilters(interfaceIndex: number, direction: TrafficDirection): boolean {
+    try {
+      return this.#connection.dump(encodeFilterDump(interfaceIndex, direction), () => true).length > 0;
+    } catch (error) {
+      // A kernel without traffic control.
+      if (error instanceof NetlinkError) return false;
+      throw error;
+    }
   }
 
   /** Entries of a VXLAN device. */

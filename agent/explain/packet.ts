@@ -23,8 +23,22 @@ export interface Packet {
   readonly mark: number | null;
   /** False once a rule has taken it out of connection tracking, which leaves out address translation as well. */
   readonly isTracked: boolean;
+  /** A rule has given it a mark for which it is routed again; absent: none has. */
+  readonly isRerouted?: boolean;
   /** A rule has given it another destination; absent: none has. */
   readonly isTranslated?: Truth;
+}
+
+/** How a rule changes a mark: the bits that stay, and those that are then inverted. */
+export interface MarkChange {
+  readonly keptBits: number;
+  readonly flippedBits: number;
+}
+
+/** Null for a mark that is not known: a change that is not known, or bits that stay of such a mark. */
+export function changedMark(mark: number | null, change: MarkChange | null): number | null {
+  if (change === null || (mark === null && change.keptBits !== 0)) return null;
+  return (((mark ?? 0) & change.keptBits) ^ change.flippedBits) >>> 0;
 }
 
 /** Yes, no, or not known. */

@@ -59,7 +59,7 @@ export function routePacket(scene: Scene, request: RouteRequest): Hop {
     ...(protocol === null ? {} : { protocol }),
     ...(packet.destinationPort === null ? {} : { destinationPort: packet.destinationPort }),
   });
-  if (packet.mark === null)
+  if (packet.mark === null && kernel.rules(packet.family).some(({ markMask }) => markMask !== 0))
     steps.doubt(
       "mark",
       "a firewall rule sets a mark that is not known; the lookup is for mark 0",
@@ -226,8 +226,13 @@ function requireOwnBridge(scene: Scene, { destination }: Packet): void {
   if (cutOff !== null) requireBridge(scene, cutOff.bridge);
 }
 
+/** A container without a bridge has a route of its own. */
+function isPair(link: Link | null, { destination }: Route): boolean {
+  return link?.type === "veth" && destination.size === 1n;
+}
+
 /** Ends the way where another route than tulled's takes packets to a peer. */
-export function requireNetworksRoute(scene: Scene, packet: Packet, { route, link }: Hop): void {
+export function requireNetworksRoute(scene: Scene, packet: Packet, { route, path, link }: Hop): void {
   const { kernel, knowledge, steps } = scene;
   if (route.protocol === ROUTE_PROTOCOL || route.type !== RTN_UNICAST) return;
   requireOwnBridge(scene, packet);
@@ -249,7 +254,7 @@ export function requireNetworksRoute(scene: Scene, packet: Packet, { route, link
   }
   const peer = knowledge.peerOf(packet.destination);
   if (peer !== null) steps.divert("route", `${taken}: ${missingRoute(scene, peer)}`, ROUTE_MISSING.remedy);
-  const isLocal = link?.type === "bridge" || (link?.type === "veth" && route.destination.size === 1n);
+  const isLocal = path.gateway === null && (link?.type === "bridge" || isPair(link, route));
   if (isLocal || !knowledge.ranges.some((range) => range.contains(packet.destination))) return;
   const rejection = knowledge.rejectionOf(packet.destination);
   if (rejection !== null)

@@ -1,5 +1,6 @@
 /** What an explanation is made from. Pure. */
 
+import type { IpsecPolicy } from "../../backends/netlink/ipsec-policy.ts";
 import type { WireguardDevice } from "../../backends/netlink/wireguard.ts";
 import type { Steps } from "./explanation.ts";
 import type { Firewall } from "./firewall/read-ruleset.ts";
@@ -14,6 +15,7 @@ export interface Scene {
   /** Null for a device that is none of WireGuard. */
   readonly readWireguard: (device: string) => WireguardDevice | null;
   readonly firewall: Firewall;
+  readonly ipsec: readonly IpsecPolicy[];
   readonly knowledge: Knowledge;
   readonly steps: Steps;
   readonly mtu: MtuPath;

@@ -8,9 +8,10 @@
 import type { Link } from "../../backends/netlink/link/link.ts";
 import { RTN_LOCAL, RTN_UNICAST } from "../../backends/netlink/route.ts";
 import type { Address } from "../../ipam/addresses/ip.ts";
-import { type Container, leaveContainer } from "./container.ts";
+import { type Container, findInside, leaveContainer } from "./container.ts";
 import { type Ending, type Explanation, WayEnded } from "./explanation.ts";
 import { passDevices, passFirewall } from "./firewall-step.ts";
+import { passIpsec } from "./ipsec-step.ts";
 import { type Proven, provenOf } from "./knowledge.ts";
 import { NO_CONTAINER, neighbourOn, requireUp, type Silence } from "./link-step.ts";
 import type { Packet, Protocol } from "./packet.ts";
@@ -96,6 +97,7 @@ function forward(scene: Scene, arrived: Packet): never {
   if (hop.route.type === RTN_LOCAL) return deliver(scene, packet);
   requireUnicast(scene, hop, packet);
   requireForwarding(scene, packet);
+  for (const direction of ["fwd", "out"] as const) passIpsec(scene, direction, packet);
   const leaving = { ...packet, outputInterface: hop.link?.name ?? null };
   const passed = passFirewall(scene, "forward", leaving);
   const leg = { hasSource: true, boundTo: null, what: "", inner: packet.destination };
@@ -109,12 +111,13 @@ function emit(scene: Scene, packet: Packet, leg: Leg): never {
   const source = hasSource ? packet.source : (first.path.source ?? packet.source);
   const sent: Packet = { ...packet, source, outputInterface: outputOf(first) };
   const passed = passFirewall(scene, "output", sent, what);
-  const isTranslated = !passed.destination.equals(packet.destination);
+  const isRoutedAgain = passed.isRerouted || !passed.destination.equals(packet.destination);
   const again = { packet: { ...passed, outputInterface: null }, hasSource: true, boundTo, what };
-  const hop = isTranslated ? routePacket(scene, again) : first;
+  const hop = isRoutedAgain ? routePacket(scene, again) : first;
   const leaving = { ...passed, outputInterface: outputOf(hop) };
   if (hop.route.type === RTN_LOCAL) return deliverOwn(scene, leaving);
   requireUnicast(scene, hop, leaving);
+  passIpsec(scene, "out", leaving);
   return leave(scene, passFirewall(scene, "postrouting", leaving, what), hop, leg);
 }
 
@@ -154,10 +157,12 @@ function leave(scene: Scene, packet: Packet, hop: Hop, leg: Leg): never {
   const outer = enterTunnel(scene, packet, hop);
   if (outer !== null) return sendOuter(scene, outer, packet.destination);
   const next = path.gateway ?? packet.destination;
-  const mac = asksForNeighbours(link)
+  const isToContainer = isForContainer(hop, leg);
+  const known = asksForNeighbours(link)
     ? neighbourOn(scene, link, next, silenceOf(scene, hop, next, leg))
     : null;
-  if (isForContainer(hop, leg)) {
+  const mac = known ?? (isToContainer ? (findInside(scene.kernel, link, next)?.mac ?? null) : null);
+  if (isToContainer) {
     if (mac === null)
       return steps.end("unknown", `the packet waits until something on ${link.name} answers for ${next}`);
     return sendOuter(scene, crossBridge(scene, link, mac, next), next);

@@ -253,6 +253,12 @@ export class NetlinkMessage {
     return this.#bytes.readInt32LE(this.#require(offset, 4));
   }
 
+  /** A view of some bytes of the payload's fixed header. Throws CodecError. */
+  bytes(offset: number, length: number): Buffer {
+    const start = this.#require(offset, length);
+    return this.#bytes.subarray(start, start + length);
+  }
+
   /** True when these bytes stand anywhere in the payload: a cheap look at what need not be decoded. */
   includes(bytes: Buffer): boolean {
     return this.#bytes.subarray(this.#start + NLMSG_HDRLEN, this.#end).includes(bytes);

@@ -71,6 +71,12 @@ const FOREIGN: Readonly<Record<string, Fault>> = {
     ...{ outcome: "dropped", cause: "reverse-path-filter" },
     seen: /the reverse path filter drops it/,
   },
+  "a longer route of another program by a router": {
+    commands: ["ip route add $(echo SUBNET | sed s/0$/2/) via 192.168.50.1 dev eth0"],
+    undo: ["ip route del $(echo SUBNET | sed s/0$/2/)"],
+    ...{ outcome: "diverted", cause: "path-diverted" },
+    seen: /takes the packet by eth0/,
+  },
   "a longer route of another program, by which the lease is rejected": {
     commands: ["ip route add SUBNET/28 dev eth0 src 192.168.50.11"],
     undo: ["ip route del SUBNET/28 dev eth0"],
@@ -226,12 +232,41 @@ describeWithEtcd("explaining a way over VXLAN", () => {
     );
   });
 
+  it("names what is wrong between a container and its bridge", () => {
+    ways.inject({ commands: ["ip link set veth1 down"], undo: ["ip link set veth1 up"] });
+    expect(ways.explain().end.text).toContain("veth1 is down");
+    ways.undo();
+    const gateway = ways.own.replace(/0$/, "1");
+    ways.from.netns.ip(`neighbour replace ${gateway} lladdr 02:00:00:00:00:99 dev eth0 nud permanent`);
+    const { end } = ways.explain();
+    ways.from.netns.ip(`neighbour delete ${gateway} dev eth0`);
+    expect(end).toMatchObject({ outcome: "dropped", cause: "path-diverted" });
+    expect(end.text).toContain("to 02:00:00:00:00:99, and bridge docker0 has");
+  });
+
+  it("routes packets of this host again that a firewall marks", () => {
+    const mark = "OUTPUT -p icmp -j MARK --set-mark 7";
+    ways.inject({
+      commands: [
+        `iptables -t mangle -A ${mark}`,
+        "ip route add blackhole default table 103",
+        "ip rule add fwmark 7 lookup 103 priority 50",
+      ],
+      undo: ["ip rule del priority 50", "ip route flush table 103", `iptables -t mangle -D ${mark}`],
+    });
+    const { end } = explainOn(net.host(1), "host", ways.to.address);
+    expect(end).toMatchObject({ outcome: "dropped", cause: "path-diverted" });
+  });
+
   it("delivers what is for this host, or for another container of it", () => {
     const { address } = net.host(1).addContainer();
     const fromContainer = () => explainOn(net.host(1), ways.from.address, address).end;
     const fromHost = () => explainOn(net.host(1), "host", address).end;
-    expect(fromContainer().outcome).toBe("unknown"); // nothing has asked for it yet
-    expect(fromHost().outcome).toBe("unknown");
+    // Before anything has asked for it, by what is in the container; afterwards by the kernel's entries.
+    for (const end of [fromContainer(), fromHost()])
+      expect(end).toMatchObject({ outcome: "delivered", text: expect.stringContaining("behind veth2") });
+    const nobody = ways.own.replace(/0$/, "98");
+    expect(explainOn(net.host(1), ways.from.address, nobody).end.outcome).toBe("unknown");
     ways.from.netns.exec("ping", ["-c1", "-W3", address]);
     net.host(1).run("ping", "-c1", "-W3", address);
     const expected = {
@@ -245,6 +280,13 @@ describeWithEtcd("explaining a way over VXLAN", () => {
       outcome: "delivered",
       text: "the packet reaches this host, which has 192.168.50.11",
     });
+    // The bridge may have the hardware address of a port.
+    const gateway = ways.own.replace(/0$/, "1");
+    const toGateway = () => explainOn(net.host(1), ways.from.address, gateway).end;
+    expect(toGateway().text).toBe(`the packet reaches this host, which has ${gateway}`);
+    const drop = `INPUT -i docker0 -d ${gateway} -j DROP`;
+    ways.inject({ commands: [`iptables -I ${drop}`], undo: [`iptables -D ${drop}`] });
+    expect(toGateway()).toMatchObject({ outcome: "dropped", cause: "local-firewall" });
   });
 
   it("says that nothing on the bridge answers, and that the bridge is down", () => {
@@ -262,6 +304,15 @@ describeWithEtcd("explaining a way over VXLAN", () => {
     // In IPv6 the bridge has no address any more, nor when it is up again.
     const [from = "", to = ""] = [ways.from.addresses[6], ways.to.addresses[6]];
     expect(explainOn(net.host(1), from, to).end.cause).toBe("bridge-down");
+  });
+
+  it("finds a container where a policy rule leads this host's own packets elsewhere", () => {
+    ways.inject({
+      commands: ["ip route add blackhole default table 102", "ip rule add iif lo lookup 102 priority 50"],
+      undo: ["ip rule del priority 50", "ip route flush table 102"],
+    });
+    // The tunnel's packets are this host's own.
+    expect(ways.explain().end).toMatchObject({ outcome: "dropped", cause: "path-diverted" });
   });
 
   it("says that no lease contains the destination", () => {

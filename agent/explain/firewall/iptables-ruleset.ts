@@ -6,6 +6,7 @@ import {
   allOf,
   anyOf,
   isInterface,
+  type MarkChange,
   not,
   type Packet,
   parseProtocol,
@@ -53,7 +54,14 @@ function baseOf(table: string, chain: string, policy: string): BaseChain | null 
   const hook = HOOKS[chain];
   if (hook === undefined) return null;
   const priority = table === "nat" ? NAT_PRIORITIES[hook] : (PRIORITIES[table] ?? 0);
-  return { hook, priority, policy: policy === "DROP" ? "drop" : "accept", isNat: table === "nat" };
+  return {
+    hook,
+    priority,
+    policy: policy === "DROP" ? "drop" : "accept",
+    isNat: table === "nat",
+    // ipt_mangle_out in net/ipv4/netfilter/iptable_mangle.c
+    reroutes: table === "mangle" && hook === "output",
+  };
 }
 
 type Test = (packet: Packet) => Truth;
@@ -72,7 +80,7 @@ const TESTS: Readonly<Record<string, (value: string, rest: () => string) => Test
     anyOf(value.split(",").map((one) => isPort(packet.destinationPort, one))),
   "--state": (value) => (packet) => isState(packet, value),
   "--ctstate": (value) => (packet) => isState(packet, value),
-  "--dst-type": (value) => (packet) => (value === "LOCAL" ? packet.isToHost : null),
+  "--dst-type": (value) => (packet) => isDestinationType(packet, value),
   "--src-type": (value) => (packet) => (value === "LOCAL" && packet.inputInterface === null ? true : null),
   "--mark": (value) => (packet) => isMarked(packet, value),
   "--icmp-type": (value) => (packet) => isEcho(packet, value, "8"),
@@ -141,8 +149,9 @@ function actionOf(option: string, [target = "", ...options]: readonly string[]):
   if (PASSING.has(target)) return { do: "none" };
   if (SOURCE_NAT.has(target)) return { do: "snat" };
   if (DESTINATION_NAT.has(target)) return { do: "dnat", ...destinationOf(options) };
-  if (target === "MARK") return { do: "mark", value: markOf(options) };
-  if (target === "CONNMARK") return { do: "mark", value: null };
+  if (target === "MARK") return { do: "mark", change: markChangeOf(options) };
+  if (target === "CONNMARK")
+    return options.includes("--restore-mark") ? { do: "mark", change: null } : { do: "none" };
   if (/^(?:QUEUE|NFQUEUE|TPROXY|SYNPROXY|IDLETIMER)$/.test(target)) return { do: "unknown" };
   return { do: option === "-g" ? "goto" : "jump", chain: target };
 }
@@ -161,11 +170,10 @@ function destinationOf(options: readonly string[]): {
   };
 }
 
-/** Only a mark that replaces all bits is known. */
-function markOf(options: readonly string[]): number | null {
-  const [option = "", text = ""] = options;
+/** iptables-save writes all changes as `--set-xmark VALUE/MASK`: zero the bits of the mask, then flip those of the value. */
+function markChangeOf([option, text = ""]: readonly string[]): MarkChange | null {
   const [value = "", mask = "0xffffffff"] = text.split("/");
-  return option === "--set-xmark" && Number(mask) === 0xffffffff ? Number(value) : null;
+  return option === "--set-xmark" ? { keptBits: ~Number(mask), flippedBits: Number(value) } : null;
 }
 
 /** Splits at blanks, keeping what stands in quotes together (iptables-save escapes quotes and backslashes). */
@@ -182,6 +190,13 @@ function isWithin(address: Address, text: string): Truth {
   } catch {
     return null; // a mask with gaps
   }
+}
+
+/** A packet that is followed goes to one host. */
+function isDestinationType({ isToHost }: Packet, value: string): Truth {
+  if (value === "LOCAL") return isToHost;
+  if (value === "UNICAST") return !isToHost;
+  return value === "MULTICAST" ? false : null;
 }
 
 function isProtocol(packet: Packet, text: string): Truth {

@@ -6,7 +6,7 @@
 import { nftTable } from "../../../backends/firewall/nft-render.ts";
 import { Address, FAMILIES, type Family } from "../../../ipam/addresses/ip.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../../ipam/json.ts";
-import { allOf, type Packet, type Truth } from "../packet.ts";
+import { allOf, type MarkChange, type Packet, type Truth } from "../packet.ts";
 import { testMatch, testValue } from "./nft-match.ts";
 import type { BaseChain, FirewallChain, FirewallRule, FirewallTable, Hook, RuleAction } from "./ruleset.ts";
 
@@ -18,6 +18,8 @@ export interface RuleTexts {
   readonly rules: ReadonlyMap<string, string>;
   /** The devices of base chains, by table and chain. Older versions leave them out of the JSON (1.0.6). */
   readonly devices: ReadonlyMap<string, readonly string[]>;
+  /** Tables whose chains are switched off. nft 1.0 writes their flags unreadably into the JSON. */
+  readonly dormant: ReadonlySet<string>;
 }
 
 export interface NftRuleset {
@@ -47,7 +49,9 @@ export function nftRuleset(
   const objects = entries.filter(isJsonObject);
   const of = (kind: string): readonly JsonObject[] =>
     objects.flatMap((entry) => (isJsonObject(entry[kind]) ? [entry[kind]] : []));
-  const [chains, rules, sets] = [of("chain"), of("rule"), setsOf([...of("set"), ...of("map")])];
+  const isAwake = ({ family, table }: JsonObject): boolean => !texts.dormant.has(`${family} ${table}`);
+  const chains = of("chain").filter(isAwake);
+  const [rules, sets] = [of("rule"), setsOf([...of("set"), ...of("map")])];
   const tables = of("table").flatMap(({ family, name }): readonly FirewallTable[] => {
     const families = familiesOf(family);
     if (families.length === 0) return [];
@@ -107,11 +111,13 @@ function familiesOf(name: JsonValue | undefined): readonly Family[] {
 export function ruleTexts(listing: string): RuleTexts {
   const rules = new Map<string, string>();
   const devices = new Map<string, readonly string[]>();
+  const dormant = new Set<string>();
   let [table, chain] = ["", ""];
   for (const line of listing.split("\n")) {
     const opened = /^(\t?)(table|chain) (.+) \{/.exec(line);
     if (opened?.[2] === "table") table = opened[3] ?? "";
     else if (opened?.[2] === "chain") chain = opened[3] ?? "";
+    else if (/^\tflags .*\bdormant\b/.test(line)) dormant.add(table);
     else {
       const rule = /^\t\t(.+) # handle (\d+)$/.exec(line);
       if (rule !== null) rules.set(`${table} ${chain} ${rule[2]}`, rule[1] ?? "");
@@ -119,7 +125,7 @@ export function ruleTexts(listing: string): RuleTexts {
       if (named !== undefined) devices.set(`${table} ${chain}`, named.split(/[", ]+/).filter(Boolean));
     }
   }
-  return { rules, devices };
+  return { rules, devices, dormant };
 }
 
 /** Of one device or several. */
@@ -137,6 +143,7 @@ function baseOf({ hook, prio, policy, type }: JsonObject): BaseChain | null {
     priority: Number(prio ?? 0),
     policy: policy === "drop" ? "drop" : "accept",
     isNat: type === "nat",
+    reroutes: type === "route",
   };
 }
 
@@ -234,12 +241,28 @@ function destinationOf(value: JsonValue | undefined): {
   };
 }
 
-/** Only a constant mark counts: what else is changed no rule here tests. */
+/** Only marks count: what else is changed no rule here tests. */
 function mangled(value: JsonValue | undefined): RuleAction {
-  if (!isJsonObject(value) || !isJsonObject(value.key) || !isJsonObject(value.key.meta))
-    return { do: "none" };
-  if (value.key.meta.key !== "mark") return { do: "none" };
-  return { do: "mark", value: typeof value.value === "number" ? value.value : null };
+  if (!isJsonObject(value) || !isMark(value.key ?? null)) return { do: "none" };
+  return { do: "mark", change: markChangeOf(value.value ?? null) };
+}
+
+function isMark(value: JsonValue): boolean {
+  return isJsonObject(value) && isJsonObject(value.meta) && value.meta.key === "mark";
+}
+
+/** Of a number, or of the former mark with bits set, kept or flipped; null for others. */
+function markChangeOf(value: JsonValue): MarkChange | null {
+  if (typeof value === "number") return { keptBits: 0, flippedBits: value };
+  if (isMark(value)) return { keptBits: ~0, flippedBits: 0 };
+  const [[operator = "", operands] = []] = isJsonObject(value) ? Object.entries(value) : [];
+  const [left = null, bits] = Array.isArray(operands) ? (operands as readonly JsonValue[]) : [];
+  const before = left === null ? null : markChangeOf(left);
+  if (before === null || typeof bits !== "number") return null;
+  const { keptBits, flippedBits } = before;
+  if (operator === "&") return { keptBits: keptBits & bits, flippedBits: flippedBits & bits };
+  if (operator === "|") return { keptBits: keptBits & ~bits, flippedBits: flippedBits | bits };
+  return operator === "^" ? { keptBits, flippedBits: flippedBits ^ bits } : null;
 }
 
 function verdictsOf(

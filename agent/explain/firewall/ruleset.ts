@@ -6,15 +6,15 @@
  */
 
 import type { Address, Family } from "../../../ipam/addresses/ip.ts";
-import type { Packet, Truth } from "../packet.ts";
+import { changedMark, type MarkChange, type Packet, type Truth } from "../packet.ts";
 
 export type Hook = "prerouting" | "input" | "forward" | "output" | "postrouting";
 
 export type RuleAction =
   | { readonly do: "accept" | "drop" | "reject" | "return" | "notrack" | "none" }
   | { readonly do: "jump" | "goto"; readonly chain: string }
-  /** Null is a mark that is not known. */
-  | { readonly do: "mark"; readonly value: number | null }
+  /** Null is a change that is not known. */
+  | { readonly do: "mark"; readonly change: MarkChange | null }
   /** Source translation, masquerading included. */
   | { readonly do: "snat" }
   /** Null is a destination that is not known. */
@@ -36,6 +36,8 @@ export interface BaseChain {
   readonly policy: "accept" | "drop";
   /** It translates addresses, which needs connection tracking. */
   readonly isNat: boolean;
+  /** A packet of this host that gets another mark there is routed again. */
+  readonly reroutes: boolean;
 }
 
 export interface FirewallChain {
@@ -97,6 +99,8 @@ interface Effects {
   readonly mayDrop: boolean;
   /** It may give the packet another destination, which later rules may test. */
   readonly mayTranslate: boolean;
+  /** It may give the packet another mark, which later rules and the routing decision may test. */
+  readonly mayMark: boolean;
 }
 
 class Passage {
@@ -138,7 +142,9 @@ class Passage {
   #passBase({ table, name, chain, base }: Base): HookOutcome["verdict"] {
     this.#through = [];
     this.#by = null;
+    const { mark } = this.#packet;
     const end = this.#enter(table, name, chain, 0);
+    if (base.reroutes && this.#packet.mark !== mark) this.#packet = { ...this.#packet, isRerouted: true };
     const isDroppedByPolicy =
       end !== "accept" && end !== "drop" && end !== "reject" && base.policy === "drop";
     if (isDroppedByPolicy)
@@ -167,7 +173,8 @@ class Passage {
   }
 
   #doubt(table: FirewallTable, action: RuleAction, text: string, depth: number): void {
-    const { mayAccept, mayDrop, mayTranslate } = effectsOf(table, action, depth);
+    const { mayAccept, mayDrop, mayTranslate, mayMark } = effectsOf(table, action, depth);
+    if (mayMark) this.#packet = { ...this.#packet, mark: null };
     if (mayTranslate && this.#packet.isTranslated !== true)
       this.#packet = { ...this.#packet, isTranslated: null };
     if (!mayAccept && !mayDrop) return;
@@ -187,7 +194,7 @@ class Passage {
       case "none":
         return "continue";
       case "mark":
-        this.#packet = { ...this.#packet, mark: action.value };
+        this.#packet = { ...this.#packet, mark: changedMark(this.#packet.mark, action.change) };
         return "continue";
       case "notrack":
         this.#packet = { ...this.#packet, isTracked: false };
@@ -233,14 +240,15 @@ class Passage {
   }
 }
 
-const NO_EFFECTS: Effects = { mayAccept: false, mayDrop: false, mayTranslate: false };
+const NO_EFFECTS: Effects = { mayAccept: false, mayDrop: false, mayTranslate: false, mayMark: false };
 
 function effectsOf(table: FirewallTable, action: RuleAction, depth: number): Effects {
   switch (action.do) {
     case "none":
-    case "mark":
     case "notrack":
       return NO_EFFECTS;
+    case "mark":
+      return { ...NO_EFFECTS, mayMark: true };
     case "accept":
     case "return":
     case "snat":
@@ -251,7 +259,7 @@ function effectsOf(table: FirewallTable, action: RuleAction, depth: number): Eff
     case "reject":
       return { ...NO_EFFECTS, mayDrop: true };
     case "unknown":
-      return { mayAccept: true, mayDrop: true, mayTranslate: true };
+      return { mayAccept: true, mayDrop: true, mayTranslate: true, mayMark: false };
     case "jump":
     case "goto": {
       const rules = depth < DEEPEST ? (table.chains.get(action.chain)?.rules ?? []) : [];
@@ -260,6 +268,7 @@ function effectsOf(table: FirewallTable, action: RuleAction, depth: number): Eff
         mayAccept: each.some(({ mayAccept }) => mayAccept),
         mayDrop: each.some(({ mayDrop }) => mayDrop),
         mayTranslate: each.some(({ mayTranslate }) => mayTranslate),
+        mayMark: each.some(({ mayMark }) => mayMark),
       };
     }
   }

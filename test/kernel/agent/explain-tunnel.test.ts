@@ -2,11 +2,13 @@
 
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type Explanation, Steps } from "../../../agent/explain/explanation.ts";
+import { readIpsecPolicies } from "../../../agent/explain/ipsec-step.ts";
 import { KernelView } from "../../../agent/explain/kernel-view.ts";
 import { NOTHING_KNOWN } from "../../../agent/explain/knowledge.ts";
 import { MtuPath } from "../../../agent/explain/mtu-path.ts";
 import { explain } from "../../../agent/explain/way.ts";
 import { NetlinkConnection } from "../../../backends/netlink/connection.ts";
+import type { IpsecPolicy } from "../../../backends/netlink/ipsec-policy.ts";
 import { NetnsHandle } from "../../../backends/netlink/netns.ts";
 import { ROUTE_PROTOCOL } from "../../../backends/state/contract/kind.ts";
 import type { Address } from "../../../ipam/addresses/ip.ts";
@@ -48,6 +50,15 @@ describeAsRoot("a packet that enters a VXLAN device", () => {
 
   const bridge = (args: string): void => void netns.exec("bridge", args.split(" "));
 
+  const policies = (): readonly IpsecPolicy[] => {
+    const handle = NetnsHandle.open(netns.path);
+    try {
+      return readIpsecPolicies(handle);
+    } finally {
+      handle.close();
+    }
+  };
+
   /** `isKnown`: the daemon tells of the peer. */
   function explained(isKnown = true): Explanation {
     const peer = { target: TARGET, label: "host2", health: null };
@@ -62,6 +73,7 @@ describeAsRoot("a packet that enters a VXLAN device", () => {
         kernel: new KernelView(connection),
         readSysctl: () => null,
         readWireguard: () => null,
+        ipsec: policies(),
         firewall: { tables: [], frames: [], unknown: [] },
         knowledge: isKnown ? known : NOTHING_KNOWN,
         steps: new Steps(),
@@ -168,5 +180,31 @@ describeAsRoot("a packet that enters a VXLAN device", () => {
   it("goes where the entry leads without a daemon", () => {
     bridge(`fdb replace ${MAC} dev flannel.1 dst 192.168.1.99 self permanent`);
     expect(explained(false).end).toMatchObject({ outcome: "leaves" });
+  });
+
+  it("is blocked by an IPsec policy, of the packet or of that around it", () => {
+    const policy = (verb: string, destination: string, ...more: readonly string[]): void =>
+      netns.ip(["xfrm policy", verb, "dir out dst", destination, ...more].join(" "));
+    for (const destination of [TARGET.subnet, `${OUTER}/32`]) {
+      policy("add", `${destination}`, "action block");
+      const { end } = explained();
+      expect(end).toMatchObject({ outcome: "dropped", cause: null });
+      expect(end.text).toContain(`the IPsec policy from 0.0.0.0/0 to ${destination}, out, blocks the packet`);
+      policy("delete", `${destination}`);
+    }
+    policy("add", `${TARGET.subnet}`, "priority 9 action block");
+    policy("add", "10.0.0.0/8", "priority 5 action allow");
+    expect(explained().end).toMatchObject({ outcome: "leaves" });
+    policy("add", `${OUTER}/32`, "proto udp action block");
+    expect(explained().end.text).toMatch(/; unless this changes it: the IPsec policy from .* to .*, out$/);
+  });
+
+  it("may be dropped by filters of tc", () => {
+    netns.exec("tc", "qdisc add dev eth0 clsact".split(" "));
+    const add = "filter add dev eth0 DIRECTION protocol ip u32 match ip dst 192.0.2.1/32 flowid 1:1";
+    netns.exec("tc", add.replace("DIRECTION", "ingress").split(" "));
+    expect(explained().end.text).not.toContain("unless");
+    netns.exec("tc", add.replace("DIRECTION", "egress").split(" "));
+    expect(explained().end.text).toMatch(/; unless this changes it: the filters of tc on eth0$/);
   });
 });

@@ -46,4 +46,13 @@ describeAsRoot("the firewall of a host", () => {
       doubtful: [],
     });
   });
+
+  it("leaves out tables that are dormant", async () => {
+    const chain = "chain c { type filter hook forward priority 0; ip daddr 10.2.3.7 drop; }";
+    host.exec("nft", [`table ip asleep { flags dormant; ${chain}; }`]);
+    expect(await forward()).toEqual({ verdict: "accept", by: [], doubtful: [] });
+    host.exec("nft", ["delete table ip asleep"]);
+    host.exec("nft", [`table ip awake { ${chain}; }`]);
+    expect(await forward()).toMatchObject({ verdict: "drop" });
+  });
 });

@@ -14,7 +14,8 @@ it.each([
 ])("says whether the outcome depends on the frames' rules of %s", (name, doubts) => {
   const steps = new Steps();
   const firewall = { tables: [], unknown: [], frames: [{ name, hook: "bridge", devices: null }] } as const;
-  passDevices({ firewall, steps } as unknown as Scene, "ingress", [
+  const kernel = { hasFilters: () => false };
+  passDevices({ kernel, firewall, steps } as unknown as Scene, "ingress", [
     { name: "cni0", type: "bridge" } as unknown as Link,
   ]);
   expect(steps.doubts).toEqual(doubts);

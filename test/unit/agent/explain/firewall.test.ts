@@ -33,7 +33,11 @@ const PACKET6: Packet = {
 
 const byOf = ({ decisions }: HookOutcome): string | null => decisions.at(-1)?.by ?? null;
 
-const NO_TEXTS = { rules: new Map<string, string>(), devices: new Map<string, readonly string[]>() };
+const NO_TEXTS = {
+  rules: new Map<string, string>(),
+  devices: new Map<string, readonly string[]>(),
+  dormant: new Set<string>(),
+};
 
 describe("a dump of iptables-save", () => {
   const save = (table: string, ...lines: readonly string[]): string =>
@@ -183,8 +187,20 @@ describe("a dump of iptables-save", () => {
       return passHook(iptablesRuleset(text, 4, "iptables"), "prerouting", PACKET).packet.mark;
     };
     expect(marked("-j MARK --set-xmark 0x7/0xffffffff")).toBe(7);
-    expect(marked("-j MARK --set-xmark 0x1/0x1")).toBeNull();
+    expect(marked("-j MARK --set-xmark 0x1/0x1")).toBe(1);
+    expect(marked("-m limit --limit 1/sec -j MARK --set-xmark 0x7/0xffffffff")).toBeNull();
     expect(marked("-j CONNMARK --restore-mark")).toBeNull();
+    expect(marked("-j CONNMARK --save-mark")).toBe(0);
+    // As kube-proxy marks what it masquerades.
+    const both = save(
+      "mangle",
+      ":PREROUTING ACCEPT [0:0]",
+      "-A PREROUTING -j MARK --set-xmark 0xf0/0xffffffff",
+      "-A PREROUTING -j MARK --set-xmark 0x4000/0x4000",
+      "-A PREROUTING -j MARK --set-xmark 0x0/0x10",
+    );
+    const { packet } = passHook(iptablesRuleset(both, 4, "iptables"), "prerouting", PACKET);
+    expect(packet.mark).toBe(0x40e0);
   });
 });
 
@@ -207,6 +223,17 @@ describe("a ruleset of nft", () => {
   const forward = (packet: Packet, ...objects: readonly object[]): HookOutcome =>
     passHook(tables(chain(), ...objects), "forward", packet);
   const drop = { drop: null };
+
+  it.each([
+    [0x9, 9],
+    [{ "|": [{ meta: { key: "mark" } }, 0x8] }, 0xb],
+    [{ "&": [{ meta: { key: "mark" } }, 0xfffffffe] }, 2],
+    [{ "^": [{ "&": [{ meta: { key: "mark" } }, 0xfffffffc] }, 0x10] }, 0x10],
+    [{ ct: { key: "mark" } }, null],
+  ])("sets the mark 3 to %j", (value, mark) => {
+    const set = rule({ mangle: { key: { meta: { key: "mark" } }, value } });
+    expect(forward({ ...PACKET, mark: 3 }, set).packet.mark).toBe(mark);
+  });
 
   it.each<[string, object]>([
     ["a prefix", match(payload("ip", "saddr"), { prefix: { addr: "10.2.0.0", len: 16 } })],

@@ -6,7 +6,6 @@
  */
 
 import type { Address, PerFamily, Prefix } from "../addresses/ip.ts";
-import type { NetworkConfig } from "../config/network-config.ts";
 import type { JsonValue } from "../json.ts";
 
 /** `10.2.54.0-24`, `10.2.54.0-24&fd00:2:54::-64` or `0.0.0.0-0&fd00:2:54::-64`: the part of the store key behind `subnets/`. */
@@ -52,18 +51,8 @@ export interface RefusedLease {
   readonly reason: string;
 }
 
-/**
- * Everything known of the network at one store revision. Immutable: an unchanged lease is the same object
- * in the next snapshot, so that consumers find what changed by comparing references.
- */
+/** The leases of other hosts at one moment, for the status. Immutable; the planner gets updates (peer-update.ts). */
 export interface LeaseSnapshot {
-  /** False until the store has been listed completely once; nothing may be deleted before. */
-  readonly synced: boolean;
-  readonly revision: bigint;
-  /** The newest valid network configuration in the store; null before the first. */
-  readonly config: NetworkConfig | null;
-  /** Our own lease as the store has it, null when it is absent. */
-  readonly own: Lease | null;
   /** Valid leases of other hosts, by key. */
   readonly peers: ReadonlyMap<LeaseKey, Lease>;
   /** Entries that are not programmed, with the reason. */

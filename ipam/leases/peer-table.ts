@@ -59,7 +59,6 @@ export class PeerTable {
   readonly #damaged = new Map<LeaseKey, string>();
   #ownKey: LeaseKey | null = null;
   readonly #config = new NewestConfig();
-  #revision = 0n;
   #synced = false;
   #isHolding = false;
   #snapshot: LeaseSnapshot | null = null;
@@ -152,7 +151,6 @@ export class PeerTable {
   /** Takes a message of the store. `nowMs` is monotonic. */
   apply(message: StoreMessage, nowMs: number): void {
     this.#snapshot = null;
-    this.#revision = message.revision;
     if (message.type === "list") {
       // After a gap the store need not be the one that it was: a cluster may have been restored from a snapshot.
       if (this.#synced) this.#departures.suspectStore(nowMs);
@@ -194,13 +192,9 @@ export class PeerTable {
     return this.#departures.nextDeadlineMs;
   }
 
-  /** Costs a copy of everything after a change: for status and tests, not for every change. */
+  /** Costs a copy of everything after a change: for the status, not for every change. */
   snapshot(): LeaseSnapshot {
     this.#snapshot ??= {
-      synced: this.#synced,
-      revision: this.#revision,
-      config: this.#config.valid,
-      own: this.#ownKey === null ? null : (this.#admission.lease(this.#ownKey) ?? null),
       peers: new Map(this.peers),
       refused: this.refused(),
       held: new Set(this.#departures.held),

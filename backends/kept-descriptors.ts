@@ -9,9 +9,3 @@ export interface KeptDescriptors {
   /** Has the copy closed. Does nothing while the daemon ends: the next run needs it. */
   forget(name: string): void;
 }
-
-export const NOTHING_KEPT: KeptDescriptors = {
-  take: () => null,
-  keep: () => undefined,
-  forget: () => undefined,
-};

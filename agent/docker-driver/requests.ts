@@ -24,7 +24,6 @@ export const ADDRESS_SPACE = "tulle";
 const LABEL = {
   generic: "com.docker.network.generic",
   isInternal: "com.docker.network.internal",
-  enableIpv4: "com.docker.network.enable_ipv4",
 } as const;
 
 export interface PoolCall {

@@ -66,11 +66,6 @@ export function encodeDeleteNexthop(id: number): Buffer {
   return header(RTM_DELNEXTHOP, 0).attrU32(NHA_ID, id).finish();
 }
 
-/** `ip nexthop get id ID`. */
-export function encodeGetNexthop(id: number): Buffer {
-  return header(RTM_GETNEXTHOP, 0).attrU32(NHA_ID, id).finish();
-}
-
 /** `ip nexthop show [dev DEVICE]`. EOPNOTSUPP from a kernel older than 5.3. */
 export function encodeNexthopDump(outputIndex = 0): Buffer {
   const message = header(RTM_GETNEXTHOP, NLM_F_DUMP);

@@ -30,14 +30,6 @@ export function macFromBytes(bytes: Uint8Array): Mac {
   return text as Mac;
 }
 
-/** The six bytes. */
-export function macToBytes(mac: Mac): Uint8Array {
-  const bytes = new Uint8Array(6);
-  for (let index = 0; index < 6; index++)
-    bytes[index] = Number.parseInt(mac.slice(index * 3, index * 3 + 2), 16);
-  return bytes;
-}
-
 /** True for group addresses: the lowest bit of the first byte is set (IEEE 802-2014 §8.2.2). */
 export function isMulticastMac(mac: Mac): boolean {
   return (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1;

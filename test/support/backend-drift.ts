@@ -1,10 +1,11 @@
 /** What `ip`, `bridge` and `wg` can do to any backend's objects on a real kernel, and that all of it heals. */
 
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { deviceOf, type KernelObject, ownerOf, renderState } from "../../backends/state/kinds/registry.ts";
+import { deviceOf, type KernelObject, ownerOf } from "../../backends/state/kinds/registry.ts";
 import type { RouteObject } from "../../backends/state/kinds/route.ts";
 import type { Lease } from "../../ipam/leases/lease.ts";
 import { type BackendRow, UPLINK, UPLINK_ADDRESSES } from "./backend-table.ts";
+import { renderState } from "./render-state.ts";
 import { VxlanHost } from "./vxlan-host.ts";
 
 /** WireGuard's drift is found by a reading every two seconds, in a slow guest every ten. */

@@ -27,8 +27,8 @@ import type {
 } from "../../ipam/named-networks/named-network.ts";
 import { recordRestoration } from "../../ipam/named-networks/restorations.ts";
 import type { Records } from "../../ipam/stores/contracts.ts";
-import { MemoryHolder, openMemoryStore } from "../../ipam/stores/file/memory.ts";
 import { FakeEngine } from "./fake-engine.ts";
+import { MemoryHolder, openMemoryStore } from "./stores/memory-store.ts";
 import { testEnvironment } from "./stores/store-factory.ts";
 
 export interface LogLine {

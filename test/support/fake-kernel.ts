@@ -15,8 +15,8 @@ import {
   type KernelObject,
   keyOf,
   type ObjectKind,
-  renderState,
 } from "../../backends/state/kinds/registry.ts";
+import { renderState } from "./render-state.ts";
 
 /** WireGuard's generic netlink family sends no notifications. */
 const UNANNOUNCED: readonly ObjectKind[] = ["wg-device", "wg-peer"];

@@ -13,7 +13,7 @@ import { acquirePatiently } from "../../ipam/leases/patient-claim.ts";
 import type { LogFields, Logger } from "../../ipam/log.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import type { NetworkStore, StoreConnection, StoreEntry } from "../../ipam/stores/contracts.ts";
-import { MemoryHolder, openMemoryStore } from "../../ipam/stores/file/memory.ts";
+import { MemoryHolder, openMemoryStore } from "./stores/memory-store.ts";
 
 export const NETWORK = '{"Network":"10.2.0.0/16","Backend":{"Type":"vxlan"}}';
 export const TTL_SECONDS = 60;

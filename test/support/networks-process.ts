@@ -15,11 +15,11 @@ import { openConfiguredStore } from "../../agent/network/open-store.ts";
 import { serveControl } from "../../agent/report/control.ts";
 import { createLogger } from "../../agent/report/log.ts";
 import { Metrics } from "../../agent/report/metrics.ts";
-import { NOTHING_KEPT } from "../../backends/kept-descriptors.ts";
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { Faults } from "../../ipam/faults.ts";
+import { NOTHING_KEPT } from "./nothing-kept.ts";
 import { poison } from "./poisoned-store.ts";
 
 const loaded = await loadConfig(process.argv.slice(2), {});

@@ -17,7 +17,7 @@ import { systemClock } from "../../ipam/clock.ts";
 import { Faults } from "../../ipam/faults.ts";
 import type { HostProfile } from "../../ipam/hosts/host-profile.ts";
 import type { Lease } from "../../ipam/leases/lease.ts";
-import { MemoryHolder, openMemoryStore } from "../../ipam/stores/file/memory.ts";
+import { MemoryHolder, openMemoryStore } from "./stores/memory-store.ts";
 
 export interface PageScene {
   readonly hosts: number;

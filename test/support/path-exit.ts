@@ -4,10 +4,10 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { TunnelRunner } from "../../backends/datapath/tunnel-runner.ts";
-import { NOTHING_KEPT } from "../../backends/kept-descriptors.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { Faults } from "../../ipam/faults.ts";
 import { silentLogger } from "../../ipam/log.ts";
+import { NOTHING_KEPT } from "./nothing-kept.ts";
 
 const runner = new TunnelRunner(
   {

@@ -5,7 +5,6 @@ import { once } from "node:events";
 import { closeSync } from "node:fs";
 import process from "node:process";
 import { TunnelRunner } from "../../backends/datapath/tunnel-runner.ts";
-import { NOTHING_KEPT } from "../../backends/kept-descriptors.ts";
 import { NetnsHandle, withNetns } from "../../backends/netlink/netns.ts";
 import { createTun, openTun } from "../../backends/netlink/tun-file.ts";
 import { systemClock } from "../../ipam/clock.ts";
@@ -13,6 +12,7 @@ import { Faults } from "../../ipam/faults.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import { silentLogger } from "../../ipam/log.ts";
 import { createNetns, type TestNetns } from "./netns.ts";
+import { NOTHING_KEPT } from "./nothing-kept.ts";
 import { udpLease } from "./udp-lease.ts";
 
 export const UDP_PORT = 8285;

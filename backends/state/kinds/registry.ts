@@ -79,8 +79,3 @@ export function isSame(desired: KernelObject, actual: KernelObject): boolean {
 export function describe(object: KernelObject): string {
   return kindOf(object).describe(object);
 }
-
-/** The whole state as sorted lines. */
-export function renderState(objects: Iterable<KernelObject>): string {
-  return [...objects].map(describe).sort().join("\n");
-}

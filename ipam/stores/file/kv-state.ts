@@ -1,7 +1,7 @@
 /**
  * A whole key-value store as one immutable value, with revisions and leases like etcd's.
  *
- * Pure: the memory store keeps the value in a variable, the file store in a file. No clocks and no I/O here.
+ * Pure: the file store keeps the value in a file, the memory store of the tests in a variable. No clocks and no I/O here.
  */
 
 /** The lease attached to one key. */

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { KernelPort } from "../../../backends/kernel/port.ts";
 import { NetlinkError } from "../../../backends/netlink/errors.ts";
 import type { Change } from "../../../backends/state/diff.ts";
-import { type KernelObject, ownerOf, renderState } from "../../../backends/state/kinds/registry.ts";
+import { type KernelObject, ownerOf } from "../../../backends/state/kinds/registry.ts";
 import { inOrder } from "../../../backends/state/order.ts";
 import {
   type BackendRow,
@@ -16,6 +16,7 @@ import {
 } from "../../support/backend-table.ts";
 import { FakeKernel } from "../../support/fake-kernel.ts";
 import { describeAsRoot } from "../../support/netns.ts";
+import { renderState } from "../../support/render-state.ts";
 import { VxlanHost } from "../../support/vxlan-host.ts";
 
 type Changing = "create" | "delete";

@@ -7,12 +7,13 @@ import type { Scope } from "../../../backends/state/contract/kind.ts";
 import type { VxlanDetails } from "../../../backends/state/devices/vxlan.ts";
 import type { Change } from "../../../backends/state/diff.ts";
 import type { LinkObject } from "../../../backends/state/kinds/link.ts";
-import { type KernelObject, keyOf, renderState } from "../../../backends/state/kinds/registry.ts";
+import { type KernelObject, keyOf } from "../../../backends/state/kinds/registry.ts";
 import { inOrder } from "../../../backends/state/order.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import { parseMac } from "../../../ipam/addresses/mac.ts";
 import { FakeKernel } from "../../support/fake-kernel.ts";
 import { describeAsRoot } from "../../support/netns.ts";
+import { renderState } from "../../support/render-state.ts";
 import { OWN, peer, prepareVxlan, scopeOf } from "../../support/vxlan-fixture.ts";
 import { VxlanHost } from "../../support/vxlan-host.ts";
 

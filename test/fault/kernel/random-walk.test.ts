@@ -4,10 +4,11 @@
  */
 
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { ownerOf, renderState } from "../../../backends/state/kinds/registry.ts";
+import { ownerOf } from "../../../backends/state/kinds/registry.ts";
 import type { Lease } from "../../../ipam/leases/lease.ts";
 import { describeAsRoot } from "../../support/netns.ts";
 import { type Random, randomNumbers } from "../../support/random.ts";
+import { renderState } from "../../support/render-state.ts";
 import { OWN, peer } from "../../support/vxlan-fixture.ts";
 import { VxlanHost } from "../../support/vxlan-host.ts";
 

@@ -12,12 +12,12 @@ import {
   type KernelObject,
   keyOf,
   type ObjectKind,
-  renderState,
 } from "../../../backends/state/kinds/registry.ts";
 import type { Lease } from "../../../ipam/leases/lease.ts";
 import { type BackendRow, backendRows, UPLINK, UPLINK_LINK } from "../../support/backend-table.ts";
 import { changedObject } from "../../support/changed-object.ts";
 import { FakeHost } from "../../support/fake-host.ts";
+import { renderState } from "../../support/render-state.ts";
 
 /** What Linux answers to rtnetlink requests and to writes below /proc/sys. */
 const ERRNOS = [

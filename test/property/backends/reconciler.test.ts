@@ -6,7 +6,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { linkKey } from "../../../backends/state/kinds/link.ts";
-import { deviceOf, type KernelObject, keyOf, renderState } from "../../../backends/state/kinds/registry.ts";
+import { deviceOf, type KernelObject, keyOf } from "../../../backends/state/kinds/registry.ts";
 import { Address, entriesOf, Prefix } from "../../../ipam/addresses/ip.ts";
 import {
   type BackendRow,
@@ -17,6 +17,7 @@ import {
 } from "../../support/backend-table.ts";
 import { changedObject, FOREIGN_PROTOCOL } from "../../support/changed-object.ts";
 import { FakeHost } from "../../support/fake-host.ts";
+import { renderState } from "../../support/render-state.ts";
 
 const PEERS = 8;
 const FIRST_PEER = 4;

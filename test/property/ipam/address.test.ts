@@ -5,7 +5,7 @@ import fc from "fast-check";
 import IPCIDR from "ip-cidr";
 import { describe, expect, it } from "vitest";
 import { ADDRESS_BITS, Address, type Family, Prefix } from "../../../ipam/addresses/ip.ts";
-import { macFromBytes, macToBytes, parseMac } from "../../../ipam/addresses/mac.ts";
+import { macFromBytes, parseMac } from "../../../ipam/addresses/mac.ts";
 import { OverlapIndex } from "../../../ipam/addresses/overlap-index.ts";
 
 const family = fc.constantFrom<Family>(4, 6);
@@ -147,7 +147,7 @@ describe("a MAC", () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 6, maxLength: 6 }), (bytes) => {
         const mac = macFromBytes(bytes);
-        expect([...macToBytes(mac)]).toEqual([...bytes]);
+        expect([...Buffer.from(mac.replaceAll(":", ""), "hex")]).toEqual([...bytes]);
         expect(parseMac(mac.toUpperCase().replaceAll(":", "-"))).toBe(mac);
       }),
     );

@@ -11,8 +11,8 @@ import { type Clock, systemClock } from "../../../ipam/clock.ts";
 import { StoreError } from "../../../ipam/errors.ts";
 import type { NamedNetwork } from "../../../ipam/named-networks/named-network.ts";
 import type { Records } from "../../../ipam/stores/contracts.ts";
-import { MemoryHolder, openMemoryStore } from "../../../ipam/stores/file/memory.ts";
 import { createdNetwork, Folders, startBook } from "../../support/named-networks/lab.ts";
+import { MemoryHolder, openMemoryStore } from "../../support/stores/memory-store.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";
 
 const HOSTS = 3;

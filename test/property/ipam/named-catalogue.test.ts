@@ -8,8 +8,8 @@ import { StoreError, TulleError } from "../../../ipam/errors.ts";
 import type { PoolDraft } from "../../../ipam/named-networks/contracts.ts";
 import type { NamedNetwork } from "../../../ipam/named-networks/named-network.ts";
 import type { Records } from "../../../ipam/stores/contracts.ts";
-import { MemoryHolder, openMemoryStore } from "../../../ipam/stores/file/memory.ts";
 import { catalogueOver, hostId, networkRequest, poolRequest } from "../../support/named-networks/lab.ts";
+import { MemoryHolder, openMemoryStore } from "../../support/stores/memory-store.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";
 
 const SUBNETS = [

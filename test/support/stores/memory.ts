@@ -1,7 +1,7 @@
 /** The memory store, whose connections share one variable. */
 
 import { systemClock } from "../../../ipam/clock.ts";
-import { MemoryHolder, openMemoryStore } from "../../../ipam/stores/file/memory.ts";
+import { MemoryHolder, openMemoryStore } from "./memory-store.ts";
 import { putInto, type StoreFactory, testEnvironment } from "./store-factory.ts";
 
 export const memoryStore: StoreFactory = {

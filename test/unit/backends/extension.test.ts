@@ -6,7 +6,6 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { BackendRunner, ProvisionContext, RunnerTarget } from "../../../backends/backend.ts";
 import { runCommand } from "../../../backends/extension/command.ts";
-import { NOTHING_KEPT } from "../../../backends/kept-descriptors.ts";
 import { backendFor } from "../../../backends/registry.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
 import { systemClock } from "../../../ipam/clock.ts";
@@ -15,6 +14,7 @@ import { Faults } from "../../../ipam/faults.ts";
 import type { JsonObject } from "../../../ipam/json.ts";
 import type { Lease } from "../../../ipam/leases/lease.ts";
 import { silentLogger } from "../../../ipam/log.ts";
+import { NOTHING_KEPT } from "../../support/nothing-kept.ts";
 import { hostFacts, OWN, OWN_MAC } from "../../support/vxlan-fixture.ts";
 
 let directory: string;

@@ -16,7 +16,6 @@ import {
   hostRecord,
 } from "../../../ipam/named-networks/record-names.ts";
 import type { NetworkStore, Records } from "../../../ipam/stores/contracts.ts";
-import { MemoryHolder, openMemoryStore } from "../../../ipam/stores/file/memory.ts";
 import {
   catalogueOver,
   createdNetwork,
@@ -27,6 +26,7 @@ import {
   startBook,
 } from "../../support/named-networks/lab.ts";
 import { SOON } from "../../support/patience.ts";
+import { MemoryHolder, openMemoryStore } from "../../support/stores/memory-store.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";
 
 const signal = AbortSignal.timeout(60_000);

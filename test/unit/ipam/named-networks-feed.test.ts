@@ -6,9 +6,9 @@ import { StoreError } from "../../../ipam/errors.ts";
 import type { NamedNetwork } from "../../../ipam/named-networks/named-network.ts";
 import { hostRecord, membersRecord } from "../../../ipam/named-networks/record-names.ts";
 import type { Records, StoreHealth } from "../../../ipam/stores/contracts.ts";
-import { MemoryHolder, openMemoryStore } from "../../../ipam/stores/file/memory.ts";
 import { FakeClock, settle } from "../../support/fake-clock.ts";
 import { createdNetwork, Folders, hostId, memberOf, startFeed } from "../../support/named-networks/lab.ts";
+import { MemoryHolder, openMemoryStore } from "../../support/stores/memory-store.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";
 
 const signal = AbortSignal.timeout(60_000);

@@ -9,7 +9,6 @@ import type { NamedNetwork } from "../../../ipam/named-networks/named-network.ts
 import { NetworkMembers } from "../../../ipam/named-networks/network-members.ts";
 import { hostRecord, membersRecord } from "../../../ipam/named-networks/record-names.ts";
 import type { Records } from "../../../ipam/stores/contracts.ts";
-import { MemoryHolder, openMemoryStore } from "../../../ipam/stores/file/memory.ts";
 import { settle } from "../../support/fake-clock.ts";
 import {
   catalogueOver,
@@ -21,6 +20,7 @@ import {
   networkRequest,
   startFeed,
 } from "../../support/named-networks/lab.ts";
+import { MemoryHolder, openMemoryStore } from "../../support/stores/memory-store.ts";
 import { testEnvironment } from "../../support/stores/store-factory.ts";
 
 const signal = AbortSignal.timeout(60_000);

@@ -8,9 +8,9 @@ import { Address } from "../../../../ipam/addresses/ip.ts";
 import { systemClock } from "../../../../ipam/clock.ts";
 import { encodeHolder } from "../../../../ipam/named-networks/address-records.ts";
 import { addressRecord } from "../../../../ipam/named-networks/record-names.ts";
-import { MemoryHolder, openMemoryStore } from "../../../../ipam/stores/file/memory.ts";
 import { createdNetwork, Folders, hostId, newBook, startBook } from "../../../support/named-networks/lab.ts";
 import { SOON } from "../../../support/patience.ts";
+import { MemoryHolder, openMemoryStore } from "../../../support/stores/memory-store.ts";
 import { testEnvironment } from "../../../support/stores/store-factory.ts";
 
 const signal = AbortSignal.timeout(60_000);

@@ -5,10 +5,10 @@ import { HealthFeed } from "../../../../agent/health-records/health-feed.ts";
 import { healthRecordName } from "../../../../agent/health-records/record.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import type { Records } from "../../../../ipam/stores/contracts.ts";
-import { MemoryHolder, openMemoryStore } from "../../../../ipam/stores/file/memory.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 import { nodeId } from "../../../support/lease-fixture.ts";
 import { SOON } from "../../../support/patience.ts";
+import { MemoryHolder, openMemoryStore } from "../../../support/stores/memory-store.ts";
 
 const PATHS = 250;
 /** As many records as have 100,000 paths. */

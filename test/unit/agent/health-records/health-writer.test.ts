@@ -9,8 +9,8 @@ import {
 import { type BadPath, decodeHealth, healthRecordName } from "../../../../agent/health-records/record.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import type { Records } from "../../../../ipam/stores/contracts.ts";
-import { MemoryHolder, openMemoryStore } from "../../../../ipam/stores/file/memory.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
+import { MemoryHolder, openMemoryStore } from "../../../support/stores/memory-store.ts";
 
 const NODE = "0123456789abcdef0123456789abcdef";
 const NAME = healthRecordName(NODE);

@@ -6,9 +6,9 @@ import { deleteOrphans, LOOK_INTERVAL_MS } from "../../../../agent/health-record
 import { encodeHealth, healthRecordName } from "../../../../agent/health-records/record.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import type { NetworkStore } from "../../../../ipam/stores/contracts.ts";
-import { MemoryHolder, openMemoryStore } from "../../../../ipam/stores/file/memory.ts";
 import { FakeClock, settle } from "../../../support/fake-clock.ts";
 import { nodeId, value } from "../../../support/lease-fixture.ts";
+import { MemoryHolder, openMemoryStore } from "../../../support/stores/memory-store.ts";
 
 const never = new AbortController().signal;
 const VALUE = encodeHealth([{ peer: "10.2.3.0-24", cause: "host-down", seen: "is down" }]) ?? "";

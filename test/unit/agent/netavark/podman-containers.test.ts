@@ -20,8 +20,8 @@ import { StoreAddressBook } from "../../../../ipam/named-networks/address-book.t
 import { StoreCatalogue } from "../../../../ipam/named-networks/catalogue.ts";
 import { StoreFeed } from "../../../../ipam/named-networks/feed.ts";
 import type { HostId, NamedNetwork } from "../../../../ipam/named-networks/named-network.ts";
-import { MemoryHolder, openMemoryStore } from "../../../../ipam/stores/file/memory.ts";
 import { eventually } from "../../../support/docker-driver-lab.ts";
+import { MemoryHolder, openMemoryStore } from "../../../support/stores/memory-store.ts";
 import { testEnvironment } from "../../../support/stores/store-factory.ts";
 
 const HOST = "1".repeat(32) as HostId;

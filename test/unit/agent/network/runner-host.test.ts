@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import { RunnerHost } from "../../../../agent/network/runner-host.ts";
 import type { BackendRunner, RunnerDeps, RunnerTarget } from "../../../../backends/backend.ts";
-import { NOTHING_KEPT } from "../../../../backends/kept-descriptors.ts";
 import { Faults } from "../../../../ipam/faults.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
+import { NOTHING_KEPT } from "../../../support/nothing-kept.ts";
 
 const TARGET: RunnerTarget = { own: {}, peers: new Map() };
 

@@ -3,9 +3,10 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ENODEV, EPERM, NetlinkError } from "../../../../backends/netlink/errors.ts";
 import type { LinkObject } from "../../../../backends/state/kinds/link.ts";
-import { type KernelObject, keyOf, renderState } from "../../../../backends/state/kinds/registry.ts";
+import { type KernelObject, keyOf } from "../../../../backends/state/kinds/registry.ts";
 import { parseMac } from "../../../../ipam/addresses/mac.ts";
 import { FakeHost } from "../../../support/fake-host.ts";
+import { renderState } from "../../../support/render-state.ts";
 import { OWN, peer } from "../../../support/vxlan-fixture.ts";
 
 describe("Reconciler", () => {

@@ -4,11 +4,12 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { KernelEvent } from "../../../../backends/kernel/port.ts";
 import { WireguardWatch } from "../../../../backends/kernel/wireguard-watch.ts";
 import { EPERM, NetlinkError } from "../../../../backends/netlink/errors.ts";
-import { type KernelObject, keyOf, renderState } from "../../../../backends/state/kinds/registry.ts";
+import { type KernelObject, keyOf } from "../../../../backends/state/kinds/registry.ts";
 import { backendRows } from "../../../support/backend-table.ts";
 import { changedObject } from "../../../support/changed-object.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 import { FakeHost } from "../../../support/fake-host.ts";
+import { renderState } from "../../../support/render-state.ts";
 
 const rows = (await backendRows()).filter(({ type }) => type === "wireguard");
 const DEVICE: KernelObject = { kind: "wg-device", device: "flannel-wg", publicKey: "key", listenPort: 51820 };

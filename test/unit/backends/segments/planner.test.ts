@@ -4,10 +4,11 @@ import { describe, expect, it } from "vitest";
 import { isSegmentDevice, segmentDevices, segmentPortName } from "../../../../backends/segments/names.ts";
 import { SegmentPlanner } from "../../../../backends/segments/planner.ts";
 import type { SegmentFacts } from "../../../../backends/segments/segment.ts";
-import { type KernelObject, renderState } from "../../../../backends/state/kinds/registry.ts";
+import type { KernelObject } from "../../../../backends/state/kinds/registry.ts";
 import { Address } from "../../../../ipam/addresses/ip.ts";
 import { localMacFromSeed, type Mac } from "../../../../ipam/addresses/mac.ts";
 import type { NamedNetwork } from "../../../../ipam/named-networks/named-network.ts";
+import { renderState } from "../../../support/render-state.ts";
 import { hostId, TestFeed, testMember, testNetwork } from "../../../support/segment-lab.ts";
 
 const BLUE = testNetwork(1);

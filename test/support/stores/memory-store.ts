@@ -1,13 +1,11 @@
-/**
- * The store in a variable, for tests.
- */
+/** A store in a variable: the fake that passes the stores' conformance suite, and serves the unit tests. */
 
-import type { Clock } from "../../clock.ts";
-import { partOf } from "../../part-signal.ts";
-import type { StoreConnection } from "../contracts.ts";
-import type { StoreEnvironment } from "../options.ts";
-import { embeddedNetwork, type KvHolder } from "./key-value.ts";
-import { emptyState, type KvState } from "./kv-state.ts";
+import type { Clock } from "../../../ipam/clock.ts";
+import { partOf } from "../../../ipam/part-signal.ts";
+import type { StoreConnection } from "../../../ipam/stores/contracts.ts";
+import { embeddedNetwork, type KvHolder } from "../../../ipam/stores/file/key-value.ts";
+import { emptyState, type KvState } from "../../../ipam/stores/file/kv-state.ts";
+import type { StoreEnvironment } from "../../../ipam/stores/options.ts";
 
 /** State that any number of connections in this process share. */
 export class MemoryHolder implements KvHolder {

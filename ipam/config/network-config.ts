@@ -20,9 +20,12 @@ export function shortestSubnet(network: Prefix): number {
   return network.length + 2;
 }
 
-/** True when a host of the network, whatever its SubnetLen is or was, can have leased the subnet. */
+/**
+ * True when a host of the network, whatever its SubnetLen is or was, can have leased the subnet. Half of the network is
+ * possible: the network may have been larger then.
+ */
 export function mayBeLeased(subnet: Prefix, network: Prefix): boolean {
-  return subnet.length >= shortestSubnet(network) && network.contains(subnet);
+  return subnet.length > network.length && network.contains(subnet);
 }
 
 export interface NetworkConfig {

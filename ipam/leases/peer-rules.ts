@@ -50,7 +50,7 @@ export function commonProblem(lease: Lease, rules: CommonRules): string | null {
       return `its subnet ${subnet} lies outside the network ${networks.join(", ")}; delete the key if no host needs it`;
     }
     if (networks.length > 0 && !networks.some((network) => mayBeLeased(subnet, network))) {
-      return `its subnet ${subnet} is larger than any of the network ${networks.join(", ")}, and not counted as leased; delete the key if no host needs it`;
+      return `its subnet ${subnet} is the whole network ${networks.join(", ")}, and not counted as leased; delete the key if no host needs it`;
     }
     const address = lease.attrs.publicAddress[family];
     // Whether it needs one, the backend knows.

@@ -110,6 +110,15 @@ describe("a host without a lease", () => {
     },
   );
 
+  it("leases nothing of a lease that dates from before Network was shrunk to two subnets", async () => {
+    const { store, enter } = lab();
+    const config = network('{"Network":"10.2.2.0/23","SubnetLen":25,"Backend":{"Type":"vxlan"}}');
+    await store.leases.create("10.2.2.0-24", value(9), 60, signal);
+    const keys = [await enter(1, { config }), await enter(2, { config })].map(({ entry }) => entry.key);
+    expect(keys.sort()).toEqual(["10.2.3.0-25", "10.2.3.128-25"]);
+    await expect(enter(3, { config })).rejects.toMatchObject({ code: "TULLE_NO_FREE_SUBNET" });
+  });
+
   it("names the keys that take several subnets when none is free, with the value and the remedy", async () => {
     const { store, enter } = lab();
     await store.leases.create("10.2.0.0-22", '{"PublicIP":"192.168.0.9"}', FOREVER, signal);

@@ -19,9 +19,9 @@ describe("a lease by itself is refused, with a reason that names it", () => {
     ],
     ["larger than the network", entry("10.0.0.0-8", 5), /outside the network/],
     [
-      "larger than any subnet of the network",
-      entry("10.2.0.0-17", 5),
-      /10\.2\.0\.0\/17 is larger than any of the network 10\.2\.0\.0\/16/,
+      "as large as the network",
+      entry("10.2.0.0-16", 5),
+      /10\.2\.0\.0\/16 is the whole network 10\.2\.0\.0\/16/,
     ],
     [
       "over our own subnet",

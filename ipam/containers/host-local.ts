@@ -3,8 +3,8 @@
  *
  * No container outlives the boot it was started in, so that addresses reserved before it are free: runtimes that
  * forgot such containers never ask to remove them. A marker beside the reservations records the boot in which tulle used
- * them last; after another one, those older than this boot are free. host-local may have made others since then, and what
- * it made in a folder without a marker stays.
+ * or met them; after another one, those older than this boot are free. host-local may have made others since then, and
+ * what it made in a folder without a marker stays, for the clock may have been wrong when this boot began.
  *
  * Networks of other names may give addresses of the same subnet, because all of this host's get theirs from one
  * subnet.env. An address that any folder beside this one has is not given again, under a lock that all folders share.
@@ -101,6 +101,7 @@ export class HostLocalAddresses implements ContainerAddresses {
   async reserve(request: AddressRequest, attachment: Attachment): Promise<readonly Allocation[]> {
     requireObtainable(request);
     return this.#lockAll(() => {
+      this.#markOthers();
       const taken = this.#taken();
       const given: Allocation[] = [];
       try {
@@ -179,6 +180,12 @@ export class HostLocalAddresses implements ContainerAddresses {
       return files.addresses().filter((address) => !isStale({ address }));
     });
     return new Set([...this.#files.addresses(), ...others].map(String));
+  }
+
+  /** What host-local left in the folder of a network that is used no more is free after the next boot. */
+  #markOthers(): void {
+    for (const files of this.#otherFolders())
+      if (files.bootId() === null && files.addresses().length > 0) files.setBootId(this.#readBootId());
   }
 
   #otherFolders(): readonly ReservationFiles[] {

@@ -1,6 +1,7 @@
 /** Addresses of containers in a real folder. */
 
 import {
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -170,6 +171,18 @@ describe("another network of this host", () => {
     bootId = "boot-2";
     bootStartMs = Date.now() + 60_000;
     expect(await give(requestOf(SMALL), "a")).toEqual(["10.1.2.2/29"]);
+  });
+
+  it("of host-local keeps its addresses until the boot after the one in which they were met", async () => {
+    for (const folder of ["left", "empty"]) mkdirSync(path.join(dir, folder));
+    writeFileSync(path.join(dir, "left/10.1.2.2"), "of host-local\r\neth0");
+    expect(await give(requestOf(SMALL), "a")).toEqual(["10.1.2.3/29"]);
+    expect(readdirSync(path.join(dir, "empty"))).toEqual([]);
+    await releaseOf("a");
+    bootId = "boot-2";
+    bootStartMs = Date.now() + 60_000;
+    expect(await giveOf("third", "b", { args: { cni: { ips: ["10.1.2.2"] } } })).toBe("10.1.2.2");
+    expect(readdirSync(path.join(dir, "left"))).toContain("10.1.2.2");
   });
 });
 

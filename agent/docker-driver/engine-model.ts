@@ -86,6 +86,14 @@ export function decodeNetwork(answer: JsonValue): EngineNetwork {
   };
 }
 
+/**
+ * What tells one database of the engine's networks from another: the id of "none", which the engine makes with the
+ * database and keeps, unlike "bridge" (docker network ls). Null where there is none.
+ */
+export function databaseOf(networks: readonly EngineNetwork[]): string | null {
+  return networks.find(({ driver }) => driver === "null")?.dockerId ?? null;
+}
+
 function decodeEndpoint(key: string, endpoint: Fields): EngineEndpoint {
   const texts: PerFamily<string> = { 4: endpoint.text("IPv4Address"), 6: endpoint.text("IPv6Address") };
   return {

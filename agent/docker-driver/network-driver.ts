@@ -65,7 +65,7 @@ export class NetworkDriver {
     const options = parseDriverOptions(call.options);
     const network = this.#knownNetwork(options, call.pools);
     if (network === null) this.#requireFree(call, options);
-    state.networks.set(call.dockerId, { ...call, network });
+    state.networks.set(call.dockerId, { ...call, network, database: null });
     this.#options.pools.claim(call.dockerId, Object.values(call.pools));
     await state.saveNetworks();
     changes.notify();

@@ -9,7 +9,7 @@ import { errorFields, type FailureSeries } from "../../ipam/log.ts";
 import type { DriverContext } from "./context.ts";
 import { EngineError } from "./engine-client.ts";
 import { engineFailures } from "./engine-failures.ts";
-import type { EngineNetwork } from "./engine-model.ts";
+import { databaseOf, type EngineNetwork } from "./engine-model.ts";
 import type { EngineNetworks } from "./engine-networks.ts";
 import { DRIVER, type MirrorStep, planMirror } from "./mirror-plan.ts";
 import type { NetworkId } from "./network-id.ts";
@@ -60,6 +60,8 @@ export class NetworkKeeper {
   #drafts: ReadonlyMap<string, number> = new Map();
   /** By the engine's id of a network that we know and its list lacks: since when. */
   #absent: ReadonlyMap<string, number> = new Map();
+  /** Of the engine's newest list. */
+  #database: string | null = null;
   /** Ids of the engine's networks that it deleted since the pass began: its list may be older. */
   readonly #deleted = new Set<string>();
   #isWoken = false;
@@ -133,6 +135,7 @@ export class NetworkKeeper {
     this.#engineProblem = null;
     this.#failures.succeeded();
     await this.#prepareAddresses();
+    await this.#noteListed(engine);
     const steps = this.#plan(engine.filter(({ dockerId }) => !this.#deleted.has(dockerId)));
     this.#problems.clear();
     if (kept !== null) this.#problems.set(kept.name, kept.problem);
@@ -142,6 +145,17 @@ export class NetworkKeeper {
       isDone = (await this.#try(step, signal)) && isDone;
     }
     return isDone;
+  }
+
+  /** Records in which database networks are: one that lacks them later has had them removed. */
+  async #noteListed(engine: readonly EngineNetwork[]): Promise<void> {
+    const { state } = this.#context;
+    const database = databaseOf(engine);
+    this.#database = database;
+    const known = engine.flatMap(({ dockerId }) => state.networks.get(dockerId) ?? []);
+    const changed = known.filter((network) => network.database !== database);
+    for (const network of changed) state.networks.set(network.dockerId, { ...network, database });
+    if (changed.length > 0) await state.saveNetworks();
   }
 
   #plan(engine: readonly EngineNetwork[]): readonly MirrorStep[] {
@@ -234,8 +248,13 @@ export class NetworkKeeper {
     await state.saveNetworks();
   }
 
-  /** Only the engine's own word counts: a removal that is not one would take the network from all hosts. */
+  /**
+   * Only what the engine itself shows counts, its database or its events: a removal that is not one would take the network
+   * from all hosts. After a loss of the database, the network is not in the new one.
+   */
   async #wasRemoved(dockerId: string): Promise<boolean> {
+    const database = this.#context.state.networks.get(dockerId)?.database ?? null;
+    if (database !== null && database === this.#database) return true;
     try {
       return (await this.#options.engineNetworks.removed(this.#options.dateMs() / 1000)).has(dockerId);
     } catch (error) {
@@ -355,7 +374,7 @@ function learned(engine: EngineNetwork, network: NetworkId | null): DockerNetwor
     { subnet, gateway, isOurs: engine.ipamDriver === DRIVER },
   ]);
   const { dockerId, isInternal, options } = engine;
-  return { dockerId, isInternal, options, network, pools: Object.fromEntries(pools) };
+  return { dockerId, isInternal, options, network, database: null, pools: Object.fromEntries(pools) };
 }
 
 function nameOf(step: MirrorStep): string {

@@ -48,6 +48,8 @@ export interface DockerNetwork {
   readonly options: Readonly<Record<string, string>>;
   /** The named network that it is here; null until it is published, adopted or replaced. */
   readonly network: NetworkId | null;
+  /** The engine's database in which it was listed last (engine-model.ts); null before that. */
+  readonly database: string | null;
 }
 
 /** An endpoint between CreateEndpoint and DeleteEndpoint. */
@@ -124,6 +126,8 @@ export function decodeRecords(json: string): DriverRecords {
       isInternal: network.isInternal === true,
       options: textMap(network, "options"),
       network: optional(network, "network", networkIdOf),
+      // Files of former versions have none.
+      database: network.database === undefined ? null : optional(network, "database", String),
     })),
     removals: texts(root, "removals").map(networkIdOf),
     // Files of former versions have none.

@@ -27,6 +27,8 @@ export class FakeEngine {
   readonly networks = new Map<string, EngineNetwork>();
   readonly containers = new Map<string, EngineContainer>();
   readonly calls: string[] = [];
+  /** The id of the network "none", which dockerd makes with its database. */
+  database = randomBytes(32).toString("hex");
   /** So many answers about past events are cut off. */
   cutAnswers = 0;
   /** Resolves when containers have started: until then the engine answers no question about one. */
@@ -341,7 +343,7 @@ export class FakeEngine {
       const shown = [...this.networks.values()].filter(({ id }) => !this.#leaving.has(id));
       const list = shown.map((each) => this.#show(each));
       await this.listing;
-      return sendJson(response, 200, list);
+      return sendJson(response, 200, [...list, { Id: this.database, Name: "none", Driver: "null" }]);
     }
     if (route === "GET /containers/json")
       return sendJson(

@@ -1,6 +1,6 @@
 /** What named networks on Docker hosts survive: daemons that stop, crash and start in any order, and an absent store. */
 
-import { readdirSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type DockerHost, describeWithDocker } from "../../support/docker.ts";
@@ -49,6 +49,13 @@ describeWithDocker("named networks survive", (engines) => {
   });
   afterAll(() => lab.dispose());
 
+  /** dockerd waits 15 s for each call of the driver, longer than its client here, and goes on without it. */
+  async function removeAway(name: string): Promise<void> {
+    outcomeOf(host1, "network", "rm", name);
+    const past = ["events", "--since=5m", "--until=0s", "--filter=type=network"];
+    await until(() => host1.docker(...past, "--filter=event=destroy").includes(name), 60_000);
+  }
+
   it("tulled, killed: traffic goes on; started: containers start and end as before", async () => {
     await lab.net.host(1).daemon.kill();
     expect(pings(host1, "c1", "10.9.0.200")).toBe(true);
@@ -64,16 +71,7 @@ describeWithDocker("named networks survive", (engines) => {
     create(host1, "net2");
     await until(() => networksOf(host2).includes("net2"));
     await lab.net.host(1).daemon.stop();
-    // dockerd waits 15 s for each call of the driver, longer than its client here, and goes on without it.
-    outcomeOf(host1, "network", "rm", "net2");
-    const removals = [
-      "events",
-      "--since=5m",
-      "--until=0s",
-      "--filter=type=network",
-      "--filter=event=destroy",
-    ];
-    await until(() => host1.docker(...removals).includes("net2"), 60_000);
+    await removeAway("net2");
     await lab.startAgent(lab.net.host(1));
     await until(() => !networksOf(host2).includes("net2"), 40_000);
     expect(networksOf(host1)).not.toContain("net2");
@@ -151,6 +149,21 @@ describeWithDocker("named networks survive", (engines) => {
       host1.docker("rm", "-f", "booted");
     },
   );
+
+  it("tulled, away while a user removes a network and dockerd is restarted: the network goes everywhere", async () => {
+    create(host1, "net3");
+    await until(() => networksOf(host2).includes("net3"));
+    const recorded = (): string =>
+      readFileSync(join(lab.net.host(1).stateDirectory, "docker", "docker-networks.json"), "utf8");
+    await until(() => !recorded().includes('"database":null'));
+    await lab.net.host(1).daemon.stop();
+    await removeAway("net3");
+    await host1.stop();
+    await host1.start(lab.image);
+    await lab.startAgent(lab.net.host(1));
+    await until(() => !networksOf(host2).includes("net3"), 40_000);
+    expect(networksOf(host1)).toEqual(["net1"]);
+  });
 
   it("leave nothing behind", async () => {
     host2.docker("rm", "-f", "peer");

@@ -29,6 +29,21 @@ async function away(
   }
 }
 
+interface StateFile {
+  readonly networks: readonly { readonly database?: string }[];
+}
+
+function rewriteState(one: DriverHost, change: (state: StateFile) => object): void {
+  const path = join(one.folder, "docker-networks.json");
+  writeFileSync(path, JSON.stringify(change(JSON.parse(readFileSync(path, "utf8")))));
+}
+
+/** The engine remembers no events after it. */
+async function restart(one: DriverHost): Promise<void> {
+  await one.engine.kill();
+  await one.engine.start();
+}
+
 async function isBack(one: DriverHost): Promise<void> {
   await eventually(() => one.networkNames().includes("ov_net1"), LATER);
 }
@@ -71,19 +86,41 @@ describe.concurrent("a network that the engine lacks after tulled was away", { t
     );
   });
 
-  it("comes back when the engine does not say that it was removed", async () => {
+  it("goes everywhere when a user removed it and the engine was restarted since", async () => {
+    await away(
+      async (one) => {
+        await one.engine.remove("ov_net1");
+        await restart(one);
+      },
+      async (one, two) => {
+        await eventually(() => two.networkNames().length === 0, LATER);
+        expect(one.networkNames()).toEqual([]);
+      },
+    );
+  });
+
+  it("comes back when the engine has lost its database", async () => {
+    await away(async (one) => {
+      one.engine.networks.clear();
+      one.engine.database = "0".repeat(64);
+      await restart(one);
+    }, isBack);
+  });
+
+  it("comes back when it is not known to have been in the engine's database", async () => {
     await away(async (one) => {
       await one.engine.remove("ov_net1");
-      await one.engine.kill();
-      await one.engine.start();
+      rewriteState(one, (state) => ({
+        ...state,
+        networks: state.networks.map(({ database: _, ...network }) => network),
+      }));
+      await restart(one);
     }, isBack);
   });
 
   it("comes back when it was tulled that removed it", async () => {
     await away(async (one) => {
-      const path = join(one.folder, "docker-networks.json");
-      const state = JSON.parse(readFileSync(path, "utf8"));
-      writeFileSync(path, JSON.stringify({ ...state, ownRemovals: [one.engine.network("ov_net1").id] }));
+      rewriteState(one, (state) => ({ ...state, ownRemovals: [one.engine.network("ov_net1").id] }));
       await one.engine.remove("ov_net1");
     }, isBack);
   });

@@ -18,9 +18,18 @@ export interface InstanceLock {
   release(): Promise<void>;
 }
 
-/** Takes the lock for a device such as `flannel.1`. Throws TULLE_ALREADY_RUNNING when another daemon holds it. */
-export function lockInstance(device: string): Promise<InstanceLock> {
-  return lockName(`${LOCK_FOLDER}${device}`, () => alreadyRunning(device));
+/**
+ * Takes the lock for a device such as `flannel.1`. Throws TULLE_ALREADY_RUNNING when another daemon holds it; `remedy` is
+ * what helps instead of stopping that one.
+ */
+export function lockInstance(device: string, remedy = remedyFor(device)): Promise<InstanceLock> {
+  return lockName(`${LOCK_FOLDER}${device}`, () => alreadyRunning(device, remedy));
+}
+
+/** The names of VXLAN devices end with the VNI; those of other backends exist once. */
+function remedyFor(device: string): string {
+  const hasVni = /\.\d+$/.test(device);
+  return hasVni ? "give the networks different VNIs" : "give one of the networks another backend";
 }
 
 /**
@@ -64,10 +73,10 @@ export function runningInstances(table: string = readFileSync("/proc/net/unix", 
   return [...new Set(devices)].sort();
 }
 
-function alreadyRunning(device: string): TulleError {
+function alreadyRunning(device: string, remedy: string): TulleError {
   return new TulleError(
     "TULLE_ALREADY_RUNNING",
-    `another tulled manages ${device} in this network namespace: stop it, or give the networks different VNIs`,
+    `another tulled manages ${device} in this network namespace: stop it, or ${remedy}`,
     { details: { device } },
   );
 }

@@ -344,7 +344,7 @@ export class NetworkAgent {
     for (const warning of warningsOf(chosen)) logger.warn("interface", { warning });
     await this.#enrolment.settleIdentity(chosen, snapshot, listing);
     const formers = await this.#lockedFormers(await this.#history.enter(networkConfig));
-    if (this.#parts.diversions !== null) await this.#lock(fallbackConfig(networkConfig));
+    if (this.#parts.diversions !== null) await this.#lock(fallbackConfig(networkConfig), "start this one without --fallback");
     const choice = { present: networkConfig, formers, main: networkConfig };
     const attachment = await attach(this.#parts, choice, chosen, snapshot);
     return askedByLease(attachment, ownLeaseIn(listing.entries, this.#parts.identity.nodeId, lastSubnets));
@@ -366,10 +366,10 @@ export class NetworkAgent {
     return locked;
   }
 
-  async #lock(config: NetworkConfig): Promise<void> {
+  async #lock(config: NetworkConfig, remedy?: string): Promise<void> {
     const networks = mapFamilies(config.families, ({ network }) => network);
     for (const name of optionsOf(config).lockNames(networks)) {
-      if (!this.#locks.has(name)) this.#locks.set(name, await lockInstance(name));
+      if (!this.#locks.has(name)) this.#locks.set(name, await lockInstance(name, remedy));
     }
   }
 

@@ -92,7 +92,8 @@ export class NetworkView {
     const { backend } = desired.attachment;
     return backend.parts.flatMap((part) => {
       const isBlocking = part === backend.main && runner.isCarrier(part);
-      return runner.problemsOf(part).map((text) => ({ text, isBlocking }));
+      const prefix = part === backend.fallback?.part ? "there is no fall-back (--fallback): " : "";
+      return runner.problemsOf(part).map((text) => ({ text: prefix + text, isBlocking }));
     });
   }
 

@@ -95,7 +95,8 @@ function growBuffer(fd: number, forced: number, limited: number): void {
 }
 
 function bindRemedy(errno: number, port: number): string {
-  if (errno === EADDRINUSE) return `another program uses UDP port ${port}; stop it, or set Backend.Port`;
+  if (errno === EADDRINUSE)
+    return `another program uses UDP port ${port}; stop it, or set Backend.Port if the backend is udp`;
   if (errno === EADDRNOTAVAIL) return "no interface has this address";
   return "the tunnel's socket cannot be bound";
 }

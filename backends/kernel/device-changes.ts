@@ -5,8 +5,10 @@
  * there, because it still occupies what only one device can have. Whether to change a device is decided elsewhere.
  */
 
+import { ConflictError } from "../../ipam/errors.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import { EEXIST, ENODEV, NetlinkError } from "../netlink/errors.ts";
+import { alternativeNameRemedy } from "../netlink/link/alternative-name.ts";
 import {
   decodeLink,
   encodeDeleteLink,
@@ -98,8 +100,27 @@ export class DeviceChanges {
       this.#connection.request(request);
     } catch (error) {
       if (!(error instanceof NetlinkError) || error.errno !== EEXIST) throw error;
+      this.#requireNoAlternative(link.name);
       if (!(await this.#deleteAbroad(link))) throw error;
       this.#connection.request(request);
+    }
+  }
+
+  /** Throws ConflictError where the name is an alternative one of another device. */
+  #requireNoAlternative(name: string): void {
+    const holder = this.#linkNamed(name);
+    if (holder === null || holder.name === name) return;
+    throw new ConflictError(`cannot create the device: ${alternativeNameRemedy(name, holder.name)}`, {
+      retryable: true,
+    });
+  }
+
+  #linkNamed(name: string): Link | null {
+    try {
+      return this.#connection.get(encodeGetLink({ name }), decodeLink);
+    } catch (error) {
+      if (error instanceof NetlinkError && error.errno === ENODEV) return null;
+      throw error;
     }
   }
 

@@ -2,6 +2,7 @@
 
 import { check, EBUSY, EINVAL, ENODEV, ENOENT, ENXIO, EPERM, NetlinkError } from "./errors.ts";
 import * as libc from "./libc.ts";
+import { alternativeNameRemedy } from "./link/alternative-name.ts";
 import { AF_INET } from "./rtnetlink.ts";
 import { SOCK_CLOEXEC, SOCK_DGRAM } from "./socket-constants.ts";
 
@@ -31,6 +32,7 @@ const TUN_F_USO6 = 0x40;
 const TCP_OFFLOADS = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 
 /** linux/sockios.h */
+const SIOCGIFNAME = 0x8910;
 const SIOCGIFINDEX = 0x8933;
 
 /** struct ifreq: the name, then the flags. */
@@ -53,8 +55,7 @@ export function openTun(name: string): number {
 export function adoptTun(fd: number, name: string): boolean {
   const request = requestFor("");
   if (libc.ioctlBytes(fd, TUNGETIFF, request) < 0) return false;
-  const isSame = request.toString("latin1", 0, IFNAMSIZ).replace(/\0.*$/s, "") === name;
-  return isSame && (request.readUInt16LE(IFNAMSIZ) & MODE) === MODE;
+  return nameIn(request) === name && (request.readUInt16LE(IFNAMSIZ) & MODE) === MODE;
 }
 
 /**
@@ -80,16 +81,28 @@ function makeTun(name: string): number {
 
 /** TUNSETIFF would create a missing device, which is not for every caller to do. */
 function requireDevice(name: string): void {
+  const found = findDevice(name);
+  if (typeof found === "string") return;
+  const kernelMessage = "the device is missing; tulled creates it again";
+  throw new NetlinkError(`find TUN device ${name}`, found.errno, { kernelMessage, retryable: true });
+}
+
+/** The name of the device that the kernel finds by this name or alternative name, or why it finds none (netdevice(7)). */
+function findDevice(name: string): string | { readonly errno: number } {
   const fd = check("socket", libc.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   try {
-    const result = libc.ioctlBytes(fd, SIOCGIFINDEX, requestFor(name));
-    if (result < 0) {
-      const kernelMessage = "the device is missing; tulled creates it again";
-      throw new NetlinkError(`find TUN device ${name}`, -result, { kernelMessage, retryable: true });
-    }
+    const request = requestFor(name);
+    let result = libc.ioctlBytes(fd, SIOCGIFINDEX, request);
+    // The index is where the next request reads it.
+    if (result >= 0) result = libc.ioctlBytes(fd, SIOCGIFNAME, request);
+    return result < 0 ? { errno: -result } : nameIn(request);
   } finally {
     libc.close(fd);
   }
+}
+
+function nameIn(request: Buffer): string {
+  return request.toString("latin1", 0, IFNAMSIZ).replace(/\0.*$/s, "");
 }
 
 function requestFor(name: string): Buffer {
@@ -129,8 +142,13 @@ function openRemedy(errno: number): string {
 
 function attachRemedy(name: string, errno: number): string {
   if (errno === EBUSY) return `another program, such as flanneld, holds ${name}; stop it`;
-  if (errno === EINVAL)
-    return `${name} exists and is another kind of device; delete it: ip link delete ${name}`;
+  if (errno === EINVAL) return occupiedRemedy(name);
   if (errno === EPERM) return "the daemon needs CAP_NET_ADMIN";
   return `the kernel does not open ${name}`;
+}
+
+function occupiedRemedy(name: string): string {
+  const found = findDevice(name);
+  if (typeof found === "string" && found !== name) return alternativeNameRemedy(name, found);
+  return `${name} exists and is another kind of device; delete it: ip link delete ${name}`;
 }

@@ -155,6 +155,9 @@ describe("instance lock", () => {
     const device = `flannel.${process.pid}`;
     const lock = await lockInstance(device);
     await expect(lockInstance(device)).rejects.toMatchObject({ code: "TULLE_ALREADY_RUNNING" });
+    await expect(lockInstance(device, "do this")).rejects.toThrow(
+      `another tulled manages ${device} in this network namespace: stop it, or do this`,
+    );
     await (await lockInstance(`${device}0`)).release();
     await lock.release();
     await (await lockInstance(device)).release();

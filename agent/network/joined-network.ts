@@ -23,10 +23,10 @@ import { judgeConfig } from "./config-change.ts";
 import { ConfigFollower } from "./config-follower.ts";
 import { DesiredState } from "./desired-state.ts";
 import { goneFrom } from "./gone.ts";
-import { HeldPeers } from "./held-peers.ts";
 import type { JoinedNetworkOptions } from "./joined-network-options.ts";
 import { assemble, type NetworkParts } from "./network-parts.ts";
 import { NetworkView } from "./network-view.ts";
+import { PeerRecord } from "./peer-record.ts";
 import { PeerWatch } from "./peer-watch.ts";
 import { isDevicePresent } from "./problems.ts";
 import { Readiness } from "./readiness.ts";
@@ -48,7 +48,7 @@ export class JoinedNetwork {
   readonly #readiness: Readiness;
   readonly #watch: PeerWatch;
   readonly #conflicts: ReasonLog;
-  readonly #held: HeldPeers;
+  readonly #record: PeerRecord;
   readonly view: NetworkView;
   #hasDevice = false;
   #isRecordReviewed = false;
@@ -61,7 +61,7 @@ export class JoinedNetwork {
     const { runtime, settings, metrics, attachmentParts } = options;
     const { clock, random, logger, port } = runtime;
     this.#options = options;
-    this.#held = new HeldPeers(settings, logger);
+    this.#record = new PeerRecord({ ...settings, clock, logger });
     this.#conflicts = new ReasonLog(logger, "error", "foreign object holds our key");
     const facts = {
       ...options,
@@ -211,13 +211,12 @@ export class JoinedNetwork {
    */
   begin(listing: StoreListing): void {
     const { peers } = this.#parts;
-    const { runtime, settings, membership } = this.#options;
+    const { runtime, membership } = this.#options;
     const nowMs = runtime.clock.monotonicMs();
-    const held = this.#held.read();
-    if (settings.lease.holdDownSeconds > 0) peers.restore(held, nowMs);
     const entries = listing.entries.filter(({ key }) => !membership.givenUp.includes(key));
+    peers.restore(this.#record.read(entries), nowMs);
     peers.apply({ type: "list", ...listing, entries }, nowMs);
-    this.#held.note(peers);
+    this.#record.note(peers);
     // The network may have been joined with a former configuration.
     this.#configFollower.changed();
     const isDiverted = this.#watch.resume();
@@ -248,6 +247,7 @@ export class JoinedNetwork {
       this.#configFollower.run(signal),
       this.#hostWatch.run(signal),
       this.#watch.runLimits(signal),
+      this.#record.run(signal),
     ];
     this.#ended = Promise.allSettled(parts);
     await Promise.all(parts);
@@ -256,7 +256,6 @@ export class JoinedNetwork {
   /** Call it once `signal` of run() has fired. */
   async stop(): Promise<void> {
     await this.#ended;
-    await this.#held.settled();
     await this.#watch.close();
     await this.#parts.runner.close();
     await this.#parts.firewall.leave(this.#options.settings.name);
@@ -307,7 +306,7 @@ export class JoinedNetwork {
   }
 
   #peersChanged(): void {
-    this.#held.note(this.#parts.peers);
+    this.#record.note(this.#parts.peers);
     this.#desired.peersChanged();
     this.#watch.changed();
     this.#refresh();

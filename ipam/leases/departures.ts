@@ -25,12 +25,24 @@ export interface HeldPeer {
   readonly untilMs: number;
 }
 
+/** A peer that a former run of this host knew; `untilMs` is null where it is in the store. */
+export interface KnownPeer {
+  readonly lease: Lease;
+  /** Monotonic milliseconds; Infinity to keep it as long as one that vanishes now. */
+  readonly untilMs: number | null;
+}
+
 /** Fewer peers than this may all leave at once. */
 const MIN_PEERS = 4;
 /** A host asks for its lost lease every 2 s, once it has found the store again; some tries may fail. */
 const AFTER_OUTAGE_MS = 12_000;
 
 const MIN_WINDOW_MS = 1000;
+
+/** Whether so many of `before` peers vanished at once that a fault of the store is more likely than their departure. */
+export function isMass(vanished: number, before: number): boolean {
+  return before >= MIN_PEERS && vanished * 2 > before;
+}
 
 /** Alone, after an outage of the store, or as one of many. */
 type Stay = "grace" | "outage" | "hold-down";
@@ -69,13 +81,15 @@ export class Departures {
   }
 
   /**
-   * A former run held the peer until then. It stays as long, but no longer than one that vanishes now, and no shorter than
-   * after an outage: the store may have been away until now.
+   * The peer vanished before this run and is held until then. It stays as long, but no longer than one that vanishes now,
+   * and no shorter than after an outage: the store may have been away until now. Returns false where none are held.
    */
-  restore(key: LeaseKey, endMs: number, nowMs: number): void {
+  restore(key: LeaseKey, endMs: number, nowMs: number): boolean {
+    if (!this.#isHolding) return false;
     const { outage, "hold-down": longest } = this.#stayMs;
     const stayMs = Math.max(outage, Math.min(longest, endMs - nowMs));
     this.#departed.set(key, { sinceMs: nowMs + stayMs - longest, stay: "hold-down" });
+    return true;
   }
 
   get isEmpty(): boolean {
@@ -120,7 +134,7 @@ export class Departures {
     if (!this.#isHolding) return;
     const recent = [...this.#departed].filter(([, { sinceMs }]) => sinceMs + this.#windowMs > nowMs);
     const before = peerCount - (this.#departed.size - recent.length);
-    if (before < MIN_PEERS || recent.length * 2 <= before) return;
+    if (!isMass(recent.length, before)) return;
     for (const [key, { sinceMs }] of recent) this.#departed.set(key, { sinceMs, stay: "hold-down" });
   }
 

@@ -15,7 +15,7 @@ import type { Logger } from "../log.ts";
 import type { StoreChange, StoreEntry, StoreMessage } from "../stores/contracts.ts";
 import { Admission } from "./admission.ts";
 import { isOlder } from "./age-queue.ts";
-import { Departures, type DepartureTimes, type HeldPeer } from "./departures.ts";
+import { Departures, type DepartureTimes, type HeldPeer, type KnownPeer } from "./departures.ts";
 import type { Lease, LeaseKey, LeaseSnapshot, RefusedLease } from "./lease.ts";
 import { decodeEntry, isFolderKey } from "./lease-codec.ts";
 import { NewestConfig } from "./newest-config.ts";
@@ -51,7 +51,8 @@ export class PeerTable {
   readonly #peers = new Map<LeaseKey, Lease>();
   /** Why this host cannot use a lease that all hosts accept. */
   readonly #localProblems = new Map<LeaseKey, string>();
-  readonly #changed = new Set<LeaseKey>();
+  #changed = new Set<LeaseKey>();
+  #version = 0;
   /** Keys of the leases that are not used, without our own. */
   readonly #refused = new Set<LeaseKey>();
   #changedReasons = new Set<LeaseKey>();
@@ -107,11 +108,11 @@ export class PeerTable {
     });
   }
 
-  /** Takes peers that a former run held. Call it before the first listing: those that the listing names are back. */
-  restore(held: readonly HeldPeer[], nowMs: number): void {
-    for (const { lease, untilMs } of held) {
+  /** Takes peers that a former run knew. Call it before the first listing, which says what became of them. */
+  restore(known: readonly KnownPeer[], nowMs: number): void {
+    for (const { lease, untilMs } of known) {
+      if (untilMs !== null && !this.#departures.restore(lease.key, untilMs, nowMs)) continue;
       this.#admission.put(lease);
-      this.#departures.restore(lease.key, untilMs, nowMs);
     }
     this.#followAdmission();
   }
@@ -123,7 +124,7 @@ export class PeerTable {
 
   /** Why every other host rejects our own lease, in one sentence; null when they accept it. */
   get ownRejection(): string | null {
-    return this.#ownKey === null ? null : this.#admission.reasonOf(this.#ownKey);
+    return this.#ownKey && this.#admission.reasonOf(this.#ownKey);
   }
 
   /** Why our own subnets cut this host off from what it reaches without the network; null when they do not. */
@@ -136,6 +137,11 @@ export class PeerTable {
     return this.#peers;
   }
 
+  /** Grows with every change of `peers`. */
+  get version(): number {
+    return this.#version;
+  }
+
   /** False until the store has been listed once. */
   get isSynced(): boolean {
     return this.#synced;
@@ -143,8 +149,8 @@ export class PeerTable {
 
   /** Keys of all leases in `peers` that came, went or changed since the last call. */
   takeChanged(): ReadonlySet<LeaseKey> {
-    const changed = new Set(this.#changed);
-    this.#changed.clear();
+    const changed = this.#changed;
+    this.#changed = new Set();
     return changed;
   }
 
@@ -181,8 +187,8 @@ export class PeerTable {
     const over = this.#departures.expire(nowMs);
     for (const key of over) this.#remove(key);
     this.#followAdmission();
-    const released = heldCount - this.heldCount;
-    if (released > 0) this.#logger.warn("peers did not come back and are removed", { peers: released });
+    const peers = heldCount - this.heldCount;
+    if (peers > 0) this.#logger.warn("peers did not come back and are removed", { peers });
     this.#logHolding();
     return over.length > 0;
   }
@@ -245,13 +251,10 @@ export class PeerTable {
 
   /** Once for each time that peers are held. */
   #logHolding(): void {
-    const { heldCount } = this;
-    if (heldCount > 0 && !this.#isHolding) {
-      this.#logger.warn("peers vanished and are kept for now: the store may be at fault", {
-        peers: heldCount,
-      });
-    }
-    this.#isHolding = heldCount > 0;
+    const { heldCount: peers } = this;
+    if (peers > 0 && !this.#isHolding)
+      this.#logger.warn("peers vanished and are kept for now: the store may be at fault", { peers });
+    this.#isHolding = peers > 0;
   }
 
   #applyChanges(changes: readonly StoreChange[], nowMs: number): void {
@@ -383,6 +386,7 @@ export class PeerTable {
     const usable = problem === null ? accepted : undefined;
     if (usable === this.#peers.get(key)) return;
     this.#changed.add(key);
+    this.#version += 1;
     // A lease that changed is the last one in the map, as one that is new.
     this.#peers.delete(key);
     if (usable !== undefined) this.#peers.set(key, usable);

@@ -13,7 +13,7 @@ import { SOON } from "../support/patience.ts";
 const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" }, Later: { Option: true } };
 const LATER = { later: { format: 9 } };
 /** What each file holds as a list or an object is a number here. */
-const OTHER_FORM = { format: 9, nodeId: 9, configs: 9, devices: 9, inForce: 9, entries: 9 };
+const OTHER_FORM = { format: 9, nodeId: 9, configs: 9, devices: 9, inForce: 9, entries: 9, peers: 9 };
 /** The record of a host that never joined. */
 const OTHER_HOST = `tulle/hosts/${"1".repeat(32)}`;
 const PROFILE = { name: "later", version: "9.0.0", kernel: "9.0.0", backends: ["later"] };
@@ -73,6 +73,7 @@ describeWithEtcd("state files and records of a newer version", () => {
         "named-networks.json",
         "network.json",
         "owned.json",
+        "peers.json",
       ]);
       rewriteFiles(host, (value) => ({ ...value, ...LATER }));
       writeFileSync(join(host.stateDirectory, "later.json"), JSON.stringify(LATER));

@@ -109,16 +109,58 @@ describeWithEtcd("a restart of the agent", () => {
     expect(host.run("ip", "route", "show", "dev", "flannel.1")).toContain(peerKey.replace("-24", "/24"));
   });
 
-  it("keeps the peers that are held, in the middle of a wiped store", async () => {
-    const { daemon } = net.host(1);
-    const routes = (): string => net.host(1).run("ip", "route", "show", "dev", "flannel.1");
-    const gone = [101, 102, 103, 104, 105].map((n) => `10.2.${n}.0-24`);
-    for (const [n, key] of gone.entries()) {
+  /** Leases of five more hosts. */
+  const MORE = [101, 102, 103, 104, 105].map((n) => `10.2.${n}.0-24`);
+  const routes = (): string => net.host(1).run("ip", "route", "show", "dev", "flannel.1");
+
+  async function learnMore(): Promise<void> {
+    for (const [n, key] of MORE.entries()) {
       const BackendData = { VNI: 1, VtepMAC: `02:00:00:00:01:0${n}` };
       const PublicIP = `192.168.50.${101 + n}`;
       net.put(`subnets/${key}`, JSON.stringify({ PublicIP, BackendType: "vxlan", BackendData }));
     }
-    await daemon.until(({ peers }) => peers.length === 6, "knows them");
+    await net.host(1).daemon.until(({ peers }) => peers.length === 6, "knows them");
+  }
+
+  it("keeps the peers of a store that was wiped meanwhile for the hold-down, and shows them", async () => {
+    await learnMore();
+    const report = await watchedPing(async ({ daemon }) => {
+      await daemon.stop();
+      const leases = net.leases();
+      for (const key of leases.keys()) net.delete(`subnets/${key}`);
+      await daemon.start(...net.flags, "--hold-down=10s");
+      const held = (await daemon.status())?.peers.filter(({ isHeld }) => isHeld);
+      expect(held?.length).toBeGreaterThanOrEqual(MORE.length);
+      expect((await daemon.status())?.problems.join()).toMatch(/vanished peers are kept for now/);
+      await expect.poll(() => net.leases().size, SOON).toBe(2);
+      for (const [key, value] of leases) if (MORE.includes(key)) net.put(`subnets/${key}`, value);
+    });
+    expect(report.lost).toEqual([]);
+    const { daemon } = net.host(1);
+    await daemon.stop();
+    for (const key of MORE) net.delete(`subnets/${key}`);
+    await daemon.start(...net.flags, "--hold-down=5s");
+    expect(routes()).toContain("10.2.105.0/24");
+    await daemon.until(({ peers, kernel }) => peers.length === 1 && kernel.isConverged, "lets them go");
+    expect(routes()).not.toContain("10.2.105.0/24");
+  });
+
+  it("uses a peer by its last good value where that was damaged meanwhile", async () => {
+    await learnMore();
+    const { daemon } = net.host(1);
+    const before = routes();
+    const [key = ""] = MORE;
+    await daemon.stop();
+    net.put(`subnets/${key}`, "{");
+    await daemon.start(...net.flags);
+    expect(routes()).toBe(before);
+    expect((await daemon.status())?.problems.join()).toContain(key);
+  });
+
+  it("keeps the peers that are held, in the middle of a wiped store", async () => {
+    const { daemon } = net.host(1);
+    const gone = MORE;
+    await learnMore();
     for (const key of gone) net.delete(`subnets/${key}`);
     await daemon.until(({ peers }) => peers.filter(({ isHeld }) => isHeld).length === 5, "holds them");
     const before = routes();

@@ -337,6 +337,38 @@ describe("held peers of a former run", () => {
     }
   });
 
+  it("stay not at all with the hold-down off", () => {
+    const { table, list, keys } = peerTableLab({ holdDownMs: 0 });
+    table.restore(held(), 11_000);
+    list([back], 11_000);
+    expect(keys()).toEqual([back.key]);
+  });
+
+  it("that were not held stay as long as those that vanish now", () => {
+    const { table, list, keys } = peerTableLab();
+    const leases = held().map(({ lease }) => lease);
+    table.restore(
+      leases.map((lease) => ({ lease, untilMs: Number.POSITIVE_INFINITY })),
+      50_000,
+    );
+    list([back], 50_000);
+    expect([...table.snapshot().held]).toHaveLength(9);
+    expect(table.nextDeadlineMs).toBe(50_000 + HOLD_DOWN_MS);
+    table.expire(50_000 + HOLD_DOWN_MS);
+    expect(keys()).toEqual([back.key]);
+  });
+
+  it("that are in the store with a damaged value are used by the last good one", () => {
+    const { table, list, keys, reason } = peerTableLab();
+    const [{ lease }] = held() as [ReturnType<typeof held>[number]];
+    table.restore([{ lease, untilMs: null }], 50_000);
+    list([{ ...back, key: lease.key, value: "{", revision: 900n }], 50_000);
+    expect(keys()).toEqual([lease.key]);
+    expect(table.peers.get(lease.key)).toBe(lease);
+    expect(reason(lease.key)).toBeDefined();
+    expect(table.heldCount).toBe(0);
+  });
+
   it("give way to a lease that took their subnet, and to our own", () => {
     const { table, list, keys } = peerTableLab();
     table.restore([...held(), ...ownHeld()], 11_000);

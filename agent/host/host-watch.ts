@@ -11,6 +11,8 @@ import type { Logger } from "../../ipam/log.ts";
 export interface HostWatchOptions {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Why the interface could not carry the tunnel of each family at the start; null when it could. */
+  readonly problem: string | null;
   /** Examines the host and follows what changed. Rejects when a family has no interface that can be used. */
   readonly follow: () => Promise<void>;
   /** Called after each examination. */
@@ -26,12 +28,13 @@ const AUDIT_MS = 60_000;
 
 export class HostWatch {
   readonly #options: HostWatchOptions;
-  #problem: string | null = null;
+  #problem: string | null;
   #isChanged = false;
   readonly #sleep: Sleep;
 
   constructor(options: HostWatchOptions) {
     this.#options = options;
+    this.#problem = options.problem;
     this.#sleep = new Sleep(options.clock);
   }
 

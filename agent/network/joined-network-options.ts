@@ -25,6 +25,8 @@ export interface JoinedNetworkOptions {
   readonly enrolment: Enrolment;
   readonly history: ConfigHistory;
   readonly attachment: Attachment;
+  /** Which family has no address yet; null when all have one. */
+  readonly interfaceProblem: string | null;
   readonly membership: Membership;
   /** Of the network in force and the one before: where peers' subnets may lie, and our own leftovers. */
   readonly ranges: readonly Prefix[];

@@ -80,6 +80,7 @@ export class JoinedNetwork {
     this.#hostWatch = new HostWatch({
       clock,
       logger,
+      problem: options.interfaceProblem,
       follow: () => this.#followHost(reattachment),
       onLook: refresh,
     });

@@ -32,15 +32,7 @@ import type { TargetList } from "../probes/target-list.ts";
 import { AgentMetrics } from "../report/agent-metrics.ts";
 import { rememberProblem } from "../report/last-problem.ts";
 import type { NetworkSummary } from "../report/status.ts";
-import {
-  type Attachment,
-  type AttachmentParts,
-  askedByLease,
-  attach,
-  chooseFor,
-  ownLeaseIn,
-  priorUse,
-} from "./attachment.ts";
+import { type Attachment, type AttachmentParts, askedByLease, attach, ownLeaseIn } from "./attachment.ts";
 import { ConfigHistory } from "./config-history.ts";
 import { Enrolment } from "./enrolment.ts";
 import { fallbackConfig } from "./fallback-carrier.ts";
@@ -55,6 +47,7 @@ import { isReady, type Problem } from "./problems.ts";
 import { Provisions } from "./provisions.ts";
 import type { Runtime } from "./runtime.ts";
 import type { ShownNetwork } from "./shown-network.ts";
+import { chooseAtStart } from "./start-choice.ts";
 import { StoreOutage } from "./store-outage.ts";
 import { readPreviousSubnets } from "./subnet-file.ts";
 import { waitForNetworkConfig } from "./wait-for-config.ts";
@@ -282,7 +275,7 @@ export class NetworkAgent {
     const claimed = await hostFirewall.claim();
     this.#parts = { ...this.#parts, storeAddresses: await resolveHosts(connection.remoteHosts) };
     const lastSubnets = readPreviousSubnets(settings.subnetFile, networkConfig, logger);
-    const attachment = await this.#attach(networkConfig, listing, lastSubnets, signal);
+    const { attachment, interfaceProblem } = await this.#attach(networkConfig, listing, lastSubnets, signal);
     const membership = await this.#enrolment.enter(attachment, listing, lastSubnets, signal, mayFail);
     const ranges = Object.values(networks);
     const before = await recordNetworks(settings, ranges, logger);
@@ -290,6 +283,7 @@ export class NetworkAgent {
     onRanges();
     return this.#joinedWith({
       attachment,
+      interfaceProblem,
       membership,
       ranges: [...ranges, ...before],
       hostFirewall: claimed,
@@ -298,7 +292,10 @@ export class NetworkAgent {
 
   /** Functions that an asynchronous one makes keep all its variables in JavaScriptCore: here the listing. */
   #joinedWith(
-    found: Pick<JoinedNetworkOptions, "attachment" | "membership" | "ranges" | "hostFirewall">,
+    found: Pick<
+      JoinedNetworkOptions,
+      "attachment" | "interfaceProblem" | "membership" | "ranges" | "hostFirewall"
+    >,
   ): JoinedNetwork {
     const { settings, connection, isolated, onAttachment, onReady, profile } = this.#options;
     return new JoinedNetwork({
@@ -329,13 +326,15 @@ export class NetworkAgent {
     listing: StoreListing,
     lastSubnets: PerFamily<Prefix> | null,
     signal: AbortSignal,
-  ): Promise<Attachment> {
+  ): Promise<Pick<JoinedNetworkOptions, "attachment" | "interfaceProblem">> {
     const { logger, netlink } = this.#runtime;
-    const prior = priorUse(listing.entries, this.#parts.identity.nodeId, lastSubnets);
-    const { chosen, snapshot } = await waitForInterface(this.#runtime, signal, () => {
+    const { chosen, failure, snapshot } = await waitForInterface(this.#runtime, signal, () => {
       const snapshot = takeHostSnapshot(netlink);
-      return { chosen: chooseFor(this.#parts, networkConfig, snapshot, prior), snapshot };
+      return { ...chooseAtStart(this.#parts, networkConfig, listing, lastSubnets, snapshot), snapshot };
     });
+    const interfaceProblem = failure?.message ?? null;
+    if (interfaceProblem !== null)
+      logger.error("an address is missing; its family waits for it", { error: interfaceProblem });
     logger.info("interface chosen", {
       interface: interfaceNames(chosen),
       addresses: Object.values(publicAddressesOf(chosen)),
@@ -344,10 +343,12 @@ export class NetworkAgent {
     for (const warning of warningsOf(chosen)) logger.warn("interface", { warning });
     await this.#enrolment.settleIdentity(chosen, snapshot, listing);
     const formers = await this.#lockedFormers(await this.#history.enter(networkConfig));
-    if (this.#parts.diversions !== null) await this.#lock(fallbackConfig(networkConfig), "start this one without --fallback");
+    if (this.#parts.diversions !== null)
+      await this.#lock(fallbackConfig(networkConfig), "start this one without --fallback");
     const choice = { present: networkConfig, formers, main: networkConfig };
     const attachment = await attach(this.#parts, choice, chosen, snapshot);
-    return askedByLease(attachment, ownLeaseIn(listing.entries, this.#parts.identity.nodeId, lastSubnets));
+    const ownLease = ownLeaseIn(listing.entries, this.#parts.identity.nodeId, lastSubnets);
+    return { attachment: askedByLease(attachment, ownLease), interfaceProblem };
   }
 
   /** Those of the former configurations whose names no other network of this host has. */

@@ -7,6 +7,7 @@ import { expect, it, onTestFinished } from "vitest";
 import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";
 import { missingConsul, startConsul } from "../support/consul.ts";
 import { cutOff } from "../support/cut.ts";
+import { dataPathOf } from "../support/data-path.ts";
 import {
   type Container,
   createLab,
@@ -35,6 +36,14 @@ const ONLY_IPV6 = {
   IPv6Network: "fd00:2::/48",
   Backend: { Type: "vxlan" },
 };
+
+const LATE_LEASE = JSON.stringify({
+  PublicIP: "192.168.50.99",
+  PublicIPv6: "fd50::99",
+  BackendType: "vxlan",
+  BackendData: { VNI: 1, VtepMAC: "02:00:00:00:99:04" },
+  BackendV6Data: { VNI: 1, VtepMAC: "02:00:00:00:99:06" },
+});
 
 /** IPv6 40 + ICMPv6 8. */
 const HEADER_BYTES = 48;
@@ -117,6 +126,35 @@ describeWithEtcd("a network of both families", () => {
     const reports = await Promise.all(running.map((each) => each.stop()));
     expect(reports.map(({ lost }) => lost)).toEqual([[], []]);
     expect(reports.every(({ sent }) => sent > 5)).toBe(true);
+  });
+
+  it("goes on with IPv4 when a daemon starts before the IPv6 address is there", async () => {
+    const host = net.host(2);
+    const before = dataPathOf(host.netns);
+    const lease = [...net.leases()];
+    const running = startPing(one.netns, two.address);
+    await host.daemon.stop();
+    host.netns.ip(`address del ${host.addresses[6]}/64 dev eth0`);
+    host.daemon.spawn(...net.flags);
+    const waiting = await host.daemon.until(({ kernel }) => kernel.isConverged, "is at rest");
+    expect(waiting.isReady).toBe(false);
+    expect(waiting.problems.join()).toMatch(/eth0 has only link-local IPv6 addresses/);
+    expect(dataPathOf(host.netns)).toBe(before);
+    // It follows its peers.
+    net.put("subnets/10.2.99.0-24&fd00:2:0:63::-64", LATE_LEASE);
+    await host.daemon.until(({ peers }) => peers.length === 2, "learns a peer");
+    expect(lines(host, "ip", "route", "show", "10.2.99.0/24")).toHaveLength(1);
+    net.delete("subnets/10.2.99.0-24&fd00:2:0:63::-64");
+
+    host.netns.ip(`address add ${host.addresses[6]}/64 dev eth0 nodad`);
+    await host.daemon.until(
+      ({ isReady, peers }) => isReady && peers.length === 1,
+      "has all that it waited for",
+    );
+    expect(dataPathOf(host.netns)).toBe(before);
+    expect([...net.leases()]).toEqual(lease);
+    expect((await running.stop()).lost).toEqual([]);
+    await expectReach(one, two);
   });
 
   it("puts a deleted device of either family back", async () => {

@@ -60,6 +60,14 @@ export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<vo
   return clock.sleep(ms, signal).catch(() => undefined);
 }
 
+/** More than a busy processor delays a timer by. */
+const LATE_MS = 1000;
+
+/** Whether what was due then is done so late that this process must have been stopped, or its machine. */
+export function isLate(dueMs: number, nowMs: number): boolean {
+  return nowMs - dueMs > LATE_MS;
+}
+
 /** A sleep that another part of the program can end early. */
 export class Sleep {
   readonly #clock: Clock;

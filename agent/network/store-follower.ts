@@ -6,7 +6,7 @@
  */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { type Clock, Sleep } from "../../ipam/clock.ts";
+import { type Clock, isLate, Sleep } from "../../ipam/clock.ts";
 import type { OwnLease } from "../../ipam/leases/own-lease.ts";
 import type { PeerTable } from "../../ipam/leases/peer-table.ts";
 import type { StoreMessage } from "../../ipam/stores/contracts.ts";
@@ -92,7 +92,11 @@ export class StoreFollower {
   async #expire(signal: AbortSignal): Promise<void> {
     const { peers, lease, clock, onChange } = this.#options;
     while (!signal.aborted) {
-      await this.#untilExpiry.for(peers.nextDeadlineMs - clock.monotonicMs(), signal);
+      const dueMs = peers.nextDeadlineMs;
+      await this.#untilExpiry.for(dueMs - clock.monotonicMs(), signal);
+      const nowMs = clock.monotonicMs();
+      // This process was stopped: leases that were put back meanwhile are read before a peer is removed.
+      if (isLate(dueMs, nowMs)) peers.suspectStore(nowMs);
       // While this host cannot write its lost lease again, the hosts of vanished peers may be as unable to.
       peers.suspectStore(lease.troubleMs);
       if (peers.expire(clock.monotonicMs())) onChange();

@@ -6,7 +6,7 @@
  */
 
 import { isDeepStrictEqual } from "node:util";
-import { type Clock, Sleep } from "../clock.ts";
+import { type Clock, isLate, Sleep } from "../clock.ts";
 import { errorMessage } from "../errors.ts";
 import { errorFields, FailureSeries, type Logger } from "../log.ts";
 import type { EntryChange, RecordMessage, Records, StoreEntry, StoreHealth } from "../stores/contracts.ts";
@@ -289,10 +289,13 @@ export class StoreFeed implements NamedNetworksFeed {
   async #expire(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     while (!signal.aborted) {
-      const waitMs = this.#table.nextDeadlineMs - clock.monotonicMs();
-      if (waitMs > 0) await this.#expiry.for(waitMs, signal);
+      const dueMs = this.#table.nextDeadlineMs;
+      const nowMs = clock.monotonicMs();
+      if (dueMs > nowMs) await this.#expiry.for(dueMs - nowMs, signal);
+      // This process was stopped: what was put back meanwhile is read before a host is removed.
+      else if (isLate(dueMs, nowMs)) this.#table.storeFound(nowMs);
       else {
-        this.#table.expire(clock.monotonicMs());
+        this.#table.expire(nowMs);
         this.#isUnsaved = true;
         this.#notify();
       }

@@ -34,6 +34,15 @@ const shown = ({ part }: ReturnType<typeof startFeed>, network: NamedNetwork): s
     .flatMap(({ members }) => members.map(({ endpoint }) => endpoint))
     .sort();
 
+const boundTo = (records: Records): Records => ({
+  list: (...args) => records.list(...args),
+  read: (...args) => records.read(...args),
+  write: (...args) => records.write(...args),
+  keepAlive: (...args) => records.keepAlive(...args),
+  remove: (...args) => records.remove(...args),
+  watch: (...args) => records.watch(...args),
+});
+
 /** Records whose host is cut off: calls fail, and the watch says so. */
 function cuttable(records: Records) {
   let isCut = false;
@@ -105,6 +114,47 @@ describe("the record of a host", () => {
     expect(shown(watcher, network)).toEqual(["e2"]);
     await watcher.stop();
     await dying.stop();
+  });
+});
+
+describe("a host that was away and came back while this process was stopped", () => {
+  it("keeps its members: what came meanwhile is read first", async () => {
+    const { records, network, start, clock: others } = await labOf();
+    const clock = new FakeClock();
+    let reading: Promise<void> = Promise.resolve();
+    const late: Records = {
+      ...boundTo(records),
+      async *watch(...args) {
+        for await (const message of records.watch(...args)) {
+          await reading;
+          yield message;
+        }
+      },
+    };
+    const other = start(2);
+    other.part.setMember(network.id, memberOf("e2", at(network, 2)));
+    const { part } = startFeed({ records: late, number: 1, stateDir: folders.make(), clock });
+    await settle();
+    let fewest = 1;
+    part.onChange(({ hosts }) => {
+      fewest = Math.min(fewest, hosts.size);
+    });
+    const record = await records.read(hostRecord(hostId(2)), signal);
+    if (record === null) throw new Error("the host has no record");
+    await records.remove(record, signal);
+    await settle();
+    let go = (): void => undefined;
+    reading = new Promise((resolve) => {
+      go = resolve;
+    });
+    await others.advance(10_000);
+    await clock.jump(60_000);
+    expect(part.view.hosts.has(hostId(2))).toBe(true);
+    go();
+    await clock.advance(60_000);
+    expect(part.view.hosts.has(hostId(2))).toBe(true);
+    expect(fewest).toBe(1);
+    await other.stop();
   });
 });
 

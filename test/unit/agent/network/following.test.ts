@@ -72,6 +72,62 @@ describe("peers that vanished", () => {
   });
 });
 
+describe("peers that vanished before this process was stopped for long", () => {
+  const nothing = (): void => undefined;
+  const peers = hosts(10);
+  const gone = changes(...peers.map(({ key }): StoreChange => ({ type: "delete", key, revision: 2000n })));
+
+  async function continued(
+    after: (back: () => void, keys: () => string[], clock: FakeClock) => Promise<void>,
+  ) {
+    const { table, keys } = peerTableLab();
+    const clock = new FakeClock();
+    const smallest = { keys: peers.length };
+    const follower = new StoreFollower({
+      ...{ clock, metrics: { noteMessage: nothing }, peers: table, onConfig: nothing },
+      lease: { observe: nothing, troubleMs: Number.NEGATIVE_INFINITY },
+      onChange: () => {
+        smallest.keys = Math.min(smallest.keys, table.peers.size);
+      },
+    });
+    let back = nothing;
+    const isBack = new Promise<void>((resolve) => {
+      back = resolve;
+    });
+    const end = signal();
+    async function* messages(): AsyncGenerator<StoreMessage> {
+      yield { type: "list", revision: 1000n, entries: peers, config: config(1400) };
+      yield gone;
+      await isBack;
+      yield changes(...peers.map((one): StoreChange => ({ type: "put", entry: one })));
+      await clock.sleep(Number.POSITIVE_INFINITY, end).catch(nothing);
+    }
+    void follower.run(messages(), end);
+    await settle();
+    await clock.jump(10 * HOLD_DOWN_MS);
+    await after(back, keys, clock);
+    return smallest.keys;
+  }
+
+  it("stay until what came meanwhile is read", async () => {
+    const smallest = await continued(async (back, keys, clock) => {
+      back();
+      await settle();
+      await clock.advance(HOLD_DOWN_MS);
+      expect(keys()).toHaveLength(peers.length);
+    });
+    expect(smallest).toBe(peers.length);
+  });
+
+  it("go soon after that when nothing came", async () => {
+    await continued(async (_, keys, clock) => {
+      expect(keys()).toHaveLength(peers.length);
+      await clock.advance(HOLD_DOWN_MS);
+      expect(keys()).toEqual([]);
+    });
+  });
+});
+
 describe("a batch of messages", () => {
   const put: StoreChange = { type: "put", entry: entry("10.2.9.0-24", 9) };
 

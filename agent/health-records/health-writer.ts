@@ -16,6 +16,10 @@ export const WRITE_INTERVAL_MS = 10_000;
  * store that was restored from a backup.
  */
 export const LOOK_INTERVAL_MS = 600_000;
+/** The same after a write without an answer: what the kernel still holds for the store arrives when the way is back. */
+const DOUBT_INTERVAL_MS = 30_000;
+/** The kernel sends for a quarter of an hour (tcp_retries2, tcp(7)), and once more up to two minutes later. */
+const DOUBT_MS = 18 * 60_000;
 
 export interface HealthWriterOptions {
   readonly records: Records;
@@ -37,6 +41,8 @@ export class HealthWriter {
   #name = "";
   /** As last read or written; undefined when it must be read. */
   #stored: StoreEntry | null | undefined;
+  /** Until then a write that has failed may still arrive at the store. */
+  #doubtUntilMs = Number.NEGATIVE_INFINITY;
   /** What the last write of this run said; null before the first. */
   #written: string | null = null;
 
@@ -62,7 +68,8 @@ export class HealthWriter {
     await pause(clock, WRITE_INTERVAL_MS, signal);
     while (!signal.aborted) {
       if (!this.#isDirty) {
-        await this.#sleep.for(LOOK_INTERVAL_MS, signal);
+        const isDoubtful = clock.monotonicMs() < this.#doubtUntilMs;
+        await this.#sleep.for(isDoubtful ? DOUBT_INTERVAL_MS : LOOK_INTERVAL_MS, signal);
         this.#mustLook = !this.#isDirty;
         this.#isDirty = true;
         continue;
@@ -110,13 +117,21 @@ export class HealthWriter {
     const substance = substanceOf(paths);
     if (text === null) {
       if (this.#stored === null) return false;
-      await records.remove(this.#stored, signal);
-      this.#stored = null;
+      await this.#change(records.remove(this.#stored, signal).then(() => null));
     } else {
       if (this.#stored !== null && (substance === this.#written || text === this.#stored.value)) return false;
-      this.#stored = await records.write(name, text, this.#stored, signal);
+      await this.#change(records.write(name, text, this.#stored, signal));
     }
     this.#written = substance;
     return true;
+  }
+
+  async #change(answer: Promise<StoreEntry | null>): Promise<void> {
+    try {
+      this.#stored = await answer;
+    } catch (error) {
+      this.#doubtUntilMs = this.#options.clock.monotonicMs() + DOUBT_MS;
+      throw error;
+    }
   }
 }

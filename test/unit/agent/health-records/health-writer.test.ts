@@ -147,6 +147,21 @@ describe("the writer of a health record", () => {
     expect(await stored()).toEqual(["10.2.1.0-24"]);
   });
 
+  it("removes what arrives late of a write that had no answer", async () => {
+    failure = new Error("no answer");
+    set(path(1));
+    await clock.advance(WRITE_INTERVAL_MS);
+    failure = null;
+    set();
+    await clock.advance(2 * WRITE_INTERVAL_MS);
+    await records.write(NAME, JSON.stringify({ version: 1, bad: [path(1)] }), null, never);
+    await clock.advance(60_000);
+    expect(await stored()).toBeNull();
+    reads = 0;
+    await clock.advance(24 * 3_600_000);
+    expect(reads).toBeLessThan(250);
+  });
+
   it("withdraws its record at the end", async () => {
     set(path(1));
     await clock.advance(WRITE_INTERVAL_MS);

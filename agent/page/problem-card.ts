@@ -12,6 +12,8 @@ const MOST_NAMED = 6;
 /** Of a problem that hosts see in several ways. */
 const MOST_CAUSES = 3;
 const MOST_PATHS = 200;
+/** Of hosts that a remedy names. */
+const MOST_JOINED = 3;
 
 export interface Card {
   readonly element: HTMLLIElement;
@@ -95,12 +97,10 @@ function causesOf({ links }: Problem): readonly (readonly PairData[])[] {
 function causeParts(pairs: readonly PairData[], isGroup: boolean, state: PageState): readonly HTMLElement[] {
   const [first] = pairs;
   if (first === undefined) return [];
-  const nameOf = (id: string): string => state.nameOf(id);
+  const nameOf: NameOf = (id) => state.nameOf(id);
   const seen = pairs.map((pair) => seenText(pair, nameOf));
   const shown = isGroup ? [`For example, ${seen[0]}`] : new Set(seen);
-  const [from, to] = [onlyOne(pairs.map((pair) => pair.from)), onlyOne(pairs.map((pair) => pair.to))];
-  const reporter = from === null ? (to === null ? "the other host" : "each of these hosts") : nameOf(from);
-  const remedy = namedText(first.remedy, reporter, to === null ? "the peer" : nameOf(to));
+  const remedy = namedText(first.remedy, reportersOf(pairs, nameOf), peerOf(pairs, nameOf));
   return [
     ...[...shown].map((text, index) =>
       make("p", "seen", ...(index === 0 ? [codeOf(first.cause), " "] : []), text),
@@ -109,17 +109,31 @@ function causeParts(pairs: readonly PairData[], isGroup: boolean, state: PageSta
   ];
 }
 
-/** Null when they differ. */
-function onlyOne(ids: readonly string[]): string | null {
-  const [first = null] = ids;
-  return ids.every((id) => id === first) ? first : null;
+type NameOf = (id: string) => string;
+
+/** What "this host" is in a remedy for all the pairs. */
+function reportersOf(pairs: readonly PairData[], nameOf: NameOf): string {
+  const hosts = distinct(pairs.map(({ from }) => from));
+  const isOfBothEnds = distinct(pairs.map(({ to }) => to)).length > 1 && !pairs[0]?.isOwnFault;
+  if (hosts.length > 1 && isOfBothEnds) return "the other host";
+  return hosts.length > MOST_JOINED ? "each of these hosts" : hosts.map(nameOf).join(" and ");
+}
+
+/** What "the peer" is. */
+function peerOf(pairs: readonly PairData[], nameOf: NameOf): string {
+  const [peer = "", ...others] = distinct(pairs.map(({ to }) => to));
+  return others.length === 0 ? nameOf(peer) : "the peer";
+}
+
+function distinct(ids: readonly string[]): readonly string[] {
+  return [...new Set(ids)];
 }
 
 /** Filled when it is opened: it may be long. */
 function pathList({ left, links }: Problem, options: CardOptions): HTMLDetailsElement {
   const [key = ""] = left;
   const list = make("ul", "plain");
-  const title = `All ${countText(links.length, "broken path")}`;
+  const title = `The ${countText(links.length, "broken path")}`;
   const details = make("details", "", make("summary", "", title), list);
   const fill = (): void => {
     const items = links.slice(0, MOST_PATHS).map((link) => {

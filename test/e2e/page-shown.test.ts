@@ -62,7 +62,7 @@ describe.skipIf(missingBrowser() !== null)("the page shows", () => {
         expect(text).toContain("4 hosts: ");
         expect(text).toContain("5 hosts: ");
         expect(text).toContain("What to do: let the firewalls between both hosts pass");
-        const paths = problems.getByText("All 20 broken paths");
+        const paths = problems.getByText("The 20 broken paths");
         expect(await problems.locator("details li").count()).toBe(0);
         await paths.focus();
         await page.keyboard.press("Enter");

@@ -11,6 +11,8 @@ const WIDTH = 760;
 const LARGEST_CELL = 34;
 /** Rows of smaller cells are lower than a name. */
 const SMALLEST_NAMED_CELL = 11;
+/** An outline would cover smaller cells. */
+const SMALLEST_OUTLINED_CELL = 6;
 /** Of the panel, on both sides. */
 const PADDING = 34;
 const LONGEST_NAME = 24;
@@ -78,10 +80,11 @@ export class Matrix {
     const size = this.#origin + count * this.#cell + 4;
     this.#svg.setAttribute("viewBox", `0 0 ${size} ${size}`);
     this.#svg.setAttribute("width", String(size));
+    this.#svg.classList.toggle("outlined", this.#cell >= SMALLEST_OUTLINED_CELL);
     const places = new Map(this.#hosts.map(({ id }, index) => [id, index]));
     const parts: SVGElement[] = [];
     this.#hosts.forEach((host, index) => {
-      parts.push(this.#row(index, host.nodeId === null ? "unknown" : "quiet"));
+      parts.push(this.#row(index, isWholeReport(host, state) ? "quiet" : "unknown"));
       if (isNamed) parts.push(...this.#namesAt(index, names[index] ?? ""));
     });
     const own = state.self === null ? undefined : places.get(state.self);
@@ -181,8 +184,15 @@ export class Matrix {
     const bad = this.#brokenPath();
     if (bad !== undefined) return `${way}${bad.cause}, ${seenText(bad, nameOf)}`;
     if (from.id === state.self) return `${way}${roundTripText(to.roundTripMs)}, loss ${lossText(to.loss)}`;
-    return way + (from.nodeId === null ? "not known: flanneld does not report" : "no problem reported");
+    if (from.nodeId === null) return `${way}not known: flanneld does not report`;
+    if (isWholeReport(from, state)) return `${way}no problem reported`;
+    return `${way}not known: of the broken paths of ${nameOf(from.id)} not all are listed`;
   }
+}
+
+/** Whether a path that a host does not name as broken works, as far as the host knows. */
+function isWholeReport({ id, nodeId }: HostData, { counted }: PageState): boolean {
+  return nodeId !== null && !Object.hasOwn(counted, id);
 }
 
 const STEPS: Readonly<Record<string, readonly [number, number]>> = {

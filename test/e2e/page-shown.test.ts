@@ -70,6 +70,17 @@ describe.skipIf(missingBrowser() !== null)("the page shows", () => {
       });
     });
 
+    it("no good path of a host that reports more broken paths than its record holds", async () => {
+      await withPage({ hosts: 160, reported: between(hosts(0, 80), hosts(80, 160)) }, async (page) => {
+        await page.getByText("159 hosts have more broken paths than are shown here").waitFor(WAIT);
+        await page.getByRole("tab", { name: "Matrix" }).click();
+        await page.locator("#matrix").focus();
+        await page.keyboard.press("ArrowDown");
+        const told = await page.locator("#matrix-cell").textContent();
+        expect(told).toContain("not known: of the broken paths of");
+      });
+    });
+
     it("a host that no other reaches as one problem", async () => {
       const reported = hosts(0, 9).flatMap((from) => (from === 3 ? [] : [[from, 3] as const]));
       await withPage({ hosts: 9, reported, domain: "" }, async (page) => {

@@ -102,14 +102,20 @@ export class Detail {
     const pairs = state.pairsOf(host.id);
     const counted = Object.hasOwn(state.counted, host.id) ? (state.counted[host.id] ?? 0) : 0;
     if (pairs.length + counted === 0) return [];
-    const items = pairs.slice(0, MOST_PAIRS).map((pair) => this.#pair(pair, host.id, state));
+    const told = new Set<string>();
+    const items = pairs.slice(0, MOST_PAIRS).map((pair) => {
+      const isTold = told.has(pair.cause);
+      told.add(pair.cause);
+      return this.#pair(pair, isTold, host.id, state);
+    });
     const left = pairs.length + counted - items.length;
     const rest = items.length === 0 ? `${left}, which are not listed` : `and ${left} more`;
     if (left > 0) items.push(make("li", "", rest));
     return [make("h3", "", "Broken paths"), make("ul", "plain", ...items)];
   }
 
-  #pair(pair: PairData, id: string, state: PageState): HTMLLIElement {
+  /** What to do is told once for each cause. */
+  #pair(pair: PairData, isTold: boolean, id: string, state: PageState): HTMLLIElement {
     const { from, to, cause, remedy, since } = pair;
     const other = from === id ? to : from;
     const way = from === id ? "to " : "seen from ";
@@ -117,14 +123,9 @@ export class Detail {
     const head = make("p", "", way, peer, " ", make("code", "cause", cause));
     const age = make("p", "hint", `for ${ageText(state.now - since)}`);
     const nameOf = (host: string): string => state.nameOf(host);
-    return make(
-      "li",
-      "",
-      head,
-      make("p", "", seenText(pair, nameOf)),
-      make("p", "remedy", make("b", "", "What to do: "), `${namedText(remedy, nameOf(from), nameOf(to))}.`),
-      age,
-    );
+    const text = `${namedText(remedy, nameOf(from), nameOf(to))}.`;
+    const todo = isTold ? [] : [make("p", "remedy", make("b", "", "What to do: "), text)];
+    return make("li", "", head, make("p", "", seenText(pair, nameOf)), ...todo, age);
   }
 
   #peers(state: PageState): readonly HTMLElement[] {

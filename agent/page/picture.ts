@@ -213,9 +213,7 @@ export class Picture {
 
 /** A host whose broken paths are the problem of another one looks as it is measured. */
 function levelIn(host: HostData, blamed: ReadonlySet<string>): Level {
-  if (blamed.has(host.id)) return "bad";
-  const level = measuredLevel(host);
-  return level === "bad" ? "unknown" : level;
+  return blamed.has(host.id) ? "bad" : measuredLevel(host);
 }
 
 function round(value: number): number {

@@ -69,7 +69,10 @@ export function lastPair(subnet: Prefix): {
 
 function requireRoom(subnet: Prefix): void {
   if (subnet.size >= LEAST_ADDRESSES) return;
-  throw new TulleError("TULLE_CONFLICT", `${subnet} is too small for a container of our own`);
+  throw new TulleError(
+    "TULLE_CONFLICT",
+    `subnet ${subnet} of this host is too small for a container of the measurement: leave --containers out`,
+  );
 }
 
 /** Has the kernel ask the bridge who has an address. */

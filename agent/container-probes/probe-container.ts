@@ -164,7 +164,11 @@ async function joinDirectly(
   netns: NetnsHandle,
 ): Promise<readonly Allocation[]> {
   const pairs = mapFamilies(subnets, lastPair);
-  if (Object.keys(pairs).length === 0) throw new TulleError("TULLE_CONFLICT", "this host has no subnet yet");
+  if (Object.keys(pairs).length === 0)
+    throw new TulleError(
+      "TULLE_CONFLICT",
+      "this host has no subnet yet: tulle status says why; try again later",
+    );
   const [mac, containerMac] = randomMacs();
   const host = NetlinkConnection.open();
   try {

@@ -45,6 +45,9 @@ export interface Audit {
 }
 
 /** A member of the network that audits it, for what only this host can see. */
+/** What a command that needs the network configuration says where there is none. */
+export const NO_CONFIG = "the network has no configuration: write one with tulle net init";
+
 export interface AuditingHost {
   readonly own: Lease;
   /** What it reaches without the network. */

@@ -7,7 +7,9 @@ import { ConfigError, ConflictError } from "../../ipam/errors.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import { formatLeaseKey, formatLeaseValue } from "../../ipam/leases/lease-codec.ts";
 import type { StoreEntry } from "../../ipam/stores/contracts.ts";
-import type { Audit, AuditedLease } from "./lease-audit.ts";
+import { type Audit, type AuditedLease, NO_CONFIG } from "./lease-audit.ts";
+
+const FLAG_OF: Readonly<Record<Family, string>> = { 4: "--public-ip", 6: "--public-ipv6" };
 
 /** As given on the command line. */
 export interface ReservationRequest {
@@ -29,7 +31,7 @@ export type ReservationPlan =
  * another lease is in the way.
  */
 export function planReservation(audit: Audit, request: ReservationRequest): ReservationPlan {
-  if (audit.config === null) throw new ConfigError(audit.configProblem ?? "the network has no configuration");
+  if (audit.config === null) throw new ConfigError(audit.configProblem ?? NO_CONFIG);
   const subnets = readSubnets(request.subnets, audit.config);
   const addresses = readAddresses(request);
   const key = formatLeaseKey(subnets);
@@ -125,14 +127,18 @@ function readSubnets(texts: readonly string[], { families }: NetworkConfig): Per
 
 function readAddresses({ publicIp, publicIpv6 }: ReservationRequest): PerFamily<Address> {
   return {
-    ...(publicIp === undefined ? {} : { 4: readAddress("--public-ip", publicIp, 4) }),
-    ...(publicIpv6 === undefined ? {} : { 6: readAddress("--public-ipv6", publicIpv6, 6) }),
+    ...(publicIp === undefined ? {} : { 4: readAddress(publicIp, 4) }),
+    ...(publicIpv6 === undefined ? {} : { 6: readAddress(publicIpv6, 6) }),
   };
 }
 
-function readAddress(flag: string, text: string, family: Family): Address {
+function readAddress(text: string, family: Family): Address {
+  const flag = FLAG_OF[family];
   const address = Address.parse(text);
-  if (address.family !== family) throw new ConfigError(`${flag}=${text} is not an IPv${family} address`);
+  if (address.family !== family)
+    throw new ConfigError(
+      `${flag}=${text} is not an IPv${family} address: give it with ${FLAG_OF[address.family]}`,
+    );
   const problem = publicAddressProblem(address);
   if (problem !== null)
     throw new ConfigError(`${flag}=${text} ${problem}; give the address that other hosts send to`);

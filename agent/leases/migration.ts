@@ -1,7 +1,7 @@
 /** Which hosts have followed a change of the backend in the network configuration, by their leases. Pure. */
 
 import { ConfigError } from "../../ipam/errors.ts";
-import type { Audit, AuditedLease } from "./lease-audit.ts";
+import { type Audit, type AuditedLease, NO_CONFIG } from "./lease-audit.ts";
 
 export interface Migration {
   /** `Backend.Type` of the network configuration. */
@@ -23,7 +23,7 @@ export interface BehindLease {
  * no configuration can be used.
  */
 export function migrationOf({ leases, config, configProblem }: Audit): Migration {
-  if (config === null) throw new ConfigError(configProblem ?? "the network has no configuration");
+  if (config === null) throw new ConfigError(configProblem ?? NO_CONFIG);
   const joined = leases.filter(({ attrs, isUnclaimed }) => attrs !== null && !isUnclaimed);
   const followed = joined.filter(({ hasPresentBackend }) => hasPresentBackend);
   const behind = joined

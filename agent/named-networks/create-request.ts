@@ -99,7 +99,8 @@ function parsed<T>(option: string, text: string, what: string, parse: (text: str
 
 function numberOf(option: string, text: string | undefined): number | null {
   if (text === undefined) return null;
-  if (!/^\d{1,8}$/.test(text)) throw new ConfigError(`${option} "${text}" is not a whole number`);
+  if (!/^\d{1,8}$/.test(text))
+    throw new ConfigError(`${option} "${text}" is not a whole number: write digits only`);
   return Number(text);
 }
 

@@ -71,5 +71,5 @@ function present(object: Readonly<Record<string, JsonValue | undefined>>): JsonO
 export function wholeNumber(flag: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new ConfigError(`${flag} "${text}" is not a whole number`);
+  throw new ConfigError(`${flag} "${text}" is not a whole number: write digits only`);
 }

@@ -30,7 +30,8 @@ export interface LoosePairSpec {
 export async function makeLoosePair(host: NetlinkConnection, spec: LoosePairSpec): Promise<void> {
   const { port, containerEnd, mac, mtuBytes } = spec;
   const bridge = findLink(host, spec.bridge);
-  if (bridge?.type !== "bridge") throw new ConflictError(`${spec.bridge} is no bridge of this host`);
+  if (bridge?.type !== "bridge")
+    throw new ConflictError(`this host has no bridge ${spec.bridge}: tulle status says why; try again`);
   const [portMac] = randomMacs();
   const info = { kind: "veth", peer: { name: containerEnd, mac, mtuBytes } } as const;
   const link = { name: port, mac: portMac, mtuBytes, masterIndex: bridge.index, isUp: true, info };

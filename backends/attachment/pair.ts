@@ -58,7 +58,9 @@ export function createPair(
 export async function waitUntilOpen(host: NetlinkConnection, { name }: Link): Promise<void> {
   for (let waitedMs = 0; getLink(host, name).operState !== IF_OPER_UP; waitedMs += POLL_MS) {
     if (waitedMs >= LONGEST_WAIT_MS) {
-      throw new ConflictError(`${name} is not up after ${LONGEST_WAIT_MS} ms`);
+      throw new ConflictError(
+        `${name} is not up after ${LONGEST_WAIT_MS} ms: try again, and look at its bridge with ip -d link`,
+      );
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }

@@ -35,7 +35,10 @@ export async function askDaemon(runDir: string, method: Method, call: JsonObject
     );
   }
   if (!isJsonObject(answer))
-    throw new CniError(CNI_CODES.decodingFailure, `tulled answers ${JSON.stringify(answer)} on ${path}`);
+    throw new CniError(
+      CNI_CODES.decodingFailure,
+      `tulled answers ${JSON.stringify(answer)} on ${path}: it may be of another version; restart it`,
+    );
   const { Err: failure } = answer;
   if (typeof failure === "string" && failure !== "") throw new CniError(CNI_CODES.attachFailed, failure);
   return answer;

@@ -35,7 +35,10 @@ const WORK: Readonly<Record<VerbName, Verb>> = {
     const netnsPath = namespaceIn(io);
     if (io.isOwnNetns(netnsPath)) {
       // The interface would appear on the host.
-      throw new CniError(CNI_CODES.invalidNetns, `${netnsPath} is the host's own network namespace`);
+      throw new CniError(
+        CNI_CODES.invalidNetns,
+        `${netnsPath} is the host's own network namespace: give that of a container`,
+      );
     }
     const container = parseContainer(readInput(io), netnsPath);
     return driverOf(container.network).setup(container, io.warn);

@@ -245,7 +245,10 @@ function textsIn(answer: JsonObject, key: string): readonly string[] {
 }
 
 function strange(answer: JsonObject): CniError {
-  return new CniError(CNI_CODES.decodingFailure, `tulled answers ${JSON.stringify(answer).slice(0, 300)}`);
+  return new CniError(
+    CNI_CODES.decodingFailure,
+    `tulled answers ${JSON.stringify(answer).slice(0, 300)}: it may be of another version; restart it`,
+  );
 }
 
 /** netavark's StatusBlock. */

@@ -126,7 +126,9 @@ function subnetOf(
   const drafted = drafts.find((draft) => draft.family === family)?.subnet ?? null;
   const subnet = request.subnet ?? drafted;
   if (drafted !== null && subnet !== null && !drafted.equals(subnet))
-    throw new ConfigError(`subnet ${subnet} differs from ${drafted}, which is reserved for this network`);
+    throw new ConfigError(
+      `subnet ${subnet} differs from ${drafted}, which is reserved for this network: leave the subnet out`,
+    );
   const current = withoutLapsed(rest, around.nowSeconds);
   const used = usedByNetworks(current).filter(
     ({ prefix, isDraft }) => !(isDraft && subnet !== null && prefix.equals(subnet)),

@@ -15,10 +15,13 @@ export class Checkout {
     throw new ReleaseError(`${root} is not a git checkout (${reason}): clone the repository`);
   }
 
-  /** Throws ReleaseError unless the checkout is on a branch, without any change, and git has an author's name. */
-  requireClean() {
-    if (this.#try("symbolic-ref", "--quiet", "HEAD") === null)
-      throw new ReleaseError("HEAD is detached: check out the branch to release from");
+  /** Throws ReleaseError unless the checkout is on `branch`, without any change, and git has an author's name. */
+  requireReady(branch) {
+    const head = this.#try("symbolic-ref", "--quiet", "--short", "HEAD");
+    if (head !== branch)
+      throw new ReleaseError(
+        `${head === null ? "HEAD is detached" : `the checkout is on the branch ${head}`}: releases are cut from ${branch}, check it out`,
+      );
     const changes = this.changes();
     if (changes.length > 0)
       throw new ReleaseError(
@@ -37,10 +40,6 @@ export class Checkout {
 
   get head() {
     return this.#git("rev-parse", "HEAD");
-  }
-
-  get branch() {
-    return this.#git("symbolic-ref", "--short", "HEAD");
   }
 
   /** The name of the first remote; null when there is none. */

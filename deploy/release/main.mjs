@@ -24,6 +24,7 @@ import { greatest, isGreater, isVersion } from "./version.mjs";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 /** Where `npm run package` writes. */
 const OUTPUT = "release";
+const BRANCH = "main";
 const USAGE = "npm run release -- X.Y.Z [--dry-run] [--without-packages]";
 
 const files = new ReleaseFiles(ROOT);
@@ -61,7 +62,7 @@ function readArguments() {
 
 /** Throws ReleaseError for the first thing that is not as it must be. Changes nothing. */
 function requireReady(checkout, { version, date, tag, hasPackages }) {
-  checkout.requireClean();
+  checkout.requireReady(BRANCH);
   const commit = checkout.commitOfTag(tag);
   if (commit !== null)
     throw new ReleaseError(
@@ -144,7 +145,7 @@ function run(command, ...args) {
 
 function report(checkout, { version, tag }, release, published) {
   const list = published.map((name) => `  ${OUTPUT}/${name}\n`).join("");
-  const push = `git push --atomic ${checkout.remote ?? "REMOTE"} ${checkout.branch} ${tag}`;
+  const push = `git push --atomic ${checkout.remote ?? "REMOTE"} ${BRANCH} ${tag}`;
   const publish = list === "" ? "" : `  publish the files of ${OUTPUT}/ with the tag's text as notes\n`;
   console.log(
     `version ${version} is cut: commit ${release.slice(0, 12)}, tag ${tag}\n${list}next:\n  ${push}\n${publish}`.trimEnd(),

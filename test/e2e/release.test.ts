@@ -171,9 +171,14 @@ describe("a release is refused", () => {
     expectRefusal([NEXT], 'CHANGELOG.md has no section "## Unreleased"');
   });
 
-  it("on no branch", () => {
+  it("on no branch, and on another one than main", () => {
     checkout.git("checkout", "--quiet", "--detach");
-    expectRefusal([NEXT], "HEAD is detached: check out the branch to release from");
+    expectRefusal([NEXT], "HEAD is detached: releases are cut from main, check it out\n");
+    checkout.git("checkout", "--quiet", "-b", "fix/typo");
+    expectRefusal(
+      [NEXT],
+      "the checkout is on the branch fix/typo: releases are cut from main, check it out\n",
+    );
   });
 
   it("when git does not know its author", () => {

@@ -34,6 +34,7 @@ import path from "node:path";
 import process from "node:process";
 import { build } from "esbuild";
 import { BUNDLE, bundlePage, ROOT } from "./bundles.mjs";
+import { exitOnSignals, withCleanup } from "./cleanup.mjs";
 import { writeCodeCache } from "./code-cache.mjs";
 import { etcd3Protocol } from "./esbuild-etcd3.mjs";
 import { launcherText } from "./launcher.mjs";
@@ -67,11 +68,8 @@ const EXECUTABLE = "tulle";
 const manifest = JSON.parse(readFileSync(path.join(ROOT, "package.json"), "utf8"));
 const packages = Object.keys(manifest.dependencies);
 
-try {
-  await main();
-} finally {
-  rmSync(DIST, { recursive: true, force: true });
-}
+exitOnSignals();
+await withCleanup(() => rmSync(DIST, { recursive: true, force: true }), main);
 
 async function main() {
   const present = Object.entries(PROGRAMS).filter(([, entry]) => existsSync(path.join(ROOT, entry)));

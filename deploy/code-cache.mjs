@@ -7,13 +7,13 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http2";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { inTemporaryFolder, withCleanup } from "./cleanup.mjs";
 
 const TRAINING = fileURLToPath(new URL("node-training.cjs", import.meta.url));
 
@@ -26,9 +26,8 @@ const UNIMPLEMENTED = "12";
  */
 export async function writeCodeCache(dist, node = process.execPath) {
   const lib = path.resolve(dist, "lib");
-  const folder = mkdtempSync(path.join(tmpdir(), "tulle-training-"));
   const server = await startServer();
-  try {
+  const train = async (folder) => {
     // The demo starts the daemon that lies beside it.
     for (const name of ["tulle", "tulled"]) {
       const program = `require(${JSON.stringify(TRAINING)}).train(${JSON.stringify(lib)}, "${name}");\n`;
@@ -39,10 +38,11 @@ export async function writeCodeCache(dist, node = process.execPath) {
     const endpoint = `http://127.0.0.1:${server.address().port}`;
     await run(node, [tulle, "leases", `--etcd-endpoints=${endpoint}`], /TULLE_STORE_API/);
     await run(node, [tulle, "demo"], /all of it is removed/);
-  } finally {
-    server.close();
-    rmSync(folder, { recursive: true, force: true });
-  }
+  };
+  await withCleanup(
+    () => server.close(),
+    () => inTemporaryFolder("tulle-training-", train),
+  );
 }
 
 async function startServer() {

@@ -1,9 +1,10 @@
 /** Writes manual pages and completions below a folder that has the shape of /usr/share. */
 
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
+import { inTemporaryFolder } from "../cleanup.mjs";
 import { bashCompletion, fishCompletion, zshCompletion } from "./completions.mjs";
 import { manualPages } from "./manual-pages.mjs";
 
@@ -30,9 +31,8 @@ export async function writeManual(root, share) {
 }
 
 /** Beside the packages that it imports, which are found by the folder of the file. */
-async function readReference(root) {
-  const outdir = mkdtempSync(path.join(root, "node_modules/.tulle-reference-"));
-  try {
+function readReference(root) {
+  return inTemporaryFolder(path.join(root, "node_modules/.tulle-reference-"), async (outdir) => {
     await build({
       absWorkingDir: root,
       entryPoints: SOURCES,
@@ -47,7 +47,5 @@ async function readReference(root) {
     const load = (name) => import(pathToFileURL(path.join(outdir, `${name}.mjs`)).href);
     const { commandReference, flagReference } = await load("programs");
     return { commands: await commandReference(), flags: flagReference(), netavark: await load("netavark") };
-  } finally {
-    rmSync(outdir, { recursive: true, force: true });
-  }
+  });
 }

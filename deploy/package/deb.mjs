@@ -4,19 +4,11 @@
  */
 
 import { createHash } from "node:crypto";
-import {
-  chmodSync,
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { inTemporaryFolder } from "../cleanup.mjs";
 import { DESCRIPTION, MAINTAINER, SUMMARY } from "./description.mjs";
 import { OLDEST } from "./requirements.mjs";
 import { runTool } from "./run-tool.mjs";
@@ -41,8 +33,7 @@ export function buildDeb(release, outDir) {
   const version = `${debianVersion(release.version)}-${REVISION}`;
   const architecture = DEBIAN_ARCHITECTURES[arch];
   const file = path.join(outDir, `tulle_${version}_${architecture}.deb`);
-  const work = mkdtempSync(path.join(tmpdir(), "tulle-deb-"));
-  try {
+  return inTemporaryFolder("tulle-deb-", async (work) => {
     const root = path.join(work, "root");
     const entries = [
       ...packageTree({ ...release, layout: LAYOUTS.debian }),
@@ -56,13 +47,11 @@ export function buildDeb(release, outDir) {
     const env = { ...process.env, SOURCE_DATE_EPOCH: `${epoch}` };
     // Not into outDir, where a part of the file would stay when it is interrupted.
     const whole = path.join(work, path.basename(file));
-    runTool("dpkg-deb", ["--root-owner-group", ...compression, "--build", root, whole], { env });
+    await runTool("dpkg-deb", ["--root-owner-group", ...compression, "--build", root, whole], { env });
     mkdirSync(outDir, { recursive: true });
     copyFileSync(whole, file);
     return [file];
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
+  });
 }
 
 /** A hyphen would begin the revision; "~" sorts before the release, as a pre-release does (deb-version(7)). */

@@ -5,17 +5,18 @@
  * Two builds give the same bytes: neither the time nor the place of the build is in the file.
  */
 
-import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { build } from "esbuild";
 import { BUNDLE, bundlePage, ROOT } from "../bundles.mjs";
+import { inTemporaryFolder } from "../cleanup.mjs";
 import { etcd3Protocol } from "../esbuild-etcd3.mjs";
 import { BUN_PREFIXES, NODE_VARIABLES } from "../runtime-variables.mjs";
 import { seal } from "../seal.mjs";
 import { runtimeFor } from "./bun-runtime.mjs";
+import { runTool } from "./run-tool.mjs";
 
 /** What Bun mounts its embedded files at. */
 const EMBEDDED = "/$bunfs/root";
@@ -64,17 +65,15 @@ const TRIALS = [
 export async function buildExecutable({ arch, outFile }) {
   const compiler = runtimeFor(process.arch);
   const runtime = runtimeFor(arch);
-  const folder = mkdtempSync(path.join(tmpdir(), "tulle-executable-"));
-  try {
+  return await inTemporaryFolder("tulle-executable-", async (folder) => {
     const inputs = await bundle(folder);
     const file = path.join(folder, "executable");
     const sources = Object.keys(ENTRIES).map((name) => `${name}.js`);
     const target = [`--target=bun-linux-${arch}`, `--compile-executable-path=${runtime.file}`];
-    execFileSync(
-      compiler.file,
-      ["build", "--compile", ...target, ...BYTE_CODE, ...SETTINGS, ...FILES, ...sources, "--outfile", file],
-      { cwd: folder, stdio: ["ignore", "ignore", "inherit"] },
-    );
+    const options = [...target, ...BYTE_CODE, ...SETTINGS, ...FILES];
+    await runTool(compiler.file, ["build", "--compile", ...options, ...sources, "--outfile", file], {
+      cwd: folder,
+    });
     sealFile(file);
     if (arch === process.arch) tryPrograms(file);
     mkdirSync(path.dirname(outFile), { recursive: true });
@@ -84,9 +83,7 @@ export async function buildExecutable({ arch, outFile }) {
     chmodSync(whole, 0o755);
     renameSync(whole, outFile);
     return { inputs, packages: [runtime.name] };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  });
 }
 
 /** Lets the file that chooses a program load the program's own file. */

@@ -1,9 +1,9 @@
 /** Writes the packages of one processor in every format, or in some. */
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
+import { inTemporaryFolder } from "../cleanup.mjs";
 import { buildDeb } from "./deb.mjs";
 import { buildNpm } from "./npm.mjs";
 import { buildImage } from "./oci.mjs";
@@ -28,17 +28,17 @@ export const FORMATS = Object.keys(BUILDERS);
  * all.
  */
 export async function writePackages(built, outDir, formats = FORMATS) {
-  const work = mkdtempSync(path.join(tmpdir(), "tulle-package-"));
   // That of the builder must not become modes of files; tools inherit it.
   const umask = process.umask(0o022);
   try {
-    const release = await openRelease(built, work);
-    const files = [];
-    for (const format of formats) files.push(...(await BUILDERS[format](release, outDir)));
-    return files;
+    return await inTemporaryFolder("tulle-package-", async (work) => {
+      const release = await openRelease(built, work);
+      const files = [];
+      for (const format of formats) files.push(...(await BUILDERS[format](release, outDir)));
+      return files;
+    });
   } finally {
     process.umask(umask);
-    rmSync(work, { recursive: true, force: true });
   }
 }
 

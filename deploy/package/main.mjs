@@ -11,6 +11,7 @@ import path from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { ROOT } from "../bundles.mjs";
+import { exitOnSignals } from "../cleanup.mjs";
 import { ARCHITECTURES } from "./bun-runtime.mjs";
 import { writeChecksums } from "./checksums.mjs";
 import { buildExecutable } from "./executable.mjs";
@@ -21,8 +22,7 @@ const RELEASE = path.join(ROOT, "release");
 const EXECUTABLE = "executable";
 const CHECKSUMS = "SHA256SUMS";
 
-// Ctrl-C ends the tool that runs too, whose failure removes the temporary folders; they hold hundreds of megabytes.
-process.once("SIGINT", () => process.exit(130));
+exitOnSignals();
 
 try {
   await main();

@@ -4,10 +4,10 @@
  * launchers of the first start it.
  */
 
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { ROOT } from "../bundles.mjs";
+import { inTemporaryFolder } from "../cleanup.mjs";
 import { launcherText } from "../launcher.mjs";
 import { archive, gzip, stage } from "./stage.mjs";
 import { filesBelow } from "./tree.mjs";
@@ -21,13 +21,12 @@ const NATIVE = ["koffi"];
 const nameOf = (arch) => `tulle-linux-${arch}`;
 
 /** Writes `tulle-VERSION.tgz` and `tulle-linux-ARCH-VERSION.tgz` into `outDir` and returns their names. */
-export function buildNpm(release, outDir) {
-  const { version, arch } = release;
+export async function buildNpm(release, outDir) {
   const manifest = JSON.parse(readFileSync(path.join(ROOT, "package.json"), "utf8"));
   return [
-    writeArchive("tulle", nodeEntries(release, manifest), release, outDir),
-    writeArchive(nameOf(arch), executableEntries(release, manifest), release, outDir),
-  ].map((name) => path.join(outDir, `${name}-${version}.tgz`));
+    await writeArchive("tulle", nodeEntries(release, manifest), release, outDir),
+    await writeArchive(nameOf(release.arch), executableEntries(release, manifest), release, outDir),
+  ];
 }
 
 function nodeEntries({ version, share }, manifest) {
@@ -105,17 +104,15 @@ function lockedVersion(name) {
   return lock.packages[`node_modules/${name}`].version;
 }
 
-/** The form of `npm pack`: everything below package/. Returns the package's name. */
+/** The form of `npm pack`: everything below package/. Resolves with the file. */
 function writeArchive(name, entries, { version, epoch, isFast }, outDir) {
-  const work = mkdtempSync(path.join(tmpdir(), "tulle-npm-"));
-  try {
+  const file = path.join(outDir, `${name}-${version}.tgz`);
+  return inTemporaryFolder("tulle-npm-", async (work) => {
     stage(entries, path.join(work, "package"), epoch);
     const tar = path.join(work, "package.tar");
-    archive(work, ["package"], tar, epoch);
+    await archive(work, ["package"], tar, epoch);
     mkdirSync(outDir, { recursive: true });
-    cpSync(gzip(tar, isFast), path.join(outDir, `${name}-${version}.tgz`));
-    return name;
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
+    cpSync(await gzip(tar, isFast), file);
+    return file;
+  });
 }

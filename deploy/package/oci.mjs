@@ -3,9 +3,9 @@
  * that `docker load` reads, so that Docker before 25 loads it as well as containerd and podman.
  */
 
-import { mkdirSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, renameSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { inTemporaryFolder } from "../cleanup.mjs";
 import { sha256 } from "./checksums.mjs";
 import { DEBIAN_ARCHITECTURES } from "./deb.mjs";
 import { SUMMARY } from "./description.mjs";
@@ -25,21 +25,18 @@ const MEDIA_TYPES = {
 const NAME = "localhost/tulle";
 
 /** Writes `tulle-VERSION-oci-ARCH.tar` into `outDir` and returns its name in a list. `release`: see release.mjs. */
-export async function buildImage(release, outDir) {
+export function buildImage(release, outDir) {
   const architecture = DEBIAN_ARCHITECTURES[release.arch];
   const file = path.join(outDir, `tulle-${release.version}-oci-${architecture}.tar`);
-  const work = mkdtempSync(path.join(tmpdir(), "tulle-oci-"));
-  try {
+  return inTemporaryFolder("tulle-oci-", async (work) => {
     const layout = path.join(work, "layout");
     mkdirSync(path.join(layout, BLOBS), { recursive: true });
     await writeLayout(layout, await makeLayer(release, architecture, work), release, architecture);
     setTimes(layout, release.epoch);
     mkdirSync(outDir, { recursive: true });
-    archive(layout, ["oci-layout", "index.json", "manifest.json", "blobs"], file, release.epoch);
+    await archive(layout, ["oci-layout", "index.json", "manifest.json", "blobs"], file, release.epoch);
     return [file];
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
+  });
 }
 
 /** The only layer: its archive, compressed, and the digest of the archive itself. */
@@ -49,9 +46,9 @@ async function makeLayer(release, architecture, work) {
   const root = path.join(work, "root");
   stage(imageTree({ ...release, sbom, debian }), root, release.epoch);
   const tar = path.join(work, "layer.tar");
-  archive(root, ["."], tar, release.epoch);
+  await archive(root, ["."], tar, release.epoch);
   const diffId = `sha256:${await sha256(tar)}`;
-  return { diffId, file: gzip(tar, release.isFast) };
+  return { diffId, file: await gzip(tar, release.isFast) };
 }
 
 async function writeLayout(layout, layer, release, architecture) {

@@ -1,11 +1,11 @@
 /** The RPM package, made by rpmbuild(8), which Debian has too. Its scripts are in rpm/tulle.spec. */
 
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { BUN_PARTS } from "../bun-parts.mjs";
+import { inTemporaryFolder } from "../cleanup.mjs";
 import { DESCRIPTION, MAINTAINER } from "./description.mjs";
 import { OLDEST } from "./requirements.mjs";
 import { runTool } from "./run-tool.mjs";
@@ -27,8 +27,7 @@ const OWN_FOLDERS = /^\/usr\/(share\/(doc|licenses)\/tulle|lib\/netavark)(\/|$)/
 export function buildRpm(release, outDir) {
   const { name: architecture, loader } = ARCHITECTURES[release.arch];
   const version = rpmVersion(release.version);
-  const work = mkdtempSync(path.join(tmpdir(), "tulle-rpm-"));
-  try {
+  return inTemporaryFolder("tulle-rpm-", async (work) => {
     const staged = path.join(work, "staged");
     const entries = [
       ...packageTree({ ...release, layout: LAYOUTS.fedora }),
@@ -46,14 +45,12 @@ export function buildRpm(release, outDir) {
       LEAVE: LEAVE_RUNTIMES.replaceAll("%", "%%"),
     };
     writeFileSync(spec, fillIn(readFileSync(SPEC, "utf8"), { ...values, ...parts }));
-    runRpmbuild(spec, architecture, work, release);
+    await runRpmbuild(spec, architecture, work, release);
     const name = `tulle-${version}-1.${architecture}.rpm`;
     mkdirSync(outDir, { recursive: true });
     copyFileSync(path.join(work, "RPMS", architecture, name), path.join(outDir, name));
     return [path.join(outDir, name)];
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
+  });
 }
 
 /** As Debian's, "~" sorts before the release. */
@@ -95,7 +92,7 @@ function documentation(name) {
   return /^\/usr\/share\/(doc|man)\//.test(name) ? "%doc " : "";
 }
 
-function runRpmbuild(spec, architecture, work, { epoch, isFast }) {
+async function runRpmbuild(spec, architecture, work, { epoch, isFast }) {
   const macros = {
     _topdir: work,
     _build_id_links: "none",
@@ -109,5 +106,5 @@ function runRpmbuild(spec, architecture, work, { epoch, isFast }) {
   };
   const defines = Object.entries(macros).flatMap(([name, value]) => ["--define", `${name} ${value}`]);
   const env = { ...process.env, SOURCE_DATE_EPOCH: `${epoch}`, LC_ALL: "C" };
-  runTool("rpmbuild", ["-bb", "--quiet", `--target=${architecture}-linux`, ...defines, spec], { env });
+  await runTool("rpmbuild", ["-bb", "--quiet", `--target=${architecture}-linux`, ...defines, spec], { env });
 }

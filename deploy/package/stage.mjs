@@ -50,7 +50,7 @@ export function setTimes(folder, epoch) {
 }
 
 /** Archives `names` of `folder` into `archive` (tar(1)). */
-export function archive(folder, names, archiveFile, epoch) {
+export async function archive(folder, names, archiveFile, epoch) {
   const options = [
     "--sort=name",
     `--mtime=@${epoch}`,
@@ -59,13 +59,13 @@ export function archive(folder, names, archiveFile, epoch) {
     "--numeric-owner",
     "--format=gnu",
   ];
-  runTool("tar", ["--create", ...options, "--file", archiveFile, "--directory", folder, ...names]);
+  await runTool("tar", ["--create", ...options, "--file", archiveFile, "--directory", folder, ...names]);
 }
 
 /** Replaces a file by FILE.gz, without its name and time, and returns that name. `isFast`: compress little. */
-export function gzip(file, isFast) {
-  if (isFast) runTool("gzip", ["--no-name", "--force", "-1", file]);
+export async function gzip(file, isFast) {
+  if (isFast) await runTool("gzip", ["--no-name", "--force", "-1", file]);
   // A few percent smaller than zlib's best.
-  else runTool("libdeflate-gzip", ["-12", "-f", file]);
+  else await runTool("libdeflate-gzip", ["-12", "-f", file]);
   return `${file}.gz`;
 }

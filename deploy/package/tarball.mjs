@@ -1,18 +1,9 @@
 /** The archive for any Linux with glibc, with a script that installs it: tarball/install.sh. */
 
-import {
-  chmodSync,
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { inTemporaryFolder } from "../cleanup.mjs";
 import { checksumLines } from "./checksums.mjs";
 import { OLDEST } from "./requirements.mjs";
 import { fillIn, LEAVE_RUNTIMES } from "./scripts.mjs";
@@ -29,10 +20,9 @@ const MACHINES = {
 const INSTALLED_SCRIPT = "/usr/share/tulle/install.sh";
 
 /** Writes `tulle-VERSION-linux-ARCH.tar.gz` into `outDir` and returns its name in a list. `release`: see release.mjs. */
-export async function buildTarball(release, outDir) {
+export function buildTarball(release, outDir) {
   const name = `tulle-${release.version}-linux-${release.arch}`;
-  const work = mkdtempSync(path.join(tmpdir(), "tulle-tarball-"));
-  try {
+  return inTemporaryFolder("tulle-tarball-", async (work) => {
     const top = path.join(work, name);
     const entries = archiveEntries(release);
     stage(entries, top, release.epoch);
@@ -43,14 +33,12 @@ export async function buildTarball(release, outDir) {
     for (const file of ["FILES", "SHA256SUMS"]) chmodSync(path.join(top, file), 0o644);
     setTimes(top, release.epoch);
     const tar = path.join(work, `${name}.tar`);
-    archive(work, [name], tar, release.epoch);
+    await archive(work, [name], tar, release.epoch);
     const file = path.join(outDir, `${name}.tar.gz`);
     mkdirSync(outDir, { recursive: true });
-    cpSync(gzip(tar, release.isFast), file);
+    cpSync(await gzip(tar, release.isFast), file);
     return [file];
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
+  });
 }
 
 function archiveEntries(release) {

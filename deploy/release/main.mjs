@@ -8,12 +8,14 @@
  * second commit records which commit the release is. When a step fails, commits, tag and files are as they were before.
  */
 
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, rmSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { SIGNALS } from "../cleanup.mjs";
 import { dateChangelog, notesOf } from "./changelog.mjs";
 import { Checkout } from "./checkout.mjs";
 import { writeChecksums } from "./checksums.mjs";
@@ -84,16 +86,16 @@ function requireReady(checkout, { version, date, tag, hasPackages }) {
 async function cut(checkout, plan) {
   const { version, date, tag, hasPackages } = plan;
   const head = checkout.head;
-  // Ctrl-C reaches the running step too, which fails; this process stays to restore the checkout.
+  // A signal ends the step that runs; this process stays to restore the checkout.
   const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => stop.abort());
+  for (const signal of Object.keys(SIGNALS)) process.on(signal, () => stop.abort());
   try {
     files.setVersion(version, date);
     checkout.commit(`release: cut version ${version}`, VERSION_FILES);
     const release = checkout.head;
-    run("npm", "run", "--silent", "build");
+    await run(stop.signal, "npm", "run", "--silent", "build");
     requireBuilt(version);
-    const published = hasPackages ? await packageAll() : [];
+    const published = hasPackages ? await packageAll(stop.signal) : [];
     requireUnchanged(checkout);
     if (stop.signal.aborted) throw new ReleaseError("interrupted");
     checkout.tag(tag, `tulle ${version}\n\n${notesOf(files.changelog, version)}\n`);
@@ -108,9 +110,9 @@ async function cut(checkout, plan) {
 }
 
 /** Former packages go first, so that checksums name those of this release only. */
-async function packageAll() {
+async function packageAll(stop) {
   rmSync(path.join(ROOT, OUTPUT), { recursive: true, force: true });
-  run("npm", "run", "--silent", "package", "--", "--arch", "all");
+  await run(stop, "npm", "run", "--silent", "package", "--", "--arch", "all");
   if (!existsSync(path.join(ROOT, OUTPUT)))
     throw new ReleaseError(`npm run package wrote nothing to ${OUTPUT}/`);
   return await writeChecksums(path.join(ROOT, OUTPUT));
@@ -130,17 +132,19 @@ function requireUnchanged(checkout) {
     throw new ReleaseError(`a step changed files that are not ignored:\n  ${changes.join("\n  ")}`);
 }
 
-/** Shows what the command prints. */
-function run(command, ...args) {
-  console.log(`> ${[command, ...args].join(" ")}`);
-  const { status, signal, error } = spawnSync(command, args, {
-    cwd: ROOT,
-    stdio: ["ignore", "inherit", "inherit"],
+/** Shows what the command prints, and waits for its end, also after `stop`. */
+async function run(stop, ...words) {
+  const title = words.join(" ");
+  console.log(`> ${title}`);
+  const [command, ...args] = words;
+  const child = spawn(command, args, { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] });
+  const end = () => child.kill();
+  stop.addEventListener("abort", end);
+  const [status, signal] = await once(child, "close").catch((error) => {
+    throw new ReleaseError(`${title} failed: ${error.message}`);
   });
-  if (status !== 0)
-    throw new ReleaseError(
-      `${[command, ...args].join(" ")} failed: ${error?.message ?? signal ?? `exit code ${status}`}`,
-    );
+  stop.removeEventListener("abort", end);
+  if (status !== 0) throw new ReleaseError(`${title} failed: ${signal ?? `exit code ${status}`}`);
 }
 
 function report(checkout, { version, tag }, release, published) {

@@ -9,11 +9,9 @@
  * unsteady: a test that depends on the machine's load, which is to be mended but says nothing about the change.
  */
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { exitOnSignals, inTemporaryFolder } from "../cleanup.mjs";
 import { hasCompiler, runtimeFor } from "../package/bun-runtime.mjs";
 import { installMissingPackages } from "./debian-packages.mjs";
 import { otherNodes } from "./node-versions.mjs";
@@ -44,6 +42,8 @@ const E2E_ON_NODE = ["walkthrough", "restart", "heal", "cli", "udp"].map(
  */
 const MOST_UNSTEADY_FILES = 3;
 const ENGINE_TREE = fileURLToPath(new URL("debian-tree.mjs", import.meta.url));
+/** The folder of vitest's reports. */
+let reports;
 const suite = (name) => part(name, null);
 const part = (name, shard) => () => runSuite([name], reports, THIS_NODE, { shard });
 /**
@@ -58,18 +58,17 @@ const lanes = (nodes) => [
   [() => runGuestSuite(reports), runOnBun, ...nodes.slice(0, 2).map(runOnNode)],
 ];
 
+exitOnSignals();
 installMissingPackages();
-const reports = mkdtempSync(path.join(tmpdir(), "tulle-verify-"));
-try {
+await inTemporaryFolder("tulle-verify-", async (folder) => {
+  reports = folder;
   const tallies = [...(await runChecks()), ...(await takeSecondLook(await runSuites()))];
   for (const { title, failures = [] } of tallies)
     for (const failure of failures) console.log(`FAILED on ${title}: ${failure}`);
   const total = sum(tallies);
   console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
   process.exitCode = total.failed === 0 ? 0 : 1;
-} finally {
-  rmSync(reports, { recursive: true, force: true });
-}
+});
 
 async function runChecks() {
   const tallies = [];

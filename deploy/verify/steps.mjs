@@ -1,10 +1,12 @@
 /** Runs one step of the verification as a child process and tells how it went. It decides no order. */
 
 import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { withCleanup } from "../cleanup.mjs";
 
 const VITEST = fileURLToPath(new URL("../../node_modules/vitest/vitest.mjs", import.meta.url));
 const GUEST = fileURLToPath(new URL("guest/main.mjs", import.meta.url));
@@ -138,18 +140,17 @@ function report(name, result, seconds) {
   console.log(`${name.padEnd(48)} ${result}  (${seconds.toFixed(1)} s)`);
 }
 
-function run(command, args, environment = {}) {
+async function run(command, args, environment = {}) {
   const startedAt = performance.now();
   const env = { ...process.env, ...environment };
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env });
   const chunks = [];
   child.stdout.on("data", (chunk) => chunks.push(chunk));
   child.stderr.on("data", (chunk) => chunks.push(chunk));
-  return new Promise((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", (status) => {
-      const output = Buffer.concat(chunks).toString();
-      resolve({ status, output, seconds: (performance.now() - startedAt) / 1000 });
-    });
-  });
+  const [status] = await withCleanup(
+    () => child.kill(),
+    () => once(child, "close"),
+  );
+  const output = Buffer.concat(chunks).toString();
+  return { status, output, seconds: (performance.now() - startedAt) / 1000 };
 }

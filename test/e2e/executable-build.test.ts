@@ -1,14 +1,16 @@
 /** How the executable is built: the same bytes each time, for both processors, for the C library alone. */
 
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { ARCHITECTURES, hasCompiler } from "../../deploy/package/bun-runtime.mjs";
 import { buildExecutable } from "../../deploy/package/executable.mjs";
 
+const ROOT = join(import.meta.dirname, "../..");
 /** The C library in its parts (of old versions), and the loader. */
 const LIBRARIES = /^(libc\.so\.6|libpthread\.so\.0|libdl\.so\.2|libm\.so\.6|ld-linux-[\w-]+\.so\.[12])$/;
 /** The newest version of a symbol, 2.17: that of the first glibc with ARM64. */
@@ -54,6 +56,22 @@ describe.skipIf(!hasCompiler() && !process.env.CI)("the build of the executable"
     expect(needed).toContain("libc.so.6");
     const versions = [...dynamic.matchAll(/GLIBC_2\.(\d+)/g)].map(([, minor]) => Number(minor));
     expect(Math.max(...versions)).toBeLessThanOrEqual(NEWEST_MINOR);
+  });
+
+  it("leaves no temporary file when a signal ends npm run package", async () => {
+    const place = join(folder, "ended");
+    mkdirSync(place);
+    const args = ["deploy/package/main.mjs", "--format", "executable"];
+    const env = { ...process.env, TMPDIR: place };
+    const program = spawn(process.execPath, args, { cwd: ROOT, env, stdio: "ignore" });
+    const ended = once(program, "exit");
+    // The programs are bundled: the compiler runs.
+    const bundles = () =>
+      readdirSync(place, { recursive: true }).filter((name) => `${name}`.endsWith("tulled.js"));
+    await expect.poll(bundles, { timeout: 60_000 }).toHaveLength(1);
+    program.kill("SIGTERM");
+    expect(await ended).toEqual([143, null]);
+    expect(readdirSync(place)).toEqual([]);
   });
 
   it.skipIf(reasonWithoutArm !== null && !process.env.CI)("starts on arm64, sealed", () => {

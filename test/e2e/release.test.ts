@@ -1,7 +1,8 @@
 /** `npm run release`, with real git in a repository of its own: what it makes, what it refuses, what a failure leaves. */
 
 import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import {
@@ -244,5 +245,22 @@ describe("a step that fails leaves the checkout as it was:", () => {
   it("an interruption from the terminal", () => {
     withScripts({ ...QUICK, build: "kill -INT $PPID; kill -INT $$" });
     expectFailure(/npm run --silent build failed/);
+  });
+
+  it.each(["SIGHUP", "SIGINT", "SIGTERM"] as const)("%s, which ends the step that runs", async (signal) => {
+    withScripts({
+      ...QUICK,
+      build: "mkdir -p dist && echo $$ >dist/pid.new && mv dist/pid.new dist/pid && exec sleep 300",
+    });
+    const before = stateOf();
+    const release = checkout.startRelease(NEXT);
+    const ended = once(release, "exit");
+    const file = join(checkout.folder, "dist/pid");
+    await expect.poll(() => existsSync(file), { timeout: 30_000 }).toBe(true);
+    expect(stateOf()).not.toEqual(before);
+    release.kill(signal);
+    expect(await ended).toEqual([1, null]);
+    expect(stateOf()).toEqual(before);
+    expect(existsSync(`/proc/${checkout.read("dist/pid").trim()}`)).toBe(false);
   });
 });

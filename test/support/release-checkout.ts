@@ -3,7 +3,7 @@
  * no settings of the person who runs the tests.
  */
 
-import { type SpawnSyncReturns, spawnSync } from "node:child_process";
+import { type ChildProcess, type SpawnSyncReturns, spawn, spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
@@ -14,6 +14,7 @@ const ROOT = join(import.meta.dirname, "../..");
 /** Not part of the project, or too large to copy. */
 const LEFT_OUT = new Set([".git", ".lab", "coverage", "dist", "node_modules", "release"]);
 
+const PROGRAM = "deploy/release/main.mjs";
 const AUTHOR = ["-c", "user.name=Test", "-c", "user.email=test@example.org"];
 
 /** Prints what `tulled --version` prints, without a build of a few seconds; npm sets the variable. */
@@ -26,6 +27,8 @@ export interface ReleaseCheckout {
   npm(...args: readonly string[]): SpawnSyncReturns<string>;
   /** What `npm run release -- …args` runs. */
   release(...args: readonly string[]): SpawnSyncReturns<string>;
+  /** The same, not waited for, without its output. */
+  startRelease(...args: readonly string[]): ChildProcess;
   read(name: string): string;
   write(name: string, text: string): void;
   /** Replaces scripts of package.json; not committed. */
@@ -73,7 +76,9 @@ function checkoutIn(folder: string): ReleaseCheckout {
       return stdout.trimEnd();
     },
     npm: (...args) => run("npm", args),
-    release: (...args) => run(process.execPath, ["deploy/release/main.mjs", ...args]),
+    release: (...args) => run(process.execPath, [PROGRAM, ...args]),
+    startRelease: (...args) =>
+      spawn(process.execPath, [PROGRAM, ...args], { cwd: folder, env: environment, stdio: "ignore" }),
     read: (name) => readFileSync(join(folder, name), "utf8"),
     write: (name, text) => writeFileSync(join(folder, name), text),
     setScripts: (scripts) => {

@@ -9,10 +9,11 @@
  */
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { once } from "node:events";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
+import { exitOnSignals, inTemporaryFolder, withCleanup } from "../../cleanup.mjs";
 import { guestImage } from "./image.mjs";
 
 const MEMORY_MIB = 3072;
@@ -26,19 +27,18 @@ if (separator < 0 || command.length === 0) {
   console.error("usage: node deploy/verify/guest/main.mjs [--share FOLDER] -- COMMAND [ARG …]");
   process.exit(2);
 }
-process.exitCode = await runInGuest(command, options[0] === "--share" ? options[1] : undefined);
+exitOnSignals();
+const runHere = (folder) => runInGuest(command, folder);
+process.exitCode = await (options[0] === "--share"
+  ? runHere(options[1])
+  : inTemporaryFolder("tulle-guest-", runHere));
 
-async function runInGuest(words, givenFolder) {
-  const folder = givenFolder ?? mkdtempSync(path.join(tmpdir(), "tulle-guest-"));
-  try {
-    const image = guestImage();
-    writeFileSync(path.join(folder, "settings"), `MODULES=${quote(image.modules)}\n`);
-    writeFileSync(path.join(folder, "job"), jobScript(words));
-    await boot(image, folder);
-    return readExitCode(folder);
-  } finally {
-    if (givenFolder === undefined) rmSync(folder, { recursive: true, force: true });
-  }
+async function runInGuest(words, folder) {
+  const image = guestImage();
+  writeFileSync(path.join(folder, "settings"), `MODULES=${quote(image.modules)}\n`);
+  writeFileSync(path.join(folder, "job"), jobScript(words));
+  await boot(image, folder);
+  return readExitCode(folder);
 }
 
 /** What the guest's first shell runs: a bare host, then the command, then power off. */
@@ -62,7 +62,7 @@ function jobScript(words) {
   ].join("\n");
 }
 
-function boot({ kernel, initramfs }, folder) {
+async function boot({ kernel, initramfs }, folder) {
   const share = (tag, from, more) => [
     "-fsdev",
     `local,id=${tag},path=${from},security_model=none,multidevs=remap${more}`,
@@ -78,11 +78,9 @@ function boot({ kernel, initramfs }, folder) {
     ...["-device", "virtio-rng-pci"],
   ];
   const guest = spawn("qemu-system-x86_64", args, { stdio: ["ignore", "inherit", "inherit"] });
-  const limit = setTimeout(() => guest.kill("SIGKILL"), TIME_LIMIT_MS);
-  return new Promise((resolve, reject) => {
-    guest.once("error", reject);
-    guest.once("close", resolve);
-  }).finally(() => clearTimeout(limit));
+  const end = () => guest.kill("SIGKILL");
+  const limit = setTimeout(end, TIME_LIMIT_MS);
+  await withCleanup(end, () => once(guest, "close")).finally(() => clearTimeout(limit));
 }
 
 /** The guest's word for it; a guest that died says nothing, which is a failure. */

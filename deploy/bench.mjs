@@ -3,12 +3,15 @@
  * but main.ts is a benchmark of its name.
  */
 
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { readArguments, usage } from "./bench-arguments.mjs";
+import { SIGNALS, withCleanup } from "./cleanup.mjs";
 import { fetchPackage } from "./verify/foreign-packages.mjs";
 
 const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
@@ -28,22 +31,53 @@ const RIVALS = {
   ],
 };
 
-const chosen = process.argv.slice(2).filter((word) => !word.startsWith("-"));
-for (const [name, packages] of Object.entries(RIVALS)) {
-  if (chosen.length === 0 || chosen.includes(name))
-    for (const [suite, title] of packages) fetchRival(suite, title);
-}
-
 const names = readdirSync(FOLDER)
   .filter((file) => file.endsWith(".ts") && file !== "main.ts")
   .map((file) => file.slice(0, -3));
-const loaders = names.map((name) => `${JSON.stringify(name)}: () => import("./${name}.ts")`);
-mkdirSync(OUT, { recursive: true });
-try {
+const chosen = readOrNull();
+if (chosen?.isHelp) console.log(usage(names).trimEnd());
+else if (chosen !== null) await measure(chosen);
+
+/** Null, with a line for the person, when the arguments are wrong. */
+function readOrNull() {
+  try {
+    return readArguments(process.argv.slice(2), names);
+  } catch (error) {
+    console.error(`bench: ${error.message.split("\n")[0]}`);
+    process.exitCode = 2;
+    return null;
+  }
+}
+
+async function measure(options) {
+  for (const [name, packages] of Object.entries(RIVALS)) {
+    if (options.names.length > 0 && !options.names.includes(name)) continue;
+    for (const [suite, title] of packages) fetchRival(suite, title);
+  }
+  mkdirSync(OUT, { recursive: true });
+  const remove = () => rmSync(OUT, { recursive: true, force: true });
+  await withCleanup(remove, async () => {
+    await bundle();
+    await run(JSON.stringify(options));
+  });
+}
+
+async function run(argument) {
+  const program = [process.execPath, "--expose-gc", path.join(OUT, "main.mjs"), argument];
+  const [command, ...args] = isRoot ? [...IN_OWN_NETNS, ...program] : program;
+  const child = spawn(command, args, { cwd: ROOT, stdio: "inherit" });
+  // The benchmark cleans up, then this program.
+  for (const signal of Object.keys(SIGNALS)) process.on(signal, () => child.kill(signal));
+  const [status] = await once(child, "close");
+  process.exitCode = status ?? 1;
+}
+
+async function bundle() {
+  const loaders = names.map((name) => `${JSON.stringify(name)}: () => import("./${name}.ts")`);
   await build({
     absWorkingDir: ROOT,
     stdin: {
-      contents: `import { main } from "./main.ts"; await main({ ${loaders.join(", ")} });`,
+      contents: `import { main } from "./main.ts"; await main({ ${loaders.join(", ")} }, JSON.parse(process.argv[2]));`,
       resolveDir: FOLDER,
       loader: "ts",
     },
@@ -58,12 +92,6 @@ try {
     format: "esm",
     logLevel: "warning",
   });
-  const program = [process.execPath, "--expose-gc", path.join(OUT, "main.mjs"), ...process.argv.slice(2)];
-  const [command, ...args] = isRoot ? [...IN_OWN_NETNS, ...program] : program;
-  const { status } = spawnSync(command, args, { cwd: ROOT, stdio: "inherit" });
-  process.exitCode = status ?? 1;
-} finally {
-  rmSync(OUT, { recursive: true, force: true });
 }
 
 /** The benchmark says what is missing. */

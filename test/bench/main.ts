@@ -1,44 +1,25 @@
 /**
- * `npm run bench [-- NAME…] [--quick] [--compare "CMD ARG…"] [--record]`: runs the named benchmarks, or all. Those with
- * choices of their own read `--minutes N`, `--engines own|newest`, `--seed N` and `--only TITLE`.
- *
- * deploy/bench.mjs bundles this file and starts it with the list of benchmarks.
+ * `npm run bench`: runs the named benchmarks, or all. deploy/bench.mjs bundles this file and starts it with the list of
+ * benchmarks and what the command line asks for (deploy/bench-arguments.mjs).
  */
 
-import { parseArgs } from "node:util";
+import type { BenchArguments } from "../../deploy/bench-arguments.mjs";
 import { record } from "./support/record.ts";
 import { type Bench, Report } from "./support/report.ts";
 
-/** Runs the benchmarks that the command line names. */
+/** Runs the benchmarks that the arguments name. */
 export async function main(
   benches: Readonly<Record<string, () => Promise<{ bench: Bench; isByHand?: boolean }>>>,
+  { names, isRecorded, ...options }: BenchArguments,
 ): Promise<void> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      ...{ quick: { type: "boolean" }, compare: { type: "string" }, record: { type: "boolean" } },
-      ...{ minutes: { type: "string" }, engines: { type: "string" }, seed: { type: "string" } },
-      only: { type: "string", multiple: true },
-    },
-  });
-  const unknown = positionals.find((name) => !Object.hasOwn(benches, name));
-  if (unknown !== undefined) {
-    throw new Error(`no benchmark is called ${unknown}: choose from ${Object.keys(benches).join(", ")}`);
-  }
   const report = new Report();
-  const compare = values.compare?.split(" ") ?? null;
-  report.begin(compare);
+  report.begin(options.compare);
   for (const [name, load] of Object.entries(benches)) {
-    if (positionals.length > 0 && !positionals.includes(name)) continue;
+    if (names.length > 0 && !names.includes(name)) continue;
     const { bench, isByHand = false } = await load();
-    if (isByHand && positionals.length === 0) continue;
+    if (isByHand && names.length === 0) continue;
     report.open(name);
-    await bench(report, {
-      ...{ compare, isQuick: values.quick ?? false, only: values.only ?? null },
-      minutes: values.minutes === undefined ? null : Number(values.minutes),
-      engines: values.engines === "newest" ? "newest" : "own",
-      seed: Number(values.seed ?? Date.now() % 2 ** 31),
-    });
-    if (values.record) record(report.machine, report.summaries);
+    await bench(report, { ...options, seed: options.seed ?? Date.now() % 2 ** 31 });
+    if (isRecorded) record(report.machine, report.summaries);
   }
 }

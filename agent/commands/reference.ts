@@ -5,7 +5,7 @@
 
 import { Command } from "commander";
 import { GROUPS } from "../config/flags/flag.ts";
-import { environmentName, flagOf } from "../config/flags.ts";
+import { environmentName, FLAG_NAMES, flagOf } from "../config/flags.ts";
 import type { CommandContext } from "../terminal/command.ts";
 import { DAEMON_SETTINGS } from "./arguments.ts";
 import { COMMANDS } from "./registry.ts";
@@ -36,6 +36,9 @@ export interface CommandReference {
 
 export interface FlagReference extends OptionReference {
   readonly group: string;
+  /** False for --help and --version, which no other command takes. */
+  readonly isSetting: boolean;
+  /** Of a setting; else "". */
   readonly variable: string;
   readonly default: string;
 }
@@ -53,20 +56,22 @@ export async function commandReference(): Promise<readonly CommandReference[]> {
   );
 }
 
-/** Every setting of tulled, in the order of its help. */
+/** Every flag of tulled, in the order of its help. */
 export function flagReference(): readonly FlagReference[] {
   return GROUPS.flatMap((group) =>
-    DAEMON_SETTINGS.filter((name) => flagOf(name).group === group).map((name) => {
+    FLAG_NAMES.filter((name) => flagOf(name).group === group).map((name) => {
       const { kind, help, default: standard } = flagOf(name);
+      const isSetting = DAEMON_SETTINGS.includes(name);
       return {
         group,
+        isSetting,
         usage: kind.placeholder === "" ? `--${name}` : `--${name} ${kind.placeholder}`,
         names: [`--${name}`],
         summary: help,
         takesValue: kind.placeholder !== "",
         choices: /^[a-z|-]+\|[a-z|-]+$/.test(kind.placeholder) ? kind.placeholder.split("|") : [],
-        variable: environmentName(name),
-        default: standard,
+        variable: isSetting ? environmentName(name) : "",
+        default: isSetting ? standard : "",
       };
     }),
   );

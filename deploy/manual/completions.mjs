@@ -1,23 +1,38 @@
-/** Completions of `tulle` for bash, zsh and fish, from the reference of commands and flags. Pure. */
+/** Completions of `tulle` and `tulled` for bash, zsh and fish, from the reference of commands and flags. Pure. */
+
+/** Of each program and shell: a file's name below /usr/share, and its text. */
+export function completions({ commands, flags }) {
+  const programs = { tulle: commandStates(commands, flags), tulled: [daemonState(flags)] };
+  return Object.entries(programs).flatMap(([program, states]) => [
+    [`bash-completion/completions/${program}`, bashCompletion(program, states)],
+    [`zsh/site-functions/_${program}`, zshCompletion(program, states)],
+    [`fish/vendor_completions.d/${program}.fish`, fishCompletion(program, states)],
+  ]);
+}
 
 /**
  * Every state of the command line: the words before the cursor, and what may follow. Options of the innermost command
  * come with their choices.
  */
-function states(commands, flags) {
+function commandStates(commands, flags) {
   const root = {
     path: "",
     words: commands.map(({ name, summary }) => ({ word: name, summary })),
+    takesFiles: false,
     options: [],
   };
   const all = [root];
   const visit = (command) => {
     const own = command.options;
     const known = new Set(own.flatMap(({ names }) => names));
-    const daemon = command.takesDaemonFlags ? flags.filter(({ names }) => !known.has(names[0])) : [];
+    const daemon = command.takesDaemonFlags
+      ? flags.filter(({ names, isSetting }) => isSetting && !known.has(names[0]))
+      : [];
     all.push({
       path: command.name,
       words: command.commands.map(({ name, summary }) => ({ word: name.split(" ").at(-1), summary })),
+      // What else may follow the options is not known.
+      takesFiles: command.commands.length === 0,
       options: [...own, ...daemon],
     });
     command.commands.forEach(visit);
@@ -26,16 +41,20 @@ function states(commands, flags) {
   return all;
 }
 
+/** tulled has flags and no other words. */
+function daemonState(flags) {
+  return { path: "", words: [], takesFiles: false, options: flags };
+}
+
 /** bash(1), Programmable Completion. */
-export function bashCompletion({ commands, flags }) {
-  const all = states(commands, flags);
-  const cases = all.map(({ path, words, options }) => {
+function bashCompletion(program, states) {
+  const cases = states.map(({ path, words, options }) => {
     const names = options.flatMap((option) => option.names);
     const known = words.map(({ word }) => word);
     return `    ${quote(path)}) words=${quote(known.join(" "))} options=${quote(names.join(" "))} ;;`;
   });
-  return `# Completion of tulle for bash.
-_tulle() {
+  return `# Completion of ${program} for bash.
+_${program}() {
     local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} path= words= options= index
     # In "--option=value" the sign is a word (COMP_WORDBREAKS).
     if [[ $current == = ]]; then
@@ -45,21 +64,21 @@ _tulle() {
     fi
     for ((index = 1; index < COMP_CWORD; index++)); do
         case "$path\${path:+ }\${COMP_WORDS[index]}" in
-${all
+${states
   .filter(({ path }) => path !== "")
   .map(({ path }) => `            ${quote(path)}) path=${quote(path)} ;;`)
   .join("\n")}
         esac
     done
     case $path:$previous in
-${choicesOf(all)
+${choicesOf(states)
   .map(
     ({ path, name, choices }) => `        ${quote(`${path}:${name}`)}) words=${quote(choices.join(" "))} ;;`,
   )
   .join("\n")}
         *)
             case $previous in
-                ${valueNames(all).join("|")})
+                ${valueNames(states).join("|")})
                     # A folder gets a slash and no blank, and names are quoted.
                     compopt -o filenames 2>/dev/null
                     mapfile -t COMPREPLY < <(compgen -f -- "$current")
@@ -72,17 +91,20 @@ ${cases.map((line) => `            ${line}`).join("\n")}
     [[ $current == -* ]] && words=$options
     COMPREPLY=($(compgen -W "$words" -- "$current"))
 }
-complete -F _tulle tulle
+complete -F _${program} ${program}
 `;
 }
 
 /** zshcompsys(1). */
-export function zshCompletion({ commands, flags }) {
-  const functions = states(commands, flags).map(({ path, words, options }) => {
+function zshCompletion(program, states) {
+  const functionName = (path) => `_${`${program} ${path}`.trim().replaceAll(/[ -]/g, "_")}`;
+  const functions = states.map(({ path, words, takesFiles, options }) => {
     const specs = options.map((option) => `        ${zshOption(option)}`);
     const names = words.map(({ word, summary }) => `        ${quote(`${zshEscape(word)}:${summary}`)}`);
-    const next =
-      words.length > 0 ? ["        '1: :->command'", "        '*:: :->rest'"] : ["        '*: :_files'"];
+    const next = [
+      ...(words.length > 0 ? ["        '1: :->command'", "        '*:: :->rest'"] : []),
+      ...(takesFiles ? ["        '*: :_files'"] : []),
+    ];
     return `${functionName(path)}() {
     local context state line
     typeset -A opt_args
@@ -101,31 +123,27 @@ ${words.map(({ word }) => `                ${word}) ${functionName(`${path} ${wo
     esac
 }`;
   });
-  return `#compdef tulle
-# Completion of tulle for zsh.
+  return `#compdef ${program}
+# Completion of ${program} for zsh.
 ${functions.join("\n")}
-_tulle "$@"
+_${program} "$@"
 `;
 }
 
 /** fish-completions(7). */
-export function fishCompletion({ commands, flags }) {
-  const lines = states(commands, flags).flatMap(({ path, words, options }) => {
-    const condition = `-n ${quote(`__tulle_is ${path}`.trim())}`;
+function fishCompletion(program, states) {
+  const isState = `__${program}_is`;
+  const lines = states.flatMap(({ path, words, takesFiles, options }) => {
+    const start = `complete -c ${program} -n ${quote(`${isState} ${path}`.trim())}`;
     return [
-      ...words.map(
-        ({ word, summary }) => `complete -c tulle -f ${condition} -a ${quote(word)} -d ${quote(summary)}`,
-      ),
-      ...options.map(
-        (option) => `complete -c tulle ${condition} ${fishOption(option)} -d ${quote(option.summary)}`,
-      ),
+      ...(takesFiles ? [] : [`${start} -f`]),
+      ...words.map(({ word, summary }) => `${start} -a ${quote(word)} -d ${quote(summary)}`),
+      ...options.map((option) => `${start} ${fishOption(option)} -d ${quote(option.summary)}`),
     ];
   });
-  const paths = states(commands, flags)
-    .map(({ path }) => path)
-    .filter((path) => path !== "");
-  return `# Completion of tulle for fish.
-function __tulle_is --description "whether these words are the command so far"
+  const paths = states.map(({ path }) => path).filter((path) => path !== "");
+  return `# Completion of ${program} for fish.
+function ${isState} --description "whether these words are the command so far"
     set -l path
     for word in (commandline -opc)[2..-1]
         if contains -- (string join -- ' ' $path $word) ${paths.map(quote).join(" ")}
@@ -138,8 +156,8 @@ ${lines.join("\n")}
 `;
 }
 
-function choicesOf(all) {
-  return all.flatMap(({ path, options }) =>
+function choicesOf(states) {
+  return states.flatMap(({ path, options }) =>
     options.flatMap(({ names, choices }) =>
       choices.length === 0 ? [] : names.map((name) => ({ path, name, choices })),
     ),
@@ -147,8 +165,8 @@ function choicesOf(all) {
 }
 
 /** Options whose value is a file for all that the shell knows. */
-function valueNames(all) {
-  const valued = all.flatMap(({ options }) => options.filter(({ takesValue }) => takesValue));
+function valueNames(states) {
+  const valued = states.flatMap(({ options }) => options.filter(({ takesValue }) => takesValue));
   return [...new Set(valued.flatMap(({ names }) => names))].sort();
 }
 
@@ -164,10 +182,6 @@ function zshOption({ names, summary, takesValue, choices }) {
 
 function zshEscape(word) {
   return word.replaceAll(":", "\\:");
-}
-
-function functionName(path) {
-  return `_tulle${path === "" ? "" : `_${path.replaceAll(/[ -]/g, "_")}`}`;
 }
 
 function fishOption({ names, takesValue, choices }) {

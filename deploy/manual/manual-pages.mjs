@@ -155,10 +155,8 @@ function optionEntry({ usage, summary, choices }) {
 }
 
 function flagEntry(flag) {
-  return entry(
-    `\\fB${roff(flag.usage)}\\fR`,
-    `${sentence(flag.summary)}${standardOf(flag)} Variable: \\fB${roff(flag.variable)}\\fR.`,
-  );
+  const variable = flag.isSetting ? ` Variable: \\fB${roff(flag.variable)}\\fR.` : "";
+  return entry(`\\fB${roff(flag.usage)}\\fR`, `${sentence(flag.summary)}${standardOf(flag)}${variable}`);
 }
 
 function standardOf({ default: standard }) {

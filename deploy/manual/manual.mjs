@@ -5,7 +5,7 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
 import { inTemporaryFolder } from "../cleanup.mjs";
-import { bashCompletion, fishCompletion, zshCompletion } from "./completions.mjs";
+import { completions } from "./completions.mjs";
 import { manualPages } from "./manual-pages.mjs";
 
 const SOURCES = { programs: "agent/commands/reference.ts", netavark: "cni-plugin/netavark/usage.ts" };
@@ -19,9 +19,7 @@ export async function writeManual(root, share) {
       `man/man${name.at(-1)}/${name}`,
       text,
     ]),
-    ["bash-completion/completions/tulle", bashCompletion(reference)],
-    ["zsh/site-functions/_tulle", zshCompletion(reference)],
-    ["fish/vendor_completions.d/tulle.fish", fishCompletion(reference)],
+    ...completions(reference),
   ];
   for (const [name, text] of files) {
     const file = path.join(share, name);

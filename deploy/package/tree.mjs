@@ -92,13 +92,15 @@ function manualPages(share) {
 
 function completions(share, layout) {
   return [
-    ["bash-completion/completions/tulle", "/usr/share/bash-completion/completions"],
-    ["fish/vendor_completions.d/tulle.fish", "/usr/share/fish/vendor_completions.d"],
-    ["zsh/site-functions/_tulle", layout.zsh],
-  ].map(([source, folder]) => ({
-    path: `${folder}/${path.basename(source)}`,
-    file: path.join(share, source),
-  }));
+    ["bash-completion/completions", "/usr/share/bash-completion/completions"],
+    ["fish/vendor_completions.d", "/usr/share/fish/vendor_completions.d"],
+    ["zsh/site-functions", layout.zsh],
+  ].flatMap(([source, folder]) =>
+    filesBelow(path.join(share, source)).map((name) => ({
+      path: `${folder}/${name}`,
+      file: path.join(share, source, name),
+    })),
+  );
 }
 
 /** README.md and docs/, whose links to each other work there. */

@@ -50,7 +50,10 @@ describeWithRpm("the RPM package", () => {
         "/usr/lib/systemd/system/tulled.service",
         "/usr/share/licenses/tulle/LICENSES.txt",
         "/usr/share/man/man8/tulled.8.gz",
+        "/usr/share/bash-completion/completions/tulled",
+        "/usr/share/fish/vendor_completions.d/tulled.fish",
         "/usr/share/zsh/site-functions/_tulle",
+        "/usr/share/zsh/site-functions/_tulled",
       ]),
     );
     expect(query("-qcp").trim()).toBe("/etc/default/tulled");

@@ -11,6 +11,7 @@ import { OPTIONS, VERBS } from "../../../cni-plugin/netavark/usage.ts";
 import { writeManual } from "../../../deploy/manual/manual.mjs";
 
 const ROOT = join(import.meta.dirname, "../../..");
+const PROGRAMS = ["tulle", "tulled"];
 let share = "";
 
 beforeAll(async () => {
@@ -68,6 +69,7 @@ describe("manual pages", () => {
     const page = readFileSync(join(share, "man/man8/tulled.8"), "utf8");
     expect(page).toContain("\\fB\\-\\-etcd\\-endpoints URL,\\[u2026]\\fR");
     expect(page).toContain("Variable: \\fBFLANNELD_ETCD_ENDPOINTS\\fR.");
+    expect(page).toContain("\\fB\\-\\-version\\fR\nPrint the version and exit.\n");
   });
 });
 
@@ -80,6 +82,11 @@ const CASES: readonly (readonly [string, readonly string[]])[] = [
   ["tulle leases --etcd-pref", ["--etcd-prefix"]],
   ["tulle leases --etcd-prefix /x --js", ["--json"]],
   ["tulle docker-opts --stat", []],
+  ["tulled --etcd-pref", ["--etcd-prefix"]],
+  ["tulled --vers", ["--version"]],
+  ["tulled --log-level war", ["warn"]],
+  ["tulled --etcd-prefix /x --fallb", ["--fallback"]],
+  ["tulled a", []],
 ];
 
 /** As CASES, with values behind a sign; bash makes words of these itself. */
@@ -87,21 +94,25 @@ const FISH_CASES: typeof CASES = [
   ...CASES,
   ["tulle leases --log-level de", ["debug"]],
   ["tulle leases --log-level=de", ["--log-level=debug"]],
+  ["tulled --log-level=de", ["--log-level=debug"]],
+  ["tulled --config /et", ["/etc/"]],
   ["tulle net init --file=/et", ["--file=/etc/"]],
   ["tulle net init --file /et", ["/etc/"]],
 ];
 
 describe("completions", () => {
   it.each(CASES)("of bash behind %j", (line, expected) => {
-    const script = `source '${join(share, "bash-completion/completions/tulle")}'
-      COMP_WORDS=(${line}); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _tulle; echo "\${COMPREPLY[@]}"`;
+    const [program = ""] = line.split(" ");
+    const script = `source '${join(share, "bash-completion/completions", program)}'
+      COMP_WORDS=(${line}); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _${program}; echo "\${COMPREPLY[@]}"`;
     expect(run("bash", ["-u"], script)).toEqual({ out: `${expected.join(" ")}\n`, err: "" });
   });
 
   const SHELLS = {
     bash: {
       command: "bash --norc --noprofile -i",
-      setUp: () => `source '${join(share, "bash-completion/completions/tulle")}'`,
+      setUp: () =>
+        PROGRAMS.map((name) => `source '${join(share, "bash-completion/completions", name)}'`).join("; "),
     },
     zsh: {
       command: "zsh -f -i",
@@ -114,8 +125,10 @@ describe("completions", () => {
   function typed(shell: keyof typeof SHELLS, lines: readonly string[]): readonly string[] {
     const { command, setUp } = SHELLS[shell];
     mkdirSync(join(share, "home/a folder"), { recursive: true });
-    const program = join(share, "home/tulle");
-    writeFileSync(program, '#!/bin/sh\necho "answer:$(printf \'<%s>\' "$@")"\n', { mode: 0o755 });
+    for (const name of PROGRAMS) {
+      const text = '#!/bin/sh\necho "answer:$(printf \'<%s>\' "$@")"\n';
+      writeFileSync(join(share, "home", name), text, { mode: 0o755 });
+    }
     const input = [setUp(), ...lines.map((line) => `${line}\t`), "exit", ""].join("\n");
     const { stdout } = spawnSync("script", ["--quiet", "--command", command, "/dev/null"], {
       input,
@@ -139,6 +152,9 @@ describe("completions", () => {
       [`tulle net init --file=${share}/ho`, `<net><init><--file=${share}/home/>`],
       ["tulle report --output a", "<report><--output><a folder/>"],
       ["tulle report --hel", "<report><--help>"],
+      ["tulled --hel", "<--help>"],
+      ["tulled --log-level=de", "<--log-level=debug>"],
+      [`tulled --config ${share}/ho`, `<--config><${share}/home/>`],
     ];
     expect(
       typed(
@@ -155,7 +171,7 @@ describe("completions", () => {
   });
 
   it.skipIf(isMissing("fish")).each(FISH_CASES)("of fish behind %j", (line, expected) => {
-    const script = `source '${join(share, "fish/vendor_completions.d/tulle.fish")}'; complete -C '${line}'`;
+    const script = `source '${join(share, "fish/vendor_completions.d", `${line.split(" ")[0]}.fish`)}'; complete -C '${line}'`;
     const home = { HOME: share };
     const { stdout, stderr } = spawnSync("fish", ["--no-config", "-c", script], {
       encoding: "utf8",
@@ -168,7 +184,7 @@ describe("completions", () => {
     expect({ words, stderr }).toEqual({ words: expected, stderr: "" });
   });
 
-  it.skipIf(isMissing("zsh"))("of zsh are read without an error", () => {
-    expect(run("zsh", ["-n", join(share, "zsh/site-functions/_tulle")], "")).toEqual({ out: "", err: "" });
+  it.skipIf(isMissing("zsh")).each(PROGRAMS)("of zsh for %s are read without an error", (name) => {
+    expect(run("zsh", ["-n", join(share, `zsh/site-functions/_${name}`)], "")).toEqual({ out: "", err: "" });
   });
 });

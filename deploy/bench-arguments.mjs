@@ -28,7 +28,7 @@ benchmarks: ${names.join(", ")}
 }
 
 /**
- * What is asked for: `names` of benchmarks (none means all) and their options as in test/bench/support/report.ts. Throws
+ * The request: `names` of benchmarks (none means all) and their options as in test/bench/support/report.ts. Throws
  * with a line that names what is wrong and what is allowed.
  */
 export function readArguments(words, names) {
@@ -55,5 +55,5 @@ export function readArguments(words, names) {
 function numberOf(option, text) {
   if (text === undefined) return null;
   if (/^\d{1,10}(\.\d+)?$/.test(text)) return Number(text);
-  throw new Error(`--${option}: "${text}" is no number`);
+  throw new Error(`--${option}: "${text}" is not a number`);
 }

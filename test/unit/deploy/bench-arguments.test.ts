@@ -34,7 +34,7 @@ describe("the arguments of a benchmark run", () => {
     [["stroe"], 'no benchmark is called "stroe"; choose from cni, store'],
     [["--fast"], "Unknown option '--fast'"],
     [["--minutes"], "argument missing"],
-    [["--minutes", "ten"], '--minutes: "ten" is no number'],
+    [["--minutes", "ten"], '--minutes: "ten" is not a number'],
     [["--engines", "old"], '--engines: "old" is unknown; take own or newest'],
   ])("%j are rejected", (words, message) => {
     expect(() => readArguments(words, NAMES)).toThrow(message);

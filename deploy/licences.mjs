@@ -2,7 +2,7 @@
 
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { bunNotice, isBun } from "./bun-parts.mjs";
+import { BUN_PARTS, bunNotice, isBun } from "./bun-parts.mjs";
 
 const RULE = `\n${"-".repeat(78)}\n\n`;
 
@@ -35,6 +35,20 @@ export function packagesInside(root, inputs, copied) {
       : lock.packages[place];
     return { name: place.slice(place.lastIndexOf("node_modules/") + 13), version, license, folder };
   });
+}
+
+/**
+ * The licences of everything in an executable and beside it, in SPDX's syntax. `packages`: of packagesInside, and others
+ * with a `license`.
+ */
+export function licenceExpression(packages) {
+  const inside = [...packages.map(({ license }) => license), ...BUN_PARTS.map(([, licence]) => licence)];
+  const single = inside.flatMap((licence) =>
+    / OR /.test(licence) ? [`(${licence})`] : licence.split(" AND "),
+  );
+  return ["Apache-2.0", ...new Set(single.filter((licence) => licence !== "Apache-2.0").sort())].join(
+    " AND ",
+  );
 }
 
 /** Name, version and licence text of a package. */

@@ -11,33 +11,37 @@ import { LAYOUTS, programs, sortEntries } from "./tree.mjs";
 /** Of Debian's stable suite: iptables must understand rules that newer programs of the host have written. */
 const SUITE = "trixie";
 
-/** Patterns of the files that are taken of each package, below /usr. All of a package's licences are taken. */
+/**
+ * Of each package, a pattern of the files that are taken, below /usr, and the licences of these files in SPDX's syntax.
+ * The package's own text of its licences is taken too, and has all of them.
+ */
 const SHARED_LIBRARY = /^lib\/[^/]+\/lib[^/]+\.so[^/]*$/;
-const PACKAGES = new Map([
-  ["libc6", /^(lib64\/ld-|lib\/ld-|lib\/[^/]+\/(ld-linux-|lib(c|m|dl|pthread)\.so))/],
-  ["dash", /^bin\/dash$/],
-  ["coreutils", /^bin\/cat$/],
-  ["nftables", /^sbin\/nft$/],
-  [
-    "iptables",
-    /^sbin\/(xtables-(nft|legacy)-multi$|ip6?tables-(nft|legacy))|^lib\/[^/]+\/xtables\/lib(xt|ipt|ip6t)_/,
+const PACKAGES = {
+  libc6: [
+    /^(lib64\/ld-|lib\/ld-|lib\/[^/]+\/(ld-linux-|lib(c|m|dl|pthread)\.so))/,
+    "LGPL-2.1-or-later AND LGPL-2.0-or-later AND BSD-3-Clause AND HPND-DEC AND ISC AND Inner-Net-2.0 AND MIT AND SunPro",
   ],
-  ["libxtables12", /^lib\/[^/]+\/(libxtables\.so|xtables\/)/],
-  ["base-files", /^share\/common-licenses\/L?GPL-/],
-  ...[
-    ...[
-      "libnftables1",
-      "libnftnl11",
-      "libmnl0",
-      "libjansson4",
-      "libgmp10",
-      "libedit2",
-      "libtinfo6",
-      "libbsd0",
-    ],
-    ...["libmd0", "libip4tc2", "libip6tc2"],
-  ].map((name) => [name, SHARED_LIBRARY]),
-]);
+  dash: [/^bin\/dash$/, "BSD-3-Clause AND GPL-2.0-or-later"],
+  coreutils: [/^bin\/cat$/, "GPL-3.0-or-later"],
+  nftables: [/^sbin\/nft$/, "GPL-2.0-only"],
+  iptables: [
+    /^sbin\/(xtables-(nft|legacy)-multi$|ip6?tables-(nft|legacy))|^lib\/[^/]+\/xtables\/lib(xt|ipt|ip6t)_/,
+    "GPL-2.0-only AND GPL-2.0-or-later",
+  ],
+  libxtables12: [/^lib\/[^/]+\/(libxtables\.so|xtables\/)/, "GPL-2.0-only"],
+  "base-files": [/^share\/common-licenses\/L?GPL-/, "GPL-2.0-or-later"],
+  libnftables1: [SHARED_LIBRARY, "GPL-2.0-only AND GPL-2.0-or-later"],
+  libnftnl11: [SHARED_LIBRARY, "GPL-2.0-or-later"],
+  libmnl0: [SHARED_LIBRARY, "LGPL-2.1-or-later"],
+  libjansson4: [SHARED_LIBRARY, "MIT"],
+  libgmp10: [SHARED_LIBRARY, "LGPL-3.0-or-later OR GPL-2.0-or-later"],
+  libedit2: [SHARED_LIBRARY, "BSD-3-Clause"],
+  libtinfo6: [SHARED_LIBRARY, "X11-distribute-modifications-variant AND BSD-3-Clause"],
+  libbsd0: [SHARED_LIBRARY, "BSD-3-Clause AND BSD-2-Clause AND ISC AND MIT AND Beerware"],
+  libmd0: [SHARED_LIBRARY, "BSD-3-Clause AND BSD-2-Clause AND ISC AND Beerware"],
+  libip4tc2: [SHARED_LIBRARY, "GPL-2.0-only"],
+  libip6tc2: [SHARED_LIBRARY, "GPL-2.0-only"],
+};
 
 /** Names that Debian's packages leave to update-alternatives(1) and to the installation of a system. */
 const LINKS = {
@@ -63,14 +67,15 @@ const TEXTS = {
 /** Mount points; runtimes make those of the kernel's file systems. */
 const FOLDERS = ["/run", "/usr/lib/modules", "/usr/lib64", "/var/lib/tulle"];
 
-/** The packages of Debian inside: `name`, `version`, `architecture` and the folder that holds their files. */
+/** The packages of Debian inside: `name`, `version`, `architecture`, `license`, and the folder that holds their files. */
 export function imagePackages(architecture) {
-  const names = [...PACKAGES.keys()];
+  const names = Object.keys(PACKAGES);
   const folders = fetchPackages(SUITE, names, architecture);
   return names.map((name, index) => {
     const control = readFileSync(path.join(folders[index], "DEBIAN/control"), "utf8");
     const version = /^Version: (.+)$/m.exec(control)?.[1];
-    return { name, version, architecture, folder: folders[index] };
+    const [, license] = PACKAGES[name];
+    return { name, version, architecture, license, folder: folders[index] };
   });
 }
 
@@ -90,7 +95,7 @@ export function imageTree({ executable, sbom, licences, debian }) {
 }
 
 function debianEntries({ name, folder }) {
-  const pattern = PACKAGES.get(name);
+  const [pattern] = PACKAGES[name];
   const usr = path.join(folder, "usr");
   const isWanted = (file) => pattern.test(file) || file === `share/doc/${name}/copyright`;
   return walk(usr)

@@ -9,6 +9,7 @@ import path from "node:path";
 import { ROOT } from "../bundles.mjs";
 import { inTemporaryFolder } from "../cleanup.mjs";
 import { launcherText } from "../launcher.mjs";
+import { licenceExpression } from "../licences.mjs";
 import { archive, gzip, stage } from "./stage.mjs";
 import { filesBelow } from "./tree.mjs";
 
@@ -76,12 +77,12 @@ function startExecutable(program) {
   return `${folder}; for f in ${places.join(" ")}; do [ -x "$f" ] && exec "$f" ${program} "$@"; done`;
 }
 
-function executableEntries({ version, arch, executable, licences, sbom }, { license, os }) {
+function executableEntries({ version, arch, executable, packages, licences, sbom }, { os }) {
   const own = {
     name: nameOf(arch),
     version,
     description: `The executable of tulle for ${arch}; install the package tulle`,
-    license,
+    license: licenceExpression(packages),
     os,
     cpu: [arch],
     libc: ["glibc"],

@@ -6,6 +6,7 @@
 import { mkdirSync, renameSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { inTemporaryFolder } from "../cleanup.mjs";
+import { licenceExpression } from "../licences.mjs";
 import { sha256 } from "./checksums.mjs";
 import { DEBIAN_ARCHITECTURES } from "./deb.mjs";
 import { SUMMARY } from "./description.mjs";
@@ -31,7 +32,10 @@ export function buildImage(release, outDir) {
   return inTemporaryFolder("tulle-oci-", async (work) => {
     const layout = path.join(work, "layout");
     mkdirSync(path.join(layout, BLOBS), { recursive: true });
-    await writeLayout(layout, await makeLayer(release, architecture, work), release, architecture);
+    const debian = imagePackages(architecture);
+    const layer = await makeLayer(release, debian, work);
+    const licences = licenceExpression([...release.packages, ...debian]);
+    await writeLayout(layout, layer, { ...release, architecture, licences });
     setTimes(layout, release.epoch);
     mkdirSync(outDir, { recursive: true });
     await archive(layout, ["oci-layout", "index.json", "manifest.json", "blobs"], file, release.epoch);
@@ -40,8 +44,7 @@ export function buildImage(release, outDir) {
 }
 
 /** The only layer: its archive, compressed, and the digest of the archive itself. */
-async function makeLayer(release, architecture, work) {
-  const debian = imagePackages(architecture);
+async function makeLayer(release, debian, work) {
   const sbom = billOfMaterials({ ...release, debian });
   const root = path.join(work, "root");
   stage(imageTree({ ...release, sbom, debian }), root, release.epoch);
@@ -51,14 +54,14 @@ async function makeLayer(release, architecture, work) {
   return { diffId, file: await gzip(tar, release.isFast) };
 }
 
-async function writeLayout(layout, layer, release, architecture) {
-  const created = new Date(release.epoch * 1000).toISOString();
+async function writeLayout(layout, layer, { version, epoch, architecture, licences }) {
+  const created = new Date(epoch * 1000).toISOString();
   const platform = { architecture, os: "linux" };
   const labels = {
     "org.opencontainers.image.title": "tulle",
     "org.opencontainers.image.description": SUMMARY,
-    "org.opencontainers.image.version": release.version,
-    "org.opencontainers.image.licenses": "Apache-2.0",
+    "org.opencontainers.image.version": version,
+    "org.opencontainers.image.licenses": licences,
     "org.opencontainers.image.created": created,
   };
   const config = await putJson(layout, MEDIA_TYPES.config, {
@@ -82,7 +85,7 @@ async function writeLayout(layout, layer, release, architecture) {
     layers: [blob],
     annotations: labels,
   });
-  const name = `${NAME}:${release.version}`;
+  const name = `${NAME}:${version}`;
   writeJson(path.join(layout, "oci-layout"), { imageLayoutVersion: "1.0.0" });
   writeJson(path.join(layout, "index.json"), {
     schemaVersion: 2,
@@ -93,7 +96,7 @@ async function writeLayout(layout, layer, release, architecture) {
         platform,
         annotations: {
           "io.containerd.image.name": name,
-          "org.opencontainers.image.ref.name": release.version,
+          "org.opencontainers.image.ref.name": version,
         },
       },
     ],

@@ -4,8 +4,8 @@ import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { BUN_PARTS } from "../bun-parts.mjs";
 import { inTemporaryFolder } from "../cleanup.mjs";
+import { licenceExpression } from "../licences.mjs";
 import { DESCRIPTION, MAINTAINER } from "./description.mjs";
 import { OLDEST } from "./requirements.mjs";
 import { runTool } from "./run-tool.mjs";
@@ -56,17 +56,6 @@ export function buildRpm(release, outDir) {
 /** As Debian's, "~" sorts before the release. */
 function rpmVersion(version) {
   return version.replaceAll("-", "~");
-}
-
-/** Of everything inside, in SPDX's syntax. */
-function licenceExpression(packages) {
-  const inside = [...packages.map(({ license }) => license), ...BUN_PARTS.map(([, licence]) => licence)];
-  const single = inside.flatMap((licence) =>
-    / OR /.test(licence) ? [`(${licence})`] : licence.split(" AND "),
-  );
-  return ["Apache-2.0", ...new Set(single.filter((licence) => licence !== "Apache-2.0").sort())].join(
-    " AND ",
-  );
 }
 
 /** The lines of %files: with modes and owner, so that the builder's umask does not count. */

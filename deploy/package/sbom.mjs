@@ -9,7 +9,7 @@ import { BUN_PARTS, isBun } from "../bun-parts.mjs";
 import { ROOT } from "../bundles.mjs";
 
 /**
- * The document's text. `packages`: of packagesInside; `debian`: `{ name, version, architecture }` of Debian packages;
+ * The document's text. `packages`: of packagesInside; `debian`: `{ name, version, architecture, license }` of Debian packages;
  * `epoch`: seconds since 1970.
  */
 export function billOfMaterials({ version, epoch, packages, debian = [] }) {
@@ -59,9 +59,9 @@ function partOf(purl, name, expression) {
   };
 }
 
-function debianComponent({ name, version, architecture }) {
+function debianComponent({ name, version, architecture, license }) {
   const purl = `pkg:deb/debian/${name}@${encodeURIComponent(version)}?arch=${architecture}`;
-  return { type: "library", "bom-ref": purl, name, version, purl };
+  return { type: "library", "bom-ref": purl, name, version, purl, licenses: [licenceChoice(license)] };
 }
 
 /** One SPDX identifier, or an expression of several. */

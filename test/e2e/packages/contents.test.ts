@@ -115,6 +115,14 @@ describe.skipIf(process.getuid?.() !== 0)("packages (needs root, because of Debi
     expect(licences).not.toContain("carries no licence text");
   });
 
+  it("name the licences of the runtime in the manifest of the executable's npm package", () => {
+    const [archive = ""] = readdirSync(one).filter((file) => /^tulle-linux-.*\.tgz$/.test(file));
+    const text = execFileSync("tar", ["-xzO", "-f", join(one, archive), "package/package.json"]).toString();
+    expect(JSON.parse(text).license.split(" AND ")).toEqual(
+      expect.arrayContaining(["Apache-2.0", "MIT", "LGPL-2.0-or-later"]),
+    );
+  });
+
   it("install the programs and documents that the units name", () => {
     const root = unpacked();
     const units = join(root, "usr/lib/systemd/system");
@@ -126,7 +134,7 @@ describe.skipIf(process.getuid?.() !== 0)("packages (needs root, because of Debi
     for (const file of named) expect(execFileSync("ls", [join(root, file ?? "")]).toString()).not.toBe("");
   });
 
-  it("name Debian's packages in the image's bill of materials", () => {
+  it("name Debian's packages in the image's bill of materials, and all licences in its label", () => {
     const [archive = ""] = readdirSync(one).filter((file) => file.includes("-oci-"));
     const blobs = join(folder, "image");
     mkdirSync(blobs);
@@ -138,7 +146,21 @@ describe.skipIf(process.getuid?.() !== 0)("packages (needs root, because of Debi
     const libc = components.find((component: Component) => component.name === "libc6");
     expect(libc.purl).toMatch(/^pkg:deb\/debian\/libc6@\d/);
     expect(inLayer("./usr/share/doc/nftables/copyright")).toContain("GPL-2");
-    const config = JSON.parse(readFileSync(join(blobs, Config), "utf8"));
-    expect(config.config.Entrypoint).toEqual(["/usr/bin/tulled"]);
+    const { config } = JSON.parse(readFileSync(join(blobs, Config), "utf8"));
+    expect(config.Entrypoint).toEqual(["/usr/bin/tulled"]);
+    const label: string = config.Labels["org.opencontainers.image.licenses"];
+    const terms = label.split(" AND ");
+    expect(new Set(terms).size).toBe(terms.length);
+    expect(terms).toEqual(
+      expect.arrayContaining(["(LGPL-3.0-or-later OR GPL-2.0-or-later)", "GPL-2.0-only"]),
+    );
+    const licencesOf = ({ licenses = [], components: parts = [] }: Component): readonly string[] => [
+      ...licenses.map(({ license, expression = "" }) => license?.id ?? expression),
+      ...parts.flatMap(licencesOf),
+    ];
+    const listed: readonly string[] = components.flatMap(licencesOf);
+    expect(listed.length).toBeGreaterThan(components.length);
+    const missing = listed.flatMap((each) => (each.includes(" OR ") ? [`(${each})`] : each.split(" AND ")));
+    expect(missing.filter((each) => !terms.includes(each))).toEqual([]);
   });
 });

@@ -1,76 +1,28 @@
 /** What WireGuard wants from the kernel, and which leases, options and keys it rejects. */
 
 import { describe, expect, it } from "vitest";
-import type { HostFacts, PreparedBackend } from "../../../backends/backend.ts";
 import { isRecordedDevice, isTunnelType, kernelNeedsOf } from "../../../backends/registry.ts";
-import { compare } from "../../../backends/state/diff.ts";
 import type { LinkObject } from "../../../backends/state/kinds/link.ts";
-import {
-  describe as describeObject,
-  type KernelObject,
-  ownerOf,
-} from "../../../backends/state/kinds/registry.ts";
-import { hasRoamed, type WireguardPeerObject } from "../../../backends/state/kinds/wg-peer.ts";
-import { inOrder } from "../../../backends/state/order.ts";
+import type { KernelObject } from "../../../backends/state/kinds/registry.ts";
 import { outerAddress } from "../../../backends/wireguard/endpoint.ts";
-import { makeKeyPair } from "../../../backends/wireguard/key.ts";
 import { wireguardBackend } from "../../../backends/wireguard.ts";
-import { Address, type Family, type PerFamily, Prefix } from "../../../ipam/addresses/ip.ts";
+import { Address, type PerFamily, Prefix } from "../../../ipam/addresses/ip.ts";
 import { parseNetworkConfig } from "../../../ipam/config/network-config-parser.ts";
 import type { JsonObject, JsonValue } from "../../../ipam/json.ts";
 import type { Lease } from "../../../ipam/leases/lease.ts";
-import { silentLogger } from "../../../ipam/log.ts";
+import { hostFacts, OWN, peer as vxlanPeer } from "../../support/vxlan-fixture.ts";
 import {
-  ADDRESSES,
-  hostFacts,
-  OWN,
-  OWN_MAC,
-  scopeOf,
-  peer as vxlanPeer,
-} from "../../support/vxlan-fixture.ts";
-
-const KEYS = makeKeyPair();
-const PEER_KEY = makeKeyPair().publicKey;
-const OTHER_KEY = makeKeyPair().publicKey;
-const PSK = Buffer.alloc(32, 7).toString("base64");
-const OWN_BOTH = { ...OWN, 6: Prefix.parse("fd00:2:0:1::/64") };
-const BOTH = hostFacts({}, ADDRESSES);
-
-async function prepare(
-  options: JsonObject = {},
-  host: HostFacts = hostFacts(),
-  families: readonly Family[] = [4],
-): Promise<PreparedBackend> {
-  const provided = await wireguardBackend.parseOptions(options).provision?.({
-    stateDir: "/nowhere",
-    network: null,
-    keyFile: null,
-    logger: silentLogger,
-    once: async <T>() => KEYS as T,
-  });
-  if (provided === undefined) throw new Error("no provision");
-  return provided.prepare(host, families, { macFor: () => OWN_MAC });
-}
-
-function peer(
-  data: JsonValue = { PublicKey: PEER_KEY, Port: 51820 },
-  changes: Partial<Lease["attrs"]> = {},
-): Lease {
-  const lease = vxlanPeer(4);
-  return {
-    ...lease,
-    attrs: { ...lease.attrs, backendType: "wireguard", backendData: { 4: data }, ...changes },
-  };
-}
-
-const dualPeer = (): Lease => {
-  const data = (port: number) => ({ PublicKey: PEER_KEY, Port: port });
-  const publicAddress = { 4: Address.parse("192.168.100.4"), 6: Address.parse("2001:db8:50::4") };
-  const lease = peer(null, { publicAddress, backendData: { 4: data(51820), 6: data(51821) } });
-  return { ...lease, subnets: { ...lease.subnets, 6: Prefix.parse("fd00:2:0:4::/64") } };
-};
-
-const lines = (objects: readonly KernelObject[]) => objects.map(describeObject);
+  BOTH,
+  dualPeer,
+  KEYS,
+  lines,
+  OTHER_KEY,
+  OWN_BOTH,
+  PEER_KEY,
+  PSK,
+  peer,
+  prepare,
+} from "../../support/wireguard-fixture.ts";
 
 describe("wireguard backend", () => {
   it("wants device, key, port, address and one route for this host", async () => {
@@ -339,82 +291,5 @@ describe("wireguard backend", () => {
     expect(backend.peerDetails?.(reader, [dualPeer(), peer({ PublicKey: OTHER_KEY })])).toEqual(
       new Map([[dualPeer().key, { handshakeAgeSeconds: 70, receivedBytes: 101, sentBytes: 12 }]]),
     );
-  });
-});
-
-describe("a peer in the kernel", async () => {
-  const backend = await prepare();
-  const [want] = backend.planPeer(peer(), false) as [WireguardPeerObject];
-  const elsewhere = { address: Address.parse("203.0.113.9"), port: 999 };
-  const scope = scopeOf(backend);
-  const op = (actual: WireguardPeerObject) => {
-    const verdict = compare(want, actual, scope, true);
-    return verdict.type === "change" ? verdict.change.op : verdict.type;
-  };
-
-  it.each<[string, Partial<WireguardPeerObject>, string]>([
-    ["is the same", {}, "same"],
-    ["roamed, and its session is fresh", { endpoint: elsewhere, hasFreshSession: true }, "same"],
-    ["roamed, and its session is stale", { endpoint: elsewhere }, "replace"],
-    ["has no endpoint yet", { endpoint: null }, "replace"],
-    ["has another prefix", { allowedPrefixes: [Prefix.parse("10.2.5.0/24")] }, "replace"],
-    [
-      "has one more prefix",
-      { allowedPrefixes: [...want.allowedPrefixes, Prefix.parse("10.2.5.0/24")] },
-      "replace",
-    ],
-    ["has a preshared key", { presharedKey: PSK, hasFreshSession: true }, "replace"],
-    ["sends keep-alives", { keepaliveSeconds: 5, hasFreshSession: true }, "replace"],
-  ])("that %s", (_what, changes, expected) => {
-    expect(op({ ...want, ...changes })).toBe(expected);
-  });
-
-  it("is ours unless it is for addresses elsewhere only", () => {
-    const owner = (...texts: readonly string[]) =>
-      ownerOf({ ...want, allowedPrefixes: texts.map((text) => Prefix.parse(text)) }, scope);
-    expect([owner("10.2.5.0/24"), owner("172.16.0.0/12", "10.2.5.0/24"), owner()]).toEqual([
-      "ours",
-      "ours",
-      "ours",
-    ]);
-    expect(owner("172.16.0.0/12")).toBe("foreign");
-  });
-
-  it("keeps the endpoint that it roamed to while its session is fresh, and follows its lease otherwise", () => {
-    const live = {
-      publicKey: PEER_KEY,
-      presharedKey: null,
-      endpoint: want.endpoint,
-      keepaliveSeconds: 0,
-      lastHandshakeSeconds: 1000,
-      receivedBytes: 0n,
-      sentBytes: 0n,
-      allowedPrefixes: [],
-    };
-    expect(hasRoamed(want, live, 1100)).toBe(false);
-    expect(hasRoamed(want, { ...live, endpoint: elsewhere }, 1179)).toBe(true);
-    expect(hasRoamed(want, { ...live, endpoint: elsewhere }, 1180)).toBe(false);
-    expect(hasRoamed({ ...want, hasFreshSession: true }, live, 1100)).toBe(true);
-    expect(hasRoamed(want, { ...live, endpoint: elsewhere, lastHandshakeSeconds: 0 }, 10)).toBe(false);
-  });
-
-  it("with a new key comes before the one with the old key goes, and after the device has its key", () => {
-    const [link, device] = backend.planBase(OWN) as [KernelObject, KernelObject];
-    const changes = [
-      { op: "delete", object: { ...want, publicKey: OTHER_KEY } },
-      { op: "create", object: want },
-      { op: "create", object: device },
-      { op: "create", object: link },
-    ] as const;
-    const order = inOrder(changes.map((change) => ({ change }))).map(({ change: { op, object } }) => [
-      op,
-      object.kind,
-    ]);
-    expect(order).toEqual([
-      ["create", "link"],
-      ["create", "wg-device"],
-      ["create", "wg-peer"],
-      ["delete", "wg-peer"],
-    ]);
   });
 });

@@ -288,6 +288,9 @@ export interface DriverPair {
   readonly two: DriverHost;
 }
 
+/** How `docker network create` asks for addresses of the driver. */
+export const OURS = { ipamDriver: "tulle" };
+
 export function useDriverPair(): DriverPair {
   let pair: DriverPair | null = null;
   const current = (): DriverPair => {

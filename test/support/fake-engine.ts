@@ -8,6 +8,7 @@
 import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { FakeEngineEvents } from "./fake-engine-events.ts";
 import type {
   ApiNetwork,
   CreateOptions,
@@ -15,6 +16,7 @@ import type {
   EngineNetwork,
   EnginePool,
 } from "./fake-engine-model.ts";
+import { bare, shownContainer, shownNetwork } from "./fake-engine-views.ts";
 import { callPlugin, readText } from "./plugin-call.ts";
 
 /** The subnets that dockerd takes of its own, for networks with its own IPAM driver. */
@@ -29,8 +31,7 @@ export class FakeEngine {
   readonly calls: string[] = [];
   /** The id of the network "none", which dockerd makes with its database. */
   database = randomBytes(32).toString("hex");
-  /** So many answers about past events are cut off. */
-  cutAnswers = 0;
+  readonly events = new FakeEngineEvents();
   /** Resolves when containers have started: until then the engine answers no question about one. */
   starting: Promise<void> = Promise.resolve();
   /** Resolves when a list of networks that was made is answered. */
@@ -42,9 +43,6 @@ export class FakeEngine {
   readonly #pluginSocket: string;
   #server: Server | null = null;
   #defaultSubnets = 0;
-  readonly #listeners = new Set<ServerResponse>();
-  /** Since the start, as dockerd remembers them. */
-  #events: string[] = [];
 
   constructor(apiSocket: string, pluginSocket: string) {
     this.#apiSocket = apiSocket;
@@ -53,7 +51,7 @@ export class FakeEngine {
 
   /** Serves the API; containers that a killed engine left are cleaned up as dockerd does, once the plugin answers. */
   async start(): Promise<void> {
-    this.#events = [];
+    this.events.forget();
     const server = createServer((incoming, response) => {
       this.#serve(incoming, response).catch((error: unknown) => {
         const status = error instanceof ApiError ? error.status : 500;
@@ -111,7 +109,7 @@ export class FakeEngine {
       }
     }
     this.networks.set(id, { id, name, options, pools });
-    this.#emit("network", "create", id, { name });
+    this.events.emit("network", "create", id, { name });
     return id;
   }
 
@@ -127,7 +125,7 @@ export class FakeEngine {
       await this.call("NetworkDriver.DeleteNetwork", { NetworkID: network.id }).catch(() => undefined);
     this.networks.delete(network.id);
     this.#leaving.delete(network.id);
-    this.#emit("network", "destroy", network.id, { name: network.name });
+    this.events.emit("network", "destroy", network.id, { name: network.name });
   }
 
   /** `docker run --network NETWORK --name NAME`. Returns the address. */
@@ -203,8 +201,8 @@ export class FakeEngine {
       await this.call("IpamDriver.ReleaseAddress", { PoolID: pool.poolId, Address: bare(address) });
       throw error;
     }
-    this.#emit("network", "connect", network.id, { name: network.name, container: container.id });
-    this.#emit("container", "start", container.id, { name });
+    this.events.emit("network", "connect", network.id, { name: network.name, container: container.id });
+    this.events.emit("container", "start", container.id, { name });
     return bare(address);
   }
 
@@ -229,7 +227,7 @@ export class FakeEngine {
       Address: bare(endpoint.address),
     });
     container.endpoints.delete(network.id);
-    this.#emit("network", "disconnect", network.id, { name: network.name, container: container.id });
+    this.events.emit("network", "disconnect", network.id, { name: network.name, container: container.id });
   }
 
   /** `docker rm -f`. */
@@ -237,20 +235,20 @@ export class FakeEngine {
     const container = this.container(name);
     for (const network of [...container.endpoints.keys()]) await this.disconnect(name, network);
     this.containers.delete(container.id);
-    this.#emit("container", "destroy", container.id, { name });
+    this.events.emit("container", "destroy", container.id, { name });
   }
 
   /** The container ends, and its restart policy fails with this error. */
   failRestart(name: string, error: string): void {
     const container = this.container(name);
     Object.assign(container, { isRunning: false, restartPolicy: "always", error });
-    this.#emit("container", "die", container.id, { name });
+    this.events.emit("container", "die", container.id, { name });
   }
 
   rename(name: string, to: string): void {
     const container = this.container(name);
     container.name = to;
-    this.#emit("container", "rename", container.id, { name: to, oldName: `/${name}` });
+    this.events.emit("container", "rename", container.id, { name: to, oldName: `/${name}` });
   }
 
   async call(method: string, body: object): Promise<Record<string, unknown>> {
@@ -338,10 +336,10 @@ export class FakeEngine {
     const url = new URL(incoming.url ?? "/", "http://docker");
     const route = `${incoming.method} ${url.pathname}`;
     const [, , id = "", action = ""] = url.pathname.split("/");
-    if (route === "GET /events") return this.#tell(url.searchParams.has("until"), response);
+    if (route === "GET /events") return this.events.tell(url.searchParams.has("until"), response);
     if (route === "GET /networks") {
       const shown = [...this.networks.values()].filter(({ id }) => !this.#leaving.has(id));
-      const list = shown.map((each) => this.#show(each));
+      const list = shown.map((each) => shownNetwork(each, this.containers.values()));
       await this.listing;
       return sendJson(response, 200, [...list, { Id: this.database, Name: "none", Driver: "null" }]);
     }
@@ -355,7 +353,8 @@ export class FakeEngine {
       const Id = await this.#createByApi(JSON.parse(await readText(incoming)));
       return sendJson(response, 201, { Id });
     }
-    if (route === `GET /networks/${id}`) return sendJson(response, 200, this.#show(this.network(id)));
+    if (route === `GET /networks/${id}`)
+      return sendJson(response, 200, shownNetwork(this.network(id), this.containers.values()));
     if (route === `DELETE /networks/${id}`) {
       await this.remove(id);
       return sendJson(response, 204, null);
@@ -366,7 +365,11 @@ export class FakeEngine {
     }
     await this.starting;
     if (route === `GET /containers/${id}/json`)
-      return sendJson(response, 200, this.#inspect(this.container(id)));
+      return sendJson(
+        response,
+        200,
+        shownContainer(this.container(id), (network) => this.network(network).name),
+      );
     throw new ApiError(404, `no route ${route}`);
   }
 
@@ -376,65 +379,6 @@ export class FakeEngine {
       ...{ config: body.IPAM.Config, options: body.Options, labels: body.Labels },
       ...{ isInternal: body.Internal, hasIpv6: body.EnableIPv6 },
     });
-  }
-
-  #show({ id, name, options, pools }: EngineNetwork): object {
-    const isDefault = (options.ipamDriver ?? "default") === "default";
-    const users = [...this.containers.values()].filter(({ endpoints }) => endpoints.has(id));
-    return {
-      ...{ Id: id, Name: name, Driver: options.driver ?? "tulle", Internal: options.isInternal ?? false },
-      ...{ Labels: options.labels ?? {}, Options: options.options ?? {} },
-      IPAM: {
-        Driver: options.ipamDriver ?? "default",
-        Options: options.ipamOptions ?? null,
-        Config: pools.map(({ subnet, gateway }, index) => ({
-          Subnet: subnet,
-          ...(!(isDefault && options.config?.[index]?.Subnet) && { Gateway: bare(gateway) }),
-        })),
-      },
-      Containers: Object.fromEntries(
-        users.map((user) => [
-          user.endpoints.get(id)?.isConnecting ? `ep-${user.endpoints.get(id)?.id}` : user.id,
-          {
-            Name: user.name,
-            EndpointID: user.endpoints.get(id)?.id,
-            MacAddress: user.endpoints.get(id)?.mac ?? "",
-            IPv4Address: user.endpoints.get(id)?.address,
-          },
-        ]),
-      ),
-    };
-  }
-
-  #inspect({ id, name, endpoints, isRunning, restartPolicy, error }: EngineContainer): object {
-    const networks = [...endpoints].map(([network, endpoint]) => [
-      this.network(network).name,
-      { NetworkID: network, EndpointID: endpoint.id, Aliases: [...endpoint.aliases, id.slice(0, 12)] },
-    ]);
-    return {
-      ...{ Id: id, Name: `/${name}`, State: { Running: isRunning, Error: error } },
-      HostConfig: { RestartPolicy: { Name: restartPolicy } },
-      NetworkSettings: { Networks: Object.fromEntries(networks) },
-    };
-  }
-
-  #tell(isPast: boolean, response: ServerResponse): void {
-    response.writeHead(200, { "content-type": "application/json" });
-    response.flushHeaders();
-    if (isPast && this.cutAnswers-- > 0) return void response.write("{", () => response.destroy());
-    if (isPast) {
-      response.end(this.#events.join(""));
-      return;
-    }
-    this.#listeners.add(response);
-    response.on("close", () => this.#listeners.delete(response));
-  }
-
-  #emit(type: string, action: string, id: string, attributes: object): void {
-    const event = { Type: type, Action: action, Actor: { ID: id, Attributes: attributes } };
-    const line = `${JSON.stringify(event)}\n`;
-    this.#events.push(line);
-    for (const listener of this.#listeners) listener.write(line);
   }
 }
 
@@ -450,8 +394,4 @@ class ApiError extends Error {
 function sendJson(response: ServerResponse, status: number, value: unknown): void {
   response.writeHead(status, { "content-type": "application/json" });
   response.end(value === null ? "" : JSON.stringify(value));
-}
-
-function bare(address: string): string {
-  return address.split("/", 1)[0] ?? "";
 }

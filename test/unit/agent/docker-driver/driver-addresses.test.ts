@@ -1,9 +1,8 @@
 /** Addresses that the driver gives, to its own networks and to those of other network drivers. */
 
 import { beforeEach, describe, expect, it } from "vitest";
-import { appears, eventually, membersOf, useDriverPair } from "../../../support/docker-driver-lab.ts";
+import { appears, eventually, membersOf, OURS, useDriverPair } from "../../../support/docker-driver-lab.ts";
 
-const OURS = { ipamDriver: "tulle" };
 const pair = useDriverPair();
 
 describe("addresses", () => {

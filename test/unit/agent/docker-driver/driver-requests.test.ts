@@ -2,10 +2,9 @@
 
 import { writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { eventually, membersOf, published, useDriverPair } from "../../../support/docker-driver-lab.ts";
+import { eventually, membersOf, OURS, published, useDriverPair } from "../../../support/docker-driver-lab.ts";
 import { callPlugin, post } from "../../../support/plugin-call.ts";
 
-const OURS = { ipamDriver: "tulle" };
 const pair = useDriverPair();
 
 describe("bad requests", () => {

@@ -9,11 +9,11 @@ import {
   disappears,
   eventually,
   membersOf,
+  OURS,
   published,
   useDriverPair,
 } from "../../../support/docker-driver-lab.ts";
 
-const OURS = { ipamDriver: "tulle" };
 const pair = useDriverPair();
 
 describe("restarts", () => {

@@ -7,11 +7,11 @@ import {
   disappears,
   eventually,
   membersOf,
+  OURS,
   published,
   useDriverPair,
 } from "../../../support/docker-driver-lab.ts";
 
-const OURS = { ipamDriver: "tulle" };
 const pair = useDriverPair();
 
 describe("a network created with --ipam-driver tulle", () => {

@@ -1,10 +1,8 @@
 /** What the store or the engine tells late, and what the engine does while one of them is asked. */
 
 import { expect, it } from "vitest";
-import { type DriverHost, eventually, useDriverPair } from "../../../support/docker-driver-lab.ts";
+import { type DriverHost, eventually, OURS, useDriverPair } from "../../../support/docker-driver-lab.ts";
 import { callPlugin } from "../../../support/plugin-call.ts";
-
-const OURS = { ipamDriver: "tulle" };
 
 const pair = useDriverPair();
 

@@ -3,9 +3,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { type DriverHost, DriverLab, eventually } from "../../../support/docker-driver-lab.ts";
+import { type DriverHost, DriverLab, eventually, OURS } from "../../../support/docker-driver-lab.ts";
 
-const OURS = { ipamDriver: "tulle" };
 /** An engine that lacks a network may still ask for its removal in the first ten seconds. */
 const LATER = 25_000;
 
@@ -64,7 +63,7 @@ describe.concurrent("a network that the engine lacks after tulled was away", { t
     await away(
       async (one) => {
         await one.engine.remove("ov_net1");
-        one.engine.cutAnswers = 1;
+        one.engine.events.cutAnswers = 1;
       },
       async (one, two) => {
         await eventually(() => two.networkNames().length === 0, LATER);

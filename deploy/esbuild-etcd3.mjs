@@ -18,6 +18,9 @@ const VIRTUAL = "tulle:etcd3-protocol";
  */
 const LOADER = "tulle:no-proto-loader";
 const NO_LOADER = `exports.loadSync = (file) => { throw new Error(file + " is not in this build"); };`;
+/** Modules of grpc-js that its index names and no client uses: servers. They are a twentieth of a program. */
+const SERVER = /^\.\/server(-credentials|-interceptors)?$/;
+const NO_SERVER = "tulle:no-grpc-server";
 const IMPORT = /const proto_loader_1 = require\("@grpc\/proto-loader"\);/;
 const LOAD_CALL = /\(0, proto_loader_1\.loadSync\)\(`\$\{__dirname\}\/\.\.\/proto\/rpc\.proto`, /;
 
@@ -45,6 +48,10 @@ export function etcd3Protocol(root) {
         importer.includes("/@grpc/grpc-js/") ? { path: LOADER, namespace: LOADER } : undefined,
       );
       builder.onLoad({ filter: /./, namespace: LOADER }, () => ({ contents: NO_LOADER, loader: "js" }));
+      builder.onResolve({ filter: SERVER }, ({ importer }) =>
+        importer.includes("/@grpc/grpc-js/") ? { path: NO_SERVER, namespace: NO_SERVER } : undefined,
+      );
+      builder.onLoad({ filter: /./, namespace: NO_SERVER }, () => ({ contents: "", loader: "js" }));
     },
   };
 }

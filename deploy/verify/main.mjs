@@ -1,9 +1,9 @@
 /**
  * `npm run verify`: everything that must hold before a change lands, from a fresh clone to one line of result.
  *
- * Cheap checks come first. Suites that need root run in lanes side by side: each test works in namespaces
- * of its own. What needs a kernel that this machine may lack runs in a guest under QEMU. Without root or QEMU those
- * suites are skipped, visibly; with CI set a test that cannot run is a failure.
+ * Cheap checks come first. Suites run side by side, as many as there are lanes: tests wait for half of their time, and
+ * those that need root work in namespaces of their own. What needs a kernel that this machine may lack runs in a guest
+ * under QEMU. Without root or QEMU those suites are skipped, visibly; with CI set a test that cannot run is a failure.
  *
  * Files that failed run once more when all suites are through and the machine is quiet. What passes then is named as
  * unsteady: a test that depends on the machine's load, which is to be mended but says nothing about the change.
@@ -42,27 +42,44 @@ const E2E_ON_NODE = ["walkthrough", "restart", "heal", "cli", "udp"].map(
  */
 const MOST_UNSTEADY_FILES = 3;
 const ENGINE_TREE = fileURLToPath(new URL("debian-tree.mjs", import.meta.url));
+const LANES = 5;
+
 /** The folder of vitest's reports. */
 let reports;
-const suite = (name) => part(name, null);
-const part = (name, shard) => () => runSuite([name], reports, THIS_NODE, { shard });
+const check = (script) => () => runCheck(script, "npm", ["run", "--silent", script]);
+const suite =
+  (name, shard = null) =>
+  () =>
+    runSuite([name], reports, THIS_NODE, { shard });
+const fastSuites = () => runSuite(FAST, reports);
+const e2eOnNode = () => runSuite(["e2e"], reports, FORM_NODE, { files: E2E_ON_NODE });
 /**
- * Side by side, each about as long as the others: tests wait for half of their time. `nodes` are the other versions of
- * Node.
+ * What a lane takes when it is free: steps that follow each other. Cheap checks come first, then what takes long, so that
+ * all lanes end at about the same time; what needs much of the processors is between what waits. `nodes` are the other
+ * versions of Node.
  */
-const lanes = (nodes) => [
-  [suite("kernel"), suite("fault")],
-  [part("e2e", "1/2"), () => runSuite(["e2e"], reports, FORM_NODE, { files: E2E_ON_NODE })],
-  [part("e2e", "2/2"), suite("packages"), suite("conformance"), ...nodes.slice(2).map(runOnNode)],
+const jobs = (nodes) => [
+  [check("typecheck"), check("lint"), check("deps"), fastSuites],
   [prepareEngines, suite("engines")],
-  [() => runGuestSuite(reports), runOnBun, ...nodes.slice(0, 2).map(runOnNode)],
+  [suite("kernel")],
+  [suite("e2e", "1/4")],
+  [suite("e2e", "2/4")],
+  [() => runGuestSuite(reports)],
+  [suite("e2e", "3/4")],
+  [suite("e2e", "4/4")],
+  [suite("packages")],
+  ...nodes.map((node) => [runOnNode(node)]),
+  [runOnBun],
+  [suite("fault")],
+  [e2eOnNode],
+  [suite("conformance")],
 ];
 
 exitOnSignals();
 installMissingPackages();
 await inTemporaryFolder("tulle-verify-", async (folder) => {
   reports = folder;
-  const tallies = [...(await runChecks()), ...(await takeSecondLook(await runSuites()))];
+  const tallies = [await check("build")(), ...(await takeSecondLook(await runJobs()))];
   for (const { title, failures = [] } of tallies)
     for (const failure of failures) console.log(`FAILED on ${title}: ${failure}`);
   const total = sum(tallies);
@@ -70,25 +87,16 @@ await inTemporaryFolder("tulle-verify-", async (folder) => {
   process.exitCode = total.failed === 0 ? 0 : 1;
 });
 
-async function runChecks() {
-  const tallies = [];
-  for (const script of ["build", "typecheck", "lint", "deps"]) {
-    tallies.push(await runCheck(script, "npm", ["run", "--silent", script]));
-  }
-  return tallies;
+async function runJobs() {
+  // The lanes take from one iterator.
+  const remaining = jobs(otherNodesOrNone()).values();
+  const lanes = Array.from({ length: LANES }, () => runLane(remaining));
+  return (await Promise.all(lanes)).flat();
 }
 
-async function runSuites() {
-  // Before anything else, since without them the whole run is void.
-  const nodes = otherNodesOrNone();
-  const tallies = [await runSuite(FAST, reports)];
-  const ends = await Promise.all(lanes(nodes).map(runLane));
-  return [...tallies, ...ends.flat()];
-}
-
-async function runLane(steps) {
+async function runLane(remaining) {
   const tallies = [];
-  for (const run of steps) tallies.push(await run());
+  for (const steps of remaining) for (const run of steps) tallies.push(await run());
   return tallies;
 }
 

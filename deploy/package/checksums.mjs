@@ -5,6 +5,8 @@ import { createReadStream, writeFileSync } from "node:fs";
 import path from "node:path";
 import { pipeline } from "node:stream/promises";
 
+export const CHECKSUMS = "SHA256SUMS";
+
 /** Lines for files below `folder`, by their names relative to it. */
 export async function checksumLines(folder, names) {
   const lines = [];
@@ -14,7 +16,7 @@ export async function checksumLines(folder, names) {
 
 /** Writes `folder`/SHA256SUMS. */
 export async function writeChecksums(folder, names) {
-  writeFileSync(path.join(folder, "SHA256SUMS"), await checksumLines(folder, names));
+  writeFileSync(path.join(folder, CHECKSUMS), await checksumLines(folder, names));
 }
 
 /** Of a file, in hexadecimal. */

@@ -13,14 +13,13 @@ import { parseArgs } from "node:util";
 import { ROOT } from "../bundles.mjs";
 import { exitOnSignals } from "../cleanup.mjs";
 import { ARCHITECTURES } from "./bun-runtime.mjs";
-import { writeChecksums } from "./checksums.mjs";
+import { CHECKSUMS, writeChecksums } from "./checksums.mjs";
 import { buildExecutable } from "./executable.mjs";
 import { FORMATS, writePackages } from "./formats.mjs";
 import { requireTools } from "./run-tool.mjs";
 
 const RELEASE = path.join(ROOT, "release");
 const EXECUTABLE = "executable";
-const CHECKSUMS = "SHA256SUMS";
 
 exitOnSignals();
 

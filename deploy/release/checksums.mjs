@@ -1,29 +1,16 @@
 /** Checksums of what is published, in the form that `sha256sum --check` reads. */
 
-import { createHash } from "node:crypto";
-import { createReadStream, existsSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
-import { pipeline } from "node:stream/promises";
-
-const FILE = "SHA256SUMS";
+import { CHECKSUMS, writeChecksums } from "../package/checksums.mjs";
 
 /** Writes SHA256SUMS into the folder unless the packaging has written it. Returns the names of all files. */
-export async function writeChecksums(folder) {
+export async function completeChecksums(folder) {
   const names = readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)))
-    .filter((name) => name !== FILE)
+    .filter((name) => name !== CHECKSUMS)
     .sort();
-  if (!existsSync(path.join(folder, FILE))) {
-    const lines = [];
-    for (const name of names) lines.push(`${await sha256(path.join(folder, name))}  ${name}\n`);
-    writeFileSync(path.join(folder, FILE), lines.join(""));
-  }
-  return [...names, FILE];
-}
-
-async function sha256(file) {
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(file), hash);
-  return hash.digest("hex");
+  if (!existsSync(path.join(folder, CHECKSUMS))) await writeChecksums(folder, names);
+  return [...names, CHECKSUMS];
 }

@@ -18,7 +18,7 @@ import { parseArgs } from "node:util";
 import { SIGNALS } from "../cleanup.mjs";
 import { dateChangelog, notesOf } from "./changelog.mjs";
 import { Checkout } from "./checkout.mjs";
-import { writeChecksums } from "./checksums.mjs";
+import { completeChecksums } from "./checksums.mjs";
 import { RECORD_FILES, ReleaseFiles, VERSION_FILES } from "./files.mjs";
 import { ReleaseError } from "./release-error.mjs";
 import { greatest, isGreater, isVersion } from "./version.mjs";
@@ -115,7 +115,7 @@ async function packageAll(stop) {
   await run(stop, "npm", "run", "--silent", "package", "--", "--arch", "all");
   if (!existsSync(path.join(ROOT, OUTPUT)))
     throw new ReleaseError(`npm run package wrote nothing to ${OUTPUT}/`);
-  return await writeChecksums(path.join(ROOT, OUTPUT));
+  return await completeChecksums(path.join(ROOT, OUTPUT));
 }
 
 /** A build that is absent or does not start calls itself nothing. */

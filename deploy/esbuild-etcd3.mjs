@@ -18,9 +18,14 @@ const VIRTUAL = "tulle:etcd3-protocol";
  */
 const LOADER = "tulle:no-proto-loader";
 const NO_LOADER = `exports.loadSync = (file) => { throw new Error(file + " is not in this build"); };`;
-/** Modules of grpc-js that its index names and no client uses: servers. They are a twentieth of a program. */
-const SERVER = /^\.\/server(-credentials|-interceptors)?$/;
-const NO_SERVER = "tulle:no-grpc-server";
+/**
+ * Modules of grpc-js that its index names and etcd3 does not use: servers, and ways to balance that only the service
+ * config of a channel can choose. They are a twentieth of a program.
+ */
+const UNUSED =
+  /^\.\/(server(-credentials|-interceptors)?|orca|load-balancer-(outlier-detection|weighted-round-robin))$/;
+const NOTHING = "tulle:no-grpc-module";
+const SET_UP_NOTHING = "exports.setup = () => undefined;";
 const IMPORT = /const proto_loader_1 = require\("@grpc\/proto-loader"\);/;
 const LOAD_CALL = /\(0, proto_loader_1\.loadSync\)\(`\$\{__dirname\}\/\.\.\/proto\/rpc\.proto`, /;
 
@@ -48,10 +53,10 @@ export function etcd3Protocol(root) {
         importer.includes("/@grpc/grpc-js/") ? { path: LOADER, namespace: LOADER } : undefined,
       );
       builder.onLoad({ filter: /./, namespace: LOADER }, () => ({ contents: NO_LOADER, loader: "js" }));
-      builder.onResolve({ filter: SERVER }, ({ importer }) =>
-        importer.includes("/@grpc/grpc-js/") ? { path: NO_SERVER, namespace: NO_SERVER } : undefined,
+      builder.onResolve({ filter: UNUSED }, ({ importer }) =>
+        importer.includes("/@grpc/grpc-js/") ? { path: NOTHING, namespace: NOTHING } : undefined,
       );
-      builder.onLoad({ filter: /./, namespace: NO_SERVER }, () => ({ contents: "", loader: "js" }));
+      builder.onLoad({ filter: /./, namespace: NOTHING }, () => ({ contents: SET_UP_NOTHING, loader: "js" }));
     },
   };
 }

@@ -36,7 +36,7 @@ const PACKAGES = {
   libjansson4: [SHARED_LIBRARY, "MIT"],
   libgmp10: [SHARED_LIBRARY, "LGPL-3.0-or-later OR GPL-2.0-or-later"],
   libedit2: [SHARED_LIBRARY, "BSD-3-Clause"],
-  libtinfo6: [SHARED_LIBRARY, "X11-distribute-modifications-variant AND BSD-3-Clause"],
+  libtinfo6: [/^lib\/[^/]+\/libtinfo\.so/, "X11-distribute-modifications-variant AND BSD-3-Clause"],
   libbsd0: [SHARED_LIBRARY, "BSD-3-Clause AND BSD-2-Clause AND ISC AND MIT AND Beerware"],
   libmd0: [SHARED_LIBRARY, "BSD-3-Clause AND BSD-2-Clause AND ISC AND Beerware"],
   libip4tc2: [SHARED_LIBRARY, "GPL-2.0-only"],

@@ -23,7 +23,7 @@ it("a bundled client of gRPC has no server in it, and no loader of protocols", a
   const files = Object.keys(metafile.inputs);
   expect(files.filter((name) => /grpc-js\/.*\/(client|channel-credentials)\.js$/.test(name))).toHaveLength(2);
   expect(
-    files.filter((name) => /grpc-js\/.*\/server[\w-]*\.js$|proto-loader\/|protobufjs/.test(name)),
+    files.filter((name) => /grpc-js\/.*\/(server|orca)[\w-]*\.js$|proto-loader\/|protobufjs/.test(name)),
   ).toEqual([]);
 
   const module = { exports: {} as typeof import("@grpc/grpc-js") };

@@ -17,7 +17,19 @@ const suite = (name: string, include: string[], options: object = {}) => ({
   test: { name, include, environment: "node" as const, pool: "forks" as const, ...options },
 });
 
-const kernelSuite = { testTimeout: 60_000, hookTimeout: 120_000, fileParallelism: false };
+/**
+ * Files of these suites share processes, and the modules that they load: a process for each costs more than its tests.
+ * Most of the time tests wait, so there are more processes than processors.
+ */
+const fastSuite = { isolate: false, maxWorkers: 4, testTimeout: 20_000 };
+
+const kernelSuite = {
+  testTimeout: 60_000,
+  hookTimeout: 120_000,
+  fileParallelism: false,
+  // After the fast suites, where both are run at once.
+  sequence: { groupOrder: 1 },
+};
 
 /** End-to-end tests with container engines, on this machine's and on the newest. */
 const ENGINES = ["docker", "cni", "podman"].map((folder) => `test/e2e/${folder}/**/*.test.ts`);
@@ -28,9 +40,9 @@ const PACKAGES = "test/e2e/packages/**/*.test.ts";
 export default defineConfig({
   test: {
     projects: [
-      suite("unit", ["test/unit/**/*.test.ts"], { testTimeout: 20_000, hookTimeout: 30_000 }),
-      suite("codec", ["test/codec/**/*.test.ts"], { testTimeout: 20_000 }),
-      suite("property", ["test/property/**/*.test.ts"], { testTimeout: 60_000 }),
+      suite("unit", ["test/unit/**/*.test.ts"], { ...fastSuite, hookTimeout: 30_000 }),
+      suite("codec", ["test/codec/**/*.test.ts"], fastSuite),
+      suite("property", ["test/property/**/*.test.ts"], { ...fastSuite, testTimeout: 60_000 }),
       suite("conformance", ["test/conformance/**/*.test.ts"], kernelSuite),
       suite("kernel", ["test/kernel/**/*.test.ts"], kernelSuite),
       suite("e2e", ["test/e2e/**/*.test.ts"], {

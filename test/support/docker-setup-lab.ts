@@ -1,4 +1,4 @@
-/** Files of Docker and of tulle, made for each test and removed after it in every file that imports this. */
+/** Files of Docker and of tulle, for each test. */
 
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -32,19 +32,22 @@ export let paths: SetupPaths;
 /** Any program: it is not called. */
 export let tulle = process.execPath;
 
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "tulle-docker-"));
-  paths = {
-    subnetFile: join(folder, "subnet.env"),
-    daemonJson: join(folder, "docker/daemon.json"),
-    unitDirectory: join(folder, "system"),
-  };
-  mkdirSync(join(folder, "docker"));
-  mkdirSync(join(folder, "system/docker.service.d"), { recursive: true });
-  writeFileSync(paths.subnetFile, SUBNET_ENV);
-  tulle = process.execPath;
-});
-afterEach(() => rmSync(folder, { recursive: true }));
+/** Makes these before each test of a file, and removes them after. */
+export function useDockerFiles(): void {
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "tulle-docker-"));
+    paths = {
+      subnetFile: join(folder, "subnet.env"),
+      daemonJson: join(folder, "docker/daemon.json"),
+      unitDirectory: join(folder, "system"),
+    };
+    mkdirSync(join(folder, "docker"));
+    mkdirSync(join(folder, "system/docker.service.d"), { recursive: true });
+    writeFileSync(paths.subnetFile, SUBNET_ENV);
+    tulle = process.execPath;
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+}
 
 export const IPV6 = "FLANNEL_IPV6_NETWORK=fd00:2::/48\nFLANNEL_IPV6_SUBNET=fd00:2:0:54::1/64\n";
 export const writeSubnetEnv = (text: string): void => writeFileSync(paths.subnetFile, text);

@@ -22,10 +22,12 @@ import {
 export const KEY = "10.2.9.0-24";
 const stops: AbortController[] = [];
 
-/** In every file that imports this. */
-afterEach(() => {
-  for (const stop of stops.splice(0)) stop.abort();
-});
+/** Ends the hosts of each test of a file. */
+export function endHosts(): void {
+  afterEach(() => {
+    for (const stop of stops.splice(0)) stop.abort();
+  });
+}
 
 /** Host 1 holds KEY and watches the store; the store can be cut off from it. */
 export async function lab(overrides: Partial<OwnLeaseOptions> = {}) {

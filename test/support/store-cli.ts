@@ -1,4 +1,4 @@
-/** The command line on a store of each test. Its folder is made and removed in every file that imports this. */
+/** The command line on a store of each test. */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -15,10 +15,14 @@ export const { signal } = new AbortController();
 export const NODE_ID = "0123456789abcdef0123456789abcdef";
 
 export let directory: string;
-beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), "tulle-network-"));
-});
-afterEach(() => rm(directory, { recursive: true }));
+
+/** Makes a folder for the store before each test of a file, and removes it after. */
+export function useStoreFolder(): void {
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), "tulle-network-"));
+  });
+  afterEach(() => rm(directory, { recursive: true }));
+}
 
 /** A command on this test's store. */
 export const tulle = (...args: string[]): Promise<CliAnswer> =>

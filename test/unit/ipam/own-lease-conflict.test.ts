@@ -6,7 +6,9 @@ import { join } from "../../../ipam/leases/join.ts";
 import type { LeaseState } from "../../../ipam/leases/lease-state.ts";
 import type { OwnLeaseOptions } from "../../../ipam/leases/own-lease.ts";
 import { attrs, joinOptions, nodeId, subnets, TTL_SECONDS, value } from "../../support/lease-fixture.ts";
-import { KEY, lab } from "../../support/own-lease-lab.ts";
+import { endHosts, KEY, lab } from "../../support/own-lease-lab.ts";
+
+endHosts();
 
 describe("a lease that another host holds", () => {
   it.each([

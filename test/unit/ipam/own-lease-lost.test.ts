@@ -15,7 +15,9 @@ import {
   value,
   watchedStore,
 } from "../../support/lease-fixture.ts";
-import { KEY, lab } from "../../support/own-lease-lab.ts";
+import { endHosts, KEY, lab } from "../../support/own-lease-lab.ts";
+
+endHosts();
 
 describe("a lease that is lost", () => {
   it("is created again when somebody deletes its key", async () => {

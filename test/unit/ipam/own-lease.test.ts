@@ -5,7 +5,9 @@ import { formatLeaseValue } from "../../../ipam/leases/lease-codec.ts";
 import type { StoreEntry } from "../../../ipam/stores/contracts.ts";
 import { settle } from "../../support/fake-clock.ts";
 import { attrs, TTL_SECONDS, value } from "../../support/lease-fixture.ts";
-import { lab } from "../../support/own-lease-lab.ts";
+import { endHosts, lab } from "../../support/own-lease-lab.ts";
+
+endHosts();
 
 describe("a lease that is kept", () => {
   it("is extended at a third of its time, and asks the store nothing else", async () => {

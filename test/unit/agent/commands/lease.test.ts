@@ -14,7 +14,10 @@ import {
   signal,
   store,
   tulle,
+  useStoreFolder,
 } from "../../../support/store-cli.ts";
+
+useStoreFolder();
 
 describe("tulle leases and tulle lease check", () => {
   beforeEach(initNetwork);

@@ -14,7 +14,10 @@ import {
   signal,
   store,
   tulle,
+  useStoreFolder,
 } from "../../../support/store-cli.ts";
+
+useStoreFolder();
 
 const PSK = Buffer.alloc(32, 7).toString("base64");
 

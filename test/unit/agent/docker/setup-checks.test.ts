@@ -17,8 +17,11 @@ import {
   tulle,
   UNIT,
   unset,
+  useDockerFiles,
   writeUnit,
 } from "../../../support/docker-setup-lab.ts";
+
+useDockerFiles();
 
 describe("options that collide with the subnet", () => {
   const environmentFile = (): string => join(folder, "default-docker");

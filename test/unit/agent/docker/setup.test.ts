@@ -27,9 +27,12 @@ import {
   tulle,
   UNIT,
   unset,
+  useDockerFiles,
   writeSubnetEnv,
   writeUnit,
 } from "../../../support/docker-setup-lab.ts";
+
+useDockerFiles();
 
 describe("Docker's settings in daemon.json", () => {
   it("are written once, and taken out again to the byte", async () => {

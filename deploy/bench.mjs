@@ -9,8 +9,8 @@ import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
 import { readArguments, usage } from "./bench-arguments.mjs";
+import { writeBundles } from "./bundles.mjs";
 import { SIGNALS, withCleanup } from "./cleanup.mjs";
 import { fetchPackage } from "./verify/foreign-packages.mjs";
 
@@ -74,7 +74,7 @@ async function run(argument) {
 
 async function bundle() {
   const loaders = names.map((name) => `${JSON.stringify(name)}: () => import("./${name}.ts")`);
-  await build({
+  await writeBundles({
     absWorkingDir: ROOT,
     stdin: {
       contents: `import { main } from "./main.ts"; await main({ ${loaders.join(", ")} }, JSON.parse(process.argv[2]));`,

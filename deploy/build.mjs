@@ -32,8 +32,7 @@ import {
 import { createRequire } from "node:module";
 import path from "node:path";
 import process from "node:process";
-import { build } from "esbuild";
-import { BUNDLE, bundlePage, ROOT } from "./bundles.mjs";
+import { BUNDLE, bundlePage, ROOT, writeBundles } from "./bundles.mjs";
 import { exitOnSignals, withCleanup } from "./cleanup.mjs";
 import { writeCodeCache } from "./code-cache.mjs";
 import { etcd3Protocol } from "./esbuild-etcd3.mjs";
@@ -139,7 +138,7 @@ function reportMissing() {
 
 /** Bundles our own code; adds to `used` each module of an npm package that it imports. */
 async function bundlePrograms(present, used) {
-  const result = await build({
+  const result = await writeBundles({
     ...BUNDLE,
     entryPoints: [...present, ...Object.entries(THREADS)].map(([out, entry]) => ({ in: entry, out })),
     outdir: LIB,
@@ -189,7 +188,7 @@ async function bundleVendors(used) {
   // The set grows while it is walked: a package may import another one of ours.
   for (const specifier of used) {
     if (NATIVE.includes(specifier)) continue;
-    const { metafile } = await build({
+    const { metafile } = await writeBundles({
       ...BUNDLE,
       sourcemap: false,
       // winston's packages load tools for their own developers otherwise.

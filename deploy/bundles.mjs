@@ -1,6 +1,6 @@
 /** What the builds of dist/ and of the executable share: how sources become bundles. */
 
-import { cpSync } from "node:fs";
+import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -22,12 +22,25 @@ export const BUNDLE = {
   logLevel: "warning",
 };
 
+/**
+ * What esbuild's build() does with these options. This program writes the files: esbuild's process, which ends a moment
+ * after it, could write into a folder that a signal has removed (cleanup.mjs).
+ */
+export async function writeBundles(options) {
+  const result = await build({ ...options, write: false });
+  for (const { path: file, contents } of result.outputFiles) {
+    mkdirSync(path.dirname(file), { recursive: true });
+    writeFileSync(file, contents);
+  }
+  return result;
+}
+
 /** What a browser loads: no part of any program. */
 const PAGE = { source: "agent/page", script: "main.ts", files: ["index.html", "page.css", "icon.svg"] };
 
 /** Makes one script of the page's code, which imports no package, and puts the other files beside it. */
 export async function bundlePage(target) {
-  await build({
+  await writeBundles({
     absWorkingDir: ROOT,
     bundle: true,
     minify: true,

@@ -3,7 +3,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { build } from "esbuild";
+import { writeBundles } from "../bundles.mjs";
 import { inTemporaryFolder } from "../cleanup.mjs";
 import { completions } from "./completions.mjs";
 import { manualPages } from "./manual-pages.mjs";
@@ -31,7 +31,7 @@ export async function writeManual(root, share) {
 /** Beside the packages that it imports, which are found by the folder of the file. */
 function readReference(root) {
   return inTemporaryFolder(path.join(root, "node_modules/.tulle-reference-"), async (outdir) => {
-    await build({
+    await writeBundles({
       absWorkingDir: root,
       entryPoints: SOURCES,
       outdir,

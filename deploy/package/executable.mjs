@@ -9,8 +9,7 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
-import { build } from "esbuild";
-import { BUNDLE, bundlePage, ROOT } from "../bundles.mjs";
+import { BUNDLE, bundlePage, ROOT, writeBundles } from "../bundles.mjs";
 import { inTemporaryFolder } from "../cleanup.mjs";
 import { etcd3Protocol } from "../esbuild-etcd3.mjs";
 import { BUN_PREFIXES, NODE_VARIABLES } from "../runtime-variables.mjs";
@@ -102,7 +101,7 @@ const programsApart = {
 
 /** Bundles the entries and the page into `folder`; returns the files that went into them. */
 async function bundle(folder) {
-  const { metafile } = await build({
+  const { metafile } = await writeBundles({
     ...BUNDLE,
     target: "esnext",
     sourcemap: false,

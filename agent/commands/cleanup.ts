@@ -15,6 +15,7 @@ import { readHostState, readNameServerAddress } from "../cleanup/host-state.ts";
 import { type CleanupPlan, describeDevice, type HostState, planCleanup } from "../cleanup/plan.ts";
 import { lockInstance, runningInstances } from "../host/instance-lock.ts";
 import { auditLeases } from "../leases/lease-audit.ts";
+import { peerRecordsIn } from "../network/peer-record.ts";
 import { controlSocketPath, isControlServed } from "../report/control.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
 import { errorLine } from "../terminal/error-line.ts";
@@ -33,10 +34,10 @@ Removed, with all that is on them:
     destinations in a network that --subnet-file or --state-dir names (DirectRouting);
   - the name server's address 169.254.53.53 on the loopback interface;
   - our firewall chains and tables, and the subnet file, unless flanneld is here: its own have the same names;
-  - the control socket of a daemon that is gone;
+  - the control socket of a daemon that is gone, and the record of its peers in --state-dir;
   - with --release-lease this host's lease, found by its node id; a reservation stays one.
-Left alone: everything else, such as Docker's and CNI's bridges, containers, net.ipv4.ip_forward, --state-dir
-itself, and any device not shown to be ours. "tulle docker unset" restores Docker's own network.
+Left alone: everything else, such as Docker's and CNI's bridges, containers, net.ipv4.ip_forward, the rest
+of --state-dir, and any device not shown to be ours. "tulle docker unset" restores Docker's own network.
 
 Stop tulled first. Unless the lease is released, the host gets the same subnet if it returns before the lease expires.
 Exit code: 1 when an object could not be removed.`;
@@ -68,6 +69,7 @@ async function cleanUp(options: CleanupOptions, context: CommandContext): Promis
         await removeFile(files.subnetFile, report);
       }
       if (!(await isControlServed(files.runDir))) await removeFile(controlSocketPath(files.runDir), report);
+      for (const path of peerRecordsIn(files.stateDir)) await removeFile(path, report);
       if (options.releaseLease) await releaseLease(host, report, context);
       for (const sentence of plan.leftAlone) report.leftAlone(sentence);
     } finally {

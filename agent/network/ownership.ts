@@ -106,7 +106,8 @@ export function readRecordedInterfaces(stateDir: string): ReadonlySet<string> {
   return union(...files.map((name) => readOwned(join(stateDir, name), () => undefined).interfaces));
 }
 
-function readFolder(directory: string): readonly string[] {
+/** The names of all files in the folder; empty where it cannot be read. */
+export function readFolder(directory: string): readonly string[] {
   try {
     return readdirSync(directory);
   } catch {

@@ -20,6 +20,7 @@ import type { PeerTable } from "../../ipam/leases/peer-table.ts";
 import { FailureSeries, type Logger } from "../../ipam/log.ts";
 import type { StoreEntry } from "../../ipam/stores/contracts.ts";
 import { type NetworkSettings, ownedName } from "./network-settings.ts";
+import { readFolder } from "./ownership.ts";
 
 /** A lease takes about 400 bytes. */
 const MAX_BYTES = 1 << 25;
@@ -137,6 +138,12 @@ interface RecordedPeer {
   readonly revision: string;
   readonly untilMs: number | null;
   readonly fields: JsonObject;
+}
+
+/** The records of all networks of this state directory: their paths. */
+export function peerRecordsIn(stateDir: string): readonly string[] {
+  const names = readFolder(stateDir).filter((name) => /^peers(-.+)?\.json$/.test(name));
+  return names.map((name) => join(stateDir, name));
 }
 
 function knownBeyond(

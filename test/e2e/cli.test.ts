@@ -163,6 +163,8 @@ describeAsRoot("the command line on a host", () => {
       expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
       expect(stdout).toMatch(/^removed link flannel\.1 /m);
       expect(stdout).toMatch(/^removed file .*subnet\.env$/m);
+      // A start in another network would hold peers of this one.
+      expect(stdout).toMatch(/^removed file .*peers\.json$/m);
       expect(stdout).toMatch(/^removed firewall: /m);
       expect(stdout).toMatch(/^removed lease 10\.2\./m);
       expect(stdout).toMatch(/^left alone flannel\.9: /m);

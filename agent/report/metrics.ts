@@ -59,7 +59,7 @@ export const METRICS = {
   },
   tulle_config_refused: {
     type: "gauge",
-    help: "1 while the newest network configuration is not applied on this host.",
+    help: "1 while the newest network configuration is not applied on this host, or missing in the store.",
     labels: [],
   },
   tulle_passes_total: { type: "counter", help: "Passes of the reconciler.", labels: [] },

@@ -66,6 +66,17 @@ describeWithEtcd("a running member", () => {
     expect(readyz(host)).toBe("200");
   });
 
+  it("stays ready while the network configuration is missing in the store, and says what starts wait for", async () => {
+    const host = net.host(2);
+    net.delete("config");
+    const isMissing = (problems: readonly string[]): boolean =>
+      problems.some((text) => text.includes("the network configuration is missing in the store"));
+    const { isReady } = await host.daemon.until(({ problems }) => isMissing(problems), "misses it");
+    expect(isReady).toBe(true);
+    net.putConfig(CONFIG);
+    await host.daemon.until(({ problems }) => !isMissing(problems), "has it again");
+  });
+
   it("answers throughout thousands of configurations, of which it applies the newest", async () => {
     const host = net.host(3);
     await start(host);

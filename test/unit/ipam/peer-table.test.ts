@@ -337,6 +337,21 @@ describe("the network's ranges", () => {
     expect(table.configProblem).toBeNull();
   });
 
+  it("stay while the configuration is missing in the store, which is named", () => {
+    const { list, change, table } = peerTableLab();
+    list([], 0, null);
+    expect(table.configProblem).toBeNull();
+    list([]);
+    const inForce = table.config;
+    list([], 0, null);
+    expect(table.configProblem).toMatch(/missing in the store/);
+    list([]);
+    expect(table.configProblem).toBeNull();
+    change([{ type: "config", value: null, revision: 3n }]);
+    expect(table.configProblem).toMatch(/missing in the store/);
+    expect(table.config).toBe(inForce);
+  });
+
   it("change in the message in which leases go: neither a peer nor a refusal stays behind", () => {
     const { table, keys, reason } = peerTableLab();
     const leaving = { ...entry("10.2.3.0-24", 3), value: value(3).replace("{", '{"Leaving":true,') };

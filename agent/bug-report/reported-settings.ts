@@ -33,7 +33,6 @@ export interface ReportedSettings {
   readonly secrets: readonly string[];
 }
 
-const ANSWER_WITHIN_MS = 5_000;
 const NOTHING: GivenSettings = { args: [], environment: {} };
 
 /** `serviceFile` is the unit's EnvironmentFile=. Throws ConfigError for wrong flags of the command itself. */
@@ -84,6 +83,5 @@ export async function reportedSettings(
 }
 
 async function askRunning(runDir: string, signal: AbortSignal): Promise<RunningSettings> {
-  const limited = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
-  return (await askControl(runDir, "/settings", limited)) as RunningSettings;
+  return (await askControl(runDir, "/settings", signal)) as RunningSettings;
 }

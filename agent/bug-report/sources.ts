@@ -29,7 +29,6 @@ import type { ShownSettings } from "./reported-settings.ts";
 /** Longest text of one source, in UTF-16 units; of a log the end is kept. */
 const LONGEST = 8 * 1024 * 1024;
 const LOG_LINES = "3000";
-const ANSWER_WITHIN_MS = 5_000;
 
 type Source = readonly [name: string, read: () => string | Promise<string>];
 
@@ -70,9 +69,8 @@ function daemonSources(
   { runDir, stateDir, subnetFile }: AgentConfig["files"],
   signal: AbortSignal,
 ): readonly Source[] {
-  const limited = () => AbortSignal.any([signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
-  const ask = (route: string) => async () => toJson(await askControl(runDir, route, limited()));
-  const events = async () => await latestEvents({ runDir, stateDir }, limited());
+  const ask = (route: string) => async () => toJson(await askControl(runDir, route, signal));
+  const events = async () => await latestEvents({ runDir, stateDir }, signal);
   return [
     ["networks.json", ask("/networks")],
     ["probe-targets.json", ask("/probe-targets")],

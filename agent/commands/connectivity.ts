@@ -26,7 +26,6 @@ import { STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
 
 const EXIT_BROKEN = 1;
 const EXIT_UNKNOWN = 3;
-const ANSWER_WITHIN_MS = 5_000;
 const DEFAULT_COUNT = 10;
 
 interface ConnectivityOptions {
@@ -56,8 +55,7 @@ export const connectivity: CommandModule = {
       .addHelpText("after", HELP)
       .action(async (peers: readonly string[], options: ConnectivityOptions) => {
         const { files } = await context.config();
-        const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
-        const list = readTargets(await askControl(files.runDir, "/probe-targets", signal));
+        const list = readTargets(await askControl(files.runDir, "/probe-targets", context.signal));
         const measured = await measure(list, peers, options, context);
         const verdicts = new Set(measured.measures.map(verdictOf));
         if (verdicts.has("broken")) context.exitWith(EXIT_BROKEN);

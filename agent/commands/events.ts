@@ -9,8 +9,6 @@ import { fieldWords } from "../report/log-line.ts";
 import type { CommandModule } from "../terminal/command.ts";
 import type { Style, Terminal } from "../terminal/terminal.ts";
 
-const ANSWER_WITHIN_MS = 5_000;
-
 interface EventsOptions {
   readonly json?: true;
   readonly last: number;
@@ -24,8 +22,7 @@ export const events: CommandModule = {
       .option("--last <events>", `only the last ones, 1 to ${MOST_EVENTS}`, parseLast, MOST_EVENTS)
       .option("--json", "print one object for each line, for programs")
       .action(async ({ json, last }: EventsOptions) => {
-        const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
-        const all = await latestEvents((await context.config()).files, signal);
+        const all = await latestEvents((await context.config()).files, context.signal);
         for (const event of all.slice(-last)) {
           if (json) out.write(`${formatJson(event)}\n`);
           else showEvent(event, out);

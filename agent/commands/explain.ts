@@ -25,7 +25,6 @@ import type { CommandContext, CommandModule } from "../terminal/command.ts";
 import { formatExplanation } from "../terminal/explain-view.ts";
 
 const EXIT_NOT_THERE = 1;
-const ANSWER_WITHIN_MS = 5_000;
 const CNI_FOLDERS = { dataDir: DEFAULT_PATHS.addressDir, stateDir: DEFAULT_PATHS.stateDir };
 
 const HELP = `
@@ -92,7 +91,6 @@ function parseKind(
 async function look(source: string, request: Omit<Request, "origin">, context: CommandContext) {
   const { files, docker } = await context.config();
   const places: NamePlaces = { ...CNI_FOLDERS, engineSocket: docker.engineSocket };
-  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
   const netlink = NetlinkConnection.open();
   try {
     const kernel = new KernelView(netlink);
@@ -105,7 +103,7 @@ async function look(source: string, request: Omit<Request, "origin">, context: C
         readWireguard,
         ipsec: readIpsecPolicies(),
         firewall: await readFirewall(new CommandRunner(), context.signal),
-        knowledge: await readKnowledge(files.runDir, signal),
+        knowledge: await readKnowledge(files.runDir, context.signal),
         steps: new Steps(),
         mtu: new MtuPath(),
       },

@@ -16,7 +16,6 @@ import { formatStatus, type StatusViewOptions } from "../terminal/status-view.ts
 
 const EXIT_NOT_READY = 1;
 const EXIT_NO_ANSWER = 2;
-const ANSWER_WITHIN_MS = 5000;
 const WATCH_INTERVAL_MS = 1000;
 
 interface StatusOptions {
@@ -83,8 +82,7 @@ async function askStatus(context: CommandContext): Promise<StatusReport | null> 
 
 async function ask(route: string, context: CommandContext): Promise<unknown> {
   const { files } = await context.config();
-  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
-  return await askControl(files.runDir, route, signal);
+  return await askControl(files.runDir, route, context.signal);
 }
 
 async function statusText(

@@ -54,7 +54,7 @@ export async function examine(context: CommandContext): Promise<readonly Finding
   try {
     const store = await lookAtStore(context, config);
     const network = store.audit?.config ?? null;
-    const daemon = await lookAtDaemon(config);
+    const daemon = await lookAtDaemon(config, context.signal);
     const host = lookAtInterface(connection, config, network, store.remoteHost);
     return [
       ...kernelFindings(
@@ -78,7 +78,7 @@ export async function examine(context: CommandContext): Promise<readonly Finding
       ...lookAtRoutes(connection, store.audit, host.chosen, daemon.report),
       ...causeFindings(daemon.report, readLimits(connection)),
       daemon.finding,
-      ...(await lookAtDocker(config)),
+      ...(await lookAtDocker(config, context.signal)),
       ...(await lookAtNames()),
     ];
   } finally {

@@ -14,8 +14,6 @@ import { dockerFindings } from "./docker-checks.ts";
 import { bad, type Finding, failed, ok } from "./finding.ts";
 import { nameFindings } from "./name-checks.ts";
 
-const ANSWER_WITHIN_MS = 5_000;
-
 export interface DaemonView {
   readonly isReady: boolean;
   /** Null when no daemon answers, or it has not joined. */
@@ -23,9 +21,9 @@ export interface DaemonView {
   readonly finding: Finding;
 }
 
-export async function lookAtDaemon({ files }: AgentConfig): Promise<DaemonView> {
+export async function lookAtDaemon({ files }: AgentConfig, signal: AbortSignal): Promise<DaemonView> {
   try {
-    const report = (await ask(files.runDir, "/status")) as StatusReport | null;
+    const report = (await askControl(files.runDir, "/status", signal)) as StatusReport | null;
     const isReady = report?.isReady ?? false;
     if (report === null || !isReady) {
       return {
@@ -45,10 +43,13 @@ export async function lookAtDaemon({ files }: AgentConfig): Promise<DaemonView> 
   }
 }
 
-export async function lookAtDocker({ docker, files }: AgentConfig): Promise<readonly Finding[]> {
+export async function lookAtDocker(
+  { docker, files }: AgentConfig,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
   try {
     const isWanted = isDockerWanted(docker);
-    const report = isWanted ? await askEngines(files.runDir) : null;
+    const report = isWanted ? await askEngines(files.runDir, signal) : null;
     const isSocketServed = isWanted && (await isAnswered(docker.pluginSocket));
     const isSocketFound = isPluginFound(docker.pluginSocket);
     return dockerFindings({ settings: docker, isWanted, isSocketServed, isSocketFound, report });
@@ -58,9 +59,9 @@ export async function lookAtDocker({ docker, files }: AgentConfig): Promise<read
 }
 
 /** Null also when tulled does not answer, which is a finding of its own. */
-async function askEngines(runDir: string): Promise<EngineServiceStatus | null> {
+async function askEngines(runDir: string, signal: AbortSignal): Promise<EngineServiceStatus | null> {
   try {
-    return (await ask(runDir, "/docker")) as EngineServiceStatus | null;
+    return (await askControl(runDir, "/docker", signal)) as EngineServiceStatus | null;
   } catch (error) {
     if (error instanceof TulleError) return null;
     throw error;
@@ -74,8 +75,4 @@ export async function lookAtNames(): Promise<readonly Finding[]> {
   } catch (error) {
     return [failed("names", error)];
   }
-}
-
-function ask(runDir: string, route: string): Promise<unknown> {
-  return askControl(runDir, route, AbortSignal.timeout(ANSWER_WITHIN_MS));
 }

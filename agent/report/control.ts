@@ -13,6 +13,8 @@ import { makeFolder, removeSocket } from "../../ipam/files/folder.ts";
 import { type Answer, closeListener, createListener, text } from "./listener.ts";
 import { isAnswered, listenPrivately } from "./private-socket.ts";
 
+const ANSWER_WITHIN_MS = 5_000;
+
 /** What each path answers, as a value for JSON. */
 export type ControlRoutes = Readonly<Record<string, () => unknown>>;
 
@@ -59,18 +61,22 @@ export function isControlServed(runDir: string): Promise<boolean> {
   return isAnswered(controlSocketPath(runDir));
 }
 
-/** Asks the daemon behind <runDir>/tulled.sock. Throws TULLE_CONTROL, or what `signal` was aborted with by a person. */
+/**
+ * Asks the daemon behind <runDir>/tulled.sock, for five seconds at most. Throws TULLE_CONTROL, or what `signal` was
+ * aborted with by a person.
+ */
 export async function askControl(runDir: string, route: string, signal: AbortSignal): Promise<unknown> {
   const path = controlSocketPath(runDir);
+  const limited = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
   try {
-    const { status, body } = await get(path, route, signal);
+    const { status, body } = await get(path, route, limited);
     if (status === 200) return JSON.parse(body);
     if (status === 404)
       throw new Error(`the tulled that runs is of another version, without ${route}; restart it`);
     throw new Error(body.trim());
   } catch (error) {
     if (signal.aborted && !isTimeout(signal.reason)) throw signal.reason;
-    throw controlError(`${path} does not answer: ${reasonOf(error, signal)}`, error);
+    throw controlError(`${path} does not answer: ${reasonOf(error, limited)}`, error);
   }
 }
 

@@ -2,17 +2,15 @@
  * Decides which interface carries the tunnel of each family, and with which address; says why. Pure: host-facts.ts takes the
  * snapshot.
  *
- * The rules are flanneld's, in its order: iface, iface-regex, iface-can-reach, the owner of public-ip, the default
- * route; the last one, the route to the store, is ours. A running daemon stays with its interface while that is sound
- * and moves when the rules name another one or a better rule than the one that chose it finds one. From a substitute it
- * returns to the interface that had lost its address. The families choose one after the other: a family without a
- * default route of its own goes by the interface of the one before.
+ * The rules are in interface-rules.ts. A running daemon stays with its interface while that is sound and moves when the
+ * rules name another one or a better rule than the one that chose it finds one. From a substitute it returns to the
+ * interface that had lost its address. The families choose one after the other: a family without a default route of its
+ * own goes by the interface of the one before.
  */
 
 import {
   ADDRESS_BITS,
-  Address,
-  entriesOf,
+  type Address,
   type Family,
   mapFamilies,
   type PerFamily,
@@ -20,7 +18,15 @@ import {
 import type { Mac } from "../../ipam/addresses/mac.ts";
 import { InterfaceError } from "../../ipam/errors.ts";
 import type { InterfaceSettings } from "../config/config.ts";
-import type { HostLink, HostSnapshot, PathOut } from "./host-snapshot.ts";
+import type { HostLink, HostSnapshot } from "./host-snapshot.ts";
+import {
+  type Candidate,
+  describeRules,
+  isPicky,
+  type Rule,
+  type RuleRequest,
+  rulesOf,
+} from "./interface-rules.ts";
 import { missingAddress, tunnelAddress } from "./tunnel-address.ts";
 import { type ContainerRanges, unfitness } from "./unfit-device.ts";
 
@@ -57,27 +63,8 @@ export interface ChoiceRequest {
 }
 
 /** The choice for one family. */
-interface FamilyRequest extends Omit<ChoiceRequest, "families" | "present"> {
-  readonly family: Family;
+interface FamilyRequest extends Omit<ChoiceRequest, "families" | "present">, RuleRequest {
   readonly present: ChosenInterface | null;
-  /** What the family before it uses; null for the first. */
-  readonly beside: ChosenInterface | null;
-}
-
-/** An interface that a rule names. */
-interface Candidate {
-  readonly link: HostLink;
-  readonly reason: string;
-  /** The addresses that the rule means. */
-  readonly isNamed?: (address: Address) => boolean;
-  /** The source address on the route that the rule follows. */
-  readonly source?: Address | null;
-}
-
-interface Rule {
-  /** True when the rule names interfaces or addresses: the tunnel follows it, where a route only chooses once. */
-  readonly isBinding: boolean;
-  readonly candidates: readonly Candidate[];
 }
 
 /**
@@ -142,10 +129,6 @@ function chooseInterface(host: HostSnapshot, request: FamilyRequest): ChosenInte
   });
 }
 
-function isPicky({ interfaces, patterns }: InterfaceSettings): boolean {
-  return interfaces.length > 0 || patterns.length > 0;
-}
-
 /** The present interface when it stays, null when the best choice decides. */
 function stay(
   host: HostSnapshot,
@@ -179,127 +162,6 @@ function asSubstitute(
   if (host.addresses.some(({ address }) => address.equals(present.address))) return chosen;
   const lost = present.insteadOf ?? present.link.name;
   return { ...chosen, insteadOf: lost === chosen.link.name ? null : lost };
-}
-
-/** In order of preference. The positions are the same whatever the host looks like. */
-function rulesOf(host: HostSnapshot, request: FamilyRequest): readonly Rule[] {
-  const { settings, family, store, beside } = request;
-  const { interfaces, patterns, canReach, publicAddress } = settings;
-  if (isPicky(settings)) {
-    return [
-      ...interfaces.map((wanted) => named(host, wanted)),
-      ...patterns.map((pattern) => matching(host, pattern)),
-    ];
-  }
-  if (canReach !== null) {
-    return [onPath(host, canReach, `the route to -iface-can-reach=${canReach} leaves by it`)];
-  }
-  return [
-    ...ownFirst(publicAddress, family).map((address) => ownerOf(host, address)),
-    onDefaultRoute(host, family),
-    besideOf(beside),
-    store === null || store.isLoopback
-      ? { isBinding: false, candidates: [] }
-      : onPath(
-          host,
-          store,
-          `there is no usable default route, and the route to the store ${store} leaves by it`,
-        ),
-  ];
-}
-
-/** The family's own address decides before that of the other. */
-function ownFirst(addresses: PerFamily<Address>, family: Family): readonly Address[] {
-  const all = entriesOf(addresses).map(([, address]) => address);
-  return all.sort((left, right) => Number(right.family === family) - Number(left.family === family));
-}
-
-/** The interface of the family before, for one without a default route of its own. */
-function besideOf(beside: ChosenInterface | null): Rule {
-  if (beside === null) return { isBinding: false, candidates: [] };
-  const { link, address } = beside;
-  return { isBinding: false, candidates: [{ link, reason: `the IPv${address.family} tunnel leaves by it` }] };
-}
-
-function named(host: HostSnapshot, wanted: string): Rule {
-  const wantedAddress = Address.parseOrNull(wanted);
-  const isNamed = (address: Address): boolean => wantedAddress?.equals(address) ?? false;
-  return {
-    isBinding: true,
-    candidates: [
-      ...owners(host, isNamed).map(({ link }) => ({
-        link,
-        isNamed,
-        reason: `it has the address of -iface=${wanted}`,
-      })),
-      ...host.links
-        .filter(({ name }) => name === wanted)
-        .map((link) => ({ link, reason: `-iface=${wanted} names it` })),
-    ],
-  };
-}
-
-function matching(host: HostSnapshot, pattern: RegExp): Rule {
-  const rule = `-iface-regex=${pattern.source}`;
-  const isNamed = (address: Address): boolean => pattern.test(address.toString());
-  return {
-    isBinding: true,
-    candidates: [
-      ...owners(host, isNamed).map(({ link, address }) => ({
-        link,
-        isNamed,
-        reason: `its address ${address} matches ${rule}`,
-      })),
-      ...host.links
-        .filter(({ name }) => pattern.test(name))
-        .map((link) => ({ link, reason: `its name matches ${rule}` })),
-    ],
-  };
-}
-
-function ownerOf(host: HostSnapshot, address: Address): Rule {
-  const isNamed = (other: Address): boolean => other.equals(address);
-  const reason = `it has the public address ${address}`;
-  return {
-    isBinding: true,
-    candidates: owners(host, isNamed).map(({ link }) => ({ link, isNamed, reason })),
-  };
-}
-
-function onDefaultRoute(host: HostSnapshot, family: Family): Rule {
-  const reason = `the IPv${family} default route leaves by it`;
-  const paths = host.defaultRoutes[family] ?? [];
-  return { isBinding: false, candidates: paths.flatMap((path) => candidateOn(host, path, reason)) };
-}
-
-function onPath(host: HostSnapshot, target: Address, reason: string): Rule {
-  const path = host.routeTo(target);
-  return { isBinding: false, candidates: path === null ? [] : candidateOn(host, path, reason) };
-}
-
-function candidateOn(
-  { links }: HostSnapshot,
-  { interfaceIndex, source }: PathOut,
-  reason: string,
-): readonly Candidate[] {
-  return links.filter(({ index }) => index === interfaceIndex).map((link) => ({ link, source, reason }));
-}
-
-/** The interfaces with an address for which `matches` is true, each with the first such address. */
-function owners(
-  host: HostSnapshot,
-  matches: (address: Address) => boolean,
-): readonly { readonly link: HostLink; readonly address: Address }[] {
-  return host.links
-    .flatMap((link) => {
-      const position = host.addresses.findIndex(
-        ({ address, interfaceIndex }) =>
-          interfaceIndex === link.index && !address.isLoopback && matches(address),
-      );
-      const found = host.addresses[position];
-      return found === undefined ? [] : [{ link, address: found.address, position }];
-    })
-    .sort((left, right) => left.position - right.position);
 }
 
 /** The finished choice, or one sentence on why this interface will not do. */
@@ -352,21 +214,6 @@ function noInterface(host: HostSnapshot, request: FamilyRequest, rejections: rea
       ? "no interface has a usable address: give one an address first"
       : `give -iface one of: ${offered.join(", ")}`;
   return `no usable interface ${describeRules(request)}${why}; ${remedy}`;
-}
-
-/** Names only what was given. */
-function describeRules({ settings, family, store }: FamilyRequest): string {
-  const { interfaces, patterns, canReach } = settings;
-  const given = [
-    ...interfaces.map((name) => `-iface=${name}`),
-    ...patterns.map((pattern) => `-iface-regex=${pattern.source}`),
-  ];
-  if (given.length > 0) return `matches ${given.join(", ")}`;
-  if (canReach !== null) return `is on the route to -iface-can-reach=${canReach}`;
-  const isStoreAsked = store !== null && !store.isLoopback;
-  return isStoreAsked
-    ? `has an IPv${family} default route or the route to the store ${store}`
-    : `has an IPv${family} default route`;
 }
 
 /** What could be given as -iface: `eth0 192.168.1.2`. */

@@ -68,7 +68,7 @@ function parseDestination(text: string): Address {
       `the destination is "${shown}"; write an IPv4 or IPv6 address, without a prefix length`,
     );
   if (address.isMulticast || address.isUnspecified)
-    throw new ConfigError(`the destination ${shown} is no address of a host; write that of one`);
+    throw new ConfigError(`the destination ${shown} is not an address of a host; write the address of one`);
   return address;
 }
 

@@ -70,7 +70,7 @@ export function decodeAnswer(value: string): ProbeAnswer {
   const found: Partial<Record<Family, Address>> = {};
   for (const text of addresses) {
     const address = typeof text === "string" ? Address.parseOrNull(text) : null;
-    if (address === null) throw new CodecError("addresses has what is no address");
+    if (address === null) throw new CodecError("addresses holds something that is not an address");
     found[address.family] = address;
   }
   return { peer: peer as LeaseKey, addresses: found };

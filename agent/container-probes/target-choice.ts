@@ -34,7 +34,7 @@ export function chooseTargets(
     );
     if (found.length === 0) {
       throw new ConfigError(
-        `${word} is no peer of this host: give a lease, a host name, a public address or an address of a container, as "tulle leases" shows them`,
+        `${word} is not a peer of this host: give a lease, a host name, a public address or an address of a container, as "tulle leases" shows them`,
       );
     }
     for (const target of found) chosen.add(target);

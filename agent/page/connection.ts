@@ -48,7 +48,7 @@ export class Connection {
       }
       return (await response.text()).trim();
     } catch {
-      return "the daemon does not answer, or the token has characters that none has";
+      return "the daemon does not answer, or the token has characters that no token has";
     }
   }
 

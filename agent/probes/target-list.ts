@@ -38,7 +38,7 @@ export function readTargets(answer: unknown): TargetList {
     );
   }
   if (!isJsonObject(answer) || !Array.isArray(answer.targets) || !Array.isArray(answer.devices)) {
-    throw new CodecError("the daemon's answer is no list of peers: its version may differ; restart it");
+    throw new CodecError("the daemon's answer is not a list of peers: its version may differ; restart it");
   }
   const hostNames = isJsonObject(answer.hostNames) ? answer.hostNames : {};
   return {

@@ -85,6 +85,6 @@ export function dataDamage(lease: Lease, family: Family): string | null {
   if (publicKeyIn(data) === null)
     return `its BackendData ${JSON.stringify(data ?? null)} holds no PublicKey of 32 bytes in base64`;
   if (portIn(data) === undefined)
-    return `its BackendData ${JSON.stringify(data)} holds a Port that is no UDP port`;
+    return `its BackendData ${JSON.stringify(data)} holds a Port that is not a UDP port`;
   return null;
 }

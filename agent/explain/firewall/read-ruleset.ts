@@ -90,7 +90,7 @@ function entriesOf(json: string, unknown: string[]): readonly JsonValue[] {
     unknown.push(`the answer of nft cannot be read: ${errorMessage(error)}`);
     return [];
   }
-  unknown.push("the answer of nft is no listing");
+  unknown.push("the answer of nft is not a listing");
   return [];
 }
 

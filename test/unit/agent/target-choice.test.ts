@@ -31,7 +31,7 @@ it.each([
 });
 
 it.each(["fd00:2:0:54::/63", "fd00:2:0:55::/64", "10.2.54.0/25", "three"])("finds none of %s", (word) => {
-  expect(() => chooseTargets(LIST, [word])).toThrow(`${word} is no peer of this host`);
+  expect(() => chooseTargets(LIST, [word])).toThrow(`${word} is not a peer of this host`);
 });
 
 it.each(["10.2.54.0/24", "fd00:2:0:54::/64", "FD00:0002::54:0:0:0:0/64", "fd00:2:0:54:0::9", KEY])(

@@ -65,7 +65,7 @@ describe("wireguard backend", () => {
     const damageOf = (lease: Lease) => backend.damageOf?.(lease) ?? null;
     expect(damageOf(peer())).toBeNull();
     expect(damageOf(peer({ PublicKey: "short" }))).toMatch(/holds no PublicKey/);
-    expect(damageOf(peer({ PublicKey: PEER_KEY, Port: 70_000 }))).toMatch(/a Port that is no UDP port/);
+    expect(damageOf(peer({ PublicKey: PEER_KEY, Port: 70_000 }))).toMatch(/a Port that is not a UDP port/);
     expect(damageOf(peer(null, { backendData: {} }))).toMatch(/BackendData null holds no PublicKey/);
     expect(damageOf({ ...peer(null, { backendData: {} }), storeLeaseId: null })).toBeNull();
     expect(damageOf(peer({}, { backendType: "vxlan" }))).toBeNull();
@@ -154,8 +154,8 @@ describe("wireguard backend", () => {
     ["a short key", { PublicKey: "AAAA" }, /holds no PublicKey/],
     ["a key in hexadecimal", { PublicKey: "00".repeat(32) }, /holds no PublicKey/],
     ["a key with a blank", { PublicKey: ` ${PEER_KEY}` }, /holds no PublicKey/],
-    ["a port out of range", { PublicKey: PEER_KEY, Port: 65_536 }, /a Port that is no UDP port/],
-    ["a port that is text", { PublicKey: PEER_KEY, Port: "51820" }, /a Port that is no UDP port/],
+    ["a port out of range", { PublicKey: PEER_KEY, Port: 65_536 }, /a Port that is not a UDP port/],
+    ["a port that is text", { PublicKey: PEER_KEY, Port: "51820" }, /a Port that is not a UDP port/],
   ])("rejects a lease with %s", async (_what, data, reason) => {
     const backend = await prepare();
     expect(backend.rejectPeer(peer())).toBeNull();

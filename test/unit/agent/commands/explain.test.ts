@@ -10,8 +10,8 @@ import { runCli } from "../../../support/cli.ts";
 it.each([
   [["host", "10.2.3.0/24"], /the destination is "10\.2\.3\.0\/24"; write an IPv4 or IPv6 address/],
   [["host", "node7"], /the destination is "node7"/],
-  [["host", "224.0.0.1"], /224\.0\.0\.1 is no address of a host/],
-  [["host", "0.0.0.0"], /0\.0\.0\.0 is no address of a host/],
+  [["host", "224.0.0.1"], /224\.0\.0\.1 is not an address of a host/],
+  [["host", "0.0.0.0"], /0\.0\.0\.0 is not an address of a host/],
   [["host", "10.2.3.4", "sctp", "80"], /the protocol is "sctp"; write tcp or udp/],
   [["host", "10.2.3.4", "tcp"], /the port is ""; write a whole number from 1 to 65535/],
   [["host", "10.2.3.4", "tcp", "65536"], /the port is "65536"/],

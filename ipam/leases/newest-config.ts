@@ -1,4 +1,4 @@
-/** The newest valid network configuration in the store, and why it is no longer the store's. */
+/** The newest valid network configuration, and what is wrong with what the store holds now. */
 
 import type { NetworkConfig } from "../config/network-config.ts";
 import { parseNetworkConfig } from "../config/network-config-parser.ts";

@@ -107,7 +107,8 @@ export class LongerRoutes {
       const expected = path === "tunnel" ? backend.devices : [...backend.devices, ...interfaces];
       const subnets = entriesOf(lease.subnets);
       const owner = { key: lease.key, isOfOneFamily: subnets.length === 1 };
-      return subnets.map(([, subnet]) => ({ subnet, owner, expected }));
+      const routers = path === "direct" ? Object.values(lease.attrs.publicAddress) : null;
+      return subnets.map(([, subnet]) => ({ subnet, owner, expected, routers }));
     });
   }
 

@@ -59,10 +59,12 @@ function routedPeer(network: NetworkView, { key, subnets, publicAddresses, path 
   const devices = network.devices ?? [];
   // A peer may be direct in one family, and in the other behind the tunnel or on the fall-back.
   const usesInterface = (path === "direct" || path === "fallback") && network.devices !== null;
+  const routers = Object.values(publicAddresses);
   return {
     key,
     subnets: entriesOf(subnets).map(([, subnet]) => subnet),
-    publicAddresses: Object.values(publicAddresses),
+    publicAddresses: routers,
+    routers: path === "direct" ? routers : null,
     devices: usesInterface ? [...devices, ...Object.values(network.interfaces)] : devices,
   };
 }

@@ -169,6 +169,8 @@ export interface OwnedSubnet<T> {
   readonly owner: T;
   /** The devices that packets to it leave by. */
   readonly expected: readonly string[];
+  /** Addresses of a peer on the link, of which the next hop is one; null where the device alone tells. */
+  readonly routers: readonly Address[] | null;
 }
 
 /**
@@ -181,13 +183,28 @@ export function longerRoutes<T>(
 ): readonly (OwnedSubnet<T> & { readonly text: string })[] {
   const bySubnet = new Map(subnets.map((one) => [one.subnet.toString(), one]));
   const lengths = [...new Set(subnets.map(({ subnet }) => subnet.length))];
-  return routes.flatMap(({ route: { destination, table, type }, device }) => {
+  return routes.flatMap(({ route, device }) => {
+    const { destination, table, gateway } = route;
     if (table !== RT_TABLE_MAIN) return [];
     return lengths.flatMap((length) => {
       if (length >= destination.length) return [];
       const found = bySubnet.get(Prefix.of(destination.base, length).toString());
-      if (found === undefined || (type === RTN_UNICAST && found.expected.includes(device))) return [];
-      return [{ ...found, text: `${destination}${device === "" ? "" : ` dev ${device}`}` }];
+      if (found === undefined || isWay(route, device, found)) return [];
+      const text = [
+        destination,
+        ...(gateway === null ? [] : ["via", gateway]),
+        ...(device === "" ? [] : ["dev", device]),
+      ];
+      return [{ ...found, text: text.join(" ") }];
     });
   });
+}
+
+function isWay(
+  { type, gateway }: Route,
+  device: string,
+  { expected, routers }: OwnedSubnet<unknown>,
+): boolean {
+  if (type !== RTN_UNICAST || !expected.includes(device)) return false;
+  return routers === null || routers.some((router) => gateway?.equals(router));
 }

@@ -35,6 +35,8 @@ export interface RoutedPeer {
   readonly publicAddresses: readonly Address[];
   /** The devices that packets to its subnets leave by; empty checks the public addresses only. */
   readonly devices: readonly string[];
+  /** Of which the next hop of a longer route is one, where the peer is on the link; null where it may have any. */
+  readonly routers: readonly Address[] | null;
 }
 
 export interface RoutingCheckOptions {
@@ -118,7 +120,10 @@ class RoutingCheck {
   examineLongerRoutes(): void {
     const subnets = this.#options.peers
       .filter(({ devices }) => devices.length > 0)
-      .flatMap((owner) => owner.subnets.map((subnet) => ({ subnet, owner, expected: owner.devices })));
+      .flatMap((owner) => {
+        const { subnets: all, devices: expected, routers } = owner;
+        return all.map((subnet) => ({ subnet, owner, expected, routers }));
+      });
     const routes = this.#readRoutes().map((route) => ({ route, device: this.#deviceOf(route) }));
     for (const { subnet, owner, text } of longerRoutes(subnets, routes)) {
       this.#note(owner, `packets to a part of ${subnet} take the longer foreign route ${text}`, text);

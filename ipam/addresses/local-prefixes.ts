@@ -61,6 +61,15 @@ export class LocalPrefixes {
     return this.#index.findAny(subnets) ?? null;
   }
 
+  /** What routes to a peer's subnets would take the packets of; null for nothing. A longer route keeps its part of them. */
+  coveredByPeer(subnets: PerFamily<Prefix>): LocalPrefix | null {
+    for (const [, subnet] of entriesOf(subnets)) {
+      for (const local of this.#index.findAll(subnet))
+        if (local.kind !== "route" || local.prefix.length <= subnet.length) return local;
+    }
+    return null;
+  }
+
   /**
    * What overlaps the subnets of this host, beyond the bridges and gateways of its own containers, routes inside them, and
    * single addresses of its own: a device of an administrator's overlay may have one, and the host reaches it in any case.

@@ -119,7 +119,7 @@ export function localProblem(lease: Lease, common: CommonRules, local: LocalRule
     if (local.ownIdentities.includes(identity))
       return `its ${identityName(identity)} ${identity} is this host's own; one of the two hosts was cloned from the other`;
   }
-  const found = local.prefixes.overlapping(subnets);
+  const found = local.prefixes.coveredByPeer(subnets);
   if (found === null || isWayTo(lease, subnets, found)) return local.rejectLocally(lease);
   const remedy =
     found.kind === "route"

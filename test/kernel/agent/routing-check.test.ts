@@ -12,6 +12,7 @@ const PEER: RoutedPeer = {
   subnets: [Prefix.parse("10.2.3.0/24"), Prefix.parse("fd00:2:3::/64")],
   publicAddresses: [Address.parse("192.168.50.12")],
   devices: ["flannel.1"],
+  routers: null,
 };
 
 describeAsRoot("routing check", () => {

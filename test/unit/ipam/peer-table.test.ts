@@ -440,6 +440,13 @@ describe("what this host reaches without the network", () => {
     expect(reason("10.2.5.0-24")).toMatch(/delete that route if nothing needs it, else revoke the lease/);
   });
 
+  it("may be a route for a part of a peer's subnet, which stays in force beside ours", () => {
+    const longer = lan("10.2.5.128/25", { kind: "route", origin: "a route by dummy0" });
+    const { list, keys } = peerTableLab({ local: [longer] });
+    list([entry("10.2.5.0-24", 5)]);
+    expect(keys()).toEqual(["10.2.5.0-24"]);
+  });
+
   it("may be all of the network, as a default route is", () => {
     const { list, keys } = peerTableLab({ local: [lan("0.0.0.0/0"), lan("10.0.0.0/8")] });
     list([entry("10.2.5.0-24", 5)]);

@@ -26,6 +26,10 @@ it("a full check takes every peer, with the device of its path", () => {
   const { peers, ownAddresses, withLongerRoutes } = fullRoutingCheck(network(100));
   expect(peers).toHaveLength(100);
   expect(peers.slice(0, 2).map(({ devices }) => devices)).toEqual([["flannel.1"], ["flannel.1", "eth0"]]);
+  expect(peers.slice(0, 2).map(({ routers }) => routers?.map(String) ?? null)).toEqual([
+    null,
+    ["192.168.0.2"],
+  ]);
   expect({ own: ownAddresses.map(String), withLongerRoutes }).toEqual({
     own: ["10.99.3.1"],
     withLongerRoutes: true,

@@ -162,7 +162,9 @@ it.each<[Partial<Rule>, string]>([
 });
 
 it("longer routes that lead elsewhere are found, and no others", () => {
-  const subnets = [{ subnet: Prefix.parse("10.2.3.0/24"), owner: "a", expected: ["flannel.1"] }];
+  const subnets = [
+    { subnet: Prefix.parse("10.2.3.0/24"), owner: "a", expected: ["flannel.1"], routers: null },
+  ];
   const routes = [
     { route: route("10.2.3.128/25"), device: "eth1" },
     { route: route("10.2.3.7/32"), device: "flannel.1" },
@@ -174,5 +176,19 @@ it("longer routes that lead elsewhere are found, and no others", () => {
   expect(longerRoutes(subnets, routes).map(({ owner, text }) => `${owner} ${text}`)).toEqual([
     "a 10.2.3.128/25 dev eth1",
     "a 10.2.3.9/32",
+  ]);
+});
+
+it("a longer route to a peer on the link leads elsewhere unless its next hop is the peer", () => {
+  const [peer, other] = [Address.parse("192.168.50.12"), Address.parse("192.168.50.1")];
+  const subnets = [{ subnet: Prefix.parse("10.2.3.0/24"), owner: "a", expected: ["eth0"], routers: [peer] }];
+  const routes = [
+    { route: route("10.2.3.64/26", { gateway: peer }), device: "eth0" },
+    { route: route("10.2.3.128/26", { gateway: other }), device: "eth0" },
+    { route: route("10.2.3.192/26"), device: "eth0" },
+  ];
+  expect(longerRoutes(subnets, routes).map(({ text }) => text)).toEqual([
+    "10.2.3.128/26 via 192.168.50.1 dev eth0",
+    "10.2.3.192/26 dev eth0",
   ]);
 });

@@ -4,82 +4,11 @@
  * A cause is named only where its evidence is: silence alone proves nothing where ICMP may be filtered.
  */
 
-import type { Address } from "../../ipam/addresses/ip.ts";
+import type { Case, Judgement, LocalFacts } from "./case.ts";
 import { type Cause, causeOf } from "./causes.ts";
 import { type HandshakeFault, handshakeCause, handshakeFault } from "./handshakes.ts";
-import { type Evidence, isAnswered, type Outcome, type ProbeTarget } from "./probe.ts";
+import { isAnswered, type Outcome, type ProbeTarget } from "./probe.ts";
 import type { TunnelEvidence } from "./tunnel-watch.ts";
-
-/** Of the interface that carries the tunnel. */
-export interface LinkState {
-  readonly name: string | null;
-  /** As in "is down"; null for none. */
-  readonly problem: string | null;
-}
-
-/** What diverts packets to the inner or the outer address. */
-export interface Obstacle {
-  /** As in "packets to 10.2.54.1 leave by eth1, not flannel.1". */
-  readonly text: string;
-  readonly isMissingRoute: boolean;
-}
-
-/** What this host knows beside the answers. */
-export interface LocalFacts {
-  readonly link: LinkState;
-  readonly obstacle: Obstacle | null;
-  /**
-   * What the peer, or the router that leads to it, says to ARP or neighbour discovery; `ignored`: its answers arrive, and this
-   * host's kernel does not get them.
-   */
-  readonly neighbour: "silent" | "ignored" | "answers" | "unknown";
-  /** The router that packets to the peer's public address are sent to; null where the peer is on a link of this host. */
-  readonly router: Address | null;
-  /** The path MTU to the peer's public address that the kernel has learned or a route sets; null where that of the interface counts. */
-  readonly pathMtuBytes: number | null;
-  /** Where the kernel sends frames for the peer's public address; null where that is not known. */
-  readonly neighbourMac: string | null;
-  /** That entry is permanent: an administrator or a program has set it, and the kernel does not ask the link. */
-  readonly isNeighbourFixed: boolean;
-  /** Entries that the kernel's table of neighbours had no room for during the examination, in all namespaces. */
-  readonly neighbourRefusals: number;
-  /** Packets that the kernel dropped by reverse path filtering during the examination. */
-  readonly reversePathDrops: number;
-  /** Segments with a wrong checksum that TCP dropped meanwhile. */
-  readonly checksumErrors: number;
-  /** What was seen of tunnel packets on the interface; null where it was not looked. */
-  readonly tunnel: TunnelEvidence | null;
-  /** It was not looked because too many other paths are examined: it will be. */
-  readonly isTunnelUnwatched: boolean;
-}
-
-/** What former probes showed. */
-export interface History {
-  /** This target was answered through the tunnel, or by TCP. */
-  readonly inner: boolean;
-  readonly tcp: boolean;
-  readonly outer: boolean;
-}
-
-export interface Case {
-  readonly target: ProbeTarget;
-  readonly evidence: Evidence;
-  /** An answer through the tunnel that came after its probe had been given up, in milliseconds; null for none. */
-  readonly lateMs: number | null;
-  /** Answers through the tunnel that reached the prober since its packets are watched. */
-  readonly taken: number;
-  readonly facts: LocalFacts;
-  /** Of this target. */
-  readonly before: History;
-  /** Of any target: whether such probes are answered at all in this network. */
-  readonly elsewhere: History;
-  /** It answers meanwhile by the other family. */
-  readonly isPeerUp: boolean;
-  /** At its address of the other family it is seen on the link. */
-  readonly isPeerOnLink: boolean;
-  /** With another target `local-firewall` was found. */
-  readonly isFirewallFound: boolean;
-}
 
 /** Drops that stray packets of others cause do not count. */
 const LEAST_DROPS = 3;
@@ -93,9 +22,6 @@ const LEAST_RECEIVED = 3;
 const LINK_PROTOCOL = { 4: "ARP", 6: "neighbour discovery" } as const;
 /** Hardware addresses for one IP address: two hosts have it. */
 const TOO_MANY_MACS = 2;
-
-/** Null: nothing is proven to be wrong. `undecided`: something is, and a later examination will tell what. */
-export type Judgement = Cause | null | "undecided";
 
 export function judge(given: Case): Judgement {
   const { small, full, tcp } = given.evidence;
@@ -302,11 +228,11 @@ function judgeReach(given: Case): Judgement {
   const report = reportOf(given);
   const way = target.tunnel === null ? "the network" : "the tunnel";
   const neither = `neither through ${way} nor at ${target.outer}${report}`;
-  if (before.outer || (before.inner && report !== ""))
-    return causeOf(
-      "host-unreachable",
-      `no longer answers, ${neither}${signOfLife(given)}${fixedEntry(given)}`,
-    );
+  if (before.outer || (before.inner && report !== "")) {
+    const text = `no longer answers, ${neither}${signOfLife(given)}`;
+    if (isTakingNothing(given)) return causeOf("peer-firewall", text, "to peer");
+    return causeOf("host-unreachable", `${text}${fixedEntry(given)}`);
+  }
   if (before.inner)
     return causeOf(
       "host-unreachable",
@@ -349,9 +275,25 @@ function silentLink({ facts: { tunnel, router }, target: { outer }, isPeerUp, is
   );
 }
 
+/**
+ * The peer is up on a link of this host, and what is sent to it is lost there. Where its agent's probes do not arrive, what it
+ * sends is lost instead.
+ */
+function isTakingNothing({ facts, target }: Case): boolean {
+  if (facts.router !== null) return false;
+  if (isOnLink(facts)) return isSending(facts) || !target.sendsProbes;
+  // A fixed entry that the link has not confirmed may lead to another host.
+  return isSending(facts) && !facts.isNeighbourFixed;
+}
+
+/** A host that answers on the link is up: nothing was under way when it went down. */
+function isSending(facts: LocalFacts): boolean {
+  return (facts.tunnel?.received ?? 0) >= (isOnLink(facts) ? 1 : LEAST_RECEIVED);
+}
+
 /** That the host is up although it does not answer, as the end of a sentence. */
 function signOfLife({ facts, target: { outer, family }, isPeerUp }: Case): string {
-  if ((facts.tunnel?.received ?? 0) >= LEAST_RECEIVED) return ", though its tunnel packets arrive here";
+  if (isSending(facts)) return ", though its tunnel packets arrive here";
   if (isPeerUp) return `, though it answers over IPv${family === 4 ? 6 : 4}`;
   return isOnLink(facts) ? `, though it answers ${LINK_PROTOCOL[outer.family]}` : "";
 }

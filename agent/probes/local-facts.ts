@@ -30,8 +30,8 @@ import {
 import type { Address, Family, PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import type { RoutingTables } from "../routing/route-judgement.ts";
 import { checkRouting } from "../routing/routing-check.ts";
+import type { LinkState, LocalFacts, Obstacle } from "./case.ts";
 import type { TunnelNotice } from "./echo-line.ts";
-import type { LinkState, LocalFacts, Obstacle } from "./judgement.ts";
 import { type DropCounters, readDropCounters } from "./kernel-counters.ts";
 import type { ProbeTarget } from "./probe.ts";
 import { type TunnelEvidence, TunnelWatch } from "./tunnel-watch.ts";
@@ -180,7 +180,7 @@ export class FactsReader {
     const ownDevices = this.#options.devices();
     const devices = path === "direct" ? [...ownDevices, ...Object.values(interfaces)] : ownDevices;
     const [problem] = checkRouting(this.#options.netlink, {
-      peers: [{ key: peer, subnets: [subnet], publicAddresses: [outer], devices }],
+      peers: [{ key: peer, subnets: [subnet], publicAddresses: [outer], devices, routers: null }],
       interfaces,
       sources: this.#options.sources(),
       // That of the tunnel device, which this host's own packets have, and that of the containers' bridge.

@@ -7,10 +7,10 @@
  */
 
 import { AgentSigns } from "./agent-signs.ts";
+import type { History, Judgement } from "./case.ts";
 import { type Cause, causeOf } from "./causes.ts";
 import { PATIENCE_MS } from "./echo-line.ts";
 import { Examination } from "./examination.ts";
-import type { History, Judgement } from "./judgement.ts";
 import { LossMeter } from "./loss-meter.ts";
 import {
   describeEvidence,
@@ -81,6 +81,7 @@ const OF_SILENCE: ReadonlySet<Cause["code"]> = new Set([
   "host-down",
   "host-unreachable",
   "address-silent",
+  "peer-firewall",
 ]);
 /** Packets in a row without an answer that end a known loss: 80 percent give so many once in 7,000 times. */
 const LEAST_SILENCE = 40;

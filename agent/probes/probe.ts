@@ -17,6 +17,8 @@ export interface ProbeTarget {
   readonly inner: Address;
   /** False where the peer has that address only while it has containers: silence proves nothing then. */
   readonly isInnerCertain: boolean;
+  /** Its agent is tulled, which probes this host unless it is told not to. */
+  readonly sendsProbes: boolean;
   /** The address that tunnel packets are sent to; of either family. */
   readonly outer: Address;
   /** Largest packet of a container, in bytes. */

@@ -12,9 +12,10 @@ import { type Clock, Sleep } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
 import { LastHeard } from "./agent-signs.ts";
+import type { History } from "./case.ts";
 import type { CauseCode } from "./causes.ts";
 import type { EchoLine } from "./echo-line.ts";
-import { type History, isOnLink, judge } from "./judgement.ts";
+import { isOnLink, judge } from "./judgement.ts";
 import type { Inspection } from "./local-facts.ts";
 import { Looks } from "./looks.ts";
 import { type PathCause, pathCause } from "./path-cause.ts";
@@ -377,7 +378,8 @@ function watchOf(target: ProbeTarget, former: PathWatch | undefined, nowMs: numb
 }
 
 function isSameTarget(a: ProbeTarget, b: ProbeTarget): boolean {
-  return a.path === b.path && a.mtuBytes === b.mtuBytes && a.inner.equals(b.inner) && a.outer.equals(b.outer);
+  const isSame = a.path === b.path && a.mtuBytes === b.mtuBytes && a.sendsProbes === b.sendsProbes;
+  return isSame && a.inner.equals(b.inner) && a.outer.equals(b.outer);
 }
 
 function bytesOf(probe: Probe, { family, mtuBytes }: ProbeTarget): number {

@@ -3,10 +3,11 @@
 import { HEADER_BYTES } from "../../backends/probe/echo-port.ts";
 import type { Address, PerFamily } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
+import type { Case, History, LocalFacts } from "./case.ts";
 import { type Cause, causeOf } from "./causes.ts";
 import type { EchoLine } from "./echo-line.ts";
 import { Examination, WAVE_MS } from "./examination.ts";
-import { type Case, type History, isOnLink, judge, type LocalFacts } from "./judgement.ts";
+import { isOnLink, judge } from "./judgement.ts";
 import type { Inspection } from "./local-facts.ts";
 import { type Evidence, isAnswered, type Outcome, type Probe, type ProbeTarget } from "./probe.ts";
 import { otherPathId } from "./targets.ts";

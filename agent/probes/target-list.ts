@@ -5,7 +5,7 @@ import { Address, compactPerFamily, type Family, type PerFamily, Prefix } from "
 import { CodecError, TulleError } from "../../ipam/errors.ts";
 import { isJsonObject, type JsonValue } from "../../ipam/json.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
-import type { History } from "./judgement.ts";
+import type { History } from "./case.ts";
 import type { ProbeTarget } from "./probe.ts";
 
 export interface TargetList {
@@ -85,6 +85,7 @@ function readTarget(value: JsonValue): ProbeTarget {
     subnet: Prefix.parse(text("subnet")),
     inner: Address.parse(text("inner")),
     isInnerCertain: value.isInnerCertain === true,
+    sendsProbes: value.sendsProbes === true,
     outer: Address.parse(text("outer")),
     mtuBytes: Number(value.mtuBytes),
     tunnel: typeof value.tunnel === "string" ? value.tunnel : null,

@@ -46,6 +46,7 @@ function targetsOf(lease: Lease, backend: ProbedBackend): readonly ProbeTarget[]
         subnet,
         inner: isInnerCertain ? subnet.base : subnet.base.plus(1),
         isInnerCertain,
+        sendsProbes: lease.attrs.nodeId !== null,
         outer,
         mtuBytes: backend.mtuBytes,
         ...(tunnel === undefined ? NO_TUNNEL : description(tunnel)),

@@ -70,6 +70,18 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     cause: "peer-firewall",
     seen: /rejects what arrives through the tunnel: .*prohibited by an administrator, says 10\.2\./,
   },
+  "the peer drops all that arrives by default": {
+    on: {
+      host2: [
+        "nft add table ip fault",
+        'nft "add chain ip fault c { type filter hook input priority 0; policy drop; }"',
+        "nft add rule ip fault c ct state established,related accept",
+      ],
+    },
+    undo: { host2: ["nft delete table ip fault"] },
+    cause: "peer-firewall",
+    seen: /no longer answers, neither through the tunnel nor at 192\.168\.50\.12, though its tunnel packets arrive here/,
+  },
   "this host drops the peer's tunnel packets": {
     on: { host1: drop("input", "ip saddr 192.168.50.12 udp dport 8472") },
     undo: { host1: undrop },
@@ -272,6 +284,12 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     undo: { host1: ["ip route delete blackhole LONGER"] },
     cause: "path-diverted",
     seen: /a part of .* takes the longer foreign route .*\/25/,
+  },
+  "a longer route leads a part of the packets to another device": {
+    on: { host1: ["ip link add stray type bridge", "ip link set stray up", "ip route add LONGER dev stray"] },
+    undo: { host1: ["ip link delete stray"] },
+    cause: "path-diverted",
+    seen: /a part of .* takes the longer foreign route .*\/25 dev stray/,
   },
   "reverse path filtering drops the peer's packets": {
     on: {

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import type { Case, LocalFacts } from "../../../../agent/probes/case.ts";
 import { CAUSES, type Cause } from "../../../../agent/probes/causes.ts";
 import type { MessageCounts } from "../../../../agent/probes/handshakes.ts";
-import { type Case, judge, type LocalFacts } from "../../../../agent/probes/judgement.ts";
+import { judge } from "../../../../agent/probes/judgement.ts";
 import type { Evidence, Outcome } from "../../../../agent/probes/probe.ts";
 import type { TunnelEvidence } from "../../../../agent/probes/tunnel-watch.ts";
 import { Address } from "../../../../ipam/addresses/ip.ts";
@@ -271,6 +272,11 @@ describe("a broken path", () => {
   it("says that a host is up where something shows it", () => {
     const text = (given: Partial<Case>) => causeIn({ evidence: SILENT, ...given })?.text;
     expect(text({ isPeerUp: true })).toMatch(/nor at 192\.168\.1\.242, though it answers over IPv6$/);
+    const behind = { ...seen({ received: 3 }), router: ROUTER };
+    expect(causeIn({ evidence: SILENT, facts: behind })).toMatchObject({
+      code: "host-unreachable",
+      text: expect.stringMatching(/, though its tunnel packets arrive here$/),
+    });
     const onLink = { ...seen({}), neighbour: "answers" } as const;
     expect(text({ facts: onLink })).toMatch(/nor at 192\.168\.1\.242, though it answers ARP$/);
     expect(text({ facts: seen({ received: 3 }) })).toMatch(/, though its tunnel packets arrive here$/);
@@ -280,6 +286,26 @@ describe("a broken path", () => {
     expect(text({ facts: fixed })).toMatch(
       /; this host's neighbour entry of 192\.168\.1\.242 is permanent \(52:54:00:00:00:99\)$/,
     );
+  });
+
+  it("is that of a peer that drops all it receives where the link shows that it is up", () => {
+    const onLink = { ...seen({}), neighbour: "answers" } as const;
+    const cause = (given: Partial<Case>) => causeIn({ evidence: SILENT, ...given });
+    const dropped = { code: "peer-firewall", direction: "to peer" };
+    const neither = "no longer answers, neither through the tunnel nor at 192.168.1.242, though";
+    expect(cause({ facts: onLink })).toMatchObject({ ...dropped, text: `${neither} it answers ARP` });
+    const target = { ...TARGET, sendsProbes: true };
+    for (const arrived of [seen({ received: 3 }), { ...onLink, tunnel: { ...SEEN, received: 1 } }])
+      expect(cause({ facts: arrived, target })).toMatchObject({
+        ...dropped,
+        text: `${neither} its tunnel packets arrive here`,
+      });
+    // The probes of its agent would arrive: what it sends is lost, too.
+    expect(cause({ facts: onLink, target })?.code).toBe("host-unreachable");
+    expect(cause({ facts: { ...onLink, router: ROUTER } })?.code).toBe("host-unreachable");
+    // An entry that nothing has confirmed may lead elsewhere.
+    const fixed = { ...seen({ received: 9, macs: null }), isNeighbourFixed: true };
+    expect(cause({ facts: fixed })?.code).toBe("host-unreachable");
   });
 
   it("tells the direction where both are seen", () => {

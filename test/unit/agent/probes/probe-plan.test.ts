@@ -18,6 +18,7 @@ function targetsOf(count: number): readonly ProbeTarget[] {
       subnet: Prefix.parse("10.2.54.0/24"),
       inner: Address.parse("10.2.54.0"),
       isInnerCertain: true,
+      sendsProbes: false,
       outer: Address.parse("192.168.1.242"),
       mtuBytes: 1450,
       tunnel: null,

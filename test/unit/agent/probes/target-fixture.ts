@@ -12,6 +12,7 @@ export const TARGET: ProbeTarget = {
   subnet: Prefix.parse("10.2.54.0/24"),
   inner: Address.parse("10.2.54.0"),
   isInnerCertain: true,
+  sendsProbes: false,
   outer: Address.parse("192.168.1.242"),
   mtuBytes: 1450,
   tunnel: "UDP port 8472",

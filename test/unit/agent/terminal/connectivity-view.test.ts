@@ -8,7 +8,12 @@ import { Address, Prefix } from "../../../../ipam/addresses/ip.ts";
 const target = (number: number): ProbeTarget => ({
   ...{ id: `10.2.${number}.0-24`, peer: `10.2.${number}.0-24`, family: 4, path: "tunnel" },
   ...{ subnet: Prefix.parse(`10.2.${number}.0/24`), inner: Address.parse(`10.2.${number}.0`) },
-  ...{ isInnerCertain: true, outer: Address.parse(`192.168.1.${number}`), mtuBytes: 1450 },
+  ...{
+    isInnerCertain: true,
+    sendsProbes: false,
+    outer: Address.parse(`192.168.1.${number}`),
+    mtuBytes: 1450,
+  },
   ...{ tunnel: "UDP port 8472", tunnelKind: null },
 });
 const broken = (number: number): ShownMeasure => ({

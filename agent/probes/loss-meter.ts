@@ -2,7 +2,7 @@
  * How many of the last packets through a tunnel were lost. Pure.
  *
  * A path that was silent for a while and works again had an outage, which has other causes than loss: of packets lost one
- * after another only the first ones count.
+ * after another only the first ones count, and none of an outage that is long enough to get a name of its own.
  */
 
 /** Enough to tell a loss of some percent; at one packet in five seconds some minutes. */
@@ -14,6 +14,8 @@ const LEAST_LOST = 4;
 const LEAST_TIMES = 3;
 /** Of those that are lost one after another. */
 const MOST_COUNTED = 2;
+/** So many lost one after another are an outage: a loss of 60 percent gives them once in 450 times. */
+const OUTAGE_PACKETS = 12;
 /** From this share on, users notice: TCP slows down to a part of its rate. */
 const BAD_SHARE = 0.15;
 /** Below this share a loss that was bad is so no longer: it must not come and go by chance. */
@@ -30,13 +32,16 @@ const NONE: readonly boolean[] = [];
 
 export class LossMeter {
   #outcomes = NONE;
+  /** Since the last answer. */
+  #lostInRow = 0;
   #waryPackets = 0;
 
   note(isLost: boolean): void {
     this.#waryPackets = Math.max(0, this.#waryPackets - 1);
-    const isOutage =
-      isLost && this.#outcomes.slice(-MOST_COUNTED).filter((one) => one).length === MOST_COUNTED;
-    if (!isOutage) this.#outcomes = [...this.#outcomes, isLost].slice(-WINDOW);
+    this.#lostInRow = isLost ? this.#lostInRow + 1 : 0;
+    if (this.#lostInRow === OUTAGE_PACKETS)
+      this.#outcomes = this.#outcomes.slice(0, this.#outcomes.lastIndexOf(false) + 1);
+    else if (this.#lostInRow <= MOST_COUNTED) this.#outcomes = [...this.#outcomes, isLost].slice(-WINDOW);
   }
 
   /** Forgets all: what was lost has had another reason. */

@@ -22,6 +22,9 @@ it("calls loss bad that comes again and again", () => {
 it("does not take an outage, or two, for loss", () => {
   expect(meter(`......${"x".repeat(30)}......`).isBad).toBe(false);
   expect(meter("....xxxxxxx...xxxxxxx....").isBad).toBe(false);
+  const outage = "x".repeat(12);
+  expect(meter(`....${outage}....${outage}....${outage}....${outage}....`).lost).toBe(0);
+  expect(meter(`..x.${outage}....`).lost).toBe(1);
 });
 
 it("forgets what was long ago", () => {

@@ -14,7 +14,7 @@ export const CAUSES = {
   "local-firewall":
     'let the firewall of this host accept the tunnel\'s packets and the answers of ARP: "nft list ruleset", "iptables-save", "arptables-save", "tc filter show dev INTERFACE ingress" (and egress) and "ip xfrm policy" show the rule',
   "host-down":
-    "start the peer, or mend its port, cable or VLAN; if no other host reaches it and it has left for good, delete its lease",
+    "start the peer, or mend its cable, VLAN or switch port (isolation keeps ports apart); if no other host reaches it and it has left for good, delete its lease",
   "address-silent":
     "give the peer that address again, and let its firewall and its reverse path filter accept ARP and neighbour discovery; or publish the address that it has (--public-ip on the peer)",
   "host-unreachable":

@@ -268,7 +268,7 @@ function silentLink({ facts: { tunnel, router }, target: { outer }, isPeerUp, is
       `is not reached: the router ${router} does not answer ${protocol} on the link`,
     );
   if (!isPeerUp && !isPeerOnLink && (tunnel?.received ?? 0) < LEAST_RECEIVED)
-    return causeOf("host-down", `is down: nothing answers for ${outer} on the link`);
+    return causeOf("host-down", `is down or cut off: nothing answers for ${outer} on the link`);
   return causeOf(
     "address-silent",
     `is not reached: nothing answers ${protocol} for ${outer} on the link, though the host is up`,

@@ -56,11 +56,18 @@ export interface History {
   readonly outer: boolean;
 }
 
+/** An answer through the tunnel that came after its probe had been given up. */
+export interface LateAnswer {
+  /** The round trip, in milliseconds. */
+  readonly ms: number;
+  /** To a packet of the largest size: one to a small packet says nothing of those. */
+  readonly isLarge: boolean;
+}
+
 export interface Case {
   readonly target: ProbeTarget;
   readonly evidence: Evidence;
-  /** An answer through the tunnel that came after its probe had been given up, in milliseconds; null for none. */
-  readonly lateMs: number | null;
+  readonly late: LateAnswer | null;
   /** Answers through the tunnel that reached the prober since its packets are watched. */
   readonly taken: number;
   readonly facts: LocalFacts;

@@ -23,7 +23,7 @@ export const CAUSES = {
     "let the firewalls between both hosts pass the tunnel's packets in both directions; look at the peer's tunnel device, its address, routes, neighbour and forwarding entries for this host, and whether its lease names its public address, VNI and hardware address",
 
   "peer-firewall":
-    'let the firewall of the peer accept the tunnel\'s packets and what comes through it, pings included: "nft list ruleset" and "iptables-save" there show the rule; without one look at its route and neighbour entry for this host',
+    'let the firewall of the peer accept the tunnel\'s packets and what comes through it, pings included: "nft list ruleset" and "iptables-save" there show the rule; without one look at its route and neighbour entry for this host, and at filters between both',
   "tunnel-absent":
     "start the agent on the peer, give all hosts the same port, and let the peer's firewall accept it: nothing receives the tunnel's packets there",
   "tunnel-mismatch":

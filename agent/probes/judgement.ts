@@ -26,7 +26,7 @@ const TOO_MANY_MACS = 2;
 export function judge(given: Case): Judgement {
   const { small, full, tcp } = given.evidence;
   if (isAnswered(full)) return judgeTcp(given);
-  if (isAnswered(small)) return judgeLate(given) ?? judgeSize(given);
+  if (isAnswered(small)) return (given.late?.isLarge ? judgeLate(given) : null) ?? judgeSize(given);
   // Some hosts answer TCP and no ICMP.
   if (isAnswered(tcp)) return judgeRefusal(given);
   const cause = judgeHost(given) ?? judgeLate(given);
@@ -62,12 +62,12 @@ function judgeSize({ evidence: { passesBytes, isLossy }, target, facts: { pathMt
 }
 
 /** Pings are answered. A peer's firewall may drop connections to closed ports: silence alone proves nothing. */
-function judgeTcp({ evidence: { tcp, syn, isLossy }, lateMs, facts, before }: Case): Judgement {
+function judgeTcp({ evidence: { tcp, syn, isLossy }, late, facts, before }: Case): Judgement {
   if (isAnswered(tcp)) return null;
   // A rule may select packets by their source, which echo requests leave to the route.
   const unsent = judgeLink(facts) ?? judgeRoute(facts);
   if (unsent !== null) return unsent;
-  if (isLossy || lateMs !== null) return "undecided";
+  if (isLossy || late !== null) return "undecided";
   if (facts.checksumErrors >= LEAST_CHECKSUM_ERRORS)
     return causeOf(
       "checksum-broken",
@@ -84,9 +84,9 @@ function judgeTcp({ evidence: { tcp, syn, isLossy }, lateMs, facts, before }: Ca
 }
 
 /** Answers come, later than is waited for. */
-function judgeLate({ lateMs }: Case): Cause | null {
-  if (lateMs === null) return null;
-  return causeOf("answers-late", `answers through the tunnel only after ${(lateMs / 1000).toFixed(1)} s`);
+function judgeLate({ late }: Case): Cause | null {
+  if (late === null) return null;
+  return causeOf("answers-late", `answers through the tunnel only after ${(late.ms / 1000).toFixed(1)} s`);
 }
 
 /** What this host's own kernel says. */
@@ -280,7 +280,7 @@ function silentLink({ facts: { tunnel, router }, target: { outer }, isPeerUp, is
  * sends is lost instead.
  */
 function isTakingNothing({ facts, target }: Case): boolean {
-  if (facts.router !== null) return false;
+  if (facts.router !== null || (facts.tunnel?.answers ?? 0) > 0) return false;
   if (isOnLink(facts)) return isSending(facts) || !target.sendsProbes;
   // A fixed entry that the link has not confirmed may lead to another host.
   return isSending(facts) && !facts.isNeighbourFixed;

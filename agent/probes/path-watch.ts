@@ -7,7 +7,7 @@
  */
 
 import { AgentSigns } from "./agent-signs.ts";
-import type { History, Judgement } from "./case.ts";
+import type { History, Judgement, LateAnswer } from "./case.ts";
 import { type Cause, causeOf } from "./causes.ts";
 import { PATIENCE_MS } from "./echo-line.ts";
 import { Examination } from "./examination.ts";
@@ -108,7 +108,7 @@ export class PathWatch {
   /** Packets of all kinds through the tunnel since the last answer. */
   #silentPackets = 0;
   #hasTriedOuter = false;
-  #lateMs: number | null = null;
+  #late: LateAnswer | null = null;
   #measured: string | null = null;
   #examinations = 0;
   /** What was reported of an echo request, and the examinations since then. */
@@ -141,8 +141,8 @@ export class PathWatch {
   }
 
   /** An answer that came after its probe had been given up, since the last examination; null for none. */
-  get lateMs(): number | null {
-    return this.#lateMs;
+  get late(): LateAnswer | null {
+    return this.#late;
   }
 
   /** Share of the last packets through the tunnel that were lost, between 0 and 1; null before enough packets. */
@@ -213,7 +213,7 @@ export class PathWatch {
     if (this.#examination !== null) return false;
     const { family, mtuBytes } = this.target;
     const isGood = this.#state.state === "good";
-    if (isGood) this.#lateMs = null;
+    if (isGood) this.#late = null;
     this.#examination = new Examination(family, mtuBytes, {
       attempts: isGood ? ATTEMPTS.good : ATTEMPTS.usual,
       isLossy: this.#loss.lost > 1 || this.#tcpLoss.lost > 1,
@@ -252,8 +252,8 @@ export class PathWatch {
   }
 
   /** Takes an answer that came after its probe had been given up. Returns whether the path is to be examined. */
-  noteLate(roundTripMs: number): boolean {
-    this.#lateMs = roundTripMs;
+  noteLate(late: LateAnswer): boolean {
+    if (late.isLarge || !this.#late?.isLarge) this.#late = late;
     // A path that loses packets, or answers late, is examined often enough.
     return !this.isExamining && this.#state.state !== "good" && ![LATE, LOSS].includes(codeOf(this.#state));
   }
@@ -281,7 +281,7 @@ export class PathWatch {
     if (this.#examination?.isComplete) {
       this.#examination = null;
       this.#examinations += 1;
-      this.#lateMs = null;
+      this.#late = null;
       if (this.#report !== null && ++this.#report.examinations >= REPORT_EXAMINATIONS) this.#report = null;
     }
     return codeOf(before) !== codeOf(this.#state);

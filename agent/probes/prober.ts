@@ -319,10 +319,11 @@ export class Prober {
 
   #noteLate(target: ProbeTarget, { kind }: Probe, roundTripMs: number): void {
     const watch = this.#watches.get(target.id);
-    if (kind !== "outer") this.#looks.noteTaken(target.id);
-    // A single small packet may be late for another reason than large ones are lost.
-    if (watch === undefined || watch.target !== target || kind !== "full") return;
-    if (watch.noteLate(roundTripMs)) this.#plan.hurry(target.id, this.#options.clock.monotonicMs());
+    if (kind === "outer") return;
+    this.#looks.noteTaken(target.id);
+    if (watch === undefined || watch.target !== target) return;
+    if (watch.noteLate({ ms: roundTripMs, isLarge: kind === "full" }))
+      this.#plan.hurry(target.id, this.#options.clock.monotonicMs());
   }
 
   #noteExamined(watch: PathWatch, probe: Probe, outcome: Outcome): void {
@@ -337,7 +338,7 @@ export class Prober {
       target,
       evidence,
       facts,
-      lateMs: watch.lateMs,
+      late: watch.late,
       taken: look.taken,
       before: watch.history,
       elsewhere: this.#elsewhere,

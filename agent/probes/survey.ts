@@ -3,7 +3,7 @@
 import { HEADER_BYTES } from "../../backends/probe/echo-port.ts";
 import type { Address, PerFamily } from "../../ipam/addresses/ip.ts";
 import type { Clock } from "../../ipam/clock.ts";
-import type { Case, History, LocalFacts } from "./case.ts";
+import type { Case, History, LateAnswer, LocalFacts } from "./case.ts";
 import { type Cause, causeOf } from "./causes.ts";
 import type { EchoLine } from "./echo-line.ts";
 import { Examination, WAVE_MS } from "./examination.ts";
@@ -57,13 +57,13 @@ interface Measured {
   readonly roundTripsMs: readonly number[];
   readonly evidence: Evidence;
   readonly facts: LocalFacts;
-  readonly lateMs: number | null;
+  readonly late: LateAnswer | null;
   readonly taken: number;
 }
 
 interface ExaminationParts {
   readonly inspection: Inspection;
-  readonly onLate: (roundTripMs: number) => void;
+  readonly onLate: (late: LateAnswer) => void;
   readonly signal: AbortSignal;
 }
 
@@ -122,9 +122,9 @@ export class Survey {
     const { clock, count } = this.#options;
     const { family, mtuBytes } = target;
     const series: Promise<Outcome>[] = [];
-    let lateMs: number | null = null;
-    const onLate = (roundTripMs: number): void => {
-      lateMs = roundTripMs;
+    let late: LateAnswer | null = null;
+    const onLate = (one: LateAnswer): void => {
+      if (one.isLarge || !late?.isLarge) late = one;
     };
     for (let sent = 0; sent < count; sent++) {
       if (sent > 0) await clock.sleep(INTERVAL_MS, signal);
@@ -142,7 +142,7 @@ export class Survey {
       const evidence = withSeries(examined.evidence, outcomes);
       const facts = inspection.facts();
       roundTripsMs.sort((a, b) => a - b);
-      return { target, sent: count, roundTripsMs, evidence, facts, lateMs, taken: examined.taken };
+      return { target, sent: count, roundTripsMs, evidence, facts, late, taken: examined.taken };
     } finally {
       inspection.end();
     }
@@ -177,8 +177,7 @@ export class Survey {
     return { evidence, taken };
   }
 
-  /** `onLate`: for answers to large packets, which tell more than a small one. */
-  #send(target: ProbeTarget, probe: Probe, onLate?: (roundTripMs: number) => void): Promise<Outcome> {
+  #send(target: ProbeTarget, probe: Probe, onLate?: (late: LateAnswer) => void): Promise<Outcome> {
     const { lines, outerLines, probeTcp, probeSyn } = this.#options;
     return new Promise((resolve) => {
       if (probe.kind === "tcp") return void probeTcp(target.inner, resolve);
@@ -188,19 +187,20 @@ export class Survey {
       const line = (isOuter ? outerLines : lines)[address.family];
       if (line === undefined) resolve({ type: "error", text: "no socket of this family" });
       else {
-        const late = probe.kind === "full" && onLate !== undefined ? { onLate } : {};
-        line.send(address, bytesOf(probe, target), resolve, late);
+        const isLarge = probe.kind === "full";
+        const noteLate = (ms: number): void => onLate?.({ ms, isLarge });
+        line.send(address, bytesOf(probe, target), resolve, isOuter ? {} : { onLate: noteLate });
       }
     });
   }
 
   #conclude(
-    { target, evidence, facts, lateMs, taken, sent, roundTripsMs }: Measured,
+    { target, evidence, facts, late, taken, sent, roundTripsMs }: Measured,
     known: Pick<Case, "elsewhere" | "isPeerUp" | "isPeerOnLink" | "isFirewallFound">,
   ): PathMeasure {
     const measured = historyOf(evidence);
     const before = this.#options.histories[target.id] ?? measured;
-    const judged = judge({ target, evidence, facts, lateMs, taken, before, ...known });
+    const judged = judge({ target, evidence, facts, late, taken, before, ...known });
     const proven = judged === "undecided" ? null : judged;
     const cause = proven ?? (measured.inner ? lossOf(sent, sent - roundTripsMs.length) : null);
     const passesBytes = isAnswered(evidence.full) ? target.mtuBytes : evidence.passesBytes;

@@ -48,6 +48,7 @@ const SEEN: TunnelEvidence = {
 };
 const facts = (given: Partial<LocalFacts>): LocalFacts => ({ ...FACTS, ...given });
 const seen = (given: Partial<TunnelEvidence>): LocalFacts => facts({ tunnel: { ...SEEN, ...given } });
+const late = (ms: number) => ({ ms, isLarge: true });
 const rejectedBy = (from: string): Outcome => ({
   ...{ type: "error", text: "host prohibited by an administrator" },
   from: Address.parse(from),
@@ -62,7 +63,7 @@ const CASE: Case = {
   target: TARGET,
   evidence: WELL,
   facts: FACTS,
-  lateMs: null,
+  late: null,
   taken: 0,
   before: ALWAYS,
   elsewhere: ALWAYS,
@@ -176,9 +177,15 @@ describe("a broken path", () => {
     ["local-firewall", { evidence: BESIDE, facts: seen({ sent: 0 }) }],
     ["local-firewall", { evidence: SILENT, facts: { ...seen({ sent: 0 }), neighbour: "ignored" } }],
     ["host-down", { evidence: SILENT, facts: facts({ neighbour: "silent" }) }],
-    ["answers-late", { evidence: SILENT, lateMs: 2_000 }],
-    ["answers-late", { evidence: SILENT, lateMs: 2_000, facts: seen({ received: 6, answers: 6 }) }],
-    ["answers-late", { evidence: { ...WELL, full: NO }, lateMs: 1_300 }],
+    ["answers-late", { evidence: SILENT, late: late(2_000) }],
+    // Small ones and TCP, where a queue holds no large ones.
+    [
+      "answers-late",
+      { evidence: SILENT, late: { ms: 4_100, isLarge: false }, facts: seen({ received: 2, answers: 2 }) },
+    ],
+    ["large-packets-lost", { evidence: { ...WELL, full: NO }, late: { ms: 1_300, isLarge: false } }],
+    ["answers-late", { evidence: SILENT, late: late(2_000), facts: seen({ received: 6, answers: 6 }) }],
+    ["answers-late", { evidence: { ...WELL, full: NO }, late: late(1_300) }],
     ["host-unreachable", { evidence: { ...SILENT, outer: failed("host unreachable, says 192.168.1.1") } }],
     ["tunnel-filtered", { evidence: BESIDE }],
     ["tunnel-filtered", { evidence: BESIDE, before: { ...NEVER, outer: true }, elsewhere: NEVER }],
@@ -303,6 +310,9 @@ describe("a broken path", () => {
     // The probes of its agent would arrive: what it sends is lost, too.
     expect(cause({ facts: onLink, target })?.code).toBe("host-unreachable");
     expect(cause({ facts: { ...onLink, router: ROUTER } })?.code).toBe("host-unreachable");
+    // It gets what it answers.
+    const answering = { ...onLink, tunnel: { ...SEEN, received: 1, answers: 1 } };
+    expect(cause({ facts: answering })?.code).toBe("host-unreachable");
     // An entry that nothing has confirmed may lead elsewhere.
     const fixed = { ...seen({ received: 9, macs: null }), isNeighbourFixed: true };
     expect(cause({ facts: fixed })?.code).toBe("host-unreachable");
@@ -320,7 +330,7 @@ describe("a broken path", () => {
     const lossy = { ...WELL, isLossy: true };
     expect(code({ evidence: { ...lossy, full: NO } })).toBe("undecided");
     expect(code({ evidence: { ...lossy, tcp: NO } })).toBe("undecided");
-    expect(code({ evidence: { ...WELL, tcp: NO }, lateMs: 2_000 })).toBe("undecided");
+    expect(code({ evidence: { ...WELL, tcp: NO }, late: late(2_000) })).toBe("undecided");
     // Others have all the places at the interface.
     const unwatched = facts({ isTunnelUnwatched: true });
     expect(code({ evidence: BESIDE, facts: unwatched })).toBe("undecided");

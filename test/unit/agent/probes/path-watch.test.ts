@@ -128,11 +128,14 @@ describe("a path", () => {
   it("that is bad is looked at when a late answer comes", () => {
     const watch = new PathWatch(TARGET, 0);
     watch.noteRoutine(FULL, YES);
-    expect(watch.noteLate(1_500)).toBe(false);
+    expect(watch.noteLate({ ms: 1_500, isLarge: true })).toBe(false);
     watch.examine();
-    expect(watch.lateMs).toBeNull();
+    expect(watch.late).toBeNull();
     watch.conclude(FILTERED, SILENT, 0);
-    expect([watch.noteLate(2_000), watch.lateMs]).toEqual([false, 2_000]);
+    const large = { ms: 2_000, isLarge: true };
+    expect([watch.noteLate(large), watch.late]).toEqual([false, large]);
+    watch.noteLate({ ms: 1_200, isLarge: false });
+    expect(watch.late).toEqual(large);
   });
 
   describe("to an address that the peer may lack", () => {

@@ -35,7 +35,7 @@ export const CAUSES = {
   "large-packets-lost":
     'give the network configuration an MTU that fits, or mend that of the path; a smaller one that the kernel has learned it keeps for ten minutes: "ip route flush cache", for IPv6 "ip -6 route flush cache"',
   "checksum-broken":
-    'switch the checksum offload of the sender\'s tunnel device off: "ethtool -K DEVICE tx-checksum-ip-generic off"',
+    'switch the checksum offload of the sender\'s tunnel device off: "ethtool -K DEVICE tx-checksum-ip-generic off"; if pings are damaged too, replace the card, driver or cable that does it',
   "tcp-lost": "let the peer's firewall answer TCP, or look for checksum errors there (nstat TcpInCsumErrors)",
   "packets-lost":
     "look for an overloaded link, queue or host on the way; the counters of both interfaces tell",

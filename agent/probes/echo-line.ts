@@ -39,6 +39,8 @@ export interface EchoOptions {
   readonly onLate?: (roundTripMs: number) => void;
 }
 
+type EventOfRequest = Extract<EchoEvent, { readonly sequence: number }>;
+
 export class EchoLine {
   readonly #port: EchoPort;
   readonly #now: () => number;
@@ -137,18 +139,20 @@ export class EchoLine {
     return false;
   }
 
-  #note(event: Extract<EchoEvent, { readonly sequence: number }>): void {
+  #note(event: EventOfRequest): void {
     const pending = this.#pending.get(event.sequence);
     // A reply from another address than was asked answers nothing.
     const about = event.type === "reply" ? event.from : event.target;
-    if (pending === undefined && event.type === "reply") this.#noteLate(event.sequence, about);
+    if (pending === undefined && event.type === "reply" && !event.isDamaged)
+      this.#noteLate(event.sequence, about);
     if (pending === undefined || !about.equals(pending.target)) return;
-    this.#settle(
-      event.sequence,
-      event.type === "reply"
-        ? { type: "answered", roundTripMs: this.#now() - pending.sentMs }
-        : { type: "error", text: `${event.text}, says ${event.from}`, from: event.from },
-    );
+    this.#settle(event.sequence, this.#outcomeOf(event, pending));
+  }
+
+  #outcomeOf(event: EventOfRequest, { sentMs }: Pending): Outcome {
+    if (event.type === "report")
+      return { type: "error", text: `${event.text}, says ${event.from}`, from: event.from };
+    return event.isDamaged ? { type: "damaged" } : { type: "answered", roundTripMs: this.#now() - sentMs };
   }
 
   #noteLate(sequence: number, from: Address): void {

@@ -93,7 +93,8 @@ export class Examination {
     const before = this.#outcomes.get(kind);
     const isAnswerKnown = before !== undefined && isAnswered(before) === (kind !== "syn");
     // What a router reports tells more than silence; it sends a few reports a second (icmp(7), icmp_ratelimit).
-    const isFinal = isAnswerKnown || (before?.type === "error" && outcome.type === "silent");
+    const isTold = before?.type === "error" || before?.type === "damaged";
+    const isFinal = isAnswerKnown || (isTold && outcome.type === "silent");
     if (!isFinal) this.#outcomes.set(kind, outcome);
   }
 

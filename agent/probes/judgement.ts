@@ -26,6 +26,12 @@ const TOO_MANY_MACS = 2;
 export function judge(given: Case): Judgement {
   const { small, full, tcp } = given.evidence;
   if (isAnswered(full)) return judgeTcp(given);
+  if ([small, full].some(({ type }) => type === "damaged"))
+    return causeOf(
+      "checksum-broken",
+      "answers pings through the tunnel, and the answers arrive damaged",
+      "from peer",
+    );
   if (isAnswered(small)) return (given.late?.isLarge ? judgeLate(given) : null) ?? judgeSize(given);
   // Some hosts answer TCP and no ICMP.
   if (isAnswered(tcp)) return judgeRefusal(given);

@@ -47,6 +47,8 @@ export type Probe =
 export type Outcome =
   | { readonly type: "answered"; readonly roundTripMs: number }
   | { readonly type: "silent" }
+  /** An answer arrived, with a wrong checksum. */
+  | { readonly type: "damaged" }
   /** It was not sent, or the network sent an error instead of an answer, from the address `from`. */
   | { readonly type: "error"; readonly text: string; readonly from?: Address };
 
@@ -68,10 +70,16 @@ export function isAnswered(outcome: Outcome): outcome is Outcome & { readonly ty
   return outcome.type === "answered";
 }
 
+const SAID: Readonly<Partial<Record<Outcome["type"], string>>> = {
+  answered: "yes",
+  silent: "no",
+  damaged: "damaged",
+};
+
 /** What the probes of an examination showed, in a few words, where no cause is proven. */
 export function describeEvidence({ small, full, tcp, outer }: Evidence): string {
   const said = (name: string, outcome: Outcome): string =>
-    `${name} ${isAnswered(outcome) ? "yes" : outcome.type === "error" ? outcome.text : "no"}`;
+    `${name} ${SAID[outcome.type] ?? (outcome.type === "error" ? outcome.text : "")}`;
   return `answered: ${[
     said("small packets", small),
     said("large packets", full),

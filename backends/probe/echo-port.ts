@@ -33,7 +33,13 @@ import {
   SOL_SOCKET,
 } from "../netlink/socket-constants.ts";
 import { BoundSender } from "./bound-sender.ts";
-import { decodeEchoReply, ECHO_HEADER_BYTES, encodeEchoRequest, withoutIpv4Header } from "./echo-message.ts";
+import {
+  checksum,
+  decodeEchoReply,
+  ECHO_HEADER_BYTES,
+  encodeEchoRequest,
+  withoutIpv4Header,
+} from "./echo-message.ts";
 import {
   decodeNetworkReport,
   decodeTunnelReport,
@@ -71,7 +77,13 @@ export interface Egress {
 
 /** What arrived on behalf of one of our requests. */
 export type EchoEvent =
-  | { readonly type: "reply"; readonly from: Address; readonly sequence: number }
+  | {
+      readonly type: "reply";
+      readonly from: Address;
+      readonly sequence: number;
+      /** Its checksum is wrong. Such ICMPv6 messages the kernel drops itself (net/ipv6/raw.c, rawv6_rcv). */
+      readonly isDamaged?: boolean;
+    }
   /** A router on the way, or the target itself, sent an error. */
   | {
       readonly type: "report";
@@ -193,7 +205,10 @@ export class EchoPort {
     const from = decodeSocketAddress(this.#from, this.#family);
     const reply = decodeEchoReply(this.#family, message);
     if (reply !== null) {
-      return reply.id === this.#id ? { type: "reply", from, sequence: reply.sequence } : null;
+      if (reply.id !== this.#id) return null;
+      // A raw IPv4 socket gets a message before its checksum is looked at (net/ipv4/ip_input.c, ip_protocol_deliver_rcu).
+      const isDamaged = this.#family === 4 && checksum(message) !== 0;
+      return { type: "reply", from, sequence: reply.sequence, isDamaged };
     }
     // The filter has let it pass for its mark.
     if (message[0] === REQUEST_TYPE[this.#family]) return { type: "request", from };

@@ -165,6 +165,19 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     cause: "checksum-broken",
     seen: /this host's card damages it/,
   },
+  "the peer's large answers arrive damaged": {
+    on: {
+      lan: [
+        "nft add table netdev fault",
+        'nft "add chain netdev fault c { type filter hook ingress device host2 priority 0; }"',
+        // In the payload of an echo reply, 22 bytes behind its header.
+        'nft "add rule netdev fault c ip daddr 192.168.50.11 udp dport 8472 meta length gt 1000 @th,640,16 set 0xdead"',
+      ],
+    },
+    undo: { lan: undamage },
+    cause: "checksum-broken",
+    seen: /answers pings through the tunnel, and the answers arrive damaged/,
+  },
   "the peer uses another VNI": {
     on: {
       host2: [

@@ -11,6 +11,7 @@ import { TARGET } from "./target-fixture.ts";
 
 const YES: Outcome = { type: "answered", roundTripMs: 1 };
 const NO: Outcome = { type: "silent" };
+const DAMAGED: Outcome = { type: "damaged" };
 const failed = (text: string): Outcome => ({ type: "error", text });
 
 const REST = { syn: null, isLossy: false, passesBytes: null };
@@ -258,6 +259,11 @@ describe("a broken path", () => {
     ["large-packets-lost", { evidence: { ...WELL, full: NO, passesBytes: 1298 } }],
     ["checksum-broken", { evidence: { ...WELL, tcp: NO, syn: YES } }],
     ["checksum-broken", { evidence: { ...WELL, tcp: NO, syn: YES }, facts: facts({ checksumErrors: 4 }) }],
+    ["checksum-broken", { evidence: { ...WELL, full: DAMAGED } }],
+    [
+      "checksum-broken",
+      { evidence: { ...BESIDE, small: DAMAGED }, facts: seen({ received: 6, answers: 6 }) },
+    ],
     ["tcp-lost", { evidence: { ...WELL, tcp: NO, syn: NO } }],
     ["never-answered", { evidence: SILENT, before: NEVER }],
   ])("%s", (expected, given) => {

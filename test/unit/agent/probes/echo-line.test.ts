@@ -51,6 +51,13 @@ describe("echo requests in flight", () => {
     expect(outcomes).toEqual([{ type: "answered", roundTripMs: 3 }]);
   });
 
+  it("tells an answer that arrives damaged from one that does not arrive", () => {
+    const sequence = send();
+    arriving.push({ type: "reply", from: PEER, sequence, isDamaged: true });
+    line.receive();
+    expect(outcomes).toEqual([{ type: "damaged" }]);
+  });
+
   it("believes no answer from another address, of another number, or a second one", () => {
     const sequence = send();
     arriving.push(

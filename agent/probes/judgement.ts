@@ -49,6 +49,7 @@ function judgeRefusal(given: Case): Cause | null {
 
 function judgeSilence(given: Case): Judgement {
   if (given.facts.isTunnelUnwatched && given.isFirewallFound) return "undecided";
+  if (given.facts.isNeighbourNew) return "undecided";
   return judgeTunnel(given) ?? judgeReach(given);
 }
 
@@ -184,9 +185,10 @@ function judgeReversePath({ facts: { reversePathDrops }, evidence, target }: Cas
 }
 
 /** Packets that were seen on the interface alone. */
-function judgeOwnDrops({ facts, taken }: Case, seen: TunnelEvidence): Cause | null {
+function judgeOwnDrops({ facts, taken, before }: Case, seen: TunnelEvidence): Cause | null {
   const { link } = facts;
-  const untaken = seen.answers - taken;
+  // A refusal that is late finds no socket any more. Where pings are answered, their answers tell.
+  const untaken = seen.answers - (before.inner ? seen.refusals : 0) - taken;
   if (untaken >= LEAST_UNTAKEN)
     return causeOf(
       "local-firewall",

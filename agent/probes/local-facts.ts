@@ -94,16 +94,22 @@ export class FactsReader {
   inspect(target: ProbeTarget): Inspection {
     let before = this.#drops();
     let onLink = this.#nextHop(target);
+    let wasSilent = false;
     this.#tunnels.begin(target, onLink);
     return {
       begin: () => {
         before = this.#drops();
         onLink = this.#nextHop(target);
         this.#tunnels.renew(target, onLink);
+        const entry = this.#neighbour(onLink);
+        wasSilent = isSilent(entry);
         // A second host with the same address answers too.
-        if (this.#neighbour(onLink) !== null) this.#tunnels.askWho(target);
+        if (entry !== null) this.#tunnels.askWho(target);
       },
-      facts: () => this.#read(target, onLink, before),
+      facts: () => {
+        const facts = this.#read(target, onLink, before);
+        return { ...facts, isNeighbourNew: wasSilent && facts.neighbour === "answers" };
+      },
       askLink: () => {
         const entry = this.#neighbour(onLink);
         if (entry === null) return;
@@ -124,7 +130,7 @@ export class FactsReader {
     this.#tunnels.close();
   }
 
-  #read(target: ProbeTarget, onLink: Address, before: Drops): LocalFacts {
+  #read(target: ProbeTarget, onLink: Address, before: Drops): Omit<LocalFacts, "isNeighbourNew"> {
     const now = this.#drops();
     const tunnel = this.#tunnels.evidence(target);
     const neighbour = this.#neighbour(onLink);
@@ -261,7 +267,7 @@ export class FactsReader {
    * the kernel notes when it takes one.
    */
   #isIgnored(entry: Neighbour | null, tunnel: TunnelEvidence | null): boolean {
-    if (entry === null || (entry.state & SILENT) === 0) return false;
+    if (entry === null || !isSilent(entry)) return false;
     if (tunnel?.askedMs == null || !tunnel.macs?.length) return false;
     const { interfaceIndex, address } = entry;
     const request = encodeGetNeighbour({ interfaceIndex, address });
@@ -296,10 +302,15 @@ export class FactsReader {
   }
 }
 
+/** The kernel has asked, or asks, in vain. */
+function isSilent(entry: Neighbour | null): boolean {
+  return entry !== null && (entry.state & SILENT) !== 0;
+}
+
 /** The kernel itself takes some seconds until it no longer believes an entry. */
 function neighbourState(entry: Neighbour | null, tunnel: TunnelEvidence | null): LocalFacts["neighbour"] {
   if (entry === null) return "unknown";
-  if ((entry.state & SILENT) !== 0 || tunnel?.macs?.length === 0) return "silent";
+  if (isSilent(entry) || tunnel?.macs?.length === 0) return "silent";
   const isConfirmed = (entry.state & NUD_REACHABLE) !== 0 || tunnel?.macs != null;
   return isConfirmed ? "answers" : "unknown";
 }

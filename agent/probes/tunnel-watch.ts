@@ -30,6 +30,8 @@ export interface TunnelEvidence {
   readonly received: number;
   /** Of these, answers of the target's own address to probes. */
   readonly answers: number;
+  /** Of these, refused connections. */
+  readonly refusals: number;
   /** Of these, such as show that connections of containers go on: what this host sends arrives. */
   readonly flows: number;
   /** Null for tunnels other than WireGuard. */
@@ -65,8 +67,11 @@ const MOST_READ = 1_024;
 interface Received {
   received: number;
   answers: number;
+  refusals: number;
   flows: number;
 }
+
+const NO_PACKETS: Readonly<Received> = { received: 0, answers: 0, refusals: 0, flows: 0 };
 
 type Messages = { -readonly [Type in keyof MessageCounts]: number };
 
@@ -288,13 +293,15 @@ function noteReceived(entry: Entry, { source, vni, port, frame, inner, message }
     entry.otherVni = vni;
     entry.receivedFrame = frame;
   }
-  const counts = entry.received.get(vni) ?? { received: 0, answers: 0, flows: 0 };
+  const counts = entry.received.get(vni) ?? { ...NO_PACKETS };
   entry.received.set(vni, counts);
   counts.received += 1;
   if (message !== null) entry.handshakes.received[message] += 1;
   if (inner === null) return;
-  if (isOwn && isProbeAnswer(inner)) counts.answers += 1;
-  else if (isProgress(entry, inner)) counts.flows += 1;
+  if (isOwn && isProbeAnswer(inner)) {
+    counts.answers += 1;
+    if (!inner.isEchoReply) counts.refusals += 1;
+  } else if (isProgress(entry, inner)) counts.flows += 1;
 }
 
 /** Programs of the peer's host use that address too. */
@@ -313,7 +320,7 @@ function isProgress({ streams }: Entry, inner: InnerPacket): boolean {
 function evidenceOf(entry: Entry): TunnelEvidence {
   const { kind, handshakes, sent, sentVni, otherVni, otherSource, macs, askedMs, rejection } = entry;
   // To a host that the link does not know nothing is sent, and its packets tell the VNI.
-  const counts = entry.received.get(sentVni ?? otherVni) ?? { received: 0, answers: 0, flows: 0 };
+  const counts = entry.received.get(sentVni ?? otherVni) ?? { ...NO_PACKETS };
   return {
     sent,
     ...counts,

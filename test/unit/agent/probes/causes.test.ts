@@ -33,12 +33,14 @@ const FACTS: LocalFacts = {
   checksumErrors: 0,
   tunnel: null,
   isTunnelUnwatched: false,
+  isNeighbourNew: false,
 };
 /** What is seen of a tunnel that is silent for no reason that shows. */
 const SEEN: TunnelEvidence = {
   sent: 6,
   received: 0,
   answers: 0,
+  refusals: 0,
   flows: 0,
   handshakes: null,
   mismatch: null,
@@ -172,6 +174,16 @@ describe("a broken path", () => {
     ["neighbours-full", { evidence: SILENT, facts: { ...seen({ sent: 0 }), neighbourRefusals: 4 } }],
     ["local-firewall", { evidence: BESIDE, facts: seen({ received: 6, answers: 6 }) }],
     ["local-firewall", { evidence: BESIDE, facts: seen({ received: 8, answers: 8 }), taken: 2 }],
+    // TCP's come too late for their sockets.
+    ["tunnel-filtered", { evidence: BESIDE, facts: seen({ received: 3, answers: 3, refusals: 3 }) }],
+    [
+      "local-firewall",
+      {
+        evidence: BESIDE,
+        before: { ...ALWAYS, inner: false },
+        facts: seen({ received: 3, answers: 3, refusals: 3 }),
+      },
+    ],
     // A limit on the way lets a packet through now and then.
     ["tunnel-filtered", { evidence: BESIDE, facts: seen({ received: 2, answers: 2 }), taken: 2 }],
     ["tunnel-filtered", { evidence: BESIDE, facts: seen({ received: 1, answers: 1 }) }],
@@ -337,6 +349,9 @@ describe("a broken path", () => {
     expect(code({ evidence: { ...lossy, full: NO } })).toBe("undecided");
     expect(code({ evidence: { ...lossy, tcp: NO } })).toBe("undecided");
     expect(code({ evidence: { ...WELL, tcp: NO }, late: late(2_000) })).toBe("undecided");
+    // The link knows the peer again: what was sent before did not leave.
+    const again = { ...seen({ sent: 0 }), neighbour: "answers", isNeighbourNew: true } as const;
+    expect(code({ evidence: SILENT, facts: again })).toBe("undecided");
     // Others have all the places at the interface.
     const unwatched = facts({ isTunnelUnwatched: true });
     expect(code({ evidence: BESIDE, facts: unwatched })).toBe("undecided");

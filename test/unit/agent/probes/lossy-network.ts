@@ -30,6 +30,7 @@ export const FAULTLESS: Inspection = {
     checksumErrors: 0,
     tunnel: null,
     isTunnelUnwatched: false,
+    isNeighbourNew: false,
   }),
   askLink: () => undefined,
   end: () => undefined,

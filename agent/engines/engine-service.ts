@@ -16,6 +16,7 @@ import { Changes } from "../docker-driver/changes.ts";
 import type { DockerDriverStatus } from "../docker-driver/docker-driver.ts";
 import { servePlugin } from "../docker-driver/plugin-server.ts";
 import { publicAddressesOf } from "../host/choose-interface.ts";
+import { NAME_SERVER_INPUT, NAME_SERVER_RULES } from "../names/name-server-rules.ts";
 import type { NameServiceStatus } from "../names/name-service.ts";
 import { netavarkMethods, netavarkSocketPath } from "../netavark/plugin-calls.ts";
 import { PodmanContainers } from "../netavark/podman-containers.ts";
@@ -198,6 +199,7 @@ export class EngineService {
     const [attachment, plans] = this.#attached;
     networks.setHost(publicAddressesOf(attachment.chosen));
     segments.attached(attachment, plans);
+    void plans.update(NAME_SERVER_RULES, NAME_SERVER_INPUT);
     this.#changes.notify();
   }
 }

@@ -3,6 +3,7 @@
 import {
   DEFAULT_CONTAINER_INTERFACES,
   type FirewallInput,
+  NO_NETWORK,
   type OutsideBridge,
   type TunnelInput,
 } from "../../backends/firewall/plan-input.ts";
@@ -34,17 +35,11 @@ export function segmentFirewallInput({
   facts,
 }: SegmentFirewallFacts): FirewallInput {
   return {
-    networks: {},
-    subnets: {},
-    containers: {},
-    prefersNft: false,
-    masquerade: { isEnabled: false, randomFully: false, excluded: [] },
+    ...NO_NETWORK,
     forwardRules: true,
-    entrances: {},
     tunnels: tunnelsOf(facts, view),
     openPort: settings.openPort,
     notrack: true,
-    mssClamp: false,
     containerInterfaces: DEFAULT_CONTAINER_INTERFACES,
     segments: {
       prefix: BRIDGE_PREFIX,

@@ -10,6 +10,7 @@ import {
   isFinal,
   isPlainJump,
   isSameRule,
+  type SavedChain,
   type SavedTable,
   type SavedTables,
   targetOf,
@@ -56,11 +57,12 @@ export function planIptablesChange(
 
 /** True when a table holds foreign rules or chains, or a DROP policy. */
 export function isInUse(table: RenderedChain["table"], saved: SavedTables): boolean {
-  return [...(saved.get(table) ?? EMPTY_TABLE)].some(
-    ([name, chain]) =>
-      !isOurChain(name) &&
-      (chain.policy !== "ACCEPT" || chain.rules.some((rule) => !isOurChain(targetOf(rule)))),
-  );
+  return [...(saved.get(table) ?? EMPTY_TABLE)].some(([name, chain]) => !isOurChain(name) && isUsed(chain));
+}
+
+/** True for a chain that another program has given rules or a policy. */
+export function isUsed({ policy, rules }: SavedChain): boolean {
+  return policy !== "ACCEPT" || rules.some(isForeign);
 }
 
 interface TableEdit {

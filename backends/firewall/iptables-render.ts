@@ -38,6 +38,7 @@ export const IPTABLES_CHAINS: Readonly<Record<ChainRole, IptablesChain>> = {
   "docker-user": { table: "filter", name: "FLANNEL-DOCKER", hook: DOCKER_USER, position: "last" },
   masquerade: { table: "nat", name: "FLANNEL-POSTRTG", hook: "POSTROUTING", position: "last" },
   input: { table: "filter", name: "FLANNEL-INPUT", hook: "INPUT", position: "first" },
+  "name-server": { table: "filter", name: "FLANNEL-DNS", hook: "INPUT", position: "first" },
   "container-in": { table: "raw", name: "FLANNEL-CONT-IN", hook: "PREROUTING", position: "first" },
   "tunnel-in": { table: "raw", name: "FLANNEL-TUN-IN", hook: "PREROUTING", position: "first" },
   "tunnel-out": { table: "raw", name: "FLANNEL-TUN-OUT", hook: "OUTPUT", position: "first" },
@@ -157,6 +158,7 @@ function renderInterface(option: string, name: string | undefined): string[] {
 function renderTests(matches: Matches): string[] {
   const words: string[] = [];
   if (matches.udpPort !== undefined) words.push(`-p udp -m udp --dport ${matches.udpPort}`);
+  if (matches.tcpPort !== undefined) words.push(`-p tcp -m tcp --dport ${matches.tcpPort}`);
   if (matches.isNamedVni !== undefined) words.push(`-m u32 --u32 "${NAMED_VNI[matches.isNamedVni]}"`);
   if (matches.protocol !== undefined) words.push(`-p ${IP_PROTOCOL[matches.protocol]}`);
   if (matches.isTcpSyn) words.push("-p tcp -m tcp --tcp-flags SYN,RST SYN");

@@ -14,6 +14,7 @@ import {
   type IptablesChange,
   isInUse,
   isSameList,
+  isUsed,
   planIptablesChange,
   type WrittenForms,
 } from "./iptables-diff.ts";
@@ -223,17 +224,23 @@ function isOf(family: Family): (table: string) => boolean {
   return (table) => tables.has(table);
 }
 
-/** Each rule costs every packet: an accept in the raw table is needed only beside foreign rules there. */
+/** Each rule costs every packet: some accepts are needed only beside foreign rules. */
 function withoutNeedless(wanted: FamilyRules, saved: SavedTables): FamilyRules {
-  if (mayDropInRaw(saved)) return wanted;
-  return { ...wanted, chains: { ...wanted.chains, "overlay-in": [] } };
+  const chains = { ...wanted.chains };
+  if (!mayDropInRaw(saved)) delete chains["overlay-in"];
+  if (!mayDropInInput(saved)) delete chains["name-server"];
+  return { ...wanted, chains };
 }
 
 function acceptsBeside(wanted: FamilyRules, saved: SavedTables): FamilyRules {
   const inRaw = acceptsInRaw(wanted, saved);
   return {
     ...inRaw,
-    chains: { ...pick(wanted.chains, "forward", "docker-user", "input"), ...inRaw.chains },
+    chains: {
+      ...pick(wanted.chains, "forward", "docker-user", "input"),
+      ...(mayDropInInput(saved) ? pick(wanted.chains, "name-server") : {}),
+      ...inRaw.chains,
+    },
   };
 }
 
@@ -246,6 +253,11 @@ function acceptsInRaw({ chains }: FamilyRules, saved: SavedTables): FamilyRules 
 function mayDropInRaw(saved: SavedTables): boolean {
   const { table, name } = IPTABLES_CHAINS["overlay-in"];
   return isInUse(table, saved) || networksOf(name, saved.get(table)?.keys() ?? []).length > 0;
+}
+
+function mayDropInInput(saved: SavedTables): boolean {
+  const input = saved.get("filter")?.get("INPUT");
+  return input !== undefined && isUsed(input);
 }
 
 function pick(chains: FamilyRules["chains"], ...roles: readonly ChainRole[]): FamilyRules["chains"] {

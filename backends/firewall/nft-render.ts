@@ -58,10 +58,10 @@ export interface NftChain {
 }
 
 /** The roles that have a chain in nft. */
-export type NftRole = Exclude<ChainRole, "docker-user" | "overlay-in">;
+export type NftRole = Exclude<ChainRole, "docker-user" | "name-server" | "overlay-in">;
 
 export const NFT_ROLES: readonly NftRole[] = CHAIN_ROLES.filter(
-  (role) => role !== "docker-user" && role !== "overlay-in",
+  (role) => role !== "docker-user" && role !== "name-server" && role !== "overlay-in",
 );
 
 /** Priorities as nft names them: raw -300, mangle -150, filter 0, srcnat 100 (linux/netfilter_ipv4.h). */
@@ -136,6 +136,9 @@ function renderMatches(family: Family, matches: Matches): JsonValue[] {
     );
   }
   expressions.push(...gateFields(matches).map(([field, value]) => match("==", field, value)));
+  if (matches.tcpPort !== undefined) {
+    expressions.push(match("==", payload("tcp", "dport"), matches.tcpPort));
+  }
   if (matches.isNamedVni !== undefined) {
     expressions.push(match(">=", VNI, FIRST_NAMED_VNI));
   }

@@ -27,6 +27,8 @@ export interface FirewallInput {
   readonly sideTunnels?: PerFamily<readonly TunnelInput[]>;
   /** Accept tunnel packets in INPUT. */
   readonly openPort: boolean;
+  /** What containers ask for names on port 53, whatever else is dropped in INPUT. */
+  readonly nameServer?: Address;
   /** Keep tunnel packets out of connection tracking. */
   readonly notrack: boolean;
   /** Lower the MSS of TCP connections that leave by the overlay device to its MTU. */
@@ -41,6 +43,22 @@ export interface FirewallInput {
   /** Bridges that only switch frames: this host routes nothing from or to them, and has no part in them itself. */
   readonly segments?: SegmentRules;
 }
+
+/** What has neither a range nor a tunnel: rules for more are added to it. */
+export const NO_NETWORK: FirewallInput = {
+  networks: {},
+  prefersNft: false,
+  subnets: {},
+  containers: {},
+  masquerade: { isEnabled: false, randomFully: false, excluded: [] },
+  forwardRules: false,
+  entrances: {},
+  tunnels: {},
+  openPort: false,
+  notrack: false,
+  mssClamp: false,
+  containerInterfaces: [],
+};
 
 export interface MasqueradeInput {
   readonly isEnabled: boolean;

@@ -4,7 +4,7 @@
  * Pure and total: any input gives a plan, nothing is read and nothing is written. The same for every backend.
  */
 
-import { FAMILIES, type Family } from "../../ipam/addresses/ip.ts";
+import { ADDRESS_BITS, FAMILIES, type Family, Prefix } from "../../ipam/addresses/ip.ts";
 import {
   containerInRules,
   dockerUserRules,
@@ -13,16 +13,20 @@ import {
   overlayInRules,
 } from "./network-rules.ts";
 import type { FirewallInput } from "./plan-input.ts";
+import { ACCEPT, inside, rule } from "./rule-parts.ts";
 import type { ChainRole, FamilyRules, FirewallPlan, Rule } from "./rules.ts";
 import { bridgeGates, bridgeRules, outsideDrops } from "./segment-rules.ts";
 import { acceptRules, knownSourcesOf, mssClampRules, tunnelChains, tunnelGates } from "./tunnel-rules.ts";
+
+const DNS_PORT = 53;
 
 /** Plans the firewall. Never throws. */
 export function planFirewall(input: FirewallInput): FirewallPlan {
   const rules: Partial<Record<Family, FamilyRules>> = {};
   for (const family of FAMILIES) {
     const hasSegments = input.segments?.families.includes(family) ?? false;
-    if (input.networks[family] === undefined && input.tunnels[family] === undefined && !hasSegments) continue;
+    const isNeeded = hasSegments || input.nameServer?.family === family;
+    if (!isNeeded && input.networks[family] === undefined && input.tunnels[family] === undefined) continue;
     rules[family] = planFamily(input, family);
   }
   const ports = input.segments === undefined ? {} : { ports: input.segments.ports };
@@ -38,6 +42,7 @@ function planFamily(input: FirewallInput, family: Family): FamilyRules {
     "docker-user": dockerUserRules(input, family),
     masquerade: masqueradeRules(input, family),
     input: input.openPort ? acceptRules(all) : [],
+    "name-server": nameServerAccepts(input, family),
     "container-in": [...containerInRules(input, family), ...outsideDrops(input, family)],
     ...tunnelChains(input, family, judged),
     "mss-clamp": all.flatMap((each) => mssClampRules(input, each)),
@@ -46,6 +51,12 @@ function planFamily(input: FirewallInput, family: Family): FamilyRules {
   };
   const gates = { ...(judged === undefined ? {} : tunnelGates(judged)), ...bridgeGates(input) };
   return { chains, gates, knownSources: judged === undefined ? null : knownSourcesOf(input, family, judged) };
+}
+
+function nameServerAccepts({ nameServer }: FirewallInput, family: Family): Rule[] {
+  if (nameServer?.family !== family) return [];
+  const destination = inside(Prefix.of(nameServer, ADDRESS_BITS[family]));
+  return [rule({ destination, udpPort: DNS_PORT }, ACCEPT), rule({ destination, tcpPort: DNS_PORT }, ACCEPT)];
 }
 
 /** An exclusion wider than the network works as meant: what goes to the network itself is not masqueraded anyway. */

@@ -32,6 +32,8 @@ export interface Matches {
   readonly isNotLocal?: true;
   /** UDP with this destination port, 1 .. 65535. */
   readonly udpPort?: number;
+  /** TCP with this destination port, 1 .. 65535. */
+  readonly tcpPort?: number;
   /** A VXLAN packet, known to be UDP, whose VNI is that of a named network: 4096 or more. */
   readonly isNamedVni?: Family;
   /** An IP protocol other than TCP and UDP: IPv4 inside IPv4 (RFC 2003). */
@@ -65,6 +67,7 @@ export interface Rule {
  *   nothing that passes between Docker's own networks, which Docker isolates. Only iptables has that chain;
  * - masquerade: source NAT on the way out;
  * - input: accepts tunnel packets for this host;
+ * - name-server: accepts what containers ask this host's name server, where other rules may drop it. Only iptables can;
  * - container-in: drops what containers send with foreign source addresses, on arrival;
  * - tunnel-in: drops forged tunnel packets on arrival, before connection tracking;
  * - tunnel-out: our own tunnel packets, before connection tracking;
@@ -81,6 +84,7 @@ export const CHAIN_ROLES = [
   "docker-user",
   "masquerade",
   "input",
+  "name-server",
   "container-in",
   "tunnel-in",
   "tunnel-out",
@@ -148,6 +152,8 @@ export function commentOf(role: ChainRole): string {
     case "mss-clamp":
     case "overlay-in":
       return "tulle tunnel";
+    case "name-server":
+      return "tulle names";
     case "bridge-from":
     case "bridge-to":
     case "bridge-in":

@@ -66,6 +66,17 @@ describeWithDocker("options of named networks", (engines) => {
     expect(inside(host1, "d1", "ping -6 -c 1 d2")).toContain("1 packets received");
   });
 
+  it("names are found on a host whose firewall drops what comes in", async () => {
+    const input = (rule: string): string => host1.run("iptables", ...rule.split(" "));
+    for (const rule of ["-i lo", "-m conntrack --ctstate ESTABLISHED", "-p udp --dport 8472", "-p icmp"])
+      input(`-A INPUT ${rule} -j ACCEPT`);
+    input("-P INPUT DROP");
+    const four = address(host2, "d2", "dual", "IPAddress");
+    await until(() => inside(host1, "d1", "nslookup -type=a d2. || true").includes(four), 20_000);
+    input("-P INPUT ACCEPT");
+    input("-F INPUT");
+  });
+
   it("--subnet and --gateway of both families, --ip and --ip6", async () => {
     const subnets = ["--subnet", "10.8.0.0/24", "--subnet", "fd08::/64"];
     await both("given", "--ipv6", ...subnets, "--gateway", "10.8.0.254", "--gateway", "fd08::fe");

@@ -4,6 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { NAME_SERVER_INPUT, NAME_SERVER_RULES } from "../../../agent/names/name-server-rules.ts";
+import { CommandRunner } from "../../../backends/firewall/command.ts";
+import { IptablesEngine } from "../../../backends/firewall/iptables.ts";
+import { planFirewall } from "../../../backends/firewall/plan.ts";
 import { type Bundle, bundle } from "../../support/bundle.ts";
 import { type Daemon, startDaemon, untilReady } from "../../support/daemon.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
@@ -162,6 +166,26 @@ describeAsRoot("the name server on real sockets", () => {
       () => daemon.output,
       5000,
     );
+  });
+
+  it("is asked by containers of a host that drops what comes in, and costs no rule where nothing does", async () => {
+    const host = space("host");
+    const engine = new IptablesEngine(new CommandRunner(["nsenter", `--net=${host.path}`]));
+    const plans = new Map([[NAME_SERVER_RULES, planFirewall(NAME_SERVER_INPUT)]]);
+    const ways = ["+notcp", "+tcp"];
+    expect(await engine.reconcile(plans)).toEqual([]);
+    host.exec("iptables", ["-A", "INPUT", "-i", "lo", "-j", "ACCEPT"]);
+    host.exec("iptables", ["-P", "INPUT", "DROP"]);
+    for (const way of ways) expect(dig("c1", way, "web")).not.toContain("10.100.0.2");
+    expect(await engine.reconcile(plans)).not.toEqual([]);
+    for (const way of ways) expect(dig("c1", way, "web")).toBe("10.100.0.2");
+    expect(host.exec("iptables", ["-S", "INPUT"])).toContain("-A INPUT -j FLANNEL-DNS-nameserver\n");
+    expect(await engine.reconcile(plans)).toEqual([]);
+    for (const from of ["lan", "far"]) expect(dig(from, "web")).toMatch(/timed out|no servers/);
+    host.exec("iptables", ["-P", "INPUT", "ACCEPT"]);
+    host.exec("iptables", ["-F", "INPUT"]);
+    await engine.reconcile(plans);
+    expect(host.exec("iptables-save", [])).not.toContain("FLANNEL-DNS");
   });
 
   it("puts its address back", async () => {

@@ -24,7 +24,7 @@ import { unknownKeys } from "../network/unknown-keys.ts";
 import { type BackendFlag, backendFlags, givenOptions } from "../terminal/backend-flags.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
 import { formatMigration, migrationToJson } from "../terminal/migration-view.ts";
-import { formatNetworkConfig, withoutSecrets } from "../terminal/network-view.ts";
+import { formatNetworkConfig, textWithoutSecrets } from "../terminal/network-view.ts";
 import { readNamed, STORE_FLAGS, withNetwork } from "../terminal/open-network.ts";
 
 const DEFAULT_TYPE = "vxlan";
@@ -186,20 +186,6 @@ function present(entry: ConfigEntry | null): ConfigEntry {
 
 function alreadyThere({ text }: ConfigEntry, description: string): ConflictError {
   return new ConflictError(
-    `${description} already has another configuration, ${escapeText(shownText(text))}; --force replaces it; daemons apply it at once where that is safe, else at their next start`,
+    `${description} already has another configuration, ${escapeText(textWithoutSecrets(text))}; --force replaces it; daemons apply it at once where that is safe, else at their next start`,
   );
-}
-
-/** The text without the secrets of its backend; unchanged when it is not a valid configuration. */
-function shownText(text: string): string {
-  let config: NetworkConfig;
-  try {
-    config = parseNetworkConfig(text);
-  } catch {
-    return text;
-  }
-  return JSON.stringify({
-    ...JSON.parse(text),
-    Backend: { Type: config.backend.type, ...withoutSecrets(config.backend) },
-  });
 }

@@ -36,6 +36,7 @@ import { hostFactsOf } from "../network/tunnel-host.ts";
 import type { Cause } from "../probes/causes.ts";
 import { DropWatch } from "../probes/drop-watch.ts";
 import type { CommandContext } from "../terminal/command.ts";
+import { textWithoutSecrets } from "../terminal/network-view.ts";
 import { withNetwork } from "../terminal/open-network.ts";
 import { overlapFindings } from "./address-checks.ts";
 import { backendFindings } from "./backend-checks.ts";
@@ -107,7 +108,7 @@ async function lookAtStore(context: CommandContext, { files }: AgentConfig): Pro
         findings: [
           ok("store", `${store.description} answers in ${tookMs} ms`),
           audit.configProblem === null
-            ? ok("config", listing.config ?? "")
+            ? ok("config", textWithoutSecrets(listing.config ?? ""))
             : { verdict: "fail", subject: "config", message: audit.configProblem, remedy: null },
         ],
       };

@@ -3,6 +3,7 @@
 import { describedOptions } from "../../backends/registry.ts";
 import { ADDRESS_BITS } from "../../ipam/addresses/ip.ts";
 import type { FamilyNetwork, NetworkConfig } from "../../ipam/config/network-config.ts";
+import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import { formatFields } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
@@ -26,8 +27,25 @@ export function formatNetworkConfig(config: NetworkConfig, terminal: Terminal): 
   );
 }
 
+/** The JSON of a configuration without the secrets of its backend; unchanged when it is not valid. */
+export function textWithoutSecrets(text: string): string {
+  let config: NetworkConfig;
+  try {
+    config = parseNetworkConfig(text);
+  } catch {
+    return text;
+  }
+  // Go, and so the parser, ignores the case of keys.
+  const others = Object.entries(JSON.parse(text)).filter(([key]) => key.toLowerCase() !== "backend");
+  const { backend } = config;
+  return JSON.stringify({
+    ...Object.fromEntries(others),
+    Backend: { Type: backend.type, ...withoutSecrets(backend) },
+  });
+}
+
 /** The backend's options, with a text in place of keys and passwords. */
-export function withoutSecrets({ type, options }: NetworkConfig["backend"]): JsonObject {
+function withoutSecrets({ type, options }: NetworkConfig["backend"]): JsonObject {
   const descriptions = describedOptions().get(type) ?? [];
   const secrets = new Set(descriptions.flatMap(({ key, isSecret }) => (isSecret ? [key.toLowerCase()] : [])));
   return Object.fromEntries(

@@ -133,6 +133,13 @@ describe("tulle net", () => {
     const { err } = await tulle(...init);
     expect(err).toContain('"PSK":"(secret)"');
     expect(err).not.toContain(PSK);
+    const { out } = await tulle("doctor");
+    expect(out).toContain('"PSK":"(secret)"');
+    expect(out).not.toContain(PSK);
+    const file = join(directory, "lower-case.json");
+    await writeFile(file, `{"network":"10.2.0.0/16","backend":{"type":"wireguard","psk":"${PSK}"}}`);
+    await tulle("net", "init", "--file", file, "--force");
+    expect((await tulle(...init)).err).not.toContain(PSK);
   });
 
   it("leaves an equal configuration, and another one unless forced", async () => {

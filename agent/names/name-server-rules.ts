@@ -7,7 +7,7 @@ import { NAME_SERVER } from "./name-server-address.ts";
 export const NAME_SERVER_RULES = "nameserver";
 
 /**
- * Containers' questions are packets to this host: an input policy that drops what nobody has asked for, as ufw sets it,
- * drops them. From other hosts the server's own socket takes nothing (see NameServer).
+ * Containers' questions are packets to this host: an input policy that drops unsolicited packets, as ufw sets it, drops
+ * them. From other hosts the server's own socket takes nothing (see NameServer).
  */
 export const NAME_SERVER_INPUT: FirewallInput = { ...NO_NETWORK, nameServer: NAME_SERVER };

@@ -35,7 +35,10 @@ export interface ReportedSettings {
 
 const NOTHING: GivenSettings = { args: [], environment: {} };
 
-/** `serviceFile` is the unit's EnvironmentFile=. Throws ConfigError for wrong flags of the command itself. */
+/**
+ * `serviceFile` is the unit's EnvironmentFile=. Throws ConfigError for wrong flags of the command itself, and the reason of
+ * the context's signal when it fires.
+ */
 export async function reportedSettings(
   serviceFile: string,
   context: CommandContext,
@@ -45,6 +48,7 @@ export async function reportedSettings(
     try {
       return await read();
     } catch (error) {
+      context.signal.throwIfAborted();
       problems.push(errorMessage(error));
       return null;
     }

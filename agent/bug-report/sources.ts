@@ -32,7 +32,7 @@ const LOG_LINES = "3000";
 
 type Source = readonly [name: string, read: () => string | Promise<string>];
 
-/** Everything that can be read now, in the order of the archive. */
+/** Everything that can be read now, in the order of the archive. Rejects with the signal's reason when it fires. */
 export async function collectSources(
   files: AgentConfig["files"],
   settings: ShownSettings,
@@ -46,10 +46,11 @@ export async function collectSources(
       ["config.json", () => toJson(settings)],
       ...daemonSources(files, signal),
       ...kernelSources(netlink),
-      ...commandSources(),
+      ...commandSources(signal),
     ];
     for (const [name, read] of sources) {
       entries.push({ name, text: await readOrExplain(read) });
+      signal.throwIfAborted();
     }
     return entries;
   } finally {
@@ -117,12 +118,12 @@ function kernelSources(netlink: NetlinkConnection): readonly Source[] {
   ];
 }
 
-function commandSources(): readonly Source[] {
+function commandSources(signal: AbortSignal): readonly Source[] {
   const runner = new CommandRunner();
   const output =
     (program: string, ...args: readonly string[]) =>
     async (): Promise<string> => {
-      const { stdout, stderr } = await runner.run(program, args);
+      const { stdout, stderr } = await runner.run(program, args, { signal });
       return stdout + stderr;
     };
   return [

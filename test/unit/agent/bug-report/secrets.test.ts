@@ -1,5 +1,6 @@
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -124,6 +125,18 @@ describe("tulle report", () => {
     const again = await runCli(args);
     expect(again).toMatchObject({ code: 1, out: "" });
     expect(again.err).toContain("it exists already");
+  });
+
+  it("writes nothing when it is interrupted", async () => {
+    const interrupted = new AbortController();
+    const silent = createServer(() => interrupted.abort(new Error("stopped by SIGINT")));
+    await new Promise<void>((resolve) => silent.listen(join(directory, "tulled.sock"), resolve));
+    const file = join(directory, "report.tar.gz");
+    const args = ["report", "--output", file, "--run-dir", directory, "--state-dir", directory];
+    const answer = await runCli(args, { signal: interrupted.signal });
+    expect(answer).toEqual({ code: 1, out: "", err: "tulle: stopped by SIGINT\n" });
+    expect(await readdir(directory)).not.toContain("report.tar.gz");
+    silent.close();
   });
 
   /** Makes a report of the service in `directory`; `leaked` are the secrets that it holds. */

@@ -42,13 +42,11 @@ export function rangeOf(set: RangeSet, address: Address): AddressRange | undefin
 }
 
 /** Throws ConfigError for a requested address that no range set can give. */
-export function requireObtainable({ requested, rangeSets }: AddressRequest): void {
+export function requireObtainable(request: AddressRequest): void {
+  const { requested, rangeSets } = request;
   for (const address of requested) {
-    const range = rangeSets.map((set) => rangeOf(set, address)).find((found) => found !== undefined);
-    const reason = range === undefined ? "is in no range" : "is the subnet's gateway";
-    if (range === undefined || range.gateway.equals(address)) {
-      throw new ConfigError(`the requested address ${address} ${reason}; ask for another`);
-    }
+    const reason = whyUnobtainable(address, request);
+    if (reason !== null) throw new ConfigError(`the requested address ${address} ${reason}; ask for another`);
   }
   for (const set of rangeSets) {
     const [, second] = requested.filter((address) => rangeOf(set, address) !== undefined);
@@ -57,6 +55,14 @@ export function requireObtainable({ requested, rangeSets }: AddressRequest): voi
       `the requested address ${second} cannot be given as well: a range set gives one; ask for one`,
     );
   }
+}
+
+function whyUnobtainable(address: Address, { rangeSets, excluded }: AddressRequest): string | null {
+  const range = rangeSets.map((set) => rangeOf(set, address)).find((found) => found !== undefined);
+  if (range === undefined) return "is in no range";
+  if (range.gateway.equals(address)) return "is the subnet's gateway";
+  const exclusion = excluded.find((prefix) => prefix.contains(address));
+  return exclusion === undefined ? null : `is excluded by ${exclusion}`;
 }
 
 /**

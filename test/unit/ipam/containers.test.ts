@@ -115,6 +115,15 @@ describe("allocation", () => {
     expect(await holders()).toEqual([]);
   });
 
+  it("rejects a requested address that is excluded", async () => {
+    const request = requestOf(
+      { ...SMALL, exclude: ["10.1.2.3", "10.1.2.4/30"] },
+      { runtimeConfig: { ips: ["10.1.2.5"] } },
+    );
+    await expect(give(request, "a")).rejects.toThrow(/10\.1\.2\.5 is excluded by 10\.1\.2\.4\/30/);
+    expect(await holders()).toEqual([]);
+  });
+
   it("rejects an attachment that holds an address already", async () => {
     await give(requestOf(SMALL), "a");
     await expect(store.prepare(of("a"), () => true)).rejects.toThrow(

@@ -12,7 +12,7 @@ import type { NetnsHandle } from "../netlink/netns.ts";
 import { ensureBridge, ensureGateways, isPinned, pinHardwareAddress, settleBridge } from "./bridge.ts";
 import { announce, configureContainer } from "./container.ts";
 import { deleteLink, findLink, findLinkByIndex } from "./links.ts";
-import { createPair, waitUntilOpen } from "./pair.ts";
+import { createPair, joinBridge, waitUntilOpen } from "./pair.ts";
 import { isPortName } from "./port-name.ts";
 import { type AttachmentSpec, type RuleSpec, usesRules } from "./spec.ts";
 import type { Undo } from "./undo.ts";
@@ -33,8 +33,9 @@ export async function attach(spec: AttachmentSpec, undo: Undo): Promise<Attached
   const host = NetlinkConnection.open();
   try {
     const former = prepareBridge(host, spec);
-    const port = createPair(host, former, portSpec, containerSpec, mtuBytes);
-    undo.push(() => deleteDevice(port.name));
+    const near = createPair(host, portSpec, containerSpec, mtuBytes);
+    undo.push(() => deleteDevice(near.name));
+    const port = joinBridge(host, former, near, portSpec);
     joinVlans(host, port, portSpec.vlans);
     const bridge = settleBridge(host, former, spec.bridge);
     const container = configureContainer(containerSpec, spec.bridge.gateway !== null);

@@ -7,6 +7,7 @@ import type { Mac } from "../../ipam/addresses/mac.ts";
 import { ConflictError } from "../../ipam/errors.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import { encodeNewLink } from "../netlink/link/link.ts";
+import { explainFullBridge } from "./full-bridge.ts";
 import { deleteLink, findLink, isErrno } from "./links.ts";
 import { randomMacs } from "./mac.ts";
 import { preferSysctl } from "./sysctl.ts";
@@ -25,7 +26,7 @@ export interface LoosePairSpec {
 
 /**
  * Creates the pair, or finds it: the host's end up, the container's end down. The kernel may take milliseconds. Rejects
- * with ConflictError when a name is in use or the bridge is missing, and with NetlinkError.
+ * with ConflictError when a name is in use or the bridge is missing or full, and with NetlinkError.
  */
 export async function makeLoosePair(host: NetlinkConnection, spec: LoosePairSpec): Promise<void> {
   const { port, containerEnd, mac, mtuBytes } = spec;
@@ -38,7 +39,7 @@ export async function makeLoosePair(host: NetlinkConnection, spec: LoosePairSpec
   try {
     await host.requestAsync(encodeNewLink(link));
   } catch (cause) {
-    if (!isErrno(cause, "EEXIST")) throw cause;
+    if (!isErrno(cause, "EEXIST")) throw explainFullBridge(cause, spec.bridge);
     const present = findLink(host, port);
     if (present?.masterIndex === bridge.index) return;
     const culprit = present === null ? containerEnd : port;

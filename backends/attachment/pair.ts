@@ -3,6 +3,7 @@
 import { ConflictError } from "../../ipam/errors.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import { encodeNewLink, encodeSetBridgePort, encodeSetLink, type Link } from "../netlink/link/link.ts";
+import { explainFullBridge } from "./full-bridge.ts";
 import { findLink, getLink, isErrno } from "./links.ts";
 import { randomMacs } from "./mac.ts";
 import type { ContainerSpec, PortSpec } from "./spec.ts";
@@ -14,13 +15,9 @@ const IF_OPER_UP = 6;
 const POLL_MS = 1;
 const LONGEST_WAIT_MS = 3000;
 
-/**
- * Creates the pair, its far end in the container, its near end a port of the bridge, up. Throws ConflictError when
- * either name is in use.
- */
+/** Creates the pair, its far end in the container. Throws ConflictError when either name is in use. */
 export function createPair(
   host: NetlinkConnection,
-  bridge: Link,
   port: PortSpec,
   container: Pick<ContainerSpec, "name" | "netns" | "mac">,
   mtuBytes: number,
@@ -42,13 +39,21 @@ export function createPair(
       cause,
     });
   }
-  const pair = getLink(host, port.name);
+  return getLink(host, port.name);
+}
+
+/** Makes the near end a port of the bridge, up. Throws ConflictError when the bridge takes no more ports. */
+export function joinBridge(host: NetlinkConnection, bridge: Link, near: Link, port: PortSpec): Link {
   // A container must not give the host routes.
-  preferSysctl(`ipv6/conf/${port.name}/accept_ra`, "0");
-  host.request(encodeSetLink(pair.index, { masterIndex: bridge.index, isUp: true }));
+  preferSysctl(`ipv6/conf/${near.name}/accept_ra`, "0");
+  try {
+    host.request(encodeSetLink(near.index, { masterIndex: bridge.index, isUp: true }));
+  } catch (error) {
+    throw explainFullBridge(error, bridge.name);
+  }
   const { isHairpin: hairpin, isIsolated: isolated } = port;
-  if (hairpin || isolated) host.request(encodeSetBridgePort(pair.index, { hairpin, isolated }));
-  return { ...pair, masterIndex: bridge.index };
+  if (hairpin || isolated) host.request(encodeSetBridgePort(near.index, { hairpin, isolated }));
+  return { ...near, masterIndex: bridge.index };
 }
 
 /**

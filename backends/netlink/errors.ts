@@ -35,8 +35,11 @@ export const {
   ECONNRESET,
 } = ERRNO;
 
+/** Those of Linux that Node's constants lack. */
+const MORE_ERRNO = { EXFULL: 54 } as const;
+
 const NAMES: ReadonlyMap<number, string> = new Map(
-  Object.entries(ERRNO).map(([name, errno]): [number, string] => [errno, name]),
+  Object.entries({ ...ERRNO, ...MORE_ERRNO }).map(([name, errno]): [number, string] => [errno, name]),
 );
 
 /** Transient failures: the same request may succeed later. */

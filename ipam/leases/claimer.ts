@@ -41,6 +41,8 @@ export interface LostLease {
   readonly subnets: PerFamily<Prefix>;
   /** Where leases may lie: the ranges of the network, and those before a change of it. */
   readonly networks: readonly Prefix[];
+  /** No lease overlaps it that was created up to this revision. */
+  readonly provenRevision: bigint;
   /** True when the store said that the key does not exist: create it instead of replacing it. */
   readonly isGone: boolean;
   readonly value: string;

@@ -18,7 +18,7 @@ export async function recoverLease(
     (lost.isGone ? null : await swap(options, lost, signal)) ?? (await create(options, lost, signal));
   if (entry === null) return await findHolder(store.feed, lost, signal);
   // A store restored from a backup continues from the backup's revision: a lower one can still be new to us.
-  const since = entry.revision < lost.entry.revision ? 0n : lost.entry.revision;
+  const since = entry.revision < lost.entry.revision ? 0n : lost.provenRevision;
   const others = await store.leases.listCreatedAfter(since, signal);
   const rival = olderRival({ entry, subnets: lost.subnets }, others, lost.networks);
   if (rival !== null) {

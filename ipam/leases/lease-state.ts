@@ -1,4 +1,4 @@
-/** The state of our own lease. Types only; own-lease.ts makes the transitions. */
+/** The state of our own lease; own-lease.ts makes the transitions. Pure. */
 
 import type { Takeover } from "./claim.ts";
 import type { LeaseKey } from "./lease.ts";
@@ -26,3 +26,8 @@ export type LeaseState =
       /** The older lease to which we yielded; null when another host has our key itself. */
       readonly rival: LeaseKey | null;
     };
+
+/** Whether another subnet ends the conflict: not against a host with our own public address or node id. */
+export function canLeave(conflict: LeaseConflict): boolean {
+  return conflict === "other host" || conflict === "overlap";
+}

@@ -18,7 +18,7 @@ import type { LeaseClaimer, LostLease, Membership } from "./claimer.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import { formatLeaseValue, parseLeaseValueOrNull } from "./lease-codec.ts";
 import { isFree } from "./lease-recovery.ts";
-import type { LeaseConflict, LeaseState } from "./lease-state.ts";
+import { canLeave, type LeaseConflict, type LeaseState } from "./lease-state.ts";
 import { LeaseTerm, type LeaseTermOptions } from "./lease-term.ts";
 
 export interface OwnLeaseOptions extends LeaseTermOptions, Pick<LostLease, "networks"> {
@@ -57,6 +57,8 @@ export class OwnLease {
   #value: string;
   /** As we wrote or last read it: what compare-and-swap compares. */
   #entry: StoreEntry;
+  /** No lease overlaps ours that was created up to this revision. */
+  #provenRevision: bigint;
   /** Messages about our key up to this revision are older than what we have. */
   #seenRevision: bigint;
   #subnets: PerFamily<Prefix>;
@@ -77,6 +79,7 @@ export class OwnLease {
     const maxMs = Math.min(RETRY_MAX_MS, Math.max(RETRY_FIRST_MS, ttlSeconds * 100));
     this.#backoff = new Backoff({ baseMs: RETRY_FIRST_MS, maxMs, random });
     this.#entry = entry;
+    this.#provenRevision = entry.createRevision;
     this.#seenRevision = entry.revision;
     this.#subnets = subnets;
   }
@@ -271,9 +274,9 @@ export class OwnLease {
   }
 
   async #recover(isGone: boolean, signal: AbortSignal): Promise<void> {
-    const { networks } = this.#options;
-    const lost = { entry: this.#entry, subnets: this.#subnets, networks, isGone, value: this.#value };
-    const recovery = await this.#options.claimer.recover(lost, signal);
+    const { claimer, networks } = this.#options;
+    const ours = { entry: this.#entry, subnets: this.#subnets, provenRevision: this.#provenRevision };
+    const recovery = await claimer.recover({ ...ours, networks, isGone, value: this.#value }, signal);
     // The watch may have shown another host's value meanwhile.
     if (this.#state.state !== "lost") return;
     switch (recovery.outcome) {
@@ -309,6 +312,7 @@ export class OwnLease {
   ): void {
     this.#options.logger.info(message, { key: entry.key, before: this.#entry.key });
     this.#hear(entry);
+    this.#provenRevision = entry.createRevision;
     this.#subnets = subnets;
     this.#extend(deadlineMs);
     this.#enter({ state: "held", unpublished: entry.value === this.#value ? null : NOT_WRITTEN });
@@ -391,9 +395,4 @@ export class OwnLease {
         return this.#options.renumber != null && canLeave(this.#state.conflict);
     }
   }
-}
-
-/** Whether another subnet ends the conflict: not against a host with our own public address or node id. */
-function canLeave(conflict: LeaseConflict): boolean {
-  return conflict === "other host" || conflict === "overlap";
 }

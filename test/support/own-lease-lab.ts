@@ -37,8 +37,11 @@ export async function lab(overrides: Partial<OwnLeaseOptions> = {}) {
   const clock = new FakeClock();
   const store = memoryStore(clock);
   let isCut = false;
-  const { store: watched, calls } = watchedStore(store, async () => {
-    if (isCut) throw new StoreError("cut off", { code: "TULLE_STORE_UNREACHABLE", retryable: true });
+  let failing: string | null = null;
+  const { store: watched, calls } = watchedStore(store, async (call) => {
+    const isFailing = isCut || call === failing;
+    if (call === failing) failing = null;
+    if (isFailing) throw new StoreError("cut off", { code: "TULLE_STORE_UNREACHABLE", retryable: true });
   });
   const membership = await join(
     joinOptions(store, clock, 1, { previous: subnets(KEY) }),
@@ -80,6 +83,7 @@ export async function lab(overrides: Partial<OwnLeaseOptions> = {}) {
     signal,
     clock,
     store,
+    watched,
     calls,
     lease,
     states,
@@ -89,6 +93,10 @@ export async function lab(overrides: Partial<OwnLeaseOptions> = {}) {
     takeOver,
     cut: () => {
       isCut = true;
+    },
+    /** Has the next call of this name fail, such as `leases.create`. */
+    failNext: (call: string) => {
+      failing = call;
     },
     /** The watch lists again first. */
     mend: async () => {

@@ -137,6 +137,30 @@ describe("a lease that is lost", () => {
     await clock.advance(200);
     expect(lease.state).toEqual({ state: "held", unpublished: null });
   });
+
+  it("is not regained over such a lease when the store fails after the key was created again", async () => {
+    const { clock, cut, mend, failNext, store, signal, lease, current } = await lab();
+    cut();
+    await clock.advance(100_000);
+    await store.leases.create("10.2.8.0-23", value(7), 100_000, signal);
+    failNext("leases.listCreatedAfter");
+    await mend();
+    await clock.advance(10_000);
+    expect(lease.state).toMatchObject({ state: "conflict", conflict: "overlap" });
+    expect(await current()).toBeUndefined();
+  });
+
+  it("is not regained over a lease that was younger before it was lost", async () => {
+    const { clock, store, signal, lease, current } = await lab();
+    await store.leases.create("10.2.8.0-23", value(7, { nodeId: null }), 100_000, signal);
+    lease.publish(attrs(1, { ip: "192.168.0.55" }));
+    await clock.advance(1000);
+    const entry = await current();
+    if (entry === undefined) throw new Error("no lease");
+    await store.leases.remove(entry, signal);
+    await clock.advance(1000);
+    expect(lease.state).toMatchObject({ state: "conflict", conflict: "overlap" });
+  });
 });
 
 describe("messages out of time", () => {

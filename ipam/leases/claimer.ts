@@ -19,7 +19,10 @@ export interface ClaimRequest {
   readonly previous: PerFamily<Prefix> | null;
   /** What this host reaches without the network: a subnet that overlaps it would cut it off. */
   readonly local: readonly LocalPrefix[];
-  /** True for a host that must leave its key to another: no lease is taken over, not even one of its own. */
+  /**
+   * True for a host that must leave its key to another: no lease is taken over, and none kept but one with both the node id
+   * and the public address of this host, which an attempt before this one created.
+   */
   readonly isRenumbering?: boolean;
 }
 

@@ -21,7 +21,7 @@ import type { Logger } from "../log.ts";
 import type { NetworkStore, StoreEntry, StoreListing } from "../stores/contracts.ts";
 import { readAffinities } from "./affinity.ts";
 import { type CandidateInput, candidates, fits, fitsInPart, leaseSpan } from "./candidates.ts";
-import { claimOn, mayName } from "./claim.ts";
+import { claimOn, mayName, takeoverBy } from "./claim.ts";
 import type { ClaimRequest, Membership } from "./claimer.ts";
 import type { LeaseAttrs, LeaseKey } from "./lease.ts";
 import {
@@ -59,7 +59,6 @@ export async function join(
 ): Promise<Membership> {
   refuseForeignBackend(options.config, listing);
   const givenUp: LeaseKey[] = [];
-  if (options.isRenumbering) return { ...(await createNew(options, listing, signal)), givenUp };
   let current = listing;
   for (let round = 0; round < MAX_ROUNDS; round++) {
     try {
@@ -86,7 +85,7 @@ export async function requireSubnet(
   listing: StoreListing,
   signal: AbortSignal,
 ): Promise<void> {
-  const own = findOwn(listing, options.attrs);
+  const own = findOwn(listing, options);
   if (own.some((each) => isUsable(each, options, listing))) return;
   const keys = own.map(({ entry }) => entry.key);
   const input = await candidateInput(options, without(listing, keys), keys, signal);
@@ -106,7 +105,7 @@ async function takeOwn(
   signal: AbortSignal,
 ): Promise<Found | null> {
   let membership: Found | null = null;
-  for (const own of findOwn(listing, options.attrs)) {
+  for (const own of findOwn(listing, options)) {
     // One that is to be deleted does not count: an earlier try may have created its successor.
     const rivals = without(
       listing,
@@ -146,7 +145,7 @@ interface OwnEntry {
 }
 
 /** Leases with our node id first, then those with our address; the oldest of each first. */
-function findOwn({ entries }: StoreListing, attrs: LeaseAttrs): OwnEntry[] {
+function findOwn({ entries }: StoreListing, { attrs, isRenumbering = false }: JoinOptions): OwnEntry[] {
   const found: OwnEntry[] = [];
   // Every agent writes the id and the address in this form, and decoding thousands of values takes time.
   const marks = [attrs.nodeId, ...Object.values(attrs.publicAddress)].flatMap(
@@ -157,7 +156,7 @@ function findOwn({ entries }: StoreListing, attrs: LeaseAttrs): OwnEntry[] {
     const theirs = mayName(entry.value, attrs) ? parseLeaseValueOrNull(entry.value) : null;
     if (theirs === null) continue;
     const claim = claimOn(theirs, attrs);
-    if (claim === "foreign") continue;
+    if (claim === "foreign" || (isRenumbering && takeoverBy(theirs, attrs) !== null)) continue;
     const subnets = readCanonicalKey(entry.key);
     if (subnets === null) continue;
     found.push({ entry, subnets, isOurs: claim === "ours" });

@@ -103,11 +103,18 @@ describe("a host that had a lease", () => {
   });
 
   it("leaves its lease to the other host when it must renumber", async () => {
-    const { enter } = lab();
+    const { store, enter } = lab();
     const first = await enter(1);
-    const moved = await enter(1, { isRenumbering: true });
-    expect(moved.origin).toBe("new subnet");
-    expect(moved.entry.key).not.toBe(first.entry.key);
+    const others = [value(7), value(1, { ip: "192.168.0.7" }), value(7, { ip: "192.168.0.1" })];
+    let { entry } = first;
+    for (const theirs of others) {
+      entry = await store.leases.replace(entry, theirs, null, signal);
+      const moved = await enter(1, { isRenumbering: true });
+      expect(moved.origin).toBe("new subnet");
+      expect(moved.entry.key).not.toBe(first.entry.key);
+      await store.leases.remove(moved.entry, signal);
+    }
+    expect((await store.feed.list(signal)).entries).toEqual([entry]);
   });
 });
 

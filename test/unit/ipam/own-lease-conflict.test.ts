@@ -76,6 +76,24 @@ describe("a lease that another host holds", () => {
     expect(states.map(({ state }) => state)).toEqual(["conflict", "held"]);
   });
 
+  it.each(["leases.listCreatedAfter", "records.list"])(
+    "is left for one other subnet, however often that fails: %s",
+    async (call) => {
+      const renumber: { current: OwnLeaseOptions["renumber"] } = { current: null };
+      const { clock, store, watched, failNext, takeOver, lease, signal } = await lab({
+        renumber: (signal) => renumber.current?.(signal) ?? Promise.reject(new Error()),
+      });
+      const options = joinOptions(watched, clock, 1, { isRenumbering: true });
+      renumber.current = async (signal) => await join(options, await store.feed.list(signal), signal);
+      failNext(call);
+      await takeOver(value(7));
+      await clock.advance(10_000);
+      expect(lease.state).toEqual({ state: "held", unpublished: null });
+      const keys = (await store.feed.list(signal)).entries.map(({ key }) => key);
+      expect(keys.sort()).toEqual([KEY, lease.entry.key].sort());
+    },
+  );
+
   it("is not left when another subnet would not help", async () => {
     let renumberings = 0;
     const { clock, takeOver, lease } = await lab({

@@ -19,7 +19,7 @@ const NAME = String.raw`(?:${SECRET_NAME})[\w.-]{0,64}`;
 const QUOTED = String.raw`"(?:\\.|[^"\\\n]){0,2000}"|'[^'\n]{0,2000}'|(\\{1,9})"[^\n]{0,2000}?(?<!\\)\2"|\[[^\]]{0,2000}\]|\{[^}]{0,2000}\}`;
 /** `"PSK": "x"`, `token=x`, `password: x`, `PSK "x"`, and `tokens:` above `- x`. */
 const NAMED_VALUES: readonly RegExp[] = [
-  String.raw`(${NAME}\\{0,9}["']?\s{0,64}(?:=>|:|=)\s{0,64}(?:-\s{1,9})?)(?:${QUOTED}|(?:\\ |[^\s,}])+)`,
+  String.raw`(${NAME}\\{0,9}["']?\s{0,64}(?:=>|:|=|%3D)\s{0,64}(?:-\s{1,9})?)(?:${QUOTED}|(?:\\ |[^\s,}])+)`,
   String.raw`(${NAME}=)(?:\\[^"'\n]|[^\s"'\\])+`,
   String.raw`(${NAME}\s{1,64})"[^"\n]{1,2000}"`,
 ].map((pattern) => new RegExp(pattern, "gi"));
@@ -30,9 +30,27 @@ const FLAG_VALUE = new RegExp(
 );
 /** `-u USER:PASSWORD` of curl and others. */
 const USER_VALUE = /((?:^|\s)(?:-u|--user|--proxy-user)[\s=]{1,64}["']?[^\s:"']{0,256}:)[^\s"']+/gm;
+/** `password is x`, `token x`: in comments of rules. Only what has letters and digits: most words after a name are harmless. */
+const WORDS = String.raw`[\w+=.~-]`;
+const WORD_VALUE = new RegExp(
+  String.raw`(${NAME}[ \t]{1,9}(?:is[ \t]{1,9})?)(?!\.)(?=${WORDS}{0,64}\d)(?=${WORDS}{0,64}[a-z])${WORDS}{8,512}`,
+  "gi",
+);
+/** Of a URL. */
+const QUERY_VALUE = /([?&][\w.-]{0,64}(?:key|sig|signature|jwt|session|sid|code)=)[^\s&#"'\\]+/gi;
+/** In place of USER:PASSWORD; users of servers have shorter names. */
+const URL_TOKEN = /(\w:\/\/)[^\s/:@"',?#\\]{16,512}(?=@)/g;
+/** Tokens of GitHub, GitLab, Slack, AWS, Google, Stripe and Vault, and JSON web tokens, by how they begin. */
+const KNOWN_TOKEN = new RegExp(
+  [
+    String.raw`\b(?:gh[oprsu]_|github_pat_|glpat-|xox[abeprs]-|[rs]k_(?:live|test)_|hvs\.)[\w-]{16,512}`,
+    String.raw`\b(?:(?:AKIA|ASIA)[A-Z\d]{16}\b|AIza[\w-]{30,100}|(?<!-)eyJ[\w-]{8,2000}\.eyJ[\w-]{8,9000}\.[\w-]{0,2000})`,
+  ].join("|"),
+  "g",
+);
 /** RFC 9110, section 11.6.2, and RFC 6265. */
 const HEADER = /((?:authorization|cookie)\s*:\s*)(?:\\.|="[^"\n]*"|[^"'\n\\])+/gi;
-const CREDENTIALS = /\b(Basic|Bearer)( +)[\w.~+/-]{6,}=*/gi;
+const CREDENTIALS = /\b(Basic|Bearer)( +)[\w.~+/-]{6,100000}=*/gi;
 const PRIVATE_KEY =
   /-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|$)/g;
 
@@ -97,7 +115,11 @@ export function redactText(text: string, known: readonly string[]): string {
     .replace(HEADER, `$1${REDACTED}`)
     .replace(CREDENTIALS, `$1$2${REDACTED}`)
     .replace(FLAG_VALUE, `$1${REDACTED}`)
-    .replace(USER_VALUE, `$1${REDACTED}`);
+    .replace(USER_VALUE, `$1${REDACTED}`)
+    .replace(QUERY_VALUE, `$1${REDACTED}`)
+    .replace(URL_TOKEN, `$1${REDACTED}`)
+    .replace(WORD_VALUE, `$1${REDACTED}`)
+    .replace(KNOWN_TOKEN, REDACTED);
   return NAMED_VALUES.reduce((rest, pattern) => rest.replace(pattern, `$1${REDACTED}`), shown);
 }
 

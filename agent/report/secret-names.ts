@@ -5,8 +5,8 @@ export const SECRET_NAME = [
   "passw|passphrase|(?<![a-z])pass(?![a-z])|pwd",
   "secret|token|credential|cookie",
   "auth(?:orization)?(?![a-z])",
-  "psk|pre[-_]?shared[-_]?key",
-  "(?:private|api|access)[-_]?key",
+  "psk",
+  "(?:private|api|access|auth|shared|master|encrypt(?:ion)?|signing)[-_ ]?key",
 ].join("|");
 
 const PATTERN = new RegExp(SECRET_NAME, "i");

@@ -60,9 +60,31 @@ describe("text that leaves the host", () => {
     `password=a\\ ${SECRET}`,
     `%any : PSK "${SECRET}"`,
     `password => ${SECRET}`,
+    `accept comment "API key: ${SECRET}"`,
+    `accept comment "API key ${SECRET}"`,
+    `-m comment --comment "password is ${SECRET}" -j ACCEPT`,
+    `-m comment --comment "token ${SECRET}" -j ACCEPT`,
+    `shared-key=${SECRET}`,
+    `authkey: ${SECRET}`,
+    `encryption_key=${SECRET}`,
+    `http://192.0.2.1/?a=1&key=${SECRET}&b=2`,
+    `http://192.0.2.1/?X-Amz-Signature=${SECRET}`,
+    `http://192.0.2.1/?url=http%3A%2F%2F192.0.2.2%2F%3Ftoken%3D${SECRET}`,
+    `https://x-${SECRET}@192.0.2.1/`,
   ])("%#: hides what a name says is secret", (text) => {
     expect(redactText(text, [])).not.toContain(SECRET);
     expect(redactText(text, [])).toContain("[redacted]");
+  });
+
+  it.each([
+    ["ghp_", "a1B2c3D4e5F6g7H8i9J0"],
+    ["glpat-", "a1B2c3D4e5F6g7H8i9J0"],
+    ["xoxb-", "123456789-abcdefghi"],
+    ["AKIA", "IOSFODNN7EXAMPLE"],
+    ["sk_live_", "a1B2c3D4e5F6g7H8i9J0"],
+    ["eyJ", "hbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"],
+  ])("hides a token that begins with %s, without a name", (start, rest) => {
+    expect(redactText(`comment "of the hook ${start}${rest}"`, [])).toBe('comment "of the hook [redacted]"');
   });
 
   it.each([`Pa"ss\\word`, "tab\tand\u202eoverride", "p@ss/word%", "pässwörd"])(
@@ -81,6 +103,10 @@ describe("text that leaves the host", () => {
       '{"proxy":"http://proxy.example","unit":"user@0.service"}',
       '{\\"endpoints\\":[\\"http://192.0.2.1:2379\\"],\\"unit\\":\\"user@0.service\\"}',
       "http://[fd00::1]:2379/v3/kv@1 http://192.0.2.1:2379/a@b",
+      "the token file /etc/tulle-1.token cannot be read: token /etc/tulle-1.token",
+      "password authentication failed for user root2: auth 192.0.2.1:2379, cookie 10.2.54.0-24",
+      "http://192.0.2.1/v1/kv/a?index=1234567890&wait=60s&recurse=true ssh://git@192.0.2.1/x",
+      "TcpExt: SyncookiesSent SyncookiesRecv SyncookiesFailed EmbryonicRsts\nauth_rpcgss 159744 1 nfsd",
       '{"lastPass":{"at":1},"bypass":true,"author":"x","key":"10.2.54.0-24"}',
     ];
     for (const text of harmless) expect(redactText(text, [SECRET])).toBe(text);

@@ -3,6 +3,9 @@
  *
  * A server that fails is followed by the next one at once, one that is silent after a second, and what was asked still
  * counts. Everything is over before Docker's embedded DNS gives up on us, which it does after 4 s.
+ *
+ * The order is always that of resolv.conf, as the C library has it: often the first server alone knows the names of a
+ * site. One that was silent to a question may be cut off, or just slow for that name, so that it is still asked first.
  */
 
 import type { Clock } from "../../ipam/clock.ts";
@@ -13,12 +16,14 @@ import type { Upstream } from "./resolv-conf.ts";
 export interface ForwarderTimes {
   /** How long a server is waited for until another one is asked as well, or the same one again. */
   readonly stepMs: number;
+  /** The same for a server that was silent of late, where another was not. */
+  readonly suspectStepMs: number;
   readonly totalMs: number;
-  /** How long a silent server comes last. */
-  readonly avoidMs: number;
+  /** How long a server that was silent is waited for less. */
+  readonly suspectMs: number;
 }
 
-const TIMES: ForwarderTimes = { stepMs: 1000, totalMs: 3500, avoidMs: 30_000 };
+const TIMES: ForwarderTimes = { stepMs: 1000, suspectStepMs: 100, totalMs: 3500, suspectMs: 30_000 };
 
 export interface ForwarderLimits {
   /** Queries at the same time: each holds a socket and some kilobytes. */
@@ -44,7 +49,7 @@ export class Forwarder {
   readonly #times: ForwarderTimes;
   readonly #limits: ForwarderLimits;
   readonly #openByClient = new Map<string, number>();
-  readonly #avoidedUntilMs = new Map<string, number>();
+  readonly #suspectUntilMs = new Map<string, number>();
   #open = 0;
 
   constructor(options: ForwarderOptions) {
@@ -65,7 +70,7 @@ export class Forwarder {
    */
   async ask(query: Query, transport: Transport, client: string): Promise<Buffer> {
     const ofClient = this.#openByClient.get(client) ?? 0;
-    const upstreams = this.#inOrder();
+    const upstreams = this.#options.upstreams();
     if (upstreams.length === 0 || this.#open >= this.#limits.total || ofClient >= this.#limits.perClient)
       return encodeError(query, RCODE.refused);
     this.#open += 1;
@@ -79,14 +84,6 @@ export class Forwarder {
       if (left === 0) this.#openByClient.delete(client);
       else this.#openByClient.set(client, left);
     }
-  }
-
-  /** Those that were silent of late come last. */
-  #inOrder(): readonly Upstream[] {
-    const nowMs = this.#options.clock.monotonicMs();
-    const isAvoided = ({ host }: Upstream): number =>
-      Number((this.#avoidedUntilMs.get(host) ?? Number.NEGATIVE_INFINITY) > nowMs);
-    return this.#options.upstreams().toSorted((left, right) => isAvoided(left) - isAvoided(right));
   }
 
   /** The first good answer; a bad one, such as SERVFAIL, when no other came; null when there is none. */
@@ -114,10 +111,15 @@ export class Forwarder {
         }
         const asked = upstream;
         open += 1;
-        timer = setTimeout(() => {
-          this.#avoid(asked);
-          askNext();
-        }, this.#times.stepMs);
+        const isBetterLeft = attempts.some((each) => !failed.has(each) && !this.#isSuspect(each));
+        const isBrief = isBetterLeft && this.#isSuspect(asked);
+        timer = setTimeout(
+          () => {
+            if (!isBrief) this.#suspect(asked);
+            askNext();
+          },
+          isBrief ? this.#times.suspectStepMs : this.#times.stepMs,
+        );
         const fail = (): void => {
           failed.add(asked);
           askNext();
@@ -125,6 +127,7 @@ export class Forwarder {
         EXCHANGES[transport](query, asked, end.signal).then(
           (answer) => {
             open -= 1;
+            this.#suspectUntilMs.delete(asked.host);
             if (isGood(answer)) return finish(answer);
             badAnswer = answer;
             fail();
@@ -139,12 +142,17 @@ export class Forwarder {
     }).finally(() => end.abort());
   }
 
-  #avoid({ host }: Upstream): void {
+  #isSuspect({ host }: Upstream): boolean {
+    const untilMs = this.#suspectUntilMs.get(host);
+    return untilMs !== undefined && untilMs > this.#options.clock.monotonicMs();
+  }
+
+  #suspect({ host }: Upstream): void {
     const nowMs = this.#options.clock.monotonicMs();
     // Bounded by what resolv.conf ever named; those of long ago go.
-    for (const [each, untilMs] of this.#avoidedUntilMs)
-      if (untilMs <= nowMs) this.#avoidedUntilMs.delete(each);
-    this.#avoidedUntilMs.set(host, nowMs + this.#times.avoidMs);
+    for (const [each, untilMs] of this.#suspectUntilMs)
+      if (untilMs <= nowMs) this.#suspectUntilMs.delete(each);
+    this.#suspectUntilMs.set(host, nowMs + this.#times.suspectMs);
   }
 }
 

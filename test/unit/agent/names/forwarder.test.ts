@@ -7,7 +7,7 @@ import { type Query, readQuery } from "../../../../agent/names/message.ts";
 import type { Upstream } from "../../../../agent/names/resolv-conf.ts";
 import { systemClock } from "../../../../ipam/clock.ts";
 
-type Reply = (query: Buffer) => readonly Buffer[];
+type Reply = (query: Buffer) => readonly Buffer[] | Promise<readonly Buffer[]>;
 
 const sockets: Socket[] = [];
 afterEach(() => {
@@ -19,18 +19,22 @@ interface FakeServer extends Upstream {
   readonly ports: number[];
 }
 
-async function fakeServer(reply: Reply): Promise<FakeServer> {
+/** Servers on one host are one to the forwarder. */
+async function fakeServer(reply: Reply, host = "127.0.0.1"): Promise<FakeServer> {
   const socket = createSocket("udp4");
   const queries: Buffer[] = [];
   const ports: number[] = [];
-  socket.on("message", (query, source) => {
+  socket.on("message", async (query, source) => {
     queries.push(query);
     ports.push(source.port);
-    for (const answer of reply(query)) socket.send(answer, source.port, source.address);
+    const answers = await reply(query);
+    // A late answer may find the test over.
+    if (sockets.includes(socket))
+      for (const answer of answers) socket.send(answer, source.port, source.address);
   });
-  await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => socket.bind(0, host, resolve));
   sockets.push(socket);
-  return { host: "127.0.0.1", port: (socket.address() as AddressInfo).port, queries, ports };
+  return { host, port: (socket.address() as AddressInfo).port, queries, ports };
 }
 
 function query(name = "Example.org"): Query {
@@ -49,11 +53,12 @@ function answer(bytes: Buffer, address: string, flags = 0): Buffer {
 
 const good: Reply = (bytes) => [answer(bytes, "192.0.2.1")];
 const silent: Reply = () => [];
+const isSlow = (bytes: Buffer): boolean => decode(bytes).questions?.[0]?.name === "slow.test";
 const rcode =
   (code: number): Reply =>
   (bytes) => [answer(bytes, "", code)];
 
-const times = { stepMs: 100, totalMs: 400, avoidMs: 10_000 };
+const times = { stepMs: 100, totalMs: 400, suspectStepMs: 20, suspectMs: 10_000 };
 
 function forwarder(upstreams: readonly Upstream[], limits = { total: 10, perClient: 5 }): Forwarder {
   return new Forwarder({ clock: systemClock, upstreams: () => upstreams, times, limits });
@@ -91,14 +96,42 @@ describe("forwarding", () => {
     expect((await ask(forwarder([closed, server]))).answers).toHaveLength(1);
   });
 
-  it("takes the next server after a silent one, and asks that one last afterwards", async () => {
-    const [mute, server] = [await fakeServer(silent), await fakeServer(good)];
-    // They are told apart by host.
-    const by = forwarder([{ host: "127.0.0.2", port: mute.port }, server]);
+  it("takes the next server after a silent one, and waits less for that one afterwards", async () => {
+    const [mute, server] = [await fakeServer(silent, "127.0.0.2"), await fakeServer(good)];
+    const by = forwarder([mute, server]);
     expect((await ask(by)).answers).toHaveLength(1);
     const startMs = systemClock.monotonicMs();
     expect((await ask(by)).answers).toHaveLength(1);
     expect(systemClock.monotonicMs() - startMs).toBeLessThan(times.stepMs);
+  });
+
+  it("asks the first server first, also after a question that it was silent to", async () => {
+    const first = await fakeServer((bytes) => (isSlow(bytes) ? [] : good(bytes)), "127.0.0.2");
+    const second = await fakeServer(rcode(3));
+    const by = forwarder([first, second]);
+    expect(await ask(by, query("slow.test"))).toMatchObject({ rcode: "NXDOMAIN" });
+    // It may be the only one that knows the names of the site.
+    expect((await ask(by, query("db.site.test"))).answers).toMatchObject([{ data: "192.0.2.1" }]);
+    expect(second.queries).toHaveLength(1);
+  });
+
+  it("waits for a silent server as before once that has answered again", async () => {
+    let delayMs = times.totalMs;
+    const first = await fakeServer(async (bytes) => {
+      const [answered] = [good(bytes), await new Promise((resolve) => setTimeout(resolve, delayMs))];
+      return answered;
+    }, "127.0.0.2");
+    const second = await fakeServer(rcode(3));
+    const by = forwarder([first, second]);
+    for (const [ms, answers] of [
+      [times.totalMs, 0],
+      [times.stepMs / 2, 0],
+      [0, 1],
+      [times.stepMs / 2, 1],
+    ] as const) {
+      delayMs = ms;
+      expect((await ask(by)).answers).toHaveLength(answers);
+    }
   });
 
   it("asks a silent server again, because datagrams get lost", async () => {
@@ -108,6 +141,20 @@ describe("forwarding", () => {
       return count === 3 ? good(bytes) : [];
     });
     expect((await ask(forwarder([server]))).answers).toHaveLength(1);
+  });
+
+  it("leaves the same time between questions to a silent server where there is no other", async () => {
+    const arrivedMs: number[] = [];
+    const server = await fakeServer(() => {
+      arrivedMs.push(systemClock.monotonicMs());
+      return [];
+    });
+    const by = forwarder([server]);
+    await ask(by);
+    await ask(by);
+    expect(arrivedMs).toHaveLength(6);
+    const [first = 0, second = 0] = arrivedMs.slice(3);
+    expect(second - first).toBeGreaterThan(times.stepMs * 0.9);
   });
 
   it("passes NXDOMAIN on, and the last failure when all fail", async () => {

@@ -174,7 +174,7 @@ export class PodmanContainers implements NameClients {
     for (const { network, member } of this.#endpoints.values()) feed.setMember(network, member);
     for (const [network, hosts] of feed.view.members)
       for (const member of hosts.get(host)?.members ?? [])
-        if (member.engine === "netavark" && !this.#endpoints.has(member.endpoint))
+        if (member.engine === "netavark" && !this.#isKnown(member.endpoint))
           await this.#judgeUnknown({ network, member, outside: null });
     const suspects = new Set<string>();
     for (const endpoint of [...this.#endpoints.values()]) {
@@ -211,7 +211,7 @@ export class PodmanContainers implements NameClients {
       for (const address of book.given(network)) {
         const endpoint = book.endpointOf(network, address);
         if (endpoint === null || !endpoint.startsWith(PREFIX)) continue;
-        if (this.#endpoints.has(endpoint) || this.#work.has(endpoint)) continue;
+        if (this.#isKnown(endpoint)) continue;
         const key = `${network}/${address}`;
         if (this.#suspects.has(key)) book.release(network, address);
         else suspects.add(key);
@@ -294,6 +294,11 @@ export class PodmanContainers implements NameClients {
     // On the disk first: an address that another container has by then must not be dropped with this one.
     await this.#save();
     for (const [, address] of entriesOf(addresses)) book.release(network, address);
+  }
+
+  /** True also while it is set up, when its addresses may be taken already. */
+  #isKnown(endpoint: string): boolean {
+    return this.#endpoints.has(endpoint) || this.#work.has(endpoint);
   }
 
   #hasPair({ network, member }: PodmanEndpoint): boolean {

@@ -221,6 +221,24 @@ it("keeps a container that runs although the file is lost, and drops one that do
   expect(isEmpty()).toBe(true);
 });
 
+it("keeps the addresses of a setup under way, where the file is lost and the container had a member", async () => {
+  for (let turns = 0; turns < 12; turns += 1) {
+    const former = await setup();
+    ends.delete(segmentPortName(network.id, former.endpoint));
+    rmSync(join(folder, "netavark-endpoints.json"));
+    podman = open();
+    const again = setup();
+    for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+    await podman.pass();
+    const member = await again;
+    expect(members(), `${turns} turns`).toEqual([member]);
+    expect(book.given(network.id).map(String).sort(), `${turns} turns`).toEqual(
+      Object.values(member.addresses).map(String).sort(),
+    );
+    await podman.teardown({ container: CONTAINER, interfaceName: "eth0" });
+  }
+});
+
 it("starts without a damaged file", () => {
   for (const text of ["{", "[]", '{"endpoints":[{"network":"x"}]}', '{"endpoints":[1]}']) {
     writeFileSync(join(folder, "netavark-endpoints.json"), text);

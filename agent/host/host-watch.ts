@@ -23,7 +23,7 @@ export interface HostWatchOptions {
 const SETTLE_MS = 100;
 /** How often a host without a usable interface is examined without a notification. */
 const RETRY_MS = 2000;
-/** How often any other host is: the kernel may drop notifications (ENOBUFS). */
+/** How often any other host is, in case something changed without a notification. */
 const AUDIT_MS = 60_000;
 
 export class HostWatch {

@@ -7,7 +7,8 @@
  *    of one does not stop the others. Deleting what is absent is a success. Creating what exists is an error with errno
  *    EEXIST, unless it is a device of ours, whose settings are set then;
  *  - events may be late, doubled or echo our own changes, but nothing that happened after subscribe() is
- *    lost without a `resync` event. What the kernel does not announce comes in a `listing` some seconds later.
+ *    lost without a `resync` event, with a `host` event for each shared device. What the kernel does not announce comes in
+ *    a `listing` some seconds later.
  */
 
 import type { TulleError } from "../../ipam/errors.ts";
@@ -32,7 +33,7 @@ export type KernelEvent =
     }
   /** What is known is incomplete; only a dump helps. */
   | { readonly type: "resync"; readonly reason: string }
-  /** An interface, an address or a default route of the host changed: read the host's facts again. */
+  /** An interface, an address or a default route of the host changed, or may have: read the host's facts again. */
   | { readonly type: "host"; readonly device: string };
 
 export type ChangeResult = TulleError | null;

@@ -204,9 +204,14 @@ export class RtnetlinkPort implements KernelPort {
   #openMonitor(): void {
     if (this.#subscriptions.size === 0) return;
     const listener = (events: readonly KernelEvent[]): void => this.#deliver(events);
+    const scope = (): Scope => this.#union.of([...this.#subscriptions].map((each) => each.scope()));
+    const noteLoss = (reason: string): void => {
+      const host = [...scope().sharedDevices].map((device): KernelEvent => ({ type: "host", device }));
+      listener([{ type: "resync", reason }, ...host]);
+    };
     const decoder = new EventDecoder({
       devices: this.#devices,
-      scope: () => this.#union.of([...this.#subscriptions].map(({ scope }) => scope())),
+      scope,
       names: this.#names,
       isOurNexthop: (id) => this.#nexthopIds.isOurs(id),
       readSysctl: (path) => this.#sysctlObject(path),
@@ -220,11 +225,11 @@ export class RtnetlinkPort implements KernelPort {
         const events = messages.flatMap((message) => decoder.decode(message));
         if (events.length > 0) listener(events);
       },
-      onOverflow: () => listener([{ type: "resync", reason: "notifications were lost (ENOBUFS)" }]),
+      onOverflow: () => noteLoss("notifications were lost (ENOBUFS)"),
       onError: (error) => {
         // The dump that this asks for opens a new one, as often as it takes.
         this.#monitor = null;
-        listener([{ type: "resync", reason: `the monitor failed: ${errorMessage(error)}` }]);
+        noteLoss(`the monitor failed: ${errorMessage(error)}`);
       },
     });
   }

@@ -103,16 +103,31 @@ describeAsRoot("reconciler on the real kernel", () => {
     expect(host.sh("bridge fdb show dev flannel.1")).toBe(fdb);
   });
 
+  /** Between the two commands more routes come than the socket holds notifications; `byte` is their first. */
+  const flood = (byte: number, first: string, last: string): void => {
+    host.sh(
+      `for i in $(seq 0 250); do for j in $(seq 0 80); do echo route add ${byte}.$((100 + j)).$i.0/24 dev under0; done; done > /tmp/tulle-flood.$$; ${first}; ip -batch /tmp/tulle-flood.$$; rm /tmp/tulle-flood.$$; ${last}`,
+    );
+  };
+
   it("hears the same after more notifications than the socket holds", async () => {
     await host.want(peer(54));
-    host.sh(
-      "for i in $(seq 0 250); do for j in $(seq 0 80); do echo route add 10.$((100 + j)).$i.0/24 dev under0; done; done > /tmp/tulle-flood.$$; ip link set flannel.1 mtu 1400; ip -batch /tmp/tulle-flood.$$; rm /tmp/tulle-flood.$$; ip route del 10.2.54.0/24",
-    );
+    flood(10, "ip link set flannel.1 mtu 1400", "ip route del 10.2.54.0/24");
     await expect
       .poll(() => host.sh("ip route show 10.2.54.0/24"), { timeout: 10_000 })
       .toContain("flannel.1");
     await expect.poll(() => host.sh("ip link show flannel.1")).toContain("mtu 1450");
     expect(host.sh("ip route show 10.150.7.0/24")).toContain("dev under0");
+  }, 30_000);
+
+  it("passes on that the parent may have changed after more notifications than the socket holds", async () => {
+    const told: string[] = [];
+    // Nothing else happens to the parent: its IPv6 address is not checked for duplicates meanwhile.
+    host.sh("sysctl -qw net.ipv6.conf.under0.disable_ipv6=1");
+    await host.want(peer(54));
+    host.onHostChange = (device) => told.push(device);
+    flood(11, "true", "ip addr add 192.168.50.7/16 dev under0");
+    await expect.poll(() => told, { timeout: 3000 }).toContain("under0");
   }, 30_000);
 
   it("adopts what flanneld left, and removes its leftovers", async () => {

@@ -22,7 +22,8 @@ ASIDE=.tulle-new
 # Paths of the installed files, one a line.
 LIST=$DESTDIR$PREFIX/share/tulle/installed-files
 UNITS="tulled.service tulle-docker.service tulle-docker.path"
-HERE=$(cd "$(dirname "$0")" && pwd)
+# With CDPATH set cd would print where it goes.
+HERE=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 
 fail() {
     echo "install.sh: $*" >&2
@@ -49,7 +50,7 @@ check_host() {
 check_archive() {
     [ -f "$HERE/SHA256SUMS" ] || fail "$HERE/SHA256SUMS is missing: run install.sh in the unpacked archive"
     command -v sha256sum >/dev/null || fail "the program sha256sum is missing: install coreutils"
-    sums=$(cd "$HERE" && sha256sum -c SHA256SUMS 2>&1) && return
+    sums=$(cd "$HERE" && LC_ALL=C sha256sum -c SHA256SUMS 2>&1) && return
     damaged=$(echo "$sums" | grep -v ': OK$' | head -n 1)
     fail "this archive is damaged, nothing was changed: $damaged"
 }
@@ -79,6 +80,8 @@ for_each_file() {
 
 write_aside() {
     [ "$1" != config ] || [ ! -e "$5" ] || return 0
+    # mv would move the file into it.
+    [ ! -d "$5" ] || { echo "install.sh: $5 is a folder: remove it" >&2 && return 1; }
     mkdir -p "$(dirname "$5")" || return 1
     rm -f "$5$ASIDE" || return 1
     case $1:$3 in

@@ -1,0 +1,58 @@
+/** The archive's install script on what only its shell decides; test/e2e/packages installs real archives. */
+
+import { execFileSync, spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+
+const SCRIPT = new URL("../../../deploy/package/tarball/install.sh", import.meta.url);
+const FILES = "file 755 usr/bin/tulle\nlink 777 usr/bin/tulled tulle\n";
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "tulle-install-"));
+  const archive = join(folder, "archive");
+  mkdirSync(join(archive, "usr/bin"), { recursive: true });
+  writeFileSync(join(archive, "install.sh"), readFileSync(SCRIPT, "utf8").replace("@LEAVE@", ""));
+  writeFileSync(join(archive, "usr/bin/tulle"), "the program\n");
+  writeFileSync(join(archive, "FILES"), FILES);
+  const sums = execFileSync("sha256sum", ["FILES", "usr/bin/tulle"], { cwd: archive });
+  writeFileSync(join(archive, "SHA256SUMS"), sums);
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+function install(environment: Readonly<Record<string, string>> = {}) {
+  const env = { PATH: process.env.PATH, DESTDIR: join(folder, "root"), ...environment };
+  const { status, stderr } = spawnSync("sh", ["archive/install.sh"], { cwd: folder, env, encoding: "utf8" });
+  return { status, stderr };
+}
+
+const installed = (): readonly string[] => readdirSync(join(folder, "root/usr/local/bin")).sort();
+
+it("finds its archive whatever CDPATH says", () => {
+  expect(install({ CDPATH: folder })).toEqual({ status: 0, stderr: "" });
+  expect(installed()).toEqual(["tulle", "tulled"]);
+});
+
+it("names a folder that is in the way, and changes nothing", () => {
+  const place = join(folder, "root/usr/local/bin/tulled");
+  mkdirSync(place, { recursive: true });
+  const { status, stderr } = install();
+  expect(status).toBe(1);
+  expect(stderr).toContain(`${place} is a folder: remove it`);
+  expect(installed()).toEqual(["tulled"]);
+  expect(readdirSync(place)).toEqual([]);
+});
+
+it("names the damaged file where sha256sum speaks the user's language", () => {
+  const fake = join(folder, "fake");
+  mkdirSync(fake);
+  const french = '[ "$LC_ALL" = C ] && exec /usr/bin/sha256sum "$@"\necho FILES: Réussi\nexit 1\n';
+  writeFileSync(join(fake, "sha256sum"), `#!/bin/sh\n${french}`);
+  chmodSync(join(fake, "sha256sum"), 0o755);
+  writeFileSync(join(folder, "archive/usr/bin/tulle"), "damaged\n");
+  const { status, stderr } = install({ PATH: `${fake}:${process.env.PATH}`, LC_ALL: "fr_FR.UTF-8" });
+  expect(status).toBe(1);
+  expect(stderr).toContain("nothing was changed: usr/bin/tulle: FAILED");
+});

@@ -65,10 +65,11 @@ export const namedNetwork: NetworkDriver = {
       const undo = new Undo();
       const netns = openNetns(netnsPath);
       try {
+        const states = statesIn(stateDir);
+        removeStale(states);
         const outside = new Outside(addressDir);
         const allocation = network.isInternal ? null : await outside.reserve(containerId, undo);
         const prepared = await prepare(container, String(allocation?.address.address ?? ""), undo);
-        const states = statesIn(stateDir);
         const families = allocation === null ? [] : familiesOutside(prepared);
         undo.push(() => outside.restrict(containerId, netnsPath, neededFamilies(states, containerId)));
         undo.push(() => states.remove(container));
@@ -214,16 +215,34 @@ function familiesIn(list: JsonValue | undefined): readonly Family[] {
 
 /** By the record of setup; without one, tulled removes it. */
 async function removePort(states: AttachmentStates, container: PodmanContainer): Promise<void> {
-  const { network, endpoint } = states.read(container) ?? {};
-  // The record of another kind of network has neither.
-  if (typeof network !== "string" || typeof endpoint !== "string") return;
-  const port = segmentPortName(network as Prepared["network"], endpoint);
+  const port = recordedPort(states.read(container));
+  if (port === null) return;
   const host = NetlinkConnection.open();
   try {
     if (findLink(host, port) !== null) await deleteLink(host, port);
   } finally {
     host.close();
   }
+}
+
+/** podman may have been killed: it never tears down what it does not remember. A record that cannot be read stays. */
+function removeStale(states: AttachmentStates): void {
+  const host = NetlinkConnection.open();
+  try {
+    for (const attachment of states.list()) {
+      const port = recordedPort(states.read(attachment));
+      if (port !== null && findLink(host, port) === null) states.remove(attachment);
+    }
+  } finally {
+    host.close();
+  }
+}
+
+/** The host's end of the container's pair. The record of another kind of network names none. */
+function recordedPort(record: JsonObject | null): string | null {
+  const { network, endpoint } = record ?? {};
+  if (typeof network !== "string" || typeof endpoint !== "string") return null;
+  return segmentPortName(network as Prepared["network"], endpoint);
 }
 
 function statesIn(stateDir: string): AttachmentStates {

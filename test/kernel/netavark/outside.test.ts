@@ -93,6 +93,19 @@ describeAsRoot("a container of podman that joins a second named network", () => 
     ]);
   });
 
+  it("has no part in a network that it was on when podman was killed, and keeps no record of it", async () => {
+    const former = host.addContainer();
+    expect(setup(former, "red", "eth0")).toMatchObject({ exitCode: 0, stderr: "" });
+    former.netns.dispose();
+    await expect.poll(() => [...host.links().keys()].filter((name) => name.startsWith("tp-"))).toEqual([]);
+    const container = { id: former.id, netns: host.addContainer().netns };
+    expect(setup(container, "blue", "eth1")).toMatchObject({ exitCode: 0, stderr: "" });
+    const addresses = container.netns.exec("ip", ["-br", "address", "show", "tulle0"]);
+    expect(addresses).toContain("169.254.96.");
+    expect(addresses).not.toContain("fd66:");
+    expect(host.states()).toEqual([expect.stringContaining("eth1")]);
+  });
+
   it("is reached at once by the IPv6 address that the second network brings", () => {
     // The first address of a family on the bridge makes the host forget its neighbours.
     expect(setup(host.addContainer(), "red", "eth0")).toMatchObject({ exitCode: 0, stderr: "" });

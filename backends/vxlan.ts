@@ -353,7 +353,9 @@ function dataDamage({ attrs, storeLeaseId }: Lease, family: Family): string | nu
   const mac = vtepMac(data);
   if (data === undefined && storeLeaseId === null) return null;
   if (mac === null) return `its BackendData ${JSON.stringify(data ?? null)} holds no valid VtepMAC`;
-  return isMulticastMac(mac) ? `its VtepMAC ${mac} is a group address` : null;
+  if (isMulticastMac(mac)) return `its VtepMAC ${mac} is a group address`;
+  const vni = isJsonObject(data) ? (data.VNI ?? 0) : 0;
+  return typeof vni === "number" ? null : `its VNI ${JSON.stringify(vni)} is not a number`;
 }
 
 /** The tunnel MAC in a lease's backend data, null when it is absent or invalid. */

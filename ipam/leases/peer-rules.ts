@@ -39,6 +39,14 @@ function subnetsInUse({ subnets }: Lease, { networks }: CommonRules): PerFamily<
   return Object.fromEntries(entriesOf(subnets).filter(([family]) => networks[family] !== undefined));
 }
 
+/** Why no host can have these public addresses, with what to do; null when one can. */
+export function addressDamage(lease: Lease, rules: CommonRules): string | null {
+  const { publicAddress } = lease.attrs;
+  if (Object.keys(publicAddress).length === 0)
+    return "it has no public address; restart its host's agent or delete the key";
+  return addressProblem(lease, subnetsInUse(lease, rules));
+}
+
 /** Why no host can use a lease; null when all can. */
 export function commonProblem(lease: Lease, rules: CommonRules): string | null {
   const subnets = subnetsInUse(lease, rules);
@@ -52,15 +60,22 @@ export function commonProblem(lease: Lease, rules: CommonRules): string | null {
     if (networks.length > 0 && !networks.some((network) => mayBeLeased(subnet, network))) {
       return `its subnet ${subnet} is the whole network ${networks.join(", ")}, and not counted as leased; delete the key if no host needs it`;
     }
-    const address = lease.attrs.publicAddress[family];
-    // Whether it needs one, the backend knows.
-    const problem = address === undefined ? null : addressProblem(address, subnet);
-    if (problem !== null) return problem;
   }
-  return rules.rejectPeer(lease);
+  return addressProblem(lease, subnets) ?? rules.rejectPeer(lease);
 }
 
-function addressProblem(address: Address, subnet: Prefix): string | null {
+/** Whether a lease needs an address, the backend knows. */
+function addressProblem({ attrs }: Lease, subnets: PerFamily<Prefix>): string | null {
+  for (const family of FAMILIES) {
+    const [subnet, address] = [subnets[family], attrs.publicAddress[family]];
+    const problem =
+      subnet === undefined || address === undefined ? null : unreachableProblem(address, subnet);
+    if (problem !== null) return problem;
+  }
+  return null;
+}
+
+function unreachableProblem(address: Address, subnet: Prefix): string | null {
   const problem = publicAddressProblem(address);
   if (problem !== null) {
     return `its public address ${address} ${problem}, where no host can be reached; give its host another -public-ip`;

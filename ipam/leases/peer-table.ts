@@ -20,6 +20,7 @@ import type { Lease, LeaseKey, LeaseSnapshot, RefusedLease } from "./lease.ts";
 import { decodeEntry, isFolderKey } from "./lease-codec.ts";
 import { NewestConfig } from "./newest-config.ts";
 import {
+  addressDamage,
   type CommonRules,
   commonProblem,
   demandsOf,
@@ -309,10 +310,11 @@ export class PeerTable {
 
   /** Throws CodecError for what no host can have published, where the last good lease is better. */
   #requireSense(lease: Lease): void {
-    const { key, attrs } = lease;
+    const { key } = lease;
     if (this.#admission.accepted(key) === undefined) return;
-    const isNowhere = Object.keys(attrs.publicAddress).length === 0;
-    const damage = isNowhere ? "it has no public address" : (this.#settings.damageOf?.(lease) ?? null);
+    const nowhere = addressDamage(lease, this.#common);
+    if (nowhere !== null) throw new CodecError(`lease ${key}: ${nowhere}`);
+    const damage = this.#settings.damageOf?.(lease) ?? null;
     if (damage !== null)
       throw new CodecError(`lease ${key}: ${damage}; restart its host's agent or delete the key`);
   }

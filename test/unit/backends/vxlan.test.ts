@@ -81,7 +81,7 @@ describe("vxlan backend", () => {
     [
       "a VNI that is text",
       { backendData: { 4: { VNI: "1", VtepMAC: "02:00:00:00:00:05" } } },
-      /VNI "1" differs/,
+      /VNI "1" is not a number/,
     ],
     ["no public address", { publicAddress: {} }, /no public IPv4 address/],
   ])("refuses a lease with %s", (_what, attrs, reason) => {

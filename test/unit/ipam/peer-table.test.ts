@@ -265,7 +265,15 @@ describe("a change", () => {
     ["no object", value(2, { backendData: { 4: "\u{1f4a3}" } }), /holds no valid VtepMAC/],
     ["no data", value(2, { backendData: {} }), /BackendData null holds no valid VtepMAC/],
     ["a group address", value(2, { backendData: { 4: { VtepMAC: "01:00:5e:00:00:01" } } }), /group address/],
-    ["no address", "{}", /has no public address/],
+    [
+      "a VNI that is no number",
+      value(2, { backendData: { 4: { VNI: "1", VtepMAC: "02:00:00:01:00:02" } } }),
+      /VNI "1" is not/,
+    ],
+    ["no address", "{}", /has no public address; restart/],
+    ["a loopback address", value(2, { ip: "127.0.0.1" }), /is a loopback address.*; give its host/],
+    ["a multicast address", value(2, { ip: "224.0.0.5" }), /is a multicast address/],
+    ["an address in its own subnet", value(2, { ip: "10.2.2.7" }), /would loop/],
   ])("that no host can have published, with %s, leaves the peer as it was", (_, text, problem) => {
     const { list, put, table, reason } = peerTableLab();
     list(hosts(3));

@@ -67,7 +67,14 @@ export class NetworkDriver {
     if (network === null) this.#requireFree(call, options);
     state.networks.set(call.dockerId, { ...call, network, database: null });
     this.#options.pools.claim(call.dockerId, Object.values(call.pools));
-    await state.saveNetworks();
+    try {
+      await state.saveNetworks();
+    } catch (error) {
+      // dockerd has an error and no network: the next attempt has another id.
+      state.networks.delete(call.dockerId);
+      this.#options.pools.unclaim(call.dockerId);
+      throw error;
+    }
     changes.notify();
     this.#options.wake();
     return {};

@@ -4,8 +4,8 @@
  */
 
 import { Backoff, Sleep } from "../../ipam/clock.ts";
-import { ConflictError, errorMessage } from "../../ipam/errors.ts";
-import { errorFields, type FailureSeries } from "../../ipam/log.ts";
+import { errorMessage } from "../../ipam/errors.ts";
+import { errorFields, FailureSeries } from "../../ipam/log.ts";
 import type { DriverContext } from "./context.ts";
 import { EngineError } from "./engine-client.ts";
 import { engineFailures } from "./engine-failures.ts";
@@ -16,11 +16,10 @@ import type { NetworkId } from "./network-id.ts";
 import type { Pools } from "./pools.ts";
 import { type DockerNetwork, isUnclaimed } from "./records.ts";
 import type { Settlement } from "./settle.ts";
+import { type NetworkProblem, StoreRemovals } from "./store-removals.ts";
 
 const EVERY_MS = 60_000;
 const RETRY_MS = { baseMs: 200, maxMs: 15_000 };
-/** A container that another host has just removed may be in the store this long after its engine has said so. */
-const LEAVING_MS = 1_000;
 /**
  * dockerd hides a network from its lists before it asks us to delete it. After a restart of ours it may ask 8 s late, by
  * the last of its retries.
@@ -28,12 +27,6 @@ const LEAVING_MS = 1_000;
 const LOST_MS = 10_000;
 /** dockerd creates the network of a pool within seconds of its request. */
 const DRAFT_MS = 60_000;
-
-/** A removal that is not done yet. */
-interface PendingRemoval {
-  readonly name: string;
-  readonly problem: string;
-}
 
 export interface NetworkKeeperOptions {
   readonly context: DriverContext;
@@ -51,17 +44,19 @@ export class NetworkKeeper {
   readonly #idle: Sleep;
   readonly #backoff: Backoff;
   readonly #failures: FailureSeries;
+  readonly #recordFailures: FailureSeries;
   readonly #problems = new Map<string, string>();
   /** Networks with a reserve of addresses. */
   readonly #prepared = new Set<NetworkId>();
-  /** Removals that a container somewhere stands against, and since when. */
-  readonly #contested = new Map<NetworkId, number>();
+  readonly #removals: StoreRemovals;
   /** By PoolID of a draft without a network: since when. */
   #drafts: ReadonlyMap<string, number> = new Map();
   /** By the engine's id of a network that we know and its list lacks: since when. */
   #absent: ReadonlyMap<string, number> = new Map();
   /** Of the engine's newest list. */
   #database: string | null = null;
+  /** A network whose database is not on the disk yet: its name. */
+  #unrecorded: string | null = null;
   /** Ids of the engine's networks that it deleted since the pass began: its list may be older. */
   readonly #deleted = new Set<string>();
   #isWoken = false;
@@ -77,6 +72,12 @@ export class NetworkKeeper {
       "the Docker Engine API does not answer; retried",
       "the Docker Engine API answers",
     );
+    this.#recordFailures = new FailureSeries(
+      options.context.logger,
+      "docker networks cannot be recorded; retried",
+      "docker networks are recorded",
+    );
+    this.#removals = new StoreRemovals(options.context);
   }
 
   /** Why the engine cannot be asked; null while it answers. */
@@ -120,7 +121,7 @@ export class NetworkKeeper {
 
   /** True when nothing is left to do. */
   async #pass(signal: AbortSignal): Promise<boolean> {
-    const kept = await this.#removeFromStore(signal);
+    const kept = await this.#removals.carryOut(signal);
     this.#deleted.clear();
     let engine: readonly EngineNetwork[];
     try {
@@ -135,11 +136,12 @@ export class NetworkKeeper {
     this.#engineProblem = null;
     this.#failures.succeeded();
     await this.#prepareAddresses();
-    await this.#noteListed(engine);
+    const unrecorded = await this.#noteListed(engine);
     const steps = this.#plan(engine.filter(({ dockerId }) => !this.#deleted.has(dockerId)));
     this.#problems.clear();
-    if (kept !== null) this.#problems.set(kept.name, kept.problem);
-    let isDone = kept === null && this.#absent.size === 0;
+    const found = [kept, unrecorded].filter((each) => each !== null);
+    for (const { name, problem } of found) this.#problems.set(name, problem);
+    let isDone = found.length === 0 && this.#absent.size === 0;
     for (const step of steps) {
       if (signal.aborted) return true;
       isDone = (await this.#try(step, signal)) && isDone;
@@ -147,15 +149,31 @@ export class NetworkKeeper {
     return isDone;
   }
 
-  /** Records in which database networks are: one that lacks them later has had them removed. */
-  async #noteListed(engine: readonly EngineNetwork[]): Promise<void> {
+  /**
+   * Records in which database networks are: one that lacks them later has had them removed. Returns what could not be
+   * recorded, which the next pass tries again.
+   */
+  async #noteListed(engine: readonly EngineNetwork[]): Promise<NetworkProblem | null> {
     const { state } = this.#context;
     const database = databaseOf(engine);
     this.#database = database;
-    const known = engine.flatMap(({ dockerId }) => state.networks.get(dockerId) ?? []);
-    const changed = known.filter((network) => network.database !== database);
-    for (const network of changed) state.networks.set(network.dockerId, { ...network, database });
-    if (changed.length > 0) await state.saveNetworks();
+    for (const { dockerId, name } of engine) {
+      const network = state.networks.get(dockerId);
+      if (network === undefined || network.database === database) continue;
+      state.networks.set(dockerId, { ...network, database });
+      this.#unrecorded = name;
+    }
+    const name = this.#unrecorded;
+    if (name === null) return null;
+    try {
+      await state.saveNetworks();
+      this.#unrecorded = null;
+      this.#recordFailures.succeeded();
+      return null;
+    } catch (error) {
+      this.#recordFailures.failed(error);
+      return { name, problem: `cannot be recorded: ${errorMessage(error)}` };
+    }
   }
 
   #plan(engine: readonly EngineNetwork[]): readonly MirrorStep[] {
@@ -280,90 +298,6 @@ export class NetworkKeeper {
         logger.warn("file with addresses of a removed network stays", { network: id, ...errorFields(error) });
       });
     }
-  }
-
-  /**
-   * What users of this host removed, unless a container somewhere uses it: the engine ignores our refusal. Returns what
-   * could not be removed yet, and why; null when nothing is left.
-   */
-  async #removeFromStore(signal: AbortSignal): Promise<PendingRemoval | null> {
-    const { state, catalogue, feed, logger } = this.#context;
-    let kept: PendingRemoval | null = null;
-    for (const id of [...state.removals]) {
-      const name = feed.view.networks.get(id)?.name ?? id;
-      try {
-        // A user may have created it again meanwhile.
-        if (!this.#isHere(id)) {
-          await catalogue.remove(id, signal);
-          await this.#untilOutOfView(id, signal);
-          logger.info("network removed from the store", { network: name });
-        }
-      } catch (error) {
-        const usedBy = error instanceof ConflictError ? error.details.usedBy : undefined;
-        const pending = { name, problem: `cannot be removed from the store yet: ${errorMessage(error)}` };
-        if (typeof usedBy !== "string") return pending;
-        if (this.#mayEndSoon(id)) {
-          kept ??= pending;
-          continue;
-        }
-        await this.#tellPutBack(id, name, usedBy, error, signal);
-      }
-      const unrecorded = await this.#endRemoval(id, name);
-      kept ??= unrecorded;
-    }
-    return kept;
-  }
-
-  /** Null once it is on the disk that nothing is left to do: the next start would do it again. */
-  async #endRemoval(id: NetworkId, name: string): Promise<PendingRemoval | null> {
-    const { state } = this.#context;
-    this.#contested.delete(id);
-    state.removals.delete(id);
-    try {
-      await state.saveNetworks();
-      return null;
-    } catch (error) {
-      state.removals.add(id);
-      return { name, problem: `was removed, which cannot be recorded yet: ${errorMessage(error)}` };
-    }
-  }
-
-  #isHere(id: NetworkId): boolean {
-    return [...this.#context.state.networks.values()].some(({ network }) => network === id);
-  }
-
-  #mayEndSoon(id: NetworkId): boolean {
-    const nowMs = this.#context.clock.monotonicMs();
-    const sinceMs = this.#contested.get(id) ?? nowMs;
-    this.#contested.set(id, sinceMs);
-    return nowMs - sinceMs < LEAVING_MS;
-  }
-
-  /** On this host by log and status, on all by a record, on which nothing depends. */
-  async #tellPutBack(
-    id: NetworkId,
-    name: string,
-    usedBy: string,
-    reason: unknown,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { notices, recordRestoration, logger } = this.#context;
-    notices.add(name, `removed here and put back: ${errorMessage(reason)}`);
-    try {
-      await recordRestoration(id, usedBy, signal);
-    } catch (error) {
-      logger.warn("other hosts are not told that a network was put back", {
-        network: name,
-        ...errorFields(error),
-      });
-    }
-  }
-
-  /** The view follows the store a moment later: until then the network would be created here again. */
-  async #untilOutOfView(id: NetworkId, signal: AbortSignal): Promise<void> {
-    const { feed, changes } = this.#context;
-    if (feed.storeProblem !== null) return;
-    await changes.until(() => (feed.view.networks.has(id) ? null : true), 5_000, signal);
   }
 }
 

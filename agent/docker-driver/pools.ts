@@ -140,6 +140,13 @@ export class Pools {
     }
   }
 
+  /** Undoes it for a network that the engine does not get. */
+  unclaim(dockerId: string): void {
+    const { pools } = this.#context.state;
+    for (const [poolId, pool] of pools)
+      if (pool.dockerId === dockerId) pools.set(poolId, { ...pool, dockerId: null });
+  }
+
   /** The named network that has this subnet; null for none. */
   networkWith(subnet: Prefix): NamedNetwork | null {
     for (const network of this.#context.feed.view.networks.values())

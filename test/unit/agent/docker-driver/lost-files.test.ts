@@ -3,7 +3,14 @@
 import { mkdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { type DriverHost, eventually, useDriverPair } from "../../../support/docker-driver-lab.ts";
+import {
+  appears,
+  type DriverHost,
+  eventually,
+  OURS,
+  published,
+  useDriverPair,
+} from "../../../support/docker-driver-lab.ts";
 
 const pair = useDriverPair();
 
@@ -56,4 +63,18 @@ it("an endpoint that cannot be written down is not there", async () => {
   expect(await pair.one.engine.run("a", "blue", { ip: "10.9.0.77" })).toBe("10.9.0.77");
   await eventually(() => membersOf(pair.two).some(({ names }) => names.includes("a")));
   expect(membersOf(pair.two)).toHaveLength(1);
+});
+
+it("a network of another host comes as soon as it can be written down", { timeout: 20_000 }, async () => {
+  const { one, two } = pair;
+  const path = join(two.folder, "docker-networks.json");
+  rmSync(path, { force: true });
+  // A folder cannot be replaced by a file.
+  mkdirSync(path);
+  await one.engine.create("blue", OURS);
+  await published(two, "blue");
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  expect(two.networkNames()).toEqual([]);
+  rmdirSync(path);
+  await appears(two, "blue");
 });

@@ -102,3 +102,42 @@ it("takes a network for lost that an engine lacks for 10 s, and counts again aft
   stop.abort();
   await running;
 });
+
+it("goes on while its file cannot be written, and writes which networks the engine listed once it can", async () => {
+  const clock = new FakeClock();
+  const networks = new Map([["d", { dockerId: "d", network: "n", database: null as string | null }]]);
+  let isDiskFull = true;
+  let saved: string | null = null;
+  const options = {
+    context: {
+      ...{ clock, logger: silentLogger, changes: { notify: () => undefined } },
+      feed: { view: { networks: new Map() }, storeProblem: "away" },
+      book: { prepare: () => undefined },
+      state: {
+        ...{ removals: new Set(), networks, pools: new Map(), endpointsOf: () => [] },
+        saveNetworks: async () => {
+          if (isDiskFull) throw new Error("no space left on device");
+          saved = networks.get("d")?.database ?? null;
+        },
+      },
+    },
+    engineNetworks: {
+      list: async () => [
+        { dockerId: "none", name: "none", driver: "null", options: {}, subnets: [] },
+        { dockerId: "d", name: "ov_net1", driver: "tulle", options: {}, subnets: [] },
+      ],
+    },
+    random: () => 1,
+  } as unknown as NetworkKeeperOptions;
+  const stop = new AbortController();
+  const keeper = new NetworkKeeper(options);
+  const running = keeper.run(stop.signal);
+  await clock.advance(60_000);
+  expect([...keeper.problems]).toEqual([["ov_net1", "cannot be recorded: no space left on device"]]);
+  isDiskFull = false;
+  await clock.advance(20_000);
+  expect(saved).toBe("none");
+  expect(keeper.problems.size).toBe(0);
+  stop.abort();
+  await running;
+});

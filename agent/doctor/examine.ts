@@ -58,11 +58,11 @@ export async function examine(context: CommandContext): Promise<readonly Finding
     const daemon = await lookAtDaemon(config, context.signal);
     const host = lookAtInterface(connection, config, network, store.remoteHost);
     return [
-      ...kernelFindings(
-        connection,
-        network === null ? kernelNeedsOf(null) : waysOf(network, config).flatMap(kernelNeedsOf),
-        network === null ? [4] : familiesOf(network),
-      ),
+      ...kernelFindings(connection, {
+        needs: network === null ? kernelNeedsOf(null) : waysOf(network, config).flatMap(kernelNeedsOf),
+        isNetworkKnown: network !== null,
+        families: network === null ? [4] : familiesOf(network),
+      }),
       await firewallFinding(config.firewall.engine, network?.enableNftables ?? false),
       clockFinding(context.dateMs()),
       ...store.findings,

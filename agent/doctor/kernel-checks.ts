@@ -12,16 +12,23 @@ import type { Family } from "../../ipam/addresses/ip.ts";
 import { mayAdministerNetwork } from "../host/privilege.ts";
 import { bad, type Finding, failed, ok } from "./finding.ts";
 
+export interface NetworkNeeds {
+  /** Of the network's backend; of every backend where the network is not known. */
+  readonly needs: readonly (KernelNeed | FileNeed)[];
+  readonly isNetworkKnown: boolean;
+  readonly families: readonly Family[];
+}
+
 /** Everything about the kernel itself, and what the network's backend needs of it. */
 export function kernelFindings(
   connection: NetlinkConnection,
-  needs: readonly (KernelNeed | FileNeed)[],
-  families: readonly Family[],
+  { needs, isNetworkKnown, families }: NetworkNeeds,
 ): readonly Finding[] {
   const sysctls = new Sysctls();
+  const found = needs.map((need) => ("file" in need ? fileFinding(need) : needFinding(connection, need)));
   return [
     privilegeFinding(),
-    ...needs.map((need) => ("file" in need ? fileFinding(need) : needFinding(connection, need))),
+    ...(isNetworkKnown ? found : found.map(asPossibleNeed)),
     nexthopFinding(connection),
     ...sysctlFindings(sysctls, families),
   ];
@@ -41,6 +48,13 @@ export async function firewallFinding(choice: FirewallChoice, prefersNft: boolea
 function privilegeFinding(): Finding {
   if (mayAdministerNetwork()) return ok("privilege", "CAP_NET_ADMIN is present");
   return bad("fail", "privilege", "CAP_NET_ADMIN is missing", "run this, and tulled, as root");
+}
+
+/** A network has one backend, and needs nothing of the others. */
+function asPossibleNeed(finding: Finding): Finding {
+  if (finding.verdict !== "fail") return finding;
+  const message = `${finding.message}; whether the network needs that is not known`;
+  return { ...finding, verdict: "warn", message };
 }
 
 function fileFinding({ subject, feature, file, remedy }: FileNeed): Finding {

@@ -9,15 +9,20 @@ import {
 } from "../../../../agent/doctor/device-checks.ts";
 import type { Finding } from "../../../../agent/doctor/finding.ts";
 import { formatFindings } from "../../../../agent/doctor/finding-view.ts";
+import { kernelFindings } from "../../../../agent/doctor/kernel-checks.ts";
 import { leaseFindings } from "../../../../agent/doctor/lease-checks.ts";
 import { nameFindings } from "../../../../agent/doctor/name-checks.ts";
 import { auditLeases } from "../../../../agent/leases/lease-audit.ts";
 import { causeOf } from "../../../../agent/probes/causes.ts";
 import { openTerminal } from "../../../../agent/terminal/terminal.ts";
 import type { DeviceExpectation, Uplink } from "../../../../backends/backend.ts";
+import type { NetlinkConnection } from "../../../../backends/netlink/connection.ts";
+import { EOPNOTSUPP, NetlinkError } from "../../../../backends/netlink/errors.ts";
+import { kernelNeedsOf } from "../../../../backends/registry.ts";
 import type { LinkObject } from "../../../../backends/state/kinds/link.ts";
 import { vxlanBackend } from "../../../../backends/vxlan.ts";
 import { Address, Prefix, parseInterfaceAddress } from "../../../../ipam/addresses/ip.ts";
+import type { NetworkConfig } from "../../../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../../../ipam/config/network-config-parser.ts";
 import type { StoreEntry } from "../../../../ipam/stores/contracts.ts";
 import { hostFacts } from "../../../support/vxlan-fixture.ts";
@@ -187,6 +192,34 @@ describe("subnets of containers on this host", () => {
       expect(findings[0]?.message).toMatch(/cni0 has 10\.2\.3\.0\/24 and docker0 has 10\.2\./);
     },
   );
+});
+
+describe("what a backend needs of the kernel", () => {
+  /** Of a kernel that has none of the features. */
+  const connection = {
+    request: () => {
+      throw new NetlinkError("probe", EOPNOTSUPP);
+    },
+    dump: () => [],
+  } as unknown as NetlinkConnection;
+  const missing = (config: NetworkConfig | null) =>
+    verdicts(
+      kernelFindings(connection, {
+        needs: kernelNeedsOf(config),
+        isNetworkKnown: config !== null,
+        families: [],
+      }),
+    ).filter((text) => /vxlan|ipip|wireguard/.test(text));
+
+  it("fails where the network's backend lacks it", () => {
+    expect(missing(parseNetworkConfig('{"Network":"10.2.0.0/16","Backend":{"Type":"ipip"}}'))).toEqual([
+      "fail ipip",
+    ]);
+  });
+
+  it("is a warning for each backend where the network is not known", () => {
+    expect(missing(null)).toEqual(["warn vxlan", "warn ipip", "warn wireguard"]);
+  });
 });
 
 it("sockets are read from the kernel's table", () => {

@@ -121,6 +121,8 @@ async function reservationDifferences(
 
 async function forward(call: Call, delegate: JsonObject): Promise<null> {
   const { invokePlugin } = await import("../host/invoke.ts");
-  invokePlugin("CHECK", typeOf(delegate), { ...delegate, prevResult: call.config.prevResult ?? null }, call);
+  // The record's version may be older than that of prevResult, and than CHECK itself.
+  const { cniVersion = "", prevResult = null } = call.config;
+  invokePlugin("CHECK", typeOf(delegate), { ...delegate, cniVersion, prevResult }, call);
   return null;
 }

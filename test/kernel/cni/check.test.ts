@@ -1,6 +1,6 @@
 /** CHECK after every kind of damage, each made by hand as an administrator or another program would. */
 
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type AnyJson, type CniContainer, CniHost, NETWORK_NAME } from "../../support/cni-host.ts";
@@ -168,6 +168,18 @@ describeAsRoot("CHECK", () => {
     } finally {
       rmSync(note);
     }
+  });
+
+  it("asks another plugin in the version of the configuration, also when ADD had an older one", () => {
+    const input = join(host.dir, "input");
+    const answer = '{"cniVersion":"0.3.1","ips":[{"version":"4","address":"10.5.72.9/24"}]}';
+    const script = `#!/bin/sh\ncat > ${input}\nif [ $CNI_COMMAND = ADD ]; then echo '${answer}'; fi\n`;
+    writeFileSync(join(host.pluginDir, "spy"), script, { mode: 0o755 });
+    const delegate = { type: "spy" };
+    const { ips } = add({ cniVersion: "0.3.1", delegate });
+    const prevResult = { cniVersion: "1.0.0", ips };
+    expect(check({ delegate, prevResult })).toMatchObject({ exitCode: 0, stdout: "" });
+    expect(JSON.parse(readFileSync(input, "utf8"))).toMatchObject({ cniVersion: "1.0.0", prevResult });
   });
 
   it("rejects a prevResult that is missing, another container's or of an unknown version", () => {

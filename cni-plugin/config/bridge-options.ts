@@ -28,7 +28,10 @@ export interface BridgeOptions {
 
 const LARGEST_MTU = 65_535;
 const LARGEST_VLAN = 4094;
-const DEVICE_NAME = /^[^/:\s]{1,15}$/;
+/** In the name of a new device the kernel fills in a number for %d, and rejects any other % (net/core/dev.c). */
+const DEVICE_NAME = /^[^/:%\s]+$/;
+/** Linux: IFNAMSIZ is 16 with the NUL. */
+const LONGEST_NAME_BYTES = 15;
 
 /**
  * Reads the options. What goes to the prefixes `inside` is never masqueraded. Throws CniError 7 that names the key, the
@@ -91,8 +94,9 @@ function readEngine(value: JsonValue): MasqueradeEngine {
 }
 
 function readBridgeName(value: JsonValue): string {
-  if (typeof value === "string" && DEVICE_NAME.test(value) && value !== "." && value !== "..") return value;
-  throw wrong("bridge", value, "give a device name of 1 to 15 characters");
+  const isName = typeof value === "string" && DEVICE_NAME.test(value) && ![".", ".."].includes(value);
+  if (isName && Buffer.byteLength(value) <= LONGEST_NAME_BYTES) return value;
+  throw wrong("bridge", value, `give a device name of 1 to ${LONGEST_NAME_BYTES} characters, without %`);
 }
 
 function readNumber(key: string, value: JsonValue | undefined, least: number, most: number): number {

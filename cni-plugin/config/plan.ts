@@ -3,7 +3,7 @@
 import { portName } from "../../backends/attachment/port-name.ts";
 import type { AttachmentSpec, RuleSpec } from "../../backends/attachment/spec.ts";
 import type { NetnsHandle } from "../../backends/netlink/netns.ts";
-import { entriesOf } from "../../ipam/addresses/ip.ts";
+import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";
 import type { SubnetEnv } from "../../ipam/config/subnet-env.ts";
 import type { Attachment } from "../../ipam/containers/attachment.ts";
 import type { Allocation } from "../../ipam/containers/ranges.ts";
@@ -14,6 +14,10 @@ import { type AddressConfig, parseAddressConfig, readDataDir } from "./address-c
 import { type BridgeOptions, parseBridgeOptions, readRules } from "./bridge-options.ts";
 import { deriveDelegate } from "./delegate.ts";
 import { requireOwnDefault, toContainerRoute } from "./routes.ts";
+import { wrong } from "./wrong.ts";
+
+/** RFC 791, RFC 8200 §5. */
+const LEAST_MTU: Readonly<Record<Family, number>> = { 4: 68, 6: 1280 };
 
 export type Plan = OwnPlan | DelegatedPlan;
 
@@ -47,8 +51,16 @@ export function planAttachment({ config, args }: Call, env: SubnetEnv): Plan {
     options: parseBridgeOptions(delegate, args, inside),
     addresses: parseAddressConfig(delegate, args),
   };
+  requireMtu(plan);
   if (plan.options.isDefaultGateway) requireOwnDefault(plan.addresses);
   return plan;
+}
+
+/** The kernel would reject an IPv6 address on a smaller device without a reason. */
+function requireMtu({ options: { mtuBytes }, addresses: { request } }: OwnPlan): void {
+  const leastBytes = Math.max(...request.rangeSets.flat().map(({ subnet }) => LEAST_MTU[subnet.family]));
+  if (mtuBytes === 0 || mtuBytes >= leastBytes) return;
+  throw wrong("mtu", mtuBytes, `give ${leastBytes} or more, which its addresses need`);
 }
 
 /** For CHECK: null for another plugin's attachment. Throws CniError 4 or 7. */

@@ -26,3 +26,8 @@ it("takes the hardware address of runtimeConfig before args, and args before CNI
   expect(parseBridgeOptions({}, `MAC=${mac(3)}`).mac).toBe(mac(3));
   expect(parseBridgeOptions({}, "").mac).toBeNull();
 });
+
+it.each(["", "br%d", "a/b", ".", "1234567890123456", "brücke-überall"])("rejects the bridge %j", (bridge) => {
+  const rejection = expect.objectContaining({ cniCode: 7, message: expect.stringMatching(/^bridge: /) });
+  expect(() => parseBridgeOptions({ bridge }, "")).toThrow(rejection);
+});

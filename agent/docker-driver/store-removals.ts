@@ -74,8 +74,11 @@ export class StoreRemovals {
   }
 
   #mayEndSoon(id: NetworkId): boolean {
-    const nowMs = this.#context.clock.monotonicMs();
-    const sinceMs = this.#contested.get(id) ?? nowMs;
+    const { clock, feed } = this.#context;
+    const nowMs = clock.monotonicMs();
+    // The container in the store may be one of this host that has left.
+    const isOutdated = feed.unpublished.includes(id);
+    const sinceMs = isOutdated ? nowMs : (this.#contested.get(id) ?? nowMs);
     this.#contested.set(id, sinceMs);
     return nowMs - sinceMs < LEAVING_MS;
   }

@@ -95,6 +95,8 @@ export interface NamedNetworksFeed {
   readonly view: NamedNetworksView;
   /** Null while the store is followed. */
   readonly storeProblem: string | null;
+  /** Networks whose members of this host may not be in the store yet, or still be there. */
+  readonly unpublished: readonly NetworkId[];
   /** Adds or replaces a member of this host: seen by all hosts a moment later, as soon as the store can be reached. */
   setMember(network: NetworkId, member: Member): void;
   removeMember(network: NetworkId, endpoint: string): void;

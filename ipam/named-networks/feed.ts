@@ -112,7 +112,6 @@ export class StoreFeed implements NamedNetworksFeed {
     ];
   }
 
-  /** Networks whose members of this host may not be in the store yet. */
   get unpublished(): readonly NetworkId[] {
     return this.#membersPublisher.pending;
   }

@@ -154,7 +154,7 @@ export class DriverHost {
     const { records } = this.#lab.connection.network("/test");
     const clock = systemClock;
     const common = { records, clock, random: Math.random, logger, dateMs: Date.now, randomBytes };
-    const followed = this.#lab.delaying(records);
+    const followed = this.#lab.disturbing(records);
     const feed = new StoreFeed({ ...common, records: followed, host: record, stateDir: this.folder });
     const catalogue = new StoreCatalogue({
       ...common,
@@ -214,6 +214,8 @@ export class DriverLab {
   catalogueDelayMs = 0;
   /** How much later than the store's answers its watches tell. */
   watchDelayMs = 0;
+  /** While true, hosts cannot write what they tell of themselves. */
+  areHostsMute = false;
 
   async addHost(): Promise<DriverHost> {
     const name = `host${this.hosts.length + 1}`;
@@ -239,11 +241,13 @@ export class DriverLab {
     });
   }
 
-  delaying(records: Records): Records {
+  disturbing(records: Records): Records {
     const pause = () => new Promise((resolve) => setTimeout(resolve, this.watchDelayMs));
     return new Proxy(records, {
       get: (target, property) => {
         const value = Reflect.get(target, property);
+        if (this.areHostsMute && (property === "write" || property === "remove"))
+          return () => Promise.reject(new StoreError("no endpoint answers", { retryable: true }));
         if (property !== "watch") return typeof value === "function" ? value.bind(target) : value;
         return async function* (...args: Parameters<Records["watch"]>) {
           for await (const message of target.watch(...args)) {

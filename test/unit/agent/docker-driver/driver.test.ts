@@ -75,6 +75,24 @@ describe("a network created with --ipam-driver tulle", () => {
     expect(pair.one.feed.view.networks.size).toBe(0);
   });
 
+  it("goes away everywhere when the store learns late that its last container has left", {
+    timeout: 30_000,
+  }, async () => {
+    await pair.one.engine.create("ov_net1", OURS);
+    await appears(pair.two, "ov_net1");
+    await pair.one.engine.run("bbox1", "ov_net1");
+    await eventually(() => membersOf(pair.two, "ov_net1").length === 1);
+    pair.lab.areHostsMute = true;
+    await pair.one.engine.removeContainer("bbox1");
+    await pair.one.engine.remove("ov_net1");
+    await new Promise((resolve) => setTimeout(resolve, 3_500));
+    pair.lab.areHostsMute = false;
+    // By then both of them may wait for several seconds: who writes the members, and who removes the network.
+    await eventually(() => pair.two.networkNames().length === 0, 20_000);
+    expect(pair.one.networkNames()).toEqual([]);
+    expect(pair.one.driver.status().notices).toEqual([]);
+  });
+
   it("is put back with a word, however long the engine takes to remove it", async () => {
     await pair.one.engine.create("ov_net1", OURS);
     await appears(pair.two, "ov_net1");

@@ -165,15 +165,16 @@ export class EventDecoder {
 
   #eventsOf(object: KernelObject, isPresent: boolean, message: NetlinkMessage): readonly KernelEvent[] {
     const scope = this.#context.scope();
+    const isSeen = isVisible(object, scope);
     const events = this.#hostEvents(object, scope);
-    if (!isVisible(object, scope)) return events;
+    // With its last address a device loses its IPv4 routes, silently (net/ipv4/devinet.c, fib_disable_ip): our own device,
+    // and the parent, by which peers on its link are reached.
+    if (!isPresent && object.kind === "address" && (isSeen || scope.sharedDevices.has(object.device)))
+      events.push({ type: "resync", reason: `${object.device} lost an address` });
+    if (!isSeen) return events;
     const by = message.portId;
-    if (!isPresent) {
-      events.push({ type: "absent", key: keyOf(object), by });
-      // With its last address a device loses its IPv4 routes, silently (net/ipv4/devinet.c, fib_disable_ip).
-      if (object.kind === "address")
-        events.push({ type: "resync", reason: `${object.device} lost an address` });
-    } else if (object.kind === "route" && (message.flags & NLM_F_APPEND) !== 0) {
+    if (!isPresent) events.push({ type: "absent", key: keyOf(object), by });
+    else if (object.kind === "route" && (message.flags & NLM_F_APPEND) !== 0) {
       // A route behind another one with the same key: only a dump shows which of them the kernel asks first.
       events.push({ type: "resync", reason: `there is more than one route to ${object.destination}` });
     } else events.push({ type: "present", object, by });

@@ -6,7 +6,7 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Lease } from "../../../ipam/leases/lease.ts";
 import { createNetns, describeAsRoot } from "../../support/netns.ts";
-import { peer } from "../../support/vxlan-fixture.ts";
+import { peer, prepareVxlan, scopeOf } from "../../support/vxlan-fixture.ts";
 import { VxlanHost } from "../../support/vxlan-host.ts";
 
 const SUBNET = "10.2.54.0/24";
@@ -172,6 +172,24 @@ const MANY = Array.from({ length: 1000 }, (_, at) => peer(at + 2));
 
 describeAsRoot("drift among two peers with plain routes", () => heals(FEW));
 describeAsRoot("drift among 1,000 peers with nexthop objects", () => heals(MANY));
+
+describeAsRoot("drift of routes to peers on the parent's link", () => {
+  let host: VxlanHost;
+  beforeEach(() => {
+    const backend = prepareVxlan({ DirectRouting: true });
+    host = new VxlanHost({ label: "direct", backend, scope: scopeOf(backend) }).start();
+  });
+  afterEach(() => host.dispose());
+
+  it.each(PARENTS)("is repaired: %s", async (_what, command) => {
+    const peers = [54, 16].map((n) => peer(n, { publicAddress: `192.168.50.${n}` }));
+    await host.want(...peers);
+    const before = host.shown();
+    expect(before).toContain("10.2.54.0/24 via 192.168.50.54 dev under0 proto 116");
+    host.sh(command);
+    await expect.poll(() => host.shown(), { timeout: 8000, interval: 20 }).toBe(before);
+  });
+});
 
 function heals(peers: readonly Lease[]): void {
   let host: VxlanHost;

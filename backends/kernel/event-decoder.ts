@@ -3,7 +3,7 @@
  * current. Echoes of our own changes have been left out where they do not matter.
  */
 
-import { decodeBridgePortNotice, decodeLink, type Link } from "../netlink/link/link.ts";
+import { decodeBridgePortNotice, decodeLink, IFF_LOWER_UP, type Link } from "../netlink/link/link.ts";
 import { type NetlinkMessage, NLM_F_APPEND } from "../netlink/message.ts";
 import { decodeNetconf, NETCONFA_IFINDEX_ALL } from "../netlink/netconf.ts";
 import { decodeNexthop } from "../netlink/nexthop.ts";
@@ -81,8 +81,9 @@ export class EventDecoder {
     }
     if (scope.sharedDevices.has(link.name)) {
       events.push({ type: "host", device: link.name });
-      if (before === undefined || before.isUp !== link.isUp) {
-        // What stands on the parent can be made (again) from now on, or went down with it.
+      if (before === undefined || isUsable(before) !== isUsable(link)) {
+        // What stands on the parent can be made (again) from now on, or went down with it: nexthop objects, and their routes,
+        // with the carrier already (net/ipv4/nexthop.c, nh_netdev_event).
         events.push({ type: "resync", reason: `interface ${link.name} changed` });
       }
     }
@@ -191,6 +192,11 @@ export class EventDecoder {
       (object.kind === "route" && isHostRoute(object, scope));
     return concernsHost ? [{ type: "host", device: object.device }] : [];
   }
+}
+
+/** Whether nexthop objects can be on the device. */
+function isUsable({ isUp, flags }: Link): boolean {
+  return isUp && (flags & IFF_LOWER_UP) !== 0;
 }
 
 function isHostRoute({ destination, protocol }: RouteObject, scope: Scope): boolean {

@@ -4,9 +4,12 @@
  */
 
 import { afterEach, beforeEach, expect, it } from "vitest";
+import type { PreparedBackend } from "../../../backends/backend.ts";
+import { hostGwBackend } from "../../../backends/host-gw.ts";
+import { Prefix } from "../../../ipam/addresses/ip.ts";
 import type { Lease } from "../../../ipam/leases/lease.ts";
 import { createNetns, describeAsRoot } from "../../support/netns.ts";
-import { peer, prepareVxlan, scopeOf } from "../../support/vxlan-fixture.ts";
+import { hostFacts, OWN_MAC, peer, prepareVxlan, scopeOf } from "../../support/vxlan-fixture.ts";
 import { VxlanHost } from "../../support/vxlan-host.ts";
 
 const SUBNET = "10.2.54.0/24";
@@ -173,23 +176,41 @@ const MANY = Array.from({ length: 1000 }, (_, at) => peer(at + 2));
 describeAsRoot("drift among two peers with plain routes", () => heals(FEW));
 describeAsRoot("drift among 1,000 peers with nexthop objects", () => heals(MANY));
 
-describeAsRoot("drift of routes to peers on the parent's link", () => {
+/** What happens to the parent's cable takes nexthop objects on it along. */
+const CABLE = [
+  "the parent's cable pulled and put back",
+  "ip link set under1 down; sleep 1; ip link set under1 up",
+] as const;
+
+const LINK = hostFacts({ onLinkPrefixes: [Prefix.parse("192.168.0.0/16")] });
+
+describeAsRoot("drift among two peers on the parent's link", () =>
+  healsOnLink(prepareVxlan({ DirectRouting: true }, LINK), FEW),
+);
+describeAsRoot("drift among 300 peers on the parent's link with nexthop objects", () => {
+  const backend = hostGwBackend.parseOptions({}).prepare(LINK, [4], { macFor: () => OWN_MAC });
+  const peers = MANY.slice(0, 300).map((lease) => ({
+    ...lease,
+    attrs: { ...lease.attrs, backendType: "host-gw", backendData: {} },
+  }));
+  healsOnLink(backend, peers);
+});
+
+function healsOnLink(backend: PreparedBackend, peers: readonly Lease[]): void {
   let host: VxlanHost;
   beforeEach(() => {
-    const backend = prepareVxlan({ DirectRouting: true });
-    host = new VxlanHost({ label: "direct", backend, scope: scopeOf(backend) }).start();
+    host = new VxlanHost({ label: "direct", backend, scope: scopeOf(backend, LINK) }).start();
   });
   afterEach(() => host.dispose());
 
-  it.each(PARENTS)("is repaired: %s", async (_what, command) => {
-    const peers = [54, 16].map((n) => peer(n, { publicAddress: `192.168.50.${n}` }));
+  it.each([...PARENTS, CABLE])("repairs %s", async (_what, command) => {
     await host.want(...peers);
     const before = host.shown();
-    expect(before).toContain("10.2.54.0/24 via 192.168.50.54 dev under0 proto 116");
+    expect(before).toContain("10.2.54.0/24 via 192.168.100.54 dev under0 proto 116");
     host.sh(command);
     await expect.poll(() => host.shown(), { timeout: 8000, interval: 20 }).toBe(before);
   });
-});
+}
 
 function heals(peers: readonly Lease[]): void {
   let host: VxlanHost;

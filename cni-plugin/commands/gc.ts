@@ -46,8 +46,7 @@ export async function collectGarbage(call: Call): Promise<null> {
   }
   // Also without a stale attachment: what killed calls left in the folder goes.
   await openAddresses(dataDir, call.networkName).release([]);
-  if (!isOwn) failures.push(...(await forward(call, type, current)));
-  requireNone(failures, stale.length);
+  requireNone(failures, stale.length, isOwn ? null : await forward(call, type, current));
   return null;
 }
 
@@ -95,24 +94,26 @@ function withoutDuplicates(attachments: readonly Attachment[]): readonly Attachm
   return [...unique.values()];
 }
 
-/** Delegates that do not know the verb yet say so by code 4. */
-async function forward(call: Call, type: string, delegate: JsonObject): Promise<readonly CniError[]> {
+/** How a delegate failed; null when it did not. Those that do not know the verb yet say so by code 4. */
+async function forward(call: Call, type: string, delegate: JsonObject): Promise<CniError | null> {
   const { invokePlugin } = await import("../host/invoke.ts");
   try {
     invokePlugin("GC", type, { ...delegate, [LIST_KEY]: call.config[LIST_KEY] ?? [] }, call);
-    return [];
+    return null;
   } catch (error) {
     const failure = toCniError(error);
-    return failure.cniCode === CNI_CODES.badEnvironment ? [] : [failure];
+    return failure.cniCode === CNI_CODES.badEnvironment ? null : failure;
   }
 }
 
-function requireNone(failures: readonly CniError[], count: number): void {
+function requireNone(failures: readonly CniError[], count: number, ofDelegate: CniError | null): void {
   const [first] = failures;
-  if (first === undefined) return;
+  if (first === undefined && ofDelegate === null) return;
+  if (first === undefined) throw ofDelegate;
+  const all = ofDelegate === null ? failures : [...failures, ofDelegate];
   throw new CniError(
     first.cniCode,
     `${failures.length} of ${count} stale attachments could not be freed: ${first.message}`,
-    failures.map(({ message }) => message).join("; "),
+    all.map(({ message }) => message).join("; "),
   );
 }

@@ -284,5 +284,14 @@ describeAsRoot("tulle-cni refuses", () => {
       expect(host.call("GC", { config: { ...latest, "cni.dev/valid-attachments": [] } }).exitCode).toBe(0);
       expect(["CHECK", "STATUS", "GC"].map(isCalled)).toEqual([true, true, true]);
     });
+
+    it("a failed GC, and claims nothing of attachments that are not stale", () => {
+      install(`[ "$CNI_COMMAND" = GC ] && { echo '{"code":1234,"msg":"potato"}'; exit 1; }`);
+      const latest = { ...config, cniVersion: "1.1.0", "cni.dev/valid-attachments": [] };
+      expect(refusal("GC", { config: latest })).toMatchObject({
+        code: 1234,
+        msg: "plugin third-party: potato",
+      });
+    });
   });
 });

@@ -40,8 +40,8 @@ export interface DelegatedPlan {
   readonly dataDir: string;
 }
 
-/** For ADD and STATUS. Throws CniError 4 or 7. */
-export function planAttachment({ config, args }: Call, env: SubnetEnv): Plan {
+/** For ADD and STATUS, and to reject a network that could not be used. Throws CniError 4 or 7. */
+export function planAttachment({ config, args }: Pick<Call, "config" | "args">, env: SubnetEnv): Plan {
   const delegate = deriveDelegate(config, env);
   if (!isOwn(delegate)) return delegated(delegate);
   const inside = [...entriesOf(env.networks)].flatMap(([, prefixes]) => prefixes);

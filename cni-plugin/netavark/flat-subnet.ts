@@ -17,6 +17,7 @@ import type { JsonObject, JsonValue } from "../../ipam/json.ts";
 import { add } from "../commands/add.ts";
 import { del } from "../commands/del.ts";
 import { parsePaths } from "../config/delegate.ts";
+import { planAttachment } from "../config/plan.ts";
 import { wrong } from "../config/wrong.ts";
 import { hasPort } from "../host/addresses.ts";
 import { readSubnetEnv, statesOf } from "../host/host.ts";
@@ -34,7 +35,10 @@ const DEFAULT_BRIDGE = "cni0";
 export const flatSubnet: NetworkDriver = {
   async create(network) {
     requireOwnSettings(network);
-    const env = readSubnetEnv(configOf(network), CNI_CODES.tryAgainLater);
+    const config = configOf(network);
+    const env = readSubnetEnv(config, CNI_CODES.tryAgainLater);
+    // What each setup would reject, podman must not keep as a network.
+    planAttachment({ config, args: "" }, env);
     if (network.config.ipv6_enabled === true && env.subnets[6] === undefined) {
       throw wrong("ipv6_enabled", true, "the overlay has no IPv6 range; leave --ipv6 out");
     }

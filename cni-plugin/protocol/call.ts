@@ -135,6 +135,7 @@ export function requireContainerId(id: string): void {
 
 /** Throws CniError 4. */
 export function requireInterfaceName(name: string): void {
+  if (name === "") throw badEnvironment("interface name is empty");
   if (Buffer.byteLength(name) > MAX_INTERFACE_NAME_LENGTH) {
     throw badEnvironment("interface name is too long", "interface name should be less than 16 characters");
   }

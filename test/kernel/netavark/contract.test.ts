@@ -101,6 +101,11 @@ describeAsRoot("tulle-netavark", () => {
         /^options: \[1\] is wrong; give it as an object$/,
       ],
       [
+        "what no bridge can be named",
+        () => ({ network_interface: "br%d" }),
+        /^bridge: "br%d" is wrong; give a device name/,
+      ],
+      [
         "no lease",
         () => ({ options: given({ subnet_file: "/absent" })() }),
         /cannot read \/absent; check that tulled runs/,
@@ -132,6 +137,11 @@ describeAsRoot("tulle-netavark", () => {
     ["input that is not an object", { args: ["create"], stdin: "[]" }, /not a JSON object/],
     ["no input", { args: ["teardown", "/run/netns/absent"], stdin: "" }, /the input is not JSON/],
     ["no container", { args: ["setup", "/run/netns/absent"] }, /containerID/],
+    [
+      "no interface",
+      { args: ["setup", "/run/netns/absent"], stdin: '{"container_id":"box"}' },
+      /interface name is empty/,
+    ],
   ])("answers %s with one error", (_, request, message) => {
     const { exitCode, json, stderr } = call("", request);
     expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: "" });

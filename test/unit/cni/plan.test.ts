@@ -2,7 +2,6 @@
 
 import { expect, it } from "vitest";
 import { planAttachment } from "../../../cni-plugin/config/plan.ts";
-import type { Call } from "../../../cni-plugin/protocol/call.ts";
 import { parseSubnetEnv } from "../../../ipam/config/subnet-env.ts";
 import type { JsonObject } from "../../../ipam/json.ts";
 
@@ -11,7 +10,7 @@ const V6 = "FLANNEL_IPV6_NETWORK=fd00:5::/48\nFLANNEL_IPV6_SUBNET=fd00:5:0:72::1
 const REST = "FLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
 
 const plan = (delegate: JsonObject, env = V4 + V6 + REST) =>
-  planAttachment({ config: { name: "cbr0", delegate }, args: "" } as unknown as Call, parseSubnetEnv(env));
+  planAttachment({ config: { name: "cbr0", delegate }, args: "" }, parseSubnetEnv(env));
 
 it("rejects an MTU that is too small for a family of the host's subnet", () => {
   const rejection = (leastBytes: number) =>

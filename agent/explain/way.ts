@@ -31,8 +31,10 @@ export interface Request {
 
 export function explain(scene: Scene, request: Request): Explanation {
   const { firewall, knowledge, steps } = scene;
-  for (const text of [knowledge.problem, ...firewall.unknown])
-    if (text !== null) steps.doubt("unknown", text);
+  if (knowledge.problem !== null) steps.doubt("unknown", knowledge.problem);
+  firewall.unknown.forEach((text, index) => {
+    steps.doubt("unknown", text, index === 0 ? "rules of the firewall that could not be read" : null);
+  });
   try {
     follow(scene, request);
   } catch (error) {

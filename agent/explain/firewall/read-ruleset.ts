@@ -15,7 +15,7 @@ export interface Firewall {
   readonly tables: readonly FirewallTable[];
   /** Rules for frames, which are not tested. */
   readonly frames: readonly FrameTable[];
-  /** What could not be read or is not tested, one sentence each. */
+  /** What could not be read, one sentence each. */
   readonly unknown: readonly string[];
 }
 
@@ -27,7 +27,9 @@ export async function readFirewall(runner: CommandRunner, signal: AbortSignal): 
   const saved = await Promise.all(FAMILIES.map((family) => readIptables(runner, family, unknown, signal)));
   const shown = new Set(saved.flatMap(({ nftChains }) => nftChains));
   const nft = await readNft(runner, shown, unknown, signal);
-  if (nft === null && saved.every(({ tables }) => tables.length === 0))
+  const isRead = nft !== null || saved.some(({ tables }) => tables.length > 0);
+  // Tools that fail have been named.
+  if (!isRead && unknown.length === 0)
     unknown.push("neither nft nor iptables is installed here: the firewall is not known");
   return {
     tables: [...saved.flatMap(({ tables }) => tables), ...(nft?.tables ?? [])],

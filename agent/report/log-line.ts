@@ -78,6 +78,9 @@ function redact(fields: LogFields): LogFields {
 function redactValue(name: string, value: unknown): unknown {
   if (isSecretName(name)) return value === "" || value === null ? value : REDACTED;
   if (typeof value === "string") return hideUrlPasswords(value);
+  if (value instanceof Error) return hideUrlPasswords(value.message);
+  if (value instanceof Map) return redact(Object.fromEntries(value));
+  if (value instanceof Set) return redactValue("", [...value]);
   if (Array.isArray(value)) return value.map((item) => redactValue("", item));
   if (isPlainObject(value)) return redact(value);
   return value;

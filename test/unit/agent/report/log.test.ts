@@ -149,6 +149,9 @@ describe("lines", () => {
       password: "hunter2",
       nested: { consulToken: "hunter2" },
       endpoints: ["https://me:hunter2@host:1"],
+      error: new Error("no answer of https://me:hunter2@host:2"),
+      servers: new Map([["token", "hunter2"]]),
+      urls: new Set(["https://me:hunter2@host:3"]),
     });
     const line = text();
     expect(line).not.toContain("hunter2");

@@ -2,6 +2,7 @@
 
 import { shortDigest } from "../../backends/attachment/digest.ts";
 import { deleteLoosePair, makeLoosePair } from "../../backends/attachment/loose-pair.ts";
+import { IPV6_MIN_MTU_BYTES } from "../../backends/mtu.ts";
 import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { segmentPortName } from "../../backends/segments/names.ts";
 import { type Clock, pause } from "../../ipam/clock.ts";
@@ -53,6 +54,10 @@ export class SegmentLinks implements ContainerLinks {
         retryable: true,
       });
     const { bridge, mtuBytes } = await host.ready(network.id, signal);
+    if (record.addresses[6] !== undefined && mtuBytes < IPV6_MIN_MTU_BYTES)
+      throw new ConflictError(
+        `network ${network.name}: IPv6 needs an MTU of ${IPV6_MIN_MTU_BYTES}, and containers of this host have ${mtuBytes}: raise that of the host's interface, or use a network without IPv6`,
+      );
     const port = segmentPortName(network.id, record.endpoint);
     const containerEnd = containerEndName(record);
     await makeLoosePair(netlink, { bridge, port, containerEnd, mac: record.mac, mtuBytes });

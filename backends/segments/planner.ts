@@ -199,7 +199,7 @@ class SegmentMemory {
     if (isLeftOut) groups.set(name, []);
     else if (isLocal) groups.set(name, planLocalMember(this.network, member));
     else if (remote !== null)
-      groups.set(name, planRemoteMember(this.network, member, remote, this.#facts.hasIpv6));
+      groups.set(name, planRemoteMember(this.network, member, remote, this.#underlay?.runsIpv6 === true));
     return { member, problem };
   }
 

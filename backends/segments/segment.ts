@@ -32,7 +32,9 @@ export interface Underlay {
   readonly uplink: Uplink;
   /** Of the devices and of containers. */
   readonly mtuBytes: number;
-  /** Why containers get less than the network asks for; null when they do not. */
+  /** False where the kernel has no IPv6, or none on devices with this MTU. */
+  readonly runsIpv6: boolean;
+  /** Why containers get less than the network asks for, or have no IPv6; null when all is as asked. */
   readonly problem: string | null;
 }
 
@@ -56,12 +58,21 @@ export function underlayOf(network: NamedNetwork, facts: SegmentFacts): Underlay
   if (uplink === null) return null;
   const { family } = uplink.address;
   const carriedBytes = uplink.mtuBytes - OVERHEAD_BYTES[family];
-  const wantedBytes = network.mtuBytes ?? carriedBytes;
-  const problem =
-    wantedBytes > carriedBytes
-      ? `its MTU ${wantedBytes} exceeds ${carriedBytes}, the most that ${uplink.interface} carries beside the tunnel's headers; containers get ${carriedBytes}`
-      : null;
-  return { family, uplink, mtuBytes: Math.min(wantedBytes, carriedBytes), problem };
+  const mtuBytes = Math.min(network.mtuBytes ?? carriedBytes, carriedBytes);
+  return {
+    ...{ family, uplink, mtuBytes },
+    runsIpv6: facts.hasIpv6 && mtuBytes >= IPV6_MIN_MTU_BYTES,
+    problem: mtuProblem(network, uplink.interface, carriedBytes),
+  };
+}
+
+function mtuProblem({ mtuBytes, pools }: NamedNetwork, uplink: string, carriedBytes: number): string | null {
+  const most = `${carriedBytes}, the most that ${uplink} carries beside the tunnel's headers`;
+  if (pools[6] !== undefined && carriedBytes < IPV6_MIN_MTU_BYTES)
+    return `its containers cannot have IPv6, which needs an MTU of ${IPV6_MIN_MTU_BYTES}: it is ${most}; raise the MTU of ${uplink}`;
+  return mtuBytes !== null && mtuBytes > carriedBytes
+    ? `its MTU ${mtuBytes} exceeds ${most}; containers get ${carriedBytes}`
+    : null;
 }
 
 /** Bridge, VXLAN device and their settings, in the order of their dependence. */
@@ -71,10 +82,9 @@ export function planDevices(
   underlay: Underlay,
 ): readonly KernelObject[] {
   const devices = segmentDevices(network.vni);
-  const runsIpv6 = facts.hasIpv6 && underlay.mtuBytes >= IPV6_MIN_MTU_BYTES;
   return [
-    ...linksOf(network, facts, underlay, runsIpv6),
-    ...segmentSettings(devices, runsIpv6),
+    ...linksOf(network, facts, underlay),
+    ...segmentSettings(devices, underlay.runsIpv6),
     {
       kind: "bridge-port",
       device: devices.vxlan,
@@ -101,8 +111,7 @@ const NO_LINK_LOCAL = { hasNoLinkLocal: true } as const;
 function linksOf(
   { vni }: NamedNetwork,
   { port, macFor }: SegmentFacts,
-  { mtuBytes, uplink }: Underlay,
-  runsIpv6: boolean,
+  { mtuBytes, uplink, runsIpv6 }: Underlay,
 ): LinkObject[] {
   const { bridge, vxlan } = segmentDevices(vni);
   const common = {
@@ -155,7 +164,7 @@ export function planRemoteMember(
   { vni }: NamedNetwork,
   { mac, addresses }: Member,
   remote: Address,
-  hasIpv6: boolean,
+  runsIpv6: boolean,
 ): readonly KernelObject[] {
   const { bridge, vxlan } = segmentDevices(vni);
   const objects: KernelObject[] = [
@@ -163,7 +172,7 @@ export function planRemoteMember(
     { kind: "bridge-fdb", bridge, mac, device: vxlan, origin: "static" },
   ];
   for (const [family, address] of entriesOf(addresses)) {
-    if (family === 4 || hasIpv6)
+    if (family === 4 || runsIpv6)
       objects.push({ kind: "neighbour", device: bridge, address, mac, isPermanent: true });
   }
   return objects.slice();

@@ -5,7 +5,7 @@ import { isSegmentDevice, segmentDevices, segmentPortName } from "../../../../ba
 import { SegmentPlanner } from "../../../../backends/segments/planner.ts";
 import type { SegmentFacts } from "../../../../backends/segments/segment.ts";
 import type { KernelObject } from "../../../../backends/state/kinds/registry.ts";
-import { Address } from "../../../../ipam/addresses/ip.ts";
+import { Address, mapFamilies } from "../../../../ipam/addresses/ip.ts";
 import { localMacFromSeed, type Mac } from "../../../../ipam/addresses/mac.ts";
 import type { NamedNetwork } from "../../../../ipam/named-networks/named-network.ts";
 import { renderState } from "../../../support/render-state.ts";
@@ -130,6 +130,22 @@ describe("the plan for named networks", () => {
         "its MTU 9000 exceeds 1450, the most that eth0 carries beside the tunnel's headers; containers get 1450",
       ],
     });
+  });
+
+  it("has no IPv6 where the underlay carries too little for it, and says so", () => {
+    const uplinks = mapFamilies(FACTS.uplinks, (uplink) => ({ ...uplink, mtuBytes: 1280 }));
+    const narrow: SegmentFacts = { ...FACTS, uplinks };
+    const feed = feedOf(BLUE);
+    feed.setMembers(BLUE.id, hostId(1), [testMember(1, 10)]);
+    feed.setMembers(BLUE.id, hostId(2), [testMember(1, 20)]);
+    const { plan, segments } = new SegmentPlanner().plan(feed.view, narrow);
+    // The kernel takes neither an address nor a neighbour there: "IPv6 is disabled on this device".
+    expect(stateOf(plan.groups).filter((line) => line.includes("fd00:") || line.includes("ipv6"))).toEqual(
+      [],
+    );
+    expect([...segments.values()][0]?.problems).toEqual([
+      "its containers cannot have IPv6, which needs an MTU of 1280: it is 1230, the most that eth0 carries beside the tunnel's headers; raise the MTU of eth0",
+    ]);
   });
 
   it("takes IPv6 outside where there is no IPv4, and nothing without an interface", () => {

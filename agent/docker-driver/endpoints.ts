@@ -134,11 +134,14 @@ export class Endpoints {
     this.#left.delete(call.endpoint);
     state.endpoints.set(call.endpoint, joined);
     feed.setMember(network.id, memberOf(joined));
+    const adding = links.add(network, joined, signal);
     try {
-      const [name] = await Promise.all([links.add(network, joined, signal), state.saveEndpoints()]);
+      const [name] = await Promise.all([adding, state.saveEndpoints()]);
       if (state.endpoints.get(call.endpoint)?.isJoined) return name;
       throw new ConflictError(`endpoint ${call.endpoint} left the network while it joined: start it again`);
     } catch (error) {
+      // A pair that is still being made would stay behind.
+      await adding.catch(() => undefined);
       await this.leave(call);
       // The call that removed the endpoint found no pair yet.
       await links.remove(joined);

@@ -87,10 +87,13 @@ class SharedAddresses {
 /** Interface pairs as names. */
 export class FakeLinks implements ContainerLinks {
   readonly present = new Map<string, string>();
+  /** How long a pair takes, as on a busy host. */
+  delayMs = 0;
 
   async prepare(): Promise<void> {}
 
   async add(_network: NamedNetwork, { endpoint }: EndpointRecord): Promise<string> {
+    await new Promise((resolve) => setTimeout(resolve, this.delayMs));
     const name = `tl${endpoint.slice(0, 10)}`;
     this.present.set(endpoint, name);
     return name;

@@ -78,3 +78,25 @@ it("a network of another host comes as soon as it can be written down", { timeou
   rmdirSync(path);
   await appears(two, "blue");
 });
+
+it("a join that cannot be written down leaves no pair behind", async () => {
+  const { one } = pair;
+  await one.engine.create("blue", { ipamDriver: "tulle", config: [{ Subnet: "10.9.0.0/24" }] });
+  await published(one, "blue");
+  const ids = { NetworkID: one.engine.network("blue").id, EndpointID: "e".repeat(64) };
+  const [pool] = one.engine.network("blue").pools;
+  const { Address } = await one.engine.call("IpamDriver.RequestAddress", {
+    PoolID: pool?.poolId,
+    Options: null,
+  });
+  await one.engine.call("NetworkDriver.CreateEndpoint", { ...ids, Interface: { Address }, Options: {} });
+  const path = join(one.folder, "docker-endpoints.json");
+  rmSync(path);
+  mkdirSync(path);
+  one.links.delayMs = 300;
+  await expect(one.engine.call("NetworkDriver.Join", ids)).rejects.toThrow();
+  await one.engine.call("NetworkDriver.DeleteEndpoint", ids).catch(() => undefined);
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  expect([...one.links.present]).toEqual([]);
+  rmdirSync(path);
+});

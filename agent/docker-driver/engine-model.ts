@@ -6,7 +6,7 @@ import {
   type Family,
   mapFamilies,
   type PerFamily,
-  type Prefix,
+  Prefix,
 } from "../../ipam/addresses/ip.ts";
 import { isInterfaceMac, type Mac, parseMac } from "../../ipam/addresses/mac.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
@@ -77,7 +77,8 @@ export function decodeNetwork(answer: JsonValue): EngineNetwork {
     ipamDriver: ipam.text("Driver"),
     ipamOptions: ipam.texts("Options"),
     subnets: ipam.list("Config").flatMap((config) => {
-      const subnet = config.prefix("Subnet");
+      // Other IPAM drivers take any text: their networks must not hide ours.
+      const subnet = Prefix.parseOrNull(config.text("Subnet"));
       return subnet === null ? [] : [{ subnet, gateway: addressIn(config.text("Gateway")) }];
     }),
     endpoints: Object.entries(network.object("Containers").raw).map(([key, value]) =>

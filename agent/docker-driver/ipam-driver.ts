@@ -35,10 +35,7 @@ export class IpamDriver {
         GlobalDefaultAddressSpace: ADDRESS_SPACE,
       }),
       "IpamDriver.RequestPool": (request, signal) => this.#requestPool(request, signal),
-      "IpamDriver.ReleasePool": async (request, signal) => {
-        await this.#pools.release(request.text("PoolID"), signal);
-        return {};
-      },
+      "IpamDriver.ReleasePool": (request, signal) => this.#releasePool(request.text("PoolID"), signal),
       "IpamDriver.RequestAddress": (request, signal) => this.#requestAddress(request, signal),
       "IpamDriver.ReleaseAddress": (request) => this.#releaseAddress(request),
     };
@@ -48,6 +45,12 @@ export class IpamDriver {
     const { poolId, subnet } = await this.#pools.request(parsePoolCall(request), signal);
     this.#requestedMs.set(poolId, this.#context.clock.monotonicMs());
     return { PoolID: poolId, Pool: `${subnet}`, Data: {} };
+  }
+
+  async #releasePool(poolId: string, signal: AbortSignal): Promise<JsonObject> {
+    this.#requestedMs.delete(poolId);
+    await this.#pools.release(poolId, signal);
+    return {};
   }
 
   async #requestAddress(request: Fields, signal: AbortSignal): Promise<JsonObject> {

@@ -4,7 +4,7 @@ import { ConfigError } from "../../ipam/errors.ts";
 import { encodeAddVlans, encodeDeleteVlans } from "../netlink/bridge-vlan.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import { encodeNewLink, encodeSetLink, type Link } from "../netlink/link/link.ts";
-import { findLink, getLink, ignoring } from "./links.ts";
+import { findLinkByIndex, getLink, ignoring } from "./links.ts";
 import { randomMacs } from "./mac.ts";
 import { gatewayDeviceName, usesVlans, type VlanSpec } from "./spec.ts";
 
@@ -32,19 +32,25 @@ export function ensureGatewayDevice(host: NetlinkConnection, bridge: Link, vlans
       `bridge: "${bridge.name}" is wrong; with vlan ${vlans.untagged} its gateway would be ${name}, take a shorter name`,
     );
   }
-  const portName = `v${vlans.untagged}p${bridge.index}`;
   const [mac, portMac] = randomMacs();
   const { mtuBytes } = bridge;
-  const peer = { name: portName, mac: portMac, mtuBytes };
+  const peer = { name: `v${vlans.untagged}p${bridge.index}`, mac: portMac, mtuBytes };
   ignoring(["EEXIST"], () =>
     host.request(encodeNewLink({ name, mac, mtuBytes, info: { kind: "veth", peer } })),
   );
-  const port = findLink(host, portName);
+  const gateway = getLink(host, name);
+  const port = peerOf(host, gateway);
   if (port !== null) {
     host.request(encodeSetLink(port.index, { masterIndex: bridge.index, isUp: true }));
     joinVlans(host, port, vlans);
   }
-  const gateway = getLink(host, name);
   host.request(encodeSetLink(gateway.index, { isUp: true }));
   return gateway;
+}
+
+/** By its index: one made for a former bridge of this name has another name. Null for an administrator's VLAN device. */
+function peerOf(host: NetlinkConnection, { type, index, linkIndex }: Link): Link | null {
+  if (type !== "veth" || linkIndex === null) return null;
+  const peer = findLinkByIndex(host, linkIndex);
+  return peer?.linkIndex === index ? peer : null;
 }

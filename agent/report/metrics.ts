@@ -123,7 +123,7 @@ export const METRICS = {
   },
   tulle_peer_paths: {
     type: "gauge",
-    help: "Peers by the path that packets to them take (tunnel, direct or external).",
+    help: "Peers by the path that packets to them take (tunnel, direct, external or fallback).",
     labels: ["path"],
   },
   tulle_kernel_limit_reached: {

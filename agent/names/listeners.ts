@@ -4,11 +4,7 @@ import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { createServer, type Server, type Socket } from "node:net";
 import { filterArrivals, openServerSocket } from "../../backends/netlink/server-socket.ts";
 import type { Address } from "../../ipam/addresses/ip.ts";
-import type { Transport } from "./message.ts";
-import { frame, MessageReader } from "./tcp-frames.ts";
-
-/** Answers a message, null for none. Never rejects. `source` is the address it came from, as text. */
-export type Handler = (message: Buffer, source: string, transport: Transport) => Promise<Buffer | null>;
+import { type Handler, SERVER_OPTIONS, serveConnection } from "./tcp-connection.ts";
 
 export interface ListenerOptions {
   readonly address: Address;
@@ -27,11 +23,8 @@ export interface Listener {
   close(): void;
 }
 
-/** Connections of all clients, and how long one may say nothing. */
+/** Of all clients. */
 const MAX_CONNECTIONS = 256;
-const IDLE_MS = 10_000;
-/** Queries of one connection that are worked on; more wait in the kernel. */
-const MAX_QUERIES = 16;
 
 /** Throws NetlinkError when the address cannot be had. */
 export function listenUdp({ address, port, interfaces, handler, onError }: ListenerOptions): Listener {
@@ -52,7 +45,7 @@ export function listenUdp({ address, port, interfaces, handler, onError }: Liste
 export function listenTcp({ address, port, interfaces, handler, onError }: ListenerOptions): Listener {
   const fd = openServerSocket({ transport: "tcp", address, port, interfaces });
   const connections = new Set<Socket>();
-  const server: Server = createServer({ noDelay: true }, (socket) => {
+  const server: Server = createServer(SERVER_OPTIONS, (socket) => {
     connections.add(socket);
     socket.on("close", () => connections.delete(socket));
     serveConnection(socket, handler);
@@ -64,27 +57,6 @@ export function listenTcp({ address, port, interfaces, handler, onError }: Liste
     server.close();
     for (const socket of connections) socket.destroy();
   });
-}
-
-/** Several queries may be under way; their answers go out as they come (RFC 7766 §6.2.1.1). */
-function serveConnection(socket: Socket, handler: Handler): void {
-  const source = socket.remoteAddress ?? "";
-  let open = 0;
-  const reader = new MessageReader(async (message) => {
-    open += 1;
-    if (open >= MAX_QUERIES) socket.pause();
-    const answer = await handler(message, source, "tcp");
-    open -= 1;
-    if (socket.destroyed) return;
-    if (answer === null) socket.destroy();
-    // One that does not read its answers does not get more.
-    else if (!socket.write(frame(answer))) socket.pause();
-    else if (open < MAX_QUERIES) socket.resume();
-  });
-  socket.setTimeout(IDLE_MS, () => socket.destroy());
-  socket.on("error", () => socket.destroy());
-  socket.on("drain", () => socket.resume());
-  socket.on("data", (bytes) => reader.push(bytes));
 }
 
 class Lifetime implements Listener {

@@ -22,9 +22,11 @@ export class MessageReader {
   push(bytes: Buffer): void {
     this.#parts.push(bytes);
     this.#length += bytes.length;
-    // Joined only when a message is complete, so that single bytes do not cost a copy of all before them.
+    // Joined only when a message is complete, so that single bytes do not cost a copy of all before them, and once for all
+    // messages of a piece.
     for (let wanted = this.#wanted(); this.#length >= wanted; wanted = this.#wanted()) {
-      const all = Buffer.concat(this.#parts);
+      const [first, ...rest] = this.#parts;
+      const all = first !== undefined && rest.length === 0 ? first : Buffer.concat(this.#parts);
       this.#parts = [all.subarray(wanted)];
       this.#length = all.length - wanted;
       this.#onMessage(all.subarray(LENGTH_BYTES, wanted));

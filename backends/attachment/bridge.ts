@@ -5,6 +5,7 @@ import type { InterfaceAddress } from "../../ipam/addresses/ip.ts";
 import { ConflictError, hasCode } from "../../ipam/errors.ts";
 import { encodeDeleteAddress, type KernelAddress } from "../netlink/address.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
+import { alternativeNameRemedy } from "../netlink/link/alternative-name.ts";
 import {
   decodeLink,
   encodeGetLink,
@@ -32,9 +33,7 @@ export function ensureBridge(
   vlans: VlanSpec,
 ): Link {
   const bridge = findLink(host, spec.name) ?? createBridge(host, spec.name, mtuBytes);
-  if (bridge.type !== "bridge") {
-    throw new ConflictError(`"${bridge.name}" exists but is not a bridge; remove it or set "bridge"`);
-  }
+  if (bridge.type !== "bridge") throw noBridge(spec.name, bridge);
   const wantsPromiscuous = spec.isPromiscuous && (bridge.flags & IFF_PROMISC) === 0;
   if (!bridge.isUp || wantsPromiscuous) {
     host.request(
@@ -45,6 +44,11 @@ export function ensureBridge(
   // Routes on the gateway's device are the network's alone to make.
   if (spec.gateway !== null) preferSysctl(`ipv6/conf/${spec.name}/accept_ra`, "0");
   return bridge;
+}
+
+function noBridge(name: string, { name: device }: Link): ConflictError {
+  if (device !== name) return new ConflictError(alternativeNameRemedy(name, device));
+  return new ConflictError(`"${name}" exists but is not a bridge; remove it or set "bridge"`);
 }
 
 /**

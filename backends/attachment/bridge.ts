@@ -110,11 +110,12 @@ function createBridge(host: NetlinkConnection, name: string, mtuBytes: number): 
 }
 
 /**
- * Gives `device`, the bridge or its VLAN interface, the gateways' addresses and lets the host forward. Returns whether
+ * Gives `device`, `bridge` itself or its VLAN interface, the gateways' addresses and lets the host forward. Returns whether
  * an address was missing. Throws ConflictError when another device has the subnet, or when this one has another subnet that containers still use.
  */
 export function ensureGateways(
   host: NetlinkConnection,
+  bridge: Link,
   device: Link,
   gateways: readonly InterfaceAddress[],
   force: boolean,
@@ -127,7 +128,9 @@ export function ensureGateways(
   const present = ofDevice(all, device);
   const missing = gateways.filter((gateway) => !present.some((entry) => isSame(entry, gateway)));
   for (const gateway of missing) {
-    for (const former of excludedBy(present, gateway)) removeFormer(host, device, former, gateway, force);
+    const formers = excludedBy(present, gateway);
+    const containers = force || formers.length === 0 ? 0 : countPorts(host, bridge, device);
+    for (const former of formers) removeFormer(host, device, former, gateway, containers);
     addAddress(host, device, gateway);
   }
   for (const { address } of gateways) ensureForwarding(host, address.family);
@@ -155,10 +158,11 @@ export function findSubnetConflict(
   );
 }
 
-/** How many devices are ports of the bridge. */
-export function countPorts(host: NetlinkConnection, bridge: Link): number {
-  const ports = host.dump(encodeLinkDump({ masterIndex: bridge.index }), decodeLink);
-  return ports.filter(({ masterIndex }) => masterIndex === bridge.index).length;
+/** How many devices are ports of the bridge, the port of its VLAN interface `gateway` left out. */
+export function countPorts(host: NetlinkConnection, bridge: Link, gateway = bridge): number {
+  const links = host.dump(encodeLinkDump({ masterIndex: bridge.index }), decodeLink);
+  const ports = links.filter(({ masterIndex }) => masterIndex === bridge.index);
+  return ports.filter(({ index }) => index !== gateway.linkIndex).length;
 }
 
 function removeFormer(
@@ -166,9 +170,8 @@ function removeFormer(
   device: Link,
   former: KernelAddress,
   wanted: InterfaceAddress,
-  force: boolean,
+  containers: number,
 ): void {
-  const containers = force ? 0 : countPorts(host, device);
   const { address, length } = former;
   if (containers > 0) {
     throw new ConflictError(

@@ -31,7 +31,9 @@ export function findObstacle(
       const error = findSubnetConflict(host, deviceName, device?.index ?? null, all, gateway);
       if (error !== null) return { error, isolatesContainers: false };
     }
-    if (device === null || bridge.gateway.force || countPorts(host, device) === 0) return null;
+    const link = findLink(host, bridge.name);
+    if (device === null || link === null || bridge.gateway.force) return null;
+    if (countPorts(host, link, device) === 0) return null;
     for (const gateway of gateways) {
       const [former] = excludedBy(ofDevice(all, device), gateway);
       if (former === undefined) continue;

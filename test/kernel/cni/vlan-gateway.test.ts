@@ -1,39 +1,62 @@
-/** The host's own interface in a VLAN of a bridge, when the bridge is another one. */
+/** The host's own interface in a VLAN of a bridge, when the bridge or the subnet is another one. */
 
-import { expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { ensureGateways } from "../../../backends/attachment/bridge.ts";
 import { getLink, isErrno } from "../../../backends/attachment/links.ts";
 import { ensureGatewayDevice } from "../../../backends/attachment/vlan.ts";
 import { NetlinkConnection } from "../../../backends/netlink/connection.ts";
-import { NetnsHandle } from "../../../backends/netlink/netns.ts";
-import { createNetns, describeAsRoot } from "../../support/netns.ts";
+import type { Link } from "../../../backends/netlink/link/link.ts";
+import { NetnsHandle, withNetns } from "../../../backends/netlink/netns.ts";
+import { parseInterfaceAddress } from "../../../ipam/addresses/ip.ts";
+import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
 
 const VLANS = { untagged: 10, tagged: [], keepsDefault: true };
 
 describeAsRoot("the gateway's interface in a VLAN", () => {
-  it("joins the bridge also after that was deleted and made again", () => {
-    const host = createNetns("vlan");
-    const netns = NetnsHandle.open(host.path);
-    const connection = NetlinkConnection.open({ netns });
-    /** Kernels without VLANs of bridges reject the last step. */
-    const ensure = (): void => {
-      try {
-        ensureGatewayDevice(connection, getLink(connection, "br0"), VLANS);
-      } catch (error) {
-        if (!isErrno(error, "EOPNOTSUPP")) throw error;
-      }
-    };
-    const portsOf = () => host.ipJson(["link", "show", "master", "br0"]).map(({ link }) => link);
+  let host: TestNetns;
+  let netns: NetnsHandle;
+  let connection: NetlinkConnection;
+  beforeEach(() => {
+    host = createNetns("vlan");
+    netns = NetnsHandle.open(host.path);
+    connection = NetlinkConnection.open({ netns });
+    host.ip("link add br0 type bridge");
+  });
+  afterEach(() => {
+    connection.close();
+    netns.close();
+    host.dispose();
+  });
+
+  /** Kernels without VLANs of bridges reject the last step. */
+  const ensureDevice = (): void => {
     try {
-      host.ip("link add br0 type bridge");
-      ensure();
-      expect(portsOf()).toEqual(["br0.10"]);
-      host.ip("link del br0", "link add br0 type bridge");
-      ensure();
-      expect(portsOf()).toEqual(["br0.10"]);
-    } finally {
-      connection.close();
-      netns.close();
-      host.dispose();
+      ensureGatewayDevice(connection, getLink(connection, "br0"), VLANS);
+    } catch (error) {
+      if (!isErrno(error, "EOPNOTSUPP")) throw error;
     }
+  };
+
+  it("joins the bridge also after that was deleted and made again", () => {
+    const portsOf = () => host.ipJson(["link", "show", "master", "br0"]).map(({ link }) => link);
+    ensureDevice();
+    expect(portsOf()).toEqual(["br0.10"]);
+    host.ip("link del br0", "link add br0 type bridge");
+    ensureDevice();
+    expect(portsOf()).toEqual(["br0.10"]);
+  });
+
+  it("keeps its address of a former subnet while containers use it", () => {
+    ensureDevice();
+    const [bridge, device] = ["br0", "br0.10"].map((name) => getLink(connection, name)) as [Link, Link];
+    const ensure = (gateway: string) =>
+      withNetns(netns, () =>
+        ensureGateways(connection, bridge, device, [parseInterfaceAddress(gateway)], false),
+      );
+    ensure("10.5.71.1/24");
+    // It is not a container of its own.
+    ensure("10.5.72.1/24");
+    host.ip("link add c1 type veth peer name eth0", "link set c1 master br0");
+    expect(() => ensure("10.5.99.1/24")).toThrow(/^br0.10 holds 10.5.72.1/);
   });
 });

@@ -86,7 +86,8 @@ export class RtnetlinkPort implements KernelPort {
     indexOf: (device) => this.#devices.indexOf(device),
     nameOf: (index) => this.#devices.nameOf(index),
     nexthopId: (device, gateway) => this.#nexthopIds.find({ device, gateway }),
-    assignNexthopId: (device, gateway) => this.#nexthopIds.assign({ device, gateway }),
+    assignNexthopId: (hop) => this.#nexthopIds.assign(hop),
+    nexthopOf: (id) => this.#nexthopIds.hopOf(id),
   };
   readonly #deviceChanges: DeviceChanges;
   /** Its socket is opened when the first WireGuard device is seen or made. */

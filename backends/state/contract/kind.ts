@@ -45,6 +45,14 @@ export type Owner = "ours" | "adopted" | "foreign";
 /** What a change does to an object. */
 export type Operation = "create" | "replace" | "recreate" | "delete";
 
+/** Where a nexthop object leads. */
+export interface NexthopPlace {
+  readonly device: string;
+  readonly gateway: Address;
+  /** The gateway is reachable on the device although no address there covers it (RTNH_F_ONLINK). */
+  readonly isOnlink: boolean;
+}
+
 /** What the kernel calls by number and the plan by name. */
 export interface KernelNames {
   /** Index of a device, null when there is none of this name. */
@@ -54,7 +62,9 @@ export interface KernelNames {
   /** Id of a nexthop object of ours, undefined when there is none. */
   nexthopId(device: string, gateway: Address): number | undefined;
   /** The same, or a free id that is reserved from now on. */
-  assignNexthopId(device: string, gateway: Address): number;
+  assignNexthopId(hop: NexthopPlace): number;
+  /** Where a nexthop object of ours leads, undefined when there is none with this id. */
+  nexthopOf(id: number): NexthopPlace | undefined;
 }
 
 /** How a kind travels over rtnetlink; several objects go in one batch. */

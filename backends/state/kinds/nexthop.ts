@@ -1,18 +1,19 @@
 /** Nexthop objects (linux/nexthop.h): `ip nexthop`. A plan names them by device and gateway, the kernel by an id. */
 
-import type { Address } from "../../../ipam/addresses/ip.ts";
 import { CREATE, REPLACE } from "../../netlink/message.ts";
 import { decodeNexthop, encodeDeleteNexthop, encodeNewNexthop, type Nexthop } from "../../netlink/nexthop.ts";
 import { RTM_DELNEXTHOP, RTM_NEWNEXTHOP } from "../../netlink/rtnetlink.ts";
 import { requireIndex } from "../contract/device-index.ts";
-import { type KernelNames, type Kind, objectKey, ROUTE_PROTOCOL } from "../contract/kind.ts";
+import {
+  type KernelNames,
+  type Kind,
+  type NexthopPlace,
+  objectKey,
+  ROUTE_PROTOCOL,
+} from "../contract/kind.ts";
 
-export interface NexthopObject {
+export interface NexthopObject extends NexthopPlace {
   readonly kind: "nexthop";
-  readonly device: string;
-  readonly gateway: Address;
-  /** The gateway is reachable on the device although no address there covers it (RTNH_F_ONLINK). */
-  readonly isOnlink: boolean;
   readonly protocol: number;
 }
 
@@ -33,7 +34,7 @@ export const nexthopKind: Kind<NexthopObject> = {
     encode: (op, object, names) => {
       const { device, gateway, isOnlink, protocol } = object;
       const outputIndex = requireIndex(names, device, () => nexthopKind.describe(object));
-      const id = names.assignNexthopId(device, gateway);
+      const id = names.assignNexthopId(object);
       if (op === "delete") return encodeDeleteNexthop(id);
       return encodeNewNexthop(
         { id, outputIndex, gateway, isOnlink, protocol },

@@ -111,16 +111,19 @@ export const routeKind: Kind<RouteObject> = {
 function routeObject(route: Route, names: KernelNames): RouteObject | null {
   if (route.table !== RT_TABLE_MAIN || route.tos !== 0) return null;
   const isBlackhole = route.type === RTN_BLACKHOLE;
+  const { nexthopId, outputIndex } = route;
+  // With net.ipv4.nexthop_compat_mode=0, as FRR advises, the kernel shows the id alone.
+  const hop = nexthopId === null || outputIndex !== null ? undefined : names.nexthopOf(nexthopId);
   return {
     kind: "route",
     destination: route.destination,
     ...(isBlackhole ? { isBlackhole } : {}),
-    device: isBlackhole ? "" : names.nameOf(route.outputIndex),
-    gateway: route.gateway,
-    isOnlink: route.isOnlink,
+    device: isBlackhole ? "" : (hop?.device ?? names.nameOf(outputIndex)),
+    gateway: hop?.gateway ?? route.gateway,
+    isOnlink: hop?.isOnlink ?? route.isOnlink,
     protocol: route.protocol,
     metric: route.metric,
-    viaNexthop: route.nexthopId !== null,
+    viaNexthop: nexthopId !== null,
     source: route.source,
     ...(route.hasExtras ? { hasExtras: true } : {}),
   };

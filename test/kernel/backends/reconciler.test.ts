@@ -291,6 +291,33 @@ describeAsRoot("reconciler with both families on the real kernel", () => {
       await host.dispose();
     }
   });
+
+  it("knows its routes where the kernel shows only the ids of their nexthop objects", async () => {
+    const host = new VxlanHost({ label: "ids", backend, own, scope });
+    try {
+      host.sh("sysctl -qw net.ipv4.nexthop_compat_mode=0");
+      host.start();
+      const peers = Array.from({ length: 300 }, (_, at) => dualPeer(at + 2));
+      await host.want(...peers);
+      const changes = host.applied;
+      host.reconciler.requestDump("steady?");
+      await host.settled();
+      await host.restart();
+      await host.want(...peers);
+      expect(host.applied).toBe(changes);
+      host.sh("ip route replace 10.2.54.0/24 via 192.168.50.99 dev under0; ip -6 route del fd00:2:54::/64");
+      await expect.poll(() => host.sh("ip route show 10.2.54.0/24")).toContain("nhid");
+      await expect.poll(() => host.sh("ip -6 route show fd00:2:54::/64")).toContain("nhid");
+      await host.restart();
+      await host.want(dualPeer(2));
+      expect(host.sh("ip route show proto 116; ip -6 route show proto 116").trim().split("\n")).toHaveLength(
+        2,
+      );
+      expect(host.reconciler.status()).toMatchObject({ failures: [], conflicts: [], isConverged: true });
+    } finally {
+      await host.dispose();
+    }
+  });
 });
 
 function dualPeer(n: number): Lease {

@@ -8,7 +8,13 @@ import { parseMac } from "../../../../ipam/addresses/mac.ts";
 import { OWN, prepareVxlan } from "../../../support/vxlan-fixture.ts";
 
 const link = prepareVxlan().planBase(OWN)[0] as LinkObject;
-const names = { indexOf: () => 7, nameOf: () => "", nexthopId: () => undefined, assignNexthopId: () => 1 };
+const names = {
+  indexOf: () => 7,
+  nameOf: () => "",
+  nexthopId: () => undefined,
+  assignNexthopId: () => 1,
+  nexthopOf: () => undefined,
+};
 
 /** Hardware address, MTU and flags of each request; null for what it leaves alone. */
 const requests = (actual: Partial<LinkObject>) =>

@@ -264,6 +264,7 @@ export class PodmanContainers implements NameClients {
     const names = namesOf(containerName, aliases, container);
     const member: Member = { endpoint, container, engine: "netavark", names, mac, addresses };
     const record = { network: network.id, member, outside: network.isInternal ? null : outside };
+    this.#takeOutside(record);
     this.#endpoints.set(endpoint, record);
     try {
       if (call.mac !== null) requireUnusedMac(feed.view, network, member);
@@ -283,6 +284,17 @@ export class PodmanContainers implements NameClients {
       await this.#drop(record);
       throw error;
     }
+  }
+
+  /**
+   * Takes the address to the outside from a container that is gone and not dropped yet: with it the new container could
+   * resolve names of the other one's networks.
+   */
+  #takeOutside({ outside, member }: PodmanEndpoint): void {
+    if (outside === null) return;
+    for (const [id, other] of this.#endpoints)
+      if (other.member.container !== member.container && other.outside?.equals(outside))
+        this.#endpoints.set(id, { ...other, outside: null });
   }
 
   async #drop({ network, member }: PodmanEndpoint): Promise<void> {

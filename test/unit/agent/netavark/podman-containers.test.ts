@@ -123,6 +123,15 @@ it("gives an address of each family, and tells names, aliases and the short id",
   expect(podman.clientOf(Address.parse("169.254.96.8"))).toBeNull();
 });
 
+it("answers for the container that has an address to the outside now, not for one that podman lost", async () => {
+  const outside = Address.parse("169.254.96.7");
+  await setup({ outside });
+  await setup({ container: "d".repeat(64), interfaceName: "eth0", outside });
+  expect(podman.clientOf(outside)).toEqual({ networks: [network.id] });
+  await setup({ container: "d".repeat(64), interfaceName: "eth1", outside });
+  expect(podman.clientOf(outside)).toEqual({ networks: [network.id, network.id] });
+});
+
 it("is gone after a teardown, which may be repeated or come without a setup", async () => {
   await setup();
   for (const container of [CONTAINER, CONTAINER, "d".repeat(64)])

@@ -52,6 +52,13 @@ export interface EngineContainer {
   readonly networks: readonly ContainerNetwork[];
 }
 
+/** What a list tells of a container. */
+export interface ListedContainer {
+  readonly id: string;
+  /** The engine's ids of its networks; "" for one that the container was never started on. */
+  readonly networks: readonly string[];
+}
+
 export interface ContainerNetwork {
   readonly dockerId: string;
   /** "" while the container does not run. */
@@ -128,9 +135,17 @@ export function decodeContainer(answer: JsonValue): EngineContainer {
   };
 }
 
-/** Ids in the answer of a list of containers. */
-export function decodeContainerIds(answer: JsonValue): readonly string[] {
-  return Array.isArray(answer) ? answer.filter(isJsonObject).map((item) => new Fields(item).id("Id")) : [];
+/** In a list of containers. */
+export function decodeListedContainers(answer: JsonValue): readonly ListedContainer[] {
+  if (!Array.isArray(answer)) return [];
+  return answer.filter(isJsonObject).map((item) => {
+    const container = new Fields(item);
+    const networks = container.object("NetworkSettings").object("Networks").raw;
+    return {
+      id: container.id("Id"),
+      networks: Object.values(networks).map((network) => fieldsOf(network).text("NetworkID")),
+    };
+  });
 }
 
 function fieldsOf(value: JsonValue | undefined): Fields {

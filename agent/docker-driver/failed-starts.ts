@@ -8,7 +8,7 @@
 import { Backoff, pause, Sleep } from "../../ipam/clock.ts";
 import { errorFields } from "../../ipam/log.ts";
 import type { DriverContext } from "./context.ts";
-import { decodeContainerIds, type EngineContainer } from "./engine-model.ts";
+import { decodeListedContainers, type EngineContainer, type ListedContainer } from "./engine-model.ts";
 import { RETRIED } from "./plugin-server.ts";
 
 const TIMEOUT_MS = 5_000;
@@ -71,7 +71,9 @@ export class FailedStarts {
     let isLeft = false;
     const told = new Map<string, string>();
     try {
-      for (const id of decodeContainerIds(await engine.call({ method: "GET", path }, TIMEOUT_MS))) {
+      const listed = decodeListedContainers(await engine.call({ method: "GET", path }, TIMEOUT_MS));
+      // A host may have hundreds of stopped containers, and this follows the end of each container.
+      for (const { id } of listed.filter((each) => this.#mayBeOurs(each))) {
         const container = await this.#options.inspect(id);
         if (container === null || !this.#isOurFault(container)) continue;
         const failure = await this.#start(container);
@@ -102,6 +104,11 @@ export class FailedStarts {
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     }
+  }
+
+  #mayBeOurs({ networks }: ListedContainer): boolean {
+    const { state } = this.#options.context;
+    return networks.length === 0 || networks.some((id) => id === "" || state.networks.has(id));
   }
 
   #isOurFault({ isRunning, error, restartPolicy, networks }: EngineContainer): boolean {

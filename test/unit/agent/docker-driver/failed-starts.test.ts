@@ -1,8 +1,14 @@
 /** Which failures of dockerd a later start overcomes; texts as Docker 20.10.24 and 28.5.2 keep them. */
 
 import { expect, it } from "vitest";
-import { isPassing } from "../../../../agent/docker-driver/failed-starts.ts";
+import {
+  FailedStarts,
+  type FailedStartsOptions,
+  isPassing,
+} from "../../../../agent/docker-driver/failed-starts.ts";
 import { RETRIED } from "../../../../agent/docker-driver/plugin-server.ts";
+import { silentLogger } from "../../../../ipam/log.ts";
+import { FakeClock } from "../../../support/fake-clock.ts";
 
 const DIAL = "dial unix /run/docker/plugins/tulle.sock: connect:";
 
@@ -25,4 +31,37 @@ it.each([
   "remote: the endpoint has no address: create the network with --ipam-driver tulle",
 ])("needs a person: %s", (error) => {
   expect(isPassing(error)).toBe(false);
+});
+
+it("inspects no stopped container that is on networks of other drivers alone", async () => {
+  const inspected: string[] = [];
+  const listed = (Id: string, ...networks: readonly string[]): object => ({
+    Id,
+    NetworkSettings: {
+      Networks: Object.fromEntries(networks.map((NetworkID, n) => [`net${n}`, { NetworkID }])),
+    },
+  });
+  const containers = [
+    ...[listed("other", "bridge"), listed("ours", "blue"), listed("both", "bridge", "blue")],
+    // Docker does not tell the networks of a container that was never started.
+    ...[listed("created", ""), { Id: "untold" }],
+  ];
+  const clock = new FakeClock();
+  const options = {
+    context: {
+      ...{ clock, logger: silentLogger, state: { networks: new Map([["blue", {}]]) } },
+      engine: { call: async () => containers },
+    },
+    random: () => 1,
+    inspect: async (id: string) => {
+      inspected.push(id);
+      return null;
+    },
+  } as unknown as FailedStartsOptions;
+  const stop = new AbortController();
+  const running = new FailedStarts(options).run(stop.signal);
+  await clock.advance(100);
+  expect(inspected).toEqual(["ours", "both", "created", "untold"]);
+  stop.abort();
+  await running;
 });

@@ -39,9 +39,7 @@ export function planReservation(audit: Audit, request: ReservationRequest): Rese
   if (existing !== undefined) return planKeeping(existing, addresses);
   rejectRivals(audit.leases, key, subnets, addresses);
   rejectInside(key, subnets, addresses);
-  if (addresses[4] === undefined && addresses[6] === undefined) {
-    throw new ConfigError(`no host has ${key} yet: name the host to reserve it for with --public-ip`);
-  }
+  requireHost(key, addresses, audit.config);
   const value = formatLeaseValue({
     publicAddress: addresses,
     backendType: audit.config.backend.type,
@@ -67,6 +65,18 @@ function planKeeping(existing: AuditedLease, addresses: PerFamily<Address>): Res
   }
   if (existing.isReservation) return { type: "none", key: existing.key };
   return { type: "keep", key: existing.key, entry: existing.entry };
+}
+
+/** A host finds its reservation by its IPv4 address, where the network has IPv4 (leases/claim.ts). */
+function requireHost(key: LeaseKey, addresses: PerFamily<Address>, { families }: NetworkConfig): void {
+  const family = families[4] === undefined ? 6 : 4;
+  if (addresses[family] !== undefined) return;
+  const isUnnamed = Object.keys(addresses).length === 0;
+  throw new ConfigError(
+    isUnnamed
+      ? `no host has ${key} yet: name the host to reserve it for with ${FLAG_OF[family]}`
+      : `a host finds its reservation by its IPv${family} address: give ${FLAG_OF[family]} too`,
+  );
 }
 
 function rejectRivals(

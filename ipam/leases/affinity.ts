@@ -18,7 +18,8 @@ import { formatLeaseValue, parseLeaseKey, parseLeaseValue } from "./lease-codec.
 const FOLDER = "affinity/";
 /** How often the record of a subnet in use is written again. */
 const REFRESH_MS = 24 * 3600 * 1000;
-const RETRY_MS = 60_000;
+/** How soon another subnet of this host is recorded, and a failure repeated. */
+const LOOK_MS = 60_000;
 /** Twice the hosts of a large network. */
 const MOST_RECORDS = 10_000;
 /** How many a host removes at a time: more than it adds. */
@@ -103,7 +104,7 @@ async function unlessChanged(change: Promise<unknown>): Promise<void> {
 export async function keepAffinity(
   options: {
     readonly records: Records;
-    /** Asked each time: both may change. */
+    /** Read at each look: both may change. */
     readonly current: () => { readonly key: LeaseKey; readonly attrs: LeaseAttrs };
     readonly clock: Clock;
     readonly logger: Logger;
@@ -116,17 +117,23 @@ export async function keepAffinity(
     "subnet affinity could not be recorded",
     "subnet affinity is recorded",
   );
-  while (!signal.aborted) {
+  let recorded: LeaseKey | null = null;
+  let dueMs = Number.NEGATIVE_INFINITY;
+  for (; !signal.aborted; await pause(clock, LOOK_MS, signal)) {
     const { key, attrs } = current();
+    const nowMs = clock.monotonicMs();
+    if (key === recorded && nowMs < dueMs) continue;
     try {
       const isNew = await recordAffinity(records, key, attrs, signal);
       if (isNew) await removeOldAffinities(records, signal);
       failures.succeeded({ key });
+      recorded = key;
+      dueMs = nowMs + REFRESH_MS;
     } catch (error) {
       if (signal.aborted) return;
       failures.failed(error, { key });
+      recorded = null;
     }
-    await pause(clock, failures.count === 0 ? REFRESH_MS : RETRY_MS, signal);
   }
 }
 

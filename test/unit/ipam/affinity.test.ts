@@ -35,11 +35,9 @@ function lab() {
     if (problem.current !== null) throw problem.current;
   });
   const logger = recordingLogger();
-  void keepAffinity(
-    { records: watched.records, current: () => ({ key: KEY, attrs: attrs(1) }), clock, logger },
-    stop.signal,
-  );
-  return { clock, store, problem, calls, logger };
+  const own = { key: KEY, attrs: attrs(1) };
+  void keepAffinity({ records: watched.records, current: () => own, clock, logger }, stop.signal);
+  return { clock, store, problem, calls, logger, own };
 }
 
 describe("keeping an affinity", () => {
@@ -55,6 +53,17 @@ describe("keeping an affinity", () => {
     expect(second?.value).toBe(first?.value);
     expect(second?.revision).toBeGreaterThan(first?.revision ?? 0n);
     expect(calls.slice(3)).toEqual(["records.read", "records.write"]);
+  });
+
+  it("writes soon after the host has taken another subnet", async () => {
+    const { clock, store, own } = lab();
+    await settle();
+    own.key = "10.2.77.0-24";
+    await clock.advance(60_000);
+    expect((await readAffinities(store.records, nodeId(1), stop.signal)).own).toEqual([
+      subnets("10.2.77.0-24"),
+      subnets(KEY),
+    ]);
   });
 
   it("tries again in a minute, and says once that it could not", async () => {

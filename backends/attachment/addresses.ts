@@ -41,19 +41,31 @@ export function ofDevice(addresses: readonly KernelAddress[], device: Link): rea
   return addresses.filter(({ interfaceIndex }) => interfaceIndex === device.index);
 }
 
-/** Addresses of a gateway's device that exclude `wanted`: any other of IPv4, overlapping ones of IPv6. */
+/**
+ * Those of a gateway's device's other addresses that exclude `wanted`: any of IPv4; of IPv6 overlapping ones, and those
+ * of `network`, whose route would take what is for another host that has the subnet by now.
+ */
 export function excludedBy(
-  present: readonly KernelAddress[],
+  others: readonly KernelAddress[],
   wanted: InterfaceAddress,
+  network: readonly Prefix[],
 ): readonly KernelAddress[] {
   const { family } = wanted.address;
   const subnet = Prefix.of(wanted.address, wanted.length);
-  return present.filter(
+  return others.filter(
     (entry) =>
       entry.address.family === family &&
-      !isSame(entry, wanted) &&
-      (family === 4 || Prefix.of(entry.address, entry.length).overlaps(subnet)),
+      (family === 4 ||
+        Prefix.of(entry.address, entry.length).overlaps(subnet) ||
+        network.some((range) => range.contains(entry.address))),
   );
+}
+
+export function without<T extends InterfaceAddress>(
+  present: readonly T[],
+  wanted: readonly InterfaceAddress[],
+): readonly T[] {
+  return present.filter((entry) => !wanted.some((each) => isSame(entry, each)));
 }
 
 /**

@@ -80,7 +80,7 @@ function prepareBridge(host: NetlinkConnection, { bridge, port, container, mtuBy
     address: gateway,
     length,
   }));
-  const isFirst = ensureGateways(host, link, device, gateways, bridge.gateway.force);
+  const isFirst = ensureGateways(host, link, device, gateways, bridge.gateway);
   if (isFirst || !isPinned(link)) pinHardwareAddress(host, link);
   return link;
 }

@@ -15,11 +15,11 @@ import {
   IFF_PROMISC,
   type Link,
 } from "../netlink/link/link.ts";
-import { addAddress, allAddresses, competingWith, excludedBy, isSame, ofDevice } from "./addresses.ts";
+import { addAddress, allAddresses, competingWith, excludedBy, ofDevice, without } from "./addresses.ts";
 import { ensureForwarding } from "./forwarding.ts";
 import { findLink, getLink, ignoring, isErrno } from "./links.ts";
 import { randomMacs } from "./mac.ts";
-import { type BridgeSpec, usesVlans, type VlanSpec } from "./spec.ts";
+import { type BridgeSpec, type GatewaySpec, usesVlans, type VlanSpec } from "./spec.ts";
 import { preferSysctl } from "./sysctl.ts";
 
 /** linux/netdevice.h: the address was set by a person or a program. */
@@ -118,7 +118,7 @@ export function ensureGateways(
   bridge: Link,
   device: Link,
   gateways: readonly InterfaceAddress[],
-  force: boolean,
+  { force, network }: GatewaySpec,
 ): boolean {
   const all = allAddresses(host);
   for (const gateway of gateways) {
@@ -126,9 +126,9 @@ export function ensureGateways(
     if (conflict !== null) throw conflict;
   }
   const present = ofDevice(all, device);
-  const missing = gateways.filter((gateway) => !present.some((entry) => isSame(entry, gateway)));
+  const missing = without(gateways, present);
   for (const gateway of missing) {
-    const formers = excludedBy(present, gateway);
+    const formers = excludedBy(without(present, gateways), gateway, network);
     const containers = force || formers.length === 0 ? 0 : countPorts(host, bridge, device);
     for (const former of formers) removeFormer(host, device, former, gateway, containers);
     addAddress(host, device, gateway);

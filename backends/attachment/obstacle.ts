@@ -4,7 +4,7 @@ import type { InterfaceAddress } from "../../ipam/addresses/ip.ts";
 import { Prefix } from "../../ipam/addresses/ip.ts";
 import { ConflictError } from "../../ipam/errors.ts";
 import { NetlinkConnection } from "../netlink/connection.ts";
-import { allAddresses, excludedBy, ofDevice } from "./addresses.ts";
+import { allAddresses, excludedBy, ofDevice, without } from "./addresses.ts";
 import { countPorts, findSubnetConflict } from "./bridge.ts";
 import { findLink } from "./links.ts";
 import { type BridgeSpec, gatewayDeviceName, type VlanSpec } from "./spec.ts";
@@ -34,8 +34,9 @@ export function findObstacle(
     const link = findLink(host, bridge.name);
     if (device === null || link === null || bridge.gateway.force) return null;
     if (countPorts(host, link, device) === 0) return null;
-    for (const gateway of gateways) {
-      const [former] = excludedBy(ofDevice(all, device), gateway);
+    const present = ofDevice(all, device);
+    for (const gateway of without(gateways, present)) {
+      const [former] = excludedBy(without(present, gateways), gateway, bridge.gateway.network);
       if (former === undefined) continue;
       const subnet = Prefix.of(gateway.address, gateway.length);
       const error = new ConflictError(

@@ -32,6 +32,8 @@ export interface BridgeSpec {
 export interface GatewaySpec {
   /** Replaces the address of another subnet although containers use it. */
   readonly force: boolean;
+  /** The network's ranges: an address of them that the bridge has from a former subnet of this host is replaced. */
+  readonly network: readonly Prefix[];
 }
 
 /** The host's end of the pair, a port of the bridge. */

@@ -34,7 +34,7 @@ const DEVICE_NAME = /^[^/:%\s]+$/;
 const LONGEST_NAME_BYTES = 15;
 
 /**
- * Reads the options. What goes to the prefixes `inside` is never masqueraded. Throws CniError 7 that names the key, the
+ * Reads the options. `inside` is the overlay: what goes there is never masqueraded. Throws CniError 7 that names the key, the
  * value and the remedy.
  */
 export function parseBridgeOptions(
@@ -63,7 +63,7 @@ export function parseBridgeOptions(
     bridge: {
       name: readBridgeName(delegate.bridge ?? "cni0"),
       isPromiscuous,
-      gateway: isGateway ? { force: flag("forceAddress") } : null,
+      gateway: isGateway ? { force: flag("forceAddress"), network: inside } : null,
     },
     port: { isHairpin, isIsolated: flag("portIsolation"), vlans: readVlans(delegate) },
     rules: {

@@ -187,7 +187,7 @@ function specOf(
   return {
     network: NETWORK,
     mtuBytes: 0,
-    bridge: { name: OUTSIDE.name, isPromiscuous: false, gateway: { force: false } },
+    bridge: { name: OUTSIDE.name, isPromiscuous: false, gateway: { force: false, network: [] } },
     port: {
       name: port,
       isHairpin: false,

@@ -295,6 +295,23 @@ describeAsRoot("tulle-cni in trouble", () => {
       expect(fresh.netns.exec("ping", ["-c1", "-W2", "10.5.99.1"])).toContain(" 0% packet loss");
     });
 
+    it("a bridge without containers loses its former IPv6 address, and keeps one of the administrator", () => {
+      const [old, fresh] = [host.addContainer(), host.addContainer()];
+      host.writeSubnetEnv([...SUBNET_ENV.v4, ...SUBNET_ENV.v6, ...SUBNET_ENV.rest]);
+      add(old);
+      host.call("DEL", { container: old });
+      host.netns.ip("address add 2001:db8::1/64 dev cni0");
+      const subnet6 = ["FLANNEL_IPV6_NETWORK=fd00:5::/48", "FLANNEL_IPV6_SUBNET=fd00:5:0:99::1/64"];
+      host.writeSubnetEnv([...SUBNET_ENV.v4, ...subnet6, ...SUBNET_ENV.rest]);
+      add(fresh);
+      const [bridge] = host.netns.ipJson(["-6", "address", "show", "cni0"]) as AnyJson[];
+      const addresses = bridge.addr_info.map(({ local }: AnyJson) => local);
+      expect(addresses.filter((local: string) => !local.startsWith("fe80:")).sort()).toEqual([
+        "2001:db8::1",
+        "fd00:5:0:99::1",
+      ]);
+    });
+
     it("a bridge with containers keeps it, and ADD and STATUS say what to do", () => {
       const [old, fresh] = [host.addContainer(), host.addContainer()];
       add(old);
@@ -315,6 +332,13 @@ describeAsRoot("tulle-cni in trouble", () => {
     const status = () => host.call("STATUS", { config: { cniVersion: "1.1.0" } });
 
     it("is silent when ADD would work", () => {
+      expect(status()).toMatchObject({ exitCode: 0, stdout: "" });
+    });
+
+    it("is silent where the bridge has an address of the administrator beside the gateway's", () => {
+      add(host.addContainer());
+      host.netns.ip("address add 192.0.2.1/24 dev cni0");
+      add(host.addContainer());
       expect(status()).toMatchObject({ exitCode: 0, stdout: "" });
     });
 

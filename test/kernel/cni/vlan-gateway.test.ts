@@ -51,7 +51,10 @@ describeAsRoot("the gateway's interface in a VLAN", () => {
     const [bridge, device] = ["br0", "br0.10"].map((name) => getLink(connection, name)) as [Link, Link];
     const ensure = (gateway: string) =>
       withNetns(netns, () =>
-        ensureGateways(connection, bridge, device, [parseInterfaceAddress(gateway)], false),
+        ensureGateways(connection, bridge, device, [parseInterfaceAddress(gateway)], {
+          force: false,
+          network: [],
+        }),
       );
     ensure("10.5.71.1/24");
     // It is not a container of its own.

@@ -1,10 +1,10 @@
 /** The pure parts of attaching containers. */
 
 import { expect, it } from "vitest";
-import { competingWith, excludedBy } from "../../../backends/attachment/addresses.ts";
+import { competingWith, excludedBy, without } from "../../../backends/attachment/addresses.ts";
 import { portName } from "../../../backends/attachment/port-name.ts";
 import type { KernelAddress } from "../../../backends/netlink/address.ts";
-import { parseInterfaceAddress } from "../../../ipam/addresses/ip.ts";
+import { Prefix, parseInterfaceAddress } from "../../../ipam/addresses/ip.ts";
 
 const OWN = 3;
 const on = (interfaceIndex: number, text: string): KernelAddress => ({
@@ -42,14 +42,21 @@ it.each([
   expect(competingWith([on(7, text)], null, gateway6)).toHaveLength(competes ? 1 : 0);
 });
 
-it("has one IPv4 address for a gateway, and beside an IPv6 address all that do not overlap", () => {
-  const present = ["10.5.72.1/24", "10.9.1.1/24", "fd00:5:0:72::9/64", "2001:db8::1/64"].map((text) =>
-    on(OWN, text),
-  );
+it("has one IPv4 address for a gateway, and beside an IPv6 address those outside its subnet and the overlay", () => {
+  const present = [
+    ...["10.5.72.1/24", "10.9.1.1/24", "fd00:5:0:72::9/64", "2001:db8::1/64"],
+    ...["fd00:5:0:99::1/64", "fd00:5::1/48"],
+  ].map((text) => on(OWN, text));
+  const overlay = [Prefix.parse("10.5.0.0/16"), Prefix.parse("fd00:5::/48")];
+  expect(without(present, [on(OWN, "10.9.1.1/24"), on(OWN, "10.9.1.1/16")])).toHaveLength(5);
   const texts = (entries: readonly KernelAddress[]) =>
     entries.map(({ address, length }) => `${address}/${length}`);
-  expect(texts(excludedBy(present, gateway))).toEqual(["10.9.1.1/24"]);
-  expect(texts(excludedBy(present, gateway6))).toEqual(["fd00:5:0:72::9/64"]);
+  expect(texts(excludedBy(present, gateway, overlay))).toEqual(["10.5.72.1/24", "10.9.1.1/24"]);
+  const overlapping = ["fd00:5:0:72::9/64", "fd00:5::1/48"];
+  expect(texts(excludedBy(present, gateway6, []))).toEqual(overlapping);
+  expect(texts(excludedBy(present, gateway6, overlay)).sort()).toEqual(
+    [...overlapping, "fd00:5:0:99::1/64"].sort(),
+  );
 });
 
 it("names a port after network, container and interface", () => {

@@ -55,12 +55,17 @@ export interface EngineContainer {
 /** What a list tells of a container. */
 export interface ListedContainer {
   readonly id: string;
-  /** The engine's ids of its networks; "" for one that the container was never started on. */
-  readonly networks: readonly string[];
+  readonly networks: readonly ListedNetwork[];
 }
 
-export interface ContainerNetwork {
+export interface ListedNetwork {
+  /** As the container's start looks for it. */
+  readonly name: string;
+  /** The engine's id; "" for one that the container was never started on. */
   readonly dockerId: string;
+}
+
+export interface ContainerNetwork extends ListedNetwork {
   /** "" while the container does not run. */
   readonly endpoint: string;
   readonly aliases: readonly string[];
@@ -123,9 +128,10 @@ export function decodeContainer(answer: JsonValue): EngineContainer {
     isRunning: state.boolean("Running"),
     error: state.text("Error"),
     restartPolicy: container.object("HostConfig").object("RestartPolicy").text("Name"),
-    networks: Object.values(networks).map((value) => {
+    networks: Object.entries(networks).map(([name, value]) => {
       const network = fieldsOf(value);
       return {
+        name,
         dockerId: network.text("NetworkID"),
         endpoint: network.text("EndpointID"),
         // Aliases hold the short id before 24.0 and what the user gave after it, DNSNames everything.
@@ -143,7 +149,10 @@ export function decodeListedContainers(answer: JsonValue): readonly ListedContai
     const networks = container.object("NetworkSettings").object("Networks").raw;
     return {
       id: container.id("Id"),
-      networks: Object.values(networks).map((network) => fieldsOf(network).text("NetworkID")),
+      networks: Object.entries(networks).map(([name, network]) => ({
+        name,
+        dockerId: fieldsOf(network).text("NetworkID"),
+      })),
     };
   });
 }

@@ -8,7 +8,12 @@
 import { Backoff, pause, Sleep } from "../../ipam/clock.ts";
 import { errorFields } from "../../ipam/log.ts";
 import type { DriverContext } from "./context.ts";
-import { decodeListedContainers, type EngineContainer, type ListedContainer } from "./engine-model.ts";
+import {
+  decodeListedContainers,
+  type EngineContainer,
+  type ListedContainer,
+  type ListedNetwork,
+} from "./engine-model.ts";
 import { RETRIED } from "./plugin-server.ts";
 
 const TIMEOUT_MS = 5_000;
@@ -107,12 +112,21 @@ export class FailedStarts {
   }
 
   #mayBeOurs({ networks }: ListedContainer): boolean {
-    const { state } = this.#options.context;
-    return networks.length === 0 || networks.some((id) => id === "" || state.networks.has(id));
+    const mayBe = (network: ListedNetwork): boolean => network.dockerId === "" || this.#isOurs(network);
+    return networks.length === 0 || networks.some(mayBe);
+  }
+
+  /** By its id, or by its name: a network that was replaced is found by that. */
+  #isOurs({ name, dockerId }: ListedNetwork): boolean {
+    const { state, feed } = this.#options.context;
+    return (
+      state.networks.has(dockerId) ||
+      [...feed.view.networks.values()].some((network) => network.name === name)
+    );
   }
 
   #isOurFault({ isRunning, error, restartPolicy, networks }: EngineContainer): boolean {
-    const isOnOurs = networks.some(({ dockerId }) => this.#options.context.state.networks.has(dockerId));
+    const isOnOurs = networks.some((network) => this.#isOurs(network));
     return !isRunning && RESTARTING.has(restartPolicy) && isPassing(error) && isOnOurs;
   }
 }

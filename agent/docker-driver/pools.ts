@@ -15,6 +15,8 @@ import type { NetworkPool, PoolCall } from "./requests.ts";
 
 /** How long a request waits for the network that a pool becomes part of. */
 const PATIENCE_MS = 1_500;
+/** A command that began before its network was removed or replaced may ask for an address this much later. */
+const RELEASED_MS = 60_000;
 /** Of giving a draft back whose call has ended, and its signal with it. */
 const GIVE_BACK_MS = 5_000;
 
@@ -31,6 +33,8 @@ export class Pools {
   readonly #context: DriverContext;
   /** Networks that the view has shown, or showed to a former run: one of them that it does not show is gone. */
   readonly #shown: Set<NetworkId>;
+  /** PoolIDs that the engine has released: when, monotonic milliseconds. */
+  readonly #released = new Map<string, number>();
 
   constructor(context: DriverContext) {
     this.#context = context;
@@ -50,7 +54,7 @@ export class Pools {
     return await this.#draft(call, lan ?? null, signal);
   }
 
-  /** Throws ConfigError when the PoolID is not ours, or its network is gone. */
+  /** Throws ConfigError when the PoolID is not ours, or its network is gone; ConflictError when that was just now. */
   resolve(poolId: string): ResolvedPool {
     const { state, feed } = this.#context;
     const record = state.pools.get(poolId);
@@ -64,6 +68,11 @@ export class Pools {
     }
     // Published a moment ago: the view follows.
     if (record !== undefined) return { pending: record };
+    if (this.#released.has(poolId))
+      throw new ConflictError(
+        "the network was removed, or replaced by that of its name which another host created first: run the command again",
+        { retryable: true },
+      );
     throw goneFromStore(poolId);
   }
 
@@ -111,6 +120,7 @@ export class Pools {
     const record = state.pools.get(poolId);
     if (record === undefined) return;
     state.pools.delete(poolId);
+    this.#noteReleased(poolId);
     await Promise.all([
       state.saveNetworks(),
       isUnclaimed(record) ? catalogue.abandon(draftOf(record), signal) : undefined,
@@ -152,6 +162,13 @@ export class Pools {
     for (const network of this.#context.feed.view.networks.values())
       if (network.pools[subnet.family]?.subnet.equals(subnet)) return network;
     return null;
+  }
+
+  #noteReleased(poolId: string): void {
+    const nowMs = this.#context.clock.monotonicMs();
+    for (const [each, sinceMs] of this.#released)
+      if (nowMs - sinceMs >= RELEASED_MS) this.#released.delete(each);
+    this.#released.set(poolId, nowMs);
   }
 
   #named(key: string, call: PoolCall): { poolId: string; subnet: Prefix } {

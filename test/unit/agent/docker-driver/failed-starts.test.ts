@@ -38,18 +38,21 @@ it("inspects no stopped container that is on networks of other drivers alone", a
   const listed = (Id: string, ...networks: readonly string[]): object => ({
     Id,
     NetworkSettings: {
-      Networks: Object.fromEntries(networks.map((NetworkID, n) => [`net${n}`, { NetworkID }])),
+      Networks: Object.fromEntries(networks.map((NetworkID) => [`the ${NetworkID} one`, { NetworkID }])),
     },
   });
   const containers = [
     ...[listed("other", "bridge"), listed("ours", "blue"), listed("both", "bridge", "blue")],
     // Docker does not tell the networks of a container that was never started.
     ...[listed("created", ""), { Id: "untold" }],
+    // Its network was replaced, and another has the name.
+    listed("former", "green"),
   ];
   const clock = new FakeClock();
   const options = {
     context: {
       ...{ clock, logger: silentLogger, state: { networks: new Map([["blue", {}]]) } },
+      feed: { view: { networks: new Map([["n", { name: "the green one" }]]) } },
       engine: { call: async () => containers },
     },
     random: () => 1,
@@ -61,7 +64,7 @@ it("inspects no stopped container that is on networks of other drivers alone", a
   const stop = new AbortController();
   const running = new FailedStarts(options).run(stop.signal);
   await clock.advance(100);
-  expect(inspected).toEqual(["ours", "both", "created", "untold"]);
+  expect(inspected).toEqual(["ours", "both", "created", "untold", "former"]);
   stop.abort();
   await running;
 });

@@ -9,7 +9,9 @@ import type { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { NetlinkError } from "../../backends/netlink/errors.ts";
 import { decodeLink, encodeLinkDump, type Link } from "../../backends/netlink/link/link.ts";
 import {
+  decodePath,
   decodeRoute,
+  encodePathLookup,
   encodeRouteDump,
   encodeRouteLookup,
   type LookupOptions,
@@ -164,7 +166,11 @@ class RoutingCheck {
   #lookup(address: Address, options: LookupOptions): LookupAnswer {
     try {
       const route = this.#connection.get(encodeRouteLookup(address, options), decodeRoute);
-      return { type: "route", route, device: this.#deviceOf(route) };
+      const { outputIndex, nexthopId } = route;
+      // With net.ipv4.nexthop_compat_mode=0 the route shows the id of its nexthop object alone.
+      const isNamed = outputIndex !== null || nexthopId === null;
+      const shown = isNamed ? route : this.#connection.get(encodePathLookup(address, options), decodePath);
+      return { type: "route", route, device: this.#deviceOf(shown) };
     } catch (error) {
       if (!(error instanceof NetlinkError)) throw error;
       return { type: "error", errnoName: error.errnoName };
@@ -197,7 +203,7 @@ class RoutingCheck {
     return FAMILIES.flatMap((family) => this.#connection.dump(encodeRouteDump(family), decodeRoute));
   }
 
-  #deviceOf({ outputIndex }: Route): string {
+  #deviceOf({ outputIndex }: Pick<Route, "outputIndex">): string {
     return outputIndex === null ? "" : (this.#names.get(outputIndex) ?? `interface ${outputIndex}`);
   }
 }

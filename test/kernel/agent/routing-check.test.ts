@@ -54,6 +54,20 @@ describeAsRoot("routing check", () => {
     expect(problems()).toEqual([]);
   });
 
+  it("finds nothing where the kernel shows only the ids of nexthop objects", () => {
+    netns.exec("sysctl", ["-qw", "net.ipv4.nexthop_compat_mode=0"]);
+    netns.ip(
+      "nexthop add id 7 via 10.2.3.0 dev flannel.1 onlink",
+      "nexthop add id 8 via fd00:2:3:: dev flannel.1 onlink",
+      "route replace 10.2.3.0/24 nhid 7",
+      "route del fd00:2:3::/64",
+      "route add fd00:2:3::/64 nhid 8",
+    );
+    expect(problems()).toEqual([]);
+    netns.ip("nexthop add id 9 via 192.168.50.77 dev eth0", "route add 10.2.3.0/25 nhid 9");
+    expect(problems()).toContainEqual(expect.stringContaining("leave by eth0, not flannel.1"));
+  });
+
   it.each<[string, string[], string]>([
     [
       "a rule before main",

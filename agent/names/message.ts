@@ -85,12 +85,24 @@ export function encodeError(query: Query, rcode: number): Buffer {
   return respond(query, rcode, []);
 }
 
-/** True when `answer` has the id and the question of `query`, letters in any case, and is an answer. */
+/** What a server may say of a query that it does not read, without the question. */
+const UNREAD: readonly number[] = [
+  RCODE.formatError,
+  RCODE.serverFailure,
+  RCODE.notImplemented,
+  RCODE.refused,
+];
+
+/**
+ * True when `answer` is an answer with the id and the question of `query`, letters in any case, or an error without a
+ * question, as some servers report that they do not know EDNS0.
+ */
 export function isAnswerTo(answer: Buffer, query: Buffer, questionEnd: number): boolean {
-  if (answer.length < questionEnd) return false;
-  const isResponse = (answer.readUInt16BE(2) & RESPONSE) !== 0;
-  const hasQuestion = answer.readUInt16BE(4) === 1 && answer.readUInt16BE(0) === query.readUInt16BE(0);
-  return isResponse && hasQuestion && isSameQuestion(answer, query, questionEnd);
+  if (answer.length < HEADER_BYTES || answer.readUInt16BE(0) !== query.readUInt16BE(0)) return false;
+  if ((answer.readUInt16BE(2) & RESPONSE) === 0) return false;
+  const questions = answer.readUInt16BE(4);
+  if (questions === 0) return UNREAD.includes(rcodeOf(answer));
+  return questions === 1 && answer.length >= questionEnd && isSameQuestion(answer, query, questionEnd);
 }
 
 /** True for an answer with this id that reports this error. */
@@ -114,6 +126,8 @@ export function withId(message: Buffer, id: number): Buffer {
 
 /** The other server's answer for our client: with the client's id and its spelling of the name. */
 export function forClient(answer: Buffer, query: Query): Buffer {
+  // Without EDNS0, as the server has it: by that a client knows what to leave out.
+  if (answer.readUInt16BE(4) === 0) return encodeError({ ...query, udpPayloadBytes: null }, rcodeOf(answer));
   const copy = withId(answer, query.bytes.readUInt16BE(0));
   query.bytes.copy(copy, HEADER_BYTES, HEADER_BYTES, query.questionEnd);
   return copy;

@@ -164,6 +164,26 @@ describe("forwarding", () => {
     expect(failing.queries).toHaveLength(1);
   });
 
+  it("takes errors without a question, as of a server that cannot read EDNS0", async () => {
+    const headerAlone =
+      (code: number): Reply =>
+      (bytes) => {
+        const header = answer(bytes, "", code).subarray(0, 12);
+        header.fill(0, 4);
+        return [header];
+      };
+    const startMs = systemClock.monotonicMs();
+    expect(await ask(forwarder([await fakeServer(headerAlone(1))]))).toMatchObject({
+      rcode: "FORMERR",
+      id: 4711,
+    });
+    const pair = [await fakeServer(headerAlone(5)), await fakeServer(good)];
+    expect((await ask(forwarder(pair))).answers).toHaveLength(1);
+    expect(systemClock.monotonicMs() - startMs).toBeLessThan(times.stepMs);
+    // What denies a name must say which.
+    expect(await ask(forwarder([await fakeServer(headerAlone(3))]))).toMatchObject({ rcode: "SERVFAIL" });
+  });
+
   it("says SERVFAIL in time when nobody answers, and REFUSED when there is nobody to ask", async () => {
     const startMs = systemClock.monotonicMs();
     expect(await ask(forwarder([await fakeServer(silent)]))).toMatchObject({ rcode: "SERVFAIL" });

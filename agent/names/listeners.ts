@@ -1,10 +1,10 @@
 /** The UDP and the TCP socket of the name server, with bounds on what clients can make them hold. */
 
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
-import { createServer, type Server, type Socket } from "node:net";
+import { createServer, type Server } from "node:net";
 import { filterArrivals, openServerSocket } from "../../backends/netlink/server-socket.ts";
 import type { Address } from "../../ipam/addresses/ip.ts";
-import { type Handler, SERVER_OPTIONS, serveConnection } from "./tcp-connection.ts";
+import { Connections, type Handler, SERVER_OPTIONS } from "./tcp-connection.ts";
 
 export interface ListenerOptions {
   readonly address: Address;
@@ -44,18 +44,14 @@ export function listenUdp({ address, port, interfaces, handler, onError }: Liste
 /** Throws NetlinkError when the address cannot be had. */
 export function listenTcp({ address, port, interfaces, handler, onError }: ListenerOptions): Listener {
   const fd = openServerSocket({ transport: "tcp", address, port, interfaces });
-  const connections = new Set<Socket>();
-  const server: Server = createServer(SERVER_OPTIONS, (socket) => {
-    connections.add(socket);
-    socket.on("close", () => connections.delete(socket));
-    serveConnection(socket, handler);
-  });
+  const connections = new Connections(handler);
+  const server: Server = createServer(SERVER_OPTIONS, (socket) => connections.take(socket));
   server.maxConnections = MAX_CONNECTIONS;
   server.on("error", onError);
   server.listen({ fd, exclusive: true });
   return new Lifetime(fd, () => {
     server.close();
-    for (const socket of connections) socket.destroy();
+    connections.close();
   });
 }
 

@@ -1,4 +1,4 @@
-/** One client's connection to the name server, with bounds on what it makes the server hold. */
+/** Clients' connections to the name server, with bounds on what they make the server hold. */
 
 import type { Socket } from "node:net";
 import type { Transport } from "./message.ts";
@@ -15,8 +15,37 @@ const IDLE_MS = 10_000;
 /** Queries that are worked on. Those that came with them wait here, all others in the kernel. */
 const MAX_QUERIES = 16;
 
+/** Of one client, so that one container cannot keep the others from theirs. */
+const MAX_PER_CLIENT = 64;
+
+export class Connections {
+  readonly #handler: Handler;
+  readonly #sockets = new Set<Socket>();
+
+  constructor(handler: Handler) {
+    this.#handler = handler;
+  }
+
+  /** Serves the connection, or ends it where its client has enough of them. */
+  take(socket: Socket): void {
+    const { remoteAddress } = socket;
+    const ofClient = [...this.#sockets].filter((each) => each.remoteAddress === remoteAddress);
+    if (ofClient.length >= MAX_PER_CLIENT) {
+      socket.destroy();
+      return;
+    }
+    this.#sockets.add(socket);
+    socket.on("close", () => this.#sockets.delete(socket));
+    serveConnection(socket, this.#handler);
+  }
+
+  close(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+}
+
 /** Several queries may be under way; their answers go out as they come (RFC 7766 §6.2.1.1). */
-export function serveConnection(socket: Socket, handler: Handler): void {
+function serveConnection(socket: Socket, handler: Handler): void {
   const connection = new Connection(socket, handler);
   socket.setTimeout(IDLE_MS, () => socket.destroy());
   socket.on("error", () => socket.destroy());

@@ -1,18 +1,24 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { type Handler, SERVER_OPTIONS, serveConnection } from "../../../../agent/names/tcp-connection.ts";
+import { Connections, type Handler, SERVER_OPTIONS } from "../../../../agent/names/tcp-connection.ts";
 import { frame, MessageReader } from "../../../../agent/names/tcp-frames.ts";
 
 let server: Server | null = null;
 afterEach(() => server?.close());
 
 async function connected(handler: Handler): Promise<Socket> {
-  const listening = createServer(SERVER_OPTIONS, (socket) => serveConnection(socket, handler));
+  return (await serve(handler))();
+}
+
+/** Returns what connects a client, from an address of the loopback interface. */
+async function serve(handler: Handler): Promise<(localAddress?: string) => Socket> {
+  const connections = new Connections(handler);
+  const listening = createServer(SERVER_OPTIONS, (socket) => connections.take(socket));
   server = listening;
   await new Promise<void>((resolve) => listening.listen(0, "127.0.0.1", resolve));
   const address = listening.address();
   if (address === null || typeof address === "string") throw new Error("the server has no port");
-  return connect(address.port, "127.0.0.1");
+  return (localAddress = "127.0.0.1") => connect({ port: address.port, host: "127.0.0.1", localAddress });
 }
 
 /** The messages until the server ends the connection, or until there are `count`. */
@@ -33,6 +39,26 @@ function framed(count: number): Buffer {
 }
 
 const later = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5));
+
+describe("clients", () => {
+  it("cannot keep others from their answers by the number of their connections", async () => {
+    const connectFrom = await serve(async (message) => message);
+    const many = Array.from({ length: 80 }, () => connectFrom("127.0.0.2"));
+    let ended = 0;
+    for (const client of many) {
+      client.on("error", () => undefined);
+      client.on("close", () => {
+        ended += 1;
+      });
+    }
+    await expect.poll(() => ended).toBe(16);
+    const other = connectFrom("127.0.0.3");
+    const got = answers(other, 1);
+    other.write(framed(1));
+    expect(await got).toEqual(["question 0"]);
+    for (const client of [...many, other]) client.destroy();
+  });
+});
 
 describe("a client's connection", () => {
   it("works on sixteen questions at a time, and answers all that come at once", async () => {

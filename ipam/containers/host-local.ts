@@ -175,11 +175,11 @@ export class HostLocalAddresses implements ContainerAddresses {
 
   #taken(): ReadonlySet<string> {
     // What a folder will free as left by an earlier boot is free.
-    const others = this.#otherFolders().flatMap((files) => {
+    const taken = [this.#files, ...this.#otherFolders()].flatMap((files) => {
       const isStale = this.#isOfEarlierBoot(files);
       return files.addresses().filter((address) => !isStale({ address }));
     });
-    return new Set([...this.#files.addresses(), ...others].map(String));
+    return new Set(taken.map(String));
   }
 
   /** What host-local left in the folder of a network that is used no more is free after the next boot. */

@@ -91,6 +91,15 @@ describe("allocation", () => {
     await expect(store.requireRoom(request)).rejects.toMatchObject(refusal);
   });
 
+  it("has room where an earlier boot took every address, which the next container frees", async () => {
+    const request = requestOf(SMALL);
+    for (const id of ["a", "b", "c", "d", "e"]) await give(request, id);
+    [bootId, bootStartMs] = ["boot-2", Date.now() + 1000];
+    await expect(store.requireRoom(request)).resolves.toBeUndefined();
+    expect(await store.prepare(of("f"), () => false)).toHaveLength(5);
+    expect(await give(request, "f")).toEqual(["10.1.2.2/29"]);
+  });
+
   it("skips an exclusion of any size at once, also where it covers the whole range", async () => {
     const [subnet, half] = ["fd00:1::/64", "fd00:1::/65"];
     expect(await give(requestOf({ subnet, exclude: [half] }), "a")).toEqual(["fd00:1:0:0:8000::/64"]);

@@ -90,8 +90,9 @@ export class EventDecoder {
     events.push(...this.#membership(before, link, by));
     if (!scope.devices.has(link.name)) return events;
     events.push({ type: "present", object: decodeLinkObject(link, this.#context.names), by });
-    // Going down takes routes and nexthops along without a notification for each (net/ipv4/fib_semantics.c).
-    if (!link.isUp || before === undefined)
+    // Going down, or without carrier, takes routes and nexthops along without a notification for each
+    // (net/ipv4/fib_semantics.c).
+    if (before === undefined || !isUsable(before) || !isUsable(link))
       events.push({ type: "resync", reason: `device ${link.name} changed` });
     return events;
   }

@@ -107,7 +107,7 @@ export class VxlanHost {
   /** What iproute2 shows of the tunnel and of all routes; ids of nexthop objects, which may change, left out. */
   shown(): string {
     const commands = [
-      "ip -d link show flannel.1 | sed 's/^[0-9]*: //; s/link-netnsid [0-9]* //'",
+      "ip -d link show flannel.1 | sed 's/^[0-9]*: //; s/link-netnsid [0-9]* //; s/ state [A-Z]* / /'",
       "ip -4 -o addr show dev flannel.1 | sed 's/^[0-9]*: //'",
       "ip route show | sed 's/nhid [0-9]* //' | sort",
       "ip nexthop show | sed 's/^id [0-9]* //' | sort",

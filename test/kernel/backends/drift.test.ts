@@ -107,6 +107,10 @@ const ENTRIES: readonly (readonly [string, string])[] = [
 
 const DEVICES: readonly (readonly [string, string])[] = [
   ["the device down", "ip link set flannel.1 down"],
+  [
+    "the device without carrier for a moment",
+    "ip link set flannel.1 protodown on; sleep 0.5; ip link set flannel.1 protodown off",
+  ],
   ["another MTU", "ip link set flannel.1 mtu 1400"],
   ["another MAC", "ip link set flannel.1 address 02:0e:00:00:00:0e"],
   ["another local address", "ip link set flannel.1 type vxlan id 1 local 192.168.50.9"],

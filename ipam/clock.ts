@@ -112,6 +112,12 @@ export class Backoff {
     return ceilingMs / 2 + (ceilingMs / 2) * this.#random();
   }
 
+  /** The same after something that ran for `ranMs`. What ran longer than the longest wait has failed for a new reason. */
+  nextAfterMs(ranMs: number): number {
+    if (ranMs > this.#maxMs) this.reset();
+    return this.nextMs();
+  }
+
   reset(): void {
     this.#attempts = 0;
   }

@@ -129,3 +129,10 @@ function spellingsOf(secret: string): readonly string[] {
   // encodeURIComponent() throws for half a surrogate pair, which Buffer replaces.
   return [...new Set([secret, ...inJson, encodeURIComponent(Buffer.from(secret).toString())])];
 }
+
+/** The end of a text, at most so many characters, in whole lines: the rest of a line could be a secret without its name. */
+export function lastLines(text: string, most: number): string {
+  if (text.length <= most) return text;
+  const end = text.slice(text.length - most);
+  return end.slice(end.indexOf("\n") + 1);
+}

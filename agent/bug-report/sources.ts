@@ -25,6 +25,7 @@ import { latestEvents } from "../report/latest-events.ts";
 import { VERSION } from "../report/version.ts";
 import type { ArchiveEntry } from "./archive.ts";
 import type { ShownSettings } from "./reported-settings.ts";
+import { lastLines } from "./secrets.ts";
 
 /** Longest text of one source, in UTF-16 units; of a log the end is kept. */
 const LONGEST = 8 * 1024 * 1024;
@@ -60,7 +61,7 @@ export async function collectSources(
 
 async function readOrExplain(read: Source[1]): Promise<string> {
   try {
-    return (await read()).slice(-LONGEST);
+    return lastLines(await read(), LONGEST);
   } catch (error) {
     return `not available: ${errorMessage(error)}\n`;
   }

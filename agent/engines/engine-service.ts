@@ -161,6 +161,7 @@ export class EngineService {
         continue;
       }
       const round = partOf(signal);
+      const startMs = clock.monotonicMs();
       // Every part listens to it, which Node would report as a leak.
       setMaxListeners(0, round.signal);
       try {
@@ -171,7 +172,7 @@ export class EngineService {
         this.#isOthersTurn = error instanceof ConflictError && this.#options.docker.plugin === "auto";
         if (this.#isOthersTurn) logger.debug("docker driver is another process's", errorFields(error));
         else logger.error("named networks failed; started again", errorFields(error));
-        await pause(clock, backoff.nextMs(), signal);
+        await pause(clock, backoff.nextAfterMs(clock.monotonicMs() - startMs), signal);
       } finally {
         this.#parts = null;
         round.end();

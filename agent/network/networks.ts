@@ -136,6 +136,7 @@ export class Networks {
     const { clock, random, logger } = this.#options.runtime;
     const backoff = new Backoff({ baseMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS, random });
     while (!signal.aborted) {
+      const startMs = clock.monotonicMs();
       try {
         await slot.agent.run(signal);
         return;
@@ -145,7 +146,7 @@ export class Networks {
         slot.failure = `the network failed and is started again: ${errorMessage(error)}`;
         logger.error("network failed", { network: slot.settings.name ?? "(first)", ...errorFields(error) });
       }
-      await pause(clock, backoff.nextMs(), signal);
+      await pause(clock, backoff.nextAfterMs(clock.monotonicMs() - startMs), signal);
       slot.wasJoined ||= slot.agent.wasJoined;
       slot.agent = this.#makeAgent(slot.settings, () => slot);
       slot.failure = null;

@@ -27,13 +27,13 @@ export function formatNetworkConfig(config: NetworkConfig, terminal: Terminal): 
   );
 }
 
-/** The JSON of a configuration without the secrets of its backend; unchanged when it is not valid. */
+/** The JSON of a configuration without the secrets of its backend. */
 export function textWithoutSecrets(text: string): string {
   let config: NetworkConfig;
   try {
     config = parseNetworkConfig(text);
   } catch {
-    return text;
+    return withoutNamedSecrets(text);
   }
   // Go, and so the parser, ignores the case of keys.
   const others = Object.entries(JSON.parse(text)).filter(([key]) => key.toLowerCase() !== "backend");
@@ -42,6 +42,15 @@ export function textWithoutSecrets(text: string): string {
     ...Object.fromEntries(others),
     Backend: { Type: backend.type, ...withoutSecrets(backend) },
   });
+}
+
+/** Of a text that may be no JSON. */
+function withoutNamedSecrets(text: string): string {
+  const keys = [...describedOptions().values()]
+    .flat()
+    .flatMap(({ key, isSecret }) => (isSecret ? [key] : []));
+  const values = new RegExp(`("(?:${keys.join("|")})"\\s*:\\s*)"(?:\\\\.|[^"\\\\])*"?`, "gi");
+  return text.replace(values, '$1"(secret)"');
 }
 
 /** The backend's options, with a text in place of keys and passwords. */

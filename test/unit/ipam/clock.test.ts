@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
-import { pause, systemClock } from "../../../ipam/clock.ts";
+import { Backoff, pause, systemClock } from "../../../ipam/clock.ts";
 
 const TOLERANCE_MS = 1_000;
 
@@ -20,4 +20,10 @@ it("ends a pause when its signal fires, without an error", async () => {
   stop.abort(new Error("stopped"));
   await expect(pausing).resolves.toBeUndefined();
   await expect(pause(systemClock, 60_000, stop.signal)).resolves.toBeUndefined();
+});
+
+it("waits as at first after what ran longer than the longest wait", () => {
+  const backoff = new Backoff({ baseMs: 1_000, maxMs: 8_000, random: () => 1 });
+  const waits = [0, 10, 20, 8_000, 0, 8_001, 0].map((ranMs) => backoff.nextAfterMs(ranMs));
+  expect(waits).toEqual([1_000, 2_000, 4_000, 8_000, 8_000, 1_000, 2_000]);
 });

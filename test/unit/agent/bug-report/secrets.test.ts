@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { serviceSettings } from "../../../../agent/bug-report/given-settings.ts";
-import { knownSecrets, redactText, shownSettings } from "../../../../agent/bug-report/secrets.ts";
+import { knownSecrets, lastLines, redactText, shownSettings } from "../../../../agent/bug-report/secrets.ts";
 import { loadGiven } from "../../../../agent/config/config.ts";
 import { parseFlags } from "../../../../agent/config/flag-parser.ts";
 import { serveControl } from "../../../../agent/report/control.ts";
@@ -249,4 +249,10 @@ describe("tulle report", () => {
       daemon.kill();
     }
   });
+});
+
+it("the end of a long text begins with a whole line", () => {
+  const text = 'first\n"password": "hunter2hunter2"\nlast\n';
+  expect(lastLines(text, 20)).toBe("last\n");
+  expect(lastLines(text, text.length)).toBe(text);
 });

@@ -4,6 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type BackendFlag, backendFlags, givenOptions } from "../../../../agent/terminal/backend-flags.ts";
+import { textWithoutSecrets } from "../../../../agent/terminal/network-view.ts";
 import { describedOptions } from "../../../../backends/registry.ts";
 import {
   addLease,
@@ -140,6 +141,12 @@ describe("tulle net", () => {
     await writeFile(file, `{"network":"10.2.0.0/16","backend":{"type":"wireguard","psk":"${PSK}"}}`);
     await tulle("net", "init", "--file", file, "--force");
     expect((await tulle(...init)).err).not.toContain(PSK);
+  });
+
+  it("shows no secret of a configuration that is not valid", () => {
+    const text = `{"Network":"10.2.0.0/33","Backend":{"Type":"wireguard","PSK":"${PSK}"}}`;
+    expect(textWithoutSecrets(text)).toMatch(/10\.2\.0\.0\/33.*wireguard/);
+    expect(textWithoutSecrets(text)).not.toContain(PSK);
   });
 
   it("leaves an equal configuration, and another one unless forced", async () => {

@@ -76,6 +76,32 @@ describe("the only network of a daemon", () => {
     await ended;
   });
 
+  it("is started again soon after a long run, however often it failed before", async () => {
+    const error = new Error("injected");
+    run.mockReset();
+    for (let count = 0; count < 8; count++) run.mockRejectedValueOnce(error);
+    let fail = (): void => undefined;
+    run
+      .mockImplementationOnce(() => new Promise<void>((_, reject) => (fail = () => reject(error))))
+      .mockImplementation(untilStopped);
+    const ended = only().run(stop.signal);
+    await vi.waitFor(async () => {
+      await clock.advance(60_000);
+      expect(run).toHaveBeenCalledTimes(9);
+    });
+    await clock.advance(3_600_000);
+    const failedMs = clock.monotonicMs();
+    fail();
+    await vi.waitFor(async () => {
+      await clock.advance(100);
+      expect(run).toHaveBeenCalledTimes(10);
+    });
+    // The longest wait is 60 s, and half of it at least.
+    expect(clock.monotonicMs() - failedMs).toBeLessThan(10_000);
+    stop.abort();
+    await ended;
+  });
+
   it("ends the start with what a person must correct", async () => {
     run.mockReset().mockRejectedValue(new ConfigError("injected"));
     await expect(only().run(stop.signal)).rejects.toThrow("injected");

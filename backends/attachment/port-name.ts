@@ -8,7 +8,10 @@ export function portName(network: string, { containerId, interfaceName }: Attach
   return `veth${shortDigest(`${network}\n${containerId}\n${interfaceName}`).slice(0, 11)}`;
 }
 
-/** True for a name that portName() gives. The plugin bridge has names of eight digits. */
+/** What begins the names of the ports of named networks. */
+export const SEGMENT_PORT_PREFIX = "tp-";
+
+/** True for a name that portName() gives, or a named network. The plugin bridge has names of eight digits. */
 export function isPortName(name: string): boolean {
-  return /^veth[0-9a-f]{11}$/.test(name);
+  return /^veth[0-9a-f]{11}$/.test(name) || name.startsWith(SEGMENT_PORT_PREFIX);
 }

@@ -2,6 +2,7 @@
 
 import type { NetworkId } from "../../ipam/named-networks/named-network.ts";
 import { shortDigest } from "../attachment/digest.ts";
+import { SEGMENT_PORT_PREFIX } from "../attachment/port-name.ts";
 
 /** What begins the name of every bridge of a named network. */
 export const BRIDGE_PREFIX = "tb-";
@@ -26,5 +27,5 @@ export function isSegmentDevice(name: string): boolean {
 
 /** The host's end of a container's pair; the same for every call about an endpoint, so that no record is needed. */
 export function segmentPortName(network: NetworkId, endpoint: string): string {
-  return `tp-${shortDigest(`${network}\n${endpoint}`).slice(0, 12)}`;
+  return `${SEGMENT_PORT_PREFIX}${shortDigest(`${network}\n${endpoint}`).slice(0, 12)}`;
 }

@@ -223,6 +223,18 @@ describeAsRoot("tulle-cni in trouble", () => {
       expect(existsSync(asked) ? readFileSync(asked, "utf8") : "").not.toContain(other.netns.path);
     });
 
+    it("with the path of a namespace that is now of a container on a named network: leaves that one alone", () => {
+      const [container, other] = [host.addContainer(), host.addContainer()];
+      add(container);
+      host.netns.ip(
+        `link add tp-0123456789ab type veth peer name eth0 netns ${other.netns.name}`,
+        "link set tp-0123456789ab up",
+      );
+      const environment = { CNI_NETNS: other.netns.path };
+      expect(host.call("DEL", { container, environment })).toMatchObject({ exitCode: 0, stdout: "" });
+      expect(other.netns.ipJson(["link", "show", "eth0"])).toHaveLength(1);
+    });
+
     it("with a prevResult that makes no sense", () => {
       const container = host.addContainer();
       add(container);

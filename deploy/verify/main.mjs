@@ -46,6 +46,7 @@ const LANES = 5;
 
 /** The folder of vitest's reports. */
 let reports;
+let enginesMade = null;
 const check = (script) => () => runCheck(script, "npm", ["run", "--silent", script]);
 const suite =
   (name, shard = null) =>
@@ -60,17 +61,18 @@ const e2eOnNode = () => runSuite(["e2e"], reports, FORM_NODE, { files: E2E_ON_NO
  */
 const jobs = (nodes) => [
   [check("typecheck"), check("lint"), check("deps"), fastSuites],
-  [prepareEngines, suite("engines")],
+  [prepareEngines, () => runEngines("1/2")],
   [suite("kernel")],
   [suite("e2e", "1/4")],
   [suite("e2e", "2/4")],
   [() => runGuestSuite(reports)],
+  [suite("fault")],
+  [() => runEngines("2/2")],
   [suite("e2e", "3/4")],
   [suite("e2e", "4/4")],
   [suite("packages")],
   ...nodes.map((node) => [runOnNode(node)]),
   [runOnBun],
-  [suite("fault")],
   [e2eOnNode],
   [suite("conformance")],
 ];
@@ -146,8 +148,15 @@ function otherNodesOrNone() {
   }
 }
 
-/** Makes the system of the newest engines, or finds it; without it their tests are skipped. */
-async function prepareEngines() {
-  const tally = await runCheck("newest engines", process.execPath, [ENGINE_TREE]);
-  return process.env.CI ? tally : { ...tally, failed: 0, skipped: tally.failed };
+/** The system of the newest engines is made once, or found; without it their tests are skipped. */
+function prepareEngines() {
+  enginesMade ??= runCheck("newest engines", process.execPath, [ENGINE_TREE]).then((tally) =>
+    process.env.CI ? tally : { ...tally, failed: 0, skipped: tally.failed },
+  );
+  return enginesMade;
+}
+
+async function runEngines(shard) {
+  await prepareEngines();
+  return await suite("engines", shard)();
 }

@@ -34,7 +34,11 @@ describeAsRoot("two networks in one daemon", () => {
   beforeAll(async () => {
     lab = createLab("networks");
     program = await buildProgram();
-    await fileStoreOf(lab, { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } });
+    await fileStoreOf(lab, {
+      Network: "10.2.0.0/16",
+      SubnetMax: "10.2.63.0",
+      Backend: { Type: "vxlan" },
+    });
     store = await fileStoreOf(lab, BLUE, "/blue");
     for (const host of [lab.addHost(), lab.addHost()]) {
       const environment = ["env", "BLUE_PREFIX=/blue", "BLUE_SUBNET_FILE=/run/blue/subnet.env"];

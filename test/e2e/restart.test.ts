@@ -16,7 +16,8 @@ import {
 import { watchDevice } from "../support/monitor.ts";
 import { SOON } from "../support/patience.ts";
 
-const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
+/** Beyond SubnetMax is what others put into the network. */
+const CONFIG = { Network: "10.2.0.0/16", SubnetMax: "10.2.99.0", Backend: { Type: "vxlan" } };
 
 describeWithEtcd("a restart of the agent", () => {
   const net = useEtcdLab("restart", { hosts: 2, config: CONFIG });

@@ -3,8 +3,10 @@
 import { expect } from "vitest";
 import { type Container, ping } from "./hosts.ts";
 
+/** Beyond SubnetMax is what others put into the network. */
 export const BOTH = {
   Network: "10.2.0.0/16",
+  SubnetMax: "10.2.63.0",
   EnableIPv6: true,
   IPv6Network: "fd00:2::/48",
   Backend: { Type: "vxlan" },

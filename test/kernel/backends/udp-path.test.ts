@@ -280,8 +280,12 @@ describeAsRoot("the data path of the udp backend", () => {
       await vi.waitFor(() => expect(pingOutput(one.container, "10.2.3.2")).toContain("1 received"), 10_000);
       expect(one.runner.traffic).toEqual(before);
       expect(pingOutput(one.container, "10.2.2.2")).toContain("1 received");
-      expect(one.runner.traffic.sent.packets).toBe(before.sent.packets + 1);
-      expect(one.runner.traffic.received.packets).toBe(before.received.packets + 1);
+      // Counted in another thread, after the packet has gone on.
+      await vi.waitFor(() => {
+        const { sent, received } = one.runner.traffic;
+        expect(sent.packets).toBe(before.sent.packets + 1);
+        expect(received.packets).toBe(before.received.packets + 1);
+      });
     } finally {
       one.runner.follow({ own, peers: peersOf(leasesOfOne) });
       one.netns.ip("link delete vx0");

@@ -275,8 +275,11 @@ const LINES: Readonly<Record<string, () => readonly (readonly string[])[]>> = {
   version: () => perText((text) => ["version", text]),
 };
 
+/** Each line of a command is a call of it. */
+const MANY_CALLS = { timeout: 60_000 };
+
 describe.each(COMMANDS.map(({ name }) => name))("tulle %s", (name) => {
-  it("shows hostile text escaped and bounded", async () => {
+  it("shows hostile text escaped and bounded", MANY_CALLS, async () => {
     const lines = [
       ...(LINES[name]?.() ?? []),
       ...perText((text) => [name, `--${text}`]),

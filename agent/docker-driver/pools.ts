@@ -9,7 +9,7 @@ import { hostAddressProblem } from "../../ipam/named-networks/network-rules.ts";
 import type { DriverContext } from "./context.ts";
 import { LAN_KEY, NETWORK_KEY, parseNetworkKey } from "./driver-options.ts";
 import type { NetworkId } from "./network-id.ts";
-import { formatPoolId, parsePoolId } from "./pool-id.ts";
+import { formatPoolId, type PoolId, parsePoolId } from "./pool-id.ts";
 import { draftOf, isUnclaimed, type PoolRecord } from "./records.ts";
 import type { NetworkPool, PoolCall } from "./requests.ts";
 
@@ -60,7 +60,7 @@ export class Pools {
     const record = state.pools.get(poolId);
     if (record !== undefined && record.network === null) return { pending: record };
     const { id, family } = parsePoolId(poolId);
-    const network = feed.view.networks.get(record?.network ?? id);
+    const network = feed.view.networks.get(record?.network ?? id) ?? this.#networkOfDraft({ id, family });
     const pool = network?.pools[family];
     if (network !== undefined && pool !== undefined) {
       this.#shown.add(network.id);
@@ -99,7 +99,9 @@ export class Pools {
   /** The named network of a pool, which may be gone from the store; null for a draft. Throws ConfigError as resolve. */
   networkOf(poolId: string): NetworkId | null {
     const record = this.#context.state.pools.get(poolId);
-    return record === undefined ? parsePoolId(poolId).id : record.network;
+    if (record !== undefined) return record.network;
+    const parsed = parsePoolId(poolId);
+    return this.#networkOfDraft(parsed)?.id ?? parsed.id;
   }
 
   /** Notes the engine's requests at creation: the gateway, and addresses that containers must not get. */
@@ -162,6 +164,11 @@ export class Pools {
     for (const network of this.#context.feed.view.networks.values())
       if (network.pools[subnet.family]?.subnet.equals(subnet)) return network;
     return null;
+  }
+
+  /** The network that a draft became the second family of: our record of the pool may be lost. */
+  #networkOfDraft({ id, family }: PoolId): NamedNetwork | undefined {
+    return [...this.#context.feed.view.networks.values()].find(({ pools }) => pools[family]?.draft === id);
   }
 
   #noteReleased(poolId: string): void {

@@ -55,9 +55,11 @@ export function createNetwork(
       next: rest.drafts.length < catalogue.drafts.length ? rest : null,
     };
   }
-  const pools = mapFamilies(request.pools, (pool, family) =>
-    poolOf(subnetOf(family, pool, drafts, rest, around), pool),
-  );
+  const pools = mapFamilies(request.pools, (pool, family) => {
+    const draft = drafts.find((each) => each.family === family)?.id ?? id;
+    const made = poolOf(subnetOf(family, pool, drafts, rest, around), pool);
+    return draft === id ? made : { ...made, draft };
+  });
   if (request.mtuBytes !== null) require(mtuProblem(request.mtuBytes, pools[6] !== undefined));
   const network: NamedNetwork = {
     id,

@@ -30,6 +30,11 @@ export interface Pool {
   readonly gateway: Address;
   /** Never given. */
   readonly excluded: readonly Address[];
+  /**
+   * The id of the draft that it was, where the network has another: that of the draft of its other family. dockerd keeps it
+   * in the PoolID.
+   */
+  readonly draft?: NetworkId;
 }
 
 export interface NamedNetwork {

@@ -71,12 +71,13 @@ export function decodeNetwork(value: JsonValue): NamedNetwork {
   };
 }
 
-function encodePool({ subnet, allocation, gateway, excluded }: Pool): JsonObject {
+function encodePool({ subnet, allocation, gateway, excluded, draft }: Pool): JsonObject {
   return {
     subnet: subnet.toString(),
     allocation: allocation.toString(),
     gateway: gateway.toString(),
     excluded: excluded.map(String),
+    ...(draft !== undefined && { draft }),
   };
 }
 
@@ -87,6 +88,7 @@ function decodePool(value: JsonValue, family: Family, path: string): Pool {
     allocation: prefixOf(value.allocation, `${path}.allocation`),
     gateway: addressOf(value.gateway, `${path}.gateway`),
     excluded: listField(value, "excluded", MAX_ENTRIES).map((each) => addressOf(each, `${path}.excluded`)),
+    ...(value.draft !== undefined && { draft: decodeId(textField(value, "draft", MAX_TEXT)) }),
   };
   if (pool.subnet.family !== family) reject(`${path}.subnet is ${pool.subnet}, not an IPv${family} prefix`);
   return pool;

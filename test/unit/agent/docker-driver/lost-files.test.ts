@@ -100,3 +100,28 @@ it("a join that cannot be written down leaves no pair behind", async () => {
   expect([...one.links.present]).toEqual([]);
   rmdirSync(path);
 });
+
+it("a dual-stack network gives addresses of both families when the file of networks is missing", async () => {
+  const { one } = pair;
+  const config = [{ Subnet: "10.9.0.0/24" }, { Subnet: "fd09::/64" }];
+  await one.engine.create("blue", { ...OURS, config, hasIpv6: true });
+  await published(one, "blue");
+  await eventually(() => one.log.some(({ message }) => message === "docker network published"));
+  await one.stopDriver();
+  rmSync(join(one.folder, "docker-networks.json"));
+  await one.startDriver();
+  await eventually(() => one.log.some(({ message }) => message === "docker network found"));
+  const { pools } = one.engine.network("blue");
+  const addresses = await Promise.all(
+    pools.map(({ poolId }) =>
+      one.engine.call("IpamDriver.RequestAddress", { PoolID: poolId, Address: "", Options: null }),
+    ),
+  );
+  expect(addresses.map(({ Address }) => Address)).toEqual(["10.9.0.2/24", "fd09::2/64"]);
+  const { id } = await published(one, "blue");
+  for (const [index, { poolId }] of pools.entries())
+    await one.engine.call("IpamDriver.ReleaseAddress", {
+      ...{ PoolID: poolId, Address: String(addresses[index]?.Address).split("/")[0] },
+    });
+  expect(one.given(id)).toEqual([]);
+});

@@ -56,9 +56,10 @@ export class IpamDriver {
   async #requestAddress(request: Fields, signal: AbortSignal): Promise<JsonObject> {
     const { poolId, address, isGateway } = parseAddressCall(request);
     const resolved = this.#pools.resolve(poolId);
-    if ("pending" in resolved && isUnclaimed(resolved.pending) && (isGateway || address !== null)) {
-      const noted = await this.#pools.note(resolved.pending, address, isGateway);
-      return { Address: `${noted}/${resolved.pending.subnet.length}`, Data: {} };
+    const draft = "pending" in resolved && isUnclaimed(resolved.pending) ? resolved.pending : null;
+    if (draft !== null && (isGateway || (address !== null && this.#pools.isBeingCreated(draft)))) {
+      const noted = await this.#pools.note(draft, address, isGateway);
+      return { Address: `${noted}/${draft.subnet.length}`, Data: {} };
     }
     const found = await this.#pools.resolveNetwork(poolId, signal);
     const given = isGateway ? gatewayOf(found, address) : await this.#give(found, poolId, address, signal);

@@ -138,6 +138,7 @@ export class NetworkKeeper {
     await this.#prepareAddresses();
     const unrecorded = await this.#noteListed(engine);
     const steps = this.#plan(engine.filter(({ dockerId }) => !this.#deleted.has(dockerId)));
+    for (const step of steps) if (step.type === "publish-lan") this.#options.pools.noteCreated(step.pools);
     this.#problems.clear();
     const found = [kept, unrecorded].filter((each) => each !== null);
     for (const { name, problem } of found) this.#problems.set(name, problem);

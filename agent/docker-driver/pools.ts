@@ -31,14 +31,16 @@ export type ResolvedPool = NetworkFamily | { readonly pending: PoolRecord };
 
 export class Pools {
   readonly #context: DriverContext;
-  /** Networks that the view has shown, or showed to a former run: one of them that it does not show is gone. */
-  readonly #shown: Set<NetworkId>;
+  /** Whose networks the view has shown, or showed to a former run: one of them that it does not show is gone. */
+  readonly #shown: WeakSet<PoolRecord>;
+  /** Drafts of networks of other drivers that the engine has created: it notes no more addresses. */
+  readonly #created = new WeakSet<PoolRecord>();
   /** PoolIDs that the engine has released: when, monotonic milliseconds. */
   readonly #released = new Map<string, number>();
 
   constructor(context: DriverContext) {
     this.#context = context;
-    this.#shown = new Set([...context.state.pools.values()].flatMap(({ network }) => network ?? []));
+    this.#shown = new WeakSet([...context.state.pools.values()].filter(({ network }) => network !== null));
   }
 
   /** The pool for RequestPool. Throws ConfigError, ConflictError or StoreError. */
@@ -63,7 +65,7 @@ export class Pools {
     const network = feed.view.networks.get(record?.network ?? id) ?? this.#networkOfDraft({ id, family });
     const pool = network?.pools[family];
     if (network !== undefined && pool !== undefined) {
-      this.#shown.add(network.id);
+      if (record !== undefined) this.#shown.add(record);
       return { network, family, pool };
     }
     // Published a moment ago: the view follows.
@@ -88,8 +90,8 @@ export class Pools {
     const found = await this.#context.changes.until(read, PATIENCE_MS, signal);
     if (found !== null) return found;
     const { state, feed } = this.#context;
-    const published = state.pools.get(poolId)?.network ?? null;
-    if (published !== null && this.#shown.has(published) && feed.storeProblem === null)
+    const record = state.pools.get(poolId);
+    if (record !== undefined && this.#shown.has(record) && feed.storeProblem === null)
       throw goneFromStore(poolId);
     throw new ConflictError("the network is not in the store yet: try again when tulled reaches its store", {
       retryable: true,
@@ -114,6 +116,16 @@ export class Pools {
     state.pools.set(draft.poolId, { ...draft, ...noted });
     await state.saveNetworks();
     return address;
+  }
+
+  /** The engine lists the network of another driver that these drafts are of. */
+  noteCreated(drafts: readonly PoolRecord[]): void {
+    for (const draft of drafts) this.#created.add(draft);
+  }
+
+  /** Whether the engine may still be creating the network of the draft: then it requests addresses to be noted. */
+  isBeingCreated(draft: PoolRecord): boolean {
+    return !this.#created.has(draft);
   }
 
   /** Forgets the pool; a draft is given back, also where the disk is full. */

@@ -34,3 +34,20 @@ it("the address of a container that ended without tulled is free for the same --
   await one.startDriver();
   expect(await one.engine.run("a", "lan1", { ip: ADDRESS })).toBe(ADDRESS);
 });
+
+it("of a pool that is not in the store yet is no --aux-address", async () => {
+  const config = [{ Subnet: "192.168.60.0/24" }];
+  const ipamOptions = { "tulle.lan": "lan2" };
+  await one.engine.create("lan2", { driver: "macvlan", ipamDriver: "tulle", ipamOptions, config });
+  lab.isStoreCut = true;
+  await eventually(() => one.driver.status().problems.some((problem) => problem.includes("lan2")));
+  await expect(one.engine.run("a", "lan2", { ip: "192.168.60.9" })).rejects.toThrow(
+    "the network is not in the store yet: try again",
+  );
+  lab.isStoreCut = false;
+  const published = () => [...one.feed.view.networks.values()].find(({ name }) => name === "lan2");
+  const network = await eventually(published, 20_000);
+  expect(network.pools[4]?.excluded).toEqual([]);
+  expect(await one.engine.run("a", "lan2", { ip: "192.168.60.9" })).toBe("192.168.60.9");
+  await expect(one.engine.run("b", "lan2", { ip: "192.168.60.9" })).rejects.toThrow(/192\.168\.60\.9/);
+});

@@ -48,7 +48,10 @@ it("gives back a draft that no network came of, and leaves one that another driv
     },
     engineNetworks: { list: async () => [{ ...lan, subnets: [{ subnet: drafts[1]?.subnet }] }] },
     settlement: { publishLan: () => Promise.reject(new Error("the store is away")) },
-    pools: { giveBack: async (poolId: string) => void pools.delete(poolId) },
+    pools: {
+      giveBack: async (poolId: string) => void pools.delete(poolId),
+      noteCreated: () => undefined,
+    },
     random: () => 1,
   } as unknown as NetworkKeeperOptions;
   const stop = new AbortController();

@@ -12,7 +12,7 @@ import { inTemporaryFolder } from "../cleanup.mjs";
 import { DESCRIPTION, MAINTAINER, SUMMARY } from "./description.mjs";
 import { OLDEST } from "./requirements.mjs";
 import { runTool } from "./run-tool.mjs";
-import { fillIn, LEAVE_RUNTIMES } from "./scripts.mjs";
+import { fillIn, LEAVE_RUNTIMES, OWN_UNITS } from "./scripts.mjs";
 import { setTimes, stage } from "./stage.mjs";
 import { compress, LAYOUTS, packageTree } from "./tree.mjs";
 
@@ -91,8 +91,9 @@ function writeControl(folder, { entries, root, version, architecture }) {
   };
   for (const [name, text] of Object.entries(files))
     writeFileSync(path.join(folder, name), text, { mode: 0o644 });
+  const functions = { LEAVE: LEAVE_RUNTIMES, OWN: OWN_UNITS };
   for (const name of ["postinst", "prerm", "postrm"]) {
-    const text = fillIn(readFileSync(path.join(SCRIPTS, name), "utf8"), { LEAVE: LEAVE_RUNTIMES });
+    const text = fillIn(readFileSync(path.join(SCRIPTS, name), "utf8"), functions);
     writeFileSync(path.join(folder, name), text);
     chmodSync(path.join(folder, name), 0o755);
   }

@@ -9,7 +9,7 @@ import { licenceExpression } from "../licences.mjs";
 import { DESCRIPTION, MAINTAINER } from "./description.mjs";
 import { OLDEST } from "./requirements.mjs";
 import { runTool } from "./run-tool.mjs";
-import { fillIn, LEAVE_RUNTIMES } from "./scripts.mjs";
+import { fillIn, LEAVE_RUNTIMES, OWN_UNITS } from "./scripts.mjs";
 import { stage } from "./stage.mjs";
 import { LAYOUTS, packageTree } from "./tree.mjs";
 
@@ -43,6 +43,7 @@ export function buildRpm(release, outDir) {
       FILES: fileList(entries),
       // A single % would begin a macro.
       LEAVE: LEAVE_RUNTIMES.replaceAll("%", "%%"),
+      OWN: OWN_UNITS.replaceAll("%", "%%"),
     };
     writeFileSync(spec, fillIn(readFileSync(SPEC, "utf8"), { ...values, ...parts }));
     await runRpmbuild(spec, architecture, work, release);

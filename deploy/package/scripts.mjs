@@ -2,8 +2,13 @@
 
 import { readFileSync } from "node:fs";
 
-/** A shell function: see there. */
-export const LEAVE_RUNTIMES = readFileSync(new URL("leave-runtimes.sh", import.meta.url), "utf8").trimEnd();
+/** Shell functions: see there. */
+export const LEAVE_RUNTIMES = shellFunction("leave-runtimes.sh");
+export const OWN_UNITS = shellFunction("own-units.sh");
+
+function shellFunction(file) {
+  return readFileSync(new URL(file, import.meta.url), "utf8").trimEnd();
+}
 
 /** The template with a value for each @NAME@. */
 export function fillIn(template, values) {

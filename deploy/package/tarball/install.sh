@@ -183,6 +183,10 @@ uninstall_all() {
     rm -f "$LIST"
     remove_own_folders "${LIST%/*}"
     if is_live; then systemctl daemon-reload; fi
+    other=/usr/lib/systemd/system/tulled.service
+    if is_live && [ -e "$other" ]; then
+        echo "$other is another installation's: systemctl enable --now tulled starts it"
+    fi
 }
 
 case $PREFIX in

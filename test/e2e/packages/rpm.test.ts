@@ -62,7 +62,7 @@ describeWithRpm("the RPM package", () => {
   it("has scripts that never stop the daemon at an upgrade", () => {
     const scripts = query("-qp", "--scripts");
     expect(scripts).toContain("systemctl --no-block restart tulled.service");
-    expect(scripts).toMatch(/"\$1" -eq 0 \].*\n.*\n.*disable --now/);
+    expect(scripts).toMatch(/"\$1" -eq 0 \].*\n.*\n.*own_units.*\n.*disable --now/);
   });
 
   it("installs, upgrades, downgrades and is removed in another root", () => {

@@ -147,7 +147,16 @@ describeWithSystemd("packages under traffic", () => {
     host.systemctl("enable", "--now", "tulled.service");
     await restartsUnderTraffic(() => install("0.2.0"));
     await restartsUnderTraffic(() => install("0.1.0"));
-    host.run("/usr/local/share/tulle/install.sh", "--uninstall");
+    const before = service("MainPID");
+    dpkg("--force-confold --install", deb("0.2.0"));
+    expect(dpkg("-P", "tulle")).toContain("its state and network stay");
+    expect(service("MainPID")).toBe(before);
+    expect(service("UnitFileState")).toBe("enabled");
+    dpkg("-i", deb("0.2.0"));
+    const said = host.run("/usr/local/share/tulle/install.sh", "--uninstall");
+    expect(said).toContain("/usr/lib/systemd/system/tulled.service is another installation's");
+    expect(service("FragmentPath")).toMatch(/\/lib\/systemd\/system\/tulled\.service$/);
+    dpkg("-r", "tulle");
     expect(service("LoadState")).toBe("not-found");
     expect(host.netns.ipJson(["link", "show", "type", "vxlan"])).toHaveLength(1);
   });

@@ -48,6 +48,16 @@ it("removes network, state and links of units", () => {
   expect(has("etc/systemd/system/multi-user.target.wants/tulled.service")).toBe(false);
 });
 
+it("says what stays where the program could not be kept for it, as on a full disk", () => {
+  rmSync(join(root, "var/lib/tulle/purge"), { recursive: true });
+  mkdirSync(join(root, "etc/docker"));
+  writeFileSync(join(root, "etc/docker/daemon.json.before-tulle"), "{}");
+  const said = purge();
+  expect(said).toContain("devices, routes and rules stay until a reboot");
+  expect(said).toContain("daemon.json stays");
+  expect(has("var/lib/tulle")).toBe(false);
+});
+
 const expectKept = (): void => {
   expect(purge()).toContain("its state and network stay");
   expect(has("called")).toBe(false);

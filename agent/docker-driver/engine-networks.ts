@@ -62,8 +62,8 @@ export class EngineNetworks {
   async delete(dockerId: string): Promise<void> {
     const { ownRemovals } = this.#state;
     ownRemovals.add(dockerId);
-    await this.#state.saveNetworks();
     try {
+      await this.#state.saveNetworks();
       const call = { method: "DELETE", path: `/networks/${encodeURIComponent(dockerId)}` } as const;
       await this.#engine.call(call, CHANGE_TIMEOUT_MS).catch(absentAs(null));
     } finally {

@@ -151,8 +151,8 @@ export class NetworkKeeper {
   }
 
   /**
-   * Records in which database networks are: one that lacks them later has had them removed. Returns what could not be
-   * recorded, which the next pass tries again.
+   * Records in which database networks are: one that lacks them later has had them removed; and which removals of ours
+   * came to nothing. Returns what could not be recorded, which the next pass tries again.
    */
   async #noteListed(engine: readonly EngineNetwork[]): Promise<NetworkProblem | null> {
     const { state } = this.#context;
@@ -160,7 +160,9 @@ export class NetworkKeeper {
     this.#database = database;
     for (const { dockerId, name } of engine) {
       const network = state.networks.get(dockerId);
-      if (network === undefined || network.database === database) continue;
+      if (network === undefined) continue;
+      if (this.#isToStay(network) && state.ownRemovals.delete(dockerId)) this.#unrecorded = name;
+      if (network.database === database) continue;
       state.networks.set(dockerId, { ...network, database });
       this.#unrecorded = name;
     }
@@ -175,6 +177,12 @@ export class NetworkKeeper {
       this.#recordFailures.failed(error);
       return { name, problem: `cannot be recorded: ${errorMessage(error)}` };
     }
+  }
+
+  /** A removal of it that tulled had begun when it was killed, or could not record, is not carried out any more. */
+  #isToStay({ network }: DockerNetwork): boolean {
+    const { feed } = this.#context;
+    return network !== null && feed.storeProblem === null && feed.view.networks.has(network);
   }
 
   #plan(engine: readonly EngineNetwork[]): readonly MirrorStep[] {

@@ -30,11 +30,17 @@ async function away(
 
 interface StateFile {
   readonly networks: readonly { readonly database?: string }[];
+  readonly ownRemovals: readonly string[];
+}
+
+const statePath = ({ folder }: DriverHost): string => join(folder, "docker-networks.json");
+
+function readState(one: DriverHost): StateFile {
+  return JSON.parse(readFileSync(statePath(one), "utf8"));
 }
 
 function rewriteState(one: DriverHost, change: (state: StateFile) => object): void {
-  const path = join(one.folder, "docker-networks.json");
-  writeFileSync(path, JSON.stringify(change(JSON.parse(readFileSync(path, "utf8")))));
+  writeFileSync(statePath(one), JSON.stringify(change(readState(one))));
 }
 
 /** The engine remembers no events after it. */
@@ -122,5 +128,19 @@ describe.concurrent("a network that the engine lacks after tulled was away", { t
       rewriteState(one, (state) => ({ ...state, ownRemovals: [one.engine.network("ov_net1").id] }));
       await one.engine.remove("ov_net1");
     }, isBack);
+  });
+
+  it("goes everywhere when a user removed it after tulled was killed before it did", async () => {
+    await away(
+      async (one) => {
+        rewriteState(one, (state) => ({ ...state, ownRemovals: [one.engine.network("ov_net1").id] }));
+      },
+      async (one, two) => {
+        await eventually(() => readState(one).ownRemovals.length === 0);
+        await one.engine.remove("ov_net1");
+        await eventually(() => two.networkNames().length === 0, LATER);
+        expect(one.networkNames()).toEqual([]);
+      },
+    );
   });
 });

@@ -9,6 +9,7 @@ import {
   auditAddresses,
   releaseAddress,
   releaseHost,
+  selectHeldNetwork,
 } from "../named-networks/address-audit.ts";
 import { type Overview, readOverview } from "../named-networks/overview.ts";
 import { selectNetwork } from "../named-networks/select-network.ts";
@@ -91,7 +92,7 @@ function defineRelease(command: Command, context: CommandContext): void {
             const released = await releaseHost(store, overview, host, signal);
             context.out.line(`released: ${counted(released.addresses)} of host ${released.host}`);
           } else if (name !== undefined && text !== undefined) {
-            const network = selectNetwork(overview.networks, name);
+            const network = selectHeldNetwork(overview, name);
             const address = Address.parse(text);
             await releaseAddress(store, overview, network, address, signal);
             context.out.line(`released: ${address} of ${network.name}`);

@@ -8,12 +8,17 @@ import type { HostId, NamedNetwork } from "../../ipam/named-networks/named-netwo
 import { containerAddressProblem } from "../../ipam/named-networks/network-rules.ts";
 import {
   ADDRESSES_FOLDER,
+  isNetworkId,
   MEMBERS_FOLDER,
   parseMembersRecord,
 } from "../../ipam/named-networks/record-names.ts";
 import { removeRecords } from "../../ipam/named-networks/record-removal.ts";
 import type { NetworkStore } from "../../ipam/stores/contracts.ts";
 import type { Overview, PlacedMember } from "./overview.ts";
+import { selectNetwork } from "./select-network.ts";
+
+/** Of a network that does not exist, the name is the id. */
+type HeldNetwork = Pick<NamedNetwork, "id" | "name">;
 
 export interface AuditedAddress {
   /** Null when the network does not exist. */
@@ -45,7 +50,8 @@ export async function auditAddresses(
   const addresses = all.map((held): AuditedAddress => {
     const network = networks.get(held.network) ?? null;
     const user = users.get(keyOf(held.network, held.address)) ?? null;
-    return { network, held, user, problem: problemOf(held, network, user, gone) };
+    const problem = network === null ? absentProblem(held, overview) : problemOf(held, network, user, gone);
+    return { network, held, user, problem };
   });
   const known = new Set(all.map(({ network, address }) => keyOf(network, address)));
   const unrecorded = [...users].filter(([key]) => !known.has(key));
@@ -58,11 +64,20 @@ export async function auditAddresses(
   };
 }
 
-/** Deletes the record of one address, if its host is not here to give it. Throws ConfigError and ConflictError. */
+/** A network by its name or id, also one that does not exist, by its whole id. Throws ConfigError. */
+export function selectHeldNetwork(overview: Overview, text: string): HeldNetwork {
+  if (isNetworkId(text) && isAbsent(overview, text)) return { id: text, name: text };
+  return selectNetwork(overview.networks, text);
+}
+
+/**
+ * Deletes the record of one address, if its network does not exist, or its host is not here to give it. Throws ConfigError
+ * and ConflictError.
+ */
 export async function releaseAddress(
   store: NetworkStore,
   overview: Overview,
-  network: NamedNetwork,
+  network: HeldNetwork,
   address: Address,
   signal: AbortSignal,
 ): Promise<void> {
@@ -71,7 +86,7 @@ export async function releaseAddress(
   const held = entry === undefined ? null : heldOf(entry);
   if (held === null)
     throw new ConfigError(`${address} is not held in network ${network.name}; see "tulle network ipam list"`);
-  if (held.holder !== null && overview.hosts.has(held.holder.host))
+  if (!isAbsent(overview, network.id) && held.holder !== null && overview.hosts.has(held.holder.host))
     throw new ConflictError(
       `${address} is held by host ${held.holder.name}, which is up and gives it back when it needs it no more; stop its daemon first`,
     );
@@ -123,14 +138,24 @@ function selectHost(
   return first;
 }
 
+function absentProblem({ address, network }: HeldAddress, overview: Overview): string {
+  return isAbsent(overview, network)
+    ? `its network does not exist; run "tulle network ipam release ${network} ${address}"`
+    : "its network cannot be read in the store";
+}
+
+/** Whether it was removed. Without a readable catalogue, no network is known to be. */
+function isAbsent({ ids }: Overview, network: string): boolean {
+  return ids !== null && !ids.has(network);
+}
+
 function problemOf(
-  { address, holder, network: id }: HeldAddress,
-  network: NamedNetwork | null,
+  { address, holder }: HeldAddress,
+  network: NamedNetwork,
   user: PlacedMember | null,
   gone: ReadonlySet<HostId>,
 ): string | null {
   if (holder === null) return "its record is damaged; release it";
-  if (network === null) return `network ${id} does not exist; release host ${holder.name}'s addresses`;
   const pool = network.pools[address.family];
   const problem =
     pool === undefined ? "is of a family without a pool" : containerAddressProblem(pool, address);

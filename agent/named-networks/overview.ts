@@ -5,6 +5,7 @@ import {
   type CatalogueEntry,
   claimsOf,
   decodeCatalogue,
+  idsOf,
 } from "../../ipam/named-networks/catalogue-record.ts";
 import { decodeMembers } from "../../ipam/named-networks/member-codec.ts";
 import type {
@@ -42,6 +43,8 @@ export interface DamagedNetwork {
 export interface Overview {
   readonly networks: readonly NamedNetwork[];
   readonly damaged: readonly DamagedNetwork[];
+  /** Of all networks, damaged ones too, as far as they can be read; null without a readable catalogue. */
+  readonly ids: ReadonlySet<string> | null;
   readonly hosts: ReadonlyMap<HostId, HostRecord>;
   readonly members: readonly PlacedMember[];
   readonly restorations: readonly Restoration[];
@@ -74,6 +77,7 @@ export async function readOverview(records: Records, signal: AbortSignal): Promi
   return {
     networks,
     damaged: catalogue === null ? [] : damagedNetworks(catalogue),
+    ids: catalogue === null ? null : idsIn(catalogue),
     hosts: view.hosts,
     members: [...here, ...away].sort(byNetworkAndHost),
     restorations,
@@ -93,6 +97,15 @@ function damagedNetworks({ value }: StoreEntry): readonly DamagedNetwork[] {
   return entries.flatMap((entry) =>
     entry.problem === null ? [] : [{ title: claimsOf(entry).title, problem: entry.problem }],
   );
+}
+
+function idsIn({ value }: StoreEntry): ReadonlySet<string> | null {
+  try {
+    return idsOf(decodeCatalogue(value));
+  } catch (error) {
+    if (error instanceof TulleError) return null;
+    throw error;
+  }
 }
 
 function place(

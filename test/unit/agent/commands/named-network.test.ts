@@ -9,7 +9,7 @@ import { systemClock } from "../../../../ipam/clock.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import { encodeHolder } from "../../../../ipam/named-networks/address-records.ts";
 import { encodeHost, encodeMembers } from "../../../../ipam/named-networks/member-codec.ts";
-import type { NamedNetwork } from "../../../../ipam/named-networks/named-network.ts";
+import type { NamedNetwork, NetworkId } from "../../../../ipam/named-networks/named-network.ts";
 import {
   addressRecord,
   CATALOGUE_RECORD,
@@ -35,6 +35,12 @@ const open = (): NetworkStore =>
     random: Math.random,
     dateMs: Date.now,
   }).network("/coreos.com/network");
+
+async function required<T>(value: Promise<T | null>): Promise<T> {
+  const found = await value;
+  if (found === null) throw new TypeError("it is absent");
+  return found;
+}
 
 async function find(name: string): Promise<NamedNetwork> {
   const found = (await catalogueOver(open().records).list(signal)).find((network) => network.name === name);
@@ -166,6 +172,31 @@ describe("tulle network and ps", () => {
       code: 0,
       out: "2 addresses, all in order\n",
     });
+  });
+
+  it("releases an address of a network that does not exist, also of a host that is up", async () => {
+    const { records } = open();
+    const [absent, damaged] = ["a".repeat(32), "b".repeat(32)] as [NetworkId, NetworkId];
+    const here = encodeHolder({ host: hostId(1), name: "host1" });
+    const address = Address.parse("10.9.7.2");
+    await records.write(addressRecord(absent, address), here, null, signal);
+    await records.write(addressRecord(damaged, address), here, null, signal);
+    const entry = await records.read(CATALOGUE_RECORD, signal);
+    const root = JSON.parse(entry?.value ?? "");
+    const networks = [...root.networks, { id: damaged, name: "torn" }];
+    await records.write(CATALOGUE_RECORD, JSON.stringify({ ...root, networks }), entry, signal);
+    const check = await tulle("network", "ipam", "check");
+    const advice = `tulle network ipam release ${absent} 10.9.7.2`;
+    expect(check.out).toContain(`${absent}: 10.9.7.2: its network does not exist; run "${advice}"\n`);
+    expect(check.out).toContain(`${damaged}: 10.9.7.2: its network cannot be read in the store`);
+    expect((await tulle("network", "ipam", "release", damaged, "10.9.7.2")).err).toMatch(/names no network/);
+    expect(await tulle(...advice.split(" ").slice(1))).toMatchObject({
+      code: 0,
+      out: `released: 10.9.7.2 of ${absent}\n`,
+    });
+    expect((await tulle("network", "ipam", "check")).out).not.toContain("does not exist");
+    await tulle("network", "rm", "torn");
+    await records.remove(await required(records.read(addressRecord(damaged, address), signal)), signal);
   });
 
   it("removes unused networks, and damaged ones by name", async () => {

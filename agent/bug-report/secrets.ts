@@ -6,6 +6,7 @@ import type { Settings } from "../config/settings.ts";
 import { isSecretName, SECRET_NAME } from "../report/secret-names.ts";
 import { hideUrlPasswords } from "../report/url-passwords.ts";
 import type { GivenSettings } from "../terminal/command.ts";
+import { hideCommandSecrets } from "./command-secrets.ts";
 
 const REDACTED = "[redacted]";
 const SECRET_FLAGS = FLAG_NAMES.filter((name) => flagOf(name).isSecret);
@@ -17,10 +18,12 @@ const SHORTEST_SECRET = 6;
 const NAME = String.raw`(?:${SECRET_NAME})[\w.-]{0,64}`;
 /** In quotes, which inside a string of JSON have backslashes before them, or a list or an object of JSON. */
 const QUOTED = String.raw`"(?:\\.|[^"\\\n]){0,2000}"|'[^'\n]{0,2000}'|(\\{1,9})"[^\n]{0,2000}?(?<!\\)\2"|\[[^\]]{0,2000}\]|\{[^}]{0,2000}\}`;
+/** Shown under any name: paths of files that hold a secret, and whether there is one. */
+const HARMLESS = String.raw`(?!\\{0,9}["']?(?:/(?:etc|var|run|usr|opt|srv|home|root|tmp|mnt|dev)/|(?:true|false|null)(?![\w-])))`;
 /** `"PSK": "x"`, `token=x`, `password: x`, `PSK "x"`, and `tokens:` above `- x`. */
 const NAMED_VALUES: readonly RegExp[] = [
-  String.raw`(${NAME}\\{0,9}["']?\s{0,64}(?:=>|:|=|%3D)\s{0,64}(?:-\s{1,9})?)(?:${QUOTED}|(?:\\ |[^\s,}])+)`,
-  String.raw`(${NAME}=)(?:\\[^"'\n]|[^\s"'\\])+`,
+  String.raw`(${NAME}\\{0,9}["']?\s{0,64}(?:=>|:|=|%3D)\s{0,64}(?:-\s{1,9})?)${HARMLESS}(?:${QUOTED}|(?:\\ |[^\s,}])+)`,
+  String.raw`(${NAME}=)${HARMLESS}(?:\\[^"'\n]|[^\s"'\\])+`,
   String.raw`(${NAME}\s{1,64})"[^"\n]{1,2000}"`,
 ].map((pattern) => new RegExp(pattern, "gi"));
 /** `--consul-token x`, also as two strings of a list. */
@@ -38,8 +41,11 @@ const WORD_VALUE = new RegExp(
 );
 /** Of a URL. */
 const QUERY_VALUE = /([?&][\w.-]{0,64}(?:key|sig|signature|jwt|session|sid|code)=)[^\s&#"'\\]+/gi;
-/** In place of USER:PASSWORD; users of servers have shorter names. */
-const URL_TOKEN = /(\w:\/\/)[^\s/:@"',?#\\]{16,512}(?=@)/g;
+/** In place of USER:PASSWORD, or of USER alone; users of servers have shorter names. */
+const URL_TOKEN = /(\w:\/\/)[^\s/:@"',?#\\]{16,512}(?=(?::\[redacted\])?@)/g;
+/** `USER:PASSWORD@HOST` without a scheme, before an address, a port or a path; images have digests there. */
+const USERINFO =
+  /((?:^|[\s"'=,/])[\w.+-]{1,64}:)[^\s@/:"',[\]]{1,256}(?=@(?!sha\d)(?:(?:[\d.]{7,15}|[\w.-]{1,253}:\d{1,5})(?![\w-])|[\w.-]{1,253}\/))/gm;
 /** Tokens of GitHub, GitLab, Slack, AWS, Google, Stripe and Vault, and JSON web tokens, by how they begin. */
 const KNOWN_TOKEN = new RegExp(
   [
@@ -110,7 +116,7 @@ export function redactText(text: string, known: readonly string[]): string {
   // The longest first: one may be a part of another.
   const longestFirst = known.flatMap(spellingsOf).sort((left, right) => right.length - left.length);
   const masked = longestFirst.reduce((rest, secret) => rest.replaceAll(secret, REDACTED), text);
-  const shown = hideUrlPasswords(masked)
+  const shown = hideCommandSecrets(hideUrlPasswords(masked), REDACTED)
     .replace(PRIVATE_KEY, REDACTED)
     .replace(HEADER, `$1${REDACTED}`)
     .replace(CREDENTIALS, `$1$2${REDACTED}`)
@@ -118,6 +124,7 @@ export function redactText(text: string, known: readonly string[]): string {
     .replace(USER_VALUE, `$1${REDACTED}`)
     .replace(QUERY_VALUE, `$1${REDACTED}`)
     .replace(URL_TOKEN, `$1${REDACTED}`)
+    .replace(USERINFO, `$1${REDACTED}`)
     .replace(WORD_VALUE, `$1${REDACTED}`)
     .replace(KNOWN_TOKEN, REDACTED);
   return NAMED_VALUES.reduce((rest, pattern) => rest.replace(pattern, `$1${REDACTED}`), shown);

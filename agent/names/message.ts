@@ -8,8 +8,11 @@
 
 import { type Answer, AUTHORITATIVE_ANSWER, type DecodedPacket, decode, encode } from "dns-packet";
 
-/** RFC 1035 §4.1.1 and RFC 6895 §2.3. */
-export const RCODE = { noError: 0, formatError: 1, serverFailure: 2, notImplemented: 4, refused: 5 } as const;
+/** RFC 1035 §4.1.1 and RFC 6895 §2.3. Of those above 15 the header has four bits, and the OPT record the others. */
+export const RCODE = {
+  ...{ noError: 0, formatError: 1, serverFailure: 2, notImplemented: 4, refused: 5 },
+  badVersion: 16,
+} as const;
 
 export const HEADER_BYTES = 12;
 
@@ -57,17 +60,18 @@ export function readQuery(bytes: Buffer): ReadQuery {
   const questionEnd = endOfQuestion(bytes);
   if (packet === null || question === undefined || packet.questions?.length !== 1 || questionEnd === null)
     return { query: null, error: headerOf(bytes, RCODE.formatError) };
-  const opt = packet.additionals?.find(({ type }) => type === "OPT");
-  return {
-    query: {
-      bytes,
-      questionEnd,
-      name: isContainerName(question.name) ? question.name : null,
-      type: question.type,
-      class: question.class ?? "",
-      udpPayloadBytes: opt?.type === "OPT" ? opt.udpPayloadSize : null,
-    },
+  const [opt, second] = packet.additionals?.filter((each) => each.type === "OPT") ?? [];
+  if (second !== undefined) return { query: null, error: headerOf(bytes, RCODE.formatError) };
+  const query: Query = {
+    bytes,
+    questionEnd,
+    name: isContainerName(question.name) ? question.name : null,
+    type: question.type,
+    class: question.class ?? "",
+    udpPayloadBytes: opt?.udpPayloadSize ?? null,
   };
+  const isUnknownVersion = opt !== undefined && opt.ednsVersion !== 0;
+  return isUnknownVersion ? { query: null, error: encodeError(query, RCODE.badVersion) } : { query };
 }
 
 /** An answer of our own: as many of the records as fit, over UDP with TC when some do not. */
@@ -80,9 +84,9 @@ export function encodeAnswer(query: Query, records: readonly Answer[], transport
   return respond(query, flags | RCODE.noError, encoded.slice(0, fitting));
 }
 
-/** An answer without records. */
+/** An answer without records. An error above 15 is for a query with EDNS0. */
 export function encodeError(query: Query, rcode: number): Buffer {
-  return respond(query, rcode, []);
+  return respond(query, rcode & 0xf, [], rcode >> 4);
 }
 
 /** What a server may say of a query that it does not read, without the question. */
@@ -187,9 +191,9 @@ function countFitting(records: readonly Buffer[], room: number): number {
   return count < 0 ? records.length : count;
 }
 
-function respond(query: Query, flags: number, records: readonly Buffer[]): Buffer {
+function respond(query: Query, flags: number, records: readonly Buffer[], extendedRcode = 0): Buffer {
   const { bytes, questionEnd } = query;
-  const opt = optOf(query);
+  const opt = optOf(query, extendedRcode);
   const header = headerOf(bytes, flags);
   header.writeUInt16BE(1, 4);
   header.writeUInt16BE(records.length, 6);
@@ -208,13 +212,13 @@ function headerOf(bytes: Buffer, flags: number): Buffer {
 }
 
 /** Who sends EDNS0 gets EDNS0 (RFC 6891 §6.1.1). */
-function optOf({ udpPayloadBytes }: Query): Buffer {
+function optOf({ udpPayloadBytes }: Query, extendedRcode = 0): Buffer {
   if (udpPayloadBytes === null) return Buffer.alloc(0);
   return encodeRecord({
     type: "OPT",
     name: ".",
     udpPayloadSize: LARGEST_UDP_BYTES,
-    extendedRcode: 0,
+    extendedRcode,
     ednsVersion: 0,
     flags: 0,
     flag_do: false,

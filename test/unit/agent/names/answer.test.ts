@@ -198,4 +198,23 @@ describe("messages that are no queries", () => {
     notify.writeUInt16BE(4 << 11, 2);
     expect(rcode(notify)).toMatchObject({ rcode: "NOTIMP", opcode: "NOTIFY" });
   });
+
+  it("are answered with BADVERS for another version of EDNS, and with FORMERR for two OPT records", () => {
+    const opt = (ednsVersion: number) => ({
+      ...{ type: "OPT" as const, name: "." as const, udpPayloadSize: 4096, extendedRcode: 0 },
+      ...{ ednsVersion, flags: 0, flag_do: false, options: [] },
+    });
+    const questions = [{ name: "wEb", type: "A" as const }];
+    const error = (...additionals: ReturnType<typeof opt>[]) => {
+      const read = readQuery(encode({ type: "query", id: 9, questions, additionals }));
+      return read.query === null && read.error !== null ? decode(read.error) : null;
+    };
+    // The upper eight of twelve bits are in the OPT record (RFC 6891 §6.1.3): 16 is BADVERS (§9).
+    expect(error(opt(1))).toMatchObject({
+      ...{ type: "response", id: 9, rcode: "NOERROR", questions: [{ name: "wEb", type: "A" }] },
+      additionals: [{ type: "OPT", extendedRcode: 1, ednsVersion: 0 }],
+    });
+    expect(error(opt(0), opt(0))).toMatchObject({ id: 9, rcode: "FORMERR" });
+    expect(error(opt(0))).toBeNull();
+  });
 });

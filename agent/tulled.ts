@@ -37,14 +37,15 @@ import { openNotifier, type ServiceNotifier } from "./report/sd-notify.ts";
 import { ServiceStatus } from "./report/service-status.ts";
 import { VERSION } from "./report/version.ts";
 import { errorLine } from "./terminal/error-line.ts";
+import { print } from "./terminal/print.ts";
 
 /** Before the garbage of the start is collected (report/memory.ts). */
 const LOG_WRITER_MS = 900;
 
 async function main(): Promise<number> {
   const request = await loadConfig(process.argv.slice(2), process.env);
-  if (request.action === "help") process.stdout.write(helpText());
-  else if (request.action === "version") process.stdout.write(`tulled ${VERSION}\n`);
+  if (request.action === "help") await print(process.stdout, helpText());
+  else if (request.action === "version") await print(process.stdout, `tulled ${VERSION}\n`);
   else await runDaemon(request);
   return 0;
 }

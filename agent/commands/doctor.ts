@@ -5,6 +5,7 @@ import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
 import { formatFindings } from "../doctor/finding-view.ts";
 import type { CommandModule } from "../terminal/command.ts";
 import { STORE_FLAGS } from "../terminal/open-network.ts";
+import { withServiceFile } from "../terminal/service-file.ts";
 
 /** Those that decide what it examines. */
 const FLAGS: readonly FlagName[] = [
@@ -16,20 +17,25 @@ const FLAGS: readonly FlagName[] = [
 ];
 
 const HELP = `
-Pass the flags that tulled gets, or the same --config, so that it examines the same store and interface.
+It uses the settings of the running daemon, else those of its service. Flags and variables of this command take
+precedence over both.
 ok: in order. warn: probably a mistake. fail: the network does not work. skip: could not be examined.
 
 Exit code: 0 no check failed, 1 a check failed.`;
 
+interface DoctorOptions {
+  readonly json?: true;
+  readonly serviceFile: string;
+}
+
 export const doctor: CommandModule = {
   daemonFlags: FLAGS,
   define(command, context) {
-    command
-      .option("--json", "print a list of findings, for programs")
+    withServiceFile(command.option("--json", "print a list of findings, for programs"))
       .addHelpText("after", HELP)
-      .action(async ({ json }: { readonly json?: true }) => {
+      .action(async ({ json, serviceFile }: DoctorOptions) => {
         const { examine } = await import("../doctor/examine.ts");
-        const findings = await examine(context);
+        const findings = await examine(context, serviceFile);
         if (findings.some(({ verdict }) => verdict === "fail")) context.exitWith(1);
         context.out.write(json ? `${formatJson(findings, 2)}\n` : formatFindings(findings, context.out));
       });

@@ -7,6 +7,7 @@ import { reportedSettings } from "../bug-report/reported-settings.ts";
 import { redactText } from "../bug-report/secrets.ts";
 import { collectSources } from "../bug-report/sources.ts";
 import type { CommandModule } from "../terminal/command.ts";
+import { withServiceFile } from "../terminal/service-file.ts";
 
 interface ReportOptions {
   readonly output?: string;
@@ -16,10 +17,9 @@ interface ReportOptions {
 export const report: CommandModule = {
   daemonFlags: ["config", "run-dir", "state-dir", "subnet-file"],
   define(command, context) {
-    command
-      .option("--output <file>", "the archive to create; default tulle-HOST-TIME.tar.gz in this folder")
-      .option("--service-file <file>", "settings of tulled.service", "/etc/default/tulled")
-      .action(async ({ output, serviceFile }: ReportOptions) => {
+    const output = "the archive to create; default tulle-HOST-TIME.tar.gz in this folder";
+    withServiceFile(command.option("--output <file>", output)).action(
+      async ({ output, serviceFile }: ReportOptions) => {
         const date = new Date(context.dateMs());
         const name = `tulle-${hostname()}-${date.toISOString().replace(/[-:]|\.\d+/g, "")}`;
         const path = output ?? `${name}.tar.gz`;
@@ -35,6 +35,7 @@ export const report: CommandModule = {
         context.out.line(
           `${path}: ${entries.length} files, readable by you alone; look through it before you send it`,
         );
-      });
+      },
+    );
   },
 };

@@ -13,6 +13,8 @@ export interface DockerFacts {
   readonly isSocketServed: boolean;
   /** dockerd looks for plugins where the socket is, or a file of its own leads there. */
   readonly isSocketFound: boolean;
+  /** A tulled answers on its control socket. */
+  readonly isDaemonThere: boolean;
   /** What tulled says of it; null when tulled does not answer or serves no engine. */
   readonly report: EngineServiceStatus | null;
 }
@@ -32,6 +34,7 @@ function socketFindings({
   settings: { pluginSocket },
   isSocketServed,
   isSocketFound,
+  isDaemonThere,
   report,
 }: DockerFacts): readonly Finding[] {
   const failure = report?.failure ?? null;
@@ -39,13 +42,14 @@ function socketFindings({
     return [
       bad("fail", SUBJECT, `the driver does not run: ${failure}`, 'the log of tulled ("tulle events")'),
     ];
+  if (!isSocketServed && !isDaemonThere) return [skipped(SUBJECT, "no daemon serves the driver")];
   if (!isSocketServed) {
     const consequence = "containers on networks of the driver tulle do not start";
-    const [message, remedy] =
+    const message =
       report === null
-        ? [`nothing answers on ${pluginSocket}: ${consequence}`, "start tulled before Docker"]
-        : [`tulled serves ${pluginSocket}, but nothing answers there: ${consequence}`, "restart tulled"];
-    return [bad("fail", SUBJECT, message, remedy)];
+        ? `tulled does not serve ${pluginSocket}: ${consequence}`
+        : `tulled serves ${pluginSocket}, but nothing answers there: ${consequence}`;
+    return [bad("fail", SUBJECT, message, "restart tulled")];
   }
   if (isSocketFound) return [];
   const message = `dockerd does not look for a driver at ${pluginSocket}`;

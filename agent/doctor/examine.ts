@@ -15,6 +15,7 @@ import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { CodecError } from "../../ipam/errors.ts";
 import { Faults } from "../../ipam/faults.ts";
 import { silentLogger } from "../../ipam/log.ts";
+import { readDaemonSettings } from "../bug-report/daemon-settings.ts";
 import { readIdentity } from "../cleanup/host-state.ts";
 import type { AgentConfig } from "../config/config.ts";
 import {
@@ -42,15 +43,17 @@ import { overlapFindings } from "./address-checks.ts";
 import { backendFindings } from "./backend-checks.ts";
 import { causeFindings } from "./cause-checks.ts";
 import { deviceFindings, parseUdpTable } from "./device-checks.ts";
+import { examinedSettings } from "./examined-settings.ts";
 import { bad, type Finding, failed, ok, skipped } from "./finding.ts";
 import { firewallFinding, kernelFindings } from "./kernel-checks.ts";
 import { leaseFindings } from "./lease-checks.ts";
 import { lookAtDaemon, lookAtDocker, lookAtNames } from "./look-at-daemon.ts";
 import { hasAddressOf, lookAtRoutes } from "./look-at-routes.ts";
 
-/** All findings, in the order in which a person would repair them. */
-export async function examine(context: CommandContext): Promise<readonly Finding[]> {
-  const config = await context.config();
+/** All findings, in the order in which a person would repair them. `serviceFile`: the unit's EnvironmentFile=. */
+export async function examine(given: CommandContext, serviceFile: string): Promise<readonly Finding[]> {
+  const { config, finding } = examinedSettings(serviceFile, await readDaemonSettings(serviceFile, given));
+  const context = { ...given, config: async () => config };
   const connection = NetlinkConnection.open();
   try {
     const store = await lookAtStore(context, config);
@@ -58,6 +61,7 @@ export async function examine(context: CommandContext): Promise<readonly Finding
     const daemon = await lookAtDaemon(config, context.signal);
     const host = lookAtInterface(connection, config, network, store.remoteHost);
     return [
+      finding,
       ...kernelFindings(connection, {
         needs: network === null ? kernelNeedsOf(null) : waysOf(network, config).flatMap(kernelNeedsOf),
         isNetworkKnown: network !== null,

@@ -7,7 +7,7 @@ import { isPluginFound } from "../docker/plugin-folders.ts";
 import { isDockerWanted } from "../docker/wanted.ts";
 import type { EngineServiceStatus } from "../engines/engine-service.ts";
 import { isNameServerThere } from "../names/probe.ts";
-import { askControl } from "../report/control.ts";
+import { askControl, isControlServed } from "../report/control.ts";
 import { isAnswered } from "../report/private-socket.ts";
 import type { StatusReport } from "../report/status.ts";
 import { dockerFindings } from "./docker-checks.ts";
@@ -50,9 +50,14 @@ export async function lookAtDocker(
   try {
     const isWanted = isDockerWanted(docker);
     const report = isWanted ? await askEngines(files.runDir, signal) : null;
-    const isSocketServed = isWanted && (await isAnswered(docker.pluginSocket));
-    const isSocketFound = isPluginFound(docker.pluginSocket);
-    return dockerFindings({ settings: docker, isWanted, isSocketServed, isSocketFound, report });
+    return dockerFindings({
+      settings: docker,
+      isWanted,
+      isSocketServed: isWanted && (await isAnswered(docker.pluginSocket)),
+      isSocketFound: isPluginFound(docker.pluginSocket),
+      isDaemonThere: await isControlServed(files.runDir),
+      report,
+    });
   } catch (error) {
     return [failed("docker", error)];
   }

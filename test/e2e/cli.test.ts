@@ -115,6 +115,10 @@ describeAsRoot("the command line on a host", () => {
     expect(well.stdout).toMatch(/^ok +device +flannel\.1 is up$/m);
     expect(well.stdout).toMatch(/^ok +daemon +runs and is ready$/m);
     expect(host.netns.exec("ip", ["-o", "link"])).toBe(links);
+    const ofDaemon = tulle("doctor").stdout;
+    expect(ofDaemon).toMatch(/^ok +settings +those of the running daemon, process \d+$/m);
+    expect(ofDaemon).toMatch(/^ok +store /m);
+    expect(ofDaemon).toMatch(/^ok +own lease /m);
 
     const wrong = doctor("--public-ip=192.168.50.12");
     expect(wrong.stdout).toMatch(/^warn +address +lease 10\.2\..* another node id$/m);

@@ -9,7 +9,7 @@ const SOCKET = "/run/docker/plugins/tulle.sock";
 const REPORT = { failure: null, podmanContainers: 0, engineProblem: null, problems: [], networks: [] };
 const facts = (more: Partial<DockerFacts> = {}): DockerFacts => ({
   settings: { plugin: "auto", pluginSocket: SOCKET, engineSocket: "/var/run/docker.sock" },
-  ...{ isWanted: true, isSocketServed: true, isSocketFound: true, report: REPORT },
+  ...{ isWanted: true, isSocketServed: true, isSocketFound: true, isDaemonThere: true, report: REPORT },
   ...more,
 });
 const lines = (more: Partial<DockerFacts>) =>
@@ -32,9 +32,14 @@ it("counts networks and containers while all is well", () => {
 
 it.each<[string, Partial<DockerFacts>, RegExp]>([
   [
-    "a socket without tulled",
+    "a host on which no daemon has been started",
+    { isSocketServed: false, isDaemonThere: false, report: null },
+    /^skip no daemon serves the driver/,
+  ],
+  [
+    "a daemon that was started before Docker was installed",
     { isSocketServed: false, report: null },
-    /^fail nothing answers on .*do not start/,
+    /^fail tulled does not serve .*do not start/,
   ],
   ["a socket that was removed", { isSocketServed: false }, /^fail tulled serves .*nothing answers/],
   ["a driver that failed", { report: { ...REPORT, failure: "no room" } }, /^fail .*does not run: no room/],

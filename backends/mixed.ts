@@ -181,7 +181,7 @@ export class MixedBackend
         if (!objects.has(keyOf(object))) objects.set(keyOf(object), object);
       }
     }
-    return [...objects.values(), ...(this.fallback === null ? [] : looseFilters(this.parts, own))];
+    return [...objects.values(), ...(this.parts.length === 1 ? [] : looseFilters(this.parts, own))];
   }
 
   planPeer(lease: Lease, useNexthops: boolean): readonly KernelObject[] {

@@ -5,6 +5,7 @@ import process from "node:process";
 import { beforeAll, expect } from "vitest";
 import type { Family } from "../../ipam/addresses/ip.ts";
 import { type Container, type Host, type PingReport, ping, startPing, TULLE, useEtcdLab } from "./hosts.ts";
+import { neighbourRefusals } from "./neighbour-refusals.ts";
 
 export const HOSTS = [1, 2, 3] as const;
 /** A program takes five to ten times as long in the guest. */
@@ -39,6 +40,8 @@ export interface PairReport extends PingReport {
   readonly from: HostNumber;
   readonly to: HostNumber;
   readonly family: Family;
+  /** Neighbours that the kernel refused meanwhile, on the whole machine: packets to them are lost. */
+  readonly refusedNeighbours: number;
 }
 
 /** For the body of a describe. */
@@ -75,6 +78,7 @@ export function useTalkingCluster(label: string, first: string, families: readon
     },
     /** Runs `body` while every container pings every other one. */
     async whileTalking(body: () => Promise<void>): Promise<readonly PairReport[]> {
+      const refusedBefore = neighbourRefusals();
       const running = pairs.map((pair) => ({
         ...pair,
         ping: startPing(netns(pair.from), address(pair), { intervalMs: INTERVAL_MS }),
@@ -90,6 +94,7 @@ export function useTalkingCluster(label: string, first: string, families: readon
           from: one.from,
           to: one.to,
           family: one.family,
+          refusedNeighbours: neighbourRefusals() - refusedBefore,
           ...(await (one as typeof one & { report: Promise<PingReport> }).report),
         })),
       );
@@ -187,4 +192,10 @@ async function expectMixed(
 export const lostOf = (reports: readonly PairReport[]): readonly string[] =>
   reports
     .filter(({ lost }) => lost.length > 0)
-    .map(({ from, to, family, sent, lost }) => `${from} to ${to} by IPv${family}: ${lost.length} of ${sent}`);
+    .map(({ from, to, family, sent, lost, refusedNeighbours }) => {
+      const cause =
+        refusedNeighbours === 0
+          ? ""
+          : `; another suite filled the machine's table of neighbours (${refusedNeighbours} refused): run this one alone`;
+      return `${from} to ${to} by IPv${family}: ${lost.length} of ${sent} (${lost.slice(0, 5).join(", ")})${cause}`;
+    });

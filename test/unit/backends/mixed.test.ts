@@ -68,7 +68,10 @@ describe("a host that has followed", () => {
     expect(backend.offers).toEqual([{ backendType: "vxlan", backendData: vxlan.leaseData }]);
     expect(backend.devices).toEqual(["flannel.1"]);
     expect(backend.entrances).toEqual({ 4: ["under0", "flannel.1"] });
-    expect(backend.planBase(OWN).map(describeObject)).toEqual(vxlan.planBase(OWN).map(describeObject));
+    expect(backend.planBase(OWN).map(describeObject)).toEqual([
+      ...vxlan.planBase(OWN).map(describeObject),
+      "sysctl net/ipv4/conf/flannel.1/rp_filter=2",
+    ]);
     expect(backend.mtuBytes).toBe(1450);
   });
 

@@ -89,7 +89,10 @@ function unreachableProblem(address: Address, subnet: Prefix): string | null {
 /** What a lease needs for itself alone. */
 export function demandsOf(lease: Lease, rules: CommonRules): Demands {
   const { attrs } = lease;
-  const addresses = Object.values(attrs.publicAddress);
+  // One of another family is left of a former configuration, and no packet is sent there.
+  const addresses = entriesOf(attrs.publicAddress)
+    .filter(([family]) => rules.networks[family] !== undefined)
+    .map(([, address]) => address);
   const texts = addresses.map(String);
   // flanneld takes another lease when its address changed, and keeps its device: both leases of such a host may be
   // used, and what they share belongs to the younger one. It is not theirs where an older lease of tulle's has it.
@@ -110,8 +113,7 @@ const NO_CLAIMS: readonly string[] = [];
 
 /** Most public addresses are outside the network, where no subnet can hold them. */
 function isInside(address: Address, { networks }: CommonRules): boolean {
-  const ranges = networks[address.family];
-  if (ranges === undefined) return false;
+  const ranges = networks[address.family] ?? [];
   return ranges.length === 0 || ranges.some((network) => network.contains(address));
 }
 

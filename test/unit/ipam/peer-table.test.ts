@@ -133,6 +133,16 @@ describe("of leases that contradict each other the older one stays", () => {
     expect(reason("10.2.7.0-24")).toMatch(/hardware address 02:00:00:01:00:05 is also that of/);
   });
 
+  it("but not for a public address of a family that the network does not have", () => {
+    const { list, keys } = peerTableLab();
+    const withIpv6 = (n: number) =>
+      entry(`10.2.${n}.0-24`, n, {
+        value: JSON.stringify({ ...JSON.parse(value(n)), PublicIPv6: "2001:db8::1" }),
+      });
+    list([withIpv6(5), withIpv6(6)]);
+    expect(keys()).toEqual(["10.2.5.0-24", "10.2.6.0-24"]);
+  });
+
   it("but not for the tunnel MAC of flannel's, whose device outlives a change of its address", () => {
     const { list, keys, table } = peerTableLab();
     const moved = { nodeId: null, backendData: { 4: { VtepMAC: "02:00:00:01:00:05" } } };

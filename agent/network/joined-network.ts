@@ -357,12 +357,12 @@ export class JoinedNetwork {
 
   async #keepAffinity(signal: AbortSignal): Promise<void> {
     const { store, runtime, attachmentParts } = this.#options;
-    const { clock, logger } = runtime;
-    const current = () => ({
-      key: this.#parts.lease.entry.key,
-      attrs: leaseAttrsOf(this.#desired.attachment, attachmentParts.identity.nodeId),
-    });
-    await keepAffinity({ records: store.records, current, clock, logger }, signal);
+    const current = () => {
+      const { entry, state } = this.#parts.lease;
+      const attrs = leaseAttrsOf(this.#desired.attachment, attachmentParts.identity.nodeId);
+      return state.state === "conflict" ? null : { key: entry.key, attrs };
+    };
+    await keepAffinity({ ...runtime, records: store.records, current }, signal);
   }
 
   #writeSubnetFile(): void {

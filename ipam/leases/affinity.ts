@@ -73,9 +73,10 @@ export async function recordAffinity(
   const { otherBackends: _, ...rest } = attrs;
   const value = formatLeaseValue({ ...rest, backendData: {} });
   const found = await records.read(name, signal);
-  // The record that was written in between says the same: the subnet is in use.
-  await unlessChanged(records.write(name, value, found, signal));
-  return found === null;
+  if (await unlessChanged(records.write(name, value, found, signal))) return found === null;
+  // The record that was written in between says the same: the subnet is in use. One that was removed was too old.
+  if ((await records.read(name, signal)) !== null) return false;
+  return await unlessChanged(records.write(name, value, null, signal));
 }
 
 /** Removes some of the longest unused records where there are too many. Throws StoreError. */
@@ -91,12 +92,14 @@ export async function removeOldAffinities(
   for (const entry of entries.slice(0, surplus)) await unlessChanged(records.remove(entry, signal));
 }
 
-/** The record may have changed since it was read. */
-async function unlessChanged(change: Promise<unknown>): Promise<void> {
+/** False when the record has changed since it was read. */
+async function unlessChanged(change: Promise<unknown>): Promise<boolean> {
   try {
     await change;
+    return true;
   } catch (error) {
     if (!(error instanceof ConflictError)) throw error;
+    return false;
   }
 }
 
@@ -104,8 +107,8 @@ async function unlessChanged(change: Promise<unknown>): Promise<void> {
 export async function keepAffinity(
   options: {
     readonly records: Records;
-    /** Read at each look: both may change. */
-    readonly current: () => { readonly key: LeaseKey; readonly attrs: LeaseAttrs };
+    /** Read at each look: both may change. Null while another host has the lease: the record is that host's. */
+    readonly current: () => { readonly key: LeaseKey; readonly attrs: LeaseAttrs } | null;
     readonly clock: Clock;
     readonly logger: Logger;
   },
@@ -120,7 +123,12 @@ export async function keepAffinity(
   let recorded: LeaseKey | null = null;
   let dueMs = Number.NEGATIVE_INFINITY;
   for (; !signal.aborted; await pause(clock, LOOK_MS, signal)) {
-    const { key, attrs } = current();
+    const own = current();
+    if (own === null) {
+      recorded = null;
+      continue;
+    }
+    const { key, attrs } = own;
     const nowMs = clock.monotonicMs();
     if (key === recorded && nowMs < dueMs) continue;
     try {

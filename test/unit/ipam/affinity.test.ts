@@ -35,8 +35,9 @@ function lab() {
     if (problem.current !== null) throw problem.current;
   });
   const logger = recordingLogger();
-  const own = { key: KEY, attrs: attrs(1) };
-  void keepAffinity({ records: watched.records, current: () => own, clock, logger }, stop.signal);
+  const own = { key: KEY, attrs: attrs(1), isOthers: false };
+  const current = () => (own.isOthers ? null : own);
+  void keepAffinity({ records: watched.records, current, clock, logger }, stop.signal);
   return { clock, store, problem, calls, logger, own };
 }
 
@@ -64,6 +65,28 @@ describe("keeping an affinity", () => {
       subnets("10.2.77.0-24"),
       subnets(KEY),
     ]);
+  });
+
+  it("leaves the record to another host while that has the lease, and writes soon after that", async () => {
+    const { clock, store, own } = lab();
+    await settle();
+    own.isOthers = true;
+    await recordAffinity(store.records, KEY, attrs(2), stop.signal);
+    await clock.advance(2 * DAY_MS);
+    expect((await readAffinities(store.records, nodeId(2), stop.signal)).own).toEqual([subnets(KEY)]);
+    own.isOthers = false;
+    await clock.advance(60_000);
+    expect((await readAffinities(store.records, nodeId(1), stop.signal)).own).toEqual([subnets(KEY)]);
+  });
+
+  it("writes a record again that another host removes as an old one meanwhile", async () => {
+    const { store } = lab();
+    await settle();
+    const { store: slow } = watchedStore(store, async (method) => {
+      if (method === "records.write") await removeOldAffinities(store.records, stop.signal, 0);
+    });
+    await recordAffinity(slow.records, KEY, attrs(1), stop.signal);
+    expect((await readAffinities(store.records, nodeId(1), stop.signal)).own).toEqual([subnets(KEY)]);
   });
 
   it("tries again in a minute, and says once that it could not", async () => {

@@ -1,4 +1,4 @@
-/** Programs whose standard output cannot be written: one line and exit code 1; a reader that is gone is no failure. */
+/** Programs whose standard output cannot be written: one line and exit code 1; a reader may be gone. */
 
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";

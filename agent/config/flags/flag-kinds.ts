@@ -23,8 +23,16 @@ function single<T>(placeholder: string, parse: (text: string, fail: Fail) => T):
   return { placeholder, parse: (texts, fail) => parse(texts.at(-1) ?? "", fail), isRepeatable: false };
 }
 
-/** Any text. */
+/** Text of one line: a line break at the end of a path or a name would not show in errors of what uses it. */
 export function text(placeholder: string): Kind<string> {
+  return single(placeholder, (value, fail) =>
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+    /[\x00-\x1f\x7f]/.test(value) ? fail("remove its line break or other control character") : value,
+  );
+}
+
+/** Any text, as of passwords. */
+export function anyText(placeholder: string): Kind<string> {
   return single(placeholder, (value) => value);
 }
 

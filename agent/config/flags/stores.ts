@@ -1,7 +1,8 @@
 /** Where the leases are kept, and how to reach it. */
 
+import { canBeToken } from "../../../ipam/stores/consul/token.ts";
 import type { Flags } from "./flag.ts";
-import { custom, type Fail, list, text, toggle } from "./flag-kinds.ts";
+import { anyText, custom, type Fail, list, text, toggle } from "./flag-kinds.ts";
 
 /** Where leases are kept. */
 export type StoreChoice =
@@ -15,6 +16,10 @@ function storeChoice(value: string, fail: Fail): StoreChoice {
   return directory.startsWith("/")
     ? { kind: "file", directory }
     : fail("give etcd, consul, or file: and an absolute directory, such as file:/var/lib/tulle/store");
+}
+
+function consulToken(value: string, fail: Fail): string {
+  return canBeToken(value) ? value : fail("it holds a line break or another character that no token has");
 }
 
 export const STORE_FLAGS = {
@@ -70,7 +75,7 @@ export const STORE_FLAGS = {
   },
   "etcd-password": {
     group: "etcd",
-    kind: text("PASSWORD"),
+    kind: anyText("PASSWORD"),
     default: "",
     help: "password of etcd-username; other users see a command line, so prefer the environment or the file",
     origin: "flannel",
@@ -94,7 +99,7 @@ export const STORE_FLAGS = {
   },
   "consul-token": {
     group: "Consul",
-    kind: text("TOKEN"),
+    kind: custom("TOKEN", consulToken),
     default: "",
     help: "ACL token; other users see a command line, so prefer consul-token-file",
     origin: "tulle",
@@ -143,7 +148,7 @@ export const STORE_FLAGS = {
   },
   "consul-http-auth": {
     group: "Consul",
-    kind: text("USER:PASSWORD"),
+    kind: anyText("USER:PASSWORD"),
     default: "",
     help: "HTTP basic authentication, for a proxy in front of Consul; prefer the environment or the file",
     origin: "tulle",

@@ -20,6 +20,7 @@ import { TlsRenewal } from "../tls-renewal.ts";
 import { type Connection, openConnection } from "./connection.ts";
 import { type ConsulEndpoint, parseConsulEndpoints } from "./endpoints.ts";
 import { type ConsulOperation, connectionText, consulError, isServerFailure, responseOf } from "./errors.ts";
+import { canBeToken } from "./token.ts";
 
 /** An attempt at one server; a list of 5,000 leases takes a fiftieth of it. */
 const CALL_DEADLINE_MS = 5_000;
@@ -136,7 +137,7 @@ export class ConsulClient {
   ): Promise<ConsulReply> {
     const ctx = Object.assign(new EventEmitter(), { includeResponse: true });
     const cancel = () => ctx.emit("cancel");
-    const token = await this.#token();
+    const token = this.#token();
     const latency = this.#latencyOf(connection.endpoint);
     const common = {
       ctx,
@@ -172,22 +173,9 @@ export class ConsulClient {
     }
   }
 
-  async #token(): Promise<string | undefined> {
+  #token(): string | undefined {
     const { token, tokenFile } = this.#options;
-    if (!tokenFile) return token;
-    try {
-      return readRequiredFile(tokenFile).trim();
-    } catch (error) {
-      throw new StoreError(
-        `consul-token-file ${tokenFile} cannot be read (${errorMessage(error)}): correct the path or its permissions`,
-        {
-          code: "TULLE_STORE_AUTH",
-          retryable: true,
-          details: { path: tokenFile, outcomeUnknown: false },
-          cause: error,
-        },
-      );
-    }
+    return tokenFile ? readToken(tokenFile) : token;
   }
 
   async #connect(signal: AbortSignal): Promise<Connection> {
@@ -248,6 +236,24 @@ export class ConsulClient {
         this.#measurements.delete(endpoint);
       });
   }
+}
+
+function readToken(path: string): string {
+  const wrong = (what: string, cause?: unknown): StoreError =>
+    new StoreError(`consul-token-file ${path} ${what}`, {
+      code: "TULLE_STORE_AUTH",
+      retryable: true,
+      details: { path, outcomeUnknown: false },
+      cause,
+    });
+  let text: string;
+  try {
+    text = readRequiredFile(path).trim();
+  } catch (error) {
+    throw wrong(`cannot be read (${errorMessage(error)}): correct the path or its permissions`, error);
+  }
+  if (canBeToken(text)) return text;
+  throw wrong("holds a line break or another character that no token has: write the token alone into it");
 }
 
 /** Throws when the server refuses, which keeps outages cheap. */

@@ -4,15 +4,8 @@
  */
 
 import { ConfigError } from "../ipam/errors.ts";
+import { lookupField } from "../ipam/go-json.ts";
 import type { JsonObject, JsonValue } from "../ipam/json.ts";
-
-/** Finds `name` in any case; the last one wins, as in Go's encoding/json. */
-function lookup(options: JsonObject, name: string): JsonValue | undefined {
-  const wanted = name.toLowerCase();
-  let found: JsonValue | undefined;
-  for (const [key, value] of Object.entries(options)) if (key.toLowerCase() === wanted) found = value;
-  return found ?? undefined;
-}
 
 /** An integer between `min` and `max`, or `fallback` when absent. Throws ConfigError. */
 export function integerOption(
@@ -22,7 +15,7 @@ export function integerOption(
   min: number,
   max: number,
 ): number {
-  const value = lookup(options, name);
+  const value = lookupField(options, name);
   if (value === undefined) return fallback;
   if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max) {
     throw optionError(name, value, `a whole number from ${min} to ${max}`);
@@ -32,7 +25,7 @@ export function integerOption(
 
 /** A boolean, or `fallback` when absent. Throws ConfigError. */
 export function booleanOption(options: JsonObject, name: string, fallback: boolean): boolean {
-  const value = lookup(options, name);
+  const value = lookupField(options, name);
   if (value === undefined) return fallback;
   if (typeof value !== "boolean") throw optionError(name, value, "true or false");
   return value;
@@ -40,7 +33,7 @@ export function booleanOption(options: JsonObject, name: string, fallback: boole
 
 /** A text without NUL, which no program could be given, or null when absent or empty. Throws ConfigError. */
 export function stringOption(options: JsonObject, name: string): string | null {
-  const value = lookup(options, name);
+  const value = lookupField(options, name);
   if (value === undefined || value === "") return null;
   if (typeof value !== "string" || value.includes("\0")) throw optionError(name, value, "text in quotes");
   return value;
@@ -53,7 +46,7 @@ export function wordOption<W extends string>(
   words: readonly W[],
   fallback: W,
 ): W {
-  const value = lookup(options, name);
+  const value = lookupField(options, name);
   if (value === undefined || value === "") return fallback;
   const found = words.find((word) => word === value);
   if (found === undefined) throw optionError(name, value, `one of ${words.join(", ")}`);
@@ -67,7 +60,7 @@ export function secretOption(
   parse: (text: string) => string | null,
   expected: string,
 ): string | null {
-  const value = lookup(options, name);
+  const value = lookupField(options, name);
   if (value === undefined || value === "") return null;
   const parsed = typeof value === "string" ? parse(value) : null;
   if (parsed !== null) return parsed;

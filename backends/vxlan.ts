@@ -21,6 +21,7 @@ import {
   type Prefix,
 } from "../ipam/addresses/ip.ts";
 import { isMulticastMac, type Mac, parseMac } from "../ipam/addresses/mac.ts";
+import { lookupField } from "../ipam/go-json.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../ipam/json.ts";
 import type { Lease } from "../ipam/leases/lease.ts";
 import type {
@@ -297,7 +298,7 @@ class VxlanNetwork implements PreparedBackend {
     const damage = dataDamage(lease, family);
     if (damage !== null) return damage;
     if (vtepMac(data) === ZERO_MAC) return "its VtepMAC is all zero: that host has not set it yet";
-    const vni = isJsonObject(data) ? data.VNI : undefined;
+    const vni = isJsonObject(data) ? lookupField(data, "VNI") : undefined;
     if (vni !== undefined && vni !== (this.#options.vni & FLANNEL_VNI_MASK))
       return `its VNI ${JSON.stringify(vni)} differs from the network's VNI ${this.#options.vni}; restart that host's agent`;
     return addressProblem(lease, [family]);
@@ -354,14 +355,14 @@ function dataDamage({ attrs, storeLeaseId }: Lease, family: Family): string | nu
   if (data === undefined && storeLeaseId === null) return null;
   if (mac === null) return `its BackendData ${JSON.stringify(data ?? null)} holds no valid VtepMAC`;
   if (isMulticastMac(mac)) return `its VtepMAC ${mac} is a group address`;
-  const vni = isJsonObject(data) ? (data.VNI ?? 0) : 0;
+  const vni = isJsonObject(data) ? (lookupField(data, "VNI") ?? 0) : 0;
   return typeof vni === "number" ? null : `its VNI ${JSON.stringify(vni)} is not a number`;
 }
 
 /** The tunnel MAC in a lease's backend data, null when it is absent or invalid. */
 function vtepMac(data: JsonValue | undefined): Mac | null {
   if (!isJsonObject(data)) return null;
-  const text = data.VtepMAC;
+  const text = lookupField(data, "VtepMAC");
   if (typeof text !== "string") return null;
   try {
     return parseMac(text);

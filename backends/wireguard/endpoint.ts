@@ -7,6 +7,7 @@ import {
   type PerFamily,
   Prefix,
 } from "../../ipam/addresses/ip.ts";
+import { lookupField } from "../../ipam/go-json.ts";
 import { isJsonObject, type JsonValue } from "../../ipam/json.ts";
 import type { Lease } from "../../ipam/leases/lease.ts";
 import { parseKey } from "./key.ts";
@@ -57,13 +58,13 @@ function isPublic(address: Address): boolean {
 
 /** The public key in a lease's backend data; null when there is none. */
 export function publicKeyIn(data: JsonValue | undefined): string | null {
-  const text = isJsonObject(data) ? data.PublicKey : null;
+  const text = isJsonObject(data) ? lookupField(data, "PublicKey") : null;
   return typeof text === "string" ? parseKey(text) : null;
 }
 
 /** The UDP port in a lease's backend data; null for the network's own, as of older flannelds, undefined when it is none. */
 export function portIn(data: JsonValue | undefined): number | null | undefined {
-  const port = isJsonObject(data) ? (data.Port ?? 0) : 0;
+  const port = isJsonObject(data) ? (lookupField(data, "Port") ?? 0) : 0;
   if (typeof port !== "number" || !Number.isInteger(port) || port < 0 || port > 65_535) return undefined;
   return port === 0 ? null : port;
 }

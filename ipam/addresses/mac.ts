@@ -9,10 +9,14 @@ export type Mac = string & { readonly [macBrand]: true };
 
 const CANONICAL = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/;
 
-/** Parses six hexadecimal pairs separated by `:` or `-`. Throws AddressError. */
+const DOTTED = /^([0-9a-f]{4}\.){2}[0-9a-f]{4}$/;
+
+/** Parses `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff` and `aabb.ccdd.eeff`, as Go's net.ParseMAC does. Throws AddressError. */
 export function parseMac(text: string): Mac {
   if (CANONICAL.test(text)) return text as Mac;
-  const canonical = text.toLowerCase().replaceAll("-", ":");
+  const lower = text.toLowerCase();
+  const pairs = DOTTED.test(lower) ? lower.match(/[0-9a-f]{2}/g)?.join(":") : undefined;
+  const canonical = pairs ?? lower.replaceAll("-", ":");
   if (!CANONICAL.test(canonical)) {
     throw new AddressError(`"${text}" is not a MAC address`);
   }

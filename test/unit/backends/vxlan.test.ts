@@ -90,6 +90,17 @@ describe("vxlan backend", () => {
     expect(prepareVxlan().rejectPeer(lease)).toBeNull();
   });
 
+  it.each([
+    { vni: 1, vtepMac: "02:00:00:00:00:05" },
+    { VNI: 1, VtepMAC: "0200.0000.0005" },
+    { VNI: null, VtepMAC: "02-00-00-00-00-05" },
+  ])("reads backend data as flanneld does: %o", (data) => {
+    const lease = peer(5);
+    const written = { ...lease, attrs: { ...lease.attrs, backendData: { 4: data } } };
+    expect(prepareVxlan().rejectPeer(written)).toBeNull();
+    expect(prepareVxlan().peerIdentities(written)).toEqual(["02:00:00:00:00:05"]);
+  });
+
   it("says which option leaves too little room for packets", () => {
     expect(() => prepareVxlan({ MTU: 100 })).toThrow(/Backend.MTU is 100: .* at least 118/);
     expect(() => prepareVxlan({}, hostFacts({ mtuBytes: 90 }))).toThrow(/MTU of under0 is 90/);

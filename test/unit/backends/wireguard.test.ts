@@ -162,6 +162,15 @@ describe("wireguard backend", () => {
     expect(backend.rejectPeer(peer(data))).toMatch(reason);
   });
 
+  it("reads backend data with keys in any case, as flanneld does", async () => {
+    const backend = await prepare();
+    const written = peer({ publicKey: PEER_KEY, port: 7 });
+    expect(backend.rejectPeer(written)).toBeNull();
+    expect(backend.planPeer(written, false)).toEqual(
+      backend.planPeer(peer({ PublicKey: PEER_KEY, Port: 7 }), false),
+    );
+  });
+
   it("rejects leases of other backends and without an address, and here those in the wrong family", async () => {
     const backend = await prepare({ Mode: "ipv6" }, BOTH, [4, 6]);
     expect(backend.rejectPeer(vxlanPeer(4))).toMatch(/its backend is "vxlan"/);

@@ -1,7 +1,7 @@
 /** `tulle report`: one file with everything that a bug report needs, without secrets. Changes nothing on the host. */
 
 import { hostname } from "node:os";
-import { ConflictError, errorMessage, hasCode } from "../../ipam/errors.ts";
+import { ConfigError, ConflictError, errorMessage, hasCode } from "../../ipam/errors.ts";
 import { writeArchive } from "../bug-report/archive.ts";
 import { reportedSettings } from "../bug-report/reported-settings.ts";
 import { redactText } from "../bug-report/secrets.ts";
@@ -27,10 +27,7 @@ export const report: CommandModule = {
         const sources = await collectSources(files, shown, context.signal);
         const entries = sources.map((one) => ({ ...one, text: redactText(one.text, secrets) }));
         await writeArchive(path, name, entries, date).catch((error: unknown) => {
-          const reason = hasCode(error, "EEXIST") ? "it exists already" : errorMessage(error);
-          throw new ConflictError(`${path} cannot be written: ${reason}; give another --output`, {
-            cause: error,
-          });
+          throw writeFailure(path, error);
         });
         context.out.line(
           `${path}: ${entries.length} files, readable by you alone; look through it before you send it`,
@@ -39,3 +36,24 @@ export const report: CommandModule = {
     );
   },
 };
+
+const IN_ANOTHER_FOLDER = "give an --output in a folder that you may write to";
+const ON_ANOTHER_DISK = "free some space, or give an --output on another file system";
+
+/** What to do about errors of the file system (errno(3)). */
+const REMEDIES: Readonly<Record<string, string>> = {
+  ...{ ENOENT: "create its folder, or give another --output" },
+  ...{ EACCES: IN_ANOTHER_FOLDER, EPERM: IN_ANOTHER_FOLDER, EROFS: IN_ANOTHER_FOLDER },
+  ...{ ENOSPC: ON_ANOTHER_DISK, EDQUOT: ON_ANOTHER_DISK },
+};
+
+function writeFailure(path: string, cause: unknown): Error {
+  if (hasCode(cause, "EEXIST"))
+    return new ConflictError(
+      `${path} cannot be written: it exists already; remove it, or give another --output`,
+      { cause },
+    );
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+  const remedy = REMEDIES[code] ?? "give another --output";
+  return new ConfigError(`${path} cannot be written: ${errorMessage(cause)}; ${remedy}`, { cause });
+}

@@ -165,6 +165,27 @@ describe("tulle report", () => {
     silent.close();
   });
 
+  it.each([
+    ["is there", "report.tar.gz", "TULLE_CONFLICT", /it exists already; remove it, or give another --output/],
+    ["is in no folder", "none/report.tar.gz", "TULLE_CONFIG", /ENOENT.*; create its folder, or give another/],
+    ["is in a file", "report.tar.gz/x", "TULLE_CONFIG", /ENOTDIR.*; give another --output/],
+  ])("says what to do when the file %s", async (_, name, code, message) => {
+    await writeFile(join(directory, "report.tar.gz"), "");
+    const args = [
+      "report",
+      "--output",
+      join(directory, name),
+      "--run-dir",
+      directory,
+      "--state-dir",
+      directory,
+    ];
+    const answer = await runCli(args);
+    expect(answer).toMatchObject({ code: 1, out: "" });
+    expect(answer.err).toMatch(message);
+    expect(answer.err).toContain(code);
+  });
+
   /** Makes a report of the service in `directory`; `leaked` are the secrets that it holds. */
   async function reportOf(serviceFile: string, secrets: readonly string[]) {
     const messages = secrets.map((secret) => `${JSON.stringify({ message: `the server said ${secret}` })}\n`);

@@ -5,10 +5,11 @@ import { hasPort, openAddresses } from "../../cni-plugin/host/addresses.ts";
 import { recordsOf } from "../../cni-plugin/host/state.ts";
 import { RUNTIMES } from "../../cni-plugin/protocol/call.ts";
 import type { Reservation } from "../../ipam/containers/addresses.ts";
+import { OUTSIDE } from "../../ipam/containers/outside.ts";
 
 /**
- * used: its device exists, or ADD may still be making it. gone: it died with an earlier boot, or its record exists and
- * its device does not. damaged: the file names no container. unknown: another plugin made it, so that the name of its
+ * used: its device exists, or ADD may still be making it. gone: it died with an earlier boot, or tulle made it and its
+ * device does not exist. damaged: the file names no container. unknown: another plugin made it, so that the name of its
  * device is unknown.
  */
 export type Use = "used" | "gone" | "damaged" | "unknown";
@@ -65,7 +66,9 @@ async function reservedIn(
   const earlier = new Set((await addresses.listOfEarlierBoots()).map(({ address }) => `${address}`));
   const startedMs = Date.now() - LONGEST_ADD_MS;
   return (await addresses.list()).map((reservation) => {
-    const isRecorded = records.some((states) => states.read(reservation) !== null);
+    // There tulle-netavark alone reserves, without records.
+    const isRecorded =
+      network === OUTSIDE.network || records.some((states) => states.read(reservation) !== null);
     const isOfEarlierBoot = earlier.has(`${reservation.address}`);
     const mayBeMade = isRecorded && !isOfEarlierBoot && addresses.madeMs(reservation.address) > startedMs;
     const isUsed = mayBeMade || hasPort(network, reservation);

@@ -12,7 +12,7 @@ import { type Address, entriesOf, type PerFamily } from "../../ipam/addresses/ip
 import { type Clock, pause, Sleep } from "../../ipam/clock.ts";
 import { ConfigError, ConflictError } from "../../ipam/errors.ts";
 import { escapeText } from "../../ipam/escape.ts";
-import { FailureSeries, type Logger } from "../../ipam/log.ts";
+import { errorFields, FailureSeries, type Logger } from "../../ipam/log.ts";
 import type { AddressBook, NamedNetworksFeed } from "../../ipam/named-networks/contracts.ts";
 import type { HostId, Member, NamedNetwork } from "../../ipam/named-networks/named-network.ts";
 import type { Changes } from "../docker-driver/changes.ts";
@@ -69,6 +69,8 @@ export class PodmanContainers implements NameClients {
   readonly #failures: FailureSeries;
   /** By endpoint: what is under way, one after another. A plugin that gave up may ask again before. */
   readonly #work = new Map<string, Promise<unknown>>();
+  /** The file may name endpoints that are dropped. */
+  #isUnsaved = false;
   /** Endpoints without a pair, and addresses without an endpoint, in the last pass. */
   #suspects: ReadonlySet<string> = new Set();
 
@@ -188,6 +190,7 @@ export class PodmanContainers implements NameClients {
     }
     this.#releaseUnused(suspects);
     this.#suspects = suspects;
+    if (this.#isUnsaved) await this.#save();
   }
 
   /** A member without a record: the file was lost, and its container runs or not. */
@@ -303,9 +306,20 @@ export class PodmanContainers implements NameClients {
     feed.removeMember(network, endpoint);
     await pairs.remove(segmentPortName(network, endpoint));
     this.#endpoints.delete(endpoint);
-    // On the disk first: an address that another container has by then must not be dropped with this one.
-    await this.#save();
-    for (const [, address] of entriesOf(addresses)) book.release(network, address);
+    await this.#saveLater();
+    // An earlier end that could not be recorded may be of an address that another container has by now.
+    for (const [, address] of entriesOf(addresses))
+      if (book.endpointOf(network, address) === endpoint) book.release(network, address);
+  }
+
+  /** On a full disk containers can be removed nevertheless, which may give room: the next pass saves again. */
+  async #saveLater(): Promise<void> {
+    try {
+      await this.#save();
+    } catch (error) {
+      this.#isUnsaved = true;
+      this.#options.logger.debug("the end of a podman container is not recorded yet", errorFields(error));
+    }
   }
 
   /** True also while it is set up, when its addresses may be taken already. */
@@ -317,8 +331,9 @@ export class PodmanContainers implements NameClients {
     return this.#options.pairs.has(segmentPortName(network, member.endpoint));
   }
 
-  #save(): Promise<void> {
-    return this.#file.save(() => this.#endpoints.values());
+  async #save(): Promise<void> {
+    await this.#file.save(() => this.#endpoints.values());
+    this.#isUnsaved = false;
   }
 }
 

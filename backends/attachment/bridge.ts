@@ -130,7 +130,9 @@ export function ensureGateways(
   for (const gateway of missing) {
     const formers = excludedBy(without(present, gateways), gateway, network);
     const containers = force || formers.length === 0 ? 0 : countPorts(host, bridge, device);
-    for (const former of formers) removeFormer(host, device, former, gateway, containers);
+    // The containers may be of another ADD, which has replaced the former addresses since they were read.
+    const left = containers === 0 ? formers : formersNow(host, device, formers);
+    for (const former of left) removeFormer(host, device, former, gateway, containers);
     addAddress(host, device, gateway);
   }
   for (const { address } of gateways) ensureForwarding(host, address.family);
@@ -163,6 +165,15 @@ export function countPorts(host: NetlinkConnection, bridge: Link, gateway = brid
   const links = host.dump(encodeLinkDump({ masterIndex: bridge.index }), decodeLink);
   const ports = links.filter(({ masterIndex }) => masterIndex === bridge.index);
   return ports.filter(({ index }) => index !== gateway.linkIndex).length;
+}
+
+function formersNow(
+  host: NetlinkConnection,
+  device: Link,
+  formers: readonly KernelAddress[],
+): readonly KernelAddress[] {
+  const present = ofDevice(allAddresses(host), device);
+  return formers.filter((former) => without([former], present).length === 0);
 }
 
 function removeFormer(

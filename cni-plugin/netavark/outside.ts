@@ -26,8 +26,7 @@ import type { Allocation } from "../../ipam/containers/ranges.ts";
 import { hasPort, openAddresses } from "../host/addresses.ts";
 import { openNetnsIfPresent } from "../host/host.ts";
 
-/** Names reservations, rules and ports. */
-const NETWORK = "tulle-outside";
+const NETWORK = OUTSIDE.network;
 const INTERFACE = "tulle0";
 /** Of the addresses that are reserved; those of the other family follow from them. */
 const SUBNET = OUTSIDE.subnets[4];

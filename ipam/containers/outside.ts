@@ -11,6 +11,8 @@ import { type Address, type Family, Prefix } from "../addresses/ip.ts";
 
 export const OUTSIDE = {
   name: "br-tulle",
+  /** Names reservations, rules and ports. */
+  network: "tulle-outside",
   subnets: { 4: Prefix.parse("169.254.96.0/20"), 6: Prefix.parse("fd66:ffdf:a2ec::/64") },
 } as const;
 

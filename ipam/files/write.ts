@@ -72,10 +72,16 @@ export function createFileSync(
 ): boolean {
   const draft = Draft.write(prefix, text, form);
   const durability = { isDurable: true, ...(sync !== undefined && { sync }) };
+  let isPlaced = false;
   try {
-    placeDurably(draft, path, durability, () => linkSync(draft.path, path));
+    placeDurably(draft, path, durability, () => {
+      linkSync(draft.path, path);
+      isPlaced = true;
+    });
   } catch (error) {
-    if (hasCode(error, "EEXIST")) return false;
+    // The caller takes it for absent: its name may not be on the disk.
+    if (isPlaced) rmSync(path, { force: true });
+    else if (hasCode(error, "EEXIST")) return false;
     throw error;
   } finally {
     draft.discard();

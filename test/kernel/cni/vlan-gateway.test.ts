@@ -62,4 +62,34 @@ describeAsRoot("the gateway's interface in a VLAN", () => {
     host.ip("link add c1 type veth peer name eth0", "link set c1 master br0");
     expect(() => ensure("10.5.99.1/24")).toThrow(/^br0.10 holds 10.5.72.1/);
   });
+
+  it("does not take a container of another ADD for one of the former subnet", () => {
+    host.ip("address add 10.5.71.1/24 dev br0", "link set br0 up");
+    const bridge = getLink(connection, "br0");
+    const addresses = () => host.ipJson(["-4", "address", "show", "dev", "br0"]);
+    let dumps = 0;
+    const slow = new Proxy(connection, {
+      get: (target, name) => {
+        const value = Reflect.get(target, name, target);
+        if (typeof value !== "function") return value;
+        return (...args: unknown[]) => {
+          const answer = value.apply(target, args);
+          // Behind the reading of the addresses.
+          if (name === "dump" && dumps++ === 0)
+            host.ip(
+              ...["address del 10.5.71.1/24 dev br0", "address add 10.5.72.1/24 dev br0"],
+              ...["link add c1 type veth peer name eth0", "link set c1 master br0"],
+            );
+          return answer;
+        };
+      },
+    });
+    withNetns(netns, () =>
+      ensureGateways(slow, bridge, bridge, [parseInterfaceAddress("10.5.72.1/24")], {
+        force: false,
+        network: [],
+      }),
+    );
+    expect(addresses()).toMatchObject([{ addr_info: [{ local: "10.5.72.1" }] }]);
+  });
 });

@@ -176,6 +176,21 @@ describe("writing", () => {
     expect(readOwnFile(at("free"))).toBe("text");
   });
 
+  it.skipIf(process.getuid?.() !== 0)("leaves no file whose name cannot be brought to the disk", () => {
+    // Without the right to read it the folder cannot be opened for fsync(2).
+    mkdirSync(at("blind"));
+    chmodSync(dir, 0o755);
+    chmodSync(at("blind"), 0o333);
+    process.seteuid?.(65_534);
+    try {
+      const create = () => createFileSync(at("blind/10.5.72.2"), "text", FORM, at("blind/tmp."));
+      expect(create).toThrow(expect.objectContaining({ code: "EACCES" }));
+    } finally {
+      process.seteuid?.(0);
+    }
+    expect(readdirSync(at("blind"))).toEqual([]);
+  });
+
   it("fails when the folder is missing", async () => {
     await expect(replaceFile(at("none/state"), "text", FORM)).rejects.toThrow(
       expect.objectContaining({ code: "ENOENT" }),

@@ -13,6 +13,18 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
+it("takes an address of podman's way outside for gone without its device, except while it is made", async () => {
+  mkdirSync(join(dir, "ipam/tulle-outside"));
+  const file = join(dir, "ipam/tulle-outside/169.254.96.2");
+  const folders = { dataDir: join(dir, "ipam"), stateDir: join(dir, "state") };
+  const use = async () => (await listReserved(folders)).map((entry) => entry.use);
+  writeFileSync(file, "container\r\ntulle0");
+  expect(await use()).toEqual(["used"]);
+  const longAgo = Date.now() / 1000 - 3600;
+  utimesSync(file, longAgo, longAgo);
+  expect(await use()).toEqual(["gone"]);
+});
+
 it("takes no container for gone while its ADD may be at work", async () => {
   const file = join(dir, "ipam/net/10.5.72.2");
   const folders = { dataDir: join(dir, "ipam"), stateDir: join(dir, "state") };

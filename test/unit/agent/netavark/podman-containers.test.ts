@@ -2,7 +2,7 @@
 
 import { randomBytes } from "node:crypto";
 import { setMaxListeners } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -276,4 +276,19 @@ it("rejects calls that are malformed, and names the field", async () => {
     Addresses: [expect.stringContaining("/24"), expect.stringContaining("/64")],
     OutsideFamilies: [4, 6],
   });
+});
+
+it("is removed while the disk is full, and that is recorded once there is room", async () => {
+  const member = await setup();
+  const file = join(folder, "netavark-endpoints.json");
+  rmSync(file);
+  mkdirSync(file);
+  await podman.teardown({ container: CONTAINER, interfaceName: "eth0" });
+  expect(ends.size).toBe(0);
+  for (const [, address] of entriesOf(member.addresses))
+    expect(book.endpointOf(network.id, address)).toBeNull();
+  await expect(podman.pass()).rejects.toThrow();
+  rmdirSync(file);
+  await podman.pass();
+  expect(JSON.parse(readFileSync(file, "utf8")).endpoints).toEqual([]);
 });

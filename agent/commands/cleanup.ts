@@ -5,6 +5,7 @@
  */
 
 import { rm, stat } from "node:fs/promises";
+import { unplannedObject } from "../../backends/firewall/engine.ts";
 import { Toolset } from "../../backends/firewall/toolset.ts";
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { describe } from "../../backends/state/kinds/registry.ts";
@@ -124,7 +125,8 @@ async function removeObjects(
 async function removeFirewall(report: Report): Promise<void> {
   const tools = new Toolset({ choice: "auto", log: silentLogger });
   try {
-    for (const what of await tools.remove({ isDryRun: report.isDryRun })) report.removed(`firewall: ${what}`);
+    const drifts = await tools.remove({ isDryRun: report.isDryRun });
+    for (const drift of drifts) report.removed(`firewall: ${unplannedObject(drift)}`);
   } catch (error) {
     if (!(error instanceof TulleError)) throw error;
     report.removed("firewall", error);

@@ -38,7 +38,7 @@ export const explain: CommandModule = {
     command
       .argument("<source>", "where the packet comes from: host, or a container of this host")
       .argument("<destination>", "an address")
-      .argument("[protocol]", "tcp or udp")
+      .argument("[protocol]", "of the packet, tcp or udp (default: a ping)")
       .argument("[port]", "the destination port of tcp or udp, 1 to 65535")
       .option("--json", "print an object, for programs")
       .addHelpText("after", HELP)

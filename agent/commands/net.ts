@@ -7,6 +7,7 @@
 import { readFile } from "node:fs/promises";
 import { text as readAll } from "node:stream/consumers";
 import { type Command, Option } from "commander";
+import { describedOptions } from "../../backends/registry.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
@@ -57,12 +58,21 @@ function defineInit(command: Command, context: CommandContext): void {
     .option("--ipv6-subnet-min <ip>", "first IPv6 subnet to lease")
     .option("--ipv6-subnet-max <ip>", "last IPv6 subnet to lease")
     .option("--nftables", "use nftables on hosts that have both firewalls")
-    .addOption(new Option("--backend <type>", "how packets are carried between hosts").default(DEFAULT_TYPE))
+    .addOption(backendOption())
     .option("--file <file>", "take this JSON instead of the options above; - is standard input")
     .option("--force", "replace another configuration")
     .addHelpText("after", "\nRunning daemons apply what is safe under traffic, and log what needs a restart.")
     .action((options: InitOptions) => init(options, flags, context));
   for (const { option } of flags) command.addOption(option);
+}
+
+/** Help and completions list the backends; the parser rejects unknown ones. */
+function backendOption(): Option {
+  const option = new Option("--backend <type>", "how packets are carried between hosts").default(
+    DEFAULT_TYPE,
+  );
+  option.argChoices = [...describedOptions().keys()];
+  return option;
 }
 
 function defineShow(command: Command, context: CommandContext): void {
@@ -141,6 +151,10 @@ async function init(
 async function textToWrite(options: InitOptions, flags: readonly BackendFlag[]): Promise<string> {
   const { file, force: _, backend, ...others } = options;
   if (file === undefined) {
+    if (others.network === undefined && others.ipv6Network === undefined)
+      throw new ConfigError(
+        "Network is missing: give its range, such as --network=10.2.0.0/16, or --ipv6-network, or --file",
+      );
     const given = new Map(Object.entries(others) as [string, string | true][]);
     return networkConfigText(options, givenOptions(flags, backend.toLowerCase(), given));
   }

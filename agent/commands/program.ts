@@ -4,7 +4,7 @@
  * Exit codes: 0 done, 1 failed or a problem found, 2 usage error; the help of a command lists other meanings.
  */
 
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Help, type Option } from "commander";
 import { errorMessage, hasCode, TulleError } from "../../ipam/errors.ts";
 import { type AgentConfig, loadGiven } from "../config/config.ts";
 import { flagListing } from "../config/flag-help.ts";
@@ -14,6 +14,7 @@ import { VERSION } from "../report/version.ts";
 import type { CommandContext } from "../terminal/command.ts";
 import { errorLine } from "../terminal/error-line.ts";
 import { DAEMON_SETTINGS, ownOptions, splitArguments } from "./arguments.ts";
+import { inheritSettings } from "./inherit-settings.ts";
 import { COMMANDS } from "./registry.ts";
 
 /** What the process gives to every command. */
@@ -89,14 +90,6 @@ function commandWords(words: readonly string[]): readonly string[] {
   return called[0]?.startsWith("-") ? called : called.slice(0, 1);
 }
 
-/** A subcommand that was made apart writes and fails like all others. */
-function inheritSettings(command: Command): void {
-  for (const subcommand of command.commands) {
-    subcommand.copyInheritedSettings(command);
-    inheritSettings(subcommand);
-  }
-}
-
 /** The help lists the flags that matter to a command when it is asked to: they would not fit on a screen. */
 function explainDaemonFlags(command: Command, names: readonly FlagName[], inFull: boolean): void {
   if (names.length === 0) return;
@@ -118,13 +111,18 @@ function newProgram({ out, err }: ProgramEdges): Command {
     .version(`tulle ${VERSION}`, "-V, --version", "print the version")
     .helpOption("-h, --help", `print this text; with ${ALL}, the flags of tulled too`)
     .helpCommand("help [command]", "print the help of a command")
-    .configureHelp({ helpWidth: 100, showGlobalOptions: false })
+    .configureHelp({ helpWidth: 100, showGlobalOptions: false, optionDescription })
     .configureOutput({
       writeOut: (text) => out.write(text),
       writeErr: (text) => err.write(text),
       outputError: () => {}, // runProgram writes it, in the form of all other errors
     })
     .exitOverride();
+}
+
+/** Without what an option without its value means: that is its default here. */
+function optionDescription(option: Option): string {
+  return new Help().optionDescription(Object.create(option, { presetArg: { value: undefined } }));
 }
 
 /** Reads the configuration once, when a command first asks for it. */

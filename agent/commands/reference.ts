@@ -3,11 +3,12 @@
  * completions are made of it when the programs are built, so that they cannot differ from what the programs do.
  */
 
-import { Command } from "commander";
+import { Command, type Option } from "commander";
 import { GROUPS } from "../config/flags/flag.ts";
 import { environmentName, FLAG_NAMES, flagOf } from "../config/flags.ts";
 import type { CommandContext } from "../terminal/command.ts";
 import { DAEMON_SETTINGS } from "./arguments.ts";
+import { inheritSettings } from "./inherit-settings.ts";
 import { COMMANDS } from "./registry.ts";
 
 export interface OptionReference {
@@ -19,6 +20,8 @@ export interface OptionReference {
   readonly takesValue: boolean;
   /** The values that it takes; empty where any is allowed. */
   readonly choices: readonly string[];
+  /** As the help shows it; "" where there is none, or the summary says it. */
+  readonly default: string;
 }
 
 export interface CommandReference {
@@ -27,6 +30,8 @@ export interface CommandReference {
   readonly summary: string;
   /** Behind the name: `[options] <name>`. */
   readonly usage: string;
+  /** Those that its help describes. */
+  readonly arguments: readonly { readonly name: string; readonly summary: string }[];
   readonly options: readonly OptionReference[];
   /** What its help says below the options. */
   readonly notes: string;
@@ -40,7 +45,6 @@ export interface FlagReference extends OptionReference {
   readonly isSetting: boolean;
   /** Of a setting; else "". */
   readonly variable: string;
-  readonly default: string;
 }
 
 /** Every command, in the order of the help. */
@@ -51,6 +55,7 @@ export async function commandReference(): Promise<readonly CommandReference[]> {
       const command = program.command(name).description(summary);
       const { daemonFlags = [], define } = await load();
       define(command, UNUSED);
+      inheritSettings(command);
       return describe(command, [], daemonFlags.length > 0);
     }),
   );
@@ -86,19 +91,28 @@ function describe(command: Command, parents: readonly string[], takesDaemonFlags
     name: path.join(" "),
     summary: command.description(),
     usage: command.usage(),
-    options: command
+    arguments: command
       .createHelp()
-      .visibleOptions(command)
-      .map(({ flags, long, short, description, required, optional, argChoices }) => ({
-        usage: flags,
-        names: [short, long].filter((name) => name !== undefined && name !== null),
-        summary: description,
-        takesValue: required || optional,
-        choices: argChoices ?? [],
-      })),
+      .visibleArguments(command)
+      .map((argument) => ({ name: argument.name(), summary: argument.description })),
+    options: command.createHelp().visibleOptions(command).map(referenceOf),
     notes: notesOf(command),
     takesDaemonFlags,
     commands: command.commands.map((each) => describe(each, path, takesDaemonFlags)),
+  };
+}
+
+function referenceOf(option: Option): OptionReference {
+  const { flags, long, short, description, required, optional, argChoices } = option;
+  const takesValue = required || optional;
+  const standard: unknown = option.defaultValueDescription ?? option.defaultValue;
+  return {
+    usage: flags,
+    names: [short, long].filter((name) => name !== undefined && name !== null),
+    summary: description,
+    takesValue,
+    choices: argChoices ?? [],
+    default: takesValue && standard !== undefined ? String(standard) : "",
   };
 }
 

@@ -52,7 +52,10 @@ export async function serveControl(
     return { path, close: () => closeListener(server) };
   } catch (error) {
     if (error instanceof TulleError) throw error;
-    throw controlError(`the control socket ${path} cannot be made: ${errorMessage(error)}`, error);
+    throw controlError(
+      `the control socket ${path} cannot be made: ${errorMessage(error)}; give a --run-dir that can be written`,
+      error,
+    );
   }
 }
 

@@ -7,6 +7,18 @@ export type EngineKind = "nft" | "iptables";
 /** One way in which the kernel differed from the plan, as a sentence for the log. */
 export type Drift = string;
 
+/** Ends the sentence about an object of ours that no plan has. */
+const UNPLANNED = " is not wanted";
+
+export function unplanned(object: string): Drift {
+  return `${object}${UNPLANNED}`;
+}
+
+/** The object of such a sentence, for a removal of everything: there no object has a plan. Other sentences as they are. */
+export function unplannedObject(drift: Drift): string {
+  return drift.endsWith(UNPLANNED) ? drift.slice(0, -UNPLANNED.length) : drift;
+}
+
 /**
  * Makes the kernel's firewall equal to plans. Tests check the contract for both engines:
  *  - reconcile compares everything that is ours: presence, order, duplicates, content; what is equal is not written;

@@ -4,7 +4,7 @@
  * Pure. Changes our own chains, and in foreign chains only the plain jumps that lead to ours.
  */
 
-import type { Drift } from "./engine.ts";
+import { type Drift, unplanned } from "./engine.ts";
 import { DOCKER_USER, isOurChain, type RenderedChain } from "./iptables-render.ts";
 import {
   isFinal,
@@ -108,7 +108,7 @@ function dropChain(edit: TableEdit, chain: RenderedChain, table: SavedTable): vo
     edit.rules.push(`-F ${chain.name}`);
     return;
   }
-  edit.drifts.push(`chain ${chain.name} is not wanted`);
+  edit.drifts.push(unplanned(`chain ${chain.name}`));
   edit.rules.push(`-F ${chain.name}`);
   edit.removals.push(`-X ${chain.name}`);
 }
@@ -162,7 +162,7 @@ function isForeign(rule: string): boolean {
 }
 
 function driftOfJump(parent: string, name: string, count: number, isWanted: boolean): Drift {
-  if (!isWanted) return `${parent} jumps to ${name}, which is not wanted`;
+  if (!isWanted) return unplanned(`jump from ${parent} to ${name}`);
   return count === 1
     ? `${parent} jumps to ${name} at the wrong position`
     : `${parent} jumps to ${name} ${count} times`;

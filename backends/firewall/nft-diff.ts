@@ -6,7 +6,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../ipam/json.ts";
-import type { Drift } from "./engine.ts";
+import { type Drift, unplanned } from "./engine.ts";
 import {
   describeTable,
   L4PROTO,
@@ -152,12 +152,12 @@ function removeTable(table: NftTable, listed: ListedTable): NftChange {
   const label = `table ${describeTable(table)}`;
   if (!hasForeign(listed)) {
     const id = { family: table.protocol, name: table.name };
-    return { drifts: [`${label} is not wanted`], commands: [{ delete: { table: id } }] };
+    return { drifts: [unplanned(label)], commands: [{ delete: { table: id } }] };
   }
   const chains = [...listed.chains.keys()].filter((name) => OUR_CHAIN_NAMES.has(name));
   const sets = listed.sources === null ? [] : [SOURCES_SET];
   return {
-    drifts: [...chains, ...sets].map((name) => `${label}: ${name} is not wanted`),
+    drifts: [...chains, ...sets].map((name) => unplanned(`${label}: ${name}`)),
     commands: [
       ...chains.map((name) => ({ flush: { chain: { ...tableId(table), name } } })),
       ...chains.map((name) => ({ delete: { chain: { ...tableId(table), name } } })),
@@ -214,7 +214,7 @@ function changeChain(
   const label = `table ${describeTable(table)}: chain ${name}`;
   if (rules.length === 0) {
     if (current === undefined) return NO_CHANGE;
-    return { drifts: [`${label} is not wanted`], commands: [{ flush: id }, { delete: id }] };
+    return { drifts: [unplanned(label)], commands: [{ flush: id }, { delete: id }] };
   }
   if (current === undefined) return { drifts: [`${label} is missing`], commands: fill };
   if (hasRules(current.rules, rules, written.get(name))) return NO_CHANGE;
@@ -245,7 +245,7 @@ function changeSources(table: NftTable, wanted: FamilyRules, listed: ListedTable
   if (wanted.knownSources === null) {
     const isGone = current === null;
     return {
-      drifts: isGone ? [] : [`${label} is not wanted`],
+      drifts: isGone ? [] : [unplanned(label)],
       before: [],
       after: isGone ? [] : [{ delete: { set } }],
     };

@@ -9,7 +9,7 @@ import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";
 import { CodecError } from "../../ipam/errors.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import type { CommandRunner } from "./command.ts";
-import type { Drift, RemoveOptions } from "./engine.ts";
+import { type Drift, type RemoveOptions, unplanned } from "./engine.ts";
 import { FirewallError } from "./errors.ts";
 import { Listings } from "./listings.ts";
 import { type FirewallPlans, type GuardedPort, LINK_LOCAL_PREFIX } from "./rules.ts";
@@ -61,9 +61,9 @@ export class PortGuard {
         ([name]) =>
           `table ${TABLE}: chain ${name} ${listed?.chains.has(name) ? "holds other rules" : "is missing"}`,
       ),
-      ...stale.map((name) => `table ${TABLE}: chain ${name} is not wanted`),
+      ...stale.map((name) => unplanned(`table ${TABLE}: chain ${name}`)),
       ...unchecked.map((name) => `table ${TABLE}: port ${name} is not checked`),
-      ...surplus.map((name) => `table ${TABLE}: port ${name} is not wanted`),
+      ...surplus.map((name) => unplanned(`table ${TABLE}: port ${name}`)),
     ];
     if (drifts.length === 0) return [];
     const isMapSame = unchecked.length === 0 && surplus.length === 0;

@@ -44,12 +44,18 @@ function programPage(commands) {
 
 function commandPage(name, command) {
   const { summary, options, notes, takesDaemonFlags, commands } = command;
+  const positional = command.arguments;
   return [
     section("NAME", `${roff(name)} \\- ${roff(summary)}`),
     section("SYNOPSIS"),
     ...synopses(command),
     ...(commands.length === 0
-      ? [section("OPTIONS"), ...options.map(optionEntry), ...paragraphs(notes)]
+      ? [
+          ...(positional.length === 0 ? [] : [section("ARGUMENTS"), ...positional.map(argumentEntry)]),
+          section("OPTIONS"),
+          ...options.map(optionEntry),
+          ...paragraphs(notes),
+        ]
       : paragraphs(notes)),
     ...commands.flatMap(subcommand),
     ...(takesDaemonFlags
@@ -70,12 +76,13 @@ function synopses({ name, usage, commands }) {
   return [`\\fBtulle ${roff(name)}\\fR ${roff(usage)}`, ".br"];
 }
 
-function subcommand({ name, usage, summary, options, notes, commands }) {
+function subcommand({ name, usage, summary, arguments: positional, options, notes, commands }) {
   if (commands.length > 0) return commands.flatMap(subcommand);
   return [
     section(`TULLE ${name.toUpperCase()}`, `\\fBtulle ${roff(name)}\\fR ${roff(usage)}`),
     ".PP",
     sentence(summary),
+    ...positional.map(argumentEntry),
     ...options.map(optionEntry),
     ...paragraphs(notes),
   ];
@@ -149,9 +156,14 @@ function entry(term, text) {
   return `.TP\n${term}\n${text}`;
 }
 
-function optionEntry({ usage, summary, choices }) {
+function argumentEntry({ name, summary }) {
+  return entry(`\\fI${roff(name)}\\fR`, sentence(summary));
+}
+
+function optionEntry(option) {
+  const { usage, summary, choices } = option;
   const values = choices.length > 0 ? ` (${choices.join(", ")})` : "";
-  return entry(`\\fB${roff(usage)}\\fR`, sentence(summary + values));
+  return entry(`\\fB${roff(usage)}\\fR`, `${sentence(summary + values)}${standardOf(option)}`);
 }
 
 function flagEntry(flag) {
@@ -163,8 +175,10 @@ function standardOf({ default: standard }) {
   return standard === "" ? "" : roff(` Default: ${standard}.`);
 }
 
+/** Names such as subnet.env, and those of backends before a colon, keep their small letter. */
 function sentence(text) {
-  return roff(`${text[0].toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`);
+  const capital = text.replace(/^[a-z](?=[a-z]*(?:[ ;]|$))/, (letter) => letter.toUpperCase());
+  return roff(`${capital}${text.endsWith(".") ? "" : "."}`);
 }
 
 function paragraphs(notes) {

@@ -60,6 +60,16 @@ describe("manual pages", () => {
     expect(page).toContain("Default: /run/tulle.");
   });
 
+  it("tell defaults, choices and arguments as the help does, and leave names as they are", () => {
+    const page = (name: string): string => readFileSync(join(share, `man/man1/${name}.1`), "utf8");
+    expect(page("tulle-cni")).toContain("\nFolder of plugins. Default: /opt/cni/bin.\n");
+    expect(page("tulle-net")).toContain("(vxlan, host\\-gw, ");
+    expect(page("tulle-net")).toContain("\nvxlan: UDP port (default: 8472)");
+    expect(page("tulle-docker-opts")).toContain("\nsubnet.env, as tulled writes it.");
+    expect(page("tulle-explain")).toContain(".TP\n\\fIsource\\fR\nWhere the packet comes from");
+    for (const { name } of COMMANDS) expect(page(`tulle-${name}`)).not.toContain("Display help for command");
+  });
+
   it("tell what the program tulle-cni is, whose name the page of tulle cni has", () => {
     const page = readFileSync(join(share, "man/man1/tulle-cni.1"), "utf8");
     expect(page).toContain("The program tulle\\-cni is the plugin: container runtimes run it");
@@ -82,6 +92,7 @@ const CASES: readonly (readonly [string, readonly string[]])[] = [
   ["tulle leases --etcd-pref", ["--etcd-prefix"]],
   ["tulle leases --etcd-prefix /x --js", ["--json"]],
   ["tulle docker-opts --stat", []],
+  ["tulle net init --backend host", ["host-gw"]],
   ["tulled --etcd-pref", ["--etcd-prefix"]],
   ["tulled --vers", ["--version"]],
   ["tulled --log-level war", ["warn"]],

@@ -179,7 +179,7 @@ describe("tulle net", () => {
     [["--network", "10.2.0.0/16", "--backend", "wireguard", "--mode", "fast"], 'Backend.Mode is "fast"'],
     [["--file", "/nowhere", "--ipv6-subnet-len", "64"], "--file /nowhere and --ipv6-subnet-len exclude"],
     [["--file", "/nowhere"], "--file /nowhere cannot be read"],
-    [[], "Network is missing"],
+    [[], "Network is missing: give its range, such as --network=10.2.0.0/16"],
   ])("writes nothing for %j", async (args, message) => {
     const { code, err } = await tulle("net", "init", ...args);
     expect(code).toBe(1);

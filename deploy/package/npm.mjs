@@ -10,8 +10,9 @@ import { ROOT } from "../bundles.mjs";
 import { inTemporaryFolder } from "../cleanup.mjs";
 import { launcherText } from "../launcher.mjs";
 import { licenceExpression } from "../licences.mjs";
+import { documents } from "./documents.mjs";
+import { filesBelow } from "./files-below.mjs";
 import { archive, gzip, stage } from "./stage.mjs";
-import { filesBelow } from "./tree.mjs";
 
 const PROGRAMS = ["tulle", "tulled", "tulle-cni", "tulle-netavark"];
 /** As npm names them in `cpu`. */
@@ -62,7 +63,8 @@ function nodeEntries({ version, share }, manifest) {
       .filter(isWanted)
       .map((name) => ({ path: `lib/${name}`, file: path.join(dist, "lib", name) })),
     ...filesBelow(share).map((name) => ({ path: `share/${name}`, file: path.join(share, name) })),
-    ...["README.md", "CHANGELOG.md", "LICENSE"].map((name) => ({ path: name, file: path.join(ROOT, name) })),
+    ...documents(""),
+    { path: "LICENSE", file: path.join(ROOT, "LICENSE") },
     { path: "LICENSES.txt", file: path.join(dist, "LICENSES.txt") },
   ];
 }

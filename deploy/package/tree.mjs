@@ -11,10 +11,12 @@
  * upgrade keeps changes of it.
  */
 
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { gzipSync } from "node:zlib";
 import { ROOT } from "../bundles.mjs";
+import { documents } from "./documents.mjs";
+import { filesBelow } from "./files-below.mjs";
 
 const DOC = "/usr/share/doc/tulle";
 const UNITS = "/usr/lib/systemd/system";
@@ -58,7 +60,7 @@ export function packageTree({ executable, share, sbom, layout }) {
     { ...deployFile("package/etc/tulled", "/etc/default"), mode: 0o600, isConfig: true },
     ...manualPages(share),
     ...completions(share, layout),
-    ...documents(),
+    ...documents(DOC),
     { path: `${DOC}/sbom.cdx.json`, content: Buffer.from(sbom) },
   ];
   return sortEntries(entries);
@@ -103,24 +105,7 @@ function completions(share, layout) {
   );
 }
 
-/** README.md and docs/, whose links to each other work there. */
-function documents() {
-  const pages = filesBelow(path.join(ROOT, "docs")).filter((name) => name.endsWith(".md"));
-  return ["README.md", "CHANGELOG.md", ...pages.map((name) => `docs/${name}`)].map((name) => ({
-    path: `${DOC}/${name}`,
-    file: path.join(ROOT, name),
-  }));
-}
-
 /** gzip without name and time: its bytes depend on the text only. */
 export function compress(bytes) {
   return gzipSync(bytes, { level: 9 });
-}
-
-/** Names of all files below a folder, relative to it, sorted. */
-export function filesBelow(folder) {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => path.relative(folder, path.join(entry.parentPath ?? entry.path, entry.name)))
-    .sort();
 }

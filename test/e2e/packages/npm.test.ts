@@ -94,7 +94,10 @@ describeAsRoot("the npm package", () => {
     const { stdout } = await run("tar", ["-tzf", join(packages.path, "tulle-0.1.0.tgz")]);
     const kinds = new Set(stdout.split("\n").map((name) => name.split("/")[1]));
     expect([...kinds].filter(Boolean).sort()).toEqual(
-      ["CHANGELOG.md", "LICENSE", "LICENSES.txt", "README.md", "bin", "lib", "package.json", "share"].sort(),
+      [
+        ...["CHANGELOG.md", "LICENSE", "LICENSES.txt", "README.md", "SECURITY.md"],
+        ...["bin", "docs", "lib", "package.json", "share"],
+      ].sort(),
     );
     expect(stdout).not.toMatch(/\.(ts|map)$/m);
   });

@@ -1,0 +1,2 @@
+export function documents(folder: string): readonly { readonly path: string; readonly content: Buffer }[];
+export function withPresentLinks(text: string, name: string, names: ReadonlySet<string>): string;

@@ -78,7 +78,7 @@ export class Reconciler {
   #dumpAtMs = Number.NEGATIVE_INFINITY;
   readonly #sleep: Sleep;
   #isDirty = false;
-  #waiters: (() => void)[] = [];
+  readonly #waiters = new Set<() => void>();
 
   constructor(options: ReconcilerOptions) {
     const { port, scope, clock, logger } = options;
@@ -127,12 +127,16 @@ export class Reconciler {
   passed(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
-      const onAbort = (): void => reject(signal.reason);
-      signal.addEventListener("abort", onAbort, { once: true });
-      this.#waiters.push(() => {
+      const onAbort = (): void => {
+        this.#waiters.delete(onPass);
+        reject(signal.reason);
+      };
+      const onPass = (): void => {
         signal.removeEventListener("abort", onAbort);
         resolve();
-      });
+      };
+      signal.addEventListener("abort", onAbort, { once: true });
+      this.#waiters.add(onPass);
     });
   }
 
@@ -180,11 +184,17 @@ export class Reconciler {
           continue;
         }
         nextMs = await this.#pass();
-        for (const resolve of this.#waiters.splice(0)) resolve();
+        this.#tellWaiters();
       }
     } finally {
       unsubscribe();
     }
+  }
+
+  #tellWaiters(): void {
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    for (const onPass of waiters) onPass();
   }
 
   /** The event loop calls it, so nothing may escape. What an error kept from being taken is read with the next dump. */

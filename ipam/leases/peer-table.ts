@@ -319,10 +319,13 @@ export class PeerTable {
       throw new CodecError(`lease ${key}: ${damage}; restart its host's agent or delete the key`);
   }
 
-  /** A store that was restored from a backup gives revisions out again, but never a store lease's id. */
+  /**
+   * A store that was restored from a backup gives revisions out again, but never a store lease's id. Reservations have none:
+   * they are always read.
+   */
   #isKnown({ key, revision, storeLeaseId }: StoreEntry): boolean {
     const known = this.#admission.lease(key);
-    return known?.revision === revision && known.storeLeaseId === storeLeaseId;
+    return storeLeaseId !== null && known?.revision === revision && known.storeLeaseId === storeLeaseId;
   }
 
   /**

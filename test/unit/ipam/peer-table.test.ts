@@ -234,6 +234,14 @@ describe("a change", () => {
     expect(table.peers.get("10.2.5.0-24")?.attrs.publicAddress[4]?.toString()).toBe("192.168.0.6");
   });
 
+  it("takes a reservation that a restored store holds at the revision of the one before", () => {
+    const { table, list } = peerTableLab();
+    const before = entry("10.2.5.0-24", 5, { storeLeaseId: null });
+    list([before]);
+    list([{ ...before, value: value(6) }]);
+    expect(table.peers.get("10.2.5.0-24")?.attrs.publicAddress[4]?.toString()).toBe("192.168.0.6");
+  });
+
   it("keeps unchanged leases as the same objects over a listing", () => {
     const { list, table } = peerTableLab();
     list(hosts(3));

@@ -12,6 +12,7 @@ import { isIP } from "node:net";
 import { ADDRESS_BITS, type Address, entriesOf, type PerFamily, Prefix } from "../addresses/ip.ts";
 import { OverlapIndex } from "../addresses/overlap-index.ts";
 import { AgeQueue, isOlder } from "./age-queue.ts";
+import { takeoverBy } from "./claim.ts";
 import type { Lease, LeaseKey } from "./lease.ts";
 
 /** What a lease needs for itself alone. */
@@ -91,8 +92,14 @@ export class Admission {
   reasonOf(key: LeaseKey): string | null {
     const candidate = this.#rejected.get(key);
     if (candidate === undefined) return null;
-    const { problem, conflict } = candidate;
-    return `lease ${key}: ${problem ?? conflict?.describe(this.#holderOf(conflict).lease.key)}`;
+    const { lease, problem, conflict } = candidate;
+    return `lease ${key}: ${problem ?? (conflict && this.#describe(conflict, lease))}`;
+  }
+
+  #describe(conflict: Conflict, { attrs }: Lease): string {
+    const holder = this.#holderOf(conflict).lease;
+    const isOfSameHost = takeoverBy(holder.attrs, attrs) === null;
+    return isOfSameHost ? describeSuccessor(holder.key) : conflict.describe(holder.key);
   }
 
   /** Keys whose verdict or lease changed since the last call. */
@@ -319,6 +326,11 @@ function placeOf({ lease }: Candidate): string {
 
 function hostPrefix(address: Address): Prefix {
   return Prefix.of(address, ADDRESS_BITS[address.family]);
+}
+
+/** A host that moves to another subnet creates its new lease before it deletes the old one. */
+function describeSuccessor(holder: LeaseKey): string {
+  return `its host also has lease ${holder}, which is older and used until that host deletes it; delete the older key if it stays`;
 }
 
 function describeOverlap(holder: LeaseKey): string {

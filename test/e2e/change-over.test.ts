@@ -70,7 +70,8 @@ describeWithEtcd("a network that moves", () => {
     expect(lease.key).toMatch(/^10\.5\./);
     expect([...net.leases().keys()].filter((key) => key.startsWith("10.2."))).toHaveLength(1);
     await expectConnected(first.addContainer(), stays.address);
-    expect(first.daemon.log).not.toContain("lease is not used");
+    expect(first.daemon.log).not.toContain("lease is rejected");
+    expect(second.daemon.log).not.toContain("give one of the two hosts another");
     const addresses = first.netns.exec("ip", ["-o", "-4", "address", "show", "dev", "flannel.1"]);
     expect(addresses).not.toContain("10.2.");
   });

@@ -172,6 +172,16 @@ describe("of leases that contradict each other the older one stays", () => {
     expect(keys()).toEqual(["10.2.7.0-24", "10.2.9.0-24"]);
   });
 
+  it("and is that of the same host, as while it moves, without blame", () => {
+    const { list, put, del, keys, reason } = peerTableLab();
+    list([entry("10.2.5.0-24", 5)]);
+    put(entry("10.2.7.0-24", 5, { revision: 7n, createRevision: 7n }));
+    expect(keys()).toEqual(["10.2.5.0-24"]);
+    expect(reason("10.2.7.0-24")).toMatch(/^lease 10\.2\.7\.0-24: its host also has lease 10\.2\.5\.0-24/);
+    del("10.2.5.0-24", 0);
+    expect(keys()).toEqual(["10.2.7.0-24"]);
+  });
+
   it("and is accepted once the older one has moved", () => {
     const { list, put, keys } = peerTableLab();
     list([entry("10.2.5.0-24", 5), entry("10.2.6.0-24", 6, { value: value(6, { ip: "192.168.0.5" }) })]);

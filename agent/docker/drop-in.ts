@@ -1,5 +1,7 @@
 /** The drop-in with which systemd starts dockerd on tulled's subnet. Pure text. */
 
+import { resolve } from "node:path";
+import { DEFAULT_PATHS } from "../../ipam/config/default-paths.ts";
 import { quoteWord } from "./command-line.ts";
 import type { DockerdOption } from "./dockerd-options.ts";
 import type { ServiceCommand } from "./service-command.ts";
@@ -15,13 +17,15 @@ export interface DropIn {
   readonly tulle: string;
   /** See OptionChoice. */
   readonly ip6tables: boolean;
+  /** tulled's --subnet-file. */
+  readonly subnetFile: string;
 }
 
 /** The unit's command with our options at its end. */
-export function formatDropIn({ words }: ServiceCommand, { removed, tulle, ip6tables }: DropIn): string {
+export function formatDropIn({ words }: ServiceCommand, dropIn: DropIn): string {
+  const { removed } = dropIn;
   const gone = new Set(removed.flatMap(({ parts }) => parts.map(({ wordIndex }) => wordIndex)));
   const kept = words.filter((_, index) => !gone.has(index)).map(({ raw }) => raw);
-  const ask = `${quoteWord(tulle)} docker-opts -c${ip6tables ? " --ip6tables" : ""} -k ${OPTIONS_VARIABLE} -d ${OPTIONS_FILE}`;
   return `# Written by "tulle docker setup"; "tulle docker unset" removes it.
 # dockerd starts once tulled has a subnet (READY), with that subnet's options.
 [Unit]
@@ -31,8 +35,19 @@ After=tulled.service
 [Service]
 EnvironmentFile=-${OPTIONS_FILE}
 # The options of the last start are in the environment, and docker-opts would put them in front of the new ones.
-ExecStartPre=/usr/bin/env -u ${OPTIONS_VARIABLE} ${ask}
+ExecStartPre=/usr/bin/env -u ${OPTIONS_VARIABLE} ${optionsCommand(dropIn)}
 ExecStart=
 ExecStart=${kept.join(" ")} $${OPTIONS_VARIABLE}
 `;
+}
+
+function optionsCommand({ tulle, ip6tables, subnetFile }: DropIn): string {
+  // systemd runs it in another folder.
+  const file = resolve(subnetFile);
+  return [
+    `${quoteWord(tulle)} docker-opts -c`,
+    ...(ip6tables ? ["--ip6tables"] : []),
+    `-k ${OPTIONS_VARIABLE} -d ${OPTIONS_FILE}`,
+    ...(file === DEFAULT_PATHS.subnetFile ? [] : [`-f ${quoteWord(file)}`]),
+  ].join(" ");
 }

@@ -134,7 +134,11 @@ async function planChanges(situation: Situation, request: SetupRequest): Promise
   // Beside servers on its command line dockerd would refuse those of daemon.json.
   const dns = resolvers === null || servers.length > 0 ? {} : await planDns(resolvers, paths.daemonJson);
   if (target === "drop-in" && service !== null)
-    return await planDropIn(formatDropIn(service, { removed, tulle, ip6tables }), dns, paths);
+    return await planDropIn(
+      formatDropIn(service, { removed, tulle, ip6tables, subnetFile: paths.subnetFile }),
+      dns,
+      paths,
+    );
   return await planDaemonJson({ ...settings, ...dns }, paths);
 }
 

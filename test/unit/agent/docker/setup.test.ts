@@ -12,7 +12,9 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { formatDropIn } from "../../../../agent/docker/drop-in.ts";
 import { applyChange, applyChanges } from "../../../../agent/docker/file-change.ts";
+import { readServiceCommand } from "../../../../agent/docker/service-command.ts";
 import { planUnset } from "../../../../agent/docker/setup-changes.ts";
 import {
   BY_HAND,
@@ -217,6 +219,17 @@ describe("Docker's settings in a drop-in", () => {
     const old = await plan("drop-in", "20.10.24");
     expect(old.start?.arguments.slice(-2)).toEqual(["--ip6tables=true", "--experimental=true"]);
     expect(old.changes.at(0)?.after).toContain("docker-opts -c --ip6tables -k TULLE_DOCKER_OPTS ");
+  });
+
+  it("read the subnet file that was named, else tulled's usual one", async () => {
+    writeUnit();
+    const read = (): string | undefined => /^ExecStartPre=.* -d \S+(.*)$/m.exec(dropIn())?.[1];
+    await setUpDropIn();
+    expect(read()).toBe(` -f ${paths.subnetFile}`);
+    const service = await readServiceCommand(paths.unitDirectory);
+    if (service === null) throw new Error("there is no unit");
+    const usual = { removed: [], tulle, ip6tables: false, subnetFile: "/run/flannel/subnet.env" };
+    expect(formatDropIn(service, usual)).not.toContain(" -f ");
   });
 
   it("call the program that was named, without the options of Docker's last start", async () => {

@@ -12,11 +12,7 @@
  * is in the executable segment's first page, so that the segment only has to start a little earlier.
  */
 
-/** elf(5) */
-const ELF64 = { entry: 24, programHeaders: 32, machine: 18, headerBytes: 54, headerCount: 56 };
-const PHDR = { type: 0, flags: 4, offset: 8, vaddr: 16, paddr: 24, fileBytes: 32, memoryBytes: 40 };
-const PT_LOAD = 1;
-const PF_X = 1;
+import { ELF64, PF_X, PHDR, PT_LOAD, segmentsOf } from "./elf.mjs";
 
 /**
  * The routine of each machine (e_machine). Before it are the file's name and the text; behind it is its table of names:
@@ -138,7 +134,7 @@ const ALIGNMENT = 16;
  */
 export function seal(elf, prefixes, need) {
   const routine = ROUTINES[elf.readUInt16LE(ELF64.machine)];
-  const segments = loadedSegments(elf);
+  const segments = segmentsOf(elf).filter(({ type }) => type === PT_LOAD);
   const executable = segments.find(({ flags }) => (flags & PF_X) !== 0);
   if (routine === undefined || executable === undefined)
     throw new Error("seal: not an executable of a known machine");
@@ -178,21 +174,6 @@ function requirePadding(elf, segments, text, bytes) {
     segments.every(({ offset, fileBytes }) => offset >= text.offset || offset + fileBytes <= start) &&
     elf.subarray(start, text.offset).every((byte) => byte === 0);
   if (!isFree) throw new Error(`seal: no ${bytes} bytes of padding before the executable segment`);
-}
-
-function loadedSegments(elf) {
-  const start = Number(elf.readBigUInt64LE(ELF64.programHeaders));
-  const size = elf.readUInt16LE(ELF64.headerBytes);
-  return Array.from({ length: elf.readUInt16LE(ELF64.headerCount) }, (_, index) => start + index * size)
-    .filter((header) => elf.readUInt32LE(header + PHDR.type) === PT_LOAD)
-    .map((header) => ({
-      header,
-      flags: elf.readUInt32LE(header + PHDR.flags),
-      offset: Number(elf.readBigUInt64LE(header + PHDR.offset)),
-      vaddr: Number(elf.readBigUInt64LE(header + PHDR.vaddr)),
-      fileBytes: Number(elf.readBigUInt64LE(header + PHDR.fileBytes)),
-      alignment: Number(elf.readBigUInt64LE(header + 48)),
-    }));
 }
 
 /** With zeros behind it. */

@@ -12,6 +12,7 @@ import process from "node:process";
 import { BUNDLE, bundlePage, ROOT, writeBundles } from "../bundles.mjs";
 import { inTemporaryFolder } from "../cleanup.mjs";
 import { etcd3Protocol } from "../esbuild-etcd3.mjs";
+import { makeProgramsReadOnly } from "../read-only-programs.mjs";
 import { BUN_PREFIXES, NODE_VARIABLES } from "../runtime-variables.mjs";
 import { seal } from "../seal.mjs";
 import { runtimeFor } from "./bun-runtime.mjs";
@@ -123,9 +124,10 @@ async function bundle(folder) {
   return Object.keys(metafile.inputs);
 }
 
-/** Without the variables that Bun obeys. */
+/** Without the variables that Bun obeys, and with programs that cannot be written to. */
 function sealFile(file) {
   const elf = readFileSync(file);
+  makeProgramsReadOnly(elf);
   seal(elf, [...BUN_PREFIXES, ...NODE_VARIABLES.map((name) => `${name}=`)], NEED);
   writeFileSync(file, elf);
 }

@@ -58,6 +58,20 @@ describe.skipIf(!hasCompiler() && !process.env.CI)("the build of the executable"
     expect(Math.max(...versions)).toBeLessThanOrEqual(NEWEST_MINOR);
   });
 
+  it.each(ARCHITECTURES)("has its programs where nothing can write, on %s", (arch) => {
+    const file = join(folder, `tulle-linux-${arch}`);
+    const headers = execFileSync("readelf", ["--sections", "--segments", "--wide", file], {
+      encoding: "utf8",
+    });
+    const section = Number(`0x${/ \.bun +PROGBITS +([\da-f]+)/.exec(headers)?.[1]}`);
+    const segments = [...headers.matchAll(/^ +LOAD +\S+ (0x\S+) \S+ \S+ (0x\S+) ([R W]E?)/gm)];
+    const [, , , rights] =
+      segments.find(([, start, size]) => {
+        return Number(start) <= section && section < Number(start) + Number(size);
+      }) ?? [];
+    expect(rights?.trim()).toBe("R");
+  });
+
   it("leaves no temporary file when a signal ends npm run package", async () => {
     const place = join(folder, "ended");
     mkdirSync(place);

@@ -24,6 +24,7 @@ import type { Change } from "../state/diff.ts";
 import { describe, type KernelObject } from "../state/kinds/registry.ts";
 import { type WireguardDeviceObject, wireguardDeviceObject } from "../state/kinds/wg-device.ts";
 import { hasRoamed, type WireguardPeerObject, wireguardPeerObject } from "../state/kinds/wg-peer.ts";
+import { HandshakeAges } from "./handshake-ages.ts";
 import type { ChangeResult, KernelEvent } from "./port.ts";
 import { WireguardWatch } from "./wireguard-watch.ts";
 
@@ -52,11 +53,13 @@ type LiveDevices = ReadonlyMap<string, WireguardDevice | null>;
 export class WireguardPort {
   readonly #options: WireguardPortOptions;
   readonly #watch: WireguardWatch;
+  readonly #ages: HandshakeAges;
   #connection: NetlinkConnection | null = null;
   #familyId: number | null = null;
 
   constructor(options: WireguardPortOptions) {
     this.#options = options;
+    this.#ages = new HandshakeAges(options.dateMs, options.clock);
     this.#watch = new WireguardWatch({
       read: (device) => this.#objectsOn(device),
       clock: options.clock,
@@ -89,9 +92,8 @@ export class WireguardPort {
 
   /** The sessions on a device by public key; empty for a device of another type. Throws NetlinkError. */
   sessions(device: string): ReadonlyMap<string, WireguardSession> {
-    const nowSeconds = this.#nowSeconds();
     const peers = this.read(device)?.peers ?? [];
-    return new Map(peers.map((peer) => [peer.publicKey, detailsOf(peer, nowSeconds)]));
+    return new Map(peers.map((peer) => [peer.publicKey, detailsOf(peer, this.#ages.of(peer))]));
   }
 
   /** Applies in order; consecutive changes reach the kernel in one datagram. Never throws for a single change. */
@@ -118,8 +120,7 @@ export class WireguardPort {
   #objectsOn(device: string): readonly KernelObject[] {
     const shown = this.read(device);
     if (shown === null) return [];
-    const nowSeconds = this.#nowSeconds();
-    const peers = shown.peers.map((peer) => wireguardPeerObject(device, peer, nowSeconds));
+    const peers = shown.peers.map((peer) => wireguardPeerObject(device, peer, this.#ages.of(peer)));
     return [wireguardDeviceObject(device, shown), ...peers];
   }
 
@@ -156,11 +157,7 @@ export class WireguardPort {
 
   #mustKeepEndpoint(change: Change, live: WireguardPeer | undefined): boolean {
     if (change.op !== "replace" || change.actual.kind !== "wg-peer" || live === undefined) return false;
-    return hasRoamed(change.actual, live, this.#nowSeconds());
-  }
-
-  #nowSeconds(): number {
-    return this.#options.dateMs() / 1000;
+    return hasRoamed(change.actual, live, this.#ages.of(live));
   }
 
   #open(): NetlinkConnection {
@@ -184,10 +181,12 @@ export class WireguardPort {
   }
 }
 
-function detailsOf(peer: WireguardPeer, nowSeconds: number): WireguardSession {
-  const { lastHandshakeSeconds: last, receivedBytes, sentBytes } = peer;
+function detailsOf(
+  { receivedBytes, sentBytes }: WireguardPeer,
+  handshakeAgeSeconds: number | null,
+): WireguardSession {
   return {
-    handshakeAgeSeconds: last === 0 ? null : Math.max(0, Math.round(nowSeconds - last)),
+    handshakeAgeSeconds: handshakeAgeSeconds === null ? null : Math.round(handshakeAgeSeconds),
     receivedBytes: Number(receivedBytes),
     sentBytes: Number(sentBytes),
   };

@@ -54,7 +54,7 @@ export const wireguardPeerKind: Kind<WireguardPeerObject> = {
 export function wireguardPeerObject(
   device: string,
   peer: WireguardPeer,
-  nowSeconds: number,
+  handshakeAgeSeconds: number | null,
 ): WireguardPeerObject {
   const { publicKey, presharedKey, endpoint, keepaliveSeconds, allowedPrefixes } = peer;
   return {
@@ -65,7 +65,7 @@ export function wireguardPeerObject(
     endpoint,
     keepaliveSeconds,
     allowedPrefixes,
-    ...(isFresh(peer, nowSeconds) ? { hasFreshSession: true } : {}),
+    ...(isFresh(handshakeAgeSeconds) ? { hasFreshSession: true } : {}),
   };
 }
 
@@ -73,8 +73,12 @@ export function wireguardPeerObject(
  * Whether a change from `actual` to another endpoint must leave the one that the kernel has: the peer has roamed, and its
  * session is fresh. `live` is what the kernel shows now.
  */
-export function hasRoamed(actual: WireguardPeerObject, live: WireguardPeer, nowSeconds: number): boolean {
-  if (!isFresh(live, nowSeconds)) return false;
+export function hasRoamed(
+  actual: WireguardPeerObject,
+  live: WireguardPeer,
+  handshakeAgeSeconds: number | null,
+): boolean {
+  if (!isFresh(handshakeAgeSeconds)) return false;
   return actual.hasFreshSession === true || !isSameEndpoint(actual.endpoint, live.endpoint);
 }
 
@@ -83,9 +87,8 @@ function endpointText({ address, port }: WireguardEndpoint): string {
   return address.family === 4 ? `${address}:${port}` : `[${address}]:${port}`;
 }
 
-/** A handshake in the future: the clock was set back meanwhile. */
-function isFresh({ lastHandshakeSeconds }: WireguardPeer, nowSeconds: number): boolean {
-  return lastHandshakeSeconds > 0 && nowSeconds - lastHandshakeSeconds < REJECT_AFTER_SECONDS;
+function isFresh(handshakeAgeSeconds: number | null): boolean {
+  return handshakeAgeSeconds !== null && handshakeAgeSeconds < REJECT_AFTER_SECONDS;
 }
 
 function isSameEndpoint(a: WireguardEndpoint | null, b: WireguardEndpoint | null): boolean {

@@ -65,6 +65,7 @@ export class DesiredState {
       host: this.attachment.host,
       bridges: this.attachment.bridges,
       isolated: this.#facts.isolated(),
+      ranges: this.#ranges,
     }));
   }
 
@@ -151,7 +152,7 @@ export class DesiredState {
   /** Hosts that were restarted have subnets of the newest configuration's ranges, which this host has not followed yet. */
   #followRanges(): void {
     const { config } = this.#parts.peers;
-    const known = [...this.#facts.ranges, ...this.#newRanges].map(String);
+    const known = this.#ranges.map(String);
     const newest = Object.values(config?.families ?? {}).map(({ network }) => network);
     const added = newest.filter((network) => !known.includes(String(network)));
     if (added.length === 0) return;
@@ -159,9 +160,12 @@ export class DesiredState {
     this.#setScope();
   }
 
+  get #ranges(): readonly Prefix[] {
+    return [...this.#facts.ranges, ...this.#newRanges];
+  }
+
   #setScope(): void {
-    const ranges = [...this.#facts.ranges, ...this.#newRanges];
-    this.#parts.reconciler.setScope(scopeOf({ ...this.#facts, ranges }));
+    this.#parts.reconciler.setScope(scopeOf({ ...this.#facts, ranges: this.#ranges }));
   }
 
   #followPeers(): void {

@@ -30,6 +30,8 @@ export interface FirewallSituation {
   readonly host: HostFacts;
   readonly bridges: readonly BridgeAddress[];
   readonly peers: Iterable<Lease>;
+  /** Other ranges in which peers have subnets, while the network moves. */
+  readonly otherRanges: readonly Prefix[];
   /** Whether hosts have addresses in the network's own range. */
   readonly areHostsInside: boolean;
   /** Ranges of other networks of this daemon: packets between them and this network are dropped. */
@@ -48,6 +50,7 @@ export function firewallInputFor(situation: FirewallSituation): FirewallInput {
   const tunnels = tunnelsOf(situation);
   return {
     networks,
+    otherRanges: situation.otherRanges,
     prefersNft: network.enableNftables,
     subnets: own,
     containers: areHostsInside ? own : networks,

@@ -45,7 +45,7 @@ export function masqueradeRules(input: FirewallInput, family: Family): Rule[] {
   const network = input.networks[family];
   const subnet = input.subnets[family];
   if (network === undefined || subnet === undefined || !input.masquerade.isEnabled) return [];
-  const excluded = input.masquerade.excluded.filter((prefix) => prefix.family === family);
+  const excluded = [...input.masquerade.excluded.filter(isOf(family)), ...otherRanges(input, family)];
   const multicast = Prefix.parse(MULTICAST_PREFIX[family]);
   return [
     rule({ mark: KUBE_PROXY_MARK }, RETURN),
@@ -61,10 +61,12 @@ export function masqueradeRules(input: FirewallInput, family: Family): Rule[] {
 export function dockerUserRules(input: FirewallInput, family: Family): Rule[] {
   const network = input.networks[family];
   if (network === undefined) return switchedAccepts(input, family);
-  const accepts = (input.entrances[family] ?? []).flatMap((name) => [
-    rule({ source: inside(network), inputInterface: name }, ACCEPT),
-    rule({ destination: inside(network), outputInterface: name }, ACCEPT),
-  ]);
+  const accepts = (input.entrances[family] ?? []).flatMap((name) =>
+    [network, ...otherRanges(input, family)].flatMap((range) => [
+      rule({ source: inside(range), inputInterface: name }, ACCEPT),
+      rule({ destination: inside(range), outputInterface: name }, ACCEPT),
+    ]),
+  );
   return [...isolationDrops(input, network), ...(input.forwardRules ? accepts : [])];
 }
 
@@ -72,8 +74,20 @@ export function overlayInRules(input: FirewallInput, family: Family): Rule[] {
   const network = input.networks[family];
   const subnet = input.subnets[family];
   if (network === undefined || subnet === undefined || !input.forwardRules) return [];
-  const packets: Matches = { source: inside(network), destination: inside(subnet) };
-  return (input.entrances[family] ?? []).map((name) => rule({ ...packets, inputInterface: name }, ACCEPT));
+  return (input.entrances[family] ?? []).flatMap((name) =>
+    [network, ...otherRanges(input, family)].map((range) => {
+      const packets: Matches = { source: inside(range), destination: inside(subnet) };
+      return rule({ ...packets, inputInterface: name }, ACCEPT);
+    }),
+  );
+}
+
+function otherRanges({ otherRanges = [] }: FirewallInput, family: Family): readonly Prefix[] {
+  return otherRanges.filter(isOf(family));
+}
+
+function isOf(family: Family) {
+  return (prefix: Prefix): boolean => prefix.family === family;
 }
 
 /** Drops foreign sources of containers. */

@@ -6,6 +6,8 @@ import type { GuardedPort } from "./rules.ts";
 export interface FirewallInput {
   /** The cluster's range. */
   readonly networks: PerFamily<Prefix>;
+  /** Ranges in which other hosts have subnets while the network moves from one to another; both families mixed. */
+  readonly otherRanges?: readonly Prefix[];
   /** The network configuration enables nftables. */
   readonly prefersNft: boolean;
   /** This host's own subnet. */

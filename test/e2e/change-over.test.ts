@@ -106,3 +106,65 @@ describeWithEtcd("a network that moves", () => {
     await expectConnected(box(), baseOf(net.host(2)));
   });
 });
+
+describeWithEtcd("a network that moves, on hosts with Docker's filter", () => {
+  const net = useEtcdLab("filter", { hosts: 2, config: BEFORE });
+  const start = (host: Host) => host.daemon.start(...net.flags, "-ip-masq");
+
+  /** As Docker 28 filters what other hosts send to containers without published ports. */
+  function filterAsDocker({ netns }: Host): void {
+    const commands = [
+      [
+        "-t",
+        "raw",
+        "-A",
+        "PREROUTING",
+        "-d",
+        "10.0.0.0/8",
+        "!",
+        "-i",
+        "docker0",
+        "-m",
+        "addrtype",
+        "!",
+        "--dst-type",
+        "LOCAL",
+        "-j",
+        "DROP",
+      ],
+      ["-N", "DOCKER-USER"],
+      ["-A", "FORWARD", "-j", "DOCKER-USER"],
+      ["-A", "FORWARD", "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"],
+      ["-A", "FORWARD", "!", "-i", "docker0", "-o", "docker0", "-j", "DROP"],
+    ];
+    for (const command of commands) netns.exec("iptables", command);
+  }
+
+  it("carries packets between a host that has moved and one that has not, with their own sources", async () => {
+    const [first, second] = [net.host(1), net.host(2)];
+    for (const host of [first, second]) filterAsDocker(host);
+    for (const host of [first, second]) await start(host);
+    const stays = second.addContainer();
+    net.putConfig(MOVED);
+    await first.daemon.stop();
+    await start(first);
+    const moved = first.addContainer();
+    for (const [from, to] of [
+      [moved, stays],
+      [stays, moved],
+    ] as const) {
+      await expect.poll(async () => (await ping(from.netns, to.address, 3)).lost, WAIT).toEqual([]);
+    }
+    for (const { netns } of [first, second]) {
+      const masqueraded = netns.exec("sh", [
+        "-c",
+        "iptables-save -c -t nat | grep MASQUERADE | grep -vc '^.0:0' || true",
+      ]);
+      expect(masqueraded.trim()).toBe("0");
+    }
+    await second.daemon.stop();
+    await start(second);
+    for (const { netns } of [first, second])
+      await expect.poll(() => netns.exec("iptables-save", []), WAIT).not.toContain("10.2.0.0/16");
+  });
+});

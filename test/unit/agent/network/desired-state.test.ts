@@ -5,6 +5,7 @@ import type { FirewallSettings } from "../../../../agent/config/config.ts";
 import type { Attachment } from "../../../../agent/network/attachment.ts";
 import { DesiredState, type DesiredStateOptions } from "../../../../agent/network/desired-state.ts";
 import type { NetworkParts } from "../../../../agent/network/network-parts.ts";
+import type { FirewallInput } from "../../../../backends/firewall/plan-input.ts";
 import { hostGwBackend } from "../../../../backends/host-gw.ts";
 import { MixedBackend } from "../../../../backends/mixed.ts";
 import type { Scope } from "../../../../backends/state/contract/kind.ts";
@@ -34,8 +35,14 @@ it("removes the direct route to a host that has moved to the newest range and th
     ...{ networks: [Prefix.parse("10.2.0.0/16")], sysctls: new Set() },
   });
   const nothing = (): void => undefined;
+  const planned: string[] = [];
   const parts = {
     peers: table,
+    firewall: {
+      update: async (_network: null, input: FirewallInput) => {
+        planned.push(`other ranges: ${input.otherRanges?.join()}`);
+      },
+    },
     reconciler: {
       setDesired: (plan: Plan) => tracker.setDesired(plan),
       setScope: (scope: Scope) => tracker.setScope(scope),
@@ -68,8 +75,10 @@ it("removes the direct route to a host that has moved to the newest range and th
   list([entry("10.9.5.0-24", 5, { value: moved })], 0, configText("10.9.0.0/16"));
   desired.peersChanged();
   expect(settle()).toEqual(["create route 10.9.5.0/24 via 192.168.50.5 dev under0 proto 116"]);
+  expect(planned).toEqual(["other ranges: 10.9.0.0/16"]);
   del("10.9.5.0-24", 0);
   table.expire(0);
   desired.peersChanged();
   expect(settle()).toEqual(["delete route 10.9.5.0/24 via 192.168.50.5 dev under0 proto 116"]);
+  expect(planned.slice(1)).toEqual(["other ranges: "]);
 });

@@ -95,7 +95,11 @@ describe("the firewall's plan", () => {
   const network = config();
   const host = hostFacts();
   const backend = new MixedBackend(optionsOf(network).prepare(host, [4], { macFor: () => OWN_MAC }));
-  const plan = (changes: Partial<FirewallSettings>, isolated: readonly Prefix[] = []) =>
+  const plan = (
+    changes: Partial<FirewallSettings>,
+    isolated: readonly Prefix[] = [],
+    otherRanges: readonly Prefix[] = [],
+  ) =>
     planFirewall(
       firewallInputFor({
         settings: { ...settings, ...changes },
@@ -106,6 +110,7 @@ describe("the firewall's plan", () => {
         bridges: BRIDGES,
         peers: [],
         areHostsInside: false,
+        otherRanges,
         isolated,
       }),
     );
@@ -123,6 +128,24 @@ describe("the firewall's plan", () => {
       ["* > 10.2.0.0/16", "accept"],
     ]);
     expect(forward({ acceptForwarded: false })).toEqual([]);
+  });
+
+  it("treats the containers of hosts in another range as the network's while it moves", () => {
+    const moving = plan({ masquerade: true }, [], [Prefix.parse("10.5.0.0/16"), Prefix.parse("fd00::/48")]);
+    const rules = moving.rules[4]?.chains;
+    const texts = (chain: "docker-user" | "overlay-in" | "masquerade") =>
+      rules?.[chain]
+        ?.filter(({ matches }) => JSON.stringify(matches).includes("10.5."))
+        .map(({ matches: { source, destination, inputInterface, outputInterface }, action }) =>
+          [inputInterface, source?.prefix, ">", outputInterface, destination?.prefix, action.do].join(" "),
+        );
+    expect(texts("docker-user")).toEqual([
+      "flannel.1 10.5.0.0/16 >   accept",
+      "  > flannel.1 10.5.0.0/16 accept",
+    ]);
+    expect(texts("overlay-in")).toEqual(["flannel.1 10.5.0.0/16 >  10.2.7.0/24 accept"]);
+    expect(texts("masquerade")).toEqual([" 10.2.0.0/16 >  10.5.0.0/16 return"]);
+    expect(moving.warnings).toEqual([]);
   });
 
   it("drops what passes between networks before it accepts anything, and without accepting too", () => {

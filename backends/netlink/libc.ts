@@ -271,21 +271,38 @@ export interface Watch {
   unref(): void;
 }
 
-/** Calls back on the event loop whenever `fd` is readable (level-triggered: uv_poll, in Bun signal-watch.ts). */
+/**
+ * Calls back on the event loop whenever `fd` is readable or has an error, which the callback must read (level-triggered:
+ * uv_poll, in Bun signal-watch.ts).
+ */
 export function watchReadable(fd: number, callback: () => void): Watch {
-  return koffi.node.poll(fd, { readable: true }, reported(callback));
+  return watch(fd, { readable: true }, callback);
 }
 
 /** The same for writable, which a socket is as well whose connection has failed. */
 export function watchWritable(fd: number, callback: () => void): Watch {
-  return koffi.node.poll(fd, { writable: true }, reported(callback));
+  return watch(fd, { writable: true }, callback);
+}
+
+function watch(
+  fd: number,
+  event: { readonly readable: true } | { readonly writable: true },
+  callback: () => void,
+): Watch {
+  // koffi passes libuv's status first. With an error of the socket (POLLERR), such as ENOBUFS, libuv has ended the watch.
+  const onEvent = reported((status) => {
+    if (typeof status === "number" && status < 0) handle.start(event, onEvent);
+    callback();
+  });
+  const handle = koffi.node.poll(fd, event, onEvent);
+  return handle;
 }
 
 /** What is thrown into native code would stay pending there, and abort the process at a later garbage collection. */
-function reported(callback: () => void): () => void {
-  return () => {
+function reported(callback: (status: unknown) => void): (status: unknown) => void {
+  return (status) => {
     try {
-      callback();
+      callback(status);
     } catch (error) {
       setImmediate(() => {
         throw error;

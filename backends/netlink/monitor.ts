@@ -13,6 +13,8 @@ import { DATAGRAM_BYTES, NetlinkSocket, type SocketOptions } from "./socket.ts";
 
 /** After so many datagrams the event loop does other work; the remaining ones trigger the next read at once. */
 const DATAGRAMS_PER_TURN = 1024;
+/** More than the receive buffer holds: of the smallest, with the kernel's overhead, some ten thousand. */
+const MOST_DISCARDED = 32_768;
 
 export interface MonitorOptions extends SocketOptions {
   /** Multicast groups to join (RTNLGRP_*, NFNLGRP_*). */
@@ -21,7 +23,10 @@ export interface MonitorOptions extends SocketOptions {
   readonly ownPorts?: readonly number[];
   /** One datagram's messages, to be decoded before the callback returns. */
   readonly onMessages: (messages: readonly NetlinkMessage[]) => void;
-  /** Notifications were lost (ENOBUFS): whatever was known from them is stale, so dump again. */
+  /**
+   * Notifications were lost (ENOBUFS): whatever was known from them is stale, so dump again. None from before it follows,
+   * and changes made from now on are seen.
+   */
   readonly onOverflow: () => void;
   /** The socket or a message is broken, or a callback threw. The monitor has closed itself. */
   readonly onError: (error: unknown) => void;
@@ -74,16 +79,34 @@ export class NetlinkMonitor {
 
   /** Hands one datagram on; false when none is waiting. */
   #receive(): boolean {
-    try {
-      const length = this.#socket.receive(this.#buffer);
-      if (length === 0) return false;
-      const messages: NetlinkMessage[] = [];
-      forEachMessage(this.#buffer, length, (message) => messages.push(message));
-      this.#options.onMessages(messages);
-    } catch (error) {
-      if (!(error instanceof NetlinkError) || error.errno !== ENOBUFS) throw error;
+    const length = this.#receiveBytes();
+    if (length === 0) return false;
+    if (length === null) {
+      this.#discard();
       this.#options.onOverflow();
+      return true;
     }
+    const messages: NetlinkMessage[] = [];
+    forEachMessage(this.#buffer, length, (message) => messages.push(message));
+    this.#options.onMessages(messages);
     return true;
+  }
+
+  /**
+   * The kernel reports a loss once, and drops all that comes until the queue has been empty (af_netlink.c,
+   * netlink_overrun): a dump before that would miss it for good. After so many datagrams it was empty.
+   */
+  #discard(): void {
+    for (let count = 0; count < MOST_DISCARDED; count++) if (this.#receiveBytes() === 0) return;
+  }
+
+  /** The length of the next datagram; 0 when none is waiting, null when some were lost. */
+  #receiveBytes(): number | null {
+    try {
+      return this.#socket.receive(this.#buffer);
+    } catch (error) {
+      if (error instanceof NetlinkError && error.errno === ENOBUFS) return null;
+      throw error;
+    }
   }
 }

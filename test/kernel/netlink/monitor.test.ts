@@ -94,6 +94,42 @@ describeAsRoot("netlink monitor and namespaces", () => {
     monitor.close();
   });
 
+  it("sees every change from the report of a loss on, and none from before it", async () => {
+    const index = connection.get(encodeGetLink({ name: "br0" }), decodeLink).index;
+    const late = { destination: Prefix.parse("10.8.3.0/24"), outputIndex: index };
+    const seen = { early: 0, late: 0 };
+    const onOverflow = vi.fn(() => {
+      seen.early = 0;
+      connection.request(encodeNewRoute(late));
+    });
+    const monitor = NetlinkMonitor.open({
+      netns: handle,
+      groups: [RTNLGRP_IPV4_ROUTE],
+      onMessages: (messages) => {
+        for (const message of messages)
+          if (decodeRoute(message)?.destination.equals(late.destination)) seen.late++;
+          else seen.early++;
+      },
+      onOverflow,
+      onError: vi.fn(),
+    });
+    const specs = Array.from({ length: 5000 }, (_, at) => ({
+      destination: Prefix.of(Address.of(4, (20n << 24n) + (BigInt(at) << 8n)), 24),
+      outputIndex: index,
+    }));
+    for (let round = 0; round < 4; round++) {
+      connection.batch(specs.map((spec) => encodeNewRoute(spec)));
+      connection.batch(specs.map((spec) => encodeDeleteRoute(spec)));
+    }
+    await vi.waitFor(() => expect(seen.late).toBe(1));
+    expect(onOverflow).toHaveBeenCalledOnce();
+    expect(seen.early).toBe(0);
+    // A later turn of the event loop.
+    connection.request(encodeDeleteRoute(late));
+    await vi.waitFor(() => expect(seen.late).toBe(2));
+    monitor.close();
+  });
+
   it("returns to its own namespace, also when the body throws", () => {
     const before = NetnsHandle.own();
     const inside = withNetns(handle, () => NetnsHandle.own());

@@ -39,6 +39,11 @@ export class DeviceTable {
     return this.#newborn.has(link.index);
   }
 
+  /** No notification from before now is on its way: a loss dropped them, or the monitor is new. */
+  forgetNews(): void {
+    this.#newborn.clear();
+  }
+
   delete(index: number): void {
     this.#newborn.delete(index);
     const link = this.#byIndex.get(index);

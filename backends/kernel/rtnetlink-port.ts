@@ -206,7 +206,9 @@ export class RtnetlinkPort implements KernelPort {
     if (this.#subscriptions.size === 0) return;
     const listener = (events: readonly KernelEvent[]): void => this.#deliver(events);
     const scope = (): Scope => this.#union.of([...this.#subscriptions].map((each) => each.scope()));
+    this.#devices.forgetNews();
     const noteLoss = (reason: string): void => {
+      this.#devices.forgetNews();
       const host = [...scope().sharedDevices].map((device): KernelEvent => ({ type: "host", device }));
       listener([{ type: "resync", reason }, ...host]);
     };

@@ -1,6 +1,7 @@
 /** The reconciler over the real kernel: iproute2 shows what was planned. drift.test.ts covers damage. */
 
 import { afterEach, beforeEach, expect, it } from "vitest";
+import type { KernelEvent } from "../../../backends/kernel/port.ts";
 import { Planner } from "../../../backends/planner.ts";
 import { vxlanBackend } from "../../../backends/vxlan.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
@@ -118,6 +119,24 @@ describeAsRoot("reconciler on the real kernel", () => {
       .toContain("flannel.1");
     await expect.poll(() => host.sh("ip link show flannel.1")).toContain("mtu 1450");
     expect(host.sh("ip route show 10.150.7.0/24")).toContain("dev under0");
+  }, 30_000);
+
+  it("hears that a device goes down whose creation was among the lost notifications", async () => {
+    const link = host.backend.planBase(OWN).find(({ kind }) => kind === "link");
+    if (link === undefined) throw new Error("the backend plans no device");
+    const told: KernelEvent[] = [];
+    host.port.subscribe(
+      () => host.scope,
+      (events) => told.push(...events),
+    );
+    flood(12, "true", "true");
+    expect(await host.port.apply([{ op: "create", object: link }])).toEqual([null]);
+    const isLoss = (event: KernelEvent): boolean => event.type === "resync" && /ENOBUFS/.test(event.reason);
+    await expect.poll(() => told.some(isLoss)).toBe(true);
+    host.sh("ip link set flannel.1 down");
+    const isDown = (event: KernelEvent): boolean =>
+      event.type === "present" && event.object.kind === "link" && !event.object.isUp;
+    await expect.poll(() => told.some(isDown)).toBe(true);
   }, 30_000);
 
   it("passes on that the parent may have changed after more notifications than the socket holds", async () => {

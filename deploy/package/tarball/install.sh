@@ -171,12 +171,26 @@ remove_own_folders() {
 
 @LEAVE@
 
+# The program that the unit in /etc starts, where that is of an installation with another PREFIX: units and settings of
+# the host are that one's then.
+other_program() {
+    program=$(sed -n 's|^ExecStart=\(/[^ ]*/tulled\)\( .*\)\{0,1\}$|\1|p' "$DESTDIR/etc/systemd/system/tulled.service" 2>/dev/null) ||
+        true
+    [ "$program" = "$PREFIX/bin/tulled" ] || [ ! -x "$DESTDIR$program" ] || [ -d "$DESTDIR$program" ] || echo "$program"
+}
+
 uninstall_all() {
     [ -f "$LIST" ] || fail "nothing is installed below $PREFIX: there is no $LIST"
+    other=$(other_program)
+    [ -z "$other" ] || echo "tulled.service starts $other: what is outside of $PREFIX stays for it"
     # shellcheck disable=SC2086
-    if is_live; then systemctl disable --now $UNITS 2>/dev/null || true; fi
+    if is_live && [ -z "$other" ]; then systemctl disable --now $UNITS 2>/dev/null || true; fi
     if [ -z "$DESTDIR" ]; then leave_runtimes "$PREFIX/bin/tulle"; fi
     while read -r file; do
+        case $other:$file in
+        /*:"$PREFIX"/* | :*) ;;
+        *) continue ;;
+        esac
         rm -f "$DESTDIR$file"
         remove_own_folders "$(dirname "$file")"
     done <"$LIST"

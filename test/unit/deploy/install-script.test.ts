@@ -1,13 +1,23 @@
 /** The archive's install script on what only its shell decides; test/e2e/packages installs real archives. */
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 
 const SCRIPT = new URL("../../../deploy/package/tarball/install.sh", import.meta.url);
-const FILES = "file 755 usr/bin/tulle\nlink 777 usr/bin/tulled tulle\n";
+const UNIT = "usr/lib/systemd/system/tulled.service";
+const FILES = `file 755 usr/bin/tulle\nlink 777 usr/bin/tulled tulle\nfile 644 ${UNIT}\n`;
 
 let folder: string;
 beforeEach(() => {
@@ -16,15 +26,21 @@ beforeEach(() => {
   mkdirSync(join(archive, "usr/bin"), { recursive: true });
   writeFileSync(join(archive, "install.sh"), readFileSync(SCRIPT, "utf8").replace("@LEAVE@", ""));
   writeFileSync(join(archive, "usr/bin/tulle"), "the program\n");
+  mkdirSync(join(archive, dirname(UNIT)), { recursive: true });
+  writeFileSync(join(archive, UNIT), "[Service]\nExecStart=/usr/bin/tulled $TULLED_OPTIONS\n");
   writeFileSync(join(archive, "FILES"), FILES);
-  const sums = execFileSync("sha256sum", ["FILES", "usr/bin/tulle"], { cwd: archive });
+  const sums = execFileSync("sha256sum", ["FILES", "usr/bin/tulle", UNIT], { cwd: archive });
   writeFileSync(join(archive, "SHA256SUMS"), sums);
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-function install(environment: Readonly<Record<string, string>> = {}) {
+function install(environment: Readonly<Record<string, string>> = {}, args: readonly string[] = []) {
   const env = { PATH: process.env.PATH, DESTDIR: join(folder, "root"), ...environment };
-  const { status, stderr } = spawnSync("sh", ["archive/install.sh"], { cwd: folder, env, encoding: "utf8" });
+  const { status, stderr } = spawnSync("sh", ["archive/install.sh", ...args], {
+    cwd: folder,
+    env,
+    encoding: "utf8",
+  });
   return { status, stderr };
 }
 
@@ -55,4 +71,17 @@ it("names the damaged file where sha256sum speaks the user's language", () => {
   const { status, stderr } = install({ PATH: `${fake}:${process.env.PATH}`, LC_ALL: "fr_FR.UTF-8" });
   expect(status).toBe(1);
   expect(stderr).toContain("nothing was changed: usr/bin/tulle: FAILED");
+});
+
+it("leaves units to an installation with another prefix, which has replaced them", () => {
+  const unit = join(folder, "root/etc/systemd/system/tulled.service");
+  const uninstall = (PREFIX: string) => install({ PREFIX }, ["--uninstall"]);
+  install();
+  install({ PREFIX: "/opt/tulle" });
+  expect(uninstall("/usr/local")).toEqual({ status: 0, stderr: "" });
+  expect(existsSync(join(folder, "root/usr/local/bin/tulle"))).toBe(false);
+  expect(readFileSync(unit, "utf8")).toContain("ExecStart=/opt/tulle/bin/tulled ");
+  expect(existsSync(join(folder, "root/opt/tulle/bin/tulle"))).toBe(true);
+  expect(uninstall("/opt/tulle")).toEqual({ status: 0, stderr: "" });
+  expect(existsSync(unit)).toBe(false);
 });

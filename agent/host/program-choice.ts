@@ -73,5 +73,5 @@ function isProgram(name: string): name is ProgramName {
 }
 
 function complaint(name: string): string {
-  return `the name "${escapeText(name, LONGEST_NAME)}" of this file is unknown: call it ${NAMES.join(", ")}, or by a link of such a name`;
+  return `the name "${escapeText(name, LONGEST_NAME)}" of this file is unknown: call it ${NAMES.join(", ")}, or give one of these as the first word`;
 }

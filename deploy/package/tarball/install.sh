@@ -37,6 +37,10 @@ is_older() {
     [ "${1%%.*}" -lt "${2%%.*}" ] || { [ "${1%%.*}" -eq "${2%%.*}" ] && [ "${found_minor:-0}" -lt "${2#*.}" ]; }
 }
 
+check_root() {
+    [ "$(id -u)" -eq 0 ] || fail "this changes files of the host: run it as root"
+}
+
 check_host() {
     [ "$(uname -m)" = "$MACHINE" ] || fail "this archive is for $MACHINE, and this machine is $(uname -m)"
     ! is_older "$(uname -r)" "$OLDEST_KERNEL" || fail "Linux $OLDEST_KERNEL or newer is missing: this is $(uname -r)"
@@ -135,7 +139,7 @@ check_prefix() {
 
 install_all() {
     check_prefix
-    if [ -z "$DESTDIR" ]; then check_host; fi
+    if [ -z "$DESTDIR" ]; then check_root && check_host; fi
     check_archive
     if [ -z "$DESTDIR" ]; then check_program; fi
     trap 'abandon "interrupted, nothing was changed"' HUP INT TERM
@@ -181,6 +185,7 @@ other_program() {
 
 uninstall_all() {
     [ -f "$LIST" ] || fail "nothing is installed below $PREFIX: there is no $LIST"
+    if [ -z "$DESTDIR" ]; then check_root; fi
     other=$(other_program)
     [ -z "$other" ] || echo "tulled.service starts $other: what is outside of $PREFIX stays for it"
     # shellcheck disable=SC2086
@@ -211,5 +216,5 @@ PREFIX=${PREFIX%/}
 case ${1-} in
 "") install_all ;;
 --uninstall) uninstall_all ;;
-*) fail "$1: take --uninstall, or nothing to install" ;;
+*) fail "unknown argument $1: give none to install, or --uninstall" ;;
 esac

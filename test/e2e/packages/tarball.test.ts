@@ -206,7 +206,7 @@ describeWithDebian("the install script", () => {
       find '/opt/a b' -type f`);
     expect(out).toBe("");
     expect(err.trim().split("\n")).toEqual([
-      "install.sh: --help: take --uninstall, or nothing to install",
+      "install.sh: unknown argument --help: give none to install, or --uninstall",
       "install.sh: PREFIX=opt: take an absolute path",
       "install.sh: PREFIX=/opt/a&b: take a path of letters, digits and . _ + - only",
       "install.sh: PREFIX=/opt/a b: take a path of letters, digits and . _ + - only",

@@ -85,3 +85,14 @@ it("leaves units to an installation with another prefix, which has replaced them
   expect(uninstall("/opt/tulle")).toEqual({ status: 0, stderr: "" });
   expect(existsSync(unit)).toBe(false);
 });
+
+it("asks for root before it looks at files that only root can read", () => {
+  const fake = join(folder, "fake");
+  mkdirSync(fake);
+  writeFileSync(join(fake, "id"), "#!/bin/sh\necho 1000\n", { mode: 0o755 });
+  const { status, stderr } = install({ PATH: `${fake}:${process.env.PATH}`, DESTDIR: "" });
+  expect({ status, stderr }).toEqual({
+    status: 1,
+    stderr: "install.sh: this changes files of the host: run it as root\n",
+  });
+});

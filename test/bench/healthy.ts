@@ -1,4 +1,4 @@
-/** False alarms in a healthy network whose agents restart, die, leave and come back. `TULLE_MINUTES`, default 10. */
+/** False alarms in a healthy network whose agents restart, die, leave and come back. `--minutes`, default 10. */
 
 import process from "node:process";
 import { alarmsOf, disturb, isWell } from "../support/healthy-network.ts";
@@ -8,9 +8,9 @@ import type { Bench } from "./support/report.ts";
 
 const CONFIG = { Network: "10.2.0.0/16", Backend: { Type: "vxlan" } };
 
-export const bench: Bench = async (report, { isQuick }) => {
+export const bench: Bench = async (report, { isQuick, minutes: given }) => {
   const hosts = isQuick ? 4 : 50;
-  const minutes = isQuick ? 0.2 : Number(process.env.TULLE_MINUTES ?? 10);
+  const minutes = isQuick ? 0.2 : (given ?? 10);
   const net = new EtcdLab("healthy", { hosts, config: CONFIG });
   try {
     await net.build();

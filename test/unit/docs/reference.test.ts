@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { helpText, referenceTables } from "../../../agent/config/flag-help.ts";
 import { environmentName, FLAG_NAMES } from "../../../agent/config/flags.ts";
@@ -19,6 +19,14 @@ describe("the documents and the code name the same things", () => {
       ([name, { type, labels, help }]) => `| \`${name}\` | ${type} | ${labels.join(", ")} | ${help} |`,
     );
     expect(read("metrics.md").match(/^\| `.*$/gm)).toEqual(rows);
+  });
+
+  it("docs/performance.md has a row for every benchmark", () => {
+    const files = readdirSync(new URL("../../bench", import.meta.url)).filter((name) => name.endsWith(".ts"));
+    const benches = files.map((name) => name.slice(0, -3)).filter((name) => name !== "main");
+    const rows = read("performance.md").match(/^\| `[a-z-]+`.* \|/gm) ?? [];
+    const named = rows.flatMap((row) => headings(row.split(" | ")[0] ?? "", /`([a-z-]+)`/g));
+    expect(named).toEqual(expect.arrayContaining(benches));
   });
 
   it("docs/errors.md has a section for every code", () => {

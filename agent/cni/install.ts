@@ -7,7 +7,7 @@
  */
 
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, lstatSync } from "node:fs";
 import { link, readlink, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
@@ -55,15 +55,17 @@ export async function install(
 ): Promise<readonly string[]> {
   const { binDir, confDir, name } = options;
   requireNames(options);
+  // Before anything is changed: it may find that the chain cannot work.
+  const configuration = options.conflist ? formatConflist(options, commonVersions(options, warn)) : null;
   makeFolder(binDir, 0o755);
   const plugin = join(binDir, name);
   await keepForeign(plugin, isOwnPlugin);
   await putPlugin(plugin, warn);
-  if (!options.conflist) return [plugin];
+  if (configuration === null) return [plugin];
   makeFolder(confDir, 0o755);
   const conflist = join(confDir, CONFLIST);
   await keepForeign(conflist, isOwnConflist);
-  await replaceFile(conflist, formatConflist(options, commonVersions(options, warn)), { mode: 0o644 });
+  await replaceFile(conflist, configuration, { mode: 0o644 });
   return [plugin, conflist];
 }
 
@@ -206,6 +208,11 @@ async function withdraw(
 ): Promise<readonly Uninstalled[]> {
   const found = await isOwn(file).catch(nullIfAbsent);
   const backup = file + KEPT;
+  if (found === false && isSameFile(file, backup)) {
+    // An installation that failed behind keepForeign(), as on a full disk.
+    await rm(backup);
+    return [];
+  }
   if (found === false) {
     const hint = existsSync(backup) ? ` ${backup} is the file from before the installation.` : "";
     throw new ConflictError(
@@ -216,6 +223,11 @@ async function withdraw(
   if (found === null) return [];
   await rm(file);
   return [{ file, restoredFrom: null }];
+}
+
+function isSameFile(left: string, right: string): boolean {
+  const [one, two] = [left, right].map((file) => lstatSync(file, { throwIfNoEntry: false }));
+  return one !== undefined && one.dev === two?.dev && one.ino === two.ino;
 }
 
 /** Renames a backup to the file's name; false when there is none. */

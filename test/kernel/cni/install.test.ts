@@ -4,6 +4,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import {
   cpSync,
   existsSync,
+  linkSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -125,6 +126,25 @@ describeAsRoot("tulle cni", () => {
     tulle("uninstall", ...places());
     expect(readFileSync(plugin(), "utf8")).toBe("the former plugin");
     expect(readFileSync(conflist(), "utf8")).toBe("{}");
+  });
+
+  it("install changes nothing where the chain cannot work", () => {
+    writeFileSync(plugin(), "the former plugin");
+    const answer = `#!/bin/sh\necho '{"supportedVersions":["0.2.0"]}'\n`;
+    writeFileSync(join(host.pluginDir, "portmap"), answer, { mode: 0o755 });
+    expect(tulleFails("install", ...places())).toContain("supports 0.2.0 only");
+    expect(readFileSync(plugin(), "utf8")).toBe("the former plugin");
+    expect(readdirSync(host.pluginDir).sort()).toEqual(["flannel", "portmap"]);
+  });
+
+  it("uninstall takes back an installation that ended before it replaced anything", () => {
+    mkdirSync(join(host.dir, "net.d"));
+    writeFileSync(plugin(), "the former plugin");
+    writeFileSync(conflist(), "{}");
+    for (const file of [plugin(), conflist()]) linkSync(file, `${file}.before-tulle`);
+    expect(tulle("uninstall", ...places())).toBe("");
+    expect(readdirSync(join(host.dir, "net.d"))).toEqual(["10-flannel.conflist"]);
+    expect(readdirSync(host.pluginDir)).toEqual(["flannel"]);
   });
 
   it("uninstall restores what install replaced after its own files were deleted, and says so", () => {

@@ -71,6 +71,16 @@ it("keeps all of it where tulle is installed in another form", () => {
   expectKept();
 });
 
+it("keeps all of it where a unit starts a program outside of PATH, and not where that is gone", () => {
+  writeProgram("tulled", ":");
+  const unit = `[Service]\nExecStart=${root}/tulled $TULLED_OPTIONS\n`;
+  writeFileSync(join(root, "etc/systemd/system/tulled.service"), unit);
+  expectKept();
+  rmSync(join(root, "tulled"));
+  purge();
+  expect(has("var/lib/tulle")).toBe(false);
+});
+
 it("keeps all of it while a daemon runs, as in a container", async () => {
   const daemon = createServer();
   await new Promise<void>((resolve) => daemon.listen(join(root, "run/tulle/tulled.sock"), resolve));

@@ -70,14 +70,16 @@ export class NetworkFirewall {
   }
 
   #otherRangesNow(ground: FirewallGround): readonly Prefix[] {
+    // A range that this network had before may be another network's now.
+    const ranges = ground.ranges.filter((range) => !ground.isolated.some((other) => other.overlaps(range)));
     const found = new Set<Prefix>();
     for (const peer of this.#peers.peers.values()) {
       for (const subnet of subnetsElsewhere(peer, ground)) {
-        const range = ground.ranges.find((one) => one.contains(subnet));
+        const range = ranges.find((one) => one.contains(subnet));
         if (range !== undefined) found.add(range);
       }
     }
-    return ground.ranges.filter((range) => found.has(range));
+    return ranges.filter((range) => found.has(range));
   }
 }
 

@@ -18,7 +18,7 @@ const KUBE_PROXY_MARK = { value: 0x4000, mask: 0x4000 } as const;
 export function forwardRules(input: FirewallInput, family: Family): Rule[] {
   const network = input.networks[family];
   if (network === undefined) return switchedAccepts(input, family);
-  const drops = isolationDrops(input, network);
+  const drops = isolationDrops(input, rangesOf(input, network));
   if (!input.forwardRules) return drops;
   return [
     ...drops,
@@ -28,13 +28,24 @@ export function forwardRules(input: FirewallInput, family: Family): Rule[] {
 }
 
 /** Packets between this network and another one of this host, in both directions. */
-function isolationDrops({ isolated = [] }: FirewallInput, network: Prefix): Rule[] {
-  return isolated
-    .filter(({ family }) => family === network.family)
-    .flatMap((other) => [
-      rule({ source: inside(network), destination: inside(other) }, DROP),
-      rule({ source: inside(other), destination: inside(network) }, DROP),
-    ]);
+function isolationDrops({ isolated = [] }: FirewallInput, ranges: readonly Prefix[]): Rule[] {
+  return ranges.flatMap((range) =>
+    isolated
+      .filter(isOf(range.family))
+      .flatMap((other) => [
+        rule({ source: inside(range), destination: inside(other) }, DROP),
+        rule({ source: inside(other), destination: inside(range) }, DROP),
+      ]),
+  );
+}
+
+/** The network's own range first. */
+function rangesOf({ otherRanges = [] }: FirewallInput, network: Prefix): readonly Prefix[] {
+  return [network, ...otherRanges.filter(isOf(network.family))];
+}
+
+function isOf(family: Family) {
+  return (prefix: Prefix): boolean => prefix.family === family;
 }
 
 export function masqueradeRules(input: FirewallInput, family: Family): Rule[] {
@@ -45,7 +56,8 @@ export function masqueradeRules(input: FirewallInput, family: Family): Rule[] {
   const network = input.networks[family];
   const subnet = input.subnets[family];
   if (network === undefined || subnet === undefined || !input.masquerade.isEnabled) return [];
-  const excluded = [...input.masquerade.excluded.filter(isOf(family)), ...otherRanges(input, family)];
+  const [, ...otherRanges] = rangesOf(input, network);
+  const excluded = [...input.masquerade.excluded.filter(isOf(family)), ...otherRanges];
   const multicast = Prefix.parse(MULTICAST_PREFIX[family]);
   return [
     rule({ mark: KUBE_PROXY_MARK }, RETURN),
@@ -61,13 +73,14 @@ export function masqueradeRules(input: FirewallInput, family: Family): Rule[] {
 export function dockerUserRules(input: FirewallInput, family: Family): Rule[] {
   const network = input.networks[family];
   if (network === undefined) return switchedAccepts(input, family);
+  const ranges = rangesOf(input, network);
   const accepts = (input.entrances[family] ?? []).flatMap((name) =>
-    [network, ...otherRanges(input, family)].flatMap((range) => [
+    ranges.flatMap((range) => [
       rule({ source: inside(range), inputInterface: name }, ACCEPT),
       rule({ destination: inside(range), outputInterface: name }, ACCEPT),
     ]),
   );
-  return [...isolationDrops(input, network), ...(input.forwardRules ? accepts : [])];
+  return [...isolationDrops(input, ranges), ...(input.forwardRules ? accepts : [])];
 }
 
 export function overlayInRules(input: FirewallInput, family: Family): Rule[] {
@@ -75,19 +88,11 @@ export function overlayInRules(input: FirewallInput, family: Family): Rule[] {
   const subnet = input.subnets[family];
   if (network === undefined || subnet === undefined || !input.forwardRules) return [];
   return (input.entrances[family] ?? []).flatMap((name) =>
-    [network, ...otherRanges(input, family)].map((range) => {
+    rangesOf(input, network).map((range) => {
       const packets: Matches = { source: inside(range), destination: inside(subnet) };
       return rule({ ...packets, inputInterface: name }, ACCEPT);
     }),
   );
-}
-
-function otherRanges({ otherRanges = [] }: FirewallInput, family: Family): readonly Prefix[] {
-  return otherRanges.filter(isOf(family));
-}
-
-function isOf(family: Family) {
-  return (prefix: Prefix): boolean => prefix.family === family;
 }
 
 /** Drops foreign sources of containers. */

@@ -36,6 +36,7 @@ it("removes the direct route to a host that has moved to the newest range and th
   });
   const nothing = (): void => undefined;
   const planned: string[] = [];
+  let isolated: readonly Prefix[] = [];
   const parts = {
     peers: table,
     firewall: {
@@ -57,7 +58,7 @@ it("removes the direct route to a host that has moved to the newest range and th
       subnets: OWN,
       firewall: { enableForwarding: false, blackholeRoute: false, tunnelSources: "any" } as FirewallSettings,
       ranges: [Prefix.parse("10.2.0.0/16")],
-      isolated: () => [],
+      isolated: () => isolated,
       port: { hasNexthopObjects: false, links: () => [] },
       identity: { deviceMacsOf: () => new Set() },
       ownership: { owned: { devices: new Set(), interfaces: new Set(["under0"]) } },
@@ -81,4 +82,9 @@ it("removes the direct route to a host that has moved to the newest range and th
   desired.peersChanged();
   expect(settle()).toEqual(["delete route 10.9.5.0/24 via 192.168.50.5 dev under0 proto 116"]);
   expect(planned.slice(1)).toEqual(["other ranges: "]);
+  list([entry("10.9.5.0-24", 5, { value: moved })], 0, configText("10.9.0.0/16"));
+  desired.peersChanged();
+  isolated = [Prefix.parse("10.9.0.0/16")];
+  desired.isolationChanged();
+  expect(planned.slice(2)).toEqual(["other ranges: 10.9.0.0/16", "other ranges: "]);
 });

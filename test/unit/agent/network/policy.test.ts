@@ -146,6 +146,8 @@ describe("the firewall's plan", () => {
     expect(texts("overlay-in")).toEqual(["flannel.1 10.5.0.0/16 >  10.2.7.0/24 accept"]);
     expect(texts("masquerade")).toEqual([" 10.2.0.0/16 >  10.5.0.0/16 return"]);
     expect(moving.warnings).toEqual([]);
+    const [first] = forward({}, [Prefix.parse("10.3.0.0/16")], [Prefix.parse("10.5.0.0/16")])?.slice(2) ?? [];
+    expect(first).toEqual(["10.5.0.0/16 > 10.3.0.0/16", "drop"]);
   });
 
   it("drops what passes between networks before it accepts anything, and without accepting too", () => {

@@ -5,7 +5,7 @@
  */
 
 import { type Clock, pause, Sleep } from "../../ipam/clock.ts";
-import { errorMessage } from "../../ipam/errors.ts";
+import { errorMessage, InterfaceError } from "../../ipam/errors.ts";
 import type { Logger } from "../../ipam/log.ts";
 
 export interface HostWatchOptions {
@@ -13,12 +13,13 @@ export interface HostWatchOptions {
   readonly logger: Logger;
   /** Why the interface could not carry the tunnel of each family at the start; null when it could. */
   readonly problem: string | null;
-  /** Examines the host and follows what changed. Rejects when a family has no interface that can be used. */
+  /** Examines the host and follows what changed. Rejects with InterfaceError when a family has no usable one. */
   readonly follow: () => Promise<void>;
   /** Called after each examination. */
   readonly onLook?: () => void;
 }
 
+const CHANGES = "changes of this host's interfaces";
 /** Changes come in bursts: link down, addresses gone, link up, addresses back. */
 const SETTLE_MS = 100;
 /** How often a host without a usable interface is examined without a notification. */
@@ -29,16 +30,19 @@ const AUDIT_MS = 60_000;
 export class HostWatch {
   readonly #options: HostWatchOptions;
   #problem: string | null;
+  /** Whether the problem is one of the interface. */
+  #isUnusable: boolean;
   #isChanged = false;
   readonly #sleep: Sleep;
 
   constructor(options: HostWatchOptions) {
     this.#options = options;
     this.#problem = options.problem;
+    this.#isUnusable = options.problem !== null;
     this.#sleep = new Sleep(options.clock);
   }
 
-  /** Why the interface cannot carry the tunnel now; null when it can. */
+  /** Why the interface cannot carry the tunnel now, or is not followed; null when all is well. */
   get problem(): string | null {
     return this.#problem;
   }
@@ -64,16 +68,26 @@ export class HostWatch {
     const { logger, follow, onLook } = this.#options;
     try {
       await follow();
-      if (this.#problem !== null) logger.info("interface is usable again", {});
+      if (this.#problem !== null)
+        logger.info(this.#isUnusable ? "interface is usable again" : `${CHANGES} are followed`, {});
       this.#problem = null;
     } catch (error) {
-      if (this.#problem === null)
-        logger.error("interface cannot be used; device, routes and address of its family stay as they are", {
-          error: errorMessage(error),
-        });
-      this.#problem = errorMessage(error);
+      this.#noteFailure(error);
     }
     onLook?.();
+  }
+
+  /** A disk that is full, or a kernel that does not answer, is no matter of the interface. */
+  #noteFailure(error: unknown): void {
+    const reason = errorMessage(error);
+    const isUnusable = error instanceof InterfaceError;
+    const message = isUnusable
+      ? "interface cannot be used; device, routes and address of its family stay as they are"
+      : `${CHANGES} cannot be followed; retried`;
+    if (this.#problem === null || isUnusable !== this.#isUnusable)
+      this.#options.logger.error(message, { error: reason });
+    this.#isUnusable = isUnusable;
+    this.#problem = isUnusable ? reason : `${CHANGES} cannot be followed: ${reason}`;
   }
 
   async #nextLook(signal: AbortSignal): Promise<void> {

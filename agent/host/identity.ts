@@ -46,6 +46,8 @@ export class Identity {
   readonly #options: IdentityOptions;
   #record: IdentityRecord;
   readonly #saves = new Turns();
+  /** The file holds the record. */
+  #isSaved = true;
 
   private constructor(options: IdentityOptions, record: IdentityRecord) {
     this.#options = options;
@@ -85,7 +87,7 @@ export class Identity {
 
   /** Records the hardware address of the interface in use. */
   async setInterfaceMac(mac: Mac | null): Promise<void> {
-    if (mac === this.#record.interfaceMac) return;
+    if (mac === this.#record.interfaceMac && this.#isSaved) return;
     await this.#replace({ ...this.#record, interfaceMac: mac });
   }
 
@@ -108,7 +110,7 @@ export class Identity {
   /** Records the hardware address of a device that is in use, made by us or adopted. */
   async setDeviceMac(device: string, mac: Mac, network: string | null = null): Promise<void> {
     const key = deviceKey(device, network);
-    if (this.#record.deviceMacs[key] === mac) return;
+    if (this.#record.deviceMacs[key] === mac && this.#isSaved) return;
     await this.#replace({ ...this.#record, deviceMacs: { ...this.#record.deviceMacs, [key]: mac } });
   }
 
@@ -124,13 +126,18 @@ export class Identity {
 
   async #replace(record: IdentityRecord): Promise<void> {
     this.#record = record;
+    this.#isSaved = false;
     await this.#save();
   }
 
   /** Writes the record as it is when its turn comes, so that an older one never replaces a newer one. */
   async #save(): Promise<void> {
     const path = identityPath(this.#options.stateDir);
-    await this.#saves.run(() => replaceFile(path, encodeIdentity(this.#record), { mode: 0o600 }));
+    await this.#saves.run(async () => {
+      const record = this.#record;
+      await replaceFile(path, encodeIdentity(record), { mode: 0o600 });
+      this.#isSaved = record === this.#record;
+    });
   }
 }
 

@@ -88,12 +88,13 @@ export class Reattachment {
     const config = next ?? before.networkConfig;
     const { after, failure } = await this.#attachment(config, takeHostSnapshot(netlink));
     if (failure !== null && next !== null) throw failure;
-    await this.#put(before, after);
+    this.#put(before, after);
+    await this.#options.parts.identity.setInterfaceMac(macOf(after.chosen));
     if (failure !== null) throw failure;
   }
 
-  async #put(before: Attachment, after: Attachment): Promise<void> {
-    const { parts, logger, move, onLocalChange, onNewAddress } = this.#options;
+  #put(before: Attachment, after: Attachment): void {
+    const { logger, move, onLocalChange, onNewAddress } = this.#options;
     const { chosen } = after;
     if (isSameAttachment(before, after)) {
       if (!isSameLocally(before, after)) onLocalChange(after);
@@ -106,7 +107,6 @@ export class Reattachment {
       mtuBytes: after.backend.mtuBytes,
     });
     if (!isSameAddress(before.host, after.host)) onNewAddress();
-    await parts.identity.setInterfaceMac(macOf(chosen));
     move(after);
   }
 

@@ -43,6 +43,17 @@ describe("an identity", () => {
     expect([again.interfaceMac, again.deviceMac("flannel.1")]).toEqual([MAC, MAC]);
   });
 
+  it("writes at the next call what could not be written", async () => {
+    const first = await load();
+    await rm(identityPath(stateDir));
+    // A folder cannot be replaced by a file.
+    await mkdir(identityPath(stateDir));
+    await expect(first.setInterfaceMac(MAC)).rejects.toThrow();
+    await rm(identityPath(stateDir), { recursive: true });
+    await first.setInterfaceMac(MAC);
+    expect((await load()).interfaceMac).toBe(MAC);
+  });
+
   it("gives each device a unicast address of its own, the same at every start", async () => {
     const first = await load();
     const macs = ["flannel.1", "flannel.2", "flannel-v6.1"].map((device) => first.deviceMac(device));

@@ -77,7 +77,7 @@ export class HostWatch {
     onLook?.();
   }
 
-  /** A disk that is full, or a kernel that does not answer, is no matter of the interface. */
+  /** Following also fails because of a full disk, or errors of the kernel. */
   #noteFailure(error: unknown): void {
     const reason = errorMessage(error);
     const isUnusable = error instanceof InterfaceError;

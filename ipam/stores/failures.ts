@@ -4,6 +4,7 @@
  * Pure. The errors file of each store has the failures of its own server.
  */
 
+import process from "node:process";
 import type { StoreErrorCode } from "../errors.ts";
 
 /** A failure: the pattern of its text, and the remedy. */
@@ -103,4 +104,16 @@ export function withoutOpenSslFrame(text: string): string {
 /** Some libraries break lines, and OpenSSL ends with one. */
 export function oneLine(text: string): string {
   return text.replaceAll(/\s+/g, " ").trim();
+}
+
+/**
+ * The text for a person. Bun reports every failed connection as ECONNREFUSED, also where no route leads to the host or
+ * the host does not answer. On the loopback interface it is what it says.
+ */
+export function connectionFailure(text: string, isBun = process.versions.bun !== undefined): string {
+  if (!isBun) return text;
+  return text.replace(
+    /(?:ECONNREFUSED )?connect ECONNREFUSED (?!127\.|\[?::1\]?:|localhost:)(\S+:\d+)/,
+    "cannot connect to $1",
+  );
 }

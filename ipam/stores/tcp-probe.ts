@@ -42,7 +42,7 @@ export async function refusalOf(target: ProbeTarget): Promise<(Error & { readonl
 
 /** True when an error's text says that the other side, or a router, refused the connection at once. */
 export function isRefusal(text: string): boolean {
-  return /connect (ECONNREFUSED|EHOSTUNREACH|ENETUNREACH)/.test(text);
+  return /connect (ECONNREFUSED|EHOSTUNREACH|ENETUNREACH)|cannot connect to /.test(text);
 }
 
 async function accepts(target: ProbeTarget): Promise<boolean> {

@@ -7,7 +7,14 @@
 
 import type { IncomingMessage } from "node:http";
 import { ConfigError, errorMessage, StoreError, TulleError } from "../../errors.ts";
-import { diagnosedFailures, type Failure, oneLine, tlsFailures, withoutOpenSslFrame } from "../failures.ts";
+import {
+  connectionFailure,
+  diagnosedFailures,
+  type Failure,
+  oneLine,
+  tlsFailures,
+  withoutOpenSslFrame,
+} from "../failures.ts";
 
 /** A call as errors name it. */
 export interface ConsulOperation {
@@ -36,7 +43,7 @@ const CONNECTION_FAILURES: readonly Failure[] = [
   {
     code: "TULLE_STORE_UNREACHABLE",
     pattern: /^(ECONN|EHOST|ENET|ENOTFOUND|EAI_|ETIMEDOUT|EPIPE|ENOENT|EACCES)|timed out|socket hang up/,
-    remedy: "check that Consul runs there and that no firewall is between",
+    remedy: "check that Consul runs there, and that routes and firewalls let this host reach it",
     retryable: true,
   },
   ...tlsFailures("consul"),
@@ -99,7 +106,7 @@ export function consulError(
   const isTls = found === null && failure?.code === "TULLE_STORE_TLS";
   const wasNotDone = answer ? answer.status < 500 || /No cluster leader/.test(text) : NEVER_SENT.test(text);
   return new StoreError(
-    `consul ${operation.name} at ${url} failed: ${withoutOpenSslFrame(line)}: ${failure?.remedy ?? "see Consul's log"}`,
+    `consul ${operation.name} at ${url} failed: ${connectionFailure(withoutOpenSslFrame(line))}: ${failure?.remedy ?? "see Consul's log"}`,
     {
       code: failure?.code ?? "TULLE_STORE",
       retryable: failure?.retryable ?? true,

@@ -5,7 +5,14 @@
  */
 
 import { errorMessage, StoreError, TulleError } from "../../errors.ts";
-import { diagnosedFailures, type Failure, oneLine, tlsFailures, withoutOpenSslFrame } from "../failures.ts";
+import {
+  connectionFailure,
+  diagnosedFailures,
+  type Failure,
+  oneLine,
+  tlsFailures,
+  withoutOpenSslFrame,
+} from "../failures.ts";
 
 /** The status codes of gRPC that are used here (grpc/status.h). */
 export const GrpcStatus = {
@@ -92,7 +99,8 @@ const FAILURES: readonly Failure[] = [
     code: "TULLE_STORE_UNREACHABLE",
     pattern:
       /^(1|4|13|14) |no leader|timed out|leader changed|context (deadline exceeded|canceled)|raft: stopped/i,
-    remedy: "check that etcd runs there, has a quorum and that no firewall is between",
+    remedy:
+      "check that etcd runs there and has a quorum, and that routes and firewalls let this host reach it",
     retryable: true,
   },
 ];
@@ -103,7 +111,7 @@ export function etcdError(endpoints: string, operation: string, failures: readon
   if (error instanceof TulleError) return error;
   const failure = failureOf(error);
   return new StoreError(
-    `etcd ${operation} at ${endpoints} failed: ${essence(errorMessage(error))}: ${failure?.remedy ?? "see etcd's log"}`,
+    `etcd ${operation} at ${endpoints} failed: ${connectionFailure(essence(errorMessage(error)))}: ${failure?.remedy ?? "see etcd's log"}`,
     {
       code: failure?.code ?? "TULLE_STORE",
       retryable: failure?.retryable ?? true,

@@ -3,6 +3,7 @@
 import { createServer } from "node:net";
 import { expect, it } from "vitest";
 import { systemClock } from "../../../../ipam/clock.ts";
+import { connectionFailure } from "../../../../ipam/stores/failures.ts";
 import { isRefusal, refusalOf, untilAccepting } from "../../../../ipam/stores/tcp-probe.ts";
 import { freePorts } from "../../../support/daemon.ts";
 
@@ -42,4 +43,16 @@ it("names how a connection is refused, and nothing where it is not", async () =>
   await new Promise((resolve) => server.once("listening", resolve));
   expect(await refusalOf({ host: "127.0.0.1", port })).toBeNull();
   server.close();
+});
+
+it.each([
+  ["connect ECONNREFUSED 192.0.2.7:2379", "cannot connect to 192.0.2.7:2379"],
+  ["ECONNREFUSED connect ECONNREFUSED [2001:db8::7]:8500", "cannot connect to [2001:db8::7]:8500"],
+  ["connect ECONNREFUSED 127.0.0.1:2379", "connect ECONNREFUSED 127.0.0.1:2379"],
+  ["connect ECONNREFUSED ::1:2379", "connect ECONNREFUSED ::1:2379"],
+  ["connect ECONNREFUSED /run/consul.sock", "connect ECONNREFUSED /run/consul.sock"],
+])("%j, by a runtime that tells failures of connections not apart, is %j", (text, shown) => {
+  expect(connectionFailure(text, true)).toBe(shown);
+  expect(connectionFailure(text, false)).toBe(text);
+  expect(isRefusal(shown)).toBe(isRefusal(text));
 });

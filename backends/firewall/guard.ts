@@ -200,7 +200,11 @@ export class FirewallGuard {
   async #audit(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.#auditSleep.for(this.#resyncSeconds * 1000, signal);
-      if (!signal.aborted) this.#look();
+      // That a program comes changes nothing in the kernel.
+      const isToolNew = (await this.#tools?.hasNewTool()) === true;
+      if (signal.aborted) return;
+      if (isToolNew) this.compareAll();
+      this.#look();
     }
   }
 

@@ -64,6 +64,15 @@ export class Toolset {
     return this.#note;
   }
 
+  /** Whether a tool that was missing has been installed since; the next reconcile then looks for all. Never rejects. */
+  async hasNewTool(): Promise<boolean> {
+    if (this.#note === null) return false;
+    const installed = await installedEngines(this.#runner).catch(() => new Set<EngineKind>());
+    const isNew = this.#note === NO_TOOL ? installed.size > 0 : installed.has("nft");
+    if (isNew) this.forget();
+    return isNew;
+  }
+
   /** Looks for the tools again at the next reconcile. */
   forget(): void {
     this.#installed = null;

@@ -156,4 +156,29 @@ describeAsRoot("the check of containers' ports", () => {
       toolbox.dispose();
     }
   });
+
+  it.each([
+    [
+      "iptables alone",
+      ["iptables-save", "iptables-restore", "ip6tables-save", "ip6tables-restore", "iptables"],
+    ],
+    ["no tool", []],
+  ])("begins at the next audit once nft is installed, after %s", async (_, programs) => {
+    const toolbox = createToolbox(programs);
+    const audited = new FirewallGuard({
+      ...{ choice: "auto", resyncSeconds: 1, log: silentLogger, clock: systemClock, netns: handle },
+      commandPrefix: ["nsenter", `--net=${host.path}`, ...toolbox.prefix],
+    });
+    audited.start();
+    try {
+      await audited.update("namednets", { ...planOf(BOTH), rules: {} });
+      expect(audited.status().note).toMatch(/nft .*installed/);
+      toolbox.add("nft");
+      await expect.poll(() => table(), { timeout: 8000 }).toContain(BOTH.name);
+      expect(audited.status().note).toBeNull();
+    } finally {
+      await audited.stop();
+      toolbox.dispose();
+    }
+  });
 });

@@ -55,9 +55,9 @@ export async function install(
 ): Promise<readonly string[]> {
   const { binDir, confDir, name } = options;
   requireNames(options);
-  // Before anything is changed: it may find that the chain cannot work.
-  const configuration = options.conflist ? formatConflist(options, commonVersions(options, warn)) : null;
   makeFolder(binDir, 0o755);
+  // Before anything is replaced: it may find that the chain cannot work.
+  const configuration = options.conflist ? formatConflist(options, commonVersions(options, warn)) : null;
   const plugin = join(binDir, name);
   await keepForeign(plugin, isOwnPlugin);
   await putPlugin(plugin, warn);

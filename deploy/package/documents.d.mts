@@ -1,2 +1,5 @@
-export function documents(folder: string): readonly { readonly path: string; readonly content: Buffer }[];
+export function documents(
+  folder: string,
+  others?: readonly string[],
+): readonly { readonly path: string; readonly content: Buffer }[];
 export function withPresentLinks(text: string, name: string, names: ReadonlySet<string>): string;

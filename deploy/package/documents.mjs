@@ -13,13 +13,15 @@ const PICTURE = /^<picture>[\s\S]*?<\/picture>\n+/gm;
 const IMAGE = /^!\[[^\]]*\]\(([^)\s]+)\)\n+/gm;
 const LINK = /\[([^\]]+)\]\(([^)\s]+)\)/g;
 
-/** Entries below `folder` (see tree.mjs). */
-export function documents(folder) {
+/** Entries below `folder` (see tree.mjs). `others`: paths of what else the package has in `folder`. */
+export function documents(folder, others = []) {
   const pages = filesBelow(path.join(ROOT, "docs")).filter((name) => name.endsWith(".md"));
   const names = ["README.md", "CHANGELOG.md", "SECURITY.md", ...pages.map((name) => `docs/${name}`)];
   return names.map((name) => ({
     path: path.posix.join(folder, name),
-    content: Buffer.from(withPresentLinks(readFileSync(path.join(ROOT, name), "utf8"), name, new Set(names))),
+    content: Buffer.from(
+      withPresentLinks(readFileSync(path.join(ROOT, name), "utf8"), name, new Set([...names, ...others])),
+    ),
   }));
 }
 

@@ -13,6 +13,7 @@ import { licenceExpression } from "../licences.mjs";
 import { documents } from "./documents.mjs";
 import { filesBelow } from "./files-below.mjs";
 import { archive, gzip, stage } from "./stage.mjs";
+import { hostFiles } from "./tree.mjs";
 
 const PROGRAMS = ["tulle", "tulled", "tulle-cni", "tulle-netavark"];
 /** As npm names them in `cpu`. */
@@ -52,6 +53,7 @@ function nodeEntries({ version, share }, manifest) {
     dependencies: Object.fromEntries(NATIVE.map((name) => [name, lockedVersion(name)])),
     optionalDependencies: Object.fromEntries(ARCHITECTURES.map((arch) => [nameOf(arch), version])),
   };
+  const files = hostFiles();
   return [
     manifestEntry(own),
     ...PROGRAMS.map((name) => ({
@@ -63,7 +65,11 @@ function nodeEntries({ version, share }, manifest) {
       .filter(isWanted)
       .map((name) => ({ path: `lib/${name}`, file: path.join(dist, "lib", name) })),
     ...filesBelow(share).map((name) => ({ path: `share/${name}`, file: path.join(share, name) })),
-    ...documents(""),
+    ...documents(
+      "",
+      files.map((file) => file.path),
+    ),
+    ...files,
     { path: "LICENSE", file: path.join(ROOT, "LICENSE") },
     { path: "LICENSES.txt", file: path.join(dist, "LICENSES.txt") },
   ];

@@ -81,6 +81,13 @@ export function programs(executable, layout) {
   ];
 }
 
+/** The files of deploy/ for a host, in the folders that they have there. */
+export function hostFiles() {
+  return HOST_FILES.map(([source]) =>
+    deployFile(source, path.posix.join("deploy", path.posix.dirname(source))),
+  );
+}
+
 function deployFile(source, folder) {
   return { path: path.posix.join(folder, path.basename(source)), file: path.join(ROOT, "deploy", source) };
 }

@@ -96,9 +96,10 @@ describeAsRoot("the npm package", () => {
     expect([...kinds].filter(Boolean).sort()).toEqual(
       [
         ...["CHANGELOG.md", "LICENSE", "LICENSES.txt", "README.md", "SECURITY.md"],
-        ...["bin", "docs", "lib", "package.json", "share"],
+        ...["bin", "deploy", "docs", "lib", "package.json", "share"],
       ].sort(),
     );
+    expect(stdout).toContain("package/deploy/systemd/tulled.service\n");
     expect(stdout).not.toMatch(/\.(ts|map)$/m);
   });
 });

@@ -46,40 +46,51 @@ export async function followEngine(
   signal: AbortSignal,
 ): Promise<void> {
   const backoff = new Backoff({ ...RETRY_MS, random });
-  let tried: string | null = null;
-  while (!signal.aborted) {
-    const present = engine.socketFile();
-    if (present !== tried) backoff.reset();
-    tried = present;
-    const onOpen = (): void => {
-      backoff.reset();
-      handlers.onFollowed();
-    };
+  const onOpen = (): void => {
+    backoff.reset();
+    handlers.onFollowed();
+  };
+  let tried: Tried = { socket: null, retryMs: 0 };
+  while (true) {
+    const socket = await untilWorthTrying(engine, clock, tried, signal);
+    if (socket === null) return;
+    if (socket !== tried.socket) backoff.reset();
     try {
       for await (const event of engine.events(["network", "container"], signal, { onOpen }))
         dispatch(event, handlers);
     } catch (error) {
       logger.debug("events of the Docker Engine ended", { error });
     }
-    await untilWorthTrying(engine, clock, { tried, retryMs: backoff.nextMs() }, signal);
+    tried = { socket, retryMs: backoff.nextMs() };
   }
 }
 
-/** Waits until there is a socket that was not tried, or the one that was tried may have a listener again. */
+interface Tried {
+  /** As EngineClient.socketFile() names it. */
+  readonly socket: string | null;
+  readonly retryMs: number;
+}
+
+/**
+ * Waits until there is a socket that was not tried, or the one that was tried may have a listener again. Looking at the
+ * file costs nothing; a request without a socket would load the HTTP client on hosts that have no Docker. Null when the
+ * signal fires.
+ */
 async function untilWorthTrying(
   engine: Pick<EngineClient, "socketFile">,
   clock: Clock,
-  { tried, retryMs }: { readonly tried: string | null; readonly retryMs: number },
+  tried: Tried,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string | null> {
   const startMs = clock.monotonicMs();
   while (!signal.aborted) {
-    const present = engine.socketFile();
+    const socket = engine.socketFile();
     const waitedMs = clock.monotonicMs() - startMs;
-    if (present !== null && (present !== tried || waitedMs >= retryMs)) return;
+    if (socket !== null && (socket !== tried.socket || waitedMs >= tried.retryMs)) return socket;
     const lookMs = waitedMs < RESTART_MS ? LOOK_MS : LATER_LOOK_MS;
     await pause(clock, lookMs, signal);
   }
+  return null;
 }
 
 function dispatch(event: JsonObject, { onNetwork, onContainer }: EngineEventHandlers): void {

@@ -28,8 +28,13 @@ const NOTHING = "tulle:no-grpc-module";
 const SET_UP_NOTHING = "exports.setup = () => undefined;";
 const IMPORT = /const proto_loader_1 = require\("@grpc\/proto-loader"\);/;
 const LOAD_CALL = /\(0, proto_loader_1\.loadSync\)\(`\$\{__dirname\}\/\.\.\/proto\/rpc\.proto`, /;
+/**
+ * grpc-js adds a pause to a date in local time, for which a program has to load the time zone: 4 ms of each start in Bun. In
+ * UTC it is the same date.
+ */
+const LOCAL_TIME = /\.setMilliseconds\((\S+)\.getMilliseconds\(\) \+ /g;
 
-/** The esbuild plugin. Throws when a new version of etcd3 loads its protocol in another way. */
+/** The esbuild plugin. Throws when a new version of etcd3 or grpc-js reads otherwise where it is changed. */
 export function etcd3Protocol(root) {
   return {
     name: "etcd3-protocol",
@@ -39,6 +44,11 @@ export function etcd3Protocol(root) {
         for (const part of [IMPORT, LOAD_CALL])
           if (!part.test(source)) throw new Error(`${file}: the call that loads rpc.proto has changed`);
         return { contents: source.replace(IMPORT, "").replace(LOAD_CALL, `require("${VIRTUAL}")(`) };
+      });
+      builder.onLoad({ filter: /@grpc\/grpc-js\/build\/src\/backoff-timeout\.js$/ }, ({ path: file }) => {
+        const source = readFileSync(file, "utf8");
+        if (!LOCAL_TIME.test(source)) throw new Error(`${file}: the sum of a date and a pause has changed`);
+        return { contents: source.replace(LOCAL_TIME, ".setTime($1.getTime() + ") };
       });
       builder.onResolve({ filter: new RegExp(`^${VIRTUAL}$`) }, () => ({
         path: VIRTUAL,

@@ -17,8 +17,10 @@ import type {
   NamedNetwork,
   NetworkId,
 } from "../../ipam/named-networks/named-network.ts";
+import { fullBridge, MOST_PORTS } from "../attachment/full-bridge.ts";
 import type { KernelObject } from "../state/kinds/registry.ts";
 import type { Plan } from "../state/tracker.ts";
+import { segmentDevices } from "./names.ts";
 import {
   type LocalMembers,
   localMembers,
@@ -145,6 +147,7 @@ class SegmentMemory {
       remoteMembers: all.reduce((sum, { remoteCount }) => sum + remoteCount, 0),
       problems: [
         ...(underlay.problem === null ? [] : [underlay.problem]),
+        ...this.#portProblems(own.length),
         ...all.flatMap(({ problems }) => problems),
       ],
     };
@@ -225,6 +228,13 @@ class SegmentMemory {
   #clearHost(host: HostId, { members }: HostMemory, groups: Groups): void {
     if (this.network.hasBroadcast) groups.set(this.#group(host), []);
     for (const endpoint of members.keys()) groups.set(this.#group(host, endpoint), []);
+  }
+
+  /** One port of the bridge is the tunnel's. */
+  #portProblems(containers: number): readonly string[] {
+    if (containers + 1 < MOST_PORTS) return [];
+    const { bridge } = segmentDevices(this.network.vni);
+    return [`bridge ${fullBridge(bridge)}: start other containers on another host`];
   }
 
   /** The name of a group: of the devices, of a host, or of a member. */

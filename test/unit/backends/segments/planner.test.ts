@@ -148,6 +148,20 @@ describe("the plan for named networks", () => {
     ]);
   });
 
+  it("says that a bridge is full", () => {
+    const feed = feedOf(BLUE);
+    const problemsOf = (count: number) => {
+      const members = Array.from({ length: count }, (_, n) => ({ ...testMember(1, 10), endpoint: `e${n}` }));
+      feed.setMembers(BLUE.id, hostId(1), members);
+      return [...new SegmentPlanner().plan(feed.view, FACTS).segments.values()][0]?.problems;
+    };
+    expect(problemsOf(1021)).toEqual([]);
+    // One port is the tunnel's.
+    expect(problemsOf(1022)).toEqual([
+      "bridge tb-1001 has 1023 ports, and Linux allows a bridge no more: start other containers on another host",
+    ]);
+  });
+
   it("takes IPv6 outside where there is no IPv4, and nothing without an interface", () => {
     const feed = feedOf(BLUE);
     feed.setMembers(BLUE.id, hostId(1), [testMember(1, 10)]);

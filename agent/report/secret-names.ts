@@ -15,7 +15,7 @@ export const SECRET_NAME = [
   "auth(?:orization)?(?![a-z])",
   "psk|bearer|(?<![a-z])(?:jwt|otp|totp)(?![a-z])|_pat(?![a-z])",
   "(?:private|api|access|auth|shared|master|encrypt(?:ion)?|signing)[-_. ]?key",
-  `(?:${KEYS_OF})[-_ ]?key(?![a-z]|[-_ ]?(?:file|path|name|id))`,
+  `(?:${KEYS_OF})[-_ ]?key(?![a-z]|[-_](?:file|path|name|id)(?![a-z]))`,
 ].join("|");
 
 const PATTERN = new RegExp(SECRET_NAME, "i");

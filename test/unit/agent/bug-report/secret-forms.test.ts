@@ -73,6 +73,7 @@ const SECRET = "Hunter2-planted/9";
 
 it.each([
   `sshpass -p ${SECRET} ssh root@192.0.2.1`,
+  `run --account-key id${SECRET} --v=1`,
   `sshpass -p'my ${SECRET}' ssh root@192.0.2.1`,
   `sshpass -v -p${SECRET} ssh root@192.0.2.1`,
   `PGPASSWORD=${SECRET} psql -h 192.0.2.1`,

@@ -66,6 +66,8 @@ async function runCommand(args: readonly string[], edges: ProgramEdges): Promise
     if (name !== called) continue;
     const { daemonFlags = [], define } = await load();
     define(command, { ...edges, exitWith, ...configFrom(() => daemonArguments, edges) });
+    if (daemonFlags.length > 0)
+      command.helpOption("-h, --help", `print this text; with ${ALL}, the flags of tulled too`);
     inheritSettings(command);
     const names = daemonFlags.length === 0 ? [] : DAEMON_SETTINGS;
     const split = splitArguments(rest, names, ownOptions(command, rest));
@@ -109,7 +111,7 @@ function newProgram({ out, err }: ProgramEdges): Command {
   return new Command("tulle")
     .description("Shows, checks and prepares the network that tulled creates between hosts.")
     .version(`tulle ${VERSION}`, "-V, --version", "print the version")
-    .helpOption("-h, --help", `print this text; with ${ALL}, the flags of tulled too`)
+    .helpOption("-h, --help", "print this text")
     .helpCommand("help [command]", "print the help of a command")
     .configureHelp({ helpWidth: 100, showGlobalOptions: false, optionDescription })
     .configureOutput({

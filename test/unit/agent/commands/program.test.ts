@@ -153,6 +153,15 @@ describe("flags of tulled", () => {
     }
   });
 
+  it.each([
+    [["--help"], false],
+    [["docker", "setup", "--help"], false],
+    [["network", "ipam", "list", "--help"], true],
+    [["status", "--help"], true],
+  ])("%j mentions --all where it shows more", async (args, isMentioned) => {
+    expect((await runCli(args)).out.includes("print this text; with --all")).toBe(isMentioned);
+  });
+
   it.each([["status"], ["doctor"], ["net"], ["leases"], ["lease"], ["cleanup"]])(
     "%s says in its help that it takes them all",
     async (command) => {

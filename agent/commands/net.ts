@@ -17,6 +17,7 @@ import { auditLeases } from "../leases/lease-audit.ts";
 import { migrationOf } from "../leases/migration.ts";
 import {
   checkNetworkConfig,
+  hasRange,
   type NetworkOptions,
   networkConfigText,
 } from "../network/network-config-text.ts";
@@ -151,7 +152,7 @@ async function init(
 async function textToWrite(options: InitOptions, flags: readonly BackendFlag[]): Promise<string> {
   const { file, force: _, backend, ...others } = options;
   if (file === undefined) {
-    if (others.network === undefined && others.ipv6Network === undefined)
+    if (!hasRange(others))
       throw new ConfigError(
         "Network is missing: give its range, such as --network=10.2.0.0/16, or --ipv6-network, or --file",
       );

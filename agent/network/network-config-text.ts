@@ -24,6 +24,11 @@ export interface NetworkOptions {
   readonly backend: string;
 }
 
+/** Whether a range of any family is given. */
+export function hasRange({ network, ipv6Network }: Omit<NetworkOptions, "backend">): boolean {
+  return network !== undefined || ipv6Network !== undefined;
+}
+
 /**
  * flannel's JSON, in the order of its documentation, without what is default. `backendOptions` are the backend's own.
  * Throws ConfigError.

@@ -10,7 +10,6 @@ import { spawnSync } from "node:child_process";
 import { existsSync, lstatSync } from "node:fs";
 import { link, readlink, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { IDENTIFIER } from "../../cni-plugin/protocol/call.ts";
 import { launchLine } from "../../deploy/runtime-variables.mjs";

@@ -2,7 +2,6 @@
 
 import { accessSync, constants, realpathSync, statSync } from "node:fs";
 import { basename, delimiter, dirname, join, resolve } from "node:path";
-import process from "node:process";
 import { COMMAND_LINE } from "./program-choice.ts";
 
 /** Whether this is the executable, which holds all programs and Bun's runtime (deploy/package/executable.mjs). */

@@ -3,7 +3,6 @@
  */
 
 import { closeSync, writeSync } from "node:fs";
-import process from "node:process";
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 import { entriesOf, type Family, mapFamilies } from "../../ipam/addresses/ip.ts";
 import { Backoff, pause } from "../../ipam/clock.ts";

@@ -4,7 +4,6 @@
  * Pure. The errors file of each store has the failures of its own server.
  */
 
-import process from "node:process";
 import type { StoreErrorCode } from "../errors.ts";
 
 /** A failure: the pattern of its text, and the remedy. */

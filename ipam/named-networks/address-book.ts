@@ -12,6 +12,7 @@ import { Backoff, type Clock, pause, Sleep } from "../clock.ts";
 import { CodecError, ConfigError, ConflictError, errorMessage, NoFreeAddressError } from "../errors.ts";
 import { makeFolder } from "../files/folder.ts";
 import { FailureSeries, type Logger } from "../log.ts";
+import { fired } from "../part-signal.ts";
 import type { Records } from "../stores/contracts.ts";
 import { AddressRecords, type HeldAddress, type Holder } from "./address-records.ts";
 import { decodeCatalogue, idsOf } from "./catalogue-record.ts";
@@ -55,6 +56,8 @@ export class StoreAddressBook implements AddressBook {
   readonly #records: AddressRecords;
   readonly #handover: Handover;
   readonly #networks = new Map<NetworkId, HostAddresses>();
+  /** By network and family. */
+  readonly #reclaiming = new Map<string, Promise<boolean>>();
   /** Those that the catalogue did not have at the last comparison: nothing is written for them. */
   #removed = new Set<NetworkId>();
   readonly #pause: Sleep;
@@ -224,18 +227,14 @@ export class StoreAddressBook implements AddressBook {
     endpoint: string | null,
     signal: AbortSignal,
   ): Promise<Address> {
-    let isReclaimed = false;
     while (true) {
       const reserved = addresses.takeFromReserve(family, endpoint);
       if (reserved !== null) return reserved;
       const acquired = await addresses.acquire(family, signal);
       if (acquired !== null) {
         if (addresses.takeHeld(acquired, endpoint)) return acquired;
-      } else if (isReclaimed) throw noFreeAddress(addresses.network, family);
-      else {
-        isReclaimed = true;
-        await this.#reclaim(addresses, family, signal);
-      }
+      } else if (!(await this.#reclaimTogether(addresses, family, signal)))
+        throw noFreeAddress(addresses.network, family);
     }
   }
 
@@ -277,8 +276,25 @@ export class StoreAddressBook implements AddressBook {
     );
   }
 
-  /** A full pool: addresses of hosts that are gone, else unused ones of others. Throws StoreError. */
-  async #reclaim(addresses: HostAddresses, family: Family, signal: AbortSignal): Promise<void> {
+  /** One for all containers that start at the moment: a host has one request of this one for any address of a network. */
+  async #reclaimTogether(addresses: HostAddresses, family: Family, signal: AbortSignal): Promise<boolean> {
+    const key = `${addresses.network.id}/${family}`;
+    const running =
+      this.#reclaiming.get(key) ??
+      this.#reclaim(addresses, family, AbortSignal.timeout(TAKE_MS)).finally(() => {
+        this.#reclaiming.delete(key);
+      });
+    this.#reclaiming.set(key, running);
+    const given = await Promise.race([running, fired(signal)]);
+    signal.throwIfAborted();
+    return given === true;
+  }
+
+  /**
+   * A full pool: takes addresses of hosts that are gone into the reserve, else unused ones of others. False when there is
+   * none. Throws StoreError.
+   */
+  async #reclaim(addresses: HostAddresses, family: Family, signal: AbortSignal): Promise<boolean> {
     const pool = addresses.network.pools[family];
     const byHost = new Map<HostId, HeldAddress[]>();
     for (const held of await addresses.list(signal)) {
@@ -288,16 +304,15 @@ export class StoreAddressBook implements AddressBook {
         byHost.set(holder.host, [...(byHost.get(holder.host) ?? []), held]);
     }
     const most = [...byHost].sort(([, a], [, b]) => b.length - a.length).slice(0, MOST_ASKED);
-    await Promise.all(
+    const given = await Promise.all(
       most.map(async ([host, [first]]) => {
-        if (first === undefined) return;
-        if (await this.#options.isGone(host, signal)) await addresses.inherit(first, signal);
-        else {
-          const answer = await this.#handover.ask(host, addresses.network.id, family, signal);
-          if ("address" in answer) await addresses.adopt(answer.address, signal);
-        }
+        if (first === undefined) return false;
+        if (await this.#options.isGone(host, signal)) return await addresses.inherit(first, signal);
+        const answer = await this.#handover.ask(host, addresses.network.id, family, signal);
+        return "address" in answer && (await addresses.adopt(answer.address, signal));
       }),
     );
+    return given.includes(true);
   }
 
   async #handOver(network: NetworkId, wanted: Wanted, to: Holder, signal: AbortSignal): Promise<Answer> {

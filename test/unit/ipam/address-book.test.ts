@@ -308,3 +308,21 @@ describe("a host that is gone", () => {
     await expect(take(null, "f")).rejects.toMatchObject({ code: "TULLE_NO_FREE_ADDRESS" });
   });
 });
+
+describe("a full pool", () => {
+  it("gives what another host has in reserve to containers that start at the same time", async () => {
+    const { records } = openStore();
+    const network = await createdNetwork(records, "blue", "10.9.8.0/24", signal);
+    const other = startBook({ records, number: 2, stateDir: folders.make() });
+    other.part.prepare(network);
+    const held = async () => (await records.list(addressFolder(network.id), signal)).length;
+    await expect.poll(held, SOON).toBe(4);
+    const book = newBook({ records, number: 1, stateDir: folders.make() });
+    const take = async (endpoint: string) => String(await book.take(network, 4, null, endpoint, signal));
+    for (let n = 0; n < 249; n++) await take(`e${n}`);
+    const taken = await Promise.all(["a", "b", "c", "d"].map(take));
+    expect(taken.sort()).toEqual(["10.9.8.2", "10.9.8.3", "10.9.8.4", "10.9.8.5"]);
+    await expect(take("e")).rejects.toMatchObject({ code: "TULLE_NO_FREE_ADDRESS" });
+    await other.stop();
+  });
+});

@@ -152,7 +152,8 @@ describeWithSystemd("packages under traffic", () => {
     expect(dpkg("-P", "tulle")).toContain("its state and network stay");
     expect(service("MainPID")).toBe(before);
     expect(service("UnitFileState")).toBe("enabled");
-    dpkg("-i", deb("0.2.0"));
+    expect(host.run("cat", "/etc/default/tulled")).toContain(net.flags[0]);
+    dpkg("--force-confold --install", deb("0.2.0"));
     const said = host.run("/usr/local/share/tulle/install.sh", "--uninstall");
     expect(said).toContain("/usr/lib/systemd/system/tulled.service is another installation's");
     expect(service("FragmentPath")).toMatch(/\/lib\/systemd\/system\/tulled\.service$/);

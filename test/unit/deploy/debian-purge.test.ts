@@ -1,7 +1,16 @@
 /** What a purge of the Debian package removes, on a host that has tulle in another form; in a folder in place of /. */
 
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,6 +26,7 @@ beforeEach(() => {
     "run/tulle",
     "etc/systemd/system/multi-user.target.wants",
     "bin",
+    "etc/default",
   ])
     mkdirSync(join(root, folder), { recursive: true });
   writeFileSync(join(root, "var/lib/tulle/identity.json"), "{}");
@@ -66,9 +76,12 @@ const expectKept = (): void => {
   expect(has("etc/systemd/system/multi-user.target.wants/tulled.service")).toBe(true);
 };
 
-it("keeps all of it where tulle is installed in another form", () => {
+it("keeps all of it where tulle is installed in another form, with the settings that dpkg has deleted", () => {
   writeProgram("bin/tulled", ":");
+  writeFileSync(join(root, "var/lib/tulle/purge/settings"), "TULLED_OPTIONS=-iface=eth7\n", { mode: 0o600 });
   expectKept();
+  expect(readFileSync(join(root, "etc/default/tulled"), "utf8")).toContain("eth7");
+  expect(statSync(join(root, "etc/default/tulled")).mode & 0o777).toBe(0o600);
 });
 
 it("keeps all of it where a unit starts a program outside of PATH, and not where that is gone", () => {

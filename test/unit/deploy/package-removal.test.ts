@@ -12,6 +12,8 @@ const PRERM = readFileSync(new URL("debian/prerm", DEPLOY), "utf8");
 const SPEC = readFileSync(new URL("rpm/tulle.spec", DEPLOY), "utf8");
 const PREUN = /^%preun\n(.*?)^%postun$/ms.exec(SPEC)?.[1] ?? "";
 
+const POSTUN = /^%postun\n(.*?)^%files$/ms.exec(SPEC)?.[1] ?? "";
+
 const UNITS = ["tulle-docker.path", "tulle-docker.service", "tulled.service"];
 const SYSTEMCTL = `case $1 in
 show) for last in "$@"; do :; done; cat "$(dirname "$0")/../shown/$last" ;;
@@ -88,5 +90,26 @@ describe("Debian's script", () => {
     writeProgram("bin/mkdir", "echo 'mkdir: No space left on device' >&2\nexit 1");
     expect(remove(PRERM, "remove")).toContain("No space left");
     expect(kept()).toBe(false);
+  });
+});
+
+describe("the RPM's script after a removal", () => {
+  const settings = () => join(root, "etc/default/tulled");
+  beforeEach(() => {
+    for (const folder of ["etc/default", "etc/systemd/system"])
+      mkdirSync(join(root, folder), { recursive: true });
+    writeFileSync(`${settings()}.rpmsave`, "TULLED_OPTIONS=-iface=eth7\n");
+  });
+
+  it("leaves the settings saved", () => {
+    remove(POSTUN, "0");
+    expect(existsSync(settings())).toBe(false);
+  });
+
+  it("puts them back for the archive, which reads the same file", () => {
+    const unit = `[Service]\nExecStart=${join(root, "usr/bin/tulle")} $TULLED_OPTIONS\n`;
+    writeFileSync(join(root, "etc/systemd/system/tulled.service"), unit);
+    remove(POSTUN, "0");
+    expect(readFileSync(settings(), "utf8")).toContain("eth7");
   });
 });

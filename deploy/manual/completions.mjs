@@ -12,7 +12,7 @@ export function completions({ commands, flags }) {
 
 /**
  * Every state of the command line: the words before the cursor, and what may follow. Options of the innermost command
- * come with their choices.
+ * come with their choices. `flags` are those of tulled, which may also have a single dash.
  */
 function commandStates(commands, flags) {
   const root = {
@@ -20,6 +20,7 @@ function commandStates(commands, flags) {
     words: commands.map(({ name, summary }) => ({ word: name, summary })),
     takesFiles: false,
     options: [],
+    flags: [],
   };
   const all = [root];
   const visit = (command) => {
@@ -33,7 +34,8 @@ function commandStates(commands, flags) {
       words: command.commands.map(({ name, summary }) => ({ word: name.split(" ").at(-1), summary })),
       // What else may follow the options is not known.
       takesFiles: command.commands.length === 0,
-      options: [...own, ...daemon],
+      options: own,
+      flags: daemon,
     });
     command.commands.forEach(visit);
   };
@@ -43,25 +45,27 @@ function commandStates(commands, flags) {
 
 /** tulled has flags and no other words. */
 function daemonState(flags) {
-  return { path: "", words: [], takesFiles: false, options: flags };
+  return { path: "", words: [], takesFiles: false, options: [], flags };
 }
 
 /** bash(1), Programmable Completion. */
 function bashCompletion(program, states) {
-  const cases = states.map(({ path, words, options }) => {
-    const names = options.flatMap((option) => option.names);
+  const namesOf = (options) => quote(options.flatMap(({ names }) => names).join(" "));
+  const cases = states.map(({ path, words, options, flags }) => {
     const known = words.map(({ word }) => word);
-    return `    ${quote(path)}) words=${quote(known.join(" "))} options=${quote(names.join(" "))} ;;`;
+    return `    ${quote(path)}) words=${quote(known.join(" "))} options=${namesOf(options)} flags=${namesOf(flags)} ;;`;
   });
   return `# Completion of ${program} for bash.
 _${program}() {
-    local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} path= words= options= index
+    local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} path= words= options= flags= index
     # In "--option=value" the sign is a word (COMP_WORDBREAKS).
     if [[ $current == = ]]; then
         current=
     elif [[ $previous == = ]]; then
         previous=\${COMP_WORDS[COMP_CWORD-2]}
     fi
+    # Flags of tulled may have one dash, other options of more than one letter have two.
+    [[ $previous == -[!-]?* ]] && previous=-$previous
     for ((index = 1; index < COMP_CWORD; index++)); do
         case "$path\${path:+ }\${COMP_WORDS[index]}" in
 ${states
@@ -88,7 +92,10 @@ ${choicesOf(states)
 ${cases.map((line) => `            ${line}`).join("\n")}
             esac ;;
     esac
-    [[ $current == -* ]] && words=$options
+    case $current in
+        - | --*) words="$options $flags" ;;
+        -*) words="$options \${flags//--/-}" ;;
+    esac
     COMPREPLY=($(compgen -W "$words" -- "$current"))
 }
 complete -F _${program} ${program}
@@ -98,17 +105,27 @@ complete -F _${program} ${program}
 /** zshcompsys(1). */
 function zshCompletion(program, states) {
   const functionName = (path) => `_${`${program} ${path}`.trim().replaceAll(/[ -]/g, "_")}`;
-  const functions = states.map(({ path, words, takesFiles, options }) => {
+  const functions = states.map(({ path, words, takesFiles, options, flags }) => {
     const specs = options.map((option) => `        ${zshOption(option)}`);
+    const ofDaemon = flags.map((flag) => `        ${zshOption(flag)}`);
     const names = words.map(({ word, summary }) => `        ${quote(`${zshEscape(word)}:${summary}`)}`);
     const next = [
       ...(words.length > 0 ? ["        '1: :->command'", "        '*:: :->rest'"] : []),
       ...(takesFiles ? ["        '*: :_files'"] : []),
     ];
     return `${functionName(path)}() {
-    local context state line
+    local context state line index
     typeset -A opt_args
-    _arguments -C \\
+    local -a flags
+    flags=(
+${ofDaemon.join("\n")}
+    )
+    # They may have one dash.
+    for ((index = 2; index < CURRENT; index++)); do
+        [[ $words[index] == -[^-]?* ]] && words[index]=-$words[index]
+    done
+    [[ $PREFIX == -[^-]* ]] && flags+=("\${flags[@]/#--/-}")
+    _arguments -C "\${flags[@]}" \\
 ${[...specs, ...next].join(" \\\n")}
     local -a commands
     commands=(
@@ -133,12 +150,13 @@ _${program} "$@"
 /** fish-completions(7). */
 function fishCompletion(program, states) {
   const isState = `__${program}_is`;
-  const lines = states.flatMap(({ path, words, takesFiles, options }) => {
+  const lines = states.flatMap(({ path, words, takesFiles, options, flags }) => {
     const start = `complete -c ${program} -n ${quote(`${isState} ${path}`.trim())}`;
     return [
       ...(takesFiles ? [] : [`${start} -f`]),
       ...words.map(({ word, summary }) => `${start} -a ${quote(word)} -d ${quote(summary)}`),
       ...options.map((option) => `${start} ${fishOption(option)} -d ${quote(option.summary)}`),
+      ...flags.map((flag) => `${start} ${fishOption(flag)} ${oneDash(flag)} -d ${quote(flag.summary)}`),
     ];
   });
   const paths = states.map(({ path }) => path).filter((path) => path !== "");
@@ -157,8 +175,8 @@ ${lines.join("\n")}
 }
 
 function choicesOf(states) {
-  return states.flatMap(({ path, options }) =>
-    options.flatMap(({ names, choices }) =>
+  return states.flatMap(({ path, options, flags }) =>
+    [...options, ...flags].flatMap(({ names, choices }) =>
       choices.length === 0 ? [] : names.map((name) => ({ path, name, choices })),
     ),
   );
@@ -166,7 +184,9 @@ function choicesOf(states) {
 
 /** Options whose value is a file for all that the shell knows. */
 function valueNames(states) {
-  const valued = states.flatMap(({ options }) => options.filter(({ takesValue }) => takesValue));
+  const valued = states.flatMap(({ options, flags }) =>
+    [...options, ...flags].filter(({ takesValue }) => takesValue),
+  );
   return [...new Set(valued.flatMap(({ names }) => names))].sort();
 }
 
@@ -191,6 +211,11 @@ function fishOption({ names, takesValue, choices }) {
   if (choices.length > 0) spellings.push(`-x -a ${quote(choices.join(" "))}`);
   else if (takesValue) spellings.push("-r");
   return spellings.join(" ");
+}
+
+/** For fish: the spelling with one dash. */
+function oneDash({ names: [name] }) {
+  return `-o ${name.slice(2)}`;
 }
 
 /** A word for a shell; all three read single quotes alike but for the quote itself, which no text here needs. */

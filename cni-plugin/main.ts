@@ -2,17 +2,17 @@
 
 import { env, exit } from "node:process";
 import { VERBS } from "./commands/verbs.ts";
-import { isOwnNetns, readStdin, writeFully } from "./host/process.ts";
+import { isOwnNetns, readStdin, tell, writeFully } from "./host/process.ts";
 import { dispatch } from "./protocol/dispatch.ts";
 
 dispatch(VERBS, {
   environment: env,
   readStdin,
   writeStdout: (text) => writeFully(1, text),
-  writeStderr: (text) => writeFully(2, text),
+  writeStderr: tell,
   isOwnNetns,
 }).then(exit, (error) => {
   // Not even the answer could be written.
-  writeFully(2, `tulle-cni: ${error}\n`);
+  tell(`tulle-cni: ${error}\n`);
   exit(1);
 });

@@ -13,6 +13,15 @@ export function writeFully(fd: number, text: string): void {
   for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
 }
 
+/** Writes to standard error for people. A log on a full disk, or a terminal that is gone, must not stop the work. */
+export function tell(text: string): void {
+  try {
+    writeFully(2, text);
+  } catch {
+    // There is no other place to report it.
+  }
+}
+
 /**
  * True when the path is the network namespace that this process runs in. Namespaces are files of nsfs: the same device
  * and inode mean the same namespace (namespaces(7)).

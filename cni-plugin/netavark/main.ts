@@ -1,17 +1,17 @@
 /** tulle-netavark: the program that podman and netavark execute. Wires the dispatcher to the process. */
 
 import { argv, exit } from "node:process";
-import { isOwnNetns, readStdin, writeFully } from "../host/process.ts";
+import { isOwnNetns, readStdin, tell, writeFully } from "../host/process.ts";
 import { dispatch } from "./dispatch.ts";
 
 dispatch({
   arguments: argv.slice(2),
   readStdin,
   writeStdout: (text) => writeFully(1, text),
-  warn: (text) => writeFully(2, `tulle-netavark: ${text}\n`),
+  warn: (text) => tell(`tulle-netavark: ${text}\n`),
   isOwnNetns,
 }).then(exit, (error) => {
   // Not even the answer could be written.
-  writeFully(2, `tulle-netavark: ${error}\n`);
+  tell(`tulle-netavark: ${error}\n`);
   exit(1);
 });

@@ -12,6 +12,7 @@ import {
   NODE_FORM,
   SUBNET_ENV,
 } from "../../support/cni-host.ts";
+import { PROGRAMS } from "../../support/hosts.ts";
 import { describeAsRoot } from "../../support/netns.ts";
 
 const KILLER = join(import.meta.dirname, "../../support/kill-at-effect.cjs");
@@ -157,6 +158,16 @@ describeAsRoot("tulle-cni in trouble", () => {
       add(container);
       rmSync(host.subnetFile);
       del(container);
+    });
+
+    it("where its warnings cannot be written, as to a log on a full disk", () => {
+      const container = host.addContainer();
+      add(container);
+      rmSync(host.subnetFile);
+      rmSync(host.stateDir, { recursive: true });
+      const program = ["sh", "-c", 'exec "$0" 2>/dev/full', join(PROGRAMS, "tulle-cni")];
+      expect(host.call("DEL", { container, program })).toMatchObject({ exitCode: 0 });
+      expect(host.leftovers()).toEqual([]);
     });
 
     it.each([

@@ -5,10 +5,11 @@
  */
 
 import { systemClock } from "../../ipam/clock.ts";
-import { TulleError } from "../../ipam/errors.ts";
+import { StoreError, TulleError } from "../../ipam/errors.ts";
 import { type HostNames, readProfiles } from "../../ipam/hosts/host-directory.ts";
 import type { LogFields, Logger } from "../../ipam/log.ts";
 import type { NetworkStore, StoreListing } from "../../ipam/stores/contracts.ts";
+import type { StoreSettings } from "../config/config.ts";
 import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
 import { openConfiguredStore } from "../network/open-store.ts";
 import { fieldWords } from "../report/log-line.ts";
@@ -65,6 +66,8 @@ export async function withNetwork<T>(
       remoteHosts,
       signal: AbortSignal.any([context.signal, late.signal]),
     });
+  } catch (error) {
+    throw withFlagHint(error, settings);
   } finally {
     clearTimeout(timer);
     await connection.close();
@@ -78,6 +81,26 @@ export async function readNamed({ store, signal }: OpenNetwork): Promise<{
 }> {
   const [listing, hosts] = await Promise.all([store.feed.list(signal), readProfiles(store.records, signal)]);
   return { listing, hosts };
+}
+
+/** A command without the flags of tulled asks the default servers, which need not exist. */
+function withFlagHint(error: unknown, settings: StoreSettings): unknown {
+  if (!(error instanceof StoreError && error.code === "TULLE_STORE_UNREACHABLE")) return error;
+  const flag = defaultServersOf(settings);
+  if (flag === null) return error;
+  return new StoreError(`${error.message}; these servers are the default: give -${flag} as for tulled`, {
+    ...{ code: error.code, retryable: error.retryable, details: error.details, cause: error },
+  });
+}
+
+/** The flag whose default names the servers; null where they are others. */
+function defaultServersOf(settings: StoreSettings): FlagName | null {
+  if (settings.kind === "file") return null;
+  const [flag, servers] =
+    settings.kind === "etcd"
+      ? (["etcd-endpoints", settings.endpoints] as const)
+      : (["consul-address", settings.addresses] as const);
+  return servers.join(",") === flagOf(flag).default ? flag : null;
 }
 
 function noAnswer(description: string, withinMs: number): TulleError {

@@ -55,6 +55,15 @@ describeAsRoot("the command line on a host", () => {
     expect(stateOf(host)).toBe(before);
   });
 
+  it("says that it needs the flags of tulled where the default store does not answer", () => {
+    const hint =
+      /these servers are the default: give -etcd-endpoints as for tulled \[TULLE_STORE_UNREACHABLE\]\n$/;
+    expect(tulle("net", "show").stderr).toMatch(hint);
+    const elsewhere = tulle("net", "show", "-etcd-endpoints=http://127.0.0.1:1").stderr;
+    expect(elsewhere).toContain("[TULLE_STORE_UNREACHABLE]");
+    expect(elsewhere).not.toMatch(hint);
+  });
+
   it("leaves a daemon in peace that still waits for a configuration", async () => {
     host.daemon.spawn(...flags);
     await expect

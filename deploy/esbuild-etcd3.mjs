@@ -33,6 +33,13 @@ const LOAD_CALL = /\(0, proto_loader_1\.loadSync\)\(`\$\{__dirname\}\/\.\.\/prot
  * UTC it is the same date.
  */
 const LOCAL_TIME = /\.setMilliseconds\((\S+)\.getMilliseconds\(\) \+ /g;
+/**
+ * For numbers of 64 bits protobufjs takes `long`, which compiles a WebAssembly module when it is loaded, for divisions in
+ * texts of numbers. Answers of etcd are full of those; BigInt writes them several times faster, and in the rest of long's
+ * work its own arithmetic does.
+ */
+const WASM = /wasm = new WebAssembly\.Instance\([^;]*?\)\.exports;/;
+const LONG_TO_TEXT = "util.Long.prototype.toString.call(";
 
 /** The esbuild plugin. Throws when a new version of etcd3 or grpc-js reads otherwise where it is changed. */
 export function etcd3Protocol(root) {
@@ -44,6 +51,11 @@ export function etcd3Protocol(root) {
         for (const part of [IMPORT, LOAD_CALL])
           if (!part.test(source)) throw new Error(`${file}: the call that loads rpc.proto has changed`);
         return { contents: source.replace(IMPORT, "").replace(LOAD_CALL, `require("${VIRTUAL}")(`) };
+      });
+      builder.onLoad({ filter: /\/long\/umd\/index\.js$/ }, ({ path: file }) => {
+        const source = readFileSync(file, "utf8");
+        if (!WASM.test(source)) throw new Error(`${file}: the WebAssembly module has changed`);
+        return { contents: source.replace(WASM, "") };
       });
       builder.onLoad({ filter: /@grpc\/grpc-js\/build\/src\/backoff-timeout\.js$/ }, ({ path: file }) => {
         const source = readFileSync(file, "utf8");
@@ -130,7 +142,7 @@ function typeSource(type, { isRequest, isResponse }, require) {
     }),
     ...(isResponse && {
       decode: require("protobufjs/src/decoder")(type),
-      toObject: converter.toObject(type),
+      toObject: String(converter.toObject(type)).replaceAll(LONG_TO_TEXT, "decimal("),
     }),
   };
   const members = Object.entries(functions).map(([name, source]) => `${name}: ${source}`);
@@ -163,6 +175,10 @@ const typesNamed = (names) => {
 };
 const link = () => {
   for (const { found, names } of references) found.push(...names.map((name) => types.get(name) ?? null));
+};
+const decimal = ({ high, low, unsigned }) => {
+  const number = (BigInt(high) << 32n) | BigInt(low >>> 0);
+  return String(unsigned ? BigInt.asUintN(64, number) : number);
 };
 const method = (path, requestStream, responseStream, request, response, options) => {
   const [sent, received] = [types.get(request), types.get(response)];

@@ -45,6 +45,8 @@ export class ProbePlan {
   /** When what is known of a target is to be looked at again, and those of them that are due. */
   readonly #repeats = new Map<string, number>();
   readonly #due = new Set<string>();
+  /** When the first repetition is due; null where that is to be looked for, which would cost more than packets do each time. */
+  #repeatsMs: number | null = null;
   #nextScanMs = Number.NEGATIVE_INFINITY;
   readonly #probedMs = new Map<string, number>();
   #turn = 0;
@@ -114,7 +116,10 @@ export class ProbePlan {
   /** Has one whose state is known looked after from `atMs` on, after those that are doubtful. */
   repeat(id: string, atMs: number): void {
     this.settle(id);
-    if (this.#find(id) !== undefined) this.#repeats.set(id, atMs);
+    if (this.#find(id) === undefined) return;
+    const earliestMs = this.#earliestRepeatMs;
+    this.#repeats.set(id, atMs);
+    this.#repeatsMs = Math.min(earliestMs, atMs);
   }
 
   /** How many targets are to be looked at again. */
@@ -124,6 +129,7 @@ export class ProbePlan {
 
   settle(id: string): void {
     this.#doubtful.delete(id);
+    if (this.#repeats.get(id) === this.#repeatsMs) this.#repeatsMs = null;
     this.#repeats.delete(id);
     this.#due.delete(id);
   }
@@ -140,7 +146,12 @@ export class ProbePlan {
   /** When a doubtful or new target is due, which may be in the past; infinity while none will be. */
   get urgentMs(): number {
     if (this.#due.size > 0) return Number.NEGATIVE_INFINITY;
-    return Math.min(earliest(this.#doubtful), Math.max(earliest(this.#repeats), this.#nextScanMs));
+    return Math.min(earliest(this.#doubtful), Math.max(this.#earliestRepeatMs, this.#nextScanMs));
+  }
+
+  get #earliestRepeatMs(): number {
+    this.#repeatsMs ??= earliest(this.#repeats);
+    return this.#repeatsMs;
   }
 
   /** The same for what is routine. */
@@ -195,8 +206,9 @@ export class ProbePlan {
   }
 
   #scan(nowMs: number): void {
-    if (nowMs < this.#nextScanMs) return;
+    if (nowMs < Math.max(this.#earliestRepeatMs, this.#nextScanMs)) return;
     this.#nextScanMs = nowMs + SCAN_MS;
+    this.#repeatsMs = null;
     for (const [id, atMs] of this.#repeats) {
       if (atMs > nowMs) continue;
       this.#repeats.delete(id);

@@ -1,7 +1,7 @@
 /** STATUS: whether ADD would succeed now. It changes nothing. */
 
 import { accessSync, constants, existsSync } from "node:fs";
-import path from "node:path";
+import { dirname } from "node:path";
 import { findObstacle } from "../../backends/attachment/obstacle.ts";
 import { parsePaths } from "../config/delegate.ts";
 import { type DelegatedPlan, type OwnPlan, planAttachment } from "../config/plan.ts";
@@ -46,7 +46,7 @@ function unavailable(error: unknown, code: CniCode = CNI_CODES.notAvailable): Cn
 /** A folder that does not exist yet is made by ADD: its nearest ancestor must allow that. */
 function requireWritable(dir: string): void {
   let nearest = dir;
-  while (!existsSync(nearest) && path.dirname(nearest) !== nearest) nearest = path.dirname(nearest);
+  while (!existsSync(nearest) && dirname(nearest) !== nearest) nearest = dirname(nearest);
   try {
     accessSync(nearest, constants.W_OK | constants.X_OK);
   } catch (cause) {

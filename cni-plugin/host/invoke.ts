@@ -5,7 +5,7 @@
 
 import { spawnSync } from "node:child_process";
 import { statSync } from "node:fs";
-import path from "node:path";
+import { join } from "node:path";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import type { Call, Verb } from "../protocol/call.ts";
 import { CNI_CODES, CniError } from "../protocol/errors.ts";
@@ -56,7 +56,7 @@ function variablesOf(verb: Verb, call: InvokedCall): Record<string, string> {
 }
 
 function findPlugin(type: string, dirs: readonly string[]): string {
-  const found = type.includes("/") ? undefined : dirs.map((dir) => path.join(dir, type)).find(isFile);
+  const found = type.includes("/") ? undefined : dirs.map((dir) => join(dir, type)).find(isFile);
   if (found !== undefined) return found;
   throw new CniError(
     CNI_CODES.invalidConfig,

@@ -1,7 +1,7 @@
 /** The lock of one network's folder, the same file and call that host-local uses, so that both exclude each other. */
 
 import { closeSync } from "node:fs";
-import path from "node:path";
+import { join } from "node:path";
 import { check } from "../../backends/netlink/errors.ts";
 import { flock } from "../../backends/netlink/libc.ts";
 import type { FolderLock } from "../../ipam/containers/host-local.ts";
@@ -15,7 +15,7 @@ const LOCK_EX = 2;
  * lock. Not for two calls at once in one process: the second would wait forever. Throws NetlinkError.
  */
 export const withLock: FolderLock = async (folder, work) => {
-  const fd = openLockFile(path.join(folder, "lock"));
+  const fd = openLockFile(join(folder, "lock"));
   try {
     check("flock", flock(fd, LOCK_EX));
     return await work();

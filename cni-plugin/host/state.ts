@@ -8,7 +8,7 @@
  */
 
 import { linkSync, readdirSync, statSync } from "node:fs";
-import path from "node:path";
+import { join } from "node:path";
 import type { Attachment } from "../../ipam/containers/attachment.ts";
 import { hasCode } from "../../ipam/errors.ts";
 import { RANDOM_NAME_LENGTH } from "../../ipam/files/draft.ts";
@@ -133,7 +133,7 @@ export class AttachmentStates {
   }
 
   #pathOf(file: string): string {
-    return path.join(this.#dir, file);
+    return join(this.#dir, file);
   }
 
   #fileNames(): readonly string[] {

@@ -11,7 +11,7 @@
  */
 
 import { existsSync, readdirSync } from "node:fs";
-import path from "node:path";
+import { join } from "node:path";
 import type { Address } from "../addresses/ip.ts";
 import { ConfigError } from "../errors.ts";
 import { makeFolder } from "../files/folder.ts";
@@ -54,7 +54,7 @@ export class HostLocalAddresses implements ContainerAddresses {
   constructor({ dataDir, network, lock, readBootId, readBootStartMs, sync }: HostLocalOptions) {
     this.#dataDir = dataDir;
     this.#network = network;
-    this.#folder = path.join(dataDir, network);
+    this.#folder = join(dataDir, network);
     this.#lock = lock;
     this.#readBootId = readBootId;
     this.#readBootStartMs = readBootStartMs;
@@ -168,7 +168,7 @@ export class HostLocalAddresses implements ContainerAddresses {
   }
 
   #lockAll<T>(work: () => T | Promise<T>): Promise<T> {
-    const shared = path.join(this.#dataDir, SHARED);
+    const shared = join(this.#dataDir, SHARED);
     makeFolder(shared, 0o755);
     return this.#lock(shared, () => this.#lock(this.#folder, work));
   }
@@ -191,7 +191,7 @@ export class HostLocalAddresses implements ContainerAddresses {
   #otherFolders(): readonly ReservationFiles[] {
     return readdirSync(this.#dataDir, { withFileTypes: true })
       .filter((entry) => entry.isDirectory() && entry.name !== this.#network && entry.name !== SHARED)
-      .map(({ name }) => new ReservationFiles(path.join(this.#dataDir, name)));
+      .map(({ name }) => new ReservationFiles(join(this.#dataDir, name)));
   }
 
   /** A network without a folder, or with an empty one, has none: null, without a lock, which a full disk would refuse. */

@@ -7,7 +7,7 @@
  */
 
 import { readdirSync, statSync } from "node:fs";
-import path from "node:path";
+import { join } from "node:path";
 import { Address } from "../addresses/ip.ts";
 import { AddressError } from "../errors.ts";
 import { removeBeginningWith, removeIfPresent } from "../files/folder.ts";
@@ -93,19 +93,19 @@ export class ReservationFiles {
 
   /** The boot in which this folder was used last; null when none is recorded. */
   bootId(): string | null {
-    return readOwnFile(path.join(this.#dir, BOOT_ID));
+    return readOwnFile(join(this.#dir, BOOT_ID));
   }
 
   setBootId(bootId: string): void {
-    this.#replace(path.join(this.#dir, BOOT_ID), bootId);
+    this.#replace(join(this.#dir, BOOT_ID), bootId);
   }
 
   #pathOf(address: Address): string {
-    return path.join(this.#dir, String(address));
+    return join(this.#dir, String(address));
   }
 
   #lastPath(index: number): string {
-    return path.join(this.#dir, `last_reserved_ip.${index}`);
+    return join(this.#dir, `last_reserved_ip.${index}`);
   }
 
   /** Not durable: if a power cut brings the old text back, the next address is merely another one. */
@@ -114,7 +114,7 @@ export class ReservationFiles {
   }
 
   #temporaryPrefix(): string {
-    return path.join(this.#dir, TEMPORARY);
+    return join(this.#dir, TEMPORARY);
   }
 }
 

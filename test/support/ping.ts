@@ -78,11 +78,27 @@ export function startPing(source: Namespace, target: string, options: PingOption
   return {
     stop: async () => {
       while (!isEnded(child) && !catchesInterrupt(child)) await pause(1);
+      const count = await sentSoFar(child, output);
+      const lastMs = performance.now() + LAST_ANSWER_MS;
+      const isOpen = (): boolean => readReport(output(), count).lost.length > 0;
+      while (!isEnded(child) && isOpen() && performance.now() < lastMs) await pause(1);
       child.kill("SIGINT");
       await ended;
-      return readReport(output(), null);
+      return readReport(output(), count);
     },
   };
+}
+
+/** ping(8) prints how many packets it has sent when it gets SIGQUIT, and goes on. 0 for one that has ended. */
+async function sentSoFar(child: ChildProcess, output: () => string): Promise<number> {
+  const before = output().length;
+  child.kill("SIGQUIT");
+  while (!isEnded(child)) {
+    const [, sent] = /\d+\/(\d+) packets/.exec(output().slice(before)) ?? [];
+    if (sent !== undefined) return Number(sent);
+    await pause(1);
+  }
+  return 0;
 }
 
 /** proc_pid_status(5): before it does, the signal would end it without a report. */
@@ -139,16 +155,12 @@ function spawnPing(
   return { child, output: () => text, ended };
 }
 
-/** `count` is null for a ping that was stopped: what was in flight at that moment counts as never sent. */
-function readReport(text: string, count: number | null): PingReport {
+function readReport(text: string, sent: number): PingReport {
   const answers = new Map<number, number>();
   for (const [, sequence, time] of text.matchAll(/bytes from .* icmp_seq=(\d+) .*time=([\d.]+) ms/g)) {
-    if (!answers.has(Number(sequence))) answers.set(Number(sequence), Number(time));
+    if (Number(sequence) <= sent && !answers.has(Number(sequence)))
+      answers.set(Number(sequence), Number(time));
   }
-  const transmitted = Number(/(\d+) packets transmitted/.exec(text)?.[1]);
-  const last = Math.max(0, ...answers.keys());
-  // The last packet of a stopped ping may still have been on its way, but no more than that one.
-  const sent = count ?? (last === transmitted - 1 ? last : transmitted);
   const all = Array.from({ length: sent }, (_, index) => index + 1);
   return { sent, lost: all.filter((sequence) => !answers.has(sequence)), roundTripMs: [...answers.values()] };
 }

@@ -7,14 +7,21 @@
 import { lstatSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { Option } from "commander";
-import { Prefix, parseInterfaceAddress } from "../../ipam/addresses/ip.ts";
+import { Prefix } from "../../ipam/addresses/ip.ts";
 import { DEFAULT_PATHS } from "../../ipam/config/default-paths.ts";
 import { readAssignments } from "../../ipam/config/subnet-env.ts";
 import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
 import { readForeignFile, readRequiredFile } from "../../ipam/files/read.ts";
 import { replaceFile, writeThrough } from "../../ipam/files/write.ts";
 import type { Environment } from "../config/settings.ts";
-import { daemonSettings, dockerFlags, formatDockerOpts, type Variables } from "../docker/docker-opts.ts";
+import {
+  bridgeAddress,
+  containerRange,
+  daemonSettings,
+  dockerFlags,
+  formatDockerOpts,
+  type Variables,
+} from "../docker/docker-opts.ts";
 import type { CommandModule } from "../terminal/command.ts";
 
 interface DockerOptsOptions {
@@ -28,7 +35,6 @@ interface DockerOptsOptions {
   readonly format: "env" | "flags" | "daemon-json";
 }
 
-const SUBNET_KEYS = ["FLANNEL_SUBNET", "FLANNEL_IPV6_SUBNET"] as const;
 const DEFAULT_OUTPUT = "/run/docker_opts.env";
 
 const HELP = `
@@ -72,7 +78,10 @@ export const dockerOpts: CommandModule = {
         if (output === null) context.out.write(text);
         else await writeText(output, text);
         if (options.format !== "env") return;
-        for (const key of SUBNET_KEYS) await refuseGatewayRoute(variables.get(key) ?? "");
+        const bridge = bridgeAddress(variables);
+        if (bridge !== null) await refuseGatewayRoute(Prefix.of(bridge.address, bridge.length));
+        const range = containerRange(variables);
+        if (range !== null) await refuseGatewayRoute(range);
       });
   },
 };
@@ -158,10 +167,7 @@ async function writeText(path: string, text: string): Promise<void> {
 }
 
 /** Docker makes the subnet's own route; one through a gateway would lead the containers' packets away. */
-async function refuseGatewayRoute(subnetText: string): Promise<void> {
-  if (subnetText === "") return;
-  const { address, length } = parseInterfaceAddress(subnetText);
-  const subnet = Prefix.of(address, length);
+async function refuseGatewayRoute(subnet: Prefix): Promise<void> {
   const { findGateway } = await import("../docker/gateway-route.ts");
   const gateway = findGateway(subnet);
   if (gateway === null) return;

@@ -5,7 +5,7 @@
  * Pure: variables in, text out. The command reads and writes the files.
  */
 
-import { Prefix, parseInterfaceAddress } from "../../ipam/addresses/ip.ts";
+import { type InterfaceAddress, Prefix, parseInterfaceAddress } from "../../ipam/addresses/ip.ts";
 import { ConfigError, errorMessage } from "../../ipam/errors.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 
@@ -74,8 +74,9 @@ function spell({ key, value }: DaemonOption): string {
 }
 
 function ownOptions(variables: Variables, choice: OptionChoice): readonly DaemonOption[] {
-  const subnet = variables.get("FLANNEL_SUBNET") ?? "";
+  const subnet = bridgeAddress(variables) === null ? "" : (variables.get("FLANNEL_SUBNET") ?? "");
   const mtu = variables.get("FLANNEL_MTU") ?? "";
+  if (mtu !== "" && !/^\d+$/.test(mtu)) throw wrongValue("FLANNEL_MTU", mtu, "is not a number");
   const range = containerRange(variables);
   const masquerades = choice.ipMasq || range !== null ? dockerMasquerades(variables) : null;
   requireIpv4(variables, range);
@@ -83,7 +84,7 @@ function ownOptions(variables: Variables, choice: OptionChoice): readonly Daemon
   if (subnet !== "") options.push({ variable: "BIP", key: "bip", value: subnet });
   if (choice.ipMasq && masquerades !== null)
     options.push({ variable: "IPMASQ", key: "ip-masq", value: masquerades });
-  if (mtu !== "") options.push({ variable: "MTU", key: "mtu", value: /^\d+$/.test(mtu) ? Number(mtu) : mtu });
+  if (mtu !== "") options.push({ variable: "MTU", key: "mtu", value: Number(mtu) });
   if (range === null) return options;
   options.push(
     { variable: "IPV6", key: "ipv6", value: true },
@@ -98,19 +99,32 @@ function ownOptions(variables: Variables, choice: OptionChoice): readonly Daemon
   return options;
 }
 
-/** Docker numbers its bridge and its containers from the range itself; null when there is none. */
-function containerRange(variables: Variables): Prefix | null {
-  const text = variables.get("FLANNEL_IPV6_SUBNET") ?? "";
+/** The address of Docker's bridge, in this host's subnet; null when subnet.env has none. Throws ConfigError. */
+export function bridgeAddress(variables: Variables): InterfaceAddress | null {
+  return interfaceAddress(variables, "FLANNEL_SUBNET");
+}
+
+/** Docker numbers its bridge and its containers from the range itself; null when there is none. Throws ConfigError. */
+export function containerRange(variables: Variables): Prefix | null {
+  const found = interfaceAddress(variables, "FLANNEL_IPV6_SUBNET");
+  return found === null ? null : Prefix.of(found.address, found.length);
+}
+
+function interfaceAddress(variables: Variables, name: string): InterfaceAddress | null {
+  const text = variables.get(name) ?? "";
   if (text === "") return null;
   try {
-    const { address, length } = parseInterfaceAddress(text);
-    return Prefix.of(address, length);
+    return parseInterfaceAddress(text);
   } catch (cause) {
-    throw new ConfigError(
-      `subnet.env: FLANNEL_IPV6_SUBNET is "${text}" (${errorMessage(cause)}): restart the agent, which writes it again`,
-      { cause },
-    );
+    throw wrongValue(name, text, errorMessage(cause), cause);
   }
+}
+
+function wrongValue(name: string, text: string, reason: string, cause?: unknown): ConfigError {
+  return new ConfigError(
+    `subnet.env: ${name} is "${text}" (${reason}): restart the agent, which writes it again`,
+    { cause },
+  );
 }
 
 /** Docker's default bridge always has IPv4, with a range of Docker's own where it is given none. */
@@ -132,9 +146,7 @@ function dockerMasquerades(variables: Variables): boolean | null {
   const agentMasquerades = variables.get("FLANNEL_IPMASQ") ?? "";
   if (agentMasquerades === "") return null;
   if (agentMasquerades === "true" || agentMasquerades === "false") return agentMasquerades === "false";
-  throw new ConfigError(
-    `subnet.env: FLANNEL_IPMASQ is "${agentMasquerades}"; it must be true or false: restart the agent, which writes it again`,
-  );
+  throw wrongValue("FLANNEL_IPMASQ", agentMasquerades, "it must be true or false");
 }
 
 /** The script evaluates the name as shell code; here it must be a name. */

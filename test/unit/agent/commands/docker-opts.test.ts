@@ -75,11 +75,14 @@ describe("the file is the script's, byte for byte", () => {
       /IPv6 only.*docker network create/,
     ],
     ["a damaged subnet", "FLANNEL_IPV6_SUBNET=fd00\n", /FLANNEL_IPV6_SUBNET is "fd00".*restart the agent/],
-  ])("%s is one error", async (_, text, message) => {
+    ["text for a subnet", "FLANNEL_SUBNET=banana\n", /FLANNEL_SUBNET is "banana".*restart the agent/],
+    ["text for an MTU", "FLANNEL_MTU=wide\n", /FLANNEL_MTU is "wide".*restart the agent/],
+  ])("%s is one error, and nothing is written", async (_, text, message) => {
     await writeFile(input, text);
     const { code, err } = await runCli(["docker-opts", "-f", input, "-d", output]);
     expect(code).toBe(1);
     expect(err).toMatch(message);
+    await expect(readFile(output)).rejects.toThrow("ENOENT");
   });
 
   it("variables of the environment take part, those of the file win", async () => {

@@ -48,9 +48,13 @@ function resolveOne(
   environment: Environment,
   file: FileSettings | null,
 ): Setting {
+  const { alsoEnv = "", default: fallback, kind: values } = flagOf(name);
   const fromFlag = given.get(name);
-  if (fromFlag) return { texts: fromFlag, source: `flag -${name}`, kind: "flag" };
-  const { alsoEnv = "", default: fallback } = flagOf(name);
+  if (fromFlag) {
+    // Of a flag that takes one value the last counts, and errors are to show that alone.
+    const texts = values.isRepeatable ? fromFlag : fromFlag.slice(-1);
+    return { texts, source: `flag -${name}`, kind: "flag" };
+  }
   for (const [variable, kind] of [
     [environmentName(name), "variable"],
     [alsoEnv, "foreign variable"],

@@ -187,6 +187,7 @@ describe("wrong values name the place, the value and the remedy", () => {
     ],
     [["-subnet-lease-renew-margin=1440"], "from 1 to 1439"],
     [["-healthz-port=70000"], 'flag -healthz-port: "70000" is wrong: give a whole number from 0 to 65535'],
+    [["-healthz-port=1", "-healthz-port=x"], 'flag -healthz-port: "x" is wrong'],
     [["-healthz-port=017"], "whole number"],
     [["-healthz-ip=localhost"], "give an IP address"],
     [["--ui=8080"], "give an IP address and a port"],

@@ -14,6 +14,7 @@ export const {
   EINTR,
   EIO,
   ENODATA,
+  EBADF,
   EAGAIN,
   ENOMEM,
   EBUSY,

@@ -39,9 +39,15 @@ export const {
 /** Those of Linux that Node's constants lack. */
 const MORE_ERRNO = { EXFULL: 54 } as const;
 
-const NAMES: ReadonlyMap<number, string> = new Map(
-  Object.entries({ ...ERRNO, ...MORE_ERRNO }).map(([name, errno]): [number, string] => [errno, name]),
-);
+/** Made for the first error: most runs of the CNI plugin see none. */
+let names: ReadonlyMap<number, string> | null = null;
+
+function nameOf(errno: number): string {
+  names ??= new Map(
+    Object.entries({ ...ERRNO, ...MORE_ERRNO }).map(([name, value]): [number, string] => [value, name]),
+  );
+  return names.get(errno) ?? `errno ${errno}`;
+}
 
 /** Transient failures: the same request may succeed later. */
 const TRANSIENT: ReadonlySet<number> = new Set([EINTR, EAGAIN, ENOMEM, EBUSY, ENOBUFS, ETIMEDOUT]);
@@ -66,7 +72,7 @@ export class NetlinkError extends TulleError {
   readonly offset: number | null;
 
   constructor(operation: string, errno: number, options: NetlinkErrorOptions = {}) {
-    const errnoName = NAMES.get(errno) ?? `errno ${errno}`;
+    const errnoName = nameOf(errno);
     const kernelMessage = options.kernelMessage ?? "";
     const offset = options.offset ?? null;
     super("TULLE_NETLINK", `${operation}: ${errnoName}${kernelMessage === "" ? "" : ` (${kernelMessage})`}`, {

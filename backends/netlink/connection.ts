@@ -107,7 +107,7 @@ export class NetlinkConnection {
   }
 
   #openAsyncSocket(): NetlinkSocket {
-    // A connection that is closed must not open a socket that nobody closes.
+    // After close() nothing would close it.
     if (this.#socket.fd < 0) throw new NetlinkError("socket", EBADF);
     this.#asyncSocket ??= NetlinkSocket.open(this.#options);
     return this.#asyncSocket;

@@ -7,7 +7,7 @@
  */
 
 import { Turns } from "../../ipam/turns.ts";
-import { EBADF, EBUSY, EINTR, EMSGSIZE, ENODATA, ENOENT, NetlinkError } from "./errors.ts";
+import { EBUSY, EINTR, EMSGSIZE, ENODATA, ENOENT, NetlinkError } from "./errors.ts";
 import { forEachMessage, NetlinkMessage, NLM_F_DUMP_INTR, NLMSG_NOOP, stamp } from "./message.ts";
 import { errorOf, isFinal } from "./reply.ts";
 import { messageTypeName } from "./rtnetlink.ts";
@@ -25,10 +25,9 @@ export type ConnectionOptions = Omit<SocketOptions, "groups">;
 export type Decode<T> = (message: NetlinkMessage) => T | null;
 
 export class NetlinkConnection {
-  readonly #options: ConnectionOptions;
   readonly #socket: NetlinkSocket;
-  /** For requestAsync alone, so that its answers never mix with those of synchronous requests; most never need it. */
-  #asyncSocket: NetlinkSocket | null = null;
+  /** For requestAsync alone, so that its answers never mix with those of synchronous requests. */
+  readonly #asyncSocket: NetlinkSocket;
   readonly #sendBuffer = Buffer.allocUnsafe(DATAGRAM_BYTES);
   readonly #receiveBuffer = Buffer.allocUnsafe(DATAGRAM_BYTES);
   readonly #asyncRequests = new Turns();
@@ -36,8 +35,8 @@ export class NetlinkConnection {
   #isBusy = false;
 
   private constructor(options: ConnectionOptions) {
-    this.#options = options;
     this.#socket = NetlinkSocket.open(options);
+    this.#asyncSocket = NetlinkSocket.open(options);
   }
 
   /** Opens a connection in `netns` (default: the calling thread's own namespace). Throws NetlinkError. */
@@ -45,9 +44,9 @@ export class NetlinkConnection {
     return new NetlinkConnection(options);
   }
 
-  /** All port ids in notifications about changes of this connection. Throws NetlinkError. */
+  /** All port ids in notifications about changes of this connection. */
   get portIds(): readonly number[] {
-    return [this.#socket.portId, this.#openAsyncSocket().portId];
+    return [this.#socket.portId, this.#asyncSocket.portId];
   }
 
   /** Sends one request and waits for its acknowledgement. Throws NetlinkError. */
@@ -57,9 +56,8 @@ export class NetlinkConnection {
   }
 
   /** The same on a worker thread, one after another, for requests that take long, such as deleting a link. */
-  async requestAsync(message: Uint8Array): Promise<void> {
-    const socket = this.#openAsyncSocket();
-    await this.#asyncRequests.run(() => this.#exchangeAsync(socket, message));
+  requestAsync(message: Uint8Array): Promise<void> {
+    return this.#asyncRequests.run(() => this.#exchangeAsync(message));
   }
 
   /** Sends a request that asks for one object and returns it. Throws NetlinkError. */
@@ -103,14 +101,7 @@ export class NetlinkConnection {
   close(): void {
     this.#socket.close();
     // A worker thread may be about to send: its descriptor must not be closed, and taken by others, before.
-    void this.#asyncRequests.run(async () => this.#asyncSocket?.close());
-  }
-
-  #openAsyncSocket(): NetlinkSocket {
-    // After close() nothing would close it.
-    if (this.#socket.fd < 0) throw new NetlinkError("socket", EBADF);
-    this.#asyncSocket ??= NetlinkSocket.open(this.#options);
-    return this.#asyncSocket;
+    void this.#asyncRequests.run(async () => this.#asyncSocket.close());
   }
 
   /** A chunk ends before its bytes fill the send buffer, or its answers, all errors, the receive buffer. */
@@ -189,15 +180,15 @@ export class NetlinkConnection {
     }
   }
 
-  async #exchangeAsync(socket: NetlinkSocket, request: Uint8Array): Promise<void> {
+  async #exchangeAsync(request: Uint8Array): Promise<void> {
     const datagram = Buffer.from(this.#assemble([request], true));
     const sequence = this.#sequence;
-    await socket.sendAsync(datagram);
+    await this.#asyncSocket.sendAsync(datagram);
     let failure: NetlinkError | null = null;
     const visit = (message: NetlinkMessage) => {
       if (isFinal(message)) failure = errorOf(message, operationOf(request));
     };
-    while (!this.#receive(socket, sequence, sequence, visit));
+    while (!this.#receive(this.#asyncSocket, sequence, sequence, visit));
     if (failure !== null) throw failure;
   }
 

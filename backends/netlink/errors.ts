@@ -14,7 +14,6 @@ export const {
   EINTR,
   EIO,
   ENODATA,
-  EBADF,
   EAGAIN,
   ENOMEM,
   EBUSY,

@@ -41,7 +41,7 @@ const LOCAL_TIME = /\.setMilliseconds\((\S+)\.getMilliseconds\(\) \+ /g;
 const WASM = /wasm = new WebAssembly\.Instance\([^;]*?\)\.exports;/;
 const LONG_TO_TEXT = "util.Long.prototype.toString.call(";
 
-/** The esbuild plugin. Throws when a new version of etcd3 or grpc-js reads otherwise where it is changed. */
+/** The esbuild plugin. Throws when a new version of etcd3, grpc-js or long reads otherwise where it is changed. */
 export function etcd3Protocol(root) {
   return {
     name: "etcd3-protocol",

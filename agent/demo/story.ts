@@ -84,14 +84,20 @@ async function deleteDeviceUnderPing(host: Host, peer: Host): Promise<PingReport
   const [from, to] = [host.containers[0], peer.containers[0]];
   if (from === undefined || to === undefined) throw new Error("the hosts have no containers");
   const running = startPing(from.netns, to.address, HEAL_PING_INTERVAL_MS);
-  await sleep(SETTLE_MS);
-  await deleteLink(host.netns.path, "flannel.1");
-  await host.daemon.until(
-    ({ kernel }) => kernel.isConverged && (kernel.repaired.link ?? 0) > 0,
-    "has healed",
-  );
-  await sleep(SETTLE_MS);
-  return await running.stop();
+  let report: PingReport;
+  try {
+    await sleep(SETTLE_MS);
+    await deleteLink(host.netns.path, "flannel.1");
+    await host.daemon.until(
+      ({ kernel }) => kernel.isConverged && (kernel.repaired.link ?? 0) > 0,
+      "has healed",
+    );
+    await sleep(SETTLE_MS);
+  } finally {
+    // A ping that goes on would keep the demo from ending.
+    report = await running.stop();
+  }
+  return report;
 }
 
 function lossText({ sent, lost }: PingReport): string {

@@ -18,7 +18,7 @@ export function tell(text: string): void {
   try {
     writeFully(2, text);
   } catch {
-    // There is no other place to report it.
+    // Standard error was the last output that could report it.
   }
 }
 

@@ -81,15 +81,7 @@ describeAsRoot("netlink monitor and namespaces", () => {
       onError: vi.fn(),
     });
     const index = connection.get(encodeGetLink({ name: "br0" }), decodeLink).index;
-    const specs = Array.from({ length: 5000 }, (_, at) => ({
-      destination: Prefix.of(Address.of(4, (20n << 24n) + (BigInt(at) << 8n)), 24),
-      outputIndex: index,
-    }));
-    // The event loop is not entered in between, so that the monitor cannot read.
-    for (let round = 0; round < 4; round++) {
-      connection.batch(specs.map((spec) => encodeNewRoute(spec)));
-      connection.batch(specs.map((spec) => encodeDeleteRoute(spec)));
-    }
+    overflow(connection, index);
     await vi.waitFor(() => expect(onOverflow).toHaveBeenCalled());
     monitor.close();
   });
@@ -113,14 +105,7 @@ describeAsRoot("netlink monitor and namespaces", () => {
       onOverflow,
       onError: vi.fn(),
     });
-    const specs = Array.from({ length: 5000 }, (_, at) => ({
-      destination: Prefix.of(Address.of(4, (20n << 24n) + (BigInt(at) << 8n)), 24),
-      outputIndex: index,
-    }));
-    for (let round = 0; round < 4; round++) {
-      connection.batch(specs.map((spec) => encodeNewRoute(spec)));
-      connection.batch(specs.map((spec) => encodeDeleteRoute(spec)));
-    }
+    overflow(connection, index);
     await vi.waitFor(() => expect(seen.late).toBe(1));
     expect(onOverflow).toHaveBeenCalledOnce();
     expect(seen.early).toBe(0);
@@ -151,3 +136,15 @@ describeAsRoot("netlink monitor and namespaces", () => {
     );
   });
 });
+
+/** Makes more changes than a monitor's buffer holds. The event loop is not entered in between, so that it cannot read. */
+function overflow(connection: NetlinkConnection, index: number): void {
+  const specs = Array.from({ length: 5000 }, (_, at) => ({
+    destination: Prefix.of(Address.of(4, (20n << 24n) + (BigInt(at) << 8n)), 24),
+    outputIndex: index,
+  }));
+  for (let round = 0; round < 4; round++) {
+    connection.batch(specs.map((spec) => encodeNewRoute(spec)));
+    connection.batch(specs.map((spec) => encodeDeleteRoute(spec)));
+  }
+}
